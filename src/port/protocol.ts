@@ -1,0 +1,55 @@
+/**
+ * The frames between the main thread and the worker. Types only. Both ends post arrays of frames, one array a turn.
+ *
+ * @module
+ */
+import type { PlainError } from "../errors.ts";
+import type { Delivery, Filter, Outcome } from "../provider.ts";
+
+/** The first message to a worker, with its end of the port; after it only the port is used. */
+export interface Hello {
+  readonly kind: "tsmq:hello";
+  readonly port: MessagePort;
+  readonly namespace: string;
+  readonly options: unknown;
+  readonly connectTimeout: number;
+  /** Milliseconds between two beats of the worker. */
+  readonly beat: number;
+}
+
+/** From main to the worker. Each frame with an `id` is answered by `done` or `failed`. */
+export type ToWorker =
+  | { kind: "subscribe"; id: number; subscription: number; filter: Filter; credit: number }
+  | { kind: "unsubscribe"; id: number; subscription: number }
+  | { kind: "credit"; subscription: number; count: number }
+  | { kind: "receive"; id: number; queue: string; max: number; wait: number; lease?: number }
+  | { kind: "cancel"; id: number }
+  | { kind: "settle"; id: number; queue: string; receipts: string[]; outcome: Outcome; delay: number }
+  | { kind: "ask"; id: number; verb: string; argument: unknown }
+  | { kind: "answer"; id: number; value?: unknown; error?: PlainError }
+  | { kind: "close"; id: number };
+
+/** From the worker to main. */
+export type ToMain =
+  | { kind: "ready"; inbox: string }
+  | { kind: "beat" }
+  | { kind: "done"; id: number; value?: unknown }
+  | { kind: "failed"; id: number; error: PlainError }
+  /** Columns, not rows: one topic for all bodies, or one for each (under a pattern). */
+  | { kind: "events"; subscription: number; topics: string | string[]; bodies: string[] }
+  | { kind: "inbox"; bodies: string[] }
+  | { kind: "gap"; reason: string; lost: number; subscription?: number }
+  | { kind: "state"; connected: boolean; error?: PlainError }
+  | { kind: "fault"; error: PlainError }
+  | { kind: "ask"; id: number; verb: string; argument: unknown }
+  | { kind: "fatal"; error: PlainError };
+
+/** The value of `done` for each kind of request. */
+export interface Answers {
+  subscribe: undefined;
+  unsubscribe: undefined;
+  receive: Delivery[];
+  settle: boolean[];
+  ask: unknown;
+  close: undefined;
+}

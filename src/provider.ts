@@ -1,0 +1,205 @@
+/**
+ * The seam: what a transport must be so that the bus runs over it. Types and prose only.
+ *
+ * A provider is data plus two halves. The {@linkcode Sender} lives on the thread of the user, the
+ * {@linkcode Receiver} in a worker of the provider's own. A half does what its transport can do, once, and tells
+ * the truth about it. It never retries, counts references, reads a body, or knows of calls, handlers and schemas:
+ * that is the core's work, done once for all providers.
+ *
+ * Rules for both halves
+ * - Bodies are opaque strings of well-formed Unicode; names are any non-empty string. Escape where the transport is narrow.
+ * - A promise resolves when the transport has it. Every promise ends: what the transport leaves hanging, the half ends
+ *   with a `ProviderError` "unavailable". What may or may not have been sent rejects; it is never sent again.
+ * - Errors are those of `errors.ts`, mapped from the transport's by one table a provider.
+ * - Verbs may be called at any time after opening and overlap freely, until `close`, after which nothing of the half is left:
+ *   no timer, socket, file, key. `close` may be called twice.
+ *
+ * @module
+ */
+
+/** What a transport can and cannot do. The conformance kit checks each claim. */
+export interface Features {
+  /** `publish` resolves with the number of transport subscriptions that it reached; otherwise with `undefined`. */
+  readonly counts: boolean;
+  /** Events of one publisher on one topic arrive in the order in which they were published. */
+  readonly ordered: boolean;
+  /** Queued items outlive every bus (and the provider's own worker). */
+  readonly durable: boolean;
+  /** Other processes reach the same topics, queues and functions. */
+  readonly shared: boolean;
+  /** Items a queue holds before it is full; `Infinity` where it never is. */
+  readonly capacity: number;
+  /** The largest body in bytes of UTF-8; `Infinity` where only memory limits it. */
+  readonly maxBody: number;
+  /** `size` is exact rather than approximate. */
+  readonly exactSize: boolean;
+  /** The longest `delay` of a nack in milliseconds. */
+  readonly maxDelay: number;
+  /** Milliseconds within which what was sent is to be seen by all; the kit waits this long before it judges. */
+  readonly latency: number;
+}
+
+/** A transport, made by a factory such as `redis({ url })`. A plain object. */
+export interface Provider {
+  /** Short name: `"redis"`. */
+  readonly name: string;
+  /** What the transport can do. */
+  readonly features: Features;
+  /** The module of the worker, which calls `serve(openReceiver)` of `port/host.ts`. */
+  readonly worker: URL;
+  /** What the receiver is opened with. It is posted to the worker, so it must be cloneable: no functions. */
+  readonly options: unknown;
+  /** All buses opened with this very value share one worker (as the in-memory broker needs). Default false. */
+  readonly sharedWorker?: boolean;
+  /**
+   * Opens the sending half.
+   *
+   * @throws {UnsupportedError} where the platform lacks the transport
+   * @throws {ProviderError} "unavailable" or "denied" when it cannot be reached within `context.connectTimeout`
+   */
+  open(context: SenderContext): Promise<Sender>;
+  /** Answers what the receiver asks with `context.ask` (an option that is a function, such as credentials, stays here). */
+  answer?(verb: string, argument: unknown): unknown | Promise<unknown>;
+}
+
+/** What the core gives to {@linkcode Provider.open}. */
+export interface SenderContext {
+  /** The namespace of the bus. */
+  readonly namespace: string;
+  /** Milliseconds that opening may take. */
+  readonly connectTimeout: number;
+  /** Milliseconds that any one send may take before it rejects "unavailable". */
+  readonly sendTimeout: number;
+  /** Asks the receiver of this bus, whose `answer` gives the value; rejects when the worker dies. For transports that live in the worker. */
+  ask(verb: string, argument: unknown): Promise<unknown>;
+  /** Says that the connection went down (with the reason) or came back. */
+  state(connected: boolean, error?: unknown): void;
+}
+
+/** The sending half, on the user's thread. It must not block that thread. */
+export interface Sender {
+  /** Publishes to all whose filter matches; resolves with how many transport subscriptions matched, where known. */
+  publish(topic: string, body: string): Promise<number | undefined>;
+  /** Delivers to the one bus whose receiver has this inbox address; false: it is gone; undefined: nobody knows. */
+  post(inbox: string, body: string): Promise<boolean | undefined>;
+  /** The inbox addresses of the live receivers that subscribed to this topic with `serves`. */
+  servers(topic: string): Promise<string[]>;
+  /**
+   * Puts one item at the end of a queue.
+   *
+   * @throws {QueueFullError} when there was no room within `wait` ms (0: look once)
+   * @throws `signal.reason` when the signal aborts first; then nothing was put
+   */
+  send(queue: string, body: string, options: SendOptions): Promise<void>;
+  /** How many items wait in the queue (leased ones do not wait). 0 for a queue that does not exist. */
+  size(queue: string): Promise<number>;
+  /** Removes the queue with its items and leases. */
+  drop(queue: string): Promise<void>;
+  /** Where PyMQ speaks this transport: its answer queues, one for each call. */
+  readonly replies?: ReplyQueues;
+  /** Ends the half; pending sends have been awaited by the core, or are to be dropped now. */
+  close(): Promise<void>;
+}
+
+/** Options of {@linkcode Sender.send}. */
+export interface SendOptions {
+  /** Milliseconds to wait for room; `Infinity`: for ever. */
+  readonly wait: number;
+  /** Gives up waiting for room. */
+  readonly signal?: AbortSignal;
+}
+
+/** PyMQ's answer queues: a caller makes one for each call, the server puts one answer into it. */
+export interface ReplyQueues {
+  /** Makes the queue, where a server would drop its answer if it did not exist already. It is removed with `drop`. */
+  open(queue: string): Promise<void>;
+  /** Puts an answer into the caller's queue, so that it lapses by itself if nobody fetches it. */
+  put(queue: string, body: string): Promise<void>;
+}
+
+/** What a subscription matches. */
+export interface Filter {
+  /** A topic, or a glob as Redis matches it. */
+  readonly topic: string;
+  /** `topic` is a glob. */
+  readonly pattern: boolean;
+  /** Register this receiver's inbox as a server of the topic, before the subscription is confirmed. Never with `pattern`. */
+  readonly serves: boolean;
+}
+
+/** Passes one event on: its concrete topic and its body. Synchronous, cheap, never throws. */
+export type Emit = (topic: string, body: string) => void;
+
+/** What the core gives to the receiver's factory in the worker. */
+export interface ReceiverContext {
+  /** The namespace of the bus. */
+  readonly namespace: string;
+  /** {@linkcode Provider.options}, cloned. */
+  readonly options: unknown;
+  /** Milliseconds that opening may take. */
+  readonly connectTimeout: number;
+  /** Passes on what was posted to this receiver's inbox. Synchronous, cheap, never throws. */
+  inbox(body: string): void;
+  /** Says that the connection went down, or is up again with everything subscribed and registered. */
+  state(connected: boolean, error?: unknown): void;
+  /** Says that events may have been missed, and why. */
+  gap(reason: string): void;
+  /** Reports a fault that belongs to no verb (garbage from the wire, a failed renewal). The receiver lives on. */
+  fault(error: unknown): void;
+  /** True while main is far behind. A transport that keeps what is not read stops reading events; others read on. */
+  readonly congested: boolean;
+  /** Called each time `congested` ends. */
+  onDrain?: () => void;
+  /** Asks the provider on main: {@linkcode Provider.answer}. */
+  ask(verb: string, argument: unknown): Promise<unknown>;
+}
+
+/** Opens the receiving half; the argument of `serve` in a worker entry. Rejects as {@linkcode Provider.open} does. */
+export type OpenReceiver = (context: ReceiverContext) => Promise<Receiver>;
+
+/** One item taken from a queue. */
+export interface Delivery {
+  /** Names the lease to `settle` and `extend`; empty for an item taken without one. */
+  readonly receipt: string;
+  /** The item. */
+  readonly body: string;
+  /** 1 at the first delivery, one more each time it came back. */
+  readonly attempt: number;
+}
+
+/** Options of {@linkcode Receiver.receive}. */
+export interface ReceiveOptions {
+  /** At most so many items, at least 1. */
+  readonly max: number;
+  /** Milliseconds to wait for the first item; 0: look once, truly. The half may return empty earlier and is then called again. */
+  readonly wait: number;
+  /** Milliseconds of the lease; without one the items are handed over for good (at most once when the process dies). */
+  readonly lease?: number;
+  /** Ends the wait: the half resolves soon, with what it has taken already or nothing. Nothing may be lost. */
+  readonly signal: AbortSignal;
+}
+
+/** What becomes of a leased item. */
+export type Outcome = "ack" | "nack";
+
+/** The receiving half, in the worker. After a broken connection it reconnects, subscribes and registers again by itself. */
+export interface Receiver {
+  /** This receiver's address for {@linkcode Sender.post}: unguessable or owned, unique, alive until `close`. */
+  readonly inbox: string;
+  /** Subscribes, and registers if the filter says so. Each filter is subscribed at most once at a time. */
+  subscribe(filter: Filter, emit: Emit): Promise<void>;
+  /** Ends a subscription and its registration; nothing is emitted after it resolves. */
+  unsubscribe(filter: Filter): Promise<void>;
+  /** Takes up to `max` items, oldest first, as soon as there is one. Never more than one call at a time for one queue with one `lease`. */
+  receive(queue: string, options: ReceiveOptions): Promise<Delivery[]>;
+  /** Puts items that were taken without a lease back to the head, in their order; for leased ones use `settle`. */
+  restore(queue: string, deliveries: readonly Delivery[]): Promise<void>;
+  /** Settles leases: "ack" removes the items, "nack" gives them back after `delay` ms. True for each whose lease still held. */
+  settle(queue: string, receipts: readonly string[], outcome: Outcome, delay: number): Promise<boolean[]>;
+  /** Makes leases last `lease` ms from now. True for each that still held. */
+  extend(queue: string, receipts: readonly string[], lease: number): Promise<boolean[]>;
+  /** Answers what the sender asks with `context.ask`. */
+  answer?(verb: string, argument: unknown): unknown | Promise<unknown>;
+  /** Ends subscriptions, registrations, inbox and connections, and gives back what waits. Leases were settled by the core. */
+  close(): Promise<void>;
+}
