@@ -95,6 +95,8 @@ export interface Sender {
   size(queue: string): Promise<number>;
   /** Removes the queue with its items and leases. */
   drop(queue: string): Promise<void>;
+  /** Called after each batch of frames that main posted to the worker, for receivers that sleep outside their event loop. */
+  wake?(): void;
   /** Where PyMQ speaks this transport: its answer queues, one for each call. */
   readonly replies?: ReplyQueues;
   /** Ends the half; pending sends have been awaited by the core, or are to be dropped now. */
@@ -113,6 +115,8 @@ export interface SendOptions {
 export interface ReplyQueues {
   /** Makes the queue, where a server would drop its answer if it did not exist already. It is removed with `drop`. */
   open(queue: string): Promise<void>;
+  /** How many subscribe to exactly this topic, so may be PyMQ's servers of it (ours among them); undefined: nobody knows. */
+  candidates(topic: string): Promise<number | undefined>;
   /** Puts an answer into the caller's queue, so that it lapses by itself if nobody fetches it. */
   put(queue: string, body: string): Promise<void>;
 }

@@ -6,6 +6,11 @@
 import type { PlainError } from "../errors.ts";
 import type { Delivery, Filter, Outcome } from "../provider.ts";
 
+/** What the worker says to its parent once it listens; whatever is posted earlier is lost, on both runtimes. */
+export interface Listening {
+  readonly kind: "tsmq:listening";
+}
+
 /** The first message to a worker, with its end of the port; after it only the port is used. */
 export interface Hello {
   readonly kind: "tsmq:hello";

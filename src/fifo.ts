@@ -1,0 +1,46 @@
+/** A first-in-first-out list whose `shift` costs the same at any length. */
+export class Fifo<T> {
+  #items: (T | undefined)[] = [];
+  #head = 0;
+
+  /** How many items are in the list. */
+  get length(): number {
+    return this.#items.length - this.#head;
+  }
+
+  /** Appends an item. */
+  push(item: T): void {
+    this.#items.push(item);
+  }
+
+  /** Removes and returns the oldest item, or `undefined`. */
+  shift(): T | undefined {
+    const item = this.#items[this.#head];
+    if (this.#head >= this.#items.length) return undefined;
+    this.#items[this.#head++] = undefined;
+    if (this.#head === this.#items.length) {
+      this.#items = [];
+      this.#head = 0;
+    } else if (this.#head >= 1024 && this.#head * 2 >= this.#items.length) {
+      this.#items = this.#items.slice(this.#head);
+      this.#head = 0;
+    }
+    return item;
+  }
+
+  /** Removes the first item that is this one; false if it is not in the list. */
+  remove(item: T): boolean {
+    const index = this.#items.indexOf(item, this.#head);
+    if (index < 0) return false;
+    this.#items.splice(index, 1);
+    return true;
+  }
+
+  /** Removes and returns everything, oldest first. */
+  drain(): T[] {
+    const items = this.#items.slice(this.#head) as T[];
+    this.#items = [];
+    this.#head = 0;
+    return items;
+  }
+}

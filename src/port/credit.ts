@@ -1,0 +1,13 @@
+/**
+ * The unit of flow over the port, shared by both ends.
+ *
+ * @module
+ */
+
+/** Characters of events that main accepts ahead of its handlers, for each subscription. */
+export const WINDOW = 1024 * 1024;
+
+/** What one event costs of that: its characters, and its share of the frame. */
+export function cost(body: string): number {
+  return body.length + 64;
+}

@@ -1,0 +1,196 @@
+/**
+ * The worker's end of the port: hosts one receiver for one bus, frame by frame.
+ *
+ * @module
+ */
+import { BusError, ClosedError, fromPlain, toPlain } from "../errors.ts";
+import type { Filter, OpenReceiver, Receiver, ReceiverContext } from "../provider.ts";
+import { Inflow } from "./inflow.ts";
+import { Intake } from "./intake.ts";
+import { Leases } from "./leases.ts";
+import type { Hello, Listening, ToMain, ToWorker } from "./protocol.ts";
+
+/** Makes this worker host receivers, one for each `Hello` that its parent posts. The whole of a worker entry. */
+export function serve(open: OpenReceiver): void {
+  const scope = globalThis as unknown as {
+    addEventListener(type: "message", listener: (event: MessageEvent) => void): void;
+    postMessage(message: unknown): void;
+  };
+  scope.addEventListener("message", (event) => {
+    const hello = event.data as Hello;
+    if (hello?.kind === "tsmq:hello") void host(hello, open);
+  });
+  scope.postMessage({ kind: "tsmq:listening" } satisfies Listening);
+}
+
+/** Hosts one receiver on the port of a `Hello`, until its `close` frame. */
+export async function host(hello: Hello, open: OpenReceiver): Promise<void> {
+  const host = new Host(hello);
+  await host.open(hello, open);
+}
+
+class Host {
+  #port: MessagePort;
+  #receiver: Receiver | undefined;
+  #early: ToWorker[] = [];
+  #outbox: ToMain[] = [];
+  #flushing = false;
+  #closed = false;
+  #inflow: Inflow;
+  #filters = new Map<number, Filter>();
+  #intakes = new Map<string, Intake>();
+  #receives = new Map<number, Intake>();
+  #leases: Leases | undefined;
+  #asks = new Map<number, PromiseWithResolvers<unknown>>();
+  #lastAsk = 0;
+  #beat: ReturnType<typeof setInterval>;
+
+  constructor(hello: Hello) {
+    this.#port = hello.port;
+    this.#inflow = new Inflow((frame) => this.#post(frame));
+    this.#port.onmessage = (event) => {
+      for (const frame of event.data as ToWorker[]) this.#take(frame);
+    };
+    this.#beat = setInterval(() => this.#post({ kind: "beat" }), hello.beat);
+  }
+
+  async open(hello: Hello, open: OpenReceiver): Promise<void> {
+    const inflow = this.#inflow;
+    const context: ReceiverContext = {
+      namespace: hello.namespace,
+      options: hello.options,
+      connectTimeout: hello.connectTimeout,
+      inbox: (body) => inflow.inbox(body),
+      state: (connected, error) =>
+        this.#post({ kind: "state", connected, error: error === undefined ? undefined : toPlain(error) }),
+      gap: (reason) => this.#post({ kind: "gap", reason, lost: 0 }),
+      fault: (error) => this.#post({ kind: "fault", error: toPlain(error) }),
+      get congested() {
+        return inflow.congested;
+      },
+      ask: (verb, argument) => this.#ask(verb, argument),
+    };
+    inflow.onDrain = () => context.onDrain?.();
+    try {
+      const receiver = await open(context);
+      if (this.#closed) return await receiver.close();
+      this.#receiver = receiver;
+      this.#leases = new Leases(receiver);
+      this.#post({ kind: "ready", inbox: receiver.inbox });
+      for (const frame of this.#early.splice(0)) this.#take(frame);
+    } catch (error) {
+      this.#post({ kind: "fatal", error: toPlain(error) });
+      clearInterval(this.#beat);
+    }
+  }
+
+  /** One array a turn: what is posted in one turn leaves together. */
+  #post(frame: ToMain): void {
+    this.#outbox.push(frame);
+    if (this.#flushing) return;
+    this.#flushing = true;
+    queueMicrotask(() => {
+      this.#flushing = false;
+      this.#inflow.sent();
+      this.#port.postMessage(this.#outbox);
+      this.#outbox = [];
+    });
+  }
+
+  #reply<T>(id: number, work: () => T | Promise<T>): void {
+    const fail = (error: unknown) => this.#post({ kind: "failed", id, error: toPlain(error) });
+    try {
+      const value = work();
+      if (!(value instanceof Promise)) return this.#post({ kind: "done", id, value });
+      value.then((value) => this.#post({ kind: "done", id, value }), fail);
+    } catch (error) {
+      fail(error);
+    }
+  }
+
+  #take(frame: ToWorker): void {
+    const receiver = this.#receiver;
+    if (frame.kind === "answer") return this.#answered(frame);
+    if (frame.kind === "close") return this.#reply(frame.id, () => this.#close());
+    if (!receiver) return void this.#early.push(frame);
+    switch (frame.kind) {
+      case "subscribe":
+        this.#filters.set(frame.subscription, frame.filter);
+        return this.#reply(frame.id, () =>
+          receiver.subscribe(
+            frame.filter,
+            this.#inflow.open(frame.subscription, frame.filter.pattern, frame.credit),
+          ));
+      case "unsubscribe":
+        return this.#reply(frame.id, () => this.#unsubscribe(receiver, frame.subscription));
+      case "credit":
+        return this.#inflow.credit(frame.subscription, frame.count);
+      case "receive":
+        return this.#receive(receiver, frame);
+      case "cancel":
+        return this.#receives.get(frame.id)?.cancel(frame.id);
+      case "settle":
+        return this.#reply(
+          frame.id,
+          () => this.#leases!.settle(frame.queue, frame.receipts, frame.outcome, frame.delay),
+        );
+      case "ask":
+        return this.#reply(frame.id, () => {
+          if (!receiver.answer) {
+            throw new BusError("internal", `Cannot answer "${frame.verb}": the receiver has no answers`);
+          }
+          return receiver.answer(frame.verb, frame.argument);
+        });
+      default:
+        frame satisfies never;
+    }
+  }
+
+  async #unsubscribe(receiver: Receiver, subscription: number): Promise<void> {
+    const filter = this.#filters.get(subscription);
+    if (!filter) return;
+    this.#filters.delete(subscription);
+    this.#inflow.close(subscription);
+    await receiver.unsubscribe(filter);
+  }
+
+  #receive(receiver: Receiver, frame: ToWorker & { kind: "receive" }): void {
+    const key = `${frame.lease ?? ""}:${frame.queue}`;
+    let intake = this.#intakes.get(key);
+    if (!intake) {
+      intake = new Intake(receiver, this.#leases!, frame.queue, frame.lease, () => this.#intakes.delete(key));
+      this.#intakes.set(key, intake);
+    }
+    this.#receives.set(frame.id, intake);
+    this.#reply(
+      frame.id,
+      () => intake.take(frame.id, frame.max, frame.wait).finally(() => this.#receives.delete(frame.id)),
+    );
+  }
+
+  #ask(verb: string, argument: unknown): Promise<unknown> {
+    if (this.#closed) return Promise.reject(new ClosedError());
+    const id = ++this.#lastAsk;
+    const asked = Promise.withResolvers<unknown>();
+    this.#asks.set(id, asked);
+    this.#post({ kind: "ask", id, verb, argument });
+    return asked.promise;
+  }
+
+  #answered(frame: ToWorker & { kind: "answer" }): void {
+    const asked = this.#asks.get(frame.id);
+    this.#asks.delete(frame.id);
+    if (frame.error) asked?.reject(fromPlain(frame.error));
+    else asked?.resolve(frame.value);
+  }
+
+  async #close(): Promise<undefined> {
+    if (this.#closed) return;
+    this.#closed = true;
+    clearInterval(this.#beat);
+    await Promise.all([...this.#intakes.values()].map((intake) => intake.close()));
+    await this.#leases?.close();
+    await this.#receiver?.close();
+    for (const asked of this.#asks.values()) asked.reject(new ClosedError());
+  }
+}

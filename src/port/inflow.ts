@@ -1,0 +1,120 @@
+/**
+ * What flows in from the transport towards main: events within their credit, inbox messages always.
+ *
+ * @module
+ */
+import { Fifo } from "../fifo.ts";
+import { cost } from "./credit.ts";
+import type { Emit } from "../provider.ts";
+import type { ToMain } from "./protocol.ts";
+
+/** Characters of events held in the worker, over all subscriptions, before further ones are dropped and a gap is said. */
+export const HELD_LIMIT = 64 * 1024 * 1024;
+
+interface Flow {
+  readonly id: number;
+  readonly pattern: boolean;
+  credit: number;
+  frame: (ToMain & { kind: "events" }) | undefined;
+  held: Fifo<[topic: string, body: string]>;
+  lost: number;
+}
+
+/** Batches events and inbox messages into frames, holds back what main has no credit for. */
+export class Inflow {
+  /** Called when the held events have shrunk to half of what made `congested` true. */
+  onDrain?: () => void;
+  /** True while so much is held that a transport which keeps what is not read should not be read. */
+  congested = false;
+  #flows = new Map<number, Flow>();
+  /** Those with something in the batch that has not left yet. */
+  #touched: Flow[] = [];
+  #inbox: (ToMain & { kind: "inbox" }) | undefined;
+  #held = 0;
+  #post: (frame: ToMain) => void;
+
+  /** `post` appends a frame to the batch that leaves at the end of the turn. */
+  constructor(post: (frame: ToMain) => void) {
+    this.#post = post;
+  }
+
+  /** Opens a subscription's flow; the emit that it returns is all that a receiver needs. */
+  open(id: number, pattern: boolean, credit: number): Emit {
+    const flow: Flow = { id, pattern, credit, frame: undefined, held: new Fifo(), lost: 0 };
+    this.#flows.set(id, flow);
+    return (topic, body) => {
+      if (flow.credit > 0 && flow.held.length === 0) this.#send(flow, topic, body);
+      else this.#hold(flow, topic, body);
+    };
+  }
+
+  /** Ends a flow; what it holds is dropped. */
+  close(id: number): void {
+    const flow = this.#flows.get(id);
+    if (!flow) return;
+    this.#flows.delete(id);
+    for (const [, body] of flow.held.drain()) this.#held -= cost(body);
+    this.#relax();
+  }
+
+  /** Main has handled events of this cost. */
+  credit(id: number, count: number): void {
+    const flow = this.#flows.get(id);
+    if (!flow) return;
+    flow.credit += count;
+    while (flow.credit > 0) {
+      const event = flow.held.shift();
+      if (!event) break;
+      this.#held -= cost(event[1]);
+      this.#send(flow, event[0], event[1]);
+    }
+    if (flow.lost > 0 && flow.held.length === 0) {
+      this.#post({ kind: "gap", reason: "the handlers are behind", lost: flow.lost, subscription: id });
+      flow.lost = 0;
+    }
+    this.#relax();
+  }
+
+  /** Passes an inbox message on; never held. */
+  inbox(body: string): void {
+    if (this.#inbox) return void this.#inbox.bodies.push(body);
+    this.#inbox = { kind: "inbox", bodies: [body] };
+    this.#post(this.#inbox);
+  }
+
+  /** The batch has left: later events start new frames. */
+  sent(): void {
+    this.#inbox = undefined;
+    for (const flow of this.#touched) flow.frame = undefined;
+    this.#touched.length = 0;
+  }
+
+  #send(flow: Flow, topic: string, body: string): void {
+    flow.credit -= cost(body);
+    if (flow.frame) {
+      if (flow.pattern) (flow.frame.topics as string[]).push(topic);
+      flow.frame.bodies.push(body);
+      return;
+    }
+    flow.frame = { kind: "events", subscription: flow.id, topics: flow.pattern ? [topic] : topic, bodies: [body] };
+    this.#touched.push(flow);
+    this.#post(flow.frame);
+  }
+
+  #hold(flow: Flow, topic: string, body: string): void {
+    if (this.#held + cost(body) > HELD_LIMIT) {
+      // the gap is said where it is: after what is held, which arrived before it
+      flow.lost++;
+      return;
+    }
+    flow.held.push([topic, body]);
+    this.#held += cost(body);
+    if (this.#held > HELD_LIMIT / 2) this.congested = true;
+  }
+
+  #relax(): void {
+    if (!this.congested || this.#held > HELD_LIMIT / 4) return;
+    this.congested = false;
+    this.onDrain?.();
+  }
+}

@@ -1,0 +1,374 @@
+/**
+ * Main's end of the port: asks the worker, gives credit, watches that it lives, and replaces it when it does not.
+ *
+ * @module
+ */
+import { BusError, ClosedError, fromPlain, ProviderError, toPlain } from "../errors.ts";
+import type { Delivery, Filter, Outcome, Provider } from "../provider.ts";
+import { WINDOW } from "./credit.ts";
+import type { Answers, Hello, ToMain, ToWorker } from "./protocol.ts";
+import { spawn, type Spawned } from "./spawn.ts";
+
+/** Milliseconds between two beats of a worker. */
+const BEAT = 1_000;
+/** Beats in a row that may be missed while main itself was on time. */
+const MISSED = 5;
+/** Milliseconds between attempts to replace a worker or to subscribe again: doubled from the first to the second. */
+const RETRY = { min: 100, max: 5_000 };
+
+/** What the link tells the bus. */
+export interface LinkEvents {
+  /** The receiver's connection went down or came back; a dead worker counts as down. */
+  state(connected: boolean, error?: BusError): void;
+  /** Events may have been missed. */
+  gap(reason: string, lost: number, filter?: Filter): void;
+  /** A fault that belongs to no request. */
+  fault(error: BusError): void;
+  /** Messages for this bus's inbox. */
+  inbox(bodies: string[]): void;
+  /** A batch of frames was posted. */
+  posted(): void;
+}
+
+/** What the link needs to open. */
+export interface LinkOptions {
+  readonly namespace: string;
+  readonly connectTimeout: number;
+}
+
+/** Takes the events of one frame: one topic for all bodies, or one for each. */
+export type Receive = (topics: string | string[], bodies: string[]) => void;
+
+/** One subscription over the port. */
+export interface Stream {
+  /** Resolves when the transport has it. */
+  readonly ready: Promise<void>;
+  /** Gives credit back: the {@linkcode cost} of events that handlers have started. */
+  credit(count: number): void;
+  /** Ends it; nothing is received after the call. */
+  close(): Promise<void>;
+}
+
+interface Subscribed {
+  readonly filter: Filter;
+  readonly receive: Receive;
+  readonly ready: PromiseWithResolvers<void>;
+  debt: number;
+}
+
+interface Pending {
+  resolve(value: never): void;
+  reject(error: unknown): void;
+}
+
+type Request<F = ToWorker> = F extends { id: number } ? Omit<F, "id"> : never;
+
+/** A receiver that never dies: the worker behind it is replaced when it does. */
+export class Link {
+  /** The address of this bus's inbox; another one after the worker was replaced. */
+  inbox = "";
+  /** How many times the worker was replaced. */
+  restarts = 0;
+  /** When something last came from the worker, in milliseconds of `Date.now()`. */
+  lastHeard = Date.now();
+  #provider: Provider;
+  #options: LinkOptions;
+  #events: LinkEvents;
+  #port: MessagePort | undefined;
+  #spawned: Spawned | undefined;
+  #up = false;
+  #closed = false;
+  #outbox: ToWorker[] = [];
+  #flushing = false;
+  #lastId = 0;
+  #pending = new Map<number, Pending>();
+  #streams = new Map<number, Subscribed>();
+  #watch: ReturnType<typeof setInterval> | undefined;
+  #retry: ReturnType<typeof setTimeout> | undefined;
+
+  private constructor(provider: Provider, options: LinkOptions, events: LinkEvents) {
+    this.#provider = provider;
+    this.#options = options;
+    this.#events = events;
+  }
+
+  /** Starts the worker; rejects with what its receiver failed with, leaving nothing behind. */
+  static async open(provider: Provider, options: LinkOptions, events: LinkEvents): Promise<Link> {
+    const link = new Link(provider, options, events);
+    await link.#start();
+    link.#startWatch();
+    return link;
+  }
+
+  /** Sends a request; rejects when the worker dies, when the link is closed, or with the receiver's error. */
+  request<K extends keyof Answers>(frame: Request<ToWorker & { kind: K }>, id = this.nextId()): Promise<Answers[K]> {
+    if (this.#closed) return Promise.reject(new ClosedError());
+    return new Promise((resolve, reject) => {
+      this.#pending.set(id, { resolve, reject });
+      this.#post({ ...frame, id } as unknown as ToWorker);
+    });
+  }
+
+  /** An id for a request that may be cancelled. */
+  nextId(): number {
+    return ++this.#lastId;
+  }
+
+  /** Takes items from a queue; none when `wait` ms have passed. An abort of the signal rejects with its reason, unless items came first. */
+  async receive(
+    queue: string,
+    options: { max: number; wait: number; lease?: number; signal?: AbortSignal },
+  ): Promise<Delivery[]> {
+    const { max, wait, lease, signal } = options;
+    signal?.throwIfAborted();
+    const id = this.nextId();
+    const cancel = () => this.#post({ kind: "cancel", id });
+    signal?.addEventListener("abort", cancel, { once: true });
+    try {
+      const deliveries = await this.request<"receive">({ kind: "receive", queue, max, wait, lease }, id);
+      if (deliveries.length === 0) signal?.throwIfAborted();
+      return deliveries;
+    } finally {
+      signal?.removeEventListener("abort", cancel);
+    }
+  }
+
+  /** Settles leases; true for each that still held. */
+  settle(queue: string, receipts: string[], outcome: Outcome, delay = 0): Promise<boolean[]> {
+    return this.request<"settle">({ kind: "settle", queue, receipts, outcome, delay });
+  }
+
+  /** Subscribes, again after every death of the worker, until the stream is closed. */
+  subscribe(filter: Filter, receive: Receive): Stream {
+    const id = this.nextId();
+    const subscribed: Subscribed = { filter, receive, ready: Promise.withResolvers(), debt: 0 };
+    subscribed.ready.promise.catch(() => {});
+    this.#streams.set(id, subscribed);
+    this.#subscribe(id, subscribed);
+    return {
+      ready: subscribed.ready.promise,
+      credit: (count) => {
+        subscribed.debt += count;
+        if (subscribed.debt < WINDOW / 2) return;
+        this.#post({ kind: "credit", subscription: id, count: subscribed.debt });
+        subscribed.debt = 0;
+      },
+      close: async () => {
+        if (!this.#streams.delete(id)) return;
+        subscribed.ready.reject(new ClosedError("Cannot subscribe: the subscription was ended"));
+        if (this.#up) await this.request<"unsubscribe">({ kind: "unsubscribe", subscription: id });
+      },
+    };
+  }
+
+  /** Ends the receiver and its worker, by force after `timeout` ms. True if it ended in time. */
+  async close(timeout: number): Promise<boolean> {
+    if (this.#closed) return true;
+    let bye = true;
+    if (this.#up) {
+      const closing = this.request<"close">({ kind: "close" });
+      let timer: ReturnType<typeof setTimeout> | undefined;
+      bye = await Promise.race([
+        closing.then(() => true, () => false),
+        new Promise<boolean>((resolve) => timer = setTimeout(resolve, timeout, false)),
+      ]);
+      clearTimeout(timer);
+    }
+    this.#closed = true;
+    clearInterval(this.#watch);
+    clearTimeout(this.#retry);
+    this.#drop(!bye);
+    this.#rejectAll(new ClosedError());
+    for (const subscribed of this.#streams.values()) subscribed.ready.reject(new ClosedError());
+    this.#streams.clear();
+    return bye;
+  }
+
+  async #start(): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<string>();
+    promise.catch(() => {});
+    const { connectTimeout, namespace } = this.#options;
+    const timer = setTimeout(
+      () => reject(new ProviderError("unavailable", `Cannot open "${this.#provider.name}": no answer in time`)),
+      connectTimeout + 1_000, // the receiver's own deadline has the better message, so it goes first
+    );
+    try {
+      const spawned = await spawn(this.#provider, connectTimeout, (error) => {
+        reject(error);
+        if (this.#spawned === spawned) this.#died(error);
+      });
+      this.#spawned = spawned;
+      const { port1, port2 } = new MessageChannel();
+      this.#port = port1;
+      port1.onmessage = (event) => {
+        if (this.#port !== port1) return;
+        this.lastHeard = Date.now();
+        for (const frame of event.data as ToMain[]) this.#take(frame, { resolve, reject });
+      };
+      const hello: Hello = {
+        kind: "tsmq:hello",
+        port: port2,
+        namespace,
+        options: this.#provider.options,
+        connectTimeout,
+        beat: BEAT,
+      };
+      spawned.greet(hello);
+      this.inbox = await promise;
+    } catch (error) {
+      this.#drop(false);
+      throw error;
+    } finally {
+      clearTimeout(timer);
+    }
+    if (this.#closed) return this.#drop(false);
+    this.#up = true;
+    this.lastHeard = Date.now();
+  }
+
+  #startWatch(): void {
+    let last = performance.now();
+    this.#watch = setInterval(() => {
+      const now = performance.now();
+      // a busy main, a debugger or a laptop's sleep is no death of the worker: only judge when we were on time
+      if (now - last > 2 * BEAT) this.lastHeard = Date.now();
+      last = now;
+      if (this.#up && Date.now() - this.lastHeard > MISSED * BEAT) this.#died(new Error("it does not answer"));
+    }, BEAT);
+  }
+
+  #drop(dead: boolean): void {
+    this.#up = false;
+    this.#port?.close();
+    this.#port = undefined;
+    const spawned = this.#spawned;
+    this.#spawned = undefined;
+    spawned?.release(dead);
+  }
+
+  #died(cause: unknown): void {
+    if (!this.#up) return;
+    this.#drop(true);
+    const why = cause instanceof Error ? cause.message : String(cause);
+    const error = new BusError("worker_died", `Cannot finish: the worker of "${this.#provider.name}" died: ${why}`, {
+      cause,
+    });
+    this.#outbox = [];
+    this.#rejectAll(error);
+    this.#events.state(false, error);
+    this.#restart(0);
+  }
+
+  #restart(delay: number): void {
+    this.#retry = setTimeout(async () => {
+      try {
+        await this.#start();
+        if (this.#closed) return;
+        this.restarts++;
+        await Promise.all([...this.#streams].map(([id, subscribed]) => this.#subscribe(id, subscribed)));
+        this.#events.gap("the worker was replaced", 0);
+        this.#events.state(true);
+      } catch (error) {
+        if (this.#closed) return;
+        this.#events.fault(fromPlain(toPlain(error)));
+        this.#restart(Math.min(Math.max(delay * 2, RETRY.min), RETRY.max));
+      }
+    }, delay);
+  }
+
+  /** A transport that is out of reach is asked again until the stream is closed; any other refusal ends the stream. */
+  async #subscribe(id: number, subscribed: Subscribed): Promise<void> {
+    const live = () => this.#streams.get(id) === subscribed && this.#up;
+    subscribed.debt = 0;
+    for (let pause = RETRY.min; live(); pause = Math.min(pause * 2, RETRY.max)) {
+      try {
+        await this.request<"subscribe">({
+          kind: "subscribe",
+          subscription: id,
+          filter: subscribed.filter,
+          credit: WINDOW,
+        });
+        return subscribed.ready.resolve();
+      } catch (error) {
+        if (!live()) return;
+        if (!(error instanceof BusError) || error.code !== "unavailable") {
+          this.#streams.delete(id);
+          return subscribed.ready.reject(error);
+        }
+        await new Promise((resolve) => setTimeout(resolve, pause));
+      }
+    }
+  }
+
+  #rejectAll(error: unknown): void {
+    const pending = [...this.#pending.values()];
+    this.#pending.clear();
+    for (const { reject } of pending) reject(error);
+  }
+
+  #post(frame: ToWorker): void {
+    this.#outbox.push(frame);
+    if (this.#flushing) return;
+    this.#flushing = true;
+    queueMicrotask(() => this.#flush());
+  }
+
+  /** While there is no worker the frames stay; the next one gets them. */
+  #flush(): void {
+    this.#flushing = false;
+    if (!this.#port || this.#outbox.length === 0) return;
+    this.#port.postMessage(this.#outbox);
+    this.#outbox = [];
+    this.#events.posted();
+  }
+
+  #take(frame: ToMain, opening: { resolve(inbox: string): void; reject(error: unknown): void }): void {
+    switch (frame.kind) {
+      case "events":
+        return this.#streams.get(frame.subscription)?.receive(frame.topics, frame.bodies);
+      case "inbox":
+        return this.#events.inbox(frame.bodies);
+      case "done":
+        return this.#settleRequest(frame.id, (pending) => pending.resolve(frame.value as never));
+      case "failed":
+        return this.#settleRequest(frame.id, (pending) => pending.reject(fromPlain(frame.error)));
+      case "ready":
+        opening.resolve(frame.inbox);
+        return this.#flush();
+      case "fatal":
+        return opening.reject(fromPlain(frame.error));
+      case "gap": {
+        const filter = frame.subscription === undefined ? undefined : this.#streams.get(frame.subscription)?.filter;
+        return this.#events.gap(frame.reason, frame.lost, filter);
+      }
+      case "state":
+        return this.#events.state(frame.connected, frame.error && fromPlain(frame.error));
+      case "fault":
+        return this.#events.fault(fromPlain(frame.error));
+      case "ask":
+        return void this.#answer(frame);
+      case "beat":
+        return;
+      default:
+        frame satisfies never;
+    }
+  }
+
+  #settleRequest(id: number, settle: (pending: Pending) => void): void {
+    const pending = this.#pending.get(id);
+    this.#pending.delete(id);
+    if (pending) settle(pending);
+  }
+
+  async #answer(frame: ToMain & { kind: "ask" }): Promise<void> {
+    try {
+      if (!this.#provider.answer) {
+        throw new BusError("internal", `Cannot answer "${frame.verb}": the provider has no answers`);
+      }
+      const value = await this.#provider.answer(frame.verb, frame.argument);
+      this.#post({ kind: "answer", id: frame.id, value });
+    } catch (error) {
+      this.#post({ kind: "answer", id: frame.id, error: toPlain(error) });
+    }
+  }
+}
