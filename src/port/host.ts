@@ -184,13 +184,15 @@ class Host {
     else asked?.resolve(frame.value);
   }
 
-  async #close(): Promise<undefined> {
-    if (this.#closed) return;
+  /** Resolves with how many leased items went back. */
+  async #close(): Promise<number> {
+    if (this.#closed) return 0;
     this.#closed = true;
     clearInterval(this.#beat);
     await Promise.all([...this.#intakes.values()].map((intake) => intake.close()));
-    await this.#leases?.close();
+    const returned = await this.#leases?.close() ?? 0;
     await this.#receiver?.close();
     for (const asked of this.#asks.values()) asked.reject(new ClosedError());
+    return returned;
   }
 }

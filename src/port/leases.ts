@@ -35,13 +35,16 @@ export class Leases {
     return this.#receiver.settle(queue, receipts, outcome, delay);
   }
 
-  /** Gives back what is still held. */
-  async close(): Promise<void> {
+  /** Gives back what is still held; resolves with how many items went back. */
+  async close(): Promise<number> {
     for (const timer of this.#timers.values()) clearInterval(timer);
     this.#timers.clear();
     const held = [...this.#held.values()].flatMap((queues) => [...queues]);
     this.#held.clear();
-    await Promise.allSettled(held.map(([queue, receipts]) => this.#receiver.settle(queue, [...receipts], "nack", 0)));
+    const settled = await Promise.allSettled(
+      held.map(([queue, receipts]) => this.#receiver.settle(queue, [...receipts], "nack", 0)),
+    );
+    return settled.flatMap((result) => result.status === "fulfilled" ? result.value.filter(Boolean) : []).length;
   }
 
   #forget(queue: string, receipts: Iterable<string>): void {

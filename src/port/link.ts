@@ -161,27 +161,24 @@ export class Link {
     };
   }
 
-  /** Ends the receiver and its worker, by force after `timeout` ms. True if it ended in time. */
-  async close(timeout: number): Promise<boolean> {
-    if (this.#closed) return true;
-    let bye = true;
+  /** Ends the receiver and its worker, by force after `timeout` ms: resolves with how many leased items went back, if it ended in time. */
+  async close(timeout: number): Promise<number | undefined> {
+    if (this.#closed) return 0;
+    let returned: number | undefined = 0;
     if (this.#up) {
-      const closing = this.request<"close">({ kind: "close" });
       let timer: ReturnType<typeof setTimeout> | undefined;
-      bye = await Promise.race([
-        closing.then(() => true, () => false),
-        new Promise<boolean>((resolve) => timer = setTimeout(resolve, timeout, false)),
-      ]);
+      const over = new Promise<undefined>((resolve) => timer = setTimeout(resolve, timeout, undefined));
+      returned = await Promise.race([this.request<"close">({ kind: "close" }).catch(() => undefined), over]);
       clearTimeout(timer);
     }
     this.#closed = true;
     clearInterval(this.#watch);
     clearTimeout(this.#retry);
-    this.#drop(!bye);
+    this.#drop(returned === undefined);
     this.#rejectAll(new ClosedError());
     for (const subscribed of this.#streams.values()) subscribed.ready.reject(new ClosedError());
     this.#streams.clear();
-    return bye;
+    return returned;
   }
 
   async #start(): Promise<void> {

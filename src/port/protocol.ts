@@ -56,5 +56,6 @@ export interface Answers {
   receive: Delivery[];
   settle: boolean[];
   ask: unknown;
-  close: undefined;
+  /** How many leased items went back. */
+  close: number;
 }

@@ -1,0 +1,308 @@
+/**
+ * The message bus for Deno and Bun: pub/sub, queues and RPC over transports that people already run.
+ *
+ * This module is a thin global API over one default bus; `Bus.open` gives buses of one's own.
+ *
+ * @example
+ * ```ts ignore
+ * import { expose, init, memory, publish, shutdown, stub, subscribe } from "@tsmq/tsmq";
+ *
+ * await init(memory());
+ * subscribe("greetings", (text) => console.log(text));
+ * await publish("hello", "greetings");
+ * await expose("add", (a: number, b: number) => a + b);
+ * console.log(await stub("add")(1, 2));
+ * await shutdown();
+ * ```
+ *
+ * @module
+ */
+import { Bus, type BusOptions, type CloseOptions, remoteName, type Wrapper, wrapper } from "./src/bus.ts";
+import { Codec, type EventClass } from "./src/codec.ts";
+import { BusError, NotInitializedError, ValidationError } from "./src/errors.ts";
+import type { Provider } from "./src/provider.ts";
+import type { Queue, QueueOptions } from "./src/queue.ts";
+import {
+  type Class,
+  exposedNames,
+  exposures,
+  type Fn,
+  type MultiObjectStub,
+  type MultiStub,
+  type ObjectStub,
+  type Procedure,
+  type Stub,
+  type StubOptions,
+} from "./src/rpc/procedure.ts";
+import type { StandardSchemaV1 } from "./src/schema.ts";
+import {
+  type Handler,
+  resolveTarget,
+  type SubscribeOptions,
+  type Subscription,
+  type Target,
+  Topic,
+  type TopicOptions,
+} from "./src/topic.ts";
+
+export { Bus, BusErrorEvent } from "./src/bus.ts";
+export type { BusOptions, BusState, CloseOptions, CloseReport, Gap, Health, Wrapper } from "./src/bus.ts";
+export type { EventClass } from "./src/codec.ts";
+export * from "./src/errors.ts";
+export type { Provider } from "./src/provider.ts";
+export { memory } from "./src/providers/memory/provider.ts";
+export type { MemoryOptions } from "./src/providers/memory/provider.ts";
+export type {
+  ConsumeOptions,
+  Consumer,
+  DeadLetter,
+  Lease,
+  Queue,
+  QueueOptions,
+  ReceiveOptions,
+  WaitOptions,
+} from "./src/queue.ts";
+export { procedure } from "./src/rpc/procedure.ts";
+export type {
+  ArgsSchema,
+  Class,
+  Contract,
+  Fn,
+  MultiObjectStub,
+  MultiStub,
+  ObjectStub,
+  Procedure,
+  RpcResponse,
+  Stub,
+  StubOptions,
+} from "./src/rpc/procedure.ts";
+export type { StandardSchemaV1 } from "./src/schema.ts";
+export type { Handler, Message, SubscribeOptions, Subscription, Target, TopicOptions } from "./src/topic.ts";
+export { Topic } from "./src/topic.ts";
+
+let bus: Bus | undefined;
+let opening: Promise<Bus> | undefined;
+
+/** What was subscribed or exposed before `init`: applied by it, forgotten by `shutdown`. */
+interface Remembered {
+  readonly target: string;
+  readonly second: unknown;
+  apply(bus: Bus): Promise<void>;
+  forget?(): void;
+}
+const remembered = new Set<Remembered>();
+
+function forget(entry: Remembered): void {
+  remembered.delete(entry);
+  entry.forget?.();
+}
+
+/**
+ * Opens the default bus and applies what was subscribed and exposed before.
+ *
+ * @throws {BusError} "already_open" when it is open, or opening, already
+ */
+export async function init(provider: Provider, options?: BusOptions): Promise<Bus> {
+  if (bus || opening) throw new BusError("already_open", "Cannot init: the default bus is open; call shutdown() first");
+  opening = open(provider, options);
+  try {
+    return bus = await opening;
+  } finally {
+    opening = undefined;
+  }
+}
+
+async function open(provider: Provider, options?: BusOptions): Promise<Bus> {
+  const opened = await Bus.open(provider, options);
+  try {
+    await Promise.all([...remembered].map((entry) => entry.apply(opened)));
+  } catch (error) {
+    await opened.close();
+    throw error;
+  }
+  return opened;
+}
+
+/** Closes the default bus; nothing to shut down: does nothing. `init` may follow again. */
+export async function shutdown(options?: CloseOptions): Promise<void> {
+  await opening?.catch(() => {}); // whoever called init hears of its failure
+  remembered.forEach(forget);
+  const closing = bus;
+  bus = undefined;
+  await closing?.close(options);
+}
+
+function current(): Bus {
+  if (!bus) throw new NotInitializedError();
+  return bus;
+}
+
+/** As {@linkcode Bus.publish}, on the default bus. */
+export function publish<I>(event: I, target: Topic<never, I>): Promise<number | undefined>;
+/** As {@linkcode Bus.publish}, on the default bus. */
+export function publish(event: unknown, target: string | Topic): Promise<number | undefined>;
+/** As {@linkcode Bus.publish}, on the default bus. */
+export function publish(event: object): Promise<number | undefined>;
+export function publish(event: unknown, target?: unknown): Promise<number | undefined> {
+  if (!bus) return Promise.reject(new NotInitializedError());
+  return bus.publish(event, target as string);
+}
+
+/** As {@linkcode Bus.subscribe}, on the default bus; before `init` it is remembered. */
+export function subscribe<T>(
+  target: EventClass<T>,
+  handler: Handler<T>,
+  options?: SubscribeOptions<undefined>,
+): Subscription;
+/** As {@linkcode Bus.subscribe}, on the default bus; before `init` it is remembered. */
+export function subscribe<T, I>(
+  target: Topic<T, I>,
+  handler: Handler<T>,
+  options?: SubscribeOptions<undefined>,
+): Subscription;
+/** As {@linkcode Bus.subscribe}, on the default bus; before `init` it is remembered. */
+export function subscribe<S extends StandardSchemaV1>(
+  target: Target,
+  handler: Handler<StandardSchemaV1.InferOutput<S>>,
+  options: SubscribeOptions<S> & { readonly schema: S },
+): Subscription;
+/** As {@linkcode Bus.subscribe}, on the default bus; before `init` it is remembered. */
+export function subscribe<T = unknown>(
+  target: string,
+  handler: Handler<T>,
+  options?: SubscribeOptions<undefined>,
+): Subscription;
+export function subscribe(target: unknown, handler: unknown, options: SubscribeOptions = {}): Subscription {
+  return listen(target, handler as Handler<never>, options);
+}
+
+function listen(target: unknown, handler: Handler<never>, options: SubscribeOptions): Subscription {
+  const apply = (bus: Bus) => bus.subscribe(target as string, handler, options as SubscribeOptions<undefined>);
+  if (bus) return apply(bus);
+  const { topic, pattern = options.pattern ?? false } = resolveTarget(target, Codec.nameOf);
+  const { promise: closed, resolve: end } = Promise.withResolvers<void>();
+  let live: Subscription | undefined;
+  const entry: Remembered = {
+    target: topic,
+    second: handler,
+    apply: async (bus) => {
+      live = apply(bus);
+      live.closed.then(end);
+      await live.ready;
+    },
+    forget: () => live ?? end(),
+  };
+  const unsubscribe = async () => {
+    forget(entry);
+    await live?.unsubscribe();
+  };
+  options.signal?.throwIfAborted();
+  options.signal?.addEventListener("abort", () => forget(entry), { once: true });
+  remembered.add(entry);
+  return { topic, pattern, ready: Promise.resolve(), closed, unsubscribe, [Symbol.asyncDispose]: unsubscribe };
+}
+
+/** As {@linkcode Bus.unsubscribe}, on the default bus or of what is remembered. */
+export async function unsubscribe<T, I>(
+  target: string | Topic<T, I> | EventClass<T>,
+  handler: Handler<T> | Handler<never>,
+): Promise<void> {
+  const { topic } = resolveTarget(target, Codec.nameOf);
+  for (const entry of remembered) if (entry.target === topic && entry.second === handler) forget(entry);
+  await bus?.unsubscribe(target, handler);
+}
+
+/** As {@linkcode Bus.subscriber}, on the default bus. */
+export function subscriber(target: Target, options: SubscribeOptions = {}): Wrapper {
+  return wrapper((fn) => listen(target, fn as unknown as Handler<never>, options));
+}
+
+/** As {@linkcode Bus.topic}, on whatever is the default bus when it is used. */
+export function topic<S extends StandardSchemaV1>(
+  name: string,
+  options: TopicOptions<S> & { readonly schema: S },
+): Topic<StandardSchemaV1.InferOutput<S>, StandardSchemaV1.InferInput<S>>;
+/** As {@linkcode Bus.topic}, on whatever is the default bus when it is used. */
+export function topic<T = unknown>(name: string, options?: TopicOptions<undefined>): Topic<T>;
+export function topic(name: string, options: TopicOptions = {}): Topic {
+  return new Topic(name, options, { publish, subscribe: listen });
+}
+
+/** As {@linkcode Bus.queue}, on the default bus. */
+export function queue<S extends StandardSchemaV1>(
+  name: string,
+  options: QueueOptions<S> & { readonly schema: S },
+): Queue<StandardSchemaV1.InferOutput<S>, StandardSchemaV1.InferInput<S>>;
+/** As {@linkcode Bus.queue}, on the default bus. */
+export function queue<T = unknown>(name: string, options?: QueueOptions<undefined>): Queue<T>;
+export function queue(name: string, options?: QueueOptions): Queue {
+  return current().queue(name, options as QueueOptions<undefined>);
+}
+
+/** As {@linkcode Bus.expose}, on the default bus; before `init` it is remembered. */
+export function expose<Call extends Fn, Serve extends Fn>(
+  procedure: Procedure<Call, Serve>,
+  fn: NoInfer<Serve>,
+): Promise<void>;
+/** As {@linkcode Bus.expose}, on the default bus; before `init` it is remembered. */
+export function expose(name: string, fn: Fn): Promise<void>;
+/** As {@linkcode Bus.expose}, on the default bus; before `init` it is remembered. */
+export function expose(fn: Fn): Promise<void>;
+/** As {@linkcode Bus.expose}, on the default bus; before `init` it is remembered. */
+export function expose<O extends object>(object: O, method?: keyof O & string): Promise<void>;
+export async function expose(target: unknown, second?: unknown): Promise<void> {
+  if (bus) return await bus.expose(target as string, second as Fn);
+  for (const [name, { fn, procedure }] of exposures(target, second)) {
+    if ([...remembered].some((entry) => entry.target === name && entry.second === "exposed")) {
+      throw new ValidationError(`Cannot expose "${name}": it is exposed already`);
+    }
+    const apply = (bus: Bus) => procedure ? bus.expose(procedure, fn) : bus.expose(name, fn);
+    remembered.add({ target: name, second: "exposed", apply });
+  }
+}
+
+/** As {@linkcode Bus.unexpose}, on the default bus or of what is remembered. */
+export async function unexpose(target: string | Fn | Procedure | object): Promise<void> {
+  const names = exposedNames(target);
+  for (const entry of remembered) {
+    if (entry.second === "exposed" && names.includes(entry.target)) forget(entry);
+  }
+  await bus?.unexpose(target);
+}
+
+/** As {@linkcode Bus.remote}, on the default bus; before `init` it is remembered. */
+export function remote(name?: string): Wrapper {
+  return wrapper((fn, self, method) => {
+    const served = name ?? remoteName(fn, self, method);
+    if (bus) bus.remote(served)(fn);
+    else expose(served, fn).catch((error) => console.error("tsmq:", error));
+  });
+}
+
+/** As {@linkcode Bus.stub}, on the default bus. */
+export function stub<Call extends Fn, Serve extends Fn>(
+  target: Procedure<Call, Serve>,
+  options: StubOptions & { readonly multi: true },
+): MultiStub<Call>;
+/** As {@linkcode Bus.stub}, on the default bus. */
+export function stub<Call extends Fn, Serve extends Fn>(
+  target: Procedure<Call, Serve>,
+  options?: StubOptions,
+): Stub<Call>;
+/** As {@linkcode Bus.stub}, on the default bus. */
+export function stub<C>(target: Class<C>, options: StubOptions & { readonly multi: true }): MultiObjectStub<C>;
+/** As {@linkcode Bus.stub}, on the default bus. */
+export function stub<C>(target: Class<C>, options?: StubOptions): ObjectStub<C>;
+/** As {@linkcode Bus.stub}, on the default bus. */
+export function stub<F extends Fn = (...args: unknown[]) => unknown>(
+  target: string | F,
+  options: StubOptions & { readonly multi: true },
+): MultiStub<F>;
+/** As {@linkcode Bus.stub}, on the default bus. */
+export function stub<F extends Fn = (...args: unknown[]) => unknown>(
+  target: string | F,
+  options?: StubOptions,
+): Stub<F>;
+export function stub(target: unknown, options?: StubOptions): unknown {
+  return current().stub(target as string, options);
+}

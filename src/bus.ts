@@ -1,0 +1,658 @@
+/**
+ * The bus: one sender, one link to the receiver's worker, and the verbs over both.
+ *
+ * @module
+ */
+import { Codec, type EventClass } from "./codec.ts";
+import { Dispatch } from "./dispatch.ts";
+import { BusError, ClosedError, ProviderError, RpcError, ValidationError } from "./errors.ts";
+import { checkFunction, checkName, checkNumber } from "./names.ts";
+import { Link } from "./port/link.ts";
+import type { Provider, Sender } from "./provider.ts";
+import { Queue, type QueueHome, type QueueOptions } from "./queue.ts";
+import { Caller, type CallOptions } from "./rpc/caller.ts";
+import {
+  type Class,
+  exposedNames,
+  exposures,
+  type Fn,
+  isClass,
+  methodsOf,
+  type MultiObjectStub,
+  type MultiStub,
+  type ObjectStub,
+  Procedure,
+  type RpcResponse,
+  type Stub,
+  type StubOptions,
+} from "./rpc/procedure.ts";
+import { Server } from "./rpc/server.ts";
+import { ANSWER, type Answer, CANCEL, REQUEST } from "./rpc/wire.ts";
+import { type StandardSchemaV1, validate } from "./schema.ts";
+import {
+  type Handler,
+  type Message,
+  resolveTarget,
+  type SubscribeOptions,
+  type Subscription,
+  type Target,
+  Topic,
+  type TopicOptions,
+} from "./topic.ts";
+
+/** Options of `init` and {@linkcode Bus.open}. */
+export interface BusOptions {
+  /** Separates buses on one transport. Default `"global"`. */
+  readonly namespace?: string;
+  /** Milliseconds that a call may take. Default 30,000. */
+  readonly timeout?: number;
+  /** Milliseconds that a send may take before it rejects "unavailable". Default 10,000. */
+  readonly sendTimeout?: number;
+  /** Milliseconds that opening may take. Default 10,000. */
+  readonly connectTimeout?: number;
+  /** Classes whose instances come out as instances, wherever in an event, item, argument or result they are. */
+  readonly types?: readonly EventClass[];
+}
+
+/** Options of `shutdown` and {@linkcode Bus.close}. */
+export interface CloseOptions {
+  /** Milliseconds that handlers have to finish, and the transport to let go. Default 5,000. */
+  readonly timeout?: number;
+}
+
+/** What became of the work that was there when the bus was closed. */
+export interface CloseReport {
+  /** Handlers, consumers' handlers and served calls that finished in time. */
+  readonly finished: number;
+  /** Those that did not; they run on, but reach nothing any more. */
+  readonly abandoned: number;
+  /** Events that had arrived and were not handled. */
+  readonly dropped: number;
+  /** Leased items that were not settled and went back to their queues. */
+  readonly returned: number;
+  /** Whether the transport let go in time, rather than being cut off. */
+  readonly clean: boolean;
+}
+
+/** How a bus is. */
+export interface Health {
+  /** "up", "down" while a connection is lost, then "closing" and "closed". */
+  readonly state: BusState;
+  /** When the worker was last heard, in milliseconds of `Date.now()`. */
+  readonly lastReceive: number;
+  /** The last error that was reported, if any. */
+  readonly lastError: unknown;
+  /** What is under way: calls that wait, handlers that run. */
+  readonly pending: { readonly calls: number; readonly handlers: number };
+  /** How many subscriptions the transport has for this bus. */
+  readonly subscriptions: number;
+  /** How many times a connection came back. */
+  readonly reconnects: number;
+  /** How many times the worker was replaced. */
+  readonly restarts: number;
+}
+
+/** The states of a bus. */
+export type BusState = "up" | "down" | "closing" | "closed";
+
+/** The `"error"` event of a bus: a handler threw, a body could not be read, the transport reported a fault. */
+export class BusErrorEvent extends ErrorEvent {
+  /** The topic, queue or function that it happened on; empty where it is none's. */
+  readonly topic: string;
+
+  /** Made by the bus. */
+  constructor(error: unknown, topic: string) {
+    super("error", { error, message: error instanceof Error ? error.message : String(error) });
+    this.topic = topic;
+  }
+
+  /** The error, as the other events of a bus name theirs. */
+  get detail(): unknown {
+    return this.error;
+  }
+}
+
+/** The detail of a `"gap"` event: events may have been missed. */
+export interface Gap {
+  /** Why. */
+  readonly reason: string;
+  /** How many, where that is known; 0 otherwise. */
+  readonly lost: number;
+  /** The topic or glob, where only one subscription is concerned. */
+  readonly topic?: string;
+}
+
+/** A TC39 decorator of a method that is also a wrapper of a function. */
+export type Wrapper = <F extends Fn>(fn: F, context?: ClassMethodDecoratorContext) => F;
+
+/** A bus. Events: `"error"` ({@linkcode BusErrorEvent}), `"gap"` (detail: {@linkcode Gap}), `"state"` (detail: {@linkcode BusState}). */
+export class Bus extends EventTarget implements AsyncDisposable {
+  /** The namespace. */
+  readonly namespace: string;
+  /** Resolves when the bus has been closed; with the reason if it was not by `close`. */
+  readonly closed: Promise<BusError | undefined>;
+  #options: Required<BusOptions>;
+  #codec: Codec;
+  #sender!: Sender;
+  #link!: Link;
+  #dispatch!: Dispatch;
+  #server!: Server;
+  #caller!: Caller;
+  #state: BusState = "up";
+  #down = { receiver: false, sender: false };
+  #upSince = -Infinity;
+  #reconnects = 0;
+  #lastError: unknown;
+  #heard = false;
+  #works = new Set<Promise<void>>();
+  #worked = 0;
+  #handlings = new Set<Handling>();
+  #tails = new Map<string, Promise<unknown>>();
+  #closing = new AbortController();
+  #closeReport: Promise<CloseReport> | undefined;
+  #resolveClosed: (error: BusError | undefined) => void;
+
+  private constructor(options: BusOptions) {
+    super();
+    this.#options = checkOptions(options);
+    this.namespace = this.#options.namespace;
+    this.#codec = new Codec(this.#options.types);
+    const { promise, resolve } = Promise.withResolvers<BusError | undefined>();
+    this.closed = promise;
+    this.#resolveClosed = resolve;
+  }
+
+  /**
+   * Opens a bus of one's own; several may live side by side. It keeps the process alive until it is closed.
+   *
+   * @throws {ProviderError} "unavailable" or "denied" when the transport cannot be reached within `connectTimeout`
+   * @throws {UnsupportedError} where the platform lacks the transport
+   * @throws {ValidationError} when an option is not what it must be
+   */
+  static async open(provider: Provider, options: BusOptions = {}): Promise<Bus> {
+    checkProvider(provider);
+    const bus = new Bus(options);
+    await bus.#open(provider);
+    return bus;
+  }
+
+  async #open(provider: Provider): Promise<void> {
+    const { namespace, connectTimeout, sendTimeout } = this.#options;
+    const opening = Promise.withResolvers<Link>();
+    opening.promise.catch(() => {});
+    const sender = provider.open({
+      namespace,
+      connectTimeout,
+      sendTimeout,
+      ask: async (verb, argument) => (await opening.promise).request<"ask">({ kind: "ask", verb, argument }),
+      state: (connected, error) => this.#connection("sender", connected, error),
+    });
+    const link = Link.open(provider, { namespace, connectTimeout }, {
+      state: (connected, error) => this.#connection("receiver", connected, error),
+      gap: (reason, lost, filter) => {
+        const detail: Gap = { reason, lost, topic: filter?.topic };
+        this.dispatchEvent(new CustomEvent("gap", { detail }));
+      },
+      fault: (error) => this.#report(error, ""),
+      inbox: (bodies) => this.#inbox(bodies),
+      posted: () => this.#sender?.wake?.(),
+    });
+    link.then(opening.resolve, opening.reject);
+    // both halves are awaited even if one fails, so that neither is left behind
+    const [opened, linked] = await Promise.allSettled([sender, link]);
+    if (opened.status === "rejected" || linked.status === "rejected") {
+      if (opened.status === "fulfilled") await opened.value.close();
+      if (linked.status === "fulfilled") await linked.value.close(connectTimeout);
+      throw opened.status === "rejected" ? opened.reason : (linked as PromiseRejectedResult).reason;
+    }
+    this.#sender = opened.value;
+    this.#link = linked.value;
+    const watch = (work: Promise<void>) => this.#watch(work);
+    const report = (error: unknown, topic: string) => this.#report(error, topic);
+    const home = { link: this.#link, sender: this.#sender, codec: this.#codec, watch, report };
+    this.#dispatch = new Dispatch(this.#link, this.#codec, report);
+    this.#server = new Server(home);
+    this.#caller = new Caller({ ...home, recovering: (ms) => this.#recovering(ms) });
+  }
+
+  /**
+   * Publishes an event to all who subscribed its topic; resolves with how many transport subscriptions it reached
+   * (buses, not handlers), where the transport knows. Without a target the event's class names the topic.
+   *
+   * @throws {ValidationError} when the event has no class to name its topic, is not what a schema says, or cannot be sent
+   * @throws {ClosedError} when the bus is closed
+   */
+  publish<I>(event: I, target: Topic<never, I>): Promise<number | undefined>;
+  publish(event: unknown, target: string | Topic): Promise<number | undefined>;
+  publish(event: object): Promise<number | undefined>;
+  publish(event: unknown, target?: string | Topic): Promise<number | undefined> {
+    try {
+      this.#check("send");
+      const { topic, schema } = this.#destination(event, target);
+      const unready = this.#dispatch.unready;
+      const tail = this.#tails.get(topic);
+      const valid = schema && validate(schema, event, `an event on "${topic}"`);
+      if (!unready && !tail && !(valid instanceof Promise)) {
+        return this.#sender.publish(topic, this.#codec.encode(event));
+      }
+      // whatever has to wait, the events behind it on the same topic wait too: order holds
+      const body = this.#codec.encode(event);
+      const published = (async () => {
+        await valid;
+        await tail?.catch(() => {});
+        if (unready) await withDeadline(unready, this.#options.sendTimeout);
+        return await this.#sender.publish(topic, body);
+      })();
+      this.#tails.set(topic, published);
+      const settled = () => {
+        if (this.#tails.get(topic) === published) this.#tails.delete(topic);
+      };
+      published.then(settled, settled);
+      return published;
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /**
+   * Subscribes a handler to a topic, a glob, or an event class. Equal subscriptions share one of the transport.
+   *
+   * @throws {ValidationError} when an argument is not what it must be
+   * @throws {ClosedError} when the bus is closed
+   */
+  subscribe<T>(target: EventClass<T>, handler: Handler<T>, options?: SubscribeOptions<undefined>): Subscription;
+  subscribe<T, I>(target: Topic<T, I>, handler: Handler<T>, options?: SubscribeOptions<undefined>): Subscription;
+  subscribe<S extends StandardSchemaV1>(
+    target: Target,
+    handler: Handler<StandardSchemaV1.InferOutput<S>>,
+    options: SubscribeOptions<S> & { readonly schema: S },
+  ): Subscription;
+  subscribe<T = unknown>(target: string, handler: Handler<T>, options?: SubscribeOptions<undefined>): Subscription;
+  subscribe(target: unknown, handler: unknown, options: SubscribeOptions = {}): Subscription {
+    return this.#listen(target, handler as Handler<never>, options);
+  }
+
+  /** Ends the subscriptions of this handler to this target, by name and pattern alike; an unknown pair: nothing happens. */
+  async unsubscribe<T, I>(
+    target: string | Topic<T, I> | EventClass<T>,
+    handler: Handler<T> | Handler<never>,
+  ): Promise<void> {
+    const { topic } = resolveTarget(target, Codec.nameOf);
+    const found = [...this.#handlings].filter((handling) => handling.topic === topic && handling.handler === handler);
+    await Promise.all(found.map((handling) => handling.unsubscribe()));
+  }
+
+  /** Subscribes a function, which it returns, or as a decorator each instance's method. */
+  subscriber(target: Target, options: SubscribeOptions = {}): Wrapper {
+    return wrapper((fn) => this.#listen(target, fn as unknown as Handler<never>, options));
+  }
+
+  /** A topic with its type. */
+  topic<S extends StandardSchemaV1>(
+    name: string,
+    options: TopicOptions<S> & { readonly schema: S },
+  ): Topic<StandardSchemaV1.InferOutput<S>, StandardSchemaV1.InferInput<S>>;
+  topic<T = unknown>(name: string, options?: TopicOptions<undefined>): Topic<T>;
+  topic(name: string, options: TopicOptions = {}): Topic {
+    return new Topic(name, options, {
+      publish: (event, target) => this.publish(event, target),
+      subscribe: (target, handler, options) => this.#listen(target, handler, options),
+    });
+  }
+
+  /**
+   * A queue by its name.
+   *
+   * @throws {ClosedError} when the bus is closed
+   */
+  queue<S extends StandardSchemaV1>(
+    name: string,
+    options: QueueOptions<S> & { readonly schema: S },
+  ): Queue<StandardSchemaV1.InferOutput<S>, StandardSchemaV1.InferInput<S>>;
+  queue<T = unknown>(name: string, options?: QueueOptions<undefined>): Queue<T>;
+  queue(name: string, options: QueueOptions = {}): Queue {
+    this.#check("send");
+    const home: QueueHome = {
+      link: this.#link,
+      sender: this.#sender,
+      codec: this.#codec,
+      check: (what) => this.#check(what),
+      watch: (work) => this.#watch(work),
+      report: (error, queue) => this.#report(error, queue),
+      closing: this.#closing.signal,
+    };
+    return new Queue(name, options, home);
+  }
+
+  /**
+   * Serves a function: under its own name, under a given one, as a procedure, or each method of an object as `Class.method`.
+   * Resolves when callers can find it.
+   *
+   * @throws {ValidationError} when there is nothing to serve, or its name is served already by this bus
+   */
+  expose<Call extends Fn, Serve extends Fn>(procedure: Procedure<Call, Serve>, fn: NoInfer<Serve>): Promise<void>;
+  expose(name: string, fn: Fn): Promise<void>;
+  expose(fn: Fn): Promise<void>;
+  expose<O extends object>(object: O, method?: keyof O & string): Promise<void>;
+  async expose(target: unknown, second?: unknown): Promise<void> {
+    this.#check("take");
+    const all = [...exposures(target, second)];
+    const done = await Promise.allSettled(
+      all.map(([name, { fn, procedure }]) => this.#server.expose(name, fn, procedure)),
+    );
+    const failed = done.find((result) => result.status === "rejected");
+    if (!failed) return;
+    // all of an object or nothing of it
+    await Promise.all(
+      all.map(([name], i) => done[i]!.status === "fulfilled" ? this.#server.unexpose(name) : undefined),
+    );
+    throw failed.reason;
+  }
+
+  /** Serves a function no more; nothing happens if it was not served. */
+  async unexpose(target: string | Fn | Procedure | object): Promise<void> {
+    if (this.#state === "closed") return;
+    await Promise.all(exposedNames(target).map((name) => this.#server.unexpose(name)));
+  }
+
+  /** Exposes a function, which it returns, or as a decorator each instance's method. Default name: the function's, or `Class.method`. */
+  remote(name?: string): Wrapper {
+    return wrapper((fn, self, method) => {
+      const served = name ?? remoteName(fn, self, method);
+      this.expose(served, fn).catch((error) => this.#report(error, served));
+    });
+  }
+
+  /**
+   * Something to call a remote function with: by name, by function, by procedure, or an object with every method of a class.
+   *
+   * The calls reject with `NoSuchRemoteError`, `RemoteInvocationError`, `TimeoutError`, `ProviderError`, or the signal's reason.
+   */
+  stub<Call extends Fn, Serve extends Fn>(
+    target: Procedure<Call, Serve>,
+    options: StubOptions & { readonly multi: true },
+  ): MultiStub<Call>;
+  stub<Call extends Fn, Serve extends Fn>(target: Procedure<Call, Serve>, options?: StubOptions): Stub<Call>;
+  stub<C>(target: Class<C>, options: StubOptions & { readonly multi: true }): MultiObjectStub<C>;
+  stub<C>(target: Class<C>, options?: StubOptions): ObjectStub<C>;
+  stub<F extends Fn = (...args: unknown[]) => unknown>(
+    target: string | F,
+    options: StubOptions & { readonly multi: true },
+  ): MultiStub<F>;
+  stub<F extends Fn = (...args: unknown[]) => unknown>(target: string | F, options?: StubOptions): Stub<F>;
+  stub(target: unknown, options: StubOptions = {}): unknown {
+    this.#check("send");
+    if (options.timeout !== undefined) checkNumber("a timeout", options.timeout);
+    if (isClass(target)) {
+      const stubs = methodsOf(target.prototype as object).map((name) =>
+        [name, this.#stub(`${target.name}.${name}`, undefined, options)] as const
+      );
+      return Object.fromEntries(stubs);
+    }
+    if (target instanceof Procedure) return this.#stub(target.name, target, options);
+    if (typeof target === "function") return this.#stub(target.name, undefined, options);
+    return this.#stub(target as string, undefined, options);
+  }
+
+  /** How the bus is. */
+  health(): Health {
+    return {
+      state: this.#state,
+      lastReceive: this.#link.lastHeard,
+      lastError: this.#lastError,
+      pending: { calls: this.#caller.pending, handlers: this.#dispatch.running + this.#works.size },
+      subscriptions: this.#dispatch.size,
+      reconnects: this.#reconnects,
+      restarts: this.#link.restarts,
+    };
+  }
+
+  /**
+   * Takes nothing more, lets handlers finish until the deadline, then lets go of the transport: nothing of the bus's own is left.
+   * Never rejects; a second call gets the first one's report.
+   */
+  close(options: CloseOptions = {}): Promise<CloseReport> {
+    return this.#closeReport ??= this.#close(checkNumber("a timeout", options.timeout ?? 5_000));
+  }
+
+  /** Closes the bus. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  /** As of `EventTarget`. Errors that nobody listens for go to the console. */
+  override addEventListener(
+    type: string,
+    listener: EventListenerOrEventListenerObject | null,
+    options?: boolean | AddEventListenerOptions,
+  ): void {
+    if (type === "error") this.#heard = true;
+    super.addEventListener(type, listener, options);
+  }
+
+  async #close(timeout: number): Promise<CloseReport> {
+    const deadline = performance.now() + timeout;
+    const left = () => Math.max(0, deadline - performance.now());
+    this.#setState("closing");
+    this.#closing.abort(new ClosedError());
+    const before = this.#dispatch.finished + this.#worked;
+    const dropped = this.#dispatch.stop();
+    const stopped = this.#server.stop();
+    await withDeadline(Promise.all([stopped, this.#dispatch.idle(), this.#idle()]), left());
+    const finished = this.#dispatch.finished + this.#worked - before;
+    const abandoned = this.#dispatch.running + this.#works.size;
+    this.#caller.close(new ClosedError());
+    // what handlers have sent has a last moment to arrive; so has the transport to let go
+    const grace = Math.max(left(), Math.min(timeout, 1_000));
+    await withDeadline(Promise.allSettled(this.#tails.values()), grace);
+    const returned = await this.#link.close(grace);
+    await withDeadline(this.#sender.close(), grace);
+    this.#setState("closed");
+    this.#resolveClosed(undefined);
+    return { finished, abandoned, dropped, returned: returned ?? 0, clean: returned !== undefined };
+  }
+
+  async #idle(): Promise<void> {
+    while (this.#works.size > 0) await Promise.allSettled(this.#works);
+  }
+
+  #watch(work: Promise<void>): Promise<void> {
+    this.#works.add(work);
+    const done = () => {
+      this.#works.delete(work);
+      this.#worked++;
+    };
+    work.then(done, done);
+    return work;
+  }
+
+  #check(what: "send" | "take"): void {
+    if (this.#state === "closed" || (what === "take" && this.#state === "closing")) throw new ClosedError();
+  }
+
+  #destination(event: unknown, target: unknown): { topic: string; schema?: StandardSchemaV1 } {
+    if (target instanceof Topic) {
+      if (target.pattern) throw new ValidationError(`Cannot publish to "${target.name}": it is a pattern`);
+      return { topic: target.name, schema: target.schema };
+    }
+    const type = classOf(event);
+    if (target !== undefined) return { topic: checkName("a topic", target), schema: type?.schema };
+    if (!type) {
+      throw new ValidationError("Cannot publish an event: it has no class to name its topic, and none was given");
+    }
+    return { topic: checkName("a topic", Codec.nameOf(type)), schema: type.schema };
+  }
+
+  #listen(target: unknown, handler: Handler<never>, options: SubscribeOptions): Subscription {
+    this.#check("take");
+    checkFunction("a handler", handler);
+    const { topic, pattern = options.pattern ?? false, schema = options.schema, type } = resolveTarget(
+      target,
+      Codec.nameOf,
+    );
+    const concurrency = checkNumber("a concurrency", options.concurrency ?? 1, 1);
+    options.signal?.throwIfAborted();
+    if (type) this.#codec.register(type);
+    const { promise: closed, resolve: ended } = Promise.withResolvers<void>();
+    const { ready, remove } = this.#dispatch.add({ topic, pattern, type, schema, concurrency, handler, ended });
+    const unsubscribe = async () => {
+      options.signal?.removeEventListener("abort", abort);
+      this.#handlings.delete(handling);
+      await remove();
+    };
+    const abort = () => void unsubscribe().catch((error) => this.#report(error, topic));
+    options.signal?.addEventListener("abort", abort, { once: true });
+    const handling: Handling = {
+      topic,
+      pattern,
+      ready,
+      closed,
+      handler,
+      unsubscribe,
+      [Symbol.asyncDispose]: unsubscribe,
+    };
+    this.#handlings.add(handling);
+    ready.catch(() => this.#handlings.delete(handling));
+    return handling;
+  }
+
+  #stub(name: string, procedure: Procedure | undefined, options: StubOptions): unknown {
+    checkName("a function", name);
+    const { timeout = this.#options.timeout, signal } = options;
+    const call: CallOptions = { timeout, signal, procedure };
+    const caller = this.#caller;
+    const raw = async (args: unknown[]): Promise<Answer | (Answer | BusError)[]> => {
+      this.#check("send");
+      return options.multi ? await caller.multi(name, args, call) : await caller.single(name, args, call);
+    };
+    const stub = async (...args: unknown[]): Promise<unknown> => {
+      const answer = await raw(args);
+      if (!Array.isArray(answer)) return await caller.unwrap(answer, procedure);
+      return await Promise.allSettled(
+        answer.map((answer) => answer instanceof BusError ? Promise.reject(answer) : caller.unwrap(answer, procedure)),
+      );
+    };
+    const rpc = async (...args: unknown[]): Promise<RpcResponse | RpcResponse[]> => {
+      const answer = await raw(args);
+      if (!Array.isArray(answer)) return await caller.response(answer);
+      return await Promise.all(answer.filter((a) => !(a instanceof BusError)).map((a) => caller.response(a as Answer)));
+    };
+    return Object.assign(stub, { rpc });
+  }
+
+  #inbox(bodies: string[]): void {
+    for (const body of bodies) {
+      const take = ({ value, type }: { value: unknown; type?: string }) => {
+        if (type === ANSWER) this.#caller.take(value);
+        else if (type === REQUEST) this.#server.take(value);
+        else if (type === CANCEL && Array.isArray(value)) this.#server.cancel(String(value[0]));
+        else {this.#report(
+            new RpcError("invalid", "Cannot take a message from the inbox: it is of no kind of ours"),
+            "",
+          );}
+      };
+      try {
+        const decoded = this.#codec.decode(body);
+        if (decoded instanceof Promise) decoded.then(take, (error) => this.#report(error, ""));
+        else take(decoded);
+      } catch (error) {
+        this.#report(error, "");
+      }
+    }
+  }
+
+  #recovering(ms: number): boolean {
+    return this.#state === "down" || performance.now() - this.#upSince < ms;
+  }
+
+  #connection(half: "receiver" | "sender", connected: boolean, error: unknown): void {
+    if (this.#down[half] === !connected) return;
+    this.#down[half] = !connected;
+    if (error !== undefined) this.#lastError = error;
+    if (this.#state === "closing" || this.#state === "closed") return;
+    const down = this.#down.receiver || this.#down.sender;
+    if (!down) {
+      this.#upSince = performance.now();
+      this.#reconnects++;
+    }
+    if ((this.#state === "down") !== down) this.#setState(down ? "down" : "up");
+  }
+
+  #setState(state: BusState): void {
+    this.#state = state;
+    this.dispatchEvent(new CustomEvent("state", { detail: state }));
+  }
+
+  #report(error: unknown, topic: string): void {
+    this.#lastError = error;
+    if (!this.#heard) return console.error(`tsmq: ${topic ? `on "${topic}": ` : ""}`, error);
+    this.dispatchEvent(new BusErrorEvent(error, topic));
+  }
+}
+
+interface Handling extends Subscription {
+  readonly handler: unknown;
+}
+
+/** One function for both uses: called with a function, or by the language with a method and its context. */
+export function wrapper(apply: (fn: Fn, self?: unknown, method?: string) => unknown): Wrapper {
+  return (fn, context) => {
+    if (context === undefined) {
+      apply(checkFunction("a function to wrap", fn));
+      return fn;
+    }
+    const method = String(context.name);
+    context.addInitializer(function (this: unknown) {
+      apply((fn as Fn).bind(this as never) as Fn, this, method);
+    });
+    return fn;
+  };
+}
+
+/** The name that a wrapped function or a decorated method is served under, unless another one is given. */
+export function remoteName(fn: Fn, self?: unknown, method?: string): string {
+  return method === undefined ? fn.name : `${(self as object).constructor.name}.${method}`;
+}
+
+/** The class of an event, if it is an instance of one that names a topic. */
+function classOf(event: unknown): EventClass | undefined {
+  if (typeof event !== "object" || event === null || Array.isArray(event)) return undefined;
+  const prototype = Object.getPrototypeOf(event);
+  if (prototype === null || prototype === Object.prototype) return undefined;
+  const type = prototype.constructor;
+  const builtin = typeof type !== "function" || /\[native code\]/.test(Function.prototype.toString.call(type));
+  return builtin ? undefined : type as EventClass;
+}
+
+function checkOptions(options: BusOptions): Required<BusOptions> {
+  if (typeof options !== "object" || options === null) {
+    throw new ValidationError("Cannot open a bus: its options are no object");
+  }
+  return {
+    namespace: checkName("a namespace", options.namespace ?? "global"),
+    timeout: checkNumber("a timeout", options.timeout ?? 30_000),
+    sendTimeout: checkNumber("a sendTimeout", options.sendTimeout ?? 10_000, 1),
+    connectTimeout: checkNumber("a connectTimeout", options.connectTimeout ?? 10_000, 1),
+    types: options.types ?? [],
+  };
+}
+
+function checkProvider(provider: Provider): void {
+  if (typeof provider?.open !== "function" || !(provider.worker instanceof URL)) {
+    throw new ValidationError("Cannot open a bus: the provider is none (call its factory, as in memory())");
+  }
+  try {
+    structuredClone(provider.options);
+  } catch (cause) {
+    const text = `Cannot open a bus: the options of "${provider.name}" cannot be posted to its worker: ${cause}`;
+    throw new ValidationError(text, [], { cause });
+  }
+}
+
+/** Resolves when the work is settled or the time is over, whichever comes first. */
+async function withDeadline(work: Promise<unknown>, ms: number): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const over = new Promise((resolve) => timer = setTimeout(resolve, ms));
+  await Promise.race([work.catch(() => {}), over]);
+  clearTimeout(timer);
+}

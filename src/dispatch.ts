@@ -1,0 +1,330 @@
+/**
+ * From the port to the handlers: equal subscriptions share one stream, each handler has its own pace.
+ *
+ * @module
+ */
+import { Codec, type Decoded, type EventClass } from "./codec.ts";
+import { BusError, ValidationError } from "./errors.ts";
+import { Fifo } from "./fifo.ts";
+import { cost } from "./port/credit.ts";
+import type { Link, Stream } from "./port/link.ts";
+import { type StandardSchemaV1, validate } from "./schema.ts";
+import type { Message } from "./topic.ts";
+
+/** Milliseconds that a handler may run while events wait behind it, before the bus says "stalled". */
+const STALLED = 30_000;
+
+/** One handler on one topic or pattern. */
+export interface Listener {
+  readonly topic: string;
+  readonly pattern: boolean;
+  /** The class that events are to be instances of. */
+  readonly type?: EventClass;
+  readonly schema?: StandardSchemaV1;
+  readonly concurrency: number;
+  readonly handler: (event: never, message: Message) => unknown;
+  /** Called once when it has ended, by whomever. */
+  readonly ended?: () => void;
+}
+
+/** Reports a fault with the topic that it happened on. */
+export type Report = (error: unknown, topic: string) => void;
+
+interface Event {
+  readonly decoded: Decoded;
+  readonly message: Message;
+  readonly cost: number;
+  /** Handlers that have not started it yet; its credit goes back when all have. */
+  waiting: number;
+}
+
+/** All subscriptions of a bus. */
+export class Dispatch {
+  /** Handlers that are running now. */
+  running = 0;
+  /** Handlers that have finished. */
+  finished = 0;
+  #link: Link;
+  #codec: Codec;
+  #report: Report;
+  #groups = new Map<string, Group>();
+  #unready = new Set<Promise<void>>();
+  #idle: (() => void) | undefined;
+
+  /** Dispatches what comes over this link. */
+  constructor(link: Link, codec: Codec, report: Report) {
+    this.#link = link;
+    this.#codec = codec;
+    this.#report = report;
+  }
+
+  /** How many transport subscriptions there are. */
+  get size(): number {
+    return this.#groups.size;
+  }
+
+  /** Subscriptions on their way to the transport, if any. */
+  get unready(): Promise<unknown> | undefined {
+    return this.#unready.size === 0 ? undefined : Promise.allSettled(this.#unready);
+  }
+
+  /** Adds a listener; returns when the transport has its subscription, and what ends it. */
+  add(listener: Listener): { ready: Promise<void>; remove: () => Promise<void> } {
+    const key = `${listener.pattern ? "*" : "="}${listener.topic}`;
+    let group = this.#groups.get(key);
+    if (!group) {
+      group = new Group(this.#link, this.#codec, listener.topic, listener.pattern, this.#report);
+      this.#groups.set(key, group);
+      const ready = group.ready;
+      this.#unready.add(ready);
+      ready.then(() => this.#unready.delete(ready), () => {
+        this.#unready.delete(ready);
+        if (this.#groups.get(key) === group) this.#groups.delete(key);
+      });
+    }
+    const joined = group;
+    const pace = new Pace(listener, this.#codec, this.#report, {
+      started: () => this.running++,
+      finished: () => {
+        this.running--;
+        this.finished++;
+        if (this.running === 0) this.#idle?.();
+      },
+    }, (event) => joined.started(event));
+    joined.paces.add(pace);
+    return {
+      ready: joined.ready,
+      remove: async () => {
+        if (!joined.paces.delete(pace)) return;
+        pace.end();
+        if (joined.paces.size > 0) return;
+        if (this.#groups.get(key) === joined) this.#groups.delete(key);
+        await joined.close();
+      },
+    };
+  }
+
+  /** Ends every listener at once; returns how many events they had not started. */
+  stop(): number {
+    let dropped = 0;
+    for (const group of this.#groups.values()) {
+      for (const pace of group.paces) dropped += pace.end();
+      group.paces.clear();
+      group.close().catch(() => {}); // the link is about to be closed, which ends it anyway
+    }
+    this.#groups.clear();
+    return dropped;
+  }
+
+  /** Resolves when no handler runs. */
+  idle(): Promise<void> {
+    if (this.running === 0) return Promise.resolve();
+    return new Promise((resolve) => this.#idle = resolve);
+  }
+}
+
+/** The equal subscriptions that share one stream. */
+class Group {
+  readonly paces = new Set<Pace>();
+  #stream: Stream;
+  #codec: Codec;
+  #topic: string;
+  #report: Report;
+  /** What has arrived behind an event that is still being decoded (a schema may be asynchronous). */
+  #behind: Fifo<[topic: string, body: string]> | undefined;
+
+  constructor(link: Link, codec: Codec, topic: string, pattern: boolean, report: Report) {
+    this.#codec = codec;
+    this.#topic = topic;
+    this.#report = report;
+    this.#stream = link.subscribe({ topic, pattern, serves: false }, (topics, bodies) => this.#receive(topics, bodies));
+  }
+
+  get ready(): Promise<void> {
+    return this.#stream.ready;
+  }
+
+  close(): Promise<void> {
+    return this.#stream.close();
+  }
+
+  started(event: Event): void {
+    if (--event.waiting === 0) this.#stream.credit(event.cost);
+  }
+
+  #receive(topics: string | string[], bodies: string[]): void {
+    const single = typeof topics === "string";
+    for (let i = 0; i < bodies.length; i++) {
+      const topic = single ? topics : topics[i]!;
+      if (this.#behind) this.#behind.push([topic, bodies[i]!]);
+      else this.#deliver(topic, bodies[i]!);
+    }
+  }
+
+  #deliver(topic: string, body: string): void {
+    let decoded: Decoded | Promise<Decoded>;
+    try {
+      decoded = this.#codec.decode(body);
+    } catch (error) {
+      return this.#refuse(topic, body, error);
+    }
+    if (!(decoded instanceof Promise)) return this.#offer(topic, body, decoded);
+    this.#behind ??= new Fifo();
+    decoded
+      .then((decoded) => this.#offer(topic, body, decoded), (error) => this.#refuse(topic, body, error))
+      .then(() => this.#resume());
+  }
+
+  #resume(): void {
+    const behind = this.#behind!;
+    this.#behind = undefined;
+    for (let next = behind.shift(); next; next = behind.shift()) {
+      this.#deliver(next[0], next[1]);
+      if (!this.#behind) continue;
+      this.#behind = behind; // another one that takes its time: the rest stays behind it
+      return;
+    }
+  }
+
+  #refuse(topic: string, body: string, error: unknown): void {
+    this.#stream.credit(cost(body));
+    this.#report(error, topic || this.#topic);
+  }
+
+  #offer(topic: string, body: string, decoded: Decoded): void {
+    const message: Message = decoded.type === undefined ? { topic } : { topic, type: decoded.type };
+    const event: Event = { decoded, message, cost: cost(body), waiting: 1 };
+    for (const pace of this.paces) if (!pace.offer(event)) event.waiting++;
+    this.started(event);
+  }
+}
+
+/** One handler at its own pace: events start in order, at most `concurrency` at once. */
+class Pace {
+  #listener: Listener;
+  #codec: Codec;
+  #report: Report;
+  #count: { started(): void; finished(): void };
+  #started: (event: Event) => void;
+  #waiting = new Fifo<Event>();
+  #running = 0;
+  /** A schema is looking at the next event; the ones behind it wait, so that they start in order. */
+  #preparing = false;
+  #ended = false;
+  #since = 0;
+  #stalled = false;
+
+  constructor(
+    listener: Listener,
+    codec: Codec,
+    report: Report,
+    count: { started(): void; finished(): void },
+    started: (event: Event) => void,
+  ) {
+    this.#listener = listener;
+    this.#codec = codec;
+    this.#report = report;
+    this.#count = count;
+    this.#started = started;
+  }
+
+  /** Takes an event; true if its handler has been started (or refused it) already. */
+  offer(event: Event): boolean {
+    if (this.#running < this.#listener.concurrency && !this.#preparing && this.#waiting.length === 0) {
+      this.#start(event);
+      return true;
+    }
+    this.#waiting.push(event);
+    if (!this.#stalled && this.#running > 0 && performance.now() - this.#since > STALLED) {
+      this.#stalled = true;
+      const text = `Cannot handle events on "${this.#listener.topic}": the handler has been running for ${STALLED} ms`;
+      this.#report(new BusError("stalled", text), this.#listener.topic);
+    }
+    return false;
+  }
+
+  /** Starts nothing any more; returns how many events it drops. */
+  end(): number {
+    if (this.#ended) return 0;
+    this.#ended = true;
+    const dropped = this.#waiting.drain();
+    for (const event of dropped) this.#started(event);
+    this.#listener.ended?.();
+    return dropped.length;
+  }
+
+  #start(event: Event): void {
+    if (this.#ended) return;
+    const { type, schema } = this.#listener;
+    if (!type && !schema) return this.#run(event.decoded.value, event.message);
+    try {
+      const prepared = this.#prepare(event.decoded.value);
+      if (!(prepared instanceof Promise)) return this.#run(prepared, event.message);
+      this.#preparing = true;
+      prepared.then(
+        (value) => {
+          this.#preparing = false;
+          if (!this.#ended) this.#run(value, event.message);
+        },
+        (error) => {
+          this.#preparing = false;
+          this.#report(error, event.message.topic);
+        },
+      ).then(() => this.#next());
+    } catch (error) {
+      this.#report(error, event.message.topic);
+    }
+  }
+
+  /** The event as its subscriber declared it: an instance of the class, the output of the schema. */
+  #prepare(value: unknown): unknown {
+    const { type, schema, topic } = this.#listener;
+    if (!type) return validate(schema!, value, `an event on "${topic}"`);
+    if (value instanceof type) return value;
+    const revived = this.#codec.revive(value, Codec.nameOf(type));
+    const check = (value: unknown) => {
+      if (value instanceof type) return value;
+      throw new ValidationError(`Cannot handle an event on "${topic}": it is no ${type.name}`);
+    };
+    return revived instanceof Promise ? revived.then(check) : check(revived);
+  }
+
+  #run(value: unknown, message: Message): void {
+    let result: unknown;
+    this.#count.started();
+    this.#running++;
+    try {
+      result = this.#listener.handler(value as never, message);
+    } catch (error) {
+      this.#report(error, message.topic);
+    }
+    if (!isThenable(result)) return this.#finish();
+    this.#since = performance.now();
+    result.then(
+      () => this.#finish(),
+      (error: unknown) => {
+        this.#report(error, message.topic);
+        this.#finish();
+      },
+    ).then(() => this.#next());
+  }
+
+  #finish(): void {
+    this.#running--;
+    this.#stalled = false;
+    this.#count.finished();
+  }
+
+  #next(): void {
+    while (!this.#preparing && this.#running < this.#listener.concurrency) {
+      const event = this.#waiting.shift();
+      if (!event) return;
+      this.#start(event);
+      this.#started(event);
+    }
+  }
+}
+
+function isThenable(value: unknown): value is PromiseLike<void> {
+  return typeof value === "object" && value !== null && typeof (value as PromiseLike<void>).then === "function";
+}

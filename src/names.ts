@@ -1,0 +1,36 @@
+/** What names may be. @module */
+import { ValidationError } from "./errors.ts";
+
+/** Returns the name of a topic, queue, function or namespace if it is one: any non-empty string of well-formed Unicode. */
+export function checkName(what: string, name: unknown): string {
+  if (typeof name !== "string") throw new ValidationError(`Cannot use ${show(name)} as ${what}: it is not a string`);
+  if (name === "") throw new ValidationError(`Cannot use "" as ${what}: it is empty`);
+  if (!name.isWellFormed()) throw new ValidationError(`Cannot use a name as ${what}: it holds a lone surrogate`);
+  if (name.includes("\0")) throw new ValidationError(`Cannot use a name as ${what}: it holds a NUL character`);
+  if (name.startsWith(RESERVED)) {
+    throw new ValidationError(`Cannot use "${name}" as ${what}: "${RESERVED}…" is reserved`);
+  }
+  return name;
+}
+
+/** Where providers keep what is theirs beside what is the user's. */
+const RESERVED = "__tsmq:";
+
+/** Returns a number of milliseconds (or another amount) if it is one, at least `least`; `Infinity` counts. */
+export function checkNumber(what: string, value: unknown, least = 0): number {
+  if (typeof value === "number" && value >= least) return value;
+  throw new ValidationError(`Cannot use ${show(value)} as ${what}: it is not a number of at least ${least}`);
+}
+
+/** Returns a function if it is one. */
+export function checkFunction<F>(what: string, value: F): F {
+  if (typeof value === "function") return value;
+  throw new ValidationError(`Cannot use ${show(value)} as ${what}: it is not a function`);
+}
+
+function show(value: unknown): string {
+  if (typeof value === "string") return JSON.stringify(value);
+  if (typeof value === "function") return "a function";
+  if (typeof value === "object" && value !== null) return Array.isArray(value) ? "an array" : "an object";
+  return String(value);
+}

@@ -1,0 +1,97 @@
+/**
+ * The in-memory provider: a broker in a worker, for tests and for programs of one process.
+ *
+ * @module
+ */
+import { ValidationError } from "../../errors.ts";
+import { checkNumber } from "../../names.ts";
+import type { Provider, Sender, SenderContext } from "../../provider.ts";
+
+/** Options of {@linkcode memory}. */
+export interface MemoryOptions {
+  /** Items that a queue holds before it is full. Default: no limit. */
+  readonly capacity?: number;
+}
+
+/**
+ * Makes a provider whose broker lives in a worker of this process. Buses opened with the same provider value share it; it ends,
+ * with all that it holds, when the last of them is closed.
+ *
+ * @throws {ValidationError} when an option is not what it must be
+ */
+export function memory(options: MemoryOptions = {}): Provider {
+  if (typeof options !== "object" || options === null) {
+    throw new ValidationError("Cannot make a memory provider: its options are no object");
+  }
+  const capacity = checkNumber("a capacity", options.capacity ?? Infinity, 1);
+  return {
+    name: "memory",
+    features: {
+      counts: true,
+      ordered: true,
+      durable: false,
+      shared: false,
+      capacity,
+      maxBody: Infinity,
+      exactSize: true,
+      maxDelay: Infinity,
+      latency: 100,
+    },
+    worker: new URL("../../../workers/memory.ts", import.meta.url),
+    options: { capacity },
+    sharedWorker: true,
+    open: (context) => Promise.resolve(new MemorySender(context)),
+  };
+}
+
+/** Sends by asking the broker in the worker; its requests are batched by the port like all others. */
+class MemorySender implements Sender {
+  #context: SenderContext;
+  #lastSend = 0;
+
+  constructor(context: SenderContext) {
+    this.#context = context;
+  }
+
+  publish(topic: string, body: string): Promise<number> {
+    return this.#ask("publish", [topic, body]);
+  }
+
+  post(inbox: string, body: string): Promise<boolean> {
+    return this.#ask("post", [inbox, body]);
+  }
+
+  servers(topic: string): Promise<string[]> {
+    return this.#ask("servers", [topic]);
+  }
+
+  async send(queue: string, body: string, options: { wait: number; signal?: AbortSignal }): Promise<void> {
+    const { wait, signal } = options;
+    signal?.throwIfAborted();
+    const id = ++this.#lastSend;
+    const cancel = () => void this.#ask("unsend", [queue, id]);
+    signal?.addEventListener("abort", cancel, { once: true });
+    try {
+      if (await this.#ask<boolean>("send", [queue, body, wait, id])) return;
+      signal?.throwIfAborted();
+    } finally {
+      signal?.removeEventListener("abort", cancel);
+    }
+  }
+
+  size(queue: string): Promise<number> {
+    return this.#ask("size", [queue]);
+  }
+
+  drop(queue: string): Promise<void> {
+    return this.#ask("drop", [queue]);
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  #ask<T>(verb: string, argument: unknown[]): Promise<T> {
+    return this.#context.ask(verb, argument) as Promise<T>;
+  }
+}

@@ -1,0 +1,215 @@
+/** One queue of the broker. @module */
+import { QueueFullError } from "../../errors.ts";
+import { Fifo } from "../../fifo.ts";
+import type { Delivery, Outcome, ReceiveOptions } from "../../provider.ts";
+
+interface Item {
+  readonly body: string;
+  attempt: number;
+}
+
+interface Leased {
+  readonly item: Item;
+  /** Milliseconds of `performance.now()`: when the lease ends, or the delay of a nack. */
+  due: number;
+}
+
+interface Taker {
+  readonly options: ReceiveOptions;
+  resolve(deliveries: Delivery[]): void;
+}
+
+interface Putter {
+  readonly id: string;
+  readonly body: string;
+  resolve(put: boolean): void;
+}
+
+/** The longest delay of a timer. */
+const MAX_TIMER = 2 ** 31 - 1;
+
+/** Items, those who wait for one, those who wait for room, and leases. */
+export class MemoryQueue {
+  #name: string;
+  #capacity: number;
+  #items = new Fifo<Item>();
+  /** Given back to the head, the next one last. */
+  #returned: Item[] = [];
+  #leased = new Map<string, Leased>();
+  #delayed = new Set<Leased>();
+  #takers = new Set<Taker>();
+  #putters = new Fifo<Putter>();
+  #lastReceipt = 0;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  /** An empty queue that holds at most `capacity` waiting items. */
+  constructor(name: string, capacity: number) {
+    this.#name = name;
+    this.#capacity = capacity;
+  }
+
+  /** Items that wait. */
+  get size(): number {
+    return this.#items.length + this.#returned.length;
+  }
+
+  /** Whether it holds nothing and nobody waits: it can be forgotten. */
+  get idle(): boolean {
+    return this.size + this.#leased.size + this.#delayed.size + this.#takers.size + this.#putters.length === 0;
+  }
+
+  /** Puts an item; false when it was cancelled. Rejects with `QueueFullError` when there was no room in time. */
+  put(id: string, body: string, wait: number): true | Promise<boolean> {
+    if (this.size < this.#capacity && this.#putters.length === 0) {
+      this.#items.push({ body, attempt: 0 });
+      this.#serve();
+      return true;
+    }
+    if (wait <= 0) throw new QueueFullError(this.#name);
+    const { promise, resolve, reject } = Promise.withResolvers<boolean>();
+    const putter: Putter = { id, body, resolve };
+    this.#putters.push(putter);
+    if (wait > MAX_TIMER) return promise;
+    const timer = setTimeout(() => {
+      if (this.#putters.remove(putter)) reject(new QueueFullError(this.#name));
+    }, wait);
+    return promise.finally(() => clearTimeout(timer));
+  }
+
+  /** Cancels a put that waits. */
+  unput(id: string): void {
+    const kept = this.#putters.drain();
+    for (const putter of kept) {
+      if (putter.id === id) putter.resolve(false);
+      else this.#putters.push(putter);
+    }
+  }
+
+  /** Takes items, or waits for the first. */
+  take(options: ReceiveOptions): Promise<Delivery[]> {
+    if (this.size > 0 || options.wait <= 0 || options.signal.aborted) return Promise.resolve(this.#pop(options));
+    return new Promise((resolve) => {
+      const end = () => {
+        clearTimeout(timer);
+        options.signal.removeEventListener("abort", giveUp);
+        this.#takers.delete(taker);
+      };
+      const giveUp = () => {
+        end();
+        resolve([]);
+      };
+      const timer = setTimeout(giveUp, Math.min(options.wait, MAX_TIMER));
+      options.signal.addEventListener("abort", giveUp, { once: true });
+      const taker: Taker = {
+        options,
+        resolve: (deliveries) => {
+          end();
+          resolve(deliveries);
+        },
+      };
+      this.#takers.add(taker);
+    });
+  }
+
+  /** Puts items back to the head, in their order. */
+  restore(deliveries: readonly Delivery[]): void {
+    for (const { body, attempt } of [...deliveries].reverse()) this.#returned.push({ body, attempt: attempt - 1 });
+    this.#serve();
+  }
+
+  /** Settles leases; true for each that still held. */
+  settle(receipts: readonly string[], outcome: Outcome, delay: number): boolean[] {
+    const held = receipts.map((receipt) => {
+      const leased = this.#leased.get(receipt);
+      if (!leased) return false;
+      this.#leased.delete(receipt);
+      if (outcome === "ack") return true;
+      if (delay > 0) this.#delayed.add({ item: leased.item, due: performance.now() + delay });
+      else this.#returned.push(leased.item);
+      return true;
+    });
+    this.#serve();
+    this.#schedule();
+    return held;
+  }
+
+  /** Makes leases last from now. */
+  extend(receipts: readonly string[], lease: number): boolean[] {
+    return receipts.map((receipt) => {
+      const leased = this.#leased.get(receipt);
+      if (leased) leased.due = performance.now() + lease;
+      return leased !== undefined;
+    });
+  }
+
+  /** Removes everything; those who wait for room get it. */
+  clear(): void {
+    this.#items.drain();
+    this.#returned = [];
+    this.#leased.clear();
+    this.#delayed.clear();
+    clearTimeout(this.#timer);
+    this.#serve();
+  }
+
+  #pop({ max, lease }: ReceiveOptions): Delivery[] {
+    const deliveries: Delivery[] = [];
+    while (deliveries.length < max) {
+      const item = this.#returned.pop() ?? this.#items.shift();
+      if (!item) break;
+      item.attempt++;
+      let receipt = "";
+      if (lease !== undefined) {
+        receipt = `${++this.#lastReceipt}`;
+        this.#leased.set(receipt, { item, due: performance.now() + lease });
+      }
+      deliveries.push({ receipt, body: item.body, attempt: item.attempt });
+    }
+    if (lease !== undefined && deliveries.length > 0) this.#schedule();
+    this.#admit();
+    return deliveries;
+  }
+
+  #serve(): void {
+    this.#admit();
+    for (const taker of this.#takers) {
+      if (this.size === 0) return;
+      taker.resolve(this.#pop(taker.options));
+    }
+  }
+
+  #admit(): void {
+    while (this.size < this.#capacity) {
+      const putter = this.#putters.shift();
+      if (!putter) return;
+      this.#items.push({ body: putter.body, attempt: 0 });
+      putter.resolve(true);
+    }
+  }
+
+  /** One timer for whatever falls due next. */
+  #schedule(): void {
+    clearTimeout(this.#timer);
+    let next = Infinity;
+    for (const { due } of this.#leased.values()) next = Math.min(next, due);
+    for (const { due } of this.#delayed) next = Math.min(next, due);
+    if (next === Infinity) return;
+    this.#timer = setTimeout(() => this.#return(), Math.min(Math.max(0, next - performance.now()), MAX_TIMER));
+  }
+
+  #return(): void {
+    const now = performance.now();
+    for (const [receipt, leased] of this.#leased) {
+      if (leased.due > now) continue;
+      this.#leased.delete(receipt);
+      this.#returned.push(leased.item);
+    }
+    for (const delayed of this.#delayed) {
+      if (delayed.due > now) continue;
+      this.#delayed.delete(delayed);
+      this.#returned.push(delayed.item);
+    }
+    this.#serve();
+    this.#schedule();
+  }
+}

@@ -1,0 +1,426 @@
+/**
+ * The calling side: from a stub to the answer, the error, or the deadline.
+ *
+ * @module
+ */
+import type { Codec } from "../codec.ts";
+import {
+  BusError,
+  ClosedError,
+  NoSuchRemoteError,
+  ProviderError,
+  RemoteInvocationError,
+  RpcError,
+  TimeoutError,
+} from "../errors.ts";
+import type { Link } from "../port/link.ts";
+import type { Sender } from "../provider.ts";
+import { validate } from "../schema.ts";
+import type { Procedure, RpcResponse } from "./procedure.ts";
+import { type Answer, readAnswer, writeCancel, writeRequest } from "./wire.ts";
+
+/** Milliseconds for which the servers of a function are remembered. */
+const SERVERS_TTL = 1_000;
+/** Milliseconds that a multi-call waits for answers of servers that are in no registry, after the last answer it got. */
+export const SURPLUS_GRACE = 500;
+/** Milliseconds after a reconnect in which a function that nobody serves may just not be registered again yet. */
+const RECOVERY = 3_000;
+/** Milliseconds between looks whether the servers of calls that take long still live. */
+const WATCH = 1_000;
+/** Milliseconds between two attempts while the transport recovers. */
+const RETRY = 100;
+
+/** What the caller needs of its bus. */
+export interface CallerHome {
+  readonly link: Link;
+  readonly sender: Sender;
+  readonly codec: Codec;
+  /** True while a connection is down or has been up again for less than `ms`. */
+  recovering(ms: number): boolean;
+}
+
+/** How a call is made. */
+export interface CallOptions {
+  readonly timeout: number;
+  readonly signal?: AbortSignal;
+  readonly procedure?: Procedure;
+}
+
+/** A call that waits for answers. */
+interface Waiting {
+  readonly fn: string;
+  readonly since: number;
+  /** Servers that are to answer, with how often they were not found since. */
+  readonly servers: Map<string, number>;
+  answer(answer: Answer, server: string | undefined): void;
+  /** The server is gone; whether it served the call nobody knows. */
+  lost(server: string): void;
+}
+
+interface Servers {
+  inboxes: string[];
+  next: number;
+  until: number;
+  refreshing: boolean;
+}
+
+/** Calls functions over this bus. */
+export class Caller {
+  #home: CallerHome;
+  #waiting = new Map<string, Waiting>();
+  #known = new Map<string, Servers>();
+  #watch: ReturnType<typeof setInterval> | undefined;
+  #closing = new AbortController();
+
+  /** Calls over this bus. */
+  constructor(home: CallerHome) {
+    this.#home = home;
+  }
+
+  /** How many calls wait. */
+  get pending(): number {
+    return this.#waiting.size;
+  }
+
+  /** Ends every call with this error. */
+  close(error: ClosedError): void {
+    this.#closing.abort(error);
+    clearInterval(this.#watch);
+    this.#waiting.clear();
+  }
+
+  /** Takes what came to the inbox as an answer; false if no call waits for it. */
+  take(value: unknown): boolean {
+    const answer = readAnswer(value);
+    const waiting = answer?.call && this.#waiting.get(answer.call.id);
+    if (!answer || !waiting) return false;
+    waiting.answer(answer, answer.call!.server);
+    return true;
+  }
+
+  /** Calls one server. */
+  single(fn: string, args: readonly unknown[], options: CallOptions): Promise<Answer> {
+    return this.#call(fn, args, options, (call) => this.#single(call));
+  }
+
+  /** Calls every server; an error in place of an answer says that one of ours did not give it. */
+  multi(fn: string, args: readonly unknown[], options: CallOptions): Promise<(Answer | BusError)[]> {
+    return this.#call(fn, args, options, (call) => this.#multi(call));
+  }
+
+  /** The value of an answer, or the error that the function threw. */
+  async unwrap(answer: Answer, procedure?: Procedure): Promise<unknown> {
+    const { fn, result, resultType, isError, call } = answer;
+    if (isError) {
+      throw new RemoteInvocationError(fn, resultType, Array.isArray(result) ? result : [result], call?.stack);
+    }
+    const revived = await this.#home.codec.revive(result, resultType);
+    return procedure?.returns ? await validate(procedure.returns, revived, `the result of "${fn}"`) : revived;
+  }
+
+  /** An answer as users see it raw. */
+  async response(answer: Answer): Promise<RpcResponse> {
+    const { fn, result, resultType, isError } = answer;
+    const revived = isError ? result : await this.#home.codec.revive(result, resultType);
+    return { fn, result: revived, resultType, isError };
+  }
+
+  async #call<T>(
+    fn: string,
+    args: readonly unknown[],
+    options: CallOptions,
+    run: (call: Call) => Promise<T>,
+  ): Promise<T> {
+    const { timeout, signal, procedure } = options;
+    signal?.throwIfAborted();
+    this.#closing.signal.throwIfAborted();
+    if (procedure?.args) await validate(procedure.args, args, `the arguments of "${fn}"`);
+    const text = this.#home.codec.write(args);
+    const call = new Call(fn, text, Date.now() + Math.min(timeout, MAX_TIMEOUT));
+    const over = Promise.withResolvers<never>();
+    const timer = timeout < MAX_TIMEOUT
+      ? setTimeout(() => over.reject(new TimeoutError(`Cannot call "${fn}": no answer within ${timeout} ms`)), timeout)
+      : undefined;
+    const abort = () => over.reject(signal!.reason);
+    const closed = () => over.reject(this.#closing.signal.reason);
+    signal?.addEventListener("abort", abort, { once: true });
+    this.#closing.signal.addEventListener("abort", closed, { once: true });
+    over.promise.catch(() => {
+      call.over = true;
+      this.#tellServers(call);
+    });
+    try {
+      return await Promise.race([run(call), over.promise]);
+    } finally {
+      call.over = true;
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", abort);
+      this.#closing.signal.removeEventListener("abort", closed);
+      this.#waiting.delete(call.id);
+      if (this.#waiting.size === 0) {
+        clearInterval(this.#watch);
+        this.#watch = undefined;
+      }
+      call.cleanup?.();
+    }
+  }
+
+  async #single(call: Call): Promise<Answer> {
+    const { sender } = this.#home;
+    const gone = new Set<string>();
+    let busy: RpcError | undefined;
+    const body = writeRequest(call.fn, "", call.args, this.#header(call));
+    while (!call.over) {
+      const server = await this.#pick(call.fn, gone);
+      if (server === undefined) {
+        if (busy) throw busy;
+        if (this.#home.recovering(RECOVERY)) {
+          gone.clear();
+          await pause(RETRY);
+          continue;
+        }
+        return await this.#foreign(call);
+      }
+      const answered = this.#expect(call, [server]);
+      try {
+        if (await sender.post(server, body) === false) {
+          gone.add(server);
+          this.#forget(call.fn, server);
+          continue;
+        }
+      } catch (error) {
+        // a server of ours serves a request that arrives twice once, so sending it again is harmless
+        if (!(error instanceof BusError) || error.code !== "unavailable") throw error;
+        await pause(RETRY);
+        continue;
+      }
+      const answer = await answered;
+      if (!answer.call?.refused) return answer;
+      gone.add(server);
+      this.#forget(call.fn, server);
+      if (answer.call.refused === "busy") {
+        busy = new RpcError("busy", `Cannot call "${call.fn}": every server is at its limit of calls`);
+      }
+    }
+    return await new Promise(() => {}); // the deadline has ended the call already
+  }
+
+  /** Nobody is registered: PyMQ's servers are in no registry, so the request goes to the function's topic. */
+  async #foreign(call: Call): Promise<Answer> {
+    const { sender, link, codec } = this.#home;
+    const { replies } = sender;
+    if (!replies || await replies.candidates(call.fn) === 0) throw new NoSuchRemoteError(call.fn);
+    const channel = `__rpc_${crypto.randomUUID()}`;
+    await this.#openReplies(call, channel);
+    const answered = this.#expect(call, []);
+    const body = writeRequest(call.fn, channel, call.args, this.#header(call));
+    if (await sender.publish(call.fn, body) === 0) throw new NoSuchRemoteError(call.fn);
+    const wait = Math.max(0, call.deadline - Date.now());
+    const replied = link.receive(channel, { max: 1, wait, signal: call.abort.signal }).then(async ([delivery]) => {
+      const answer = delivery && readAnswer((await codec.decode(delivery.body)).value);
+      if (!answer) throw new RpcError("internal", `Cannot call "${call.fn}": the answer is malformed`);
+      return answer;
+    });
+    return await Promise.race([answered, replied]);
+  }
+
+  async #multi(call: Call): Promise<(Answer | BusError)[]> {
+    const { sender, link, codec } = this.#home;
+    const { replies } = sender;
+    let servers = await sender.servers(call.fn);
+    while (servers.length === 0 && !call.over && this.#home.recovering(RECOVERY)) {
+      await pause(RETRY);
+      servers = await sender.servers(call.fn);
+    }
+    const exact = replies ? await replies.candidates(call.fn) : servers.length;
+    if (servers.length === 0 && exact === 0) return [];
+    let surplus = exact === undefined ? Infinity : exact - servers.length;
+    const channel = replies && surplus > 0 ? `__rpc_${crypto.randomUUID()}` : "";
+    if (channel) await this.#openReplies(call, channel);
+
+    const answers: (Answer | BusError)[] = [];
+    const { promise: done, resolve: finish } = Promise.withResolvers<void>();
+    const missing = new Map(servers.map((server) => [server, 0]));
+    let grace: ReturnType<typeof setTimeout> | undefined;
+    const got = () => {
+      clearTimeout(grace);
+      if (missing.size > 0) return;
+      if (surplus <= 0) return finish();
+      if (answers.length > 0) grace = setTimeout(finish, SURPLUS_GRACE);
+    };
+    this.#wait(call, {
+      fn: call.fn,
+      since: performance.now(),
+      servers: missing,
+      answer: (answer, server) => {
+        if (!missing.delete(server!)) surplus--; // one that registered in the meantime
+        if (!answer.call?.refused) answers.push(answer);
+        got();
+      },
+      lost: (server) => {
+        missing.delete(server);
+        answers.push(
+          new ProviderError(
+            "unavailable",
+            `Cannot call "${call.fn}": a server is gone; whether it served the call is unknown`,
+          ),
+        );
+        got();
+      },
+    });
+    const reached = await sender.publish(call.fn, writeRequest(call.fn, channel, call.args, this.#header(call)));
+    if (reached !== undefined) surplus = Math.min(surplus, reached - servers.length);
+    if (reached === 0 && servers.length === 0) return [];
+    if (channel) {
+      void (async () => {
+        while (!call.over) {
+          const wait = Math.max(0, call.deadline - Date.now());
+          const deliveries = await link.receive(channel, { max: 64, wait, signal: call.abort.signal });
+          for (const { body } of deliveries) {
+            const answer = readAnswer((await codec.decode(body)).value);
+            if (answer) answers.push(answer);
+            surplus--;
+          }
+          got();
+        }
+      })().catch(() => {}); // ended by the call's own end, or the transport's: the deadline judges
+    }
+    // the deadline ends what is missing, not the answers that are there
+    const late = setTimeout(() => {
+      for (const _ of missing) answers.push(new TimeoutError(`Cannot call "${call.fn}": no answer in time`));
+      finish();
+    }, Math.max(0, call.deadline - Date.now() - 5));
+    got();
+    await done;
+    clearTimeout(late);
+    clearTimeout(grace);
+    return answers;
+  }
+
+  #header(call: Call): { id: string; inbox: string; deadline: number } {
+    return { id: call.id, inbox: this.#home.link.inbox, deadline: call.deadline };
+  }
+
+  async #openReplies(call: Call, channel: string): Promise<void> {
+    const { sender } = this.#home;
+    await sender.replies!.open(channel);
+    call.cleanup = () => {
+      call.abort.abort();
+      sender.drop(channel).catch(() => {}); // it lapses by itself if it cannot be dropped now
+    };
+  }
+
+  /** Resolves with the first answer of any of these servers; rejects when the last of them is gone. */
+  #expect(call: Call, servers: string[]): Promise<Answer> {
+    const { promise, resolve, reject } = Promise.withResolvers<Answer>();
+    promise.catch(() => {});
+    this.#wait(call, {
+      fn: call.fn,
+      since: performance.now(),
+      servers: new Map(servers.map((server) => [server, 0])),
+      answer: resolve,
+      lost: () => {
+        const text = `Cannot call "${call.fn}": its server is gone; whether it served the call is unknown`;
+        reject(new ProviderError("unavailable", text));
+      },
+    });
+    return promise;
+  }
+
+  #wait(call: Call, waiting: Waiting): void {
+    this.#waiting.set(call.id, waiting);
+    this.#watch ??= setInterval(() => void this.#look(), WATCH);
+  }
+
+  /** Looks whether the servers of the calls that take long are still there. Two looks in a row must agree. */
+  async #look(): Promise<void> {
+    if (this.#home.recovering(RECOVERY)) return;
+    const old = [...this.#waiting.values()].filter((waiting) => performance.now() - waiting.since > WATCH);
+    for (const fn of new Set(old.map((waiting) => waiting.fn))) {
+      let live: string[];
+      try {
+        live = await this.#home.sender.servers(fn);
+      } catch {
+        return; // out of reach: the next look may judge
+      }
+      for (const waiting of old.filter((waiting) => waiting.fn === fn)) {
+        for (const [server, misses] of waiting.servers) {
+          if (live.includes(server)) waiting.servers.set(server, 0);
+          else if (misses === 0) waiting.servers.set(server, 1);
+          else waiting.lost(server);
+        }
+      }
+    }
+  }
+
+  #tellServers(call: Call): void {
+    for (const server of this.#waiting.get(call.id)?.servers.keys() ?? []) {
+      this.#home.sender.post(server, writeCancel(call.id)).catch(() => {}); // it will find out by the deadline
+    }
+  }
+
+  /** The next server of a function, in turn; asks the registry when what is known is old, without making a call wait for it. */
+  async #pick(fn: string, except: Set<string>): Promise<string | undefined> {
+    let known = this.#known.get(fn);
+    if (!known || (known.until < performance.now() && !known.refreshing)) {
+      const refreshed = this.#refresh(fn, known);
+      if (known) refreshed.catch(() => {});
+      else known = await refreshed;
+    }
+    const first = next(known, except);
+    if (first !== undefined) return first;
+    return next(await this.#refresh(fn, known), except);
+  }
+
+  async #refresh(fn: string, known: Servers | undefined): Promise<Servers> {
+    if (known) known.refreshing = true;
+    try {
+      const inboxes = await this.#home.sender.servers(fn);
+      const start = known ? known.next : Math.floor(Math.random() * inboxes.length);
+      const fresh = { inboxes, next: start, until: performance.now() + SERVERS_TTL, refreshing: false };
+      if (inboxes.length > 0) this.#known.set(fn, fresh);
+      else this.#known.delete(fn);
+      return fresh;
+    } finally {
+      if (known) known.refreshing = false;
+    }
+  }
+
+  #forget(fn: string, server: string): void {
+    const known = this.#known.get(fn);
+    if (known) known.inboxes = known.inboxes.filter((inbox) => inbox !== server);
+  }
+}
+
+/** The longest timeout that a timer can hold; longer ones, and `Infinity`, have none. */
+const MAX_TIMEOUT = 2 ** 31 - 1;
+
+/** One call on its way. */
+class Call {
+  readonly fn: string;
+  readonly args: string;
+  readonly deadline: number;
+  /** Nobody who is not asked can guess it: 122 random bits. */
+  readonly id: string = crypto.randomUUID();
+  readonly abort = new AbortController();
+  over = false;
+  cleanup: (() => void) | undefined;
+
+  constructor(fn: string, args: string, deadline: number) {
+    this.fn = fn;
+    this.args = args;
+    this.deadline = deadline;
+  }
+}
+
+function next(servers: Servers, except: Set<string>): string | undefined {
+  for (let i = 0; i < servers.inboxes.length; i++) {
+    const inbox = servers.inboxes[servers.next++ % servers.inboxes.length]!;
+    if (!except.has(inbox)) return inbox;
+  }
+  return undefined;
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}

@@ -1,0 +1,210 @@
+/**
+ * The serving side of calls: from a request to its answer.
+ *
+ * @module
+ */
+import type { Codec, Decoded } from "../codec.ts";
+import { BusError, ValidationError } from "../errors.ts";
+import { cost } from "../port/credit.ts";
+import type { Link, Stream } from "../port/link.ts";
+import type { Sender } from "../provider.ts";
+import { validate } from "../schema.ts";
+import type { Fn, Procedure } from "./procedure.ts";
+import { type Answer, readRequest, REQUEST, type Request, writeAnswer } from "./wire.ts";
+
+/** Calls that may run at once on one bus; further ones are refused as "busy". */
+export const RUNNING_LIMIT = 10_000;
+/** Ids of calls remembered, so that a request which arrives twice is served once. */
+const REMEMBERED = 16_384;
+/** Milliseconds between attempts to reach a caller whose connection is down: doubled from the first to the second. */
+const RETRY = { min: 50, max: 2_000 };
+/** Milliseconds that clocks of two machines may differ before a deadline is believed to have passed. */
+const CLOCK_SKEW = 60_000;
+
+interface Exposed {
+  readonly fn: Fn;
+  readonly procedure?: Procedure;
+  readonly stream: Stream;
+}
+
+/** What the server needs of its bus. */
+export interface ServerHome {
+  readonly link: Link;
+  readonly sender: Sender;
+  readonly codec: Codec;
+  /** Watches work until it ends; the bus waits for it when it closes. */
+  watch(work: Promise<void>): Promise<void>;
+  /** Reports a fault. */
+  report(error: unknown, fn: string): void;
+}
+
+/** Serves the functions that this bus exposes. */
+export class Server {
+  #home: ServerHome;
+  #exposed = new Map<string, Exposed>();
+  #running = new Set<string>();
+  #cancelled = new Set<string>();
+  #seen = new Set<string>();
+  #count = 0;
+  #refused = 0;
+  #closed = false;
+
+  /** Serves over this bus. */
+  constructor(home: ServerHome) {
+    this.#home = home;
+  }
+
+  /** Serves a function under a name; resolves when callers can find it. */
+  async expose(name: string, fn: Fn, procedure?: Procedure): Promise<void> {
+    if (this.#exposed.has(name)) throw new ValidationError(`Cannot expose "${name}": it is exposed already`);
+    const stream: Stream = this.#home.link.subscribe({ topic: name, pattern: false, serves: true }, (_, bodies) => {
+      for (const body of bodies) {
+        stream.credit(cost(body));
+        this.#read(name, body);
+      }
+    });
+    this.#exposed.set(name, { fn, procedure, stream });
+    try {
+      await stream.ready;
+    } catch (error) {
+      this.#exposed.delete(name);
+      throw error;
+    }
+  }
+
+  /** Serves it no more; nothing happens if it was not served. */
+  async unexpose(name: string): Promise<void> {
+    const exposed = this.#exposed.get(name);
+    if (!exposed) return;
+    this.#exposed.delete(name);
+    await exposed.stream.close();
+  }
+
+  /** Takes no further request. */
+  async stop(): Promise<void> {
+    this.#closed = true;
+    await Promise.allSettled([...this.#exposed.keys()].map((name) => this.unexpose(name)));
+  }
+
+  /** The caller does not wait any more. */
+  cancel(id: string): void {
+    if (this.#running.has(id)) this.#cancelled.add(id);
+  }
+
+  /** Takes a request that came to the inbox or over the function's topic. */
+  take(value: unknown): void {
+    const request = readRequest(value);
+    if (!request) return this.#home.report(new ValidationError("Cannot serve a request: it is malformed"), "");
+    const { call, fn } = request;
+    if (call) {
+      if (this.#seen.has(call.id)) return;
+      this.#seen.add(call.id);
+      if (this.#seen.size > REMEMBERED) this.#seen.delete(this.#seen.values().next().value!);
+      if (Date.now() > call.deadline + CLOCK_SKEW) return;
+    }
+    const exposed = this.#exposed.get(fn);
+    if (!exposed || this.#closed) return this.#refuse(request, "gone");
+    if (this.#count >= RUNNING_LIMIT) {
+      if (this.#refused++ === 0) {
+        const text = `Cannot serve more than ${RUNNING_LIMIT} calls at once: further ones are refused`;
+        this.#home.report(new BusError("busy", text), fn);
+      }
+      return this.#refuse(request, "busy");
+    }
+    this.#count++;
+    void this.#home.watch(this.#serve(request, exposed)).finally(() => {
+      if (--this.#count === 0) this.#refused = 0;
+    });
+  }
+
+  #read(fn: string, body: string): void {
+    const take = (decoded: Decoded) => {
+      // whatever else is published on a function's topic is none of ours
+      if (decoded.type === REQUEST) this.take(decoded.value);
+    };
+    try {
+      const decoded = this.#home.codec.decode(body);
+      if (decoded instanceof Promise) decoded.then(take, (error) => this.#home.report(error, fn));
+      else take(decoded);
+    } catch (error) {
+      this.#home.report(error, fn);
+    }
+  }
+
+  #refuse(request: Request, refused: "gone" | "busy"): void {
+    if (!request.call) return; // PyMQ does not know refusals: its caller's deadline ends the call
+    const call = { id: request.call.id, server: this.#home.link.inbox, refused };
+    void this.#answer(request, { fn: request.fn, result: null, resultType: "NoneType", isError: true, call });
+  }
+
+  async #serve(request: Request, exposed: Exposed): Promise<void> {
+    const { fn, call } = request;
+    if (call) this.#running.add(call.id);
+    const answer = await this.#invoke(request, exposed);
+    if (!call) {
+      return await this.#answer(request, { ...answer, call: undefined }).catch((error) => this.#home.report(error, fn));
+    }
+    this.#running.delete(call.id);
+    if (this.#cancelled.delete(call.id)) return;
+    await this.#answer(request, {
+      ...answer,
+      call: {
+        ...answer.call,
+        id: call.id,
+        server: this.#home.link.inbox,
+        void: answer.result === undefined || undefined,
+      },
+    }).catch((error) => this.#home.report(error, fn));
+  }
+
+  async #invoke({ fn, args, kwargs }: Request, { fn: serve, procedure }: Exposed): Promise<Answer> {
+    try {
+      if (Object.keys(kwargs).length > 0) {
+        throw new TypeError(`Cannot call "${fn}" with keyword arguments: ${Object.keys(kwargs).join(", ")}`);
+      }
+      const checked = procedure?.args
+        ? await validate(procedure.args, args, `the arguments of "${fn}"`) as unknown[]
+        : args;
+      let result: unknown = await serve(...checked as never[]);
+      if (procedure?.returns) await validate(procedure.returns, result, `the result of "${fn}"`);
+      if (result !== undefined) this.#home.codec.write(result); // one that cannot be sent is the function's fault
+      else result = undefined;
+      return { fn, result, resultType: this.#home.codec.pythonType(result), isError: false };
+    } catch (error) {
+      return failure(fn, error);
+    }
+  }
+
+  /** Answers; a caller whose connection is down gets the answer when it is back, as long as it waits for it. */
+  async #answer(request: Request, answer: Answer): Promise<void> {
+    const { call, channel, fn } = request;
+    const { sender, codec } = this.#home;
+    const text = writeAnswer(codec, answer);
+    if (!call) {
+      // the name comes from the wire: a request must not make us write into any queue but its caller's own
+      if (sender.replies && channel.startsWith("__rpc_")) await sender.replies.put(channel, text);
+      return;
+    }
+    for (let pause = RETRY.min; Date.now() < call.deadline; pause = Math.min(pause * 2, RETRY.max)) {
+      try {
+        if (await sender.post(call.inbox, text) !== false) return;
+      } catch (error) {
+        if (!(error instanceof BusError) || error.code !== "unavailable") {
+          this.#home.report(error, fn);
+          if (!answer.isError) await this.#answer(request, { ...failure(fn, error), call: answer.call });
+          return;
+        }
+      }
+      if (this.#closed) return;
+      await new Promise((resolve) => setTimeout(resolve, pause));
+    }
+  }
+}
+
+function failure(fn: string, error: unknown): Answer {
+  const base = { fn, isError: true };
+  if (!(error instanceof Error)) return { ...base, result: [String(error)], resultType: "Error" };
+  const stack = error.stack;
+  // id and server are filled in by whoever answers
+  return { ...base, result: [error.message], resultType: error.name, call: { id: "", server: "", stack } };
+}

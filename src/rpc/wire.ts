@@ -1,0 +1,97 @@
+/**
+ * Requests and answers as text: PyMQ's named tuples, with one more element that PyMQ ignores.
+ *
+ * @module
+ */
+import type { Codec } from "../codec.ts";
+
+/** The tag of a request. */
+export const REQUEST = "pymq.core.RpcRequest";
+/** The tag of an answer. */
+export const ANSWER = "pymq.core.RpcResponse";
+/** The tag of a cancellation. */
+export const CANCEL = "tsmq:cancel";
+
+/** A request: `[fn, response_channel, args, kwargs, { id, inbox, deadline }]`. */
+export interface Request {
+  readonly fn: string;
+  /** PyMQ's answer queue for this call; empty where PyMQ cannot be meant. */
+  readonly channel: string;
+  readonly args: readonly unknown[];
+  readonly kwargs: Readonly<Record<string, unknown>>;
+  /** What a server of ours needs; absent in PyMQ's requests. */
+  readonly call?: { readonly id: string; readonly inbox: string; readonly deadline: number };
+}
+
+/** An answer: `[fn, result, result_type, is_error, { id, server, … }]`. */
+export interface Answer {
+  readonly fn: string;
+  readonly result: unknown;
+  readonly resultType: string;
+  readonly isError: boolean;
+  /** Absent in PyMQ's answers. */
+  readonly call?: {
+    readonly id: string;
+    readonly server: string;
+    /** The function is not served here any more, or not now. */
+    readonly refused?: "gone" | "busy";
+    /** The result was `undefined`, which Python does not have. */
+    readonly void?: boolean;
+    readonly stack?: string;
+  };
+}
+
+/** Writes a request around arguments that are text already. */
+export function writeRequest(fn: string, channel: string, args: string, call: Request["call"]): string {
+  return `{"__obj":[${JSON.stringify(fn)},"${channel}",${args},{},${JSON.stringify(call)}],"__type":"${REQUEST}"}`;
+}
+
+/** Reads the value of a request's body; undefined if it is none. */
+export function readRequest(value: unknown): Request | undefined {
+  if (!Array.isArray(value)) return undefined;
+  const [fn, channel, args, kwargs, call] = value;
+  if (typeof fn !== "string" || typeof channel !== "string" || !Array.isArray(args ?? [])) return undefined;
+  if (call !== undefined && !isCall(call)) return undefined;
+  return { fn, channel, args: args ?? [], kwargs: isRecord(kwargs) ? kwargs : {}, call };
+}
+
+/** Writes an answer. */
+export function writeAnswer(codec: Codec, answer: Answer): string {
+  const { fn, result, resultType, isError, call } = answer;
+  const text = result === undefined ? "null" : codec.write(result);
+  const rest = call ? `,${JSON.stringify(call)}` : "";
+  return `{"__obj":[${JSON.stringify(fn)},${text},${
+    JSON.stringify(resultType)
+  },${isError}${rest}],"__type":"${ANSWER}"}`;
+}
+
+/** Reads the value of an answer's body; undefined if it is none. */
+export function readAnswer(value: unknown): Answer | undefined {
+  if (!Array.isArray(value)) return undefined;
+  const [fn, result, resultType, isError, call] = value;
+  if (typeof fn !== "string") return undefined;
+  if (call !== undefined && !(isRecord(call) && typeof call.id === "string" && typeof call.server === "string")) {
+    return undefined;
+  }
+  return {
+    fn,
+    result: call?.void === true ? undefined : result,
+    resultType: typeof resultType === "string" ? resultType : "NoneType",
+    isError: isError === true,
+    call: call as Answer["call"],
+  };
+}
+
+/** Writes a cancellation. */
+export function writeCancel(id: string): string {
+  return `{"__obj":["${id}"],"__type":"${CANCEL}"}`;
+}
+
+function isCall(value: unknown): value is NonNullable<Request["call"]> {
+  return isRecord(value) && typeof value.id === "string" && typeof value.inbox === "string" &&
+    typeof value.deadline === "number";
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
