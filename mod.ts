@@ -17,24 +17,14 @@
  *
  * @module
  */
-import { Bus, type BusOptions, type CloseOptions, remoteName, type Wrapper, wrapper } from "./src/bus.ts";
-import { Codec, type EventClass } from "./src/codec.ts";
+import { Bus } from "./src/bus.ts";
+import { Codec } from "./src/codec.ts";
+import { remoteName, type Wrapper, wrapper } from "./src/decorate.ts";
 import { BusError, NotInitializedError, ValidationError } from "./src/errors.ts";
 import type { Provider } from "./src/provider.ts";
+import type { BusOptions, CloseOptions } from "./src/options.ts";
 import type { Queue, QueueOptions } from "./src/queue.ts";
-import {
-  type Class,
-  exposedNames,
-  exposures,
-  type Fn,
-  type MultiObjectStub,
-  type MultiStub,
-  type ObjectStub,
-  type Procedure,
-  type Stub,
-  type StubOptions,
-} from "./src/rpc/procedure.ts";
-import type { StandardSchemaV1 } from "./src/schema.ts";
+import { exposedNames, exposures, type Fn, type Procedure, type StubOptions } from "./src/rpc/procedure.ts";
 import {
   type Handler,
   resolveTarget,
@@ -45,10 +35,13 @@ import {
   type TopicOptions,
 } from "./src/topic.ts";
 
-export { Bus, BusErrorEvent } from "./src/bus.ts";
-export type { BusOptions, BusState, CloseOptions, CloseReport, Gap, Health, Wrapper } from "./src/bus.ts";
+export { Bus } from "./src/bus.ts";
+export type { Wrapper } from "./src/decorate.ts";
 export type { EventClass } from "./src/codec.ts";
 export * from "./src/errors.ts";
+export { BusErrorEvent } from "./src/events.ts";
+export type { Gap } from "./src/events.ts";
+export type { BusOptions, BusState, CloseOptions, CloseReport, Health } from "./src/options.ts";
 export type { Provider } from "./src/provider.ts";
 export { memory } from "./src/providers/memory/provider.ts";
 export type { MemoryOptions } from "./src/providers/memory/provider.ts";
@@ -138,43 +131,15 @@ function current(): Bus {
 }
 
 /** As {@linkcode Bus.publish}, on the default bus. */
-export function publish<I>(event: I, target: Topic<never, I>): Promise<number | undefined>;
-/** As {@linkcode Bus.publish}, on the default bus. */
-export function publish(event: unknown, target: string | Topic): Promise<number | undefined>;
-/** As {@linkcode Bus.publish}, on the default bus. */
-export function publish(event: object): Promise<number | undefined>;
-export function publish(event: unknown, target?: unknown): Promise<number | undefined> {
-  if (!bus) return Promise.reject(new NotInitializedError());
-  return bus.publish(event, target as string);
-}
+export const publish: Bus["publish"] = (event: unknown, target?: unknown): Promise<number | undefined> =>
+  bus ? bus.publish(event, target as string) : Promise.reject(new NotInitializedError());
 
 /** As {@linkcode Bus.subscribe}, on the default bus; before `init` it is remembered. */
-export function subscribe<T>(
-  target: EventClass<T>,
-  handler: Handler<T>,
-  options?: SubscribeOptions<undefined>,
-): Subscription;
-/** As {@linkcode Bus.subscribe}, on the default bus; before `init` it is remembered. */
-export function subscribe<T, I>(
-  target: Topic<T, I>,
-  handler: Handler<T>,
-  options?: SubscribeOptions<undefined>,
-): Subscription;
-/** As {@linkcode Bus.subscribe}, on the default bus; before `init` it is remembered. */
-export function subscribe<S extends StandardSchemaV1>(
-  target: Target,
-  handler: Handler<StandardSchemaV1.InferOutput<S>>,
-  options: SubscribeOptions<S> & { readonly schema: S },
-): Subscription;
-/** As {@linkcode Bus.subscribe}, on the default bus; before `init` it is remembered. */
-export function subscribe<T = unknown>(
-  target: string,
-  handler: Handler<T>,
-  options?: SubscribeOptions<undefined>,
-): Subscription;
-export function subscribe(target: unknown, handler: unknown, options: SubscribeOptions = {}): Subscription {
-  return listen(target, handler as Handler<never>, options);
-}
+export const subscribe: Bus["subscribe"] = (
+  target: unknown,
+  handler: Handler<never>,
+  options: SubscribeOptions = {},
+): Subscription => listen(target, handler, options);
 
 function listen(target: unknown, handler: Handler<never>, options: SubscribeOptions): Subscription {
   const apply = (bus: Bus) => bus.subscribe(target as string, handler, options as SubscribeOptions<undefined>);
@@ -203,14 +168,11 @@ function listen(target: unknown, handler: Handler<never>, options: SubscribeOpti
 }
 
 /** As {@linkcode Bus.unsubscribe}, on the default bus or of what is remembered. */
-export async function unsubscribe<T, I>(
-  target: string | Topic<T, I> | EventClass<T>,
-  handler: Handler<T> | Handler<never>,
-): Promise<void> {
+export const unsubscribe: Bus["unsubscribe"] = async (target, handler) => {
   const { topic } = resolveTarget(target, Codec.nameOf);
   for (const entry of remembered) if (entry.target === topic && entry.second === handler) forget(entry);
   await bus?.unsubscribe(target, handler);
-}
+};
 
 /** As {@linkcode Bus.subscriber}, on the default bus. */
 export function subscriber(target: Target, options: SubscribeOptions = {}): Wrapper {
@@ -218,39 +180,15 @@ export function subscriber(target: Target, options: SubscribeOptions = {}): Wrap
 }
 
 /** As {@linkcode Bus.topic}, on whatever is the default bus when it is used. */
-export function topic<S extends StandardSchemaV1>(
-  name: string,
-  options: TopicOptions<S> & { readonly schema: S },
-): Topic<StandardSchemaV1.InferOutput<S>, StandardSchemaV1.InferInput<S>>;
-/** As {@linkcode Bus.topic}, on whatever is the default bus when it is used. */
-export function topic<T = unknown>(name: string, options?: TopicOptions<undefined>): Topic<T>;
-export function topic(name: string, options: TopicOptions = {}): Topic {
-  return new Topic(name, options, { publish, subscribe: listen });
-}
+export const topic: Bus["topic"] = (name: string, options: TopicOptions = {}): Topic<never> =>
+  new Topic(name, options, { publish, subscribe: listen });
 
 /** As {@linkcode Bus.queue}, on the default bus. */
-export function queue<S extends StandardSchemaV1>(
-  name: string,
-  options: QueueOptions<S> & { readonly schema: S },
-): Queue<StandardSchemaV1.InferOutput<S>, StandardSchemaV1.InferInput<S>>;
-/** As {@linkcode Bus.queue}, on the default bus. */
-export function queue<T = unknown>(name: string, options?: QueueOptions<undefined>): Queue<T>;
-export function queue(name: string, options?: QueueOptions): Queue {
-  return current().queue(name, options as QueueOptions<undefined>);
-}
+export const queue: Bus["queue"] = (name: string, options?: QueueOptions): Queue<never> =>
+  current().queue(name, options as QueueOptions<undefined>);
 
 /** As {@linkcode Bus.expose}, on the default bus; before `init` it is remembered. */
-export function expose<Call extends Fn, Serve extends Fn>(
-  procedure: Procedure<Call, Serve>,
-  fn: NoInfer<Serve>,
-): Promise<void>;
-/** As {@linkcode Bus.expose}, on the default bus; before `init` it is remembered. */
-export function expose(name: string, fn: Fn): Promise<void>;
-/** As {@linkcode Bus.expose}, on the default bus; before `init` it is remembered. */
-export function expose(fn: Fn): Promise<void>;
-/** As {@linkcode Bus.expose}, on the default bus; before `init` it is remembered. */
-export function expose<O extends object>(object: O, method?: keyof O & string): Promise<void>;
-export async function expose(target: unknown, second?: unknown): Promise<void> {
+export const expose: Bus["expose"] = async (target: unknown, second?: unknown): Promise<void> => {
   if (bus) return await bus.expose(target as string, second as Fn);
   for (const [name, { fn, procedure }] of exposures(target, second)) {
     if ([...remembered].some((entry) => entry.target === name && entry.second === "exposed")) {
@@ -259,7 +197,7 @@ export async function expose(target: unknown, second?: unknown): Promise<void> {
     const apply = (bus: Bus) => procedure ? bus.expose(procedure, fn) : bus.expose(name, fn);
     remembered.add({ target: name, second: "exposed", apply });
   }
-}
+};
 
 /** As {@linkcode Bus.unexpose}, on the default bus or of what is remembered. */
 export async function unexpose(target: string | Fn | Procedure | object): Promise<void> {
@@ -280,29 +218,5 @@ export function remote(name?: string): Wrapper {
 }
 
 /** As {@linkcode Bus.stub}, on the default bus. */
-export function stub<Call extends Fn, Serve extends Fn>(
-  target: Procedure<Call, Serve>,
-  options: StubOptions & { readonly multi: true },
-): MultiStub<Call>;
-/** As {@linkcode Bus.stub}, on the default bus. */
-export function stub<Call extends Fn, Serve extends Fn>(
-  target: Procedure<Call, Serve>,
-  options?: StubOptions,
-): Stub<Call>;
-/** As {@linkcode Bus.stub}, on the default bus. */
-export function stub<C>(target: Class<C>, options: StubOptions & { readonly multi: true }): MultiObjectStub<C>;
-/** As {@linkcode Bus.stub}, on the default bus. */
-export function stub<C>(target: Class<C>, options?: StubOptions): ObjectStub<C>;
-/** As {@linkcode Bus.stub}, on the default bus. */
-export function stub<F extends Fn = (...args: unknown[]) => unknown>(
-  target: string | F,
-  options: StubOptions & { readonly multi: true },
-): MultiStub<F>;
-/** As {@linkcode Bus.stub}, on the default bus. */
-export function stub<F extends Fn = (...args: unknown[]) => unknown>(
-  target: string | F,
-  options?: StubOptions,
-): Stub<F>;
-export function stub(target: unknown, options?: StubOptions): unknown {
-  return current().stub(target as string, options);
-}
+export const stub: Bus["stub"] = (target: unknown, options?: StubOptions): never =>
+  current().stub(target as string, options) as never;

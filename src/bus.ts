@@ -4,34 +4,43 @@
  * @module
  */
 import { Codec, type EventClass } from "./codec.ts";
+import { remoteName, type Wrapper, wrapper } from "./decorate.ts";
 import { Dispatch } from "./dispatch.ts";
-import { BusError, ClosedError, ProviderError, RpcError, ValidationError } from "./errors.ts";
-import { checkFunction, checkName, checkNumber } from "./names.ts";
+import { type BusError, ClosedError, RpcError } from "./errors.ts";
+import { BusErrorEvent, type Gap } from "./events.ts";
+import { checkFunction, checkNumber } from "./names.ts";
+import {
+  type BusOptions,
+  type BusState,
+  checkOptions,
+  checkProvider,
+  type CloseOptions,
+  type CloseReport,
+  type Health,
+} from "./options.ts";
 import { Link } from "./port/link.ts";
 import type { Provider, Sender } from "./provider.ts";
+import { Publisher } from "./publisher.ts";
 import { Queue, type QueueHome, type QueueOptions } from "./queue.ts";
-import { Caller, type CallOptions } from "./rpc/caller.ts";
+import { Caller } from "./rpc/caller.ts";
 import {
   type Class,
   exposedNames,
   exposures,
   type Fn,
-  isClass,
-  methodsOf,
   type MultiObjectStub,
   type MultiStub,
   type ObjectStub,
-  Procedure,
-  type RpcResponse,
+  type Procedure,
   type Stub,
   type StubOptions,
 } from "./rpc/procedure.ts";
 import { Server } from "./rpc/server.ts";
-import { ANSWER, type Answer, CANCEL, REQUEST } from "./rpc/wire.ts";
-import { type StandardSchemaV1, validate } from "./schema.ts";
+import { stubFor } from "./rpc/stub.ts";
+import { ANSWER, CANCEL, REQUEST } from "./rpc/wire.ts";
+import type { StandardSchemaV1 } from "./schema.ts";
 import {
   type Handler,
-  type Message,
   resolveTarget,
   type SubscribeOptions,
   type Subscription,
@@ -39,91 +48,6 @@ import {
   Topic,
   type TopicOptions,
 } from "./topic.ts";
-
-/** Options of `init` and {@linkcode Bus.open}. */
-export interface BusOptions {
-  /** Separates buses on one transport. Default `"global"`. */
-  readonly namespace?: string;
-  /** Milliseconds that a call may take. Default 30,000. */
-  readonly timeout?: number;
-  /** Milliseconds that a send may take before it rejects "unavailable". Default 10,000. */
-  readonly sendTimeout?: number;
-  /** Milliseconds that opening may take. Default 10,000. */
-  readonly connectTimeout?: number;
-  /** Classes whose instances come out as instances, wherever in an event, item, argument or result they are. */
-  readonly types?: readonly EventClass[];
-}
-
-/** Options of `shutdown` and {@linkcode Bus.close}. */
-export interface CloseOptions {
-  /** Milliseconds that handlers have to finish, and the transport to let go. Default 5,000. */
-  readonly timeout?: number;
-}
-
-/** What became of the work that was there when the bus was closed. */
-export interface CloseReport {
-  /** Handlers, consumers' handlers and served calls that finished in time. */
-  readonly finished: number;
-  /** Those that did not; they run on, but reach nothing any more. */
-  readonly abandoned: number;
-  /** Events that had arrived and were not handled. */
-  readonly dropped: number;
-  /** Leased items that were not settled and went back to their queues. */
-  readonly returned: number;
-  /** Whether the transport let go in time, rather than being cut off. */
-  readonly clean: boolean;
-}
-
-/** How a bus is. */
-export interface Health {
-  /** "up", "down" while a connection is lost, then "closing" and "closed". */
-  readonly state: BusState;
-  /** When the worker was last heard, in milliseconds of `Date.now()`. */
-  readonly lastReceive: number;
-  /** The last error that was reported, if any. */
-  readonly lastError: unknown;
-  /** What is under way: calls that wait, handlers that run. */
-  readonly pending: { readonly calls: number; readonly handlers: number };
-  /** How many subscriptions the transport has for this bus. */
-  readonly subscriptions: number;
-  /** How many times a connection came back. */
-  readonly reconnects: number;
-  /** How many times the worker was replaced. */
-  readonly restarts: number;
-}
-
-/** The states of a bus. */
-export type BusState = "up" | "down" | "closing" | "closed";
-
-/** The `"error"` event of a bus: a handler threw, a body could not be read, the transport reported a fault. */
-export class BusErrorEvent extends ErrorEvent {
-  /** The topic, queue or function that it happened on; empty where it is none's. */
-  readonly topic: string;
-
-  /** Made by the bus. */
-  constructor(error: unknown, topic: string) {
-    super("error", { error, message: error instanceof Error ? error.message : String(error) });
-    this.topic = topic;
-  }
-
-  /** The error, as the other events of a bus name theirs. */
-  get detail(): unknown {
-    return this.error;
-  }
-}
-
-/** The detail of a `"gap"` event: events may have been missed. */
-export interface Gap {
-  /** Why. */
-  readonly reason: string;
-  /** How many, where that is known; 0 otherwise. */
-  readonly lost: number;
-  /** The topic or glob, where only one subscription is concerned. */
-  readonly topic?: string;
-}
-
-/** A TC39 decorator of a method that is also a wrapper of a function. */
-export type Wrapper = <F extends Fn>(fn: F, context?: ClassMethodDecoratorContext) => F;
 
 /** A bus. Events: `"error"` ({@linkcode BusErrorEvent}), `"gap"` (detail: {@linkcode Gap}), `"state"` (detail: {@linkcode BusState}). */
 export class Bus extends EventTarget implements AsyncDisposable {
@@ -136,6 +60,7 @@ export class Bus extends EventTarget implements AsyncDisposable {
   #sender!: Sender;
   #link!: Link;
   #dispatch!: Dispatch;
+  #publisher!: Publisher;
   #server!: Server;
   #caller!: Caller;
   #state: BusState = "up";
@@ -147,7 +72,6 @@ export class Bus extends EventTarget implements AsyncDisposable {
   #works = new Set<Promise<void>>();
   #worked = 0;
   #handlings = new Set<Handling>();
-  #tails = new Map<string, Promise<unknown>>();
   #closing = new AbortController();
   #closeReport: Promise<CloseReport> | undefined;
   #resolveClosed: (error: BusError | undefined) => void;
@@ -210,7 +134,8 @@ export class Bus extends EventTarget implements AsyncDisposable {
     const watch = (work: Promise<void>) => this.#watch(work);
     const report = (error: unknown, topic: string) => this.#report(error, topic);
     const home = { link: this.#link, sender: this.#sender, codec: this.#codec, watch, report };
-    this.#dispatch = new Dispatch(this.#link, this.#codec, report);
+    this.#dispatch = new Dispatch(this.#link, this.#codec, report, sendTimeout);
+    this.#publisher = new Publisher({ ...home, unready: () => this.#dispatch.unready });
     this.#server = new Server(home);
     this.#caller = new Caller({ ...home, recovering: (ms) => this.#recovering(ms) });
   }
@@ -228,27 +153,7 @@ export class Bus extends EventTarget implements AsyncDisposable {
   publish(event: unknown, target?: string | Topic): Promise<number | undefined> {
     try {
       this.#check("send");
-      const { topic, schema } = this.#destination(event, target);
-      const unready = this.#dispatch.unready;
-      const tail = this.#tails.get(topic);
-      const valid = schema && validate(schema, event, `an event on "${topic}"`);
-      if (!unready && !tail && !(valid instanceof Promise)) {
-        return this.#sender.publish(topic, this.#codec.encode(event));
-      }
-      // whatever has to wait, the events behind it on the same topic wait too: order holds
-      const body = this.#codec.encode(event);
-      const published = (async () => {
-        await valid;
-        await tail?.catch(() => {});
-        if (unready) await withDeadline(unready, this.#options.sendTimeout);
-        return await this.#sender.publish(topic, body);
-      })();
-      this.#tails.set(topic, published);
-      const settled = () => {
-        if (this.#tails.get(topic) === published) this.#tails.delete(topic);
-      };
-      published.then(settled, settled);
-      return published;
+      return this.#publisher.publish(event, target);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -382,16 +287,7 @@ export class Bus extends EventTarget implements AsyncDisposable {
   stub<F extends Fn = (...args: unknown[]) => unknown>(target: string | F, options?: StubOptions): Stub<F>;
   stub(target: unknown, options: StubOptions = {}): unknown {
     this.#check("send");
-    if (options.timeout !== undefined) checkNumber("a timeout", options.timeout);
-    if (isClass(target)) {
-      const stubs = methodsOf(target.prototype as object).map((name) =>
-        [name, this.#stub(`${target.name}.${name}`, undefined, options)] as const
-      );
-      return Object.fromEntries(stubs);
-    }
-    if (target instanceof Procedure) return this.#stub(target.name, target, options);
-    if (typeof target === "function") return this.#stub(target.name, undefined, options);
-    return this.#stub(target as string, undefined, options);
+    return stubFor(this.#caller, target, { ...options, timeout: options.timeout ?? this.#options.timeout });
   }
 
   /** How the bus is. */
@@ -444,7 +340,7 @@ export class Bus extends EventTarget implements AsyncDisposable {
     this.#caller.close(new ClosedError());
     // what handlers have sent has a last moment to arrive; so has the transport to let go
     const grace = Math.max(left(), Math.min(timeout, 1_000));
-    await withDeadline(Promise.allSettled(this.#tails.values()), grace);
+    await withDeadline(this.#publisher.idle(), grace);
     const returned = await this.#link.close(grace);
     await withDeadline(this.#sender.close(), grace);
     this.#setState("closed");
@@ -468,19 +364,6 @@ export class Bus extends EventTarget implements AsyncDisposable {
 
   #check(what: "send" | "take"): void {
     if (this.#state === "closed" || (what === "take" && this.#state === "closing")) throw new ClosedError();
-  }
-
-  #destination(event: unknown, target: unknown): { topic: string; schema?: StandardSchemaV1 } {
-    if (target instanceof Topic) {
-      if (target.pattern) throw new ValidationError(`Cannot publish to "${target.name}": it is a pattern`);
-      return { topic: target.name, schema: target.schema };
-    }
-    const type = classOf(event);
-    if (target !== undefined) return { topic: checkName("a topic", target), schema: type?.schema };
-    if (!type) {
-      throw new ValidationError("Cannot publish an event: it has no class to name its topic, and none was given");
-    }
-    return { topic: checkName("a topic", Codec.nameOf(type)), schema: type.schema };
   }
 
   #listen(target: unknown, handler: Handler<never>, options: SubscribeOptions): Subscription {
@@ -514,30 +397,6 @@ export class Bus extends EventTarget implements AsyncDisposable {
     this.#handlings.add(handling);
     ready.catch(() => this.#handlings.delete(handling));
     return handling;
-  }
-
-  #stub(name: string, procedure: Procedure | undefined, options: StubOptions): unknown {
-    checkName("a function", name);
-    const { timeout = this.#options.timeout, signal } = options;
-    const call: CallOptions = { timeout, signal, procedure };
-    const caller = this.#caller;
-    const raw = async (args: unknown[]): Promise<Answer | (Answer | BusError)[]> => {
-      this.#check("send");
-      return options.multi ? await caller.multi(name, args, call) : await caller.single(name, args, call);
-    };
-    const stub = async (...args: unknown[]): Promise<unknown> => {
-      const answer = await raw(args);
-      if (!Array.isArray(answer)) return await caller.unwrap(answer, procedure);
-      return await Promise.allSettled(
-        answer.map((answer) => answer instanceof BusError ? Promise.reject(answer) : caller.unwrap(answer, procedure)),
-      );
-    };
-    const rpc = async (...args: unknown[]): Promise<RpcResponse | RpcResponse[]> => {
-      const answer = await raw(args);
-      if (!Array.isArray(answer)) return await caller.response(answer);
-      return await Promise.all(answer.filter((a) => !(a instanceof BusError)).map((a) => caller.response(a as Answer)));
-    };
-    return Object.assign(stub, { rpc });
   }
 
   #inbox(bodies: string[]): void {
@@ -592,61 +451,6 @@ export class Bus extends EventTarget implements AsyncDisposable {
 
 interface Handling extends Subscription {
   readonly handler: unknown;
-}
-
-/** One function for both uses: called with a function, or by the language with a method and its context. */
-export function wrapper(apply: (fn: Fn, self?: unknown, method?: string) => unknown): Wrapper {
-  return (fn, context) => {
-    if (context === undefined) {
-      apply(checkFunction("a function to wrap", fn));
-      return fn;
-    }
-    const method = String(context.name);
-    context.addInitializer(function (this: unknown) {
-      apply((fn as Fn).bind(this as never) as Fn, this, method);
-    });
-    return fn;
-  };
-}
-
-/** The name that a wrapped function or a decorated method is served under, unless another one is given. */
-export function remoteName(fn: Fn, self?: unknown, method?: string): string {
-  return method === undefined ? fn.name : `${(self as object).constructor.name}.${method}`;
-}
-
-/** The class of an event, if it is an instance of one that names a topic. */
-function classOf(event: unknown): EventClass | undefined {
-  if (typeof event !== "object" || event === null || Array.isArray(event)) return undefined;
-  const prototype = Object.getPrototypeOf(event);
-  if (prototype === null || prototype === Object.prototype) return undefined;
-  const type = prototype.constructor;
-  const builtin = typeof type !== "function" || /\[native code\]/.test(Function.prototype.toString.call(type));
-  return builtin ? undefined : type as EventClass;
-}
-
-function checkOptions(options: BusOptions): Required<BusOptions> {
-  if (typeof options !== "object" || options === null) {
-    throw new ValidationError("Cannot open a bus: its options are no object");
-  }
-  return {
-    namespace: checkName("a namespace", options.namespace ?? "global"),
-    timeout: checkNumber("a timeout", options.timeout ?? 30_000),
-    sendTimeout: checkNumber("a sendTimeout", options.sendTimeout ?? 10_000, 1),
-    connectTimeout: checkNumber("a connectTimeout", options.connectTimeout ?? 10_000, 1),
-    types: options.types ?? [],
-  };
-}
-
-function checkProvider(provider: Provider): void {
-  if (typeof provider?.open !== "function" || !(provider.worker instanceof URL)) {
-    throw new ValidationError("Cannot open a bus: the provider is none (call its factory, as in memory())");
-  }
-  try {
-    structuredClone(provider.options);
-  } catch (cause) {
-    const text = `Cannot open a bus: the options of "${provider.name}" cannot be posted to its worker: ${cause}`;
-    throw new ValidationError(text, [], { cause });
-  }
 }
 
 /** Resolves when the work is settled or the time is over, whichever comes first. */

@@ -48,14 +48,17 @@ export class Dispatch {
   #codec: Codec;
   #report: Report;
   #groups = new Map<string, Group>();
-  #unready = new Set<Promise<void>>();
+  #patience: number;
+  #unready = 0;
+  #gate: PromiseWithResolvers<void> | undefined;
   #idle: (() => void) | undefined;
 
-  /** Dispatches what comes over this link. */
-  constructor(link: Link, codec: Codec, report: Report) {
+  /** Dispatches what comes over this link; publishes wait at most `patience` ms for its subscriptions. */
+  constructor(link: Link, codec: Codec, report: Report, patience: number) {
     this.#link = link;
     this.#codec = codec;
     this.#report = report;
+    this.#patience = patience;
   }
 
   /** How many transport subscriptions there are. */
@@ -63,9 +66,9 @@ export class Dispatch {
     return this.#groups.size;
   }
 
-  /** Subscriptions on their way to the transport, if any. */
-  get unready(): Promise<unknown> | undefined {
-    return this.#unready.size === 0 ? undefined : Promise.allSettled(this.#unready);
+  /** Settled when all subscriptions that were on their way to the transport are there; undefined if none is. */
+  get unready(): Promise<void> | undefined {
+    return this.#gate?.promise;
   }
 
   /** Adds a listener; returns when the transport has its subscription, and what ends it. */
@@ -75,12 +78,7 @@ export class Dispatch {
     if (!group) {
       group = new Group(this.#link, this.#codec, listener.topic, listener.pattern, this.#report);
       this.#groups.set(key, group);
-      const ready = group.ready;
-      this.#unready.add(ready);
-      ready.then(() => this.#unready.delete(ready), () => {
-        this.#unready.delete(ready);
-        if (this.#groups.get(key) === group) this.#groups.delete(key);
-      });
+      this.#await(group, key);
     }
     const joined = group;
     const pace = new Pace(listener, this.#codec, this.#report, {
@@ -102,6 +100,21 @@ export class Dispatch {
         await joined.close();
       },
     };
+  }
+
+  async #await(group: Group, key: string): Promise<void> {
+    this.#unready++;
+    const gate = this.#gate ??= Promise.withResolvers();
+    const timer = setTimeout(gate.resolve, this.#patience);
+    try {
+      await group.ready;
+    } catch {
+      if (this.#groups.get(key) === group) this.#groups.delete(key);
+    }
+    clearTimeout(timer);
+    if (--this.#unready > 0) return;
+    this.#gate = undefined;
+    gate.resolve();
   }
 
   /** Ends every listener at once; returns how many events they had not started. */

@@ -1,0 +1,32 @@
+/**
+ * The events of a bus beside its state.
+ *
+ * @module
+ */
+
+/** The `"error"` event of a bus: a handler threw, a body could not be read, the transport reported a fault. */
+export class BusErrorEvent extends ErrorEvent {
+  /** The topic, queue or function that it happened on; empty where it is none's. */
+  readonly topic: string;
+
+  /** Made by the bus. */
+  constructor(error: unknown, topic: string) {
+    super("error", { error, message: error instanceof Error ? error.message : String(error) });
+    this.topic = topic;
+  }
+
+  /** The error, as the other events of a bus name theirs. */
+  get detail(): unknown {
+    return this.error;
+  }
+}
+
+/** The detail of a `"gap"` event: events may have been missed. */
+export interface Gap {
+  /** Why. */
+  readonly reason: string;
+  /** How many, where that is known; 0 otherwise. */
+  readonly lost: number;
+  /** The topic or glob, where only one subscription is concerned. */
+  readonly topic?: string;
+}

@@ -1,0 +1,91 @@
+/**
+ * What one opens and closes a bus with, and what one learns of it.
+ *
+ * @module
+ */
+import type { EventClass } from "./codec.ts";
+import { ValidationError } from "./errors.ts";
+import { checkName, checkNumber } from "./names.ts";
+import type { Provider } from "./provider.ts";
+
+/** Options of `init` and {@linkcode Bus.open}. */
+export interface BusOptions {
+  /** Separates buses on one transport. Default `"global"`. */
+  readonly namespace?: string;
+  /** Milliseconds that a call may take. Default 30,000. */
+  readonly timeout?: number;
+  /** Milliseconds that a send may take before it rejects "unavailable". Default 10,000. */
+  readonly sendTimeout?: number;
+  /** Milliseconds that opening may take. Default 10,000. */
+  readonly connectTimeout?: number;
+  /** Classes whose instances come out as instances, wherever in an event, item, argument or result they are. */
+  readonly types?: readonly EventClass[];
+}
+
+/** Options of `shutdown` and {@linkcode Bus.close}. */
+export interface CloseOptions {
+  /** Milliseconds that handlers have to finish, and the transport to let go. Default 5,000. */
+  readonly timeout?: number;
+}
+
+/** What became of the work that was there when the bus was closed. */
+export interface CloseReport {
+  /** Handlers, consumers' handlers and served calls that finished in time. */
+  readonly finished: number;
+  /** Those that did not; they run on, but reach nothing any more. */
+  readonly abandoned: number;
+  /** Events that had arrived and were not handled. */
+  readonly dropped: number;
+  /** Leased items that were not settled and went back to their queues. */
+  readonly returned: number;
+  /** Whether the transport let go in time, rather than being cut off. */
+  readonly clean: boolean;
+}
+
+/** How a bus is. */
+export interface Health {
+  /** "up", "down" while a connection is lost, then "closing" and "closed". */
+  readonly state: BusState;
+  /** When the worker was last heard, in milliseconds of `Date.now()`. */
+  readonly lastReceive: number;
+  /** The last error that was reported, if any. */
+  readonly lastError: unknown;
+  /** What is under way: calls that wait, handlers that run. */
+  readonly pending: { readonly calls: number; readonly handlers: number };
+  /** How many subscriptions the transport has for this bus. */
+  readonly subscriptions: number;
+  /** How many times a connection came back. */
+  readonly reconnects: number;
+  /** How many times the worker was replaced. */
+  readonly restarts: number;
+}
+
+/** The states of a bus. */
+export type BusState = "up" | "down" | "closing" | "closed";
+
+/** Returns the options with their defaults; a `ValidationError` names the one that is not what it must be. */
+export function checkOptions(options: BusOptions): Required<BusOptions> {
+  if (typeof options !== "object" || options === null) {
+    throw new ValidationError("Cannot open a bus: its options are no object");
+  }
+  return {
+    namespace: checkName("a namespace", options.namespace ?? "global"),
+    timeout: checkNumber("a timeout", options.timeout ?? 30_000),
+    sendTimeout: checkNumber("a sendTimeout", options.sendTimeout ?? 10_000, 1),
+    connectTimeout: checkNumber("a connectTimeout", options.connectTimeout ?? 10_000, 1),
+    types: options.types ?? [],
+  };
+}
+
+/** Throws unless it is a provider whose options can be posted to its worker. */
+export function checkProvider(provider: Provider): void {
+  if (typeof provider?.open !== "function" || !(provider.worker instanceof URL)) {
+    throw new ValidationError("Cannot open a bus: the provider is none (call its factory, as in memory())");
+  }
+  try {
+    structuredClone(provider.options);
+  } catch (cause) {
+    const text = `Cannot open a bus: the options of "${provider.name}" cannot be posted to its worker: ${cause}`;
+    throw new ValidationError(text, [], { cause });
+  }
+}

@@ -1,0 +1,50 @@
+/**
+ * What callers call: one stub for a function, or an object of stubs for a class.
+ *
+ * @module
+ */
+import { BusError } from "../errors.ts";
+import { checkName, checkNumber } from "../names.ts";
+import type { Caller, CallOptions } from "./caller.ts";
+import { isClass, methodsOf, Procedure, type RpcResponse, type StubOptions } from "./procedure.ts";
+import type { Answer } from "./wire.ts";
+
+/** Makes the stub, or the object of stubs, that a target stands for. */
+export function stubFor(caller: Caller, target: unknown, options: StubOptions & { timeout: number }): unknown {
+  checkNumber("a timeout", options.timeout);
+  if (isClass(target)) {
+    const methods = methodsOf(target.prototype as object);
+    return Object.fromEntries(methods.map((name) => [name, stub(caller, `${target.name}.${name}`, options)]));
+  }
+  if (target instanceof Procedure) return stub(caller, target.name, options, target);
+  return stub(caller, typeof target === "function" ? target.name : target, options);
+}
+
+function stub(
+  caller: Caller,
+  target: unknown,
+  options: StubOptions & { timeout: number },
+  procedure?: Procedure,
+): unknown {
+  const name = checkName("a function", target);
+  const { timeout, signal, multi } = options;
+  const call: CallOptions = { timeout, signal, procedure };
+  if (!multi) {
+    const single = async (...args: unknown[]): Promise<unknown> =>
+      caller.unwrap(await caller.single(name, args, call), procedure);
+    const rpc = async (...args: unknown[]): Promise<RpcResponse> =>
+      caller.response(await caller.single(name, args, call));
+    return Object.assign(single, { rpc });
+  }
+  const result = (answer: Answer | BusError) =>
+    answer instanceof BusError ? Promise.reject(answer) : caller.unwrap(answer, procedure);
+  const all = async (...args: unknown[]): Promise<PromiseSettledResult<unknown>[]> =>
+    Promise.allSettled((await caller.multi(name, args, call)).map(result));
+  const rpc = async (...args: unknown[]): Promise<RpcResponse[]> => {
+    const answers = await caller.multi(name, args, call);
+    return Promise.all(
+      answers.filter((answer) => !(answer instanceof BusError)).map((a) => caller.response(a as Answer)),
+    );
+  };
+  return Object.assign(all, { rpc });
+}
