@@ -1,0 +1,145 @@
+/**
+ * The keys of a Redis Cluster: each command goes to the node that holds its slot.
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import { Cluster } from "ioredis";
+import { ClosedError } from "../../errors.ts";
+import type { Client, Observer, Reply } from "./client.ts";
+import { toProviderError } from "./failures.ts";
+import { addresses, retryDelay, serverOptions, type Settings } from "./options.ts";
+
+/** Milliseconds between looks at which node holds what; a node that moved says so itself, a dead one does not. */
+const REFRESH = 2_000;
+
+/** A {@linkcode Client} of all masters of a Redis Cluster. Of several nodes, so without `Observer.prepare` and without events. */
+export class ClusterClient implements Client {
+  #cluster: Cluster;
+  #timeout: number;
+  #observer: Observer;
+  #calls = new Set<(error: unknown) => void>();
+  #waiting = new Set<() => void>();
+  #up = false;
+  #connected = 0;
+  #error: unknown = new Error("Connection is closed.");
+  #opening: PromiseWithResolvers<void> | undefined;
+  #closed = false;
+
+  /** `timeout`: ms that any one command may take. */
+  constructor(settings: Settings, timeout: number, observer: Observer = {}) {
+    this.#timeout = timeout;
+    this.#observer = observer;
+    const { host: _host, port: _port, ...login } = serverOptions(settings) as Record<string, unknown>;
+    let attempts = 0;
+    const cluster = this.#cluster = new Cluster(addresses(settings).map(({ host, port }) => ({ host, port })), {
+      lazyConnect: true,
+      enableOfflineQueue: false,
+      // a command whose connection broke may have been carried out: it is not sent again
+      retryDelayOnFailover: 0,
+      slotsRefreshInterval: REFRESH,
+      slotsRefreshTimeout: timeout,
+      // names in certificates: the nodes tell addresses
+      redisOptions: {
+        ...login,
+        connectTimeout: timeout,
+        disableClientInfo: true,
+        autoResendUnfulfilledCommands: false,
+      },
+      clusterRetryStrategy: () => this.#closed || this.#connected === 0 ? null : retryDelay(settings, attempts++),
+    });
+    cluster.on("ready", () => {
+      attempts = 0;
+      this.#ready();
+    });
+    cluster.on("close", () => this.#broke());
+    cluster.on("node error", (error) => this.#error = error);
+    cluster.on("error", (error) => this.#error = causeOf(error));
+    cluster.on("end", () => this.#opening?.reject(this.#error));
+  }
+
+  get up(): boolean {
+    return this.#up;
+  }
+
+  /**
+   * Connects to the first node that answers and learns of the others.
+   *
+   * @throws {ProviderError} "unavailable" or "denied"
+   */
+  async open(timeout: number): Promise<void> {
+    const opening = this.#opening = Promise.withResolvers<void>();
+    const timer = setTimeout(() => opening.reject(this.#error), timeout);
+    this.#cluster.connect().catch(() => {});
+    try {
+      await opening.promise;
+    } catch (error) {
+      await this.close();
+      throw toProviderError("connect to the Redis Cluster", error);
+    } finally {
+      clearTimeout(timer);
+      this.#opening = undefined;
+    }
+  }
+
+  call(name: string, ...args: string[]): Promise<Reply> {
+    if (this.#closed) return Promise.reject(new ClosedError("Cannot use the connection to Redis: it is closed"));
+    const { promise, resolve, reject } = Promise.withResolvers<Reply>();
+    const end = (error: unknown) => {
+      clearTimeout(timer);
+      this.#calls.delete(end);
+      this.#waiting.delete(send);
+      reject(toProviderError(`run ${name.toUpperCase()} on the Redis Cluster`, error));
+    };
+    const timer = setTimeout(
+      () => end(new Error(`no reply within ${this.#timeout} ms`, { cause: this.#error })),
+      this.#timeout,
+    );
+    const send = () => {
+      this.#waiting.delete(send);
+      this.#cluster.callBuffer(name, ...args).then((reply) => {
+        clearTimeout(timer);
+        this.#calls.delete(end);
+        resolve(decode(reply));
+      }, end);
+    };
+    this.#calls.add(end);
+    if (this.#up) send();
+    else this.#waiting.add(send);
+    return promise;
+  }
+
+  close(): Promise<void> {
+    if (!this.#closed) {
+      this.#closed = true;
+      this.#up = false;
+      for (const end of this.#calls) end(new ClosedError("The connection to Redis was closed"));
+      this.#cluster.disconnect();
+    }
+    return Promise.resolve();
+  }
+
+  #ready(): void {
+    const again = this.#connected++ > 0;
+    this.#up = true;
+    for (const send of this.#waiting) send();
+    this.#opening?.resolve();
+    this.#observer.up?.(again);
+  }
+
+  #broke(): void {
+    if (this.#up && !this.#closed) this.#observer.down?.(toProviderError("reach the Redis Cluster", this.#error));
+    this.#up = false;
+  }
+}
+
+/** ioredis says that all nodes failed; the last of them says why. */
+function causeOf(error: unknown): unknown {
+  return error instanceof Error && "lastNodeError" in error ? error.lastNodeError ?? error : error;
+}
+
+function decode(reply: unknown): Reply {
+  if (Buffer.isBuffer(reply)) return reply.toString();
+  if (Array.isArray(reply)) return reply.map(decode);
+  return reply as number | null;
+}

@@ -1,0 +1,250 @@
+/**
+ * One connection to one Redis server, for ever: it comes back by itself, and every command on it ends.
+ *
+ * @module
+ */
+import { Redis } from "ioredis";
+import { ClosedError } from "../../errors.ts";
+import type { Client, Observer, Reply } from "./client.ts";
+import { type Batch, Command } from "./command.ts";
+import { toProviderError } from "./failures.ts";
+import { addresses, retryDelay, serverOptions, type Settings } from "./options.ts";
+
+/** Milliseconds between looks whether a silent server still answers. */
+const PING = 2_500;
+/** A timer that fires so late (ms) says that this thread was busy, not that the server is silent. */
+const LATE = 250;
+/** Milliseconds for the goodbye. */
+const GOODBYE = 250;
+/** Characters that are handed to the socket at once. */
+const CHUNK = 256 * 1024;
+
+/** A {@linkcode Client} of one server, found by address, socket or Sentinels; of a Cluster any one node. */
+export class Connection implements Client {
+  #redis: Redis;
+  #observer: Observer;
+  #settings: Settings;
+  #timeout: number;
+  /** Batches without all their replies, oldest first, so by deadline. */
+  #open: Batch[] = [];
+  /** Those of them that wait for the connection. */
+  #unsent: Batch[] = [];
+  #turn: Batch | undefined;
+  #setup: Batch | undefined;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #fires = 0;
+  #late = false;
+  #heard = 0;
+  #attempts = 0;
+  #connected = 0;
+  #up = false;
+  #error: unknown = new Error("Connection is closed.");
+  #opening: PromiseWithResolvers<void> | undefined;
+  #closing: Promise<void> | undefined;
+
+  /** `timeout`: ms that any one command may take. */
+  constructor(settings: Settings, timeout: number, observer: Observer = {}) {
+    this.#settings = settings;
+    this.#observer = observer;
+    this.#timeout = timeout;
+    const redis = this.#redis = new Redis({
+      ...serverOptions(settings),
+      lazyConnect: true,
+      connectTimeout: timeout,
+      disableClientInfo: true,
+      // ours: what waits, what is sent again (nothing), what is subscribed again
+      enableOfflineQueue: false,
+      autoResendUnfulfilledCommands: false,
+      autoResubscribe: false,
+      // what is in flight when the connection breaks is rejected at once
+      maxRetriesPerRequest: 0,
+      maxLoadingRetryTime: 500,
+      // a master that became a replica is left for the new one
+      reconnectOnError: (error) => error.message.startsWith("READONLY"),
+      retryStrategy: () => this.#retry(),
+      sentinelRetryStrategy: () => this.#retry(),
+    });
+    redis.on("error", (error) => this.#error = error);
+    redis.on("ready", () => this.#prepare());
+    redis.on("close", () => this.#broke());
+    redis.on("end", () => this.#opening?.reject(this.#error));
+    const { message, patternMessage } = observer;
+    if (message) redis.on("message", message.bind(observer));
+    if (patternMessage) redis.on("pmessage", patternMessage.bind(observer));
+  }
+
+  get up(): boolean {
+    return this.#up;
+  }
+
+  /**
+   * Connects. A server that is not there is told at once, and then nothing is left behind.
+   *
+   * @throws {ProviderError} "unavailable" or "denied"
+   */
+  async open(timeout: number): Promise<void> {
+    const opening = this.#opening = Promise.withResolvers<void>();
+    const timer = setTimeout(() => opening.reject(new Error(`no answer within ${timeout} ms`)), timeout);
+    this.#watch(Math.min(PING, this.#timeout));
+    this.#redis.connect().catch(() => {});
+    try {
+      await opening.promise;
+    } catch (error) {
+      await this.close();
+      throw toProviderError("connect to Redis", error);
+    } finally {
+      clearTimeout(timer);
+      this.#opening = undefined;
+    }
+  }
+
+  call(name: string, ...args: string[]): Promise<Reply> {
+    if (this.#closing) return Promise.reject(new ClosedError("Cannot use the connection to Redis: it is closed"));
+    this.#turn ??= this.#begin();
+    return this.#add(this.#turn, name, args);
+  }
+
+  close(): Promise<void> {
+    return this.#closing ??= this.#close();
+  }
+
+  /** Sends before all that waits for the connection. */
+  #direct(name: string, ...args: string[]): Promise<Reply> {
+    this.#setup ??= this.#begin();
+    return this.#add(this.#setup, name, args);
+  }
+
+  #begin(): Batch {
+    const batch: Batch = { commands: [], deadline: performance.now() + this.#timeout, open: 0 };
+    while (this.#open[0]?.open === 0) this.#open.shift();
+    this.#open.push(batch);
+    queueMicrotask(() => this.#flush());
+    return batch;
+  }
+
+  #add(batch: Batch, name: string, args: string[]): Promise<Reply> {
+    return new Promise((resolve, reject) => {
+      batch.open++;
+      batch.commands.push(new Command(name, args, batch, resolve, reject));
+    });
+  }
+
+  #flush(): void {
+    const [setup, turn] = [this.#setup, this.#turn];
+    this.#setup = this.#turn = undefined;
+    if (setup && !this.#write(setup)) reject(setup, this.#error);
+    if (turn) this.#unsent.push(turn);
+    if (!this.#up) return;
+    while (this.#unsent.length > 0 && this.#write(this.#unsent[0]!)) this.#unsent.shift();
+  }
+
+  /** False: the connection does not take it, nothing was sent. */
+  #write(batch: Batch): boolean {
+    const redis = this.#redis;
+    const stream = redis.stream;
+    if (redis.status !== "ready" || !stream?.writable) return false;
+    let text = "";
+    // what ioredis takes for the stream of a pipeline: one write for all
+    const sink = {
+      isPipeline: true,
+      destination: { redis: { stream } },
+      write: (chunk: string) => {
+        text += chunk;
+        if (text.length < CHUNK) return;
+        stream.write(text);
+        text = "";
+      },
+    };
+    for (const command of batch.commands) {
+      if (!command.settled) redis.sendCommand(...[command, sink] as unknown as Parameters<Redis["sendCommand"]>);
+    }
+    if (text) stream.write(text);
+    return true;
+  }
+
+  async #prepare(): Promise<void> {
+    const { stream } = this.#redis;
+    const holds = () => this.#redis.stream === stream && this.#redis.status === "ready" && !this.#closing;
+    try {
+      await this.#observer.prepare?.((name, ...args) => this.#direct(name, ...args));
+    } catch (error) {
+      if (!holds()) return;
+      this.#error = error;
+      stream.destroy();
+    }
+    if (!holds() || stream.destroyed) return;
+    const again = this.#connected++ > 0;
+    this.#attempts = 0;
+    this.#up = true;
+    this.#flush();
+    this.#opening?.resolve();
+    this.#observer.up?.(again);
+  }
+
+  #broke(): void {
+    if (this.#up && !this.#closing) this.#observer.down?.(toProviderError("reach Redis", this.#error));
+    this.#up = false;
+  }
+
+  /** Milliseconds until the next attempt; null: none. */
+  #retry(): number | null {
+    if (this.#closing) return null;
+    // of a Cluster, any node will do; while opening, each is tried once
+    const nodes = addresses(this.#settings);
+    const attempt = this.#attempts++;
+    Object.assign(this.#redis.options, nodes[(attempt + 1) % nodes.length]);
+    if (this.#connected === 0) return attempt + 1 < nodes.length ? 0 : null;
+    return retryDelay(this.#settings, attempt);
+  }
+
+  #watch(wait: number): void {
+    this.#fires = performance.now() + wait;
+    this.#timer = setTimeout(() => this.#look(), wait);
+  }
+
+  /** Ends what is overdue, and a connection on which nothing comes back any more. */
+  #look(): void {
+    const now = performance.now();
+    // first let a busy thread read what has come meanwhile
+    this.#late = now - this.#fires > LATE && !this.#late;
+    if (this.#late) return this.#watch(LATE);
+    const heard = this.#redis.stream?.bytesRead ?? 0;
+    const silent = heard === this.#heard;
+    this.#heard = heard;
+    let overdue = false;
+    for (let batch = this.#open[0]; batch && (batch.open === 0 || batch.deadline <= now); batch = this.#open[0]) {
+      this.#open.shift();
+      overdue ||= batch.open > 0;
+      reject(batch, new Error(`no reply within ${this.#timeout} ms`, { cause: this.#error }));
+    }
+    this.#unsent = this.#unsent.filter((batch) => batch.open > 0);
+    if (overdue && silent && this.#up) {
+      this.#error = new Error(`no reply within ${this.#timeout} ms`);
+      this.#redis.stream.destroy();
+    } else if (this.#up && this.#open.length === 0) {
+      this.call("ping").catch(() => {});
+    }
+    const next = this.#open[0]?.deadline ?? Infinity;
+    this.#watch(Math.max(1, Math.min(PING, this.#timeout, next - now)));
+  }
+
+  async #close(): Promise<void> {
+    clearTimeout(this.#timer);
+    if (this.#up) {
+      const goodbye = Promise.withResolvers<void>();
+      const timer = setTimeout(goodbye.resolve, GOODBYE);
+      this.#direct("quit").then(() => goodbye.resolve(), () => goodbye.resolve());
+      await goodbye.promise;
+      clearTimeout(timer);
+    }
+    this.#up = false;
+    for (const batch of this.#open.splice(0)) reject(batch, new ClosedError("The connection to Redis was closed"));
+    this.#unsent = [];
+    this.#redis.disconnect();
+    this.#redis.stream?.destroy();
+  }
+}
+
+function reject(batch: Batch, error: unknown): void {
+  for (const command of batch.commands) command.reject(error);
+}

@@ -1,0 +1,65 @@
+/**
+ * The one table from what Redis, ioredis and sockets say to the codes of a `ProviderError`.
+ *
+ * @module
+ */
+import { BusError, ProviderError } from "../../errors.ts";
+
+type Code = "unavailable" | "denied" | "too_large" | "internal";
+
+/** The first word of an error reply → our code, and what to do about it where the reply does not say. */
+const REPLIES: Readonly<Record<string, readonly [Code, string?]>> = {
+  WRONGPASS: ["denied"],
+  NOAUTH: ["denied", "give username and password"],
+  NOPERM: ["denied", "see the ACL rules in the documentation of the Redis provider"],
+  DENIED: ["denied"],
+  LOADING: ["unavailable"],
+  MASTERDOWN: ["unavailable"],
+  READONLY: ["unavailable", "this server is a replica"],
+  CLUSTERDOWN: ["unavailable"],
+  TRYAGAIN: ["unavailable"],
+  BUSY: ["unavailable"],
+  UNKILLABLE: ["unavailable"],
+  OOM: ["unavailable", "the server is out of memory"],
+  MISCONF: ["unavailable"],
+  NOREPLICAS: ["unavailable"],
+  MOVED: ["internal", "the server is part of a Redis Cluster: give `cluster`"],
+  ASK: ["internal", "the server is part of a Redis Cluster: give `cluster`"],
+  CROSSSLOT: ["internal"],
+  WRONGTYPE: ["internal", "another program keeps something else under this name"],
+};
+
+/** Error replies that begin with a mere `ERR`. */
+const TEXTS: readonly (readonly [RegExp, Code])[] = [
+  [/max number of clients/i, "unavailable"],
+  [/invalid (multi)?bulk length|exceeds maximum allowed size|string is too long/i, "too_large"],
+  [/invalid password|without any password|AUTH/, "denied"],
+];
+
+/** Turns whatever a command was rejected with into a `ProviderError`; `doing` completes "Cannot …". */
+export function toProviderError(doing: string, error: unknown): BusError {
+  if (error instanceof BusError) return error;
+  const text = messageOf(error);
+  const [code, hint] = judge(error, text);
+  return new ProviderError(code, `Cannot ${doing}: ${text}${hint ? ` (${hint})` : ""}`, { cause: error });
+}
+
+/** True for errors that another attempt to connect will not mend. */
+export function denied(error: unknown): boolean {
+  return judge(error, messageOf(error))[0] === "denied";
+}
+
+function judge(error: unknown, text: string): readonly [Code, string?] {
+  // ioredis wraps what its ready check got
+  const reply = text.replace(/^Ready check failed: /, "");
+  const known = REPLIES[/^[A-Z]+/.exec(reply)?.[0] ?? ""];
+  if (known) return known;
+  if (!(error instanceof Error) || error.name !== "ReplyError") return ["unavailable"];
+  return [TEXTS.find(([pattern]) => pattern.test(reply))?.[1] ?? "internal"];
+}
+
+function messageOf(error: unknown): string {
+  // connecting to a name with several addresses fails with one error for each
+  if (error instanceof AggregateError && error.errors.length > 0) return error.errors.map(messageOf).join(", ");
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,199 @@
+/**
+ * The queues of a receiver: who waits, what wakes them, and what becomes of a reply that was lost.
+ *
+ * @module
+ */
+import { BusError } from "../../errors.ts";
+import type { Delivery, Outcome, ReceiveOptions } from "../../provider.ts";
+import type { Client, Reply } from "./client.ts";
+import type { Names } from "./keys.ts";
+import { ACK, EXTEND, NACK, RESTORE, run, type Script } from "./scripts.ts";
+import { Taker } from "./taker.ts";
+
+/** Milliseconds between looks while the server tells us of changes: a safety net. */
+const SLOW_POLL = 5_000;
+/** Milliseconds between looks while it does not. Items that PyMQ puts are to be found within 250 ms. */
+const FAST_POLL = 200;
+/** Milliseconds in which several changes of leases count as one. */
+const SOON = 50;
+/** Milliseconds after which a taker that nobody uses is forgotten. */
+const IDLE = 5_000;
+/** Milliseconds for which the server remembers that items were put back, so that they are put back once. */
+const REMEMBER = 300_000;
+
+/** See the module. */
+export class Queues {
+  #client: Client;
+  #names: Names;
+  #id: string;
+  #fault: (error: unknown) => void;
+  #count = 0;
+  #takers = new Map<string, Taker>();
+  #byKey = new Map<string, Set<Taker>>();
+  #sweeper: ReturnType<typeof setInterval> | undefined;
+  #told = false;
+  #stopped = false;
+
+  /** `id` must be unguessable: whoever knows the receipt of an item can settle it. */
+  constructor(client: Client, names: Names, id: string, fault: (error: unknown) => void) {
+    this.#client = client;
+    this.#names = names;
+    this.#id = id;
+    this.#fault = fault;
+  }
+
+  /** Says whether the server tells us when a queue changes that was found empty. All look again. */
+  tell(told: boolean): void {
+    this.#told = told;
+    this.#wakeAll();
+  }
+
+  /** Takes items; see `Receiver.receive`. */
+  async receive(queue: string, { max, wait, lease, signal }: ReceiveOptions): Promise<Delivery[]> {
+    const deadline = performance.now() + wait;
+    const taker = this.#taker(queue, lease);
+    taker.active++;
+    try {
+      while (!this.#stopped) {
+        let next = Infinity;
+        // one who can wait does not send into the void: the connection's return wakes it
+        if (this.#client.up || wait <= 0) {
+          try {
+            const taken = await taker.take(max);
+            if (taken.deliveries.length > 0) return this.#atMost(max, taker, taken.deliveries);
+            next = taken.next;
+          } catch (error) {
+            if (wait <= 0 || !unavailable(error)) throw error;
+          }
+        }
+        const left = deadline - performance.now();
+        if (left <= 0 || signal.aborted) break;
+        await taker.sleep(Math.min(left, next, this.#told ? SLOW_POLL : FAST_POLL), signal);
+      }
+      return [];
+    } finally {
+      taker.active--;
+      taker.used = performance.now();
+    }
+  }
+
+  /** Puts items back to the head of the queue, once, however often the connection breaks meanwhile. */
+  async restore(queue: string, deliveries: readonly Delivery[]): Promise<void> {
+    const { list, prefix } = this.#names.queue(queue);
+    const record = `${prefix}restored:${this.#id}.${this.#count++}`;
+    const bodies = deliveries.map(({ body }) => body).reverse();
+    while (true) {
+      try {
+        await run(this.#client, RESTORE, [list, record], [REMEMBER, ...bodies]);
+        return void this.#client.call("unlink", record).catch(() => {});
+      } catch (error) {
+        if (!unavailable(error) || this.#stopped) throw error;
+        await new Promise((resolve) => setTimeout(resolve, FAST_POLL));
+      }
+    }
+  }
+
+  /** Settles leases; see `Receiver.settle`. */
+  async settle(queue: string, receipts: readonly string[], outcome: Outcome, delay: number): Promise<boolean[]> {
+    const { due, items } = this.#names.queue(queue);
+    if (outcome === "ack") return await this.#each(ACK, [due, items], receipts);
+    const held = await this.#each(NACK, [due], [String(Math.ceil(delay)), ...receipts]);
+    if (delay <= 0) this.changed(this.#names.queue(queue).list);
+    return held;
+  }
+
+  /** Makes leases last; see `Receiver.extend`. */
+  extend(queue: string, receipts: readonly string[], lease: number): Promise<boolean[]> {
+    return this.#each(EXTEND, [this.#names.queue(queue).due], [String(Math.ceil(lease)), ...receipts]);
+  }
+
+  /** The server says that a key changed; an empty one: all may have. */
+  changed(key: string): void {
+    if (key === "") return this.#wakeAll();
+    for (const taker of this.#byKey.get(key) ?? []) taker.wake(key === taker.keys.list ? 0 : SOON);
+  }
+
+  /** After a broken connection: gives back what was taken for somebody who waits no more. */
+  async recover(): Promise<void> {
+    const orphans = [...this.#takers.values()].filter((taker) => taker.lost && taker.active === 0);
+    await Promise.all(orphans.map(async (taker) => {
+      taker.active++;
+      try {
+        await this.#giveBack(taker, await taker.recover());
+      } finally {
+        taker.active--;
+      }
+    }));
+  }
+
+  /** Ends all waits. */
+  stop(): void {
+    this.#stopped = true;
+    clearInterval(this.#sweeper);
+    this.#wakeAll();
+  }
+
+  /** Removes what was ours on the server. */
+  async close(): Promise<void> {
+    await Promise.all([...this.#takers.values()].map((taker) => taker.forget()));
+  }
+
+  async #each(script: Script, keys: string[], args: readonly string[]): Promise<boolean[]> {
+    const reply = await run(this.#client, script, keys, args);
+    return (reply as Reply[]).map((one) => one === 1);
+  }
+
+  /** A lost reply may have held more than is wanted now. */
+  async #atMost(max: number, taker: Taker, deliveries: Delivery[]): Promise<Delivery[]> {
+    await this.#giveBack(taker, deliveries.splice(max));
+    return deliveries;
+  }
+
+  async #giveBack({ queue, lease }: Taker, deliveries: Delivery[]): Promise<void> {
+    if (deliveries.length === 0) return;
+    if (lease === undefined) await this.restore(queue, deliveries);
+    else await this.settle(queue, deliveries.map(({ receipt }) => receipt), "nack", 0);
+  }
+
+  #taker(queue: string, lease: number | undefined): Taker {
+    const id = `${lease ?? ""}:${queue}`;
+    let taker = this.#takers.get(id);
+    if (taker) return taker;
+    taker = new Taker(this.#client, this.#names.queue(queue), `${this.#id}.${this.#count++}`, queue, lease);
+    this.#takers.set(id, taker);
+    for (const key of [taker.keys.list, taker.keys.due]) {
+      const takers = this.#byKey.get(key);
+      if (takers) takers.add(taker);
+      else this.#byKey.set(key, new Set([taker]));
+    }
+    this.#sweeper ??= setInterval(() => this.#sweep(), IDLE);
+    return taker;
+  }
+
+  /** Lets the server forget replies that have come, and us the takers that nobody uses. */
+  #sweep(): void {
+    const before = performance.now() - IDLE;
+    for (const [id, taker] of this.#takers) {
+      if (taker.lost || taker.used > before) continue;
+      taker.forget().catch(this.#fault);
+      if (taker.active > 0) continue;
+      this.#takers.delete(id);
+      for (const key of [taker.keys.list, taker.keys.due]) {
+        const takers = this.#byKey.get(key);
+        takers?.delete(taker);
+        if (takers?.size === 0) this.#byKey.delete(key);
+      }
+    }
+    if (this.#takers.size > 0) return;
+    clearInterval(this.#sweeper);
+    this.#sweeper = undefined;
+  }
+
+  #wakeAll(): void {
+    for (const taker of this.#takers.values()) taker.wake();
+  }
+}
+
+function unavailable(error: unknown): boolean {
+  return error instanceof BusError && error.code === "unavailable";
+}

@@ -1,0 +1,181 @@
+/**
+ * The receiving half, in the worker: one connection for events, one for everything else.
+ *
+ * @module
+ */
+import type { Delivery, Emit, Filter, Outcome, ReceiveOptions, Receiver, ReceiverContext } from "../../provider.ts";
+import type { Client } from "./client.ts";
+import { ClusterClient } from "./cluster.ts";
+import { Connection } from "./connection.ts";
+import { Names } from "./keys.ts";
+import type { Settings } from "./options.ts";
+import { Queues } from "./queues.ts";
+import { Registry } from "./registry.ts";
+import { Subscriptions } from "./subscriptions.ts";
+
+/** Milliseconds that one command may take before it rejects "unavailable". */
+const TIMEOUT = 5_000;
+/** Milliseconds that cleaning up may take at the end. */
+const CLEANUP = 1_000;
+/** The channel on which Redis says which keys changed (CLIENT TRACKING with REDIRECT). */
+const INVALIDATE = "__redis__:invalidate";
+
+/** Opens the receiving half of a Redis bus. */
+export async function openReceiver(context: ReceiverContext): Promise<Receiver> {
+  const receiver = new RedisReceiver(context, context.options as Settings);
+  await receiver.open(context.connectTimeout);
+  return receiver;
+}
+
+class RedisReceiver implements Receiver {
+  readonly inbox: string;
+  #context: ReceiverContext;
+  #events: Connection;
+  #commands: Connection | ClusterClient;
+  #subscriptions: Subscriptions;
+  #registry: Registry;
+  #queues: Queues;
+  /** The id of the events' connection, where the server may be asked to tell us of changed keys. */
+  #redirect: string | undefined;
+  #cluster: boolean;
+  #opened = false;
+  #connected = true;
+  #missed = false;
+  #closing: Promise<void> | undefined;
+
+  constructor(context: ReceiverContext, settings: Settings) {
+    const names = new Names(context.namespace);
+    const fault = (error: unknown) => this.#closing || context.fault(error);
+    this.#context = context;
+    this.#cluster = settings.cluster !== undefined;
+    this.inbox = names.inbox();
+    this.#subscriptions = new Subscriptions(names);
+    this.#subscriptions.listen(this.inbox, (body) => context.inbox(body));
+    this.#subscriptions.listen(INVALIDATE, (key) => this.#queues.changed(key));
+    this.#events = new Connection(settings, TIMEOUT, {
+      prepare: (call) => this.#subscribe(call),
+      up: (again) => {
+        this.#missed ||= again;
+        this.#restored();
+      },
+      down: (error) => {
+        this.#redirect = undefined;
+        this.#queues.tell(false);
+        this.#broke(error);
+      },
+      message: (channel, body) => this.#subscriptions.message(channel, body),
+      patternMessage: (pattern, channel, body) => this.#subscriptions.patternMessage(pattern, channel, body),
+    });
+    const Commands = settings.cluster ? ClusterClient : Connection;
+    this.#commands = new Commands(settings, TIMEOUT, {
+      up: () => this.#restored(),
+      down: (error) => this.#broke(error),
+    });
+    const id = this.inbox.slice(this.inbox.lastIndexOf(":") + 1);
+    this.#registry = new Registry(this.#commands, names, this.inbox, fault);
+    this.#queues = new Queues(this.#commands, names, id, fault);
+  }
+
+  async open(timeout: number): Promise<void> {
+    const opened = await Promise.allSettled([this.#events.open(timeout), this.#commands.open(timeout)]);
+    const failed = opened.find((result) => result.status === "rejected");
+    if (failed) {
+      await this.close();
+      throw failed.reason;
+    }
+    this.#opened = true;
+    await this.#track();
+  }
+
+  async subscribe(filter: Filter, emit: Emit): Promise<void> {
+    await this.#subscriptions.add(this.#events, filter, emit);
+    if (!filter.serves) return;
+    try {
+      await this.#registry.add(filter.topic);
+    } catch (error) {
+      await this.#subscriptions.remove(this.#events, filter).catch(() => {});
+      throw error;
+    }
+  }
+
+  async unsubscribe(filter: Filter): Promise<void> {
+    const ended = this.#subscriptions.remove(this.#events, filter);
+    const unregistered = filter.serves ? this.#registry.remove(filter.topic) : undefined;
+    await Promise.all([ended, unregistered]);
+  }
+
+  receive(queue: string, options: ReceiveOptions): Promise<Delivery[]> {
+    return this.#queues.receive(queue, options);
+  }
+
+  restore(queue: string, deliveries: readonly Delivery[]): Promise<void> {
+    return this.#queues.restore(queue, deliveries);
+  }
+
+  settle(queue: string, receipts: readonly string[], outcome: Outcome, delay: number): Promise<boolean[]> {
+    return this.#queues.settle(queue, receipts, outcome, delay);
+  }
+
+  extend(queue: string, receipts: readonly string[], lease: number): Promise<boolean[]> {
+    return this.#queues.extend(queue, receipts, lease);
+  }
+
+  close(): Promise<void> {
+    return this.#closing ??= this.#close();
+  }
+
+  /** On a new connection: its id, then all subscriptions. */
+  async #subscribe(call: Client["call"]): Promise<void> {
+    const id = this.#cluster ? undefined : await call("client", "id").catch(() => undefined);
+    let told = id !== undefined;
+    await this.#subscriptions.all(call, (channel, error) => {
+      if (channel === this.inbox) throw error;
+      if (channel === INVALIDATE) told = false;
+      else this.#context.fault(error);
+    });
+    this.#redirect = told ? String(id) : undefined;
+  }
+
+  /** Has the server tell us when a queue that we found empty changes. Where it will not, queues are polled. */
+  async #track(): Promise<void> {
+    const id = this.#redirect;
+    if (id === undefined || !this.#commands.up) return;
+    const told = await this.#commands.call("client", "tracking", "on", "redirect", id).then(() => true, () => false);
+    if (id === this.#redirect) this.#queues.tell(told);
+  }
+
+  #broke(error: unknown): void {
+    if (this.#opened && this.#connected) this.#context.state(false, error);
+    this.#connected = false;
+  }
+
+  async #restored(): Promise<void> {
+    if (!this.#opened || !this.#events.up || !this.#commands.up) return;
+    try {
+      await Promise.all([this.#registry.renew(), this.#track()]);
+      await this.#queues.recover();
+    } catch (error) {
+      // broken again: the next connection does it; anything else is told
+      if (this.#events.up && this.#commands.up) this.#context.fault(error);
+      else return;
+    }
+    if (this.#connected || this.#closing) return;
+    this.#connected = true;
+    this.#context.state(true);
+    if (this.#missed) this.#context.gap("The connection to Redis was lost");
+    this.#missed = false;
+  }
+
+  async #close(): Promise<void> {
+    this.#queues.stop();
+    this.#registry.stop();
+    if (this.#commands.up) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      const timer = setTimeout(resolve, CLEANUP);
+      Promise.allSettled([this.#registry.close(), this.#queues.close()]).then(() => resolve());
+      await promise;
+      clearTimeout(timer);
+    }
+    await Promise.all([this.#events.close(), this.#commands.close()]);
+  }
+}

@@ -1,0 +1,76 @@
+/**
+ * Who serves a function: a registration that lapses unless it is renewed.
+ *
+ * @module
+ */
+import type { Client } from "./client.ts";
+import type { Names } from "./keys.ts";
+import { REGISTER, run } from "./scripts.ts";
+
+/** Milliseconds that a registration lasts: a killed server is called in vain for at most so long. */
+const LEASE = 15_000;
+/** Milliseconds between renewals: two may fail. */
+const RENEW = 5_000;
+
+/** The registrations of one inbox. */
+export class Registry {
+  #client: Client;
+  #names: Names;
+  #inbox: string;
+  #fault: (error: unknown) => void;
+  #topics = new Set<string>();
+  #timer: ReturnType<typeof setInterval> | undefined;
+
+  /** `fault` is told when a renewal failed. */
+  constructor(client: Client, names: Names, inbox: string, fault: (error: unknown) => void) {
+    this.#client = client;
+    this.#names = names;
+    this.#inbox = inbox;
+    this.#fault = fault;
+  }
+
+  /** Registers the inbox as a server of the topic. */
+  async add(topic: string): Promise<void> {
+    this.#topics.add(topic);
+    this.#timer ??= setInterval(() => this.renew().catch(this.#fault), RENEW);
+    try {
+      await this.#register(topic);
+    } catch (error) {
+      this.#forget(topic);
+      throw error;
+    }
+  }
+
+  /** Ends a registration. */
+  async remove(topic: string): Promise<void> {
+    if (this.#forget(topic)) await this.#client.call("zrem", this.#names.servers(topic), this.#inbox);
+  }
+
+  /** Registers all again. */
+  async renew(): Promise<void> {
+    await Promise.all([...this.#topics].map((topic) => this.#register(topic)));
+  }
+
+  /** Ends all registrations. */
+  async close(): Promise<void> {
+    await Promise.all([...this.#topics].map((topic) => this.remove(topic)));
+  }
+
+  /** Stops renewing. */
+  stop(): void {
+    clearInterval(this.#timer);
+  }
+
+  #register(topic: string): Promise<unknown> {
+    return run(this.#client, REGISTER, [this.#names.servers(topic)], [this.#inbox, LEASE]);
+  }
+
+  #forget(topic: string): boolean {
+    const known = this.#topics.delete(topic);
+    if (this.#topics.size === 0) {
+      clearInterval(this.#timer);
+      this.#timer = undefined;
+    }
+    return known;
+  }
+}

@@ -1,0 +1,208 @@
+/**
+ * What Redis does for us in one atomic step. Time is the server's. What removes comes before what adds, so that a server
+ * that is out of memory still hands out and settles (Redis lets a script that has begun to write finish).
+ *
+ * A member of the `due` set is `<stem>:<deliveries>` while it is leased and `<stem>|<deliveries>` once it was put back; the body is in the
+ * `items` hash under its stem. Stems begin with the time of the first delivery, so what was put back comes in its old order.
+ *
+ * @module
+ */
+import { createHash } from "node:crypto";
+import type { Client, Reply } from "./client.ts";
+
+/** A Lua script and the digest by which the server knows it. */
+export interface Script {
+  readonly lua: string;
+  readonly sha: string;
+}
+
+const NOW = `
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+`;
+
+/**
+ * Takes up to ARGV[2] items: first what is due again, then from the list. ARGV[3]: ms of the lease, 0 without. Leaves in `record`
+ * what it handed out, under the number ARGV[1] of this take; ARGV[4] `again`: the reply to that number was lost, give the same;
+ * `only`: give the same or nothing. Replies with ms until the next item is due (-1: none), then receipt, deliveries and body of each.
+ *
+ * It reads the queue's keys only before it replies with nothing: that arms the server's invalidation message (CLIENT
+ * TRACKING), which is what wakes whoever waits for this queue.
+ */
+export const TAKE: Script = script(`
+local list, due, items, record = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local number, max, lease, mode = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
+${NOW}
+if mode ~= '' then
+  local kept = redis.call('GET', record)
+  kept = kept and cmsgpack.unpack(kept)
+  if kept and kept[1] == number then
+    if lease == 0 then return kept[2] end
+    local out = {-1}
+    for _, member in ipairs(kept[2]) do
+      local stem, count = string.match(member, '^(.*):(%d+)$')
+      if redis.call('ZREM', due, member) == 1 then
+        redis.call('ZADD', due, now + lease, member)
+        out[#out + 1] = member
+        out[#out + 1] = tonumber(count)
+        out[#out + 1] = redis.call('HGET', items, stem)
+      end
+    end
+    return out
+  end
+  if mode == 'only' then return {-1} end
+end
+local out, members = {-1}, {}
+local function give(stem, count, body)
+  local member = ''
+  if lease > 0 then
+    member = stem .. ':' .. count
+    members[#members + 1] = member
+    redis.call('ZADD', due, now + lease, member)
+  end
+  out[#out + 1] = member
+  out[#out + 1] = count
+  out[#out + 1] = body
+end
+local first = redis.call('ZRANGE', due, 0, max - 1, 'WITHSCORES')
+for i = 1, #first, 2 do
+  local wait = tonumber(first[i + 1]) - now
+  if wait > 0 then
+    out[1] = wait
+    break
+  end
+  local stem, count = string.match(first[i], '^(.*)[:|](%d+)$')
+  local body = redis.call('HGET', items, stem)
+  redis.call('ZREM', due, first[i])
+  if lease == 0 then redis.call('HDEL', items, stem) end
+  if body then give(stem, count + 1, body) end
+end
+local left = max - (#out - 1) / 3
+local bodies = left > 0 and redis.pcall('RPOP', list, left)
+if bodies and bodies.err then
+  if #out == 1 then return bodies end
+  bodies = false
+end
+for i, body in ipairs(bodies or {}) do
+  local stem = ''
+  if lease > 0 then
+    stem = clock[1] .. string.format('%06d.%06d.', clock[2], i) .. number
+    redis.call('HSET', items, stem, body)
+  end
+  give(stem, 1, body)
+end
+if #out > 1 then
+  redis.call('SET', record, cmsgpack.pack({number, lease > 0 and members or out}), 'PX', ARGV[5])
+else
+  redis.call('LLEN', list)
+end
+return out
+`);
+
+/** Acks the leases ARGV: 1 for each that still held. */
+export const ACK: Script = script(`
+local due, items = KEYS[1], KEYS[2]
+${NOW}
+local out = {}
+for i, member in ipairs(ARGV) do
+  local till = redis.call('ZSCORE', due, member)
+  out[i] = 0
+  if till and tonumber(till) > now then
+    redis.call('ZREM', due, member)
+    redis.call('HDEL', items, (string.match(member, '^(.*):%d+$')))
+    out[i] = 1
+  end
+end
+return out
+`);
+
+/** Puts the leases ARGV[2…] back, to be due in ARGV[1] ms: 1 for each that still held. Without delay they are due first of all. */
+export const NACK: Script = script(`
+local due = KEYS[1]
+${NOW}
+local delay, out = tonumber(ARGV[1]), {}
+for i = 2, #ARGV do
+  local till = redis.call('ZSCORE', due, ARGV[i])
+  out[i - 1] = 0
+  if till and tonumber(till) > now then
+    redis.call('ZREM', due, ARGV[i])
+    redis.call('ZADD', due, delay > 0 and now + delay or 0, (string.gsub(ARGV[i], ':(%d+)$', '|%1')))
+    out[i - 1] = 1
+  end
+end
+return out
+`);
+
+/** Makes the leases ARGV[2…] last ARGV[1] ms from now: 1 for each that still held. */
+export const EXTEND: Script = script(`
+local due = KEYS[1]
+${NOW}
+local out = {}
+for i = 2, #ARGV do
+  local till = redis.call('ZSCORE', due, ARGV[i])
+  out[i - 1] = 0
+  if till and tonumber(till) > now then
+    redis.call('ZREM', due, ARGV[i])
+    redis.call('ZADD', due, now + ARGV[1], ARGV[i])
+    out[i - 1] = 1
+  end
+end
+return out
+`);
+
+/** Puts ARGV[2…] back to the head of the list, the last one first of all; once, however often it is sent with this record. */
+export const RESTORE: Script = script(`
+local list, record = KEYS[1], KEYS[2]
+if redis.call('EXISTS', record) == 1 then return 0 end
+redis.call('UNLINK', record)
+for i = 2, #ARGV do redis.call('RPUSH', list, ARGV[i]) end
+redis.call('SET', record, '', 'PX', ARGV[1])
+return 1
+`);
+
+/** How many items wait: those of the list and those that are due again. */
+export const SIZE: Script = script(`
+${NOW}
+return redis.call('LLEN', KEYS[1]) + redis.call('ZCOUNT', KEYS[2], '-inf', now)
+`);
+
+/** Registers the inbox ARGV[1] as a server for ARGV[2] ms, and forgets those whose time is over. */
+export const REGISTER: Script = script(`
+${NOW}
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return 1
+`);
+
+/** The inboxes that are registered. */
+export const SERVERS: Script = script(`
+${NOW}
+return redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. now, '+inf')
+`);
+
+/** Puts an answer, which lapses in ARGV[2] s if nobody fetches it. */
+export const ANSWER: Script = script(`
+redis.call('LPUSH', KEYS[1], ARGV[1])
+return redis.call('EXPIRE', KEYS[1], ARGV[2])
+`);
+
+/** Runs a script: by its digest, and by its text where the server does not have it (yet, or no longer). */
+export async function run(
+  client: Client,
+  { lua, sha }: Script,
+  keys: readonly string[],
+  args: readonly (string | number)[],
+): Promise<Reply> {
+  const rest = [String(keys.length), ...keys, ...args.map(String)];
+  try {
+    return await client.call("evalsha", sha, ...rest);
+  } catch (error) {
+    if (!(error instanceof Error) || !/NOSCRIPT/.test(error.message)) throw error;
+    return await client.call("eval", lua, ...rest);
+  }
+}
+
+function script(lua: string): Script {
+  return { lua, sha: createHash("sha1").update(lua).digest("hex") };
+}

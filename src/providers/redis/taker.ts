@@ -1,0 +1,134 @@
+/**
+ * One who takes items from a queue, with one lease or with none, and what is known of the reply that is under way.
+ *
+ * @module
+ */
+import { BusError } from "../../errors.ts";
+import type { Delivery } from "../../provider.ts";
+import type { Client, Reply } from "./client.ts";
+import type { QueueKeys } from "./keys.ts";
+import { run, TAKE } from "./scripts.ts";
+
+/** Milliseconds for which the server remembers what it handed out, so that a lost reply can be had again. */
+const REMEMBER = 300_000;
+/** Characters above which what was handed out is not kept a moment longer than needed. */
+const LARGE = 1024 * 1024;
+
+/** What a take gave. */
+export interface Taken {
+  readonly deliveries: Delivery[];
+  /** Milliseconds until an item comes back that is leased or delayed now. */
+  readonly next: number;
+}
+
+/** See the module. One take at a time. */
+export class Taker {
+  readonly keys: QueueKeys;
+  readonly queue: string;
+  readonly lease: number | undefined;
+  /** `receive` calls that run. */
+  active = 0;
+  /** `performance.now()` of the last take. */
+  used = performance.now();
+  #client: Client;
+  #record: string;
+  #id: string;
+  #count = 0;
+  #lost = false;
+  #recorded = false;
+  #woken = false;
+  #wake: (() => void) | undefined;
+  #soon: ReturnType<typeof setTimeout> | undefined;
+
+  /** `id` must be unique among all takers of all buses. */
+  constructor(client: Client, keys: QueueKeys, id: string, queue: string, lease: number | undefined) {
+    this.#client = client;
+    this.keys = keys;
+    this.#id = id;
+    this.queue = queue;
+    this.lease = lease;
+    this.#record = `${keys.prefix}record:${id}`;
+  }
+
+  /** Whether a reply was lost, with items in it perhaps. */
+  get lost(): boolean {
+    return this.#lost;
+  }
+
+  /** Takes up to `max` items; more if a lost reply held more. */
+  async take(max: number): Promise<Taken> {
+    this.#woken = false;
+    return await this.#run(max, this.#lost ? "again" : "");
+  }
+
+  /** Gets the items of a lost reply, if there were any. */
+  async recover(): Promise<Delivery[]> {
+    return (await this.#run(1, "only")).deliveries;
+  }
+
+  /** Resolves after `wait` ms, or when somebody wakes it. */
+  sleep(wait: number, signal: AbortSignal): Promise<void> {
+    if (this.#woken || signal.aborted) return Promise.resolve();
+    return new Promise((resolve) => {
+      const end = () => {
+        clearTimeout(timer);
+        signal.removeEventListener("abort", end);
+        this.#wake = undefined;
+        resolve();
+      };
+      const timer = setTimeout(end, wait);
+      signal.addEventListener("abort", end);
+      this.#wake = end;
+    });
+  }
+
+  /** There may be something: look now, or within `delay` ms. */
+  wake(delay = 0): void {
+    if (delay > 0) {
+      if (this.active > 0) this.#soon ??= setTimeout(() => this.wake(), delay);
+      return;
+    }
+    clearTimeout(this.#soon);
+    this.#soon = undefined;
+    this.#woken = true;
+    this.#wake?.();
+  }
+
+  /** Lets the server forget what it handed out: the reply has come. */
+  async forget(): Promise<void> {
+    if (!this.#recorded || this.#lost) return;
+    this.#recorded = false;
+    await this.#client.call("unlink", this.#record);
+  }
+
+  async #run(max: number, mode: "" | "again" | "only"): Promise<Taken> {
+    if (mode === "") this.#count++;
+    this.#lost = true;
+    const { list, due, items } = this.keys;
+    const number = `${this.#id}.${this.#count}`;
+    let reply: Reply;
+    try {
+      const lease = Math.ceil(this.lease ?? 0);
+      reply = await run(this.#client, TAKE, [list, due, items, this.#record], [number, max, lease, mode, REMEMBER]);
+    } catch (error) {
+      // any other reply was a reply
+      this.#lost = error instanceof BusError && error.code === "unavailable";
+      throw error;
+    }
+    this.#lost = false;
+    this.used = performance.now();
+    const taken = read(reply as Reply[]);
+    if (taken.deliveries.length > 0) this.#recorded = true;
+    if (taken.deliveries.some(({ body }) => body.length > LARGE)) this.forget().catch(() => {});
+    return taken;
+  }
+}
+
+function read(reply: Reply[]): Taken {
+  const deliveries: Delivery[] = [];
+  for (let i = 1; i < reply.length; i += 3) {
+    deliveries.push({ receipt: reply[i] as string, attempt: reply[i + 1] as number, body: reply[i + 2] as string });
+  }
+  const next = reply[0] as number;
+  return { deliveries, next: next < 0 ? Infinity : Math.max(1, next) };
+}
