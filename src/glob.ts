@@ -1,0 +1,106 @@
+/**
+ * Globs as Redis matches them, for the transports that have no patterns of their own. Like Redis it looks at the bytes
+ * of UTF-8: `?` stands for one byte, and each byte above ASCII is below all of ASCII in a range (a signed `char`).
+ *
+ * @module
+ */
+
+/** Any number of any bytes. */
+const STAR = -1;
+/** Any one byte. */
+const ANY = -2;
+/** A byte, one of the above, or the bytes of a class. */
+type Token = number | Uint8Array;
+
+/**
+ * Makes the matcher of a pattern: `*` (crosses `/`), `?`, `[abc]`, `[a-z]`, `[^x]`, and `\` before what is to be taken
+ * literally. Every string is a pattern; a class that is not terminated ends with the pattern. A match takes at most
+ * (length of the pattern) × (length of the topic) steps.
+ */
+export function glob(pattern: string): (topic: string) => boolean {
+  const tokens = compile(bytesOf(pattern));
+  return (topic) => matches(tokens, bytesOf(topic));
+}
+
+/** The text with one character for each byte of its UTF-8. */
+function bytesOf(text: string): string {
+  // deno-lint-ignore no-control-regex
+  if (/^[\0-\x7f]*$/.test(text)) return text;
+  let bytes = "";
+  for (const byte of new TextEncoder().encode(text)) bytes += String.fromCharCode(byte);
+  return bytes;
+}
+
+function compile(pattern: string): Token[] {
+  const tokens: Token[] = [];
+  let at = 0;
+  while (at < pattern.length) {
+    const character = pattern[at];
+    if (character === "[") {
+      const bytes = new Uint8Array(256);
+      at = compileClass(pattern, at + 1, bytes);
+      tokens.push(bytes);
+      continue;
+    }
+    if (character === "\\" && at + 1 < pattern.length) at++;
+    if (character === "?") tokens.push(ANY);
+    else if (character !== "*") tokens.push(pattern.charCodeAt(at));
+    else if (tokens.at(-1) !== STAR) tokens.push(STAR);
+    at++;
+  }
+  return tokens;
+}
+
+/** Marks the bytes of the class whose inside begins at `at`; returns where the pattern goes on. */
+function compileClass(pattern: string, at: number, bytes: Uint8Array): number {
+  const negated = pattern[at] === "^";
+  if (negated) at++;
+  while (at < pattern.length && pattern[at] !== "]") {
+    if (pattern[at] === "\\" && at + 1 < pattern.length) {
+      bytes[pattern.charCodeAt(at + 1)] = 1;
+      at += 2;
+    } else if (pattern[at + 1] === "-" && at + 2 < pattern.length) {
+      const ends = [signed(pattern.charCodeAt(at)), signed(pattern.charCodeAt(at + 2))];
+      for (let byte = Math.min(...ends); byte <= Math.max(...ends); byte++) bytes[byte & 255] = 1;
+      at += 3;
+    } else {
+      bytes[pattern.charCodeAt(at)] = 1;
+      at++;
+    }
+  }
+  if (negated) { for (let byte = 0; byte < 256; byte++) bytes[byte]! ^= 1; }
+  return at + 1;
+}
+
+function signed(byte: number): number {
+  return byte << 24 >> 24;
+}
+
+/** Only the last `*` is ever widened: what the ones before it took is enough for whatever follows. */
+function matches(tokens: readonly Token[], topic: string): boolean {
+  let token = 0;
+  let at = 0;
+  let star = -1;
+  let resume = 0;
+  while (at < topic.length) {
+    const expected = tokens[token];
+    if (expected === STAR) {
+      star = token++;
+      resume = at;
+    } else if (expected !== undefined && accepts(expected, topic.charCodeAt(at))) {
+      token++;
+      at++;
+    } else if (star >= 0) {
+      token = star + 1;
+      at = ++resume;
+    } else {
+      return false;
+    }
+  }
+  if (tokens[token] === STAR) token++;
+  return token === tokens.length;
+}
+
+function accepts(token: Token, byte: number): boolean {
+  return typeof token === "number" ? token === byte || token === ANY : token[byte] === 1;
+}
