@@ -1,0 +1,269 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { after, before, describe, it } from "@std/testing/bdd";
+import { type BusError, ProviderError } from "../../src/errors.ts";
+import { NOW, open } from "./halves.ts";
+import { pause, RedisServer, until } from "./server.ts";
+
+describe("Redis queues", () => {
+  let server: RedisServer;
+  before(async () => server = await RedisServer.start());
+  after(() => server.stop());
+  const here = () => ({ port: server.port });
+
+  it("send() and receive() keep the order; size() counts what waits", async () => {
+    await using bus = await open(here());
+    for (const body of ["a", "b", "", "ü😀"]) await bus.sender.send("q", body, NOW);
+    assertEquals(await bus.sender.size("q"), 4);
+    assertEquals(await bus.bodies("q", { max: 3 }), ["a", "b", ""]);
+    assertEquals(await bus.receive("q", { max: 3 }), [{ receipt: "", body: "ü😀", attempt: 1 }]);
+    assertEquals(await bus.receive("q"), []);
+    assertEquals(await bus.sender.size("q"), 0);
+  });
+
+  it("a list is PyMQ's: LPUSH puts, RPOP gets, LLEN counts", async () => {
+    await using bus = await open(here());
+    const list = `__eventbus:${bus.namespace}:q`;
+    await bus.sender.send("q", "ours", NOW);
+    await server.run("lpush", list, "theirs");
+    assertEquals(await server.run("lrange", list, "0", "-1"), ["theirs", "ours"]);
+    assertEquals(await bus.bodies("q"), ["ours"]);
+    assertEquals(await server.run("rpop", list), "theirs");
+  });
+
+  it("receive() wakes when an item comes, whoever puts it", async () => {
+    await using bus = await open(here());
+    for (let round = 0; round < 5; round++) {
+      const waits = bus.bodies("q", { wait: 10_000 });
+      await pause(50);
+      const start = performance.now();
+      if (round % 2) await bus.sender.send("q", "x", NOW);
+      else await server.run("lpush", `__eventbus:${bus.namespace}:q`, "x");
+      assertEquals(await waits, ["x"]);
+      assert(performance.now() - start < 150, `${performance.now() - start} ms`);
+    }
+  });
+
+  it("a thousand queues are waited for on three connections", async () => {
+    const before = (await server.clients()).length;
+    await using bus = await open(here());
+    const waits = Array.from({ length: 1_000 }, (_, n) => bus.bodies(`q${n}`, { wait: 10_000 }));
+    await pause(50);
+    assertEquals((await server.clients()).length, before + 3);
+    await Promise.all(waits.map((_, n) => bus.sender.send(`q${n}`, `${n}`, NOW)));
+    assertEquals((await Promise.all(waits)).flat(), waits.map((_, n) => `${n}`));
+  });
+
+  it("without leave to track keys it finds what others put within 250 ms", async () => {
+    await server.run("acl", "setuser", "narrow", "on", ">pw", "~*", "&*", "+@all", "-client|tracking");
+    await using bus = await open({ ...here(), username: "narrow", password: "pw" });
+    for (let round = 0; round < 3; round++) {
+      const waits = bus.bodies("q", { wait: 10_000 });
+      await pause(60 * round);
+      const start = performance.now();
+      await server.run("lpush", `__eventbus:${bus.namespace}:q`, "x");
+      assertEquals(await waits, ["x"]);
+      assert(performance.now() - start < 250, `${performance.now() - start} ms`);
+    }
+  });
+
+  it("receive() ends when its time is over or its signal aborts, and loses nothing", async () => {
+    await using bus = await open(here());
+    const start = performance.now();
+    assertEquals(await bus.receive("q", { wait: 100 }), []);
+    assert(performance.now() - start < 500);
+    const cancel = new AbortController();
+    const waits = bus.receive("q", { wait: Infinity, signal: cancel.signal });
+    await pause(20);
+    cancel.abort();
+    assertEquals(await waits, []);
+    await bus.sender.send("q", "x", NOW);
+    assertEquals(await bus.bodies("q"), ["x"]);
+  });
+
+  it("many receivers share a queue: each item goes to one", async () => {
+    await using one = await open(here());
+    await using two = await open(here(), { namespace: one.namespace });
+    const got: string[] = [];
+    const take = async (bus: typeof one, lease?: number) => {
+      while (got.length < 300) got.push(...await bus.bodies("q", { max: 7, wait: 300, lease }));
+    };
+    const all = Promise.all([take(one), take(one, 5_000), take(two), take(two, 5_000)]);
+    for (let n = 0; n < 300; n++) await one.sender.send("q", `${n}`, NOW);
+    await all;
+    assertEquals(got.map(Number).sort((a, b) => a - b), Array.from({ length: 300 }, (_, n) => n));
+  });
+
+  it("a lease holds, is settled once, and does not wait", async () => {
+    await using bus = await open(here());
+    for (const body of ["a", "b"]) await bus.sender.send("q", body, NOW);
+    const [a, b] = await bus.receive("q", { max: 2, lease: 5_000 });
+    assertEquals([a!.body, a!.attempt, b!.body], ["a", 1, "b"]);
+    assertEquals(await bus.sender.size("q"), 0);
+    assertEquals(await bus.receiver.settle("q", [a!.receipt, "1.2.3:1", "nonsense"], "ack", 0), [true, false, false]);
+    assertEquals(await bus.receiver.settle("q", [a!.receipt], "ack", 0), [false]);
+    assertEquals(await bus.receiver.settle("q", [b!.receipt], "nack", 0), [true]);
+    assertEquals(await bus.receiver.settle("q", [b!.receipt], "ack", 0), [false]);
+    assertEquals(await bus.sender.size("q"), 1);
+    const [again] = await bus.receive("q", { lease: 5_000 });
+    assertEquals([again!.body, again!.attempt], ["b", 2]);
+    assertEquals(await bus.receiver.settle("q", [b!.receipt], "ack", 0), [false]);
+    assertEquals(await bus.receiver.settle("q", [again!.receipt], "ack", 0), [true]);
+    assertEquals(await bus.receiver.settle("q", [], "ack", 0), []);
+  });
+
+  it("what was put back comes before what waits, in its old order, also to one without a lease", async () => {
+    await using bus = await open(here());
+    for (const body of ["a", "b", "c", "d"]) await bus.sender.send("q", body, NOW);
+    const taken = await bus.receive("q", { max: 3, lease: 5_000 });
+    for (const { receipt } of taken.toReversed()) await bus.receiver.settle("q", [receipt], "nack", 0);
+    assertEquals(await bus.sender.size("q"), 4);
+    assertEquals((await bus.receive("q", { max: 9 })).map(({ body, attempt }) => body + attempt), [
+      "a2",
+      "b2",
+      "c2",
+      "d1",
+    ]);
+  });
+
+  it("an item whose lease is over comes back by itself, to whoever waits", async () => {
+    await using holder = await open(here());
+    await using bus = await open(here(), { namespace: holder.namespace });
+    await bus.sender.send("q", "x", NOW);
+    const [held] = await holder.receive("q", { lease: 300 });
+    const start = performance.now();
+    const [again] = await bus.receive("q", { wait: 10_000, lease: 5_000 });
+    const waited = performance.now() - start;
+    assert(waited > 200 && waited < 600, `${waited} ms`);
+    assertEquals([again!.body, again!.attempt], ["x", 2]);
+    assertEquals(await holder.receiver.settle("q", [held!.receipt], "ack", 0), [false]);
+    assertEquals(await holder.receiver.extend("q", [held!.receipt], 5_000), [false]);
+  });
+
+  it("a lease that is over is lost, though nobody took the item yet", async () => {
+    await using bus = await open(here());
+    await bus.sender.send("q", "x", NOW);
+    const [held] = await bus.receive("q", { lease: 50 });
+    await until("it waits again", async () => await bus.sender.size("q") === 1);
+    assertEquals(await bus.receiver.settle("q", [held!.receipt], "ack", 0), [false]);
+    assertEquals(await bus.receiver.extend("q", [held!.receipt], 50), [false]);
+  });
+
+  it("extend() makes a lease last", async () => {
+    await using bus = await open(here());
+    await bus.sender.send("q", "x", NOW);
+    const [held] = await bus.receive("q", { lease: 300 });
+    for (let n = 0; n < 6; n++) {
+      await pause(100);
+      assertEquals(await bus.receiver.extend("q", [held!.receipt], 300), [true]);
+    }
+    assertEquals(await bus.receive("q"), []);
+    assertEquals(await bus.receiver.settle("q", [held!.receipt], "ack", 0), [true]);
+  });
+
+  it("nack with a delay: not before, and soon after, also for another bus", async () => {
+    await using bus = await open(here());
+    await using other = await open(here(), { namespace: bus.namespace });
+    await bus.sender.send("q", "x", NOW);
+    const [held] = await bus.receive("q", { lease: 30_000 });
+    const waits = other.receive("q", { wait: 10_000 });
+    await pause(50);
+    const start = performance.now();
+    await bus.receiver.settle("q", [held!.receipt], "nack", 200);
+    assertEquals(await bus.sender.size("q"), 0);
+    assertEquals((await waits).map(({ body, attempt }) => body + attempt), ["x2"]);
+    const waited = performance.now() - start;
+    assert(waited >= 199 && waited < 400, `${waited} ms`);
+  });
+
+  it("restore() puts items back to the head, in their order", async () => {
+    await using bus = await open(here());
+    for (const body of ["a", "b", "c"]) await bus.sender.send("q", body, NOW);
+    const taken = await bus.receive("q", { max: 2 });
+    await bus.receiver.restore("q", taken);
+    assertEquals(await bus.bodies("q", { max: 9 }), ["a", "b", "c"]);
+  });
+
+  it("drop() removes the queue with items and leases", async () => {
+    await using bus = await open(here());
+    for (const body of ["a", "b"]) await bus.sender.send("q", body, NOW);
+    const [held] = await bus.receive("q", { lease: 5_000 });
+    await bus.sender.drop("q");
+    assertEquals(await bus.sender.size("q"), 0);
+    assertEquals(await bus.receiver.settle("q", [held!.receipt], "nack", 0), [false]);
+    assertEquals(await bus.receive("q"), []);
+  });
+
+  it("any name is a queue, and its keys share one Cluster slot", async () => {
+    await using bus = await open(here());
+    for (const name of ["a b", "{x}y", "{}", "a}b", "}{", "a{b", "ü😀", "x\r\ny", "__proto__", "{".repeat(50)]) {
+      await bus.sender.send(name, name, NOW);
+      await bus.sender.send(name, "2", NOW);
+      const [held] = await bus.receive(name, { lease: 5_000 });
+      assertEquals(held?.body, name);
+      assertEquals(await bus.receiver.settle(name, [held!.receipt], "nack", 0), [true]);
+      const keys = (await server.keys()).filter((key) => key.includes(bus.namespace) && key.endsWith(name));
+      assert(keys.length >= 3, keys.join());
+      assertEquals(await bus.bodies(name, { max: 5 }), [name, "2"]);
+    }
+  });
+
+  it("an answer lapses by itself", async () => {
+    await using bus = await open(here());
+    await bus.sender.replies!.put("__rpc_1", "answer");
+    const left = Number(await server.run("ttl", `__eventbus:${bus.namespace}:__rpc_1`));
+    assert(left > 290 && left <= 300);
+    assertEquals(await bus.bodies("__rpc_1"), ["answer"]);
+  });
+
+  it("another program's value under a queue's name is told, and costs nothing", async () => {
+    await using bus = await open(here());
+    await bus.sender.send("q", "x", NOW);
+    const [held] = await bus.receive("q", { lease: 5_000 });
+    await bus.receiver.settle("q", [held!.receipt], "nack", 0);
+    await server.run("set", `__eventbus:${bus.namespace}:q`, "a string");
+    assertEquals(await bus.bodies("q", { max: 5 }), ["x"]);
+    const error = await assertRejects(() => bus.receive("q", { wait: 1_000 }), ProviderError, "WRONGTYPE");
+    assertEquals((error as BusError).code, "internal");
+    await server.run("del", `__eventbus:${bus.namespace}:q`);
+    await bus.sender.send("q", "y", NOW);
+    assertEquals(await bus.bodies("q"), ["y"]);
+  });
+
+  it("a server without room still gives out, settles and takes back", async () => {
+    const small = await RedisServer.start("--maxmemory-policy", "noeviction");
+    try {
+      await using bus = await open({ port: small.port });
+      for (const body of ["a", "b", "c", "d"]) await bus.sender.send("q", body, NOW);
+      await bus.receive("q");
+      await small.run("config", "set", "maxmemory", "1");
+      const error = await assertRejects(() => bus.sender.send("q", "e", NOW), ProviderError, "out of memory");
+      assertEquals([(error as BusError).code, (error as BusError).retryable], ["unavailable", true]);
+      const taken = await bus.receive("q", { max: 2, lease: 5_000 });
+      assertEquals(taken.map(({ body }) => body), ["b", "c"]);
+      const receipts = taken.map(({ receipt }) => receipt);
+      assertEquals(await bus.receiver.extend("q", receipts, 5_000), [true, true]);
+      assertEquals(await bus.receiver.settle("q", receipts.slice(0, 1), "nack", 0), [true]);
+      assertEquals(await bus.receiver.settle("q", receipts.slice(1), "ack", 0), [true]);
+      const rest = await bus.receive("q", { max: 5 });
+      assertEquals(rest.map(({ body }) => body), ["b", "d"]);
+      await bus.receiver.restore("q", rest);
+      assertEquals(await bus.sender.size("q"), 2);
+    } finally {
+      await small.stop();
+    }
+  });
+
+  it("close() leaves nothing but the queue", async () => {
+    const bus = await open(here());
+    for (const body of ["a", "b", "c"]) await bus.sender.send("q", body, NOW);
+    await bus.receive("q");
+    const [held] = await bus.receive("q", { lease: 5_000 });
+    await bus.receiver.settle("q", [held!.receipt], "ack", 0);
+    await bus.receiver.restore("q", await bus.receive("q"));
+    const waits = bus.receive("p", { wait: Infinity });
+    await pause(20);
+    await bus.close();
+    assertEquals(await waits, []);
+    assertEquals((await server.keys()).filter((key) => key.includes(bus.namespace)), [`__eventbus:${bus.namespace}:q`]);
+  });
+});
