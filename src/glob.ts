@@ -24,7 +24,6 @@ export function glob(pattern: string): (topic: string) => boolean {
 
 /** The text with one character for each byte of its UTF-8. */
 function bytesOf(text: string): string {
-  // deno-lint-ignore no-control-regex
   if (/^[\0-\x7f]*$/.test(text)) return text;
   let bytes = "";
   for (const byte of new TextEncoder().encode(text)) bytes += String.fromCharCode(byte);
