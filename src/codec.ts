@@ -1,0 +1,199 @@
+/**
+ * Text ⇄ values: PyMQ's JSON, with what JavaScript has beyond it.
+ *
+ * What goes in comes out: JSON's own values, `undefined`, bigint, every number, Date, Map, Set, Uint8Array, instances of
+ * registered classes; all of them nested at will. What cannot is refused with its place. Fields are the own enumerable
+ * ones with a string key; a value that is referred to twice comes out as two.
+ *
+ * @module
+ */
+import { Classes, type EventClass, nameOf, schemaOf } from "./codec/classes.ts";
+import { parse } from "./codec/parse.ts";
+import { Reviver, tagIn } from "./codec/revive.ts";
+import { plain, Writer } from "./codec/write.ts";
+import { ValidationError } from "./errors.ts";
+import type { StandardSchemaV1 } from "./schema.ts";
+
+export type { EventClass } from "./codec/classes.ts";
+
+/** What a body says. */
+export interface Decoded {
+  /** The value. */
+  value: unknown;
+  /** The tag of the body as a whole, if it has one: a class's name, or one of PyMQ's or of ours such as `tuple`. */
+  type?: string;
+}
+
+/** A result as PyMQ's answers hold it. */
+export interface PythonResult {
+  /** The JSON of the value, bare where the type says the rest. */
+  json: string;
+  /** The Python type that loads it. */
+  type: string;
+}
+
+/** Only a body with such a text can hold a tag or a `__proto__`. Two searches cost less than one regular expression. */
+function mayHoldTags(body: string): boolean {
+  return body.includes("__") || body.includes("\\u005");
+}
+
+/**
+ * Encodes and decodes bodies, and knows the registered classes.
+ *
+ * @example
+ * ```ts
+ * class Paid {
+ *   static topic = "shop.Paid";
+ *   constructor(readonly at: Date) {}
+ * }
+ * const codec = new Codec([Paid]);
+ * const { value } = await codec.decode(codec.encode(new Paid(new Date())));
+ * console.log(value instanceof Paid); // true
+ * ```
+ */
+export class Codec {
+  readonly #classes = new Classes();
+  readonly #reviver = new Reviver(this.#classes);
+
+  /** A codec that revives instances of these classes. */
+  constructor(types: Iterable<EventClass> = []) {
+    for (const type of types) this.register(type);
+  }
+
+  /**
+   * Makes the codec revive instances of a class: without running its constructor, with the fields of the body (or what
+   * the `static schema` of the class makes of them). Registering a class again does nothing.
+   *
+   * @throws {ValidationError} when another class has its name
+   */
+  register(type: EventClass): void {
+    this.#classes.register(type);
+  }
+
+  /**
+   * The tag and default topic of a class: its own `static topic`, else its name.
+   *
+   * @throws {ValidationError} when it has neither, or one that the wire needs for itself
+   */
+  static nameOf(type: EventClass): string {
+    return nameOf(type);
+  }
+
+  /** The schema of a class: its own `static schema`, never an inherited one, which would not know all its fields. */
+  static schemaOf(type: EventClass): StandardSchemaV1 | undefined {
+    return schemaOf(type);
+  }
+
+  /**
+   * The body for a value.
+   *
+   * @throws {ValidationError} when the value, or one in it, cannot be sent; `issues[0].path` says which
+   */
+  encode(value: unknown): string {
+    if (value !== null && plain(value, 0)) return JSON.stringify(value);
+    return this.#write((writer) => writer.body(value));
+  }
+
+  /** The JSON of a value inside a body. Throws as {@linkcode Codec.encode} does. */
+  write(value: unknown): string {
+    return this.#write((writer) => writer.value(value));
+  }
+
+  /** A result for a Python caller, which converts it by type. Throws as {@linkcode Codec.encode} does. */
+  writeResult(value: unknown): PythonResult {
+    const type = this.pythonType(value);
+    if (value === undefined) return { json: "null", type };
+    if (typeof value === "bigint") return { json: String(value), type };
+    if (type === "set") return { json: this.#write((writer) => `[${writer.elements(value as Set<unknown>)}]`), type };
+    return { json: this.write(value), type };
+  }
+
+  /**
+   * What a body says; a promise only where a registered class in it has an asynchronous schema.
+   *
+   * @throws {ValidationError} (or rejects with it) when the body is malformed or a schema refuses it; with the `body`
+   */
+  decode(body: string): Decoded | Promise<Decoded> {
+    try {
+      const parsed = parse(body);
+      if (!mayHoldTags(body)) return { value: parsed };
+      const type = tagIn(parsed);
+      const value = this.#reviver.revive(parsed);
+      if (!(value instanceof Promise)) return decoded(value, type);
+      return value.then((settled) => decoded(settled, type), (error) => {
+        throw unreadable(error, body);
+      });
+    } catch (error) {
+      throw unreadable(error, body);
+    }
+  }
+
+  /**
+   * Applies a type's name to a decoded value, as the answer of a PyMQ server names it beside its result: the fields of a
+   * registered class become an instance, the list of a `set` a Set. Any other value comes back unchanged.
+   *
+   * @throws {ValidationError} (or rejects with it) when the schema of the class refuses the value
+   */
+  revive(value: unknown, type: string): unknown | Promise<unknown> {
+    return this.#reviver.apply(type, value);
+  }
+
+  /** The tag of a class's instance; nothing for any other value. */
+  tagOf(value: unknown): string | undefined {
+    if (typeof value !== "object" || value === null) return undefined;
+    const prototype = Object.getPrototypeOf(value);
+    if (prototype === null || prototype === Object.prototype) return undefined;
+    const verdict = this.#classes.judge(prototype);
+    return "tag" in verdict ? verdict.tag : undefined;
+  }
+
+  /**
+   * The Python type that loads what {@linkcode Codec.writeResult} writes. An instance's is its tag if that names a module
+   * too (`shop.Order`): Python can load no other, and takes the fields as a `dict`.
+   */
+  pythonType(value: unknown): string {
+    switch (typeof value) {
+      case "undefined":
+        return "NoneType";
+      case "string":
+        return "str";
+      case "boolean":
+        return "bool";
+      case "bigint":
+        return "int";
+      case "number":
+        return Number.isSafeInteger(value) && !Object.is(value, -0) ? "int" : "float";
+    }
+    if (value === null) return "NoneType";
+    if (Array.isArray(value)) return "list";
+    const tag = this.tagOf(value);
+    if (tag?.includes(".")) return tag;
+    return value instanceof Set && [...value].every(hashable) ? "set" : "dict";
+  }
+
+  #write(compose: (writer: Writer) => string): string {
+    try {
+      return compose(new Writer(this.#classes));
+    } catch (cause) {
+      if (cause instanceof ValidationError) throw cause;
+      // A getter or a proxy of the value threw.
+      throw new ValidationError(`Cannot encode the value: reading it failed with ${cause}`, [], { cause });
+    }
+  }
+}
+
+function decoded(value: unknown, type: string | undefined): Decoded {
+  return type === undefined ? { value } : { value, type };
+}
+
+function hashable(element: unknown): boolean {
+  return element === null || (typeof element !== "object" && typeof element !== "undefined");
+}
+
+function unreadable(error: unknown, body: string): ValidationError {
+  if (error instanceof ValidationError) {
+    return new ValidationError(error.message, error.issues, { cause: error.cause, body });
+  }
+  const message = error instanceof Error ? error.message : String(error);
+  return new ValidationError(`Cannot read a body: ${message}`, [{ message }], { cause: error, body });
+}

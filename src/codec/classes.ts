@@ -1,0 +1,106 @@
+/**
+ * Which class has which tag.
+ *
+ * @module
+ */
+import { ValidationError } from "../errors.ts";
+import type { StandardSchemaV1 } from "../schema.ts";
+import { taken } from "./tags.ts";
+
+/**
+ * A class whose instances are events. Its tag and topic are its own `static topic` (recommended: minifiers rename
+ * classes), else its name. With an own `static schema`, that says what its fields must be.
+ */
+export type EventClass<T = unknown> = (new (...args: never[]) => T) & {
+  readonly topic?: string;
+  readonly schema?: StandardSchemaV1;
+};
+
+/** The tag of a class, or why its instances cannot be sent. */
+export type Verdict = { readonly tag: string } | { readonly refused: string };
+
+const NATIVE = /\{\s*\[native code\]\s*\}\s*$/;
+
+/**
+ * The tag and default topic of a class.
+ *
+ * @throws {ValidationError} when it has none, or one that the wire needs for itself
+ */
+export function nameOf(type: EventClass): string {
+  const topic = Object.hasOwn(type, "topic") ? type.topic : undefined;
+  const name: unknown = typeof topic === "string" ? topic : type.name;
+  if (typeof name !== "string" || name === "") {
+    throw new ValidationError("Cannot name a class: it has neither a name nor a `static topic`");
+  }
+  if (taken(name)) throw new ValidationError(`Cannot name a class "${name}": the wire needs that name`);
+  return name;
+}
+
+/** The own schema of a class: one that it inherits knows nothing of its fields. */
+export function schemaOf(type: EventClass): StandardSchemaV1 | undefined {
+  return Object.hasOwn(type, "schema") ? type.schema : undefined;
+}
+
+/** The registered classes, and the tags of all classes. */
+export class Classes {
+  readonly #byTag = new Map<string, EventClass>();
+  readonly #verdicts = new WeakMap<object, Verdict>();
+
+  /** Remembers a class. Throws a `ValidationError` when another has its name. */
+  register(type: EventClass): void {
+    const tag = nameOf(type);
+    const known = this.#byTag.get(tag);
+    if (known !== undefined && known !== type) {
+      throw new ValidationError(`Cannot register class "${tag}": another class has that name`);
+    }
+    this.#byTag.set(tag, type);
+    this.#verdicts.delete(prototypeOf(type));
+  }
+
+  /** The class that is registered for a tag. */
+  get(tag: string): EventClass | undefined {
+    return this.#byTag.get(tag);
+  }
+
+  /** The tag of the objects with this prototype. */
+  judge(prototype: object): Verdict {
+    const known = this.#verdicts.get(prototype);
+    if (known) return known;
+    const verdict = this.#look(prototype);
+    this.#verdicts.set(prototype, verdict);
+    return verdict;
+  }
+
+  #look(prototype: object): Verdict {
+    const type = ownConstructor(prototype);
+    if (!type || prototypeOf(type) !== prototype) return { refused: "an object whose prototype is not a class's" };
+    for (let p: object | null = prototype; p && p !== Object.prototype; p = Object.getPrototypeOf(p)) {
+      const parent = ownConstructor(p);
+      if (parent && NATIVE.test(Function.prototype.toString.call(parent))) return { refused: instanceOf(parent.name) };
+    }
+    let tag;
+    try {
+      tag = nameOf(type);
+    } catch (error) {
+      return { refused: `an instance of a class without a usable name (${(error as Error).message})` };
+    }
+    const registered = this.#byTag.get(tag);
+    if (registered === type) return { tag };
+    if (registered) return { refused: `an instance of a second class named "${tag}"` };
+    // What the platform makes says its kind; its state is nowhere among its fields.
+    return Symbol.toStringTag in prototype ? { refused: instanceOf(type.name) } : { tag };
+  }
+}
+
+function ownConstructor(prototype: object): EventClass | undefined {
+  const own: unknown = Object.getOwnPropertyDescriptor(prototype, "constructor")?.value;
+  return typeof own === "function" ? own as EventClass : undefined;
+}
+
+function prototypeOf(type: EventClass): object {
+  return type.prototype as object;
+}
+
+function instanceOf(name: string): string {
+  return `an instance of ${name || "a nameless class"}`;
+}

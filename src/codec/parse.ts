@@ -1,0 +1,76 @@
+/**
+ * JSON as Python writes it: with integers of any size and bare `NaN`, `Infinity`, `-Infinity`.
+ *
+ * @module
+ */
+import { MAX_DIGITS } from "./tags.ts";
+
+/** Where an integer may begin that is too long for a number. A digit after a point is none. */
+const LONG_INTEGER = /(?:^|[[:,\s-])\d{16}/;
+const INTEGER = /^-?\d+$/;
+const BARE = /(?<=^|[[:,\s])(?:NaN|-?Infinity)(?=$|[\]},\s])/g;
+
+/**
+ * Parses JSON. Integers beyond ±(2^53 - 1) become bigints.
+ *
+ * @throws {SyntaxError} when the text is not JSON
+ * @throws {RangeError} when such an integer is nested too deeply, or too long
+ */
+export function parse(text: string): unknown {
+  try {
+    return LONG_INTEGER.test(text) ? parseWith(text, exact) : JSON.parse(text);
+  } catch (error) {
+    if (!(error instanceof SyntaxError) || !/NaN|Infinity/.test(text)) throw error;
+    return parseBare(text);
+  }
+}
+
+/** Gives a number from its value and its text. */
+type ReadNumber = (value: number, source: string) => unknown;
+
+function parseWith(text: string, read: ReadNumber): unknown {
+  // The third argument (the source text of a primitive) is in both runtimes, but not in TypeScript's library yet.
+  const reviver = (_key: string, value: unknown, context?: { source: string }) =>
+    typeof value === "number" && context ? read(value, context.source) : value;
+  return JSON.parse(text, reviver);
+}
+
+function exact(value: number, source: string): unknown {
+  if (Number.isSafeInteger(value) || !INTEGER.test(source)) return value;
+  if (source.length > MAX_DIGITS) throw new RangeError(`an integer of more than ${MAX_DIGITS} digits`);
+  return BigInt(source);
+}
+
+function parseBare(text: string): unknown {
+  // A zero that the text does not contain stands for NaN, so that none is taken for one.
+  let zeros = "0";
+  while (text.includes(`0e${zeros}`)) zeros += zeros;
+  const nan = `0e${zeros}`;
+  const tame = outsideStrings(
+    text,
+    (part) => part.replace(BARE, (bare) => bare === "NaN" ? nan : bare.replace("Infinity", "1e999")),
+  );
+  return parseWith(tame, (value, source) => source === nan ? NaN : exact(value, source));
+}
+
+/** Rewrites what stands between the strings of a JSON text. A loop: a regular expression overflows on a long string. */
+function outsideStrings(text: string, rewrite: (part: string) => string): string {
+  const parts: string[] = [];
+  for (let from = 0; from < text.length;) {
+    const open = text.indexOf('"', from);
+    if (open < 0) return parts.join("") + rewrite(text.slice(from));
+    let close = text.indexOf('"', open + 1);
+    while (close > 0 && escaped(text, close)) close = text.indexOf('"', close + 1);
+    if (close < 0) return text;
+    parts.push(rewrite(text.slice(from, open)), text.slice(open, close + 1));
+    from = close + 1;
+  }
+  return parts.join("");
+}
+
+/** Whether an odd number of backslashes stands before. */
+function escaped(text: string, at: number): boolean {
+  let first = at;
+  while (text[first - 1] === "\\") first--;
+  return (at - first) % 2 === 1;
+}

@@ -1,0 +1,198 @@
+/**
+ * Parsed JSON → values.
+ *
+ * @module
+ */
+import { ValidationError } from "../errors.ts";
+import { validate } from "../schema.ts";
+import { type Classes, type EventClass, schemaOf } from "./classes.ts";
+import { type Fields, MAX_DEPTH, OWN } from "./tags.ts";
+
+/** The tag of an object that came from the wire, if it is one. */
+export function tagIn(value: unknown): string | undefined {
+  if (typeof value !== "object" || value === null || !Object.hasOwn(value, "__type")) return undefined;
+  const { __type: tag } = value as Fields;
+  if (typeof tag !== "string" || tag === "") return undefined;
+  const boxed = Object.hasOwn(value, "__obj") || Object.hasOwn(value, "__list");
+  return !boxed || Object.keys(value).filter((key) => key !== "__proto__").length === 2 ? tag : undefined;
+}
+
+/** Gives values their types back. Arrays and objects that the parser made are changed in place. */
+export class Reviver {
+  readonly #classes: Classes;
+
+  /** A reviver of these classes. */
+  constructor(classes: Classes) {
+    this.#classes = classes;
+  }
+
+  /** Revives a value with all that is in it; a promise where the schema of a class in it is asynchronous. */
+  revive(value: unknown, depth = 0): unknown {
+    if (typeof value !== "object" || value === null) return value;
+    if (depth > MAX_DEPTH) throw new ValidationError(`Cannot read a body: nested more than ${MAX_DEPTH} levels deep`);
+    if (Array.isArray(value)) return after(this.#elements(value, depth), () => value);
+    const fields = value as Fields;
+    const tag = tagIn(fields);
+    if (tag === undefined) return after(this.#fields(fields, depth), () => restored(fields, false));
+    if (Object.hasOwn(fields, "__obj")) return this.#boxed(tag, fields.__obj, depth + 1);
+    if (Object.hasOwn(fields, "__list")) return this.#list(tag, fields.__list, depth + 1);
+    return after(this.#fields(fields, depth), () => this.#flat(tag, fields));
+  }
+
+  /** Applies a tag to a value whose parts are revived already. An unknown tag changes nothing. */
+  apply(tag: string, value: unknown): unknown {
+    switch (tag) {
+      case "set":
+        return Array.isArray(value) ? new Set(value) : value;
+      case OWN.set:
+        return Array.isArray(value) ? new Set(value) : malformed(tag);
+      case OWN.map:
+        return Array.isArray(value) && value.every(isPair) ? new Map(value) : malformed(tag);
+      case OWN.undefined:
+        return value === null ? undefined : malformed(tag);
+      case OWN.date:
+        return date(value);
+      case OWN.bigint:
+        return typeof value === "string" && /^-?\d{1,16}$/.test(value) ? BigInt(value) : malformed(tag);
+      case OWN.bytes:
+        return bytes(value);
+    }
+    const type = this.#classes.get(tag);
+    return type ? instance(type, tag, value) : value;
+  }
+
+  #flat(tag: string, fields: Fields): unknown {
+    const type = this.#classes.get(tag);
+    if (type && !schemaOf(type)) return restored(fields, true, type.prototype as object);
+    return this.apply(tag, restored(fields, true));
+  }
+
+  /** What `__obj` holds is no tag itself, whatever its keys. */
+  #boxed(tag: string, content: unknown, depth: number): unknown {
+    if (typeof content !== "object" || content === null || Array.isArray(content)) {
+      return after(this.revive(content, depth), (value) => this.apply(tag, value));
+    }
+    const fields = content as Fields;
+    return after(this.#fields(fields, depth), () => this.apply(tag, copy(fields, Object.prototype)));
+  }
+
+  /** PyMQ's list of objects of one class, which have no tags of their own. */
+  #list(tag: string, list: unknown, depth: number): unknown {
+    if (!Array.isArray(list)) return this.revive(list, depth);
+    return after(
+      this.#elements(list, depth, (element, own) => own === undefined ? this.apply(tag, element) : element),
+      () => list,
+    );
+  }
+
+  #elements(
+    list: unknown[],
+    depth: number,
+    finish?: (element: unknown, tag: string | undefined) => unknown,
+  ): Promise<unknown> | undefined {
+    const pending: Promise<unknown>[] = [];
+    for (let i = 0; i < list.length; i++) {
+      const tag = finish && tagIn(list[i]);
+      const revived = this.revive(list[i], depth + 1);
+      const done = finish ? after(revived, (element) => finish(element, tag)) : revived;
+      if (done instanceof Promise) pending.push(later(done, (element) => list[i] = element));
+      else list[i] = done;
+    }
+    return all(pending);
+  }
+
+  #fields(fields: Fields, depth: number): Promise<unknown> | undefined {
+    const pending: Promise<unknown>[] = [];
+    for (const key of Object.keys(fields)) {
+      const child = fields[key];
+      if (typeof child !== "object" || child === null || key === "__proto__") continue;
+      const revived = this.revive(child, depth + 1);
+      // An own key of a parsed object: an assignment reaches no setter.
+      if (revived instanceof Promise) pending.push(later(revived, (value) => fields[key] = value));
+      else if (revived !== child) fields[key] = revived;
+    }
+    return all(pending);
+  }
+}
+
+function instance(type: EventClass, tag: string, value: unknown): unknown {
+  if (value instanceof type) return value;
+  const schema = schemaOf(type);
+  if (!schema) return isRecord(value) ? copy(value, type.prototype as object) : value;
+  return after(validate(schema, value, `"${tag}"`), (output) => {
+    if (output instanceof type) return output;
+    if (!isRecord(output)) throw new ValidationError(`Cannot accept "${tag}": its schema gives no fields`);
+    return copy(output, type.prototype as object);
+  });
+}
+
+/** The object without the keys that only the wire needs; itself when there are none and its prototype is to stay. */
+function restored(fields: Fields, tagged: boolean, prototype: object = Object.prototype): Fields {
+  const missing = missingIn(fields);
+  if (!tagged && !missing && !Object.hasOwn(fields, "__proto__")) return fields;
+  const restored = copy(fields, prototype, tagged ? "__type" : undefined, missing && "__undefined");
+  for (const key of missing ?? []) if (key !== "__proto__") put(restored, key, undefined);
+  return restored;
+}
+
+function missingIn(fields: Fields): string[] | undefined {
+  if (!Object.hasOwn(fields, "__undefined")) return undefined;
+  const { __undefined: keys } = fields;
+  const valid = Array.isArray(keys) && keys.every((key) => typeof key === "string" && !Object.hasOwn(fields, key));
+  return valid ? keys : undefined;
+}
+
+function copy(fields: Fields, prototype: object, ...without: (string | undefined)[]): Fields {
+  const copied: Fields = Object.create(prototype);
+  for (const key of Object.keys(fields)) {
+    if (key !== "__proto__" && !without.includes(key)) put(copied, key, fields[key]);
+  }
+  return copied;
+}
+
+/** Defines a field. A key from the wire must reach no setter; where nobody has it, assigning is the same and cheaper. */
+function put(target: Fields, key: string, value: unknown): void {
+  if (!(key in target)) target[key] = value;
+  else Object.defineProperty(target, key, { value, writable: true, enumerable: true, configurable: true });
+}
+
+function isRecord(value: unknown): value is Fields {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function isPair(value: unknown): value is [unknown, unknown] {
+  return Array.isArray(value) && value.length === 2;
+}
+
+function date(value: unknown): Date {
+  const date = new Date(typeof value === "string" ? value : NaN);
+  return value === null || date.toJSON() === value ? date : malformed(OWN.date);
+}
+
+function bytes(value: unknown): Uint8Array {
+  if (typeof value !== "string") return malformed(OWN.bytes);
+  try {
+    return Uint8Array.fromBase64(value, { lastChunkHandling: "strict" });
+  } catch {
+    return malformed(OWN.bytes);
+  }
+}
+
+function malformed(tag: string): never {
+  throw new ValidationError(`Cannot read a "${tag}": its value is none`);
+}
+
+function after(value: unknown, next: (value: unknown) => unknown): unknown {
+  return value instanceof Promise ? later(value, next) : next(value);
+}
+
+function all(pending: Promise<unknown>[]): Promise<unknown> | undefined {
+  return pending.length ? later(Promise.all(pending), () => undefined) : undefined;
+}
+
+/** Awaits with `next`. Whoever holds the promise hears of its failure; nobody may, when a neighbour fails at once. */
+function later<T>(value: Promise<T>, next: (value: T) => unknown): Promise<unknown> {
+  const promise = value.then(next);
+  promise.catch(() => {});
+  return promise;
+}
