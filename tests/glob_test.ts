@@ -1,0 +1,86 @@
+import { assert, assertEquals } from "@std/assert";
+import { describe, it } from "@std/testing/bdd";
+import { Redis } from "ioredis";
+import { spawnSync } from "node:child_process";
+import process from "node:process";
+import { glob } from "../src/glob.ts";
+import { RedisServer } from "./redis/server.ts";
+import { itNeeds } from "./support/skip.ts";
+
+const BINARY = process.env.TSMQ_TEST_REDIS_SERVER ?? "redis-server";
+const itOnRedis = itNeeds(spawnSync(BINARY, ["--version"]).error ? `there is no ${BINARY}` : undefined);
+
+/** What is easily got wrong: the ends of classes, escapes, and bytes against characters. */
+const PATTERNS = [
+  ..."* ** ? a a* *a a?c a/* */c [abc] [a-c]x [^a-c]x [c-a]x [ [^ [] [^] []a] [^]x [a [^a [a- [a-] [a-]x [- [-]".split(
+    " ",
+  ),
+  ..."\\ \\\\ \\* \\? \\[a] a\\ [\\]] [\\] [\\ [\\a-c] [a-\\] [\\^a] [a^] *[ab]*[cd] a*b*c ü ? ?? [ü] [^ü]? [a-ü] *ü* ☃*"
+    .split(" "),
+];
+const TOPICS = [
+  ..."a b c x ac abc a/c a/b/c ax bx dx a]x -x - ] [ ^ \\ * ? a\\ a* [a] []a] a- bd abcd xbyd ü aü üa ☃ ☃☃ é".split(
+    " ",
+  ),
+];
+
+/** A generator of numbers below 1 that gives the same ones for the same seed. */
+function random(seed: number): () => number {
+  return () => {
+    seed = Math.imul(seed ^ seed >>> 15, seed | 1) + 0x6d2b79f5 | 0;
+    return (seed >>> 8) / (1 << 24);
+  };
+}
+
+function texts(count: number, letters: string[], most: number, next: () => number): string[] {
+  return Array.from({ length: count }, () => {
+    const length = 1 + Math.floor(next() * most);
+    return Array.from({ length }, () => letters[Math.floor(next() * letters.length)]).join("");
+  });
+}
+
+describe("glob()", () => {
+  it("lets * cross / and takes what is escaped literally", () => {
+    assert(glob("orders/*")("orders/eu/1"));
+    assert(!glob("orders/*")("orders"));
+    assert(glob("*")("anything/at all"));
+    assert(glob("a\\*")("a*"));
+    assert(!glob("a\\*")("ab"));
+    assert(glob("h[^e]llo")("hallo"));
+    assert(!glob("h[^e]llo")("hello"));
+    assert(!glob("a.c")("abc"));
+  });
+
+  it("takes a hostile pattern in steps that do not explode", () => {
+    const matches = glob(`${"a*".repeat(2_000)}b`);
+    const start = performance.now();
+    assertEquals(matches("a".repeat(20_000)), false);
+    assert(performance.now() - start < 5_000);
+  });
+
+  itOnRedis("agrees with a real Redis on every pair of pattern and topic", async () => {
+    const next = random(7);
+    const patterns = [...PATTERNS, ...texts(3_000, [..."abc*?[]^-\\", "ü"], 9, next)];
+    const topics = [...new Set([...TOPICS, ...texts(400, [..."abc]^-\\*", "ü"], 6, next)])];
+    const server = await RedisServer.start();
+    const redis = new Redis({ port: server.port, host: "127.0.0.1" });
+    try {
+      await redis.mset(topics.flatMap((topic) => [topic, ""]));
+      const differences: string[] = [];
+      const found = await Promise.all(patterns.map((pattern) => redis.keys(pattern)));
+      patterns.forEach((pattern, index) => {
+        const theirs = new Set(found[index]);
+        const matches = glob(pattern);
+        for (const topic of topics) {
+          if (matches(topic) !== theirs.has(topic)) {
+            differences.push(`${pattern} on ${topic}: Redis ${theirs.has(topic)}`);
+          }
+        }
+      });
+      assertEquals(differences, []);
+    } finally {
+      redis.disconnect();
+      await server.stop();
+    }
+  });
+});
