@@ -11,13 +11,21 @@ import type { ToMain } from "./protocol.ts";
 /** Characters of events held in the worker, over all subscriptions, before further ones are dropped and a gap is said. */
 export const HELD_LIMIT = 64 * 1024 * 1024;
 
+/** What is held: events, and where some were dropped, their number. */
+type Held = [topic: string, body: string] | Gap;
+
+interface Gap {
+  lost: number;
+}
+
 interface Flow {
   readonly id: number;
   readonly pattern: boolean;
   credit: number;
   frame: (ToMain & { kind: "events" }) | undefined;
-  held: Fifo<[topic: string, body: string]>;
-  lost: number;
+  held: Fifo<Held>;
+  /** The last of what is held, while that is a gap. */
+  gap: Gap | undefined;
 }
 
 /** Batches events and inbox messages into frames, holds back what main has no credit for. */
@@ -40,7 +48,7 @@ export class Inflow {
 
   /** Opens a subscription's flow; the emit that it returns is all that a receiver needs. */
   open(id: number, pattern: boolean, credit: number): Emit {
-    const flow: Flow = { id, pattern, credit, frame: undefined, held: new Fifo(), lost: 0 };
+    const flow: Flow = { id, pattern, credit, frame: undefined, held: new Fifo(), gap: undefined };
     this.#flows.set(id, flow);
     return (topic, body) => {
       if (flow.credit > 0 && flow.held.length === 0) this.#send(flow, topic, body);
@@ -53,7 +61,7 @@ export class Inflow {
     const flow = this.#flows.get(id);
     if (!flow) return;
     this.#flows.delete(id);
-    for (const [, body] of flow.held.drain()) this.#held -= cost(body);
+    for (const held of flow.held.drain()) if (Array.isArray(held)) this.#held -= cost(held[1]);
     this.#relax();
   }
 
@@ -63,14 +71,16 @@ export class Inflow {
     if (!flow) return;
     flow.credit += count;
     while (flow.credit > 0) {
-      const event = flow.held.shift();
-      if (!event) break;
-      this.#held -= cost(event[1]);
-      this.#send(flow, event[0], event[1]);
-    }
-    if (flow.lost > 0 && flow.held.length === 0) {
-      this.#post({ kind: "gap", reason: "the handlers are behind", lost: flow.lost, subscription: id });
-      flow.lost = 0;
+      const held = flow.held.shift();
+      if (!held) break;
+      if (Array.isArray(held)) {
+        this.#held -= cost(held[1]);
+        this.#send(flow, held[0], held[1]);
+      } else {
+        if (flow.gap === held) flow.gap = undefined;
+        flow.frame = undefined; // what comes after the gap must not join a frame that leaves ahead of it
+        this.#post({ kind: "gap", reason: "the handlers are behind", lost: held.lost, subscription: id });
+      }
     }
     this.#relax();
   }
@@ -104,9 +114,11 @@ export class Inflow {
   #hold(flow: Flow, topic: string, body: string): void {
     if (this.#held + cost(body) > HELD_LIMIT) {
       // the gap is said where it is: after what is held, which arrived before it
-      flow.lost++;
+      if (!flow.gap) flow.held.push(flow.gap = { lost: 0 });
+      flow.gap.lost++;
       return;
     }
+    flow.gap = undefined;
     flow.held.push([topic, body]);
     this.#held += cost(body);
     if (this.#held > HELD_LIMIT / 2) this.congested = true;

@@ -1,0 +1,117 @@
+import { assert, assertEquals } from "@std/assert";
+import { describe, it } from "@std/testing/bdd";
+import { cost } from "../../src/port/credit.ts";
+import { HELD_LIMIT, Inflow } from "../../src/port/inflow.ts";
+import type { ToMain } from "../../src/port/protocol.ts";
+
+const MEGABYTE = "x".repeat(1024 * 1024);
+
+/** What reached main, flat and in order: bodies, and `gap:<lost>`. */
+function seen(posted: readonly ToMain[]): string[] {
+  return posted.flatMap((frame) => {
+    if (frame.kind === "events" || frame.kind === "inbox") return frame.bodies;
+    return frame.kind === "gap" ? [`gap:${frame.lost}`] : [];
+  });
+}
+
+function inflow(): { inflow: Inflow; posted: ToMain[] } {
+  const posted: ToMain[] = [];
+  return { inflow: new Inflow((frame) => posted.push(frame)), posted };
+}
+
+describe("Inflow", () => {
+  it("makes one frame a turn for each subscription", () => {
+    const { inflow: flow, posted } = inflow();
+    const one = flow.open(1, false, 10_000);
+    const two = flow.open(2, true, 10_000);
+    one("a", "1");
+    two("b", "2");
+    one("a", "3");
+    two("c", "4");
+    flow.sent();
+    one("a", "5");
+    assertEquals(posted, [
+      { kind: "events", subscription: 1, topics: "a", bodies: ["1", "3"] },
+      { kind: "events", subscription: 2, topics: ["b", "c"], bodies: ["2", "4"] },
+      { kind: "events", subscription: 1, topics: "a", bodies: ["5"] },
+    ]);
+  });
+
+  it("holds events when their credit is used up, and inbox messages never", () => {
+    const { inflow: flow, posted } = inflow();
+    const emit = flow.open(1, false, cost("1"));
+    emit("a", "1");
+    emit("a", "2");
+    flow.inbox("answer");
+    emit("a", "3");
+    assertEquals(seen(posted), ["1", "answer"]);
+    flow.sent();
+    flow.credit(1, cost("2"));
+    assertEquals(seen(posted), ["1", "answer", "2"]);
+    flow.sent();
+    flow.credit(1, 10_000);
+    assertEquals(seen(posted), ["1", "answer", "2", "3"]);
+  });
+
+  it("says how many events were lost, behind those that came before them and ahead of those that came after", () => {
+    const { inflow: flow, posted } = inflow();
+    const emit = flow.open(1, false, 0);
+    const fit = Math.floor(HELD_LIMIT / cost(MEGABYTE));
+    for (let i = 0; i < fit + 7; i++) emit("a", MEGABYTE);
+    assertEquals(seen(posted), []);
+    flow.credit(1, 3 * cost(MEGABYTE));
+    flow.sent();
+    emit("a", "late");
+    flow.credit(1, HELD_LIMIT);
+    const all = seen(posted);
+    assertEquals(all.splice(fit), ["gap:7", "late"]);
+    assert(all.every((body) => body === MEGABYTE));
+  });
+
+  it("says a gap also while the handlers never catch up", () => {
+    const { inflow: flow, posted } = inflow();
+    const emit = flow.open(1, false, 0);
+    let sent = 0;
+    // two come for each that is handled: what is held stays at its bound for ever
+    for (; sent < 400; sent += 2) {
+      emit("a", MEGABYTE);
+      emit("a", MEGABYTE);
+      flow.credit(1, cost(MEGABYTE));
+      flow.sent();
+    }
+    const gaps = posted.filter((frame) => frame.kind === "gap");
+    const lost = gaps.reduce((sum, gap) => sum + gap.lost, 0);
+    const received = seen(posted).length - gaps.length;
+    assert(gaps.length > 0, "no gap was said although events were dropped");
+    flow.credit(1, 2 * HELD_LIMIT);
+    const all = posted.filter((frame) => frame.kind === "gap").reduce((sum, gap) => sum + gap.lost, 0);
+    assert(all > lost && received > 0);
+    assertEquals(seen(posted).filter((body) => body === MEGABYTE).length + all, sent);
+  });
+
+  it("is congested from half of its bound down to a quarter, and says when that ends", () => {
+    const { inflow: flow } = inflow();
+    let drained = 0;
+    flow.onDrain = () => drained++;
+    const emit = flow.open(1, false, 0);
+    while (!flow.congested) emit("a", MEGABYTE);
+    flow.credit(1, HELD_LIMIT / 8);
+    assert(flow.congested);
+    flow.credit(1, HELD_LIMIT / 4);
+    assertEquals([flow.congested, drained], [false, 1]);
+  });
+
+  it("forgets what an ended subscription held", () => {
+    const { inflow: flow, posted } = inflow();
+    const emit = flow.open(1, false, 0);
+    while (!flow.congested) emit("a", MEGABYTE);
+    flow.close(1);
+    flow.credit(1, HELD_LIMIT);
+    assertEquals([flow.congested, posted], [false, []]);
+    const fresh = flow.open(2, false, 0);
+    const fit = Math.floor(HELD_LIMIT / cost(MEGABYTE));
+    for (let i = 0; i < fit; i++) fresh("a", MEGABYTE);
+    flow.credit(2, HELD_LIMIT);
+    assertEquals(seen(posted).length, fit);
+  });
+});
