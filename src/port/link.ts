@@ -76,6 +76,9 @@ export class Link {
   #events: LinkEvents;
   #port: MessagePort | undefined;
   #spawned: Spawned | undefined;
+  #starting: Promise<void> | undefined;
+  /** As `lastHeard`, by the clock that nobody sets: `performance.now()`. */
+  #heard = performance.now();
   #up = false;
   #closed = false;
   #outbox: ToWorker[] = [];
@@ -164,17 +167,19 @@ export class Link {
   /** Ends the receiver and its worker, by force after `timeout` ms: resolves with how many leased items went back, if it ended in time. */
   async close(timeout: number): Promise<number | undefined> {
     if (this.#closed) return 0;
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const over = new Promise<undefined>((resolve) => timer = setTimeout(resolve, timeout, undefined));
     let returned: number | undefined = 0;
     if (this.#up) {
-      let timer: ReturnType<typeof setTimeout> | undefined;
-      const over = new Promise<undefined>((resolve) => timer = setTimeout(resolve, timeout, undefined));
       returned = await Promise.race([this.request<"close">({ kind: "close" }).catch(() => undefined), over]);
-      clearTimeout(timer);
     }
     this.#closed = true;
     clearInterval(this.#watch);
     clearTimeout(this.#retry);
     this.#drop(returned === undefined);
+    // a worker that is just being started ends as soon as it listens
+    await Promise.race([this.#starting?.catch(() => {}), over]);
+    clearTimeout(timer);
     this.#rejectAll(new ClosedError());
     for (const subscribed of this.#streams.values()) subscribed.ready.reject(new ClosedError());
     this.#streams.clear();
@@ -182,7 +187,7 @@ export class Link {
   }
 
   async #start(): Promise<void> {
-    const { promise, resolve, reject } = Promise.withResolvers<string>();
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
     promise.catch(() => {});
     const { connectTimeout, namespace } = this.#options;
     const timer = setTimeout(
@@ -195,12 +200,14 @@ export class Link {
         if (this.#spawned === spawned) this.#died(error);
       });
       this.#spawned = spawned;
+      if (this.#closed) return this.#drop(false);
       const { port1, port2 } = new MessageChannel();
       this.#port = port1;
       port1.onmessage = (event) => {
         if (this.#port !== port1) return;
         this.lastHeard = Date.now();
-        for (const frame of event.data as ToMain[]) this.#take(frame, { resolve, reject });
+        this.#heard = performance.now();
+        for (const frame of event.data as ToMain[]) this.#take(frame, port1, { resolve, reject });
       };
       const hello: Hello = {
         kind: "tsmq:hello",
@@ -211,16 +218,26 @@ export class Link {
         beat: BEAT,
       };
       spawned.greet(hello);
-      this.inbox = await promise;
+      await promise;
     } catch (error) {
       this.#drop(false);
       throw error;
     } finally {
       clearTimeout(timer);
     }
-    if (this.#closed) return this.#drop(false);
+    if (this.#closed) this.#drop(false);
+  }
+
+  /** Everything is subscribed again first, so that what was asked in the meantime finds it. */
+  async #resume(inbox: string): Promise<void> {
+    this.inbox = inbox;
     this.#up = true;
-    this.lastHeard = Date.now();
+    const asked = this.#outbox;
+    this.#outbox = [];
+    const subscribed = [...this.#streams].map(([id, subscribed]) => this.#subscribe(id, subscribed));
+    this.#outbox = this.#outbox.concat(asked);
+    this.#flush();
+    await Promise.all(subscribed);
   }
 
   #startWatch(): void {
@@ -228,9 +245,9 @@ export class Link {
     this.#watch = setInterval(() => {
       const now = performance.now();
       // a busy main, a debugger or a laptop's sleep is no death of the worker: only judge when we were on time
-      if (now - last > 2 * BEAT) this.lastHeard = Date.now();
+      if (now - last > 2 * BEAT) this.#heard = now;
       last = now;
-      if (this.#up && Date.now() - this.lastHeard > MISSED * BEAT) this.#died(new Error("it does not answer"));
+      if (this.#up && now - this.#heard > MISSED * BEAT) this.#died(new Error("it does not answer"));
     }, BEAT);
   }
 
@@ -259,16 +276,17 @@ export class Link {
   #restart(delay: number): void {
     this.#retry = setTimeout(async () => {
       try {
-        await this.#start();
-        if (this.#closed) return;
+        await (this.#starting = this.#start());
+        if (!this.#up) return; // closed, or dead again
         this.restarts++;
-        await Promise.all([...this.#streams].map(([id, subscribed]) => this.#subscribe(id, subscribed)));
         this.#events.gap("the worker was replaced", 0);
         this.#events.state(true);
       } catch (error) {
         if (this.#closed) return;
         this.#events.fault(fromPlain(toPlain(error)));
         this.#restart(Math.min(Math.max(delay * 2, RETRY.min), RETRY.max));
+      } finally {
+        this.#starting = undefined;
       }
     }, delay);
   }
@@ -310,16 +328,20 @@ export class Link {
     queueMicrotask(() => this.#flush());
   }
 
-  /** While there is no worker the frames stay; the next one gets them. */
+  /** While no receiver is ready the frames stay; the next one gets them. */
   #flush(): void {
     this.#flushing = false;
-    if (!this.#port || this.#outbox.length === 0) return;
+    if (!this.#port || !this.#up || this.#outbox.length === 0) return;
     this.#port.postMessage(this.#outbox);
     this.#outbox = [];
     this.#events.posted();
   }
 
-  #take(frame: ToMain, opening: { resolve(inbox: string): void; reject(error: unknown): void }): void {
+  #take(
+    frame: ToMain,
+    port: MessagePort,
+    opening: { resolve(resumed: Promise<void>): void; reject(error: unknown): void },
+  ): void {
     switch (frame.kind) {
       case "events":
         return this.#streams.get(frame.subscription)?.receive(frame.topics, frame.bodies);
@@ -330,8 +352,7 @@ export class Link {
       case "failed":
         return this.#settleRequest(frame.id, (pending) => pending.reject(fromPlain(frame.error)));
       case "ready":
-        opening.resolve(frame.inbox);
-        return this.#flush();
+        return opening.resolve(this.#resume(frame.inbox));
       case "fatal":
         return opening.reject(fromPlain(frame.error));
       case "gap": {
@@ -343,7 +364,7 @@ export class Link {
       case "fault":
         return this.#events.fault(fromPlain(frame.error));
       case "ask":
-        return void this.#answer(frame);
+        return void this.#answer(frame, port);
       case "beat":
         return;
       default:
@@ -357,15 +378,19 @@ export class Link {
     if (pending) settle(pending);
   }
 
-  async #answer(frame: ToMain & { kind: "ask" }): Promise<void> {
+  /** The answer goes to whoever asked, ready or not, and not to its successor. */
+  async #answer(frame: ToMain & { kind: "ask" }, port: MessagePort): Promise<void> {
+    const post = (answer: ToWorker) => {
+      port.postMessage([answer]);
+      this.#events.posted();
+    };
     try {
       if (!this.#provider.answer) {
         throw new BusError("internal", `Cannot answer "${frame.verb}": the provider has no answers`);
       }
-      const value = await this.#provider.answer(frame.verb, frame.argument);
-      this.#post({ kind: "answer", id: frame.id, value });
+      post({ kind: "answer", id: frame.id, value: await this.#provider.answer(frame.verb, frame.argument) });
     } catch (error) {
-      this.#post({ kind: "answer", id: frame.id, error: toPlain(error) });
+      post({ kind: "answer", id: frame.id, error: toPlain(error) });
     }
   }
 }

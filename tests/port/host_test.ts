@@ -1,0 +1,308 @@
+import { assert, assertEquals } from "@std/assert";
+import { describe, it } from "@std/testing/bdd";
+import { ProviderError, QueueFullError } from "../../src/errors.ts";
+import { cost } from "../../src/port/credit.ts";
+import { host } from "../../src/port/host.ts";
+import type { ToMain, ToWorker } from "../../src/port/protocol.ts";
+import type { OpenReceiver, ReceiverContext } from "../../src/provider.ts";
+import { TestReceiver } from "./receiver.ts";
+
+type Of<K extends ToMain["kind"]> = ToMain & { kind: K };
+
+/** A main that is nothing but its end of the port. */
+class Main implements AsyncDisposable {
+  readonly receiver = new TestReceiver();
+  context!: ReceiverContext;
+  /** Each array that came, without the beats. */
+  readonly batches: ToMain[][] = [];
+  #port: MessagePort;
+  #hosted: Promise<void>;
+  #watchers = new Set<() => void>();
+  #taken = new Set<ToMain>();
+
+  constructor(open?: OpenReceiver, beat = 60_000) {
+    const { port1, port2 } = new MessageChannel();
+    this.#port = port1;
+    port1.onmessage = (event) => {
+      this.batches.push(event.data);
+      for (const watcher of this.#watchers) watcher();
+    };
+    const opened: OpenReceiver = open ?? ((context) => {
+      this.context = context;
+      return Promise.resolve(this.receiver);
+    });
+    const hello = { namespace: "n", options: { a: 1 }, connectTimeout: 1_000, beat };
+    this.#hosted = host({ kind: "tsmq:hello", port: port2, ...hello }, opened);
+  }
+
+  post(...frames: ToWorker[]): void {
+    this.#port.postMessage(frames);
+  }
+
+  /** The next frame of this kind that no one has taken yet. */
+  async next<K extends ToMain["kind"]>(kind: K, match: (frame: Of<K>) => boolean = () => true): Promise<Of<K>> {
+    for (;;) {
+      const found = this.batches.flat().find((frame): frame is Of<K> =>
+        frame.kind === kind && !this.#taken.has(frame) && match(frame as Of<K>)
+      );
+      if (found) {
+        this.#taken.add(found);
+        return found;
+      }
+      await new Promise<void>((resolve) => {
+        const watcher = () => {
+          this.#watchers.delete(watcher);
+          resolve();
+        };
+        this.#watchers.add(watcher);
+      });
+    }
+  }
+
+  done(id: number): Promise<Of<"done">> {
+    return this.next("done", (frame) => frame.id === id);
+  }
+
+  failed(id: number): Promise<Of<"failed">> {
+    return this.next("failed", (frame) => frame.id === id);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#hosted;
+    this.post({ kind: "close", id: -1 });
+    await this.done(-1);
+    this.#port.close();
+  }
+}
+
+const filter = { topic: "a", pattern: false, serves: false };
+
+describe("host()", () => {
+  it("says ready with the receiver's inbox, and opens it with what the hello says", async () => {
+    await using main = new Main();
+    assertEquals((await main.next("ready")).inbox, main.receiver.inbox);
+    const { namespace, options, connectTimeout } = main.context;
+    assertEquals({ namespace, options, connectTimeout }, { namespace: "n", options: { a: 1 }, connectTimeout: 1_000 });
+  });
+
+  it("says fatal when the receiver cannot be opened, with the error's name and code", async () => {
+    await using main = new Main(() => Promise.reject(new ProviderError("denied", "Cannot open: wrong password")));
+    const { error } = await main.next("fatal");
+    assertEquals([error.name, error.code, error.message], ["ProviderError", "denied", "Cannot open: wrong password"]);
+  });
+
+  it("serves what was posted before the receiver was open", async () => {
+    const opened = Promise.withResolvers<void>();
+    const receiver = new TestReceiver();
+    await using main = new Main(async () => {
+      await opened.promise;
+      return receiver;
+    });
+    main.post({ kind: "subscribe", id: 1, subscription: 1, filter, credit: 100 });
+    main.post({ kind: "ask", id: 2, verb: "echo", argument: "x" });
+    opened.resolve();
+    await main.done(1);
+    assertEquals((await main.done(2)).value, "x");
+    assertEquals(receiver.calls, [["subscribe", filter], ["answer", "echo"]]);
+  });
+
+  it("beats while the receiver is being opened and after", async () => {
+    const opened = Promise.withResolvers<void>();
+    await using main = new Main(async () => {
+      await opened.promise;
+      return new TestReceiver();
+    }, 10);
+    await main.next("beat");
+    await main.next("beat");
+    opened.resolve();
+    await main.next("ready");
+    await main.next("beat");
+  });
+
+  it("posts one array for all that happened in one turn", async () => {
+    await using main = new Main();
+    await main.next("ready");
+    main.post(
+      { kind: "subscribe", id: 1, subscription: 1, filter, credit: 10_000 },
+      { kind: "subscribe", id: 2, subscription: 2, filter: { ...filter, topic: "b" }, credit: 10_000 },
+    );
+    await main.done(2);
+    const before = main.batches.length;
+    const [a, b] = [main.receiver.emits.get("a")!, main.receiver.emits.get("b")!];
+    for (let i = 0; i < 50; i++) {
+      a("a", `${i}`);
+      b("b", `${i}`);
+    }
+    main.context.inbox("answer");
+    await main.next("events", (frame) => frame.subscription === 2);
+    assertEquals(main.batches.length, before + 1);
+    assertEquals(main.batches.at(-1)!.map((frame) => frame.kind), ["events", "events", "inbox"]);
+  });
+
+  it("passes answers and confirmations on while events wait for credit", async () => {
+    await using main = new Main();
+    main.post({ kind: "subscribe", id: 1, subscription: 1, filter, credit: 1 });
+    await main.done(1);
+    const emit = main.receiver.emits.get("a")!;
+    for (let i = 0; i < 100; i++) emit("a", `event ${i}`);
+    main.context.inbox("answer");
+    main.post({ kind: "ask", id: 2, verb: "echo", argument: "x" });
+    assertEquals((await main.next("inbox")).bodies, ["answer"]);
+    assertEquals((await main.done(2)).value, "x");
+    assertEquals((await main.next("events")).bodies, ["event 0"]);
+    main.post({ kind: "credit", subscription: 1, count: 100 * cost("event 99") });
+    assertEquals((await main.next("events")).bodies.length, 99);
+  });
+
+  it("emits nothing after a subscription was ended", async () => {
+    await using main = new Main();
+    main.post({ kind: "subscribe", id: 1, subscription: 1, filter, credit: 1 });
+    await main.done(1);
+    const emit = main.receiver.emits.get("a")!;
+    emit("a", "1");
+    emit("a", "2");
+    main.post({ kind: "unsubscribe", id: 2, subscription: 1 }, { kind: "unsubscribe", id: 3, subscription: 1 });
+    await main.done(3);
+    emit("a", "3");
+    main.post({ kind: "credit", subscription: 1, count: 10_000 }, { kind: "ask", id: 4, verb: "echo", argument: 0 });
+    await main.done(4);
+    const bodies = main.batches.flat().flatMap((frame) => frame.kind === "events" ? frame.bodies : []);
+    assertEquals(bodies, ["1"]);
+    assertEquals(main.receiver.calls.filter(([verb]) => verb === "unsubscribe"), [["unsubscribe", "a"]]);
+  });
+
+  it("answers a failed request with the error, also when it was thrown at once", async () => {
+    await using main = new Main();
+    main.receiver.failures.push(new QueueFullError("q"), new Error("odd"));
+    main.post({ kind: "subscribe", id: 1, subscription: 1, filter, credit: 1 });
+    const first = await main.failed(1);
+    assertEquals([first.error.name, first.error.code], ["QueueFullError", "queue_full"]);
+    main.post({ kind: "subscribe", id: 2, subscription: 2, filter, credit: 1 });
+    const second = await main.failed(2);
+    assertEquals([second.error.code, second.error.message], ["internal", "odd"]);
+    Object.assign(main.receiver, { answer: undefined });
+    main.post({ kind: "ask", id: 3, verb: "echo", argument: 0 });
+    assertEquals((await main.failed(3)).error.code, "internal");
+  });
+
+  it("asks main, and gives the receiver its answer or its error", async () => {
+    await using main = new Main();
+    await main.next("ready");
+    const asked = main.context.ask("credentials", { region: "r" });
+    const ask = await main.next("ask");
+    assertEquals([ask.verb, ask.argument], ["credentials", { region: "r" }]);
+    main.post({ kind: "answer", id: ask.id, value: "secret" });
+    assertEquals(await asked, "secret");
+    const refused = main.context.ask("credentials", 0).catch((error) => error);
+    const error = { name: "ProviderError", code: "denied" as const, message: "no", retryable: false };
+    main.post({ kind: "answer", id: (await main.next("ask")).id, error });
+    const thrown = await refused;
+    assert(thrown instanceof ProviderError && thrown.code === "denied");
+  });
+
+  it("lets all takers of one queue share one call to the receiver", async () => {
+    await using main = new Main();
+    for (let id = 1; id <= 100; id++) main.post({ kind: "receive", id, queue: "q", max: 1, wait: Infinity });
+    main.post({ kind: "ask", id: 101, verb: "echo", argument: 0 });
+    await main.done(101);
+    assertEquals(main.receiver.calls.filter(([verb]) => verb === "receive").length, 1);
+    main.receiver.offer("1");
+    assertEquals((await main.done(1)).value, [{ receipt: "lease of 1", body: "1", attempt: 1 }]);
+    main.receiver.offer("2", "3");
+    await main.done(2);
+    await main.done(3);
+  });
+
+  it("loses no item to a taker that was cancelled or timed out", async () => {
+    await using main = new Main();
+    main.post({ kind: "receive", id: 1, queue: "q", max: 1, wait: Infinity });
+    main.post({ kind: "cancel", id: 1 });
+    assertEquals((await main.done(1)).value, []);
+    main.post({ kind: "receive", id: 2, queue: "q", max: 1, wait: 20 });
+    assertEquals((await main.done(2)).value, []);
+    main.receiver.offer("1");
+    main.post({ kind: "receive", id: 3, queue: "q", max: 1, wait: Infinity });
+    const [delivery] = (await main.done(3)).value as { body: string }[];
+    assertEquals(delivery?.body, "1");
+  });
+
+  it("gives back what comes for a taker that is gone: to the head, in its order", async () => {
+    await using main = new Main();
+    // the transport has taken three items for a taker who leaves in the same moment
+    main.post({ kind: "receive", id: 1, queue: "q", max: 3, wait: Infinity });
+    main.post({ kind: "ask", id: 2, verb: "echo", argument: 0 });
+    await main.done(2);
+    main.receiver.offer("1", "2", "3");
+    main.post({ kind: "cancel", id: 1 });
+    const { value } = await main.done(1);
+    main.post({ kind: "receive", id: 3, queue: "q", max: 3, wait: 0 });
+    const rest = (await main.done(3)).value;
+    const bodies = [value, rest].flatMap((deliveries) => (deliveries as { body: string }[]).map(({ body }) => body));
+    assertEquals(bodies, ["1", "2", "3"]);
+  });
+
+  it("looks once for a taker that does not wait, although another one waits", async () => {
+    await using main = new Main();
+    main.post({ kind: "receive", id: 1, queue: "q", max: 1, wait: Infinity });
+    main.post({ kind: "receive", id: 2, queue: "q", max: 1, wait: 0 });
+    assertEquals((await main.done(2)).value, []);
+    main.receiver.offer("1");
+    await main.done(1);
+  });
+
+  it("tells a taker that does not wait when the transport is out of reach, and lets the others go on waiting", async () => {
+    await using main = new Main();
+    await main.next("ready");
+    main.receiver.failures.push(new ProviderError("unavailable", "Cannot receive: no connection"));
+    main.post(
+      { kind: "receive", id: 1, queue: "q", max: 1, wait: Infinity },
+      { kind: "receive", id: 2, queue: "q", max: 1, wait: 0 },
+    );
+    assertEquals((await main.failed(2)).error.code, "unavailable");
+    main.receiver.offer("1");
+    const { value } = await main.done(1);
+    assertEquals((value as { body: string }[]).map(({ body }) => body), ["1"]);
+  });
+
+  it("extends leases until they are settled, and gives back the others when it closes", async () => {
+    await using main = new Main();
+    main.receiver.offer("1", "2");
+    main.post({ kind: "receive", id: 1, queue: "q", max: 2, wait: 0, lease: 60 });
+    await main.done(1);
+    const extensions = () => main.receiver.calls.filter(([verb]) => verb === "extend");
+    while (extensions().length < 2) await new Promise((resolve) => setTimeout(resolve, 5));
+    assertEquals(extensions()[0], ["extend", "q", ["lease of 1", "lease of 2"], 60]);
+    main.post({ kind: "settle", id: 2, queue: "q", receipts: ["lease of 1"], outcome: "ack", delay: 0 });
+    assertEquals((await main.done(2)).value, [true]);
+    main.post({ kind: "close", id: 3 });
+    assertEquals((await main.done(3)).value, 1);
+    assertEquals(main.receiver.calls.at(-1), ["settle", "q", ["lease of 2"], "nack", 0]);
+    assert(main.receiver.closed);
+    const settled = extensions().length;
+    await new Promise((resolve) => setTimeout(resolve, 100)); // a lease and a half: nothing is extended any more
+    assertEquals(extensions().length, settled);
+  });
+
+  it("ends takers and asks with a ClosedError when it closes, also while the receiver is being opened", async () => {
+    await using main = new Main();
+    await main.next("ready");
+    main.post({ kind: "receive", id: 1, queue: "q", max: 1, wait: Infinity });
+    const asked = main.context.ask("credentials", 0).catch((error) => error.code);
+    main.post({ kind: "close", id: 2 });
+    assertEquals((await main.failed(1)).error.code, "closed");
+    assertEquals(await asked, "closed");
+    await main.done(2);
+
+    const opened = Promise.withResolvers<void>();
+    const late = new TestReceiver();
+    const early = new Main(async () => {
+      await opened.promise;
+      return late;
+    });
+    early.post({ kind: "close", id: 1 });
+    await early.done(1);
+    opened.resolve();
+    await early[Symbol.asyncDispose]();
+    assert(late.closed);
+  });
+});

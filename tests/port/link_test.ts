@@ -1,0 +1,353 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { describe, it } from "@std/testing/bdd";
+import { BusError, ProviderError, QueueFullError } from "../../src/errors.ts";
+import { cost, WINDOW } from "../../src/port/credit.ts";
+import { Link, type LinkEvents } from "../../src/port/link.ts";
+import type { Provider, ReceiverContext } from "../../src/provider.ts";
+import { OneThread } from "./one_thread.ts";
+import { TestReceiver } from "./receiver.ts";
+
+/** A link, the threads behind it, and what the link said. */
+class Stage implements AsyncDisposable {
+  readonly receivers: TestReceiver[] = [];
+  readonly contexts: ReceiverContext[] = [];
+  /** Thrown by the next openings, one each. */
+  readonly refusals: unknown[] = [];
+  readonly said: string[] = [];
+  readonly thread: OneThread;
+  link!: Link;
+  #watchers = new Set<() => void>();
+
+  constructor(answer?: Provider["answer"]) {
+    this.thread = new OneThread((context) => {
+      const refusal = this.refusals.shift();
+      if (refusal) return Promise.reject(refusal);
+      const receiver = new TestReceiver();
+      this.receivers.push(receiver);
+      this.contexts.push(context);
+      return Promise.resolve(receiver);
+    }, answer);
+  }
+
+  async open(connectTimeout = 5_000): Promise<Link> {
+    const say = (text: string) => {
+      this.said.push(text);
+      for (const watcher of this.#watchers) watcher();
+    };
+    const events: LinkEvents = {
+      state: (connected, error) => say(connected ? "up" : `down ${error?.code}`),
+      gap: (reason, lost, filter) => say(`gap ${filter?.topic ?? ""}${lost || ""}: ${reason}`),
+      fault: (error) => say(`fault ${error.code}`),
+      inbox: (bodies) => say(`inbox ${bodies}`),
+      posted: () => {},
+    };
+    return this.link = await Link.open(this.thread.provider, { namespace: "n", connectTimeout }, events);
+  }
+
+  /** Waits until the link has said this. */
+  async heard(text: string): Promise<void> {
+    while (!this.said.includes(text)) {
+      await new Promise<void>((resolve) => {
+        const watcher = () => {
+          this.#watchers.delete(watcher);
+          resolve();
+        };
+        this.#watchers.add(watcher);
+      });
+    }
+  }
+
+  get receiver(): TestReceiver {
+    return this.receivers.at(-1)!;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.link?.close(1_000);
+    this.thread[Symbol.dispose]();
+  }
+}
+
+const filter = { topic: "a", pattern: false, serves: false };
+const ignore = () => {};
+
+describe("Link", () => {
+  it("gives what the receiver answers, and its errors with their class and code", async () => {
+    await using stage = new Stage();
+    const link = await stage.open();
+    assertEquals(link.inbox, stage.receiver.inbox);
+    assertEquals(await link.request<"ask">({ kind: "ask", verb: "echo", argument: { a: [1] } }), { a: [1] });
+    stage.receiver.failures.push(new QueueFullError("q"));
+    const error = await assertRejects(() => link.request<"ask">({ kind: "ask", verb: "echo", argument: 0 }));
+    assert(error instanceof QueueFullError && error.code === "queue_full" && error.retryable);
+  });
+
+  it("posts one array for all that was asked in one turn", async () => {
+    await using stage = new Stage();
+    const link = await stage.open();
+    const before = stage.thread.last.toWorker.length;
+    await Promise.all(
+      [1, 2, 3].map((argument) => link.request<"ask">({ kind: "ask", verb: "echo", argument })),
+    );
+    assertEquals(stage.thread.last.toWorker.length, before + 1);
+  });
+
+  it("rejects with what the receiver could not be opened with, and leaves no thread behind", async () => {
+    await using stage = new Stage();
+    stage.refusals.push(new ProviderError("denied", "Cannot open: wrong password"));
+    const error = await assertRejects(() => stage.open());
+    assert(error instanceof ProviderError && error.code === "denied");
+    assert(stage.thread.last.terminated);
+  });
+
+  it("rejects when its worker does not listen in time, and leaves no thread behind", async () => {
+    await using stage = new Stage();
+    stage.thread.listens = false;
+    const error = await assertRejects(() => stage.open(50));
+    assert(error instanceof ProviderError && error.code === "unavailable");
+    assert(stage.thread.last.terminated);
+  });
+
+  it("rejects what waits when its worker fails, and a fresh one takes over", async () => {
+    await using stage = new Stage();
+    const link = await stage.open();
+    const got: string[] = [];
+    const stream = link.subscribe(filter, (_, bodies) => got.push(...bodies));
+    const serving = link.subscribe({ topic: "fn", pattern: false, serves: true }, ignore);
+    await Promise.all([stream.ready, serving.ready]);
+    const [first, inbox] = [stage.receiver, link.inbox];
+    const asked = assertRejects(() => link.request<"ask">({ kind: "ask", verb: "never", argument: 0 }));
+    const taken = assertRejects(() => link.receive("q", { max: 1, wait: Infinity }));
+    stage.thread.last.fail("it broke");
+    for (const error of [await asked, await taken]) {
+      assert(error instanceof BusError && error.code === "worker_died", String(error));
+      assert(error.message.includes("it broke") && error.retryable);
+    }
+    await stage.heard("up");
+    assertEquals(stage.said, ["down worker_died", "gap : the worker was replaced", "up"]);
+    assert(stage.thread.threads[0]!.terminated && stage.receiver !== first && link.inbox !== inbox);
+    assertEquals(link.restarts, 1);
+    assertEquals(stage.receiver.calls, [
+      ["subscribe", filter],
+      ["subscribe", { topic: "fn", pattern: false, serves: true }],
+    ]);
+    stage.receiver.emits.get("a")!("a", "after");
+    await link.request<"ask">({ kind: "ask", verb: "echo", argument: 0 });
+    assertEquals(got, ["after"]);
+  });
+
+  it("keeps requests for the fresh worker, also when a first one cannot be opened", async () => {
+    await using stage = new Stage();
+    const link = await stage.open();
+    stage.refusals.push(new ProviderError("unavailable", "Cannot open: the server is down"));
+    stage.thread.last.fail("it broke");
+    const early = link.request<"ask">({ kind: "ask", verb: "echo", argument: "early" });
+    const taken = link.receive("q", { max: 1, wait: Infinity });
+    const during: Promise<unknown>[] = [];
+    // whenever they come: before the second worker, while it is being opened, after it has failed
+    const timer = setInterval(
+      () => during.push(link.request<"ask">({ kind: "ask", verb: "echo", argument: "during" })),
+      1,
+    );
+    await stage.heard("fault unavailable");
+    await stage.heard("up");
+    clearInterval(timer);
+    assertEquals(await early, "early");
+    assertEquals(new Set(await Promise.all(during)), new Set(["during"]));
+    stage.receiver.offer("item");
+    assertEquals((await taken)[0]?.body, "item");
+  });
+
+  it("subscribes again what was asked for while no worker was there", async () => {
+    await using stage = new Stage();
+    const link = await stage.open();
+    stage.thread.last.fail("it broke");
+    const stream = link.subscribe(filter, ignore);
+    await stream.ready;
+    await stage.heard("up");
+    assertEquals(stage.receiver.calls, [["subscribe", filter]]);
+    const ended = link.subscribe({ ...filter, topic: "b" }, ignore);
+    stage.thread.last.fail("it broke again");
+    await ended.close();
+    while (link.restarts < 2) await new Promise((resolve) => setTimeout(resolve, 5));
+    assert(!stage.receiver.emits.has("b"));
+  });
+
+  it("takes a worker that does not answer for dead after five beats", async () => {
+    await using stage = new Stage();
+    const link = await stage.open();
+    const asked = assertRejects(() => link.request<"ask">({ kind: "ask", verb: "never", argument: 0 }));
+    const since = performance.now();
+    stage.thread.last.mute = true;
+    const error = await asked;
+    assert(error instanceof BusError && error.code === "worker_died");
+    const took = performance.now() - since;
+    assert(took > 4_000 && took < 8_000, `it took ${took} ms`);
+    await stage.heard("up");
+  });
+
+  it("is not misled by a clock that is set forward", async () => {
+    await using stage = new Stage();
+    await stage.open();
+    const now = Date.now;
+    try {
+      Date.now = () => now() + 3_600_000;
+      const since = performance.now();
+      while (performance.now() - since < 2_500) await new Promise((resolve) => setTimeout(resolve, 50));
+      assertEquals(stage.said, []);
+    } finally {
+      Date.now = now;
+    }
+  });
+
+  it("rejects a cancelled wait with the signal's reason, unless the item came first", async () => {
+    await using stage = new Stage();
+    const link = await stage.open();
+    const abort = new AbortController();
+    const waiting = assertRejects(() => link.receive("q", { max: 1, wait: Infinity, signal: abort.signal }));
+    await link.request<"ask">({ kind: "ask", verb: "echo", argument: 0 });
+    const reason = new Error("enough");
+    abort.abort(reason);
+    assertEquals(await waiting, reason);
+    assertEquals(await assertRejects(() => link.receive("q", { max: 1, wait: 0, signal: abort.signal })), reason);
+
+    const late = new AbortController();
+    const taken = link.receive("q", { max: 1, wait: Infinity, signal: late.signal });
+    await link.request<"ask">({ kind: "ask", verb: "echo", argument: 0 });
+    stage.receiver.offer("item");
+    late.abort();
+    // either it was taken, or it is still there: lost it is not
+    const bodies = (await taken.catch(() => [])).map(({ body }) => body);
+    const rest = await link.receive("q", { max: 1, wait: 0 });
+    assertEquals([...bodies, ...rest.map(({ body }) => body)], ["item"]);
+  });
+
+  it("gives credit back in large pieces", async () => {
+    await using stage = new Stage();
+    const link = await stage.open();
+    const body = "x".repeat(1_000);
+    let count = 0;
+    const stream = link.subscribe(filter, (_, bodies) => {
+      for (const body of bodies) {
+        count++;
+        stream.credit(cost(body));
+      }
+    });
+    await stream.ready;
+    const emit = stage.receiver.emits.get("a")!;
+    const total = Math.ceil(10 * WINDOW / cost(body));
+    for (let i = 0; i < total; i++) emit("a", body);
+    while (count < total) await new Promise((resolve) => setTimeout(resolve, 5));
+    const credits = stage.thread.last.toWorker.flat().filter((frame) => frame.kind === "credit");
+    assert(credits.length >= 10 && credits.length <= 20, `${credits.length} credit frames`);
+  });
+
+  it("asks the provider what the receiver asks", async () => {
+    await using stage = new Stage((verb, argument) => {
+      if (verb === "credentials") return Promise.resolve({ for: argument });
+      throw new ProviderError("denied", "Cannot answer: no");
+    });
+    await stage.open();
+    const [context] = stage.contexts;
+    assertEquals(await context!.ask("credentials", "r"), { for: "r" });
+    const error = await assertRejects(() => context!.ask("other", 0));
+    assert(error instanceof ProviderError && error.code === "denied");
+  });
+
+  it("gives no answer to a worker other than the one that asked", async () => {
+    const answers: PromiseWithResolvers<unknown>[] = [];
+    await using stage = new Stage(() => {
+      const answer = Promise.withResolvers<unknown>();
+      answers.push(answer);
+      return answer.promise;
+    });
+    await stage.open();
+    stage.contexts[0]!.ask("credentials", "first").catch(ignore); // its worker ends
+    while (answers.length < 1) await new Promise((resolve) => setTimeout(resolve, 1));
+    stage.thread.last.fail("it broke");
+    await stage.heard("up");
+    const asked = stage.contexts[1]!.ask("credentials", "second");
+    while (answers.length < 2) await new Promise((resolve) => setTimeout(resolve, 1));
+    answers[0]!.resolve("for the first");
+    await stage.link.request<"ask">({ kind: "ask", verb: "echo", argument: 0 });
+    answers[1]!.resolve("for the second");
+    assertEquals(await asked, "for the second");
+  });
+
+  it("answers a receiver that asks while it is being opened", async () => {
+    const thread = new OneThread(
+      async (context) => {
+        if (await context.ask("credentials", 0) !== "secret") throw new Error("no secret");
+        return new TestReceiver();
+      },
+      () => "secret",
+    );
+    try {
+      const events = { state: ignore, gap: ignore, fault: ignore, inbox: ignore, posted: ignore };
+      const link = await Link.open(thread.provider, { namespace: "n", connectTimeout: 1_000 }, events);
+      await link.close(1_000);
+    } finally {
+      thread[Symbol.dispose]();
+    }
+  });
+
+  it("passes on what the receiver says", async () => {
+    await using stage = new Stage();
+    const link = await stage.open();
+    const stream = link.subscribe(filter, ignore);
+    await stream.ready;
+    const [context] = stage.contexts;
+    context!.state(false, new ProviderError("unavailable", "Cannot reach it"));
+    context!.gap("the connection broke");
+    context!.state(true);
+    context!.fault(new Error("garbage"));
+    context!.inbox("answer");
+    await stage.heard("inbox answer");
+    assertEquals(stage.said, [
+      "down unavailable",
+      "gap : the connection broke",
+      "up",
+      "fault internal",
+      "inbox answer",
+    ]);
+  });
+
+  it("subscribes until the transport is in reach, and ends the stream by any other refusal", async () => {
+    await using stage = new Stage();
+    const link = await stage.open();
+    const unavailable = () => new ProviderError("unavailable", "Cannot subscribe: no connection");
+    stage.receiver.failures.push(unavailable(), unavailable());
+    await link.subscribe(filter, ignore).ready;
+    assertEquals(stage.receiver.calls.length, 3);
+    stage.receiver.failures.push(new ProviderError("denied", "Cannot subscribe: no permission"));
+    const error = await assertRejects(() => link.subscribe({ ...filter, topic: "b" }, ignore).ready);
+    assert(error instanceof ProviderError && error.code === "denied");
+  });
+
+  it("closes by force when the receiver does not", async () => {
+    await using stage = new Stage();
+    const link = await stage.open();
+    stage.receiver.close = () => new Promise(() => {});
+    const asked = assertRejects(() => link.request<"ask">({ kind: "ask", verb: "never", argument: 0 }));
+    assertEquals(await link.close(50), undefined);
+    assert(stage.thread.last.terminated);
+    const error = await asked;
+    assert(error instanceof BusError && error.code === "closed");
+    await assertRejects(() => link.request<"ask">({ kind: "ask", verb: "echo", argument: 0 }), BusError, "closed");
+  });
+
+  it("starts no worker any more when it was closed while one was being replaced", async () => {
+    await using stage = new Stage();
+    const link = await stage.open();
+    stage.thread.listens = false;
+    stage.thread.last.fail("it broke");
+    while (stage.thread.threads.length < 2) await new Promise((resolve) => setTimeout(resolve, 1));
+    const asked = assertRejects(() => link.request<"ask">({ kind: "ask", verb: "echo", argument: 0 }));
+    const closed = link.close(5_000);
+    stage.thread.last.onmessage!({ data: { kind: "tsmq:listening" } });
+    await closed;
+    const error = await asked;
+    assert(error instanceof BusError && error.code === "closed");
+    assert(stage.thread.last.terminated, "the worker that was being started is still there");
+    assertEquals(stage.thread.threads.length, 2);
+  });
+});
