@@ -281,10 +281,12 @@ export class Bus extends EventTarget implements AsyncDisposable {
   stub<C>(target: Class<C>, options: StubOptions & { readonly multi: true }): MultiObjectStub<C>;
   stub<C>(target: Class<C>, options?: StubOptions): ObjectStub<C>;
   stub<F extends Fn = (...args: unknown[]) => unknown>(
-    target: string | F,
+    name: string,
     options: StubOptions & { readonly multi: true },
   ): MultiStub<F>;
-  stub<F extends Fn = (...args: unknown[]) => unknown>(target: string | F, options?: StubOptions): Stub<F>;
+  stub<F extends Fn = (...args: unknown[]) => unknown>(name: string, options?: StubOptions): Stub<F>;
+  stub<F extends Fn>(fn: F, options: StubOptions & { readonly multi: true }): MultiStub<F>;
+  stub<F extends Fn>(fn: F, options?: StubOptions): Stub<F>;
   stub(target: unknown, options: StubOptions = {}): unknown {
     this.#check("send");
     return stubFor(this.#caller, target, { ...options, timeout: options.timeout ?? this.#options.timeout });

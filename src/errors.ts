@@ -14,7 +14,9 @@ export type ErrorCode =
   | "closed"
   /** A deadline passed. */
   | "timeout"
+  /** `get` found nothing in its time. */
   | "queue_empty"
+  /** `put` found no room in its time. */
   | "queue_full"
   /** A name, option, argument, value or body that is not what it must be. */
   | "invalid"
@@ -60,6 +62,7 @@ const RETRYABLE: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
 
 /** The base of every error that the bus rejects with. */
 export class BusError extends Error {
+  /** The name of the class, also after minifying. */
   override name = "BusError";
   /** What went wrong. */
   readonly code: ErrorCode;
@@ -76,6 +79,7 @@ export class BusError extends Error {
 
 /** A verb that needs a bus was called before `init`. */
 export class NotInitializedError extends BusError {
+  /** The name of the class, also after minifying. */
   override name = "NotInitializedError";
   /** Makes an error for the verb that was called. */
   constructor(message = "Cannot use the default bus: init() has not been called") {
@@ -85,6 +89,7 @@ export class NotInitializedError extends BusError {
 
 /** The bus, queue or subscription was closed. */
 export class ClosedError extends BusError {
+  /** The name of the class, also after minifying. */
   override name = "ClosedError";
   /** Makes an error. */
   constructor(message = "Cannot use the bus: it is closed", options?: BusErrorOptions) {
@@ -94,6 +99,7 @@ export class ClosedError extends BusError {
 
 /** A deadline passed. */
 export class TimeoutError extends BusError {
+  /** The name of the class, also after minifying. */
   override name = "TimeoutError";
   /** Makes an error. */
   constructor(message: string, options?: BusErrorOptions) {
@@ -103,6 +109,7 @@ export class TimeoutError extends BusError {
 
 /** `get` found nothing in its time. */
 export class QueueEmptyError extends BusError {
+  /** The name of the class, also after minifying. */
   override name = "QueueEmptyError";
   /** Makes an error for the queue of that name. */
   constructor(queue: string) {
@@ -112,6 +119,7 @@ export class QueueEmptyError extends BusError {
 
 /** `put` found no room in its time. */
 export class QueueFullError extends BusError {
+  /** The name of the class, also after minifying. */
   override name = "QueueFullError";
   /** Makes an error for the queue of that name. */
   constructor(queue: string) {
@@ -129,6 +137,7 @@ export interface Issue {
 
 /** A name, option, argument, value or body that is not what it must be. */
 export class ValidationError extends BusError {
+  /** The name of the class, also after minifying. */
   override name = "ValidationError";
   /** What is wrong and where. */
   readonly issues: readonly Issue[];
@@ -149,6 +158,7 @@ export class ValidationError extends BusError {
 
 /** The transport or the platform cannot do this. */
 export class UnsupportedError extends BusError {
+  /** The name of the class, also after minifying. */
   override name = "UnsupportedError";
   /** Makes an error. */
   constructor(message: string, options?: BusErrorOptions) {
@@ -158,6 +168,7 @@ export class UnsupportedError extends BusError {
 
 /** The transport failed: `unavailable`, `denied`, `too_large` or `internal`. */
 export class ProviderError extends BusError {
+  /** The name of the class, also after minifying. */
   override name = "ProviderError";
   /** Makes an error with one of the four codes of a transport. */
   constructor(
@@ -171,11 +182,13 @@ export class ProviderError extends BusError {
 
 /** The base of what a call rejects with when its server, not its transport, is the reason. */
 export class RpcError extends BusError {
+  /** The name of the class, also after minifying. */
   override name = "RpcError";
 }
 
 /** Nobody serves the function. */
 export class NoSuchRemoteError extends RpcError {
+  /** The name of the class, also after minifying. */
   override name = "NoSuchRemoteError";
   /** Makes an error for the function of that name. */
   constructor(fn: string) {
@@ -185,6 +198,7 @@ export class NoSuchRemoteError extends RpcError {
 
 /** The remote function threw. */
 export class RemoteInvocationError extends RpcError {
+  /** The name of the class, also after minifying. */
   override name = "RemoteInvocationError";
   /** The name of the remote error's class: `"TypeError"`, or `"module.Class"` of a Python server. */
   readonly remoteType: string;
@@ -213,10 +227,15 @@ function show(value: unknown): string {
 
 /** An error as plain data: a structured clone loses name, code and cause of an `Error`. */
 export interface PlainError {
+  /** The name of the class. */
   name: string;
+  /** As {@linkcode BusError.code}. */
   code: ErrorCode;
+  /** As of `Error`. */
   message: string;
+  /** As {@linkcode BusError.retryable}. */
   retryable: boolean;
+  /** As of `Error`. */
   stack?: string;
 }
 

@@ -6,7 +6,7 @@
 import type { Codec } from "../codec.ts";
 import {
   BusError,
-  ClosedError,
+  type ClosedError,
   NoSuchRemoteError,
   ProviderError,
   RemoteInvocationError,
