@@ -42,7 +42,7 @@ export * from "./src/errors.ts";
 export { BusErrorEvent } from "./src/events.ts";
 export type { Gap } from "./src/events.ts";
 export type { BusOptions, BusState, CloseOptions, CloseReport, Health } from "./src/options.ts";
-export type { Provider } from "./src/provider.ts";
+export type { Features, Provider, ReplyQueues, Sender, SenderContext, SendOptions } from "./src/provider.ts";
 export { memory } from "./src/providers/memory/provider.ts";
 export type { MemoryOptions } from "./src/providers/memory/provider.ts";
 export type {
@@ -58,13 +58,18 @@ export type {
 export { procedure } from "./src/rpc/procedure.ts";
 export type {
   ArgsSchema,
+  Arguments,
   Class,
   Contract,
   Fn,
+  Given,
+  Made,
+  MethodName,
   MultiObjectStub,
   MultiStub,
   ObjectStub,
   Procedure,
+  Result,
   RpcResponse,
   Stub,
   StubOptions,

@@ -148,7 +148,9 @@ export class Bus extends EventTarget implements AsyncDisposable {
    * @throws {ClosedError} when the bus is closed
    */
   publish<I>(event: I, target: Topic<never, I>): Promise<number | undefined>;
+  /** To a topic by its name. */
   publish(event: unknown, target: string | Topic): Promise<number | undefined>;
+  /** To the topic of the event's class. */
   publish(event: object): Promise<number | undefined>;
   publish(event: unknown, target?: string | Topic): Promise<number | undefined> {
     try {
@@ -166,12 +168,15 @@ export class Bus extends EventTarget implements AsyncDisposable {
    * @throws {ClosedError} when the bus is closed
    */
   subscribe<T>(target: EventClass<T>, handler: Handler<T>, options?: SubscribeOptions<undefined>): Subscription;
+  /** A topic with its type. */
   subscribe<T, I>(target: Topic<T, I>, handler: Handler<T>, options?: SubscribeOptions<undefined>): Subscription;
+  /** Whatever it is, with a schema whose output the handler gets. */
   subscribe<S extends StandardSchemaV1>(
     target: Target,
     handler: Handler<StandardSchemaV1.InferOutput<S>>,
     options: SubscribeOptions<S> & { readonly schema: S },
   ): Subscription;
+  /** A name or a glob. */
   subscribe<T = unknown>(target: string, handler: Handler<T>, options?: SubscribeOptions<undefined>): Subscription;
   subscribe(target: unknown, handler: unknown, options: SubscribeOptions = {}): Subscription {
     return this.#listen(target, handler as Handler<never>, options);
@@ -197,6 +202,7 @@ export class Bus extends EventTarget implements AsyncDisposable {
     name: string,
     options: TopicOptions<S> & { readonly schema: S },
   ): Topic<StandardSchemaV1.InferOutput<S>, StandardSchemaV1.InferInput<S>>;
+  /** Of events that no schema checks. */
   topic<T = unknown>(name: string, options?: TopicOptions<undefined>): Topic<T>;
   topic(name: string, options: TopicOptions = {}): Topic {
     return new Topic(name, options, {
@@ -214,6 +220,7 @@ export class Bus extends EventTarget implements AsyncDisposable {
     name: string,
     options: QueueOptions<S> & { readonly schema: S },
   ): Queue<StandardSchemaV1.InferOutput<S>, StandardSchemaV1.InferInput<S>>;
+  /** Of items that no schema checks. */
   queue<T = unknown>(name: string, options?: QueueOptions<undefined>): Queue<T>;
   queue(name: string, options: QueueOptions = {}): Queue {
     this.#check("send");
@@ -236,8 +243,11 @@ export class Bus extends EventTarget implements AsyncDisposable {
    * @throws {ValidationError} when there is nothing to serve, or its name is served already by this bus
    */
   expose<Call extends Fn, Serve extends Fn>(procedure: Procedure<Call, Serve>, fn: NoInfer<Serve>): Promise<void>;
+  /** Under a given name. */
   expose(name: string, fn: Fn): Promise<void>;
+  /** Under its own name. */
   expose(fn: Fn): Promise<void>;
+  /** Each method of an object, or one of them. */
   expose<O extends object>(object: O, method?: keyof O & string): Promise<void>;
   async expose(target: unknown, second?: unknown): Promise<void> {
     this.#check("take");
@@ -277,15 +287,22 @@ export class Bus extends EventTarget implements AsyncDisposable {
     target: Procedure<Call, Serve>,
     options: StubOptions & { readonly multi: true },
   ): MultiStub<Call>;
+  /** By a procedure. */
   stub<Call extends Fn, Serve extends Fn>(target: Procedure<Call, Serve>, options?: StubOptions): Stub<Call>;
+  /** Every method of a class, each at every server. */
   stub<C>(target: Class<C>, options: StubOptions & { readonly multi: true }): MultiObjectStub<C>;
+  /** Every method of a class. */
   stub<C>(target: Class<C>, options?: StubOptions): ObjectStub<C>;
+  /** By a name, at every server. */
   stub<F extends Fn = (...args: unknown[]) => unknown>(
     name: string,
     options: StubOptions & { readonly multi: true },
   ): MultiStub<F>;
+  /** By a name. */
   stub<F extends Fn = (...args: unknown[]) => unknown>(name: string, options?: StubOptions): Stub<F>;
+  /** By a function, at every server. */
   stub<F extends Fn>(fn: F, options: StubOptions & { readonly multi: true }): MultiStub<F>;
+  /** By a function. */
   stub<F extends Fn>(fn: F, options?: StubOptions): Stub<F>;
   stub(target: unknown, options: StubOptions = {}): unknown {
     this.#check("send");

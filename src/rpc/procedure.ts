@@ -34,14 +34,17 @@ export class Procedure<Call extends Fn = Fn, Serve extends Fn = Call> {
 /** A schema of a tuple of arguments. */
 export type ArgsSchema = StandardSchemaV1<readonly unknown[], readonly unknown[]>;
 
-type In<S> = S extends StandardSchemaV1 ? StandardSchemaV1.InferInput<S> : unknown;
-type Out<S> = S extends StandardSchemaV1 ? StandardSchemaV1.InferOutput<S> : unknown;
-type Tuple<T> = T extends readonly unknown[] ? [...T] : unknown[];
+/** What callers give where a schema stands. */
+export type Given<S> = S extends StandardSchemaV1 ? StandardSchemaV1.InferInput<S> : unknown;
+/** What a schema makes of it. */
+export type Made<S> = S extends StandardSchemaV1 ? StandardSchemaV1.InferOutput<S> : unknown;
+/** A list of arguments. */
+export type Arguments<T> = T extends readonly unknown[] ? [...T] : unknown[];
 
 /** A function of its own type for each side: callers give inputs and get outputs, servers get outputs and give inputs. */
 export type Contract<A, R> = Procedure<
-  (...args: Tuple<In<A>>) => Out<R>,
-  (...args: Tuple<Out<A>>) => In<R> | Promise<In<R>>
+  (...args: Arguments<Given<A>>) => Made<R>,
+  (...args: Arguments<Made<A>>) => Given<R> | Promise<Given<R>>
 >;
 
 /**
@@ -56,6 +59,7 @@ export type Contract<A, R> = Procedure<
  * ```
  */
 export function procedure<F extends Fn>(name: string): Procedure<F>;
+/** Declares a function by its schemas, from which both sides have their types. */
 export function procedure<
   A extends ArgsSchema | undefined = undefined,
   R extends StandardSchemaV1 | undefined = undefined,
@@ -92,7 +96,8 @@ export interface StubOptions {
   readonly signal?: AbortSignal;
 }
 
-type Result<F extends Fn> = Awaited<ReturnType<F>>;
+/** What a call of the function gives in the end. */
+export type Result<F extends Fn> = Awaited<ReturnType<F>>;
 
 /** Calls one server of the function. */
 export type Stub<F extends Fn = (...args: unknown[]) => unknown> = {
@@ -108,7 +113,8 @@ export type MultiStub<F extends Fn = (...args: unknown[]) => unknown> = {
   rpc(...args: Parameters<F>): Promise<RpcResponse<Result<F>>[]>;
 };
 
-type MethodName<C> = {
+/** The names of the methods of a class that are served. */
+export type MethodName<C> = {
   [K in keyof C]: K extends `_${string}` ? never : K extends string ? C[K] extends Fn ? K : never : never;
 }[keyof C];
 
