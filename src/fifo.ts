@@ -13,6 +13,11 @@ export class Fifo<T> {
     this.#items.push(item);
   }
 
+  /** Returns the oldest item without removing it, or `undefined`. */
+  peek(): T | undefined {
+    return this.#items[this.#head];
+  }
+
   /** Removes and returns the oldest item, or `undefined`. */
   shift(): T | undefined {
     const item = this.#items[this.#head];

@@ -1,0 +1,185 @@
+/**
+ * The queue that a bus makes for itself: its events and its inbox. A tag says until when the bus lives.
+ *
+ * @module
+ */
+import {
+  CreateQueueCommand,
+  DeleteQueueCommand,
+  GetQueueAttributesCommand,
+  SetQueueAttributesCommand,
+  TagQueueCommand,
+} from "@aws-sdk/client-sqs";
+import { type Api, backoff, pause } from "./api.ts";
+import { noQueue } from "./faults.ts";
+import { type Place, placeOf } from "./place.ts";
+import { LEASE_TAG } from "./servers.ts";
+
+/** Seconds after which a message that was not deleted comes again. */
+const VISIBILITY = 30;
+/** Bytes that SQS allows a queue policy. */
+const MAX_POLICY = 8_192;
+/** Milliseconds between attempts to make the queue again: SQS refuses the same name for 60 s. */
+const AGAIN = { base: 250, max: 5_000 };
+
+/** A bus's own queue. */
+export class BusQueue {
+  /** Its name, which is the address of the bus. */
+  readonly name: string;
+  /** Where it is; known once it is open. */
+  place!: Place;
+  readonly #api: Api;
+  readonly #lease: number;
+  readonly #topics = new Set<string>();
+  readonly #fault: (error: unknown) => void;
+  readonly #closing = new AbortController();
+  #renewing: ReturnType<typeof setInterval> | undefined;
+  #policy: string | undefined;
+  #setting: Promise<void> | undefined;
+  #next: Promise<void> | undefined;
+
+  /** A queue of this name with a lease of so many milliseconds; `fault` hears of renewals that failed. */
+  constructor(api: Api, name: string, lease: number, fault: (error: unknown) => void) {
+    this.#api = api;
+    this.name = name;
+    this.#lease = lease;
+    this.#fault = fault;
+  }
+
+  /** Its URL. */
+  get url(): string {
+    return this.place.queueUrl + this.name;
+  }
+
+  /** Its ARN. */
+  get arn(): string {
+    return this.place.queueArn + this.name;
+  }
+
+  /** Makes it. */
+  async open(timeout: number): Promise<void> {
+    const options = { repeatable: true, timeout };
+    const { QueueUrl } = await this.#api.call("make the queue of the bus", (abortSignal) =>
+      this.#api.sqs.send(
+        new CreateQueueCommand({
+          QueueName: this.name,
+          Attributes: { VisibilityTimeout: String(VISIBILITY) },
+          tags: this.#tags(),
+        }),
+        { abortSignal },
+      ), options);
+    const command = new GetQueueAttributesCommand({ QueueUrl, AttributeNames: ["QueueArn"] });
+    const { Attributes } = await this.#api.call(
+      "read the ARN of the queue of the bus",
+      (abortSignal) => this.#api.sqs.send(command, { abortSignal }),
+      options,
+    );
+    this.place = placeOf(Attributes!.QueueArn!, QueueUrl!);
+    this.#renewing ??= setInterval(() => void this.#renew(), this.#lease / 3);
+  }
+
+  /** Makes it again after somebody deleted it, under the same name, however long that takes. False: it was closed. */
+  async reopen(timeout: number): Promise<boolean> {
+    this.#policy = undefined;
+    for (let attempt = 1; !this.#closing.signal.aborted; attempt++) {
+      try {
+        await this.open(timeout);
+        await this.#sync();
+        return true;
+      } catch {
+        await pause(backoff(attempt, AGAIN.base, AGAIN.max), this.#closing.signal);
+      }
+    }
+    return false;
+  }
+
+  /** Lets a topic send to it. */
+  allow(topicArn: string): Promise<void> {
+    this.#topics.add(topicArn);
+    return this.#sync();
+  }
+
+  /** No longer lets a topic send to it; takes effect with the next topic that is allowed, for it is no harm until then. */
+  disallow(topicArn: string): void {
+    this.#topics.delete(topicArn);
+  }
+
+  /** Deletes it. */
+  async close(): Promise<void> {
+    this.#closing.abort();
+    clearInterval(this.#renewing);
+    await deleteQueue(this.#api, this.url);
+  }
+
+  #tags(): Record<string, string> {
+    return { [LEASE_TAG]: String(Math.ceil(Date.now() + this.#lease)) };
+  }
+
+  async #renew(): Promise<void> {
+    const command = new TagQueueCommand({ QueueUrl: this.url, Tags: this.#tags() });
+    try {
+      await this.#api.call(
+        "renew the lease of the bus",
+        (abortSignal) => this.#api.sqs.send(command, { abortSignal }),
+        { repeatable: true },
+      );
+    } catch (error) {
+      // whoever polls the queue finds out that it is gone
+      if (!this.#closing.signal.aborted && !noQueue(error)) this.#fault(error);
+    }
+  }
+
+  /** Resolves when a policy with all topics of now is set: at most one request is under way, and one waits. */
+  #sync(): Promise<void> {
+    this.#next ??= (this.#setting ?? Promise.resolve()).catch(() => {}).then(() => {
+      this.#setting = this.#next;
+      this.#next = undefined;
+      return this.#set();
+    });
+    return this.#next;
+  }
+
+  async #set(): Promise<void> {
+    const Policy = policyOf(this.arn, [...this.#topics], this.place.topicArn);
+    if (this.#topics.size === 0 || Policy === this.#policy) return;
+    const command = new SetQueueAttributesCommand({ QueueUrl: this.url, Attributes: { Policy } });
+    await this.#api.call(
+      "let topics send to the queue of the bus",
+      (abortSignal) => this.#api.sqs.send(command, { abortSignal }),
+      { repeatable: true },
+    );
+    this.#policy = Policy;
+  }
+}
+
+/** Deletes a queue; nothing happens if it is gone already. */
+export async function deleteQueue(api: Api, QueueUrl: string): Promise<void> {
+  try {
+    await api.call(
+      "delete the queue of a bus",
+      (abortSignal) => api.sqs.send(new DeleteQueueCommand({ QueueUrl }), { abortSignal }),
+      { repeatable: true },
+    );
+  } catch (error) {
+    if (!noQueue(error)) throw error;
+  }
+}
+
+/** The names of the topics that a policy of ours lets send; `undefined` if it lets all of them. */
+export function topicsOf(policy: string | undefined): string[] | undefined {
+  if (policy === undefined) return [];
+  const { Statement } = JSON.parse(policy) as { Statement: { Condition?: { ArnEquals?: Record<string, string[]> } }[] };
+  return Statement[0]?.Condition?.ArnEquals?.["aws:SourceArn"];
+}
+
+/** Lets exactly these topics send; where their ARNs do not fit into a policy, all topics of the account and region. */
+function policyOf(queueArn: string, topicArns: readonly string[], all: string): string {
+  const exact = policyWith(queueArn, { ArnEquals: { "aws:SourceArn": topicArns } });
+  return exact.length <= MAX_POLICY ? exact : policyWith(queueArn, { ArnLike: { "aws:SourceArn": `${all}*` } });
+}
+
+function policyWith(Resource: string, Condition: object): string {
+  const Principal = { Service: "sns.amazonaws.com" };
+  const statement = { Sid: "tsmq", Effect: "Allow", Principal, Action: "sqs:SendMessage", Resource, Condition };
+  return JSON.stringify({ Version: "2012-10-17", Statement: [statement] });
+}

@@ -1,0 +1,148 @@
+/**
+ * The one table from what AWS, its SDK and sockets say to our codes, and to what may be done about it.
+ *
+ * @module
+ */
+import { BusError, ProviderError, ValidationError } from "../../errors.ts";
+
+/** What a request that failed has done. */
+export type Fate =
+  /** Refused because there are too many; not done. */
+  | "throttled"
+  /** Refused because the credentials have expired; not done. */
+  | "expired"
+  /** Never left this machine, or nobody was there to take it; not done. */
+  | "unsent"
+  /** Done or not: nobody knows. */
+  | "unknown"
+  /** Refused for good. */
+  | "refused";
+
+type Code = "unavailable" | "denied" | "too_large" | "internal";
+type Entry = readonly [code: Code, fate: Fate, hint?: string];
+
+/** Error name → our code, what the request has done, and what to do about it where AWS does not say. */
+const ERRORS: ReadonlyMap<string, Entry> = new Map<string, Entry>([
+  ...entries("unavailable", "throttled", [
+    "RequestThrottled",
+    "RequestThrottledException",
+    "ThrottledException",
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequestsException",
+    "RequestLimitExceeded",
+    "LimitExceededException",
+    "SlowDown",
+    "KMSThrottlingException",
+    "KmsThrottled",
+    "OverLimit",
+  ]),
+  ...entries("denied", "expired", ["ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"]),
+  ...entries("denied", "refused", [
+    "AccessDenied",
+    "AccessDeniedException",
+    "AuthFailure",
+    "AuthorizationError",
+    "AuthorizationErrorException",
+    "CredentialsProviderError",
+    "IncompleteSignature",
+    "InvalidClientTokenId",
+    "InvalidSecurity",
+    "InvalidSignatureException",
+    "KmsAccessDenied",
+    "KMSAccessDeniedException",
+    "MissingAuthenticationToken",
+    "MissingAuthenticationTokenException",
+    "NotAuthorized",
+    "OptInRequired",
+    "SignatureDoesNotMatch",
+    "UnrecognizedClientException",
+  ]),
+  ...entries("too_large", "refused", ["BatchRequestTooLong", "BatchRequestTooLongException"]),
+  ["QueueDeletedRecently", ["unavailable", "refused", "SQS makes a queue again 60 s after it was freed, not earlier"]],
+  ["TopicLimitExceeded", ["unavailable", "refused", "the account has as many topics as its quota allows"]],
+  ["SubscriptionLimitExceeded", ["unavailable", "refused"]],
+]);
+
+function entries(code: Code, fate: Fate, names: readonly string[]): [string, Entry][] {
+  return names.map((name) => [name, [code, fate]]);
+}
+
+/** Codes of sockets that say that no request was sent. */
+const UNSENT: ReadonlySet<string> = new Set(["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH", "ENETUNREACH"]);
+const NO_QUEUE = /^(AWS\.SimpleQueueService\.NonExistentQueue|QueueDoesNotExist|NonExistentQueue)$/;
+const NO_TOPIC = /^(NotFound|NotFoundException|ResourceNotFound|ResourceNotFoundException)$/;
+
+/** True if the error says that the queue does not exist. */
+export function noQueue(error: unknown): boolean {
+  return NO_QUEUE.test(nameOf(error));
+}
+
+/** True if the error says that the topic or the subscription does not exist. */
+export function noTopic(error: unknown): boolean {
+  return NO_TOPIC.test(nameOf(error));
+}
+
+/** What the request that failed with this error has done. */
+export function fateOf(error: unknown): Fate {
+  const known = ERRORS.get(nameOf(error));
+  if (known) return known[1];
+  const { code, $metadata, $retryable } = shape(error);
+  if ($metadata?.httpStatusCode === 429 || $retryable?.throttling) return "throttled";
+  const status = $metadata?.httpStatusCode;
+  if (status !== undefined && status >= 400 && status < 500) return "refused";
+  if (code !== undefined && causes(error).some((cause) => UNSENT.has(shape(cause).code ?? ""))) return "unsent";
+  return isLocal(error) ? "refused" : "unknown";
+}
+
+/** Turns whatever a request was rejected with into an error of ours; `doing` completes "Cannot …". */
+export function toBusError(doing: string, error: unknown): BusError {
+  if (error instanceof BusError) return error;
+  const text = error instanceof Error ? error.message : String(error);
+  if (/^Region is missing/.test(text)) {
+    return new ValidationError(`Cannot ${doing}: no region; give \`region\`, or set AWS_REGION`);
+  }
+  const known = ERRORS.get(nameOf(error));
+  const hint = known?.[2];
+  const said = `${nameOf(error)}: ${text}${hint ? ` (${hint})` : ""}`;
+  return new ProviderError(known?.[0] ?? codeOf(error, text), `Cannot ${doing}: ${said}`, { cause: error });
+}
+
+function codeOf(error: unknown, text: string): Code {
+  const status = shape(error).$metadata?.httpStatusCode;
+  if (status === 401 || status === 403) return "denied";
+  if (/must be shorter than|too long|exceeds the maximum/i.test(text)) return "too_large";
+  return fateOf(error) === "refused" ? "internal" : "unavailable";
+}
+
+interface Shape {
+  readonly name?: string;
+  readonly code?: string;
+  readonly Code?: string;
+  readonly cause?: unknown;
+  readonly $fault?: string;
+  readonly $metadata?: { readonly httpStatusCode?: number };
+  readonly $retryable?: { readonly throttling?: boolean };
+}
+
+/** An error of the SDK, an entry of a batch that failed, or anything that was thrown. */
+function shape(error: unknown): Shape {
+  return typeof error === "object" && error !== null ? error : {};
+}
+
+function nameOf(error: unknown): string {
+  const { name, Code } = shape(error);
+  return Code ?? name ?? "Error";
+}
+
+function causes(error: unknown): unknown[] {
+  if (error instanceof AggregateError) return [error, ...error.errors];
+  const { cause } = shape(error);
+  return cause === undefined ? [error] : [error, cause];
+}
+
+/** A fault that the SDK found before it sent anything: a parameter, an endpoint, a type. */
+function isLocal(error: unknown): boolean {
+  return error instanceof TypeError || error instanceof RangeError ||
+    /^Region is missing|^Invalid URL/.test(error instanceof Error ? error.message : "");
+}

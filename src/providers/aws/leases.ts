@@ -1,0 +1,130 @@
+/**
+ * Leases of items: the visibility timeouts of SQS. SQS does not say when one has ended, so their ends are kept here.
+ *
+ * @module
+ */
+import { ChangeMessageVisibilityBatchCommand, DeleteMessageBatchCommand } from "@aws-sdk/client-sqs";
+import type { BusError } from "../../errors.ts";
+import type { Api } from "./api.ts";
+import { Batcher } from "./batcher.ts";
+import { noQueue } from "./faults.ts";
+import type { Queues } from "./queues.ts";
+
+/** The longest visibility timeout in seconds: SQS allows 12 hours from the time of receipt. */
+export const MAX_VISIBILITY: number = 12 * 60 * 60;
+/** Requests of one kind for one queue under way at once; what is settled meanwhile shares the next. */
+const PARALLEL = 2;
+/** What SQS says of a receipt whose message is no longer held by it. */
+const LOST = /ReceiptHandleIsInvalid|MessageNotInflight|InvalidParameterValue|NonExistentQueue|QueueDoesNotExist/;
+
+interface Change {
+  readonly receipt: string;
+  readonly seconds: number;
+}
+
+/** The leases held by this worker. */
+export class Leases {
+  /** Receipt → when its lease ends, in milliseconds of `performance.now()`. */
+  readonly #ends = new Map<string, number>();
+  readonly #deletes: Batcher<string>;
+  readonly #changes: Batcher<Change>;
+
+  /** Leases on items of these queues. */
+  constructor(api: Api, queues: Queues) {
+    const options = { parallel: () => PARALLEL };
+    this.#deletes = new Batcher(
+      (queue, receipts) =>
+        api.batch(
+          `remove items of queue "${queue}"`,
+          receipts,
+          (entries, abortSignal) =>
+            queues.use(queue, async (QueueUrl) => {
+              const Entries = entries.map(({ Id, item }) => ({ Id, ReceiptHandle: item }));
+              return (await api.sqs.send(new DeleteMessageBatchCommand({ QueueUrl, Entries }), { abortSignal })).Failed;
+            }),
+          { repeatable: true },
+        ),
+      options,
+    );
+    this.#changes = new Batcher(
+      (queue, changes) =>
+        api.batch(
+          `change leases of queue "${queue}"`,
+          changes,
+          (entries, abortSignal) =>
+            queues.use(queue, async (QueueUrl) => {
+              const Entries = entries.map(({ Id, item }) => (
+                { Id, ReceiptHandle: item.receipt, VisibilityTimeout: item.seconds }
+              ));
+              const command = new ChangeMessageVisibilityBatchCommand({ QueueUrl, Entries });
+              return (await api.sqs.send(command, { abortSignal })).Failed;
+            }),
+          { repeatable: true },
+        ),
+      options,
+    );
+  }
+
+  /** An item was received under a lease of so many seconds. */
+  hold(receipt: string, seconds: number): void {
+    this.#ends.set(receipt, performance.now() + seconds * 1_000);
+  }
+
+  /** Removes the items; true for each whose lease still held. */
+  ack(queue: string, receipts: readonly string[]): Promise<boolean[]> {
+    return this.#settle(receipts, (receipt) => this.#deletes.add(queue, receipt));
+  }
+
+  /** Gives the items back after so many milliseconds; true for each whose lease still held. */
+  nack(queue: string, receipts: readonly string[], delay: number): Promise<boolean[]> {
+    const seconds = secondsOf(delay, 0);
+    return this.#settle(receipts, (receipt) => this.#changes.add(queue, { receipt, seconds }));
+  }
+
+  /** Makes leases end so many seconds from now; true for each that still held. */
+  async extend(queue: string, receipts: readonly string[], seconds: number): Promise<boolean[]> {
+    const kept = await this.#each(receipts, (receipt) => this.#changes.add(queue, { receipt, seconds }));
+    receipts.forEach((receipt, index) => {
+      if (kept[index] && this.#ends.has(receipt)) this.hold(receipt, seconds);
+      else this.#ends.delete(receipt);
+    });
+    return kept;
+  }
+
+  /** Removes items that were received for good; true for each that is ours now. */
+  async claim(queue: string, receipts: readonly string[]): Promise<boolean[]> {
+    const results = await Promise.allSettled(receipts.map((receipt) => this.#deletes.add(queue, receipt)));
+    return results.map(({ status }) => status === "fulfilled");
+  }
+
+  /** Gives items back that nobody wants. What does not succeed comes back by itself when its visibility ends. */
+  async giveBack(queue: string, receipts: readonly string[]): Promise<void> {
+    await Promise.allSettled(receipts.map((receipt) => this.#changes.add(queue, { receipt, seconds: 0 })));
+  }
+
+  async #settle(receipts: readonly string[], change: (receipt: string) => Promise<void>): Promise<boolean[]> {
+    const held = await this.#each(receipts, change);
+    for (const receipt of receipts) this.#ends.delete(receipt);
+    return held;
+  }
+
+  /** SQS would remove an item by a receipt whose lease has ended, though another may hold it by now: it is not asked. */
+  #each(receipts: readonly string[], change: (receipt: string) => Promise<void>): Promise<boolean[]> {
+    const now = performance.now();
+    return Promise.all(receipts.map(async (receipt) => {
+      if ((this.#ends.get(receipt) ?? 0) <= now) return false;
+      try {
+        await change(receipt);
+        return true;
+      } catch (error) {
+        if (noQueue((error as BusError).cause) || LOST.test((error as BusError).message)) return false;
+        throw error;
+      }
+    }));
+  }
+}
+
+/** Whole seconds that are not less than so many milliseconds, as far as SQS allows. */
+export function secondsOf(ms: number, least: number): number {
+  return Math.min(MAX_VISIBILITY, Math.max(least, Math.ceil(ms / 1_000)));
+}

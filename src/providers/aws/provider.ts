@@ -1,0 +1,105 @@
+/**
+ * The AWS provider: events over SNS, queues and answers over SQS, with @aws-sdk v3.
+ *
+ * @module
+ */
+import { ValidationError } from "../../errors.ts";
+import type { Provider } from "../../provider.ts";
+import { Api, type AskCredentials } from "./api.ts";
+import { toBusError } from "./faults.ts";
+import { MAX_VISIBILITY } from "./leases.ts";
+import { BUS_PREFIX, Names } from "./names.ts";
+import { type AwsCredentials, type AwsOptions, parseOptions, type Settings } from "./options.ts";
+import { AwsSender } from "./sender.ts";
+import { sweep, type Swept } from "./sweep.ts";
+import { MAX_MESSAGE } from "./wire.ts";
+
+export type { AwsCredentials, AwsOptions } from "./options.ts";
+export type { Swept } from "./sweep.ts";
+
+/** Bytes of a message left for the topic's name and what else describes it. */
+const LABEL = 4 * 1024;
+/** Milliseconds that an emulator, and AWS on a good day, needs until a change is seen everywhere. */
+const LATENCY = 250;
+/** Milliseconds that a request of `reap` may take. */
+const REAP_TIMEOUT = 30_000;
+
+interface Made {
+  readonly settings: Settings;
+  readonly ask: AskCredentials;
+}
+
+const made = new WeakMap<Provider, Made>();
+
+/**
+ * Makes a provider for SNS and SQS in one account and region, or for an emulator.
+ *
+ * A bus makes one queue for itself and one topic for each topic that it is the first to subscribe to; it deletes them when
+ * it closes, or others do when it died. Events and answers arrive in no particular order, and now and then twice.
+ * `docs/aws.md` has the IAM policy, the names, the cost and the delays.
+ *
+ * @param options `aws()` uses what the SDK finds in the environment
+ * @throws {ValidationError} when an option is not what it must be
+ *
+ * @example
+ * ```ts
+ * import { init } from "@tsmq/tsmq";
+ * import { aws } from "@tsmq/tsmq/aws";
+ *
+ * await init(aws({ region: "eu-central-1" }));
+ * ```
+ */
+export function aws(options: AwsOptions = {}): Provider {
+  const settings = parseOptions(options);
+  const { credentials } = options;
+  const ask = async () => {
+    if (typeof credentials === "function") return await credentials();
+    throw new ValidationError("Cannot answer for AWS credentials: there is no function that gets them");
+  };
+  const provider: Provider = {
+    name: "aws",
+    features: {
+      counts: false,
+      ordered: false,
+      durable: true,
+      shared: true,
+      capacity: Infinity,
+      maxBody: MAX_MESSAGE - LABEL,
+      exactSize: false,
+      maxDelay: MAX_VISIBILITY * 1_000,
+      latency: LATENCY,
+    },
+    worker: new URL("../../../workers/aws.ts", import.meta.url),
+    options: settings,
+    open: (context) => Promise.resolve(new AwsSender(settings, ask, context)),
+    answer: (verb): Promise<AwsCredentials> => {
+      if (verb === "credentials") return ask();
+      throw new ValidationError(`Cannot answer "${verb}": the AWS provider knows no such question`);
+    },
+  };
+  made.set(provider, { settings, ask });
+  return provider;
+}
+
+/**
+ * Deletes what dead buses left in the account and region of a provider: queues whose lease has lapsed, their subscriptions,
+ * and the topics that have no other. Each bus does so for its own namespace when it opens.
+ *
+ * @param provider what `aws()` returned
+ * @param namespace only what buses of this namespace left; default: all
+ * @throws {ValidationError} when the provider is not one of `aws()`
+ * @throws {ProviderError} when AWS cannot be reached or refuses
+ */
+export async function reap(provider: Provider, namespace?: string): Promise<Swept> {
+  const { settings, ask } = made.get(provider) ?? {};
+  if (!settings || !ask) throw new ValidationError("Cannot reap: the provider was not made by aws()");
+  const api = new Api(settings, ask, REAP_TIMEOUT);
+  try {
+    const prefix = namespace === undefined ? BUS_PREFIX : new Names(namespace).busPrefix;
+    return await sweep(api, prefix, new AbortController().signal);
+  } catch (error) {
+    throw toBusError("reap", error);
+  } finally {
+    api.close();
+  }
+}

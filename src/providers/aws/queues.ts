@@ -1,0 +1,108 @@
+/**
+ * Named queues: their URLs, asked for once; made when they are first used.
+ *
+ * @module
+ */
+import { CreateQueueCommand, GetQueueUrlCommand, SendMessageBatchCommand } from "@aws-sdk/client-sqs";
+import type { BusError } from "../../errors.ts";
+import type { Api } from "./api.ts";
+import { noQueue } from "./faults.ts";
+import { keepsOrder, type Names } from "./names.ts";
+import type { Outgoing } from "./wire.ts";
+
+/** All items of a queue that keeps the order are of one group. */
+const GROUP = "tsmq";
+/** URLs that are remembered at most. */
+const REMEMBERED = 10_000;
+
+/** The named queues of a namespace. */
+export class Queues {
+  readonly #api: Api;
+  readonly #names: Names;
+  readonly #urls = new Map<string, Promise<string>>();
+
+  /** The queues of these names. */
+  constructor(api: Api, names: Names) {
+    this.#api = api;
+    this.#names = names;
+  }
+
+  /** Runs a request with the URL of the queue, which is made if there is none; twice if it was freed in the meantime. */
+  async use<O>(queue: string, run: (url: string) => Promise<O>): Promise<O> {
+    try {
+      return await run(await this.#url(queue));
+    } catch (error) {
+      if (!noQueue(error)) throw error;
+      this.forget(queue);
+      return await run(await this.#remember(queue, () => this.#create(queue)));
+    }
+  }
+
+  /** Puts up to ten items; one result for each: the error, or nothing if it is there. */
+  put(queue: string, items: readonly Outgoing[]): Promise<(BusError | undefined)[]> {
+    const ordered = keepsOrder(queue);
+    const doing = `put into queue "${queue}"`;
+    // with its deduplication a send that is repeated puts one item
+    const grouped = items.map((item) => (
+      { item, order: ordered ? { MessageGroupId: GROUP, MessageDeduplicationId: crypto.randomUUID() } : {} }
+    ));
+    return this.#api.batch(doing, grouped, (entries, abortSignal) =>
+      this.use(queue, async (QueueUrl) => {
+        const Entries = entries.map(({ Id, item: { item, order } }) => (
+          { Id, MessageBody: item.body, MessageAttributes: item.attributes, ...order }
+        ));
+        return (await this.#api.sqs.send(new SendMessageBatchCommand({ QueueUrl, Entries }), { abortSignal })).Failed;
+      }), { repeatable: ordered });
+  }
+
+  /** The URL of the queue if there is one. Never made, never remembered. */
+  async find(queue: string): Promise<string | undefined> {
+    try {
+      return await this.#ask(queue);
+    } catch (error) {
+      if (noQueue(error)) return undefined;
+      throw error;
+    }
+  }
+
+  /** The queue is gone. */
+  forget(queue: string): void {
+    this.#urls.delete(queue);
+  }
+
+  #url(queue: string): Promise<string> {
+    return this.#urls.get(queue) ??
+      this.#remember(queue, async () => await this.find(queue) ?? await this.#create(queue));
+  }
+
+  #remember(queue: string, get: () => Promise<string>): Promise<string> {
+    if (this.#urls.size >= REMEMBERED) this.#urls.clear();
+    const url = get();
+    this.#urls.set(queue, url);
+    url.catch(() => {
+      if (this.#urls.get(queue) === url) this.#urls.delete(queue);
+    });
+    return url;
+  }
+
+  async #ask(queue: string): Promise<string> {
+    const command = () => new GetQueueUrlCommand({ QueueName: this.#names.queue(queue) });
+    const found = await this.#api.call(
+      `look for queue "${queue}"`,
+      (abortSignal) => this.#api.sqs.send(command(), { abortSignal }),
+      { repeatable: true },
+    );
+    return found.QueueUrl!;
+  }
+
+  async #create(queue: string): Promise<string> {
+    const QueueName = this.#names.queue(queue);
+    const Attributes = keepsOrder(QueueName) ? { FifoQueue: "true" } : undefined;
+    const made = await this.#api.call(
+      `make queue "${queue}"`,
+      (abortSignal) => this.#api.sqs.send(new CreateQueueCommand({ QueueName, Attributes }), { abortSignal }),
+      { repeatable: true },
+    );
+    return made.QueueUrl!;
+  }
+}

@@ -1,0 +1,188 @@
+/**
+ * Long polls on one named queue. A poll cannot be called back: SQS may have taken an item for it already. So a wait that
+ * is cancelled leaves its poll running; the next wait takes it over, and what it brings to nobody is given back at once.
+ *
+ * @module
+ */
+import { type Message, ReceiveMessageCommand } from "@aws-sdk/client-sqs";
+import type { Delivery, ReceiveOptions } from "../../provider.ts";
+import { type Api, BATCH } from "./api.ts";
+import { toBusError } from "./faults.ts";
+import { type Leases, secondsOf } from "./leases.ts";
+import type { Queues } from "./queues.ts";
+import { ATTRIBUTE, readItem } from "./wire.ts";
+
+/** Seconds that an item taken for good stays hidden: enough to delete it, with all attempts. */
+const CLAIM = 30;
+/** Seconds of the shortest long poll. A poll without a wait may miss items: SQS then asks only some of its servers. */
+const LOOK = 1;
+/** From a wait of so many milliseconds on, the poll is as long as it may be: another wait will follow. */
+const LONG = 10_000;
+/** Polls at once to fetch more than one poll can bring. */
+const PARALLEL = 10;
+/** Milliseconds that an answer may take beyond the poll. */
+const GRACE = 10_000;
+
+/** What a tap needs. */
+export interface TapHome {
+  readonly polls: Api;
+  readonly queues: Queues;
+  readonly leases: Leases;
+  /** The longest poll in seconds. */
+  readonly seconds: number;
+  readonly closing: AbortSignal;
+}
+
+/** One who waits for items. */
+interface Waiter {
+  readonly max: number;
+  /** True from the moment at which items are being taken for him. */
+  claimed: boolean;
+  resolve(deliveries: Delivery[]): void;
+  reject(error: unknown): void;
+}
+
+/** Takes from one queue with one lease. */
+export class Tap {
+  readonly #home: TapHome;
+  readonly #queue: string;
+  readonly #lease: number | undefined;
+  readonly #running = new Set<Promise<void>>();
+  #waiter: Waiter | undefined;
+  #polls = 0;
+
+  /** A tap on this queue; without a lease items are taken for good. */
+  constructor(home: TapHome, queue: string, lease: number | undefined) {
+    this.#home = home;
+    this.#queue = queue;
+    this.#lease = lease;
+  }
+
+  /** True while something is under way. */
+  get busy(): boolean {
+    return this.#running.size > 0;
+  }
+
+  /** Resolves when nothing is under way any more. */
+  async idle(): Promise<void> {
+    while (this.busy) await Promise.all(this.#running);
+  }
+
+  /** As {@linkcode Receiver.receive}. */
+  async take(options: ReceiveOptions): Promise<Delivery[]> {
+    const { max, wait, signal } = options;
+    if (signal.aborted) return [];
+    const { promise, resolve, reject } = Promise.withResolvers<Delivery[]>();
+    const waiter: Waiter = { max, claimed: false, resolve, reject };
+    const leave = () => this.#leave(waiter);
+    // one who looks once waits for his own poll, which ends by itself
+    const timer = wait > 0 && wait < Infinity ? setTimeout(leave, wait) : undefined;
+    signal.addEventListener("abort", leave, { once: true });
+    this.#waiter = waiter;
+    if (wait <= 0 || this.#polls === 0) {
+      const seconds = wait <= 0 ? LOOK : wait >= LONG ? this.#home.seconds : Math.ceil(wait / 1_000);
+      this.#track(this.#poll(Math.min(seconds, this.#home.seconds), waiter));
+    }
+    try {
+      return await promise;
+    } finally {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", leave);
+      if (this.#waiter === waiter) this.#waiter = undefined;
+    }
+  }
+
+  /** Ends a wait with nothing, unless something is being taken for it. */
+  #leave(waiter: Waiter): void {
+    if (waiter.claimed) return;
+    if (this.#waiter === waiter) this.#waiter = undefined;
+    waiter.resolve([]);
+  }
+
+  #track(work: Promise<void>): void {
+    this.#running.add(work);
+    work.finally(() => this.#running.delete(work));
+  }
+
+  /** One poll. Whoever waits when it ends gets what it brought, be it the one for whom it was started or not. */
+  async #poll(seconds: number, starter: Waiter): Promise<void> {
+    this.#polls++;
+    let messages: Message[] = [];
+    let failure: unknown;
+    try {
+      messages = await this.#receive(seconds, starter.max);
+    } catch (error) {
+      if (!this.#home.closing.aborted) failure = error;
+    }
+    this.#polls--;
+    const waiter = this.#waiter;
+    if (!waiter || waiter.claimed) return await this.#giveBack(messages);
+    if (messages.length > 0) return await this.#give(messages, waiter);
+    // he may wait for another poll, if there is one
+    if (waiter !== starter && this.#polls > 0) return;
+    if (failure === undefined) return this.#leave(waiter);
+    waiter.reject(toBusError(`take from queue "${this.#queue}"`, failure));
+  }
+
+  async #receive(seconds: number, max: number): Promise<Message[]> {
+    const { polls, queues, closing } = this.#home;
+    const input = {
+      MaxNumberOfMessages: Math.min(max, BATCH),
+      WaitTimeSeconds: seconds,
+      VisibilityTimeout: this.#visibility,
+      MessageAttributeNames: [ATTRIBUTE],
+      MessageSystemAttributeNames: ["ApproximateReceiveCount" as const],
+    };
+    const { Messages } = await polls.call(
+      `take from queue "${this.#queue}"`,
+      (abortSignal) =>
+        queues.use(
+          this.#queue,
+          (QueueUrl) => polls.sqs.send(new ReceiveMessageCommand({ QueueUrl, ...input }), { abortSignal }),
+        ),
+      { repeatable: true, signal: closing, timeout: seconds * 1_000 + GRACE },
+    );
+    return Messages ?? [];
+  }
+
+  get #visibility(): number {
+    return this.#lease === undefined ? CLAIM : secondsOf(this.#lease, 1);
+  }
+
+  /** Makes items the waiter's: under their lease, or for good once SQS has deleted them. Those too many go back. */
+  async #give(messages: Message[], waiter: Waiter): Promise<void> {
+    waiter.claimed = true;
+    const { leases } = this.#home;
+    this.#track(this.#giveBack(messages.slice(waiter.max)));
+    const mine = messages.slice(0, waiter.max);
+    if (messages.length === BATCH) mine.push(...await this.#more(waiter.max - BATCH));
+    const receipts = mine.map(({ ReceiptHandle }) => ReceiptHandle!);
+    if (this.#lease !== undefined) {
+      for (const receipt of receipts) leases.hold(receipt, this.#visibility);
+      return waiter.resolve(mine.map(deliver));
+    }
+    const claimed = await leases.claim(this.#queue, receipts);
+    // what could not be deleted comes back by itself
+    waiter.resolve(mine.filter((_, index) => claimed[index]).map((message) => ({ ...deliver(message), receipt: "" })));
+  }
+
+  /** What a full poll did not bring. */
+  async #more(wanted: number): Promise<Message[]> {
+    const polls = Array.from(
+      { length: Math.min(PARALLEL, Math.ceil(Math.max(0, wanted) / BATCH)) },
+      (_, index) => this.#receive(0, wanted - index * BATCH),
+    );
+    const results = await Promise.allSettled(polls);
+    return results.flatMap((result) => result.status === "fulfilled" ? result.value : []);
+  }
+
+  async #giveBack(messages: readonly Message[]): Promise<void> {
+    if (messages.length === 0) return;
+    await this.#home.leases.giveBack(this.#queue, messages.map(({ ReceiptHandle }) => ReceiptHandle!));
+  }
+}
+
+function deliver(message: Message): Delivery {
+  const attempt = Number(message.Attributes?.ApproximateReceiveCount ?? 1);
+  return { receipt: message.ReceiptHandle!, body: readItem(message), attempt };
+}

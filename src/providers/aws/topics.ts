@@ -1,0 +1,206 @@
+/**
+ * The topics that a bus's queue is subscribed to: made by the first subscriber, deleted by the last.
+ *
+ * @module
+ */
+import { CreateTopicCommand, DeleteTopicCommand, SubscribeCommand, UnsubscribeCommand } from "@aws-sdk/client-sns";
+import type { Api } from "./api.ts";
+import type { BusQueue } from "./bus_queue.ts";
+import { noTopic } from "./faults.ts";
+import { subscriptionsOf } from "./servers.ts";
+
+/** Marks the topics that are ours to delete. Always the same: SNS refuses a topic that exists with other tags. */
+const TAGS = [{ Key: "tsmq", Value: "topic" }];
+/** Milliseconds after which a new subscription is looked after: whoever deleted the topic just before has done so by then. */
+const LOOK_AFTER = 5_000;
+/** Topics worked on at once. SNS grants 30 to 100 requests a second. */
+const PARALLEL = 20;
+/** Subscribing is tried so often while others delete the topic. */
+const ATTEMPTS = 5;
+
+interface Joined {
+  /** How many filters of ours need it. */
+  count: number;
+  /** The ARN of the subscription. */
+  arn: string;
+  /** Others than us made the topic. */
+  foreign: boolean;
+  timer?: ReturnType<typeof setTimeout>;
+}
+
+/** The subscriptions of one bus. */
+export class Topics {
+  readonly #api: Api;
+  readonly #queue: BusQueue;
+  readonly #raw: boolean;
+  readonly #gap: (reason: string) => void;
+  readonly #joined = new Map<string, Joined>();
+  /** The last thing under way for each topic: one after the other. */
+  readonly #turns = new Map<string, Promise<void>>();
+  readonly #waiting: (() => void)[] = [];
+  #running = 0;
+  #closed = false;
+
+  /** Subscribes this queue; `gap` hears of subscriptions that had been lost for a while. */
+  constructor(api: Api, queue: BusQueue, raw: boolean, gap: (reason: string) => void) {
+    this.#api = api;
+    this.#queue = queue;
+    this.#raw = raw;
+    this.#gap = gap;
+  }
+
+  /** Subscribes to an SNS topic; to one that nothing is published to, if it is `silent`. False: it was subscribed already. */
+  join(name: string, silent = false): Promise<boolean> {
+    let fresh = false;
+    return this.#turn(name, async () => {
+      const joined = this.#joined.get(name);
+      if (joined) return void joined.count++;
+      fresh = true;
+      if (!silent) await this.#queue.allow(this.#arnOf(name));
+      this.#joined.set(name, { count: 1, ...await this.#subscribe(name) });
+      this.#lookAfter(name);
+    }).then(() => fresh);
+  }
+
+  /** Ends what one `join` began. */
+  leave(name: string): Promise<void> {
+    return this.#turn(name, async () => {
+      const joined = this.#joined.get(name);
+      if (!joined || --joined.count > 0) return;
+      this.#forget(name, joined);
+      await this.#end(name, joined);
+    });
+  }
+
+  /** Subscribes to everything again, after the queue was lost. */
+  async again(): Promise<void> {
+    await Promise.all([...this.#joined.keys()].map((name) => this.#turn(name, () => this.#renew(name))));
+  }
+
+  /** Ends all subscriptions; one that cannot be ended does not keep the others. Rejects with the first such error. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    for (const { timer } of this.#joined.values()) clearTimeout(timer);
+    const ended = await Promise.allSettled([...this.#joined].map(([name, joined]) =>
+      this.#turn(name, async () => {
+        if (!this.#joined.has(name)) return;
+        this.#forget(name, joined);
+        await this.#end(name, joined);
+      })
+    ));
+    for (const result of ended) if (result.status === "rejected") throw result.reason;
+  }
+
+  #arnOf(name: string): string {
+    return this.#queue.place.topicArn + name;
+  }
+
+  #forget(name: string, joined: Joined): void {
+    clearTimeout(joined.timer);
+    this.#joined.delete(name);
+    this.#queue.disallow(this.#arnOf(name));
+  }
+
+  async #subscribe(name: string): Promise<{ arn: string; foreign: boolean }> {
+    const RawMessageDelivery = String(this.#raw);
+    for (let attempt = 1;; attempt++) {
+      const foreign = await this.#create(name);
+      const command = new SubscribeCommand({
+        TopicArn: this.#arnOf(name),
+        Protocol: "sqs",
+        Endpoint: this.#queue.arn,
+        Attributes: { RawMessageDelivery },
+        ReturnSubscriptionArn: true,
+      });
+      try {
+        const { SubscriptionArn } = await this.#call(
+          `subscribe to topic ${name}`,
+          (abortSignal) => this.#api.sns.send(command, { abortSignal }),
+        );
+        return { arn: SubscriptionArn!, foreign };
+      } catch (error) {
+        // its last subscriber deleted it in between
+        if (!noTopic(error) || attempt === ATTEMPTS) throw error;
+      }
+    }
+  }
+
+  /** Makes the topic if there is none; true if it is not ours. */
+  async #create(name: string): Promise<boolean> {
+    const create = (Tags?: typeof TAGS) =>
+      this.#call(
+        `make topic ${name}`,
+        (abortSignal) => this.#api.sns.send(new CreateTopicCommand({ Name: name, Tags }), { abortSignal }),
+      );
+    try {
+      await create(TAGS);
+      return false;
+    } catch (error) {
+      if (!(error instanceof Error) || !/already exists/i.test(error.message)) throw error;
+      await create();
+      return true;
+    }
+  }
+
+  /** The last subscriber deletes the topic, and with it his subscription. */
+  async #end(name: string, joined: Joined): Promise<void> {
+    const TopicArn = this.#arnOf(name);
+    const others = (await subscriptionsOf(this.#api, TopicArn)).some(({ endpoint }) => endpoint !== this.#queue.arn);
+    const alone = !others && !joined.foreign;
+    await this.#call(
+      alone ? `delete topic ${name}` : `unsubscribe from topic ${name}`,
+      (abortSignal) =>
+        alone
+          ? this.#api.sns.send(new DeleteTopicCommand({ TopicArn }), { abortSignal })
+          : this.#api.sns.send(new UnsubscribeCommand({ SubscriptionArn: joined.arn }), { abortSignal }),
+    )
+      .catch((error) => {
+        if (!noTopic(error)) throw error;
+      });
+  }
+
+  /** A bus that saw no subscriber may delete the topic right after we subscribed: one later look mends that. */
+  #lookAfter(name: string): void {
+    const joined = this.#joined.get(name);
+    if (!joined || this.#closed) return;
+    joined.timer = setTimeout(() => {
+      this.#turn(name, async () => {
+        if (this.#joined.get(name) === joined && await this.#renew(name)) {
+          this.#gap(`another bus deleted topic ${name} while it was subscribed to`);
+        }
+      }).catch(() => this.#lookAfter(name));
+    }, LOOK_AFTER);
+  }
+
+  /** Subscribes once more, which changes nothing if we still are; true if we were not. */
+  async #renew(name: string): Promise<boolean> {
+    const joined = this.#joined.get(name);
+    if (!joined || this.#closed) return false;
+    const { arn } = joined;
+    Object.assign(joined, await this.#subscribe(name));
+    return joined.arn !== arn;
+  }
+
+  #call<O>(doing: string, run: (abortSignal: AbortSignal) => Promise<O>): Promise<O> {
+    return this.#api.call(doing, run, { repeatable: true });
+  }
+
+  /** Runs it after what is under way for this topic, and not beside too many others. */
+  async #turn<O>(name: string, run: () => Promise<O>): Promise<O> {
+    const before = this.#turns.get(name);
+    const { promise: done, resolve: finish } = Promise.withResolvers<void>();
+    this.#turns.set(name, done);
+    await before;
+    if (this.#running >= PARALLEL) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    else this.#running++;
+    try {
+      return await run();
+    } finally {
+      const next = this.#waiting.shift();
+      if (next) next();
+      else this.#running--;
+      if (this.#turns.get(name) === done) this.#turns.delete(name);
+      finish();
+    }
+  }
+}
