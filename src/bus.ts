@@ -8,7 +8,7 @@ import { remoteName, type Wrapper, wrapper } from "./decorate.ts";
 import { Dispatch } from "./dispatch.ts";
 import { type BusError, ClosedError, RpcError } from "./errors.ts";
 import { BusErrorEvent, type Gap } from "./events.ts";
-import { checkFunction, checkNumber } from "./names.ts";
+import { checkFunction, checkNumber, checkSchema, checkSignal } from "./names.ts";
 import {
   type BusOptions,
   type BusState,
@@ -393,7 +393,8 @@ export class Bus extends EventTarget implements AsyncDisposable {
       Codec.nameOf,
     );
     const concurrency = checkNumber("a concurrency", options.concurrency ?? 1, 1);
-    options.signal?.throwIfAborted();
+    checkSchema(schema);
+    checkSignal(options.signal);
     if (type) this.#codec.register(type);
     const { promise: closed, resolve: ended } = Promise.withResolvers<void>();
     const { ready, remove } = this.#dispatch.add({ topic, pattern, type, schema, concurrency, handler, ended });

@@ -1,5 +1,10 @@
-/** What names may be. @module */
+/**
+ * What arguments may be: names, amounts, functions, schemas, signals.
+ *
+ * @module
+ */
 import { ValidationError } from "./errors.ts";
+import type { StandardSchemaV1 } from "./schema.ts";
 
 /** Returns the name of a topic, queue, function or namespace if it is one: any non-empty string of well-formed Unicode. */
 export function checkName(what: string, name: unknown): string {
@@ -26,6 +31,22 @@ export function checkNumber(what: string, value: unknown, least = 0): number {
 export function checkFunction<F>(what: string, value: F): F {
   if (typeof value === "function") return value;
   throw new ValidationError(`Cannot use ${show(value)} as ${what}: it is not a function`);
+}
+
+/** Returns a Standard Schema if it is one; none is fine. */
+export function checkSchema<S extends StandardSchemaV1 | undefined>(schema: S): S {
+  if (schema === undefined || typeof schema?.["~standard"]?.validate === "function") return schema;
+  throw new ValidationError(`Cannot use ${show(schema)} as a schema: it is no Standard Schema`);
+}
+
+/** Returns an `AbortSignal` if it is one; none is fine. Throws its reason if it has aborted already. */
+export function checkSignal(signal: AbortSignal | undefined): AbortSignal | undefined {
+  if (signal === undefined) return undefined;
+  if (!(signal instanceof AbortSignal)) {
+    throw new ValidationError(`Cannot use ${show(signal)} as a signal: it is no AbortSignal`);
+  }
+  signal.throwIfAborted();
+  return signal;
 }
 
 function show(value: unknown): string {

@@ -68,12 +68,14 @@ export function checkOptions(options: BusOptions): Required<BusOptions> {
   if (typeof options !== "object" || options === null) {
     throw new ValidationError("Cannot open a bus: its options are no object");
   }
+  const types = options.types ?? [];
+  if (!Array.isArray(types)) throw new ValidationError("Cannot open a bus: its types are no array of classes");
   return {
     namespace: checkName("a namespace", options.namespace ?? "global"),
     timeout: checkNumber("a timeout", options.timeout ?? 30_000),
     sendTimeout: checkNumber("a sendTimeout", options.sendTimeout ?? 10_000, 1),
     connectTimeout: checkNumber("a connectTimeout", options.connectTimeout ?? 10_000, 1),
-    types: options.types ?? [],
+    types,
   };
 }
 

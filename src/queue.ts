@@ -5,7 +5,7 @@
  */
 import type { Codec } from "./codec.ts";
 import { BusError, ClosedError, QueueEmptyError, ValidationError } from "./errors.ts";
-import { checkFunction, checkName, checkNumber } from "./names.ts";
+import { checkFunction, checkName, checkNumber, checkSchema, checkSignal } from "./names.ts";
 import type { Link } from "./port/link.ts";
 import type { Delivery, Outcome, Sender } from "./provider.ts";
 import { type StandardSchemaV1, validate } from "./schema.ts";
@@ -117,7 +117,7 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
   /** Made by `queue` of a bus. */
   constructor(name: string, options: QueueOptions, home: QueueHome) {
     this.name = checkName("a queue", name);
-    this.#schema = options.schema;
+    this.#schema = checkSchema(options.schema);
     this.#home = home;
     this.#ended = AbortSignal.any([this.#closing.signal, home.closing]);
   }
@@ -131,7 +131,7 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
   async put(item: I, options: WaitOptions = {}): Promise<void> {
     this.#check("send");
     const wait = waitOf(options);
-    options.signal?.throwIfAborted();
+    checkSignal(options.signal);
     if (this.#schema) await validate(this.#schema, item, `an item of queue "${this.name}"`);
     await this.#home.sender.send(this.name, this.#home.codec.encode(item), { wait, signal: options.signal });
   }
@@ -181,6 +181,7 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
   consume(handler: (item: T, lease: Lease<T>) => unknown, options: ConsumeOptions = {}): Consumer {
     this.#check("take");
     checkFunction("a handler", handler);
+    checkSignal(options.signal);
     const concurrency = checkNumber("a concurrency", options.concurrency ?? 1, 1);
     const lease = leaseOf(options.lease);
     const maxAttempts = checkNumber("a number of attempts", options.maxAttempts ?? Infinity, 1);
@@ -292,7 +293,7 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
   async #take(options: WaitOptions, lease?: number): Promise<Delivery> {
     this.#check("take");
     const wait = waitOf(options);
-    options.signal?.throwIfAborted();
+    checkSignal(options.signal);
     const signal = options.signal ? AbortSignal.any([options.signal, this.#closing.signal]) : this.#closing.signal;
     const [delivery] = await this.#home.link.receive(this.name, { max: 1, wait, lease, signal });
     if (!delivery) throw new QueueEmptyError(this.name);
@@ -311,10 +312,10 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
   }
 
   #lease(delivery: Delivery, item: T): Lease<T> & { readonly settled: boolean } {
-    let settled = false;
+    let settled: Outcome | undefined;
     const settle = async (outcome: Outcome, delay: number) => {
-      if (settled) return true;
-      settled = true;
+      if (settled) return settled === outcome;
+      settled = outcome;
       return await this.#settle(delivery, outcome, delay);
     };
     const nack = async (options: { delay?: number } = {}) => {
@@ -324,7 +325,7 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
       item,
       attempt: delivery.attempt,
       get settled() {
-        return settled;
+        return settled !== undefined;
       },
       ack: async () => {
         if (await settle("ack", 0)) return;

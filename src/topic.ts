@@ -6,7 +6,7 @@
 import type { EventClass } from "./codec.ts";
 import { ValidationError } from "./errors.ts";
 import { Fifo } from "./fifo.ts";
-import { checkName } from "./names.ts";
+import { checkName, checkSchema } from "./names.ts";
 import type { StandardSchemaV1 } from "./schema.ts";
 
 /** What a handler is told about an event. */
@@ -85,7 +85,7 @@ export class Topic<T = unknown, I = T> implements AsyncIterable<T> {
   constructor(name: string, options: TopicOptions, verbs: TopicVerbs) {
     this.name = checkName("a topic", name);
     this.pattern = options.pattern ?? false;
-    this.schema = options.schema;
+    this.schema = checkSchema(options.schema);
     this.#verbs = verbs;
   }
 

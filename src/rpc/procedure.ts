@@ -4,7 +4,7 @@
  * @module
  */
 import { ValidationError } from "../errors.ts";
-import { checkName } from "../names.ts";
+import { checkName, checkSchema } from "../names.ts";
 import type { StandardSchemaV1 } from "../schema.ts";
 
 /** Any function. */
@@ -26,8 +26,8 @@ export class Procedure<Call extends Fn = Fn, Serve extends Fn = Call> {
   /** Made by {@linkcode procedure}. */
   constructor(name: string, contract: { args?: StandardSchemaV1; returns?: StandardSchemaV1 }) {
     this.name = checkName("a procedure", name);
-    this.args = contract.args;
-    this.returns = contract.returns;
+    this.args = checkSchema(contract.args);
+    this.returns = checkSchema(contract.returns);
   }
 }
 

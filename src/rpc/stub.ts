@@ -4,7 +4,7 @@
  * @module
  */
 import { BusError } from "../errors.ts";
-import { checkName, checkNumber } from "../names.ts";
+import { checkName, checkNumber, checkSignal } from "../names.ts";
 import type { Caller, CallOptions } from "./caller.ts";
 import { isClass, methodsOf, Procedure, type RpcResponse, type StubOptions } from "./procedure.ts";
 import type { Answer } from "./wire.ts";
@@ -12,6 +12,7 @@ import type { Answer } from "./wire.ts";
 /** Makes the stub, or the object of stubs, that a target stands for. */
 export function stubFor(caller: Caller, target: unknown, options: StubOptions & { timeout: number }): unknown {
   checkNumber("a timeout", options.timeout);
+  checkSignal(options.signal);
   if (isClass(target)) {
     const methods = methodsOf(target.prototype as object);
     return Object.fromEntries(methods.map((name) => [name, stub(caller, `${target.name}.${name}`, options)]));
