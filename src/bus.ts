@@ -112,6 +112,7 @@ export class Bus extends EventTarget implements AsyncDisposable {
       state: (connected, error) => this.#connection("sender", connected, error),
     });
     const link = Link.open(provider, { namespace, connectTimeout }, {
+      died: (error) => this.#caller.fail(error),
       state: (connected, error) => this.#connection("receiver", connected, error),
       gap: (reason, lost, filter) => {
         const detail: Gap = { reason, lost, topic: filter?.topic };

@@ -18,6 +18,8 @@ const RETRY = { min: 100, max: 5_000 };
 
 /** What the link tells the bus. */
 export interface LinkEvents {
+  /** The worker died; requests that waited have been rejected with this error. */
+  died(error: BusError): void;
   /** The receiver's connection went down or came back; a dead worker counts as down. */
   state(connected: boolean, error?: BusError): void;
   /** Events may have been missed. */
@@ -65,7 +67,7 @@ type Request<F = ToWorker> = F extends { id: number } ? Omit<F, "id"> : never;
 
 /** A receiver that never dies: the worker behind it is replaced when it does. */
 export class Link {
-  /** The address of this bus's inbox; another one after the worker was replaced. */
+  /** The address of this bus's inbox, or what it was until the worker died: its successor has another one. */
   inbox = "";
   /** How many times the worker was replaced. */
   restarts = 0;
@@ -79,6 +81,7 @@ export class Link {
   #starting: Promise<void> | undefined;
   /** As `lastHeard`, by the clock that nobody sets: `performance.now()`. */
   #heard = performance.now();
+  #address = Promise.withResolvers<string>();
   #up = false;
   #closed = false;
   #outbox: ToWorker[] = [];
@@ -93,6 +96,7 @@ export class Link {
     this.#provider = provider;
     this.#options = options;
     this.#events = events;
+    this.#address.promise.catch(() => {});
   }
 
   /** Starts the worker; rejects with what its receiver failed with, leaving nothing behind. */
@@ -110,6 +114,11 @@ export class Link {
       this.#pending.set(id, { resolve, reject });
       this.#post({ ...frame, id } as unknown as ToWorker);
     });
+  }
+
+  /** The address of this bus's inbox, as soon as there is one. */
+  address(): Promise<string> {
+    return this.#address.promise;
   }
 
   /** An id for a request that may be cancelled. */
@@ -181,6 +190,7 @@ export class Link {
     await Promise.race([this.#starting?.catch(() => {}), over]);
     clearTimeout(timer);
     this.#rejectAll(new ClosedError());
+    this.#address.reject(new ClosedError());
     for (const subscribed of this.#streams.values()) subscribed.ready.reject(new ClosedError());
     this.#streams.clear();
     return returned;
@@ -231,6 +241,7 @@ export class Link {
   /** Everything is subscribed again first, so that what was asked in the meantime finds it. */
   async #resume(inbox: string): Promise<void> {
     this.inbox = inbox;
+    this.#address.resolve(inbox);
     this.#up = true;
     const asked = this.#outbox;
     this.#outbox = [];
@@ -268,7 +279,10 @@ export class Link {
       cause,
     });
     this.#outbox = [];
+    this.#address = Promise.withResolvers();
+    this.#address.promise.catch(() => {});
     this.#rejectAll(error);
+    this.#events.died(error);
     this.#events.state(false, error);
     this.#restart(0);
   }

@@ -70,7 +70,9 @@ export class Caller {
   #waiting = new Map<string, Waiting>();
   #known = new Map<string, Servers>();
   #watch: ReturnType<typeof setInterval> | undefined;
-  #closing = new AbortController();
+  /** What ends each call that is under way. */
+  #calls = new Set<(error: BusError) => void>();
+  #closed: ClosedError | undefined;
 
   /** Calls over this bus. */
   constructor(home: CallerHome) {
@@ -82,11 +84,15 @@ export class Caller {
     return this.#waiting.size;
   }
 
-  /** Ends every call with this error. */
+  /** Ends every call with this error: where its answer would have come to, nothing comes any more. */
+  fail(error: BusError): void {
+    for (const end of [...this.#calls]) end(error);
+  }
+
+  /** Ends every call with this error, and takes no further ones. */
   close(error: ClosedError): void {
-    this.#closing.abort(error);
-    clearInterval(this.#watch);
-    this.#waiting.clear();
+    this.#closed = error;
+    this.fail(error);
   }
 
   /** Takes what came to the inbox as an answer; false if no call waits for it. */
@@ -133,7 +139,7 @@ export class Caller {
   ): Promise<T> {
     const { timeout, signal, procedure } = options;
     signal?.throwIfAborted();
-    this.#closing.signal.throwIfAborted();
+    if (this.#closed) throw this.#closed;
     if (procedure?.args) await validate(procedure.args, args, `the arguments of "${fn}"`);
     const text = this.#home.codec.write(args);
     const call = new Call(fn, text, Date.now() + Math.min(timeout, MAX_TIMEOUT));
@@ -142,9 +148,8 @@ export class Caller {
       ? setTimeout(() => over.reject(new TimeoutError(`Cannot call "${fn}": no answer within ${timeout} ms`)), timeout)
       : undefined;
     const abort = () => over.reject(signal!.reason);
-    const closed = () => over.reject(this.#closing.signal.reason);
     signal?.addEventListener("abort", abort, { once: true });
-    this.#closing.signal.addEventListener("abort", closed, { once: true });
+    this.#calls.add(over.reject);
     over.promise.catch(() => {
       call.over = true;
       this.#tellServers(call);
@@ -155,7 +160,7 @@ export class Caller {
       call.over = true;
       clearTimeout(timer);
       signal?.removeEventListener("abort", abort);
-      this.#closing.signal.removeEventListener("abort", closed);
+      this.#calls.delete(over.reject);
       this.#waiting.delete(call.id);
       if (this.#waiting.size === 0) {
         clearInterval(this.#watch);
@@ -169,7 +174,6 @@ export class Caller {
     const { sender } = this.#home;
     const gone = new Set<string>();
     let busy: RpcError | undefined;
-    const body = writeRequest(call.fn, "", call.args, this.#header(call));
     while (!call.over) {
       const server = await this.#pick(call.fn, gone);
       if (server === undefined) {
@@ -181,6 +185,8 @@ export class Caller {
         }
         return await this.#foreign(call);
       }
+      const body = await this.#request(call, "");
+      if (call.over) break;
       const answered = this.#expect(call, [server]);
       try {
         if (await sender.post(server, body) === false) {
@@ -212,8 +218,8 @@ export class Caller {
     if (!replies || await replies.candidates(call.fn) === 0) throw new NoSuchRemoteError(call.fn);
     const channel = `__rpc_${crypto.randomUUID()}`;
     await this.#openReplies(call, channel);
+    const body = await this.#request(call, channel);
     const answered = this.#expect(call, []);
-    const body = writeRequest(call.fn, channel, call.args, this.#header(call));
     if (await sender.publish(call.fn, body) === 0) throw new NoSuchRemoteError(call.fn);
     const wait = Math.max(0, call.deadline - Date.now());
     const replied = link.receive(channel, { max: 1, wait, signal: call.abort.signal }).then(async ([delivery]) => {
@@ -268,7 +274,7 @@ export class Caller {
         got();
       },
     });
-    const reached = await sender.publish(call.fn, writeRequest(call.fn, channel, call.args, this.#header(call)));
+    const reached = await sender.publish(call.fn, await this.#request(call, channel));
     if (reached !== undefined) surplus = Math.min(surplus, reached - servers.length);
     if (reached === 0 && servers.length === 0) return [];
     if (channel) {
@@ -297,8 +303,9 @@ export class Caller {
     return answers;
   }
 
-  #header(call: Call): { id: string; inbox: string; deadline: number } {
-    return { id: call.id, inbox: this.#home.link.inbox, deadline: call.deadline };
+  async #request(call: Call, channel: string): Promise<string> {
+    const { id, deadline } = call;
+    return writeRequest(call.fn, channel, call.args, { id, inbox: await this.#home.link.address(), deadline });
   }
 
   async #openReplies(call: Call, channel: string): Promise<void> {

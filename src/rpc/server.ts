@@ -139,6 +139,7 @@ export class Server {
 
   async #serve(request: Request, exposed: Exposed): Promise<void> {
     const { fn, call } = request;
+    const server = this.#home.link.inbox; // as the caller knows us, also if the worker is replaced meanwhile
     if (call) this.#running.add(call.id);
     const answer = await this.#invoke(request, exposed);
     if (!call) {
@@ -151,7 +152,7 @@ export class Server {
       call: {
         ...answer.call,
         id: call.id,
-        server: this.#home.link.inbox,
+        server,
         void: answer.result === undefined || undefined,
       },
     }).catch((error) => this.#home.report(error, fn));

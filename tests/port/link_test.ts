@@ -35,6 +35,7 @@ class Stage implements AsyncDisposable {
       for (const watcher of this.#watchers) watcher();
     };
     const events: LinkEvents = {
+      died: (error) => say(`died ${error.code}`),
       state: (connected, error) => say(connected ? "up" : `down ${error?.code}`),
       gap: (reason, lost, filter) => say(`gap ${filter?.topic ?? ""}${lost || ""}: ${reason}`),
       fault: (error) => say(`fault ${error.code}`),
@@ -123,7 +124,7 @@ describe("Link", () => {
       assert(error.message.includes("it broke") && error.retryable);
     }
     await stage.heard("up");
-    assertEquals(stage.said, ["down worker_died", "gap : the worker was replaced", "up"]);
+    assertEquals(stage.said, ["died worker_died", "down worker_died", "gap : the worker was replaced", "up"]);
     assert(stage.thread.threads[0]!.terminated && stage.receiver !== first && link.inbox !== inbox);
     assertEquals(link.restarts, 1);
     assertEquals(stage.receiver.calls, [
@@ -282,7 +283,7 @@ describe("Link", () => {
       () => "secret",
     );
     try {
-      const events = { state: ignore, gap: ignore, fault: ignore, inbox: ignore, posted: ignore };
+      const events = { died: ignore, state: ignore, gap: ignore, fault: ignore, inbox: ignore, posted: ignore };
       const link = await Link.open(thread.provider, { namespace: "n", connectTimeout: 1_000 }, events);
       await link.close(1_000);
     } finally {

@@ -1,0 +1,49 @@
+import { memory } from "../../mod.ts";
+import type { Provider } from "../../src/provider.ts";
+import type { Fault } from "../support/workers/faulty.ts";
+
+/** The in-memory provider with a worker that can be made to break. */
+export interface Faulty {
+  readonly provider: Provider;
+  /** Breaks the worker. */
+  fault(how: Fault | "terminate"): void;
+}
+
+/** Makes one; `opening` breaks it before it is open. */
+export function faulty(opening?: "hang" | "throw"): Faulty {
+  const base = memory();
+  let ask: (verb: string, argument: unknown) => Promise<unknown>;
+  const workers: Worker[] = [];
+  const provider: Provider = {
+    ...base,
+    options: { ...base.options as object, opening },
+    worker: new URL("../support/workers/faulty.ts", import.meta.url),
+    open: (context) => {
+      ask = context.ask;
+      return base.open(context);
+    },
+  };
+  const started = watchWorkers((worker, url) => {
+    if (String(url) === provider.worker.href) workers.push(worker);
+  });
+  return {
+    provider,
+    fault: (how) => {
+      if (how !== "terminate") return void ask("fault", how).catch(() => {}); // it never answers
+      started();
+      workers.at(-1)!.terminate();
+    },
+  };
+}
+
+/** Tells of each worker that is started, until what it returns is called. */
+function watchWorkers(started: (worker: Worker, url: string | URL) => void): () => void {
+  const original = globalThis.Worker;
+  globalThis.Worker = class extends original {
+    constructor(url: string | URL, options?: WorkerOptions) {
+      super(url, options);
+      started(this, url);
+    }
+  };
+  return () => void (globalThis.Worker = original);
+}

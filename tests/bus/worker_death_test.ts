@@ -1,0 +1,143 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { describe, it } from "@std/testing/bdd";
+import { Bus, BusError, type BusState, memory, ProviderError } from "../../mod.ts";
+import { faulty } from "./faulty.ts";
+import { until, within } from "../support/until.ts";
+
+/** What a bus said of itself. */
+function listen(bus: Bus): { states: BusState[]; gaps: string[] } {
+  const said = { states: [] as BusState[], gaps: [] as string[] };
+  bus.addEventListener("state", (event) => said.states.push((event as CustomEvent).detail));
+  bus.addEventListener("gap", (event) => said.gaps.push((event as CustomEvent).detail.reason));
+  bus.addEventListener("error", () => {});
+  return said;
+}
+
+/** What a promise rejected with; fails when that takes longer than a death may go unnoticed. */
+function rejection(promise: Promise<unknown>): Promise<unknown> {
+  const settled = promise.then((value) => new Error(`it resolved with ${value}`), (error) => error);
+  return within("a promise rejects when its worker dies", settled, 12_000);
+}
+
+describe("a worker that dies", () => {
+  for (const how of ["throw", "reject", "exit", "terminate", "hang"] as const) {
+    it(`is replaced, and everything that waited rejects, when it ends by "${how}"`, async () => {
+      const { provider, fault } = faulty();
+      await using bus = await Bus.open(provider);
+      await using other = await Bus.open(provider);
+      const said = listen(bus);
+      const otherSaid = listen(other);
+      const got: unknown[] = [];
+      const globbed: unknown[] = [];
+      const consumed: unknown[] = [];
+      await bus.subscribe("news", (event) => got.push(event)).ready;
+      await bus.subscribe("n*s", (event) => globbed.push(event), { pattern: true }).ready;
+      const released = Promise.withResolvers<void>();
+      await other.expose("wait", () => released.promise);
+      await other.expose("add", (a: number, b: number) => a + b);
+      const consumer = bus.queue("jobs").consume((item) => void consumed.push(item));
+
+      const pending = [
+        bus.queue("empty").get(),
+        bus.queue("empty").receive(),
+        bus.queue("empty")[Symbol.asyncIterator]().next(),
+        bus.stub("wait")(),
+        bus.stub("wait", { multi: true })(),
+      ];
+      const rejections = pending.map(rejection);
+      await until("the calls are under way", () => bus.health().pending.calls === 2);
+      await until("they are served", () => other.health().pending.handlers === 2);
+      fault(how);
+      for (const error of await Promise.all(rejections)) {
+        assert(error instanceof BusError && error.code === "worker_died", String(error));
+        assert(error.retryable);
+      }
+      await until("both buses are up again", () => bus.health().state === "up" && other.health().state === "up");
+      assertEquals([said.states, otherSaid.states], [["down", "up"], ["down", "up"]]);
+      assertEquals([bus.health().restarts, other.health().restarts], [1, 1]);
+      assertEquals([said.gaps.length, otherSaid.gaps.length], [1, 1]);
+
+      assertEquals(await other.publish("again", "news"), 2);
+      await until("the event is handled twice", () => got.length === 1 && globbed.length === 1);
+      assertEquals(await bus.stub<(a: number, b: number) => number>("add")(1, 2), 3);
+      await other.queue("jobs").put("job");
+      await until("the consumer goes on", () => consumed.length === 1);
+      await consumer.close();
+      released.resolve();
+    });
+  }
+
+  it("does not keep a bus from being closed while it hangs", async () => {
+    const { provider, fault } = faulty();
+    const bus = await Bus.open(provider);
+    const taken = rejection(bus.queue("empty").get());
+    fault("hang");
+    const since = performance.now();
+    const report = await bus.close({ timeout: 200 });
+    assert(performance.now() - since < 3_000);
+    assertEquals(report.clean, false);
+    const error = await taken;
+    assert(error instanceof BusError && (error.code === "closed" || error.code === "worker_died"), String(error));
+  });
+
+  it("gives items that are put after its death to those who ask after it", async () => {
+    const { provider, fault } = faulty();
+    await using bus = await Bus.open(provider);
+    listen(bus);
+    const queue = bus.queue<string>("q");
+    await queue.put("before");
+    const held = await queue.receive();
+    fault("throw");
+    await until("it is replaced", () => bus.health().restarts === 1);
+    await queue.put("after");
+    const fresh = await queue.receive();
+    assertEquals(fresh.item, "after");
+    // the lease of the old broker says nothing about the items of the new one
+    const lost = await assertRejects(() => held.ack(), BusError);
+    assertEquals(lost.code, "lease_lost");
+    await fresh.ack();
+  });
+
+  it("is told at once to whoever opens the bus: an error while it starts", async () => {
+    const since = performance.now();
+    const bus = Bus.open(faulty("throw").provider).then(async (bus) => await bus.close());
+    // it may just have become ready before it threw; then the bus outlives it
+    await bus.catch((error) => assert(error instanceof ProviderError && error.code === "unavailable", String(error)));
+    assert(performance.now() - since < 5_000);
+  });
+
+  it("is told to whoever opens the bus: a worker that never becomes ready, within the connect timeout", async () => {
+    const since = performance.now();
+    const open = () => Bus.open(faulty("hang").provider, { connectTimeout: 500 });
+    const error = await assertRejects(open, ProviderError);
+    assertEquals(error.code, "unavailable");
+    assert(performance.now() - since < 3_000);
+  });
+
+  it("is told to whoever opens the bus: a worker that cannot be loaded", async () => {
+    const since = performance.now();
+    const provider = { ...memory(), worker: new URL("./no_such_worker.ts", import.meta.url) };
+    const error = await assertRejects(() => Bus.open(provider), ProviderError);
+    assertEquals(error.code, "unavailable");
+    assert(performance.now() - since < 5_000, "it was found only by the connect timeout");
+  });
+});
+
+describe("a busy main thread", () => {
+  it("is no death of the worker, though it is blocked for seven seconds", async () => {
+    await using bus = await Bus.open(memory());
+    const said = listen(bus);
+    const got: unknown[] = [];
+    await bus.subscribe("news", (event) => got.push(event)).ready;
+    const taken = bus.queue("q").get();
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 7_000);
+    const since = performance.now();
+    // long enough for the watch to judge several times
+    while (performance.now() - since < 3_000) await new Promise((resolve) => setTimeout(resolve, 50));
+    await bus.publish("after", "news");
+    await bus.queue("q").put("item");
+    assertEquals(await taken, "item");
+    await until("the event is handled", () => got.length === 1);
+    assertEquals([said.states, said.gaps, bus.health().restarts], [[], [], 0]);
+  });
+});

@@ -1,0 +1,41 @@
+/** A worker of the in-memory provider that breaks in the way it is asked to. */
+import process from "node:process";
+import { serve } from "../../../src/port/host.ts";
+import { openReceiver } from "../../../src/providers/memory/receiver.ts";
+import type { Receiver } from "../../../src/provider.ts";
+
+/** How a worker can end, or stop working. */
+export type Fault = "throw" | "reject" | "exit" | "hang";
+
+serve(async (context): Promise<Receiver> => {
+  const { opening } = context.options as { opening?: "hang" | "throw" };
+  if (opening === "hang") await new Promise(() => {});
+  if (opening === "throw") setTimeout(() => raise(), 0);
+  const receiver = await openReceiver(context);
+  const answer = receiver.answer!.bind(receiver);
+  return Object.assign(receiver, {
+    answer: (verb: string, argument: unknown) => verb === "fault" ? fail(argument as Fault) : answer(verb, argument),
+  });
+});
+
+function fail(fault: Fault): Promise<never> {
+  switch (fault) {
+    case "throw":
+      setTimeout(() => raise(), 0);
+      break;
+    case "reject":
+      void Promise.reject(new Error("the worker rejected"));
+      break;
+    case "exit":
+      (globalThis as { close?: () => void }).close?.(); // Deno's way
+      process.exit(); // and Bun's
+      break;
+    case "hang":
+      for (;;);
+  }
+  return new Promise(() => {});
+}
+
+function raise(): never {
+  throw new Error("the worker threw");
+}
