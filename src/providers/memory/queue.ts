@@ -25,6 +25,10 @@ interface Putter {
   resolve(put: boolean): void;
 }
 
+/** Receipts of this broker: none of another one, or of a queue that was dropped, names an item of ours. */
+const BROKER = crypto.randomUUID();
+let lastReceipt = 0;
+
 /** The longest delay of a timer. */
 const MAX_TIMER = 2 ** 31 - 1;
 
@@ -39,7 +43,6 @@ export class MemoryQueue {
   #delayed = new Set<Leased>();
   #takers = new Set<Taker>();
   #putters = new Fifo<Putter>();
-  #lastReceipt = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   /** An empty queue that holds at most `capacity` waiting items. */
@@ -76,11 +79,11 @@ export class MemoryQueue {
     return promise.finally(() => clearTimeout(timer));
   }
 
-  /** Cancels a put that waits. */
-  unput(id: string): void {
+  /** Cancels the put of this id that waits, or with `all` those of ids that begin with it. */
+  unput(id: string, all = false): void {
     const kept = this.#putters.drain();
     for (const putter of kept) {
-      if (putter.id === id) putter.resolve(false);
+      if (all ? putter.id.startsWith(id) : putter.id === id) putter.resolve(false);
       else this.#putters.push(putter);
     }
   }
@@ -160,7 +163,7 @@ export class MemoryQueue {
       item.attempt++;
       let receipt = "";
       if (lease !== undefined) {
-        receipt = `${++this.#lastReceipt}`;
+        receipt = `${BROKER}:${++lastReceipt}`;
         this.#leased.set(receipt, { item, due: performance.now() + lease });
       }
       deliveries.push({ receipt, body: item.body, attempt: item.attempt });

@@ -125,6 +125,7 @@ class MemoryReceiver implements Receiver {
     for (const end of this.#subscriptions.values()) end();
     this.#subscriptions.clear();
     this.#space.inboxes.delete(this.inbox);
+    for (const queue of this.#space.queues.values()) queue.unput(`${this.inbox}:`, true);
     return Promise.resolve();
   }
 
