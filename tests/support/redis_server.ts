@@ -1,0 +1,147 @@
+/** Real Redis servers of a test's own, on free ports. */
+import { Redis } from "ioredis";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import process from "node:process";
+import { Child, makeDir, removeDir } from "./child.ts";
+import { freePort } from "./port.ts";
+import { certificate } from "./certificate.ts";
+import { type Tool, tool } from "./tools.ts";
+import { until } from "./until.ts";
+
+/** How a server is started. */
+export interface RedisServerOptions {
+  /** Which one; default: `redis-server`, or the path in `TSMQ_TEST_REDIS_SERVER`. */
+  readonly tool?: Extract<Tool, `${"redis" | "valkey"}-server${string}`>;
+  /** Default: a free one, kept over restarts. */
+  readonly port?: number;
+  /** The password of the default user. */
+  readonly password?: string;
+  /** Speak TLS, with a certificate of our own for 127.0.0.1: {@linkcode RedisServer.ca}. */
+  readonly tls?: boolean;
+  /** Run as a Sentinel. */
+  readonly sentinel?: boolean;
+  /** Lines of its configuration. */
+  readonly config?: readonly string[];
+  /** More arguments of its command line, such as `["--maxmemory", "5mb"]`; a later one wins. */
+  readonly args?: readonly string[];
+}
+
+/** A redis-server, Sentinel or node of a cluster. */
+export class RedisServer implements AsyncDisposable {
+  readonly port: number;
+  readonly dir: string;
+  readonly password: string | undefined;
+  /** The certificate to trust, where it speaks TLS. */
+  readonly ca: string | undefined;
+  readonly #command: string;
+  readonly #args: string[];
+  #child: Child | undefined;
+
+  private constructor(port: number, options: RedisServerOptions) {
+    this.port = port;
+    this.dir = makeDir("redis");
+    this.password = options.password;
+    this.#command = options.tool ? tool(options.tool) : process.env.TSMQ_TEST_REDIS_SERVER || tool("redis-server");
+    const listen = ["--bind", "127.0.0.1", "--dir", this.dir];
+    if (options.tls) {
+      const files = certificate(this.dir);
+      this.ca = files.ca;
+      listen.push("--port", "0", "--tls-port", String(port), "--tls-auth-clients", "no");
+      listen.push("--tls-cert-file", files.certFile, "--tls-key-file", files.keyFile);
+      listen.push("--tls-ca-cert-file", files.certFile);
+    } else {
+      listen.push("--port", String(port));
+    }
+    if (options.password) listen.push("--requirepass", options.password);
+    const config = join(this.dir, "redis.conf");
+    writeFileSync(config, [...options.config ?? [], ""].join("\n"));
+    const mode = options.sentinel ? ["--sentinel"] : ["--save", "", "--appendonly", "no"];
+    this.#args = [config, ...listen, ...mode, ...options.args ?? []];
+  }
+
+  /** Starts one that answers. */
+  static async start(options: RedisServerOptions = {}): Promise<RedisServer> {
+    const server = new RedisServer(options.port ?? await freePort(), options);
+    await server.start();
+    return server;
+  }
+
+  /** Its URL for clients. */
+  get url(): string {
+    return `redis${this.ca ? "s" : ""}://${this.password ? `:${this.password}@` : ""}127.0.0.1:${this.port}`;
+  }
+
+  /** The id of its process. */
+  get pid(): number {
+    return this.#child?.pid ?? 0;
+  }
+
+  /** Starts it again, on the same port and directory; nothing is kept unless its options say so (`--appendonly yes`). */
+  async start(): Promise<void> {
+    const child = this.#child = new Child(this.#command, this.#args);
+    const ready = () => /Ready to accept connections|Sentinel ID is/.test(child.output);
+    try {
+      await until("redis-server is ready or has ended", () => ready() || child.exit);
+    } finally {
+      if (!ready()) await this.stop();
+    }
+    if (!ready()) throw new Error(`Cannot start ${this.#command}:\n${child.output}`);
+  }
+
+  /** Sends a signal to its process. */
+  signal(signal: Parameters<Child["signal"]>[0]): void {
+    this.#child?.signal(signal);
+  }
+
+  /** SIGKILL, and waits until it is gone. {@linkcode start} starts it again. */
+  async kill(): Promise<void> {
+    await this.#child?.kill();
+  }
+
+  /** It stays alive but does nothing, until {@linkcode thaw}. */
+  freeze(): void {
+    this.signal("SIGSTOP");
+  }
+
+  /** Lets it go on. */
+  thaw(): void {
+    this.signal("SIGCONT");
+  }
+
+  /** Ends it for good, with its files. */
+  async stop(): Promise<void> {
+    await this.kill();
+    removeDir(this.dir);
+  }
+
+  /** Ends it for good. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+  }
+
+  /** Runs one command on a connection of its own. */
+  async run(name: string, ...args: (string | number)[]): Promise<unknown> {
+    const { port, password, ca } = this;
+    const tls = ca ? { ca } : undefined;
+    const redis = new Redis({ port, password, tls, host: "127.0.0.1", lazyConnect: true, retryStrategy: null });
+    redis.on("error", () => {}); // said by the command too
+    try {
+      await redis.connect();
+      return await redis.call(name, ...args);
+    } finally {
+      redis.disconnect();
+    }
+  }
+
+  /** The lines of CLIENT LIST but our own. */
+  async clients(): Promise<string[]> {
+    const lines = String(await this.run("client", "list")).trim().split("\n");
+    return lines.filter((line) => !/ cmd=client(\||%7c| )/.test(line));
+  }
+
+  /** All keys. */
+  async keys(): Promise<string[]> {
+    return await this.run("keys", "*") as string[];
+  }
+}

@@ -1,0 +1,52 @@
+/** Where the programs are that tests run: put into `.cache/bin` by `deno task tools`, or found on the PATH. */
+import { accessSync, constants, readFileSync } from "node:fs";
+import { delimiter, join } from "node:path";
+import process from "node:process";
+
+/** The programs; the versions are those of `scripts/tools.ts`. */
+export type Tool =
+  | "deno"
+  | "bun"
+  | "redis-server"
+  | "redis-server-6.2"
+  | "redis-server-8.2"
+  | "valkey-server-9.1"
+  | "nats-server"
+  | "openssl"
+  | "python";
+
+const CACHE = new URL("../../.cache/bin/", import.meta.url).pathname;
+
+/** The path of a program; see {@linkcode missing} for one that may not be there. */
+export function tool(name: Tool): string {
+  const path = find(name);
+  if (path === undefined) throw new Error(`Cannot run ${name}: ${missing(name)}`);
+  return path;
+}
+
+/** Why the first of these programs that is not here is not; `undefined` when all are. Made for `itNeeds`. */
+export function missing(...names: Tool[]): string | undefined {
+  const name = names.find((name) => find(name) === undefined);
+  if (name === undefined) return undefined;
+  try {
+    return readFileSync(join(CACHE, `${name}.missing`), "utf8").trim();
+  } catch {
+    return `no ${name}; \`deno task tools\` fetches it`;
+  }
+}
+
+function find(name: Tool): string | undefined {
+  if (name === ("Bun" in globalThis ? "bun" : "deno")) return process.execPath;
+  // Python is that of our virtual environment or none.
+  const folders = [CACHE, ...(name === "python" ? [] : (process.env.PATH ?? "").split(delimiter))];
+  return folders.map((folder) => join(folder, name)).find(runs);
+}
+
+function runs(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
