@@ -1,0 +1,44 @@
+import { expose, init, memory, publish, queue, shutdown, stub, subscribe } from "../../mod.ts";
+import { redis } from "../../src/providers/redis/provider.ts";
+
+/** What a bus is to be started on, in a thread or process of its own. */
+export interface Place {
+  readonly namespace: string;
+  /** The server's; without it in memory. */
+  readonly url?: string;
+  /** Workers to go down before it. */
+  readonly depth: number;
+  /** Whether a bus of the starter's serves `outside` and calls `inside`. */
+  readonly accompanied: boolean;
+}
+
+class Ping {
+  static topic = "tests.Ping";
+  constructor(readonly from: string) {}
+}
+
+/** A bus's whole life, by the global API, on whatever thread or process this runs. Returns what it has seen. */
+export async function live(place: Place): Promise<string[]> {
+  const seen: string[] = [];
+  const arrived = Promise.withResolvers<void>();
+  subscribe(Ping, (ping) => {
+    if (ping.from !== "inside") return;
+    seen.push(`event ${ping instanceof Ping}`);
+    arrived.resolve();
+  });
+  await expose("inside", (text: string) => `inside ${text}`);
+  await init(place.url ? redis({ url: place.url }) : memory(), { namespace: place.namespace });
+  await publish(new Ping("inside"));
+  await arrived.promise;
+  const jobs = queue<string>("jobs");
+  await jobs.put("job");
+  seen.push(await jobs.get());
+  seen.push(await stub<(text: string) => string>("inside")("calls itself"));
+  if (place.accompanied) {
+    seen.push(await stub<(text: string) => string>("outside")("is called"));
+    // the starter calls `inside`, and says that it has
+    await queue("done").get({ timeout: 10_000 });
+  }
+  await shutdown();
+  return seen;
+}
