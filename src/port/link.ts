@@ -72,7 +72,7 @@ export class Link {
   /** How many times the worker was replaced. */
   restarts = 0;
   /** When something last came from the worker, in milliseconds of `Date.now()`. */
-  lastHeard = Date.now();
+  lastHeard: number = Date.now();
   #provider: Provider;
   #options: LinkOptions;
   #events: LinkEvents;
@@ -108,7 +108,10 @@ export class Link {
   }
 
   /** Sends a request; rejects when the worker dies, when the link is closed, or with the receiver's error. */
-  request<K extends keyof Answers>(frame: Request<ToWorker & { kind: K }>, id = this.nextId()): Promise<Answers[K]> {
+  request<K extends keyof Answers>(
+    frame: Request<ToWorker & { kind: K }>,
+    id: number = this.nextId(),
+  ): Promise<Answers[K]> {
     if (this.#closed) return Promise.reject(new ClosedError());
     return new Promise((resolve, reject) => {
       this.#pending.set(id, { resolve, reject });
