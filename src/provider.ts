@@ -113,6 +113,8 @@ export interface SendOptions {
 
 /** PyMQ's answer queues: a caller makes one for each call, the server puts one answer into it. */
 export interface ReplyQueues {
+  /** An answer that comes after `drop` makes the queue again: the core fetches late ones for a while. */
+  readonly lingers: boolean;
   /** Makes the queue, where a server would drop its answer if it did not exist already. It is removed with `drop`. */
   open(queue: string): Promise<void>;
   /** How many subscribe to exactly this topic, so may be PyMQ's servers of it (ours among them); undefined: nobody knows. */

@@ -17,6 +17,7 @@ import type { Link } from "../port/link.ts";
 import type { Sender } from "../provider.ts";
 import { validate } from "../schema.ts";
 import type { Procedure, RpcResponse } from "./procedure.ts";
+import { type LateReplies, Replies } from "./replies.ts";
 import { type Answer, readAnswer, writeCancel, writeRequest } from "./wire.ts";
 
 /** Milliseconds for which the servers of a function are remembered. */
@@ -69,6 +70,7 @@ export class Caller {
   #home: CallerHome;
   #waiting = new Map<string, Waiting>();
   #known = new Map<string, Servers>();
+  #late: LateReplies = new Set();
   #watch: ReturnType<typeof setInterval> | undefined;
   /** What ends each call that is under way. */
   #calls = new Set<(error: BusError) => void>();
@@ -93,6 +95,7 @@ export class Caller {
   close(error: ClosedError): void {
     this.#closed = error;
     this.fail(error);
+    for (const queue of [...this.#late]) queue.end();
   }
 
   /** Takes what came to the inbox as an answer; false if no call waits for it. */
@@ -213,25 +216,24 @@ export class Caller {
 
   /** Nobody is registered: PyMQ's servers are in no registry, so the request goes to the function's topic. */
   async #foreign(call: Call): Promise<Answer> {
-    const { sender, link, codec } = this.#home;
+    const { sender } = this.#home;
     const { replies } = sender;
     if (!replies || await replies.candidates(call.fn) === 0) throw new NoSuchRemoteError(call.fn);
-    const channel = `__rpc_${crypto.randomUUID()}`;
-    await this.#openReplies(call, channel);
-    const body = await this.#request(call, channel);
+    const fetched = Promise.withResolvers<Answer>();
+    const queue = await this.#openReplies(call);
+    const body = await this.#request(call, queue.channel);
     const answered = this.#expect(call, []);
-    if (await sender.publish(call.fn, body) === 0) throw new NoSuchRemoteError(call.fn);
-    const wait = Math.max(0, call.deadline - Date.now());
-    const replied = link.receive(channel, { max: 1, wait, signal: call.abort.signal }).then(async ([delivery]) => {
-      const answer = delivery && readAnswer((await codec.decode(delivery.body)).value);
-      if (!answer) throw new RpcError("internal", `Cannot call "${call.fn}": the answer is malformed`);
-      return answer;
-    });
-    return await Promise.race([answered, replied]);
+    const reached = await sender.publish(call.fn, body);
+    if (reached === 0) throw new NoSuchRemoteError(call.fn);
+    const malformed = new RpcError("internal", `Cannot call "${call.fn}": the answer is malformed`);
+    queue
+      .fetch(reached ?? 1, (answer) => answer ? fetched.resolve(answer) : fetched.reject(malformed))
+      .catch(fetched.reject);
+    return await Promise.race([answered, fetched.promise]);
   }
 
   async #multi(call: Call): Promise<(Answer | BusError)[]> {
-    const { sender, link, codec } = this.#home;
+    const { sender } = this.#home;
     const { replies } = sender;
     let servers = await sender.servers(call.fn);
     while (servers.length === 0 && !call.over && this.#home.recovering(RECOVERY)) {
@@ -241,8 +243,7 @@ export class Caller {
     const exact = replies ? await replies.candidates(call.fn) : servers.length;
     if (servers.length === 0 && exact === 0) return [];
     let surplus = exact === undefined ? Infinity : exact - servers.length;
-    const channel = replies && surplus > 0 ? `__rpc_${crypto.randomUUID()}` : "";
-    if (channel) await this.#openReplies(call, channel);
+    const queue = replies && surplus > 0 ? await this.#openReplies(call) : undefined;
 
     const answers: (Answer | BusError)[] = [];
     const { promise: done, resolve: finish } = Promise.withResolvers<void>();
@@ -274,23 +275,14 @@ export class Caller {
         got();
       },
     });
-    const reached = await sender.publish(call.fn, await this.#request(call, channel));
+    const reached = await sender.publish(call.fn, await this.#request(call, queue?.channel ?? ""));
     if (reached !== undefined) surplus = Math.min(surplus, reached - servers.length);
     if (reached === 0 && servers.length === 0) return [];
-    if (channel) {
-      void (async () => {
-        while (!call.over) {
-          const wait = Math.max(0, call.deadline - Date.now());
-          const deliveries = await link.receive(channel, { max: 64, wait, signal: call.abort.signal });
-          for (const { body } of deliveries) {
-            const answer = readAnswer((await codec.decode(body)).value);
-            if (answer) answers.push(answer);
-            surplus--;
-          }
-          got();
-        }
-      })().catch(() => {}); // ended by the call's own end, or the transport's: the deadline judges
-    }
+    queue?.fetch(surplus, (answer) => {
+      surplus--;
+      if (answer) answers.push(answer);
+      got();
+    }).catch(() => {}); // ended by the call's own end, or the transport's: the deadline judges
     // the deadline ends what is missing, not the answers that are there
     const late = setTimeout(() => {
       for (const _ of missing) answers.push(new TimeoutError(`Cannot call "${call.fn}": no answer in time`));
@@ -308,13 +300,12 @@ export class Caller {
     return writeRequest(call.fn, channel, call.args, { id, inbox: await this.#home.link.address(), deadline });
   }
 
-  async #openReplies(call: Call, channel: string): Promise<void> {
-    const { sender } = this.#home;
-    await sender.replies!.open(channel);
-    call.cleanup = () => {
-      call.abort.abort();
-      sender.drop(channel).catch(() => {}); // it lapses by itself if it cannot be dropped now
-    };
+  async #openReplies(call: Call): Promise<Replies> {
+    const queue = new Replies(this.#home, this.#late);
+    await queue.open();
+    call.cleanup = () => queue.close();
+    if (call.over) call.cleanup(); // while it was made
+    return queue;
   }
 
   /** Resolves with the first answer of any of these servers; rejects when the last of them is gone. */
@@ -409,7 +400,6 @@ class Call {
   readonly deadline: number;
   /** Nobody who is not asked can guess it: 122 random bits. */
   readonly id: string = crypto.randomUUID();
-  readonly abort = new AbortController();
   over = false;
   cleanup: (() => void) | undefined;
 

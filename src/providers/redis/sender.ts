@@ -57,6 +57,7 @@ class RedisSender implements Sender {
     this.#maxEvent = settings.maxEvent;
     this.#counts = settings.cluster === undefined;
     this.replies = {
+      lingers: true,
       open: () => Promise.resolve(),
       candidates: async (topic) => {
         if (!this.#counts) return undefined;
