@@ -10,7 +10,7 @@
 import { Classes, type EventClass, nameOf, schemaOf } from "./codec/classes.ts";
 import { parse } from "./codec/parse.ts";
 import { Reviver, tagIn } from "./codec/revive.ts";
-import { plain, Writer } from "./codec/write.ts";
+import { writePlain, Writer } from "./codec/write.ts";
 import { ValidationError } from "./errors.ts";
 import type { StandardSchemaV1 } from "./schema.ts";
 
@@ -90,13 +90,20 @@ export class Codec {
    * @throws {ValidationError} when the value, or one in it, cannot be sent; `issues[0].path` says which
    */
   encode(value: unknown): string {
-    if (value !== null && plain(value, 0)) return JSON.stringify(value);
-    return this.#write((writer) => writer.body(value));
+    try {
+      return writePlain(value) ?? new Writer(this.#classes).body(value);
+    } catch (cause) {
+      throw unsendable(cause);
+    }
   }
 
   /** The JSON of a value inside a body. Throws as {@linkcode Codec.encode} does. */
   write(value: unknown): string {
-    return this.#write((writer) => writer.value(value));
+    try {
+      return writePlain(value) ?? new Writer(this.#classes).value(value);
+    } catch (cause) {
+      throw unsendable(cause);
+    }
   }
 
   /** A result for a Python caller, which converts it by type. Throws as {@linkcode Codec.encode} does. */
@@ -104,8 +111,7 @@ export class Codec {
     const type = this.pythonType(value);
     if (value === undefined) return { json: "null", type };
     if (typeof value === "bigint") return { json: String(value), type };
-    if (type === "set") return { json: this.#write((writer) => `[${writer.elements(value as Set<unknown>)}]`), type };
-    return { json: this.write(value), type };
+    return { json: this.write(type === "set" ? [...value as Set<unknown>] : value), type };
   }
 
   /**
@@ -170,16 +176,6 @@ export class Codec {
     if (tag?.includes(".")) return tag;
     return value instanceof Set && [...value].every(hashable) ? "set" : "dict";
   }
-
-  #write(compose: (writer: Writer) => string): string {
-    try {
-      return compose(new Writer(this.#classes));
-    } catch (cause) {
-      if (cause instanceof ValidationError) throw cause;
-      // A getter or a proxy of the value threw.
-      throw new ValidationError(`Cannot encode the value: reading it failed with ${cause}`, [], { cause });
-    }
-  }
 }
 
 function decoded(value: unknown, type: string | undefined): Decoded {
@@ -196,4 +192,10 @@ function unreadable(error: unknown, body: string): ValidationError {
   }
   const message = error instanceof Error ? error.message : String(error);
   return new ValidationError(`Cannot read a body: ${message}`, [{ message }], { cause: error, body });
+}
+
+function unsendable(cause: unknown): ValidationError {
+  if (cause instanceof ValidationError) return cause;
+  // A getter or a proxy in the value threw.
+  return new ValidationError(`Cannot encode the value: reading it failed with ${cause}`, [], { cause });
 }

@@ -16,8 +16,8 @@ export type EventClass<T = unknown> = (new (...args: never[]) => T) & {
   readonly schema?: StandardSchemaV1;
 };
 
-/** The tag of a class, or why its instances cannot be sent. */
-export type Verdict = { readonly tag: string } | { readonly refused: string };
+/** The tag of a class, also as JSON, or why its instances cannot be sent. */
+export type Verdict = { readonly tag: string; readonly json: string } | { readonly refused: string };
 
 const NATIVE = /\{\s*\[native code\]\s*\}\s*$/;
 
@@ -44,17 +44,18 @@ export function schemaOf(type: EventClass): StandardSchemaV1 | undefined {
 /** The registered classes, and the tags of all classes. */
 export class Classes {
   readonly #byTag = new Map<string, EventClass>();
-  readonly #verdicts = new WeakMap<object, Verdict>();
+  #verdicts = new WeakMap<object, Verdict>();
 
   /** Remembers a class. Throws a `ValidationError` when another has its name. */
   register(type: EventClass): void {
     const tag = nameOf(type);
     const known = this.#byTag.get(tag);
-    if (known !== undefined && known !== type) {
+    if (known === type) return;
+    if (known) {
       throw new ValidationError(`Cannot register class "${tag}": another class has that name`);
     }
     this.#byTag.set(tag, type);
-    this.#verdicts.delete(prototypeOf(type));
+    this.#verdicts = new WeakMap();
   }
 
   /** The class that is registered for a tag. */
@@ -85,10 +86,12 @@ export class Classes {
       return { refused: `an instance of a class without a usable name (${(error as Error).message})` };
     }
     const registered = this.#byTag.get(tag);
-    if (registered === type) return { tag };
-    if (registered) return { refused: `an instance of a second class named "${tag}"` };
+    if (registered && registered !== type) return { refused: `an instance of a second class named "${tag}"` };
     // What the platform makes says its kind; its state is nowhere among its fields.
-    return Symbol.toStringTag in prototype ? { refused: instanceOf(type.name) } : { tag };
+    if (!registered && Symbol.toStringTag in prototype) {
+      return { refused: `${instanceOf(type.name)}, which is not registered` };
+    }
+    return { tag, json: JSON.stringify(tag) };
   }
 }
 

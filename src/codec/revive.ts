@@ -10,11 +10,11 @@ import { type Fields, MAX_DEPTH, OWN } from "./tags.ts";
 
 /** The tag of an object that came from the wire, if it is one. */
 export function tagIn(value: unknown): string | undefined {
-  if (typeof value !== "object" || value === null || !Object.hasOwn(value, "__type")) return undefined;
-  const { __type: tag } = value as Fields;
-  if (typeof tag !== "string" || tag === "") return undefined;
-  const boxed = Object.hasOwn(value, "__obj") || Object.hasOwn(value, "__list");
-  return !boxed || Object.keys(value).filter((key) => key !== "__proto__").length === 2 ? tag : undefined;
+  if (!isRecord(value)) return undefined;
+  const { __type: tag, __obj: content, __list: list } = value;
+  if (typeof tag !== "string" || tag === "" || !Object.hasOwn(value, "__type")) return undefined;
+  if (content === undefined && list === undefined) return tag;
+  return Object.keys(value).filter((key) => key !== "__proto__").length === 2 ? tag : undefined;
 }
 
 /** Gives values their types back. Arrays and objects that the parser made are changed in place. */
@@ -29,14 +29,14 @@ export class Reviver {
   /** Revives a value with all that is in it; a promise where the schema of a class in it is asynchronous. */
   revive(value: unknown, depth = 0): unknown {
     if (typeof value !== "object" || value === null) return value;
-    if (depth > MAX_DEPTH) throw new ValidationError(`Cannot read a body: nested more than ${MAX_DEPTH} levels deep`);
+    if (depth >= MAX_DEPTH) tooDeep();
     if (Array.isArray(value)) return after(this.#elements(value, depth), () => value);
     const fields = value as Fields;
     const tag = tagIn(fields);
-    if (tag === undefined) return after(this.#fields(fields, depth), () => restored(fields, false));
-    if (Object.hasOwn(fields, "__obj")) return this.#boxed(tag, fields.__obj, depth + 1);
-    if (Object.hasOwn(fields, "__list")) return this.#list(tag, fields.__list, depth + 1);
-    return after(this.#fields(fields, depth), () => this.#flat(tag, fields));
+    if (tag === undefined) return this.#plain(fields, depth);
+    if (fields.__obj !== undefined) return this.#boxed(tag, fields.__obj, depth + 1);
+    if (fields.__list !== undefined) return this.#list(tag, fields.__list, depth + 1);
+    return this.#flat(tag, fields, depth);
   }
 
   /** Applies a tag to a value whose parts are revived already. An unknown tag changes nothing. */
@@ -61,19 +61,48 @@ export class Reviver {
     return type ? instance(type, tag, value) : value;
   }
 
-  #flat(tag: string, fields: Fields): unknown {
+  #plain(fields: Fields, depth: number): unknown {
+    const missing = missingIn(fields);
+    if (missing || Object.hasOwn(fields, "__proto__")) return this.#copy(fields, {}, depth, undefined, missing);
+    const pending: Promise<unknown>[] = [];
+    for (const key of Object.keys(fields)) {
+      const child = fields[key];
+      if (typeof child !== "object" || child === null) continue;
+      const revived = this.revive(child, depth + 1);
+      // An own key of a parsed object: an assignment reaches no setter.
+      if (revived instanceof Promise) pending.push(later(revived, (value) => fields[key] = value));
+      else if (revived !== child) fields[key] = revived;
+    }
+    return after(all(pending), () => fields);
+  }
+
+  /** A tag among the fields that it names the class of. */
+  #flat(tag: string, fields: Fields, depth: number): unknown {
     const type = this.#classes.get(tag);
-    if (type && !schemaOf(type)) return restored(fields, true, type.prototype as object);
-    return this.apply(tag, restored(fields, true));
+    const direct = type && !schemaOf(type);
+    const copied = this.#copy(fields, direct ? bare(type) : {}, depth, "__type", missingIn(fields));
+    return direct ? copied : after(copied, (value) => this.apply(tag, value));
   }
 
   /** What `__obj` holds is no tag itself, whatever its keys. */
   #boxed(tag: string, content: unknown, depth: number): unknown {
-    if (typeof content !== "object" || content === null || Array.isArray(content)) {
-      return after(this.revive(content, depth), (value) => this.apply(tag, value));
+    const value = isRecord(content) ? this.#copy(content, {}, depth) : this.revive(content, depth);
+    return after(value, (value) => this.apply(tag, value));
+  }
+
+  /** Copies the fields, revived, without the key of the tag; `missing` are those that were undefined. */
+  #copy(fields: Fields, target: Fields, depth: number, tagKey?: string, missing?: string[]): unknown {
+    if (depth >= MAX_DEPTH) tooDeep();
+    const pending: Promise<unknown>[] = [];
+    for (const key of Object.keys(fields)) {
+      if (key === "__proto__" || key === tagKey || missing && key === "__undefined") continue;
+      const revived = this.revive(fields[key], depth + 1);
+      // A promise too: it keeps the place of the key.
+      put(target, key, revived);
+      if (revived instanceof Promise) pending.push(later(revived, (value) => put(target, key, value)));
     }
-    const fields = content as Fields;
-    return after(this.#fields(fields, depth), () => this.apply(tag, copy(fields, Object.prototype)));
+    for (const key of missing ?? []) if (key !== "__proto__") put(target, key, undefined);
+    return after(all(pending), () => target);
   }
 
   /** PyMQ's list of objects of one class, which have no tags of their own. */
@@ -100,54 +129,32 @@ export class Reviver {
     }
     return all(pending);
   }
-
-  #fields(fields: Fields, depth: number): Promise<unknown> | undefined {
-    const pending: Promise<unknown>[] = [];
-    for (const key of Object.keys(fields)) {
-      const child = fields[key];
-      if (typeof child !== "object" || child === null || key === "__proto__") continue;
-      const revived = this.revive(child, depth + 1);
-      // An own key of a parsed object: an assignment reaches no setter.
-      if (revived instanceof Promise) pending.push(later(revived, (value) => fields[key] = value));
-      else if (revived !== child) fields[key] = revived;
-    }
-    return all(pending);
-  }
 }
 
 function instance(type: EventClass, tag: string, value: unknown): unknown {
   if (value instanceof type) return value;
   const schema = schemaOf(type);
-  if (!schema) return isRecord(value) ? copy(value, type.prototype as object) : value;
+  if (!schema) return isPlain(value) ? copy(value, bare(type)) : value;
   return after(validate(schema, value, `"${tag}"`), (output) => {
     if (output instanceof type) return output;
-    if (!isRecord(output)) throw new ValidationError(`Cannot accept "${tag}": its schema gives no fields`);
-    return copy(output, type.prototype as object);
+    if (!isPlain(output)) throw new ValidationError(`Cannot accept "${tag}": its schema gives no fields`);
+    return copy(output, bare(type));
   });
 }
 
-/** The object without the keys that only the wire needs; itself when there are none and its prototype is to stay. */
-function restored(fields: Fields, tagged: boolean, prototype: object = Object.prototype): Fields {
-  const missing = missingIn(fields);
-  if (!tagged && !missing && !Object.hasOwn(fields, "__proto__")) return fields;
-  const restored = copy(fields, prototype, tagged ? "__type" : undefined, missing && "__undefined");
-  for (const key of missing ?? []) if (key !== "__proto__") put(restored, key, undefined);
-  return restored;
-}
-
 function missingIn(fields: Fields): string[] | undefined {
-  if (!Object.hasOwn(fields, "__undefined")) return undefined;
   const { __undefined: keys } = fields;
-  const valid = Array.isArray(keys) && keys.every((key) => typeof key === "string" && !Object.hasOwn(fields, key));
-  return valid ? keys : undefined;
+  if (!Array.isArray(keys)) return undefined;
+  return keys.every((key) => typeof key === "string" && !Object.hasOwn(fields, key)) ? keys : undefined;
 }
 
-function copy(fields: Fields, prototype: object, ...without: (string | undefined)[]): Fields {
-  const copied: Fields = Object.create(prototype);
-  for (const key of Object.keys(fields)) {
-    if (key !== "__proto__" && !without.includes(key)) put(copied, key, fields[key]);
-  }
-  return copied;
+function bare(type: EventClass): Fields {
+  return Object.create(type.prototype as object);
+}
+
+function copy(fields: Fields, target: Fields): Fields {
+  for (const key of Object.keys(fields)) if (key !== "__proto__") put(target, key, fields[key]);
+  return target;
 }
 
 /** Defines a field. A key from the wire must reach no setter; where nobody has it, assigning is the same and cheaper. */
@@ -158,6 +165,12 @@ function put(target: Fields, key: string, value: unknown): void {
 
 function isRecord(value: unknown): value is Fields {
   return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function isPlain(value: unknown): value is Fields {
+  if (!isRecord(value)) return false;
+  const prototype = Object.getPrototypeOf(value);
+  return prototype === Object.prototype || prototype === null;
 }
 
 function isPair(value: unknown): value is [unknown, unknown] {
@@ -176,6 +189,10 @@ function bytes(value: unknown): Uint8Array {
   } catch {
     return malformed(OWN.bytes);
   }
+}
+
+function tooDeep(): never {
+  throw new ValidationError(`Cannot read a body: nested more than ${MAX_DEPTH} levels deep`);
 }
 
 function malformed(tag: string): never {

@@ -25,8 +25,11 @@ const PYTHON_TYPES: ReadonlySet<string> = new Set(
   ["NoneType", "bool", "bytes", "dict", "float", "int", "list", "set", "str", "tuple"],
 );
 
-/** How deep a value may nest: Python's own JSON parser gives up at about a thousand levels. */
-export const MAX_DEPTH = 1_000;
+/**
+ * How many levels of JSON a body with tags may have. PyMQ's walk takes two of Python's thousand frames for each; ours fits
+ * four times into the stack of either runtime, in a worker too.
+ */
+export const MAX_DEPTH = 500;
 
 /** How many digits an integer may have: `sys.int_info.default_max_str_digits` of Python, which reads no more. */
 export const MAX_DIGITS = 4_300;

@@ -1,0 +1,71 @@
+import { assert, assertEquals, assertInstanceOf, assertRejects, assertThrows } from "@std/assert";
+import { describe, it } from "@std/testing/bdd";
+import { assertType, type IsExact } from "@std/testing/types";
+import * as v from "valibot";
+import { BusError, ValidationError } from "../src/errors.ts";
+import { type InferInput, type InferOutput, type StandardSchemaV1, validate } from "../src/schema.ts";
+
+const Amount = v.object({ amount: v.pipe(v.string(), v.transform(Number), v.minValue(1)) });
+const SlowAmount = v.pipeAsync(v.number(), v.checkAsync((n) => Promise.resolve(n > 0), "not positive"));
+
+/** A schema of no library. */
+function schema<T>(check: (value: unknown) => StandardSchemaV1.Result<T> | Promise<StandardSchemaV1.Result<T>>) {
+  return { "~standard": { version: 1, vendor: "test", validate: check } } satisfies StandardSchemaV1;
+}
+
+describe("validate()", () => {
+  it("gives at once what a synchronous schema makes of the value", () => {
+    assertEquals(validate(Amount, { amount: "5", other: 1 }, "x"), { amount: 5 });
+    assertEquals(validate(schema(() => ({ value: undefined })), 1, "x"), undefined);
+  });
+
+  it("gives a promise where the schema is asynchronous", async () => {
+    const result = validate(SlowAmount, 5, "x");
+    assertInstanceOf(result, Promise);
+    assertEquals(await result, 5);
+  });
+
+  it("names what was refused, and where", async () => {
+    const error = assertThrows(() => validate(Amount, { amount: "0" }, 'event of "shop"'), ValidationError);
+    assertInstanceOf(error, BusError);
+    assertEquals(error.code, "invalid");
+    assertEquals(error.issues.map(({ path }) => path), [["amount"]]);
+    assert(error.message.startsWith('Cannot accept event of "shop": amount: '), error.message);
+    const slow = await assertRejects(() => Promise.resolve(validate(SlowAmount, -1, "item")), ValidationError);
+    assertEquals(slow.message, "Cannot accept item: not positive");
+    assertEquals(slow.issues, [{ message: "not positive" }]);
+  });
+
+  it("turns segments of a path into keys, and quotes three issues at most", () => {
+    const odd = Symbol("odd");
+    const issues = ["a", "b", "c", "d", "e"].map((message) => ({ message, path: [{ key: 1 }, "k", odd] }));
+    const error = assertThrows(() => validate(schema(() => ({ issues })), 1, "it"), ValidationError);
+    assertEquals(error.issues.length, 5);
+    assertEquals(error.issues[4], { message: "e", path: [1, "k", odd] });
+    assertEquals(
+      error.message,
+      "Cannot accept it: 1.k.Symbol(odd): a; 1.k.Symbol(odd): b; 1.k.Symbol(odd): c; 2 more",
+    );
+  });
+
+  it("reports a schema that fails itself, with its cause", async () => {
+    const cause = new TypeError("broken");
+    const broken = schema(() => {
+      throw cause;
+    });
+    const error = assertThrows(() => validate(broken, 1, "it"), ValidationError, "broken");
+    assertEquals(error.cause, cause);
+    const rejecting = schema(() => Promise.reject(cause));
+    const slow = await assertRejects(() => Promise.resolve(validate(rejecting, 1, "it")), ValidationError, "broken");
+    assertEquals(slow.cause, cause);
+  });
+
+  it("has the types of the schema", () => {
+    assertType<IsExact<InferInput<typeof Amount>, { amount: string }>>(true);
+    assertType<IsExact<InferOutput<typeof Amount>, { amount: number }>>(true);
+    assertType<IsExact<StandardSchemaV1.InferOutput<typeof SlowAmount>, number>>(true);
+    const amount = () => validate(Amount, {}, "x");
+    assertType<IsExact<ReturnType<typeof amount>, { amount: number } | Promise<{ amount: number }>>>(true);
+    assertType<IsExact<InferOutput<StandardSchemaV1<string, Date>>, Date>>(true);
+  });
+});
