@@ -1,0 +1,107 @@
+/**
+ * The kit that any provider must pass: every rule of the bus as a case, on the transport that you give.
+ *
+ * It needs no test framework and no assertion package; any runner will do.
+ *
+ * @example
+ * ```ts ignore
+ * import { conformance } from "@tsmq/tsmq/conformance";
+ * import { test } from "node:test";
+ *
+ * for (const { name, skip, run } of conformance({ provider: () => nats({ url }) })) {
+ *   test(name, { skip }, run);
+ * }
+ * ```
+ *
+ * @module
+ */
+import { ConformanceError } from "./conformance/assert.ts";
+import { claims } from "./conformance/claims.ts";
+import { consumers } from "./conformance/consumers.ts";
+import { contracts } from "./conformance/contracts.ts";
+import { faults } from "./conformance/faults.ts";
+import { global } from "./conformance/global.ts";
+import type { Harness } from "./conformance/harness.ts";
+import { input } from "./conformance/input.ts";
+import { leases } from "./conformance/leases.ts";
+import { life } from "./conformance/life.ts";
+import { multi } from "./conformance/multi.ts";
+import { objects } from "./conformance/objects.ts";
+import { patterns } from "./conformance/patterns.ts";
+import { pubsub } from "./conformance/pubsub.ts";
+import { queues } from "./conformance/queues.ts";
+import type { Conditional, Play, Room } from "./conformance/room.ts";
+import { rpc } from "./conformance/rpc.ts";
+import { Stage } from "./conformance/stage.ts";
+import { values } from "./conformance/values.ts";
+
+export { ConformanceError } from "./conformance/assert.ts";
+export type { Faults, Harness } from "./conformance/harness.ts";
+
+/** One case of the kit. */
+export interface Case {
+  /** The room and what holds: `"queues: items come out in the order they were put in"`. */
+  readonly name: string;
+  /** Why the case does not apply to this provider, where it does not; it is to be shown, not run. */
+  readonly skip?: string;
+  /** Milliseconds in which the case ends by itself; a runner's own limit should be longer. */
+  readonly deadline: number;
+  /** Runs the case in a namespace of its own. Rejects with what does not hold. Cases may run side by side. */
+  run(): Promise<void>;
+}
+
+/** Milliseconds in which a case has to end, unless it says otherwise; what a transport needs by itself is added. */
+const DEADLINE = 20_000;
+/** How many times a case may have to wait for the transport's latency. */
+const WAITS = 50;
+
+const ROOMS: Readonly<Record<string, Room>> = {
+  claims,
+  life,
+  global,
+  pubsub,
+  patterns,
+  queues,
+  leases,
+  consumers,
+  rpc,
+  objects,
+  multi,
+  values,
+  contracts,
+  input,
+  faults,
+};
+
+/**
+ * The cases for a provider, in the order in which they are best read.
+ *
+ * @throws {ConformanceError} when `harness.skip` names a case that there is not
+ */
+export function conformance(harness: Harness): Case[] {
+  const { features } = harness.provider();
+  const cases = Object.entries(ROOMS).flatMap(([room, cases]) =>
+    Object.entries(cases).map(([title, entry]): Case => {
+      const name = `${room}: ${title}`;
+      const { skip, deadline = DEADLINE, play } = conditional(entry);
+      const limit = deadline + WAITS * features.latency;
+      return {
+        name,
+        skip: harness.skip?.[name] ?? skip?.(features, harness),
+        deadline: limit + CLEARING,
+        run: () => new Stage(harness).play(play, limit),
+      };
+    })
+  );
+  const names = new Set(cases.map(({ name }) => name));
+  const unknown = Object.keys(harness.skip ?? {}).filter((name) => !names.has(name));
+  if (unknown.length > 0) throw new ConformanceError(`Cannot skip ${unknown.join(", ")}: there is no such case`);
+  return cases;
+}
+
+/** Milliseconds that clearing up after a case may take. */
+const CLEARING = 10_000;
+
+function conditional(entry: Play | Conditional): Conditional {
+  return typeof entry === "function" ? { play: entry } : entry;
+}

@@ -1,0 +1,126 @@
+/**
+ * The assertions of the kit: a published module brings no test framework along.
+ *
+ * @module
+ */
+import { BusError, type ErrorCode } from "../errors.ts";
+
+/** An assertion of the kit that did not hold. */
+export class ConformanceError extends Error {
+  override name = "ConformanceError";
+}
+
+/** Fails unless the condition holds. */
+export function ok(condition: boolean, what: string): asserts condition {
+  if (!condition) throw new ConformanceError(what);
+}
+
+/** Fails unless both are the same by value: prototypes, dates, maps, sets, bytes, -0, NaN and missing keys included. */
+export function equal<T>(actual: T, expected: NoInfer<T>, what = "the value"): void {
+  const path = difference(actual, expected, "");
+  if (path === undefined) return;
+  const where = path === "" ? "" : ` (they differ at ${path})`;
+  throw new ConformanceError(`${what} is ${show(actual)}, but should be ${show(expected)}${where}`);
+}
+
+/** Waits for the rejection (or the throw) of an action and returns its error; fails if it is of another class or code, or none. */
+export async function rejects<E extends Error>(
+  action: (() => unknown) | Promise<unknown>,
+  type: abstract new (...args: never[]) => E,
+  code?: ErrorCode,
+  what = "the call",
+): Promise<E> {
+  const outcome = await settle(action);
+  const wanted = code === undefined ? type.name : `${type.name} "${code}"`;
+  if (!("error" in outcome)) {
+    throw new ConformanceError(`${what} should fail with ${wanted}, but gave ${show(outcome.value)}`);
+  }
+  const { error } = outcome;
+  if (error instanceof type && (code === undefined || (error instanceof BusError && error.code === code))) return error;
+  throw new ConformanceError(`${what} should fail with ${wanted}, but failed with ${show(error)}`, { cause: error });
+}
+
+/** Fails unless the action rejects with (or throws) this very value: a signal's reason. */
+export async function rejectsWith(action: (() => unknown) | Promise<unknown>, reason: unknown): Promise<void> {
+  const outcome = await settle(action);
+  ok(
+    "error" in outcome && outcome.error === reason,
+    `the call should reject with the signal's own reason, but ${
+      "error" in outcome ? `failed with ${show(outcome.error)}` : `gave ${show(outcome.value)}`
+    }`,
+  );
+}
+
+/** Checks each entry of a table, and fails with all that failed. */
+export async function each<T>(
+  table: Readonly<Record<string, T>>,
+  check: (value: T, what: string) => unknown,
+): Promise<void> {
+  const failures: string[] = [];
+  for (const [what, value] of Object.entries(table)) {
+    const outcome = await settle(() => check(value, what));
+    if ("error" in outcome) failures.push(outcome.error instanceof Error ? outcome.error.message : show(outcome.error));
+  }
+  if (failures.length > 0) throw new ConformanceError(failures.join("\n"));
+}
+
+async function settle(action: (() => unknown) | Promise<unknown>): Promise<{ value: unknown } | { error: unknown }> {
+  try {
+    return { value: await (typeof action === "function" ? action() : action) };
+  } catch (error) {
+    return { error };
+  }
+}
+
+/** The path to the first difference; undefined if there is none. */
+function difference(a: unknown, b: unknown, path: string): string | undefined {
+  if (Object.is(a, b)) return undefined;
+  if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return path;
+  if (Object.getPrototypeOf(a) !== Object.getPrototypeOf(b)) return path;
+  if (a instanceof Date) return Object.is(a.getTime(), (b as Date).getTime()) ? undefined : path;
+  if (a instanceof Map) return difference([...a], [...b as Map<unknown, unknown>], path);
+  if (a instanceof Set) return sameMembers(a, b as Set<unknown>) ? undefined : path;
+  const keys = Object.keys(a);
+  if (keys.length !== Object.keys(b).length) return path;
+  if (Array.isArray(a) && a.length !== (b as unknown[]).length) return path;
+  for (const key of keys) {
+    if (!Object.hasOwn(b, key)) return `${path}.${key}`;
+    const found = difference(a[key as keyof typeof a], b[key as keyof typeof b], `${path}.${key}`);
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
+function sameMembers(a: Set<unknown>, b: Set<unknown>): boolean {
+  const rest = [...b].filter((member) => !a.has(member));
+  const others = [...a].filter((member) => !b.has(member));
+  return rest.length === others.length &&
+    others.every((member) => rest.some((other) => difference(member, other, "") === undefined));
+}
+
+/** How many characters of a value a message quotes. */
+const QUOTED = 300;
+
+/** A value as a message quotes it. */
+export function show(value: unknown): string {
+  const text = write(value, 0);
+  return text.length > QUOTED ? `${text.slice(0, QUOTED)}… (${text.length} characters)` : text;
+}
+
+function write(value: unknown, depth: number): string {
+  if (typeof value === "string") return JSON.stringify(value);
+  if (typeof value === "bigint") return `${value}n`;
+  if (Object.is(value, -0)) return "-0";
+  if (typeof value === "function") return `function ${value.name}`;
+  if (typeof value !== "object" || value === null) return String(value);
+  if (value instanceof BusError) return `${value.name} "${value.code}": ${value.message}`;
+  if (value instanceof Error) return `${value.name}: ${value.message}`;
+  if (value instanceof Date) return `Date(${value.getTime()})`;
+  if (depth > 3) return "…";
+  const inside = (values: Iterable<unknown>) => [...values].slice(0, 50).map((v) => write(v, depth + 1)).join(", ");
+  if (Array.isArray(value)) return `[${inside(value)}]`;
+  const name = value.constructor?.name ?? "null";
+  if (value instanceof Map || value instanceof Set || value instanceof Uint8Array) return `${name}(${inside(value)})`;
+  const fields = Object.entries(value).map(([key, field]) => `${key}: ${write(field, depth + 1)}`).join(", ");
+  return `${name === "Object" ? "" : name}{ ${fields} }`;
+}

@@ -1,0 +1,106 @@
+/**
+ * The provider's claims: its data is what the seam says, and its features are true.
+ *
+ * @module
+ */
+import type { Bus } from "../bus.ts";
+import { ProviderError } from "../errors.ts";
+import { equal, ok, rejects } from "./assert.ts";
+import { drain } from "./queues.ts";
+import { type Room, slow } from "./room.ts";
+
+/** The largest body in bytes that the kit tries. */
+const TRIED = 8_000_000;
+
+/** Features that the cases of the other rooms check: counts, ordered, durable, capacity, exactSize, latency. */
+export const claims: Room = {
+  "a provider is plain data: a name, features, a worker, options that can be posted": (t) => {
+    const { name, features, worker, options } = t.provider;
+    ok(typeof name === "string" && name !== "", "it has a name");
+    ok(worker instanceof URL, "its worker is a URL");
+    structuredClone(options);
+    for (const claim of ["counts", "ordered", "durable", "shared", "exactSize"] as const) {
+      equal(typeof features[claim], "boolean", `features.${claim}`);
+    }
+    for (const claim of ["capacity", "maxBody", "maxDelay", "latency"] as const) {
+      ok(features[claim] >= 0, `features.${claim} is ${features[claim]}`);
+    }
+    ok(features.capacity >= 1 && features.maxBody >= 1_024, "it holds at least one item, and one of 1 kB");
+    return Promise.resolve();
+  },
+
+  "shared: two values of one provider meet": {
+    skip: ({ shared }) => shared ? undefined : "a provider value is a world of its own",
+    play: async (t) => {
+      const [one, two] = await t.buses(2) as [Bus, Bus];
+      const seen = t.seen<string>();
+      await two.subscribe("topic", seen.add).ready;
+      await one.publish("x", "topic");
+      await seen.are(["x"]);
+    },
+  },
+
+  "maxBody: a body of so many bytes passes everywhere, a larger one nowhere": {
+    skip: ({ maxBody }) => maxBody > TRIED ? `a body of more than ${TRIED} bytes is not tried` : undefined,
+    play: async (t) => {
+      const bus = await t.open();
+      const stranger = await t.stranger();
+      const { maxBody } = t.features;
+      const largest = JSON.stringify("x".repeat(maxBody - 2));
+      const tooLarge = `${largest} `;
+      const wide = JSON.stringify("é".repeat(Math.floor(maxBody / 2)));
+      const seen = t.seen<string>();
+      await bus.subscribe("topic", seen.add).ready;
+      const queue = t.queue<string>(bus, "queue");
+      await stranger.publish("topic", largest);
+      equal((await seen.count(1))[0]!.length, maxBody - 2);
+      await stranger.put("queue", largest);
+      equal((await queue.get()).length, maxBody - 2);
+      for (const body of [tooLarge, wide]) {
+        await rejects(() => stranger.publish("topic", body), ProviderError, "too_large", "publish");
+        await rejects(() => stranger.put("queue", body), ProviderError, "too_large", "put");
+      }
+    },
+  },
+
+  "maxBody: 5 MB pass everywhere where they may": {
+    skip: ({ maxBody }) => maxBody > TRIED ? undefined : "its largest body is tried itself",
+    deadline: 60_000,
+    play: async (t) => {
+      const bus = await t.open();
+      const body = "é".repeat(2.5e6);
+      const seen = t.seen<string>();
+      bus.subscribe("topic", seen.add);
+      await bus.publish(body, "topic");
+      const queue = t.queue<string>(bus, "queue");
+      await queue.put(body);
+      await bus.expose("echo", (value: string) => value);
+      ok((await seen.count(1))[0] === body, "the event is what was published");
+      ok(await queue.get() === body, "the item is what was put");
+      ok(await bus.stub("echo")(body) === body, "the result is what was sent");
+    },
+  },
+
+  "maxDelay: an item can stay away so long, and no longer is taken for shorter": async (t) => {
+    const bus = await t.open();
+    const queue = t.queue<string>(bus, "queue");
+    await queue.put("item");
+    const lease = await queue.receive();
+    // what is longer than the transport can do ends at what it can, or is refused; it must not come back at once
+    await lease.nack({ delay: Math.min(t.features.maxDelay, 1e12) });
+    await t.quiet();
+    equal(await drain(t, queue), []);
+  },
+
+  "capacity: infinite, so 2,000 items find room": {
+    ...slow(60_000, async (t) => {
+      const bus = await t.open();
+      const queue = t.queue<number>(bus, "queue");
+      await Promise.all(Array.from({ length: 2_000 }, (_, i) => queue.put(i)));
+      await t.settle();
+      if (t.features.exactSize) equal(await queue.qsize(), 2_000);
+      equal((await drain(t, queue)).length, 2_000);
+    }),
+    skip: ({ capacity }) => capacity === Infinity ? undefined : "its queues can be full",
+  },
+};

@@ -1,0 +1,242 @@
+/**
+ * Consumers: handlers of items, with retries and dead letters.
+ *
+ * @module
+ */
+import type { Bus } from "../bus.ts";
+import { ValidationError } from "../errors.ts";
+import type { DeadLetter } from "../queue.ts";
+import { equal, ok } from "./assert.ts";
+import { drain } from "./queues.ts";
+import type { Room } from "./room.ts";
+import { amount } from "./schemas.ts";
+
+/** Cases about `consume`. */
+export const consumers: Room = {
+  "consume() handles each item once, one at a time, in order": async (t) => {
+    const [producer, bus] = await t.buses(2) as [Bus, Bus];
+    const queue = t.queue<number>(producer, "work");
+    const seen = t.seen<number>();
+    let running = 0;
+    const consumer = bus.queue<number>("work").consume(async (item, lease) => {
+      equal({ running: ++running, attempt: lease.attempt }, { running: 1, attempt: 1 });
+      await t.pause(1);
+      running--;
+      seen.add(item);
+    });
+    for (let i = 0; i < 20; i++) await queue.put(i);
+    const got = await seen.count(20);
+    equal(t.features.ordered ? got : got.toSorted((a, b) => a - b), Array.from({ length: 20 }, (_, i) => i));
+    await consumer.close();
+    equal(await consumer.closed, undefined);
+    equal(await drain(t, queue), []);
+    equal(seen.values.length, 20);
+  },
+
+  "concurrency: so many handlers run at once, and no more": async (t) => {
+    const bus = await t.open();
+    const queue = t.queue<number>(bus, "work");
+    const { passed, open } = t.gate();
+    const seen = t.seen<number>();
+    let running = 0;
+    queue.consume(async (item) => {
+      ok(++running <= 4, "more handlers run than may");
+      await passed;
+      running--;
+      seen.add(item);
+    }, { concurrency: 4 });
+    const put = Promise.all(Array.from({ length: 9 }, (_, i) => queue.put(i)));
+    await t.until(() => running === 4, "four handlers run");
+    await t.quiet();
+    equal(running, 4);
+    open();
+    await seen.count(9);
+    await put;
+  },
+
+  "a handler that throws gets the item again, after the backoff": async (t) => {
+    const bus = await t.open();
+    const errors = t.errors(bus);
+    const queue = t.queue<string>(bus, "work");
+    const seen = t.seen<number>();
+    const asked: number[] = [];
+    const failure = new Error("not yet");
+    const backoff = (attempt: number) => {
+      asked.push(attempt);
+      return 20 * attempt;
+    };
+    queue.consume((_, { attempt }) => {
+      seen.add(attempt);
+      if (attempt < 3) throw failure;
+    }, { backoff });
+    await queue.put("item");
+    await seen.are([1, 2, 3]);
+    equal(asked, [1, 2]);
+    equal((await errors.count(2)).map(({ error, topic }) => [error, topic]), [[failure, "work"], [failure, "work"]]);
+  },
+
+  "backoff: the item stays away so long": async (t) => {
+    const bus = await t.open();
+    t.errors(bus);
+    const queue = t.queue<string>(bus, "work");
+    const times = t.seen<number>();
+    queue.consume((_, { attempt }) => {
+      times.add(performance.now());
+      if (attempt === 1) throw new Error("again");
+    }, { backoff: 1_000 });
+    await queue.put("item");
+    const [first, second] = await times.count(2) as [number, number];
+    ok(second - first > 900, `the second attempt came after ${second - first} ms instead of 1,000`);
+  },
+
+  "maxAttempts: then it goes to the dead-letter queue, with the cause": async (t) => {
+    const bus = await t.open();
+    const errors = t.errors(bus);
+    const queue = t.queue<{ id: number }>(bus, "work");
+    t.frees("graveyard");
+    const seen = t.seen<number>();
+    queue.consume((_, { attempt }) => {
+      seen.add(attempt);
+      throw new TypeError("never");
+    }, { maxAttempts: 3, backoff: 0 });
+    const custom = t.queue<string>(bus, "work2");
+    custom.consume(() => Promise.reject("a string"), { maxAttempts: 1, deadLetter: "graveyard" });
+    await queue.put({ id: 7 });
+    await custom.put("item");
+    const letter = await t.queue<DeadLetter>(bus, "work.dead").get();
+    equal(letter, {
+      queue: "work",
+      item: { id: 7 },
+      attempts: 3,
+      cause: { name: "TypeError", message: "never" },
+    });
+    const { queue: from, item, attempts, cause } = await bus.queue<DeadLetter>("graveyard").get();
+    equal({ from, item, attempts, message: cause.message }, {
+      from: "work2",
+      item: "item",
+      attempts: 1,
+      message: "a string",
+    });
+    await errors.count(4);
+    equal(seen.values, [1, 2, 3]);
+    equal(await drain(t, bus.queue("work")), []);
+  },
+
+  "an item that is not what the schema says goes to the dead-letter queue, and the next one on": async (t) => {
+    const bus = await t.open();
+    const errors = t.errors(bus);
+    const raw = t.queue<unknown>(bus, "work");
+    const seen = t.seen<number>();
+    const consumer = bus.queue("work", { schema: amount }).consume(seen.add);
+    for (const item of [1, "no amount", -1, 2]) await raw.put(item);
+    equal((await seen.count(2)).toSorted(), [1, 2]);
+    for (const { error } of await errors.count(2)) ok(error instanceof ValidationError, "it is a ValidationError");
+    const letters = [await bus.queue<DeadLetter>("work.dead").get(), await bus.queue<DeadLetter>("work.dead").get()];
+    equal(letters.map(({ attempts, cause }) => [attempts, cause.name]), [[1, "ValidationError"], [
+      1,
+      "ValidationError",
+    ]]);
+    await consumer.close();
+    equal(await drain(t, raw), []);
+  },
+
+  "a handler may settle its item itself": async (t) => {
+    const bus = await t.open();
+    const queue = t.queue<string>(bus, "work");
+    const seen = t.seen<string>();
+    queue.consume(async (item, lease) => {
+      seen.add(`${item} ${lease.attempt}`);
+      if (lease.attempt === 1) return await lease.nack({ delay: 10 });
+      await lease.ack();
+    });
+    await queue.put("item");
+    await seen.are(["item 1", "item 2"]);
+    await t.quiet();
+    equal(await drain(t, bus.queue("work")), []);
+  },
+
+  "several consumers share a queue": async (t) => {
+    const [producer, ...buses] = await t.buses(4) as [Bus, ...Bus[]];
+    const queue = t.queue<number>(producer, "work");
+    const seen = t.seen<number>();
+    const consumers = buses.map((bus) => bus.queue<number>("work").consume(seen.add, { concurrency: 5 }));
+    await Promise.all(Array.from({ length: 300 }, (_, i) => queue.put(i)));
+    await seen.count(300);
+    await Promise.all(consumers.map((consumer) => consumer.close()));
+    equal(seen.values.toSorted((a, b) => a - b), Array.from({ length: 300 }, (_, i) => i));
+  },
+
+  "close(), a signal and await using end a consumer; what it has not handled stays": async (t) => {
+    const bus = await t.open();
+    const queue = t.queue<number>(bus, "work");
+    const ends: Record<
+      string,
+      (end: { close(): Promise<void>; abort(): void; dispose(): PromiseLike<void> }) => unknown
+    > = {
+      close: ({ close }) => close(),
+      signal: ({ abort }) => abort(),
+      dispose: ({ dispose }) => dispose(),
+    };
+    for (const [how, end] of Object.entries(ends)) {
+      const { passed, open } = t.gate();
+      const abort = new AbortController();
+      const seen = t.seen<number>(`what was handled until ${how}`);
+      const consumer = bus.queue<number>("work").consume(async (item) => {
+        seen.add(item);
+        await passed;
+      }, { signal: abort.signal });
+      for (let i = 0; i < 5; i++) await queue.put(i);
+      await seen.count(1);
+      const ended = end({
+        close: () => consumer.close(),
+        abort: () => abort.abort(),
+        dispose: () => consumer[Symbol.asyncDispose](),
+      });
+      await t.quiet();
+      open();
+      await ended;
+      equal(await consumer.closed, undefined);
+      equal(seen.values.length, 1, `the number of items handled with ${how}`);
+      const rest = await drain(t, queue);
+      equal([...seen.values, ...rest].toSorted(), [0, 1, 2, 3, 4]);
+    }
+  },
+
+  "a bus that closes lets its consumers finish and leaves the rest": async (t) => {
+    const [stays, goes] = await t.buses(2) as [Bus, Bus];
+    const queue = t.queue<number>(stays, "work");
+    const { passed, open } = t.gate();
+    const seen = t.seen<number>();
+    const consumer = goes.queue<number>("work").consume(async (item) => {
+      seen.add(item);
+      await passed;
+    });
+    for (let i = 0; i < 5; i++) await queue.put(i);
+    await seen.count(1);
+    const closing = goes.close();
+    await t.quiet();
+    open();
+    equal((await closing).finished, 1);
+    await consumer.closed;
+    const rest = await drain(t, queue);
+    equal([...seen.values, ...rest].toSorted(), [0, 1, 2, 3, 4]);
+  },
+
+  "a bus that is closed by force gives back what its handlers hold": async (t) => {
+    const [stays, goes] = await t.buses(2) as [Bus, Bus];
+    t.errors(goes);
+    const queue = t.queue<number>(stays, "work");
+    const { passed } = t.gate();
+    const seen = t.seen<number>();
+    goes.queue<number>("work").consume(async (item) => {
+      seen.add(item);
+      await passed;
+    }, { lease: 60_000 });
+    await queue.put(1);
+    await seen.count(1);
+    equal((await goes.close({ timeout: 100 })).abandoned, 1);
+    const lease = await queue.receive({ timeout: 10_000 });
+    equal({ item: lease.item, attempt: lease.attempt }, { item: 1, attempt: 2 });
+    await lease.ack();
+  },
+};

@@ -1,0 +1,182 @@
+/**
+ * Schemas hold on both ends: at who sends, and at who gets.
+ *
+ * @module
+ */
+import type { Bus } from "../bus.ts";
+import { ValidationError } from "../errors.ts";
+import { equal, ok, rejects } from "./assert.ts";
+import { drain } from "./queues.ts";
+import type { Room } from "./room.ts";
+import { amount, length, schema, slowAmount } from "./schemas.ts";
+
+class Payment {
+  static readonly topic = "kit.payment";
+  static readonly schema = schema<{ amount: number }>((value) => {
+    const { amount } = value as { amount?: unknown };
+    if (typeof amount !== "number" || amount < 0) throw "no amount";
+    return { amount };
+  });
+  constructor(readonly amount: number) {}
+  doubled(): number {
+    return 2 * this.amount;
+  }
+}
+
+/** Cases about schemas of topics, subscriptions, classes and queues. */
+export const contracts: Room = {
+  "a topic's schema refuses at the publisher, and nothing is sent": async (t) => {
+    const [publisher, bus] = await t.buses(2) as [Bus, Bus];
+    for (const [how, schema] of [["sync", amount], ["async", slowAmount]] as const) {
+      const seen = t.seen<unknown>();
+      await bus.subscribe(how, seen.add).ready;
+      const topic = publisher.topic(how, { schema });
+      const error = await rejects(() => topic.publish(-1), ValidationError, "invalid", `an ${how} schema`);
+      equal(error.issues, [{ message: "no amount", path: ["field"] }]);
+      await rejects(() => publisher.publish(-1, topic), ValidationError, "invalid", `publish with an ${how} schema`);
+      await topic.publish(1);
+      await seen.are([1]);
+      await t.quiet();
+      equal(seen.values, [1]);
+    }
+  },
+
+  "a subscriber's schema refuses with an error event, and the next ones arrive": async (t) => {
+    const [publisher, bus] = await t.buses(2) as [Bus, Bus];
+    const errors = t.errors(bus);
+    const seen = t.seen<[string, unknown]>();
+    const others = t.seen<unknown>();
+    await Promise.all([
+      bus.subscribe("prices", (price) => seen.add(["sync", price]), { schema: amount }).ready,
+      bus.subscribe("prices", (price) => seen.add(["async", price]), { schema: slowAmount }).ready,
+      bus.topic("prices", { schema: amount }).subscribe((price) => seen.add(["topic", price])).ready,
+      bus.subscribe("prices", others.add).ready,
+    ]);
+    for (const price of [1, "free", 2]) await publisher.publish(price, "prices");
+    const got = await seen.count(6);
+    for (const how of ["sync", "async", "topic"]) {
+      equal(new Set(got.filter(([by]) => by === how).map(([, price]) => price)), new Set([1, 2]), how);
+    }
+    const reported = await errors.count(3);
+    ok(reported.every(({ error }) => error instanceof ValidationError), "each is a ValidationError");
+    equal(reported.map(({ topic }) => topic), ["prices", "prices", "prices"]);
+    equal(new Set(await others.count(3)), new Set([1, "free", 2]), "what a handler without a schema got");
+  },
+
+  "what a schema makes of an event is what its handler gets; what was published is what is sent": async (t) => {
+    const bus = await t.open();
+    const seen = t.seen<unknown>();
+    const topic = bus.topic("texts", { schema: length });
+    topic.subscribe(seen.add);
+    bus.subscribe("texts", seen.add);
+    await topic.publish("seven !");
+    equal(new Set(await seen.count(2)), new Set<unknown>([7, "seven !"]));
+  },
+
+  "an asynchronous schema keeps the order": async (t) => {
+    const [publisher, bus] = await t.buses(2) as [Bus, Bus];
+    if (!t.features.ordered) return;
+    const logs = [
+      t.seen<number>("with an async schema at the subscriber"),
+      t.seen<number>("at the publisher"),
+    ] as const;
+    await bus.subscribe("a", logs[0].add, { schema: slowAmount }).ready;
+    await bus.subscribe("b", logs[1].add).ready;
+    const numbers = Array.from({ length: 20 }, (_, i) => i % 4);
+    await Promise.all(numbers.map((i) => publisher.publish(i, "a")));
+    await Promise.all(numbers.map((i) => publisher.publish(i, publisher.topic("b", { schema: slowAmount }))));
+    await logs[0].are(numbers);
+    await logs[1].are(numbers);
+  },
+
+  "a class's schema holds on both ends": async (t) => {
+    const [publisher, bus] = await t.buses(2) as [Bus, Bus];
+    const errors = t.errors(bus);
+    const seen = t.seen<Payment>();
+    await bus.subscribe(Payment, seen.add).ready;
+    await rejects(() => publisher.publish(new Payment(-1)), ValidationError);
+    await publisher.publish({ amount: "much" }, "kit.payment");
+    await publisher.publish(new Payment(4));
+    const [payment] = await seen.count(1) as [Payment];
+    equal(payment.doubled(), 8);
+    const [first] = await errors.count(1);
+    ok(first!.error instanceof ValidationError, "the wrong one is reported as a ValidationError");
+    equal(seen.values.length, 1);
+  },
+
+  "a queue's schema refuses at put(), and nothing is put": async (t) => {
+    const bus = await t.open();
+    const raw = t.queue(bus, "amounts");
+    for (const [how, schema] of [["sync", amount], ["async", slowAmount]] as const) {
+      const queue = bus.queue("amounts", { schema });
+      await rejects(() => queue.put(-1), ValidationError, "invalid", `an ${how} schema`);
+      await rejects(() => queue.putNowait(-1), ValidationError, "invalid", `an ${how} schema`);
+      await queue.put(1);
+      equal(await drain(t, raw), [1] as unknown[]);
+    }
+  },
+
+  "a queue's schema refuses at get() with the body, so that nothing is lost": async (t) => {
+    const bus = await t.open();
+    const raw = t.queue<unknown>(bus, "amounts");
+    const queue = bus.queue("amounts", { schema: amount });
+    await raw.put("free");
+    await raw.put(2);
+    const got: number[] = [];
+    const errors: ValidationError[] = [];
+    for (let i = 0; i < 2; i++) {
+      await queue.get().then((item) => got.push(item), (error) => errors.push(error));
+    }
+    equal(got, [2]);
+    ok(errors[0] instanceof ValidationError, `it is ${errors[0]} instead of a ValidationError`);
+    equal(errors.map(({ body }) => body), ['"free"']);
+  },
+
+  "a queue's schema refuses at receive(): the item goes to the dead-letter queue": async (t) => {
+    const bus = await t.open();
+    const raw = t.queue<unknown>(bus, "amounts");
+    await raw.put("free");
+    await rejects(() => bus.queue("amounts", { schema: amount }).receive(), ValidationError);
+    const letter = await bus.queue<{ item: unknown; queue: string }>("amounts.dead").get({ timeout: 5_000 });
+    equal(letter.queue, "amounts");
+    await t.quiet();
+    equal(await drain(t, raw), []);
+  },
+
+  "what a schema makes of an item is what one gets": async (t) => {
+    const bus = await t.open();
+    t.frees("texts");
+    const queue = bus.queue("texts", { schema: length });
+    await queue.put("seven !");
+    equal(await queue.get(), 7);
+    await queue.put("one");
+    const lease = await queue.receive();
+    equal(lease.item, 3);
+    await lease.ack();
+    const seen = t.seen<number>();
+    queue.consume(seen.add);
+    await queue.put("three");
+    await seen.are([5]);
+  },
+
+  "a schema that fails itself is a refusal": async (t) => {
+    const bus = await t.open();
+    const errors = t.errors(bus);
+    const broken = {
+      "~standard": {
+        version: 1,
+        vendor: "tsmq",
+        validate: (): never => {
+          throw new Error("broken");
+        },
+      },
+    } as const;
+    await rejects(() => bus.topic("x", { schema: broken }).publish("x" as never), ValidationError);
+    const seen = t.seen<unknown>();
+    bus.subscribe("x", () => seen.add("refused"), { schema: broken });
+    bus.subscribe("x", seen.add);
+    await bus.publish("x", "x");
+    await errors.count(1);
+    await seen.are(["x"]);
+  },
+};

@@ -1,0 +1,140 @@
+/**
+ * Broken connections: everything comes back, and what may have been missed is said.
+ *
+ * @module
+ */
+import type { Bus } from "../bus.ts";
+import { BusError } from "../errors.ts";
+import { equal, ok } from "./assert.ts";
+import { drain } from "./queues.ts";
+import type { Conditional, Play, Room } from "./room.ts";
+
+function broken(play: Play): Conditional {
+  const skip: Conditional["skip"] = (_, { faults }) => faults ? undefined : "the harness cannot break connections";
+  return { skip, deadline: 60_000, play };
+}
+
+/** Waits until the bus has said that its connection was lost, and is back. */
+async function recovered(t: Parameters<Play>[0], ...buses: Bus[]): Promise<void> {
+  await t.until(
+    () => buses.every((bus) => bus.health().reconnects > 0 && bus.health().state === "up"),
+    "the buses are back",
+  );
+}
+
+/** Cases about connections that break. */
+export const faults: Room = {
+  "subscriptions come back, and a gap is said": broken(async (t) => {
+    const [publisher, bus] = await t.buses(2) as [Bus, Bus];
+    for (const each of [publisher, bus]) t.errors(each);
+    const seen = t.seen<string>();
+    const gaps = t.seen<string>("the gap events");
+    const states = t.seen<string>("the state events");
+    bus.addEventListener("gap", (event) => gaps.add((event as CustomEvent).detail.reason));
+    bus.addEventListener("state", (event) => states.add((event as CustomEvent).detail));
+    await bus.subscribe("topic", () => seen.add("name")).ready;
+    await bus.subscribe("t*", () => seen.add("pattern"), { pattern: true }).ready;
+    await t.faults.cut();
+    const [reason] = await gaps.count(1);
+    ok(reason !== "", "the gap has a reason");
+    await recovered(t, publisher, bus);
+    await publisher.publish("x", "topic");
+    equal(new Set(await seen.count(2)), new Set(["name", "pattern"]));
+    equal(await states.count(2), ["down", "up"]);
+  }),
+
+  "a get and a receive that wait go on": broken(async (t) => {
+    const [producer, bus] = await t.buses(2) as [Bus, Bus];
+    for (const each of [producer, bus]) t.errors(each);
+    const queue = t.queue<string>(producer, "queue");
+    const got = bus.queue<string>("queue").get();
+    const held = t.queue<string>(bus, "held").receive();
+    await t.quiet();
+    await t.faults.cut();
+    await recovered(t, producer, bus);
+    await queue.put("item");
+    equal(await got, "item");
+    await producer.queue("held").put("item");
+    const lease = await held;
+    equal(lease.item, "item");
+    await lease.ack();
+  }),
+
+  "functions are found again, and calls go on": broken(async (t) => {
+    const [server, caller] = await t.buses(2) as [Bus, Bus];
+    for (const each of [server, caller]) t.errors(each);
+    await server.expose("double", (i: number) => 2 * i);
+    equal(await caller.stub("double")(1), 2);
+    for (let i = 0; i < 3; i++) {
+      await t.faults.cut();
+      // a call just after the break waits for the server to be registered again, rather than to say that there is none
+      const answer = await caller.stub("double")(i).catch((error) => error);
+      ok(
+        answer === 2 * i || (answer instanceof BusError && answer.code === "unavailable"),
+        `a call while the connection was broken gave ${answer}`,
+      );
+      await recovered(t, server, caller);
+      equal(await caller.stub("double")(i), 2 * i);
+      equal((await caller.stub("double", { multi: true })(i)).length, 1);
+    }
+  }),
+
+  "a call under way is answered when the connection is back": broken(async (t) => {
+    const [server, caller] = await t.buses(2) as [Bus, Bus];
+    for (const each of [server, caller]) t.errors(each);
+    const { passed, open } = t.gate();
+    const seen = t.seen<string>();
+    await server.expose("wait", async () => {
+      seen.add("served");
+      await passed;
+      return "answer";
+    });
+    const call = caller.stub("wait")();
+    await seen.count(1);
+    await t.faults.cut();
+    open();
+    equal(await call, "answer");
+    equal(seen.values.length, 1, "the number of times it was served");
+  }),
+
+  "what put() promised is there, once; what it did not promise is not there twice": broken(async (t) => {
+    const [producer, consumer] = await t.buses(2) as [Bus, Bus];
+    for (const each of [producer, consumer]) t.errors(each);
+    const queue = t.queue<number>(producer, "queue");
+    const promised: number[] = [];
+    for (let i = 0; i < 300; i++) {
+      if (i === 100 || i === 200) void t.faults.cut();
+      await queue.put(i).then(() => promised.push(i), (error) => {
+        ok(error instanceof BusError && error.code === "unavailable", `put failed with ${error}`);
+      });
+    }
+    await recovered(t, producer, consumer);
+    const got = await drain(t, consumer.queue<number>("queue"));
+    equal(got.length, new Set(got).size, "the number of different items");
+    equal(promised.filter((i) => !got.includes(i)), [], "what was promised and lost");
+  }),
+
+  "a lease holds over a break, and can be settled": broken(async (t) => {
+    const bus = await t.open();
+    t.errors(bus);
+    const queue = t.queue<string>(bus, "queue");
+    await queue.put("item");
+    const lease = await queue.receive({ lease: 10_000 });
+    await t.faults.cut();
+    await recovered(t, bus);
+    await lease.ack();
+    equal(await drain(t, queue), []);
+  }),
+
+  "a bus closes cleanly over a broken connection": broken(async (t) => {
+    const bus = await t.open();
+    t.errors(bus);
+    await bus.subscribe("topic", () => {}).ready;
+    await bus.expose("fn", () => {});
+    await t.faults.cut();
+    await bus.close();
+    const other = await t.open();
+    equal(await other.stub("fn", { multi: true })(), []);
+    if (t.features.counts) equal(await other.publish("x", "topic"), 0);
+  }),
+};

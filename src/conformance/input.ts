@@ -1,0 +1,283 @@
+/**
+ * Bad input, from the wire and from callers: each with its typed error, nothing lost, and the bus lives on.
+ *
+ * @module
+ */
+import type { Bus } from "../bus.ts";
+import { OWN } from "../codec/tags.ts";
+import { BusError, ValidationError } from "../errors.ts";
+import type { BusOptions } from "../options.ts";
+import { procedure } from "../rpc/procedure.ts";
+import { each, equal, ok, rejects } from "./assert.ts";
+import { drain } from "./queues.ts";
+import type { Room } from "./room.ts";
+
+/** Bodies that say nothing. */
+const MALFORMED: Readonly<Record<string, string>> = {
+  "nothing at all": "",
+  "half an object": '{"a":',
+  "half a list": "[1,",
+  "half a text": '"abc',
+  "no JSON": "<xml/>",
+  "two values": "1 2",
+  "a wrong literal": "nul",
+  "no date": `{"__obj":"tomorrow","__type":"${OWN.date}"}`,
+  "no map": `{"__obj":[1,2],"__type":"${OWN.map}"}`,
+  "no set": `{"__obj":{},"__type":"${OWN.set}"}`,
+  "no bytes": `{"__obj":"***","__type":"${OWN.bytes}"}`,
+  "no bigint": `{"__obj":"1.5","__type":"${OWN.bigint}"}`,
+  "100,000 levels": "[".repeat(100_000),
+};
+
+/** Bodies that others may well send, and what they mean. */
+const FOREIGN: Readonly<Record<string, [body: string, value: unknown]>> = {
+  "Python's numbers": ["[NaN, Infinity, -Infinity, 1152921504606846976]", [NaN, Infinity, -Infinity, 2n ** 60n]],
+  "Python's words in a text": ['["NaN", "Infinity, -Infinity"]', ["NaN", "Infinity, -Infinity"]],
+  "Python's None": ['{"__obj": null, "__type": "NoneType"}', null],
+  "Python's tuple": ['{"__obj": [1, 2], "__type": "tuple"}', [1, 2]],
+  "Python's set": ['{"__obj": [1, 2], "__type": "set"}', new Set([1, 2])],
+  "a tag that nobody registered": ['{"a": 1, "__type": "shop.events.Order"}', { a: 1 }],
+  "a list of a class that nobody registered": ['{"__list": [{"a": 1}], "__type": "shop.Order"}', [{ a: 1 }]],
+  "a named tuple": ['{"__obj": [1, "x"], "__type": "shop.Pair"}', [1, "x"]],
+  "a key that would change the prototype": ['{"constructor": {"prototype": 1}}', { constructor: { prototype: 1 } }],
+  "white space": [" \n[ 1 ,\t2 ] ", [1, 2]],
+};
+
+/** No names. */
+const NAMELESS: readonly unknown[] = ["", undefined, null, 7, {}, [], true, Symbol("s"), "\ud83e", "a\0b"];
+
+/** No amounts of milliseconds. */
+const TIMELESS: readonly unknown[] = [-1, NaN, "100", {}, true, 1n];
+
+/** Cases about bad input. */
+export const input: Room = {
+  "an event that cannot be read is reported, and the next one arrives": async (t) => {
+    const bus = await t.open();
+    const errors = t.errors(bus);
+    const stranger = await t.stranger();
+    const seen = t.seen<unknown>();
+    await bus.subscribe("topic", seen.add).ready;
+    await bus.subscribe("t*", seen.add, { pattern: true }).ready;
+    for (const [i, [what, body]] of Object.entries(MALFORMED).entries()) {
+      await stranger.publish("topic", body);
+      await stranger.publish("topic", String(i));
+      equal((await seen.count(2 * i + 2)).slice(2 * i), [i, i], `what was handled after ${what}`);
+      const reported = (await errors.count(2 * i + 2)).slice(2 * i);
+      for (const { error, topic } of reported) {
+        ok(error instanceof ValidationError, `${what} is reported as ${error}, no ValidationError`);
+        equal(topic, "topic");
+      }
+    }
+  },
+
+  "an item that cannot be read: get() rejects with its body, the next one is there": async (t) => {
+    const bus = await t.open();
+    const stranger = await t.stranger();
+    const queue = t.queue(bus, "queue");
+    await each(MALFORMED, async (body, what) => {
+      await stranger.put("queue", body);
+      const error = await rejects(() => queue.get({ timeout: 5_000 }), ValidationError, "invalid", what);
+      equal(error.body, body, `the body of ${what}`);
+      await queue.put(what);
+      equal(await queue.get({ timeout: 5_000 }), what);
+    });
+  },
+
+  "an item that cannot be read goes from receive() and consume() to the dead-letter queue": async (t) => {
+    const bus = await t.open();
+    t.errors(bus);
+    const stranger = await t.stranger();
+    const queue = t.queue(bus, "queue");
+    const dead = bus.queue<{ item: unknown }>("queue.dead");
+    await stranger.put("queue", "half of {");
+    await rejects(() => queue.receive({ timeout: 5_000 }), ValidationError);
+    equal((await dead.get({ timeout: 5_000 })).item, "half of {");
+    const seen = t.seen<unknown>();
+    queue.consume(seen.add);
+    await stranger.put("queue", "half of {");
+    await queue.put("next");
+    await seen.are(["next"]);
+    equal((await dead.get({ timeout: 5_000 })).item, "half of {");
+  },
+
+  "a body that is nested 100,000 levels deep is read or refused, and the next one is there": async (t) => {
+    const bus = await t.open();
+    const stranger = await t.stranger();
+    const queue = t.queue(bus, "queue");
+    await stranger.put("queue", "[".repeat(100_000) + "]".repeat(100_000));
+    await stranger.put("queue", "2");
+    try {
+      ok(Array.isArray(await queue.get({ timeout: 5_000 })), "it is read as what it is");
+    } catch (error) {
+      ok(error instanceof ValidationError, `it is ${error} instead of a ValidationError`);
+    }
+    equal(await queue.get({ timeout: 5_000 }), 2);
+  },
+
+  "what others write is read as they meant it": async (t) => {
+    const bus = await t.open();
+    const stranger = await t.stranger();
+    const queue = t.queue(bus, "queue");
+    await each(FOREIGN, async ([body, value], what) => {
+      await stranger.put("queue", body);
+      equal(await queue.get({ timeout: 5_000 }), value, what);
+    });
+  },
+
+  "__proto__ from the wire changes no prototype": async (t) => {
+    const bus = await t.open();
+    const stranger = await t.stranger();
+    const queue = t.queue<Record<string, unknown>>(bus, "queue");
+    for (
+      const body of ['{"__proto__": {"polluted": true}}', '{"a": {"__proto__": {"polluted": true}}, "__type": "x"}']
+    ) {
+      await stranger.put("queue", body);
+      const value = await queue.get({ timeout: 5_000 });
+      equal(Object.getPrototypeOf(value), Object.prototype);
+      equal(value.polluted, undefined);
+      equal((value.a as Record<string, unknown> | undefined)?.polluted, undefined);
+      equal(({} as Record<string, unknown>).polluted, undefined);
+    }
+  },
+
+  "garbage on a function's topic does no harm": async (t) => {
+    const [server, caller] = await t.buses(2) as [Bus, Bus];
+    t.errors(server);
+    const stranger = await t.stranger();
+    await server.expose("fn", (value: unknown) => value);
+    const requests = [
+      '{"__obj":[],"__type":"pymq.core.RpcRequest"}',
+      '{"__obj":["fn",7,null,null],"__type":"pymq.core.RpcRequest"}',
+      '{"__obj":["fn","queue",{"a":1},[],{"id":7}],"__type":"pymq.core.RpcRequest"}',
+      '{"__obj":["other","x",[],{}],"__type":"pymq.core.RpcRequest"}',
+    ];
+    for (const body of [...Object.values(MALFORMED), '"an event"', "[1]", ...requests]) {
+      await stranger.publish("fn", body);
+      equal(await caller.stub("fn")(1), 1, `the result of a call after ${body.slice(0, 80)}`);
+    }
+  },
+
+  "garbage in the inbox does no harm": async (t) => {
+    const [server, caller] = await t.buses(2) as [Bus, Bus];
+    for (const bus of [server, caller]) t.errors(bus);
+    const stranger = await t.stranger();
+    const { passed, open } = t.gate();
+    await server.expose("fn", () => passed.then(() => "the true answer"));
+    const [inbox] = await stranger.sender.servers("fn");
+    ok(inbox !== undefined, "the server's inbox is registered");
+    const call = caller.stub("fn")();
+    const forged =
+      '{"__obj":["fn","forged","str",false,{"id":"guessed","server":"x"}],"__type":"pymq.core.RpcResponse"}';
+    for (const body of [...Object.values(MALFORMED), '"text"', '{"__obj":7,"__type":"tsmq:cancel"}', forged]) {
+      await stranger.sender.post(inbox, body);
+    }
+    open();
+    equal(await call, "the true answer");
+    equal(await caller.stub("fn")(), "the true answer");
+  },
+
+  "what is no name is refused": async (t) => {
+    const bus = await t.open();
+    const verbs: Record<string, (name: string) => unknown> = {
+      "publish(event, name)": (name) => bus.publish("x", name),
+      "subscribe(name)": (name) => bus.subscribe(name, () => {}).ready,
+      "subscribe(name, { pattern })": (name) => bus.subscribe(name, () => {}, { pattern: true }).ready,
+      "topic(name)": (name) => bus.topic(name),
+      "queue(name)": (name) => bus.queue(name),
+      "consume({ deadLetter })": (name) => bus.queue("q").consume(() => {}, { deadLetter: name }),
+      "expose(name)": (name) => bus.expose(name, () => {}),
+      "stub(name)": (name) => bus.stub(name),
+      "procedure(name)": (name) => procedure(name),
+    };
+    const optional = ["publish(event, name)", "consume({ deadLetter })"];
+    await each(verbs, async (use, verb) => {
+      for (const name of NAMELESS) {
+        if ((name ?? undefined) === undefined && optional.includes(verb)) continue;
+        await rejects(() => use(name as string), ValidationError, "invalid", `${verb} with ${String(name) || '""'}`);
+      }
+    });
+    for (const namespace of NAMELESS.filter((name) => (name ?? undefined) !== undefined)) {
+      await rejects(() => t.open({ namespace: namespace as string }), ValidationError, "invalid", "namespace");
+    }
+  },
+
+  "what is no time is refused": async (t) => {
+    const bus = await t.open();
+    const queue = t.queue(bus, "queue");
+    await queue.put("x");
+    const lease = await queue.receive();
+    const verbs: Record<string, (time: number) => unknown> = {
+      "get({ timeout })": (timeout) => queue.get({ timeout }),
+      "put({ timeout })": (timeout) => queue.put("y", { timeout }),
+      "receive({ timeout })": (timeout) => queue.receive({ timeout }),
+      "receive({ lease })": (lease) => queue.receive({ lease, block: false }),
+      "consume({ lease })": (lease) => queue.consume(() => {}, { lease }),
+      "consume({ backoff })": (backoff) => queue.consume(() => {}, { backoff }),
+      "nack({ delay })": (delay) => lease.nack({ delay }),
+      "stub({ timeout })": (timeout) => bus.stub("fn", { timeout }),
+      "close({ timeout })": (timeout) => bus.close({ timeout }),
+    };
+    await each(verbs, async (use, verb) => {
+      for (const time of TIMELESS) {
+        await rejects(() => use(time as number), ValidationError, "invalid", `${verb} with ${String(time)}`);
+      }
+    });
+    await rejects(() => queue.receive({ lease: 0 }), ValidationError, "invalid", "a lease of 0");
+    await rejects(() => queue.receive({ lease: Infinity }), ValidationError, "invalid", "a lease without an end");
+    const options = ["timeout", "sendTimeout", "connectTimeout"] satisfies (keyof BusOptions)[];
+    for (const option of options) {
+      for (const time of [-1, NaN, "100"]) {
+        await rejects(() => t.open({ [option]: time }), ValidationError, "invalid", `Bus.open({ ${option} })`);
+      }
+    }
+    await lease.ack();
+    equal(await drain(t, queue), []);
+  },
+
+  "what is no handler, count, schema, signal or class is refused": async (t) => {
+    const bus = await t.open();
+    const queue = t.queue(bus, "queue");
+    const no = (value: unknown) => value as never;
+    const verbs: Record<string, () => unknown> = {
+      "subscribe without a handler": () => bus.subscribe("t", no(undefined)).ready,
+      "subscribe with a text for a handler": () => bus.subscribe("t", no("handler")).ready,
+      "subscriber of a text": () => bus.subscriber("t")(no("text")),
+      "remote of a text": () => bus.remote("t")(no("text")),
+      "consume without a handler": () => queue.consume(no(undefined)),
+      "subscribe({ concurrency: 0 })": () => bus.subscribe("t", () => {}, { concurrency: 0 }).ready,
+      "subscribe({ concurrency: NaN })": () => bus.subscribe("t", () => {}, { concurrency: NaN }).ready,
+      "consume({ concurrency: 0 })": () => queue.consume(() => {}, { concurrency: 0 }),
+      "consume({ concurrency: '2' })": () => queue.consume(() => {}, { concurrency: no("2") }),
+      "consume({ maxAttempts: 0 })": () => queue.consume(() => {}, { maxAttempts: 0 }),
+      "subscribe({ schema: {} })": () => bus.subscribe("t", () => {}, { schema: no({}) }).ready,
+      "topic({ schema: {} })": () => bus.topic("t", { schema: no({}) }),
+      "queue({ schema: {} })": () => bus.queue("q", { schema: no({}) }),
+      "procedure({ args: {} })": () => procedure("p", { args: no({}) }),
+      "procedure({ returns: 'number' })": () => procedure("p", { returns: no("number") }),
+      "subscribe({ signal: {} })": () => bus.subscribe("t", () => {}, { signal: no({}) }).ready,
+      "get({ signal: {} })": () => queue.get({ signal: no({}), block: false }),
+      "put({ signal: {} })": () => queue.put("x", { signal: no({}) }),
+      "consume({ signal: {} })": () => queue.consume(() => {}, { signal: no({}) }),
+      "stub({ signal: {} })": () => bus.stub("fn", { signal: no({}) }),
+      "Bus.open({ types: [{}] })": () => t.open({ types: no([{}]) }),
+      "Bus.open({ types: 7 })": () => t.open({ types: no(7) }),
+      "stub of an object": () => bus.stub(no({})),
+      "unexpose of a number": () => bus.unexpose(no(7)),
+    };
+    await each(verbs, (use, verb) => rejects(use, ValidationError, "invalid", verb));
+    equal(await queue.qsize(), 0);
+    equal(bus.health().subscriptions, 0);
+  },
+
+  "an error says what it is, and whether trying again may help": async (t) => {
+    const bus = await t.open();
+    const invalid = await rejects(() => bus.publish({}), BusError, "invalid");
+    equal([invalid.name, invalid.retryable], ["ValidationError", false]);
+    const empty = await rejects(() => t.queue(bus, "empty").getNowait(), BusError, "queue_empty");
+    equal([empty.name, empty.retryable], ["QueueEmptyError", true]);
+    ok(empty.message.includes('"empty"'), "the message names the queue");
+    const none = await rejects(() => bus.stub("nobody", { timeout: 5_000 })(), BusError, "no_such_remote");
+    equal([none.name, none.retryable], ["NoSuchRemoteError", false]);
+    ok(none.message.includes('"nobody"'), "the message names the function");
+  },
+};

@@ -1,0 +1,202 @@
+/**
+ * Items that are held, not taken: they come back unless they are acknowledged.
+ *
+ * @module
+ */
+import type { Bus } from "../bus.ts";
+import { BusError, QueueEmptyError } from "../errors.ts";
+import { equal, ok, rejects } from "./assert.ts";
+import { drain } from "./queues.ts";
+import type { Room } from "./room.ts";
+import { dieHolding } from "./stranger.ts";
+
+/** Milliseconds of a short lease; the coarsest transports count in seconds. */
+const LEASE = 1_000;
+
+/** Cases about leases. */
+export const leases: Room = {
+  "ack() removes the item for good": async (t) => {
+    const bus = await t.open();
+    const queue = t.queue<string>(bus, "held");
+    await queue.put("item");
+    const lease = await queue.receive({ lease: LEASE });
+    equal({ item: lease.item, attempt: lease.attempt }, { item: "item", attempt: 1 });
+    await rejects(() => queue.getNowait(), QueueEmptyError, "queue_empty", "a get while the item is held");
+    await lease.ack();
+    await t.pause(1.5 * LEASE);
+    equal(await drain(t, queue), []);
+  },
+
+  "nack() gives the item back to the head, one attempt older": async (t) => {
+    const [bus, other] = await t.buses(2) as [Bus, Bus];
+    const queue = t.queue<string>(bus, "held");
+    for (const item of ["first", "second"]) await queue.put(item);
+    for (const attempt of [1, 2, 3]) {
+      const lease = await (attempt % 2 ? bus : other).queue<string>("held").receive({ timeout: 5_000 });
+      equal(lease.attempt, attempt);
+      if (t.features.ordered) equal(lease.item, "first");
+      await lease.nack();
+      if (!t.features.ordered) return;
+    }
+    equal(await drain(t, queue), ["first", "second"]);
+  },
+
+  "nack({ delay }) gives it back later, and keeps nobody from the others": async (t) => {
+    const bus = await t.open();
+    const queue = t.queue<string>(bus, "held");
+    await queue.put("first");
+    const lease = await queue.receive();
+    const start = performance.now();
+    await lease.nack({ delay: LEASE });
+    await queue.put("second");
+    equal(await queue.get(), "second");
+    await rejects(() => queue.getNowait(), QueueEmptyError, "queue_empty", "a get before the delay was over");
+    const again = await queue.receive({ timeout: 10_000 });
+    const waited = performance.now() - start;
+    ok(waited > 0.9 * LEASE && waited < LEASE + 5_000, `it came back after ${waited} ms instead of ${LEASE}`);
+    equal({ item: again.item, attempt: again.attempt }, { item: "first", attempt: 2 });
+    await again.ack();
+  },
+
+  "a get takes an item that came back": async (t) => {
+    const bus = await t.open();
+    const queue = t.queue<string>(bus, "held");
+    await queue.put("item");
+    await (await queue.receive()).nack();
+    equal(await queue.get({ timeout: 5_000 }), "item");
+  },
+
+  "a get that waits gets what comes back": async (t) => {
+    const [bus, other] = await t.buses(2) as [Bus, Bus];
+    const queue = t.queue<string>(bus, "held");
+    await queue.put("item");
+    const lease = await queue.receive();
+    const got = other.queue<string>("held").get();
+    await t.quiet();
+    await lease.nack();
+    equal(await got, "item");
+  },
+
+  "await using gives back what was not settled, and nothing else": async (t) => {
+    const bus = await t.open();
+    const queue = t.queue<string>(bus, "held");
+    await queue.put("item");
+    {
+      await using lease = await queue.receive();
+      equal(lease.attempt, 1);
+    }
+    {
+      await using lease = await queue.receive({ timeout: 5_000 });
+      equal(lease.attempt, 2);
+      await lease.ack();
+    }
+    await t.quiet();
+    equal(await drain(t, queue), []);
+  },
+
+  "settling twice does nothing more; ack() after nack() is told that the lease is lost": async (t) => {
+    const bus = await t.open();
+    const queue = t.queue<string>(bus, "held");
+    await queue.put("one");
+    const one = await queue.receive();
+    await one.ack();
+    await one.ack();
+    await one.nack();
+    await t.quiet();
+    equal(await drain(t, queue), []);
+    await queue.put("two");
+    const two = await queue.receive();
+    await two.nack();
+    await two.nack();
+    await rejects(() => two.ack(), BusError, "lease_lost");
+    equal(await drain(t, queue), ["two"]);
+  },
+
+  "an item is extended for as long as it is held": {
+    deadline: 30_000,
+    play: async (t) => {
+      const [bus, other] = await t.buses(2) as [Bus, Bus];
+      const queue = t.queue<string>(bus, "held");
+      await queue.put("item");
+      const lease = await queue.receive({ lease: LEASE });
+      const end = performance.now() + 3 * LEASE;
+      while (performance.now() < end) {
+        await rejects(() => other.queue("held").getNowait(), QueueEmptyError, "queue_empty", "a get while it is held");
+        await t.pause(100);
+      }
+      await lease.ack();
+      await t.pause(1.5 * LEASE);
+      equal(await drain(t, queue), []);
+    },
+  },
+
+  "a bus that closes gives back what it holds": async (t) => {
+    const [holder, bus] = await t.buses(2) as [Bus, Bus];
+    const queue = t.queue<string>(bus, "held");
+    await queue.put("item");
+    await holder.queue<string>("held").receive({ lease: 60_000 });
+    await holder.close();
+    const lease = await queue.receive({ timeout: 10_000 });
+    equal({ item: lease.item, attempt: lease.attempt }, { item: "item", attempt: 2 });
+    await lease.ack();
+  },
+
+  "the item of a holder that died comes back when its lease has ended": {
+    skip: (_, harness) => harness.provider().sharedWorker ? "its worker is the transport" : undefined,
+    deadline: 30_000,
+    play: async (t) => {
+      const bus = await t.open();
+      const queue = t.queue<string>(bus, "held");
+      await queue.put("item");
+      await dieHolding(t.provider, t.namespace, "held", LEASE);
+      const lease = await queue.receive({ timeout: 10 * LEASE });
+      equal({ item: lease.item, attempt: lease.attempt }, { item: "item", attempt: 2 });
+      await lease.ack();
+    },
+  },
+
+  "ack() of a lease that was lost says so": async (t) => {
+    const [bus, other] = await t.buses(2) as [Bus, Bus];
+    const queue = t.queue<string>(bus, "held");
+    await queue.put("item");
+    const lease = await queue.receive();
+    await other.queue("held").free();
+    await t.settle();
+    await rejects(() => lease.ack(), BusError, "lease_lost");
+  },
+
+  "several holders hold different items, and settle them in any order": async (t) => {
+    const [one, two] = await t.buses(2) as [Bus, Bus];
+    const queue = t.queue<number>(one, "held");
+    for (let i = 0; i < 6; i++) await queue.put(i);
+    const held = await Promise.all([1, 2, 3].flatMap(() => [queue.receive(), two.queue<number>("held").receive()]));
+    equal(held.map(({ item }) => item).toSorted(), [0, 1, 2, 3, 4, 5]);
+    await Promise.all(held.filter(({ item }) => item % 2 === 0).map((lease) => lease.ack()));
+    await Promise.all(held.filter(({ item }) => item % 2 === 1).map((lease) => lease.nack()));
+    equal((await drain(t, queue)).toSorted(), [1, 3, 5]);
+  },
+
+  "receive() that is cancelled holds nothing": async (t) => {
+    const bus = await t.open();
+    const queue = t.queue<number>(bus, "held");
+    const got: number[] = [];
+    const puts: Promise<void>[] = [];
+    await Promise.all(Array.from({ length: 60 }, async (_, i) => {
+      const abort = new AbortController();
+      const receiving = queue.receive({ signal: abort.signal, lease: 60_000 });
+      setTimeout(() => abort.abort("enough"), i % 5);
+      if (i % 2) puts.push(bus.queue<number>("held").put(i));
+      try {
+        const lease = await receiving;
+        got.push(lease.item);
+        await lease.ack();
+      } catch (error) {
+        equal(error, "enough");
+      }
+    }));
+    while (got.length < 30) got.push(await queue.get());
+    await Promise.all(puts);
+    equal(await drain(t, queue), []);
+    equal(got.toSorted((a, b) => a - b), Array.from({ length: 30 }, (_, i) => 2 * i + 1));
+  },
+};

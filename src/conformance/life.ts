@@ -1,0 +1,296 @@
+/**
+ * The life of a bus: opening, closing, what happens around both.
+ *
+ * @module
+ */
+import { Bus } from "../bus.ts";
+import { ClosedError, ProviderError, ValidationError } from "../errors.ts";
+import { each, equal, ok, rejects } from "./assert.ts";
+import { type Room, slow } from "./room.ts";
+
+/** Cases about opening and closing. */
+export const life: Room = {
+  "Bus.open() gives a bus that works; close() gives a report, each time the same": async (t) => {
+    const bus = await t.open();
+    const seen = t.seen<string>();
+    bus.subscribe("greetings", seen.add);
+    await bus.publish("hello", "greetings");
+    await seen.are(["hello"]);
+    const report = { finished: 0, abandoned: 0, dropped: 0, returned: 0, clean: true };
+    equal(await Promise.all([bus.close(), bus.close()]), [report, report]);
+    equal(await bus.close(), report);
+    equal(await bus.closed, undefined);
+  },
+
+  "Bus.open() opens several buses side by side, which meet": async (t) => {
+    const buses = await t.buses(4);
+    const seen = t.seen<number>();
+    await Promise.all(buses.map((bus, i) => bus.subscribe("all", () => seen.add(i)).ready));
+    await buses[0]!.publish("x", "all");
+    equal((await seen.count(4)).toSorted(), [0, 1, 2, 3]);
+  },
+
+  "Bus.open() opens one after the other, each as good as the first": async (t) => {
+    for (let i = 0; i < 10; i++) {
+      const bus = await t.open();
+      const seen = t.seen<number>();
+      bus.subscribe("again", seen.add);
+      await bus.publish(i, "again");
+      await seen.are([i]);
+      await bus.close();
+    }
+  },
+
+  "Bus.open() rejects with what the provider refuses with": async (t) => {
+    const refusal = new ProviderError("denied", "Cannot open: wrong password");
+    const provider = { ...t.provider, open: () => Promise.reject(refusal) };
+    equal(await rejects(() => Bus.open(provider, { namespace: t.namespace }), ProviderError, "denied"), refusal);
+  },
+
+  "await using closes the bus": async (t) => {
+    const bus = await t.open();
+    {
+      await using scoped = bus;
+      equal(scoped.health().state, "up");
+    }
+    equal(bus.health().state, "closed");
+    await bus.closed;
+  },
+
+  "every verb rejects with ClosedError when the bus is closed": async (t) => {
+    const bus = await t.open();
+    const topic = bus.topic<string>("topic");
+    const queue = bus.queue("queue");
+    const stub = bus.stub("fn");
+    await bus.close();
+    const verbs: Record<string, () => unknown> = {
+      publish: () => bus.publish("x", "topic"),
+      subscribe: () => bus.subscribe("topic", () => {}).ready,
+      "topic.publish": () => topic.publish("x"),
+      "topic.subscribe": () => topic.subscribe(() => {}).ready,
+      "for await over a topic": () => topic[Symbol.asyncIterator]().next(),
+      queue: () => bus.queue("queue"),
+      "queue.put": () => queue.put("x"),
+      "queue.putNowait": () => queue.putNowait("x"),
+      "queue.get": () => queue.get(),
+      "queue.getNowait": () => queue.getNowait(),
+      "queue.receive": () => queue.receive(),
+      "queue.consume": () => queue.consume(() => {}),
+      "queue.qsize": () => queue.qsize(),
+      "queue.empty": () => queue.empty(),
+      "queue.free": () => queue.free(),
+      expose: () => bus.expose("fn", () => {}),
+      stub: () => bus.stub("fn"),
+      "a stub's call": () => stub(),
+      "a stub's rpc": () => stub.rpc(),
+    };
+    await each(verbs, (use, verb) => rejects(use, ClosedError, "closed", verb));
+    await bus.unsubscribe("topic", () => {});
+    await bus.unexpose("fn");
+  },
+
+  "close() ends what waits: gets and calls reject with ClosedError, loops end": async (t) => {
+    const [server, bus] = await t.buses(2);
+    const { passed, open } = t.gate();
+    await server!.expose("wait", () => passed);
+    const queue = t.queue(bus!, "nothing");
+    const waiting = {
+      get: queue.get(),
+      receive: queue.receive(),
+      call: bus!.stub("wait")(),
+    };
+    const loops = [
+      (async () => {
+        for await (const _ of bus!.topic("nothing"));
+      })(),
+      (async () => {
+        for await (const _ of bus!.queue("nothing"));
+      })(),
+    ];
+    const rejected = Object.entries(waiting).map(([what, wait]) => rejects(wait, ClosedError, "closed", what));
+    await t.until(() => bus!.health().pending.calls === 1, "the call is under way");
+    await bus!.close();
+    await Promise.all(rejected);
+    await Promise.all(loops);
+    open();
+  },
+
+  "close() lets handlers finish": async (t) => {
+    const bus = await t.open();
+    const { passed, open } = t.gate();
+    const seen = t.seen<string>();
+    bus.subscribe("work", async (work: string) => {
+      seen.add(`${work} begun`);
+      await passed;
+      await bus.publish(work, "done");
+      seen.add(`${work} done`);
+    });
+    await bus.publish("first", "work");
+    await seen.count(1);
+    const closing = bus.close().then((report) => {
+      seen.add("closed");
+      return report;
+    });
+    await t.quiet();
+    open();
+    equal((await closing).finished, 1);
+    equal((await closing).abandoned, 0);
+    await seen.are(["first begun", "first done", "closed"]);
+  },
+
+  "close({ timeout }) goes without the handlers that do not finish in time": async (t) => {
+    const bus = await t.open();
+    const { passed } = t.gate();
+    const seen = t.seen<string>();
+    bus.subscribe("work", (work: string) => {
+      seen.add(work);
+      return passed;
+    });
+    await Promise.all(["first", "second", "third"].map((work) => bus.publish(work, "work")));
+    await seen.count(1);
+    await t.settle();
+    const start = performance.now();
+    const { finished, abandoned } = await bus.close({ timeout: 100 });
+    ok(performance.now() - start < 4_000, "close took about as long as if no timeout had been given");
+    equal({ finished, abandoned }, { finished: 0, abandoned: 1 });
+    equal(seen.values, ["first"]);
+  },
+
+  "close() may be called by a handler": async (t) => {
+    const bus = await t.open();
+    bus.subscribe("end", () => bus.close({ timeout: 200 }));
+    await bus.publish("now", "end");
+    equal(await bus.closed, undefined);
+  },
+
+  "close() is the end of deliveries": async (t) => {
+    const [publisher, bus] = await t.buses(2);
+    let handled = 0;
+    await bus!.subscribe("stream", () => void handled++).ready;
+    await bus!.expose("count", () => ++handled);
+    let stop = false;
+    const streaming = (async () => {
+      while (!stop) {
+        await publisher!.publish("x", "stream");
+        await t.pause(0);
+      }
+    })();
+    await t.until(() => handled > 10, "events flow");
+    await bus!.close();
+    const atClose = handled;
+    await t.quiet();
+    stop = true;
+    await streaming;
+    await t.quiet();
+    equal(handled, atClose, "the number of handled events");
+  },
+
+  "close() keeps what publish() promised": async (t) => {
+    const [publisher, bus] = await t.buses(2);
+    const seen = t.seen<number>();
+    await bus!.subscribe("last", seen.add).ready;
+    const published = Array.from({ length: 200 }, (_, i) => publisher!.publish(i, "last"));
+    const [settled] = await Promise.all([Promise.allSettled(published), publisher!.close()]);
+    const promised = settled.flatMap(({ status }, i) => status === "fulfilled" ? [i] : []);
+    await t.until(() => promised.every((i) => seen.values.includes(i)), "all that was promised has arrived");
+  },
+
+  "close() ends one bus and no other": async (t) => {
+    const [bus, other] = await t.buses(2);
+    const seen = t.seen<string>();
+    bus!.subscribe("shared", () => {});
+    await other!.subscribe("shared", seen.add).ready;
+    await bus!.close();
+    await other!.publish("still here", "shared");
+    await seen.are(["still here"]);
+  },
+
+  "namespaces are worlds apart": async (t) => {
+    const here = await t.open();
+    const there = await t.open({ namespace: `${t.namespace}-there` });
+    const seen = t.seen<string>();
+    await Promise.all([
+      there.subscribe("topic", seen.add).ready,
+      there.subscribe("*", seen.add, { pattern: true }).ready,
+      there.expose("fn", () => "there"),
+    ]);
+    await here.publish("x", "topic");
+    const queue = t.queue(here, "queue");
+    await queue.put("x");
+    await t.settle();
+    equal(await there.queue("queue").qsize(), 0);
+    equal(await here.stub("fn", { multi: true })(), []);
+    await t.quiet();
+    equal(seen.values, []);
+  },
+
+  "a namespace may hold any character, and is no glob": async (t) => {
+    const names = ["*", "kit [a-z]?", "a/b:c", "ünï☃", "..", "\\", "x".repeat(200)].map((n) => `${t.namespace}${n}`);
+    for (const namespace of names) {
+      const bus = await t.open({ namespace });
+      const seen = t.seen<string>(`what was seen in "${namespace}"`);
+      bus.subscribe("t*", seen.add, { pattern: true });
+      const other = await t.open({ namespace: `${t.namespace}b` });
+      await other.publish("not for you", "topic");
+      await bus.publish("for you", "topic");
+      await seen.are(["for you"]);
+      const queue = bus.queue("queue");
+      await queue.put("item");
+      equal(await queue.get(), "item");
+      await queue.free();
+      await bus.expose("fn", () => "answer");
+      equal(await bus.stub("fn")(), "answer");
+      await t.quiet();
+      equal(seen.values, ["for you"]);
+      await Promise.all([bus.close(), other.close()]);
+    }
+  },
+
+  "health() says how the bus is": async (t) => {
+    const bus = await t.open();
+    await bus.subscribe("topic", () => {}).ready;
+    const { state, subscriptions, pending, reconnects, restarts, lastReceive } = bus.health();
+    equal({ state, subscriptions, pending, reconnects, restarts }, {
+      state: "up",
+      subscriptions: 1,
+      pending: { calls: 0, handlers: 0 },
+      reconnects: 0,
+      restarts: 0,
+    });
+    ok(Math.abs(Date.now() - lastReceive) < 60_000, "lastReceive is about now");
+    await bus.close();
+    equal(bus.health().state, "closed");
+  },
+
+  "a state event comes with each new state": async (t) => {
+    const bus = await t.open();
+    const seen = t.seen<unknown>();
+    bus.addEventListener("state", (event) => seen.add((event as CustomEvent).detail));
+    await bus.close();
+    await seen.are(["closing", "closed"]);
+  },
+
+  "30 buses at once": slow(60_000, async (t) => {
+    const buses = await t.buses(30);
+    const seen = t.seen<number>();
+    await Promise.all(buses.map((bus, i) => bus.subscribe("all", () => seen.add(i)).ready));
+    await buses[7]!.publish("x", "all");
+    equal((await seen.count(30)).toSorted((a, b) => a - b), buses.map((_, i) => i));
+  }),
+
+  "a provider of one's own that is none is refused": async (t) => {
+    const { provider } = t;
+    const unclonable = { ...provider, options: { password: () => "secret" } };
+    const nonsense: Record<string, unknown> = {
+      undefined: undefined,
+      null: null,
+      "a string": "redis://localhost",
+      "an empty object": {},
+      "the factory itself": () => provider,
+      "options that cannot be posted": unclonable,
+      "a worker that is no URL": { ...provider, worker: "worker.ts" },
+    };
+    const open = (value: unknown) => Bus.open(value as typeof provider, { namespace: t.namespace });
+    await each(nonsense, (value, what) => rejects(() => open(value), ValidationError, "invalid", what));
+  },
+};

@@ -1,0 +1,148 @@
+/**
+ * Multi-calls: one answer of each server.
+ *
+ * @module
+ */
+import type { Bus } from "../bus.ts";
+import { RemoteInvocationError, TimeoutError } from "../errors.ts";
+import { procedure } from "../rpc/procedure.ts";
+import { equal, ok, rejects, rejectsWith } from "./assert.ts";
+import type { Room } from "./room.ts";
+import { amount } from "./schemas.ts";
+
+function values(results: PromiseSettledResult<unknown>[]): unknown[] {
+  return results.map((result) => result.status === "fulfilled" ? result.value : result.reason).toSorted();
+}
+
+/** Cases about multi-calls. */
+export const multi: Room = {
+  "multi gets one result of each server": async (t) => {
+    const [caller, ...servers] = await t.buses(6) as [Bus, ...Bus[]];
+    const calls = servers.map(() => 0);
+    await Promise.all(servers.map((server, i) =>
+      server.expose("who", (greeting: string) => {
+        calls[i]!++;
+        return `${greeting} ${i}`;
+      })
+    ));
+    const who = caller.stub<(greeting: string) => string>("who", { multi: true });
+    equal(values(await who("I am")), servers.map((_, i) => `I am ${i}`));
+    equal(calls, [1, 1, 1, 1, 1]);
+  },
+
+  "multi with nobody there gives an empty list, at once": async (t) => {
+    const bus = await t.open();
+    const start = performance.now();
+    equal(await bus.stub("nobody", { multi: true, timeout: 15_000 })(), []);
+    equal(await bus.stub("nobody", { multi: true, timeout: 15_000 }).rpc(), []);
+    ok(performance.now() - start < 10_000, "it waited for the timeout");
+  },
+
+  "multi calls the bus's own function too": async (t) => {
+    const [one, two] = await t.buses(2) as [Bus, Bus];
+    await one.expose("who", () => "one");
+    await two.expose("who", () => "two");
+    equal(values(await one.stub("who", { multi: true })()), ["one", "two"]);
+  },
+
+  "multi: an error of one server is one of the results": async (t) => {
+    const [caller, good, bad] = await t.buses(3) as [Bus, Bus, Bus];
+    await good.expose("work", () => "done");
+    await bad.expose("work", () => Promise.reject(new RangeError("too far")));
+    const results = await caller.stub("work", { multi: true })();
+    equal(results.map(({ status }) => status).toSorted(), ["fulfilled", "rejected"]);
+    const [failed] = results.filter((result) => result.status === "rejected");
+    ok(failed!.reason instanceof RemoteInvocationError, "it is a RemoteInvocationError");
+    equal(failed!.reason.remoteType, "RangeError");
+    const raw = await caller.stub("work", { multi: true }).rpc();
+    equal(raw.map(({ isError, resultType }) => [isError, resultType]).toSorted(), [[false, "str"], [
+      true,
+      "RangeError",
+    ]]);
+  },
+
+  "multi: a server that is too late is one of the results": async (t) => {
+    const [caller, good, late] = await t.buses(3) as [Bus, Bus, Bus];
+    const { passed } = t.gate();
+    await good.expose("work", () => "done");
+    await late.expose("work", () => passed);
+    const results = await caller.stub("work", { multi: true, timeout: 600 })();
+    equal(results.map(({ status }) => status).toSorted(), ["fulfilled", "rejected"]);
+    const [failed] = results.filter((result) => result.status === "rejected");
+    ok(failed!.reason instanceof TimeoutError, `it is ${failed!.reason} instead of a TimeoutError`);
+  },
+
+  "multi with a foreign subscriber on the function's topic ends when the servers have answered": async (t) => {
+    const [caller, server, ...strangers] = await t.buses(4) as [Bus, Bus, ...Bus[]];
+    await server.expose("work", () => "done");
+    await strangers[0]!.subscribe("work", () => {}).ready;
+    await strangers[1]!.subscribe("w*", () => {}, { pattern: true }).ready;
+    const start = performance.now();
+    equal(values(await caller.stub("work", { multi: true, timeout: 15_000 })()), ["done"]);
+    ok(
+      performance.now() - start < 5_000,
+      `it took ${performance.now() - start} ms: a foreign subscriber was waited for`,
+    );
+  },
+
+  "multi: a server that has gone is not waited for": async (t) => {
+    const [caller, stays, goes] = await t.buses(3) as [Bus, Bus, Bus];
+    await stays.expose("work", () => "stays");
+    await goes.expose("work", () => "goes");
+    equal(values(await caller.stub("work", { multi: true })()), ["goes", "stays"]);
+    await goes.close();
+    equal(values(await caller.stub("work", { multi: true })()), ["stays"]);
+    await stays.unexpose("work");
+    equal(await caller.stub("work", { multi: true })(), []);
+  },
+
+  "multi: a procedure's schemas hold for each result": async (t) => {
+    const [caller, good, bad] = await t.buses(3) as [Bus, Bus, Bus];
+    const stock = procedure("stock", { returns: amount });
+    await good.expose(stock, () => 7);
+    await bad.expose("stock", () => -7);
+    const results = await caller.stub(stock, { multi: true })();
+    equal(results.map(({ status }) => status).toSorted(), ["fulfilled", "rejected"]);
+  },
+
+  "multi: stub(Class) gathers by method": async (t) => {
+    const [caller, one, two] = await t.buses(3) as [Bus, Bus, Bus];
+    class Service {
+      readonly #name: string;
+      constructor(name: string) {
+        this.#name = name;
+      }
+      name(): string {
+        return this.#name;
+      }
+    }
+    await Promise.all([one.expose(new Service("one")), two.expose(new Service("two"))]);
+    equal(values(await caller.stub(Service, { multi: true }).name()), ["one", "two"]);
+  },
+
+  "multi: a signal ends it with its reason": async (t) => {
+    const [caller, server] = await t.buses(2) as [Bus, Bus];
+    const { passed } = t.gate();
+    const seen = t.seen<string>();
+    await server.expose("wait", () => {
+      seen.add("served");
+      return passed;
+    });
+    const abort = new AbortController();
+    const call = rejectsWith(caller.stub("wait", { multi: true, signal: abort.signal })(), "enough");
+    await seen.count(1);
+    abort.abort("enough");
+    await call;
+    await rejects(() => caller.stub("wait", { timeout: 100 })(), TimeoutError);
+  },
+
+  "100 multi-calls at once": async (t) => {
+    const [caller, ...servers] = await t.buses(4) as [Bus, ...Bus[]];
+    await Promise.all(servers.map((server, i) => server.expose("who", (n: number) => 10 * n + i)));
+    const who = caller.stub<(n: number) => number>("who", { multi: true });
+    const results = await Promise.all(Array.from({ length: 100 }, (_, n) => who(n)));
+    for (const [n, result] of results.entries()) {
+      equal(new Set(values(result)), new Set([10 * n, 10 * n + 1, 10 * n + 2]));
+    }
+  },
+};

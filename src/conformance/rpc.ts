@@ -1,0 +1,352 @@
+/**
+ * Calls: what can be exposed, who serves, what comes back.
+ *
+ * @module
+ */
+import type { Bus } from "../bus.ts";
+import {
+  BusError,
+  NoSuchRemoteError,
+  ProviderError,
+  RemoteInvocationError,
+  TimeoutError,
+  ValidationError,
+} from "../errors.ts";
+import { procedure } from "../rpc/procedure.ts";
+import { each, equal, ok, rejects, rejectsWith } from "./assert.ts";
+import { NAMES } from "./patterns.ts";
+import { type Room, slow } from "./room.ts";
+import { amount, length, pair, slowAmount } from "./schemas.ts";
+
+function range(count: number): number[] {
+  return Array.from({ length: count }, (_, i) => i);
+}
+
+/** Cases about single calls. */
+export const rpc: Room = {
+  "a stub calls what another bus exposes: by name, by function": async (t) => {
+    const [server, caller] = await t.buses(2) as [Bus, Bus];
+    function multiply(a: number, b: number): number {
+      return a * b;
+    }
+    await server.expose("add", (a: number, b: number) => a + b);
+    await server.expose(multiply);
+    equal(await caller.stub("add")(1, 2), 3);
+    equal(await caller.stub<typeof multiply>("multiply")(3, 4), 12);
+    equal(await caller.stub(multiply)(5, 6), 30);
+  },
+
+  "a bus calls itself": async (t) => {
+    const bus = await t.open();
+    await bus.expose("echo", (value: unknown) => value);
+    equal(await bus.stub("echo")("self"), "self");
+  },
+
+  "a function may be asynchronous, and give nothing": async (t) => {
+    const [server, caller] = await t.buses(2) as [Bus, Bus];
+    const functions: Record<string, [() => unknown, unknown]> = {
+      promise: [() => Promise.resolve("later"), "later"],
+      nothing: [() => {}, undefined],
+      "nothing later": [() => Promise.resolve(), undefined],
+      null: [() => null, null],
+      false: [() => false, false],
+      "an empty text": [() => "", ""],
+    };
+    await each(functions, async ([fn, expected], name) => {
+      await server.expose(name, fn);
+      equal(await caller.stub(name)(), expected, `the result of "${name}"`);
+    });
+  },
+
+  "a function gets as many arguments as were given": async (t) => {
+    const bus = await t.open();
+    await bus.expose("count", (...args: unknown[]) => args);
+    const count = bus.stub("count");
+    equal(await count(), []);
+    equal(await count(undefined, null), [undefined, null]);
+    equal(await count([1, [2]], { a: {} }), [[1, [2]], { a: {} }]);
+    equal(await count(...range(100)), range(100));
+  },
+
+  "a procedure is exposed and called; its schemas hold on both sides": async (t) => {
+    const [server, caller] = await t.buses(2) as [Bus, Bus];
+    const divide = procedure("divide", { args: pair, returns: amount });
+    let served = 0;
+    await server.expose(divide, (a: number, b: number) => {
+      served++;
+      return a / b;
+    });
+    const call = caller.stub(divide);
+    equal(await call(6, 3), 2);
+    const error = await rejects(
+      () => call("6" as never, 3),
+      ValidationError,
+      "invalid",
+      "a call with a wrong argument",
+    );
+    equal(error.issues.map(({ message }) => message), ["no pair of numbers"]);
+    equal(served, 1, "the number of calls served: a wrong one is not sent");
+    await rejects(
+      () => caller.stub("divide")(1),
+      RemoteInvocationError,
+      "remote_failed",
+      "a wrong call without the contract",
+    );
+    equal(served, 1, "the number of calls served: a wrong one is not served");
+    await rejects(() => call(-1, 1), RemoteInvocationError, "remote_failed", "a call with a wrong result");
+  },
+
+  "a procedure's schemas may be asynchronous": async (t) => {
+    const bus = await t.open();
+    const half = procedure("half", { returns: slowAmount });
+    await bus.expose(half, (value: unknown) => value as number / 2);
+    equal(await bus.stub(half)(4), 2);
+    await rejects(() => bus.stub(half)(-4), RemoteInvocationError);
+  },
+
+  "what a schema makes of a result is what the caller gets": async (t) => {
+    const bus = await t.open();
+    const describe = procedure("describe", { returns: length });
+    await bus.expose(describe, () => "seven !");
+    equal(await bus.stub(describe)(), 7);
+  },
+
+  "an error of the function comes back with its type, arguments and stack": async (t) => {
+    const [server, caller] = await t.buses(2) as [Bus, Bus];
+    class OutOfStock extends Error {
+      override name = "OutOfStock";
+    }
+    const thrown: Record<string, [() => unknown, string, unknown[]]> = {
+      TypeError: [
+        () => {
+          throw new TypeError("no number");
+        },
+        "TypeError",
+        ["no number"],
+      ],
+      "a class of one's own": [() => Promise.reject(new OutOfStock("seven left")), "OutOfStock", ["seven left"]],
+      "a text": [() => Promise.reject("just text"), "Error", ["just text"]],
+      nothing: [() => Promise.reject(undefined), "Error", ["undefined"]],
+    };
+    await each(thrown, async ([fn, type, args], what) => {
+      await server.expose(what, fn);
+      const error = await rejects(() => caller.stub(what)(), RemoteInvocationError, "remote_failed", what);
+      equal([error.remoteType, error.remoteArgs], [type, args], `the error of a function that throws ${what}`);
+      if (what === "TypeError") ok(error.remoteStack?.includes("no number") === true, "it has the remote stack");
+    });
+  },
+
+  "nobody serves the function: NoSuchRemoteError, at once": async (t) => {
+    const [bus] = await t.buses(2) as [Bus, Bus];
+    const start = performance.now();
+    await rejects(() => bus.stub("nobody", { timeout: 15_000 })(), NoSuchRemoteError, "no_such_remote");
+    ok(performance.now() - start < 10_000, "it waited for the timeout");
+    await rejects(() => bus.stub("nobody", { timeout: 15_000 }).rpc(), NoSuchRemoteError, "no_such_remote", "rpc()");
+  },
+
+  "a subscriber on the function's topic is no server of it": async (t) => {
+    const [stranger, caller] = await t.buses(2) as [Bus, Bus];
+    await stranger.subscribe("fn", () => "mine").ready;
+    await stranger.subscribe("*", () => "all mine", { pattern: true }).ready;
+    const error = await rejects(() => caller.stub("fn", { timeout: 1_500 })(), BusError);
+    ok(error instanceof NoSuchRemoteError || error instanceof TimeoutError, `it failed with ${error}`);
+  },
+
+  "no answer in time: TimeoutError; what comes too late does no harm": async (t) => {
+    const [server, caller] = [await t.open(), await t.open({ timeout: 300 })];
+    const { passed, open } = t.gate();
+    await server.expose("wait", () => passed);
+    for (const [what, options] of [["the bus's timeout", {}], ["the stub's timeout", { timeout: 150 }]] as const) {
+      const start = performance.now();
+      await rejects(() => caller.stub("wait", options)(), TimeoutError, "timeout", what);
+      const waited = performance.now() - start;
+      ok(waited > 140 && waited < 5_000, `with ${what} it waited ${waited} ms`);
+    }
+    await rejects(() => caller.stub("wait", { timeout: 100 }).rpc(), TimeoutError, "timeout", "rpc()");
+    open();
+    await t.quiet();
+    await server.expose("echo", (value: unknown) => value);
+    equal(await caller.stub("echo", { timeout: 5_000 })("still well"), "still well");
+    equal(caller.health().pending.calls, 0);
+  },
+
+  "a signal ends the call with its reason": async (t) => {
+    const [server, caller] = await t.buses(2) as [Bus, Bus];
+    const { passed } = t.gate();
+    const seen = t.seen<string>();
+    await server.expose("wait", () => {
+      seen.add("served");
+      return passed;
+    });
+    const abort = new AbortController();
+    const wait = caller.stub("wait", { signal: abort.signal });
+    const calls = [wait(), wait.rpc()].map((call) => rejectsWith(call, "enough"));
+    await seen.count(2);
+    abort.abort("enough");
+    await Promise.all(calls);
+    await rejectsWith(() => wait(), "enough");
+    equal(seen.values.length, 2, "the number of calls served");
+    equal(caller.health().pending.calls, 0);
+  },
+
+  "one server of ten runs a call, and calls spread over them": slow(60_000, async (t) => {
+    const [caller, ...servers] = await t.buses(11) as [Bus, ...Bus[]];
+    const served = servers.map(() => 0);
+    await Promise.all(servers.map((server, i) =>
+      server.expose("work", () => {
+        served[i]!++;
+        return i;
+      })
+    ));
+    const work = caller.stub("work");
+    const results = [await work(), await work(), ...await Promise.all(range(98).map(() => work()))];
+    equal(results.length, 100);
+    await t.quiet();
+    equal(served.reduce((sum, n) => sum + n), 100, "the number of times that 100 calls were served");
+    ok(
+      served.filter((n) => n > 0).length >= 5,
+      `the calls went to ${served.filter((n) => n > 0).length} servers of ten`,
+    );
+    ok(Math.max(...served) <= 50, `one server of ten served ${Math.max(...served)} calls of 100`);
+  }),
+
+  "1,000 calls in flight at once": slow(60_000, async (t) => {
+    const [server, caller] = await t.buses(2) as [Bus, Bus];
+    const { passed, open } = t.gate();
+    let running = 0;
+    await server.expose("double", async (i: number) => {
+      if (++running === 1_000) open();
+      await passed;
+      return 2 * i;
+    });
+    const double = caller.stub("double", { timeout: 50_000 });
+    equal(await Promise.all(range(1_000).map((i) => double(i))), range(1_000).map((i) => 2 * i));
+  }),
+
+  "a handler may call, while events wait behind it": async (t) => {
+    const [server, bus] = await t.buses(2) as [Bus, Bus];
+    const seen = t.seen<number>();
+    await server.expose("double", (i: number) => 2 * i);
+    await bus.expose("own", (i: number) => i + 1);
+    await bus.subscribe("events", async (i: number) => {
+      seen.add(await bus.stub("double")(i) as number + (await bus.stub("own")(i) as number));
+    }).ready;
+    await Promise.all(range(100).map((i) => server.publish(i, "events")));
+    const got = await seen.count(100);
+    equal(t.features.ordered ? got : got.toSorted((a, b) => a - b), range(100).map((i) => 3 * i + 1));
+  },
+
+  "a function may call others, and itself": async (t) => {
+    const [one, two] = await t.buses(2) as [Bus, Bus];
+    const factorial = async (n: number): Promise<number> =>
+      n < 2 ? 1 : n * (await one.stub<typeof factorial>("factorial")(n - 1));
+    await one.expose("factorial", factorial);
+    await two.expose("twice", async (n: number) => 2 * (await two.stub<typeof factorial>("factorial")(n)));
+    equal(await one.stub("twice")(6), 1440);
+    equal(await two.stub("twice")(5), 240);
+  },
+
+  "unexpose() ends it: by name, function, procedure; unknown: nothing": async (t) => {
+    const [server, caller] = await t.buses(2) as [Bus, Bus];
+    const contract = procedure<() => string>("contract");
+    function named(): string {
+      return "named";
+    }
+    await server.expose("name", () => "name");
+    await server.expose(named);
+    await server.expose(contract, () => "contract");
+    for (const [name, target] of [["name", "name"], ["named", named], ["contract", contract]] as const) {
+      equal(await caller.stub(name)(), name);
+      await server.unexpose(target);
+      await rejects(() => caller.stub(name, { timeout: 5_000 })(), NoSuchRemoteError, "no_such_remote", `"${name}"`);
+      await server.unexpose(target);
+    }
+    await server.unexpose("never");
+    await server.expose("name", () => "again");
+    equal(await caller.stub("name")(), "again");
+  },
+
+  "a name that a bus serves already is refused, and goes on being served": async (t) => {
+    const [server, other] = await t.buses(2) as [Bus, Bus];
+    await server.expose("fn", () => "first");
+    await rejects(() => server.expose("fn", () => "second"), BusError, "invalid");
+    equal(await other.stub("fn")(), "first");
+    await other.expose("fn", () => "another bus may");
+  },
+
+  "a server that closes lets its calls finish; the next ones go to others": slow(60_000, async (t) => {
+    const [caller, stays, goes] = await t.buses(3) as [Bus, Bus, Bus];
+    const served = new Map<number, number>();
+    const serve = async (i: number) => {
+      served.set(i, (served.get(i) ?? 0) + 1);
+      await t.pause(2);
+      return i;
+    };
+    await Promise.all([stays.expose("work", serve), goes.expose("work", serve)]);
+    const work = caller.stub("work");
+    const calls: Promise<unknown>[] = [];
+    let closing: Promise<unknown> | undefined;
+    for (const i of range(300)) {
+      calls.push(work(i));
+      if (i % 5 === 0) await t.pause(1);
+      if (i === 150) closing = goes.close();
+    }
+    equal(await Promise.all(calls), range(300));
+    await closing;
+    equal([...served.values()].filter((times) => times !== 1), [], "how often calls were served more than once");
+  }),
+
+  "a server that goes without answering: the call ends, outcome unknown": {
+    deadline: 30_000,
+    play: async (t) => {
+      const [caller, goes] = await t.buses(2) as [Bus, Bus];
+      const { passed } = t.gate();
+      const seen = t.seen<string>();
+      await goes.expose("wait", () => {
+        seen.add("served");
+        return passed;
+      });
+      const call = rejects(caller.stub("wait", { timeout: 25_000 })(), ProviderError, "unavailable");
+      await seen.count(1);
+      await goes.close({ timeout: 50 });
+      await call;
+    },
+  },
+
+  "rpc() gives the raw response, also of a function that threw": async (t) => {
+    const [server, caller] = await t.buses(2) as [Bus, Bus];
+    await server.expose("add", (a: number, b: number) => a + b);
+    await server.expose("fail", () => Promise.reject(new RangeError("too far")));
+    equal(await caller.stub("add").rpc(1, 2), { fn: "add", result: 3, resultType: "int", isError: false });
+    const failed = await caller.stub("fail").rpc();
+    equal(failed, { fn: "fail", result: ["too far"], resultType: "RangeError", isError: true });
+  },
+
+  "a result that cannot be sent is the function's fault": async (t) => {
+    const [server, caller] = await t.buses(2) as [Bus, Bus];
+    await server.expose("fn", () => () => {});
+    const error = await rejects(() => caller.stub("fn")(), RemoteInvocationError, "remote_failed");
+    equal(error.remoteType, "ValidationError");
+  },
+
+  "a large result arrives, or the call fails as too large": async (t) => {
+    const [server, caller] = await t.buses(2) as [Bus, Bus];
+    const large = "x".repeat(1e6);
+    t.errors(server); // the server may say that it could not send the result
+    await server.expose("large", () => large);
+    await server.expose("length", (text: string) => text.length);
+    if (t.features.maxBody < 1e6) {
+      await rejects(() => caller.stub("large")(), RemoteInvocationError, "remote_failed", "a large result");
+      await rejects(() => caller.stub("length")(large), ProviderError, "too_large", "a large argument");
+      return;
+    }
+    ok(await caller.stub("large")() === large, "it arrived as it was sent");
+    equal(await caller.stub("length")(large), 1e6);
+  },
+
+  "any text is a function's name": slow(60_000, async (t) => {
+    const [server, caller] = await t.buses(2) as [Bus, Bus];
+    await Promise.all(NAMES.map((name) => server.expose(name, () => name)));
+    for (const name of NAMES) equal(await caller.stub(name)(), name);
+  }),
+};

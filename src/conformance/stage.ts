@@ -1,0 +1,184 @@
+/**
+ * What a case plays on: buses in a namespace of its own, waits with a deadline, and the clearing up after it.
+ *
+ * @module
+ */
+import { Bus } from "../bus.ts";
+import type { BusErrorEvent } from "../events.ts";
+import type { BusOptions } from "../options.ts";
+import type { Features, Provider } from "../provider.ts";
+import type { Queue, QueueOptions } from "../queue.ts";
+import { ConformanceError, ok, show } from "./assert.ts";
+import type { Faults, Harness } from "./harness.ts";
+import { Seen } from "./seen.ts";
+import { Stranger } from "./stranger.ts";
+
+/** Milliseconds between two looks at a condition. */
+const LOOK = 5;
+/** Milliseconds for which nothing must happen, in addition to the provider's latency. */
+const QUIET = 40;
+
+/** One case's stage. */
+export class Stage {
+  /** A random namespace. */
+  readonly namespace: string = `kit-${crypto.randomUUID().slice(0, 8)}`;
+  /** The provider. */
+  readonly provider: Provider;
+  /** What it claims. */
+  readonly features: Features;
+  readonly #harness: Harness;
+  readonly #buses = new Map<Bus, Seen<BusErrorEvent>>();
+  readonly #expected = new Set<Bus>();
+  readonly #queues = new Set<string>();
+  readonly #seen = new Set<{ end(): void }>();
+  readonly #cleanups: (() => unknown)[] = [];
+  #condition = "";
+  #over = false;
+
+  /** An empty stage. */
+  constructor(harness: Harness) {
+    this.#harness = harness;
+    this.provider = harness.provider();
+    this.features = this.provider.features;
+  }
+
+  /** The faults that the harness can make; a case that needs them is skipped without. */
+  get faults(): Faults {
+    ok(this.#harness.faults !== undefined, "the harness has no faults");
+    return this.#harness.faults;
+  }
+
+  /** Opens a bus in the case's namespace. An error that it reports fails the case, unless the case asks for `errors`. */
+  async open(options: BusOptions = {}): Promise<Bus> {
+    const bus = await Bus.open(this.#harness.provider(), { namespace: this.namespace, ...options });
+    this.adopt(bus);
+    return bus;
+  }
+
+  /** Takes care of a bus that was opened elsewhere. */
+  adopt(bus: Bus): void {
+    const errors = this.seen<BusErrorEvent>("the reported errors");
+    bus.addEventListener("error", (event) => errors.add(event as BusErrorEvent));
+    this.#buses.set(bus, errors);
+  }
+
+  /** Opens several buses. */
+  buses(count: number, options?: BusOptions): Promise<Bus[]> {
+    return Promise.all(Array.from({ length: count }, () => this.open(options)));
+  }
+
+  /** The errors that a bus reports, which the case expects. */
+  errors(bus: Bus): Seen<BusErrorEvent> {
+    this.#expected.add(bus);
+    return this.#buses.get(bus)!;
+  }
+
+  /** A queue, freed when the case is over together with its dead letters. */
+  queue<T = unknown>(bus: Bus, name: string, options?: QueueOptions<undefined>): Queue<T> {
+    this.frees(name, `${name}.dead`);
+    return bus.queue<T>(name, options);
+  }
+
+  /** Names of queues to free when the case is over. */
+  frees(...names: string[]): void {
+    for (const name of names) this.#queues.add(name);
+  }
+
+  /** Someone else on the same transport, who sends whatever he likes. */
+  async stranger(): Promise<Stranger> {
+    const stranger = await Stranger.open(this.#harness.provider(), this.namespace);
+    this.after(() => stranger.close());
+    return stranger;
+  }
+
+  /** Collects what a handler is given. */
+  seen<T>(what = "what was handled"): Seen<T> {
+    const seen = new Seen<T>(what);
+    this.#seen.add(seen);
+    return seen;
+  }
+
+  /** Something that a handler waits for; open when the case is over at the latest. */
+  gate(): { readonly passed: Promise<void>; open(): void } {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.after(resolve);
+    return { passed: promise, open: resolve };
+  }
+
+  /** Waits until the condition holds. */
+  async until(condition: () => boolean | Promise<boolean>, what: string): Promise<void> {
+    this.#condition = what;
+    while (!(await condition())) {
+      if (this.#over) throw new ConformanceError(`it did not come to pass that ${what}`);
+      await this.pause(LOOK);
+    }
+    this.#condition = "";
+  }
+
+  /** Waits as long as it may take until what was sent is seen by all. */
+  settle(): Promise<void> {
+    return this.pause(this.features.latency);
+  }
+
+  /** Waits long enough for what must not happen to happen. */
+  quiet(): Promise<void> {
+    return this.pause(2 * this.features.latency + QUIET);
+  }
+
+  /** Waits. For the passing of time itself, and for nothing else. */
+  pause(ms: number): Promise<void> {
+    return new Promise((resolve) => setTimeout(resolve, ms));
+  }
+
+  /** Something to do when the case is over, last first. */
+  after(cleanup: () => unknown): void {
+    this.#cleanups.push(cleanup);
+  }
+
+  /** Runs a case to its end or its deadline, then clears up. */
+  async play(run: (stage: Stage) => Promise<void>, deadline: number): Promise<void> {
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const over = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => {
+        this.#over = true;
+        for (const seen of this.#seen) seen.end();
+        const doing = this.#condition ? `, waiting until ${this.#condition}` : "";
+        // what was waited for has the better message, so it goes first
+        setTimeout(() => reject(new ConformanceError(`it did not end within ${deadline} ms${doing}`)), 4 * LOOK);
+      }, deadline);
+    });
+    try {
+      await Promise.race([run(this), over]);
+      this.#judge();
+    } catch (error) {
+      await this.#clear().catch(() => {}); // the case's own failure has the better message
+      throw error;
+    } finally {
+      clearTimeout(timer);
+    }
+    await this.#clear();
+  }
+
+  #judge(): void {
+    for (const [bus, errors] of this.#buses) {
+      const [first] = errors.values;
+      if (!first || this.#expected.has(bus)) continue;
+      throw new ConformanceError(`a bus reported an error on "${first.topic}": ${show(first.error)}`, {
+        cause: first.error,
+      });
+    }
+  }
+
+  async #clear(): Promise<void> {
+    for (const cleanup of this.#cleanups.reverse()) await cleanup();
+    if (this.#queues.size > 0) {
+      const open = [...this.#buses.keys()].find((bus) =>
+        bus.namespace === this.namespace && bus.health().state === "up"
+      );
+      const bus = open ?? await this.open();
+      await Promise.all([...this.#queues].map((name) => bus.queue(name).free()));
+    }
+    const reports = await Promise.all([...this.#buses.keys()].map((bus) => bus.close({ timeout: 2_000 })));
+    ok(reports.every((report) => report.clean), "a bus had to be cut off from its transport when it was closed");
+  }
+}

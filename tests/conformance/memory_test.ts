@@ -1,0 +1,13 @@
+import { describe } from "@std/testing/bdd";
+import { memory } from "../../src/providers/memory/provider.ts";
+import { kit } from "./run.ts";
+
+describe("conformance of memory", () => {
+  const provider = memory();
+  kit({ provider: () => provider });
+});
+
+describe("conformance of memory with a capacity", () => {
+  const provider = memory({ capacity: 10 });
+  kit({ provider: () => provider });
+});
