@@ -83,11 +83,7 @@ const UNSENDABLE: Readonly<Record<string, () => unknown>> = {
 
 class Shape {
   static readonly topic: string = "kit.shape";
-  static constructed = 0;
   name = "shape";
-  constructor() {
-    Shape.constructed++;
-  }
   area(): number {
     return 0;
   }
@@ -210,15 +206,28 @@ export const values: Room = {
       new Map([["a", new Circle(8)]]),
       new Set([new Square(9)]),
     ];
-    const constructed = Shape.constructed;
     for (const value of sent) {
       await queue.put(value);
       equal(await receiver.queue("shapes").get(), value);
     }
-    equal(Shape.constructed, constructed, "the number of constructor calls: reviving runs none");
     await queue.put(new Square(2));
     const square = await receiver.queue<Square>("shapes").get();
     equal([square.area(), square.double, square.name], [4, 4, "square"]);
+  },
+
+  "an instance is revived without its constructor": async (t) => {
+    let constructed = 0;
+    class Probe {
+      static readonly topic = "kit.probe";
+      constructor() {
+        constructed++;
+      }
+    }
+    const bus = await t.open({ types: [Probe] });
+    const queue = t.queue(bus, "probes");
+    await queue.put(new Probe());
+    ok(await queue.get() instanceof Probe, "it is an instance");
+    equal(constructed, 1, "the number of constructor calls");
   },
 
   "subclasses travel as what they are: polymorphism over events, queues and calls": async (t) => {

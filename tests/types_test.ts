@@ -1,0 +1,195 @@
+/** What the compiler knows at call sites: nobody writes a type twice. `deno check` is the test; running it adds nothing. */
+import { assertEquals } from "@std/assert";
+import { it } from "@std/testing/bdd";
+import { assertType, type IsExact } from "@std/testing/types";
+import * as v from "valibot";
+import {
+  type Bus,
+  type EventClass,
+  type Lease,
+  type Message,
+  type ObjectStub,
+  procedure,
+  type RpcResponse,
+  type Subscription,
+} from "../mod.ts";
+import * as tsmq from "../mod.ts";
+
+class Order {
+  static readonly topic = "shop.order";
+  constructor(readonly id: number) {}
+  total(): number {
+    return this.id;
+  }
+}
+
+class Service {
+  readonly name: string = "service";
+  add(a: number, b: number): number {
+    return a + b;
+  }
+  async find(id: string): Promise<Order | undefined> {
+    return await Promise.resolve(id ? new Order(1) : undefined);
+  }
+  _hidden(): void {}
+}
+
+function divide(a: number, b: number): number {
+  return a / b;
+}
+
+const price = v.object({ symbol: v.string(), at: v.pipe(v.string(), v.transform((text) => new Date(text))) });
+type PriceIn = { symbol: string; at: string };
+type PriceOut = { symbol: string; at: Date };
+const sum = procedure("sum", { args: v.tuple([v.array(v.number())]), returns: v.number() });
+const at = procedure("at", {
+  args: v.tuple([price]),
+  returns: v.pipe(v.string(), v.transform((text) => new Date(text))),
+});
+const plain = procedure<(id: number, name?: string) => Promise<boolean>>("plain");
+
+/** Compiled, never called. The global API and a bus have the same types. */
+export async function calls(bus: Bus | typeof tsmq): Promise<void> {
+  // subscribe: the handler's event comes from the class, the topic, the schema, the type argument, else it is unknown
+  bus.subscribe(Order, (order, message) => {
+    assertType<IsExact<typeof order, Order>>(true);
+    assertType<IsExact<typeof message, Message>>(true);
+  });
+  bus.subscribe("prices", (event) => assertType<IsExact<typeof event, unknown>>(true));
+  bus.subscribe<PriceIn>("prices", (event) => assertType<IsExact<typeof event, PriceIn>>(true));
+  bus.subscribe("prices", (event: PriceIn) => event.at, { concurrency: 3 });
+  bus.subscribe("p*", (event) => assertType<IsExact<typeof event, PriceOut>>(true), { schema: price, pattern: true });
+  const subscription = bus.subscribe("prices", () => {});
+  assertType<IsExact<typeof subscription, Subscription>>(true);
+  // @ts-expect-error the class says what the handler gets
+  bus.subscribe(Order, (order: string) => order);
+  // @ts-expect-error a subscription has a handler
+  bus.subscribe(Order);
+  const anyClass: EventClass = Order;
+  bus.subscribe(anyClass, (event) => assertType<IsExact<typeof event, unknown>>(true));
+  await bus.unsubscribe(Order, (order: Order) => order.total());
+
+  // topics: one publishes what the schema takes, and handles what it gives
+  const prices = bus.topic("prices", { schema: price });
+  await prices.publish({ symbol: "ACME", at: "2026-01-01" });
+  // @ts-expect-error the schema's output is not what one publishes
+  await prices.publish({ symbol: "ACME", at: new Date() });
+  prices.subscribe((event) => assertType<IsExact<typeof event, PriceOut>>(true));
+  bus.subscribe(prices, (event) => assertType<IsExact<typeof event, PriceOut>>(true));
+  for await (const event of prices) assertType<IsExact<typeof event, PriceOut>>(true);
+  const numbers = bus.topic<number>("numbers", { pattern: false });
+  numbers.subscribe((n) => assertType<IsExact<typeof n, number>>(true));
+  // @ts-expect-error a topic of numbers
+  await numbers.publish("1");
+  bus.topic("anything").subscribe((event) => assertType<IsExact<typeof event, unknown>>(true));
+
+  // publish
+  const reached = await bus.publish(new Order(1));
+  assertType<IsExact<typeof reached, number | undefined>>(true);
+  await bus.publish("any value", "topic");
+  await bus.publish(7, numbers);
+  // @ts-expect-error a primitive has no class to name its topic
+  await bus.publish("text");
+
+  // queues
+  const queue = bus.queue("prices", { schema: price });
+  await queue.put({ symbol: "ACME", at: "2026-01-01" }, { timeout: 100 });
+  // @ts-expect-error the schema's input is what one puts
+  await queue.putNowait({ symbol: "ACME" });
+  const item = await queue.get();
+  assertType<IsExact<typeof item, PriceOut>>(true);
+  const lease = await queue.receive({ lease: 1_000 });
+  assertType<IsExact<typeof lease, Lease<PriceOut>>>(true);
+  queue.consume((event, held) => {
+    assertType<IsExact<typeof event, PriceOut>>(true);
+    assertType<IsExact<typeof held, Lease<PriceOut>>>(true);
+  });
+  for await (const event of queue) assertType<IsExact<typeof event, PriceOut>>(true);
+  const orders = await bus.queue<Order>("orders").getNowait();
+  assertType<IsExact<typeof orders, Order>>(true);
+  const unknown = await bus.queue("unknown").get();
+  assertType<IsExact<typeof unknown, unknown>>(true);
+
+  // stubs: by procedure, function, class, name
+  const total = await bus.stub(sum)([1, 2]);
+  assertType<IsExact<typeof total, number>>(true);
+  // @ts-expect-error the arguments are those of the schema
+  await bus.stub(sum)("1");
+  const when = await bus.stub(at)({ symbol: "ACME", at: "2026-01-01" });
+  assertType<IsExact<typeof when, Date>>(true);
+  const yes = await bus.stub(plain)(1, "name");
+  assertType<IsExact<typeof yes, boolean>>(true);
+  await bus.stub(plain)(1);
+  // @ts-expect-error a number first
+  await bus.stub(plain)("1");
+  const quotient = await bus.stub(divide)(1, 2);
+  assertType<IsExact<typeof quotient, number>>(true);
+  const typed = await bus.stub<typeof divide>("divide", { timeout: 100 })(1, 2);
+  assertType<IsExact<typeof typed, number>>(true);
+  const named = await bus.stub("divide")(1, "anything", {});
+  assertType<IsExact<typeof named, unknown>>(true);
+  const all = await bus.stub(divide, { multi: true })(1, 2);
+  assertType<IsExact<typeof all, PromiseSettledResult<number>[]>>(true);
+  const totals = await bus.stub(sum, { multi: true })([1]);
+  assertType<IsExact<typeof totals, PromiseSettledResult<number>[]>>(true);
+  const allNamed = await bus.stub("divide", { multi: true })(1, 2);
+  assertType<IsExact<typeof allNamed, PromiseSettledResult<unknown>[]>>(true);
+  const raw = await bus.stub(divide).rpc(1, 2);
+  assertType<IsExact<typeof raw, RpcResponse<number>>>(true);
+  const raws = await bus.stub(divide, { multi: true }).rpc(1, 2);
+  assertType<IsExact<typeof raws, RpcResponse<number>[]>>(true);
+
+  const service = bus.stub(Service);
+  assertType<IsExact<typeof service, ObjectStub<Service>>>(true);
+  assertType<IsExact<keyof typeof service, "add" | "find">>(true);
+  const added = await service.add(1, 2);
+  assertType<IsExact<typeof added, number>>(true);
+  const found = await service.find("x");
+  assertType<IsExact<typeof found, Order | undefined>>(true);
+  const each = await bus.stub(Service, { multi: true }).find("x");
+  assertType<IsExact<typeof each, PromiseSettledResult<Order | undefined>[]>>(true);
+  // @ts-expect-error what is no method is no remote
+  service.name;
+  // @ts-expect-error what begins with _ is no remote
+  service._hidden();
+
+  // expose: a procedure says what its function takes and gives
+  await bus.expose(sum, (numbers) => {
+    assertType<IsExact<typeof numbers, number[]>>(true);
+    return numbers.length;
+  });
+  await bus.expose(at, ({ at }) => {
+    assertType<IsExact<typeof at, Date>>(true);
+    return Promise.resolve(at.toISOString());
+  });
+  await bus.expose(plain, (id) => Promise.resolve(id > 0));
+  // @ts-expect-error the function must give what the schema takes
+  await bus.expose(sum, () => "many");
+  await bus.expose(divide);
+  await bus.expose("named", (a: number) => a);
+  await bus.expose(new Service());
+  await bus.expose(new Service(), "add");
+  // @ts-expect-error no such method
+  await bus.expose(new Service(), "none");
+
+  // decorators and wrappers keep what they wrap
+  const wrapped = bus.remote("name")(divide);
+  assertType<IsExact<typeof wrapped, typeof divide>>(true);
+  const handler = bus.subscriber("topic")((event: number) => event);
+  assertType<IsExact<typeof handler, (event: number) => number>>(true);
+  class Decorated {
+    @bus.remote()
+    add(a: number, b: number): number {
+      return a + b;
+    }
+    @bus.subscriber(Order)
+    async onOrder(order: Order, message: Message): Promise<void> {
+      await Promise.resolve([order, message]);
+    }
+  }
+  assertType<IsExact<ReturnType<Decorated["add"]>, number>>(true);
+}
+
+it("the types of the API are those that its users expect", () => {
+  assertEquals(typeof calls, "function"); // the compiler has judged it
+});
