@@ -6,6 +6,7 @@
 import { SNSClient } from "@aws-sdk/client-sns";
 import { SQSClient } from "@aws-sdk/client-sqs";
 import { type BusError, ClosedError, ProviderError } from "../../errors.ts";
+import { OnceHttpAgent, OnceHttpsAgent } from "./agents.ts";
 import { fateOf, toBusError } from "./faults.ts";
 import type { AwsCredentials, Settings } from "./options.ts";
 
@@ -50,18 +51,16 @@ export class Api {
   /** Clients with these settings; requests may take `timeout` ms. */
   constructor(settings: Settings, ask: AskCredentials, timeout: number, sockets = 50) {
     const { client } = settings;
-    const agent = { maxSockets: sockets };
+    const agents = {
+      httpAgent: new OnceHttpAgent({ maxSockets: sockets }),
+      httpsAgent: new OnceHttpsAgent({ maxSockets: sockets }),
+    };
     const config = {
       region: settings.region,
       endpoint: settings.endpoint,
       ...client,
       credentials: settings.credentials === "ask" ? ask : settings.credentials,
-      requestHandler: {
-        connectionTimeout: CONNECT,
-        httpAgent: agent,
-        httpsAgent: agent,
-        ...client.requestHandler as object,
-      },
+      requestHandler: { connectionTimeout: CONNECT, ...client.requestHandler as object, ...agents },
       // the attempts are counted here, where it is known what is harmless
       maxAttempts: 1,
     };

@@ -23,6 +23,7 @@ interface Lane<T> {
   readonly waiting: Fifo<{ item: T; resolve(): void; reject(error: BusError): void }>;
   running: number;
   scheduled: boolean;
+  readonly empty: PromiseWithResolvers<void>;
 }
 
 /** Batches items by key; those of one key leave in order. */
@@ -40,11 +41,19 @@ export class Batcher<T> {
   /** Resolves when the item was taken; rejects with its own error. */
   add(key: string, item: T): Promise<void> {
     let lane = this.#lanes.get(key);
-    if (!lane) this.#lanes.set(key, lane = { waiting: new Fifo(), running: 0, scheduled: false });
+    if (!lane) {
+      lane = { waiting: new Fifo(), running: 0, scheduled: false, empty: Promise.withResolvers() };
+      this.#lanes.set(key, lane);
+    }
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     lane.waiting.push({ item, resolve, reject });
     this.#schedule(key, lane);
     return promise;
+  }
+
+  /** Resolves when nothing is under way any more. */
+  async idle(): Promise<void> {
+    while (this.#lanes.size > 0) await Promise.all([...this.#lanes.values()].map((lane) => lane.empty.promise));
   }
 
   #schedule(key: string, lane: Lane<T>): void {
@@ -69,8 +78,10 @@ export class Batcher<T> {
     const results = await this.#run(key, batch.map(({ item }) => item));
     lane.running--;
     results.forEach((error, index) => error ? batch[index]!.reject(error) : batch[index]!.resolve());
-    if (lane.waiting.length > 0) this.#schedule(key, lane);
-    else if (lane.running === 0) this.#lanes.delete(key);
+    if (lane.waiting.length > 0) return this.#schedule(key, lane);
+    if (lane.running > 0) return;
+    this.#lanes.delete(key);
+    lane.empty.resolve();
   }
 
   #size(item: T): number {

@@ -38,7 +38,7 @@ export class Leases {
           `remove items of queue "${queue}"`,
           receipts,
           (entries, abortSignal) =>
-            queues.use(queue, async (QueueUrl) => {
+            queues.have(queue, async (QueueUrl) => {
               const Entries = entries.map(({ Id, item }) => ({ Id, ReceiptHandle: item }));
               return (await api.sqs.send(new DeleteMessageBatchCommand({ QueueUrl, Entries }), { abortSignal })).Failed;
             }),
@@ -52,7 +52,7 @@ export class Leases {
           `change leases of queue "${queue}"`,
           changes,
           (entries, abortSignal) =>
-            queues.use(queue, async (QueueUrl) => {
+            queues.have(queue, async (QueueUrl) => {
               const Entries = entries.map(({ Id, item }) => (
                 { Id, ReceiptHandle: item.receipt, VisibilityTimeout: item.seconds }
               ));

@@ -12,13 +12,11 @@ import { BUS_PREFIX, Names } from "./names.ts";
 import { type AwsCredentials, type AwsOptions, parseOptions, type Settings } from "./options.ts";
 import { AwsSender } from "./sender.ts";
 import { sweep, type Swept } from "./sweep.ts";
-import { MAX_MESSAGE } from "./wire.ts";
+import { MAX_BODY } from "./wire.ts";
 
 export type { AwsCredentials, AwsOptions } from "./options.ts";
 export type { Swept } from "./sweep.ts";
 
-/** Bytes of a message left for the topic's name and what else describes it. */
-const LABEL = 4 * 1024;
 /** Milliseconds that an emulator, and AWS on a good day, needs until a change is seen everywhere. */
 const LATENCY = 250;
 /** Milliseconds that a request of `reap` may take. */
@@ -64,7 +62,7 @@ export function aws(options: AwsOptions = {}): Provider {
       durable: true,
       shared: true,
       capacity: Infinity,
-      maxBody: MAX_MESSAGE - LABEL,
+      maxBody: MAX_BODY,
       exactSize: false,
       maxDelay: MAX_VISIBILITY * 1_000,
       latency: LATENCY,

@@ -27,6 +27,10 @@ const RETRY = { base: 100, max: 5_000 };
 /** Milliseconds that an answer may take beyond the poll. */
 const GRACE = 10_000;
 
+/** Milliseconds after which a poll that waits says that there is nothing to read. */
+const QUIET = 100;
+/** Milliseconds between looks at that. */
+const LOOK = 5;
 /** Messages remembered at most that could not be deleted. */
 const TAKEN = 10_000;
 
@@ -57,6 +61,8 @@ export class Pump {
   #flush: ReturnType<typeof setTimeout> | undefined;
   #lanes = 0;
   #connected = true;
+  /** When the poll began that is under way, in milliseconds of `performance.now()`. */
+  #waiting: number | undefined;
 
   /** Reads by `polls`, deletes by `api`. */
   constructor(polls: Api, api: Api, queue: BusQueue, seconds: number, sink: Sink) {
@@ -66,6 +72,16 @@ export class Pump {
     this.#seconds = seconds;
     this.#sink = sink;
     void this.#run();
+  }
+
+  /** Resolves when the queue looks empty: the poll under way has been waiting for a while. Not later than after `limit` ms. */
+  async quiet(limit: number): Promise<void> {
+    const deadline = performance.now() + limit;
+    const { signal } = this.#closing;
+    while (performance.now() < deadline && !signal.aborted) {
+      if (this.#waiting !== undefined && this.#waiting + QUIET < performance.now()) return;
+      await pause(LOOK, signal);
+    }
   }
 
   /** Stops reading. What was read is not deleted any more: the queue goes. */
@@ -79,6 +95,7 @@ export class Pump {
     let failures = 0;
     while (!signal.aborted) {
       try {
+        this.#waiting = performance.now();
         const count = await this.#poll(this.#seconds);
         failures = 0;
         this.#state(true);
@@ -126,6 +143,7 @@ export class Pump {
       (abortSignal) => this.#polls.sqs.send(command, { abortSignal }),
       { repeatable: true, signal, timeout: WaitTimeSeconds * 1_000 + GRACE },
     );
+    this.#waiting = undefined;
     if (signal.aborted) return 0;
     const deferred = Messages.filter((message) => !this.#take(message));
     if (deferred.length > 0) {

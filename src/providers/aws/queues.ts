@@ -3,13 +3,21 @@
  *
  * @module
  */
-import { CreateQueueCommand, GetQueueUrlCommand, SendMessageBatchCommand } from "@aws-sdk/client-sqs";
+import {
+  CreateQueueCommand,
+  GetQueueAttributesCommand,
+  GetQueueUrlCommand,
+  type QueueAttributeName,
+  SendMessageBatchCommand,
+} from "@aws-sdk/client-sqs";
 import type { BusError } from "../../errors.ts";
 import type { Api } from "./api.ts";
 import { noQueue } from "./faults.ts";
 import { keepsOrder, type Names } from "./names.ts";
 import type { Outgoing } from "./wire.ts";
 
+/** What waits: the items to be had, and those that SQS holds back because the queue has a delay. */
+const WAITING: QueueAttributeName[] = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesDelayed"];
 /** All items of a queue that keeps the order are of one group. */
 const GROUP = "tsmq";
 /** URLs that are remembered at most. */
@@ -38,6 +46,16 @@ export class Queues {
     }
   }
 
+  /** Runs a request with the URL of a queue from which something was taken; rejects if it was freed since. */
+  async have<O>(queue: string, run: (url: string) => Promise<O>): Promise<O> {
+    try {
+      return await run(await this.#url(queue));
+    } catch (error) {
+      if (noQueue(error)) this.forget(queue);
+      throw error;
+    }
+  }
+
   /** Puts up to ten items; one result for each: the error, or nothing if it is there. */
   put(queue: string, items: readonly Outgoing[]): Promise<(BusError | undefined)[]> {
     const ordered = keepsOrder(queue);
@@ -61,6 +79,24 @@ export class Queues {
       return await this.#ask(queue);
     } catch (error) {
       if (noQueue(error)) return undefined;
+      throw error;
+    }
+  }
+
+  /** About how many items wait in the queue; 0 if there is none. */
+  async count(queue: string): Promise<number> {
+    const QueueUrl = await this.find(queue);
+    if (QueueUrl === undefined) return 0;
+    const command = new GetQueueAttributesCommand({ QueueUrl, AttributeNames: WAITING });
+    try {
+      const { Attributes } = await this.#api.call(
+        `count queue "${queue}"`,
+        (abortSignal) => this.#api.sqs.send(command, { abortSignal }),
+        { repeatable: true },
+      );
+      return WAITING.reduce((sum, name) => sum + Number(Attributes?.[name] ?? 0), 0);
+    } catch (error) {
+      if (noQueue(error)) return 0;
       throw error;
     }
   }

@@ -26,6 +26,8 @@ const TIMEOUT = 10_000;
 const POLL_SOCKETS = 1_024;
 /** Milliseconds that closing waits for items to be given back. */
 const GIVE_BACK = 500;
+/** Milliseconds that closing waits until the own queue looks empty. */
+const QUIET = 300;
 
 /** Opens the receiving half. */
 export async function openReceiver(context: ReceiverContext): Promise<Receiver> {
@@ -161,15 +163,15 @@ class AwsReceiver implements Receiver {
     this.#polls.close();
   }
 
+  /** The own queue is read to its end: calls that came late are refused, so that their callers go to other servers. */
   async #close(): Promise<void> {
     this.#closing.abort();
-    this.#pump?.close();
     const late = new AbortController();
     const taps = Promise.all([...this.#taps.values()].map((tap) => tap.idle()));
     try {
-      // both are tried, whatever becomes of the other
+      // all are tried, whatever becomes of the others
       const [topics] = await Promise.allSettled([
-        this.#topics.close(),
+        this.#topics.close().then(() => this.#pump?.quiet(QUIET)),
         Promise.race([taps, pause(GIVE_BACK, late.signal)]),
       ]);
       await this.#queue.close();
@@ -244,7 +246,7 @@ class AwsReceiver implements Receiver {
 
   /** Somebody deleted our queue: a sweep, because we were away for longer than the lease. */
   async #lost(timeout: number): Promise<boolean> {
-    if (!await this.#queue.reopen(timeout)) return false;
+    if (this.#closing.signal.aborted || !await this.#queue.reopen(timeout)) return false;
     try {
       await this.#topics.again();
     } catch (error) {

@@ -4,10 +4,10 @@
  * @module
  */
 import { PublishBatchCommand } from "@aws-sdk/client-sns";
-import { DeleteQueueCommand, GetQueueAttributesCommand, SendMessageBatchCommand } from "@aws-sdk/client-sqs";
+import { DeleteQueueCommand, SendMessageBatchCommand } from "@aws-sdk/client-sqs";
 import { type BusError, ClosedError } from "../../errors.ts";
 import type { Sender, SenderContext, SendOptions } from "../../provider.ts";
-import { Api, type AskCredentials } from "./api.ts";
+import { Api, type AskCredentials, pause } from "./api.ts";
 import { Batcher } from "./batcher.ts";
 import { noQueue, noTopic, toBusError } from "./faults.ts";
 import { keepsOrder, Names } from "./names.ts";
@@ -19,6 +19,8 @@ import { type Outgoing, PATTERNS_TTL, write } from "./wire.ts";
 
 /** Requests of one topic or queue under way at once: more only take sockets from others. */
 const PARALLEL = 8;
+/** Milliseconds that closing waits for what is under way. */
+const LAST_MOMENT = 500;
 
 /** An event on its way to a topic. */
 interface Event {
@@ -106,24 +108,8 @@ export class AwsSender implements Sender {
   async size(queue: string): Promise<number> {
     this.#check();
     try {
-      const QueueUrl = await this.#queues.find(queue);
-      if (QueueUrl === undefined) return 0;
-      const { Attributes } = await this.#api.call(
-        `count queue "${queue}"`,
-        (abortSignal) =>
-          this.#api.sqs.send(
-            new GetQueueAttributesCommand({
-              QueueUrl,
-              AttributeNames: ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesDelayed"],
-            }),
-            { abortSignal },
-          ),
-        { repeatable: true },
-      );
-      return Number(Attributes?.ApproximateNumberOfMessages ?? 0) +
-        Number(Attributes?.ApproximateNumberOfMessagesDelayed ?? 0);
+      return await this.#queues.count(queue);
     } catch (error) {
-      if (noQueue(error)) return 0;
       throw toBusError(`count queue "${queue}"`, error);
     }
   }
@@ -144,10 +130,15 @@ export class AwsSender implements Sender {
     }
   }
 
-  close(): Promise<void> {
+  /** What nobody waited for, such as a refusal of a call that came late, has a last moment to leave. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
     this.#closed = true;
+    const late = new AbortController();
+    const left = Promise.all([this.#events.idle(), this.#posts.idle(), this.#items.idle()]);
+    await Promise.race([left, pause(LAST_MOMENT, late.signal)]);
+    late.abort();
     this.#api.close();
-    return Promise.resolve();
   }
 
   #check(): void {

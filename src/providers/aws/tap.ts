@@ -5,6 +5,7 @@
  * @module
  */
 import { type Message, ReceiveMessageCommand } from "@aws-sdk/client-sqs";
+import type { BusError } from "../../errors.ts";
 import type { Delivery, ReceiveOptions } from "../../provider.ts";
 import { type Api, BATCH } from "./api.ts";
 import { toBusError } from "./faults.ts";
@@ -14,7 +15,7 @@ import { ATTRIBUTE, readItem } from "./wire.ts";
 
 /** Seconds that an item taken for good stays hidden: enough to delete it, with all attempts. */
 const CLAIM = 30;
-/** Seconds of the shortest long poll. A poll without a wait may miss items: SQS then asks only some of its servers. */
+/** Seconds of the shortest long poll. */
 const LOOK = 1;
 /** From a wait of so many milliseconds on, the poll is as long as it may be: another wait will follow. */
 const LONG = 10_000;
@@ -36,6 +37,8 @@ export interface TapHome {
 /** One who waits for items. */
 interface Waiter {
   readonly max: number;
+  /** Looks once: no poll but his own says that there is nothing. */
+  readonly once: boolean;
   /** True from the moment at which items are being taken for him. */
   claimed: boolean;
   resolve(deliveries: Delivery[]): void;
@@ -73,16 +76,14 @@ export class Tap {
     const { max, wait, signal } = options;
     if (signal.aborted) return [];
     const { promise, resolve, reject } = Promise.withResolvers<Delivery[]>();
-    const waiter: Waiter = { max, claimed: false, resolve, reject };
+    const waiter: Waiter = { max, once: wait <= 0, claimed: false, resolve, reject };
     const leave = () => this.#leave(waiter);
-    // one who looks once waits for his own poll, which ends by itself
     const timer = wait > 0 && wait < Infinity ? setTimeout(leave, wait) : undefined;
     signal.addEventListener("abort", leave, { once: true });
     this.#waiter = waiter;
-    if (wait <= 0 || this.#polls === 0) {
-      const seconds = wait <= 0 ? LOOK : wait >= LONG ? this.#home.seconds : Math.ceil(wait / 1_000);
-      this.#track(this.#poll(Math.min(seconds, this.#home.seconds), waiter));
-    }
+    const seconds = wait >= LONG ? this.#home.seconds : Math.ceil(wait / 1_000);
+    if (waiter.once) this.#track(this.#look(waiter));
+    else if (this.#polls === 0) this.#track(this.#poll(Math.min(seconds, this.#home.seconds), waiter));
     try {
       return await promise;
     } finally {
@@ -104,6 +105,21 @@ export class Tap {
     work.finally(() => this.#running.delete(work));
   }
 
+  /** A poll without a wait may miss items, for SQS then asks only some of its servers: so it is asked how many there are. */
+  async #look(waiter: Waiter): Promise<void> {
+    let messages: Message[] = [];
+    try {
+      messages = await this.#receive(0, waiter.max);
+      const more = messages.length === 0 && this.#waiter === waiter && await this.#home.queues.count(this.#queue) > 0;
+      if (more) messages = await this.#receive(LOOK, waiter.max);
+    } catch (error) {
+      if (!this.#home.closing.aborted && !waiter.claimed) waiter.reject(this.#failed(error));
+    }
+    if (messages.length === 0) return this.#leave(waiter);
+    if (this.#waiter === waiter && !waiter.claimed) return await this.#give(messages, waiter);
+    await this.#giveBack(messages);
+  }
+
   /** One poll. Whoever waits when it ends gets what it brought, be it the one for whom it was started or not. */
   async #poll(seconds: number, starter: Waiter): Promise<void> {
     this.#polls++;
@@ -119,9 +135,13 @@ export class Tap {
     if (!waiter || waiter.claimed) return await this.#giveBack(messages);
     if (messages.length > 0) return await this.#give(messages, waiter);
     // he may wait for another poll, if there is one
-    if (waiter !== starter && this.#polls > 0) return;
+    if (waiter.once || (waiter !== starter && this.#polls > 0)) return;
     if (failure === undefined) return this.#leave(waiter);
-    waiter.reject(toBusError(`take from queue "${this.#queue}"`, failure));
+    waiter.reject(this.#failed(failure));
+  }
+
+  #failed(error: unknown): BusError {
+    return toBusError(`take from queue "${this.#queue}"`, error);
   }
 
   async #receive(seconds: number, max: number): Promise<Message[]> {

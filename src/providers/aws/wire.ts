@@ -10,6 +10,10 @@ import { ProviderError } from "../../errors.ts";
 export const ATTRIBUTE = "tsmq";
 /** SNS takes 256 KiB a message and a batch, attributes included. SQS takes more since 2025, its emulators do not all. */
 export const MAX_MESSAGE: number = 256 * 1024;
+/** Bytes of a message left for the topic's name and what else describes it. */
+const LABEL = 4 * 1024;
+/** The largest body in bytes of UTF-8. */
+export const MAX_BODY: number = MAX_MESSAGE - LABEL;
 /** What SNS and SQS accept of Unicode; characters beyond U+FFFF are left out because not every emulator takes them. */
 const REFUSED = /[^\t\n\r\x20-\uD7FF\uE000-\uFFFD]/;
 
@@ -65,11 +69,16 @@ export function write(body: string, label: Label, doing: string): Outgoing {
   const named = Object.keys(full).length > 0;
   const value = named ? ascii(JSON.stringify(full)) : "";
   const size = Buffer.byteLength(text) + (named ? value.length + ATTRIBUTE.length + "String".length : 0);
-  if (size > MAX_MESSAGE) {
-    throw new ProviderError("too_large", `Cannot ${doing}: ${size} bytes, but SNS and SQS take ${MAX_MESSAGE}`);
-  }
+  const bytes = json ? Buffer.byteLength(body) : Buffer.byteLength(text);
+  if (bytes > MAX_BODY) throw tooLarge(doing, bytes, MAX_BODY);
+  // a long name, or characters that have to be escaped
+  if (size > MAX_MESSAGE) throw tooLarge(doing, size, MAX_MESSAGE);
   if (!named) return { body: text, size };
   return { body: text, size, attributes: { [ATTRIBUTE]: { DataType: "String", StringValue: value } } };
+}
+
+function tooLarge(doing: string, size: number, limit: number): ProviderError {
+  return new ProviderError("too_large", `Cannot ${doing}: ${size} bytes, but SNS and SQS take ${limit}`);
 }
 
 /** Reads a message: one of ours, an envelope of SNS around one, or anything else. */

@@ -1,0 +1,80 @@
+/** Both halves of the provider in one thread, without port and worker: what the seam says, and nothing else. */
+import { aws, type AwsOptions } from "../../src/providers/aws/provider.ts";
+import { openReceiver } from "../../src/providers/aws/receiver.ts";
+import type { Delivery, Provider, ReceiveOptions, Receiver, Sender } from "../../src/provider.ts";
+
+export interface Halves extends AsyncDisposable {
+  readonly provider: Provider;
+  readonly namespace: string;
+  readonly sender: Sender;
+  readonly receiver: Receiver;
+  /** What the receiver said, in order: `up`, `down`, `gap: …`, `fault: …`. */
+  readonly said: string[];
+  readonly inbox: string[];
+  /** Set to true to make the receiver believe that main is far behind. */
+  congested: boolean;
+  receive(queue: string, options?: Partial<ReceiveOptions>): Promise<Delivery[]>;
+  bodies(queue: string, options?: Partial<ReceiveOptions>): Promise<string[]>;
+  close(): Promise<void>;
+}
+
+export const NOW = { wait: 0 };
+
+export function fresh(): string {
+  return `test-${crypto.randomUUID().slice(0, 13)}`;
+}
+
+export interface Opening {
+  readonly namespace?: string;
+  readonly connectTimeout?: number;
+  readonly sendTimeout?: number;
+}
+
+export async function open(options: AwsOptions, opening: Opening = {}): Promise<Halves> {
+  const { namespace = fresh(), connectTimeout = 5_000, sendTimeout = 5_000 } = opening;
+  const provider = aws(options);
+  const said: string[] = [];
+  const inbox: string[] = [];
+  const box = { congested: false };
+  const receiver = await openReceiver({
+    namespace,
+    options: structuredClone(provider.options),
+    connectTimeout,
+    inbox: (body) => inbox.push(body),
+    state: (connected) => said.push(connected ? "up" : "down"),
+    gap: (reason) => said.push(`gap: ${reason}`),
+    fault: (error) => said.push(`fault: ${error}`),
+    get congested() {
+      return box.congested;
+    },
+    ask: async (verb, argument) => await provider.answer!(verb, argument),
+  });
+  const sender = await provider.open({
+    namespace,
+    connectTimeout,
+    sendTimeout,
+    ask: async (verb, argument) => await receiver.answer!(verb, argument),
+    state: () => {},
+  });
+  const receive = (queue: string, options: Partial<ReceiveOptions> = {}) =>
+    receiver.receive(queue, { max: 1, wait: 0, signal: new AbortController().signal, ...options });
+  const close = async () => void await Promise.all([sender.close(), receiver.close()]);
+  return {
+    provider,
+    namespace,
+    sender,
+    receiver,
+    said,
+    inbox,
+    get congested() {
+      return box.congested;
+    },
+    set congested(value) {
+      box.congested = value;
+    },
+    receive,
+    bodies: async (queue, options) => (await receive(queue, options)).map(({ body }) => body),
+    close,
+    [Symbol.asyncDispose]: close,
+  };
+}
