@@ -51,7 +51,10 @@ const roles: Record<string, (bus: Bus, name: string) => Promise<void>> = {
     for (const { dish } of served) total += await price(dish);
     say("restaurant", `the cashier was called ${served.length} times: ${total} in all`);
     const names = await bus.stub("whoIsThere", { multi: true })();
-    say("restaurant", `everybody was called at once: ${names.map((n) => n.status === "fulfilled" && n.value).sort().join(", ")}`);
+    say(
+      "restaurant",
+      `everybody was called at once: ${names.map((n) => n.status === "fulfilled" && n.value).sort().join(", ")}`,
+    );
 
     await bus.publish("closing time", "kitchen/closing");
     await Promise.all(staff.map((person) => person.ended));
@@ -114,10 +117,5 @@ function start(name: string): { ready: Promise<void>; ended: Promise<void> } {
 }
 
 const [where = "", namespace = `demo-${crypto.randomUUID()}`, name = "restaurant"] = process.argv.slice(2);
-const { provider, stop } = await providerFor(where);
-try {
-  await using bus = await Bus.open(provider, { namespace, types: [OrderPlaced, DishReady] });
-  await roles[name.split(" ")[0]!]!(bus, name);
-} finally {
-  await stop();
-}
+await using bus = await Bus.open(providerFor(where), { namespace, types: [OrderPlaced, DishReady] });
+await roles[name.split(" ")[0]!]!(bus, name);
