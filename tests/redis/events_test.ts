@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
-import { after, before, describe, it } from "@std/testing/bdd";
+import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { ProviderError } from "../../src/errors.ts";
 import type { Emit } from "../../src/provider.ts";
 import { fresh, open } from "./halves.ts";
@@ -16,8 +16,8 @@ function record(): { seen: string[]; emit: Emit } {
 
 describe("Redis events", () => {
   let server: RedisServer;
-  before(async () => server = await RedisServer.start());
-  after(() => server.stop());
+  beforeAll(async () => server = await RedisServer.start());
+  afterAll(() => server.stop());
   const here = () => ({ port: server.port });
 
   it("publish() counts the subscriptions that it reached", async () => {

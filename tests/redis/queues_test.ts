@@ -1,13 +1,13 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { after, before, describe, it } from "@std/testing/bdd";
+import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { type BusError, ProviderError } from "../../src/errors.ts";
 import { NOW, open } from "./halves.ts";
 import { pause, RedisServer, until } from "./server.ts";
 
 describe("Redis queues", () => {
   let server: RedisServer;
-  before(async () => server = await RedisServer.start());
-  after(() => server.stop());
+  beforeAll(async () => server = await RedisServer.start());
+  afterAll(() => server.stop());
   const here = () => ({ port: server.port });
 
   it("send() and receive() keep the order; size() counts what waits", async () => {

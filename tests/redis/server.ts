@@ -1,7 +1,7 @@
 /** Real redis-servers on free ports, and a wire between them and a client that can be cut. */
 import { Redis } from "ioredis";
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -24,14 +24,6 @@ export function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
-export async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", () => resolve()));
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
-
 /** A redis-server of a test's own. */
 export class RedisServer {
   readonly port: number;
@@ -46,9 +38,38 @@ export class RedisServer {
     this.#args = ["--port", String(port), "--bind", "127.0.0.1", "--dir", this.dir, "--save", "", ...args];
   }
 
+  /** A port where nobody listens. */
+  static async freePort(): Promise<number> {
+    const server = createServer();
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", () => resolve()));
+    const { port } = server.address() as { port: number };
+    await new Promise((resolve) => server.close(resolve));
+    return port;
+  }
+
+  /** Starts a Sentinel that watches a master for two of three. */
+  static async sentinel(name: string, master: number): Promise<RedisServer> {
+    const server = new RedisServer(await RedisServer.freePort(), []);
+    const config = join(server.dir, "sentinel.conf");
+    writeFileSync(
+      config,
+      [
+        `port ${server.port}`,
+        "bind 127.0.0.1",
+        `dir ${server.dir}`,
+        `sentinel monitor ${name} 127.0.0.1 ${master} 2`,
+        `sentinel down-after-milliseconds ${name} 1000`,
+        `sentinel failover-timeout ${name} 10000`,
+      ].join("\n"),
+    );
+    server.#args = [config, "--sentinel"];
+    await server.start();
+    return server;
+  }
+
   /** Starts one that answers; `args` as on its command line, a later one wins. */
   static async start(...args: string[]): Promise<RedisServer> {
-    const server = new RedisServer(await freePort(), args);
+    const server = new RedisServer(await RedisServer.freePort(), args);
     await server.start();
     return server;
   }
@@ -67,12 +88,13 @@ export class RedisServer {
   }
 
   signal(signal: "SIGSTOP" | "SIGCONT" | "SIGKILL" | "SIGTERM"): void {
-    this.#process!.kill(signal);
+    // a ChildProcess of Deno passes on only one signal
+    process.kill(this.#process!.pid!, signal);
   }
 
   /** Kills it, and waits until it is gone. */
   async kill(): Promise<void> {
-    this.signal("SIGKILL");
+    if (this.#process?.exitCode === null && this.#process.signalCode === null) this.signal("SIGKILL");
     await this.#exit;
   }
 
@@ -110,7 +132,7 @@ export class Wire {
   readonly port: number;
   #server: Server;
   #target: number;
-  #pairs = new Set<{ client: Socket; server: Socket }>();
+  #sockets = new Set<Socket>();
   /** What the server says from now on is swallowed. */
   deaf = false;
   /** Nothing passes in either direction, and nothing is closed: a half-open connection. */
@@ -131,16 +153,9 @@ export class Wire {
     return new Wire(server, port);
   }
 
-  get connections(): number {
-    return this.#pairs.size;
-  }
-
   /** Breaks all connections. */
   cut(): void {
-    for (const { client, server } of this.#pairs) {
-      client.destroy();
-      server.destroy();
-    }
+    for (const socket of this.#sockets) socket.destroy();
   }
 
   async close(): Promise<void> {
@@ -152,14 +167,13 @@ export class Wire {
   #join(client: Socket): void {
     if (this.shut) return void client.destroy();
     const server = connect(this.#target, "127.0.0.1");
-    const pair = { client, server };
-    this.#pairs.add(pair);
     client.on("data", (data) => this.dead || server.write(data));
     server.on("data", (data) => this.dead || this.deaf || client.write(data));
     for (const [one, other] of [[client, server], [server, client]] as const) {
+      this.#sockets.add(one);
       one.on("error", () => {});
       one.on("close", () => {
-        this.#pairs.delete(pair);
+        this.#sockets.delete(one);
         if (!this.dead) other.destroy();
       });
     }

@@ -17,6 +17,8 @@ export type AskCredentials = () => Promise<AwsCredentials>;
 export interface CallOptions {
   /** True if doing it twice is doing it once; otherwise it is only tried again if it was surely not done. */
   readonly repeatable: boolean;
+  /** How often it is tried at most. Default: as the options say. */
+  readonly attempts?: number;
   /** Milliseconds that it may take with all attempts. Default: that of the API. */
   readonly timeout?: number;
   /** Gives it up; it rejects with the signal's reason. */
@@ -78,7 +80,7 @@ export class Api {
    * Makes a request; `doing` completes "Cannot …". Rejects with what AWS said, for {@linkcode toBusError} and the like.
    */
   async call<O>(doing: string, run: (abortSignal: AbortSignal) => Promise<O>, options: CallOptions): Promise<O> {
-    const { repeatable, timeout = this.#timeout, signal } = options;
+    const { timeout = this.#timeout, signal } = options;
     const { signal: closing } = this.#closing;
     closing.throwIfAborted();
     signal?.throwIfAborted();
@@ -97,7 +99,7 @@ export class Api {
     signal?.addEventListener("abort", aborted);
     try {
       // the SDK does not look at the signal while it waits for credentials
-      return await Promise.race([this.#attempt(run, repeatable, abort.signal), over.promise]);
+      return await Promise.race([this.#attempt(run, options, abort.signal), over.promise]);
     } catch (error) {
       throw abort.signal.aborted ? abort.signal.reason : error;
     } finally {
@@ -107,14 +109,15 @@ export class Api {
     }
   }
 
-  async #attempt<O>(run: (signal: AbortSignal) => Promise<O>, repeatable: boolean, signal: AbortSignal): Promise<O> {
+  async #attempt<O>(run: (signal: AbortSignal) => Promise<O>, options: CallOptions, signal: AbortSignal): Promise<O> {
+    const { repeatable, attempts = this.#attempts } = options;
     for (let attempt = 1;; attempt++) {
       try {
         return await run(signal);
       } catch (error) {
         const fate = fateOf(error);
         const harmless = fate !== "refused" && (fate !== "unknown" || repeatable);
-        if (signal.aborted || !harmless || attempt >= this.#attempts) throw error;
+        if (signal.aborted || !harmless || attempt >= attempts) throw error;
         if (fate === "expired") await this.#refresh();
         await pause(backoff(attempt, fate === "throttled" ? BACKOFF.throttled : BACKOFF.other), signal);
       }

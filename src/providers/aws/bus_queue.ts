@@ -15,8 +15,8 @@ import { noQueue } from "./faults.ts";
 import { type Place, placeOf } from "./place.ts";
 import { LEASE_TAG } from "./servers.ts";
 
-/** Seconds after which a message that was not deleted comes again. */
-const VISIBILITY = 30;
+/** Seconds after which a message that was not deleted comes again, as do those that went down with a broken connection. */
+const VISIBILITY = 5;
 /** Bytes that SQS allows a queue policy. */
 const MAX_POLICY = 8_192;
 /** Milliseconds between attempts to make the queue again: SQS refuses the same name for 60 s. */

@@ -28,10 +28,10 @@ const RETRY = { base: 100, max: 5_000 };
 const GRACE = 10_000;
 
 /** Milliseconds after which a poll that waits says that there is nothing to read. */
-const QUIET = 100;
+const QUIET = 40;
 /** Milliseconds between looks at that. */
 const LOOK = 5;
-/** Messages remembered at most that could not be deleted. */
+/** Messages remembered at most that may not be deleted yet. */
 const TAKEN = 10_000;
 
 /** What a pump does with what it reads. */
@@ -56,7 +56,7 @@ export class Pump {
   readonly #closing = new AbortController();
   /** Receipts of messages to delete, by the message's id. */
   #done = new Map<string, string>();
-  /** Messages that were taken but could not be deleted: they come again, and are not taken again. */
+  /** Messages that were taken and perhaps not deleted yet: those that come again are not taken again. */
   readonly #taken = new Set<string>();
   #flush: ReturnType<typeof setTimeout> | undefined;
   #lanes = 0;
@@ -96,7 +96,8 @@ export class Pump {
     while (!signal.aborted) {
       try {
         this.#waiting = performance.now();
-        const count = await this.#poll(this.#seconds);
+        // after a failure a short poll tells soon that the way is open again
+        const count = await this.#poll(this.#connected ? this.#seconds : 0);
         failures = 0;
         this.#state(true);
         if (count === BATCH && this.#lanes === 0) { for (let lane = 1; lane < LANES; lane++) void this.#lane(); }
@@ -141,7 +142,7 @@ export class Pump {
     const { Messages = [] } = await this.#polls.call(
       "read the queue of the bus",
       (abortSignal) => this.#polls.sqs.send(command, { abortSignal }),
-      { repeatable: true, signal, timeout: WaitTimeSeconds * 1_000 + GRACE },
+      { repeatable: true, attempts: 1, signal, timeout: WaitTimeSeconds * 1_000 + GRACE },
     );
     this.#waiting = undefined;
     if (signal.aborted) return 0;
@@ -156,6 +157,7 @@ export class Pump {
   #take(message: Message): boolean {
     const id = message.MessageId!;
     if (!this.#taken.has(id) && !this.#sink.take(read(message))) return false;
+    this.#taken.add(id);
     this.#done.set(id, message.ReceiptHandle!);
     if (this.#done.size >= BATCH) this.#delete();
     else this.#flush ??= setTimeout(() => this.#delete(), LINGER);
@@ -174,9 +176,7 @@ export class Pump {
     }, { repeatable: true }).then((results) => {
       if (this.#taken.size > TAKEN) this.#taken.clear();
       results.forEach((error, index) => {
-        const [id] = done[index]!;
-        if (error) this.#taken.add(id);
-        else this.#taken.delete(id);
+        if (!error) this.#taken.delete(done[index]![0]);
       });
       const error = results.find((error) => error !== undefined);
       if (error && !this.#closing.signal.aborted && !noQueue(error.cause)) this.#sink.fault(error);

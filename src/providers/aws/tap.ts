@@ -13,8 +13,8 @@ import { type Leases, secondsOf } from "./leases.ts";
 import type { Queues } from "./queues.ts";
 import { ATTRIBUTE, readItem } from "./wire.ts";
 
-/** Seconds that an item taken for good stays hidden: enough to delete it, with all attempts. */
-const CLAIM = 30;
+/** Seconds that an item taken for good stays hidden: enough to delete it, with all attempts. Then a lost one comes back. */
+const CLAIM = 15;
 /** Seconds of the shortest long poll. */
 const LOOK = 1;
 /** From a wait of so many milliseconds on, the poll is as long as it may be: another wait will follow. */

@@ -15,6 +15,8 @@ export interface Batch {
   readonly deadline: number;
   /** How many have no reply yet. */
   open: number;
+  /** How many bytes the connection had received when they were sent. */
+  heard?: number;
 }
 
 /** One command of a batch. */

@@ -34,7 +34,8 @@ export class Connection implements Client {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #fires = 0;
   #late = false;
-  #heard = 0;
+  /** When a new connection was last heard, and how many bytes that were. */
+  #greeting = { at: 0, heard: 0 };
   #attempts = 0;
   #connected = 0;
   #up = false;
@@ -65,6 +66,7 @@ export class Connection implements Client {
       sentinelRetryStrategy: () => this.#retry(),
     });
     redis.on("error", (error) => this.#error = error);
+    redis.on("connect", () => this.#greeting = { at: performance.now(), heard: 0 });
     redis.on("ready", () => this.#prepare());
     redis.on("close", () => this.#broke());
     redis.on("end", () => this.#opening?.reject(this.#error));
@@ -143,6 +145,7 @@ export class Connection implements Client {
     const redis = this.#redis;
     const stream = redis.stream;
     if (redis.status !== "ready" || !stream?.writable) return false;
+    batch.heard = stream.bytesRead;
     let text = "";
     // what ioredis takes for the stream of a pipeline: one write for all
     const sink = {
@@ -209,16 +212,14 @@ export class Connection implements Client {
     this.#late = now - this.#fires > LATE && !this.#late;
     if (this.#late) return this.#watch(LATE);
     const heard = this.#redis.stream?.bytesRead ?? 0;
-    const silent = heard === this.#heard;
-    this.#heard = heard;
-    let overdue = false;
+    let silent = this.#unanswered(now, heard);
     for (let batch = this.#open[0]; batch && (batch.open === 0 || batch.deadline <= now); batch = this.#open[0]) {
       this.#open.shift();
-      overdue ||= batch.open > 0;
+      silent ||= batch.open > 0 && batch.heard === heard;
       reject(batch, new Error(`no reply within ${this.#timeout} ms`, { cause: this.#error }));
     }
     this.#unsent = this.#unsent.filter((batch) => batch.open > 0);
-    if (overdue && silent && this.#up) {
+    if (silent) {
       this.#error = new Error(`no reply within ${this.#timeout} ms`);
       this.#redis.stream.destroy();
     } else if (this.#up && this.#open.length === 0) {
@@ -226,6 +227,13 @@ export class Connection implements Client {
     }
     const next = this.#open[0]?.deadline ?? Infinity;
     this.#watch(Math.max(1, Math.min(PING, this.#timeout, next - now)));
+  }
+
+  /** Whether a new connection says nothing: ioredis would wait for its greeting for ever. */
+  #unanswered(now: number, heard: number): boolean {
+    if (this.#redis.status !== "connect") return false;
+    if (heard !== this.#greeting.heard) this.#greeting = { at: now, heard };
+    return now - this.#greeting.at > this.#timeout;
   }
 
   async #close(): Promise<void> {

@@ -63,6 +63,7 @@ export class Queues {
             if (taken.deliveries.length > 0) return this.#atMost(max, taker, taken.deliveries);
             next = taken.next;
           } catch (error) {
+            if (this.#stopped) break;
             if (wait <= 0 || !unavailable(error)) throw error;
           }
         }

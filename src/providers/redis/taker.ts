@@ -68,7 +68,9 @@ export class Taker {
 
   /** Resolves after `wait` ms, or when somebody wakes it. */
   sleep(wait: number, signal: AbortSignal): Promise<void> {
-    if (this.#woken || signal.aborted) return Promise.resolve();
+    const woken = this.#woken;
+    this.#woken = false;
+    if (woken || signal.aborted) return Promise.resolve();
     return new Promise((resolve) => {
       const end = () => {
         clearTimeout(timer);

@@ -1,0 +1,37 @@
+/** What both sides of a comparison can do. The workloads call nothing else, so both do the same work. @module */
+
+/** The event, item and argument of every workload: some 120 bytes of JSON. */
+export interface Order {
+  readonly id: number;
+  readonly customer: string;
+  readonly items: readonly string[];
+  readonly total: number;
+  readonly paid: boolean;
+}
+
+/** An order of the usual size. */
+export function order(id: number): Order {
+  return { id, customer: "c7f1a9e2-4b6d", items: ["espresso", "croissant", "orange juice"], total: 17.45, paid: true };
+}
+
+/** One side: raw ioredis, or a bus over a provider. */
+export interface Side {
+  /** Resolves when the handler gets the decoded events of these topics. */
+  subscribe(topics: readonly string[], handler: (event: Order) => void): Promise<void>;
+  publish(event: Order, topic: string): Promise<unknown>;
+  put(item: Order): Promise<unknown>;
+  get(): Promise<unknown>;
+  /** Serves calls. */
+  serve(): Promise<void>;
+  /** One call to whoever serves. */
+  call(argument: Order): Promise<unknown>;
+  close(): Promise<void>;
+}
+
+/** Opens a side on the server of the run. */
+export type OpenSide = (url: string) => Promise<Side>;
+
+/** The channel on which a side's events of a topic travel. */
+export function channelOf(topic: string): string {
+  return `__eventbus:bench:${topic}`;
+}

@@ -1,0 +1,368 @@
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
+import { BusError, ProviderError } from "../../src/errors.ts";
+import { Connection } from "../../src/providers/redis/connection.ts";
+import { parseOptions } from "../../src/providers/redis/options.ts";
+import { type Halves, NOW, open } from "./halves.ts";
+import { pause, RedisServer, until, Wire } from "./server.ts";
+
+const topic = (topic: string) => ({ topic, pattern: false, serves: false });
+
+async function rejection(promise: Promise<unknown>): Promise<BusError> {
+  return await assertRejects(() => promise, ProviderError) as BusError;
+}
+
+/** Publishes until one arrives: the subscription is back. */
+async function arrives(bus: Halves, seen: string[]): Promise<void> {
+  await until("an event arrives", async () => {
+    await bus.sender.publish("t", "again").catch(() => {});
+    return seen.includes("again");
+  });
+}
+
+describe("Redis faults", () => {
+  let server: RedisServer;
+  beforeAll(async () => server = await RedisServer.start());
+  afterAll(() => server.stop());
+  const here = () => ({ port: server.port });
+
+  it("open() refuses at once where nobody listens, and leaves nothing trying", async () => {
+    const port = await RedisServer.freePort();
+    const start = performance.now();
+    const error = await rejection(open({ port }, { connectTimeout: 5_000 }));
+    assertEquals([error.code, error.retryable], ["unavailable", true]);
+    assertMatch(error.message, /^Cannot connect to Redis: .*(refused|ECONNREFUSED|connect)/i);
+    assert(performance.now() - start < 1_000);
+  });
+
+  it("open() gives up in its time on one who accepts and never answers", async () => {
+    const wire = await Wire.to(server.port);
+    wire.dead = true;
+    const start = performance.now();
+    const error = await rejection(open({ port: wire.port }, { connectTimeout: 300 }));
+    assertEquals(error.code, "unavailable");
+    assertMatch(error.message, /no answer within 300 ms/);
+    assert(performance.now() - start < 1_500);
+    await wire.close();
+  });
+
+  it("open() is denied with a wrong password, without one, and without rights", async () => {
+    const safe = await RedisServer.start();
+    await safe.run("acl", "setuser", "good", "on", ">right", "~*", "&*", "+@all");
+    await safe.run("acl", "setuser", "poor", "on", ">right", "~*", "resetchannels", "+@all");
+    // what connects without a name is now refused
+    await safe.run("config", "set", "requirepass", "secret");
+    try {
+      const port = safe.port;
+      for (
+        const [options, says] of [
+          [{ port, username: "good", password: "wrong" }, /WRONGPASS/],
+          [{ port }, /NOAUTH/],
+          [{ url: `redis://good:wr%40ng@127.0.0.1:${port}` }, /WRONGPASS/],
+          [{ port, username: "poor", password: "right" }, /NOPERM/],
+        ] as const
+      ) {
+        const error = await rejection(open(options));
+        assertEquals([error.code, error.retryable], ["denied", false]);
+        assertMatch(error.message, says);
+        assert(!/wr.?.?.?ng@|right/.test(error.message), "no password is told");
+      }
+      const bus = await open({ url: `redis://good:right@127.0.0.1:${port}/0` });
+      assertEquals(await bus.sender.publish("t", "x"), 0);
+      await bus.close();
+    } finally {
+      await safe.stop();
+    }
+  });
+
+  it("one denied topic or queue is that topic's error alone", async () => {
+    await server.run(
+      "acl",
+      "setuser",
+      "few",
+      "on",
+      ">pw",
+      "~*",
+      "resetchannels",
+      "&*:ok*",
+      "&__tsmq:*",
+      "&__redis__:*",
+      "+@all",
+    );
+    await using bus = await open({ ...here(), username: "few", password: "pw" });
+    const seen: string[] = [];
+    await bus.receiver.subscribe(topic("ok"), (_, body) => seen.push(body));
+    assertEquals((await rejection(bus.receiver.subscribe(topic("no"), () => {}))).code, "denied");
+    assertEquals((await rejection(bus.sender.publish("no", "x"))).code, "denied");
+    assertEquals(await bus.sender.publish("ok", "x"), 1);
+    await until("it has come", () => seen.length === 1);
+  });
+
+  it("killed connections come back: subscribed, registered, and the gap is said", async () => {
+    await using bus = await open(here());
+    const seen: string[] = [];
+    await bus.receiver.subscribe({ topic: "t", pattern: false, serves: true }, (_, body) => seen.push(body));
+    await bus.receiver.subscribe({ topic: "t?", pattern: true, serves: false }, (topic) => seen.push(topic));
+    const waits = bus.bodies("q", { wait: 20_000 });
+    await pause(50);
+    for (const type of ["pubsub", "normal"]) await server.run("client", "kill", "type", type, "skipme", "yes");
+    await arrives(bus, seen);
+    await until("it is up and the gap is said", () => bus.said.includes("gap"));
+    assertEquals(bus.said, ["down", "up", "gap"]);
+    await until("the sender is up", () => bus.senderSaid.length === 2);
+    assertEquals(bus.senderSaid, ["down", "up"]);
+    assertEquals(await bus.sender.servers("t"), [bus.receiver.inbox]);
+    await bus.sender.publish("tt", "x");
+    await until("the pattern is back", () => seen.includes("tt"));
+    const start = performance.now();
+    await bus.sender.send("q", "x", NOW);
+    assertEquals(await waits, ["x"]);
+    assert(performance.now() - start < 150, "the wake-up is back");
+  });
+
+  it("only the wake-up's connection dies: who waits is still woken soon", async () => {
+    await using bus = await open(here());
+    for (let round = 0; round < 3; round++) {
+      const waits = bus.bodies("q", { wait: 20_000 });
+      await pause(30);
+      await server.run("client", "kill", "type", "pubsub");
+      if (round > 0) await pause(100 * round);
+      const start = performance.now();
+      await server.run("lpush", `__eventbus:${bus.namespace}:q`, "x");
+      assertEquals(await waits, ["x"]);
+      assert(performance.now() - start < 400, `${performance.now() - start} ms`);
+    }
+  });
+
+  it("a server killed and started again: what waits goes on, what was sent is told", async () => {
+    const mortal = await RedisServer.start("--appendonly", "yes", "--appendfsync", "always");
+    try {
+      await using bus = await open({ port: mortal.port }, { sendTimeout: 10_000 });
+      const seen: string[] = [];
+      await bus.receiver.subscribe(topic("t"), (_, body) => seen.push(body));
+      await bus.sender.send("p", "kept", NOW);
+      const waits = bus.bodies("q", { wait: 30_000 });
+      await pause(50);
+      await mortal.kill();
+      await until("both halves know", () => bus.said.length > 0 && bus.senderSaid.length > 0);
+      // not sent yet: it waits for the connection
+      const sent = bus.sender.send("q", "meanwhile", NOW);
+      const looks = bus.bodies("p");
+      await pause(300);
+      await mortal.start();
+      await sent;
+      assertEquals(await waits, ["meanwhile"]);
+      assertEquals(await looks, ["kept"]);
+      await arrives(bus, seen);
+      assertEquals(bus.said, ["down", "up", "gap"]);
+    } finally {
+      await mortal.stop();
+    }
+  });
+
+  it("what is sent to nobody for long rejects in its time", async () => {
+    const mortal = await RedisServer.start();
+    await using bus = await open({ port: mortal.port }, { sendTimeout: 300 });
+    await mortal.stop();
+    await until("the sender knows", () => bus.senderSaid.length > 0);
+    const start = performance.now();
+    const error = await rejection(bus.sender.publish("t", "x"));
+    const waited = performance.now() - start;
+    assertEquals(error.code, "unavailable");
+    assert(waited > 250 && waited < 700, `${waited} ms`);
+    assertEquals(await bus.receive("q", { wait: 200 }), []);
+    const end = performance.now();
+    await bus.close();
+    assert(performance.now() - end < 1_500);
+  });
+
+  it("what is in flight when the connection breaks rejects at once and is never sent again", async () => {
+    const wire = await Wire.to(server.port);
+    await using bus = await open({ port: wire.port }, { sendTimeout: 20_000 });
+    wire.deaf = true;
+    const sent = Promise.allSettled([
+      bus.sender.send("q", "x", NOW),
+      bus.sender.send("q", "y", NOW),
+      bus.sender.publish("t", "z"),
+    ]);
+    await until(
+      "the server has it",
+      async () => Number(await server.run("llen", `__eventbus:${bus.namespace}:q`)) === 2,
+    );
+    wire.deaf = false;
+    wire.cut();
+    for (const result of await sent) {
+      assert(result.status === "rejected" && (result.reason as BusError).code === "unavailable");
+    }
+    await until("it is up again", () => bus.senderSaid.includes("up"));
+    assertEquals(await bus.sender.size("q"), 2);
+    await bus.close();
+    await wire.close();
+  });
+
+  for (const lease of [undefined, 60_000]) {
+    it(`a lost reply loses and doubles nothing${lease ? ", with a lease" : ""}`, async () => {
+      const wire = await Wire.to(server.port);
+      await using bus = await open(here(), { receiver: { port: wire.port } });
+      const list = `__eventbus:${bus.namespace}:q`;
+      const got: string[] = [];
+      for (let round = 0; round < 10; round++) {
+        const before = got.length;
+        await bus.sender.send("q", `${round}a`, NOW);
+        await bus.sender.send("q", `${round}b`, NOW);
+        wire.deaf = true;
+        const waits = bus.receive("q", { max: 1 + round % 2, wait: 20_000, lease });
+        await until("the server has handed it out", async () => Number(await server.run("llen", list)) < 2);
+        wire.deaf = false;
+        wire.cut();
+        for (const { body, attempt } of await waits) {
+          got.push(body);
+          assertEquals(attempt, 1);
+        }
+        while (got.length < before + 2) got.push(...await bus.bodies("q", { wait: 5_000, lease }));
+      }
+      assertEquals(got, Array.from({ length: 20 }, (_, n) => `${n >> 1}${"ab"[n & 1]}`));
+      assertEquals(await bus.bodies("q"), []);
+      await bus.close();
+      await wire.close();
+    });
+  }
+
+  it("a lost reply whose receiver waits no more goes back to the queue", async () => {
+    const wire = await Wire.to(server.port);
+    await using bus = await open(here(), { receiver: { port: wire.port } });
+    const list = `__eventbus:${bus.namespace}:q`;
+    for (const body of ["a", "b", "c"]) await bus.sender.send("q", body, NOW);
+    wire.deaf = true;
+    const cancel = new AbortController();
+    const waits = bus.receive("q", { max: 2, wait: 20_000, signal: cancel.signal });
+    await until("the server has handed it out", async () => Number(await server.run("llen", list)) === 1);
+    cancel.abort();
+    wire.deaf = false;
+    wire.cut();
+    assertEquals(await waits, []);
+    await until("it is back", async () => Number(await server.run("llen", list)) === 3);
+    assertEquals(await server.run("lrange", list, "0", "-1"), ["c", "b", "a"]);
+    await bus.close();
+    assertEquals((await server.keys()).filter((key) => key.includes(bus.namespace)), [list]);
+    await wire.close();
+  });
+
+  it("restore() goes on until the server has it, once", async () => {
+    const wire = await Wire.to(server.port);
+    await using bus = await open(here(), { receiver: { port: wire.port } });
+    for (const body of ["a", "b"]) await bus.sender.send("q", body, NOW);
+    const taken = await bus.receive("q", { max: 2 });
+    wire.deaf = true;
+    const restored = bus.receiver.restore("q", taken);
+    await until("the server has it", async () => await bus.sender.size("q") === 2);
+    wire.deaf = false;
+    wire.cut();
+    await restored;
+    assertEquals(await bus.sender.size("q"), 2);
+    assertEquals(await bus.bodies("q", { max: 5 }), ["a", "b"]);
+    await bus.close();
+    await wire.close();
+  });
+
+  it("a frozen server: everything ends in its time, and goes on when it thaws", async () => {
+    const frozen = await RedisServer.start();
+    try {
+      await using bus = await open({ port: frozen.port }, { sendTimeout: 500 });
+      const seen: string[] = [];
+      await bus.receiver.subscribe(topic("t"), (_, body) => seen.push(body));
+      const waits = bus.bodies("q", { wait: 30_000 });
+      await pause(50);
+      frozen.signal("SIGSTOP");
+      const start = performance.now();
+      assertEquals((await rejection(bus.sender.publish("t", "x"))).code, "unavailable");
+      assertEquals((await rejection(bus.sender.send("p", "x", NOW))).code, "unavailable");
+      assert(performance.now() - start < 2_000);
+      assertEquals((await rejection(bus.receive("p"))).code, "unavailable");
+      frozen.signal("SIGCONT");
+      await arrives(bus, seen);
+      await bus.sender.send("q", "x", NOW);
+      assertEquals(await waits, ["x"]);
+    } finally {
+      frozen.signal("SIGCONT");
+      await frozen.stop();
+    }
+  });
+
+  it("close() ends in its time though the server is frozen", async () => {
+    const frozen = await RedisServer.start();
+    try {
+      const bus = await open({ port: frozen.port });
+      await bus.receiver.subscribe({ topic: "t", pattern: false, serves: true }, () => {});
+      const waits = bus.receive("q", { wait: Infinity });
+      await pause(50);
+      frozen.signal("SIGSTOP");
+      const sent = assertRejects(() => bus.sender.publish("t", "x"), BusError);
+      await pause(50);
+      const start = performance.now();
+      await bus.close();
+      assert(performance.now() - start < 2_000, `${performance.now() - start} ms`);
+      assertEquals(await waits, []);
+      assertEquals((await sent).code, "closed");
+    } finally {
+      frozen.signal("SIGCONT");
+      await frozen.stop();
+    }
+  });
+
+  it("a half-open connection is noticed while nobody sends anything", async () => {
+    const wire = await Wire.to(server.port);
+    const said: string[] = [];
+    const link = new Connection(parseOptions({ port: wire.port }), 1_000, {
+      up: (again) => said.push(again ? "again" : "up"),
+      down: () => said.push("down"),
+    });
+    await link.open(2_000);
+    wire.dead = true;
+    await until("it is noticed", () => said.includes("down"), 8_000);
+    wire.dead = false;
+    await until("it is back", () => said.includes("again"), 8_000);
+    assertEquals(await link.call("ping"), "PONG");
+    await link.close();
+    await wire.close();
+  });
+
+  it("a thread that was busy for long takes no late reply for a silent server", async () => {
+    const said: string[] = [];
+    const link = new Connection(parseOptions(here()), 300, { down: () => said.push("down") });
+    await link.open(2_000);
+    const replies = Promise.all([link.call("ping"), link.call("ping")]);
+    await Promise.resolve();
+    const end = performance.now() + 1_500;
+    while (performance.now() < end) { /* busy */ }
+    assertEquals(await replies, ["PONG", "PONG"]);
+    await pause(700);
+    assertEquals(said, []);
+    await link.close();
+  });
+
+  it("a server that is told to be a replica is left for a master", async () => {
+    const old = await RedisServer.start();
+    try {
+      await using bus = await open({ port: old.port });
+      await old.run("replicaof", "127.0.0.1", String(server.port));
+      const error = await rejection(bus.sender.send("q", "x", NOW));
+      assertEquals([error.code, error.retryable], ["unavailable", true]);
+      await old.run("replicaof", "no", "one");
+      await until("it can send again", () => bus.sender.send("q", "x", NOW).then(() => true, () => false));
+    } finally {
+      await old.stop();
+    }
+  });
+
+  it("two hundred times opened and closed leaves nothing", async () => {
+    const before = (await server.keys()).length;
+    for (let n = 0; n < 200; n++) {
+      const bus = await open(here());
+      await bus.sender.publish("t", "x");
+      await bus.close();
+    }
+    await until("nobody is connected", async () => (await server.clients()).length === 0);
+    assertEquals((await server.keys()).length, before);
+  });
+});

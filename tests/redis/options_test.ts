@@ -1,0 +1,93 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { describe, it } from "@std/testing/bdd";
+import { ValidationError } from "../../src/errors.ts";
+import { redis, type RedisOptions } from "../../src/providers/redis/provider.ts";
+import { parseOptions } from "../../src/providers/redis/options.ts";
+
+/** What JavaScript may pass, whatever the types say. */
+function given(options: unknown): RedisOptions {
+  return options as RedisOptions;
+}
+
+describe("redis()", () => {
+  it("is one server on this machine unless told otherwise", () => {
+    assertEquals(parseOptions({}), {
+      host: "127.0.0.1",
+      port: 6379,
+      db: 0,
+      retry: { min: 50, max: 2_000 },
+      maxEvent: 32 * 1024 * 1024,
+    });
+  });
+
+  it("reads a URL, and other options win over its parts", () => {
+    const { host, port, username, password, db, tls } = parseOptions({ url: "rediss://me:p%40%2F@example.org:7000/3" });
+    assertEquals([host, port, username, password, db, tls], ["example.org", 7000, "me", "p@/", 3, {}]);
+    assertEquals(parseOptions({ url: "redis://h:1/2", port: 9, db: 4, tls: { servername: "x" } }).port, 9);
+    assertEquals(parseOptions({ url: "redis://[::1]:7000" }).host, "::1");
+    assertEquals(parseOptions({ url: "redis://:pw@h" }).password, "pw");
+    assertEquals(parseOptions({ url: "rediss://h", tls: false }).tls, undefined);
+    assertEquals(parseOptions({ url: "unix:///run/redis.sock" }).path, "/run/redis.sock");
+  });
+
+  it("takes Sentinels, and the nodes of a Cluster", () => {
+    const sentinels = [{ host: "a", port: 1 }];
+    assertEquals(parseOptions({ sentinels, name: "main" }).sentinels, sentinels);
+    const { cluster, password, tls } = parseOptions({ cluster: ["rediss://:pw@a:1", { host: "b", port: 2 }] });
+    assertEquals([cluster, password, tls], [[{ host: "a", port: 1 }, { host: "b", port: 2 }], "pw", {}]);
+    assertEquals(redis({ cluster: ["redis://a"] }).features.counts, false);
+    assertEquals(redis().features.counts, true);
+  });
+
+  it("is plain data that can be posted to the worker", () => {
+    const { options, worker } = redis({ url: "redis://h", tls: { ca: ["x"] } });
+    assertEquals(structuredClone(options), options);
+    assert(worker.href.endsWith("/workers/redis.ts"));
+  });
+
+  for (
+    const [options, path, says] of [
+      [{ url: "not a url" }, "url", "not a URL"],
+      [{ url: "http://h" }, "url", "redis://"],
+      [{ url: "redis://h/x" }, "url", "database"],
+      [{ url: "redis://h?x=1" }, "url", "?query"],
+      [{ url: "redis://%zz@h" }, "url", "percent-encoded"],
+      [{ url: 5 }, "url", "string"],
+      [{ port: "6379" }, "port", "port"],
+      [{ port: 0 }, "port", "port"],
+      [{ db: -1 }, "db", "whole number"],
+      [{ prot: 1 }, "prot", "no option"],
+      [{ retry: { min: 0 } }, "retry.min", "milliseconds"],
+      [{ retry: { times: 3 } }, "retry.times", "no option"],
+      [{ retry: () => 5 }, "retry", "function"],
+      [{ tls: { checkServerIdentity: () => {} } }, "tls.checkServerIdentity", "no option"],
+      [{ tls: { rejectUnauthorized: "no" } }, "tls.rejectUnauthorized", "true or false"],
+      [{ password: () => "x" }, "password", "function"],
+      [{ sentinels: [{ host: "a", port: 1 }] }, "name", "missing"],
+      [{ sentinels: [], name: "m" }, "sentinels", "not empty"],
+      [{ sentinels: [{ host: "a" }], name: "m" }, "sentinels.0.port", "missing"],
+      [{ name: "m" }, "sentinels", "missing"],
+      [{ cluster: ["redis://a"], url: "redis://b" }, "url", "cluster"],
+      [{ cluster: ["redis://a"], db: 1 }, "db", "0"],
+      [{ cluster: ["nonsense"] }, "cluster.0", "URL"],
+      [{ path: "/x", host: "h" }, "path", "host"],
+      [{ maxEvent: 0 }, "maxEvent", "bytes"],
+      [null, "", "object"],
+      ["redis://h", "", "object"],
+    ] as const
+  ) {
+    it(`refuses ${JSON.stringify(options)}${path ? `: ${path}` : ""}`, () => {
+      const error = assertThrows(() => redis(given(options)), ValidationError, says) as ValidationError;
+      assertEquals(error.code, "invalid");
+      assert(error.issues.some((issue) => (issue.path ?? []).join(".") === path), JSON.stringify(error.issues));
+    });
+  }
+
+  it("tells no password in an error", () => {
+    const error = assertThrows(
+      () => redis({ url: "http://me:geheim@h", password: given(7) as never }),
+      ValidationError,
+    );
+    assert(!/geheim/.test((error as Error).message));
+  });
+});
