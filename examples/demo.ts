@@ -1,8 +1,8 @@
 /**
  * The demo: separate processes of the operating system exchange events, share a queue and call each other.
  *
- *     deno task demo            runs over the transport that needs nothing installed
- *     deno task demo redis://…  runs over a Redis server
+ *     deno task demo            starts a Redis server of its own
+ *     deno task demo redis://…  runs over the one at this URL
  *
  * It plays a small kitchen. The process that you start is the restaurant; it starts two cooks and a cashier, orders
  * come as events, dishes wait in a queue, prices are asked by calls. It ends by itself.
@@ -13,7 +13,7 @@ import { spawn } from "node:child_process";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { Bus, procedure } from "../mod.ts";
-import { providerFor } from "./providers.ts";
+import { providerFor, startServer } from "./providers.ts";
 
 class OrderPlaced {
   static readonly topic = "kitchen.OrderPlaced";
@@ -116,6 +116,8 @@ function start(name: string): { ready: Promise<void>; ended: Promise<void> } {
   return { ready: ready.promise, ended: ended.promise };
 }
 
-const [where = "", namespace = `demo-${crypto.randomUUID()}`, name = "restaurant"] = process.argv.slice(2);
+const [url, namespace = `demo-${crypto.randomUUID()}`, name = "restaurant"] = process.argv.slice(2);
+await using server = url === undefined ? await startServer() : undefined;
+const where = url ?? server!.url;
 await using bus = await Bus.open(providerFor(where), { namespace, types: [OrderPlaced, DishReady] });
 await roles[name.split(" ")[0]!]!(bus, name);

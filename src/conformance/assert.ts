@@ -7,6 +7,7 @@ import { BusError, type ErrorCode } from "../errors.ts";
 
 /** An assertion of the kit that did not hold. */
 export class ConformanceError extends Error {
+  /** The name of the class, also after minifying. */
   override name = "ConformanceError";
 }
 
