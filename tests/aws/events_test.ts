@@ -1,0 +1,192 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
+import { ProviderError } from "../../src/errors.ts";
+import { Names } from "../../src/providers/aws/names.ts";
+import type { Filter } from "../../src/provider.ts";
+import { until } from "../support/until.ts";
+import { Admin, NOTHING } from "./admin.ts";
+import { type Emulator, startEmulator } from "./emulator.ts";
+import { fresh, type Halves, open } from "./halves.ts";
+
+const exact = (topic: string): Filter => ({ topic, pattern: false, serves: false });
+const glob = (topic: string): Filter => ({ topic, pattern: true, serves: false });
+
+/** Collects what a subscription gets. */
+async function collect(halves: Halves, filter: Filter): Promise<string[]> {
+  const got: string[] = [];
+  await halves.receiver.subscribe(filter, (topic, body) => got.push(`${topic}=${body}`));
+  return got;
+}
+
+describe("events over SNS", () => {
+  let emulator: Emulator;
+  let admin: Admin;
+  beforeAll(async () => {
+    emulator = await startEmulator();
+    admin = new Admin(emulator.options);
+  });
+  afterAll(async () => {
+    admin[Symbol.dispose]();
+    await emulator.stop();
+  });
+
+  it("publish() to a topic that nobody subscribed to reaches 0 and makes no topic", async () => {
+    await using halves = await open(emulator.options);
+    assertEquals(await halves.sender.publish("nobody", "x"), 0);
+    assertEquals((await admin.leftovers(halves.namespace)).topics, []);
+  });
+
+  it("the first subscriber makes a topic, the last one deletes it", async () => {
+    const namespace = fresh();
+    await using one = await open(emulator.options, { namespace });
+    await using two = await open(emulator.options, { namespace });
+    const topic = new Names(namespace).topic("a.b");
+    await one.receiver.subscribe(exact("a.b"), () => {});
+    await two.receiver.subscribe(exact("a.b"), () => {});
+    assertEquals((await admin.leftovers(namespace)).subscriptions, [topic, topic]);
+    await one.receiver.unsubscribe(exact("a.b"));
+    assertEquals((await admin.leftovers(namespace)).topics, [topic]);
+    await two.receiver.unsubscribe(exact("a.b"));
+    const { topics, subscriptions } = await admin.leftovers(namespace);
+    assertEquals({ topics, subscriptions }, { topics: [], subscriptions: [] });
+  });
+
+  it("close() leaves nothing: no queue, no topic, no subscription", async () => {
+    const halves = await open(emulator.options);
+    await collect(halves, exact("a"));
+    await collect(halves, glob("*"));
+    await halves.receiver.subscribe({ topic: "f", pattern: false, serves: true }, () => {});
+    assertEquals((await admin.leftovers(halves.namespace)).topics.length, 4);
+    await halves.close();
+    assertEquals(await admin.leftovers(halves.namespace), NOTHING);
+  });
+
+  it("a topic that somebody else subscribed to stays, with his subscription", async () => {
+    const halves = await open(emulator.options);
+    const topic = new Names(halves.namespace).topic("shared");
+    await collect(halves, exact("shared"));
+    const arn = `arn:aws:sqs:us-east-1:000000000000:stranger-${halves.namespace}`;
+    await admin.subscribe(topic, arn);
+    await halves.close();
+    assertEquals(await admin.leftovers(halves.namespace), { ...NOTHING, topics: [topic] });
+    await admin.deleteTopic(topic);
+  });
+
+  it("the queue's policy lets exactly the subscribed topics send", async () => {
+    await using halves = await open(emulator.options);
+    const { receiver, namespace } = halves;
+    assertEquals(await admin.allowed(receiver.inbox), undefined);
+    await Promise.all(["a", "b", "c"].map((topic) => collect(halves, exact(topic))));
+    const names = new Names(namespace);
+    const arns = async () => {
+      const { ArnEquals } = await admin.allowed(receiver.inbox) as { ArnEquals: Record<string, string[]> };
+      return ArnEquals["aws:SourceArn"]!.map((arn) => arn.split(":").pop()).toSorted();
+    };
+    assertEquals(await arns(), ["a", "b", "c"].map((topic) => names.topic(topic)));
+    await receiver.unsubscribe(exact("b"));
+    await collect(halves, exact("d"));
+    assertEquals(await arns(), ["a", "c", "d"].map((topic) => names.topic(topic)));
+  });
+
+  it("a policy that cannot list all topics lets the account's topics send", async () => {
+    await using halves = await open(emulator.options);
+    await Promise.all(
+      Array.from({ length: 60 }, (_, i) => collect(halves, exact(`${"long".repeat(20)}-${i}`))),
+    );
+    const condition = await admin.allowed(halves.receiver.inbox) as { ArnLike?: Record<string, string> };
+    assert(condition.ArnLike?.["aws:SourceArn"]?.endsWith(":*"), JSON.stringify(condition));
+  });
+
+  it("patterns match locally, and a confirmed one misses no event of a publisher that saw nobody before", async () => {
+    const namespace = fresh();
+    await using publisher = await open(emulator.options, { namespace });
+    await using subscriber = await open(emulator.options, { namespace });
+    assertEquals(await publisher.sender.publish("shop/order", "early"), 0);
+    const matched = await collect(subscriber, glob("shop/*"));
+    const others = await collect(subscriber, glob("[x]*"));
+    const exactly = await collect(subscriber, exact("shop/order"));
+    for (const i of [1, 2, 3]) await publisher.sender.publish("shop/order", String(i));
+    await until("the events arrive", () => matched.length >= 3 && exactly.length >= 3);
+    const expected = ["shop/order=1", "shop/order=2", "shop/order=3"];
+    assertEquals(matched.toSorted(), expected);
+    assertEquals(exactly.toSorted(), expected);
+    assertEquals(others, []);
+  });
+
+  it("bodies and topics of any Unicode arrive as they were", async () => {
+    await using halves = await open(emulator.options);
+    const topic = 'é😀 "\\\n';
+    const got = await collect(halves, exact(topic));
+    const bodies = ["", "plain", '{"é":"😀"}', "\u0001\u0000\uffff", "\ud83d\ude00", "x".repeat(200_000)];
+    for (const body of bodies) await halves.sender.publish(topic, body);
+    await until("all arrive", () => got.length === bodies.length);
+    assertEquals(new Set(got), new Set(bodies.map((body) => `${topic}=${body}`)));
+  });
+
+  it("a body over the limit is refused before it is sent", async () => {
+    await using halves = await open(emulator.options);
+    const { maxBody } = halves.provider.features;
+    await halves.sender.publish("t", "x".repeat(maxBody));
+    for (const body of ["x".repeat(maxBody + 1), "é".repeat(maxBody / 2 + 1), "\u0001".repeat(maxBody)]) {
+      const error = await assertRejects(() => halves.sender.publish("t", body), ProviderError);
+      assertEquals(error.code, "too_large");
+    }
+  });
+
+  it("with envelopes, events of other publishers are told by their topic; ours arrive too", async () => {
+    await using halves = await open({ ...emulator.options, rawDelivery: false });
+    const got = await collect(halves, exact("from.pymq"));
+    const all = await collect(halves, glob("from*"));
+    await admin.publish(new Names(halves.namespace).topic("from.pymq"), '{"a": 1}');
+    await halves.sender.publish("from.pymq", "ours");
+    await until("they arrive", () => got.length >= 2 && all.length >= 1);
+    assertEquals(got.toSorted(), ["from.pymq=ours", 'from.pymq={"a": 1}'].toSorted());
+    assertEquals(all, ["from.pymq=ours"]);
+    assertEquals(halves.said, []);
+  });
+
+  it("with raw delivery, an event of another publisher is reported, and the next one arrives", async () => {
+    await using halves = await open(emulator.options);
+    const got = await collect(halves, exact("t"));
+    await admin.publish(new Names(halves.namespace).topic("t"), "whose?");
+    await until("it is reported", () => halves.said.some((said) => said.includes("rawDelivery: false")));
+    await halves.sender.publish("t", "ours");
+    await until("ours arrives", () => got.length > 0);
+    assertEquals(got, ["t=ours"]);
+  });
+
+  it("while main is far behind, events stay in SQS and answers come through; then they come", async () => {
+    await using halves = await open(emulator.options);
+    const got = await collect(halves, exact("t"));
+    halves.congested = true;
+    await halves.sender.publish("t", "event");
+    await halves.sender.post(halves.receiver.inbox, "answer");
+    await until("the answer arrives", () => halves.inbox.length > 0);
+    assertEquals({ got, inbox: halves.inbox }, { got: [], inbox: ["answer"] });
+    halves.congested = false;
+    await until("the event arrives", () => got.length > 0);
+    assertEquals(got, ["t=event"]);
+  });
+
+  it("a subscription that another bus deleted with its topic comes back, and a gap is said", async () => {
+    await using halves = await open(emulator.options);
+    const got = await collect(halves, exact("t"));
+    await admin.deleteTopic(new Names(halves.namespace).topic("t"));
+    await until("the gap is said", () => halves.said.some((said) => said.startsWith("gap:")));
+    await halves.sender.publish("t", "again");
+    await until("the event arrives", () => got.length > 0);
+    assertEquals(got, ["t=again"]);
+  });
+
+  it("a queue that somebody deleted is made again with its subscriptions, and a gap is said", async () => {
+    await using halves = await open(emulator.options);
+    const got = await collect(halves, exact("t"));
+    await admin.deleteQueue(halves.receiver.inbox);
+    await until("the gap is said", () => halves.said.some((said) => said.startsWith("gap:")), 30_000);
+    await until("it is up", () => halves.said.includes("up"));
+    await halves.sender.publish("t", "again");
+    await until("the event arrives", () => got.length > 0);
+    assertEquals(got, ["t=again"]);
+    assertEquals(await halves.sender.post(halves.receiver.inbox, "hello"), true);
+  });
+});

@@ -1,0 +1,127 @@
+/** Stands between the SDK and SNS/SQS: counts the actions, and answers in place of the service where a test says so. */
+import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from "node:http";
+
+/** What happens to a request instead of being passed on. */
+export type Fault =
+  /** The service refuses or fails: an HTTP status and an error name. */
+  | { readonly status: number; readonly name: string }
+  /** No answer ever. */
+  | "hang"
+  /** The connection is cut before the service sees the request. */
+  | "cut"
+  /** The service does it, but the answer is lost with the connection. */
+  | "lose";
+
+/** One request as the proxy saw it. */
+export interface Seen {
+  /** `sqs:SendMessageBatch` */
+  readonly action: string;
+  readonly body: string;
+  /** The access key id that signed it. */
+  readonly key: string;
+}
+
+export class HttpProxy implements AsyncDisposable {
+  readonly port: number;
+  readonly seen: Seen[] = [];
+  /** Asked for each request; `undefined` passes it on. */
+  fault: (seen: Seen) => Fault | undefined = () => undefined;
+  readonly #server: Server;
+  readonly #target: number;
+
+  private constructor(server: Server, target: number) {
+    this.#server = server;
+    this.#target = target;
+    this.port = (server.address() as { port: number }).port;
+  }
+
+  /** A proxy to a port of loopback. */
+  static async to(target: number): Promise<HttpProxy> {
+    const server = createServer();
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const proxy = new HttpProxy(server, target);
+    server.on("request", (asked, answer) => void proxy.#handle(asked, answer));
+    return proxy;
+  }
+
+  /** How often this action was asked for. */
+  count(action: string): number {
+    return this.seen.filter((seen) => seen.action === action).length;
+  }
+
+  /** Lets a fault happen to the next `times` requests for an action. */
+  next(action: string, fault: Fault, times = 1): void {
+    let left = times;
+    const before = this.fault;
+    this.fault = (seen) => seen.action === action && left > 0 ? (left--, fault) : before(seen);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  async close(): Promise<void> {
+    const closed = new Promise((resolve) => this.#server.close(resolve));
+    this.#server.closeAllConnections();
+    await closed;
+  }
+
+  async #handle(asked: IncomingMessage, answer: ServerResponse): Promise<void> {
+    asked.on("error", () => {});
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of asked) chunks.push(chunk as Uint8Array);
+    const body = new TextDecoder().decode(join(chunks));
+    const seen = { action: actionOf(asked, body), body, key: keyOf(asked) };
+    this.seen.push(seen);
+    const fault = this.fault(seen);
+    if (fault === "hang") return;
+    if (fault === "cut") return void asked.socket.destroy();
+    if (fault !== undefined && fault !== "lose") return refuse(answer, fault, seen.action.startsWith("sns:"));
+    const { method, url, headers } = asked;
+    const passed = request({ host: "127.0.0.1", port: this.#target, method, path: url, headers }, (response) => {
+      if (fault === "lose") {
+        response.on("end", () => asked.socket.destroy());
+        return void response.resume();
+      }
+      answer.writeHead(response.statusCode ?? 500, response.headers);
+      response.pipe(answer);
+    });
+    passed.on("error", () => asked.socket.destroy());
+    // who gives up a poll gives it up here too
+    answer.on("close", () => passed.destroy());
+    passed.end(join(chunks));
+  }
+}
+
+function join(chunks: readonly Uint8Array[]): Uint8Array {
+  const bytes = new Uint8Array(chunks.reduce((sum, chunk) => sum + chunk.length, 0));
+  let at = 0;
+  for (const chunk of chunks) {
+    bytes.set(chunk, at);
+    at += chunk.length;
+  }
+  return bytes;
+}
+
+function actionOf(asked: IncomingMessage, body: string): string {
+  const target = asked.headers["x-amz-target"];
+  if (typeof target === "string") return `sqs:${target.slice(target.indexOf(".") + 1)}`;
+  return `sns:${new URLSearchParams(body).get("Action")}`;
+}
+
+function keyOf(asked: IncomingMessage): string {
+  return /Credential=([^/]+)/.exec(asked.headers.authorization ?? "")?.[1] ?? "";
+}
+
+function refuse(answer: ServerResponse, { status, name }: { status: number; name: string }, xml: boolean): void {
+  const type = status < 500 ? "Sender" : "Receiver";
+  if (xml) {
+    answer.writeHead(status, { "content-type": "text/xml" });
+    answer.end(
+      `<ErrorResponse><Error><Type>${type}</Type><Code>${name}</Code><Message>made by a test</Message></Error></ErrorResponse>`,
+    );
+    return;
+  }
+  answer.writeHead(status, { "content-type": "application/x-amz-json-1.0", "x-amzn-query-error": `${name};${type}` });
+  answer.end(JSON.stringify({ __type: `com.amazonaws.sqs#${name}`, message: "made by a test" }));
+}

@@ -1,0 +1,84 @@
+import { assertEquals, assertMatch, assertNotEquals } from "@std/assert";
+import { describe, it } from "@std/testing/bdd";
+import { escapeName, Names, unescapeName } from "../../src/providers/aws/names.ts";
+
+const global = new Names("global");
+
+describe("names", () => {
+  it("topic() writes what PyMQ 0.5 writes", () => {
+    assertEquals(global.topic("shop.events.OrderPlaced"), "shop_DOT_events_DOT_OrderPlaced");
+    assertEquals(global.topic("a/b:c<d>*"), "a_FWS_b_COL_c_LT_d_GT__WCD_");
+    assertEquals(global.topic("plain-name_1"), "plain-name_1");
+  });
+
+  it("topic() writes every Unicode", () => {
+    assertEquals(global.topic("é😀 "), "_UE9__U1F600__U20_");
+    assertEquals(unescapeName("_UE9__U1F600__U20_"), "é😀 ");
+  });
+
+  it("no two names are written alike, whatever markers stand in them", () => {
+    const pieces = [".", "_", "_DOT_", "DOT_", "_DOT", "a", "_U2E_", "U2E", "_NS_", "_RPC_", "_ALL_", "é", "/"];
+    const seen = new Map<string, string>();
+    const check = (name: string) => {
+      const written = escapeName(name);
+      assertMatch(written, /^[A-Za-z0-9_-]+$/);
+      assertEquals(unescapeName(written), name);
+      assertEquals(seen.get(written) ?? name, name, `${written} is written for two names`);
+      seen.set(written, name);
+    };
+    for (const a of pieces) {
+      for (const b of pieces) for (const c of pieces) for (const d of ["", ...pieces]) check(a + b + c + d);
+    }
+    // the same four pieces in another cut are the same name: fewer are seen than were tried
+    assertEquals(new Set(seen.values()).size, seen.size);
+  });
+
+  it("a name of another namespace, a registry and the topic of patterns never meet a name of this one", () => {
+    const shop = new Names("shop");
+    const written = new Set<string>();
+    const names = ["x", "_NS_shop_NS_x", "shop_NS_x", "x_RPC_", "_ALL_", "_NS_shop_NS__ALL_", "NS_x", "_NS_x"];
+    for (const space of [global, shop, new Names("shop_NS"), new Names("shop_NS_x"), new Names("a.b")]) {
+      for (const name of [...names.flatMap((name) => [space.topic(name), space.registry(name)]), space.all]) {
+        assertEquals(written.has(name), false, `${name} is written twice`);
+        written.add(name);
+      }
+    }
+  });
+
+  it("long names end in a hash, within 256 and 80 characters", () => {
+    const long = "é".repeat(300);
+    for (const space of [global, new Names("n".repeat(500)), new Names("ü".repeat(50))]) {
+      for (const name of [long, `${long}.fifo`, "q".repeat(79), "q".repeat(80), "q".repeat(81)]) {
+        assertMatch(space.registry(name), /^[\w-]{1,256}$/);
+        assertMatch(space.queue(name), /^[\w-]{1,80}$|^(?=.{1,80}$)[\w-]+\.fifo$/);
+      }
+      assertNotEquals(space.topic(long), space.topic(`${long}x`));
+      assertNotEquals(space.queue(long), space.queue(`${long}x`));
+      assertMatch(space.bus(), /^tsmq-[\w-]{1,42}-?[0-9a-f]{32}$/);
+      assertEquals(space.bus().length <= 80, true);
+    }
+    assertNotEquals(new Names("n".repeat(500)).topic("x"), new Names("n".repeat(501)).topic("x"));
+  });
+
+  it("a name that looks like a hash is not taken for one", () => {
+    const hashed = global.topic("y".repeat(400));
+    assertEquals(unescapeName(hashed), undefined);
+    assertNotEquals(global.topic(hashed), hashed);
+    assertEquals(unescapeName(global.topic(hashed.slice(-80))), hashed.slice(-80));
+  });
+
+  it("queue() keeps the bare name as PyMQ does, and .fifo", () => {
+    assertEquals(global.queue("jobs"), "jobs");
+    assertEquals(global.queue("jobs.fifo"), "jobs.fifo");
+    assertEquals(global.queue("a/b.fifo"), "a_FWS_b.fifo");
+    assertEquals(global.queue(".fifo"), "_DOT_fifo");
+    assertEquals(new Names("shop").queue("jobs"), "_NS_shop_NS_jobs");
+  });
+
+  it("queue() never gives a queue the name of a bus's own", () => {
+    const own = global.bus();
+    assertNotEquals(global.queue(own), own);
+    assertEquals(global.queue("tsmq-x").startsWith("tsmq-"), false);
+    assertNotEquals(global.queue("tsmq-x"), global.queue("_U74_smq-x"));
+  });
+});
