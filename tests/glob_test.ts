@@ -4,7 +4,7 @@ import { Redis } from "ioredis";
 import { spawnSync } from "node:child_process";
 import process from "node:process";
 import { glob } from "../src/glob.ts";
-import { RedisServer } from "./redis/server.ts";
+import { RedisServer } from "./support/redis_server.ts";
 import { itNeeds } from "./support/skip.ts";
 
 const BINARY = process.env.TSMQ_TEST_REDIS_SERVER ?? "redis-server";

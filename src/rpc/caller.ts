@@ -51,6 +51,8 @@ export interface CallOptions {
 interface Waiting {
   readonly fn: string;
   readonly since: number;
+  /** The request. */
+  readonly body: string;
   /** Servers that are to answer, with how often they were not found since. */
   readonly servers: Map<string, number>;
   answer(answer: Answer, server: string | undefined): void;
@@ -174,7 +176,6 @@ export class Caller {
   }
 
   async #single(call: Call): Promise<Answer> {
-    const { sender } = this.#home;
     const gone = new Set<string>();
     let busy: RpcError | undefined;
     while (!call.over) {
@@ -190,17 +191,10 @@ export class Caller {
       }
       const body = await this.#request(call, "");
       if (call.over) break;
-      const answered = this.#expect(call, [server]);
-      try {
-        if (await sender.post(server, body) === false) {
-          gone.add(server);
-          this.#forget(call.fn, server);
-          continue;
-        }
-      } catch (error) {
-        // a server of ours serves a request that arrives twice once, so sending it again is harmless
-        if (!(error instanceof BusError) || error.code !== "unavailable") throw error;
-        await pause(RETRY);
+      const answered = this.#expect(call, [server], body);
+      if (!await this.#post(call, server, body)) {
+        gone.add(server);
+        this.#forget(call.fn, server);
         continue;
       }
       const answer = await answered;
@@ -214,6 +208,25 @@ export class Caller {
     return await new Promise(() => {}); // the deadline has ended the call already
   }
 
+  /**
+   * Posts until it is known whether it arrived; false: certainly not. A server serves a request that arrives twice once, so sending
+   * it again is harmless; another server would serve it a second time.
+   */
+  async #post(call: Call, server: string, body: string): Promise<boolean> {
+    let unsure = false;
+    for (; !call.over; await pause(RETRY)) {
+      try {
+        if (await this.#home.sender.post(server, body) !== false) return true;
+        if (!unsure) return false;
+        if (!this.#home.recovering(RECOVERY)) return true; // whether it had served the call before it went, nobody knows
+      } catch (error) {
+        if (!(error instanceof BusError) || error.code !== "unavailable") throw error;
+        unsure = true;
+      }
+    }
+    return true;
+  }
+
   /** Nobody is registered: PyMQ's servers are in no registry, so the request goes to the function's topic. */
   async #foreign(call: Call): Promise<Answer> {
     const { sender } = this.#home;
@@ -222,7 +235,7 @@ export class Caller {
     const fetched = Promise.withResolvers<Answer>();
     const queue = await this.#openReplies(call);
     const body = await this.#request(call, queue.channel);
-    const answered = this.#expect(call, []);
+    const answered = this.#expect(call, [], body);
     const reached = await sender.publish(call.fn, body);
     if (reached === 0) throw new NoSuchRemoteError(call.fn);
     const malformed = new RpcError("internal", `Cannot call "${call.fn}": the answer is malformed`);
@@ -248,6 +261,8 @@ export class Caller {
     const answers: (Answer | BusError)[] = [];
     const { promise: done, resolve: finish } = Promise.withResolvers<void>();
     const missing = new Map(servers.map((server) => [server, 0]));
+    const answered = new Set<string | undefined>();
+    const body = await this.#request(call, queue?.channel ?? "");
     let grace: ReturnType<typeof setTimeout> | undefined;
     const got = () => {
       clearTimeout(grace);
@@ -258,8 +273,11 @@ export class Caller {
     this.#wait(call, {
       fn: call.fn,
       since: performance.now(),
+      body,
       servers: missing,
       answer: (answer, server) => {
+        if (answered.has(server)) return; // it was asked twice
+        answered.add(server);
         if (!missing.delete(server!)) surplus--; // one that registered in the meantime
         if (!answer.call?.refused) answers.push(answer);
         got();
@@ -275,7 +293,7 @@ export class Caller {
         got();
       },
     });
-    const reached = await sender.publish(call.fn, await this.#request(call, queue?.channel ?? ""));
+    const reached = await sender.publish(call.fn, body);
     if (reached !== undefined) surplus = Math.min(surplus, reached - servers.length);
     if (reached === 0 && servers.length === 0) return [];
     queue?.fetch(surplus, (answer) => {
@@ -309,12 +327,13 @@ export class Caller {
   }
 
   /** Resolves with the first answer of any of these servers; rejects when the last of them is gone. */
-  #expect(call: Call, servers: string[]): Promise<Answer> {
+  #expect(call: Call, servers: string[], body: string): Promise<Answer> {
     const { promise, resolve, reject } = Promise.withResolvers<Answer>();
     promise.catch(() => {});
     this.#wait(call, {
       fn: call.fn,
       since: performance.now(),
+      body,
       servers: new Map(servers.map((server) => [server, 0])),
       answer: resolve,
       lost: () => {
@@ -332,8 +351,8 @@ export class Caller {
 
   /** Looks whether the servers of the calls that take long are still there. Two looks in a row must agree. */
   async #look(): Promise<void> {
-    if (this.#home.recovering(RECOVERY)) return;
     const old = [...this.#waiting.values()].filter((waiting) => performance.now() - waiting.since > WATCH);
+    if (this.#home.recovering(RECOVERY)) return this.#repeat(old);
     for (const fn of new Set(old.map((waiting) => waiting.fn))) {
       let live: string[];
       try {
@@ -348,6 +367,13 @@ export class Caller {
           else waiting.lost(server);
         }
       }
+    }
+  }
+
+  /** The request or its answer may have gone into a connection that was dead already: the servers are asked again. */
+  #repeat(calls: Waiting[]): void {
+    for (const { servers, body } of calls) {
+      for (const server of servers.keys()) this.#home.sender.post(server, body).catch(() => {}); // the next look asks again
     }
   }
 

@@ -9,6 +9,7 @@ import { cost } from "../port/credit.ts";
 import type { Link, Stream } from "../port/link.ts";
 import type { Sender } from "../provider.ts";
 import { validate } from "../schema.ts";
+import { Answers } from "./answers.ts";
 import type { Fn, Procedure } from "./procedure.ts";
 import { type Answer, readRequest, REQUEST, type Request, writeAnswer } from "./wire.ts";
 
@@ -45,6 +46,7 @@ export class Server {
   #running = new Set<string>();
   #cancelled = new Set<string>();
   #seen = new Set<string>();
+  #answers = new Answers();
   #count = 0;
   #refused = 0;
   #closed = false;
@@ -97,7 +99,7 @@ export class Server {
     if (!request) return this.#home.report(new ValidationError("Cannot serve a request: it is malformed"), "");
     const { call, fn } = request;
     if (call) {
-      if (this.#seen.has(call.id)) return;
+      if (this.#seen.has(call.id)) return this.#repeat(call);
       this.#seen.add(call.id);
       if (this.#seen.size > REMEMBERED) this.#seen.delete(this.#seen.values().next().value!);
       if (Date.now() > call.deadline + CLOCK_SKEW) return;
@@ -131,8 +133,15 @@ export class Server {
     }
   }
 
+  /** The caller asks again: it has lost our answer, or never knew that we have the request. */
+  #repeat(call: NonNullable<Request["call"]>): void {
+    const text = this.#answers.of(call.id);
+    if (text !== undefined) this.#home.sender.post(call.inbox, text).catch(() => {}); // it asks once more
+  }
+
   #refuse(request: Request, refused: "gone" | "busy"): void {
     if (!request.call) return; // PyMQ does not know refusals: its caller's deadline ends the call
+    this.#seen.delete(request.call.id);
     const call = { id: request.call.id, server: this.#home.link.inbox, refused };
     void this.#answer(request, { fn: request.fn, result: null, resultType: "NoneType", isError: true, call });
   }
@@ -186,6 +195,7 @@ export class Server {
       if (sender.replies && channel.startsWith("__rpc_")) await sender.replies.put(channel, text);
       return;
     }
+    if (!answer.call?.refused) this.#answers.keep(call.id, text);
     for (let pause = RETRY.min; Date.now() < call.deadline; pause = Math.min(pause * 2, RETRY.max)) {
       try {
         if (await sender.post(call.inbox, text) !== false) return;

@@ -2,8 +2,9 @@ import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { ProviderError } from "../../src/errors.ts";
 import type { Emit } from "../../src/provider.ts";
+import { RedisServer } from "../support/redis_server.ts";
+import { until } from "../support/until.ts";
 import { fresh, open } from "./halves.ts";
-import { RedisServer, until } from "./server.ts";
 
 const topic = (topic: string) => ({ topic, pattern: false, serves: false });
 const glob = (topic: string) => ({ topic, pattern: true, serves: false });

@@ -3,8 +3,11 @@ import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { BusError, ProviderError } from "../../src/errors.ts";
 import { Connection } from "../../src/providers/redis/connection.ts";
 import { parseOptions } from "../../src/providers/redis/options.ts";
+import { freePort } from "../support/port.ts";
+import { RedisServer } from "../support/redis_server.ts";
+import { TcpProxy } from "../support/tcp_proxy.ts";
+import { pause, until } from "../support/until.ts";
 import { type Halves, NOW, open } from "./halves.ts";
-import { pause, RedisServer, until, Wire } from "./server.ts";
 
 const topic = (topic: string) => ({ topic, pattern: false, serves: false });
 
@@ -27,7 +30,7 @@ describe("Redis faults", () => {
   const here = () => ({ port: server.port });
 
   it("open() refuses at once where nobody listens, and leaves nothing trying", async () => {
-    const port = await RedisServer.freePort();
+    const port = await freePort();
     const start = performance.now();
     const error = await rejection(open({ port }, { connectTimeout: 5_000 }));
     assertEquals([error.code, error.retryable], ["unavailable", true]);
@@ -36,7 +39,7 @@ describe("Redis faults", () => {
   });
 
   it("open() gives up in its time on one who accepts and never answers", async () => {
-    const wire = await Wire.to(server.port);
+    const wire = await TcpProxy.to(server.port);
     wire.dead = true;
     const start = performance.now();
     const error = await rejection(open({ port: wire.port }, { connectTimeout: 300 }));
@@ -135,7 +138,7 @@ describe("Redis faults", () => {
   });
 
   it("a server killed and started again: what waits goes on, what was sent is told", async () => {
-    const mortal = await RedisServer.start("--appendonly", "yes", "--appendfsync", "always");
+    const mortal = await RedisServer.start({ args: ["--appendonly", "yes", "--appendfsync", "always"] });
     try {
       await using bus = await open({ port: mortal.port }, { sendTimeout: 10_000 });
       const seen: string[] = [];
@@ -177,7 +180,7 @@ describe("Redis faults", () => {
   });
 
   it("what is in flight when the connection breaks rejects at once and is never sent again", async () => {
-    const wire = await Wire.to(server.port);
+    const wire = await TcpProxy.to(server.port);
     await using bus = await open({ port: wire.port }, { sendTimeout: 20_000 });
     wire.deaf = true;
     const sent = Promise.allSettled([
@@ -202,7 +205,7 @@ describe("Redis faults", () => {
 
   for (const lease of [undefined, 60_000]) {
     it(`a lost reply loses and doubles nothing${lease ? ", with a lease" : ""}`, async () => {
-      const wire = await Wire.to(server.port);
+      const wire = await TcpProxy.to(server.port);
       await using bus = await open(here(), { receiver: { port: wire.port } });
       const list = `__eventbus:${bus.namespace}:q`;
       const got: string[] = [];
@@ -229,7 +232,7 @@ describe("Redis faults", () => {
   }
 
   it("a lost reply whose receiver waits no more goes back to the queue", async () => {
-    const wire = await Wire.to(server.port);
+    const wire = await TcpProxy.to(server.port);
     await using bus = await open(here(), { receiver: { port: wire.port } });
     const list = `__eventbus:${bus.namespace}:q`;
     for (const body of ["a", "b", "c"]) await bus.sender.send("q", body, NOW);
@@ -249,7 +252,7 @@ describe("Redis faults", () => {
   });
 
   it("restore() goes on until the server has it, once", async () => {
-    const wire = await Wire.to(server.port);
+    const wire = await TcpProxy.to(server.port);
     await using bus = await open(here(), { receiver: { port: wire.port } });
     for (const body of ["a", "b"]) await bus.sender.send("q", body, NOW);
     const taken = await bus.receive("q", { max: 2 });
@@ -311,7 +314,7 @@ describe("Redis faults", () => {
   });
 
   it("a half-open connection is noticed while nobody sends anything", async () => {
-    const wire = await Wire.to(server.port);
+    const wire = await TcpProxy.to(server.port);
     const said: string[] = [];
     const link = new Connection(parseOptions({ port: wire.port }), 1_000, {
       up: (again) => said.push(again ? "again" : "up"),

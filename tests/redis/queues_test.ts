@@ -1,8 +1,9 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { type BusError, ProviderError } from "../../src/errors.ts";
+import { RedisServer } from "../support/redis_server.ts";
+import { pause, until } from "../support/until.ts";
 import { NOW, open } from "./halves.ts";
-import { pause, RedisServer, until } from "./server.ts";
 
 describe("Redis queues", () => {
   let server: RedisServer;
@@ -230,7 +231,7 @@ describe("Redis queues", () => {
   });
 
   it("a server without room still gives out, settles and takes back", async () => {
-    const small = await RedisServer.start("--maxmemory-policy", "noeviction");
+    const small = await RedisServer.start({ args: ["--maxmemory-policy", "noeviction"] });
     try {
       await using bus = await open({ port: small.port });
       for (const body of ["a", "b", "c", "d"]) await bus.sender.send("q", body, NOW);

@@ -1,14 +1,19 @@
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
-import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { ProviderError } from "../../src/errors.ts";
 import { Names, slotOf } from "../../src/providers/redis/keys.ts";
 import type { RedisOptions } from "../../src/providers/redis/provider.ts";
+import { freePort } from "../support/port.ts";
+import { certificate } from "../support/certificate.ts";
+import { makeDir, removeDir } from "../support/child.ts";
+import { type RedisGroup, type Sentinels, startCluster, startSentinels } from "../support/redis_cluster.ts";
+import { RedisServer } from "../support/redis_server.ts";
+import { itNeeds } from "../support/skip.ts";
+import { missing } from "../support/tools.ts";
+import { pause, until } from "../support/until.ts";
 import { type Halves, NOW, open } from "./halves.ts";
-import { pause, RedisServer, until } from "./server.ts";
 
 /** What must work whatever the server looks like. */
 async function works(options: RedisOptions, counts = true): Promise<void> {
@@ -59,114 +64,81 @@ async function recovers(bus: Halves): Promise<void> {
   assertEquals((await bus.bodies("r", { wait: 20_000 }))[0], "x");
 }
 
+for (const version of ["redis-server", "redis-server-6.2", "redis-server-8.2", "valkey-server-9.1"] as const) {
+  describe(`The server ${version}`, () => {
+    itNeeds(missing(version))("works, and wakes who waits", async () => {
+      await using server = await RedisServer.start({ tool: version });
+      await works({ port: server.port });
+      await using bus = await open({ port: server.port });
+      for (const lease of [undefined, 5_000]) {
+        const waits = bus.receive("q", { wait: 10_000, lease });
+        await pause(50);
+        const start = performance.now();
+        await server.run("lpush", `__eventbus:${bus.namespace}:q`, "x");
+        assertEquals((await waits).length, 1);
+        assert(performance.now() - start < 150, "the server told");
+      }
+    });
+  });
+}
+
 describe("Redis over TLS", () => {
-  const dir = mkdtempSync(join(tmpdir(), "tsmq-tls-"));
-  const file = (name: string) => join(dir, name);
-  const ssl = (...args: string[]) => execFileSync("openssl", args, { cwd: dir, stdio: "pipe" });
   let server: RedisServer;
-  beforeAll(async () => {
-    const subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"];
-    ssl(
-      "req",
-      "-x509",
-      "-newkey",
-      "rsa:2048",
-      "-nodes",
-      "-keyout",
-      "key.pem",
-      "-out",
-      "cert.pem",
-      "-days",
-      "2",
-      ...subject,
-    );
-    const port = await RedisServer.freePort();
-    server = await RedisServer.start(
-      ...["--tls-port", `${port}`, "--tls-cert-file", file("cert.pem"), "--tls-key-file", file("key.pem")],
-      ...["--tls-ca-cert-file", file("cert.pem"), "--tls-auth-clients", "optional"],
-    );
-    url = `rediss://localhost:${port}`;
+  beforeAll(async () => server = await RedisServer.start({ tls: true }));
+  afterAll(() => server.stop());
+
+  it("works with an authority of our own", () => works({ url: server.url, tls: { ca: server.ca } }));
+
+  it("works without looking at the certificate, if told so", () =>
+    works({ url: server.url, tls: { rejectUnauthorized: false } }));
+
+  it("shows a certificate of our own to a server that asks for one", async () => {
+    const dir = makeDir("mutual");
+    const { ca, certFile, keyFile } = certificate(dir);
+    const [cert, key] = [certFile, keyFile].map((file) => readFileSync(file, "utf8"));
+    const strict = ["--tls-ca-cert-file", certFile, "--tls-auth-clients", "yes"];
+    // its administrator has no certificate to show, so it is asked nothing
+    await using asking = await RedisServer.start({ tls: true, args: strict });
+    await works({ url: asking.url, tls: { ca: [ca, asking.ca!], cert, key } });
+    const error = await assertRejects(() => open({ url: asking.url, tls: { ca: asking.ca } }), ProviderError);
+    assertEquals((error as ProviderError).code, "unavailable");
+    removeDir(dir);
   });
-  let url = "";
-  afterAll(async () => {
-    await server.stop();
-    rmSync(dir, { recursive: true });
-  });
-
-  it("works with an authority of our own", () => works({ url, tls: { ca: readFileSync(file("cert.pem"), "utf8") } }));
-
-  it("works with a certificate of our own", () =>
-    works({
-      url,
-      tls: {
-        ca: readFileSync(file("cert.pem"), "utf8"),
-        cert: readFileSync(file("cert.pem"), "utf8"),
-        key: readFileSync(file("key.pem"), "utf8"),
-      },
-    }));
-
-  it("works without looking at the certificate, if told so", () => works({ url, tls: { rejectUnauthorized: false } }));
 
   it("refuses a certificate that nobody vouches for", async () => {
-    const error = await assertRejects(() => open({ url }), ProviderError);
-    assertEquals((error as ProviderError).code, "unavailable");
-    assert(
-      /certificate|self.signed|UnknownIssuer|CaUsedAsEndEntity/i.test((error as Error).message),
-      (error as Error).message,
-    );
+    const error = await assertRejects(() => open({ url: server.url }), ProviderError) as ProviderError;
+    assertEquals(error.code, "unavailable");
+    assertMatch(error.message, /certificate|self.signed|UnknownIssuer|CaUsedAsEndEntity/i);
   });
 });
 
 describe("Redis on a Unix socket", () => {
   it("works", async () => {
-    const dir = mkdtempSync(join(tmpdir(), "tsmq-unix-"));
-    const server = await RedisServer.start("--unixsocket", join(dir, "redis.sock"));
-    try {
-      await works({ url: `unix://${join(dir, "redis.sock")}` });
-    } finally {
-      await server.stop();
-      rmSync(dir, { recursive: true });
-    }
+    const dir = makeDir("unix");
+    await using _server = await RedisServer.start({ args: ["--unixsocket", join(dir, "redis.sock")] });
+    await works({ url: `unix://${join(dir, "redis.sock")}` });
+    removeDir(dir);
   });
 });
 
 describe("Redis with a database and a password", () => {
   it("works", async () => {
-    const server = await RedisServer.start("--requirepass", "geheim");
-    try {
-      await works({ url: `redis://:geheim@127.0.0.1:${server.port}/3` });
-    } finally {
-      await server.stop();
-    }
+    await using server = await RedisServer.start({ password: "geheim" });
+    await works({ url: `${server.url}/3` });
+    await works({ port: server.port, password: "geheim", db: 5 });
   });
 });
 
 describe("Redis behind Sentinels", () => {
-  let master: RedisServer;
-  let replica: RedisServer;
-  const sentinels: RedisServer[] = [];
-  const options = () => ({ sentinels: sentinels.map(({ port }) => ({ host: "127.0.0.1", port })), name: "main" });
-  beforeAll(async () => {
-    master = await RedisServer.start();
-    replica = await RedisServer.start(
-      "--replicaof",
-      "127.0.0.1",
-      String(master.port),
-      "--repl-diskless-sync-delay",
-      "0",
-    );
-    for (let n = 0; n < 3; n++) sentinels.push(await RedisServer.sentinel("main", master.port));
-    await until("the Sentinels know all", async () => {
-      const told = await Promise.all(sentinels.map((one) => one.run("sentinel", "master", "main")));
-      return told.every((one) => /num-slaves,1,.*num-other-sentinels,2/.test(String(one)));
-    }, 30_000);
-  });
-  afterAll(() => Promise.all([master, replica, ...sentinels].map((server) => server.stop())));
+  let ground: Sentinels;
+  const options = () => ({ sentinels: ground.sentinels.nodes, name: ground.name });
+  beforeAll(async () => ground = await startSentinels());
+  afterAll(() => ground.stop());
 
   it("works, and tells when no Sentinel is there or knows the name", async () => {
     await works(options());
     await assertRejects(() => open({ ...options(), name: "other" }, { connectTimeout: 2_000 }), ProviderError);
-    const nobody = { sentinels: [{ host: "127.0.0.1", port: await RedisServer.freePort() }], name: "main" };
+    const nobody = { sentinels: [{ host: "127.0.0.1", port: await freePort() }], name: "main" };
     const error = await assertRejects(() => open(nobody), ProviderError, "entinel");
     assertEquals((error as ProviderError).code, "unavailable");
   });
@@ -175,54 +147,44 @@ describe("Redis behind Sentinels", () => {
     await using bus = await open(options());
     const waits = bus.bodies("q", { wait: 60_000 });
     await pause(50);
-    await master.kill();
+    await ground.master.kill();
     await recovers(bus);
     await bus.sender.send("q", "x", NOW);
     assertEquals(await waits, ["x"]);
     assert(bus.said.includes("gap"));
-    assertEquals(await replica.run("pubsub", "numsub", `__eventbus:${bus.namespace}:r`), [
-      `__eventbus:${bus.namespace}:r`,
-      1,
-    ]);
+    const channel = `__eventbus:${bus.namespace}:r`;
+    assertEquals(await ground.replica.run("pubsub", "numsub", channel), [channel, 1]);
   });
 });
 
 describe("Redis Cluster", () => {
-  const nodes: RedisServer[] = [];
-  const options = () => ({ cluster: nodes.map(({ port }) => `redis://127.0.0.1:${port}`) });
+  let masters: RedisGroup;
+  const replicas: RedisServer[] = [];
+  const options = () => ({ cluster: masters.nodes.map(({ host, port }) => `redis://${host}:${port}`) });
   beforeAll(async () => {
-    for (let n = 0; n < 6; n++) {
-      nodes.push(
-        await RedisServer.start(
-          "--cluster-enabled",
-          "yes",
-          "--repl-diskless-sync-delay",
-          "0",
-          "--cluster-node-timeout",
-          "1000",
-        ),
-      );
+    masters = await startCluster(3);
+    for (const master of masters.servers) {
+      const args = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"];
+      const replica = await RedisServer.start({ args: [...args, "--cluster-port", String(await freePort())] });
+      replicas.push(replica);
+      const bus = String(await master.run("config", "get", "cluster-port")).split(",")[1]!;
+      await replica.run("cluster", "meet", "127.0.0.1", master.port, bus);
+      const id = String(await master.run("cluster", "myid"));
+      await until("the replica knows its master", () => replica.run("cluster", "replicate", id).then(() => true));
     }
-    const addresses = nodes.map(({ port }) => `127.0.0.1:${port}`);
-    execFileSync("redis-cli", ["--cluster", "create", ...addresses, "--cluster-replicas", "1", "--cluster-yes"], {
-      stdio: "pipe",
-    });
-    await until("the cluster is whole", async () => {
-      const told = await Promise.all(
-        nodes.flatMap((node) => [node.run("cluster", "info"), node.run("info", "replication")]),
-      );
-      const text = told.join();
-      const count = (pattern: RegExp) => text.match(pattern)?.length;
-      return count(/cluster_state:ok/g) === 6 && count(/cluster_known_nodes:6/g) === 6 &&
-        count(/master_link_status:up/g) === 3;
-    }, 30_000);
+    for (const replica of replicas) {
+      await until("the replicas are in step, and all know all", async () => {
+        const info = `${await replica.run("info", "replication")}${await replica.run("cluster", "info")}`;
+        return /master_link_status:up[\s\S]*cluster_state:ok[\s\S]*cluster_known_nodes:6/.test(info);
+      });
+    }
   });
-  afterAll(() => Promise.all(nodes.map((node) => node.stop())));
+  afterAll(() => Promise.all([masters, ...replicas].map((group) => group.stop())));
 
   it("works, whichever node is told", () => works(options(), false));
 
   it("works when some of the nodes that it was told are gone", async () => {
-    const gone = `redis://127.0.0.1:${await RedisServer.freePort()}`;
+    const gone = `redis://127.0.0.1:${await freePort()}`;
     await works({ cluster: [gone, ...options().cluster] }, false);
   });
 
@@ -231,9 +193,9 @@ describe("Redis Cluster", () => {
     const plain = new Names("global");
     for (const name of ["q", "{a}b", "a}b", "{}", "{}{a}", "}{", "{", "a{b}c{d}", "ü😀", "{ü}", ""]) {
       for (const { list, due, items, prefix } of [names.queue(name), plain.queue(name)]) {
-        const slot = await nodes[0]!.run("cluster", "keyslot", list);
+        const slot = await masters.servers[0]!.run("cluster", "keyslot", list);
         for (const key of [list, due, items, `${prefix}record:x`]) {
-          assertEquals(await nodes[0]!.run("cluster", "keyslot", key), slot, key);
+          assertEquals(await masters.servers[0]!.run("cluster", "keyslot", key), slot, key);
           assertEquals(slotOf(key), slot);
         }
       }
@@ -260,7 +222,7 @@ describe("Redis Cluster", () => {
     await using bus = await open(options());
     const waits = Array.from({ length: 6 }, (_, n) => bus.bodies(`q${n}`, { wait: 60_000 }));
     await pause(50);
-    await nodes[0]!.kill();
+    await masters.servers[0]!.kill();
     await recovers(bus);
     for (let n = 0; n < 6; n++) {
       await until("it is sent", () => bus.sender.send(`q${n}`, `${n}`, NOW).then(() => true, () => false), 40_000);

@@ -1,0 +1,219 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
+import { Bus } from "../../src/bus.ts";
+import { ProviderError } from "../../src/errors.ts";
+import { aws } from "../../src/providers/aws/provider.ts";
+import { pause, until } from "../support/until.ts";
+import { type Emulator, startEmulator } from "./emulator.ts";
+import { fresh, type Halves, NOW, open } from "./halves.ts";
+
+describe("queues over SQS", () => {
+  let emulator: Emulator;
+  const used: [Halves, string][] = [];
+  beforeAll(async () => void (emulator = await startEmulator()));
+  afterAll(async () => {
+    for (const [{ namespace }, queue] of used) {
+      await using halves = await open(emulator.options, { namespace });
+      await halves.sender.drop(queue);
+    }
+    await emulator.stop();
+  });
+
+  /** Halves with a queue of this name, freed at the end. */
+  async function using(queue: string, namespace = fresh()): Promise<Halves> {
+    const halves = await open({ ...emulator.options, poll: 5_000 }, { namespace });
+    used.push([halves, queue]);
+    return halves;
+  }
+
+  const put = (halves: Halves, queue: string, ...bodies: string[]) =>
+    Promise.all(bodies.map((body) => halves.sender.send(queue, body, { wait: 0 })));
+
+  it("the first put makes the queue, drop() removes it, size() makes none", async () => {
+    await using halves = await using("jobs");
+    assertEquals(await halves.sender.size("jobs"), 0);
+    await put(halves, "jobs", "1", "2", "3");
+    assertEquals(await halves.sender.size("jobs"), 3);
+    await halves.sender.drop("jobs");
+    await halves.sender.drop("jobs");
+    assertEquals(await halves.sender.size("jobs"), 0);
+    assertEquals(await halves.bodies("jobs", NOW), []);
+  });
+
+  it("a queue that others freed is made again by the next put and the next receive", async () => {
+    const namespace = fresh();
+    await using one = await using("jobs", namespace);
+    await using two = await using("jobs", namespace);
+    await put(one, "jobs", "1");
+    assertEquals(await two.bodies("jobs"), ["1"]);
+    await one.sender.drop("jobs");
+    assertEquals(await two.bodies("jobs"), []);
+    await one.sender.drop("jobs");
+    await put(one, "jobs", "2");
+    assertEquals(await two.bodies("jobs"), ["2"]);
+  });
+
+  it("receive() brings more than the ten of one request", async () => {
+    await using halves = await using("many");
+    const bodies = Array.from({ length: 64 }, (_, i) => String(i));
+    await put(halves, "many", ...bodies);
+    const got: string[] = [];
+    while (got.length < 64) {
+      const brought = await halves.bodies("many", { max: 50, wait: 5_000 });
+      if (got.length === 0) assertEquals(brought.length, 50);
+      got.push(...brought);
+    }
+    assertEquals(new Set(got), new Set(bodies));
+  });
+
+  it("an item that was put by others is taken as it is, also one that looks like an envelope of SNS", async () => {
+    await using halves = await using("raw");
+    const envelope = JSON.stringify({ Type: "Notification", TopicArn: "arn:aws:sns:x:1:t", Message: "inner" });
+    await put(halves, "raw", envelope, "", "\u0000é😀");
+    assertEquals(new Set(await halves.bodies("raw", { max: 10 })), new Set([envelope, "", "\u0000é😀"]));
+  });
+
+  it("a lease that ended is not settled: the item may be another's", async () => {
+    await using halves = await using("held");
+    await put(halves, "held", "item");
+    const [first] = await halves.receive("held", { lease: 900 });
+    const [second] = await halves.receive("held", { lease: 30_000, wait: 10_000 });
+    assertEquals({ ...second, receipt: "" }, { receipt: "", body: "item", attempt: 2 });
+    assertEquals(await halves.receiver.settle("held", [first!.receipt], "ack", 0), [false]);
+    assertEquals(await halves.receiver.extend("held", [first!.receipt], 30_000), [false]);
+    assertEquals(await halves.receiver.settle("held", [second!.receipt], "ack", 0), [true]);
+    assertEquals(await halves.receiver.settle("held", [second!.receipt], "ack", 0), [false]);
+  });
+
+  it("nack() gives the item back after its delay, extend() keeps it", async () => {
+    await using halves = await using("held");
+    await put(halves, "held", "item");
+    const [first] = await halves.receive("held", { lease: 1_000 });
+    assertEquals(await halves.receiver.extend("held", [first!.receipt], 3_000), [true]);
+    await pause(1_500);
+    assertEquals(await halves.bodies("held", NOW), []);
+    assertEquals(await halves.receiver.settle("held", [first!.receipt], "nack", 1_000), [true]);
+    assertEquals(await halves.bodies("held", NOW), []);
+    const [again] = await halves.receive("held", { lease: 1_000, wait: 5_000 });
+    assertEquals(again?.attempt, 2);
+    assertEquals(await halves.receiver.settle("held", [again!.receipt], "nack", 0), [true]);
+    assertEquals(await halves.bodies("held", { wait: 5_000 }), ["item"]);
+  });
+
+  it("a wait that is cancelled ends at once; what its poll brings later goes to the next, or back", async () => {
+    const namespace = fresh();
+    await using one = await using("jobs", namespace);
+    await using two = await using("jobs", namespace);
+    const cancel = new AbortController();
+    const waiting = one.receive("jobs", { wait: 60_000, signal: cancel.signal });
+    await pause(200);
+    const start = performance.now();
+    cancel.abort();
+    assertEquals(await waiting, []);
+    assert(performance.now() - start < 100);
+    await put(two, "jobs", "given back");
+    assertEquals(await two.bodies("jobs", { wait: 5_000 }), ["given back"]);
+    const second = new AbortController();
+    const again = one.receive("jobs", { wait: 60_000, signal: second.signal });
+    await pause(200);
+    second.abort();
+    await again;
+    const next = one.bodies("jobs", { wait: 5_000 });
+    await put(two, "jobs", "taken over");
+    assertEquals(await next, ["taken over"]);
+  });
+
+  it("a wait that is over before a poll can be ends in time", async () => {
+    await using halves = await using("jobs");
+    await halves.bodies("jobs");
+    const start = performance.now();
+    assertEquals(await halves.bodies("jobs", { wait: 150 }), []);
+    const waited = performance.now() - start;
+    assert(waited >= 145 && waited < 500, `${waited} ms`);
+  });
+
+  it("close() during a long poll takes less than a second, and loses nothing", async () => {
+    const namespace = fresh();
+    await using other = await using("jobs", namespace);
+    const halves = await using("jobs", namespace);
+    const waiting = [
+      halves.receive("jobs", { wait: Infinity }),
+      halves.receive("jobs", { wait: Infinity, lease: 2_000 }),
+    ];
+    await pause(300);
+    const start = performance.now();
+    await halves.close();
+    const closed = performance.now() - start;
+    assert(closed < 1_000, `${closed} ms`);
+    assertEquals(await Promise.all(waiting), [[], []]);
+    // what SQS may have taken for a poll that nobody hears any more comes back when its visibility ends
+    await put(other, "jobs", "1", "2", "3");
+    const got: string[] = [];
+    await until("all items are there", async () => {
+      got.push(...await other.bodies("jobs", { max: 10, wait: 1_000 }));
+      return got.length === 3;
+    }, 40_000);
+    assertEquals(got.toSorted(), ["1", "2", "3"]);
+  });
+
+  it("a .fifo queue keeps the order, over batches, nacks and leases", async () => {
+    await using halves = await using("order.fifo");
+    const bodies = Array.from({ length: 25 }, (_, i) => String(i));
+    await put(halves, "order.fifo", ...bodies);
+    const [first] = await halves.receive("order.fifo", { lease: 10_000 });
+    assertEquals(first?.body, "0");
+    assertEquals(await halves.bodies("order.fifo", NOW), []);
+    assertEquals(await halves.receiver.settle("order.fifo", [first!.receipt], "nack", 0), [true]);
+    const got: string[] = [];
+    while (got.length < 25) got.push(...await halves.bodies("order.fifo", { wait: 5_000 }));
+    assertEquals(got, bodies);
+  });
+
+  it("restore() puts items back that were taken for good", async () => {
+    await using halves = await using("jobs");
+    await put(halves, "jobs", "1", "2");
+    const taken = await halves.receive("jobs", { max: 10, wait: 1_000 });
+    await halves.receiver.restore("jobs", taken);
+    const again = await halves.bodies("jobs", { max: 10, wait: 1_000 });
+    assertEquals(again.toSorted(), ["1", "2"]);
+  });
+
+  it("an item over the limit is refused before it is sent; a put that was given up puts nothing", async () => {
+    await using halves = await using("jobs");
+    const error = await assertRejects(() => put(halves, "jobs", "x".repeat(300_000)), ProviderError);
+    assertEquals(error.code, "too_large");
+    const reason = new Error("given up");
+    const signal = AbortSignal.abort(reason);
+    await halves.sender.send("jobs", "x", { wait: 0, signal }).then(
+      () => assert(false),
+      (error) => assert(error === reason),
+    );
+    assertEquals(await halves.sender.size("jobs"), 0);
+  });
+
+  it("a handler that works three times the lease handles its item once; eleven slow ones work at once", async () => {
+    const bus = await Bus.open(aws(emulator.options), { namespace: fresh() });
+    try {
+      const queue = bus.queue<number>("slow");
+      await Promise.all(Array.from({ length: 11 }, (_, i) => queue.put(i)));
+      const handled: number[] = [];
+      let working = 0;
+      let most = 0;
+      const consumer = queue.consume(async (item) => {
+        most = Math.max(most, ++working);
+        await pause(6_500);
+        working--;
+        handled.push(item);
+      }, { lease: 2_000, concurrency: 11 });
+      await until("all are handled", () => handled.length >= 11, 30_000);
+      await pause(3_000);
+      assertEquals(handled.toSorted((a, b) => a - b), Array.from({ length: 11 }, (_, i) => i));
+      assertEquals(most, 11);
+      await consumer.close();
+      assertEquals(await queue.qsize(), 0);
+      await queue.free();
+    } finally {
+      await bus.close();
+    }
+  });
+});
