@@ -26,8 +26,10 @@ const SERVERS_TTL = 1_000;
 export const SURPLUS_GRACE = 500;
 /** Milliseconds after a reconnect in which a function that nobody serves may just not be registered again yet. */
 const RECOVERY = 3_000;
-/** Milliseconds between looks whether the servers of calls that take long still live. */
+/** Milliseconds between looks after calls that take long. */
 const WATCH = 1_000;
+/** Looks in a row that must miss a server: it may be about to connect again. */
+const MISSES = 3;
 /** Milliseconds between two attempts while the transport recovers. */
 const RETRY = 100;
 
@@ -49,10 +51,9 @@ export interface CallOptions {
 
 /** A call that waits for answers. */
 interface Waiting {
-  readonly fn: string;
-  readonly since: number;
-  /** The request. */
-  readonly body: string;
+  readonly call: Call;
+  /** PyMQ's answer queue for it, if there is one. */
+  readonly channel: string;
   /** Servers that are to answer, with how often they were not found since. */
   readonly servers: Map<string, number>;
   answer(answer: Answer, server: string | undefined): void;
@@ -105,7 +106,9 @@ export class Caller {
     const answer = readAnswer(value);
     const waiting = answer?.call && this.#waiting.get(answer.call.id);
     if (!answer || !waiting) return false;
-    waiting.answer(answer, answer.call!.server);
+    const { server, refused } = answer.call!;
+    if (refused === "forgotten") waiting.lost(server);
+    else waiting.answer(answer, server);
     return true;
   }
 
@@ -189,10 +192,11 @@ export class Caller {
         }
         return await this.#foreign(call);
       }
-      const body = await this.#request(call, "");
+      const address = await this.#home.link.address();
       if (call.over) break;
-      const answered = this.#expect(call, [server], body);
-      if (!await this.#post(call, server, body)) {
+      call.asked = false;
+      const answered = this.#expect(call, [server], "");
+      if (!await this.#post(call, server, address)) {
         gone.add(server);
         this.#forget(call.fn, server);
         continue;
@@ -212,11 +216,11 @@ export class Caller {
    * Posts until it is known whether it arrived; false: certainly not. A server serves a request that arrives twice once, so sending
    * it again is harmless; another server would serve it a second time.
    */
-  async #post(call: Call, server: string, body: string): Promise<boolean> {
+  async #post(call: Call, server: string, address: string): Promise<boolean> {
     let unsure = false;
     for (; !call.over; await pause(RETRY)) {
       try {
-        if (await this.#home.sender.post(server, body) !== false) return true;
+        if (await this.#home.sender.post(server, call.request(address, "")) !== false) return true;
         if (!unsure) return false;
         if (!this.#home.recovering(RECOVERY)) return true; // whether it had served the call before it went, nobody knows
       } catch (error) {
@@ -234,9 +238,9 @@ export class Caller {
     if (!replies || await replies.candidates(call.fn) === 0) throw new NoSuchRemoteError(call.fn);
     const fetched = Promise.withResolvers<Answer>();
     const queue = await this.#openReplies(call);
-    const body = await this.#request(call, queue.channel);
-    const answered = this.#expect(call, [], body);
-    const reached = await sender.publish(call.fn, body);
+    const address = await this.#home.link.address();
+    const answered = this.#expect(call, [], queue.channel);
+    const reached = await sender.publish(call.fn, call.request(address, queue.channel));
     if (reached === 0) throw new NoSuchRemoteError(call.fn);
     const malformed = new RpcError("internal", `Cannot call "${call.fn}": the answer is malformed`);
     queue
@@ -262,7 +266,8 @@ export class Caller {
     const { promise: done, resolve: finish } = Promise.withResolvers<void>();
     const missing = new Map(servers.map((server) => [server, 0]));
     const answered = new Set<string | undefined>();
-    const body = await this.#request(call, queue?.channel ?? "");
+    const channel = queue?.channel ?? "";
+    const address = await this.#home.link.address();
     let grace: ReturnType<typeof setTimeout> | undefined;
     const got = () => {
       clearTimeout(grace);
@@ -271,9 +276,8 @@ export class Caller {
       if (answers.length > 0) grace = setTimeout(finish, SURPLUS_GRACE);
     };
     this.#wait(call, {
-      fn: call.fn,
-      since: performance.now(),
-      body,
+      call,
+      channel,
       servers: missing,
       answer: (answer, server) => {
         if (answered.has(server)) return; // it was asked twice
@@ -293,7 +297,7 @@ export class Caller {
         got();
       },
     });
-    const reached = await sender.publish(call.fn, body);
+    const reached = await sender.publish(call.fn, call.request(address, channel));
     if (reached !== undefined) surplus = Math.min(surplus, reached - servers.length);
     if (reached === 0 && servers.length === 0) return [];
     queue?.fetch(surplus, (answer) => {
@@ -313,11 +317,6 @@ export class Caller {
     return answers;
   }
 
-  async #request(call: Call, channel: string): Promise<string> {
-    const { id, deadline } = call;
-    return writeRequest(call.fn, channel, call.args, { id, inbox: await this.#home.link.address(), deadline });
-  }
-
   async #openReplies(call: Call): Promise<Replies> {
     const queue = new Replies(this.#home, this.#late);
     await queue.open();
@@ -327,13 +326,12 @@ export class Caller {
   }
 
   /** Resolves with the first answer of any of these servers; rejects when the last of them is gone. */
-  #expect(call: Call, servers: string[], body: string): Promise<Answer> {
+  #expect(call: Call, servers: string[], channel: string): Promise<Answer> {
     const { promise, resolve, reject } = Promise.withResolvers<Answer>();
     promise.catch(() => {});
     this.#wait(call, {
-      fn: call.fn,
-      since: performance.now(),
-      body,
+      call,
+      channel,
       servers: new Map(servers.map((server) => [server, 0])),
       answer: resolve,
       lost: () => {
@@ -349,31 +347,36 @@ export class Caller {
     this.#watch ??= setInterval(() => void this.#look(), WATCH);
   }
 
-  /** Looks whether the servers of the calls that take long are still there. Two looks in a row must agree. */
+  /** Looks after the calls that take long: asks again, and whether their servers are still there. So many looks in a row must agree. */
   async #look(): Promise<void> {
-    const old = [...this.#waiting.values()].filter((waiting) => performance.now() - waiting.since > WATCH);
-    if (this.#home.recovering(RECOVERY)) return this.#repeat(old);
-    for (const fn of new Set(old.map((waiting) => waiting.fn))) {
+    const old = [...this.#waiting.values()].filter(({ call }) => call.age > WATCH);
+    const recovering = this.#home.recovering(RECOVERY);
+    await Promise.all(
+      old.filter(({ call }) => recovering || call.age > call.again).map((waiting) => this.#again(waiting)),
+    );
+    if (recovering) return;
+    for (const fn of new Set(old.map(({ call }) => call.fn))) {
       let live: string[];
       try {
         live = await this.#home.sender.servers(fn);
       } catch {
         return; // out of reach: the next look may judge
       }
-      for (const waiting of old.filter((waiting) => waiting.fn === fn)) {
+      for (const waiting of old.filter(({ call }) => call.fn === fn)) {
         for (const [server, misses] of waiting.servers) {
-          if (live.includes(server)) waiting.servers.set(server, 0);
-          else if (misses === 0) waiting.servers.set(server, 1);
-          else waiting.lost(server);
+          waiting.servers.set(server, live.includes(server) ? 0 : misses + 1);
+          if (misses + 1 >= MISSES && !live.includes(server)) waiting.lost(server);
         }
       }
     }
   }
 
   /** The request or its answer may have gone into a connection that was dead already: the servers are asked again. */
-  #repeat(calls: Waiting[]): void {
-    for (const { servers, body } of calls) {
-      for (const server of servers.keys()) this.#home.sender.post(server, body).catch(() => {}); // the next look asks again
+  async #again({ call, channel, servers }: Waiting): Promise<void> {
+    const address = await this.#home.link.address();
+    call.again = 2 * call.age;
+    for (const server of servers.keys()) {
+      this.#home.sender.post(server, call.request(address, channel)).catch(() => {}); // the next look asks again
     }
   }
 
@@ -426,13 +429,31 @@ class Call {
   readonly deadline: number;
   /** Nobody who is not asked can guess it: 122 random bits. */
   readonly id: string = crypto.randomUUID();
+  readonly #since = performance.now();
+  /** Whether the servers that are to answer may have it already. */
+  asked = false;
   over = false;
+  /** How old it is when it is asked again, in milliseconds: doubled each time. */
+  again = 2 * WATCH;
   cleanup: (() => void) | undefined;
 
   constructor(fn: string, args: string, deadline: number) {
     this.fn = fn;
     this.args = args;
     this.deadline = deadline;
+  }
+
+  /** Milliseconds since it was made. */
+  get age(): number {
+    return performance.now() - this.#since;
+  }
+
+  /** As text: a request that is made a second time says how old it is. */
+  request(inbox: string, channel: string): string {
+    const { fn, args, id, deadline } = this;
+    const age = this.asked ? Math.ceil(this.age) : undefined;
+    this.asked = true;
+    return writeRequest(fn, channel, args, { id, inbox, deadline, age });
   }
 }
 

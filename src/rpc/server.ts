@@ -9,14 +9,12 @@ import { cost } from "../port/credit.ts";
 import type { Link, Stream } from "../port/link.ts";
 import type { Sender } from "../provider.ts";
 import { validate } from "../schema.ts";
-import { Answers } from "./answers.ts";
 import type { Fn, Procedure } from "./procedure.ts";
-import { type Answer, readRequest, REQUEST, type Request, writeAnswer } from "./wire.ts";
+import { Served } from "./served.ts";
+import { type Answer, readRequest, type Refusal, REQUEST, type Request, writeAnswer } from "./wire.ts";
 
 /** Calls that may run at once on one bus; further ones are refused as "busy". */
 export const RUNNING_LIMIT = 10_000;
-/** Ids of calls remembered, so that a request which arrives twice is served once. */
-const REMEMBERED = 16_384;
 /** Milliseconds between attempts to reach a caller whose connection is down: doubled from the first to the second. */
 const RETRY = { min: 50, max: 2_000 };
 /** Milliseconds that clocks of two machines may differ before a deadline is believed to have passed. */
@@ -45,8 +43,7 @@ export class Server {
   #exposed = new Map<string, Exposed>();
   #running = new Set<string>();
   #cancelled = new Set<string>();
-  #seen = new Set<string>();
-  #answers = new Answers();
+  #served = new Served();
   #count = 0;
   #refused = 0;
   #closed = false;
@@ -99,9 +96,11 @@ export class Server {
     if (!request) return this.#home.report(new ValidationError("Cannot serve a request: it is malformed"), "");
     const { call, fn } = request;
     if (call) {
-      if (this.#seen.has(call.id)) return this.#repeat(call);
-      this.#seen.add(call.id);
-      if (this.#seen.size > REMEMBERED) this.#seen.delete(this.#seen.values().next().value!);
+      if (this.#running.has(call.id)) return; // asked again: the answer is on its way
+      const answer = this.#served.answer(call.id, call.age ?? 0);
+      if (answer === undefined) return this.#refuse(request, "forgotten");
+      if (answer !== false) return void this.#home.sender.post(call.inbox, answer).catch(() => {}); // it asks once more
+      this.#served.add(call.id);
       if (Date.now() > call.deadline + CLOCK_SKEW) return;
     }
     const exposed = this.#exposed.get(fn);
@@ -133,15 +132,9 @@ export class Server {
     }
   }
 
-  /** The caller asks again: it has lost our answer, or never knew that we have the request. */
-  #repeat(call: NonNullable<Request["call"]>): void {
-    const text = this.#answers.of(call.id);
-    if (text !== undefined) this.#home.sender.post(call.inbox, text).catch(() => {}); // it asks once more
-  }
-
-  #refuse(request: Request, refused: "gone" | "busy"): void {
+  #refuse(request: Request, refused: Refusal): void {
     if (!request.call) return; // PyMQ does not know refusals: its caller's deadline ends the call
-    this.#seen.delete(request.call.id);
+    if (refused !== "forgotten") this.#served.forget(request.call.id);
     const call = { id: request.call.id, server: this.#home.link.inbox, refused };
     void this.#answer(request, { fn: request.fn, result: null, resultType: "NoneType", isError: true, call });
   }
@@ -195,7 +188,7 @@ export class Server {
       if (sender.replies && channel.startsWith("__rpc_")) await sender.replies.put(channel, text);
       return;
     }
-    if (!answer.call?.refused) this.#answers.keep(call.id, text);
+    if (!answer.call?.refused) this.#served.keep(call.id, text);
     for (let pause = RETRY.min; Date.now() < call.deadline; pause = Math.min(pause * 2, RETRY.max)) {
       try {
         if (await sender.post(call.inbox, text) !== false) return;

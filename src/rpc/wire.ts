@@ -12,6 +12,9 @@ export const ANSWER = "pymq.core.RpcResponse";
 /** The tag of a cancellation. */
 export const CANCEL = "tsmq:cancel";
 
+/** Why a server does not serve: the function is not there any more, or not now, or whether it has served the call it cannot tell. */
+export type Refusal = "gone" | "busy" | "forgotten";
+
 /** A request: `[fn, response_channel, args, kwargs, { id, inbox, deadline }]`. */
 export interface Request {
   readonly fn: string;
@@ -20,7 +23,13 @@ export interface Request {
   readonly args: readonly unknown[];
   readonly kwargs: Readonly<Record<string, unknown>>;
   /** What a server of ours needs; absent in PyMQ's requests. */
-  readonly call?: { readonly id: string; readonly inbox: string; readonly deadline: number };
+  readonly call?: {
+    readonly id: string;
+    readonly inbox: string;
+    readonly deadline: number;
+    /** Milliseconds since it was asked for the first time, where it is asked again. */
+    readonly age?: number;
+  };
 }
 
 /** An answer: `[fn, result, result_type, is_error, { id, server, … }]`. */
@@ -33,8 +42,7 @@ export interface Answer {
   readonly call?: {
     readonly id: string;
     readonly server: string;
-    /** The function is not served here any more, or not now. */
-    readonly refused?: "gone" | "busy";
+    readonly refused?: Refusal;
     /** The result was `undefined`, which Python does not have. */
     readonly void?: boolean;
     readonly stack?: string;
@@ -89,7 +97,7 @@ export function writeCancel(id: string): string {
 
 function isCall(value: unknown): value is NonNullable<Request["call"]> {
   return isRecord(value) && typeof value.id === "string" && typeof value.inbox === "string" &&
-    typeof value.deadline === "number";
+    typeof value.deadline === "number" && (value.age === undefined || typeof value.age === "number");
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

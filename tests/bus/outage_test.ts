@@ -246,6 +246,7 @@ onRedis("a server", ({ it }) => {
     assert(call instanceof BusError && ["timeout", "unavailable"].includes(call.code), String(call));
     await server.start();
     await within("the subscription is made", subscription.ready);
+    await until("the sender is back too", () => bus.health().state === "up");
     await bus.publish(2, "t");
     await until("an event is handled", () => got.includes(2));
   });

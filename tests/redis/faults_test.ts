@@ -157,6 +157,7 @@ describe("Redis faults", () => {
       assertEquals(await waits, ["meanwhile"]);
       assertEquals(await looks, ["kept"]);
       await arrives(bus, seen);
+      await until("it is up and the gap is said", () => bus.said.includes("gap"));
       assertEquals(bus.said, ["down", "up", "gap"]);
     } finally {
       await mortal.stop();

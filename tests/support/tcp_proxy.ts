@@ -47,7 +47,7 @@ export class TcpProxy implements AsyncDisposable {
     return proxy;
   }
 
-  /** Connections open now. */
+  /** Connections open now; one whose other side does not know yet that it has ended counts. */
   get connections(): number {
     return this.#pairs.size;
   }
@@ -121,7 +121,7 @@ export class TcpProxy implements AsyncDisposable {
         if (passed.length > 0 && !to.destroyed) to.write(passed);
       }));
     from.on("close", () => {
-      this.#pairs.delete(pair);
+      if (to.destroyed) this.#pairs.delete(pair);
       after(() => this.dead || to.destroySoon());
     });
   }

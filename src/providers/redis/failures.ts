@@ -5,6 +5,9 @@
  */
 import { BusError, ProviderError } from "../../errors.ts";
 
+/** Milliseconds before what was lost with a connection is done again. */
+const AGAIN = 50;
+
 type Code = "unavailable" | "denied" | "too_large" | "internal";
 
 /** The first word of an error reply → our code, and what to do about it where the reply does not say. */
@@ -47,6 +50,23 @@ export function toProviderError(doing: string, error: unknown): BusError {
 /** True for errors that another attempt to connect will not mend. */
 export function denied(error: unknown): boolean {
   return judge(error, messageOf(error))[0] === "denied";
+}
+
+/** True where the connection is at fault: whether the command was carried out nobody knows. */
+export function unavailable(error: unknown): boolean {
+  return error instanceof BusError && error.code === "unavailable";
+}
+
+/** Does again, on the next connection, what was lost with one: only what may be done twice. Ends at the latest with the client. */
+export async function insist<T>(act: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await act();
+    } catch (error) {
+      if (!unavailable(error)) throw error;
+    }
+    await new Promise((resolve) => setTimeout(resolve, AGAIN));
+  }
 }
 
 function judge(error: unknown, text: string): readonly [Code, string?] {

@@ -3,9 +3,9 @@
  *
  * @module
  */
-import { BusError } from "../../errors.ts";
 import type { Delivery, Outcome, ReceiveOptions } from "../../provider.ts";
 import type { Client, Reply } from "./client.ts";
+import { insist, unavailable } from "./failures.ts";
 import type { Names } from "./keys.ts";
 import { ACK, EXTEND, NACK, RESTORE, run, type Script } from "./scripts.ts";
 import { Taker } from "./taker.ts";
@@ -83,15 +83,8 @@ export class Queues {
     const { list, prefix } = this.#names.queue(queue);
     const record = `${prefix}restored:${this.#id}.${this.#count++}`;
     const bodies = deliveries.map(({ body }) => body).reverse();
-    while (true) {
-      try {
-        await run(this.#client, RESTORE, [list, record], [REMEMBER, ...bodies]);
-        return void this.#client.call("unlink", record).catch(() => {});
-      } catch (error) {
-        if (!unavailable(error) || this.#stopped) throw error;
-        await new Promise((resolve) => setTimeout(resolve, FAST_POLL));
-      }
-    }
+    await insist(() => run(this.#client, RESTORE, [list, record], [REMEMBER, ...bodies]));
+    this.#client.call("unlink", record).catch(() => {});
   }
 
   /** Settles leases; see `Receiver.settle`. */
@@ -136,7 +129,7 @@ export class Queues {
 
   /** Removes what was ours on the server. */
   async close(): Promise<void> {
-    await Promise.all([...this.#takers.values()].map((taker) => taker.forget()));
+    await Promise.all([...this.#takers.values()].map((taker) => insist(() => taker.forget())));
   }
 
   async #each(script: Script, keys: string[], args: readonly string[]): Promise<boolean[]> {
@@ -193,8 +186,4 @@ export class Queues {
   #wakeAll(): void {
     for (const taker of this.#takers.values()) taker.wake();
   }
-}
-
-function unavailable(error: unknown): boolean {
-  return error instanceof BusError && error.code === "unavailable";
 }

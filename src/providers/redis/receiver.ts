@@ -169,13 +169,12 @@ class RedisReceiver implements Receiver {
   async #close(): Promise<void> {
     this.#queues.stop();
     this.#registry.stop();
-    if (this.#commands.up) {
-      const { promise, resolve } = Promise.withResolvers<void>();
-      const timer = setTimeout(resolve, CLEANUP);
-      Promise.allSettled([this.#registry.close(), this.#queues.close()]).then(() => resolve());
-      await promise;
-      clearTimeout(timer);
-    }
+    // a connection that is down may just be coming back
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, CLEANUP);
+    Promise.allSettled([this.#registry.close(), this.#queues.close()]).then(() => resolve());
+    await promise;
+    clearTimeout(timer);
     await Promise.all([this.#events.close(), this.#commands.close()]);
   }
 }

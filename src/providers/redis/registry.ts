@@ -4,6 +4,7 @@
  * @module
  */
 import type { Client } from "./client.ts";
+import { insist } from "./failures.ts";
 import type { Names } from "./keys.ts";
 import { REGISTER, run } from "./scripts.ts";
 
@@ -43,7 +44,7 @@ export class Registry {
 
   /** Ends a registration. */
   async remove(topic: string): Promise<void> {
-    if (this.#forget(topic)) await this.#client.call("zrem", this.#names.servers(topic), this.#inbox);
+    if (this.#forget(topic)) await this.#unregister(topic);
   }
 
   /** Registers all again. */
@@ -51,9 +52,9 @@ export class Registry {
     await Promise.all([...this.#topics].map((topic) => this.#register(topic)));
   }
 
-  /** Ends all registrations. */
+  /** Ends all registrations, over a broken connection too. */
   async close(): Promise<void> {
-    await Promise.all([...this.#topics].map((topic) => this.remove(topic)));
+    await Promise.all([...this.#topics].map((topic) => insist(() => this.#unregister(topic))));
   }
 
   /** Stops renewing. */
@@ -63,6 +64,10 @@ export class Registry {
 
   #register(topic: string): Promise<unknown> {
     return run(this.#client, REGISTER, [this.#names.servers(topic)], [this.#inbox, LEASE]);
+  }
+
+  #unregister(topic: string): Promise<unknown> {
+    return this.#client.call("zrem", this.#names.servers(topic), this.#inbox);
   }
 
   #forget(topic: string): boolean {

@@ -82,7 +82,7 @@ class RedisSender implements Sender {
   }
 
   async servers(topic: string): Promise<string[]> {
-    return await run(this.#queues, SERVERS, [this.#names.servers(topic)], []) as string[];
+    return await run(this.#queues, SERVERS, [this.#names.servers(topic)], [this.#counts ? "here" : ""]) as string[];
   }
 
   async send(queue: string, body: string, { signal }: SendOptions): Promise<void> {

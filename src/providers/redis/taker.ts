@@ -3,9 +3,9 @@
  *
  * @module
  */
-import { BusError } from "../../errors.ts";
 import type { Delivery } from "../../provider.ts";
 import type { Client, Reply } from "./client.ts";
+import { unavailable } from "./failures.ts";
 import type { QueueKeys } from "./keys.ts";
 import { run, TAKE } from "./scripts.ts";
 
@@ -100,7 +100,12 @@ export class Taker {
   async forget(): Promise<void> {
     if (!this.#recorded || this.#lost) return;
     this.#recorded = false;
-    await this.#client.call("unlink", this.#record);
+    try {
+      await this.#client.call("unlink", this.#record);
+    } catch (error) {
+      this.#recorded = true;
+      throw error;
+    }
   }
 
   async #run(max: number, mode: "" | "again" | "only"): Promise<Taken> {
@@ -114,7 +119,7 @@ export class Taker {
       reply = await run(this.#client, TAKE, [list, due, items, this.#record], [number, max, lease, mode, REMEMBER]);
     } catch (error) {
       // any other reply was a reply
-      this.#lost = error instanceof BusError && error.code === "unavailable";
+      this.#lost = unavailable(error);
       throw error;
     }
     this.#lost = false;
