@@ -46,7 +46,9 @@ export interface Case {
   readonly skip?: string;
   /** Milliseconds in which the case ends by itself; a runner's own limit should be longer. */
   readonly deadline: number;
-  /** Runs the case in a namespace of its own. Rejects with what does not hold. Cases may run side by side. */
+  /** No other case may run beside it: it breaks the connections of all. Others may run side by side. */
+  readonly alone: boolean;
+  /** Runs the case in a namespace of its own. Rejects with what does not hold. */
   run(): Promise<void>;
 }
 
@@ -83,12 +85,13 @@ export function conformance(harness: Harness): Case[] {
   const cases = Object.entries(ROOMS).flatMap(([room, cases]) =>
     Object.entries(cases).map(([title, entry]): Case => {
       const name = `${room}: ${title}`;
-      const { skip, deadline = DEADLINE, play } = conditional(entry);
+      const { skip, alone = false, deadline = DEADLINE, play } = conditional(entry);
       const limit = deadline + WAITS * features.latency;
       return {
         name,
         skip: harness.skip?.[name] ?? skip?.(features, harness),
         deadline: limit + CLEARING,
+        alone,
         run: () => new Stage(harness).play(play, limit),
       };
     })

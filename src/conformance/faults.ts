@@ -11,7 +11,7 @@ import type { Conditional, Play, Room } from "./room.ts";
 
 function broken(play: Play): Conditional {
   const skip: Conditional["skip"] = (_, { faults }) => faults ? undefined : "the harness cannot break connections";
-  return { skip, deadline: 60_000, play };
+  return { skip, alone: true, deadline: 60_000, play };
 }
 
 /** Waits until the bus has said that its connection was lost, and is back. */
@@ -132,7 +132,7 @@ export const faults: Room = {
     await bus.subscribe("topic", () => {}).ready;
     await bus.expose("fn", () => {});
     await t.faults.cut();
-    await bus.close();
+    ok((await bus.close()).clean, "the bus had to be cut off from its transport");
     const other = await t.open();
     equal(await other.stub("fn", { multi: true })(), []);
     if (t.features.counts) equal(await other.publish("x", "topic"), 0);

@@ -226,11 +226,11 @@ export const life: Room = {
 
   "a namespace may hold any character, and is no glob": async (t) => {
     const names = ["*", "kit [a-z]?", "a/b:c", "ünï☃", "..", "\\", "x".repeat(200)].map((n) => `${t.namespace}${n}`);
-    for (const namespace of names) {
+    const other = await t.open({ namespace: `${t.namespace}b` });
+    await Promise.all(names.map(async (namespace) => {
       const bus = await t.open({ namespace });
       const seen = t.seen<string>(`what was seen in "${namespace}"`);
-      bus.subscribe("t*", seen.add, { pattern: true });
-      const other = await t.open({ namespace: `${t.namespace}b` });
+      await bus.subscribe("t*", seen.add, { pattern: true }).ready;
       await other.publish("not for you", "topic");
       await bus.publish("for you", "topic");
       await seen.are(["for you"]);
@@ -242,8 +242,7 @@ export const life: Room = {
       equal(await bus.stub("fn")(), "answer");
       await t.quiet();
       equal(seen.values, ["for you"]);
-      await Promise.all([bus.close(), other.close()]);
-    }
+    }));
   },
 
   "health() says how the bus is": async (t) => {

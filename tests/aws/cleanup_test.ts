@@ -5,9 +5,9 @@ import { NoSuchRemoteError, ValidationError } from "../../src/errors.ts";
 import { Names } from "../../src/providers/aws/names.ts";
 import { aws, reap } from "../../src/providers/aws/provider.ts";
 import { memory } from "../../src/providers/memory/provider.ts";
-import { Peer } from "../support/peer.ts";
 import { pause, until } from "../support/until.ts";
 import { Admin, NOTHING } from "./admin.ts";
+import { startDoomed } from "./doomed.ts";
 import { type Emulator, startEmulator } from "./emulator.ts";
 import { fresh, open } from "./halves.ts";
 
@@ -28,14 +28,12 @@ describe("what dead buses leave", () => {
 
   it("after SIGKILL: servers are dead with their lease, the item comes back, the next start sweeps the rest", async () => {
     const namespace = fresh();
-    const options = { ...emulator.options, lease: LEASE, poll: 2_000 };
-    const bus = await Bus.open(aws({ ...options, lease: 60_000 }), { namespace });
+    const bus = await Bus.open(aws(emulator.options), { namespace });
     try {
       await bus.queue("jobs").put("item");
-      await using peer = Peer.start<string>(new URL("doomed.ts", import.meta.url), {
-        args: [JSON.stringify(options), namespace],
-      });
-      assertEquals(await peer.next(), "item");
+      const options = { ...emulator.options, lease: LEASE, poll: 2_000 };
+      const { peer, item } = await startDoomed({ options, namespace, topics: ["topic"] });
+      assertEquals(item, "item");
       assertEquals(await bus.stub("fn")(), "served");
       await peer.kill();
       assertEquals((await admin.leftovers(namespace)).queues.length, 2);
@@ -60,46 +58,52 @@ describe("what dead buses leave", () => {
     assertEquals(await admin.leftovers(namespace), NOTHING);
   });
 
-  it("a sweep leaves alone who lives, who is no bus, and topics with other subscribers", async () => {
+  /** The queue of a bus that died just now, with its lease at an end. */
+  async function deadBus(namespace: string, topics: readonly string[]): Promise<string> {
+    const before = (await admin.leftovers(namespace)).queues;
+    const { peer } = await startDoomed({ options: emulator.options, namespace, topics });
+    await peer.kill();
+    const queue = (await admin.leftovers(namespace)).queues.find((name) => !before.includes(name))!;
+    await admin.tag(queue, { "tsmq-lease": "1" });
+    return queue;
+  }
+
+  it("reap() leaves alone who lives, who is no bus, and topics with other subscribers", async () => {
     const namespace = fresh();
-    const provider = aws(emulator.options);
     await using alive = await open(emulator.options, { namespace });
-    const dead = await open(emulator.options, { namespace });
     const names = new Names(namespace);
-    for (const { receiver } of [alive, dead]) await receiver.subscribe(serves("shared"), () => {});
-    await dead.receiver.subscribe(serves("own"), () => {});
-    await dead.sender.send("kept", "item", { wait: 0 });
-    const url = await admin.url(dead.receiver.inbox);
-    // it lives on and would renew its lease, so it is declared dead right before the sweep
-    await admin.tag(dead.receiver.inbox, { "tsmq-lease": "1" });
-    const swept = await reap(provider, namespace);
-    assertEquals(swept.queues, [dead.receiver.inbox]);
-    assertEquals(swept.topics.toSorted(), [names.topic("own"), names.registry("own")].toSorted());
+    await alive.receiver.subscribe(serves("fn"), () => {});
+    for (const item of ['"held"', '"kept"']) await alive.sender.send("jobs", item, { wait: 0 });
+    const dead = await deadBus(namespace, ["own"]);
+    assertEquals((await admin.leftovers(namespace)).subscriptions.length, 6);
+    const swept = await reap(aws(emulator.options), namespace);
+    assertEquals(swept.queues, [dead]);
+    assertEquals(swept.topics.toSorted(), [names.topic("own"), names.all].toSorted());
+    const shared = [names.topic("fn"), names.registry("fn")].toSorted();
     assertEquals(await admin.leftovers(namespace), {
       queues: [alive.receiver.inbox],
-      topics: [names.topic("shared"), names.registry("shared")].toSorted(),
-      subscriptions: [names.topic("shared"), names.registry("shared")].toSorted(),
+      topics: shared,
+      subscriptions: shared,
     });
-    assertEquals(await alive.sender.size("kept"), 1);
-    assertEquals(await alive.sender.servers("shared"), [alive.receiver.inbox]);
-    assertEquals(await alive.sender.servers("own"), []);
-    assert(url);
-    await alive.sender.drop("kept");
-    await dead.close();
+    assertEquals(await alive.sender.servers("fn"), [alive.receiver.inbox]);
+    assertEquals(await alive.sender.size("jobs"), 1);
+    assertEquals(await reap(aws(emulator.options), namespace), { queues: [], topics: [] });
+    await alive.sender.drop("jobs");
   });
 
-  it("a bus whose policy could not list its topics is swept too", async () => {
+  it("reap() finds the topics of a bus whose policy could not list them", async () => {
     const namespace = fresh();
-    const dead = await open({ ...emulator.options, lease: 2 ** 30 }, { namespace });
-    const topics = Array.from({ length: 60 }, (_, i) => `${"long".repeat(20)}-${i}`);
-    const subscribe = (topic: string) => dead.receiver.subscribe({ topic, pattern: false, serves: false }, () => {});
-    await Promise.all(topics.map(subscribe));
-    await admin.tag(dead.receiver.inbox, { "tsmq-lease": "1" });
+    await using alive = await open(emulator.options, { namespace });
+    await alive.sender.send("jobs", '"held"', { wait: 0 });
+    const dead = await deadBus(namespace, Array.from({ length: 60 }, (_, i) => `${"long".repeat(20)}-${i}`));
+    const condition = await admin.allowed(dead) as { ArnLike?: Record<string, string> };
+    assert(condition.ArnLike !== undefined, JSON.stringify(condition));
+    const { topics } = await admin.leftovers(namespace);
+    assertEquals(topics.length, 63);
     const swept = await reap(aws(emulator.options), namespace);
-    assertEquals(swept.topics.length, 60);
-    const { topics: left, subscriptions } = await admin.leftovers(namespace);
-    assertEquals({ left, subscriptions }, { left: [], subscriptions: [] });
-    await dead.close();
+    assertEquals({ ...swept, topics: swept.topics.toSorted() }, { queues: [dead], topics });
+    assertEquals(await admin.leftovers(namespace), { ...NOTHING, queues: [alive.receiver.inbox] });
+    await alive.sender.drop("jobs");
   });
 
   it("a bus renews its lease", async () => {

@@ -2,18 +2,31 @@
  * Where the tests of the AWS provider run: fauxqs, or what `TSMQ_TEST_AWS_ENDPOINT` names (the URL of another emulator,
  * or `aws` for the real service with the credentials and the region of the environment).
  */
+import { it } from "@std/testing/bdd";
+import process from "node:process";
 import type { AwsOptions } from "../../src/providers/aws/provider.ts";
 import { FauxqsServer } from "../support/fauxqs_server.ts";
+import { skip } from "../support/skip.ts";
 
 export interface Emulator extends AsyncDisposable {
   /** Options that lead there. */
   readonly options: AwsOptions;
-  /** Its port on loopback, if this process started it. */
-  readonly port: number | undefined;
+  /** Its port on loopback, before which a proxy can be put. */
+  readonly port: number;
   /** The same options, by another port: a proxy's. */
   through(port: number): AwsOptions;
   stop(): Promise<void>;
 }
+
+const given = process.env.TSMQ_TEST_AWS_ENDPOINT;
+
+/** A proxy can be put before what the tests run on. */
+export const proxied: boolean = !given || ["127.0.0.1", "localhost"].includes(URL.parse(given)?.hostname ?? "");
+
+/** `it` for tests that put a proxy before the emulator. */
+export const itProxied: (name: string, fn: () => unknown) => void = proxied
+  ? it
+  : (name) => skip(name, "TSMQ_TEST_AWS_ENDPOINT is not on this machine, so no proxy stands before it");
 
 /** Emulators ask nobody for a key, but the SDK signs with one. */
 const KEY = { region: "us-east-1", credentials: { accessKeyId: "test", secretAccessKey: "test" } };
@@ -23,7 +36,7 @@ export async function startEmulator(): Promise<Emulator> {
   const stop = () => server.stop();
   return {
     options: server.endpoint === "aws" ? {} : { ...KEY, endpoint: server.endpoint },
-    port: server.ours ? Number(new URL(server.endpoint).port) : undefined,
+    port: proxied ? Number(new URL(server.endpoint).port) : NaN,
     through: (port) => ({ ...KEY, endpoint: `http://127.0.0.1:${port}` }),
     stop,
     [Symbol.asyncDispose]: stop,

@@ -2,6 +2,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { ProviderError } from "../../src/errors.ts";
 import { Names } from "../../src/providers/aws/names.ts";
+import type { Place } from "../../src/providers/aws/place.ts";
 import type { Filter } from "../../src/provider.ts";
 import { until } from "../support/until.ts";
 import { Admin, NOTHING } from "./admin.ts";
@@ -65,7 +66,8 @@ describe("events over SNS", () => {
     const halves = await open(emulator.options);
     const topic = new Names(halves.namespace).topic("shared");
     await collect(halves, exact("shared"));
-    const arn = `arn:aws:sqs:us-east-1:000000000000:stranger-${halves.namespace}`;
+    const { queueArn } = await halves.receiver.answer!("place", undefined) as Place;
+    const arn = `${queueArn}stranger-${halves.namespace}`;
     await admin.subscribe(topic, arn);
     await halves.close();
     assertEquals(await admin.leftovers(halves.namespace), { ...NOTHING, topics: [topic] });

@@ -4,7 +4,7 @@ import { Bus } from "../../src/bus.ts";
 import { BusError, ProviderError, ValidationError } from "../../src/errors.ts";
 import { aws, type AwsOptions } from "../../src/providers/aws/provider.ts";
 import { freePort } from "../support/port.ts";
-import { type Emulator, startEmulator } from "./emulator.ts";
+import { type Emulator, itProxied, startEmulator } from "./emulator.ts";
 import { fresh, open } from "./halves.ts";
 import { HttpProxy } from "./http_proxy.ts";
 
@@ -38,8 +38,7 @@ describe("aws()", () => {
     assert(!JSON.stringify(options).includes("secret"));
   });
 
-  it("a function for the credentials is called on the main thread, for both halves", async () => {
-    if (emulator.port === undefined) return;
+  itProxied("a function for the credentials is called on the main thread, for both halves", async () => {
     await using proxy = await HttpProxy.to(emulator.port);
     let calls = 0;
     const credentials = () => ({ accessKeyId: `key${++calls}`, secretAccessKey: "b" });
@@ -52,8 +51,7 @@ describe("aws()", () => {
     assert(calls >= 2 && calls <= 6, `${calls} calls`);
   });
 
-  it("a key that expires is asked for again before it does", async () => {
-    if (emulator.port === undefined) return;
+  itProxied("a key that expires is asked for again before it does", async () => {
     await using proxy = await HttpProxy.to(emulator.port);
     let calls = 0;
     const credentials = () => ({ accessKeyId: `key${++calls}`, secretAccessKey: "b", expiration: new Date() });
@@ -69,18 +67,17 @@ describe("aws()", () => {
     const start = performance.now();
     const error = await assertRejects(() => Bus.open(provider, { connectTimeout: 3_000 }), ProviderError);
     assertEquals(error.code, "unavailable");
-    assert(performance.now() - start < 5_000);
+    assert(performance.now() - start < 10_000);
   });
 
-  it("a server that never answers is told within the time to connect", async () => {
-    if (emulator.port === undefined) return;
+  itProxied("a server that never answers is told within the time to connect", async () => {
     await using proxy = await HttpProxy.to(emulator.port);
     proxy.fault = () => "hang";
     const start = performance.now();
     const opening = () => open(emulator.through(proxy.port), { connectTimeout: 500 });
     const error = await assertRejects(opening, ProviderError);
     assertEquals(error.code, "unavailable");
-    assert(performance.now() - start < 2_000);
+    assert(performance.now() - start < 5_000);
   });
 
   it("credentials that cannot be had are told", async () => {
