@@ -84,6 +84,8 @@ export interface Sender {
   post(inbox: string, body: string): Promise<boolean | undefined>;
   /** The inbox addresses of the live receivers that subscribed to this topic with `serves`. */
   servers(topic: string): Promise<string[]>;
+  /** Those of these receivers that listen just now, where the transport can tell: what is registered may have died, or be about to come back. */
+  present?(inboxes: readonly string[]): Promise<string[]>;
   /**
    * Puts one item at the end of a queue.
    *

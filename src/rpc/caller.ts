@@ -185,12 +185,12 @@ export class Caller {
       const server = await this.#pick(call.fn, gone);
       if (server === undefined) {
         if (busy) throw busy;
-        if (this.#home.recovering(RECOVERY)) {
-          gone.clear();
-          await pause(RETRY);
-          continue;
-        }
-        return await this.#foreign(call);
+        // what is registered, but not there just now, may be about to come back
+        const away = this.#known.has(call.fn) && call.age < RECOVERY;
+        if (!away && !this.#home.recovering(RECOVERY)) return await this.#foreign(call);
+        gone.clear();
+        await pause(RETRY);
+        continue;
       }
       const address = await this.#home.link.address();
       if (call.over) break;
@@ -252,10 +252,13 @@ export class Caller {
   async #multi(call: Call): Promise<(Answer | BusError)[]> {
     const { sender } = this.#home;
     const { replies } = sender;
-    let servers = await sender.servers(call.fn);
-    while (servers.length === 0 && !call.over && this.#home.recovering(RECOVERY)) {
+    let registered = await sender.servers(call.fn);
+    let servers = await this.#present(registered);
+    const awaited = () => this.#home.recovering(RECOVERY) || (registered.length > 0 && call.age < RECOVERY);
+    while (servers.length === 0 && !call.over && awaited()) {
       await pause(RETRY);
-      servers = await sender.servers(call.fn);
+      registered = await sender.servers(call.fn);
+      servers = await this.#present(registered);
     }
     const exact = replies ? await replies.candidates(call.fn) : servers.length;
     if (servers.length === 0 && exact === 0) return [];
@@ -358,7 +361,7 @@ export class Caller {
     for (const fn of new Set(old.map(({ call }) => call.fn))) {
       let live: string[];
       try {
-        live = await this.#home.sender.servers(fn);
+        live = await this.#present(await this.#home.sender.servers(fn));
       } catch {
         return; // out of reach: the next look may judge
       }
@@ -378,6 +381,10 @@ export class Caller {
     for (const server of servers.keys()) {
       this.#home.sender.post(server, call.request(address, channel)).catch(() => {}); // the next look asks again
     }
+  }
+
+  async #present(servers: string[]): Promise<string[]> {
+    return await this.#home.sender.present?.(servers) ?? servers;
   }
 
   #tellServers(call: Call): void {

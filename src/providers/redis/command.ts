@@ -15,8 +15,8 @@ export interface Batch {
   readonly deadline: number;
   /** How many have no reply yet. */
   open: number;
-  /** How many bytes the connection had received when they were sent. */
-  heard?: number;
+  /** When they were sent, and how many bytes the connection had received by then. */
+  sent?: { readonly at: number; readonly heard: number };
 }
 
 /** One command of a batch. */

@@ -145,7 +145,7 @@ export class Connection implements Client {
     const redis = this.#redis;
     const stream = redis.stream;
     if (redis.status !== "ready" || !stream?.writable) return false;
-    batch.heard = stream.bytesRead;
+    batch.sent = { at: performance.now(), heard: stream.bytesRead };
     let text = "";
     // what ioredis takes for the stream of a pipeline: one write for all
     const sink = {
@@ -215,7 +215,9 @@ export class Connection implements Client {
     let silent = this.#unanswered(now, heard);
     for (let batch = this.#open[0]; batch && (batch.open === 0 || batch.deadline <= now); batch = this.#open[0]) {
       this.#open.shift();
-      silent ||= batch.open > 0 && batch.heard === heard;
+      // one that had to wait for the connection has given the server less time
+      const given = batch.sent ? now - batch.sent.at : 0;
+      silent ||= batch.open > 0 && batch.sent?.heard === heard && given > this.#timeout / 2;
       reject(batch, new Error(`no reply within ${this.#timeout} ms`, { cause: this.#error }));
     }
     this.#unsent = this.#unsent.filter((batch) => batch.open > 0);

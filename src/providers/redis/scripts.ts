@@ -175,19 +175,10 @@ redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return 1
 `);
 
-/**
- * The inboxes that are registered, and listened to: a killed server's registration outlives its connection. A node of a Cluster knows
- * its own connections only, so there ARGV[1] is not `here`; where PUBSUB is forbidden, the registration must do too.
- */
+/** The inboxes that are registered. */
 export const SERVERS: Script = script(`
 ${NOW}
-local inboxes = redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. now, '+inf')
-if ARGV[1] ~= 'here' or #inboxes == 0 then return inboxes end
-local counts = redis.pcall('PUBSUB', 'NUMSUB', unpack(inboxes))
-if counts.err then return inboxes end
-local live = {}
-for i, inbox in ipairs(inboxes) do if counts[2 * i] > 0 then live[#live + 1] = inbox end end
-return live
+return redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. now, '+inf')
 `);
 
 /** Puts an answer, which lapses in ARGV[2] s if nobody fetches it. */

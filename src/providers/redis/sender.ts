@@ -82,7 +82,13 @@ class RedisSender implements Sender {
   }
 
   async servers(topic: string): Promise<string[]> {
-    return await run(this.#queues, SERVERS, [this.#names.servers(topic)], [this.#counts ? "here" : ""]) as string[];
+    return await run(this.#queues, SERVERS, [this.#names.servers(topic)], []) as string[];
+  }
+
+  async present(inboxes: readonly string[]): Promise<string[]> {
+    if (!this.#counts || inboxes.length === 0) return [...inboxes];
+    const counts = await this.#events.call("pubsub", "numsub", ...inboxes) as (string | number)[];
+    return inboxes.filter((_, i) => (counts[2 * i + 1] as number) > 0);
   }
 
   async send(queue: string, body: string, { signal }: SendOptions): Promise<void> {
