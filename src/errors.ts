@@ -270,3 +270,8 @@ export function fromPlain(plain: PlainError): BusError {
   if (plain.stack) error.stack = plain.stack;
   return error;
 }
+
+/** Whether it is Deno that refused, for lack of a permission. From a worker comes the text alone. */
+export function lacksPermission(error: unknown): boolean {
+  return error instanceof Error && (error.name === "NotCapable" || /^Requires \w+ access/.test(error.message));
+}

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { ProviderError } from "../errors.ts";
+import { lacksPermission, ProviderError } from "../errors.ts";
 import type { Provider } from "../provider.ts";
 import type { Hello, Listening } from "./protocol.ts";
 
@@ -70,7 +70,7 @@ function start(provider: Provider, timeout: number): Promise<Running> {
   worker.onerror = (event) => {
     // Deno ends the whole program when an uncaught error of a worker is not prevented
     event.preventDefault();
-    fail(gone(provider, event.message, event.error));
+    fail(gone(provider, event.message, event.error ?? new Error(event.message)));
   };
   // only Bun says that a worker has ended; on Deno the missing beats tell
   worker.addEventListener("close", () => fail(gone(provider, "it ended")));
@@ -78,5 +78,6 @@ function start(provider: Provider, timeout: number): Promise<Running> {
 }
 
 function gone(provider: Provider, why: string, cause?: unknown): ProviderError {
-  return new ProviderError("unavailable", `Cannot use the worker of "${provider.name}": ${why}`, { cause });
+  const code = lacksPermission(cause) ? "denied" : "unavailable";
+  return new ProviderError(code, `Cannot use the worker of "${provider.name}": ${why}`, { cause });
 }

@@ -241,6 +241,7 @@ export class Connection implements Client {
   async #close(): Promise<void> {
     clearTimeout(this.#timer);
     if (this.#up) {
+      this.#flush(); // what was said before the goodbye goes before it
       const goodbye = Promise.withResolvers<void>();
       const timer = setTimeout(goodbye.resolve, GOODBYE);
       this.#direct("quit").then(() => goodbye.resolve(), () => goodbye.resolve());

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { BusError, ProviderError } from "../../errors.ts";
+import { BusError, lacksPermission, ProviderError } from "../../errors.ts";
 
 /** Milliseconds before what was lost with a connection is done again. */
 const AGAIN = 50;
@@ -74,6 +74,7 @@ function judge(error: unknown, text: string): readonly [Code, string?] {
   const reply = text.replace(/^Ready check failed: /, "");
   const known = REPLIES[/^[A-Z]+/.exec(reply)?.[0] ?? ""];
   if (known) return known;
+  if (lacksPermission(error)) return ["denied"];
   if (!(error instanceof Error) || error.name !== "ReplyError") return ["unavailable"];
   return [TEXTS.find(([pattern]) => pattern.test(reply))?.[1] ?? "internal"];
 }

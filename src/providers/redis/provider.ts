@@ -3,9 +3,9 @@
  *
  * @module
  */
-import type { Provider } from "../../provider.ts";
-import { MAX_BODY, parseOptions, type RedisOptions } from "./options.ts";
-import { openSender } from "./sender.ts";
+import type { Provider, Sender, SenderContext } from "../../provider.ts";
+import { toProviderError } from "./failures.ts";
+import { MAX_BODY, parseOptions, type RedisOptions, type Settings } from "./options.ts";
 
 export type { Address, RedisOptions, RedisTls } from "./options.ts";
 
@@ -45,6 +45,16 @@ export function redis(options: RedisOptions = {}): Provider {
     },
     worker: new URL("../../../workers/redis.ts", import.meta.url),
     options: settings,
-    open: (context) => openSender(settings, context),
+    open: (context) => open(settings, context),
   };
+}
+
+/** ioredis is loaded with the first bus: it reads the environment, and what it is denied is to be the bus's error. */
+async function open(settings: Settings, context: SenderContext): Promise<Sender> {
+  try {
+    const { openSender } = await import("./sender.ts");
+    return await openSender(settings, context);
+  } catch (error) {
+    throw toProviderError("open Redis", error);
+  }
 }

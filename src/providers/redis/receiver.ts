@@ -172,7 +172,9 @@ class RedisReceiver implements Receiver {
     // a connection that is down may just be coming back
     const { promise, resolve } = Promise.withResolvers<void>();
     const timer = setTimeout(resolve, CLEANUP);
-    Promise.allSettled([this.#registry.close(), this.#queues.close()]).then(() => resolve());
+    // after QUIT alone, Redis would for a moment count us among those whom a PUBLISH reached, and throw the message away
+    const left = this.#events.up ? this.#events.call("unsubscribe", this.inbox) : undefined;
+    Promise.allSettled([left, this.#registry.close(), this.#queues.close()]).then(() => resolve());
     await promise;
     clearTimeout(timer);
     await Promise.all([this.#events.close(), this.#commands.close()]);

@@ -1,0 +1,78 @@
+/** The README's table of Deno permissions: with exactly these a bus works, with one less it says what it lacks. */
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { fresh } from "./bus/grounds.ts";
+import { Peer } from "./support/peer.ts";
+import { RedisServer } from "./support/redis_server.ts";
+
+const ROOT = fileURLToPath(new URL("../", import.meta.url));
+
+/** What a transport needs: as in the README, and on this test's server. */
+interface Ground {
+  /** The flags as the README has them. */
+  readonly flags: string;
+  /** What takes the place of `host:port`. */
+  readonly address?: () => string;
+  readonly options?: () => unknown;
+  start?(): Promise<unknown>;
+  stop?(): Promise<unknown>;
+}
+
+let server: RedisServer;
+
+/** One entry for each provider. */
+const GROUNDS: Record<string, Ground> = {
+  memory: { flags: "--allow-read" },
+  redis: {
+    flags: "--allow-read --allow-net=host:port --allow-env",
+    address: () => `127.0.0.1:${server.port}`,
+    options: () => ({ port: server.port }),
+    start: async () => server = await RedisServer.start(),
+    stop: () => server.stop(),
+  },
+};
+
+/** The package's own files are all that has to be read. */
+const READ = `--allow-read=${ROOT}mod.ts,${ROOT}src,${ROOT}workers`;
+
+async function under(name: string, flags: string[]): Promise<unknown> {
+  const { address, options } = GROUNDS[name]!;
+  const permissions = flags.map((flag) =>
+    flag === "--allow-read" ? READ : flag.replace("host:port", address?.() ?? "")
+  );
+  const args = [name, JSON.stringify(options?.() ?? {}), fresh()];
+  const file = new URL("permissions/peer.ts", import.meta.url);
+  await using peer = Peer.start(file, { runtime: "deno", permissions, args });
+  const said = await peer.next();
+  assertEquals(await peer.wait(), { code: 0, signal: null });
+  return said;
+}
+
+for (const [name, ground] of Object.entries(GROUNDS)) {
+  describe(`Deno permissions of ${name}`, () => {
+    beforeAll(async () => void await ground.start?.());
+    afterAll(async () => void await ground.stop?.());
+    const flags = ground.flags.split(" ");
+
+    it(`are in the README: ${ground.flags}`, () => {
+      assert(readFileSync(`${ROOT}README.md`, "utf8").includes(`\`${ground.flags}\``));
+    });
+
+    it("are enough", async () => {
+      assertEquals(await under(name, flags), "done");
+    });
+
+    for (const flag of flags) {
+      it(`are all needed: without ${flag} the bus is denied, and says what it lacks`, async () => {
+        const said = await under(name, flags.filter((other) => other !== flag)) as Record<string, unknown>;
+        assertEquals([said.typed, said.code], [true, "denied"], JSON.stringify(said));
+        assertMatch(
+          String(said.message),
+          new RegExp(`^Cannot .*Requires ${/-([a-z]+)=?/.exec(flag.slice(7))![1]} access`),
+        );
+      });
+    }
+  });
+}
