@@ -120,7 +120,7 @@ export class Bus extends EventTarget implements AsyncDisposable {
       },
       fault: (error) => this.#report(error, ""),
       inbox: (bodies) => this.#inbox(bodies),
-      posted: () => this.#sender?.wake?.(),
+      posted: () => this.#sender?.wake?.(this.#link.inbox),
     });
     link.then(opening.resolve, opening.reject);
     // both halves are awaited even if one fails, so that neither is left behind

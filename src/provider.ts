@@ -97,8 +97,11 @@ export interface Sender {
   size(queue: string): Promise<number>;
   /** Removes the queue with its items and leases. */
   drop(queue: string): Promise<void>;
-  /** Called after each batch of frames that main posted to the worker, for receivers that sleep outside their event loop. */
-  wake?(): void;
+  /**
+   * Called after each batch of frames that main posted to the worker, for receivers that sleep outside their event loop, with the
+   * receiver's inbox address (another one once the worker was replaced).
+   */
+  wake?(inbox: string): void;
   /** Where PyMQ speaks this transport: its answer queues, one for each call. */
   readonly replies?: ReplyQueues;
   /** Ends the half; pending sends have been awaited by the core, or are to be dropped now. */
@@ -156,6 +159,8 @@ export interface ReceiverContext {
   fault(error: unknown): void;
   /** True while main is far behind. A transport that keeps what is not read stops reading events; others read on. */
   readonly congested: boolean;
+  /** How many batches of frames have come from main: after a {@linkcode Sender.wake}, the event loop turns until it is there. */
+  readonly arrived: number;
   /** Called each time `congested` ends. */
   onDrain?: () => void;
   /** Asks the provider on main: {@linkcode Provider.answer}. */

@@ -31,7 +31,7 @@ export class Stranger {
       gap: () => {},
       fault: () => {},
       inbox: (bodies) => stranger.inbox.push(...bodies),
-      posted: () => stranger.sender?.wake?.(),
+      posted: () => stranger.sender?.wake?.(stranger.#link.inbox),
     });
     stranger.#link = link;
     stranger.sender = await provider.open({

@@ -36,6 +36,7 @@ class Host {
   #outbox: ToMain[] = [];
   #flushing = false;
   #closed = false;
+  #arrived = 0;
   #inflow: Inflow;
   #filters = new Map<number, Filter>();
   #intakes = new Map<string, Intake>();
@@ -49,6 +50,7 @@ class Host {
     this.#port = hello.port;
     this.#inflow = new Inflow((frame) => this.#post(frame));
     this.#port.onmessage = (event) => {
+      this.#arrived++;
       for (const frame of event.data as ToWorker[]) this.#take(frame);
     };
     this.#beat = setInterval(() => this.#post({ kind: "beat" }), hello.beat);
@@ -56,6 +58,7 @@ class Host {
 
   async open(hello: Hello, open: OpenReceiver): Promise<void> {
     const inflow = this.#inflow;
+    const arrived = () => this.#arrived;
     const context: ReceiverContext = {
       namespace: hello.namespace,
       options: hello.options,
@@ -67,6 +70,9 @@ class Host {
       fault: (error) => this.#post({ kind: "fault", error: toPlain(error) }),
       get congested() {
         return inflow.congested;
+      },
+      get arrived() {
+        return arrived();
       },
       ask: (verb, argument) => this.#ask(verb, argument),
     };

@@ -47,6 +47,7 @@ export async function open(options: AwsOptions, opening: Opening = {}): Promise<
     get congested() {
       return box.congested;
     },
+    arrived: 0,
     ask: async (verb, argument) => await provider.answer!(verb, argument),
   });
   const sender = await provider.open({

@@ -54,6 +54,7 @@ export async function open(options: RedisOptions, opening: Opening = {}): Promis
     gap: () => said.push("gap"),
     fault: (error) => said.push(`fault: ${error}`),
     congested: false,
+    arrived: 0,
     ask,
   });
   const receive = (queue: string, options: Partial<ReceiveOptions> = {}) =>

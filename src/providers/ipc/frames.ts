@@ -1,0 +1,104 @@
+/**
+ * What is in a kernel message.
+ *
+ * - To a bus of ours: `\x01`, a line of lengths, then the texts one after the other. Each event has `topic:body`, where
+ *   the topic's length is left out if it is that of the event before, and an `@` before the body's says that the text
+ *   names a file (`bodies.ts`). Lengths count UTF-16 units, so that one decoding does for all.
+ * - To PyMQ: its `IpcEvent` as JSON, one event a message.
+ * - An item: its text as it is, as PyMQ has it. `\x02` and the name of a file where it is too large; `\x03` before a text
+ *   that begins like one of these.
+ *
+ * @module
+ */
+
+const BATCH = "\x01";
+const FILE = "\x02";
+const TEXT = "\x03";
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+
+/** Bytes of a batch that its first byte and its line's end take. */
+export const BATCH_BYTES = 2;
+/** Bytes of an event's lengths at most: two numbers below 100,000 and three signs. */
+export const LENGTHS_BYTES = 13;
+
+/** One event on its way. */
+export interface Frame {
+  readonly topic: string;
+  /** The body, or the name of its file. */
+  readonly body: string;
+  readonly file: boolean;
+}
+
+/** The number of bytes of a text in UTF-8. */
+export function byteLength(text: string): number {
+  return /^[\0-\x7f]*$/.test(text) ? text.length : encoder.encode(text).length;
+}
+
+/** Writes events into a message; the number of its bytes. */
+export function writeBatch(frames: readonly Frame[], message: Uint8Array): number {
+  let lengths = "";
+  let texts = "";
+  let last: string | undefined;
+  for (const { topic, body, file } of frames) {
+    if (topic !== last) texts += topic;
+    lengths += `${topic === last ? "" : topic.length}:${file ? "@" : ""}${body.length},`;
+    texts += body;
+    last = topic;
+  }
+  return encoder.encodeInto(`${BATCH}${lengths}\n${texts}`, message).written;
+}
+
+/** The events of a message from us or from PyMQ; undefined for garbage. */
+export function readEvents(message: Uint8Array): Frame[] | undefined {
+  const text = decoder.decode(message);
+  return text.startsWith(BATCH) ? readBatch(text) : readPymq(text);
+}
+
+function readBatch(text: string): Frame[] | undefined {
+  let at = text.indexOf("\n") + 1;
+  const lengths = text.slice(1, at - 1).split(",");
+  if (at === 0 || lengths.pop() !== "") return undefined;
+  const frames: Frame[] = [];
+  let topic: string | undefined;
+  for (const pair of lengths) {
+    const match = /^(\d{0,5}):(@?)(\d{1,5})$/.exec(pair);
+    if (!match) return undefined;
+    if (match[1] !== "") topic = text.slice(at, at += Number(match[1]));
+    if (topic === undefined) return undefined;
+    frames.push({ topic, body: text.slice(at, at += Number(match[3])), file: match[2] === "@" });
+  }
+  return at === text.length ? frames : undefined;
+}
+
+/** Writes an event for PyMQ. */
+export function writePymq(topic: string, body: string): Uint8Array {
+  return encoder.encode(JSON.stringify({ __obj: [0, topic, body], __type: "pymq.provider.ipc.IpcEvent" }));
+}
+
+function readPymq(text: string): Frame[] | undefined {
+  try {
+    const { __obj: event, __type: type } = JSON.parse(text);
+    if (type !== "pymq.provider.ipc.IpcEvent" || !Array.isArray(event)) return undefined;
+    const [kind, topic, body] = event;
+    if (kind !== 0 || typeof topic !== "string" || typeof body !== "string") return undefined;
+    return [{ topic, body, file: false }];
+  } catch {
+    return undefined;
+  }
+}
+
+/** An item as a message: as it is, or by the name of its file. */
+export function writeItem(item: string, file: boolean): Uint8Array {
+  const first = item.charCodeAt(0);
+  const prefix = file ? FILE : first >= 1 && first <= 3 ? TEXT : "";
+  return encoder.encode(prefix + item);
+}
+
+/** The item of a message, or the name of its file. */
+export function readItem(message: Uint8Array): { readonly text: string; readonly file: boolean } {
+  const text = decoder.decode(message);
+  if (text.startsWith(FILE)) return { text: text.slice(1), file: true };
+  return { text: text.startsWith(TEXT) ? text.slice(1) : text, file: false };
+}

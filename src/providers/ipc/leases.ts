@@ -1,0 +1,216 @@
+/**
+ * Items that are held or came back: files beside their queue, because the kernel hands a message out once.
+ *
+ *     queues/<queue>/held/<key>.<attempt>.<bus>   held by a bus until the time at which the file was "modified"
+ *     queues/<queue>/back/<key>.<attempt>.<bus>   came back; due from that time on, the lower key first
+ *
+ * The times are of the clock that starts with the boot. Each change of hands is one rename, so one of several wins.
+ *
+ * @module
+ */
+import type { Delivery } from "../../provider.ts";
+import { type Listing, NOTHING } from "./place.ts";
+import type { Space } from "./space.ts";
+import { readItem } from "./frames.ts";
+
+/** Milliseconds between looks whether the leases of others have ended. */
+const LOOK = 100;
+
+interface Side {
+  back: Listing;
+  /** When what came back is due, as far as it is known. */
+  readonly due: Map<string, number>;
+  held: Listing;
+  /** When held items come back, as far as it is known. */
+  readonly until: Map<string, number>;
+  looked: number;
+}
+
+/** The directory beside a queue of the kernel. */
+export function sideOf(queue: string): string {
+  return `queues${queue}`;
+}
+
+/** The directory of the bodies that are too large for a queue's messages. */
+export function bodiesOf(queue: string): string {
+  return `${sideOf(queue)}/bodies`;
+}
+
+/** See the module. */
+export class Leases {
+  #space: Space;
+  #loop: string;
+  #sides = new Map<string, Side>();
+  #count = 0;
+
+  /** The leases that a bus takes. */
+  constructor(space: Space, loop: string) {
+    this.#space = space;
+    this.#loop = loop;
+  }
+
+  /** A key that orders items as they were taken from the kernel. */
+  #key(): string {
+    const taken = Math.floor(this.#space.posix.now() * 1_000).toString().padStart(16, "0");
+    return `${taken}-${(this.#count++ % 1e6).toString().padStart(6, "0")}`;
+  }
+
+  /** Holds a message that was just taken; its receipt. */
+  hold(queue: string, message: Uint8Array, lease: number): string {
+    const receipt = `${this.#key()}.1.${this.#loop}`;
+    this.#space.bodies.writeFile(`${sideOf(queue)}/held`, receipt, message, true);
+    this.#lasts(queue, receipt, lease);
+    return receipt;
+  }
+
+  /** Takes what came back and is due, at most `max`; for good without a `lease`. */
+  take(queue: string, max: number, lease: number | undefined): Delivery[] {
+    const side = this.#collect(queue);
+    const back = this.#listBack(queue, side);
+    const deliveries: Delivery[] = [];
+    if (back.names.length === 0) return deliveries;
+    const now = this.#space.posix.now();
+    for (const name of [...back.names].sort()) {
+      if (deliveries.length === max) break;
+      if ((side.due.get(name) ?? Infinity) > now) continue;
+      const delivery = this.#claim(queue, name, lease);
+      if (delivery) deliveries.push(delivery);
+    }
+    return deliveries;
+  }
+
+  /** Gives items back to the head that were taken for good. */
+  restore(queue: string, deliveries: readonly { readonly message: Uint8Array; readonly attempt: number }[]): void {
+    for (const { message, attempt } of deliveries) {
+      const name = `${this.#key()}.${attempt - 1}.${this.#loop}`;
+      this.#space.bodies.writeFile(`${sideOf(queue)}/held`, name, message, true);
+      this.#giveBack(queue, name, 0);
+    }
+  }
+
+  /** Removes an item for good; false if its lease had ended. */
+  ack(queue: string, receipt: string): boolean {
+    const { bodies, place, posix } = this.#space;
+    const held = `${sideOf(queue)}/held`;
+    const file = this.#fileOf(held, receipt);
+    if (posix.unlink(place.of(`${held}/${receipt}`)) < 0) return false;
+    if (file !== undefined) bodies.remove(bodiesOf(queue), file);
+    this.#prune(queue);
+    return true;
+  }
+
+  /** Gives an item back after `delay`; false if its lease had ended. */
+  nack(queue: string, receipt: string, delay: number): boolean {
+    return this.#giveBack(queue, receipt, delay);
+  }
+
+  /** Makes a lease last from now; false if it had ended. */
+  extend(queue: string, receipt: string, lease: number): boolean {
+    return this.#lasts(queue, receipt, lease);
+  }
+
+  /** How many items came back and are due. */
+  due(queue: string): number {
+    const side = this.#collect(queue);
+    const now = this.#space.posix.now();
+    return this.#listBack(queue, side).names.filter((name) => (side.due.get(name) ?? Infinity) <= now).length;
+  }
+
+  /** Forgets what it knows of a queue. */
+  forget(queue: string): void {
+    this.#sides.delete(queue);
+  }
+
+  #path(queue: string, name: string): string {
+    return this.#space.place.of(`${sideOf(queue)}/${name}`);
+  }
+
+  #lasts(queue: string, receipt: string, lease: number): boolean {
+    const { posix } = this.#space;
+    return posix.setModified(this.#path(queue, `held/${receipt}`), posix.now() + lease) === 0;
+  }
+
+  #giveBack(queue: string, name: string, delay: number): boolean {
+    const { place, posix } = this.#space;
+    const from = this.#path(queue, `held/${name}`);
+    if (posix.setModified(from, posix.now() + Math.min(delay, LONGEST)) < 0) return false;
+    const to = this.#path(queue, `back/${name}`);
+    const moved = place.within(`${sideOf(queue)}/back`, () => posix.rename(from, to));
+    return moved === 0;
+  }
+
+  #claim(queue: string, name: string, lease: number | undefined): Delivery | undefined {
+    const { bodies, place, posix } = this.#space;
+    const [key, attempts] = name.split(".", 2) as [string, string];
+    const attempt = Number(attempts) + 1;
+    const from = this.#path(queue, `back/${name}`);
+    const receipt = `${key}.${attempt}.${this.#loop}`;
+    const held = `${sideOf(queue)}/held`;
+    // first the time, so that it is not held and overdue at once
+    if (posix.setModified(from, posix.now() + (lease ?? LOOK)) < 0) return undefined;
+    if (place.within(held, () => posix.rename(from, this.#path(queue, `held/${receipt}`))) < 0) return undefined;
+    const { text, file } = readItem(bodies.readFile(held, receipt));
+    const body = file ? bodies.read(bodiesOf(queue), text) : text;
+    if (lease === undefined) this.ack(queue, receipt);
+    return { receipt: lease === undefined ? "" : receipt, body, attempt };
+  }
+
+  #fileOf(held: string, receipt: string): string | undefined {
+    try {
+      const { text, file } = readItem(this.#space.bodies.readFile(held, receipt));
+      return file ? text : undefined;
+    } catch {
+      return undefined; // its lease has ended
+    }
+  }
+
+  #side(queue: string): Side {
+    let side = this.#sides.get(queue);
+    if (!side) {
+      side = { back: NOTHING, due: new Map(), held: NOTHING, until: new Map(), looked: -Infinity };
+      this.#sides.set(queue, side);
+    }
+    return side;
+  }
+
+  #listBack(queue: string, side: Side): Listing {
+    const back = this.#space.place.look(`${sideOf(queue)}/back`, side.back);
+    if (back === side.back) return back;
+    side.back = back;
+    side.due.clear();
+    for (const name of back.names) {
+      const stat = this.#space.posix.stat(this.#path(queue, `back/${name}`));
+      if (typeof stat === "object") side.due.set(name, stat.modified);
+    }
+    return back;
+  }
+
+  /** Gives back what was held for longer than it may be, or by a bus whose process is gone. */
+  #collect(queue: string): Side {
+    const side = this.#side(queue);
+    const { names, place, posix, processes } = this.#space;
+    if (performance.now() - side.looked < LOOK) return side;
+    side.looked = performance.now();
+    const held = place.look(`${sideOf(queue)}/held`, side.held);
+    if (held !== side.held) side.until.clear();
+    side.held = held;
+    const now = posix.now();
+    for (const name of held.names) {
+      const holder = names.readLoop(name.slice(name.indexOf(".", name.indexOf(".") + 1) + 1));
+      const dead = holder !== undefined && processes.dead(holder);
+      if (!dead && (side.until.get(name) ?? 0) > now) continue;
+      const stat = posix.stat(this.#path(queue, `held/${name}`));
+      if (typeof stat === "number") continue;
+      side.until.set(name, stat.modified);
+      if (dead || stat.modified <= now) this.#giveBack(queue, name, 0);
+    }
+    return side;
+  }
+
+  #prune(queue: string): void {
+    this.#space.place.prune(`${sideOf(queue)}/held`);
+  }
+}
+
+/** The longest delay in milliseconds: what a file's time can say, some 30,000 years. */
+const LONGEST = 1e15;

@@ -1,0 +1,241 @@
+/**
+ * What is on its way to other buses: by their queues, in order, many events to a kernel message.
+ *
+ * @module
+ */
+import { ProviderError } from "../../errors.ts";
+import { Fifo } from "../../fifo.ts";
+import type { Bodies } from "./bodies.ts";
+import { failure } from "./failures.ts";
+import { BATCH_BYTES, byteLength, type Frame, LENGTHS_BYTES, writeBatch, writePymq } from "./frames.ts";
+import { Errno, POLLOUT, type Posix } from "./posix.ts";
+import type { OpenQueue, Queues } from "./queues.ts";
+
+/** Milliseconds that a turn may stand still waiting for room, over all queues. */
+const STANDING = 0.8;
+/** Milliseconds that the worker waits for room before it is looked whether the receiver still lives. */
+const WAIT = 250;
+/** Milliseconds before it is tried again while there is no worker to wait. */
+const RETRY = 50;
+
+/** Something on its way to one or more queues. */
+export interface Parcel {
+  readonly topic: string;
+  readonly body: string;
+  /** Where its body lies already, if it is too large for a message. */
+  file?: string;
+  /** It is in this queue. */
+  sent(): void;
+  /** It will never be: the receiver is gone, or the error. */
+  failed(queue: string, error: unknown): void;
+}
+
+/** What an outbox needs. */
+export interface OutboxHome {
+  readonly posix: Posix;
+  readonly queues: Queues;
+  readonly bodies: Bodies;
+  /** Milliseconds for which a receiver may take nothing before what waits for it is given up. */
+  readonly sendTimeout: number;
+  /** Whether the process of this bus is gone. */
+  gone(loop: string): boolean;
+  /** Resolves when the queue has room, or after `ms`: the worker waits. */
+  room(descriptor: number, ms: number): Promise<unknown>;
+}
+
+/** The receiver is gone. */
+export const GONE = Symbol("gone");
+
+interface Target {
+  /** The bus. */
+  readonly loop: string;
+  readonly queue: string;
+  /** It understands nothing but PyMQ's events. */
+  readonly pymq: boolean;
+  readonly waiting: Fifo<Parcel>;
+  /** What is in the message that is to leave next. */
+  packed: Parcel[];
+  message: Uint8Array;
+  length: number;
+  /** The worker waits for room. */
+  blocked: boolean;
+  /** When it took something last, in milliseconds of `performance.now()`. */
+  moved: number;
+}
+
+/** See the module. */
+export class Outbox {
+  #home: OutboxHome;
+  #targets = new Map<string, Target>();
+  #dirty = new Set<Target>();
+  #flushing = false;
+  #closed = false;
+
+  /** An empty outbox. */
+  constructor(home: OutboxHome) {
+    this.#home = home;
+  }
+
+  /** Sends a parcel; it leaves at the end of this turn, together with others to the same queue. */
+  send(loop: string, queue: string, pymq: boolean, parcel: Parcel): void {
+    let target = this.#targets.get(queue);
+    if (!target) {
+      target = {
+        ...{ loop, queue, pymq, waiting: new Fifo<Parcel>(), packed: [] },
+        ...{ message: new Uint8Array(0), length: 0, blocked: false, moved: 0 },
+      };
+      this.#targets.set(queue, target);
+    }
+    target.waiting.push(parcel);
+    if (target.blocked) return;
+    this.#dirty.add(target);
+    if (this.#flushing) return;
+    this.#flushing = true;
+    queueMicrotask(() => this.#flush());
+  }
+
+  /** Gives up all that has not left. */
+  close(error: unknown): void {
+    this.#closed = true;
+    for (const target of this.#targets.values()) this.#fail(target, error);
+  }
+
+  #flush(): void {
+    this.#flushing = false;
+    const until = performance.now() + STANDING;
+    for (const target of this.#dirty) {
+      this.#dirty.delete(target);
+      try {
+        this.#drain(target, until);
+      } catch (error) {
+        this.#fail(target, error);
+      }
+    }
+  }
+
+  #drain(target: Target, until: number): void {
+    const { posix, queues } = this.#home;
+    const queue = queues.use(target.queue);
+    if (!queue) return this.#fail(target, GONE);
+    target.moved = performance.now();
+    while (target.packed.length > 0 || this.#pack(target, queue)) {
+      const result = posix.send(queue.descriptor, target.message, target.length);
+      if (result === 0) {
+        const packed = target.packed;
+        target.packed = [];
+        for (const parcel of packed) parcel.sent();
+      } else if (result === -Errno.EAGAIN) {
+        if (!this.#stand(queue, until)) return void this.#wait(target, queue);
+      } else if (result !== -Errno.EINTR) {
+        throw failure(result, `Cannot send to ${target.queue}`);
+      }
+    }
+    this.#targets.delete(target.queue);
+  }
+
+  /** A receiver that is at work makes room in some 20 µs: shorter than any other way of waiting. */
+  #stand(queue: OpenQueue, until: number): boolean {
+    const left = until - performance.now();
+    if (left <= 0) return false;
+    const descriptor = new DataView(new ArrayBuffer(8));
+    descriptor.setInt32(0, queue.descriptor, true);
+    descriptor.setInt16(4, POLLOUT, true);
+    return this.#home.posix.poll(new Uint8Array(descriptor.buffer), 1, left) > 0;
+  }
+
+  async #wait(target: Target, queue: OpenQueue): Promise<void> {
+    const { gone, room, sendTimeout } = this.#home;
+    target.blocked = true;
+    queue.users++;
+    while (!this.#closed) {
+      if (gone(target.loop)) {
+        this.#fail(target, GONE);
+        break;
+      }
+      const stuck = performance.now() - target.moved;
+      if (stuck >= sendTimeout) {
+        const text = `Cannot send to ${target.queue}: it is full, and its bus has taken nothing for ${sendTimeout} ms`;
+        this.#fail(target, new ProviderError("unavailable", text));
+        break;
+      }
+      const roomy = await room(queue.descriptor, Math.min(WAIT, sendTimeout - stuck)).catch(async () => {
+        await new Promise((resolve) => setTimeout(resolve, RETRY));
+        return true;
+      });
+      if (roomy) break;
+    }
+    queue.users--;
+    target.blocked = false;
+    if (target.packed.length + target.waiting.length === 0) return;
+    this.#dirty.add(target);
+    this.#flush();
+  }
+
+  #fail(target: Target, error: unknown): void {
+    this.#targets.delete(target.queue);
+    const parcels = [...target.packed, ...target.waiting.drain()];
+    target.packed = [];
+    for (const parcel of parcels) parcel.failed(target.queue, error);
+  }
+
+  /** Fills the next message; false if there is nothing to send. */
+  #pack(target: Target, { size }: OpenQueue): boolean {
+    if (target.message.length !== size) target.message = new Uint8Array(size);
+    return target.pymq ? this.#packPymq(target) : this.#packBatch(target, size);
+  }
+
+  #packBatch(target: Target, size: number): boolean {
+    const { waiting } = target;
+    const frames: Frame[] = [];
+    let room = size - BATCH_BYTES;
+    let last: string | undefined;
+    for (let parcel = waiting.peek(); parcel; parcel = waiting.peek()) {
+      const { topic, body } = parcel;
+      let bytes = LENGTHS_BYTES + (topic === last ? 0 : byteLength(topic));
+      // what does not even fit into a message of its own goes into a file
+      const large = body.length > size || bytes + byteLength(body) > size - BATCH_BYTES;
+      bytes += large ? 36 : byteLength(body);
+      if (bytes > room) {
+        if (frames.length > 0) break;
+        this.#refuse(target, new ProviderError("too_large", `Cannot send to a topic with a name of ${bytes} bytes`));
+        continue;
+      }
+      try {
+        frames.push({ topic, body: large ? this.#spill(target, parcel) : body, file: large });
+      } catch (error) {
+        this.#refuse(target, error);
+        continue;
+      }
+      room -= bytes;
+      last = topic;
+      target.packed.push(waiting.shift()!);
+    }
+    target.length = writeBatch(frames, target.message);
+    return frames.length > 0;
+  }
+
+  #packPymq(target: Target): boolean {
+    for (let parcel = target.waiting.peek(); parcel; parcel = target.waiting.peek()) {
+      const bytes = writePymq(parcel.topic, parcel.body);
+      if (bytes.length <= target.message.length) {
+        target.message.set(bytes);
+        target.length = bytes.length;
+        target.packed.push(target.waiting.shift()!);
+        return true;
+      }
+      const text =
+        `Cannot send ${bytes.length} bytes to a subscriber on PyMQ: its queue takes ${target.message.length}`;
+      this.#refuse(target, new ProviderError("too_large", text));
+    }
+    return false;
+  }
+
+  #refuse(target: Target, error: unknown): void {
+    target.waiting.shift()!.failed(target.queue, error);
+  }
+
+  /** The file with a parcel's body in the receiver's own directory. */
+  #spill({ loop }: Target, parcel: Parcel): string {
+    return this.#home.bodies.write(`loops/${loop}`, parcel.body, false);
+  }
+}

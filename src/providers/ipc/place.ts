@@ -1,0 +1,134 @@
+/**
+ * The directories of a namespace, which appear when something is put there and go when nothing is left.
+ *
+ * @module
+ */
+import { check, failure, foreign } from "./failures.ts";
+import { Errno, type Posix } from "./posix.ts";
+
+/** Attempts to make something in a directory that others remove because it is empty. */
+const ATTEMPTS = 100;
+
+/** Milliseconds within which a directory may change twice and look the same: a tick of the kernel's clock (10), doubled. */
+const TICK = 20;
+
+/** A directory's names, read again only when it has changed. */
+export interface Listing {
+  readonly names: readonly string[];
+  /** What the directory looked like; empty where it may change without looking different. */
+  readonly mark: string;
+}
+
+/** What a directory holds that is not there. */
+export const NOTHING: Listing = { names: [], mark: "" };
+
+/** Who may use what we make. */
+export interface Access {
+  /** The id of a group whose members may; default: only this user. */
+  readonly group?: number;
+}
+
+/** Modes of files and queues, and of directories. */
+export function modes({ group }: Access): { readonly file: number; readonly directory: number } {
+  return group === undefined ? { file: 0o600, directory: 0o700 } : { file: 0o660, directory: 0o2770 };
+}
+
+/** One namespace's directory. */
+export class Place {
+  /** Its path. */
+  readonly path: string;
+  #posix: Posix;
+  #access: Access;
+
+  /** The directory of a namespace at this path. */
+  constructor(posix: Posix, path: string, access: Access) {
+    this.#posix = posix;
+    this.path = path;
+    this.#access = access;
+  }
+
+  /**
+   * Throws where the directory is somebody else's; one that is not there is fine.
+   *
+   * @throws {ProviderError} "denied"
+   */
+  trust(): void {
+    const what = `Cannot use ${this.path}`;
+    const stat = this.#posix.stat(this.path);
+    if (typeof stat === "number") return void check(stat, what, Errno.ENOENT);
+    if (!stat.directory) throw failure(-Errno.ENOTDIR, `${what}: it is no directory`);
+    if (!trusted(stat, this.#posix.user, this.#access)) throw foreign(what, stat.uid);
+  }
+
+  /** The path of what is called so in this directory. */
+  of(path: string): string {
+    return `${this.path}/${path}`;
+  }
+
+  /** Does something that needs the directory of this path, which is made if it is missing. */
+  within(directory: string, make: () => number): number {
+    for (let attempt = 0;; attempt++) {
+      const result = make();
+      if (result !== -Errno.ENOENT || attempt === ATTEMPTS) return result;
+      const made = this.#make(directory);
+      if (made < 0 && made !== -Errno.EEXIST) return made;
+    }
+  }
+
+  /** Makes a directory and those above it. */
+  #make(path: string): number {
+    const full = path === "" ? this.path : this.of(path);
+    const { directory } = modes(this.#access);
+    let made = this.#posix.makeDirectory(full, directory);
+    if (made === -Errno.ENOENT && path !== "") {
+      const above = this.#make(path.includes("/") ? path.slice(0, path.lastIndexOf("/")) : "");
+      if (above < 0 && above !== -Errno.EEXIST) return above;
+      made = this.#posix.makeDirectory(full, directory);
+    }
+    if (made === 0 && this.#access.group !== undefined) this.#posix.share(full, directory, this.#access.group);
+    if (path === "") this.trust();
+    return made;
+  }
+
+  /** Removes a directory and those above it, as far as they are empty. */
+  prune(path: string): void {
+    for (let at = path; at !== ""; at = at.slice(0, Math.max(0, at.lastIndexOf("/")))) {
+      if (this.#posix.removeDirectory(this.of(at)) < 0) return;
+    }
+    this.#posix.removeDirectory(this.path);
+  }
+
+  /** Removes a directory with all that is in it. */
+  remove(path: string): void {
+    for (const name of this.list(path)) {
+      const inside = `${path}/${name}`;
+      if (this.#posix.unlink(this.of(inside)) < 0) this.remove(inside);
+    }
+    this.#posix.removeDirectory(this.of(path));
+  }
+
+  /** What a directory holds; the same listing as long as it has not changed. */
+  look(path: string, known?: Listing): Listing {
+    const stat = this.#posix.stat(this.of(path));
+    if (typeof stat === "number") return NOTHING;
+    const settled = Date.now() - stat.modified > TICK;
+    const mark = settled ? `${stat.inode} ${stat.modified} ${stat.size}` : "";
+    if (known && mark !== "" && known.mark === mark) return known;
+    return { names: this.list(path), mark };
+  }
+
+  /** The names in a directory; none where there is no such directory. */
+  list(path: string): string[] {
+    const names = this.#posix.list(this.of(path));
+    return typeof names === "number" ? [] : names;
+  }
+}
+
+/** Whether something that others could have made is ours, or our group's. */
+export function trusted(
+  stat: { readonly uid: number; readonly gid: number },
+  user: number,
+  { group }: Access,
+): boolean {
+  return stat.uid === user || (group !== undefined && stat.gid === group);
+}

@@ -1,0 +1,400 @@
+/**
+ * The system calls that this provider lives on, by FFI: one interface for Deno and Bun, x86-64 and aarch64, glibc and musl.
+ *
+ * Everything is synchronous and never waits, but for {@linkcode Posix.poll}. A result below 0 is a negated `errno`. Files
+ * go this way too, because Deno lets nobody into `/dev` and `/proc` by its own functions unless everything is allowed.
+ *
+ * @module
+ */
+import process from "node:process";
+import { UnsupportedError } from "../../errors.ts";
+
+/** Errors by name; the same numbers on every Linux that we run on. */
+export const Errno = {
+  EPERM: 1,
+  ENOENT: 2,
+  EINTR: 4,
+  EBADF: 9,
+  EAGAIN: 11,
+  ENOMEM: 12,
+  EACCES: 13,
+  EEXIST: 17,
+  ENOTDIR: 20,
+  EINVAL: 22,
+  ENFILE: 23,
+  EMFILE: 24,
+  ENOSPC: 28,
+  ENAMETOOLONG: 36,
+  ENOSYS: 38,
+  ENOTEMPTY: 39,
+  ELOOP: 40,
+  EMSGSIZE: 90,
+  EDQUOT: 122,
+} as const;
+
+/** Flags of `open` and `mq_open`; those that differ between the architectures are never used. */
+const O_RDONLY = 0;
+const O_WRONLY = 1;
+const O_RDWR = 2;
+const O_CREAT = 0o100;
+const O_EXCL = 0o200;
+const O_NONBLOCK = 0o4000;
+const O_CLOEXEC = 0o2000000;
+const AT_FDCWD = -100;
+const AT_EMPTY_PATH = 0x1000;
+const AT_SYMLINK_NOFOLLOW = 0x100;
+const STATX_BASIC = 0x7ff;
+const CLOCK_MONOTONIC = 1;
+const S_IFMT = 0o170000;
+const S_IFDIR = 0o040000;
+const UTIME_OMIT = (1 << 30) - 2;
+/** Nothing but names ends a buffer of directory entries. */
+const LISTING = 32 * 1024;
+
+export const POLLIN = 1;
+export const POLLOUT = 4;
+
+/** What `stat` says. */
+export interface Stat {
+  readonly uid: number;
+  readonly gid: number;
+  readonly mode: number;
+  readonly directory: boolean;
+  readonly links: number;
+  readonly inode: number;
+  readonly size: number;
+  /** Milliseconds, with what is below them behind the point. */
+  readonly modified: number;
+}
+
+/** Of a queue: how many messages of which size it can hold, and how many it does. */
+export interface Attributes {
+  readonly messages: number;
+  readonly size: number;
+  readonly current: number;
+}
+
+type Type = "i32" | "u32" | "i64" | "usize" | "buffer" | "pointer";
+type Native = Record<keyof typeof SYMBOLS, (...args: (number | Uint8Array | null)[]) => number>;
+
+const SYMBOLS = {
+  mq_open: [["buffer", "i32", "u32", "buffer"], "i32"],
+  mq_send: [["i32", "buffer", "usize", "u32"], "i32"],
+  mq_receive: [["i32", "buffer", "usize", "buffer"], "i32"],
+  mq_getattr: [["i32", "buffer"], "i32"],
+  mq_unlink: [["buffer"], "i32"],
+  ppoll: [["buffer", "usize", "buffer", "buffer"], "i32"],
+  eventfd: [["u32", "i32"], "i32"],
+  open: [["buffer", "i32", "u32"], "i32"],
+  read: [["i32", "buffer", "usize"], "i32"],
+  write: [["i32", "buffer", "usize"], "i32"],
+  close: [["i32"], "i32"],
+  mkdir: [["buffer", "u32"], "i32"],
+  rmdir: [["buffer"], "i32"],
+  unlink: [["buffer"], "i32"],
+  rename: [["buffer", "buffer"], "i32"],
+  link: [["buffer", "buffer"], "i32"],
+  symlink: [["buffer", "buffer"], "i32"],
+  readlink: [["buffer", "buffer", "usize"], "i32"],
+  chmod: [["buffer", "u32"], "i32"],
+  chown: [["buffer", "u32", "u32"], "i32"],
+  fchmod: [["i32", "u32"], "i32"],
+  fchown: [["i32", "u32", "u32"], "i32"],
+  utimensat: [["i32", "buffer", "buffer", "i32"], "i32"],
+  clock_gettime: [["i32", "buffer"], "i32"],
+  geteuid: [[], "u32"],
+  syscall: [["i64", "i64", "buffer", "i64", "i64", "buffer"], "i32"],
+  __errno_location: [[], "pointer"],
+} as const satisfies Record<string, readonly [readonly Type[], Type]>;
+
+/** The numbers of what older C libraries have no function for. */
+const CALLS = { x64: { statx: 332, getdents64: 217 }, arm64: { statx: 291, getdents64: 61 } } as const;
+
+let loaded: Promise<Posix> | undefined;
+
+/**
+ * The system calls, loaded once a thread.
+ *
+ * @throws {UnsupportedError} where there are no POSIX message queues, or FFI is not allowed
+ */
+export function loadPosix(): Promise<Posix> {
+  return loaded ??= load();
+}
+
+async function load(): Promise<Posix> {
+  const { platform, arch } = process;
+  if (platform !== "linux" || (arch !== "x64" && arch !== "arm64")) {
+    throw new UnsupportedError(
+      `Cannot use POSIX message queues: they are there on Linux (x86-64, aarch64), not on ${platform} (${arch})`,
+    );
+  }
+  const cpu = arch === "x64" ? "x86_64" : "aarch64";
+  let cause: unknown;
+  // before glibc 2.34 the queues are in librt, which finds the rest of the C library
+  for (const library of ["libc.so.6", "librt.so.1", `libc.musl-${cpu}.so.1`]) {
+    try {
+      return new Posix(await open(library), CALLS[arch]);
+    } catch (error) {
+      cause = error;
+    }
+  }
+  throw new UnsupportedError(`Cannot use POSIX message queues: the C library cannot be called (${cause})`, { cause });
+}
+
+interface Library {
+  readonly native: Native;
+  readonly errno: () => number;
+}
+
+async function open(library: string): Promise<Library> {
+  if ("Deno" in globalThis) {
+    const symbols = Object.fromEntries(
+      Object.entries(SYMBOLS).map(([name, [parameters, result]]) => [name, { parameters, result }]),
+    );
+    const native = Deno.dlopen(library, symbols as Deno.ForeignLibraryInterface).symbols as unknown as Native;
+    const view = new Deno.UnsafePointerView(native.__errno_location() as unknown as Deno.PointerObject);
+    return { native, errno: () => view.getInt32() };
+  }
+  const name = "bun:ffi"; // Deno would look for it
+  const ffi = await import(name);
+  const type = (type: Type) => type === "buffer" || type === "pointer" ? "ptr" : type;
+  const symbols = Object.fromEntries(
+    Object.entries(SYMBOLS).map(([name, [args, returns]]) => [name, { args: args.map(type), returns: type(returns) }]),
+  );
+  const native = ffi.dlopen(library, symbols).symbols as Native;
+  const pointer = native.__errno_location();
+  return { native, errno: () => ffi.read.i32(pointer, 0) };
+}
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+
+function text(value: string): Uint8Array {
+  return encoder.encode(`${value}\0`);
+}
+
+/** See the module. */
+export class Posix {
+  /** The user whom files and queues belong to. */
+  readonly user: number;
+  #native: Native;
+  #errno: () => number;
+  #calls: { readonly statx: number; readonly getdents64: number };
+  #statx = new Uint8Array(256);
+  #statxView = new DataView(this.#statx.buffer);
+  #attributes = new Uint8Array(64);
+  #attributesView = new DataView(this.#attributes.buffer);
+  #time = new Uint8Array(32);
+  #timeView = new DataView(this.#time.buffer);
+  #word = new Uint8Array(8);
+  #wordView = new DataView(this.#word.buffer);
+  #listing: Uint8Array | undefined;
+
+  /** Made by {@linkcode loadPosix}. */
+  constructor({ native, errno }: Library, calls: { readonly statx: number; readonly getdents64: number }) {
+    this.#native = native;
+    this.#errno = errno;
+    this.#calls = calls;
+    this.user = native.geteuid();
+  }
+
+  /** Opens a queue that never blocks; with `create` one that is not there is made. */
+  openQueue(
+    name: string,
+    create?: { readonly messages: number; readonly size: number; readonly mode: number; readonly exclusive?: boolean },
+  ): number {
+    const flags = O_RDWR | O_NONBLOCK | O_CLOEXEC;
+    if (!create) return this.#result(this.#native.mq_open(text(name), flags, 0, null));
+    this.#attributesView.setBigInt64(8, BigInt(create.messages), true);
+    this.#attributesView.setBigInt64(16, BigInt(create.size), true);
+    const made = flags | O_CREAT | (create.exclusive ? O_EXCL : 0);
+    return this.#result(this.#native.mq_open(text(name), made, create.mode, this.#attributes));
+  }
+
+  /** Sends the first `length` bytes. */
+  send(queue: number, message: Uint8Array, length: number): number {
+    return this.#native.mq_send(queue, message, length, 0) === 0 ? 0 : -this.#errno();
+  }
+
+  /** Takes a message; the number of its bytes. The buffer must hold the largest that the queue allows. */
+  receive(queue: number, buffer: Uint8Array): number {
+    const length = this.#native.mq_receive(queue, buffer, buffer.length, null);
+    return length >= 0 ? length : -this.#errno();
+  }
+
+  /** How large a queue is; undefined for what is none. */
+  attributes(queue: number): Attributes | undefined {
+    if (this.#native.mq_getattr(queue, this.#attributes) !== 0) return undefined;
+    const field = (offset: number) => Number(this.#attributesView.getBigInt64(offset, true));
+    return { messages: field(8), size: field(16), current: field(24) };
+  }
+
+  /** Removes a queue by its name. */
+  unlinkQueue(name: string): number {
+    return this.#result(this.#native.mq_unlink(text(name)));
+  }
+
+  /** Waits at most `ms` milliseconds until one of the descriptors (8 bytes each: fd, events, what came) is ready. */
+  poll(descriptors: Uint8Array, count: number, ms: number): number {
+    const whole = Math.floor(ms / 1_000);
+    this.#timeView.setBigInt64(0, BigInt(whole), true);
+    this.#timeView.setBigInt64(8, BigInt(Math.floor((ms - whole * 1_000) * 1e6)), true);
+    const ready = this.#native.ppoll(descriptors, count, this.#time, null);
+    return ready >= 0 ? ready : -this.#errno();
+  }
+
+  /** Milliseconds since the boot, by the clock that nobody sets: the same for all processes. */
+  now(): number {
+    this.#native.clock_gettime(CLOCK_MONOTONIC, this.#time);
+    return Number(this.#timeView.getBigInt64(0, true)) * 1_000 + Number(this.#timeView.getBigInt64(8, true)) / 1e6;
+  }
+
+  /** A bell: a counter that can be polled. */
+  bell(): number {
+    return this.#result(this.#native.eventfd(0, O_NONBLOCK | O_CLOEXEC));
+  }
+
+  /** Rings a bell. */
+  ring(bell: number): void {
+    this.#wordView.setBigUint64(0, 1n, true);
+    this.#native.write(bell, this.#word, 8);
+  }
+
+  /** How often a bell was rung since it was heard last. */
+  heard(bell: number): number {
+    return this.#native.read(bell, this.#word, 8) === 8 ? Number(this.#wordView.getBigUint64(0, true)) : 0;
+  }
+
+  /** Opens a file for reading. */
+  openFile(path: string): number {
+    return this.#result(this.#native.open(text(path), O_RDONLY | O_CLOEXEC, 0));
+  }
+
+  /** Makes a file that is not there yet. */
+  createFile(path: string, mode: number): number {
+    return this.#result(this.#native.open(text(path), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode));
+  }
+
+  /** Reads at most the buffer's length. */
+  read(file: number, buffer: Uint8Array): number {
+    return this.#result(this.#native.read(file, buffer, buffer.length));
+  }
+
+  /** Writes what it can. */
+  write(file: number, bytes: Uint8Array): number {
+    return this.#result(this.#native.write(file, bytes, bytes.length));
+  }
+
+  /** Closes a file, queue or bell. */
+  close(descriptor: number): void {
+    this.#native.close(descriptor);
+  }
+
+  /** What a path names, or a descriptor is; a link is not followed unless `follow` says so. The errno as a number else. */
+  stat(target: string | number, follow = false): Stat | number {
+    const [at, path, flags] = typeof target === "number"
+      ? [target, text(""), AT_EMPTY_PATH]
+      : [AT_FDCWD, text(target), follow ? 0 : AT_SYMLINK_NOFOLLOW];
+    const result = this.#result(
+      this.#native.syscall(this.#calls.statx, at, path, flags, STATX_BASIC, this.#statx),
+    );
+    if (result < 0) return result;
+    const view = this.#statxView;
+    const mode = view.getUint16(28, true);
+    return {
+      links: view.getUint32(16, true),
+      uid: view.getUint32(20, true),
+      gid: view.getUint32(24, true),
+      mode: mode & 0o7777,
+      directory: (mode & S_IFMT) === S_IFDIR,
+      inode: Number(view.getBigUint64(32, true)),
+      size: Number(view.getBigUint64(40, true)),
+      modified: Number(view.getBigInt64(112, true)) * 1_000 + view.getUint32(120, true) / 1e6,
+    };
+  }
+
+  /** The names in a directory. */
+  list(path: string): string[] | number {
+    const directory = this.openFile(path);
+    if (directory < 0) return directory;
+    const buffer = this.#listing ??= new Uint8Array(LISTING);
+    const view = new DataView(buffer.buffer);
+    const names: string[] = [];
+    try {
+      while (true) {
+        const length = this.#result(
+          this.#native.syscall(this.#calls.getdents64, directory, buffer, buffer.length, 0, null),
+        );
+        if (length < 0) return length;
+        if (length === 0) return names;
+        for (let at = 0; at < length; at += view.getUint16(at + 16, true)) {
+          const name = decoder.decode(buffer.subarray(at + 19, buffer.indexOf(0, at + 19)));
+          if (name !== "." && name !== "..") names.push(name);
+        }
+      }
+    } finally {
+      this.close(directory);
+    }
+  }
+
+  /** Makes a directory. */
+  makeDirectory(path: string, mode: number): number {
+    return this.#result(this.#native.mkdir(text(path), mode));
+  }
+
+  /** Removes a directory that is empty. */
+  removeDirectory(path: string): number {
+    return this.#result(this.#native.rmdir(text(path)));
+  }
+
+  /** Removes a file or link. */
+  unlink(path: string): number {
+    return this.#result(this.#native.unlink(text(path)));
+  }
+
+  /** Moves a file. */
+  rename(from: string, to: string): number {
+    return this.#result(this.#native.rename(text(from), text(to)));
+  }
+
+  /** Gives a file another name. */
+  link(existing: string, path: string): number {
+    return this.#result(this.#native.link(text(existing), text(path)));
+  }
+
+  /** Makes a symbolic link. */
+  symlink(target: string, path: string): number {
+    return this.#result(this.#native.symlink(text(target), text(path)));
+  }
+
+  /** Where a symbolic link points. */
+  readLink(path: string): string | number {
+    const buffer = new Uint8Array(4_096);
+    const length = this.#result(this.#native.readlink(text(path), buffer, buffer.length));
+    return length < 0 ? length : decoder.decode(buffer.subarray(0, length));
+  }
+
+  /** Sets the mode and group of a path, or of what a descriptor is; `undefined` leaves the group. */
+  share(target: string | number, mode: number, group: number | undefined): number {
+    const keep = 0xffffffff;
+    if (typeof target === "number") {
+      const changed = group === undefined ? 0 : this.#result(this.#native.fchown(target, keep, group));
+      return changed < 0 ? changed : this.#result(this.#native.fchmod(target, mode));
+    }
+    const changed = group === undefined ? 0 : this.#result(this.#native.chown(text(target), keep, group));
+    return changed < 0 ? changed : this.#result(this.#native.chmod(text(target), mode));
+  }
+
+  /** Sets when a file was modified, in milliseconds. */
+  setModified(path: string, ms: number): number {
+    const seconds = Math.floor(ms / 1_000);
+    this.#timeView.setBigInt64(8, BigInt(UTIME_OMIT), true);
+    this.#timeView.setBigInt64(16, BigInt(seconds), true);
+    this.#timeView.setBigInt64(24, BigInt(Math.floor((ms - seconds * 1_000) * 1e6)), true);
+    return this.#result(this.#native.utimensat(AT_FDCWD, text(path), this.#time, AT_SYMLINK_NOFOLLOW));
+  }
+
+  #result(result: number): number {
+    return result >= 0 ? result : -this.#errno();
+  }
+}

@@ -1,0 +1,61 @@
+/**
+ * Which processes live: told by their pid and when they started, within our own pid namespace.
+ *
+ * @module
+ */
+import process from "node:process";
+import type { Loop, Process } from "./names.ts";
+import type { Posix } from "./posix.ts";
+
+/** Milliseconds for which an answer is believed. */
+const BELIEVED = 200;
+/** Answers remembered. */
+const REMEMBERED = 4_096;
+
+/** See the module. */
+export class Processes {
+  /** This process. */
+  readonly self: Process;
+  #posix: Posix;
+  #known = new Map<number, { readonly start: number | undefined; readonly until: number }>();
+  #buffer = new Uint8Array(4_096);
+
+  /** Looks through these system calls. */
+  constructor(posix: Posix) {
+    this.#posix = posix;
+    const space = /\d+/.exec(String(posix.readLink("/proc/self/ns/pid")));
+    this.self = { pid: process.pid, start: this.#started(process.pid) ?? 0, space: Number(space?.[0] ?? 0) };
+  }
+
+  /** Whether the process of a bus is known to be gone. One of another pid namespace never is, and PyMQ's names do not say theirs. */
+  dead({ pid, start, space, ours }: Loop): boolean {
+    return ours && space === this.self.space && this.#startOf(pid) !== start;
+  }
+
+  /** Whether no process has the id of this bus's here: for a bus that takes nothing any more, reason enough. */
+  missing(loop: Loop): boolean {
+    return this.dead(loop) || (!loop.ours && this.#startOf(loop.pid) === undefined);
+  }
+
+  #startOf(pid: number): number | undefined {
+    const now = performance.now();
+    let known = this.#known.get(pid);
+    if (!known || known.until < now) {
+      if (this.#known.size >= REMEMBERED) this.#known.clear();
+      this.#known.set(pid, known = { start: this.#started(pid), until: now + BELIEVED });
+    }
+    return known.start;
+  }
+
+  /** The 22nd field of its `stat`; a zombie has ended. */
+  #started(pid: number): number | undefined {
+    const file = this.#posix.openFile(`/proc/${pid}/stat`);
+    if (file < 0) return undefined;
+    const length = this.#posix.read(file, this.#buffer);
+    this.#posix.close(file);
+    if (length <= 0) return undefined;
+    const text = new TextDecoder("utf-8", { ignoreBOM: true }).decode(this.#buffer.subarray(0, length));
+    const fields = text.slice(text.lastIndexOf(")") + 2).split(" "); // the name before may hold anything
+    return fields[0] === "Z" || fields[0] === "X" ? undefined : Number(fields[19]);
+  }
+}

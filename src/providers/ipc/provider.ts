@@ -1,0 +1,74 @@
+/**
+ * The IPC provider: events, queues and calls between the processes of one Linux machine, over POSIX message queues. No server.
+ *
+ * @module
+ */
+import { ValidationError } from "../../errors.ts";
+import type { Provider } from "../../provider.ts";
+import { CAPACITY } from "./queues.ts";
+import { openSender } from "./sender.ts";
+import type { Settings } from "./space.ts";
+
+/** Options of {@linkcode ipc}. */
+export interface IpcOptions {
+  /** The id of a group whose members share the namespace (files get mode 0660). Default: only this user may (0600). */
+  readonly group?: number;
+  /** The directory, in memory, below which each namespace has its own. Default `/dev/shm`. */
+  readonly directory?: string;
+  /**
+   * The largest message in bytes of a named queue that is made here; larger items go into a file that the message names, which
+   * PyMQ cannot read. Default 8,192: PyMQ's, and the most that Linux allows a plain user. A queue takes 10 times as much of
+   * RLIMIT_MSGQUEUE (819,200 bytes for all queues of a user); what would not fit is made smaller.
+   */
+  readonly messageSize?: number;
+}
+
+/** Bytes of the smallest message in which the name of a file fits. */
+const LEAST_MESSAGE = 128;
+
+/**
+ * Makes a provider for the processes of this machine and this user. `init` rejects with `UnsupportedError` where there are no
+ * POSIX message queues: elsewhere than on Linux (x86-64, aarch64), or where FFI is not allowed (Deno: `--allow-ffi`).
+ *
+ * @throws {ValidationError} when an option is not what it must be
+ *
+ * @example
+ * ```ts
+ * import { init } from "@tsmq/tsmq";
+ * import { ipc } from "@tsmq/tsmq/ipc";
+ *
+ * await init(ipc());
+ * ```
+ */
+export function ipc(options: IpcOptions = {}): Provider {
+  const { group, directory = "/dev/shm", messageSize = 8_192 } = options;
+  if (group !== undefined && !(Number.isInteger(group) && group >= 0)) {
+    throw new ValidationError(`Cannot use ${group} as a group: it is no group id`);
+  }
+  if (typeof directory !== "string" || !directory.startsWith("/")) {
+    throw new ValidationError(`Cannot use ${directory} as a directory: it is no absolute path`);
+  }
+  if (!Number.isInteger(messageSize) || messageSize < LEAST_MESSAGE) {
+    throw new ValidationError(
+      `Cannot use ${messageSize} as a message size: it is no integer of at least ${LEAST_MESSAGE}`,
+    );
+  }
+  const settings: Settings = { group, directory, messageSize, pymqDirectory: "/run/shm" };
+  return {
+    name: "ipc",
+    features: {
+      counts: true,
+      ordered: true,
+      durable: true,
+      shared: true,
+      capacity: CAPACITY,
+      maxBody: Infinity,
+      exactSize: true,
+      maxDelay: Infinity,
+      latency: 50,
+    },
+    worker: new URL("../../../workers/ipc.ts", import.meta.url),
+    options: settings,
+    open: (context) => openSender(settings, context),
+  };
+}

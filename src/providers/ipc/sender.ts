@@ -1,0 +1,185 @@
+/**
+ * The sending half, on the user's thread.
+ *
+ * @module
+ */
+import { ClosedError } from "../../errors.ts";
+import type { ReplyQueues, Sender, SenderContext, SendOptions } from "../../provider.ts";
+import { check } from "./failures.ts";
+import { Leases, sideOf } from "./leases.ts";
+import { eventsOf, inboxOf } from "./names.ts";
+import { GONE, Outbox, type Parcel } from "./outbox.ts";
+import { Errno } from "./posix.ts";
+import { Puts } from "./puts.ts";
+import type { Size } from "./queues.ts";
+import { type Settings, Space } from "./space.ts";
+import type { Route } from "./tree.ts";
+
+/** PyMQ's answers to one call come one by one, and are fetched at once: two fit. */
+const REPLIES: readonly Size[] = [{ messages: 2, size: 8_192 }, { messages: 1, size: 8_192 }];
+/** Milliseconds that an answer for PyMQ waits for room. */
+const ANSWER_WAIT = 5_000;
+
+/** Opens the sending half. */
+export async function openSender(settings: Settings, context: SenderContext): Promise<Sender> {
+  const dead = (loop: string) => void context.ask("sweep", loop).catch(() => {}); // whoever meets it next removes it
+  return new IpcSender(await Space.open(settings, context.namespace, dead), settings, context);
+}
+
+class IpcSender implements Sender {
+  readonly replies: ReplyQueues;
+  #space: Space;
+  #outbox: Outbox;
+  #puts: Puts;
+  #leases: Leases;
+  /** What was found out in this turn. */
+  #routes = new Map<string, Route>();
+  /** The bus of our receiver, as it was when it was woken last. */
+  #loop = "";
+  #bell: number | undefined;
+
+  constructor(space: Space, settings: Settings, context: SenderContext) {
+    this.#space = space;
+    const room = (descriptor: number, ms: number) => context.ask("room", [descriptor, ms]);
+    this.#outbox = new Outbox({
+      posix: space.posix,
+      queues: space.queues,
+      bodies: space.bodies,
+      sendTimeout: context.sendTimeout,
+      gone: (loop) => {
+        const read = space.names.readLoop(loop);
+        if (read && !space.processes.missing(read)) return false;
+        void context.ask("sweep", loop).catch(() => {});
+        return true;
+      },
+      room,
+    });
+    this.#puts = new Puts(space, settings.messageSize, room);
+    this.#leases = new Leases(space, "");
+    this.replies = {
+      lingers: false,
+      open: (queue) => this.#openReplies(queue),
+      candidates: (topic) => Promise.resolve(this.#route(topic).exact),
+      put: (queue, body) => this.#puts.answer(space.names.queue(queue), body, ANSWER_WAIT),
+    };
+  }
+
+  publish(topic: string, body: string): Promise<number> {
+    let route: Route;
+    try {
+      route = this.#route(topic);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    const { loops } = route;
+    if (loops.size === 0) return Promise.resolve(0);
+    return new Promise((resolve, reject) => {
+      let left = loops.size;
+      let reached = 0;
+      for (const count of loops.values()) reached += count;
+      let failure: unknown;
+      const done = () => {
+        if (--left > 0) return;
+        if (failure === undefined) resolve(reached);
+        else reject(failure);
+      };
+      const parcel: Parcel = {
+        topic,
+        body,
+        sent: done,
+        failed: (queue, error) => {
+          if (error === GONE) reached -= loops.get(queue.slice(1)) ?? 0;
+          else failure = error;
+          done();
+        },
+      };
+      for (const loop of loops.keys()) this.#outbox.send(loop, eventsOf(loop), /\$\d+$/.test(loop), parcel);
+    });
+  }
+
+  post(inbox: string, body: string): Promise<boolean> {
+    const { names, processes } = this.#space;
+    const loop = names.readLoop(inbox);
+    if (!loop?.ours || processes.dead(loop)) return Promise.resolve(false);
+    return new Promise((resolve, reject) => {
+      this.#outbox.send(inbox, inboxOf(inbox), false, {
+        topic: "",
+        body,
+        sent: () => resolve(true),
+        failed: (_, error) => error === GONE ? resolve(false) : reject(error),
+      });
+    });
+  }
+
+  // deno-lint-ignore require-await
+  async servers(topic: string): Promise<string[]> {
+    return this.#space.tree.servers(topic);
+  }
+
+  send(queue: string, body: string, options: SendOptions): Promise<void> {
+    return this.#puts.put(queue, this.#space.names.queue(queue), body, options);
+  }
+
+  // deno-lint-ignore require-await
+  async size(queue: string): Promise<number> {
+    const { names, posix, queues } = this.#space;
+    const name = names.queue(queue);
+    const open = queues.use(name);
+    const current = open ? posix.attributes(open.descriptor)?.current ?? 0 : 0;
+    return current + this.#leases.due(name);
+  }
+
+  // deno-lint-ignore require-await
+  async drop(queue: string): Promise<void> {
+    const { names, place, posix, queues } = this.#space;
+    const name = names.queue(queue);
+    // moved away first: who makes the queue again puts its files into a directory of its own
+    const aside = `queues/~${crypto.randomUUID()}`;
+    const moved = posix.rename(place.of(sideOf(name)), place.of(aside));
+    check(posix.unlinkQueue(name), `Cannot remove the queue ${name}`, Errno.ENOENT);
+    if (moved === 0) place.remove(aside);
+    place.prune("queues");
+    this.#leases.forget(name);
+    queues.removed(name);
+    this.#puts.removed(name);
+  }
+
+  wake(inbox: string): void {
+    const { names, posix } = this.#space;
+    if (inbox !== this.#loop) {
+      // the worker was replaced: what the dead one has left looks alive, because this process is
+      if (this.#loop !== "") this.#removeOld(this.#loop, this.#bell);
+      this.#loop = inbox;
+      this.#bell = names.readLoop(inbox)?.bell;
+    }
+    if (this.#bell !== undefined) posix.ring(this.#bell);
+  }
+
+  close(): Promise<void> {
+    const closed = new ClosedError();
+    this.#outbox.close(closed);
+    this.#puts.close(closed);
+    this.#space.queues.close();
+    return Promise.resolve();
+  }
+
+  #removeOld(loop: string, bell: number | undefined): void {
+    if (bell !== undefined) this.#space.posix.close(bell);
+    this.#space.removeLoop(loop);
+  }
+
+  #route(topic: string): Route {
+    let route = this.#routes.get(topic);
+    if (route) return route;
+    // looked at once a turn: whoever publishes many in one turn does not look for each
+    if (this.#routes.size === 0) queueMicrotask(() => this.#routes.clear());
+    this.#routes.set(topic, route = this.#space.tree.route(topic));
+    return route;
+  }
+
+  // deno-lint-ignore require-await
+  async #openReplies(queue: string): Promise<void> {
+    const { names, queues } = this.#space;
+    queues.done(queues.use(names.queue(queue), REPLIES)!);
+  }
+}

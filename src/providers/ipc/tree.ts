@@ -1,0 +1,206 @@
+/**
+ * Who subscribes to what: a tree of links that all see without a lock.
+ *
+ *     subscribers/<topic>/<bus>   PyMQ's: a link to the bus's queue
+ *     topics/<~hash>/<bus>        the same for topics that cannot be a path
+ *     patterns/<bus><~hash>       a file with the pattern
+ *     servers/<~hash>/<bus>       a bus that serves the function of this topic
+ *
+ * PyMQ's part stands in `/run/shm` too, where that is another place.
+ *
+ * @module
+ */
+import { glob } from "../../glob.ts";
+import type { Bodies } from "./bodies.ts";
+import { check } from "./failures.ts";
+import { hashed, type Loop, type Names } from "./names.ts";
+import { type Listing, NOTHING, type Place } from "./place.ts";
+import { Errno, type Posix } from "./posix.ts";
+import type { Processes } from "./processes.ts";
+
+const PATTERNS = "patterns";
+/** Where PyMQ looks for the queue behind a link. */
+const MQUEUE = "/dev/mqueue";
+/** Milliseconds between looks whether the subscribers still live. */
+const ALIVE = 250;
+/** Topics whose subscribers are remembered. */
+const REMEMBERED = 16_384;
+
+/** Where an event goes: by bus, how many subscriptions it matches there. */
+export interface Route {
+  readonly exact: number;
+  readonly loops: ReadonlyMap<string, number>;
+}
+
+interface Known extends Route {
+  readonly directories: readonly (Listing | undefined)[];
+  readonly patterns: Listing;
+  readonly checked: number;
+}
+
+/** A pattern that a bus subscribes to. */
+interface Glob {
+  readonly loop: string;
+  readonly matches: (topic: string) => boolean;
+}
+
+/** What a tree needs. */
+export interface TreeHome {
+  readonly posix: Posix;
+  readonly names: Names;
+  readonly processes: Processes;
+  /** The directory of the namespace, and PyMQ's where that is another one. */
+  readonly places: readonly Place[];
+  readonly bodies: Bodies;
+}
+
+/** See the module. */
+export class Tree {
+  #home: TreeHome;
+  #patterns: Listing = NOTHING;
+  #globs = new Map<string, Glob>();
+  #known = new Map<string, Known>();
+  #servers = new Map<string, Listing>();
+  /** Called for a bus that is found dead. */
+  #dead: (loop: string) => void;
+
+  /** The tree of a namespace. */
+  constructor(home: TreeHome, dead: (loop: string) => void) {
+    this.#home = home;
+    this.#dead = dead;
+  }
+
+  /** The buses that subscribe to this topic, or to a pattern that it matches. */
+  route(topic: string): Route {
+    const { names, places } = this.#home;
+    const { path, shared } = names.topic(topic);
+    const known = this.#known.get(topic);
+    this.#readPatterns();
+    const homes = shared ? places : places.slice(0, 1);
+    const directories = homes.map((place, i) => place.look(path, known?.directories[i]));
+    const unchanged = known && known.patterns === this.#patterns &&
+      directories.every((listing, i) => listing === known.directories[i]) &&
+      performance.now() - known.checked < ALIVE;
+    if (unchanged) return known;
+    const loops = new Map<string, number>();
+    for (const name of directories.flatMap(({ names }) => names)) if (this.#lives(name)) loops.set(name, 1);
+    const exact = loops.size;
+    for (const { loop, matches } of this.#globs.values()) {
+      if (matches(topic) && this.#lives(loop)) loops.set(loop, (loops.get(loop) ?? 0) + 1);
+    }
+    const route = { exact, loops, directories, patterns: this.#patterns, checked: performance.now() };
+    if (this.#known.size >= REMEMBERED) this.#known.clear();
+    this.#known.set(topic, route);
+    return route;
+  }
+
+  /** The live buses that serve the function of this topic. */
+  servers(topic: string): string[] {
+    const { names, places } = this.#home;
+    const path = names.servers(topic);
+    const listing = places[0]!.look(path, this.#servers.get(path));
+    if (listing === NOTHING) this.#servers.delete(path);
+    else this.#servers.set(path, listing);
+    return listing.names.filter((name) => this.#lives(name));
+  }
+
+  /** Links a bus to a topic. */
+  subscribe(topic: string, loop: string): void {
+    const { posix, names, places } = this.#home;
+    const { path, shared } = names.topic(topic);
+    for (const place of shared ? places : places.slice(0, 1)) {
+      const link = place.of(`${path}/${loop}`);
+      const made = place.within(path, () => posix.symlink(`${MQUEUE}/${loop}`, link));
+      check(made, `Cannot subscribe to "${topic}"`, Errno.EEXIST);
+    }
+  }
+
+  /** Unlinks it. */
+  unsubscribe(topic: string, loop: string): void {
+    const { names, places } = this.#home;
+    const { path, shared } = names.topic(topic);
+    for (const place of shared ? places : places.slice(0, 1)) this.#unlink(place, path, loop);
+  }
+
+  /** Makes a bus known for a pattern. */
+  subscribePattern(pattern: string, loop: string): void {
+    const { bodies } = this.#home;
+    bodies.writeFile(PATTERNS, loop + hashed(pattern), new TextEncoder().encode(pattern), true);
+  }
+
+  /** Ends that. */
+  unsubscribePattern(pattern: string, loop: string): void {
+    this.#unlink(this.#home.places[0]!, PATTERNS, loop + hashed(pattern));
+  }
+
+  /** Registers a bus as a server of a topic's function. */
+  register(topic: string, loop: string): void {
+    const { bodies, names } = this.#home;
+    bodies.writeFile(names.servers(topic), loop, new Uint8Array(), true);
+  }
+
+  /** Ends that. */
+  unregister(topic: string, loop: string): void {
+    const { names, places } = this.#home;
+    this.#unlink(places[0]!, names.servers(topic), loop);
+  }
+
+  /** Removes all that a bus has left. */
+  sweep(loop: string): void {
+    for (const place of this.#home.places) {
+      for (const room of ["subscribers", "topics", "servers"]) this.#sweep(place, room, loop);
+      for (const name of place.list(PATTERNS)) if (loopOf(name) === loop) this.#unlink(place, PATTERNS, name);
+    }
+  }
+
+  #sweep(place: Place, path: string, loop: string): void {
+    for (const name of place.list(path)) {
+      if (name === loop) this.#unlink(place, path, name);
+      else if (!this.#home.names.readLoop(name)) this.#sweep(place, `${path}/${name}`, loop);
+    }
+  }
+
+  #unlink(place: Place, path: string, name: string): void {
+    this.#home.posix.unlink(place.of(`${path}/${name}`));
+    place.prune(path);
+  }
+
+  #lives(name: string): boolean {
+    const { names, processes } = this.#home;
+    const loop: Loop | undefined = names.readLoop(name);
+    if (!loop) return false;
+    if (!processes.dead(loop)) return true;
+    this.#dead(name);
+    return false;
+  }
+
+  #readPatterns(): void {
+    const { bodies, places } = this.#home;
+    const listing = places[0]!.look(PATTERNS, this.#patterns);
+    if (listing === this.#patterns) return;
+    this.#patterns = listing;
+    const globs = new Map<string, Glob>();
+    for (const name of listing.names) {
+      const known = this.#globs.get(name);
+      if (known) {
+        globs.set(name, known);
+        continue;
+      }
+      try {
+        const pattern = new TextDecoder("utf-8", { ignoreBOM: true }).decode(bodies.readFile(PATTERNS, name));
+        const loop = loopOf(name);
+        // one that is just being written is read when it is complete
+        if (name === loop + hashed(pattern)) globs.set(name, { loop, matches: glob(pattern) });
+        else this.#patterns = NOTHING;
+      } catch {
+        this.#patterns = NOTHING; // it has just gone
+      }
+    }
+    this.#globs = globs;
+  }
+}
+
+/** The bus of a pattern's file. */
+function loopOf(name: string): string {
+  return name.slice(0, name.indexOf("~", name.indexOf("$")));
+}
