@@ -39,11 +39,11 @@ const READ = `--allow-read=${ROOT}mod.ts,${ROOT}src,${ROOT}workers`;
 
 async function under(name: string, flags: string[]): Promise<unknown> {
   const { address, options } = GROUNDS[name]!;
-  const permissions = flags.map((flag) =>
-    flag === "--allow-read" ? READ : flag.replace("host:port", address?.() ?? "")
-  );
-  const args = [name, JSON.stringify(options?.() ?? {}), fresh()];
-  const file = new URL("permissions/peer.ts", import.meta.url);
+  const granted = flags.map((flag) => flag === "--allow-read" ? READ : flag.replace("host:port", address?.() ?? ""));
+  // without any flag about permissions, a `deno` that a Deno starts gets all of them
+  const permissions = ["--deny-run", ...granted];
+  const args = [JSON.stringify(options?.() ?? {}), fresh()];
+  const file = new URL(`permissions/${name}.ts`, import.meta.url);
   await using peer = Peer.start(file, { runtime: "deno", permissions, args });
   const said = await peer.next();
   assertEquals(await peer.wait(), { code: 0, signal: null });

@@ -1,0 +1,4 @@
+import { memory } from "../../src/providers/memory/provider.ts";
+import { run } from "./life.ts";
+
+await run(memory);
