@@ -2,21 +2,20 @@ import { memory } from "../../mod.ts";
 import type { Provider } from "../../src/provider.ts";
 import type { Fault } from "../support/workers/faulty.ts";
 
-/** The in-memory provider with a worker that can be made to break. */
+/** A provider with a worker that can be made to break. */
 export interface Faulty {
   readonly provider: Provider;
   /** Breaks the worker. */
   fault(how: Fault | "terminate"): void;
 }
 
-/** Makes one; `opening` breaks it before it is open. */
-export function faulty(opening?: "hang" | "throw"): Faulty {
-  const base = memory();
+/** Makes one of a provider; `opening` breaks it before it is open. */
+export function faulty(opening?: "hang" | "throw", base: Provider = memory()): Faulty {
   let ask: (verb: string, argument: unknown) => Promise<unknown>;
   const workers: Worker[] = [];
   const provider: Provider = {
     ...base,
-    options: { ...base.options as object, opening },
+    options: { ...base.options as object, opening, of: base.name },
     worker: new URL("../support/workers/faulty.ts", import.meta.url),
     open: (context) => {
       ask = context.ask;

@@ -1,20 +1,20 @@
-/** A worker of the in-memory provider that breaks in the way it is asked to. */
+/** A worker of any provider that breaks in the way it is asked to. */
 import process from "node:process";
 import { serve } from "../../../src/port/host.ts";
-import { openReceiver } from "../../../src/providers/memory/receiver.ts";
-import type { Receiver } from "../../../src/provider.ts";
+import type { OpenReceiver, Receiver } from "../../../src/provider.ts";
 
 /** How a worker can end, or stop working. */
 export type Fault = "throw" | "reject" | "exit" | "hang";
 
 serve(async (context): Promise<Receiver> => {
-  const { opening } = context.options as { opening?: "hang" | "throw" };
+  const { opening, of } = context.options as { opening?: "hang" | "throw"; of: string };
   if (opening === "hang") await new Promise(() => {});
   if (opening === "throw") setTimeout(() => raise(), 0);
+  const { openReceiver } = await import(`../../../src/providers/${of}/receiver.ts`) as { openReceiver: OpenReceiver };
   const receiver = await openReceiver(context);
-  const answer = receiver.answer!.bind(receiver);
+  const answer = receiver.answer?.bind(receiver);
   return Object.assign(receiver, {
-    answer: (verb: string, argument: unknown) => verb === "fault" ? fail(argument as Fault) : answer(verb, argument),
+    answer: (verb: string, argument: unknown) => verb === "fault" ? fail(argument as Fault) : answer?.(verb, argument),
   });
 });
 

@@ -1,0 +1,35 @@
+/** What the scenarios stand on: a transport, and what can go wrong with it. */
+import type { Provider } from "../../mod.ts";
+import type { Random } from "../support/random.ts";
+import type { Style } from "./tally.ts";
+import type { Traffic } from "./traffic.ts";
+
+/** One kind of fault. */
+export interface Fault<G extends Ground = Ground> {
+  readonly name: string;
+  /** How many are injected in a short run. */
+  readonly times: number;
+  /** Milliseconds between two, at most. */
+  readonly pause: number;
+  /** What may be missed in it, if a gap is said. Default: events. */
+  readonly misses?: readonly Style[];
+  /** Lets it happen; resolves when it is mended. */
+  inject(scene: Scene<G>): Promise<void>;
+}
+
+/** Where a fault happens. */
+export interface Scene<G extends Ground = Ground> {
+  readonly ground: G;
+  readonly traffic: Traffic;
+  readonly namespace: string;
+  readonly random: Random;
+}
+
+/** A transport. */
+export interface Ground extends AsyncDisposable {
+  readonly name: string;
+  /** A provider of its own for each scenario. */
+  provider(): Provider;
+  /** Connections of one bus, where that is known. */
+  connections?(): Promise<number>;
+}

@@ -1,0 +1,36 @@
+/**
+ * The fault scenarios alone, under both runtimes, with one table of all:
+ *
+ *     deno task test:faults                  the short run, as in CI
+ *     deno task test:faults --long           ten times as many faults
+ *     deno task test:faults --seed=7 redis   the choices of an earlier run again, of one provider
+ *     deno task test:faults --soak=30        minutes of steady traffic on Redis, a fault every few seconds
+ */
+import { type Row, table } from "./report.ts";
+
+const value = (name: string) => Deno.args.find((arg) => arg.startsWith(`--${name}=`))?.slice(name.length + 3);
+const minutes = value("soak");
+const run = async (args: string[], env: Record<string, string>) => {
+  const { code } = await new Deno.Command(Deno.execPath(), { args: ["run", "-A", "--no-lock", ...args], env }).spawn()
+    .status;
+  return code;
+};
+
+const seed = value("seed");
+const env: Record<string, string> = seed ? { TSMQ_TEST_SEED: seed } : {};
+if (minutes !== undefined) Deno.exit(await run(["tests/faults/soak.ts", minutes], env));
+
+const file = await Deno.makeTempFile({ prefix: "tsmq-faults-" });
+env.TSMQ_FAULTS_ROWS = file;
+if (Deno.args.includes("--long")) env.TSMQ_FAULTS_SCALE = "10";
+const flags = Deno.args.filter((arg) => ["--deno", "--bun"].includes(arg) || arg.startsWith("--jobs="));
+const providers = Deno.args.filter((arg) => !arg.startsWith("--"));
+const code = await run([
+  "scripts/test.ts",
+  ...flags,
+  ...(providers.length > 0 ? providers : [""]).map((name) => `faults/${name}`),
+], env);
+const rows = (await Deno.readTextFile(file)).trim().split("\n").filter(Boolean).map((line) => JSON.parse(line) as Row);
+await Deno.remove(file);
+console.log(`\n${table(rows)}`);
+Deno.exit(code);

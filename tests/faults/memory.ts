@@ -1,0 +1,34 @@
+/** The in-memory provider: its broker is a worker, and dies with it. */
+import { memory, type Provider } from "../../mod.ts";
+import { type Faulty, faulty } from "../bus/faulty.ts";
+import { COMMON, workerDies } from "./common.ts";
+import type { Fault, Ground } from "./ground.ts";
+import { STYLES } from "./tally.ts";
+
+/** Items that a queue holds: so few that it is full now and then. */
+const CAPACITY = 20;
+
+/** A broker in a worker that can be broken. */
+export class MemoryGround implements Ground {
+  readonly name = "memory";
+  #faulty: Faulty | undefined;
+
+  provider(): Provider {
+    this.#faulty = faulty(undefined, memory({ capacity: CAPACITY }));
+    return this.#faulty.provider;
+  }
+
+  /** Breaks the worker. */
+  breakWorker(how: Parameters<Faulty["fault"]>[0]): void {
+    this.#faulty!.fault(how);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return Promise.resolve();
+  }
+}
+
+export const memoryFaults: readonly Fault<MemoryGround>[] = [
+  ...COMMON,
+  workerDies(12, STYLES),
+];

@@ -1,0 +1,75 @@
+/** What the scenarios found, as a table. */
+import { type Style, STYLES, type Tally } from "./tally.ts";
+
+/** What one fault did to one style. */
+export interface Row {
+  readonly provider: string;
+  readonly runtime: string;
+  readonly fault: string;
+  readonly style: Style;
+  readonly injected: number;
+  readonly sent: number;
+  /** Told to whoever sent. */
+  readonly failed: number;
+  readonly delivered: number;
+  readonly redelivered: number;
+  /** Not delivered, and a gap said so. */
+  readonly missed: number;
+  /** Promised, and gone without a word. */
+  readonly lost: number;
+  /** Answered falsely, out of order, or done twice. */
+  readonly wrong: number;
+  /** Never settled. */
+  readonly hung: number;
+}
+
+const NUMBERS = ["injected", "sent", "failed", "delivered", "redelivered", "missed", "lost", "wrong", "hung"] as const;
+
+/** The rows of one scenario. */
+export function rowsOf(
+  about: Pick<Row, "provider" | "runtime" | "fault" | "injected">,
+  tallies: Readonly<Record<Style, Tally>>,
+  mayMiss: (style: Style) => boolean,
+): Row[] {
+  return STYLES.map((style) => {
+    const { sent, failures, delivered, redelivered, missing, wrong, pending } = tallies[style];
+    const missed = mayMiss(style) ? missing : 0;
+    return {
+      ...about,
+      style,
+      sent,
+      failed: failures,
+      delivered,
+      redelivered,
+      missed,
+      lost: missing - missed,
+      wrong: wrong.length,
+      hung: pending,
+    };
+  });
+}
+
+/** The table of these rows, and its last line. Faults are counted once, not for each style. */
+export function table(rows: readonly Row[]): string {
+  const head = ["provider", "runtime", "fault", "style", ...NUMBERS];
+  const lines = rows.map((row) => head.map((name) => String(row[name as keyof Row])));
+  const total = {
+    injected: 0,
+    sent: 0,
+    failed: 0,
+    delivered: 0,
+    redelivered: 0,
+    missed: 0,
+    lost: 0,
+    wrong: 0,
+    hung: 0,
+  };
+  for (const row of rows) {
+    for (const name of NUMBERS) total[name] += name === "injected" && row.style !== STYLES[0] ? 0 : row[name];
+  }
+  lines.push(["all", "", "", "", ...NUMBERS.map((name) => String(total[name]))]);
+  const widths = head.map((name, i) => Math.max(name.length, ...lines.map((line) => line[i]!.length)));
+  const text = (line: readonly string[]) =>
+    line.map((cell, i) => i < 4 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!)).join("  ").trimEnd();
+  return [head, ...lines].map(text).join("\n");
+}

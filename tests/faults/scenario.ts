@@ -1,0 +1,69 @@
+/** Runs the faults of a ground, one kind after the other, under traffic of every style. */
+import { assertEquals } from "@std/assert";
+import { afterAll, beforeAll, describe } from "@std/testing/bdd";
+import { appendFileSync } from "node:fs";
+import process from "node:process";
+import { here } from "../support/peer.ts";
+import { Random, SEED } from "../support/random.ts";
+import { itNeeds } from "../support/skip.ts";
+import { pause, within } from "../support/until.ts";
+import type { Fault, Ground } from "./ground.ts";
+import { type Row, rowsOf, table } from "./report.ts";
+import { Traffic } from "./traffic.ts";
+
+/** How many times as many faults as in the short run: `deno task test:faults --long` says 10. */
+const SCALE = Number(process.env.TSMQ_FAULTS_SCALE || 1);
+/** Milliseconds that one fault may take, with all that it needs to be mended. */
+const LONGEST = 40_000;
+
+/** One test for each fault; a table at the end. */
+export function faultsOf<G extends Ground>(
+  name: string,
+  missing: string | undefined,
+  faults: readonly Fault<G>[],
+  open: () => Promise<G>,
+): void {
+  describe(`faults of ${name} (seed ${SEED})`, () => {
+    const it = itNeeds(missing);
+    const rows: Row[] = [];
+    let ground: G;
+    if (missing === undefined) {
+      beforeAll(async () => void (ground = await open()));
+      afterAll(async () => {
+        await ground?.[Symbol.asyncDispose]();
+        console.log(`Seed ${SEED}\n${table(rows)}`);
+        const file = process.env.TSMQ_FAULTS_ROWS;
+        if (file) appendFileSync(file, rows.map((row) => `${JSON.stringify(row)}\n`).join(""));
+      });
+    }
+    for (const fault of faults) {
+      it(`${fault.name}: nothing is lost, nothing hangs`, async () => void rows.push(...await run(ground, fault)));
+    }
+  });
+}
+
+async function run<G extends Ground>(ground: G, fault: Fault<G>): Promise<Row[]> {
+  const random = new Random(SEED);
+  const namespace = `faults-${crypto.randomUUID()}`;
+  const traffic = await Traffic.start({ provider: ground.provider(), namespace });
+  const injected = fault.times * SCALE;
+  try {
+    for (let i = 0; i < injected; i++) {
+      await pause(random.int(1, fault.pause));
+      await within(`${fault.name} is mended`, fault.inject({ ground, traffic, namespace, random }), LONGEST);
+    }
+    const { misses = ["events"] } = fault;
+    await traffic.settle(misses);
+    const about = { provider: ground.name, runtime: here, fault: fault.name, injected };
+    const rows = rowsOf(about, traffic.tallies, (style) => traffic.forgives(style, misses));
+    for (const { style, lost, hung } of rows) {
+      const { wrong, failed } = traffic.tallies[style];
+      const what = `${style}, failed: ${JSON.stringify([...failed])}`;
+      assertEquals({ what, lost, hung, wrong }, { what, lost: 0, hung: 0, wrong: [] });
+    }
+    assertEquals(traffic.faults, []);
+    return rows;
+  } finally {
+    await within("the buses close", traffic.close());
+  }
+}

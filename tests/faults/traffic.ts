@@ -1,0 +1,222 @@
+/** Everything that a bus can carry, at once and all the time, with an account of each message. */
+import { Bus, type BusOptions, type Provider } from "../../mod.ts";
+import { pause, until } from "../support/until.ts";
+import { type Style, STYLES, Tally } from "./tally.ts";
+
+/** Deadlines short enough that a fault is felt. */
+export const DEADLINES: BusOptions = { connectTimeout: 15_000, sendTimeout: 1_000, timeout: 4_000 };
+/** Milliseconds after which an item of a dead holder comes back. */
+export const LEASE = 1_500;
+/** Milliseconds between two messages of each style. */
+const PACE: Record<Style, number> = { events: 8, get: 12, consume: 12, call: 12, "multi call": 40 };
+
+/** A handler of ours that throws on purpose. */
+export class Flaw extends Error {}
+
+/** How the traffic runs. */
+export interface TrafficOptions {
+  readonly provider: Provider;
+  readonly namespace: string;
+  /** Milliseconds between messages, as a multiple of the usual. Default 1. */
+  readonly pace?: number;
+}
+
+/** One bus sends, two handle. */
+export class Traffic {
+  readonly tallies: Readonly<Record<Style, Tally>> = {
+    events: new Tally(),
+    get: new Tally(),
+    consume: new Tally(),
+    call: new Tally(),
+    "multi call": new Tally(),
+  };
+  /** Gaps that the bus with the subscriptions said. */
+  gaps = 0;
+  /** Handlers that are to throw. */
+  flaws = 0;
+  /** Milliseconds that each handler takes. */
+  slow = 0;
+  /** Ends the gets that wait; new ones follow. */
+  cancelGets = new AbortController();
+  readonly sending: Bus;
+  readonly serving: readonly [Bus, Bus];
+  readonly provider: Provider;
+  readonly #timers: ReturnType<typeof setInterval>[] = [];
+  readonly #acts: Record<Style, (n: number) => Promise<unknown>>;
+  readonly #ended = new AbortController();
+  readonly #executed = new Set<string>();
+  #last = -1;
+  #marked = false;
+  #loops: Promise<unknown>[] = [];
+
+  private constructor(provider: Provider, sending: Bus, serving: readonly [Bus, Bus]) {
+    this.provider = provider;
+    this.sending = sending;
+    this.serving = serving;
+    this.#acts = this.#prepare();
+  }
+
+  /** Opens the buses and starts to send. */
+  static async start({ provider, namespace, pace = 1 }: TrafficOptions): Promise<Traffic> {
+    const open = () => Bus.open(provider, { ...DEADLINES, namespace });
+    const [sending, first, second] = await Promise.all([open(), open(), open()]);
+    const traffic = new Traffic(provider, sending, [first, second]);
+    await traffic.#serve();
+    traffic.#send(pace);
+    return traffic;
+  }
+
+  get buses(): readonly Bus[] {
+    return [this.sending, ...this.serving];
+  }
+
+  async #serve(): Promise<void> {
+    const [bus] = this.serving;
+    for (const each of this.buses) each.addEventListener("error", (event) => this.#error((event as ErrorEvent).error));
+    bus.addEventListener("gap", () => this.gaps++);
+    const { events, get } = this.tallies;
+    await bus.subscribe<number>("events", async (n) => {
+      if (n === MARK) return void (this.#marked = true);
+      const fresh = events.see(n);
+      if (this.provider.features.ordered) {
+        if (!fresh || n < this.#last) events.wrong.push(`${n} came after ${this.#last}`);
+        this.#last = n;
+      }
+      if (this.slow > 0) await pause(this.slow);
+    }).ready;
+    for (const [index, server] of this.serving.entries()) {
+      await server.expose("echo", (n: number) => this.#execute("call", n, index));
+      await server.expose("all", (n: number) => this.#execute("multi call", n, index));
+    }
+    bus.queue<number>("jobs").consume((n, { attempt }) => this.handle(n, attempt), {
+      concurrency: 4,
+      lease: LEASE,
+      backoff: 20,
+    });
+    const queue = bus.queue<number>("got");
+    this.#loops.push((async () => {
+      while (!this.#ended.signal.aborted) {
+        const signal = AbortSignal.any([this.cancelGets.signal, this.#ended.signal]);
+        const n = await queue.get({ signal }).catch(() => undefined);
+        if (n !== undefined && !get.see(n) && this.#exact) get.wrong.push(`${n} was got twice`);
+        if (this.slow > 0) await pause(this.slow);
+      }
+    })());
+  }
+
+  /** What the consumer does with an item. */
+  async handle(n: number, attempt: number): Promise<void> {
+    if (attempt > 1) this.tallies.consume.redelivered++;
+    if (this.slow > 0) await pause(this.slow);
+    if (this.flaws > 0) {
+      this.flaws--;
+      throw new Flaw("on purpose");
+    }
+    this.tallies.consume.see(n);
+  }
+
+  async #execute(style: Style, n: number, server: number): Promise<number> {
+    const id = style === "call" ? `${n}` : `${n} at ${server}`;
+    const key = `${style} ${id}`;
+    if (this.#executed.has(key)) this.tallies[style].wrong.push(`${id} was executed twice`);
+    this.#executed.add(key);
+    if (this.#executed.size > 20_000) this.#executed.delete(this.#executed.values().next().value!);
+    if (this.slow > 0) await pause(this.slow);
+    return 2 * n;
+  }
+
+  /** SQS may hand out an item twice, and says so. */
+  get #exact(): boolean {
+    return this.provider.features.exactSize;
+  }
+
+  /** How the next message of each style is sent. */
+  #prepare(): Record<Style, (n: number) => Promise<unknown>> {
+    const { sending, tallies } = this;
+    const got = sending.queue<number>("got");
+    const jobs = sending.queue<number>("jobs");
+    const echo = sending.stub<(n: number) => number>("echo");
+    const all = sending.stub<(n: number) => number>("all", { multi: true });
+    const put = { timeout: 1_000 };
+    return {
+      events: (n) => sending.publish(n, "events"),
+      get: (n) => got.put(n, put),
+      consume: (n) => jobs.put(n, put),
+      call: async (n) => this.#answered("call", n, await echo(n)),
+      "multi call": async (n) => {
+        const answers = await all(n);
+        if (answers.length === 0) tallies["multi call"].wrong.push(`${n} found nobody`);
+        const values = answers.flatMap((one) => one.status === "fulfilled" ? [one.value] : []);
+        for (const value of values) if (value !== 2 * n) tallies["multi call"].wrong.push(`${n} gave ${value}`);
+        const failed = answers.find((one) => one.status === "rejected");
+        if (failed) throw (failed as PromiseRejectedResult).reason;
+        this.#answered("multi call", n, values[0]);
+      },
+    };
+  }
+
+  #send(pace: number): void {
+    for (const style of STYLES) {
+      this.#timers.push(setInterval(() => void this.tallies[style].send(this.#acts[style]), PACE[style] * pace));
+    }
+  }
+
+  #answered(style: Style, n: number, value: unknown): void {
+    if (value !== 2 * n) this.tallies[style].wrong.push(`${n} gave ${value}`);
+    else if (!this.tallies[style].see(n)) this.tallies[style].wrong.push(`${n} was answered twice`);
+  }
+
+  #error(error: unknown): void {
+    if (error instanceof Flaw || (error as { name?: string })?.name === "ProviderError") return;
+    const { code } = error as { code?: string };
+    if (code !== "lease_lost" && code !== "worker_died" && code !== "closed") this.faults.push(error);
+  }
+
+  /** What the buses reported, but what a fault of the transport or of a handler is. */
+  readonly faults: unknown[] = [];
+
+  /**
+   * Sends nothing more, sees that each style goes on, and waits until all that was promised has come; what `misses` names and a
+   * gap was said for may stay away.
+   */
+  async settle(misses: readonly Style[]): Promise<void> {
+    for (const timer of this.#timers.splice(0)) clearInterval(timer);
+    const tallies = Object.values(this.tallies);
+    await until("every promise is settled", () => tallies.every(({ pending }) => pending === 0)).catch(() => {});
+    await until("the buses are up", () => this.buses.every((bus) => bus.health().state === "up"), 30_000);
+    await until("an event comes through", async () => {
+      await this.sending.publish(MARK, "events").catch(() => {});
+      await pause(50);
+      return this.#marked;
+    });
+    for (const style of STYLES) {
+      const tally = this.tallies[style];
+      const done = () => tally.sent - tally.failures;
+      const before = done();
+      await until(`${style} goes on`, async () => {
+        await tally.send(this.#acts[style]);
+        return done() > before;
+      });
+    }
+    const due = STYLES.filter((style) => !this.forgives(style, misses)).map((style) => this.tallies[style]);
+    await until("all has come", () => due.every(({ missing }) => missing === 0)).catch(() => {}); // it is counted
+    await until("the rest may come", () => tallies.every(({ missing }) => missing === 0), LEASE).catch(() => {});
+  }
+
+  /** Whether what is missing of a style was missed, not lost. */
+  forgives(style: Style, misses: readonly Style[]): boolean {
+    return this.gaps > 0 && misses.includes(style);
+  }
+
+  /** Ends the buses; false: one of them was cut off. */
+  async close(): Promise<boolean> {
+    for (const timer of this.#timers.splice(0)) clearInterval(timer);
+    this.#ended.abort();
+    const reports = await Promise.all(this.buses.map((bus) => bus.close()));
+    await Promise.all(this.#loops);
+    return reports.every(({ clean }) => clean);
+  }
+}
+
+/** The event that says that events come through. */
+const MARK = -1;
