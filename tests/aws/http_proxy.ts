@@ -19,6 +19,8 @@ export interface Seen {
   readonly body: string;
   /** The access key id that signed it. */
   readonly key: string;
+  /** When it came, in milliseconds of `performance.now()`. */
+  readonly at: number;
 }
 
 export class HttpProxy implements AsyncDisposable {
@@ -71,7 +73,7 @@ export class HttpProxy implements AsyncDisposable {
     const chunks: Uint8Array[] = [];
     for await (const chunk of asked) chunks.push(chunk as Uint8Array);
     const body = new TextDecoder().decode(join(chunks));
-    const seen = { action: actionOf(asked, body), body, key: keyOf(asked) };
+    const seen = { action: actionOf(asked, body), body, key: keyOf(asked), at: performance.now() };
     this.seen.push(seen);
     const fault = this.fault(seen);
     if (fault === "hang") return;

@@ -1,0 +1,261 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { afterAll, beforeAll, describe } from "@std/testing/bdd";
+import { Bus } from "../../src/bus.ts";
+import { ProviderError } from "../../src/errors.ts";
+import { aws, type AwsCredentials, type AwsOptions } from "../../src/providers/aws/provider.ts";
+import type { Filter } from "../../src/provider.ts";
+import { pause, until } from "../support/until.ts";
+import { type Emulator, itProxied, startEmulator } from "./emulator.ts";
+import { fresh, type Halves, open } from "./halves.ts";
+import { type Fault, HttpProxy } from "./http_proxy.ts";
+
+const THROTTLED: Fault = { status: 400, name: "ThrottlingException" };
+const BROKEN: Fault = { status: 503, name: "ServiceUnavailable" };
+const DENIED: Fault = { status: 403, name: "AccessDeniedException" };
+const EXPIRED: Fault = { status: 403, name: "ExpiredTokenException" };
+
+/** What an unsure request ends with. */
+const UNSURE: readonly Fault[] = [BROKEN, "hang", "cut", "lose"];
+
+const exact = (topic: string): Filter => ({ topic, pattern: false, serves: false });
+
+describe("a service that fails", () => {
+  let emulator: Emulator;
+  let proxy: HttpProxy;
+  let options: AwsOptions;
+  const used: [namespace: string, queue: string][] = [];
+  beforeAll(async () => {
+    emulator = await startEmulator();
+    proxy = await HttpProxy.to(emulator.port);
+    options = { ...emulator.through(proxy.port), attempts: 3, poll: 1_000 };
+  });
+  afterAll(async () => {
+    proxy.fault = () => undefined;
+    for (const [namespace, queue] of used) {
+      await using halves = await open(options, { namespace });
+      await halves.sender.drop(queue);
+    }
+    await proxy.close();
+    await emulator.stop();
+  });
+
+  /** Halves of a namespace of their own, and the requests since. */
+  async function start(more: AwsOptions = {}, queue?: string): Promise<Halves> {
+    proxy.fault = () => undefined;
+    const halves = await open({ ...options, ...more }, { sendTimeout: 1_000 });
+    if (queue !== undefined) used.push([halves.namespace, queue]);
+    proxy.seen.length = 0;
+    return halves;
+  }
+
+  /** A bus that reports no error. */
+  function bus(namespace: string): Promise<Bus> {
+    proxy.fault = () => undefined;
+    return Bus.open(aws(options), { namespace, sendTimeout: 1_000 });
+  }
+
+  /** Milliseconds between the requests for an action. */
+  function gaps(action: string): number[] {
+    const times = proxy.seen.filter((seen) => seen.action === action).map(({ at }) => at);
+    return times.slice(1).map((at, index) => at - times[index]!);
+  }
+
+  itProxied("throttled: sent again with backoff, whatever it is, and done once", async () => {
+    await using halves = await start({}, "jobs");
+    const got: string[] = [];
+    await halves.receiver.subscribe(exact("t"), (_, body) => got.push(body));
+    await halves.sender.publish("t", "first"); // nobody subscribes to patterns
+    for (const action of ["sns:PublishBatch", "sqs:SendMessageBatch"]) proxy.next(action, THROTTLED, 2);
+    proxy.seen.length = 0;
+    await halves.sender.publish("t", "second");
+    await halves.sender.send("jobs", "item", { wait: 0 });
+    await until("the events arrive", () => got.length >= 2);
+    assertEquals(got.toSorted(), ["first", "second"]);
+    assertEquals(await halves.bodies("jobs", { max: 10, wait: 1_000 }), ["item"]);
+    for (const action of ["sns:PublishBatch", "sqs:SendMessageBatch"]) {
+      assertEquals(proxy.count(action), 3, action);
+      const [first, second] = gaps(action) as [number, number];
+      assert(first >= 95 && second >= 195, `${action}: ${first} ms, then ${second} ms`); // half of 200, of 400
+    }
+  });
+
+  itProxied("throttled without end: unavailable, may be tried again; no more than the attempts", async () => {
+    await using halves = await start();
+    proxy.fault = ({ action }) => action === "sns:PublishBatch" ? THROTTLED : undefined;
+    const error = await assertRejects(() => halves.sender.publish("t", "x"), ProviderError);
+    assertEquals({ code: error.code, retryable: error.retryable }, { code: "unavailable", retryable: true });
+    assert(proxy.count("sns:PublishBatch") <= 6, "three for the topic, three for those who subscribe to patterns");
+  });
+
+  itProxied("what may have been done is not done again: a publish, a put, a post", async () => {
+    for (const fault of UNSURE) {
+      await using halves = await start({}, "jobs");
+      const { sender, receiver } = halves;
+      const got: string[] = [];
+      await receiver.subscribe(exact("t"), (_, body) => got.push(body));
+      await sender.publish("t", "before");
+      await sender.send("jobs", "before", { wait: 0 });
+      proxy.seen.length = 0;
+      proxy.next("sns:PublishBatch", fault);
+      proxy.next("sqs:SendMessageBatch", fault, 2);
+      const verbs = {
+        publish: () => sender.publish("t", "unsure"),
+        send: () => sender.send("jobs", "unsure", { wait: 0 }),
+        post: () => sender.post(receiver.inbox, "unsure"),
+      };
+      for (const [verb, send] of Object.entries(verbs)) {
+        const error = await assertRejects(send, ProviderError, undefined, `${verb}, ${JSON.stringify(fault)}`);
+        assertEquals({ code: error.code, retryable: error.retryable }, { code: "unavailable", retryable: true });
+      }
+      assertEquals([proxy.count("sns:PublishBatch"), proxy.count("sqs:SendMessageBatch")], [1, 2]);
+      await sender.publish("t", "after");
+      await sender.post(receiver.inbox, "after");
+      await until("what is after it arrives", () => got.includes("after") && halves.inbox.includes("after"));
+      const done = fault === "lose" ? ["unsure"] : [];
+      await until("what was done arrives", () => got.length === 2 + done.length);
+      assertEquals(got.toSorted(), ["after", "before", ...done]);
+      assertEquals(halves.inbox.toSorted(), ["after", ...done]);
+      assertEquals((await halves.bodies("jobs", { max: 10, wait: 1_000 })).toSorted(), ["before", ...done]);
+    }
+  });
+
+  itProxied("a put into a .fifo queue is repeated, and puts one item", async () => {
+    for (const fault of [BROKEN, "cut", "lose"] satisfies Fault[]) {
+      await using halves = await start({}, "jobs.fifo");
+      await halves.sender.size("jobs.fifo");
+      proxy.next("sqs:SendMessageBatch", fault);
+      await halves.sender.send("jobs.fifo", "item", { wait: 0 });
+      assertEquals(proxy.count("sqs:SendMessageBatch"), 2);
+      assertEquals(await halves.bodies("jobs.fifo", { max: 10, wait: 1_000 }), ["item"]);
+      assertEquals(await halves.bodies("jobs.fifo", { max: 10, wait: 0 }), []);
+    }
+  });
+
+  itProxied("what is harmless is repeated: subscribing, looking, taking, settling, extending, freeing", async () => {
+    for (const fault of [THROTTLED, BROKEN, "cut"] satisfies Fault[]) {
+      await using halves = await start();
+      const { sender, receiver } = halves;
+      const failed = new Set<string>();
+      // the first request for each action fails
+      proxy.fault = ({ action }) => {
+        const unsure = action === "sqs:SendMessageBatch" || action === "sns:PublishBatch";
+        if (failed.has(action) || (unsure && fault !== THROTTLED)) return undefined;
+        failed.add(action);
+        return fault;
+      };
+      await receiver.subscribe({ topic: "fn", pattern: false, serves: true }, () => {});
+      assertEquals(await sender.servers("fn"), [receiver.inbox]);
+      await sender.send("jobs", "item", { wait: 0 });
+      assertEquals(await sender.size("jobs"), 1);
+      const [held] = await halves.receive("jobs", { lease: 10_000, wait: 1_000 });
+      assertEquals(await receiver.extend("jobs", [held!.receipt], 20_000), [true]);
+      assertEquals(await receiver.settle("jobs", [held!.receipt], "ack", 0), [true]);
+      await receiver.unsubscribe({ topic: "fn", pattern: false, serves: true });
+      await sender.drop("jobs");
+      assert(failed.size >= 10, [...failed].join());
+      assertEquals(halves.said.filter((said) => said.startsWith("fault")), []);
+    }
+  });
+
+  itProxied("refused: denied at once, never repeated, not worth another try", async () => {
+    await using halves = await start({}, "jobs");
+    proxy.fault = ({ action }) => action === "sqs:ReceiveMessage" ? undefined : DENIED;
+    const verbs = {
+      publish: () => halves.sender.publish("t", "x"),
+      send: () => halves.sender.send("jobs", "x", { wait: 0 }),
+      size: () => halves.sender.size("jobs"),
+      subscribe: () => halves.receiver.subscribe(exact("t"), () => {}),
+    };
+    for (const [verb, run] of Object.entries(verbs)) {
+      proxy.seen.length = 0;
+      const error = await assertRejects(run, ProviderError, undefined, verb);
+      assertEquals({ code: error.code, retryable: error.retryable }, { code: "denied", retryable: false }, verb);
+      const bodies = proxy.seen.filter(({ action }) => action !== "sqs:ReceiveMessage").map(({ body }) => body);
+      assertEquals(new Set(bodies).size, bodies.length, verb);
+    }
+    proxy.fault = () => undefined;
+  });
+
+  itProxied("expired credentials are asked for again: nothing is lost, nobody notices", async () => {
+    let valid = 1;
+    const credentials = (): AwsCredentials => ({ accessKeyId: `key${valid}`, secretAccessKey: "secret" });
+    await using halves = await start({ credentials }, "jobs");
+    const got: string[] = [];
+    await halves.receiver.subscribe(exact("t"), (_, body) => got.push(body));
+    await halves.sender.publish("t", "before");
+    valid = 2; // the key in use has no end that the SDK could know
+    proxy.fault = ({ key }) => key === "key2" ? undefined : EXPIRED;
+    await halves.sender.publish("t", "after");
+    await halves.sender.send("jobs", "item", { wait: 0 });
+    assertEquals(await halves.bodies("jobs", { wait: 5_000 }), ["item"]);
+    await until("the events arrive", () => got.length === 2);
+    assertEquals(halves.said.filter((said) => said.startsWith("fault")), []);
+  });
+
+  itProxied("expired credentials without others: denied, the bus is down, and its polls do not hammer", async () => {
+    await using halves = await start();
+    proxy.fault = () => EXPIRED;
+    const error = await assertRejects(() => halves.sender.publish("t", "x"), ProviderError);
+    assertEquals(error.code, "denied");
+    await until("it is down", () => halves.said.includes("down"));
+    const before = proxy.count("sqs:ReceiveMessage");
+    await pause(2_000);
+    const polls = proxy.count("sqs:ReceiveMessage") - before;
+    assert(polls <= 12, `${polls} polls in 2 s`); // after 0.1, 0.2, 0.4, 0.8 s, each time half of it by chance
+    proxy.fault = () => undefined;
+    await until("it is up again", () => halves.said.includes("up"));
+  });
+
+  itProxied("polls that fail: down, then up, and the events of between arrive", async () => {
+    for (const fault of [THROTTLED, BROKEN, "cut"] satisfies Fault[]) {
+      await using halves = await start();
+      const got: string[] = [];
+      await halves.receiver.subscribe(exact("t"), (_, body) => got.push(body));
+      proxy.fault = ({ action }) => action === "sqs:ReceiveMessage" ? fault : undefined;
+      await until("it is down", () => halves.said.includes("down"));
+      await halves.sender.publish("t", "meanwhile");
+      proxy.fault = () => undefined;
+      await until("the event arrives", () => got.length > 0);
+      const states = halves.said.filter((said) => said === "down" || said === "up");
+      assertEquals({ states, got }, { states: ["down", "up"], got: ["meanwhile"] });
+    }
+  });
+
+  itProxied("events that cannot be deleted come again from SQS, but not to their handlers", async () => {
+    await using halves = await start();
+    const got: string[] = [];
+    await halves.receiver.subscribe(exact("t"), (_, body) => got.push(body));
+    proxy.fault = ({ action }) => action === "sqs:DeleteMessageBatch" ? BROKEN : undefined;
+    await halves.sender.publish("t", "event");
+    await until("the failed deletion is reported", () => halves.said.some((said) => said.startsWith("fault")));
+    const deletions = proxy.count("sqs:DeleteMessageBatch");
+    proxy.fault = () => undefined;
+    await until("it came again, and is deleted", () => proxy.count("sqs:DeleteMessageBatch") > deletions);
+    await pause(500);
+    assertEquals(got, ["event"]);
+  });
+
+  itProxied("a call is served once, whatever becomes of its request or its answer", async () => {
+    for (const fault of [THROTTLED, ...UNSURE]) {
+      const namespace = fresh();
+      await using server = await bus(namespace);
+      await using caller = await bus(namespace);
+      let served = 0;
+      await server.expose("fn", (value: number) => (served++, value));
+      const fn = caller.stub<(value: number) => number>("fn", { timeout: 20_000 });
+      assertEquals(await fn(1), 1);
+      for (const what of ["request", "answer"] as const) {
+        served = 0;
+        let failed = false;
+        proxy.fault = ({ action, body }) => {
+          const type = what === "request" ? "RpcRequest" : "RpcResponse";
+          if (failed || action !== "sqs:SendMessageBatch" || !body.includes(type)) return undefined;
+          failed = true;
+          return fault;
+        };
+        assertEquals(await fn(2), 2, `${what}, ${JSON.stringify(fault)}`);
+        assertEquals({ failed, served }, { failed: true, served: 1 }, `${what}, ${JSON.stringify(fault)}`);
+      }
+    }
+  });
+});
