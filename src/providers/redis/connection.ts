@@ -53,6 +53,8 @@ export class Connection implements Client {
       lazyConnect: true,
       connectTimeout: timeout,
       disableClientInfo: true,
+      // a timer that ioredis also sets for a connection that broke by itself: it would hold the process for 2 s
+      disconnectTimeout: GOODBYE,
       // ours: what waits, what is sent again (nothing), what is subscribed again
       enableOfflineQueue: false,
       autoResendUnfulfilledCommands: false,

@@ -1,0 +1,96 @@
+/**
+ * The commands, what `--help` says of them all, and how an error becomes one line and an exit code.
+ *
+ * @module
+ */
+import {
+  type Application,
+  ArgumentScannerError,
+  buildApplication,
+  buildRouteMap,
+  type CommandContext,
+  formatMessageForArgumentScannerError,
+  proposeCompletions,
+  run,
+  text_en,
+} from "@stricli/core";
+import process from "node:process";
+import config from "../deno.json" with { type: "json" };
+import { command as call } from "./commands/call.ts";
+import { command as completion } from "./commands/completion.ts";
+import { command as doctor } from "./commands/doctor.ts";
+import { command as get } from "./commands/get.ts";
+import { command as pub } from "./commands/pub.ts";
+import { command as put } from "./commands/put.ts";
+import { command as reap } from "./commands/reap.ts";
+import { command as serve } from "./commands/serve.ts";
+import { command as sub } from "./commands/sub.ts";
+import { command as top } from "./commands/top.ts";
+import { exitCode, EXITS } from "./exit.ts";
+import { print } from "./io.ts";
+
+const ABOUT = `tsmq: pub/sub, queues and calls over transports that you already run
+
+The first argument of each command is the transport:
+  redis://user:password@host:6379/0   rediss://… for TLS   unix:///path/of/socket
+  redis+sentinel://host:26379,host:26379/mymaster   redis+cluster://host:7000,host:7001
+  aws:eu-central-1   aws:us-east-1?endpoint=http://localhost:4566   (keys: as the AWS SDK finds them)
+  ipc:   memory: (this process only: to try things)
+
+Values are JSON, one a line, on the command line, standard input and standard output. Errors are one line on standard error.
+
+In one terminal:  tsmq sub redis://localhost greetings
+in another:       tsmq pub redis://localhost greetings '"hello"'
+what is wrong?    tsmq doctor redis://localhost
+
+Exit codes:
+${EXITS.map(([code, meaning]) => `  ${code}  ${meaning}`).join("\n")}`;
+
+const text = {
+  ...text_en,
+  exceptionWhileParsingArguments: (error: unknown) =>
+    `tsmq: ${
+      error instanceof ArgumentScannerError ? formatMessageForArgumentScannerError(error, {}) : messageOf(error)
+    }`,
+  exceptionWhileRunningCommand: (error: unknown) => `tsmq: ${messageOf(error)}`,
+  noCommandRegisteredForInput: ({ input, corrections }: { input: string; corrections: readonly string[] }) =>
+    `tsmq: Cannot run "${input}": there is no such command; ${
+      corrections.length > 0 ? `did you mean ${corrections.join(" or ")}?` : "see tsmq --help"
+    }`,
+};
+
+const app: Application<CommandContext> = buildApplication(
+  buildRouteMap({
+    routes: { sub, pub, put, get, call, serve, top, doctor, reap, completion },
+    docs: { brief: "A message bus from the command line", fullDescription: ABOUT },
+  }),
+  {
+    name: "tsmq",
+    versionInfo: { currentVersion: config.version },
+    scanner: { caseStyle: "allow-kebab-for-camel", allowArgumentEscapeSequence: true },
+    documentation: { disableAnsiColor: true, useAliasInUsageLine: true },
+    localization: { text },
+    determineExitCode: exitCode,
+  },
+);
+
+function messageOf(error: unknown): string {
+  // one line, whatever a library put into its message
+  return (error instanceof Error ? error.message : String(error)).split("\n").map((part) => part.trim()).join(" ");
+}
+
+/** Runs what the command line says; the exit code tells how it went. */
+export async function main(args: readonly string[] = process.argv.slice(2)): Promise<void> {
+  const { stdout, stderr } = process;
+  // no environment: reading it is a permission
+  const context: Parameters<typeof run>[2] = { process: { stdout, stderr, env: {} } };
+  if (args[0] === "complete") {
+    const proposed = await proposeCompletions(app, args.slice(args[1] === "--" ? 2 : 1), context);
+    for (const { completion, brief } of proposed) await print(`${completion}\t${brief}`);
+    return;
+  }
+  await run(app, args, context);
+  const code = Number(context.process.exitCode ?? 0);
+  // stricli's own are negative: what was not understood
+  if (code !== 0) process.exitCode = code < 0 ? 2 : code;
+}

@@ -1,0 +1,76 @@
+import { buildCommand } from "@stricli/core";
+import { ValidationError } from "../../src/errors.ts";
+import { fromJson, line, lines, print, toJson, values } from "../io.ts";
+import { BUS_FLAGS, type BusFlags, number, URL_ARGUMENT, withBus } from "../session.ts";
+
+interface Flags extends BusFlags {
+  readonly multi: boolean;
+  readonly stdin: boolean;
+  readonly text: boolean;
+  readonly timeout: number;
+}
+
+/** The lists of arguments of the calls to make. */
+async function* calls(flags: Flags, args: readonly string[]): AsyncGenerator<unknown[]> {
+  if (!flags.stdin) return yield args.length === 0 ? [] : await Array.fromAsync(values(args, flags.text));
+  for await (const text of lines()) {
+    const list = await fromJson(text);
+    if (!Array.isArray(list)) throw new ValidationError(`Cannot call with ${text}: it is no array of arguments`);
+    yield list;
+  }
+}
+
+/** `tsmq call` */
+export const command = buildCommand({
+  func: (flags: Flags, url: string, name: string, ...args: string[]) =>
+    withBus(url, flags, async (bus, signal) => {
+      const options = { timeout: flags.timeout, signal };
+      for await (const list of calls(flags, args)) {
+        if (!flags.multi) {
+          await print(toJson(await bus.stub(name, options)(...list)));
+          continue;
+        }
+        for (const result of await bus.stub(name, { ...options, multi: true })(...list)) {
+          const { status } = result;
+          const value = status === "fulfilled" ? toJson(result.value) : undefined;
+          const reason = status === "rejected" ? JSON.stringify(result.reason.message) : undefined;
+          await print(line({ status: JSON.stringify(status), value, reason }));
+        }
+      }
+    }),
+  parameters: {
+    flags: {
+      ...BUS_FLAGS,
+      multi: { kind: "boolean", brief: "Call every server of the function", default: false, withNegated: false },
+      stdin: {
+        kind: "boolean",
+        brief: "One call for each line of standard input, an array of arguments",
+        default: false,
+        withNegated: false,
+      },
+      text: { kind: "boolean", brief: "The arguments are texts, not JSON", default: false, withNegated: false },
+      timeout: { kind: "parsed", parse: number(), brief: "Milliseconds that a call may take", default: "30000" },
+    },
+    aliases: { n: "namespace", m: "multi", t: "timeout" },
+    positional: {
+      kind: "array",
+      minimum: 2,
+      parameter: { ...URL_ARGUMENT, brief: "The transport, the function, then arguments", placeholder: "url fn arg" },
+    },
+  },
+  docs: {
+    brief: "Call a function and print what it returns, as JSON",
+    fullDescription: [
+      "Exit code 7: nobody serves it. 8: it threw. 4: no answer in time.",
+      'With --multi, one line for each server: {"status":"fulfilled","value":…} or {"status":"rejected","reason":…}.',
+    ].join("\n"),
+    customUsage: [
+      "<url> <function> [<argument>...] [flags]",
+      { input: "redis://localhost add 1 2", brief: "3" },
+      { input: "redis://localhost greet --text World", brief: "an argument that is a text" },
+      { input: "redis://localhost add -- -1 2", brief: "after --, nothing is a flag" },
+      { input: "redis://localhost status --multi", brief: "ask every server" },
+      { input: "redis://localhost add --stdin < pairs.ndjson", brief: "[1,2] on each line" },
+    ],
+  },
+});

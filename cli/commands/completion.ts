@@ -1,0 +1,50 @@
+import { buildCommand } from "@stricli/core";
+import { print } from "../io.ts";
+
+type Shell = "bash" | "zsh" | "fish";
+
+/** What each shell asks: `tsmq complete -- <words up to the cursor>`, one proposal a line. */
+const SCRIPTS: Record<Shell, string> = {
+  // bash takes a URL apart at its colons: the words are read from the line, and what it keeps of the word is taken off
+  bash: `_tsmq() {
+  local line="\${COMP_LINE:0:COMP_POINT}" words
+  read -ra words <<< "$line"
+  [[ "$line" == *" " ]] && words+=("")
+  local word="\${words[-1]}"
+  mapfile -t COMPREPLY < <(tsmq complete -- "\${words[@]:1}" 2>/dev/null | cut -f1)
+  [[ "$word" == *:* ]] && COMPREPLY=("\${COMPREPLY[@]#"\${word%"\${word##*:}"}"}")
+}
+complete -o default -F _tsmq tsmq`,
+  zsh: `_tsmq() { compadd -- \${(f)"$(tsmq complete -- "\${(@)words[2,CURRENT]}" 2>/dev/null | cut -f1)"} || _files }
+compdef _tsmq tsmq`,
+  fish: `complete -c tsmq -a '(tsmq complete -- (commandline -opc)[2..] (commandline -ct) 2>/dev/null)'`,
+};
+
+/** `tsmq completion` */
+export const command = buildCommand({
+  func: (_: Record<never, never>, shell: Shell) => print(SCRIPTS[shell]),
+  parameters: {
+    positional: {
+      kind: "tuple",
+      parameters: [{
+        parse: (text: string): Shell => {
+          if (Object.hasOwn(SCRIPTS, text)) return text as Shell;
+          throw new SyntaxError(`must be one of ${Object.keys(SCRIPTS).join(", ")}`);
+        },
+        brief: "bash, zsh or fish",
+        placeholder: "shell",
+        proposeCompletions: () => Object.keys(SCRIPTS),
+      }],
+    },
+  },
+  docs: {
+    brief: "Print what makes a shell complete commands, flags and URLs",
+    fullDescription: "The shell has to know `tsmq` as a command, by an alias or a script on the PATH.",
+    customUsage: [
+      "<shell>",
+      { input: "bash >> ~/.bashrc", brief: "bash" },
+      { input: "zsh >> ~/.zshrc", brief: "zsh" },
+      { input: "fish > ~/.config/fish/completions/tsmq.fish", brief: "fish" },
+    ],
+  },
+});

@@ -1,0 +1,108 @@
+import { buildCommand } from "@stricli/core";
+import process from "node:process";
+import { Bus } from "../../mod.ts";
+import type { Check, Doctor } from "../../src/doctor.ts";
+import type { Provider } from "../../src/provider.ts";
+import { isNotCapable } from "../exit.ts";
+import { print } from "../io.ts";
+import { BUS_FLAGS, type BusFlags, URL_ARGUMENT } from "../session.ts";
+import { type Transport, transportFor } from "../urls.ts";
+
+interface Flags extends BusFlags {
+  readonly json: boolean;
+}
+
+/** What the transport's doctor sees, then whether a bus works. */
+async function* checks(transport: Transport, namespace: string): AsyncGenerator<Check> {
+  let [provider, doctor, broken]: [Provider?, Doctor?, boolean?] = [];
+  try {
+    // a client may want more than it was given when it is imported
+    provider = await transport.provider();
+    doctor = await transport.doctor?.(namespace);
+    for await (const check of doctor?.checks() ?? []) {
+      broken ||= check.state === "broken";
+      yield check;
+    }
+  } catch (error) {
+    if (!isNotCapable(error)) throw error;
+    const mend = "run Deno with the permission that it names";
+    return yield { name: "runtime permission", state: "broken", detail: error.message, mend };
+  } finally {
+    await doctor?.close();
+  }
+  if (!broken) yield await roundTrip(provider);
+}
+
+/** A bus that hears itself, in a namespace that nobody else has. */
+async function roundTrip(provider: Provider): Promise<Check> {
+  const name = "bus";
+  const start = performance.now();
+  try {
+    await using bus = await Bus.open(provider, { namespace: `doctor-${crypto.randomUUID()}`, timeout: 10_000 });
+    const opened = performance.now();
+    const queue = bus.queue("doctor");
+    try {
+      const heard = Promise.withResolvers<void>();
+      await bus.subscribe("doctor", () => heard.resolve()).ready;
+      await bus.publish("hello", "doctor");
+      await queue.put(1);
+      await queue.get({ timeout: 10_000 });
+      await bus.expose("doctor.echo", (value: unknown) => value);
+      await bus.stub("doctor.echo")(1);
+      await within(heard.promise, 10_000);
+    } finally {
+      await queue.free();
+    }
+    const [opening, work] = [opened - start, performance.now() - opened].map(Math.round);
+    return { name, state: "ok", detail: `opened in ${opening} ms; an event, an item and a call took ${work} ms` };
+  } catch (error) {
+    const detail = error instanceof Error ? error.message : String(error);
+    return { name, state: "broken", detail, mend: "what was looked at above is in order: this may be a fault of tsmq" };
+  }
+}
+
+async function within(promise: Promise<void>, ms: number): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`an event that was published did not arrive in ${ms} ms`)), ms);
+  });
+  await Promise.race([promise, late]).finally(() => clearTimeout(timer));
+}
+
+const MARKS: Record<Check["state"], string> = { ok: "ok    ", risk: "RISK  ", broken: "BROKEN" };
+
+function picture({ name, state, detail, mend }: Check): string {
+  return `${MARKS[state]} ${name}: ${detail}${mend ? `\n       → ${mend}` : ""}`;
+}
+
+/** `tsmq doctor` */
+export const command = buildCommand({
+  func: async ({ namespace, json }: Flags, url: string) => {
+    for await (const check of checks(transportFor(url), namespace)) {
+      if (check.state === "broken") process.exitCode = 1;
+      await print(json ? JSON.stringify(check) : picture(check));
+    }
+  },
+  parameters: {
+    flags: {
+      ...BUS_FLAGS,
+      json: { kind: "boolean", brief: "One JSON a line, for programs", default: false, withNegated: false },
+    },
+    aliases: { n: "namespace" },
+    positional: { kind: "tuple", parameters: [URL_ARGUMENT] },
+  },
+  docs: {
+    brief: "Find out what is wrong with a transport, and how to mend it",
+    fullDescription: [
+      "Looks at one thing after the other: is it there, does it let us in, is it new enough, may we do what a bus does, is",
+      "there room, what did dead buses leave; then a bus sends itself an event, an item and a call. Writes only what it",
+      "removes again, under names of its own.",
+      "RISK: it works, but something may be lost. BROKEN: it does not work; the exit code is 1.",
+    ].join("\n"),
+    customUsage: [
+      "<url> [flags]",
+      { input: "redis://localhost", brief: "is the server fit for a bus?" },
+      { input: `aws:eu-central-1 --json | jq 'select(.state != "ok")'`, brief: "only what is not in order" },
+    ],
+  },
+});

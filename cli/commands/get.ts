@@ -1,0 +1,59 @@
+import { buildCommand } from "@stricli/core";
+import { isUnread, print, toJson } from "../io.ts";
+import { BUS_FLAGS, type BusFlags, number, URL_ARGUMENT, withBus } from "../session.ts";
+
+interface Flags extends BusFlags {
+  readonly count: number;
+  readonly timeout: number;
+}
+
+/** `tsmq get` */
+export const command = buildCommand({
+  func: (flags: Flags, url: string, name: string) =>
+    withBus(url, flags, async (bus, signal) => {
+      const queue = bus.queue(name);
+      for (let left = flags.count; left > 0 && !signal.aborted; left--) {
+        try {
+          await using lease = await queue.receive({ timeout: flags.timeout, signal });
+          await print(toJson(lease.item));
+          await lease.ack();
+        } catch (error) {
+          if (signal.aborted || isUnread(error)) return;
+          throw error;
+        }
+      }
+    }),
+  parameters: {
+    flags: {
+      ...BUS_FLAGS,
+      count: { kind: "parsed", parse: number(1), brief: "How many items; Infinity: until Ctrl-C", default: "1" },
+      timeout: {
+        kind: "parsed",
+        parse: number(),
+        brief: "Milliseconds to wait for each item; 0: do not wait; Infinity: for ever",
+        default: "0",
+      },
+    },
+    aliases: { n: "namespace", c: "count", t: "timeout" },
+    positional: {
+      kind: "tuple",
+      parameters: [URL_ARGUMENT, { parse: String, brief: "The queue", placeholder: "queue" }],
+    },
+  },
+  docs: {
+    brief: "Take items from a queue, one JSON a line",
+    fullDescription: [
+      "Removes an item once its line is written: what nobody has read goes back to the queue.",
+      "No item in time: exit code 3.",
+    ].join("\n"),
+    customUsage: [
+      "<url> <queue> [flags]",
+      { input: "redis://localhost jobs", brief: "the oldest item, if there is one" },
+      { input: "redis://localhost jobs -c Infinity -t Infinity | ./worker", brief: "item after item, as they come" },
+      {
+        input: "redis://localhost jobs.dead -c 100 | tsmq put redis://localhost jobs",
+        brief: "try dead letters again",
+      },
+    ],
+  },
+});

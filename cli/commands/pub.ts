@@ -1,0 +1,44 @@
+import { buildCommand } from "@stricli/core";
+import { line, print, values } from "../io.ts";
+import { BUS_FLAGS, type BusFlags, URL_ARGUMENT, withBus } from "../session.ts";
+
+interface Flags extends BusFlags {
+  readonly text: boolean;
+}
+
+/** `tsmq pub` */
+export const command = buildCommand({
+  func: (flags: Flags, url: string, topic: string, ...events: string[]) =>
+    withBus(url, flags, async (bus, signal) => {
+      for await (const event of values(events, flags.text)) {
+        if (signal.aborted) return;
+        const reached = await bus.publish(event, topic);
+        await print(line({ topic: JSON.stringify(topic), reached: JSON.stringify(reached) }));
+      }
+    }),
+  parameters: {
+    flags: {
+      ...BUS_FLAGS,
+      text: { kind: "boolean", brief: "The events are texts, not JSON", default: false, withNegated: false },
+    },
+    aliases: { n: "namespace", t: "text" },
+    positional: {
+      kind: "array",
+      minimum: 2,
+      parameter: { ...URL_ARGUMENT, brief: "The transport, the topic, then events", placeholder: "url topic event" },
+    },
+  },
+  docs: {
+    brief: "Publish events to a topic",
+    fullDescription: [
+      "Publishes each event that is given, or each line of standard input. Prints for each how many buses it reached,",
+      "where the transport knows.",
+    ].join("\n"),
+    customUsage: [
+      "<url> <topic> [<event>...] [flags]",
+      { input: `redis://localhost shop '{"id":"o-1","total":12}'`, brief: "one event, as JSON" },
+      { input: "redis://localhost greetings --text hello", brief: "a text" },
+      { input: "redis://localhost lines < events.ndjson", brief: "one event a line" },
+    ],
+  },
+});

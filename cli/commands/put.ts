@@ -1,0 +1,44 @@
+import { buildCommand } from "@stricli/core";
+import { values } from "../io.ts";
+import { BUS_FLAGS, type BusFlags, number, URL_ARGUMENT, withBus } from "../session.ts";
+
+interface Flags extends BusFlags {
+  readonly text: boolean;
+  readonly timeout?: number;
+}
+
+/** `tsmq put` */
+export const command = buildCommand({
+  func: (flags: Flags, url: string, name: string, ...items: string[]) =>
+    withBus(url, flags, async (bus, signal) => {
+      const queue = bus.queue(name);
+      for await (const item of values(items, flags.text)) await queue.put(item, { timeout: flags.timeout, signal });
+    }),
+  parameters: {
+    flags: {
+      ...BUS_FLAGS,
+      text: { kind: "boolean", brief: "The items are texts, not JSON", default: false, withNegated: false },
+      timeout: {
+        kind: "parsed",
+        parse: number(),
+        brief: "Milliseconds to wait for room in a full queue; default: for ever",
+        optional: true,
+      },
+    },
+    aliases: { n: "namespace", t: "timeout" },
+    positional: {
+      kind: "array",
+      minimum: 2,
+      parameter: { ...URL_ARGUMENT, brief: "The transport, the queue, then items", placeholder: "url queue item" },
+    },
+  },
+  docs: {
+    brief: "Put items into a queue",
+    fullDescription: "Puts each item that is given, or each line of standard input. Prints nothing when all went well.",
+    customUsage: [
+      "<url> <queue> [<item>...] [flags]",
+      { input: `redis://localhost jobs '{"id":1}' '{"id":2}'`, brief: "two items" },
+      { input: "redis://localhost jobs < jobs.ndjson", brief: "one item a line" },
+    ],
+  },
+});

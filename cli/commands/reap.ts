@@ -1,0 +1,34 @@
+import { buildCommand } from "@stricli/core";
+import { UnsupportedError } from "../../src/errors.ts";
+import { print } from "../io.ts";
+import { BUS_FLAGS, type BusFlags, URL_ARGUMENT } from "../session.ts";
+import { transportFor } from "../urls.ts";
+
+/** `tsmq reap` */
+export const command = buildCommand({
+  func: async ({ namespace }: BusFlags, url: string) => {
+    const doctor = await transportFor(url).doctor?.(namespace);
+    if (!doctor?.reap) throw new UnsupportedError("Cannot reap: on this transport nothing outlives its process");
+    try {
+      for (const removed of await doctor.reap()) await print(JSON.stringify({ removed }));
+    } finally {
+      await doctor.close();
+    }
+  },
+  parameters: {
+    flags: BUS_FLAGS,
+    aliases: { n: "namespace" },
+    positional: { kind: "tuple", parameters: [URL_ARGUMENT] },
+  },
+  docs: {
+    brief: "Remove what dead buses left in a namespace",
+    fullDescription: [
+      "Prints a line for each thing that was removed. What belongs to a live bus, and queues with their items, stay.",
+      "Buses do the same when they open; this is for a namespace where none opens any more.",
+    ].join("\n"),
+    customUsage: ["<url> [flags]", {
+      input: "aws:eu-central-1 -n shop",
+      brief: "queues and topics of buses that died",
+    }],
+  },
+});

@@ -1,0 +1,152 @@
+import { buildCommand } from "@stricli/core";
+import process from "node:process";
+import type { Bus } from "../../mod.ts";
+import type { Doctor } from "../../src/doctor.ts";
+import { isUnread, print } from "../io.ts";
+import { aborted, BUS_FLAGS, type BusFlags, number, URL_ARGUMENT, withBus } from "../session.ts";
+import { transportFor } from "../urls.ts";
+
+interface Flags extends BusFlags {
+  readonly interval: number;
+  readonly count: number;
+  readonly queue?: readonly string[];
+  readonly json: boolean;
+}
+
+interface Row {
+  readonly kind: "topic" | "queue";
+  readonly name: string;
+  /** Events since the last look, or what the queue grew by, each second. */
+  readonly rate: number;
+  /** Events seen, or items that wait. */
+  readonly total: number;
+}
+
+/** Counts events as they come, and looks at queues. */
+class Meter {
+  #bus: Bus;
+  #doctor: Doctor | undefined;
+  #given: readonly string[];
+  #topics = new Map<string, { seen: number; before: number }>();
+  #sizes = new Map<string, number>();
+  #last = performance.now();
+
+  constructor(bus: Bus, doctor: Doctor | undefined, queues: readonly string[]) {
+    this.#bus = bus;
+    this.#doctor = doctor;
+    this.#given = queues;
+  }
+
+  async watch(pattern: string): Promise<void> {
+    await this.#bus.subscribe(pattern, (_, { topic }) => this.#count(topic), { pattern: true }).ready;
+    await this.look();
+  }
+
+  #count(topic: string): void {
+    const known = this.#topics.get(topic);
+    if (known) known.seen++;
+    else this.#topics.set(topic, { seen: 1, before: 0 });
+  }
+
+  async look(): Promise<Row[]> {
+    const names = new Set([...this.#given, ...await this.#doctor?.queues?.() ?? [], ...this.#sizes.keys()]);
+    const sizes = await Promise.all([...names].map((name) => this.#bus.queue(name).qsize()));
+    const now = performance.now();
+    const seconds = (now - this.#last) / 1_000;
+    this.#last = now;
+    const topics = [...this.#topics].map(([name, counter]): Row => {
+      const rate = (counter.seen - counter.before) / seconds;
+      counter.before = counter.seen;
+      return { kind: "topic", name, rate, total: counter.seen };
+    });
+    const queues = [...names].map((name, index): Row => {
+      const total = sizes[index]!;
+      const rate = (total - (this.#sizes.get(name) ?? total)) / seconds;
+      this.#sizes.set(name, total);
+      return { kind: "queue", name, rate, total };
+    });
+    const busiest = (a: Row, b: Row) => Math.abs(b.rate) - Math.abs(a.rate) || b.total - a.total;
+    return [...topics.sort(busiest), ...queues.sort(busiest)];
+  }
+}
+
+function table(rows: readonly Row[]): string {
+  const width = Math.max(20, ...rows.map(({ name }) => name.length));
+  const one = (name: string, rate: string, total: string) =>
+    `${name.padEnd(width)} ${rate.padStart(12)} ${total.padStart(12)}`;
+  const part = (kind: Row["kind"], head: string) => {
+    const found = rows.filter((row) => row.kind === kind);
+    if (found.length === 0) return [];
+    return [head, ...found.map(({ name, rate, total }) => one(name, rate.toFixed(1), String(total))), ""];
+  };
+  const lines = [
+    ...part("topic", one("TOPIC", "events/s", "seen")),
+    ...part("queue", one("QUEUE", "growth/s", "waiting")),
+  ];
+  return lines.length === 0 ? "Nothing yet: no event was published, no queue has items.\n" : lines.join("\n");
+}
+
+/** `tsmq top` */
+export const command = buildCommand({
+  func: (flags: Flags, url: string, pattern?: string) =>
+    withBus(url, flags, async (bus, signal) => {
+      const doctor = await transportFor(url).doctor?.(flags.namespace);
+      const { isTTY } = process.stdout;
+      try {
+        const meter = new Meter(bus, doctor, flags.queue ?? []);
+        await meter.watch(pattern ?? "*");
+        for (let left = flags.count; left > 0 && !signal.aborted; left--) {
+          await pause(flags.interval, signal);
+          const rows = await meter.look();
+          if (!flags.json) await print(`${isTTY ? "\x1b[H\x1b[2J" : ""}${table(rows)}`);
+          else for (const row of rows) await print(JSON.stringify(row));
+        }
+      } catch (error) {
+        if (!isUnread(error)) throw error;
+      } finally {
+        await doctor?.close();
+      }
+    }),
+  parameters: {
+    flags: {
+      ...BUS_FLAGS,
+      interval: { kind: "parsed", parse: number(50), brief: "Milliseconds between looks", default: "1000" },
+      count: { kind: "parsed", parse: number(1), brief: "End after so many looks", default: "Infinity" },
+      queue: {
+        kind: "parsed",
+        parse: String,
+        brief: "A queue to look at, where the transport cannot list them; may be given again",
+        optional: true,
+        variadic: true,
+      },
+      json: { kind: "boolean", brief: "One JSON for each row, for programs", default: false, withNegated: false },
+    },
+    aliases: { n: "namespace", i: "interval", c: "count", q: "queue" },
+    positional: {
+      kind: "tuple",
+      parameters: [
+        URL_ARGUMENT,
+        { parse: String, brief: "A glob of topics; default: all", placeholder: "pattern", optional: true },
+      ],
+    },
+  },
+  docs: {
+    brief: "Watch the rates of topics and queues",
+    fullDescription: [
+      "Subscribes to the topics and counts what comes: events each second and since the start. Of queues: how many items",
+      "wait, and by how many that grows each second. Single calls go straight to a server's inbox and are not seen.",
+    ].join("\n"),
+    customUsage: [
+      "<url> [<pattern>] [flags]",
+      { input: "redis://localhost", brief: "everything in the namespace, every second" },
+      { input: "redis://localhost 'shop.*' -i 5000", brief: "some topics, every five seconds" },
+      { input: "redis://localhost -c 1 --json", brief: "one look, for a program" },
+    ],
+  },
+});
+
+async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  await Promise.race([aborted(signal), new Promise((resolve) => timer = setTimeout(resolve, ms))]);
+  clearTimeout(timer);
+}

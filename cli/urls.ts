@@ -1,0 +1,90 @@
+/**
+ * A URL chooses the provider. Each is imported when its URL is given, never before.
+ *
+ * @module
+ */
+import type { Doctor } from "../src/doctor.ts";
+import { ValidationError } from "../src/errors.ts";
+import type { Provider } from "../src/provider.ts";
+import type { AwsOptions } from "../src/providers/aws/provider.ts";
+import type { RedisOptions } from "../src/providers/redis/provider.ts";
+
+/** What a URL leads to. */
+export interface Transport {
+  /** The provider. */
+  provider(): Promise<Provider>;
+  /** Who knows what can be wrong with it. Nobody where there is nothing beside this process. */
+  doctor?(namespace: string): Promise<Doctor>;
+}
+
+/**
+ * The provider for a URL:
+ *
+ * - `memory:`
+ * - `redis://user:password@host:6379/0`, `rediss://…` for TLS, `unix:///path/of/socket`;
+ *   `redis+sentinel://host:26379,host:26379/mymaster`, `redis+cluster://host:7000,host:7001`
+ * - `aws:`, `aws:eu-central-1`, `aws:us-east-1?endpoint=http://localhost:4566`; keys come from where the AWS SDK finds them
+ *
+ * @throws {ValidationError} when the URL is none of these; its text is not repeated, it may hold a password
+ */
+export function providerFor(url: string): Promise<Provider> {
+  return transportFor(url).provider();
+}
+
+/** As {@linkcode providerFor}, with who knows what can be wrong. */
+export function transportFor(url: string): Transport {
+  const [, scheme = "", rest = ""] = /^([a-z][a-z+]*):(.*)$/s.exec(url) ?? [];
+  const make = Object.hasOwn(SCHEMES, scheme) ? SCHEMES[scheme] : undefined;
+  if (make) return make(rest, url);
+  const known = Object.keys(SCHEMES).map((name) => `${name}:`).join(", ");
+  throw new ValidationError(`Cannot use a URL: it begins with none of ${known}`);
+}
+
+const SCHEMES: Record<string, (rest: string, url: string) => Transport> = {
+  memory: () => ({ provider: async () => (await import("../src/providers/memory/provider.ts")).memory() }),
+  redis: (_, url) => redisTransport({ url }),
+  rediss: (_, url) => redisTransport({ url }),
+  unix: (_, url) => redisTransport({ url }),
+  "redis+sentinel": (rest) => {
+    const { addresses, path, ...user } = many(rest);
+    return redisTransport({ sentinels: addresses, name: path, ...user });
+  },
+  "redis+cluster": (rest) => {
+    const { addresses, path: _, ...user } = many(rest);
+    return redisTransport({ cluster: addresses, ...user });
+  },
+  aws: (rest) => {
+    const [region, query] = rest.split("?", 2);
+    const endpoint = new URLSearchParams(query).get("endpoint") ?? undefined;
+    return awsTransport({ region: region || undefined, endpoint });
+  },
+};
+
+function redisTransport(options: RedisOptions): Transport {
+  return {
+    provider: async () => (await import("../src/providers/redis/provider.ts")).redis(options),
+    doctor: async (namespace) => (await import("../src/providers/redis/doctor.ts")).redisDoctor(options, namespace),
+  };
+}
+
+function awsTransport(options: AwsOptions): Transport {
+  return {
+    provider: async () => (await import("../src/providers/aws/provider.ts")).aws(options),
+    doctor: async (namespace) => (await import("../src/providers/aws/doctor.ts")).awsDoctor(options, namespace),
+  };
+}
+
+/** `//user:password@host:port,host:port/path`, which no `URL` reads. */
+function many(rest: string) {
+  const [, user, password, hosts = "", path] = /^\/\/(?:([^:@/]*)(?::([^@/]*))?@)?([^/]+)(?:\/(.*))?$/.exec(rest) ?? [];
+  const addresses = hosts.split(",").map((address) => {
+    const [, host = "", port = "6379"] = /^(.*?)(?::(\d+))?$/.exec(address) ?? [];
+    return { host: host.replace(/^\[(.*)\]$/, "$1"), port: Number(port) };
+  });
+  return {
+    addresses,
+    path: path || undefined,
+    username: user ? decodeURIComponent(user) : undefined,
+    password: password ? decodeURIComponent(password) : undefined,
+  };
+}

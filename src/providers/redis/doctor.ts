@@ -1,0 +1,318 @@
+/**
+ * What can be wrong with a Redis server for a bus. All that is written is removed again.
+ *
+ * @module
+ */
+import type { Check, Doctor } from "../../doctor.ts";
+import type { Client, Reply } from "./client.ts";
+import { ClusterClient } from "./cluster.ts";
+import { Connection } from "./connection.ts";
+import { judgeInfo, parseInfo } from "./doctor_info.ts";
+import { Names } from "./keys.ts";
+import { parseOptions, type RedisOptions, type Settings } from "./options.ts";
+import { ACK, ANSWER, EXTEND, NACK, REGISTER, RESTORE, run, SERVERS, SIZE, TAKE } from "./scripts.ts";
+
+/** Milliseconds that connecting, and each command, may take. */
+const TIMEOUT = 5_000;
+/** Milliseconds that what we write lasts, if we should not get to remove it. */
+const LIFE = 10_000;
+/** How many keys SCAN looks at in one step. */
+const STEP = 1_000;
+
+/** A doctor for what `redis(options)` connects to. */
+export function redisDoctor(options: RedisOptions, namespace: string): Doctor {
+  return new RedisDoctor(parseOptions(options), namespace);
+}
+
+class RedisDoctor implements Doctor {
+  #settings: Settings;
+  #names: Names;
+  #namespace: string;
+  #events: Connection;
+  #commands: Connection | ClusterClient;
+  #opened: Promise<unknown> | undefined;
+
+  constructor(settings: Settings, namespace: string) {
+    this.#settings = settings;
+    this.#namespace = namespace;
+    this.#names = new Names(namespace);
+    this.#events = new Connection(settings, TIMEOUT);
+    this.#commands = new (settings.cluster ? ClusterClient : Connection)(settings, TIMEOUT);
+  }
+
+  async *checks(): AsyncGenerator<Check> {
+    const start = performance.now();
+    try {
+      await this.#open();
+    } catch (error) {
+      return yield unreachable(error as Error, this.#settings);
+    }
+    yield { name: "server", state: "ok", detail: `connected in ${Math.round(performance.now() - start)} ms` };
+    yield* this.#info();
+    yield* this.#leftovers();
+    yield* this.#permissions();
+  }
+
+  async reap(): Promise<string[]> {
+    await this.#open();
+    const removed: string[] = [];
+    for await (const key of this.#scan(`${escape(this.#names.servers(""))}*`)) {
+      const count = await this.#commands.call("zremrangebyscore", key, "-inf", String(await this.#now()));
+      if (count) removed.push(`${count} lapsed registration(s) of ${key.slice(this.#names.servers("").length)}`);
+    }
+    return removed;
+  }
+
+  async queues(): Promise<string[]> {
+    await this.#open();
+    const found = new Set<string>();
+    for await (const key of this.#scan(`${escape(this.#names.prefix)}*`)) {
+      if (await this.#commands.call("type", key) === "list") found.add(this.#names.topic(key));
+    }
+    return [...found];
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([this.#events.close(), this.#commands.close()]);
+  }
+
+  #open(): Promise<unknown> {
+    return this.#opened ??= Promise.all([this.#events.open(TIMEOUT), this.#commands.open(TIMEOUT)]);
+  }
+
+  async *#info(): AsyncGenerator<Check> {
+    let info: Map<string, string>;
+    try {
+      info = parseInfo(String(await this.#events.call("info")));
+    } catch (error) {
+      const mend = grant(this.#settings, "+info");
+      return yield { name: "version", state: "risk", detail: `cannot be seen: ${(error as Error).message}`, mend };
+    }
+    const limits = await this.#events.call("config", "get", "client-output-buffer-limit").catch(() => undefined);
+    yield* judgeInfo(info, limits === undefined ? undefined : String((limits as Reply[])[1]), this.#settings);
+  }
+
+  /** Does what a bus does, under names that nobody else has. */
+  async *#permissions(): AsyncGenerator<Check> {
+    const scratch = `doctor-${crypto.randomUUID()}`;
+    let refused = 0;
+    for (const { what, needed, optional, attempt } of probes(this.#names, scratch, this.#settings)) {
+      try {
+        await attempt(this.#events, this.#commands);
+      } catch (error) {
+        refused++;
+        const { message } = error as Error;
+        const mend = grant(this.#settings, ...rulesFor(message, this.#namespace));
+        yield { name: `may ${what}`, state: optional ? "risk" : "broken", detail: `${message}; ${needed}`, mend };
+      }
+    }
+    const { list, due, items } = this.#names.queue(scratch);
+    await this.#commands.call("unlink", list, due, items).catch(() => {});
+    if (refused === 0) yield { name: "permissions", state: "ok", detail: "everything that a bus does is allowed" };
+  }
+
+  async *#leftovers(): AsyncGenerator<Check> {
+    const name = "leftovers";
+    try {
+      const now = await this.#now();
+      let lapsed = 0;
+      for await (const key of this.#scan(`${escape(this.#names.servers(""))}*`)) {
+        lapsed += await this.#commands.call("zcount", key, "-inf", String(now)) as number;
+      }
+      if (lapsed === 0) yield { name, state: "ok", detail: "no registration of a dead server" };
+      else {
+        const detail = `${lapsed} registration(s) of servers that died; nobody calls them any more`;
+        yield {
+          name,
+          state: "risk",
+          detail,
+          mend: "tsmq reap removes them; they also go when that function is served again",
+        };
+      }
+    } catch (error) {
+      // only to look around; a bus does without
+      yield { name, state: "ok", detail: `not looked for: ${(error as Error).message}` };
+    }
+  }
+
+  async #now(): Promise<number> {
+    const [seconds, micros] = await this.#events.call("time") as string[];
+    return Number(seconds) * 1_000 + Math.floor(Number(micros) / 1_000);
+  }
+
+  /** The keys of one server; of a Cluster those of one node, for it tells of no others. */
+  async *#scan(pattern: string): AsyncGenerator<string> {
+    let cursor = "0";
+    do {
+      const [next, keys] = await this.#events.call("scan", cursor, "match", pattern, "count", String(STEP)) as [
+        string,
+        string[],
+      ];
+      yield* keys;
+      cursor = next;
+    } while (cursor !== "0");
+  }
+}
+
+interface Probe {
+  readonly what: string;
+  readonly needed: string;
+  readonly optional?: boolean;
+  attempt(events: Client, commands: Client): Promise<unknown>;
+}
+
+function probes(names: Names, scratch: string, { cluster }: Settings): Probe[] {
+  const channel = names.channel(scratch);
+  const inbox = names.inbox();
+  const { list, due, items, prefix } = names.queue(scratch);
+  const record = `${prefix}doctor:${list}`;
+  const servers = names.servers(scratch);
+  const answer = names.list(`${scratch}-answer`);
+  const take = async (commands: Client) => {
+    const args = [scratch, 1, LIFE, "", LIFE];
+    return (await run(commands, TAKE, [list, due, items, record], args) as Reply[])[1];
+  };
+  const all: Probe[] = [
+    {
+      what: "subscribe",
+      needed: "events arrive by it",
+      attempt: (events) => events.call("subscribe", channel),
+    },
+    {
+      what: "subscribe to globs",
+      needed: "patterns need it, and Redis wants each glob itself among the rules, or '&*'",
+      optional: true,
+      attempt: (events) => events.call("psubscribe", names.pattern(`${scratch}*`)),
+    },
+    {
+      what: "have an inbox",
+      needed: "calls and their answers arrive there",
+      attempt: (events) => events.call("subscribe", inbox),
+    },
+    {
+      what: "publish",
+      needed: "events leave by it",
+      attempt: (_, commands) => commands.call("publish", channel, "{}"),
+    },
+    {
+      what: "post to an inbox",
+      needed: "calls and their answers leave by it",
+      attempt: (_, commands) => commands.call("publish", inbox, "{}"),
+    },
+    {
+      what: "put",
+      needed: "queues need it",
+      attempt: (_, commands) => commands.call("lpush", list, "1", "2"),
+    },
+    {
+      what: "take, extend, give back and acknowledge",
+      needed: "queues need it",
+      attempt: async (_, commands) => {
+        const first = String(await take(commands));
+        await run(commands, EXTEND, [due], [LIFE, first]);
+        await run(commands, NACK, [due], [0, first]);
+        await run(commands, ACK, [due, items], [String(await take(commands))]);
+        await run(commands, RESTORE, [list, record], [LIFE, "1"]);
+        await run(commands, SIZE, [list, due], []);
+        await commands.call("unlink", list, due, items, record);
+      },
+    },
+    {
+      what: "register as a server",
+      needed: "expose and stub need it",
+      attempt: async (_, commands) => {
+        await run(commands, REGISTER, [servers], [inbox, LIFE]);
+        await run(commands, SERVERS, [servers], []);
+        await commands.call("zrem", servers, inbox);
+      },
+    },
+    {
+      what: "answer PyMQ",
+      needed: "only PyMQ's callers need it",
+      optional: true,
+      attempt: async (_, commands) => {
+        await run(commands, ANSWER, [answer], ["{}", LIFE / 1_000]);
+        await commands.call("unlink", answer);
+      },
+    },
+  ];
+  return cluster ? all : [...single(channel), ...all];
+}
+
+/** What only one server does. A connection that subscribes can do nothing else, so this comes first. */
+function single(channel: string): Probe[] {
+  return [{
+    what: "watch empty queues",
+    needed: "without it they are looked at five times a second",
+    optional: true,
+    attempt: async (events, commands) => {
+      await commands.call("client", "tracking", "on", "redirect", String(await events.call("client", "id")));
+      await events.call("subscribe", "__redis__:invalidate");
+    },
+  }, {
+    what: "count subscribers",
+    needed: "only callers of PyMQ's functions need it",
+    optional: true,
+    attempt: (_, commands) => commands.call("pubsub", "numsub", channel),
+  }];
+}
+
+/** The ACL rules that allow what a message says was refused. */
+function rulesFor(message: string, namespace: string): string[] {
+  const command = /'([\w|]+)' command|run (\w+) on Redis: NOPERM this user has no permissions to run/i.exec(message);
+  if (/channel/i.test(message)) return [`'&__eventbus:${namespace}:*'`, "'&__tsmq:*'", "'&__redis__:invalidate'"];
+  if (/\bkeys?\b/i.test(message)) return [`'~__eventbus:${namespace}:*'`, "'~__tsmq:*'"];
+  return command ? [`+${(command[1] ?? command[2])!.toLowerCase()}`] : ["<the rules of docs/redis.md>"];
+}
+
+function grant({ username = "default" }: Settings, ...rules: string[]): string {
+  return `ACL SETUSER ${username} ${rules.join(" ")}   (all that a bus needs: docs/redis.md)`;
+}
+
+/** What to do about a connection that did not come about. */
+const CONNECTING: readonly (readonly [RegExp, string, string])[] = [
+  [/--allow-(\w+)/, "runtime permission", "run Deno with the permission that it names"],
+  [/WRONGPASS|invalid password/i, "login", "the user or the password is wrong: see ACL LIST on the server"],
+  [/NOAUTH/, "login", "the server asks for a password: redis://user:password@host, percent-encoded"],
+  [/without any password/, "login", "the server has no password: leave it out of the URL"],
+  [
+    /max number of clients/i,
+    "clients",
+    "raise maxclients of the server, or find who holds so many connections: CLIENT LIST",
+  ],
+  [/DENIED|protected mode/, "login", "protected mode: set a password, or bind the server to an address"],
+  [/LOADING/, "server", "it is reading its data from disk: wait"],
+  [/MASTERDOWN/, "server", "a replica without its master: connect to the master"],
+  [
+    /ENOTFOUND|EAI_AGAIN|name resolution|getaddrinfo/i,
+    "address",
+    "no such host: is the name right, does DNS work here?",
+  ],
+  [/ENOENT/, "address", "there is no such socket: `unixsocket` in redis.conf names it"],
+  [
+    /EACCES|EPERM/,
+    "address",
+    "the socket is not ours to use: `unixsocketperm` in redis.conf, or the group of its owner",
+  ],
+  [/ECONNREFUSED/, "server", "nobody listens there: start redis-server, or mend host and port"],
+  [
+    /certificate|CERT_|SSL|TLS|handshake|UNABLE_TO/i,
+    "TLS",
+    "rediss:// needs a certificate that this machine trusts (option `tls.ca`)",
+  ],
+  [/All sentinels|sentinel/i, "sentinels", "no Sentinel answers, or none knows that master: SENTINEL MASTERS"],
+  [/Failed to refresh slots/i, "cluster", "no node answers as part of a Cluster: CLUSTER INFO"],
+  [/ETIMEDOUT|no answer|no reply|timed? ?out/i, "server", "it does not answer: frozen, busy, or behind a firewall"],
+  [/ECONNRESET|closed|EPIPE/, "server", "it hangs up: does it expect TLS (rediss://), or is it no Redis?"],
+];
+
+function unreachable(error: Error, { tls }: Settings): Check {
+  const known = CONNECTING.find(([pattern]) => pattern.test(error.message));
+  const [, name, mend] = known ?? [undefined, "server", "see the message"];
+  const plain = tls && /ECONNRESET|closed|EOF/.test(error.message) ? "; or it speaks no TLS: redis://" : "";
+  return { name, state: "broken", detail: error.message, mend: mend + plain };
+}
+
+function escape(text: string): string {
+  return text.replace(/[\\*?[\]]/g, "\\$&");
+}

@@ -1,0 +1,167 @@
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
+import { fileURLToPath } from "node:url";
+import { RedisServer } from "../support/redis_server.ts";
+import { Running, tsmq } from "./run.ts";
+
+const MODULE = fileURLToPath(new URL("served.ts", import.meta.url));
+
+describe("tsmq", () => {
+  let server: RedisServer;
+  let url: string;
+  beforeAll(async () => {
+    server = await RedisServer.start();
+    url = server.url;
+  });
+  afterAll(() => server.stop());
+
+  /** A namespace of each test's own. */
+  const fresh = () => ["-n", crypto.randomUUID()];
+
+  it("sub prints what pub publishes, from arguments and from standard input, until it has enough", async () => {
+    const ns = fresh();
+    await using sub = new Running(["sub", url, "shop.*", "-p", "-c", "4", "-t", "60000", ...ns]);
+    const reached = async (...args: string[]) => {
+      const { lines } = await tsmq(["pub", url, ...args, ...ns]);
+      return lines.map((line) => JSON.parse(line).reached);
+    };
+    // nobody is told when a subscription is there: what reaches somebody shows it
+    while ((await reached("shop.try", "0"))[0] === 0 && !sub.child.exit);
+    assertEquals(await reached("shop.a", '{"id":"o-1"}', "[1,2]"), [1, 1]);
+    const { code, errors } = await tsmq(["pub", url, "shop.b", ...ns], { input: ['{"big":12345678901234567890}'] });
+    assertEquals([code, errors], [0, []]);
+    const outcome = await sub.ended();
+    assertEquals(outcome.code, 0);
+    assertEquals(outcome.lines.slice(1), [
+      '{"topic":"shop.a","event":{"id":"o-1"}}',
+      '{"topic":"shop.a","event":[1,2]}',
+      '{"topic":"shop.b","event":{"big":12345678901234567890}}',
+    ]);
+  });
+
+  it("sub ends at Ctrl-C with 0, and with 4 when events are missing", async () => {
+    await using sub = new Running(["sub", url, "t", "-b", "-t", "60000"]);
+    while (await server.run("pubsub", "numsub", "__eventbus:global:t").then((reply) => (reply as number[])[1] === 0));
+    sub.child.signal("SIGINT");
+    assertEquals((await sub.ended()).code, 0);
+    const late = await tsmq(["sub", url, "t", "-c", "2", "-t", "50"]);
+    assertEquals(late.code, 4);
+    assertMatch(late.errors.join(), /^tsmq: Cannot see 2 events: 2 are missing after 50 ms$/);
+  });
+
+  it("put and get pass items on, oldest first; an empty queue is 3", async () => {
+    const ns = fresh();
+    assertEquals(await tsmq(["put", url, "jobs", '{"id":1}', "2", ...ns]), { code: 0, lines: [], errors: [] });
+    await tsmq(["put", url, "jobs", "--text", ...ns], { input: ["plain text"] });
+    assertEquals((await tsmq(["get", url, "jobs", "-c", "2", ...ns])).lines, ['{"id":1}', "2"]);
+    const rest = await tsmq(["get", url, "jobs", "-c", "2", "-t", "10", ...ns]);
+    assertEquals(rest.lines, ['"plain text"']);
+    assertEquals(rest.code, 3);
+    assertEquals(rest.errors, ['tsmq: Cannot get from queue "jobs": it is empty']);
+    // nothing is left leased: what was printed was acknowledged
+    assertEquals(await server.keys(), []);
+  });
+
+  it("serve serves what a module exports, and call calls it", async () => {
+    const ns = fresh();
+    await using serve = new Running(["serve", url, MODULE, ...ns]);
+    const [serving] = await serve.said(1);
+    assertEquals(JSON.parse(serving!), { serving: ["Counter.next", "add", "fail", "hello"] });
+    assertEquals((await tsmq(["call", url, "add", "1", "2", ...ns])).lines, ["3"]);
+    assertEquals((await tsmq(["call", url, "add", ...ns, "--", "-1", "2"])).lines, ["1"]);
+    assertEquals((await tsmq(["call", url, "hello", "--text", "you", ...ns])).lines, ['"hello you"']);
+    const many = await tsmq(["call", url, "add", "--stdin", ...ns], { input: ["[1,2]", "[3,4]"] });
+    assertEquals(many.lines, ["3", "7"]);
+    const multi = await tsmq(["call", url, "add", "1", "2", "--multi", ...ns]);
+    assertEquals(multi.lines, ['{"status":"fulfilled","value":3}']);
+    const failed = await tsmq(["call", url, "fail", ...ns]);
+    assertEquals([failed.code, failed.errors], [8, ['tsmq: Cannot call "fail": RangeError(out of luck)']]);
+    serve.child.signal("SIGTERM");
+    assertEquals((await serve.ended()).code, 0);
+    const nobody = await tsmq(["call", url, "add", "1", "2", ...ns]);
+    assertEquals([nobody.code, nobody.errors], [7, ['tsmq: Cannot call "add": no such remote']]);
+  });
+
+  it("serve gives the bus to a default export", async () => {
+    const ns = fresh();
+    await using serve = new Running(["serve", url, MODULE, ...ns]);
+    await serve.said(1);
+    await tsmq(["put", url, "in", "20", ...ns]);
+    assertEquals((await tsmq(["get", url, "out", "-t", "15000", ...ns])).lines, ["40"]);
+  });
+
+  it("top shows the rates of topics and what waits in queues", async () => {
+    const ns = fresh();
+    await tsmq(["put", url, "waiting", "1", "2", "3", ...ns]);
+    await using top = new Running(["top", url, "--json", "-i", "100", ...ns]);
+    await top.said(1);
+    await tsmq(["pub", url, "ticks", "1", "2", ...ns]);
+    const topic = () => top.lines.map((line) => JSON.parse(line)).findLast((row) => row.kind === "topic");
+    while (topic()?.total !== 2 && !top.child.exit) await top.said(top.lines.length + 1);
+    assertEquals(topic().name, "ticks");
+    const seen = top.lines.map((line) => JSON.parse(line)).filter((row) => row.name === "ticks");
+    assert(seen.some(({ rate }) => rate > 0), "a rate is seen");
+    assertEquals(JSON.parse(top.lines[0]!), { kind: "queue", name: "waiting", rate: 0, total: 3 });
+    top.child.signal("SIGINT");
+    assertEquals((await top.ended()).code, 0);
+    const table = (await tsmq(["top", url, "-c", "1", "-i", "50", ...ns])).lines;
+    assertMatch(table.join("\n"), /QUEUE +growth\/s +waiting\nwaiting +0\.0 +3/);
+  });
+
+  it("reap removes lapsed registrations", async () => {
+    const ns = crypto.randomUUID();
+    const key = `__tsmq:servers:__eventbus:${ns}:add`;
+    await server.run("zadd", key, 1, "__tsmq:inbox:dead", 9_999_999_999_999, "__tsmq:inbox:live");
+    const { code, lines } = await tsmq(["reap", url, "-n", ns]);
+    assertEquals([code, lines], [0, ['{"removed":"1 lapsed registration(s) of add"}']]);
+    assertEquals(await server.run("zrange", key, 0, -1), ["__tsmq:inbox:live"]);
+  });
+
+  it("says what was wrong with a call of it, in one line, with 2", async () => {
+    const wrong = async (...args: string[]) => {
+      const { code, errors } = await tsmq(args);
+      assertEquals([code, errors.length], [2, 1]);
+      return errors[0]!;
+    };
+    assertMatch(await wrong("gett"), /there is no such command; did you mean `?get/);
+    assertMatch(await wrong("get", url), /Expected argument for queue/);
+    assertMatch(await wrong("get", url, "q", "--nope"), /nope/);
+    assertMatch(await wrong("get", url, "q", "-c", "none"), /must be a number of at least 1/);
+    assertMatch(await wrong("pub", url, "t", "{a:1}"), /as JSON/);
+    assertMatch(await wrong("pub", url, "t", "hello"), /give --text/);
+    assertMatch(await wrong("pub", "http://user:secret@x", "t", "1"), /^tsmq: (?!.*secret)Cannot use a URL/);
+    assertMatch(
+      await wrong("serve", url, fileURLToPath(new URL("run.ts", import.meta.url)).replace("run", "absent")),
+      /Cannot serve/,
+    );
+  });
+
+  it("says by its exit code that nobody listens, or that the password is wrong", async () => {
+    const down = await tsmq(["pub", "redis://127.0.0.1:1", "t", "1"]);
+    assertEquals([down.code, down.errors.length], [5, 1]);
+    await using locked = await RedisServer.start({ password: "right" });
+    const denied = await tsmq(["pub", locked.url.replace("right", "wrong"), "t", "1"]);
+    assertEquals([denied.code, denied.errors.length], [6, 1]);
+  });
+
+  it("teaches in --help, also without any permission", async () => {
+    const { code, lines } = await tsmq(["--help"], { permissions: [] });
+    assertEquals(code, 0);
+    for (const command of ["sub", "pub", "put", "get", "call", "serve", "top", "doctor", "reap", "completion"]) {
+      assert(lines.some((line) => line.startsWith(`  ${command} `)), command);
+      const help = await tsmq([command, "--help"], { permissions: [] });
+      assertEquals(help.code, 0);
+      assert(help.lines.filter((line) => line.startsWith(`  tsmq ${command} `)).length >= 3, `${command} has examples`);
+    }
+  });
+
+  it("completes commands, flags and URLs", async () => {
+    const complete = async (...words: string[]) =>
+      (await tsmq(["complete", "--", ...words])).lines.map((line) => line.split("\t")[0]);
+    assertEquals(await complete("s"), ["sub", "serve"]);
+    assertEquals(await complete("get", "red"), ["redis://localhost"]);
+    assertEquals(await complete("get", url, "q", "--co"), ["--count"]);
+    assertEquals(await complete("completion", "z"), ["zsh"]);
+    assertMatch((await tsmq(["completion", "fish"])).lines.join(), /complete -c tsmq/);
+  });
+});

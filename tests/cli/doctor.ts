@@ -1,0 +1,36 @@
+/** What the doctor says, as data. */
+import { assertEquals } from "@std/assert";
+import type { Check } from "../../src/doctor.ts";
+import { type RunOptions, tsmq } from "./run.ts";
+
+/** What `tsmq doctor` saw, and its exit code. */
+export interface Diagnosis {
+  readonly code: number | null;
+  readonly checks: Check[];
+  /** Those that are not "ok", but for the names left out. */
+  notOk(...but: string[]): string[];
+  /** The check of this name. */
+  of(name: string): Check;
+}
+
+/** Runs `tsmq doctor`; whatever is wrong, it says so in checks, not in errors, and has advice. */
+export async function diagnose(
+  url: string,
+  args: readonly string[] = [],
+  options: RunOptions = {},
+): Promise<Diagnosis> {
+  const { code, lines, errors } = await tsmq(["doctor", url, "--json", ...args], options);
+  assertEquals(errors, []);
+  const checks = lines.filter((line) => line.startsWith("{")).map((line) => JSON.parse(line) as Check);
+  for (const { name, state, mend } of checks) assertEquals([name, mend !== undefined], [name, state !== "ok"]);
+  assertEquals(code, checks.some(({ state }) => state === "broken") ? 1 : 0);
+  return {
+    code,
+    checks,
+    notOk: (...but) =>
+      checks.filter(({ name, state }) => state !== "ok" && !but.includes(name)).map(({ name, state }) =>
+        `${name}: ${state}`
+      ),
+    of: (name) => checks.find((check) => check.name === name) ?? { name, state: "ok", detail: "not looked at" },
+  };
+}

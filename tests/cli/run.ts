@@ -1,0 +1,76 @@
+/** The command line as a child process, under the runtime of the test. */
+import { fileURLToPath } from "node:url";
+import process from "node:process";
+import { Child } from "../support/child.ts";
+import { here } from "../support/peer.ts";
+import { tool } from "../support/tools.ts";
+import { until } from "../support/until.ts";
+
+const PROGRAM = fileURLToPath(new URL("../../cli/mod.ts", import.meta.url));
+
+export interface RunOptions {
+  /** Lines of standard input. */
+  readonly input?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+  /** Deno's permissions. Default: all. */
+  readonly permissions?: readonly string[];
+}
+
+/** What a command said, and how it ended. */
+export interface Outcome {
+  readonly code: number | null;
+  /** Lines of standard output. */
+  readonly lines: string[];
+  /** Lines of standard error that are ours. */
+  readonly errors: string[];
+}
+
+/** A command that runs. */
+export class Running implements AsyncDisposable {
+  readonly lines: string[] = [];
+  readonly child: Child;
+
+  constructor(args: readonly string[], options: RunOptions = {}) {
+    const before = here === "deno"
+      ? ["run", "--no-prompt", "--no-check", "--no-lock", ...options.permissions ?? ["-A"]]
+      : ["run"];
+    const env = { ...process.env, NO_COLOR: "1", ...options.env };
+    this.child = new Child(tool(here), [...before, PROGRAM, ...args], { env });
+    this.child.onLine((line) => this.lines.push(line));
+    for (const line of options.input ?? []) this.child.write(`${line}\n`);
+    this.child.end();
+  }
+
+  /** Waits for so many lines. */
+  async said(count: number): Promise<string[]> {
+    await until(
+      `the command says ${count} line(s); it said:\n${this.child.output}`,
+      () => this.lines.length >= count || this.child.exit,
+    );
+    return this.lines;
+  }
+
+  /** Waits until it has ended. */
+  async ended(): Promise<Outcome> {
+    const { code } = await this.child.wait(60_000);
+    // the pipe may still hold what was written last
+    let before = -1;
+    await until("its output is read", () => {
+      const settled = before === this.child.output.length;
+      before = this.child.output.length;
+      return settled;
+    });
+    const errors = this.child.output.split("\n").filter((line) => line.startsWith("tsmq: "));
+    return { code, lines: this.lines.filter((line) => !line.startsWith("tsmq: ")), errors };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.child.kill();
+  }
+}
+
+/** Runs a command to its end. */
+export async function tsmq(args: readonly string[], options: RunOptions = {}): Promise<Outcome> {
+  await using running = new Running(args, options);
+  return await running.ended();
+}
