@@ -1,0 +1,36 @@
+/** Many lives of the default bus in one process, which then ends by itself. Says what the process holds after some of them. */
+import { readdirSync, readFileSync } from "node:fs";
+import process from "node:process";
+import { say } from "../support/peer_side.ts";
+import { live } from "./inside.ts";
+
+/** What a process holds. */
+export interface Held {
+  readonly descriptors: number;
+  readonly threads: number;
+  /** Bytes of JavaScript's heap, after a collection. */
+  readonly heap: number;
+  /** Bytes of memory, of the workers that have ended too. */
+  readonly memory: number;
+}
+
+const [lives, every, namespace, url] = process.argv.slice(2) as [string, string, string, string?];
+
+async function held(): Promise<Held> {
+  // what has been let go of may end a moment later
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  const { gc, Bun } = globalThis as { gc?: () => void; Bun?: { gc(sync: boolean): void } };
+  gc?.();
+  Bun?.gc(true);
+  return {
+    descriptors: readdirSync("/proc/self/fd").length,
+    threads: Number(/^Threads:\s+(\d+)/m.exec(readFileSync("/proc/self/status", "utf8"))![1]),
+    heap: process.memoryUsage().heapUsed,
+    memory: process.memoryUsage().rss,
+  };
+}
+
+for (let n = 1; n <= Number(lives); n++) {
+  await live({ namespace, url, depth: 0, accompanied: false });
+  if (n % Number(every) === 0) say(await held());
+}
