@@ -7,6 +7,7 @@ import type { Doctor } from "../src/doctor.ts";
 import { ValidationError } from "../src/errors.ts";
 import type { Provider } from "../src/provider.ts";
 import type { AwsOptions } from "../src/providers/aws/provider.ts";
+import type { IpcOptions } from "../src/providers/ipc/provider.ts";
 import type { RedisOptions } from "../src/providers/redis/provider.ts";
 
 /** What a URL leads to. */
@@ -23,6 +24,7 @@ export interface Transport {
  * - `memory:`
  * - `redis://user:password@host:6379/0`, `rediss://…` for TLS, `unix:///path/of/socket`;
  *   `redis+sentinel://host:26379,host:26379/mymaster`, `redis+cluster://host:7000,host:7001`
+ * - `ipc:`, or `ipc:/directory/in/memory` instead of `/dev/shm`
  * - `aws:`, `aws:eu-central-1`, `aws:us-east-1?endpoint=http://localhost:4566`; keys come from where the AWS SDK finds them
  *
  * @throws {ValidationError} when the URL is none of these; its text is not repeated, it may hold a password
@@ -53,6 +55,7 @@ const SCHEMES: Record<string, (rest: string, url: string) => Transport> = {
     const { addresses, path: _, ...user } = many(rest);
     return redisTransport({ cluster: addresses, ...user });
   },
+  ipc: (rest) => ipcTransport({ directory: rest || undefined }),
   aws: (rest) => {
     const [region, query] = rest.split("?", 2);
     const endpoint = new URLSearchParams(query).get("endpoint") ?? undefined;
@@ -71,6 +74,13 @@ function awsTransport(options: AwsOptions): Transport {
   return {
     provider: async () => (await import("../src/providers/aws/provider.ts")).aws(options),
     doctor: async (namespace) => (await import("../src/providers/aws/doctor.ts")).awsDoctor(options, namespace),
+  };
+}
+
+function ipcTransport(options: IpcOptions): Transport {
+  return {
+    provider: async () => (await import("../src/providers/ipc/provider.ts")).ipc(options),
+    doctor: async (namespace) => (await import("../src/providers/ipc/doctor.ts")).ipcDoctor(options, namespace),
   };
 }
 

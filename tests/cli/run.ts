@@ -14,6 +14,8 @@ export interface RunOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** Deno's permissions. Default: all. */
   readonly permissions?: readonly string[];
+  /** A program that starts it, such as `["prlimit", "--msgqueue=1000"]`. */
+  readonly through?: readonly string[];
 }
 
 /** What a command said, and how it ended. */
@@ -35,7 +37,8 @@ export class Running implements AsyncDisposable {
       ? ["run", "--no-prompt", "--no-check", "--no-lock", ...options.permissions ?? ["-A"]]
       : ["run"];
     const env = { ...process.env, NO_COLOR: "1", ...options.env };
-    this.child = new Child(tool(here), [...before, PROGRAM, ...args], { env });
+    const [command, ...rest] = [...options.through ?? [], tool(here), ...before, PROGRAM, ...args];
+    this.child = new Child(command!, rest, { env });
     this.child.onLine((line) => this.lines.push(line));
     for (const line of options.input ?? []) this.child.write(`${line}\n`);
     this.child.end();

@@ -21,8 +21,11 @@ import { Takes } from "./takes.ts";
  * What a bus's own queues are like. 60 buses share the 819,200 bytes that a user has, so each may have 13,653 of them, with 96
  * for each message. PyMQ writes events of up to 8,192 bytes; ours are packed together. Smaller ones do where that is too much.
  */
-const EVENTS: readonly Size[] = [8_192, 2_048, 512].map((size) => ({ messages: 1, size }));
-const INBOX: readonly Size[] = [{ messages: 2, size: 2_048 }, { messages: 2, size: 512 }, { messages: 1, size: 256 }];
+export const EVENTS: readonly Size[] = [8_192, 2_048, 512].map((size) => ({ messages: 1, size }));
+export const INBOX: readonly Size[] = [{ messages: 2, size: 2_048 }, { messages: 2, size: 512 }, {
+  messages: 1,
+  size: 256,
+}];
 /** Messages read before others have their turn. */
 const READ = 64;
 

@@ -1,0 +1,116 @@
+import { assertEquals, assertMatch } from "@std/assert";
+import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
+import { CreateQueueCommand, SQSClient } from "@aws-sdk/client-sqs";
+import { type Fault, HttpProxy } from "../aws/http_proxy.ts";
+import { here } from "../support/peer.ts";
+import { FauxqsServer } from "../support/fauxqs_server.ts";
+import { diagnose } from "./doctor.ts";
+import { tsmq } from "./run.ts";
+
+/** A key as the SDK finds it; emulators take any. Nothing else is asked for one. */
+const KEY = { AWS_ACCESS_KEY_ID: "test", AWS_SECRET_ACCESS_KEY: "test", AWS_EC2_METADATA_DISABLED: "true" };
+const NONE = { AWS_CONFIG_FILE: "/none", AWS_SHARED_CREDENTIALS_FILE: "/none", AWS_EC2_METADATA_DISABLED: "true" };
+
+describe("tsmq doctor aws:", () => {
+  let server: FauxqsServer;
+  let proxy: HttpProxy;
+  beforeAll(async () => {
+    server = await FauxqsServer.start();
+    proxy = await HttpProxy.to(Number(new URL(server.endpoint).port));
+  });
+  afterAll(async () => {
+    await proxy.close();
+    await server.stop();
+  });
+  const fresh = () => ["-n", `n${crypto.randomUUID().slice(0, 8)}`];
+  const url = () => `aws:us-east-1?endpoint=http://127.0.0.1:${proxy.port}`;
+
+  async function refusing(fault: (action: string) => Fault | undefined) {
+    proxy.fault = ({ action }) => fault(action);
+    try {
+      return await diagnose(url(), fresh(), { env: KEY });
+    } finally {
+      proxy.fault = () => undefined;
+    }
+  }
+
+  it("finds nothing on a service that is in order, and leaves nothing", async () => {
+    const ns = fresh();
+    const diagnosis = await diagnose(url(), ns, { env: KEY });
+    assertEquals(diagnosis.notOk(), []);
+    assertEquals(diagnosis.checks.map(({ name }) => name), ["service", "permissions", "leftovers", "bus"]);
+    assertEquals((await tsmq(["reap", url(), ...ns], { env: KEY })).lines, []);
+  });
+
+  it("says that nobody listens at the endpoint, or that there is no such host", async () => {
+    const down = await diagnose("aws:us-east-1?endpoint=http://127.0.0.1:1", [], { env: KEY });
+    assertEquals(down.notOk(), ["endpoint: broken"]);
+    assertMatch(down.of("endpoint").mend!, /start the emulator/);
+    const lost = await diagnose("aws:us-east-1?endpoint=http://no-such-host.invalid", [], { env: KEY });
+    assertEquals(lost.notOk(), ["endpoint: broken"]);
+    assertMatch(lost.of("endpoint").mend!, /DNS/);
+  });
+
+  it("says that there is no region, or no key", async () => {
+    const region = await diagnose("aws:", [], { env: { ...KEY, ...NONE, AWS_REGION: "", AWS_DEFAULT_REGION: "" } });
+    assertEquals(region.notOk(), ["region: broken"]);
+    assertMatch(region.of("region").mend!, /aws:eu-central-1/);
+    const none = { ...NONE, AWS_ACCESS_KEY_ID: "", AWS_SECRET_ACCESS_KEY: "" };
+    const key = await diagnose("aws:us-east-1", [], { env: none });
+    assertEquals(key.notOk(), ["credentials: broken"]);
+    assertMatch(key.of("credentials").mend!, /AWS_ACCESS_KEY_ID/);
+  });
+
+  const keys: readonly [name: string, mend: RegExp][] = [
+    ["InvalidClientTokenId", /does not know this access key/],
+    ["SignatureDoesNotMatch", /wrong secret key/],
+    ["ExpiredToken", /get new ones/],
+  ];
+  for (const [name, mend] of keys) {
+    it(`says what is wrong with a key that is refused: ${name}`, async () => {
+      const { notOk, of } = await refusing(() => ({ status: 403, name }));
+      assertEquals(notOk(), ["credentials: broken"]);
+      assertMatch(of("credentials").mend!, mend);
+    });
+  }
+
+  for (
+    const action of ["sqs:CreateQueue", "sqs:ReceiveMessage", "sns:CreateTopic", "sns:Subscribe", "sns:PublishBatch"]
+  ) {
+    it(`says that ${action} is denied`, async () => {
+      const name = `may ${action.replace("Batch", "")}`;
+      const { notOk, of } = await refusing((asked) =>
+        asked === action ? { status: 403, name: "AccessDeniedException" } : undefined
+      );
+      assertEquals(notOk("leftovers"), [`${name}: broken`]);
+      assertMatch(of(name).mend!, new RegExp(`allow ${action.replace("Batch", "")} .* docs/aws\\.md`));
+    });
+  }
+
+  it("says what dead buses left, and reap deletes it", async () => {
+    const [, namespace] = fresh();
+    const QueueName = `tsmq-${namespace}-${"0".repeat(32)}`;
+    const client = new SQSClient({
+      region: "us-east-1",
+      endpoint: server.endpoint,
+      credentials: { accessKeyId: "test", secretAccessKey: "test" },
+    });
+    await client.send(new CreateQueueCommand({ QueueName, tags: { "tsmq-lease": "1" } }));
+    client.destroy();
+    // the bus of the last check has a namespace of its own, so it does not sweep this one
+    const { notOk, of, code } = await diagnose(url(), ["-n", namespace!], { env: KEY });
+    assertEquals([code, ...notOk()], [0, "leftovers: risk"]);
+    assertMatch(of("leftovers").mend!, /tsmq reap/);
+    const { lines } = await tsmq(["reap", url(), "-n", namespace!], { env: KEY });
+    assertEquals(lines, [`{"removed":"queue ${QueueName}"}`]);
+  });
+
+  if (here === "deno") {
+    it("says which permission Deno was not given", async () => {
+      const permissions = ["--allow-env", "--allow-read", "--allow-sys"];
+      const { notOk, of } = await diagnose(url(), [], { env: KEY, permissions });
+      assertEquals(notOk(), ["runtime permission: broken"]);
+      assertMatch(of("runtime permission").detail, /--allow-net|net access/);
+    });
+  }
+});

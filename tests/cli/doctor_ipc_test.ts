@@ -1,0 +1,83 @@
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { describe, it } from "@std/testing/bdd";
+import { chownSync, mkdirSync } from "node:fs";
+import { join } from "node:path";
+import process from "node:process";
+import { makeDir, removeDir } from "../support/child.ts";
+import { here } from "../support/peer.ts";
+import { skip } from "../support/skip.ts";
+import { until } from "../support/until.ts";
+import { diagnose } from "./doctor.ts";
+import { Running, tsmq } from "./run.ts";
+
+// Whatever other programs of this user have open counts: how much room there is for queues is not ours to say.
+// run: alone
+const ROOM = "queues";
+
+const fresh = () => ["-n", crypto.randomUUID()];
+
+describe("tsmq doctor ipc:", () => {
+  if (process.platform !== "linux") return skip("finds what is broken", "POSIX message queues are there on Linux only");
+
+  it("finds nothing on a machine that is in order, and leaves nothing", async () => {
+    const diagnosis = await diagnose("ipc:", fresh());
+    assertEquals(diagnosis.notOk(ROOM), []);
+    assertEquals(diagnosis.checks.map(({ name }) => name), [
+      ...["platform", "directory", "queues", "kernel limits", "leftovers", "bus"],
+    ]);
+  });
+
+  it("says that RLIMIT_MSGQUEUE is used up, or nearly", async () => {
+    const none = await diagnose("ipc:", fresh(), { through: ["prlimit", "--msgqueue=1000"] });
+    assertEquals(none.notOk(), ["queues: broken"]);
+    assertMatch(none.of("queues").mend!, /RLIMIT_MSGQUEUE/);
+    // what other tests have open counts too, so no more than that it is tight is known
+    const little = await diagnose("ipc:", fresh(), { through: ["prlimit", "--msgqueue=30000"] });
+    assert(little.of("queues").state !== "ok");
+  });
+
+  it("says that the directory cannot be written", async () => {
+    const diagnosis = await diagnose("ipc:/proc/self", fresh());
+    assertEquals(diagnosis.notOk(ROOM), ["directory: broken"]);
+    assertMatch(diagnosis.of("directory").mend!, /another directory/);
+  });
+
+  if (process.getuid?.() !== 0) {
+    skip("says that the namespace is somebody else's", "only root can give a directory away");
+  } else {
+    it("says that the namespace is somebody else's", async () => {
+      const dir = makeDir("shm");
+      mkdirSync(join(dir, "theirs"));
+      chownSync(join(dir, "theirs"), 12_345, 12_345);
+      const diagnosis = await diagnose(`ipc:${dir}`, ["-n", "theirs"]);
+      removeDir(dir);
+      assertEquals(diagnosis.notOk(ROOM), ["directory: broken"]);
+      assertMatch(diagnosis.of("directory").detail, /belongs to user 12345/);
+    });
+  }
+
+  it("says what dead buses left, and reap removes it", async () => {
+    const ns = fresh();
+    await using sub = new Running(["sub", "ipc:", "topic", ...ns]);
+    await until("it is subscribed", async () => {
+      return (await tsmq(["pub", "ipc:", "topic", "1", ...ns])).lines[0] === '{"topic":"topic","reached":1}';
+    });
+    assertEquals((await diagnose("ipc:", ns)).notOk(ROOM), []);
+    await sub.child.kill();
+    const diagnosis = await diagnose("ipc:", ns);
+    assertEquals([diagnosis.code, ...diagnosis.notOk(ROOM)], [0, "leftovers: risk"]);
+    assertMatch(diagnosis.of("leftovers").mend!, /tsmq reap/);
+    const { lines } = await tsmq(["reap", "ipc:", ...ns]);
+    assertEquals(lines.length, 1);
+    assertMatch(lines[0]!, /^\{"removed":"bus pymq_/);
+    assertEquals((await diagnose("ipc:", ns)).notOk(ROOM), []);
+  });
+
+  if (here === "deno") {
+    it("says which permission Deno was not given", async () => {
+      const { notOk, of } = await diagnose("ipc:", fresh(), { permissions: ["--allow-read"] });
+      assertEquals(notOk(), ["runtime permission: broken"]);
+      assertMatch(of("runtime permission").mend!, /--allow-ffi/);
+    });
+  }
+});

@@ -1,0 +1,136 @@
+/** The README and docs/ do not lie: what they show runs, what they claim of a provider is what it says of itself. */
+import { assert, assertEquals } from "@std/assert";
+import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
+import { existsSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import type { Features } from "../src/provider.ts";
+import { aws } from "../src/providers/aws/provider.ts";
+import { ipc } from "../src/providers/ipc/provider.ts";
+import { memory } from "../src/providers/memory/provider.ts";
+import { redis } from "../src/providers/redis/provider.ts";
+import { Child, makeDir, removeDir } from "./support/child.ts";
+import { here } from "./support/peer.ts";
+import { RedisServer } from "./support/redis_server.ts";
+import { tool } from "./support/tools.ts";
+
+const ROOT = fileURLToPath(new URL("../", import.meta.url));
+const PAGES = ["README.md", ...readdirSync(join(ROOT, "docs")).map((name) => `docs/${name}`)];
+const text = (page: string) => readFileSync(join(ROOT, page), "utf8");
+
+interface Example {
+  readonly page: string;
+  readonly title: string;
+  readonly code: string;
+}
+
+/** Every block of TypeScript, but those that are marked `ignore`: parts of something. */
+function examples(page: string): Example[] {
+  let title = "";
+  return [...text(page).matchAll(/^#+ (.*)$|^```ts\n([^]*?)^```$/gm)].flatMap(([, heading, code]) => {
+    if (heading !== undefined) title = heading;
+    return code === undefined ? [] : [{ page, title, code }];
+  });
+}
+
+/** A project beside the tree, whose specifiers are those of somebody who installed the package. */
+function project(): string {
+  const dir = makeDir("readme");
+  const { exports, imports, compilerOptions } = JSON.parse(text("deno.json")) as Record<string, Record<string, string>>;
+  const ours = Object.entries(exports!).map(([name, path]) => [`@tsmq/tsmq${name.slice(1)}`, join(ROOT, path)]);
+  const mapped = Object.entries(imports!).map(([name, path]) => [name, path.startsWith(".") ? join(ROOT, path) : path]);
+  const config = { imports: Object.fromEntries([...ours, ...mapped]), compilerOptions, nodeModulesDir: "manual" };
+  writeFileSync(join(dir, "deno.json"), JSON.stringify(config));
+  const paths = Object.fromEntries(ours.map(([name, path]) => [name, [path]]));
+  writeFileSync(join(dir, "tsconfig.json"), JSON.stringify({ compilerOptions: { paths } }));
+  writeFileSync(join(dir, "package.json"), readFileSync(join(ROOT, "package.json")));
+  symlinkSync(join(ROOT, "node_modules"), join(dir, "node_modules"));
+  return dir;
+}
+
+describe("what the README and docs/ show", () => {
+  let dir: string;
+  let server: RedisServer;
+  beforeAll(async () => {
+    dir = project();
+    server = await RedisServer.start();
+  });
+  afterAll(async () => {
+    removeDir(dir);
+    await server.stop();
+  });
+
+  const all = PAGES.flatMap(examples);
+
+  it("is found: one example for each style", () => {
+    assert(all.filter(({ page }) => page === "README.md").length >= 4);
+  });
+
+  all.forEach(({ page, title, code }, index) =>
+    it(`runs: ${page}, ${title}`, async () => {
+      const file = join(dir, `example_${index}.ts`);
+      writeFileSync(file, code);
+      const before = here === "deno" ? ["run", "-A", "--no-prompt", "--no-check", "--no-lock"] : ["run"];
+      const env = { ...process.env, NO_COLOR: "1", REDIS_URL: server.url };
+      const child = new Child(tool(here), [...before, file], { cwd: dir, env });
+      const lines: string[] = [];
+      child.onLine((line) => lines.push(line));
+      const { code: exit } = await child.wait(30_000);
+      assertEquals(exit, 0, child.output);
+      // events and results come in no order of the text
+      const promised = [...code.matchAll(/\/\/ prints (.*)$/gm)].map(([, line]) => line!);
+      assertEquals(lines.sort(), promised.sort(), child.output);
+    })
+  );
+
+  if (here === "deno") {
+    it("has the types that it has", async () => {
+      const files = all.map((_, index) => join(dir, `example_${index}.ts`));
+      const child = new Child(tool("deno"), ["check", "--quiet", "--no-lock", ...files], { cwd: dir });
+      assertEquals((await child.wait(120_000)).code, 0, child.output);
+    });
+  }
+
+  it("links to what there is", () => {
+    for (const page of PAGES) {
+      for (const [, link] of text(page).matchAll(/\]\((?!https?:|#)([^)#]+)/g)) {
+        assert(existsSync(join(ROOT, dirname(page), link!)), `${page} links to ${link}`);
+      }
+    }
+  });
+});
+
+describe("the README's table of what each transport can do", () => {
+  const transports: Record<string, Features> = {
+    memory: memory().features,
+    Redis: redis().features,
+    "Redis Cluster": redis({ cluster: ["redis://host:7000"] }).features,
+    AWS: aws().features,
+    IPC: ipc().features,
+  };
+  const yes = (value: boolean) => value ? "yes" : "no";
+  const bytes = (value: number) => {
+    if (value === Infinity) return "as memory allows";
+    return value >= 2 ** 20 ? `${value / 2 ** 20} MiB` : `${Math.floor(value / 2 ** 10)} KiB`;
+  };
+  const row = (name: string, features: Features) => [
+    name,
+    yes(features.shared),
+    yes(features.ordered),
+    yes(features.durable),
+    features.capacity === Infinity ? "never" : `${features.capacity} items`,
+    bytes(features.maxBody),
+    yes(features.counts),
+    yes(features.exactSize),
+    features.maxDelay === Infinity ? "any" : `${features.maxDelay / 3_600_000} h`,
+  ];
+
+  for (const [name, features] of Object.entries(transports)) {
+    it(`is right about ${name}`, () => {
+      const table = /<!-- features[^]*?<!-- \/features -->/.exec(text("README.md"))![0];
+      const rows = table.split("\n").map((line) => line.split("|").slice(1, -1).map((cell) => cell.trim()));
+      assertEquals(rows.find((cells) => cells[0] === name), row(name, features));
+    });
+  }
+});
