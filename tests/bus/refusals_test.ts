@@ -1,0 +1,62 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { Bus, type BusError, ProviderError } from "../../mod.ts";
+import { redis } from "../../src/providers/redis/provider.ts";
+import { freePort } from "../support/port.ts";
+import { RedisServer } from "../support/redis_server.ts";
+import { until } from "../support/until.ts";
+import { fresh, onEach, onRedis } from "./grounds.ts";
+
+async function refusal(promise: Promise<unknown>): Promise<BusError> {
+  return await assertRejects(() => promise, ProviderError) as BusError;
+}
+
+onRedis("a bus that cannot be opened", ({ it }) => {
+  it("says unavailable where nobody listens, soon", async () => {
+    const started = performance.now();
+    const error = await refusal(Bus.open(redis({ port: await freePort() }), { namespace: fresh() }));
+    assertEquals([error.code, error.retryable], ["unavailable", true]);
+    assert(performance.now() - started < 5_000);
+  });
+
+  it("says denied where the password is wrong, and tells none", async () => {
+    await using server = await RedisServer.start({ password: "right" });
+    for (const password of ["wrong", undefined]) {
+      const error = await refusal(Bus.open(redis({ port: server.port, password }), { namespace: fresh() }));
+      assertEquals([error.code, error.retryable], ["denied", false]);
+      assert(!/\b(wrong|right)\b/.test(error.message), error.message);
+    }
+  });
+});
+
+onEach("100 MB", ({ it, provider }) => {
+  it("arrive or are refused as too large, whole, as event, item and argument; and what follows arrives", async () => {
+    await using bus = await Bus.open(provider(), { namespace: fresh(), sendTimeout: 60_000 });
+    const errors: unknown[] = [];
+    bus.addEventListener("error", (event) => errors.push((event as ErrorEvent).error));
+    const huge = "x".repeat(100_000_000);
+    const lengths: number[] = [];
+    await bus.subscribe<string>("topic", (text) => lengths.push(text.length)).ready;
+    await bus.expose("length", (text: string) => text.length);
+    const length = bus.stub<(text: string) => number>("length", { timeout: 60_000 });
+    const queue = bus.queue<string>("queue");
+    const tooLarge = (error: unknown) => {
+      assert(error instanceof ProviderError && error.code === "too_large" && !error.retryable, String(error));
+      return undefined;
+    };
+
+    const expected: number[] = [];
+    if (await bus.publish(huge, "topic").then(() => true, tooLarge)) expected.push(huge.length);
+    if (await queue.put(huge).then(() => true, tooLarge)) assertEquals((await queue.get()).length, huge.length);
+    const answer = await length(huge).catch(tooLarge);
+    assert(answer === undefined || answer === huge.length);
+
+    await bus.publish("small", "topic");
+    await until("events arrive", () => lengths.length === expected.length + 1, 60_000);
+    assertEquals(lengths, [...expected, 5]);
+    await queue.put("small");
+    assertEquals(await queue.get(), "small");
+    assertEquals(await length("small"), 5);
+    assertEquals(errors, []);
+    await queue.free();
+  });
+});
