@@ -15,6 +15,9 @@ const LEASE = 30_000;
 /** Milliseconds before a failed item is tried again: doubled with each attempt, up to the second. */
 const BACKOFF = { min: 100, max: 30_000 };
 
+/** Milliseconds before an item is offered again that was handled, or hopeless, and of which the queue could not be told so. */
+const AGAIN = 1_000;
+
 /** Options of `queue`. */
 export interface QueueOptions<S extends StandardSchemaV1 | undefined = StandardSchemaV1 | undefined> {
   /** Validates at `put` (its input is what is sent) and when an item is taken (its output is what one gets). */
@@ -79,6 +82,10 @@ export interface Lease<T> extends AsyncDisposable {
   ack(): Promise<void>;
   /** Gives the item back to the head of the queue, after `delay` ms (default 0). A lease that had ended is left alone. */
   nack(options?: { delay?: number }): Promise<void>;
+}
+
+interface Held<T> extends Lease<T> {
+  readonly settled: boolean;
 }
 
 /** A running consumer; `await using` closes it. */
@@ -169,7 +176,9 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
     try {
       return this.#lease(delivery, (await this.#read(delivery.body)) as T);
     } catch (error) {
-      await this.#bury(delivery, delivery.body, error, `${this.name}.dead`);
+      await this.#bury(delivery, delivery.body, error, `${this.name}.dead`).catch((why) =>
+        this.#giveBack(delivery, why)
+      );
       throw error;
     }
   }
@@ -195,23 +204,23 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
 
     const handle = async (delivery: Delivery): Promise<void> => {
       let item: unknown = delivery.body;
+      let held: Held<T> | undefined;
       try {
         item = await this.#read(delivery.body);
-        if (delivery.attempt > maxAttempts) {
-          // its holders died each time: nobody could report why
-          return await this.#bury(delivery, item, new Error("every holder of it died"), deadLetter);
+        if (delivery.attempt <= maxAttempts) {
+          held = this.#lease(delivery, item as T);
+          await handler(item as T, held);
         }
-        const held = this.#lease(delivery, item as T);
-        await handler(item as T, held);
-        if (!held.settled) await held.ack();
       } catch (error) {
         this.#home.report(error, this.name);
-        if (error instanceof BusError && error.code === "lease_lost") return;
-        if (delivery.attempt >= maxAttempts || (item === delivery.body && error instanceof ValidationError)) {
-          return await this.#bury(delivery, item, error, deadLetter);
-        }
-        await this.#settle(delivery, "nack", delayOf(delivery.attempt));
+        if (held?.settled) return;
+        const hopeless = delivery.attempt >= maxAttempts || (!held && error instanceof ValidationError);
+        if (hopeless) return await this.#bury(delivery, item, error, deadLetter);
+        return void await this.#settle(delivery, "nack", delayOf(delivery.attempt));
       }
+      // beyond the last attempt: nobody could report why
+      if (!held) return await this.#bury(delivery, item, new Error("its last holder died"), deadLetter);
+      if (!held.settled) await held.ack();
     };
     const run = async (): Promise<BusError | undefined> => {
       while (!signal.aborted) {
@@ -224,7 +233,7 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
           const max = Math.min(free, 256);
           for (const delivery of await this.#home.link.receive(this.name, { max, wait: Infinity, lease, signal })) {
             const work = this.#home.watch(
-              handle(delivery).catch((error) => this.#home.report(error, this.name)),
+              handle(delivery).catch((error) => this.#giveBack(delivery, error)),
             ).finally(() => running.delete(work));
             running.add(work);
           }
@@ -311,7 +320,7 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
     }
   }
 
-  #lease(delivery: Delivery, item: T): Lease<T> & { readonly settled: boolean } {
+  #lease(delivery: Delivery, item: T): Held<T> {
     let settled: Outcome | undefined;
     const settle = async (outcome: Outcome, delay: number) => {
       if (settled) return settled === outcome;
@@ -350,8 +359,14 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
       attempts: delivery.attempt,
       cause: { name: cause.name, message: cause.message },
     };
-    await this.#home.sender.send(deadLetter, this.#home.codec.encode(letter), { wait: Infinity });
+    await this.#home.sender.send(deadLetter, this.#home.codec.encode(letter), { wait: BACKOFF.max });
     await this.#settle(delivery, "ack", 0);
+  }
+
+  /** It could be neither acknowledged nor buried: nobody must hold it on. What was acknowledged after all stays so. */
+  async #giveBack(delivery: Delivery, error: unknown): Promise<void> {
+    this.#home.report(error, this.name);
+    await this.#settle(delivery, "nack", AGAIN).catch(() => {}); // then its lease ends by itself
   }
 }
 
@@ -369,7 +384,7 @@ function leaseOf(lease: number | undefined): number {
 }
 
 function backoffOf(backoff: ConsumeOptions["backoff"]): (attempt: number) => number {
-  if (typeof backoff === "function") return backoff;
+  if (typeof backoff === "function") return (attempt) => checkNumber("a backoff", backoff(attempt));
   if (backoff !== undefined) {
     const delay = checkNumber("a backoff", backoff);
     return () => delay;

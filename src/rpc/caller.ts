@@ -18,7 +18,7 @@ import type { Sender } from "../provider.ts";
 import { validate } from "../schema.ts";
 import type { Procedure, RpcResponse } from "./procedure.ts";
 import { type LateReplies, Replies } from "./replies.ts";
-import { type Answer, readAnswer, writeCancel, writeRequest } from "./wire.ts";
+import { type Answer, readAnswer, type Refusal, writeCancel, writeRequest } from "./wire.ts";
 
 /** Milliseconds for which the servers of a function are remembered. */
 const SERVERS_TTL = 1_000;
@@ -150,7 +150,7 @@ export class Caller {
     if (this.#closed) throw this.#closed;
     if (procedure?.args) await validate(procedure.args, args, `the arguments of "${fn}"`);
     const text = this.#home.codec.write(args);
-    const call = new Call(fn, text, Date.now() + Math.min(timeout, MAX_TIMEOUT));
+    const call = new Call(fn, text, Math.min(timeout, MAX_TIMEOUT));
     const over = Promise.withResolvers<never>();
     const timer = timeout < MAX_TIMEOUT
       ? setTimeout(() => over.reject(new TimeoutError(`Cannot call "${fn}": no answer within ${timeout} ms`)), timeout)
@@ -180,11 +180,11 @@ export class Caller {
 
   async #single(call: Call): Promise<Answer> {
     const gone = new Set<string>();
-    let busy: RpcError | undefined;
+    let denied: BusError | undefined;
     while (!call.over) {
       const server = await this.#pick(call.fn, gone);
       if (server === undefined) {
-        if (busy) throw busy;
+        if (denied) throw denied;
         // what is registered, but not there just now, may be about to come back
         const away = this.#known.has(call.fn) && call.age < RECOVERY;
         if (!away && !this.#home.recovering(RECOVERY)) return await this.#foreign(call);
@@ -205,9 +205,7 @@ export class Caller {
       if (!answer.call?.refused) return answer;
       gone.add(server);
       this.#forget(call.fn, server);
-      if (answer.call.refused === "busy") {
-        busy = new RpcError("busy", `Cannot call "${call.fn}": every server is at its limit of calls`);
-      }
+      denied ??= denial(call.fn, answer.call.refused);
     }
     return await new Promise(() => {}); // the deadline has ended the call already
   }
@@ -286,7 +284,9 @@ export class Caller {
         if (answered.has(server)) return; // it was asked twice
         answered.add(server);
         if (!missing.delete(server!)) surplus--; // one that registered in the meantime
-        if (!answer.call?.refused) answers.push(answer);
+        const refused = answer.call?.refused;
+        const one = refused ? denial(call.fn, refused) : answer;
+        if (one) answers.push(one);
         got();
       },
       lost: (server) => {
@@ -312,7 +312,7 @@ export class Caller {
     const late = setTimeout(() => {
       for (const _ of missing) answers.push(new TimeoutError(`Cannot call "${call.fn}": no answer in time`));
       finish();
-    }, Math.max(0, call.deadline - Date.now() - 5));
+    }, Math.max(0, call.left - 5));
     got();
     await done;
     clearTimeout(late);
@@ -433,7 +433,9 @@ const MAX_TIMEOUT = 2 ** 31 - 1;
 class Call {
   readonly fn: string;
   readonly args: string;
+  /** By the clock of this machine, in milliseconds of `Date.now()`: for servers elsewhere. */
   readonly deadline: number;
+  readonly #timeout: number;
   /** Nobody who is not asked can guess it: 122 random bits. */
   readonly id: string = crypto.randomUUID();
   readonly #since = performance.now();
@@ -444,10 +446,16 @@ class Call {
   again = 2 * WATCH;
   cleanup: (() => void) | undefined;
 
-  constructor(fn: string, args: string, deadline: number) {
+  constructor(fn: string, args: string, timeout: number) {
     this.fn = fn;
     this.args = args;
-    this.deadline = deadline;
+    this.#timeout = timeout;
+    this.deadline = Date.now() + timeout;
+  }
+
+  /** Milliseconds until its deadline, by the clock that nobody sets. */
+  get left(): number {
+    return this.#timeout - this.age;
   }
 
   /** Milliseconds since it was made. */
@@ -462,6 +470,13 @@ class Call {
     this.asked = true;
     return writeRequest(fn, channel, args, { id, inbox, deadline, age });
   }
+}
+
+/** What a refusal means to the caller; undefined: the server might as well not be there. */
+function denial(fn: string, refused: Refusal): BusError | undefined {
+  if (refused === "busy") return new RpcError("busy", `Cannot call "${fn}": every server is at its limit of calls`);
+  if (refused === "late") return new TimeoutError(`Cannot call "${fn}": by its server's clock the deadline has passed`);
+  return undefined;
 }
 
 function next(servers: Servers, except: Set<string>): string | undefined {

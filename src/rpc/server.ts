@@ -4,7 +4,7 @@
  * @module
  */
 import type { Codec, Decoded } from "../codec.ts";
-import { BusError, ValidationError } from "../errors.ts";
+import { BusError, TimeoutError, ValidationError } from "../errors.ts";
 import { cost } from "../port/credit.ts";
 import type { Link, Stream } from "../port/link.ts";
 import type { Sender } from "../provider.ts";
@@ -17,6 +17,8 @@ import { type Answer, readRequest, type Refusal, REQUEST, type Request, writeAns
 export const RUNNING_LIMIT = 10_000;
 /** Milliseconds between attempts to reach a caller whose connection is down: doubled from the first to the second. */
 const RETRY = { min: 50, max: 2_000 };
+/** Milliseconds for which a caller that is not there is looked for; one that comes back later asks again. */
+const AWAY = 10_000;
 /** Milliseconds that clocks of two machines may differ before a deadline is believed to have passed. */
 const CLOCK_SKEW = 60_000;
 
@@ -100,8 +102,13 @@ export class Server {
       const answer = this.#served.answer(call.id, call.age ?? 0);
       if (answer === undefined) return this.#refuse(request, "forgotten");
       if (answer !== false) return void this.#home.sender.post(call.inbox, answer).catch(() => {}); // it asks once more
+      const late = Date.now() - call.deadline;
+      if (late > CLOCK_SKEW) {
+        const text = `Cannot serve a call of "${fn}": by this machine's clock its deadline was ${late} ms ago`;
+        this.#home.report(new TimeoutError(text), fn);
+        return this.#refuse(request, "late");
+      }
       this.#served.add(call.id);
-      if (Date.now() > call.deadline + CLOCK_SKEW) return;
     }
     const exposed = this.#exposed.get(fn);
     if (!exposed || this.#closed) return this.#refuse(request, "gone");
@@ -188,10 +195,12 @@ export class Server {
       if (sender.replies && channel.startsWith("__rpc_")) await sender.replies.put(channel, text);
       return;
     }
-    if (!answer.call?.refused) this.#served.keep(call.id, text);
-    for (let pause = RETRY.min; Date.now() < call.deadline; pause = Math.min(pause * 2, RETRY.max)) {
+    const refused = answer.call?.refused !== undefined;
+    if (!refused) this.#served.keep(call.id, text);
+    const since = performance.now();
+    for (let pause = RETRY.min;; pause = Math.min(pause * 2, RETRY.max)) {
       try {
-        if (await sender.post(call.inbox, text) !== false) return;
+        if (await sender.post(call.inbox, text) !== false || performance.now() - since > AWAY) return;
       } catch (error) {
         if (!(error instanceof BusError) || error.code !== "unavailable") {
           this.#home.report(error, fn);
@@ -199,7 +208,8 @@ export class Server {
           return;
         }
       }
-      if (this.#closed) return;
+      // a caller that was refused asks again
+      if (refused || this.#closed || Date.now() > call.deadline + CLOCK_SKEW) return;
       await new Promise((resolve) => setTimeout(resolve, pause));
     }
   }

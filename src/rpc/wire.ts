@@ -12,8 +12,14 @@ export const ANSWER = "pymq.core.RpcResponse";
 /** The tag of a cancellation. */
 export const CANCEL = "tsmq:cancel";
 
-/** Why a server does not serve: the function is not there any more, or not now, or whether it has served the call it cannot tell. */
-export type Refusal = "gone" | "busy" | "forgotten";
+/**
+ * Why a server does not serve: the function is not there any more, or not now, its deadline has passed, or whether it has served
+ * the call it cannot tell.
+ */
+export type Refusal = "gone" | "busy" | "late" | "forgotten";
+
+/** Characters of an id that is remembered; ours have 36. */
+const MAX_ID = 64;
 
 /** A request: `[fn, response_channel, args, kwargs, { id, inbox, deadline }]`. */
 export interface Request {
@@ -96,8 +102,9 @@ export function writeCancel(id: string): string {
 }
 
 function isCall(value: unknown): value is NonNullable<Request["call"]> {
-  return isRecord(value) && typeof value.id === "string" && typeof value.inbox === "string" &&
-    typeof value.deadline === "number" && (value.age === undefined || typeof value.age === "number");
+  return isRecord(value) && typeof value.id === "string" && value.id.length <= MAX_ID &&
+    typeof value.inbox === "string" && Number.isFinite(value.deadline) &&
+    (value.age === undefined || typeof value.age === "number");
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

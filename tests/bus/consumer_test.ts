@@ -1,0 +1,72 @@
+import { assertEquals } from "@std/assert";
+import { describe, it } from "@std/testing/bdd";
+import { Bus, type DeadLetter, memory, ProviderError } from "../../mod.ts";
+import type { Provider, Sender } from "../../src/provider.ts";
+import { until } from "../support/until.ts";
+
+/** A provider whose sender refuses what it is told to. */
+function refusing(refuses: (queue: string) => boolean): Provider {
+  const base = memory();
+  return {
+    ...base,
+    open: async (context) => {
+      const sender = await base.open(context);
+      const before = sender.send.bind(sender);
+      const send: Sender["send"] = (queue, body, options) =>
+        refuses(queue)
+          ? Promise.reject(new ProviderError("unavailable", `Cannot send to ${queue}: on purpose`))
+          : before(queue, body, options);
+      return Object.assign(sender, { send });
+    },
+  };
+}
+
+describe("what a consumer can neither acknowledge nor bury", () => {
+  it("goes back: an item is held by nobody while the dead-letter queue is out of reach", async () => {
+    let away = true;
+    await using bus = await Bus.open(refusing((queue) => away && queue === "jobs.dead"));
+    bus.addEventListener("error", () => {});
+    const attempts: number[] = [];
+    bus.queue("jobs").consume((_, { attempt }) => {
+      attempts.push(attempt);
+      throw new Error("on purpose");
+    }, { maxAttempts: 1 });
+    await bus.queue("jobs").put("item");
+    await until("it was tried", () => attempts.length === 1);
+    away = false;
+    const letter = await bus.queue<DeadLetter>("jobs.dead").get({ timeout: 10_000 });
+    assertEquals([letter.item, letter.attempts], ["item", 2]);
+    assertEquals(attempts, [1], "its attempts were over");
+  });
+
+  it("goes back, though the backoff that its user gave throws", async () => {
+    await using bus = await Bus.open(memory());
+    bus.addEventListener("error", () => {});
+    const attempts: number[] = [];
+    bus.queue("jobs").consume((_, { attempt }) => {
+      attempts.push(attempt);
+      if (attempt === 1) throw new Error("on purpose");
+    }, {
+      backoff: () => {
+        throw new Error("no backoff");
+      },
+    });
+    await bus.queue("jobs").put("item");
+    await until("it is tried again", () => attempts.length === 2);
+    assertEquals(attempts, [1, 2]);
+  });
+
+  it("is offered again when it was handled and just its acknowledgement failed", async () => {
+    const base = memory();
+    let failures = 1;
+    const provider: Provider = { ...base, worker: new URL("../support/workers/deaf.ts", import.meta.url) };
+    await using bus = await Bus.open(provider);
+    bus.addEventListener("error", () => failures--);
+    const attempts: number[] = [];
+    bus.queue("jobs").consume((_, { attempt }) => void attempts.push(attempt), { maxAttempts: 2 });
+    await bus.queue("jobs").put("item");
+    await until("it is tried again", () => attempts.length === 2);
+    await until("nothing is left", async () => await bus.queue("jobs").qsize() === 0);
+    assertEquals([attempts, await bus.queue("jobs.dead").qsize(), failures], [[1, 2], 0, 0]);
+  });
+});

@@ -1,0 +1,43 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { describe, it } from "@std/testing/bdd";
+import { Bus, memory, TimeoutError } from "../../mod.ts";
+
+/** What the work returns, with the clock of this machine set to elsewhere while it starts. */
+function withClock<T>(ahead: number, work: () => T): T {
+  const now = Date.now;
+  Date.now = () => now() + ahead;
+  try {
+    return work();
+  } finally {
+    Date.now = now;
+  }
+}
+
+describe("clocks that differ", () => {
+  for (const ahead of [-50_000, 50_000, 86_400_000]) {
+    it(`a call is answered though the caller's clock is ${ahead / 1_000} s ahead of its server's`, async () => {
+      await using bus = await Bus.open(memory());
+      await bus.expose("echo", (n: number) => n);
+      const echo = bus.stub<(n: number) => number>("echo", { timeout: 5_000 });
+      assertEquals(await withClock(ahead, () => echo(1)), 1);
+      const all = bus.stub<(n: number) => number>("echo", { timeout: 5_000, multi: true });
+      assertEquals(await withClock(ahead, () => all(1)), [{ status: "fulfilled", value: 1 }]);
+    });
+  }
+
+  it("a call whose deadline is long over by the server's clock is refused at once, and both sides say so", async () => {
+    await using bus = await Bus.open(memory());
+    const errors: unknown[] = [];
+    bus.addEventListener("error", (event) => errors.push((event as ErrorEvent).error));
+    let served = 0;
+    await bus.expose("echo", () => served++);
+    const since = performance.now();
+    const call = () => withClock(-3_600_000, () => bus.stub("echo", { timeout: 30_000 })());
+    const error = await assertRejects(call, TimeoutError);
+    assertEquals(error.message, 'Cannot call "echo": by its server\'s clock the deadline has passed');
+    const multi = await withClock(-3_600_000, () => bus.stub("echo", { timeout: 30_000, multi: true })());
+    assert(multi.length === 1 && multi[0]!.status === "rejected" && multi[0]!.reason instanceof TimeoutError);
+    assert(performance.now() - since < 10_000);
+    assertEquals([served, errors.length, errors[0] instanceof TimeoutError], [0, 2, true]);
+  });
+});
