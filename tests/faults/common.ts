@@ -1,9 +1,11 @@
 /** Faults that need no server: of handlers, of users, of this very process. */
 import { Bus } from "../../mod.ts";
+import { Peer } from "../support/peer.ts";
 import { pause, until } from "../support/until.ts";
 import type { Faulty } from "../bus/faulty.ts";
 import type { Fault, Ground } from "./ground.ts";
 import type { Style } from "./tally.ts";
+import type { Place, Said } from "./peer.ts";
 import { DEADLINES, LEASE } from "./traffic.ts";
 
 /** Those of every transport. */
@@ -44,18 +46,6 @@ export const COMMON: readonly Fault[] = [
     },
   },
   {
-    name: "clock step",
-    times: 15,
-    pause: 50,
-    inject: async ({ random }) => {
-      const now = Date.now;
-      const step = random.int(-3_600_000, 3_600_000);
-      Date.now = () => now() + step;
-      await pause(random.int(10, 100));
-      Date.now = now;
-    },
-  },
-  {
     name: "bus closed at work",
     times: 4,
     pause: 50,
@@ -76,6 +66,22 @@ export const COMMON: readonly Fault[] = [
   },
 ];
 
+/** The clock of this machine is set, for a moment, by at most so many milliseconds. */
+export function clockStep(most: number): Fault {
+  return {
+    name: "clock step",
+    times: 15,
+    pause: 50,
+    inject: async ({ random }) => {
+      const now = Date.now;
+      const step = random.int(-most, most);
+      Date.now = () => now() + step;
+      await pause(random.int(10, 100));
+      Date.now = now;
+    },
+  };
+}
+
 /** A ground whose provider's workers can be broken. */
 export interface Breakable extends Ground {
   /** Breaks the worker that was started last. */
@@ -95,6 +101,41 @@ export function workerDies(times: number, misses: readonly Style[]): Fault<Break
       ground.breakWorker(random.pick(["throw", "reject", "throw", "reject", "exit"]));
       await until("the worker is replaced", () => restarts() > before);
       await until("all are up", () => traffic.buses.every((bus) => bus.health().state === "up"));
+    },
+  };
+}
+
+/** A ground that other processes can reach. */
+export interface Shared extends Ground {
+  /** How they do. */
+  readonly place: Pick<Place, "provider" | "options">;
+}
+
+/** A process is killed that holds leases, serves calls, and is about to publish. */
+export function peerKilled(times: number): Fault<Shared> {
+  let first = 0;
+  return {
+    name: "peer killed at work",
+    times,
+    pause: 20,
+    inject: async ({ ground, traffic, namespace, random }) => {
+      const place: Place = { ...ground.place, namespace, first: first += 1_000_000 };
+      await using peer = Peer.start<Said>(new URL("peer.ts", import.meta.url), { args: [JSON.stringify(place)] });
+      await peer.next(30_000);
+      const heard = (async () => {
+        for (;;) {
+          const said = await peer.next();
+          if ("published" in said) traffic.peers.promise(said.published);
+          if (!("held" in said)) continue;
+          // it is killed with some in its hands
+          if (random.chance(0.5)) continue;
+          await traffic.handle(said.held, said.attempt);
+          peer.tell(said.held);
+        }
+      })().catch(() => {});
+      await pause(random.int(100, 500));
+      await peer.kill();
+      await heard;
     },
   };
 }

@@ -1,7 +1,7 @@
 /** The in-memory provider: its broker is a worker, and dies with it. */
 import { memory, type Provider } from "../../mod.ts";
 import { type Faulty, faulty } from "../bus/faulty.ts";
-import { COMMON, workerDies } from "./common.ts";
+import { clockStep, COMMON, workerDies } from "./common.ts";
 import type { Fault, Ground } from "./ground.ts";
 import { STYLES } from "./tally.ts";
 
@@ -30,5 +30,6 @@ export class MemoryGround implements Ground {
 
 export const memoryFaults: readonly Fault<MemoryGround>[] = [
   ...COMMON,
+  clockStep(3_600_000),
   workerDies(12, STYLES),
 ];

@@ -7,7 +7,7 @@ import { type Faulty, faulty } from "../bus/faulty.ts";
 import { RedisServer } from "../support/redis_server.ts";
 import { TcpProxy } from "../support/tcp_proxy.ts";
 import { pause, until } from "../support/until.ts";
-import { COMMON, workerDies } from "./common.ts";
+import { clockStep, COMMON, peerKilled, workerDies } from "./common.ts";
 import type { Fault, Ground, Scene } from "./ground.ts";
 import type { Traffic } from "./traffic.ts";
 
@@ -28,8 +28,12 @@ export class RedisGround implements Ground {
     return new RedisGround(server, await TcpProxy.to(server.port));
   }
 
+  get place() {
+    return { provider: "redis" as const, options: { port: this.wire.port } };
+  }
+
   provider(): Provider {
-    this.#faulty = faulty(undefined, redis({ port: this.wire.port }));
+    this.#faulty = faulty(undefined, redis(this.place.options));
     return this.#faulty.provider;
   }
 
@@ -169,8 +173,10 @@ const WIRE: readonly Fault<RedisGround>[] = [
 
 export const redisFaults: readonly Fault<RedisGround>[] = [
   ...COMMON,
+  clockStep(3_600_000),
   ...SERVER,
   ...WIRE,
   ...REFUSALS,
   workerDies(8, ["events", "get"]),
+  peerKilled(6),
 ];

@@ -61,6 +61,7 @@ async function run<G extends Ground>(ground: G, fault: Fault<G>): Promise<Row[]>
       const what = `${style}, failed: ${JSON.stringify([...failed])}`;
       assertEquals({ what, lost, hung, wrong }, { what, lost: 0, hung: 0, wrong: [] });
     }
+    if (traffic.gaps === 0) assertEquals(traffic.peers.missing, 0, "events of peers that were lost");
     assertEquals(traffic.faults, []);
     return rows;
   } finally {

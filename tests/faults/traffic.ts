@@ -30,6 +30,8 @@ export class Traffic {
     call: new Tally(),
     "multi call": new Tally(),
   };
+  /** Events of other processes; they are accounted with ours. */
+  readonly peers = new Tally();
   /** Gaps that the bus with the subscriptions said. */
   gaps = 0;
   /** Handlers that are to throw. */
@@ -84,6 +86,7 @@ export class Traffic {
       }
       if (this.slow > 0) await pause(this.slow);
     }).ready;
+    await bus.subscribe<number>("peers", (n) => void this.peers.see(n)).ready;
     for (const [index, server] of this.serving.entries()) {
       await server.expose("echo", (n: number) => this.#execute("call", n, index));
       await server.expose("all", (n: number) => this.#execute("multi call", n, index));
@@ -169,7 +172,9 @@ export class Traffic {
   #error(error: unknown): void {
     if (error instanceof Flaw || (error as { name?: string })?.name === "ProviderError") return;
     const { code } = error as { code?: string };
-    if (code !== "lease_lost" && code !== "worker_died" && code !== "closed") this.faults.push(error);
+    if (code !== "timeout" && code !== "lease_lost" && code !== "worker_died" && code !== "closed") {
+      this.faults.push(error);
+    }
   }
 
   /** What the buses reported, but what a fault of the transport or of a handler is. */
@@ -181,7 +186,7 @@ export class Traffic {
    */
   async settle(misses: readonly Style[]): Promise<void> {
     for (const timer of this.#timers.splice(0)) clearInterval(timer);
-    const tallies = Object.values(this.tallies);
+    const tallies = [...Object.values(this.tallies), this.peers];
     await until("every promise is settled", () => tallies.every(({ pending }) => pending === 0)).catch(() => {});
     await until("the buses are up", () => this.buses.every((bus) => bus.health().state === "up"), 30_000);
     await until("an event comes through", async () => {
@@ -199,6 +204,7 @@ export class Traffic {
       });
     }
     const due = STYLES.filter((style) => !this.forgives(style, misses)).map((style) => this.tallies[style]);
+    if (!this.forgives("events", misses)) due.push(this.peers);
     await until("all has come", () => due.every(({ missing }) => missing === 0)).catch(() => {}); // it is counted
     await until("the rest may come", () => tallies.every(({ missing }) => missing === 0), LEASE).catch(() => {});
   }
@@ -212,6 +218,7 @@ export class Traffic {
   async close(): Promise<boolean> {
     for (const timer of this.#timers.splice(0)) clearInterval(timer);
     this.#ended.abort();
+    await Promise.allSettled(["jobs", "got"].map((name) => this.sending.queue(name).free()));
     const reports = await Promise.all(this.buses.map((bus) => bus.close()));
     await Promise.all(this.#loops);
     return reports.every(({ clean }) => clean);

@@ -4,7 +4,7 @@
  * @module
  */
 import { ChangeMessageVisibilityBatchCommand, DeleteMessageBatchCommand } from "@aws-sdk/client-sqs";
-import type { BusError } from "../../errors.ts";
+import { BusError } from "../../errors.ts";
 import type { Api } from "./api.ts";
 import { Batcher } from "./batcher.ts";
 import { noQueue } from "./faults.ts";
@@ -91,10 +91,15 @@ export class Leases {
     return kept;
   }
 
-  /** Removes items that were received for good; true for each that is ours now. */
+  /**
+   * Removes items that were received for good; true for each that is ours now. One of which SQS does not say whether it is removed
+   * is ours too: it may come twice, as anything on SQS, but must not be lost.
+   */
   async claim(queue: string, receipts: readonly string[]): Promise<boolean[]> {
     const results = await Promise.allSettled(receipts.map((receipt) => this.#deletes.add(queue, receipt)));
-    return results.map(({ status }) => status === "fulfilled");
+    return results.map((result) =>
+      result.status === "fulfilled" || (result.reason instanceof BusError && result.reason.code === "unavailable")
+    );
   }
 
   /** Gives items back that nobody wants. What does not succeed comes back by itself when its visibility ends. */

@@ -182,7 +182,7 @@ export class Tap {
       return waiter.resolve(mine.map(deliver));
     }
     const claimed = await leases.claim(this.#queue, receipts);
-    // what could not be deleted comes back by itself
+    // what was not deleted comes back by itself
     waiter.resolve(mine.filter((_, index) => claimed[index]).map((message) => ({ ...deliver(message), receipt: "" })));
   }
 

@@ -1,0 +1,46 @@
+/** Another process that takes part in the traffic until it is killed. */
+import process from "node:process";
+import { Bus, type Provider } from "../../mod.ts";
+import { aws } from "../../src/providers/aws/provider.ts";
+import { ipc } from "../../src/providers/ipc/provider.ts";
+import { redis } from "../../src/providers/redis/provider.ts";
+import { say, told } from "../support/peer_side.ts";
+import { pause } from "../support/until.ts";
+import { DEADLINES, LEASE } from "./traffic.ts";
+
+/** What it is started with. */
+export interface Place {
+  readonly provider: "redis" | "aws" | "ipc";
+  readonly options: object;
+  readonly namespace: string;
+  /** The number of the first event that it publishes. */
+  readonly first: number;
+}
+
+/** What it says: it holds an item and waits for leave to acknowledge it; it has published an event. */
+export type Said = { ready: true } | { held: number; attempt: number } | { published: number };
+
+const MAKE: Record<Place["provider"], (options: object) => Provider> = { redis, aws, ipc };
+
+const place = JSON.parse(process.argv[2]!) as Place;
+const bus = await Bus.open(MAKE[place.provider](place.options), { ...DEADLINES, namespace: place.namespace });
+bus.addEventListener("error", () => {});
+const leave = new Map<number, () => void>();
+bus.queue<number>("jobs").consume(async (n, { attempt }) => {
+  const granted = new Promise<void>((resolve) => leave.set(n, resolve));
+  say({ held: n, attempt } satisfies Said);
+  await granted;
+}, { concurrency: 4, lease: LEASE });
+await bus.expose("echo", async (n: number) => {
+  await pause(20);
+  return 2 * n;
+});
+void (async () => {
+  for (let n = place.first;; n++) {
+    await bus.publish(n, "peers").then(() => say({ published: n } satisfies Said), () => {});
+    await pause(2);
+  }
+})();
+say({ ready: true } satisfies Said);
+for await (const n of told<number>()) leave.get(n)?.();
+process.exit();
