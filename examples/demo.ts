@@ -1,7 +1,7 @@
 /**
  * The demo: separate processes of the operating system exchange events, share a queue and call each other.
  *
- *     deno task demo            starts a Redis server of its own
+ *     deno task demo            on Linux, over the queues of the kernel: nothing is installed; elsewhere, over a Redis server of its own
  *     deno task demo redis://…  runs over the one at this URL
  *
  * It plays a small kitchen. The process that you start is the restaurant; it starts two cooks and a cashier, orders
@@ -13,7 +13,8 @@ import { spawn } from "node:child_process";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { Bus, procedure } from "../mod.ts";
-import { providerFor, startServer } from "./providers.ts";
+import { providerFor } from "../cli/mod.ts";
+import { ownTransport } from "./providers.ts";
 
 class OrderPlaced {
   static readonly topic = "kitchen.OrderPlaced";
@@ -117,7 +118,7 @@ function start(name: string): { ready: Promise<void>; ended: Promise<void> } {
 }
 
 const [url, namespace = `demo-${crypto.randomUUID()}`, name = "restaurant"] = process.argv.slice(2);
-await using server = url === undefined ? await startServer() : undefined;
-const where = url ?? server!.url;
-await using bus = await Bus.open(providerFor(where), { namespace, types: [OrderPlaced, DishReady] });
+await using transport = url === undefined ? await ownTransport() : undefined;
+const where = url ?? transport!.url;
+await using bus = await Bus.open(await providerFor(where), { namespace, types: [OrderPlaced, DishReady] });
 await roles[name.split(" ")[0]!]!(bus, name);

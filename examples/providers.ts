@@ -1,26 +1,26 @@
 /**
- * Which transport an example runs over: the URL on its command line says, or a Redis server of its own.
+ * Which transport an example runs over that is given none.
  *
  * @module
  */
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import type { Provider } from "../mod.ts";
-import { redis } from "../src/providers/redis/provider.ts";
+import process from "node:process";
 
-/** The provider for `redis://…`, `rediss://…`, or the socket of a local server, `unix://…`. */
-export function providerFor(url: string): Provider {
-  if (/^(rediss?|unix):/.test(url)) return redis({ url });
-  throw new Error(`Cannot run over "${url}": give the URL of a Redis server, such as redis://localhost`);
+/** The kernel's queues where there are some, else a Redis server of our own. */
+export async function ownTransport(): Promise<AsyncDisposable & { readonly url: string }> {
+  if (process.platform === "linux") return { url: "ipc:", [Symbol.asyncDispose]: () => Promise.resolve() };
+  return await startServer();
 }
 
 /** Starts a Redis server on a socket of its own, which ends with this process. */
-export async function startServer(): Promise<AsyncDisposable & { readonly url: string }> {
+async function startServer(): Promise<AsyncDisposable & { readonly url: string }> {
+  spawnSync("deno", ["task", "--quiet", "tools", "deno", "redis-server"], { stdio: "inherit" });
   const fetched = fileURLToPath(new URL("../.cache/bin/redis-server", import.meta.url));
   const folder = mkdtempSync(join(tmpdir(), "tsmq-demo-"));
   const socket = join(folder, "redis.sock");

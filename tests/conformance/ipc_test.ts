@@ -2,4 +2,7 @@ import { describe } from "@std/testing/bdd";
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import { kit } from "./run.ts";
 
+// Eight full-sized queues at once take most of what all queues of a user may hold.
+// run: alone
+
 describe("conformance of ipc", () => kit({ provider: () => ipc() }));
