@@ -32,7 +32,7 @@ import { pubsub } from "./conformance/pubsub.ts";
 import { queues } from "./conformance/queues.ts";
 import type { Conditional, Play, Room } from "./conformance/room.ts";
 import { rpc } from "./conformance/rpc.ts";
-import { Stage } from "./conformance/stage.ts";
+import { CLEARING, Stage } from "./conformance/stage.ts";
 import { values } from "./conformance/values.ts";
 
 export { ConformanceError } from "./conformance/assert.ts";
@@ -46,7 +46,7 @@ export interface Case {
   readonly skip?: string;
   /** Milliseconds in which the case ends by itself; a runner's own limit should be longer. */
   readonly deadline: number;
-  /** No other case may run beside it: it breaks the connections of all. Others may run side by side. */
+  /** No other case may run beside it, as all that are not `alone` may: it breaks all connections, or takes all of the machine. */
   readonly alone: boolean;
   /** Runs the case in a namespace of its own. Rejects with what does not hold. */
   run(): Promise<void>;
@@ -101,9 +101,6 @@ export function conformance(harness: Harness): Case[] {
   if (unknown.length > 0) throw new ConformanceError(`Cannot skip ${unknown.join(", ")}: there is no such case`);
   return cases;
 }
-
-/** Milliseconds that clearing up after a case may take. */
-const CLEARING = 10_000;
 
 function conditional(entry: Play | Conditional): Conditional {
   return typeof entry === "function" ? { play: entry } : entry;

@@ -3,6 +3,7 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { type Emulator, startEmulator } from "./aws/emulator.ts";
 import { fresh } from "./bus/grounds.ts";
 import { Peer } from "./support/peer.ts";
 import { RedisServer } from "./support/redis_server.ts";
@@ -21,6 +22,7 @@ interface Ground {
 }
 
 let server: RedisServer;
+let emulator: Emulator;
 
 /** One entry for each provider. */
 const GROUNDS: Record<string, Ground> = {
@@ -31,6 +33,12 @@ const GROUNDS: Record<string, Ground> = {
     options: () => ({ port: server.port }),
     start: async () => server = await RedisServer.start(),
     stop: () => server.stop(),
+  },
+  aws: {
+    flags: "--allow-read --allow-net --allow-env --allow-sys=osRelease",
+    options: () => emulator.options,
+    start: async () => emulator = await startEmulator(),
+    stop: () => emulator.stop(),
   },
 };
 

@@ -14,7 +14,7 @@ export type Play = (stage: Stage) => Promise<void>;
 export interface Conditional {
   /** Why it is left out, if it is. */
   skip?(features: Features, harness: Harness): string | undefined;
-  /** It does something to every bus on the transport, so no other case may run beside it. */
+  /** It does something to every bus on the transport, or takes all of the machine: no other case may run beside it. */
   readonly alone?: boolean;
   /** Milliseconds in which it has to end. Default 20,000. */
   readonly deadline?: number;

@@ -17,6 +17,8 @@ import { Stranger } from "./stranger.ts";
 const LOOK = 5;
 /** Milliseconds for which nothing must happen, in addition to the provider's latency. */
 const QUIET = 40;
+/** Milliseconds that clearing up after a case may take. */
+export const CLEARING = 10_000;
 
 /** One case's stage. */
 export class Stage {
@@ -178,7 +180,7 @@ export class Stage {
     }
     // one that the case closed may have had less time than it needed
     const open = [...this.#buses.keys()].filter((bus) => bus.health().state !== "closed");
-    const reports = await Promise.all(open.map((bus) => bus.close()));
+    const reports = await Promise.all(open.map((bus) => bus.close({ timeout: CLEARING })));
     ok(reports.every((report) => report.clean), "a bus had to be cut off from its transport when it was closed");
   }
 }

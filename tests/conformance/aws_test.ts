@@ -1,3 +1,5 @@
+// Under both runtimes side by side on a machine that is busy otherwise too; 75 to 110 s on an idle one.
+// run: deadline 300
 import { afterAll, beforeAll, describe } from "@std/testing/bdd";
 import { aws, type AwsOptions } from "../../src/providers/aws/provider.ts";
 import type { Harness } from "../../src/conformance.ts";
@@ -6,7 +8,7 @@ import { TcpProxy } from "../support/tcp_proxy.ts";
 import { kit } from "./run.ts";
 
 /** Short, so that what a case leaves dead is soon seen to be dead, and what a dead poll took soon comes back. */
-const QUICK: AwsOptions = { lease: 3_000, poll: 2_000 };
+const QUICK: AwsOptions = { lease: 10_000, poll: 2_000 };
 
 describe("conformance of aws", () => {
   let emulator: Emulator;
@@ -30,6 +32,5 @@ describe("conformance of aws", () => {
         "SQS keeps events for a bus that is cut off, so none is missed",
     },
   };
-  // half of the time goes in waits: for polls, for leases, for what must not happen
-  kit(harness, 6);
+  kit(harness);
 });

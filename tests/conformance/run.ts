@@ -3,21 +3,21 @@ import { it } from "@std/testing/bdd";
 import { type Case, conformance, type Harness } from "../../src/conformance.ts";
 import { skip } from "../support/skip.ts";
 
-/**
- * Registers the kit's cases for this harness. `lanes` of them run at a time, which pays where they wait more than they
- * work; a test waits for the end of its case.
- */
-export function kit(harness: Harness, lanes = 4): void {
+/** Cases that run at a time: half of their time goes in waits, for leases, for polls, for what must not happen. */
+const LANES = 4;
+
+/** Registers the kit's cases for this harness; a test waits for the end of its case. */
+export function kit(harness: Harness): void {
   const cases = conformance(harness);
-  let ends: Map<Case, Promise<void>> | undefined;
+  let ends: Map<Case, PromiseWithResolvers<void>> | undefined;
   for (const one of cases) {
     if (one.skip !== undefined) skip(one.name, one.skip);
-    else it(one.name, () => (ends ??= start(cases.filter(({ skip }) => skip === undefined), lanes)).get(one));
+    else it(one.name, () => (ends ??= start(cases.filter(({ skip }) => skip === undefined))).get(one)!.promise);
   }
 }
 
 /** Starts the cases in their order, after them those that must be alone; how each ends. */
-function start(cases: readonly Case[], lanes: number): Map<Case, Promise<void>> {
+function start(cases: readonly Case[]): Map<Case, PromiseWithResolvers<void>> {
   const ends = new Map(cases.map((one) => [one, Promise.withResolvers<void>()]));
   const lane = async (queue: Case[]) => {
     for (let one; (one = queue.shift());) {
@@ -28,6 +28,6 @@ function start(cases: readonly Case[], lanes: number): Map<Case, Promise<void>> 
   };
   const together = cases.filter(({ alone }) => !alone);
   const alone = cases.filter(({ alone }) => alone);
-  void Promise.all(Array.from({ length: lanes }, () => lane(together))).then(() => lane(alone));
-  return new Map([...ends].map(([one, { promise }]) => [one, promise]));
+  void Promise.all(Array.from({ length: LANES }, () => lane(together))).then(() => lane(alone));
+  return ends;
 }

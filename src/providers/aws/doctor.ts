@@ -77,7 +77,7 @@ class AwsDoctor implements Doctor {
 
   async reap(): Promise<string[]> {
     try {
-      const { queues, topics } = await sweep(this.#api, this.#names.busPrefix, new AbortController().signal);
+      const { queues, topics } = await sweep(this.#api, this.#names, new AbortController().signal);
       return [...queues.map((name) => `queue ${name}`), ...topics.map((name) => `topic ${name}`)];
     } catch (error) {
       throw toBusError("reap", error);

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { BusError, ProviderError, ValidationError } from "../../errors.ts";
+import { BusError, lacksPermission, ProviderError, ValidationError } from "../../errors.ts";
 
 /** What a request that failed has done. */
 export type Fate =
@@ -92,7 +92,7 @@ export function fateOf(error: unknown): Fate {
   const status = $metadata?.httpStatusCode;
   if (status !== undefined && status >= 400 && status < 500) return "refused";
   if (code !== undefined && causes(error).some((cause) => UNSENT.has(shape(cause).code ?? ""))) return "unsent";
-  return isLocal(error) ? "refused" : "unknown";
+  return isLocal(error) || lacksPermission(error) ? "refused" : "unknown";
 }
 
 /** Turns whatever a request was rejected with into an error of ours; `doing` completes "Cannot …". */
@@ -110,7 +110,7 @@ export function toBusError(doing: string, error: unknown): BusError {
 
 function codeOf(error: unknown, text: string): Code {
   const status = shape(error).$metadata?.httpStatusCode;
-  if (status === 401 || status === 403) return "denied";
+  if (status === 401 || status === 403 || lacksPermission(error)) return "denied";
   if (/must be shorter than|too long|exceeds the maximum/i.test(text)) return "too_large";
   return fateOf(error) === "refused" ? "internal" : "unavailable";
 }

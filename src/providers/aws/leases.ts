@@ -9,9 +9,8 @@ import type { Api } from "./api.ts";
 import { Batcher } from "./batcher.ts";
 import { noQueue } from "./faults.ts";
 import type { Queues } from "./queues.ts";
+import { MAX_VISIBILITY } from "./wire.ts";
 
-/** The longest visibility timeout in seconds: SQS allows 12 hours from the time of receipt. */
-export const MAX_VISIBILITY: number = 12 * 60 * 60;
 /** Requests of one kind for one queue under way at once; what is settled meanwhile shares the next. */
 const PARALLEL = 2;
 /** What SQS says of a receipt whose message is no longer held by it. */

@@ -36,7 +36,9 @@ const REGISTRY = "_RPC_";
 const ALL = "_ALL_";
 /** Begins the name of every bus's own queue. */
 export const BUS_PREFIX = "tsmq-";
-/** Characters of a namespace in the name of a bus's queue: 80 less the prefix, a dash and 32 digits. */
+/** Digits at the end of that name. */
+const BUS_ID_LENGTH = 32;
+/** Characters of a namespace in the name of a bus's queue: 80 less the prefix, a dash and the digits. */
 const BUS_NAMESPACE_LENGTH = 40;
 
 /** The names of one namespace. */
@@ -72,6 +74,12 @@ export class Names {
     return (name.startsWith(BUS_PREFIX) ? shorten(escapeFirst(name), 75) : name) + (fifo ? FIFO : "");
   }
 
+  /** True if a bus of this namespace made the SQS queue for itself. */
+  ownsBus(queue: string): boolean {
+    return queue.startsWith(this.busPrefix) && ownedByBus(queue) &&
+      queue.length === this.busPrefix.length + BUS_ID_LENGTH;
+  }
+
   /** A name for a bus's own queue that nobody can guess. */
   bus(): string {
     return this.busPrefix + crypto.randomUUID().replaceAll("-", "");
@@ -81,6 +89,11 @@ export class Names {
 /** The registry that belongs to an SNS topic. */
 export function registryOf(topic: string): string {
   return topic + REGISTRY;
+}
+
+/** True if a bus made the SQS queue for itself. */
+export function ownedByBus(queue: string): boolean {
+  return queue.startsWith(BUS_PREFIX) && /-[0-9a-f]{32}$/.test(queue);
 }
 
 /** True if the SQS queue keeps the order. */

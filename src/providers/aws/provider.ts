@@ -4,15 +4,13 @@
  * @module
  */
 import { ValidationError } from "../../errors.ts";
-import type { Provider } from "../../provider.ts";
-import { Api, type AskCredentials } from "./api.ts";
+import type { Provider, Sender, SenderContext } from "../../provider.ts";
+import type { AskCredentials } from "./api.ts";
 import { toBusError } from "./faults.ts";
-import { MAX_VISIBILITY } from "./leases.ts";
-import { BUS_PREFIX, Names } from "./names.ts";
+import { Names } from "./names.ts";
 import { type AwsCredentials, type AwsOptions, parseOptions, type Settings } from "./options.ts";
-import { AwsSender } from "./sender.ts";
-import { sweep, type Swept } from "./sweep.ts";
-import { MAX_BODY } from "./wire.ts";
+import type { Swept } from "./sweep.ts";
+import { MAX_BODY, MAX_VISIBILITY } from "./wire.ts";
 
 export type { AwsCredentials, AwsOptions } from "./options.ts";
 export type { Swept } from "./sweep.ts";
@@ -69,7 +67,7 @@ export function aws(options: AwsOptions = {}): Provider {
     },
     worker: new URL("../../../workers/aws.ts", import.meta.url),
     options: settings,
-    open: (context) => Promise.resolve(new AwsSender(settings, ask, context)),
+    open: (context) => open(settings, ask, context),
     answer: (verb): Promise<AwsCredentials> => {
       if (verb === "credentials") return ask();
       throw new ValidationError(`Cannot answer "${verb}": the AWS provider knows no such question`);
@@ -77,6 +75,16 @@ export function aws(options: AwsOptions = {}): Provider {
   };
   made.set(provider, { settings, ask });
   return provider;
+}
+
+/** The SDK is loaded with the first bus: it reads the environment, and what it is denied is to be the bus's error. */
+async function open(settings: Settings, ask: AskCredentials, context: SenderContext): Promise<Sender> {
+  try {
+    const { AwsSender } = await import("./sender.ts");
+    return new AwsSender(settings, ask, context);
+  } catch (error) {
+    throw toBusError("open an AWS bus", error);
+  }
 }
 
 /**
@@ -91,10 +99,11 @@ export function aws(options: AwsOptions = {}): Provider {
 export async function reap(provider: Provider, namespace?: string): Promise<Swept> {
   const { settings, ask } = made.get(provider) ?? {};
   if (!settings || !ask) throw new ValidationError("Cannot reap: the provider was not made by aws()");
+  const [{ Api }, { sweep }] = await Promise.all([import("./api.ts"), import("./sweep.ts")]);
   const api = new Api(settings, ask, REAP_TIMEOUT);
   try {
-    const prefix = namespace === undefined ? BUS_PREFIX : new Names(namespace).busPrefix;
-    return await sweep(api, prefix, new AbortController().signal);
+    const names = namespace === undefined ? undefined : new Names(namespace);
+    return await sweep(api, names, new AbortController().signal);
   } catch (error) {
     throw toBusError("reap", error);
   } finally {

@@ -86,7 +86,7 @@ class AwsReceiver implements Receiver {
     };
     this.#pump = new Pump(this.#polls, this.#api, this.#queue, this.#settings.poll, sink);
     // what dead buses left is no concern of those who open this one
-    sweep(this.#api, this.#names.busPrefix, this.#closing.signal).catch((error) => {
+    sweep(this.#api, this.#names, this.#closing.signal).catch((error) => {
       if (!this.#closing.signal.aborted) this.#context.fault(toBusError("sweep up after dead buses", error));
     });
   }

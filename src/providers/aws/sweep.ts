@@ -13,7 +13,7 @@ import { GetQueueAttributesCommand, ListQueuesCommand } from "@aws-sdk/client-sq
 import type { Api } from "./api.ts";
 import { deleteQueue, topicsOf } from "./bus_queue.ts";
 import { noQueue, noTopic } from "./faults.ts";
-import { registryOf } from "./names.ts";
+import { BUS_PREFIX, type Names, ownedByBus, registryOf } from "./names.ts";
 import { nameOf, placeOf } from "./place.ts";
 import { leaseOf, subscriptionsOf } from "./servers.ts";
 
@@ -27,12 +27,13 @@ export interface Swept {
 
 const REPEATABLE = { repeatable: true };
 
-/** Deletes what dead buses left whose queues' names begin with this prefix. */
-export async function sweep(api: Api, prefix: string, signal: AbortSignal): Promise<Swept> {
+/** Deletes what dead buses of these names left; without names, those of all namespaces. */
+export async function sweep(api: Api, names: Names | undefined, signal: AbortSignal): Promise<Swept> {
   const swept: Swept = { queues: [], topics: [] };
-  for (const url of await queuesWith(api, prefix)) {
+  const owned = names ? (name: string) => names.ownsBus(name) : ownedByBus;
+  for (const url of await queuesWith(api, names?.busPrefix ?? BUS_PREFIX)) {
     if (signal.aborted) break;
-    if (!/-[0-9a-f]{32}$/.test(url) || await leaseOf(api, url) > Date.now()) continue;
+    if (!owned(nameOf(url)) || await leaseOf(api, url) > Date.now()) continue;
     await bury(api, url, swept);
   }
   return swept;

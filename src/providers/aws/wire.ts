@@ -14,6 +14,8 @@ export const MAX_MESSAGE: number = 256 * 1024;
 const LABEL = 4 * 1024;
 /** The largest body in bytes of UTF-8. */
 export const MAX_BODY: number = MAX_MESSAGE - LABEL;
+/** The longest visibility timeout in seconds: SQS allows 12 hours from the time of receipt. */
+export const MAX_VISIBILITY: number = 12 * 60 * 60;
 /** What SNS and SQS accept of Unicode; characters beyond U+FFFF are left out because not every emulator takes them. */
 const REFUSED = /[^\t\n\r\x20-\uD7FF\uE000-\uFFFD]/;
 

@@ -1,0 +1,137 @@
+/** The IAM policy of `docs/aws.md`: no request is made that it does not allow, and nothing in it is left over. */
+import { assert, assertEquals } from "@std/assert";
+import { afterAll, beforeAll, describe } from "@std/testing/bdd";
+import { readFileSync } from "node:fs";
+import { Bus } from "../../src/bus.ts";
+import { nameOf } from "../../src/providers/aws/place.ts";
+import { aws, type AwsOptions, reap } from "../../src/providers/aws/provider.ts";
+import { until } from "../support/until.ts";
+import { Admin, NOTHING } from "./admin.ts";
+import { startDoomed } from "./doomed.ts";
+import { type Emulator, itProxied, startEmulator } from "./emulator.ts";
+import { fresh, open } from "./halves.ts";
+import { HttpProxy, type Seen } from "./http_proxy.ts";
+
+interface Statement {
+  readonly Sid: string;
+  readonly Action: readonly string[];
+  readonly Resource: readonly string[];
+}
+
+/** Actions of the API that IAM knows by another name. */
+const IAM: Readonly<Record<string, string>> = {
+  "sns:PublishBatch": "sns:Publish",
+  "sqs:ChangeMessageVisibilityBatch": "sqs:ChangeMessageVisibility",
+  "sqs:DeleteMessageBatch": "sqs:DeleteMessage",
+  "sqs:SendMessageBatch": "sqs:SendMessage",
+};
+
+/** The policy of the docs, for another namespace. */
+function policyFor(namespace: string): Statement[] {
+  const text = readFileSync(new URL("../../docs/aws.md", import.meta.url), "utf8");
+  const [, json] = /## Permissions in AWS[^]*?```json\n([^]*?)```/.exec(text)!;
+  return JSON.parse(json!.replaceAll("shop", namespace)).Statement;
+}
+
+/** What IAM would be asked for a request: each action, and the name of what it is about. */
+function asked({ action, body }: Seen): { actions: string[]; name: string } {
+  const iam = IAM[action] ?? action;
+  if (action.startsWith("sqs:")) {
+    const { QueueUrl, QueueName, tags } = JSON.parse(body);
+    const actions = action === "sqs:CreateQueue" && tags ? [iam, "sqs:TagQueue"] : [iam];
+    return { actions, name: nameOf(QueueUrl ?? QueueName ?? "*") };
+  }
+  const fields = new URLSearchParams(body);
+  const actions = action === "sns:CreateTopic" && fields.has("Tags.member.1.Key") ? [iam, "sns:TagResource"] : [iam];
+  return { actions, name: nameOf(fields.get("TopicArn") ?? fields.get("ResourceArn") ?? fields.get("Name") ?? "*") };
+}
+
+/** True if a name is one of a resource of the policy; the region and the account are the reader's. */
+function covers(resource: string, name: string): boolean {
+  const pattern = nameOf(resource);
+  return pattern.endsWith("*") ? name.startsWith(pattern.slice(0, -1)) : name === pattern;
+}
+
+describe("the IAM policy of docs/aws.md", () => {
+  let emulator: Emulator;
+  let proxy: HttpProxy;
+  let admin: Admin;
+  let options: AwsOptions;
+  beforeAll(async () => {
+    emulator = await startEmulator();
+    proxy = await HttpProxy.to(emulator.port);
+    admin = new Admin(emulator.options);
+    options = emulator.through(proxy.port);
+  });
+  afterAll(async () => {
+    admin[Symbol.dispose]();
+    await proxy.close();
+    await emulator.stop();
+  });
+
+  /** All that a bus does: by its verbs, beside others, and after those who died. */
+  async function live(namespace: string): Promise<void> {
+    await using bus = await Bus.open(aws({ ...options, poll: 1_000 }), { namespace });
+    for (const name of ["jobs", "jobs.fifo"]) {
+      const queue = bus.queue<string>(name);
+      await queue.put("item");
+      await (await queue.receive({ lease: 1_000 })).nack();
+      await queue.get({ timeout: 10_000 });
+      assertEquals(await queue.qsize(), 0);
+      if (name !== "jobs") await queue.free();
+    }
+    const events: unknown[] = [];
+    const subscription = bus.subscribe("topic", (event) => events.push(event));
+    await bus.subscribe("to*", (event) => events.push(event), { pattern: true }).ready;
+    await bus.publish("event", "topic");
+    await until("the events arrive", () => events.length === 2);
+    await bus.expose("fn", (value: number) => value);
+    assertEquals(await bus.stub("fn")(1), 1);
+    assertEquals((await bus.stub("fn", { multi: true })(1)).length, 1);
+    await subscription.unsubscribe();
+
+    await using crowded = await open(options, { namespace });
+    const got: string[] = [];
+    await crowded.receiver.subscribe({ topic: "busy", pattern: false, serves: false }, (_, body) => got.push(body));
+    crowded.congested = true;
+    await crowded.sender.publish("busy", "later");
+    await until("the event is left for later", () => {
+      return proxy.seen.some(({ action, body }) =>
+        action === "sqs:ChangeMessageVisibilityBatch" && body.includes("tsmq-")
+      );
+    });
+    crowded.congested = false;
+    await until("the event arrives", () => got.length > 0);
+
+    for (const topics of [["own"], Array.from({ length: 60 }, (_, i) => `${"long".repeat(20)}-${i}`)]) {
+      await bus.queue("jobs").put("held");
+      const before = (await admin.leftovers(namespace)).queues;
+      const { peer } = await startDoomed({ options, namespace, topics });
+      await peer.kill();
+      const dead = (await admin.leftovers(namespace)).queues.find((name) => !before.includes(name))!;
+      await admin.tag(dead, { "tsmq-lease": "1" });
+      assertEquals((await reap(aws(options), namespace)).queues, [dead]);
+    }
+    await bus.queue("jobs").free();
+  }
+
+  itProxied("allows every request of a bus, and nothing that none makes", async () => {
+    const namespace = fresh();
+    const policy = policyFor(namespace);
+    await live(namespace);
+    assertEquals(await admin.leftovers(namespace), NOTHING);
+    const needed = new Set<string>();
+    for (const seen of proxy.seen) {
+      const { actions, name } = asked(seen);
+      for (const action of actions) {
+        const allowing = policy.filter(({ Action, Resource }) =>
+          Action.includes(action) && Resource.some((resource) => covers(resource, name))
+        );
+        assert(allowing.length > 0, `${action} on ${name} is not allowed`);
+        for (const { Sid } of allowing) needed.add(`${Sid}: ${action}`);
+      }
+    }
+    const allowed = policy.flatMap(({ Sid, Action }) => Action.map((action) => `${Sid}: ${action}`));
+    assertEquals(allowed.filter((entry) => !needed.has(entry)), [], "what is allowed and never needed");
+  });
+});
