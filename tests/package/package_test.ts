@@ -1,0 +1,115 @@
+/** The package as JSR would serve it, installed into empty projects: every provider works from there, worker included. */
+// run: deadline 300
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import { Child, makeDir, removeDir } from "../support/child.ts";
+import { FauxqsServer } from "../support/fauxqs_server.ts";
+import { here } from "../support/peer.ts";
+import { RedisServer } from "../support/redis_server.ts";
+import { tool } from "../support/tools.ts";
+import { CONFIG, published, reached } from "./published.ts";
+import { Registry } from "./registry.ts";
+
+/** Milliseconds that a command of a package manager may take. */
+const LONG = 120_000;
+
+describe("what is published", () => {
+  it("is what the exports reach, and what says what it is", () => {
+    assertEquals(published(), [...reached(), "LICENSE", "README.md"].sort());
+  });
+});
+
+describe(`the package, installed into an empty ${here} project`, () => {
+  let dir: string;
+  let project: string;
+  let registry: Registry;
+  let redis: RedisServer;
+  let fauxqs: FauxqsServer;
+
+  async function run(args: readonly string[]): Promise<string[]> {
+    const lines: string[] = [];
+    const env = {
+      ...process.env,
+      NO_COLOR: "1",
+      // an empty machine: nothing is known of what other projects have fetched
+      DENO_DIR: join(dir, "deno"),
+      BUN_INSTALL_CACHE_DIR: join(dir, "bun"),
+      JSR_URL: registry.url,
+      NPM_CONFIG_REGISTRY: registry.url,
+      AWS_ACCESS_KEY_ID: "test",
+      AWS_SECRET_ACCESS_KEY: "test",
+    };
+    const child = new Child(tool(here), args, { cwd: project, env });
+    child.onLine((line) => lines.push(line));
+    const { code } = await child.wait(LONG);
+    assertEquals(code, 0, child.output);
+    return lines;
+  }
+
+  beforeAll(async () => {
+    dir = makeDir("package");
+    project = join(dir, "project");
+    mkdirSync(project);
+    copyFileSync(fileURLToPath(new URL("use.ts", import.meta.url)), join(project, "use.ts"));
+    [registry, redis, fauxqs] = await Promise.all([Registry.start(dir), RedisServer.start(), FauxqsServer.start()]);
+    if (here === "deno") {
+      writeFileSync(join(project, "deno.json"), "{}");
+      await run(["add", "--quiet", "jsr:@tsmq/tsmq"]);
+      return;
+    }
+    // what `bunx jsr add @tsmq/tsmq` writes
+    const specifier = `npm:@jsr/tsmq__tsmq@^${CONFIG.version}`;
+    writeFileSync(join(project, ".npmrc"), `@jsr:registry=${registry.url}\n`);
+    writeFileSync(join(project, "package.json"), JSON.stringify({ dependencies: { "@tsmq/tsmq": specifier } }));
+    await run(["install"]);
+  });
+  afterAll(async () => {
+    await registry[Symbol.asyncDispose]();
+    await redis.stop();
+    await fauxqs.stop();
+    removeDir(dir);
+  });
+
+  const transports: Record<string, () => string> = {
+    memory: () => "memory:",
+    redis: () => redis.url,
+    aws: () => `aws:us-east-1?endpoint=${fauxqs.endpoint}`,
+    ...process.platform === "linux" ? { ipc: () => "ipc:" } : {},
+  };
+  for (const [name, url] of Object.entries(transports)) {
+    it(`works over ${name}`, async () => {
+      const before = here === "deno" ? ["run", "-A", "--no-prompt", "--no-check"] : ["run"];
+      const lines = await run([...before, "use.ts", url(), crypto.randomUUID()]);
+      assertEquals(lines.at(-1), '["an event","an item",3]');
+    });
+  }
+
+  it("has a command line", async () => {
+    const [command, ...rest] = here === "deno"
+      ? ["run", "-A", "--no-prompt", "jsr:@tsmq/tsmq/cli"]
+      : ["node_modules/@tsmq/tsmq/cli/mod.ts"];
+    assertMatch((await run([command!, ...rest, "--help"])).join("\n"), /tsmq sub .*\n/);
+    assertEquals(await run([command!, ...rest, "--version"]), [CONFIG.version]);
+    assertEquals(await run([command!, ...rest, "pub", "memory:", "topic", "1"]), ['{"topic":"topic","reached":0}']);
+  });
+
+  if (here === "deno") {
+    it("has its types", async () => {
+      await run(["check", "--quiet", "use.ts"]);
+    });
+  } else {
+    it("has its modules twice: transpiled, and as they were for workers, whose URLs nobody rewrites", () => {
+      const file = (path: string) => readFileSync(join(project, "node_modules/@tsmq/tsmq", path), "utf8");
+      assertMatch(
+        file("src/providers/redis/provider.js"),
+        /new URL\("..\/..\/..\/workers\/redis.ts", import.meta.url\)/,
+      );
+      assertMatch(file("workers/redis.ts"), /from "..\/src\/port\/host.js"/);
+      assert(!file("src/port/host.js").includes("interface "));
+    });
+  }
+});
