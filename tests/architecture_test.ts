@@ -139,6 +139,14 @@ describe("the house", () => {
     assertEquals(offences(({ to }) => /^(tests|bench|examples|scripts)\//.test(to)), []);
   });
 
+  it("lets a stranger write a provider: examples/nats knows only what is exported", () => {
+    const inside = others.filter(({ from }) => from.startsWith("examples/nats/"));
+    assert(
+      inside.some(({ to }) => to === "@tsmq/tsmq/provider") && inside.some(({ to }) => to === "@tsmq/tsmq/worker"),
+    );
+    assertEquals(offences(({ to }) => to.endsWith(".ts") && !to.startsWith("examples/nats/"), inside), []);
+  });
+
   it("has no cycle among what is loaded", () => {
     const cyclic = sources.filter((file) => reaches(file).has(file));
     assertEquals(cyclic, []);

@@ -1,0 +1,244 @@
+/**
+ * One connection to NATS, as either half uses it: every wait ends, and every error is one of the bus.
+ *
+ * @module
+ */
+import { JetStreamApiCodes, JetStreamApiError, jetstreamManager, StorageType } from "@nats-io/jetstream";
+import type { JetStreamManager, StreamConfig } from "@nats-io/jetstream";
+import { AuthorizationError, connect, InvalidArgumentError, type NatsConnection } from "@nats-io/transport-node";
+import { nanos, PermissionViolationError, RequestError } from "@nats-io/transport-node";
+import { BusError, ProviderError } from "@tsmq/tsmq/worker";
+
+/** Options of the provider, with every default filled in. */
+export interface Settings {
+  readonly servers: readonly string[];
+  readonly user?: string;
+  readonly pass?: string;
+  readonly token?: string;
+  readonly maxPayload: number;
+}
+
+/** What a connection says. */
+export interface Observer {
+  /** It is up again. */
+  up(): unknown;
+  /** It broke. */
+  down(error: ProviderError): void;
+}
+
+/** Milliseconds between two attempts to connect again; half as many are added by chance. */
+const RETRY = 100;
+/** Milliseconds between two pings, and how many may stay unanswered: a frozen server is noticed within 15 seconds. */
+const PING = 5_000;
+const UNANSWERED = 2;
+
+/** The server's word for a stream that somebody else is making at this moment. */
+const OVERLAP = 10065;
+/** How often, and after how many milliseconds, a stream that is being made is looked for again. */
+const ATTEMPTS = 50;
+const AGAIN = 20;
+
+/** A stream, as far as it is not always the same. */
+export type Stream = Pick<StreamConfig, "name" | "subjects" | "storage"> & Partial<StreamConfig>;
+
+/** See the module. */
+export class Connection {
+  /** The client's connection. */
+  readonly nats: NatsConnection;
+  /** Makes and deletes streams and consumers. */
+  readonly manager: JetStreamManager;
+  #timeout: number;
+  #observer: Observer;
+  #broken: PromiseWithResolvers<never> | undefined = broken();
+  #flushing: Promise<void> | undefined;
+
+  private constructor(nats: NatsConnection, manager: JetStreamManager, timeout: number, observer: Observer) {
+    this.nats = nats;
+    this.manager = manager;
+    this.#timeout = timeout;
+    this.#observer = observer;
+    void this.#watch();
+  }
+
+  /** Connects within `connectTimeout`; whatever is asked of it later ends within `timeout`. */
+  static async open(
+    { servers, user, pass, token }: Settings,
+    connectTimeout: number,
+    timeout: number,
+    observer: Observer,
+  ): Promise<Connection> {
+    try {
+      const nats = await connect({
+        servers: [...servers],
+        user,
+        pass,
+        token,
+        timeout: connectTimeout,
+        maxReconnectAttempts: -1,
+        reconnectTimeWait: RETRY,
+        reconnectJitter: RETRY / 2,
+        pingInterval: PING,
+        maxPingOut: UNANSWERED,
+        ignoreAuthErrorAbort: true,
+      });
+      const manager = await jetstreamManager(nats, { checkAPI: false, timeout });
+      return new Connection(nats, manager, timeout, observer);
+    } catch (error) {
+      throw toBusError("connect", error);
+    }
+  }
+
+  /** Whether it is up. */
+  get up(): boolean {
+    return this.#broken !== undefined;
+  }
+
+  /** Rejects when the connection breaks; at once if it is not up. */
+  get broken(): Promise<never> {
+    return this.#broken?.promise ?? Promise.reject(outOfReach("it is not connected"));
+  }
+
+  /** Does something that ends with the connection, and within the timeout, at the latest. */
+  async run<T>(what: string, work: () => Promise<T>): Promise<T> {
+    if (!this.#broken) throw outOfReach("it is not connected", what);
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => reject(outOfReach(`no answer within ${this.#timeout} ms`, what)), this.#timeout);
+    });
+    try {
+      return await Promise.race([work(), this.#broken.promise, late]);
+    } catch (error) {
+      throw toBusError(what, error);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** Resolves when the server has all that was published or subscribed before. One ping for all who ask in one turn. */
+  flush(): Promise<void> {
+    return this.#flushing ??= Promise.resolve().then(() => {
+      this.#flushing = undefined;
+      return this.nats.flush();
+    });
+  }
+
+  /** Asks, and resolves with the answer; undefined: there is nobody to answer. */
+  async request(subject: string, body: string): Promise<string | undefined> {
+    try {
+      return (await this.nats.request(subject, body, { timeout: this.#timeout })).string();
+    } catch (error) {
+      if (error instanceof RequestError && error.isNoResponders()) return undefined;
+      throw error;
+    }
+  }
+
+  /** Stores a message in a stream, which is made if nobody stores this subject; true: it was. */
+  async store(subject: string, body: string, stream: Stream): Promise<boolean> {
+    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+      const answer = await this.request(subject, body);
+      if (answer !== undefined) {
+        const { error } = JSON.parse(answer) as { error?: { description: string } };
+        if (error) throw new ProviderError("internal", `Cannot store in "${stream.name}": ${error.description}`);
+        return attempt > 0;
+      }
+      if (attempt > 0) await pause(AGAIN);
+      await this.#make(stream);
+    }
+    throw outOfReach(`"${stream.name}" does not take messages`, "store");
+  }
+
+  /** Resolves when it is up, or `ms` have passed. */
+  async recovered(ms: number): Promise<void> {
+    for (const end = performance.now() + ms; !this.up && performance.now() < end;) await pause(AGAIN);
+  }
+
+  /** Ends it, when what was sent has left. */
+  async close(): Promise<void> {
+    this.#observer = { up: () => {}, down: () => {} };
+    if (this.up) await this.run("close", () => this.flush()).catch(() => {});
+    await this.nats.close();
+  }
+
+  async #make(stream: Stream): Promise<void> {
+    for (let attempt = 1;; attempt++) {
+      try {
+        return void await this.manager.streams.add(stream);
+      } catch (error) {
+        if (attempt === ATTEMPTS || !(error instanceof JetStreamApiError) || error.code !== OVERLAP) throw error;
+        await pause(AGAIN);
+      }
+    }
+  }
+
+  async #watch(): Promise<void> {
+    for await (const status of this.nats.status()) {
+      if (status.type === "disconnect" && this.#broken) {
+        const error = outOfReach("the connection broke");
+        this.#broken.reject(error);
+        this.#broken = undefined;
+        this.#observer.down(error);
+      }
+      if (status.type === "reconnect") {
+        this.#broken = broken();
+        this.#observer.up();
+      }
+    }
+    this.#broken?.reject(outOfReach("it is closed"));
+    this.#broken = undefined;
+  }
+}
+
+/** The stream of a queue. */
+export function queueStream(name: string, subject: string): Stream {
+  return { name, subjects: [subject], storage: StorageType.File };
+}
+
+/** The one stream that knows who serves what, of all namespaces: a registration lapses unless it is made again. */
+export function registryStream(lease: number): Stream {
+  return {
+    name: "tsmq:servers",
+    subjects: ["tsmq.*.s.*.*"],
+    storage: StorageType.Memory,
+    max_msgs_per_subject: 1,
+    max_age: nanos(lease),
+  };
+}
+
+/** Whether an error says that there is no such stream or consumer. */
+export function notFound(error: unknown): boolean {
+  const { StreamNotFound, ConsumerNotFound } = JetStreamApiCodes;
+  return error instanceof JetStreamApiError && (error.code === StreamNotFound || error.code === ConsumerNotFound);
+}
+
+/** Whether an error says that the server is out of reach. */
+export function unavailable(error: unknown): boolean {
+  return error instanceof BusError && error.code === "unavailable";
+}
+
+/** The table of errors: whatever the client throws, as one of the bus. */
+export function toBusError(what: string, error: unknown): BusError {
+  if (error instanceof BusError) return error;
+  const text = error instanceof Error ? error.message : String(error);
+  const code = error instanceof AuthorizationError || error instanceof PermissionViolationError
+    ? "denied"
+    : error instanceof InvalidArgumentError && text.includes("max_payload")
+    ? "too_large"
+    : error instanceof JetStreamApiError
+    ? "internal"
+    : "unavailable";
+  return new ProviderError(code, `Cannot ${what} over NATS: ${text}`, { cause: error });
+}
+
+function outOfReach(why: string, what = "use the connection"): ProviderError {
+  return new ProviderError("unavailable", `Cannot ${what} over NATS: ${why}`);
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+function broken(): PromiseWithResolvers<never> {
+  const broken = Promise.withResolvers<never>();
+  broken.promise.catch(() => {});
+  return broken;
+}

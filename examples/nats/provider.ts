@@ -1,0 +1,146 @@
+/**
+ * A provider of one's own, as a package outside of tsmq would have it: events over core NATS, queues over JetStream.
+ *
+ * It imports nothing but what tsmq exports, and passes its conformance kit (`tests/conformance/nats_test.ts`).
+ *
+ * @module
+ */
+import { createInbox, headers } from "@nats-io/transport-node";
+import type { Provider, Sender, SenderContext, SendOptions } from "@tsmq/tsmq/provider";
+import { Connection, notFound, queueStream, registryStream, type Settings } from "./connection.ts";
+import { Names } from "./names.ts";
+import { CONSUMER } from "./queues.ts";
+
+/** Options of {@linkcode nats}. They cross to a worker, so none may be a function. */
+export interface NatsOptions {
+  /** Where the servers are. Default `127.0.0.1:4222`. */
+  readonly servers?: string | readonly string[];
+  /** Who we are. */
+  readonly user?: string;
+  /** The user's password. */
+  readonly pass?: string;
+  /** A token in place of user and password. */
+  readonly token?: string;
+  /** The servers' `max_payload` in bytes. Default 1 MiB, NATS' own default. */
+  readonly maxPayload?: number;
+}
+
+/** Makes a provider for a NATS server, 2.9 or later, that runs with JetStream. */
+export function nats(options: NatsOptions = {}): Provider {
+  const { servers = "127.0.0.1:4222", maxPayload = 1024 * 1024, ...login } = options;
+  const settings: Settings = { ...login, servers: [servers].flat(), maxPayload };
+  return {
+    name: "nats",
+    features: {
+      counts: false,
+      ordered: true,
+      durable: true,
+      shared: true,
+      capacity: Infinity,
+      maxBody: maxPayload,
+      // items that were given back and are not taken yet count as held
+      exactSize: false,
+      maxDelay: Infinity,
+      latency: 50,
+    },
+    worker: new URL("./worker.ts", import.meta.url),
+    options: settings,
+    open: (context) => NatsSender.open(settings, context),
+  };
+}
+
+class NatsSender implements Sender {
+  #connection: Connection;
+  #names: Names;
+  /** Where the server says that nobody was there, under the number of the message. */
+  #echo = createInbox();
+  #gone = new Set<string>();
+  #posted = 0;
+
+  private constructor(connection: Connection, names: Names) {
+    this.#connection = connection;
+    this.#names = names;
+    connection.nats.subscribe(`${this.#echo}.*`, {
+      callback: (_, { subject }) => void this.#gone.add(subject),
+    });
+  }
+
+  static async open(settings: Settings, context: SenderContext): Promise<Sender> {
+    const connection = await Connection.open(settings, context.connectTimeout, context.sendTimeout, {
+      up: () => context.state(true),
+      down: (error) => context.state(false, error),
+    });
+    return new NatsSender(connection, new Names(context.namespace));
+  }
+
+  publish(topic: string, body: string): Promise<undefined> {
+    const { nats } = this.#connection;
+    return this.#connection.run("publish", async () => {
+      const subject = this.#names.topic(topic);
+      if (this.#names.topicOf(subject) === undefined) {
+        const said = headers();
+        said.set("topic", encodeURIComponent(topic));
+        nats.publish(subject, body, { headers: said });
+      } else {
+        nats.publish(subject, body);
+      }
+      await this.#connection.flush();
+      return undefined;
+    });
+  }
+
+  /** Nobody answers. But the server says at once, before it answers our ping, if nobody was there. */
+  post(inbox: string, body: string): Promise<boolean> {
+    const reply = `${this.#echo}.${++this.#posted}`;
+    return this.#connection.run("post", async () => {
+      this.#connection.nats.publish(inbox, body, { reply });
+      await this.#connection.flush();
+      return !this.#gone.delete(reply);
+    });
+  }
+
+  servers(topic: string): Promise<string[]> {
+    return this.#connection.run("look up servers", async () => {
+      const filter = { subjects_filter: this.#names.server(topic, "*") };
+      const { name } = registryStream(0);
+      const info = await this.#connection.manager.streams.info(name, filter).catch(unless(notFound));
+      return Object.keys(info?.state.subjects ?? {}).map((subject) => this.#names.registered(subject));
+    });
+  }
+
+  send(queue: string, body: string, { signal }: SendOptions): Promise<void> {
+    return this.#connection.run("put", async () => {
+      signal?.throwIfAborted();
+      const subject = this.#names.queue(queue);
+      const made = await this.#connection.store(subject, body, queueStream(this.#names.stream(queue), subject));
+      if (made) this.#connection.nats.publish(this.#names.made(queue));
+    });
+  }
+
+  size(queue: string): Promise<number> {
+    const { consumers, streams } = this.#connection.manager;
+    const stream = this.#names.stream(queue);
+    return this.#connection.run("look at the size", async () => {
+      const taken = await consumers.info(stream, CONSUMER).catch(unless(notFound));
+      if (taken) return taken.num_pending;
+      return (await streams.info(stream).catch(unless(notFound)))?.state.messages ?? 0;
+    });
+  }
+
+  async drop(queue: string): Promise<void> {
+    await this.#connection.run("drop", async () => {
+      await this.#connection.manager.streams.delete(this.#names.stream(queue)).catch(unless(notFound));
+    });
+  }
+
+  close(): Promise<void> {
+    return this.#connection.close();
+  }
+}
+
+/** Lets an expected error pass for nothing. */
+function unless(expected: (error: unknown) => boolean): (error: unknown) => undefined {
+  return (error) => {
+    if (!expected(error)) throw error;
+  };
+}

@@ -1,0 +1,180 @@
+/**
+ * The receiving half, in the worker.
+ *
+ * @module
+ */
+import type { Msg, Subscription } from "@nats-io/transport-node";
+import type { Delivery, Emit, Filter, Outcome, ReceiveOptions, Receiver, ReceiverContext } from "@tsmq/tsmq/provider";
+import { glob } from "@tsmq/tsmq/worker";
+import { Connection, registryStream, type Settings, unavailable } from "./connection.ts";
+import { Names } from "./names.ts";
+import { Queues } from "./queues.ts";
+
+/** Milliseconds that anything asked of the server may take. */
+const TIMEOUT = 5_000;
+/** Milliseconds that a registration lasts: a killed server is called in vain for at most so long. */
+const LEASE = 15_000;
+/** Milliseconds between renewals: two may fail. */
+const RENEW = 5_000;
+
+/** Milliseconds to wait for a connection that is broken, so that nothing of ours stays behind. */
+const CLEANUP = 1_000;
+
+/** Opens the receiving half of a NATS bus. */
+export async function openReceiver(context: ReceiverContext): Promise<Receiver> {
+  const receiver = new NatsReceiver(context);
+  await receiver.open(context.options as Settings);
+  return receiver;
+}
+
+class NatsReceiver implements Receiver {
+  readonly inbox: string;
+  #context: ReceiverContext;
+  #names: Names;
+  #id = crypto.randomUUID();
+  #connection!: Connection;
+  #queues!: Queues;
+  #inbox!: Subscription;
+  #subscriptions = new Map<string, Subscription>();
+  /** The subjects that register us. */
+  #registered = new Set<string>();
+  #renewing: ReturnType<typeof setInterval> | undefined;
+
+  constructor(context: ReceiverContext) {
+    this.#context = context;
+    this.#names = new Names(context.namespace);
+    this.inbox = this.#names.inbox(this.#id);
+  }
+
+  async open(settings: Settings): Promise<void> {
+    const { connectTimeout, state } = this.#context;
+    this.#connection = await Connection.open(settings, connectTimeout, TIMEOUT, {
+      up: () => this.#restored(),
+      down: (error) => state(false, error),
+    });
+    this.#queues = new Queues(this.#connection, this.#names);
+    try {
+      this.#inbox = await this.#listen(this.inbox, (message) => this.#context.inbox(message.string()));
+    } catch (error) {
+      await this.#connection.close();
+      throw error;
+    }
+    this.#renewing = setInterval(() => this.#renew().catch(this.#context.fault), RENEW);
+  }
+
+  async subscribe(filter: Filter, emit: Emit): Promise<void> {
+    this.#subscriptions.set(keyOf(filter), await this.#listen(...this.#route(filter, emit)));
+    if (!filter.serves) return;
+    const subject = this.#names.server(filter.topic, this.#id);
+    this.#registered.add(subject);
+    try {
+      await this.#register(subject);
+    } catch (error) {
+      await this.unsubscribe(filter).catch(() => {});
+      throw error;
+    }
+  }
+
+  async unsubscribe(filter: Filter): Promise<void> {
+    this.#subscriptions.get(keyOf(filter))?.unsubscribe();
+    this.#subscriptions.delete(keyOf(filter));
+    const subject = this.#names.server(filter.topic, this.#id);
+    if (filter.serves && this.#registered.delete(subject)) await this.#unregister(subject);
+  }
+
+  receive(queue: string, options: ReceiveOptions): Promise<Delivery[]> {
+    return this.#queues.receive(queue, options);
+  }
+
+  restore(_queue: string, deliveries: readonly Delivery[]): Promise<void> {
+    return this.#queues.restore(deliveries);
+  }
+
+  settle(_queue: string, receipts: readonly string[], outcome: Outcome, delay: number): Promise<boolean[]> {
+    return this.#queues.settle(receipts, outcome, delay);
+  }
+
+  extend(_queue: string, receipts: readonly string[], lease: number): Promise<boolean[]> {
+    return this.#queues.extend(receipts, lease);
+  }
+
+  async close(): Promise<void> {
+    clearInterval(this.#renewing);
+    await Promise.allSettled([
+      this.#queues.close(CLEANUP),
+      ...[...this.#registered].map((one) => this.#unregister(one)),
+    ]);
+    // what has been posted to us is still passed on; who posts from now on is told that we are gone
+    await this.#connection.run("close", () => this.#inbox.drain()).catch(() => {});
+    await this.#connection.close();
+  }
+
+  /** NATS matches exact topics. Its wildcards stand for tokens and ours for text, so a pattern looks at all topics. */
+  #route({ topic, pattern }: Filter, emit: Emit): [subject: string, take: (message: Msg) => void] {
+    if (!pattern) return [this.#names.topic(topic), (message) => emit(topic, message.string())];
+    const matches = glob(topic);
+    return [this.#names.topics, (message) => {
+      const topic = this.#names.topicOf(message.subject) ?? decodeURIComponent(message.headers?.get("topic") ?? "");
+      if (matches(topic)) emit(topic, message.string());
+    }];
+  }
+
+  #listen(subject: string, take: (message: Msg) => void): Promise<Subscription> {
+    return this.#connection.run("subscribe", async () => {
+      let denied: Error | undefined;
+      const subscription = this.#connection.nats.subscribe(subject, {
+        callback: (error, message) => {
+          if (error) denied = error;
+          else take(message);
+        },
+      });
+      try {
+        await this.#connection.flush(); // a refusal comes before the answer
+      } catch (error) {
+        subscription.unsubscribe();
+        throw error;
+      }
+      if (denied) throw denied;
+      return subscription;
+    });
+  }
+
+  async #register(subject: string): Promise<void> {
+    await this.#connection.run("register", () => this.#connection.store(subject, "", registryStream(LEASE)));
+  }
+
+  /** The connection may be broken without our knowing yet: asking again is harmless. */
+  async #unregister(subject: string): Promise<void> {
+    const { streams } = this.#connection.manager;
+    for (const end = performance.now() + CLEANUP;;) {
+      await this.#connection.recovered(CLEANUP);
+      try {
+        await this.#connection.run("unregister", () => streams.purge(registryStream(LEASE).name, { filter: subject }));
+        return;
+      } catch (error) {
+        if (!unavailable(error) || performance.now() > end) throw error;
+      }
+    }
+  }
+
+  async #renew(): Promise<void> {
+    if (this.#connection.up) await Promise.all([...this.#registered].map((subject) => this.#register(subject)));
+  }
+
+  /** The client has subscribed again; the registry may have been lost with the server. */
+  async #restored(): Promise<void> {
+    try {
+      await this.#connection.run("subscribe", () => this.#connection.flush());
+      await this.#renew();
+    } catch (error) {
+      if (!this.#connection.up) return; // broken again: the next connection does it
+      this.#context.fault(error);
+    }
+    this.#context.state(true);
+    this.#context.gap("The connection to NATS was lost");
+  }
+}
+
+function keyOf({ topic, pattern, serves }: Filter): string {
+  return `${pattern}:${serves}:${topic}`;
+}

@@ -1,0 +1,44 @@
+/** A real NATS server of a test's own, with JetStream, on a free port. */
+import { Child, makeDir, removeDir } from "./child.ts";
+import { freePort } from "./port.ts";
+import { tool } from "./tools.ts";
+import { until } from "./until.ts";
+
+/** A nats-server. */
+export class NatsServer implements AsyncDisposable {
+  readonly port: number;
+  readonly #child: Child;
+  readonly #dir: string;
+
+  private constructor(port: number) {
+    this.port = port;
+    this.#dir = makeDir("nats");
+    this.#child = new Child(tool("nats-server"), ["-a", "127.0.0.1", "-p", String(port), "-js", "-sd", this.#dir]);
+  }
+
+  /** Starts one that answers. */
+  static async start(): Promise<NatsServer> {
+    const server = new NatsServer(await freePort());
+    const ready = () => server.#child.output.includes("Server is ready");
+    await until("nats-server is ready or has ended", () => ready() || server.#child.exit);
+    if (ready()) return server;
+    await server.stop();
+    throw new Error(`Cannot start nats-server:\n${server.#child.output}`);
+  }
+
+  /** Where it listens. */
+  get url(): string {
+    return `127.0.0.1:${this.port}`;
+  }
+
+  /** Ends it, with its files. */
+  async stop(): Promise<void> {
+    await this.#child.kill();
+    removeDir(this.#dir);
+  }
+
+  /** Ends it. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+  }
+}
