@@ -4,7 +4,7 @@
  * @module
  */
 import { JetStreamApiCodes, JetStreamApiError, jetstreamManager, StorageType } from "@nats-io/jetstream";
-import type { JetStreamManager, StreamConfig } from "@nats-io/jetstream";
+import type { ConsumerConfig, JetStreamManager, StreamConfig } from "@nats-io/jetstream";
 import { AuthorizationError, connect, InvalidArgumentError, type NatsConnection } from "@nats-io/transport-node";
 import { nanos, PermissionViolationError, RequestError } from "@nats-io/transport-node";
 import { BusError, ProviderError } from "@tsmq/tsmq/worker";
@@ -38,8 +38,11 @@ const OVERLAP = 10065;
 const ATTEMPTS = 50;
 const AGAIN = 20;
 
-/** A stream, as far as it is not always the same. */
-export type Stream = Pick<StreamConfig, "name" | "subjects" | "storage"> & Partial<StreamConfig>;
+/** A stream, and who takes from it. */
+export type Stream =
+  & Pick<StreamConfig, "name" | "subjects" | "storage">
+  & Partial<StreamConfig>
+  & { readonly consumer?: Partial<ConsumerConfig> };
 
 /** See the module. */
 export class Connection {
@@ -51,6 +54,7 @@ export class Connection {
   #observer: Observer;
   #broken: PromiseWithResolvers<never> | undefined = broken();
   #flushing: Promise<void> | undefined;
+  #making = new Map<string, Promise<void>>();
 
   private constructor(nats: NatsConnection, manager: JetStreamManager, timeout: number, observer: Observer) {
     this.nats = nats;
@@ -159,10 +163,20 @@ export class Connection {
     await this.nats.close();
   }
 
-  async #make(stream: Stream): Promise<void> {
+  /** Once at a time for each: many who put the first item would otherwise all make the queue. */
+  #make(stream: Stream): Promise<void> {
+    const { name } = stream;
+    const making = this.#making.get(name) ?? this.#makeOnce(stream).finally(() => this.#making.delete(name));
+    this.#making.set(name, making);
+    return making;
+  }
+
+  async #makeOnce({ consumer, ...stream }: Stream): Promise<void> {
     for (let attempt = 1;; attempt++) {
       try {
-        return void await this.manager.streams.add(stream);
+        await this.manager.streams.add(stream);
+        if (consumer) await this.manager.consumers.add(stream.name, consumer);
+        return;
       } catch (error) {
         if (attempt === ATTEMPTS || !(error instanceof JetStreamApiError) || error.code !== OVERLAP) throw error;
         await pause(AGAIN);
@@ -186,11 +200,6 @@ export class Connection {
     this.#broken?.reject(outOfReach("it is closed"));
     this.#broken = undefined;
   }
-}
-
-/** The stream of a queue. */
-export function queueStream(name: string, subject: string): Stream {
-  return { name, subjects: [subject], storage: StorageType.File };
 }
 
 /** The one stream that knows who serves what, of all namespaces: a registration lapses unless it is made again. */

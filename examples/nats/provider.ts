@@ -7,9 +7,9 @@
  */
 import { createInbox, headers } from "@nats-io/transport-node";
 import type { Provider, Sender, SenderContext, SendOptions } from "@tsmq/tsmq/provider";
-import { Connection, notFound, queueStream, registryStream, type Settings } from "./connection.ts";
+import { Connection, notFound, registryStream, type Settings } from "./connection.ts";
 import { Names } from "./names.ts";
-import { CONSUMER } from "./queues.ts";
+import { CONSUMER, queueStream } from "./queues.ts";
 
 /** Options of {@linkcode nats}. They cross to a worker, so none may be a function. */
 export interface NatsOptions {

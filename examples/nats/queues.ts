@@ -3,13 +3,13 @@
  *
  * @module
  */
-import { AckPolicy } from "@nats-io/jetstream";
+import { AckPolicy, type ConsumerConfig, JetStreamApiCodes, JetStreamApiError, StorageType } from "@nats-io/jetstream";
 import { createInbox, type Msg, nanos } from "@nats-io/transport-node";
 import type { Delivery, Outcome, ReceiveOptions } from "@tsmq/tsmq/provider";
-import { type Connection, notFound, unavailable } from "./connection.ts";
+import { type Connection, notFound, type Stream, unavailable } from "./connection.ts";
 import type { Names } from "./names.ts";
 
-/** The consumer of each queue. */
+/** The name of the consumer of each queue. */
 export const CONSUMER = "takers";
 /** Milliseconds after which an item comes back that was delivered into a connection that had just died. */
 const UNHEARD = 10_000;
@@ -27,6 +27,19 @@ const MAX_AWAY = 100 * 365 * 24 * 3_600 * 1_000;
 const ACK = "+ACK";
 /** Gives an item back after so long. It can be settled until then, so this is how long a lease lasts, too. */
 const away = (ms: number) => ms > 0 ? `-NAK {"delay":${nanos(Math.min(ms, MAX_AWAY))}}` : "-NAK";
+
+const consumer: Partial<ConsumerConfig> = {
+  durable_name: CONSUMER,
+  ack_policy: AckPolicy.Explicit,
+  ack_wait: nanos(UNHEARD),
+  max_waiting: MAX_WAITING,
+  max_ack_pending: -1,
+};
+
+/** The stream of a queue, made by who puts the first item. */
+export function queueStream(name: string, subject: string): Stream {
+  return { name, subjects: [subject], storage: StorageType.File, consumer };
+}
 
 /** What the server is asked for. */
 interface Pull {
@@ -123,17 +136,16 @@ export class Queues {
     return messages;
   }
 
-  /** Sees to it that the queue has its consumer; false: there is no such queue. Only who puts makes one. */
+  /** Whether there is the queue. Only who puts makes one; its consumer is made here if that process died in between. */
   #prepare(queue: string): Promise<boolean> {
+    const { consumers } = this.#connection.manager;
+    const stream = this.#names.stream(queue);
     return this.#connection.run("take", async () => {
       if (this.#ready.has(queue)) return true;
       try {
-        await this.#connection.manager.consumers.add(this.#names.stream(queue), {
-          durable_name: CONSUMER,
-          ack_policy: AckPolicy.Explicit,
-          ack_wait: nanos(UNHEARD),
-          max_waiting: MAX_WAITING,
-          max_ack_pending: -1,
+        await consumers.info(stream, CONSUMER).catch((error) => {
+          if (!(error instanceof JetStreamApiError) || error.code !== JetStreamApiCodes.ConsumerNotFound) throw error;
+          return consumers.add(stream, consumer);
         });
       } catch (error) {
         if (notFound(error)) return false;
