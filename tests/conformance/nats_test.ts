@@ -27,7 +27,7 @@ describe("conformance of nats", () => {
         return Promise.resolve();
       },
     },
-  }, 2); // this process is also the wire, over which leases of a second are extended
+  });
 
   it("has left nothing on the server but the empty registry that all share", async () => {
     const nats = await connect({ servers: server.url });
