@@ -4,7 +4,7 @@
  * @module
  */
 import type { Codec, Decoded } from "../codec.ts";
-import { BusError, TimeoutError, ValidationError } from "../errors.ts";
+import { BusError, ClosedError, TimeoutError, ValidationError } from "../errors.ts";
 import { cost } from "../port/credit.ts";
 import type { Link, Stream } from "../port/link.ts";
 import type { Sender } from "../provider.ts";
@@ -202,6 +202,7 @@ export class Server {
       try {
         if (await sender.post(call.inbox, text) !== false || performance.now() - since > AWAY) return;
       } catch (error) {
+        if (error instanceof ClosedError) return; // the bus has just let go: whoever asked is told by our absence
         if (!(error instanceof BusError) || error.code !== "unavailable") {
           this.#home.report(error, fn);
           if (!answer.isError) await this.#answer(request, { ...failure(fn, error), call: answer.call });
