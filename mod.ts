@@ -76,6 +76,7 @@ export type {
   StubOptions,
 } from "./src/rpc/procedure.ts";
 export type { StandardSchemaV1 } from "./src/schema.ts";
+export type { Log, LogRecord, Verb } from "./src/telemetry.ts";
 export type { Handler, Message, SubscribeOptions, Subscription, Target, TopicOptions } from "./src/topic.ts";
 export { Topic } from "./src/topic.ts";
 

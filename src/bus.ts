@@ -39,6 +39,7 @@ import { Server } from "./rpc/server.ts";
 import { stubFor } from "./rpc/stub.ts";
 import { ANSWER, CANCEL, REQUEST } from "./rpc/wire.ts";
 import type { StandardSchemaV1 } from "./schema.ts";
+import { Telemetry } from "./telemetry.ts";
 import {
   type Handler,
   resolveTarget,
@@ -55,8 +56,9 @@ export class Bus extends EventTarget implements AsyncDisposable {
   readonly namespace: string;
   /** Resolves when the bus has been closed; with the reason if it was not by `close`. */
   readonly closed: Promise<BusError | undefined>;
-  #options: Required<BusOptions>;
+  #options: ReturnType<typeof checkOptions>;
   #codec: Codec;
+  #telemetry!: Telemetry;
   #sender!: Sender;
   #link!: Link;
   #dispatch!: Dispatch;
@@ -101,7 +103,8 @@ export class Bus extends EventTarget implements AsyncDisposable {
   }
 
   async #open(provider: Provider): Promise<void> {
-    const { namespace, connectTimeout, sendTimeout } = this.#options;
+    const { namespace, connectTimeout, sendTimeout, log } = this.#options;
+    this.#telemetry = new Telemetry(namespace, provider.name, log);
     const opening = Promise.withResolvers<Link>();
     opening.promise.catch(() => {});
     const sender = provider.open({
@@ -116,6 +119,7 @@ export class Bus extends EventTarget implements AsyncDisposable {
       state: (connected, error) => this.#connection("receiver", connected, error),
       gap: (reason, lost, filter) => {
         const detail: Gap = { reason, lost, topic: filter?.topic };
+        this.#telemetry.log({ level: "warn", event: "gap", name: filter?.topic, detail });
         this.dispatchEvent(new CustomEvent("gap", { detail }));
       },
       fault: (error) => this.#report(error, ""),
@@ -134,11 +138,13 @@ export class Bus extends EventTarget implements AsyncDisposable {
     this.#link = linked.value;
     const watch = (work: Promise<void>) => this.#watch(work);
     const report = (error: unknown, topic: string) => this.#report(error, topic);
-    const home = { link: this.#link, sender: this.#sender, codec: this.#codec, watch, report };
-    this.#dispatch = new Dispatch(this.#link, this.#codec, report, sendTimeout);
+    const telemetry = this.#telemetry;
+    const home = { link: this.#link, sender: this.#sender, codec: this.#codec, telemetry, watch, report };
+    this.#dispatch = new Dispatch(home, sendTimeout);
     this.#publisher = new Publisher({ ...home, unready: () => this.#dispatch.unready });
     this.#server = new Server(home);
     this.#caller = new Caller({ ...home, recovering: (ms) => this.#recovering(ms) });
+    telemetry.log({ level: "info", event: "open" });
   }
 
   /**
@@ -229,6 +235,7 @@ export class Bus extends EventTarget implements AsyncDisposable {
       link: this.#link,
       sender: this.#sender,
       codec: this.#codec,
+      telemetry: this.#telemetry,
       check: (what) => this.#check(what),
       watch: (work) => this.#watch(work),
       report: (error, queue) => this.#report(error, queue),
@@ -365,7 +372,9 @@ export class Bus extends EventTarget implements AsyncDisposable {
     await withDeadline(this.#sender.close(), grace);
     this.#setState("closed");
     this.#resolveClosed(undefined);
-    return { finished, abandoned, dropped, returned: returned ?? 0, clean: returned !== undefined };
+    const report = { finished, abandoned, dropped, returned: returned ?? 0, clean: returned !== undefined };
+    this.#telemetry.log({ level: report.clean ? "info" : "warn", event: "close", detail: report });
+    return report;
   }
 
   async #idle(): Promise<void> {
@@ -460,11 +469,13 @@ export class Bus extends EventTarget implements AsyncDisposable {
 
   #setState(state: BusState): void {
     this.#state = state;
+    this.#telemetry.log({ level: state === "down" ? "warn" : "info", event: "state", detail: state });
     this.dispatchEvent(new CustomEvent("state", { detail: state }));
   }
 
   #report(error: unknown, topic: string): void {
     this.#lastError = error;
+    this.#telemetry.log({ level: "error", event: "error", ...topic && { name: topic }, error });
     if (!this.#heard) return console.error(`tsmq: ${topic ? `on "${topic}": ` : ""}`, error);
     this.dispatchEvent(new BusErrorEvent(error, topic));
   }

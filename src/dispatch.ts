@@ -9,6 +9,7 @@ import { Fifo } from "./fifo.ts";
 import { cost } from "./port/credit.ts";
 import type { Link, Stream } from "./port/link.ts";
 import { type StandardSchemaV1, validate } from "./schema.ts";
+import { type Operation, type Telemetry, unstamp } from "./telemetry.ts";
 import type { Message } from "./topic.ts";
 
 /** Milliseconds that a handler may run while events wait behind it, before the bus says "stalled". */
@@ -27,13 +28,21 @@ export interface Listener {
   readonly ended?: () => void;
 }
 
-/** Reports a fault with the topic that it happened on. */
-export type Report = (error: unknown, topic: string) => void;
+/** What handlers need of their bus. */
+export interface DispatchHome {
+  readonly link: Link;
+  readonly codec: Codec;
+  readonly telemetry: Telemetry;
+  /** Reports a fault with the topic that it happened on. */
+  report(error: unknown, topic: string): void;
+}
 
 interface Event {
   readonly decoded: Decoded;
   readonly message: Message;
   readonly cost: number;
+  /** Where its publisher was, if that is known. */
+  readonly traceparent: string | undefined;
   /** Handlers that have not started it yet; its credit goes back when all have. */
   waiting: number;
 }
@@ -44,9 +53,7 @@ export class Dispatch {
   running = 0;
   /** Handlers that have finished. */
   finished = 0;
-  #link: Link;
-  #codec: Codec;
-  #report: Report;
+  #home: DispatchHome;
   #groups = new Map<string, Group>();
   #patience: number;
   #unready = 0;
@@ -54,10 +61,8 @@ export class Dispatch {
   #idle: (() => void) | undefined;
 
   /** Dispatches what comes over this link; publishes wait at most `patience` ms for its subscriptions. */
-  constructor(link: Link, codec: Codec, report: Report, patience: number) {
-    this.#link = link;
-    this.#codec = codec;
-    this.#report = report;
+  constructor(home: DispatchHome, patience: number) {
+    this.#home = home;
     this.#patience = patience;
   }
 
@@ -76,12 +81,12 @@ export class Dispatch {
     const key = `${listener.pattern ? "*" : "="}${listener.topic}`;
     let group = this.#groups.get(key);
     if (!group) {
-      group = new Group(this.#link, this.#codec, listener.topic, listener.pattern, this.#report);
+      group = new Group(this.#home, listener.topic, listener.pattern);
       this.#groups.set(key, group);
       this.#await(group, key);
     }
     const joined = group;
-    const pace = new Pace(listener, this.#codec, this.#report, {
+    const pace = new Pace(this.#home, listener, {
       started: () => this.running++,
       finished: () => {
         this.running--;
@@ -139,18 +144,19 @@ export class Dispatch {
 /** The equal subscriptions that share one stream. */
 class Group {
   readonly paces = new Set<Pace>();
+  #home: DispatchHome;
   #stream: Stream;
-  #codec: Codec;
   #topic: string;
-  #report: Report;
   /** What has arrived behind an event that is still being decoded (a schema may be asynchronous). */
   #behind: Fifo<[topic: string, body: string]> | undefined;
 
-  constructor(link: Link, codec: Codec, topic: string, pattern: boolean, report: Report) {
-    this.#codec = codec;
+  constructor(home: DispatchHome, topic: string, pattern: boolean) {
+    this.#home = home;
     this.#topic = topic;
-    this.#report = report;
-    this.#stream = link.subscribe({ topic, pattern, serves: false }, (topics, bodies) => this.#receive(topics, bodies));
+    this.#stream = home.link.subscribe(
+      { topic, pattern, serves: false },
+      (topics, bodies) => this.#receive(topics, bodies),
+    );
   }
 
   get ready(): Promise<void> {
@@ -175,16 +181,18 @@ class Group {
   }
 
   #deliver(topic: string, body: string): void {
+    const stamped = unstamp(body);
+    const traceparent = stamped?.traceparent;
     let decoded: Decoded | Promise<Decoded>;
     try {
-      decoded = this.#codec.decode(body);
+      decoded = this.#home.codec.decode(stamped?.body ?? body);
     } catch (error) {
       return this.#refuse(topic, body, error);
     }
-    if (!(decoded instanceof Promise)) return this.#offer(topic, body, decoded);
+    if (!(decoded instanceof Promise)) return this.#offer(topic, body, decoded, traceparent);
     this.#behind ??= new Fifo();
     decoded
-      .then((decoded) => this.#offer(topic, body, decoded), (error) => this.#refuse(topic, body, error))
+      .then((decoded) => this.#offer(topic, body, decoded, traceparent), (error) => this.#refuse(topic, body, error))
       .then(() => this.#resume());
   }
 
@@ -201,12 +209,12 @@ class Group {
 
   #refuse(topic: string, body: string, error: unknown): void {
     this.#stream.credit(cost(body));
-    this.#report(error, topic || this.#topic);
+    this.#home.report(error, topic || this.#topic);
   }
 
-  #offer(topic: string, body: string, decoded: Decoded): void {
+  #offer(topic: string, body: string, decoded: Decoded, traceparent: string | undefined): void {
     const message: Message = decoded.type === undefined ? { topic } : { topic, type: decoded.type };
-    const event: Event = { decoded, message, cost: cost(body), waiting: 1 };
+    const event: Event = { decoded, message, cost: cost(body), traceparent, waiting: 1 };
     for (const pace of this.paces) if (!pace.offer(event)) event.waiting++;
     this.started(event);
   }
@@ -214,9 +222,8 @@ class Group {
 
 /** One handler at its own pace: events start in order, at most `concurrency` at once. */
 class Pace {
+  #home: DispatchHome;
   #listener: Listener;
-  #codec: Codec;
-  #report: Report;
   #count: { started(): void; finished(): void };
   #started: (event: Event) => void;
   #waiting = new Fifo<Event>();
@@ -228,15 +235,13 @@ class Pace {
   #stalled = false;
 
   constructor(
+    home: DispatchHome,
     listener: Listener,
-    codec: Codec,
-    report: Report,
     count: { started(): void; finished(): void },
     started: (event: Event) => void,
   ) {
+    this.#home = home;
     this.#listener = listener;
-    this.#codec = codec;
-    this.#report = report;
     this.#count = count;
     this.#started = started;
   }
@@ -251,7 +256,7 @@ class Pace {
     if (!this.#stalled && this.#running > 0 && performance.now() - this.#since > STALLED) {
       this.#stalled = true;
       const text = `Cannot handle events on "${this.#listener.topic}": the handler has been running for ${STALLED} ms`;
-      this.#report(new BusError("stalled", text), this.#listener.topic);
+      this.#home.report(new BusError("stalled", text), this.#listener.topic);
     }
     return false;
   }
@@ -269,23 +274,23 @@ class Pace {
   #start(event: Event): void {
     if (this.#ended) return;
     const { type, schema } = this.#listener;
-    if (!type && !schema) return this.#run(event.decoded.value, event.message);
+    if (!type && !schema) return this.#run(event.decoded.value, event);
     try {
       const prepared = this.#prepare(event.decoded.value);
-      if (!(prepared instanceof Promise)) return this.#run(prepared, event.message);
+      if (!(prepared instanceof Promise)) return this.#run(prepared, event);
       this.#preparing = true;
       prepared.then(
         (value) => {
           this.#preparing = false;
-          if (!this.#ended) this.#run(value, event.message);
+          if (!this.#ended) this.#run(value, event);
         },
         (error) => {
           this.#preparing = false;
-          this.#report(error, event.message.topic);
+          this.#home.report(error, event.message.topic);
         },
       ).then(() => this.#next());
     } catch (error) {
-      this.#report(error, event.message.topic);
+      this.#home.report(error, event.message.topic);
     }
   }
 
@@ -294,7 +299,7 @@ class Pace {
     const { type, schema, topic } = this.#listener;
     if (!type) return validate(schema!, value, `an event on "${topic}"`);
     if (value instanceof type) return value;
-    const revived = this.#codec.revive(value, Codec.nameOf(type));
+    const revived = this.#home.codec.revive(value, Codec.nameOf(type));
     const check = (value: unknown) => {
       if (value instanceof type) return value;
       throw new ValidationError(`Cannot handle an event on "${topic}": it is no ${type.name}`);
@@ -302,27 +307,28 @@ class Pace {
     return revived instanceof Promise ? revived.then(check) : check(revived);
   }
 
-  #run(value: unknown, message: Message): void {
+  #run(value: unknown, { message, traceparent }: Event): void {
+    const operation = this.#home.telemetry.begin("process", message.topic, traceparent);
+    const handle = () => this.#listener.handler(value as never, message);
+    const failed = (error: unknown) => {
+      this.#home.report(error, message.topic);
+      this.#finish(operation, error);
+    };
     let result: unknown;
     this.#count.started();
     this.#running++;
     try {
-      result = this.#listener.handler(value as never, message);
+      result = operation ? operation.run(handle) : handle();
     } catch (error) {
-      this.#report(error, message.topic);
+      return failed(error);
     }
-    if (!isThenable(result)) return this.#finish();
+    if (!isThenable(result)) return this.#finish(operation);
     this.#since = performance.now();
-    result.then(
-      () => this.#finish(),
-      (error: unknown) => {
-        this.#report(error, message.topic);
-        this.#finish();
-      },
-    ).then(() => this.#next());
+    result.then(() => this.#finish(operation), failed).then(() => this.#next());
   }
 
-  #finish(): void {
+  #finish(operation: Operation | undefined, error?: unknown): void {
+    operation?.end(error);
     this.#running--;
     this.#stalled = false;
     this.#count.finished();

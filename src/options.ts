@@ -5,8 +5,9 @@
  */
 import type { EventClass } from "./codec.ts";
 import { ValidationError } from "./errors.ts";
-import { checkName, checkNumber } from "./names.ts";
+import { checkFunction, checkName, checkNumber } from "./names.ts";
 import type { Provider } from "./provider.ts";
+import type { Log } from "./telemetry.ts";
 
 /** Options of `init` and {@linkcode Bus.open}. */
 export interface BusOptions {
@@ -20,6 +21,8 @@ export interface BusOptions {
   readonly connectTimeout?: number;
   /** Classes whose instances come out as instances, wherever in an event, item, argument or result they are. */
   readonly types?: readonly EventClass[];
+  /** Takes a record of each message, call, fault and change of state. Default: none is made. */
+  readonly log?: Log;
 }
 
 /** Options of `shutdown` and {@linkcode Bus.close}. */
@@ -64,7 +67,7 @@ export interface Health {
 export type BusState = "up" | "down" | "closing" | "closed";
 
 /** Returns the options with their defaults; a `ValidationError` names the one that is not what it must be. */
-export function checkOptions(options: BusOptions): Required<BusOptions> {
+export function checkOptions(options: BusOptions): Required<Omit<BusOptions, "log">> & Pick<BusOptions, "log"> {
   if (typeof options !== "object" || options === null) {
     throw new ValidationError("Cannot open a bus: its options are no object");
   }
@@ -76,6 +79,7 @@ export function checkOptions(options: BusOptions): Required<BusOptions> {
     sendTimeout: checkNumber("a sendTimeout", options.sendTimeout ?? 10_000, 1),
     connectTimeout: checkNumber("a connectTimeout", options.connectTimeout ?? 10_000, 1),
     types,
+    log: options.log === undefined ? undefined : checkFunction("a log", options.log),
   };
 }
 

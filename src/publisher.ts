@@ -8,12 +8,14 @@ import { ValidationError } from "./errors.ts";
 import { checkName } from "./names.ts";
 import type { Sender } from "./provider.ts";
 import { type StandardSchemaV1, validate } from "./schema.ts";
+import { stamp, type Telemetry } from "./telemetry.ts";
 import { Topic } from "./topic.ts";
 
 /** What the publisher needs of its bus. */
 export interface PublisherHome {
   readonly sender: Sender;
   readonly codec: Codec;
+  readonly telemetry: Telemetry;
   /** This bus's own subscriptions that are on their way, if any: a publish waits for them. */
   readonly unready: () => Promise<unknown> | undefined;
 }
@@ -30,10 +32,26 @@ export class Publisher {
 
   /** Resolves with how many transport subscriptions it reached, where that is known. */
   publish(event: unknown, target: unknown): Promise<number | undefined> {
-    const { sender, codec, unready } = this.#home;
     const { topic, schema } = destination(event, target);
+    const operation = this.#home.telemetry.begin("publish", topic);
+    if (!operation) return this.#send(event, topic, schema);
+    return operation.follow(() => this.#send(event, topic, schema, operation.traceparent));
+  }
+
+  /** Resolves when nothing waits any more. */
+  async idle(): Promise<void> {
+    await Promise.allSettled(this.#tails.values());
+  }
+
+  #send(
+    event: unknown,
+    topic: string,
+    schema?: StandardSchemaV1,
+    traceparent?: string,
+  ): Promise<number | undefined> {
+    const { sender, codec, unready } = this.#home;
     const valid = schema && validate(schema, event, `an event on "${topic}"`);
-    const body = codec.encode(event);
+    const body = stamp(codec.encode(event), traceparent);
     const tail = this.#tails.get(topic);
     const subscribed = unready();
     if (!subscribed && !tail && !(valid instanceof Promise)) return sender.publish(topic, body);
@@ -48,11 +66,6 @@ export class Publisher {
     return left.then(({ arrived }) => arrived).finally(() => {
       if (this.#tails.get(topic) === left) this.#tails.delete(topic);
     });
-  }
-
-  /** Resolves when nothing waits any more. */
-  async idle(): Promise<void> {
-    await Promise.allSettled(this.#tails.values());
   }
 }
 

@@ -9,6 +9,7 @@ import { checkFunction, checkName, checkNumber, checkSchema, checkSignal } from 
 import type { Link } from "./port/link.ts";
 import type { Delivery, Outcome, Sender } from "./provider.ts";
 import { type StandardSchemaV1, validate } from "./schema.ts";
+import { stamp, type Telemetry, unstamp } from "./telemetry.ts";
 
 /** Milliseconds of a lease, unless the taker says otherwise. */
 const LEASE = 30_000;
@@ -101,6 +102,7 @@ export interface QueueHome {
   readonly link: Link;
   readonly sender: Sender;
   readonly codec: Codec;
+  readonly telemetry: Telemetry;
   /** Throws when the bus is closed (`"send"`), or takes nothing more (`"take"`). */
   check(what: "send" | "take"): void;
   /** Watches a handler until it ends; the bus waits for it when it closes. */
@@ -139,8 +141,11 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
     this.#check("send");
     const wait = waitOf(options);
     checkSignal(options.signal);
-    if (this.#schema) await validate(this.#schema, item, `an item of queue "${this.name}"`);
-    await this.#home.sender.send(this.name, this.#home.codec.encode(item), { wait, signal: options.signal });
+    await this.#home.telemetry.observe("put", this.name, async (traceparent) => {
+      if (this.#schema) await validate(this.#schema, item, `an item of queue "${this.name}"`);
+      const body = stamp(this.#home.codec.encode(item), traceparent);
+      await this.#home.sender.send(this.name, body, { wait, signal: options.signal });
+    });
   }
 
   /** `put` without waiting for room. */
@@ -202,14 +207,15 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
     const signal = AbortSignal.any(signals);
     const running = new Set<Promise<void>>();
 
-    const handle = async (delivery: Delivery): Promise<void> => {
+    const handle = async (delivery: Opened): Promise<void> => {
       let item: unknown = delivery.body;
       let held: Held<T> | undefined;
       try {
         item = await this.#read(delivery.body);
         if (delivery.attempt <= maxAttempts) {
-          held = this.#lease(delivery, item as T);
-          await handler(item as T, held);
+          const holder = held = this.#lease(delivery, item as T);
+          const work = async () => await handler(item as T, holder);
+          await this.#home.telemetry.observe("process", this.name, work, delivery.traceparent);
         }
       } catch (error) {
         this.#home.report(error, this.name);
@@ -233,7 +239,7 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
           const max = Math.min(free, 256);
           for (const delivery of await this.#home.link.receive(this.name, { max, wait: Infinity, lease, signal })) {
             const work = this.#home.watch(
-              handle(delivery).catch((error) => this.#giveBack(delivery, error)),
+              handle(open(delivery)).catch((error) => this.#giveBack(delivery, error)),
             ).finally(() => running.delete(work));
             running.add(work);
           }
@@ -299,14 +305,17 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
     this.#home.check(what);
   }
 
-  async #take(options: WaitOptions, lease?: number): Promise<Delivery> {
+  async #take(options: WaitOptions, lease?: number): Promise<Opened> {
     this.#check("take");
     const wait = waitOf(options);
     checkSignal(options.signal);
     const signal = options.signal ? AbortSignal.any([options.signal, this.#closing.signal]) : this.#closing.signal;
+    const since = performance.now();
     const [delivery] = await this.#home.link.receive(this.name, { max: 1, wait, lease, signal });
     if (!delivery) throw new QueueEmptyError(this.name);
-    return delivery;
+    const opened = open(delivery);
+    this.#home.telemetry.begin("receive", this.name, opened.traceparent, since)?.end();
+    return opened;
   }
 
   /** The item of a body; an error has the body, so that nothing is lost with it. */
@@ -368,6 +377,17 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
     this.#home.report(error, this.name);
     await this.#settle(delivery, "nack", AGAIN).catch(() => {}); // then its lease ends by itself
   }
+}
+
+/** A delivery whose body is the item's own. */
+interface Opened extends Delivery {
+  /** Where its putter was, if that is known. */
+  readonly traceparent?: string;
+}
+
+function open(delivery: Delivery): Opened {
+  const stamped = unstamp(delivery.body);
+  return stamped ? { ...delivery, ...stamped } : delivery;
 }
 
 function waitOf(options: WaitOptions): number {

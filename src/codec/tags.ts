@@ -18,7 +18,7 @@ export const OWN = {
 } as const;
 
 /** The keys that make an object a tag. */
-const TAG_KEYS: ReadonlySet<string> = new Set(["__type", "__obj", "__list", "__undefined"]);
+const TAG_KEYS: ReadonlySet<string> = new Set(["__type", "__obj", "__list", "__undefined", "__traceparent"]);
 
 /** Names of Python's own types: an answer's `result_type`, or the tag of a value that is no class's. */
 const PYTHON_TYPES: ReadonlySet<string> = new Set(

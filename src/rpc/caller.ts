@@ -16,6 +16,7 @@ import {
 import type { Link } from "../port/link.ts";
 import type { Sender } from "../provider.ts";
 import { validate } from "../schema.ts";
+import type { Telemetry } from "../telemetry.ts";
 import type { Procedure, RpcResponse } from "./procedure.ts";
 import { type LateReplies, Replies } from "./replies.ts";
 import { type Answer, readAnswer, type Refusal, writeCancel, writeRequest } from "./wire.ts";
@@ -38,6 +39,7 @@ export interface CallerHome {
   readonly link: Link;
   readonly sender: Sender;
   readonly codec: Codec;
+  readonly telemetry: Telemetry;
   /** True while a connection is down or has been up again for less than `ms`. */
   recovering(ms: number): boolean;
 }
@@ -47,6 +49,8 @@ export interface CallOptions {
   readonly timeout: number;
   readonly signal?: AbortSignal;
   readonly procedure?: Procedure;
+  /** Where the caller is, if that is to be known: W3C's `traceparent`. */
+  readonly traceparent?: string;
 }
 
 /** A call that waits for answers. */
@@ -112,6 +116,15 @@ export class Caller {
     return true;
   }
 
+  /** Makes a call that is observed where somebody looks; it goes on with these options. */
+  observe<T>(fn: string, options: CallOptions, call: (options: CallOptions) => Promise<T>): Promise<T> {
+    return this.#home.telemetry.observe(
+      "call",
+      fn,
+      (traceparent) => call(traceparent === undefined ? options : { ...options, traceparent }),
+    );
+  }
+
   /** Calls one server. */
   single(fn: string, args: readonly unknown[], options: CallOptions): Promise<Answer> {
     return this.#call(fn, args, options, (call) => this.#single(call));
@@ -145,12 +158,12 @@ export class Caller {
     options: CallOptions,
     run: (call: Call) => Promise<T>,
   ): Promise<T> {
-    const { timeout, signal, procedure } = options;
+    const { timeout, signal, procedure, traceparent } = options;
     signal?.throwIfAborted();
     if (this.#closed) throw this.#closed;
     if (procedure?.args) await validate(procedure.args, args, `the arguments of "${fn}"`);
     const text = this.#home.codec.write(args);
-    const call = new Call(fn, text, Math.min(timeout, MAX_TIMEOUT));
+    const call = new Call(fn, text, Math.min(timeout, MAX_TIMEOUT), traceparent);
     const over = Promise.withResolvers<never>();
     const timer = timeout < MAX_TIMEOUT
       ? setTimeout(() => over.reject(new TimeoutError(`Cannot call "${fn}": no answer within ${timeout} ms`)), timeout)
@@ -439,6 +452,7 @@ class Call {
   /** Nobody who is not asked can guess it: 122 random bits. */
   readonly id: string = crypto.randomUUID();
   readonly #since = performance.now();
+  readonly #traceparent: string | undefined;
   /** Whether the servers that are to answer may have it already. */
   asked = false;
   over = false;
@@ -446,10 +460,11 @@ class Call {
   again = 2 * WATCH;
   cleanup: (() => void) | undefined;
 
-  constructor(fn: string, args: string, timeout: number) {
+  constructor(fn: string, args: string, timeout: number, traceparent: string | undefined) {
     this.fn = fn;
     this.args = args;
     this.#timeout = timeout;
+    this.#traceparent = traceparent;
     this.deadline = Date.now() + timeout;
   }
 
@@ -468,7 +483,7 @@ class Call {
     const { fn, args, id, deadline } = this;
     const age = this.asked ? Math.ceil(this.age) : undefined;
     this.asked = true;
-    return writeRequest(fn, channel, args, { id, inbox, deadline, age });
+    return writeRequest(fn, channel, args, { id, inbox, deadline, age, traceparent: this.#traceparent });
   }
 }
 

@@ -9,6 +9,7 @@ import { cost } from "../port/credit.ts";
 import type { Link, Stream } from "../port/link.ts";
 import type { Sender } from "../provider.ts";
 import { validate } from "../schema.ts";
+import type { Telemetry } from "../telemetry.ts";
 import type { Fn, Procedure } from "./procedure.ts";
 import { Served } from "./served.ts";
 import { type Answer, readRequest, type Refusal, REQUEST, type Request, writeAnswer } from "./wire.ts";
@@ -33,6 +34,7 @@ export interface ServerHome {
   readonly link: Link;
   readonly sender: Sender;
   readonly codec: Codec;
+  readonly telemetry: Telemetry;
   /** Watches work until it ends; the bus waits for it when it closes. */
   watch(work: Promise<void>): Promise<void>;
   /** Reports a fault. */
@@ -167,19 +169,22 @@ export class Server {
     }).catch((error) => this.#home.report(error, fn));
   }
 
-  async #invoke({ fn, args, kwargs }: Request, { fn: serve, procedure }: Exposed): Promise<Answer> {
+  async #invoke({ fn, args, kwargs, call }: Request, { fn: serve, procedure }: Exposed): Promise<Answer> {
     try {
       if (Object.keys(kwargs).length > 0) {
         throw new TypeError(`Cannot call "${fn}" with keyword arguments: ${Object.keys(kwargs).join(", ")}`);
       }
-      const checked = procedure?.args
-        ? await validate(procedure.args, args, `the arguments of "${fn}"`) as unknown[]
-        : args;
-      let result: unknown = await serve(...checked as never[]);
-      if (procedure?.returns) await validate(procedure.returns, result, `the result of "${fn}"`);
-      if (result !== undefined) this.#home.codec.write(result); // one that cannot be sent is the function's fault
-      else result = undefined;
-      return { fn, result, resultType: this.#home.codec.pythonType(result), isError: false };
+      const work = async (): Promise<Answer> => {
+        const checked = procedure?.args
+          ? await validate(procedure.args, args, `the arguments of "${fn}"`) as unknown[]
+          : args;
+        let result: unknown = await serve(...checked as never[]);
+        if (procedure?.returns) await validate(procedure.returns, result, `the result of "${fn}"`);
+        if (result !== undefined) this.#home.codec.write(result); // one that cannot be sent is the function's fault
+        else result = undefined;
+        return { fn, result, resultType: this.#home.codec.pythonType(result), isError: false };
+      };
+      return await this.#home.telemetry.observe("serve", fn, work, call?.traceparent);
     } catch (error) {
       return failure(fn, error);
     }

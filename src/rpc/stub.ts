@@ -31,18 +31,19 @@ function stub(
   const { timeout, signal, multi } = options;
   const call: CallOptions = { timeout, signal, procedure };
   if (!multi) {
-    const single = async (...args: unknown[]): Promise<unknown> =>
-      caller.unwrap(await caller.single(name, args, call), procedure);
-    const rpc = async (...args: unknown[]): Promise<RpcResponse> =>
-      caller.response(await caller.single(name, args, call));
+    const single = (...args: unknown[]): Promise<unknown> =>
+      caller.observe(name, call, async (call) => caller.unwrap(await caller.single(name, args, call), procedure));
+    const rpc = (...args: unknown[]): Promise<RpcResponse> =>
+      caller.observe(name, call, async (call) => caller.response(await caller.single(name, args, call)));
     return Object.assign(single, { rpc });
   }
   const result = (answer: Answer | BusError) =>
     answer instanceof BusError ? Promise.reject(answer) : caller.unwrap(answer, procedure);
+  const every = (args: unknown[]) => caller.observe(name, call, (call) => caller.multi(name, args, call));
   const all = async (...args: unknown[]): Promise<PromiseSettledResult<unknown>[]> =>
-    Promise.allSettled((await caller.multi(name, args, call)).map(result));
+    Promise.allSettled((await every(args)).map(result));
   const rpc = async (...args: unknown[]): Promise<RpcResponse[]> => {
-    const answers = await caller.multi(name, args, call);
+    const answers = await every(args);
     return Promise.all(
       answers.filter((answer) => !(answer instanceof BusError)).map((a) => caller.response(a as Answer)),
     );

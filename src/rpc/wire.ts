@@ -35,6 +35,8 @@ export interface Request {
     readonly deadline: number;
     /** Milliseconds since it was asked for the first time, where it is asked again. */
     readonly age?: number;
+    /** Where the caller was, if that is known: W3C's `traceparent`. */
+    readonly traceparent?: string;
   };
 }
 
@@ -104,7 +106,8 @@ export function writeCancel(id: string): string {
 function isCall(value: unknown): value is NonNullable<Request["call"]> {
   return isRecord(value) && typeof value.id === "string" && value.id.length <= MAX_ID &&
     typeof value.inbox === "string" && Number.isFinite(value.deadline) &&
-    (value.age === undefined || typeof value.age === "number");
+    (value.age === undefined || typeof value.age === "number") &&
+    (value.traceparent === undefined || typeof value.traceparent === "string");
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

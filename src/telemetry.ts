@@ -1,0 +1,353 @@
+/**
+ * What an observer sees of a bus: spans, metrics and log records. Nobody looks: nothing is done.
+ *
+ * OpenTelemetry is found where its API registers itself for all its versions, copies and implementations, Deno's own
+ * (`OTEL_DENO=true`) among them: under a symbol of the global object. So tsmq needs no package of it, and follows
+ * whichever the program has set up, also after the bus was opened.
+ *
+ * @module
+ */
+import { BusError } from "./errors.ts";
+
+/** Where the API registers what a program set up: `@opentelemetry/api` 1.x, `internal/global-utils`. */
+const API = Symbol.for("opentelemetry.js.api.1");
+/** Where a context holds its span: `@opentelemetry/api` 1.x, `trace/context-utils`. */
+const SPAN = Symbol.for("OpenTelemetry Context Key SPAN");
+const SCOPE = "@tsmq/tsmq";
+/** Upper bounds of durations in seconds: the semantic conventions' own, and finer ones below. */
+const BUCKETS = [0.0002, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
+
+interface SpanContext {
+  readonly traceId: string;
+  readonly spanId: string;
+  readonly traceFlags: number;
+  readonly isRemote?: boolean;
+}
+
+interface Span {
+  spanContext(): SpanContext;
+  setAttribute(key: string, value: string): unknown;
+  setStatus(status: { code: number; message?: string }): unknown;
+  end(): void;
+}
+
+interface Context {
+  getValue(key: symbol): unknown;
+  setValue(key: symbol, value: unknown): Context;
+  deleteValue(key: symbol): Context;
+}
+
+interface Meter {
+  createCounter(name: string, options: object): { add(count: number, attributes: Attributes): void };
+  createHistogram(name: string, options: object): { record(value: number, attributes: Attributes): void };
+}
+
+/** What of OpenTelemetry's API we use. */
+interface Api {
+  readonly trace?: { getTracer(name: string): { startSpan(name: string, options: object, parent: Context): Span } };
+  readonly context?: { active(): Context; with<T>(context: Context, work: () => T): T };
+  readonly metrics?: { getMeter(name: string): Meter };
+}
+
+type Attributes = Readonly<Record<string, string>>;
+
+/** What a bus does. */
+export type Verb = "publish" | "process" | "put" | "receive" | "call" | "serve";
+
+/** OpenTelemetry's numbers of `SpanKind`, and names by its semantic conventions for messaging and for RPC. */
+const VERBS: Readonly<Record<Verb, { kind: number; type: string; duration: string; counter?: string }>> = {
+  publish: sending(),
+  put: sending(),
+  receive: receiving(2, "receive", "messaging.client.operation.duration"),
+  process: receiving(4, "process", "messaging.process.duration"),
+  call: { kind: 2, type: "rpc", duration: "rpc.client.call.duration" },
+  serve: { kind: 1, type: "rpc", duration: "rpc.server.call.duration" },
+};
+
+function sending(): typeof VERBS[Verb] {
+  const duration = "messaging.client.operation.duration";
+  return { kind: 3, type: "send", duration, counter: "messaging.client.sent.messages" };
+}
+
+function receiving(kind: number, type: string, duration: string): typeof VERBS[Verb] {
+  return { kind, type, duration, counter: "messaging.client.consumed.messages" };
+}
+
+/** One thing that happened, as data. */
+export interface LogRecord {
+  /** When, in milliseconds of `Date.now()`. */
+  readonly time: number;
+  /** How much it matters: what goes as it should is "debug", what changes the bus "info". */
+  readonly level: "debug" | "info" | "warn" | "error";
+  /** What: a verb that has ended, or something that befell the bus. */
+  readonly event: Verb | "open" | "state" | "gap" | "error" | "close";
+  /** The namespace of the bus. */
+  readonly namespace: string;
+  /** The topic, queue or function. */
+  readonly name?: string;
+  /** How long it took in milliseconds. */
+  readonly duration?: number;
+  /** What it failed with. */
+  readonly error?: unknown;
+  /** What else there is to say: the new state, why there is a gap, the report of `close`. */
+  readonly detail?: unknown;
+  /** The trace and the span that it belongs to, where there is one. */
+  readonly traceId?: string;
+  /** See `traceId`. */
+  readonly spanId?: string;
+}
+
+/** Takes log records. It must be quick, and is called for each message. */
+export type Log = (record: LogRecord) => void;
+
+/** The telemetry of one bus. */
+export class Telemetry {
+  /** The namespace of the bus. */
+  readonly namespace: string;
+  /** The name of its provider. */
+  readonly provider: string;
+  #log: Log | undefined;
+
+  /** Observes a bus. */
+  constructor(namespace: string, provider: string, log?: Log) {
+    this.namespace = namespace;
+    this.provider = provider;
+    this.#log = log;
+  }
+
+  /**
+   * Begins something that is observed; undefined: nobody looks.
+   *
+   * @param traceparent what came with the message, if anything
+   * @param since `performance.now()` of its beginning, if that was not now
+   */
+  begin(verb: Verb, name: string, traceparent?: string, since?: number): Operation | undefined {
+    const api = (globalThis as { [API]?: Api })[API];
+    if (api === undefined && this.#log === undefined) return undefined;
+    return new Operation(this, api ?? {}, verb, name, traceparent, since);
+  }
+
+  /** Does something that is observed where somebody looks; it gets what has to travel with the message, if anything. */
+  observe<T>(verb: Verb, name: string, work: (own?: string) => Promise<T>, traceparent?: string): Promise<T> {
+    const operation = this.begin(verb, name, traceparent);
+    return operation ? operation.follow(() => work(operation.traceparent)) : work();
+  }
+
+  /** Says that something happened. */
+  log(record: Omit<LogRecord, "time" | "namespace">): void {
+    if (!this.#log) return;
+    try {
+      this.#log({ time: Date.now(), namespace: this.namespace, ...record });
+    } catch (error) {
+      console.error("tsmq: the log hook threw:", error);
+    }
+  }
+}
+
+/** Something that is observed from its beginning to its end. */
+export class Operation {
+  #telemetry: Telemetry;
+  #api: Api;
+  #verb: Verb;
+  #name: string;
+  #since: number;
+  #attributes: Attributes;
+  #span: Span | undefined;
+  #context: Context;
+
+  /** Begun by {@linkcode Telemetry.begin}. */
+  constructor(
+    telemetry: Telemetry,
+    api: Api,
+    verb: Verb,
+    name: string,
+    traceparent: string | undefined,
+    since: number | undefined,
+  ) {
+    const { kind, type } = VERBS[verb];
+    const now = performance.now();
+    this.#telemetry = telemetry;
+    this.#api = api;
+    this.#verb = verb;
+    this.#name = name;
+    this.#since = since ?? now;
+    this.#attributes = type === "rpc" ? { "rpc.system": "tsmq", "rpc.method": name } : {
+      "messaging.system": "tsmq",
+      "messaging.operation.name": verb,
+      "messaging.operation.type": type,
+      "messaging.destination.name": name,
+    };
+    const remote = traceparent === undefined ? undefined : parse(traceparent);
+    // what comes off the wire begins where its sender was, and nowhere in what this process happens to do
+    const continues = verb === "process" || verb === "serve";
+    const parent = !continues
+      ? api.context?.active() ?? new Frame()
+      : remote
+      ? new Frame().setValue(SPAN, { spanContext: () => remote })
+      : new Frame();
+    this.#span = api.trace?.getTracer(SCOPE).startSpan(type === "rpc" ? name : `${verb} ${name}`, {
+      kind,
+      attributes: { ...this.#attributes, "tsmq.provider": telemetry.provider, "tsmq.namespace": telemetry.namespace },
+      ...!continues && remote && { links: [{ context: remote }] },
+      ...since !== undefined && { startTime: new Date(Date.now() - (now - since)) },
+    }, parent);
+    this.#context = this.#span ? parent.setValue(SPAN, this.#span) : parent;
+  }
+
+  /** What has to travel with the message so that its receiver continues the trace: W3C's `traceparent`. */
+  get traceparent(): string | undefined {
+    const context = this.#span?.spanContext();
+    if (!context || /^0*$/.test(context.traceId)) return undefined;
+    return `00-${context.traceId}-${context.spanId}-0${context.traceFlags & 1}`;
+  }
+
+  /** Does work that belongs to it, so that what the work does belongs to it too. */
+  run<T>(work: () => T): T {
+    return this.#api.context && this.#span ? this.#api.context.with(this.#context, work) : work();
+  }
+
+  /** As `run`; it ends with the work. */
+  follow<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      const done = this.run(work);
+      done.then(() => this.end(), (error) => this.end(error));
+      return done;
+    } catch (error) {
+      this.end(error);
+      throw error;
+    }
+  }
+
+  /** Ends it, by an error if there is one. */
+  end(...[error]: [error?: unknown]): void {
+    const duration = performance.now() - this.#since;
+    const failed = error !== undefined;
+    if (failed) {
+      this.#span?.setStatus({ code: 2, message: error instanceof Error ? error.message : String(error) });
+      this.#span?.setAttribute("error.type", typeOf(error));
+    }
+    this.#span?.end();
+    this.#measure(duration, failed ? { ...this.#attributes, "error.type": typeOf(error) } : this.#attributes);
+    const { traceId, spanId } = this.#span?.spanContext() ?? {};
+    this.#telemetry.log({
+      level: failed ? "warn" : "debug",
+      event: this.#verb,
+      name: this.#name,
+      duration,
+      ...failed && { error },
+      ...traceId !== undefined && { traceId, spanId },
+    });
+  }
+
+  #measure(duration: number, attributes: Attributes): void {
+    if (!this.#api.metrics) return;
+    const { duration: histogram, counter } = VERBS[this.#verb];
+    const instruments = instrumentsOf(this.#api.metrics);
+    instruments.histogram(histogram).record(duration / 1_000, attributes);
+    if (counter) instruments.counter(counter).add(1, attributes);
+  }
+}
+
+/** Where a message carries its trace, if its body is JSON: in front, in an envelope that PyMQ opens without looking at it. */
+const STAMP = '{"__traceparent":"';
+const TRACEPARENT = /^00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$/;
+const LENGTH = 55;
+/** The end of a body with a tag. In no text inside of one is a quote without a backslash. */
+const TAGGED = /,?("__type":"[^"\\]*")\}$/;
+const BARE = '"__obj":';
+const BOXED = /^"__(obj|list)":.*,"__type":"[^"\\]*"\}$/s;
+const FIELDS = /^("__type":"[^"\\]*"),"__obj":\{/;
+
+/**
+ * Puts a body into an envelope with its trace. PyMQ takes what `__obj` holds and ignores keys that it does not know, so it
+ * reads the very value that the bare body has, whether it knows the class of its tag or not.
+ */
+export function stamp(body: string, traceparent: string | undefined): string {
+  if (traceparent === undefined) return body;
+  const head = `${STAMP}${traceparent}",`;
+  const tag = body.startsWith("{") ? TAGGED.exec(body) : null;
+  if (!tag) return `${head}${BARE}${body}}`;
+  if (BOXED.test(body.slice(1))) return head + body.slice(1);
+  return `${head}${tag[1]},${BARE}${body.slice(0, tag.index)}}}`;
+}
+
+/** Takes a body out of its envelope; undefined: it is in none. */
+export function unstamp(body: string): { readonly body: string; readonly traceparent: string } | undefined {
+  if (!body.startsWith(STAMP)) return undefined;
+  const end = STAMP.length + LENGTH;
+  const traceparent = body.slice(STAMP.length, end);
+  if (!TRACEPARENT.test(traceparent) || body.slice(end, end + 2) !== '",') return undefined;
+  const rest = body.slice(end + 2);
+  const fields = FIELDS.exec(rest);
+  if (fields) {
+    const inside = rest.slice(fields[0].length, -2);
+    return { body: `{${inside}${inside && ","}${fields[1]}}`, traceparent };
+  }
+  if (BOXED.test(rest)) return { body: `{${rest}`, traceparent };
+  return rest.startsWith(BARE) ? { body: rest.slice(BARE.length, -1), traceparent } : undefined;
+}
+
+/** Nothing from the wire is trusted: undefined for what is no traceparent. */
+function parse(traceparent: string): SpanContext | undefined {
+  const [, traceId, spanId, flags] = TRACEPARENT.exec(traceparent) ?? [];
+  if (!traceId || !spanId || /^0*$/.test(traceId) || /^0*$/.test(spanId)) return undefined;
+  return { traceId, spanId, traceFlags: parseInt(flags!, 16) & 1, isRemote: true };
+}
+
+function typeOf(error: unknown): string {
+  return error instanceof BusError ? error.code : error instanceof Error ? error.name : typeof error;
+}
+
+/** A context with nothing in it but what we put there. */
+class Frame implements Context {
+  #values: ReadonlyMap<symbol, unknown>;
+
+  constructor(values: ReadonlyMap<symbol, unknown> = new Map()) {
+    this.#values = values;
+  }
+
+  getValue(key: symbol): unknown {
+    return this.#values.get(key);
+  }
+
+  setValue(key: symbol, value: unknown): Context {
+    return new Frame(new Map(this.#values).set(key, value));
+  }
+
+  deleteValue(key: symbol): Context {
+    const values = new Map(this.#values);
+    values.delete(key);
+    return new Frame(values);
+  }
+}
+
+interface Instruments {
+  counter(name: string): ReturnType<Meter["createCounter"]>;
+  histogram(name: string): ReturnType<Meter["createHistogram"]>;
+}
+
+const known = new WeakMap<object, Instruments>();
+
+/** The instruments of a meter provider, each made once. */
+function instrumentsOf(provider: NonNullable<Api["metrics"]>): Instruments {
+  let instruments = known.get(provider);
+  if (!instruments) {
+    const meter = provider.getMeter(SCOPE);
+    const histogram = { unit: "s", advice: { explicitBucketBoundaries: BUCKETS } };
+    instruments = {
+      counter: memoized((name) => meter.createCounter(name, { unit: "{message}" })),
+      histogram: memoized((name) => meter.createHistogram(name, histogram)),
+    };
+    known.set(provider, instruments);
+  }
+  return instruments;
+}
+
+function memoized<T>(make: (name: string) => T): (name: string) => T {
+  const made = new Map<string, T>();
+  return (name) => {
+    let one = made.get(name);
+    if (one === undefined) made.set(name, one = make(name));
+    return one;
+  };
+}

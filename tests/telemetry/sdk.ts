@@ -1,0 +1,53 @@
+/** OpenTelemetry's own SDK, set up as a program would, but for exporters that keep what they get. */
+import { context, metrics, trace } from "@opentelemetry/api";
+import { AsyncLocalStorageContextManager } from "@opentelemetry/context-async-hooks";
+import {
+  AggregationTemporality,
+  InMemoryMetricExporter,
+  MeterProvider,
+  PeriodicExportingMetricReader,
+} from "@opentelemetry/sdk-metrics";
+import {
+  BasicTracerProvider,
+  InMemorySpanExporter,
+  type ReadableSpan,
+  SimpleSpanProcessor,
+} from "@opentelemetry/sdk-trace-base";
+
+const spans = new InMemorySpanExporter();
+const points = new InMemoryMetricExporter(AggregationTemporality.CUMULATIVE);
+const reader = new PeriodicExportingMetricReader({ exporter: points, exportIntervalMillis: 3_600_000 });
+
+/** Registers the SDK with the API, for this process and for good. */
+export function register(): void {
+  context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
+  trace.setGlobalTracerProvider(new BasicTracerProvider({ spanProcessors: [new SimpleSpanProcessor(spans)] }));
+  metrics.setGlobalMeterProvider(new MeterProvider({ readers: [reader] }));
+}
+
+/** Lets go of the SDK. */
+export async function unregister(): Promise<void> {
+  context.disable();
+  trace.disable();
+  metrics.disable();
+  await reader.shutdown();
+}
+
+/** The spans of this name that have ended. */
+export function ended(name: string): ReadableSpan[] {
+  return spans.getFinishedSpans().filter((span) => span.name === name);
+}
+
+/** What a metric counted, or how many values it holds, for points that have these attributes. */
+export async function measured(metric: string, attributes: Record<string, string>): Promise<number> {
+  points.reset();
+  await reader.forceFlush();
+  const found = points.getMetrics().flatMap(({ scopeMetrics }) => scopeMetrics)
+    .flatMap(({ metrics }) => metrics).filter(({ descriptor }) => descriptor.name === metric)
+    .flatMap(({ dataPoints }) => dataPoints as { attributes: Record<string, unknown>; value: unknown }[])
+    .filter((point) => Object.entries(attributes).every(([key, value]) => point.attributes[key] === value));
+  return found.reduce(
+    (sum, { value }) => sum + (typeof value === "number" ? value : (value as { count: number }).count),
+    0,
+  );
+}
