@@ -96,6 +96,11 @@ export class Peer<Said = unknown> implements AsyncDisposable {
     this.#child.write(`${JSON.stringify(value)}\n`);
   }
 
+  /** Types a line into its standard input. */
+  type(line: string): void {
+    this.#child.write(`${line}\n`);
+  }
+
   /** Sends it a value and waits for the next that it says. */
   ask(value: unknown, patience?: number): Promise<Said> {
     this.tell(value);
