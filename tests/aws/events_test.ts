@@ -74,6 +74,18 @@ describe("events over SNS", () => {
     await admin.deleteTopic(topic);
   });
 
+  it("a topic that others made is used, and stays when its last subscriber goes", async () => {
+    const halves = await open(emulator.options);
+    const topic = new Names(halves.namespace).topic("theirs");
+    await admin.topic(topic);
+    const got = await collect(halves, exact("theirs"));
+    await halves.sender.publish("theirs", "event");
+    await until("the event arrives", () => got.length > 0);
+    await halves.close();
+    assertEquals(await admin.leftovers(halves.namespace), { ...NOTHING, topics: [topic] });
+    await admin.deleteTopic(topic);
+  });
+
   it("the queue's policy lets exactly the subscribed topics send", async () => {
     await using halves = await open(emulator.options);
     const { receiver, namespace } = halves;

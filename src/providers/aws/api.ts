@@ -19,8 +19,10 @@ export interface CallOptions {
   readonly repeatable: boolean;
   /** How often it is tried at most. Default: as the options say. */
   readonly attempts?: number;
-  /** Milliseconds that it may take with all attempts. Default: that of the API. */
+  /** Milliseconds that it may take with all attempts, beyond `wait`. Default: that of the API. */
   readonly timeout?: number;
+  /** Milliseconds for which the service is asked to wait before it answers. Default 0. */
+  readonly wait?: number;
   /** Gives it up; it rejects with the signal's reason. */
   readonly signal?: AbortSignal;
 }
@@ -80,7 +82,8 @@ export class Api {
    * Makes a request; `doing` completes "Cannot …". Rejects with what AWS said, for {@linkcode toBusError} and the like.
    */
   async call<O>(doing: string, run: (abortSignal: AbortSignal) => Promise<O>, options: CallOptions): Promise<O> {
-    const { timeout = this.#timeout, signal } = options;
+    const { wait = 0, signal } = options;
+    const timeout = wait + (options.timeout ?? this.#timeout);
     const { signal: closing } = this.#closing;
     closing.throwIfAborted();
     signal?.throwIfAborted();
@@ -110,15 +113,21 @@ export class Api {
   }
 
   async #attempt<O>(run: (signal: AbortSignal) => Promise<O>, options: CallOptions, signal: AbortSignal): Promise<O> {
-    const { repeatable, attempts = this.#attempts } = options;
+    const { repeatable, attempts = this.#attempts, timeout = this.#timeout, wait = 0 } = options;
     for (let attempt = 1;; attempt++) {
       try {
+        // what is never answered leaves time for another attempt
+        if (repeatable && attempt < attempts) return await within(wait + timeout / attempts, run, signal);
         return await run(signal);
       } catch (error) {
         const fate = fateOf(error);
         const harmless = fate !== "refused" && (fate !== "unknown" || repeatable);
-        if (signal.aborted || !harmless || attempt >= attempts) throw error;
-        if (fate === "expired") await this.#refresh();
+        if (signal.aborted || !harmless) throw error;
+        if (fate === "expired") {
+          await this.#refresh();
+          if (attempt === 1) continue; // at once, and where there is to be one attempt only too
+        }
+        if (attempt >= attempts) throw error;
         await pause(backoff(attempt, fate === "throttled" ? BACKOFF.throttled : BACKOFF.other), signal);
       }
     }
@@ -167,6 +176,20 @@ export class Api {
     this.#closing.abort(new ClosedError());
     this.sqs.destroy();
     this.sns.destroy();
+  }
+}
+
+/** Runs a request that is given up after so many milliseconds, or when the signal aborts. */
+async function within<O>(ms: number, run: (signal: AbortSignal) => Promise<O>, signal: AbortSignal): Promise<O> {
+  const abort = new AbortController();
+  const end = () => abort.abort(signal.reason);
+  const timer = setTimeout(end, ms);
+  signal.addEventListener("abort", end);
+  try {
+    return await run(abort.signal);
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener("abort", end);
   }
 }
 

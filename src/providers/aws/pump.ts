@@ -24,8 +24,6 @@ const DEFER = 5;
 const CONGESTED_PAUSE = 100;
 /** Milliseconds between polls that fail, doubled from the first to the second. */
 const RETRY = { base: 100, max: 5_000 };
-/** Milliseconds that an answer may take beyond the poll. */
-const GRACE = 10_000;
 
 /** Milliseconds after which a poll that waits says that there is nothing to read. */
 const QUIET = 40;
@@ -142,7 +140,7 @@ export class Pump {
     const { Messages = [] } = await this.#polls.call(
       "read the queue of the bus",
       (abortSignal) => this.#polls.sqs.send(command, { abortSignal }),
-      { repeatable: true, attempts: 1, signal, timeout: WaitTimeSeconds * 1_000 + GRACE },
+      { repeatable: true, attempts: 1, signal, wait: WaitTimeSeconds * 1_000 },
     );
     this.#waiting = undefined;
     if (signal.aborted) return 0;

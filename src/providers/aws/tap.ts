@@ -21,8 +21,6 @@ const LOOK = 1;
 const LONG = 10_000;
 /** Polls at once to fetch more than one poll can bring. */
 const PARALLEL = 10;
-/** Milliseconds that an answer may take beyond the poll. */
-const GRACE = 10_000;
 
 /** What a tap needs. */
 export interface TapHome {
@@ -160,7 +158,7 @@ export class Tap {
           this.#queue,
           (QueueUrl) => polls.sqs.send(new ReceiveMessageCommand({ QueueUrl, ...input }), { abortSignal }),
         ),
-      { repeatable: true, signal: closing, timeout: seconds * 1_000 + GRACE },
+      { repeatable: true, signal: closing, wait: seconds * 1_000 },
     );
     return Messages ?? [];
   }
