@@ -4,6 +4,7 @@
  * @module
  */
 import { Fifo } from "../fifo.ts";
+import { pack } from "./bodies.ts";
 import { cost } from "./credit.ts";
 import type { Emit } from "../provider.ts";
 import type { ToMain } from "./protocol.ts";
@@ -92,10 +93,14 @@ export class Inflow {
     this.#post(this.#inbox);
   }
 
-  /** The batch has left: later events start new frames. */
+  /** The batch leaves: later events start new frames. */
   sent(): void {
     this.#inbox = undefined;
-    for (const flow of this.#touched) flow.frame = undefined;
+    for (const flow of this.#touched) {
+      if (!flow.frame) continue;
+      flow.frame.bodies = pack(flow.frame.bodies as string[]);
+      flow.frame = undefined;
+    }
     this.#touched.length = 0;
   }
 
@@ -103,7 +108,7 @@ export class Inflow {
     flow.credit -= cost(body);
     if (flow.frame) {
       if (flow.pattern) (flow.frame.topics as string[]).push(topic);
-      flow.frame.bodies.push(body);
+      (flow.frame.bodies as string[]).push(body);
       return;
     }
     flow.frame = { kind: "events", subscription: flow.id, topics: flow.pattern ? [topic] : topic, bodies: [body] };

@@ -5,6 +5,7 @@
  */
 import { BusError, ClosedError, fromPlain, ProviderError, toPlain } from "../errors.ts";
 import type { Delivery, Filter, Outcome, Provider } from "../provider.ts";
+import { unpack } from "./bodies.ts";
 import { WINDOW } from "./credit.ts";
 import type { Answers, Hello, ToMain, ToWorker } from "./protocol.ts";
 import { spawn, type Spawned } from "./spawn.ts";
@@ -361,7 +362,7 @@ export class Link {
   ): void {
     switch (frame.kind) {
       case "events":
-        return this.#streams.get(frame.subscription)?.receive(frame.topics, frame.bodies);
+        return this.#streams.get(frame.subscription)?.receive(frame.topics, unpack(frame.bodies));
       case "inbox":
         return this.#events.inbox(frame.bodies);
       case "done":

@@ -40,8 +40,8 @@ export type ToMain =
   | { kind: "beat" }
   | { kind: "done"; id: number; value?: unknown }
   | { kind: "failed"; id: number; error: PlainError }
-  /** Columns, not rows: one topic for all bodies, or one for each (under a pattern). */
-  | { kind: "events"; subscription: number; topics: string | string[]; bodies: string[] }
+  /** Columns, not rows: one topic for all bodies, or one for each (under a pattern); the bodies packed as `bodies.ts` does. */
+  | { kind: "events"; subscription: number; topics: string | string[]; bodies: string | string[] }
   | { kind: "inbox"; bodies: string[] }
   | { kind: "gap"; reason: string; lost: number; subscription?: number }
   | { kind: "state"; connected: boolean; error?: PlainError }

@@ -101,6 +101,7 @@ export class Caller {
   /** Ends every call with this error, and takes no further ones. */
   close(error: ClosedError): void {
     this.#closed = error;
+    clearInterval(this.#watch);
     this.fail(error);
     for (const queue of [...this.#late]) queue.end();
   }
@@ -183,10 +184,6 @@ export class Caller {
       signal?.removeEventListener("abort", abort);
       this.#calls.delete(over.reject);
       this.#waiting.delete(call.id);
-      if (this.#waiting.size === 0) {
-        clearInterval(this.#watch);
-        this.#watch = undefined;
-      }
       call.cleanup?.();
     }
   }
@@ -365,6 +362,10 @@ export class Caller {
 
   /** Looks after the calls that take long: asks again, and whether their servers are still there. So many looks in a row must agree. */
   async #look(): Promise<void> {
+    if (this.#waiting.size === 0) {
+      clearInterval(this.#watch);
+      this.#watch = undefined;
+    }
     const old = [...this.#waiting.values()].filter(({ call }) => call.age > WATCH);
     const recovering = this.#home.recovering(RECOVERY);
     await Promise.all(

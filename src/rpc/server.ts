@@ -178,10 +178,9 @@ export class Server {
         const checked = procedure?.args
           ? await validate(procedure.args, args, `the arguments of "${fn}"`) as unknown[]
           : args;
-        let result: unknown = await serve(...checked as never[]);
+        const result: unknown = await serve(...checked as never[]);
         if (procedure?.returns) await validate(procedure.returns, result, `the result of "${fn}"`);
         if (result !== undefined) this.#home.codec.write(result); // one that cannot be sent is the function's fault
-        else result = undefined;
         return { fn, result, resultType: this.#home.codec.pythonType(result), isError: false };
       };
       return await this.#home.telemetry.observe("serve", fn, work, call?.traceparent);

@@ -1,5 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
+import { unpack } from "../../src/port/bodies.ts";
 import { ProviderError, QueueFullError } from "../../src/errors.ts";
 import { cost } from "../../src/port/credit.ts";
 import { host } from "../../src/port/host.ts";
@@ -149,9 +150,9 @@ describe("host()", () => {
     main.post({ kind: "ask", id: 2, verb: "echo", argument: "x" });
     assertEquals((await main.next("inbox")).bodies, ["answer"]);
     assertEquals((await main.done(2)).value, "x");
-    assertEquals((await main.next("events")).bodies, ["event 0"]);
+    assertEquals(unpack((await main.next("events")).bodies), ["event 0"]);
     main.post({ kind: "credit", subscription: 1, count: 100 * cost("event 99") });
-    assertEquals((await main.next("events")).bodies.length, 99);
+    assertEquals(unpack((await main.next("events")).bodies).length, 99);
   });
 
   it("emits nothing after a subscription was ended", async () => {
@@ -166,7 +167,7 @@ describe("host()", () => {
     emit("a", "3");
     main.post({ kind: "credit", subscription: 1, count: 10_000 }, { kind: "ask", id: 4, verb: "echo", argument: 0 });
     await main.done(4);
-    const bodies = main.batches.flat().flatMap((frame) => frame.kind === "events" ? frame.bodies : []);
+    const bodies = main.batches.flat().flatMap((frame) => frame.kind === "events" ? unpack(frame.bodies) : []);
     assertEquals(bodies, ["1"]);
     assertEquals(main.receiver.calls.filter(([verb]) => verb === "unsubscribe"), [["unsubscribe", "a"]]);
   });

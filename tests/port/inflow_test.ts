@@ -1,5 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
+import { pack, unpack } from "../../src/port/bodies.ts";
 import { cost } from "../../src/port/credit.ts";
 import { HELD_LIMIT, Inflow } from "../../src/port/inflow.ts";
 import type { ToMain } from "../../src/port/protocol.ts";
@@ -9,7 +10,8 @@ const MEGABYTE = "x".repeat(1024 * 1024);
 /** What reached main, flat and in order: bodies, and `gap:<lost>`. */
 function seen(posted: readonly ToMain[]): string[] {
   return posted.flatMap((frame) => {
-    if (frame.kind === "events" || frame.kind === "inbox") return frame.bodies;
+    if (frame.kind === "inbox") return frame.bodies;
+    if (frame.kind === "events") return unpack(frame.bodies);
     return frame.kind === "gap" ? [`gap:${frame.lost}`] : [];
   });
 }
@@ -18,6 +20,16 @@ function inflow(): { inflow: Inflow; posted: ToMain[] } {
   const posted: ToMain[] = [];
   return { inflow: new Inflow((frame) => posted.push(frame)), posted };
 }
+
+describe("pack()", () => {
+  it("gives what unpack() makes the same bodies of, whatever they are", () => {
+    for (
+      const bodies of [[""], ["", ""], ["a"], ["a", "b", ""], ["\0"], ["a", "b\0c"], ["\0", "\0"], ["é", "\u{1f4a9}"]]
+    ) {
+      assertEquals(unpack(pack(bodies)), bodies);
+    }
+  });
+});
 
 describe("Inflow", () => {
   it("makes one frame a turn for each subscription", () => {
@@ -31,8 +43,8 @@ describe("Inflow", () => {
     flow.sent();
     one("a", "5");
     assertEquals(posted, [
-      { kind: "events", subscription: 1, topics: "a", bodies: ["1", "3"] },
-      { kind: "events", subscription: 2, topics: ["b", "c"], bodies: ["2", "4"] },
+      { kind: "events", subscription: 1, topics: "a", bodies: pack(["1", "3"]) },
+      { kind: "events", subscription: 2, topics: ["b", "c"], bodies: pack(["2", "4"]) },
       { kind: "events", subscription: 1, topics: "a", bodies: ["5"] },
     ]);
   });

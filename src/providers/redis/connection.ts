@@ -4,10 +4,12 @@
  * @module
  */
 import { Redis } from "ioredis";
+import type { Buffer } from "node:buffer";
 import { ClosedError } from "../../errors.ts";
 import type { Client, Observer, Reply } from "./client.ts";
 import { type Batch, Command } from "./command.ts";
 import { toProviderError } from "./failures.ts";
+import { Pushes } from "./pushes.ts";
 import { addresses, retryDelay, serverOptions, type Settings } from "./options.ts";
 
 /** Milliseconds between looks whether a silent server still answers. */
@@ -68,13 +70,13 @@ export class Connection implements Client {
       sentinelRetryStrategy: () => this.#retry(),
     });
     redis.on("error", (error) => this.#error = error);
-    redis.on("connect", () => this.#greeting = { at: performance.now(), heard: 0 });
+    redis.on("connect", () => {
+      this.#greeting = { at: performance.now(), heard: 0 };
+      this.#listen();
+    });
     redis.on("ready", () => this.#prepare());
     redis.on("close", () => this.#broke());
     redis.on("end", () => this.#opening?.reject(this.#error));
-    const { message, patternMessage } = observer;
-    if (message) redis.on("message", message.bind(observer));
-    if (patternMessage) redis.on("pmessage", patternMessage.bind(observer));
   }
 
   get up(): boolean {
@@ -165,6 +167,17 @@ export class Connection implements Client {
     }
     if (text) stream.write(text);
     return true;
+  }
+
+  /** Takes the place of ioredis' parser on a new connection that has not said anything yet. */
+  #listen(): void {
+    if (!this.#observer.message) return;
+    const { stream } = this.#redis;
+    const [parse] = stream.listeners("data") as ((bytes: Buffer) => void)[];
+    if (!parse) return;
+    const pushes = new Pushes(this.#observer, parse);
+    stream.off("data", parse);
+    stream.prependListener("data", (bytes: Buffer) => pushes.feed(bytes));
   }
 
   async #prepare(): Promise<void> {

@@ -1,0 +1,76 @@
+import { assertEquals } from "@std/assert";
+import { describe, it } from "@std/testing/bdd";
+import { Buffer } from "node:buffer";
+import { Pushes } from "../../src/providers/redis/pushes.ts";
+
+const bulk = (text: string) => `$${Buffer.byteLength(text)}\r\n${text}\r\n`;
+const array = (...items: string[]) => `*${items.length}\r\n${items.join("")}`;
+
+/** What a stream may hold: messages, and what is none of ours, some of it looking like it. */
+const TEXTS = ["", "x", "event", "é€\u{1f4a9}", "*3\r\n$7\r\nmessage\r\n", "\r\n", "$5\r\n", "y".repeat(3_000)];
+const OTHERS = [
+  "+OK\r\n",
+  "-ERR no\r\n",
+  ":42\r\n",
+  "$-1\r\n",
+  "*-1\r\n",
+  "*0\r\n",
+  bulk("message"),
+  array(bulk("subscribe"), bulk("a channel"), ":1\r\n"),
+  array(bulk("pong"), bulk("")),
+  array(bulk("message"), bulk("__redis__:invalidate"), array(bulk("key"))),
+  array(bulk("message"), bulk("__redis__:invalidate"), "*-1\r\n"),
+  array(array(array(), bulk("z".repeat(500))), ":1\r\n"),
+];
+
+/** A stream of random replies, and what is to be made of it. */
+function stream(random: () => number): { bytes: Buffer; expected: string[] } {
+  const pick = <T>(list: readonly T[]) => list[Math.floor(random() * list.length)]!;
+  const replies = Array.from({ length: 60 }, (): [string, string] => {
+    const [channel, body] = [pick(TEXTS), pick(TEXTS)];
+    const kind = random();
+    if (kind < 0.4) return [array(bulk("message"), bulk(channel), bulk(body)), `message ${channel} ${body}`];
+    if (kind < 0.7) {
+      const pattern = pick(TEXTS);
+      const reply = array(bulk("pmessage"), bulk(pattern), bulk(channel), bulk(body));
+      return [reply, `pattern ${pattern} ${channel} ${body}`];
+    }
+    const other = pick(OTHERS);
+    return [other, `other ${other}`];
+  });
+  return {
+    bytes: Buffer.from(replies.map(([reply]) => reply).join("")),
+    expected: replies.map(([, expected]) => expected),
+  };
+}
+
+describe("Pushes", () => {
+  it("finds the messages of a stream and passes on the rest, each whole and in order, wherever the chunks end", () => {
+    let seed = 7;
+    const random = () => (seed = seed * 48_271 % 2_147_483_647) / 2_147_483_647;
+    for (let round = 0; round < 300; round++) {
+      const { bytes, expected } = stream(random);
+      const seen: string[] = [];
+      const pushes = new Pushes({
+        message: (channel, body) => seen.push(`message ${channel} ${body}`),
+        patternMessage: (pattern, channel, body) => seen.push(`pattern ${pattern} ${channel} ${body}`),
+      }, (other) => seen.push(`other ${other.toString()}`));
+      const largest = [1, 7, 100, 5_000][round % 4]!;
+      for (let at = 0; at < bytes.length;) {
+        const size = 1 + Math.floor(random() * largest);
+        pushes.feed(bytes.subarray(at, at + size));
+        at += size;
+      }
+      assertEquals(seen, expected, `seed of round ${round}`);
+    }
+  });
+
+  it("takes a long message in small pieces in no more than a glance at each", () => {
+    const body = "x".repeat(20_000_000);
+    const bytes = Buffer.from(array(bulk("message"), bulk("channel"), bulk(body)));
+    const lengths: number[] = [];
+    const pushes = new Pushes({ message: (_, body) => lengths.push(body.length) }, () => {});
+    for (let at = 0; at < bytes.length; at += 4_096) pushes.feed(bytes.subarray(at, at + 4_096));
+    assertEquals(lengths, [body.length]);
+  });
+});
