@@ -77,6 +77,8 @@ export class Connection implements Client {
     redis.on("ready", () => this.#prepare());
     redis.on("close", () => this.#broke());
     redis.on("end", () => this.#opening?.reject(this.#error));
+    // the names of changed keys: a list, which is left to ioredis
+    if (observer.message) redis.on("message", observer.message.bind(observer));
   }
 
   get up(): boolean {
