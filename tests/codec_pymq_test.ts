@@ -2,6 +2,7 @@ import { assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import * as v from "valibot";
 import { Codec } from "../src/codec.ts";
+import { readEvents, readItem } from "../src/providers/ipc/frames.ts";
 import { difference } from "./support/same.ts";
 import vectors from "./vectors/pymq.json" with { type: "json" };
 
@@ -23,9 +24,7 @@ class EventWithPayload {
 
 class Order {
   static topic = "__main__.Order";
-  id = "o-1";
-  items = ["a", "b"];
-  meta = { n: 2 };
+  constructor(readonly id = "o-1", readonly items = ["a", "b"], readonly meta: object = { n: 2 }) {}
 }
 
 /** What a vector says, by the Python that wrote it; `both` where JavaScript has the very value. */
@@ -83,6 +82,9 @@ const ITEMS: Record<string, Expected> = {
   ),
 };
 
+const ORDER = `{"id": "o-3", "items": ["x"], "meta": {"n": 3}, "__type": "__main__.Order"}`;
+ITEMS[ORDER] = both(new Order("o-3", ["x"], { n: 3 }), Order.topic);
+
 const RESULTS: Record<string, Expected> = {
   vec_product: both(8),
   vec_boom: read(["bad x", 3], "__main__.MyErr"),
@@ -111,18 +113,46 @@ describe("codec: what PyMQ wrote", () => {
 
   for (const { python, request, response } of vectors.rpc) {
     it(python, () => {
-      const [fn, channel, args, kwargs] = JSON.parse(request).__obj;
-      check(request, read([fn, channel, args, kwargs], "pymq.core.RpcRequest"));
-      const [, result, resultType, isError] = JSON.parse(response).__obj;
-      check(response, read([fn, result, resultType, isError], "pymq.core.RpcResponse"));
-      const expected = RESULTS[fn]!;
-      assertEquals(difference(codec.revive(result, resultType), expected.value), undefined);
-      if (!expected.both) return;
-      const written = codec.writeResult(expected.value);
-      assertEquals(written.type, resultType);
-      // The tag in an instance's JSON is one more key for Python, which it ignores.
-      const tagged = codec.tagOf(expected.value) ? { ...Object(result), __type: resultType } : result;
-      assertEquals(JSON.parse(written.json), tagged);
+      checkRequest(request);
+      checkResponse(response, RESULTS);
     });
   }
+
+  for (const { python, channel, message } of vectors.ipc.loop) {
+    it(`${python} over POSIX IPC`, () => {
+      const { topic, body } = readEvents(encoder.encode(message))![0]!;
+      assertEquals(topic, channel);
+      if (topic === "vec_product") checkRequest(body);
+      else check(body, EVENTS[python]);
+    });
+  }
+
+  for (const { python, message } of vectors.ipc.queue_items) {
+    it(`${python} over POSIX IPC`, () => check(readItem(encoder.encode(message)).text, ITEMS[message]));
+  }
+
+  for (const { python, message } of vectors.ipc.answers) {
+    const results = { ...RESULTS, vec_obj: both(new Order("o-2", [], {})) };
+    it(`${python} over POSIX IPC`, () => checkResponse(readItem(encoder.encode(message)).text, results));
+  }
 });
+
+const encoder = new TextEncoder();
+
+function checkRequest(request: string): void {
+  const [fn, channel, args, kwargs] = JSON.parse(request).__obj;
+  check(request, read([fn, channel, args, kwargs], "pymq.core.RpcRequest"));
+}
+
+function checkResponse(response: string, results: Record<string, Expected>): void {
+  const [fn, result, resultType, isError] = JSON.parse(response).__obj;
+  check(response, read([fn, result, resultType, isError], "pymq.core.RpcResponse"));
+  const expected = results[fn]!;
+  assertEquals(difference(codec.revive(result, resultType), expected.value), undefined);
+  if (!expected.both) return;
+  const written = codec.writeResult(expected.value);
+  assertEquals(written.type, resultType);
+  // The tag in an instance's JSON is one more key for Python, which it ignores.
+  const tagged = codec.tagOf(expected.value) ? { ...Object(result), __type: resultType } : result;
+  assertEquals(JSON.parse(written.json), tagged);
+}

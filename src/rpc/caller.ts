@@ -77,6 +77,8 @@ export class Caller {
   #home: CallerHome;
   #waiting = new Map<string, Waiting>();
   #known = new Map<string, Servers>();
+  /** Functions that only PyMQ was found to serve: how many subscribers it had, and until when that is believed. */
+  #pymq = new Map<string, { readonly reached: number | undefined; readonly until: number }>();
   #late: LateReplies = new Set();
   #watch: ReturnType<typeof setInterval> | undefined;
   /** What ends each call that is under way. */
@@ -189,6 +191,9 @@ export class Caller {
   }
 
   async #single(call: Call): Promise<Answer> {
+    const known = this.#pymq.get(call.fn);
+    if (known && performance.now() < known.until && !this.#home.recovering(RECOVERY)) return await this.#foreign(call);
+    this.#pymq.delete(call.fn);
     const gone = new Set<string>();
     let denied: BusError | undefined;
     while (!call.over) {
@@ -239,22 +244,33 @@ export class Caller {
     return true;
   }
 
-  /** Nobody is registered: PyMQ's servers are in no registry, so the request goes to the function's topic. */
+  /**
+   * Nobody is registered: PyMQ's servers are in no registry, so the request goes to the function's topic. Where PyMQ has answered,
+   * nobody is asked whether anybody is there for the next `SERVERS_TTL`, as long as it reaches as many as it did then.
+   */
   async #foreign(call: Call): Promise<Answer> {
-    const { sender } = this.#home;
+    const { sender, link } = this.#home;
     const { replies } = sender;
-    if (!replies || await replies.candidates(call.fn) === 0) throw new NoSuchRemoteError(call.fn);
+    const known = this.#pymq.get(call.fn);
+    const until = performance.now() + SERVERS_TTL;
+    if (!replies || (!known && await replies.candidates(call.fn) === 0)) throw new NoSuchRemoteError(call.fn);
     const fetched = Promise.withResolvers<Answer>();
+    fetched.promise.catch(() => {});
     const queue = await this.#openReplies(call);
-    const address = await this.#home.link.address();
+    const address = await link.address();
     const answered = this.#expect(call, [], queue.channel);
-    const reached = await sender.publish(call.fn, call.request(address, queue.channel));
-    if (reached === 0) throw new NoSuchRemoteError(call.fn);
     const malformed = new RpcError("internal", `Cannot call "${call.fn}": the answer is malformed`);
+    // before the request leaves, so that the answer is awaited when it comes
     queue
-      .fetch(reached ?? 1, (answer) => answer ? fetched.resolve(answer) : fetched.reject(malformed))
+      .fetch((answer) => answer ? fetched.resolve(answer) : fetched.reject(malformed))
       .catch(fetched.reject);
-    return await Promise.race([answered, fetched.promise]);
+    const reached = await sender.publish(call.fn, call.request(address, queue.channel));
+    queue.expect(reached ?? 1);
+    if (known && known.reached !== reached) this.#pymq.delete(call.fn);
+    if (reached === 0) throw new NoSuchRemoteError(call.fn);
+    const answer = await Promise.race([answered, fetched.promise]);
+    if (!known && !answer.call) this.#pymq.set(call.fn, { reached, until });
+    return answer;
   }
 
   async #multi(call: Call): Promise<(Answer | BusError)[]> {
@@ -313,7 +329,8 @@ export class Caller {
     const reached = await sender.publish(call.fn, call.request(address, channel));
     if (reached !== undefined) surplus = Math.min(surplus, reached - servers.length);
     if (reached === 0 && servers.length === 0) return [];
-    queue?.fetch(surplus, (answer) => {
+    queue?.expect(surplus);
+    queue?.fetch((answer) => {
       surplus--;
       if (answer) answers.push(answer);
       got();
@@ -410,13 +427,14 @@ export class Caller {
   /** The next server of a function, in turn; asks the registry when what is known is old, without making a call wait for it. */
   async #pick(fn: string, except: Set<string>): Promise<string | undefined> {
     let known = this.#known.get(fn);
+    const asked = known === undefined;
     if (!known || (known.until < performance.now() && !known.refreshing)) {
       const refreshed = this.#refresh(fn, known);
       if (known) refreshed.catch(() => {});
       else known = await refreshed;
     }
     const first = next(known, except);
-    if (first !== undefined) return first;
+    if (first !== undefined || asked) return first;
     return next(await this.#refresh(fn, known), except);
   }
 

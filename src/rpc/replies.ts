@@ -22,7 +22,9 @@ export class Replies {
   readonly channel: string = `__rpc_${crypto.randomUUID()}`;
   #home: { readonly link: Link; readonly sender: Sender; readonly codec: Codec };
   #late: LateReplies;
+  /** Answers still to come, as far as it is known. */
   #awaited = 0;
+  #known = false;
   #end = new AbortController();
   #timer: ReturnType<typeof setTimeout> | undefined;
 
@@ -37,11 +39,16 @@ export class Replies {
     await this.#home.sender.replies!.open(this.channel);
   }
 
-  /** Takes at most so many answers until the call is over; undefined is one that cannot be read. */
-  async fetch(awaited: number, take: (answer: Answer | undefined) => void): Promise<void> {
+  /** The request has reached so many that may answer. */
+  expect(answers: number): void {
+    this.#awaited += answers;
+    this.#known = true;
+  }
+
+  /** Takes answers until the call is over, or all have come; undefined is one that cannot be read. */
+  async fetch(take: (answer: Answer | undefined) => void): Promise<void> {
     const { link, codec } = this.#home;
-    this.#awaited = awaited;
-    while (this.#awaited > 0 && !this.#end.signal.aborted) {
+    while (!(this.#known && this.#awaited <= 0) && !this.#end.signal.aborted) {
       const options = { max: 64, wait: Infinity, signal: this.#end.signal };
       for (const { body } of await link.receive(this.channel, options)) {
         this.#awaited--;

@@ -153,9 +153,7 @@ export class Server {
     const server = this.#home.link.inbox; // as the caller knows us, also if the worker is replaced meanwhile
     if (call) this.#running.add(call.id);
     const answer = await this.#invoke(request, exposed);
-    if (!call) {
-      return await this.#answer(request, { ...answer, call: undefined }).catch((error) => this.#home.report(error, fn));
-    }
+    if (!call) return await this.#answerPymq(request, { ...answer, call: undefined });
     this.#running.delete(call.id);
     if (this.#cancelled.delete(call.id)) return;
     await this.#answer(request, {
@@ -167,6 +165,16 @@ export class Server {
         void: answer.result === undefined || undefined,
       },
     }).catch((error) => this.#home.report(error, fn));
+  }
+
+  /** An answer that the transport does not take is told as an error. */
+  async #answerPymq(request: Request, answer: Answer): Promise<void> {
+    try {
+      await this.#answer(request, answer);
+    } catch (error) {
+      this.#home.report(error, request.fn);
+      if (!answer.isError) await this.#answerPymq(request, { ...failure(request.fn, error), call: undefined });
+    }
   }
 
   async #invoke({ fn, args, kwargs, call }: Request, { fn: serve, procedure }: Exposed): Promise<Answer> {

@@ -45,13 +45,19 @@ export class Python implements AsyncDisposable {
     throw new Error(`an event was expected, not ${JSON.stringify(said)}`);
   }
 
+  /** The id of its process. */
+  get pid(): number {
+    return this.#peer.pid;
+  }
+
   /** SIGKILL. */
   kill(): Promise<void> {
     return this.#peer.kill();
   }
 
-  /** Kills it. */
+  /** Ends it, as PyMQ ends: it removes what is its own. One that was killed has ended. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.kill();
+    this.#peer.end();
+    await this.#peer.wait();
   }
 }

@@ -8,6 +8,7 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "..", "support")]
 
+import mqueue  # noqa: E402
 import pymq  # noqa: E402
 from peer_side import say, told  # noqa: E402
 from pymq.core import Empty  # noqa: E402
@@ -15,6 +16,8 @@ from pymq.typing import fullname  # noqa: E402
 from shop.events import Basket, Line, OrderPlaced, OutOfStock  # noqa: E402
 
 where, namespace, name = sys.argv[1:4]
+if where == "ipc":
+    mqueue.mount()
 
 
 def factory():
@@ -120,6 +123,8 @@ def run(command):
         return get(command)
     if do == "qsize":
         return pymq.queue(command["queue"]).qsize()
+    if do == "show":
+        return [show(evaluate(value)) for value in command["values"]]
     if do == "call":
         return call(command)
     raise ValueError(do)

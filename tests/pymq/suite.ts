@@ -4,6 +4,7 @@ import * as v from "valibot";
 import {
   Bus,
   NoSuchRemoteError,
+  procedure,
   type Provider,
   QueueEmptyError,
   RemoteInvocationError,
@@ -16,6 +17,10 @@ import { Python, type Shown } from "./harness.ts";
 export class OrderPlaced {
   static readonly topic = "shop.events.OrderPlaced";
   constructor(readonly id: string, readonly total: number, readonly tags: string[], readonly meta: object) {}
+}
+
+function orderOf({ id, total }: { id: string; total: number }): OrderPlaced {
+  return new OrderPlaced(id, total, [], {});
 }
 
 /** A NamedTuple: its schema maps the array that Python sends to fields. */
@@ -41,34 +46,52 @@ export interface Transport {
   readonly where: () => string;
   /** The names of what is left of a namespace on the transport. */
   left(namespace: string): Promise<string[]>;
+  /** Whether every answer that nobody took is gone, or will be by itself. */
+  lapsed(namespace: string): Promise<boolean>;
+  /** Removes the empty directories that PyMQ leaves. */
+  tidy?(namespace: string): void;
 }
 
-type Case = (
-  bus: Bus,
-  python: Python,
-  more: { namespace: string; start(name: string): Promise<Python> },
-) => Promise<void>;
+interface More {
+  readonly namespace: string;
+  /** Starts a further service. */
+  start(name: string): Promise<Python>;
+  /** Opens a further bus. */
+  open(): Promise<Bus>;
+}
+
+type Case = (bus: Bus, python: Python, more: More) => Promise<void>;
 
 /** The cases by their names. */
 export function suite(transport: Transport): Map<string, () => Promise<void>> {
   const cases = new Map<string, () => Promise<void>>();
   const add = (name: string, run: Case) =>
     cases.set(name, async () => {
-      const namespace = `py-${crypto.randomUUID().slice(0, 8)}`;
-      const more: Python[] = [];
-      const start = async (name: string) => {
-        const python = await Python.start(transport.where(), namespace, name);
-        more.push(python);
-        return python;
-      };
-      await using python = await Python.start(transport.where(), namespace);
-      await using bus = await Bus.open(transport.provider(), { namespace, types: [OrderPlaced, Line] });
+      const namespace = `my_app_${crypto.randomUUID().slice(0, 8)}`;
+      const opened: AsyncDisposable[] = [];
+      const keep = <T extends AsyncDisposable>(one: T) => (opened.unshift(one), one);
+      const start = async (name: string) => keep(await Python.start(transport.where(), namespace, name));
+      const open = async () => keep(await Bus.open(transport.provider(), { namespace, types: [OrderPlaced, Line] }));
       try {
-        await run(bus, python, { namespace, start });
+        await run(await open(), await start("python"), { namespace, start, open });
+      } catch (error) {
+        // it may be in a state in which it does not end by itself
+        for (const one of opened) if (one instanceof Python) await one.kill();
+        throw error;
       } finally {
-        await Promise.all(more.map((python) => python.kill()));
+        for (const one of opened) await one[Symbol.asyncDispose]();
       }
+      assertEquals(await transport.left(namespace), []);
+      transport.tidy?.(namespace);
     });
+
+  const remains = async ({ pid }: Python, namespace: string) =>
+    (await transport.left(namespace)).some((name) => name.endsWith(`$${pid}`));
+  /** Whether nothing is left of it, once another bus has come and gone. */
+  const swept = async (python: Python, { namespace, open }: More) => {
+    await (await open()).close();
+    return !(await remains(python, namespace));
+  };
 
   add("events of Python arrive, primitives, tuples, sets and None too", async (bus, python) => {
     const got: unknown[] = [];
@@ -165,6 +188,48 @@ export function suite(transport: Transport): Map<string, () => Promise<void>> {
     await queue.free();
   });
 
+  add("what is leased is nobody's; given back it comes first for both, and is counted by both", async (bus, python) => {
+    const queue = bus.queue("jobs");
+    for (const item of ["a", "b", "c"]) await queue.put(item);
+    const sizes = async () => [await queue.qsize(), await python.do({ do: "qsize", queue: "jobs" })];
+    const leases = [await queue.receive(), await queue.receive()];
+    assertEquals(await sizes(), [1, 1]);
+    for (const lease of leases) await lease.nack();
+    assertEquals(await sizes(), [3, 3]);
+    const [first, second] = [await queue.receive(), await queue.receive()];
+    assertEquals([first.item, second.item].sort(), ["a", "b"]);
+    assertEquals([first.attempt, second.attempt], [2, 2]);
+    await second.ack();
+    await first.nack();
+    assertEquals(await python.do({ do: "get", queue: "jobs" }), py("str", `'${first.item}'`));
+    assertEquals(await python.do({ do: "get", queue: "jobs" }), py("str", "'c'"));
+    assertEquals(await sizes(), [0, 0]);
+    assertEquals(await python.do({ do: "get", queue: "jobs", timeout: 0.2 }), { empty: true });
+    await queue.free();
+  });
+
+  add("any name that PyMQ takes is the same topic, queue and function", async (bus, python) => {
+    for (const name of ["a b", "ü☃", "x.y:z", "*?[a]", "b_c", "~t", "x/y"]) {
+      const got: unknown[] = [];
+      await bus.subscribe(name, (event) => got.push(event)).ready;
+      await python.do({ do: "subscribe", channel: name });
+      await bus.publish("ours", name);
+      assertEquals(await python.event(), py("str", "'ours'"));
+      await python.do({ do: "publish", value: "'theirs'", channel: name });
+      await until(`it comes to ${name}`, () => got.length === 2);
+      assertEquals(got, ["ours", "theirs"]);
+      assertEquals(await python.event(), py("str", "'theirs'"));
+      await python.do({ do: "expose", fn: "whoami", as: `fn ${name}` });
+      assertEquals(await bus.stub(`fn ${name}`)(), "python");
+      if (name.includes("/") || name.startsWith("~")) continue; // the kernel's queues have no "/"
+      await bus.queue(name).put(name);
+      assertEquals(await python.do({ do: "get", queue: name }), py("str", `'${name}'`));
+      await python.do({ do: "put", queue: name, value: "1" });
+      assertEquals(await bus.queue(name).get({ timeout: 10_000 }), 1);
+      await bus.queue(name).free();
+    }
+  });
+
   add("a get that waits gets what Python puts", async (bus, python) => {
     const waiting = bus.queue("late").get({ timeout: 10_000 });
     await python.do({ do: "put", queue: "late", value: "'here'" });
@@ -204,6 +269,26 @@ export function suite(transport: Transport): Map<string, () => Promise<void>> {
     });
   });
 
+  add("what Python sends to a function of ours comes back as what it was", async (bus, python) => {
+    await bus.expose("same", (value: unknown) => value);
+    for (const value of ["'ü'", "7", "1.5", "True", "None", "[1, 'a']", "{'a': [1]}", "2**60", "float('inf')"]) {
+      const [shown] = await python.do<Shown[]>({ do: "show", values: [value] });
+      assertEquals(await python.do({ do: "call", fn: "same", args: [value] }), shown);
+    }
+    // PyMQ writes no types inside of arguments: whoever wants the class says so
+    const args = v.tuple([v.pipe(v.object({ id: v.string(), total: v.number() }), v.transform(orderOf))]);
+    await bus.expose(procedure("place", { args }), (order) => order);
+    const order = await python.do<Shown>({ do: "call", fn: "place", args: ["OrderPlaced('o-8', 8.5)"] });
+    assertEquals(order.type, "shop.events.OrderPlaced");
+  });
+
+  add("an answer of 9,000 bytes arrives; where PyMQ's queue takes less, its caller is told", async (bus, python) => {
+    await bus.expose("large", () => "x".repeat(9_000));
+    const answer = await python.do<Shown | { args: string[] }>({ do: "call", fn: "large" });
+    if ("value" in answer) assertEquals(answer, py("str", `'${"x".repeat(9_000)}'`));
+    else assertEquals([transport.where(), answer.args[0]], ["ipc", "ProviderError"]);
+  });
+
   add("a multi-call of ours gathers a mixed fleet", async (bus, python, { start }) => {
     const other = await start("python-2");
     await python.do({ do: "expose", fn: "whoami" });
@@ -224,13 +309,16 @@ export function suite(transport: Transport): Map<string, () => Promise<void>> {
 
   add("a single call in a mixed fleet runs on a server of ours only", async (bus, python) => {
     await python.do({ do: "expose", fn: "whoami" });
+    for (let i = 0; i < 5; i++) assertEquals(await bus.stub("whoami")(), "python");
     await bus.expose("whoami", () => "ours");
+    await bus.stub("whoami")(); // reaches one more than was known
     for (let i = 0; i < 5; i++) assertEquals(await bus.stub("whoami")(), "ours");
   });
 
   add("a Python server that answers late, or never, or is killed harms nobody", async (bus, python, { namespace }) => {
     for (const fn of ["slow", "never"]) await python.do({ do: "expose", fn });
     await assertRejects(() => bus.stub("slow", { timeout: 300 })(1), TimeoutError);
+    assertEquals(await bus.stub("never", { timeout: 300, multi: true })(), []);
     await assertRejects(() => bus.stub("never", { timeout: 300 })(), TimeoutError);
     const pending = assertRejects(() => bus.stub("never", { timeout: 1_500 })(), TimeoutError);
     await until("the call is on its way", () => bus.health().pending.calls === 1);
@@ -240,8 +328,37 @@ export function suite(transport: Transport): Map<string, () => Promise<void>> {
     await until("nothing of the calls is left", async () => {
       return !(await transport.left(namespace)).some((name) => name.includes("__rpc_"));
     });
+    await until("it is not taken for a server any more", async () => {
+      const call = bus.stub("never", { timeout: 300 })();
+      return await call.catch((error) => error instanceof NoSuchRemoteError);
+    });
     await bus.expose("still", () => "alive");
     assertEquals(await bus.stub("still")(), "alive");
+    await until("nothing of the dead service is left", async () => !(await remains(python, namespace)));
+  });
+
+  add("a Python subscriber that is killed harms nobody", async (bus, python, more) => {
+    await python.do({ do: "subscribe", channel: "quiet" });
+    await python.kill();
+    await until("nobody is reached any more", async () => await bus.publish("x", "quiet") === 0);
+    await until("nothing of it is left", () => swept(python, more));
+  });
+
+  add("a Python caller that is killed leaves nothing for long", async (bus, python, more) => {
+    await python.do({ do: "subscribe", channel: "quiet" });
+    const called = Promise.withResolvers<void>();
+    const answer = Promise.withResolvers<string>();
+    await bus.expose("wait", () => {
+      called.resolve();
+      return answer.promise;
+    });
+    const call = python.do({ do: "call", fn: "wait" }).catch(() => "killed");
+    await called.promise;
+    await python.kill();
+    assertEquals(await call, "killed");
+    answer.resolve("too late");
+    await until("its answer lapses", () => transport.lapsed(more.namespace));
+    await until("nothing of it is left", () => swept(python, more));
   });
   return cases;
 }

@@ -5,10 +5,10 @@ import { assertMatch } from "@std/assert";
 import { afterAll, beforeAll, describe } from "@std/testing/bdd";
 import { Redis } from "ioredis";
 import { Bus } from "../../mod.ts";
-import { redis } from "../../src/providers/redis/provider.ts";
 import { RedisServer } from "../support/redis_server.ts";
 import { itNeeds } from "../support/skip.ts";
 import { missing } from "../support/tools.ts";
+import { onRedis } from "./on_redis.ts";
 import { suite } from "./suite.ts";
 
 const lacking = missing("redis-server", "python");
@@ -25,11 +25,7 @@ describe("PyMQ and a traced tsmq on one Redis", () => {
       await server.stop();
     });
   }
-  const transport = {
-    provider: () => redis({ url: server.url }),
-    where: () => server.url,
-    left: async (namespace: string) => (await server.keys()).filter((key) => key.includes(namespace)),
-  };
+  const transport = onRedis(() => server);
   itNeeds(lacking)("what the bus publishes here is in an envelope", async () => {
     await using bus = await Bus.open(transport.provider());
     const subscriber = new Redis(server.url);

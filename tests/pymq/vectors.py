@@ -46,7 +46,11 @@ def read(text, kind):
         return loads(text, cls=DeepDictDecoder.for_type(RpcRequest))
     if kind == "response":
         return loads(text, cls=DeepDictDecoder.for_type(RpcResponse))
-    return loads(text, cls=DeepDictDecoder)
+    value = loads(text, cls=DeepDictDecoder)
+    if kind == "loop":
+        event_type, channel, payload = value
+        return [type(value), event_type, channel, plain(read(payload, "value"))]
+    return value
 
 
 def plain(value):

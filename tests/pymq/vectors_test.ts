@@ -2,6 +2,7 @@ import { assertEquals } from "@std/assert";
 import { describe } from "@std/testing/bdd";
 import * as v from "valibot";
 import { Codec } from "../../src/codec.ts";
+import { readEvents, readItem, writeItem, writePymq } from "../../src/providers/ipc/frames.ts";
 import { readAnswer, readRequest, writeAnswer, writeRequest } from "../../src/rpc/wire.ts";
 import { Peer } from "../support/peer.ts";
 import { itNeeds } from "../support/skip.ts";
@@ -41,6 +42,16 @@ async function sameAnswer(body: string): Promise<string> {
   return writeAnswer(codec, readAnswer((await codec.decode(body)).value)!);
 }
 
+/** A message to a bus on POSIX IPC, read and written again. */
+async function sameEvent(message: string): Promise<string> {
+  const { topic, body } = readEvents(bytes(message))![0]!;
+  const same = body.includes("pymq.core.RpcRequest") ? await sameRequest(body) : await again(body);
+  return text(writePymq(topic, same));
+}
+
+const bytes = (text: string) => new TextEncoder().encode(text);
+const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+
 describe("PyMQ's own messages, read by us and written again, are equal objects in Python", () => {
   itNeeds(missing("python"))("each vector", async () => {
     await using python = Peer.start<unknown>(new URL("vectors.py", import.meta.url));
@@ -51,6 +62,13 @@ describe("PyMQ's own messages, read by us and written again, are equal objects i
     for (const { request, response } of vectors.rpc) {
       pairs.push(["request", request, await sameRequest(request)]);
       pairs.push(["response", response, await sameAnswer(response)]);
+    }
+    for (const { message } of vectors.ipc.loop) pairs.push(["loop", message, await sameEvent(message)]);
+    for (const { message } of vectors.ipc.answers) {
+      pairs.push(["response", message, await sameAnswer(readItem(bytes(message)).text)]);
+    }
+    for (const { message } of vectors.ipc.queue_items) {
+      pairs.push(["value", message, text(writeItem(await again(readItem(bytes(message)).text), false))]);
     }
     for (const pair of pairs) assertEquals([pair[1], await python.ask(pair)], [pair[1], true]);
   });

@@ -126,6 +126,23 @@ describe("Redis queues", () => {
     ]);
   });
 
+  it("what was put back without a delay is in the list again; only white space says how often it was delivered", async () => {
+    await using bus = await open(here());
+    for (const body of ['"a"', '"b"', '"c"']) await bus.sender.send("q", body, NOW);
+    for (let attempt = 1; attempt <= 5; attempt++) {
+      const held = await bus.receive("q", { max: 2, lease: 5_000 });
+      assertEquals(held.map(({ body, attempt }) => body + attempt), [`"a"${attempt}`, `"b"${attempt}`]);
+      const receipts = held.map(({ receipt }) => receipt);
+      assertEquals(await bus.receiver.settle("q", receipts, "nack", 0), [true, true]);
+    }
+    const list = `__eventbus:${bus.namespace}:q`;
+    assertEquals(await server.run("lrange", list, "0", "-1"), ['"c"', '"b"\n\t \t', '"a"\n\t \t']);
+    const taken = await bus.receive("q", { max: 2 });
+    assertEquals(taken.map(({ body, attempt }) => body + attempt), ['"a"6', '"b"6']);
+    await bus.receiver.restore("q", taken);
+    assertEquals((await bus.receive("q", { max: 2 })).map(({ body, attempt }) => body + attempt), ['"a"6', '"b"6']);
+  });
+
   it("an item whose lease is over comes back by itself, to whoever waits", async () => {
     await using holder = await open(here());
     await using bus = await open(here(), { namespace: holder.namespace });
@@ -201,8 +218,8 @@ describe("Redis queues", () => {
       await bus.sender.send(name, "2", NOW);
       const [held] = await bus.receive(name, { lease: 5_000 });
       assertEquals(held?.body, name);
-      assertEquals(await bus.receiver.settle(name, [held!.receipt], "nack", 0), [true]);
       const keys = (await server.keys()).filter((key) => key.includes(bus.namespace) && key.endsWith(name));
+      assertEquals(await bus.receiver.settle(name, [held!.receipt], "nack", 0), [true]);
       assert(keys.length >= 3, keys.join());
       assertEquals(await bus.bodies(name, { max: 5 }), [name, "2"]);
     }
@@ -220,8 +237,8 @@ describe("Redis queues", () => {
     await using bus = await open(here());
     await bus.sender.send("q", "x", NOW);
     const [held] = await bus.receive("q", { lease: 5_000 });
-    await bus.receiver.settle("q", [held!.receipt], "nack", 0);
     await server.run("set", `__eventbus:${bus.namespace}:q`, "a string");
+    await bus.receiver.settle("q", [held!.receipt], "nack", 0);
     assertEquals(await bus.bodies("q", { max: 5 }), ["x"]);
     const error = await assertRejects(() => bus.receive("q", { wait: 1_000 }), ProviderError, "WRONGTYPE");
     assertEquals((error as BusError).code, "internal");

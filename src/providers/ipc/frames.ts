@@ -5,11 +5,12 @@
  *   the topic's length is left out if it is that of the event before, and an `@` before the body's says that the text
  *   names a file (`bodies.ts`). Lengths count UTF-16 units, so that one decoding does for all.
  * - To PyMQ: its `IpcEvent` as JSON, one event a message.
- * - An item: its text as it is, as PyMQ has it. `\x02` and the name of a file where it is too large; `\x03` before a text
- *   that begins like one of these.
+ * - An item: its text as it is, as PyMQ has it, with its mark (`attempts.ts`) if it came back. `\x02` and the name of a file where
+ *   it is too large; `\x03` before a text that begins like one of these.
  *
  * @module
  */
+import { unmark } from "../../attempts.ts";
 
 const BATCH = "\x01";
 const FILE = "\x02";
@@ -96,9 +97,11 @@ export function writeItem(item: string, file: boolean): Uint8Array {
   return encoder.encode(prefix + item);
 }
 
-/** The item of a message, or the name of its file. */
-export function readItem(message: Uint8Array): { readonly text: string; readonly file: boolean } {
-  const text = decoder.decode(message);
-  if (text.startsWith(FILE)) return { text: text.slice(1), file: true };
-  return { text: text.startsWith(TEXT) ? text.slice(1) : text, file: false };
+/** The item of a message, or the name of its file; and how often it was delivered before. */
+export function readItem(
+  message: Uint8Array,
+): { readonly text: string; readonly file: boolean; readonly deliveries: number } {
+  const { body, deliveries } = unmark(decoder.decode(message));
+  const file = body.startsWith(FILE);
+  return { text: file || body.startsWith(TEXT) ? body.slice(1) : body, file, deliveries };
 }

@@ -4,15 +4,20 @@
  *     queues/<queue>/held/<key>.<attempt>.<bus>   held by a bus until the time at which the file was "modified"
  *     queues/<queue>/back/<key>.<attempt>.<bus>   came back; due from that time on, the lower key first
  *
+ * What is given back to come at once goes before all others in the kernel's queue, where PyMQ sees it too, as long as that has room.
+ *
  * The times are of the clock that starts with the boot. Each change of hands is one rename, so one of several wins.
  *
  * @module
  */
+import { mark } from "../../attempts.ts";
 import type { Delivery } from "../../provider.ts";
 import { type Listing, NOTHING } from "./place.ts";
 import type { Space } from "./space.ts";
-import { readItem } from "./frames.ts";
+import { readItem, writeItem } from "./frames.ts";
 
+/** The priority of what came back. Everything else has 0, with PyMQ too. */
+export const HEAD = 1;
 /** Milliseconds between looks whether the leases of others have ended. */
 const LOOK = 100;
 
@@ -56,8 +61,8 @@ export class Leases {
   }
 
   /** Holds a message that was just taken; its receipt. */
-  hold(queue: string, message: Uint8Array, lease: number): string {
-    const receipt = `${this.#key()}.1.${this.#loop}`;
+  hold(queue: string, message: Uint8Array, attempt: number, lease: number): string {
+    const receipt = `${this.#key()}.${attempt}.${this.#loop}`;
     this.#space.bodies.writeFile(`${sideOf(queue)}/held`, receipt, message, true);
     this.#lasts(queue, receipt, lease);
     return receipt;
@@ -101,7 +106,27 @@ export class Leases {
 
   /** Gives an item back after `delay`; false if its lease had ended. */
   nack(queue: string, receipt: string, delay: number): boolean {
-    return this.#giveBack(queue, receipt, delay);
+    const held = this.#giveBack(queue, receipt, delay > 0 ? delay : LOOK);
+    if (held && delay <= 0) this.#toHead(queue, receipt);
+    return held;
+  }
+
+  /** From what came back into the kernel's queue. Who dies in between leaves it where it was. */
+  #toHead(queue: string, name: string): void {
+    const { bodies, posix, queues } = this.#space;
+    const path = this.#path(queue, `back/${name}`);
+    let item: Uint8Array;
+    try {
+      item = bodies.readFile(`${sideOf(queue)}/back`, name);
+    } catch {
+      return; // the queue has just been removed
+    }
+    const { text, file } = readItem(item);
+    const message = writeItem(text + mark(Number(name.split(".")[1])), false);
+    const open = queues.use(queue);
+    const fits = open !== undefined && !file && message.length <= open.size;
+    if (fits && posix.send(open.descriptor, message, message.length, HEAD) === 0) posix.unlink(path);
+    else posix.setModified(path, posix.now());
   }
 
   /** Makes a lease last from now; false if it had ended. */

@@ -29,7 +29,10 @@ export function hashed(name: string): string {
   return `~${createHash("sha256").update(name).digest("base64url")}`;
 }
 
-/** The names of one namespace. */
+/**
+ * The names of one namespace. As PyMQ has them, so with PyMQ's flaw: a queue "b_c" of namespace "a" is the queue "c" of namespace "a_b".
+ * Buses are told apart, and so are their topics.
+ */
 export class Names {
   /** The directory of the namespace, in the directory of all. */
   readonly directory: string;
@@ -37,8 +40,7 @@ export class Names {
 
   /** The names of this namespace. */
   constructor(namespace: string) {
-    // with a "_" in it, a queue "b_c" of namespace "a" and a queue "c" of namespace "a_b" would be one
-    const plain = /^[^~/_]+$/.test(namespace) && !/^\.+$/.test(namespace) && bytesOf(namespace) <= NAMESPACE_BYTES;
+    const plain = /^[^~/]+$/.test(namespace) && !/^\.+$/.test(namespace) && bytesOf(namespace) <= NAMESPACE_BYTES;
     this.directory = plain ? namespace : hashed(namespace);
     this.#prefix = `pymq_${this.directory}_`;
   }
@@ -46,7 +48,7 @@ export class Names {
   /** The kernel's queue of a queue. */
   queue(name: string): string {
     const plain = `/${this.#prefix}${name}`;
-    const usable = !/^[$~]|\//.test(name) && bytesOf(plain) <= NAME_BYTES;
+    const usable = !/^[$~]|_\$|\//.test(name) && bytesOf(plain) <= NAME_BYTES;
     return usable ? plain : `/${this.#prefix}${hashed(name)}`;
   }
 

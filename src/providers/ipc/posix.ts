@@ -211,9 +211,9 @@ export class Posix {
     return this.#result(this.#native.mq_open(text(name), made, create.mode, this.#attributes));
   }
 
-  /** Sends the first `length` bytes. */
-  send(queue: number, message: Uint8Array, length: number): number {
-    return this.#native.mq_send(queue, message, length, 0) === 0 ? 0 : -this.#errno();
+  /** Sends the first `length` bytes: to the end of the queue, or behind all of this priority before those of lower ones. */
+  send(queue: number, message: Uint8Array, length: number, priority = 0): number {
+    return this.#native.mq_send(queue, message, length, priority) === 0 ? 0 : -this.#errno();
   }
 
   /** Takes a message; the number of its bytes. The buffer must hold the largest that the queue allows. */

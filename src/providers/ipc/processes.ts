@@ -32,7 +32,7 @@ export class Processes {
     return ours && space === this.self.space && this.#startOf(pid) !== start;
   }
 
-  /** Whether no process has the id of this bus's here: for a bus that takes nothing any more, reason enough. */
+  /** Whether no process has the id of this bus's here: for a bus that reads nothing any more, reason enough. */
   missing(loop: Loop): boolean {
     return this.dead(loop) || (!loop.ours && this.#startOf(loop.pid) === undefined);
   }

@@ -10,7 +10,7 @@ import { failure } from "./failures.ts";
 import { writeItem } from "./frames.ts";
 import { bodiesOf } from "./leases.ts";
 import { Errno } from "./posix.ts";
-import { itemSizes, type OpenQueue } from "./queues.ts";
+import { itemSizes, type OpenQueue, REPLIES } from "./queues.ts";
 import type { Space } from "./space.ts";
 
 /** Milliseconds that the worker waits for room before it is looked whether the queue is still the same. */
@@ -78,13 +78,15 @@ export class Puts {
     }
   }
 
-  /** Puts what PyMQ is to read into a queue that is there, or nowhere; waits at most `ms` for room. */
+  /**
+   * Puts what PyMQ is to read into the queue of its call; waits at most `ms` for room. PyMQ makes the queue after it has asked, so
+   * it may not be there yet.
+   */
   async answer(queue: string, body: string, ms: number): Promise<void> {
     const { posix, queues } = this.#space;
     const message = writeItem(body, false);
     for (const deadline = performance.now() + ms; performance.now() < deadline;) {
-      const open = queues.use(queue);
-      if (!open) return;
+      const open = queues.use(queue, REPLIES)!;
       if (message.length > open.size) {
         throw new ProviderError("too_large", `Cannot send ${message.length} bytes to ${queue}: it takes ${open.size}`);
       }

@@ -28,6 +28,9 @@ export function itemSizes(messageSize: number): Size[] {
   return [messageSize, 1_024, 128].filter((size) => size <= messageSize).map((size) => ({ messages: CAPACITY, size }));
 }
 
+/** PyMQ's answers to one call come one by one, and are fetched at once: two fit. */
+export const REPLIES: readonly Size[] = [{ messages: 2, size: 8_192 }, { messages: 1, size: 8_192 }];
+
 /** An open queue. */
 export interface OpenQueue {
   readonly name: string;
@@ -93,6 +96,17 @@ export class Queues {
   removed(name: string): void {
     const queue = this.#open.get(name);
     if (queue) this.done(queue);
+  }
+
+  /** What becomes of a queue's messages: nobody has touched them for `ms`, they are read, or there is no such queue. */
+  readers(name: string, ms: number): "none" | "some" | "gone" {
+    const descriptor = this.#posix.openQueue(name);
+    if (descriptor < 0) return descriptor === -Errno.ENOENT ? "gone" : "some";
+    const waiting = this.#posix.attributes(descriptor)?.current ?? 0;
+    const stat = this.#posix.stat(descriptor);
+    this.#posix.close(descriptor);
+    // the kernel notes when something was put or taken
+    return waiting > 0 && typeof stat === "object" && Date.now() - stat.modified >= ms ? "none" : "some";
   }
 
   /** Closes all. */

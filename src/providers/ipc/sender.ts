@@ -11,14 +11,17 @@ import { eventsOf, inboxOf } from "./names.ts";
 import { GONE, Outbox, type Parcel } from "./outbox.ts";
 import { Errno } from "./posix.ts";
 import { Puts } from "./puts.ts";
-import type { Size } from "./queues.ts";
+import { REPLIES } from "./queues.ts";
 import { type Settings, Space } from "./space.ts";
 import type { Route } from "./tree.ts";
 
-/** PyMQ's answers to one call come one by one, and are fetched at once: two fit. */
-const REPLIES: readonly Size[] = [{ messages: 2, size: 8_192 }, { messages: 1, size: 8_192 }];
 /** Milliseconds that an answer for PyMQ waits for room. */
 const ANSWER_WAIT = 5_000;
+
+/** Milliseconds that an answer for PyMQ may lie there at most: its caller takes it at once, unless it is gone. */
+const ANSWER_LIFE = 5_000;
+/** The least of them, for a bus that closes. */
+const UNREAD = 250;
 
 /** Opens the sending half. */
 export async function openSender(settings: Settings, context: SenderContext): Promise<Sender> {
@@ -37,6 +40,8 @@ class IpcSender implements Sender {
   /** The bus of our receiver, as it was when it was woken last. */
   #loop = "";
   #bell: number | undefined;
+  /** Answers that PyMQ is to take. */
+  #answers = new Map<string, ReturnType<typeof setTimeout>>();
 
   constructor(space: Space, settings: Settings, context: SenderContext) {
     this.#space = space;
@@ -60,7 +65,7 @@ class IpcSender implements Sender {
       lingers: false,
       open: (queue) => this.#openReplies(queue),
       candidates: (topic) => Promise.resolve(this.#route(topic).exact),
-      put: (queue, body) => this.#puts.answer(space.names.queue(queue), body, ANSWER_WAIT),
+      put: (queue, body) => this.#answer(space.names.queue(queue), body),
     };
   }
 
@@ -156,11 +161,27 @@ class IpcSender implements Sender {
   }
 
   close(): Promise<void> {
+    for (const [queue, timer] of this.#answers) this.#lapse(queue, timer);
     const closed = new ClosedError();
     this.#outbox.close(closed);
     this.#puts.close(closed);
     this.#space.queues.close();
     return Promise.resolve();
+  }
+
+  async #answer(queue: string, body: string): Promise<void> {
+    await this.#puts.answer(queue, body, ANSWER_WAIT);
+    clearTimeout(this.#answers.get(queue));
+    const timer = setTimeout(() => this.#lapse(queue, timer), ANSWER_LIFE);
+    this.#answers.set(queue, timer);
+  }
+
+  /** Removes the queue of an answer that was not taken: its caller would have done so. */
+  #lapse(queue: string, timer: ReturnType<typeof setTimeout>): void {
+    clearTimeout(timer);
+    this.#answers.delete(queue);
+    const { posix, queues } = this.#space;
+    if (queues.readers(queue, UNREAD) === "none") posix.unlinkQueue(queue);
   }
 
   #removeOld(loop: string, bell: number | undefined): void {

@@ -76,10 +76,11 @@ export class Space {
 
   /** The buses whose process is gone. */
   deadLoops(): string[] {
-    return this.place.list(LOOPS).filter((name) => {
+    const ours = this.place.list(LOOPS).filter((name) => {
       const loop = this.names.readLoop(name);
       return loop !== undefined && this.processes.dead(loop);
     });
+    return [...ours, ...this.tree.deadPymq()];
   }
 }
 

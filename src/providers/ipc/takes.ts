@@ -6,7 +6,7 @@
 import type { Delivery, ReceiveOptions } from "../../provider.ts";
 import { check } from "./failures.ts";
 import { readItem, writeItem } from "./frames.ts";
-import { bodiesOf, type Leases } from "./leases.ts";
+import { bodiesOf, HEAD, type Leases } from "./leases.ts";
 import type { Loop } from "./loop.ts";
 import { Errno } from "./posix.ts";
 import type { OpenQueue } from "./queues.ts";
@@ -83,13 +83,15 @@ export class Takes {
       if (length === -Errno.EAGAIN || (length < 0 && deliveries.length > 0)) break;
       check(length, `Cannot take from the queue ${name}`);
       const message = this.#buffer.slice(0, length);
+      const item = readItem(message);
+      const attempt = item.deliveries + 1;
       try {
-        const receipt = lease === undefined ? "" : this.#leases.hold(name, message, lease);
-        const body = this.#read(name, message, lease === undefined, receipt);
-        if (body !== undefined) deliveries.push({ receipt, body, attempt: 1 });
+        const receipt = lease === undefined ? "" : this.#leases.hold(name, message, attempt, lease);
+        const body = this.#body(name, item, lease === undefined, receipt);
+        if (body !== undefined) deliveries.push({ receipt, body, attempt });
       } catch (error) {
         // it could not be held: back into its queue, and the taker is told
-        this.#space.posix.send(open.descriptor, message, message.length);
+        this.#space.posix.send(open.descriptor, message, message.length, HEAD);
         if (deliveries.length === 0) throw error;
         break;
       }
@@ -97,9 +99,13 @@ export class Takes {
     return deliveries;
   }
 
-  /** The body of a message; one that names a file which is not there is none. */
-  #read(queue: string, message: Uint8Array, forGood: boolean, receipt: string): string | undefined {
-    const { text, file } = readItem(message);
+  /** The body of an item; one that names a file which is not there is none. */
+  #body(
+    queue: string,
+    { text, file }: { readonly text: string; readonly file: boolean },
+    forGood: boolean,
+    receipt: string,
+  ): string | undefined {
     if (!file) return text;
     const { bodies } = this.#space;
     try {

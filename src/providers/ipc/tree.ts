@@ -13,16 +13,20 @@
 import { glob } from "../../glob.ts";
 import type { Bodies } from "./bodies.ts";
 import { check } from "./failures.ts";
-import { hashed, type Loop, type Names } from "./names.ts";
+import { writePymq } from "./frames.ts";
+import { eventsOf, hashed, type Loop, type Names } from "./names.ts";
 import { type Listing, NOTHING, type Place } from "./place.ts";
 import { Errno, type Posix } from "./posix.ts";
 import type { Processes } from "./processes.ts";
+import type { Queues } from "./queues.ts";
 
 const PATTERNS = "patterns";
 /** Where PyMQ looks for the queue behind a link. */
 const MQUEUE = "/dev/mqueue";
 /** Milliseconds between looks whether the subscribers still live. */
 const ALIVE = 250;
+/** Milliseconds after which a message that PyMQ's loop has not taken says that nobody reads there. */
+const UNREAD = 250;
 /** Topics whose subscribers are remembered. */
 const REMEMBERED = 16_384;
 
@@ -49,6 +53,7 @@ export interface TreeHome {
   readonly posix: Posix;
   readonly names: Names;
   readonly processes: Processes;
+  readonly queues: Queues;
   /** The directory of the namespace, and PyMQ's where that is another one. */
   readonly places: readonly Place[];
   readonly bodies: Bodies;
@@ -145,6 +150,37 @@ export class Tree {
     this.#unlink(places[0]!, names.servers(topic), loop);
   }
 
+  /**
+   * PyMQ's buses that are gone, as far as it can be known: no process has their id, and what was sent to them lies there. One that
+   * nobody sends to is sent something that PyMQ ignores, for the next look.
+   */
+  deadPymq(): string[] {
+    const { names, posix, processes, queues } = this.#home;
+    const linked = this.#home.places.flatMap((place) => this.#loops(place, "subscribers"));
+    const made = posix.list(MQUEUE); // where it is mounted here too
+    const found = new Set(typeof made === "number" ? linked : linked.concat(made));
+    return [...found].filter((name) => {
+      const loop = names.readLoop(name);
+      if (!loop || loop.ours || !processes.missing(loop)) return false;
+      if (this.#unread(name)) return true;
+      const probe = writePymq("", "null");
+      const queue = queues.use(eventsOf(name));
+      if (queue && probe.length <= queue.size) posix.send(queue.descriptor, probe, probe.length);
+      return false;
+    });
+  }
+
+  #loops(place: Place, path: string): string[] {
+    return place.list(path).flatMap((name) =>
+      this.#home.names.readLoop(name) ? [name] : this.#loops(place, `${path}/${name}`)
+    );
+  }
+
+  /** Of a bus whose process is not to be found here: it may be one of another pid namespace, which reads. */
+  #unread(name: string): boolean {
+    return this.#home.queues.readers(eventsOf(name), UNREAD) !== "some";
+  }
+
   /** Removes all that a bus has left. */
   sweep(loop: string): void {
     for (const place of this.#home.places) {
@@ -169,7 +205,7 @@ export class Tree {
     const { names, processes } = this.#home;
     const loop: Loop | undefined = names.readLoop(name);
     if (!loop) return false;
-    if (!processes.dead(loop)) return true;
+    if (!processes.dead(loop) && !(processes.missing(loop) && this.#unread(name))) return true;
     this.#dead(name);
     return false;
   }

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { mark } from "../../attempts.ts";
 import type { Delivery, Outcome, ReceiveOptions } from "../../provider.ts";
 import type { Client, Reply } from "./client.ts";
 import { insist, unavailable } from "./failures.ts";
@@ -82,17 +83,17 @@ export class Queues {
   async restore(queue: string, deliveries: readonly Delivery[]): Promise<void> {
     const { list, prefix } = this.#names.queue(queue);
     const record = `${prefix}restored:${this.#id}.${this.#count++}`;
-    const bodies = deliveries.map(({ body }) => body).reverse();
+    const bodies = deliveries.map(({ body, attempt }) => attempt > 1 ? body + mark(attempt - 1) : body).reverse();
     await insist(() => run(this.#client, RESTORE, [list, record], [REMEMBER, ...bodies]));
     this.#client.call("unlink", record).catch(() => {});
   }
 
   /** Settles leases; see `Receiver.settle`. */
   async settle(queue: string, receipts: readonly string[], outcome: Outcome, delay: number): Promise<boolean[]> {
-    const { due, items } = this.#names.queue(queue);
+    const { due, items, list } = this.#names.queue(queue);
     if (outcome === "ack") return await this.#each(ACK, [due, items], receipts);
-    const held = await this.#each(NACK, [due], [String(Math.ceil(delay)), ...receipts]);
-    if (delay <= 0) this.changed(this.#names.queue(queue).list);
+    const held = await this.#each(NACK, [due, items, list], [String(Math.ceil(delay)), ...receipts]);
+    if (delay <= 0) this.changed(list);
     return held;
   }
 

@@ -2,8 +2,10 @@
  * What Redis does for us in one atomic step. Time is the server's. What removes comes before what adds, so that a server
  * that is out of memory still hands out and settles (Redis lets a script that has begun to write finish).
  *
- * A member of the `due` set is `<stem>:<deliveries>` while it is leased and `<stem>|<deliveries>` once it was put back; the body is in the
- * `items` hash under its stem. Stems begin with the time of the first delivery, so what was put back comes in its old order.
+ * A member of the `due` set is `<stem>:<deliveries>` while it is leased and `<stem>|<deliveries>` once it was put back to come later; the
+ * body is in the `items` hash under its stem. Stems begin with the time of the first delivery, so what was put back comes in its old order.
+ *
+ * What is put back to come at once goes to the head of the list, where PyMQ sees it too, with its mark (`attempts.ts`).
  *
  * @module
  */
@@ -21,6 +23,27 @@ local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 `;
 
+/** `attempts.ts` in Lua. */
+const MARKS = `
+local function mark(count)
+  local digits = ''
+  repeat
+    digits = (count % 2 == 1 and '\\t' or ' ') .. digits
+    count = math.floor(count / 2)
+  until count == 0
+  return '\\n' .. digits
+end
+local function unmark(text)
+  local last = string.byte(text, -1)
+  if last ~= 9 and last ~= 32 then return text, 0 end
+  local body, digits = string.match(text, '^(.*)\\n([ \\t]+)$')
+  if not body or #digits > 32 then return text, 0 end
+  local count = 0
+  for digit in string.gmatch(digits, '.') do count = 2 * count + (digit == '\\t' and 1 or 0) end
+  return body, count
+end
+`;
+
 /**
  * Takes up to ARGV[2] items: first what is due again, then from the list. ARGV[3]: ms of the lease, 0 without. Leaves in `record`
  * what it handed out, under the number ARGV[1] of this take; ARGV[4] `again`: the reply to that number was lost, give the same;
@@ -32,7 +55,7 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 export const TAKE: Script = script(`
 local list, due, items, record = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local number, max, lease, mode = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
-${NOW}
+${NOW}${MARKS}
 if mode ~= '' then
   local kept = redis.call('GET', record)
   kept = kept and cmsgpack.unpack(kept)
@@ -83,13 +106,13 @@ if bodies and bodies.err then
   if #out == 1 then return bodies end
   bodies = false
 end
-for i, body in ipairs(bodies or {}) do
-  local stem = ''
+for i, text in ipairs(bodies or {}) do
+  local stem, body, count = '', unmark(text)
   if lease > 0 then
     stem = clock[1] .. string.format('%06d.%06d.', clock[2], i) .. number
     redis.call('HSET', items, stem, body)
   end
-  give(stem, 1, body)
+  give(stem, count + 1, body)
 end
 if #out > 1 then
   redis.call('SET', record, cmsgpack.pack({number, lease > 0 and members or out}), 'PX', ARGV[5])
@@ -116,17 +139,29 @@ end
 return out
 `);
 
-/** Puts the leases ARGV[2…] back, to be due in ARGV[1] ms: 1 for each that still held. Without delay they are due first of all. */
+/**
+ * Puts the leases ARGV[2…] back, to be due in ARGV[1] ms: 1 for each that still held. Without delay they come first of all, those that
+ * were put back together in their old order.
+ */
 export const NACK: Script = script(`
-local due = KEYS[1]
-${NOW}
-local delay, out = tonumber(ARGV[1]), {}
-for i = 2, #ARGV do
+local due, items, list = KEYS[1], KEYS[2], KEYS[3]
+${NOW}${MARKS}
+local delay, out, order = tonumber(ARGV[1]), {}, {}
+for i = 2, #ARGV do order[i - 1] = i end
+table.sort(order, function(a, b) return ARGV[a] > ARGV[b] end)
+for _, i in ipairs(order) do
   local till = redis.call('ZSCORE', due, ARGV[i])
   out[i - 1] = 0
   if till and tonumber(till) > now then
     redis.call('ZREM', due, ARGV[i])
-    redis.call('ZADD', due, delay > 0 and now + delay or 0, (string.gsub(ARGV[i], ':(%d+)$', '|%1')))
+    local stem, count = string.match(ARGV[i], '^(.*):(%d+)$')
+    local body = delay <= 0 and redis.call('HGET', items, stem)
+    local pushed = body and redis.pcall('RPUSH', list, body .. mark(tonumber(count)))
+    if type(pushed) == 'number' then
+      redis.call('HDEL', items, stem)
+    else
+      redis.call('ZADD', due, delay > 0 and now + delay or 0, stem .. '|' .. count)
+    end
     out[i - 1] = 1
   end
 end
