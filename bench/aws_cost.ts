@@ -159,6 +159,20 @@ async function idle(side: Side): Promise<number> {
   return side.proxy.seen.length - before;
 }
 
+/** Requests of each call, of both buses, one call after the other. */
+async function calls(port: number, count: number): Promise<number> {
+  const proxies = [await HttpProxy.to(port), await HttpProxy.to(port)];
+  const open = (proxy: HttpProxy) => Bus.open(aws(at(proxy.port)), { namespace: "calls" });
+  const [server, caller] = await Promise.all(proxies.map(open)) as [Bus, Bus];
+  await server.expose("fn", (value: unknown) => value);
+  await pause(REST);
+  const seen = () => proxies.reduce((sum, proxy) => sum + proxy.seen.length, 0);
+  const before = seen();
+  for (let i = 0; i < count; i++) await caller.stub("fn")(EVENT);
+  await pause(REST);
+  return (seen() - before) / count;
+}
+
 function row(cells: readonly string[]): void {
   console.log(`| ${cells.join(" | ")} |`);
 }
@@ -187,6 +201,9 @@ for (const [index, workload] of WORKLOADS.entries()) {
   }
   row([workload.name, ...rounds[0]!.map((_, side) => spread(rounds.map((figures) => figures[side]!)))]);
 }
+const called: number[] = [];
+for (let round = 0; round < ROUNDS; round++) called.push(await calls(port, 100));
+row(["100 calls, one after the other", spread(called), "–", "–"]);
 row(["an idle minute, one queue waited for", ...(await onSides(port, idle)).map(String)]);
 await server.stop();
 process.exit(); // the loops would wait for ever

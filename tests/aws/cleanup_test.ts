@@ -2,6 +2,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { Bus } from "../../src/bus.ts";
 import { NoSuchRemoteError, ValidationError } from "../../src/errors.ts";
+import { topicsOf } from "../../src/providers/aws/bus_queue.ts";
 import { Names } from "../../src/providers/aws/names.ts";
 import { aws, reap } from "../../src/providers/aws/provider.ts";
 import { memory } from "../../src/providers/memory/provider.ts";
@@ -142,6 +143,16 @@ describe("what dead buses leave", () => {
       await halves.close();
     }
     assertEquals(await admin.leftovers(namespace), NOTHING);
+  });
+
+  it("topicsOf() reads a policy however its lists are written", () => {
+    const policy = (Statement: unknown) => topicsOf(JSON.stringify({ Version: "2012-10-17", Statement }));
+    const arns = (value: unknown) => ({ Effect: "Allow", Condition: { ArnEquals: { "aws:SourceArn": value } } });
+    assertEquals(policy([arns(["a", "b"])]), ["a", "b"]);
+    assertEquals(policy(arns("a")), ["a"]);
+    assertEquals(policy([{ Effect: "Deny" }]), undefined);
+    assertEquals(topicsOf("{}"), undefined);
+    assertEquals(topicsOf(undefined), []);
   });
 
   it("reap() refuses what aws() did not make", async () => {

@@ -6,8 +6,9 @@ import type { Place } from "../../src/providers/aws/place.ts";
 import type { Filter } from "../../src/provider.ts";
 import { until } from "../support/until.ts";
 import { Admin, NOTHING } from "./admin.ts";
-import { type Emulator, startEmulator } from "./emulator.ts";
+import { type Emulator, itProxied, startEmulator } from "./emulator.ts";
 import { fresh, type Halves, open } from "./halves.ts";
+import { HttpProxy } from "./http_proxy.ts";
 
 const exact = (topic: string): Filter => ({ topic, pattern: false, serves: false });
 const glob = (topic: string): Filter => ({ topic, pattern: true, serves: false });
@@ -74,8 +75,15 @@ describe("events over SNS", () => {
     await admin.deleteTopic(topic);
   });
 
-  it("a topic that others made is used, and stays when its last subscriber goes", async () => {
-    const halves = await open(emulator.options);
+  itProxied("a topic that others made is used, and stays when its last subscriber goes", async () => {
+    await using proxy = await HttpProxy.to(emulator.port);
+    // as AWS answers for a topic without our tag; fauxqs adds it
+    const message = "Invalid parameter: Tags Reason: Topic already exists with different tags";
+    proxy.fault = ({ action, body }) => {
+      const tagged = action === "sns:CreateTopic" && body.includes("Tags.member");
+      return tagged ? { status: 400, name: "InvalidParameter", message } : undefined;
+    };
+    const halves = await open(emulator.through(proxy.port));
     const topic = new Names(halves.namespace).topic("theirs");
     await admin.topic(topic);
     const got = await collect(halves, exact("theirs"));

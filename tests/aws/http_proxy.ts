@@ -4,7 +4,7 @@ import { createServer, type IncomingMessage, request, type Server, type ServerRe
 /** What happens to a request instead of being passed on. */
 export type Fault =
   /** The service refuses or fails: an HTTP status and an error name. */
-  | { readonly status: number; readonly name: string }
+  | { readonly status: number; readonly name: string; readonly message?: string }
   /** No answer ever. */
   | "hang"
   /** The connection is cut before the service sees the request. */
@@ -115,15 +115,16 @@ function keyOf(asked: IncomingMessage): string {
   return /Credential=([^/]+)/.exec(asked.headers.authorization ?? "")?.[1] ?? "";
 }
 
-function refuse(answer: ServerResponse, { status, name }: { status: number; name: string }, xml: boolean): void {
+function refuse(answer: ServerResponse, fault: Exclude<Fault, string>, xml: boolean): void {
+  const { status, name, message = "made by a test" } = fault;
   const type = status < 500 ? "Sender" : "Receiver";
   if (xml) {
     answer.writeHead(status, { "content-type": "text/xml" });
     answer.end(
-      `<ErrorResponse><Error><Type>${type}</Type><Code>${name}</Code><Message>made by a test</Message></Error></ErrorResponse>`,
+      `<ErrorResponse><Error><Type>${type}</Type><Code>${name}</Code><Message>${message}</Message></Error></ErrorResponse>`,
     );
     return;
   }
   answer.writeHead(status, { "content-type": "application/x-amz-json-1.0", "x-amzn-query-error": `${name};${type}` });
-  answer.end(JSON.stringify({ __type: `com.amazonaws.sqs#${name}`, message: "made by a test" }));
+  answer.end(JSON.stringify({ __type: `com.amazonaws.sqs#${name}`, message }));
 }

@@ -165,11 +165,18 @@ export async function deleteQueue(api: Api, QueueUrl: string): Promise<void> {
   }
 }
 
-/** The names of the topics that a policy of ours lets send; `undefined` if it lets all of them. */
+/** What we read of a policy, in which a list of one may be written as that one. */
+interface Policy {
+  readonly Statement?: OneOrMore<{ readonly Condition?: { readonly ArnEquals?: Record<string, OneOrMore<string>> } }>;
+}
+type OneOrMore<T> = T | readonly T[];
+
+/** The ARNs of the topics that a policy of ours lets send; `undefined` if it does not list them. */
 export function topicsOf(policy: string | undefined): string[] | undefined {
   if (policy === undefined) return [];
-  const { Statement } = JSON.parse(policy) as { Statement: { Condition?: { ArnEquals?: Record<string, string[]> } }[] };
-  return Statement[0]?.Condition?.ArnEquals?.["aws:SourceArn"];
+  const [statement] = [(JSON.parse(policy) as Policy).Statement ?? []].flat();
+  const arns = statement?.Condition?.ArnEquals?.["aws:SourceArn"];
+  return arns === undefined ? undefined : [arns].flat();
 }
 
 /** Lets exactly these topics send; where their ARNs do not fit into a policy, all topics of the account and region. */
