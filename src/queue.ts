@@ -16,7 +16,10 @@ const LEASE = 30_000;
 /** Milliseconds before a failed item is tried again: doubled with each attempt, up to the second. */
 const BACKOFF = { min: 100, max: 30_000 };
 
-/** Milliseconds before an item is offered again that was handled, or hopeless, and of which the queue could not be told so. */
+/**
+ * Milliseconds before an item is offered again that was handled, or hopeless, and of which the queue could not be told so; also
+ * before a consumer asks again after a failure that has no name.
+ */
 const AGAIN = 1_000;
 
 /** Options of `queue`. */
@@ -247,9 +250,11 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
           if (signal.aborted) break;
           // a dead worker is replaced, a transport out of reach comes back: the consumer goes on
           if (error instanceof BusError && (error.code === "worker_died" || error.code === "unavailable")) continue;
-          const ended = error instanceof BusError ? error : new BusError("internal", String(error), { cause: error });
-          this.#home.report(ended, this.name);
-          return ended;
+          const told = error instanceof BusError ? error : new BusError("internal", String(error), { cause: error });
+          this.#home.report(told, this.name);
+          // what only the transport can name may pass: somebody else's key under our name, for one
+          if (told.code !== "internal") return told;
+          await pause(AGAIN, signal);
         }
       }
     };
@@ -410,4 +415,16 @@ function backoffOf(backoff: ConsumeOptions["backoff"]): (attempt: number) => num
     return () => delay;
   }
   return (attempt) => Math.min(BACKOFF.min * 2 ** (attempt - 1), BACKOFF.max);
+}
+
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const end = () => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", end);
+      resolve();
+    };
+    const timer = setTimeout(end, ms);
+    signal.addEventListener("abort", end);
+  });
 }

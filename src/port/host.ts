@@ -51,7 +51,13 @@ class Host {
     this.#inflow = new Inflow((frame) => this.#post(frame));
     this.#port.onmessage = (event) => {
       this.#arrived++;
-      for (const frame of event.data as ToWorker[]) this.#take(frame);
+      for (const frame of event.data as ToWorker[]) {
+        try {
+          this.#take(frame);
+        } catch (error) {
+          this.#post({ kind: "fault", error: toPlain(error) }); // one bad frame is not the end of the worker
+        }
+      }
     };
     this.#beat = setInterval(() => this.#post({ kind: "beat" }), hello.beat);
   }

@@ -221,7 +221,13 @@ export class Link {
         if (this.#port !== port1) return;
         this.lastHeard = Date.now();
         this.#heard = performance.now();
-        for (const frame of event.data as ToMain[]) this.#take(frame, port1, { resolve, reject });
+        for (const frame of event.data as ToMain[]) {
+          try {
+            this.#take(frame, port1, { resolve, reject });
+          } catch (error) {
+            this.#events.fault(fromPlain(toPlain(error))); // one bad frame is not the end of the bus
+          }
+        }
       };
       const hello: Hello = {
         kind: "tsmq:hello",

@@ -5,20 +5,20 @@ import type { Fault } from "../support/workers/faulty.ts";
 /** A provider with a worker that can be made to break. */
 export interface Faulty {
   readonly provider: Provider;
-  /** Breaks the worker. */
-  fault(how: Fault | "terminate"): void;
+  /** Breaks the worker; that of the bus that was opened first, unless they share it. */
+  fault(how: Fault | "terminate", bus?: number): void;
 }
 
 /** Makes one of a provider; `opening` breaks it before it is open. */
 export function faulty(opening?: "hang" | "throw", base: Provider = memory()): Faulty {
-  let ask: (verb: string, argument: unknown) => Promise<unknown>;
+  const asks: ((verb: string, argument: unknown) => Promise<unknown>)[] = [];
   const workers: Worker[] = [];
   const provider: Provider = {
     ...base,
     options: { ...base.options as object, opening, of: base.name },
     worker: new URL("../support/workers/faulty.ts", import.meta.url),
     open: (context) => {
-      ask = context.ask;
+      asks.push(context.ask);
       return base.open(context);
     },
   };
@@ -27,8 +27,8 @@ export function faulty(opening?: "hang" | "throw", base: Provider = memory()): F
   });
   return {
     provider,
-    fault: (how) => {
-      if (how !== "terminate") return void ask("fault", how).catch(() => {}); // it never answers
+    fault: (how, bus = 0) => {
+      if (how !== "terminate") return void asks[bus]!("fault", how).catch(() => {}); // it never answers
       started();
       workers.at(-1)!.terminate();
     },

@@ -36,8 +36,8 @@ export class AwsGround implements Ground {
     return this.#faulty.provider;
   }
 
-  breakWorker(how: Parameters<Faulty["fault"]>[0]): void {
-    this.#faulty!.fault(how);
+  breakWorker(...how: Parameters<Faulty["fault"]>): void {
+    this.#faulty!.fault(...how);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

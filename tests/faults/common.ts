@@ -84,8 +84,8 @@ export function clockStep(most: number): Fault {
 
 /** A ground whose provider's workers can be broken. */
 export interface Breakable extends Ground {
-  /** Breaks the worker that was started last. */
-  breakWorker(how: Parameters<Faulty["fault"]>[0]): void;
+  /** Breaks the worker of one of the buses. */
+  breakWorker(...how: Parameters<Faulty["fault"]>): void;
 }
 
 /** The worker of one bus, or of all that share it, dies in different ways. */
@@ -98,7 +98,7 @@ export function workerDies(times: number, misses: readonly Style[]): Fault<Break
     inject: async ({ ground, traffic, random }) => {
       const restarts = () => traffic.buses.reduce((sum, bus) => sum + bus.health().restarts, 0);
       const before = restarts();
-      ground.breakWorker(random.pick(["throw", "reject", "throw", "reject", "exit"]));
+      ground.breakWorker(random.pick(["throw", "reject", "throw", "reject", "exit"]), random.int(0, 2));
       await until("the worker is replaced", () => restarts() > before);
       await until("all are up", () => traffic.buses.every((bus) => bus.health().state === "up"));
     },

@@ -17,8 +17,8 @@ export class IpcGround implements Ground {
     return this.#faulty.provider;
   }
 
-  breakWorker(how: Parameters<Faulty["fault"]>[0]): void {
-    this.#faulty!.fault(how);
+  breakWorker(...how: Parameters<Faulty["fault"]>): void {
+    this.#faulty!.fault(...how);
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -19,8 +19,8 @@ export class MemoryGround implements Ground {
   }
 
   /** Breaks the worker. */
-  breakWorker(how: Parameters<Faulty["fault"]>[0]): void {
-    this.#faulty!.fault(how);
+  breakWorker(...how: Parameters<Faulty["fault"]>): void {
+    this.#faulty!.fault(...how);
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -37,8 +37,8 @@ export class RedisGround implements Ground {
     return this.#faulty.provider;
   }
 
-  breakWorker(how: Parameters<Faulty["fault"]>[0]): void {
-    this.#faulty!.fault(how);
+  breakWorker(...how: Parameters<Faulty["fault"]>): void {
+    this.#faulty!.fault(...how);
   }
 
   /** Sets something of its configuration for a moment. */

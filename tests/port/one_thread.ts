@@ -40,6 +40,16 @@ export class Thread {
 
   addEventListener(): void {}
 
+  /** Says to main what its host would never say. */
+  say(frames: unknown[]): void {
+    for (const { main } of this.#ports) main.postMessage(frames);
+  }
+
+  /** Tells the host what main would never tell. */
+  tell(frames: unknown[]): void {
+    for (const { host } of this.#ports) host.postMessage(frames);
+  }
+
   /** An error that nobody caught, as the runtimes tell it. */
   fail(message: string): void {
     this.onerror?.({ message, preventDefault: () => {} });

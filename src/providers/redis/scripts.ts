@@ -95,10 +95,13 @@ for i = 1, #first, 2 do
     break
   end
   local stem, count = string.match(first[i], '^(.*)[:|](%d+)$')
-  local body = redis.call('HGET', items, stem)
   redis.call('ZREM', due, first[i])
-  if lease == 0 then redis.call('HDEL', items, stem) end
-  if body then give(stem, count + 1, body) end
+  -- no member of ours is without: somebody else wrote it, and it must not stand in the way
+  if stem then
+    local body = redis.call('HGET', items, stem)
+    if lease == 0 then redis.call('HDEL', items, stem) end
+    if body then give(stem, count + 1, body) end
+  end
 end
 local left = max - (#out - 1) / 3
 local bodies = left > 0 and redis.pcall('RPOP', list, left)

@@ -1,0 +1,210 @@
+// run: deadline 240
+import { assert, assertEquals } from "@std/assert";
+import { Redis } from "ioredis";
+import { Buffer } from "node:buffer";
+import process from "node:process";
+import { Bus, type BusError, type DeadLetter } from "../../mod.ts";
+import { fresh, onRedis } from "../bus/grounds.ts";
+import { Random, SEED } from "../support/random.ts";
+import { until, within } from "../support/until.ts";
+import { garbage } from "./garbage.ts";
+
+/** Requests of a flood. */
+const FLOOD = 100_000;
+/** Bytes of memory that it may cost. */
+const GROWTH = 512 * 2 ** 20;
+
+/** A bus of every kind of use, that says what it refuses, and a caller of it. */
+interface Victim extends AsyncDisposable {
+  readonly bus: Bus;
+  readonly caller: Bus;
+  readonly refused: Map<string, number>;
+  /** Everything works. */
+  works(): Promise<void>;
+}
+
+async function victim(open: (namespace: string) => Promise<Bus>, namespace: string): Promise<Victim> {
+  const [bus, caller] = await Promise.all([open(namespace), open(namespace)]);
+  const refused = new Map<string, number>();
+  for (const each of [bus, caller]) {
+    each.addEventListener("error", (event) => {
+      const { code } = (event as ErrorEvent).error as BusError;
+      refused.set(code, (refused.get(code) ?? 0) + 1);
+    });
+  }
+  const seen: unknown[] = [];
+  const globbed: unknown[] = [];
+  const done: unknown[] = [];
+  await bus.subscribe("news", (event) => seen.push(event)).ready;
+  await bus.subscribe("n*", (event) => globbed.push(event), { pattern: true }).ready;
+  await bus.expose("echo", (value: unknown) => value);
+  bus.queue("jobs").consume((item) => void done.push(item), { maxAttempts: 3, backoff: 10 });
+  let n = 0;
+  const works = async () => {
+    const mark = `mark ${n++}`;
+    await until("an event arrives", async () => {
+      await caller.publish(mark, "news").catch(() => {});
+      return seen.includes(mark) && globbed.includes(mark);
+    });
+    await caller.queue("jobs").put(mark);
+    await until("an item is consumed", () => done.includes(mark));
+    await caller.queue("got").put(mark);
+    await until("an item is got", async () => await bus.queue("got").get().catch(() => {}) === mark);
+    assertEquals(await caller.stub("echo")(mark), mark);
+    assertEquals(await caller.stub("echo", { multi: true })(mark), [{ status: "fulfilled", value: mark }]);
+    assertEquals([bus.health().state, bus.health().restarts], ["up", 0]);
+  };
+  const close = async () => void await Promise.all([bus.close(), caller.close()]);
+  return { bus, caller, refused, works, [Symbol.asyncDispose]: close };
+}
+
+onRedis(`a hostile peer (seed ${SEED})`, ({ it, server, provider }) => {
+  const open = (namespace: string) => Bus.open(provider(), { namespace, timeout: 10_000 });
+  const peer = () => new Redis({ port: server().port, host: "127.0.0.1" });
+
+  it("that writes garbage to every channel and every key: what is right goes on, what is refused is said", async () => {
+    const random = new Random(SEED);
+    const namespace = fresh();
+    await using all = await victim(open, namespace);
+    await all.works();
+    const held = await (async () => {
+      await all.caller.queue("held").put("item");
+      return await all.bus.queue("held").receive();
+    })();
+    const redis = peer();
+    try {
+      const channels = (await redis.call("pubsub", "channels", "*") as string[]).filter((name) =>
+        name.includes(namespace)
+      );
+      assert(channels.length >= 4, `it finds ${channels}`);
+      for (let round = 0; round < 50; round++) {
+        for (const channel of channels) await redis.publish(channel, Buffer.from(garbage(random)));
+        await redis.lpush(`__eventbus:${namespace}:jobs`, Buffer.from(garbage(random)));
+        await redis.lpush(`__eventbus:${namespace}:got`, Buffer.from(garbage(random)));
+        for (const key of (await redis.keys(`*${namespace}*`)).filter((key) => key.startsWith("__tsmq:"))) {
+          const text = Buffer.from(garbage(random)).toString("latin1");
+          const type = await redis.type(key);
+          if (type === "zset") await redis.zadd(key, random.pick([0, Date.now() + random.int(-500, 500)]), text);
+          else if (type === "hash") await redis.hset(key, text, text);
+        }
+        await redis.zadd(`__tsmq:servers:__eventbus:${namespace}:echo`, Date.now() + 1_000, `garbage ${round}`);
+      }
+      await all.works();
+      await held.ack();
+      assert(all.refused.get("invalid")! > 50, `it said ${JSON.stringify([...all.refused])}`);
+      const letter = await all.bus.queue<DeadLetter>("jobs.dead").get({ timeout: 5_000 });
+      assertEquals(letter.queue, "jobs");
+    } finally {
+      redis.disconnect();
+    }
+  });
+
+  it("that keeps something else under the names of ours: it is said, and all goes on when that is gone", async () => {
+    const namespace = fresh();
+    await using all = await victim(open, namespace);
+    const redis = peer();
+    try {
+      const error = async (work: Promise<unknown>) => (await work.catch((error) => error) as BusError).code;
+      await redis.set(`__eventbus:${namespace}:odd`, "a string");
+      assertEquals(await error(all.caller.queue("odd").put("x")), "internal");
+      assertEquals(await error(all.bus.queue("odd").get()), "internal");
+      // a consumer asks again
+      await redis.del(`__eventbus:${namespace}:jobs`);
+      await redis.set(`__eventbus:${namespace}:jobs`, "a string");
+      await until("its consumer has said so", () => (all.refused.get("internal") ?? 0) > 0);
+      await redis.del(`__eventbus:${namespace}:odd`, `__eventbus:${namespace}:jobs`);
+      await all.caller.queue("odd").put("x");
+      assertEquals(await all.bus.queue("odd").get(), "x");
+      await all.works();
+    } finally {
+      redis.disconnect();
+    }
+  });
+
+  it("that forges answers to calls in flight: none is believed", async () => {
+    const random = new Random(SEED);
+    const namespace = fresh();
+    await using all = await victim(open, namespace);
+    const { promise, resolve } = Promise.withResolvers<string>();
+    await all.bus.expose("slow", () => promise);
+    const calls = [all.caller.stub("slow")(), all.caller.stub("slow", { multi: true })()];
+    await until("they are served", () => all.bus.health().pending.handlers === 2);
+    const redis = peer();
+    try {
+      const inboxes = await redis.call("pubsub", "channels", `__tsmq:inbox:*${namespace}*`) as string[];
+      assertEquals(inboxes.length, 2, "whoever may list the channels finds the inboxes; that is not enough");
+      const [server] = await redis.zrange(`__tsmq:servers:__eventbus:${namespace}:slow`, 0, 0);
+      for (let i = 0; i < 2_000; i++) {
+        const id = random.pick<unknown>([crypto.randomUUID(), "", "0", 0, null, {}, "__proto__", ["x"]]);
+        const call = random.pick([{ id, server }, { id, server, refused: "gone" }, { id, server: null }, undefined]);
+        const answer = { __obj: ["slow", "forged", "str", false, call], __type: "pymq.core.RpcResponse" };
+        for (const inbox of inboxes) await redis.publish(inbox, JSON.stringify(answer));
+      }
+      // nor is a cancellation of what was guessed
+      for (const inbox of inboxes) await redis.publish(inbox, '{"__obj":["x"],"__type":"tsmq:cancel"}');
+    } finally {
+      redis.disconnect();
+    }
+    resolve("true");
+    assertEquals(await Promise.all(calls), ["true", [{ status: "fulfilled", value: "true" }]]);
+    await all.works();
+  });
+
+  it("that sends bodies of 8 and 40 MiB: what the server lets through arrives or is refused, and all goes on", async () => {
+    const namespace = fresh();
+    await using all = await victim(open, namespace);
+    const sizes: number[] = [];
+    await all.bus.subscribe<string>("large", (text) => sizes.push(text.length)).ready;
+    const redis = peer();
+    try {
+      const large = (mib: number) => JSON.stringify("x".repeat(mib * 2 ** 20));
+      await redis.publish(`__eventbus:${namespace}:large`, large(8));
+      await until("8 MiB arrive", () => sizes.length === 1);
+      // more than Redis lets wait for a subscriber: it breaks our connection
+      await redis.publish(`__eventbus:${namespace}:large`, large(40));
+      for (const channel of await redis.call("pubsub", "channels", `__tsmq:inbox:*${namespace}*`) as string[]) {
+        await redis.publish(channel, large(40));
+      }
+      await redis.lpush(`__eventbus:${namespace}:jobs`, "[".repeat(40 * 2 ** 20));
+      await redis.lpush(`__eventbus:${namespace}:jobs`, large(8));
+      await all.works();
+      assert(all.refused.get("invalid")! > 0);
+    } finally {
+      redis.disconnect();
+    }
+  });
+
+  it(`that floods a server with ${FLOOD} requests: it stays up, bounded, and says what it refused`, async () => {
+    const namespace = fresh();
+    await using all = await victim(open, namespace);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    await all.bus.expose("slow", () => promise);
+    const redis = peer();
+    const before = process.memoryUsage().rss;
+    let most = 0;
+    const watch = setInterval(() => most = Math.max(most, process.memoryUsage().rss - before), 50);
+    try {
+      const [server] = await redis.zrange(`__tsmq:servers:__eventbus:${namespace}:slow`, 0, 0);
+      for (let i = 0; i < FLOOD; i += 200) {
+        const pipeline = redis.pipeline();
+        for (let j = 0; j < 200; j++) {
+          const call = { id: crypto.randomUUID(), inbox: `nobody ${j}`, deadline: Date.now() + 1e9 };
+          const request = { __obj: ["slow", "", [i + j], {}, call], __type: "pymq.core.RpcRequest" };
+          pipeline.publish(server!, JSON.stringify(request));
+        }
+        await pipeline.exec();
+      }
+      await until("the limit is reached", () => all.bus.health().pending.handlers >= 10_000, 60_000);
+      assertEquals(await all.caller.publish("still", "news"), 2);
+      assert(all.refused.get("busy")! > 0, "it says that it refuses");
+      resolve();
+      await until("the flood is over", () => all.bus.health().pending.handlers < 100, 60_000);
+    } finally {
+      clearInterval(watch);
+      redis.disconnect();
+    }
+    await within("it works", all.works(), 60_000);
+    assert(most < GROWTH, `it took ${Math.round(most / 2 ** 20)} MiB`);
+    console.log(`A flood of ${FLOOD} requests took ${Math.round(most / 2 ** 20)} MiB`);
+  });
+});
