@@ -11,6 +11,7 @@ import { ipc } from "../src/providers/ipc/provider.ts";
 import { memory } from "../src/providers/memory/provider.ts";
 import { redis } from "../src/providers/redis/provider.ts";
 import { Child, makeDir, removeDir } from "./support/child.ts";
+import { FauxqsServer } from "./support/fauxqs_server.ts";
 import { here } from "./support/peer.ts";
 import { RedisServer } from "./support/redis_server.ts";
 import { tool } from "./support/tools.ts";
@@ -18,6 +19,9 @@ import { tool } from "./support/tools.ts";
 const ROOT = fileURLToPath(new URL("../", import.meta.url));
 const PAGES = ["README.md", ...readdirSync(join(ROOT, "docs")).map((name) => `docs/${name}`)];
 const text = (page: string) => readFileSync(join(ROOT, page), "utf8");
+
+/** What an emulator takes; the SDK finds it, and the endpoint, in the environment. */
+const KEY = { AWS_ACCESS_KEY_ID: "test", AWS_SECRET_ACCESS_KEY: "test" };
 
 interface Example {
   readonly page: string;
@@ -52,13 +56,15 @@ function project(): string {
 describe("what the README and docs/ show", () => {
   let dir: string;
   let server: RedisServer;
+  let fauxqs: FauxqsServer;
   beforeAll(async () => {
     dir = project();
-    server = await RedisServer.start();
+    [server, fauxqs] = await Promise.all([RedisServer.start(), FauxqsServer.start()]);
   });
   afterAll(async () => {
     removeDir(dir);
     await server.stop();
+    await fauxqs.stop();
   });
 
   const all = PAGES.flatMap(examples);
@@ -72,15 +78,15 @@ describe("what the README and docs/ show", () => {
       const file = join(dir, `example_${index}.ts`);
       writeFileSync(file, code);
       const before = here === "deno" ? ["run", "-A", "--no-prompt", "--no-check", "--no-lock"] : ["run"];
-      const env = { ...process.env, NO_COLOR: "1", REDIS_URL: server.url };
+      const env = { ...process.env, ...KEY, NO_COLOR: "1", REDIS_URL: server.url, AWS_ENDPOINT_URL: fauxqs.endpoint };
       const child = new Child(tool(here), [...before, file], { cwd: dir, env });
       const lines: string[] = [];
       child.onLine((line) => lines.push(line));
-      const { code: exit } = await child.wait(30_000);
+      const { code: exit } = await child.wait();
       assertEquals(exit, 0, child.output);
       // events and results come in no order of the text
       const promised = [...code.matchAll(/\/\/ prints (.*)$/gm)].map(([, line]) => line!);
-      assertEquals(lines.sort(), promised.sort(), child.output);
+      if (promised.length > 0) assertEquals(lines.sort(), promised.sort(), child.output);
     })
   );
 

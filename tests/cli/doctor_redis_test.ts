@@ -158,7 +158,7 @@ describe("tsmq doctor redis:", () => {
       ...["may take, extend, give back and acknowledge: broken", "may register as a server: broken"],
     ], /'~__tsmq:\*'/],
     ["INFO", ["-info"], ["version: risk"], /^ACL SETUSER bus \+info/],
-    ["PUBSUB", ["-pubsub"], ["may count subscribers: risk"], /^ACL SETUSER bus \+pubsub/],
+    ["PUBSUB", ["-pubsub"], ["may count subscribers: broken"], /^ACL SETUSER bus \+pubsub/],
   ];
   for (const [title, rules, checks, mend] of denials) {
     it(`says that the user may not use ${title}`, async () => {

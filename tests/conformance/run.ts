@@ -6,9 +6,9 @@ import { skip } from "../support/skip.ts";
 /** Cases that run at a time: half of their time goes in waits, for leases, for polls, for what must not happen. */
 const LANES = 4;
 
-/** Registers the kit's cases for this harness; a test waits for the end of its case. */
-export function kit(harness: Harness): void {
-  const cases = conformance(harness);
+/** Registers the kit's cases for this harness, or those whose name begins like this; a test waits for the end of its case. */
+export function kit(harness: Harness, which: RegExp = /^/): void {
+  const cases = conformance(harness).filter(({ name }) => which.test(name));
   let ends: Map<Case, PromiseWithResolvers<void>> | undefined;
   for (const one of cases) {
     if (one.skip !== undefined) skip(one.name, one.skip);

@@ -251,8 +251,7 @@ function single(channel: string): Probe[] {
     },
   }, {
     what: "count subscribers",
-    needed: "only callers of PyMQ's functions need it",
-    optional: true,
+    needed: "callers tell dead servers from live ones by it",
     attempt: (_, commands) => commands.call("pubsub", "numsub", channel),
   }];
 }

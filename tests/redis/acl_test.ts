@@ -1,0 +1,68 @@
+/** The least privilege of docs/redis.md is enough for a bus, and no more than that. */
+import { assertEquals, assertRejects } from "@std/assert";
+import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
+import { readFileSync } from "node:fs";
+import { Bus } from "../../mod.ts";
+import { BusError } from "../../src/errors.ts";
+import { redis } from "../../src/providers/redis/provider.ts";
+import { kit } from "../conformance/run.ts";
+import { RedisServer } from "../support/redis_server.ts";
+
+const PAGE = readFileSync(new URL("../../docs/redis.md", import.meta.url), "utf8");
+/** The rules as they stand there. */
+const RULES = /ACL SETUSER shop ([^]*?)^```/m.exec(PAGE)![1]!.replace(/[\\\n']/g, " ").trim().split(/\s+/);
+
+describe("the ACL user of docs/redis.md", () => {
+  let server: RedisServer;
+  beforeAll(async () => server = await RedisServer.start());
+  afterAll(() => server.stop());
+
+  async function user(name: string, rules: readonly string[]) {
+    await server.run("acl", "setuser", name, ...rules);
+    return redis({ url: `redis://${name}:secret@127.0.0.1:${server.port}` });
+  }
+
+  it("may do in its namespace what a bus does, but subscribe to globs that are not named", async () => {
+    const provider = await user("shop", RULES);
+    await using bus = await Bus.open(provider, { namespace: "shop" });
+    const heard = Promise.withResolvers<unknown>();
+    await bus.subscribe("orders", heard.resolve).ready;
+    assertEquals(await bus.publish(1, "orders"), 1);
+    assertEquals(await heard.promise, 1);
+    await bus.queue("jobs").put("job");
+    await using lease = await bus.queue("jobs").receive();
+    assertEquals(lease.item, "job");
+    await lease.ack();
+    await bus.expose("add", (a: number, b: number) => a + b);
+    assertEquals(await bus.stub("add")(1, 2), 3);
+    const refused = await assertRejects(() => bus.subscribe("orders.*", () => {}, { pattern: true }).ready, BusError);
+    assertEquals(refused.code, "denied");
+    await server.run("acl", "setuser", "shop", "&__eventbus:shop:orders.*");
+    await bus.subscribe("orders.*", () => {}, { pattern: true }).ready;
+  });
+
+  it("may do nothing in another namespace", async () => {
+    const provider = await user("shop", RULES);
+    const refused = await assertRejects(() => Bus.open(provider, { namespace: "bank" }), BusError);
+    assertEquals(refused.code, "denied");
+  });
+
+  describe("with all namespaces and channels", () => {
+    // each case has a namespace of its own, and makes up globs
+    const anywhere = [...RULES.map((rule) => rule.replaceAll("shop", "*")), "&*", "~__tsmq:*"];
+    let provider = redis();
+    beforeAll(async () => provider = await user("kit", anywhere));
+    const cut = async () => {
+      await server.run("client", "kill", "user", "kit");
+    };
+    kit({ provider: () => provider, faults: { cut } }, /^(pubsub|queues|leases|rpc|faults):/);
+
+    it("uses every command that it may", async () => {
+      const used = String(await server.run("info", "commandstats"));
+      const commands = RULES.filter((rule) => rule.startsWith("+")).map((rule) => rule.slice(1));
+      const unused = commands.filter((command) => !used.includes(`cmdstat_${command}:`));
+      // for databases but the first, for a take whose reply was lost, for PyMQ's callers
+      assertEquals(unused.filter((command) => command !== "get"), ["select", "expire"]);
+    });
+  });
+});
