@@ -29,4 +29,5 @@ def check(result, what):
 
 if __name__ == "__main__":
     mount()
+    os.makedirs("/run/shm", exist_ok=True)  # as PyMQ does; the bus must find it when it opens
     print("\n".join(os.listdir(PATH)))
