@@ -17,20 +17,15 @@ import type { Link } from "../port/link.ts";
 import type { Sender } from "../provider.ts";
 import { validate } from "../schema.ts";
 import type { Telemetry } from "../telemetry.ts";
+import { Call, MAX_TIMEOUT } from "./call.ts";
+import { Directory, SERVERS_TTL } from "./directory.ts";
 import type { Procedure, RpcResponse } from "./procedure.ts";
 import { type LateReplies, Replies } from "./replies.ts";
-import { type Answer, readAnswer, type Refusal, writeCancel, writeRequest } from "./wire.ts";
+import { RECOVERY, Waits } from "./waits.ts";
+import type { Answer, Refusal } from "./wire.ts";
 
-/** Milliseconds for which the servers of a function are remembered. */
-const SERVERS_TTL = 1_000;
 /** Milliseconds that a multi-call waits for answers of servers that are in no registry, after the last answer it got. */
 export const SURPLUS_GRACE = 500;
-/** Milliseconds after a reconnect in which a function that nobody serves may just not be registered again yet. */
-const RECOVERY = 3_000;
-/** Milliseconds between looks after calls that take long. */
-const WATCH = 1_000;
-/** Looks in a row that must miss a server: it may be about to connect again. */
-const MISSES = 3;
 /** Milliseconds between two attempts while the transport recovers. */
 const RETRY = 100;
 
@@ -53,34 +48,14 @@ export interface CallOptions {
   readonly traceparent?: string;
 }
 
-/** A call that waits for answers. */
-interface Waiting {
-  readonly call: Call;
-  /** PyMQ's answer queue for it, if there is one. */
-  readonly channel: string;
-  /** Servers that are to answer, with how often they were not found since. */
-  readonly servers: Map<string, number>;
-  answer(answer: Answer, server: string | undefined): void;
-  /** The server is gone; whether it served the call nobody knows. */
-  lost(server: string): void;
-}
-
-interface Servers {
-  inboxes: string[];
-  next: number;
-  until: number;
-  refreshing: boolean;
-}
-
 /** Calls functions over this bus. */
 export class Caller {
   #home: CallerHome;
-  #waiting = new Map<string, Waiting>();
-  #known = new Map<string, Servers>();
+  #directory: Directory;
+  #waits: Waits;
   /** Functions that only PyMQ was found to serve: how many subscribers it had, and until when that is believed. */
   #pymq = new Map<string, { readonly reached: number | undefined; readonly until: number }>();
   #late: LateReplies = new Set();
-  #watch: ReturnType<typeof setInterval> | undefined;
   /** What ends each call that is under way. */
   #calls = new Set<(error: BusError) => void>();
   #closed: ClosedError | undefined;
@@ -88,11 +63,13 @@ export class Caller {
   /** Calls over this bus. */
   constructor(home: CallerHome) {
     this.#home = home;
+    this.#directory = new Directory(home.sender);
+    this.#waits = new Waits({ ...home, directory: this.#directory });
   }
 
   /** How many calls wait. */
   get pending(): number {
-    return this.#waiting.size;
+    return this.#waits.size;
   }
 
   /** Ends every call with this error: where its answer would have come to, nothing comes any more. */
@@ -103,20 +80,14 @@ export class Caller {
   /** Ends every call with this error, and takes no further ones. */
   close(error: ClosedError): void {
     this.#closed = error;
-    clearInterval(this.#watch);
+    this.#waits.close();
     this.fail(error);
     for (const queue of [...this.#late]) queue.end();
   }
 
   /** Takes what came to the inbox as an answer; false if no call waits for it. */
   take(value: unknown): boolean {
-    const answer = readAnswer(value);
-    const waiting = answer?.call && this.#waiting.get(answer.call.id);
-    if (!answer || !waiting) return false;
-    const { server, refused } = answer.call!;
-    if (refused === "forgotten") waiting.lost(server);
-    else waiting.answer(answer, server);
-    return true;
+    return this.#waits.take(value);
   }
 
   /** Makes a call that is observed where somebody looks; it goes on with these options. */
@@ -176,7 +147,7 @@ export class Caller {
     this.#calls.add(over.reject);
     over.promise.catch(() => {
       call.over = true;
-      this.#tellServers(call);
+      this.#waits.cancel(call);
     });
     try {
       return await Promise.race([run(call), over.promise]);
@@ -185,7 +156,7 @@ export class Caller {
       clearTimeout(timer);
       signal?.removeEventListener("abort", abort);
       this.#calls.delete(over.reject);
-      this.#waiting.delete(call.id);
+      this.#waits.delete(call);
       call.cleanup?.();
     }
   }
@@ -197,11 +168,11 @@ export class Caller {
     const gone = new Set<string>();
     let denied: BusError | undefined;
     while (!call.over) {
-      const server = await this.#pick(call.fn, gone);
+      const server = await this.#directory.pick(call.fn, gone);
       if (server === undefined) {
         if (denied) throw denied;
         // what is registered, but not there just now, may be about to come back
-        const away = this.#known.has(call.fn) && call.age < RECOVERY;
+        const away = this.#directory.has(call.fn) && call.age < RECOVERY;
         if (!away && !this.#home.recovering(RECOVERY)) return await this.#foreign(call);
         gone.clear();
         await pause(RETRY);
@@ -213,13 +184,13 @@ export class Caller {
       const answered = this.#expect(call, [server], "");
       if (!await this.#post(call, server, address)) {
         gone.add(server);
-        this.#forget(call.fn, server);
+        this.#directory.forget(call.fn, server);
         continue;
       }
       const answer = await answered;
       if (!answer.call?.refused) return answer;
       gone.add(server);
-      this.#forget(call.fn, server);
+      this.#directory.forget(call.fn, server);
       denied ??= denial(call.fn, answer.call.refused);
     }
     return await new Promise(() => {}); // the deadline has ended the call already
@@ -276,13 +247,11 @@ export class Caller {
   async #multi(call: Call): Promise<(Answer | BusError)[]> {
     const { sender } = this.#home;
     const { replies } = sender;
-    let registered = await sender.servers(call.fn);
-    let servers = await this.#present(registered);
+    let { registered, present: servers } = await this.#directory.ask(call.fn);
     const awaited = () => this.#home.recovering(RECOVERY) || (registered.length > 0 && call.age < RECOVERY);
     while (servers.length === 0 && !call.over && awaited()) {
       await pause(RETRY);
-      registered = await sender.servers(call.fn);
-      servers = await this.#present(registered);
+      ({ registered, present: servers } = await this.#directory.ask(call.fn));
     }
     const exact = replies ? await replies.candidates(call.fn) : servers.length;
     if (servers.length === 0 && exact === 0) return [];
@@ -302,7 +271,7 @@ export class Caller {
       if (surplus <= 0) return finish();
       if (answers.length > 0) grace = setTimeout(finish, SURPLUS_GRACE);
     };
-    this.#wait(call, {
+    this.#waits.add({
       call,
       channel,
       servers: missing,
@@ -359,7 +328,7 @@ export class Caller {
   #expect(call: Call, servers: string[], channel: string): Promise<Answer> {
     const { promise, resolve, reject } = Promise.withResolvers<Answer>();
     promise.catch(() => {});
-    this.#wait(call, {
+    this.#waits.add({
       call,
       channel,
       servers: new Map(servers.map((server) => [server, 0])),
@@ -371,153 +340,12 @@ export class Caller {
     });
     return promise;
   }
-
-  #wait(call: Call, waiting: Waiting): void {
-    this.#waiting.set(call.id, waiting);
-    this.#watch ??= setInterval(() => void this.#look(), WATCH);
-  }
-
-  /** Looks after the calls that take long: asks again, and whether their servers are still there. So many looks in a row must agree. */
-  async #look(): Promise<void> {
-    if (this.#waiting.size === 0) {
-      clearInterval(this.#watch);
-      this.#watch = undefined;
-    }
-    const old = [...this.#waiting.values()].filter(({ call }) => call.age > WATCH);
-    const recovering = this.#home.recovering(RECOVERY);
-    await Promise.all(
-      old.filter(({ call }) => recovering || call.age > call.again).map((waiting) => this.#again(waiting)),
-    );
-    if (recovering) return;
-    for (const fn of new Set(old.map(({ call }) => call.fn))) {
-      let live: string[];
-      try {
-        live = await this.#present(await this.#home.sender.servers(fn));
-      } catch {
-        return; // out of reach: the next look may judge
-      }
-      for (const waiting of old.filter(({ call }) => call.fn === fn)) {
-        for (const [server, misses] of waiting.servers) {
-          waiting.servers.set(server, live.includes(server) ? 0 : misses + 1);
-          if (misses + 1 >= MISSES && !live.includes(server)) waiting.lost(server);
-        }
-      }
-    }
-  }
-
-  /** The request or its answer may have gone into a connection that was dead already: the servers are asked again. */
-  async #again({ call, channel, servers }: Waiting): Promise<void> {
-    const address = await this.#home.link.address();
-    call.again = 2 * call.age;
-    for (const server of servers.keys()) {
-      this.#home.sender.post(server, call.request(address, channel)).catch(() => {}); // the next look asks again
-    }
-  }
-
-  async #present(servers: string[]): Promise<string[]> {
-    return await this.#home.sender.present?.(servers) ?? servers;
-  }
-
-  #tellServers(call: Call): void {
-    for (const server of this.#waiting.get(call.id)?.servers.keys() ?? []) {
-      this.#home.sender.post(server, writeCancel(call.id)).catch(() => {}); // it will find out by the deadline
-    }
-  }
-
-  /** The next server of a function, in turn; asks the registry when what is known is old, without making a call wait for it. */
-  async #pick(fn: string, except: Set<string>): Promise<string | undefined> {
-    let known = this.#known.get(fn);
-    const asked = known === undefined;
-    if (!known || (known.until < performance.now() && !known.refreshing)) {
-      const refreshed = this.#refresh(fn, known);
-      if (known) refreshed.catch(() => {});
-      else known = await refreshed;
-    }
-    const first = next(known, except);
-    if (first !== undefined || asked) return first;
-    return next(await this.#refresh(fn, known), except);
-  }
-
-  async #refresh(fn: string, known: Servers | undefined): Promise<Servers> {
-    if (known) known.refreshing = true;
-    try {
-      const inboxes = await this.#home.sender.servers(fn);
-      const start = known ? known.next : Math.floor(Math.random() * inboxes.length);
-      const fresh = { inboxes, next: start, until: performance.now() + SERVERS_TTL, refreshing: false };
-      if (inboxes.length > 0) this.#known.set(fn, fresh);
-      else this.#known.delete(fn);
-      return fresh;
-    } finally {
-      if (known) known.refreshing = false;
-    }
-  }
-
-  #forget(fn: string, server: string): void {
-    const known = this.#known.get(fn);
-    if (known) known.inboxes = known.inboxes.filter((inbox) => inbox !== server);
-  }
-}
-
-/** The longest timeout that a timer can hold; longer ones, and `Infinity`, have none. */
-const MAX_TIMEOUT = 2 ** 31 - 1;
-
-/** One call on its way. */
-class Call {
-  readonly fn: string;
-  readonly args: string;
-  /** By the clock of this machine, in milliseconds of `Date.now()`: for servers elsewhere. */
-  readonly deadline: number;
-  readonly #timeout: number;
-  /** Nobody who is not asked can guess it: 122 random bits. */
-  readonly id: string = crypto.randomUUID();
-  readonly #since = performance.now();
-  readonly #traceparent: string | undefined;
-  /** Whether the servers that are to answer may have it already. */
-  asked = false;
-  over = false;
-  /** How old it is when it is asked again, in milliseconds: doubled each time. */
-  again = 2 * WATCH;
-  cleanup: (() => void) | undefined;
-
-  constructor(fn: string, args: string, timeout: number, traceparent: string | undefined) {
-    this.fn = fn;
-    this.args = args;
-    this.#timeout = timeout;
-    this.#traceparent = traceparent;
-    this.deadline = Date.now() + timeout;
-  }
-
-  /** Milliseconds until its deadline, by the clock that nobody sets. */
-  get left(): number {
-    return this.#timeout - this.age;
-  }
-
-  /** Milliseconds since it was made. */
-  get age(): number {
-    return performance.now() - this.#since;
-  }
-
-  /** As text: a request that is made a second time says how old it is. */
-  request(inbox: string, channel: string): string {
-    const { fn, args, id, deadline } = this;
-    const age = this.asked ? Math.ceil(this.age) : undefined;
-    this.asked = true;
-    return writeRequest(fn, channel, args, { id, inbox, deadline, age, traceparent: this.#traceparent });
-  }
 }
 
 /** What a refusal means to the caller; undefined: the server might as well not be there. */
 function denial(fn: string, refused: Refusal): BusError | undefined {
   if (refused === "busy") return new RpcError("busy", `Cannot call "${fn}": every server is at its limit of calls`);
   if (refused === "late") return new TimeoutError(`Cannot call "${fn}": by its server's clock the deadline has passed`);
-  return undefined;
-}
-
-function next(servers: Servers, except: Set<string>): string | undefined {
-  for (let i = 0; i < servers.inboxes.length; i++) {
-    const inbox = servers.inboxes[servers.next++ % servers.inboxes.length]!;
-    if (!except.has(inbox)) return inbox;
-  }
   return undefined;
 }
 

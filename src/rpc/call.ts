@@ -1,0 +1,60 @@
+/**
+ * One call, from its request to its end.
+ *
+ * @module
+ */
+import { writeRequest } from "./wire.ts";
+
+/** Milliseconds after which a call is asked again for the first time. */
+const AGAIN = 2_000;
+/** The longest timeout that a timer can hold; longer ones, and `Infinity`, have none. */
+export const MAX_TIMEOUT = 2 ** 31 - 1;
+
+/** One call on its way. */
+export class Call {
+  /** The function. */
+  readonly fn: string;
+  readonly #args: string;
+  /** By the clock of this machine, in milliseconds of `Date.now()`: for servers elsewhere. */
+  readonly deadline: number;
+  readonly #timeout: number;
+  /** Nobody who is not asked can guess it: 122 random bits. */
+  readonly id: string = crypto.randomUUID();
+  readonly #since = performance.now();
+  readonly #traceparent: string | undefined;
+  /** Whether the servers that are to answer may have it already. */
+  asked = false;
+  /** Nobody waits for it any more. */
+  over = false;
+  /** How old it is when it is asked again, in milliseconds: doubled each time. */
+  again = AGAIN;
+  /** What is left to do when it is over. */
+  cleanup: (() => void) | undefined;
+
+  /** `args` as text, `timeout` in milliseconds. */
+  constructor(fn: string, args: string, timeout: number, traceparent: string | undefined) {
+    this.fn = fn;
+    this.#args = args;
+    this.#timeout = timeout;
+    this.#traceparent = traceparent;
+    this.deadline = Date.now() + timeout;
+  }
+
+  /** Milliseconds until its deadline, by the clock that nobody sets. */
+  get left(): number {
+    return this.#timeout - this.age;
+  }
+
+  /** Milliseconds since it was made. */
+  get age(): number {
+    return performance.now() - this.#since;
+  }
+
+  /** As text: a request that is made a second time says how old it is. */
+  request(inbox: string, channel: string): string {
+    const { fn, id, deadline } = this;
+    const age = this.asked ? Math.ceil(this.age) : undefined;
+    this.asked = true;
+    return writeRequest(fn, channel, this.#args, { id, inbox, deadline, age, traceparent: this.#traceparent });
+  }
+}

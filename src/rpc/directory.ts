@@ -1,0 +1,80 @@
+/**
+ * Who serves what, as this bus knows it.
+ *
+ * @module
+ */
+import type { Sender } from "../provider.ts";
+
+/** Milliseconds for which the servers of a function are remembered. */
+export const SERVERS_TTL = 1_000;
+
+interface Servers {
+  inboxes: string[];
+  next: number;
+  until: number;
+  refreshing: boolean;
+}
+
+/** The servers of the functions that a bus calls. */
+export class Directory {
+  #sender: Sender;
+  #known = new Map<string, Servers>();
+
+  /** Asks the registry of this transport. */
+  constructor(sender: Sender) {
+    this.#sender = sender;
+  }
+
+  /** Whether the function had servers when the registry was asked last. */
+  has(fn: string): boolean {
+    return this.#known.has(fn);
+  }
+
+  /** Those that are registered, and those of them that are there just now, as far as the transport can tell. */
+  async ask(fn: string): Promise<{ registered: string[]; present: string[] }> {
+    const registered = await this.#sender.servers(fn);
+    return { registered, present: await this.#sender.present?.(registered) ?? registered };
+  }
+
+  /** The next server of a function, in turn; asks the registry when what is known is old, without making a call wait for it. */
+  async pick(fn: string, except: ReadonlySet<string>): Promise<string | undefined> {
+    let known = this.#known.get(fn);
+    const asked = known === undefined;
+    if (!known || (known.until < performance.now() && !known.refreshing)) {
+      const refreshed = this.#refresh(fn, known);
+      if (known) refreshed.catch(() => {});
+      else known = await refreshed;
+    }
+    const first = next(known, except);
+    if (first !== undefined || asked) return first;
+    return next(await this.#refresh(fn, known), except);
+  }
+
+  async #refresh(fn: string, known: Servers | undefined): Promise<Servers> {
+    if (known) known.refreshing = true;
+    try {
+      const inboxes = await this.#sender.servers(fn);
+      const start = known ? known.next : Math.floor(Math.random() * inboxes.length);
+      const fresh = { inboxes, next: start, until: performance.now() + SERVERS_TTL, refreshing: false };
+      if (inboxes.length > 0) this.#known.set(fn, fresh);
+      else this.#known.delete(fn);
+      return fresh;
+    } finally {
+      if (known) known.refreshing = false;
+    }
+  }
+
+  /** Leaves a server out until the registry is asked again. */
+  forget(fn: string, server: string): void {
+    const known = this.#known.get(fn);
+    if (known) known.inboxes = known.inboxes.filter((inbox) => inbox !== server);
+  }
+}
+
+function next(servers: Servers, except: ReadonlySet<string>): string | undefined {
+  for (let i = 0; i < servers.inboxes.length; i++) {
+    const inbox = servers.inboxes[servers.next++ % servers.inboxes.length]!;
+    if (!except.has(inbox)) return inbox;
+  }
+  return undefined;
+}
