@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { BusError, type ErrorCode } from "../src/errors.ts";
+import { BusError, type ErrorCode, lacksPermission } from "../src/errors.ts";
 
 /** Code, its meaning as `--help` tells it, and the errors that lead to it. */
 export const EXITS: readonly (readonly [code: number, meaning: string, errors: readonly ErrorCode[]])[] = [
@@ -19,14 +19,9 @@ export const EXITS: readonly (readonly [code: number, meaning: string, errors: r
   [9, "the transport cannot do this, or not with so many bytes", ["unsupported", "too_large"]],
 ];
 
-/** True for a permission that Deno was not given. */
-export function isNotCapable(error: unknown): error is Error {
-  return error instanceof Error && error.name === "NotCapable";
-}
-
 /** The exit code for what a command threw. */
 export function exitCode(error: unknown): number {
-  if (isNotCapable(error)) return 6;
+  if (lacksPermission(error)) return 6;
   const found = error instanceof BusError && EXITS.find(([, , errors]) => errors.includes(error.code));
   return found ? found[0] : 1;
 }

@@ -2,6 +2,7 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { readFileSync } from "node:fs";
+import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { type Emulator, startEmulator } from "./aws/emulator.ts";
 import { fresh } from "./bus/grounds.ts";
@@ -41,6 +42,8 @@ const GROUNDS: Record<string, Ground> = {
     stop: () => emulator.stop(),
   },
 };
+
+if (process.platform === "linux") GROUNDS.ipc = { flags: "--allow-read --allow-ffi" };
 
 /** The package's own files are all that has to be read. */
 const READ = `--allow-read=${ROOT}mod.ts,${ROOT}src,${ROOT}workers`;

@@ -2,8 +2,8 @@ import { buildCommand } from "@stricli/core";
 import process from "node:process";
 import { Bus } from "../../mod.ts";
 import type { Check, Doctor } from "../../src/doctor.ts";
+import { lacksPermission } from "../../src/errors.ts";
 import type { Provider } from "../../src/provider.ts";
-import { isNotCapable } from "../exit.ts";
 import { print } from "../io.ts";
 import { BUS_FLAGS, type BusFlags, URL_ARGUMENT } from "../session.ts";
 import { type Transport, transportFor } from "../urls.ts";
@@ -24,9 +24,9 @@ async function* checks(transport: Transport, namespace: string): AsyncGenerator<
       yield check;
     }
   } catch (error) {
-    if (!isNotCapable(error)) throw error;
+    if (!lacksPermission(error)) throw error;
     const mend = "run Deno with the permission that it names";
-    return yield { name: "runtime permission", state: "broken", detail: error.message, mend };
+    return yield { name: "runtime permission", state: "broken", detail: (error as Error).message, mend };
   } finally {
     await doctor?.close();
   }

@@ -146,7 +146,7 @@ const ROOM = "raise RLIMIT_MSGQUEUE (`ulimit -q`, LimitMSGQUEUE= of systemd) or 
 function unusable(error: Error, directory: string): Check {
   const { message: detail } = error;
   const code = error instanceof BusError ? error.code : undefined;
-  if (/--allow-(\w+)|NotCapable|Requires \w+ access/.test(`${detail} ${error.cause}`)) {
+  if (/Requires \w+ access/.test(detail)) {
     const mend = "run Deno with --allow-ffi";
     return { name: "runtime permission", state: "broken", detail, mend };
   }

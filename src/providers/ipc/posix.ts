@@ -7,7 +7,7 @@
  * @module
  */
 import process from "node:process";
-import { UnsupportedError } from "../../errors.ts";
+import { lacksPermission, ProviderError, UnsupportedError } from "../../errors.ts";
 
 /** Errors by name; the same numbers on every Linux that we run on. */
 export const Errno = {
@@ -115,7 +115,8 @@ let loaded: Promise<Posix> | undefined;
 /**
  * The system calls, loaded once a thread.
  *
- * @throws {UnsupportedError} where there are no POSIX message queues, or FFI is not allowed
+ * @throws {UnsupportedError} where there are no POSIX message queues
+ * @throws {ProviderError} "denied" where FFI is not allowed
  */
 export function loadPosix(): Promise<Posix> {
   return loaded ??= load();
@@ -137,6 +138,9 @@ async function load(): Promise<Posix> {
     } catch (error) {
       cause = error;
     }
+  }
+  if (lacksPermission(cause)) {
+    throw new ProviderError("denied", `Cannot use POSIX message queues: ${(cause as Error).message}`);
   }
   throw new UnsupportedError(`Cannot use POSIX message queues: the C library cannot be called (${cause})`, { cause });
 }

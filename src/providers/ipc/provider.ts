@@ -28,7 +28,7 @@ const LEAST_MESSAGE = 128;
 
 /**
  * Makes a provider for the processes of this machine and this user. `init` rejects with `UnsupportedError` where there are no
- * POSIX message queues: elsewhere than on Linux (x86-64, aarch64), or where FFI is not allowed (Deno: `--allow-ffi`).
+ * POSIX message queues: elsewhere than on Linux (x86-64, aarch64). Deno needs `--allow-ffi` for it.
  *
  * @throws {ValidationError} when an option is not what it must be
  *
