@@ -1,5 +1,6 @@
-/** The CPU time of one thread: `process.cpuUsage` would count the worker and the collector's helpers too. @module */
+/** The CPU time of one thread, and of a process with its workers and the collector's helpers. @module */
 import { readFileSync } from "node:fs";
+import process from "node:process";
 
 /** Milliseconds that the calling thread has run; NaN where the system does not tell (only Linux does). */
 export function threadCpu(): number {
@@ -9,4 +10,10 @@ export function threadCpu(): number {
   } catch {
     return NaN;
   }
+}
+
+/** Milliseconds that all threads of this process have run. */
+export function processCpu(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1_000;
 }

@@ -1,110 +1,199 @@
 /**
- * The benchmark: the bus against raw ioredis doing the same work in the same run. See `bench/README.md`.
+ * The benchmark: the bus on its providers, beside raw clients, PyMQ and other libraries that do the same work in the same run.
+ * See `docs/benchmarks.md`.
  *
  * @module
  */
-import { writeFile } from "node:fs/promises";
 import { cpus } from "node:os";
 import process from "node:process";
 import { parseArgs } from "node:util";
 import { Load } from "./load.ts";
-import { type Runtime, startRedis, Subject, versionOf } from "./process.ts";
-import { compare, type Comparison, table } from "./report.ts";
-import { type Bench, betweenProcesses, insideProcess, type Size, type Workload } from "./workloads.ts";
+import { type Runtime, startNats, startRedis, startSubject, versionOf } from "./process.ts";
+import { curveOf, number, type Report, type Result, spread, tableOf, toText, verdicts } from "./report.ts";
+import { type Point, scale } from "./scale.ts";
+import { type Group, type System, SYSTEMS } from "./systems.ts";
+import { type Bench, type Size, type Workload, WORKLOADS } from "./workloads.ts";
+import { write } from "./write.ts";
 
 const HELP = `deno task bench [options]
 
-  --runtime deno|bun|both   what to measure on (both)
-  --provider redis|memory|both                 (both)
-  --only name,name          of received few many published looped queued called opened
-  --rounds n                alternating rounds (7)
-  --quick                   3 short rounds
-  --json file               where the figures go too`;
+  --group name,name     of redis ipc nats memory (all)
+  --system name,name    of ${[...new Set(SYSTEMS.map(({ name }) => name))].join(" ")} (all)
+  --runtime deno|bun    for the sides in JavaScript (both)
+  --only name,name      of ${WORKLOADS.map(({ name }) => name).join(" ")} scale (all)
+  --rounds n            rounds that alternate between the systems (5)
+  --quick               2 short rounds
+  --json file           where the figures go too
+  --write               docs/benchmarks.md, bench/report.json, bench/report.svg and the README's figures`;
 
 const { values } = parseArgs({
   args: process.argv.slice(2),
   options: {
-    runtime: { type: "string", default: "both" },
-    provider: { type: "string", default: "both" },
+    group: { type: "string" },
+    system: { type: "string" },
+    runtime: { type: "string" },
     only: { type: "string" },
     rounds: { type: "string" },
     quick: { type: "boolean", default: false },
     json: { type: "string" },
+    write: { type: "boolean", default: false },
     help: { type: "boolean", default: false },
   },
 });
 
-const full: Size = { rounds: 7, events: 200_000, items: 20_000, calls: 1_500 };
-const quick: Size = { rounds: 3, events: 100_000, items: 8_000, calls: 500 };
+const full: Size = { rounds: 5, events: 60_000, items: 12_800, calls: 800 };
+const quick: Size = { rounds: 2, events: 20_000, items: 3_840, calls: 200 };
 const size = { ...(values.quick ? quick : full), ...(values.rounds && { rounds: Number(values.rounds) }) };
 
-/** Runs every workload in alternating rounds: raw first, then ours first, so that no side always has the warmer machine. */
-async function measure(runtime: Runtime, provider: string, url: string, load: Load): Promise<Comparison[]> {
-  const subjects: Subject[] = [];
-  const start = async (side: string) => {
-    const subject = await Subject.start(runtime, side, url);
-    subjects.push(subject);
-    return subject;
-  };
-  try {
+/** Whether an option, a list of names, allows a name. */
+function wanted(option: string | undefined, name: string): boolean {
+  return option === undefined || option.split(",").includes(name);
+}
+
+/** What could not be measured, and why. */
+const failures: string[] = [];
+
+/** By metric what each bench gave, round by round. */
+type Figures = Map<string, Map<Bench, number[]>>;
+
+/**
+ * Runs the workloads of a group, each in rounds that alternate between all who do it, forwards and backwards. Kernel queues are
+ * few for one user, so who uses them comes one after the other.
+ */
+async function measure(group: Group, url: string, load: Load): Promise<Result[]> {
+  const figures: Figures = new Map();
+  const all = SYSTEMS.filter((one) => one.group === group && wanted(values.system, one.name)).flatMap((system) => {
+    const runtimes = system.runtimes.filter((one) => !values.runtime || ["python", "c", values.runtime].includes(one));
+    return runtimes.map((runtime) => ({ system, runtime }));
+  });
+  for (const together of group === "ipc" ? all.map((one) => [one]) : [all]) {
     const benches: Bench[] = [];
-    for (const side of ["raw", provider]) benches.push({ side, subject: await start(side), load, size });
-    const servers = new Map<string, Subject>();
-    if (provider === "redis") { for (const { side } of benches) servers.set(side, await start(side)); }
-    const workloads = provider === "redis" ? betweenProcesses((side) => servers.get(side)) : insideProcess();
-    const comparisons = compare(runtime, provider, [benches.map(({ subject }) => ({ startup: subject.startup }))]);
-    for (const workload of workloads) {
-      if (values.only && !values.only.split(",").includes(workload.name)) continue;
-      comparisons.push(...compare(runtime, provider, await rounds(workload, benches)));
+    try {
+      for (const { system, runtime } of together) {
+        await attempt(system, runtime, "startup", async () => {
+          const bench = await start(system, runtime, url, load);
+          benches.push(bench);
+          if (runtime !== "c") add(figures, "startup", bench, bench.subject.startup);
+        });
+      }
+      for (const workload of WORKLOADS) {
+        const able = benches.filter(({ system }) => system.does.includes(workload.name));
+        if (wanted(values.only, workload.name)) await rounds(workload, able, figures);
+      }
+    } finally {
+      await Promise.all(benches.flatMap(({ subject, partner }) => [subject, partner]).map((one) => one.stop()));
     }
-    return comparisons;
-  } finally {
-    await Promise.all(subjects.map((subject) => subject.stop()));
+  }
+  return resultsOf(figures);
+}
+
+async function start(system: System, runtime: Runtime, url: string, load: Load): Promise<Bench> {
+  const subject = await startSubject(runtime, system.side, system.group, url);
+  // what is in one process has no other side
+  const alone = system.group === "memory" || runtime === "c";
+  const partner = alone ? subject : await startSubject(runtime, system.side, system.group, url);
+  return { system, runtime, id: `${system.side}:${runtime}`, subject, partner, load, size };
+}
+
+async function rounds(workload: Workload, benches: readonly Bench[], figures: Figures): Promise<void> {
+  const given = new Map<Bench, Record<string, number>[]>();
+  for (const bench of benches) {
+    await attempt(bench.system, bench.runtime, workload.name, async () => {
+      await workload.prepare?.(bench);
+      if (!workload.once) await workload.run(bench); // warms up
+      given.set(bench, []);
+    });
+  }
+  for (let round = 0; round < (workload.once ? 1 : size.rounds); round++) {
+    for (const bench of round % 2 === 0 ? [...given.keys()] : [...given.keys()].reverse()) {
+      const { system, runtime } = bench;
+      const done = await attempt(system, runtime, workload.name, async () => {
+        given.get(bench)!.push(await workload.run(bench));
+      });
+      if (!done) given.delete(bench);
+    }
+  }
+  for (const [bench, rounds] of given) {
+    for (const round of rounds) for (const [metric, value] of Object.entries(round)) add(figures, metric, bench, value);
   }
 }
 
-async function rounds(workload: Workload, benches: Bench[]): Promise<Record<string, number>[][]> {
-  for (const bench of benches) {
-    await workload.prepare?.(bench);
-    await workload.run(bench); // warms up
+/** A system that fails is left out, and that is said; the others go on. */
+async function attempt(
+  { group, name }: System,
+  runtime: Runtime,
+  what: string,
+  work: () => Promise<void>,
+): Promise<boolean> {
+  try {
+    await work();
+    return true;
+  } catch (error) {
+    failures.push(`${group}, ${name} on ${runtime}, ${what}: ${error instanceof Error ? error.message : error}`);
+    return false;
   }
-  const results: Record<string, number>[][] = [];
-  for (let round = 0; round < size.rounds; round++) {
-    const result: Record<string, number>[] = [];
-    for (const i of round % 2 === 0 ? [0, 1] : [1, 0]) result[i] = await workload.run(benches[i]!);
-    results.push(result);
-  }
-  return results;
+}
+
+function add(figures: Figures, metric: string, bench: Bench, value: number): void {
+  const ofMetric = figures.get(metric) ?? new Map<Bench, number[]>();
+  figures.set(metric, ofMetric.set(bench, [...ofMetric.get(bench) ?? [], value]));
+}
+
+/** The ratios are to the first system, on the same runtime where it runs on that. */
+function resultsOf(figures: Figures): Result[] {
+  return [...figures].flatMap(([metric, ofMetric]) => {
+    const [first] = ofMetric.keys();
+    return [...ofMetric].map(([bench, values]): Result => {
+      const { system, runtime } = bench;
+      const same = [...ofMetric.keys()].find((one) => one.system === first!.system && one.runtime === runtime);
+      const base = ofMetric.get(same ?? first!)!;
+      const ratio = spread(values.map((value, i) => value / base[i]!));
+      return { group: system.group, system: system.name, runtime, metric, value: spread(values), ratio };
+    });
+  });
+}
+
+async function machine(): Promise<string[]> {
+  const cpu = `${cpus().length} × ${cpus()[0]?.model ?? "unknown"}`;
+  return [cpu, ...await Promise.all(["deno", "bun", "redis-server", "nats-server", "python"].map(versionOf))];
 }
 
 async function main(): Promise<void> {
   if (values.help) return console.log(HELP);
-  const runtimes: Runtime[] = values.runtime === "both" ? ["deno", "bun"] : [values.runtime as Runtime];
-  const providers = values.provider === "both" ? ["redis", "memory"] : [values.provider];
-  const machine = {
-    cpu: cpus()[0]?.model ?? "unknown",
-    cores: cpus().length,
-    redis: await versionOf("redis-server"),
-    runtimes: await Promise.all(runtimes.map((runtime) => versionOf(runtime))),
-  };
-  console.log(`${machine.cores} × ${machine.cpu}\n${machine.redis}\n${machine.runtimes.join("; ")}`);
-  const redis = await startRedis();
+  const begin = performance.now();
+  const about = await machine();
+  console.log(about.join("\n"));
+  const [redis, nats] = await Promise.all([startRedis(), startNats()]);
   const load = await Load.open(redis.port);
-  const comparisons: Comparison[] = [];
+  const redisUrl = `redis://127.0.0.1:${redis.port}`;
+  const urls: Record<Group, string> = { redis: redisUrl, ipc: "ipc", nats: `127.0.0.1:${nats.port}`, memory: "memory" };
+  const results: Result[] = [];
+  const points: Point[] = [];
   try {
-    for (const runtime of runtimes) {
-      for (const provider of providers) {
-        const measured = await measure(runtime, provider, `redis://127.0.0.1:${redis.port}`, load);
-        console.log(`\n${provider} on ${runtime}, ${size.rounds} rounds`);
-        console.log(table(measured));
-        comparisons.push(...measured);
-      }
+    for (const [group, url] of Object.entries(urls) as [Group, string][]) {
+      if (!wanted(values.group, group) || values.only === "scale") continue;
+      const measured = await measure(group, url, load);
+      console.log(
+        `\n${group}: the middle of ${size.rounds} rounds (and its ratio to the first)\n${toText(tableOf(measured))}`,
+      );
+      results.push(...measured);
+    }
+    if (wanted(values.group, "redis") && wanted(values.only, "scale")) {
+      points.push(...await scale((values.runtime ?? "deno") as Runtime, redisUrl, load));
+      for (const curve of ["topics", "bytes", "processes"] as const) console.log(`\n${toText(curveOf(points, curve))}`);
     }
   } finally {
     load.close();
-    await redis.stop();
+    await Promise.all([redis.stop(), nats.stop()]);
   }
-  if (values.json) await writeFile(values.json, JSON.stringify({ machine, size, comparisons }, null, 2));
+  const judged = verdicts(results).map(({ text, figure, met }) => [met ? "met" : "MISSED", text, figure]);
+  if (judged.length > 0) console.log(`\n${toText([["", "aim", ""], ...judged])}`);
+  const seconds = (performance.now() - begin) / 1_000;
+  console.log(`\n${number(seconds)} s`);
+  if (failures.length > 0) console.log(["", "Not measured:", ...failures].join("\n"));
+  const date = new Date().toISOString();
+  const report: Report = { date, machine: about, seconds, results, scale: points, failures };
+  await write(report, { json: values.json, all: values.write });
 }
 
 await main();

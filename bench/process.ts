@@ -3,12 +3,20 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { connect, createServer } from "node:net";
 import process from "node:process";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import type { Command, Figures } from "./subject.ts";
 
-/** A runtime to measure on. */
-export type Runtime = "deno" | "bun";
+/** What runs a side. */
+export type Runtime = "deno" | "bun" | "python" | "c";
+
+/** Milliseconds that a subject may take for one command. */
+const DEADLINE = 30_000;
+/** Milliseconds that a subject has to end by itself. */
+const PATIENCE = 5_000;
 
 /** Something that runs until it is stopped. */
 export interface Running {
@@ -21,10 +29,12 @@ function commandOf(runtime: Runtime): string[] {
   return [process.versions.deno ? process.execPath : "deno", "run", "--quiet", "-A"];
 }
 
-/** What a runtime calls itself. */
+/** What a program calls itself. */
 export async function versionOf(command: string): Promise<string> {
   const child = spawn(command, ["--version"], { stdio: ["ignore", "pipe", "inherit"] });
-  for await (const line of createInterface({ input: child.stdout })) return line.trim();
+  for await (const line of createInterface({ input: child.stdout })) {
+    return /^\d/.test(line) ? `${command} ${line.trim()}` : line.trim();
+  }
   return "";
 }
 
@@ -35,8 +45,30 @@ async function end(child: ChildProcess): Promise<void> {
   await exited;
 }
 
+/** A server of a run. */
+export interface Server extends Running {
+  readonly port: number;
+}
+
+/** Starts a nats-server with JetStream, in a folder that ends with it. */
+export async function startNats(): Promise<Server> {
+  const port = await freePort();
+  const folder = await mkdtemp(join(tmpdir(), "tsmq-bench-"));
+  const child = spawn("nats-server", ["-a", "127.0.0.1", "-p", String(port), "-js", "-sd", folder], {
+    stdio: "ignore",
+  });
+  await listening(child, port);
+  return {
+    port,
+    stop: async () => {
+      await end(child);
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
+
 /** Starts a redis-server that keeps nothing and drops no slow subscriber. */
-export async function startRedis(): Promise<Running & { readonly port: number }> {
+export async function startRedis(): Promise<Server> {
   const port = await freePort();
   const child = spawn("redis-server", [
     ...["--port", String(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"],
@@ -66,44 +98,82 @@ async function listening(child: ChildProcess, port: number): Promise<void> {
     if (open) return;
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
-  throw new Error(`redis-server ended with ${child.exitCode}`);
+  throw new Error(`The server ended with ${child.exitCode}`);
 }
 
-/** A measured process. */
-export class Subject implements Running {
+/** A measured process, or two. */
+export interface Subject extends Running {
   /** Milliseconds from its start to its first subscription. */
   readonly startup: number;
-  #child: ChildProcess;
-  #lines: AsyncIterator<string>;
-
-  private constructor(child: ChildProcess, lines: AsyncIterator<string>, startup: number) {
-    this.#child = child;
-    this.#lines = lines;
-    this.startup = startup;
-  }
-
-  /** Starts a process with one side in it. */
-  static async start(runtime: Runtime, side: string, url: string): Promise<Subject> {
-    const [command, ...args] = commandOf(runtime);
-    const start = performance.now();
-    const module = fileURLToPath(new URL("subject.ts", import.meta.url));
-    const child = spawn(command!, [...args, module, side, url], { stdio: ["pipe", "pipe", "inherit"] });
-    const lines = createInterface({ input: child.stdout! })[Symbol.asyncIterator]();
-    const { done } = await lines.next();
-    if (done) throw new Error(`The ${side} subject on ${runtime} did not start`);
-    return new Subject(child, lines, performance.now() - start);
-  }
-
   /** Has it do something. */
-  async do(command: Command): Promise<Figures> {
-    this.#child.stdin!.write(`${JSON.stringify(command)}\n`);
-    const { done, value } = await this.#lines.next();
-    if (done) throw new Error(`The subject ended during "${command.verb}"`);
-    return JSON.parse(value) as Figures;
-  }
+  do(command: Command): Promise<Figures>;
+}
 
-  /** Ends the process. */
-  stop(): Promise<void> {
-    return end(this.#child);
-  }
+/** Starts a process with one side of a group in it. */
+export async function startSubject(runtime: Runtime, side: string, group: string, url: string): Promise<Subject> {
+  const start = performance.now();
+  if (runtime === "c") return { startup: performance.now() - start, ...await program(sideFile(`${side}.c`)) };
+  const [command, ...args] = runtime === "python"
+    ? ["python", "-u", sideFile(`${side}.py`)]
+    : [...commandOf(runtime), fileURLToPath(new URL("subject.ts", import.meta.url)), side];
+  const child = spawn(command!, [...args, group, url], { stdio: ["pipe", "pipe", "inherit"] });
+  const lines = createInterface({ input: child.stdout! })[Symbol.asyncIterator]();
+  const next = async (doing: string) => {
+    const { done, value } = await lines.next();
+    if (done) throw new Error(`${side} over ${group} on ${runtime} ended while it ${doing}`);
+    return JSON.parse(value) as Figures;
+  };
+  await next("started");
+  return {
+    startup: performance.now() - start,
+    do: async (command) => {
+      child.stdin!.write(`${JSON.stringify(command)}\n`);
+      const timer = setTimeout(() => child.kill("SIGKILL"), DEADLINE);
+      try {
+        return await next(command.verb);
+      } finally {
+        clearTimeout(timer);
+      }
+    },
+    // it lets go of what outlives processes, kernel queues among them
+    stop: async () => {
+      child.stdin!.end();
+      const timer = setTimeout(() => child.kill("SIGKILL"), PATIENCE);
+      if (child.exitCode === null && child.signalCode === null) await once(child, "exit");
+      clearTimeout(timer);
+    },
+  };
+}
+
+/** A C program that does one piece of work, in two processes, and ends. */
+async function program(source: string): Promise<Omit<Subject, "startup">> {
+  const folder = await mkdtemp(join(tmpdir(), "tsmq-bench-"));
+  const binary = join(folder, "side");
+  await output("cc", "-O2", "-o", binary, source, "-lrt");
+  let expected = 0;
+  const run = async (work: string, count: number) => JSON.parse(await output(binary, work, String(count))) as Figures;
+  return {
+    do: (command) => {
+      if (command.verb === "expect") expected = command.count;
+      if (command.verb === "received") return run("events", expected);
+      if (command.verb === "called") return run("called", command.count);
+      return Promise.resolve({ ms: 0, cpu: 0, all: 0 });
+    },
+    stop: () => rm(folder, { recursive: true, force: true }),
+  };
+}
+
+function sideFile(name: string): string {
+  return fileURLToPath(new URL(`sides/${name}`, import.meta.url));
+}
+
+/** Runs a program to its end, and gives what it says. */
+export async function output(command: string, ...args: string[]): Promise<string> {
+  const child = spawn(command, args, { stdio: ["ignore", "pipe", "inherit"] });
+  const ended = once(child, "exit");
+  let text = "";
+  for await (const chunk of child.stdout) text += chunk;
+  const [code] = await ended;
+  if (code !== 0) throw new Error(`${command} ended with ${code}`);
+  return text;
 }

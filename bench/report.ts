@@ -1,5 +1,8 @@
-/** From rounds to figures. @module */
-import { type Metric, METRICS } from "./workloads.ts";
+/** From rounds to figures, and from figures to text. @module */
+import type { Runtime } from "./process.ts";
+import type { Point } from "./scale.ts";
+import type { Group } from "./systems.ts";
+import { METRICS } from "./workloads.ts";
 
 /** A middle value and how far the rounds were from it. */
 export interface Spread {
@@ -8,64 +11,120 @@ export interface Spread {
   readonly max: number;
 }
 
-/** One metric of both sides over all rounds. */
-export interface Comparison {
-  readonly runtime: string;
-  readonly provider: string;
+/** One metric of one system on one runtime over all rounds. */
+export interface Result {
+  readonly group: Group;
+  readonly system: string;
+  readonly runtime: Runtime;
   readonly metric: string;
-  readonly raw: Spread;
-  readonly ours: Spread;
-  /** Ours to raw, round by round. */
+  readonly value: Spread;
+  /** To the group's first system, on the same runtime if it runs there, round by round. */
   readonly ratio: Spread;
-  readonly aim?: number;
-  readonly met?: boolean;
 }
 
-/** Compares what each round gave: raw first, ours second. */
-export function compare(
-  runtime: string,
-  provider: string,
-  rounds: readonly (readonly Record<string, number>[])[],
-): Comparison[] {
-  return Object.keys(rounds[0]![0]!).map((metric) => {
-    const raw = rounds.map((round) => round[0]![metric]!);
-    const ours = rounds.map((round) => round[1]![metric]!);
-    const ratio = spread(ours.map((value, i) => value / raw[i]!));
-    const { aim, rate } = METRICS[metric] ?? {};
-    const met = aim === undefined ? undefined : rate ? ratio.median >= aim : ratio.median <= aim;
-    return { runtime, provider, metric, raw: spread(raw), ours: spread(ours), ratio, aim, met };
-  });
+/** Everything that a run gave. */
+export interface Report {
+  readonly date: string;
+  readonly machine: readonly string[];
+  readonly seconds: number;
+  readonly results: readonly Result[];
+  readonly scale: readonly Point[];
+  /** What could not be measured, and why. */
+  readonly failures: readonly string[];
+}
+
+/** An aim, and whether it was met. */
+export interface Verdict {
+  readonly text: string;
+  readonly figure: string;
+  readonly met: boolean;
 }
 
 /** The middle of the values, the least, and the greatest. */
-function spread(values: readonly number[]): Spread {
+export function spread(values: readonly number[]): Spread {
   const sorted = [...values].sort((a, b) => a - b);
   const middle = (sorted.length - 1) / 2;
   const median = (sorted[Math.floor(middle)]! + sorted[Math.ceil(middle)]!) / 2;
   return { median, min: sorted[0]!, max: sorted.at(-1)! };
 }
 
-/** The figures as lines. */
-export function table(comparisons: readonly Comparison[]): string {
-  const rows = comparisons.map(({ metric, raw, ours, ratio, aim, met }) => {
-    const known: Metric = METRICS[metric] ?? { text: metric, unit: "", rate: false };
-    const goal = aim === undefined ? "" : `${known.rate ? "≥" : "≤"} ${aim} ${met ? "yes" : "NO"}`;
-    return [
-      known.text,
-      `${number(raw.median)} ${known.unit}`,
-      `${number(ours.median)} ${known.unit}`,
-      `${ratio.median.toFixed(2)}  (${ratio.min.toFixed(2)} – ${ratio.max.toFixed(2)})`,
-      goal,
-    ];
-  });
-  const lines = [["", "raw ioredis", "tsmq", "ratio (least – most)", "aim"], ...rows];
-  const widths = lines[0]!.map((_, column) => Math.max(...lines.map((line) => line[column]!.length)));
-  return lines.map((line) =>
-    line.map((cell, i) => i === 0 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!)).join("  ")
-  )
-    .join("\n");
+/** What a system is called where others stand beside it. */
+export function labelOf({ system, runtime }: Pick<Result, "system" | "runtime">): string {
+  return runtime === "python" || runtime === "c"
+    ? system
+    : `${system}, ${runtime[0]!.toUpperCase()}${runtime.slice(1)}`;
 }
 
-function number(value: number): string {
+/** The figures of a group, a metric a row, a system a column. */
+export function tableOf(results: readonly Result[]): string[][] {
+  const labels = [...new Set(results.map(labelOf))];
+  const rows = Object.entries(METRICS).flatMap(([metric, { text, unit }]) => {
+    const some = results.filter((result) => result.metric === metric);
+    if (some.length === 0) return [];
+    const cells = labels.map((label) => {
+      const result = some.find((result) => labelOf(result) === label);
+      if (!result) return "";
+      const { value, ratio } = result;
+      return `${number(value.median)}${ratio.median !== 1 ? ` (${ratio.median.toFixed(2)})` : ""}`;
+    });
+    return [[`${text}, ${unit}`, ...cells]];
+  });
+  return [["", ...labels], ...rows];
+}
+
+/** The curves, an x a row, a system a column. */
+export function curveOf(points: readonly Point[], curve: Point["curve"]): string[][] {
+  const some = points.filter((point) => point.curve === curve);
+  const systems = [...new Set(some.map(({ system }) => system))];
+  const rows = [...new Set(some.map(({ x }) => x))].map((x) => [
+    x.toLocaleString("en"),
+    ...systems.map((system) => `${number(some.find((point) => point.x === x && point.system === system)!.rate)} /s`),
+  ]);
+  return [[curve, ...systems], ...rows];
+}
+
+/** The aims: close to the raw client, ten times PyMQ, ahead of every other library of JavaScript. */
+export function verdicts(results: readonly Result[]): Verdict[] {
+  return results.filter(({ system }) => system === "tsmq").flatMap((ours) => {
+    const { aim, rate, text } = METRICS[ours.metric]!;
+    const verdicts: Verdict[] = [];
+    const judge = (text: string, factor: number, aim: number, better: boolean) => {
+      const met = better ? factor >= aim : factor <= aim;
+      verdicts.push({ text, figure: `${factor.toFixed(2)} ×, aim ${better ? "≥" : "≤"} ${aim}`, met });
+    };
+    const what = `${ours.group} on ${ours.runtime}: ${text}`;
+    const first = results.find(({ group, metric }) => group === ours.group && metric === ours.metric)!;
+    if (aim !== undefined && first.system !== "tsmq" && first.system !== "PyMQ") {
+      judge(`${what}, to ${first.system}`, ours.ratio.median, aim, rate);
+    }
+    if (!["events", "queued", "p50"].includes(ours.metric)) return verdicts;
+    for (const other of results) {
+      if (other.group !== ours.group || other.metric !== ours.metric) continue;
+      const peer = ["Moleculer", "BullMQ"].includes(other.system) && other.runtime === ours.runtime;
+      if (!peer && other.system !== "PyMQ") continue;
+      const factor = rate ? ours.value.median / other.value.median : other.value.median / ours.value.median;
+      judge(`${what}, ahead of ${other.system}`, factor, peer ? 1 : 10, true);
+    }
+    return verdicts;
+  });
+}
+
+/** Rows as lines of a terminal. */
+export function toText(rows: readonly (readonly string[])[]): string {
+  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
+  const line = (row: readonly string[]) =>
+    row.map((cell, i) => i === 0 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!)).join("  ");
+  return rows.map(line).join("\n");
+}
+
+/** Rows as a table of Markdown. */
+export function toMarkdown(rows: readonly (readonly string[])[]): string {
+  const [head, ...body] = rows;
+  const rule = head!.map((_, i) => i === 0 ? "---" : "--:");
+  return [head!, rule, ...body].map((row) => `| ${row.join(" | ")} |`).join("\n");
+}
+
+/** A figure with as many digits as it deserves. */
+export function number(value: number): string {
   return value >= 100 ? Math.round(value).toLocaleString("en") : value.toPrecision(3);
 }

@@ -7,29 +7,39 @@ export interface Order {
   readonly items: readonly string[];
   readonly total: number;
   readonly paid: boolean;
+  /** What makes it larger. */
+  readonly padding?: string;
 }
 
-/** An order of the usual size. */
-export function order(id: number): Order {
-  return { id, customer: "c7f1a9e2-4b6d", items: ["espresso", "croissant", "orange juice"], total: 17.45, paid: true };
+/** An order; `bytes` of JSON if that is more than usual. */
+export function order(id: number, bytes = 0): Order {
+  const padding = bytes > 150 ? { padding: "x".repeat(bytes - 150) } : {};
+  return {
+    ...padding,
+    id,
+    customer: "c7f1a9e2-4b6d",
+    items: ["espresso", "croissant", "orange juice"],
+    total: 17.45,
+    paid: true,
+  };
 }
 
-/** One side: raw ioredis, or a bus over a provider. */
+/** One side: a raw client, a bus over a provider, or somebody else's; what it has not, it cannot do. */
 export interface Side {
   /** Resolves when the handler gets the decoded events of these topics. */
   subscribe(topics: readonly string[], handler: (event: Order) => void): Promise<void>;
-  publish(event: Order, topic: string): Promise<unknown>;
-  put(item: Order): Promise<unknown>;
-  get(): Promise<unknown>;
+  publish?(event: Order, topic: string): Promise<unknown>;
+  put?(item: Order): Promise<unknown>;
+  get?(): Promise<unknown>;
   /** Serves calls. */
-  serve(): Promise<void>;
+  serve?(): Promise<void>;
   /** One call to whoever serves. */
-  call(argument: Order): Promise<unknown>;
+  call?(argument: Order): Promise<unknown>;
   close(): Promise<void>;
 }
 
-/** Opens a side on the server of the run. */
-export type OpenSide = (url: string) => Promise<Side>;
+/** Opens a side on the server of its group. */
+export type OpenSide = (url: string, group: string) => Promise<Side>;
 
 /** The channel on which a side's events of a topic travel. */
 export function channelOf(topic: string): string {

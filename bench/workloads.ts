@@ -1,7 +1,8 @@
 /** What is measured, and what a round of it gives. @module */
 import type { Load } from "./load.ts";
-import type { Subject } from "./process.ts";
+import type { Runtime, Subject } from "./process.ts";
 import type { Figures } from "./subject.ts";
+import type { System } from "./systems.ts";
 
 /** How much work a round does. */
 export interface Size {
@@ -11,17 +12,24 @@ export interface Size {
   readonly calls: number;
 }
 
-/** One side of one comparison. */
+/** A system on a runtime, at work. */
 export interface Bench {
-  readonly side: string;
+  readonly system: System;
+  readonly runtime: Runtime;
+  /** Tells it from all others: what it publishes to is its own. */
+  readonly id: string;
   readonly subject: Subject;
+  /** The process of the other side: it subscribes, or serves. */
+  readonly partner: Subject;
   readonly load: Load;
   readonly size: Size;
 }
 
-/** A workload: prepared once for each side, then run in alternating rounds. */
+/** A workload: prepared once for each system, then run in rounds that alternate between them. */
 export interface Workload {
   readonly name: string;
+  /** It takes long and varies little: one round will do. */
+  readonly once?: boolean;
   prepare?(bench: Bench): Promise<unknown>;
   /** One round; by metric what it gave. */
   run(bench: Bench): Promise<Record<string, number>>;
@@ -31,8 +39,9 @@ export interface Workload {
 export interface Metric {
   readonly text: string;
   readonly unit: string;
-  /** The ratio to raw that we aim at: at least for rates, at most for the rest. */
+  /** The ratio to the raw client that we aim at: at least for rates, at most for the rest. */
   readonly aim?: number;
+  /** More is better. */
   readonly rate: boolean;
 }
 
@@ -40,106 +49,132 @@ export interface Metric {
 const WINDOW = 500;
 /** Putters and getters of a queue, each. */
 const CONCURRENCY = 64;
-
-/** Topics of the comparison of few and many. */
-const FEW = 10;
-const MANY = 10_000;
+/** Buses whose idling is measured. */
+const BUSES = 10;
+/** Milliseconds for which it is. */
+const IDLE = 1_000;
 
 /** All metrics, in the order of the report. */
 export const METRICS: Readonly<Record<string, Metric>> = {
-  received: { text: "received events", unit: "/s", aim: 0.85, rate: true },
-  receivedCpu: { text: "main CPU per received event", unit: "µs", aim: 0.35, rate: false },
-  few: { text: `received events, ${FEW} topics`, unit: "/s", rate: true },
-  fewCpu: { text: `main CPU per event, ${FEW} topics`, unit: "µs", rate: false },
-  many: { text: `received events, ${MANY} topics`, unit: "/s", rate: true },
-  manyCpu: { text: `main CPU per event, ${MANY} topics`, unit: "µs", rate: false },
-  published: { text: "published events", unit: "/s", aim: 0.9, rate: true },
-  publishedCpu: { text: "main CPU per published event", unit: "µs", rate: false },
-  looped: { text: "published and received in one process", unit: "/s", rate: true },
-  loopedCpu: { text: "main CPU per event of that", unit: "µs", rate: false },
-  queued: { text: `queue put + get, ${CONCURRENCY} at once`, unit: "/s", aim: 0.8, rate: true },
-  queuedCpu: { text: "main CPU per put + get", unit: "µs", rate: false },
+  events: { text: "events, process to process", unit: "/s", aim: 0.85, rate: true },
+  eventsCpu: { text: "CPU per received event, whole process", unit: "µs", rate: false },
+  queued: { text: `queue put + get, ${CONCURRENCY} at once`, unit: "/s", aim: 0.85, rate: true },
+  queuedCpu: { text: "CPU per put + get, whole process", unit: "µs", rate: false },
   p50: { text: "sequential call, p50", unit: "ms", aim: 1.5, rate: false },
-  p99: { text: "sequential call, p99", unit: "ms", rate: false },
+  p99: { text: "sequential call, p99", unit: "ms", aim: 1.5, rate: false },
+  received: { text: "received of a full load", unit: "/s", aim: 0.85, rate: true },
+  receivedCpu: { text: "main thread's CPU per event of it", unit: "µs", aim: 0.35, rate: false },
+  published: { text: "published events", unit: "/s", aim: 0.85, rate: true },
+  publishedCpu: { text: "main thread's CPU per published event", unit: "µs", rate: false },
+  looped: { text: "published and received in one process", unit: "/s", rate: true },
+  loopedCpu: { text: "main thread's CPU per event of it", unit: "µs", rate: false },
   startup: { text: "process start to first subscription", unit: "ms", rate: false },
-  opened: { text: "open, subscribe (warm)", unit: "ms", rate: false },
+  opened: { text: "one more: open, subscribe", unit: "ms", rate: false },
+  idleMemory: { text: "memory of one more", unit: "MB", rate: false },
+  idleCpu: { text: "CPU of one more that idles", unit: "ms/s", rate: false },
 };
 
-const topicsOf = (side: string, count: number) => Array.from({ length: count }, (_, i) => `${side}:${count}:${i}`);
-
-function received(name: string, count: number): Workload {
-  return {
-    name,
-    prepare: ({ side, subject }) => subject.do({ verb: "subscribe", topics: topicsOf(side, count) }),
-    run: async ({ side, subject, load, size }) => {
-      await subject.do({ verb: "expect", count: size.events });
-      const loaded = load.publish(topicsOf(side, count), size.events);
-      const figures = await subject.do({ verb: "received" });
-      return { ...perEvent(name, figures, size.events), [`${name}Load`]: await loaded };
-    },
-  };
-}
-
-const published: Workload = {
-  name: "published",
-  run: async ({ side, subject, size }) => {
-    const count = size.events / 2;
-    const topic = `${side}:nobody`;
-    return perEvent("published", await subject.do({ verb: "published", count, topic, window: WINDOW }), count);
-  },
-};
-
-const looped: Workload = {
-  name: "looped",
-  prepare: ({ side, subject }) => subject.do({ verb: "subscribe", topics: [`${side}:looped`] }),
-  run: async ({ side, subject, size }) => {
-    const count = size.events / 2;
-    const topic = `${side}:looped`;
-    return perEvent("looped", await subject.do({ verb: "looped", count, topic, window: WINDOW }), count);
+const events: Workload = {
+  name: "events",
+  prepare: ({ id, partner }) => partner.do({ verb: "subscribe", topics: [`events:${id}`] }),
+  run: async ({ system, id, subject, partner, size }) => {
+    const count = size.events * system.share;
+    await partner.do({ verb: "expect", count });
+    const received = partner.do({ verb: "received" });
+    await subject.do({ verb: "published", count, topic: `events:${id}`, window: WINDOW });
+    const { ms, all } = await received;
+    return { events: count / ms * 1_000, eventsCpu: all / count * 1_000 };
   },
 };
 
 const queued: Workload = {
   name: "queued",
-  run: async ({ subject, size }) => {
-    const count = size.items - size.items % CONCURRENCY;
-    return perEvent("queued", await subject.do({ verb: "queued", count, concurrency: CONCURRENCY }), count);
+  run: async ({ system, subject, size }) => {
+    const items = size.items * system.share;
+    const count = items - items % CONCURRENCY;
+    const { ms, all } = await subject.do({ verb: "queued", count, concurrency: CONCURRENCY });
+    return { queued: count / ms * 1_000, queuedCpu: all / count * 1_000 };
   },
 };
 
-/** `server`: the process that serves, by side. */
-function called(serverOf: (side: string) => Subject | undefined): Workload {
-  return {
-    name: "called",
-    prepare: ({ side, subject }) => (serverOf(side) ?? subject).do({ verb: "serve" }),
-    run: async ({ subject, size }) => {
-      const { latencies } = await subject.do({ verb: "called", count: size.calls });
-      const sorted = latencies!.sort((a, b) => a - b);
-      return { p50: percentile(sorted, 0.5), p99: percentile(sorted, 0.99) };
-    },
-  };
+const called: Workload = {
+  name: "called",
+  prepare: ({ partner }) => partner.do({ verb: "serve" }),
+  run: async ({ system, subject, size }) => {
+    const { latencies } = await subject.do({ verb: "called", count: Math.ceil(size.calls * Math.sqrt(system.share)) });
+    const sorted = latencies!.sort((a, b) => a - b);
+    return { p50: percentile(sorted, 0.5), p99: percentile(sorted, 0.99) };
+  },
+};
+
+const received: Workload = {
+  name: "received",
+  prepare: ({ id, subject }) => subject.do({ verb: "subscribe", topics: [`loaded:${id}`] }),
+  run: ({ id, subject, load, size }) => loaded("received", subject, load, [`loaded:${id}`], size.events),
+};
+
+/** What a subject receives of a load that is never what limits. */
+export async function loaded(
+  name: string,
+  subject: Subject,
+  load: Load,
+  topics: readonly string[],
+  count: number,
+): Promise<Record<string, number>> {
+  await subject.do({ verb: "expect", count });
+  const published = load.publish(topics, count);
+  const figures = await subject.do({ verb: "received" });
+  await published;
+  return perEvent(name, figures, count);
 }
+
+const published: Workload = {
+  name: "published",
+  run: async ({ id, subject, size }) => {
+    const count = size.events / 2;
+    const figures = await subject.do({ verb: "published", count, topic: `nobody:${id}`, window: WINDOW });
+    return perEvent("published", figures, count);
+  },
+};
+
+const looped: Workload = {
+  name: "looped",
+  prepare: ({ id, subject }) => subject.do({ verb: "subscribe", topics: [`looped:${id}`] }),
+  run: async ({ id, subject, size }) => {
+    const count = size.events / 2;
+    const figures = await subject.do({ verb: "looped", count, topic: `looped:${id}`, window: WINDOW });
+    return perEvent("looped", figures, count);
+  },
+};
 
 const opened: Workload = {
   name: "opened",
   run: async ({ subject }) => ({ opened: (await subject.do({ verb: "opened" })).ms }),
 };
 
-/** What is measured between processes. */
-export function betweenProcesses(serverOf: (side: string) => Subject | undefined): Workload[] {
-  return [
-    ...[received("received", 1), received("few", FEW), received("many", MANY)],
-    ...[published, looped, queued, called(serverOf), opened],
-  ];
-}
+const idle: Workload = {
+  name: "idle",
+  once: true,
+  run: async ({ subject }) => {
+    const { ms, all, rss } = await subject.do({ verb: "idle", count: BUSES, ms: IDLE });
+    return { idleMemory: rss! / BUSES / 1e6, idleCpu: all / BUSES / ms * 1_000 };
+  },
+};
 
-/** What is measured inside of one. */
-export function insideProcess(): Workload[] {
-  return [looped, queued, called(() => undefined), opened];
-}
+/** All workloads. */
+export const WORKLOADS: readonly Workload[] = [
+  events,
+  queued,
+  called,
+  received,
+  published,
+  looped,
+  opened,
+  idle,
+];
 
 /** The value below which that share of the sorted values lies. */
-export function percentile(sorted: readonly number[], share: number): number {
+function percentile(sorted: readonly number[], share: number): number {
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? NaN;
 }
 

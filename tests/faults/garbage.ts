@@ -1,5 +1,5 @@
 /** What nobody of ours would send: random bytes, and right messages cut, changed and swollen. */
-import { Random } from "../support/random.ts";
+import type { Random } from "../support/random.ts";
 
 const call = { id: "1b4e28ba-2fa1-11d2-883f-0016d3cca427", inbox: "__tsmq:inbox:x", deadline: 2e12 };
 

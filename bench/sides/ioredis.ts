@@ -1,6 +1,6 @@
 /** Raw ioredis, as one would write it by hand without any wish for more. @module */
 import { Redis } from "ioredis";
-import { channelOf, type Order, type Side } from "./side.ts";
+import { channelOf, type Order, type Side } from "../side.ts";
 
 const QUEUE = "bench:raw:queue";
 const FUNCTION = "bench:raw:function";

@@ -1,0 +1,39 @@
+/** BullMQ: its queue, whose workers take what is added. @module */
+import { Queue, Worker } from "bullmq";
+import type { Order, Side } from "../side.ts";
+
+/** As many as the workload has getters. */
+const CONCURRENCY = 64;
+
+/** Opens a queue, and its worker with the first get. */
+export function openSide(url: string): Promise<Side> {
+  const { hostname: host, port } = new URL(url);
+  const connection = { host, port: Number(port) };
+  // its worker takes on after the last get, so each process has a queue of its own
+  const name = `bench-${crypto.randomUUID()}`;
+  const queue = new Queue<Order>(name, { connection, defaultJobOptions: { removeOnComplete: true } });
+  const taken: Order[] = [];
+  const waiting: ((order: Order) => void)[] = [];
+  let worker: Worker<Order> | undefined;
+  const work = () =>
+    new Worker<Order>(name, ({ data }) => {
+      const next = waiting.shift();
+      if (next) next(data);
+      else taken.push(data);
+      return Promise.resolve();
+    }, { connection, concurrency: CONCURRENCY });
+  return Promise.resolve({
+    subscribe: async () => void await queue.waitUntilReady(),
+    put: (item) => queue.add("order", item),
+    get: () => {
+      worker ??= work();
+      const order = taken.shift();
+      return order ? Promise.resolve(order) : new Promise((resolve) => waiting.push(resolve));
+    },
+    close: async () => {
+      await worker?.close();
+      await queue.obliterate({ force: true });
+      await queue.close();
+    },
+  });
+}

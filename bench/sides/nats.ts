@@ -1,0 +1,33 @@
+/** NATS' own client, as one would write it by hand. @module */
+import { connect } from "@nats-io/transport-node";
+import type { Order, Side } from "../side.ts";
+
+/** Opens a connection. */
+export async function openSide(servers: string): Promise<Side> {
+  const nats = await connect({ servers });
+  let flushing: Promise<void> | undefined;
+  // as the bus: a published event is one that the server has, and those of one turn share the question
+  const flush = () =>
+    flushing ??= Promise.resolve().then(() => {
+      flushing = undefined;
+      return nats.flush();
+    });
+  return {
+    subscribe: async (topics, handler) => {
+      for (const topic of topics) {
+        nats.subscribe(`bench.${topic}`, { callback: (_, message) => handler(message.json<Order>()) });
+      }
+      await nats.flush();
+    },
+    publish: async (event, topic) => {
+      nats.publish(`bench.${topic}`, JSON.stringify(event));
+      await flush();
+    },
+    serve: async () => {
+      nats.subscribe("bench.function", { callback: (_, message) => void message.respond(message.data) });
+      await nats.flush();
+    },
+    call: async (order) => (await nats.request("bench.function", JSON.stringify(order), { timeout: 5_000 })).json(),
+    close: () => nats.close(),
+  };
+}

@@ -1,0 +1,38 @@
+/** The bus, over a provider. @module */
+import { Bus } from "../../src/bus.ts";
+import type { Provider } from "../../src/provider.ts";
+import type { Order, Side } from "../side.ts";
+
+const PROVIDERS: Record<string, (url: string) => Promise<Provider>> = {
+  redis: async (url) => (await import("../../src/providers/redis/provider.ts")).redis({ url }),
+  ipc: async () => (await import("../../src/providers/ipc/provider.ts")).ipc(),
+  nats: async (servers) => (await import("../../examples/nats/provider.ts")).nats({ servers }),
+  memory: async () => (await import("../../src/providers/memory/provider.ts")).memory(),
+};
+
+/** Opens a bus. */
+export async function openSide(url: string, group: string): Promise<Side> {
+  const bus = await Bus.open(await PROVIDERS[group]!(url), { namespace: "bench" });
+  for (const fault of ["error", "gap"]) {
+    // a lost event would make a round wait for ever: better an end with its reason
+    bus.addEventListener(fault, (event) => {
+      throw new Error(`${fault}: ${JSON.stringify((event as CustomEvent).detail)}`, { cause: event });
+    });
+  }
+  const queue = bus.queue<Order>("bench:queue");
+  const stub = bus.stub<(order: Order) => Order>("bench:function");
+  return {
+    subscribe: async (topics, handler) => {
+      await Promise.all(topics.map((topic) => bus.subscribe<Order>(topic, handler).ready));
+    },
+    publish: (event, topic) => bus.publish(event, topic),
+    put: (item) => queue.put(item),
+    get: () => queue.get(),
+    serve: () => bus.expose("bench:function", (order: Order) => order),
+    call: (order) => stub(order),
+    close: async () => {
+      await queue.free();
+      await bus.close();
+    },
+  };
+}

@@ -1,0 +1,78 @@
+/** What is measured: which system does which work on which transport, and how it is started. @module */
+import type { Runtime } from "./process.ts";
+
+/** A transport, and all that is measured on it. The ratios are to its first system. */
+export type Group = "redis" | "ipc" | "nats" | "memory";
+
+/** A system on a transport. */
+export interface System {
+  readonly group: Group;
+  /** As the report calls it. */
+  readonly name: string;
+  /** Its file in `sides/`. */
+  readonly side: string;
+  readonly runtimes: readonly Runtime[];
+  /** The workloads that it does. */
+  readonly does: readonly string[];
+  /** How much of the work a round of it has, so that the slow take no longer than the fast. */
+  readonly share: number;
+}
+
+const BOTH: readonly Runtime[] = ["deno", "bun"];
+/** What only raw ioredis and the bus over Redis do: their load comes from the same prebuilt commands. */
+const LOADED = ["received", "few", "many", "published", "looped"];
+
+/** All systems. */
+export const SYSTEMS: readonly System[] = [
+  ...redis("ioredis", "ioredis", ["events", "queued", "called", "opened", "idle", ...LOADED]),
+  ...redis("tsmq", "tsmq", ["events", "queued", "called", "opened", "idle", ...LOADED]),
+  ...redis("Moleculer", "moleculer", ["events", "called"], 0.2),
+  ...redis("BullMQ", "bullmq", ["queued"], 0.15),
+  {
+    group: "redis",
+    name: "PyMQ",
+    side: "pymq",
+    runtimes: ["python"],
+    does: ["events", "queued", "called"],
+    share: 0.05,
+  },
+  { group: "ipc", name: "C", side: "mq", runtimes: ["c"], does: ["events", "called"], share: 1 },
+  {
+    group: "ipc",
+    name: "tsmq",
+    side: "tsmq",
+    runtimes: BOTH,
+    does: ["events", "queued", "called", "opened"],
+    share: 0.5,
+  },
+  {
+    group: "ipc",
+    name: "PyMQ",
+    side: "pymq",
+    runtimes: ["python"],
+    // its calls time out: the server looks for the answer queue before the caller has made it, and drops the answer
+    does: ["events", "queued"],
+    share: 0.05,
+  },
+  { group: "nats", name: "nats.js", side: "nats", runtimes: BOTH, does: ["events", "called", "opened"], share: 1 },
+  {
+    group: "nats",
+    name: "tsmq",
+    side: "tsmq",
+    runtimes: BOTH,
+    does: ["events", "queued", "called", "opened"],
+    share: 0.5,
+  },
+  {
+    group: "memory",
+    name: "tsmq",
+    side: "tsmq",
+    runtimes: BOTH,
+    does: ["looped", "queued", "called", "opened", "idle"],
+    share: 1,
+  },
+];
+
+function redis(name: string, side: string, does: readonly string[], share = 1): System[] {
+  return [{ group: "redis", name, side, runtimes: BOTH, does, share }];
+}

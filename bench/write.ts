@@ -1,0 +1,75 @@
+/** Where the figures go: JSON, the chart, the page of the documentation, the README. @module */
+import { readFile, writeFile } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
+import { chart } from "./chart.ts";
+import { output } from "./process.ts";
+import { curveOf, labelOf, number, type Report, type Result, tableOf, toMarkdown, verdicts } from "./report.ts";
+import { METRICS } from "./workloads.ts";
+
+const GROUPS = { redis: "Redis", ipc: "POSIX message queues", nats: "NATS", memory: "Memory" } as const;
+/** What the README shows of the group that it shows. */
+const SHOWN = ["events", "queued", "p50", "p99"];
+
+/** Writes the JSON where it is wanted, or all that the repository shows. */
+export async function write(report: Report, { json, all }: { json?: string; all: boolean }): Promise<void> {
+  if (json) await writeFile(json, toJson(report));
+  if (!all) return;
+  await writeFile(inRoot("bench/report.json"), toJson(report));
+  await writeFile(inRoot("bench/report.svg"), chart(report));
+  await between(inRoot("docs/benchmarks.md"), page(report));
+  await between(inRoot("README.md"), summary(report));
+  await output("deno", "fmt", "--quiet", ...["README.md", "docs/benchmarks.md", "bench/report.json"].map(inRoot));
+}
+
+function page(report: Report): string {
+  const { date, machine, seconds, results, scale, failures } = report;
+  const parts = [`Taken on ${date.slice(0, 10)}, in ${number(seconds)} s, on ${machine.join("; ")}.`];
+  for (const [group, title] of Object.entries(GROUPS)) {
+    const some = results.filter((result) => result.group === group);
+    if (some.length > 0) parts.push(`### ${title}`, toMarkdown(tableOf(some)));
+  }
+  if (scale.length > 0) {
+    parts.push(
+      "### More of everything, over Redis",
+      ...(["topics", "bytes", "processes"] as const).map((curve) => toMarkdown(curveOf(scale, curve))),
+    );
+  }
+  const judged = verdicts(results);
+  const met = judged.filter(({ met }) => met).length;
+  const missed = judged.filter(({ met }) => !met).map(({ text, figure }) => [text, figure]);
+  parts.push("### Aims", `${met} of ${judged.length} are met.`);
+  if (missed.length > 0) parts.push(toMarkdown([["not met", "figure"], ...missed]));
+  if (failures.length > 0) parts.push("### Not measured", failures.map((failure) => `- ${failure}`).join("\n"));
+  return parts.join("\n\n");
+}
+
+function summary({ machine, results }: Report): string {
+  const some = results.filter(({ group, metric }) => group === "redis" && SHOWN.includes(metric));
+  const labels = [...new Set(some.map(labelOf))];
+  const cell = (label: string, metric: string) => {
+    const found: Result | undefined = some.find((result) => result.metric === metric && labelOf(result) === label);
+    return found ? number(found.value.median) : "";
+  };
+  const rows = labels.map((label) => [label, ...SHOWN.map((metric) => cell(label, metric))]);
+  const head = ["over Redis", ...SHOWN.map((metric) => `${METRICS[metric]!.text}, ${METRICS[metric]!.unit}`)];
+  return `![The figures as a chart](bench/report.svg)\n\n${toMarkdown([head, ...rows])}\n\nOn ${
+    machine.slice(0, 4).join("; ")
+  }.`;
+}
+
+/** Replaces what stands between the marks of a file. */
+async function between(path: string, text: string): Promise<void> {
+  const file = await readFile(path, "utf8");
+  const [before, after] = file.split(/(?<=<!-- figures -->)[^]*(?=<!-- \/figures -->)/);
+  if (after === undefined) throw new Error(`Cannot write the figures into ${path}: it has no marks for them`);
+  await writeFile(path, `${before}\n\n${text}\n\n${after}`);
+}
+
+function toJson(report: Report): string {
+  const short = (_: string, value: unknown) => typeof value === "number" ? Number(value.toPrecision(6)) : value;
+  return `${JSON.stringify(report, short, 2)}\n`;
+}
+
+function inRoot(path: string): string {
+  return fileURLToPath(new URL(`../${path}`, import.meta.url));
+}
