@@ -13,6 +13,8 @@ export interface Fault<G extends Ground = Ground> {
   readonly pause: number;
   /** What may be missed in it, if a gap is said. Default: events. */
   readonly misses?: readonly Style[];
+  /** Servers may be away for so long that they count as gone. */
+  readonly long?: boolean;
   /** Lets it happen; resolves when it is mended. */
   inject(scene: Scene<G>): Promise<void>;
 }

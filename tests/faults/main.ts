@@ -18,7 +18,12 @@ const run = async (args: string[], env: Record<string, string>) => {
 
 const seed = value("seed");
 const env: Record<string, string> = seed ? { TSMQ_TEST_SEED: seed } : {};
-if (minutes !== undefined) Deno.exit(await run(["tests/faults/soak.ts", minutes], env));
+if (minutes !== undefined) {
+  const soak = ["tests/faults/soak.ts", minutes];
+  if (!Deno.args.includes("--bun")) Deno.exit(await run(["--v8-flags=--expose-gc", ...soak], env));
+  const bun = new URL("../../.cache/bin/bun", import.meta.url).pathname;
+  Deno.exit((await new Deno.Command(bun, { args: ["run", ...soak], env }).spawn().status).code);
+}
 
 const file = await Deno.makeTempFile({ prefix: "tsmq-faults-" });
 env.TSMQ_FAULTS_ROWS = file;

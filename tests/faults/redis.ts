@@ -169,6 +169,18 @@ const WIRE: readonly Fault<RedisGround>[] = [
     };
     await cut.promise;
   }),
+  {
+    name: "corrupted",
+    times: 8,
+    pause: 80,
+    long: true,
+    inject: async ({ ground: { wire }, random }) => {
+      let chunks = random.int(1, 3);
+      wire.alter = (chunk, direction) => direction === "up" || chunks-- <= 0 ? chunk : random.bytes(chunk.length);
+      await until("some chunks were corrupted", () => chunks <= 0, 30_000);
+      wire.alter = undefined;
+    },
+  },
 ];
 
 export const redisFaults: readonly Fault<RedisGround>[] = [

@@ -46,6 +46,7 @@ async function run<G extends Ground>(ground: G, fault: Fault<G>): Promise<Row[]>
   const random = new Random(SEED);
   const namespace = `faults-${crypto.randomUUID()}`;
   const traffic = await Traffic.start({ provider: ground.provider(), namespace });
+  if (fault.long) traffic.tallies.call.allowed.add("no_such_remote");
   const injected = fault.times * SCALE;
   try {
     for (let i = 0; i < injected; i++) {

@@ -19,6 +19,8 @@ export class Tally {
   redelivered = 0;
   /** Whoever sent it was told that it failed, by the code of the error. */
   readonly failed = new Map<string, number>();
+  /** What a fault may be told as. */
+  readonly allowed = new Set(["unavailable", "worker_died", "timeout", "queue_full", "busy"]);
   /** What must never be. */
   readonly wrong: string[] = [];
   #pending = new Set<number>();
@@ -35,7 +37,7 @@ export class Tally {
     } catch (error) {
       const code = error instanceof BusError ? error.code : String(error);
       this.failed.set(code, (this.failed.get(code) ?? 0) + 1);
-      if (!ALLOWED.has(code)) this.wrong.push(`${n} failed with ${error}`);
+      if (!this.allowed.has(code)) this.wrong.push(`${n} failed with ${error}`);
     } finally {
       this.#pending.delete(n);
     }
@@ -71,6 +73,3 @@ export class Tally {
     return [...this.failed.values()].reduce((sum, count) => sum + count, 0);
   }
 }
-
-/** What a fault of the transport may be told as. */
-const ALLOWED: ReadonlySet<string> = new Set(["unavailable", "worker_died", "timeout", "queue_full", "busy"]);

@@ -17,6 +17,14 @@ export interface Batch {
   open: number;
   /** When they were sent, and how many bytes the connection had received by then. */
   sent?: { readonly at: number; readonly heard: number };
+  /** Of the connection. */
+  readonly pulse: Pulse;
+}
+
+/** Whether a connection on which bytes come still makes sense. */
+export interface Pulse {
+  /** `performance.now()` when a command became overdue and no reply has come to any since. */
+  stuck: number | undefined;
 }
 
 /** One command of a batch. */
@@ -58,6 +66,7 @@ export class Command {
 
   /** Called with the server's reply: numbers, buffers, null and arrays of them. */
   resolve(reply: unknown): void {
+    if (this.#batch) this.#batch.pulse.stuck = undefined;
     if (this.#done()) this.#resolve(decode(reply));
   }
 

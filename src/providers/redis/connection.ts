@@ -7,7 +7,7 @@ import { Redis } from "ioredis";
 import type { Buffer } from "node:buffer";
 import { ClosedError } from "../../errors.ts";
 import type { Client, Observer, Reply } from "./client.ts";
-import { type Batch, Command } from "./command.ts";
+import { type Batch, Command, type Pulse } from "./command.ts";
 import { toProviderError } from "./failures.ts";
 import { Pushes } from "./pushes.ts";
 import { addresses, retryDelay, serverOptions, type Settings } from "./options.ts";
@@ -18,6 +18,8 @@ const PING = 2_500;
 const LATE = 250;
 /** Milliseconds for the goodbye. */
 const GOODBYE = 250;
+/** What ioredis says of a reply to nothing. */
+const OUT_OF_STEP = /^Command queue state error/;
 /** Characters that are handed to the socket at once. */
 const CHUNK = 256 * 1024;
 
@@ -38,6 +40,8 @@ export class Connection implements Client {
   #late = false;
   /** When a new connection was last heard, and how many bytes that were. */
   #greeting = { at: 0, heard: 0 };
+  /** A length that was corrupted on the way swallows all that follows: bytes come, but no replies. */
+  #pulse: Pulse = { stuck: undefined };
   #attempts = 0;
   #connected = 0;
   #up = false;
@@ -69,7 +73,11 @@ export class Connection implements Client {
       retryStrategy: () => this.#retry(),
       sentinelRetryStrategy: () => this.#retry(),
     });
-    redis.on("error", (error) => this.#error = error);
+    redis.on("error", (error) => {
+      this.#error = error;
+      // ioredis would go on reading, and take the replies to what it has given up for those to what comes after
+      if (error.name === "ParserError" || OUT_OF_STEP.test(error.message)) redis.stream.destroy();
+    });
     redis.on("connect", () => {
       this.#greeting = { at: performance.now(), heard: 0 };
       this.#listen();
@@ -123,7 +131,7 @@ export class Connection implements Client {
   }
 
   #begin(): Batch {
-    const batch: Batch = { commands: [], deadline: performance.now() + this.#timeout, open: 0 };
+    const batch: Batch = { commands: [], deadline: performance.now() + this.#timeout, open: 0, pulse: this.#pulse };
     while (this.#open[0]?.open === 0) this.#open.shift();
     this.#open.push(batch);
     queueMicrotask(() => this.#flush());
@@ -173,13 +181,21 @@ export class Connection implements Client {
 
   /** Takes the place of ioredis' parser on a new connection that has not said anything yet. */
   #listen(): void {
-    if (!this.#observer.message) return;
     const { stream } = this.#redis;
     const [parse] = stream.listeners("data") as ((bytes: Buffer) => void)[];
     if (!parse) return;
-    const pushes = new Pushes(this.#observer, parse);
+    const pushes = this.#observer.message ? new Pushes(this.#observer, parse) : undefined;
     stream.off("data", parse);
-    stream.prependListener("data", (bytes: Buffer) => pushes.feed(bytes));
+    stream.prependListener("data", (bytes: Buffer) => {
+      try {
+        if (pushes) pushes.feed(bytes);
+        else parse(bytes);
+      } catch (error) {
+        // the parser of ioredis takes any length for one, and what it throws would end the program
+        this.#error = error;
+        stream.destroy();
+      }
+    });
   }
 
   async #prepare(): Promise<void> {
@@ -202,6 +218,7 @@ export class Connection implements Client {
   }
 
   #broke(): void {
+    this.#pulse.stuck = undefined;
     if (this.#up && !this.#closing) this.#observer.down?.(toProviderError("reach Redis", this.#error));
     this.#up = false;
   }
@@ -235,9 +252,11 @@ export class Connection implements Client {
       // one that had to wait for the connection has given the server less time
       const given = batch.sent ? now - batch.sent.at : 0;
       silent ||= batch.open > 0 && batch.sent?.heard === heard && given > this.#timeout / 2;
+      if (batch.open > 0 && batch.sent) this.#pulse.stuck ??= now;
       reject(batch, new Error(`no reply within ${this.#timeout} ms`, { cause: this.#error }));
     }
     this.#unsent = this.#unsent.filter((batch) => batch.open > 0);
+    silent ||= now - (this.#pulse.stuck ?? now) > this.#timeout;
     if (silent) {
       this.#error = new Error(`no reply within ${this.#timeout} ms`);
       this.#redis.stream.destroy();
