@@ -5,4 +5,4 @@ import { kit } from "./run.ts";
 // Eight full-sized queues at once take most of what all queues of a user may hold.
 // run: alone
 
-describe("conformance of ipc", () => kit({ provider: () => ipc() }));
+describe("conformance of ipc", () => kit({ provider: () => ipc() }, undefined, 1));

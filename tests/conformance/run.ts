@@ -6,18 +6,21 @@ import { skip } from "../support/skip.ts";
 /** Cases that run at a time: half of their time goes in waits, for leases, for polls, for what must not happen. */
 const LANES = 4;
 
-/** Registers the kit's cases for this harness, or those whose name begins like this; a test waits for the end of its case. */
-export function kit(harness: Harness, which: RegExp = /^/): void {
+/**
+ * Registers the kit's cases for this harness, or those of which this matches the name, `lanes` at a time; a test waits for
+ * the end of its case.
+ */
+export function kit(harness: Harness, which: RegExp = /^/, lanes: number = LANES): void {
   const cases = conformance(harness).filter(({ name }) => which.test(name));
   let ends: Map<Case, PromiseWithResolvers<void>> | undefined;
   for (const one of cases) {
     if (one.skip !== undefined) skip(one.name, one.skip);
-    else it(one.name, () => (ends ??= start(cases.filter(({ skip }) => skip === undefined))).get(one)!.promise);
+    else it(one.name, () => (ends ??= start(cases.filter(({ skip }) => skip === undefined), lanes)).get(one)!.promise);
   }
 }
 
 /** Starts the cases in their order, after them those that must be alone; how each ends. */
-function start(cases: readonly Case[]): Map<Case, PromiseWithResolvers<void>> {
+function start(cases: readonly Case[], lanes: number): Map<Case, PromiseWithResolvers<void>> {
   const ends = new Map(cases.map((one) => [one, Promise.withResolvers<void>()]));
   const lane = async (queue: Case[]) => {
     for (let one; (one = queue.shift());) {
@@ -28,6 +31,6 @@ function start(cases: readonly Case[]): Map<Case, PromiseWithResolvers<void>> {
   };
   const together = cases.filter(({ alone }) => !alone);
   const alone = cases.filter(({ alone }) => alone);
-  void Promise.all(Array.from({ length: LANES }, () => lane(together))).then(() => lane(alone));
+  void Promise.all(Array.from({ length: lanes }, () => lane(together))).then(() => lane(alone));
   return ends;
 }

@@ -136,7 +136,7 @@ class IpcDoctor implements Doctor {
     const dead = this.#space!.deadLoops();
     if (dead.length === 0) return { name, state: "ok", detail: "no queues, links or files of a dead bus" };
     const detail = `queues, links and files of ${dead.length} bus(es) whose process is gone`;
-    return { name, state: "risk", detail, mend: "tsmq reap removes them; so does the next bus of this namespace" };
+    return { name, state: "risk", detail, mend: "tsmq reap removes them; so does the next bus of this user" };
   }
 }
 

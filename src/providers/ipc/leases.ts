@@ -54,17 +54,17 @@ export class Leases {
     this.#loop = loop;
   }
 
-  /** A key that orders items as they were taken from the kernel. */
-  #key(): string {
+  /** A key for an item that is taken now: it orders items as they were taken from the kernel. */
+  key(): string {
     const taken = Math.floor(this.#space.posix.now() * 1_000).toString().padStart(16, "0");
     return `${taken}-${(this.#count++ % 1e6).toString().padStart(6, "0")}`;
   }
 
   /** Holds a message that was just taken; its receipt. */
-  hold(queue: string, message: Uint8Array, attempt: number, lease: number): string {
-    const receipt = `${this.#key()}.${attempt}.${this.#loop}`;
+  hold(queue: string, key: string, message: Uint8Array, attempt: number, lease: number): string {
+    const receipt = `${key}.${attempt}.${this.#loop}`;
     this.#space.bodies.writeFile(`${sideOf(queue)}/held`, receipt, message, true);
-    this.#lasts(queue, receipt, lease);
+    this.extend(queue, receipt, lease);
     return receipt;
   }
 
@@ -87,9 +87,9 @@ export class Leases {
   /** Gives items back to the head that were taken for good. */
   restore(queue: string, deliveries: readonly { readonly message: Uint8Array; readonly attempt: number }[]): void {
     for (const { message, attempt } of deliveries) {
-      const name = `${this.#key()}.${attempt - 1}.${this.#loop}`;
-      this.#space.bodies.writeFile(`${sideOf(queue)}/held`, name, message, true);
-      this.#giveBack(queue, name, 0);
+      const receipt = `${this.key()}.${attempt - 1}.${this.#loop}`;
+      this.#space.bodies.writeFile(`${sideOf(queue)}/held`, receipt, message, true);
+      this.#giveBack(queue, receipt, 0);
     }
   }
 
@@ -100,7 +100,6 @@ export class Leases {
     const file = this.#fileOf(held, receipt);
     if (posix.unlink(place.of(`${held}/${receipt}`)) < 0) return false;
     if (file !== undefined) bodies.remove(bodiesOf(queue), file);
-    this.#prune(queue);
     return true;
   }
 
@@ -109,6 +108,14 @@ export class Leases {
     const held = this.#giveBack(queue, receipt, delay > 0 ? delay : LOOK);
     if (held && delay <= 0) this.#toHead(queue, receipt);
     return held;
+  }
+
+  #giveBack(queue: string, receipt: string, delay: number): boolean {
+    const { place, posix } = this.#space;
+    const from = this.#path(queue, `held/${receipt}`);
+    if (posix.setModified(from, posix.now() + Math.min(delay, LONGEST)) < 0) return false;
+    const to = this.#path(queue, `back/${receipt}`);
+    return place.within(`${sideOf(queue)}/back`, () => posix.rename(from, to)) === 0;
   }
 
   /** From what came back into the kernel's queue. Who dies in between leaves it where it was. */
@@ -131,7 +138,8 @@ export class Leases {
 
   /** Makes a lease last from now; false if it had ended. */
   extend(queue: string, receipt: string, lease: number): boolean {
-    return this.#lasts(queue, receipt, lease);
+    const { posix } = this.#space;
+    return posix.setModified(this.#path(queue, `held/${receipt}`), posix.now() + lease) === 0;
   }
 
   /** How many items came back and are due. */
@@ -148,20 +156,6 @@ export class Leases {
 
   #path(queue: string, name: string): string {
     return this.#space.place.of(`${sideOf(queue)}/${name}`);
-  }
-
-  #lasts(queue: string, receipt: string, lease: number): boolean {
-    const { posix } = this.#space;
-    return posix.setModified(this.#path(queue, `held/${receipt}`), posix.now() + lease) === 0;
-  }
-
-  #giveBack(queue: string, name: string, delay: number): boolean {
-    const { place, posix } = this.#space;
-    const from = this.#path(queue, `held/${name}`);
-    if (posix.setModified(from, posix.now() + Math.min(delay, LONGEST)) < 0) return false;
-    const to = this.#path(queue, `back/${name}`);
-    const moved = place.within(`${sideOf(queue)}/back`, () => posix.rename(from, to));
-    return moved === 0;
   }
 
   #claim(queue: string, name: string, lease: number | undefined): Delivery | undefined {
@@ -230,10 +224,6 @@ export class Leases {
       if (dead || stat.modified <= now) this.#giveBack(queue, name, 0);
     }
     return side;
-  }
-
-  #prune(queue: string): void {
-    this.#space.place.prune(`${sideOf(queue)}/held`);
   }
 }
 

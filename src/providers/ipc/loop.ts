@@ -32,6 +32,7 @@ export class Loop {
   readonly bell: number;
   #posix: Posix;
   #arrived: () => number;
+  #fault: (error: unknown) => void;
   #rung = 0;
   /** Called when their descriptor is readable; what they do needs no turn of the event loop. */
   #readers = new Map<number, () => void>();
@@ -44,11 +45,12 @@ export class Loop {
   closed = false;
   #running: Promise<void> | undefined;
 
-  /** `arrived` counts the batches of frames that have come from main. */
-  constructor(posix: Posix, bell: number, arrived: () => number) {
+  /** `arrived` counts the batches of frames that have come from main; `fault` is told what a reader throws. */
+  constructor(posix: Posix, bell: number, arrived: () => number, fault: (error: unknown) => void) {
     this.#posix = posix;
     this.bell = bell;
     this.#arrived = arrived;
+    this.#fault = fault;
   }
 
   /** Starts to watch. */
@@ -125,7 +127,11 @@ export class Loop {
       if (came(i + 1) === 0) continue;
       const whose = order[i]!;
       if (typeof whose === "function") {
-        whose();
+        try {
+          whose();
+        } catch (error) {
+          this.#fault(error);
+        }
         continue;
       }
       onlyReaders = false;

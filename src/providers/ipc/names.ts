@@ -4,6 +4,8 @@
  * What PyMQ can name is named as PyMQ names it. Everything else, such as a name with a `/`, one of more bytes than the
  * kernel takes, or one that would leave its directory, goes by `~` and its SHA-256.
  *
+ * PyMQ's names leave one thing open: the queue `b_c` of namespace `a` and the queue `c` of namespace `a_b` are one.
+ *
  * @module
  */
 import { createHash } from "node:crypto";
@@ -29,20 +31,19 @@ export function hashed(name: string): string {
   return `~${createHash("sha256").update(name).digest("base64url")}`;
 }
 
-/**
- * The names of one namespace. As PyMQ has them, so with PyMQ's flaw: a queue "b_c" of namespace "a" is the queue "c" of namespace "a_b".
- * Buses are told apart, and so are their topics.
- */
+/** The directory of a namespace, in the directory of all. */
+export function directoryOf(namespace: string): string {
+  const plain = /^[^~/][^/]*$/.test(namespace) && !/^\.+$/.test(namespace) && bytesOf(namespace) <= NAMESPACE_BYTES;
+  return plain ? namespace : hashed(namespace);
+}
+
+/** The names of one namespace. */
 export class Names {
-  /** The directory of the namespace, in the directory of all. */
-  readonly directory: string;
   readonly #prefix: string;
 
-  /** The names of this namespace. */
-  constructor(namespace: string) {
-    const plain = /^[^~/]+$/.test(namespace) && !/^\.+$/.test(namespace) && bytesOf(namespace) <= NAMESPACE_BYTES;
-    this.directory = plain ? namespace : hashed(namespace);
-    this.#prefix = `pymq_${this.directory}_`;
+  /** The names of the namespace that has this directory. */
+  constructor(directory: string) {
+    this.#prefix = `pymq_${directory}_`;
   }
 
   /** The kernel's queue of a queue. */

@@ -37,8 +37,8 @@ export interface OutboxHome {
   readonly bodies: Bodies;
   /** Milliseconds for which a receiver may take nothing before what waits for it is given up. */
   readonly sendTimeout: number;
-  /** Whether the process of this bus is gone. */
-  gone(loop: string): boolean;
+  /** Whether the process of this bus is gone, which has taken nothing for so many milliseconds. */
+  gone(loop: string, stuck: number): boolean;
   /** Resolves when the queue has room, or after `ms`: the worker waits. */
   room(descriptor: number, ms: number): Promise<unknown>;
 }
@@ -148,11 +148,11 @@ export class Outbox {
     target.blocked = true;
     queue.users++;
     while (!this.#closed) {
-      if (gone(target.loop)) {
+      const stuck = performance.now() - target.moved;
+      if (gone(target.loop, stuck)) {
         this.#fail(target, GONE);
         break;
       }
-      const stuck = performance.now() - target.moved;
       if (stuck >= sendTimeout) {
         const text = `Cannot send to ${target.queue}: it is full, and its bus has taken nothing for ${sendTimeout} ms`;
         this.#fail(target, new ProviderError("unavailable", text));

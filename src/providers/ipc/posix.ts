@@ -34,7 +34,6 @@ export const Errno = {
 
 /** Flags of `open` and `mq_open`; those that differ between the architectures are never used. */
 const O_RDONLY = 0;
-const O_WRONLY = 1;
 const O_RDWR = 2;
 const O_CREAT = 0o100;
 const O_EXCL = 0o200;
@@ -45,6 +44,9 @@ const AT_EMPTY_PATH = 0x1000;
 const AT_SYMLINK_NOFOLLOW = 0x100;
 const STATX_BASIC = 0x7ff;
 const CLOCK_MONOTONIC = 1;
+const PROT_READ = 1;
+const PROT_WRITE = 2;
+const MAP_SHARED = 1;
 const S_IFMT = 0o170000;
 const S_IFDIR = 0o040000;
 const UTIME_OMIT = (1 << 30) - 2;
@@ -86,6 +88,9 @@ const SYMBOLS = {
   ppoll: [["buffer", "usize", "buffer", "buffer"], "i32"],
   eventfd: [["u32", "i32"], "i32"],
   open: [["buffer", "i32", "u32"], "i32"],
+  ftruncate: [["i32", "i64"], "i32"],
+  mmap: [["pointer", "usize", "i32", "i32", "i32", "i64"], "pointer"],
+  munmap: [["pointer", "usize"], "i32"],
   read: [["i32", "buffer", "usize"], "i32"],
   write: [["i32", "buffer", "usize"], "i32"],
   close: [["i32"], "i32"],
@@ -148,6 +153,15 @@ async function load(): Promise<Posix> {
 interface Library {
   readonly native: Native;
   readonly errno: () => number;
+  /** The memory at a pointer; undefined for -1. */
+  readonly memory: (pointer: number, length: number) => ArrayBuffer | undefined;
+}
+
+/** A file as memory. */
+export interface Mapping {
+  readonly bytes: Uint8Array;
+  /** Ends it; the bytes must not be touched any more. */
+  unmap(): void;
 }
 
 async function open(library: string): Promise<Library> {
@@ -157,7 +171,15 @@ async function open(library: string): Promise<Library> {
     );
     const native = Deno.dlopen(library, symbols as Deno.ForeignLibraryInterface).symbols as unknown as Native;
     const view = new Deno.UnsafePointerView(native.__errno_location() as unknown as Deno.PointerObject);
-    return { native, errno: () => view.getInt32() };
+    return {
+      native,
+      errno: () => view.getInt32(),
+      memory: (pointer, length) => {
+        const object = pointer as unknown as Deno.PointerObject;
+        if (Deno.UnsafePointer.value(object) === 2n ** 64n - 1n) return undefined;
+        return Deno.UnsafePointerView.getArrayBuffer(object, length);
+      },
+    };
   }
   const name = "bun:ffi"; // Deno would look for it
   const ffi = await import(name);
@@ -167,7 +189,11 @@ async function open(library: string): Promise<Library> {
   );
   const native = ffi.dlopen(library, symbols).symbols as Native;
   const pointer = native.__errno_location();
-  return { native, errno: () => ffi.read.i32(pointer, 0) };
+  return {
+    native,
+    errno: () => ffi.read.i32(pointer, 0),
+    memory: (pointer, length) => pointer < 2 ** 63 && pointer > 0 ? ffi.toArrayBuffer(pointer, 0, length) : undefined,
+  };
 }
 
 const encoder = new TextEncoder();
@@ -183,6 +209,7 @@ export class Posix {
   readonly user: number;
   #native: Native;
   #errno: () => number;
+  #memory: Library["memory"];
   #calls: { readonly statx: number; readonly getdents64: number };
   #statx = new Uint8Array(256);
   #statxView = new DataView(this.#statx.buffer);
@@ -195,9 +222,10 @@ export class Posix {
   #listing: Uint8Array | undefined;
 
   /** Made by {@linkcode loadPosix}. */
-  constructor({ native, errno }: Library, calls: { readonly statx: number; readonly getdents64: number }) {
+  constructor({ native, errno, memory }: Library, calls: { readonly statx: number; readonly getdents64: number }) {
     this.#native = native;
     this.#errno = errno;
+    this.#memory = memory;
     this.#calls = calls;
     this.user = native.geteuid();
   }
@@ -276,7 +304,20 @@ export class Posix {
 
   /** Makes a file that is not there yet. */
   createFile(path: string, mode: number): number {
-    return this.#result(this.#native.open(text(path), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode));
+    return this.#result(this.#native.open(text(path), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode));
+  }
+
+  /** Makes an open file so long, and memory of it. What is written there outlives this process. The errno as a number else. */
+  map(file: number, length: number): Mapping | number {
+    const sized = this.#result(this.#native.ftruncate(file, length));
+    if (sized < 0) return sized;
+    // without a write beforehand, a lack of space would show as SIGBUS
+    const written = this.write(file, new Uint8Array(length));
+    if (written < length) return written < 0 ? written : -Errno.ENOSPC;
+    const pointer = this.#native.mmap(null, length, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    const memory = this.#memory(pointer, length);
+    if (!memory) return -this.#errno();
+    return { bytes: new Uint8Array(memory), unmap: () => void this.#native.munmap(pointer, length) };
   }
 
   /** Reads at most the buffer's length. */

@@ -8,6 +8,7 @@ import { glob } from "../../glob.ts";
 import type { Delivery, Emit, Filter, Outcome, ReceiveOptions, Receiver, ReceiverContext } from "../../provider.ts";
 import { check } from "./failures.ts";
 import { type Frame, readEvents } from "./frames.ts";
+import { Landing } from "./landing.ts";
 import { Leases } from "./leases.ts";
 import { Loop } from "./loop.ts";
 import { eventsOf, inboxOf } from "./names.ts";
@@ -26,6 +27,10 @@ export const INBOX: readonly Size[] = [{ messages: 2, size: 2_048 }, { messages:
   messages: 1,
   size: 256,
 }];
+/** Milliseconds between looks for buses that died, and for a directory that PyMQ has made: of each, times the buses there are. */
+const PATROL = 1_000;
+/** Milliseconds that a message may take which is being posted while we close: senders stand still for less. */
+const LAST_POST = 5;
 /** Messages read before others have their turn. */
 const READ = 64;
 
@@ -38,7 +43,10 @@ interface Subscribed {
 export async function openReceiver(context: ReceiverContext): Promise<Receiver> {
   const settings = context.options as Settings;
   const space = await Space.open(settings, context.namespace, () => {});
-  for (const loop of space.deadLoops()) space.removeLoop(loop);
+  for (const each of [space, ...space.others()]) {
+    for (const loop of each.deadLoops()) each.removeLoop(loop);
+    if (each !== space) each.queues.close();
+  }
   const bell = check(space.posix.bell(), "Cannot make a doorbell");
   const name = space.names.loop(space.processes.self, bell);
   try {
@@ -59,7 +67,9 @@ class IpcReceiver implements Receiver {
   #inbox: OpenQueue;
   #loop: Loop;
   #leases: Leases;
+  #landing: Landing;
   #takes: Takes;
+  #patrol: ReturnType<typeof setTimeout> | undefined;
   #exact = new Map<string, Set<Emit>>();
   #patterns = new Map<string, Subscribed>();
   /** What is subscribed: how to end each. */
@@ -77,11 +87,13 @@ class IpcReceiver implements Receiver {
     this.#events = space.queues.make(eventsOf(name), EVENTS);
     this.#inbox = space.queues.make(inboxOf(name), INBOX);
     this.#buffer = new Uint8Array(Math.max(this.#events.size, this.#inbox.size));
-    this.#loop = new Loop(space.posix, bell, () => context.arrived);
+    this.#loop = new Loop(space.posix, bell, () => context.arrived, (error) => context.fault(error));
     this.#leases = new Leases(space, name);
     const fault = (error: unknown) => context.fault(error);
-    this.#takes = new Takes(space, this.#leases, this.#loop, settings.messageSize, fault);
-    this.#loop.read(this.#inbox.descriptor, () => this.#read(this.#inbox, ({ body }) => context.inbox(body)));
+    this.#landing = new Landing(space, name);
+    this.#takes = new Takes(space, this.#leases, this.#landing, this.#loop, settings.messageSize, fault);
+    this.#patrolLater(1);
+    this.#loop.read(this.#inbox.descriptor, () => this.#readInbox());
     this.#readEvents();
     context.onDrain = () => this.#readEvents();
     this.#loop.start();
@@ -173,10 +185,28 @@ class IpcReceiver implements Receiver {
   async #close(): Promise<void> {
     for (const end of this.#subscriptions.values()) end();
     this.#subscriptions.clear();
+    clearTimeout(this.#patrol);
+    // who posts from now on is told that we are gone; what was posted just before is passed on, and answered
+    this.#space.posix.unlinkQueue(this.#inbox.name);
+    await this.#loop.wait(undefined, "in", LAST_POST);
+    this.#readInbox();
+    this.#landing.close();
     this.#space.removeLoop(this.inbox);
     for (const loop of this.#space.deadLoops()) this.#space.removeLoop(loop);
     await this.#loop.close();
     this.#space.queues.close();
+  }
+
+  /** Each bus looks more rarely the more there are, so that all together look as often as one. */
+  #patrolLater(buses: number): void {
+    this.#patrol = setTimeout(() => {
+      const loops = this.#space.loops();
+      for (const loop of this.#space.dead(loops)) this.#space.removeLoop(loop);
+      if (this.#space.tree.discover()) {
+        for (const topic of this.#exact.keys()) this.#space.tree.subscribe(topic, this.inbox);
+      }
+      this.#patrolLater(loops.length);
+    }, PATROL * Math.max(1, buses));
   }
 
   /** Reads events as long as main keeps up; what is not read stays in the queue, and its senders wait. */
@@ -185,6 +215,10 @@ class IpcReceiver implements Receiver {
       this.#read(this.#events, (frame) => this.#emit(frame));
       if (this.#context.congested) this.#loop.read(this.#events.descriptor, undefined);
     });
+  }
+
+  #readInbox(): void {
+    this.#read(this.#inbox, ({ body }) => this.#context.inbox(body));
   }
 
   #read({ descriptor }: OpenQueue, take: (frame: Frame) => void): void {

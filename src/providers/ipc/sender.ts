@@ -15,6 +15,8 @@ import { REPLIES } from "./queues.ts";
 import { type Settings, Space } from "./space.ts";
 import type { Route } from "./tree.ts";
 
+/** Milliseconds for which a live bus on PyMQ may take nothing, although its pid is none that we know. */
+const DEAF = 1_000;
 /** Milliseconds that an answer for PyMQ waits for room. */
 const ANSWER_WAIT = 5_000;
 
@@ -51,9 +53,11 @@ class IpcSender implements Sender {
       queues: space.queues,
       bodies: space.bodies,
       sendTimeout: context.sendTimeout,
-      gone: (loop) => {
+      gone: (loop, stuck) => {
         const read = space.names.readLoop(loop);
-        if (read && !space.processes.missing(read)) return false;
+        // PyMQ's names do not tell its pid namespace: only a queue that nobody reads is a dead one's
+        const dead = read && (stuck < DEAF ? space.processes.dead(read) : space.processes.missing(read));
+        if (!dead) return false;
         void context.ask("sweep", loop).catch(() => {});
         return true;
       },
@@ -185,8 +189,14 @@ class IpcSender implements Sender {
   }
 
   #removeOld(loop: string, bell: number | undefined): void {
-    if (bell !== undefined) this.#space.posix.close(bell);
+    const { posix, queues } = this.#space;
+    for (const queue of [eventsOf(loop), inboxOf(loop)]) queues.removed(queue);
     this.#space.removeLoop(loop);
+    if (bell !== undefined) posix.close(bell);
+    // the dead worker's descriptors: its queues count towards the limits as long as they are open
+    for (const descriptor of posix.list("/proc/self/fd") as string[]) {
+      if (String(posix.readLink(`/proc/self/fd/${descriptor}`)).startsWith(`/${loop}`)) posix.close(Number(descriptor));
+    }
   }
 
   #route(topic: string): Route {

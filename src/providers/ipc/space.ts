@@ -4,7 +4,8 @@
  * @module
  */
 import { Bodies } from "./bodies.ts";
-import { eventsOf, inboxOf, Names } from "./names.ts";
+import { recover } from "./landing.ts";
+import { directoryOf, eventsOf, inboxOf, Names } from "./names.ts";
 import { type Access, Place } from "./place.ts";
 import { loadPosix, type Posix } from "./posix.ts";
 import { Processes } from "./processes.ts";
@@ -34,19 +35,20 @@ export class Space {
   readonly queues: Queues;
   readonly tree: Tree;
 
-  private constructor(posix: Posix, settings: Settings, namespace: string, dead: (loop: string) => void) {
+  readonly #settings: Settings;
+
+  private constructor(posix: Posix, settings: Settings, name: string, dead: (loop: string) => void) {
     const { directory, pymqDirectory } = settings;
+    this.#settings = settings;
     this.posix = posix;
-    this.names = new Names(namespace);
+    this.names = new Names(name);
     this.processes = new Processes(posix);
-    const [own, pymq] = [directory, pymqDirectory].map((path) =>
-      new Place(posix, `${path}/${this.names.directory}`, settings)
-    ) as [Place, Place];
-    this.place = own;
-    this.bodies = new Bodies(posix, own, settings);
+    this.place = new Place(posix, `${directory}/${name}`, settings);
+    this.place.trust();
+    this.bodies = new Bodies(posix, this.place, settings);
     this.queues = new Queues(posix, settings);
-    const places = elsewhere(posix, directory, pymqDirectory) ? [own, pymq] : [own];
-    for (const place of places) place.trust();
+    const pymq = new Place(posix, `${pymqDirectory}/${name}`, settings);
+    const places = () => elsewhere(posix, directory, pymqDirectory) ? [this.place, pymq] : [this.place];
     this.tree = new Tree({ ...this, places }, dead);
   }
 
@@ -57,7 +59,22 @@ export class Space {
    * @throws {ProviderError} "denied" when the namespace's directory is somebody else's
    */
   static async open(settings: Settings, namespace: string, dead: (loop: string) => void): Promise<Space> {
-    return new Space(await loadPosix(), settings, namespace, dead);
+    return new Space(await loadPosix(), settings, directoryOf(namespace), dead);
+  }
+
+  /** The grounds of the other namespaces of this user. */
+  *others(): Generator<Space> {
+    const { directory } = this.#settings;
+    for (const name of this.posix.list(directory) as string[]) {
+      const path = `${directory}/${name}`;
+      const stat = this.posix.stat(path);
+      if (path === this.place.path || typeof stat === "number" || !stat.directory || stat.uid !== this.posix.user) {
+        continue;
+      }
+      if (typeof this.posix.stat(`${path}/${LOOPS}`) === "object") {
+        yield new Space(this.posix, this.#settings, name, () => {});
+      }
+    }
   }
 
   /** The directory of a bus: it says that there is one, and holds what is too large for its queues. */
@@ -65,8 +82,9 @@ export class Space {
     return `${LOOPS}/${loop}`;
   }
 
-  /** Removes all that a bus has made for itself. */
+  /** Removes all that a bus has made for itself; an item that it had just taken goes back. */
   removeLoop(loop: string): void {
+    recover(this, loop);
     this.posix.unlinkQueue(eventsOf(loop));
     this.posix.unlinkQueue(inboxOf(loop));
     this.tree.sweep(loop);
@@ -74,13 +92,22 @@ export class Space {
     this.place.prune(LOOPS);
   }
 
-  /** The buses whose process is gone. */
+  /** The buses of this namespace. */
+  loops(): string[] {
+    return this.place.list(LOOPS);
+  }
+
+  /** The buses of this namespace whose process is gone, PyMQ's too. */
   deadLoops(): string[] {
-    const ours = this.place.list(LOOPS).filter((name) => {
+    return [...this.dead(this.loops()), ...this.tree.deadPymq()];
+  }
+
+  /** Those of these buses whose process is gone. */
+  dead(loops: readonly string[]): string[] {
+    return loops.filter((name) => {
       const loop = this.names.readLoop(name);
       return loop !== undefined && this.processes.dead(loop);
     });
-    return [...ours, ...this.tree.deadPymq()];
   }
 }
 

@@ -7,6 +7,7 @@ import type { Delivery, ReceiveOptions } from "../../provider.ts";
 import { check } from "./failures.ts";
 import { readItem, writeItem } from "./frames.ts";
 import { bodiesOf, HEAD, type Leases } from "./leases.ts";
+import type { Landing } from "./landing.ts";
 import type { Loop } from "./loop.ts";
 import { Errno } from "./posix.ts";
 import type { OpenQueue } from "./queues.ts";
@@ -21,15 +22,24 @@ const LOOK_MISSING = { min: 5, max: 100 };
 export class Takes {
   #space: Space;
   #leases: Leases;
+  #landing: Landing;
   #loop: Loop;
   #messageSize: number;
   #fault: (error: unknown) => void;
   #buffer = new Uint8Array(8_192);
 
   /** Takes for one bus. */
-  constructor(space: Space, leases: Leases, loop: Loop, messageSize: number, fault: (error: unknown) => void) {
+  constructor(
+    space: Space,
+    leases: Leases,
+    landing: Landing,
+    loop: Loop,
+    messageSize: number,
+    fault: (error: unknown) => void,
+  ) {
     this.#space = space;
     this.#leases = leases;
+    this.#landing = landing;
     this.#loop = loop;
     this.#messageSize = messageSize;
     this.#fault = fault;
@@ -78,42 +88,66 @@ export class Takes {
     if (!open) return deliveries;
     if (this.#buffer.length < open.size) this.#buffer = new Uint8Array(open.size);
     while (deliveries.length < max) {
-      const length = this.#space.posix.receive(open.descriptor, this.#buffer);
-      if (length === -Errno.EINTR) continue;
-      if (length === -Errno.EAGAIN || (length < 0 && deliveries.length > 0)) break;
-      check(length, `Cannot take from the queue ${name}`);
-      const message = this.#buffer.slice(0, length);
-      const item = readItem(message);
-      const attempt = item.deliveries + 1;
       try {
-        const receipt = lease === undefined ? "" : this.#leases.hold(name, message, attempt, lease);
-        const body = this.#body(name, item, lease === undefined, receipt);
-        if (body !== undefined) deliveries.push({ receipt, body, attempt });
+        const taken = lease === undefined ? this.#takeForGood(name, open) : this.#hold(name, open, lease);
+        if (taken) deliveries.push(taken);
+        else break;
       } catch (error) {
-        // it could not be held: back into its queue, and the taker is told
-        this.#space.posix.send(open.descriptor, message, message.length, HEAD);
         if (deliveries.length === 0) throw error;
+        this.#fault(error);
         break;
       }
     }
     return deliveries;
   }
 
+  #takeForGood(name: string, { descriptor }: OpenQueue): Delivery | undefined {
+    while (true) {
+      const length = this.#space.posix.receive(descriptor, this.#buffer);
+      if (length === -Errno.EINTR) continue;
+      if (check(length, `Cannot take from the queue ${name}`, Errno.EAGAIN) < 0) return undefined;
+      const item = readItem(this.#buffer.subarray(0, length));
+      const body = this.#body(name, item, "");
+      if (body !== undefined) return { receipt: "", body, attempt: item.deliveries + 1 };
+    }
+  }
+
+  #hold(name: string, { descriptor, size }: OpenQueue, lease: number): Delivery | undefined {
+    while (true) {
+      const key = this.#leases.key();
+      const { length, message } = this.#landing.receive(name, key, descriptor, size);
+      if (length === -Errno.EINTR) continue;
+      if (check(length, `Cannot take from the queue ${name}`, Errno.EAGAIN) < 0) return undefined;
+      const item = readItem(message);
+      const attempt = item.deliveries + 1;
+      let receipt: string;
+      try {
+        receipt = this.#leases.hold(name, key, message, attempt, lease);
+      } catch (error) {
+        // there is no room for the lease: back into its queue, which has just had room; else it stays where it landed
+        if (this.#space.posix.send(descriptor, message, length, HEAD) === 0) this.#landing.clear();
+        throw error;
+      }
+      this.#landing.clear();
+      const body = this.#body(name, item, receipt);
+      if (body !== undefined) return { receipt, body, attempt };
+    }
+  }
+
   /** The body of an item; one that names a file which is not there is none. */
   #body(
     queue: string,
     { text, file }: { readonly text: string; readonly file: boolean },
-    forGood: boolean,
     receipt: string,
   ): string | undefined {
     if (!file) return text;
     const { bodies } = this.#space;
     try {
       const body = bodies.read(bodiesOf(queue), text);
-      if (forGood) bodies.remove(bodiesOf(queue), text);
+      if (receipt === "") bodies.remove(bodiesOf(queue), text);
       return body;
     } catch (error) {
-      if (!forGood) this.#leases.ack(queue, receipt);
+      if (receipt !== "") this.#leases.ack(queue, receipt);
       this.#fault(error);
       return undefined;
     }

@@ -27,6 +27,8 @@ const MQUEUE = "/dev/mqueue";
 const ALIVE = 250;
 /** Milliseconds after which a message that PyMQ's loop has not taken says that nobody reads there. */
 const UNREAD = 250;
+/** Milliseconds between looks for a directory of PyMQ's own. */
+const PLACED = 1_000;
 /** Topics whose subscribers are remembered. */
 const REMEMBERED = 16_384;
 
@@ -54,8 +56,8 @@ export interface TreeHome {
   readonly names: Names;
   readonly processes: Processes;
   readonly queues: Queues;
-  /** The directory of the namespace, and PyMQ's where that is another one. */
-  readonly places: readonly Place[];
+  /** The directory of the namespace, and PyMQ's where there is another one. */
+  readonly places: () => readonly Place[];
   readonly bodies: Bodies;
 }
 
@@ -68,17 +70,30 @@ export class Tree {
   #servers = new Map<string, Listing>();
   /** Called for a bus that is found dead. */
   #dead: (loop: string) => void;
+  /** The directory of the namespace, and PyMQ's where that is another one. */
+  #places: readonly Place[];
+  #placed = performance.now();
 
   /** The tree of a namespace. */
   constructor(home: TreeHome, dead: (loop: string) => void) {
     this.#home = home;
     this.#dead = dead;
+    this.#places = home.places();
+  }
+
+  /** Looks whether PyMQ has made a directory of its own meanwhile; true if so: subscriptions are to be made there too. */
+  discover(): boolean {
+    const before = this.#places.length;
+    this.#places = this.#home.places();
+    this.#placed = performance.now();
+    return this.#places.length > before;
   }
 
   /** The buses that subscribe to this topic, or to a pattern that it matches. */
   route(topic: string): Route {
-    const { names, places } = this.#home;
-    const { path, shared } = names.topic(topic);
+    if (performance.now() - this.#placed > PLACED) this.discover();
+    const places = this.#places;
+    const { path, shared } = this.#home.names.topic(topic);
     const known = this.#known.get(topic);
     this.#readPatterns();
     const homes = shared ? places : places.slice(0, 1);
@@ -101,7 +116,8 @@ export class Tree {
 
   /** The live buses that serve the function of this topic. */
   servers(topic: string): string[] {
-    const { names, places } = this.#home;
+    const { names } = this.#home;
+    const places = this.#places;
     const path = names.servers(topic);
     const listing = places[0]!.look(path, this.#servers.get(path));
     if (listing === NOTHING) this.#servers.delete(path);
@@ -111,7 +127,8 @@ export class Tree {
 
   /** Links a bus to a topic. */
   subscribe(topic: string, loop: string): void {
-    const { posix, names, places } = this.#home;
+    const { posix, names } = this.#home;
+    const places = this.#places;
     const { path, shared } = names.topic(topic);
     for (const place of shared ? places : places.slice(0, 1)) {
       const link = place.of(`${path}/${loop}`);
@@ -122,7 +139,8 @@ export class Tree {
 
   /** Unlinks it. */
   unsubscribe(topic: string, loop: string): void {
-    const { names, places } = this.#home;
+    const { names } = this.#home;
+    const places = this.#places;
     const { path, shared } = names.topic(topic);
     for (const place of shared ? places : places.slice(0, 1)) this.#unlink(place, path, loop);
   }
@@ -135,7 +153,7 @@ export class Tree {
 
   /** Ends that. */
   unsubscribePattern(pattern: string, loop: string): void {
-    this.#unlink(this.#home.places[0]!, PATTERNS, loop + hashed(pattern));
+    this.#unlink(this.#places[0]!, PATTERNS, loop + hashed(pattern));
   }
 
   /** Registers a bus as a server of a topic's function. */
@@ -146,7 +164,8 @@ export class Tree {
 
   /** Ends that. */
   unregister(topic: string, loop: string): void {
-    const { names, places } = this.#home;
+    const { names } = this.#home;
+    const places = this.#places;
     this.#unlink(places[0]!, names.servers(topic), loop);
   }
 
@@ -156,7 +175,7 @@ export class Tree {
    */
   deadPymq(): string[] {
     const { names, posix, processes, queues } = this.#home;
-    const linked = this.#home.places.flatMap((place) => this.#loops(place, "subscribers"));
+    const linked = this.#places.flatMap((place) => this.#loops(place, "subscribers"));
     const made = posix.list(MQUEUE); // where it is mounted here too
     const found = new Set(typeof made === "number" ? linked : linked.concat(made));
     return [...found].filter((name) => {
@@ -183,7 +202,7 @@ export class Tree {
 
   /** Removes all that a bus has left. */
   sweep(loop: string): void {
-    for (const place of this.#home.places) {
+    for (const place of this.#places) {
       for (const room of ["subscribers", "topics", "servers"]) this.#sweep(place, room, loop);
       for (const name of place.list(PATTERNS)) if (loopOf(name) === loop) this.#unlink(place, PATTERNS, name);
     }
@@ -211,7 +230,8 @@ export class Tree {
   }
 
   #readPatterns(): void {
-    const { bodies, places } = this.#home;
+    const { bodies } = this.#home;
+    const places = this.#places;
     const listing = places[0]!.look(PATTERNS, this.#patterns);
     if (listing === this.#patterns) return;
     this.#patterns = listing;
