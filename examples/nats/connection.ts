@@ -6,7 +6,7 @@
 import { JetStreamApiCodes, JetStreamApiError, jetstreamManager, StorageType } from "@nats-io/jetstream";
 import type { ConsumerConfig, JetStreamManager, StreamConfig } from "@nats-io/jetstream";
 import { AuthorizationError, connect, InvalidArgumentError, type NatsConnection } from "@nats-io/transport-node";
-import { nanos, PermissionViolationError, RequestError } from "@nats-io/transport-node";
+import { nanos, PermissionViolationError, type PublishOptions, RequestError } from "@nats-io/transport-node";
 import { BusError, ProviderError } from "@tsmq/tsmq/worker";
 
 /** Options of the provider, with every default filled in. */
@@ -120,10 +120,22 @@ export class Connection {
 
   /** Resolves when the server has all that was published or subscribed before. One ping for all who ask in one turn. */
   flush(): Promise<void> {
-    return this.#flushing ??= Promise.resolve().then(() => {
+    return this.#flushing ??= this.run("send", async () => {
+      await undefined; // the rest of the turn
       this.#flushing = undefined;
-      return this.nats.flush();
+      await this.nats.flush();
     });
+  }
+
+  /** Publishes; resolves when the server has it. */
+  async publish(subject: string, body: string, options?: PublishOptions): Promise<void> {
+    if (!this.#broken) throw outOfReach("it is not connected", "publish");
+    try {
+      this.nats.publish(subject, body, options);
+    } catch (error) {
+      throw toBusError("publish", error);
+    }
+    await this.flush();
   }
 
   /** Asks, and resolves with the answer; undefined: there is nobody to answer. */
@@ -159,7 +171,7 @@ export class Connection {
   /** Ends it, when what was sent has left. */
   async close(): Promise<void> {
     this.#observer = { up: () => {}, down: () => {} };
-    if (this.up) await this.run("close", () => this.flush()).catch(() => {});
+    if (this.up) await this.flush().catch(() => {});
     await this.nats.close();
   }
 

@@ -39,10 +39,14 @@ export class Names {
     return `${this.#prefix}.e.*`;
   }
 
-  /** The topic of a subject; undefined where it was too long, so that a header tells. */
-  topicOf(subject: string): string | undefined {
-    const text = subject.slice(subject.lastIndexOf(".") + 1);
-    return text.includes(DIGEST) ? undefined : decodeURIComponent(text.replaceAll("=", "%"));
+  /** Whether a topic was too long for its subject, so that a header tells it. */
+  digested(subject: string): boolean {
+    return subject.includes(DIGEST);
+  }
+
+  /** The topic of a subject that has it all. */
+  topicOf(subject: string): string {
+    return decodeURIComponent(subject.slice(subject.lastIndexOf(".") + 1).replaceAll("=", "%"));
   }
 
   /** The subject of the inbox with this id. */

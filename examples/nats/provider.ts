@@ -73,30 +73,23 @@ class NatsSender implements Sender {
     return new NatsSender(connection, new Names(context.namespace));
   }
 
-  publish(topic: string, body: string): Promise<undefined> {
-    const { nats } = this.#connection;
-    return this.#connection.run("publish", async () => {
-      const subject = this.#names.topic(topic);
-      if (this.#names.topicOf(subject) === undefined) {
-        const said = headers();
-        said.set("topic", encodeURIComponent(topic));
-        nats.publish(subject, body, { headers: said });
-      } else {
-        nats.publish(subject, body);
-      }
-      await this.#connection.flush();
-      return undefined;
-    });
+  async publish(topic: string, body: string): Promise<undefined> {
+    const subject = this.#names.topic(topic);
+    if (!this.#names.digested(subject)) return void await this.#connection.publish(subject, body);
+    const said = headers();
+    said.set("topic", encodeURIComponent(topic));
+    await this.#connection.publish(subject, body, { headers: said });
   }
 
   /** Nobody answers. But the server says at once, before it answers our ping, if nobody was there. */
-  post(inbox: string, body: string): Promise<boolean> {
+  async post(inbox: string, body: string): Promise<boolean> {
     const reply = `${this.#echo}.${++this.#posted}`;
-    return this.#connection.run("post", async () => {
-      this.#connection.nats.publish(inbox, body, { reply });
-      await this.#connection.flush();
-      return !this.#gone.delete(reply);
-    });
+    try {
+      await this.#connection.publish(inbox, body, { reply });
+      return !this.#gone.has(reply);
+    } finally {
+      this.#gone.delete(reply);
+    }
   }
 
   servers(topic: string): Promise<string[]> {

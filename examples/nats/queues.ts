@@ -166,7 +166,7 @@ export class Queues {
     if (signal.aborted) stop();
     this.#connection.broken.catch(stop);
     try {
-      await this.#connection.run("take", () => this.#connection.flush());
+      await this.#connection.flush();
       if (!await this.#prepare(queue)) await promise; // not even in the meantime
     } finally {
       clearTimeout(timer);

@@ -114,7 +114,9 @@ class NatsReceiver implements Receiver {
     if (!pattern) return [this.#names.topic(topic), (message) => emit(topic, message.string())];
     const matches = glob(topic);
     return [this.#names.topics, (message) => {
-      const topic = this.#names.topicOf(message.subject) ?? decodeURIComponent(message.headers?.get("topic") ?? "");
+      const topic = this.#names.digested(message.subject)
+        ? decodeURIComponent(message.headers?.get("topic") ?? "")
+        : this.#names.topicOf(message.subject);
       if (matches(topic)) emit(topic, message.string());
     }];
   }
@@ -164,7 +166,7 @@ class NatsReceiver implements Receiver {
   /** The client has subscribed again; the registry may have been lost with the server. */
   async #restored(): Promise<void> {
     try {
-      await this.#connection.run("subscribe", () => this.#connection.flush());
+      await this.#connection.flush();
       await this.#renew();
     } catch (error) {
       if (!this.#connection.up) return; // broken again: the next connection does it
