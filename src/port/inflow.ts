@@ -23,7 +23,6 @@ interface Flow {
   readonly id: number;
   readonly pattern: boolean;
   credit: number;
-  frame: (ToMain & { kind: "events" }) | undefined;
   held: Fifo<Held>;
   /** The last of what is held, while that is a gap. */
   gap: Gap | undefined;
@@ -36,8 +35,9 @@ export class Inflow {
   /** True while so much is held that a transport which keeps what is not read should not be read. */
   congested = false;
   #flows = new Map<number, Flow>();
-  /** Those with something in the batch that has not left yet. */
-  #touched: Flow[] = [];
+  /** The frame for further events of this turn, and whose the last one in it is. */
+  #events: (ToMain & { kind: "events" }) | undefined;
+  #last: Flow | undefined;
   #inbox: (ToMain & { kind: "inbox" }) | undefined;
   #held = 0;
   #post: (frame: ToMain) => void;
@@ -49,7 +49,7 @@ export class Inflow {
 
   /** Opens a subscription's flow; the emit that it returns is all that a receiver needs. */
   open(id: number, pattern: boolean, credit: number): Emit {
-    const flow: Flow = { id, pattern, credit, frame: undefined, held: new Fifo(), gap: undefined };
+    const flow: Flow = { id, pattern, credit, held: new Fifo(), gap: undefined };
     this.#flows.set(id, flow);
     return (topic, body) => {
       if (flow.credit > 0 && flow.held.length === 0) this.#send(flow, topic, body);
@@ -79,7 +79,7 @@ export class Inflow {
         this.#send(flow, held[0], held[1]);
       } else {
         if (flow.gap === held) flow.gap = undefined;
-        flow.frame = undefined; // what comes after the gap must not join a frame that leaves ahead of it
+        this.#seal(); // what comes after the gap must not join a frame that leaves ahead of it
         this.#post({ kind: "gap", reason: "the handlers are behind", lost: held.lost, subscription: id });
       }
     }
@@ -96,24 +96,29 @@ export class Inflow {
   /** The batch leaves: later events start new frames. */
   sent(): void {
     this.#inbox = undefined;
-    for (const flow of this.#touched) {
-      if (!flow.frame) continue;
-      flow.frame.bodies = pack(flow.frame.bodies as string[]);
-      flow.frame = undefined;
-    }
-    this.#touched.length = 0;
+    this.#seal();
   }
 
   #send(flow: Flow, topic: string, body: string): void {
     flow.credit -= cost(body);
-    if (flow.frame) {
-      if (flow.pattern) (flow.frame.topics as string[]).push(topic);
-      (flow.frame.bodies as string[]).push(body);
-      return;
-    }
-    flow.frame = { kind: "events", subscription: flow.id, topics: flow.pattern ? [topic] : topic, bodies: [body] };
-    this.#touched.push(flow);
-    this.#post(flow.frame);
+    let frame = this.#events;
+    if (!frame) this.#post(frame = this.#events = { kind: "events", runs: [], bodies: [] });
+    const { runs } = frame;
+    const bodies = frame.bodies as string[];
+    if (this.#last === flow) runs[runs.length - 1]!++;
+    else runs.push(flow.id, 1);
+    this.#last = flow;
+    if (flow.pattern) frame.topics ??= bodies.map(() => "");
+    (frame.topics as string[] | undefined)?.push(flow.pattern ? topic : "");
+    bodies.push(body);
+  }
+
+  #seal(): void {
+    const frame = this.#events;
+    if (!frame) return;
+    frame.bodies = pack(frame.bodies as string[]);
+    if (frame.topics) frame.topics = pack(frame.topics as string[]);
+    this.#events = this.#last = undefined;
   }
 
   #hold(flow: Flow, topic: string, body: string): void {

@@ -221,13 +221,7 @@ export class Link {
         if (this.#port !== port1) return;
         this.lastHeard = Date.now();
         this.#heard = performance.now();
-        for (const frame of event.data as ToMain[]) {
-          try {
-            this.#take(frame, port1, { resolve, reject });
-          } catch (error) {
-            this.#events.fault(fromPlain(toPlain(error))); // one bad frame is not the end of the bus
-          }
-        }
+        for (const frame of event.data as ToMain[]) this.#guard(() => this.#take(frame, port1, { resolve, reject }));
       };
       const hello: Hello = {
         kind: "tsmq:hello",
@@ -368,7 +362,7 @@ export class Link {
   ): void {
     switch (frame.kind) {
       case "events":
-        return this.#streams.get(frame.subscription)?.receive(frame.topics, unpack(frame.bodies));
+        return this.#receive(frame);
       case "inbox":
         return this.#events.inbox(frame.bodies);
       case "done":
@@ -393,6 +387,29 @@ export class Link {
         return;
       default:
         frame satisfies never;
+    }
+  }
+
+  /** One bad frame is not the end of the bus, nor of the others. */
+  #guard(act: () => void): void {
+    try {
+      act();
+    } catch (error) {
+      this.#events.fault(fromPlain(toPlain(error)));
+    }
+  }
+
+  #receive({ runs, topics, bodies }: ToMain & { kind: "events" }): void {
+    const all = unpack(bodies);
+    const names = topics === undefined ? [] : unpack(topics);
+    for (let run = 0, at = 0; run < runs.length; run += 2) {
+      const from = at;
+      at += runs[run + 1]!;
+      const subscribed = this.#streams.get(runs[run]!);
+      if (!subscribed) continue; // ended meanwhile
+      const { filter, receive } = subscribed;
+      const some = runs.length === 2 ? all : all.slice(from, at);
+      this.#guard(() => receive(filter.pattern ? names.slice(from, at) : filter.topic, some));
     }
   }
 

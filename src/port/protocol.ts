@@ -40,8 +40,11 @@ export type ToMain =
   | { kind: "beat" }
   | { kind: "done"; id: number; value?: unknown }
   | { kind: "failed"; id: number; error: PlainError }
-  /** Columns, not rows: one topic for all bodies, or one for each (under a pattern); the bodies packed as `bodies.ts` does. */
-  | { kind: "events"; subscription: number; topics: string | string[]; bodies: string | string[] }
+  /**
+   * Columns, not rows. `runs`: a subscription and how many events in a row are for it, again and again. `topics`: of each event, where
+   * any is a pattern's; topics and bodies are packed as `bodies.ts` does.
+   */
+  | { kind: "events"; runs: number[]; topics?: string | string[]; bodies: string | string[] }
   | { kind: "inbox"; bodies: string[] }
   | { kind: "gap"; reason: string; lost: number; subscription?: number }
   | { kind: "state"; connected: boolean; error?: PlainError }

@@ -32,7 +32,7 @@ describe("pack()", () => {
 });
 
 describe("Inflow", () => {
-  it("makes one frame a turn for each subscription", () => {
+  it("makes one frame a turn, with runs of events of one subscription each", () => {
     const { inflow: flow, posted } = inflow();
     const one = flow.open(1, false, 10_000);
     const two = flow.open(2, true, 10_000);
@@ -42,10 +42,16 @@ describe("Inflow", () => {
     two("c", "4");
     flow.sent();
     one("a", "5");
+    one("a", "6");
+    flow.sent();
     assertEquals(posted, [
-      { kind: "events", subscription: 1, topics: "a", bodies: pack(["1", "3"]) },
-      { kind: "events", subscription: 2, topics: ["b", "c"], bodies: pack(["2", "4"]) },
-      { kind: "events", subscription: 1, topics: "a", bodies: ["5"] },
+      {
+        kind: "events",
+        runs: [1, 1, 2, 1, 1, 1, 2, 1],
+        topics: pack(["", "b", "", "c"]),
+        bodies: pack(["1", "2", "3", "4"]),
+      },
+      { kind: "events", runs: [1, 2], bodies: pack(["5", "6"]) },
     ]);
   });
 
