@@ -1,16 +1,20 @@
 /**
- * What flows in from the transport towards main: events within their credit, inbox messages always.
+ * What flows in from the transport towards main: events within their credit, inbox messages as long as main takes them at all.
  *
  * @module
  */
 import { Fifo } from "../fifo.ts";
 import { pack } from "./bodies.ts";
-import { cost } from "./credit.ts";
+import { cost, INBOX } from "./credit.ts";
+import { BusError, toPlain } from "../errors.ts";
 import type { Emit } from "../provider.ts";
 import type { ToMain } from "./protocol.ts";
 
 /** Characters of events held in the worker, over all subscriptions, before further ones are dropped and a gap is said. */
 export const HELD_LIMIT = 64 * 1024 * 1024;
+
+/** Characters of inbox messages that main has not taken yet, before further ones are dropped and that is said. */
+export const AHEAD_LIMIT = 64 * 1024 * 1024;
 
 /** What is held: events, and where some were dropped, their number. */
 type Held = [topic: string, body: string] | Gap;
@@ -40,6 +44,8 @@ export class Inflow {
   #last: Flow | undefined;
   #inbox: (ToMain & { kind: "inbox" }) | undefined;
   #held = 0;
+  #ahead = 0;
+  #full = false;
   #post: (frame: ToMain) => void;
 
   /** `post` appends a frame to the batch that leaves at the end of the turn. */
@@ -68,6 +74,11 @@ export class Inflow {
 
   /** Main has handled events of this cost. */
   credit(id: number, count: number): void {
+    if (id === INBOX) {
+      this.#ahead -= count;
+      this.#full &&= this.#ahead > AHEAD_LIMIT / 2;
+      return;
+    }
     const flow = this.#flows.get(id);
     if (!flow) return;
     flow.credit += count;
@@ -86,8 +97,16 @@ export class Inflow {
     this.#relax();
   }
 
-  /** Passes an inbox message on; never held. */
+  /** Passes an inbox message on; never held. What is dropped is asked for again by its caller. */
   inbox(body: string): void {
+    if (this.#full) return;
+    this.#ahead += cost(body);
+    if (this.#ahead > AHEAD_LIMIT) {
+      this.#full = true;
+      const text =
+        "Cannot take more calls and answers: main is far behind, further ones are dropped until it has caught up";
+      this.#post({ kind: "fault", error: toPlain(new BusError("busy", text)) });
+    }
     if (this.#inbox) return void this.#inbox.bodies.push(body);
     this.#inbox = { kind: "inbox", bodies: [body] };
     this.#post(this.#inbox);

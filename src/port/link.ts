@@ -6,7 +6,7 @@
 import { BusError, ClosedError, fromPlain, ProviderError, toPlain } from "../errors.ts";
 import type { Delivery, Filter, Outcome, Provider } from "../provider.ts";
 import { unpack } from "./bodies.ts";
-import { WINDOW } from "./credit.ts";
+import { cost, INBOX, WINDOW } from "./credit.ts";
 import type { Answers, Hello, ToMain, ToWorker } from "./protocol.ts";
 import { spawn, type Spawned } from "./spawn.ts";
 
@@ -89,6 +89,8 @@ export class Link {
   #flushing = false;
   #lastId = 0;
   #pending = new Map<number, Pending>();
+  /** What main has taken from the inbox since it last said so. */
+  #debt = 0;
   #streams = new Map<number, Subscribed>();
   #watch: ReturnType<typeof setInterval> | undefined;
   #retry: ReturnType<typeof setTimeout> | undefined;
@@ -283,6 +285,7 @@ export class Link {
       cause,
     });
     this.#outbox = [];
+    this.#debt = 0;
     this.#address = Promise.withResolvers();
     this.#address.promise.catch(() => {});
     this.#rejectAll(error);
@@ -364,7 +367,8 @@ export class Link {
       case "events":
         return this.#receive(frame);
       case "inbox":
-        return this.#events.inbox(frame.bodies);
+        this.#events.inbox(frame.bodies);
+        return this.#taken(frame.bodies);
       case "done":
         return this.#settleRequest(frame.id, (pending) => pending.resolve(frame.value as never));
       case "failed":
@@ -411,6 +415,14 @@ export class Link {
       const some = runs.length === 2 ? all : all.slice(from, at);
       this.#guard(() => receive(filter.pattern ? names.slice(from, at) : filter.topic, some));
     }
+  }
+
+  /** Gives credit for the inbox. */
+  #taken(bodies: string[]): void {
+    for (const body of bodies) this.#debt += cost(body);
+    if (this.#debt < WINDOW / 2) return;
+    this.#post({ kind: "credit", subscription: INBOX, count: this.#debt });
+    this.#debt = 0;
   }
 
   #settleRequest(id: number, settle: (pending: Pending) => void): void {

@@ -1,8 +1,8 @@
 import { assert, assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { pack, unpack } from "../../src/port/bodies.ts";
-import { cost } from "../../src/port/credit.ts";
-import { HELD_LIMIT, Inflow } from "../../src/port/inflow.ts";
+import { cost, INBOX } from "../../src/port/credit.ts";
+import { AHEAD_LIMIT, HELD_LIMIT, Inflow } from "../../src/port/inflow.ts";
 import type { ToMain } from "../../src/port/protocol.ts";
 
 const MEGABYTE = "x".repeat(1024 * 1024);
@@ -131,5 +131,22 @@ describe("Inflow", () => {
     for (let i = 0; i < fit; i++) fresh("a", MEGABYTE);
     flow.credit(2, HELD_LIMIT);
     assertEquals(seen(posted).length, fit);
+  });
+
+  it("drops inbox messages that main does not take, says so once, and goes on when main has caught up", () => {
+    const { inflow: flow, posted } = inflow();
+    const fits = Math.floor(AHEAD_LIMIT / cost(MEGABYTE)) + 1;
+    for (let i = 0; i < fits + 5; i++) {
+      flow.inbox(MEGABYTE);
+      flow.sent();
+    }
+    assertEquals(seen(posted).length, fits);
+    assertEquals(posted.filter(({ kind }) => kind === "fault").length, 1);
+    flow.credit(INBOX, cost(MEGABYTE));
+    flow.inbox("too early");
+    flow.credit(INBOX, fits / 2 * cost(MEGABYTE));
+    flow.inbox("in time");
+    assertEquals(seen(posted).at(-1), "in time");
+    assertEquals(seen(posted).length, fits + 1);
   });
 });
