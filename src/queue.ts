@@ -373,7 +373,8 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
       attempts: delivery.attempt,
       cause: { name: cause.name, message: cause.message },
     };
-    await this.#home.sender.send(deadLetter, this.#home.codec.encode(letter), { wait: BACKOFF.max });
+    // one that is full must not hold up the items behind this one: it is tried again
+    await this.#home.sender.send(deadLetter, this.#home.codec.encode(letter), { wait: 0 });
     await this.#settle(delivery, "ack", 0);
   }
 

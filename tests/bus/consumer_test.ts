@@ -69,4 +69,22 @@ describe("what a consumer can neither acknowledge nor bury", () => {
     await until("nothing is left", async () => await bus.queue("jobs").qsize() === 0);
     assertEquals([attempts, await bus.queue("jobs.dead").qsize(), failures], [[1, 2], 0, 0]);
   });
+
+  it("goes back while the dead-letter queue is full, and holds up nobody behind it", async () => {
+    await using bus = await Bus.open(memory({ capacity: 2 }));
+    const codes: string[] = [];
+    bus.addEventListener("error", (event) => codes.push((event as ErrorEvent).error.code));
+    const done: string[] = [];
+    const jobs = bus.queue<string>("jobs");
+    jobs.consume((item) => {
+      if (item.startsWith("bad")) throw new Error("on purpose");
+      done.push(item);
+    }, { maxAttempts: 1 });
+    for (const item of ["bad 1", "bad 2", "bad 3", "good 1", "good 2"]) await jobs.put(item);
+    await until("the good ones are done", () => done.length === 2);
+    assertEquals(codes.includes("queue_full"), true);
+    const letters: string[] = [];
+    for (let i = 0; i < 3; i++) letters.push((await bus.queue<DeadLetter<string>>("jobs.dead").get()).item);
+    assertEquals(letters.sort(), ["bad 1", "bad 2", "bad 3"]);
+  });
 });
