@@ -10,7 +10,9 @@ import { Connection } from "./connection.ts";
 import { judgeInfo, parseInfo } from "./doctor_info.ts";
 import { Names } from "./keys.ts";
 import { parseOptions, type RedisOptions, type Settings } from "./options.ts";
-import { ACK, ANSWER, EXTEND, NACK, REGISTER, RESTORE, run, SERVERS, SIZE, TAKE } from "./scripts.ts";
+import { Queues } from "./queues.ts";
+import { Registry } from "./registry.ts";
+import { ANSWER, run, SERVERS } from "./scripts.ts";
 
 /** Milliseconds that connecting, and each command, may take. */
 const TIMEOUT = 5_000;
@@ -164,14 +166,7 @@ interface Probe {
 function probes(names: Names, scratch: string, { cluster }: Settings): Probe[] {
   const channel = names.channel(scratch);
   const inbox = names.inbox();
-  const { list, due, items, prefix } = names.queue(scratch);
-  const record = `${prefix}doctor:${list}`;
-  const servers = names.servers(scratch);
   const answer = names.list(`${scratch}-answer`);
-  const take = async (commands: Client) => {
-    const args = [scratch, 1, LIFE, "", LIFE];
-    return (await run(commands, TAKE, [list, due, items, record], args) as Reply[])[1];
-  };
   const all: Probe[] = [
     {
       what: "subscribe",
@@ -202,28 +197,25 @@ function probes(names: Names, scratch: string, { cluster }: Settings): Probe[] {
     {
       what: "put",
       needed: "queues need it",
-      attempt: (_, commands) => commands.call("lpush", list, "1", "2"),
+      attempt: (_, commands) => commands.call("lpush", names.list(scratch), "1", "2"),
     },
     {
       what: "take, extend, give back and acknowledge",
       needed: "queues need it",
-      attempt: async (_, commands) => {
-        const first = String(await take(commands));
-        await run(commands, EXTEND, [due], [LIFE, first]);
-        await run(commands, NACK, [due], [0, first]);
-        await run(commands, ACK, [due, items], [String(await take(commands))]);
-        await run(commands, RESTORE, [list, record], [LIFE, "1"]);
-        await run(commands, SIZE, [list, due], []);
-        await commands.call("unlink", list, due, items, record);
-      },
+      attempt: (_, commands) => takeAll(new Queues(commands, names, crypto.randomUUID(), () => {}), scratch),
     },
     {
       what: "register as a server",
       needed: "expose and stub need it",
       attempt: async (_, commands) => {
-        await run(commands, REGISTER, [servers], [inbox, LIFE]);
-        await run(commands, SERVERS, [servers], []);
-        await commands.call("zrem", servers, inbox);
+        const registry = new Registry(commands, names, inbox, () => {});
+        try {
+          await registry.add(scratch);
+          await run(commands, SERVERS, [names.servers(scratch)], []);
+          await registry.remove(scratch);
+        } finally {
+          registry.stop();
+        }
       },
     },
     {
@@ -237,6 +229,22 @@ function probes(names: Names, scratch: string, { cluster }: Settings): Probe[] {
     },
   ];
   return cluster ? all : [...single(channel), ...all];
+}
+
+/** All that becomes of an item. */
+async function takeAll(queues: Queues, queue: string): Promise<void> {
+  const once = { max: 1, wait: 0, signal: new AbortController().signal };
+  try {
+    for (const outcome of ["nack", "ack"] as const) {
+      const receipts = (await queues.receive(queue, { ...once, lease: LIFE })).map(({ receipt }) => receipt);
+      await queues.extend(queue, receipts, LIFE);
+      await queues.settle(queue, receipts, outcome, 0);
+    }
+    await queues.restore(queue, await queues.receive(queue, once));
+  } finally {
+    queues.stop();
+    await queues.close();
+  }
 }
 
 /** What only one server does. A connection that subscribes can do nothing else, so this comes first. */
@@ -302,7 +310,11 @@ const CONNECTING: readonly (readonly [RegExp, string, string])[] = [
   [/All sentinels|sentinel/i, "sentinels", "no Sentinel answers, or none knows that master: SENTINEL MASTERS"],
   [/Failed to refresh slots/i, "cluster", "no node answers as part of a Cluster: CLUSTER INFO"],
   [/ETIMEDOUT|no answer|no reply|timed? ?out/i, "server", "it does not answer: frozen, busy, or behind a firewall"],
-  [/ECONNRESET|closed|EPIPE/, "server", "it hangs up: does it expect TLS (rediss://), or is it no Redis?"],
+  [
+    /ECONNRESET|closed|EPIPE/,
+    "server",
+    "it hangs up: has it as many clients as maxclients allows, does it expect TLS (rediss://), or is it no Redis?",
+  ],
 ];
 
 function unreachable(error: Error, { tls }: Settings): Check {
