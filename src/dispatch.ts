@@ -309,22 +309,27 @@ class Pace {
 
   #run(value: unknown, { message, traceparent }: Event): void {
     const operation = this.#home.telemetry.begin("process", message.topic, traceparent);
-    const handle = () => this.#listener.handler(value as never, message);
-    const failed = (error: unknown) => {
-      this.#home.report(error, message.topic);
-      this.#finish(operation, error);
-    };
     let result: unknown;
     this.#count.started();
     this.#running++;
     try {
-      result = operation ? operation.run(handle) : handle();
+      result = operation
+        ? operation.run(() => this.#listener.handler(value as never, message))
+        : this.#listener.handler(value as never, message);
     } catch (error) {
-      return failed(error);
+      return this.#fail(message.topic, operation, error);
     }
     if (!isThenable(result)) return this.#finish(operation);
     this.#since = performance.now();
-    result.then(() => this.#finish(operation), failed).then(() => this.#next());
+    result.then(
+      () => this.#finish(operation),
+      (error: unknown) => this.#fail(message.topic, operation, error),
+    ).then(() => this.#next());
+  }
+
+  #fail(topic: string, operation: Operation | undefined, error: unknown): void {
+    this.#home.report(error, topic);
+    this.#finish(operation, error);
   }
 
   #finish(operation: Operation | undefined, error?: unknown): void {
