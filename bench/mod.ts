@@ -163,10 +163,16 @@ async function main(): Promise<void> {
   const begin = performance.now();
   const about = await machine();
   console.log(about.join("\n"));
-  const [redis, nats] = await Promise.all([startRedis(), startNats()]);
+  const redis = await startRedis();
+  const nats = await startNats().catch((error) => void failures.push(`nats: ${error.message}`));
   const load = await Load.open(redis.port);
   const redisUrl = `redis://127.0.0.1:${redis.port}`;
-  const urls: Record<Group, string> = { redis: redisUrl, ipc: "ipc", nats: `127.0.0.1:${nats.port}`, memory: "memory" };
+  const urls: Partial<Record<Group, string>> = {
+    redis: redisUrl,
+    ipc: "ipc",
+    ...nats && { nats: `127.0.0.1:${nats.port}` },
+    memory: "memory",
+  };
   const results: Result[] = [];
   const points: Point[] = [];
   try {
@@ -184,7 +190,7 @@ async function main(): Promise<void> {
     }
   } finally {
     load.close();
-    await Promise.all([redis.stop(), nats.stop()]);
+    await Promise.all([redis.stop(), nats?.stop()]);
   }
   const judged = verdicts(results).map(({ text, figure, met }) => [met ? "met" : "MISSED", text, figure]);
   if (judged.length > 0) console.log(`\n${toText([["", "aim", ""], ...judged])}`);

@@ -31,11 +31,9 @@ function commandOf(runtime: Runtime): string[] {
 
 /** What a program calls itself. */
 export async function versionOf(command: string): Promise<string> {
-  const child = spawn(command, ["--version"], { stdio: ["ignore", "pipe", "inherit"] });
-  for await (const line of createInterface({ input: child.stdout })) {
-    return /^\d/.test(line) ? `${command} ${line.trim()}` : line.trim();
-  }
-  return "";
+  const said = await output(command, "--version").catch(() => `no ${command}`);
+  const line = said.trim().split("\n")[0]!;
+  return /^\d/.test(line) ? `${command} ${line}` : line;
 }
 
 async function end(child: ChildProcess): Promise<void> {
@@ -88,6 +86,7 @@ async function freePort(): Promise<number> {
 }
 
 async function listening(child: ChildProcess, port: number): Promise<void> {
+  await once(child, "spawn"); // rejects if there is no such program
   while (child.exitCode === null) {
     const socket = connect(port, "127.0.0.1");
     const open = await new Promise<boolean>((resolve) => {
@@ -171,6 +170,7 @@ function sideFile(name: string): string {
 export async function output(command: string, ...args: string[]): Promise<string> {
   const child = spawn(command, args, { stdio: ["ignore", "pipe", "inherit"] });
   const ended = once(child, "exit");
+  ended.catch(() => {}); // awaited below
   let text = "";
   for await (const chunk of child.stdout) text += chunk;
   const [code] = await ended;
