@@ -311,7 +311,7 @@ const CONNECTING: readonly (readonly [RegExp, string, string])[] = [
   [/Failed to refresh slots/i, "cluster", "no node answers as part of a Cluster: CLUSTER INFO"],
   [/ETIMEDOUT|no answer|no reply|timed? ?out/i, "server", "it does not answer: frozen, busy, or behind a firewall"],
   [
-    /ECONNRESET|closed|EPIPE/,
+    /ECONNRESET|closed|EPIPE|isn't writeable/,
     "server",
     "it hangs up: has it as many clients as maxclients allows, does it expect TLS (rediss://), or is it no Redis?",
   ],
