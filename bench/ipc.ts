@@ -1,0 +1,119 @@
+/**
+ * The bus over IPC against a C program over raw POSIX queues, and against the bus over Redis, in one run:
+ *
+ *     deno run -A bench/ipc.ts [rounds]        bun bench/ipc.ts [rounds]
+ *
+ * Two processes, 100 bytes: a round trip to the other's handler and back, events one way, a call. Then what an idle bus costs.
+ *
+ * @module
+ */
+import { execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { Bus } from "../src/bus.ts";
+import { providerFor } from "../cli/mod.ts";
+import { startRedis } from "./process.ts";
+
+const ROUND_TRIPS = 5_000;
+const EVENTS = 200_000;
+const WINDOW = 500;
+const IDLE = 5_000;
+/** JSON of it is 100 bytes. */
+const EVENT = "x".repeat(98);
+
+interface Figures {
+  /** Microseconds of a round trip to the handler and back. */
+  readonly p50: number;
+  /** Events a second, one way. */
+  readonly rate: number;
+  /** Microseconds of a call. */
+  readonly call?: number;
+  /** Milliseconds of CPU in a second of idleness. */
+  readonly idle?: number;
+}
+
+/** `apart`: its two processes on two cores, as ours are, which have four threads; else as the scheduler likes, on one. */
+function raw(program: string, apart: boolean): Figures {
+  return JSON.parse(execFileSync(program, ["20000", "500000", ...apart ? ["apart"] : []], { encoding: "utf8" }));
+}
+
+async function measure(url: string): Promise<Figures> {
+  const namespace = `bench-${crypto.randomUUID().slice(0, 8)}`;
+  const runtime = "Deno" in globalThis ? ["run", "-A", "--quiet"] : ["run"];
+  const side = fileURLToPath(new URL("ipc_side.ts", import.meta.url));
+  const other = spawn(process.execPath, [...runtime, side, url, namespace], { stdio: ["ignore", "pipe", "inherit"] });
+  await createInterface({ input: other.stdout })[Symbol.asyncIterator]().next();
+  const bus = await Bus.open(await providerFor(url), { namespace });
+  let came = () => {};
+  await bus.subscribe("pong", () => came()).ready;
+  const p50 = await middle(async () => {
+    const back = new Promise<void>((resolve) => came = resolve);
+    await bus.publish(EVENT, "ping");
+    await back;
+  });
+  const echo = bus.stub("echo");
+  const call = await middle(() => echo(EVENT));
+
+  await bus.stub("expect")(EVENTS);
+  const done = new Promise<void>((resolve) => bus.subscribe("done", () => resolve()));
+  const start = performance.now();
+  for (let sent = 0; sent < EVENTS; sent += WINDOW) {
+    await Promise.all(Array.from({ length: WINDOW }, () => bus.publish(EVENT, "one way")));
+  }
+  await done;
+  const rate = EVENTS / (performance.now() - start) * 1_000;
+
+  const before = process.cpuUsage();
+  await new Promise((resolve) => setTimeout(resolve, IDLE));
+  const { user, system } = process.cpuUsage(before);
+  await bus.publish(0, "end");
+  await once(other, "exit");
+  await bus.close();
+  return { p50, rate, call, idle: (user + system) / IDLE };
+}
+
+async function middle(work: () => Promise<unknown>): Promise<number> {
+  const took: number[] = [];
+  for (let i = 0; i < ROUND_TRIPS; i++) {
+    const start = performance.now();
+    await work();
+    took.push(performance.now() - start);
+  }
+  return took.sort((a, b) => a - b)[ROUND_TRIPS / 2]! * 1_000;
+}
+
+const rounds = Number(process.argv[2] ?? 3);
+const folder = mkdtempSync(join(tmpdir(), "tsmq-bench-"));
+const program = join(folder, "raw_mq");
+execFileSync("cc", ["-O2", "-o", program, fileURLToPath(new URL("raw_mq.c", import.meta.url)), "-lrt"]);
+const redis = await startRedis();
+try {
+  const show = (value: number | undefined) => (value === undefined ? "" : value.toPrecision(4)).padStart(12);
+  console.log(["", "round trip µs", "call µs", "events/s", "idle ms/s"].map((title) => title.padStart(14)).join(""));
+  for (let round = 0; round < rounds; round++) {
+    const [c, apart] = [raw(program, false), raw(program, true)];
+    const sides = {
+      C: c,
+      "C, two cores": apart,
+      ipc: await measure("ipc:"),
+      redis: await measure(`redis://127.0.0.1:${redis.port}`),
+    };
+    for (const [name, { p50, call, rate, idle }] of Object.entries(sides)) {
+      console.log(name.padStart(14), show(p50), show(call), show(rate), show(idle));
+    }
+    const { p50, rate } = sides.ipc;
+    for (const [name, side] of Object.entries({ C: c, "C on two cores": apart })) {
+      console.log(
+        `ipc to ${name}: round trip ${(p50 / side.p50).toFixed(2)} ×, events ${(rate / side.rate).toFixed(2)} ×`,
+      );
+    }
+  }
+} finally {
+  await redis.stop();
+  rmSync(folder, { recursive: true });
+}

@@ -1,0 +1,128 @@
+import { assert, assertEquals } from "@std/assert";
+import { describe, it } from "@std/testing/bdd";
+import { Bus } from "../../src/bus.ts";
+import { Landing } from "../../src/providers/ipc/landing.ts";
+import { Leases } from "../../src/providers/ipc/leases.ts";
+import { ipc } from "../../src/providers/ipc/provider.ts";
+import { type Settings, Space } from "../../src/providers/ipc/space.ts";
+import { here, Peer, there } from "../support/peer.ts";
+import { until } from "../support/until.ts";
+import { fresh, left, loopsOf } from "./ground.ts";
+
+// Fifty buses take most of what all queues of a user may hold.
+// run: alone
+
+const MEMBER = new URL("member.ts", import.meta.url);
+
+describe("processes that are killed", () => {
+  it("50 on one bus: publish to all, gather from all; any of them dies; nothing is left when the last has gone", async () => {
+    const namespace = fresh();
+    const members: Peer[] = [];
+    for (let i = 0; i < 49; i++) {
+      // Bun is the lighter one; both are there
+      members.push(Peer.start(MEMBER, { args: [namespace], runtime: i % 10 === 0 ? "deno" : "bun" }));
+      if (i % 5 === 4) await Promise.all(members.slice(-5).map((member) => member.next(60_000)));
+    }
+    await Promise.all(members.slice(45).map((member) => member.next(60_000)));
+    const bus = await Bus.open(ipc(), { namespace });
+    bus.addEventListener("error", () => {});
+    const loops = await loopsOf(namespace);
+    assertEquals(loops.length, 50);
+    try {
+      const gather = async () => (await bus.stub("who", { multi: true })()).map(({ status }) => status);
+      assertEquals(await bus.publish("hello", "all"), 49);
+      assertEquals(await gather(), members.map(() => "fulfilled"));
+      for (const member of members) assertEquals(await until("it heard", () => member.ask("count")), 1);
+
+      await Promise.all(members.map((member) => member.ask("busy")));
+      const queue = bus.queue<string>("mine");
+      for (let killed = 0; killed < 10; killed++) {
+        const victim = members.splice(Math.floor(Math.random() * members.length), 1)[0]!;
+        const dying = victim.kill();
+        await Promise.allSettled([
+          bus.publish("x", "all"),
+          bus.stub("who")(),
+          queue.put("item").then(() => queue.get()),
+        ]);
+        await dying;
+      }
+      await until("publish reaches the living, and only them", async () => await bus.publish("x", "all") === 39);
+      await until("the living answer", async () => (await gather()).length === 39);
+      await Promise.all(members.map((member) => member.ask("close", 60_000)));
+      await bus.queue("work").free();
+      await queue.free();
+    } finally {
+      await Promise.all(members.map((member) => member.kill()));
+      await bus.close();
+    }
+    assertEquals(await left(namespace, loops, ["work", "mine"]), []);
+  });
+
+  for (const runtime of [here, there]) {
+    it(`what one on ${runtime} holds comes back at once`, async () => {
+      const namespace = fresh();
+      await using bus = await Bus.open(ipc(), { namespace });
+      const queue = bus.queue<string>("held");
+      await queue.put("item");
+      const member = Peer.start(MEMBER, { args: [namespace], runtime });
+      await member.next();
+      assertEquals(await member.ask("hold"), "item");
+      await member.kill();
+      const lease = await queue.receive({ timeout: 10_000 });
+      assertEquals([lease.item, lease.attempt], ["item", 2]);
+      await lease.ack();
+      await queue.free();
+    });
+  }
+
+  it("the last one dies: the next bus of this user, in whatever namespace, clears up", async () => {
+    const namespace = fresh();
+    const member = Peer.start(MEMBER, { args: [namespace] });
+    await member.next();
+    const loops = await loopsOf(namespace);
+    assertEquals(loops.length, 1);
+    await member.kill();
+    const bus = await Bus.open(ipc(), { namespace: fresh() });
+    await bus.close();
+    assertEquals(await left(namespace, loops), []);
+  });
+
+  it("an item that was taken from the kernel the moment before is not lost", async () => {
+    const namespace = fresh();
+    const first = await Bus.open(ipc(), { namespace });
+    await first.queue("jobs").put("item");
+    const space = await Space.open(ipc().options as Settings, namespace, () => {});
+    // nobody has started at that time
+    const dead = space.names.loop({ ...space.processes.self, start: 1 }, 0);
+    space.place.within("loops", () => space.posix.makeDirectory(space.place.of(space.loopDirectory(dead)), 0o700));
+    const name = space.names.queue("jobs");
+    const { descriptor, size } = space.queues.use(name)!;
+    const landing = new Landing(space, dead);
+    const { message } = landing.receive(name, new Leases(space, dead).key(), descriptor, size);
+    assertEquals(new TextDecoder().decode(message), '"item"');
+    landing.close();
+    space.queues.close();
+    const lease = await first.queue<string>("jobs").receive({ timeout: 10_000 });
+    assertEquals([lease.item, lease.attempt], ["item", 1]);
+    await lease.ack();
+    await first.queue("jobs").free();
+    await first.close();
+    assertEquals(await left(namespace, [dead], ["jobs"]), []);
+  });
+
+  it("a subscriber that is stopped, then killed, holds up nobody else", async () => {
+    const namespace = fresh();
+    await using bus = await Bus.open(ipc(), { namespace, sendTimeout: 60_000 });
+    const seen: number[] = [];
+    await bus.subscribe("all", (event: number) => void seen.push(event)).ready;
+    const member = Peer.start(MEMBER, { args: [namespace] });
+    await member.next();
+    member.signal("SIGSTOP");
+    const published = Array.from({ length: 2_000 }, (_, i) => bus.publish(i, "all"));
+    await until("our own subscriber has all", () => seen.length === 2_000);
+    await member.kill();
+    const reached = await Promise.all(published);
+    assert(reached.every((count) => count === 1 || count === 2) && reached.at(-1) === 1, "the dead one is not counted");
+    assertEquals(seen, seen.map((_, i) => i));
+  });
+});

@@ -1,0 +1,74 @@
+/** What the tests of IPC look at beside the bus: what is left of a namespace, and how to be a plain user. */
+import { execFileSync } from "node:child_process";
+import { copyFileSync } from "node:fs";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import { Names } from "../../src/providers/ipc/names.ts";
+import { loadPosix } from "../../src/providers/ipc/posix.ts";
+import { Child, makeDir, removeDir } from "../support/child.ts";
+import { here } from "../support/peer.ts";
+
+/** A namespace of its own. */
+export function fresh(): string {
+  return `ipc-${crypto.randomUUID().slice(0, 8)}`;
+}
+
+/** The buses that have made themselves known in a namespace. */
+export async function loopsOf(namespace: string): Promise<string[]> {
+  const listed = (await loadPosix()).list(`/dev/shm/${namespace}/loops`);
+  return typeof listed === "number" ? [] : listed;
+}
+
+/** What is left of a namespace: files, and which of these buses' and named queues the kernel still has. */
+export async function left(
+  namespace: string,
+  loops: readonly string[],
+  queues: readonly string[] = [],
+): Promise<string[]> {
+  const posix = await loadPosix();
+  const names = new Names(namespace);
+  const candidates = [
+    ...loops.flatMap((loop) => [`/${loop}`, `/${loop}.inbox`]),
+    ...queues.map((name) => names.queue(name)),
+  ];
+  const open = candidates.filter((name) => {
+    const descriptor = posix.openQueue(name);
+    if (descriptor >= 0) posix.close(descriptor);
+    return descriptor >= 0;
+  });
+  const files = posix.list(`/dev/shm/${namespace}`);
+  return [...open, ...(typeof files === "number" ? [] : [`/dev/shm/${namespace}`, ...files])];
+}
+
+/** Why no other user can run this file here; undefined if one can. */
+export function noOtherUser(file: URL): string | undefined {
+  if (process.getuid?.() !== 0) return "only root can become another user";
+  try {
+    execFileSync("setpriv", [...become(40_000), "test", "-r", fileURLToPath(file)], { stdio: "ignore" });
+  } catch {
+    return "another user cannot read these files";
+  }
+}
+
+function become(user: number): string[] {
+  return [`--reuid=${user}`, `--regid=${user}`, "--clear-groups"];
+}
+
+/** Runs a file to its end as a user whose queues are none but its own; what it printed, and how it ended. */
+export async function runAs(
+  user: number,
+  file: URL,
+  ...args: string[]
+): Promise<{ code: number | null; output: string }> {
+  const runtime = here === "deno" ? ["run", "-A", "--no-check", "--no-lock"] : ["run"];
+  const home = makeDir("home");
+  const program = `${home}/${here}`;
+  // the one that runs us may lie where only root can go
+  copyFileSync(process.execPath, program);
+  execFileSync("chown", [String(user), home, program]);
+  const env = { ...process.env, HOME: home, DENO_DIR: `${home}/deno`, XDG_CACHE_HOME: home };
+  const child = new Child("setpriv", [...become(user), program, ...runtime, fileURLToPath(file), ...args], { env });
+  const { code } = await child.wait(170_000);
+  removeDir(home);
+  return { code, output: child.output };
+}

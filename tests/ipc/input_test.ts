@@ -1,0 +1,168 @@
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { describe, it } from "@std/testing/bdd";
+import { execFileSync } from "node:child_process";
+import { mkdirSync, symlinkSync } from "node:fs";
+import { Bus } from "../../src/bus.ts";
+import { ProviderError } from "../../src/errors.ts";
+import type { BusErrorEvent } from "../../src/events.ts";
+import { writeBatch } from "../../src/providers/ipc/frames.ts";
+import { loadPosix } from "../../src/providers/ipc/posix.ts";
+import { ipc } from "../../src/providers/ipc/provider.ts";
+import { makeDir, removeDir } from "../support/child.ts";
+import { Peer } from "../support/peer.ts";
+import { skip } from "../support/skip.ts";
+import { until } from "../support/until.ts";
+import { fresh, left, loopsOf } from "./ground.ts";
+
+// One of these uses up all that the queues of a user may hold.
+// run: alone
+
+const encoder = new TextEncoder();
+
+/** What a stranger may write to a bus's queues. */
+const GARBAGE: Record<string, Uint8Array> = {
+  nothing: new Uint8Array(),
+  zeros: new Uint8Array(100),
+  "random bytes": crypto.getRandomValues(new Uint8Array(2_000)),
+  text: encoder.encode("hello"),
+  "PyMQ's end": encoder.encode('"__STOP_EVENTBUS__"'),
+  null: encoder.encode("null"),
+  "an event of a wrong kind": encoder.encode('{"__obj":[1,"topic","1"],"__type":"pymq.provider.ipc.IpcEvent"}'),
+  "an event without a body": encoder.encode('{"__obj":[0,"topic"],"__type":"pymq.provider.ipc.IpcEvent"}'),
+  "half a batch": half(),
+  "a batch without lengths": encoder.encode("\x01topic"),
+  "lengths of nothing": encoder.encode("\x015:99999,\ntopicx"),
+  "a body without a topic": encoder.encode("\x01:1,\nx"),
+  "a file that is not there": encoder.encode(`\x015:@36,\ntopic${crypto.randomUUID()}`),
+  "a file elsewhere": encoder.encode("\x015:@29,\ntopic../../../../../../etc/passwd"),
+};
+
+function mount(directory: string): void {
+  execFileSync("mount", ["-t", "tmpfs", "-o", "size=64k", "none", directory], { stdio: "ignore" });
+}
+
+function mountable(): boolean {
+  const directory = makeDir("mount");
+  try {
+    mount(directory);
+    execFileSync("umount", [directory]);
+    return true;
+  } catch {
+    return false;
+  } finally {
+    removeDir(directory);
+  }
+}
+
+function half(): Uint8Array {
+  const message = new Uint8Array(200);
+  const length = writeBatch([{ topic: "topic", body: "x".repeat(100), file: false }], message);
+  return message.slice(0, length / 2);
+}
+
+describe("bad input:", () => {
+  it("garbage in either queue of a bus is reported, and the bus lives", async () => {
+    const namespace = fresh();
+    const posix = await loadPosix();
+    await using bus = await Bus.open(ipc(), { namespace });
+    const errors: string[] = [];
+    bus.addEventListener("error", (event) => errors.push(String((event as BusErrorEvent).error)));
+    const seen: unknown[] = [];
+    await bus.subscribe("topic", (event) => void seen.push(event)).ready;
+    await bus.expose("fn", () => "answer");
+    const [loop] = await loopsOf(namespace);
+    for (const [what, message] of Object.entries(GARBAGE)) {
+      for (const queue of [`/${loop}`, `/${loop}.inbox`]) {
+        const before = errors.length;
+        const descriptor = posix.openQueue(queue);
+        await until(`there is room for ${what}`, () => posix.send(descriptor, message, message.length) === 0);
+        posix.close(descriptor);
+        await until(`${what} is reported`, () => errors.length > before);
+      }
+    }
+    await bus.publish("still there", "topic");
+    await until("the next event arrives", () => seen.length === 1);
+    assertEquals(await bus.stub("fn")(), "answer");
+    assertEquals(seen, ["still there"]);
+  });
+
+  it("links that point nowhere, files and folders in the tree are passed over", async () => {
+    const namespace = fresh();
+    await using bus = await Bus.open(ipc(), { namespace });
+    const seen: unknown[] = [];
+    await bus.subscribe("topic", (event) => void seen.push(event)).ready;
+    const tree = `/dev/shm/${namespace}/subscribers/topic`;
+    symlinkSync("/dev/mqueue/nowhere", `${tree}/pymq_${namespace}_$999999`);
+    symlinkSync("/etc/passwd", `${tree}/passwd`);
+    mkdirSync(`${tree}/pymq_${namespace}_$1`);
+    assertEquals(await bus.publish("x", "topic"), 1);
+    await until("it arrives", () => seen.length === 1);
+    execFileSync("rm", ["-r", `/dev/shm/${namespace}/subscribers`]);
+    assertEquals(await bus.publish("x", "topic"), 0);
+    await bus.close();
+    assertEquals(await left(namespace, []), []);
+  });
+
+  it("topics and queues cannot leave their directory", async () => {
+    const namespace = fresh();
+    await using bus = await Bus.open(ipc(), { namespace });
+    for (const name of ["/x", "..", "../../x", "a/../../../x", "x/", "$1", "~", "x".repeat(256), "x/".repeat(300)]) {
+      const seen: unknown[] = [];
+      const subscription = bus.subscribe(name, (event) => void seen.push(event));
+      assertEquals(await bus.publish(name, name), 1);
+      await until(`"${name}" arrives`, () => seen.length === 1);
+      await subscription.unsubscribe();
+      const queue = bus.queue(name);
+      await queue.put(name);
+      assertEquals(await queue.get(), name);
+      await queue.free();
+    }
+    const loops = await loopsOf(namespace);
+    await bus.close();
+    assertEquals(await left(namespace, loops), []);
+  });
+
+  it("where there are no POSIX queues, opening says so", async () => {
+    const peer = Peer.start<[string, string]>(new URL("elsewhere.ts", import.meta.url));
+    const [name, message] = await peer.next();
+    assertEquals(name, "UnsupportedError");
+    assertMatch(message, /on Linux.*not on darwin/);
+  });
+
+  it("a limit that is reached is named, and what goes over it fails alone", async () => {
+    const peer = Peer.start<string[]>(new URL("limited.ts", import.meta.url), { args: [fresh()] });
+    const said = await peer.next(30_000);
+    const patterns = [/RLIMIT_MSGQUEUE/, /RLIMIT_NOFILE/, /^works$/];
+    for (const [i, pattern] of patterns.entries()) assertMatch(said[i]!, pattern);
+    await peer.wait();
+  });
+
+  const small = mountable() ? undefined : "nobody here can mount a small directory in memory";
+  const full = "no space left on /dev/shm: a typed error, nothing is lost, and the bus lives";
+  if (small) {
+    skip(full, small);
+  } else {
+    it(full, async () => {
+      const directory = makeDir("full");
+      mount(directory);
+      try {
+        const bus = await Bus.open(ipc({ directory }), { namespace: "full" });
+        const queue = bus.queue<string>("queue");
+        const body = "x".repeat(500_000);
+        const error = await assertRejects(() => queue.put(body), ProviderError);
+        assertEquals(error.code, "unavailable");
+        assertMatch(error.message, /no space/);
+        await bus.subscribe("topic", () => {}).ready;
+        await assertRejects(() => bus.publish(body, "topic"), ProviderError, "no space");
+        await queue.put("small");
+        assertEquals(await queue.get(), "small");
+        assert(await bus.publish("small", "topic") === 1);
+        await queue.free();
+        await bus.close();
+      } finally {
+        execFileSync("umount", ["-l", directory]);
+        removeDir(directory);
+      }
+    });
+  }
+});

@@ -1,0 +1,63 @@
+// run: deadline 400
+import { assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { describe, it } from "@std/testing/bdd";
+import { chmodSync, mkdirSync, readdirSync, statSync } from "node:fs";
+import process from "node:process";
+import { Bus } from "../../src/bus.ts";
+import { ProviderError } from "../../src/errors.ts";
+import { ipc } from "../../src/providers/ipc/provider.ts";
+import { makeDir, removeDir } from "../support/child.ts";
+import { skip } from "../support/skip.ts";
+import { fresh, noOtherUser, runAs } from "./ground.ts";
+
+const PLAIN_USER = new URL("plain_user.ts", import.meta.url);
+/** A user of this run's own, so that nobody else's queues count. */
+const USER = 40_000 + Math.floor(Math.random() * 20_000);
+
+describe("a plain user with default limits", () => {
+  const shows: Record<string, [what: string, expected: unknown]> = {
+    "has 60 buses alive at once": ["buses", { reached: 60, heard: 60 }],
+    "uses and frees 5,000 queues in turn in one process": ["queues", { got: 5_000, few: true }],
+    "passes the kit": ["kit", { passed: true, failed: [] }],
+  };
+  const missing = noOtherUser(PLAIN_USER);
+  for (const [name, [what, expected]] of Object.entries(shows)) {
+    if (missing) {
+      skip(name, missing);
+      continue;
+    }
+    it(name, async () => {
+      const { output } = await runAs(USER, PLAIN_USER, what, fresh());
+      assertMatch(output, /^\{.*\}$/m);
+      assertEquals(JSON.parse(/^\{.*\}$/m.exec(output)![0]), expected, output);
+    });
+  }
+});
+
+describe("who may use what", () => {
+  it("files and queues are ours alone, or our group's", async () => {
+    const directory = makeDir("shm");
+    for (const [group, file, folder] of [[undefined, 0o600, 0o700], [process.getgid!(), 0o660, 0o2770]] as const) {
+      const namespace = fresh();
+      await using bus = await Bus.open(ipc({ directory, group }), { namespace });
+      await bus.subscribe("*", () => {}, { pattern: true }).ready;
+      assertEquals(statSync(`${directory}/${namespace}`).mode & 0o7777, folder);
+      const [pattern] = readdirSync(`${directory}/${namespace}/patterns`);
+      if (group === undefined) {
+        assertEquals(statSync(`${directory}/${namespace}/patterns/${pattern}`).mode & 0o7777, file);
+      }
+    }
+    removeDir(directory);
+  });
+
+  it("a directory that cannot be written is refused when the bus opens, and the next one opens", async () => {
+    const directory = makeDir("shm");
+    mkdirSync(`${directory}/taken`);
+    chmodSync(`${directory}/taken`, 0o700);
+    await assertRejects(() => Bus.open(ipc({ directory: "/proc/self" }), { namespace: "x" }), ProviderError);
+    await using bus = await Bus.open(ipc({ directory }), { namespace: "taken" });
+    assertEquals(await bus.publish("x", "topic"), 0);
+    await bus.close();
+    removeDir(directory);
+  });
+});

@@ -1,0 +1,47 @@
+/** What a plain user can do within the default limits; prints what it found. Its argument: what to do. */
+import process from "node:process";
+import { Bus } from "../../src/bus.ts";
+import { conformance } from "../../src/conformance.ts";
+import { ipc } from "../../src/providers/ipc/provider.ts";
+import { loadPosix } from "../../src/providers/ipc/posix.ts";
+
+const doing: Record<string, (namespace: string) => Promise<unknown>> = {
+  async buses(namespace) {
+    const buses: Bus[] = [];
+    for (let i = 0; i < 60; i++) buses.push(await Bus.open(ipc(), { namespace }));
+    let heard = 0;
+    await Promise.all(buses.map((bus) => bus.subscribe("all", () => void heard++).ready));
+    const reached = await buses[0]!.publish("hello", "all");
+    while (heard < 60) await new Promise((resolve) => setTimeout(resolve, 5));
+    await Promise.all(buses.map((bus) => bus.close()));
+    return { reached, heard };
+  },
+  async queues(namespace) {
+    const bus = await Bus.open(ipc(), { namespace });
+    const posix = await loadPosix();
+    let got = 0;
+    for (let i = 0; i < 5_000; i++) {
+      const queue = bus.queue<number>(`queue-${i}`);
+      await queue.put(i);
+      if (await queue.get() === i) got++;
+      await queue.free();
+    }
+    const descriptors = (posix.list("/proc/self/fd") as string[])
+      .filter((name) => String(posix.readLink(`/proc/self/fd/${name}`)).startsWith("/pymq_")).length;
+    await bus.close();
+    return { got, few: descriptors < 80 };
+  },
+  async kit() {
+    const cases = conformance({ provider: () => ipc({ messageSize: 1_024 }) }).filter(({ skip }) => skip === undefined);
+    const failed: string[] = [];
+    const count = cases.length;
+    const lane = async () => {
+      for (let one; (one = cases.shift());) await one.run().catch((error) => failed.push(`${one!.name}: ${error}`));
+    };
+    await Promise.all([lane(), lane(), lane(), lane()]);
+    return { passed: count - failed.length > 150, failed };
+  },
+};
+
+const [what, namespace] = process.argv.slice(2) as [string, string];
+console.log(JSON.stringify(await doing[what]!(namespace)));
