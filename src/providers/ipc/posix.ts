@@ -203,6 +203,9 @@ function text(value: string): Uint8Array {
   return encoder.encode(`${value}\0`);
 }
 
+/** The queues that are open in this thread. */
+const opened = new Set<number>();
+
 /** See the module. */
 export class Posix {
   /** The user whom files and queues belong to. */
@@ -236,11 +239,22 @@ export class Posix {
     create?: { readonly messages: number; readonly size: number; readonly mode: number; readonly exclusive?: boolean },
   ): number {
     const flags = O_RDWR | O_NONBLOCK | O_CLOEXEC;
-    if (!create) return this.#result(this.#native.mq_open(text(name), flags, 0, null));
+    if (!create) return this.#opened(this.#native.mq_open(text(name), flags, 0, null));
     this.#attributesView.setBigInt64(8, BigInt(create.messages), true);
     this.#attributesView.setBigInt64(16, BigInt(create.size), true);
     const made = flags | O_CREAT | (create.exclusive ? O_EXCL : 0);
-    return this.#result(this.#native.mq_open(text(name), made, create.mode, this.#attributes));
+    return this.#opened(this.#native.mq_open(text(name), made, create.mode, this.#attributes));
+  }
+
+  /** Whether a descriptor is a queue that was opened in this thread. */
+  holds(descriptor: number): boolean {
+    return opened.has(descriptor);
+  }
+
+  #opened(result: number): number {
+    const descriptor = this.#result(result);
+    if (descriptor >= 0) opened.add(descriptor);
+    return descriptor;
   }
 
   /** Sends the first `length` bytes: to the end of the queue, or behind all of this priority before those of lower ones. */
@@ -332,6 +346,7 @@ export class Posix {
 
   /** Closes a file, queue or bell. */
   close(descriptor: number): void {
+    opened.delete(descriptor);
     this.#native.close(descriptor);
   }
 

@@ -195,6 +195,7 @@ class IpcSender implements Sender {
     if (bell !== undefined) posix.close(bell);
     // the dead worker's descriptors: its queues count towards the limits as long as they are open
     for (const descriptor of posix.list("/proc/self/fd") as string[]) {
+      if (posix.holds(Number(descriptor))) continue; // another bus of this thread has it; closed, its number would be another's
       if (String(posix.readLink(`/proc/self/fd/${descriptor}`)).startsWith(`/${loop}`)) posix.close(Number(descriptor));
     }
   }
