@@ -13,10 +13,10 @@ const PROVIDERS: Record<string, (url: string) => Promise<Provider>> = {
 /** Opens a bus. */
 export async function openSide(url: string, group: string): Promise<Side> {
   const bus = await Bus.open(await PROVIDERS[group]!(url), { namespace: "bench" });
+  // said, not hidden; what was lost is missed by whoever waits for it
   for (const fault of ["error", "gap"]) {
-    // a lost event would make a round wait for ever: better an end with its reason
     bus.addEventListener(fault, (event) => {
-      throw new Error(`${fault}: ${JSON.stringify((event as CustomEvent).detail)}`, { cause: event });
+      console.error(`tsmq over ${group}, ${fault}:`, (event as CustomEvent).detail ?? event);
     });
   }
   const queue = bus.queue<Order>("bench:queue");
