@@ -52,7 +52,7 @@ function compare(samples: readonly Sample[], name: keyof Sample): string {
 
 const minutes = Number(process.argv[2] ?? 30);
 const random = new Random(SEED);
-await using ground = await RedisGround.open();
+const ground = await RedisGround.open();
 const namespace = `soak-${crypto.randomUUID()}`;
 const traffic = await Traffic.start({ provider: ground.provider(), namespace, pace: PACE });
 const start = performance.now();
@@ -82,5 +82,6 @@ console.log((["rss", "heap", "descriptors", "connections"] as const).map((name) 
 for (const [style, { wrong }] of Object.entries(traffic.tallies)) if (wrong.length > 0) console.log(style, wrong);
 if (traffic.faults.length > 0) console.log("reported:", traffic.faults);
 await traffic.close();
+await ground[Symbol.asyncDispose]();
 const bad = rows.some(({ lost, wrong, hung }) => lost + wrong + hung > 0) || samples.some((one) => one.connections > 4);
-process.exitCode = bad || traffic.faults.length > 0 ? 1 : 0;
+process.exit(bad || traffic.faults.length > 0 ? 1 : 0); // Bun would wait for the watchdog of our children
