@@ -30,7 +30,7 @@ export const INBOX: readonly Size[] = [{ messages: 2, size: 2_048 }, { messages:
 /** Milliseconds between looks for buses that died, and for a directory that PyMQ has made: of each, times the buses there are. */
 const PATROL = 1_000;
 /** Milliseconds that a message may take which is being posted while we close: senders stand still for less. */
-const LAST_POST = 5;
+const LAST_POST = 10;
 /** Messages read before others have their turn. */
 const READ = 64;
 

@@ -1,0 +1,73 @@
+/** Holds the sending halves of another process's buses: everything they send leaves from this runtime. */
+import { fromPlain, toPlain } from "../../src/errors.ts";
+import { ipc } from "../../src/providers/ipc/provider.ts";
+import { loadPosix, POLLOUT } from "../../src/providers/ipc/posix.ts";
+import type { Sender } from "../../src/provider.ts";
+import { say, told } from "../support/peer_side.ts";
+
+interface Command {
+  id: number;
+  bus: number;
+  verb: string;
+  args: unknown[];
+  signal?: number;
+}
+
+type Verbs = Record<string, (...args: unknown[]) => unknown>;
+
+const posix = await loadPosix();
+const senders = new Map<number, Promise<Sender>>();
+const asks = new Map<number, PromiseWithResolvers<unknown>>();
+const aborts = new Map<number, AbortController>();
+let asked = 0;
+
+async function room(descriptor: number, ms: number): Promise<boolean> {
+  const entry = new DataView(new ArrayBuffer(8));
+  entry.setInt32(0, descriptor, true);
+  entry.setInt16(4, POLLOUT, true);
+  for (const end = performance.now() + ms; performance.now() < end;) {
+    if (posix.poll(new Uint8Array(entry.buffer), 1, 0) > 0) return true;
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+  return false;
+}
+
+async function run({ bus, verb, args, signal }: Command): Promise<unknown> {
+  if (verb === "open") {
+    const ask = (verb: string, argument: unknown) => {
+      if (verb === "room") return room(...argument as [number, number]); // the worker is in the other process
+      const id = ++asked;
+      asks.set(id, Promise.withResolvers());
+      say({ ask: id, bus, verb, argument });
+      return asks.get(id)!.promise;
+    };
+    const [namespace, sendTimeout] = args as [string, number];
+    senders.set(
+      bus,
+      ipc({ messageSize: 1_024 }).open({ namespace, connectTimeout: 10_000, sendTimeout, ask, state() {} }),
+    );
+    await senders.get(bus);
+    return;
+  }
+  const sender = await senders.get(bus)!;
+  if (verb.startsWith("replies.")) return await (sender.replies as unknown as Verbs)[verb.slice(8)]!(...args);
+  if (verb !== "send") return await (sender as unknown as Verbs)[verb]!(...args);
+  const abort = new AbortController();
+  aborts.set(signal!, abort);
+  const [queue, body, wait] = args as [string, string, number | null];
+  await sender.send(queue, body, { wait: wait ?? Infinity, signal: abort.signal });
+}
+
+for await (const command of told<Command | { answer: number; value?: unknown; error?: never } | { abort: number }>()) {
+  if ("abort" in command) aborts.get(command.abort)?.abort("aborted");
+  else if ("answer" in command) {
+    const { resolve, reject } = asks.get(command.answer)!;
+    if (command.error) reject(fromPlain(command.error));
+    else resolve(command.value);
+  } else {
+    run(command).then(
+      (value) => say({ id: command.id, value }),
+      (error) => say({ id: command.id, error: toPlain(error) }),
+    );
+  }
+}
