@@ -100,13 +100,14 @@ export class Inflow {
   /** Passes an inbox message on; never held. What is dropped is asked for again by its caller. */
   inbox(body: string): void {
     if (this.#full) return;
-    this.#ahead += cost(body);
+    // one that is larger than the limit passes, if it is not behind others
     if (this.#ahead > AHEAD_LIMIT) {
       this.#full = true;
       const text =
         "Cannot take more calls and answers: main is far behind, further ones are dropped until it has caught up";
-      this.#post({ kind: "fault", error: toPlain(new BusError("busy", text)) });
+      return this.#post({ kind: "fault", error: toPlain(new BusError("busy", text)) });
     }
+    this.#ahead += cost(body);
     if (this.#inbox) return void this.#inbox.bodies.push(body);
     this.#inbox = { kind: "inbox", bodies: [body] };
     this.#post(this.#inbox);

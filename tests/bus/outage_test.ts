@@ -131,7 +131,11 @@ async function disturbed(url: string, disturb: (buses: Bus[]) => Promise<void>):
   await consumer.close();
   await waiting.close();
   await within("the loop ends with its bus", loop);
-  assertEquals(said[1]!.errors.filter((error) => !(error instanceof ProviderError)), []);
+  // an outage may outlast the lease of an item: then it is somebody's again, and who acknowledges it is told
+  const others = said[1]!.errors.filter((error) =>
+    !(error instanceof ProviderError) && !(error instanceof BusError && error.code === "lease_lost")
+  );
+  assertEquals(others, []);
 }
 
 onRedis("a server", ({ it }) => {
