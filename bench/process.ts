@@ -5,10 +5,13 @@ import { connect, createServer } from "node:net";
 import process from "node:process";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { delimiter, join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import type { Command, Figures } from "./subject.ts";
+
+// what `deno task tools` has fetched goes before what the machine has
+process.env.PATH = [fileURLToPath(new URL("../.cache/bin", import.meta.url)), process.env.PATH].join(delimiter);
 
 /** What runs a side. */
 export type Runtime = "deno" | "bun" | "python" | "c";
