@@ -18,7 +18,8 @@ export async function write(report: Report, { json, all }: { json?: string; all:
   await writeFile(inRoot("bench/report.svg"), chart(report));
   await between(inRoot("docs/benchmarks.md"), page(report));
   await between(inRoot("README.md"), summary(report));
-  await output("deno", "fmt", "--quiet", ...["README.md", "docs/benchmarks.md", "bench/report.json"].map(inRoot));
+  const written = ["README.md", "docs/benchmarks.md", "bench/report.json", "bench/report.svg"];
+  await output("deno", "fmt", "--quiet", ...written.map(inRoot));
 }
 
 function page(report: Report): string {
