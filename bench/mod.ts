@@ -10,7 +10,7 @@ import { parseArgs } from "node:util";
 import { Load } from "./load.ts";
 import { type Runtime, startNats, startRedis, startSubject, versionOf } from "./process.ts";
 import { curveOf, number, type Report, type Result, spread, tableOf, toText, verdicts } from "./report.ts";
-import { type Point, scale } from "./scale.ts";
+import { CURVES, type Point, scale } from "./scale.ts";
 import { type Group, type System, SYSTEMS } from "./systems.ts";
 import { type Bench, type Size, type Workload, WORKLOADS } from "./workloads.ts";
 import { write } from "./write.ts";
@@ -186,7 +186,7 @@ async function main(): Promise<void> {
     }
     if (wanted(values.group, "redis") && wanted(values.only, "scale")) {
       points.push(...await scale((values.runtime ?? "deno") as Runtime, redisUrl, load));
-      for (const curve of ["topics", "bytes", "processes"] as const) console.log(`\n${toText(curveOf(points, curve))}`);
+      for (const curve of CURVES) console.log(`\n${toText(curveOf(points, curve))}`);
     }
   } finally {
     load.close();

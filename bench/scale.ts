@@ -3,9 +3,14 @@ import type { Load } from "./load.ts";
 import { type Runtime, startSubject, type Subject } from "./process.ts";
 import { loaded } from "./workloads.ts";
 
+/** What there is more and more of: topics with events on each, topics with events on ten of them, bytes of an event, processes. */
+export const CURVES = ["topics", "subscribed", "bytes", "processes"] as const;
+/** One of them. */
+export type Curve = (typeof CURVES)[number];
+
 /** One point of a curve. */
 export interface Point {
-  readonly curve: "topics" | "bytes" | "processes";
+  readonly curve: Curve;
   readonly x: number;
   readonly system: string;
   /** Events delivered a second, over all processes. */
@@ -27,13 +32,17 @@ export async function scale(runtime: Runtime, url: string, load: Load): Promise<
   const points: Point[] = [];
   for (const [system, side] of [["ioredis", "ioredis"], ["tsmq", "tsmq"]] as const) {
     const start = () => startSubject(runtime, side, "redis", url);
-    const add = (curve: Point["curve"], x: number, rate: number) => points.push({ curve, x, system, rate });
+    const add = (curve: Curve, x: number, rate: number) => points.push({ curve, x, system, rate });
     const [subject, partner] = await Promise.all([start(), start()]);
     try {
+      const ten = Array.from({ length: 10 }, (_, i) => `ten:${side}:${i}`);
+      await subject.do({ verb: "subscribe", topics: ten });
       for (const count of TOPICS) {
         const topics = Array.from({ length: count }, (_, i) => `scale:${side}:${count}:${i}`);
         await subject.do({ verb: "subscribe", topics });
-        add("topics", count, await last(async () => (await loaded("x", subject, load, topics, DELIVERIES)).x!));
+        for (const [curve, used] of [["topics", topics], ["subscribed", ten]] as const) {
+          add(curve, count, await last(async () => (await loaded("x", subject, load, used, DELIVERIES)).x!));
+        }
       }
       await partner.do({ verb: "subscribe", topics: [`bytes:${side}`] });
       for (const bytes of BYTES) {

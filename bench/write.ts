@@ -4,6 +4,7 @@ import { fileURLToPath } from "node:url";
 import { chart } from "./chart.ts";
 import { output } from "./process.ts";
 import { curveOf, labelOf, number, type Report, type Result, tableOf, toMarkdown, verdicts } from "./report.ts";
+import { CURVES } from "./scale.ts";
 import { METRICS } from "./workloads.ts";
 
 const GROUPS = { redis: "Redis", ipc: "POSIX message queues", nats: "NATS", memory: "Memory" } as const;
@@ -31,8 +32,8 @@ function page(report: Report): string {
   }
   if (scale.length > 0) {
     parts.push(
-      "### More of everything, over Redis",
-      ...(["topics", "bytes", "processes"] as const).map((curve) => toMarkdown(curveOf(scale, curve))),
+      "### More of everything, over Redis\n\nEvents received a second. Topics: with events on each; subscribed: so many topics, with events on ten others.",
+      ...CURVES.map((curve) => toMarkdown(curveOf(scale, curve))),
     );
   }
   const judged = verdicts(results);
