@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { BusError, ProviderError } from "../../src/errors.ts";
 import { Connection } from "../../src/providers/redis/connection.ts";
 import { parseOptions } from "../../src/providers/redis/options.ts";
+import { text } from "../../src/providers/redis/replies.ts";
 import { freePort } from "../support/port.ts";
 import { RedisServer } from "../support/redis_server.ts";
 import { TcpProxy } from "../support/tcp_proxy.ts";
@@ -326,7 +327,7 @@ describe("Redis faults", () => {
     await until("it is noticed", () => said.includes("down"), 8_000);
     wire.dead = false;
     await until("it is back", () => said.includes("again"), 8_000);
-    assertEquals(await link.call("ping"), "PONG");
+    assertEquals(await link.call(text, "ping"), "PONG");
     await link.close();
     await wire.close();
   });
@@ -335,7 +336,7 @@ describe("Redis faults", () => {
     const said: string[] = [];
     const link = new Connection(parseOptions(here()), 300, { down: () => said.push("down") });
     await link.open(2_000);
-    const replies = Promise.all([link.call("ping"), link.call("ping")]);
+    const replies = Promise.all([link.call(text, "ping"), link.call(text, "ping")]);
     await Promise.resolve();
     const end = performance.now() + 1_500;
     while (performance.now() < end) { /* busy */ }

@@ -4,8 +4,7 @@
  * @module
  */
 
-/** What a server replies. Bytes are read as UTF-8. */
-export type Reply = string | number | null | Reply[];
+import type { Reads } from "./replies.ts";
 
 /** Sends commands. */
 export interface Client {
@@ -13,13 +12,13 @@ export interface Client {
   readonly up: boolean;
   /**
    * Sends one command, once. Commands of one connection are carried out in the order of the calls, and those of one turn leave
-   * in one write. While the connection is down they wait for it.
+   * in one write. While the connection is down they wait for it. A reply that `reads` refuses breaks the connection.
    *
    * @throws {ProviderError} "unavailable" when no reply came within the client's timeout or the connection broke after
    *   the command was sent (then it may have been carried out), another code for an error reply
    * @throws {ClosedError} after `close`
    */
-  call(name: string, ...args: string[]): Promise<Reply>;
+  call<T>(reads: Reads<T>, name: string, ...args: string[]): Promise<T>;
   /** Ends the connection; what still waits for a reply rejects. Ends within half a second, whatever the server does. */
   close(): Promise<void>;
 }

@@ -3,12 +3,13 @@
  *
  * @module
  */
-import { Buffer } from "node:buffer";
-import { Cluster } from "ioredis";
+import { Cluster, type Redis } from "ioredis";
 import { ClosedError } from "../../errors.ts";
-import type { Client, Observer, Reply } from "./client.ts";
-import { toProviderError } from "./failures.ts";
+import type { Client, Observer } from "./client.ts";
+import { senseless, toProviderError } from "./failures.ts";
+import { guard } from "./guard.ts";
 import { addresses, retryDelay, serverOptions, type Settings } from "./options.ts";
+import { echo, PING, type Reads } from "./replies.ts";
 
 /** Milliseconds between looks at which node holds what; a node that moved says so itself, a dead one does not. */
 const REFRESH = 2_000;
@@ -25,6 +26,8 @@ export class ClusterClient implements Client {
   #error: unknown = new Error("Connection is closed.");
   #opening: PromiseWithResolvers<void> | undefined;
   #closed = false;
+  #timer: ReturnType<typeof setInterval> | undefined;
+  #pings = 0;
 
   /** `timeout`: ms that any one command may take. */
   constructor(settings: Settings, timeout: number, observer: Observer = {}) {
@@ -53,7 +56,11 @@ export class ClusterClient implements Client {
       this.#ready();
     });
     cluster.on("close", () => this.#broke());
-    cluster.on("node error", (error) => this.#error = error);
+    cluster.on("node error", (error) => {
+      this.#error = error;
+      if (senseless(error)) this.#outOfStep(error);
+    });
+    cluster.on("+node", (node: Redis) => node.on("connect", () => guard(node, (error) => this.#outOfStep(error))));
     cluster.on("error", (error) => this.#error = causeOf(error));
     cluster.on("end", () => this.#opening?.reject(this.#error));
   }
@@ -70,6 +77,7 @@ export class ClusterClient implements Client {
   async open(timeout: number): Promise<void> {
     const opening = this.#opening = Promise.withResolvers<void>();
     const timer = setTimeout(() => opening.reject(this.#error), timeout);
+    this.#timer = setInterval(() => this.#ping(), PING);
     this.#cluster.connect().catch(() => {});
     try {
       await opening.promise;
@@ -82,9 +90,9 @@ export class ClusterClient implements Client {
     }
   }
 
-  call(name: string, ...args: string[]): Promise<Reply> {
+  call<T>(reads: Reads<T>, name: string, ...args: string[]): Promise<T> {
     if (this.#closed) return Promise.reject(new ClosedError("Cannot use the connection to Redis: it is closed"));
-    const { promise, resolve, reject } = Promise.withResolvers<Reply>();
+    const { promise, resolve, reject } = Promise.withResolvers<T>();
     const end = (error: unknown) => {
       clearTimeout(timer);
       this.#calls.delete(end);
@@ -98,10 +106,11 @@ export class ClusterClient implements Client {
     const send = () => {
       this.#waiting.delete(send);
       this.#cluster.callBuffer(name, ...args).then((reply) => {
+        if (!this.#calls.has(end)) return;
+        resolve(reads(reply));
         clearTimeout(timer);
         this.#calls.delete(end);
-        resolve(decode(reply));
-      }, end);
+      }, end).catch((error) => this.#outOfStep(error));
     };
     this.#calls.add(end);
     if (this.#up) send();
@@ -113,10 +122,28 @@ export class ClusterClient implements Client {
     if (!this.#closed) {
       this.#closed = true;
       this.#up = false;
+      clearInterval(this.#timer);
       for (const end of this.#calls) end(new ClosedError("The connection to Redis was closed"));
       this.#cluster.disconnect();
     }
     return Promise.resolve();
+  }
+
+  /** Whether each node is still in step. */
+  #ping(): void {
+    if (!this.#up) return;
+    const nonce = String(++this.#pings);
+    for (const node of this.#cluster.nodes("master")) {
+      node.callBuffer("ping", nonce).then(echo(nonce), () => {}).catch((error) => this.#outOfStep(error));
+    }
+  }
+
+  /** Gives up all connections: ioredis does not say which of them makes no sense. */
+  #outOfStep(error: unknown): void {
+    if (!this.#up) return;
+    this.#error = error;
+    for (const end of this.#calls) end(error);
+    this.#cluster.disconnect(true);
   }
 
   #ready(): void {
@@ -136,10 +163,4 @@ export class ClusterClient implements Client {
 /** ioredis says that all nodes failed; the last of them says why. */
 function causeOf(error: unknown): unknown {
   return error instanceof Error && "lastNodeError" in error ? error.lastNodeError ?? error : error;
-}
-
-function decode(reply: unknown): Reply {
-  if (Buffer.isBuffer(reply)) return reply.toString();
-  if (Array.isArray(reply)) return reply.map(decode);
-  return reply as number | null;
 }

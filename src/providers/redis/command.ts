@@ -6,7 +6,6 @@
  */
 import { Buffer } from "node:buffer";
 import { toProviderError } from "./failures.ts";
-import type { Reply } from "./client.ts";
 
 /** The commands of one turn: they leave in one write and have one deadline. */
 export interface Batch {
@@ -25,6 +24,8 @@ export interface Batch {
 export interface Pulse {
   /** `performance.now()` when a command became overdue and no reply has come to any since. */
   stuck: number | undefined;
+  /** A reply was none to its command: rejects all that was sent. */
+  outOfStep(error: unknown): void;
 }
 
 /** One command of a batch. */
@@ -35,14 +36,15 @@ export class Command {
   /** ioredis traces commands on diagnostics channels, unless they say that they have been. */
   readonly isTraced = true;
   #batch: Batch | undefined;
-  #resolve: (reply: Reply) => void;
+  #resolve: (reply: unknown) => void;
   #reject: (error: unknown) => void;
 
+  /** `resolve` throws at a reply that cannot be one to this command. */
   constructor(
     name: string,
     args: readonly string[],
     batch: Batch,
-    resolve: (reply: Reply) => void,
+    resolve: (reply: unknown) => void,
     reject: (error: unknown) => void,
   ) {
     this.name = name;
@@ -66,8 +68,15 @@ export class Command {
 
   /** Called with the server's reply: numbers, buffers, null and arrays of them. */
   resolve(reply: unknown): void {
-    if (this.#batch) this.#batch.pulse.stuck = undefined;
-    if (this.#done()) this.#resolve(decode(reply));
+    if (!this.#batch) return;
+    const { pulse } = this.#batch;
+    pulse.stuck = undefined;
+    try {
+      this.#resolve(reply);
+      this.#done();
+    } catch (error) {
+      pulse.outOfStep(error);
+    }
   }
 
   /** Called with an error reply, or because the connection broke. */
@@ -81,10 +90,4 @@ export class Command {
     this.#batch = undefined;
     return true;
   }
-}
-
-function decode(reply: unknown): Reply {
-  if (Buffer.isBuffer(reply)) return reply.toString();
-  if (Array.isArray(reply)) return reply.map(decode);
-  return reply as number | null;
 }

@@ -4,22 +4,19 @@
  * @module
  */
 import { Redis } from "ioredis";
-import type { Buffer } from "node:buffer";
 import { ClosedError } from "../../errors.ts";
-import type { Client, Observer, Reply } from "./client.ts";
+import type { Client, Observer } from "./client.ts";
 import { type Batch, Command, type Pulse } from "./command.ts";
-import { toProviderError } from "./failures.ts";
-import { Pushes } from "./pushes.ts";
+import { senseless, toProviderError } from "./failures.ts";
+import { guard } from "./guard.ts";
 import { addresses, retryDelay, serverOptions, type Settings } from "./options.ts";
+import { Pushes } from "./pushes.ts";
+import { echo, exactly, PING, type Reads } from "./replies.ts";
 
-/** Milliseconds between looks whether a silent server still answers. */
-const PING = 2_500;
 /** A timer that fires so late (ms) says that this thread was busy, not that the server is silent. */
 const LATE = 250;
 /** Milliseconds for the goodbye. */
 const GOODBYE = 250;
-/** What ioredis says of a reply to nothing. */
-const OUT_OF_STEP = /^Command queue state error/;
 /** Characters that are handed to the socket at once. */
 const CHUNK = 256 * 1024;
 
@@ -41,7 +38,10 @@ export class Connection implements Client {
   /** When a new connection was last heard, and how many bytes that were. */
   #greeting = { at: 0, heard: 0 };
   /** A length that was corrupted on the way swallows all that follows: bytes come, but no replies. */
-  #pulse: Pulse = { stuck: undefined };
+  #pulse: Pulse = { stuck: undefined, outOfStep: (error) => this.#outOfStep(error) };
+  /** How many PINGs, and `performance.now()` when the next is due. */
+  #pings = 0;
+  #due = 0;
   #attempts = 0;
   #connected = 0;
   #up = false;
@@ -75,8 +75,7 @@ export class Connection implements Client {
     });
     redis.on("error", (error) => {
       this.#error = error;
-      // ioredis would go on reading, and take the replies to what it has given up for those to what comes after
-      if (error.name === "ParserError" || OUT_OF_STEP.test(error.message)) redis.stream.destroy();
+      if (senseless(error)) this.#outOfStep(error);
     });
     redis.on("connect", () => {
       this.#greeting = { at: performance.now(), heard: 0 };
@@ -114,10 +113,10 @@ export class Connection implements Client {
     }
   }
 
-  call(name: string, ...args: string[]): Promise<Reply> {
+  call<T>(reads: Reads<T>, name: string, ...args: string[]): Promise<T> {
     if (this.#closing) return Promise.reject(new ClosedError("Cannot use the connection to Redis: it is closed"));
     this.#turn ??= this.#begin();
-    return this.#add(this.#turn, name, args);
+    return this.#add(this.#turn, reads, name, args);
   }
 
   close(): Promise<void> {
@@ -125,9 +124,9 @@ export class Connection implements Client {
   }
 
   /** Sends before all that waits for the connection. */
-  #direct(name: string, ...args: string[]): Promise<Reply> {
+  #direct<T>(reads: Reads<T>, name: string, ...args: string[]): Promise<T> {
     this.#setup ??= this.#begin();
-    return this.#add(this.#setup, name, args);
+    return this.#add(this.#setup, reads, name, args);
   }
 
   #begin(): Batch {
@@ -138,10 +137,10 @@ export class Connection implements Client {
     return batch;
   }
 
-  #add(batch: Batch, name: string, args: string[]): Promise<Reply> {
+  #add<T>(batch: Batch, reads: Reads<T>, name: string, args: string[]): Promise<T> {
     return new Promise((resolve, reject) => {
       batch.open++;
-      batch.commands.push(new Command(name, args, batch, resolve, reject));
+      batch.commands.push(new Command(name, args, batch, (reply) => resolve(reads(reply)), reject));
     });
   }
 
@@ -179,30 +178,26 @@ export class Connection implements Client {
     return true;
   }
 
-  /** Takes the place of ioredis' parser on a new connection that has not said anything yet. */
   #listen(): void {
-    const { stream } = this.#redis;
-    const [parse] = stream.listeners("data") as ((bytes: Buffer) => void)[];
-    if (!parse) return;
-    const pushes = this.#observer.message ? new Pushes(this.#observer, parse) : undefined;
-    stream.off("data", parse);
-    stream.prependListener("data", (bytes: Buffer) => {
-      try {
-        if (pushes) pushes.feed(bytes);
-        else parse(bytes);
-      } catch (error) {
-        // the parser of ioredis takes any length for one, and what it throws would end the program
-        this.#error = error;
-        stream.destroy();
-      }
+    guard(this.#redis, (error) => this.#outOfStep(error), (parse) => {
+      if (!this.#observer.message) return parse;
+      const pushes = new Pushes(this.#observer, parse);
+      return (bytes) => pushes.feed(bytes);
     });
+  }
+
+  /** Gives up a connection that makes no sense. What ioredis still reads of it would go to whoever comes next. */
+  #outOfStep(error: unknown): void {
+    this.#error = error;
+    for (const batch of this.#open) if (batch.sent) reject(batch, error);
+    this.#redis.stream.destroy();
   }
 
   async #prepare(): Promise<void> {
     const { stream } = this.#redis;
     const holds = () => this.#redis.stream === stream && this.#redis.status === "ready" && !this.#closing;
     try {
-      await this.#observer.prepare?.((name, ...args) => this.#direct(name, ...args));
+      await this.#observer.prepare?.((reads, name, ...args) => this.#direct(reads, name, ...args));
     } catch (error) {
       if (!holds()) return;
       this.#error = error;
@@ -257,14 +252,21 @@ export class Connection implements Client {
     }
     this.#unsent = this.#unsent.filter((batch) => batch.open > 0);
     silent ||= now - (this.#pulse.stuck ?? now) > this.#timeout;
+    const due = now >= this.#due;
+    if (due) this.#due = now + Math.min(PING, this.#timeout);
     if (silent) {
       this.#error = new Error(`no reply within ${this.#timeout} ms`);
       this.#redis.stream.destroy();
-    } else if (this.#up && this.#open.length === 0) {
-      this.call("ping").catch(() => {});
+    } else if (due && this.#up) {
+      this.#ping();
     }
-    const next = this.#open[0]?.deadline ?? Infinity;
-    this.#watch(Math.max(1, Math.min(PING, this.#timeout, next - now)));
+    this.#watch(Math.max(1, Math.min(this.#due, this.#open[0]?.deadline ?? Infinity) - now));
+  }
+
+  /** On a busy connection too: what comes back says whether it is still in step. */
+  #ping(): void {
+    const nonce = String(++this.#pings);
+    this.call(echo(nonce), "ping", nonce).catch(() => {});
   }
 
   /** Whether a new connection says nothing: ioredis would wait for its greeting for ever. */
@@ -280,7 +282,7 @@ export class Connection implements Client {
       this.#flush(); // what was said before the goodbye goes before it
       const goodbye = Promise.withResolvers<void>();
       const timer = setTimeout(goodbye.resolve, GOODBYE);
-      this.#direct("quit").then(() => goodbye.resolve(), () => goodbye.resolve());
+      this.#direct(exactly("OK"), "quit").then(() => goodbye.resolve(), () => goodbye.resolve());
       await goodbye.promise;
       clearTimeout(timer);
     }

@@ -4,7 +4,7 @@
  * @module
  */
 import type { Check, Doctor } from "../../doctor.ts";
-import type { Client, Reply } from "./client.ts";
+import type { Client } from "./client.ts";
 import { ClusterClient } from "./cluster.ts";
 import { Connection } from "./connection.ts";
 import { judgeInfo, parseInfo } from "./doctor_info.ts";
@@ -12,6 +12,7 @@ import { Names } from "./keys.ts";
 import { parseOptions, type RedisOptions, type Settings } from "./options.ts";
 import { Queues } from "./queues.ts";
 import { Registry } from "./registry.ts";
+import { array, count, exactly, subscribers, text, texts } from "./replies.ts";
 import { ANSWER, run, SERVERS } from "./scripts.ts";
 
 /** Milliseconds that connecting, and each command, may take. */
@@ -59,8 +60,8 @@ class RedisDoctor implements Doctor {
     await this.#open();
     const removed: string[] = [];
     for await (const key of this.#scan(`${escape(this.#names.servers(""))}*`)) {
-      const count = await this.#commands.call("zremrangebyscore", key, "-inf", String(await this.#now()));
-      if (count) removed.push(`${count} lapsed registration(s) of ${key.slice(this.#names.servers("").length)}`);
+      const gone = await this.#commands.call(count, "zremrangebyscore", key, "-inf", String(await this.#now()));
+      if (gone > 0) removed.push(`${gone} lapsed registration(s) of ${key.slice(this.#names.servers("").length)}`);
     }
     return removed;
   }
@@ -69,7 +70,7 @@ class RedisDoctor implements Doctor {
     await this.#open();
     const found = new Set<string>();
     for await (const key of this.#scan(`${escape(this.#names.prefix)}*`)) {
-      if (await this.#commands.call("type", key) === "list") found.add(this.#names.topic(key));
+      if (await this.#commands.call(text, "type", key) === "list") found.add(this.#names.topic(key));
     }
     return [...found];
   }
@@ -85,13 +86,13 @@ class RedisDoctor implements Doctor {
   async *#info(): AsyncGenerator<Check> {
     let info: Map<string, string>;
     try {
-      info = parseInfo(String(await this.#events.call("info")));
+      info = parseInfo(await this.#events.call(text, "info"));
     } catch (error) {
       const mend = grant(this.#settings, "+info");
       return yield { name: "version", state: "risk", detail: `cannot be seen: ${(error as Error).message}`, mend };
     }
-    const limits = await this.#events.call("config", "get", "client-output-buffer-limit").catch(() => undefined);
-    yield* judgeInfo(info, limits === undefined ? undefined : String((limits as Reply[])[1]), this.#settings);
+    const limits = await this.#events.call(texts, "config", "get", "client-output-buffer-limit").catch(() => undefined);
+    yield* judgeInfo(info, limits?.[1], this.#settings);
   }
 
   /** Does what a bus does, under names that nobody else has. */
@@ -109,7 +110,7 @@ class RedisDoctor implements Doctor {
       }
     }
     const { list, due, items } = this.#names.queue(scratch);
-    await this.#commands.call("unlink", list, due, items).catch(() => {});
+    await this.#commands.call(count, "unlink", list, due, items).catch(() => {});
     if (refused === 0) yield { name: "permissions", state: "ok", detail: "everything that a bus does is allowed" };
   }
 
@@ -119,7 +120,7 @@ class RedisDoctor implements Doctor {
       const now = await this.#now();
       let lapsed = 0;
       for await (const key of this.#scan(`${escape(this.#names.servers(""))}*`)) {
-        lapsed += await this.#commands.call("zcount", key, "-inf", String(now)) as number;
+        lapsed += await this.#commands.call(count, "zcount", key, "-inf", String(now));
       }
       if (lapsed === 0) yield { name, state: "ok", detail: "no registration of a dead server" };
       else {
@@ -138,7 +139,7 @@ class RedisDoctor implements Doctor {
   }
 
   async #now(): Promise<number> {
-    const [seconds, micros] = await this.#events.call("time") as string[];
+    const [seconds, micros] = await this.#events.call(texts, "time");
     return Number(seconds) * 1_000 + Math.floor(Number(micros) / 1_000);
   }
 
@@ -146,12 +147,9 @@ class RedisDoctor implements Doctor {
   async *#scan(pattern: string): AsyncGenerator<string> {
     let cursor = "0";
     do {
-      const [next, keys] = await this.#events.call("scan", cursor, "match", pattern, "count", String(STEP)) as [
-        string,
-        string[],
-      ];
-      yield* keys;
-      cursor = next;
+      const reply = await this.#events.call(page, "scan", cursor, "match", pattern, "count", String(STEP));
+      yield* reply.keys;
+      cursor = reply.next;
     } while (cursor !== "0");
   }
 }
@@ -171,33 +169,33 @@ function probes(names: Names, scratch: string, { cluster }: Settings): Probe[] {
     {
       what: "subscribe",
       needed: "events arrive by it",
-      attempt: (events) => events.call("subscribe", channel),
+      attempt: (events) => events.call(count, "subscribe", channel),
     },
     {
       what: "subscribe to globs",
       needed: "patterns need it, and Redis wants each glob itself among the rules, or '&*'",
       optional: true,
-      attempt: (events) => events.call("psubscribe", names.pattern(`${scratch}*`)),
+      attempt: (events) => events.call(count, "psubscribe", names.pattern(`${scratch}*`)),
     },
     {
       what: "have an inbox",
       needed: "calls and their answers arrive there",
-      attempt: (events) => events.call("subscribe", inbox),
+      attempt: (events) => events.call(count, "subscribe", inbox),
     },
     {
       what: "publish",
       needed: "events leave by it",
-      attempt: (_, commands) => commands.call("publish", channel, "{}"),
+      attempt: (_, commands) => commands.call(count, "publish", channel, "{}"),
     },
     {
       what: "post to an inbox",
       needed: "calls and their answers leave by it",
-      attempt: (_, commands) => commands.call("publish", inbox, "{}"),
+      attempt: (_, commands) => commands.call(count, "publish", inbox, "{}"),
     },
     {
       what: "put",
       needed: "queues need it",
-      attempt: (_, commands) => commands.call("lpush", names.list(scratch), "1", "2"),
+      attempt: (_, commands) => commands.call(count, "lpush", names.list(scratch), "1", "2"),
     },
     {
       what: "take, extend, give back and acknowledge",
@@ -211,7 +209,7 @@ function probes(names: Names, scratch: string, { cluster }: Settings): Probe[] {
         const registry = new Registry(commands, names, inbox, () => {});
         try {
           await registry.add(scratch);
-          await run(commands, SERVERS, [names.servers(scratch)], []);
+          await run(commands, texts, SERVERS, [names.servers(scratch)], []);
           await registry.remove(scratch);
         } finally {
           registry.stop();
@@ -223,8 +221,8 @@ function probes(names: Names, scratch: string, { cluster }: Settings): Probe[] {
       needed: "only PyMQ's callers need it",
       optional: true,
       attempt: async (_, commands) => {
-        await run(commands, ANSWER, [answer], ["{}", LIFE / 1_000]);
-        await commands.call("unlink", answer);
+        await run(commands, count, ANSWER, [answer], ["{}", LIFE / 1_000]);
+        await commands.call(count, "unlink", answer);
       },
     },
   ];
@@ -254,13 +252,14 @@ function single(channel: string): Probe[] {
     needed: "without it they are looked at five times a second",
     optional: true,
     attempt: async (events, commands) => {
-      await commands.call("client", "tracking", "on", "redirect", String(await events.call("client", "id")));
-      await events.call("subscribe", "__redis__:invalidate");
+      const id = await events.call(count, "client", "id");
+      await commands.call(exactly("OK"), "client", "tracking", "on", "redirect", String(id));
+      await events.call(count, "subscribe", "__redis__:invalidate");
     },
   }, {
     what: "count subscribers",
     needed: "callers tell dead servers from live ones by it",
-    attempt: (_, commands) => commands.call("pubsub", "numsub", channel),
+    attempt: (_, commands) => commands.call(subscribers([channel]), "pubsub", "numsub", channel),
   }];
 }
 
@@ -322,6 +321,12 @@ function unreachable(error: Error, { tls }: Settings): Check {
   const [, name, mend] = known ?? [undefined, "server", "see the message"];
   const plain = tls && /ECONNRESET|closed|EOF/.test(error.message) ? "; or it speaks no TLS: redis://" : "";
   return { name, state: "broken", detail: error.message, mend: mend + plain };
+}
+
+/** The reply to SCAN. */
+function page(reply: unknown): { next: string; keys: string[] } {
+  const [next, keys] = array(reply, 2);
+  return { next: text(next), keys: texts(keys) };
 }
 
 function escape(text: string): string {

@@ -52,6 +52,11 @@ export function denied(error: unknown): boolean {
   return judge(error, messageOf(error))[0] === "denied";
 }
 
+/** True for what ioredis says of bytes that are no reply, and of a reply to nothing. */
+export function senseless(error: Error): boolean {
+  return error.name === "ParserError" || error.message.startsWith("Command queue state error");
+}
+
 /** True where the connection is at fault: whether the command was carried out nobody knows. */
 export function unavailable(error: unknown): boolean {
   return error instanceof BusError && error.code === "unavailable";

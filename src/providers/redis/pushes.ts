@@ -116,6 +116,7 @@ export class Pushes {
     const type = this.#text[at];
     if (type !== "$" && type !== "*") return end;
     const count = Number(this.#text.slice(at + 1, line));
+    if (!Number.isSafeInteger(count)) throw new Error("a reply has no length: the connection is out of step");
     if (count < 0) return end;
     if (type === "*") {
       for (let i = 0; i < count && end >= 0; i++) end = this.#end(end);

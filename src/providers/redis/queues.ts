@@ -5,10 +5,11 @@
  */
 import { mark } from "../../attempts.ts";
 import type { Delivery, Outcome, ReceiveOptions } from "../../provider.ts";
-import type { Client, Reply } from "./client.ts";
+import type { Client } from "./client.ts";
 import { insist, unavailable } from "./failures.ts";
 import type { Names } from "./keys.ts";
-import { ACK, EXTEND, NACK, RESTORE, run, type Script } from "./scripts.ts";
+import { count, flags } from "./replies.ts";
+import { ACK, EXTEND, NACK, RESTORE, run } from "./scripts.ts";
 import { Taker } from "./taker.ts";
 
 /** Milliseconds between looks while the server tells us of changes: a safety net. */
@@ -84,22 +85,24 @@ export class Queues {
     const { list, prefix } = this.#names.queue(queue);
     const record = `${prefix}restored:${this.#id}.${this.#count++}`;
     const bodies = deliveries.map(({ body, attempt }) => attempt > 1 ? body + mark(attempt - 1) : body).reverse();
-    await insist(() => run(this.#client, RESTORE, [list, record], [REMEMBER, ...bodies]));
-    this.#client.call("unlink", record).catch(() => {});
+    await insist(() => run(this.#client, count, RESTORE, [list, record], [REMEMBER, ...bodies]));
+    this.#client.call(count, "unlink", record).catch(() => {});
   }
 
   /** Settles leases; see `Receiver.settle`. */
   async settle(queue: string, receipts: readonly string[], outcome: Outcome, delay: number): Promise<boolean[]> {
     const { due, items, list } = this.#names.queue(queue);
-    if (outcome === "ack") return await this.#each(ACK, [due, items], receipts);
-    const held = await this.#each(NACK, [due, items, list], [String(Math.ceil(delay)), ...receipts]);
+    const held = flags(receipts.length);
+    if (outcome === "ack") return await run(this.#client, held, ACK, [due, items], receipts);
+    const back = await run(this.#client, held, NACK, [due, items, list], [Math.ceil(delay), ...receipts]);
     if (delay <= 0) this.changed(list);
-    return held;
+    return back;
   }
 
   /** Makes leases last; see `Receiver.extend`. */
   extend(queue: string, receipts: readonly string[], lease: number): Promise<boolean[]> {
-    return this.#each(EXTEND, [this.#names.queue(queue).due], [String(Math.ceil(lease)), ...receipts]);
+    const { due } = this.#names.queue(queue);
+    return run(this.#client, flags(receipts.length), EXTEND, [due], [Math.ceil(lease), ...receipts]);
   }
 
   /** The server says that a key changed; an empty one: all may have. */
@@ -131,11 +134,6 @@ export class Queues {
   /** Removes what was ours on the server. */
   async close(): Promise<void> {
     await Promise.all([...this.#takers.values()].map((taker) => insist(() => taker.forget())));
-  }
-
-  async #each(script: Script, keys: string[], args: readonly string[]): Promise<boolean[]> {
-    const reply = await run(this.#client, script, keys, args);
-    return (reply as Reply[]).map((one) => one === 1);
   }
 
   /** A lost reply may have held more than is wanted now. */

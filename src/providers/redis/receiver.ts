@@ -11,6 +11,7 @@ import { Names } from "./keys.ts";
 import type { Settings } from "./options.ts";
 import { Queues } from "./queues.ts";
 import { Registry } from "./registry.ts";
+import { count, exactly } from "./replies.ts";
 import { Subscriptions } from "./subscriptions.ts";
 
 /** Milliseconds that one command may take before it rejects "unavailable". */
@@ -126,7 +127,7 @@ class RedisReceiver implements Receiver {
 
   /** On a new connection: its id, then all subscriptions. */
   async #subscribe(call: Client["call"]): Promise<void> {
-    const id = this.#cluster ? undefined : await call("client", "id").catch(() => undefined);
+    const id = this.#cluster ? undefined : await call(count, "client", "id").catch(() => undefined);
     let told = id !== undefined;
     await this.#subscriptions.all(call, (channel, error) => {
       if (channel === this.inbox) throw error;
@@ -140,7 +141,8 @@ class RedisReceiver implements Receiver {
   async #track(): Promise<void> {
     const id = this.#redirect;
     if (id === undefined || !this.#commands.up) return;
-    const told = await this.#commands.call("client", "tracking", "on", "redirect", id).then(() => true, () => false);
+    const asked = this.#commands.call(exactly("OK"), "client", "tracking", "on", "redirect", id);
+    const told = await asked.then(() => true, () => false);
     if (id === this.#redirect) this.#queues.tell(told);
   }
 
@@ -173,7 +175,7 @@ class RedisReceiver implements Receiver {
     const { promise, resolve } = Promise.withResolvers<void>();
     const timer = setTimeout(resolve, CLEANUP);
     // after QUIT alone, Redis would for a moment count us among those whom a PUBLISH reached, and throw the message away
-    const left = this.#events.up ? this.#events.call("unsubscribe", this.inbox) : undefined;
+    const left = this.#events.up ? this.#events.call(count, "unsubscribe", this.inbox) : undefined;
     Promise.allSettled([left, this.#registry.close(), this.#queues.close()]).then(() => resolve());
     await promise;
     clearTimeout(timer);

@@ -6,6 +6,7 @@
 import type { Client } from "./client.ts";
 import { insist } from "./failures.ts";
 import type { Names } from "./keys.ts";
+import { count } from "./replies.ts";
 import { REGISTER, run } from "./scripts.ts";
 
 /** Milliseconds that a registration lasts: a killed server is called in vain for at most so long. */
@@ -63,11 +64,11 @@ export class Registry {
   }
 
   #register(topic: string): Promise<unknown> {
-    return run(this.#client, REGISTER, [this.#names.servers(topic)], [this.#inbox, LEASE]);
+    return run(this.#client, count, REGISTER, [this.#names.servers(topic)], [this.#inbox, LEASE]);
   }
 
   #unregister(topic: string): Promise<unknown> {
-    return this.#client.call("zrem", this.#names.servers(topic), this.#inbox);
+    return this.#client.call(count, "zrem", this.#names.servers(topic), this.#inbox);
   }
 
   #forget(topic: string): boolean {

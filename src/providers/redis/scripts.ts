@@ -10,7 +10,8 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import type { Client, Reply } from "./client.ts";
+import type { Client } from "./client.ts";
+import type { Reads } from "./replies.ts";
 
 /** A Lua script and the digest by which the server knows it. */
 export interface Script {
@@ -47,7 +48,8 @@ end
 /**
  * Takes up to ARGV[2] items: first what is due again, then from the list. ARGV[3]: ms of the lease, 0 without. Leaves in `record`
  * what it handed out, under the number ARGV[1] of this take; ARGV[4] `again`: the reply to that number was lost, give the same;
- * `only`: give the same or nothing. Replies with ms until the next item is due (-1: none), then receipt, deliveries and body of each.
+ * `only`: give the same or nothing. Replies with ARGV[1], which tells the reply from that to another take, ms until the next item is due
+ * (-1: none), then receipt, deliveries and body of each.
  *
  * It reads the queue's keys only before it replies with nothing: that arms the server's invalidation message (CLIENT
  * TRACKING), which is what wakes whoever waits for this queue.
@@ -61,21 +63,22 @@ if mode ~= '' then
   kept = kept and cmsgpack.unpack(kept)
   if kept and kept[1] == number then
     if lease == 0 then return kept[2] end
-    local out = {-1}
+    local out = {number, -1}
     for _, member in ipairs(kept[2]) do
       local stem, count = string.match(member, '^(.*):(%d+)$')
-      if redis.call('ZREM', due, member) == 1 then
+      local body = redis.call('HGET', items, stem)
+      if redis.call('ZREM', due, member) == 1 and body then
         redis.call('ZADD', due, now + lease, member)
         out[#out + 1] = member
         out[#out + 1] = tonumber(count)
-        out[#out + 1] = redis.call('HGET', items, stem)
+        out[#out + 1] = body
       end
     end
     return out
   end
-  if mode == 'only' then return {-1} end
+  if mode == 'only' then return {number, -1} end
 end
-local out, members = {-1}, {}
+local out, members = {number, -1}, {}
 local function give(stem, count, body)
   local member = ''
   if lease > 0 then
@@ -91,7 +94,7 @@ local first = redis.call('ZRANGE', due, 0, max - 1, 'WITHSCORES')
 for i = 1, #first, 2 do
   local wait = tonumber(first[i + 1]) - now
   if wait > 0 then
-    out[1] = wait
+    out[2] = wait
     break
   end
   local stem, count = string.match(first[i], '^(.*)[:|](%d+)$')
@@ -103,10 +106,10 @@ for i = 1, #first, 2 do
     if body then give(stem, count + 1, body) end
   end
 end
-local left = max - (#out - 1) / 3
+local left = max - (#out - 2) / 3
 local bodies = left > 0 and redis.pcall('RPOP', list, left)
 if bodies and bodies.err then
-  if #out == 1 then return bodies end
+  if #out == 2 then return bodies end
   bodies = false
 end
 for i, text in ipairs(bodies or {}) do
@@ -117,7 +120,7 @@ for i, text in ipairs(bodies or {}) do
   end
   give(stem, count + 1, body)
 end
-if #out > 1 then
+if #out > 2 then
   redis.call('SET', record, cmsgpack.pack({number, lease > 0 and members or out}), 'PX', ARGV[5])
 else
   redis.call('LLEN', list)
@@ -226,18 +229,19 @@ return redis.call('EXPIRE', KEYS[1], ARGV[2])
 `);
 
 /** Runs a script: by its digest, and by its text where the server does not have it (yet, or no longer). */
-export async function run(
+export async function run<T>(
   client: Client,
+  reads: Reads<T>,
   { lua, sha }: Script,
   keys: readonly string[],
   args: readonly (string | number)[],
-): Promise<Reply> {
+): Promise<T> {
   const rest = [String(keys.length), ...keys, ...args.map(String)];
   try {
-    return await client.call("evalsha", sha, ...rest);
+    return await client.call(reads, "evalsha", sha, ...rest);
   } catch (error) {
     if (!(error instanceof Error) || !/NOSCRIPT/.test(error.message)) throw error;
-    return await client.call("eval", lua, ...rest);
+    return await client.call(reads, "eval", lua, ...rest);
   }
 }
 

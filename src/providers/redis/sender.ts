@@ -11,6 +11,7 @@ import { ClusterClient } from "./cluster.ts";
 import { Connection } from "./connection.ts";
 import { Names } from "./keys.ts";
 import { MAX_BODY, type Settings } from "./options.ts";
+import { count, subscribers, texts } from "./replies.ts";
 import { ANSWER, run, SERVERS, SIZE } from "./scripts.ts";
 
 /** Seconds that PyMQ gives an answer to be fetched. */
@@ -61,12 +62,11 @@ class RedisSender implements Sender {
       open: () => Promise.resolve(),
       candidates: async (topic) => {
         if (!this.#counts) return undefined;
-        const reply = await this.#events.call("pubsub", "numsub", this.#names.channel(topic));
-        return (reply as [string, number])[1];
+        return (await this.#subscribers([this.#names.channel(topic)]))[0];
       },
       put: async (queue, body) => {
         limit(body, MAX_BODY, "proto-max-bulk-len");
-        await run(this.#queues, ANSWER, [this.#names.list(queue)], [body, ANSWER_LIFE]);
+        await run(this.#queues, count, ANSWER, [this.#names.list(queue)], [body, ANSWER_LIFE]);
       },
     };
   }
@@ -82,33 +82,37 @@ class RedisSender implements Sender {
   }
 
   async servers(topic: string): Promise<string[]> {
-    return await run(this.#queues, SERVERS, [this.#names.servers(topic)], []) as string[];
+    return await run(this.#queues, texts, SERVERS, [this.#names.servers(topic)], []);
   }
 
   async present(inboxes: readonly string[]): Promise<string[]> {
     if (!this.#counts || inboxes.length === 0) return [...inboxes];
-    const counts = await this.#events.call("pubsub", "numsub", ...inboxes) as (string | number)[];
-    return inboxes.filter((_, i) => (counts[2 * i + 1] as number) > 0);
+    const counts = await this.#subscribers(inboxes);
+    return inboxes.filter((_, i) => counts[i]! > 0);
   }
 
   async send(queue: string, body: string, { signal }: SendOptions): Promise<void> {
     signal?.throwIfAborted();
     limit(body, MAX_BODY, "proto-max-bulk-len");
-    await this.#queues.call("lpush", this.#names.list(queue), body);
+    await this.#queues.call(count, "lpush", this.#names.list(queue), body);
   }
 
   async size(queue: string): Promise<number> {
     const { list, due } = this.#names.queue(queue);
-    return await run(this.#queues, SIZE, [list, due], []) as number;
+    return await run(this.#queues, count, SIZE, [list, due], []);
   }
 
   async drop(queue: string): Promise<void> {
     const { list, due, items } = this.#names.queue(queue);
-    await this.#queues.call("unlink", list, due, items);
+    await this.#queues.call(count, "unlink", list, due, items);
   }
 
   async close(): Promise<void> {
     await Promise.all([this.#events.close(), this.#queues.close()]);
+  }
+
+  #subscribers(channels: readonly string[]): Promise<number[]> {
+    return this.#events.call(subscribers(channels), "pubsub", "numsub", ...channels);
   }
 
   /** One publisher's events go through one connection, so in order; in a Cluster any node passes them on to all. */
@@ -118,7 +122,7 @@ class RedisSender implements Sender {
     } catch (error) {
       return Promise.reject(error);
     }
-    return this.#events.call("publish", channel, body) as Promise<number>;
+    return this.#events.call(count, "publish", channel, body);
   }
 }
 

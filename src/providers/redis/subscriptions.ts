@@ -7,6 +7,7 @@ import { BusError } from "../../errors.ts";
 import type { Emit, Filter } from "../../provider.ts";
 import type { Client } from "./client.ts";
 import type { Names } from "./keys.ts";
+import { count } from "./replies.ts";
 
 interface Route {
   readonly topic: string;
@@ -36,7 +37,7 @@ export class Subscriptions {
     if (known) known.emits.push({ serves: filter.serves, emit });
     else routes.set(name, { topic: filter.topic, emits: [{ serves: filter.serves, emit }] });
     try {
-      await client.call(filter.pattern ? "psubscribe" : "subscribe", name);
+      await client.call(count, filter.pattern ? "psubscribe" : "subscribe", name);
     } catch (error) {
       this.#forget(filter);
       throw error;
@@ -46,7 +47,7 @@ export class Subscriptions {
   /** Ends a subscription: nothing is emitted from now on. */
   async remove(client: Client, filter: Filter): Promise<void> {
     if (!this.#forget(filter)) return;
-    await client.call(filter.pattern ? "punsubscribe" : "unsubscribe", this.#place(filter)[1]);
+    await client.call(count, filter.pattern ? "punsubscribe" : "unsubscribe", this.#place(filter)[1]);
   }
 
   /**
@@ -56,7 +57,7 @@ export class Subscriptions {
    */
   async all(call: Client["call"], refused: (name: string, error: unknown) => void): Promise<void> {
     const ask = (verb: string, name: string) =>
-      call(verb, name).catch((error) => {
+      call(count, verb, name).catch((error) => {
         // broken again: no refusal
         if (error instanceof BusError && error.code === "unavailable") throw error;
         refused(name, error);

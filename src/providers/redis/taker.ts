@@ -4,9 +4,10 @@
  * @module
  */
 import type { Delivery } from "../../provider.ts";
-import type { Client, Reply } from "./client.ts";
+import type { Client } from "./client.ts";
 import { unavailable } from "./failures.ts";
 import type { QueueKeys } from "./keys.ts";
+import { array, count, exactly, integer, type Reads, text } from "./replies.ts";
 import { run, TAKE } from "./scripts.ts";
 
 /** Milliseconds for which the server remembers what it handed out, so that a lost reply can be had again. */
@@ -101,7 +102,7 @@ export class Taker {
     if (!this.#recorded || this.#lost) return;
     this.#recorded = false;
     try {
-      await this.#client.call("unlink", this.#record);
+      await this.#client.call(count, "unlink", this.#record);
     } catch (error) {
       this.#recorded = true;
       throw error;
@@ -113,10 +114,10 @@ export class Taker {
     this.#lost = true;
     const { list, due, items } = this.keys;
     const number = `${this.#id}.${this.#count}`;
-    let reply: Reply;
+    let taken: Taken;
     try {
-      const lease = Math.ceil(this.lease ?? 0);
-      reply = await run(this.#client, TAKE, [list, due, items, this.#record], [number, max, lease, mode, REMEMBER]);
+      const args = [number, max, Math.ceil(this.lease ?? 0), mode, REMEMBER];
+      taken = await run(this.#client, reads(number), TAKE, [list, due, items, this.#record], args);
     } catch (error) {
       // any other reply was a reply
       this.#lost = unavailable(error);
@@ -124,18 +125,22 @@ export class Taker {
     }
     this.#lost = false;
     this.used = performance.now();
-    const taken = read(reply as Reply[]);
     if (taken.deliveries.length > 0) this.#recorded = true;
     if (taken.deliveries.some(({ body }) => body.length > LARGE)) this.forget().catch(() => {});
     return taken;
   }
 }
 
-function read(reply: Reply[]): Taken {
-  const deliveries: Delivery[] = [];
-  for (let i = 1; i < reply.length; i += 3) {
-    deliveries.push({ receipt: reply[i] as string, attempt: reply[i + 1] as number, body: reply[i + 2] as string });
-  }
-  const next = reply[0] as number;
-  return { deliveries, next: next < 0 ? Infinity : Math.max(1, next) };
+/** The reply to the take of this number. */
+function reads(number: string): Reads<Taken> {
+  return (reply) => {
+    const [taken, wait, ...items] = array(reply);
+    exactly(number)(taken);
+    const next = integer(wait);
+    const deliveries: Delivery[] = [];
+    for (let i = 0; i < items.length; i += 3) {
+      deliveries.push({ receipt: text(items[i]), attempt: count(items[i + 1]), body: text(items[i + 2]) });
+    }
+    return { deliveries, next: next < 0 ? Infinity : Math.max(1, next) };
+  };
 }
