@@ -1,0 +1,183 @@
+import { assert, assertEquals } from "@std/assert";
+import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
+import { Buffer } from "node:buffer";
+import { ProviderError } from "../../src/errors.ts";
+import { Connection } from "../../src/providers/redis/connection.ts";
+import { parseOptions } from "../../src/providers/redis/options.ts";
+import { text } from "../../src/providers/redis/replies.ts";
+import { Random, SEED } from "../support/random.ts";
+import { RedisServer } from "../support/redis_server.ts";
+import { TcpProxy } from "../support/tcp_proxy.ts";
+import { pause, until } from "../support/until.ts";
+import { type Halves, NOW, open } from "./halves.ts";
+
+const encoder = new TextEncoder();
+/** Replies of every kind. */
+const KINDS: Record<string, string> = {
+  "a status": "+OK\r\n",
+  "a text": "$5\r\ntexts\r\n",
+  "a number": ":7\r\n",
+  "a number below zero": ":-7\r\n",
+  "no text": "$-1\r\n",
+  "no array": "*-1\r\n",
+  "an empty array": "*0\r\n",
+  "an array of numbers": "*3\r\n:1\r\n:2\r\n:3\r\n",
+  "an array of texts": "*2\r\n$1\r\na\r\n$1\r\nb\r\n",
+};
+/** The reply to `ECHO same`. */
+const SAME = encoder.encode("$4\r\nsame\r\n");
+
+/** Both halves, and the wire that they share. */
+interface Place extends AsyncDisposable {
+  readonly bus: Halves;
+  readonly wire: TcpProxy;
+}
+
+describe(`Redis replies that were altered on the way (seed ${SEED})`, () => {
+  let server: RedisServer;
+  beforeAll(async () => server = await RedisServer.start());
+  afterAll(() => server.stop());
+
+  async function place(): Promise<Place> {
+    const wire = await TcpProxy.to(server.port);
+    const bus = await open({ port: wire.port });
+    await bus.receiver.subscribe({ topic: "f", pattern: false, serves: true }, () => {});
+    const end = async () => {
+      wire.alter = undefined;
+      await bus.close();
+      await wire.close();
+    };
+    return { bus, wire, [Symbol.asyncDispose]: end };
+  }
+
+  /** Every kind of use, each with the right outcome. */
+  async function works(bus: Halves): Promise<void> {
+    await until("all is up and right", async () => {
+      assertEquals(await bus.sender.present!([bus.receiver.inbox, "nobody"]), [bus.receiver.inbox]);
+      assertEquals(await bus.sender.servers("f"), [bus.receiver.inbox]);
+      assertEquals(await bus.sender.post(bus.receiver.inbox, "{}"), true);
+      return true;
+    });
+    await bus.sender.send("works", "item", NOW);
+    assertEquals(await bus.sender.size("works"), 1);
+    const [item] = await bus.receive("works", { wait: 5_000, lease: 60_000 });
+    assertEquals(item?.body, "item");
+    assertEquals(await bus.receiver.extend("works", [item!.receipt], 60_000), [true]);
+    assertEquals(await bus.receiver.settle("works", [item!.receipt], "ack", 0), [true]);
+  }
+
+  /** Alters the next chunk that comes down. */
+  function once(wire: TcpProxy, alter: (chunk: Uint8Array) => Uint8Array): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    wire.alter = (chunk, direction) => {
+      if (direction === "up") return chunk;
+      wire.alter = undefined;
+      resolve();
+      return alter(chunk);
+    };
+    return promise;
+  }
+
+  const acts: Record<string, (bus: Halves) => Promise<unknown>> = {
+    publish: ({ sender }) => sender.publish("t", "x"),
+    present: ({ sender, receiver }) => sender.present!([receiver.inbox, "nobody"]),
+    servers: ({ sender }) => sender.servers("f"),
+    size: ({ sender }) => sender.size("q"),
+    receive: (bus) => bus.receive("q"),
+    settle: ({ receiver }) => receiver.settle("q", ["x", "y"], "ack", 0),
+  };
+  for (const [name, act] of Object.entries(acts)) {
+    it(`${name} with a reply of another kind rejects, and the connection is replaced`, async () => {
+      await using scene = await place();
+      const { bus, wire } = scene;
+      for (const [kind, reply] of Object.entries(KINDS)) {
+        // what it may well have been
+        if (kind === "a number" && (name === "publish" || name === "size")) continue;
+        if (name === "servers" && (kind === "an empty array" || kind === "an array of texts")) continue;
+        const before = wire.accepted;
+        const altered = once(wire, () => encoder.encode(reply));
+        const error = await act(bus).then(() => undefined, (error) => error);
+        await altered;
+        assert(error instanceof ProviderError && error.code === "unavailable", `${kind}: ${error}`);
+        await until("there is a new connection", () => wire.accepted > before);
+        await works(bus);
+      }
+    });
+  }
+
+  it("an item whose reply was altered is had again, once", async () => {
+    await using scene = await place();
+    const { bus, wire } = scene;
+    for (const [kind, reply] of Object.entries(KINDS)) {
+      await bus.sender.send("q", kind, NOW);
+      const altered = once(wire, () => encoder.encode(reply));
+      const waits = bus.bodies("q", { wait: 20_000 });
+      await altered;
+      assertEquals(await waits, [kind]);
+    }
+    assertEquals(await bus.bodies("q"), []);
+  });
+
+  /** One connection that is never idle, and what its next replies become. */
+  async function busy(alter: (chunk: Uint8Array) => Uint8Array): Promise<void> {
+    await using wire = await TcpProxy.to(server.port);
+    const said: string[] = [];
+    const link = new Connection(parseOptions({ port: wire.port }), 1_000, {
+      up: (again) => said.push(again ? "again" : "up"),
+      down: () => said.push("down"),
+    });
+    await link.open(2_000);
+    // some commands are always under way, and nothing but its place tells their replies apart
+    wire.delay = 50;
+    const traffic = setInterval(() => link.call(text, "echo", "same").catch(() => {}), 2);
+    await pause(200);
+    assertEquals(said, ["up"]);
+    await once(wire, alter);
+    await until("it is noticed, though it is busy", () => said.includes("down"));
+    await until("it is back", () => said.includes("again"));
+    clearInterval(traffic);
+    assertEquals(await link.call(text, "echo", "right"), "right");
+    await link.close();
+  }
+
+  it("one reply too many is noticed on a connection that is busy", () => busy((chunk) => Buffer.concat([SAME, chunk])));
+
+  it("one reply too few is noticed on a connection that is busy", () => busy((chunk) => chunk.subarray(SAME.length)));
+
+  it("a length beyond all, which swallows what follows, is noticed on a connection that is busy", () =>
+    busy((chunk) => Buffer.concat([encoder.encode("*99999999999\r\n"), chunk])));
+
+  it("one reply too many to a take gives nobody the items of another queue", async () => {
+    await using scene = await place();
+    const { bus, wire } = scene;
+    await bus.sender.send("a", "of a", NOW);
+    let reply = "";
+    wire.alter = (chunk, direction) => {
+      if (direction === "down") reply += Buffer.from(chunk).toString();
+      return chunk;
+    };
+    assertEquals(await bus.bodies("a"), ["of a"]);
+    await bus.sender.send("b", "of b", NOW);
+    const altered = once(wire, () => encoder.encode(reply));
+    const waits = bus.bodies("b", { wait: 20_000 });
+    await altered;
+    assertEquals(await waits, ["of b"]);
+  });
+
+  it("random bytes in any place end nothing: afterwards all is right", async () => {
+    const random = new Random(SEED);
+    await using scene = await place();
+    const { bus, wire } = scene;
+    for (let round = 0; round < 12; round++) {
+      const name = random.pick(Object.keys(acts));
+      const altered = once(wire, (chunk) => {
+        const at = random.int(0, chunk.length - 1);
+        const bytes = random.bytes(random.int(1, chunk.length));
+        return Buffer.concat([chunk.subarray(0, at), bytes, chunk.subarray(random.int(at, chunk.length))]);
+      });
+      await Promise.all([acts[name]!(bus).catch(() => {}), altered]);
+      await until("it is right again", () => works(bus).then(() => true));
+      await bus.sender.drop("works");
+    }
+  });
+});
