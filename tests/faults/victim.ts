@@ -3,6 +3,9 @@ import { assertEquals } from "@std/assert";
 import type { Bus, BusError } from "../../mod.ts";
 import { until } from "../support/until.ts";
 
+/** Milliseconds for what stands behind all that the peer sent, on a machine that has much else to do. */
+const PATIENCE = 60_000;
+
 /** A bus of every kind of use, that says what it refuses, and a caller of it. */
 export interface Victim extends AsyncDisposable {
   readonly bus: Bus;
@@ -35,11 +38,12 @@ export async function victim(open: (namespace: string) => Promise<Bus>, namespac
     await until("an event arrives", async () => {
       await caller.publish(mark, "news").catch(() => {});
       return seen.includes(mark) && globbed.includes(mark);
-    });
+    }, PATIENCE);
     await caller.queue("jobs").put(mark);
-    await until("an item is consumed", () => done.includes(mark));
+    await until("an item is consumed", () => done.includes(mark), PATIENCE);
     const put = caller.queue("got").put(mark); // garbage may fill the queue
-    await until("an item is got", async () => await bus.queue("got").get({ timeout: 1_000 }).catch(() => {}) === mark);
+    const got = async () => await bus.queue("got").get({ timeout: 1_000 }).catch(() => {}) === mark;
+    await until("an item is got", got, PATIENCE);
     await put;
     assertEquals(await caller.stub("echo")(mark), mark);
     assertEquals(await caller.stub("echo", { multi: true })(mark), [{ status: "fulfilled", value: mark }]);
