@@ -12,7 +12,7 @@
  */
 import { mark } from "../../attempts.ts";
 import type { Delivery } from "../../provider.ts";
-import { type Listing, NOTHING } from "./place.ts";
+import type { Directory } from "./place.ts";
 import type { Space } from "./space.ts";
 import { readItem, writeItem } from "./frames.ts";
 
@@ -22,10 +22,12 @@ export const HEAD = 1;
 const LOOK = 100;
 
 interface Side {
-  back: Listing;
+  readonly back: Directory;
+  backNames: readonly string[];
   /** When what came back is due, as far as it is known. */
   readonly due: Map<string, number>;
-  held: Listing;
+  readonly held: Directory;
+  heldNames: readonly string[];
   /** When held items come back, as far as it is known. */
   readonly until: Map<string, number>;
   looked: number;
@@ -73,9 +75,9 @@ export class Leases {
     const side = this.#collect(queue);
     const back = this.#listBack(queue, side);
     const deliveries: Delivery[] = [];
-    if (back.names.length === 0) return deliveries;
+    if (back.length === 0) return deliveries;
     const now = this.#space.posix.now();
-    for (const name of [...back.names].sort()) {
+    for (const name of [...back].sort()) {
       if (deliveries.length === max) break;
       if ((side.due.get(name) ?? Infinity) > now) continue;
       const delivery = this.#claim(queue, name, lease);
@@ -146,7 +148,7 @@ export class Leases {
   due(queue: string): number {
     const side = this.#collect(queue);
     const now = this.#space.posix.now();
-    return this.#listBack(queue, side).names.filter((name) => (side.due.get(name) ?? Infinity) <= now).length;
+    return this.#listBack(queue, side).filter((name) => (side.due.get(name) ?? Infinity) <= now).length;
   }
 
   /** Forgets what it knows of a queue. */
@@ -186,35 +188,40 @@ export class Leases {
   #side(queue: string): Side {
     let side = this.#sides.get(queue);
     if (!side) {
-      side = { back: NOTHING, due: new Map(), held: NOTHING, until: new Map(), looked: -Infinity };
+      const { place } = this.#space;
+      side = {
+        ...{ back: place.directory(`${sideOf(queue)}/back`), backNames: [], due: new Map() },
+        ...{ held: place.directory(`${sideOf(queue)}/held`), heldNames: [], until: new Map() },
+        looked: -Infinity,
+      };
       this.#sides.set(queue, side);
     }
     return side;
   }
 
-  #listBack(queue: string, side: Side): Listing {
-    const back = this.#space.place.look(`${sideOf(queue)}/back`, side.back);
-    if (back === side.back) return back;
-    side.back = back;
+  #listBack(queue: string, side: Side): readonly string[] {
+    const names = side.back.look();
+    if (names === side.backNames) return names;
+    side.backNames = names;
     side.due.clear();
-    for (const name of back.names) {
+    for (const name of names) {
       const stat = this.#space.posix.stat(this.#path(queue, `back/${name}`));
       if (typeof stat === "object") side.due.set(name, stat.modified);
     }
-    return back;
+    return names;
   }
 
   /** Gives back what was held for longer than it may be, or by a bus whose process is gone. */
   #collect(queue: string): Side {
     const side = this.#side(queue);
-    const { names, place, posix, processes } = this.#space;
+    const { names, posix, processes } = this.#space;
     if (performance.now() - side.looked < LOOK) return side;
     side.looked = performance.now();
-    const held = place.look(`${sideOf(queue)}/held`, side.held);
-    if (held !== side.held) side.until.clear();
-    side.held = held;
+    const held = side.held.look();
+    if (held !== side.heldNames) side.until.clear();
+    side.heldNames = held;
     const now = posix.now();
-    for (const name of held.names) {
+    for (const name of held) {
       const holder = names.readLoop(name.slice(name.indexOf(".", name.indexOf(".") + 1) + 1));
       const dead = holder !== undefined && processes.dead(holder);
       if (!dead && (side.until.get(name) ?? 0) > now) continue;

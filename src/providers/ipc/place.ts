@@ -4,7 +4,7 @@
  * @module
  */
 import { check, failure, foreign } from "./failures.ts";
-import { Errno, type Posix } from "./posix.ts";
+import { encodePath, Errno, type Posix, type Stat } from "./posix.ts";
 
 /** Attempts to make something in a directory that others remove because it is empty. */
 const ATTEMPTS = 100;
@@ -12,15 +12,8 @@ const ATTEMPTS = 100;
 /** Milliseconds within which a directory may change twice and look the same: a tick of the kernel's clock (10), doubled. */
 const TICK = 20;
 
-/** A directory's names, read again only when it has changed. */
-export interface Listing {
-  readonly names: readonly string[];
-  /** What the directory looked like; empty where it may change without looking different. */
-  readonly mark: string;
-}
-
 /** What a directory holds that is not there. */
-export const NOTHING: Listing = { names: [], mark: "" };
+const NOTHING: readonly string[] = [];
 
 /** Who may use what we make. */
 export interface Access {
@@ -107,20 +100,44 @@ export class Place {
     this.#posix.removeDirectory(this.of(path));
   }
 
-  /** What a directory holds; the same listing as long as it has not changed. */
-  look(path: string, known?: Listing): Listing {
-    const stat = this.#posix.stat(this.of(path));
-    if (typeof stat === "number") return NOTHING;
-    const settled = Date.now() - stat.modified > TICK;
-    const mark = settled ? `${stat.inode} ${stat.modified} ${stat.size}` : "";
-    if (known && mark !== "" && known.mark === mark) return known;
-    return { names: this.list(path), mark };
+  /** A directory in this one that is to be looked at often. */
+  directory(path: string): Directory {
+    return new Directory(this.#posix, this.of(path));
   }
 
   /** The names in a directory; none where there is no such directory. */
   list(path: string): string[] {
     const names = this.#posix.list(this.of(path));
     return typeof names === "number" ? [] : names;
+  }
+}
+
+/** A directory whose names are read again only when it has changed. */
+export class Directory {
+  #posix: Posix;
+  #path: string;
+  #encoded: Uint8Array;
+  #names = NOTHING;
+  /** What it looked like when its names were read; undefined where it may change without looking different. */
+  #seen: Stat | undefined;
+
+  /** The directory at this path, which need not be there. */
+  constructor(posix: Posix, path: string) {
+    this.#posix = posix;
+    this.#path = path;
+    this.#encoded = encodePath(path);
+  }
+
+  /** What it holds: the same array as long as that has not changed. */
+  look(): readonly string[] {
+    const stat = this.#posix.stat(this.#encoded);
+    if (typeof stat === "number") return this.#names = NOTHING;
+    const seen = this.#seen;
+    const same = seen?.inode === stat.inode && seen.modified === stat.modified && seen.size === stat.size;
+    if (same && this.#names !== NOTHING) return this.#names;
+    this.#seen = Date.now() - stat.modified > TICK ? stat : undefined;
+    const names = this.#posix.list(this.#path);
+    return this.#names = typeof names === "number" ? NOTHING : names;
   }
 }
 

@@ -199,9 +199,13 @@ async function open(library: string): Promise<Library> {
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
-function text(value: string): Uint8Array {
-  return encoder.encode(`${value}\0`);
+/** A path as the system calls take it: for one that is used often. */
+export function encodePath(path: string): Uint8Array {
+  return encoder.encode(`${path}\0`);
 }
+
+/** What is a descriptor's, not a path's. */
+const NO_PATH = encodePath("");
 
 /** The queues that are open in this thread. */
 const opened = new Set<number>();
@@ -239,11 +243,11 @@ export class Posix {
     create?: { readonly messages: number; readonly size: number; readonly mode: number; readonly exclusive?: boolean },
   ): number {
     const flags = O_RDWR | O_NONBLOCK | O_CLOEXEC;
-    if (!create) return this.#opened(this.#native.mq_open(text(name), flags, 0, null));
+    if (!create) return this.#opened(this.#native.mq_open(encodePath(name), flags, 0, null));
     this.#attributesView.setBigInt64(8, BigInt(create.messages), true);
     this.#attributesView.setBigInt64(16, BigInt(create.size), true);
     const made = flags | O_CREAT | (create.exclusive ? O_EXCL : 0);
-    return this.#opened(this.#native.mq_open(text(name), made, create.mode, this.#attributes));
+    return this.#opened(this.#native.mq_open(encodePath(name), made, create.mode, this.#attributes));
   }
 
   /** Whether a descriptor is a queue that was opened in this thread. */
@@ -277,7 +281,7 @@ export class Posix {
 
   /** Removes a queue by its name. */
   unlinkQueue(name: string): number {
-    return this.#result(this.#native.mq_unlink(text(name)));
+    return this.#result(this.#native.mq_unlink(encodePath(name)));
   }
 
   /** Waits at most `ms` milliseconds until one of the descriptors (8 bytes each: fd, events, what came) is ready. */
@@ -313,12 +317,12 @@ export class Posix {
 
   /** Opens a file for reading. */
   openFile(path: string): number {
-    return this.#result(this.#native.open(text(path), O_RDONLY | O_CLOEXEC, 0));
+    return this.#result(this.#native.open(encodePath(path), O_RDONLY | O_CLOEXEC, 0));
   }
 
   /** Makes a file that is not there yet. */
   createFile(path: string, mode: number): number {
-    return this.#result(this.#native.open(text(path), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode));
+    return this.#result(this.#native.open(encodePath(path), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode));
   }
 
   /** Makes an open file so long, and memory of it. What is written there outlives this process. The errno as a number else. */
@@ -351,14 +355,15 @@ export class Posix {
   }
 
   /** What a path names, or a descriptor is; a link is not followed unless `follow` says so. The errno as a number else. */
-  stat(target: string | number, follow = false): Stat | number {
-    const [at, path, flags] = typeof target === "number"
-      ? [target, text(""), AT_EMPTY_PATH]
-      : [AT_FDCWD, text(target), follow ? 0 : AT_SYMLINK_NOFOLLOW];
-    const result = this.#result(
-      this.#native.syscall(this.#calls.statx, at, path, flags, STATX_BASIC, this.#statx),
-    );
-    if (result < 0) return result;
+  stat(target: string | Uint8Array | number, follow = false): Stat | number {
+    const { statx } = this.#calls;
+    const result = typeof target === "number"
+      ? this.#native.syscall(statx, target, NO_PATH, AT_EMPTY_PATH, STATX_BASIC, this.#statx)
+      : this.#native.syscall(
+        ...[statx, AT_FDCWD, typeof target === "string" ? encodePath(target) : target],
+        ...[follow ? 0 : AT_SYMLINK_NOFOLLOW, STATX_BASIC, this.#statx],
+      );
+    if (result < 0) return -this.#errno();
     const view = this.#statxView;
     const mode = view.getUint16(28, true);
     return {
@@ -399,38 +404,38 @@ export class Posix {
 
   /** Makes a directory. */
   makeDirectory(path: string, mode: number): number {
-    return this.#result(this.#native.mkdir(text(path), mode));
+    return this.#result(this.#native.mkdir(encodePath(path), mode));
   }
 
   /** Removes a directory that is empty. */
   removeDirectory(path: string): number {
-    return this.#result(this.#native.rmdir(text(path)));
+    return this.#result(this.#native.rmdir(encodePath(path)));
   }
 
   /** Removes a file or link. */
   unlink(path: string): number {
-    return this.#result(this.#native.unlink(text(path)));
+    return this.#result(this.#native.unlink(encodePath(path)));
   }
 
   /** Moves a file. */
   rename(from: string, to: string): number {
-    return this.#result(this.#native.rename(text(from), text(to)));
+    return this.#result(this.#native.rename(encodePath(from), encodePath(to)));
   }
 
   /** Gives a file another name. */
   link(existing: string, path: string): number {
-    return this.#result(this.#native.link(text(existing), text(path)));
+    return this.#result(this.#native.link(encodePath(existing), encodePath(path)));
   }
 
   /** Makes a symbolic link. */
   symlink(target: string, path: string): number {
-    return this.#result(this.#native.symlink(text(target), text(path)));
+    return this.#result(this.#native.symlink(encodePath(target), encodePath(path)));
   }
 
   /** Where a symbolic link points. */
   readLink(path: string): string | number {
     const buffer = new Uint8Array(4_096);
-    const length = this.#result(this.#native.readlink(text(path), buffer, buffer.length));
+    const length = this.#result(this.#native.readlink(encodePath(path), buffer, buffer.length));
     return length < 0 ? length : decoder.decode(buffer.subarray(0, length));
   }
 
@@ -441,8 +446,8 @@ export class Posix {
       const changed = group === undefined ? 0 : this.#result(this.#native.fchown(target, keep, group));
       return changed < 0 ? changed : this.#result(this.#native.fchmod(target, mode));
     }
-    const changed = group === undefined ? 0 : this.#result(this.#native.chown(text(target), keep, group));
-    return changed < 0 ? changed : this.#result(this.#native.chmod(text(target), mode));
+    const changed = group === undefined ? 0 : this.#result(this.#native.chown(encodePath(target), keep, group));
+    return changed < 0 ? changed : this.#result(this.#native.chmod(encodePath(target), mode));
   }
 
   /** Sets when a file was modified, in milliseconds. */
@@ -451,7 +456,7 @@ export class Posix {
     this.#timeView.setBigInt64(8, BigInt(UTIME_OMIT), true);
     this.#timeView.setBigInt64(16, BigInt(seconds), true);
     this.#timeView.setBigInt64(24, BigInt(Math.floor((ms - seconds * 1_000) * 1e6)), true);
-    return this.#result(this.#native.utimensat(AT_FDCWD, text(path), this.#time, AT_SYMLINK_NOFOLLOW));
+    return this.#result(this.#native.utimensat(AT_FDCWD, encodePath(path), this.#time, AT_SYMLINK_NOFOLLOW));
   }
 
   #result(result: number): number {

@@ -15,7 +15,7 @@ import type { Bodies } from "./bodies.ts";
 import { check } from "./failures.ts";
 import { writePymq } from "./frames.ts";
 import { eventsOf, hashed, type Loop, type Names } from "./names.ts";
-import { type Listing, NOTHING, type Place } from "./place.ts";
+import type { Directory, Place } from "./place.ts";
 import { Errno, type Posix } from "./posix.ts";
 import type { Processes } from "./processes.ts";
 import type { Queues } from "./queues.ts";
@@ -39,8 +39,10 @@ export interface Route {
 }
 
 interface Known extends Route {
-  readonly directories: readonly (Listing | undefined)[];
-  readonly patterns: Listing;
+  readonly directories: readonly Directory[];
+  /** What they held. */
+  readonly names: readonly (readonly string[])[];
+  readonly patterns: readonly string[];
   readonly checked: number;
 }
 
@@ -64,10 +66,12 @@ export interface TreeHome {
 /** See the module. */
 export class Tree {
   #home: TreeHome;
-  #patterns: Listing = NOTHING;
+  #patterns: Directory;
+  /** The names of the patterns' files as they were read. */
+  #read: readonly string[] = [];
   #globs = new Map<string, Glob>();
   #known = new Map<string, Known>();
-  #servers = new Map<string, Listing>();
+  #servers = new Map<string, Directory>();
   /** Called for a bus that is found dead. */
   #dead: (loop: string) => void;
   /** The directory of the namespace, and PyMQ's where that is another one. */
@@ -79,6 +83,7 @@ export class Tree {
     this.#home = home;
     this.#dead = dead;
     this.#places = home.places();
+    this.#patterns = this.#places[0]!.directory(PATTERNS);
   }
 
   /** Looks whether PyMQ has made a directory of its own meanwhile; true if so: subscriptions are to be made there too. */
@@ -86,29 +91,27 @@ export class Tree {
     const before = this.#places.length;
     this.#places = this.#home.places();
     this.#placed = performance.now();
+    if (this.#places.length !== before) this.#known.clear();
     return this.#places.length > before;
   }
 
   /** The buses that subscribe to this topic, or to a pattern that it matches. */
   route(topic: string): Route {
     if (performance.now() - this.#placed > PLACED) this.discover();
-    const places = this.#places;
-    const { path, shared } = this.#home.names.topic(topic);
     const known = this.#known.get(topic);
     this.#readPatterns();
-    const homes = shared ? places : places.slice(0, 1);
-    const directories = homes.map((place, i) => place.look(path, known?.directories[i]));
-    const unchanged = known && known.patterns === this.#patterns &&
-      directories.every((listing, i) => listing === known.directories[i]) &&
+    const directories = known?.directories ?? this.#directories(topic);
+    const names = directories.map((directory) => directory.look());
+    const unchanged = known && known.patterns === this.#read && names.every((each, i) => each === known.names[i]) &&
       performance.now() - known.checked < ALIVE;
     if (unchanged) return known;
     const loops = new Map<string, number>();
-    for (const name of directories.flatMap(({ names }) => names)) if (this.#lives(name)) loops.set(name, 1);
+    for (const name of names.flat()) if (this.#lives(name)) loops.set(name, 1);
     const exact = loops.size;
     for (const { loop, matches } of this.#globs.values()) {
       if (matches(topic) && this.#lives(loop)) loops.set(loop, (loops.get(loop) ?? 0) + 1);
     }
-    const route = { exact, loops, directories, patterns: this.#patterns, checked: performance.now() };
+    const route = { exact, loops, directories, names, patterns: this.#read, checked: performance.now() };
     if (this.#known.size >= REMEMBERED) this.#known.clear();
     this.#known.set(topic, route);
     return route;
@@ -116,13 +119,13 @@ export class Tree {
 
   /** The live buses that serve the function of this topic. */
   servers(topic: string): string[] {
-    const { names } = this.#home;
-    const places = this.#places;
-    const path = names.servers(topic);
-    const listing = places[0]!.look(path, this.#servers.get(path));
-    if (listing === NOTHING) this.#servers.delete(path);
-    else this.#servers.set(path, listing);
-    return listing.names.filter((name) => this.#lives(name));
+    let directory = this.#servers.get(topic);
+    if (!directory) {
+      if (this.#servers.size >= REMEMBERED) this.#servers.clear();
+      directory = this.#places[0]!.directory(this.#home.names.servers(topic));
+      this.#servers.set(topic, directory);
+    }
+    return directory.look().filter((name) => this.#lives(name));
   }
 
   /** Links a bus to a topic. */
@@ -229,14 +232,18 @@ export class Tree {
     return false;
   }
 
+  #directories(topic: string): Directory[] {
+    const { path, shared } = this.#home.names.topic(topic);
+    return (shared ? this.#places : this.#places.slice(0, 1)).map((place) => place.directory(path));
+  }
+
   #readPatterns(): void {
     const { bodies } = this.#home;
-    const places = this.#places;
-    const listing = places[0]!.look(PATTERNS, this.#patterns);
-    if (listing === this.#patterns) return;
-    this.#patterns = listing;
+    const names = this.#patterns.look();
+    if (names === this.#read) return;
+    this.#read = names;
     const globs = new Map<string, Glob>();
-    for (const name of listing.names) {
+    for (const name of names) {
       const known = this.#globs.get(name);
       if (known) {
         globs.set(name, known);
@@ -247,9 +254,9 @@ export class Tree {
         const loop = loopOf(name);
         // one that is just being written is read when it is complete
         if (name === loop + hashed(pattern)) globs.set(name, { loop, matches: glob(pattern) });
-        else this.#patterns = NOTHING;
+        else this.#read = [];
       } catch {
-        this.#patterns = NOTHING; // it has just gone
+        this.#read = []; // it has just gone
       }
     }
     this.#globs = globs;
