@@ -18,7 +18,9 @@ const LOOK = 5;
 /** Milliseconds for which nothing must happen, in addition to the provider's latency. */
 const QUIET = 40;
 /** Milliseconds that clearing up after a case may take. */
-export const CLEARING = 10_000;
+export const CLEARING = 30_000;
+/** Milliseconds that a bus may take to open: thirty workers that load an SDK at once take long, and only a hang is a failure. */
+const OPENING = 60_000;
 
 /** One case's stage. */
 export class Stage {
@@ -52,7 +54,11 @@ export class Stage {
 
   /** Opens a bus in the case's namespace. An error that it reports fails the case, unless the case asks for `errors`. */
   async open(options: BusOptions = {}): Promise<Bus> {
-    const bus = await Bus.open(this.#harness.provider(), { namespace: this.namespace, ...options });
+    const bus = await Bus.open(this.#harness.provider(), {
+      namespace: this.namespace,
+      connectTimeout: OPENING,
+      ...options,
+    });
     this.adopt(bus);
     return bus;
   }

@@ -1,4 +1,5 @@
-// Under both runtimes side by side on a machine that is busy otherwise too; 75 to 110 s on an idle one.
+// Thirty workers that load the SDK keep two cores busy for half a minute; both runtimes at it at once outlast the kit's patience.
+// run: alone
 // run: deadline 300
 import { afterAll, beforeAll, describe } from "@std/testing/bdd";
 import { aws, type AwsOptions } from "../../src/providers/aws/provider.ts";
