@@ -1,10 +1,11 @@
-import { expose, init, memory, publish, queue, shutdown, stub, subscribe } from "../../mod.ts";
+import { expose, init, memory, type Provider, publish, queue, shutdown, stub, subscribe } from "../../mod.ts";
+import { ipc } from "../../src/providers/ipc/provider.ts";
 import { redis } from "../../src/providers/redis/provider.ts";
 
 /** What a bus is to be started on, in a thread or process of its own. */
 export interface Place {
   readonly namespace: string;
-  /** The server's; without it in memory. */
+  /** The server's, or `ipc:`; without it in memory. */
   readonly url?: string;
   /** Workers to go down before it. */
   readonly depth: number;
@@ -17,6 +18,11 @@ class Ping {
   constructor(readonly from: string) {}
 }
 
+function provider(url: string | undefined): Provider {
+  if (url === undefined) return memory();
+  return url === "ipc:" ? ipc() : redis({ url });
+}
+
 /** A bus's whole life, by the global API, on whatever thread or process this runs. Returns what it has seen. */
 export async function live(place: Place): Promise<string[]> {
   const seen: string[] = [];
@@ -27,17 +33,19 @@ export async function live(place: Place): Promise<string[]> {
     arrived.resolve();
   });
   await expose("inside", (text: string) => `inside ${text}`);
-  await init(place.url ? redis({ url: place.url }) : memory(), { namespace: place.namespace });
+  await init(provider(place.url), { namespace: place.namespace });
   await publish(new Ping("inside"));
   await arrived.promise;
   const jobs = queue<string>("jobs");
   await jobs.put("job");
   seen.push(await jobs.get());
+  await jobs.free();
   seen.push(await stub<(text: string) => string>("inside")("calls itself"));
   if (place.accompanied) {
     seen.push(await stub<(text: string) => string>("outside")("is called"));
     // the starter calls `inside`, and says that it has
     await queue("done").get({ timeout: 10_000 });
+    await queue("done").free();
   }
   await shutdown();
   return seen;

@@ -1,0 +1,6 @@
+// The queues of a user share one limit.
+// run: alone
+import { onIpc } from "../bus/grounds.ts";
+import { nested } from "../bus/nested.ts";
+
+onIpc("a bus", nested);
