@@ -1,0 +1,108 @@
+import { assert, assertEquals } from "@std/assert";
+import { describe, it } from "@std/testing/bdd";
+import {
+  BATCH_BYTES,
+  byteLength,
+  type Frame,
+  LENGTHS_BYTES,
+  readEvents,
+  readItem,
+  writeBatch,
+  writeItem,
+  writePymq,
+} from "../../src/providers/ipc/frames.ts";
+import { Random, SEED } from "../support/random.ts";
+
+/** What frames are made of, or could be taken for. */
+const PIECES = [
+  "",
+  "a",
+  "topic",
+  "\n",
+  ":",
+  ",",
+  "@",
+  "\x01",
+  "\x02",
+  "\x03",
+  "\n\t ",
+  "é",
+  "😀",
+  "1:1,",
+  "{",
+  '"',
+  "\0",
+];
+
+function text(random: Random): string {
+  return Array.from({ length: random.int(0, 12) }, () => random.pick(PIECES)).join("");
+}
+
+function frames(random: Random): Frame[] {
+  const topics = [text(random), text(random)].map((topic) => topic || "t");
+  return Array.from({ length: random.int(1, 8) }, () => ({
+    topic: random.pick(topics),
+    body: text(random),
+    file: random.chance(0.2),
+  }));
+}
+
+describe(`kernel messages (seed ${SEED})`, () => {
+  it("give back the events that were written, in no more bytes than was reckoned", () => {
+    const random = new Random(SEED);
+    for (let i = 0; i < 3_000; i++) {
+      const written = frames(random);
+      const message = new Uint8Array(8_192);
+      const length = writeBatch(written, message);
+      assertEquals(readEvents(message.subarray(0, length)), written);
+      const reckoned = written.reduce(
+        (sum, { topic, body }) => sum + LENGTHS_BYTES + byteLength(topic) + byteLength(body),
+        BATCH_BYTES,
+      );
+      assert(length <= reckoned, `${length} bytes were reckoned as ${reckoned}`);
+    }
+  });
+
+  it("that were cut off are refused", () => {
+    const random = new Random(SEED);
+    for (let i = 0; i < 300; i++) {
+      const message = new Uint8Array(8_192);
+      const length = writeBatch(frames(random), message);
+      for (let cut = 0; cut < length; cut++) {
+        // what is cut within a character is read as one that says so
+        if ((message[cut]! & 0xc0) === 0x80) continue;
+        assertEquals(readEvents(message.subarray(0, cut)), undefined, `the first ${cut} of ${length} bytes were read`);
+      }
+    }
+  });
+
+  it("that were changed are refused, or read as events of the same bytes: nothing else happens", () => {
+    const random = new Random(SEED);
+    for (let i = 0; i < 3_000; i++) {
+      const message = new Uint8Array(8_192);
+      const bytes = message.slice(0, writeBatch(frames(random), message));
+      bytes.set(random.bytes(random.int(1, 3)), random.int(0, Math.max(0, bytes.length - 3)));
+      for (const { topic, body } of readEvents(bytes) ?? []) {
+        assert(byteLength(topic) + byteLength(body) <= 3 * bytes.length);
+      }
+    }
+  });
+
+  it("to PyMQ are its own", () => {
+    const random = new Random(SEED);
+    for (let i = 0; i < 300; i++) {
+      const [topic, body] = [text(random), text(random)];
+      assertEquals(readEvents(writePymq(topic, body)), [{ topic, body, file: false }]);
+    }
+  });
+
+  it("give back the items that were written, also those that look like something else", () => {
+    const random = new Random(SEED);
+    for (let i = 0; i < 3_000; i++) {
+      const item = text(random);
+      const { text: read, file, deliveries } = readItem(writeItem(`${item}.`, false));
+      assertEquals({ read, file, deliveries }, { read: `${item}.`, file: false, deliveries: 0 });
+    }
+    assertEquals(readItem(writeItem("name", true)), { text: "name", file: true, deliveries: 0 });
+  });
+});

@@ -1,0 +1,58 @@
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { describe, it } from "@std/testing/bdd";
+import { directoryOf, Names } from "../../src/providers/ipc/names.ts";
+import { Random, SEED } from "../support/random.ts";
+
+const names = new Names("shop");
+const encoder = new TextEncoder();
+/** What means something in a path, in PyMQ's names, or in ours. */
+const PIECES = ["a", ".", "..", "/", "~", "$", "_$", "_", "pymq_shop_$1", "é", "😀", "*", "\n", "x".repeat(254)];
+
+function texts(random: Random, count: number): Set<string> {
+  return new Set(
+    Array.from({ length: count }, () => Array.from({ length: random.int(1, 5) }, () => random.pick(PIECES)).join("")),
+  );
+}
+
+describe(`names of POSIX queues and of the tree (seed ${SEED})`, () => {
+  it("are PyMQ's where PyMQ can name them", () => {
+    assertEquals(names.queue("jobs"), "/pymq_shop_jobs");
+    assertEquals(names.topic("shop.events/placed"), { path: "subscribers/shop.events/placed", shared: true });
+    assertEquals(directoryOf("shop"), "shop");
+  });
+
+  it("are different for different names, and never leave their directory", () => {
+    const random = new Random(SEED);
+    const [queues, topics, directories] = [new Map<string, string>(), new Map<string, string>(), new Set<string>()];
+    const all = texts(random, 5_000);
+    for (const name of all) {
+      const queue = names.queue(name);
+      assertMatch(queue, /^\/[^/]+$/);
+      assert(encoder.encode(queue).length <= 256, `the kernel takes 255 bytes: ${queue}`);
+      queues.set(queue, name);
+      const { path } = names.topic(name);
+      for (const segment of path.split("/")) {
+        assert(segment !== "" && segment !== "." && segment !== "..", `${JSON.stringify(path)} leaves the tree`);
+        assert(encoder.encode(segment).length <= 255, `${path} is too long for a directory`);
+      }
+      topics.set(path, name);
+      const directory = directoryOf(name);
+      assertMatch(directory, /^[^/]+$/);
+      assert(!/^\.+$/.test(directory));
+      directories.add(directory);
+    }
+    assertEquals([queues.size, topics.size, directories.size], [all.size, all.size, all.size]);
+  });
+
+  it("of a bus are no queue's and no topic's, and say whose it is", () => {
+    const process = { pid: 12, start: 345, space: 678 };
+    const loop = names.loop(process, 9);
+    assertEquals(names.readLoop(loop), { ...process, bell: 9, ours: true });
+    assert(names.queue(loop.slice("pymq_shop_".length)) !== `/${loop}`);
+    assertEquals(names.topic(loop).shared, false);
+    assertEquals(names.readLoop("pymq_shop_$12"), { pid: 12, ours: false });
+    for (const name of ["pymq_shop_$", "pymq_shop_$x", "pymq_shop_$1_2", "pymq_other_$12", "..", "", `${loop}/..`]) {
+      assertEquals(names.readLoop(name), undefined, name);
+    }
+  });
+});
