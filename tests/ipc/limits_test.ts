@@ -5,12 +5,15 @@ import { chmodSync, mkdirSync, readdirSync, statSync } from "node:fs";
 import process from "node:process";
 import { Bus } from "../../src/bus.ts";
 import { ProviderError } from "../../src/errors.ts";
+import { Names } from "../../src/providers/ipc/names.ts";
+import { loadPosix } from "../../src/providers/ipc/posix.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import { makeDir, removeDir } from "../support/child.ts";
 import { skip } from "../support/skip.ts";
 import { fresh, noOtherUser, runAs } from "./ground.ts";
 
 const PLAIN_USER = new URL("plain_user.ts", import.meta.url);
+const OTHER_USER = new URL("other_user.ts", import.meta.url);
 /** A user of this run's own, so that nobody else's queues count. */
 const USER = 40_000 + Math.floor(Math.random() * 20_000);
 
@@ -60,4 +63,34 @@ describe("who may use what", () => {
     await bus.close();
     removeDir(directory);
   });
+
+  const refuses = "a queue and a directory of another user are refused, and not touched";
+  const missing = noOtherUser(OTHER_USER);
+  if (missing) {
+    skip(refuses, missing);
+  } else {
+    it(refuses, async () => {
+      const [namespace, theirs] = [fresh(), fresh()];
+      const queue = new Names(namespace).queue("jobs");
+      const posix = await loadPosix();
+      const { output } = await runAs(USER, OTHER_USER, queue, `/dev/shm/${theirs}`);
+      assertMatch(output, /^made$/m);
+      try {
+        const says = `it belongs to user ${USER}`;
+        await assertRejects(() => Bus.open(ipc(), { namespace: theirs }), ProviderError, says);
+        await using bus = await Bus.open(ipc(), { namespace });
+        const jobs = bus.queue("jobs");
+        for (const act of [() => jobs.put("ours"), () => jobs.get({ timeout: 10_000 }), () => jobs.receive()]) {
+          const error = await assertRejects(act, ProviderError, says);
+          assertEquals(error.code, "denied");
+        }
+        const descriptor = posix.openQueue(queue);
+        assertEquals(posix.attributes(descriptor)?.current, 1);
+        posix.close(descriptor);
+      } finally {
+        posix.unlinkQueue(queue);
+        posix.removeDirectory(`/dev/shm/${theirs}`);
+      }
+    });
+  }
 });
