@@ -19,7 +19,7 @@ const MAX_WAITING = 10_000;
 const SLICE = 2_000;
 /** Milliseconds of silence after which the consumer is taken to be gone: its stream was deleted, and nobody says so. */
 const SILENCE = 1_000;
-/** Milliseconds between two attempts to remove an item that was handed over. */
+/** Milliseconds between two attempts to tell the server what becomes of an item. */
 const RETRY = 100;
 /** The longest time in milliseconds that the server, which counts nanoseconds, can hold. */
 const MAX_AWAY = 100 * 365 * 24 * 3_600 * 1_000;
@@ -223,15 +223,7 @@ export class Queues {
   async #remove(deliveries: readonly Delivery[]): Promise<void> {
     await Promise.all(deliveries.map(async (delivery) => {
       const receipt = this.#handed.get(delivery);
-      if (receipt === undefined || !this.#handed.delete(delivery)) return;
-      for (const end = performance.now() + UNHEARD; performance.now() < end;) {
-        try {
-          return void await this.#tell(receipt, ACK);
-        } catch (error) {
-          if (!unavailable(error)) throw error;
-          await pause(RETRY);
-        }
-      }
+      if (receipt !== undefined && this.#handed.delete(delivery)) await this.#tell(receipt, ACK);
     }));
   }
 
@@ -240,9 +232,17 @@ export class Queues {
     work.catch(() => {}).finally(() => this.#removing.delete(work));
   }
 
-  /** Tells the server what becomes of an item; false: it has none of this receipt. */
-  #tell(receipt: string, what: string): Promise<boolean> {
-    return this.#connection.run("settle", async () => await this.#connection.request(receipt, what) !== undefined);
+  /** Tells the server what becomes of an item, again while it is out of reach; false: it has none of this receipt. */
+  async #tell(receipt: string, what: string): Promise<boolean> {
+    const tell = async () => await this.#connection.request(receipt, what) !== undefined;
+    for (const end = performance.now() + UNHEARD;;) {
+      try {
+        return await this.#connection.run("settle", tell);
+      } catch (error) {
+        if (!unavailable(error) || performance.now() > end) throw error;
+        await pause(RETRY);
+      }
+    }
   }
 }
 

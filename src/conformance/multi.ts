@@ -66,7 +66,7 @@ export const multi: Room = {
     const { passed } = t.gate();
     await good.expose("work", () => "done");
     await late.expose("work", () => passed);
-    const results = await caller.stub("work", { multi: true, timeout: 600 })();
+    const results = await caller.stub("work", { multi: true, timeout: 3_000 })();
     equal(results.map(({ status }) => status).toSorted(), ["fulfilled", "rejected"]);
     const [failed] = results.filter((result) => result.status === "rejected");
     ok(failed!.reason instanceof TimeoutError, `it is ${failed!.reason} instead of a TimeoutError`);
