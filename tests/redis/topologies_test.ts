@@ -71,12 +71,17 @@ for (const version of ["redis-server", "redis-server-6.2", "redis-server-8.2", "
       await works({ port: server.port });
       await using bus = await open({ port: server.port });
       for (const lease of [undefined, 5_000]) {
-        const waits = bus.receive("q", { wait: 10_000, lease });
-        await pause(50);
-        const start = performance.now();
-        await server.run("lpush", `__eventbus:${bus.namespace}:q`, "x");
-        assertEquals((await waits).length, 1);
-        assert(performance.now() - start < 150, "the server told");
+        const took: number[] = [];
+        for (let i = 0; i < 5; i++) {
+          const waits = bus.receive("q", { wait: 10_000, lease });
+          await pause(50);
+          const start = performance.now();
+          await server.run("lpush", `__eventbus:${bus.namespace}:q`, "x");
+          assertEquals((await waits).length, 1);
+          took.push(performance.now() - start);
+        }
+        // the next look would be 200 ms away each time; that the machine is busy each time is another matter
+        assert(Math.min(...took) < 150, `the server told: ${took}`);
       }
     });
   });
