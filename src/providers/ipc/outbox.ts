@@ -118,9 +118,9 @@ export class Outbox {
     const queue = queues.use(target.queue);
     if (!queue) return this.#fail(target, GONE);
     target.moved = performance.now();
-    for (let fresh = true; target.packed.length > 0 || this.#pack(target, queue); fresh = false) {
+    while (target.packed.length > 0 || this.#pack(target, queue)) {
       // its bus may have closed meanwhile: looked at the moment before, so that nothing goes where nobody reads any more
-      if (!fresh && queues.use(target.queue) !== queue) return this.#fail(target, GONE);
+      if (queues.use(target.queue) !== queue) return this.#fail(target, GONE);
       const result = posix.send(queue.descriptor, target.message, target.length);
       if (result === 0) {
         const packed = target.packed;

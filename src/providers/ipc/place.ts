@@ -102,30 +102,32 @@ export class Place {
 
   /** A directory in this one that is to be looked at often. */
   directory(path: string): Directory {
-    return new Directory(this.#posix, this.of(path));
+    return new Directory(this.#posix, this, path);
   }
 
   /** The names in a directory; none where there is no such directory. */
-  list(path: string): string[] {
+  list(path: string): readonly string[] {
     const names = this.#posix.list(this.of(path));
-    return typeof names === "number" ? [] : names;
+    return typeof names === "number" ? NOTHING : names;
   }
 }
 
 /** A directory whose names are read again only when it has changed. */
 export class Directory {
   #posix: Posix;
+  #place: Place;
   #path: string;
   #encoded: Uint8Array;
   #names = NOTHING;
   /** What it looked like when its names were read; undefined where it may change without looking different. */
   #seen: Stat | undefined;
 
-  /** The directory at this path, which need not be there. */
-  constructor(posix: Posix, path: string) {
+  /** The directory at this path of a place, which need not be there. */
+  constructor(posix: Posix, place: Place, path: string) {
     this.#posix = posix;
+    this.#place = place;
     this.#path = path;
-    this.#encoded = encodePath(path);
+    this.#encoded = encodePath(place.of(path));
   }
 
   /** What it holds: the same array as long as that has not changed. */
@@ -136,8 +138,7 @@ export class Directory {
     const same = seen?.inode === stat.inode && seen.modified === stat.modified && seen.size === stat.size;
     if (same && this.#names !== NOTHING) return this.#names;
     this.#seen = Date.now() - stat.modified > TICK ? stat : undefined;
-    const names = this.#posix.list(this.#path);
-    return this.#names = typeof names === "number" ? NOTHING : names;
+    return this.#names = this.#place.list(this.#path);
   }
 }
 

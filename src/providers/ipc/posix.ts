@@ -199,7 +199,7 @@ async function open(library: string): Promise<Library> {
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
-/** A path as the system calls take it: for one that is used often. */
+/** A path, or the name of a queue, as the system calls take it: made once for one that is used often. */
 export function encodePath(path: string): Uint8Array {
   return encoder.encode(`${path}\0`);
 }
@@ -356,14 +356,11 @@ export class Posix {
 
   /** What a path names, or a descriptor is; a link is not followed unless `follow` says so. The errno as a number else. */
   stat(target: string | Uint8Array | number, follow = false): Stat | number {
-    const { statx } = this.#calls;
-    const result = typeof target === "number"
-      ? this.#native.syscall(statx, target, NO_PATH, AT_EMPTY_PATH, STATX_BASIC, this.#statx)
-      : this.#native.syscall(
-        ...[statx, AT_FDCWD, typeof target === "string" ? encodePath(target) : target],
-        ...[follow ? 0 : AT_SYMLINK_NOFOLLOW, STATX_BASIC, this.#statx],
-      );
-    if (result < 0) return -this.#errno();
+    const [at, path, flags] = typeof target === "number"
+      ? [target, NO_PATH, AT_EMPTY_PATH]
+      : [AT_FDCWD, typeof target === "string" ? encodePath(target) : target, follow ? 0 : AT_SYMLINK_NOFOLLOW];
+    const result = this.#result(this.#native.syscall(this.#calls.statx, at, path, flags, STATX_BASIC, this.#statx));
+    if (result < 0) return result;
     const view = this.#statxView;
     const mode = view.getUint16(28, true);
     return {

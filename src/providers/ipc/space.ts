@@ -93,7 +93,7 @@ export class Space {
   }
 
   /** The buses of this namespace. */
-  loops(): string[] {
+  loops(): readonly string[] {
     return this.place.list(LOOPS);
   }
 

@@ -68,7 +68,7 @@ export class Tree {
   #home: TreeHome;
   #patterns: Directory;
   /** The names of the patterns' files as they were read. */
-  #read: readonly string[] = [];
+  #patternNames: readonly string[] = [];
   #globs = new Map<string, Glob>();
   #known = new Map<string, Known>();
   #servers = new Map<string, Directory>();
@@ -102,7 +102,8 @@ export class Tree {
     this.#readPatterns();
     const directories = known?.directories ?? this.#directories(topic);
     const names = directories.map((directory) => directory.look());
-    const unchanged = known && known.patterns === this.#read && names.every((each, i) => each === known.names[i]) &&
+    const unchanged = known && known.patterns === this.#patternNames &&
+      names.every((each, i) => each === known.names[i]) &&
       performance.now() - known.checked < ALIVE;
     if (unchanged) return known;
     const loops = new Map<string, number>();
@@ -111,7 +112,7 @@ export class Tree {
     for (const { loop, matches } of this.#globs.values()) {
       if (matches(topic) && this.#lives(loop)) loops.set(loop, (loops.get(loop) ?? 0) + 1);
     }
-    const route = { exact, loops, directories, names, patterns: this.#read, checked: performance.now() };
+    const route = { exact, loops, directories, names, patterns: this.#patternNames, checked: performance.now() };
     if (this.#known.size >= REMEMBERED) this.#known.clear();
     this.#known.set(topic, route);
     return route;
@@ -240,8 +241,8 @@ export class Tree {
   #readPatterns(): void {
     const { bodies } = this.#home;
     const names = this.#patterns.look();
-    if (names === this.#read) return;
-    this.#read = names;
+    if (names === this.#patternNames) return;
+    this.#patternNames = names;
     const globs = new Map<string, Glob>();
     for (const name of names) {
       const known = this.#globs.get(name);
@@ -254,9 +255,9 @@ export class Tree {
         const loop = loopOf(name);
         // one that is just being written is read when it is complete
         if (name === loop + hashed(pattern)) globs.set(name, { loop, matches: glob(pattern) });
-        else this.#read = [];
+        else this.#patternNames = [];
       } catch {
-        this.#read = []; // it has just gone
+        this.#patternNames = []; // it has just gone
       }
     }
     this.#globs = globs;
