@@ -49,7 +49,10 @@ export class Processes {
 
   /** The 22nd field of its `stat`; a zombie has ended. */
   #started(pid: number): number | undefined {
-    const file = this.#posix.openFile(`/proc/${pid}/stat`);
+    // That of its first thread, which says the same: one that ends stays as a zombie while others run, and a thread that
+    // calls `exec` takes its place and its start. But qemu-user invents `/proc/<pid>/stat` of our own process, with
+    // another start in each thread.
+    const file = this.#posix.openFile(`/proc/${pid}/task/${pid}/stat`);
     if (file < 0) return undefined;
     const length = this.#posix.read(file, this.#buffer);
     this.#posix.close(file);

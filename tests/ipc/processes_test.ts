@@ -1,0 +1,40 @@
+import { assert, assertEquals } from "@std/assert";
+import { describe, it } from "@std/testing/bdd";
+import { readFileSync } from "node:fs";
+import process from "node:process";
+import type { Loop } from "../../src/providers/ipc/names.ts";
+import { loadPosix } from "../../src/providers/ipc/posix.ts";
+import { Processes } from "../../src/providers/ipc/processes.ts";
+import { Child } from "../support/child.ts";
+import { until } from "../support/until.ts";
+
+/** What the kernel says of a process: its state, and when it started. */
+function statOf(pid: number): { state: string; start: number } {
+  const fields = readFileSync(`/proc/${pid}/stat`, "utf8").replace(/^.*\) /s, "").split(" ");
+  return { state: fields[0]!, start: Number(fields[19]) };
+}
+
+describe("Processes", () => {
+  it("a process is dead once it has ended, even before its parent takes notice", async () => {
+    const posix = await loadPosix();
+    const { self } = new Processes(posix);
+    assertEquals(self.pid, process.pid);
+    assertEquals(self.start, statOf(process.pid).start);
+    const loop = (pid: number, start: number): Loop => ({ ...self, pid, start, ours: true });
+    // an answer is believed for a while, so each look is one's first
+    const dead = (pid: number, start: number) => new Processes(posix).dead(loop(pid, start));
+    assert(!dead(self.pid, self.start));
+    assert(dead(self.pid, self.start - 1), "another process had this id before");
+
+    // its child ends when it is told, and nobody waits for that: what was its shell has become another program
+    const parent = new Child("sh", ["-c", "exec 3<&0; head -n 1 <&3 >/dev/null & echo $!; exec sleep 600"]);
+    const child = Number(await until("the child has started", () => /^\d+(?=\n)/.exec(parent.output)?.[0]));
+    const { start } = statOf(child);
+    assert(!dead(child, start));
+    parent.write("\n");
+    await until("it is a zombie", () => statOf(child).state === "Z");
+    assert(dead(child, start));
+    await parent.kill();
+    assert(dead(parent.pid, statOf(process.pid).start));
+  });
+});
