@@ -7,8 +7,10 @@ import {
   LENGTHS_BYTES,
   readEvents,
   readItem,
+  readLarge,
   writeBatch,
   writeItem,
+  writeLarge,
   writePymq,
 } from "../../src/providers/ipc/frames.ts";
 import { Random, SEED } from "../support/random.ts";
@@ -85,6 +87,19 @@ describe(`kernel messages (seed ${SEED})`, () => {
       for (const { topic, body } of readEvents(bytes) ?? []) {
         assert(byteLength(topic) + byteLength(body) <= 3 * bytes.length);
       }
+    }
+  });
+
+  it("and files give back the event that was written; what was cut off within the topic is refused", () => {
+    const random = new Random(SEED);
+    for (let i = 0; i < 300; i++) {
+      const [topic, body] = [text(random), text(random)];
+      const file = writeLarge(topic, body);
+      assertEquals(readLarge(file), { topic, body, file: false });
+      for (let cut = 0; cut < file.length - body.length; cut++) assertEquals(readLarge(file.slice(0, cut)), undefined);
+    }
+    for (const file of ["", "x", "\n", "-1\nx", "1e1\nx", `${"9".repeat(400)}\nx`]) {
+      assertEquals(readLarge(file), undefined);
     }
   });
 

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { execFileSync } from "node:child_process";
-import { mkdirSync, symlinkSync } from "node:fs";
+import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { Bus } from "../../src/bus.ts";
 import { ProviderError } from "../../src/errors.ts";
 import type { BusErrorEvent } from "../../src/events.ts";
@@ -71,7 +71,10 @@ describe("bad input:", () => {
     await bus.subscribe("topic", (event) => void seen.push(event)).ready;
     await bus.expose("fn", () => "answer");
     const [loop] = await loopsOf(namespace);
-    for (const [what, message] of Object.entries(GARBAGE)) {
+    const file = crypto.randomUUID();
+    const named = encoder.encode(`\x010:@36,\n${file}`);
+    for (const [what, message] of Object.entries({ ...GARBAGE, "a file of garbage": named })) {
+      writeFileSync(`/dev/shm/${namespace}/loops/${loop}/${file}`, "garbage");
       for (const queue of [`/${loop}`, `/${loop}.inbox`]) {
         const before = errors.length;
         const descriptor = posix.openQueue(queue);

@@ -27,7 +27,7 @@ async function work(): Promise<void> {
 
 say("ready");
 let working: Promise<void> | undefined;
-for await (const command of told<string>()) {
+for await (const command of told<string | { topic: string; body: string }>()) {
   if (command === "busy") {
     busy = true;
     await bus.subscribe("noise", () => {}).ready;
@@ -35,9 +35,8 @@ for await (const command of told<string>()) {
   } else if (command === "hold") {
     say((await bus.queue<string>("held").receive({ lease: 600_000 })).item);
     continue;
-  } else if (command === "large") {
-    const bytes = 1_000_000;
-    say(await bus.publish("x".repeat(bytes), "large"));
+  } else if (typeof command === "object") {
+    say(await bus.publish(command.body, command.topic));
     continue;
   } else if (command === "close") {
     busy = false;

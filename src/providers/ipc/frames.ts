@@ -3,7 +3,8 @@
  *
  * - To a bus of ours: `\x01`, a line of lengths, then the texts one after the other. Each event has `topic:body`, where
  *   the topic's length is left out if it is that of the event before, and an `@` before the body's says that the text
- *   names a file (`bodies.ts`). Lengths count UTF-16 units, so that one decoding does for all.
+ *   names a file (`bodies.ts`) with both. Lengths count UTF-16 units, so that one decoding does for all.
+ * - The file of an event: a line with the topic's length, then topic and body.
  * - To PyMQ: its `IpcEvent` as JSON, one event a message.
  * - An item: its text as it is, as PyMQ has it, with its mark (`attempts.ts`) if it came back. `\x02` and the name of a file where
  *   it is too large; `\x03` before a text that begins like one of these.
@@ -23,11 +24,16 @@ const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 export const BATCH_BYTES = 2;
 /** Bytes of an event's lengths at most: two numbers below 100,000 and three signs. */
 export const LENGTHS_BYTES = 13;
+/** Bytes of the name of a file. */
+const NAME_BYTES = 36;
+/** Bytes of an event at most that lies in a file. */
+export const LARGE_BYTES: number = LENGTHS_BYTES + NAME_BYTES;
 
 /** One event on its way. */
 export interface Frame {
+  /** Empty if there is a file. */
   readonly topic: string;
-  /** The body, or the name of its file. */
+  /** The body, or the name of the file with topic and body. */
   readonly body: string;
   readonly file: boolean;
 }
@@ -71,6 +77,21 @@ function readBatch(text: string): Frame[] | undefined {
     frames.push({ topic, body: text.slice(at, at += Number(match[3])), file: match[2] === "@" });
   }
   return at === text.length ? frames : undefined;
+}
+
+/** What the file of an event holds that is too large for a message. */
+export function writeLarge(topic: string, body: string): string {
+  return `${topic.length}\n${topic}${body}`;
+}
+
+/** The event of a file; undefined for garbage. */
+export function readLarge(text: string): Frame | undefined {
+  const length = /^(\d{1,15})\n/.exec(text);
+  if (!length) return undefined;
+  const at = length[0].length;
+  const end = at + Number(length[1]);
+  if (end > text.length) return undefined;
+  return { topic: text.slice(at, end), body: text.slice(end), file: false };
 }
 
 /** Writes an event for PyMQ. */

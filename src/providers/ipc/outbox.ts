@@ -7,7 +7,16 @@ import { ProviderError } from "../../errors.ts";
 import { Fifo } from "../../fifo.ts";
 import type { Bodies } from "./bodies.ts";
 import { failure } from "./failures.ts";
-import { BATCH_BYTES, byteLength, type Frame, LENGTHS_BYTES, writeBatch, writePymq } from "./frames.ts";
+import {
+  BATCH_BYTES,
+  byteLength,
+  type Frame,
+  LARGE_BYTES,
+  LENGTHS_BYTES,
+  writeBatch,
+  writeLarge,
+  writePymq,
+} from "./frames.ts";
 import { Errno, POLLOUT, type Posix } from "./posix.ts";
 import type { OpenQueue, Queues } from "./queues.ts";
 
@@ -22,8 +31,6 @@ const RETRY = 50;
 export interface Parcel {
   readonly topic: string;
   readonly body: string;
-  /** Where its body lies already, if it is too large for a message. */
-  file?: string;
   /** It is in this queue. */
   sent(): void;
   /** It will never be: the receiver is gone, or the error. */
@@ -193,23 +200,24 @@ export class Outbox {
     let last: string | undefined;
     for (let parcel = waiting.peek(); parcel; parcel = waiting.peek()) {
       const { topic, body } = parcel;
-      let bytes = LENGTHS_BYTES + (topic === last ? 0 : byteLength(topic));
-      // what does not even fit into a message of its own goes into a file
-      const large = body.length > size || bytes + byteLength(body) > size - BATCH_BYTES;
-      bytes += large ? 36 : byteLength(body);
-      if (bytes > room) {
-        if (frames.length > 0) break;
-        this.#refuse(target, new ProviderError("too_large", `Cannot send to a topic with a name of ${bytes} bytes`));
-        continue;
+      let bytes = Infinity;
+      if (topic.length + body.length <= size) {
+        bytes = LENGTHS_BYTES + (topic === last ? 0 : byteLength(topic)) + byteLength(body);
       }
+      // what does not even fit into a message of its own goes into a file
+      const large = bytes > size - BATCH_BYTES;
+      if (large) bytes = LARGE_BYTES;
+      if (bytes > room) break;
       try {
-        frames.push({ topic, body: large ? this.#spill(target, parcel) : body, file: large });
+        frames.push(
+          large ? { topic: "", body: this.#spill(target, parcel), file: true } : { topic, body, file: false },
+        );
       } catch (error) {
         this.#refuse(target, error);
         continue;
       }
       room -= bytes;
-      last = topic;
+      last = large ? "" : topic;
       target.packed.push(waiting.shift()!);
     }
     target.length = writeBatch(frames, target.message);
@@ -236,8 +244,8 @@ export class Outbox {
     target.waiting.shift()!.failed(target.queue, error);
   }
 
-  /** The file with a parcel's body in the receiver's own directory. */
-  #spill({ loop }: Target, parcel: Parcel): string {
-    return this.#home.bodies.write(`loops/${loop}`, parcel.body, false);
+  /** The file with a parcel in the receiver's own directory. */
+  #spill({ loop }: Target, { topic, body }: Parcel): string {
+    return this.#home.bodies.write(`loops/${loop}`, writeLarge(topic, body), false);
   }
 }

@@ -7,7 +7,7 @@ import { BusError, ProviderError } from "../../errors.ts";
 import { glob } from "../../glob.ts";
 import type { Delivery, Emit, Filter, Outcome, ReceiveOptions, Receiver, ReceiverContext } from "../../provider.ts";
 import { check } from "./failures.ts";
-import { type Frame, readEvents } from "./frames.ts";
+import { type Frame, readEvents, readLarge } from "./frames.ts";
 import { Landing } from "./landing.ts";
 import { Leases } from "./leases.ts";
 import { Loop } from "./loop.ts";
@@ -238,20 +238,24 @@ class IpcReceiver implements Receiver {
       }
       for (const frame of frames) {
         if (!frame.file) take(frame);
-        else this.#takeLarge(frame, take);
+        else this.#takeLarge(frame.body, take);
       }
     }
   }
 
-  #takeLarge({ topic, body }: Frame, take: (frame: Frame) => void): void {
+  #takeLarge(file: string, take: (frame: Frame) => void): void {
     const { bodies } = this.#space;
     const directory = this.#space.loopDirectory(this.inbox);
     try {
-      take({ topic, body: bodies.read(directory, body), file: false });
+      const frame = readLarge(bodies.read(directory, file));
+      if (!frame) {
+        throw new ProviderError("internal", `Cannot read the event in ${directory}/${file}: it is none of ours`);
+      }
+      take(frame);
     } catch (error) {
       this.#context.fault(error);
     }
-    bodies.remove(directory, body);
+    bodies.remove(directory, file);
   }
 
   #emit({ topic, body }: Frame): void {

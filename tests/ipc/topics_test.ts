@@ -1,0 +1,92 @@
+import { assert, assertEquals } from "@std/assert";
+import { describe, it } from "@std/testing/bdd";
+import { Bus } from "../../src/bus.ts";
+import { readEvents, readLarge } from "../../src/providers/ipc/frames.ts";
+import { ipc } from "../../src/providers/ipc/provider.ts";
+import { type Settings, Space } from "../../src/providers/ipc/space.ts";
+import { Peer, there } from "../support/peer.ts";
+import { until } from "../support/until.ts";
+import { fresh, left, loopsOf } from "./ground.ts";
+
+/** 10,000 characters: more bytes than any message of the kernel has. */
+const LONG = "長いtopic/\n".repeat(1_000);
+const LARGE = "é".repeat(100_000);
+/** Takes up most of a message of the smallest queue. */
+const WIDE = `長${"x".repeat(440)}`;
+/** What is published, in this order. */
+const EVENTS: [topic: string, body: string][] = [
+  ["長い", "short"],
+  [LONG, "long topic"],
+  [LONG, "the same again"],
+  ["長い", LARGE],
+  ["長い", "short again"],
+  [LONG, LARGE],
+  [`${LONG}!`, ""],
+  [WIDE, LARGE],
+  [WIDE, "x".repeat(40)],
+];
+
+describe("topics that are longer than a message of the kernel", () => {
+  it("reach those who subscribe to them and to what they match, from another process, in order", async () => {
+    const namespace = fresh();
+    await using bus = await Bus.open(ipc(), { namespace });
+    const seen: Record<string, unknown[]> = {};
+    for (const [topic, pattern] of [[LONG, false], ["長*", true], [`${LONG}*`, true]] as const) {
+      const got: unknown[] = seen[topic] = [];
+      await bus.subscribe(topic, (event, { topic }) => void got.push([topic, event]), { pattern }).ready;
+    }
+    await using member = Peer.start(new URL("member.ts", import.meta.url), { args: [namespace], runtime: there });
+    await member.next();
+    const loops = await loopsOf(namespace);
+    const reached: unknown[] = [];
+    for (const [topic, body] of EVENTS) reached.push(await member.ask({ topic, body }));
+    assertEquals(reached, [1, 3, 3, 1, 1, 3, 2, 1, 1]);
+    const expected = {
+      [LONG]: EVENTS.filter(([topic]) => topic === LONG),
+      "長*": EVENTS,
+      [`${LONG}*`]: EVENTS.filter(([topic]) => topic.startsWith(LONG)),
+    };
+    const counts = (all: object) => Object.values(all).map(({ length }) => length);
+    await until("all are there", () => counts(seen).join() === counts(expected).join());
+    assertEquals(seen, expected);
+    await member.ask("close");
+    await bus.close();
+    assertEquals(await left(namespace, loops), []);
+  });
+
+  it("and large bodies go through the smallest queue that a bus may have", async () => {
+    const namespace = fresh();
+    await using bus = await Bus.open(ipc(), { namespace });
+    const { posix, names, place, bodies, tree, processes, queues } = await Space.open(
+      ipc().options as Settings,
+      namespace,
+      () => {},
+    );
+    const loop = names.loop(processes.self, 0);
+    const directory = `loops/${loop}`;
+    place.within("loops", () => posix.makeDirectory(place.of(directory), 0o700));
+    const { descriptor } = queues.make(`/${loop}`, [{ messages: 10, size: 512 }]);
+    try {
+      for (const topic of new Set(EVENTS.map(([topic]) => topic))) tree.subscribe(topic, loop);
+      const published = await Promise.all(EVENTS.map(([topic, body]) => bus.publish(body, topic)));
+      assertEquals(published, EVENTS.map(() => 1));
+      const got: unknown[] = [];
+      const message = new Uint8Array(512);
+      for (let length; (length = posix.receive(descriptor, message)) >= 0;) {
+        for (const frame of readEvents(message.subarray(0, length))!) {
+          const { topic, body } = frame.file ? readLarge(bodies.read(directory, frame.body))! : frame;
+          got.push([topic, JSON.parse(body)]);
+        }
+      }
+      assertEquals(got, EVENTS);
+      assert(place.list(directory).length > 0);
+    } finally {
+      posix.unlinkQueue(`/${loop}`);
+      tree.sweep(loop);
+      place.remove(directory);
+      queues.close();
+    }
+    await bus.close();
+    assertEquals(await left(namespace, [loop]), []);
+  });
+});
