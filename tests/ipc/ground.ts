@@ -40,6 +40,16 @@ export async function left(
   return [...open, ...(typeof files === "number" ? [] : [`/dev/shm/${namespace}`, ...files])];
 }
 
+/** So many characters, of which no eight are the same as others. */
+export function text(length: number): string {
+  return Array.from({ length: Math.ceil(length / 8) }, (_, i) => String(i).padStart(8)).join("").slice(0, length);
+}
+
+/** The length of what {@linkcode text} made, if it is as it was; otherwise -1. */
+export function whole(received: string): number {
+  return received === text(received.length) ? received.length : -1;
+}
+
 /** Why no other user can run this file here; undefined if one can. */
 export function noOtherUser(file: URL): string | undefined {
   if (process.getuid?.() !== 0) return "only root can become another user";

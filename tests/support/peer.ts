@@ -1,7 +1,7 @@
 /** Another process of a test: a TypeScript file under either runtime, or a Python script, that talks in lines of JSON. */
 import process from "node:process";
 import { Child, type Exit } from "./child.ts";
-import { tool } from "./tools.ts";
+import { type Tool, tool } from "./tools.ts";
 import { PATIENCE, within } from "./until.ts";
 
 /** What runs a peer. */
@@ -17,6 +17,8 @@ export const there: "deno" | "bun" = here === "deno" ? "bun" : "deno";
 export interface PeerOptions {
   /** Default: that of this process; `python` for a file that ends in `.py`. */
   readonly runtime?: Runtime;
+  /** The runtime as it is for another platform. */
+  readonly build?: Extract<Tool, `${Runtime}-${string}`>;
   /** Arguments of the program. */
   readonly args?: readonly string[];
   /** Added to the environment of this process. */
@@ -56,7 +58,7 @@ export class Peer<Said = unknown> implements AsyncDisposable {
       ? ["run"]
       : ["-u"];
     const env = { ...process.env, ...options.env };
-    return new Peer<Said>(new Child(tool(runtime), [...before, path, ...options.args ?? []], { env }));
+    return new Peer<Said>(new Child(tool(options.build ?? runtime), [...before, path, ...options.args ?? []], { env }));
   }
 
   /** The id of its process. */

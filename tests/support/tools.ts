@@ -13,7 +13,12 @@ export type Tool =
   | "valkey-server-9.1"
   | "nats-server"
   | "openssl"
-  | "python";
+  | "python"
+  | "deno-glibc-2.31"
+  | "bun-glibc-2.31"
+  | "bun-musl"
+  | "deno-aarch64"
+  | "bun-aarch64";
 
 const CACHE = new URL("../../.cache/bin/", import.meta.url).pathname;
 

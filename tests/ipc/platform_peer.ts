@@ -1,0 +1,38 @@
+/** A bus under another C library or on another processor; does what it is told, and says what came of it. */
+import { readFileSync } from "node:fs";
+import process from "node:process";
+import { Bus } from "../../src/bus.ts";
+import { ipc } from "../../src/providers/ipc/provider.ts";
+import type { Lease } from "../../src/queue.ts";
+import { say, told } from "../support/peer_side.ts";
+import { text, whole } from "./ground.ts";
+
+const [namespace] = process.argv.slice(2) as [string];
+const bus = await Bus.open(ipc(), { namespace, connectTimeout: 60_000 });
+const queue = bus.queue<string>("jobs");
+const heard: number[] = [];
+await bus.subscribe("texts", (event: string) => void heard.push(whole(event))).ready;
+await bus.expose("whole there", whole);
+let lease: Lease<string>;
+
+const verbs = {
+  publish: (length: number) => bus.publish(text(length), "texts"),
+  heard: () => heard,
+  put: (length: number) => queue.put(text(length)),
+  get: async () => whole(await queue.get({ timeout: 60_000 })),
+  receive: async () => {
+    lease = await queue.receive({ timeout: 60_000 });
+    return [whole(lease.item), lease.attempt];
+  },
+  nack: () => lease.nack(),
+  ack: () => lease.ack(),
+  call: (length: number) => bus.stub<typeof whole>("whole here", { timeout: 60_000 })(text(length)),
+  close: () => bus.close(),
+};
+
+const [library] = /(?<=\/)libc[.-][^/]*$/m.exec(readFileSync("/proc/self/maps", "utf8"))!;
+say([process.arch, library]);
+for await (const [verb, length] of told<[keyof typeof verbs, number]>()) {
+  say(await verbs[verb](length));
+  if (verb === "close") break;
+}
