@@ -84,6 +84,8 @@ export class Link {
   #heard = performance.now();
   #address = Promise.withResolvers<string>();
   #up = false;
+  /** The receiver says that it reaches its transport. */
+  #connected = true;
   #closed = false;
   #outbox: ToWorker[] = [];
   #flushing = false;
@@ -249,6 +251,7 @@ export class Link {
     this.inbox = inbox;
     this.#address.resolve(inbox);
     this.#up = true;
+    this.#connected = true;
     const asked = this.#outbox;
     this.#outbox = [];
     const subscribed = [...this.#streams].map(([id, subscribed]) => this.#subscribe(id, subscribed));
@@ -312,7 +315,7 @@ export class Link {
     }, delay);
   }
 
-  /** A transport that is out of reach is asked again until the stream is closed; any other refusal ends the stream. */
+  /** A transport that is out of reach is asked again until the stream is closed, which is said; any other refusal ends the stream. */
   async #subscribe(id: number, subscribed: Subscribed): Promise<void> {
     const live = () => this.#streams.get(id) === subscribed && this.#up;
     subscribed.debt = 0;
@@ -331,6 +334,8 @@ export class Link {
           this.#streams.delete(id);
           return subscribed.ready.reject(error);
         }
+        // where the connection is down, that is known already
+        if (this.#connected && pause === RETRY.min) this.#events.fault(error);
         await new Promise((resolve) => setTimeout(resolve, pause));
       }
     }
@@ -382,6 +387,7 @@ export class Link {
         return this.#events.gap(frame.reason, frame.lost, filter);
       }
       case "state":
+        this.#connected = frame.connected;
         return this.#events.state(frame.connected, frame.error && fromPlain(frame.error));
       case "fault":
         return this.#events.fault(fromPlain(frame.error));

@@ -1,6 +1,16 @@
 /** What the tests of IPC look at beside the bus: what is left of a namespace, and how to be a plain user. */
 import { execFileSync } from "node:child_process";
-import { copyFileSync } from "node:fs";
+import {
+  closeSync,
+  copyFileSync,
+  fstatSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  rmSync,
+  writeSync,
+} from "node:fs";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { Names } from "../../src/providers/ipc/names.ts";
@@ -81,4 +91,65 @@ export async function runAs(
   const { code } = await child.wait(170_000);
   removeDir(home);
   return { code, output: child.output };
+}
+
+/** Why no small directory in memory can be mounted here; undefined if one can. */
+export function notMountable(): string | undefined {
+  try {
+    new SmallDirectory().remove();
+  } catch {
+    return "nobody here can mount a small directory in memory";
+  }
+}
+
+/** A directory in memory with room for little, which can be filled. */
+export class SmallDirectory implements Disposable {
+  readonly path = makeDir("small");
+  readonly #ballast = `${this.path}/ballast`;
+
+  constructor(options = "size=256k") {
+    try {
+      execFileSync("mount", ["-t", "tmpfs", "-o", options, "none", this.path], { stdio: "ignore" });
+    } catch (error) {
+      removeDir(this.path);
+      throw error;
+    }
+    mkdirSync(this.#ballast);
+  }
+
+  /** Uses up its bytes, but for this many. */
+  fill(left = 0): void {
+    const file = openSync(`${this.#ballast}/bytes`, "w");
+    try {
+      while (true) writeSync(file, new Uint8Array(4_096));
+    } catch {
+      ftruncateSync(file, fstatSync(file).size - left);
+    } finally {
+      closeSync(file);
+    }
+  }
+
+  /** Uses up its inodes, but for this many. */
+  fillNames(left = 0): void {
+    let count = 0;
+    try {
+      for (;; count++) closeSync(openSync(`${this.#ballast}/${count}`, "w"));
+    } catch {
+      while (left-- > 0) rmSync(`${this.#ballast}/${--count}`);
+    }
+  }
+
+  /** Makes room again. */
+  empty(): void {
+    for (const name of readdirSync(this.#ballast)) rmSync(`${this.#ballast}/${name}`);
+  }
+
+  remove(): void {
+    execFileSync("umount", ["-l", this.path]);
+    removeDir(this.path);
+  }
+
+  [Symbol.dispose](): void {
+    this.remove();
+  }
 }

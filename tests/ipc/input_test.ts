@@ -1,16 +1,13 @@
-import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { assertEquals, assertMatch } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { execFileSync } from "node:child_process";
 import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { Bus } from "../../src/bus.ts";
-import { ProviderError } from "../../src/errors.ts";
 import type { BusErrorEvent } from "../../src/events.ts";
 import { writeBatch } from "../../src/providers/ipc/frames.ts";
 import { loadPosix } from "../../src/providers/ipc/posix.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
-import { makeDir, removeDir } from "../support/child.ts";
 import { Peer } from "../support/peer.ts";
-import { skip } from "../support/skip.ts";
 import { until } from "../support/until.ts";
 import { fresh, left, loopsOf } from "./ground.ts";
 
@@ -36,23 +33,6 @@ const GARBAGE: Record<string, Uint8Array> = {
   "a file that is not there": encoder.encode(`\x015:@36,\ntopic${crypto.randomUUID()}`),
   "a file elsewhere": encoder.encode("\x015:@29,\ntopic../../../../../../etc/passwd"),
 };
-
-function mount(directory: string): void {
-  execFileSync("mount", ["-t", "tmpfs", "-o", "size=64k", "none", directory], { stdio: "ignore" });
-}
-
-function mountable(): boolean {
-  const directory = makeDir("mount");
-  try {
-    mount(directory);
-    execFileSync("umount", [directory]);
-    return true;
-  } catch {
-    return false;
-  } finally {
-    removeDir(directory);
-  }
-}
 
 function half(): Uint8Array {
   const message = new Uint8Array(200);
@@ -139,33 +119,4 @@ describe("bad input:", () => {
     for (const [i, pattern] of patterns.entries()) assertMatch(said[i]!, pattern);
     await peer.wait();
   });
-
-  const small = mountable() ? undefined : "nobody here can mount a small directory in memory";
-  const full = "no space left on /dev/shm: a typed error, nothing is lost, and the bus lives";
-  if (small) {
-    skip(full, small);
-  } else {
-    it(full, async () => {
-      const directory = makeDir("full");
-      mount(directory);
-      try {
-        const bus = await Bus.open(ipc({ directory }), { namespace: "full" });
-        const queue = bus.queue<string>("queue");
-        const body = "x".repeat(500_000);
-        const error = await assertRejects(() => queue.put(body), ProviderError);
-        assertEquals(error.code, "unavailable");
-        assertMatch(error.message, /no space/);
-        await bus.subscribe("topic", () => {}).ready;
-        await assertRejects(() => bus.publish(body, "topic"), ProviderError, "no space");
-        await queue.put("small");
-        assertEquals(await queue.get(), "small");
-        assert(await bus.publish("small", "topic") === 1);
-        await queue.free();
-        await bus.close();
-      } finally {
-        execFileSync("umount", ["-l", directory]);
-        removeDir(directory);
-      }
-    });
-  }
 });

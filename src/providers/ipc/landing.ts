@@ -4,15 +4,17 @@
  *
  * @module
  */
-import { ProviderError } from "../../errors.ts";
+import { BusError, ProviderError } from "../../errors.ts";
 import { check, failure } from "./failures.ts";
 import { readItem } from "./frames.ts";
-import { sideOf } from "./leases.ts";
+import { Leases, sideOf } from "./leases.ts";
 import type { Mapping } from "./posix.ts";
 import type { Space } from "./space.ts";
 
 /** Bytes for the name of the queue and the key of the lease, before the message. */
 const HEAD = 1_024;
+/** What stands there. */
+const LANDED = /^(\/[^/\n]+)\n(\d{16}-\d{6})\n/;
 /** The name of the file in the bus's directory. */
 const FILE = "landing";
 
@@ -78,21 +80,25 @@ export class Landing {
   }
 }
 
-/** Gives back what a bus that is gone had just taken. */
-export function recover(space: Space, loop: string): void {
-  const { bodies, place, posix } = space;
+/** Gives back what a bus that is gone had just taken; false where there is no room for it now. */
+export function recover(space: Space, loop: string): boolean {
+  const { bodies, names, place, posix } = space;
   const directory = space.loopDirectory(loop);
-  if (typeof posix.stat(place.of(`${directory}/${FILE}`)) === "number") return;
-  const bytes = bodies.readFile(directory, FILE);
-  const end = bytes.findLastIndex((byte) => byte !== 0) + 1;
-  if (end <= HEAD) return;
-  const [queue, key] = decoder.decode(bytes.subarray(0, HEAD)).split("\n") as [string, string];
-  const message = bytes.subarray(HEAD, end);
-  const { deliveries } = readItem(message);
-  const held = `${sideOf(queue)}/held`;
-  // it may have been written, by half
-  posix.unlink(place.of(`${held}/${key}.${deliveries + 1}.${loop}`));
-  const name = `${key}.${deliveries}.${loop}`;
-  bodies.writeFile(held, name, message, true);
-  posix.setModified(place.of(`${held}/${name}`), 0); // overdue: the next who looks takes it
+  if (typeof posix.stat(place.of(`${directory}/${FILE}`)) === "number") return true;
+  try {
+    const bytes = bodies.readFile(directory, FILE);
+    const end = bytes.findLastIndex((byte) => byte !== 0) + 1;
+    const [, queue, key] = LANDED.exec(decoder.decode(bytes.subarray(0, HEAD))) ?? [];
+    if (end <= HEAD || queue === undefined || key === undefined || !names.owns(queue)) return true;
+    const message = bytes.subarray(HEAD, end);
+    const { deliveries } = readItem(message);
+    const held = place.of(`${sideOf(queue)}/held`);
+    // it may have been written, by half
+    posix.unlink(`${held}/${key}.${deliveries + 1}.${loop}`);
+    const name = new Leases(space, loop).keep(queue, key, message, deliveries);
+    if (name !== undefined) posix.setModified(`${held}/${name}`, 0); // overdue: the next who looks takes it
+    return true;
+  } catch (error) {
+    return !(error instanceof BusError && error.code === "unavailable");
+  }
 }

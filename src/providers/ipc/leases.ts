@@ -12,14 +12,19 @@
  */
 import { mark } from "../../attempts.ts";
 import type { Delivery } from "../../provider.ts";
-import type { Directory } from "./place.ts";
-import type { Space } from "./space.ts";
+import { check } from "./failures.ts";
 import { readItem, writeItem } from "./frames.ts";
+import type { Directory } from "./place.ts";
+import { Errno } from "./posix.ts";
+import type { Space } from "./space.ts";
 
 /** The priority of what came back. Everything else has 0, with PyMQ too. */
 export const HEAD = 1;
 /** Milliseconds between looks whether the leases of others have ended. */
 const LOOK = 100;
+
+/** Reads the body of a held item; undefined for one that has none. */
+export type Read = (receipt: string) => string | undefined;
 
 interface Side {
   readonly back: Directory;
@@ -70,8 +75,8 @@ export class Leases {
     return receipt;
   }
 
-  /** Takes what came back and is due, at most `max`; for good without a `lease`. */
-  take(queue: string, max: number, lease: number | undefined): Delivery[] {
+  /** Takes what came back and is due, at most `max`; for good without a `lease`. `read` gives the body of an item, if it has one. */
+  take(queue: string, max: number, lease: number | undefined, read: Read): Delivery[] {
     const side = this.#collect(queue);
     const back = this.#listBack(queue, side);
     const deliveries: Delivery[] = [];
@@ -80,7 +85,7 @@ export class Leases {
     for (const name of [...back].sort()) {
       if (deliveries.length === max) break;
       if ((side.due.get(name) ?? Infinity) > now) continue;
-      const delivery = this.#claim(queue, name, lease);
+      const delivery = this.#claim(queue, name, lease, read);
       if (delivery) deliveries.push(delivery);
     }
     return deliveries;
@@ -89,9 +94,20 @@ export class Leases {
   /** Gives items back to the head that were taken for good. */
   restore(queue: string, deliveries: readonly { readonly message: Uint8Array; readonly attempt: number }[]): void {
     for (const { message, attempt } of deliveries) {
-      const receipt = `${this.key()}.${attempt - 1}.${this.#loop}`;
+      const receipt = this.keep(queue, this.key(), message, attempt - 1);
+      if (receipt !== undefined) this.#giveBack(queue, receipt, 0);
+    }
+  }
+
+  /** Puts an item among the held ones, or, where there is no room for its file, into the kernel's queue, which it has just left. */
+  keep(queue: string, key: string, message: Uint8Array, deliveries: number): string | undefined {
+    const receipt = `${key}.${deliveries}.${this.#loop}`;
+    try {
       this.#space.bodies.writeFile(`${sideOf(queue)}/held`, receipt, message, true);
-      this.#giveBack(queue, receipt, 0);
+      return receipt;
+    } catch (error) {
+      if (this.#toHead(queue, message, deliveries)) return undefined;
+      throw error;
     }
   }
 
@@ -107,22 +123,25 @@ export class Leases {
 
   /** Gives an item back after `delay`; false if its lease had ended. */
   nack(queue: string, receipt: string, delay: number): boolean {
-    const held = this.#giveBack(queue, receipt, delay > 0 ? delay : LOOK);
-    if (held && delay <= 0) this.#toHead(queue, receipt);
-    return held;
+    const given = this.#giveBack(queue, receipt, delay > 0 ? delay : LOOK);
+    // one for which there is no room stays held until then, and is given back by whoever looks
+    if (check(given, "Cannot give an item back", Errno.ENOENT) < 0) return false;
+    if (delay <= 0) this.#backToHead(queue, receipt);
+    return true;
   }
 
-  #giveBack(queue: string, receipt: string, delay: number): boolean {
+  #giveBack(queue: string, receipt: string, delay: number): number {
     const { place, posix } = this.#space;
     const from = this.#path(queue, `held/${receipt}`);
-    if (posix.setModified(from, posix.now() + Math.min(delay, LONGEST)) < 0) return false;
+    const held = posix.setModified(from, posix.now() + Math.min(delay, LONGEST));
+    if (held < 0) return held;
     const to = this.#path(queue, `back/${receipt}`);
-    return place.within(`${sideOf(queue)}/back`, () => posix.rename(from, to)) === 0;
+    return place.within(`${sideOf(queue)}/back`, () => posix.rename(from, to));
   }
 
   /** From what came back into the kernel's queue. Who dies in between leaves it where it was. */
-  #toHead(queue: string, name: string): void {
-    const { bodies, posix, queues } = this.#space;
+  #backToHead(queue: string, name: string): void {
+    const { bodies, posix } = this.#space;
     const path = this.#path(queue, `back/${name}`);
     let item: Uint8Array;
     try {
@@ -130,12 +149,18 @@ export class Leases {
     } catch {
       return; // the queue has just been removed
     }
-    const { text, file } = readItem(item);
-    const message = writeItem(text + mark(Number(name.split(".")[1])), false);
-    const open = queues.use(queue);
-    const fits = open !== undefined && !file && message.length <= open.size;
-    if (fits && posix.send(open.descriptor, message, message.length, HEAD) === 0) posix.unlink(path);
+    if (this.#toHead(queue, item, Number(name.split(".")[1]))) posix.unlink(path);
     else posix.setModified(path, posix.now());
+  }
+
+  /** Sends an item before all others into the kernel's queue; false where that has no room for it. */
+  #toHead(queue: string, item: Uint8Array, deliveries: number): boolean {
+    const { posix, queues } = this.#space;
+    const { text, file } = readItem(item);
+    const message = writeItem(text + mark(deliveries), file);
+    const open = queues.use(queue);
+    if (!open || message.length > open.size) return false;
+    return posix.send(open.descriptor, message, message.length, HEAD) === 0;
   }
 
   /** Makes a lease last from now; false if it had ended. */
@@ -160,8 +185,8 @@ export class Leases {
     return this.#space.place.of(`${sideOf(queue)}/${name}`);
   }
 
-  #claim(queue: string, name: string, lease: number | undefined): Delivery | undefined {
-    const { bodies, place, posix } = this.#space;
+  #claim(queue: string, name: string, lease: number | undefined, read: Read): Delivery | undefined {
+    const { place, posix } = this.#space;
     const [key, attempts] = name.split(".", 2) as [string, string];
     const attempt = Number(attempts) + 1;
     const from = this.#path(queue, `back/${name}`);
@@ -170,8 +195,8 @@ export class Leases {
     // first the time, so that it is not held and overdue at once
     if (posix.setModified(from, posix.now() + (lease ?? LOOK)) < 0) return undefined;
     if (place.within(held, () => posix.rename(from, this.#path(queue, `held/${receipt}`))) < 0) return undefined;
-    const { text, file } = readItem(bodies.readFile(held, receipt));
-    const body = file ? bodies.read(bodiesOf(queue), text) : text;
+    const body = read(receipt);
+    if (body === undefined) return undefined;
     if (lease === undefined) this.ack(queue, receipt);
     return { receipt: lease === undefined ? "" : receipt, body, attempt };
   }

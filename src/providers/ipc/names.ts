@@ -53,6 +53,11 @@ export class Names {
     return usable ? plain : `/${this.#prefix}${hashed(name)}`;
   }
 
+  /** Whether a kernel's queue has a name that a queue of this namespace may have. */
+  owns(queue: string): boolean {
+    return queue.startsWith(`/${this.#prefix}`);
+  }
+
   /** The path of a topic's subscriptions below the directory of the namespace; PyMQ's, or one that PyMQ cannot name. */
   topic(topic: string): { readonly path: string; readonly shared: boolean } {
     const segments = topic.split("/");

@@ -60,8 +60,9 @@ interface Target {
   /** It understands nothing but PyMQ's events. */
   readonly pymq: boolean;
   readonly waiting: Fifo<Parcel>;
-  /** What is in the message that is to leave next. */
+  /** What is in the message that is to leave next, and the files that it names. */
   packed: Parcel[];
+  files: string[];
   message: Uint8Array;
   length: number;
   /** The worker waits for room. */
@@ -88,7 +89,7 @@ export class Outbox {
     let target = this.#targets.get(queue);
     if (!target) {
       target = {
-        ...{ loop, queue, pymq, waiting: new Fifo<Parcel>(), packed: [] },
+        ...{ loop, queue, pymq, waiting: new Fifo<Parcel>(), packed: [], files: [] },
         ...{ message: new Uint8Array(0), length: 0, blocked: false, moved: 0 },
       };
       this.#targets.set(queue, target);
@@ -130,8 +131,9 @@ export class Outbox {
       if (queues.use(target.queue) !== queue) return this.#fail(target, GONE);
       const result = posix.send(queue.descriptor, target.message, target.length);
       if (result === 0) {
-        const packed = target.packed;
+        const { packed } = target;
         target.packed = [];
+        target.files = [];
         for (const parcel of packed) parcel.sent();
       } else if (result === -Errno.EAGAIN) {
         if (!this.#stand(queue, until)) return void this.#wait(target, queue);
@@ -183,7 +185,9 @@ export class Outbox {
   #fail(target: Target, error: unknown): void {
     this.#targets.delete(target.queue);
     const parcels = [...target.packed, ...target.waiting.drain()];
+    for (const file of target.files) this.#home.bodies.remove(`loops/${target.loop}`, file);
     target.packed = [];
+    target.files = [];
     for (const parcel of parcels) parcel.failed(target.queue, error);
   }
 
@@ -245,7 +249,9 @@ export class Outbox {
   }
 
   /** The file with a parcel in the receiver's own directory. */
-  #spill({ loop }: Target, { topic, body }: Parcel): string {
-    return this.#home.bodies.write(`loops/${loop}`, writeLarge(topic, body), false);
+  #spill({ loop, files }: Target, { topic, body }: Parcel): string {
+    const file = this.#home.bodies.write(`loops/${loop}`, writeLarge(topic, body), false);
+    files.push(file);
+    return file;
   }
 }

@@ -58,14 +58,16 @@ export class Place {
     return `${this.path}/${path}`;
   }
 
-  /** Does something that needs the directory of this path, which is made if it is missing. */
+  /** Does something that needs the directory of this path: it is made if it is missing, and removed if nothing gets into it. */
   within(directory: string, make: () => number): number {
-    for (let attempt = 0;; attempt++) {
-      const result = make();
-      if (result !== -Errno.ENOENT || attempt === ATTEMPTS) return result;
+    let result = make();
+    let attempt = 0;
+    while (result === -Errno.ENOENT && attempt++ < ATTEMPTS) {
       const made = this.#make(directory);
-      if (made < 0 && made !== -Errno.EEXIST) return made;
+      result = made < 0 && made !== -Errno.EEXIST ? made : make();
     }
+    if (result < 0 && attempt > 0) this.prune(directory);
+    return result;
   }
 
   /** Makes a directory and those above it. */
@@ -86,7 +88,8 @@ export class Place {
   /** Removes a directory and those above it, as far as they are empty. */
   prune(path: string): void {
     for (let at = path; at !== ""; at = at.slice(0, Math.max(0, at.lastIndexOf("/")))) {
-      if (this.#posix.removeDirectory(this.of(at)) < 0) return;
+      const removed = this.#posix.removeDirectory(this.of(at));
+      if (removed < 0 && removed !== -Errno.ENOENT) return;
     }
     this.#posix.removeDirectory(this.path);
   }

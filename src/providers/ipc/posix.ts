@@ -32,7 +32,7 @@ export const Errno = {
   EDQUOT: 122,
 } as const;
 
-/** Flags of `open` and `mq_open`; those that differ between the architectures are never used. */
+/** Flags of `open` and `mq_open`. */
 const O_RDONLY = 0;
 const O_RDWR = 2;
 const O_CREAT = 0o100;
@@ -112,8 +112,17 @@ const SYMBOLS = {
   __errno_location: [[], "pointer"],
 } as const satisfies Record<string, readonly [readonly Type[], Type]>;
 
-/** The numbers of what older C libraries have no function for. */
-const CALLS = { x64: { statx: 332, getdents64: 217 }, arm64: { statx: 291, getdents64: 61 } } as const;
+/** What differs between the architectures: the numbers of what older C libraries have no function for, and a flag of `open`. */
+interface Cpu {
+  readonly statx: number;
+  readonly getdents64: number;
+  readonly noFollow: number;
+}
+
+const CPUS = {
+  x64: { statx: 332, getdents64: 217, noFollow: 0o400000 },
+  arm64: { statx: 291, getdents64: 61, noFollow: 0o100000 },
+} as const satisfies Record<string, Cpu>;
 
 let loaded: Promise<Posix> | undefined;
 
@@ -139,7 +148,7 @@ async function load(): Promise<Posix> {
   // before glibc 2.34 the queues are in librt, which finds the rest of the C library
   for (const library of ["libc.so.6", "librt.so.1", `libc.musl-${cpu}.so.1`]) {
     try {
-      return new Posix(await open(library), CALLS[arch]);
+      return new Posix(await open(library), CPUS[arch]);
     } catch (error) {
       cause = error;
     }
@@ -217,7 +226,7 @@ export class Posix {
   #native: Native;
   #errno: () => number;
   #memory: Library["memory"];
-  #calls: { readonly statx: number; readonly getdents64: number };
+  #cpu: Cpu;
   #statx = new Uint8Array(256);
   #statxView = new DataView(this.#statx.buffer);
   #attributes = new Uint8Array(64);
@@ -229,11 +238,11 @@ export class Posix {
   #listing: Uint8Array | undefined;
 
   /** Made by {@linkcode loadPosix}. */
-  constructor({ native, errno, memory }: Library, calls: { readonly statx: number; readonly getdents64: number }) {
+  constructor({ native, errno, memory }: Library, cpu: Cpu) {
     this.#native = native;
     this.#errno = errno;
     this.#memory = memory;
-    this.#calls = calls;
+    this.#cpu = cpu;
     this.user = native.geteuid();
   }
 
@@ -315,9 +324,10 @@ export class Posix {
     return this.#native.read(bell, this.#word, 8) === 8 ? Number(this.#wordView.getBigUint64(0, true)) : 0;
   }
 
-  /** Opens a file for reading. */
-  openFile(path: string): number {
-    return this.#result(this.#native.open(encodePath(path), O_RDONLY | O_CLOEXEC, 0));
+  /** Opens a file for reading; a link is not followed unless `follow` says so, and a pipe is not waited for. */
+  openFile(path: string, follow = false): number {
+    const flags = O_RDONLY | O_NONBLOCK | O_CLOEXEC | (follow ? 0 : this.#cpu.noFollow);
+    return this.#result(this.#native.open(encodePath(path), flags, 0));
   }
 
   /** Makes a file that is not there yet. */
@@ -359,7 +369,7 @@ export class Posix {
     const [at, path, flags] = typeof target === "number"
       ? [target, NO_PATH, AT_EMPTY_PATH]
       : [AT_FDCWD, typeof target === "string" ? encodePath(target) : target, follow ? 0 : AT_SYMLINK_NOFOLLOW];
-    const result = this.#result(this.#native.syscall(this.#calls.statx, at, path, flags, STATX_BASIC, this.#statx));
+    const result = this.#result(this.#native.syscall(this.#cpu.statx, at, path, flags, STATX_BASIC, this.#statx));
     if (result < 0) return result;
     const view = this.#statxView;
     const mode = view.getUint16(28, true);
@@ -375,9 +385,9 @@ export class Posix {
     };
   }
 
-  /** The names in a directory. */
-  list(path: string): string[] | number {
-    const directory = this.openFile(path);
+  /** The names in a directory; a link is not followed unless `follow` says so. The errno as a number else. */
+  list(path: string, follow = false): string[] | number {
+    const directory = this.openFile(path, follow);
     if (directory < 0) return directory;
     const buffer = this.#listing ??= new Uint8Array(LISTING);
     const view = new DataView(buffer.buffer);
@@ -385,7 +395,7 @@ export class Posix {
     try {
       while (true) {
         const length = this.#result(
-          this.#native.syscall(this.#calls.getdents64, directory, buffer, buffer.length, 0, null),
+          this.#native.syscall(this.#cpu.getdents64, directory, buffer, buffer.length, 0, null),
         );
         if (length < 0) return length;
         if (length === 0) return names;

@@ -201,9 +201,13 @@ class IpcReceiver implements Receiver {
   #patrolLater(buses: number): void {
     this.#patrol = setTimeout(() => {
       const loops = this.#space.loops();
-      for (const loop of this.#space.dead(loops)) this.#space.removeLoop(loop);
-      if (this.#space.tree.discover()) {
-        for (const topic of this.#exact.keys()) this.#space.tree.subscribe(topic, this.inbox);
+      try {
+        for (const loop of this.#space.dead(loops)) this.#space.removeLoop(loop);
+        if (this.#space.tree.discover()) {
+          for (const topic of this.#exact.keys()) this.#space.tree.subscribe(topic, this.inbox);
+        }
+      } catch (error) {
+        this.#context.fault(error);
       }
       this.#patrolLater(loops.length);
     }, PATROL * Math.max(1, buses));

@@ -194,7 +194,8 @@ class IpcSender implements Sender {
     this.#space.removeLoop(loop);
     if (bell !== undefined) posix.close(bell);
     // the dead worker's descriptors: its queues count towards the limits as long as they are open
-    for (const descriptor of posix.list("/proc/self/fd") as string[]) {
+    const descriptors = posix.list("/proc/self/fd");
+    for (const descriptor of typeof descriptors === "number" ? [] : descriptors) {
       if (posix.holds(Number(descriptor))) continue; // another bus of this thread has it; closed, its number would be another's
       if (String(posix.readLink(`/proc/self/fd/${descriptor}`)).startsWith(`/${loop}`)) posix.close(Number(descriptor));
     }

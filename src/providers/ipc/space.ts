@@ -4,6 +4,7 @@
  * @module
  */
 import { Bodies } from "./bodies.ts";
+import { failure } from "./failures.ts";
 import { recover } from "./landing.ts";
 import { directoryOf, eventsOf, inboxOf, Names } from "./names.ts";
 import { type Access, Place } from "./place.ts";
@@ -65,7 +66,9 @@ export class Space {
   /** The grounds of the other namespaces of this user. */
   *others(): Generator<Space> {
     const { directory } = this.#settings;
-    for (const name of this.posix.list(directory) as string[]) {
+    const listed = this.posix.list(directory, true);
+    if (typeof listed === "number") throw failure(listed, `Cannot list ${directory}`);
+    for (const name of listed) {
       const path = `${directory}/${name}`;
       const stat = this.posix.stat(path);
       if (path === this.place.path || typeof stat === "number" || !stat.directory || stat.uid !== this.posix.user) {
@@ -82,12 +85,13 @@ export class Space {
     return `${LOOPS}/${loop}`;
   }
 
-  /** Removes all that a bus has made for itself; an item that it had just taken goes back. */
+  /** Removes all that a bus has made for itself; an item that it had just taken goes back, or stays until there is room for it. */
   removeLoop(loop: string): void {
-    recover(this, loop);
+    const recovered = recover(this, loop);
     this.posix.unlinkQueue(eventsOf(loop));
     this.posix.unlinkQueue(inboxOf(loop));
     this.tree.sweep(loop);
+    if (!recovered) return;
     this.place.remove(this.loopDirectory(loop));
     this.place.prune(LOOPS);
   }

@@ -6,7 +6,7 @@
 import type { Delivery, ReceiveOptions } from "../../provider.ts";
 import { check } from "./failures.ts";
 import { readItem, writeItem } from "./frames.ts";
-import { bodiesOf, HEAD, type Leases } from "./leases.ts";
+import { bodiesOf, HEAD, type Leases, sideOf } from "./leases.ts";
 import type { Landing } from "./landing.ts";
 import type { Loop } from "./loop.ts";
 import { Errno } from "./posix.ts";
@@ -84,7 +84,7 @@ export class Takes {
   }
 
   #take(name: string, open: OpenQueue | undefined, max: number, lease: number | undefined): Delivery[] {
-    const deliveries = this.#leases.take(name, max, lease);
+    const deliveries = this.#leases.take(name, max, lease, (receipt) => this.#readHeld(name, receipt));
     if (!open) return deliveries;
     if (this.#buffer.length < open.size) this.#buffer = new Uint8Array(open.size);
     while (deliveries.length < max) {
@@ -132,6 +132,20 @@ export class Takes {
       const body = this.#body(name, item, receipt);
       if (body !== undefined) return { receipt, body, attempt };
     }
+  }
+
+  #readHeld(queue: string, receipt: string): string | undefined {
+    const { bodies, place, posix } = this.#space;
+    const held = `${sideOf(queue)}/held`;
+    let item: Uint8Array;
+    try {
+      item = bodies.readFile(held, receipt);
+    } catch (error) {
+      posix.unlink(place.of(`${held}/${receipt}`)); // or it would come back for ever
+      this.#fault(error);
+      return undefined;
+    }
+    return this.#body(queue, readItem(item), receipt);
   }
 
   /** The body of an item; one that names a file which is not there is none. */

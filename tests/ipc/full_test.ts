@@ -1,0 +1,216 @@
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { describe, it } from "@std/testing/bdd";
+import { readdirSync } from "node:fs";
+import { Bus } from "../../src/bus.ts";
+import { type BusError, ProviderError } from "../../src/errors.ts";
+import type { BusErrorEvent } from "../../src/events.ts";
+import { Landing } from "../../src/providers/ipc/landing.ts";
+import { Leases } from "../../src/providers/ipc/leases.ts";
+import { ipc } from "../../src/providers/ipc/provider.ts";
+import { type Settings, Space } from "../../src/providers/ipc/space.ts";
+import { skip } from "../support/skip.ts";
+import { until } from "../support/until.ts";
+import { left, notMountable, SmallDirectory } from "./ground.ts";
+
+/** More than the small directory holds. */
+const HUGE = "x".repeat(500_000);
+/** Of which the small directory holds one, and not two. */
+const LARGE = "x".repeat(100_000);
+
+const missing = notMountable();
+
+/** A test in a directory of its own, which may be filled; afterwards nothing is left there. */
+function test(name: string, play: (small: SmallDirectory, open: () => Promise<Bus>) => Promise<void>): void {
+  if (missing) return skip(name, missing);
+  it(name, async () => {
+    using small = new SmallDirectory("size=256k,nr_inodes=100");
+    const buses: Bus[] = [];
+    await play(small, async () => {
+      const bus = await Bus.open(ipc({ directory: small.path }), { namespace: "full", sendTimeout: 500 });
+      buses.push(bus);
+      return bus;
+    });
+    await Promise.all(buses.map((bus) => bus.close()));
+    assertEquals(readdirSync(small.path), ["ballast"]);
+  });
+}
+
+/** The error of something that needs room; `about` is said in it. */
+async function noRoom(act: () => Promise<unknown>): Promise<void> {
+  const error = await assertRejects(act, ProviderError);
+  assertEquals(error.code, "unavailable");
+  assertMatch(error.message, /no space is left there; enlarge it/);
+}
+
+/** What a bus reports. */
+function reported(bus: Bus): BusError[] {
+  const errors: BusError[] = [];
+  bus.addEventListener("error", (event) => errors.push((event as BusErrorEvent).error as BusError));
+  return errors;
+}
+
+/** The files of large events that lie at a bus. */
+function files(small: SmallDirectory): string[] {
+  const loops = `${small.path}/full/loops`;
+  return readdirSync(loops).flatMap((loop) => readdirSync(`${loops}/${loop}`));
+}
+
+describe("no space left in the directory:", () => {
+  test("what is too large is refused, the bus lives", async (_, open) => {
+    const bus = await open();
+    const queue = bus.queue<string>("queue");
+    await noRoom(() => queue.put(HUGE));
+    await bus.subscribe("topic", () => {}).ready;
+    await noRoom(() => bus.publish(HUGE, "topic"));
+    await queue.put("small");
+    assertEquals(await queue.get(), "small");
+    assertEquals(await bus.publish("small", "topic"), 1);
+    await queue.free();
+  });
+
+  test("of two subscribers one gets a large event, what was written for the other goes", async (small, open) => {
+    const [bus, other] = [await open(), await open()];
+    let seen = 0;
+    for (const each of [bus, other]) await each.subscribe("topic", () => void seen++).ready;
+    small.fill(150_000);
+    await noRoom(() => bus.publish(LARGE, "topic"));
+    await until("one has it", () => seen === 1);
+    await until("its file is gone", () => files(small).length === 0);
+    small.empty();
+    assertEquals(await bus.publish(LARGE, "topic"), 2);
+    await until("both have it", () => seen === 3);
+  });
+
+  test("files for one who does not read go when he is given up", async (small, open) => {
+    const bus = await open();
+    const settings = { ...ipc().options as Settings, directory: small.path };
+    const { posix, names, place, tree, processes, queues } = await Space.open(settings, "full", () => {});
+    const deaf = names.loop(processes.self, 0);
+    place.within("loops", () => posix.makeDirectory(place.of(`loops/${deaf}`), 0o700));
+    queues.make(`/${deaf}`, [{ messages: 1, size: 512 }]);
+    tree.subscribe("topic", deaf);
+    assertEquals(await bus.publish(LARGE, "topic"), 1);
+    await assertRejects(() => bus.publish(LARGE, "topic"), ProviderError, "has taken nothing for 500 ms");
+    assertEquals(files(small).length, 1);
+    tree.sweep(deaf);
+    place.remove(`loops/${deaf}`);
+    posix.unlinkQueue(`/${deaf}`);
+    queues.close();
+  });
+
+  test("an item that cannot be held stays in its queue, and is held when there is room", async (small, open) => {
+    const bus = await open();
+    const queue = bus.queue<string>("queue");
+    const take = () => queue.receive({ timeout: 0 });
+    for (const item of ["first", "second"]) await queue.put(item);
+    small.fill();
+    await noRoom(take); // there is no room where it would land
+    assertEquals(await queue.qsize(), 2);
+    small.empty();
+    const lease = await take();
+    small.fill();
+    await noRoom(take); // nor, once there is, where it would be held
+    assertEquals(await queue.qsize(), 1);
+    const waiting = queue.receive();
+    await lease.nack();
+    small.empty();
+    const leases = [await waiting, await take()];
+    assertEquals(leases.map(({ item, attempt }) => [item, attempt]).sort(), [["first", 2], ["second", 1]]);
+    for (const lease of leases) await lease.ack();
+    small.fill();
+    await queue.put("third");
+    assertEquals(await queue.get(), "third"); // needs no room
+    await queue.free();
+  });
+
+  test("what a dead bus had just taken stays where it landed until there is room", async (small, open) => {
+    const bus = await open();
+    const errors = reported(bus);
+    const queue = bus.queue<string>("queue");
+    await queue.put("item");
+    const settings = { ...ipc().options as Settings, directory: small.path };
+    const space = await Space.open(settings, "full", () => {});
+    // nobody has started at that time
+    const dead = space.names.loop({ ...space.processes.self, start: 1 }, 0);
+    space.place.within("loops", () => space.posix.makeDirectory(space.place.of(space.loopDirectory(dead)), 0o700));
+    const name = space.names.queue("queue");
+    const { descriptor, size } = space.queues.use(name)!;
+    const landing = new Landing(space, dead);
+    landing.receive(name, new Leases(space, dead).key(), descriptor, size);
+    landing.close();
+    small.fill();
+    // not even in the kernel
+    for (let i = 0; i < 10; i++) await queue.put(`${i}`);
+    const second = await open();
+    await second.close();
+    assertEquals(space.loops().includes(dead), true);
+    small.empty();
+    const got: string[] = [];
+    await until("it has come back", async () => {
+      got.push(await queue.get({ timeout: 5_000 }));
+      return got.includes("item");
+    });
+    while (got.length < 11) got.push(await queue.get());
+    assertEquals([...got].sort(), [..."0123456789", "item"]);
+    assertEquals([errors.length, bus.health().restarts], [0, 0]);
+    space.queues.close();
+    await queue.free();
+    await until("nothing is left of the dead one", () => !space.loops().includes(dead));
+    assertEquals((await left("full", [dead])).length, 0);
+  });
+
+  test("with no inode left no bus is opened, and nothing is left of it", async (small, open) => {
+    for (const some of [0, 1, 2]) {
+      small.fillNames(some);
+      await noRoom(open);
+      assertEquals(readdirSync(small.path), ["ballast"]);
+      small.empty();
+    }
+    const bus = await open();
+    assertEquals(await bus.publish("x", "topic"), 0);
+  });
+
+  test("with no inode left a subscription is made when there is room; that it waits is said", async (small, open) => {
+    const bus = await open();
+    const errors = reported(bus);
+    const seen: unknown[] = [];
+    for (const some of [0, 1]) {
+      small.fillNames(some);
+      errors.length = 0;
+      const subscriptions = [
+        bus.subscribe("topic", (event) => void seen.push(event)),
+        bus.subscribe("t*", (event) => void seen.push(event), { pattern: true }),
+      ];
+      const exposed = bus.expose("fn", () => "answer");
+      await until("all are said to wait", () => errors.length === 3);
+      for (const { code, message } of errors) {
+        assertMatch(`${code} ${message}`, /^unavailable Cannot .*: no space is left/);
+      }
+      assertEquals(await bus.publish("nobody", "topic"), 0);
+      small.empty();
+      await Promise.all([...subscriptions.map(({ ready }) => ready), exposed]);
+      assertEquals(await bus.publish("event", "topic"), 2);
+      await until("both have it", () => seen.length === 2);
+      assertEquals(await bus.stub("fn")(), "answer");
+      seen.length = 0;
+      for (const subscription of subscriptions) await subscription.unsubscribe();
+      await bus.unexpose("fn");
+    }
+  });
+
+  test("with no inode left an item that is given back comes back when there is room", async (small, open) => {
+    const bus = await open();
+    const queue = bus.queue<string>("queue");
+    await queue.put("item");
+    const lease = await queue.receive();
+    small.fillNames();
+    await noRoom(() => lease.nack());
+    assertEquals(await queue.qsize(), 0);
+    small.empty();
+    const again = await queue.receive({ timeout: 10_000 });
+    assertEquals([again.item, again.attempt], ["item", 2]);
+    await again.ack();
+    assert(await queue.qsize() === 0);
+    await queue.free();
+  });
+});
