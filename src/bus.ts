@@ -136,6 +136,7 @@ export class Bus extends EventTarget implements AsyncDisposable {
     }
     this.#sender = opened.value;
     this.#link = linked.value;
+    this.#sender.wake?.(this.#link.inbox);
     const watch = (work: Promise<void>) => this.#watch(work);
     const report = (error: unknown, topic: string) => this.#report(error, topic);
     const telemetry = this.#telemetry;

@@ -98,13 +98,16 @@ export interface Sender {
   /** Removes the queue with its items and leases. */
   drop(queue: string): Promise<void>;
   /**
-   * Called after each batch of frames that main posted to the worker, for receivers that sleep outside their event loop, with the
-   * receiver's inbox address (another one once the worker was replaced).
+   * Called when both halves are open and after each batch of frames that main posted to the worker, for receivers that sleep outside
+   * their event loop, with the receiver's inbox address (another one once the worker was replaced).
    */
   wake?(inbox: string): void;
   /** Where PyMQ speaks this transport: its answer queues, one for each call. */
   readonly replies?: ReplyQueues;
-  /** Ends the half; pending sends have been awaited by the core, or are to be dropped now. */
+  /**
+   * Ends the half; pending sends have been awaited by the core, or are to be dropped now. The receiver has ended before: by its
+   * `close`, or by force, when what only this process can remove is to be removed here.
+   */
   close(): Promise<void>;
 }
 

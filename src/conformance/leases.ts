@@ -150,7 +150,7 @@ export const leases: Room = {
       const bus = await t.open();
       const queue = t.queue<string>(bus, "held");
       await queue.put("item");
-      await dieHolding(t.provider, t.namespace, "held", LEASE);
+      t.after(await dieHolding(t.provider, t.namespace, "held", LEASE));
       const lease = await queue.receive({ timeout: 10 * LEASE });
       equal({ item: lease.item, attempt: lease.attempt }, { item: "item", attempt: 2 });
       await lease.ack();

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { fromPlain } from "../errors.ts";
+import { ClosedError, fromPlain } from "../errors.ts";
 import { Link } from "../port/link.ts";
 import type { ToMain, ToWorker } from "../port/protocol.ts";
 import { spawn } from "../port/spawn.ts";
@@ -61,15 +61,33 @@ export class Stranger {
   }
 }
 
-/** Takes one item under a lease and dies holding it: its worker is ended, nothing is settled, nothing is closed. */
-export async function dieHolding(provider: Provider, namespace: string, queue: string, lease: number): Promise<void> {
+/**
+ * Takes one item under a lease and dies holding it: its worker is ended, nothing is settled, nothing is closed. Resolves with what
+ * removes what is left of it, as the sending half of a bus does.
+ */
+export async function dieHolding(
+  provider: Provider,
+  namespace: string,
+  queue: string,
+  lease: number,
+): Promise<() => Promise<void>> {
   const { promise: held, resolve, reject } = Promise.withResolvers<void>();
+  const sender = await provider.open({
+    namespace,
+    connectTimeout: TIMEOUT,
+    sendTimeout: TIMEOUT,
+    ask: () => Promise.reject(new ClosedError()),
+    state: () => {},
+  });
   const { port1, port2 } = new MessageChannel();
   const post = (frame: ToWorker) => port1.postMessage([frame]);
   const spawned = await spawn(provider, TIMEOUT, reject);
   port1.onmessage = async (event) => {
     for (const frame of event.data as ToMain[]) {
-      if (frame.kind === "ready") post({ kind: "receive", id: 1, queue, max: 1, wait: TIMEOUT, lease });
+      if (frame.kind === "ready") {
+        post({ kind: "receive", id: 1, queue, max: 1, wait: TIMEOUT, lease });
+        sender.wake?.(frame.inbox);
+      }
       if (frame.kind === "ask") {
         post({ ...frame, kind: "answer", value: await provider.answer?.(frame.verb, frame.argument) });
       }
@@ -85,4 +103,5 @@ export async function dieHolding(provider: Provider, namespace: string, queue: s
     spawned.release(true);
     port1.close();
   }
+  return () => sender.close();
 }

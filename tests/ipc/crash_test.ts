@@ -1,16 +1,30 @@
 import { assert, assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
+import { readdirSync, readlinkSync } from "node:fs";
 import { Bus } from "../../src/bus.ts";
 import { Landing } from "../../src/providers/ipc/landing.ts";
 import { Leases } from "../../src/providers/ipc/leases.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import { type Settings, Space } from "../../src/providers/ipc/space.ts";
+import { faulty } from "../bus/faulty.ts";
 import { here, Peer, there } from "../support/peer.ts";
 import { until } from "../support/until.ts";
 import { fresh, left, loopsOf } from "./ground.ts";
 
 // Fifty buses take most of what all queues of a user may hold.
 // run: alone
+
+/** Queues that this process holds open. */
+function descriptors(): string[] {
+  return readdirSync("/proc/self/fd").flatMap((name) => {
+    try {
+      const target = readlinkSync(`/proc/self/fd/${name}`);
+      return target.startsWith("/pymq_") ? [target] : [];
+    } catch {
+      return []; // that of the listing itself
+    }
+  });
+}
 
 const MEMBER = new URL("member.ts", import.meta.url);
 
@@ -86,6 +100,22 @@ describe("processes that are killed", () => {
     await bus.close();
     assertEquals(await left(namespace, loops), []);
   });
+
+  for (const how of ["hang", "terminate"] as const) {
+    it(`a bus whose worker ends by "${how}" leaves nothing when it is closed before there is another one`, async () => {
+      const { provider, fault } = faulty(undefined, ipc());
+      const namespace = fresh();
+      const before = descriptors();
+      const bus = await Bus.open(provider, { namespace });
+      bus.addEventListener("error", () => {});
+      const loops = await loopsOf(namespace);
+      assertEquals(loops.length, 1);
+      fault(how);
+      assertEquals((await bus.close({ timeout: 200 })).clean, false);
+      assertEquals(await left(namespace, loops), []);
+      assertEquals(descriptors(), before, "descriptors of queues");
+    });
+  }
 
   it("an item that was taken from the kernel the moment before is not lost", async () => {
     const namespace = fresh();

@@ -10,7 +10,7 @@ import { loadPosix } from "../../src/providers/ipc/posix.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import { makeDir, removeDir } from "../support/child.ts";
 import { skip } from "../support/skip.ts";
-import { fresh, noOtherUser, runAs } from "./ground.ts";
+import { allOf, fresh, noOtherUser, notMountable, runAs } from "./ground.ts";
 
 const PLAIN_USER = new URL("plain_user.ts", import.meta.url);
 const OTHER_USER = new URL("other_user.ts", import.meta.url);
@@ -35,6 +35,11 @@ describe("a plain user with default limits", () => {
       assertEquals(JSON.parse(/^\{.*\}$/m.exec(output)![0]), expected, output);
     });
   }
+
+  const nothing = "has left nothing behind";
+  const blind = missing ?? notMountable();
+  if (blind) skip(nothing, blind);
+  else it(nothing, () => assertEquals(allOf(USER), []));
 });
 
 describe("who may use what", () => {

@@ -169,6 +169,9 @@ class IpcSender implements Sender {
     const closed = new ClosedError();
     this.#outbox.close(closed);
     this.#puts.close(closed);
+    // a receiver that was ended by force has left all that it had, which looks alive as long as this process is
+    const loop = this.#loop;
+    if (loop !== "" && this.#space.queues.use(eventsOf(loop))) this.#removeOld(loop, this.#bell);
     this.#space.queues.close();
     return Promise.resolve();
   }
