@@ -119,4 +119,21 @@ describe("bad input:", () => {
     for (const [i, pattern] of patterns.entries()) assertMatch(said[i]!, pattern);
     await peer.wait();
   });
+
+  it("without descriptors no bus is opened, nothing is left of it, nobody is taken for dead, and the next one opens", async () => {
+    const namespace = fresh();
+    const peer = Peer.start<unknown[]>(new URL("openings.ts", import.meta.url), { args: [namespace] });
+    const attempts = [];
+    for (let free = 0; free < 8; free++) {
+      const [how, ...there] = await peer.next(30_000);
+      attempts.push(how);
+      assertEquals(there, [2, 1], "queues and buses, those of the other bus");
+    }
+    // a doorbell and two queues
+    for (const how of attempts.slice(0, 3)) assertMatch(String(how), /^unavailable: .*RLIMIT_NOFILE/);
+    assertEquals(attempts.at(-1), "opens");
+    assertEquals(await peer.next(), [[], 1]);
+    await peer.wait();
+    assertEquals(await left(namespace, []), []);
+  });
 });
