@@ -75,11 +75,38 @@ function become(user: number): string[] {
 }
 
 /** Runs a file to its end as a user whose queues are none but its own; what it printed, and how it ended. */
-export async function runAs(
-  user: number,
-  file: URL,
-  ...args: string[]
-): Promise<{ code: number | null; output: string }> {
+export function runAs(user: number, file: URL, ...args: string[]): Promise<Ran> {
+  return run([], user, file, args);
+}
+
+/** Limits of the kernel's for the queues of one IPC namespace. */
+export type KernelLimits = Partial<Record<"queues_max" | "msg_max" | "msgsize_max", number>>;
+
+/** Why there can be no IPC namespace with limits of its own here; undefined if there can. */
+export function noKernelLimits(): string | undefined {
+  try {
+    execFileSync("unshare", within({ queues_max: 8 }).slice(1).concat("true"), { stdio: "ignore" });
+  } catch {
+    return "nobody here can have an IPC namespace of its own and set its limits";
+  }
+}
+
+/** As {@linkcode runAs}, in an IPC namespace with these limits. */
+export function runWithin(limits: KernelLimits, user: number, file: URL, ...args: string[]): Promise<Ran> {
+  return run(within(limits), user, file, args);
+}
+
+function within(limits: KernelLimits): string[] {
+  const set = Object.entries(limits).map(([name, value]) => `echo ${value} > /proc/sys/fs/mqueue/${name} && `);
+  return ["unshare", "--ipc", "sh", "-c", `${set.join("")}exec "$@"`, "sh"];
+}
+
+interface Ran {
+  readonly code: number | null;
+  readonly output: string;
+}
+
+async function run(before: readonly string[], user: number, file: URL, args: readonly string[]): Promise<Ran> {
   const runtime = here === "deno" ? ["run", "-A", "--no-check", "--no-lock"] : ["run"];
   const home = makeDir("home");
   const program = `${home}/${here}`;
@@ -87,7 +114,8 @@ export async function runAs(
   copyFileSync(process.execPath, program);
   execFileSync("chown", [String(user), home, program]);
   const env = { ...process.env, HOME: home, DENO_DIR: `${home}/deno`, XDG_CACHE_HOME: home };
-  const child = new Child("setpriv", [...become(user), program, ...runtime, fileURLToPath(file), ...args], { env });
+  const command = [...before, "setpriv", ...become(user), program, ...runtime, fileURLToPath(file), ...args];
+  const child = new Child(command[0]!, command.slice(1), { env });
   const { code } = await child.wait(170_000);
   removeDir(home);
   return { code, output: child.output };

@@ -1,7 +1,7 @@
 // run: deadline 400
 import { assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
-import { chmodSync, mkdirSync, readdirSync, statSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync } from "node:fs";
 import process from "node:process";
 import { Bus } from "../../src/bus.ts";
 import { ProviderError } from "../../src/errors.ts";
@@ -10,10 +10,26 @@ import { loadPosix } from "../../src/providers/ipc/posix.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import { makeDir, removeDir } from "../support/child.ts";
 import { skip } from "../support/skip.ts";
-import { allOf, fresh, noOtherUser, notMountable, runAs } from "./ground.ts";
+import {
+  allOf,
+  fresh,
+  type KernelLimits,
+  noKernelLimits,
+  noOtherUser,
+  notMountable,
+  runAs,
+  runWithin,
+} from "./ground.ts";
 
 const PLAIN_USER = new URL("plain_user.ts", import.meta.url);
+const SMALL_KERNEL = new URL("small_kernel.ts", import.meta.url);
 const OTHER_USER = new URL("other_user.ts", import.meta.url);
+/** Whether the limits of the kernel do not hold for this process: CAP_SYS_RESOURCE. */
+function unlimited(): boolean {
+  const capabilities = /^CapEff:\s*([0-9a-f]+)$/m.exec(readFileSync("/proc/self/status", "utf8"))![1]!;
+  return (BigInt(`0x${capabilities}`) >> 24n) % 2n === 1n;
+}
+
 /** A user of this run's own, so that nobody else's queues count. */
 const USER = 40_000 + Math.floor(Math.random() * 20_000);
 
@@ -40,6 +56,41 @@ describe("a plain user with default limits", () => {
   const blind = missing ?? notMountable();
   if (blind) skip(nothing, blind);
   else it(nothing, () => assertEquals(allOf(USER), []));
+});
+
+describe("the kernel's limits", () => {
+  const all = { bus: /^works$/, events: /^works$/, calls: /^works$/, queues: /^works$/, "second bus": /^works$/ };
+  const queues = /^unavailable: Cannot make the queue .* as the sysctl fs\.mqueue\.queues_max allows; raise it/;
+  const size = /^unavailable: Cannot make the queue .* sysctls fs\.mqueue\.msg_max and msgsize_max allow; raise them$/;
+  const cases: [limits: KernelLimits, said: Record<string, RegExp>][] = [
+    [{ queues_max: 1 }, { bus: queues }],
+    [{ queues_max: 2 }, { ...all, queues, "second bus": queues }],
+    [{ msgsize_max: 1_024 }, all],
+    [{ msgsize_max: 512, msg_max: 10 }, all],
+    [{ msgsize_max: 128 }, { bus: size }],
+    [{ msg_max: 2 }, { ...all, queues: size }],
+  ];
+  const missing = noOtherUser(SMALL_KERNEL) ?? noKernelLimits();
+  for (const [limits, said] of cases) {
+    for (
+      const [who, user, expected] of [["a plain user", USER, said], ["root", 0, unlimited() ? all : said]] as const
+    ) {
+      const name = `${JSON.stringify(limits)}: ${who} is told which one it is, or has smaller queues`;
+      if (missing) {
+        skip(name, missing);
+        continue;
+      }
+      it(name, async () => {
+        const namespace = fresh();
+        const { output } = await runWithin(limits, user, SMALL_KERNEL, namespace);
+        assertMatch(output, /^\{.*\}$/m);
+        const told = JSON.parse(/^\{.*\}$/m.exec(output)![0]) as Record<string, string>;
+        assertEquals(Object.keys(told).sort(), Object.keys(expected).sort(), output);
+        for (const [what, pattern] of Object.entries(expected)) assertMatch(told[what]!, pattern);
+        assertEquals(existsSync(`/dev/shm/${namespace}`), false);
+      });
+    }
+  }
 });
 
 describe("who may use what", () => {
