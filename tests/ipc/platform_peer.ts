@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import process from "node:process";
 import { Bus } from "../../src/bus.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
+import { loadPosix } from "../../src/providers/ipc/posix.ts";
 import type { Lease } from "../../src/queue.ts";
 import { say, told } from "../support/peer_side.ts";
 import { text, whole } from "./ground.ts";
@@ -31,7 +32,9 @@ const verbs = {
 };
 
 const [library] = /(?<=\/)libc[.-][^/]*$/m.exec(readFileSync("/proc/self/maps", "utf8"))!;
-say([process.arch, library]);
+// the flag that says so is another one on each architecture
+const link = (await loadPosix()).openFile("/proc/self/cwd");
+say([process.arch, library, link]);
 for await (const [verb, length] of told<[keyof typeof verbs, number]>()) {
   say(await verbs[verb](length));
   if (verb === "close") break;

@@ -1,13 +1,12 @@
 /**
- * The system calls that this provider lives on, by FFI: one interface for Deno and Bun, x86-64 and aarch64, glibc and musl.
+ * The system calls that this provider lives on; `ffi.ts` is the way to them.
  *
  * Everything is synchronous and never waits, but for {@linkcode Posix.poll}. A result below 0 is a negated `errno`. Files
  * go this way too, because Deno lets nobody into `/dev` and `/proc` by its own functions unless everything is allowed.
  *
  * @module
  */
-import process from "node:process";
-import { lacksPermission, ProviderError, UnsupportedError } from "../../errors.ts";
+import { type Cpu, type Library, openLibrary } from "./ffi.ts";
 
 /** Errors by name; the same numbers on every Linux that we run on. */
 export const Errno = {
@@ -76,53 +75,12 @@ export interface Attributes {
   readonly current: number;
 }
 
-type Type = "i32" | "u32" | "i64" | "usize" | "buffer" | "pointer";
-type Native = Record<keyof typeof SYMBOLS, (...args: (number | Uint8Array | null)[]) => number>;
-
-const SYMBOLS = {
-  mq_open: [["buffer", "i32", "u32", "buffer"], "i32"],
-  mq_send: [["i32", "buffer", "usize", "u32"], "i32"],
-  mq_receive: [["i32", "buffer", "usize", "buffer"], "i32"],
-  mq_getattr: [["i32", "buffer"], "i32"],
-  mq_unlink: [["buffer"], "i32"],
-  ppoll: [["buffer", "usize", "buffer", "buffer"], "i32"],
-  eventfd: [["u32", "i32"], "i32"],
-  open: [["buffer", "i32", "u32"], "i32"],
-  ftruncate: [["i32", "i64"], "i32"],
-  mmap: [["pointer", "usize", "i32", "i32", "i32", "i64"], "pointer"],
-  munmap: [["pointer", "usize"], "i32"],
-  read: [["i32", "buffer", "usize"], "i32"],
-  write: [["i32", "buffer", "usize"], "i32"],
-  close: [["i32"], "i32"],
-  mkdir: [["buffer", "u32"], "i32"],
-  rmdir: [["buffer"], "i32"],
-  unlink: [["buffer"], "i32"],
-  rename: [["buffer", "buffer"], "i32"],
-  link: [["buffer", "buffer"], "i32"],
-  symlink: [["buffer", "buffer"], "i32"],
-  readlink: [["buffer", "buffer", "usize"], "i32"],
-  chmod: [["buffer", "u32"], "i32"],
-  chown: [["buffer", "u32", "u32"], "i32"],
-  fchmod: [["i32", "u32"], "i32"],
-  fchown: [["i32", "u32", "u32"], "i32"],
-  utimensat: [["i32", "buffer", "buffer", "i32"], "i32"],
-  clock_gettime: [["i32", "buffer"], "i32"],
-  geteuid: [[], "u32"],
-  syscall: [["i64", "i64", "buffer", "i64", "i64", "buffer"], "i32"],
-  __errno_location: [[], "pointer"],
-} as const satisfies Record<string, readonly [readonly Type[], Type]>;
-
-/** What differs between the architectures: the numbers of what older C libraries have no function for, and a flag of `open`. */
-interface Cpu {
-  readonly statx: number;
-  readonly getdents64: number;
-  readonly noFollow: number;
+/** A file as memory. */
+export interface Mapping {
+  readonly bytes: Uint8Array;
+  /** Ends it; the bytes must not be touched any more. */
+  unmap(): void;
 }
-
-const CPUS = {
-  x64: { statx: 332, getdents64: 217, noFollow: 0o400000 },
-  arm64: { statx: 291, getdents64: 61, noFollow: 0o100000 },
-} as const satisfies Record<string, Cpu>;
 
 let loaded: Promise<Posix> | undefined;
 
@@ -133,76 +91,7 @@ let loaded: Promise<Posix> | undefined;
  * @throws {ProviderError} "denied" where FFI is not allowed
  */
 export function loadPosix(): Promise<Posix> {
-  return loaded ??= load();
-}
-
-async function load(): Promise<Posix> {
-  const { platform, arch } = process;
-  if (platform !== "linux" || (arch !== "x64" && arch !== "arm64")) {
-    throw new UnsupportedError(
-      `Cannot use POSIX message queues: they are there on Linux (x86-64, aarch64), not on ${platform} (${arch})`,
-    );
-  }
-  const cpu = arch === "x64" ? "x86_64" : "aarch64";
-  let cause: unknown;
-  // before glibc 2.34 the queues are in librt, which finds the rest of the C library
-  for (const library of ["libc.so.6", "librt.so.1", `libc.musl-${cpu}.so.1`]) {
-    try {
-      return new Posix(await open(library), CPUS[arch]);
-    } catch (error) {
-      cause = error;
-    }
-  }
-  if (lacksPermission(cause)) {
-    throw new ProviderError("denied", `Cannot use POSIX message queues: ${(cause as Error).message}`);
-  }
-  throw new UnsupportedError(`Cannot use POSIX message queues: the C library cannot be called (${cause})`, { cause });
-}
-
-interface Library {
-  readonly native: Native;
-  readonly errno: () => number;
-  /** The memory at a pointer; undefined for -1. */
-  readonly memory: (pointer: number, length: number) => ArrayBuffer | undefined;
-}
-
-/** A file as memory. */
-export interface Mapping {
-  readonly bytes: Uint8Array;
-  /** Ends it; the bytes must not be touched any more. */
-  unmap(): void;
-}
-
-async function open(library: string): Promise<Library> {
-  if ("Deno" in globalThis) {
-    const symbols = Object.fromEntries(
-      Object.entries(SYMBOLS).map(([name, [parameters, result]]) => [name, { parameters, result }]),
-    );
-    const native = Deno.dlopen(library, symbols as Deno.ForeignLibraryInterface).symbols as unknown as Native;
-    const view = new Deno.UnsafePointerView(native.__errno_location() as unknown as Deno.PointerObject);
-    return {
-      native,
-      errno: () => view.getInt32(),
-      memory: (pointer, length) => {
-        const object = pointer as unknown as Deno.PointerObject;
-        if (Deno.UnsafePointer.value(object) === 2n ** 64n - 1n) return undefined;
-        return Deno.UnsafePointerView.getArrayBuffer(object, length);
-      },
-    };
-  }
-  const name = "bun:ffi"; // Deno would look for it
-  const ffi = await import(name);
-  const type = (type: Type) => type === "buffer" || type === "pointer" ? "ptr" : type;
-  const symbols = Object.fromEntries(
-    Object.entries(SYMBOLS).map(([name, [args, returns]]) => [name, { args: args.map(type), returns: type(returns) }]),
-  );
-  const native = ffi.dlopen(library, symbols).symbols as Native;
-  const pointer = native.__errno_location();
-  return {
-    native,
-    errno: () => ffi.read.i32(pointer, 0),
-    memory: (pointer, length) => pointer < 2 ** 63 && pointer > 0 ? ffi.toArrayBuffer(pointer, 0, length) : undefined,
-  };
+  return loaded ??= openLibrary().then((library) => new Posix(library));
 }
 
 const encoder = new TextEncoder();
@@ -223,8 +112,8 @@ const opened = new Set<number>();
 export class Posix {
   /** The user whom files and queues belong to. */
   readonly user: number;
-  #native: Native;
-  #errno: () => number;
+  #native: Library["native"];
+  #errno: Library["errno"];
   #memory: Library["memory"];
   #cpu: Cpu;
   #statx = new Uint8Array(256);
@@ -238,7 +127,7 @@ export class Posix {
   #listing: Uint8Array | undefined;
 
   /** Made by {@linkcode loadPosix}. */
-  constructor({ native, errno, memory }: Library, cpu: Cpu) {
+  constructor({ native, errno, memory, cpu }: Library) {
     this.#native = native;
     this.#errno = errno;
     this.#memory = memory;

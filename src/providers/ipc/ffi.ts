@@ -1,0 +1,125 @@
+/**
+ * The C library by FFI: one interface for Deno and Bun, x86-64 and aarch64, glibc and musl.
+ *
+ * @module
+ */
+import process from "node:process";
+import { lacksPermission, ProviderError, UnsupportedError } from "../../errors.ts";
+
+type Type = "i32" | "u32" | "i64" | "usize" | "buffer" | "pointer";
+type Native = Record<keyof typeof SYMBOLS, (...args: (number | Uint8Array | null)[]) => number>;
+
+const SYMBOLS = {
+  mq_open: [["buffer", "i32", "u32", "buffer"], "i32"],
+  mq_send: [["i32", "buffer", "usize", "u32"], "i32"],
+  mq_receive: [["i32", "buffer", "usize", "buffer"], "i32"],
+  mq_getattr: [["i32", "buffer"], "i32"],
+  mq_unlink: [["buffer"], "i32"],
+  ppoll: [["buffer", "usize", "buffer", "buffer"], "i32"],
+  eventfd: [["u32", "i32"], "i32"],
+  open: [["buffer", "i32", "u32"], "i32"],
+  ftruncate: [["i32", "i64"], "i32"],
+  mmap: [["pointer", "usize", "i32", "i32", "i32", "i64"], "pointer"],
+  munmap: [["pointer", "usize"], "i32"],
+  read: [["i32", "buffer", "usize"], "i32"],
+  write: [["i32", "buffer", "usize"], "i32"],
+  close: [["i32"], "i32"],
+  mkdir: [["buffer", "u32"], "i32"],
+  rmdir: [["buffer"], "i32"],
+  unlink: [["buffer"], "i32"],
+  rename: [["buffer", "buffer"], "i32"],
+  link: [["buffer", "buffer"], "i32"],
+  symlink: [["buffer", "buffer"], "i32"],
+  readlink: [["buffer", "buffer", "usize"], "i32"],
+  chmod: [["buffer", "u32"], "i32"],
+  chown: [["buffer", "u32", "u32"], "i32"],
+  fchmod: [["i32", "u32"], "i32"],
+  fchown: [["i32", "u32", "u32"], "i32"],
+  utimensat: [["i32", "buffer", "buffer", "i32"], "i32"],
+  clock_gettime: [["i32", "buffer"], "i32"],
+  geteuid: [[], "u32"],
+  syscall: [["i64", "i64", "buffer", "i64", "i64", "buffer"], "i32"],
+  __errno_location: [[], "pointer"],
+} as const satisfies Record<string, readonly [readonly Type[], Type]>;
+
+/** What differs between the architectures: the numbers of what older C libraries have no function for, and a flag of `open`. */
+export interface Cpu {
+  readonly statx: number;
+  readonly getdents64: number;
+  readonly noFollow: number;
+}
+
+const CPUS = {
+  x64: { statx: 332, getdents64: 217, noFollow: 0o400000 },
+  arm64: { statx: 291, getdents64: 61, noFollow: 0o100000 },
+} as const satisfies Record<string, Cpu>;
+
+/** The C library, and what is needed to call it. */
+export interface Library {
+  readonly native: Native;
+  /** What the last call of this thread failed with. */
+  readonly errno: () => number;
+  /** The memory at a pointer; undefined for -1. */
+  readonly memory: (pointer: number, length: number) => ArrayBuffer | undefined;
+  readonly cpu: Cpu;
+}
+
+/**
+ * Opens the C library.
+ *
+ * @throws {UnsupportedError} where there are no POSIX message queues
+ * @throws {ProviderError} "denied" where FFI is not allowed
+ */
+export async function openLibrary(): Promise<Library> {
+  const { platform, arch } = process;
+  if (platform !== "linux" || (arch !== "x64" && arch !== "arm64")) {
+    throw new UnsupportedError(
+      `Cannot use POSIX message queues: they are there on Linux (x86-64, aarch64), not on ${platform} (${arch})`,
+    );
+  }
+  let cause: unknown;
+  // Before glibc 2.34 the queues are in librt, which finds the rest of the C library. musl takes either name for itself.
+  for (const name of ["libc.so.6", "librt.so.1"]) {
+    try {
+      return { ...await open(name), cpu: CPUS[arch] };
+    } catch (error) {
+      cause = error;
+    }
+  }
+  if (lacksPermission(cause)) {
+    throw new ProviderError("denied", `Cannot use POSIX message queues: ${(cause as Error).message}`);
+  }
+  throw new UnsupportedError(`Cannot use POSIX message queues: the C library cannot be called (${cause})`, { cause });
+}
+
+async function open(library: string): Promise<Omit<Library, "cpu">> {
+  if ("Deno" in globalThis) {
+    const symbols = Object.fromEntries(
+      Object.entries(SYMBOLS).map(([name, [parameters, result]]) => [name, { parameters, result }]),
+    );
+    const native = Deno.dlopen(library, symbols as Deno.ForeignLibraryInterface).symbols as unknown as Native;
+    const view = new Deno.UnsafePointerView(native.__errno_location() as unknown as Deno.PointerObject);
+    return {
+      native,
+      errno: () => view.getInt32(),
+      memory: (pointer, length) => {
+        const object = pointer as unknown as Deno.PointerObject;
+        if (Deno.UnsafePointer.value(object) === 2n ** 64n - 1n) return undefined;
+        return Deno.UnsafePointerView.getArrayBuffer(object, length);
+      },
+    };
+  }
+  const name = "bun:ffi"; // Deno would look for it
+  const ffi = await import(name);
+  const type = (type: Type) => type === "buffer" || type === "pointer" ? "ptr" : type;
+  const symbols = Object.fromEntries(
+    Object.entries(SYMBOLS).map(([name, [args, returns]]) => [name, { args: args.map(type), returns: type(returns) }]),
+  );
+  const native = ffi.dlopen(library, symbols).symbols as Native;
+  const pointer = native.__errno_location();
+  return {
+    native,
+    errno: () => ffi.read.i32(pointer, 0),
+    memory: (pointer, length) => pointer < 2 ** 63 && pointer > 0 ? ffi.toArrayBuffer(pointer, 0, length) : undefined,
+  };
+}
