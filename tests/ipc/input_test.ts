@@ -1,12 +1,14 @@
 import { assertEquals, assertMatch } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { execFileSync } from "node:child_process";
-import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { Bus } from "../../src/bus.ts";
 import type { BusErrorEvent } from "../../src/events.ts";
 import { writeBatch } from "../../src/providers/ipc/frames.ts";
-import { loadPosix } from "../../src/providers/ipc/posix.ts";
+import { loadPosix, type Posix } from "../../src/providers/ipc/posix.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
+import { type Settings, Space } from "../../src/providers/ipc/space.ts";
+import { makeDir, removeDir } from "../support/child.ts";
 import { Peer } from "../support/peer.ts";
 import { until } from "../support/until.ts";
 import { fresh, left, loopsOf } from "./ground.ts";
@@ -33,6 +35,12 @@ const GARBAGE: Record<string, Uint8Array> = {
   "a file that is not there": encoder.encode(`\x015:@36,\ntopic${crypto.randomUUID()}`),
   "a file elsewhere": encoder.encode("\x015:@29,\ntopic../../../../../../etc/passwd"),
 };
+
+function send(posix: Posix, queue: string, message: Uint8Array): void {
+  const descriptor = posix.openQueue(queue);
+  assertEquals(posix.send(descriptor, message, message.length), 0);
+  posix.close(descriptor);
+}
 
 function half(): Uint8Array {
   const message = new Uint8Array(200);
@@ -84,6 +92,98 @@ describe("bad input:", () => {
     assertEquals(await bus.publish("x", "topic"), 0);
     await bus.close();
     assertEquals(await left(namespace, []), []);
+  });
+
+  it("links to files elsewhere are not followed: what they name is neither read nor removed", async () => {
+    const namespace = fresh();
+    const posix = await loadPosix();
+    const outside = makeDir("outside");
+    writeFileSync(`${outside}/secret`, '5\ntopic"secret"');
+    await using bus = await Bus.open(ipc(), { namespace });
+    const errors: string[] = [];
+    bus.addEventListener("error", (event) => errors.push(String((event as BusErrorEvent).error)));
+    const seen: unknown[] = [];
+    await bus.subscribe("topic", (event) => void seen.push(event)).ready;
+    const queue = bus.queue<string>("queue");
+    await queue.put("first");
+    await (await queue.receive()).nack({ delay: 1 });
+    const file = crypto.randomUUID();
+    const [loop] = await loopsOf(namespace);
+    const side = `/dev/shm/${namespace}/queues/pymq_${namespace}_queue`;
+    mkdirSync(`${side}/bodies`);
+    const key = "0".repeat(16) + "-000000";
+    const links = [
+      `/dev/shm/${namespace}/loops/${loop}/${file}`,
+      `${side}/bodies/${file}`,
+      `${side}/back/${key}.1.${loop}`,
+      `/dev/shm/${namespace}/patterns/${loop}~x`,
+    ];
+    mkdirSync(`/dev/shm/${namespace}/patterns`);
+    for (const link of links) symlinkSync(`${outside}/secret`, link);
+    posix.setModified(links[2]!, 0); // it is due
+    symlinkSync(outside, `/dev/shm/${namespace}/subscribers/elsewhere`);
+    mkdirSync(`${outside}/${loop}`);
+    send(posix, `/${loop}`, encoder.encode(`\x010:@36,\n${file}`));
+    send(posix, `/pymq_${namespace}_queue`, encoder.encode(`\x02${file}`));
+    await until("the first is reported", () => errors.length >= 1);
+    assertEquals(await queue.get({ timeout: 5_000 }), "first");
+    await queue.put("second");
+    assertEquals(await queue.get({ timeout: 5_000 }), "second");
+    assertEquals(await bus.publish("event", "topic"), 1);
+    await until("the event arrives", () => seen.length === 1);
+    assertEquals(seen, ["event"]);
+    assertEquals(errors.length, 3);
+    for (const error of errors) assertMatch(error, /it is a link/);
+    await queue.free();
+    await bus.close();
+    assertEquals(readdirSync(outside).sort(), [loop, "secret"].sort());
+    removeDir(outside);
+    execFileSync("rm", ["-r", `/dev/shm/${namespace}`]);
+    assertEquals(await left(namespace, [loop!], ["queue"]), []);
+  });
+
+  it("silly names in the tree, and garbage where items land, are passed over", async () => {
+    const namespace = fresh();
+    await using bus = await Bus.open(ipc(), { namespace });
+    const errors: unknown[] = [];
+    bus.addEventListener("error", (event) => errors.push((event as BusErrorEvent).error));
+    const seen: unknown[] = [];
+    await bus.subscribe("topic", (event) => void seen.push(event)).ready;
+    const queue = bus.queue<string>("queue");
+    await queue.put("item");
+    await (await queue.receive()).nack({ delay: 1 });
+    const root = `/dev/shm/${namespace}`;
+    const posix = await loadPosix();
+    const [loop] = await loopsOf(namespace);
+    mkdirSync(`${root}/patterns`);
+    const directories = ["loops", "patterns", "subscribers/topic", `queues/pymq_${namespace}_queue/held`];
+    directories.push(`queues/pymq_${namespace}_queue/back`);
+    const silly = ["a\nb", "\n", "x", "1.2.3", "..", "~", "é", `${loop}\n`, `pymq_${namespace}_$x`].map((name) =>
+      `${name}.`
+    );
+    for (const path of directories.flatMap((directory) => silly.map((name) => `${root}/${directory}/${name}`))) {
+      writeFileSync(path, "garbage");
+      posix.setModified(path, 0); // it would be due
+    }
+    // buses that died, and left what nobody wrote
+    const { processes, names } = await Space.open(ipc().options as Settings, namespace, () => {});
+    const landings = ["garbage", "\n\n", `/../../../x\n../../../y\n`, `/pymq_${namespace}_queue\n../../x\n`];
+    const dead = landings.map((landing) => {
+      const loop = names.loop({ ...processes.self, start: 1 }, 0);
+      mkdirSync(`${root}/loops/${loop}`);
+      writeFileSync(`${root}/loops/${loop}/landing`, landing.padEnd(1_024, "\0") + '"never"');
+      return loop;
+    });
+    await until("what they left is gone", async () => !(await loopsOf(namespace)).some((name) => dead.includes(name)));
+    assertEquals(await queue.get({ timeout: 5_000 }), "item");
+    assertEquals(await queue.qsize(), 0);
+    assertEquals(await bus.publish("event", "topic"), 1);
+    await until("the event arrives", () => seen.length === 1);
+    assertEquals(errors, []);
+    await queue.free();
+    await bus.close();
+    execFileSync("rm", ["-r", root]);
+    assertEquals(await left(namespace, [loop!, ...dead], ["queue"]), []);
   });
 
   it("topics and queues cannot leave their directory", async () => {

@@ -1,12 +1,16 @@
 /**
- * Opens a bus beside another one, with ever more descriptors left; says how each attempt ended, and what there is then. At the
- * end, whom a process without descriptors takes for dead, and how many an event reaches.
+ * Opens the halves of a bus beside another bus, with ever more descriptors left; says how each attempt ended, and what there is
+ * then. At the end, whom a process without descriptors takes for dead, and how many an event reaches.
+ *
+ * On one thread: where another one is at work, the runtimes themselves end the process for want of descriptors.
  */
 import process from "node:process";
 import { Bus } from "../../src/bus.ts";
 import { BusError } from "../../src/errors.ts";
+import type { ReceiverContext } from "../../src/provider.ts";
 import { loadPosix } from "../../src/providers/ipc/posix.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
+import { openReceiver } from "../../src/providers/ipc/receiver.ts";
 import { type Settings, Space } from "../../src/providers/ipc/space.ts";
 import { say } from "../support/peer_side.ts";
 import { loopsOf } from "./ground.ts";
@@ -16,28 +20,46 @@ const posix = await loadPosix();
 const queues = () =>
   (posix.list("/proc/self/fd") as string[])
     .filter((name) => String(posix.readLink(`/proc/self/fd/${name}`)).startsWith("/pymq_")).length;
-const living = await Bus.open(ipc(), { namespace });
-await living.subscribe("topic", () => {}).ready;
-const worker = new URL("../support/workers/crowded.ts", import.meta.url);
+const nothing = () => {};
+const context: ReceiverContext & { sendTimeout: number } = {
+  namespace,
+  options: ipc().options,
+  ...{ connectTimeout: 5_000, sendTimeout: 5_000, congested: false, arrived: 0 },
+  ...{ inbox: nothing, state: nothing, gap: nothing, fault: nothing, ask: () => Promise.reject(new Error("nobody")) },
+};
+
+/** Does something with only so many descriptors left. */
+async function crowded<T>(free: number, act: () => T | Promise<T>): Promise<T> {
+  const held: number[] = [];
+  for (let descriptor; (descriptor = posix.bell()) >= 0;) held.push(descriptor);
+  for (let i = 0; i < free; i++) posix.close(held.pop()!);
+  try {
+    return await act();
+  } finally {
+    for (const descriptor of held) posix.close(descriptor);
+  }
+}
+
+const [other] = await Promise.all([openReceiver(context), ipc().open(context)]);
+await other.subscribe({ topic: "topic", pattern: false, serves: false }, nothing);
 for (let free = 0; free < 8; free++) {
   let how = "opens";
   try {
-    const provider = ipc();
-    const options = { ...provider.options as object, free };
-    const bus = await Bus.open({ ...provider, options, worker }, { namespace });
-    await bus.close();
+    const [sender, receiver] = await crowded(
+      free,
+      async () => [await ipc().open(context), await openReceiver(context)],
+    );
+    await receiver.close();
+    await sender.close();
   } catch (error) {
     how = error instanceof BusError ? `${error.code}: ${error.message}` : `untyped: ${error}`;
   }
   say([how, queues(), (await loopsOf(namespace)).length]);
 }
+const { processes, names } = await Space.open(ipc().options as Settings, namespace, nothing);
 const loops = await loopsOf(namespace);
-const { processes, names } = await Space.open(ipc().options as Settings, namespace, () => {});
-const held: number[] = [];
-for (let descriptor; (descriptor = posix.bell()) >= 0;) held.push(descriptor);
-const dead = loops.filter((loop) => processes.dead(names.readLoop(loop)!));
-for (const descriptor of held) posix.close(descriptor);
+const dead = await crowded(0, () => loops.filter((loop) => processes.dead(names.readLoop(loop)!)));
 const bus = await Bus.open(ipc(), { namespace });
 say([dead, await bus.publish("x", "topic")]);
 await bus.close();
-await living.close();
+await other.close();

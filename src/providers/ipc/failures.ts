@@ -20,6 +20,7 @@ const MEANING: Readonly<Record<number, readonly [Code, string]>> = {
   [Errno.ENOSPC]: ["unavailable", "no space is left there; enlarge it (mount -o remount,size=…) or free what it holds"],
   [Errno.EDQUOT]: ["unavailable", "the quota of this user is used up"],
   [Errno.EMSGSIZE]: ["too_large", "it is larger than a message of the queue may be"],
+  [Errno.ELOOP]: ["internal", "it is a link, which is none of ours"],
   [Errno.ENAMETOOLONG]: ["internal", "its name is too long"],
 };
 

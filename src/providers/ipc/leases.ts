@@ -20,6 +20,8 @@ import type { Space } from "./space.ts";
 
 /** The priority of what came back. Everything else has 0, with PyMQ too. */
 export const HEAD = 1;
+/** What the name of an item's file begins with; there may be others, of strangers. */
+const ITEM = /^\d{16}-\d{6}\.\d+\./;
 /** Milliseconds between looks whether the leases of others have ended. */
 const LOOK = 100;
 
@@ -229,7 +231,7 @@ export class Leases {
     if (names === side.backNames) return names;
     side.backNames = names;
     side.due.clear();
-    for (const name of names) {
+    for (const name of names.filter((name) => ITEM.test(name))) {
       const stat = this.#space.posix.stat(this.#path(queue, `back/${name}`));
       if (typeof stat === "object") side.due.set(name, stat.modified);
     }
@@ -247,6 +249,7 @@ export class Leases {
     side.heldNames = held;
     const now = posix.now();
     for (const name of held) {
+      if (!ITEM.test(name)) continue;
       const holder = names.readLoop(name.slice(name.indexOf(".", name.indexOf(".") + 1) + 1));
       const dead = holder !== undefined && processes.dead(holder);
       if (!dead && (side.until.get(name) ?? 0) > now) continue;
