@@ -164,6 +164,8 @@ export interface ReceiverContext {
   readonly congested: boolean;
   /** How many batches of frames have come from main: after a {@linkcode Sender.wake}, the event loop turns until it is there. */
   readonly arrived: number;
+  /** When the core's next timer in this worker is due, in milliseconds of `performance.now()`: who sleeps turns the event loop then. */
+  readonly due: number;
   /** Called each time `congested` ends. */
   onDrain?: () => void;
   /** Asks the provider on main: {@linkcode Provider.answer}. */

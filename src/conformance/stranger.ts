@@ -96,7 +96,7 @@ export async function dieHolding(
     }
   };
   const { options } = provider;
-  spawned.greet({ kind: "tsmq:hello", port: port2, namespace, options, connectTimeout: TIMEOUT, beat: TIMEOUT });
+  spawned.greet({ kind: "tsmq:hello", port: port2, namespace, options, connectTimeout: TIMEOUT });
   try {
     await held;
   } finally {

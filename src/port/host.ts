@@ -9,6 +9,7 @@ import { Inflow } from "./inflow.ts";
 import { Intake } from "./intake.ts";
 import { Leases } from "./leases.ts";
 import type { Hello, Listening, ToMain, ToWorker } from "./protocol.ts";
+import { Timers } from "./timers.ts";
 
 /** Makes this worker host receivers, one for each `Hello` that its parent posts. The whole of a worker entry. */
 export function serve(open: OpenReceiver): void {
@@ -41,10 +42,10 @@ class Host {
   #filters = new Map<number, Filter>();
   #intakes = new Map<string, Intake>();
   #receives = new Map<number, Intake>();
+  #timers = new Timers();
   #leases: Leases | undefined;
   #asks = new Map<number, PromiseWithResolvers<unknown>>();
   #lastAsk = 0;
-  #beat: ReturnType<typeof setInterval>;
 
   constructor(hello: Hello) {
     this.#port = hello.port;
@@ -59,12 +60,12 @@ class Host {
         }
       }
     };
-    this.#beat = setInterval(() => this.#post({ kind: "beat" }), hello.beat);
   }
 
   async open(hello: Hello, open: OpenReceiver): Promise<void> {
     const inflow = this.#inflow;
     const arrived = () => this.#arrived;
+    const timers = this.#timers;
     const context: ReceiverContext = {
       namespace: hello.namespace,
       options: hello.options,
@@ -80,6 +81,9 @@ class Host {
       get arrived() {
         return arrived();
       },
+      get due() {
+        return timers.due;
+      },
       ask: (verb, argument) => this.#ask(verb, argument),
     };
     inflow.onDrain = () => context.onDrain?.();
@@ -87,12 +91,11 @@ class Host {
       const receiver = await open(context);
       if (this.#closed) return await receiver.close();
       this.#receiver = receiver;
-      this.#leases = new Leases(receiver);
+      this.#leases = new Leases(receiver, timers);
       this.#post({ kind: "ready", inbox: receiver.inbox });
       for (const frame of this.#early.splice(0)) this.#take(frame);
     } catch (error) {
       this.#post({ kind: "fatal", error: toPlain(error) });
-      clearInterval(this.#beat);
     }
   }
 
@@ -122,6 +125,7 @@ class Host {
 
   #take(frame: ToWorker): void {
     const receiver = this.#receiver;
+    if (frame.kind === "beat") return this.#post(frame);
     if (frame.kind === "answer") return this.#answered(frame);
     if (frame.kind === "close") return this.#reply(frame.id, () => this.#close());
     if (!receiver) return void this.#early.push(frame);
@@ -170,7 +174,8 @@ class Host {
     const key = `${frame.lease ?? ""}:${frame.queue}`;
     let intake = this.#intakes.get(key);
     if (!intake) {
-      intake = new Intake(receiver, this.#leases!, frame.queue, frame.lease, () => this.#intakes.delete(key));
+      const idle = () => this.#intakes.delete(key);
+      intake = new Intake(receiver, this.#leases!, this.#timers, frame.queue, frame.lease, idle);
       this.#intakes.set(key, intake);
     }
     this.#receives.set(frame.id, intake);
@@ -200,7 +205,6 @@ class Host {
   async #close(): Promise<number> {
     if (this.#closed) return 0;
     this.#closed = true;
-    clearInterval(this.#beat);
     await Promise.all([...this.#intakes.values()].map((intake) => intake.close()));
     const returned = await this.#leases?.close() ?? 0;
     await this.#receiver?.close();

@@ -6,6 +6,7 @@
 import { BusError, ClosedError } from "../errors.ts";
 import type { Delivery, Receiver } from "../provider.ts";
 import type { Leases } from "./leases.ts";
+import type { Timers } from "./timers.ts";
 
 /** Milliseconds between looks at a transport that is out of reach: doubled from the first to the second. */
 const RETRY = { min: 50, max: 2_000 };
@@ -19,7 +20,8 @@ interface Waiter {
   readonly deadline: number;
   /** Wants one look, no wait. */
   readonly now: boolean;
-  timer?: ReturnType<typeof setTimeout>;
+  /** Stops the timer of its end. */
+  stop?: () => void;
   resolve(deliveries: Delivery[]): void;
   reject(error: unknown): void;
 }
@@ -28,6 +30,7 @@ interface Waiter {
 export class Intake {
   #receiver: Receiver;
   #leases: Leases;
+  #timers: Timers;
   #queue: string;
   #lease: number | undefined;
   #idle: () => void;
@@ -37,9 +40,17 @@ export class Intake {
   #closed = false;
 
   /** `idle` is called when nobody waits any more. */
-  constructor(receiver: Receiver, leases: Leases, queue: string, lease: number | undefined, idle: () => void) {
+  constructor(
+    receiver: Receiver,
+    leases: Leases,
+    timers: Timers,
+    queue: string,
+    lease: number | undefined,
+    idle: () => void,
+  ) {
     this.#receiver = receiver;
     this.#leases = leases;
+    this.#timers = timers;
     this.#queue = queue;
     this.#lease = lease;
     this.#idle = idle;
@@ -51,7 +62,7 @@ export class Intake {
     const { promise, resolve, reject } = Promise.withResolvers<Delivery[]>();
     const now = wait <= 0;
     const waiter: Waiter = { id, max, now, deadline: performance.now() + wait, resolve, reject };
-    if (!now && wait < Infinity) waiter.timer = setTimeout(() => this.cancel(id), wait);
+    if (!now && wait < Infinity) waiter.stop = this.#timers.after(wait, () => this.cancel(id));
     this.#waiters.push(waiter);
     // one who looks once does not wait behind a call that waits
     if (now && this.#running) this.#abort.abort();
@@ -76,14 +87,14 @@ export class Intake {
   }
 
   #serve(waiter: Waiter, deliveries: Delivery[]): void {
-    clearTimeout(waiter.timer);
+    waiter.stop?.();
     const index = this.#waiters.indexOf(waiter);
     if (index >= 0) this.#waiters.splice(index, 1);
     waiter.resolve(deliveries);
   }
 
   #fail(waiter: Waiter, error: unknown): void {
-    clearTimeout(waiter.timer);
+    waiter.stop?.();
     waiter.reject(error);
   }
 
@@ -138,9 +149,9 @@ export class Intake {
   #sleep(pause: number): Promise<void> {
     const signal = this.#abort.signal;
     return new Promise((resolve) => {
-      const timer = setTimeout(resolve, pause);
+      const stop = this.#timers.after(pause, resolve);
       signal.addEventListener("abort", () => {
-        clearTimeout(timer);
+        stop();
         resolve();
       }, { once: true });
     });

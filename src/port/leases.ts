@@ -4,17 +4,21 @@
  * @module
  */
 import type { Delivery, Outcome, Receiver } from "../provider.ts";
+import type { Timers } from "./timers.ts";
 
 /** Extends every held lease at a third of its time, in one call per queue. */
 export class Leases {
   #receiver: Receiver;
+  #timers: Timers;
   /** lease in ms → queue → receipts */
   #held = new Map<number, Map<string, Set<string>>>();
-  #timers = new Map<number, ReturnType<typeof setInterval>>();
+  /** What stops the next extension of all leases of one length. */
+  #stops = new Map<number, () => void>();
 
   /** The leases taken from this receiver. */
-  constructor(receiver: Receiver) {
+  constructor(receiver: Receiver, timers: Timers) {
     this.#receiver = receiver;
+    this.#timers = timers;
   }
 
   /** Keeps these leases alive from now on. */
@@ -22,7 +26,7 @@ export class Leases {
     let queues = this.#held.get(lease);
     if (!queues) {
       this.#held.set(lease, queues = new Map());
-      this.#timers.set(lease, setInterval(() => this.#extend(lease), Math.max(1, Math.floor(lease / 3))));
+      this.#extendLater(lease);
     }
     let receipts = queues.get(queue);
     if (!receipts) queues.set(queue, receipts = new Set());
@@ -37,8 +41,8 @@ export class Leases {
 
   /** Gives back what is still held; resolves with how many items went back. */
   async close(): Promise<number> {
-    for (const timer of this.#timers.values()) clearInterval(timer);
-    this.#timers.clear();
+    for (const stop of this.#stops.values()) stop();
+    this.#stops.clear();
     const held = [...this.#held.values()].flatMap((queues) => [...queues]);
     this.#held.clear();
     const settled = await Promise.allSettled(
@@ -56,12 +60,17 @@ export class Leases {
       queues.delete(queue);
       if (queues.size > 0) continue;
       this.#held.delete(lease);
-      clearInterval(this.#timers.get(lease));
-      this.#timers.delete(lease);
+      this.#stops.get(lease)?.();
+      this.#stops.delete(lease);
     }
   }
 
+  #extendLater(lease: number): void {
+    this.#stops.set(lease, this.#timers.after(Math.max(1, Math.floor(lease / 3)), () => this.#extend(lease)));
+  }
+
   #extend(lease: number): void {
+    this.#extendLater(lease);
     for (const [queue, held] of this.#held.get(lease) ?? []) {
       const receipts = [...held];
       // a failed extension is tried again at the next third; a lease that is lost is told to whoever settles it

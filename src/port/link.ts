@@ -10,10 +10,10 @@ import { cost, INBOX, WINDOW } from "./credit.ts";
 import type { Answers, Hello, ToMain, ToWorker } from "./protocol.ts";
 import { spawn, type Spawned } from "./spawn.ts";
 
-/** Milliseconds between two beats of a worker. */
-const BEAT = 1_000;
-/** Beats in a row that may be missed while main itself was on time. */
-const MISSED = 5;
+/** Milliseconds between two beats that the worker is asked for. */
+const BEAT = 2_000;
+/** Beats in a row that may stay out while main itself was on time. */
+const MISSED = 2;
 /** Milliseconds between attempts to replace a worker or to subscribe again: doubled from the first to the second. */
 const RETRY = { min: 100, max: 5_000 };
 
@@ -80,8 +80,8 @@ export class Link {
   #port: MessagePort | undefined;
   #spawned: Spawned | undefined;
   #starting: Promise<void> | undefined;
-  /** As `lastHeard`, by the clock that nobody sets: `performance.now()`. */
-  #heard = performance.now();
+  /** Beats that the worker was asked for since anything came from it. */
+  #missed = 0;
   #address = Promise.withResolvers<string>();
   #up = false;
   /** The receiver says that it reaches its transport. */
@@ -224,7 +224,7 @@ export class Link {
       port1.onmessage = (event) => {
         if (this.#port !== port1) return;
         this.lastHeard = Date.now();
-        this.#heard = performance.now();
+        this.#missed = 0;
         for (const frame of event.data as ToMain[]) this.#guard(() => this.#take(frame, port1, { resolve, reject }));
       };
       const hello: Hello = {
@@ -233,7 +233,6 @@ export class Link {
         namespace,
         options: this.#provider.options,
         connectTimeout,
-        beat: BEAT,
       };
       spawned.greet(hello);
       await promise;
@@ -265,9 +264,12 @@ export class Link {
     this.#watch = setInterval(() => {
       const now = performance.now();
       // a busy main, a debugger or a laptop's sleep is no death of the worker: only judge when we were on time
-      if (now - last > 2 * BEAT) this.#heard = now;
+      if (now - last > 2 * BEAT) this.#missed = 0;
       last = now;
-      if (this.#up && now - this.#heard > MISSED * BEAT) this.#died(new Error("it does not answer"));
+      if (!this.#up) return;
+      if (this.#missed === MISSED) return this.#died(new Error("it does not answer"));
+      this.#missed++;
+      this.#post({ kind: "beat" });
     }, BEAT);
   }
 

@@ -18,12 +18,12 @@ export interface Hello {
   readonly namespace: string;
   readonly options: unknown;
   readonly connectTimeout: number;
-  /** Milliseconds between two beats of the worker. */
-  readonly beat: number;
 }
 
 /** From main to the worker. Each frame with an `id` is answered by `done` or `failed`. */
 export type ToWorker =
+  /** To be sent back. */
+  | { kind: "beat" }
   | { kind: "subscribe"; id: number; subscription: number; filter: Filter; credit: number }
   | { kind: "unsubscribe"; id: number; subscription: number }
   | { kind: "credit"; subscription: number; count: number }

@@ -48,6 +48,7 @@ export async function open(options: AwsOptions, opening: Opening = {}): Promise<
       return box.congested;
     },
     arrived: 0,
+    due: Infinity,
     ask: async (verb, argument) => await provider.answer!(verb, argument),
   });
   const sender = await provider.open({

@@ -14,14 +14,14 @@ type Of<K extends ToMain["kind"]> = ToMain & { kind: K };
 class Main implements AsyncDisposable {
   readonly receiver = new TestReceiver();
   context!: ReceiverContext;
-  /** Each array that came, without the beats. */
+  /** Each array that came. */
   readonly batches: ToMain[][] = [];
   #port: MessagePort;
   #hosted: Promise<void>;
   #watchers = new Set<() => void>();
   #taken = new Set<ToMain>();
 
-  constructor(open?: OpenReceiver, beat = 60_000) {
+  constructor(open?: OpenReceiver) {
     const { port1, port2 } = new MessageChannel();
     this.#port = port1;
     port1.onmessage = (event) => {
@@ -32,7 +32,7 @@ class Main implements AsyncDisposable {
       this.context = context;
       return Promise.resolve(this.receiver);
     });
-    const hello = { namespace: "n", options: { a: 1 }, connectTimeout: 1_000, beat };
+    const hello = { namespace: "n", options: { a: 1 }, connectTimeout: 1_000 };
     this.#hosted = host({ kind: "tsmq:hello", port: port2, ...hello }, opened);
   }
 
@@ -107,16 +107,17 @@ describe("host()", () => {
     assertEquals(receiver.calls, [["subscribe", filter], ["answer", "echo"]]);
   });
 
-  it("beats while the receiver is being opened and after", async () => {
+  it("sends a beat back while the receiver is being opened and after", async () => {
     const opened = Promise.withResolvers<void>();
     await using main = new Main(async () => {
       await opened.promise;
       return new TestReceiver();
-    }, 10);
-    await main.next("beat");
+    });
+    main.post({ kind: "beat" });
     await main.next("beat");
     opened.resolve();
     await main.next("ready");
+    main.post({ kind: "beat" });
     await main.next("beat");
   });
 

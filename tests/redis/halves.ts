@@ -55,6 +55,7 @@ export async function open(options: RedisOptions, opening: Opening = {}): Promis
     fault: (error) => said.push(`fault: ${error}`),
     congested: false,
     arrived: 0,
+    due: Infinity,
     ask,
   });
   const receive = (queue: string, options: Partial<ReceiveOptions> = {}) =>

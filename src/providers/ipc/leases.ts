@@ -178,6 +178,12 @@ export class Leases {
     return this.#listBack(queue, side).filter((name) => (side.due.get(name) ?? Infinity) <= now).length;
   }
 
+  /** Whether anything was held or back at the last look. */
+  any(queue: string): boolean {
+    const { backNames, heldNames } = this.#side(queue);
+    return backNames.length + heldNames.length > 0;
+  }
+
   /** Forgets what it knows of a queue. */
   forget(queue: string): void {
     this.#sides.delete(queue);

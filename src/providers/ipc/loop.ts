@@ -1,16 +1,15 @@
 /**
- * The worker's sleep: in `poll` on the kernel's queues and a doorbell, in slices, with turns of the event loop between them.
+ * The worker's sleep: in `poll` on the kernel's queues and a doorbell, until something is there or due. The event loop turns only
+ * for what needs it.
  *
  * @module
  */
 import { setImmediate } from "node:timers";
 import { POLLIN, POLLOUT, type Posix } from "./posix.ts";
 
-/** Milliseconds that the event loop may stand still while nobody waits for anything here. Beats come once a second. */
-const SLICE = 250;
-/** The same while somebody waits, whose timers count. */
-const SHORT_SLICE = 50;
-/** Milliseconds of uninterrupted work after which the event loop gets a turn. */
+/** Milliseconds that the event loop may stand still: also when nobody rings, a thread that is to end must notice. */
+const SLICE = 5_000;
+/** The same while there is work. */
 const BUSY = 10;
 /** Turns of the event loop in which what main has posted must arrive; on both runtimes it takes one or two. */
 const TURNS = 200;
@@ -23,7 +22,23 @@ interface Waiter {
   readonly events: number;
   /** Milliseconds of `performance.now()`. */
   readonly deadline: number;
+  readonly look: Look;
+  /** When to look next. */
+  next: number;
   wake(ready: boolean): void;
+}
+
+/** Looks for what no descriptor tells: 0 if it may be there, else the milliseconds until it is looked again. */
+export type Look = () => number;
+
+/** What the loop needs of its worker. */
+export interface LoopHome {
+  /** How many batches of frames have come from main. */
+  readonly arrived: number;
+  /** When the event loop has a timer to serve, in milliseconds of `performance.now()`. */
+  readonly due: number;
+  /** Told what a reader throws. */
+  fault(error: unknown): void;
 }
 
 /** See the module. */
@@ -31,12 +46,13 @@ export class Loop {
   /** The doorbell. */
   readonly bell: number;
   #posix: Posix;
-  #arrived: () => number;
-  #fault: (error: unknown) => void;
+  #home: LoopHome;
   #rung = 0;
   /** Called when their descriptor is readable; what they do needs no turn of the event loop. */
   #readers = new Map<number, () => void>();
   #waiters = new Set<Waiter>();
+  /** When the first of them is to be looked at. */
+  #next = Infinity;
   #set = new Uint8Array(ENTRY);
   #view = new DataView(this.#set.buffer);
   #order: (Waiter | (() => void) | undefined)[] = [];
@@ -45,12 +61,11 @@ export class Loop {
   closed = false;
   #running: Promise<void> | undefined;
 
-  /** `arrived` counts the batches of frames that have come from main; `fault` is told what a reader throws. */
-  constructor(posix: Posix, bell: number, arrived: () => number, fault: (error: unknown) => void) {
+  /** Sleeps for the worker of this home. */
+  constructor(posix: Posix, bell: number, home: LoopHome) {
     this.#posix = posix;
     this.bell = bell;
-    this.#arrived = arrived;
-    this.#fault = fault;
+    this.#home = home;
   }
 
   /** Starts to watch. */
@@ -65,15 +80,23 @@ export class Loop {
     this.#changed = true;
   }
 
-  /** Resolves with true when the descriptor is ready, with false after `ms` or when the signal aborts. */
-  wait(descriptor: number | undefined, events: "in" | "out", ms: number, signal?: AbortSignal): Promise<boolean> {
+  /** Resolves with true when the descriptor is ready or `look` says 0, with false after `ms` or when the signal aborts. */
+  wait(
+    descriptor: number | undefined,
+    events: "in" | "out",
+    ms: number,
+    { look = () => Infinity, signal }: { look?: Look; signal?: AbortSignal } = {},
+  ): Promise<boolean> {
     if (this.closed || signal?.aborted) return Promise.resolve(false);
     return new Promise((resolve) => {
       const abort = () => waiter.wake(false);
+      const now = performance.now();
       const waiter: Waiter = {
         descriptor,
         events: events === "in" ? POLLIN : POLLOUT,
-        deadline: performance.now() + ms,
+        deadline: now + ms,
+        look,
+        next: now,
         wake: (ready) => {
           this.#waiters.delete(waiter);
           this.#changed = true;
@@ -82,9 +105,16 @@ export class Loop {
         },
       };
       this.#waiters.add(waiter);
+      this.#next = now;
       this.#changed = true;
       signal?.addEventListener("abort", abort, { once: true });
     });
+  }
+
+  /** All look again at once: something has changed that they look for. */
+  look(): void {
+    for (const waiter of this.#waiters) waiter.next = 0;
+    this.#next = 0;
   }
 
   /** Ends; those who wait are woken. */
@@ -100,12 +130,13 @@ export class Loop {
     let turned = performance.now();
     while (!this.closed) {
       if (this.#changed) this.#arrange();
-      const ready = this.#posix.poll(this.#set, this.#order.length + 1, this.#timeout());
-      const worked = ready > 0 && this.#dispatch();
+      const until = Math.min(turned + SLICE, this.#next, this.#home.due);
+      const ready = this.#posix.poll(this.#set, this.#order.length + 1, Math.max(0, until - performance.now()));
+      const rung = ready > 0 && this.#dispatch();
       const now = performance.now();
-      for (const waiter of this.#waiters) if (waiter.deadline <= now) waiter.wake(false);
-      // a reader posts in a microtask; whatever else there is needs the event loop
-      if (worked && now - turned < BUSY) {
+      const woken = this.#wakeDue(now);
+      // what a reader posts leaves in a microtask; whatever else there is needs the event loop
+      if (!rung && !woken && now < turned + (ready > 0 ? BUSY : SLICE) && now < this.#home.due) {
         await undefined;
         continue;
       }
@@ -114,14 +145,40 @@ export class Loop {
     }
   }
 
-  /** Hands out what is ready; true if it was all for readers. */
+  /** Wakes those whose time is over, and those who find what they wait for. */
+  #wakeDue(now: number): boolean {
+    if (now < this.#next) return false;
+    const before = this.#waiters.size;
+    this.#next = Infinity;
+    for (const waiter of this.#waiters) {
+      if (waiter.deadline <= now) {
+        waiter.wake(false);
+        continue;
+      }
+      if (waiter.next <= now) waiter.next = Math.min(waiter.deadline, now + this.#lookFor(waiter));
+      if (waiter.next <= now) waiter.wake(true);
+      else if (waiter.next < this.#next) this.#next = waiter.next;
+    }
+    return this.#waiters.size < before;
+  }
+
+  /** What fails when it is looked for fails again when it is taken, and is told there. */
+  #lookFor({ look }: Waiter): number {
+    try {
+      return look();
+    } catch {
+      return 0;
+    }
+  }
+
+  /** Hands out what is ready; true if there was anything but for readers. */
   #dispatch(): boolean {
-    let onlyReaders = true;
+    let others = false;
     const order = this.#order;
     const came = (entry: number) => this.#view.getInt16(entry * ENTRY + 6, true);
     if (came(0) !== 0) {
       this.#rung += this.#posix.heard(this.bell);
-      onlyReaders = false;
+      others = true;
     }
     for (let i = 0; i < order.length; i++) {
       if (came(i + 1) === 0) continue;
@@ -130,29 +187,22 @@ export class Loop {
         try {
           whose();
         } catch (error) {
-          this.#fault(error);
+          this.#home.fault(error);
         }
         continue;
       }
-      onlyReaders = false;
+      others = true;
       if (this.#waiters.has(whose)) whose.wake(true);
     }
-    return onlyReaders;
+    return others;
   }
 
   /** A ring says that a batch was posted: the event loop turns until it is there. */
   async #turn(): Promise<void> {
-    for (let turns = 0; turns === 0 || (this.#arrived() < this.#rung && turns < TURNS); turns++) {
+    for (let turns = 0; turns === 0 || (this.#home.arrived < this.#rung && turns < TURNS); turns++) {
       await new Promise<void>((resolve) => setImmediate(resolve));
     }
-    this.#rung = this.#arrived(); // what was posted without a ring must not count as an answer to a later one
-  }
-
-  #timeout(): number {
-    const now = performance.now();
-    let next = now + (this.#waiters.size > 0 ? SHORT_SLICE : SLICE);
-    for (const { deadline } of this.#waiters) if (deadline < next) next = deadline;
-    return Math.max(0, next - now);
+    this.#rung = this.#home.arrived; // what was posted without a ring must not count as an answer to a later one
   }
 
   #arrange(): void {

@@ -28,7 +28,7 @@ export const INBOX: readonly Size[] = [{ messages: 2, size: 2_048 }, { messages:
   size: 256,
 }];
 /** Milliseconds between looks for buses that died, and for a directory that PyMQ has made: of each, times the buses there are. */
-const PATROL = 1_000;
+const PATROL = 2_000;
 /** Milliseconds that a message may take which is being posted while we close: senders stand still for less. */
 const LAST_POST = 10;
 /** Messages read before others have their turn. */
@@ -69,7 +69,6 @@ class IpcReceiver implements Receiver {
   #leases: Leases;
   #landing: Landing;
   #takes: Takes;
-  #patrol: ReturnType<typeof setTimeout> | undefined;
   #exact = new Map<string, Set<Emit>>();
   #patterns = new Map<string, Subscribed>();
   /** What is subscribed: how to end each. */
@@ -87,12 +86,12 @@ class IpcReceiver implements Receiver {
     this.#events = space.queues.make(eventsOf(name), EVENTS);
     this.#inbox = space.queues.make(inboxOf(name), INBOX);
     this.#buffer = new Uint8Array(Math.max(this.#events.size, this.#inbox.size));
-    this.#loop = new Loop(space.posix, bell, () => context.arrived, (error) => context.fault(error));
+    this.#loop = new Loop(space.posix, bell, context);
     this.#leases = new Leases(space, name);
-    const fault = (error: unknown) => context.fault(error);
     this.#landing = new Landing(space, name);
-    this.#takes = new Takes(space, this.#leases, this.#landing, this.#loop, settings.messageSize, fault);
-    this.#patrolLater(1);
+    this.#takes = new Takes(space, this.#leases, this.#landing, this.#loop, settings.messageSize, context.fault);
+    const patrol = () => this.#patrol();
+    void this.#loop.wait(undefined, "in", Infinity, { look: patrol });
     this.#loop.read(this.#inbox.descriptor, () => this.#readInbox());
     this.#readEvents();
     context.onDrain = () => this.#readEvents();
@@ -150,6 +149,7 @@ class IpcReceiver implements Receiver {
   // deno-lint-ignore require-await
   async settle(queue: string, receipts: readonly string[], outcome: Outcome, delay: number): Promise<boolean[]> {
     const name = this.#space.names.queue(queue);
+    if (outcome === "nack") this.#loop.look();
     return receipts.map((receipt) =>
       outcome === "ack" ? this.#leases.ack(name, receipt) : this.#leases.nack(name, receipt, delay)
     );
@@ -185,7 +185,6 @@ class IpcReceiver implements Receiver {
   async #close(): Promise<void> {
     for (const end of this.#subscriptions.values()) end();
     this.#subscriptions.clear();
-    clearTimeout(this.#patrol);
     // who posts from now on is told that we are gone; what was posted just before is passed on, and answered
     this.#space.posix.unlinkQueue(this.#inbox.name);
     await this.#loop.wait(undefined, "in", LAST_POST);
@@ -197,20 +196,18 @@ class IpcReceiver implements Receiver {
     this.#space.queues.close();
   }
 
-  /** Each bus looks more rarely the more there are, so that all together look as often as one. */
-  #patrolLater(buses: number): void {
-    this.#patrol = setTimeout(() => {
-      const loops = this.#space.loops();
-      try {
-        for (const loop of this.#space.dead(loops)) this.#space.removeLoop(loop);
-        if (this.#space.tree.discover()) {
-          for (const topic of this.#exact.keys()) this.#space.tree.subscribe(topic, this.inbox);
-        }
-      } catch (error) {
-        this.#context.fault(error);
+  /** The milliseconds until the next: each bus looks more rarely the more there are, so that all together look as often as one. */
+  #patrol(): number {
+    const loops = this.#space.loops();
+    try {
+      for (const loop of this.#space.dead(loops)) this.#space.removeLoop(loop);
+      if (this.#space.tree.discover()) {
+        for (const topic of this.#exact.keys()) this.#space.tree.subscribe(topic, this.inbox);
       }
-      this.#patrolLater(loops.length);
-    }, PATROL * Math.max(1, buses));
+    } catch (error) {
+      this.#context.fault(error);
+    }
+    return PATROL * Math.max(1, loops.length);
   }
 
   /** Reads events as long as main keeps up; what is not read stays in the queue, and its senders wait. */

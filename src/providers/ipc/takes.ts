@@ -13,10 +13,12 @@ import { Errno } from "./posix.ts";
 import type { OpenQueue } from "./queues.ts";
 import type { Space } from "./space.ts";
 
-/** Milliseconds between looks for what came back, of all who wait at the same moments. */
+/** Milliseconds between looks for what came back while anything is held or back, of all who wait at the same moments. */
 const LOOK = 200;
+/** The same while nothing is: whether another bus has taken something meanwhile. */
+const LOOK_NOTHING = 1_000;
 /** The same while there is no such queue, so that nothing else tells: a quarter of what was waited, within these bounds. */
-const LOOK_MISSING = { min: 5, max: 100 };
+const LOOK_MISSING = { min: 5, max: 500 };
 
 /** See the module. */
 export class Takes {
@@ -55,13 +57,19 @@ export class Takes {
       // only who puts makes a queue: one that was freed must not come back because somebody waits
       const open = queues.use(name);
       if (open) open.users++;
+      const look = () => {
+        if (this.#leases.due(name) > 0 || queues.use(name) !== open) return 0;
+        const now = performance.now();
+        const { min, max: most } = LOOK_MISSING;
+        if (!open) return Math.min(most, Math.max(min, (now - start) / 4));
+        const every = this.#leases.any(name) ? LOOK : LOOK_NOTHING;
+        return every - now % every;
+      };
       try {
         const deliveries = this.#take(name, open, max, lease);
         const now = performance.now();
         if (deliveries.length > 0 || now >= deadline || signal.aborted || this.#loop.closed) return deliveries;
-        const { min, max: most } = LOOK_MISSING;
-        const look = open ? LOOK - now % LOOK : Math.min(most, Math.max(min, (now - start) / 4));
-        await this.#loop.wait(open?.descriptor, "in", Math.min(look, deadline - now), signal);
+        await this.#loop.wait(open?.descriptor, "in", deadline - now, { look, signal });
       } finally {
         // it may be removed by others: held open, it would still count towards the limits
         if (open && --open.users === 0) queues.done(open);

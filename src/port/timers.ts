@@ -1,0 +1,38 @@
+/**
+ * The timers of a worker's end, and when the first of them is due: a receiver that sleeps outside its event loop must know.
+ *
+ * @module
+ */
+
+/** See the module. */
+export class Timers {
+  #pending = new Map<number, number>();
+  #last = 0;
+  /** No later than the first that is pending. */
+  #first = Infinity;
+
+  /** When to turn the event loop, in milliseconds of `performance.now()`; `Infinity`: nothing is pending. */
+  get due(): number {
+    if (this.#first <= performance.now()) {
+      this.#first = Infinity;
+      for (const due of this.#pending.values()) if (due < this.#first) this.#first = due;
+    }
+    return this.#first;
+  }
+
+  /** Calls `act` once, after `ms` milliseconds; what it returns prevents that. */
+  after(ms: number, act: () => void): () => void {
+    const id = ++this.#last;
+    const due = performance.now() + ms;
+    this.#pending.set(id, due);
+    if (due < this.#first) this.#first = due;
+    const timer = setTimeout(() => {
+      this.#pending.delete(id);
+      act();
+    }, ms);
+    return () => {
+      this.#pending.delete(id);
+      clearTimeout(timer);
+    };
+  }
+}
