@@ -24,7 +24,7 @@ const nothing = () => {};
 const context: ReceiverContext & { sendTimeout: number } = {
   namespace,
   options: ipc().options,
-  ...{ connectTimeout: 5_000, sendTimeout: 5_000, congested: false, arrived: 0 },
+  ...{ connectTimeout: 5_000, sendTimeout: 5_000, congested: false, arrived: 0, due: Infinity },
   ...{ inbox: nothing, state: nothing, gap: nothing, fault: nothing, ask: () => Promise.reject(new Error("nobody")) },
 };
 
