@@ -24,6 +24,8 @@ import type { OpenQueue, Queues } from "./queues.ts";
 const STANDING = 0.8;
 /** Milliseconds that the worker waits for room before it is looked whether the receiver still lives. */
 const WAIT = 250;
+/** Milliseconds between looks whether a bus that closes has read what was just sent to it. */
+const LOOK = 5;
 /** Milliseconds before it is tried again while there is no worker to wait. */
 const RETRY = 50;
 
@@ -46,6 +48,8 @@ export interface OutboxHome {
   readonly sendTimeout: number;
   /** Whether the process of this bus is gone, which has taken nothing for so many milliseconds. */
   gone(loop: string, stuck: number): boolean;
+  /** Whether a bus that closes has read for the last time. */
+  closed(loop: string): boolean;
   /** Resolves when the queue has room, or after `ms`: the worker waits. */
   room(descriptor: number, ms: number): Promise<unknown>;
 }
@@ -127,13 +131,15 @@ export class Outbox {
     if (!queue) return this.#fail(target, GONE);
     target.moved = performance.now();
     while (target.packed.length > 0 || this.#pack(target, queue)) {
-      // its bus may have closed meanwhile: looked at the moment before, so that nothing goes where nobody reads any more
-      if (queues.use(target.queue) !== queue) return this.#fail(target, GONE);
       const result = posix.send(queue.descriptor, target.message, target.length);
       if (result === 0) {
         const { packed } = target;
         target.packed = [];
         target.files = [];
+        if (!queues.exists(queue)) {
+          void this.#lastRead(target.loop, queue, packed);
+          return this.#fail(target, GONE);
+        }
         for (const parcel of packed) parcel.sent();
       } else if (result === -Errno.EAGAIN) {
         if (!this.#stand(queue, until)) return void this.#wait(target, queue);
@@ -155,12 +161,12 @@ export class Outbox {
   }
 
   async #wait(target: Target, queue: OpenQueue): Promise<void> {
-    const { gone, room, sendTimeout } = this.#home;
+    const { gone, queues, room, sendTimeout } = this.#home;
     target.blocked = true;
-    queue.users++;
+    queues.hold(queue);
     while (!this.#closed) {
       const stuck = performance.now() - target.moved;
-      if (gone(target.loop, stuck)) {
+      if (gone(target.loop, stuck) || !queues.exists(queue)) {
         this.#fail(target, GONE);
         break;
       }
@@ -175,11 +181,30 @@ export class Outbox {
       });
       if (roomy) break;
     }
-    queue.users--;
+    queues.release(queue);
     target.blocked = false;
     if (target.packed.length + target.waiting.length === 0) return;
     this.#dirty.add(target);
     this.#flush();
+  }
+
+  /** A bus that closes removes its queue and then reads what is there: what comes later stays in the queue, so it was not sent. */
+  async #lastRead(loop: string, queue: OpenQueue, parcels: readonly Parcel[]): Promise<void> {
+    const { closed, posix, queues, sendTimeout } = this.#home;
+    const deadline = performance.now() + sendTimeout;
+    queues.hold(queue);
+    let read = false;
+    while (!this.#closed) {
+      const last = closed(loop) || performance.now() >= deadline;
+      read = posix.attributes(queue.descriptor)?.current === 0;
+      if (read || last) break;
+      await new Promise((resolve) => setTimeout(resolve, LOOK));
+    }
+    queues.release(queue);
+    for (const parcel of parcels) {
+      if (read) parcel.sent();
+      else parcel.failed(queue.name, GONE);
+    }
   }
 
   #fail(target: Target, error: unknown): void {

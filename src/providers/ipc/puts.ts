@@ -149,11 +149,11 @@ export class Puts {
   async #pause(queue: string, open: OpenQueue): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#again.set(queue, resolve);
-    open.users++;
+    this.#space.queues.hold(open);
     const retry = () => setTimeout(resolve, RETRY);
     this.#room(open.descriptor, WAIT).then(() => resolve(), retry);
     await promise;
-    open.users--;
+    this.#space.queues.release(open);
     if (this.#again.get(queue) === resolve) this.#again.delete(queue);
   }
 

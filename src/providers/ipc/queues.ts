@@ -66,9 +66,8 @@ export class Queues {
     const known = this.#open.get(name);
     if (known) {
       known.used = performance.now();
-      const stat = this.#posix.stat(known.descriptor);
-      if (typeof stat === "object" && stat.links > 0) return known;
-      this.#forget(known); // it was removed; there may be another one by now
+      if (this.exists(known)) return known;
+      this.#forget(known); // there may be another one by now
     }
     const descriptor = this.#openOrMake(name, sizes);
     if (descriptor === undefined) return undefined;
@@ -82,9 +81,25 @@ export class Queues {
 
   /** Makes a queue that must be new, and keeps it open. */
   make(name: string, sizes: readonly Size[]): OpenQueue {
-    const queue = this.use(name, sizes)!;
+    return this.hold(this.use(name, sizes)!);
+  }
+
+  /** Keeps an open queue open, also when it is removed, until it is released as often. */
+  hold(queue: OpenQueue): OpenQueue {
     queue.users++;
     return queue;
+  }
+
+  /** Ends that. */
+  release(queue: OpenQueue): void {
+    if (queue.users === 0) return; // all were closed meanwhile
+    if (--queue.users === 0 && this.#open.get(queue.name) !== queue) this.#posix.close(queue.descriptor);
+  }
+
+  /** Whether an open queue has not been removed. */
+  exists({ descriptor }: OpenQueue): boolean {
+    const stat = this.#posix.stat(descriptor);
+    return typeof stat === "object" && stat.links > 0;
   }
 
   /** Closes one that is not used any more. */
@@ -112,7 +127,10 @@ export class Queues {
   /** Closes all. */
   close(): void {
     clearTimeout(this.#tidy);
-    for (const queue of [...this.#open.values()]) this.#forget(queue);
+    for (const queue of [...this.#open.values()]) {
+      queue.users = 0;
+      this.#forget(queue);
+    }
   }
 
   #tidyUp(): void {
@@ -132,7 +150,7 @@ export class Queues {
 
   #forget(queue: OpenQueue): void {
     this.#open.delete(queue.name);
-    this.#posix.close(queue.descriptor);
+    if (queue.users === 0) this.#posix.close(queue.descriptor);
   }
 
   #openOrMake(name: string, sizes: readonly Size[]): number | undefined {

@@ -29,8 +29,6 @@ export const INBOX: readonly Size[] = [{ messages: 2, size: 2_048 }, { messages:
 }];
 /** Milliseconds between looks for buses that died, and for a directory that PyMQ has made: of each, times the buses there are. */
 const PATROL = 2_000;
-/** Milliseconds that a message may take which is being posted while we close: senders stand still for less. */
-const LAST_POST = 10;
 /** Messages read before others have their turn. */
 const READ = 64;
 
@@ -185,9 +183,8 @@ class IpcReceiver implements Receiver {
   async #close(): Promise<void> {
     for (const end of this.#subscriptions.values()) end();
     this.#subscriptions.clear();
-    // who posts from now on is told that we are gone; what was posted just before is passed on, and answered
+    // what is there now is passed on, and answered; whoever posts later sees that nobody has read it
     this.#space.posix.unlinkQueue(this.#inbox.name);
-    await this.#loop.wait(undefined, "in", LAST_POST);
     this.#readInbox();
     this.#landing.close();
     this.#space.removeLoop(this.inbox);

@@ -61,6 +61,11 @@ class IpcSender implements Sender {
         void context.ask("sweep", loop).catch(() => {});
         return true;
       },
+      closed: (loop) => {
+        const read = space.names.readLoop(loop);
+        const directory = space.place.of(space.loopDirectory(loop));
+        return (read && space.processes.dead(read)) || typeof space.posix.stat(directory) === "number";
+      },
       room,
     });
     this.#puts = new Puts(space, settings.messageSize, room);

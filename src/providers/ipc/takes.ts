@@ -56,7 +56,7 @@ export class Takes {
     while (true) {
       // only who puts makes a queue: one that was freed must not come back because somebody waits
       const open = queues.use(name);
-      if (open) open.users++;
+      if (open) queues.hold(open);
       const look = () => {
         if (this.#leases.due(name) > 0 || queues.use(name) !== open) return 0;
         const now = performance.now();
@@ -72,7 +72,10 @@ export class Takes {
         await this.#loop.wait(open?.descriptor, "in", deadline - now, { look, signal });
       } finally {
         // it may be removed by others: held open, it would still count towards the limits
-        if (open && --open.users === 0) queues.done(open);
+        if (open) {
+          queues.release(open);
+          queues.done(open);
+        }
       }
     }
   }

@@ -1,0 +1,98 @@
+import { assertEquals } from "@std/assert";
+import { describe, it } from "@std/testing/bdd";
+import { stub } from "@std/testing/mock";
+import type { Sender } from "../../src/provider.ts";
+import { eventsOf, inboxOf } from "../../src/providers/ipc/names.ts";
+import type { Posix } from "../../src/providers/ipc/posix.ts";
+import { ipc } from "../../src/providers/ipc/provider.ts";
+import type { OpenQueue } from "../../src/providers/ipc/queues.ts";
+import { type Settings, Space } from "../../src/providers/ipc/space.ts";
+import { pause } from "../support/until.ts";
+import { fresh } from "./ground.ts";
+
+/** A bus of this process whose queues nobody reads but the test, and a sender of the same namespace. */
+class Ground implements AsyncDisposable {
+  readonly posix: Posix;
+  readonly loop: string;
+  readonly inbox: OpenQueue;
+  readonly events: OpenQueue;
+  readonly #space: Space;
+
+  private constructor(space: Space, readonly sender: Sender) {
+    this.#space = space;
+    this.posix = space.posix;
+    this.loop = space.names.loop(space.processes.self, 0);
+    space.place.within("loops", () => this.posix.makeDirectory(this.#directory, 0o700));
+    const size = [{ messages: 1, size: 256 }];
+    this.inbox = space.queues.make(inboxOf(this.loop), size);
+    this.events = space.queues.make(eventsOf(this.loop), size);
+    space.tree.subscribe("topic", this.loop);
+  }
+
+  static async open(): Promise<Ground> {
+    const namespace = fresh();
+    const space = await Space.open(ipc().options as Settings, namespace, () => {});
+    const ask = () => pause(10);
+    const state = () => {};
+    return new Ground(space, await ipc().open({ namespace, connectTimeout: 1_000, sendTimeout: 60_000, ask, state }));
+  }
+
+  get #directory(): string {
+    return this.#space.place.of(this.#space.loopDirectory(this.loop));
+  }
+
+  /** What a bus does first, and last, when it closes. */
+  unlink(): void {
+    this.posix.unlinkQueue(inboxOf(this.loop));
+  }
+
+  remove(): void {
+    this.#space.removeLoop(this.loop);
+  }
+
+  /** Does something at the moment at which a message leaves: the sender has just seen that the queue is there. */
+  atSend(act: () => void): Disposable {
+    const send = this.posix.send.bind(this.posix);
+    return stub(this.posix, "send", (...args) => {
+      act();
+      return send(...args);
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.sender.close();
+    this.remove();
+    this.#space.queues.close();
+  }
+}
+
+describe("to a bus that is closing", () => {
+  it("what it reads before it goes was sent", async () => {
+    await using ground = await Ground.open();
+    const { posix, inbox, loop, sender } = ground;
+    using _ = ground.atSend(() => ground.unlink());
+    const posted = sender.post(loop, "body");
+    await pause(50);
+    assertEquals(posix.receive(inbox.descriptor, new Uint8Array(256)) > 0, true);
+    assertEquals(await posted, true);
+  });
+
+  it("what nobody reads any more was not sent", async () => {
+    await using ground = await Ground.open();
+    using _ = ground.atSend(() => ground.unlink());
+    const posted = ground.sender.post(ground.loop, "body");
+    assertEquals(await Promise.race([posted, pause(50).then(() => "unknown")]), "unknown");
+    ground.remove();
+    assertEquals(await posted, false);
+  });
+
+  it("who waits for room in its queue waits no longer than it is there", async () => {
+    await using ground = await Ground.open();
+    const { sender } = ground;
+    assertEquals(await sender.publish("topic", "fills the queue"), 1);
+    const published = sender.publish("topic", "body");
+    await pause(50);
+    ground.remove();
+    assertEquals(await published, 0);
+  });
+});
