@@ -1,6 +1,5 @@
 import { assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
-import { stub } from "@std/testing/mock";
 import type { Sender } from "../../src/provider.ts";
 import { eventsOf, inboxOf } from "../../src/providers/ipc/names.ts";
 import type { Posix } from "../../src/providers/ipc/posix.ts";
@@ -52,11 +51,13 @@ class Ground implements AsyncDisposable {
 
   /** Does something at the moment at which a message leaves: the sender has just seen that the queue is there. */
   atSend(act: () => void): Disposable {
-    const send = this.posix.send.bind(this.posix);
-    return stub(this.posix, "send", (...args) => {
+    const { posix } = this;
+    const { send } = posix;
+    posix.send = (...args) => {
       act();
-      return send(...args);
-    });
+      return send.apply(posix, args);
+    };
+    return { [Symbol.dispose]: () => void (posix.send = send) };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

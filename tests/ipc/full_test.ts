@@ -10,13 +10,14 @@ import { ipc } from "../../src/providers/ipc/provider.ts";
 import { type Settings, Space } from "../../src/providers/ipc/space.ts";
 import { skip } from "../support/skip.ts";
 import { until } from "../support/until.ts";
-import { left, notMountable, SmallDirectory } from "./ground.ts";
+import { fresh, left, notMountable, SmallDirectory } from "./ground.ts";
 
 /** More than the small directory holds. */
 const HUGE = "x".repeat(500_000);
 /** Of which the small directory holds one, and not two. */
 const LARGE = "x".repeat(100_000);
 
+const NAMESPACE = fresh();
 const missing = notMountable();
 
 /** A test in a directory of its own, which may be filled; afterwards nothing is left there. */
@@ -26,7 +27,7 @@ function test(name: string, play: (small: SmallDirectory, open: () => Promise<Bu
     using small = new SmallDirectory("size=256k,nr_inodes=100");
     const buses: Bus[] = [];
     await play(small, async () => {
-      const bus = await Bus.open(ipc({ directory: small.path }), { namespace: "full", sendTimeout: 500 });
+      const bus = await Bus.open(ipc({ directory: small.path }), { namespace: NAMESPACE, sendTimeout: 500 });
       buses.push(bus);
       return bus;
     });
@@ -51,7 +52,7 @@ function reported(bus: Bus): BusError[] {
 
 /** The files of large events that lie at a bus. */
 function files(small: SmallDirectory): string[] {
-  const loops = `${small.path}/full/loops`;
+  const loops = `${small.path}/${NAMESPACE}/loops`;
   return readdirSync(loops).flatMap((loop) => readdirSync(`${loops}/${loop}`));
 }
 
@@ -94,7 +95,7 @@ describe("no space left in the directory:", () => {
   test("files for one who does not read go when he is given up", async (small, open) => {
     const bus = await open();
     const settings = { ...ipc().options as Settings, directory: small.path };
-    const { posix, names, place, tree, processes, queues } = await Space.open(settings, "full", () => {});
+    const { posix, names, place, tree, processes, queues } = await Space.open(settings, NAMESPACE, () => {});
     const deaf = names.loop(processes.self, 0);
     place.within("loops", () => posix.makeDirectory(place.of(`loops/${deaf}`), 0o700));
     queues.make(`/${deaf}`, [{ messages: 1, size: 512 }]);
@@ -139,7 +140,7 @@ describe("no space left in the directory:", () => {
     const queue = bus.queue<string>("queue");
     await queue.put("item");
     const settings = { ...ipc().options as Settings, directory: small.path };
-    const space = await Space.open(settings, "full", () => {});
+    const space = await Space.open(settings, NAMESPACE, () => {});
     // nobody has started at that time
     const dead = space.names.loop({ ...space.processes.self, start: 1 }, 0);
     space.place.within("loops", () => space.posix.makeDirectory(space.place.of(space.loopDirectory(dead)), 0o700));
@@ -166,7 +167,7 @@ describe("no space left in the directory:", () => {
     space.queues.close();
     await queue.free();
     await until("nothing is left of the dead one", () => !space.loops().includes(dead));
-    assertEquals((await left("full", [dead])).length, 0);
+    assertEquals((await left(NAMESPACE, [dead])).length, 0);
   });
 
   test("with no inode left no bus is opened, and nothing is left of it", async (small, open) => {
