@@ -3,11 +3,12 @@
  *
  *     deno run -A bench/ipc.ts [rounds]        bun bench/ipc.ts [rounds]
  *
- * Two processes, 100 bytes: a round trip to the other's handler and back, events one way, a call. Then what an idle bus costs.
+ * Two processes, 100 bytes: a round trip to the other's handler and back, events one way, a call. Then what a process costs whose bus does
+ * nothing, with a subscription, a waiting consumer and a function; against a process with a Worker that does nothing.
  *
  * @module
  */
-import { execFileSync, spawn } from "node:child_process";
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -22,7 +23,6 @@ import { startRedis } from "./process.ts";
 const ROUND_TRIPS = 5_000;
 const EVENTS = 200_000;
 const WINDOW = 500;
-const IDLE = 5_000;
 /** JSON of it is 100 bytes. */
 const EVENT = "x".repeat(98);
 
@@ -33,8 +33,6 @@ interface Figures {
   readonly rate: number;
   /** Microseconds of a call. */
   readonly call?: number;
-  /** Milliseconds of CPU in a second of idleness. */
-  readonly idle?: number;
 }
 
 /** `apart`: its two processes on two cores, as ours are, which have four threads; else as the scheduler likes, on one. */
@@ -42,12 +40,26 @@ function raw(program: string, apart: boolean): Figures {
   return JSON.parse(execFileSync(program, ["20000", "500000", ...apart ? ["apart"] : []], { encoding: "utf8" }));
 }
 
-async function measure(url: string): Promise<Figures> {
-  const namespace = `bench-${crypto.randomUUID().slice(0, 8)}`;
+/** Starts another process; resolves when it says its first line. */
+async function launch(file: string, url: string, namespace: string): Promise<{ other: ChildProcess; line: string }> {
   const runtime = "Deno" in globalThis ? ["run", "-A", "--quiet"] : ["run"];
-  const side = fileURLToPath(new URL("ipc_side.ts", import.meta.url));
+  const side = fileURLToPath(new URL(file, import.meta.url));
   const other = spawn(process.execPath, [...runtime, side, url, namespace], { stdio: ["ignore", "pipe", "inherit"] });
-  await createInterface({ input: other.stdout })[Symbol.asyncIterator]().next();
+  return { other, line: (await createInterface({ input: other.stdout })[Symbol.asyncIterator]().next()).value! };
+}
+
+/** Milliseconds of CPU in a second. */
+async function idle(what: string): Promise<number> {
+  return Number((await launch("idle_side.ts", what, fresh())).line);
+}
+
+function fresh(): string {
+  return `bench-${crypto.randomUUID().slice(0, 8)}`;
+}
+
+async function measure(url: string): Promise<Figures> {
+  const namespace = fresh();
+  const { other } = await launch("ipc_side.ts", url, namespace);
   const bus = await Bus.open(await providerFor(url), { namespace });
   let came = () => {};
   await bus.subscribe("pong", () => came()).ready;
@@ -68,13 +80,10 @@ async function measure(url: string): Promise<Figures> {
   await done;
   const rate = EVENTS / (performance.now() - start) * 1_000;
 
-  const before = process.cpuUsage();
-  await new Promise((resolve) => setTimeout(resolve, IDLE));
-  const { user, system } = process.cpuUsage(before);
   await bus.publish(0, "end");
   await once(other, "exit");
   await bus.close();
-  return { p50, rate, call, idle: (user + system) / IDLE };
+  return { p50, rate, call };
 }
 
 async function middle(work: () => Promise<unknown>): Promise<number> {
@@ -93,18 +102,19 @@ const program = join(folder, "raw_mq");
 execFileSync("cc", ["-O2", "-o", program, fileURLToPath(new URL("raw_mq.c", import.meta.url)), "-lrt"]);
 const redis = await startRedis();
 try {
+  const onRedis = `redis://127.0.0.1:${redis.port}`;
   const show = (value: number | undefined) => (value === undefined ? "" : value.toPrecision(4)).padStart(12);
-  console.log(["", "round trip µs", "call µs", "events/s", "idle ms/s"].map((title) => title.padStart(14)).join(""));
+  console.log(["", "round trip µs", "call µs", "events/s"].map((title) => title.padStart(14)).join(""));
   for (let round = 0; round < rounds; round++) {
     const [c, apart] = [raw(program, false), raw(program, true)];
     const sides = {
       C: c,
       "C, two cores": apart,
       ipc: await measure("ipc:"),
-      redis: await measure(`redis://127.0.0.1:${redis.port}`),
+      redis: await measure(onRedis),
     };
-    for (const [name, { p50, call, rate, idle }] of Object.entries(sides)) {
-      console.log(name.padStart(14), show(p50), show(call), show(rate), show(idle));
+    for (const [name, { p50, call, rate }] of Object.entries(sides)) {
+      console.log(name.padStart(14), show(p50), show(call), show(rate));
     }
     const { p50, rate } = sides.ipc;
     for (const [name, side] of Object.entries({ C: c, "C on two cores": apart })) {
@@ -112,6 +122,8 @@ try {
         `ipc to ${name}: round trip ${(p50 / side.p50).toFixed(2)} ×, events ${(rate / side.rate).toFixed(2)} ×`,
       );
     }
+    const [worker, ipc, redis] = [await idle("worker"), await idle("ipc:"), await idle(onRedis)];
+    console.log(`idle, ms of CPU a second: a Worker${show(worker)}, ipc${show(ipc)}, redis${show(redis)}`);
   }
 } finally {
   await redis.stop();

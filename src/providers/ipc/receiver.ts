@@ -204,7 +204,8 @@ class IpcReceiver implements Receiver {
     } catch (error) {
       this.#context.fault(error);
     }
-    return PATROL * Math.max(1, loops.length);
+    const every = PATROL * Math.max(1, loops.length);
+    return every - performance.now() % every; // when others look too, so that the thread wakes once
   }
 
   /** Reads events as long as main keeps up; what is not read stays in the queue, and its senders wait. */
