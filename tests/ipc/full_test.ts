@@ -36,7 +36,7 @@ function test(name: string, play: (small: SmallDirectory, open: () => Promise<Bu
   });
 }
 
-/** The error of something that needs room; `about` is said in it. */
+/** Does something for which there is no room: it is refused, and told what to do. */
 async function noRoom(act: () => Promise<unknown>): Promise<void> {
   const error = await assertRejects(act, ProviderError);
   assertEquals(error.code, "unavailable");
