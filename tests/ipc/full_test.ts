@@ -9,7 +9,7 @@ import { Leases } from "../../src/providers/ipc/leases.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import { type Settings, Space } from "../../src/providers/ipc/space.ts";
 import { skip } from "../support/skip.ts";
-import { until } from "../support/until.ts";
+import { until, within } from "../support/until.ts";
 import { fresh, left, notMountable, SmallDirectory } from "./ground.ts";
 
 /** More than the small directory holds. */
@@ -17,21 +17,32 @@ const HUGE = "x".repeat(500_000);
 /** Of which the small directory holds one, and not two. */
 const LARGE = "x".repeat(100_000);
 
-const NAMESPACE = fresh();
+/** Milliseconds that a test may take: the longest waits for one patrol of three buses, which is up to 6 seconds. */
+const PATIENCE = 60_000;
+
 const missing = notMountable();
 
-/** A test in a directory of its own, which may be filled; afterwards nothing is left there. */
-function test(name: string, play: (small: SmallDirectory, open: () => Promise<Bus>) => Promise<void>): void {
+type Play = (small: SmallDirectory, open: () => Promise<Bus>, namespace: string) => Promise<void>;
+
+/** A test in a directory and a namespace of its own. The one may be filled; the queue "queue" is freed, and nothing is left. */
+function test(name: string, play: Play): void {
   if (missing) return skip(name, missing);
   it(name, async () => {
     using small = new SmallDirectory("size=256k,nr_inodes=100");
+    const namespace = fresh();
     const buses: Bus[] = [];
-    await play(small, async () => {
-      const bus = await Bus.open(ipc({ directory: small.path }), { namespace: NAMESPACE, sendTimeout: 500 });
+    const open = async () => {
+      const bus = await Bus.open(ipc({ directory: small.path }), { namespace, sendTimeout: 500 });
       buses.push(bus);
       return bus;
-    });
-    await Promise.all(buses.map((bus) => bus.close()));
+    };
+    try {
+      await within("the test ends", play(small, open, namespace), PATIENCE);
+    } finally {
+      small.empty();
+      await buses[0]?.queue("queue").free();
+      await Promise.all(buses.map((bus) => bus.close()));
+    }
     assertEquals(readdirSync(small.path), ["ballast"]);
   });
 }
@@ -51,8 +62,8 @@ function reported(bus: Bus): BusError[] {
 }
 
 /** The files of large events that lie at a bus. */
-function files(small: SmallDirectory): string[] {
-  const loops = `${small.path}/${NAMESPACE}/loops`;
+function files(small: SmallDirectory, namespace: string): string[] {
+  const loops = `${small.path}/${namespace}/loops`;
   return readdirSync(loops).flatMap((loop) => readdirSync(`${loops}/${loop}`));
 }
 
@@ -66,43 +77,45 @@ describe("no space left in the directory:", () => {
     await queue.put("small");
     assertEquals(await queue.get(), "small");
     assertEquals(await bus.publish("small", "topic"), 1);
-    await queue.free();
   });
 
-  test("of two subscribers one gets a large event, what was written for the other goes", async (small, open) => {
-    const [bus, other] = [await open(), await open()];
-    let seen = 0;
-    for (const each of [bus, other]) await each.subscribe("topic", () => void seen++).ready;
-    small.fill(150_000);
-    const heard = async (times: number) => {
-      await until("all who can have it do", () => seen === times);
-      await until("its files are gone", () => files(small).length === 0);
-    };
-    let before = 0;
-    // one who has read its file already makes room for the other's
-    await noRoom(async () => {
-      for (;; before = seen) {
-        await bus.publish(LARGE, "topic");
-        await heard(before + 2);
-      }
-    });
-    await heard(before + 1);
-    small.empty();
-    assertEquals(await bus.publish(LARGE, "topic"), 2);
-    await heard(before + 3);
-  });
+  test(
+    "of two subscribers one gets a large event, what was written for the other goes",
+    async (small, open, namespace) => {
+      const [bus, other] = [await open(), await open()];
+      let seen = 0;
+      for (const each of [bus, other]) await each.subscribe("topic", () => void seen++).ready;
+      small.fill(150_000);
+      const heard = async (times: number) => {
+        await until("all who can have it do", () => seen === times);
+        await until("its files are gone", () => files(small, namespace).length === 0);
+      };
+      let before = 0;
+      // one who has read its file already makes room for the other's
+      await noRoom(async () => {
+        for (;; before = seen) {
+          await bus.publish(LARGE, "topic");
+          await heard(before + 2);
+        }
+      });
+      await heard(before + 1);
+      small.empty();
+      assertEquals(await bus.publish(LARGE, "topic"), 2);
+      await heard(before + 3);
+    },
+  );
 
-  test("files for one who does not read go when he is given up", async (small, open) => {
+  test("files for one who does not read go when he is given up", async (small, open, namespace) => {
     const bus = await open();
     const settings = { ...ipc().options as Settings, directory: small.path };
-    const { posix, names, place, tree, processes, queues } = await Space.open(settings, NAMESPACE, () => {});
+    const { posix, names, place, tree, processes, queues } = await Space.open(settings, namespace, () => {});
     const deaf = names.loop(processes.self, 0);
     place.within("loops", () => posix.makeDirectory(place.of(`loops/${deaf}`), 0o700));
     queues.make(`/${deaf}`, [{ messages: 1, size: 512 }]);
     tree.subscribe("topic", deaf);
     assertEquals(await bus.publish(LARGE, "topic"), 1);
     await assertRejects(() => bus.publish(LARGE, "topic"), ProviderError, "has taken nothing for 500 ms");
-    assertEquals(files(small).length, 1);
+    assertEquals(files(small, namespace).length, 1);
     tree.sweep(deaf);
     place.remove(`loops/${deaf}`);
     posix.unlinkQueue(`/${deaf}`);
@@ -131,43 +144,41 @@ describe("no space left in the directory:", () => {
     small.fill();
     await queue.put("third");
     assertEquals(await queue.get(), "third"); // needs no room
-    await queue.free();
   });
 
-  test("what a dead bus had just taken stays where it landed until there is room", async (small, open) => {
+  test("what a dead bus had just taken stays where it landed until there is room", async (small, open, namespace) => {
     const bus = await open();
     const errors = reported(bus);
     const queue = bus.queue<string>("queue");
     await queue.put("item");
     const settings = { ...ipc().options as Settings, directory: small.path };
-    const space = await Space.open(settings, NAMESPACE, () => {});
-    // nobody has started at that time
-    const dead = space.names.loop({ ...space.processes.self, start: 1 }, 0);
-    space.place.within("loops", () => space.posix.makeDirectory(space.place.of(space.loopDirectory(dead)), 0o700));
-    const name = space.names.queue("queue");
-    const { descriptor, size } = space.queues.use(name)!;
-    const landing = new Landing(space, dead);
-    landing.receive(name, new Leases(space, dead).key(), descriptor, size);
+    const space = await Space.open(settings, namespace, () => {});
+    const { names, place, posix, processes, queues } = space;
+    // as long as it lives, no patrol of the other's gives back what it has taken
+    const living = names.loop(processes.self, 0);
+    place.within("loops", () => posix.makeDirectory(place.of(space.loopDirectory(living)), 0o700));
+    const name = names.queue("queue");
+    const { descriptor, size } = queues.use(name)!;
+    const landing = new Landing(space, living);
+    landing.receive(name, new Leases(space, living).key(), descriptor, size);
     landing.close();
+    queues.close();
     small.fill();
-    // not even in the kernel
-    for (let i = 0; i < 10; i++) await queue.put(`${i}`);
+    for (let i = 0; i < 10; i++) await queue.putNowait(`${i}`); // nor is there room in the kernel
+    // nobody has started at that time
+    const dead = names.loop({ ...processes.self, start: 1 }, 0);
+    const paths = [living, dead].map((loop) => place.of(space.loopDirectory(loop))) as [string, string];
+    assertEquals(posix.rename(...paths), 0);
     const second = await open();
     await second.close();
     assertEquals(space.loops().includes(dead), true);
     small.empty();
     const got: string[] = [];
-    await until("it has come back", async () => {
-      got.push(await queue.get({ timeout: 5_000 }));
-      return got.includes("item");
-    });
-    while (got.length < 11) got.push(await queue.get());
+    while (got.length < 11) got.push(await queue.get({ timeout: PATIENCE }));
     assertEquals([...got].sort(), [..."0123456789", "item"]);
     assertEquals([errors.length, bus.health().restarts], [0, 0]);
-    space.queues.close();
-    await queue.free();
     await until("nothing is left of the dead one", () => !space.loops().includes(dead));
-    assertEquals((await left(NAMESPACE, [dead])).length, 0);
+    assertEquals((await left(namespace, [dead])).length, 0);
   });
 
   test("with no inode left no bus is opened, and nothing is left of it", async (small, open) => {
@@ -222,6 +233,5 @@ describe("no space left in the directory:", () => {
     assertEquals([again.item, again.attempt], ["item", 2]);
     await again.ack();
     assert(await queue.qsize() === 0);
-    await queue.free();
   });
 });
