@@ -370,6 +370,7 @@ export class Bus extends EventTarget implements AsyncDisposable {
     const grace = Math.max(left(), Math.min(timeout, 1_000));
     await withDeadline(this.#publisher.idle(), grace);
     const returned = await this.#link.close(grace);
+    await withDeadline(this.#server.idle(), grace); // the receiver's last look may have found requests
     await withDeadline(this.#sender.close(), grace);
     this.#setState("closed");
     this.#resolveClosed(undefined);

@@ -48,6 +48,8 @@ export class Server {
   #running = new Set<string>();
   #cancelled = new Set<string>();
   #served = new Served();
+  /** What is on its way to callers whose calls do not run here: refusals, and answers that are said again. */
+  #said = new Set<Promise<unknown>>();
   #count = 0;
   #refused = 0;
   #closed = false;
@@ -89,6 +91,11 @@ export class Server {
     await Promise.allSettled([...this.#exposed.keys()].map((name) => this.unexpose(name)));
   }
 
+  /** Resolves when whoever was refused has been told: a caller that is not must take its call for lost. */
+  async idle(): Promise<void> {
+    while (this.#said.size > 0) await Promise.allSettled(this.#said);
+  }
+
   /** The caller does not wait any more. */
   cancel(id: string): void {
     if (this.#running.has(id)) this.#cancelled.add(id);
@@ -103,7 +110,7 @@ export class Server {
       if (this.#running.has(call.id)) return; // asked again: the answer is on its way
       const answer = this.#served.answer(call.id, call.age ?? 0);
       if (answer === undefined) return this.#refuse(request, "forgotten");
-      if (answer !== false) return void this.#home.sender.post(call.inbox, answer).catch(() => {}); // it asks once more
+      if (answer !== false) return this.#say(this.#home.sender.post(call.inbox, answer)); // or it asks once more
       const late = Date.now() - call.deadline;
       if (late > CLOCK_SKEW) {
         const text = `Cannot serve a call of "${fn}": by this machine's clock its deadline was ${late} ms ago`;
@@ -145,7 +152,12 @@ export class Server {
     if (!request.call) return; // PyMQ does not know refusals: its caller's deadline ends the call
     if (refused !== "forgotten") this.#served.forget(request.call.id);
     const call = { id: request.call.id, server: this.#home.link.inbox, refused };
-    void this.#answer(request, { fn: request.fn, result: null, resultType: "NoneType", isError: true, call });
+    this.#say(this.#answer(request, { fn: request.fn, result: null, resultType: "NoneType", isError: true, call }));
+  }
+
+  #say(saying: Promise<unknown>): void {
+    this.#said.add(saying);
+    saying.catch(() => {}).finally(() => this.#said.delete(saying));
   }
 
   async #serve(request: Request, exposed: Exposed): Promise<void> {
