@@ -2,7 +2,7 @@ import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { readdirSync } from "node:fs";
 import { Bus } from "../../src/bus.ts";
-import { type BusError, ProviderError } from "../../src/errors.ts";
+import { type BusError, ProviderError, QueueEmptyError } from "../../src/errors.ts";
 import type { BusErrorEvent } from "../../src/events.ts";
 import { Landing } from "../../src/providers/ipc/landing.ts";
 import { Leases } from "../../src/providers/ipc/leases.ts";
@@ -233,5 +233,20 @@ describe("no space left in the directory:", () => {
     assertEquals([again.item, again.attempt], ["item", 2]);
     await again.ack();
     assert(await queue.qsize() === 0);
+  });
+
+  test("what could not be given back comes when there is room to another bus that waits", async (small, open) => {
+    const [queue, theirs] = [(await open()).queue<string>("queue"), (await open()).queue<string>("queue")];
+    await queue.put("item");
+    const lease = await queue.receive({ lease: 3_600_000 });
+    // from now on it is known there when the lease ends
+    await assertRejects(() => theirs.receive({ timeout: 500 }), QueueEmptyError);
+    const waiting = theirs.receive();
+    small.fillNames();
+    await noRoom(() => lease.nack());
+    small.empty();
+    const again = await waiting;
+    assertEquals([again.item, again.attempt], ["item", 2]);
+    await again.ack();
   });
 });

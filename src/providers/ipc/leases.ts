@@ -138,7 +138,10 @@ export class Leases {
     const held = posix.setModified(from, posix.now() + Math.min(delay, LONGEST));
     if (held < 0) return held;
     const to = this.#path(queue, `back/${receipt}`);
-    return place.within(`${sideOf(queue)}/back`, () => posix.rename(from, to));
+    const moved = place.within(`${sideOf(queue)}/back`, () => posix.rename(from, to));
+    // it is held until then: whoever knows its old time reads it again, because the directory looks different
+    if (moved < 0) posix.setModified(this.#path(queue, "held"), posix.now());
+    return moved;
   }
 
   /** From what came back into the kernel's queue. Who dies in between leaves it where it was. */
