@@ -46,6 +46,8 @@ export interface OutboxHome {
   readonly bodies: Bodies;
   /** Milliseconds for which a receiver may take nothing before what waits for it is given up. */
   readonly sendTimeout: number;
+  /** The directory of a bus, where it finds what is too large for its queues. */
+  directory(loop: string): string;
   /** Whether the process of this bus is gone, which has taken nothing for so many milliseconds. */
   gone(loop: string, stuck: number): boolean;
   /** Whether a bus that closes has read for the last time. */
@@ -210,7 +212,8 @@ export class Outbox {
   #fail(target: Target, error: unknown): void {
     this.#targets.delete(target.queue);
     const parcels = [...target.packed, ...target.waiting.drain()];
-    for (const file of target.files) this.#home.bodies.remove(`loops/${target.loop}`, file);
+    const { bodies, directory } = this.#home;
+    for (const file of target.files) bodies.remove(directory(target.loop), file);
     target.packed = [];
     target.files = [];
     for (const parcel of parcels) parcel.failed(target.queue, error);
@@ -275,7 +278,8 @@ export class Outbox {
 
   /** The file with a parcel in the receiver's own directory. */
   #spill({ loop, files }: Target, { topic, body }: Parcel): string {
-    const file = this.#home.bodies.write(`loops/${loop}`, writeLarge(topic, body), false);
+    const { bodies, directory } = this.#home;
+    const file = bodies.write(directory(loop), writeLarge(topic, body), false);
     files.push(file);
     return file;
   }

@@ -53,6 +53,7 @@ class IpcSender implements Sender {
       queues: space.queues,
       bodies: space.bodies,
       sendTimeout: context.sendTimeout,
+      directory: (loop) => space.loopDirectory(loop),
       gone: (loop, stuck) => {
         const read = space.names.readLoop(loop);
         // PyMQ's names do not tell its pid namespace: only a queue that nobody reads is a dead one's
