@@ -141,6 +141,7 @@ class IpcReceiver implements Receiver {
 
   // deno-lint-ignore require-await
   async restore(queue: string, deliveries: readonly Delivery[]): Promise<void> {
+    this.#loop.look();
     this.#takes.restore(queue, deliveries);
   }
 
