@@ -168,8 +168,8 @@ class IpcReceiver implements Receiver {
         return this.#loop.wait(descriptor, "out", ms);
       }
       case "sweep": {
-        const loop = this.#space.names.readLoop(argument as string);
-        if (loop && this.#space.processes.missing(loop)) this.#space.removeLoop(argument as string);
+        const loop = argument as string;
+        if (this.#space.gone(loop, "missing")) this.#space.removeLoop(loop);
         return undefined;
       }
       default:

@@ -55,18 +55,13 @@ class IpcSender implements Sender {
       sendTimeout: context.sendTimeout,
       directory: (loop) => space.loopDirectory(loop),
       gone: (loop, stuck) => {
-        const read = space.names.readLoop(loop);
         // PyMQ's names do not tell its pid namespace: only a queue that nobody reads is a dead one's
-        const dead = read && (stuck < DEAF ? space.processes.dead(read) : space.processes.missing(read));
-        if (!dead) return false;
+        if (!space.gone(loop, stuck < DEAF ? "dead" : "missing")) return false;
         void context.ask("sweep", loop).catch(() => {});
         return true;
       },
-      closed: (loop) => {
-        const read = space.names.readLoop(loop);
-        const directory = space.place.of(space.loopDirectory(loop));
-        return (read && space.processes.dead(read)) || typeof space.posix.stat(directory) === "number";
-      },
+      closed: (loop) =>
+        space.gone(loop, "dead") || typeof space.posix.stat(space.place.of(space.loopDirectory(loop))) === "number",
       room,
     });
     this.#puts = new Puts(space, settings.messageSize, room);

@@ -108,10 +108,13 @@ export class Space {
 
   /** Those of these buses whose process is gone. */
   dead(loops: readonly string[]): string[] {
-    return loops.filter((name) => {
-      const loop = this.names.readLoop(name);
-      return loop !== undefined && this.processes.dead(loop);
-    });
+    return loops.filter((loop) => this.gone(loop, "dead"));
+  }
+
+  /** Whether the process of a bus is gone, as {@linkcode Processes} tells it. */
+  gone(name: string, how: "dead" | "missing"): boolean {
+    const loop = this.names.readLoop(name);
+    return loop !== undefined && this.processes[how](loop);
   }
 }
 
