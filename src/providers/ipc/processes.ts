@@ -34,6 +34,7 @@ export class Processes {
   /** Whether the process of a bus is known to be gone. One of another pid namespace never is, and PyMQ's names do not say theirs. */
   dead({ pid, start, space, ours }: Loop): boolean {
     if (!ours || space !== this.self.space) return false;
+    if (pid === this.self.pid) return start !== this.self.start;
     const known = this.#startOf(pid);
     return known === GONE || (known >= 0 && known !== start);
   }

@@ -7,7 +7,7 @@ import { Bodies } from "./bodies.ts";
 import { failure } from "./failures.ts";
 import { recover } from "./landing.ts";
 import { directoryOf, eventsOf, inboxOf, Names } from "./names.ts";
-import { type Access, Place } from "./place.ts";
+import { type Access, type Directory, Place } from "./place.ts";
 import { loadPosix, type Posix } from "./posix.ts";
 import { Processes } from "./processes.ts";
 import { Queues } from "./queues.ts";
@@ -37,6 +37,7 @@ export class Space {
   readonly tree: Tree;
 
   readonly #settings: Settings;
+  readonly #loops: Directory;
 
   private constructor(posix: Posix, settings: Settings, name: string, dead: (loop: string) => void) {
     const { directory, pymqDirectory } = settings;
@@ -46,6 +47,7 @@ export class Space {
     this.processes = new Processes(posix);
     this.place = new Place(posix, `${directory}/${name}`, settings);
     this.place.trust();
+    this.#loops = this.place.directory(LOOPS);
     this.bodies = new Bodies(posix, this.place, settings);
     this.queues = new Queues(posix, settings);
     const pymq = new Place(posix, `${pymqDirectory}/${name}`, settings);
@@ -98,7 +100,7 @@ export class Space {
 
   /** The buses of this namespace. */
   loops(): readonly string[] {
-    return this.place.list(LOOPS);
+    return this.#loops.look();
   }
 
   /** The buses of this namespace whose process is gone, PyMQ's too. */
