@@ -32,8 +32,11 @@ const RETRY = 100;
 const PING = 5_000;
 const UNANSWERED = 2;
 
-/** The server's word for a stream that somebody else is making at this moment. */
-const OVERLAP = 10065;
+/**
+ * The server's words for a stream that cannot be made at this moment: somebody else is making it; its files cannot be, for one
+ * because the directory of all streams is just going with the last of them.
+ */
+const NOT_NOW: readonly number[] = [10065, 10049];
 /** How often, and after how many milliseconds, a stream that is being made is looked for again. */
 const ATTEMPTS = 50;
 const AGAIN = 20;
@@ -190,7 +193,8 @@ export class Connection {
         if (consumer) await this.manager.consumers.add(stream.name, consumer);
         return;
       } catch (error) {
-        if (attempt === ATTEMPTS || !(error instanceof JetStreamApiError) || error.code !== OVERLAP) throw error;
+        const later = error instanceof JetStreamApiError && NOT_NOW.includes(error.code);
+        if (attempt === ATTEMPTS || !later) throw error;
         await pause(AGAIN);
       }
     }

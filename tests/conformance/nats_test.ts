@@ -3,6 +3,7 @@ import { jetstreamManager } from "@nats-io/jetstream";
 import { connect } from "@nats-io/transport-node";
 import { assertEquals } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
+import { Bus } from "../../src/bus.ts";
 import { nats } from "../../examples/nats/provider.ts";
 import { NatsServer } from "../support/nats_server.ts";
 import { TcpProxy } from "../support/tcp_proxy.ts";
@@ -27,6 +28,17 @@ describe("conformance of nats", () => {
         return Promise.resolve();
       },
     },
+  });
+
+  it("queues are made while others are removed, the last of them with the server's directory for all", async () => {
+    await Promise.all(["one", "other"].map(async (name) => {
+      await using bus = await Bus.open(nats({ servers: server.url }), { namespace: `kit-${crypto.randomUUID()}` });
+      const queue = bus.queue(name);
+      for (let i = 0; i < 300; i++) {
+        await queue.put(i);
+        await queue.free();
+      }
+    }));
   });
 
   it("has left nothing on the server but the empty registry that all share", async () => {
