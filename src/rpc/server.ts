@@ -23,6 +23,9 @@ const AWAY = 10_000;
 /** Milliseconds that clocks of two machines may differ before a deadline is believed to have passed. */
 const CLOCK_SKEW = 60_000;
 
+/** Filled in by whoever answers. */
+const LATER = { id: "", server: "" };
+
 interface Exposed {
   readonly fn: Fn;
   readonly procedure?: Procedure;
@@ -152,7 +155,7 @@ export class Server {
     if (!request.call) return; // PyMQ does not know refusals: its caller's deadline ends the call
     if (refused !== "forgotten") this.#served.forget(request.call.id);
     const call = { id: request.call.id, server: this.#home.link.inbox, refused };
-    this.#say(this.#answer(request, { fn: request.fn, result: null, resultType: "NoneType", isError: true, call }));
+    this.#say(this.#answer(request, { fn: request.fn, result: "null", resultType: "NoneType", isError: true, call }));
   }
 
   #say(saying: Promise<unknown>): void {
@@ -168,19 +171,12 @@ export class Server {
     if (!call) return await this.#answerPymq(request, { ...answer, call: undefined });
     this.#running.delete(call.id);
     if (this.#cancelled.delete(call.id)) return;
-    await this.#answer(request, {
-      ...answer,
-      call: {
-        ...answer.call,
-        id: call.id,
-        server,
-        void: answer.result === undefined || undefined,
-      },
-    }).catch((error) => this.#home.report(error, fn));
+    await this.#answer(request, { ...answer, call: { ...answer.call, id: call.id, server } })
+      .catch((error) => this.#home.report(error, fn));
   }
 
   /** An answer that the transport does not take is told as an error. */
-  async #answerPymq(request: Request, answer: Answer): Promise<void> {
+  async #answerPymq(request: Request, answer: Answer<string>): Promise<void> {
     try {
       await this.#answer(request, answer);
     } catch (error) {
@@ -189,31 +185,33 @@ export class Server {
     }
   }
 
-  async #invoke({ fn, args, kwargs, call }: Request, { fn: serve, procedure }: Exposed): Promise<Answer> {
+  async #invoke({ fn, args, kwargs, call }: Request, { fn: serve, procedure }: Exposed): Promise<Answer<string>> {
+    const { codec, telemetry } = this.#home;
     try {
       if (Object.keys(kwargs).length > 0) {
         throw new TypeError(`Cannot call "${fn}" with keyword arguments: ${Object.keys(kwargs).join(", ")}`);
       }
-      const work = async (): Promise<Answer> => {
+      const work = async (): Promise<Answer<string>> => {
         const checked = procedure?.args
           ? await validate(procedure.args, args, `the arguments of "${fn}"`) as unknown[]
           : args;
         const result: unknown = await serve(...checked as never[]);
         if (procedure?.returns) await validate(procedure.returns, result, `the result of "${fn}"`);
-        if (result !== undefined) this.#home.codec.write(result); // one that cannot be sent is the function's fault
-        return { fn, result, resultType: this.#home.codec.pythonType(result), isError: false };
+        const answer = { fn, resultType: codec.pythonType(result), isError: false };
+        if (result === undefined) return { ...answer, result: "null", call: { ...LATER, void: true } };
+        return { ...answer, result: codec.write(result) }; // one that cannot be sent is the function's fault
       };
-      return await this.#home.telemetry.observe("serve", fn, work, call?.traceparent);
+      return await telemetry.observe("serve", fn, work, call?.traceparent);
     } catch (error) {
       return failure(fn, error);
     }
   }
 
   /** Answers; a caller whose connection is down gets the answer when it is back, as long as it waits for it. */
-  async #answer(request: Request, answer: Answer): Promise<void> {
+  async #answer(request: Request, answer: Answer<string>): Promise<void> {
     const { call, channel, fn } = request;
-    const { sender, codec } = this.#home;
-    const text = writeAnswer(codec, answer);
+    const { sender } = this.#home;
+    const text = writeAnswer(answer);
     if (!call) {
       // the name comes from the wire: a request must not make us write into any queue but its caller's own
       if (sender.replies && channel.startsWith("__rpc_")) await sender.replies.put(channel, text);
@@ -240,10 +238,9 @@ export class Server {
   }
 }
 
-function failure(fn: string, error: unknown): Answer {
+function failure(fn: string, error: unknown): Answer<string> {
   const base = { fn, isError: true };
-  if (!(error instanceof Error)) return { ...base, result: [String(error)], resultType: "Error" };
-  const stack = error.stack;
-  // id and server are filled in by whoever answers
-  return { ...base, result: [error.message], resultType: error.name, call: { id: "", server: "", stack } };
+  if (!(error instanceof Error)) return { ...base, result: JSON.stringify([String(error)]), resultType: "Error" };
+  const { message, name, stack } = error;
+  return { ...base, result: JSON.stringify([message]), resultType: name, call: { ...LATER, stack } };
 }

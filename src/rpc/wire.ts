@@ -3,7 +3,6 @@
  *
  * @module
  */
-import type { Codec } from "../codec.ts";
 
 /** The tag of a request. */
 export const REQUEST = "pymq.core.RpcRequest";
@@ -41,9 +40,9 @@ export interface Request {
 }
 
 /** An answer: `[fn, result, result_type, is_error, { id, server, … }]`. */
-export interface Answer {
+export interface Answer<Result = unknown> {
   readonly fn: string;
-  readonly result: unknown;
+  readonly result: Result;
   readonly resultType: string;
   readonly isError: boolean;
   /** Absent in PyMQ's answers. */
@@ -71,12 +70,10 @@ export function readRequest(value: unknown): Request | undefined {
   return { fn, channel, args: args ?? [], kwargs: isRecord(kwargs) ? kwargs : {}, call };
 }
 
-/** Writes an answer. */
-export function writeAnswer(codec: Codec, answer: Answer): string {
-  const { fn, result, resultType, isError, call } = answer;
-  const text = result === undefined ? "null" : codec.write(result);
+/** Writes an answer around a result that is text already. */
+export function writeAnswer({ fn, result, resultType, isError, call }: Answer<string>): string {
   const rest = call ? `,${JSON.stringify(call)}` : "";
-  return `{"__obj":[${JSON.stringify(fn)},${text},${
+  return `{"__obj":[${JSON.stringify(fn)},${result},${
     JSON.stringify(resultType)
   },${isError}${rest}],"__type":"${ANSWER}"}`;
 }

@@ -39,7 +39,8 @@ async function sameRequest(body: string): Promise<string> {
 }
 
 async function sameAnswer(body: string): Promise<string> {
-  return writeAnswer(codec, readAnswer((await codec.decode(body)).value)!);
+  const answer = readAnswer((await codec.decode(body)).value)!;
+  return writeAnswer({ ...answer, result: codec.write(answer.result) });
 }
 
 /** A message to a bus on POSIX IPC, read and written again. */
