@@ -3,8 +3,8 @@
  *
  *     deno run -A bench/ipc.ts [rounds]        bun bench/ipc.ts [rounds]
  *
- * Two processes, 100 bytes: a round trip to the other's handler and back, events one way, a call. Then what a process costs whose bus does
- * nothing, with a subscription, a waiting consumer and a function; against a process with a Worker that does nothing.
+ * Two processes, 100 bytes: a round trip to the other's handler and back, events one way, a call; and the round trip of what no
+ * bus with a Worker can be faster than (`ipc_bare.ts`). Then what a process costs whose bus does nothing, with a subscription, a waiting consumer and a function; against a process with a Worker that does nothing.
  *
  * @module
  */
@@ -21,7 +21,9 @@ import { providerFor } from "../cli/mod.ts";
 import { startRedis } from "./process.ts";
 
 const ROUND_TRIPS = 5_000;
-const EVENTS = 200_000;
+const EVENTS = 500_000;
+/** Events before those: C needs no compiler to warm up. */
+const WARM_UP = 200_000;
 const WINDOW = 500;
 /** JSON of it is 100 bytes. */
 const EVENT = "x".repeat(98);
@@ -30,21 +32,21 @@ interface Figures {
   /** Microseconds of a round trip to the handler and back. */
   readonly p50: number;
   /** Events a second, one way. */
-  readonly rate: number;
+  readonly rate?: number;
   /** Microseconds of a call. */
   readonly call?: number;
 }
 
 /** `apart`: its two processes on two cores, as ours are, which have four threads; else as the scheduler likes, on one. */
-function raw(program: string, apart: boolean): Figures {
+function raw(program: string, apart: boolean): Figures & { rate: number } {
   return JSON.parse(execFileSync(program, ["20000", "500000", ...apart ? ["apart"] : []], { encoding: "utf8" }));
 }
 
 /** Starts another process; resolves when it says its first line. */
-async function launch(file: string, url: string, namespace: string): Promise<{ other: ChildProcess; line: string }> {
+async function launch(file: string, ...args: string[]): Promise<{ other: ChildProcess; line: string }> {
   const runtime = "Deno" in globalThis ? ["run", "-A", "--quiet"] : ["run"];
   const side = fileURLToPath(new URL(file, import.meta.url));
-  const other = spawn(process.execPath, [...runtime, side, url, namespace], { stdio: ["ignore", "pipe", "inherit"] });
+  const other = spawn(process.execPath, [...runtime, side, ...args], { stdio: ["ignore", "pipe", "inherit"] });
   return { other, line: (await createInterface({ input: other.stdout })[Symbol.asyncIterator]().next()).value! };
 }
 
@@ -57,7 +59,12 @@ function fresh(): string {
   return `bench-${crypto.randomUUID().slice(0, 8)}`;
 }
 
-async function measure(url: string): Promise<Figures> {
+/** What no bus can be faster than whose receive loop has a Worker. */
+async function bare(): Promise<Figures> {
+  return { p50: Number((await launch("ipc_bare.ts")).line) };
+}
+
+async function measure(url: string): Promise<Figures & { rate: number }> {
   const namespace = fresh();
   const { other } = await launch("ipc_side.ts", url, namespace);
   const bus = await Bus.open(await providerFor(url), { namespace });
@@ -71,14 +78,20 @@ async function measure(url: string): Promise<Figures> {
   const echo = bus.stub("echo");
   const call = await middle(() => echo(EVENT));
 
-  await bus.stub("expect")(EVENTS);
-  const done = new Promise<void>((resolve) => bus.subscribe("done", () => resolve()));
-  const start = performance.now();
-  for (let sent = 0; sent < EVENTS; sent += WINDOW) {
-    await Promise.all(Array.from({ length: WINDOW }, () => bus.publish(EVENT, "one way")));
-  }
-  await done;
-  const rate = EVENTS / (performance.now() - start) * 1_000;
+  let finished = () => {};
+  await bus.subscribe("done", () => finished()).ready;
+  const oneWay = async (events: number) => {
+    await bus.stub("expect")(events);
+    const done = new Promise<void>((resolve) => finished = resolve);
+    const start = performance.now();
+    for (let sent = 0; sent < events; sent += WINDOW) {
+      await Promise.all(Array.from({ length: WINDOW }, () => bus.publish(EVENT, "one way")));
+    }
+    await done;
+    return events / (performance.now() - start) * 1_000;
+  };
+  await oneWay(WARM_UP);
+  const rate = await oneWay(EVENTS);
 
   await bus.publish(0, "end");
   await once(other, "exit");
@@ -110,10 +123,11 @@ try {
     const sides = {
       C: c,
       "C, two cores": apart,
+      "Workers, bare": await bare(),
       ipc: await measure("ipc:"),
       redis: await measure(onRedis),
     };
-    for (const [name, { p50, call, rate }] of Object.entries(sides)) {
+    for (const [name, { p50, call, rate }] of Object.entries<Figures>(sides)) {
       console.log(name.padStart(14), show(p50), show(call), show(rate));
     }
     const { p50, rate } = sides.ipc;
@@ -122,6 +136,8 @@ try {
         `ipc to ${name}: round trip ${(p50 / side.p50).toFixed(2)} ×, events ${(rate / side.rate).toFixed(2)} ×`,
       );
     }
+    const [floor, least] = [sides["Workers, bare"].p50, sides["Workers, bare"].p50 / apart.p50];
+    console.log(`ipc to bare Workers: round trip ${(p50 / floor).toFixed(2)} ×; these to C: ${least.toFixed(2)} ×`);
     const [worker, ipc, redis] = [await idle("worker"), await idle("ipc:"), await idle(onRedis)];
     console.log(`idle, ms of CPU a second: a Worker${show(worker)}, ipc${show(ipc)}, redis${show(redis)}`);
   }
