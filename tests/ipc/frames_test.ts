@@ -1,8 +1,8 @@
 import { assert, assertEquals } from "@std/assert";
+import { Buffer } from "node:buffer";
 import { describe, it } from "@std/testing/bdd";
 import {
   BATCH_BYTES,
-  byteLength,
   type Frame,
   LENGTHS_BYTES,
   readEvents,
@@ -58,7 +58,7 @@ describe(`kernel messages (seed ${SEED})`, () => {
       const length = writeBatch(written, message);
       assertEquals(readEvents(message.subarray(0, length)), written);
       const reckoned = written.reduce(
-        (sum, { topic, body }) => sum + LENGTHS_BYTES + byteLength(topic) + byteLength(body),
+        (sum, { topic, body }) => sum + LENGTHS_BYTES + Buffer.byteLength(topic) + Buffer.byteLength(body),
         BATCH_BYTES,
       );
       assert(length <= reckoned, `${length} bytes were reckoned as ${reckoned}`);
@@ -85,7 +85,7 @@ describe(`kernel messages (seed ${SEED})`, () => {
       const bytes = message.slice(0, writeBatch(frames(random), message));
       bytes.set(random.bytes(random.int(1, 3)), random.int(0, Math.max(0, bytes.length - 3)));
       for (const { topic, body } of readEvents(bytes) ?? []) {
-        assert(byteLength(topic) + byteLength(body) <= 3 * bytes.length);
+        assert(Buffer.byteLength(topic) + Buffer.byteLength(body) <= 3 * bytes.length);
       }
     }
   });

@@ -38,11 +38,6 @@ export interface Frame {
   readonly file: boolean;
 }
 
-/** The number of bytes of a text in UTF-8. */
-export function byteLength(text: string): number {
-  return /^[\0-\x7f]*$/.test(text) ? text.length : encoder.encode(text).length;
-}
-
 /** Writes events into a message; the number of its bytes. */
 export function writeBatch(frames: readonly Frame[], message: Uint8Array): number {
   let lengths = "";

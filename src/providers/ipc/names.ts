@@ -115,6 +115,15 @@ function readLoop(name: string): Loop | undefined {
   return pymq ? { pid: Number(pymq[1]), ours: false } : undefined;
 }
 
+/** One of a bus's queues. */
+export interface Address {
+  /** The bus. */
+  readonly loop: string;
+  readonly queue: string;
+  /** It understands nothing but PyMQ's events. */
+  readonly pymq: boolean;
+}
+
 /** The kernel's queue of a bus's events. */
 export function eventsOf(loop: string): string {
   return `/${loop}`;

@@ -3,20 +3,13 @@
  *
  * @module
  */
+import { Buffer } from "node:buffer";
 import { ProviderError } from "../../errors.ts";
 import { Fifo } from "../../fifo.ts";
 import type { Bodies } from "./bodies.ts";
 import { failure } from "./failures.ts";
-import {
-  BATCH_BYTES,
-  byteLength,
-  type Frame,
-  LARGE_BYTES,
-  LENGTHS_BYTES,
-  writeBatch,
-  writeLarge,
-  writePymq,
-} from "./frames.ts";
+import { BATCH_BYTES, type Frame, LARGE_BYTES, LENGTHS_BYTES, writeBatch, writeLarge, writePymq } from "./frames.ts";
+import type { Address } from "./names.ts";
 import { Errno, POLLOUT, type Posix } from "./posix.ts";
 import type { OpenQueue, Queues } from "./queues.ts";
 
@@ -59,12 +52,7 @@ export interface OutboxHome {
 /** The receiver is gone. */
 export const GONE = Symbol("gone");
 
-interface Target {
-  /** The bus. */
-  readonly loop: string;
-  readonly queue: string;
-  /** It understands nothing but PyMQ's events. */
-  readonly pymq: boolean;
+interface Target extends Address {
   readonly waiting: Fifo<Parcel>;
   /** What is in the message that is to leave next, and the files that it names. */
   packed: Parcel[];
@@ -84,6 +72,8 @@ export class Outbox {
   #dirty = new Set<Target>();
   #flushing = false;
   #closed = false;
+  /** Where messages are packed; one that has to wait is copied. */
+  #scratch = new Uint8Array(0);
 
   /** An empty outbox. */
   constructor(home: OutboxHome) {
@@ -91,12 +81,12 @@ export class Outbox {
   }
 
   /** Sends a parcel; it leaves at the end of this turn, together with others to the same queue. */
-  send(loop: string, queue: string, pymq: boolean, parcel: Parcel): void {
+  send({ loop, queue, pymq }: Address, parcel: Parcel): void {
     let target = this.#targets.get(queue);
     if (!target) {
       target = {
         ...{ loop, queue, pymq, waiting: new Fifo<Parcel>(), packed: [], files: [] },
-        ...{ message: new Uint8Array(0), length: 0, blocked: false, moved: 0 },
+        ...{ message: this.#scratch, length: 0, blocked: false, moved: 0 },
       };
       this.#targets.set(queue, target);
     }
@@ -165,6 +155,7 @@ export class Outbox {
   async #wait(target: Target, queue: OpenQueue): Promise<void> {
     const { gone, queues, room, sendTimeout } = this.#home;
     target.blocked = true;
+    target.message = target.message.slice(0, target.length);
     queues.hold(queue);
     while (!this.#closed) {
       const stuck = performance.now() - target.moved;
@@ -221,8 +212,9 @@ export class Outbox {
 
   /** Fills the next message; false if there is nothing to send. */
   #pack(target: Target, { size }: OpenQueue): boolean {
-    if (target.message.length !== size) target.message = new Uint8Array(size);
-    return target.pymq ? this.#packPymq(target) : this.#packBatch(target, size);
+    if (this.#scratch.length < size) this.#scratch = new Uint8Array(size);
+    target.message = this.#scratch;
+    return target.pymq ? this.#packPymq(target, size) : this.#packBatch(target, size);
   }
 
   #packBatch(target: Target, size: number): boolean {
@@ -234,7 +226,7 @@ export class Outbox {
       const { topic, body } = parcel;
       let bytes = Infinity;
       if (topic.length + body.length <= size) {
-        bytes = LENGTHS_BYTES + (topic === last ? 0 : byteLength(topic)) + byteLength(body);
+        bytes = LENGTHS_BYTES + (topic === last ? 0 : Buffer.byteLength(topic)) + Buffer.byteLength(body);
       }
       // what does not even fit into a message of its own goes into a file
       const large = bytes > size - BATCH_BYTES;
@@ -256,17 +248,16 @@ export class Outbox {
     return frames.length > 0;
   }
 
-  #packPymq(target: Target): boolean {
+  #packPymq(target: Target, size: number): boolean {
     for (let parcel = target.waiting.peek(); parcel; parcel = target.waiting.peek()) {
       const bytes = writePymq(parcel.topic, parcel.body);
-      if (bytes.length <= target.message.length) {
+      if (bytes.length <= size) {
         target.message.set(bytes);
         target.length = bytes.length;
         target.packed.push(target.waiting.shift()!);
         return true;
       }
-      const text =
-        `Cannot send ${bytes.length} bytes to a subscriber on PyMQ: its queue takes ${target.message.length}`;
+      const text = `Cannot send ${bytes.length} bytes to a subscriber on PyMQ: its queue takes ${size}`;
       this.#refuse(target, new ProviderError("too_large", text));
     }
     return false;

@@ -81,12 +81,12 @@ class IpcSender implements Sender {
     } catch (error) {
       return Promise.reject(error);
     }
-    const { loops } = route;
-    if (loops.size === 0) return Promise.resolve(0);
+    const { destinations } = route;
+    if (destinations.length === 0) return Promise.resolve(0);
     return new Promise((resolve, reject) => {
-      let left = loops.size;
+      let left = destinations.length;
       let reached = 0;
-      for (const count of loops.values()) reached += count;
+      for (const { count } of destinations) reached += count;
       let failure: unknown;
       const done = () => {
         if (--left > 0) return;
@@ -98,12 +98,12 @@ class IpcSender implements Sender {
         body,
         sent: done,
         failed: (queue, error) => {
-          if (error === GONE) reached -= loops.get(queue.slice(1)) ?? 0;
+          if (error === GONE) reached -= destinations.find((each) => each.queue === queue)?.count ?? 0;
           else failure = error;
           done();
         },
       };
-      for (const loop of loops.keys()) this.#outbox.send(loop, eventsOf(loop), /\$\d+$/.test(loop), parcel);
+      for (const destination of destinations) this.#outbox.send(destination, parcel);
     });
   }
 
@@ -112,7 +112,7 @@ class IpcSender implements Sender {
     const loop = names.readLoop(inbox);
     if (!loop?.ours || processes.dead(loop)) return Promise.resolve(false);
     return new Promise((resolve, reject) => {
-      this.#outbox.send(inbox, inboxOf(inbox), false, {
+      this.#outbox.send({ loop: inbox, queue: inboxOf(inbox), pymq: false }, {
         topic: "",
         body,
         sent: () => resolve(true),

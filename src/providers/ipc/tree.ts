@@ -14,7 +14,7 @@ import { glob } from "../../glob.ts";
 import type { Bodies } from "./bodies.ts";
 import { check } from "./failures.ts";
 import { writePymq } from "./frames.ts";
-import { eventsOf, hashed, type Loop, type Names } from "./names.ts";
+import { type Address, eventsOf, hashed, type Loop, type Names } from "./names.ts";
 import type { Directory, Place } from "./place.ts";
 import { Errno, type Posix } from "./posix.ts";
 import type { Processes } from "./processes.ts";
@@ -32,10 +32,17 @@ const PLACED = 1_000;
 /** Topics whose subscribers are remembered. */
 const REMEMBERED = 16_384;
 
-/** Where an event goes: by bus, how many subscriptions it matches there. */
+/** Where an event goes. */
 export interface Route {
+  /** Buses that subscribe to the topic itself. */
   readonly exact: number;
-  readonly loops: ReadonlyMap<string, number>;
+  readonly destinations: readonly Destination[];
+}
+
+/** A bus that an event goes to. */
+export interface Destination extends Address {
+  /** How many of its subscriptions match. */
+  readonly count: number;
 }
 
 interface Known extends Route {
@@ -112,7 +119,11 @@ export class Tree {
     for (const { loop, matches } of this.#globs.values()) {
       if (matches(topic) && this.#lives(loop)) loops.set(loop, (loops.get(loop) ?? 0) + 1);
     }
-    const route = { exact, loops, directories, names, patterns: this.#patternNames, checked: performance.now() };
+    const destinations = [...loops].map(([loop, count]) => {
+      const pymq = this.#home.names.readLoop(loop)?.ours === false;
+      return { loop, queue: eventsOf(loop), pymq, count };
+    });
+    const route = { exact, destinations, directories, names, patterns: this.#patternNames, checked: performance.now() };
     if (this.#known.size >= REMEMBERED) this.#known.clear();
     this.#known.set(topic, route);
     return route;
