@@ -6,44 +6,37 @@ import { eventsOf, inboxOf } from "../../src/providers/ipc/names.ts";
 import type { Posix } from "../../src/providers/ipc/posix.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import type { OpenQueue } from "../../src/providers/ipc/queues.ts";
-import { type Settings, Space } from "../../src/providers/ipc/space.ts";
 import { writeRequest } from "../../src/rpc/wire.ts";
 import { pause, until } from "../support/until.ts";
-import { fresh, loopsOf } from "./ground.ts";
+import { fresh, HandmadeBus, loopsOf } from "./ground.ts";
 
 /** Bytes of a message. */
 const SIZE = 512;
 
-/** A bus of this process whose queues nobody reads but the test, and a sender of the same namespace. */
+/** A bus whose queues nobody reads but the test, and a sender of the same namespace. */
 class Ground implements AsyncDisposable {
   readonly posix: Posix;
   readonly loop: string;
   readonly inbox: OpenQueue;
-  readonly events: OpenQueue;
-  readonly #space: Space;
+  readonly #bus: HandmadeBus;
 
-  private constructor(readonly namespace: string, space: Space, readonly sender: Sender) {
-    this.#space = space;
-    this.posix = space.posix;
-    this.loop = space.names.loop(space.processes.self, 0);
-    space.place.within("loops", () => this.posix.makeDirectory(this.#directory, 0o700));
+  private constructor(readonly namespace: string, bus: HandmadeBus, readonly sender: Sender) {
+    const { loop, space: { posix, queues, tree } } = this.#bus = bus;
+    this.posix = posix;
+    this.loop = loop;
     const size = [{ messages: 1, size: SIZE }];
-    this.inbox = space.queues.make(inboxOf(this.loop), size);
-    this.events = space.queues.make(eventsOf(this.loop), size);
-    space.tree.subscribe("topic", this.loop);
+    this.inbox = queues.make(inboxOf(loop), size);
+    queues.make(eventsOf(loop), size);
+    tree.subscribe("topic", loop);
   }
 
   static async open(): Promise<Ground> {
     const namespace = fresh();
-    const space = await Space.open(ipc().options as Settings, namespace, () => {});
+    const bus = await HandmadeBus.open(namespace);
     const ask = () => pause(10);
     const state = () => {};
     const context = { namespace, connectTimeout: 1_000, sendTimeout: 60_000, ask, state };
-    return new Ground(namespace, space, await ipc().open(context));
-  }
-
-  get #directory(): string {
-    return this.#space.place.of(this.#space.loopDirectory(this.loop));
+    return new Ground(namespace, bus, await ipc().open(context));
   }
 
   /** The next message of its inbox; undefined if there is none. */
@@ -59,7 +52,7 @@ class Ground implements AsyncDisposable {
   }
 
   remove(): void {
-    this.#space.removeLoop(this.loop);
+    this.#bus.remove();
   }
 
   /** Does something at the moment at which a message leaves: the sender has just seen that the queue is there. */
@@ -75,8 +68,7 @@ class Ground implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.sender.close();
-    this.remove();
-    this.#space.queues.close();
+    this.#bus[Symbol.dispose]();
   }
 }
 

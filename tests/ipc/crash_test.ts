@@ -2,14 +2,11 @@ import { assert, assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { readdirSync, readlinkSync } from "node:fs";
 import { Bus } from "../../src/bus.ts";
-import { Landing } from "../../src/providers/ipc/landing.ts";
-import { Leases } from "../../src/providers/ipc/leases.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
-import { type Settings, Space } from "../../src/providers/ipc/space.ts";
 import { faulty } from "../bus/faulty.ts";
 import { here, Peer, there } from "../support/peer.ts";
 import { until } from "../support/until.ts";
-import { fresh, left, loopsOf } from "./ground.ts";
+import { fresh, HandmadeBus, left, loopsOf } from "./ground.ts";
 
 // Fifty buses take most of what all queues of a user may hold.
 // run: alone
@@ -121,17 +118,9 @@ describe("processes that are killed", () => {
     const namespace = fresh();
     const first = await Bus.open(ipc(), { namespace });
     await first.queue("jobs").put("item");
-    const space = await Space.open(ipc().options as Settings, namespace, () => {});
-    // nobody has started at that time
-    const dead = space.names.loop({ ...space.processes.self, start: 1 }, 0);
-    space.place.within("loops", () => space.posix.makeDirectory(space.place.of(space.loopDirectory(dead)), 0o700));
-    const name = space.names.queue("jobs");
-    const { descriptor, size } = space.queues.use(name)!;
-    const landing = new Landing(space, dead);
-    const { message } = landing.receive(name, new Leases(space, dead).key(), descriptor, size);
-    assertEquals(new TextDecoder().decode(message), '"item"');
-    landing.close();
-    space.queues.close();
+    using other = await HandmadeBus.open(namespace);
+    assertEquals(other.take("jobs"), '"item"');
+    const dead = other.die();
     const lease = await first.queue<string>("jobs").receive({ timeout: 10_000 });
     assertEquals([lease.item, lease.attempt], ["item", 1]);
     await lease.ack();

@@ -4,13 +4,11 @@ import { readdirSync } from "node:fs";
 import { Bus } from "../../src/bus.ts";
 import { type BusError, ProviderError, QueueEmptyError } from "../../src/errors.ts";
 import type { BusErrorEvent } from "../../src/events.ts";
-import { Landing } from "../../src/providers/ipc/landing.ts";
-import { Leases } from "../../src/providers/ipc/leases.ts";
+import { eventsOf } from "../../src/providers/ipc/names.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
-import { type Settings, Space } from "../../src/providers/ipc/space.ts";
 import { skip } from "../support/skip.ts";
 import { until, within } from "../support/until.ts";
-import { fresh, left, notMountable, SmallDirectory } from "./ground.ts";
+import { fresh, HandmadeBus, left, notMountable, SmallDirectory } from "./ground.ts";
 
 /** More than the small directory holds. */
 const HUGE = "x".repeat(500_000);
@@ -107,19 +105,12 @@ describe("no space left in the directory:", () => {
 
   test("files for one who does not read go when he is given up", async (small, open, namespace) => {
     const bus = await open();
-    const settings = { ...ipc().options as Settings, directory: small.path };
-    const { posix, names, place, tree, processes, queues } = await Space.open(settings, namespace, () => {});
-    const deaf = names.loop(processes.self, 0);
-    place.within("loops", () => posix.makeDirectory(place.of(`loops/${deaf}`), 0o700));
-    queues.make(`/${deaf}`, [{ messages: 1, size: 512 }]);
-    tree.subscribe("topic", deaf);
+    using deaf = await HandmadeBus.open(namespace, small.path);
+    deaf.space.queues.make(eventsOf(deaf.loop), [{ messages: 1, size: 512 }]);
+    deaf.space.tree.subscribe("topic", deaf.loop);
     assertEquals(await bus.publish(LARGE, "topic"), 1);
     await assertRejects(() => bus.publish(LARGE, "topic"), ProviderError, "has taken nothing for 500 ms");
     assertEquals(files(small, namespace).length, 1);
-    tree.sweep(deaf);
-    place.remove(`loops/${deaf}`);
-    posix.unlinkQueue(`/${deaf}`);
-    queues.close();
   });
 
   test("an item that cannot be held stays in its queue, and is held when there is room", async (small, open) => {
@@ -151,24 +142,13 @@ describe("no space left in the directory:", () => {
     const errors = reported(bus);
     const queue = bus.queue<string>("queue");
     await queue.put("item");
-    const settings = { ...ipc().options as Settings, directory: small.path };
-    const space = await Space.open(settings, namespace, () => {});
-    const { names, place, posix, processes, queues } = space;
-    // as long as it lives, no patrol of the other's gives back what it has taken
-    const living = names.loop(processes.self, 0);
-    place.within("loops", () => posix.makeDirectory(place.of(space.loopDirectory(living)), 0o700));
-    const name = names.queue("queue");
-    const { descriptor, size } = queues.use(name)!;
-    const landing = new Landing(space, living);
-    landing.receive(name, new Leases(space, living).key(), descriptor, size);
-    landing.close();
-    queues.close();
+    using other = await HandmadeBus.open(namespace, small.path);
+    const { space } = other;
+    // as long as it lives, no patrol of the first one's gives back what it has taken
+    assertEquals(other.take("queue"), '"item"');
     small.fill();
     for (let i = 0; i < 10; i++) await queue.putNowait(`${i}`); // nor is there room in the kernel
-    // nobody has started at that time
-    const dead = names.loop({ ...processes.self, start: 1 }, 0);
-    const paths = [living, dead].map((loop) => place.of(space.loopDirectory(loop))) as [string, string];
-    assertEquals(posix.rename(...paths), 0);
+    const dead = other.die();
     const second = await open();
     await second.close();
     assertEquals(space.loops().includes(dead), true);

@@ -1,4 +1,5 @@
-/** What the tests of IPC look at beside the bus: what is left of a namespace, and how to be a plain user. */
+/** What the tests of IPC have beside the bus: one made by hand, what is left of a namespace, and how to be a plain user. */
+import { assertEquals } from "@std/assert";
 import { execFileSync } from "node:child_process";
 import {
   closeSync,
@@ -13,8 +14,12 @@ import {
 } from "node:fs";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
+import { Landing } from "../../src/providers/ipc/landing.ts";
+import { Leases } from "../../src/providers/ipc/leases.ts";
 import { Names } from "../../src/providers/ipc/names.ts";
 import { loadPosix } from "../../src/providers/ipc/posix.ts";
+import { ipc } from "../../src/providers/ipc/provider.ts";
+import { type Settings, Space } from "../../src/providers/ipc/space.ts";
 import { Child, makeDir, removeDir } from "../support/child.ts";
 import { here } from "../support/peer.ts";
 
@@ -27,6 +32,56 @@ export function fresh(): string {
 export async function loopsOf(namespace: string): Promise<string[]> {
   const listed = (await loadPosix()).list(`/dev/shm/${namespace}/loops`);
   return typeof listed === "number" ? [] : listed;
+}
+
+/** A bus of this process that is made by hand: it does nothing but what the test does. */
+export class HandmadeBus implements Disposable {
+  readonly loop: string;
+
+  private constructor(readonly space: Space) {
+    const { names, place, posix, processes } = space;
+    this.loop = names.loop(processes.self, 0);
+    place.within("loops", () => posix.makeDirectory(this.#path(this.loop), 0o700));
+  }
+
+  /** Makes it known. It has no queues yet. */
+  static async open(namespace: string, directory?: string): Promise<HandmadeBus> {
+    return new HandmadeBus(await Space.open(ipc({ directory }).options as Settings, namespace, () => {}));
+  }
+
+  #path(loop: string): string {
+    return this.space.place.of(this.space.loopDirectory(loop));
+  }
+
+  /** Takes an item out of a queue without holding it yet; its text. */
+  take(queue: string): string {
+    const { names, queues } = this.space;
+    const name = names.queue(queue);
+    const { descriptor, size } = queues.use(name)!;
+    const landing = new Landing(this.space, this.loop);
+    const { message } = landing.receive(name, new Leases(this.space, this.loop).key(), descriptor, size);
+    landing.close();
+    return new TextDecoder().decode(message);
+  }
+
+  /** From now on its directory is that of a bus whose process is gone; the name of that. */
+  die(): string {
+    const { names, posix, processes } = this.space;
+    // nobody has started at that time
+    const dead = names.loop({ ...processes.self, start: 1 }, 0);
+    assertEquals(posix.rename(this.#path(this.loop), this.#path(dead)), 0);
+    return dead;
+  }
+
+  /** Removes what it has in the namespace. */
+  remove(): void {
+    this.space.removeLoop(this.loop);
+  }
+
+  [Symbol.dispose](): void {
+    this.remove();
+    this.space.queues.close();
+  }
 }
 
 /** What is left of a namespace: files, and which of these buses' and named queues the kernel still has. */

@@ -2,11 +2,11 @@ import { assert, assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { Bus } from "../../src/bus.ts";
 import { readEvents, readLarge } from "../../src/providers/ipc/frames.ts";
+import { eventsOf } from "../../src/providers/ipc/names.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
-import { type Settings, Space } from "../../src/providers/ipc/space.ts";
 import { Peer, there } from "../support/peer.ts";
 import { until } from "../support/until.ts";
-import { fresh, left, loopsOf } from "./ground.ts";
+import { fresh, HandmadeBus, left, loopsOf } from "./ground.ts";
 
 /** 10,000 characters: more bytes than any message of the kernel has. */
 const LONG = "長いtopic/\n".repeat(1_000);
@@ -57,35 +57,24 @@ describe("topics that are longer than a message of the kernel", () => {
   it("and large bodies go through the smallest queue that a bus may have", async () => {
     const namespace = fresh();
     await using bus = await Bus.open(ipc(), { namespace });
-    const { posix, names, place, bodies, tree, processes, queues } = await Space.open(
-      ipc().options as Settings,
-      namespace,
-      () => {},
-    );
-    const loop = names.loop(processes.self, 0);
-    const directory = `loops/${loop}`;
-    place.within("loops", () => posix.makeDirectory(place.of(directory), 0o700));
-    const { descriptor } = queues.make(`/${loop}`, [{ messages: 10, size: 512 }]);
-    try {
-      for (const topic of new Set(EVENTS.map(([topic]) => topic))) tree.subscribe(topic, loop);
-      const published = await Promise.all(EVENTS.map(([topic, body]) => bus.publish(body, topic)));
-      assertEquals(published, EVENTS.map(() => 1));
-      const got: unknown[] = [];
-      const message = new Uint8Array(512);
-      for (let length; (length = posix.receive(descriptor, message)) >= 0;) {
-        for (const frame of readEvents(message.subarray(0, length))!) {
-          const { topic, body } = frame.file ? readLarge(bodies.read(directory, frame.body))! : frame;
-          got.push([topic, JSON.parse(body)]);
-        }
+    using other = await HandmadeBus.open(namespace);
+    const { loop, space: { bodies, place, posix, queues, tree } } = other;
+    const directory = other.space.loopDirectory(loop);
+    const { descriptor } = queues.make(eventsOf(loop), [{ messages: 10, size: 512 }]);
+    for (const topic of new Set(EVENTS.map(([topic]) => topic))) tree.subscribe(topic, loop);
+    const published = await Promise.all(EVENTS.map(([topic, body]) => bus.publish(body, topic)));
+    assertEquals(published, EVENTS.map(() => 1));
+    const got: unknown[] = [];
+    const message = new Uint8Array(512);
+    for (let length; (length = posix.receive(descriptor, message)) >= 0;) {
+      for (const frame of readEvents(message.subarray(0, length))!) {
+        const { topic, body } = frame.file ? readLarge(bodies.read(directory, frame.body))! : frame;
+        got.push([topic, JSON.parse(body)]);
       }
-      assertEquals(got, EVENTS);
-      assert(place.list(directory).length > 0);
-    } finally {
-      posix.unlinkQueue(`/${loop}`);
-      tree.sweep(loop);
-      place.remove(directory);
-      queues.close();
     }
+    assertEquals(got, EVENTS);
+    assert(place.list(directory).length > 0);
+    other.remove();
     await bus.close();
     assertEquals(await left(namespace, [loop]), []);
   });
