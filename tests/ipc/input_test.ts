@@ -1,7 +1,7 @@
 import { assertEquals, assertMatch } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { execFileSync } from "node:child_process";
-import { mkdirSync, readdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, renameSync, symlinkSync, writeFileSync } from "node:fs";
 import { Bus } from "../../src/bus.ts";
 import type { BusErrorEvent } from "../../src/events.ts";
 import { writeBatch } from "../../src/providers/ipc/frames.ts";
@@ -170,8 +170,9 @@ describe("bad input:", () => {
     const landings = ["garbage", "\n\n", `/../../../x\n../../../y\n`, `/pymq_${namespace}_queue\n../../x\n`];
     const dead = landings.map((landing) => {
       const loop = names.loop({ ...processes.self, start: 1 }, 0);
-      mkdirSync(`${root}/loops/${loop}`);
-      writeFileSync(`${root}/loops/${loop}/landing`, landing.padEnd(1_024, "\0") + '"never"');
+      mkdirSync(`${root}/aside`);
+      writeFileSync(`${root}/aside/landing`, landing.padEnd(1_024, "\0") + '"never"');
+      renameSync(`${root}/aside`, `${root}/loops/${loop}`); // as a whole: a patrol might find one without its landing
       return loop;
     });
     await until("what they left is gone", async () => !(await loopsOf(namespace)).some((name) => dead.includes(name)));

@@ -4,7 +4,9 @@ import { Bus } from "../../src/bus.ts";
 import { loadPosix } from "../../src/providers/ipc/posix.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import { say } from "../support/peer_side.ts";
+import { fewDescriptors } from "./ground.ts";
 
+fewDescriptors();
 const [namespace] = process.argv.slice(2) as [string];
 const posix = await loadPosix();
 const bus = await Bus.open(ipc(), { namespace });

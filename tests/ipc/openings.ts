@@ -13,8 +13,9 @@ import { ipc } from "../../src/providers/ipc/provider.ts";
 import { openReceiver } from "../../src/providers/ipc/receiver.ts";
 import { type Settings, Space } from "../../src/providers/ipc/space.ts";
 import { say } from "../support/peer_side.ts";
-import { loopsOf } from "./ground.ts";
+import { fewDescriptors, loopsOf } from "./ground.ts";
 
+fewDescriptors();
 const [namespace] = process.argv.slice(2) as [string];
 const posix = await loadPosix();
 const queues = () =>
@@ -28,32 +29,46 @@ const context: ReceiverContext & { sendTimeout: number } = {
   ...{ inbox: nothing, state: nothing, gap: nothing, fault: nothing, ask: () => Promise.reject(new Error("nobody")) },
 };
 
-/** Does something with only so many descriptors left. */
+/** Takes all descriptors that are left. */
+function take(): number[] {
+  const taken: number[] = [];
+  for (let descriptor; (descriptor = posix.bell()) >= 0;) taken.push(descriptor);
+  return taken;
+}
+
+/** Does something with only so many descriptors left; again, where there are more or fewer afterwards: a thread of the runtime's was at work. */
 async function crowded<T>(free: number, act: () => T | Promise<T>): Promise<T> {
-  const held: number[] = [];
-  for (let descriptor; (descriptor = posix.bell()) >= 0;) held.push(descriptor);
-  for (let i = 0; i < free; i++) posix.close(held.pop()!);
+  while (true) {
+    const taken = take();
+    for (let i = 0; i < free; i++) posix.close(taken.pop()!);
+    let left: number[] = [];
+    try {
+      const result = await act();
+      left = take();
+      if (left.length === free) return result;
+    } finally {
+      for (const descriptor of [...taken, ...left]) posix.close(descriptor);
+    }
+  }
+}
+
+/** How it ends to open both halves of a bus. */
+async function open(): Promise<string> {
   try {
-    return await act();
-  } finally {
-    for (const descriptor of held) posix.close(descriptor);
+    const sender = await ipc().open(context);
+    const receiver = await openReceiver(context);
+    await receiver.close();
+    await sender.close();
+    return "opens";
+  } catch (error) {
+    return error instanceof BusError ? `${error.code}: ${error.message}` : `untyped: ${error}`;
   }
 }
 
 const [other] = await Promise.all([openReceiver(context), ipc().open(context)]);
 await other.subscribe({ topic: "topic", pattern: false, serves: false }, nothing);
 for (let free = 0; free < 8; free++) {
-  let how = "opens";
-  try {
-    const [sender, receiver] = await crowded(
-      free,
-      async () => [await ipc().open(context), await openReceiver(context)],
-    );
-    await receiver.close();
-    await sender.close();
-  } catch (error) {
-    how = error instanceof BusError ? `${error.code}: ${error.message}` : `untyped: ${error}`;
-  }
+  const how = await crowded(free, open);
   say([how, queues(), (await loopsOf(namespace)).length]);
 }
 const { processes, names } = await Space.open(ipc().options as Settings, namespace, nothing);

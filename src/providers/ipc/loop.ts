@@ -9,6 +9,8 @@ import { POLLIN, POLLOUT, type Posix } from "./posix.ts";
 
 /** Milliseconds that the event loop may stand still: also when nobody rings, a thread that is to end must notice. */
 const SLICE = 5_000;
+/** The same before main has rung for the first time: who is to end because the other half could not be opened is never rung. */
+const OPENING = 100;
 /** The same while there is work. */
 const BUSY = 10;
 /** Turns of the event loop in which what main has posted must arrive; on both runtimes it takes one or two. */
@@ -48,6 +50,7 @@ export class Loop {
   #posix: Posix;
   #home: LoopHome;
   #rung = 0;
+  #slice = OPENING;
   /** Called when their descriptor is readable; what they do needs no turn of the event loop. */
   #readers = new Map<number, () => void>();
   #waiters = new Set<Waiter>();
@@ -130,13 +133,13 @@ export class Loop {
     let turned = performance.now();
     while (!this.closed) {
       if (this.#changed) this.#arrange();
-      const until = Math.min(turned + SLICE, this.#next, this.#home.due);
+      const until = Math.min(turned + this.#slice, this.#next, this.#home.due);
       const ready = this.#posix.poll(this.#set, this.#order.length + 1, Math.max(0, until - performance.now()));
       const rung = ready > 0 && this.#dispatch();
       const now = performance.now();
       const woken = this.#wakeDue(now);
       // what a reader posts leaves in a microtask; whatever else there is needs the event loop
-      if (!rung && !woken && now < turned + (ready > 0 ? BUSY : SLICE) && now < this.#home.due) {
+      if (!rung && !woken && now < turned + (ready > 0 ? BUSY : this.#slice) && now < this.#home.due) {
         await undefined;
         continue;
       }
@@ -178,6 +181,7 @@ export class Loop {
     const came = (entry: number) => this.#view.getInt16(entry * ENTRY + 6, true);
     if (came(0) !== 0) {
       this.#rung += this.#posix.heard(this.bell);
+      this.#slice = SLICE;
       others = true;
     }
     for (let i = 0; i < order.length; i++) {
