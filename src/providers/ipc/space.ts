@@ -98,9 +98,9 @@ export class Space {
     this.place.prune(LOOPS);
   }
 
-  /** The buses of this namespace. */
+  /** The buses of this namespace; what strangers have put among them is none. */
   loops(): readonly string[] {
-    return this.#loops.look();
+    return this.#loops.look().filter((name) => this.names.readLoop(name) !== undefined);
   }
 
   /** The buses of this namespace whose process is gone, PyMQ's too. */
