@@ -24,14 +24,6 @@ export interface Decoded {
   type?: string;
 }
 
-/** A result as PyMQ's answers hold it. */
-export interface PythonResult {
-  /** The JSON of the value, bare where the type says the rest. */
-  json: string;
-  /** The Python type that loads it. */
-  type: string;
-}
-
 /** Only a body with such a text can hold a tag or a `__proto__`. Two searches cost less than one regular expression. */
 function mayHoldTags(body: string): boolean {
   return body.includes("__") || body.includes("\\u005");
@@ -106,12 +98,10 @@ export class Codec {
     }
   }
 
-  /** A result for a Python caller, which converts it by type. Throws as {@linkcode Codec.encode} does. */
-  writeResult(value: unknown): PythonResult {
-    const type = this.pythonType(value);
-    if (value === undefined) return { json: "null", type };
-    if (typeof value === "bigint") return { json: String(value), type };
-    return { json: this.write(type === "set" ? [...value as Set<unknown>] : value), type };
+  /** The JSON of a result for a Python caller, which converts it by its {@linkcode Codec.pythonType}. Throws as {@linkcode Codec.encode} does. */
+  writeResult(value: unknown): string {
+    if (typeof value === "bigint") return String(value);
+    return this.write(this.pythonType(value) === "set" ? [...value as Set<unknown>] : value);
   }
 
   /**

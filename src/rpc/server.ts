@@ -199,7 +199,8 @@ export class Server {
         if (procedure?.returns) await validate(procedure.returns, result, `the result of "${fn}"`);
         const answer = { fn, resultType: codec.pythonType(result), isError: false };
         if (result === undefined) return { ...answer, result: "null", call: { ...LATER, void: true } };
-        return { ...answer, result: codec.write(result) }; // one that cannot be sent is the function's fault
+        // one that cannot be sent is the function's fault
+        return { ...answer, result: call ? codec.write(result) : codec.writeResult(result) };
       };
       return await telemetry.observe("serve", fn, work, call?.traceparent);
     } catch (error) {

@@ -255,11 +255,15 @@ export function suite(transport: Transport): Map<string, () => Promise<void>> {
     await bus.expose("plus", (a: number, b: number) => a + b);
     await bus.expose("void", () => {});
     await bus.expose("place", (id: string) => new OrderPlaced(id, 7.5, ["x"], {}));
+    await bus.expose("unique", () => new Set([1, 2]));
+    await bus.expose("exact", () => 5n);
     await bus.expose("fail", (text: string) => {
       throw new TypeError(text);
     });
     assertEquals(await python.do({ do: "call", fn: "plus", args: ["2", "4"] }), py("int", "6"));
     assertEquals(await python.do({ do: "call", fn: "void" }), py("NoneType", "None"));
+    assertEquals(await python.do({ do: "call", fn: "unique" }), py("set", [py("int", "1"), py("int", "2")]));
+    assertEquals(await python.do({ do: "call", fn: "exact" }), py("int", "5"));
     const placed = await python.do<Shown>({ do: "call", fn: "place", args: ["'o-7'"] });
     assertEquals(placed.type, "shop.events.OrderPlaced");
     assertEquals((placed.value as Record<string, Shown>).total, py("float", "7.5"));
