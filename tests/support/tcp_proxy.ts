@@ -107,9 +107,11 @@ export class TcpProxy implements AsyncDisposable {
       if (!line && this.delay === 0) return act();
       const due = performance.now() + this.delay;
       const before = line ?? Promise.resolve();
-      const mine = line = before.then(() => pause(Math.max(0, due - performance.now()))).then(act).finally(() => {
-        if (line === mine) line = undefined;
-      });
+      const mine = line = before.then(() => pause(Math.ceil(Math.max(0, due - performance.now())))).then(act).finally(
+        () => {
+          if (line === mine) line = undefined;
+        },
+      );
     };
     from.setNoDelay(true);
     from.on("error", () => {});
