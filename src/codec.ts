@@ -100,6 +100,7 @@ export class Codec {
 
   /** The JSON of a result for a Python caller, which converts it by its {@linkcode Codec.pythonType}. Throws as {@linkcode Codec.encode} does. */
   writeResult(value: unknown): string {
+    if (value === undefined) return "null";
     if (typeof value === "bigint") return String(value);
     return this.write(this.pythonType(value) === "set" ? [...value as Set<unknown>] : value);
   }

@@ -198,9 +198,10 @@ export class Server {
         const result: unknown = await serve(...checked as never[]);
         if (procedure?.returns) await validate(procedure.returns, result, `the result of "${fn}"`);
         const answer = { fn, resultType: codec.pythonType(result), isError: false };
-        if (result === undefined) return { ...answer, result: "null", call: { ...LATER, void: true } };
         // one that cannot be sent is the function's fault
-        return { ...answer, result: call ? codec.write(result) : codec.writeResult(result) };
+        if (!call) return { ...answer, result: codec.writeResult(result) };
+        if (result === undefined) return { ...answer, result: "null", call: { ...LATER, void: true } };
+        return { ...answer, result: codec.write(result) };
       };
       return await telemetry.observe("serve", fn, work, call?.traceparent);
     } catch (error) {
