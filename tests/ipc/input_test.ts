@@ -176,8 +176,7 @@ describe("bad input:", () => {
       return loop;
     });
     // one patrol of five buses, up to ten seconds; if it counted the silly names, that would be half a minute
-    const cleared = async () => !(await loopsOf(namespace)).some((name) => dead.includes(name));
-    await until("what they left is gone", cleared, 20_000);
+    await until("what they left is gone", async () => !(await loopsOf(namespace)).some((name) => dead.includes(name)));
     assertEquals(await queue.get({ timeout: 5_000 }), "item");
     assertEquals(await queue.qsize(), 0);
     assertEquals(await bus.publish("event", "topic"), 1);
