@@ -4,23 +4,22 @@
  *     deno run -A bench/ipc.ts [rounds]        bun bench/ipc.ts [rounds]
  *
  * Two processes, 100 bytes: a round trip to the other's handler and back, events one way, a call; and the round trip of what no
- * bus with a Worker can be faster than (`ipc_bare.ts`). Then what a process costs whose bus does nothing, with a subscription, a waiting consumer and a function; against a process with a Worker that does nothing.
+ * bus with a Worker can be faster than (`ipc_bare.ts`). Then what a process costs whose bus does nothing, with a subscription, a
+ * waiting consumer and a function; against a process with a Worker that does nothing.
  *
  * @module
  */
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
-import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { Bus } from "../src/bus.ts";
 import { providerFor } from "../cli/mod.ts";
-import { startRedis } from "./process.ts";
+import { launch, middle, startRedis } from "./process.ts";
 
-const ROUND_TRIPS = 5_000;
 const EVENTS = 500_000;
 /** Events before those: C needs no compiler to warm up. */
 const WARM_UP = 200_000;
@@ -40,14 +39,6 @@ interface Figures {
 /** `apart`: its two processes on two cores, as ours are, which have four threads; else as the scheduler likes, on one. */
 function raw(program: string, apart: boolean): Figures & { rate: number } {
   return JSON.parse(execFileSync(program, ["20000", "500000", ...apart ? ["apart"] : []], { encoding: "utf8" }));
-}
-
-/** Starts another process; resolves when it says its first line. */
-async function launch(file: string, ...args: string[]): Promise<{ other: ChildProcess; line: string }> {
-  const runtime = "Deno" in globalThis ? ["run", "-A", "--quiet"] : ["run"];
-  const side = fileURLToPath(new URL(file, import.meta.url));
-  const other = spawn(process.execPath, [...runtime, side, ...args], { stdio: ["ignore", "pipe", "inherit"] });
-  return { other, line: (await createInterface({ input: other.stdout })[Symbol.asyncIterator]().next()).value! };
 }
 
 /** Milliseconds of CPU in a second. */
@@ -97,16 +88,6 @@ async function measure(url: string): Promise<Figures & { rate: number }> {
   await once(other, "exit");
   await bus.close();
   return { p50, rate, call };
-}
-
-async function middle(work: () => Promise<unknown>): Promise<number> {
-  const took: number[] = [];
-  for (let i = 0; i < ROUND_TRIPS; i++) {
-    const start = performance.now();
-    await work();
-    took.push(performance.now() - start);
-  }
-  return took.sort((a, b) => a - b)[ROUND_TRIPS / 2]! * 1_000;
 }
 
 const rounds = Number(process.argv[2] ?? 3);

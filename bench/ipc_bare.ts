@@ -6,13 +6,10 @@
  *
  * @module
  */
-import { spawn } from "node:child_process";
-import { once } from "node:events";
 import process from "node:process";
-import { fileURLToPath } from "node:url";
 import { loadPosix } from "../src/providers/ipc/posix.ts";
+import { launch, middle } from "./process.ts";
 
-const ROUND_TRIPS = 5_000;
 const SIZE = 512;
 const MESSAGE = new TextEncoder().encode("x".repeat(100));
 
@@ -32,20 +29,14 @@ await new Promise((resolve) => worker.onmessage = resolve);
 worker.postMessage({ port: port2, queue: back, size: SIZE }, [port2]);
 
 if (first) {
-  const runtime = "Deno" in globalThis ? ["run", "-A", "--quiet"] : ["run"];
-  const args = [...runtime, fileURLToPath(import.meta.url), there, back];
-  const side = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"] });
-  await once(side.stdout, "data");
-  const took: number[] = [];
-  for (let i = 0; i < ROUND_TRIPS; i++) {
-    const start = performance.now();
+  const { other } = await launch("ipc_bare.ts", there, back);
+  const p50 = await middle(async () => {
     const pong = new Promise<void>((resolve) => came = resolve);
     send();
     await pong;
-    took.push(performance.now() - start);
-  }
-  console.log(took.sort((a, b) => a - b)[ROUND_TRIPS / 2]! * 1_000);
-  side.kill("SIGKILL");
+  });
+  console.log(p50);
+  other.kill("SIGKILL");
   for (const queue of [back, there]) posix.unlinkQueue(queue);
   process.exit(0);
 }

@@ -18,6 +18,8 @@ export type Runtime = "deno" | "bun" | "python" | "c";
 
 /** Milliseconds that a subject may take for one command. */
 const DEADLINE = 30_000;
+/** Round trips whose median is taken. */
+const ROUND_TRIPS = 5_000;
 /** Milliseconds that a subject has to end by itself. */
 const PATIENCE = 5_000;
 
@@ -167,6 +169,25 @@ async function program(source: string): Promise<Omit<Subject, "startup">> {
 
 function sideFile(name: string): string {
   return fileURLToPath(new URL(`sides/${name}`, import.meta.url));
+}
+
+/** Starts a module of this folder on the runtime that runs us; resolves when it says its first line. */
+export async function launch(file: string, ...args: string[]): Promise<{ other: ChildProcess; line: string }> {
+  const runtime = "Deno" in globalThis ? ["run", "-A", "--quiet"] : ["run"];
+  const side = fileURLToPath(new URL(file, import.meta.url));
+  const other = spawn(process.execPath, [...runtime, side, ...args], { stdio: ["ignore", "pipe", "inherit"] });
+  return { other, line: (await createInterface({ input: other.stdout })[Symbol.asyncIterator]().next()).value! };
+}
+
+/** The median of what something takes that is done again and again, in microseconds. */
+export async function middle(work: () => Promise<unknown>): Promise<number> {
+  const took: number[] = [];
+  for (let i = 0; i < ROUND_TRIPS; i++) {
+    const start = performance.now();
+    await work();
+    took.push(performance.now() - start);
+  }
+  return took.sort((a, b) => a - b)[ROUND_TRIPS / 2]! * 1_000;
 }
 
 /** Runs a program to its end, and gives what it says. */
