@@ -4,14 +4,20 @@
 export interface Case {
   readonly name: string;
   readonly outcome: "passed" | "failed" | "skipped";
+  /** Why it failed: the error, with its stack and causes. */
+  readonly failure?: string;
 }
 
 /** The tests of a report, groups left out: Deno reports a group as one more case, whose name its tests' names begin with. */
 export function parse(xml: string): Case[] {
-  const cases = [...xml.matchAll(/<testcase ([^>]*?)(?:\/>|>([\s\S]*?)<\/testcase>)/g)].map(([, head, body = ""]) => ({
-    name: [...groups(attribute(head!, "classname")), attribute(head!, "name")].join(" > "),
-    outcome: /<(failure|error)\b/.test(body) ? "failed" : /<skipped\b/.test(body) ? "skipped" : "passed",
-  } as const));
+  const cases = [...xml.matchAll(/<testcase ([^>]*?)(?:\/>|>([\s\S]*?)<\/testcase>)/g)].map(
+    ([, head, body = ""]): Case => {
+      const name = [...groups(attribute(head!, "classname")), attribute(head!, "name")].join(" > ");
+      const failure = /<(failure|error)\b[^>]*?(?:\/>|>([\s\S]*?)<\/\1>)/.exec(body);
+      if (failure) return { name, outcome: "failed", failure: unescape(failure[2] ?? "") };
+      return { name, outcome: /<skipped\b/.test(body) ? "skipped" : "passed" };
+    },
+  );
   const names = cases.map(({ name }) => name).sort();
   return cases.filter(({ name }) => !isGroup(name, names));
 }
@@ -27,9 +33,12 @@ function groups(classname: string): string[] {
 }
 
 function attribute(head: string, name: string): string {
-  const value = new RegExp(`(?:^|\\s)${name}="([^"]*)"`).exec(head)?.[1] ?? "";
+  return unescape(new RegExp(`(?:^|\\s)${name}="([^"]*)"`).exec(head)?.[1] ?? "");
+}
+
+function unescape(text: string): string {
   const entities: Record<string, string> = { lt: "<", gt: ">", quot: '"', apos: "'", amp: "&" };
-  return value.replace(/&(?:#(\d+)|#x([0-9a-f]+)|(\w+));/gi, (whole, decimal, hex, entity) => {
+  return text.replace(/&(?:#(\d+)|#x([0-9a-f]+)|(\w+));/gi, (whole, decimal, hex, entity) => {
     if (decimal || hex) return String.fromCodePoint(decimal ? Number(decimal) : parseInt(hex, 16));
     return entities[entity] ?? whole;
   });

@@ -18,6 +18,8 @@ import { type Case, parse } from "./junit.ts";
 
 /** Seconds that one file may take under one runtime, if it does not say itself. */
 const DEADLINE = 180;
+/** Characters that the report at the end shows of each failure; all of it stands where the file's run is. */
+const SHOWN = 3_000;
 /** Seconds that one test may take where the runner has a limit of its own (Bun: 5), which shall not be what ends it. */
 const LONG = 3_600;
 
@@ -35,7 +37,7 @@ interface Run {
 interface Result {
   readonly run: Run;
   readonly cases: Case[];
-  /** What went wrong beside single tests. */
+  /** What went wrong beside single tests, with the end of what was printed. */
   readonly fault?: string;
 }
 
@@ -115,10 +117,16 @@ async function execute(run: Run, live: boolean): Promise<Result> {
   const cases = late ? [] : parse(await Deno.readTextFile(path));
   await Deno.remove(path);
   const failed = cases.some(({ outcome }) => outcome === "failed");
-  if (late) return { run, cases, fault: `did not end within ${deadline} s` };
-  if (!status.success && !failed) return { run, cases, fault: `ended with ${status.signal ?? status.code}` };
+  const end = indent(output.join("").trim().slice(-SHOWN));
+  if (late) return { run, cases, fault: `did not end within ${deadline} s${end}` };
+  if (!status.success && !failed) return { run, cases, fault: `ended with ${status.signal ?? status.code}${end}` };
   if (cases.length === 0) return { run, cases, fault: "has no test" };
   return { run, cases };
+}
+
+/** The text on lines of its own below another. */
+function indent(text: string): string {
+  return text && `\n${text}`.replaceAll("\n", "\n    ");
 }
 
 async function collect(stream: ReadableStream<Uint8Array>): Promise<string> {
@@ -131,7 +139,9 @@ function report(results: readonly Result[], milliseconds: number): void {
   const faults = results.filter(({ fault }) => fault !== undefined);
   const lines = (outcome: Case["outcome"]) =>
     results.flatMap(({ run, cases }) =>
-      cases.filter((one) => one.outcome === outcome).map(({ name }) => `  ${run.runtime} ${run.file}: ${name}`)
+      cases.filter((one) => one.outcome === outcome).map(({ name, failure = "" }) =>
+        `  ${run.runtime} ${run.file}: ${name}${indent(failure.trim().slice(0, SHOWN))}`
+      )
     );
   console.log(`\n── ${results.length} runs in ${(milliseconds / 1_000).toFixed(0)} s`);
   if (count("skipped") > 0) console.log(["Skipped:", ...lines("skipped")].join("\n"));
