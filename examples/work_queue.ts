@@ -47,8 +47,8 @@ async function work(bus: Bus): Promise<void> {
     // a crash: no handler, no `finally`, no goodbye. The job comes back when its lease has ended
     if (id === 7 && attempt === 1) process.kill(process.pid, "SIGKILL");
     await new Promise((resolve) => setTimeout(resolve, 20));
-    await bus.queue("done").put({ id });
     console.log(`${role} did job ${id}${attempt > 1 ? `, whose first worker died` : ""}`);
+    await bus.queue("done").put({ id });
   }, { lease: 1_000, maxAttempts: 3, backoff: 50 });
   // that a handler threw is said here; the worker goes on
   bus.addEventListener("error", () => {});
