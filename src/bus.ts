@@ -49,6 +49,7 @@ import {
   Topic,
   type TopicOptions,
 } from "./topic.ts";
+import { Works } from "./works.ts";
 
 /** A bus. Events: `"error"` ({@linkcode BusErrorEvent}), `"gap"` (detail: {@linkcode Gap}), `"state"` (detail: {@linkcode BusState}). */
 export class Bus extends EventTarget implements AsyncDisposable {
@@ -71,8 +72,7 @@ export class Bus extends EventTarget implements AsyncDisposable {
   #reconnects = 0;
   #lastError: unknown;
   #heard = false;
-  #works = new Set<Promise<void>>();
-  #worked = 0;
+  #works = new Works();
   #handlings = new Set<Handling>();
   #closing = new AbortController();
   #closeReport: Promise<CloseReport> | undefined;
@@ -137,7 +137,7 @@ export class Bus extends EventTarget implements AsyncDisposable {
     this.#sender = opened.value;
     this.#link = linked.value;
     this.#sender.wake?.(this.#link.inbox);
-    const watch = (work: Promise<void>) => this.#watch(work);
+    const watch = (work: Promise<void>) => this.#works.watch(work);
     const report = (error: unknown, topic: string) => this.#report(error, topic);
     const telemetry = this.#telemetry;
     const home = { link: this.#link, sender: this.#sender, codec: this.#codec, telemetry, watch, report };
@@ -238,7 +238,7 @@ export class Bus extends EventTarget implements AsyncDisposable {
       codec: this.#codec,
       telemetry: this.#telemetry,
       check: (what) => this.#check(what),
-      watch: (work) => this.#watch(work),
+      watch: (work) => this.#works.watch(work),
       report: (error, queue) => this.#report(error, queue),
       closing: this.#closing.signal,
     };
@@ -324,7 +324,7 @@ export class Bus extends EventTarget implements AsyncDisposable {
       state: this.#state,
       lastReceive: this.#link.lastHeard,
       lastError: this.#lastError,
-      pending: { calls: this.#caller.pending, handlers: this.#dispatch.running + this.#works.size },
+      pending: { calls: this.#caller.pending, handlers: this.#dispatch.running + this.#works.running },
       subscriptions: this.#dispatch.size,
       reconnects: this.#reconnects,
       restarts: this.#link.restarts,
@@ -359,12 +359,12 @@ export class Bus extends EventTarget implements AsyncDisposable {
     const left = () => Math.max(0, deadline - performance.now());
     this.#setState("closing");
     this.#closing.abort(new ClosedError());
-    const before = this.#dispatch.finished + this.#worked;
+    const before = this.#dispatch.finished + this.#works.finished;
     const dropped = this.#dispatch.stop();
     const stopped = this.#server.stop();
-    await withDeadline(Promise.all([stopped, this.#dispatch.idle(), this.#idle()]), left());
-    const finished = this.#dispatch.finished + this.#worked - before;
-    const abandoned = this.#dispatch.running + this.#works.size;
+    await withDeadline(Promise.all([stopped, this.#dispatch.idle(), this.#works.idle()]), left());
+    const finished = this.#dispatch.finished + this.#works.finished - before;
+    const abandoned = this.#dispatch.running + this.#works.running;
     this.#caller.close(new ClosedError());
     // what handlers have sent has a last moment to arrive; so has the transport to let go
     const grace = Math.max(left(), Math.min(timeout, 1_000));
@@ -377,20 +377,6 @@ export class Bus extends EventTarget implements AsyncDisposable {
     const report = { finished, abandoned, dropped, returned: returned ?? 0, clean: returned !== undefined };
     this.#telemetry.log({ level: report.clean ? "info" : "warn", event: "close", detail: report });
     return report;
-  }
-
-  async #idle(): Promise<void> {
-    while (this.#works.size > 0) await Promise.allSettled(this.#works);
-  }
-
-  #watch(work: Promise<void>): Promise<void> {
-    this.#works.add(work);
-    const done = () => {
-      this.#works.delete(work);
-      this.#worked++;
-    };
-    work.then(done, done);
-    return work;
   }
 
   #check(what: "send" | "take"): void {

@@ -10,6 +10,7 @@ import type { Link, Stream } from "../port/link.ts";
 import type { Sender } from "../provider.ts";
 import { validate } from "../schema.ts";
 import type { Telemetry } from "../telemetry.ts";
+import { Works } from "../works.ts";
 import type { Fn, Procedure } from "./procedure.ts";
 import { Served } from "./served.ts";
 import { type Answer, readRequest, type Refusal, REQUEST, type Request, writeAnswer } from "./wire.ts";
@@ -52,7 +53,7 @@ export class Server {
   #cancelled = new Set<string>();
   #served = new Served();
   /** What is on its way to callers whose calls do not run here: refusals, and answers that are said again. */
-  #said = new Set<Promise<unknown>>();
+  #said = new Works();
   #count = 0;
   #refused = 0;
   #closed = false;
@@ -95,8 +96,8 @@ export class Server {
   }
 
   /** Resolves when whoever was refused has been told: a caller that is not must take its call for lost. */
-  async idle(): Promise<void> {
-    while (this.#said.size > 0) await Promise.allSettled(this.#said);
+  idle(): Promise<void> {
+    return this.#said.idle();
   }
 
   /** The caller does not wait any more. */
@@ -113,7 +114,7 @@ export class Server {
       if (this.#running.has(call.id)) return; // asked again: the answer is on its way
       const answer = this.#served.answer(call.id, call.age ?? 0);
       if (answer === undefined) return this.#refuse(request, "forgotten");
-      if (answer !== false) return this.#say(this.#home.sender.post(call.inbox, answer)); // or it asks once more
+      if (answer !== false) return void this.#said.watch(this.#home.sender.post(call.inbox, answer)); // or it asks once more
       const late = Date.now() - call.deadline;
       if (late > CLOCK_SKEW) {
         const text = `Cannot serve a call of "${fn}": by this machine's clock its deadline was ${late} ms ago`;
@@ -155,12 +156,9 @@ export class Server {
     if (!request.call) return; // PyMQ does not know refusals: its caller's deadline ends the call
     if (refused !== "forgotten") this.#served.forget(request.call.id);
     const call = { id: request.call.id, server: this.#home.link.inbox, refused };
-    this.#say(this.#answer(request, { fn: request.fn, result: "null", resultType: "NoneType", isError: true, call }));
-  }
-
-  #say(saying: Promise<unknown>): void {
-    this.#said.add(saying);
-    saying.catch(() => {}).finally(() => this.#said.delete(saying));
+    this.#said.watch(
+      this.#answer(request, { fn: request.fn, result: "null", resultType: "NoneType", isError: true, call }),
+    );
   }
 
   async #serve(request: Request, exposed: Exposed): Promise<void> {
