@@ -1,11 +1,13 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { readdirSync, readlinkSync } from "node:fs";
 import { Bus } from "../../src/bus.ts";
+import { QueueEmptyError } from "../../src/errors.ts";
+import { writeItem } from "../../src/providers/ipc/frames.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import { faulty } from "../bus/faulty.ts";
 import { here, Peer, there } from "../support/peer.ts";
-import { until } from "../support/until.ts";
+import { until, within } from "../support/until.ts";
 import { fresh, HandmadeBus, left, loopsOf } from "./ground.ts";
 
 // Fifty buses take most of what all queues of a user may hold.
@@ -127,6 +129,22 @@ describe("processes that are killed", () => {
     await first.queue("jobs").free();
     await first.close();
     assertEquals(await left(namespace, [dead], ["jobs"]), []);
+  });
+
+  it("a lease that a holder sets long after it has taken the item is kept to, also by those who have looked before", async () => {
+    const namespace = fresh();
+    await using bus = await Bus.open(ipc(), { namespace });
+    using other = await HandmadeBus.open(namespace);
+    const queue = bus.queue<string>("jobs");
+    await queue.put("item");
+    const lease = other.hold("jobs", writeItem(other.take("jobs"), false));
+    const waiting = queue.receive();
+    await assertRejects(() => queue.receive({ timeout: 500 }), QueueEmptyError);
+    lease(1);
+    const again = await within("it comes back", waiting);
+    assertEquals([again.item, again.attempt], ["item", 2]);
+    await again.ack();
+    await queue.free();
   });
 
   it("a subscriber that is stopped, then killed, holds up nobody else", async () => {

@@ -1,5 +1,5 @@
 /** What the tests of IPC have beside the bus: one made by hand, what is left of a namespace, and how to be a plain user. */
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { execFileSync } from "node:child_process";
 import {
   closeSync,
@@ -62,6 +62,14 @@ export class HandmadeBus implements Disposable {
     const { message } = landing.receive(name, new Leases(this.space, this.loop).key(), descriptor, size);
     landing.close();
     return new TextDecoder().decode(message);
+  }
+
+  /** Holds an item that was taken, but stands still before it says for how long; goes on to say so with what is returned. */
+  hold(queue: string, message: Uint8Array): (lease: number) => void {
+    const leases = new Leases(this.space, this.loop);
+    const name = this.space.names.queue(queue);
+    const receipt = leases.keep(name, leases.key(), message, 1)!;
+    return (lease) => void assert(leases.extend(name, receipt, lease));
   }
 
   /** From now on its directory is that of a bus whose process is gone; the name of that. */

@@ -24,6 +24,8 @@ export const HEAD = 1;
 const ITEM = /^\d{16}-\d{6}\.\d+\./;
 /** Milliseconds between looks whether the leases of others have ended. */
 const LOOK = 100;
+/** Milliseconds for which a time that was read is believed: a holder that stands still may set it after it made the file. */
+const BELIEVED = 5_000;
 
 /** Reads the body of a held item; undefined for one that has none. */
 export type Read = (receipt: string) => string | undefined;
@@ -35,7 +37,7 @@ interface Side {
   readonly due: Map<string, number>;
   readonly held: Directory;
   heldNames: readonly string[];
-  /** When held items come back, as far as it is known. */
+  /** Until when held items need no look: they come back then, or their time is read again. */
   readonly until: Map<string, number>;
   looked: number;
 }
@@ -264,7 +266,7 @@ export class Leases {
       if (!dead && (side.until.get(name) ?? 0) > now) continue;
       const stat = posix.stat(this.#path(queue, `held/${name}`));
       if (typeof stat === "number") continue;
-      side.until.set(name, stat.modified);
+      side.until.set(name, Math.min(stat.modified, now + BELIEVED));
       if (dead || stat.modified <= now) this.#giveBack(queue, name, 0);
     }
     return side;
