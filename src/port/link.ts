@@ -1,20 +1,16 @@
 /**
- * Main's end of the port: asks the worker, gives credit, watches that it lives, and replaces it when it does not.
+ * Main's end of the port: asks the receiver, subscribes again at each successor of it, and gives credit.
  *
  * @module
  */
-import { BusError, ClosedError, fromPlain, ProviderError, toPlain } from "../errors.ts";
+import { BusError, ClosedError, fromPlain, toPlain } from "../errors.ts";
 import type { Delivery, Filter, Outcome, Provider } from "../provider.ts";
 import { unpack } from "./bodies.ts";
 import { cost, INBOX, WINDOW } from "./credit.ts";
-import type { Answers, Hello, ToMain, ToWorker } from "./protocol.ts";
-import { spawn, type Spawned } from "./spawn.ts";
+import type { Answers, FromReceiver, ToWorker } from "./protocol.ts";
+import { type Opening, Supervisor } from "./supervisor.ts";
 
-/** Milliseconds between two beats that the worker is asked for. */
-const BEAT = 2_000;
-/** Beats in a row that may stay out while main itself was on time. */
-const MISSED = 2;
-/** Milliseconds between attempts to replace a worker or to subscribe again: doubled from the first to the second. */
+/** Milliseconds between attempts to subscribe again: doubled from the first to the second. */
 const RETRY = { min: 100, max: 5_000 };
 
 /** What the link tells the bus. */
@@ -31,12 +27,6 @@ export interface LinkEvents {
   inbox(bodies: string[]): void;
   /** A batch of frames was posted. */
   posted(): void;
-}
-
-/** What the link needs to open. */
-export interface LinkOptions {
-  readonly namespace: string;
-  readonly connectTimeout: number;
 }
 
 /** Takes the events of one frame: one topic for all bodies, or one for each. */
@@ -70,20 +60,10 @@ type Request<F = ToWorker> = F extends { id: number } ? Omit<F, "id"> : never;
 export class Link {
   /** The address of this bus's inbox, or what it was until the worker died: its successor has another one. */
   inbox = "";
-  /** How many times the worker was replaced. */
-  restarts = 0;
-  /** When something last came from the worker, in milliseconds of `Date.now()`. */
-  lastHeard: number = Date.now();
   #provider: Provider;
-  #options: LinkOptions;
   #events: LinkEvents;
-  #port: MessagePort | undefined;
-  #spawned: Spawned | undefined;
-  #starting: Promise<void> | undefined;
-  /** Beats that the worker was asked for since anything came from it. */
-  #missed = 0;
+  #worker: Supervisor;
   #address = Promise.withResolvers<string>();
-  #up = false;
   /** The receiver says that it reaches its transport. */
   #connected = true;
   #closed = false;
@@ -94,22 +74,38 @@ export class Link {
   /** What main has taken from the inbox since it last said so. */
   #debt = 0;
   #streams = new Map<number, Subscribed>();
-  #watch: ReturnType<typeof setInterval> | undefined;
-  #retry: ReturnType<typeof setTimeout> | undefined;
 
-  private constructor(provider: Provider, options: LinkOptions, events: LinkEvents) {
+  private constructor(provider: Provider, opening: Opening, events: LinkEvents) {
     this.#provider = provider;
-    this.#options = options;
     this.#events = events;
     this.#address.promise.catch(() => {});
+    this.#worker = new Supervisor(provider, opening, {
+      ready: (inbox) => this.#resume(inbox),
+      take: (frame, reply) => this.#take(frame, reply),
+      died: (error) => this.#died(error),
+      replaced: () => {
+        events.gap("the worker was replaced", 0);
+        events.state(true);
+      },
+      fault: events.fault,
+    });
   }
 
   /** Starts the worker; rejects with what its receiver failed with, leaving nothing behind. */
-  static async open(provider: Provider, options: LinkOptions, events: LinkEvents): Promise<Link> {
-    const link = new Link(provider, options, events);
-    await link.#start();
-    link.#startWatch();
+  static async open(provider: Provider, opening: Opening, events: LinkEvents): Promise<Link> {
+    const link = new Link(provider, opening, events);
+    await link.#worker.start();
     return link;
+  }
+
+  /** How many times the worker was replaced. */
+  get restarts(): number {
+    return this.#worker.restarts;
+  }
+
+  /** When something last came from the worker, in milliseconds of `Date.now()`. */
+  get lastHeard(): number {
+    return this.#worker.lastHeard;
   }
 
   /** Sends a request; rejects when the worker dies, when the link is closed, or with the receiver's error. */
@@ -176,7 +172,7 @@ export class Link {
       close: async () => {
         if (!this.#streams.delete(id)) return;
         subscribed.ready.reject(new ClosedError("Cannot subscribe: the subscription was ended"));
-        if (this.#up) await this.request<"unsubscribe">({ kind: "unsubscribe", subscription: id });
+        if (this.#worker.up) await this.request<"unsubscribe">({ kind: "unsubscribe", subscription: id });
       },
     };
   }
@@ -187,15 +183,11 @@ export class Link {
     let timer: ReturnType<typeof setTimeout> | undefined;
     const over = new Promise<undefined>((resolve) => timer = setTimeout(resolve, timeout, undefined));
     let returned: number | undefined = 0;
-    if (this.#up) {
+    if (this.#worker.up) {
       returned = await Promise.race([this.request<"close">({ kind: "close" }).catch(() => undefined), over]);
     }
     this.#closed = true;
-    clearInterval(this.#watch);
-    clearTimeout(this.#retry);
-    this.#drop(returned === undefined);
-    // a worker that is just being started ends as soon as it listens
-    await Promise.race([this.#starting?.catch(() => {}), over]);
+    await this.#worker.close(returned === undefined, over);
     clearTimeout(timer);
     this.#rejectAll(new ClosedError());
     this.#address.reject(new ClosedError());
@@ -204,52 +196,10 @@ export class Link {
     return returned;
   }
 
-  async #start(): Promise<void> {
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    promise.catch(() => {});
-    const { connectTimeout, namespace } = this.#options;
-    const timer = setTimeout(
-      () => reject(new ProviderError("unavailable", `Cannot open "${this.#provider.name}": no answer in time`)),
-      connectTimeout + 1_000, // the receiver's own deadline has the better message, so it goes first
-    );
-    try {
-      const spawned = await spawn(this.#provider, connectTimeout, (error) => {
-        reject(error);
-        if (this.#spawned === spawned) this.#died(error);
-      });
-      this.#spawned = spawned;
-      if (this.#closed) return this.#drop(false);
-      const { port1, port2 } = new MessageChannel();
-      this.#port = port1;
-      port1.onmessage = (event) => {
-        if (this.#port !== port1) return;
-        this.lastHeard = Date.now();
-        this.#missed = 0;
-        for (const frame of event.data as ToMain[]) this.#guard(() => this.#take(frame, port1, { resolve, reject }));
-      };
-      const hello: Hello = {
-        kind: "tsmq:hello",
-        port: port2,
-        namespace,
-        options: this.#provider.options,
-        connectTimeout,
-      };
-      spawned.greet(hello);
-      await promise;
-    } catch (error) {
-      this.#drop(false);
-      throw error;
-    } finally {
-      clearTimeout(timer);
-    }
-    if (this.#closed) this.#drop(false);
-  }
-
   /** Everything is subscribed again first, so that what was asked in the meantime finds it. */
   async #resume(inbox: string): Promise<void> {
     this.inbox = inbox;
     this.#address.resolve(inbox);
-    this.#up = true;
     this.#connected = true;
     const asked = this.#outbox;
     this.#outbox = [];
@@ -259,36 +209,7 @@ export class Link {
     await Promise.all(subscribed);
   }
 
-  #startWatch(): void {
-    let last = performance.now();
-    this.#watch = setInterval(() => {
-      const now = performance.now();
-      // a busy main, a debugger or a laptop's sleep is no death of the worker: only judge when we were on time
-      if (now - last > 2 * BEAT) this.#missed = 0;
-      last = now;
-      if (!this.#up) return;
-      if (this.#missed === MISSED) return this.#died(new Error("it does not answer"));
-      this.#missed++;
-      this.#post({ kind: "beat" });
-    }, BEAT);
-  }
-
-  #drop(dead: boolean): void {
-    this.#up = false;
-    this.#port?.close();
-    this.#port = undefined;
-    const spawned = this.#spawned;
-    this.#spawned = undefined;
-    spawned?.release(dead);
-  }
-
-  #died(cause: unknown): void {
-    if (!this.#up) return;
-    this.#drop(true);
-    const why = cause instanceof Error ? cause.message : String(cause);
-    const error = new BusError("worker_died", `Cannot finish: the worker of "${this.#provider.name}" died: ${why}`, {
-      cause,
-    });
+  #died(error: BusError): void {
     this.#outbox = [];
     this.#debt = 0;
     this.#address = Promise.withResolvers();
@@ -296,30 +217,11 @@ export class Link {
     this.#rejectAll(error);
     this.#events.died(error);
     this.#events.state(false, error);
-    this.#restart(0);
-  }
-
-  #restart(delay: number): void {
-    this.#retry = setTimeout(async () => {
-      try {
-        await (this.#starting = this.#start());
-        if (!this.#up) return; // closed, or dead again
-        this.restarts++;
-        this.#events.gap("the worker was replaced", 0);
-        this.#events.state(true);
-      } catch (error) {
-        if (this.#closed) return;
-        this.#events.fault(fromPlain(toPlain(error)));
-        this.#restart(Math.min(Math.max(delay * 2, RETRY.min), RETRY.max));
-      } finally {
-        this.#starting = undefined;
-      }
-    }, delay);
   }
 
   /** A transport that is out of reach is asked again until the stream is closed, which is said; any other refusal ends the stream. */
   async #subscribe(id: number, subscribed: Subscribed): Promise<void> {
-    const live = () => this.#streams.get(id) === subscribed && this.#up;
+    const live = () => this.#streams.get(id) === subscribed && this.#worker.up;
     subscribed.debt = 0;
     for (let pause = RETRY.min; live(); pause = Math.min(pause * 2, RETRY.max)) {
       try {
@@ -359,17 +261,13 @@ export class Link {
   /** While no receiver is ready the frames stay; the next one gets them. */
   #flush(): void {
     this.#flushing = false;
-    if (!this.#port || !this.#up || this.#outbox.length === 0) return;
-    this.#port.postMessage(this.#outbox);
+    if (!this.#worker.up || this.#outbox.length === 0) return;
+    this.#worker.post(this.#outbox);
     this.#outbox = [];
     this.#events.posted();
   }
 
-  #take(
-    frame: ToMain,
-    port: MessagePort,
-    opening: { resolve(resumed: Promise<void>): void; reject(error: unknown): void },
-  ): void {
+  #take(frame: FromReceiver, reply: (frame: ToWorker) => void): void {
     switch (frame.kind) {
       case "events":
         return this.#receive(frame);
@@ -380,10 +278,6 @@ export class Link {
         return this.#settleRequest(frame.id, (pending) => pending.resolve(frame.value as never));
       case "failed":
         return this.#settleRequest(frame.id, (pending) => pending.reject(fromPlain(frame.error)));
-      case "ready":
-        return opening.resolve(this.#resume(frame.inbox));
-      case "fatal":
-        return opening.reject(fromPlain(frame.error));
       case "gap": {
         const filter = frame.subscription === undefined ? undefined : this.#streams.get(frame.subscription)?.filter;
         return this.#events.gap(frame.reason, frame.lost, filter);
@@ -394,15 +288,13 @@ export class Link {
       case "fault":
         return this.#events.fault(fromPlain(frame.error));
       case "ask":
-        return void this.#answer(frame, port);
-      case "beat":
-        return;
+        return void this.#answer(frame, reply);
       default:
         frame satisfies never;
     }
   }
 
-  /** One bad frame is not the end of the bus, nor of the others. */
+  /** One handler's fault is not the end of the others. */
   #guard(act: () => void): void {
     try {
       act();
@@ -411,7 +303,7 @@ export class Link {
     }
   }
 
-  #receive({ runs, topics, bodies }: ToMain & { kind: "events" }): void {
+  #receive({ runs, topics, bodies }: FromReceiver & { kind: "events" }): void {
     const all = unpack(bodies);
     const names = topics === undefined ? [] : unpack(topics);
     for (let run = 0, at = 0; run < runs.length; run += 2) {
@@ -440,9 +332,9 @@ export class Link {
   }
 
   /** The answer goes to whoever asked, ready or not, and not to its successor. */
-  async #answer(frame: ToMain & { kind: "ask" }, port: MessagePort): Promise<void> {
+  async #answer(frame: FromReceiver & { kind: "ask" }, reply: (frame: ToWorker) => void): Promise<void> {
     const post = (answer: ToWorker) => {
-      port.postMessage([answer]);
+      reply(answer);
       this.#events.posted();
     };
     try {

@@ -34,10 +34,15 @@ export type ToWorker =
   | { kind: "answer"; id: number; value?: unknown; error?: PlainError }
   | { kind: "close"; id: number };
 
-/** From the worker to main. */
+/** From the worker to main: of its own life, and what its receiver has to say. */
 export type ToMain =
   | { kind: "ready"; inbox: string }
+  | { kind: "fatal"; error: PlainError }
   | { kind: "beat" }
+  | FromReceiver;
+
+/** From the receiver to main. */
+export type FromReceiver =
   | { kind: "done"; id: number; value?: unknown }
   | { kind: "failed"; id: number; error: PlainError }
   /**
@@ -49,8 +54,7 @@ export type ToMain =
   | { kind: "gap"; reason: string; lost: number; subscription?: number }
   | { kind: "state"; connected: boolean; error?: PlainError }
   | { kind: "fault"; error: PlainError }
-  | { kind: "ask"; id: number; verb: string; argument: unknown }
-  | { kind: "fatal"; error: PlainError };
+  | { kind: "ask"; id: number; verb: string; argument: unknown };
 
 /** The value of `done` for each kind of request. */
 export interface Answers {

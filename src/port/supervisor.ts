@@ -1,0 +1,189 @@
+/**
+ * The worker's life: starts it, sees that it answers, and replaces it when it does not.
+ *
+ * @module
+ */
+import { BusError, fromPlain, ProviderError, toPlain } from "../errors.ts";
+import type { Provider } from "../provider.ts";
+import type { FromReceiver, Hello, ToMain, ToWorker } from "./protocol.ts";
+import { spawn, type Spawned } from "./spawn.ts";
+
+/** Milliseconds between two beats that the worker is asked for. */
+const BEAT = 2_000;
+/** Beats in a row that may stay out while main itself was on time. */
+const MISSED = 2;
+/** Milliseconds between attempts to replace a worker: doubled from the first to the second. */
+const RETRY = { min: 100, max: 5_000 };
+
+/** What a worker needs to open its receiver. */
+export type Opening = Pick<Hello, "namespace" | "connectTimeout">;
+
+/** What the supervisor tells the link. */
+export interface Supervised {
+  /** A worker's receiver is ready; resolves when all that its predecessor had is there again. */
+  ready(inbox: string): Promise<void>;
+  /** A frame of the receiver's. `reply` reaches the one that it came from, and not its successor. */
+  take(frame: FromReceiver, reply: (frame: ToWorker) => void): void;
+  /** The worker died; another one is being started. */
+  died(error: BusError): void;
+  /** The other one is ready. */
+  replaced(): void;
+  /** A fault that belongs to no request. */
+  fault(error: BusError): void;
+}
+
+interface Start {
+  resolve(resumed: Promise<void>): void;
+  reject(error: unknown): void;
+}
+
+/** See the module. */
+export class Supervisor {
+  /** How many times the worker was replaced. */
+  restarts = 0;
+  /** When something last came from the worker, in milliseconds of `Date.now()`. */
+  lastHeard: number = Date.now();
+  /** Whether a receiver is ready. */
+  up = false;
+  #provider: Provider;
+  #opening: Opening;
+  #events: Supervised;
+  #port: MessagePort | undefined;
+  #spawned: Spawned | undefined;
+  #starting: Promise<void> | undefined;
+  /** Beats that the worker was asked for since anything came from it. */
+  #missed = 0;
+  #closed = false;
+  #watch: ReturnType<typeof setInterval> | undefined;
+  #retry: ReturnType<typeof setTimeout> | undefined;
+
+  /** The worker of this provider; {@linkcode start} starts it. */
+  constructor(provider: Provider, opening: Opening, events: Supervised) {
+    this.#provider = provider;
+    this.#opening = opening;
+    this.#events = events;
+  }
+
+  /** Starts the worker; rejects with what its receiver failed with, leaving nothing behind. */
+  async start(): Promise<void> {
+    await this.#start();
+    let last = performance.now();
+    this.#watch = setInterval(() => {
+      const now = performance.now();
+      // a busy main, a debugger or a laptop's sleep is no death of the worker: only judge when we were on time
+      if (now - last > 2 * BEAT) this.#missed = 0;
+      last = now;
+      if (!this.up) return;
+      if (this.#missed === MISSED) return this.#died(new Error("it does not answer"));
+      this.#missed++;
+      this.post([{ kind: "beat" }]);
+    }, BEAT);
+  }
+
+  /** Sends frames to the worker that is ready. */
+  post(frames: ToWorker[]): void {
+    this.#port?.postMessage(frames);
+  }
+
+  /** Ends the worker, a `dead` one by force; one that is just being started ends as soon as it listens, or `over` is waited for. */
+  async close(dead: boolean, over: Promise<unknown>): Promise<void> {
+    this.#closed = true;
+    clearInterval(this.#watch);
+    clearTimeout(this.#retry);
+    this.#drop(dead);
+    await Promise.race([this.#starting?.catch(() => {}), over]);
+  }
+
+  async #start(): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    promise.catch(() => {});
+    const { connectTimeout, namespace } = this.#opening;
+    const timer = setTimeout(
+      () => reject(new ProviderError("unavailable", `Cannot open "${this.#provider.name}": no answer in time`)),
+      connectTimeout + 1_000, // the receiver's own deadline has the better message, so it goes first
+    );
+    try {
+      const spawned = await spawn(this.#provider, connectTimeout, (error) => {
+        reject(error);
+        if (this.#spawned === spawned) this.#died(error);
+      });
+      this.#spawned = spawned;
+      if (this.#closed) return this.#drop(false);
+      const { port1, port2 } = new MessageChannel();
+      this.#port = port1;
+      port1.onmessage = (event) => {
+        if (this.#port !== port1) return;
+        this.lastHeard = Date.now();
+        this.#missed = 0;
+        this.#take(event.data as ToMain[], port1, { resolve, reject });
+      };
+      const { options } = this.#provider;
+      spawned.greet({ kind: "tsmq:hello", port: port2, namespace, options, connectTimeout });
+      await promise;
+    } catch (error) {
+      this.#drop(false);
+      throw error;
+    } finally {
+      clearTimeout(timer);
+    }
+    if (this.#closed) this.#drop(false);
+  }
+
+  #take(frames: ToMain[], port: MessagePort, start: Start): void {
+    const reply = (frame: ToWorker) => port.postMessage([frame]);
+    for (const frame of frames) {
+      try {
+        switch (frame.kind) {
+          case "ready":
+            this.up = true;
+            start.resolve(this.#events.ready(frame.inbox));
+            break;
+          case "fatal":
+            start.reject(fromPlain(frame.error));
+            break;
+          case "beat":
+            break;
+          default:
+            this.#events.take(frame, reply);
+        }
+      } catch (error) { // one bad frame is not the end of the bus, nor of the others
+        this.#events.fault(fromPlain(toPlain(error)));
+      }
+    }
+  }
+
+  #drop(dead: boolean): void {
+    this.up = false;
+    this.#port?.close();
+    this.#port = undefined;
+    const spawned = this.#spawned;
+    this.#spawned = undefined;
+    spawned?.release(dead);
+  }
+
+  #died(cause: unknown): void {
+    if (!this.up) return;
+    this.#drop(true);
+    const why = cause instanceof Error ? cause.message : String(cause);
+    const text = `Cannot finish: the worker of "${this.#provider.name}" died: ${why}`;
+    this.#events.died(new BusError("worker_died", text, { cause }));
+    this.#restart(0);
+  }
+
+  #restart(delay: number): void {
+    this.#retry = setTimeout(async () => {
+      try {
+        await (this.#starting = this.#start());
+        if (!this.up) return; // closed, or dead again
+        this.restarts++;
+        this.#events.replaced();
+      } catch (error) {
+        if (this.#closed) return;
+        this.#events.fault(fromPlain(toPlain(error)));
+        this.#restart(Math.min(Math.max(delay * 2, RETRY.min), RETRY.max));
+      } finally {
+        this.#starting = undefined;
+      }
+    }, delay);
+  }
+}
