@@ -88,6 +88,7 @@ export class Link {
         events.state(true);
       },
       fault: events.fault,
+      posted: events.posted,
     });
   }
 
@@ -264,7 +265,6 @@ export class Link {
     if (!this.#worker.up || this.#outbox.length === 0) return;
     this.#worker.post(this.#outbox);
     this.#outbox = [];
-    this.#events.posted();
   }
 
   #take(frame: FromReceiver, reply: (frame: ToWorker) => void): void {
@@ -333,17 +333,13 @@ export class Link {
 
   /** The answer goes to whoever asked, ready or not, and not to its successor. */
   async #answer(frame: FromReceiver & { kind: "ask" }, reply: (frame: ToWorker) => void): Promise<void> {
-    const post = (answer: ToWorker) => {
-      reply(answer);
-      this.#events.posted();
-    };
     try {
       if (!this.#provider.answer) {
         throw new BusError("internal", `Cannot answer "${frame.verb}": the provider has no answers`);
       }
-      post({ kind: "answer", id: frame.id, value: await this.#provider.answer(frame.verb, frame.argument) });
+      reply({ kind: "answer", id: frame.id, value: await this.#provider.answer(frame.verb, frame.argument) });
     } catch (error) {
-      post({ kind: "answer", id: frame.id, error: toPlain(error) });
+      reply({ kind: "answer", id: frame.id, error: toPlain(error) });
     }
   }
 }

@@ -30,6 +30,8 @@ export interface Supervised {
   replaced(): void;
   /** A fault that belongs to no request. */
   fault(error: BusError): void;
+  /** A batch of frames was posted, whatever is in it. */
+  posted(): void;
 }
 
 interface Start {
@@ -82,7 +84,13 @@ export class Supervisor {
 
   /** Sends frames to the worker that is ready. */
   post(frames: ToWorker[]): void {
-    this.#port?.postMessage(frames);
+    if (this.#port) this.#postTo(this.#port, frames);
+  }
+
+  /** Whoever sleeps outside its event loop has to be told of each batch, a beat too. */
+  #postTo(port: MessagePort, frames: ToWorker[]): void {
+    port.postMessage(frames);
+    this.#events.posted();
   }
 
   /** Ends the worker, a `dead` one by force; one that is just being started ends as soon as it listens, or `over` is waited for. */
@@ -130,7 +138,7 @@ export class Supervisor {
   }
 
   #take(frames: ToMain[], port: MessagePort, start: Start): void {
-    const reply = (frame: ToWorker) => port.postMessage([frame]);
+    const reply = (frame: ToWorker) => this.#postTo(port, [frame]);
     for (const frame of frames) {
       try {
         switch (frame.kind) {

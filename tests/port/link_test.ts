@@ -4,6 +4,7 @@ import { BusError, ProviderError, QueueFullError } from "../../src/errors.ts";
 import { cost, WINDOW } from "../../src/port/credit.ts";
 import { Link, type LinkEvents } from "../../src/port/link.ts";
 import type { Provider, ReceiverContext } from "../../src/provider.ts";
+import { until } from "../support/until.ts";
 import { OneThread } from "./one_thread.ts";
 import { TestReceiver } from "./receiver.ts";
 
@@ -14,6 +15,8 @@ class Stage implements AsyncDisposable {
   /** Thrown by the next openings, one each. */
   readonly refusals: unknown[] = [];
   readonly said: string[] = [];
+  /** How many batches the link said it had posted. */
+  posted = 0;
   readonly thread: OneThread;
   link!: Link;
   #watchers = new Set<() => void>();
@@ -40,7 +43,7 @@ class Stage implements AsyncDisposable {
       gap: (reason, lost, filter) => say(`gap ${filter?.topic ?? ""}${lost || ""}: ${reason}`),
       fault: (error) => say(`fault ${error.code}`),
       inbox: (bodies) => say(`inbox ${bodies}`),
-      posted: () => {},
+      posted: () => this.posted++,
     };
     return this.link = await Link.open(this.thread.provider, { namespace: "n", connectTimeout }, events);
   }
@@ -90,6 +93,17 @@ describe("Link", () => {
       [1, 2, 3].map((argument) => link.request<"ask">({ kind: "ask", verb: "echo", argument })),
     );
     assertEquals(stage.thread.last.toWorker.length, before + 1);
+  });
+
+  it("tells of each batch that it has posted, also of a beat and of an answer", async () => {
+    await using stage = new Stage(() => "secret");
+    const link = await stage.open();
+    await link.request<"ask">({ kind: "ask", verb: "echo", argument: 0 });
+    await stage.contexts[0]!.ask("credentials", 0);
+    const posted = () => stage.thread.last.toWorker.flat().map((frame) => frame.kind);
+    await until("the worker is asked for a beat", () => posted().includes("beat"));
+    assertEquals(posted().slice(0, 3), ["ask", "answer", "beat"]);
+    assert(stage.posted >= posted().length, `it told of ${stage.posted}`); // one of them may be on its way
   });
 
   it("rejects with what the receiver could not be opened with, and leaves no thread behind", async () => {
