@@ -73,8 +73,8 @@ export class Queues {
     if (descriptor === undefined) return undefined;
     const attributes = this.#posix.attributes(descriptor)!;
     const queue = { name, descriptor, size: attributes.size, users: 0, used: performance.now() };
+    if (this.#open.size >= IDLE_LIMIT) this.#closeIdle(0);
     this.#open.set(name, queue);
-    if (this.#open.size > IDLE_LIMIT) this.#closeIdle(0);
     this.#tidy ??= setTimeout(() => this.#tidyUp(), IDLE);
     return queue;
   }
