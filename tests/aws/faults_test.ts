@@ -87,6 +87,33 @@ describe("a service that fails", () => {
     assert(proxy.count("sns:PublishBatch") <= 6, "three for the topic, three for those who subscribe to patterns");
   });
 
+  itProxied("what is too soon, or throttled by KMS, is tried again", async () => {
+    await using halves = await start({}, "jobs");
+    proxy.next("sns:CreateTopic", { status: 400, name: "StaleTag" });
+    proxy.next("sns:CreateTopic", { status: 400, name: "ConcurrentAccess" });
+    await halves.receiver.subscribe(exact("t"), () => {});
+    assertEquals(proxy.count("sns:CreateTopic"), 3);
+    proxy.next("sns:PublishBatch", { status: 400, name: "KMSThrottling" });
+    await halves.sender.publish("t", "x");
+    proxy.next("sqs:SendMessageBatch", { status: 400, name: "KmsThrottled", code: "KMS.ThrottlingException" });
+    await halves.sender.send("jobs", "item", { wait: 0 });
+    assertEquals(proxy.count("sqs:SendMessageBatch"), 2);
+  });
+
+  itProxied("a queue that was freed a moment ago is unavailable, and why is said", async () => {
+    await using halves = await start();
+    const name = "QueueDeletedRecently";
+    proxy.fault = ({ action }) =>
+      action === "sqs:CreateQueue" ? { status: 400, name, code: `AWS.SimpleQueueService.${name}` } : undefined;
+    const error = await assertRejects(
+      () => halves.sender.send("jobs", "item", { wait: 0 }),
+      ProviderError,
+      "60 s after",
+    );
+    assertEquals({ code: error.code, retryable: error.retryable }, { code: "unavailable", retryable: true });
+    proxy.fault = () => undefined;
+  });
+
   itProxied("what may have been done is not done again: a publish, a put, a post", async () => {
     for (const fault of UNSURE) {
       await using halves = await start({}, "jobs");

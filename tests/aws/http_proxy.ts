@@ -3,8 +3,8 @@ import { createServer, type IncomingMessage, request, type Server, type ServerRe
 
 /** What happens to a request instead of being passed on. */
 export type Fault =
-  /** The service refuses or fails: an HTTP status and an error name. */
-  | { readonly status: number; readonly name: string; readonly message?: string }
+  /** The service refuses or fails: an HTTP status and an error name; `code` is what SQS called it in its old protocol. */
+  | { readonly status: number; readonly name: string; readonly code?: string; readonly message?: string }
   /** No answer ever. */
   | "hang"
   /** The connection is cut before the service sees the request. */
@@ -116,7 +116,7 @@ function keyOf(asked: IncomingMessage): string {
 }
 
 function refuse(answer: ServerResponse, fault: Exclude<Fault, string>, xml: boolean): void {
-  const { status, name, message = "made by a test" } = fault;
+  const { status, name, code = name, message = "made by a test" } = fault;
   const type = status < 500 ? "Sender" : "Receiver";
   if (xml) {
     answer.writeHead(status, { "content-type": "text/xml" });
@@ -125,6 +125,6 @@ function refuse(answer: ServerResponse, fault: Exclude<Fault, string>, xml: bool
     );
     return;
   }
-  answer.writeHead(status, { "content-type": "application/x-amz-json-1.0", "x-amzn-query-error": `${name};${type}` });
+  answer.writeHead(status, { "content-type": "application/x-amz-json-1.0", "x-amzn-query-error": `${code};${type}` });
   answer.end(JSON.stringify({ __type: `com.amazonaws.sqs#${name}`, message }));
 }

@@ -7,7 +7,7 @@ import { BusError, lacksPermission, ProviderError, ValidationError } from "../..
 
 /** What a request that failed has done. */
 export type Fate =
-  /** Refused because there are too many; not done. */
+  /** Refused because there are too many, or too soon; not done. */
   | "throttled"
   /** Refused because the credentials have expired; not done. */
   | "expired"
@@ -33,9 +33,15 @@ const ERRORS: ReadonlyMap<string, Entry> = new Map<string, Entry>([
     "RequestLimitExceeded",
     "LimitExceededException",
     "SlowDown",
+    "KMSThrottling",
     "KMSThrottlingException",
     "KmsThrottled",
     "OverLimit",
+    // a topic that was deleted a moment ago, or is made by others at this moment
+    "StaleTag",
+    "StaleTagException",
+    "ConcurrentAccess",
+    "ConcurrentAccessException",
   ]),
   ...entries("denied", "expired", ["ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"]),
   ...entries("denied", "refused", [
@@ -50,6 +56,7 @@ const ERRORS: ReadonlyMap<string, Entry> = new Map<string, Entry>([
     "InvalidSecurity",
     "InvalidSignatureException",
     "KmsAccessDenied",
+    "KMSAccessDenied",
     "KMSAccessDeniedException",
     "MissingAuthenticationToken",
     "MissingAuthenticationTokenException",
@@ -68,9 +75,11 @@ function entries(code: Code, fate: Fate, names: readonly string[]): [string, Ent
   return names.map((name) => [name, [code, fate]]);
 }
 
+/** What SQS still writes before codes of its old protocol. */
+const SERVICE = /^(AWS\.SimpleQueueService|KMS)\./;
 /** Codes of sockets that say that no request was sent. */
 const UNSENT: ReadonlySet<string> = new Set(["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH", "ENETUNREACH"]);
-const NO_QUEUE = /^(AWS\.SimpleQueueService\.NonExistentQueue|QueueDoesNotExist|NonExistentQueue)$/;
+const NO_QUEUE = /^(QueueDoesNotExist|NonExistentQueue)$/;
 const NO_TOPIC = /^(NotFound|NotFoundException|ResourceNotFound|ResourceNotFoundException)$/;
 
 /** True if the error says that the queue does not exist. */
@@ -132,7 +141,7 @@ function shape(error: unknown): Shape {
 
 function nameOf(error: unknown): string {
   const { name, Code } = shape(error);
-  return Code ?? name ?? "Error";
+  return (Code ?? name ?? "Error").replace(SERVICE, "");
 }
 
 function causes(error: unknown): unknown[] {
