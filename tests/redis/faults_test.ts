@@ -79,6 +79,13 @@ describe("Redis faults", () => {
     }
   });
 
+  it("open() refuses a database that the server does not have, or that its user may not select", async () => {
+    await server.run("acl", "setuser", "first", "on", ">pw", "~*", "&*", "+@all", "-select");
+    const none = await rejection(open({ ...here(), db: 99 }));
+    assertEquals([none.code, none.message], ["internal", "Cannot run SELECT on Redis: ERR DB index is out of range"]);
+    assertEquals((await rejection(open({ ...here(), db: 1, username: "first", password: "pw" }))).code, "denied");
+  });
+
   it("one denied topic or queue is that topic's error alone", async () => {
     await server.run(
       "acl",

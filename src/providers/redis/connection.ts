@@ -196,7 +196,10 @@ export class Connection implements Client {
   async #prepare(): Promise<void> {
     const { stream } = this.#redis;
     const holds = () => this.#redis.stream === stream && this.#redis.status === "ready" && !this.#closing;
+    const { db } = this.#settings;
     try {
+      // ioredis selects it too, and stays with the first where that is refused
+      if (db > 0) await this.#direct(exactly("OK"), "select", String(db));
       await this.#observer.prepare?.((reads, name, ...args) => this.#direct(reads, name, ...args));
     } catch (error) {
       if (!holds()) return;
