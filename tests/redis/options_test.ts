@@ -28,6 +28,7 @@ describe("redis()", () => {
     assertEquals(parseOptions({ url: "redis://:pw@h" }).password, "pw");
     assertEquals(parseOptions({ url: "rediss://h", tls: false }).tls, undefined);
     assertEquals(parseOptions({ url: "unix:///run/redis.sock" }).path, "/run/redis.sock");
+    assertEquals(parseOptions({ url: "unix:///run/my%20app/ü.sock" }).path, "/run/my app/ü.sock");
   });
 
   it("takes Sentinels, and the nodes of a Cluster", () => {
@@ -52,6 +53,8 @@ describe("redis()", () => {
       [{ url: "redis://h/x" }, "url", "database"],
       [{ url: "redis://h?x=1" }, "url", "?query"],
       [{ url: "redis://%zz@h" }, "url", "percent-encoded"],
+      [{ url: "unix:///a%zz" }, "url", "percent-encoded"],
+      [{ url: "unix://run/redis.sock" }, "url", "three slashes"],
       [{ url: 5 }, "url", "string"],
       [{ port: "6379" }, "port", "port"],
       [{ port: 0 }, "port", "port"],
@@ -69,6 +72,8 @@ describe("redis()", () => {
       [{ name: "m" }, "sentinels", "missing"],
       [{ cluster: ["redis://a"], url: "redis://b" }, "url", "cluster"],
       [{ cluster: ["redis://a"], db: 1 }, "db", "0"],
+      [{ cluster: ["redis://a/1"] }, "cluster.0", "no database but 0"],
+      [{ cluster: ["redis://a", "unix:///x"] }, "cluster.1", "not a socket"],
       [{ cluster: ["nonsense"] }, "cluster.0", "URL"],
       [{ path: "/x", host: "h" }, "path", "host"],
       [{ maxEvent: 0 }, "maxEvent", "bytes"],

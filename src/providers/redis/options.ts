@@ -263,7 +263,12 @@ function together(options: RedisOptions, issues: Issue[]): void {
 type Parts = Partial<Pick<RedisOptions, "host" | "port" | "path" | "username" | "password" | "db" | "tls">>;
 
 function seed(node: Address | string, index: number, issues: Issue[]): Parts {
-  return typeof node === "string" ? parseUrl(node, ["cluster", String(index)], issues) : node;
+  if (typeof node !== "string") return node;
+  const path = ["cluster", String(index)];
+  const parts = parseUrl(node, path, issues);
+  if (parts.path) issues.push({ path, message: "must be the address of a node, not a socket" });
+  if (parts.db) issues.push({ path, message: "must name no database but 0: a Redis Cluster has no other" });
+  return parts;
 }
 
 function parseUrl(text: string, path: string[], issues: Issue[]): Parts {
@@ -276,19 +281,24 @@ function parseUrl(text: string, path: string[], issues: Issue[]): Parts {
   const url = new URL(text);
   if (url.search || url.hash) return wrong("must have neither ?query nor #fragment: give options instead");
   let user: Parts;
+  let rest: string;
   try {
     user = defined({
       username: decodeURIComponent(url.username) || undefined,
       password: decodeURIComponent(url.password) || undefined,
     });
+    rest = decodeURIComponent(url.pathname);
   } catch {
-    return wrong("has a user or password that is not percent-encoded properly");
+    return wrong("has a part that is not percent-encoded properly");
   }
-  if (url.protocol === "unix:") return url.pathname ? { ...user, path: url.pathname } : wrong("names no socket");
+  if (url.protocol === "unix:") {
+    if (url.host) return wrong("must have three slashes before the path of a socket: unix:///path");
+    return rest ? { path: rest } : wrong("names no socket");
+  }
   if (url.protocol !== "redis:" && url.protocol !== "rediss:") {
     return wrong(`must begin with redis://, rediss:// or unix://, not ${url.protocol}`);
   }
-  const db = url.pathname.replace(/^\//, "");
+  const db = rest.replace(/^\//, "");
   if (!/^\d*$/.test(db)) return wrong("must end with the number of a database, if with anything");
   return defined({
     ...user,
