@@ -146,6 +146,16 @@ describe("Redis behind Sentinels", () => {
     assertEquals((error as ProviderError).code, "unavailable");
   });
 
+  it("asks the next Sentinel when one is frozen", async () => {
+    const [first] = ground.sentinels.servers;
+    first!.freeze();
+    try {
+      await works(options());
+    } finally {
+      first!.thaw();
+    }
+  });
+
   it("follows the master when it dies", async () => {
     await using bus = await open(options());
     const waits = bus.bodies("q", { wait: 60_000 });

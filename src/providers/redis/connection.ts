@@ -17,6 +17,8 @@ import { echo, exactly, PING, type Reads } from "./replies.ts";
 const LATE = 250;
 /** Milliseconds for the goodbye. */
 const GOODBYE = 250;
+/** Milliseconds for one Sentinel: a frozen one, or one whose machine died, must not take the time of the others. */
+const SENTINEL = 1_500;
 /** Characters that are handed to the socket at once. */
 const CHUNK = 256 * 1024;
 
@@ -72,6 +74,7 @@ export class Connection implements Client {
       reconnectOnError: (error) => error.message.startsWith("READONLY"),
       retryStrategy: () => this.#retry(),
       sentinelRetryStrategy: () => this.#retry(),
+      sentinelCommandTimeout: Math.min(SENTINEL, timeout),
     });
     redis.on("error", (error) => {
       this.#error = error;
