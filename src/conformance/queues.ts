@@ -357,6 +357,16 @@ export const queues: Room = {
     equal(await drain(t, queue), range(t.features.capacity));
   }),
 
+  "close() ends a put that waits for room: it rejects with ClosedError, and nothing is put": finite(async (t) => {
+    const [bus, other] = await t.buses(2) as [Bus, Bus];
+    await fill(t, t.queue<number>(other, "full"));
+    const rejected = rejects(() => bus.queue<number>("full").put(-1), ClosedError, "closed");
+    await t.quiet();
+    await bus.close();
+    await rejected;
+    equal(await drain(t, other.queue<number>("full")), range(t.features.capacity));
+  }),
+
   "50 queues at once, each with a waiting get": slow(60_000, async (t) => {
     const count = t.features.capacity === Infinity ? 50 : 8;
     const [producer, consumer] = await t.buses(2) as [Bus, Bus];

@@ -2,7 +2,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { Bus, BusError, type BusState, memory, ProviderError } from "../../mod.ts";
 import { faulty } from "./faulty.ts";
-import { until, within } from "../support/until.ts";
+import { pause, until, within } from "../support/until.ts";
 
 /** What a bus said of itself. */
 function listen(bus: Bus): { states: BusState[]; gaps: string[] } {
@@ -72,12 +72,17 @@ describe("a worker that dies", () => {
     const bus = await Bus.open(provider);
     const taken = rejection(bus.queue("empty").get());
     fault("hang");
+    const abort = new AbortController();
+    const put = rejection(bus.queue("empty").put(1, { signal: abort.signal }));
+    await pause(10);
+    abort.abort();
     const since = performance.now();
     const report = await bus.close({ timeout: 200 });
     assert(performance.now() - since < 3_000);
     assertEquals(report.clean, false);
-    const error = await taken;
-    assert(error instanceof BusError && (error.code === "closed" || error.code === "worker_died"), String(error));
+    for (const error of [await taken, await put]) {
+      assert(error instanceof BusError && (error.code === "closed" || error.code === "worker_died"), String(error));
+    }
   });
 
   it("gives items that are put after its death to those who ask after it", async () => {

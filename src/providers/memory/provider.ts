@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { ValidationError } from "../../errors.ts";
+import { ClosedError, ValidationError } from "../../errors.ts";
 import { checkNumber } from "../../names.ts";
 import type { Provider, Sender, SenderContext } from "../../provider.ts";
 
@@ -69,11 +69,12 @@ class MemorySender implements Sender {
     const { wait, signal } = options;
     signal?.throwIfAborted();
     const id = ++this.#lastSend;
-    const cancel = () => void this.#ask("unsend", [queue, id]);
+    const cancel = () => void this.#ask("unsend", [queue, id]).catch(() => {}); // where it fails, so does the send
     signal?.addEventListener("abort", cancel, { once: true });
     try {
       if (await this.#ask<boolean>("send", [queue, body, wait, id])) return;
       signal?.throwIfAborted();
+      throw new ClosedError(); // the receiver has ended, and all that waited for room with it
     } finally {
       signal?.removeEventListener("abort", cancel);
     }
