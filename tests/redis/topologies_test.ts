@@ -201,6 +201,15 @@ describe("Redis Cluster", () => {
     await works({ cluster: [gone, ...options().cluster] }, false);
   });
 
+  it("takes much at once from the first moment, while its connections to the nodes are made", async () => {
+    await using bus = await open(options());
+    const topics = Array.from({ length: 12 }, (_, n) => ({ topic: `f${n}`, pattern: false, serves: true }));
+    const sent = Array.from({ length: 36 }, (_, n) => bus.sender.send(`q${n % 12}`, "x", NOW));
+    await Promise.all([...sent, ...topics.map((filter) => bus.receiver.subscribe(filter, () => {}))]);
+    const taken = await Promise.all(topics.map((_, n) => bus.bodies(`q${n}`, { max: 9 })));
+    assertEquals(taken.flat().length, sent.length);
+  });
+
   it("every key of a queue is in the slot of its list", async () => {
     const names = new Names("n{s}");
     const plain = new Names("global");

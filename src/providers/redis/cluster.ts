@@ -37,7 +37,8 @@ export class ClusterClient implements Client {
     let attempts = 0;
     const cluster = this.#cluster = new Cluster(addresses(settings).map(({ host, port }) => ({ host, port })), {
       lazyConnect: true,
-      enableOfflineQueue: false,
+      // what waits for the Cluster waits here, but what waits for one node of it waits there
+      enableOfflineQueue: true,
       // a command whose connection broke may have been carried out: it is not sent again
       retryDelayOnFailover: 0,
       slotsRefreshInterval: REFRESH,
@@ -113,7 +114,7 @@ export class ClusterClient implements Client {
       }, end).catch((error) => this.#outOfStep(error));
     };
     this.#calls.add(end);
-    if (this.#up) send();
+    if (this.#up && this.#cluster.status === "ready") send();
     else this.#waiting.add(send);
     return promise;
   }
