@@ -101,6 +101,8 @@ describe("who may use what", () => {
       await using bus = await Bus.open(ipc({ directory, group }), { namespace });
       await bus.subscribe("*", () => {}, { pattern: true }).ready;
       assertEquals(statSync(`${directory}/${namespace}`).mode & 0o7777, folder);
+      const [loop] = readdirSync(`${directory}/${namespace}/loops`);
+      assertEquals(statSync(`${directory}/${namespace}/loops/${loop}`).mode & 0o7777, folder);
       const [pattern] = readdirSync(`${directory}/${namespace}/patterns`);
       if (group === undefined) {
         assertEquals(statSync(`${directory}/${namespace}/patterns/${pattern}`).mode & 0o7777, file);

@@ -34,14 +34,21 @@ export class Bodies {
     return name;
   }
 
+  /** Makes a new file at a path; its descriptor. */
+  create(path: string): number {
+    const { file: mode } = modes(this.#access);
+    const file = this.#posix.createFile(path, mode);
+    if (file >= 0 && this.#access.group !== undefined) this.#posix.share(file, mode, this.#access.group);
+    return file;
+  }
+
   /** Writes a new file. */
   writeFile(directory: string, name: string, bytes: Uint8Array, make: boolean): void {
     const path = this.#place.of(`${directory}/${name}`);
     const what = `Cannot write ${bytes.length} bytes to ${path}`;
-    const create = () => this.#posix.createFile(path, modes(this.#access).file);
+    const create = () => this.create(path);
     const file = check(make ? this.#place.within(directory, create) : create(), what);
     try {
-      if (this.#access.group !== undefined) this.#posix.share(file, modes(this.#access).file, this.#access.group);
       for (let at = 0; at < bytes.length;) {
         const written = this.#posix.write(file, bytes.subarray(at));
         if (written < 0 && written !== -Errno.EINTR) {

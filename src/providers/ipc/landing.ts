@@ -67,11 +67,11 @@ export class Landing {
   #bytes(size: number): Uint8Array {
     if (this.#mapping && this.#mapping.bytes.length >= HEAD + size) return this.#mapping.bytes;
     this.close();
-    const { place, posix } = this.#space;
+    const { bodies, place, posix } = this.#space;
     const path = place.of(`${this.#space.loopDirectory(this.#loop)}/${FILE}`);
     const what = `Cannot make ${path}`;
     posix.unlink(path);
-    const file = check(posix.createFile(path, 0o600), what);
+    const file = check(bodies.create(path), what);
     const mapping = posix.map(file, HEAD + size);
     posix.close(file);
     if (typeof mapping !== "number") return (this.#mapping = mapping).bytes;

@@ -8,6 +8,9 @@
  *
  * The times are of the clock that starts with the boot. Each change of hands is one rename, so one of several wins.
  *
+ * With the option `group`, the file may be another user's, and its time only its owner's to set: others can but touch it, which
+ * gives it the wall clock's, decades from now. Such an item is due at once if it is back, and held as long as its holder lives.
+ *
  * @module
  */
 import { mark } from "../../attempts.ts";
@@ -91,6 +94,7 @@ export class Leases {
       if ((side.due.get(name) ?? Infinity) > now) continue;
       const delivery = this.#claim(queue, name, lease, read);
       if (delivery) deliveries.push(delivery);
+      else side.due.set(name, now + LOOK); // if it is still there, it cannot be had just now
     }
     return deliveries;
   }
@@ -137,12 +141,12 @@ export class Leases {
   #giveBack(queue: string, receipt: string, delay: number): number {
     const { place, posix } = this.#space;
     const from = this.#path(queue, `held/${receipt}`);
-    const held = posix.setModified(from, posix.now() + Math.min(delay, LONGEST));
+    const held = this.#setTime(from, delay);
     if (held < 0) return held;
     const to = this.#path(queue, `back/${receipt}`);
     const moved = place.within(`${sideOf(queue)}/back`, () => posix.rename(from, to));
     // it is held until then: whoever knows its old time reads it again, because the directory looks different
-    if (moved < 0) posix.setModified(this.#path(queue, "held"), posix.now());
+    if (moved < 0) this.#setTime(this.#path(queue, "held"), 0);
     return moved;
   }
 
@@ -172,8 +176,7 @@ export class Leases {
 
   /** Makes a lease last from now; false if it had ended. */
   extend(queue: string, receipt: string, lease: number): boolean {
-    const { posix } = this.#space;
-    return posix.setModified(this.#path(queue, `held/${receipt}`), posix.now() + lease) === 0;
+    return this.#setTime(this.#path(queue, `held/${receipt}`), lease) >= 0;
   }
 
   /** How many items came back and are due. */
@@ -206,12 +209,37 @@ export class Leases {
     const receipt = `${key}.${attempt}.${this.#loop}`;
     const held = `${sideOf(queue)}/held`;
     // first the time, so that it is not held and overdue at once
-    if (posix.setModified(from, posix.now() + (lease ?? LOOK)) < 0) return undefined;
+    const set = this.#setTime(from, lease ?? LOOK);
+    if (set < 0) return undefined;
     if (place.within(held, () => posix.rename(from, this.#path(queue, `held/${receipt}`))) < 0) return undefined;
+    if (set === TOUCHED && lease !== undefined) this.#own(queue, receipt, lease);
     const body = read(receipt);
     if (body === undefined) return undefined;
     if (lease === undefined) this.ack(queue, receipt);
     return { receipt: lease === undefined ? "" : receipt, body, attempt };
+  }
+
+  /** Says that a file's time comes in `ms`; {@linkcode TOUCHED} where that is not ours to say. */
+  #setTime(path: string, ms: number): number {
+    const { posix } = this.#space;
+    const set = posix.setModified(path, posix.now() + Math.min(ms, LONGEST));
+    if (set !== -Errno.EPERM) return set;
+    const touched = posix.touch(path);
+    return touched < 0 ? touched : TOUCHED;
+  }
+
+  /** A copy of ours takes the place of another user's file that we hold; without room for one, the item is held as long as we live. */
+  #own(queue: string, receipt: string, lease: number): void {
+    const { bodies, posix } = this.#space;
+    const held = `${sideOf(queue)}/held`;
+    const copy = `~${receipt}`;
+    try {
+      bodies.writeFile(held, copy, bodies.readFile(held, receipt), false);
+      this.#setTime(this.#path(queue, `held/${copy}`), lease);
+      posix.rename(this.#path(queue, `held/${copy}`), this.#path(queue, `held/${receipt}`));
+    } catch {
+      // no room, or its queue has just been removed
+    }
   }
 
   #fileOf(held: string, receipt: string): string | undefined {
@@ -244,7 +272,7 @@ export class Leases {
     side.due.clear();
     for (const name of names.filter((name) => ITEM.test(name))) {
       const stat = this.#space.posix.stat(this.#path(queue, `back/${name}`));
-      if (typeof stat === "object") side.due.set(name, stat.modified);
+      if (typeof stat === "object") side.due.set(name, stat.modified > WALL ? 0 : stat.modified);
     }
     return names;
   }
@@ -273,5 +301,9 @@ export class Leases {
   }
 }
 
-/** The longest delay in milliseconds: what a file's time can say, some 30,000 years. */
-const LONGEST = 1e15;
+/** The longest lease or delay in milliseconds, 31 years: what the wall clock says is later than all times that are set. */
+const LONGEST = 1e12;
+/** Later than that: a time of the wall clock. */
+const WALL = 1.5e12;
+/** The file's time could not be set, only touched. */
+const TOUCHED = 1;

@@ -63,7 +63,7 @@ export class Place {
     let result = make();
     let attempt = 0;
     while (result === -Errno.ENOENT && attempt++ < ATTEMPTS) {
-      const made = this.#make(directory);
+      const made = this.make(directory);
       result = made < 0 && made !== -Errno.EEXIST ? made : make();
     }
     if (result < 0 && attempt > 0) this.prune(directory);
@@ -71,18 +71,25 @@ export class Place {
   }
 
   /** Makes a directory and those above it. */
-  #make(path: string): number {
+  make(path: string): number {
     const full = path === "" ? this.path : this.of(path);
     const { directory } = modes(this.#access);
     let made = this.#posix.makeDirectory(full, directory);
     if (made === -Errno.ENOENT && path !== "") {
-      const above = this.#make(path.includes("/") ? path.slice(0, path.lastIndexOf("/")) : "");
+      const above = this.make(path.includes("/") ? path.slice(0, path.lastIndexOf("/")) : "");
       if (above < 0 && above !== -Errno.EEXIST) return above;
       made = this.#posix.makeDirectory(full, directory);
     }
-    if (made === 0 && this.#access.group !== undefined) this.#posix.share(full, directory, this.#access.group);
+    if (made === 0 && this.#access.group !== undefined) this.#share(full, directory, this.#access.group);
     if (path === "") this.trust();
     return made;
+  }
+
+  #share(directory: string, mode: number, group: number): void {
+    const shared = this.#posix.share(directory, mode, group);
+    if (shared < 0) this.#posix.removeDirectory(directory);
+    // others may have removed it already, because it is empty
+    check(shared, `Cannot give ${directory} to the group ${group}`, Errno.ENOENT);
   }
 
   /** Removes a directory and those above it, as far as they are empty. */

@@ -355,6 +355,11 @@ export class Posix {
     return this.#result(this.#native.utimensat(AT_FDCWD, encodePath(path), this.#time, AT_SYMLINK_NOFOLLOW));
   }
 
+  /** Says that a file was modified now, by the wall clock: all that one may say who can write to it, and does not own it. */
+  touch(path: string): number {
+    return this.#result(this.#native.utimensat(AT_FDCWD, encodePath(path), null, AT_SYMLINK_NOFOLLOW));
+  }
+
   #result(result: number): number {
     return result >= 0 ? result : -this.#errno();
   }

@@ -12,7 +12,6 @@ import { Landing } from "./landing.ts";
 import { Leases } from "./leases.ts";
 import { Loop } from "./loop.ts";
 import { eventsOf, inboxOf } from "./names.ts";
-import { modes } from "./place.ts";
 import { Errno } from "./posix.ts";
 import type { OpenQueue, Size } from "./queues.ts";
 import { type Settings, Space } from "./space.ts";
@@ -79,8 +78,7 @@ class IpcReceiver implements Receiver {
     this.#context = context;
     this.#space = space;
     const directory = space.loopDirectory(name);
-    const make = () => space.posix.makeDirectory(space.place.of(directory), modes(settings).directory);
-    check(space.place.within("loops", make), "Cannot open a bus");
+    check(space.place.within("loops", () => space.place.make(directory)), "Cannot open a bus");
     this.#events = space.queues.make(eventsOf(name), EVENTS);
     this.#inbox = space.queues.make(inboxOf(name), INBOX);
     this.#buffer = new Uint8Array(Math.max(this.#events.size, this.#inbox.size));

@@ -146,7 +146,9 @@ class IpcSender implements Sender {
     // moved away first: who makes the queue again puts its files into a directory of its own
     const aside = `queues/~${crypto.randomUUID()}`;
     const moved = posix.rename(place.of(sideOf(name)), place.of(aside));
-    check(posix.unlinkQueue(name), `Cannot remove the queue ${name}`, Errno.ENOENT);
+    const unlinked = posix.unlinkQueue(name);
+    if (unlinked === -Errno.EACCES) posix.rename(place.of(aside), place.of(sideOf(name))); // it is another user's of our group
+    check(unlinked, `Cannot remove the queue ${name}`, Errno.ENOENT);
     if (moved === 0) place.remove(aside);
     place.prune("queues");
     this.#leases.forget(name);

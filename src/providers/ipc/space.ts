@@ -8,7 +8,7 @@ import { failure } from "./failures.ts";
 import { recover } from "./landing.ts";
 import { directoryOf, eventsOf, inboxOf, Names } from "./names.ts";
 import { type Access, type Directory, Place } from "./place.ts";
-import { loadPosix, type Posix } from "./posix.ts";
+import { Errno, loadPosix, type Posix } from "./posix.ts";
 import { Processes } from "./processes.ts";
 import { Queues } from "./queues.ts";
 import { Tree } from "./tree.ts";
@@ -90,10 +90,10 @@ export class Space {
   /** Removes all that a bus has made for itself; an item that it had just taken goes back, or stays until there is room for it. */
   removeLoop(loop: string): void {
     const recovered = recover(this, loop);
-    this.posix.unlinkQueue(eventsOf(loop));
-    this.posix.unlinkQueue(inboxOf(loop));
+    const unlinked = [eventsOf(loop), inboxOf(loop)].map((queue) => this.posix.unlinkQueue(queue));
     this.tree.sweep(loop);
-    if (!recovered) return;
+    // those of another user of our group only that user can remove, who has to find the bus here
+    if (!recovered || unlinked.includes(-Errno.EACCES)) return;
     this.place.remove(this.loopDirectory(loop));
     this.place.prune(LOOPS);
   }

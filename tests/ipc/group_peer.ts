@@ -1,0 +1,38 @@
+/** What a user can do with what another one of its group has left; prints how each went. Its arguments: the namespace, the group. */
+import process from "node:process";
+import { Bus } from "../../src/bus.ts";
+import { BusError } from "../../src/errors.ts";
+import { Leases } from "../../src/providers/ipc/leases.ts";
+import { ipc } from "../../src/providers/ipc/provider.ts";
+import { type Settings, Space } from "../../src/providers/ipc/space.ts";
+
+const [namespace, group] = process.argv.slice(2) as [string, string];
+const provider = ipc({ group: Number(group) });
+const bus = await Bus.open(provider, { namespace });
+const space = await Space.open(provider.options as Settings, namespace, () => {});
+const said: Record<string, unknown> = {};
+
+async function attempt(what: string, act: () => Promise<unknown>): Promise<void> {
+  said[what] = await act().catch((error) => error instanceof BusError ? error.code : String(error));
+}
+
+/** Takes the item of a queue; what it is, and how often it was delivered. */
+async function receive(queue: string): Promise<unknown> {
+  const lease = await bus.queue<string>(queue).receive({ timeout: 5_000 });
+  await lease.ack();
+  return [lease.item, lease.attempt];
+}
+
+await attempt("back", () => receive("back"));
+await attempt("back, for good", () => bus.queue("for good").get({ timeout: 5_000 }));
+await attempt("held by a dead bus", () => receive("held"));
+await attempt("landed at a dead bus", () => receive("landed"));
+await attempt("held here, by one who stands still", async () => {
+  const leases = new Leases(space, space.names.loop(space.processes.self, 0));
+  const taken = leases.take(space.names.queue("still"), 1, 100, () => "");
+  return [taken.length, await receive("still")];
+});
+await attempt("freed", () => bus.queue("theirs").free());
+await attempt("a group of others", () => Bus.open(ipc({ group: 0 }), { namespace: `${namespace}-0` }));
+await bus.close();
+console.log(JSON.stringify(said));

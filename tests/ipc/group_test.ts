@@ -1,0 +1,68 @@
+import { assertEquals, assertMatch } from "@std/assert";
+import { describe, it } from "@std/testing/bdd";
+import { writeItem } from "../../src/providers/ipc/frames.ts";
+import { Landing } from "../../src/providers/ipc/landing.ts";
+import { Leases } from "../../src/providers/ipc/leases.ts";
+import { eventsOf, inboxOf } from "../../src/providers/ipc/names.ts";
+import { ipc } from "../../src/providers/ipc/provider.ts";
+import { type Settings, Space } from "../../src/providers/ipc/space.ts";
+import { skip } from "../support/skip.ts";
+import { fresh, left, noOtherUser, runAs } from "./ground.ts";
+
+const PEER = new URL("group_peer.ts", import.meta.url);
+/** A user of this run's own, and its group. */
+const USER = 40_000 + Math.floor(Math.random() * 20_000);
+const SMALL = [{ messages: 1, size: 128 }];
+const ITEM = writeItem('"item"', false);
+
+describe("users of one group", () => {
+  const name = "take each other's items, and clear up after each other as far as the kernel lets them";
+  const missing = noOtherUser(PEER);
+  if (missing) return skip(name, missing);
+  it(name, async () => {
+    const namespace = fresh();
+    const space = await Space.open(ipc({ group: USER }).options as Settings, namespace, () => {});
+    const { names, place, posix, processes, queues } = space;
+    const self = names.loop(processes.self, 0);
+    const dead = names.loop({ ...processes.self, start: 1 }, 0); // nobody has started at that time
+    place.within("loops", () => place.make(space.loopDirectory(dead)));
+    for (const queue of [eventsOf(dead), inboxOf(dead)]) queues.use(queue, SMALL);
+
+    const [living, gone] = [new Leases(space, self), new Leases(space, dead)];
+    for (const queue of ["back", "for good", "still"]) {
+      living.restore(names.queue(queue), [{ message: ITEM, attempt: 1 }]);
+    }
+    gone.hold(names.queue("held"), gone.key(), ITEM, 1, 3_600_000);
+    const { descriptor } = queues.use(names.queue("landed"), SMALL)!;
+    assertEquals(posix.send(descriptor, ITEM, ITEM.length), 0);
+    const landing = new Landing(space, dead);
+    landing.receive(names.queue("landed"), gone.key(), descriptor, 128);
+    landing.close();
+    const theirs = names.queue("theirs");
+    queues.use(theirs, SMALL);
+    const receipt = living.hold(theirs, living.key(), ITEM, 1, 3_600_000);
+
+    try {
+      const { output } = await runAs(USER, PEER, namespace, String(USER));
+      assertMatch(output, /^\{.*\}$/m);
+      assertEquals(JSON.parse(/^\{.*\}$/m.exec(output)![0]), {
+        back: ["item", 1],
+        "back, for good": "item",
+        "held by a dead bus": ["item", 2],
+        "landed at a dead bus": ["item", 1],
+        "held here, by one who stands still": [1, ["item", 2]],
+        freed: "denied",
+        "a group of others": "denied",
+      }, output);
+      assertEquals(living.ack(theirs, receipt), true, "what could not be freed is as it was");
+      assertEquals(space.deadLoops(), [dead], "only its own user can remove its queues");
+    } finally {
+      space.removeLoop(dead);
+      for (const queue of ["landed", "theirs"]) posix.unlinkQueue(names.queue(queue));
+      place.remove("queues");
+      place.prune("");
+      queues.close();
+    }
+    for (const each of [namespace, `${namespace}-0`]) assertEquals(await left(each, [dead]), []);
+  });
+});
