@@ -22,7 +22,7 @@ import { Codec } from "./src/codec.ts";
 import { remoteName, type Wrapper, wrapper } from "./src/decorate.ts";
 import { BusError, NotInitializedError, ValidationError } from "./src/errors.ts";
 import type { Provider } from "./src/provider.ts";
-import { checkFunction, checkNumber, checkSchema, checkSignal } from "./src/names.ts";
+import { checkCount, checkFunction, checkSchema, checkSignal } from "./src/names.ts";
 import type { BusOptions, CloseOptions } from "./src/options.ts";
 import type { Queue, QueueOptions } from "./src/queue.ts";
 import { exposedNames, exposures, type Fn, type Procedure, type StubOptions } from "./src/rpc/procedure.ts";
@@ -169,7 +169,7 @@ function listen(target: unknown, handler: Handler<never>, options: SubscribeOpti
     await live?.unsubscribe();
   };
   checkFunction("a handler", handler);
-  checkNumber("a concurrency", options.concurrency ?? 1, 1);
+  checkCount("a concurrency", options.concurrency ?? 1);
   checkSchema(options.schema);
   checkSignal(options.signal);
   options.signal?.addEventListener("abort", () => forget(entry), { once: true });

@@ -8,7 +8,7 @@ import { remoteName, type Wrapper, wrapper } from "./decorate.ts";
 import { Dispatch } from "./dispatch.ts";
 import { type BusError, ClosedError, RpcError } from "./errors.ts";
 import { BusErrorEvent, type Gap } from "./events.ts";
-import { checkFunction, checkNumber, checkSchema, checkSignal } from "./names.ts";
+import { checkCount, checkFunction, checkNumber, checkSchema, checkSignal } from "./names.ts";
 import {
   type BusOptions,
   type BusState,
@@ -390,7 +390,7 @@ export class Bus extends EventTarget implements AsyncDisposable {
       target,
       Codec.nameOf,
     );
-    const concurrency = checkNumber("a concurrency", options.concurrency ?? 1, 1);
+    const concurrency = checkCount("a concurrency", options.concurrency ?? 1);
     checkSchema(schema);
     checkSignal(options.signal);
     if (type) this.#codec.register(type);

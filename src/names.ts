@@ -27,6 +27,13 @@ export function checkNumber(what: string, value: unknown, least = 0): number {
   throw new ValidationError(`Cannot use ${show(value)} as ${what}: it is not a number of at least ${least}`);
 }
 
+/** Returns how many of something there may be, if it is a number of that: whole, at least 1; `Infinity` counts. */
+export function checkCount(what: string, value: unknown): number {
+  const count = checkNumber(what, value, 1);
+  if (count === Infinity || Number.isInteger(count)) return count;
+  throw new ValidationError(`Cannot use ${count} as ${what}: it is not a whole number`);
+}
+
 /** Returns a function if it is one. */
 export function checkFunction<F>(what: string, value: F): F {
   if (typeof value === "function") return value;

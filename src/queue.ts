@@ -5,7 +5,7 @@
  */
 import type { Codec } from "./codec.ts";
 import { BusError, ClosedError, QueueEmptyError, ValidationError } from "./errors.ts";
-import { checkFunction, checkName, checkNumber, checkSchema, checkSignal } from "./names.ts";
+import { checkCount, checkFunction, checkName, checkNumber, checkSchema, checkSignal } from "./names.ts";
 import type { Link } from "./port/link.ts";
 import type { Delivery, Outcome, Sender } from "./provider.ts";
 import { type StandardSchemaV1, validate } from "./schema.ts";
@@ -199,9 +199,9 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
     this.#check("take");
     checkFunction("a handler", handler);
     checkSignal(options.signal);
-    const concurrency = checkNumber("a concurrency", options.concurrency ?? 1, 1);
+    const concurrency = checkCount("a concurrency", options.concurrency ?? 1);
     const lease = leaseOf(options.lease);
-    const maxAttempts = checkNumber("a number of attempts", options.maxAttempts ?? Infinity, 1);
+    const maxAttempts = checkCount("a number of attempts", options.maxAttempts ?? Infinity);
     const deadLetter = checkName("a dead-letter queue", options.deadLetter ?? `${this.name}.dead`);
     const delayOf = backoffOf(options.backoff);
     const stop = new AbortController();
