@@ -207,6 +207,7 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
     const stop = new AbortController();
     const signals = [stop.signal, this.#ended];
     if (options.signal) signals.push(options.signal);
+    let ended = Promise.withResolvers<void>();
     const signal = AbortSignal.any(signals);
     const running = new Set<Promise<void>>();
 
@@ -236,14 +237,18 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
         try {
           const free = concurrency - running.size;
           if (free <= 0) {
-            await Promise.race(running);
+            await ended.promise; // a race of all that run would leave a trace in each of them, every time
             continue;
           }
           const max = Math.min(free, 256);
           for (const delivery of await this.#home.link.receive(this.name, { max, wait: Infinity, lease, signal })) {
             const work = this.#home.watch(
               handle(open(delivery)).catch((error) => this.#giveBack(delivery, error)),
-            ).finally(() => running.delete(work));
+            ).finally(() => {
+              running.delete(work);
+              ended.resolve();
+              ended = Promise.withResolvers();
+            });
             running.add(work);
           }
         } catch (error) {
