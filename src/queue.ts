@@ -340,11 +340,18 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
   }
 
   #lease(delivery: Delivery, item: T): Held<T> {
-    let settled: Outcome | undefined;
+    let settling: { readonly outcome: Outcome; readonly done: Promise<boolean> } | undefined;
+    let tried = false;
     const settle = async (outcome: Outcome, delay: number) => {
-      if (settled) return settled === outcome;
-      settled = outcome;
-      return await this.#settle(delivery, outcome, delay);
+      if (settling) return settling.outcome === outcome && await settling.done;
+      tried = true;
+      settling = { outcome, done: this.#settle(delivery, outcome, delay) };
+      try {
+        return await settling.done;
+      } catch (error) {
+        settling = undefined; // it may be tried again
+        throw error;
+      }
     };
     const nack = async (options: { delay?: number } = {}) => {
       await settle("nack", checkNumber("a delay", options.delay ?? 0));
@@ -353,14 +360,17 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
       item,
       attempt: delivery.attempt,
       get settled() {
-        return settled !== undefined;
+        return settling !== undefined;
       },
       ack: async () => {
         if (await settle("ack", 0)) return;
         throw new BusError("lease_lost", `Cannot acknowledge an item of queue "${this.name}": its lease has ended`);
       },
       nack,
-      [Symbol.asyncDispose]: () => nack(),
+      // whoever tried to settle it has heard why that failed: a second failure must not hide the first
+      [Symbol.asyncDispose]: async () => {
+        if (!tried) await nack();
+      },
     };
   }
 

@@ -1,6 +1,7 @@
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertRejects } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
-import { Bus, type DeadLetter, memory, ProviderError } from "../../mod.ts";
+import * as v from "valibot";
+import { Bus, BusError, type DeadLetter, memory, ProviderError, QueueEmptyError } from "../../mod.ts";
 import type { Provider, Sender } from "../../src/provider.ts";
 import { until } from "../support/until.ts";
 
@@ -20,6 +21,95 @@ function refusing(refuses: (queue: string) => boolean): Provider {
     },
   };
 }
+
+/** A provider whose worker fails at the first acknowledgement. */
+function deaf(): Provider {
+  return { ...memory(), worker: new URL("../support/workers/deaf.ts", import.meta.url) };
+}
+
+describe("a dead letter", () => {
+  it("has the item as it was put, though a schema or the handler made something of it that cannot be sent", async () => {
+    await using bus = await Bus.open(memory());
+    bus.addEventListener("error", () => {});
+    const link = v.object({ to: v.pipe(v.string(), v.transform((text) => new URL(text))) });
+    const links = bus.queue("links", { schema: link });
+    links.consume(() => {
+      throw new Error("on purpose");
+    }, { maxAttempts: 1 });
+    await links.put({ to: "http://localhost/" });
+    const letter = await bus.queue<DeadLetter>("links.dead").get({ timeout: 10_000 });
+    assertEquals(letter.item, { to: "http://localhost/" });
+
+    const jobs = bus.queue<Record<string, unknown>>("jobs");
+    jobs.consume((job) => {
+      job.run = () => {};
+      throw new Error("on purpose");
+    }, { maxAttempts: 1 });
+    for (const job of [{ a: [1n, undefined] }, { __type: "mine", at: new Date(0) }]) {
+      await jobs.put(job);
+      assertEquals((await bus.queue<DeadLetter>("jobs.dead").get({ timeout: 10_000 })).item, job);
+    }
+  });
+});
+
+describe("a lease whose acknowledgement failed", () => {
+  it("is not taken for settled: it can be given back", async () => {
+    await using bus = await Bus.open(deaf());
+    const jobs = bus.queue("jobs");
+    await jobs.put("item");
+    const lease = await jobs.receive();
+    await assertRejects(() => lease.ack(), ProviderError, "on purpose");
+    await lease.nack();
+    const again = await jobs.receive({ timeout: 10_000 });
+    assertEquals([again.item, again.attempt], ["item", 2]);
+    await again.ack();
+    await again.ack(); // twice is once
+    await assertRejects(() => jobs.receive({ block: false }), QueueEmptyError);
+  });
+
+  it("is acknowledged by the next attempt, if it holds still", async () => {
+    await using bus = await Bus.open(deaf());
+    const jobs = bus.queue("jobs");
+    await jobs.put("item");
+    const lease = await jobs.receive();
+    await assertRejects(() => lease.ack(), ProviderError, "on purpose");
+    await jobs.free();
+    for (let i = 0; i < 2; i++) {
+      assertEquals((await assertRejects(() => lease.ack(), BusError)).code, "lease_lost");
+    }
+  });
+
+  it("hides nothing at the end of its block", async () => {
+    await using bus = await Bus.open(deaf());
+    const jobs = bus.queue("jobs");
+    await jobs.put("item");
+    await assertRejects(
+      async () => {
+        await using lease = await jobs.receive();
+        try {
+          await lease.ack();
+        } finally {
+          await bus.close(); // giving it back would fail too
+        }
+      },
+      ProviderError,
+      "on purpose",
+    );
+  });
+
+  it("goes back by the consumer whose handler failed for it", async () => {
+    await using bus = await Bus.open(deaf());
+    bus.addEventListener("error", () => {});
+    const attempts: number[] = [];
+    bus.queue("jobs").consume(async (_, lease) => {
+      attempts.push(lease.attempt);
+      await lease.ack();
+    });
+    await bus.queue("jobs").put("item");
+    await until("it is tried again", () => attempts.length === 2);
+    assertEquals(attempts, [1, 2]);
+  });
+});
 
 describe("what a consumer can neither acknowledge nor bury", () => {
   it("goes back: an item is held by nobody while the dead-letter queue is out of reach", async () => {
@@ -57,10 +147,8 @@ describe("what a consumer can neither acknowledge nor bury", () => {
   });
 
   it("is offered again when it was handled and just its acknowledgement failed", async () => {
-    const base = memory();
     let failures = 1;
-    const provider: Provider = { ...base, worker: new URL("../support/workers/deaf.ts", import.meta.url) };
-    await using bus = await Bus.open(provider);
+    await using bus = await Bus.open(deaf());
     bus.addEventListener("error", () => failures--);
     const attempts: number[] = [];
     bus.queue("jobs").consume((_, { attempt }) => void attempts.push(attempt), { maxAttempts: 2 });
