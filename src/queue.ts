@@ -64,7 +64,7 @@ export interface ConsumeOptions {
 export interface DeadLetter<T = unknown> {
   /** The queue it comes from. */
   readonly queue: string;
-  /** The item, or the body as a string where it could not be read. */
+  /** The item as it was put, or the body as a string where it could not be read. */
   readonly item: T;
   /** How many times it was tried. */
   readonly attempts: number;
@@ -184,9 +184,7 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
     try {
       return this.#lease(delivery, (await this.#read(delivery.body)) as T);
     } catch (error) {
-      await this.#bury(delivery, delivery.body, error, `${this.name}.dead`).catch((why) =>
-        this.#giveBack(delivery, why)
-      );
+      await this.#bury(delivery, false, error, `${this.name}.dead`).catch((why) => this.#giveBack(delivery, why));
       throw error;
     }
   }
@@ -207,29 +205,30 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
     const stop = new AbortController();
     const signals = [stop.signal, this.#ended];
     if (options.signal) signals.push(options.signal);
-    let ended = Promise.withResolvers<void>();
     const signal = AbortSignal.any(signals);
     const running = new Set<Promise<void>>();
+    let ended = Promise.withResolvers<void>();
 
     const handle = async (delivery: Opened): Promise<void> => {
-      let item: unknown = delivery.body;
+      let readable = false;
       let held: Held<T> | undefined;
       try {
-        item = await this.#read(delivery.body);
+        const item = (await this.#read(delivery.body)) as T;
+        readable = true;
         if (delivery.attempt <= maxAttempts) {
-          const holder = held = this.#lease(delivery, item as T);
-          const work = async () => await handler(item as T, holder);
+          const holder = held = this.#lease(delivery, item);
+          const work = async () => await handler(item, holder);
           await this.#home.telemetry.observe("process", this.name, work, delivery.traceparent);
         }
       } catch (error) {
         this.#home.report(error, this.name);
         if (held?.settled) return;
         const hopeless = delivery.attempt >= maxAttempts || (!held && error instanceof ValidationError);
-        if (hopeless) return await this.#bury(delivery, item, error, deadLetter);
+        if (hopeless) return await this.#bury(delivery, readable, error, deadLetter);
         return void await this.#settle(delivery, "nack", delayOf(delivery.attempt));
       }
       // beyond the last attempt: nobody could report why
-      if (!held) return await this.#bury(delivery, item, new Error("its last holder died"), deadLetter);
+      if (!held) return await this.#bury(delivery, readable, new Error("its last holder died"), deadLetter);
       if (!held.settled) await held.ack();
     };
     const run = async (): Promise<BusError | undefined> => {
@@ -380,16 +379,15 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
   }
 
   /** First into the dead-letter queue, then out of this one: a crash in between makes two of it, never none. */
-  async #bury(delivery: Delivery, item: unknown, error: unknown, deadLetter: string): Promise<void> {
-    const cause = error instanceof Error ? error : new Error(String(error));
-    const letter: DeadLetter = {
-      queue: this.name,
-      item,
-      attempts: delivery.attempt,
-      cause: { name: cause.name, message: cause.message },
-    };
+  async #bury(delivery: Delivery, readable: boolean, error: unknown, deadLetter: string): Promise<void> {
+    const { codec, sender } = this.#home;
+    const { name, message } = error instanceof Error ? error : new Error(String(error));
+    const { body, attempt } = delivery;
+    // the item as it was put: what a schema or a handler made of it may be another one, and nothing that can be sent
+    const letter = `{"queue":${codec.write(this.name)},"item":${readable ? body : codec.write(body)},` +
+      `"attempts":${attempt},"cause":${codec.write({ name, message })}}`;
     // one that is full must not hold up the items behind this one: it is tried again
-    await this.#home.sender.send(deadLetter, this.#home.codec.encode(letter), { wait: 0 });
+    await sender.send(deadLetter, letter, { wait: 0 });
     await this.#settle(delivery, "ack", 0);
   }
 
