@@ -4,8 +4,10 @@ import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { readFileSync } from "node:fs";
 import { Bus } from "../../mod.ts";
 import { BusError } from "../../src/errors.ts";
+import { Names, slotOf } from "../../src/providers/redis/keys.ts";
 import { redis } from "../../src/providers/redis/provider.ts";
 import { kit } from "../conformance/run.ts";
+import { type RedisGroup, startCluster } from "../support/redis_cluster.ts";
 import { RedisServer } from "../support/redis_server.ts";
 
 const PAGE = readFileSync(new URL("../../docs/redis.md", import.meta.url), "utf8");
@@ -45,6 +47,51 @@ describe("the ACL user of docs/redis.md", () => {
     const provider = await user("shop", RULES);
     const refused = await assertRejects(() => Bus.open(provider, { namespace: "bank" }), BusError);
     assertEquals(refused.code, "denied");
+  });
+
+  describe("in a Cluster", () => {
+    const more = /\*\*A Cluster\*\* needs `(.*?)`/.exec(PAGE)![1]!.replaceAll("'", "").split(" ");
+    let nodes: RedisGroup;
+    beforeAll(async () => nodes = await startCluster(2));
+    afterAll(() => nodes.stop());
+
+    /** Half moves a slot: what the queue does not have yet is asked for at the other node. */
+    async function move(queue: string): Promise<void> {
+      const [one, other] = nodes.servers.map((server) => server.run.bind(server));
+      const slot = slotOf(new Names("shop").list(queue));
+      const [from, to] = slot < 8_192 ? [one!, other!] : [other!, one!];
+      await to("cluster", "setslot", slot, "importing", String(await from("cluster", "myid")));
+      await from("cluster", "setslot", slot, "migrating", String(await to("cluster", "myid")));
+    }
+
+    async function user(name: string, rules: readonly string[]) {
+      for (const server of nodes.servers) await server.run("acl", "setuser", name, ...rules);
+      return redis({ cluster: nodes.nodes.map(({ host, port }) => `redis://${name}:secret@${host}:${port}`) });
+    }
+
+    it("may do what a bus does there, also while a slot moves", async () => {
+      await using bus = await Bus.open(await user("shop", [...RULES, ...more]), { namespace: "shop" });
+      const heard = Promise.withResolvers<unknown>();
+      await bus.subscribe("orders", heard.resolve).ready;
+      await bus.publish(1, "orders");
+      assertEquals(await heard.promise, 1);
+      await bus.expose("add", (a: number, b: number) => a + b);
+      assertEquals(await bus.stub("add")(1, 2), 3);
+      await bus.queue("jobs").put("job");
+      await using lease = await bus.queue("jobs").receive();
+      assertEquals(lease.item, "job");
+      await lease.ack();
+      await move("moving");
+      await bus.queue("moving").put("job");
+    });
+
+    it("what it may not do while a slot moves is that command's error alone", async () => {
+      const rules = [...RULES, ...more.filter((rule) => rule !== "+asking")];
+      await using bus = await Bus.open(await user("narrow", rules), { namespace: "shop" });
+      await move("narrow");
+      await assertRejects(() => bus.queue("narrow").put("job"), BusError);
+      await bus.queue("jobs").put("job");
+    });
   });
 
   describe("with all namespaces and channels", () => {

@@ -61,7 +61,12 @@ export class ClusterClient implements Client {
       this.#error = error;
       if (senseless(error)) this.#outOfStep(error);
     });
-    cluster.on("+node", (node: Redis) => node.on("connect", () => guard(node, (error) => this.#outOfStep(error))));
+    cluster.on("+node", (node: Redis) => {
+      node.on("connect", () => guard(node, (error) => this.#outOfStep(error)));
+      // ioredis leaves what becomes of an ASKING to nobody: refused, or lost with its connection, it would end the program
+      const asking = node.asking.bind(node);
+      node.asking = () => asking().catch(() => "OK" as const);
+    });
     cluster.on("error", (error) => this.#error = causeOf(error));
     cluster.on("end", () => this.#opening?.reject(this.#error));
   }
