@@ -136,6 +136,18 @@ export const multi: Room = {
     await rejects(() => caller.stub("wait", { timeout: 100 })(), TimeoutError);
   },
 
+  "multi: a call that is ended before it has left does not leave": async (t) => {
+    const [caller, server] = await t.buses(2) as [Bus, Bus];
+    const seen = t.seen<string>();
+    await server.expose("work", () => seen.add("served"));
+    const abort = new AbortController();
+    const call = rejectsWith(caller.stub("work", { multi: true, signal: abort.signal })(), "enough");
+    abort.abort("enough");
+    await call;
+    await t.quiet();
+    equal(seen.values, []);
+  },
+
   "100 multi-calls at once": async (t) => {
     const [caller, ...servers] = await t.buses(4) as [Bus, ...Bus[]];
     await Promise.all(servers.map((server, i) => server.expose("who", (n: number) => 10 * n + i)));

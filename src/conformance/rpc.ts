@@ -16,7 +16,7 @@ import { procedure } from "../rpc/procedure.ts";
 import { each, equal, ok, rejects, rejectsWith } from "./assert.ts";
 import { NAMES } from "./patterns.ts";
 import { type Room, slow } from "./room.ts";
-import { amount, length, pair, slowAmount } from "./schemas.ts";
+import { amount, length, pair, schema, slowAmount } from "./schemas.ts";
 
 function range(count: number): number[] {
   return Array.from({ length: count }, (_, i) => i);
@@ -102,6 +102,21 @@ export const rpc: Room = {
     await bus.expose(half, (value: unknown) => value as number / 2);
     equal(await bus.stub(half)(4), 2);
     await rejects(() => bus.stub(half)(-4), RemoteInvocationError);
+  },
+
+  "a signal ends a call also while a schema looks at its arguments, and nobody serves it": async (t) => {
+    const [server, caller] = await t.buses(2) as [Bus, Bus];
+    const seen = t.seen<string>();
+    const { passed, open } = t.gate();
+    const contract = procedure("work", { args: schema<unknown[]>((value) => passed.then(() => value as unknown[])) });
+    await server.expose("work", () => seen.add("served"));
+    const abort = new AbortController();
+    const call = rejectsWith(caller.stub(contract, { signal: abort.signal })(), "enough");
+    abort.abort("enough");
+    open();
+    await call;
+    await t.quiet();
+    equal(seen.values, []);
   },
 
   "what a schema makes of a result is what the caller gets": async (t) => {

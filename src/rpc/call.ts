@@ -29,7 +29,7 @@ export class Call {
   /** How old it is when it is asked again, in milliseconds: doubled each time. */
   again = AGAIN;
   /** What is left to do when it is over. */
-  cleanup: (() => void) | undefined;
+  readonly cleanups: (() => void)[] = [];
 
   /** `args` as text, `timeout` in milliseconds. */
   constructor(fn: string, args: string, timeout: number, traceparent: string | undefined) {

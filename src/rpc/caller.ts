@@ -133,9 +133,9 @@ export class Caller {
     run: (call: Call) => Promise<T>,
   ): Promise<T> {
     const { timeout, signal, procedure, traceparent } = options;
+    if (procedure?.args) await validate(procedure.args, args, `the arguments of "${fn}"`);
     signal?.throwIfAborted();
     if (this.#closed) throw this.#closed;
-    if (procedure?.args) await validate(procedure.args, args, `the arguments of "${fn}"`);
     const text = this.#home.codec.write(args);
     const call = new Call(fn, text, Math.min(timeout, MAX_TIMEOUT), traceparent);
     const over = Promise.withResolvers<never>();
@@ -157,8 +157,14 @@ export class Caller {
       signal?.removeEventListener("abort", abort);
       this.#calls.delete(over.reject);
       this.#waits.delete(call);
-      call.cleanup?.();
+      for (const cleanup of call.cleanups) cleanup();
     }
+  }
+
+  /** Where answers to a call come to; never, once nobody waits for them. */
+  async #address(call: Call): Promise<string> {
+    const address = await this.#home.link.address();
+    return call.over ? await new Promise(() => {}) : address;
   }
 
   async #single(call: Call): Promise<Answer> {
@@ -178,8 +184,7 @@ export class Caller {
         await pause(RETRY);
         continue;
       }
-      const address = await this.#home.link.address();
-      if (call.over) break;
+      const address = await this.#address(call);
       call.asked = false;
       const answered = this.#expect(call, [server], "");
       if (!await this.#post(call, server, address)) {
@@ -220,7 +225,7 @@ export class Caller {
    * nobody is asked whether anybody is there for the next `SERVERS_TTL`, as long as it reaches as many as it did then.
    */
   async #foreign(call: Call): Promise<Answer> {
-    const { sender, link } = this.#home;
+    const { sender } = this.#home;
     const { replies } = sender;
     const known = this.#pymq.get(call.fn);
     const until = performance.now() + SERVERS_TTL;
@@ -228,7 +233,7 @@ export class Caller {
     const fetched = Promise.withResolvers<Answer>();
     fetched.promise.catch(() => {});
     const queue = await this.#openReplies(call);
-    const address = await link.address();
+    const address = await this.#address(call);
     const answered = this.#expect(call, [], queue.channel);
     const malformed = new RpcError("internal", `Cannot call "${call.fn}": the answer is malformed`);
     // before the request leaves, so that the answer is awaited when it comes
@@ -263,7 +268,7 @@ export class Caller {
     const missing = new Map(servers.map((server) => [server, 0]));
     const answered = new Set<string | undefined>();
     const channel = queue?.channel ?? "";
-    const address = await this.#home.link.address();
+    const address = await this.#address(call);
     let grace: ReturnType<typeof setTimeout> | undefined;
     const got = () => {
       clearTimeout(grace);
@@ -295,6 +300,12 @@ export class Caller {
         got();
       },
     });
+    // the deadline ends what is missing, not the answers that are there
+    const late = setTimeout(() => {
+      for (const _ of missing) answers.push(new TimeoutError(`Cannot call "${call.fn}": no answer in time`));
+      finish();
+    }, Math.max(0, call.left - 5));
+    call.cleanups.push(() => clearTimeout(late), () => clearTimeout(grace));
     const reached = await sender.publish(call.fn, call.request(address, channel));
     if (reached !== undefined) surplus = Math.min(surplus, reached - servers.length);
     if (reached === 0 && servers.length === 0) return [];
@@ -304,23 +315,16 @@ export class Caller {
       if (answer) answers.push(answer);
       got();
     }).catch(() => {}); // ended by the call's own end, or the transport's: the deadline judges
-    // the deadline ends what is missing, not the answers that are there
-    const late = setTimeout(() => {
-      for (const _ of missing) answers.push(new TimeoutError(`Cannot call "${call.fn}": no answer in time`));
-      finish();
-    }, Math.max(0, call.left - 5));
     got();
     await done;
-    clearTimeout(late);
-    clearTimeout(grace);
     return answers;
   }
 
   async #openReplies(call: Call): Promise<Replies> {
     const queue = new Replies(this.#home, this.#late);
     await queue.open();
-    call.cleanup = () => queue.close();
-    if (call.over) call.cleanup(); // while it was made
+    if (call.over) queue.close(); // while it was made
+    else call.cleanups.push(() => queue.close());
     return queue;
   }
 

@@ -33,6 +33,12 @@ export async function live(place: Place): Promise<string[]> {
     arrived.resolve();
   });
   await expose("inside", (text: string) => `inside ${text}`);
+  const served = Promise.withResolvers<void>();
+  const released = Promise.withResolvers<void>();
+  await expose("wait", () => {
+    served.resolve();
+    return released.promise;
+  });
   await init(provider(place.url), { namespace: place.namespace });
   await publish(new Ping("inside"));
   await arrived.promise;
@@ -41,6 +47,13 @@ export async function live(place: Place): Promise<string[]> {
   seen.push(await jobs.get());
   await jobs.free();
   seen.push(await stub<(text: string) => string>("inside")("calls itself"));
+  // nobody waits for it any more, so it is nothing that a thread or a process must live on for
+  const abort = new AbortController();
+  const given = stub("wait", { multi: true, signal: abort.signal, timeout: 600_000 })().catch(() => {});
+  await served.promise;
+  abort.abort();
+  await given;
+  released.resolve();
   if (place.accompanied) {
     seen.push(await stub<(text: string) => string>("outside")("is called"));
     // the starter calls `inside`, and says that it has
