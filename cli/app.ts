@@ -82,6 +82,8 @@ function messageOf(error: unknown): string {
 /** Runs what the command line says; the exit code tells how it went. */
 export async function main(args: readonly string[] = process.argv.slice(2)): Promise<void> {
   const { stdout, stderr } = process;
+  // who prints is told that nobody reads; as an event it would end the process before the bus is closed
+  stdout.on("error", () => {});
   // no environment: reading it is a permission
   const context: Parameters<typeof run>[2] = { process: { stdout, stderr, env: {} } };
   if (args[0] === "complete") {
@@ -93,4 +95,6 @@ export async function main(args: readonly string[] = process.argv.slice(2)): Pro
   const code = Number(context.process.exitCode ?? 0);
   // stricli's own are negative: what was not understood
   if (code !== 0) process.exitCode = code < 0 ? 2 : code;
+  // a read of standard input cannot be taken back: it would hold the process while whoever writes there says nothing
+  process.exit();
 }

@@ -5,7 +5,6 @@
  * @module
  */
 import process from "node:process";
-import { createInterface } from "node:readline";
 import { Codec } from "../src/codec.ts";
 import { ValidationError } from "../src/errors.ts";
 
@@ -37,24 +36,48 @@ export async function fromJson(text: string): Promise<unknown> {
 }
 
 /** The values that were given: each argument is one, or each line of standard input if there are none (or one `-`). */
-export async function* values(args: readonly string[], text: boolean): AsyncGenerator<unknown> {
-  const given = args.length === 0 || (args.length === 1 && args[0] === "-") ? lines() : args;
+export async function* values(args: readonly string[], text: boolean, signal: AbortSignal): AsyncGenerator<unknown> {
+  const given = args.length === 0 || (args.length === 1 && args[0] === "-") ? lines(signal) : args;
   for await (const one of given) yield text ? one : await fromJson(one);
 }
 
-/** The lines of standard input that are not empty. */
-export async function* lines(): AsyncGenerator<string> {
-  for await (const one of createInterface({ input: process.stdin })) if (one.trim()) yield one;
+/** The lines of standard input that are not empty, until the signal aborts. */
+export async function* lines(signal: AbortSignal): AsyncGenerator<string> {
+  const input: AsyncIterable<string> = process.stdin.setEncoding("utf8");
+  const chunks = ReadableStream.from(input).getReader();
+  signal.addEventListener("abort", () => void chunks.cancel().catch(() => {}));
+  // not by readline: its lines end at U+2028 too, which JSON does not escape
+  let begun = "";
+  for (let next; !(next = await chunks.read()).done;) {
+    begun += next.value;
+    if (!next.value.includes("\n")) continue;
+    const whole = begun.split(/\r?\n/);
+    begun = whole.pop()!;
+    for (const one of whole) if (one.trim()) yield one;
+  }
+  if (begun.trim() && !signal.aborted) yield begun;
 }
 
-/** Prints a line; resolves when it is out. Rejects when nobody reads any more, as in `tsmq sub … | head -1`. */
+/** Resolves when the signal aborts. */
+export function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+}
+
+/** Prints a line; resolves when it is out. Rejects when nobody reads any more; see {@linkcode whileRead}. */
 export function print(text: string): Promise<void> {
   return new Promise((resolve, reject) => {
     process.stdout.write(`${text}\n`, (error) => error ? reject(error) : resolve());
   });
 }
 
-/** True when nobody reads what we print. */
-export function isUnread(error: unknown): boolean {
-  return (error as { code?: unknown } | null)?.code === "EPIPE";
+/** Does something that prints, which ends when nobody reads any more, as in `tsmq sub … | head -1`. */
+export async function whileRead(work: () => Promise<void>): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    if ((error as { code?: unknown } | null)?.code !== "EPIPE") throw error;
+  }
 }

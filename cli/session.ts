@@ -7,6 +7,7 @@ import type { FlagParametersForType } from "@stricli/core";
 import process from "node:process";
 import { Bus } from "../mod.ts";
 import { ValidationError } from "../src/errors.ts";
+import { whileRead } from "./io.ts";
 import { transportFor } from "./urls.ts";
 
 /** Flags of every command that opens a bus. */
@@ -53,20 +54,12 @@ export async function withBus(
   await using bus = await Bus.open(await transportFor(url).provider(), { namespace });
   // a handler's fault is one line, not the console's picture of an error
   bus.addEventListener("error", (event) => say((event as ErrorEvent).message));
-  await run(bus, interrupts.signal);
+  await whileRead(() => run(bus, interrupts.signal));
 }
 
 /** Writes a line to standard error. */
 export function say(text: string): void {
   process.stderr.write(`tsmq: ${text}\n`);
-}
-
-/** Resolves when the signal aborts. */
-export function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener("abort", () => resolve(), { once: true });
-  });
 }
 
 /** Aborts at Ctrl-C or SIGTERM; a second one ends the process at once. */

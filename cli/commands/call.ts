@@ -11,9 +11,9 @@ interface Flags extends BusFlags {
 }
 
 /** The lists of arguments of the calls to make. */
-async function* calls(flags: Flags, args: readonly string[]): AsyncGenerator<unknown[]> {
-  if (!flags.stdin) return yield args.length === 0 ? [] : await Array.fromAsync(values(args, flags.text));
-  for await (const text of lines()) {
+async function* calls(flags: Flags, args: readonly string[], signal: AbortSignal): AsyncGenerator<unknown[]> {
+  if (!flags.stdin) return yield args.length === 0 ? [] : await Array.fromAsync(values(args, flags.text, signal));
+  for await (const text of lines(signal)) {
     const list = await fromJson(text);
     if (!Array.isArray(list)) throw new ValidationError(`Cannot call with ${text}: it is no array of arguments`);
     yield list;
@@ -25,7 +25,7 @@ export const command = buildCommand({
   func: (flags: Flags, url: string, name: string, ...args: string[]) =>
     withBus(url, flags, async (bus, signal) => {
       const options = { timeout: flags.timeout, signal };
-      for await (const list of calls(flags, args)) {
+      for await (const list of calls(flags, args, signal)) {
         if (!flags.multi) {
           await print(toJson(await bus.stub(name, options)(...list)));
           continue;

@@ -4,7 +4,7 @@ import { Bus } from "../../mod.ts";
 import type { Check, Doctor } from "../../src/doctor.ts";
 import { lacksPermission } from "../../src/errors.ts";
 import type { Provider } from "../../src/provider.ts";
-import { print } from "../io.ts";
+import { print, whileRead } from "../io.ts";
 import { BUS_FLAGS, type BusFlags, URL_ARGUMENT } from "../session.ts";
 import { type Transport, transportFor } from "../urls.ts";
 
@@ -77,12 +77,13 @@ function picture({ name, state, detail, mend }: Check): string {
 
 /** `tsmq doctor` */
 export const command = buildCommand({
-  func: async ({ namespace, json }: Flags, url: string) => {
-    for await (const check of checks(transportFor(url), namespace)) {
-      if (check.state === "broken") process.exitCode = 1;
-      await print(json ? JSON.stringify(check) : picture(check));
-    }
-  },
+  func: ({ namespace, json }: Flags, url: string) =>
+    whileRead(async () => {
+      for await (const check of checks(transportFor(url), namespace)) {
+        if (check.state === "broken") process.exitCode = 1;
+        await print(json ? JSON.stringify(check) : picture(check));
+      }
+    }),
   parameters: {
     flags: {
       ...BUS_FLAGS,

@@ -1,5 +1,5 @@
 import { buildCommand } from "@stricli/core";
-import { isUnread, print, toJson } from "../io.ts";
+import { print, toJson } from "../io.ts";
 import { BUS_FLAGS, type BusFlags, number, URL_ARGUMENT, withBus } from "../session.ts";
 
 interface Flags extends BusFlags {
@@ -18,7 +18,7 @@ export const command = buildCommand({
           await print(toJson(lease.item));
           await lease.ack();
         } catch (error) {
-          if (signal.aborted || isUnread(error)) return;
+          if (signal.aborted) return;
           throw error;
         }
       }

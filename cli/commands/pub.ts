@@ -10,7 +10,7 @@ interface Flags extends BusFlags {
 export const command = buildCommand({
   func: (flags: Flags, url: string, topic: string, ...events: string[]) =>
     withBus(url, flags, async (bus, signal) => {
-      for await (const event of values(events, flags.text)) {
+      for await (const event of values(events, flags.text, signal)) {
         if (signal.aborted) return;
         const reached = await bus.publish(event, topic);
         await print(line({ topic: JSON.stringify(topic), reached: JSON.stringify(reached) }));

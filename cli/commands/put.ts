@@ -12,7 +12,9 @@ export const command = buildCommand({
   func: (flags: Flags, url: string, name: string, ...items: string[]) =>
     withBus(url, flags, async (bus, signal) => {
       const queue = bus.queue(name);
-      for await (const item of values(items, flags.text)) await queue.put(item, { timeout: flags.timeout, signal });
+      for await (const item of values(items, flags.text, signal)) {
+        await queue.put(item, { timeout: flags.timeout, signal });
+      }
     }),
   parameters: {
     flags: {

@@ -1,6 +1,6 @@
 import { buildCommand } from "@stricli/core";
 import { UnsupportedError } from "../../src/errors.ts";
-import { print } from "../io.ts";
+import { print, whileRead } from "../io.ts";
 import { BUS_FLAGS, type BusFlags, URL_ARGUMENT } from "../session.ts";
 import { transportFor } from "../urls.ts";
 
@@ -10,7 +10,10 @@ export const command = buildCommand({
     const doctor = await transportFor(url).doctor?.(namespace);
     if (!doctor?.reap) throw new UnsupportedError("Cannot reap: on this transport nothing outlives its process");
     try {
-      for (const removed of await doctor.reap()) await print(JSON.stringify({ removed }));
+      const all = await doctor.reap();
+      await whileRead(async () => {
+        for (const removed of all) await print(JSON.stringify({ removed }));
+      });
     } finally {
       await doctor.close();
     }

@@ -4,8 +4,8 @@ import { pathToFileURL } from "node:url";
 import type { Bus } from "../../mod.ts";
 import { ValidationError } from "../../src/errors.ts";
 import { isClass, methodsOf } from "../../src/rpc/procedure.ts";
-import { print } from "../io.ts";
-import { aborted, BUS_FLAGS, type BusFlags, URL_ARGUMENT, withBus } from "../session.ts";
+import { aborted, print } from "../io.ts";
+import { BUS_FLAGS, type BusFlags, URL_ARGUMENT, withBus } from "../session.ts";
 
 /** Exposes what a module exports; returns the names that are served now. */
 async function exposeAll(bus: Bus, specifier: string): Promise<string[]> {

@@ -1,7 +1,7 @@
 import { buildCommand } from "@stricli/core";
 import { TimeoutError } from "../../src/errors.ts";
-import { isUnread, line, print, toJson } from "../io.ts";
-import { aborted, BUS_FLAGS, type BusFlags, number, URL_ARGUMENT, withBus } from "../session.ts";
+import { aborted, line, print, toJson } from "../io.ts";
+import { BUS_FLAGS, type BusFlags, number, URL_ARGUMENT, withBus } from "../session.ts";
 
 interface Flags extends BusFlags {
   readonly pattern: boolean;
@@ -13,12 +13,13 @@ interface Flags extends BusFlags {
 async function sub(flags: Flags, url: string, ...topics: string[]): Promise<void> {
   await withBus(url, flags, async (bus, signal) => {
     const { promise: ended, resolve: end, reject: fail } = Promise.withResolvers<void>();
+    ended.catch(() => {}); // events may come before all topics are subscribed
     let left = flags.count ?? Infinity;
     const handler = async (event: unknown, { topic, type }: { topic: string; type?: string }) => {
       if (left-- <= 0) return;
       const body = toJson(event);
       const said = { topic: JSON.stringify(topic), type: JSON.stringify(type), event: body };
-      await print(flags.bare ? body : line(said)).catch((error) => isUnread(error) ? end() : fail(error));
+      await print(flags.bare ? body : line(said)).catch(fail);
       if (left === 0) end();
     };
     await Promise.all(topics.map((topic) => bus.subscribe(topic, handler, { pattern: flags.pattern }).ready));

@@ -2,8 +2,8 @@ import { buildCommand } from "@stricli/core";
 import process from "node:process";
 import type { Bus } from "../../mod.ts";
 import type { Doctor } from "../../src/doctor.ts";
-import { isUnread, print } from "../io.ts";
-import { aborted, BUS_FLAGS, type BusFlags, number, URL_ARGUMENT, withBus } from "../session.ts";
+import { aborted, print } from "../io.ts";
+import { BUS_FLAGS, type BusFlags, number, URL_ARGUMENT, withBus } from "../session.ts";
 import { transportFor } from "../urls.ts";
 
 interface Flags extends BusFlags {
@@ -101,8 +101,6 @@ export const command = buildCommand({
           if (!flags.json) await print(`${isTTY ? "\x1b[H\x1b[2J" : ""}${table(rows)}`);
           else for (const row of rows) await print(JSON.stringify(row));
         }
-      } catch (error) {
-        if (!isUnread(error)) throw error;
       } finally {
         await doctor?.close();
       }

@@ -62,6 +62,35 @@ describe("tsmq", () => {
     assertEquals(await server.keys(), []);
   });
 
+  it("ends at once at Ctrl-C or an error, also while standard input says nothing", async () => {
+    await using pub = new Running(["pub", url, "t", ...fresh()], { input: ["1"], open: true });
+    await pub.said(1);
+    pub.child.signal("SIGINT");
+    assertEquals((await pub.ended()).code, 0);
+    assertEquals((await tsmq(["put", url, "q", ...fresh()], { input: ["{bad"], open: true })).code, 2);
+  });
+
+  it("takes a line from standard input for what it is, whatever it holds", async () => {
+    const ns = fresh();
+    await tsmq(["put", url, "q", ...ns], { input: ['"a\u2028b"', " ", '"c"\r'] });
+    await tsmq(["put", url, "q", "--text", ...ns], { input: ["d\re", " f "] });
+    assertEquals((await tsmq(["get", url, "q", "-c", "4", ...ns])).lines, ['"a\u2028b"', '"c"', '"d\\re"', '" f "']);
+  });
+
+  it("ends without a word when nobody reads what it prints, and an item that nobody has read is there again", async () => {
+    const ns = fresh();
+    await tsmq(["put", url, "jobs", "1", ...ns]);
+    const unread = ["bash", "-c", 'exec 3> >(:); wait $!; "$@" >&3', "bash"];
+    for (
+      const args of [["get", url, "jobs"], ["pub", url, "t", "1"], ["top", url], ["doctor", url], ["completion", "zsh"]]
+    ) {
+      const run = new Running([...args, ...args.includes(url) ? ns : []], { through: unread });
+      const { code } = await run.ended();
+      assertEquals([code, run.child.output], [0, ""], args[0]);
+    }
+    assertEquals((await tsmq(["get", url, "jobs", ...ns])).lines, ["1"]);
+  });
+
   it("serve serves what a module exports, and call calls it", async () => {
     const ns = fresh();
     await using serve = new Running(["serve", url, MODULE, ...ns]);

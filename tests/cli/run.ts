@@ -11,10 +11,12 @@ const PROGRAM = fileURLToPath(new URL("../../cli/mod.ts", import.meta.url));
 export interface RunOptions {
   /** Lines of standard input. */
   readonly input?: readonly string[];
+  /** Standard input does not end after them. Default false. */
+  readonly open?: boolean;
   readonly env?: Readonly<Record<string, string>>;
   /** Deno's permissions. Default: all. */
   readonly permissions?: readonly string[];
-  /** A program that starts it, such as `["prlimit", "--msgqueue=1000"]`. */
+  /** What starts it, such as `["prlimit", "--msgqueue=1000"]`. */
   readonly through?: readonly string[];
 }
 
@@ -41,7 +43,7 @@ export class Running implements AsyncDisposable {
     this.child = new Child(command!, rest, { env });
     this.child.onLine((line) => this.lines.push(line));
     for (const line of options.input ?? []) this.child.write(`${line}\n`);
-    this.child.end();
+    if (!options.open) this.child.end();
   }
 
   /** Waits for so many lines. */
