@@ -35,6 +35,9 @@ export const URL_ARGUMENT = {
     ["redis://localhost", "aws:", "ipc:", "memory:"].filter((url) => url.startsWith(partial)),
 } as const;
 
+/** The longest time that a timer can hold, in milliseconds. */
+export const LONGEST = 2 ** 31 - 1;
+
 /** A number of at least `least`, as stricli parses flags. */
 export function number(least = 0): (text: string) => number {
   return (text) => {
@@ -42,6 +45,13 @@ export function number(least = 0): (text: string) => number {
     if (text.trim() !== "" && value >= least) return value;
     throw new ValidationError(`must be a number of at least ${least}`);
   };
+}
+
+/** How many: a whole number of at least 1, or `Infinity`. */
+export function count(text: string): number {
+  const value = number(1)(text);
+  if (Number.isInteger(value) || value === Infinity) return value;
+  throw new ValidationError("must be a whole number");
 }
 
 /** Runs a command on a bus, which it closes; the signal aborts with Ctrl-C. */

@@ -1,6 +1,6 @@
 import { buildCommand } from "@stricli/core";
 import { print, toJson } from "../io.ts";
-import { BUS_FLAGS, type BusFlags, number, URL_ARGUMENT, withBus } from "../session.ts";
+import { BUS_FLAGS, type BusFlags, count, number, URL_ARGUMENT, withBus } from "../session.ts";
 
 interface Flags extends BusFlags {
   readonly count: number;
@@ -26,7 +26,7 @@ export const command = buildCommand({
   parameters: {
     flags: {
       ...BUS_FLAGS,
-      count: { kind: "parsed", parse: number(1), brief: "How many items; Infinity: until Ctrl-C", default: "1" },
+      count: { kind: "parsed", parse: count, brief: "How many items; Infinity: until Ctrl-C", default: "1" },
       timeout: {
         kind: "parsed",
         parse: number(),

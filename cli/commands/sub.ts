@@ -1,13 +1,13 @@
 import { buildCommand } from "@stricli/core";
 import { TimeoutError } from "../../src/errors.ts";
 import { aborted, line, print, toJson } from "../io.ts";
-import { BUS_FLAGS, type BusFlags, number, URL_ARGUMENT, withBus } from "../session.ts";
+import { BUS_FLAGS, type BusFlags, count, LONGEST, number, URL_ARGUMENT, withBus } from "../session.ts";
 
 interface Flags extends BusFlags {
   readonly pattern: boolean;
   readonly bare: boolean;
   readonly count?: number;
-  readonly timeout?: number;
+  readonly timeout: number;
 }
 
 async function sub(flags: Flags, url: string, ...topics: string[]): Promise<void> {
@@ -24,10 +24,11 @@ async function sub(flags: Flags, url: string, ...topics: string[]): Promise<void
     };
     await Promise.all(topics.map((topic) => bus.subscribe(topic, handler, { pattern: flags.pattern }).ready));
     aborted(signal).then(end);
-    const timer = flags.timeout === undefined ? undefined : setTimeout(() => {
+    const late = () => {
       if (flags.count === undefined) end();
       else fail(new TimeoutError(`Cannot see ${flags.count} events: ${left} are missing after ${flags.timeout} ms`));
-    }, flags.timeout);
+    };
+    const timer = flags.timeout > LONGEST ? undefined : setTimeout(late, flags.timeout);
     await ended.finally(() => clearTimeout(timer));
   });
 }
@@ -45,8 +46,8 @@ export const command = buildCommand({
         default: false,
         withNegated: false,
       },
-      count: { kind: "parsed", parse: number(1), brief: "End after so many events", optional: true },
-      timeout: { kind: "parsed", parse: number(), brief: "End after so many milliseconds", optional: true },
+      count: { kind: "parsed", parse: count, brief: "End after so many events", optional: true },
+      timeout: { kind: "parsed", parse: number(), brief: "End after so many milliseconds", default: "Infinity" },
     },
     aliases: { n: "namespace", p: "pattern", b: "bare", c: "count", t: "timeout" },
     positional: {

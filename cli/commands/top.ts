@@ -3,7 +3,7 @@ import process from "node:process";
 import type { Bus } from "../../mod.ts";
 import type { Doctor } from "../../src/doctor.ts";
 import { aborted, print } from "../io.ts";
-import { BUS_FLAGS, type BusFlags, number, URL_ARGUMENT, withBus } from "../session.ts";
+import { BUS_FLAGS, type BusFlags, count, LONGEST, number, URL_ARGUMENT, withBus } from "../session.ts";
 import { transportFor } from "../urls.ts";
 
 interface Flags extends BusFlags {
@@ -109,7 +109,7 @@ export const command = buildCommand({
     flags: {
       ...BUS_FLAGS,
       interval: { kind: "parsed", parse: number(50), brief: "Milliseconds between looks", default: "1000" },
-      count: { kind: "parsed", parse: number(1), brief: "End after so many looks", default: "Infinity" },
+      count: { kind: "parsed", parse: count, brief: "End after so many looks", default: "Infinity" },
       queue: {
         kind: "parsed",
         parse: String,
@@ -145,6 +145,6 @@ export const command = buildCommand({
 
 async function pause(ms: number, signal: AbortSignal): Promise<void> {
   let timer: ReturnType<typeof setTimeout> | undefined;
-  await Promise.race([aborted(signal), new Promise((resolve) => timer = setTimeout(resolve, ms))]);
+  await Promise.race([aborted(signal), new Promise((resolve) => timer = setTimeout(resolve, Math.min(ms, LONGEST)))]);
   clearTimeout(timer);
 }

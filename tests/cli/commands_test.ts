@@ -40,8 +40,12 @@ describe("tsmq", () => {
   });
 
   it("sub ends at Ctrl-C with 0, and with 4 when events are missing", async () => {
-    await using sub = new Running(["sub", url, "t", "-b", "-t", "60000"]);
-    while (await server.run("pubsub", "numsub", "__eventbus:global:t").then((reply) => (reply as number[])[1] === 0));
+    // no timer is that long
+    await using sub = new Running(["sub", url, "t", "-b", "-t", "Infinity"]);
+    const heard = () => server.run("pubsub", "numsub", "__eventbus:global:t").then((reply) => (reply as number[])[1]);
+    while (await heard() === 0) assertEquals(sub.child.exit, undefined);
+    await tsmq(["pub", url, "t", "1"]);
+    assertEquals(await sub.said(1), ["1"]);
     sub.child.signal("SIGINT");
     assertEquals((await sub.ended()).code, 0);
     const late = await tsmq(["sub", url, "t", "-c", "2", "-t", "50"]);
@@ -156,6 +160,7 @@ describe("tsmq", () => {
     assertMatch(await wrong("get", url), /Expected argument for queue/);
     assertMatch(await wrong("get", url, "q", "--nope"), /nope/);
     assertMatch(await wrong("get", url, "q", "-c", "none"), /must be a number of at least 1/);
+    assertMatch(await wrong("sub", url, "t", "-c", "1.5"), /must be a whole number/);
     assertMatch(await wrong("pub", url, "t", "{a:1}"), /as JSON/);
     assertMatch(await wrong("pub", url, "t", "hello"), /give --text/);
     assertMatch(await wrong("pub", "http://user:secret@x", "t", "1"), /^tsmq: (?!.*secret)Cannot use a URL/);
