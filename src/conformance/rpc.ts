@@ -6,6 +6,7 @@
 import type { Bus } from "../bus.ts";
 import {
   BusError,
+  ClosedError,
   NoSuchRemoteError,
   ProviderError,
   RemoteInvocationError,
@@ -279,6 +280,16 @@ export const rpc: Room = {
     await server.unexpose("never");
     await server.expose("name", () => "again");
     equal(await caller.stub("name")(), "again");
+  },
+
+  "unexpose() ends what is still being exposed; it may be exposed again at once": async (t) => {
+    const [server, caller] = await t.buses(2) as [Bus, Bus];
+    const first = rejects(() => server.expose("fn", () => "first"), ClosedError, "closed");
+    const ended = server.unexpose("fn");
+    await server.expose("fn", () => "second");
+    await Promise.all([first, ended]);
+    await t.settle();
+    equal(await caller.stub("fn")(), "second");
   },
 
   "a name that a bus serves already is refused, and goes on being served": async (t) => {

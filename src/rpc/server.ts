@@ -76,7 +76,7 @@ export class Server {
     try {
       await stream.ready;
     } catch (error) {
-      this.#exposed.delete(name);
+      if (this.#exposed.get(name)?.stream === stream) this.#exposed.delete(name); // it may be exposed again by now
       throw error;
     }
   }
