@@ -10,6 +10,7 @@ import { certificate } from "../support/certificate.ts";
 import { makeDir, removeDir } from "../support/child.ts";
 import { type RedisGroup, type Sentinels, startCluster, startSentinels } from "../support/redis_cluster.ts";
 import { RedisServer } from "../support/redis_server.ts";
+import { TcpProxy } from "../support/tcp_proxy.ts";
 import { itNeeds } from "../support/skip.ts";
 import { missing } from "../support/tools.ts";
 import { pause, quickest, until } from "../support/until.ts";
@@ -241,6 +242,19 @@ describe("Redis Cluster", () => {
       return performance.now() - start;
     });
     assert(took < 250, `${took} ms`);
+  });
+
+  it("replaces a connection to a node that was forgotten on the way, without a word", async () => {
+    await using wire = await TcpProxy.to(await freePort());
+    const announced = ["--cluster-announce-ip", "127.0.0.1", "--cluster-announce-port", String(wire.port)];
+    await using node = await startCluster(1, { port: wire.target, args: announced });
+    await using bus = await open({ cluster: node.nodes.map(({ host }) => ({ host, port: wire.port })) });
+    await bus.sender.send("q", "x", NOW);
+    wire.forget();
+    const waits = bus.bodies("p", { wait: 60_000 });
+    await until("it is sent", () => bus.sender.send("p", "x", NOW).then(() => true, () => false), 40_000);
+    assertEquals(await waits, ["x"]);
+    assertEquals(await bus.bodies("q", { wait: 20_000 }), ["x"]);
   });
 
   it("goes on when a master dies", async () => {

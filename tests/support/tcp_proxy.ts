@@ -60,6 +60,13 @@ export class TcpProxy implements AsyncDisposable {
     }
   }
 
+  /** Nothing passes any more on the connections that are open now, and nobody is told; new ones pass. */
+  forget(): void {
+    for (const { client, server } of this.#pairs) {
+      for (const socket of [client, server]) socket.removeAllListeners("data").resume();
+    }
+  }
+
   /** Stops listening, so that new connections are refused, and breaks all connections. */
   async refuse(): Promise<void> {
     const closed = new Promise((resolve) => this.#server ? this.#server.close(resolve) : resolve(undefined));

@@ -14,6 +14,9 @@ import { echo, PING, type Reads } from "./replies.ts";
 /** Milliseconds between looks at which node holds what; a node that moved says so itself, a dead one does not. */
 const REFRESH = 2_000;
 
+/** After so many PINGs without an answer a connection is given up. */
+const SILENT = 2;
+
 /** A {@linkcode Client} of all masters of a Redis Cluster. Of several nodes, so without `Observer.prepare` and without events. */
 export class ClusterClient implements Client {
   #cluster: Cluster;
@@ -28,6 +31,8 @@ export class ClusterClient implements Client {
   #closed = false;
   #timer: ReturnType<typeof setInterval> | undefined;
   #pings = 0;
+  /** How many PINGs in a row a node has not answered. */
+  #unanswered = new WeakMap<Redis, number>();
 
   /** `timeout`: ms that any one command may take. */
   constructor(settings: Settings, timeout: number, observer: Observer = {}) {
@@ -135,12 +140,24 @@ export class ClusterClient implements Client {
     return Promise.resolve();
   }
 
-  /** Whether each node is still in step. */
+  /** Whether each node still answers, and is in step. */
   #ping(): void {
     if (!this.#up) return;
     const nonce = String(++this.#pings);
+    const right = echo(nonce);
     for (const node of this.#cluster.nodes("master")) {
-      node.callBuffer("ping", nonce).then(echo(nonce), () => {}).catch((error) => this.#outOfStep(error));
+      // counted, not timed: a thread that was busy has read nothing meanwhile
+      const unanswered = this.#unanswered.get(node) ?? 0;
+      if (unanswered >= SILENT) {
+        node.stream?.destroy();
+        continue;
+      }
+      this.#unanswered.set(node, unanswered + 1);
+      const answered = (reply: unknown) => {
+        right(reply);
+        this.#unanswered.set(node, 0);
+      };
+      node.callBuffer("ping", nonce).then(answered, () => {}).catch((error) => this.#outOfStep(error));
     }
   }
 
