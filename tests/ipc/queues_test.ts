@@ -1,6 +1,12 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
-import { fresh, HandmadeBus } from "./ground.ts";
+import { ProviderError } from "../../src/errors.ts";
+import type { Receiver, ReceiverContext, Sender } from "../../src/provider.ts";
+import { Errno, loadPosix } from "../../src/providers/ipc/posix.ts";
+import { ipc } from "../../src/providers/ipc/provider.ts";
+import { openReceiver } from "../../src/providers/ipc/receiver.ts";
+import { until } from "../support/until.ts";
+import { fresh, HandmadeBus, left, loopsOf } from "./ground.ts";
 
 describe("queues that a thread holds open", () => {
   it("are closed when there are many, but for the one that is asked for", async () => {
@@ -21,4 +27,87 @@ describe("queues that a thread holds open", () => {
       for (const name of all) posix.unlinkQueue(name);
     }
   });
+});
+
+const LARGE = "x".repeat(1_000);
+
+/** Both halves of a bus, on this thread: what fails here fails there. */
+async function both(play: (sender: Sender, receiver: Receiver) => Promise<void>): Promise<void> {
+  const namespace = fresh();
+  const faults: unknown[] = [];
+  const nothing = () => {};
+  const context: ReceiverContext & { sendTimeout: number } = {
+    namespace,
+    options: ipc({ messageSize: 128 }).options,
+    ...{ connectTimeout: 5_000, sendTimeout: 5_000, congested: false, arrived: 0, due: Infinity },
+    ...{ inbox: nothing, state: nothing, gap: nothing, fault: (error: unknown) => void faults.push(error) },
+    ask: () => Promise.reject(new Error("nobody")),
+  };
+  const [sender, receiver] = [await ipc({ messageSize: 128 }).open(context), await openReceiver(context)];
+  const loops = await loopsOf(namespace);
+  try {
+    await play(sender, receiver);
+  } finally {
+    await sender.drop("queue");
+    await receiver.close();
+    await sender.close();
+  }
+  assertEquals(faults, []);
+  assertEquals(await left(namespace, loops, ["queue"]), []);
+}
+
+/** While this stands, no such file is opened: the process has no descriptor left. */
+async function noDescriptor(file = /./): Promise<Disposable> {
+  const posix = await loadPosix();
+  const { openFile } = posix;
+  posix.openFile = (...args) => file.test(args[0]) ? -Errno.EMFILE : openFile.apply(posix, args);
+  return { [Symbol.dispose]: () => void (posix.openFile = openFile) };
+}
+
+describe("an item whose file cannot be opened for want of a descriptor", () => {
+  for (const lease of [undefined, 3_600_000]) {
+    for (const back of [false, true]) {
+      for (const body of [LARGE, "small"]) {
+        if (!back && body === "small") continue; // has no file
+        const what = `${body === LARGE ? "large" : body}${back ? ", back" : ""}${lease ? ", under a lease" : ""}`;
+        it(`stays (${what})`, () =>
+          both(async (sender, receiver) => {
+            const { signal } = new AbortController();
+            await sender.send("queue", body, { wait: 0 });
+            if (back) {
+              const [held] = await receiver.receive("queue", { max: 1, wait: 0, lease: 3_600_000, signal });
+              await receiver.settle("queue", [held!.receipt], "nack", 1);
+            }
+            const take = (wait: number) => receiver.receive("queue", { max: 1, wait, lease, signal });
+            await until("it is there", async () => await sender.size("queue") === 1);
+            {
+              using _ = await noDescriptor();
+              const error = await assertRejects(() => take(0), ProviderError, "no descriptor left");
+              assertEquals(error.code, "unavailable");
+            }
+            assertEquals((await take(10_000)).map(({ body }) => body), [body]);
+            assertEquals(await sender.size("queue"), 0);
+          }));
+      }
+    }
+  }
+});
+
+describe("an event for subscribers who cannot be found for want of a descriptor", () => {
+  const cases = [["by name", false, /subscribers/], ["by pattern", true, /patterns$/], [
+    "by pattern",
+    true,
+    /patterns\//,
+  ]];
+  for (const [how, pattern, file] of cases as [string, boolean, RegExp][]) {
+    it(`is refused (${how}, ${file})`, () =>
+      both(async (sender, receiver) => {
+        await receiver.subscribe({ topic: "topic", pattern, serves: false }, () => {});
+        {
+          using _ = await noDescriptor(file);
+          await assertRejects(() => sender.publish("topic", "event"), ProviderError, "no descriptor left");
+        }
+        assertEquals(await sender.publish("topic", "event"), 1);
+      }));
+  }
 });

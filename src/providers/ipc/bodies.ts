@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { ProviderError } from "../../errors.ts";
+import { BusError, ProviderError } from "../../errors.ts";
 import { check, failure } from "./failures.ts";
 import { type Access, modes, type Place } from "./place.ts";
 import { Errno, type Posix } from "./posix.ts";
@@ -87,6 +87,12 @@ export class Bodies {
     } finally {
       this.#posix.close(file);
     }
+  }
+
+  /** Whether a file that could not be read is there all the same, and may be read another time: no descriptor was left, for one. */
+  later(error: unknown, directory: string, name: string): boolean {
+    const passes = error instanceof BusError && error.code === "unavailable";
+    return passes && typeof this.#posix.stat(this.#place.of(`${directory}/${name}`)) === "object";
   }
 
   /** Removes a body; one that is gone already is fine. */

@@ -92,9 +92,14 @@ export class Leases {
     for (const name of [...back].sort()) {
       if (deliveries.length === max) break;
       if ((side.due.get(name) ?? Infinity) > now) continue;
-      const delivery = this.#claim(queue, name, lease, read);
-      if (delivery) deliveries.push(delivery);
-      else side.due.set(name, now + LOOK); // if it is still there, it cannot be had just now
+      try {
+        const delivery = this.#claim(queue, name, lease, read);
+        if (delivery) deliveries.push(delivery);
+        else side.due.set(name, now + LOOK); // if it is still there, it cannot be had just now
+      } catch (error) {
+        if (deliveries.length === 0) throw error;
+        break;
+      }
     }
     return deliveries;
   }

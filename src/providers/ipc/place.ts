@@ -12,6 +12,9 @@ const ATTEMPTS = 100;
 /** Milliseconds within which a directory may change twice and look the same: a tick of the kernel's clock (10), doubled. */
 const TICK = 20;
 
+/** Why a directory cannot be listed that is none for us. */
+const NO_DIRECTORY = [Errno.ENOENT, Errno.ENOTDIR, Errno.ELOOP, Errno.EACCES];
+
 /** What a directory holds that is not there. */
 const NOTHING: readonly string[] = [];
 
@@ -147,8 +150,12 @@ export class Directory {
     const seen = this.#seen;
     const same = seen?.inode === stat.inode && seen.modified === stat.modified && seen.size === stat.size;
     if (same && this.#names !== NOTHING) return this.#names;
+    const path = this.#place.of(this.#path);
+    const names = this.#posix.list(path);
+    // that it cannot be listed for want of a descriptor does not say that it holds nothing
+    if (typeof names === "number") check(names, `Cannot list ${path}`, ...NO_DIRECTORY);
     this.#seen = Date.now() - stat.modified > TICK ? stat : undefined;
-    return this.#names = this.#place.list(this.#path);
+    return this.#names = typeof names === "number" ? NOTHING : names;
   }
 }
 

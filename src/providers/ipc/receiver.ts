@@ -187,15 +187,20 @@ class IpcReceiver implements Receiver {
     this.#readInbox();
     this.#landing.close();
     this.#space.removeLoop(this.inbox);
-    for (const loop of this.#space.deadLoops()) this.#space.removeLoop(loop);
+    try {
+      for (const loop of this.#space.deadLoops()) this.#space.removeLoop(loop);
+    } catch {
+      // who opens or closes next does it
+    }
     await this.#loop.close();
     this.#space.queues.close();
   }
 
   /** The milliseconds until the next: each bus looks more rarely the more there are, so that all together look as often as one. */
   #patrol(): number {
-    const loops = this.#space.loops();
+    let loops: readonly string[] = [];
     try {
+      loops = this.#space.loops();
       for (const loop of this.#space.dead(loops)) this.#space.removeLoop(loop);
       if (this.#space.tree.discover()) {
         for (const topic of this.#exact.keys()) this.#space.tree.subscribe(topic, this.inbox);

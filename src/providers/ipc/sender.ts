@@ -69,7 +69,8 @@ class IpcSender implements Sender {
     this.replies = {
       lingers: false,
       open: (queue) => this.#openReplies(queue),
-      candidates: (topic) => Promise.resolve(this.#route(topic).exact),
+      // deno-lint-ignore require-await
+      candidates: async (topic) => this.#route(topic).exact,
       put: (queue, body) => this.#answer(space.names.queue(queue), body),
     };
   }

@@ -117,9 +117,17 @@ export class Takes {
       const length = this.#space.posix.receive(descriptor, this.#buffer);
       if (length === -Errno.EINTR) continue;
       if (check(length, `Cannot take from the queue ${name}`, Errno.EAGAIN) < 0) return undefined;
-      const item = readItem(this.#buffer.subarray(0, length));
-      const body = this.#body(name, item, "");
-      if (body !== undefined) return { receipt: "", body, attempt: item.deliveries + 1 };
+      const message = this.#buffer.subarray(0, length);
+      const item = readItem(message);
+      const attempt = item.deliveries + 1;
+      let body: string | undefined;
+      try {
+        body = this.#body(name, item, "");
+      } catch (error) {
+        this.#leases.restore(name, [{ message, attempt }]);
+        throw error;
+      }
+      if (body !== undefined) return { receipt: "", body, attempt };
     }
   }
 
@@ -152,11 +160,19 @@ export class Takes {
     try {
       item = bodies.readFile(held, receipt);
     } catch (error) {
+      this.#unlessLater(error, held, receipt, queue, receipt);
       posix.unlink(place.of(`${held}/${receipt}`)); // or it would come back for ever
       this.#fault(error);
       return undefined;
     }
     return this.#body(queue, readItem(item), receipt);
+  }
+
+  /** An item whose file can be read another time goes back, and who takes it is told. */
+  #unlessLater(error: unknown, directory: string, file: string, queue: string, receipt: string): void {
+    if (!this.#space.bodies.later(error, directory, file)) return;
+    if (receipt !== "") this.#leases.nack(queue, receipt, 0);
+    throw error;
   }
 
   /** The body of an item; one that names a file which is not there is none. */
@@ -172,6 +188,7 @@ export class Takes {
       if (receipt === "") bodies.remove(bodiesOf(queue), text);
       return body;
     } catch (error) {
+      this.#unlessLater(error, bodiesOf(queue), text, queue, receipt);
       if (receipt !== "") this.#leases.ack(queue, receipt);
       this.#fault(error);
       return undefined;

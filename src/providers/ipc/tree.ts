@@ -267,8 +267,9 @@ export class Tree {
         // one that is just being written is read when it is complete
         if (name === loop + hashed(pattern)) globs.set(name, { loop, matches: glob(pattern) });
         else this.#patternNames = [];
-      } catch {
+      } catch (error) {
         this.#patternNames = []; // it has just gone
+        if (bodies.later(error, PATTERNS, name)) throw error;
       }
     }
     this.#globs = globs;
