@@ -82,6 +82,7 @@ export { Topic } from "./src/topic.ts";
 
 let bus: Bus | undefined;
 let opening: Promise<Bus> | undefined;
+let closing: Promise<unknown> | undefined;
 
 /** What was subscribed or exposed before `init`: applied by it, forgotten by `shutdown`. */
 interface Remembered {
@@ -106,17 +107,24 @@ export async function init(provider: Provider, options?: BusOptions): Promise<Bu
   if (bus || opening) throw new BusError("already_open", "Cannot init: the default bus is open; call shutdown() first");
   opening = open(provider, options);
   try {
-    return bus = await opening;
+    return await opening;
   } finally {
     opening = undefined;
   }
 }
 
 async function open(provider: Provider, options?: BusOptions): Promise<Bus> {
-  const opened = await Bus.open(provider, options);
+  // what is subscribed, exposed or taken back from now on goes to the bus itself
+  const opened = bus = await Bus.open(provider, options);
   try {
-    await Promise.all([...remembered].map((entry) => entry.apply(opened)));
+    const applied = [...remembered].map((entry) =>
+      entry.apply(opened).catch((error) => {
+        if (remembered.has(entry)) throw error; // not one that was just taken back
+      })
+    );
+    await Promise.all(applied);
   } catch (error) {
+    bus = undefined;
     await opened.close();
     throw error;
   }
@@ -126,10 +134,10 @@ async function open(provider: Provider, options?: BusOptions): Promise<Bus> {
 /** Closes the default bus; nothing to shut down: does nothing. `init` may follow again. */
 export async function shutdown(options?: CloseOptions): Promise<void> {
   await opening?.catch(() => {}); // whoever called init hears of its failure
+  if (bus) closing = bus.close(options); // first of all: it may refuse its options
   remembered.forEach(forget);
-  const closing = bus;
   bus = undefined;
-  await closing?.close(options);
+  await closing;
 }
 
 function current(): Bus {
@@ -200,10 +208,10 @@ export const queue: Bus["queue"] = (name: string, options?: QueueOptions): Queue
 /** As {@linkcode Bus.expose}, on the default bus; before `init` it is remembered. */
 export const expose: Bus["expose"] = async (target: unknown, second?: unknown): Promise<void> => {
   if (bus) return await bus.expose(target as string, second as Fn);
-  for (const [name, { fn, procedure }] of exposures(target, second)) {
-    if ([...remembered].some((entry) => entry.target === name && entry.second === "exposed")) {
-      throw new ValidationError(`Cannot expose "${name}": it is exposed already`);
-    }
+  const all = exposures(target, second);
+  const taken = [...remembered].find((entry) => entry.second === "exposed" && all.has(entry.target));
+  if (taken) throw new ValidationError(`Cannot expose "${taken.target}": it is exposed already`);
+  for (const [name, { fn, procedure }] of all) {
     const apply = (bus: Bus) => procedure ? bus.expose(procedure, fn) : bus.expose(name, fn);
     remembered.add({ target: name, second: "exposed", apply });
   }

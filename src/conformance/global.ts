@@ -186,6 +186,54 @@ export const global: Room = {
     await rejects(() => tsmq.stub("fn", { timeout: 5_000 })(), tsmq.NoSuchRemoteError);
   }),
 
+  "what is subscribed, exposed and taken back while init() applies the rest counts": alone(async (t, init) => {
+    const seen = t.seen<string>();
+    const late = t.seen<Promise<void>>();
+    const gone = () => seen.add("gone");
+    tsmq.subscribe("topic", gone);
+    await tsmq.expose("gone", () => "gone");
+    const applying = async () => {
+      for (let i = 0; i < 50; i++) await undefined; // it has begun, and no answer of a worker can have come
+      tsmq.subscribe("topic", (text: string) => seen.add(text));
+      late.add(tsmq.unsubscribe("topic", gone));
+      late.add(tsmq.expose("fn", () => "late"));
+      late.add(tsmq.unexpose("gone"));
+    };
+    await init({ log: ({ event }) => event === "open" && void applying() });
+    await Promise.all(await late.count(3));
+    await tsmq.publish("x", "topic");
+    await seen.count(1);
+    await t.quiet();
+    equal(seen.values, ["x"]);
+    equal(await tsmq.stub("fn")(), "late");
+    await rejects(() => tsmq.stub("gone", { timeout: 5_000 })(), tsmq.NoSuchRemoteError);
+  }),
+
+  "shutdown() with an option that is none leaves the bus as it was": alone(async (t, init) => {
+    const seen = t.seen<string>();
+    tsmq.subscribe("topic", seen.add);
+    await init();
+    await rejects(() => tsmq.shutdown({ timeout: NaN }), tsmq.ValidationError, "invalid");
+    await tsmq.publish("still there", "topic");
+    await seen.are(["still there"]);
+  }),
+
+  "each shutdown() resolves when the bus is closed": alone(async (t, init) => {
+    const bus = await init();
+    const { passed, open } = t.gate();
+    const started = t.seen<string>();
+    tsmq.subscribe<string>("topic", async (text) => {
+      started.add(text);
+      await passed;
+    });
+    await tsmq.publish("x", "topic");
+    await started.count(1);
+    const ends = [tsmq.shutdown(), tsmq.shutdown()].map((end) => end.then(() => bus.health().state));
+    await t.quiet();
+    open();
+    equal(await Promise.all(ends), ["closed", "closed"]);
+  }),
+
   "shutdown() forgets what was remembered, applied or not": alone(async (t, init) => {
     const seen = t.seen<string>();
     tsmq.subscribe("topic", () => seen.add("applied"));
@@ -205,6 +253,17 @@ export const global: Room = {
   "a name exposed twice before init() is refused": alone(async () => {
     await tsmq.expose("fn", () => 1);
     await rejects(() => tsmq.expose("fn", () => 2), tsmq.BusError, "invalid");
+  }),
+
+  "of an object with a method whose name is taken nothing is exposed": alone(async (_, init) => {
+    class Service {
+      first(): void {}
+      taken(): void {}
+    }
+    await tsmq.expose("Service.taken", () => {});
+    await rejects(() => tsmq.expose(new Service()), tsmq.BusError, "invalid");
+    await init();
+    await rejects(() => tsmq.stub(Service, { timeout: 5_000 }).first(), tsmq.NoSuchRemoteError);
   }),
 
   "bad arguments are refused before init() as after it": alone(async (_, init) => {
