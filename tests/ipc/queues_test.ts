@@ -2,6 +2,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { ProviderError } from "../../src/errors.ts";
 import type { Receiver, ReceiverContext, Sender } from "../../src/provider.ts";
+import { Place } from "../../src/providers/ipc/place.ts";
 import { Errno, loadPosix } from "../../src/providers/ipc/posix.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import { openReceiver } from "../../src/providers/ipc/receiver.ts";
@@ -91,6 +92,27 @@ describe("an item whose file cannot be opened for want of a descriptor", () => {
       }
     }
   }
+});
+
+describe("queues that were used once", () => {
+  it("are forgotten when there are many", () =>
+    both(async (_, receiver) => {
+      const looked: string[] = [];
+      const { directory } = Place.prototype;
+      Place.prototype.directory = function (path) {
+        looked.push(path);
+        return directory.call(this, path);
+      };
+      try {
+        const { signal } = new AbortController();
+        const look = (queue: string) => receiver.receive(queue, { max: 1, wait: 0, signal });
+        for (let i = 0; i < 5_000; i++) await look(`${i}`);
+        await look("0");
+      } finally {
+        Place.prototype.directory = directory;
+      }
+      assertEquals(looked.filter((path) => path.endsWith("_0/held")).length, 2);
+    }));
 });
 
 describe("an event for subscribers who cannot be found for want of a descriptor", () => {

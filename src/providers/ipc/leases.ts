@@ -30,6 +30,9 @@ const LOOK = 100;
 /** Milliseconds for which a time that was read is believed: a holder that stands still may set it after it made the file. */
 const BELIEVED = 5_000;
 
+/** Queues remembered. */
+const REMEMBERED = 4_096;
+
 /** Reads the body of a held item; undefined for one that has none. */
 export type Read = (receipt: string) => string | undefined;
 
@@ -259,6 +262,7 @@ export class Leases {
   #side(queue: string): Side {
     let side = this.#sides.get(queue);
     if (!side) {
+      if (this.#sides.size >= REMEMBERED) this.#sides.clear();
       const { place } = this.#space;
       side = {
         ...{ back: place.directory(`${sideOf(queue)}/back`), backNames: [], due: new Map() },
