@@ -142,6 +142,7 @@ export class Inflow {
   }
 
   #hold(flow: Flow, topic: string, body: string): void {
+    if (this.#flows.get(flow.id) !== flow) return; // it has ended, and nobody would ever let go of it
     if (this.#held + cost(body) > HELD_LIMIT) {
       // the gap is said where it is: after what is held, which arrived before it
       if (!flow.gap) flow.held.push(flow.gap = { lost: 0 });

@@ -55,6 +55,17 @@ describe("Inflow", () => {
     ]);
   });
 
+  it("holds nothing for a subscription that has ended: its receiver may emit until it has unsubscribed", () => {
+    const { inflow: flow, posted } = inflow();
+    const emit = flow.open(1, false, 0);
+    flow.close(1);
+    for (let held = 0; held <= HELD_LIMIT; held += MEGABYTE.length) emit("a", MEGABYTE);
+    assertEquals(flow.congested, false);
+    flow.open(2, false, 0)("b", "held");
+    flow.credit(2, 1);
+    assertEquals(seen(posted), ["held"]);
+  });
+
   it("holds events when their credit is used up, and inbox messages never", () => {
     const { inflow: flow, posted } = inflow();
     const emit = flow.open(1, false, cost("1"));
