@@ -222,7 +222,8 @@ export class Link {
 
   /** A transport that is out of reach is asked again until the stream is closed, which is said; any other refusal ends the stream. */
   async #subscribe(id: number, subscribed: Subscribed): Promise<void> {
-    const live = () => this.#streams.get(id) === subscribed && this.#worker.up;
+    const { inbox } = this; // its successor is asked by who resumes
+    const live = () => this.#streams.get(id) === subscribed && this.#worker.up && this.inbox === inbox;
     subscribed.debt = 0;
     for (let pause = RETRY.min; live(); pause = Math.min(pause * 2, RETRY.max)) {
       try {

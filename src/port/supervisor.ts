@@ -52,12 +52,13 @@ export class Supervisor {
   #events: Supervised;
   #port: MessagePort | undefined;
   #spawned: Spawned | undefined;
-  #starting: Promise<void> | undefined;
+  #spawning: Promise<Spawned> | undefined;
   /** Beats that the worker was asked for since anything came from it. */
   #missed = 0;
   #closed = false;
   #watch: ReturnType<typeof setInterval> | undefined;
   #retry: ReturnType<typeof setTimeout> | undefined;
+  #late: ReturnType<typeof setTimeout> | undefined;
 
   /** The worker of this provider; {@linkcode start} starts it. */
   constructor(provider: Provider, opening: Opening, events: Supervised) {
@@ -93,30 +94,35 @@ export class Supervisor {
     this.#events.posted();
   }
 
-  /** Ends the worker, a `dead` one by force; one that is just being started ends as soon as it listens, or `over` is waited for. */
+  /** Ends the worker, a `dead` one by force; one that does not listen yet ends as soon as it does, or `over` is waited for. */
   async close(dead: boolean, over: Promise<unknown>): Promise<void> {
     this.#closed = true;
     clearInterval(this.#watch);
     clearTimeout(this.#retry);
+    clearTimeout(this.#late);
     this.#drop(dead);
-    await Promise.race([this.#starting?.catch(() => {}), over]);
+    await Promise.race([this.#spawning?.catch(() => {}), over]);
   }
 
-  async #start(): Promise<void> {
+  /** Resolves with whether the worker that it started is still there when all is: it may have been ended, or have died. */
+  async #start(): Promise<boolean> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     promise.catch(() => {});
     const { connectTimeout, namespace } = this.#opening;
-    const timer = setTimeout(
+    const late = this.#late = setTimeout(
       () => reject(new ProviderError("unavailable", `Cannot open "${this.#provider.name}": no answer in time`)),
       connectTimeout + 1_000, // the receiver's own deadline has the better message, so it goes first
     );
     try {
-      const spawned = await spawn(this.#provider, connectTimeout, (error) => {
+      this.#spawning = spawn(this.#provider, connectTimeout, (error) => {
         reject(error);
         if (this.#spawned === spawned) this.#died(error);
       });
-      this.#spawned = spawned;
-      if (this.#closed) return this.#drop(false);
+      const spawned = this.#spawned = await this.#spawning;
+      if (this.#closed) {
+        this.#drop(false);
+        return false;
+      }
       const { port1, port2 } = new MessageChannel();
       this.#port = port1;
       port1.onmessage = (event) => {
@@ -128,13 +134,13 @@ export class Supervisor {
       const { options } = this.#provider;
       spawned.greet({ kind: "tsmq:hello", port: port2, namespace, options, connectTimeout });
       await promise;
+      return this.#spawned === spawned;
     } catch (error) {
       this.#drop(false);
       throw error;
     } finally {
-      clearTimeout(timer);
+      clearTimeout(late);
     }
-    if (this.#closed) this.#drop(false);
   }
 
   #take(frames: ToMain[], port: MessagePort, start: Start): void {
@@ -181,16 +187,13 @@ export class Supervisor {
   #restart(delay: number): void {
     this.#retry = setTimeout(async () => {
       try {
-        await (this.#starting = this.#start());
-        if (!this.up) return; // closed, or dead again
+        if (!await this.#start()) return;
         this.restarts++;
         this.#events.replaced();
       } catch (error) {
         if (this.#closed) return;
         this.#events.fault(fromPlain(toPlain(error)));
         this.#restart(Math.min(Math.max(delay * 2, RETRY.min), RETRY.max));
-      } finally {
-        this.#starting = undefined;
       }
     }, delay);
   }

@@ -4,7 +4,7 @@ import { BusError, ProviderError, QueueFullError } from "../../src/errors.ts";
 import { cost, WINDOW } from "../../src/port/credit.ts";
 import { Link, type LinkEvents } from "../../src/port/link.ts";
 import type { Provider, ReceiverContext } from "../../src/provider.ts";
-import { until } from "../support/until.ts";
+import { pause, until, within } from "../support/until.ts";
 import { OneThread } from "./one_thread.ts";
 import { TestReceiver } from "./receiver.ts";
 
@@ -14,6 +14,10 @@ class Stage implements AsyncDisposable {
   readonly contexts: ReceiverContext[] = [];
   /** Thrown by the next openings, one each. */
   readonly refusals: unknown[] = [];
+  /** Thrown by the verbs of the next receiver, one each. */
+  readonly failures: unknown[] = [];
+  /** While it is pending, no receiver opens. */
+  opening: Promise<void> | undefined;
   readonly said: string[] = [];
   /** How many batches the link said it had posted. */
   posted = 0;
@@ -22,13 +26,15 @@ class Stage implements AsyncDisposable {
   #watchers = new Set<() => void>();
 
   constructor(answer?: Provider["answer"]) {
-    this.thread = new OneThread((context) => {
+    this.thread = new OneThread(async (context) => {
       const refusal = this.refusals.shift();
-      if (refusal) return Promise.reject(refusal);
+      if (refusal) throw refusal;
       const receiver = new TestReceiver();
+      receiver.failures.push(...this.failures.splice(0));
       this.receivers.push(receiver);
       this.contexts.push(context);
-      return Promise.resolve(receiver);
+      await this.opening;
+      return receiver;
     }, answer);
   }
 
@@ -336,6 +342,35 @@ describe("Link", () => {
     stage.receiver.failures.push(new ProviderError("denied", "Cannot subscribe: no permission"));
     const error = await assertRejects(() => link.subscribe({ ...filter, topic: "b" }, ignore).ready);
     assert(error instanceof ProviderError && error.code === "denied");
+  });
+
+  it("subscribes once at a fresh worker, though it was about to ask the dead one again", async () => {
+    await using stage = new Stage();
+    const link = await stage.open();
+    const unavailable = () => new ProviderError("unavailable", "Cannot subscribe: no connection");
+    stage.receiver.failures.push(unavailable());
+    const stream = link.subscribe(filter, ignore);
+    await stage.heard("fault unavailable");
+    stage.failures.push(unavailable());
+    stage.thread.last.fail("it broke");
+    while (stage.receivers.length < 2 || stage.receiver.calls.length < 1) await pause(1);
+    stage.thread.last.fail("it broke again");
+    await stream.ready;
+    await pause(200); // longer than from one attempt to the next
+    await link.request<"ask">({ kind: "ask", verb: "echo", argument: 0 });
+    assertEquals(stage.receiver.calls.filter(([verb]) => verb === "subscribe"), [["subscribe", filter]]);
+    assertEquals(stage.said.filter((text) => text.startsWith("gap")), ["gap : the worker was replaced"]);
+    assertEquals(link.restarts, 1);
+  });
+
+  it("is closed at once while a fresh worker opens its receiver", async () => {
+    await using stage = new Stage();
+    const link = await stage.open(60_000);
+    stage.opening = new Promise(() => {});
+    stage.thread.last.fail("it broke");
+    while (stage.contexts.length < 2) await pause(1);
+    await within("it is closed", link.close(60_000));
+    assert(stage.thread.last.terminated);
   });
 
   it("closes by force when the receiver does not", async () => {
