@@ -109,6 +109,16 @@ describe("Redis over TLS", () => {
     removeDir(dir);
   });
 
+  it("finds the nodes of a Cluster by the names in their certificates", async () => {
+    const names = ["--cluster-announce-hostname", "localhost", "--cluster-preferred-endpoint-type", "hostname"];
+    await using group = await startCluster(1, { tls: true, args: ["--tls-cluster", "yes", ...names] });
+    const [node] = group.servers;
+    // its administrator calls it by its address, so only now
+    const { ca, certFile, keyFile } = certificate(node!.dir, "DNS:localhost");
+    await node!.run("config", "set", "tls-cert-file", certFile, "tls-key-file", keyFile);
+    await works({ cluster: [`rediss://localhost:${node!.port}`], tls: { ca } }, false);
+  });
+
   it("refuses a certificate that nobody vouches for", async () => {
     const error = await assertRejects(() => open({ url: server.url }), ProviderError) as ProviderError;
     assertEquals(error.code, "unavailable");

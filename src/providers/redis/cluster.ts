@@ -48,7 +48,8 @@ export class ClusterClient implements Client {
       retryDelayOnFailover: 0,
       slotsRefreshInterval: REFRESH,
       slotsRefreshTimeout: timeout,
-      // names in certificates: the nodes tell addresses
+      // a certificate bears the name, not what it is looked up to
+      dnsLookup: (name, done) => done(null, name),
       redisOptions: {
         ...login,
         connectTimeout: timeout,
