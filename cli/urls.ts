@@ -29,8 +29,8 @@ export interface Transport {
  *
  * @throws {ValidationError} when the URL is none of these; its text is not repeated, it may hold a password
  */
-export function providerFor(url: string): Promise<Provider> {
-  return transportFor(url).provider();
+export async function providerFor(url: string): Promise<Provider> {
+  return await transportFor(url).provider();
 }
 
 /** As {@linkcode providerFor}, with who knows what can be wrong. */
@@ -38,8 +38,11 @@ export function transportFor(url: string): Transport {
   const [, scheme = "", rest = ""] = /^([a-z][a-z+]*):(.*)$/s.exec(url) ?? [];
   const make = Object.hasOwn(SCHEMES, scheme) ? SCHEMES[scheme] : undefined;
   if (make) return make(rest, url);
-  const known = Object.keys(SCHEMES).map((name) => `${name}:`).join(", ");
-  throw new ValidationError(`Cannot use a URL: it begins with none of ${known}`);
+  throw unusable(`it begins with none of ${Object.keys(SCHEMES).map((name) => `${name}:`).join(", ")}`);
+}
+
+function unusable(why: string): ValidationError {
+  return new ValidationError(`Cannot use a URL: ${why}`);
 }
 
 const SCHEMES: Record<string, (rest: string, url: string) => Transport> = {
@@ -48,17 +51,24 @@ const SCHEMES: Record<string, (rest: string, url: string) => Transport> = {
   rediss: (_, url) => redisTransport({ url }),
   unix: (_, url) => redisTransport({ url }),
   "redis+sentinel": (rest) => {
-    const { addresses, path, ...user } = many(rest);
+    const { addresses, path, ...user } = many(rest, 26_379);
     return redisTransport({ sentinels: addresses, name: path, ...user });
   },
   "redis+cluster": (rest) => {
-    const { addresses, path: _, ...user } = many(rest);
+    const { addresses, path, ...user } = many(rest, 6_379);
+    if (path && path !== "0") throw unusable("it names a database, and a Redis Cluster has only 0");
     return redisTransport({ cluster: addresses, ...user });
   },
-  ipc: (rest) => ipcTransport({ directory: rest || undefined }),
+  ipc: (rest) => {
+    // as a path, that would be the root of a disk
+    if (rest.startsWith("//")) throw unusable("ipc: has no host; give ipc: alone, or a directory as in ipc:/dev/shm");
+    return ipcTransport({ directory: rest || undefined });
+  },
   aws: (rest) => {
     const [region, query] = rest.split("?", 2);
-    const endpoint = new URLSearchParams(query).get("endpoint") ?? undefined;
+    const { endpoint, ...unknown } = Object.fromEntries(new URLSearchParams(query));
+    // a slip in `endpoint` would lead to AWS itself
+    if (Object.keys(unknown).length > 0) throw unusable("aws: knows ?endpoint=… and nothing else");
     return awsTransport({ region: region || undefined, endpoint });
   },
 };
@@ -85,16 +95,24 @@ function ipcTransport(options: IpcOptions): Transport {
 }
 
 /** `//user:password@host:port,host:port/path`, which no `URL` reads. */
-function many(rest: string) {
+function many(rest: string, defaultPort: number) {
   const [, user, password, hosts = "", path] = /^\/\/(?:([^:@/]*)(?::([^@/]*))?@)?([^/]+)(?:\/(.*))?$/.exec(rest) ?? [];
   const addresses = hosts.split(",").map((address) => {
-    const [, host = "", port = "6379"] = /^(.*?)(?::(\d+))?$/.exec(address) ?? [];
+    const [, host = "", port = defaultPort] = /^(.*?)(?::(\d+))?$/.exec(address) ?? [];
     return { host: host.replace(/^\[(.*)\]$/, "$1"), port: Number(port) };
   });
   return {
     addresses,
     path: path || undefined,
-    username: user ? decodeURIComponent(user) : undefined,
-    password: password ? decodeURIComponent(password) : undefined,
+    username: decoded(user),
+    password: decoded(password),
   };
+}
+
+function decoded(text: string | undefined): string | undefined {
+  try {
+    return text ? decodeURIComponent(text) : undefined;
+  } catch {
+    throw unusable("it has a user or password that is not percent-encoded properly");
+  }
 }
