@@ -247,6 +247,21 @@ describe("a service that fails", () => {
     await until("it is up again", () => halves.said.includes("up"));
   });
 
+  itProxied("a clock that is an hour slow: the SDK corrects it, what was refused is done, nobody notices", async () => {
+    proxy.ahead = 3_600_000;
+    try {
+      await using halves = await start({ attempts: 1 }, "jobs");
+      const got: string[] = [];
+      await halves.receiver.subscribe(exact("t"), (_, body) => got.push(body));
+      await halves.sender.publish("t", "event");
+      await halves.sender.send("jobs", "item", { wait: 0 });
+      await until("the event arrives", () => got.length > 0);
+      assertEquals({ got, said: halves.said }, { got: ["event"], said: [] });
+    } finally {
+      proxy.ahead = 0;
+    }
+  });
+
   itProxied("polls that fail: down, then up, and the events of between arrive", async () => {
     for (const fault of [THROTTLED, BROKEN, "cut"] satisfies Fault[]) {
       await using halves = await start();

@@ -26,6 +26,8 @@ export interface Seen {
 export class HttpProxy implements AsyncDisposable {
   readonly port: number;
   readonly seen: Seen[] = [];
+  /** Milliseconds by which the clock of the service is ahead of ours: it refuses what was signed at another time. */
+  ahead = 0;
   /** Asked for each request; `undefined` passes it on. */
   fault: (seen: Seen) => Fault | undefined = () => undefined;
   readonly #server: Server;
@@ -68,6 +70,18 @@ export class HttpProxy implements AsyncDisposable {
     await closed;
   }
 
+  get #date(): string {
+    return new Date(Date.now() + this.ahead).toUTCString();
+  }
+
+  #skewed(asked: IncomingMessage): Fault | undefined {
+    const [, date, time] = /^(\d{8})T(\d{6})Z$/.exec(String(asked.headers["x-amz-date"])) ?? [];
+    if (date === undefined || time === undefined) return undefined;
+    const signed = Date.parse(`${date.replace(/(..)(..)$/, "-$1-$2")}T${time.replace(/(..)(..)$/, ":$1:$2")}Z`);
+    if (Math.abs(Date.now() + this.ahead - signed) < SKEW) return undefined;
+    return { status: 403, name: "InvalidSignatureException", message: "Signature expired" };
+  }
+
   async #handle(asked: IncomingMessage, answer: ServerResponse): Promise<void> {
     asked.on("error", () => {});
     const chunks: Uint8Array[] = [];
@@ -75,17 +89,20 @@ export class HttpProxy implements AsyncDisposable {
     const body = new TextDecoder().decode(join(chunks));
     const seen = { action: actionOf(asked, body), body, key: keyOf(asked), at: performance.now() };
     this.seen.push(seen);
-    const fault = this.fault(seen);
+    const fault = this.fault(seen) ?? this.#skewed(asked);
     if (fault === "hang") return;
     if (fault === "cut") return void asked.socket.destroy();
-    if (fault !== undefined && fault !== "lose") return refuse(answer, fault, seen.action.startsWith("sns:"));
+    if (fault !== undefined && fault !== "lose") {
+      answer.setHeader("date", this.#date);
+      return refuse(answer, fault, seen.action.startsWith("sns:"));
+    }
     const { method, url, headers } = asked;
     const passed = request({ host: "127.0.0.1", port: this.#target, method, path: url, headers }, (response) => {
       if (fault === "lose") {
         response.on("end", () => asked.socket.destroy());
         return void response.resume();
       }
-      answer.writeHead(response.statusCode ?? 500, response.headers);
+      answer.writeHead(response.statusCode ?? 500, { ...response.headers, date: this.#date });
       response.pipe(answer);
     });
     passed.on("error", () => asked.socket.destroy());
@@ -94,6 +111,9 @@ export class HttpProxy implements AsyncDisposable {
     passed.end(join(chunks));
   }
 }
+
+/** Milliseconds by which AWS lets clocks differ. */
+const SKEW = 5 * 60_000;
 
 function join(chunks: readonly Uint8Array[]): Uint8Array {
   const bytes = new Uint8Array(chunks.reduce((sum, chunk) => sum + chunk.length, 0));

@@ -123,10 +123,9 @@ export class Api {
         const fate = fateOf(error);
         const harmless = fate !== "refused" && (fate !== "unknown" || repeatable);
         if (signal.aborted || !harmless) throw error;
-        if (fate === "expired") {
-          await this.#refresh();
-          if (attempt === 1) continue; // at once, and where there is to be one attempt only too
-        }
+        if (fate === "expired") await this.#refresh();
+        // at once, and where there is to be one attempt only too
+        if (attempt === 1 && (fate === "expired" || fate === "skewed")) continue;
         if (attempt >= attempts) throw error;
         await pause(backoff(attempt, fate === "throttled" ? BACKOFF.throttled : BACKOFF.other), signal);
       }

@@ -11,6 +11,8 @@ export type Fate =
   | "throttled"
   /** Refused because the credentials have expired; not done. */
   | "expired"
+  /** Refused because of the time by this machine's clock, which the SDK has corrected since; not done. */
+  | "skewed"
   /** Never left this machine, or nobody was there to take it; not done. */
   | "unsent"
   /** Done or not: nobody knows. */
@@ -77,6 +79,14 @@ function entries(code: Code, fate: Fate, names: readonly string[]): [string, Ent
 
 /** What SQS still writes before codes of its old protocol. */
 const SERVICE = /^(AWS\.SimpleQueueService|KMS)\./;
+/** What AWS says to a request that was signed at another time than its own. */
+const SKEWED: ReadonlySet<string> = new Set([
+  "InvalidSignatureException",
+  "RequestExpired",
+  "RequestInTheFuture",
+  "RequestTimeTooSkewed",
+  "SignatureDoesNotMatch",
+]);
 /** Codes of sockets that say that no request was sent. */
 const UNSENT: ReadonlySet<string> = new Set(["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH", "ENETUNREACH"]);
 const NO_QUEUE = /^(QueueDoesNotExist|NonExistentQueue)$/;
@@ -94,9 +104,10 @@ export function noTopic(error: unknown): boolean {
 
 /** What the request that failed with this error has done. */
 export function fateOf(error: unknown): Fate {
+  const { code, $metadata, $retryable } = shape(error);
+  if ($metadata?.clockSkewCorrected && SKEWED.has(nameOf(error))) return "skewed";
   const known = ERRORS.get(nameOf(error));
   if (known) return known[1];
-  const { code, $metadata, $retryable } = shape(error);
   if ($metadata?.httpStatusCode === 429 || $retryable?.throttling) return "throttled";
   const status = $metadata?.httpStatusCode;
   if (status !== undefined && status >= 400 && status < 500) return "refused";
@@ -129,8 +140,7 @@ interface Shape {
   readonly code?: string;
   readonly Code?: string;
   readonly cause?: unknown;
-  readonly $fault?: string;
-  readonly $metadata?: { readonly httpStatusCode?: number };
+  readonly $metadata?: { readonly httpStatusCode?: number; readonly clockSkewCorrected?: boolean };
   readonly $retryable?: { readonly throttling?: boolean };
 }
 
