@@ -135,6 +135,46 @@ describe("events over SNS", () => {
     assertEquals(others, []);
   });
 
+  it("a second pattern is confirmed no earlier than the first", async () => {
+    const namespace = fresh();
+    await using publisher = await open(emulator.options, { namespace });
+    await using subscriber = await open(emulator.options, { namespace });
+    assertEquals(await publisher.sender.publish("b", "early"), 0); // nobody has patterns, it believes for a second
+    const first = collect(subscriber, glob("a*"));
+    const got = await collect(subscriber, glob("b*"));
+    await publisher.sender.publish("b", "event");
+    await until("the event arrives", () => got.length > 0);
+    await first;
+    assertEquals(got, ["b=event"]);
+  });
+
+  itProxied(
+    "a publish that takes long does not lengthen for how long nobody is believed to have patterns",
+    async () => {
+      await using proxy = await HttpProxy.to(emulator.port);
+      const namespace = fresh();
+      const names = new Names(namespace);
+      await using publisher = await open({ ...emulator.through(proxy.port), attempts: 5 }, { namespace });
+      await using subscriber = await open(emulator.options, { namespace });
+      // the event itself is throttled for some 2 s; that there is no topic for patterns is known at once
+      let left = 4;
+      proxy.fault = ({ action, body }) => {
+        const event = action === "sns:PublishBatch" && !body.includes(names.all) && left-- > 0;
+        return event ? { status: 400, name: "Throttling" } : undefined;
+      };
+      const early = publisher.sender.publish("topic", "early");
+      await until(
+        "the topic for patterns was asked for",
+        () => proxy.seen.some(({ body }) => body.includes(names.all)),
+      );
+      const got = await collect(subscriber, glob("t*"));
+      await early;
+      await publisher.sender.publish("topic", "event");
+      await until("the event arrives", () => got.length > 0);
+      assertEquals(got, ["topic=event"]);
+    },
+  );
+
   it("bodies and topics of any Unicode arrive as they were", async () => {
     await using halves = await open(emulator.options);
     const topic = 'é😀 "\\\n';

@@ -57,6 +57,8 @@ class AwsReceiver implements Receiver {
   /** SNS topic → what it is called, and who is told. */
   readonly #exact = new Map<string, { readonly topic: string; readonly emits: Map<boolean, Emit> }>();
   readonly #patterns = new Map<string, { readonly matches: (topic: string) => boolean; readonly emit: Emit }>();
+  /** Resolves when every publisher knows that this bus subscribes to patterns. */
+  #known: Promise<void> | undefined;
   readonly #taps = new Map<string, Tap>();
   #pump: Pump | undefined;
   #closed: Promise<void> | undefined;
@@ -203,7 +205,8 @@ class AwsReceiver implements Receiver {
     this.#patterns.set(pattern, { matches: glob(pattern), emit });
     const fresh = await this.#topics.join(this.#names.all);
     // publishers that found no such topic do not look again for so long
-    if (fresh) await pause(PATTERNS_TTL, this.#closing.signal);
+    if (fresh) this.#known = pause(PATTERNS_TTL, this.#closing.signal);
+    await this.#known;
   }
 
   /** Stops telling; false if nobody was told. */

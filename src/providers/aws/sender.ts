@@ -68,12 +68,13 @@ export class AwsSender implements Sender {
     const doing = `publish to "${topic}"`;
     const event = { message: write(body, { topic }, doing), missing: false };
     const all = { message: write(body, { topic, all: true }, doing), missing: false };
-    const patterns = performance.now() >= this.#noPatternsUntil;
+    const asked = performance.now();
+    const patterns = asked >= this.#noPatternsUntil;
     await Promise.all([
       this.#events.add(this.#names.topic(topic), event),
       patterns ? this.#events.add(this.#names.all, all) : undefined,
     ]);
-    if (patterns && all.missing) this.#noPatternsUntil = performance.now() + PATTERNS_TTL;
+    if (patterns && all.missing) this.#noPatternsUntil = asked + PATTERNS_TTL;
     return event.missing && (all.missing || !patterns) ? 0 : undefined;
   }
 
