@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { Bus } from "../../src/bus.ts";
-import { NoSuchRemoteError, ValidationError } from "../../src/errors.ts";
+import { NoSuchRemoteError, ProviderError, ValidationError } from "../../src/errors.ts";
 import { topicsOf } from "../../src/providers/aws/bus_queue.ts";
 import { Names } from "../../src/providers/aws/names.ts";
 import { aws, reap } from "../../src/providers/aws/provider.ts";
@@ -9,8 +9,9 @@ import { memory } from "../../src/providers/memory/provider.ts";
 import { pause, until } from "../support/until.ts";
 import { Admin, NOTHING } from "./admin.ts";
 import { startDoomed } from "./doomed.ts";
-import { type Emulator, startEmulator } from "./emulator.ts";
+import { type Emulator, itProxied, startEmulator } from "./emulator.ts";
 import { fresh, open } from "./halves.ts";
+import { HttpProxy } from "./http_proxy.ts";
 
 const LEASE = 2_000;
 const serves = (topic: string) => ({ topic, pattern: false, serves: true });
@@ -143,6 +144,54 @@ describe("what dead buses leave", () => {
       await halves.close();
     }
     assertEquals(await admin.leftovers(namespace), NOTHING);
+  });
+
+  it("a bus that is closed while it subscribes leaves nothing", async () => {
+    const namespace = fresh();
+    for (let i = 0; i < 5; i++) {
+      const halves = await open(emulator.options, { namespace });
+      const topics = ["a", "b", "c"].map((topic) => halves.receiver.subscribe(serves(topic), () => {}));
+      const subscribed = Promise.allSettled(topics);
+      await pause(5 * i);
+      await halves.close();
+      await subscribed;
+    }
+    assertEquals(await admin.leftovers(namespace), NOTHING);
+  });
+
+  itProxied("what could not be ended is left to a sweep, with the queue that names it", async () => {
+    await using proxy = await HttpProxy.to(emulator.port);
+    const ending = ["sns:DeleteTopic", "sns:Unsubscribe"];
+    const fail = () =>
+      void (proxy.fault = ({ action }) => ending.includes(action) ? { status: 503, name: "Busy" } : undefined);
+    for (const how of ["close", "unsubscribe"] as const) {
+      proxy.fault = () => undefined;
+      const halves = await open({ ...emulator.through(proxy.port), attempts: 2 });
+      const { namespace, receiver } = halves;
+      await receiver.subscribe(serves("fn"), () => {});
+      fail();
+      if (how === "unsubscribe") {
+        await assertRejects(() => receiver.unsubscribe(serves("fn")), ProviderError);
+        proxy.fault = () => undefined;
+        await receiver.subscribe({ topic: "other", pattern: false, serves: false }, () => {}); // sets the policy anew
+        await halves.close();
+      } else {
+        await assertRejects(() => halves.close(), ProviderError);
+        await admin.tag(receiver.inbox, { "tsmq-lease": "1" });
+        await reap(aws(emulator.options), namespace);
+      }
+      assertEquals(await admin.leftovers(namespace), NOTHING, how);
+    }
+  });
+
+  it("a server that is ended before it was registered is found by nobody", async () => {
+    await using halves = await open(emulator.options);
+    const { receiver, sender } = halves;
+    const exposed = receiver.subscribe(serves("fn"), () => {});
+    await receiver.unsubscribe(serves("fn"));
+    await exposed;
+    assertEquals(await sender.servers("fn"), []);
+    assertEquals((await admin.leftovers(halves.namespace)).topics, []);
   });
 
   it("topicsOf() reads a policy however its lists are written", () => {

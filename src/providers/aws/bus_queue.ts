@@ -104,10 +104,15 @@ export class BusQueue {
     this.#topics.delete(topicArn);
   }
 
-  /** Deletes it. */
-  async close(): Promise<void> {
+  /** Keeps it no longer: it is dead when its lease has lapsed. */
+  stop(): void {
     this.#closing.abort();
     clearInterval(this.#renewing);
+  }
+
+  /** Deletes it. */
+  async close(): Promise<void> {
+    this.stop();
     await deleteQueue(this.#api, this.url);
   }
 

@@ -161,6 +161,7 @@ class AwsReceiver implements Receiver {
   abandon(): void {
     this.#closing.abort();
     this.#pump?.close();
+    this.#queue.stop();
     this.#api.close();
     this.#polls.close();
   }
@@ -176,8 +177,9 @@ class AwsReceiver implements Receiver {
         this.#topics.close().then(() => this.#pump?.quiet(QUIET)),
         Promise.race([taps, pause(GIVE_BACK, late.signal)]),
       ]);
-      await this.#queue.close();
+      // a sweep finds by the queue which subscriptions are left
       if (topics.status === "rejected") throw topics.reason;
+      await this.#queue.close();
     } catch (error) {
       throw toBusError("clear up after an AWS bus", error);
     } finally {
@@ -192,7 +194,8 @@ class AwsReceiver implements Receiver {
     if (!exact) this.#exact.set(name, exact = { topic, emits: new Map() });
     exact.emits.set(serves, emit);
     await this.#topics.join(name);
-    if (!serves) return;
+    // it may have been ended meanwhile
+    if (!serves || exact.emits.get(serves) !== emit) return;
     try {
       await this.#topics.join(this.#names.registry(topic), true);
     } catch (error) {

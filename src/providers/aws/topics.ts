@@ -4,6 +4,7 @@
  * @module
  */
 import { CreateTopicCommand, DeleteTopicCommand, SubscribeCommand, UnsubscribeCommand } from "@aws-sdk/client-sns";
+import { ClosedError } from "../../errors.ts";
 import type { Api } from "./api.ts";
 import type { BusQueue } from "./bus_queue.ts";
 import { noTopic } from "./faults.ts";
@@ -19,10 +20,10 @@ const PARALLEL = 20;
 const ATTEMPTS = 5;
 
 interface Joined {
-  /** How many filters of ours need it. */
+  /** How many filters of ours need it; none of one that could not be subscribed to, or ended: it is to be ended yet. */
   count: number;
   /** The ARN of the subscription. */
-  arn: string;
+  arn?: string;
   /** Others than us made the topic. */
   foreign: boolean;
   timer?: ReturnType<typeof setTimeout>;
@@ -53,11 +54,13 @@ export class Topics {
   join(name: string, silent = false): Promise<boolean> {
     let fresh = false;
     return this.#turn(name, async () => {
+      if (this.#closed) throw new ClosedError();
       const joined = this.#joined.get(name);
-      if (joined) return void joined.count++;
+      if (joined?.count) return void joined.count++;
       fresh = true;
       if (!silent) await this.#queue.allow(this.#arnOf(name));
-      this.#joined.set(name, { count: 1, ...await this.#subscribe(name) });
+      await this.#subscribe(name);
+      this.#joined.get(name)!.count = 1;
       this.#lookAfter(name);
     }).then(() => fresh);
   }
@@ -66,9 +69,7 @@ export class Topics {
   leave(name: string): Promise<void> {
     return this.#turn(name, async () => {
       const joined = this.#joined.get(name);
-      if (!joined || --joined.count > 0) return;
-      this.#forget(name, joined);
-      await this.#end(name, joined);
+      if (joined?.count && --joined.count === 0) await this.#end(name, joined);
     });
   }
 
@@ -81,11 +82,12 @@ export class Topics {
   async close(): Promise<void> {
     this.#closed = true;
     for (const { timer } of this.#joined.values()) clearTimeout(timer);
-    const ended = await Promise.allSettled([...this.#joined].map(([name, joined]) =>
+    // what is under way may subscribe yet
+    const names = new Set([...this.#joined.keys(), ...this.#turns.keys()]);
+    const ended = await Promise.allSettled([...names].map((name) =>
       this.#turn(name, async () => {
-        if (!this.#joined.has(name)) return;
-        this.#forget(name, joined);
-        await this.#end(name, joined);
+        const joined = this.#joined.get(name);
+        if (joined) await this.#end(name, joined);
       })
     ));
     for (const result of ended) if (result.status === "rejected") throw result.reason;
@@ -95,16 +97,12 @@ export class Topics {
     return this.#queue.place.topicArn + name;
   }
 
-  #forget(name: string, joined: Joined): void {
-    clearTimeout(joined.timer);
-    this.#joined.delete(name);
-    this.#queue.disallow(this.#arnOf(name));
-  }
-
-  async #subscribe(name: string): Promise<{ arn: string; foreign: boolean }> {
+  async #subscribe(name: string): Promise<void> {
     const RawMessageDelivery = String(this.#raw);
     for (let attempt = 1;; attempt++) {
       const foreign = await this.#create(name);
+      const joined: Joined = Object.assign(this.#joined.get(name) ?? { count: 0 }, { foreign });
+      this.#joined.set(name, joined);
       const command = new SubscribeCommand({
         TopicArn: this.#arnOf(name),
         Protocol: "sqs",
@@ -117,7 +115,8 @@ export class Topics {
           `subscribe to topic ${name}`,
           (abortSignal) => this.#api.sns.send(command, { abortSignal }),
         );
-        return { arn: SubscriptionArn!, foreign };
+        joined.arn = SubscriptionArn;
+        return;
       } catch (error) {
         // its last subscriber deleted it in between
         if (!noTopic(error) || attempt === ATTEMPTS) throw error;
@@ -142,27 +141,36 @@ export class Topics {
     }
   }
 
-  /** The last subscriber deletes the topic, and with it his subscription. */
+  /** The last subscriber deletes the topic, and with it his subscription. What fails is to be ended yet. */
   async #end(name: string, joined: Joined): Promise<void> {
+    clearTimeout(joined.timer);
     const TopicArn = this.#arnOf(name);
     const others = (await subscriptionsOf(this.#api, TopicArn)).some(({ endpoint }) => endpoint !== this.#queue.arn);
     const alone = !others && !joined.foreign;
-    await this.#call(
-      alone ? `delete topic ${name}` : `unsubscribe from topic ${name}`,
-      (abortSignal) =>
-        alone
-          ? this.#api.sns.send(new DeleteTopicCommand({ TopicArn }), { abortSignal })
-          : this.#api.sns.send(new UnsubscribeCommand({ SubscriptionArn: joined.arn }), { abortSignal }),
-    )
-      .catch((error) => {
-        if (!noTopic(error)) throw error;
-      });
+    const SubscriptionArn = joined.arn;
+    try {
+      if (alone) {
+        const command = new DeleteTopicCommand({ TopicArn });
+        await this.#call(`delete topic ${name}`, (abortSignal) => this.#api.sns.send(command, { abortSignal }));
+      } else if (SubscriptionArn !== undefined) {
+        const command = new UnsubscribeCommand({ SubscriptionArn });
+        await this.#call(
+          `unsubscribe from topic ${name}`,
+          (abortSignal) => this.#api.sns.send(command, { abortSignal }),
+        );
+      }
+    } catch (error) {
+      if (!noTopic(error)) throw error;
+    }
+    this.#joined.delete(name);
+    this.#queue.disallow(TopicArn);
   }
 
   /** A bus that saw no subscriber may delete the topic right after we subscribed: one later look mends that. */
   #lookAfter(name: string): void {
     const joined = this.#joined.get(name);
-    if (!joined || this.#closed) return;
+    if (!joined?.count || this.#closed) return;
+    clearTimeout(joined.timer);
     joined.timer = setTimeout(() => {
       this.#turn(name, async () => {
         if (this.#joined.get(name) === joined && await this.#renew(name)) {
@@ -175,9 +183,9 @@ export class Topics {
   /** Subscribes once more, which changes nothing if we still are; true if we were not. */
   async #renew(name: string): Promise<boolean> {
     const joined = this.#joined.get(name);
-    if (!joined || this.#closed) return false;
+    if (!joined?.count || this.#closed) return false;
     const { arn } = joined;
-    Object.assign(joined, await this.#subscribe(name));
+    await this.#subscribe(name);
     return joined.arn !== arn;
   }
 
