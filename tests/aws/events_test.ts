@@ -240,6 +240,21 @@ describe("events over SNS", () => {
     assertEquals(got, ["t=again"]);
   });
 
+  itProxied("after its queue was deleted, a subscription that cannot be made again at once is made later", async () => {
+    await using proxy = await HttpProxy.to(emulator.port);
+    await using halves = await open({ ...emulator.through(proxy.port), attempts: 1, poll: 1_000 });
+    const got = await collect(halves, exact("t"));
+    await until("the subscription was looked after", () => proxy.count("sns:Subscribe") === 2);
+    proxy.next("sns:CreateTopic", { status: 503, name: "Busy" });
+    await admin.deleteTopic(new Names(halves.namespace).topic("t"));
+    await admin.deleteQueue(halves.receiver.inbox);
+    await until("the failure is reported", () => halves.said.some((said) => said.includes("subscribe again")), 30_000);
+    await until("an event arrives", async () => {
+      await halves.sender.publish("t", "again");
+      return got.length > 0;
+    });
+  });
+
   it("a queue that somebody deleted is made again with its subscriptions, and a gap is said", async () => {
     await using halves = await open(emulator.options);
     const got = await collect(halves, exact("t"));

@@ -73,9 +73,16 @@ export class Topics {
     });
   }
 
-  /** Subscribes to everything again, after the queue was lost. */
+  /** Subscribes to everything again, after the queue was lost; what fails is tried again later. Rejects with the first such error. */
   async again(): Promise<void> {
-    await Promise.all([...this.#joined.keys()].map((name) => this.#turn(name, () => this.#renew(name))));
+    await Promise.all(
+      [...this.#joined.keys()].map((name) =>
+        this.#turn(name, () => this.#renew(name)).catch((error) => {
+          this.#lookAfter(name);
+          throw error;
+        })
+      ),
+    );
   }
 
   /** Ends all subscriptions; one that cannot be ended does not keep the others. Rejects with the first such error. */
