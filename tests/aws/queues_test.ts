@@ -3,7 +3,9 @@ import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { Bus } from "../../src/bus.ts";
 import { ProviderError } from "../../src/errors.ts";
 import { aws } from "../../src/providers/aws/provider.ts";
+import { Names } from "../../src/providers/aws/names.ts";
 import { pause, quickest, until } from "../support/until.ts";
+import { Admin } from "./admin.ts";
 import { type Emulator, startEmulator } from "./emulator.ts";
 import { fresh, type Halves, NOW, open } from "./halves.ts";
 
@@ -83,6 +85,17 @@ describe("queues over SQS", () => {
     assertEquals(await halves.receiver.extend("held", [first!.receipt], 30_000), [false]);
     assertEquals(await halves.receiver.settle("held", [second!.receipt], "ack", 0), [true]);
     assertEquals(await halves.receiver.settle("held", [second!.receipt], "ack", 0), [false]);
+  });
+
+  it("settling items of a queue that was freed does not make it again", async () => {
+    await using halves = await using("freed");
+    await put(halves, "freed", "1", "2");
+    const held = await halves.receive("freed", { max: 2, lease: 30_000, wait: 5_000 });
+    assertEquals(held.length, 2);
+    await halves.sender.drop("freed");
+    for (const { receipt } of held) assertEquals(await halves.receiver.settle("freed", [receipt], "ack", 0), [false]);
+    using admin = new Admin(emulator.options);
+    assertEquals(await admin.queues(new Names(halves.namespace).queue("freed")), []);
   });
 
   it("nack() gives the item back after its delay, extend() keeps it", async () => {

@@ -49,7 +49,7 @@ export class Queues {
   /** Runs a request with the URL of a queue from which something was taken; rejects if it was freed since. */
   async have<O>(queue: string, run: (url: string) => Promise<O>): Promise<O> {
     try {
-      return await run(await this.#url(queue));
+      return await run(await (this.#urls.get(queue) ?? this.#ask(queue)));
     } catch (error) {
       if (noQueue(error)) this.forget(queue);
       throw error;
