@@ -217,6 +217,57 @@ describe("a service that fails", () => {
     proxy.fault = () => undefined;
   });
 
+  itProxied("get() of an item that may not be deleted is denied; the item stays", async () => {
+    await using halves = await start({}, "jobs");
+    const items = ["1", "2"];
+    for (const item of items) await halves.sender.send("jobs", item, { wait: 0 });
+    proxy.fault = ({ action }) => action === "sqs:DeleteMessageBatch" ? DENIED : undefined;
+    for (const wait of [5_000, 0]) {
+      const error = await assertRejects(() => halves.bodies("jobs", { wait }), ProviderError, "remove items");
+      assertEquals(error.code, "denied");
+    }
+    proxy.fault = () => undefined;
+    const got: string[] = [];
+    await until("they are there again", async () => {
+      got.push(...await halves.bodies("jobs", { max: 10, wait: 1_000 }));
+      return got.length === 2;
+    }, 30_000);
+    assertEquals(got.toSorted(), items);
+  });
+
+  itProxied("a lease counts from when its item was taken, though others are waited for", async () => {
+    await using halves = await start({}, "jobs");
+    await Promise.all(Array.from({ length: 11 }, (_, i) => halves.sender.send("jobs", String(i), { wait: 0 })));
+    let polls = 0;
+    // the second poll, for the items that the first could not bring, is never answered
+    proxy.fault = ({ action, body }) =>
+      action === "sqs:ReceiveMessage" && !body.includes("tsmq-") && ++polls === 2 ? "hang" : undefined;
+    const held = await halves.receive("jobs", { max: 20, lease: 9_000, wait: 5_000 });
+    const end = performance.now() + 6_500; // 9 s after they were taken, they were waited for 3 s
+    assertEquals(new Set(held.map(({ body }) => body)).size, held.length);
+    const [first, ...others] = held.map(({ receipt }) => receipt);
+    assertEquals(await halves.receiver.settle("jobs", [first!], "ack", 0), [true]);
+    await pause(end - performance.now());
+    assertEquals(new Set(await halves.receiver.settle("jobs", others, "ack", 0)), new Set([false]));
+  });
+
+  itProxied("leases that were extended hold, though others of the same call could not be", async () => {
+    await using halves = await start({}, "jobs");
+    await Promise.all(Array.from({ length: 11 }, (_, i) => halves.sender.send("jobs", String(i), { wait: 0 })));
+    const held: string[] = [];
+    while (held.length < 11) {
+      const taken = await halves.receive("jobs", { max: 10, lease: 8_000, wait: 5_000 });
+      held.push(...taken.map(({ receipt }) => receipt));
+    }
+    proxy.fault = ({ action, body }) =>
+      action === "sqs:ChangeMessageVisibilityBatch" && JSON.parse(body).Entries.length === 1 ? BROKEN : undefined;
+    await assertRejects(() => halves.receiver.extend("jobs", held, 60_000), ProviderError);
+    proxy.fault = () => undefined;
+    await pause(8_500);
+    const settled = await halves.receiver.settle("jobs", held, "ack", 0);
+    assertEquals(settled.filter(Boolean).length, 10);
+  });
+
   itProxied("expired credentials are asked for again: nothing is lost, nobody notices", async () => {
     let valid = 1;
     const credentials = (): AwsCredentials => ({ accessKeyId: `key${valid}`, secretAccessKey: "secret" });

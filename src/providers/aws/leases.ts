@@ -4,7 +4,7 @@
  * @module
  */
 import { ChangeMessageVisibilityBatchCommand, DeleteMessageBatchCommand } from "@aws-sdk/client-sqs";
-import { BusError } from "../../errors.ts";
+import type { BusError } from "../../errors.ts";
 import type { Api } from "./api.ts";
 import { Batcher } from "./batcher.ts";
 import { noQueue } from "./faults.ts";
@@ -81,24 +81,30 @@ export class Leases {
   }
 
   /** Makes leases end so many seconds from now; true for each that still held. */
-  async extend(queue: string, receipts: readonly string[], seconds: number): Promise<boolean[]> {
-    const kept = await this.#each(receipts, (receipt) => this.#changes.add(queue, { receipt, seconds }));
-    receipts.forEach((receipt, index) => {
-      if (kept[index] && this.#ends.has(receipt)) this.hold(receipt, seconds);
-      else this.#ends.delete(receipt);
+  extend(queue: string, receipts: readonly string[], seconds: number): Promise<boolean[]> {
+    const end = performance.now() + seconds * 1_000;
+    return this.#each(receipts, async (receipt) => {
+      await this.#changes.add(queue, { receipt, seconds });
+      if (this.#ends.has(receipt)) this.#ends.set(receipt, end); // unless it was settled meanwhile
     });
-    return kept;
   }
 
   /**
    * Removes items that were received for good; true for each that is ours now. One of which SQS does not say whether it is removed
-   * is ours too: it may come twice, as anything on SQS, but must not be lost.
+   * is ours too: it may come twice, as anything on SQS, but must not be lost. Rejects if it was refused and none is ours.
    */
   async claim(queue: string, receipts: readonly string[]): Promise<boolean[]> {
-    const results = await Promise.allSettled(receipts.map((receipt) => this.#deletes.add(queue, receipt)));
-    return results.map((result) =>
-      result.status === "fulfilled" || (result.reason instanceof BusError && result.reason.code === "unavailable")
+    let refused: unknown;
+    const ours = await Promise.all(
+      receipts.map((receipt) =>
+        this.#deletes.add(queue, receipt).then(() => true, (error: BusError) => {
+          if (error.code !== "unavailable" && !isLost(error)) refused = error;
+          return error.code === "unavailable";
+        })
+      ),
     );
+    if (refused !== undefined && !ours.includes(true)) throw refused;
+    return ours;
   }
 
   /** Gives items back that nobody wants. What does not succeed comes back by itself when its visibility ends. */
@@ -116,16 +122,22 @@ export class Leases {
   #each(receipts: readonly string[], change: (receipt: string) => Promise<void>): Promise<boolean[]> {
     const now = performance.now();
     return Promise.all(receipts.map(async (receipt) => {
-      if ((this.#ends.get(receipt) ?? 0) <= now) return false;
       try {
-        await change(receipt);
-        return true;
+        if ((this.#ends.get(receipt) ?? 0) > now) {
+          await change(receipt);
+          return true;
+        }
       } catch (error) {
-        if (noQueue((error as BusError).cause) || LOST.test((error as BusError).message)) return false;
-        throw error;
+        if (!isLost(error as BusError)) throw error;
       }
+      this.#ends.delete(receipt);
+      return false;
     }));
   }
+}
+
+function isLost(error: BusError): boolean {
+  return noQueue(error.cause) || LOST.test(error.message);
 }
 
 /** Whole seconds that are not less than so many milliseconds, as far as SQS allows. */

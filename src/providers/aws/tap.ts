@@ -7,7 +7,7 @@
 import { type Message, ReceiveMessageCommand } from "@aws-sdk/client-sqs";
 import type { BusError } from "../../errors.ts";
 import type { Delivery, ReceiveOptions } from "../../provider.ts";
-import { type Api, BATCH } from "./api.ts";
+import { type Api, BATCH, type CallOptions } from "./api.ts";
 import { toBusError } from "./faults.ts";
 import { type Leases, secondsOf } from "./leases.ts";
 import type { Queues } from "./queues.ts";
@@ -142,7 +142,7 @@ export class Tap {
     return toBusError(`take from queue "${this.#queue}"`, error);
   }
 
-  async #receive(seconds: number, max: number): Promise<Message[]> {
+  async #receive(seconds: number, max: number, limits: Partial<CallOptions> = {}): Promise<Message[]> {
     const { polls, queues, closing } = this.#home;
     const input = {
       MaxNumberOfMessages: Math.min(max, BATCH),
@@ -158,7 +158,7 @@ export class Tap {
           this.#queue,
           (QueueUrl) => polls.sqs.send(new ReceiveMessageCommand({ QueueUrl, ...input }), { abortSignal }),
         ),
-      { repeatable: true, signal: closing, wait: seconds * 1_000 },
+      { repeatable: true, signal: closing, wait: seconds * 1_000, ...limits },
     );
     return Messages ?? [];
   }
@@ -172,23 +172,33 @@ export class Tap {
     waiter.claimed = true;
     const { leases } = this.#home;
     this.#track(this.#giveBack(messages.slice(waiter.max)));
-    const mine = messages.slice(0, waiter.max);
+    const mine = this.#hold(messages.slice(0, waiter.max));
     if (messages.length === BATCH) mine.push(...await this.#more(waiter.max - BATCH));
-    const receipts = mine.map(({ ReceiptHandle }) => ReceiptHandle!);
-    if (this.#lease !== undefined) {
-      for (const receipt of receipts) leases.hold(receipt, this.#visibility);
-      return waiter.resolve(mine.map(deliver));
+    if (this.#lease !== undefined) return waiter.resolve(mine.map(deliver));
+    try {
+      const claimed = await leases.claim(this.#queue, mine.map(({ ReceiptHandle }) => ReceiptHandle!));
+      // what was not deleted comes back by itself
+      waiter.resolve(
+        mine.filter((_, index) => claimed[index]).map((message) => ({ ...deliver(message), receipt: "" })),
+      );
+    } catch (error) {
+      waiter.reject(this.#failed(error));
     }
-    const claimed = await leases.claim(this.#queue, receipts);
-    // what was not deleted comes back by itself
-    waiter.resolve(mine.filter((_, index) => claimed[index]).map((message) => ({ ...deliver(message), receipt: "" })));
   }
 
-  /** What a full poll did not bring. */
+  /** Their leases run from now on, whenever the waiter gets them. */
+  #hold(messages: Message[]): Message[] {
+    if (this.#lease === undefined) return messages;
+    for (const { ReceiptHandle } of messages) this.#home.leases.hold(ReceiptHandle!, this.#visibility);
+    return messages;
+  }
+
+  /** What a full poll did not bring. Those that it brought are to be extended soon: they do not wait for long. */
   async #more(wanted: number): Promise<Message[]> {
+    const limits = { attempts: 1, timeout: this.#visibility * 1_000 / 3 };
     const polls = Array.from(
       { length: Math.min(PARALLEL, Math.ceil(Math.max(0, wanted) / BATCH)) },
-      (_, index) => this.#receive(0, wanted - index * BATCH),
+      async (_, index) => this.#hold(await this.#receive(0, wanted - index * BATCH, limits)),
     );
     const results = await Promise.allSettled(polls);
     return results.flatMap((result) => result.status === "fulfilled" ? result.value : []);
