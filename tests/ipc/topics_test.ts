@@ -1,12 +1,15 @@
 import { assert, assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
+import { readdirSync } from "node:fs";
 import { Bus } from "../../src/bus.ts";
 import { readEvents, readLarge } from "../../src/providers/ipc/frames.ts";
 import { eventsOf } from "../../src/providers/ipc/names.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
+import { type Settings, Space } from "../../src/providers/ipc/space.ts";
 import { Peer, there } from "../support/peer.ts";
+import { skip } from "../support/skip.ts";
 import { until } from "../support/until.ts";
-import { fresh, HandmadeBus, left, loopsOf } from "./ground.ts";
+import { fresh, HandmadeBus, left, loopsOf, notMountable, SmallDirectory } from "./ground.ts";
 
 /** 10,000 characters: more bytes than any message of the kernel has. */
 const LONG = "長いtopic/\n".repeat(1_000);
@@ -77,5 +80,22 @@ describe("topics that are longer than a message of the kernel", () => {
     other.remove();
     await bus.close();
     assertEquals(await left(namespace, [loop]), []);
+  });
+});
+
+describe("a topic, where PyMQ's directory is another file system in memory", () => {
+  const name = "is linked in both";
+  const missing = notMountable();
+  if (missing) return skip(name, missing);
+  it(name, async () => {
+    using ours = new SmallDirectory();
+    using pymq = new SmallDirectory();
+    const settings = { ...ipc().options as Settings, directory: ours.path, pymqDirectory: pymq.path };
+    const { names, processes, tree } = await Space.open(settings, "namespace", () => {});
+    const loop = names.loop(processes.self, 0);
+    tree.subscribe("topic", loop);
+    for (const { path } of [ours, pymq]) assertEquals(readdirSync(`${path}/namespace/subscribers/topic`), [loop]);
+    tree.unsubscribe("topic", loop);
+    for (const { path } of [ours, pymq]) assertEquals(readdirSync(path), ["ballast"]);
   });
 });

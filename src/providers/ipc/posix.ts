@@ -62,6 +62,8 @@ export interface Stat {
   readonly mode: number;
   readonly directory: boolean;
   readonly links: number;
+  /** Of which file system, the major number above the minor one's 20 bits. */
+  readonly device: number;
   readonly inode: number;
   readonly size: number;
   /** Milliseconds, with what is below them behind the point. */
@@ -268,6 +270,7 @@ export class Posix {
       gid: view.getUint32(24, true),
       mode: mode & 0o7777,
       directory: (mode & S_IFMT) === S_IFDIR,
+      device: view.getUint32(136, true) * 2 ** 20 + view.getUint32(140, true),
       inode: Number(view.getBigUint64(32, true)),
       size: Number(view.getBigUint64(40, true)),
       modified: Number(view.getBigInt64(112, true)) * 1_000 + view.getUint32(120, true) / 1e6,

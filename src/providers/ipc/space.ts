@@ -122,5 +122,6 @@ export class Space {
 
 function elsewhere(posix: Posix, one: string, other: string): boolean {
   const [a, b] = [posix.stat(one, true), posix.stat(other, true)];
-  return typeof a === "object" && typeof b === "object" && a.inode !== b.inode;
+  // the root of each file system in memory has the same inode
+  return typeof a === "object" && typeof b === "object" && (a.device !== b.device || a.inode !== b.inode);
 }
