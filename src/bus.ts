@@ -8,7 +8,7 @@ import { remoteName, type Wrapper, wrapper } from "./decorate.ts";
 import { Dispatch } from "./dispatch.ts";
 import { type BusError, ClosedError, RpcError } from "./errors.ts";
 import { BusErrorEvent, type Gap } from "./events.ts";
-import { checkCount, checkFunction, checkNumber, checkSchema, checkSignal } from "./names.ts";
+import { checkCount, checkFunction, checkSchema, checkSignal, checkTime } from "./names.ts";
 import {
   type BusOptions,
   type BusState,
@@ -336,7 +336,7 @@ export class Bus extends EventTarget implements AsyncDisposable {
    * Never rejects; a second call gets the first one's report.
    */
   close(options: CloseOptions = {}): Promise<CloseReport> {
-    return this.#closeReport ??= this.#close(checkNumber("a timeout", options.timeout ?? 5_000));
+    return this.#closeReport ??= this.#close(checkTime("a timeout", options.timeout ?? 5_000));
   }
 
   /** Closes the bus. */

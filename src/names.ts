@@ -27,6 +27,17 @@ export function checkNumber(what: string, value: unknown, least = 0): number {
   throw new ValidationError(`Cannot use ${show(value)} as ${what}: it is not a number of at least ${least}`);
 }
 
+/**
+ * The longest time that differs from for ever, in milliseconds: 12 days. A timer holds twice as much, so that sums of it fit too;
+ * what is longer still goes off at once.
+ */
+export const LONGEST = 2 ** 30;
+
+/** Returns a number of milliseconds, at most {@linkcode LONGEST}, if it is one, at least `least`. */
+export function checkTime(what: string, value: unknown, least = 0): number {
+  return Math.min(checkNumber(what, value, least), LONGEST);
+}
+
 /** Returns how many of something there may be, if it is a number of that: whole, at least 1; `Infinity` counts. */
 export function checkCount(what: string, value: unknown): number {
   const count = checkNumber(what, value, 1);

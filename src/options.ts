@@ -5,7 +5,7 @@
  */
 import type { EventClass } from "./codec.ts";
 import { ValidationError } from "./errors.ts";
-import { checkFunction, checkName, checkNumber } from "./names.ts";
+import { checkFunction, checkName, checkNumber, checkTime } from "./names.ts";
 import type { Provider } from "./provider.ts";
 import type { Log } from "./telemetry.ts";
 
@@ -76,8 +76,8 @@ export function checkOptions(options: BusOptions): Required<Omit<BusOptions, "lo
   return {
     namespace: checkName("a namespace", options.namespace ?? "global"),
     timeout: checkNumber("a timeout", options.timeout ?? 30_000),
-    sendTimeout: checkNumber("a sendTimeout", options.sendTimeout ?? 10_000, 1),
-    connectTimeout: checkNumber("a connectTimeout", options.connectTimeout ?? 10_000, 1),
+    sendTimeout: checkTime("a sendTimeout", options.sendTimeout ?? 10_000, 1),
+    connectTimeout: checkTime("a connectTimeout", options.connectTimeout ?? 10_000, 1),
     types,
     log: options.log === undefined ? undefined : checkFunction("a log", options.log),
   };

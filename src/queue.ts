@@ -5,7 +5,16 @@
  */
 import type { Codec } from "./codec.ts";
 import { BusError, ClosedError, QueueEmptyError, ValidationError } from "./errors.ts";
-import { checkCount, checkFunction, checkName, checkNumber, checkSchema, checkSignal } from "./names.ts";
+import {
+  checkCount,
+  checkFunction,
+  checkName,
+  checkNumber,
+  checkSchema,
+  checkSignal,
+  checkTime,
+  LONGEST,
+} from "./names.ts";
 import type { Link } from "./port/link.ts";
 import type { Delivery, Outcome, Sender } from "./provider.ts";
 import { type StandardSchemaV1, validate } from "./schema.ts";
@@ -353,7 +362,7 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
       }
     };
     const nack = async (options: { delay?: number } = {}) => {
-      await settle("nack", checkNumber("a delay", options.delay ?? 0));
+      await settle("nack", checkTime("a delay", options.delay ?? 0));
     };
     return {
       item,
@@ -411,21 +420,21 @@ function open(delivery: Delivery): Opened {
 
 function waitOf(options: WaitOptions): number {
   const timeout = checkNumber("a timeout", options.timeout ?? Infinity);
-  return options.block === false ? 0 : timeout;
+  if (options.block === false) return 0;
+  return timeout > LONGEST ? Infinity : timeout;
 }
 
 function leaseOf(lease: number | undefined): number {
-  const checked = checkNumber("a lease", lease ?? LEASE, 1);
-  if (checked === Infinity) {
+  if (lease === Infinity) {
     throw new ValidationError("Cannot use Infinity as a lease: an item of a dead holder must come back");
   }
-  return checked;
+  return checkTime("a lease", lease ?? LEASE, 1);
 }
 
 function backoffOf(backoff: ConsumeOptions["backoff"]): (attempt: number) => number {
-  if (typeof backoff === "function") return (attempt) => checkNumber("a backoff", backoff(attempt));
+  if (typeof backoff === "function") return (attempt) => checkTime("a backoff", backoff(attempt));
   if (backoff !== undefined) {
-    const delay = checkNumber("a backoff", backoff);
+    const delay = checkTime("a backoff", backoff);
     return () => delay;
   }
   return (attempt) => Math.min(BACKOFF.min * 2 ** (attempt - 1), BACKOFF.max);

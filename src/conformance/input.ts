@@ -234,6 +234,34 @@ export const input: Room = {
     equal(await drain(t, queue), []);
   },
 
+  "a time beyond what a timer holds is a long one": async (t) => {
+    for (const time of [2 ** 31, Infinity]) {
+      const bus = await t.open({ sendTimeout: time, connectTimeout: time });
+      const queue = t.queue<string>(bus, "queue");
+      const got = queue.get({ timeout: time });
+      await t.quiet(); // who does not wait has found nothing by now
+      await queue.put("item", { timeout: time });
+      equal(await got, "item");
+      await queue.put("later");
+      const lease = await queue.receive({ timeout: time, lease: 2 ** 40 });
+      await lease.nack({ delay: time });
+      await rejects(() => queue.receive({ timeout: 100 }), BusError, "queue_empty");
+      const { passed, open } = t.gate();
+      const started = t.seen<string>();
+      await bus.subscribe<string>("topic", async (text) => {
+        started.add(text);
+        await passed;
+      }).ready;
+      await bus.publish("x", "topic");
+      await started.count(1);
+      const closed = bus.close({ timeout: time });
+      await t.quiet();
+      open();
+      const { finished, abandoned } = await closed;
+      equal({ finished, abandoned }, { finished: 1, abandoned: 0 });
+    }
+  },
+
   "what is no handler, count, schema, signal or class is refused": async (t) => {
     const bus = await t.open();
     const queue = t.queue(bus, "queue");
