@@ -238,13 +238,15 @@ export class Caller {
     const malformed = new RpcError("internal", `Cannot call "${call.fn}": the answer is malformed`);
     // before the request leaves, so that the answer is awaited when it comes
     queue
-      .fetch((answer) => answer ? fetched.resolve(answer) : fetched.reject(malformed))
+      .fetch((answer, error = malformed) => answer ? fetched.resolve(answer) : fetched.reject(error))
       .catch(fetched.reject);
     const reached = await sender.publish(call.fn, call.request(address, queue.channel));
     queue.expect(reached ?? 1);
     if (known && known.reached !== reached) this.#pymq.delete(call.fn);
     if (reached === 0) throw new NoSuchRemoteError(call.fn);
     const answer = await Promise.race([answered, fetched.promise]);
+    const refused = answer.call?.refused;
+    if (refused) throw denial(call.fn, refused) ?? new NoSuchRemoteError(call.fn);
     if (!known && !answer.call) this.#pymq.set(call.fn, { reached, until });
     return answer;
   }
@@ -336,7 +338,11 @@ export class Caller {
       call,
       channel,
       servers: new Map(servers.map((server) => [server, 0])),
-      answer: resolve,
+      answer: (answer, server = "") => {
+        // who was asked twice refuses twice: that is not the word of the one that is asked now
+        const stale = answer.call?.refused && servers.length > 0 && !servers.includes(server);
+        if (!stale) resolve(answer);
+      },
       lost: () => {
         const text = `Cannot call "${call.fn}": its server is gone; whether it served the call is unknown`;
         reject(new ProviderError("unavailable", text));

@@ -45,14 +45,18 @@ export class Replies {
     this.#known = true;
   }
 
-  /** Takes answers until the call is over, or all have come; undefined is one that cannot be read. */
-  async fetch(take: (answer: Answer | undefined) => void): Promise<void> {
+  /** Takes answers until the call is over, or all have come; undefined is one that cannot be read, for this error if there is one. */
+  async fetch(take: (answer: Answer | undefined, error?: unknown) => void): Promise<void> {
     const { link, codec } = this.#home;
     while (!(this.#known && this.#awaited <= 0) && !this.#end.signal.aborted) {
       const options = { max: 64, wait: Infinity, signal: this.#end.signal };
       for (const { body } of await link.receive(this.channel, options)) {
         this.#awaited--;
-        take(readAnswer((await codec.decode(body)).value));
+        try {
+          take(readAnswer((await codec.decode(body)).value));
+        } catch (error) {
+          take(undefined, error);
+        }
       }
     }
     if (this.#late.has(this)) this.end();
