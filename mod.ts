@@ -72,6 +72,7 @@ export type {
   Procedure,
   Result,
   RpcResponse,
+  Served,
   Stub,
   StubOptions,
 } from "./src/rpc/procedure.ts";

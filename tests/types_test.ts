@@ -9,6 +9,7 @@ import {
   type Lease,
   type Message,
   type ObjectStub,
+  type Procedure,
   procedure,
   type RpcResponse,
   type Subscription,
@@ -163,6 +164,12 @@ export async function calls(bus: Bus | typeof tsmq): Promise<void> {
     return Promise.resolve(at.toISOString());
   });
   await bus.expose(plain, (id) => Promise.resolve(id > 0));
+  await bus.expose(plain, (id) => id > 0);
+  await bus.expose(procedure<(id: number) => string>("at once"), (id) => Promise.resolve(String(id)));
+  const annotated: Procedure<typeof divide> = procedure("divide");
+  await bus.expose(annotated, (a, b) => Promise.resolve(divide(a, b)));
+  // @ts-expect-error the function must give what its type says, now or later
+  await bus.expose(annotated, () => Promise.resolve("many"));
   // @ts-expect-error the function must give what the schema takes
   await bus.expose(sum, () => "many");
   await bus.expose(divide);

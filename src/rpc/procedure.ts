@@ -10,8 +10,11 @@ import type { StandardSchemaV1 } from "../schema.ts";
 /** Any function. */
 export type Fn = (...args: never[]) => unknown;
 
+/** A function as servers may write it: whether it gives its result at once or later is their affair. */
+export type Served<F extends Fn> = (...args: Parameters<F>) => Result<F> | Promise<Result<F>>;
+
 /** A contract that both sides share: a name, and schemas of what goes in and comes out. */
-export class Procedure<Call extends Fn = Fn, Serve extends Fn = Call> {
+export class Procedure<Call extends Fn = Fn, Serve extends Fn = Served<Call>> {
   /** The function's name. */
   readonly name: string;
   /** Schema of the tuple of arguments. */
