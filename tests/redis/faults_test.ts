@@ -2,8 +2,10 @@ import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { BusError, ProviderError } from "../../src/errors.ts";
 import { Connection } from "../../src/providers/redis/connection.ts";
+import { Names } from "../../src/providers/redis/keys.ts";
 import { parseOptions } from "../../src/providers/redis/options.ts";
-import { text } from "../../src/providers/redis/replies.ts";
+import { Registry } from "../../src/providers/redis/registry.ts";
+import { type Reads, text } from "../../src/providers/redis/replies.ts";
 import { freePort } from "../support/port.ts";
 import { RedisServer } from "../support/redis_server.ts";
 import { TcpProxy } from "../support/tcp_proxy.ts";
@@ -282,6 +284,22 @@ describe("Redis faults", () => {
     assertEquals(await bus.bodies("q", { max: 5 }), ["a", "b"]);
     await bus.close();
     await wire.close();
+  });
+
+  it("close() while the connection comes back leaves no registration", async () => {
+    const sent: string[] = [];
+    const call = <T>(reads: Reads<T>, name: string) => {
+      sent.push(name);
+      return Promise.resolve(reads(1));
+    };
+    const client = { up: true, call, close: () => Promise.resolve() };
+    const registry = new Registry(client, new Names("n"), "inbox", () => {});
+    await registry.add("t");
+    registry.stop();
+    const closed = registry.close();
+    await registry.renew();
+    await closed;
+    assertEquals(sent, ["evalsha", "zrem"]);
   });
 
   it("a frozen server: everything ends in its time, and goes on when it thaws", async () => {

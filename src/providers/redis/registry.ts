@@ -55,7 +55,9 @@ export class Registry {
 
   /** Ends all registrations, over a broken connection too. */
   async close(): Promise<void> {
-    await Promise.all([...this.#topics].map((topic) => insist(() => this.#unregister(topic))));
+    const topics = [...this.#topics];
+    this.#topics.clear(); // what is known is registered again when the connection is back
+    await Promise.all(topics.map((topic) => insist(() => this.#unregister(topic))));
   }
 
   /** Stops renewing. */
