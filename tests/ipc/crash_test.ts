@@ -133,7 +133,7 @@ describe("processes that are killed", () => {
 
   it("a lease that a holder sets long after it has taken the item is kept to, also by those who have looked before", async () => {
     const namespace = fresh();
-    await using bus = await Bus.open(ipc(), { namespace });
+    const bus = await Bus.open(ipc(), { namespace });
     using other = await HandmadeBus.open(namespace);
     const queue = bus.queue<string>("jobs");
     await queue.put("item");
@@ -144,7 +144,10 @@ describe("processes that are killed", () => {
     const again = await within("it comes back", waiting);
     assertEquals([again.item, again.attempt], ["item", 2]);
     await again.ack();
+    other.remove(); // which gives back what still lies where it landed
     await queue.free();
+    await bus.close();
+    assertEquals(await left(namespace, [other.loop], ["jobs"]), []);
   });
 
   it("a subscriber that is stopped, then killed, holds up nobody else", async () => {
