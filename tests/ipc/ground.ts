@@ -159,6 +159,22 @@ export function runWithin(limits: KernelLimits, user: number, file: URL, ...args
   return run(within(limits), user, file, args);
 }
 
+/** As {@linkcode runAs}, where the processes of other users cannot be seen. */
+export function runBlind(user: number, file: URL, ...args: string[]): Promise<Ran> {
+  return run(BLIND, user, file, args);
+}
+
+/** Why nobody can be kept from seeing others' processes here; undefined if it can be done. */
+export function notBlindable(): string | undefined {
+  try {
+    execFileSync(BLIND[0]!, BLIND.slice(1).concat("true"), { stdio: "ignore" });
+  } catch {
+    return "nobody here can mount a /proc that hides others' processes";
+  }
+}
+
+const BLIND = ["unshare", "--mount", "sh", "-c", 'mount -t proc -o hidepid=2 proc /proc && exec "$@"', "sh"];
+
 function within(limits: KernelLimits): string[] {
   const set = Object.entries(limits).map(([name, value]) => `echo ${value} > /proc/sys/fs/mqueue/${name} && `);
   return ["unshare", "--ipc", "sh", "-c", `${set.join("")}exec "$@"`, "sh"];

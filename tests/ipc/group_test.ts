@@ -1,5 +1,6 @@
 import { assertEquals, assertMatch } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
+import { Bus } from "../../src/bus.ts";
 import { writeItem } from "../../src/providers/ipc/frames.ts";
 import { Landing } from "../../src/providers/ipc/landing.ts";
 import { Leases } from "../../src/providers/ipc/leases.ts";
@@ -7,9 +8,11 @@ import { eventsOf, inboxOf } from "../../src/providers/ipc/names.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import { type Settings, Space } from "../../src/providers/ipc/space.ts";
 import { skip } from "../support/skip.ts";
-import { fresh, left, noOtherUser, runAs } from "./ground.ts";
+import { until } from "../support/until.ts";
+import { fresh, left, noOtherUser, notBlindable, runAs, runBlind } from "./ground.ts";
 
 const PEER = new URL("group_peer.ts", import.meta.url);
+const BLIND_PEER = new URL("blind_peer.ts", import.meta.url);
 /** A user of this run's own, and its group. */
 const USER = 40_000 + Math.floor(Math.random() * 20_000);
 const SMALL = [{ messages: 1, size: 128 }];
@@ -64,5 +67,22 @@ describe("users of one group", () => {
       queues.close();
     }
     for (const each of [namespace, `${namespace}-0`]) assertEquals(await left(each, [dead]), []);
+  });
+});
+
+describe("buses of a user whose processes others of the group cannot see", () => {
+  const name = "are not taken for dead by them";
+  const missing = noOtherUser(PEER) ?? notBlindable();
+  if (missing) return skip(name, missing);
+  it(name, async () => {
+    const namespace = fresh();
+    await using bus = await Bus.open(ipc({ group: USER }), { namespace });
+    const seen: unknown[] = [];
+    await bus.subscribe("topic", (event) => void seen.push(event)).ready;
+    const { output } = await runBlind(USER, BLIND_PEER, namespace, String(USER));
+    assertMatch(output, /^reached 1$/m);
+    assertEquals(await bus.publish("ours", "topic"), 1);
+    await until("both are here", () => seen.length === 2);
+    assertEquals(seen, ["theirs", "ours"]);
   });
 });

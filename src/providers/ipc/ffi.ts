@@ -38,6 +38,7 @@ const SYMBOLS = {
   utimensat: [["i32", "buffer", "buffer", "i32"], "i32"],
   clock_gettime: [["i32", "buffer"], "i32"],
   geteuid: [[], "u32"],
+  kill: [["i32", "i32"], "i32"],
   syscall: [["i64", "i64", "buffer", "i64", "i64", "buffer"], "i32"],
   __errno_location: [[], "pointer"],
 } as const satisfies Record<string, readonly [readonly Type[], Type]>;

@@ -12,6 +12,7 @@ import { type Cpu, type Library, openLibrary } from "./ffi.ts";
 export const Errno = {
   EPERM: 1,
   ENOENT: 2,
+  ESRCH: 3,
   EINTR: 4,
   EBADF: 9,
   EAGAIN: 11,
@@ -135,6 +136,11 @@ export class Posix {
     this.#memory = memory;
     this.#cpu = cpu;
     this.user = native.geteuid();
+  }
+
+  /** Whether there is a process of this id, also one that `/proc` does not show. */
+  lives(pid: number): boolean {
+    return this.#result(this.#native.kill(pid, 0)) !== -Errno.ESRCH;
   }
 
   /** Opens a queue that never blocks; with `create` one that is not there is made. */

@@ -60,7 +60,8 @@ export class Processes {
     // calls `exec` takes its place and its start. But qemu-user invents `/proc/<pid>/stat` of our own process, with
     // another start in each thread.
     const file = this.#posix.openFile(`/proc/${pid}/task/${pid}/stat`);
-    if (file < 0) return file;
+    // another user's may be hidden (`hidepid` of /proc, ProtectProc= of systemd)
+    if (file < 0) return file === GONE && this.#posix.lives(pid) ? -Errno.EACCES : file;
     const length = this.#posix.read(file, this.#buffer);
     this.#posix.close(file);
     if (length <= 0) return GONE;
