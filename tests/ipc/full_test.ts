@@ -215,6 +215,17 @@ describe("no space left in the directory:", () => {
     assert(await queue.qsize() === 0);
   });
 
+  test("a pattern for which there is no room leaves nothing when its bus closes", async (small, open) => {
+    const bus = await open();
+    const errors = reported(bus);
+    small.fill();
+    const { ready } = bus.subscribe("*", () => {}, { pattern: true });
+    const ended = assertRejects(() => ready);
+    await until("that it waits is said", () => errors.length > 0);
+    await bus.close();
+    await ended;
+  });
+
   test("what could not be given back comes when there is room to another bus that waits", async (small, open) => {
     const [queue, theirs] = [(await open()).queue<string>("queue"), (await open()).queue<string>("queue")];
     await queue.put("item");

@@ -53,6 +53,7 @@ export class Bodies {
         const written = this.#posix.write(file, bytes.subarray(at));
         if (written < 0 && written !== -Errno.EINTR) {
           this.#posix.unlink(path);
+          if (make) this.#place.prune(directory);
           throw failure(written, what);
         }
         at += Math.max(0, written);
