@@ -345,13 +345,9 @@ export class Bus extends EventTarget implements AsyncDisposable {
   }
 
   /** As of `EventTarget`. Errors that nobody listens for go to the console. */
-  override addEventListener(
-    type: string,
-    listener: EventListenerOrEventListenerObject | null,
-    options?: boolean | AddEventListenerOptions,
-  ): void {
-    if (type === "error") this.#heard = true;
-    super.addEventListener(type, listener, options);
+  override addEventListener(...listener: Parameters<EventTarget["addEventListener"]>): void {
+    if (listener[0] === "error") this.#heard = true;
+    super.addEventListener(...listener);
   }
 
   async #close(timeout: number): Promise<CloseReport> {

@@ -2,7 +2,7 @@
 // run: deadline 300
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
-import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
@@ -110,6 +110,17 @@ describe(`the package, installed into an empty ${here} project`, () => {
       );
       assertMatch(file("workers/redis.ts"), /from "..\/src\/port\/host.js"/);
       assert(!file("src/port/host.js").includes("interface "));
+    });
+
+    it("has declarations that name nothing which only a browser's library has, and Bun's types lack", () => {
+      const types = join(project, "node_modules/@tsmq/tsmq/_dist");
+      const declarations = readdirSync(types, { recursive: true, encoding: "utf8" }).filter((path) =>
+        /\.ts$/.test(path)
+      );
+      const named = declarations.filter((path) =>
+        readFileSync(join(types, path), "utf8").includes("EventListenerOrEventListenerObject")
+      );
+      assertEquals([declarations.includes("src/bus.d.ts"), named], [true, []]);
     });
   }
 });
