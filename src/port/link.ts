@@ -188,7 +188,7 @@ export class Link {
       returned = await Promise.race([this.request<"close">({ kind: "close" }).catch(() => undefined), over]);
     }
     this.#closed = true;
-    await this.#worker.close(returned === undefined, over);
+    await this.#worker.close(over);
     clearTimeout(timer);
     this.#rejectAll(new ClosedError());
     this.#address.reject(new ClosedError());

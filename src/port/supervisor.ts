@@ -94,13 +94,16 @@ export class Supervisor {
     this.#events.posted();
   }
 
-  /** Ends the worker, a `dead` one by force; one that does not listen yet ends as soon as it does, or `over` is waited for. */
-  async close(dead: boolean, over: Promise<unknown>): Promise<void> {
+  /**
+   * Ends the worker, unless others use it: that it does not answer they see for themselves. One that does not listen yet ends as
+   * soon as it does, or `over` is waited for.
+   */
+  async close(over: Promise<unknown>): Promise<void> {
     this.#closed = true;
     clearInterval(this.#watch);
     clearTimeout(this.#retry);
     clearTimeout(this.#late);
-    this.#drop(dead);
+    this.#drop(false);
     await Promise.race([this.#spawning?.catch(() => {}), over]);
   }
 

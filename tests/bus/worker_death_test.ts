@@ -128,6 +128,24 @@ describe("a worker that dies", () => {
   });
 });
 
+describe("a worker that buses share", () => {
+  it("outlives the one that is closed by force, which leaves nothing there", async () => {
+    const provider = memory();
+    await using bus = await Bus.open(provider);
+    const other = await Bus.open(provider);
+    const said = listen(bus);
+    await other.subscribe("news", () => {}).ready;
+    await bus.queue("q").put("kept");
+    // the worker cannot answer at once
+    const published = Array.from({ length: 10_000 }, () => bus.publish("x".repeat(1_000), "busy"));
+    await other.close({ timeout: 0 });
+    await Promise.all(published);
+    assertEquals(await bus.publish("x", "news"), 0);
+    assertEquals(await bus.queue("q").getNowait(), "kept");
+    assertEquals([said.gaps, bus.health().restarts], [[], 0]);
+  });
+});
+
 describe("a busy main thread", () => {
   it("is no death of the worker, though it is blocked for seven seconds", async () => {
     await using bus = await Bus.open(memory());
