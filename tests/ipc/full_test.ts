@@ -216,7 +216,7 @@ describe("no space left in the directory:", () => {
   });
 
   test("a pattern for which there is no room leaves nothing when its bus closes", async (small, open) => {
-    const bus = await open();
+    const [_, bus] = [await open(), await open()];
     const errors = reported(bus);
     small.fill();
     const { ready } = bus.subscribe("*", () => {}, { pattern: true });
