@@ -269,6 +269,35 @@ describe("Redis faults", () => {
     await wire.close();
   });
 
+  it("who asks while a lost reply is fetched for nobody does not get it as well", async () => {
+    await using wire = await TcpProxy.to(server.port);
+    await using bus = await open(here(), { receiver: { port: wire.port } });
+    const list = `__eventbus:${bus.namespace}:q`;
+    assertEquals(await bus.receive("q"), []);
+    await bus.sender.send("q", "x", NOW);
+    wire.deaf = true;
+    const cancel = new AbortController();
+    const waits = bus.receive("q", { wait: 20_000, signal: cancel.signal });
+    await until("the server has handed it out", async () => Number(await server.run("llen", list)) === 0);
+    cancel.abort();
+    const fetched = Promise.withResolvers<void>();
+    wire.alter = (chunk, direction) => {
+      if (direction === "up" && new TextDecoder().decode(chunk).includes("only")) {
+        wire.delay = 100;
+        fetched.resolve();
+      }
+      return chunk;
+    };
+    wire.deaf = false;
+    wire.cut();
+    assertEquals(await waits, []);
+    await fetched.promise;
+    assertEquals(await bus.bodies("q", { wait: 20_000 }), ["x"]);
+    wire.delay = 0;
+    await until("it is up", () => bus.said.includes("up"));
+    assertEquals(await bus.sender.size("q"), 0);
+  });
+
   it("restore() goes on until the server has it, once", async () => {
     const wire = await TcpProxy.to(server.port);
     await using bus = await open(here(), { receiver: { port: wire.port } });

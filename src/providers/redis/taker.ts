@@ -37,6 +37,7 @@ export class Taker {
   #count = 0;
   #lost = false;
   #recorded = false;
+  #recovery: Promise<unknown> | undefined;
   #woken = false;
   #wake: (() => void) | undefined;
   #soon: ReturnType<typeof setTimeout> | undefined;
@@ -58,13 +59,16 @@ export class Taker {
 
   /** Takes up to `max` items; more if a lost reply held more. */
   async take(max: number): Promise<Taken> {
+    await this.#recovery; // it has what we would be given again
     this.#woken = false;
     return await this.#run(max, this.#lost ? "again" : "");
   }
 
   /** Gets the items of a lost reply, if there were any. */
   async recover(): Promise<Delivery[]> {
-    return (await this.#run(1, "only")).deliveries;
+    const recovery = this.#run(1, "only");
+    this.#recovery = recovery.catch(() => {});
+    return (await recovery).deliveries;
   }
 
   /** Resolves after `wait` ms, or when somebody wakes it. */
