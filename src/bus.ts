@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { Codec, type EventClass } from "./codec.ts";
+import { Codec, type Decoded, type EventClass } from "./codec.ts";
 import { remoteName, type Wrapper, wrapper } from "./decorate.ts";
 import { Dispatch } from "./dispatch.ts";
 import { type BusError, ClosedError, RpcError } from "./errors.ts";
@@ -73,6 +73,7 @@ export class Bus extends EventTarget implements AsyncDisposable {
   #lastError: unknown;
   #heard = false;
   #works = new Works();
+  #readings = new Works();
   #handlings = new Set<Handling>();
   #closing = new AbortController();
   #closeReport: Promise<CloseReport> | undefined;
@@ -143,7 +144,7 @@ export class Bus extends EventTarget implements AsyncDisposable {
     const home = { link: this.#link, sender: this.#sender, codec: this.#codec, telemetry, watch, report };
     this.#dispatch = new Dispatch(home, sendTimeout);
     this.#publisher = new Publisher({ ...home, unready: () => this.#dispatch.unready });
-    this.#server = new Server(home);
+    this.#server = new Server({ ...home, read: (body, fn, take) => this.#read(body, fn, take) });
     this.#caller = new Caller({ ...home, recovering: (ms) => this.#recovering(ms) });
     telemetry.log({ level: "info", event: "open" });
   }
@@ -358,7 +359,8 @@ export class Bus extends EventTarget implements AsyncDisposable {
     const before = this.#dispatch.finished + this.#works.finished;
     const dropped = this.#dispatch.stop();
     const stopped = this.#server.stop();
-    await withDeadline(Promise.all([stopped, this.#dispatch.idle(), this.#works.idle()]), left());
+    const idle = [this.#dispatch.idle(), this.#works.idle(), this.#readings.idle()];
+    await withDeadline(Promise.all([stopped, ...idle]), left());
     const finished = this.#dispatch.finished + this.#works.finished - before;
     const abandoned = this.#dispatch.running + this.#works.running;
     this.#caller.close(new ClosedError());
@@ -366,7 +368,8 @@ export class Bus extends EventTarget implements AsyncDisposable {
     const grace = Math.max(left(), Math.min(timeout, 1_000));
     await withDeadline(this.#publisher.idle(), grace);
     const returned = await this.#link.close(grace);
-    await withDeadline(this.#server.idle(), grace); // the receiver's last look may have found requests
+    // the receiver's last look may have found requests
+    await withDeadline(this.#readings.idle().then(() => this.#server.idle()), grace);
     await withDeadline(this.#sender.close(), grace);
     this.#setState("closed");
     this.#resolveClosed(undefined);
@@ -415,7 +418,7 @@ export class Bus extends EventTarget implements AsyncDisposable {
 
   #inbox(bodies: string[]): void {
     for (const body of bodies) {
-      const take = ({ value, type }: { value: unknown; type?: string }) => {
+      this.#read(body, "", ({ value, type }) => {
         if (type === ANSWER) this.#caller.take(value);
         else if (type === REQUEST) this.#server.take(value);
         else if (type === CANCEL && Array.isArray(value)) this.#server.cancel(String(value[0]));
@@ -423,14 +426,19 @@ export class Bus extends EventTarget implements AsyncDisposable {
             new RpcError("invalid", "Cannot take a message from the inbox: it is of no kind of ours"),
             "",
           );}
-      };
-      try {
-        const decoded = this.#codec.decode(body);
-        if (decoded instanceof Promise) decoded.then(take, (error) => this.#report(error, ""));
-        else take(decoded);
-      } catch (error) {
-        this.#report(error, "");
-      }
+      });
+    }
+  }
+
+  /** Takes what a body says; what a schema takes its time for is waited for when the bus closes. */
+  #read(body: string, topic: string, take: (decoded: Decoded) => void): void {
+    const fail = (error: unknown) => this.#report(error, topic);
+    try {
+      const decoded = this.#codec.decode(body);
+      if (decoded instanceof Promise) void this.#readings.watch(decoded.then(take).catch(fail));
+      else take(decoded);
+    } catch (error) {
+      fail(error);
     }
   }
 

@@ -322,6 +322,29 @@ export const rpc: Room = {
     equal([...served.values()].filter((times) => times !== 1), [], "how often calls were served more than once");
   }),
 
+  "a server that closes while a schema looks at a request refuses it: the call goes to another": async (t) => {
+    const { passed, open } = t.gate();
+    const looked = t.seen<unknown>();
+    class Slow {
+      static readonly topic = "Slow";
+      static readonly schema = schema((value) => {
+        looked.add(value);
+        return passed.then(() => value);
+      });
+    }
+    const goes = await t.open({ types: [Slow] });
+    const [stays, caller] = await t.buses(2) as [Bus, Bus];
+    await goes.expose("work", () => "goes");
+    const answer = caller.stub("work", { timeout: 15_000 })(new Slow());
+    await looked.count(1);
+    await stays.expose("work", () => "stays");
+    const closed = goes.close();
+    await t.quiet();
+    open();
+    equal(await answer, "stays");
+    await closed;
+  },
+
   "a server that goes without answering: the call ends, outcome unknown": {
     deadline: 30_000,
     play: async (t) => {

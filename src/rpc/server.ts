@@ -41,6 +41,8 @@ export interface ServerHome {
   readonly telemetry: Telemetry;
   /** Watches work until it ends; the bus waits for it when it closes. */
   watch(work: Promise<void>): Promise<void>;
+  /** Takes what a body says, or reports that it cannot be read; the bus waits for it when it closes. */
+  read(body: string, fn: string, take: (decoded: Decoded) => void): void;
   /** Reports a fault. */
   report(error: unknown, fn: string): void;
 }
@@ -69,7 +71,9 @@ export class Server {
     const stream: Stream = this.#home.link.subscribe({ topic: name, pattern: false, serves: true }, (_, bodies) => {
       for (const body of bodies) {
         stream.credit(cost(body));
-        this.#read(name, body);
+        this.#home.read(body, name, ({ value, type }) => {
+          if (type === REQUEST) this.take(value); // whatever else is published on a function's topic is none of ours
+        });
       }
     });
     this.#exposed.set(name, { fn, procedure, stream });
@@ -136,20 +140,6 @@ export class Server {
     void this.#home.watch(this.#serve(request, exposed)).finally(() => {
       if (--this.#count === 0) this.#refused = 0;
     });
-  }
-
-  #read(fn: string, body: string): void {
-    const take = (decoded: Decoded) => {
-      // whatever else is published on a function's topic is none of ours
-      if (decoded.type === REQUEST) this.take(decoded.value);
-    };
-    try {
-      const decoded = this.#home.codec.decode(body);
-      if (decoded instanceof Promise) decoded.then(take, (error) => this.#home.report(error, fn));
-      else take(decoded);
-    } catch (error) {
-      this.#home.report(error, fn);
-    }
   }
 
   #refuse(request: Request, refused: Refusal): void {
