@@ -13,12 +13,14 @@ import {
   GetQueueAttributesCommand,
   ListQueuesCommand,
   ListQueueTagsCommand,
+  SendMessageCommand,
   SQSClient,
   TagQueueCommand,
 } from "@aws-sdk/client-sqs";
 import { Names } from "../../src/providers/aws/names.ts";
 import { nameOf } from "../../src/providers/aws/place.ts";
 import type { AwsOptions } from "../../src/providers/aws/provider.ts";
+import { ATTRIBUTE } from "../../src/providers/aws/wire.ts";
 
 /** What is there of a namespace that no user made. */
 export interface Leftovers {
@@ -97,6 +99,12 @@ export class Admin implements Disposable {
   /** Publishes as PyMQ does: a body and nothing else. */
   async publish(Name: string, Message: string): Promise<void> {
     await this.sns.send(new PublishCommand({ TopicArn: await this.topic(Name), Message }));
+  }
+
+  /** Sends to a queue what looks like one of ours: with a label. */
+  async send(queue: string, MessageBody: string, label: string): Promise<void> {
+    const MessageAttributes = { [ATTRIBUTE]: { DataType: "String", StringValue: label } };
+    await this.sqs.send(new SendMessageCommand({ QueueUrl: await this.url(queue), MessageBody, MessageAttributes }));
   }
 
   async subscribe(Name: string, Endpoint: string): Promise<void> {

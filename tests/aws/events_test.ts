@@ -207,6 +207,18 @@ describe("events over SNS", () => {
     assertEquals(halves.said, []);
   });
 
+  it("a message whose label is wrong is reported, and stops nothing", async () => {
+    await using halves = await open(emulator.options);
+    const got = await collect(halves, glob("*"));
+    for (const label of ['{"topic":null,"all":true}', '{"topic":7}', "null", "{"]) {
+      await admin.send(halves.receiver.inbox, "body", label);
+    }
+    await until("all are reported", () => halves.said.filter((said) => said.startsWith("fault:")).length === 4);
+    await halves.sender.publish("t", "ours");
+    await until("ours arrives", () => got.length > 0);
+    assertEquals({ got, down: halves.said.includes("down") }, { got: ["t=ours"], down: false });
+  });
+
   it("with raw delivery, an event of another publisher is reported, and the next one arrives", async () => {
     await using halves = await open(emulator.options);
     const got = await collect(halves, exact("t"));

@@ -116,7 +116,7 @@ function isEnvelope(value: unknown): value is Envelope {
 function open(body: string, value: string): Content {
   const given = parse(value) as Label | undefined;
   if (typeof given !== "object" || given === null) return { label: {}, body };
-  if (typeof (given.topic ?? "") !== "string") return { label: {}, body };
+  if (given.topic !== undefined && typeof given.topic !== "string") return { label: {}, body };
   const text = given.json ? parse(body) : body;
   return typeof text === "string" ? { label: given, body: text } : { label: {}, body };
 }
