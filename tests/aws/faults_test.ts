@@ -268,6 +268,27 @@ describe("a service that fails", () => {
     assertEquals(settled.filter(Boolean).length, 10);
   });
 
+  itProxied(
+    "what SQS allows of 12 hours counts from the receipt: the longest delay and the longest lease too",
+    async () => {
+      await using halves = await start({}, "jobs");
+      await halves.sender.send("jobs", "item", { wait: 0 });
+      const longest = halves.provider.features.maxDelay;
+      const [held] = await halves.receive("jobs", { lease: longest, wait: 5_000 });
+      proxy.fault = ({ action, body }) => {
+        const beyond = action === "sqs:ChangeMessageVisibilityBatch" &&
+          JSON.parse(body).Entries.some(({ VisibilityTimeout }: { VisibilityTimeout: number }) =>
+            VisibilityTimeout >= 43_200
+          );
+        const message = "Total VisibilityTimeout for the message is beyond the limit [43200 seconds]";
+        return beyond ? { status: 400, name: "InvalidParameterValue", message } : undefined;
+      };
+      assertEquals(await halves.receiver.extend("jobs", [held!.receipt], longest), [true]);
+      assertEquals(await halves.receiver.settle("jobs", [held!.receipt], "nack", longest), [true]);
+      proxy.fault = () => undefined;
+    },
+  );
+
   itProxied("expired credentials are asked for again: nothing is lost, nobody notices", async () => {
     let valid = 1;
     const credentials = (): AwsCredentials => ({ accessKeyId: `key${valid}`, secretAccessKey: "secret" });

@@ -13,6 +13,8 @@ import { MAX_VISIBILITY } from "./wire.ts";
 
 /** Requests of one kind for one queue under way at once; what is settled meanwhile shares the next. */
 const PARALLEL = 2;
+/** Seconds less than the 12 hours that SQS allows from the receipt on, of which it does not tell the moment. */
+const MARGIN = 60;
 /** What SQS says of a receipt whose message is no longer held by it. */
 const LOST = /ReceiptHandleIsInvalid|MessageNotInflight|InvalidParameterValue|NonExistentQueue|QueueDoesNotExist/;
 
@@ -23,8 +25,8 @@ interface Change {
 
 /** The leases held by this worker. */
 export class Leases {
-  /** Receipt → when its lease ends, in milliseconds of `performance.now()`. */
-  readonly #ends = new Map<string, number>();
+  /** Receipt → when its lease began and ends, in milliseconds of `performance.now()`. */
+  readonly #held = new Map<string, { readonly since: number; end: number }>();
   readonly #deletes: Batcher<string>;
   readonly #changes: Batcher<Change>;
 
@@ -66,7 +68,8 @@ export class Leases {
 
   /** An item was received under a lease of so many seconds. */
   hold(receipt: string, seconds: number): void {
-    this.#ends.set(receipt, performance.now() + seconds * 1_000);
+    const since = performance.now();
+    this.#held.set(receipt, { since, end: since + seconds * 1_000 });
   }
 
   /** Removes the items; true for each whose lease still held. */
@@ -77,15 +80,15 @@ export class Leases {
   /** Gives the items back after so many milliseconds; true for each whose lease still held. */
   nack(queue: string, receipts: readonly string[], delay: number): Promise<boolean[]> {
     const seconds = secondsOf(delay, 0);
-    return this.#settle(receipts, (receipt) => this.#changes.add(queue, { receipt, seconds }));
+    return this.#settle(receipts, (receipt) => this.#change(queue, receipt, seconds));
   }
 
   /** Makes leases end so many seconds from now; true for each that still held. */
   extend(queue: string, receipts: readonly string[], seconds: number): Promise<boolean[]> {
-    const end = performance.now() + seconds * 1_000;
+    const now = performance.now();
     return this.#each(receipts, async (receipt) => {
-      await this.#changes.add(queue, { receipt, seconds });
-      if (this.#ends.has(receipt)) this.#ends.set(receipt, end); // unless it was settled meanwhile
+      const held = this.#held.get(receipt)!;
+      held.end = now + await this.#change(queue, receipt, seconds) * 1_000;
     });
   }
 
@@ -112,25 +115,33 @@ export class Leases {
     await Promise.allSettled(receipts.map((receipt) => this.#changes.add(queue, { receipt, seconds: 0 })));
   }
 
-  async #settle(receipts: readonly string[], change: (receipt: string) => Promise<void>): Promise<boolean[]> {
+  /** Makes the item come back after so many seconds, or as many as SQS allows yet: resolves with how many. */
+  async #change(queue: string, receipt: string, wanted: number): Promise<number> {
+    const left = MAX_VISIBILITY - MARGIN - Math.ceil((performance.now() - this.#held.get(receipt)!.since) / 1_000);
+    const seconds = left > 0 ? Math.min(wanted, left) : wanted;
+    await this.#changes.add(queue, { receipt, seconds });
+    return seconds;
+  }
+
+  async #settle(receipts: readonly string[], change: (receipt: string) => Promise<unknown>): Promise<boolean[]> {
     const held = await this.#each(receipts, change);
-    for (const receipt of receipts) this.#ends.delete(receipt);
+    for (const receipt of receipts) this.#held.delete(receipt);
     return held;
   }
 
   /** SQS would remove an item by a receipt whose lease has ended, though another may hold it by now: it is not asked. */
-  #each(receipts: readonly string[], change: (receipt: string) => Promise<void>): Promise<boolean[]> {
+  #each(receipts: readonly string[], change: (receipt: string) => Promise<unknown>): Promise<boolean[]> {
     const now = performance.now();
     return Promise.all(receipts.map(async (receipt) => {
       try {
-        if ((this.#ends.get(receipt) ?? 0) > now) {
+        if ((this.#held.get(receipt)?.end ?? 0) > now) {
           await change(receipt);
           return true;
         }
       } catch (error) {
         if (!isLost(error as BusError)) throw error;
       }
-      this.#ends.delete(receipt);
+      this.#held.delete(receipt);
       return false;
     }));
   }
