@@ -114,6 +114,18 @@ describe("a service that fails", () => {
     proxy.fault = () => undefined;
   });
 
+  itProxied("what SQS does not know yet of a queue that was just made is waited for", async () => {
+    const unknown: Fault = { status: 400, name: "QueueDoesNotExist", code: "AWS.SimpleQueueService.NonExistentQueue" };
+    proxy.next("sqs:GetQueueAttributes", unknown, 2);
+    const halves = await open({ ...options, attempts: 1 });
+    used.push([halves.namespace, "jobs"]);
+    proxy.next("sqs:SendMessageBatch", unknown, 3);
+    await halves.sender.send("jobs", "item", { wait: 0 });
+    assertEquals(await halves.bodies("jobs", { wait: 5_000 }), ["item"]);
+    await halves.close();
+    assertEquals(halves.said, []);
+  });
+
   itProxied("what may have been done is not done again: a publish, a put, a post", async () => {
     for (const fault of UNSURE) {
       await using halves = await start({}, "jobs");

@@ -7,7 +7,7 @@ import { SNSClient } from "@aws-sdk/client-sns";
 import { SQSClient } from "@aws-sdk/client-sqs";
 import { type BusError, ClosedError, ProviderError } from "../../errors.ts";
 import { OnceHttpAgent, OnceHttpsAgent } from "./agents.ts";
-import { fateOf, toBusError } from "./faults.ts";
+import { fateOf, noQueue, toBusError } from "./faults.ts";
 import type { AwsCredentials, Settings } from "./options.ts";
 
 /** Gets a key, where main has a function for it. */
@@ -39,6 +39,8 @@ export interface FailedEntry {
 export const BATCH = 10;
 /** Milliseconds before the second attempt, doubled for each further one: more where AWS said that we are too fast. */
 const BACKOFF = { throttled: 200, other: 50, max: 5_000 };
+/** How often, and milliseconds before the second attempt: more than a second in all. */
+const SOON = { attempts: 5, base: 200 };
 /** Milliseconds to connect. */
 const CONNECT = 5_000;
 
@@ -189,6 +191,18 @@ async function within<O>(ms: number, run: (signal: AbortSignal) => Promise<O>, s
   } finally {
     clearTimeout(timer);
     signal.removeEventListener("abort", end);
+  }
+}
+
+/** Makes a request to a queue that was just made: SQS may need a second to know it. */
+export async function soon<O>(request: () => Promise<O>, signal: AbortSignal): Promise<O> {
+  for (let attempt = 1;; attempt++) {
+    try {
+      return await request();
+    } catch (error) {
+      if (!noQueue(error) || signal.aborted || attempt === SOON.attempts) throw error;
+      await pause(backoff(attempt, SOON.base), signal);
+    }
   }
 }
 

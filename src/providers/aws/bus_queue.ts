@@ -10,7 +10,7 @@ import {
   SetQueueAttributesCommand,
   TagQueueCommand,
 } from "@aws-sdk/client-sqs";
-import { type Api, backoff, pause } from "./api.ts";
+import { type Api, backoff, pause, soon } from "./api.ts";
 import { noQueue } from "./faults.ts";
 import { type Place, placeOf } from "./place.ts";
 import { LEASE_TAG } from "./servers.ts";
@@ -69,11 +69,13 @@ export class BusQueue {
         { abortSignal },
       ), options);
     const command = new GetQueueAttributesCommand({ QueueUrl, AttributeNames: ["QueueArn"] });
-    const { Attributes } = await this.#api.call(
-      "read the ARN of the queue of the bus",
-      (abortSignal) => this.#api.sqs.send(command, { abortSignal }),
-      options,
-    );
+    const read = () =>
+      this.#api.call(
+        "read the ARN of the queue of the bus",
+        (abortSignal) => this.#api.sqs.send(command, { abortSignal }),
+        options,
+      );
+    const { Attributes } = await soon(read, this.#closing.signal);
     this.place = placeOf(Attributes!.QueueArn!, QueueUrl!);
     this.#renewing ??= setInterval(() => void this.#renew(), this.#lease / 3);
   }

@@ -11,7 +11,7 @@ import {
   SendMessageBatchCommand,
 } from "@aws-sdk/client-sqs";
 import type { BusError } from "../../errors.ts";
-import type { Api } from "./api.ts";
+import { type Api, soon } from "./api.ts";
 import { noQueue } from "./faults.ts";
 import { keepsOrder, type Names } from "./names.ts";
 import type { Outgoing } from "./wire.ts";
@@ -35,14 +35,15 @@ export class Queues {
     this.#names = names;
   }
 
-  /** Runs a request with the URL of the queue, which is made if there is none; twice if it was freed in the meantime. */
-  async use<O>(queue: string, run: (url: string) => Promise<O>): Promise<O> {
+  /** Runs a request with the URL of the queue, which is made if there is none; again if it was freed in the meantime. */
+  async use<O>(queue: string, signal: AbortSignal, run: (url: string) => Promise<O>): Promise<O> {
     try {
       return await run(await this.#url(queue));
     } catch (error) {
       if (!noQueue(error)) throw error;
       this.forget(queue);
-      return await run(await this.#remember(queue, () => this.#create(queue)));
+      const url = await this.#remember(queue, () => this.#create(queue));
+      return await soon(() => run(url), signal);
     }
   }
 
@@ -65,7 +66,7 @@ export class Queues {
       { item, order: ordered ? { MessageGroupId: GROUP, MessageDeduplicationId: crypto.randomUUID() } : {} }
     ));
     return this.#api.batch(doing, grouped, (entries, abortSignal) =>
-      this.use(queue, async (QueueUrl) => {
+      this.use(queue, abortSignal, async (QueueUrl) => {
         const Entries = entries.map(({ Id, item: { item, order } }) => (
           { Id, MessageBody: item.body, MessageAttributes: item.attributes, ...order }
         ));

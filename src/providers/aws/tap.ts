@@ -156,6 +156,7 @@ export class Tap {
       (abortSignal) =>
         queues.use(
           this.#queue,
+          abortSignal,
           (QueueUrl) => polls.sqs.send(new ReceiveMessageCommand({ QueueUrl, ...input }), { abortSignal }),
         ),
       { repeatable: true, signal: closing, wait: seconds * 1_000, ...limits },
