@@ -13,7 +13,7 @@ import { type Emulator, itProxied, startEmulator } from "./emulator.ts";
 import { fresh, open } from "./halves.ts";
 import { HttpProxy } from "./http_proxy.ts";
 
-const LEASE = 2_000;
+const LEASE = 6_000;
 const serves = (topic: string) => ({ topic, pattern: false, serves: true });
 
 describe("what dead buses leave", () => {

@@ -40,9 +40,9 @@ describe("a service that fails", () => {
   });
 
   /** Halves of a namespace of their own, and the requests since. */
-  async function start(more: AwsOptions = {}, queue?: string): Promise<Halves> {
+  async function start(more: AwsOptions = {}, queue?: string, sendTimeout = 5_000): Promise<Halves> {
     proxy.fault = () => undefined;
-    const halves = await open({ ...options, ...more }, { sendTimeout: 1_000 });
+    const halves = await open({ ...options, ...more }, { sendTimeout });
     if (queue !== undefined) used.push([halves.namespace, queue]);
     proxy.seen.length = 0;
     return halves;
@@ -128,7 +128,7 @@ describe("a service that fails", () => {
 
   itProxied("what may have been done is not done again: a publish, a put, a post", async () => {
     for (const fault of UNSURE) {
-      await using halves = await start({}, "jobs");
+      await using halves = await start({}, "jobs", 2_000);
       const { sender, receiver } = halves;
       const got: string[] = [];
       await receiver.subscribe(exact("t"), (_, body) => got.push(body));

@@ -101,13 +101,13 @@ describe("queues over SQS", () => {
   it("nack() gives the item back after its delay, extend() keeps it", async () => {
     await using halves = await using("held");
     await put(halves, "held", "item");
-    const [first] = await halves.receive("held", { lease: 1_000 });
-    assertEquals(await halves.receiver.extend("held", [first!.receipt], 3_000), [true]);
-    await pause(1_500);
+    const [first] = await halves.receive("held", { lease: 3_000 });
+    assertEquals(await halves.receiver.extend("held", [first!.receipt], 10_000), [true]);
+    await pause(3_500);
     assertEquals(await halves.bodies("held", NOW), []);
-    assertEquals(await halves.receiver.settle("held", [first!.receipt], "nack", 1_000), [true]);
+    assertEquals(await halves.receiver.settle("held", [first!.receipt], "nack", 3_000), [true]);
     assertEquals(await halves.bodies("held", NOW), []);
-    const [again] = await halves.receive("held", { lease: 1_000, wait: 5_000 });
+    const [again] = await halves.receive("held", { lease: 10_000, wait: 10_000 });
     assertEquals(again?.attempt, 2);
     assertEquals(await halves.receiver.settle("held", [again!.receipt], "nack", 0), [true]);
     assertEquals(await halves.bodies("held", { wait: 5_000 }), ["item"]);
