@@ -27,7 +27,7 @@ import { command as serve } from "./commands/serve.ts";
 import { command as sub } from "./commands/sub.ts";
 import { command as top } from "./commands/top.ts";
 import { exitCode, EXITS } from "./exit.ts";
-import { print } from "./io.ts";
+import { messageOf, print } from "./io.ts";
 
 const ABOUT = `tsmq: pub/sub, queues and calls over transports that you already run
 
@@ -73,11 +73,6 @@ const app: Application<CommandContext> = buildApplication(
     determineExitCode: exitCode,
   },
 );
-
-function messageOf(error: unknown): string {
-  // one line, whatever a library put into its message
-  return (error instanceof Error ? error.message : String(error)).split("\n").map((part) => part.trim()).join(" ");
-}
 
 /** Runs what the command line says; the exit code tells how it went. */
 export async function main(args: readonly string[] = process.argv.slice(2)): Promise<void> {

@@ -73,6 +73,11 @@ export function print(text: string): Promise<void> {
   });
 }
 
+/** What an error says, in one line, whatever a library put into its message. */
+export function messageOf(error: unknown): string {
+  return (error instanceof Error ? error.message : String(error)).split("\n").map((part) => part.trim()).join(" ");
+}
+
 /** Does something that prints, which ends when nobody reads any more, as in `tsmq sub … | head -1`. */
 export async function whileRead(work: () => Promise<void>): Promise<void> {
   try {

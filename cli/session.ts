@@ -7,7 +7,7 @@ import type { FlagParametersForType } from "@stricli/core";
 import process from "node:process";
 import { Bus } from "../mod.ts";
 import { ValidationError } from "../src/errors.ts";
-import { whileRead } from "./io.ts";
+import { messageOf, whileRead } from "./io.ts";
 import { transportFor } from "./urls.ts";
 
 /** Flags of every command that opens a bus. */
@@ -63,7 +63,7 @@ export async function withBus(
   using interrupts = interrupted();
   await using bus = await Bus.open(await transportFor(url).provider(), { namespace });
   // a handler's fault is one line, not the console's picture of an error
-  bus.addEventListener("error", (event) => say((event as ErrorEvent).message));
+  bus.addEventListener("error", (event) => say(messageOf((event as ErrorEvent).error)));
   await whileRead(() => run(bus, interrupts.signal));
 }
 

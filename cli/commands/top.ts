@@ -83,7 +83,9 @@ function table(rows: readonly Row[]): string {
     ...part("topic", one("TOPIC", "events/s", "seen")),
     ...part("queue", one("QUEUE", "growth/s", "waiting")),
   ];
-  return lines.length === 0 ? "Nothing yet: no event was published, no queue has items.\n" : lines.join("\n");
+  return lines.length === 0
+    ? "Nothing yet: no event came, and no queue that can be listed has items; --queue names one.\n"
+    : lines.join("\n");
 }
 
 /** `tsmq top` */

@@ -2,6 +2,7 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { fileURLToPath } from "node:url";
 import { RedisServer } from "../support/redis_server.ts";
+import { until } from "../support/until.ts";
 import { Running, tsmq } from "./run.ts";
 
 const MODULE = fileURLToPath(new URL("served.ts", import.meta.url));
@@ -115,12 +116,16 @@ describe("tsmq", () => {
     assertEquals([nobody.code, nobody.errors], [7, ['tsmq: Cannot call "add": no such remote']]);
   });
 
-  it("serve gives the bus to a default export", async () => {
+  it("serve gives the bus to a default export; a handler that throws is a line and ends nothing", async () => {
     const ns = fresh();
     await using serve = new Running(["serve", url, MODULE, ...ns]);
     await serve.said(1);
+    await tsmq(["pub", url, "broken", "1", ...ns]);
     await tsmq(["put", url, "in", "20", ...ns]);
     assertEquals((await tsmq(["get", url, "out", "-t", "15000", ...ns])).lines, ["40"]);
+    await until("it tells of the handler", () => serve.child.output.includes("another"));
+    serve.child.signal("SIGTERM");
+    assertEquals((await serve.ended()).errors, ["tsmq: one line and another"]);
   });
 
   it("top shows the rates of topics and what waits in queues", async () => {

@@ -23,5 +23,8 @@ export const counter: Counter = new Counter();
 export const _internal = (): string => "not served";
 
 export default function setUp(bus: Bus): void {
+  bus.subscribe("broken", () => {
+    throw new Error("one line\n  and another");
+  });
   bus.queue<number>("in").consume((item) => bus.queue("out").put(item * 2));
 }
