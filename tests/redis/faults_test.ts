@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
+import { Buffer } from "node:buffer";
 import { BusError, ProviderError } from "../../src/errors.ts";
 import { Connection } from "../../src/providers/redis/connection.ts";
 import { Names } from "../../src/providers/redis/keys.ts";
@@ -8,7 +9,7 @@ import { Registry } from "../../src/providers/redis/registry.ts";
 import { type Reads, text } from "../../src/providers/redis/replies.ts";
 import { freePort } from "../support/port.ts";
 import { RedisServer } from "../support/redis_server.ts";
-import { TcpProxy } from "../support/tcp_proxy.ts";
+import { type Direction, TcpProxy } from "../support/tcp_proxy.ts";
 import { pause, quickest, until } from "../support/until.ts";
 import { type Halves, NOW, open } from "./halves.ts";
 
@@ -267,6 +268,33 @@ describe("Redis faults", () => {
     await bus.close();
     assertEquals((await server.keys()).filter((key) => key.includes(bus.namespace)), [list]);
     await wire.close();
+  });
+
+  it("a reply that came too late goes back to the queue, though the connection holds", async () => {
+    await using wire = await TcpProxy.to(server.port);
+    await using bus = await open(here(), { receiver: { port: wire.port } });
+    assertEquals(await bus.receive("q"), []);
+    await bus.sender.send("q", "x", NOW);
+    // its first byte comes in time, so the server is not silent
+    let late: Uint8Array | undefined = new Uint8Array();
+    const others = (chunk: Uint8Array, direction: Direction) =>
+      direction === "up" || /^\*[23]/.test(`${Buffer.from(chunk)}`);
+    wire.alter = (chunk, direction) => {
+      if (others(chunk, direction) || !late) return chunk;
+      const first = late.length === 0 ? 1 : 0;
+      late = Buffer.concat([late, chunk]);
+      return chunk.subarray(0, first);
+    };
+    const error = await rejection(bus.receive("q"));
+    assertEquals(error.code, "unavailable");
+    const rest = late.subarray(1);
+    late = undefined;
+    wire.alter = (chunk, direction) => {
+      if (others(chunk, direction)) return chunk;
+      wire.alter = undefined;
+      return Buffer.concat([rest, chunk]);
+    };
+    await until("it is back", async () => await bus.sender.size("q") === 1);
   });
 
   it("who asks while a lost reply is fetched for nobody does not get it as well", async () => {

@@ -111,7 +111,7 @@ export class Queues {
     for (const taker of this.#byKey.get(key) ?? []) taker.wake(key === taker.keys.list ? 0 : SOON);
   }
 
-  /** After a broken connection: gives back what was taken for somebody who waits no more. */
+  /** Gives back what was taken for somebody who waits no more, where the reply was lost. */
   async recover(): Promise<void> {
     const orphans = [...this.#takers.values()].filter((taker) => taker.lost && taker.active === 0);
     await Promise.all(orphans.map(async (taker) => {
@@ -163,8 +163,10 @@ export class Queues {
     return taker;
   }
 
-  /** Lets the server forget replies that have come, and us the takers that nobody uses. */
+  /** Fetches replies that were lost, lets the server forget those that have come, and us the takers that nobody uses. */
   #sweep(): void {
+    // a reply may come too late on a connection that holds
+    if (this.#client.up) this.recover().catch(this.#fault);
     const before = performance.now() - IDLE;
     for (const [id, taker] of this.#takers) {
       if (taker.lost || taker.used > before) continue;
