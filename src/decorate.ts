@@ -26,5 +26,7 @@ export function wrapper(apply: (fn: Fn, self?: unknown, method?: string) => unkn
 
 /** The name that a wrapped function or a decorated method is served under, unless another one is given. */
 export function remoteName(fn: Fn, self?: unknown, method?: string): string {
-  return method === undefined ? fn.name : `${(self as object).constructor.name}.${method}`;
+  if (method === undefined) return fn.name;
+  const type = typeof self === "function" ? self : (self as object).constructor; // a static method's is its class itself
+  return `${type.name}.${method}`;
 }

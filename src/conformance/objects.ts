@@ -157,6 +157,10 @@ export const objects: Room = {
       quiet(): string {
         return "not exposed";
       }
+      @server.remote()
+      static create(): string {
+        return "created";
+      }
     }
     const service = new Service("the");
     const found = async (name: string) => {
@@ -168,13 +172,14 @@ export const objects: Room = {
         throw error;
       }
     };
-    for (const name of ["hello", "greet", "Service.ping", "service/echo"]) {
+    for (const name of ["hello", "greet", "Service.ping", "Service.create", "service/echo"]) {
       await t.until(() => found(name), `"${name}" is served`);
     }
     equal(await caller.stub(hello)("Ada"), "hello Ada");
     equal(await caller.stub("greet")("Ada"), "greetings Ada");
     equal(await caller.stub(Service).ping(), "the pong");
     equal(await caller.stub("service/echo")("x"), "the x");
+    equal(await caller.stub("Service.create")(), "created");
     equal(await found("Service.quiet"), false);
     equal(service.ping(), "the pong");
   },
