@@ -385,10 +385,8 @@ export class Bus extends EventTarget implements AsyncDisposable {
   #listen(target: unknown, handler: Handler<never>, options: SubscribeOptions): Subscription {
     this.#check("take");
     checkFunction("a handler", handler);
-    const { topic, pattern = options.pattern ?? false, schema = options.schema, type } = resolveTarget(
-      target,
-      Codec.nameOf,
-    );
+    const { topic, pattern = options.pattern ?? false, type, ...own } = resolveTarget(target, Codec.nameOf);
+    const schema = options.schema ?? own.schema;
     const concurrency = checkCount("a concurrency", options.concurrency ?? 1);
     checkSchema(schema);
     checkSignal(options.signal);

@@ -297,11 +297,11 @@ class Pace {
   /** The event as its subscriber declared it: an instance of the class, the output of the schema. */
   #prepare(value: unknown): unknown {
     const { type, schema, topic } = this.#listener;
-    if (!type) return validate(schema!, value, `an event on "${topic}"`);
-    if (value instanceof type) return value;
+    const accept = (value: unknown) => schema ? validate(schema, value, `an event on "${topic}"`) : value;
+    if (!type || value instanceof type) return accept(value);
     const revived = this.#home.codec.revive(value, Codec.nameOf(type));
     const check = (value: unknown) => {
-      if (value instanceof type) return value;
+      if (value instanceof type) return accept(value);
       throw new ValidationError(`Cannot handle an event on "${topic}": it is no ${type.name}`);
     };
     return revived instanceof Promise ? revived.then(check) : check(revived);

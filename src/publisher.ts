@@ -4,6 +4,7 @@
  * @module
  */
 import { Codec, type EventClass } from "./codec.ts";
+import { native } from "./codec/classes.ts";
 import { ValidationError } from "./errors.ts";
 import { checkName } from "./names.ts";
 import type { Sender } from "./provider.ts";
@@ -75,11 +76,12 @@ function destination(event: unknown, target: unknown): { topic: string; schema?:
     return { topic: target.name, schema: target.schema };
   }
   const type = classOf(event);
-  if (target !== undefined) return { topic: checkName("a topic", target), schema: type?.schema };
+  const schema = type && Codec.schemaOf(type);
+  if (target !== undefined) return { topic: checkName("a topic", target), schema };
   if (!type) {
     throw new ValidationError("Cannot publish an event: it has no class to name its topic, and none was given");
   }
-  return { topic: checkName("a topic", Codec.nameOf(type)), schema: type.schema };
+  return { topic: checkName("a topic", Codec.nameOf(type)), schema };
 }
 
 /** The class of an event, if it is an instance of one that names a topic. */
@@ -88,6 +90,5 @@ function classOf(event: unknown): EventClass | undefined {
   const prototype = Object.getPrototypeOf(event);
   if (prototype === null || prototype === Object.prototype) return undefined;
   const type = prototype.constructor;
-  const builtin = typeof type !== "function" || /\[native code\]/.test(Function.prototype.toString.call(type));
-  return builtin ? undefined : type as EventClass;
+  return typeof type !== "function" || native(type) ? undefined : type as EventClass;
 }

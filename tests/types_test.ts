@@ -80,6 +80,8 @@ export async function calls(bus: Bus | typeof tsmq): Promise<void> {
   for await (const event of prices) assertType<IsExact<typeof event, PriceOut>>(true);
   const numbers = bus.topic<number>("numbers", { pattern: false });
   numbers.subscribe((n) => assertType<IsExact<typeof n, number>>(true));
+  bus.subscribe(Order, (event) => assertType<IsExact<typeof event, PriceOut>>(true), { schema: price });
+  bus.subscribe(numbers, (event) => assertType<IsExact<typeof event, PriceOut>>(true), { schema: price });
   // @ts-expect-error a topic of numbers
   await numbers.publish("1");
   bus.topic("anything").subscribe((event) => assertType<IsExact<typeof event, unknown>>(true));

@@ -21,6 +21,11 @@ export type Verdict = { readonly tag: string; readonly json: string } | { readon
 
 const NATIVE = /\{\s*\[native code\]\s*\}\s*$/;
 
+/** Whether a class is the platform's. */
+export function native(type: object): boolean {
+  return NATIVE.test(Function.prototype.toString.call(type));
+}
+
 /**
  * The tag and default topic of a class.
  *
@@ -77,7 +82,7 @@ export class Classes {
     if (!type || prototypeOf(type) !== prototype) return { refused: "an object whose prototype is not a class's" };
     for (let p: object | null = prototype; p && p !== Object.prototype; p = Object.getPrototypeOf(p)) {
       const parent = ownConstructor(p);
-      if (parent && NATIVE.test(Function.prototype.toString.call(parent))) return { refused: instanceOf(parent.name) };
+      if (parent && native(parent)) return { refused: instanceOf(parent.name) };
     }
     let tag;
     try {

@@ -23,6 +23,14 @@ class Payment {
   }
 }
 
+/** Has no schema of its own: its parent's knows nothing of its fields. */
+class Refund extends Payment {
+  static override readonly topic: "kit.payment" = "kit.refund" as "kit.payment";
+  constructor(amount: number, readonly reason: string) {
+    super(amount);
+  }
+}
+
 /** Cases about schemas of topics, subscriptions, classes and queues. */
 export const contracts: Room = {
   "a topic's schema refuses at the publisher, and nothing is sent": async (t) => {
@@ -39,6 +47,32 @@ export const contracts: Room = {
       await t.quiet();
       equal(seen.values, [1]);
     }
+  },
+
+  "subscribe() with a schema of its own: it holds for a class and for a topic too": async (t) => {
+    const [publisher, bus] = await t.buses(2) as [Bus, Bus];
+    const errors = t.errors(bus);
+    const seen = t.seen<unknown>();
+    const large = schema((value) => {
+      const { amount } = value as Payment;
+      if (amount < 10) throw "too small";
+      return `${value instanceof Payment} ${amount}`;
+    });
+    await bus.subscribe(Payment, seen.add, { schema: large }).ready;
+    await bus.subscribe(bus.topic("texts", { schema: amount }), seen.add, { schema: length }).ready;
+    await publisher.publish(new Payment(1));
+    await publisher.publish(new Payment(20));
+    await publisher.publish("four", "texts");
+    equal(new Set(await seen.count(2)), new Set(["true 20", 4]));
+    ok((await errors.count(1))[0]!.error instanceof ValidationError, "the small one is refused");
+  },
+
+  "a subclass is not held to the schema of its parent": async (t) => {
+    const bus = await t.open();
+    const seen = t.seen<unknown>();
+    await bus.subscribe(Refund, seen.add).ready;
+    await bus.publish(new Refund(-1, "broken"));
+    equal((await seen.count(1))[0], new Refund(-1, "broken"));
   },
 
   "a subscriber's schema refuses with an error event, and the next ones arrive": async (t) => {

@@ -16,6 +16,8 @@ class Named {
 
 class Unnamed {
   constructor(readonly text: string) {}
+  /** What marks a class of the platform is no more than a text in this one. */
+  static readonly note = "[native code]";
 }
 
 /** Cases about publishing and subscribing. */
