@@ -321,7 +321,8 @@ class Pace {
     }
     if (!isThenable(result)) return this.#finish(operation);
     this.#since = performance.now();
-    result.then(
+    // somebody else's `then` may throw (a query that must be asked for its promise does), or return nothing
+    Promise.resolve(result).then(
       () => this.#finish(operation),
       (error: unknown) => this.#fail(message.topic, operation, error),
     ).then(() => this.#next());

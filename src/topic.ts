@@ -118,6 +118,7 @@ export class Topic<T = unknown, I = T> implements AsyncIterable<T> {
     const subscription = this.subscribe(handler);
     subscription.closed.then(() => {
       ended = true;
+      offers.peek()?.taken(); // the loop may still take it, but nobody waits for that
       for (const ask of asks.drain()) ask.resolve({ done: true, value: undefined });
     });
     subscription.ready.catch((error) => asks.drain().forEach((ask) => ask.reject(error)));

@@ -407,6 +407,38 @@ export const pubsub: Room = {
     equal(await iterator.next(), { done: true, value: undefined });
   },
 
+  "for await: a loop that does not come back holds up no close(), and loses nothing if it does": async (t) => {
+    const bus = await t.open();
+    const iterator = bus.topic<number>("stream")[Symbol.asyncIterator]();
+    const first = iterator.next();
+    for (let i = 0; i < 2; i++) await bus.publish(i, "stream");
+    const values = [(await first).value];
+    await t.until(() => bus.health().pending.handlers === 1, "the other one waits for the loop");
+    equal((await bus.close()).abandoned, 0);
+    values.push((await iterator.next()).value);
+    equal(values.toSorted(), [0, 1]);
+    equal(await iterator.next(), { done: true, value: undefined });
+  },
+
+  "a handler whose result throws when it is awaited is reported, and the next event is handled": async (t) => {
+    const bus = await t.open();
+    const errors = t.errors(bus);
+    const seen = t.seen<string>();
+    const failure = new Error("ask for a promise");
+    const query = {
+      then() {
+        throw failure;
+      },
+    };
+    bus.subscribe<string>("topic", (text) => {
+      seen.add(text);
+      return query;
+    });
+    for (const text of ["a", "b"]) await bus.publish(text, "topic");
+    equal(new Set(await seen.count(2)), new Set(["a", "b"]));
+    equal((await errors.count(2)).map(({ error }) => error), [failure, failure]);
+  },
+
   "subscriber() wraps a function, and decorates a method": async (t) => {
     const bus = await t.open();
     const seen = t.seen<string>();
