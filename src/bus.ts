@@ -391,13 +391,21 @@ export class Bus extends EventTarget implements AsyncDisposable {
     checkSchema(schema);
     checkSignal(options.signal);
     if (type) this.#codec.register(type);
-    const { promise: closed, resolve: ended } = Promise.withResolvers<void>();
-    const { ready, remove } = this.#dispatch.add({ topic, pattern, type, schema, concurrency, handler, ended });
-    const unsubscribe = async () => {
+    const { promise: closed, resolve } = Promise.withResolvers<void>();
+    const ended = () => {
       options.signal?.removeEventListener("abort", abort);
       this.#handlings.delete(handling);
-      await remove();
+      resolve();
     };
+    const { ready, remove: unsubscribe } = this.#dispatch.add({
+      topic,
+      pattern,
+      type,
+      schema,
+      concurrency,
+      handler,
+      ended,
+    });
     const abort = () => void unsubscribe().catch((error) => this.#report(error, topic));
     options.signal?.addEventListener("abort", abort, { once: true });
     const handling: Handling = {
@@ -410,7 +418,6 @@ export class Bus extends EventTarget implements AsyncDisposable {
       [Symbol.asyncDispose]: unsubscribe,
     };
     this.#handlings.add(handling);
-    ready.catch(() => this.#handlings.delete(handling));
     return handling;
   }
 

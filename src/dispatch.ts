@@ -115,6 +115,7 @@ export class Dispatch {
       await group.ready;
     } catch {
       if (this.#groups.get(key) === group) this.#groups.delete(key);
+      group.end();
     }
     clearTimeout(timer);
     if (--this.#unready > 0) return;
@@ -126,8 +127,7 @@ export class Dispatch {
   stop(): number {
     let dropped = 0;
     for (const group of this.#groups.values()) {
-      for (const pace of group.paces) dropped += pace.end();
-      group.paces.clear();
+      dropped += group.end();
       group.close().catch(() => {}); // the link is about to be closed, which ends it anyway
     }
     this.#groups.clear();
@@ -165,6 +165,14 @@ class Group {
 
   close(): Promise<void> {
     return this.#stream.close();
+  }
+
+  /** Ends every listener; returns how many events they had not started. */
+  end(): number {
+    let dropped = 0;
+    for (const pace of this.paces) dropped += pace.end();
+    this.paces.clear();
+    return dropped;
   }
 
   started(event: Event): void {

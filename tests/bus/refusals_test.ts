@@ -1,9 +1,10 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { Bus, type BusError, ProviderError } from "../../mod.ts";
+import { describe, it } from "@std/testing/bdd";
+import { Bus, type BusError, memory, ProviderError } from "../../mod.ts";
 import { redis } from "../../src/providers/redis/provider.ts";
 import { freePort } from "../support/port.ts";
 import { RedisServer } from "../support/redis_server.ts";
-import { until } from "../support/until.ts";
+import { until, within } from "../support/until.ts";
 import { fresh, onEach, onRedis } from "./grounds.ts";
 
 async function refusal(promise: Promise<unknown>): Promise<BusError> {
@@ -25,6 +26,28 @@ onRedis("a bus that cannot be opened", ({ it }) => {
       assertEquals([error.code, error.retryable], ["denied", false]);
       assert(!/\b(wrong|right)\b/.test(error.message), error.message);
     }
+  });
+});
+
+describe("a subscription that is refused", () => {
+  const provider = { ...memory(), worker: new URL("../support/workers/refusing.ts", import.meta.url) };
+
+  it("has ended, and leaves nothing behind", async () => {
+    await using bus = await Bus.open(provider);
+    const abort = new AbortController();
+    const subscription = bus.subscribe("secret", () => {}, { signal: abort.signal });
+    assertEquals((await refusal(subscription.ready)).code, "denied");
+    await within("it has ended", subscription.closed);
+    assertEquals(bus.health().subscriptions, 0);
+    abort.abort();
+    await subscription.unsubscribe();
+  });
+
+  it("ends a loop over its topic with the error, whenever that asks", async () => {
+    await using bus = await Bus.open(provider);
+    const [early, late] = [0, 1].map(() => bus.topic("secret")[Symbol.asyncIterator]());
+    assertEquals((await refusal(early!.next())).code, "denied");
+    assertEquals(await within("the end", late!.next()), { done: true, value: undefined });
   });
 });
 
