@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
+import { CreateQueueCommand } from "@aws-sdk/client-sqs";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { Bus } from "../../src/bus.ts";
 import { NoSuchRemoteError, ProviderError, ValidationError } from "../../src/errors.ts";
@@ -192,6 +193,29 @@ describe("what dead buses leave", () => {
     await exposed;
     assertEquals(await sender.servers("fn"), []);
     assertEquals((await admin.leftovers(halves.namespace)).topics, []);
+  });
+
+  it("reap() leaves alone a queue that is only called like a bus's", async () => {
+    const namespace = fresh();
+    const names = new Names(namespace);
+    const [queue, dead] = [names.bus(), names.bus()];
+    for (const QueueName of [queue, dead]) await admin.sqs.send(new CreateQueueCommand({ QueueName }));
+    await admin.tag(dead, { "tsmq-lease": "1" });
+    assertEquals(await reap(aws(emulator.options), namespace), { queues: [dead], topics: [] });
+    assertEquals(await admin.queues(names.busPrefix), [queue]);
+    await admin.deleteQueue(queue);
+  });
+
+  itProxied("a sweep that is throttled is left to the next bus, without a word", async () => {
+    await using proxy = await HttpProxy.to(emulator.port);
+    const namespace = fresh();
+    await using _other = await open(emulator.options, { namespace });
+    proxy.fault = ({ action }) =>
+      action === "sqs:ListQueueTags" ? { status: 400, name: "ThrottlingException" } : undefined;
+    await using halves = await open({ ...emulator.through(proxy.port), attempts: 2 }, { namespace });
+    await until("the sweep has been throttled", () => proxy.count("sqs:ListQueueTags") === 2);
+    await pause(200);
+    assertEquals(halves.said, []);
   });
 
   it("topicsOf() reads a policy however its lists are written", () => {

@@ -35,7 +35,7 @@ import { toBusError } from "./faults.ts";
 import { Names } from "./names.ts";
 import { type AwsOptions, parseOptions } from "./options.ts";
 import { nameOf, type Place, placeOf } from "./place.ts";
-import { LEASE_TAG, leaseOf } from "./servers.ts";
+import { hasLapsed, LEASE_TAG } from "./servers.ts";
 import { sweep } from "./sweep.ts";
 
 /** Milliseconds that a request may take, with all attempts. */
@@ -136,7 +136,7 @@ class AwsDoctor implements Doctor {
             new ListQueuesCommand({ QueueNamePrefix: this.#names.busPrefix, MaxResults: 1_000, NextToken }),
             { abortSignal },
           ));
-        for (const url of page.QueueUrls ?? []) if (await leaseOf(this.#api, url) < Date.now()) dead.push(nameOf(url));
+        for (const url of page.QueueUrls ?? []) if (await hasLapsed(this.#api, url)) dead.push(nameOf(url));
         NextToken = page.NextToken;
       } while (NextToken);
       if (dead.length === 0) return { name, state: "ok", detail: "no queue of a dead bus" };

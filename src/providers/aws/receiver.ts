@@ -8,7 +8,7 @@ import { glob } from "../../glob.ts";
 import type { Delivery, Emit, Filter, Outcome, ReceiveOptions, Receiver, ReceiverContext } from "../../provider.ts";
 import { Api, type AskCredentials, BATCH, pause } from "./api.ts";
 import { BusQueue } from "./bus_queue.ts";
-import { toBusError } from "./faults.ts";
+import { fateOf, toBusError } from "./faults.ts";
 import { Leases, secondsOf } from "./leases.ts";
 import { Names } from "./names.ts";
 import type { AwsCredentials, Settings } from "./options.ts";
@@ -89,7 +89,9 @@ class AwsReceiver implements Receiver {
     this.#pump = new Pump(this.#polls, this.#api, this.#queue, this.#settings.poll, sink);
     // what dead buses left is no concern of those who open this one
     sweep(this.#api, this.#names, this.#closing.signal).catch((error) => {
-      if (!this.#closing.signal.aborted) this.#context.fault(toBusError("sweep up after dead buses", error));
+      // where many buses open at once, the next one sweeps
+      if (this.#closing.signal.aborted || fateOf(error) === "throttled") return;
+      this.#context.fault(toBusError("sweep up after dead buses", error));
     });
   }
 

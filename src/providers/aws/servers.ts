@@ -46,7 +46,7 @@ export async function subscriptionsOf(api: Api, topicArn: string): Promise<Subsc
 }
 
 /** Until when the bus of this queue lives, in milliseconds since 1970; 0 if there is no such queue, or no lease on it. */
-export async function leaseOf(api: Api, queueUrl: string): Promise<number> {
+async function leaseOf(api: Api, queueUrl: string): Promise<number> {
   try {
     const { Tags } = await api.call(
       "read the lease of a bus",
@@ -58,6 +58,12 @@ export async function leaseOf(api: Api, queueUrl: string): Promise<number> {
     if (noQueue(error)) return 0;
     throw error;
   }
+}
+
+/** True if the bus of this queue is dead; a queue without a lease is no bus's. */
+export async function hasLapsed(api: Api, queueUrl: string): Promise<boolean> {
+  const lease = await leaseOf(api, queueUrl);
+  return lease !== 0 && lease < Date.now();
 }
 
 /** Looks up servers; lookups of one function that overlap are one. */

@@ -15,7 +15,7 @@ import { deleteQueue, topicsOf } from "./bus_queue.ts";
 import { noQueue, noTopic } from "./faults.ts";
 import { BUS_PREFIX, type Names, ownedByBus, registryOf } from "./names.ts";
 import { nameOf, placeOf } from "./place.ts";
-import { leaseOf, subscriptionsOf } from "./servers.ts";
+import { hasLapsed, subscriptionsOf } from "./servers.ts";
 
 /** What was found and deleted. */
 export interface Swept {
@@ -33,8 +33,7 @@ export async function sweep(api: Api, names: Names | undefined, signal: AbortSig
   const owned = names ? (name: string) => names.ownsBus(name) : ownedByBus;
   for (const url of await queuesWith(api, names?.busPrefix ?? BUS_PREFIX)) {
     if (signal.aborted) break;
-    if (!owned(nameOf(url)) || await leaseOf(api, url) > Date.now()) continue;
-    await bury(api, url, swept);
+    if (owned(nameOf(url)) && await hasLapsed(api, url)) await bury(api, url, swept);
   }
   return swept;
 }
