@@ -1,3 +1,4 @@
+// run: deadline 300
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { afterAll, beforeAll, describe } from "@std/testing/bdd";
 import { Bus } from "../../src/bus.ts";
