@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertNotEquals, assertRejects } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { ProviderError } from "../../src/errors.ts";
 import type { Receiver, ReceiverContext, Sender } from "../../src/provider.ts";
@@ -112,6 +112,21 @@ describe("queues that were used once", () => {
         Place.prototype.directory = directory;
       }
       assertEquals(looked.filter((path) => path.endsWith("_0/held")).length, 2);
+    }));
+});
+
+describe("a doorbell", () => {
+  it("is closed by who rings it: its number is nobody else's as long as it may be rung", () =>
+    both(async (sender, receiver) => {
+      const posix = await loadPosix();
+      const bell = Number(/\.(\d+)\.[0-9a-f]+$/.exec(receiver.inbox)![1]);
+      const target = () => String(posix.readLink(`/proc/self/fd/${bell}`));
+      sender.wake!(receiver.inbox);
+      await receiver.close();
+      assertEquals(target(), "anon_inode:[eventfd]");
+      sender.wake!(receiver.inbox); // main has not heard yet that the worker has closed
+      await sender.close();
+      assertNotEquals(target(), "anon_inode:[eventfd]");
     }));
 });
 

@@ -125,7 +125,8 @@ export class Loop {
     this.closed = true;
     for (const waiter of this.#waiters) waiter.wake(false);
     await this.#running;
-    this.#posix.close(this.bell);
+    // main closes what it may still ring: another descriptor could have its number by then
+    if (this.#slice === OPENING && this.#posix.heard(this.bell) === 0) this.#posix.close(this.bell);
   }
 
   async #run(): Promise<void> {

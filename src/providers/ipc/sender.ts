@@ -161,7 +161,8 @@ class IpcSender implements Sender {
     const { names, posix } = this.#space;
     if (inbox !== this.#loop) {
       // the worker was replaced: what the dead one has left looks alive, because this process is
-      if (this.#loop !== "") this.#removeOld(this.#loop, this.#bell);
+      if (this.#loop !== "") this.#removeOld(this.#loop);
+      this.#closeBell();
       this.#loop = inbox;
       this.#bell = names.readLoop(inbox)?.bell;
     }
@@ -175,7 +176,8 @@ class IpcSender implements Sender {
     this.#puts.close(closed);
     // a receiver that was ended by force has left all that it had, which looks alive as long as this process is
     const loop = this.#loop;
-    if (loop !== "" && this.#space.queues.use(eventsOf(loop))) this.#removeOld(loop, this.#bell);
+    if (loop !== "" && this.#space.queues.use(eventsOf(loop))) this.#removeOld(loop);
+    this.#closeBell();
     this.#space.queues.close();
     return Promise.resolve();
   }
@@ -195,11 +197,15 @@ class IpcSender implements Sender {
     if (queues.readers(queue, UNREAD) === "none") posix.unlinkQueue(queue);
   }
 
-  #removeOld(loop: string, bell: number | undefined): void {
+  #closeBell(): void {
+    if (this.#bell !== undefined) this.#space.posix.close(this.#bell);
+    this.#bell = undefined;
+  }
+
+  #removeOld(loop: string): void {
     const { posix, queues } = this.#space;
     for (const queue of [eventsOf(loop), inboxOf(loop)]) queues.removed(queue);
     this.#space.removeLoop(loop);
-    if (bell !== undefined) posix.close(bell);
     // the dead worker's descriptors: its queues count towards the limits as long as they are open
     const descriptors = posix.list("/proc/self/fd");
     for (const descriptor of typeof descriptors === "number" ? [] : descriptors) {
