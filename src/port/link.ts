@@ -46,6 +46,8 @@ interface Subscribed {
   readonly filter: Filter;
   readonly receive: Receive;
   readonly ready: PromiseWithResolvers<void>;
+  /** The transport has had it: nobody listens to `ready` any more. */
+  confirmed: boolean;
   debt: number;
 }
 
@@ -158,7 +160,7 @@ export class Link {
   /** Subscribes, again after every death of the worker, until the stream is closed. */
   subscribe(filter: Filter, receive: Receive): Stream {
     const id = this.nextId();
-    const subscribed: Subscribed = { filter, receive, ready: Promise.withResolvers(), debt: 0 };
+    const subscribed: Subscribed = { filter, receive, ready: Promise.withResolvers(), confirmed: false, debt: 0 };
     subscribed.ready.promise.catch(() => {});
     this.#streams.set(id, subscribed);
     this.#subscribe(id, subscribed);
@@ -233,11 +235,13 @@ export class Link {
           filter: subscribed.filter,
           credit: WINDOW,
         });
+        subscribed.confirmed = true;
         return subscribed.ready.resolve();
       } catch (error) {
         if (!live()) return;
         if (!(error instanceof BusError) || error.code !== "unavailable") {
           this.#streams.delete(id);
+          if (subscribed.confirmed) this.#events.fault(fromPlain(toPlain(error)));
           return subscribed.ready.reject(error);
         }
         // where the connection is down, that is known already

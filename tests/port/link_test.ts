@@ -344,6 +344,16 @@ describe("Link", () => {
     assert(error instanceof ProviderError && error.code === "denied");
   });
 
+  it("says so when a fresh worker may not subscribe what its predecessor had", async () => {
+    await using stage = new Stage();
+    const link = await stage.open();
+    await link.subscribe(filter, ignore).ready;
+    stage.failures.push(new ProviderError("denied", "Cannot subscribe: no permission any more"));
+    stage.thread.last.fail("it broke");
+    await stage.heard("up");
+    assert(stage.said.includes("fault denied"), `it said ${stage.said}`);
+  });
+
   it("subscribes once at a fresh worker, though it was about to ask the dead one again", async () => {
     await using stage = new Stage();
     const link = await stage.open();
