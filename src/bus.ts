@@ -116,7 +116,7 @@ export class Bus extends EventTarget implements AsyncDisposable {
       state: (connected, error) => this.#connection("sender", connected, error),
     });
     const link = Link.open(provider, { namespace, connectTimeout }, {
-      died: (error) => this.#caller.fail(error),
+      died: (error) => this.#caller?.fail(error), // it may die while the sender is still being opened
       state: (connected, error) => this.#connection("receiver", connected, error),
       gap: (reason, lost, filter) => {
         const detail: Gap = { reason, lost, topic: filter?.topic };

@@ -146,6 +146,29 @@ describe("a worker that buses share", () => {
   });
 });
 
+describe("a worker that dies while the sender is still being opened", () => {
+  it("is replaced, and the bus opens", async () => {
+    const { provider, fault } = faulty();
+    const dead = Promise.withResolvers<void>();
+    const opening = Bus.open({
+      ...provider,
+      open: async (context) => {
+        const sender = await provider.open(context);
+        const lost = context.ask("fault", "none").catch(() => {}); // it never answers, until its worker dies
+        fault("throw");
+        await lost;
+        dead.resolve();
+        return sender;
+      },
+    });
+    await within("the worker has died", dead.promise);
+    await using bus = await opening;
+    await until("it is replaced", () => bus.health().restarts === 1 && bus.health().state === "up");
+    await bus.queue("q").put("item");
+    assertEquals(await bus.queue("q").get(), "item");
+  });
+});
+
 describe("a busy main thread", () => {
   it("is no death of the worker, though it is blocked for seven seconds", async () => {
     await using bus = await Bus.open(memory());
