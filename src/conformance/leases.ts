@@ -167,6 +167,20 @@ export const leases: Room = {
     await rejects(() => lease.ack(), BusError, "lease_lost");
   },
 
+  "a bus that closes gives back what it holds, in its order": async (t) => {
+    const [holder, other] = await t.buses(2) as [Bus, Bus];
+    const queue = t.queue<number>(other, "queue");
+    for (const item of [1, 2, 3, 4]) await queue.put(item);
+    await t.settle();
+    const held = [];
+    for (let i = 0; i < 3; i++) held.push((await holder.queue<number>("queue").receive({ timeout: 5_000 })).item);
+    await holder.close();
+    const got = [];
+    for (let i = 0; i < 4; i++) got.push(await queue.get({ timeout: 5_000 }));
+    if (t.features.ordered) equal([held, got], [[1, 2, 3], [1, 2, 3, 4]]);
+    else equal(got.toSorted(), [1, 2, 3, 4]);
+  },
+
   "several holders hold different items, and settle them in any order": async (t) => {
     const [one, two] = await t.buses(2) as [Bus, Bus];
     const queue = t.queue<number>(one, "held");

@@ -122,7 +122,8 @@ export class MemoryQueue {
 
   /** Settles leases; true for each that still held. */
   settle(receipts: readonly string[], outcome: Outcome, delay: number): boolean[] {
-    const held = receipts.map((receipt) => {
+    // the last one first, so that they stand at the head in their order
+    const held = receipts.toReversed().map((receipt) => {
       const leased = this.#leased.get(receipt);
       if (!leased) return false;
       this.#leased.delete(receipt);
@@ -133,7 +134,7 @@ export class MemoryQueue {
     });
     this.#serve();
     this.#schedule();
-    return held;
+    return held.reverse();
   }
 
   /** Makes leases last from now. */
@@ -202,7 +203,7 @@ export class MemoryQueue {
 
   #return(): void {
     const now = performance.now();
-    for (const [receipt, leased] of this.#leased) {
+    for (const [receipt, leased] of [...this.#leased].reverse()) {
       if (leased.due > now) continue;
       this.#leased.delete(receipt);
       this.#returned.push(leased.item);
