@@ -33,7 +33,7 @@ describe("users of one group", () => {
 
     const [living, gone] = [new Leases(space, self), new Leases(space, dead)];
     for (const queue of ["back", "for good", "still"]) {
-      living.restore(names.queue(queue), [{ message: ITEM, attempt: 1 }]);
+      living.restore(names.queue(queue), ITEM, 1);
     }
     gone.hold(names.queue("held"), gone.key(), ITEM, 1, 3_600_000);
     const { descriptor } = queues.use(names.queue("landed"), SMALL)!;

@@ -33,7 +33,9 @@ describe("queues that a thread holds open", () => {
 const LARGE = "x".repeat(1_000);
 
 /** Both halves of a bus, on this thread: what fails here fails there. */
-async function both(play: (sender: Sender, receiver: Receiver) => Promise<void>): Promise<void> {
+async function both(
+  play: (sender: Sender, receiver: Receiver, faults: unknown[]) => Promise<void>,
+): Promise<void> {
   const namespace = fresh();
   const faults: unknown[] = [];
   const nothing = () => {};
@@ -47,7 +49,7 @@ async function both(play: (sender: Sender, receiver: Receiver) => Promise<void>)
   const [sender, receiver] = [await ipc({ messageSize: 128 }).open(context), await openReceiver(context)];
   const loops = await loopsOf(namespace);
   try {
-    await play(sender, receiver);
+    await play(sender, receiver, faults);
   } finally {
     await sender.drop("queue");
     await receiver.close();
@@ -92,6 +94,26 @@ describe("an item whose file cannot be opened for want of a descriptor", () => {
       }
     }
   }
+});
+
+describe("items that come too late, where there is no room for files", () => {
+  it("go back, but for one that is too large, which is told", () =>
+    both(async (sender, receiver, faults) => {
+      const { signal } = new AbortController();
+      for (const body of ["first", LARGE, "second"]) await sender.send("queue", body, { wait: 0 });
+      const deliveries = await receiver.receive("queue", { max: 3, wait: 0, signal });
+      const posix = await loadPosix();
+      const { createFile } = posix;
+      posix.createFile = () => -Errno.ENOSPC;
+      try {
+        await receiver.restore("queue", deliveries);
+      } finally {
+        posix.createFile = createFile;
+      }
+      assertEquals(faults.splice(0).length, 1);
+      const again = await receiver.receive("queue", { max: 3, wait: 0, signal });
+      assertEquals(again.map(({ body }) => body), ["first", "second"]);
+    }));
 });
 
 describe("queues that were used once", () => {

@@ -107,12 +107,10 @@ export class Leases {
     return deliveries;
   }
 
-  /** Gives items back to the head that were taken for good. */
-  restore(queue: string, deliveries: readonly { readonly message: Uint8Array; readonly attempt: number }[]): void {
-    for (const { message, attempt } of deliveries) {
-      const receipt = this.keep(queue, this.key(), message, attempt - 1);
-      if (receipt !== undefined) this.#giveBack(queue, receipt, 0);
-    }
+  /** Gives an item back to the head that was taken for good. */
+  restore(queue: string, message: Uint8Array, attempt: number): void {
+    const receipt = this.keep(queue, this.key(), message, attempt - 1);
+    if (receipt !== undefined) this.#giveBack(queue, receipt, 0);
   }
 
   /** Puts an item among the held ones, or, where there is no room for its file, into the kernel's queue, which it has just left. */

@@ -84,14 +84,15 @@ export class Takes {
   restore(queue: string, deliveries: readonly Delivery[]): void {
     const name = this.#space.names.queue(queue);
     const { bodies } = this.#space;
-    this.#leases.restore(
-      name,
-      deliveries.map(({ body, attempt }) => {
+    for (const { body, attempt } of deliveries) {
+      try {
         let message = writeItem(body, false);
         if (message.length > this.#messageSize) message = writeItem(bodies.write(bodiesOf(name), body, true), true);
-        return { message, attempt };
-      }),
-    );
+        this.#leases.restore(name, message, attempt);
+      } catch (error) {
+        this.#fault(error); // the others are not lost with it
+      }
+    }
   }
 
   #take(name: string, open: OpenQueue | undefined, max: number, lease: number | undefined): Delivery[] {
@@ -124,7 +125,7 @@ export class Takes {
       try {
         body = this.#body(name, item, "");
       } catch (error) {
-        this.#leases.restore(name, [{ message, attempt }]);
+        this.#leases.restore(name, message, attempt);
         throw error;
       }
       if (body !== undefined) return { receipt: "", body, attempt };
