@@ -122,6 +122,8 @@ export const objects: Room = {
     const nonsense: Record<string, unknown[]> = {
       "an object without methods": [new (class Empty {})()],
       "a plain object": [{ a: 1 }],
+      "an object without a class": [Object.create({ add() {}, constructor: undefined })],
+      "a method of an object without a class": [Object.create(null), "add"],
       "a class": [Calculator],
       "an arrow without a name": [(() => () => {})()],
       "a name without a function": ["name"],

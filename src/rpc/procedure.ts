@@ -158,16 +158,17 @@ export function exposures(target: unknown, second: unknown): Map<string, { fn: F
   if (typeof target !== "object" || target === null) {
     throw new ValidationError("Cannot expose a value: it is no function, name, procedure or object");
   }
-  const methods = methodsOf(Object.getPrototypeOf(target) ?? {});
+  const type = classOf(target);
+  const methods = methodsOf(Object.getPrototypeOf(target));
   if (second !== undefined && !methods.includes(second as string)) {
-    throw new ValidationError(`Cannot expose ${target.constructor.name}.${String(second)}: there is no such method`);
+    throw new ValidationError(`Cannot expose ${type}.${String(second)}: there is no such method`);
   }
   const names = second === undefined ? methods : [second as string];
   if (names.length === 0) {
-    throw new ValidationError(`Cannot expose an object of ${target.constructor?.name}: it has no methods`);
+    throw new ValidationError(`Cannot expose an object of ${type}: it has no methods`);
   }
   const object = target as Record<string, Fn>;
-  return new Map(names.map((name) => [`${target.constructor.name}.${name}`, { fn: object[name]!.bind(target) as Fn }]));
+  return new Map(names.map((name) => [`${type}.${name}`, { fn: object[name]!.bind(target) as Fn }]));
 }
 
 /** The names that `unexpose` means. */
@@ -178,5 +179,13 @@ export function exposedNames(target: unknown): string[] {
   if (typeof target !== "object" || target === null) {
     throw new ValidationError("Cannot unexpose a value: it is no function, name, procedure or object");
   }
-  return methodsOf(Object.getPrototypeOf(target) ?? {}).map((name) => `${target.constructor.name}.${name}`);
+  const type = classOf(target);
+  return methodsOf(Object.getPrototypeOf(target)).map((name) => `${type}.${name}`);
+}
+
+/** The name of an object's class, under which its methods are served. */
+function classOf(object: object): string {
+  const name: unknown = object.constructor?.name;
+  if (typeof name === "string") return name;
+  throw new ValidationError("Cannot serve an object: it has no class to name its methods");
 }
