@@ -21,7 +21,7 @@ onRedis("a server that is killed", ({ it, server }) => {
     const started = performance.now();
     for (let n = 0; n < 10; n++) assertEquals(await whose(), "ours");
     assertEquals(await all(), [{ status: "fulfilled", value: "ours" }]);
-    assert(performance.now() - started < 2_000, `it took ${performance.now() - started} ms`);
+    assert(performance.now() - started < 2_500, `it took ${performance.now() - started} ms`);
     assertEquals(await server().run("zcard", `__tsmq:servers:__eventbus:${namespace}:whose`), 2);
     // the last one goes too: who is registered, and away, may be about to come back; but not for long
     await bus.unexpose("whose");
