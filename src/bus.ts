@@ -71,7 +71,8 @@ export class Bus extends EventTarget implements AsyncDisposable {
   #upSince = -Infinity;
   #reconnects = 0;
   #lastError: unknown;
-  #heard = false;
+  /** Who listens for errors. */
+  #listening = new Set<EventListenerOrEventListenerObject>();
   #works = new Works();
   #readings = new Works();
   #handlings = new Set<Handling>();
@@ -346,9 +347,22 @@ export class Bus extends EventTarget implements AsyncDisposable {
   }
 
   /** As of `EventTarget`. Errors that nobody listens for go to the console. */
-  override addEventListener(...listener: Parameters<EventTarget["addEventListener"]>): void {
-    if (listener[0] === "error") this.#heard = true;
-    super.addEventListener(...listener);
+  override addEventListener(...args: Parameters<EventTarget["addEventListener"]>): void {
+    super.addEventListener(...args);
+    const [type, listener, options] = args;
+    const { once, signal } = (typeof options === "object" ? options : undefined) ?? {};
+    if (type !== "error" || listener === null || signal?.aborted) return;
+    const gone = () => this.#listening.delete(listener);
+    this.#listening.add(listener);
+    if (once) super.addEventListener(type, gone, { once });
+    signal?.addEventListener("abort", gone, { once: true });
+  }
+
+  /** As of `EventTarget`. */
+  override removeEventListener(...args: Parameters<EventTarget["removeEventListener"]>): void {
+    super.removeEventListener(...args);
+    const [type, listener] = args;
+    if (type === "error" && listener !== null) this.#listening.delete(listener);
   }
 
   async #close(timeout: number): Promise<CloseReport> {
@@ -473,7 +487,7 @@ export class Bus extends EventTarget implements AsyncDisposable {
   #report(error: unknown, topic: string): void {
     this.#lastError = error;
     this.#telemetry.log({ level: "error", event: "error", ...topic && { name: topic }, error });
-    if (!this.#heard) return console.error(`tsmq: ${topic ? `on "${topic}": ` : ""}`, error);
+    if (this.#listening.size === 0) return console.error(`tsmq: ${topic ? `on "${topic}": ` : ""}`, error);
     this.dispatchEvent(new BusErrorEvent(error, topic));
   }
 }

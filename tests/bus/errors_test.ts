@@ -1,0 +1,69 @@
+import { assertEquals } from "@std/assert";
+import { describe, it } from "@std/testing/bdd";
+import { Bus, memory } from "../../mod.ts";
+import { until } from "../support/until.ts";
+
+/** What the console is told while this runs. */
+async function told(work: () => Promise<void>): Promise<unknown[]> {
+  const original = console.error;
+  const said: unknown[] = [];
+  console.error = (...args: unknown[]) => said.push(args.at(-1));
+  try {
+    await work();
+  } finally {
+    console.error = original;
+  }
+  return said;
+}
+
+describe("an error of a bus", () => {
+  const listener = () => {};
+  const nobody: Record<string, (bus: Bus) => void> = {
+    "never listened": () => {},
+    "listened once": (bus) => {
+      bus.addEventListener("error", listener, { once: true });
+      bus.dispatchEvent(new Event("error"));
+    },
+    "listens no more": (bus) => {
+      bus.addEventListener("error", listener);
+      bus.removeEventListener("error", listener);
+    },
+    "listened until a signal": (bus) => {
+      const abort = new AbortController();
+      bus.addEventListener("error", listener, { signal: abort.signal });
+      abort.abort();
+      bus.addEventListener("error", listener, { signal: abort.signal });
+    },
+    "listens for something else": (bus) => bus.addEventListener("gap", listener),
+  };
+  for (const [who, act] of Object.entries(nobody)) {
+    it(`goes to the console where somebody ${who}`, async () => {
+      const failure = new Error("on purpose");
+      const said = await told(async () => {
+        await using bus = await Bus.open(memory());
+        act(bus);
+        await bus.subscribe("topic", () => {
+          throw failure;
+        }).ready;
+        await bus.publish("x", "topic");
+        await until("it is reported", () => bus.health().lastError === failure);
+      });
+      assertEquals(said, [failure]);
+    });
+  }
+
+  it("goes to those who listen, and not to the console", async () => {
+    const heard: unknown[] = [];
+    const said = await told(async () => {
+      await using bus = await Bus.open(memory());
+      bus.addEventListener("error", listener, { once: true });
+      bus.addEventListener("error", (event) => heard.push((event as ErrorEvent).error));
+      await bus.subscribe<string>("topic", (text) => {
+        throw text;
+      }).ready;
+      for (const text of ["a", "b"]) await bus.publish(text, "topic");
+      await until("both are heard", () => heard.length === 2);
+    });
+    assertEquals([said, heard], [[], ["a", "b"]]);
+  });
+});
