@@ -55,7 +55,8 @@ export class Connection {
   readonly manager: JetStreamManager;
   #timeout: number;
   #observer: Observer;
-  #broken: PromiseWithResolvers<never> | undefined = broken();
+  /** While it is up. A signal, not a promise: that would keep whatever was ever raced against it. */
+  #broken: AbortController | undefined = new AbortController();
   #flushing: Promise<void> | undefined;
   #making = new Map<string, Promise<void>>();
 
@@ -100,24 +101,26 @@ export class Connection {
     return this.#broken !== undefined;
   }
 
-  /** Rejects when the connection breaks; at once if it is not up. */
-  get broken(): Promise<never> {
-    return this.#broken?.promise ?? Promise.reject(outOfReach("it is not connected"));
+  /** Aborts when the connection breaks; has aborted if it is not up. */
+  get broken(): AbortSignal {
+    return this.#broken?.signal ?? AbortSignal.abort(outOfReach("it is not connected"));
   }
 
   /** Does something that ends with the connection, and within the timeout, at the latest. */
   async run<T>(what: string, work: () => Promise<T>): Promise<T> {
     if (!this.#broken) throw outOfReach("it is not connected", what);
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(outOfReach(`no answer within ${this.#timeout} ms`, what)), this.#timeout);
-    });
+    const { signal } = this.#broken;
+    const { promise: over, reject } = Promise.withResolvers<never>();
+    const end = () => reject(signal.reason);
+    signal.addEventListener("abort", end);
+    const timer = setTimeout(() => reject(outOfReach(`no answer within ${this.#timeout} ms`, what)), this.#timeout);
     try {
-      return await Promise.race([work(), this.#broken.promise, late]);
+      return await Promise.race([work(), over]);
     } catch (error) {
       throw toBusError(what, error);
     } finally {
       clearTimeout(timer);
+      signal.removeEventListener("abort", end);
     }
   }
 
@@ -204,16 +207,16 @@ export class Connection {
     for await (const status of this.nats.status()) {
       if (status.type === "disconnect" && this.#broken) {
         const error = outOfReach("the connection broke");
-        this.#broken.reject(error);
+        this.#broken.abort(error);
         this.#broken = undefined;
         this.#observer.down(error);
       }
       if (status.type === "reconnect") {
-        this.#broken = broken();
+        this.#broken = new AbortController();
         this.#observer.up();
       }
     }
-    this.#broken?.reject(outOfReach("it is closed"));
+    this.#broken?.abort(outOfReach("it is closed"));
     this.#broken = undefined;
   }
 }
@@ -260,10 +263,4 @@ function outOfReach(why: string, what = "use the connection"): ProviderError {
 
 function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
-}
-
-function broken(): PromiseWithResolvers<never> {
-  const broken = Promise.withResolvers<never>();
-  broken.promise.catch(() => {});
-  return broken;
 }

@@ -159,18 +159,20 @@ export class Queues {
   /** Resolves when somebody has made the queue, or after `ms`. */
   async #made(queue: string, ms: number, signal: AbortSignal): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
+    const { broken } = this.#connection;
     const made = this.#connection.nats.subscribe(this.#names.made(queue), { callback: () => resolve() });
     const timer = setTimeout(resolve, ms);
     const stop = () => resolve();
     signal.addEventListener("abort", stop);
-    if (signal.aborted) stop();
-    this.#connection.broken.catch(stop);
+    broken.addEventListener("abort", stop);
+    if (signal.aborted || broken.aborted) stop();
     try {
       await this.#connection.flush();
       if (!await this.#prepare(queue)) await promise; // not even in the meantime
     } finally {
       clearTimeout(timer);
       signal.removeEventListener("abort", stop);
+      broken.removeEventListener("abort", stop);
       made.unsubscribe();
     }
   }
@@ -192,6 +194,7 @@ export class Queues {
     const end = () => {
       clearTimeout(timer);
       signal?.removeEventListener("abort", stop);
+      broken.removeEventListener("abort", end);
       subscription.unsubscribe();
       resolve(messages);
     };
@@ -201,11 +204,12 @@ export class Queues {
       stop();
     }, patience);
     signal?.addEventListener("abort", stop, { once: true });
-    broken.catch(end);
+    broken.addEventListener("abort", end);
     nats.publish(`$JS.API.CONSUMER.MSG.NEXT.${this.#names.stream(queue)}.${CONSUMER}`, JSON.stringify(pull), {
       reply: inbox,
     });
-    if (signal?.aborted) stop();
+    if (broken.aborted) end();
+    else if (signal?.aborted) stop();
     return promise;
   }
 

@@ -1,8 +1,9 @@
 /** A provider from outside of tsmq, `examples/nats`, passes the kit as ours do. */
 import { jetstreamManager } from "@nats-io/jetstream";
 import { connect } from "@nats-io/transport-node";
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertRejects } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
+import { Connection } from "../../examples/nats/connection.ts";
 import { Bus } from "../../src/bus.ts";
 import { nats } from "../../examples/nats/provider.ts";
 import { NatsServer } from "../support/nats_server.ts";
@@ -39,6 +40,21 @@ describe("conformance of nats", () => {
         await queue.free();
       }
     }));
+  });
+
+  it("a connection keeps nothing of what it has done", async () => {
+    const settings = { servers: [server.url], maxPayload: 2 ** 20 };
+    const connection = await Connection.open(settings, 10_000, 10_000, { up() {}, down() {} });
+    // whoever is told of its end holds on to what that is the end of
+    const listeners = new Set<unknown>();
+    Object.assign(connection.broken, {
+      addEventListener: (_: string, listener: unknown) => listeners.add(listener),
+      removeEventListener: (_: string, listener: unknown) => listeners.delete(listener),
+    });
+    assertEquals(await connection.run("try", () => Promise.resolve(listeners.size)), 1);
+    await assertRejects(() => connection.run("fail", () => Promise.reject(new Error("no"))));
+    assertEquals(listeners.size, 0);
+    await connection.close();
   });
 
   it("has left nothing on the server but the empty registry that all share", async () => {
