@@ -435,20 +435,6 @@ describe("Redis faults", () => {
     await link.close();
   });
 
-  it("a server that is told to be a replica is left for a master", async () => {
-    const old = await RedisServer.start();
-    try {
-      await using bus = await open({ port: old.port });
-      await old.run("replicaof", "127.0.0.1", String(server.port));
-      const error = await rejection(bus.sender.send("q", "x", NOW));
-      assertEquals([error.code, error.retryable], ["unavailable", true]);
-      await old.run("replicaof", "no", "one");
-      await until("it can send again", () => bus.sender.send("q", "x", NOW).then(() => true, () => false));
-    } finally {
-      await old.stop();
-    }
-  });
-
   it("two hundred times opened and closed leaves nothing", async () => {
     const before = (await server.keys()).length;
     for (let n = 0; n < 200; n++) {

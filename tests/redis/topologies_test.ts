@@ -83,6 +83,20 @@ for (const version of ["redis-server", "redis-server-6.2", "redis-server-8.2", "
         assert(took < 75, `the server told: the next look would have been 150 ms away, it took ${took} ms`);
       }
     });
+
+    itNeeds(missing(version))("is left for a master when it is told to be a replica", async () => {
+      await using server = await RedisServer.start({ tool: version });
+      await using bus = await open({ port: server.port });
+      await bus.sender.send("q", "x", NOW);
+      await server.run("replicaof", "127.0.0.1", await freePort());
+      const taken = await assertRejects(() => bus.receive("q"), ProviderError) as ProviderError;
+      const sent = await assertRejects(() => bus.sender.send("q", "y", NOW), ProviderError) as ProviderError;
+      for (const { code, retryable } of [taken, sent]) assertEquals([code, retryable], ["unavailable", true]);
+      await until("both looked for another", () => bus.said.includes("down") && bus.senderSaid.includes("down"));
+      await server.run("replicaof", "no", "one");
+      await until("it can take again", () => bus.receive("q").then(({ length }) => length === 1, () => false));
+      await until("it can send again", () => bus.sender.send("q", "z", NOW).then(() => true, () => false));
+    });
   });
 }
 

@@ -7,7 +7,7 @@ import { Redis } from "ioredis";
 import { ClosedError } from "../../errors.ts";
 import type { Client, Observer } from "./client.ts";
 import { type Batch, Command, type Pulse } from "./command.ts";
-import { senseless, toProviderError } from "./failures.ts";
+import { demoted, senseless, toProviderError } from "./failures.ts";
 import { guard } from "./guard.ts";
 import { addresses, retryDelay, serverOptions, type Settings } from "./options.ts";
 import { Pushes } from "./pushes.ts";
@@ -71,7 +71,7 @@ export class Connection implements Client {
       maxRetriesPerRequest: 0,
       maxLoadingRetryTime: 500,
       // a master that became a replica is left for the new one
-      reconnectOnError: (error) => error.message.startsWith("READONLY"),
+      reconnectOnError: demoted,
       retryStrategy: () => this.#retry(),
       sentinelRetryStrategy: () => this.#retry(),
       sentinelCommandTimeout: Math.min(SENTINEL, timeout),

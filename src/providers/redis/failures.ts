@@ -39,6 +39,9 @@ const TEXTS: readonly (readonly [RegExp, Code])[] = [
   [/invalid password|without any password|AUTH/, "denied"],
 ];
 
+/** What Redis 6 says before the error of a command within a script. */
+const WITHIN = /^(ERR Error running script \(call to \w+\): )?(@user_script: ?\d+: -?)+/;
+
 /** Turns whatever a command was rejected with into a `ProviderError`; `doing` completes "Cannot …". */
 export function toProviderError(doing: string, error: unknown): BusError {
   if (error instanceof BusError) return error;
@@ -55,6 +58,11 @@ export function denied(error: unknown): boolean {
 /** True for what ioredis says of bytes that are no reply, and of a reply to nothing. */
 export function senseless(error: Error): boolean {
   return error.name === "ParserError" || error.message.startsWith("Command queue state error");
+}
+
+/** True where the server is a replica: another may be the master by now. */
+export function demoted(error: Error): boolean {
+  return replyOf(error.message).startsWith("READONLY");
 }
 
 /** True where the connection is at fault: whether the command was carried out nobody knows. */
@@ -75,13 +83,17 @@ export async function insist<T>(act: () => Promise<T>): Promise<T> {
 }
 
 function judge(error: unknown, text: string): readonly [Code, string?] {
-  // ioredis wraps what its ready check got
-  const reply = text.replace(/^Ready check failed: /, "");
+  const reply = replyOf(text);
   const known = REPLIES[/^[A-Z]+/.exec(reply)?.[0] ?? ""];
   if (known) return known;
   if (lacksPermission(error)) return ["denied"];
   if (!(error instanceof Error) || error.name !== "ReplyError") return ["unavailable"];
   return [TEXTS.find(([pattern]) => pattern.test(reply))?.[1] ?? "internal"];
+}
+
+/** An error reply without what ioredis' ready check, or a script, put before it. */
+function replyOf(text: string): string {
+  return text.replace(/^Ready check failed: /, "").replace(WITHIN, "");
 }
 
 function messageOf(error: unknown): string {
