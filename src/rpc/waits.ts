@@ -44,6 +44,7 @@ export class Waits {
   #home: WaitsHome;
   #waiting = new Map<string, Waiting>();
   #watch: ReturnType<typeof setInterval> | undefined;
+  #looking: Promise<void> | undefined;
 
   /** The calls of this bus. */
   constructor(home: WaitsHome) {
@@ -59,7 +60,8 @@ export class Waits {
   add(waiting: Waiting): void {
     if (waiting.call.over) return;
     this.#waiting.set(waiting.call.id, waiting);
-    this.#watch ??= setInterval(() => void this.#look(), WATCH);
+    // looks that wait for one reply after another would all see the same moment
+    this.#watch ??= setInterval(() => this.#looking ??= this.#look().finally(() => this.#looking = undefined), WATCH);
   }
 
   /** The call is over. */
