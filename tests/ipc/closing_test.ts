@@ -1,13 +1,14 @@
-import { assertEquals, assertMatch } from "@std/assert";
+import { assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { Bus } from "../../src/bus.ts";
+import { ClosedError } from "../../src/errors.ts";
 import type { Sender } from "../../src/provider.ts";
-import { eventsOf, inboxOf } from "../../src/providers/ipc/names.ts";
+import { eventsOf, inboxOf, Names } from "../../src/providers/ipc/names.ts";
 import type { Posix } from "../../src/providers/ipc/posix.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import type { OpenQueue } from "../../src/providers/ipc/queues.ts";
 import { writeRequest } from "../../src/rpc/wire.ts";
-import { pause, until } from "../support/until.ts";
+import { pause, until, within } from "../support/until.ts";
 import { fresh, HandmadeBus, loopsOf } from "./ground.ts";
 
 /** Bytes of a message. */
@@ -100,6 +101,19 @@ describe("to a bus that is closing", () => {
     await pause(50);
     ground.remove();
     assertEquals(await published, 0);
+  });
+});
+
+describe("an answer for PyMQ whose queue is full", () => {
+  it("is given up when its bus closes", async () => {
+    await using ground = await Ground.open();
+    const { namespace, posix, sender } = ground;
+    const { put } = sender.replies!;
+    for (const answer of ["first", "second"]) await put("answers", answer);
+    const third = assertRejects(() => put("answers", "third"), ClosedError);
+    await sender.close();
+    await within("it is", third, 2_500);
+    posix.unlinkQueue(new Names(namespace).queue("answers"));
   });
 });
 

@@ -36,6 +36,8 @@ export class Puts {
   #messageSize: number;
   #room: (descriptor: number, ms: number) => Promise<unknown>;
   #lines = new Map<string, Fifo<Put>>();
+  /** Why nothing is put any more. */
+  #closed: unknown;
   /** Ends the pause of those who wait for room in a queue. */
   #again = new Map<string, () => void>();
 
@@ -86,6 +88,7 @@ export class Puts {
     const { posix, queues } = this.#space;
     const message = writeItem(body, false);
     for (const deadline = performance.now() + ms; performance.now() < deadline;) {
+      if (this.#closed) throw this.#closed;
       const open = queues.use(queue, REPLIES)!;
       if (message.length > open.size) {
         throw new ProviderError("too_large", `Cannot send ${message.length} bytes to ${queue}: it takes ${open.size}`);
@@ -95,6 +98,7 @@ export class Puts {
       if (result !== -Errno.EAGAIN && result !== -Errno.EINTR) throw failure(result, `Cannot send to ${queue}`);
       await this.#pause(queue, open);
     }
+    throw new ProviderError("unavailable", `Cannot send to ${queue}: it has been full for ${ms} ms`);
   }
 
   /** The queue was removed: those in line need not wait for room in it. */
@@ -104,6 +108,7 @@ export class Puts {
 
   /** Gives up all that waits. */
   close(error: unknown): void {
+    this.#closed = error;
     for (const [queue, line] of this.#lines) for (const put of line.drain()) this.#giveUp(queue, put, error);
     this.#lines.clear();
     for (const again of this.#again.values()) again();
