@@ -137,6 +137,23 @@ describe("queues that were used once", () => {
     }));
 });
 
+describe("a queue in which something was put a moment ago", () => {
+  it("has readers, at the end of a second too", async () => {
+    using bus = await HandmadeBus.open(fresh());
+    const { names, posix, queues } = bus.space;
+    const said: string[] = [];
+    for (let round = 0; round < 5; round++) { // a busy machine does not disturb each of them
+      const name = names.queue(`${round}`);
+      const { descriptor } = queues.make(name, [{ messages: 1, size: 128 }]);
+      await until("a second is almost over", () => Date.now() % 1_000 > 920);
+      posix.send(descriptor, new Uint8Array(1), 1);
+      said.push(queues.readers(name, 900));
+      posix.unlinkQueue(name);
+    }
+    assert(said.includes("some"), said.join());
+  });
+});
+
 describe("a doorbell", () => {
   it("is closed by who rings it: its number is nobody else's as long as it may be rung", () =>
     both(async (sender, receiver) => {

@@ -120,8 +120,8 @@ export class Queues {
     const waiting = this.#posix.attributes(descriptor)?.current ?? 0;
     const stat = this.#posix.stat(descriptor);
     this.#posix.close(descriptor);
-    // the kernel notes when something was put or taken
-    return waiting > 0 && typeof stat === "object" && Date.now() - stat.modified >= ms ? "none" : "some";
+    // the kernel notes when something was put or taken, in whole seconds
+    return waiting > 0 && typeof stat === "object" && Date.now() - stat.modified >= 1_000 + ms ? "none" : "some";
   }
 
   /** Closes all. */
