@@ -11,6 +11,9 @@ import { skip } from "../support/skip.ts";
 import { until } from "../support/until.ts";
 import { fresh, left, noOtherUser, notBlindable, runAs, runBlind } from "./ground.ts";
 
+// Any bus of this user that opens beside it clears up after the dead, these too.
+// run: alone
+
 const PEER = new URL("group_peer.ts", import.meta.url);
 const BLIND_PEER = new URL("blind_peer.ts", import.meta.url);
 /** A user of this run's own, and its group. */
