@@ -322,6 +322,25 @@ export const rpc: Room = {
     equal([...served.values()].filter((times) => times !== 1), [], "how often calls were served more than once");
   }),
 
+  "a server that serves no more is still waited for where it is at a call": slow(60_000, async (t) => {
+    const [caller, closes, unexposes] = await t.buses(3) as [Bus, Bus, Bus];
+    const begun = t.seen<string>();
+    const serve = async (name: string) => {
+      begun.add(name);
+      await t.pause(6_000); // longer than it takes to tell that a server is gone
+      return name;
+    };
+    await closes.expose("closes", serve);
+    await unexposes.expose("unexposes", serve);
+    const names = ["closes", "unexposes"];
+    const calls = Promise.all(names.map((name) => caller.stub(name, { timeout: 45_000 })(name)));
+    await begun.count(2);
+    await unexposes.unexpose("unexposes");
+    const { clean } = await closes.close({ timeout: 45_000 });
+    equal(await calls, names);
+    ok(clean, "it was closed with its last call");
+  }),
+
   "a server that closes while a schema looks at a request refuses it: the call goes to another": async (t) => {
     const { passed, open } = t.gate();
     const looked = t.seen<unknown>();

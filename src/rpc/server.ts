@@ -115,9 +115,9 @@ export class Server {
     if (!request) return this.#home.report(new ValidationError("Cannot serve a request: it is malformed"), "");
     const { call, fn } = request;
     if (call) {
-      if (this.#running.has(call.id)) return; // asked again: the answer is on its way
+      if (this.#running.has(call.id)) return this.#tell(request, "running");
       const answer = this.#served.answer(call.id, call.age ?? 0);
-      if (answer === undefined) return this.#refuse(request, "forgotten");
+      if (answer === undefined) return this.#tell(request, "forgotten");
       if (answer !== false) return void this.#said.watch(this.#home.sender.post(call.inbox, answer)); // or it asks once more
       const late = Date.now() - call.deadline;
       if (late > CLOCK_SKEW) {
@@ -143,8 +143,12 @@ export class Server {
   }
 
   #refuse(request: Request, refused: Refusal): void {
+    if (request.call) this.#served.forget(request.call.id);
+    this.#tell(request, refused);
+  }
+
+  #tell(request: Request, refused: Refusal): void {
     if (!request.call) return; // PyMQ does not know refusals: its caller's deadline ends the call
-    if (refused !== "forgotten") this.#served.forget(request.call.id);
     const call = { id: request.call.id, server: this.#home.link.inbox, refused };
     this.#said.watch(
       this.#answer(request, { fn: request.fn, result: "null", resultType: "NoneType", isError: true, call }),

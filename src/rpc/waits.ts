@@ -75,7 +75,9 @@ export class Waits {
     const waiting = answer?.call && this.#waiting.get(answer.call.id);
     if (!answer || !waiting) return false;
     const { server, refused } = answer.call!;
-    if (refused === "forgotten") waiting.lost(server);
+    if (refused === "running") {
+      if (waiting.servers.has(server)) waiting.servers.set(server, 0);
+    } else if (refused === "forgotten") waiting.lost(server);
     else waiting.answer(answer, server);
     return true;
   }
@@ -106,20 +108,26 @@ export class Waits {
       }
       for (const waiting of old.filter(({ call }) => call.fn === fn)) {
         for (const [server, misses] of waiting.servers) {
-          waiting.servers.set(server, live.includes(server) ? 0 : misses + 1);
-          if (misses + 1 >= MISSES && !live.includes(server)) waiting.lost(server);
+          const missed = live.includes(server) ? 0 : misses + 1;
+          waiting.servers.set(server, missed);
+          if (missed >= MISSES) waiting.lost(server);
+          // one that serves the function to nobody else any more may still be at this call, and says so
+          else if (missed > 0) await this.#ask(waiting, server);
         }
       }
     }
   }
 
   /** The request or its answer may have gone into a connection that was dead already: the servers are asked again. */
-  async #again({ call, channel, servers }: Waiting): Promise<void> {
+  async #again(waiting: Waiting): Promise<void> {
+    waiting.call.again = 2 * waiting.call.age;
+    await Promise.all([...waiting.servers.keys()].map((server) => this.#ask(waiting, server)));
+  }
+
+  async #ask({ call, channel }: Waiting, server: string): Promise<void> {
     const address = await this.#home.link.address();
-    call.again = 2 * call.age;
-    for (const server of servers.keys()) {
-      this.#home.sender.post(server, call.request(address, channel)).catch(() => {}); // the next look asks again
-    }
+    if (call.over) return;
+    this.#home.sender.post(server, call.request(address, channel)).catch(() => {}); // the next look asks again
   }
 
   /** Tells the servers of a call that nobody waits any more. */

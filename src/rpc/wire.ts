@@ -12,10 +12,10 @@ export const ANSWER = "pymq.core.RpcResponse";
 export const CANCEL = "tsmq:cancel";
 
 /**
- * Why a server does not serve: the function is not there any more, or not now, its deadline has passed, or whether it has served
- * the call it cannot tell.
+ * Why a server does not serve: the function is not there any more, or not now, its deadline has passed, whether it has served the
+ * call it cannot tell, or it is at it already.
  */
-export type Refusal = "gone" | "busy" | "late" | "forgotten";
+export type Refusal = "gone" | "busy" | "late" | "forgotten" | "running";
 
 /** Characters of an id that is remembered; ours have 36. */
 const MAX_ID = 64;
