@@ -14,6 +14,8 @@ import { echo, PING, type Reads } from "./replies.ts";
 /** Milliseconds between looks at which node holds what; a node that moved says so itself, a dead one does not. */
 const REFRESH = 2_000;
 
+/** Milliseconds for a node to say what only it knows: one that is dead is listed until another takes its place. */
+const ASKED = 1_000;
 /** After so many PINGs without an answer a connection is given up. */
 const SILENT = 2;
 
@@ -128,6 +130,23 @@ export class ClusterClient implements Client {
     if (this.#up && this.#cluster.status === "ready") send();
     else this.#waiting.add(send);
     return promise;
+  }
+
+  /** Asks every node, replicas too; undefined when one of them does not answer. */
+  async ask<T>(reads: Reads<T>, name: string, ...args: string[]): Promise<T[] | undefined> {
+    if (!this.#up) return undefined;
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const late = new Promise<undefined>((resolve) => timer = setTimeout(resolve, ASKED, undefined));
+    const replies = Promise.all(this.#cluster.nodes("all").map((node) => node.callBuffer(name, ...args)));
+    try {
+      const all = await Promise.race([replies.catch(() => undefined), late]);
+      return all?.map(reads);
+    } catch (error) {
+      this.#outOfStep(error);
+      return undefined;
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   close(): Promise<void> {

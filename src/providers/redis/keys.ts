@@ -49,6 +49,11 @@ export class Names {
     return `__tsmq:inbox:${this.prefix}${crypto.randomUUID().replaceAll("-", "")}`;
   }
 
+  /** The channel that an inbox's bus listens to as long as messages may be sent to it, in a Cluster: see `RedisSender.post`. */
+  open(inbox: string): string {
+    return `${inbox}:open`;
+  }
+
   /** The sorted set of the inboxes that serve a topic: inbox → when its registration ends. */
   servers(topic: string): string {
     return `__tsmq:servers:${this.prefix}${topic}`;

@@ -18,6 +18,8 @@ import { Subscriptions } from "./subscriptions.ts";
 const TIMEOUT = 5_000;
 /** Milliseconds that cleaning up may take at the end. */
 const CLEANUP = 1_000;
+/** Milliseconds for what is on its way between the nodes of a Cluster when nothing more is sent to us. */
+const LINGER = 100;
 /** The channel on which Redis says which keys changed (CLIENT TRACKING with REDIRECT). */
 const INVALIDATE = "__redis__:invalidate";
 
@@ -31,6 +33,7 @@ export async function openReceiver(context: ReceiverContext): Promise<Receiver> 
 class RedisReceiver implements Receiver {
   readonly inbox: string;
   #context: ReceiverContext;
+  #names: Names;
   #events: Connection;
   #commands: Connection | ClusterClient;
   #subscriptions: Subscriptions;
@@ -45,13 +48,14 @@ class RedisReceiver implements Receiver {
   #closing: Promise<void> | undefined;
 
   constructor(context: ReceiverContext, settings: Settings) {
-    const names = new Names(context.namespace);
+    const names = this.#names = new Names(context.namespace);
     const fault = (error: unknown) => this.#closing || context.fault(error);
     this.#context = context;
     this.#cluster = settings.cluster !== undefined;
     this.inbox = names.inbox();
     this.#subscriptions = new Subscriptions(names);
     this.#subscriptions.listen(this.inbox, (body) => context.inbox(body));
+    if (this.#cluster) this.#subscriptions.listen(names.open(this.inbox), () => {});
     this.#subscriptions.listen(INVALIDATE, (key) => this.#queues.changed(key));
     this.#events = new Connection(settings, TIMEOUT, {
       prepare: (call) => this.#subscribe(call),
@@ -174,11 +178,19 @@ class RedisReceiver implements Receiver {
     // a connection that is down may just be coming back
     const { promise, resolve } = Promise.withResolvers<void>();
     const timer = setTimeout(resolve, CLEANUP);
-    // after QUIT alone, Redis would for a moment count us among those whom a PUBLISH reached, and throw the message away
-    const left = this.#events.up ? this.#events.call(count, "unsubscribe", this.inbox) : undefined;
-    Promise.allSettled([left, this.#registry.close(), this.#queues.close()]).then(() => resolve());
+    Promise.allSettled([this.#events.up ? this.#leave() : undefined, this.#registry.close(), this.#queues.close()])
+      .then(() => resolve());
     await promise;
     clearTimeout(timer);
     await Promise.all([this.#events.close(), this.#commands.close()]);
+  }
+
+  /** After QUIT alone, Redis would for a moment count us among those whom a PUBLISH reached, and throw the message away. */
+  async #leave(): Promise<void> {
+    if (this.#cluster) {
+      await this.#events.call(count, "unsubscribe", this.#names.open(this.inbox));
+      await new Promise((resolve) => setTimeout(resolve, LINGER));
+    }
+    await this.#events.call(count, "unsubscribe", this.inbox);
   }
 }

@@ -20,6 +20,7 @@ const ANSWER_LIFE = 300;
 /** Opens the sending half. */
 export async function openSender(settings: Settings, context: SenderContext): Promise<Sender> {
   const links: (Connection | ClusterClient)[] = [];
+  let cluster: ClusterClient | undefined;
   let connected = true;
   const observer = {
     up: () => {
@@ -34,10 +35,10 @@ export async function openSender(settings: Settings, context: SenderContext): Pr
   };
   const events = new Connection(settings, context.sendTimeout, observer);
   links.push(events);
-  if (settings.cluster) links.push(new ClusterClient(settings, context.sendTimeout, observer));
+  if (settings.cluster) links.push(cluster = new ClusterClient(settings, context.sendTimeout, observer));
   const opened = await Promise.allSettled(links.map((link) => link.open(context.connectTimeout)));
   const failed = opened.find((result) => result.status === "rejected");
-  if (!failed) return new RedisSender(settings, context.namespace, events, links.at(-1)!);
+  if (!failed) return new RedisSender(settings, context.namespace, events, cluster);
   await Promise.all(links.map((link) => link.close()));
   throw failed.reason;
 }
@@ -48,22 +49,21 @@ class RedisSender implements Sender {
   #events: Client;
   #queues: Client;
   #maxEvent: number;
-  /** A node of a Cluster counts its own subscribers only. */
-  #counts: boolean;
+  /** Each of its nodes counts its own subscribers only: PUBLISH cannot tell, and all have to be asked. */
+  #cluster: ClusterClient | undefined;
+  /** The inboxes that all nodes are about to be asked for, and those of them that are there. */
+  #asking: { readonly inboxes: Set<string>; readonly present: Promise<readonly string[]> } | undefined;
 
-  constructor(settings: Settings, namespace: string, events: Client, queues: Client) {
+  constructor(settings: Settings, namespace: string, events: Client, cluster: ClusterClient | undefined) {
     this.#names = new Names(namespace);
     this.#events = events;
-    this.#queues = queues;
+    this.#queues = cluster ?? events;
     this.#maxEvent = settings.maxEvent;
-    this.#counts = settings.cluster === undefined;
+    this.#cluster = cluster;
     this.replies = {
       lingers: true,
       open: () => Promise.resolve(),
-      candidates: async (topic) => {
-        if (!this.#counts) return undefined;
-        return (await this.#subscribers([this.#names.channel(topic)]))[0];
-      },
+      candidates: async (topic) => (await this.#subscribers([this.#names.channel(topic)]))?.[0],
       put: async (queue, body) => {
         limit(body, MAX_BODY, "proto-max-bulk-len");
         await run(this.#queues, count, ANSWER, [this.#names.list(queue)], [body, ANSWER_LIFE]);
@@ -73,12 +73,17 @@ class RedisSender implements Sender {
 
   publish(topic: string, body: string): Promise<number | undefined> {
     const count = this.#publish(this.#names.channel(topic), body);
-    return this.#counts ? count : count.then(() => undefined);
+    return this.#cluster ? count.then(() => undefined) : count;
   }
 
+  /**
+   * In a Cluster nobody counts whom it reaches, so whether the bus takes messages is asked before. One that is about to close stays a
+   * moment after it has said no: what was sent on a yes arrives.
+   */
   async post(inbox: string, body: string): Promise<boolean | undefined> {
+    if (this.#cluster && !await this.#there(inbox)) return false;
     const count = await this.#publish(inbox, body);
-    return count > 0 || (this.#counts ? false : undefined);
+    return count > 0 || (this.#cluster ? undefined : false);
   }
 
   async servers(topic: string): Promise<string[]> {
@@ -86,9 +91,10 @@ class RedisSender implements Sender {
   }
 
   async present(inboxes: readonly string[]): Promise<string[]> {
-    if (!this.#counts || inboxes.length === 0) return [...inboxes];
-    const counts = await this.#subscribers(inboxes);
-    return inboxes.filter((_, i) => counts[i]! > 0);
+    if (inboxes.length === 0) return [];
+    const channels = this.#cluster ? inboxes.map((inbox) => this.#names.open(inbox)) : inboxes;
+    const counts = await this.#subscribers(channels);
+    return inboxes.filter((_, i) => !counts || counts[i]! > 0);
   }
 
   async send(queue: string, body: string, { signal }: SendOptions): Promise<void> {
@@ -111,8 +117,25 @@ class RedisSender implements Sender {
     await Promise.all([this.#events.close(), this.#queues.close()]);
   }
 
-  #subscribers(channels: readonly string[]): Promise<number[]> {
-    return this.#events.call(subscribers(channels), "pubsub", "numsub", ...channels);
+  /** Whether a bus takes messages; those asked for in one turn are asked for together. */
+  async #there(inbox: string): Promise<boolean> {
+    const asking = this.#asking ??= { inboxes: new Set(), present: Promise.resolve().then(() => this.#askTogether()) };
+    asking.inboxes.add(inbox);
+    return (await asking.present).includes(inbox);
+  }
+
+  #askTogether(): Promise<readonly string[]> {
+    const { inboxes } = this.#asking!;
+    this.#asking = undefined;
+    return this.present([...inboxes]);
+  }
+
+  /** How many subscribe to each of these channels; undefined when a node of a Cluster does not say. */
+  async #subscribers(channels: readonly string[]): Promise<number[] | undefined> {
+    const command = [subscribers(channels), "pubsub", "numsub", ...channels] as const;
+    if (!this.#cluster) return await this.#events.call(...command);
+    const nodes = await this.#cluster.ask(...command);
+    return nodes && channels.map((_, i) => nodes.reduce((sum, counts) => sum + counts[i]!, 0));
   }
 
   /** One publisher's events go through one connection, so in order; in a Cluster any node passes them on to all. */

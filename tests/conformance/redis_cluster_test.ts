@@ -1,0 +1,12 @@
+import { afterAll, beforeAll, describe } from "@std/testing/bdd";
+import { redis } from "../../src/providers/redis/provider.ts";
+import { type RedisGroup, startCluster } from "../support/redis_cluster.ts";
+import { kit } from "./run.ts";
+
+describe("conformance of a Redis Cluster", () => {
+  let cluster: RedisGroup;
+  beforeAll(async () => cluster = await startCluster());
+  afterAll(() => cluster.stop());
+  // before it runs, only the features are looked at
+  kit({ provider: () => redis({ cluster: cluster?.nodes ?? ["redis://localhost"] }) });
+});
