@@ -49,7 +49,7 @@ async function work(bus: Bus): Promise<void> {
     await new Promise((resolve) => setTimeout(resolve, 20));
     console.log(`${role} did job ${id}${attempt > 1 ? `, whose first worker died` : ""}`);
     await bus.queue("done").put({ id });
-  }, { lease: 1_000, maxAttempts: 3, backoff: 50 });
+  }, { lease: 3_000, maxAttempts: 3, backoff: 50 });
   // that a handler threw is said here; the worker goes on
   bus.addEventListener("error", () => {});
   await consumer.closed;
