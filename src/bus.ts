@@ -3,10 +3,10 @@
  *
  * @module
  */
-import { Codec, type Decoded, type EventClass } from "./codec.ts";
+import { Codec, type EventClass } from "./codec.ts";
 import { remoteName, type Wrapper, wrapper } from "./decorate.ts";
 import { Dispatch } from "./dispatch.ts";
-import { type BusError, ClosedError, RpcError } from "./errors.ts";
+import { type BusError, ClosedError, RpcError, ValidationError } from "./errors.ts";
 import { BusErrorEvent, type Gap } from "./events.ts";
 import { checkCount, checkFunction, checkSchema, checkSignal, checkTime } from "./names.ts";
 import {
@@ -35,7 +35,7 @@ import {
   type Stub,
   type StubOptions,
 } from "./rpc/procedure.ts";
-import { Server } from "./rpc/server.ts";
+import { Server, type Take } from "./rpc/server.ts";
 import { stubFor } from "./rpc/stub.ts";
 import { ANSWER, CANCEL, REQUEST } from "./rpc/wire.ts";
 import type { StandardSchemaV1 } from "./schema.ts";
@@ -437,9 +437,10 @@ export class Bus extends EventTarget implements AsyncDisposable {
 
   #inbox(bodies: string[]): void {
     for (const body of bodies) {
-      this.#read(body, "", ({ value, type }) => {
-        if (type === ANSWER) this.#caller.take(value);
-        else if (type === REQUEST) this.#server.take(value);
+      this.#read(body, "", ({ value, type }, unreadable) => {
+        if (type === ANSWER) this.#caller.take(value, unreadable);
+        else if (type === REQUEST) this.#server.take(value, unreadable);
+        else if (unreadable) return;
         else if (type === CANCEL && Array.isArray(value)) this.#server.cancel(String(value[0]));
         else {this.#report(
             new RpcError("invalid", "Cannot take a message from the inbox: it is of no kind of ours"),
@@ -449,12 +450,19 @@ export class Bus extends EventTarget implements AsyncDisposable {
     }
   }
 
-  /** Takes what a body says; what a schema takes its time for is waited for when the bus closes. */
-  #read(body: string, topic: string, take: (decoded: Decoded) => void): void {
-    const fail = (error: unknown) => this.#report(error, topic);
+  /**
+   * Takes what a body says; what a schema takes its time for is waited for when the bus closes. What cannot be read is reported, and
+   * taken with that as far as it goes: somebody may wait for the outcome.
+   */
+  #read(body: string, topic: string, take: Take): void {
+    const fail = (error: unknown) => {
+      this.#report(error, topic);
+      const outline = error instanceof ValidationError && error.body === body ? Codec.outline(body) : undefined;
+      if (outline) take(outline, error as ValidationError);
+    };
     try {
       const decoded = this.#codec.decode(body);
-      if (decoded instanceof Promise) void this.#readings.watch(decoded.then(take).catch(fail));
+      if (decoded instanceof Promise) void this.#readings.watch(decoded.then((said) => take(said)).catch(fail));
       else take(decoded);
     } catch (error) {
       fail(error);

@@ -125,6 +125,16 @@ export class Codec {
     }
   }
 
+  /** What a body that cannot be decoded says all the same: its tag, and its value as it stands there. */
+  static outline(body: string): Decoded | undefined {
+    try {
+      const parsed = parse(body) as { readonly __obj?: unknown };
+      return decoded(parsed.__obj, tagIn(parsed));
+    } catch {
+      return undefined; // it is not even JSON
+    }
+  }
+
   /**
    * Applies a type's name to a decoded value, as the answer of a PyMQ server names it beside its result: the fields of a
    * registered class become an instance, the list of a `set` a Set. Any other value comes back unchanged.

@@ -397,6 +397,37 @@ export const rpc: Room = {
     equal(error.remoteType, "ValidationError");
   },
 
+  "arguments or a result that a class refuses: the call fails with that, on either side": async (t) => {
+    class Small {
+      static readonly topic = "kit.Size";
+      constructor(readonly size: number) {}
+    }
+    /** The same one, as the other side knows it. */
+    class Checked {
+      static readonly topic = "kit.Size";
+      static readonly schema = schema((value) => {
+        if ((value as Small).size > 9) throw "too large";
+        return value;
+      });
+    }
+    const plain = await t.open({ types: [Small] });
+    const strict = await t.open({ types: [Checked] });
+    const errors = t.errors(strict);
+    await strict.expose("takes", (size: Small) => size.size);
+    await plain.expose("gives", (size: number) => new Small(size));
+    const takes = plain.stub<(size: Small) => number>("takes");
+    const gives = strict.stub<(size: number) => Small>("gives");
+    equal(await takes(new Small(1)), 1);
+    equal((await gives(1)).size, 1);
+    for (const call of [() => takes(new Small(10)), () => gives(10)]) {
+      const error = await rejects(call, RemoteInvocationError, "remote_failed");
+      equal(error.remoteType, "ValidationError");
+      ok(error.message.includes("too large"), error.message);
+    }
+    equal(await takes(new Small(2)), 2);
+    await errors.count(2);
+  },
+
   "a large result arrives, or the call fails as too large": async (t) => {
     const [server, caller] = await t.buses(2) as [Bus, Bus];
     const large = "x".repeat(1e6);

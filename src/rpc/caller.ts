@@ -12,6 +12,7 @@ import {
   RemoteInvocationError,
   RpcError,
   TimeoutError,
+  type ValidationError,
 } from "../errors.ts";
 import type { Link } from "../port/link.ts";
 import type { Sender } from "../provider.ts";
@@ -86,8 +87,8 @@ export class Caller {
   }
 
   /** Takes what came to the inbox as an answer; false if no call waits for it. */
-  take(value: unknown): boolean {
-    return this.#waits.take(value);
+  take(value: unknown, unreadable?: ValidationError): boolean {
+    return this.#waits.take(value, unreadable);
   }
 
   /** Makes a call that is observed where somebody looks; it goes on with these options. */

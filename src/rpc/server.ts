@@ -33,6 +33,9 @@ interface Exposed {
   readonly stream: Stream;
 }
 
+/** Takes what a body says, or what of it could be read. */
+export type Take = (decoded: Decoded, unreadable?: ValidationError) => void;
+
 /** What the server needs of its bus. */
 export interface ServerHome {
   readonly link: Link;
@@ -41,8 +44,8 @@ export interface ServerHome {
   readonly telemetry: Telemetry;
   /** Watches work until it ends; the bus waits for it when it closes. */
   watch(work: Promise<void>): Promise<void>;
-  /** Takes what a body says, or reports that it cannot be read; the bus waits for it when it closes. */
-  read(body: string, fn: string, take: (decoded: Decoded) => void): void;
+  /** Takes what a body says; the bus waits for it when it closes. */
+  read(body: string, fn: string, take: Take): void;
   /** Reports a fault. */
   report(error: unknown, fn: string): void;
 }
@@ -71,8 +74,8 @@ export class Server {
     const stream: Stream = this.#home.link.subscribe({ topic: name, pattern: false, serves: true }, (_, bodies) => {
       for (const body of bodies) {
         stream.credit(cost(body));
-        this.#home.read(body, name, ({ value, type }) => {
-          if (type === REQUEST) this.take(value); // whatever else is published on a function's topic is none of ours
+        this.#home.read(body, name, ({ value, type }, unreadable) => {
+          if (type === REQUEST) this.take(value, unreadable); // whatever else is published on a function's topic is none of ours
         });
       }
     });
@@ -109,9 +112,10 @@ export class Server {
     if (this.#running.has(id)) this.#cancelled.add(id);
   }
 
-  /** Takes a request that came to the inbox or over the function's topic. */
-  take(value: unknown): void {
+  /** Takes a request that came to the inbox or over the function's topic; one that is unreadable is answered with that. */
+  take(value: unknown, unreadable?: ValidationError): void {
     const request = readRequest(value);
+    if (!request && unreadable) return; // that is reported
     if (!request) return this.#home.report(new ValidationError("Cannot serve a request: it is malformed"), "");
     const { call, fn } = request;
     if (call) {
@@ -137,7 +141,7 @@ export class Server {
       return this.#refuse(request, "busy");
     }
     this.#count++;
-    void this.#home.watch(this.#serve(request, exposed)).finally(() => {
+    void this.#home.watch(this.#serve(request, exposed, unreadable)).finally(() => {
       if (--this.#count === 0) this.#refused = 0;
     });
   }
@@ -155,11 +159,11 @@ export class Server {
     );
   }
 
-  async #serve(request: Request, exposed: Exposed): Promise<void> {
+  async #serve(request: Request, exposed: Exposed, unreadable?: ValidationError): Promise<void> {
     const { fn, call } = request;
     const server = this.#home.link.inbox; // as the caller knows us, also if the worker is replaced meanwhile
     if (call) this.#running.add(call.id);
-    const answer = await this.#invoke(request, exposed);
+    const answer = unreadable ? failure(fn, unreadable) : await this.#invoke(request, exposed);
     if (!call) return await this.#answerPymq(request, { ...answer, call: undefined });
     this.#running.delete(call.id);
     if (this.#cancelled.delete(call.id)) return;

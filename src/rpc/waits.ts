@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { ValidationError } from "../errors.ts";
 import type { Link } from "../port/link.ts";
 import type { Sender } from "../provider.ts";
 import type { Call } from "./call.ts";
@@ -69,9 +70,9 @@ export class Waits {
     this.#waiting.delete(call.id);
   }
 
-  /** Takes what came to the inbox as an answer; false if no call waits for it. */
-  take(value: unknown): boolean {
-    const answer = readAnswer(value);
+  /** Takes what came to the inbox as an answer; false if no call waits for it. One that is unreadable is an error. */
+  take(value: unknown, unreadable?: ValidationError): boolean {
+    const answer = readAnswer(value, unreadable);
     const waiting = answer?.call && this.#waiting.get(answer.call.id);
     if (!answer || !waiting) return false;
     const { server, refused } = answer.call!;

@@ -4,6 +4,8 @@
  * @module
  */
 
+import type { ValidationError } from "../errors.ts";
+
 /** The tag of a request. */
 export const REQUEST = "pymq.core.RpcRequest";
 /** The tag of an answer. */
@@ -78,13 +80,17 @@ export function writeAnswer({ fn, result, resultType, isError, call }: Answer<st
   },${isError}${rest}],"__type":"${ANSWER}"}`;
 }
 
-/** Reads the value of an answer's body; undefined if it is none. */
-export function readAnswer(value: unknown): Answer | undefined {
+/** Reads the value of an answer's body; undefined if it is none. One whose result is unreadable is an error. */
+export function readAnswer(value: unknown, unreadable?: ValidationError): Answer | undefined {
   if (!Array.isArray(value)) return undefined;
   const [fn, result, resultType, isError, call] = value;
   if (typeof fn !== "string") return undefined;
   if (call !== undefined && !(isRecord(call) && typeof call.id === "string" && typeof call.server === "string")) {
     return undefined;
+  }
+  if (unreadable) {
+    const { name, message } = unreadable;
+    return { fn, result: [message], resultType: name, isError: true, call: call as Answer["call"] };
   }
   return {
     fn,
