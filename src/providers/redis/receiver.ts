@@ -18,8 +18,8 @@ import { Subscriptions } from "./subscriptions.ts";
 const TIMEOUT = 5_000;
 /** Milliseconds that cleaning up may take at the end. */
 const CLEANUP = 1_000;
-/** Milliseconds for what is on its way between the nodes of a Cluster when nothing more is sent to us. */
-const LINGER = 100;
+/** Milliseconds for what is on its way between the nodes of a Cluster, sent by whoever believed that we are there. */
+const LINGER = 150;
 /** The channel on which Redis says which keys changed (CLIENT TRACKING with REDIRECT). */
 const INVALIDATE = "__redis__:invalidate";
 

@@ -14,6 +14,8 @@ import { MAX_BODY, type Settings } from "./options.ts";
 import { count, subscribers, texts } from "./replies.ts";
 import { ANSWER, run, SERVERS, SIZE } from "./scripts.ts";
 
+/** Milliseconds for which a bus of a Cluster that was there is believed to be: less than it stays, see `LINGER` in `receiver.ts`. */
+const BELIEVED = 50;
 /** Seconds that PyMQ gives an answer to be fetched. */
 const ANSWER_LIFE = 300;
 
@@ -51,7 +53,9 @@ class RedisSender implements Sender {
   #maxEvent: number;
   /** Each of its nodes counts its own subscribers only: PUBLISH cannot tell, and all have to be asked. */
   #cluster: ClusterClient | undefined;
-  /** The inboxes that all nodes are about to be asked for, and those of them that are there. */
+  /** The inboxes that were there a moment ago. */
+  #recent = { inboxes: new Set<string>(), until: 0 };
+  /** Those that all nodes are about to be asked for. */
   #asking: { readonly inboxes: Set<string>; readonly present: Promise<readonly string[]> } | undefined;
 
   constructor(settings: Settings, namespace: string, events: Client, cluster: ClusterClient | undefined) {
@@ -117,11 +121,17 @@ class RedisSender implements Sender {
     await Promise.all([this.#events.close(), this.#queues.close()]);
   }
 
-  /** Whether a bus takes messages; those asked for in one turn are asked for together. */
+  /** Whether a bus takes messages; those asked for in one turn are asked for together, and a yes is believed for a moment. */
   async #there(inbox: string): Promise<boolean> {
+    const now = performance.now();
+    if (now > this.#recent.until) this.#recent = { inboxes: new Set(), until: now + BELIEVED };
+    const { inboxes } = this.#recent;
+    if (inboxes.has(inbox)) return true;
     const asking = this.#asking ??= { inboxes: new Set(), present: Promise.resolve().then(() => this.#askTogether()) };
     asking.inboxes.add(inbox);
-    return (await asking.present).includes(inbox);
+    const there = (await asking.present).includes(inbox);
+    if (there) inboxes.add(inbox);
+    return there;
   }
 
   #askTogether(): Promise<readonly string[]> {
