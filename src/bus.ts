@@ -457,8 +457,9 @@ export class Bus extends EventTarget implements AsyncDisposable {
   #read(body: string, topic: string, take: Take): void {
     const fail = (error: unknown) => {
       this.#report(error, topic);
-      const outline = error instanceof ValidationError && error.body === body ? Codec.outline(body) : undefined;
-      if (outline) take(outline, error as ValidationError);
+      if (!(error instanceof ValidationError) || error.body !== body) return;
+      const outline = Codec.outline(body);
+      if (outline) take(outline, error);
     };
     try {
       const decoded = this.#codec.decode(body);

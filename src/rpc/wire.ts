@@ -3,7 +3,6 @@
  *
  * @module
  */
-
 import type { ValidationError } from "../errors.ts";
 
 /** The tag of a request. */
