@@ -35,9 +35,6 @@ export const URL_ARGUMENT = {
     ["redis://localhost", "aws:", "ipc:", "memory:"].filter((url) => url.startsWith(partial)),
 } as const;
 
-/** The longest time that a timer can hold, in milliseconds. */
-export const LONGEST = 2 ** 31 - 1;
-
 /** A number of at least `least`, as stricli parses flags. */
 export function number(least = 0): (text: string) => number {
   return (text) => {

@@ -27,6 +27,8 @@ export function checkNumber(what: string, value: unknown, least = 0): number {
   throw new ValidationError(`Cannot use ${show(value)} as ${what}: it is not a number of at least ${least}`);
 }
 
+/** The longest time that a timer holds, in milliseconds; beyond it goes off at once. */
+export const MAX_TIMER = 2 ** 31 - 1;
 /**
  * The longest time that differs from for ever, in milliseconds: 12 days. A timer holds twice as much, so that sums of it fit too;
  * what is longer still goes off at once.

@@ -1,7 +1,8 @@
 import { buildCommand } from "@stricli/core";
 import { TimeoutError } from "../../src/errors.ts";
+import { MAX_TIMER } from "../../src/names.ts";
 import { aborted, line, print, toJson } from "../io.ts";
-import { BUS_FLAGS, type BusFlags, count, LONGEST, number, URL_ARGUMENT, withBus } from "../session.ts";
+import { BUS_FLAGS, type BusFlags, count, number, URL_ARGUMENT, withBus } from "../session.ts";
 
 interface Flags extends BusFlags {
   readonly pattern: boolean;
@@ -28,7 +29,7 @@ async function sub(flags: Flags, url: string, ...topics: string[]): Promise<void
       if (flags.count === undefined) end();
       else fail(new TimeoutError(`Cannot see ${flags.count} events: ${left} are missing after ${flags.timeout} ms`));
     };
-    const timer = flags.timeout > LONGEST ? undefined : setTimeout(late, flags.timeout);
+    const timer = flags.timeout > MAX_TIMER ? undefined : setTimeout(late, flags.timeout);
     await ended.finally(() => clearTimeout(timer));
   });
 }

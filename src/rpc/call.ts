@@ -7,8 +7,6 @@ import { writeRequest } from "./wire.ts";
 
 /** Milliseconds after which a call is asked again for the first time. */
 const AGAIN = 2_000;
-/** The longest timeout that a timer can hold; longer ones, and `Infinity`, have none. */
-export const MAX_TIMEOUT = 2 ** 31 - 1;
 
 /** One call on its way. */
 export class Call {

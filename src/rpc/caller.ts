@@ -14,11 +14,12 @@ import {
   TimeoutError,
   type ValidationError,
 } from "../errors.ts";
+import { MAX_TIMER } from "../names.ts";
 import type { Link } from "../port/link.ts";
 import type { Sender } from "../provider.ts";
 import { validate } from "../schema.ts";
 import type { Telemetry } from "../telemetry.ts";
-import { Call, MAX_TIMEOUT } from "./call.ts";
+import { Call } from "./call.ts";
 import { Directory, SERVERS_TTL } from "./directory.ts";
 import type { Procedure, RpcResponse } from "./procedure.ts";
 import { type LateReplies, Replies } from "./replies.ts";
@@ -138,9 +139,9 @@ export class Caller {
     signal?.throwIfAborted();
     if (this.#closed) throw this.#closed;
     const text = this.#home.codec.write(args);
-    const call = new Call(fn, text, Math.min(timeout, MAX_TIMEOUT), traceparent);
+    const call = new Call(fn, text, Math.min(timeout, MAX_TIMER), traceparent);
     const over = Promise.withResolvers<never>();
-    const timer = timeout < MAX_TIMEOUT
+    const timer = timeout < MAX_TIMER
       ? setTimeout(() => over.reject(new TimeoutError(`Cannot call "${fn}": no answer within ${timeout} ms`)), timeout)
       : undefined;
     const abort = () => over.reject(signal!.reason);

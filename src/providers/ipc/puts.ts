@@ -5,6 +5,7 @@
  */
 import { ProviderError, QueueFullError } from "../../errors.ts";
 import { Fifo } from "../../fifo.ts";
+import { MAX_TIMER } from "../../names.ts";
 import type { SendOptions } from "../../provider.ts";
 import { failure } from "./failures.ts";
 import { writeItem } from "./frames.ts";
@@ -17,8 +18,6 @@ import type { Space } from "./space.ts";
 const WAIT = 250;
 /** Milliseconds before it is tried again while there is no worker to wait. */
 const RETRY = 50;
-/** The longest delay of a timer. */
-const MAX_TIMER = 2 ** 31 - 1;
 
 interface Put {
   readonly body: string;

@@ -1,6 +1,7 @@
 /** One queue of the broker. @module */
 import { QueueFullError } from "../../errors.ts";
 import { Fifo } from "../../fifo.ts";
+import { MAX_TIMER } from "../../names.ts";
 import type { Delivery, Outcome, ReceiveOptions } from "../../provider.ts";
 
 interface Item {
@@ -28,9 +29,6 @@ interface Putter {
 /** Receipts of this broker: none of another one, or of a queue that was dropped, names an item of ours. */
 const BROKER = crypto.randomUUID();
 let lastReceipt = 0;
-
-/** The longest delay of a timer. */
-const MAX_TIMER = 2 ** 31 - 1;
 
 /** Items, those who wait for one, those who wait for room, and leases. */
 export class MemoryQueue {
