@@ -1,7 +1,9 @@
 /** Both halves of the provider in one thread, without port and worker: what the seam says, and nothing else. */
+import { assertEquals } from "@std/assert";
 import { redis, type RedisOptions } from "../../src/providers/redis/provider.ts";
 import { openReceiver } from "../../src/providers/redis/receiver.ts";
 import type { Delivery, ReceiveOptions, Receiver, Sender } from "../../src/provider.ts";
+import { pause, quickest } from "../support/until.ts";
 
 export interface Halves extends AsyncDisposable {
   readonly namespace: string;
@@ -18,6 +20,25 @@ export interface Halves extends AsyncDisposable {
 }
 
 export const NOW = { wait: 0 };
+
+/**
+ * Milliseconds until who waits for the queue "q" has the "x" that is put: the least of five times, `after` so many ms of waiting.
+ */
+export function delivery(
+  bus: Halves,
+  put: () => Promise<unknown>,
+  after: (round: number) => number = () => 50,
+  lease?: number,
+): Promise<number> {
+  return quickest(async (round) => {
+    const waits = bus.bodies("q", { wait: 10_000, lease });
+    await pause(after(round));
+    const start = performance.now();
+    await put();
+    assertEquals(await waits, ["x"]);
+    return performance.now() - start;
+  });
+}
 
 export function fresh(): string {
   return `test-${crypto.randomUUID()}`;
