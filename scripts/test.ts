@@ -1,13 +1,18 @@
 /**
  * Runs each test file under Deno and under Bun, in a process of its own that has a deadline, and counts:
  *
- *     deno task test                   everything
- *     deno task test redis port/link   the files whose path contains one of these
- *     deno task test --bun ipc         under one runtime only
- *     deno task test --jobs=1          one file at a time, its output as it comes
+ *     deno task test                        everything
+ *     deno task test redis port/link        the files whose path contains one of these
+ *     deno task test --bun ipc              under one runtime only
+ *     deno task test --jobs=1               one file at a time, its output as it comes
+ *     deno task test --repeat=5 --load      each file five times, beside one busy process for each core
+ *     deno task test --report=report.json   also writes the outcome of each test as JSON
  *
- * A file may say in a line of its own what it needs of the run: `// run: alone` (nothing beside it, because it measures
- * or because it needs what the machine has only once), `// run: deadline 600` (seconds).
+ * A file may say in a line of its own what it needs of the run:
+ *
+ *     // run: alone           nothing runs beside it, because it measures
+ *     // run: lane NAME       at most one run of the lane at a time, because the machine has what they use only once
+ *     // run: deadline 600    seconds that it may take
  *
  * The last line is `N passed, N failed, N skipped`. A file that crashed, hung or had no test counts as failed.
  *
@@ -20,8 +25,10 @@ import { type Case, parse } from "./junit.ts";
 const DEADLINE = 180;
 /** Characters that the report at the end shows of each failure; all of it stands where the file's run is. */
 const SHOWN = 3_000;
-/** Seconds that one test may take where the runner has a limit of its own (Bun: 5), which shall not be what ends it. */
+/** Seconds that one test may take where the runner has a limit of its own (Bun: 5), which must not be what ends it. */
 const LONG = 3_600;
+/** Files that run at a time for each core: most of a test's time goes in waits, for leases, polls and deadlines. */
+const JOBS_PER_CORE = 2;
 
 const ROOT = new URL("../", import.meta.url).pathname;
 
@@ -31,46 +38,78 @@ interface Run {
   readonly runtime: Runtime;
   readonly file: string;
   readonly alone: boolean;
+  readonly lane?: string;
   readonly deadline: number;
 }
 
 interface Result {
   readonly run: Run;
+  readonly seconds: number;
   readonly cases: Case[];
   /** What went wrong beside single tests, with the end of what was printed. */
   readonly fault?: string;
 }
 
 async function main(): Promise<void> {
-  const flags = Deno.args.filter((arg) => arg.startsWith("--"));
-  const filters = Deno.args.filter((arg) => !arg.startsWith("--"));
-  const jobs = Number(flags.find((flag) => flag.startsWith("--jobs="))?.slice(7) ?? navigator.hardwareConcurrency);
-  const runtimes = (["deno", "bun"] as const).filter((runtime) => flags.includes(`--${runtime}`));
-  const runs = await plan(runtimes.length > 0 ? runtimes : ["deno", "bun"], filters);
-  if (runs.length === 0) throw new Error(`Cannot test: no file in tests/ matches ${filters.join(" ")}`);
-
+  const { flags, filters } = read(Deno.args);
+  const cores = navigator.hardwareConcurrency;
+  const jobs = Number(flags.get("jobs") ?? JOBS_PER_CORE * cores);
+  const runtimes = (["deno", "bun"] as const).filter((runtime) => flags.has(runtime));
+  const planned = await plan(runtimes.length > 0 ? runtimes : ["deno", "bun"], filters);
+  if (planned.length === 0) throw new Error(`Cannot test: no file in tests/ matches ${filters.join(" ")}`);
+  const runs = Array.from({ length: Number(flags.get("repeat") ?? 1) }, () => planned).flat();
+  const spinners = flags.has("load") ? Array.from({ length: cores }, spin) : [];
   const start = performance.now();
   const results: Result[] = [];
-  const together = runs.filter((run) => !run.alone);
-  const worker = async () => {
-    for (let run; (run = together.shift());) results.push(await execute(run, jobs === 1));
+  const finish = (result: Result) => {
+    results.push(result);
+    tell(result, `${results.length}/${runs.length}`, jobs === 1);
   };
-  await Promise.all(Array.from({ length: jobs }, worker));
-  for (const run of runs.filter((run) => run.alone)) results.push(await execute(run, true));
+  try {
+    await together(runs.filter((run) => !run.alone), jobs, finish);
+    for (const run of runs.filter((run) => run.alone)) finish(await execute(run, jobs === 1));
+  } finally {
+    for (const spinner of spinners) spinner.kill("SIGKILL");
+  }
+  const path = flags.get("report");
+  if (path) await Deno.writeTextFile(path, JSON.stringify(results, undefined, 2));
   report(results, performance.now() - start);
 }
 
-/** All files, those of one runtime first; with two jobs the runtimes then go side by side. */
+function read(args: readonly string[]): { flags: Map<string, string>; filters: string[] } {
+  const flags = new Map<string, string>();
+  for (const arg of args.filter((arg) => arg.startsWith("--"))) {
+    const [name = "", value = ""] = arg.slice(2).split("=");
+    if (!["deno", "bun", "jobs", "repeat", "load", "report"].includes(name)) {
+      throw new Error(`Cannot test: there is no option --${name}`);
+    }
+    flags.set(name, value);
+  }
+  return { flags, filters: args.filter((arg) => !arg.startsWith("--")) };
+}
+
+/** Keeps one core busy until it is killed. */
+function spin(): Deno.ChildProcess {
+  return new Deno.Command(Deno.execPath(), { args: ["eval", "for (;;);"], stdin: "null" }).spawn();
+}
+
+/** All files, the ones that may take longest first, each under both runtimes side by side. */
 async function plan(runtimes: readonly Runtime[], filters: readonly string[]): Promise<Run[]> {
   const files = (await Array.fromAsync(walk(`${ROOT}tests`)))
     .filter((file) => filters.length === 0 || filters.some((filter) => file.includes(filter)))
     .sort();
   const wishes = await Promise.all(files.map(async (file) => {
     const text = await Deno.readTextFile(ROOT + file);
-    const said = [...text.matchAll(/^\/\/ run: (.*)$/gm)].map(([, wish]) => wish!).join(" ");
-    return { file, alone: /\balone\b/.test(said), deadline: Number(/deadline (\d+)/.exec(said)?.[1] ?? DEADLINE) };
+    const needs = [...text.matchAll(/^\/\/ run: (.*)$/gm)].map(([, need]) => need!).join(" ");
+    const lane = /\blane (\S+)\b/.exec(needs)?.[1];
+    return {
+      file,
+      alone: /\balone\b/.test(needs),
+      lane,
+      deadline: Number(/deadline (\d+)/.exec(needs)?.[1] ?? DEADLINE),
+    };
   }));
-  // Interleaved, so that both runtimes are at work at any time.
+  wishes.sort((a, b) => Number(b.lane !== undefined) - Number(a.lane !== undefined) || b.deadline - a.deadline);
   return wishes.flatMap((wish) => runtimes.map((runtime) => ({ runtime, ...wish })));
 }
 
@@ -79,6 +118,28 @@ async function* walk(folder: string): AsyncGenerator<string> {
     const path = `${folder}/${entry.name}`;
     if (entry.isDirectory) yield* walk(path);
     else if (entry.name.endsWith("_test.ts")) yield relative(ROOT, path);
+  }
+}
+
+/** Executes runs, so many at a time; a run whose lane is taken gives way to the next one. */
+async function together(runs: readonly Run[], jobs: number, finish: (result: Result) => void): Promise<void> {
+  const waiting = [...runs];
+  const taken = new Set<string>();
+  const under = new Set<Promise<void>>();
+  while (waiting.length > 0 || under.size > 0) {
+    const next = waiting.findIndex(({ lane }) => lane === undefined || !taken.has(lane));
+    if (next < 0 || under.size >= jobs) {
+      await Promise.race(under);
+      continue;
+    }
+    const [run] = waiting.splice(next, 1) as [Run];
+    if (run.lane) taken.add(run.lane);
+    const done = execute(run, jobs === 1).then((result) => {
+      under.delete(done);
+      if (run.lane) taken.delete(run.lane);
+      finish(result);
+    });
+    under.add(done);
   }
 }
 
@@ -92,8 +153,6 @@ async function execute(run: Run, live: boolean): Promise<Result> {
       `${ROOT}.cache/bin/bun`,
       ["test", `--timeout=${LONG * 1_000}`, "--reporter=junit", `--reporter-outfile=${path}`, `./${file}`],
     ];
-  const title = `── ${runtime} ${file}`;
-  if (live) console.log(title);
   const start = performance.now();
   const child = new Deno.Command(command, {
     args,
@@ -111,17 +170,17 @@ async function execute(run: Run, live: boolean): Promise<Result> {
   const output = live ? [] : await Promise.all([collect(child.stdout), collect(child.stderr)]);
   const status = await child.status;
   clearTimeout(timer);
-  const seconds = ((performance.now() - start) / 1_000).toFixed(1);
-  if (!live) console.log([`${title} (${seconds} s)`, ...output.map((text) => text.trim())].filter(Boolean).join("\n"));
-
+  const seconds = (performance.now() - start) / 1_000;
   const cases = late ? [] : parse(await Deno.readTextFile(path));
   await Deno.remove(path);
   const failed = cases.some(({ outcome }) => outcome === "failed");
   const end = indent(output.join("").trim().slice(-SHOWN));
-  if (late) return { run, cases, fault: `did not end within ${deadline} s${end}` };
-  if (!status.success && !failed) return { run, cases, fault: `ended with ${status.signal ?? status.code}${end}` };
-  if (cases.length === 0) return { run, cases, fault: "has no test" };
-  return { run, cases };
+  if (late) return { run, seconds, cases, fault: `did not end within ${deadline} s${end}` };
+  if (!status.success && !failed) {
+    return { run, seconds, cases, fault: `ended with ${status.signal ?? status.code}${end}` };
+  }
+  if (cases.length === 0) return { run, seconds, cases, fault: "has no test" };
+  return { run, seconds, cases };
 }
 
 /** The text on lines of its own below another. */
@@ -131,6 +190,16 @@ function indent(text: string): string {
 
 async function collect(stream: ReadableStream<Uint8Array>): Promise<string> {
   return await new Response(stream).text();
+}
+
+/** Says how far the run is, and what failed as soon as it has. */
+function tell({ run, seconds, cases, fault }: Result, progress: string, live: boolean): void {
+  const failed = cases.filter(({ outcome }) => outcome === "failed");
+  const outcome = fault ? "FAILED" : failed.length > 0 ? `${failed.length} FAILED` : `${cases.length} ok`;
+  console.log(`[${progress}] ${run.runtime} ${run.file}: ${outcome} (${seconds.toFixed(1)} s)`);
+  if (live) return;
+  for (const { name, failure = "" } of failed) console.log(`  ${name}${indent(failure.trim().slice(0, SHOWN))}`);
+  if (fault) console.log(`  ${fault}`);
 }
 
 function report(results: readonly Result[], milliseconds: number): void {
@@ -147,8 +216,8 @@ function report(results: readonly Result[], milliseconds: number): void {
   if (count("skipped") > 0) console.log(["Skipped:", ...lines("skipped")].join("\n"));
   if (count("failed") > 0) console.log(["Failed:", ...lines("failed")].join("\n"));
   if (faults.length > 0) {
-    const said = faults.map(({ run, fault }) => `  ${run.runtime} ${run.file} ${fault}`);
-    console.log(["Faults:", ...said].join("\n"));
+    const told = faults.map(({ run, fault }) => `  ${run.runtime} ${run.file} ${fault}`);
+    console.log(["Faults:", ...told].join("\n"));
   }
   const failed = count("failed") + faults.length;
   console.log(`${count("passed")} passed, ${failed} failed, ${count("skipped")} skipped`);

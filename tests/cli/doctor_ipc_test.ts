@@ -11,7 +11,7 @@ import { diagnose } from "./doctor.ts";
 import { Running, tsmq } from "./run.ts";
 
 // Whatever other programs of this user have open counts: how much room there is for queues is not ours to say.
-// run: alone
+// run: lane kernel-queues
 const ROOM = "queues";
 
 const fresh = () => ["-n", crypto.randomUUID()];

@@ -6,7 +6,7 @@ import { Peer, there } from "../support/peer.ts";
 import { kit } from "./run.ts";
 
 // Buses receive in this runtime, and send from a process of the other one.
-// run: alone
+// run: lane kernel-queues
 
 type Said =
   | { id: number; value?: unknown; error?: PlainError }

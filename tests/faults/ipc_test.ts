@@ -1,4 +1,4 @@
-// run: alone, deadline 300 (what the kernel grants a user's queues is there only once)
+// run: lane kernel-queues, deadline 300 (what the kernel grants a user's queues is there only once)
 import { ipcFaults, IpcGround } from "./ipc.ts";
 import { faultsOf } from "./scenario.ts";
 

@@ -11,7 +11,7 @@ import { until, within } from "../support/until.ts";
 import { fresh, HandmadeBus, left, loopsOf } from "./ground.ts";
 
 // Fifty buses take most of what all queues of a user may hold.
-// run: alone
+// run: lane kernel-queues
 
 /** Queues that this process holds open. */
 function descriptors(): string[] {

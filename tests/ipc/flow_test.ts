@@ -1,3 +1,4 @@
+// run: lane kernel-queues
 import { assert, assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import process from "node:process";

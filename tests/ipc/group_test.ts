@@ -12,7 +12,7 @@ import { until } from "../support/until.ts";
 import { fresh, left, noOtherUser, notBlindable, runAs, runBlind } from "./ground.ts";
 
 // Any bus of this user that opens beside it clears up after the dead, these too.
-// run: alone
+// run: lane kernel-queues
 
 const PEER = new URL("group_peer.ts", import.meta.url);
 const BLIND_PEER = new URL("blind_peer.ts", import.meta.url);

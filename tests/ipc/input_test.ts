@@ -14,7 +14,7 @@ import { until } from "../support/until.ts";
 import { fresh, left, loopsOf } from "./ground.ts";
 
 // One of these uses up all that the queues of a user may hold.
-// run: alone
+// run: lane kernel-queues
 
 const encoder = new TextEncoder();
 

@@ -1,4 +1,4 @@
-// run: deadline 400
+// run: lane kernel-queues, deadline 400
 import { assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync } from "node:fs";

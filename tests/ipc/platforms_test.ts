@@ -1,3 +1,4 @@
+// run: lane kernel-queues
 import { assertEquals } from "@std/assert";
 import { describe } from "@std/testing/bdd";
 import { Bus } from "../../src/bus.ts";

@@ -1,3 +1,4 @@
+// run: lane kernel-queues
 import { assert, assertEquals, assertNotEquals, assertRejects } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { ProviderError } from "../../src/errors.ts";

@@ -1,4 +1,4 @@
-// run: alone, because all that run share the bytes that one user may have in the kernel's queues
+// run: lane kernel-queues, because all that run share the bytes that one user may have in them
 import { describe } from "@std/testing/bdd";
 import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, rmSync } from "node:fs";
