@@ -9,13 +9,18 @@ import type { StandardSchemaV1 } from "./schema.ts";
 /** Returns the name of a topic, queue, function or namespace if it is one: any non-empty string of well-formed Unicode. */
 export function checkName(what: string, name: unknown): string {
   if (typeof name !== "string") throw new ValidationError(`Cannot use ${show(name)} as ${what}: it is not a string`);
-  if (name === "") throw new ValidationError(`Cannot use "" as ${what}: it is empty`);
-  if (!name.isWellFormed()) throw new ValidationError(`Cannot use a name as ${what}: it holds a lone surrogate`);
-  if (name.includes("\0")) throw new ValidationError(`Cannot use a name as ${what}: it holds a NUL character`);
-  if (name.startsWith(RESERVED)) {
-    throw new ValidationError(`Cannot use "${name}" as ${what}: "${RESERVED}…" is reserved`);
-  }
-  return name;
+  const fault = nameFault(name);
+  if (fault === undefined) return name;
+  const shown = name.isWellFormed() && !name.includes("\0") ? JSON.stringify(name) : "a name";
+  throw new ValidationError(`Cannot use ${shown} as ${what}: it ${fault}`);
+}
+
+/** What keeps a string from being a name; undefined: it is one. */
+export function nameFault(name: string): string | undefined {
+  if (name === "") return "is empty";
+  if (!name.isWellFormed()) return "holds a lone surrogate";
+  if (name.includes("\0")) return "holds a NUL character";
+  return name.startsWith(RESERVED) ? `begins with "${RESERVED}", which is reserved` : undefined;
 }
 
 /** Where providers keep what is theirs beside what is the user's. */

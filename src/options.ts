@@ -3,9 +3,11 @@
  *
  * @module
  */
+import * as v from "valibot";
 import type { EventClass } from "./codec.ts";
 import { ValidationError } from "./errors.ts";
-import { checkFunction, checkName, checkNumber, checkTime } from "./names.ts";
+import { callable, fields, milliseconds, must, parseOptions } from "./internal/options.ts";
+import { LONGEST, nameFault } from "./names.ts";
 import type { Provider } from "./provider.ts";
 import type { Log } from "./telemetry.ts";
 
@@ -66,21 +68,33 @@ export interface Health {
 /** The states of a bus. */
 export type BusState = "up" | "down" | "closing" | "closed";
 
-/** Returns the options with their defaults; a `ValidationError` names the one that is not what it must be. */
-export function checkOptions(options: BusOptions): Required<Omit<BusOptions, "log">> & Pick<BusOptions, "log"> {
-  if (typeof options !== "object" || options === null) {
-    throw new ValidationError("Cannot open a bus: its options are no object");
-  }
-  const types = options.types ?? [];
-  if (!Array.isArray(types)) throw new ValidationError("Cannot open a bus: its types are no array of classes");
-  return {
-    namespace: checkName("a namespace", options.namespace ?? "global"),
-    timeout: checkNumber("a timeout", options.timeout ?? 30_000),
-    sendTimeout: checkTime("a sendTimeout", options.sendTimeout ?? 10_000, 1),
-    connectTimeout: checkTime("a connectTimeout", options.connectTimeout ?? 10_000, 1),
-    types,
-    log: options.log === undefined ? undefined : checkFunction("a log", options.log),
-  };
+const OPTIONS = fields({
+  namespace: v.optional(
+    v.pipe(
+      v.string(must("a string")),
+      v.check((name) => nameFault(name) === undefined, ({ input }) => nameFault(input) ?? ""),
+    ),
+    "global",
+  ),
+  timeout: v.optional(milliseconds(0, Infinity), 30_000),
+  sendTimeout: v.optional(deadline(), 10_000),
+  connectTimeout: v.optional(deadline(), 10_000),
+  types: v.optional(v.array(v.custom<EventClass>(() => true), must("a list of classes")), []),
+  log: v.optional(callable<Log>()),
+});
+
+/** Milliseconds as a timer holds them. */
+function deadline(): v.GenericSchema<number> {
+  return v.pipe(milliseconds(1, Infinity), v.transform((ms) => Math.min(ms, LONGEST)));
+}
+
+/**
+ * The options with their defaults.
+ *
+ * @throws {ValidationError} with one issue for each fault
+ */
+export function checkOptions(options: BusOptions): v.InferOutput<typeof OPTIONS> {
+  return parseOptions(OPTIONS, options, "Cannot open a bus");
 }
 
 /** Throws unless it is a provider whose options can be posted to its worker. */

@@ -1,9 +1,19 @@
 /**
- * What an AWS bus can be told, and how it is checked: a wrong option is a `ValidationError` at once, not a fault later.
+ * The options of an AWS provider and their checks.
  *
  * @module
  */
-import { type Issue, ValidationError } from "../../errors.ts";
+import * as v from "valibot";
+import {
+  callable,
+  fields,
+  flag,
+  milliseconds,
+  must,
+  parseOptions as parse,
+  text,
+  whole,
+} from "../../internal/options.ts";
 
 /** Who we are: an access key. */
 export interface AwsCredentials {
@@ -46,42 +56,45 @@ export interface AwsOptions {
   readonly client?: Readonly<Record<string, unknown>>;
 }
 
-/** Options with every default filled in; what the worker gets. */
-export interface Settings {
-  readonly endpoint?: string;
-  readonly region?: string;
+/** What SQS allows of a long poll, in milliseconds. */
+const MAX_POLL = 20_000;
+
+const OPTIONS = fields({
+  endpoint: v.optional(
+    v.custom<string>(
+      (value) => typeof value === "string" && /^https?:/.test(value) && URL.canParse(value),
+      must("an http: or https: URL"),
+    ),
+  ),
+  region: v.optional(text()),
+  credentials: v.optional(v.union([
+    callable<() => AwsCredentials | Promise<AwsCredentials>>(),
+    v.custom<AwsCredentials>(isKey),
+  ], must("a function or { accessKeyId, secretAccessKey }"))),
+  attempts: v.optional(whole("a whole number above 0", 1), 4),
+  lease: v.optional(milliseconds(1_000), 120_000),
+  poll: v.optional(
+    v.pipe(
+      milliseconds(1_000, MAX_POLL, "milliseconds from 1_000 to 20_000"),
+      v.transform((ms) => Math.round(ms / 1_000)),
+    ),
+    MAX_POLL,
+  ),
+  rawDelivery: v.optional(flag(), true),
+  client: v.optional(
+    v.custom<Readonly<Record<string, unknown>>>(
+      (value) => typeof value === "object" && value !== null && postable(value),
+      must("an object without functions"),
+    ),
+    {},
+  ),
+});
+
+/** Options with every default filled in; what the worker gets. A `poll` is whole seconds. */
+export interface Settings extends Omit<v.InferOutput<typeof OPTIONS>, "credentials"> {
   /** `"ask"`: main has a function for it. */
   readonly credentials?: AwsCredentials | "ask";
-  readonly attempts: number;
-  readonly lease: number;
-  /** Whole seconds. */
-  readonly poll: number;
-  readonly rawDelivery: boolean;
-  readonly client: Readonly<Record<string, unknown>>;
 }
-
-/** What SQS allows of a long poll, in seconds. */
-const MAX_POLL = 20;
-
-type Check = [what: string, holds: (value: unknown) => boolean];
-
-const text: Check = ["a non-empty string", (value) => typeof value === "string" && value !== ""];
-const CHECKS: Readonly<Record<keyof AwsOptions, Check>> = {
-  endpoint: [
-    "an http: or https: URL",
-    (value) => typeof value === "string" && /^https?:/.test(value) && URL.canParse(value),
-  ],
-  region: text,
-  credentials: ["a function or { accessKeyId, secretAccessKey }", isCredentials],
-  attempts: ["a whole number above 0", (value) => Number.isSafeInteger(value) && (value as number) > 0],
-  lease: ["milliseconds, at least 1_000", (value) => typeof value === "number" && value >= 1_000 && value < 2 ** 31],
-  poll: [
-    "milliseconds from 1_000 to 20_000",
-    (value) => typeof value === "number" && value >= 1_000 && value <= 20_000,
-  ],
-  rawDelivery: ["true or false", (value) => typeof value === "boolean"],
-  client: ["an object without functions", (value) => typeof value === "object" && value !== null && isPlain(value)],
-};
 
 /**
  * Checks the options and fills in the defaults.
@@ -89,41 +102,17 @@ const CHECKS: Readonly<Record<keyof AwsOptions, Check>> = {
  * @throws {ValidationError} with one issue for each thing that is wrong
  */
 export function parseOptions(options: AwsOptions): Settings {
-  const issues: Issue[] = [];
-  if (typeof options !== "object" || options === null) issues.push({ message: "options must be an object", path: [] });
-  for (const [name, value] of Object.entries(options ?? {})) {
-    const check = Object.hasOwn(CHECKS, name) ? CHECKS[name as keyof AwsOptions] : undefined;
-    if (!check) issues.push({ path: [name], message: `${name} is no option of this provider` });
-    // no value is shown: it may be a secret
-    else if (value !== undefined && !check[1](value)) {
-      issues.push({ path: [name], message: `${name} must be ${check[0]}` });
-    }
-  }
-  if (issues.length > 0) {
-    const told = issues.map((issue) => issue.message).join("; ");
-    throw new ValidationError(`Cannot make an AWS provider: ${told}`, issues);
-  }
-  const { credentials, poll } = options;
-  return {
-    endpoint: options.endpoint,
-    region: options.region,
-    credentials: typeof credentials === "function" ? "ask" : credentials,
-    attempts: options.attempts ?? 4,
-    lease: options.lease ?? 120_000,
-    poll: poll === undefined ? MAX_POLL : Math.round(poll / 1_000),
-    rawDelivery: options.rawDelivery ?? true,
-    client: options.client ?? {},
-  };
+  const { credentials, ...rest } = parse(OPTIONS, options, "Cannot make an AWS provider");
+  return { ...rest, credentials: typeof credentials === "function" ? "ask" : credentials };
 }
 
-function isCredentials(value: unknown): boolean {
-  if (typeof value === "function") return true;
+function isKey(value: unknown): boolean {
   const { accessKeyId, secretAccessKey } = (value ?? {}) as Record<string, unknown>;
-  return typeof accessKeyId === "string" && typeof secretAccessKey === "string" && isPlain(value);
+  return typeof accessKeyId === "string" && typeof secretAccessKey === "string" && postable(value);
 }
 
-/** True for what can be posted to a worker. */
-function isPlain(value: unknown): boolean {
+/** Whether a value can be posted to a worker. */
+function postable(value: unknown): boolean {
   try {
     structuredClone(value);
     return true;

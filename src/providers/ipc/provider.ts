@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { ValidationError } from "../../errors.ts";
+import * as v from "valibot";
+import { fields, must, parseOptions, whole } from "../../internal/options.ts";
 import type { Provider } from "../../provider.ts";
 import { CAPACITY } from "./queues.ts";
 import { openSender } from "./sender.ts";
@@ -26,6 +27,13 @@ export interface IpcOptions {
 /** Bytes of the smallest message in which the name of a file fits. */
 const LEAST_MESSAGE = 128;
 
+const PATH = must("an absolute path");
+const OPTIONS = fields({
+  group: v.optional(whole("the id of a group")),
+  directory: v.optional(v.pipe(v.string(PATH), v.startsWith("/", PATH)), "/dev/shm"),
+  messageSize: v.optional(whole(`a whole number of bytes, at least ${LEAST_MESSAGE}`, LEAST_MESSAGE), 8_192),
+});
+
 /**
  * Makes a provider for the processes of this machine and this user. `init` rejects with `UnsupportedError` where there are no
  * POSIX message queues: elsewhere than on Linux (x86-64, aarch64). Deno needs `--allow-ffi` for it.
@@ -41,18 +49,7 @@ const LEAST_MESSAGE = 128;
  * ```
  */
 export function ipc(options: IpcOptions = {}): Provider {
-  const { group, directory = "/dev/shm", messageSize = 8_192 } = options;
-  if (group !== undefined && !(Number.isInteger(group) && group >= 0)) {
-    throw new ValidationError(`Cannot use ${group} as a group: it is no group id`);
-  }
-  if (typeof directory !== "string" || !directory.startsWith("/")) {
-    throw new ValidationError(`Cannot use ${directory} as a directory: it is no absolute path`);
-  }
-  if (!Number.isInteger(messageSize) || messageSize < LEAST_MESSAGE) {
-    throw new ValidationError(
-      `Cannot use ${messageSize} as a message size: it is no integer of at least ${LEAST_MESSAGE}`,
-    );
-  }
+  const { group, directory, messageSize } = parseOptions(OPTIONS, options, "Cannot make an IPC provider");
   const settings: Settings = { group, directory, messageSize, pymqDirectory: "/run/shm" };
   return {
     name: "ipc",

@@ -3,8 +3,9 @@
  *
  * @module
  */
-import { ClosedError, ValidationError } from "../../errors.ts";
-import { checkNumber } from "../../names.ts";
+import * as v from "valibot";
+import { ClosedError } from "../../errors.ts";
+import { fields, must, parseOptions } from "../../internal/options.ts";
 import type { Provider, Sender, SenderContext } from "../../provider.ts";
 
 /** Options of {@linkcode memory}. */
@@ -13,6 +14,11 @@ export interface MemoryOptions {
   readonly capacity?: number;
 }
 
+const CAPACITY = must("a number of items, at least 1");
+const OPTIONS = fields({
+  capacity: v.optional(v.pipe(v.number(CAPACITY), v.minValue(1, CAPACITY)), Infinity),
+});
+
 /**
  * Makes a provider whose broker lives in a worker of this process. Buses opened with the same provider value share it; it ends,
  * with all that it holds, when the last of them is closed.
@@ -20,10 +26,7 @@ export interface MemoryOptions {
  * @throws {ValidationError} when an option is not what it must be
  */
 export function memory(options: MemoryOptions = {}): Provider {
-  if (typeof options !== "object" || options === null) {
-    throw new ValidationError("Cannot make a memory provider: its options are no object");
-  }
-  const capacity = checkNumber("a capacity", options.capacity ?? Infinity, 1);
+  const { capacity } = parseOptions(OPTIONS, options, "Cannot make a memory provider");
   return {
     name: "memory",
     features: {

@@ -1,0 +1,77 @@
+/**
+ * Checks of options, with valibot. No message quotes a value, because it may be a secret.
+ *
+ * @module
+ */
+import * as v from "valibot";
+import { type Issue, ValidationError } from "../errors.ts";
+
+/** The kind of a value, for a message: `"a string"`. */
+export function kindOf(value: unknown): string {
+  if (typeof value === "function") return "a function";
+  if (Array.isArray(value)) return "a list";
+  if (typeof value === "object" && value !== null) return "an object";
+  return typeof value === "string" ? "a string" : typeof value === "number" ? "another number" : String(value);
+}
+
+/** The message of a schema that expects this: `must(a port)` gives "must be a port, not a string". */
+export function must(be: string): (issue: { readonly input: unknown }) => string {
+  return ({ input }) => `must be ${be}, not ${kindOf(input)}`;
+}
+
+/** A string that is not empty. */
+export function text(what = "a non-empty string"): v.GenericSchema<string> {
+  return v.pipe(v.string(must(what)), v.nonEmpty("is empty"));
+}
+
+/** A boolean. */
+export function flag(): v.GenericSchema<boolean> {
+  return v.boolean(must("true or false"));
+}
+
+/** A whole number in a range. */
+export function whole(what: string, least = 0, most: number = Number.MAX_SAFE_INTEGER): v.GenericSchema<number> {
+  const message = must(what);
+  return v.pipe(v.number(message), v.integer(message), v.minValue(least, message), v.maxValue(most, message));
+}
+
+/** A number of milliseconds, at least `least`; `Infinity` counts where `most` says so. */
+export function milliseconds(least: number, most: number = 2 ** 31 - 1, what?: string): v.GenericSchema<number> {
+  const message = must(what ?? `milliseconds, at least ${least}`);
+  return v.pipe(v.number(message), v.minValue(least, message), v.maxValue(most, message));
+}
+
+/** A function. */
+export function callable<F>(): v.GenericSchema<F> {
+  return v.custom<F>((value) => typeof value === "function", must("a function"));
+}
+
+/** An object with these fields and no others. Its message distinguishes an unknown field from a missing one. */
+export function fields<const E extends v.ObjectEntries>(
+  entries: E,
+): v.StrictObjectSchema<E, v.ErrorMessage<v.StrictObjectIssue>> {
+  return v.strictObject(entries, (issue) => {
+    if (!issue.path) return must("an object")(issue);
+    return issue.expected === "never" ? "is not an option" : "is missing";
+  });
+}
+
+/**
+ * The options as the schema gives them, defaults filled in.
+ *
+ * @throws {ValidationError} with one issue for each fault; its message begins with `doing`
+ */
+export function parseOptions<S extends v.GenericSchema>(schema: S, options: unknown, doing: string): v.InferOutput<S> {
+  const { success, output, issues } = v.safeParse(schema, options);
+  if (success) return output;
+  throw invalidOptions(
+    issues.map(({ message, path }) => ({ message, path: path?.map(({ key }) => String(key)) ?? [] })),
+    doing,
+  );
+}
+
+/** The error for options with these faults, each of which says what is wrong with the option that its path names. */
+export function invalidOptions(issues: readonly Issue[], doing: string): ValidationError {
+  const faults = issues.map(({ path, message }) => `${path?.length ? path.join(".") : "options"} ${message}`);
+  return new ValidationError(`${doing}: ${faults.join("; ")}`, issues);
+}
