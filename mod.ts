@@ -46,16 +46,9 @@ export type { BusOptions, BusState, CloseOptions, CloseReport, Health } from "./
 export type { Features, Provider, ReplyQueues, Sender, SenderContext, SendOptions } from "./src/provider.ts";
 export { memory } from "./src/providers/memory/provider.ts";
 export type { MemoryOptions } from "./src/providers/memory/provider.ts";
-export type {
-  ConsumeOptions,
-  Consumer,
-  DeadLetter,
-  Lease,
-  Queue,
-  QueueOptions,
-  ReceiveOptions,
-  WaitOptions,
-} from "./src/queue.ts";
+export type { ConsumeOptions, Consumer } from "./src/consumer.ts";
+export type { DeadLetter, Lease } from "./src/deliveries.ts";
+export type { Queue, QueueOptions, ReceiveOptions, WaitOptions } from "./src/queue.ts";
 export { procedure } from "./src/rpc/procedure.ts";
 export type {
   ArgsSchema,

@@ -5,6 +5,7 @@
  */
 import { Codec, type EventClass } from "./codec.ts";
 import { remoteName, type Wrapper, wrapper } from "./decorate.ts";
+import type { QueueHome } from "./deliveries.ts";
 import { Dispatch } from "./dispatch.ts";
 import { type BusError, ClosedError, RpcError, ValidationError } from "./errors.ts";
 import { BusErrorEvent, type Gap } from "./events.ts";
@@ -21,7 +22,7 @@ import {
 import { Link } from "./port/link.ts";
 import type { Provider, Sender } from "./provider.ts";
 import { Publisher } from "./publisher.ts";
-import { Queue, type QueueHome, type QueueOptions } from "./queue.ts";
+import { Queue, type QueueOptions } from "./queue.ts";
 import { Caller } from "./rpc/caller.ts";
 import {
   type Class,
@@ -75,6 +76,9 @@ export class Bus extends EventTarget implements AsyncDisposable {
   #listening = new Set<EventListenerOrEventListenerObject>();
   #works = new Works();
   #readings = new Works();
+  /** What takes items: what comes after the bus began to close still has to go back. */
+  #takes = new Works();
+  #exactAttempts = false;
   #handlings = new Set<Handling>();
   #closing = new AbortController();
   #closeReport: Promise<CloseReport> | undefined;
@@ -136,6 +140,7 @@ export class Bus extends EventTarget implements AsyncDisposable {
       if (linked.status === "fulfilled") await linked.value.close(connectTimeout);
       throw opened.status === "rejected" ? opened.reason : (linked as PromiseRejectedResult).reason;
     }
+    this.#exactAttempts = provider.features.exactAttempts;
     this.#sender = opened.value;
     this.#link = linked.value;
     this.#sender.wake?.(this.#link.inbox);
@@ -240,7 +245,9 @@ export class Bus extends EventTarget implements AsyncDisposable {
       codec: this.#codec,
       telemetry: this.#telemetry,
       check: (what) => this.#check(what),
+      exactAttempts: this.#exactAttempts,
       watch: (work) => this.#works.watch(work),
+      taking: (take) => this.#takes.watch(take),
       report: (error, queue) => this.#report(error, queue),
       closing: this.#closing.signal,
     };
@@ -373,7 +380,8 @@ export class Bus extends EventTarget implements AsyncDisposable {
     const before = this.#dispatch.finished + this.#works.finished;
     const dropped = this.#dispatch.stop();
     const stopped = this.#server.stop();
-    const idle = [this.#dispatch.idle(), this.#works.idle(), this.#readings.idle()];
+    const taken = this.#takes.idle().then(() => this.#works.idle());
+    const idle = [this.#dispatch.idle(), taken, this.#readings.idle()];
     await withDeadline(Promise.all([stopped, ...idle]), left());
     const finished = this.#dispatch.finished + this.#works.finished - before;
     const abandoned = this.#dispatch.running + this.#works.running;

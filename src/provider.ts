@@ -33,6 +33,8 @@ export interface Features {
   readonly maxBody: number;
   /** `size` is exact rather than approximate. */
   readonly exactSize: boolean;
+  /** `attempt` counts recorded starts and nothing else. Otherwise it may be larger: then no item is dead-lettered before a handler has had it. */
+  readonly exactAttempts: boolean;
   /** The longest `delay` of a nack in milliseconds. */
   readonly maxDelay: number;
   /** Milliseconds within which what was sent is to be seen by all; the kit waits this long before it judges. */
@@ -181,8 +183,10 @@ export interface Delivery {
   readonly receipt: string;
   /** The item. */
   readonly body: string;
-  /** 1 at the first delivery, one more each time it came back. */
+  /** One more than the starts that are recorded for this item: the number of the attempt that begins if a handler starts now. */
   readonly attempt: number;
+  /** The lease before this one ended by itself, and no start was recorded in it. The core records the start before the handler runs. */
+  readonly unconfirmed?: boolean;
 }
 
 /** Options of {@linkcode Receiver.receive}. */
@@ -197,8 +201,12 @@ export interface ReceiveOptions {
   readonly signal: AbortSignal;
 }
 
-/** What becomes of a leased item. */
-export type Outcome = "ack" | "nack";
+/**
+ * What becomes of a leased item. "ack" removes it. "nack" gives it back after an attempt: the next delivery says `attempt` + 1,
+ * whether `start` has arrived or not. "untried" gives it back as if it had never been taken: the next delivery says the same
+ * `attempt` (and `unconfirmed`), also if a start was recorded meanwhile. Both go to the head of the queue.
+ */
+export type Outcome = "ack" | "nack" | "untried";
 
 /** The receiving half, in the worker. After a broken connection it reconnects, subscribes and registers again by itself. */
 export interface Receiver {
@@ -212,7 +220,12 @@ export interface Receiver {
   receive(queue: string, options: ReceiveOptions): Promise<Delivery[]>;
   /** Puts items that were taken without a lease back to the head, in their order; for leased ones use `settle`. */
   restore(queue: string, deliveries: readonly Delivery[]): Promise<void>;
-  /** Settles leases: "ack" removes the items, "nack" gives them back after `delay` ms. True for each whose lease still held. */
+  /**
+   * Records that the handlers of these leases start. True for each whose lease still held. A take itself counts nothing. It may arrive
+   * after the lease was settled. Until every provider has it: without it nothing is recorded, and "untried" is a "nack".
+   */
+  start?(queue: string, receipts: readonly string[]): Promise<boolean[]>;
+  /** Settles leases, after `delay` ms where the items come back. True for each whose lease still held. */
   settle(queue: string, receipts: readonly string[], outcome: Outcome, delay: number): Promise<boolean[]>;
   /** Makes leases last `lease` ms from now. True for each that still held. */
   extend(queue: string, receipts: readonly string[], lease: number): Promise<boolean[]>;

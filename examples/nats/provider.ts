@@ -40,6 +40,7 @@ export function nats(options: NatsOptions = {}): Provider {
       maxBody: maxPayload,
       // items that were given back and are not taken yet count as held
       exactSize: false,
+      exactAttempts: false,
       maxDelay: Infinity,
       latency: 50,
     },

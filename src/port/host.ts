@@ -145,6 +145,8 @@ class Host {
         return this.#receive(receiver, frame);
       case "cancel":
         return this.#receives.get(frame.id)?.cancel(frame.id);
+      case "start":
+        return this.#reply(frame.id, () => this.#leases!.start(frame.queue, frame.receipts));
       case "settle":
         return this.#reply(
           frame.id,

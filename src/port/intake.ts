@@ -143,7 +143,7 @@ export class Intake {
     const surplus = deliveries.slice(next);
     if (surplus.length === 0) return;
     if (this.#lease === undefined) await this.#receiver.restore(this.#queue, surplus);
-    else await this.#leases.settle(this.#queue, surplus.map((delivery) => delivery.receipt), "nack", 0);
+    else await this.#leases.settle(this.#queue, surplus.map((delivery) => delivery.receipt), "untried", 0);
   }
 
   #sleep(pause: number): Promise<void> {

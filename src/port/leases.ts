@@ -1,5 +1,6 @@
 /**
- * The leases that this worker holds: extended until they are settled, given back when the worker closes.
+ * The leases that this worker holds: extended until they are settled, given back when the worker closes. Those whose handler has started
+ * count as an attempt then, the others do not.
  *
  * @module
  */
@@ -10,8 +11,8 @@ import type { Timers } from "./timers.ts";
 export class Leases {
   #receiver: Receiver;
   #timers: Timers;
-  /** lease in ms → queue → receipts */
-  #held = new Map<number, Map<string, Set<string>>>();
+  /** lease in ms → queue → receipt → whether its handler has started */
+  #held = new Map<number, Map<string, Map<string, boolean>>>();
   /** What stops the next extension of all leases of one length. */
   #stops = new Map<number, () => void>();
 
@@ -29,14 +30,23 @@ export class Leases {
       this.#extendLater(lease);
     }
     let receipts = queues.get(queue);
-    if (!receipts) queues.set(queue, receipts = new Set());
-    for (const delivery of deliveries) receipts.add(delivery.receipt);
+    if (!receipts) queues.set(queue, receipts = new Map());
+    for (const delivery of deliveries) receipts.set(delivery.receipt, false);
+  }
+
+  /** Records that the handlers of leases start; true for each that still held. */
+  async start(queue: string, receipts: string[]): Promise<boolean[]> {
+    for (const queues of this.#held.values()) {
+      const held = queues.get(queue);
+      for (const receipt of receipts) if (held?.has(receipt)) held.set(receipt, true);
+    }
+    return await this.#receiver.start?.(queue, receipts) ?? receipts.map(() => true);
   }
 
   /** Settles leases; true for each that still held. */
   settle(queue: string, receipts: string[], outcome: Outcome, delay: number): Promise<boolean[]> {
     this.#forget(queue, receipts);
-    return this.#receiver.settle(queue, receipts, outcome, delay);
+    return this.#settle(queue, receipts, outcome, delay);
   }
 
   /** Gives back what is still held; resolves with how many items went back. */
@@ -45,10 +55,21 @@ export class Leases {
     this.#stops.clear();
     const held = [...this.#held.values()].flatMap((queues) => [...queues]);
     this.#held.clear();
+    // what has started was taken first, so it goes to the head last
     const settled = await Promise.allSettled(
-      held.map(([queue, receipts]) => this.#receiver.settle(queue, [...receipts], "nack", 0)),
+      held.flatMap(([queue, receipts]) =>
+        ([["untried", false], ["nack", true]] as const).flatMap(([outcome, started]) => {
+          const some = [...receipts.keys()].filter((receipt) => receipts.get(receipt) === started);
+          return some.length > 0 ? [this.#settle(queue, some, outcome, 0)] : [];
+        })
+      ),
     );
     return settled.flatMap((result) => result.status === "fulfilled" ? result.value.filter(Boolean) : []).length;
+  }
+
+  #settle(queue: string, receipts: string[], outcome: Outcome, delay: number): Promise<boolean[]> {
+    const known = this.#receiver.start ? outcome : outcome === "ack" ? "ack" : "nack";
+    return this.#receiver.settle(queue, receipts, known, delay);
   }
 
   #forget(queue: string, receipts: Iterable<string>): void {
@@ -72,7 +93,7 @@ export class Leases {
   #extend(lease: number): void {
     this.#extendLater(lease);
     for (const [queue, held] of this.#held.get(lease) ?? []) {
-      const receipts = [...held];
+      const receipts = [...held.keys()];
       // a failed extension is tried again at the next third; a lease that is lost is told to whoever settles it
       this.#receiver.extend(queue, receipts, lease).then(
         (kept) => this.#forget(queue, receipts.filter((_, i) => kept[i] === false)),

@@ -71,6 +71,8 @@ export class Link {
   #closed = false;
   #outbox: ToWorker[] = [];
   #flushing = false;
+  /** What the requests of this turn are about that may be merged. */
+  #merged = new Map<string, { readonly receipts: string[]; readonly done: Promise<boolean[]> }>();
   #lastId = 0;
   #pending = new Map<number, Pending>();
   /** What main has taken from the inbox since it last said so. */
@@ -152,9 +154,15 @@ export class Link {
     }
   }
 
+  /** Records that the handlers of leases start; true for each that still held. */
+  start(queue: string, receipts: string[]): Promise<boolean[]> {
+    return this.#merge(`start ${queue}`, receipts, (receipts) => ({ kind: "start", queue, receipts }));
+  }
+
   /** Settles leases; true for each that still held. */
   settle(queue: string, receipts: string[], outcome: Outcome, delay = 0): Promise<boolean[]> {
-    return this.request<"settle">({ kind: "settle", queue, receipts, outcome, delay });
+    const key = `${outcome} ${delay} ${queue}`;
+    return this.#merge(key, receipts, (receipts) => ({ kind: "settle", queue, receipts, outcome, delay }));
   }
 
   /** Subscribes, again after every death of the worker, until the stream is closed. */
@@ -257,6 +265,22 @@ export class Link {
     for (const { reject } of pending) reject(error);
   }
 
+  /** Requests of one turn that differ in nothing but their receipts leave as one. */
+  async #merge(
+    key: string,
+    receipts: string[],
+    frame: (receipts: string[]) => Request<ToWorker & { kind: "start" | "settle" }>,
+  ): Promise<boolean[]> {
+    let merged = this.#merged.get(key);
+    if (!merged) {
+      const all: string[] = [];
+      this.#merged.set(key, merged = { receipts: all, done: this.request<"start" | "settle">(frame(all)) });
+    }
+    const from = merged.receipts.length;
+    merged.receipts.push(...receipts);
+    return (await merged.done).slice(from, from + receipts.length);
+  }
+
   #post(frame: ToWorker): void {
     this.#outbox.push(frame);
     if (this.#flushing) return;
@@ -267,6 +291,7 @@ export class Link {
   /** While no receiver is ready the frames stay; the next one gets them. */
   #flush(): void {
     this.#flushing = false;
+    this.#merged.clear();
     if (!this.#worker.up || this.#outbox.length === 0) return;
     this.#worker.post(this.#outbox);
     this.#outbox = [];

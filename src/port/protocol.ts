@@ -29,6 +29,7 @@ export type ToWorker =
   | { kind: "credit"; subscription: number; count: number }
   | { kind: "receive"; id: number; queue: string; max: number; wait: number; lease?: number }
   | { kind: "cancel"; id: number }
+  | { kind: "start"; id: number; queue: string; receipts: string[] }
   | { kind: "settle"; id: number; queue: string; receipts: string[]; outcome: Outcome; delay: number }
   | { kind: "ask"; id: number; verb: string; argument: unknown }
   | { kind: "answer"; id: number; value?: unknown; error?: PlainError }
@@ -61,6 +62,7 @@ export interface Answers {
   subscribe: undefined;
   unsubscribe: undefined;
   receive: Delivery[];
+  start: boolean[];
   settle: boolean[];
   ask: unknown;
   /** How many leased items went back. */

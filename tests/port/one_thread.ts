@@ -94,6 +94,7 @@ export class OneThread implements Disposable {
         capacity: Infinity,
         maxBody: Infinity,
         exactSize: true,
+        exactAttempts: true,
         maxDelay: Infinity,
         latency: 100,
       },

@@ -62,6 +62,7 @@ export function aws(options: AwsOptions = {}): Provider {
       capacity: Infinity,
       maxBody: MAX_BODY,
       exactSize: false,
+      exactAttempts: false,
       maxDelay: MAX_VISIBILITY * 1_000,
       latency: LATENCY,
     },

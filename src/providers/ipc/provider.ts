@@ -61,6 +61,7 @@ export function ipc(options: IpcOptions = {}): Provider {
       capacity: CAPACITY,
       maxBody: Infinity,
       exactSize: true,
+      exactAttempts: false,
       maxDelay: Infinity,
       latency: 50,
     },

@@ -37,6 +37,7 @@ export function memory(options: MemoryOptions = {}): Provider {
       capacity,
       maxBody: Infinity,
       exactSize: true,
+      exactAttempts: true,
       maxDelay: Infinity,
       latency: 100,
     },

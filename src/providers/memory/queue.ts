@@ -6,11 +6,15 @@ import type { Delivery, Outcome, ReceiveOptions } from "../../provider.ts";
 
 interface Item {
   readonly body: string;
-  attempt: number;
+  /** Attempts that were made. */
+  starts: number;
+  /** Its last holder died, before it had started as far as anybody knows. */
+  unconfirmed: boolean;
 }
 
 interface Leased {
   readonly item: Item;
+  started: boolean;
   /** Milliseconds of `performance.now()`: when the lease ends, or the delay of a nack. */
   due: number;
 }
@@ -62,7 +66,7 @@ export class MemoryQueue {
   /** Puts an item; false when it was cancelled. Rejects with `QueueFullError` when there was no room in time. */
   put(id: string, body: string, wait: number): true | Promise<boolean> {
     if (this.size < this.#capacity && this.#putters.length === 0) {
-      this.#items.push({ body, attempt: 0 });
+      this.#items.push({ body, starts: 0, unconfirmed: false });
       this.#serve();
       return true;
     }
@@ -114,8 +118,19 @@ export class MemoryQueue {
 
   /** Puts items back to the head, in their order. */
   restore(deliveries: readonly Delivery[]): void {
-    for (const { body, attempt } of [...deliveries].reverse()) this.#returned.push({ body, attempt: attempt - 1 });
+    for (const { body, attempt, unconfirmed = false } of deliveries.toReversed()) {
+      this.#returned.push({ body, starts: attempt - 1, unconfirmed });
+    }
     this.#serve();
+  }
+
+  /** Records starts; true for each lease that still held. */
+  start(receipts: readonly string[]): boolean[] {
+    return receipts.map((receipt) => {
+      const leased = this.#leased.get(receipt);
+      if (leased) leased.started = true;
+      return leased !== undefined;
+    });
   }
 
   /** Settles leases; true for each that still held. */
@@ -126,7 +141,8 @@ export class MemoryQueue {
       if (!leased) return false;
       this.#leased.delete(receipt);
       if (outcome === "ack") return true;
-      if (delay > 0) this.#delayed.add({ item: leased.item, due: performance.now() + delay });
+      if (outcome === "nack") count(leased.item);
+      if (delay > 0) this.#delayed.add({ ...leased, due: performance.now() + delay });
       else this.#returned.push(leased.item);
       return true;
     });
@@ -159,13 +175,13 @@ export class MemoryQueue {
     while (deliveries.length < max) {
       const item = this.#returned.pop() ?? this.#items.shift();
       if (!item) break;
-      item.attempt++;
       let receipt = "";
       if (lease !== undefined) {
         receipt = `${BROKER}:${++lastReceipt}`;
-        this.#leased.set(receipt, { item, due: performance.now() + lease });
+        this.#leased.set(receipt, { item, started: false, due: performance.now() + lease });
       }
-      deliveries.push({ receipt, body: item.body, attempt: item.attempt });
+      const { body, starts, unconfirmed } = item;
+      deliveries.push({ receipt, body, attempt: starts + 1, ...unconfirmed && { unconfirmed } });
     }
     if (lease !== undefined && deliveries.length > 0) this.#schedule();
     this.#admit();
@@ -184,7 +200,7 @@ export class MemoryQueue {
     while (this.size < this.#capacity) {
       const putter = this.#putters.shift();
       if (!putter) return;
-      this.#items.push({ body: putter.body, attempt: 0 });
+      this.#items.push({ body: putter.body, starts: 0, unconfirmed: false });
       putter.resolve(true);
     }
   }
@@ -204,6 +220,8 @@ export class MemoryQueue {
     for (const [receipt, leased] of [...this.#leased].reverse()) {
       if (leased.due > now) continue;
       this.#leased.delete(receipt);
+      if (leased.started) count(leased.item);
+      else leased.item.unconfirmed = true;
       this.#returned.push(leased.item);
     }
     for (const delayed of this.#delayed) {
@@ -214,4 +232,10 @@ export class MemoryQueue {
     this.#serve();
     this.#schedule();
   }
+}
+
+/** One attempt was made, and it was known. */
+function count(item: Item): void {
+  item.starts++;
+  item.unconfirmed = false;
 }

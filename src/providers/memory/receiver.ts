@@ -77,6 +77,10 @@ class MemoryReceiver implements Receiver {
     return Promise.resolve();
   }
 
+  start(queue: string, receipts: readonly string[]): Promise<boolean[]> {
+    return Promise.resolve(this.#queue(queue).start(receipts));
+  }
+
   settle(queue: string, receipts: readonly string[], outcome: Outcome, delay: number): Promise<boolean[]> {
     return Promise.resolve(this.#queue(queue).settle(receipts, outcome, delay));
   }

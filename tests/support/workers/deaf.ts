@@ -8,7 +8,7 @@ serve(async (context): Promise<Receiver> => {
   const receiver = await openReceiver(context);
   let heard = false;
   const settle: Receiver["settle"] = (queue, receipts, outcome, delay) => {
-    if (heard || outcome === "nack") return before(queue, receipts, outcome, delay);
+    if (heard || outcome !== "ack") return before(queue, receipts, outcome, delay);
     heard = true;
     return Promise.reject(new ProviderError("unavailable", "Cannot acknowledge: on purpose"));
   };
