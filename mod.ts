@@ -26,6 +26,7 @@ import { checkCount, checkFunction, checkSchema, checkSignal } from "./src/names
 import type { BusOptions, CloseOptions } from "./src/options.ts";
 import type { Queue, QueueOptions } from "./src/queue.ts";
 import { exposedNames, exposures, type Fn, type Procedure, type StubOptions } from "./src/rpc/procedure.ts";
+import { complain } from "./src/internal/thrown.ts";
 import {
   type Handler,
   resolveTarget,
@@ -225,7 +226,7 @@ export function remote(name?: string): Wrapper {
   return wrapper((fn, self, method) => {
     const served = name ?? remoteName(fn, self, method);
     if (bus) bus.remote(served)(fn);
-    else expose(served, fn).catch((error) => console.error("tsmq:", error));
+    else expose(served, fn).catch((error) => complain(`on "${served}":`, error));
   });
 }
 

@@ -4,6 +4,7 @@
  * @module
  */
 import { BusError, type ErrorCode, lacksPermission } from "../src/errors.ts";
+import { isA } from "../src/internal/thrown.ts";
 
 /** Code, its meaning as `--help` tells it, and the errors that lead to it. */
 export const EXITS: readonly (readonly [code: number, meaning: string, errors: readonly ErrorCode[]])[] = [
@@ -22,6 +23,6 @@ export const EXITS: readonly (readonly [code: number, meaning: string, errors: r
 /** The exit code for what a command threw. */
 export function exitCode(error: unknown): number {
   if (lacksPermission(error)) return 6;
-  const found = error instanceof BusError && EXITS.find(([, , errors]) => errors.includes(error.code));
+  const found = isA(error, BusError) && EXITS.find(([, , errors]) => errors.includes(error.code));
   return found ? found[0] : 1;
 }

@@ -7,6 +7,7 @@
 import process from "node:process";
 import { Codec } from "../src/codec.ts";
 import { ValidationError } from "../src/errors.ts";
+import { textOf } from "../src/internal/thrown.ts";
 
 const codec = new Codec();
 
@@ -75,7 +76,7 @@ export function print(text: string): Promise<void> {
 
 /** What an error says, in one line, whatever a library put into its message. */
 export function messageOf(error: unknown): string {
-  return (error instanceof Error ? error.message : String(error)).split("\n").map((part) => part.trim()).join(" ");
+  return textOf(error).split("\n").map((part) => part.trim()).join(" ");
 }
 
 /** Does something that prints, which ends when nobody reads any more, as in `tsmq sub … | head -1`. */

@@ -41,6 +41,7 @@ import { stubFor } from "./rpc/stub.ts";
 import { ANSWER, CANCEL, REQUEST } from "./rpc/wire.ts";
 import type { StandardSchemaV1 } from "./schema.ts";
 import { Telemetry } from "./telemetry.ts";
+import { complain, guard, isA } from "./internal/thrown.ts";
 import {
   type Handler,
   resolveTarget,
@@ -72,6 +73,8 @@ export class Bus extends EventTarget implements AsyncDisposable {
   #upSince = -Infinity;
   #reconnects = 0;
   #lastError: unknown;
+  /** What the bus calls in place of each listener: a listener that throws must not end the process. */
+  #guards = new WeakMap<object, EventListener>();
   /** Who listens for errors. */
   #listening = new Set<EventListenerOrEventListenerObject>();
   #works = new Works();
@@ -355,8 +358,8 @@ export class Bus extends EventTarget implements AsyncDisposable {
 
   /** As of `EventTarget`. Errors that nobody listens for go to the console. */
   override addEventListener(...args: Parameters<EventTarget["addEventListener"]>): void {
-    super.addEventListener(...args);
     const [type, listener, options] = args;
+    super.addEventListener(type, this.#guarded(listener), options);
     const { once, signal } = (typeof options === "object" ? options : undefined) ?? {};
     if (type !== "error" || listener === null || signal?.aborted) return;
     const gone = () => this.#listening.delete(listener);
@@ -367,9 +370,23 @@ export class Bus extends EventTarget implements AsyncDisposable {
 
   /** As of `EventTarget`. */
   override removeEventListener(...args: Parameters<EventTarget["removeEventListener"]>): void {
-    super.removeEventListener(...args);
-    const [type, listener] = args;
+    const [type, listener, options] = args;
+    super.removeEventListener(type, this.#guarded(listener), options);
     if (type === "error" && listener !== null) this.#listening.delete(listener);
+  }
+
+  #guarded(listener: EventListenerOrEventListenerObject | null): EventListener | null {
+    if (listener === null) return null;
+    let guarded = this.#guards.get(listener);
+    if (!guarded) {
+      guarded = (event) =>
+        guard(
+          `a listener for "${event.type}"`,
+          () => typeof listener === "function" ? listener.call(this, event) : listener.handleEvent(event),
+        );
+      this.#guards.set(listener, guarded);
+    }
+    return guarded;
   }
 
   async #close(timeout: number): Promise<CloseReport> {
@@ -465,7 +482,7 @@ export class Bus extends EventTarget implements AsyncDisposable {
   #read(body: string, topic: string, take: Take): void {
     const fail = (error: unknown) => {
       this.#report(error, topic);
-      if (!(error instanceof ValidationError) || error.body !== body) return;
+      if (!isA(error, ValidationError) || error.body !== body) return;
       const outline = Codec.outline(body);
       if (outline) take(outline, error);
     };
@@ -504,7 +521,7 @@ export class Bus extends EventTarget implements AsyncDisposable {
   #report(error: unknown, topic: string): void {
     this.#lastError = error;
     this.#telemetry.log({ level: "error", event: "error", ...topic && { name: topic }, error });
-    if (this.#listening.size === 0) return console.error(`tsmq: ${topic ? `on "${topic}": ` : ""}`, error);
+    if (this.#listening.size === 0) return complain(topic ? `on "${topic}":` : "", error);
     this.dispatchEvent(new BusErrorEvent(error, topic));
   }
 }

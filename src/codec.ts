@@ -13,6 +13,7 @@ import { Reviver, tagIn } from "./codec/revive.ts";
 import { writePlain, Writer } from "./codec/write.ts";
 import { ValidationError } from "./errors.ts";
 import type { StandardSchemaV1 } from "./schema.ts";
+import { isA, textOf } from "./internal/thrown.ts";
 
 export type { EventClass } from "./codec/classes.ts";
 
@@ -188,15 +189,15 @@ function hashable(element: unknown): boolean {
 }
 
 function unreadable(error: unknown, body: string): ValidationError {
-  if (error instanceof ValidationError) {
+  if (isA(error, ValidationError)) {
     return new ValidationError(error.message, error.issues, { cause: error.cause, body });
   }
-  const message = error instanceof Error ? error.message : String(error);
+  const message = textOf(error);
   return new ValidationError(`Cannot read a body: ${message}`, [{ message }], { cause: error, body });
 }
 
 function unsendable(cause: unknown): ValidationError {
-  if (cause instanceof ValidationError) return cause;
+  if (isA(cause, ValidationError)) return cause;
   // A getter or a proxy in the value threw.
-  return new ValidationError(`Cannot encode the value: reading it failed with ${cause}`, [], { cause });
+  return new ValidationError(`Cannot encode the value: reading it failed with ${textOf(cause)}`, [], { cause });
 }

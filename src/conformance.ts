@@ -33,6 +33,7 @@ import { queues } from "./conformance/queues.ts";
 import type { Conditional, Play, Room } from "./conformance/room.ts";
 import { rpc } from "./conformance/rpc.ts";
 import { CLEARING, Stage } from "./conformance/stage.ts";
+import { thrown } from "./conformance/thrown.ts";
 import { values } from "./conformance/values.ts";
 
 export { ConformanceError } from "./conformance/assert.ts";
@@ -72,6 +73,7 @@ const ROOMS: Readonly<Record<string, Room>> = {
   values,
   contracts,
   input,
+  thrown,
   faults,
 };
 

@@ -5,6 +5,7 @@
  */
 import { type Deliveries, type Held, type Lease, open, type Opened } from "./deliveries.ts";
 import { BusError, ValidationError } from "./errors.ts";
+import { isA, textOf } from "./internal/thrown.ts";
 import { checkCount, checkFunction, checkName, checkSignal, checkTime } from "./names.ts";
 
 /** Milliseconds before a failed item is tried again: doubled with each attempt, up to the second. */
@@ -96,7 +97,7 @@ export function consume<T>(
     } catch (error) {
       home.report(error, queue);
       if (held?.settled) return NOTHING;
-      const hopeless = delivery.attempt >= maxAttempts || (!held && error instanceof ValidationError);
+      const hopeless = delivery.attempt >= maxAttempts || (!held && isA(error, ValidationError));
       if (hopeless) return () => deliveries.bury(delivery, readable, error, deadLetter);
       return () => deliveries.settle(delivery, "nack", delayOf(delivery.attempt));
     }
@@ -138,7 +139,7 @@ export function consume<T>(
         if (signal.aborted) break;
         // a dead worker is replaced, a transport out of reach comes back: the consumer goes on
         if (error instanceof BusError && (error.code === "worker_died" || error.code === "unavailable")) continue;
-        const told = error instanceof BusError ? error : new BusError("internal", String(error), { cause: error });
+        const told = isA(error, BusError) ? error : new BusError("internal", textOf(error), { cause: error });
         home.report(told, queue);
         // what only the transport can name may pass: somebody else's key under our name, for one
         if (told.code !== "internal") return told;

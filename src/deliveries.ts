@@ -5,6 +5,7 @@
  */
 import type { Codec } from "./codec.ts";
 import { BusError, ValidationError } from "./errors.ts";
+import { isA, nameOf, textOf } from "./internal/thrown.ts";
 import { checkTime } from "./names.ts";
 import type { Link } from "./port/link.ts";
 import type { Delivery, Outcome, Sender } from "./provider.ts";
@@ -13,6 +14,8 @@ import { type Telemetry, unstamp } from "./telemetry.ts";
 
 /** Milliseconds before an item is offered again that could be neither acknowledged nor dead-lettered. */
 const AGAIN = 1_000;
+/** Characters of a cause that a dead letter quotes: a letter must not outgrow what the transport takes. */
+const CAUSE = 4_096;
 
 /** What stands in a dead-letter queue. */
 export interface DeadLetter<T = unknown> {
@@ -99,7 +102,7 @@ export class Deliveries {
       const { value } = await this.home.codec.decode(body);
       return this.#schema ? await validate(this.#schema, value, `an item of queue "${this.queue}"`) : value;
     } catch (error) {
-      if (!(error instanceof ValidationError) || error.body !== undefined) throw error;
+      if (!isA(error, ValidationError) || error.body !== undefined) throw error;
       throw new ValidationError(error.message, error.issues, { cause: error, body });
     }
   }
@@ -163,11 +166,11 @@ export class Deliveries {
   /** First into the dead-letter queue, then out of this one: a crash in between makes two of it, never none. */
   async bury(delivery: Opened, readable: boolean, error: unknown, deadLetter: string): Promise<void> {
     const { codec, sender } = this.home;
-    const { name, message } = error instanceof Error ? error : new Error(String(error));
+    const cause = { name: nameOf(error), message: textOf(error).slice(0, CAUSE) };
     const { body, attempt, started } = delivery;
     // the item as it was put: what a schema or a handler made of it may be another one, and nothing that can be sent
     const letter = `{"queue":${codec.write(this.queue)},"item":${readable ? body : codec.write(body)},` +
-      `"attempts":${started ? attempt : attempt - 1},"cause":${codec.write({ name, message })}}`;
+      `"attempts":${started ? attempt : attempt - 1},"cause":${codec.write(cause)}}`;
     // one that is full must not hold up the items behind this one: it is tried again
     await sender.send(deadLetter, letter, { wait: 0 });
     await this.settle(delivery, "ack");

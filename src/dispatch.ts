@@ -317,20 +317,21 @@ class Pace {
 
   #run(value: unknown, { message, traceparent }: Event): void {
     const operation = this.#home.telemetry.begin("process", message.topic, traceparent);
-    let result: unknown;
+    let done: Promise<unknown> | undefined;
     this.#count.started();
     this.#running++;
     try {
-      result = operation
+      const result = operation
         ? operation.run(() => this.#listener.handler(value as never, message))
         : this.#listener.handler(value as never, message);
+      if (isThenable(result)) done = Promise.resolve(result);
     } catch (error) {
       return this.#fail(message.topic, operation, error);
     }
-    if (!isThenable(result)) return this.#finish(operation);
+    if (!done) return this.#finish(operation);
     this.#since = performance.now();
     // somebody else's `then` may throw (a query that must be asked for its promise does), or return nothing
-    Promise.resolve(result).then(
+    done.then(
       () => this.#finish(operation),
       (error: unknown) => this.#fail(message.topic, operation, error),
     ).then(() => this.#next());

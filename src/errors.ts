@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { isA, nameOf, show, stackOf, textOf } from "./internal/thrown.ts";
 
 /** What went wrong, as a finite set: {@linkcode BusError.code}. */
 export type ErrorCode =
@@ -221,10 +222,6 @@ export class RemoteInvocationError extends RpcError {
   }
 }
 
-function show(value: unknown): string {
-  return typeof value === "string" ? value : String(value);
-}
-
 /** An error as plain data: a structured clone loses name, code and cause of an `Error`. */
 export interface PlainError {
   /** The name of the class. */
@@ -241,13 +238,13 @@ export interface PlainError {
 
 /** Turns anything thrown into plain data that can cross a port. */
 export function toPlain(error: unknown): PlainError {
-  const known = error instanceof BusError;
+  const known = isA(error, BusError);
   return {
     name: known ? error.name : "ProviderError",
     code: known ? error.code : "internal",
-    message: error instanceof Error ? error.message : String(error),
+    message: textOf(error),
     retryable: known && error.retryable,
-    stack: error instanceof Error ? error.stack : undefined,
+    stack: stackOf(error),
   };
 }
 
@@ -273,5 +270,5 @@ export function fromPlain(plain: PlainError): BusError {
 
 /** Whether it is Deno that refused, for lack of a permission. From a worker comes the text alone. */
 export function lacksPermission(error: unknown): boolean {
-  return error instanceof Error && (error.name === "NotCapable" || /^Requires \w+ access/.test(error.message));
+  return isA(error, Error) && (nameOf(error) === "NotCapable" || /^Requires \w+ access/.test(textOf(error)));
 }

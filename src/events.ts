@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { textOf } from "./internal/thrown.ts";
 
 /** The `"error"` event of a bus: a handler threw, a body could not be read, the transport reported a fault. */
 export class BusErrorEvent extends ErrorEvent {
@@ -11,7 +12,7 @@ export class BusErrorEvent extends ErrorEvent {
 
   /** Made by the bus. */
   constructor(error: unknown, topic: string) {
-    super("error", { error, message: error instanceof Error ? error.message : String(error) });
+    super("error", { error, message: textOf(error) });
     this.topic = topic;
   }
 

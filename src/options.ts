@@ -10,6 +10,7 @@ import { callable, fields, milliseconds, must, parseOptions } from "./internal/o
 import { LONGEST, nameFault } from "./names.ts";
 import type { Provider } from "./provider.ts";
 import type { Log } from "./telemetry.ts";
+import { textOf } from "./internal/thrown.ts";
 
 /** Options of `init` and {@linkcode Bus.open}. */
 export interface BusOptions {
@@ -105,7 +106,9 @@ export function checkProvider(provider: Provider): void {
   try {
     structuredClone(provider.options);
   } catch (cause) {
-    const text = `Cannot open a bus: the options of "${provider.name}" cannot be posted to its worker: ${cause}`;
+    const text = `Cannot open a bus: the options of "${provider.name}" cannot be posted to its worker: ${
+      textOf(cause)
+    }`;
     throw new ValidationError(text, [], { cause });
   }
 }

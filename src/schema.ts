@@ -4,6 +4,7 @@
  * @module
  */
 import { type Issue, ValidationError } from "./errors.ts";
+import { show, textOf } from "./internal/thrown.ts";
 
 /**
  * A Standard Schema, version 1 (https://standardschema.dev). The specification is a type to be copied, so that nobody
@@ -94,31 +95,38 @@ export function validate<S extends StandardSchemaV1>(
   value: unknown,
   what: string,
 ): InferOutput<S> | Promise<InferOutput<S>> {
-  let result;
+  let outcome;
   try {
-    result = schema["~standard"].validate(value);
+    const result = schema["~standard"].validate(value);
+    outcome = result instanceof Promise ? result.then(read) : read(result);
   } catch (cause) {
     throw failed(what, cause);
   }
-  if (!(result instanceof Promise)) return accept<S>(result, what);
-  return result.then((settled) => accept<S>(settled, what), (cause) => {
+  if (!(outcome instanceof Promise)) return accept<S>(outcome, what);
+  return outcome.then((settled) => accept<S>(settled, what), (cause) => {
     throw failed(what, cause);
   });
 }
 
-function accept<S extends StandardSchemaV1>(
-  result: StandardSchemaV1.Result<unknown>,
-  what: string,
-): InferOutput<S> {
-  if (!result.issues) return result.value as InferOutput<S>;
-  const issues = result.issues.map(plainIssue);
+/** What a schema gave, as plain data: it may be no result at all. */
+function read(result: StandardSchemaV1.Result<unknown>): { value: unknown } | { issues: Issue[] } {
+  const { issues } = result;
+  return issues ? { issues: issues.map(plainIssue) } : { value: (result as { value: unknown }).value };
+}
+
+function accept<S extends StandardSchemaV1>(outcome: ReturnType<typeof read>, what: string): InferOutput<S> {
+  if ("value" in outcome) return outcome.value as InferOutput<S>;
+  const { issues } = outcome;
   const quoted = issues.slice(0, QUOTED).map(quote);
   if (issues.length > QUOTED) quoted.push(`${issues.length - QUOTED} more`);
   throw new ValidationError(`Cannot accept ${what}: ${quoted.join("; ")}`, issues);
 }
 
 function plainIssue({ message, path }: StandardSchemaV1.Issue): Issue {
-  return path ? { message, path: path.map((part) => typeof part === "object" ? part.key : part) } : { message };
+  const text = show(message);
+  return path
+    ? { message: text, path: path.map((part) => typeof part === "object" ? part.key : part) }
+    : { message: text };
 }
 
 function quote({ message, path }: Issue): string {
@@ -126,6 +134,6 @@ function quote({ message, path }: Issue): string {
 }
 
 function failed(what: string, cause: unknown): ValidationError {
-  const message = `the schema failed with ${cause}`;
+  const message = `the schema failed with ${textOf(cause)}`;
   return new ValidationError(`Cannot accept ${what}: ${message}`, [{ message }], { cause });
 }

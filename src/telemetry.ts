@@ -8,6 +8,7 @@
  * @module
  */
 import { BusError } from "./errors.ts";
+import { guard, isA, nameOf, textOf } from "./internal/thrown.ts";
 
 /** Where the API registers what a program set up: `@opentelemetry/api` 1.x, `internal/global-utils`. */
 const API = Symbol.for("opentelemetry.js.api.1");
@@ -135,12 +136,8 @@ export class Telemetry {
 
   /** Says that something happened. */
   log(record: Omit<LogRecord, "time" | "namespace">): void {
-    if (!this.#log) return;
-    try {
-      this.#log({ time: Date.now(), namespace: this.namespace, ...record });
-    } catch (error) {
-      console.error("tsmq: the log hook threw:", error);
-    }
+    const log = this.#log;
+    if (log) guard("the log function", () => log({ time: Date.now(), namespace: this.namespace, ...record }));
   }
 }
 
@@ -223,7 +220,7 @@ export class Operation {
     const duration = performance.now() - this.#since;
     const failed = error !== undefined;
     if (failed) {
-      this.#span?.setStatus({ code: 2, message: error instanceof Error ? error.message : String(error) });
+      this.#span?.setStatus({ code: 2, message: textOf(error) });
       this.#span?.setAttribute("error.type", typeOf(error));
     }
     this.#span?.end();
@@ -295,7 +292,7 @@ function parse(traceparent: string): SpanContext | undefined {
 }
 
 function typeOf(error: unknown): string {
-  return error instanceof BusError ? error.code : error instanceof Error ? error.name : typeof error;
+  return isA(error, BusError) ? error.code : isA(error, Error) ? nameOf(error) : typeof error;
 }
 
 /** A context with nothing in it but what we put there. */

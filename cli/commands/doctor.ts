@@ -4,6 +4,7 @@ import { Bus } from "../../mod.ts";
 import type { Check, Doctor } from "../../src/doctor.ts";
 import { lacksPermission } from "../../src/errors.ts";
 import type { Provider } from "../../src/provider.ts";
+import { textOf } from "../../src/internal/thrown.ts";
 import { print, whileRead } from "../io.ts";
 import { BUS_FLAGS, type BusFlags, URL_ARGUMENT } from "../session.ts";
 import { type Transport, transportFor } from "../urls.ts";
@@ -26,7 +27,7 @@ async function* checks(transport: Transport, namespace: string): AsyncGenerator<
   } catch (error) {
     if (!lacksPermission(error)) throw error;
     const mend = "run Deno with the permission that it names";
-    return yield { name: "runtime permission", state: "broken", detail: (error as Error).message, mend };
+    return yield { name: "runtime permission", state: "broken", detail: textOf(error), mend };
   } finally {
     await doctor?.close();
   }
@@ -56,7 +57,7 @@ async function roundTrip(provider: Provider): Promise<Check> {
     const [opening, work] = [opened - start, performance.now() - opened].map(Math.round);
     return { name, state: "ok", detail: `opened in ${opening} ms; an event, an item and a call took ${work} ms` };
   } catch (error) {
-    const detail = error instanceof Error ? error.message : String(error);
+    const detail = textOf(error);
     return { name, state: "broken", detail, mend: "what was looked at above is in order: this may be a fault of tsmq" };
   }
 }

@@ -4,6 +4,7 @@ import { pathToFileURL } from "node:url";
 import type { Bus } from "../../mod.ts";
 import { ValidationError } from "../../src/errors.ts";
 import { isClass, methodsOf } from "../../src/rpc/procedure.ts";
+import { textOf } from "../../src/internal/thrown.ts";
 import { aborted, print } from "../io.ts";
 import { BUS_FLAGS, type BusFlags, URL_ARGUMENT, withBus } from "../session.ts";
 
@@ -33,8 +34,7 @@ async function load(url: string): Promise<Record<string, unknown>> {
   try {
     return await import(url);
   } catch (cause) {
-    const said = cause instanceof Error ? cause.message : String(cause);
-    throw new ValidationError(`Cannot serve ${url}: ${said}`, [], { cause });
+    throw new ValidationError(`Cannot serve ${url}: ${textOf(cause)}`, [], { cause });
   }
 }
 

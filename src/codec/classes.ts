@@ -5,6 +5,7 @@
  */
 import { ValidationError } from "../errors.ts";
 import type { StandardSchemaV1 } from "../schema.ts";
+import { textOf } from "../internal/thrown.ts";
 import { taken } from "./tags.ts";
 
 /**
@@ -88,7 +89,7 @@ export class Classes {
     try {
       tag = nameOf(type);
     } catch (error) {
-      return { refused: `an instance of a class without a usable name (${(error as Error).message})` };
+      return { refused: `an instance of a class without a usable name (${textOf(error)})` };
     }
     const registered = this.#byTag.get(tag);
     if (registered && registered !== type) return { refused: `an instance of a second class named "${tag}"` };

@@ -5,6 +5,7 @@
  */
 import { BusError, fromPlain, ProviderError, toPlain } from "../errors.ts";
 import type { Provider } from "../provider.ts";
+import { textOf } from "../internal/thrown.ts";
 import type { FromReceiver, Hello, ToMain, ToWorker } from "./protocol.ts";
 import { spawn, type Spawned } from "./spawn.ts";
 
@@ -181,8 +182,7 @@ export class Supervisor {
   #died(cause: unknown): void {
     if (!this.up) return;
     this.#drop(true);
-    const why = cause instanceof Error ? cause.message : String(cause);
-    const text = `Cannot finish: the worker of "${this.#provider.name}" died: ${why}`;
+    const text = `Cannot finish: the worker of "${this.#provider.name}" died: ${textOf(cause)}`;
     this.#events.died(new BusError("worker_died", text, { cause }));
     this.#restart(0);
   }

@@ -10,6 +10,7 @@ import type { Link, Stream } from "../port/link.ts";
 import type { Sender } from "../provider.ts";
 import { validate } from "../schema.ts";
 import type { Telemetry } from "../telemetry.ts";
+import { nameOf, stackOf, textOf } from "../internal/thrown.ts";
 import { Works } from "../works.ts";
 import type { Fn, Procedure } from "./procedure.ts";
 import { Served } from "./served.ts";
@@ -237,8 +238,7 @@ export class Server {
 }
 
 function failure(fn: string, error: unknown): Answer<string> {
-  const base = { fn, isError: true };
-  if (!(error instanceof Error)) return { ...base, result: JSON.stringify([String(error)]), resultType: "Error" };
-  const { message, name, stack } = error;
-  return { ...base, result: JSON.stringify([message]), resultType: name, call: { ...LATER, stack } };
+  const stack = stackOf(error);
+  const answer = { fn, isError: true, result: JSON.stringify([textOf(error)]), resultType: nameOf(error) };
+  return stack === undefined ? answer : { ...answer, call: { ...LATER, stack } };
 }

@@ -66,4 +66,47 @@ describe("an error of a bus", () => {
     });
     assertEquals([said, heard], [[], ["a", "b"]]);
   });
+
+  const revoked = () => {
+    const { proxy, revoke } = Proxy.revocable({}, {});
+    revoke();
+    return proxy;
+  };
+
+  it("goes to the console also where the console cannot show it", async () => {
+    const said = await told(async () => {
+      await using bus = await Bus.open(memory());
+      await bus.subscribe<string>("topic", () => {
+        throw revoked();
+      }).ready;
+      for (let i = 1; i <= 2; i++) {
+        await bus.publish(i, "topic");
+        await until("its handler has ended", () => bus.health().pending.handlers === 0);
+      }
+    });
+    assertEquals(said.length, 2);
+  });
+
+  for (const [what, thrown] of Object.entries({ "an error": () => new Error("mine"), "a revoked proxy": revoked })) {
+    it(`may meet listeners that throw ${what}, now or later, and a log function that does: the bus goes on`, async () => {
+      const fail = () => {
+        throw thrown();
+      };
+      const heard: unknown[] = [];
+      const said = await told(async () => {
+        await using bus = await Bus.open(memory(), { log: ({ event }) => event === "error" ? fail() : undefined });
+        for (const type of ["error", "state"]) {
+          bus.addEventListener(type, fail);
+          bus.addEventListener(type, { handleEvent: () => Promise.reject(thrown()) as never });
+          bus.addEventListener(type, (event) => heard.push(event.type));
+        }
+        await bus.subscribe("topic", fail).ready;
+        for (const text of ["a", "b"]) await bus.publish(text, "topic");
+        await until("both are heard", () => heard.length === 2);
+        bus.removeEventListener("error", fail);
+      });
+      assertEquals(heard, ["error", "error", "state", "state"]);
+      assertEquals(said.length, 2 * 3 + 2 * 2); // of each error the log and two listeners, of each state two listeners
+    });
+  }
 });

@@ -260,6 +260,9 @@ export function suite(transport: Transport): Map<string, () => Promise<void>> {
     await bus.expose("fail", (text: string) => {
       throw new TypeError(text);
     });
+    await bus.expose("buy", (text: string) => {
+      throw new (class OutOfStock extends Error {})(text);
+    });
     assertEquals(await python.do({ do: "call", fn: "plus", args: ["2", "4"] }), py("int", "6"));
     assertEquals(await python.do({ do: "call", fn: "void" }), py("NoneType", "None"));
     assertEquals(await python.do({ do: "call", fn: "unique" }), py("set", [py("int", "1"), py("int", "2")]));
@@ -270,6 +273,10 @@ export function suite(transport: Transport): Map<string, () => Promise<void>> {
     assertEquals(await python.do({ do: "call", fn: "fail", args: ["'oh'"] }), {
       error: "pymq.exceptions.RemoteInvocationError",
       args: ["TypeError", "oh"],
+    });
+    assertEquals(await python.do({ do: "call", fn: "buy", args: ["'none'"] }), {
+      error: "pymq.exceptions.RemoteInvocationError",
+      args: ["OutOfStock", "none"],
     });
   });
 

@@ -67,7 +67,7 @@ describe("the log hook", () => {
     } finally {
       console.error = error;
     }
-    assert(said.length > 0 && said.every(([text]) => text === "tsmq: the log hook threw:"));
+    assert(said.length > 0 && said.every(([text]) => text === "tsmq: the log function threw:"));
   });
 
   it("is refused when it is no function", () => {

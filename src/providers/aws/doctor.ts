@@ -30,6 +30,7 @@ import {
 } from "@aws-sdk/client-sqs";
 import type { Check, Doctor } from "../../doctor.ts";
 import { BusError } from "../../errors.ts";
+import { textOf } from "../../internal/thrown.ts";
 import { Api } from "./api.ts";
 import { toBusError } from "./faults.ts";
 import { Names } from "./names.ts";
@@ -143,7 +144,7 @@ class AwsDoctor implements Doctor {
       const detail = `${dead.length} queue(s) of buses that died: ${dead.slice(0, 3).join(", ")}`;
       return { name, state: "risk", detail, mend: "tsmq reap deletes them, with their topics; so does the next bus" };
     } catch (error) {
-      return { name, state: "ok", detail: `not looked for: ${(error as Error).message}` };
+      return { name, state: "ok", detail: `not looked for: ${textOf(error)}` };
     }
   }
 

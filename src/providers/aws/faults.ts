@@ -4,6 +4,7 @@
  * @module
  */
 import { BusError, lacksPermission, ProviderError, ValidationError } from "../../errors.ts";
+import { isA, show, textOf } from "../../internal/thrown.ts";
 
 /** What a request that failed has done. */
 export type Fate =
@@ -117,8 +118,8 @@ export function fateOf(error: unknown): Fate {
 
 /** Turns whatever a request was rejected with into an error of ours; `doing` completes "Cannot …". */
 export function toBusError(doing: string, error: unknown): BusError {
-  if (error instanceof BusError) return error;
-  const text = error instanceof Error ? error.message : String(error);
+  if (isA(error, BusError)) return error;
+  const text = textOf(error);
   if (/^Region is missing/.test(text)) {
     return new ValidationError(`Cannot ${doing}: no region; give \`region\`, or set AWS_REGION`);
   }
@@ -146,22 +147,26 @@ interface Shape {
 
 /** An error of the SDK, an entry of a batch that failed, or anything that was thrown. */
 function shape(error: unknown): Shape {
-  return typeof error === "object" && error !== null ? error : {};
+  try {
+    const { name, code, Code, cause, $metadata, $retryable } = error as Shape;
+    return { name, code, Code, cause, $metadata, $retryable };
+  } catch {
+    return {}; // null, or an object that cannot be read
+  }
 }
 
 function nameOf(error: unknown): string {
   const { name, Code } = shape(error);
-  return (Code ?? name ?? "Error").replace(SERVICE, "");
+  return show(Code ?? name ?? "Error").replace(SERVICE, "");
 }
 
 function causes(error: unknown): unknown[] {
-  if (error instanceof AggregateError) return [error, ...error.errors];
+  if (isA(error, AggregateError)) return [error, ...error.errors];
   const { cause } = shape(error);
   return cause === undefined ? [error] : [error, cause];
 }
 
 /** A fault that the SDK found before it sent anything: a parameter, an endpoint, a type. */
 function isLocal(error: unknown): boolean {
-  return error instanceof TypeError || error instanceof RangeError ||
-    /^Region is missing|^Invalid URL/.test(error instanceof Error ? error.message : "");
+  return isA(error, TypeError) || isA(error, RangeError) || /^Region is missing|^Invalid URL/.test(textOf(error));
 }

@@ -5,6 +5,7 @@
  */
 import type { Check, Doctor } from "../../doctor.ts";
 import { BusError } from "../../errors.ts";
+import { textOf } from "../../internal/thrown.ts";
 import { eventsOf, inboxOf } from "./names.ts";
 import { ipc, type IpcOptions } from "./provider.ts";
 import { itemSizes } from "./queues.ts";
@@ -100,7 +101,7 @@ class IpcDoctor implements Doctor {
       const detail = "the next ones are made smaller than they should be: larger events and items go by way of files";
       return { name, state: "risk", detail, mend: ROOM };
     } catch (error) {
-      return { name, state: "broken", detail: (error as Error).message, mend: ROOM };
+      return { name, state: "broken", detail: textOf(error), mend: ROOM };
     } finally {
       for (const [queue] of made) {
         posix.unlinkQueue(queue);

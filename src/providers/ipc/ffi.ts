@@ -5,6 +5,7 @@
  */
 import process from "node:process";
 import { lacksPermission, ProviderError, UnsupportedError } from "../../errors.ts";
+import { textOf } from "../../internal/thrown.ts";
 
 type Type = "i32" | "u32" | "i64" | "usize" | "buffer" | "pointer";
 type Native = Record<keyof typeof SYMBOLS, (...args: (number | Uint8Array | null)[]) => number>;
@@ -88,9 +89,11 @@ export async function openLibrary(): Promise<Library> {
     }
   }
   if (lacksPermission(cause)) {
-    throw new ProviderError("denied", `Cannot use POSIX message queues: ${(cause as Error).message}`);
+    throw new ProviderError("denied", `Cannot use POSIX message queues: ${textOf(cause)}`);
   }
-  throw new UnsupportedError(`Cannot use POSIX message queues: the C library cannot be called (${cause})`, { cause });
+  throw new UnsupportedError(`Cannot use POSIX message queues: the C library cannot be called (${textOf(cause)})`, {
+    cause,
+  });
 }
 
 async function open(library: string): Promise<Omit<Library, "cpu">> {

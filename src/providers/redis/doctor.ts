@@ -4,6 +4,7 @@
  * @module
  */
 import type { Check, Doctor } from "../../doctor.ts";
+import { textOf } from "../../internal/thrown.ts";
 import type { Client } from "./client.ts";
 import { ClusterClient } from "./cluster.ts";
 import { Connection } from "./connection.ts";
@@ -89,7 +90,7 @@ class RedisDoctor implements Doctor {
       info = parseInfo(await this.#events.call(text, "info"));
     } catch (error) {
       const mend = grant(this.#settings, "+info");
-      return yield { name: "version", state: "risk", detail: `cannot be seen: ${(error as Error).message}`, mend };
+      return yield { name: "version", state: "risk", detail: `cannot be seen: ${textOf(error)}`, mend };
     }
     const limits = await this.#events.call(texts, "config", "get", "client-output-buffer-limit").catch(() => undefined);
     yield* judgeInfo(info, limits?.[1], this.#settings);
@@ -134,7 +135,7 @@ class RedisDoctor implements Doctor {
       }
     } catch (error) {
       // only to look around; a bus does without
-      yield { name, state: "ok", detail: `not looked for: ${(error as Error).message}` };
+      yield { name, state: "ok", detail: `not looked for: ${textOf(error)}` };
     }
   }
 

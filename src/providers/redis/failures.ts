@@ -4,6 +4,7 @@
  * @module
  */
 import { BusError, lacksPermission, ProviderError } from "../../errors.ts";
+import { textOf } from "../../internal/thrown.ts";
 
 /** Milliseconds before what was lost with a connection is done again. */
 const AGAIN = 50;
@@ -99,5 +100,5 @@ function replyOf(text: string): string {
 function messageOf(error: unknown): string {
   // connecting to a name with several addresses fails with one error for each
   if (error instanceof AggregateError && error.errors.length > 0) return error.errors.map(messageOf).join(", ");
-  return error instanceof Error ? error.message : String(error);
+  return textOf(error);
 }
