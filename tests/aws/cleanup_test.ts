@@ -147,6 +147,19 @@ describe("what dead buses leave", () => {
     assertEquals(await admin.leftovers(namespace), NOTHING);
   });
 
+  it("the last users of a topic that end together leave no topic", async () => {
+    const namespace = fresh();
+    for (let i = 0; i < 6; i++) {
+      const users = await Promise.all([1, 2, 3].map(() => open(emulator.options, { namespace })));
+      await Promise.all(users.map(({ receiver }) => receiver.subscribe(serves("fn"), () => {})));
+      const [first, ...others] = users;
+      await Promise.all([first!.receiver.unsubscribe(serves("fn")), ...others.map((user) => user.close())]);
+      assertEquals((await admin.leftovers(namespace)).topics, []);
+      await first!.close();
+    }
+    assertEquals(await admin.leftovers(namespace), NOTHING);
+  });
+
   it("a bus that is closed while it subscribes leaves nothing", async () => {
     const namespace = fresh();
     for (let i = 0; i < 5; i++) {

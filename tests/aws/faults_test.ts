@@ -128,7 +128,7 @@ describe("a service that fails", () => {
   });
 
   itProxied("what may have been done is not done again: a publish, a put, a post", async () => {
-    for (const fault of UNSURE) {
+    for (const fault of [...UNSURE, "tear"] satisfies Fault[]) {
       await using halves = await start({}, "jobs", 2_000);
       const { sender, receiver } = halves;
       const got: string[] = [];
@@ -151,11 +151,26 @@ describe("a service that fails", () => {
       await sender.publish("t", "after");
       await sender.post(receiver.inbox, "after");
       await until("what is after it arrives", () => got.includes("after") && halves.inbox.includes("after"));
-      const done = fault === "lose" ? ["unsure"] : [];
+      const done = fault === "lose" || fault === "tear" ? ["unsure"] : [];
       await until("what was done arrives", () => got.length === 2 + done.length);
       assertEquals(got.toSorted(), ["after", "before", ...done]);
       assertEquals(halves.inbox.toSorted(), ["after", ...done]);
       assertEquals((await halves.bodies("jobs", { max: 10, wait: 1_000 })).toSorted(), ["before", ...done]);
+    }
+  });
+
+  itProxied("a refusal that breaks off is unavailable: it may have been anything", async () => {
+    await using halves = await start({ attempts: 1 });
+    const verbs = {
+      publish: () => halves.sender.publish("nobody", "x"), // SNS refuses: there is no such topic
+      size: () => halves.sender.size("none"),
+    };
+    for (const [verb, run] of Object.entries(verbs)) {
+      await run();
+      proxy.fault = () => "tear";
+      const error = await assertRejects(run, ProviderError, undefined, verb);
+      assertEquals({ code: error.code, retryable: error.retryable }, { code: "unavailable", retryable: true }, verb);
+      proxy.fault = () => undefined;
     }
   });
 

@@ -10,7 +10,9 @@ export type Fault =
   /** The connection is cut before the service sees the request. */
   | "cut"
   /** The service does it, but the answer is lost with the connection. */
-  | "lose";
+  | "lose"
+  /** The service does it, but the connection breaks in the middle of the answer. */
+  | "tear";
 
 /** One request as the proxy saw it. */
 export interface Seen {
@@ -92,7 +94,7 @@ export class HttpProxy implements AsyncDisposable {
     const fault = this.fault(seen) ?? this.#skewed(asked);
     if (fault === "hang") return;
     if (fault === "cut") return void asked.socket.destroy();
-    if (fault !== undefined && fault !== "lose") {
+    if (fault !== undefined && fault !== "lose" && fault !== "tear") {
       answer.setHeader("date", this.#date);
       return refuse(answer, fault, seen.action.startsWith("sns:"));
     }
@@ -103,7 +105,11 @@ export class HttpProxy implements AsyncDisposable {
         return void response.resume();
       }
       answer.writeHead(response.statusCode ?? 500, { ...response.headers, date: this.#date });
-      response.pipe(answer);
+      if (fault !== "tear") return void response.pipe(answer);
+      response.once("data", (chunk: Uint8Array) => {
+        answer.write(chunk.subarray(0, chunk.length / 2), () => asked.socket.destroy());
+        response.resume();
+      });
     });
     passed.on("error", () => asked.socket.destroy());
     // who gives up a poll gives it up here too

@@ -105,15 +105,16 @@ export function noTopic(error: unknown): boolean {
 
 /** What the request that failed with this error has done. */
 export function fateOf(error: unknown): Fate {
-  const { code, $metadata, $retryable } = shape(error);
+  const { code, $fault, $metadata, $retryable } = shape(error);
   if ($metadata?.clockSkewCorrected && SKEWED.has(nameOf(error))) return "skewed";
   const known = ERRORS.get(nameOf(error));
   if (known) return known[1];
   if ($metadata?.httpStatusCode === 429 || $retryable?.throttling) return "throttled";
   const status = $metadata?.httpStatusCode;
-  if (status !== undefined && status >= 400 && status < 500) return "refused";
+  // without a fault the reply broke off before it named one: what it would have said, nobody knows
+  if ($fault !== undefined && status !== undefined && status >= 400 && status < 500) return "refused";
   if (code !== undefined && causes(error).some((cause) => UNSENT.has(shape(cause).code ?? ""))) return "unsent";
-  return isLocal(error) || lacksPermission(error) ? "refused" : "unknown";
+  return status === undefined && (isLocal(error) || lacksPermission(error)) ? "refused" : "unknown";
 }
 
 /** Turns whatever a request was rejected with into an error of ours; `doing` completes "Cannot …". */
@@ -141,6 +142,8 @@ interface Shape {
   readonly code?: string;
   readonly Code?: string;
   readonly cause?: unknown;
+  /** Only the SDK's errors that were read from a complete reply have one. */
+  readonly $fault?: string;
   readonly $metadata?: { readonly httpStatusCode?: number; readonly clockSkewCorrected?: boolean };
   readonly $retryable?: { readonly throttling?: boolean };
 }
