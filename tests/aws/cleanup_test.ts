@@ -1,9 +1,11 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
+import { CreateTopicCommand } from "@aws-sdk/client-sns";
 import { CreateQueueCommand } from "@aws-sdk/client-sqs";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { Bus } from "../../src/bus.ts";
 import { NoSuchRemoteError, ProviderError, ValidationError } from "../../src/errors.ts";
 import { topicsOf } from "../../src/providers/aws/bus_queue.ts";
+import { TOPIC_TAG } from "../../src/providers/aws/leave.ts";
 import { Names } from "../../src/providers/aws/names.ts";
 import { aws, reap } from "../../src/providers/aws/provider.ts";
 import { memory } from "../../src/providers/memory/provider.ts";
@@ -107,6 +109,30 @@ describe("what dead buses leave", () => {
     assertEquals({ ...swept, topics: swept.topics.toSorted() }, { queues: [dead], topics });
     assertEquals(await admin.leftovers(namespace), { ...NOTHING, queues: [alive.receiver.inbox] });
     await alive.sender.drop("jobs");
+  });
+
+  it("reap() finds topics that nobody uses, though no queue leads to them", async () => {
+    const namespace = fresh();
+    await using alive = await open(emulator.options, { namespace });
+    await alive.receiver.subscribe(serves("fn"), () => {});
+    const names = new Names(namespace);
+    const [idle, orphaned, foreign] = ["idle", "orphaned", "foreign"].map((topic) => names.topic(topic)) as [
+      string,
+      string,
+      string,
+    ];
+    for (const Name of [idle, orphaned, new Names(fresh()).topic("idle")]) {
+      await admin.sns.send(new CreateTopicCommand({ Name, Tags: [TOPIC_TAG] }));
+    }
+    const lost = (await admin.topic(foreign)).replace("sns", "sqs").replace(foreign, names.bus());
+    for (const topic of [orphaned, foreign]) await admin.subscribe(topic, lost);
+    const swept = await reap(aws(emulator.options), namespace);
+    assertEquals({ ...swept, topics: swept.topics.toSorted() }, { queues: [], topics: [idle, orphaned] });
+    const used = [names.topic("fn"), names.registry("fn")];
+    const { topics, subscriptions } = await admin.leftovers(namespace);
+    assertEquals({ topics, subscriptions }, { topics: [...used, foreign].toSorted(), subscriptions: used });
+    await admin.deleteTopic(foreign);
+    assertEquals((await reap(aws(emulator.options))).topics.length, 1);
   });
 
   it("a bus renews its lease", async () => {

@@ -1,8 +1,11 @@
 /** The IAM policy of `docs/aws.md`: no request is made that it does not allow, and nothing in it is left over. */
 import { assert, assertEquals } from "@std/assert";
 import { afterAll, beforeAll, describe } from "@std/testing/bdd";
+import { CreateTopicCommand } from "@aws-sdk/client-sns";
 import { readFileSync } from "node:fs";
 import { Bus } from "../../src/bus.ts";
+import { TOPIC_TAG } from "../../src/providers/aws/leave.ts";
+import { Names } from "../../src/providers/aws/names.ts";
 import { nameOf } from "../../src/providers/aws/place.ts";
 import { aws, type AwsOptions, reap } from "../../src/providers/aws/provider.ts";
 import { until } from "../support/until.ts";
@@ -112,6 +115,14 @@ describe("the IAM policy of docs/aws.md", () => {
       await admin.tag(dead, { "tsmq-lease": "1" });
       assertEquals((await reap(aws(options), namespace)).queues, [dead]);
     }
+    // a topic that no queue leads to, and one of a bus whose queue is gone
+    const names = new Names(namespace);
+    await admin.sns.send(new CreateTopicCommand({ Name: names.topic("idle"), Tags: [TOPIC_TAG] }));
+    const idle = await admin.topic(names.topic("idle"));
+    const lost = await admin.topic(names.topic("lost"));
+    await admin.subscribe(nameOf(lost), idle.replace("sns", "sqs").replace(nameOf(idle), names.bus()));
+    assertEquals((await reap(aws(options), namespace)).topics, [nameOf(idle)]);
+    await admin.deleteTopic(nameOf(lost));
     await bus.queue("jobs").free();
   }
 

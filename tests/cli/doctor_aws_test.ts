@@ -1,6 +1,9 @@
 import { assertEquals, assertMatch } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
+import { CreateTopicCommand, SNSClient } from "@aws-sdk/client-sns";
 import { CreateQueueCommand, SQSClient } from "@aws-sdk/client-sqs";
+import { TOPIC_TAG } from "../../src/providers/aws/leave.ts";
+import { Names } from "../../src/providers/aws/names.ts";
 import { type Fault, HttpProxy } from "../aws/http_proxy.ts";
 import { here } from "../support/peer.ts";
 import { FauxqsServer } from "../support/fauxqs_server.ts";
@@ -97,12 +100,21 @@ describe("tsmq doctor aws:", () => {
     });
     await client.send(new CreateQueueCommand({ QueueName, tags: { "tsmq-lease": "1" } }));
     client.destroy();
+    const topics = new SNSClient({
+      region: "us-east-1",
+      endpoint: server.endpoint,
+      credentials: { accessKeyId: "test", secretAccessKey: "test" },
+    });
+    const Name = new Names(namespace!).topic("idle");
+    await topics.send(new CreateTopicCommand({ Name, Tags: [TOPIC_TAG] }));
+    topics.destroy();
     // the bus of the last check has a namespace of its own, so it does not sweep this one
     const { notOk, of, code } = await diagnose(url(), ["-n", namespace!], { env: KEY });
     assertEquals([code, ...notOk()], [0, "leftovers: risk"]);
+    assertMatch(of("leftovers").detail, /1 queue\(s\) of buses that died, 1 topic\(s\) without a user/);
     assertMatch(of("leftovers").mend!, /tsmq reap/);
     const { lines } = await tsmq(["reap", url(), "-n", namespace!], { env: KEY });
-    assertEquals(lines, [`{"removed":"queue ${QueueName}"}`]);
+    assertEquals(lines, [`{"removed":"queue ${QueueName}"}`, `{"removed":"topic ${Name}"}`]);
   });
 
   if (here === "deno") {

@@ -33,11 +33,13 @@ import { BusError } from "../../errors.ts";
 import { textOf } from "../../internal/thrown.ts";
 import { Api } from "./api.ts";
 import { toBusError } from "./faults.ts";
+import { TOPIC_TAG } from "./leave.ts";
+import { deadQueues, idleTopics } from "./leftovers.ts";
 import { Names } from "./names.ts";
 import { type AwsOptions, parseOptions } from "./options.ts";
 import { nameOf, type Place, placeOf } from "./place.ts";
-import { hasLapsed, LEASE_TAG } from "./servers.ts";
-import { sweep } from "./sweep.ts";
+import { LEASE_TAG } from "./servers.ts";
+import { sweepAll } from "./sweep.ts";
 
 /** Milliseconds that a request may take, with all attempts. */
 const TIMEOUT = 10_000;
@@ -78,7 +80,7 @@ class AwsDoctor implements Doctor {
 
   async reap(): Promise<string[]> {
     try {
-      const { queues, topics } = await sweep(this.#api, this.#names, new AbortController().signal);
+      const { queues, topics } = await sweepAll(this.#api, this.#names);
       return [...queues.map((name) => `queue ${name}`), ...topics.map((name) => `topic ${name}`)];
     } catch (error) {
       throw toBusError("reap", error);
@@ -129,20 +131,14 @@ class AwsDoctor implements Doctor {
   async #leftovers(): Promise<Check> {
     const name = "leftovers";
     try {
-      const dead: string[] = [];
-      let NextToken: string | undefined;
-      do {
-        const page = await this.#do("sqs:ListQueues", (abortSignal) =>
-          this.#api.sqs.send(
-            new ListQueuesCommand({ QueueNamePrefix: this.#names.busPrefix, MaxResults: 1_000, NextToken }),
-            { abortSignal },
-          ));
-        for (const url of page.QueueUrls ?? []) if (await hasLapsed(this.#api, url)) dead.push(nameOf(url));
-        NextToken = page.NextToken;
-      } while (NextToken);
-      if (dead.length === 0) return { name, state: "ok", detail: "no queue of a dead bus" };
-      const detail = `${dead.length} queue(s) of buses that died: ${dead.slice(0, 3).join(", ")}`;
-      return { name, state: "risk", detail, mend: "tsmq reap deletes them, with their topics; so does the next bus" };
+      const dead = (await Array.fromAsync(deadQueues(this.#api, this.#names))).map(nameOf);
+      const idle = (await Array.fromAsync(idleTopics(this.#api, this.#names))).map(({ topicArn }) => nameOf(topicArn));
+      if (dead.length + idle.length === 0) {
+        return { name, state: "ok", detail: "no queue of a dead bus, no topic without a user" };
+      }
+      const counted = [`${dead.length} queue(s) of buses that died`, `${idle.length} topic(s) without a user`];
+      const detail = `${counted.join(", ")}: ${[...dead.slice(0, 3), ...idle.slice(0, 3)].join(", ")}`;
+      return { name, state: "risk", detail, mend: "tsmq reap deletes them" };
     } catch (error) {
       return { name, state: "ok", detail: `not looked for: ${textOf(error)}` };
     }
@@ -237,9 +233,8 @@ class Scratch {
           sqs.send(new DeleteMessageBatchCommand({ QueueUrl: this.#url, Entries: [entry()] }), { abortSignal }),
       ],
       ["sns:CreateTopic", async (abortSignal) => {
-        const Tags = [{ Key: "tsmq", Value: "topic" }];
-        this.#topicArn =
-          (await sns.send(new CreateTopicCommand({ Name: this.#topic, Tags }), { abortSignal })).TopicArn;
+        const command = new CreateTopicCommand({ Name: this.#topic, Tags: [TOPIC_TAG] });
+        this.#topicArn = (await sns.send(command, { abortSignal })).TopicArn;
       }],
       [
         "sns:ListTagsForResource",

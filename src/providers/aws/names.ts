@@ -30,6 +30,8 @@ const QUEUE_LENGTH = 80;
 const FIFO = ".fifo";
 /** The namespace whose names are PyMQ's: PyMQ's topics and queues know no namespace. */
 const BARE = "global";
+/** Stands on both sides of the namespace. */
+const NAMESPACE = "_NS_";
 /** Marks the topic that the servers of a function subscribe to, beside the function's own. */
 const REGISTRY = "_RPC_";
 /** The topic that gets every event of the namespace while somebody subscribes to patterns. */
@@ -51,7 +53,7 @@ export class Names {
 
   /** The names of this namespace. */
   constructor(namespace: string) {
-    this.#prefix = namespace === BARE ? "" : `_NS_${shorten(strict(namespace), 100)}_NS_`;
+    this.#prefix = namespace === BARE ? "" : `${NAMESPACE}${shorten(strict(namespace), 100)}${NAMESPACE}`;
     this.all = this.#prefix + ALL;
     this.busPrefix = `${BUS_PREFIX}${shorten(escapeName(namespace), BUS_NAMESPACE_LENGTH)}-`;
   }
@@ -72,6 +74,11 @@ export class Names {
     const stem = fifo ? queue.slice(0, -FIFO.length) : queue;
     const name = shorten(this.#prefix + escapeName(stem), fifo ? QUEUE_LENGTH - FIFO.length : QUEUE_LENGTH);
     return (name.startsWith(BUS_PREFIX) ? shorten(escapeFirst(name), 75) : name) + (fifo ? FIFO : "");
+  }
+
+  /** True if the SNS topic is one of this namespace. */
+  ownsTopic(topic: string): boolean {
+    return this.#prefix === "" ? !topic.startsWith(NAMESPACE) : topic.startsWith(this.#prefix);
   }
 
   /** True if a bus of this namespace made the SQS queue for itself. */

@@ -90,7 +90,8 @@ async function open(settings: Settings, ask: AskCredentials, context: SenderCont
 
 /**
  * Deletes what dead buses left in the account and region of a provider: queues whose lease has lapsed, their subscriptions,
- * and the topics that have no other. Each bus does so for its own namespace when it opens.
+ * and topics of tsmq that have no other. Each bus does so for its own namespace when it opens; `reap` also finds topics that
+ * no queue leads to, among all topics of the account.
  *
  * @param provider what `aws()` returned
  * @param namespace only what buses of this namespace left; default: all
@@ -100,11 +101,11 @@ async function open(settings: Settings, ask: AskCredentials, context: SenderCont
 export async function reap(provider: Provider, namespace?: string): Promise<Swept> {
   const { settings, ask } = made.get(provider) ?? {};
   if (!settings || !ask) throw new ValidationError("Cannot reap: the provider was not made by aws()");
-  const [{ Api }, { sweep }] = await Promise.all([import("./api.ts"), import("./sweep.ts")]);
+  const [{ Api }, { sweepAll }] = await Promise.all([import("./api.ts"), import("./sweep.ts")]);
   const api = new Api(settings, ask, REAP_TIMEOUT);
   try {
     const names = namespace === undefined ? undefined : new Names(namespace);
-    return await sweep(api, names, new AbortController().signal);
+    return await sweepAll(api, names);
   } catch (error) {
     throw toBusError("reap", error);
   } finally {

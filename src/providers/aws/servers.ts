@@ -13,6 +13,9 @@ import { nameOf, type Place } from "./place.ts";
 /** The tag of a bus's queue that says until when the bus lives, in milliseconds since 1970. */
 export const LEASE_TAG = "tsmq-lease";
 
+/** What SNS lists for a while as the ARN of a subscription that was ended. */
+const ENDED = "Deleted";
+
 /** A subscription of a topic. */
 export interface Subscribed {
   /** Its own ARN. */
@@ -33,8 +36,8 @@ export async function subscriptionsOf(api: Api, topicArn: string): Promise<Subsc
         (abortSignal) => api.sns.send(new ListSubscriptionsByTopicCommand(input), { abortSignal }),
         { repeatable: true },
       );
-      for (const { SubscriptionArn, Endpoint } of page.Subscriptions ?? []) {
-        found.push({ arn: SubscriptionArn ?? "", endpoint: Endpoint ?? "" });
+      for (const { SubscriptionArn = "", Endpoint = "" } of page.Subscriptions ?? []) {
+        if (SubscriptionArn !== ENDED) found.push({ arn: SubscriptionArn, endpoint: Endpoint });
       }
       NextToken = page.NextToken;
     } catch (error) {

@@ -3,15 +3,13 @@
  *
  * @module
  */
-import { CreateTopicCommand, DeleteTopicCommand, SubscribeCommand, UnsubscribeCommand } from "@aws-sdk/client-sns";
+import { CreateTopicCommand, SubscribeCommand } from "@aws-sdk/client-sns";
 import { ClosedError } from "../../errors.ts";
 import type { Api } from "./api.ts";
 import type { BusQueue } from "./bus_queue.ts";
 import { noTopic } from "./faults.ts";
-import { subscriptionsOf } from "./servers.ts";
+import { leaveTopic, TOPIC_TAG } from "./leave.ts";
 
-/** Marks the topics that are ours to delete. Always the same: SNS refuses a topic that exists with other tags. */
-const TAGS = [{ Key: "tsmq", Value: "topic" }];
 /** Milliseconds after which a new subscription is looked after: whoever deleted the topic just before has done so by then. */
 const LOOK_AFTER = 5_000;
 /** Topics worked on at once. SNS grants 30 to 100 requests a second. */
@@ -133,13 +131,13 @@ export class Topics {
 
   /** Makes the topic if there is none; true if it is not ours. */
   async #create(name: string): Promise<boolean> {
-    const create = (Tags?: typeof TAGS) =>
+    const create = (Tags?: typeof TOPIC_TAG[]) =>
       this.#call(
         `make topic ${name}`,
         (abortSignal) => this.#api.sns.send(new CreateTopicCommand({ Name: name, Tags }), { abortSignal }),
       );
     try {
-      await create(TAGS);
+      await create([TOPIC_TAG]);
       return false;
     } catch (error) {
       if (!(error instanceof Error) || !/already exists/i.test(error.message)) throw error;
@@ -148,29 +146,13 @@ export class Topics {
     }
   }
 
-  /** The last subscriber deletes the topic, and with it his subscription. What fails is to be ended yet. */
+  /** Ends a subscription; one that cannot be ended now is ended by `close`. */
   async #end(name: string, joined: Joined): Promise<void> {
     clearTimeout(joined.timer);
-    const TopicArn = this.#arnOf(name);
-    const others = (await subscriptionsOf(this.#api, TopicArn)).some(({ endpoint }) => endpoint !== this.#queue.arn);
-    const alone = !others && !joined.foreign;
-    const SubscriptionArn = joined.arn;
-    try {
-      if (alone) {
-        const command = new DeleteTopicCommand({ TopicArn });
-        await this.#call(`delete topic ${name}`, (abortSignal) => this.#api.sns.send(command, { abortSignal }));
-      } else if (SubscriptionArn !== undefined) {
-        const command = new UnsubscribeCommand({ SubscriptionArn });
-        await this.#call(
-          `unsubscribe from topic ${name}`,
-          (abortSignal) => this.#api.sns.send(command, { abortSignal }),
-        );
-      }
-    } catch (error) {
-      if (!noTopic(error)) throw error;
-    }
+    const topicArn = this.#arnOf(name);
+    await leaveTopic(this.#api, topicArn, this.#queue.arn, () => !joined.foreign, joined.arn);
     this.#joined.delete(name);
-    this.#queue.disallow(TopicArn);
+    this.#queue.disallow(topicArn);
   }
 
   /** A bus that saw no subscriber may delete the topic right after we subscribed: one later look mends that. */
