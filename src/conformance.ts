@@ -32,6 +32,7 @@ import { pubsub } from "./conformance/pubsub.ts";
 import { queues } from "./conformance/queues.ts";
 import type { Conditional, Play, Room } from "./conformance/room.ts";
 import { rpc } from "./conformance/rpc.ts";
+import { runs } from "./conformance/runs.ts";
 import { CLEARING, Stage } from "./conformance/stage.ts";
 import { thrown } from "./conformance/thrown.ts";
 import { values } from "./conformance/values.ts";
@@ -68,6 +69,7 @@ const ROOMS: Readonly<Record<string, Room>> = {
   leases,
   consumers,
   rpc,
+  runs,
   objects,
   multi,
   values,

@@ -86,6 +86,8 @@ export interface Sender {
   post(inbox: string, body: string): Promise<boolean | undefined>;
   /** The inbox addresses of the live receivers that subscribed to this topic with `serves`. */
   servers(topic: string): Promise<string[]>;
+  /** Registers the receiver of this bus, which serves the topic, again at once, where a registration can be lost before it is renewed. */
+  register?(topic: string, inbox: string): Promise<void>;
   /** Those of these receivers that listen just now, where the transport can tell: what is registered may have died, or be about to come back. */
   present?(inboxes: readonly string[]): Promise<string[]>;
   /**

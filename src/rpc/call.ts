@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { Link } from "../port/link.ts";
 import { writeRequest } from "./wire.ts";
 
 /** Milliseconds after which a call is asked again for the first time. */
@@ -48,11 +49,26 @@ export class Call {
     return performance.now() - this.#since;
   }
 
+  /** The inbox that answers go to; never resolves once the call is over. */
+  async address(link: Link): Promise<string> {
+    const address = await link.address();
+    return this.over ? await new Promise(() => {}) : address;
+  }
+
   /** As text: a request that is made a second time says how old it is. */
   request(inbox: string, channel: string): string {
-    const { fn, id, deadline } = this;
     const age = this.asked ? Math.ceil(this.age) : undefined;
     this.asked = true;
-    return writeRequest(fn, channel, this.#args, { id, inbox, deadline, age, traceparent: this.#traceparent });
+    return this.#write(inbox, channel, { age });
+  }
+
+  /** As text, for servers of PyMQ's to run; servers of ours offer themselves. */
+  offer(inbox: string, channel: string): string {
+    return this.#write(inbox, channel, { offer: true });
+  }
+
+  #write(inbox: string, channel: string, more: { age?: number; offer?: true }): string {
+    const { fn, id, deadline } = this;
+    return writeRequest(fn, channel, this.#args, { id, inbox, deadline, ...more, traceparent: this.#traceparent });
   }
 }

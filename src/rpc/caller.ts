@@ -7,10 +7,8 @@ import type { Codec } from "../codec.ts";
 import {
   BusError,
   type ClosedError,
-  NoSuchRemoteError,
   ProviderError,
   RemoteInvocationError,
-  RpcError,
   TimeoutError,
   type ValidationError,
 } from "../errors.ts";
@@ -20,16 +18,12 @@ import type { Sender } from "../provider.ts";
 import { validate } from "../schema.ts";
 import type { Telemetry } from "../telemetry.ts";
 import { Call } from "./call.ts";
-import { Directory, SERVERS_TTL } from "./directory.ts";
+import { Directory } from "./directory.ts";
+import { multiCall } from "./multi_call.ts";
 import type { Procedure, RpcResponse } from "./procedure.ts";
-import { type LateReplies, Replies } from "./replies.ts";
-import { RECOVERY, Waits } from "./waits.ts";
-import type { Answer, Refusal } from "./wire.ts";
-
-/** Milliseconds that a multi-call waits for answers of servers that are in no registry, after the last answer it got. */
-export const SURPLUS_GRACE = 500;
-/** Milliseconds between two attempts while the transport recovers. */
-const RETRY = 100;
+import { Pymq } from "./pymq.ts";
+import { pause, RECOVERY, RETRY, Waits } from "./waits.ts";
+import { type Answer, denial } from "./wire.ts";
 
 /** What the caller needs of its bus. */
 export interface CallerHome {
@@ -55,9 +49,7 @@ export class Caller {
   #home: CallerHome;
   #directory: Directory;
   #waits: Waits;
-  /** Functions that only PyMQ was found to serve: how many subscribers it had, and until when that is believed. */
-  #pymq = new Map<string, { readonly reached: number | undefined; readonly until: number }>();
-  #late: LateReplies = new Set();
+  #pymq: Pymq;
   /** What ends each call that is under way. */
   #calls = new Set<(error: BusError) => void>();
   #closed: ClosedError | undefined;
@@ -67,6 +59,7 @@ export class Caller {
     this.#home = home;
     this.#directory = new Directory(home.sender);
     this.#waits = new Waits({ ...home, directory: this.#directory });
+    this.#pymq = new Pymq({ ...home, waits: this.#waits });
   }
 
   /** How many calls wait. */
@@ -84,7 +77,7 @@ export class Caller {
     this.#closed = error;
     this.#waits.close();
     this.fail(error);
-    for (const queue of [...this.#late]) queue.end();
+    this.#pymq.close();
   }
 
   /** Takes what came to the inbox as an answer; false if no call waits for it. */
@@ -108,7 +101,8 @@ export class Caller {
 
   /** Calls every server; an error in place of an answer says that one of ours did not give it. */
   multi(fn: string, args: readonly unknown[], options: CallOptions): Promise<(Answer | BusError)[]> {
-    return this.#call(fn, args, options, (call) => this.#multi(call));
+    const home = { ...this.#home, directory: this.#directory, waits: this.#waits, pymq: this.#pymq };
+    return this.#call(fn, args, options, (call) => multiCall(call, home));
   }
 
   /** The value of an answer, or the error that the function threw. */
@@ -163,32 +157,33 @@ export class Caller {
     }
   }
 
-  /** Where answers to a call come to; never, once nobody waits for them. */
-  async #address(call: Call): Promise<string> {
-    const address = await this.#home.link.address();
-    return call.over ? await new Promise(() => {}) : address;
-  }
-
   async #single(call: Call): Promise<Answer> {
-    const known = this.#pymq.get(call.fn);
-    if (known && performance.now() < known.until && !this.#home.recovering(RECOVERY)) return await this.#foreign(call);
-    this.#pymq.delete(call.fn);
+    const recovering = this.#home.recovering(RECOVERY);
+    if (recovering) this.#pymq.forget(call.fn);
+    let registered = recovering || !this.#pymq.answers(call.fn);
     const gone = new Set<string>();
     let denied: BusError | undefined;
     while (!call.over) {
-      const server = await this.#directory.pick(call.fn, gone);
+      const server = registered ? await this.#directory.pick(call.fn, gone) : undefined;
       if (server === undefined) {
         if (denied) throw denied;
         // what is registered, but not there just now, may be about to come back
         const away = this.#directory.has(call.fn) && call.age < RECOVERY;
-        if (!away && !this.#home.recovering(RECOVERY)) return await this.#foreign(call);
-        gone.clear();
-        await pause(RETRY);
+        if (registered && (away || this.#home.recovering(RECOVERY))) {
+          gone.clear();
+          await pause(RETRY);
+          continue;
+        }
+        const found = await this.#pymq.single(call);
+        if (!Array.isArray(found)) return found;
+        this.#directory.add(call.fn, found);
+        for (const offered of found) gone.delete(offered);
+        registered = true;
         continue;
       }
-      const address = await this.#address(call);
+      const address = await call.address(this.#home.link);
       call.asked = false;
-      const answered = this.#expect(call, [server], "");
+      const answered = this.#expect(call, server);
       if (!await this.#post(call, server, address)) {
         gone.add(server);
         this.#directory.forget(call.fn, server);
@@ -222,129 +217,16 @@ export class Caller {
     return true;
   }
 
-  /**
-   * Nobody is registered: PyMQ's servers are in no registry, so the request goes to the function's topic. Where PyMQ has answered,
-   * nobody is asked whether anybody is there for the next `SERVERS_TTL`, as long as it reaches as many as it did then.
-   */
-  async #foreign(call: Call): Promise<Answer> {
-    const { sender } = this.#home;
-    const { replies } = sender;
-    const known = this.#pymq.get(call.fn);
-    const until = performance.now() + SERVERS_TTL;
-    if (!replies || (!known && await replies.candidates(call.fn) === 0)) throw new NoSuchRemoteError(call.fn);
-    const fetched = Promise.withResolvers<Answer>();
-    fetched.promise.catch(() => {});
-    const queue = await this.#openReplies(call);
-    const address = await this.#address(call);
-    const answered = this.#expect(call, [], queue.channel);
-    const malformed = new RpcError("internal", `Cannot call "${call.fn}": the answer is malformed`);
-    // before the request leaves, so that the answer is awaited when it comes
-    queue
-      .fetch((answer, error = malformed) => answer ? fetched.resolve(answer) : fetched.reject(error))
-      .catch(fetched.reject);
-    const reached = await sender.publish(call.fn, call.request(address, queue.channel));
-    queue.expect(reached ?? 1);
-    if (known && known.reached !== reached) this.#pymq.delete(call.fn);
-    if (reached === 0) throw new NoSuchRemoteError(call.fn);
-    const answer = await Promise.race([answered, fetched.promise]);
-    const refused = answer.call?.refused;
-    if (refused) throw denial(call.fn, refused) ?? new NoSuchRemoteError(call.fn);
-    if (!known && !answer.call) this.#pymq.set(call.fn, { reached, until });
-    return answer;
-  }
-
-  async #multi(call: Call): Promise<(Answer | BusError)[]> {
-    const { sender } = this.#home;
-    const { replies } = sender;
-    let { registered, present: servers } = await this.#directory.ask(call.fn);
-    const awaited = () => this.#home.recovering(RECOVERY) || (registered.length > 0 && call.age < RECOVERY);
-    while (servers.length === 0 && !call.over && awaited()) {
-      await pause(RETRY);
-      ({ registered, present: servers } = await this.#directory.ask(call.fn));
-    }
-    const exact = replies ? await replies.candidates(call.fn) : servers.length;
-    if (servers.length === 0 && exact === 0) return [];
-    let surplus = exact === undefined ? Infinity : exact - servers.length;
-    const queue = replies && surplus > 0 ? await this.#openReplies(call) : undefined;
-
-    const answers: (Answer | BusError)[] = [];
-    const { promise: done, resolve: finish } = Promise.withResolvers<void>();
-    const missing = new Map(servers.map((server) => [server, 0]));
-    const answered = new Set<string | undefined>();
-    const channel = queue?.channel ?? "";
-    const address = await this.#address(call);
-    let grace: ReturnType<typeof setTimeout> | undefined;
-    const got = () => {
-      clearTimeout(grace);
-      if (missing.size > 0) return;
-      if (surplus <= 0) return finish();
-      if (answers.length > 0) grace = setTimeout(finish, SURPLUS_GRACE);
-    };
-    this.#waits.add({
-      call,
-      channel,
-      servers: missing,
-      answer: (answer, server) => {
-        if (answered.has(server)) return; // it was asked twice
-        answered.add(server);
-        if (!missing.delete(server!)) surplus--; // one that registered in the meantime
-        const refused = answer.call?.refused;
-        const one = refused ? denial(call.fn, refused) : answer;
-        if (one) answers.push(one);
-        got();
-      },
-      lost: (server) => {
-        missing.delete(server);
-        answers.push(
-          new ProviderError(
-            "unavailable",
-            `Cannot call "${call.fn}": a server is gone; whether it served the call is unknown`,
-          ),
-        );
-        got();
-      },
-    });
-    // the deadline ends what is missing, not the answers that are there
-    const late = setTimeout(() => {
-      for (const _ of missing) answers.push(new TimeoutError(`Cannot call "${call.fn}": no answer in time`));
-      finish();
-    }, Math.max(0, call.left - 5));
-    call.cleanups.push(() => clearTimeout(late), () => clearTimeout(grace));
-    const reached = await sender.publish(call.fn, call.request(address, channel));
-    if (reached !== undefined) surplus = Math.min(surplus, reached - servers.length);
-    if (reached === 0 && servers.length === 0) return [];
-    queue?.expect(surplus);
-    queue?.fetch((answer) => {
-      surplus--;
-      if (answer) answers.push(answer);
-      got();
-    }).catch(() => {}); // ended by the call's own end, or the transport's: the deadline judges
-    got();
-    await done;
-    return answers;
-  }
-
-  async #openReplies(call: Call): Promise<Replies> {
-    const queue = new Replies(this.#home, this.#late);
-    await queue.open();
-    if (call.over) queue.close(); // while it was made
-    else call.cleanups.push(() => queue.close());
-    return queue;
-  }
-
-  /** Resolves with the first answer of any of these servers; rejects when the last of them is gone. */
-  #expect(call: Call, servers: string[], channel: string): Promise<Answer> {
+  /** Resolves with the answer of this server, or any other's that runs the call; rejects when it is gone. */
+  #expect(call: Call, server: string): Promise<Answer> {
     const { promise, resolve, reject } = Promise.withResolvers<Answer>();
     promise.catch(() => {});
     this.#waits.add({
       call,
-      channel,
-      servers: new Map(servers.map((server) => [server, 0])),
-      answer: (answer, server = "") => {
-        // who was asked twice refuses twice: that is not the word of the one that is asked now
-        const stale = answer.call?.refused && servers.length > 0 && !servers.includes(server);
-        if (!stale) resolve(answer);
-      },
+      channel: "",
+      servers: new Map([[server, 0]]),
+      // a server that was asked twice refuses twice: that says nothing of the one that is asked now
+      answer: (answer, from) => answer.call?.refused && from !== server || resolve(answer),
       lost: () => {
         const text = `Cannot call "${call.fn}": its server is gone; whether it served the call is unknown`;
         reject(new ProviderError("unavailable", text));
@@ -352,15 +234,4 @@ export class Caller {
     });
     return promise;
   }
-}
-
-/** What a refusal means to the caller; undefined: the server might as well not be there. */
-function denial(fn: string, refused: Refusal): BusError | undefined {
-  if (refused === "busy") return new RpcError("busy", `Cannot call "${fn}": every server is at its limit of calls`);
-  if (refused === "late") return new TimeoutError(`Cannot call "${fn}": by its server's clock the deadline has passed`);
-  return undefined;
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }

@@ -7,6 +7,8 @@ import type { Sender } from "../provider.ts";
 
 /** Milliseconds for which the servers of a function are remembered. */
 export const SERVERS_TTL = 1_000;
+/** Functions whose servers are remembered. */
+const REMEMBERED = 10_000;
 
 interface Servers {
   inboxes: string[];
@@ -55,13 +57,25 @@ export class Directory {
     try {
       const inboxes = await this.#sender.servers(fn);
       const start = known ? known.next : Math.floor(Math.random() * inboxes.length);
-      const fresh = { inboxes, next: start, until: performance.now() + SERVERS_TTL, refreshing: false };
-      if (inboxes.length > 0) this.#known.set(fn, fresh);
-      else this.#known.delete(fn);
-      return fresh;
+      return this.#remember(fn, inboxes, start);
     } finally {
       if (known) known.refreshing = false;
     }
+  }
+
+  /** Takes up servers that the registry does not have (yet, or no longer). */
+  add(fn: string, servers: readonly string[]): void {
+    const known = this.#known.get(fn);
+    this.#remember(fn, [...new Set([...known?.inboxes ?? [], ...servers])], known?.next ?? 0);
+  }
+
+  #remember(fn: string, inboxes: string[], next: number): Servers {
+    const servers = { inboxes, next, until: performance.now() + SERVERS_TTL, refreshing: false };
+    this.#known.delete(fn); // the functions that were asked for last stand last
+    if (inboxes.length === 0) return servers;
+    this.#known.set(fn, servers);
+    if (this.#known.size > REMEMBERED) this.#known.delete(this.#known.keys().next().value!);
+    return servers;
   }
 
   /** Leaves a server out until the registry is asked again. */

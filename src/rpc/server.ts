@@ -32,6 +32,8 @@ interface Exposed {
   readonly fn: Fn;
   readonly procedure?: Procedure;
   readonly stream: Stream;
+  /** It is being registered again. */
+  registering?: Promise<void>;
 }
 
 /** Takes what a body says, or what of it could be read. */
@@ -119,6 +121,7 @@ export class Server {
     if (!request && unreadable) return; // that is reported
     if (!request) return this.#home.report(new ValidationError("Cannot serve a request: it is malformed"), "");
     const { call, fn } = request;
+    if (call?.offer) return this.#offer(request);
     if (call) {
       if (this.#running.has(call.id)) return this.#tell(request, "running");
       const answer = this.#served.answer(call.id, call.age ?? 0);
@@ -145,6 +148,17 @@ export class Server {
     void this.#home.watch(this.#serve(request, exposed, unreadable)).finally(() => {
       if (--this.#count === 0) this.#refused = 0;
     });
+  }
+
+  /** A caller has not found this server in the registry: it is told of it, and so is the registry. It posts the call to one server. */
+  #offer(request: Request): void {
+    const { link, sender } = this.#home;
+    const exposed = this.#exposed.get(request.fn);
+    if (!exposed || this.#closed) return this.#tell(request, "gone");
+    this.#tell(request, "here");
+    exposed.registering ??= Promise.resolve(sender.register?.(request.fn, link.inbox))
+      .catch(() => {}) // the receiver renews it anyway
+      .finally(() => exposed.registering = undefined);
   }
 
   #refuse(request: Request, refused: Refusal): void {
@@ -216,7 +230,7 @@ export class Server {
       if (sender.replies && channel.startsWith("__rpc_")) await sender.replies.put(channel, text);
       return;
     }
-    const refused = answer.call?.refused !== undefined;
+    const refused = answer.call?.refused;
     if (!refused) this.#served.keep(call.id, text);
     const since = performance.now();
     for (let pause = RETRY.min;; pause = Math.min(pause * 2, RETRY.max)) {
@@ -230,8 +244,8 @@ export class Server {
           return;
         }
       }
-      // a caller that was refused asks again
-      if (refused || this.#closed || Date.now() > call.deadline + CLOCK_SKEW) return;
+      // a caller that was refused asks again; one that waits for an offer does not
+      if ((refused && refused !== "here") || this.#closed || Date.now() > call.deadline + CLOCK_SKEW) return;
       await new Promise((resolve) => setTimeout(resolve, pause));
     }
   }

@@ -12,6 +12,8 @@ import { type Answer, readAnswer, writeCancel } from "./wire.ts";
 
 /** Milliseconds after a reconnect in which a function that nobody serves may just not be registered again yet. */
 export const RECOVERY = 3_000;
+/** Milliseconds between two attempts while the transport recovers. */
+export const RETRY = 100;
 /** Milliseconds between looks after calls that take long. */
 const WATCH = 1_000;
 /** Looks in a row that must miss a server: it may be about to connect again. */
@@ -26,7 +28,9 @@ export interface Waiting {
   /** Servers that are to answer, with how often they were not found since. */
   readonly servers: Map<string, number>;
   /** An answer has come. */
-  answer(answer: Answer, server: string | undefined): void;
+  answer(answer: Answer, server: string): void;
+  /** A server says that it has the function, and did not run the request. */
+  offered?(server: string): void;
   /** The server is gone; whether it served the call nobody knows. */
   lost(server: string): void;
 }
@@ -79,6 +83,7 @@ export class Waits {
     if (refused === "running") {
       if (waiting.servers.has(server)) waiting.servers.set(server, 0);
     } else if (refused === "forgotten") waiting.lost(server);
+    else if (refused === "here") waiting.offered?.(server);
     else waiting.answer(answer, server);
     return true;
   }
@@ -137,4 +142,9 @@ export class Waits {
       this.#home.sender.post(server, writeCancel(call.id)).catch(() => {}); // it will find out by the deadline
     }
   }
+}
+
+/** Waits. */
+export function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
 }

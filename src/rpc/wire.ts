@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { ValidationError } from "../errors.ts";
+import { type BusError, RpcError, TimeoutError, type ValidationError } from "../errors.ts";
 
 /** The tag of a request. */
 export const REQUEST = "pymq.core.RpcRequest";
@@ -13,10 +13,10 @@ export const ANSWER = "pymq.core.RpcResponse";
 export const CANCEL = "tsmq:cancel";
 
 /**
- * Why a server does not serve: the function is not there any more, or not now, its deadline has passed, whether it has served the
- * call it cannot tell, or it is at it already.
+ * Why a server does not serve a request: it does not have the function, it is at its limit, the deadline has passed, it cannot tell
+ * whether it served the call before, it is running the call, or the request asked only whether the function is here.
  */
-export type Refusal = "gone" | "busy" | "late" | "forgotten" | "running";
+export type Refusal = "gone" | "busy" | "late" | "forgotten" | "running" | "here";
 
 /** Characters of an id that is remembered; ours have 36. */
 const MAX_ID = 64;
@@ -33,6 +33,8 @@ export interface Request {
     readonly id: string;
     readonly inbox: string;
     readonly deadline: number;
+    /** Only PyMQ's servers run this request. A server of ours answers "here", and runs the call when it comes to its inbox. */
+    readonly offer?: true;
     /** Milliseconds since it was asked for the first time, where it is asked again. */
     readonly age?: number;
     /** Where the caller was, if that is known: W3C's `traceparent`. */
@@ -100,6 +102,13 @@ export function readAnswer(value: unknown, unreadable?: ValidationError): Answer
   };
 }
 
+/** What a refusal means to the caller; undefined: the server might as well not be there. */
+export function denial(fn: string, refused: Refusal): BusError | undefined {
+  if (refused === "busy") return new RpcError("busy", `Cannot call "${fn}": every server is at its limit of calls`);
+  if (refused === "late") return new TimeoutError(`Cannot call "${fn}": by its server's clock the deadline has passed`);
+  return undefined;
+}
+
 /** Writes a cancellation. */
 export function writeCancel(id: string): string {
   return `{"__obj":["${id}"],"__type":"${CANCEL}"}`;
@@ -108,6 +117,7 @@ export function writeCancel(id: string): string {
 function isCall(value: unknown): value is NonNullable<Request["call"]> {
   return isRecord(value) && typeof value.id === "string" && value.id.length <= MAX_ID &&
     typeof value.inbox === "string" && Number.isFinite(value.deadline) &&
+    (value.offer === undefined || value.offer === true) &&
     (value.age === undefined || typeof value.age === "number") &&
     (value.traceparent === undefined || typeof value.traceparent === "string");
 }

@@ -46,6 +46,17 @@ export const COMMON: readonly Fault[] = [
     },
   },
   {
+    name: "servers expose at once",
+    times: 10,
+    pause: 60,
+    long: true,
+    inject: async ({ traffic, random }) => {
+      await Promise.all(traffic.serving.map((bus) => bus.unexpose("echo")));
+      await pause(random.int(0, 50));
+      await traffic.expose();
+    },
+  },
+  {
     name: "bus closed at work",
     times: 4,
     pause: 50,

@@ -106,6 +106,10 @@ const REFUSALS: readonly Fault<RedisGround>[] = [
     await back(traffic);
   }),
   fault("scripts flushed", 20, 30, async ({ ground: { server } }) => void await server.run("script", "flush")),
+  fault("registrations lost", 15, 60, async ({ ground: { server }, namespace }) => {
+    const keys = ["echo", "all"].map((fn) => `__tsmq:servers:__eventbus:${namespace}:${fn}`);
+    await server.run("del", ...keys);
+  }),
   fault("clients paused", 8, 50, async ({ ground: { server }, random }) => {
     const ms = random.int(50, 400);
     await server.run("client", "pause", ms, "all");

@@ -87,8 +87,8 @@ export class Traffic {
       if (this.slow > 0) await pause(this.slow);
     }).ready;
     await bus.subscribe<number>("peers", (n) => void this.peers.see(n)).ready;
+    await this.expose();
     for (const [index, server] of this.serving.entries()) {
-      await server.expose("echo", (n: number) => this.#execute("call", n, index));
       await server.expose("all", (n: number) => this.#execute("multi call", n, index));
     }
     bus.queue<number>("jobs").consume((n, { attempt }) => this.handle(n, attempt), {
@@ -105,6 +105,11 @@ export class Traffic {
         if (this.slow > 0) await pause(this.slow);
       }
     })());
+  }
+
+  /** Both servers expose the function of the single calls, at once. */
+  async expose(): Promise<void> {
+    await Promise.all(this.serving.map((bus, i) => bus.expose("echo", (n: number) => this.#execute("call", n, i))));
   }
 
   /** What the consumer does with an item. */

@@ -10,6 +10,7 @@ import {
   RemoteInvocationError,
   TimeoutError,
 } from "../../mod.ts";
+import { forgetful } from "../../src/conformance/runs.ts";
 import { until } from "../support/until.ts";
 import { Python, type Shown } from "./harness.ts";
 
@@ -308,6 +309,43 @@ export function suite(transport: Transport): Map<string, () => Promise<void>> {
     const all = await bus.stub("whoami", { multi: true })();
     const names = all.map((result) => result.status === "fulfilled" ? result.value : result.reason);
     assertEquals(names.sort(), ["ours", "python", "python-2"]);
+  });
+
+  add("a multi-call of ours awaits the slowest server of PyMQ's; one that is too late is an error once", async (
+    bus,
+    python,
+    { start },
+  ) => {
+    const [slow, ...others] = [await start("slow"), await start("python-2"), await start("python-3"), python];
+    for (const other of others) await other.do({ do: "expose", fn: "whoami" });
+    await slow!.do({ do: "expose", fn: "lambda: time.sleep(1.2) or name", as: "whoami" });
+    const names = (results: PromiseSettledResult<unknown>[]) =>
+      results.map((result) => result.status === "fulfilled" ? result.value : result.reason.name).sort();
+    const call = (fn: string, timeout: number) => bus.stub(fn, { multi: true, timeout })();
+    assertEquals(names(await call("whoami", 15_000)), ["python", "python-2", "python-3", "slow"]);
+
+    await python.do({ do: "expose", fn: "whoami", as: "half" });
+    await slow!.do({ do: "expose", fn: "lambda: time.sleep(3)", as: "half" });
+    assertEquals(names(await call("half", 1_000)), ["TimeoutError", "python"]);
+    const since = performance.now();
+    assertEquals(names(await call("half", 30_000)), ["python"]);
+    assert(performance.now() - since < 10_000, "the server that was missing is taken for a stranger");
+  });
+
+  add("a single call that finds no registration runs on PyMQ's server, and on none of ours", async (
+    bus,
+    python,
+    { namespace },
+  ) => {
+    let runs = 0;
+    await bus.expose("whoami", () => `ours ${++runs}`);
+    await python.do({ do: "expose", fn: "whoami" });
+    const { provider } = forgetful(transport.provider());
+    await using caller = await Bus.open(provider, { namespace });
+    const whoami = caller.stub("whoami", { timeout: 15_000 });
+    const results = await Promise.all([whoami(), whoami(), whoami()]);
+    assertEquals([...results, await whoami()], ["python", "python", "python", "python"]);
+    assertEquals(runs, 0);
   });
 
   add("a multi-call of Python gathers a mixed fleet", async (bus, python, { start }) => {

@@ -127,6 +127,11 @@ class IpcSender implements Sender {
     return this.#space.tree.servers(topic);
   }
 
+  // deno-lint-ignore require-await
+  async register(topic: string, inbox: string): Promise<void> {
+    this.#space.tree.register(topic, inbox);
+  }
+
   send(queue: string, body: string, options: SendOptions): Promise<void> {
     return this.#puts.put(queue, this.#space.names.queue(queue), body, options);
   }

@@ -14,6 +14,11 @@ const LEASE = 15_000;
 /** Milliseconds between renewals: two may fail. */
 const RENEW = 5_000;
 
+/** Registers an inbox as a server of the topic. */
+export async function register(client: Client, names: Names, topic: string, inbox: string): Promise<void> {
+  await run(client, count, REGISTER, [names.servers(topic)], [inbox, LEASE]);
+}
+
 /** The registrations of one inbox. */
 export class Registry {
   #client: Client;
@@ -65,8 +70,8 @@ export class Registry {
     clearInterval(this.#timer);
   }
 
-  #register(topic: string): Promise<unknown> {
-    return run(this.#client, count, REGISTER, [this.#names.servers(topic)], [this.#inbox, LEASE]);
+  #register(topic: string): Promise<void> {
+    return register(this.#client, this.#names, topic, this.#inbox);
   }
 
   #unregister(topic: string): Promise<unknown> {

@@ -11,6 +11,7 @@ import { ClusterClient } from "./cluster.ts";
 import { Connection } from "./connection.ts";
 import { Names } from "./keys.ts";
 import { MAX_BODY, type Settings } from "./options.ts";
+import { register } from "./registry.ts";
 import { count, subscribers, texts } from "./replies.ts";
 import { ANSWER, run, SERVERS, SIZE } from "./scripts.ts";
 
@@ -92,6 +93,10 @@ class RedisSender implements Sender {
 
   async servers(topic: string): Promise<string[]> {
     return await run(this.#queues, texts, SERVERS, [this.#names.servers(topic)], []);
+  }
+
+  register(topic: string, inbox: string): Promise<void> {
+    return register(this.#queues, this.#names, topic, inbox);
   }
 
   async present(inboxes: readonly string[]): Promise<string[]> {

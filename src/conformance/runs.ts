@@ -1,0 +1,103 @@
+/**
+ * How often a single call runs, counted on all servers.
+ *
+ * @module
+ */
+import { Bus } from "../bus.ts";
+import { NoSuchRemoteError } from "../errors.ts";
+import type { Provider, Sender } from "../provider.ts";
+import { equal, rejects } from "./assert.ts";
+import { type Room, slow } from "./room.ts";
+
+/** Functions that are exposed while they are called. */
+const FUNCTIONS = 6;
+/** Calls while the registry looks empty. */
+const CALLS = 20;
+
+/** Counts the runs of each call, which is a number. */
+class Runs {
+  #counts: number[] = [];
+
+  readonly serve = (n: number): number => {
+    this.#counts[n] = this.of(n) + 1;
+    return n;
+  };
+
+  of(n: number): number {
+    return this.#counts[n] ?? 0;
+  }
+}
+
+/** A provider whose registry of servers looks empty as long as `empty` says so; `pymq` once it is known to have answer queues. */
+export function forgetful(provider: Provider): { readonly provider: Provider; empty: boolean; pymq: boolean } {
+  const state = { empty: true, pymq: false };
+  const open: Provider["open"] = async (context) => {
+    const sender = await provider.open(context);
+    state.pymq = sender.replies !== undefined;
+    return new Proxy(sender, {
+      get: (target, key) => {
+        if (key === "servers" && state.empty) return () => Promise.resolve([]);
+        const value: unknown = target[key as keyof Sender];
+        return typeof value === "function" ? value.bind(target) : value;
+      },
+    });
+  };
+  return Object.assign(state, { provider: { ...provider, open } });
+}
+
+/** Cases about the runs of single calls. */
+export const runs: Room = {
+  "a call while two servers expose its function runs once, or nobody serves it": slow(60_000, async (t) => {
+    const [caller, one, two] = await t.buses(3) as [Bus, Bus, Bus];
+    const rounds: [Runs, boolean[]][] = [];
+    for (let round = 0; round < FUNCTIONS; round++) {
+      const fn = `fn ${round}`;
+      const runs = new Runs();
+      const call = caller.stub<(n: number) => number>(fn, { timeout: 30_000 });
+      const answered: Promise<boolean>[] = [];
+      let exposed = false;
+      const exposing = Promise.all([one, two].map((server) => server.expose(fn, runs.serve)))
+        .finally(() => exposed = true);
+      while (!exposed) {
+        answered.push(
+          call(answered.length).then(() => true, (error) => {
+            if (error instanceof NoSuchRemoteError) return false;
+            throw error;
+          }),
+        );
+        await t.pause(1);
+      }
+      await exposing;
+      answered.push(call(answered.length).then(() => true));
+      rounds.push([runs, await Promise.all(answered)]);
+    }
+    await t.quiet();
+    for (const [runs, answered] of rounds) {
+      equal(answered.map((_, n) => runs.of(n)), answered.map(Number), "the runs of each call");
+    }
+  }),
+
+  "calls where no registration is found run once each, or nobody serves them": slow(40_000, async (t) => {
+    const registry = forgetful(t.provider);
+    const open = async () => {
+      const bus = await Bus.open(registry.provider, { namespace: t.namespace });
+      t.adopt(bus);
+      return bus;
+    };
+    const [caller, ...servers] = await Promise.all(Array.from({ length: 4 }, open)) as [Bus, ...Bus[]];
+    const runs = new Runs();
+    await Promise.all(servers.map((server) => server.expose("work", runs.serve)));
+    // subscribers are reached by the request, too
+    await servers[0]!.subscribe("work", () => {}).ready;
+    await caller.subscribe("w*", () => {}, { pattern: true }).ready;
+    await t.settle();
+    const call = caller.stub<(n: number) => number>("work", { timeout: 15_000 });
+    const numbers = Array.from({ length: CALLS }, (_, n) => n);
+    if (registry.pymq) equal(await Promise.all(numbers.map((n) => call(n))), numbers);
+    else await Promise.all(numbers.map((n) => rejects(() => call(n), NoSuchRemoteError)));
+    await t.quiet();
+    equal(numbers.map((n) => runs.of(n)), numbers.map(() => Number(registry.pymq)), "the runs of each call");
+    registry.empty = false;
+    equal(await call(CALLS), CALLS);
+  }),
+};

@@ -1,0 +1,52 @@
+import { assert, assertEquals } from "@std/assert";
+import process from "node:process";
+import { Bus } from "../../mod.ts";
+import { Peer } from "../support/peer.ts";
+import { until } from "../support/until.ts";
+import { fresh, onRedis } from "./grounds.ts";
+
+onRedis("a call that finds no registration", ({ it, server, provider }) => {
+  const registered = (namespace: string, fn: string) => `__tsmq:servers:__eventbus:${namespace}:${fn}`;
+
+  it("because Redis lost its data runs once, and the servers register at once", async () => {
+    const namespace = fresh();
+    const ran: number[] = [];
+    const servers = await Promise.all([1, 2, 3].map(() => Bus.open(provider(), { namespace })));
+    await Promise.all(servers.map((bus) => bus.expose("work", (n: number) => ran.push(n))));
+    await server().run("flushdb");
+    await using caller = await Bus.open(provider(), { namespace });
+    const work = caller.stub<(n: number) => number>("work", { timeout: 15_000 });
+    const numbers = Array.from({ length: 20 }, (_, n) => n);
+    const since = performance.now();
+    await work(0);
+    await until("all are registered", async () => await server().run("zcard", registered(namespace, "work")) === 3);
+    assert(performance.now() - since < 4_000, "they did not wait for the next renewal");
+    await server().run("flushdb");
+    await Promise.all(numbers.slice(1).map((n) => work(n)));
+    await Promise.all(servers.map((bus) => bus.close())); // all that they have taken has run
+    assertEquals(ran.sort((a, b) => a - b), numbers);
+  });
+
+  it("because all servers were paused until theirs had lapsed runs once when they go on", async () => {
+    const namespace = fresh();
+    const args = [server().url, namespace];
+    const start = () => Peer.start<string>(new URL("serving_peer.ts", import.meta.url), { args });
+    await using one = start();
+    await using two = start();
+    await using three = start();
+    const peers = [one, two, three];
+    await Promise.all(peers.map((peer) => peer.next()));
+    for (const { pid } of peers) process.kill(pid, "SIGSTOP");
+    await server().run("del", registered(namespace, "whose")); // as 15 s later
+    await using caller = await Bus.open(provider(), { namespace });
+    const whose = caller.stub("whose", { timeout: 20_000 });
+    const calls = [whose(), whose()];
+    await until("the calls are on their way", () => caller.health().pending.calls === 2);
+    for (const { pid } of peers) process.kill(pid, "SIGCONT");
+    assertEquals(await Promise.all(calls), ["the peer's", "the peer's"]);
+    assertEquals(await whose(), "the peer's");
+    const runs = peers.reduce((sum, { output }) => sum + output.split('@"ran"').length - 1, 0);
+    assertEquals(runs, 3);
+    await Promise.all(peers.map((peer) => peer.kill()));
+  });
+});
