@@ -14,6 +14,8 @@ import { run, TAKE } from "./scripts.ts";
 const REMEMBER = 300_000;
 /** Characters above which what was handed out is not kept a moment longer than needed. */
 const LARGE = 1024 * 1024;
+/** How the queues begin that PyMQ answers one call over: nobody takes from them again, so nothing overwrites what is kept. */
+const ANSWERS = "__rpc_";
 
 /** What a take gave. */
 export interface Taken {
@@ -130,7 +132,8 @@ export class Taker {
     this.#lost = false;
     this.used = performance.now();
     if (taken.deliveries.length > 0) this.#recorded = true;
-    if (taken.deliveries.some(({ body }) => body.length > LARGE)) this.forget().catch(() => {});
+    const needless = this.queue.startsWith(ANSWERS) || taken.deliveries.some(({ body }) => body.length > LARGE);
+    if (needless) this.forget().catch(() => {}); // the sweep does it
     return taken;
   }
 }
