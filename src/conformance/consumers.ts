@@ -202,6 +202,71 @@ export const consumers: Room = {
     }
   },
 
+  "an item that comes while its consumer closes is not tried by that: maxAttempts 1 is enough": {
+    deadline: 60_000,
+    play: async (t) => {
+      const bus = await t.open();
+      const queue = t.queue<number>(bus, "work");
+      const seen = t.seen<number>();
+      const attempts = new Set<number>();
+      const consume = () =>
+        queue.consume((item, { attempt }) => {
+          attempts.add(attempt);
+          seen.add(item);
+        }, { maxAttempts: 1, lease: 5_000 });
+      const items = Array.from({ length: 50 }, (_, i) => i);
+      for (const item of items) {
+        const consumer = consume();
+        await t.pause(5);
+        await Promise.all([queue.put(item), consumer.close()]);
+      }
+      const consumer = consume();
+      await t.until(() => new Set(seen.values).size === items.length, "each item was handled");
+      await consumer.close();
+      equal(await bus.queue("work.dead").qsize(), 0, "the number of dead letters");
+      equal(seen.values.toSorted((a, b) => a - b), items);
+      if (t.features.exactAttempts) equal([...attempts], [1]);
+    },
+  },
+
+  "consumers and buses that close under load start nothing more; each item is handled once, as the first attempt": {
+    deadline: 60_000,
+    play: async (t) => {
+      const [stays, ...goes] = await t.buses(5) as [Bus, ...Bus[]];
+      const queue = t.queue<number>(stays, "work");
+      const seen = t.seen<number>();
+      const attempts = new Set<number>();
+      const consume = (bus: Bus) => {
+        const state = { closing: false };
+        const consumer = bus.queue<number>("work").consume(async (item, { attempt }) => {
+          ok(!state.closing, "a handler starts after its consumer was closed");
+          attempts.add(attempt);
+          await t.pause(2);
+          seen.add(item);
+        }, { concurrency: 8, maxAttempts: 1 });
+        return { state, consumer };
+      };
+      const items = Array.from({ length: 300 }, (_, i) => i);
+      const put = Promise.all(items.map((item) => queue.put(item)));
+      for (const bus of goes) {
+        const [one, two] = [consume(bus), consume(bus)];
+        const before = seen.values.length;
+        await t.until(() => seen.values.length > before, "they are at work");
+        one.state.closing = true;
+        await one.consumer.close();
+        two.state.closing = true;
+        equal((await bus.close()).abandoned, 0);
+      }
+      const last = consume(stays);
+      await put;
+      await t.until(() => new Set(seen.values).size === items.length, "each item was handled");
+      await last.consumer.close();
+      equal(await stays.queue("work.dead").qsize(), 0, "the number of dead letters");
+      equal(seen.values.toSorted((a, b) => a - b), items);
+      if (t.features.exactAttempts) equal([...attempts], [1]);
+    },
+  },
+
   "a bus that closes lets its consumers finish and leaves the rest": async (t) => {
     const [stays, goes] = await t.buses(2) as [Bus, Bus];
     const queue = t.queue<number>(stays, "work");

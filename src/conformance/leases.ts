@@ -4,6 +4,7 @@
  * @module
  */
 import type { Bus } from "../bus.ts";
+import type { DeadLetter } from "../deliveries.ts";
 import { BusError, QueueEmptyError } from "../errors.ts";
 import { equal, ok, rejects } from "./assert.ts";
 import { drain } from "./queues.ts";
@@ -150,10 +151,32 @@ export const leases: Room = {
       const bus = await t.open();
       const queue = t.queue<string>(bus, "held");
       await queue.put("item");
-      t.after(await dieHolding(t.provider, t.namespace, "held", LEASE));
+      t.after(await dieHolding(t.provider, t.namespace, "held", LEASE, true));
       const lease = await queue.receive({ timeout: 10 * LEASE });
       equal({ item: lease.item, attempt: lease.attempt }, { item: "item", attempt: 2 });
       await lease.ack();
+    },
+  },
+
+  "a holder that died before it started has made no attempt; one that dies again and again is found out": {
+    skip: ({ exactAttempts }, harness) => {
+      if (harness.provider().sharedWorker) return "its worker is the transport";
+      return exactAttempts ? undefined : "the transport counts takes";
+    },
+    deadline: 40_000,
+    play: async (t) => {
+      const bus = await t.open();
+      const queue = t.queue<string>(bus, "held");
+      await queue.put("item");
+      t.after(await dieHolding(t.provider, t.namespace, "held", LEASE, false));
+      const lease = await queue.receive({ timeout: 10 * LEASE, lease: LEASE });
+      equal({ item: lease.item, attempt: lease.attempt }, { item: "item", attempt: 1 });
+      await lease.nack();
+      t.after(await dieHolding(t.provider, t.namespace, "held", LEASE, true));
+      const consumer = queue.consume(() => ok(false, "its attempts were over"), { maxAttempts: 2 });
+      const { item, attempts } = await t.queue<DeadLetter>(bus, "held.dead").get({ timeout: 10 * LEASE });
+      equal({ item, attempts }, { item: "item", attempts: 2 });
+      await consumer.close();
     },
   },
 

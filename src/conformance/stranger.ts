@@ -7,7 +7,7 @@ import { ClosedError, fromPlain } from "../errors.ts";
 import { Link } from "../port/link.ts";
 import type { ToMain, ToWorker } from "../port/protocol.ts";
 import { spawn } from "../port/spawn.ts";
-import type { Provider, Sender } from "../provider.ts";
+import type { Delivery, Provider, Sender } from "../provider.ts";
 
 /** Milliseconds that opening and sending may take. */
 const TIMEOUT = 10_000;
@@ -62,14 +62,15 @@ export class Stranger {
 }
 
 /**
- * Takes one item under a lease and dies holding it: its worker is ended, nothing is settled, nothing is closed. Resolves with what
- * removes what is left of it, as the sending half of a bus does.
+ * Takes one item under a lease and dies holding it, before or after its handler has started: its worker is ended, nothing is settled,
+ * nothing is closed. Resolves with what removes what is left of it, as the sending half of a bus does.
  */
 export async function dieHolding(
   provider: Provider,
   namespace: string,
   queue: string,
   lease: number,
+  started: boolean,
 ): Promise<() => Promise<void>> {
   const { promise: held, resolve, reject } = Promise.withResolvers<void>();
   const sender = await provider.open({
@@ -81,17 +82,22 @@ export async function dieHolding(
   });
   const { port1, port2 } = new MessageChannel();
   const post = (frame: ToWorker) => port1.postMessage([frame]);
+  let inbox = "";
   const spawned = await spawn(provider, TIMEOUT, reject);
   port1.onmessage = async (event) => {
     for (const frame of event.data as ToMain[]) {
       if (frame.kind === "ready") {
         post({ kind: "receive", id: 1, queue, max: 1, wait: TIMEOUT, lease });
-        sender.wake?.(frame.inbox);
+        sender.wake?.(inbox = frame.inbox);
       }
       if (frame.kind === "ask") {
         post({ ...frame, kind: "answer", value: await provider.answer?.(frame.verb, frame.argument) });
       }
-      if (frame.kind === "done") resolve();
+      if (frame.kind === "done" && frame.id === 1 && started) {
+        const receipts = (frame.value as Delivery[]).map(({ receipt }) => receipt);
+        post({ kind: "start", id: 2, queue, receipts });
+        sender.wake?.(inbox);
+      } else if (frame.kind === "done") resolve();
       if (frame.kind === "failed" || frame.kind === "fatal") reject(fromPlain(frame.error));
     }
   };

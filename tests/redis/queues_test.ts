@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { type BusError, ProviderError } from "../../src/errors.ts";
+import type { Delivery } from "../../src/provider.ts";
 import { RedisServer } from "../support/redis_server.ts";
 import { pause, until } from "../support/until.ts";
 import { delivery, NOW, open } from "./halves.ts";
@@ -82,7 +83,7 @@ describe("Redis queues", () => {
     const take = async (bus: typeof one, lease?: number) => {
       while (got.length < 300) got.push(...await bus.bodies("q", { max: 7, wait: 300, lease }));
     };
-    const all = Promise.all([take(one), take(one, 5_000), take(two), take(two, 5_000)]);
+    const all = Promise.all([take(one), take(one, 60_000), take(two), take(two, 60_000)]);
     for (let n = 0; n < 300; n++) await one.sender.send("q", `${n}`, NOW);
     await all;
     assertEquals(got.map(Number).sort((a, b) => a - b), Array.from({ length: 300 }, (_, n) => n));
@@ -146,9 +147,48 @@ describe("Redis queues", () => {
     const [again] = await bus.receive("q", { wait: 10_000, lease: 5_000 });
     const waited = performance.now() - start;
     assert(waited >= 299 && waited < 5_000, `${waited} ms`);
-    assertEquals([again!.body, again!.attempt], ["x", 2]);
+    assertEquals([again!.body, again!.attempt, again!.unconfirmed], ["x", 1, true]);
     assertEquals(await holder.receiver.settle("q", [held!.receipt], "ack", 0), [false]);
     assertEquals(await holder.receiver.extend("q", [held!.receipt], 5_000), [false]);
+    assertEquals(await holder.receiver.start!("q", [held!.receipt]), [false]);
+  });
+
+  it("counts starts, not takes: untried gives back what was taken, nack counts, and so does a lease that started", async () => {
+    await using bus = await open(here());
+    const { receiver } = bus;
+    const list = `__eventbus:${bus.namespace}:q`;
+    const take = async (lease = 60_000) => {
+      const [{ receipt, attempt, unconfirmed }] = await bus.receive("q", { lease, wait: 10_000 }) as [Delivery];
+      return { receipts: [receipt], told: unconfirmed ? [attempt, "unconfirmed"] : [attempt] };
+    };
+    const back = async (outcome: "nack" | "untried", told: unknown[], start: boolean, delay = 0) => {
+      const taken = await take();
+      assertEquals(taken.told, told);
+      if (start) assertEquals(await receiver.start!("q", taken.receipts), [true]);
+      assertEquals(await receiver.extend("q", taken.receipts, 60_000), [true]);
+      assertEquals(await receiver.settle("q", taken.receipts, outcome, delay), [true]);
+      for (const late of ["ack", "nack", "untried"] as const) {
+        assertEquals(await receiver.settle("q", taken.receipts, late, 0), [false], `${late} after ${outcome}`);
+      }
+      assertEquals(await receiver.start!("q", taken.receipts), [false]);
+    };
+    await bus.sender.send("q", '"x"', NOW);
+    await back("untried", [1], false);
+    await back("untried", [1], true);
+    assertEquals(await server.run("lrange", list, "0", "-1"), ['"x"']);
+    await back("untried", [1], false, 10);
+    await back("nack", [1], false);
+    await back("nack", [2], true, 10);
+    await take(50); // nobody starts it
+    await back("untried", [3, "unconfirmed"], false);
+    await back("untried", [3, "unconfirmed"], true);
+    await back("untried", [3, "unconfirmed"], true, 10);
+    const { receipts } = await take(500);
+    await receiver.start!("q", receipts);
+    await back("nack", [4], true);
+    assertEquals((await take()).told, [5]);
+    const bodies = (await server.keys()).find((key) => key.includes(bus.namespace) && key.includes("items:"))!;
+    assertEquals(await server.run("hlen", bodies), 1, "only the body of what is held is kept");
   });
 
   it("a lease that is over is lost, though nobody took the item yet", async () => {

@@ -236,6 +236,7 @@ async function takeAll(queues: Queues, queue: string): Promise<void> {
   try {
     for (const outcome of ["nack", "ack"] as const) {
       const receipts = (await queues.receive(queue, { ...once, lease: LIFE })).map(({ receipt }) => receipt);
+      await queues.start(queue, receipts);
       await queues.extend(queue, receipts, LIFE);
       await queues.settle(queue, receipts, outcome, 0);
     }

@@ -40,7 +40,7 @@ export function redis(options: RedisOptions = {}): Provider {
       capacity: Infinity,
       maxBody: MAX_BODY,
       exactSize: true,
-      exactAttempts: false,
+      exactAttempts: true,
       maxDelay: Infinity,
       latency: settings.cluster === undefined ? 50 : 250,
     },

@@ -9,7 +9,7 @@ import type { Client } from "./client.ts";
 import { insist, unavailable } from "./failures.ts";
 import type { Names } from "./keys.ts";
 import { count, flags } from "./replies.ts";
-import { ACK, EXTEND, NACK, RESTORE, run } from "./scripts.ts";
+import { ACK, EXTEND, NACK, RESTORE, run, START } from "./scripts.ts";
 import { Taker } from "./taker.ts";
 
 /** Milliseconds between looks while the server tells us of changes: a safety net. */
@@ -89,12 +89,17 @@ export class Queues {
     this.#client.call(count, "unlink", record).catch(() => {});
   }
 
+  /** Records starts; see `Receiver.start`. */
+  start(queue: string, receipts: readonly string[]): Promise<boolean[]> {
+    return run(this.#client, flags(receipts.length), START, [this.#names.queue(queue).due], receipts);
+  }
+
   /** Settles leases; see `Receiver.settle`. */
   async settle(queue: string, receipts: readonly string[], outcome: Outcome, delay: number): Promise<boolean[]> {
     const { due, items, list } = this.#names.queue(queue);
     const held = flags(receipts.length);
     if (outcome === "ack") return await run(this.#client, held, ACK, [due, items], receipts);
-    const back = await run(this.#client, held, NACK, [due, items, list], [Math.ceil(delay), ...receipts]);
+    const back = await run(this.#client, held, NACK, [due, items, list], [Math.ceil(delay), outcome, ...receipts]);
     if (delay <= 0) this.changed(list);
     return back;
   }
@@ -145,7 +150,7 @@ export class Queues {
   async #giveBack({ queue, lease }: Taker, deliveries: Delivery[]): Promise<void> {
     if (deliveries.length === 0) return;
     if (lease === undefined) await this.restore(queue, deliveries);
-    else await this.settle(queue, deliveries.map(({ receipt }) => receipt), "nack", 0);
+    else await this.settle(queue, deliveries.map(({ receipt }) => receipt), "untried", 0);
   }
 
   #taker(queue: string, lease: number | undefined): Taker {

@@ -117,6 +117,10 @@ class RedisReceiver implements Receiver {
     return this.#queues.restore(queue, deliveries);
   }
 
+  start(queue: string, receipts: readonly string[]): Promise<boolean[]> {
+    return this.#queues.start(queue, receipts);
+  }
+
   settle(queue: string, receipts: readonly string[], outcome: Outcome, delay: number): Promise<boolean[]> {
     return this.#queues.settle(queue, receipts, outcome, delay);
   }

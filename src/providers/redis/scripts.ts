@@ -2,8 +2,10 @@
  * What Redis does for us in one atomic step. Time is the server's. What removes comes before what adds, so that a server
  * that is out of memory still hands out and settles (Redis lets a script that has begun to write finish).
  *
- * A member of the `due` set is `<stem>:<deliveries>` while it is leased and `<stem>|<deliveries>` once it was put back to come later; the
- * body is in the `items` hash under its stem. Stems begin with the time of the first delivery, so what was put back comes in its old order.
+ * A member of the `due` set is `<stem>:<starts>` while it is leased and no start is recorded, which is its receipt, and `<stem>|<starts>`
+ * once one is, or once it was put back to come later: both come back with that many starts. The body is in the `items` hash under its
+ * stem. Stems begin with the time of the first delivery, so what was put back comes in its old order; the rest of it is new with each
+ * take, so that a receipt means one lease. It ends with `.u` where the lease before ran out without a start.
  *
  * What is put back to come at once goes to the head of the list, where PyMQ sees it too, with its mark (`attempts.ts`).
  *
@@ -45,11 +47,23 @@ local function unmark(text)
 end
 `;
 
+/** The member of the `due` set that a receipt means if its lease holds, its stem, its starts when it was taken, and when it ends. */
+const HELD = `
+local function held(receipt)
+  local stem, count = string.match(receipt, '^(.*):(%d+)$')
+  if not stem then return end
+  for _, member in ipairs({stem .. '|' .. (count + 1), receipt}) do
+    local till = redis.call('ZSCORE', due, member)
+    if till and tonumber(till) > now then return member, stem, tonumber(count), till end
+  end
+end
+`;
+
 /**
  * Takes up to ARGV[2] items: first what is due again, then from the list. ARGV[3]: ms of the lease, 0 without. Leaves in `record`
  * what it handed out, under the number ARGV[1] of this take; ARGV[4] `again`: the reply to that number was lost, give the same;
  * `only`: give the same or nothing. Replies with ARGV[1], which tells the reply from that to another take, ms until the next item is due
- * (-1: none), then receipt, deliveries and body of each.
+ * (-1: none), then receipt, attempt and body of each.
  *
  * It reads the queue's keys only before it replies with nothing: that arms the server's invalidation message (CLIENT
  * TRACKING), which is what wakes whoever waits for this queue.
@@ -70,7 +84,7 @@ if mode ~= '' then
       if redis.call('ZREM', due, member) == 1 and body then
         redis.call('ZADD', due, now + lease, member)
         out[#out + 1] = member
-        out[#out + 1] = tonumber(count)
+        out[#out + 1] = count + 1
         out[#out + 1] = body
       end
     end
@@ -79,15 +93,18 @@ if mode ~= '' then
   if mode == 'only' then return {number, -1} end
 end
 local out, members = {number, -1}, {}
-local function give(stem, count, body)
+local function give(before, count, body, unconfirmed)
   local member = ''
   if lease > 0 then
+    local order = string.match(before, '^%d+%.%d+%.') or clock[1] .. string.format('%06d.%06d.', clock[2], #members)
+    local stem = order .. number .. '.' .. #members .. (unconfirmed and '.u' or '')
     member = stem .. ':' .. count
     members[#members + 1] = member
+    redis.call('HSET', items, stem, body)
     redis.call('ZADD', due, now + lease, member)
   end
   out[#out + 1] = member
-  out[#out + 1] = count
+  out[#out + 1] = count + 1
   out[#out + 1] = body
 end
 local first = redis.call('ZRANGE', due, 0, max - 1, 'WITHSCORES')
@@ -97,13 +114,13 @@ for i = 1, #first, 2 do
     out[2] = wait
     break
   end
-  local stem, count = string.match(first[i], '^(.*)[:|](%d+)$')
+  local stem, state, count = string.match(first[i], '^(.*)([:|])(%d+)$')
   redis.call('ZREM', due, first[i])
   -- no member of ours is without: somebody else wrote it, and it must not stand in the way
   if stem then
     local body = redis.call('HGET', items, stem)
-    if lease == 0 then redis.call('HDEL', items, stem) end
-    if body then give(stem, count + 1, body) end
+    redis.call('HDEL', items, stem)
+    if body then give(stem, count, body, state == ':') end
   end
 end
 local left = max - (#out - 2) / 3
@@ -112,13 +129,9 @@ if bodies and bodies.err then
   if #out == 2 then return bodies end
   bodies = false
 end
-for i, text in ipairs(bodies or {}) do
-  local stem, body, count = '', unmark(text)
-  if lease > 0 then
-    stem = clock[1] .. string.format('%06d.%06d.', clock[2], i) .. number
-    redis.call('HSET', items, stem, body)
-  end
-  give(stem, count + 1, body)
+for _, text in ipairs(bodies or {}) do
+  local body, count = unmark(text)
+  give('', count, body)
 end
 if #out > 2 then
   redis.call('SET', record, cmsgpack.pack({number, lease > 0 and members or out}), 'PX', ARGV[5])
@@ -128,47 +141,67 @@ end
 return out
 `);
 
+/** Records that the handlers of the leases ARGV start: 1 for each that still held. */
+export const START: Script = script(`
+local due = KEYS[1]
+${NOW}${HELD}
+local out = {}
+for i, receipt in ipairs(ARGV) do
+  local member, stem, count, till = held(receipt)
+  out[i] = member and 1 or 0
+  if member == receipt then
+    redis.call('ZREM', due, member)
+    redis.call('ZADD', due, till, stem .. '|' .. (count + 1))
+  end
+end
+return out
+`);
+
 /** Acks the leases ARGV: 1 for each that still held. */
 export const ACK: Script = script(`
 local due, items = KEYS[1], KEYS[2]
-${NOW}
+${NOW}${HELD}
 local out = {}
-for i, member in ipairs(ARGV) do
-  local till = redis.call('ZSCORE', due, member)
-  out[i] = 0
-  if till and tonumber(till) > now then
+for i, receipt in ipairs(ARGV) do
+  local member, stem = held(receipt)
+  out[i] = member and 1 or 0
+  if member then
     redis.call('ZREM', due, member)
-    redis.call('HDEL', items, (string.match(member, '^(.*):%d+$')))
-    out[i] = 1
+    redis.call('HDEL', items, stem)
   end
 end
 return out
 `);
 
 /**
- * Puts the leases ARGV[2…] back, to be due in ARGV[1] ms: 1 for each that still held. Without delay they come first of all, those that
- * were put back together in their old order.
+ * Puts the leases ARGV[3…] back, to be due in ARGV[1] ms: 1 for each that still held. ARGV[2]: "nack" counts an attempt of each,
+ * "untried" takes back what was counted. Without delay they come first of all, those that were put back together in their old order.
  */
 export const NACK: Script = script(`
 local due, items, list = KEYS[1], KEYS[2], KEYS[3]
-${NOW}${MARKS}
-local delay, out, order = tonumber(ARGV[1]), {}, {}
-for i = 2, #ARGV do order[i - 1] = i end
+${NOW}${MARKS}${HELD}
+local delay, tried, out, order = tonumber(ARGV[1]), ARGV[2] == 'nack', {}, {}
+for i = 3, #ARGV do order[i - 2] = i end
 table.sort(order, function(a, b) return ARGV[a] > ARGV[b] end)
 for _, i in ipairs(order) do
-  local till = redis.call('ZSCORE', due, ARGV[i])
-  out[i - 1] = 0
-  if till and tonumber(till) > now then
-    redis.call('ZREM', due, ARGV[i])
-    local stem, count = string.match(ARGV[i], '^(.*):(%d+)$')
-    local body = delay <= 0 and redis.call('HGET', items, stem)
-    local pushed = body and redis.pcall('RPUSH', list, body .. mark(tonumber(count)))
-    if type(pushed) == 'number' then
-      redis.call('HDEL', items, stem)
-    else
-      redis.call('ZADD', due, delay > 0 and now + delay or 0, stem .. '|' .. count)
+  local member, stem, count = held(ARGV[i])
+  out[i - 2] = member and 1 or 0
+  local body = member and redis.call('HGET', items, stem)
+  if member then
+    redis.call('ZREM', due, member)
+    redis.call('HDEL', items, stem)
+  end
+  if body then
+    count = tried and count + 1 or count
+    -- the list cannot say it, so such an item stays here, as a lease that has run out
+    local unconfirmed = not tried and string.sub(stem, -2) == '.u'
+    local pushed = delay <= 0 and not unconfirmed and
+      redis.pcall('RPUSH', list, count > 0 and body .. mark(count) or body)
+    if type(pushed) ~= 'number' then
+      stem = stem .. '.' -- its receipt is worth nothing any more
+      redis.call('HSET', items, stem, body)
+      redis.call('ZADD', due, delay > 0 and now + delay or 0, stem .. (unconfirmed and ':' or '|') .. count)
     end
-    out[i - 1] = 1
   end
 end
 return out
@@ -177,15 +210,14 @@ return out
 /** Makes the leases ARGV[2…] last ARGV[1] ms from now: 1 for each that still held. */
 export const EXTEND: Script = script(`
 local due = KEYS[1]
-${NOW}
+${NOW}${HELD}
 local out = {}
 for i = 2, #ARGV do
-  local till = redis.call('ZSCORE', due, ARGV[i])
-  out[i - 1] = 0
-  if till and tonumber(till) > now then
-    redis.call('ZREM', due, ARGV[i])
-    redis.call('ZADD', due, now + ARGV[1], ARGV[i])
-    out[i - 1] = 1
+  local member = held(ARGV[i])
+  out[i - 1] = member and 1 or 0
+  if member then
+    redis.call('ZREM', due, member)
+    redis.call('ZADD', due, now + ARGV[1], member)
   end
 end
 return out

@@ -17,6 +17,9 @@ const LARGE = 1024 * 1024;
 /** How the queues begin that PyMQ answers one call over: nobody takes from them again, so nothing overwrites what is kept. */
 const ANSWERS = "__rpc_";
 
+/** The receipt of an item whose lease before ran out without a start. */
+const UNCONFIRMED = /\.u:\d+$/;
+
 /** What a take gave. */
 export interface Taken {
   readonly deliveries: Delivery[];
@@ -146,7 +149,10 @@ function reads(number: string): Reads<Taken> {
     const next = integer(wait);
     const deliveries: Delivery[] = [];
     for (let i = 0; i < items.length; i += 3) {
-      deliveries.push({ receipt: text(items[i]), attempt: count(items[i + 1]), body: text(items[i + 2]) });
+      const receipt = text(items[i]);
+      const unconfirmed = UNCONFIRMED.test(receipt);
+      const [attempt, body] = [count(items[i + 1]), text(items[i + 2])];
+      deliveries.push({ receipt, body, attempt, ...unconfirmed && { unconfirmed } });
     }
     return { deliveries, next: next < 0 ? Infinity : Math.max(1, next) };
   };
