@@ -83,6 +83,8 @@ let closing: Promise<unknown> | undefined;
 interface Remembered {
   readonly target: string;
   readonly second: unknown;
+  /** Of a subscription: whether it is by pattern. */
+  readonly pattern?: boolean;
   apply(bus: Bus): Promise<void>;
   forget?(): void;
 }
@@ -160,6 +162,7 @@ function listen(target: unknown, handler: Handler<never>, options: SubscribeOpti
   const entry: Remembered = {
     target: topic,
     second: handler,
+    pattern,
     apply: async (bus) => {
       live = apply(bus);
       live.closed.then(end);
@@ -183,7 +186,11 @@ function listen(target: unknown, handler: Handler<never>, options: SubscribeOpti
 /** As {@linkcode Bus.unsubscribe}, on the default bus or of what is remembered. */
 export const unsubscribe: Bus["unsubscribe"] = async (target, handler) => {
   const { topic } = resolveTarget(target, Codec.nameOf);
-  for (const entry of remembered) if (entry.target === topic && entry.second === handler) forget(entry);
+  const all = [...remembered].filter((entry) => entry.target === topic && entry.second === handler);
+  for (const pattern of [false, true]) {
+    const oldest = all.find((entry) => entry.pattern === pattern);
+    if (oldest) forget(oldest);
+  }
   await bus?.unsubscribe(target, handler);
 };
 

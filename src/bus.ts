@@ -154,7 +154,11 @@ export class Bus extends EventTarget implements AsyncDisposable {
     this.#dispatch = new Dispatch(home, sendTimeout);
     this.#publisher = new Publisher({ ...home, unready: () => this.#dispatch.unready });
     this.#server = new Server({ ...home, read: (body, fn, take) => this.#read(body, fn, take) });
-    this.#caller = new Caller({ ...home, recovering: (ms) => this.#recovering(ms) });
+    this.#caller = new Caller({
+      ...home,
+      recovering: (ms) => this.#recovering(ms),
+      exposing: (fn) => this.#server.exposing(fn),
+    });
     telemetry.log({ level: "info", event: "open" });
   }
 
@@ -200,14 +204,18 @@ export class Bus extends EventTarget implements AsyncDisposable {
     return this.#listen(target, handler as Handler<never>, options);
   }
 
-  /** Ends the subscriptions of this handler to this target, by name and pattern alike; an unknown pair: nothing happens. */
+  /**
+   * Ends the oldest subscription of this handler to this target: one by name, and one by pattern. A handler that was subscribed
+   * twice stays subscribed once. Nothing happens for an unknown pair.
+   */
   async unsubscribe<T, I>(
     target: string | Topic<T, I> | EventClass<T>,
     handler: Handler<T> | Handler<never>,
   ): Promise<void> {
     const { topic } = resolveTarget(target, Codec.nameOf);
-    const found = [...this.#handlings].filter((handling) => handling.topic === topic && handling.handler === handler);
-    await Promise.all(found.map((handling) => handling.unsubscribe()));
+    const all = [...this.#handlings].filter((one) => one.topic === topic && one.handler === handler);
+    const oldest = [false, true].map((pattern) => all.find((one) => one.pattern === pattern));
+    await Promise.all(oldest.map((one) => one?.unsubscribe()));
   }
 
   /** Subscribes a function, which it returns, or as a decorator each instance's method. */

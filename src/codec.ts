@@ -55,7 +55,7 @@ export class Codec {
 
   /**
    * Makes the codec revive instances of a class: without running its constructor, with the fields of the body (or what
-   * the `static schema` of the class makes of them). Registering a class again does nothing.
+   * the `static schema` of the class makes of them); by its `static revive` where it has one. Registering a class again does nothing.
    *
    * @throws {ValidationError} when another class has its name
    */

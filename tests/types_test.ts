@@ -86,6 +86,22 @@ export async function calls(bus: Bus | typeof tsmq): Promise<void> {
   await numbers.publish("1");
   bus.topic("anything").subscribe((event) => assertType<IsExact<typeof event, unknown>>(true));
 
+  class Basket {
+    constructor(readonly id: string) {}
+    static revive(fields: Record<string, unknown>): Basket {
+      return new Basket(String(fields.id));
+    }
+  }
+  bus.subscribe(Basket, (basket) => assertType<IsExact<typeof basket, Basket>>(true));
+  class Wrong {
+    readonly id = 1;
+    static revive(fields: Record<string, unknown>): number {
+      return Object.keys(fields).length;
+    }
+  }
+  // @ts-expect-error revive() makes an instance of its class
+  bus.subscribe(Wrong, (wrong: Wrong) => wrong.id);
+
   // publish
   const reached = await bus.publish(new Order(1));
   assertType<IsExact<typeof reached, number | undefined>>(true);

@@ -6,15 +6,19 @@
 import { ValidationError } from "../errors.ts";
 import type { StandardSchemaV1 } from "../schema.ts";
 import { textOf } from "../internal/thrown.ts";
-import { taken } from "./tags.ts";
+import { type Fields, taken } from "./tags.ts";
 
 /**
  * A class whose instances are events. Its tag and topic are its own `static topic` (recommended: minifiers rename
  * classes), else its name. With an own `static schema`, that says what its fields must be.
+ *
+ * What arrives becomes an instance without its constructor: no initialiser of a field runs, and `#private` members are missing.
+ * A class that needs them has an own `static revive`, which makes the instance from the fields.
  */
 export type EventClass<T = unknown> = (new (...args: never[]) => T) & {
   readonly topic?: string;
   readonly schema?: StandardSchemaV1;
+  revive?(fields: Record<string, unknown>): T;
 };
 
 /** The tag of a class, also as JSON, or why its instances cannot be sent. */
@@ -45,6 +49,12 @@ export function nameOf(type: EventClass): string {
 /** The own schema of a class: one that it inherits knows nothing of its fields. */
 export function schemaOf(type: EventClass): StandardSchemaV1 | undefined {
   return Object.hasOwn(type, "schema") ? type.schema : undefined;
+}
+
+/** Makes an instance of a class from its fields, if the class has an own way to do that. */
+export function reviveOf(type: EventClass): ((fields: Fields) => unknown) | undefined {
+  if (!Object.hasOwn(type, "revive") || typeof type.revive !== "function") return undefined;
+  return (fields) => type.revive!(fields);
 }
 
 /** The registered classes, and the tags of all classes. */

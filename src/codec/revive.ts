@@ -4,8 +4,9 @@
  * @module
  */
 import { ValidationError } from "../errors.ts";
+import { isA, textOf } from "../internal/thrown.ts";
 import { validate } from "../schema.ts";
-import { type Classes, type EventClass, schemaOf } from "./classes.ts";
+import { type Classes, type EventClass, reviveOf, schemaOf } from "./classes.ts";
 import { type Fields, MAX_DEPTH, OWN } from "./tags.ts";
 
 /** The tag of an object that came from the wire, if it is one. */
@@ -79,7 +80,7 @@ export class Reviver {
   /** A tag among the fields that it names the class of. */
   #flat(tag: string, fields: Fields, depth: number): unknown {
     const type = this.#classes.get(tag);
-    const direct = type && !schemaOf(type);
+    const direct = type && !schemaOf(type) && !reviveOf(type);
     const copied = this.#copy(fields, direct ? bare(type) : {}, depth, "__type", missingIn(fields));
     return direct ? copied : after(copied, (value) => this.apply(tag, value));
   }
@@ -134,12 +135,26 @@ export class Reviver {
 function instance(type: EventClass, tag: string, value: unknown): unknown {
   if (value instanceof type) return value;
   const schema = schemaOf(type);
-  if (!schema) return isPlain(value) ? copy(value, bare(type)) : value;
+  if (!schema) return isPlain(value) ? make(type, tag, value) : value;
   return after(validate(schema, value, `"${tag}"`), (output) => {
     if (output instanceof type) return output;
     if (!isPlain(output)) throw new ValidationError(`Cannot accept "${tag}": its schema gives no fields`);
-    return copy(output, bare(type));
+    return make(type, tag, output);
   });
+}
+
+function make(type: EventClass, tag: string, fields: Fields): unknown {
+  const revive = reviveOf(type);
+  if (!revive) return copy(fields, bare(type));
+  let made: unknown;
+  try {
+    made = revive(copy(fields, {}));
+  } catch (cause) {
+    throw new ValidationError(`Cannot revive "${tag}": ${textOf(cause)}`, [], { cause });
+  }
+  if (made instanceof Promise) made.catch(() => {}); // it is refused below: its failure must not end the process
+  if (isA(made, type)) return made;
+  throw new ValidationError(`Cannot revive "${tag}": its static revive() gave no instance of the class`);
 }
 
 function missingIn(fields: Fields): string[] | undefined {

@@ -140,6 +140,16 @@ export const global: Room = {
     equal((await seen.count(6))[5], "topic f", "a topic made before init() works after it");
   }),
 
+  "a call waits for a function that is wrapped after init(), and finds one that was wrapped before": alone(
+    async (t, init) => {
+      tsmq.remote("before")(() => "before");
+      await init();
+      equal(await tsmq.stub("before")(), "before");
+      tsmq.remote("after")(() => "after");
+      equal(await tsmq.stub("after")(), "after");
+    },
+  ),
+
   "what was taken back before init() is not applied": alone(async (t, init) => {
     const seen = t.seen<string>();
     const handler = (text: string) => seen.add(`unsubscribed ${text}`);
@@ -163,6 +173,19 @@ export const global: Room = {
     await t.quiet();
     equal(seen.values, ["stays x"]);
     await rejects(() => tsmq.stub("fn", { timeout: 5_000 })(), tsmq.NoSuchRemoteError);
+  }),
+
+  "a handler that was subscribed twice before init() is unsubscribed once at a time": alone(async (t, init) => {
+    const seen = t.seen<string>();
+    const handler = (text: string) => seen.add(text);
+    for (let i = 0; i < 3; i++) tsmq.subscribe("topic", handler);
+    await tsmq.unsubscribe("topic", handler);
+    await init();
+    await tsmq.publish("x", "topic");
+    await seen.are(["x", "x"]);
+    await tsmq.unsubscribe("topic", handler);
+    await tsmq.publish("y", "topic");
+    await seen.are(["x", "x", "y"]);
   }),
 
   "what was remembered can be taken back after init() too": alone(async (t, init) => {

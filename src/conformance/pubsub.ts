@@ -184,6 +184,22 @@ export const pubsub: Room = {
     }
   },
 
+  "unsubscribe() ends the oldest subscription of a handler that is subscribed twice": async (t) => {
+    const [publisher, bus] = await t.buses(2) as [Bus, Bus];
+    const seen = t.seen<string>();
+    const handler = (_: unknown, { topic }: Message) => seen.add(topic);
+    for (let i = 0; i < 2; i++) await bus.subscribe("topic", handler).ready;
+    await publisher.publish("x", "topic");
+    await seen.count(2);
+    await bus.unsubscribe("topic", handler);
+    await publisher.publish("y", "topic");
+    await seen.count(3);
+    await bus.unsubscribe("topic", handler);
+    await publisher.publish("z", "topic");
+    await t.quiet();
+    equal(seen.values, ["topic", "topic", "topic"]);
+  },
+
   "unsubscribe() of a pair that is not subscribed does nothing": async (t) => {
     const bus = await t.open();
     const seen = t.seen<string>();

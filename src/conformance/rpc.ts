@@ -37,6 +37,21 @@ export const rpc: Room = {
     equal(await caller.stub(multiply)(5, 6), 30);
   },
 
+  "a call waits for what its own bus is exposing": async (t) => {
+    const bus = await t.open();
+    for (let i = 0; i < 4; i++) {
+      bus.remote(`wrapped ${i}`)(() => "wrapped");
+      equal(await bus.stub(`wrapped ${i}`)(), "wrapped");
+      const exposed = bus.expose(`exposed ${i}`, () => "exposed");
+      equal(await bus.stub(`exposed ${i}`, { multi: true })(), [{ status: "fulfilled", value: "exposed" }]);
+      await exposed;
+    }
+    const failed = rejects(() => bus.expose("ended", () => {}), ClosedError);
+    const ended = bus.unexpose("ended");
+    await rejects(() => bus.stub("ended", { timeout: 5_000 })(), NoSuchRemoteError);
+    await Promise.all([failed, ended]);
+  },
+
   "a bus calls itself": async (t) => {
     const bus = await t.open();
     await bus.expose("echo", (value: unknown) => value);

@@ -33,6 +33,8 @@ export interface CallerHome {
   readonly telemetry: Telemetry;
   /** True while a connection is down or has been up again for less than `ms`. */
   recovering(ms: number): boolean;
+  /** Resolves when a function that this bus is exposing can be found; undefined if it is not exposing it just now. */
+  exposing(fn: string): Promise<void> | undefined;
 }
 
 /** How a call is made. */
@@ -145,8 +147,10 @@ export class Caller {
       call.over = true;
       this.#waits.cancel(call);
     });
+    const exposing = this.#home.exposing(fn);
     try {
-      return await Promise.race([run(call), over.promise]);
+      const answered = exposing ? exposing.then(() => call.over ? over.promise : run(call)) : run(call);
+      return await Promise.race([answered, over.promise]);
     } finally {
       call.over = true;
       clearTimeout(timer);

@@ -57,6 +57,8 @@ export interface ServerHome {
 export class Server {
   #home: ServerHome;
   #exposed = new Map<string, Exposed>();
+  /** The functions that callers cannot find yet. */
+  #exposing = new Map<string, Promise<void>>();
   #running = new Set<string>();
   #cancelled = new Set<string>();
   #served = new Served();
@@ -83,12 +85,21 @@ export class Server {
       }
     });
     this.#exposed.set(name, { fn, procedure, stream });
+    const ready = stream.ready.catch(() => {});
+    this.#exposing.set(name, ready);
     try {
       await stream.ready;
     } catch (error) {
       if (this.#exposed.get(name)?.stream === stream) this.#exposed.delete(name); // it may be exposed again by now
       throw error;
+    } finally {
+      if (this.#exposing.get(name) === ready) this.#exposing.delete(name);
     }
+  }
+
+  /** Resolves when a function that is being exposed can be found, or cannot be exposed; undefined if it is not being exposed. */
+  exposing(name: string): Promise<void> | undefined {
+    return this.#exposing.get(name);
   }
 
   /** Serves it no more; nothing happens if it was not served. */
