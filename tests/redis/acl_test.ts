@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { readFileSync } from "node:fs";
 import { Bus } from "../../mod.ts";
 import { BusError } from "../../src/errors.ts";
-import { Names, slotOf } from "../../src/providers/redis/keys.ts";
+import { Names } from "../../src/providers/redis/keys.ts";
 import { redis } from "../../src/providers/redis/provider.ts";
 import { kit } from "../conformance/run.ts";
 import { type RedisGroup, startCluster } from "../support/redis_cluster.ts";
@@ -58,7 +58,7 @@ describe("the ACL user of docs/redis.md", () => {
     /** Half moves a slot: what the queue does not have yet is asked for at the other node. */
     async function move(queue: string): Promise<void> {
       const [one, other] = nodes.servers.map((server) => server.run.bind(server));
-      const slot = slotOf(new Names("shop").list(queue));
+      const slot = Number(await one!("cluster", "keyslot", new Names("shop").list(queue)));
       const [from, to] = slot < 8_192 ? [one!, other!] : [other!, one!];
       await to("cluster", "setslot", slot, "importing", String(await from("cluster", "myid")));
       await from("cluster", "setslot", slot, "migrating", String(await to("cluster", "myid")));

@@ -92,11 +92,6 @@ export function hashTag(key: string): string {
   return tag;
 }
 
-/** The Cluster slot of a key. */
-export function slotOf(key: string): number {
-  return crc16(tagIn(key) ?? key) % SLOTS;
-}
-
 /** What Redis hashes instead of the whole key: between the first `{` and the next `}`, unless that is nothing. */
 function tagIn(key: string): string | undefined {
   const open = key.indexOf("{");
@@ -107,7 +102,10 @@ function tagIn(key: string): string | undefined {
 
 const encoder = new TextEncoder();
 
-/** CRC-16/XMODEM, by which Redis Cluster finds the slot of a key. */
+/**
+ * CRC-16/XMODEM, by which Redis Cluster finds the slot of a key. The package `cluster-key-slot` 1.1.2 takes `{}{a}` for a key
+ * with the tag `a`; Redis hashes the whole key.
+ */
 function crc16(text: string): number {
   let crc = 0;
   for (const byte of encoder.encode(text)) {
