@@ -126,11 +126,7 @@ export class Bus extends EventTarget implements AsyncDisposable {
     const link = Link.open(provider, { namespace, connectTimeout }, {
       died: (error) => this.#caller?.fail(error), // it may die while the sender is still being opened
       state: (connected, error) => this.#connection("receiver", connected, error),
-      gap: (reason, lost, filter) => {
-        const detail: Gap = { reason, lost, topic: filter?.topic };
-        this.#telemetry.log({ level: "warn", event: "gap", name: filter?.topic, detail });
-        this.dispatchEvent(new CustomEvent("gap", { detail }));
-      },
+      gap: (reason, lost) => this.#gap({ reason, lost }),
       fault: (error) => this.#report(error, ""),
       inbox: (bodies) => this.#inbox(bodies),
       posted: () => this.#sender?.wake?.(this.#link.inbox),
@@ -151,7 +147,7 @@ export class Bus extends EventTarget implements AsyncDisposable {
     const report = (error: unknown, topic: string) => this.#report(error, topic);
     const telemetry = this.#telemetry;
     const home = { link: this.#link, sender: this.#sender, codec: this.#codec, telemetry, watch, report };
-    this.#dispatch = new Dispatch(home, sendTimeout);
+    this.#dispatch = new Dispatch({ ...home, gap: (detail) => this.#gap(detail) }, sendTimeout);
     this.#publisher = new Publisher({ ...home, unready: () => this.#dispatch.unready });
     this.#server = new Server({ ...home, read: (body, fn, take) => this.#read(body, fn, take) });
     this.#caller = new Caller({
@@ -524,6 +520,11 @@ export class Bus extends EventTarget implements AsyncDisposable {
     this.#state = state;
     this.#telemetry.log({ level: state === "down" ? "warn" : "info", event: "state", detail: state });
     this.dispatchEvent(new CustomEvent("state", { detail: state }));
+  }
+
+  #gap(detail: Gap): void {
+    this.#telemetry.log({ level: "warn", event: "gap", name: detail.topic, detail });
+    this.dispatchEvent(new CustomEvent("gap", { detail }));
   }
 
   #report(error: unknown, topic: string): void {

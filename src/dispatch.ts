@@ -5,6 +5,7 @@
  */
 import { Codec, type Decoded, type EventClass } from "./codec.ts";
 import { BusError, ValidationError } from "./errors.ts";
+import type { Gap } from "./events.ts";
 import { Fifo } from "./fifo.ts";
 import { cost } from "./port/credit.ts";
 import type { Link, Stream } from "./port/link.ts";
@@ -35,6 +36,8 @@ export interface DispatchHome {
   readonly telemetry: Telemetry;
   /** Reports a fault with the topic that it happened on. */
   report(error: unknown, topic: string): void;
+  /** Says that events of a subscription may have been missed. */
+  gap(detail: Gap): void;
 }
 
 interface Event {
@@ -46,6 +49,9 @@ interface Event {
   /** Handlers that have not started it yet; its credit goes back when all have. */
   waiting: number;
 }
+
+/** A gap that waits for its turn among the events; more may be lost at the same place. */
+type Missing = Gap & { lost: number };
 
 /** All subscriptions of a bus. */
 export class Dispatch {
@@ -148,7 +154,7 @@ class Group {
   #stream: Stream;
   #topic: string;
   /** What has arrived behind an event that is still being decoded (a schema may be asynchronous). */
-  #behind: Fifo<[topic: string, body: string]> | undefined;
+  #behind: Fifo<[topic: string, body: string] | Gap> | undefined;
 
   constructor(home: DispatchHome, topic: string, pattern: boolean) {
     this.#home = home;
@@ -156,6 +162,7 @@ class Group {
     this.#stream = home.link.subscribe(
       { topic, pattern, serves: false },
       (topics, bodies) => this.#receive(topics, bodies),
+      (reason, lost) => this.#miss({ reason, lost, topic }),
     );
   }
 
@@ -188,6 +195,11 @@ class Group {
     }
   }
 
+  #miss(gap: Gap): void {
+    if (this.#behind) this.#behind.push(gap);
+    else for (const pace of this.paces) pace.miss(gap);
+  }
+
   #deliver(topic: string, body: string): void {
     const stamped = unstamp(body);
     const traceparent = stamped?.traceparent;
@@ -208,7 +220,8 @@ class Group {
     const behind = this.#behind!;
     this.#behind = undefined;
     for (let next = behind.shift(); next; next = behind.shift()) {
-      this.#deliver(next[0], next[1]);
+      if (Array.isArray(next)) this.#deliver(next[0], next[1]);
+      else this.#miss(next);
       if (!this.#behind) continue;
       this.#behind = behind; // another one that takes its time: the rest stays behind it
       return;
@@ -234,7 +247,9 @@ class Pace {
   #listener: Listener;
   #count: { started(): void; finished(): void };
   #started: (event: Event) => void;
-  #waiting = new Fifo<Event>();
+  #waiting = new Fifo<Event | Missing>();
+  /** The last of what waits, while that is a gap. */
+  #gap: Missing | undefined;
   #running = 0;
   /** A schema is looking at the next event; the ones behind it wait, so that they start in order. */
   #preparing = false;
@@ -260,6 +275,7 @@ class Pace {
       this.#start(event);
       return true;
     }
+    this.#gap = undefined;
     this.#waiting.push(event);
     if (!this.#stalled && this.#running > 0 && performance.now() - this.#since > STALLED) {
       this.#stalled = true;
@@ -269,11 +285,18 @@ class Pace {
     return false;
   }
 
+  /** Says that events are missing here, when its turn has come. */
+  miss(gap: Gap): void {
+    if (this.#gap?.reason === gap.reason) return void (this.#gap.lost += gap.lost);
+    this.#waiting.push(this.#gap = { ...gap });
+    this.#next();
+  }
+
   /** Starts nothing any more; returns how many events it drops. */
   end(): number {
     if (this.#ended) return 0;
     this.#ended = true;
-    const dropped = this.#waiting.drain();
+    const dropped = this.#waiting.drain().filter((each) => "message" in each);
     for (const event of dropped) this.#started(event);
     this.#listener.ended?.();
     return dropped.length;
@@ -353,6 +376,11 @@ class Pace {
     while (!this.#preparing && this.#running < this.#listener.concurrency) {
       const event = this.#waiting.shift();
       if (!event) return;
+      if (!("message" in event)) {
+        if (this.#gap === event) this.#gap = undefined;
+        this.#home.gap(event);
+        continue;
+      }
       this.#start(event);
       this.#started(event);
     }

@@ -22,12 +22,15 @@ export class BusErrorEvent extends ErrorEvent {
   }
 }
 
-/** The detail of a `"gap"` event: events may have been missed. */
+/**
+ * The detail of a `"gap"` event: events may have been missed. Each subscription has its own, between the events before the hole and
+ * those after it.
+ */
 export interface Gap {
   /** Why. */
   readonly reason: string;
   /** How many, where that is known; 0 otherwise. */
   readonly lost: number;
-  /** The topic or glob, where only one subscription is concerned. */
+  /** The topic or glob of the subscription; absent where the bus has none. */
   readonly topic?: string;
 }

@@ -160,8 +160,13 @@ export interface ReceiverContext {
   inbox(body: string): void;
   /** Says that the connection went down, or is up again with everything subscribed and registered. */
   state(connected: boolean, error?: unknown): void;
-  /** Says that events may have been missed, and why. */
-  gap(reason: string): void;
+  /**
+   * Reports that events may have been missed, and why. The receiver calls it when the subscription is live again, before it emits the
+   * first event that comes after the hole. Without a filter all subscriptions have the gap.
+   *
+   * @param filter the object that `subscribe` was given
+   */
+  gap(reason: string, filter?: Filter): void;
   /** Reports a fault that belongs to no verb (garbage from the wire, a failed renewal). The receiver lives on. */
   fault(error: unknown): void;
   /** True while main is far behind. A transport that keeps what is not read stops reading events; others read on. */

@@ -35,7 +35,9 @@ class NatsReceiver implements Receiver {
   #connection!: Connection;
   #queues!: Queues;
   #inbox!: Subscription;
-  #subscriptions = new Map<string, Subscription>();
+  #subscriptions = new Map<string, { readonly filter: Filter; readonly subscription: Subscription }>();
+  /** The subscriptions whose events may have been missed, until that is said. */
+  #missed = new Set<Filter>();
   /** The subjects that register us. */
   #registered = new Set<string>();
   #renewing: ReturnType<typeof setInterval> | undefined;
@@ -50,7 +52,10 @@ class NatsReceiver implements Receiver {
     const { connectTimeout, state } = this.#context;
     this.#connection = await Connection.open(settings, connectTimeout, TIMEOUT, {
       up: () => this.#restored(),
-      down: (error) => state(false, error),
+      down: (error) => {
+        for (const { filter } of this.#subscriptions.values()) this.#missed.add(filter);
+        state(false, error);
+      },
     });
     this.#queues = new Queues(this.#connection, this.#names);
     try {
@@ -63,7 +68,12 @@ class NatsReceiver implements Receiver {
   }
 
   async subscribe(filter: Filter, emit: Emit): Promise<void> {
-    this.#subscriptions.set(keyOf(filter), await this.#listen(...this.#route(filter, emit)));
+    const behind: Emit = (topic, body) => {
+      this.#miss(filter);
+      emit(topic, body);
+    };
+    const subscription = await this.#listen(...this.#route(filter, behind));
+    this.#subscriptions.set(keyOf(filter), { filter, subscription });
     if (!filter.serves) return;
     const subject = this.#names.server(filter.topic, this.#id);
     this.#registered.add(subject);
@@ -76,8 +86,9 @@ class NatsReceiver implements Receiver {
   }
 
   async unsubscribe(filter: Filter): Promise<void> {
-    this.#subscriptions.get(keyOf(filter))?.unsubscribe();
+    this.#subscriptions.get(keyOf(filter))?.subscription.unsubscribe();
     this.#subscriptions.delete(keyOf(filter));
+    this.#missed.delete(filter);
     const subject = this.#names.server(filter.topic, this.#id);
     if (filter.serves && this.#registered.delete(subject)) await this.#unregister(subject);
   }
@@ -172,8 +183,13 @@ class NatsReceiver implements Receiver {
       if (!this.#connection.up) return; // broken again: the next connection does it
       this.#context.fault(error);
     }
+    for (const filter of this.#missed) this.#miss(filter);
     this.#context.state(true);
-    this.#context.gap("The connection to NATS was lost");
+  }
+
+  /** The client has subscribed again by itself: the first event that comes tells it, or the end of a flush. */
+  #miss(filter: Filter): void {
+    if (this.#missed.delete(filter)) this.#context.gap("The connection to NATS was lost", filter);
   }
 }
 

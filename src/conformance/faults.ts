@@ -43,6 +43,37 @@ export const faults: Room = {
     equal(await states.count(2), ["down", "up"]);
   }),
 
+  "a gap stands between the events before the hole, though they wait for their handler, and those after it": broken(
+    async (t) => {
+      const [publisher, bus] = await t.buses(2) as [Bus, Bus];
+      for (const each of [publisher, bus]) t.errors(each);
+      const seen: unknown[] = [];
+      const others = t.seen<string>("the gaps of a subscription without a backlog");
+      const { passed, open } = t.gate();
+      bus.addEventListener("gap", (event) => {
+        const { topic } = (event as CustomEvent).detail;
+        if (topic === "topic") seen.push("gap");
+        if (topic === "other") others.add(topic);
+      });
+      await bus.subscribe("other", () => {}).ready;
+      await bus.subscribe("topic", async (event) => {
+        seen.push(event);
+        await passed;
+      }).ready;
+      for (let i = 0; i < 4; i++) await publisher.publish(i, "topic");
+      await t.quiet();
+      await t.faults.cut();
+      await others.count(1);
+      await recovered(t, publisher, bus);
+      await publisher.publish("after", "topic");
+      await t.quiet();
+      equal(seen, [0], "what was seen while the handler ran");
+      open();
+      await t.until(() => seen.includes("after"), "the event after the hole");
+      equal(seen, [0, 1, 2, 3, "gap", "after"]);
+    },
+  ),
+
   "a get and a receive that wait go on": broken(async (t) => {
     const [producer, bus] = await t.buses(2) as [Bus, Bus];
     for (const each of [producer, bus]) t.errors(each);

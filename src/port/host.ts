@@ -40,6 +40,7 @@ class Host {
   #arrived = 0;
   #inflow: Inflow;
   #filters = new Map<number, Filter>();
+  #subscriptions = new Map<Filter, number>();
   #intakes = new Map<string, Intake>();
   #receives = new Map<number, Intake>();
   #timers = new Timers();
@@ -73,7 +74,7 @@ class Host {
       inbox: (body) => inflow.inbox(body),
       state: (connected, error) =>
         this.#post({ kind: "state", connected, error: error === undefined ? undefined : toPlain(error) }),
-      gap: (reason) => this.#post({ kind: "gap", reason, lost: 0 }),
+      gap: (reason, filter) => this.#gap(reason, filter),
       fault: (error) => this.#post({ kind: "fault", error: toPlain(error) }),
       get congested() {
         return inflow.congested;
@@ -131,7 +132,9 @@ class Host {
     if (!receiver) return void this.#early.push(frame);
     switch (frame.kind) {
       case "subscribe":
+        this.#forget(frame.subscription); // one that failed is asked for again
         this.#filters.set(frame.subscription, frame.filter);
+        this.#subscriptions.set(frame.filter, frame.subscription);
         return this.#reply(frame.id, () =>
           receiver.subscribe(
             frame.filter,
@@ -164,10 +167,24 @@ class Host {
     }
   }
 
-  async #unsubscribe(receiver: Receiver, subscription: number): Promise<void> {
+  #forget(subscription: number): Filter | undefined {
     const filter = this.#filters.get(subscription);
-    if (!filter) return;
     this.#filters.delete(subscription);
+    if (filter) this.#subscriptions.delete(filter);
+    return filter;
+  }
+
+  #gap(reason: string, filter?: Filter): void {
+    // not of those that serve: a request that was missed is sent again by its caller
+    const concerned = filter ? [filter] : [...this.#subscriptions.keys()];
+    const events = concerned.filter(({ serves }) => !serves);
+    for (const each of events) this.#inflow.gap(this.#subscriptions.get(each) ?? -1, reason);
+    if (!filter && events.length === 0) this.#post({ kind: "gap", reason, lost: 0 });
+  }
+
+  async #unsubscribe(receiver: Receiver, subscription: number): Promise<void> {
+    const filter = this.#forget(subscription);
+    if (!filter) return;
     this.#inflow.close(subscription);
     await receiver.unsubscribe(filter);
   }

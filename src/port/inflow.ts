@@ -16,10 +16,11 @@ export const HELD_LIMIT = 64 * 1024 * 1024;
 /** Characters of inbox messages that main has not taken yet, before further ones are dropped and that is said. */
 export const AHEAD_LIMIT = 64 * 1024 * 1024;
 
-/** What is held: events, and where some were dropped, their number. */
+/** What is held: events, and the places at which some are missing. */
 type Held = [topic: string, body: string] | Gap;
 
 interface Gap {
+  readonly reason: string;
   lost: number;
 }
 
@@ -63,6 +64,14 @@ export class Inflow {
     };
   }
 
+  /** Marks a place in a flow at which events may be missing: behind all that was emitted, ahead of all that will be. */
+  gap(id: number, reason: string): void {
+    const flow = this.#flows.get(id);
+    if (!flow) return;
+    if (flow.held.length > 0) this.#lose(flow, reason, 0);
+    else this.#postGap(flow, reason, 0);
+  }
+
   /** Ends a flow; what it holds is dropped. */
   close(id: number): void {
     const flow = this.#flows.get(id);
@@ -90,8 +99,7 @@ export class Inflow {
         this.#send(flow, held[0], held[1]);
       } else {
         if (flow.gap === held) flow.gap = undefined;
-        this.#seal(); // what comes after the gap must not join a frame that leaves ahead of it
-        this.#post({ kind: "gap", reason: "the handlers are behind", lost: held.lost, subscription: id });
+        this.#postGap(flow, held.reason, held.lost);
       }
     }
     this.#relax();
@@ -141,14 +149,19 @@ export class Inflow {
     this.#events = this.#last = undefined;
   }
 
+  #postGap(flow: Flow, reason: string, lost: number): void {
+    this.#seal(); // what comes after the gap must not join a frame that leaves ahead of it
+    this.#post({ kind: "gap", reason, lost, subscription: flow.id });
+  }
+
+  #lose(flow: Flow, reason: string, lost: number): void {
+    if (flow.gap?.reason !== reason) flow.held.push(flow.gap = { reason, lost: 0 });
+    flow.gap.lost += lost;
+  }
+
   #hold(flow: Flow, topic: string, body: string): void {
     if (this.#flows.get(flow.id) !== flow) return; // it has ended, and nobody would ever let go of it
-    if (this.#held + cost(body) > HELD_LIMIT) {
-      // the gap is said where it is: after what is held, which arrived before it
-      if (!flow.gap) flow.held.push(flow.gap = { lost: 0 });
-      flow.gap.lost++;
-      return;
-    }
+    if (this.#held + cost(body) > HELD_LIMIT) return this.#lose(flow, "the handlers are behind", 1);
     flow.gap = undefined;
     flow.held.push([topic, body]);
     this.#held += cost(body);

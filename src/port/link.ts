@@ -12,6 +12,8 @@ import { type Opening, Supervisor } from "./supervisor.ts";
 
 /** Milliseconds between attempts to subscribe again: doubled from the first to the second. */
 const RETRY = { min: 100, max: 5_000 };
+/** Why there is a gap after the death of a worker. */
+const REPLACED = "the worker was replaced";
 
 /** What the link tells the bus. */
 export interface LinkEvents {
@@ -19,8 +21,8 @@ export interface LinkEvents {
   died(error: BusError): void;
   /** The receiver's connection went down or came back; a dead worker counts as down. */
   state(connected: boolean, error?: BusError): void;
-  /** Events may have been missed. */
-  gap(reason: string, lost: number, filter?: Filter): void;
+  /** Something may have been missed, and there is no subscription to say so in its place. */
+  gap(reason: string, lost: number): void;
   /** A fault that belongs to no request. */
   fault(error: BusError): void;
   /** Messages for this bus's inbox. */
@@ -31,6 +33,9 @@ export interface LinkEvents {
 
 /** Takes the events of one frame: one topic for all bodies, or one for each. */
 export type Receive = (topics: string | string[], bodies: string[]) => void;
+
+/** Takes the place of a gap: between the events that were received and those that will be. */
+export type Miss = (reason: string, lost: number) => void;
 
 /** One subscription over the port. */
 export interface Stream {
@@ -45,9 +50,12 @@ export interface Stream {
 interface Subscribed {
   readonly filter: Filter;
   readonly receive: Receive;
+  readonly miss: Miss | undefined;
   readonly ready: PromiseWithResolvers<void>;
   /** The transport has had it: nobody listens to `ready` any more. */
   confirmed: boolean;
+  /** Its worker died since something came from it. */
+  broken: boolean;
   debt: number;
 }
 
@@ -68,6 +76,8 @@ export class Link {
   #address = Promise.withResolvers<string>();
   /** The receiver says that it reaches its transport. */
   #connected = true;
+  /** The receiver has everything that its predecessor had. */
+  #resumed = true;
   #closed = false;
   #outbox: ToWorker[] = [];
   #flushing = false;
@@ -88,8 +98,10 @@ export class Link {
       take: (frame, reply) => this.#take(frame, reply),
       died: (error) => this.#died(error),
       replaced: () => {
-        events.gap("the worker was replaced", 0);
-        events.state(true);
+        // what was lost with the worker may also have been an item of a `get`
+        if (![...this.#streams.values()].some(({ miss }) => miss)) events.gap(REPLACED, 0);
+        this.#resumed = true;
+        if (this.#connected) events.state(true);
       },
       fault: events.fault,
       posted: events.posted,
@@ -165,10 +177,11 @@ export class Link {
     return this.#merge(key, receipts, (receipts) => ({ kind: "settle", queue, receipts, outcome, delay }));
   }
 
-  /** Subscribes, again after every death of the worker, until the stream is closed. */
-  subscribe(filter: Filter, receive: Receive): Stream {
+  /** Subscribes, again after every death of the worker, until the stream is closed. `miss` is called at each gap. */
+  subscribe(filter: Filter, receive: Receive, miss?: Miss): Stream {
     const id = this.nextId();
-    const subscribed: Subscribed = { filter, receive, ready: Promise.withResolvers(), confirmed: false, debt: 0 };
+    const ready = Promise.withResolvers<void>();
+    const subscribed: Subscribed = { filter, receive, miss, ready, confirmed: false, broken: false, debt: 0 };
     subscribed.ready.promise.catch(() => {});
     this.#streams.set(id, subscribed);
     this.#subscribe(id, subscribed);
@@ -222,6 +235,8 @@ export class Link {
 
   #died(error: BusError): void {
     this.#outbox = [];
+    this.#resumed = false;
+    for (const subscribed of this.#streams.values()) subscribed.broken ||= subscribed.confirmed;
     this.#debt = 0;
     this.#address = Promise.withResolvers();
     this.#address.promise.catch(() => {});
@@ -244,6 +259,7 @@ export class Link {
           credit: WINDOW,
         });
         subscribed.confirmed = true;
+        this.#mend(subscribed);
         return subscribed.ready.resolve();
       } catch (error) {
         if (!live()) return;
@@ -309,11 +325,15 @@ export class Link {
       case "failed":
         return this.#settleRequest(frame.id, (pending) => pending.reject(fromPlain(frame.error)));
       case "gap": {
-        const filter = frame.subscription === undefined ? undefined : this.#streams.get(frame.subscription)?.filter;
-        return this.#events.gap(frame.reason, frame.lost, filter);
+        if (frame.subscription === undefined) return this.#events.gap(frame.reason, frame.lost);
+        const subscribed = this.#streams.get(frame.subscription);
+        if (!subscribed?.confirmed) return; // it begins only now
+        return this.#guard(() => subscribed.miss?.(frame.reason, frame.lost));
       }
       case "state":
         this.#connected = frame.connected;
+        // "up" is said by `replaced`, when everything is there again
+        if (frame.connected && !this.#resumed) return;
         return this.#events.state(frame.connected, frame.error && fromPlain(frame.error));
       case "fault":
         return this.#events.fault(fromPlain(frame.error));
@@ -333,6 +353,13 @@ export class Link {
     }
   }
 
+  /** What a fresh worker sends comes behind the gap that the dead one left. */
+  #mend(subscribed: Subscribed): void {
+    if (!subscribed.broken) return;
+    subscribed.broken = false;
+    this.#guard(() => subscribed.miss?.(REPLACED, 0));
+  }
+
   #receive({ runs, topics, bodies }: FromReceiver & { kind: "events" }): void {
     const all = unpack(bodies);
     const names = topics === undefined ? [] : unpack(topics);
@@ -341,6 +368,7 @@ export class Link {
       at += runs[run + 1]!;
       const subscribed = this.#streams.get(runs[run]!);
       if (!subscribed) continue; // ended meanwhile
+      this.#mend(subscribed);
       const { filter, receive } = subscribed;
       const some = runs.length === 2 ? all : all.slice(from, at);
       this.#guard(() => receive(filter.pattern ? names.slice(from, at) : filter.topic, some));

@@ -52,6 +52,7 @@ export type FromReceiver =
    */
   | { kind: "events"; runs: number[]; topics?: string | string[]; bodies: string | string[] }
   | { kind: "inbox"; bodies: string[] }
+  /** In its place among the events of a subscription; without one, of a bus that has no subscription. */
   | { kind: "gap"; reason: string; lost: number; subscription?: number }
   | { kind: "state"; connected: boolean; error?: PlainError }
   | { kind: "fault"; error: PlainError }

@@ -38,15 +38,17 @@ class Stage implements AsyncDisposable {
     }, answer);
   }
 
+  say(text: string): void {
+    this.said.push(text);
+    for (const watcher of this.#watchers) watcher();
+  }
+
   async open(connectTimeout = 5_000): Promise<Link> {
-    const say = (text: string) => {
-      this.said.push(text);
-      for (const watcher of this.#watchers) watcher();
-    };
+    const say = (text: string) => this.say(text);
     const events: LinkEvents = {
       died: (error) => say(`died ${error.code}`),
       state: (connected, error) => say(connected ? "up" : `down ${error?.code}`),
-      gap: (reason, lost, filter) => say(`gap ${filter?.topic ?? ""}${lost || ""}: ${reason}`),
+      gap: (reason, lost) => say(`gap ${lost || ""}: ${reason}`),
       fault: (error) => say(`fault ${error.code}`),
       inbox: (bodies) => say(`inbox ${bodies}`),
       posted: () => this.posted++,
@@ -314,7 +316,7 @@ describe("Link", () => {
   it("passes on what the receiver says", async () => {
     await using stage = new Stage();
     const link = await stage.open();
-    const stream = link.subscribe(filter, ignore);
+    const stream = link.subscribe(filter, ignore, (reason) => stage.say(`gap a: ${reason}`));
     await stream.ready;
     const [context] = stage.contexts;
     context!.state(false, new ProviderError("unavailable", "Cannot reach it"));
@@ -325,7 +327,7 @@ describe("Link", () => {
     await stage.heard("inbox answer");
     assertEquals(stage.said, [
       "down unavailable",
-      "gap : the connection broke",
+      "gap a: the connection broke",
       "up",
       "fault internal",
       "inbox answer",

@@ -28,6 +28,8 @@ export class TcpProxy implements AsyncDisposable {
   dead = false;
   /** New connections are accepted and closed at once. For connections refused, see {@linkcode TcpProxy.refuse}. */
   shut = false;
+  /** Sees each chunk that a client sends; true: its connection breaks, and the chunk does not pass. */
+  breaks: ((chunk: Uint8Array, client: Socket) => boolean) | undefined;
   /** Changes what passes: corrupts it, cuts it short, keeps it back (an empty result). */
   alter: ((chunk: Uint8Array, direction: Direction) => Uint8Array) | undefined;
   #server: Server | undefined;
@@ -52,9 +54,10 @@ export class TcpProxy implements AsyncDisposable {
     return this.#pairs.size;
   }
 
-  /** Breaks all connections; new ones are accepted. */
-  cut(): void {
+  /** Breaks all connections, or those of these clients; new ones are accepted. */
+  cut(which: (client: Socket) => boolean = () => true): void {
     for (const { client, server } of this.#pairs) {
+      if (!which(client)) continue;
       client.destroy();
       server.destroy();
     }
@@ -125,6 +128,11 @@ export class TcpProxy implements AsyncDisposable {
     from.on("data", (chunk: Uint8Array) =>
       after(() => {
         if (this.dead || (this.deaf && direction === "down")) return;
+        if (direction === "up" && this.breaks?.(chunk, from)) {
+          from.destroy();
+          to.destroy();
+          return;
+        }
         const passed = this.alter ? this.alter(chunk, direction) : chunk;
         this.bytes[direction] += passed.length;
         if (passed.length > 0 && !to.destroyed) to.write(passed);

@@ -80,7 +80,7 @@ export class ClusterClient implements Client {
   }
 
   get up(): boolean {
-    return this.#up;
+    return this.#up && this.#cluster.status === "ready";
   }
 
   /**

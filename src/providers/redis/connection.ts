@@ -92,7 +92,8 @@ export class Connection implements Client {
   }
 
   get up(): boolean {
-    return this.#up;
+    // what is in flight rejects before "close" is emitted
+    return this.#up && this.#redis.status === "ready";
   }
 
   /**

@@ -20,6 +20,8 @@ const TIMEOUT = 5_000;
 const CLEANUP = 1_000;
 /** Milliseconds for what is on its way between the nodes of a Cluster, sent by whoever believed that we are there. */
 const LINGER = 150;
+/** Why events may have been missed. */
+const LOST = "The connection to Redis was lost";
 /** The channel on which Redis says which keys changed (CLIENT TRACKING with REDIRECT). */
 const INVALIDATE = "__redis__:invalidate";
 
@@ -43,8 +45,10 @@ class RedisReceiver implements Receiver {
   #redirect: string | undefined;
   #cluster: boolean;
   #opened = false;
+  /** What main was told last. */
   #connected = true;
-  #missed = false;
+  /** How often a connection came or went: what was restored before the last time is not there any more. */
+  #changes = 0;
   #closing: Promise<void> | undefined;
 
   constructor(context: ReceiverContext, settings: Settings) {
@@ -59,10 +63,7 @@ class RedisReceiver implements Receiver {
     this.#subscriptions.listen(INVALIDATE, (key) => this.#queues.changed(key));
     this.#events = new Connection(settings, TIMEOUT, {
       prepare: (call) => this.#subscribe(call),
-      up: (again) => {
-        this.#missed ||= again;
-        this.#restored();
-      },
+      up: () => this.#restore(),
       down: (error) => {
         this.#redirect = undefined;
         this.#queues.tell(false);
@@ -73,7 +74,7 @@ class RedisReceiver implements Receiver {
     });
     const Commands = settings.cluster ? ClusterClient : Connection;
     this.#commands = new Commands(settings, TIMEOUT, {
-      up: () => this.#restored(),
+      up: () => this.#restore(),
       down: (error) => this.#broke(error),
     });
     const id = this.inbox.slice(this.inbox.lastIndexOf(":") + 1);
@@ -89,7 +90,9 @@ class RedisReceiver implements Receiver {
       throw failed.reason;
     }
     this.#opened = true;
-    await this.#track();
+    // one of them may be gone again
+    if (this.#up) await this.#restore();
+    else this.#broke();
   }
 
   async subscribe(filter: Filter, emit: Emit): Promise<void> {
@@ -137,11 +140,17 @@ class RedisReceiver implements Receiver {
   async #subscribe(call: Client["call"]): Promise<void> {
     const id = this.#cluster ? undefined : await call(count, "client", "id").catch(() => undefined);
     let told = id !== undefined;
-    await this.#subscriptions.all(call, (channel, error) => {
+    let events = false;
+    const live = (filter: Filter) => {
+      events ||= !filter.serves;
+      this.#context.gap(LOST, filter);
+    };
+    await this.#subscriptions.all(call, live, (channel, error) => {
       if (channel === this.inbox) throw error;
       if (channel === INVALIDATE) told = false;
       else this.#context.fault(error);
     });
+    if (this.#opened && !events) this.#context.gap(LOST);
     this.#redirect = told ? String(id) : undefined;
   }
 
@@ -154,26 +163,33 @@ class RedisReceiver implements Receiver {
     if (id === this.#redirect) this.#queues.tell(told);
   }
 
-  #broke(error: unknown): void {
-    if (this.#opened && this.#connected) this.#context.state(false, error);
-    this.#connected = false;
+  get #up(): boolean {
+    return this.#events.up && this.#commands.up;
   }
 
-  async #restored(): Promise<void> {
-    if (!this.#opened || !this.#events.up || !this.#commands.up) return;
+  #broke(error?: unknown): void {
+    this.#changes++;
+    if (this.#opened) this.#tell(false, error);
+  }
+
+  /** Registers again, and fetches what was lost; then the bus is up, if both connections have held meanwhile. */
+  async #restore(): Promise<void> {
+    const change = ++this.#changes;
+    if (!this.#opened || !this.#up) return;
     try {
       await Promise.all([this.#registry.renew(), this.#track()]);
       await this.#queues.recover();
     } catch (error) {
       // broken again: the next connection does it; anything else is told
-      if (this.#events.up && this.#commands.up) this.#context.fault(error);
-      else return;
+      if (change === this.#changes && this.#up) this.#context.fault(error);
     }
-    if (this.#connected || this.#closing) return;
-    this.#connected = true;
-    this.#context.state(true);
-    if (this.#missed) this.#context.gap("The connection to Redis was lost");
-    this.#missed = false;
+    if (change === this.#changes && this.#up) this.#tell(true);
+  }
+
+  #tell(connected: boolean, error?: unknown): void {
+    if (this.#connected === connected || this.#closing) return;
+    this.#connected = connected;
+    this.#context.state(connected, error);
   }
 
   async #close(): Promise<void> {

@@ -7,11 +7,11 @@ import { BusError } from "../../errors.ts";
 import type { Emit, Filter } from "../../provider.ts";
 import type { Client } from "./client.ts";
 import type { Names } from "./keys.ts";
-import { count } from "./replies.ts";
+import { count, type Reads } from "./replies.ts";
 
 interface Route {
   readonly topic: string;
-  readonly emits: { readonly serves: boolean; readonly emit: Emit }[];
+  readonly emits: { readonly filter?: Filter; readonly emit: Emit }[];
 }
 
 /** The subscriptions of one connection, which is replaced when it breaks. */
@@ -27,15 +27,15 @@ export class Subscriptions {
 
   /** Listens to a channel that is none of the user's; subscribed by {@linkcode all}. */
   listen(channel: string, emit: (body: string) => void): void {
-    this.#channels.set(channel, { topic: "", emits: [{ serves: false, emit: (_, body) => emit(body) }] });
+    this.#channels.set(channel, { topic: "", emits: [{ emit: (_, body) => emit(body) }] });
   }
 
   /** Subscribes. */
   async add(client: Client, filter: Filter, emit: Emit): Promise<void> {
     const [routes, name] = this.#place(filter);
     const known = routes.get(name);
-    if (known) known.emits.push({ serves: filter.serves, emit });
-    else routes.set(name, { topic: filter.topic, emits: [{ serves: filter.serves, emit }] });
+    if (known) known.emits.push({ filter, emit });
+    else routes.set(name, { topic: filter.topic, emits: [{ filter, emit }] });
     try {
       await client.call(count, filter.pattern ? "psubscribe" : "subscribe", name);
     } catch (error) {
@@ -53,18 +53,30 @@ export class Subscriptions {
   /**
    * Subscribes to all on a new connection.
    *
+   * @param live is called with the filters of a channel or pattern between the server's confirmation and the first event
    * @param refused is told of each channel or pattern that the server did not allow; it may throw
    */
-  async all(call: Client["call"], refused: (name: string, error: unknown) => void): Promise<void> {
-    const ask = (verb: string, name: string) =>
-      call(count, verb, name).catch((error) => {
+  async all(
+    call: Client["call"],
+    live: (filter: Filter) => void,
+    refused: (name: string, error: unknown) => void,
+  ): Promise<void> {
+    const ask = (verb: string, [name, { emits }]: [string, Route]) => {
+      // the reply is read in its place among the events; a promise would come behind some
+      const subscribed: Reads<number> = (reply) => {
+        const subscriptions = count(reply);
+        for (const { filter } of emits) if (filter) live(filter);
+        return subscriptions;
+      };
+      return call(subscribed, verb, name).catch((error) => {
         // broken again: no refusal
         if (error instanceof BusError && error.code === "unavailable") throw error;
         refused(name, error);
       });
+    };
     await Promise.all([
-      ...[...this.#channels.keys()].map((channel) => ask("subscribe", channel)),
-      ...[...this.#patterns.keys()].map((pattern) => ask("psubscribe", pattern)),
+      ...[...this.#channels].map((channel) => ask("subscribe", channel)),
+      ...[...this.#patterns].map((pattern) => ask("psubscribe", pattern)),
     ]);
   }
 
@@ -90,7 +102,7 @@ export class Subscriptions {
   #forget(filter: Filter): boolean {
     const [routes, name] = this.#place(filter);
     const emits = routes.get(name)?.emits;
-    const index = emits?.findIndex(({ serves }) => serves === filter.serves) ?? -1;
+    const index = emits?.findIndex((each) => each.filter?.serves === filter.serves) ?? -1;
     if (!emits || index < 0) return false;
     emits.splice(index, 1);
     return emits.length === 0 && routes.delete(name);
