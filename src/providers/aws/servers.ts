@@ -98,6 +98,7 @@ export class Servers {
   async #look(registry: string, place: Place): Promise<string[]> {
     const subscribed = await subscriptionsOf(this.#api, place.topicArn + registry);
     const inboxes = subscribed.map(({ endpoint }) => nameOf(endpoint)).filter((name) => name.startsWith(BUS_PREFIX));
+    for (const [inbox, lease] of this.#leases) if (lease < Date.now()) this.#leases.delete(inbox);
     const live = await Promise.all(inboxes.map((inbox) => this.#lives(inbox, place)));
     return inboxes.filter((_, index) => live[index]);
   }
