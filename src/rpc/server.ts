@@ -246,7 +246,7 @@ export class Server {
     const since = performance.now();
     for (let pause = RETRY.min;; pause = Math.min(pause * 2, RETRY.max)) {
       try {
-        if (await sender.post(call.inbox, text) !== false || performance.now() - since > AWAY) return;
+        if (await sender.post(call.inbox, text) !== false || refused || performance.now() - since > AWAY) return;
       } catch (error) {
         if (error instanceof ClosedError) return; // the bus has just let go: whoever asked is told by our absence
         if (!(error instanceof BusError) || error.code !== "unavailable") {
