@@ -84,8 +84,11 @@ export interface Sender {
   publish(topic: string, body: string): Promise<number | undefined>;
   /** Delivers to the one bus whose receiver has this inbox address; false: it is gone; undefined: nobody knows. */
   post(inbox: string, body: string): Promise<boolean | undefined>;
-  /** The inbox addresses of the live receivers that subscribed to this topic with `serves`. */
-  servers(topic: string): Promise<string[]>;
+  /**
+   * The inbox addresses of the live receivers that subscribed to this topic with `serves`. Where there are more than `max`, so many
+   * of them are enough, other ones each time.
+   */
+  servers(topic: string, max?: number): Promise<string[]>;
   /** Registers the receiver of this bus, which serves the topic, again at once, where a registration can be lost before it is renewed. */
   register?(topic: string, inbox: string): Promise<void>;
   /** Those of these receivers that listen just now, where the transport can tell: what is registered may have died, or be about to come back. */

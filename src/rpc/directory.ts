@@ -7,6 +7,10 @@ import type { Sender } from "../provider.ts";
 
 /** Milliseconds for which the servers of a function are remembered. */
 export const SERVERS_TTL = 1_000;
+/** Servers that single calls are spread over: of more, others each time that the registry is asked. */
+const SAMPLE = 64;
+/** Servers that one call may be sent to. */
+export const MOST = 10_000;
 /** Functions whose servers are remembered. */
 const REMEMBERED = 10_000;
 
@@ -32,9 +36,9 @@ export class Directory {
     return this.#known.has(fn);
   }
 
-  /** Those that are registered, and those of them that are there just now, as far as the transport can tell. */
+  /** Those that are registered, up to one more than {@linkcode MOST}, and those of them that are there just now, as far as the transport can tell. */
   async ask(fn: string): Promise<{ registered: string[]; present: string[] }> {
-    const registered = await this.#sender.servers(fn);
+    const registered = await this.#sender.servers(fn, MOST + 1);
     return { registered, present: await this.#sender.present?.(registered) ?? registered };
   }
 
@@ -55,7 +59,7 @@ export class Directory {
   async #refresh(fn: string, known: Servers | undefined): Promise<Servers> {
     if (known) known.refreshing = true;
     try {
-      const inboxes = await this.#sender.servers(fn);
+      const inboxes = sample(await this.#sender.servers(fn, SAMPLE));
       const start = known ? known.next : Math.floor(Math.random() * inboxes.length);
       return this.#remember(fn, inboxes, start);
     } finally {
@@ -83,6 +87,12 @@ export class Directory {
     const known = this.#known.get(fn);
     if (known) known.inboxes = known.inboxes.filter((inbox) => inbox !== server);
   }
+}
+
+/** At most so many of them, in a row from anywhere. */
+function sample(inboxes: string[]): string[] {
+  const first = Math.floor(Math.random() * inboxes.length);
+  return inboxes.length > SAMPLE ? [...inboxes.slice(first), ...inboxes.slice(0, first)].slice(0, SAMPLE) : inboxes;
 }
 
 function next(servers: Servers, except: ReadonlySet<string>): string | undefined {

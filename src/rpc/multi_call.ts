@@ -3,10 +3,10 @@
  *
  * @module
  */
-import { type BusError, ProviderError, TimeoutError } from "../errors.ts";
+import { type BusError, ProviderError, RpcError, TimeoutError } from "../errors.ts";
 import type { Call } from "./call.ts";
 import type { CallerHome } from "./caller.ts";
-import type { Directory } from "./directory.ts";
+import { type Directory, MOST } from "./directory.ts";
 import type { Pymq } from "./pymq.ts";
 import { pause, RECOVERY, RETRY, type Waits } from "./waits.ts";
 import { type Answer, denial } from "./wire.ts";
@@ -35,6 +35,9 @@ export async function multiCall(call: Call, home: MultiCallHome): Promise<(Answe
   while (servers.length === 0 && !call.over && awaited()) {
     await pause(RETRY);
     ({ registered, present: servers } = await directory.ask(fn));
+  }
+  if (registered.length > MOST) {
+    throw new RpcError("too_large", `Cannot call "${fn}" on all its servers: more than ${MOST} are registered`);
   }
   const subscribers = replies ? await replies.candidates(fn) : servers.length;
   if (servers.length === 0 && subscribers === 0) return [];

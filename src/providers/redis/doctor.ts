@@ -210,7 +210,7 @@ function probes(names: Names, scratch: string, { cluster }: Settings): Probe[] {
         const registry = new Registry(commands, names, inbox, () => {});
         try {
           await registry.add(scratch);
-          await run(commands, texts, SERVERS, [names.servers(scratch)], []);
+          await run(commands, texts, SERVERS, [names.servers(scratch)], [1, 0]);
           await registry.remove(scratch);
         } finally {
           registry.stop();

@@ -248,10 +248,16 @@ redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return 1
 `);
 
-/** The inboxes that are registered. */
+/**
+ * The inboxes that are registered; where they are more than ARGV[1], so many in a row, from where ARGV[2] between 0 and 1 says. They are
+ * in the order of their renewals, so each comes to stand everywhere.
+ */
 export const SERVERS: Script = script(`
 ${NOW}
-return redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. now, '+inf')
+local live, max = '(' .. now, tonumber(ARGV[1])
+local surplus = redis.call('ZCOUNT', KEYS[1], live, '+inf') - max
+local first = surplus > 0 and math.floor(ARGV[2] * (surplus + 1)) or 0
+return redis.call('ZRANGEBYSCORE', KEYS[1], live, '+inf', 'LIMIT', first, max)
 `);
 
 /** Puts an answer, which lapses in ARGV[2] s if nobody fetches it. */

@@ -91,8 +91,8 @@ class RedisSender implements Sender {
     return count > 0 || (this.#cluster ? undefined : false);
   }
 
-  async servers(topic: string): Promise<string[]> {
-    return await run(this.#queues, texts, SERVERS, [this.#names.servers(topic)], []);
+  async servers(topic: string, max = Number.MAX_SAFE_INTEGER): Promise<string[]> {
+    return await run(this.#queues, texts, SERVERS, [this.#names.servers(topic)], [max, Math.random()]);
   }
 
   register(topic: string, inbox: string): Promise<void> {

@@ -1,0 +1,45 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
+import { Bus, RpcError } from "../../mod.ts";
+import { redis } from "../../src/providers/redis/provider.ts";
+import { RedisServer } from "../support/redis_server.ts";
+import { fresh, open } from "./halves.ts";
+
+describe("a function with more servers than a call may have", () => {
+  let server: RedisServer;
+  beforeAll(async () => server = await RedisServer.start());
+  afterAll(() => server.stop());
+
+  /** Registers that many inboxes. */
+  async function register(namespace: string, count: number): Promise<void> {
+    const entries = Array.from({ length: count }, (_, i) => [`${Date.now() + 60_000 + i}`, `inbox ${i}`]).flat();
+    await server.run("zadd", `__tsmq:servers:__eventbus:${namespace}:fn`, ...entries);
+  }
+
+  it("is sampled for single calls, from end to end", async () => {
+    const namespace = fresh();
+    await register(namespace, 100);
+    const { sender, close } = await open({ port: server.port }, { namespace });
+    assertEquals((await sender.servers("fn")).length, 100);
+    assertEquals((await sender.servers("fn", 100)).length, 100);
+    const found = new Set<string>();
+    for (let i = 0; i < 200; i++) {
+      const sample = await sender.servers("fn", 64);
+      assertEquals(new Set(sample).size, 64);
+      for (const inbox of sample) found.add(inbox);
+    }
+    assertEquals(found.size, 100);
+    await close();
+  });
+
+  it("rejects a multi-call before anything is sent", async () => {
+    const namespace = fresh();
+    await register(namespace, 10_001);
+    await using bus = await Bus.open(redis({ port: server.port }), { namespace });
+    const seen: unknown[] = [];
+    await bus.subscribe("fn", (request) => seen.push(request)).ready;
+    const error = await assertRejects(() => bus.stub("fn", { multi: true, timeout: 10_000 })(), RpcError);
+    assertEquals(error.code, "too_large");
+    assert(seen.length === 0);
+  });
+});
