@@ -141,7 +141,7 @@ export const global: Room = {
   }),
 
   "a call waits for a function that is wrapped after init(), and finds one that was wrapped before": alone(
-    async (t, init) => {
+    async (_, init) => {
       tsmq.remote("before")(() => "before");
       await init();
       equal(await tsmq.stub("before")(), "before");
