@@ -1,6 +1,5 @@
 /**
- * Lines of JSON in and out. Values are read and written as the wire has them, so what one command prints another reads,
- * dates and big integers too.
+ * Lines of JSON in and out, with tags for what JSON has not: what one command prints another reads, dates and big integers too.
  *
  * @module
  */
@@ -13,7 +12,7 @@ const codec = new Codec();
 
 /** The JSON of a value. */
 export function toJson(value: unknown): string {
-  return codec.write(value);
+  return codec.line(value);
 }
 
 /** The JSON of an object whose fields are JSON already. */

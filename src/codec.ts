@@ -9,13 +9,15 @@
  */
 import { Classes, type EventClass, nameOf, schemaOf } from "./codec/classes.ts";
 import { parse } from "./codec/parse.ts";
+import { readMarks } from "./codec/marks.ts";
 import { Reviver, tagIn } from "./codec/revive.ts";
-import { writePlain, Writer } from "./codec/write.ts";
+import { dictKeys, pythonSet, writePlain, Writer, type Written } from "./codec/write.ts";
 import { ValidationError } from "./errors.ts";
 import type { StandardSchemaV1 } from "./schema.ts";
 import { isA, textOf } from "./internal/thrown.ts";
 
 export type { EventClass } from "./codec/classes.ts";
+export type { Written } from "./codec/write.ts";
 
 /** What a body says. */
 export interface Decoded {
@@ -47,6 +49,8 @@ function mayHoldTags(body: string): boolean {
 export class Codec {
   readonly #classes = new Classes();
   readonly #reviver = new Reviver(this.#classes);
+  /** For bodies without a tag: it looks at what is marked only. */
+  readonly #untagged = new Reviver(this.#classes, false);
 
   /** A codec that revives instances of these classes. */
   constructor(types: Iterable<EventClass> = []) {
@@ -90,20 +94,23 @@ export class Codec {
     }
   }
 
-  /** The JSON of a value inside a body. Throws as {@linkcode Codec.encode} does. */
-  write(value: unknown): string {
+  /** A value to stand inside a body: its JSON and its mark. Throws as {@linkcode Codec.encode} does. */
+  write(value: unknown): Written {
     try {
-      return writePlain(value) ?? new Writer(this.#classes).value(value);
+      const json = writePlain(value);
+      return json === undefined ? new Writer(this.#classes).written(value) : { json };
     } catch (cause) {
       throw unsendable(cause);
     }
   }
 
-  /** The JSON of a result for a Python caller, which converts it by its {@linkcode Codec.pythonType}. Throws as {@linkcode Codec.encode} does. */
-  writeResult(value: unknown): string {
-    if (value === undefined) return "null";
-    if (typeof value === "bigint") return String(value);
-    return this.write(this.pythonType(value) === "set" ? [...value as Set<unknown>] : value);
+  /** A value as one line that shows its types, for people and other programs; decode() reads it. Throws as encode() does. */
+  line(value: unknown): string {
+    try {
+      return writePlain(value) ?? new Writer(this.#classes, true).value(value);
+    } catch (cause) {
+      throw unsendable(cause);
+    }
   }
 
   /**
@@ -114,9 +121,11 @@ export class Codec {
   decode(body: string): Decoded | Promise<Decoded> {
     try {
       const parsed = parse(body);
-      if (!mayHoldTags(body)) return { value: parsed };
+      const tags = mayHoldTags(body);
+      const mark = readMarks(body);
+      if (!tags && mark === undefined) return { value: parsed };
       const type = tagIn(parsed);
-      const value = this.#reviver.revive(parsed);
+      const value = (tags ? this.#reviver : this.#untagged).revive(parsed, mark);
       if (!(value instanceof Promise)) return decoded(value, type);
       return value.then((settled) => decoded(settled, type), (error) => {
         throw unreadable(error, body);
@@ -156,8 +165,8 @@ export class Codec {
   }
 
   /**
-   * The Python type that loads what {@linkcode Codec.writeResult} writes. An instance's is its tag if that names a module
-   * too (`shop.Order`): Python can load no other, and takes the fields as a `dict`.
+   * The Python type that loads a result. An instance's is its tag if that names a module too (`shop.Order`): Python can load no
+   * other, and takes the fields as a `dict`.
    */
   pythonType(value: unknown): string {
     switch (typeof value) {
@@ -174,18 +183,17 @@ export class Codec {
     }
     if (value === null) return "NoneType";
     if (Array.isArray(value)) return "list";
+    if (value instanceof Date) return Number.isNaN(value.getTime()) ? "NoneType" : "str";
+    if (value instanceof Uint8Array) return "str";
+    if (value instanceof Set) return pythonSet(value) ? "set" : "list";
+    if (value instanceof Map) return dictKeys(value) ? "dict" : "list";
     const tag = this.tagOf(value);
-    if (tag?.includes(".")) return tag;
-    return value instanceof Set && [...value].every(hashable) ? "set" : "dict";
+    return tag?.includes(".") ? tag : "dict";
   }
 }
 
 function decoded(value: unknown, type: string | undefined): Decoded {
   return type === undefined ? { value } : { value, type };
-}
-
-function hashable(element: unknown): boolean {
-  return element === null || (typeof element !== "object" && typeof element !== "undefined");
 }
 
 function unreadable(error: unknown, body: string): ValidationError {

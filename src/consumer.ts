@@ -92,7 +92,7 @@ export function consume<T>(
       if (!over) {
         const holder = held = deliveries.lease(delivery, item);
         const work = async () => await handler(item, holder);
-        await home.telemetry.observe("process", queue, work, delivery.traceparent);
+        await home.telemetry.observe("process", queue, work, delivery.headers?.traceparent);
       }
     } catch (error) {
       home.report(error, queue);

@@ -4,13 +4,15 @@
  * @module
  */
 import type { Codec } from "./codec.ts";
+import { type MessageHeaders, unwrap } from "./codec/envelope.ts";
+import { readMarks, writeMarks } from "./codec/marks.ts";
 import { BusError, ValidationError } from "./errors.ts";
 import { isA, nameOf, textOf } from "./internal/thrown.ts";
 import { checkTime } from "./names.ts";
 import type { Link } from "./port/link.ts";
 import type { Delivery, Outcome, Sender } from "./provider.ts";
 import { type StandardSchemaV1, validate } from "./schema.ts";
-import { type Telemetry, unstamp } from "./telemetry.ts";
+import type { Telemetry } from "./telemetry.ts";
 
 /** Milliseconds before an item is offered again that could be neither acknowledged nor dead-lettered. */
 const AGAIN = 1_000;
@@ -72,15 +74,14 @@ export interface QueueHome {
 
 /** A delivery whose body is the item's own. */
 export interface Opened extends Delivery {
-  /** Where its putter was, if that is known. */
-  readonly traceparent?: string;
+  readonly headers?: MessageHeaders;
   /** Its start was recorded: this attempt counts. */
   started: boolean;
 }
 
-/** Takes the trace out of what the transport delivered. */
+/** Takes the body out of what the transport delivered. */
 export function open(delivery: Delivery): Opened {
-  return { ...delivery, ...unstamp(delivery.body), started: false };
+  return { ...delivery, ...unwrap(delivery.body), started: false };
 }
 
 /** The deliveries of one queue. */
@@ -165,14 +166,15 @@ export class Deliveries {
 
   /** First into the dead-letter queue, then out of this one: a crash in between makes two of it, never none. */
   async bury(delivery: Opened, readable: boolean, error: unknown, deadLetter: string): Promise<void> {
-    const { codec, sender } = this.home;
+    const { sender } = this.home;
     const cause = { name: nameOf(error), message: textOf(error).slice(0, CAUSE) };
     const { body, attempt, started } = delivery;
     // the item as it was put: what a schema or a handler made of it may be another one, and nothing that can be sent
-    const letter = `{"queue":${codec.write(this.queue)},"item":${readable ? body : codec.write(body)},` +
-      `"attempts":${started ? attempt : attempt - 1},"cause":${codec.write(cause)}}`;
+    const letter = `{"queue":${JSON.stringify(this.queue)},"item":${readable ? body : JSON.stringify(body)},` +
+      `"attempts":${started ? attempt : attempt - 1},"cause":${JSON.stringify(cause)}}`;
+    const item = readable ? readMarks(body) : undefined;
     // one that is full must not hold up the items behind this one: it is tried again
-    await sender.send(deadLetter, letter, { wait: 0 });
+    await sender.send(deadLetter, letter + writeMarks(item && JSON.stringify({ item })), { wait: 0 });
     await this.settle(delivery, "ack");
   }
 

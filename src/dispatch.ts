@@ -4,13 +4,14 @@
  * @module
  */
 import { Codec, type Decoded, type EventClass } from "./codec.ts";
+import { unwrap } from "./codec/envelope.ts";
 import { BusError, ValidationError } from "./errors.ts";
 import type { Gap } from "./events.ts";
 import { Fifo } from "./fifo.ts";
 import { cost } from "./port/credit.ts";
 import type { Link, Stream } from "./port/link.ts";
 import { type StandardSchemaV1, validate } from "./schema.ts";
-import { type Operation, type Telemetry, unstamp } from "./telemetry.ts";
+import type { Operation, Telemetry } from "./telemetry.ts";
 import type { Message } from "./topic.ts";
 
 /** Milliseconds that a handler may run while events wait behind it, before the bus says "stalled". */
@@ -201,11 +202,11 @@ class Group {
   }
 
   #deliver(topic: string, body: string): void {
-    const stamped = unstamp(body);
-    const traceparent = stamped?.traceparent;
+    const opened = unwrap(body);
+    const traceparent = opened?.headers.traceparent;
     let decoded: Decoded | Promise<Decoded>;
     try {
-      decoded = this.#home.codec.decode(stamped?.body ?? body);
+      decoded = this.#home.codec.decode(opened?.body ?? body);
     } catch (error) {
       return this.#refuse(topic, body, error);
     }

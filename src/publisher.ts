@@ -5,11 +5,12 @@
  */
 import { Codec, type EventClass } from "./codec.ts";
 import { native } from "./codec/classes.ts";
+import { withTrace, wrap } from "./codec/envelope.ts";
 import { ValidationError } from "./errors.ts";
 import { checkName } from "./names.ts";
 import type { Sender } from "./provider.ts";
 import { type StandardSchemaV1, validate } from "./schema.ts";
-import { stamp, type Telemetry } from "./telemetry.ts";
+import type { Telemetry } from "./telemetry.ts";
 import { Topic } from "./topic.ts";
 
 /** What the publisher needs of its bus. */
@@ -52,7 +53,7 @@ export class Publisher {
   ): Promise<number | undefined> {
     const { sender, codec, unready } = this.#home;
     const valid = schema && validate(schema, event, `an event on "${topic}"`);
-    const body = stamp(codec.encode(event), traceparent);
+    const body = wrap(codec.encode(event), withTrace(undefined, traceparent));
     const tail = this.#tails.get(topic);
     const subscribed = unready();
     if (!subscribed && !tail && !(valid instanceof Promise)) return sender.publish(topic, body);

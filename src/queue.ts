@@ -3,12 +3,12 @@
  *
  * @module
  */
+import { withTrace, wrap } from "./codec/envelope.ts";
 import { consume, type ConsumeOptions, type Consumer } from "./consumer.ts";
 import { Deliveries, type Lease, open, type Opened, type QueueHome } from "./deliveries.ts";
 import { ClosedError, QueueEmptyError, ValidationError } from "./errors.ts";
 import { checkName, checkNumber, checkSchema, checkSignal, checkTime, LONGEST } from "./names.ts";
 import { type StandardSchemaV1, validate } from "./schema.ts";
-import { stamp } from "./telemetry.ts";
 
 /** Milliseconds of a lease, unless the taker says otherwise. */
 const LEASE = 30_000;
@@ -67,7 +67,7 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
     checkSignal(options.signal);
     await this.#home.telemetry.observe("put", this.name, async (traceparent) => {
       if (this.#schema) await validate(this.#schema, item, `an item of queue "${this.name}"`);
-      const body = stamp(this.#home.codec.encode(item), traceparent);
+      const body = wrap(this.#home.codec.encode(item), withTrace(undefined, traceparent));
       await this.#home.sender.send(this.name, body, { wait, signal: options.signal });
     });
   }
@@ -163,7 +163,7 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
     const [delivery] = await this.#home.link.receive(this.name, { max: 1, wait, lease, signal });
     if (!delivery) throw new QueueEmptyError(this.name);
     const opened = open(delivery);
-    this.#home.telemetry.begin("receive", this.name, opened.traceparent, since)?.end();
+    this.#home.telemetry.begin("receive", this.name, opened.headers?.traceparent, since)?.end();
     return opened;
   }
 

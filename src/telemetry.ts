@@ -245,44 +245,8 @@ export class Operation {
   }
 }
 
-/** Where a message carries its trace, if its body is JSON: in front, in an envelope that PyMQ opens without looking at it. */
-const STAMP = '{"__traceparent":"';
+/** W3C's `traceparent`, the header in which a trace travels. */
 const TRACEPARENT = /^00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$/;
-const LENGTH = 55;
-/** The end of a body with a tag. In no text inside of one is a quote without a backslash. */
-const TAGGED = /,?("__type":"[^"\\]*")\}$/;
-const BARE = '"__obj":';
-const BOXED = /^"__(obj|list)":.*,"__type":"[^"\\]*"\}$/s;
-const FIELDS = /^("__type":"[^"\\]*"),"__obj":\{/;
-
-/**
- * Puts a body into an envelope with its trace. PyMQ takes what `__obj` holds and ignores keys that it does not know, so it
- * reads the very value that the bare body has, whether it knows the class of its tag or not.
- */
-export function stamp(body: string, traceparent: string | undefined): string {
-  if (traceparent === undefined) return body;
-  const head = `${STAMP}${traceparent}",`;
-  const tag = body.startsWith("{") ? TAGGED.exec(body) : null;
-  if (!tag) return `${head}${BARE}${body}}`;
-  if (BOXED.test(body.slice(1))) return head + body.slice(1);
-  return `${head}${tag[1]},${BARE}${body.slice(0, tag.index)}}}`;
-}
-
-/** Takes a body out of its envelope; undefined: it is in none. */
-export function unstamp(body: string): { readonly body: string; readonly traceparent: string } | undefined {
-  if (!body.startsWith(STAMP)) return undefined;
-  const end = STAMP.length + LENGTH;
-  const traceparent = body.slice(STAMP.length, end);
-  if (!TRACEPARENT.test(traceparent) || body.slice(end, end + 2) !== '",') return undefined;
-  const rest = body.slice(end + 2);
-  const fields = FIELDS.exec(rest);
-  if (fields) {
-    const inside = rest.slice(fields[0].length, -2);
-    return { body: `{${inside}${inside && ","}${fields[1]}}`, traceparent };
-  }
-  if (BOXED.test(rest)) return { body: `{${rest}`, traceparent };
-  return rest.startsWith(BARE) ? { body: rest.slice(BARE.length, -1), traceparent } : undefined;
-}
 
 /** Nothing from the wire is trusted: undefined for what is no traceparent. */
 function parse(traceparent: string): SpanContext | undefined {

@@ -1,6 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { Codec, type Decoded } from "../src/codec.ts";
+import { writeMarks } from "../src/codec/marks.ts";
 import { ValidationError } from "../src/errors.ts";
 import { difference } from "./support/same.ts";
 
@@ -192,8 +193,10 @@ describe("codec: random values", () => {
       assertEquals(difference(decode(body).value, value), undefined, `seed ${seed}: ${body}`);
       assert(body.isWellFormed(), `seed ${seed}: ${body}`);
       assertEquals(codec.encode(decode(body).value), body, `seed ${seed}`);
-      const fragment = codec.write(value);
-      assertEquals(difference(decode(`[${fragment},${fragment}]`).value, [value, value]), undefined, `seed ${seed}`);
+      assertEquals(difference(decode(codec.line(value)).value, value), undefined, `seed ${seed}`);
+      const { json, mark } = codec.write(value);
+      const twice = `[${json},${json}]${writeMarks(mark && `[${mark}]`)}`;
+      assertEquals(difference(decode(twice).value, [value, value]), undefined, `seed ${seed}`);
     }
   });
 

@@ -2,6 +2,7 @@ import { assert, assertEquals, assertFalse, assertInstanceOf, assertStringInclud
 import { describe, it } from "@std/testing/bdd";
 import * as v from "valibot";
 import { Codec, type Decoded, type EventClass } from "../src/codec.ts";
+import { readMarks, writeMarks } from "../src/codec/marks.ts";
 import { ValidationError } from "../src/errors.ts";
 import { difference } from "./support/same.ts";
 
@@ -39,11 +40,25 @@ function decode(body: string, by = codec): Decoded {
   return decoded;
 }
 
+/** A body with its marks as text: what the JSON says, and what stands behind it. */
+function shown(body: string): [json: string, marks?: string] {
+  const mark = readMarks(body);
+  return mark === undefined ? [body] : [body.trimEnd(), JSON.stringify(mark)];
+}
+
 /** What comes out of what goes in, here and as a nested fragment. */
 function comesBack(value: unknown, by = codec): unknown {
-  const nested = decode(`{"x":[${by.write(value)}]}`, by).value as { x: unknown[] };
+  const { json, mark } = by.write(value);
+  const nested = decode(`{"x":[${json}]}${writeMarks(mark && `{"x":[${mark}]}`)}`, by).value as { x: unknown[] };
   assertEquals(difference(nested.x[0], decode(by.encode(value), by).value), undefined);
   return nested.x[0];
+}
+
+/** It is one line of text, too. */
+function assertInLine(value: unknown, by = codec): void {
+  const line = by.line(value);
+  assertFalse(/[\r\n]/.test(line), line);
+  assertEquals(difference(decode(line, by).value, value), undefined, line);
 }
 
 function assertSame(actual: unknown, expected: unknown): void {
@@ -51,7 +66,10 @@ function assertSame(actual: unknown, expected: unknown): void {
 }
 
 function assertComesBack(...values: unknown[]): void {
-  for (const value of values) assertSame(comesBack(value), value);
+  for (const value of values) {
+    assertSame(comesBack(value), value);
+    assertInLine(value);
+  }
 }
 
 function refusal(fn: () => unknown): ValidationError {
@@ -69,7 +87,7 @@ describe("codec: plain JSON", () => {
   it("encode() tags null at the top only, as PyMQ does", () => {
     assertEquals(codec.encode(null), '{"__obj":null,"__type":"NoneType"}');
     assertEquals(codec.encode([null]), "[null]");
-    assertEquals(codec.write(null), "null");
+    assertEquals(codec.write(null), { json: "null" });
     assertComesBack(null);
   });
 
@@ -102,9 +120,10 @@ describe("codec: plain JSON", () => {
 });
 
 describe("codec: what JSON has no word for", () => {
-  it("undefined in an object is left out and listed; anywhere else it has a tag", () => {
-    assertEquals(codec.encode({ a: 1, b: undefined }), '{"a":1,"__undefined":["b"]}');
-    assertEquals(codec.encode([undefined]), '[{"__obj":null,"__type":"tsmq:undefined"}]');
+  it("undefined in an object is left out; anywhere else it is null; a mark says so", () => {
+    assertEquals(shown(codec.encode({ a: 1, b: undefined })), ['{"a":1}', '{"b":"U"}']);
+    assertEquals(shown(codec.encode([undefined])), ["[null]", '["U"]']);
+    assertEquals(codec.encode(undefined), '{"__obj":null,"__type":"tsmq:undefined"}');
     assertComesBack(undefined, { b: undefined }, [undefined, { a: { b: undefined } }], new Set([undefined]));
     assertComesBack(new Map<unknown, unknown>([[undefined, { a: undefined }]]));
     assertSame(comesBack(Object.assign(new Item("a"), { ribbon: undefined })), {
@@ -120,6 +139,7 @@ describe("codec: what JSON has no word for", () => {
 
   it("dates, also before the year 0 and invalid ones", () => {
     assertEquals(codec.encode(new Date(0)), '{"__obj":"1970-01-01T00:00:00.000Z","__type":"tsmq:Date"}');
+    assertEquals(shown(codec.encode({ at: new Date(0) })), ['{"at":"1970-01-01T00:00:00.000Z"}', '{"at":"D"}']);
     assertComesBack(new Date(1), new Date(NaN), new Date(-8.64e15), new Date(8.64e15), [new Date(5)], {
       d: new Date(6),
     });
@@ -136,16 +156,45 @@ describe("codec: what JSON has no word for", () => {
       new Set(),
     );
     assertEquals(codec.encode(new Set([2, 1])), '{"__obj":[2,1],"__type":"set"}');
+    assertEquals(shown(codec.encode({ s: new Set([2, 1]) })), ['{"s":[2,1]}', '{"s":"S"}']);
+  });
+
+  it("a map whose keys are texts is an object, in its order all the same; any other is a list of pairs", () => {
+    assertEquals(shown(codec.encode(new Map([["a", 1n]]))), ['{"a":1}', '["M",["N"]]']);
+    assertEquals(shown(codec.encode({ m: new Map([["b", 1], ["2", 2], ["1", 3]]) })), [
+      '{"m":{"b":1,"2":2,"1":3}}',
+      '{"m":["M",{},["b","2","1"]]}',
+    ]);
+    assertEquals(shown(codec.encode(new Map([[1, "a"]]))), ['[[1,"a"]]', '"M"']);
+    const tagLike = new Map<string, unknown>([["__type", "tuple"], ["__obj", new Date(0)]]);
+    assertEquals(shown(codec.encode(tagLike))[0], `{"__obj":${codec.write(tagLike).json},"__type":"dict"}`);
+    assertComesBack(
+      tagLike,
+      new Map([["2", 1], ["1", 2]]),
+      new Map([["1", 1], ["2", 2]]),
+      new Map([["constructor", 1], ["toString", 2], ["", 3]]),
+      new Map([["__proto__", new Map([["1", undefined], ["0", new Date(1)]])]]),
+      [new Map([["length", new Map()]])],
+    );
+  });
+
+  it("what all of a list have is marked once", () => {
+    const rows = [1, 2, 3].map((id) => ({ id, at: new Date(id), tags: new Set([`${id}`]) }));
+    assertEquals(shown(codec.encode({ rows }))[1], '{"rows":[{"at":"D","tags":"S"}]}');
+    assertEquals(shown(codec.encode([1, new Date(0), 2]))[1], '{"1":"D"}');
+    assertEquals(shown(codec.encode([[new Date(0)], [1n, 2n], [1]]))[1], '{"0":["D"],"1":["N"]}');
+    assertEquals(shown(codec.encode([new Set([1n]), new Set([2n])]))[1], '[["S",["N"]]]');
+    assertComesBack({ rows }, rows, [rows, rows], [1, new Date(0), 2], [[new Date(0)], [1n, 2n], [1]]);
   });
 
   it("a set whose elements Python cannot hash is not called a set", () => {
-    assertEquals(codec.encode(new Set([[1]])), '{"__obj":[[1]],"__type":"tsmq:Set"}');
+    assertEquals(shown(codec.encode(new Set([[1]]))), ["[[1]]", '"S"']);
     assertComesBack(new Set([[1], { a: 1 }, new Date(0), 5n, undefined]));
   });
 
-  it("bigints: bare beyond 2^53 as Python has them, tagged below", () => {
+  it("bigints: bare as Python has them, marked where a number would do", () => {
     assertEquals(codec.encode(2n ** 60n), "1152921504606846976");
-    assertEquals(codec.encode(5n), '{"__obj":"5","__type":"tsmq:bigint"}');
+    assertEquals(shown(codec.encode(5n)), ["5", '"N"']);
     for (const edge of [2n ** 53n, 2n ** 53n - 1n, 10n ** 40n, 0n, 10n ** 4298n]) {
       assertComesBack(edge, -edge, [edge], { e: -edge });
     }
@@ -231,10 +280,13 @@ describe("codec: classes", () => {
   it("instances come back as such, nested too, each with its own class", () => {
     const order = new Order([new Item("a"), new Gift("b", 2)]);
     assertEquals(
-      codec.encode(order),
-      '{"at":{"__obj":"1970-01-02T00:00:00.000Z","__type":"tsmq:Date"},' +
+      shown(codec.encode(order)),
+      [
+        '{"at":"1970-01-02T00:00:00.000Z",' +
         '"items":[{"name":"a","price":1,"__type":"shop.Item"},{"name":"b","price":2,"ribbon":true,"__type":"shop.Gift"}],' +
         '"__type":"shop.Order"}',
+        '{"at":"D"}',
+      ],
     );
     assertComesBack(order, new Map([[new Item("k"), new Set([order])]]), { deep: [[order]] });
     assertEquals((comesBack(new Gift("b", 2)) as Gift).label, "b (2)");
@@ -246,6 +298,9 @@ describe("codec: classes", () => {
       '{"__list":[{"name":"a","price":1},{"name":"b","price":1}],"__type":"shop.Item"}',
     );
     assertStringIncludes(codec.encode([new Item("a"), new Gift("b")]), '[{"name":"a","price":1,"__type":"shop.Item"},');
+    const placed = shown(codec.encode([new Order([]), new Order([new Item("a")])]));
+    assertEquals(placed[1], '{"__list":[{"at":"D"}]}');
+    assertStringIncludes(placed[0], '{"__list":[{"at":"1970-01-02T00:00:00.000Z","items":[]},');
     assertComesBack(
       [new Item("a"), new Item("b")],
       [new Item("a"), null],
@@ -254,6 +309,25 @@ describe("codec: classes", () => {
       [Object.assign(new Item("a"), { b: undefined }), new Item("c")],
       [Object.assign(new Item("a"), { __type: 1 })],
     );
+  });
+
+  it("a list of a class that Python cannot import, without a dot in its name, is one of plain objects there", () => {
+    class Plain {
+      when: Date | undefined = new Date(0);
+      constructor(readonly a: number) {}
+    }
+    const plain = new Codec([Plain]);
+    const list = [new Plain(1), Object.assign(new Plain(2), { when: undefined })];
+    assertEquals(shown(plain.encode(list)), [
+      '[{"a":1,"when":"1970-01-01T00:00:00.000Z"},{"a":2}]',
+      '{"0":["@Plain",{"when":"D"}],"1":["@Plain",{"when":"U"}]}',
+    ]);
+    assertEquals(shown(plain.encode([new Plain(1), new Plain(2)]))[1], '[["@Plain",{"when":"D"}]]');
+    const same = comesBack([new Plain(1)], plain) as Plain[];
+    assertInstanceOf(same[0], Plain);
+    assertComesBack([{ a: 1 }]);
+    assertSame(decode(plain.encode([new Plain(1)]), new Codec()).value, [{ when: new Date(0), a: 1 }]);
+    assertEquals(plain.encode(new Plain(1)).includes('"__type":"Plain"'), true);
   });
 
   it("no constructor and no setter runs", () => {
@@ -328,7 +402,7 @@ describe("codec: classes", () => {
     }
   });
 
-  it("pythonType() and writeResult() say how Python loads a result", () => {
+  it("pythonType() and write() say how Python loads a result", () => {
     const cases: [unknown, string, string][] = [
       [1, "int", "1"],
       [1.5, "float", "1.5"],
@@ -343,14 +417,19 @@ describe("codec: classes", () => {
       [[1], "list", "[1]"],
       [{ a: 1 }, "dict", '{"a":1}'],
       [new Set([1, "a"]), "set", '[1,"a"]'],
-      [new Set([[1]]), "dict", '{"__obj":[[1]],"__type":"tsmq:Set"}'],
+      [new Set([new Date(0), 1n]), "set", '["1970-01-01T00:00:00.000Z",1]'],
+      [new Set([[1]]), "list", "[[1]]"],
+      [new Date(0), "str", '"1970-01-01T00:00:00.000Z"'],
+      [new Date(NaN), "NoneType", "null"],
+      [new Uint8Array([1]), "str", '"AQ=="'],
       [new Item("a"), "shop.Item", '{"name":"a","price":1,"__type":"shop.Item"}'],
       [new Unregistered(), "dict", '{"a":1,"__type":"Unregistered"}'],
-      [new Map(), "dict", '{"__obj":[],"__type":"tsmq:Map"}'],
+      [new Map([["a", new Date(0)]]), "dict", '{"a":"1970-01-01T00:00:00.000Z"}'],
+      [new Map([[1, 2]]), "list", "[[1,2]]"],
     ];
     for (const [value, type, json] of cases) {
       assertEquals(codec.pythonType(value), type);
-      assertEquals(codec.writeResult(value), json);
+      assertEquals(codec.write(value).json, json);
     }
   });
 
@@ -481,6 +560,18 @@ describe("codec: what looks like a tag", () => {
     assertComesBack(Object.assign(new Item("a"), { __type: "b", __undefined: [], c: undefined, d: new Date(0) }));
   });
 
+  it("an object that looks like a tag is plain JSON inside a body, and marked", () => {
+    assertEquals(shown(codec.encode([{ __type: "tuple", a: new Date(0) }])), [
+      '[{"__type":"tuple","a":"1970-01-01T00:00:00.000Z"}]',
+      '[["R",{"a":"D"}]]',
+    ]);
+    assertEquals(codec.encode({ __type: "tuple" }), '{"__obj":{"__type":"tuple"},"__type":"dict"}');
+    assertEquals(codec.encode({ __tsmq: { a: "b" } }), '{"__obj":{"__tsmq":{"a":"b"}},"__type":"dict"}');
+    // PyMQ looks for tags in a list as it does in a dictionary, and fails when it finds one
+    assertEquals(codec.encode(["__type", "a"]), '{"__obj":["__type","a"],"__type":"list"}');
+    assertComesBack({ __tsmq: 1 }, [{ __tsmq: { traceparent: "x" } }], ["__obj", new Date(0)], [["__list"]]);
+  });
+
   it("__proto__ is refused when encoding and dropped when decoding", () => {
     for (const value of [JSON.parse('{"__proto__":1}'), [{ a: JSON.parse('{"__type":1,"__proto__":{}}') }]]) {
       assertStringIncludes(refusal(() => codec.encode(value)).message, "prototype");
@@ -537,7 +628,7 @@ describe("codec: what looks like a tag", () => {
       "tsmq:undefined": ["5", '""', "{}"],
       "tsmq:Set": ["5", "null", "{}", '"a"'],
       "tsmq:Map": ["5", "null", "{}", "[1]", "[[1]]", "[[1,2,3]]", '["ab"]'],
-      "tsmq:bigint": ["5", "null", '""', '"1.5"', '"0x1"', '" 1"', '"99999999999999999"', "[5]"],
+      "tsmq:bigint": ["0.5", "1e20", "null", '""', '"1.5"', '"0x1"', '" 1"', '"99999999999999999"', "[5]"],
       "tsmq:bytes": ["5", "null", '"AQ"', '"AQ="', '"!"', '"AR=="', '"A-_A"', "[1]"],
     };
     for (const [tag, contents] of Object.entries(malformed)) {
@@ -606,8 +697,8 @@ describe("codec: refusals", () => {
       refusal(() => codec.encode([{ a: new Map([[1, value]]) }]));
     }
     const error = refusal(() => codec.encode({ a: [1, new Map([["k", { f() {} }]])] }));
-    assertEquals(error.issues, [{ message: "a function", path: ["a", 1, 0, 1, "f"] }]);
-    assertEquals(error.message, "Cannot encode the value at a.1.0.1.f: it is a function");
+    assertEquals(error.issues, [{ message: "a function", path: ["a", 1, "k", "f"] }]);
+    assertEquals(error.message, "Cannot encode the value at a.1.k.f: it is a function");
     assertEquals(refusal(() => codec.encode([new Item("a"), new Item(Symbol() as never)])).issues[0]?.path, [
       1,
       "name",
@@ -672,18 +763,20 @@ describe("codec: depth", () => {
     [1, (inner) => [inner]],
     [1, (inner) => ({ inner })],
     [1, (inner) => new Box(inner)],
-    [2, (inner) => new Set([inner])],
-    [2, (inner) => ({ __type: inner })],
-    [2, (inner) => Object.assign(new Box(1), { __obj: inner })],
-    [3, (inner) => new Map([[1, inner]])],
+    [1, (inner) => new Set([inner])],
+    [1, (inner) => ({ __type: inner })],
+    [1, (inner) => Object.assign(new Box(1), { __obj: inner })],
+    [1, (inner) => new Map([["k", inner]])],
+    [2, (inner) => new Map([[1, inner]])],
   ];
-  // What stands at the core takes a level or none.
-  const cores: [number, unknown][] = [[0, 1], [0, 2n ** 60n], [1, undefined], [1, new Date(0)], [1, 5n]];
+  // A date is an object: it takes a level.
+  const cores: [number, unknown][] = [[0, 1], [0, 2n ** 60n], [0, undefined], [1, new Date(0)], [0, 5n]];
 
   it("five hundred levels of JSON go both ways; one more is refused, not sent", () => {
     for (const [cost, wrap] of wraps) {
       for (const [own, core] of cores) {
-        const levels = Math.floor((500 - own) / cost);
+        // what looks like a tag is in one of its own, which takes a level
+        const levels = Math.floor((499 - own) / cost);
         const value = nest(levels, wrap, core);
         const body = boxes.encode(value);
         assertEquals(boxes.encode(decode(body, boxes).value), body);

@@ -7,6 +7,7 @@ import { ValidationError } from "../errors.ts";
 import { isA, textOf } from "../internal/thrown.ts";
 import { validate } from "../schema.ts";
 import { type Classes, type EventClass, reviveOf, schemaOf } from "./classes.ts";
+import { type Kind, kindIn, KINDS, type Mark, markAt, type Within, withinOf } from "./marks.ts";
 import { type Fields, MAX_DEPTH, OWN } from "./tags.ts";
 
 /** The tag of an object that came from the wire, if it is one. */
@@ -18,26 +19,36 @@ export function tagIn(value: unknown): string | undefined {
   return Object.keys(value).filter((key) => key !== "__proto__").length === 2 ? tag : undefined;
 }
 
-/** Gives values their types back. Arrays and objects that the parser made are changed in place. */
+/**
+ * Gives values their types back, by the tags among them (PyMQ's, and those that tsmq wrote before it had marks) and by marks.
+ * Arrays and objects that the parser made are changed in place.
+ */
 export class Reviver {
   readonly #classes: Classes;
+  readonly #tags: boolean;
 
-  /** A reviver of these classes. */
-  constructor(classes: Classes) {
+  /** A reviver of these classes; `tags`: whether a body may hold tags at all. */
+  constructor(classes: Classes, tags = true) {
     this.#classes = classes;
+    this.#tags = tags;
   }
 
   /** Revives a value with all that is in it; a promise where the schema of a class in it is asynchronous. */
-  revive(value: unknown, depth = 0): unknown {
-    if (typeof value !== "object" || value === null) return value;
+  revive(value: unknown, mark?: Mark, depth = 0): unknown {
+    if (mark === undefined && !this.#tags) return value;
+    const kind = mark === undefined ? undefined : kindIn(mark);
+    if (kind !== undefined) return this.#marked(kind, value, mark!, depth);
+    if (typeof value !== "object" || value === null) return mark === undefined ? value : malformed("mark");
     if (depth >= MAX_DEPTH) tooDeep();
-    if (Array.isArray(value)) return after(this.#elements(value, depth), () => value);
+    const within = withinOf(mark);
+    if (Array.isArray(value)) return after(this.#elements(value, within, depth), () => value);
     const fields = value as Fields;
-    const tag = tagIn(fields);
-    if (tag === undefined) return this.#plain(fields, depth);
-    if (fields.__obj !== undefined) return this.#boxed(tag, fields.__obj, depth + 1);
-    if (fields.__list !== undefined) return this.#list(tag, fields.__list, depth + 1);
-    return this.#flat(tag, fields, depth);
+    const tag = this.#tags ? tagIn(fields) : undefined;
+    if (tag === undefined) return this.#plain(fields, within, depth);
+    const inside = depth && depth + 1; // the tag of a whole body takes no level
+    if (fields.__obj !== undefined) return this.#boxed(tag, fields.__obj, markAt(within, "__obj"), inside);
+    if (fields.__list !== undefined) return this.#list(tag, fields.__list, markAt(within, "__list"), inside);
+    return this.#flat(tag, fields, within, depth);
   }
 
   /** Applies a tag to a value whose parts are revived already. An unknown tag changes nothing. */
@@ -48,13 +59,13 @@ export class Reviver {
       case OWN.set:
         return Array.isArray(value) ? new Set(value) : malformed(tag);
       case OWN.map:
-        return Array.isArray(value) && value.every(isPair) ? new Map(value) : malformed(tag);
+        return Array.isArray(value) ? map(value) : malformed(tag);
       case OWN.undefined:
         return value === null ? undefined : malformed(tag);
       case OWN.date:
         return date(value);
       case OWN.bigint:
-        return typeof value === "string" && /^-?\d{1,16}$/.test(value) ? BigInt(value) : malformed(tag);
+        return bigint(value);
       case OWN.bytes:
         return bytes(value);
     }
@@ -62,72 +73,109 @@ export class Reviver {
     return type ? instance(type, tag, value) : value;
   }
 
-  #plain(fields: Fields, depth: number): unknown {
-    const missing = missingIn(fields);
-    if (missing || Object.hasOwn(fields, "__proto__")) return this.#copy(fields, {}, depth, undefined, missing);
+  /** A value whose mark says what it is: what stands in it is no tag. */
+  #marked(kind: Kind, value: unknown, mark: Mark, depth: number): unknown {
+    const content = this.#content(value, mark, depth);
+    const tag = kind.startsWith("@") ? kind.slice(1) : KINDS.get(kind);
+    if (tag === undefined) return content; // of a version that knows more
+    if (tag === OWN.map) return after(content, (value) => map(value, Array.isArray(mark) ? mark[2] : undefined));
+    return after(content, (value) => this.apply(tag, value));
+  }
+
+  /** A value that is no tag, whatever its keys. */
+  #content(value: unknown, mark: Mark | undefined, depth: number): unknown {
+    const within = withinOf(mark);
+    if (typeof value !== "object" || value === null) return within === undefined ? value : malformed("mark");
+    if (depth >= MAX_DEPTH) tooDeep();
+    if (Array.isArray(value)) return after(this.#elements(value, within, depth), () => value);
+    return this.#copy(value as Fields, {}, within, depth);
+  }
+
+  #plain(fields: Fields, within: Within | undefined, depth: number): unknown {
+    const missing = this.#tags ? missingIn(fields) : undefined;
+    if (missing || Object.hasOwn(fields, "__proto__")) return this.#copy(fields, {}, within, depth, undefined, missing);
     const pending: Promise<unknown>[] = [];
-    for (const key of Object.keys(fields)) {
+    for (const key of this.#tags || Array.isArray(within) ? Object.keys(fields) : Object.keys(within ?? {})) {
+      if (!Object.hasOwn(fields, key)) continue;
       const child = fields[key];
-      if (typeof child !== "object" || child === null) continue;
-      const revived = this.revive(child, depth + 1);
+      const mark = markAt(within, key);
+      if (mark === undefined && (typeof child !== "object" || child === null)) continue;
+      const revived = this.revive(child, mark, depth + 1);
       // An own key of a parsed object: an assignment reaches no setter.
       if (revived instanceof Promise) pending.push(later(revived, (value) => fields[key] = value));
       else if (revived !== child) fields[key] = revived;
     }
+    addMissing(within, fields);
     return after(all(pending), () => fields);
   }
 
   /** A tag among the fields that it names the class of. */
-  #flat(tag: string, fields: Fields, depth: number): unknown {
+  #flat(tag: string, fields: Fields, within: Within | undefined, depth: number): unknown {
     const type = this.#classes.get(tag);
     const direct = type && !schemaOf(type) && !reviveOf(type);
-    const copied = this.#copy(fields, direct ? bare(type) : {}, depth, "__type", missingIn(fields));
+    const copied = this.#copy(fields, direct ? bare(type) : {}, within, depth, "__type", missingIn(fields));
     return direct ? copied : after(copied, (value) => this.apply(tag, value));
   }
 
   /** What `__obj` holds is no tag itself, whatever its keys. */
-  #boxed(tag: string, content: unknown, depth: number): unknown {
-    const value = isRecord(content) ? this.#copy(content, {}, depth) : this.revive(content, depth);
+  #boxed(tag: string, content: unknown, mark: Mark | undefined, depth: number): unknown {
+    const raw = isRecord(content) && (mark === undefined || kindIn(mark) === undefined);
+    const value = raw ? this.#content(content, mark, depth) : this.revive(content, mark, depth);
     return after(value, (value) => this.apply(tag, value));
   }
 
   /** Copies the fields, revived, without the key of the tag; `missing` are those that were undefined. */
-  #copy(fields: Fields, target: Fields, depth: number, tagKey?: string, missing?: string[]): unknown {
+  #copy(
+    fields: Fields,
+    target: Fields,
+    within: Within | undefined,
+    depth: number,
+    tagKey?: string,
+    missing?: string[],
+  ): unknown {
     if (depth >= MAX_DEPTH) tooDeep();
     const pending: Promise<unknown>[] = [];
     for (const key of Object.keys(fields)) {
       if (key === "__proto__" || key === tagKey || missing && key === "__undefined") continue;
-      const revived = this.revive(fields[key], depth + 1);
+      const revived = this.revive(fields[key], markAt(within, key), depth + 1);
       // A promise too: it keeps the place of the key.
       put(target, key, revived);
       if (revived instanceof Promise) pending.push(later(revived, (value) => put(target, key, value)));
     }
     for (const key of missing ?? []) if (key !== "__proto__") put(target, key, undefined);
+    addMissing(within, target);
     return after(all(pending), () => target);
   }
 
   /** PyMQ's list of objects of one class, which have no tags of their own. */
-  #list(tag: string, list: unknown, depth: number): unknown {
-    if (!Array.isArray(list)) return this.revive(list, depth);
+  #list(tag: string, list: unknown, mark: Mark | undefined, depth: number): unknown {
+    if (!Array.isArray(list)) return this.revive(list, mark, depth);
     return after(
-      this.#elements(list, depth, (element, own) => own === undefined ? this.apply(tag, element) : element),
+      this.#elements(list, withinOf(mark), depth, (element, own) => {
+        return own === undefined ? this.apply(tag, element) : element;
+      }),
       () => list,
     );
   }
 
   #elements(
     list: unknown[],
+    within: Within | undefined,
     depth: number,
     finish?: (element: unknown, tag: string | undefined) => unknown,
   ): Promise<unknown> | undefined {
     const pending: Promise<unknown>[] = [];
-    for (let i = 0; i < list.length; i++) {
+    const revive = (i: number) => {
       const tag = finish && tagIn(list[i]);
-      const revived = this.revive(list[i], depth + 1);
+      const revived = this.revive(list[i], markAt(within, i), depth + 1);
       const done = finish ? after(revived, (element) => finish(element, tag)) : revived;
       if (done instanceof Promise) pending.push(later(done, (element) => list[i] = element));
       else list[i] = done;
-    }
+    };
+    if (this.#tags || finish || Array.isArray(within)) { for (let i = 0; i < list.length; i++) revive(i); }
+    else {for (const key of Object.keys(within ?? {})) {
+        if (key !== "length" && Object.hasOwn(list, key)) revive(Number(key));
+      }}
     return all(pending);
   }
 }
@@ -163,6 +211,14 @@ function missingIn(fields: Fields): string[] | undefined {
   return keys.every((key) => typeof key === "string" && !Object.hasOwn(fields, key)) ? keys : undefined;
 }
 
+/** Marks say of an object which of its fields were undefined: JSON leaves them out. */
+function addMissing(within: Within | undefined, target: Fields): void {
+  if (typeof within !== "object" || within === null || Array.isArray(within)) return;
+  for (const [key, mark] of Object.entries(within)) {
+    if (mark === "U" && key !== "__proto__" && !Object.hasOwn(target, key)) put(target, key, undefined);
+  }
+}
+
 function bare(type: EventClass): Fields {
   return Object.create(type.prototype as object);
 }
@@ -192,6 +248,23 @@ function isPair(value: unknown): value is [unknown, unknown] {
   return Array.isArray(value) && value.length === 2;
 }
 
+/** From a list of pairs, or from an object; `keys` says their order. */
+function map(value: unknown, keys?: unknown): Map<unknown, unknown> {
+  if (Array.isArray(value) && value.every(isPair)) return new Map(value);
+  if (!isPlain(value)) return malformed(OWN.map);
+  if (keys === undefined) return new Map(Object.entries(value));
+  if (!Array.isArray(keys)) return malformed(OWN.map);
+  const map = new Map(keys.map((key) => [key, typeof key === "string" ? value[key] : undefined]));
+  const { length } = Object.keys(value);
+  const same = map.size === length && keys.length === length && keys.every((key) => Object.hasOwn(value, key));
+  return same ? map : malformed(OWN.map);
+}
+
+function bigint(value: unknown): bigint {
+  if (typeof value === "number" && Number.isSafeInteger(value)) return BigInt(value);
+  return typeof value === "string" && /^-?\d{1,16}$/.test(value) ? BigInt(value) : malformed(OWN.bigint);
+}
+
 function date(value: unknown): Date {
   const date = new Date(typeof value === "string" ? value : NaN);
   return value === null || date.toJSON() === value ? date : malformed(OWN.date);
@@ -211,7 +284,7 @@ function tooDeep(): never {
 }
 
 function malformed(tag: string): never {
-  throw new ValidationError(`Cannot read a "${tag}": its value is none`);
+  throw new ValidationError(`Cannot read a "${tag}": its value does not fit`);
 }
 
 function after(value: unknown, next: (value: unknown) => unknown): unknown {

@@ -5,8 +5,8 @@
  */
 
 /**
- * Our own tags. PyMQ imports what a top-level tag names (`pydoc.locate`); no module and no builtin has a colon in
- * its name, so PyMQ finds nothing and passes on the bare value.
+ * Our own tags, of a body as a whole; bodies from before the marks have them at any depth. PyMQ imports what a top-level tag names
+ * (`pydoc.locate`); no module and no builtin has a colon in its name, so PyMQ finds nothing and passes on the bare value.
  */
 export const OWN = {
   bigint: "tsmq:bigint",
@@ -17,8 +17,11 @@ export const OWN = {
   undefined: "tsmq:undefined",
 } as const;
 
-/** The keys that make an object a tag. */
-const TAG_KEYS: ReadonlySet<string> = new Set(["__type", "__obj", "__list", "__undefined", "__traceparent"]);
+/** The keys that make an object a tag or an envelope. */
+const TAG_KEYS: ReadonlySet<string> = new Set([
+  ...["__type", "__obj", "__list", "__tsmq"],
+  ...["__undefined", "__traceparent"], // as tsmq wrote them before it had marks and headers
+]);
 
 /** Names of Python's own types: an answer's `result_type`, or the tag of a value that is no class's. */
 const PYTHON_TYPES: ReadonlySet<string> = new Set(
@@ -30,6 +33,11 @@ const PYTHON_TYPES: ReadonlySet<string> = new Set(
  * four times into the stack of either runtime, in a worker too.
  */
 export const MAX_DEPTH = 500;
+
+/** What PyMQ's reader looks for in a list too, where a text like that is its undoing. */
+export function trips(value: unknown): boolean {
+  return value === "__type" || value === "__obj" || value === "__list";
+}
 
 /** How many digits an integer may have: `sys.int_info.default_max_str_digits` of Python, which reads no more. */
 export const MAX_DIGITS = 4_300;

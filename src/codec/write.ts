@@ -5,7 +5,8 @@
  */
 import { ValidationError } from "../errors.ts";
 import type { Classes } from "./classes.ts";
-import { type Fields, MAX_DEPTH, MAX_DIGITS, OWN, special } from "./tags.ts";
+import { type Kind, KINDS, markOf, marksOfAll, writeMarks } from "./marks.ts";
+import { type Fields, MAX_DEPTH, MAX_DIGITS, OWN, special, trips } from "./tags.ts";
 
 /** The body of a value of which plain JSON says all; nothing where it needs a {@linkcode Writer}. */
 export function writePlain(value: unknown): string | undefined {
@@ -52,27 +53,65 @@ function platform(fields: object): boolean {
   return Symbol.toStringTag in fields;
 }
 
+/** A value as text, to stand in a body. */
+export interface Written {
+  /** Its JSON. */
+  readonly json: string;
+  /** The mark that says what the JSON does not, as JSON. */
+  readonly mark?: string;
+}
+
 /** Writes one body. */
 export class Writer {
   readonly #classes: Classes;
+  readonly #tags: boolean;
   /** Where it is: the keys, the objects, and how many levels of JSON these make. */
   readonly #path: PropertyKey[] = [];
   readonly #open: object[] = [];
   #depth = 0;
+  /** The mark of the value that was written last: its kind, the marks in it, and the order of its keys. */
+  #kind: Kind | undefined;
+  #within: string | undefined;
+  #keys: string | undefined;
 
-  /** A writer for one body. */
-  constructor(classes: Classes) {
+  /** A writer for one body. `tags`: tags stand in it, in place of marks. */
+  constructor(classes: Classes, tags = false) {
     this.#classes = classes;
+    this.#tags = tags;
   }
 
-  /** A whole body: PyMQ tags a bare `null`, and a list of objects as a whole. */
+  /** A whole body: PyMQ tags a bare `null`, what is no plain JSON, and a list of objects as a whole. */
   body(value: unknown): string {
     if (value === null) return tagged("NoneType", "null");
-    return this.#uniform(value) ?? this.value(value);
+    const uniform = this.#uniform(value);
+    if (uniform !== undefined) return uniform + writeMarks(this.#mark());
+    const json = this.value(value);
+    const tag = this.#tagOf(value);
+    if (tag === undefined) return json + writeMarks(this.#mark());
+    // of a map or a list the tag says nothing, of all others what their kind says
+    if (!(value instanceof Map)) this.#kind = undefined;
+    const mark = this.#mark();
+    return tagged(tag, json) + writeMarks(mark && `{"__obj":${mark}}`);
   }
 
   /** A value inside a body. */
+  written(value: unknown): Written {
+    const json = this.value(value);
+    const mark = this.#mark();
+    return mark === undefined ? { json } : { json, mark };
+  }
+
+  /** The JSON of a value; its mark is left in the fields of this writer. */
   value(value: unknown): string {
+    this.#marked();
+    const json = this.#json(value);
+    const kind = this.#kind;
+    if (!this.#tags || kind === undefined) return json;
+    this.#marked();
+    return tagged(KINDS.get(kind) ?? kind.slice(1), json);
+  }
+
+  #json(value: unknown): string {
     switch (typeof value) {
       case "string":
         return JSON.stringify(value);
@@ -83,11 +122,37 @@ export class Writer {
       case "bigint":
         return this.#bigint(value);
       case "undefined":
-        return this.#leaf(OWN.undefined, "null");
+        return this.#marked("U"), "null";
       case "object":
         return value === null ? "null" : this.#object(value);
       default:
         return this.#refuse(`a ${typeof value}`);
+    }
+  }
+
+  #mark(): string | undefined {
+    return this.#kind === undefined ? this.#within : markOf(this.#kind, this.#within, this.#keys);
+  }
+
+  #marked(kind?: Kind, within?: string, keys?: string): void {
+    this.#kind = kind;
+    this.#within = within;
+    this.#keys = keys;
+  }
+
+  /** The tag under which the value that was written stands in a body of its own, where PyMQ would misread its JSON, or has a tag for it. */
+  #tagOf(value: unknown): string | undefined {
+    switch (this.#kind) {
+      case undefined:
+        return Array.isArray(value) && value.some(trips) ? "list" : undefined;
+      case "N":
+        return undefined;
+      case "M":
+        return dictKeys(value as Map<unknown, unknown>)?.some(special) ? "dict" : undefined;
+      case "S":
+        return pythonSet(value as Set<unknown>) ? "set" : undefined;
+      default:
+        return KINDS.get(this.#kind) ?? this.#kind.slice(1);
     }
   }
 
@@ -108,13 +173,13 @@ export class Writer {
       case Array.prototype:
         return this.#array(value as unknown[]);
       case Date.prototype:
-        return tagged(OWN.date, JSON.stringify(value));
+        return this.#marked("D"), JSON.stringify(value);
       case Map.prototype:
-        return this.#boxed(OWN.map, value as Map<unknown, unknown>);
+        return this.#map(value as Map<unknown, unknown>);
       case Set.prototype:
-        return this.#boxed(OWN.set, value as Set<unknown>);
+        return this.#list(value as Set<unknown>, "S");
     }
-    if (value instanceof Uint8Array) return tagged(OWN.bytes, JSON.stringify(value.toBase64()));
+    if (value instanceof Uint8Array) return this.#marked("B"), JSON.stringify(value.toBase64());
     const verdict = this.#classes.judge(prototype);
     if ("refused" in verdict) return this.#refuse(verdict.refused);
     return this.#record(value as Fields, verdict);
@@ -122,32 +187,52 @@ export class Writer {
 
   #record(fields: Fields, verdict?: { tag: string; json: string }): string {
     const text = this.#plainFields(fields);
-    if (text === undefined && hasSpecial(fields)) return this.#raw(verdict?.tag ?? "dict", fields);
+    if (text === undefined && hasSpecial(fields)) return this.#raw(verdict ? `@${verdict.tag}` : "R", fields);
     const inner = text ?? this.#fields(fields);
     return verdict ? `{${inner}${inner && ","}"__type":${verdict.json}}` : `{${inner}}`;
   }
 
   #array(values: unknown[]): string {
     const text = plain(values, this.#depth - 1) ? withoutTags(JSON.stringify(values)) : undefined;
-    return text ?? `[${this.#elements(values)}]`;
+    return text ?? this.#list(values);
   }
 
-  #elements(values: Iterable<unknown>): string[] {
+  #list(values: Iterable<unknown>, kind?: Kind): string {
     const texts: string[] = [];
-    for (const value of values) texts.push(this.#child(texts.length, value));
-    return texts;
+    const marks: string[] = [];
+    for (const value of values) {
+      const text = this.#child(texts.length, value);
+      const mark = this.#mark();
+      if (mark !== undefined) marks[texts.length] = mark;
+      texts.push(text);
+    }
+    this.#marked(kind, marksOfAll(marks, texts.length));
+    return `[${texts}]`;
   }
 
-  #boxed(tag: string, values: Iterable<unknown>): string {
-    this.#deepen();
-    const texts = this.#elements(values);
-    this.#depth--;
-    // Python knows sets too, but none that hold a list or a dict.
-    const python = tag === OWN.set && texts.every((text) => text[0] !== "{" && text[0] !== "[");
-    return tagged(python ? "set" : tag, `[${texts}]`);
+  /** A map is a dictionary, as Python has it, where all its keys are texts, else a list of pairs. */
+  #map(map: Map<unknown, unknown>): string {
+    const keys = this.#tags ? undefined : dictKeys(map);
+    if (!keys) return this.#list(map, "M");
+    const parts: string[] = [];
+    const marks: string[] = [];
+    for (const key of keys) {
+      const text = this.#child(key, map.get(key));
+      const mark = this.#mark();
+      if (mark !== undefined) marks[parts.length] = mark;
+      parts.push(`${JSON.stringify(key)}:${text}`);
+    }
+    // JavaScript's objects have their whole numbers first
+    const sorted = Object.keys(Object.fromEntries(map));
+    const same = sorted.every((key, i) => key === keys[i]);
+    this.#marked("M", marksOfAll(marks, keys.length, keys), same ? undefined : JSON.stringify(keys));
+    return `{${parts}}`;
   }
 
-  /** PyMQ's form for a list of instances of one class: the tag once. */
+  /**
+   * PyMQ's form for a list of instances of one class: the tag once. Python cannot import a class without a dot in its name, and has
+   * no list of it then: it gets a list of dictionaries.
+   */
   #uniform(value: unknown): string | undefined {
     if (!Array.isArray(value) || typeof value[0] !== "object" || value[0] === null) return undefined;
     const prototype = Object.getPrototypeOf(value[0]);
@@ -157,17 +242,23 @@ export class Writer {
       typeof element === "object" && element !== null && Object.getPrototypeOf(element) === prototype &&
       !hasSpecial(element);
     if ("refused" in verdict || !value.every(alike)) return undefined;
+    const python = verdict.tag.includes(".");
+    const marks: string[] = [];
     this.#enter(value);
-    this.#deepen();
     const list = value.map((element: Fields, i) => {
       this.#path.push(i);
       this.#enter(element);
+      this.#marked();
       const fields = this.#plainFields(element) ?? this.#fields(element);
       this.#leave();
       this.#path.pop();
+      const mark = markOf(python ? undefined : `@${verdict.tag}`, this.#within);
+      if (mark !== undefined) marks[i] = mark;
       return `{${fields}}`;
     });
-    return `{"__list":[${list}],"__type":${verdict.json}}`;
+    const within = marksOfAll(marks, list.length);
+    this.#marked(undefined, python ? within && `{"__list":${within}}` : within);
+    return python ? `{"__list":[${list}],"__type":${verdict.json}}` : `[${list}]`;
   }
 
   /** The fields without braces, where plain JSON says all of them. */
@@ -176,42 +267,40 @@ export class Writer {
     return withoutTags(JSON.stringify(fields))?.slice(1, -1);
   }
 
-  /** The fields without braces. What is undefined is left out, so that Python sees it missing, and listed. */
+  /** The fields without braces. What is undefined is left out, so that Python sees it missing. */
   #fields(fields: Fields): string {
     const parts: string[] = [];
-    const missing: string[] = [];
+    let marks = "";
+    let missing = "";
     for (const key of Object.keys(fields)) {
       const value = fields[key];
-      if (value === undefined) missing.push(key);
-      else parts.push(`${JSON.stringify(key)}:${this.#child(key, value)}`);
+      const name = JSON.stringify(key);
+      if (value === undefined && !this.#tags) {
+        missing += `,${name}:"U"`;
+        continue;
+      }
+      parts.push(`${name}:${this.#child(key, value)}`);
+      const mark = this.#mark();
+      if (mark !== undefined) marks += `,${name}:${mark}`;
     }
-    if (missing.length) parts.push(`"__undefined":${JSON.stringify(missing)}`);
+    marks += missing; // as it comes out: what is missing comes last
+    this.#marked(undefined, marks === "" ? undefined : `{${marks.slice(1)}}`);
     return parts.join();
   }
 
-  /** An object that looks like a tag itself stands whole in a tag, with its fields as they are. */
-  #raw(tag: string, fields: Fields): string {
-    this.#deepen();
-    const parts: string[] = [];
-    for (const key of Object.keys(fields)) {
-      if (key === "__proto__") return this.#refuse("an object with a key that would change its prototype");
-      parts.push(`${JSON.stringify(key)}:${this.#child(key, fields[key])}`);
-    }
-    this.#depth--;
-    return tagged(tag, `{${parts}}`);
+  /** An object that looks like a tag itself. */
+  #raw(kind: Kind, fields: Fields): string {
+    if (Object.hasOwn(fields, "__proto__")) return this.#refuse("an object with a key that would change its prototype");
+    const inner = this.#fields(fields);
+    this.#kind = kind;
+    return `{${inner}}`;
   }
 
   #bigint(value: bigint): string {
     const text = String(value);
     if (text.length > MAX_DIGITS) return this.#refuse(`an integer of more than ${MAX_DIGITS} digits`);
-    if (!Number.isSafeInteger(Number(value))) return text;
-    return this.#leaf(OWN.bigint, JSON.stringify(text));
-  }
-
-  #leaf(tag: string, json: string): string {
-    this.#deepen();
-    this.#depth--;
-    return tagged(tag, json);
+    if (Number.isSafeInteger(Number(value))) this.#marked("N");
+    return text;
   }
 
   #child(key: PropertyKey, value: unknown): string {
@@ -245,6 +334,22 @@ export class Writer {
 
 function tagged(tag: string, json: string): string {
   return `{"__obj":${json},"__type":${JSON.stringify(tag)}}`;
+}
+
+/** Whether Python has such a set: its elements must not be lists or dictionaries there. */
+export function pythonSet(set: Set<unknown>): boolean {
+  for (const element of set) {
+    const scalar = typeof element !== "object" || element === null || element instanceof Date ||
+      element instanceof Uint8Array;
+    if (!scalar) return false;
+  }
+  return true;
+}
+
+/** The keys of a map that is a dictionary in Python. */
+export function dictKeys(map: Map<unknown, unknown>): string[] | undefined {
+  const keys = [...map.keys()];
+  return keys.every((key) => typeof key === "string" && key !== "__proto__") ? keys as string[] : undefined;
 }
 
 function hasSpecial(value: object): boolean {

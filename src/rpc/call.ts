@@ -3,6 +3,8 @@
  *
  * @module
  */
+import type { Written } from "../codec.ts";
+import { withTrace } from "../codec/envelope.ts";
 import type { Link } from "../port/link.ts";
 import { writeRequest } from "./wire.ts";
 
@@ -13,7 +15,7 @@ const AGAIN = 2_000;
 export class Call {
   /** The function. */
   readonly fn: string;
-  readonly #args: string;
+  readonly #args: Written;
   /** By the clock of this machine, in milliseconds of `Date.now()`: for servers elsewhere. */
   readonly deadline: number;
   readonly #timeout: number;
@@ -31,7 +33,7 @@ export class Call {
   readonly cleanups: (() => void)[] = [];
 
   /** `args` as text, `timeout` in milliseconds. */
-  constructor(fn: string, args: string, timeout: number, traceparent: string | undefined) {
+  constructor(fn: string, args: Written, timeout: number, traceparent: string | undefined) {
     this.fn = fn;
     this.#args = args;
     this.#timeout = timeout;
@@ -69,6 +71,7 @@ export class Call {
 
   #write(inbox: string, channel: string, more: { age?: number; offer?: true }): string {
     const { fn, id, deadline } = this;
-    return writeRequest(fn, channel, this.#args, { id, inbox, deadline, ...more, traceparent: this.#traceparent });
+    const headers = withTrace(undefined, this.#traceparent);
+    return writeRequest(fn, channel, this.#args, { id, inbox, deadline, ...more, headers });
   }
 }

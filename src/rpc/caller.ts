@@ -134,8 +134,8 @@ export class Caller {
     if (procedure?.args) await validate(procedure.args, args, `the arguments of "${fn}"`);
     signal?.throwIfAborted();
     if (this.#closed) throw this.#closed;
-    const text = this.#home.codec.write(args);
-    const call = new Call(fn, text, Math.min(timeout, MAX_TIMER), traceparent);
+    const written = this.#home.codec.write(args);
+    const call = new Call(fn, written, Math.min(timeout, MAX_TIMER), traceparent);
     const over = Promise.withResolvers<never>();
     const timer = timeout < MAX_TIMER
       ? setTimeout(() => over.reject(new TimeoutError(`Cannot call "${fn}": no answer within ${timeout} ms`)), timeout)

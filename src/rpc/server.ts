@@ -221,11 +221,11 @@ export class Server {
         if (procedure?.returns) await validate(procedure.returns, result, `the result of "${fn}"`);
         const answer = { fn, resultType: codec.pythonType(result), isError: false };
         // one that cannot be sent is the function's fault
-        if (!call) return { ...answer, result: codec.writeResult(result) };
-        if (result === undefined) return { ...answer, result: "null", call: { ...LATER, void: true } };
-        return { ...answer, result: codec.write(result) };
+        if (call && result === undefined) return { ...answer, result: "null", call: { ...LATER, void: true } };
+        const { json, mark } = codec.write(result);
+        return { ...answer, result: json, mark };
       };
-      return await telemetry.observe("serve", fn, work, call?.traceparent);
+      return await telemetry.observe("serve", fn, work, call?.headers?.traceparent);
     } catch (error) {
       return failure(fn, error);
     }

@@ -3,6 +3,9 @@
  *
  * @module
  */
+import type { Written } from "../codec.ts";
+import { checkedHeaders, type MessageHeaders } from "../codec/envelope.ts";
+import { writeMarks } from "../codec/marks.ts";
 import { type BusError, RpcError, TimeoutError, type ValidationError } from "../errors.ts";
 
 /** The tag of a request. */
@@ -21,7 +24,7 @@ export type Refusal = "gone" | "busy" | "late" | "forgotten" | "running" | "here
 /** Characters of an id that is remembered; ours have 36. */
 const MAX_ID = 64;
 
-/** A request: `[fn, response_channel, args, kwargs, { id, inbox, deadline }]`. */
+/** A request: `[fn, response_channel, args, kwargs, { id, inbox, deadline, headers }]`. */
 export interface Request {
   readonly fn: string;
   /** PyMQ's answer queue for this call; empty where PyMQ cannot be meant. */
@@ -37,8 +40,7 @@ export interface Request {
     readonly offer?: true;
     /** Milliseconds since it was asked for the first time, where it is asked again. */
     readonly age?: number;
-    /** Where the caller was, if that is known: W3C's `traceparent`. */
-    readonly traceparent?: string;
+    readonly headers?: MessageHeaders;
   };
 }
 
@@ -46,6 +48,8 @@ export interface Request {
 export interface Answer<Result = unknown> {
   readonly fn: string;
   readonly result: Result;
+  /** The mark of a result that is text. */
+  readonly mark?: string;
   readonly resultType: string;
   readonly isError: boolean;
   /** Absent in PyMQ's answers. */
@@ -59,9 +63,12 @@ export interface Answer<Result = unknown> {
   };
 }
 
-/** Writes a request around arguments that are text already. */
-export function writeRequest(fn: string, channel: string, args: string, call: Request["call"]): string {
-  return `{"__obj":[${JSON.stringify(fn)},"${channel}",${args},{},${JSON.stringify(call)}],"__type":"${REQUEST}"}`;
+/** Writes a request. */
+export function writeRequest(fn: string, channel: string, args: Written, call: Request["call"]): string {
+  return `{"__obj":[${JSON.stringify(fn)},"${channel}",${args.json},{},${
+    JSON.stringify(call)
+  }],"__type":"${REQUEST}"}` +
+    writeMarks(args.mark && `{"__obj":{"2":${args.mark}}}`);
 }
 
 /** Reads the value of a request's body; undefined if it is none. */
@@ -70,15 +77,15 @@ export function readRequest(value: unknown): Request | undefined {
   const [fn, channel, args, kwargs, call] = value;
   if (typeof fn !== "string" || typeof channel !== "string" || !Array.isArray(args ?? [])) return undefined;
   if (call !== undefined && !isCall(call)) return undefined;
-  return { fn, channel, args: args ?? [], kwargs: isRecord(kwargs) ? kwargs : {}, call };
+  return { fn, channel, args: args ?? [], kwargs: isRecord(kwargs) ? kwargs : {}, call: call && withHeaders(call) };
 }
 
 /** Writes an answer around a result that is text already. */
-export function writeAnswer({ fn, result, resultType, isError, call }: Answer<string>): string {
+export function writeAnswer({ fn, result, mark, resultType, isError, call }: Answer<string>): string {
   const rest = call ? `,${JSON.stringify(call)}` : "";
   return `{"__obj":[${JSON.stringify(fn)},${result},${
     JSON.stringify(resultType)
-  },${isError}${rest}],"__type":"${ANSWER}"}`;
+  },${isError}${rest}],"__type":"${ANSWER}"}${writeMarks(mark && `{"__obj":{"1":${mark}}}`)}`;
 }
 
 /** Reads the value of an answer's body; undefined if it is none. One whose result is unreadable is an error. */
@@ -118,8 +125,14 @@ function isCall(value: unknown): value is NonNullable<Request["call"]> {
   return isRecord(value) && typeof value.id === "string" && value.id.length <= MAX_ID &&
     typeof value.inbox === "string" && Number.isFinite(value.deadline) &&
     (value.offer === undefined || value.offer === true) &&
-    (value.age === undefined || typeof value.age === "number") &&
-    (value.traceparent === undefined || typeof value.traceparent === "string");
+    (value.age === undefined || typeof value.age === "number");
+}
+
+/** Before there were headers, a trace stood in their place. */
+function withHeaders(call: NonNullable<Request["call"]> & { readonly traceparent?: unknown }): Request["call"] {
+  const { traceparent, headers = { traceparent }, ...rest } = call;
+  if (traceparent === undefined && call.headers === undefined) return call;
+  return { ...rest, headers: checkedHeaders(headers) };
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

@@ -21,7 +21,7 @@ describe("Waits", () => {
     const link = { address: () => Promise.resolve("inbox") } as Link;
     const waits = new Waits({ sender, link, directory: new Directory(sender), recovering: () => false });
     const lost: string[] = [];
-    const call = new Call("fn", "[]", 60_000, undefined);
+    const call = new Call("fn", { json: "[]" }, 60_000, undefined);
     waits.add({
       call,
       channel: "",

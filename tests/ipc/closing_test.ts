@@ -127,7 +127,7 @@ describe("a bus that is closing", () => {
     const server = (await sender.servers("work"))[0]!;
     assertEquals(await sender.post(loop, "fills the inbox"), true);
     const call = { id: "call", inbox: loop, deadline: Date.now() + 60_000 };
-    assertEquals(await sender.post(server, writeRequest("nobody's work", "", "[]", call)), true);
+    assertEquals(await sender.post(server, writeRequest("nobody's work", "", { json: "[]" }, call)), true);
     const closed = bus.close({ timeout: 30_000 });
     await until("its worker has gone", async () => !(await loopsOf(namespace)).includes(server));
     await pause(50);

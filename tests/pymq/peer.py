@@ -13,7 +13,8 @@ import pymq  # noqa: E402
 from peer_side import say, told  # noqa: E402
 from pymq.core import Empty  # noqa: E402
 from pymq.typing import fullname  # noqa: E402
-from shop.events import Basket, Line, OrderPlaced, OutOfStock  # noqa: E402
+from typing import Dict, List, Set  # noqa: E402
+from shop.events import Bag, Basket, Holder, Line, OrderPlaced, OutOfStock, When, Whole  # noqa: E402
 
 where, namespace, name = sys.argv[1:4]
 if where == "ipc":
@@ -33,7 +34,7 @@ def factory():
 
 def show(value):
     """A value with its Python type, so that the test sees what Python has."""
-    if isinstance(value, (OrderPlaced, Basket)):
+    if isinstance(value, (OrderPlaced, Basket, Holder, When, Whole, Bag)):
         return {"type": fullname(value), "value": {k: show(v) for k, v in vars(value).items()}}
     if isinstance(value, Line):
         return {"type": fullname(value), "value": [show(v) for v in value]}
@@ -69,6 +70,31 @@ def total_of(order: OrderPlaced) -> float:
 
 def basket() -> Basket:
     return Basket([Line("soap", 2), Line("bread", 1)])
+
+
+def same(value):
+    return value
+
+
+def tagged_with(tags: Set[str]) -> int:
+    assert type(tags) is set
+    return len(tags)
+
+
+def year(at: str) -> str:
+    return at[:4]
+
+
+def total(counts: Dict[str, int]) -> int:
+    return sum(v for v in counts.values() if v is not None)
+
+
+def kind_of(value, other="absent"):
+    return [type(value).__name__, type(other).__name__]
+
+
+def when() -> When:
+    return When("2026-01-02T03:04:05.000Z")
 
 
 def boom(text: str):
@@ -109,7 +135,13 @@ def get(command):
 def run(command):
     do = command["do"]
     if do == "subscribe":
-        pymq.subscribe(lambda event: say({"event": show(event)}), command["channel"], command.get("pattern", False))
+        heard = lambda event: say({"event": show(event)})  # noqa: E731
+        if "hint" in command:
+            def heard(event):
+                say({"event": show(event)})
+
+            heard.__annotations__["event"] = evaluate(command["hint"])
+        pymq.subscribe(heard, command["channel"], command.get("pattern", False))
         time.sleep(0.2)  # PyMQ does not say when a subscription is there
         return True
     if do == "expose":

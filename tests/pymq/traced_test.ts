@@ -32,7 +32,10 @@ describe("PyMQ and a traced tsmq on one Redis", () => {
     const got = new Promise((resolve) => subscriber.on("message", (_, body) => resolve(body)));
     await subscriber.subscribe("__eventbus:global:topic");
     await bus.publish({ id: 1 }, "topic");
-    assertMatch(String(await got), /^\{"__traceparent":"00-[0-9a-f]{32}-[0-9a-f]{16}-01","__obj":\{"id":1\}\}$/);
+    assertMatch(
+      String(await got),
+      /^\{"__tsmq":\{"traceparent":"00-[0-9a-f]{32}-[0-9a-f]{16}-01"\},"__obj":\{"id":1\}\}$/,
+    );
     subscriber.disconnect();
   });
   for (const [name, run] of suite(transport)) itNeeds(lacking)(name, run);

@@ -40,7 +40,7 @@ async function sameRequest(body: string): Promise<string> {
 
 async function sameAnswer(body: string): Promise<string> {
   const answer = readAnswer((await codec.decode(body)).value)!;
-  return writeAnswer({ ...answer, result: codec.write(answer.result) });
+  return writeAnswer({ ...answer, result: codec.write(answer.result).json });
 }
 
 /** A message to a bus on POSIX IPC, read and written again. */

@@ -2,20 +2,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { Bus, type LogRecord, memory, ValidationError } from "../../mod.ts";
-import { Codec } from "../../src/codec.ts";
-import { stamp, unstamp } from "../../src/telemetry.ts";
 import { until } from "../support/until.ts";
-
-const TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-
-class Order {
-  static readonly topic = "shop.Order";
-  constructor(readonly id?: number) {}
-}
-
-class Empty {
-  static readonly topic = "shop.Empty";
-}
 
 describe("the log hook", () => {
   it("gets a record of each thing that happens", async () => {
@@ -76,36 +63,5 @@ describe("the log hook", () => {
       () => assert(false),
       (error) => assert(error instanceof ValidationError),
     );
-  });
-});
-
-describe("the envelope of a trace", () => {
-  const codec = new Codec([Order, Empty]);
-  const values: unknown[] = [
-    ...[0, "", "text", '","__type":"x"}', null, true, [], ["__type"], {}, { a: { b: 1 } }, { "": '"}' }],
-    ...[undefined, 7n, new Date(0), new Set([1]), new Map([[1, { a: 1 }]]), new Uint8Array([1])],
-    ...[new Order(1), new Order(), new Empty(), [new Order(1), new Order(2)], { order: new Order(3) }],
-    ...[{ __type: "x", __obj: 1 }, { __type: "shop.Order", id: 1 }, { __traceparent: TRACEPARENT, __obj: 5 }],
-    { __traceparent: TRACEPARENT },
-  ];
-
-  it("gives back the body's value and its tag, whatever it is", () => {
-    for (const value of values) {
-      const body = codec.encode(value);
-      assertEquals(unstamp(body), undefined, body);
-      const stamped = stamp(body, TRACEPARENT);
-      const opened = unstamp(stamped)!;
-      assertEquals(opened.traceparent, TRACEPARENT, stamped);
-      assertEquals(opened.body, body, stamped);
-      JSON.parse(stamped);
-    }
-  });
-
-  it("is none without a trace, and none when it is damaged", () => {
-    assertEquals(stamp("1", undefined), "1");
-    const stamped = stamp("1", TRACEPARENT);
-    for (let end = 0; end < stamped.length - 3; end++) assertEquals(unstamp(stamped.slice(0, end)), undefined);
-    assertEquals(unstamp(stamped.replace("4bf9", "4BF9")), undefined);
-    assertEquals(unstamp(stamped.replace("__obj", "__other")), undefined);
   });
 });

@@ -1,0 +1,274 @@
+import { assert, assertEquals, assertFalse } from "@std/assert";
+import { describe, it } from "@std/testing/bdd";
+import { Codec } from "../src/codec.ts";
+import { checkedHeaders, type MessageHeaders, unwrap, wrap } from "../src/codec/envelope.ts";
+import { readMarks, writeMarks } from "../src/codec/marks.ts";
+import { ValidationError } from "../src/errors.ts";
+import { difference } from "./support/same.ts";
+import { Random } from "./support/random.ts";
+
+const TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+class Order {
+  static readonly topic = "shop.Order";
+  constructor(readonly id?: unknown, readonly at?: Date) {}
+}
+class Quoted {
+  static readonly topic = 'a"b\\';
+  constructor(readonly id = 1) {}
+}
+class Empty {}
+
+const codec = new Codec([Order, Quoted, Empty]);
+
+const VALUES: unknown[] = [
+  ...[0, "", "text", '","__type":"x"}', '"__type":"x"}', "}}", null, true, [], ["__type"], {}, { a: { b: 1 } }],
+  ...[{ "": '"}' }, undefined, 7n, new Date(0), new Set([1]), new Map([[1, { a: 1 }]]), new Uint8Array([1])],
+  ...[new Order(1), new Order(), new Order({}), new Empty(), [new Order(1), new Order(2)], [new Empty()]],
+  ...[new Order(1, new Date(5)), [new Order(1, new Date(5))], { order: new Order(3) }, [new Order({ a: {} })]],
+  ...[new Quoted(), [new Quoted()], { q: new Quoted() }, new Map([["a", new Date(1)]]), [new Set([1n])]],
+  ...[{ __type: "x", __obj: 1 }, { __type: "shop.Order", id: 1 }, { __traceparent: TRACEPARENT, __obj: 5 }],
+  ...[{ __traceparent: TRACEPARENT }, { __tsmq: {}, __obj: 1 }, { __tsmq: { a: "b" } }, {
+    at: new Date(0),
+    u: undefined,
+  }],
+];
+
+const HEADERS: MessageHeaders[] = [
+  {},
+  { traceparent: TRACEPARENT },
+  { a: "", "X-b": 'quotes " and } braces {}}', "tsmq-signature": "☃ \\u007d \\", __proto__x: "}" },
+];
+
+/** The envelope of a trace as the version before the headers wrote it. */
+function stamp(body: string): string {
+  const head = `{"__traceparent":"${TRACEPARENT}",`;
+  const tag = body.startsWith("{") ? /,?("__type":"[^"\\]*")\}$/.exec(body) : null;
+  if (!tag) return `${head}"__obj":${body}}`;
+  if (/^"__(obj|list)":.*,"__type":"[^"\\]*"\}$/s.test(body.slice(1))) return head + body.slice(1);
+  return `${head}${tag[1]},"__obj":${body.slice(0, tag.index)}}}`;
+}
+
+describe("envelope", () => {
+  it("unwrap() gives back the body and the headers, whatever they are", () => {
+    for (const value of VALUES) {
+      const body = codec.encode(value);
+      assertEquals(unwrap(body), undefined, body);
+      assertEquals(wrap(body, undefined), body);
+      for (const headers of HEADERS) {
+        const message = wrap(body, headers);
+        const opened = unwrap(message)!;
+        assertEquals(opened.body, body, message);
+        assertEquals({ ...opened.headers }, { ...headers });
+        assertEquals(Object.getPrototypeOf(opened.headers), null);
+        // what PyMQ reads
+        const parsed = JSON.parse(message);
+        assert("__obj" in parsed || "__list" in parsed, message);
+      }
+    }
+  });
+
+  it("unwrap() reads the trace of the version before", () => {
+    for (const value of VALUES) {
+      const body = codec.encode(value);
+      if (readMarks(body) !== undefined) continue; // it had none
+      assertEquals(unwrap(stamp(body)), { body, headers: { traceparent: TRACEPARENT } }, body);
+    }
+    const message = stamp("1");
+    assertEquals(unwrap(message.replace("4bf9", "4BF9")), undefined);
+    assertEquals(unwrap(message.replace("__obj", "__other")), undefined);
+  });
+
+  it("what is damaged is a body, or one that cannot be read", () => {
+    for (const value of VALUES) {
+      const message = wrap(codec.encode(value), HEADERS[2]);
+      for (let end = 0; end < message.trimEnd().length; end++) {
+        const opened = unwrap(message.slice(0, end));
+        if (opened) refused(opened.body);
+      }
+    }
+    const hostile = [
+      '{"__tsmq":{"a":1},"__obj":1}',
+      '{"__tsmq":{"a":{"b":"c"}},"__obj":1}',
+      '{"__tsmq":{"a b":"c"},"__obj":1}',
+      '{"__tsmq":{"":"c"},"__obj":1}',
+      '{"__tsmq":{"a":"\\n"},"__obj":1}',
+      '{"__tsmq":{"a":"\\ud800"},"__obj":1}',
+      '{"__tsmq":{"a":"b"} ,"__obj":1}',
+      '{"__tsmq":{"a":"b"}}',
+      '{"__tsmq":{"a":"b"},"other":1}',
+      '{"__tsmq":{"a":"b"},"__list":[1]}',
+      `{"__tsmq":{"a":"${"b".repeat(70_000)}"},"__obj":1}`,
+      '{"__tsmq":{',
+    ];
+    for (const body of hostile) assertEquals(unwrap(body), undefined, body);
+    // as any object that nobody knows
+    assertEquals(value(hostile[0]!), { __tsmq: { a: 1 }, __obj: 1 });
+  });
+
+  it("headers change no prototype", () => {
+    const headers = checkedHeaders(JSON.parse('{"__proto__":"x","constructor":"y"}'))!;
+    assertEquals([headers.__proto__, headers.constructor], ["x", "y"] as never);
+    assertEquals(headers.toString, undefined);
+    for (const wrong of [null, 1, [], ["a"], { a: 1 }, { a: undefined }, { "a:": "b" }, { a: "\u0085" }]) {
+      assertEquals(checkedHeaders(wrong), undefined);
+    }
+  });
+});
+
+describe("marks", () => {
+  it("are white space that no count of deliveries is taken for, and that JSON passes over", () => {
+    for (const value of VALUES) {
+      const body = codec.encode(value);
+      if (body.trimEnd() === body) continue;
+      assertFalse(/\n[ \t]{1,32}$/.test(body), body);
+      JSON.parse(body);
+    }
+    const mark = '{"k\\"ey":"D","\u00e4☃":["S",{"0":"U"}]}';
+    assertEquals(readMarks(`[]${writeMarks(mark)}`), JSON.parse(mark));
+    assertEquals(writeMarks(undefined), "");
+  });
+
+  it("other white space behind a body means nothing", () => {
+    for (
+      const space of [
+        "\n",
+        "\r\n",
+        "\r",
+        " ",
+        "\r\r\r\r\r",
+        "\n\t",
+        "\r\n \t\n",
+        "    \r",
+        writeMarks("{"),
+        writeMarks(""),
+      ]
+    ) {
+      assertEquals(value(`{"a":1}${space}`), { a: 1 }, JSON.stringify(space));
+    }
+    assertEquals(readMarks(writeMarks('"D"')), "D");
+    refused(writeMarks('"D"'));
+  });
+
+  it("that fit nothing are refused, or mean nothing", () => {
+    const body = '{"a":"x","l":[1,2],"o":{"b":null}}';
+    for (
+      const mark of [
+        '{"a":"D"}',
+        '{"a":"B"}',
+        '{"a":"N"}',
+        '{"a":"M"}',
+        '{"a":"S"}',
+        '{"a":"U"}',
+        '{"a":{}}',
+        '{"a":["D"]}',
+      ]
+    ) {
+      refused(body + writeMarks(mark));
+    }
+    for (
+      const mark of [
+        '{"l":"D"}',
+        '{"l":"M"}',
+        '{"o":"S"}',
+        '{"o":"U"}',
+        '{"o":["M",{},["c"]]}',
+        '{"o":["M",{},5]}',
+        '{"o":["M",{},["b","b"]]}',
+      ]
+    ) {
+      refused(body + writeMarks(mark));
+    }
+    const nothing = [
+      "null",
+      "5",
+      "[]",
+      "{}",
+      '{"x":"D"}',
+      '{"l":{"2":"D","length":"D","-1":"D","x":"D","0.5":"D"}}',
+      '"?"',
+      '["?",{}]',
+      "[[],{}]",
+      '["@Nobody",{}]',
+      '{"__proto__":"U"}',
+      '{"o":{"__proto__":"U"}}',
+      '{"o":null}',
+      "[null,{}]",
+      '{"l":"R"}',
+    ];
+    for (const mark of nothing) assertEquals(value(body + writeMarks(mark)), JSON.parse(body), mark);
+    assertEquals(value(`${body}${writeMarks('{"constructor":"U","o":{"toString":"U"}}')}`), {
+      ...JSON.parse(body),
+      constructor: undefined,
+      o: { b: null, toString: undefined },
+    });
+    assertEquals(({} as { a?: unknown }).a, undefined);
+  });
+
+  it("no mark overflows the stack, nor takes more steps than the value has parts", () => {
+    const deep = 200_000;
+    const nested = "[".repeat(deep) + "]".repeat(deep);
+    const mark = "[".repeat(deep) + '"D"' + "]".repeat(deep);
+    refused(`${nested}${writeMarks(mark)}`);
+    assertEquals(value(`[[1]]${writeMarks('[["@x",{},[[]]]]')}`), [[1]]);
+    const marked = (rows: number) => {
+      const list = Array.from({ length: rows }, (_, i) => [`${i}`, new Date(i), [1n, undefined]]);
+      return codec.encode(list);
+    };
+    // marks of what is alike stand once, however many there are
+    assertEquals(readMarks(marked(1_000)), readMarks(marked(10)));
+  });
+
+  it("damaged ones give a value that is clean, or a ValidationError", () => {
+    const seeded = new Random(7);
+    const random = () => seeded.next();
+    const of = <T>(from: readonly T[]) => from[Math.floor(random() * from.length)]!;
+    const mark = (depth: number): string =>
+      depth === 0 || random() < 0.4
+        ? of(['"D"', '"S"', '"M"', '"U"', '"N"', '"B"', '"R"', '"@shop.Order"', '"@set"', '"?"', "1", "null", "[]"])
+        : of([
+          () => `[${mark(depth - 1)}]`,
+          () => `[${mark(0)},${mark(depth - 1)}]`,
+          () => `["M",${mark(depth - 1)},["id","at"]]`,
+          () => `{${of(['"id"', '"at"', '"0"', '"1"', '"__obj"', '"__proto__"', '"length"'])}:${mark(depth - 1)}}`,
+        ])();
+    const json = (depth: number): string =>
+      depth === 0 || random() < 0.3
+        ? of(["null", "5", '"AQ=="', '"1970-01-01T00:00:00.000Z"', "[]", "{}", '"__"'])
+        : of([
+          () => `[${json(depth - 1)},${json(depth - 1)}]`,
+          () => `{"id":${json(depth - 1)},"at":${json(depth - 1)}}`,
+          () => `{"__obj":${json(depth - 1)},"__type":"set"}`,
+          () => `{"id":${json(depth - 1)},"__type":"shop.Order"}`,
+        ])();
+    let read = 0;
+    for (let i = 0; i < 10_000; i++) {
+      const body = json(3) + writeMarks(mark(3));
+      try {
+        const got = value(body);
+        assertEquals(difference(value(codec.encode(got)), got), undefined, JSON.stringify(body));
+        read++;
+      } catch (error) {
+        if (!(error instanceof ValidationError)) throw error;
+      }
+    }
+    assert(read > 1_000 && read < 9_500, `${read} read`);
+    assertEquals(Object.keys(Object.prototype), []);
+  });
+});
+
+function value(body: string): unknown {
+  const decoded = codec.decode(body);
+  if (decoded instanceof Promise) throw new Error("a promise, though no schema is asynchronous");
+  return decoded.value;
+}
+
+function refused(body: string): void {
+  try {
+    value(body);
+  } catch (error) {
+    if (error instanceof ValidationError) return;
+    throw error;
+  }
+  throw new Error(`it was read: ${JSON.stringify(body)}`);
+}
