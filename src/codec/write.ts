@@ -6,7 +6,7 @@
 import { ValidationError } from "../errors.ts";
 import type { Classes } from "./classes.ts";
 import { type Kind, KINDS, markOf, marksOfAll, writeMarks } from "./marks.ts";
-import { type Fields, MAX_DEPTH, MAX_DIGITS, OWN, special, trips } from "./tags.ts";
+import { type Fields, MAX_DEPTH, MAX_DIGITS, special, trips } from "./tags.ts";
 
 /** The body of a value of which plain JSON says all; nothing where it needs a {@linkcode Writer}. */
 export function writePlain(value: unknown): string | undefined {
