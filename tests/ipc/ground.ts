@@ -15,7 +15,8 @@ import {
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { Landing } from "../../src/providers/ipc/landing.ts";
-import { Leases } from "../../src/providers/ipc/leases.ts";
+import { nameOfItem } from "../../src/providers/ipc/items.ts";
+import { Leases, sideOf } from "../../src/providers/ipc/leases.ts";
 import { Names } from "../../src/providers/ipc/names.ts";
 import { loadPosix } from "../../src/providers/ipc/posix.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
@@ -68,7 +69,8 @@ export class HandmadeBus implements Disposable {
   hold(queue: string, message: Uint8Array): (lease: number) => void {
     const leases = new Leases(this.space, this.loop);
     const name = this.space.names.queue(queue);
-    const receipt = leases.keep(name, leases.key(), message, 1)!;
+    const receipt = nameOfItem({ key: leases.key(), starts: 1, lease: 0, unconfirmed: false, loop: this.loop });
+    this.space.bodies.writeFile(`${sideOf(name)}/held`, receipt, message, true);
     return (lease) => void assert(leases.extend(name, receipt, lease));
   }
 

@@ -36,7 +36,7 @@ describe("users of one group", () => {
 
     const [living, gone] = [new Leases(space, self), new Leases(space, dead)];
     for (const queue of ["back", "for good", "still"]) {
-      living.restore(names.queue(queue), ITEM, 1);
+      living.restore(names.queue(queue), living.key(), ITEM, 0);
     }
     gone.hold(names.queue("held"), gone.key(), ITEM, 1, 3_600_000);
     const { descriptor } = queues.use(names.queue("landed"), SMALL)!;
@@ -56,7 +56,7 @@ describe("users of one group", () => {
         "back, for good": "item",
         "held by a dead bus": ["item", 2],
         "landed at a dead bus": ["item", 1],
-        "held here, by one who stands still": [1, ["item", 2]],
+        "held here, by one who stands still": [1, ["item", 1]],
         freed: "denied",
         "a group of others": "denied",
       }, output);

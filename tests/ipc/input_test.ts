@@ -115,7 +115,7 @@ describe("bad input:", () => {
     const links = [
       `/dev/shm/${namespace}/loops/${loop}/${file}`,
       `${side}/bodies/${file}`,
-      `${side}/back/${key}.1.${loop}`,
+      `${side}/back/${key}.1.0.${loop}`,
       `/dev/shm/${namespace}/patterns/${loop}~x`,
     ];
     mkdirSync(`/dev/shm/${namespace}/patterns`);

@@ -33,7 +33,9 @@ for await (const command of told<string | { topic: string; body: string }>()) {
     await bus.subscribe("noise", () => {}).ready;
     working = work();
   } else if (command === "hold") {
-    say((await bus.queue<string>("held").receive({ lease: 600_000 })).item);
+    const { item } = await bus.queue<string>("held").receive({ lease: 600_000 });
+    await bus.queue("none").getNowait().catch(() => {}); // behind which the worker has recorded the start
+    say(item);
     continue;
   } else if (typeof command === "object") {
     say(await bus.publish(command.body, command.topic));

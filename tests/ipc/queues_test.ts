@@ -97,6 +97,56 @@ describe("an item whose file cannot be opened for want of a descriptor", () => {
   }
 });
 
+describe("attempts", () => {
+  it("are starts, not takes: untried gives back what was taken, nack counts, and so does a lease that started", () =>
+    both(async (sender, receiver) => {
+      const { signal } = new AbortController();
+      const posix = await loadPosix();
+      const take = async (lease = 3_600_000) => {
+        const [held] = await receiver.receive("queue", { max: 1, wait: 10_000, lease, signal });
+        const { receipt, attempt, unconfirmed, body } = held!;
+        assertEquals(body, "item");
+        return { receipts: [receipt], told: unconfirmed ? [attempt, "unconfirmed"] : [attempt] };
+      };
+      const back = async (outcome: "nack" | "untried", told: unknown[], start: boolean, delay = 0) => {
+        const taken = await take();
+        assertEquals(taken.told, told);
+        if (start) assertEquals(await receiver.start!("queue", taken.receipts), [true]);
+        assertEquals(await receiver.extend("queue", taken.receipts, 3_600_000), [true]);
+        assertEquals(await receiver.settle("queue", taken.receipts, outcome, delay), [true]);
+        for (const late of ["ack", "nack", "untried"] as const) {
+          assertEquals(await receiver.settle("queue", taken.receipts, late, 0), [false], `${late} after ${outcome}`);
+        }
+        assertEquals(await receiver.start!("queue", taken.receipts), [false]);
+      };
+      await sender.send("queue", "item", { wait: 0 });
+      await back("untried", [1], false);
+      await back("untried", [1], true);
+      // PyMQ sees it as it was put
+      const queue = posix.openQueue(`/${receiver.inbox.slice(0, receiver.inbox.indexOf("$"))}queue`);
+      const message = new Uint8Array(128);
+      const length = posix.receive(queue, message);
+      assertEquals(new TextDecoder().decode(message.subarray(0, length)), "item");
+      assertEquals(posix.send(queue, message, length), 0);
+      posix.close(queue);
+      await back("untried", [1], false, 10);
+      await back("nack", [1], false);
+      await back("nack", [2], true, 10);
+      const first = await take(20); // nobody starts it
+      await back("untried", [3, "unconfirmed"], false);
+      await back("untried", [3, "unconfirmed"], true);
+      await back("untried", [3, "unconfirmed"], true, 10);
+      assertEquals(await receiver.start!("queue", first.receipts), [false]);
+      const started = await take(20);
+      await receiver.start!("queue", started.receipts);
+      await back("untried", [4], true);
+      const last = await take();
+      assertEquals(last.told, [4]);
+      assertEquals(await receiver.settle("queue", started.receipts, "ack", 0), [false]);
+      assertEquals(await receiver.settle("queue", last.receipts, "ack", 0), [true]);
+    }));
+});
+
 describe("items that come too late, where there is no room for files", () => {
   it("go back, but for one that is too large, which is told", () =>
     both(async (sender, receiver, faults) => {

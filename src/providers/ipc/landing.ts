@@ -7,6 +7,7 @@
 import { BusError, ProviderError } from "../../errors.ts";
 import { check, failure } from "./failures.ts";
 import { readItem } from "./frames.ts";
+import { nameOfItem } from "./items.ts";
 import { Leases, sideOf } from "./leases.ts";
 import type { Mapping } from "./posix.ts";
 import type { Space } from "./space.ts";
@@ -94,9 +95,8 @@ export function recover(space: Space, loop: string): boolean {
     const { deliveries } = readItem(message);
     const held = place.of(`${sideOf(queue)}/held`);
     // it may have been written, by half
-    posix.unlink(`${held}/${key}.${deliveries + 1}.${loop}`);
-    const name = new Leases(space, loop).keep(queue, key, message, deliveries);
-    if (name !== undefined) posix.setModified(`${held}/${name}`, 0); // overdue: the next who looks takes it
+    posix.unlink(`${held}/${nameOfItem({ key, starts: deliveries, lease: 0, unconfirmed: false, loop })}`);
+    new Leases(space, loop).restore(queue, key, message, deliveries);
     return true;
   } catch (error) {
     return !(error instanceof BusError && error.code === "unavailable");

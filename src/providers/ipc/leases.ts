@@ -1,10 +1,15 @@
 /**
  * Items that are held or came back: files beside their queue, because the kernel hands a message out once.
  *
- *     queues/<queue>/held/<key>.<attempt>.<bus>   held by a bus until the time at which the file was "modified"
- *     queues/<queue>/back/<key>.<attempt>.<bus>   came back; due from that time on, the lower key first
+ *     queues/<queue>/held/<key>.<starts>.<lease>.<bus>   held by a bus until the time at which the file was "modified"
+ *     queues/<queue>/back/<key>.<starts>.<lease>.<bus>   came back; due from that time on, the lower key first
+ *
+ * `starts` is how many attempts were recorded before this lease, `lease` how often the item came back before, with a `?` if the
+ * holder before died without a recorded start. The start of a held item is recorded by the time at which its file was "read": 1970.
+ * That is one system call, outlives the process, and changes no directory that others look at.
  *
  * What is given back to come at once goes before all others in the kernel's queue, where PyMQ sees it too, as long as that has room.
+ * There is no room in a message for the `?`, so such an item stays a file until it was started.
  *
  * The times are of the clock that starts with the boot. Each change of hands is one rename, so one of several wins.
  *
@@ -17,14 +22,13 @@ import { mark } from "../../attempts.ts";
 import type { Delivery } from "../../provider.ts";
 import { check } from "./failures.ts";
 import { readItem, writeItem } from "./frames.ts";
+import { nameOfItem, parseItem } from "./items.ts";
 import type { Directory } from "./place.ts";
 import { Errno } from "./posix.ts";
 import type { Space } from "./space.ts";
 
 /** The priority of what came back. Everything else has 0, with PyMQ too. */
 export const HEAD = 1;
-/** What the name of an item's file begins with; there may be others, of strangers. */
-const ITEM = /^\d{16}-\d{6}\.\d+\./;
 /** Milliseconds between looks whether the leases of others have ended. */
 const LOOK = 100;
 /** Milliseconds for which a time that was read is believed: a holder that stands still may set it after it made the file. */
@@ -78,8 +82,8 @@ export class Leases {
   }
 
   /** Holds a message that was just taken; its receipt. */
-  hold(queue: string, key: string, message: Uint8Array, attempt: number, lease: number): string {
-    const receipt = `${key}.${attempt}.${this.#loop}`;
+  hold(queue: string, key: string, message: Uint8Array, starts: number, lease: number): string {
+    const receipt = this.#name(key, starts);
     this.#space.bodies.writeFile(`${sideOf(queue)}/held`, receipt, message, true);
     this.extend(queue, receipt, lease);
     return receipt;
@@ -107,22 +111,17 @@ export class Leases {
     return deliveries;
   }
 
-  /** Gives an item back to the head that was taken for good. */
-  restore(queue: string, message: Uint8Array, attempt: number): void {
-    const receipt = this.keep(queue, this.key(), message, attempt - 1);
-    if (receipt !== undefined) this.#giveBack(queue, receipt, 0);
-  }
-
-  /** Puts an item among the held ones, or, where there is no room for its file, into the kernel's queue, which it has just left. */
-  keep(queue: string, key: string, message: Uint8Array, deliveries: number): string | undefined {
-    const receipt = `${key}.${deliveries}.${this.#loop}`;
+  /** Gives an item back that has left the kernel's queue and is held by nobody: it is that of the lower key that comes first. */
+  restore(queue: string, key: string, message: Uint8Array, starts: number, unconfirmed = false): void {
+    const name = this.#name(key, starts, unconfirmed);
     try {
-      this.#space.bodies.writeFile(`${sideOf(queue)}/held`, receipt, message, true);
-      return receipt;
+      this.#space.bodies.writeFile(`${sideOf(queue)}/held`, name, message, true);
     } catch (error) {
-      if (this.#toHead(queue, message, deliveries)) return undefined;
+      // where there is no room for its file, there is room in the queue that it has just left
+      if (this.#toHead(queue, message, starts)) return;
       throw error;
     }
+    this.#giveBack(queue, name, name, 0);
   }
 
   /** Removes an item for good; false if its lease had ended. */
@@ -135,21 +134,37 @@ export class Leases {
     return true;
   }
 
-  /** Gives an item back after `delay`; false if its lease had ended. */
-  nack(queue: string, receipt: string, delay: number): boolean {
-    const given = this.#giveBack(queue, receipt, delay > 0 ? delay : LOOK);
+  /** Records that the handler of an item starts; false if its lease had ended. */
+  start(queue: string, receipt: string): boolean {
+    const { posix } = this.#space;
+    const mark = () => posix.setRead(this.#path(queue, `held/${receipt}`), STARTED);
+    let marked = mark();
+    if (marked === -Errno.EPERM) {
+      // another user's, of which there was no room for a copy; there may be now
+      this.#own(queue, receipt, BELIEVED);
+      marked = mark();
+    }
+    return check(marked, "Cannot record an attempt", Errno.ENOENT) >= 0;
+  }
+
+  /** Gives an item back after `delay`, after an attempt or `untried`; false if its lease had ended. */
+  giveBack(queue: string, receipt: string, delay: number, untried: boolean): boolean {
+    const item = parseItem(receipt);
+    if (!item) return false;
+    const back = untried ? receipt : nameOfItem({ ...item, starts: item.starts + 1, unconfirmed: false });
+    const given = this.#giveBack(queue, receipt, back, delay > 0 ? delay : LOOK);
     // one for which there is no room stays held until then, and is given back by whoever looks
     if (check(given, "Cannot give an item back", Errno.ENOENT) < 0) return false;
-    if (delay <= 0) this.#backToHead(queue, receipt);
+    if (delay <= 0) this.#backToHead(queue, back);
     return true;
   }
 
-  #giveBack(queue: string, receipt: string, delay: number): number {
+  #giveBack(queue: string, receipt: string, name: string, delay: number): number {
     const { place, posix } = this.#space;
     const from = this.#path(queue, `held/${receipt}`);
     const held = this.#setTime(from, delay);
     if (held < 0) return held;
-    const to = this.#path(queue, `back/${receipt}`);
+    const to = this.#path(queue, `back/${name}`);
     const moved = place.within(`${sideOf(queue)}/back`, () => posix.rename(from, to));
     // it is held until then: whoever knows its old time reads it again, because the directory looks different
     if (moved < 0) this.#setTime(this.#path(queue, "held"), 0);
@@ -159,22 +174,24 @@ export class Leases {
   /** From what came back into the kernel's queue. Who dies in between leaves it where it was. */
   #backToHead(queue: string, name: string): void {
     const { bodies, posix } = this.#space;
+    const { starts, unconfirmed } = parseItem(name)!;
     const path = this.#path(queue, `back/${name}`);
+    if (unconfirmed) return void posix.setModified(path, posix.now());
     let item: Uint8Array;
     try {
       item = bodies.readFile(`${sideOf(queue)}/back`, name);
     } catch {
       return; // the queue has just been removed
     }
-    if (this.#toHead(queue, item, Number(name.split(".")[1]))) posix.unlink(path);
+    if (this.#toHead(queue, item, starts)) posix.unlink(path);
     else posix.setModified(path, posix.now());
   }
 
   /** Sends an item before all others into the kernel's queue; false where that has no room for it. */
-  #toHead(queue: string, item: Uint8Array, deliveries: number): boolean {
+  #toHead(queue: string, item: Uint8Array, starts: number): boolean {
     const { posix, queues } = this.#space;
     const { text, file } = readItem(item);
-    const message = writeItem(text + mark(deliveries), file);
+    const message = writeItem(starts > 0 ? text + mark(starts) : text, file);
     const open = queues.use(queue);
     if (!open || message.length > open.size) return false;
     return posix.send(open.descriptor, message, message.length, HEAD) === 0;
@@ -203,32 +220,37 @@ export class Leases {
     this.#sides.delete(queue);
   }
 
+  #name(key: string, starts: number, unconfirmed = false): string {
+    return nameOfItem({ key, starts, lease: 0, unconfirmed, loop: this.#loop });
+  }
+
   #path(queue: string, name: string): string {
     return this.#space.place.of(`${sideOf(queue)}/${name}`);
   }
 
   #claim(queue: string, name: string, lease: number | undefined, read: Read): Delivery | undefined {
     const { place, posix } = this.#space;
-    const [key, attempts] = name.split(".", 2) as [string, string];
-    const attempt = Number(attempts) + 1;
+    const item = parseItem(name)!;
     const from = this.#path(queue, `back/${name}`);
-    const receipt = `${key}.${attempt}.${this.#loop}`;
+    // another receipt than those of the leases before
+    const receipt = nameOfItem({ ...item, lease: item.lease + 1, loop: this.#loop });
     const held = `${sideOf(queue)}/held`;
     // first the time, so that it is not held and overdue at once
-    const set = this.#setTime(from, lease ?? LOOK);
+    const set = this.#setTime(from, lease ?? LOOK, true);
     if (set < 0) return undefined;
     if (place.within(held, () => posix.rename(from, this.#path(queue, `held/${receipt}`))) < 0) return undefined;
     if (set === TOUCHED && lease !== undefined) this.#own(queue, receipt, lease);
     const body = read(receipt);
     if (body === undefined) return undefined;
     if (lease === undefined) this.ack(queue, receipt);
-    return { receipt: lease === undefined ? "" : receipt, body, attempt };
+    const attempt = item.starts + 1;
+    return { receipt: lease === undefined ? "" : receipt, body, attempt, ...item.unconfirmed && { unconfirmed: true } };
   }
 
   /** Says that a file's time comes in `ms`; {@linkcode TOUCHED} where that is not ours to say. */
-  #setTime(path: string, ms: number): number {
+  #setTime(path: string, ms: number, unstarted = false): number {
     const { posix } = this.#space;
-    const set = posix.setModified(path, posix.now() + Math.min(ms, LONGEST));
+    const set = posix.setModified(path, posix.now() + Math.min(ms, LONGEST), unstarted);
     if (set !== -Errno.EPERM) return set;
     const touched = posix.touch(path);
     return touched < 0 ? touched : TOUCHED;
@@ -277,7 +299,7 @@ export class Leases {
     if (names === side.backNames) return names;
     side.backNames = names;
     side.due.clear();
-    for (const name of names.filter((name) => ITEM.test(name))) {
+    for (const name of names.filter((name) => parseItem(name) !== undefined)) {
       const stat = this.#space.posix.stat(this.#path(queue, `back/${name}`));
       if (typeof stat === "object") side.due.set(name, stat.modified > WALL ? 0 : stat.modified);
     }
@@ -295,14 +317,18 @@ export class Leases {
     side.heldNames = held;
     const now = posix.now();
     for (const name of held) {
-      if (!ITEM.test(name)) continue;
-      const holder = names.readLoop(name.slice(name.indexOf(".", name.indexOf(".") + 1) + 1));
+      const item = parseItem(name);
+      if (!item) continue;
+      const holder = names.readLoop(item.loop);
       const dead = holder !== undefined && processes.dead(holder);
       if (!dead && (side.until.get(name) ?? 0) > now) continue;
       const stat = posix.stat(this.#path(queue, `held/${name}`));
       if (typeof stat === "number") continue;
       side.until.set(name, Math.min(stat.modified, now + BELIEVED));
-      if (dead || stat.modified <= now) this.#giveBack(queue, name, 0);
+      if (!dead && stat.modified > now) continue;
+      const started = stat.read === STARTED;
+      const starts = started ? item.starts + 1 : item.starts;
+      this.#giveBack(queue, name, nameOfItem({ ...item, starts, unconfirmed: !started }), 0);
     }
     return side;
   }
@@ -312,5 +338,7 @@ export class Leases {
 const LONGEST = 1e12;
 /** Later than that: a time of the wall clock. */
 const WALL = 1.5e12;
+/** When the file of an item was "read" whose handler has started, in milliseconds. */
+const STARTED = 0;
 /** The file's time could not be set, only touched. */
 const TOUCHED = 1;

@@ -50,6 +50,7 @@ const MAP_SHARED = 1;
 const S_IFMT = 0o170000;
 const S_IFDIR = 0o040000;
 const UTIME_OMIT = (1 << 30) - 2;
+const UTIME_NOW = (1 << 30) - 1;
 /** Nothing but names ends a buffer of directory entries. */
 const LISTING = 32 * 1024;
 
@@ -69,6 +70,7 @@ export interface Stat {
   readonly size: number;
   /** Milliseconds, with what is below them behind the point. */
   readonly modified: number;
+  readonly read: number;
 }
 
 /** Of a queue: how many messages of which size it can hold, and how many it does. */
@@ -279,6 +281,7 @@ export class Posix {
       device: view.getUint32(136, true) * 2 ** 20 + view.getUint32(140, true),
       inode: Number(view.getBigUint64(32, true)),
       size: Number(view.getBigUint64(40, true)),
+      read: Number(view.getBigInt64(64, true)) * 1_000 + view.getUint32(72, true) / 1e6,
       modified: Number(view.getBigInt64(112, true)) * 1_000 + view.getUint32(120, true) / 1e6,
     };
   }
@@ -355,12 +358,27 @@ export class Posix {
     return changed < 0 ? changed : this.#result(this.#native.chmod(encodePath(target), mode));
   }
 
-  /** Sets when a file was modified, in milliseconds. */
-  setModified(path: string, ms: number): number {
+  /** Sets when a file was modified, in milliseconds, and with `read` that it was read now. */
+  setModified(path: string, ms: number, read = false): number {
+    this.#timeView.setBigInt64(8, BigInt(read ? UTIME_NOW : UTIME_OMIT), true);
+    this.#setTime(16, ms);
+    return this.#utimensat(path);
+  }
+
+  /** Sets when a file was read, in milliseconds. */
+  setRead(path: string, ms: number): number {
+    this.#setTime(0, ms);
+    this.#timeView.setBigInt64(24, BigInt(UTIME_OMIT), true);
+    return this.#utimensat(path);
+  }
+
+  #setTime(offset: number, ms: number): void {
     const seconds = Math.floor(ms / 1_000);
-    this.#timeView.setBigInt64(8, BigInt(UTIME_OMIT), true);
-    this.#timeView.setBigInt64(16, BigInt(seconds), true);
-    this.#timeView.setBigInt64(24, BigInt(Math.floor((ms - seconds * 1_000) * 1e6)), true);
+    this.#timeView.setBigInt64(offset, BigInt(seconds), true);
+    this.#timeView.setBigInt64(offset + 8, BigInt(Math.floor((ms - seconds * 1_000) * 1e6)), true);
+  }
+
+  #utimensat(path: string): number {
     return this.#result(this.#native.utimensat(AT_FDCWD, encodePath(path), this.#time, AT_SYMLINK_NOFOLLOW));
   }
 

@@ -61,7 +61,7 @@ export function ipc(options: IpcOptions = {}): Provider {
       capacity: CAPACITY,
       maxBody: Infinity,
       exactSize: true,
-      exactAttempts: false,
+      exactAttempts: true,
       maxDelay: Infinity,
       latency: 50,
     },

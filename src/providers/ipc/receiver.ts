@@ -144,11 +144,19 @@ class IpcReceiver implements Receiver {
   }
 
   // deno-lint-ignore require-await
+  async start(queue: string, receipts: readonly string[]): Promise<boolean[]> {
+    const name = this.#space.names.queue(queue);
+    return receipts.map((receipt) => this.#leases.start(name, receipt));
+  }
+
+  // deno-lint-ignore require-await
   async settle(queue: string, receipts: readonly string[], outcome: Outcome, delay: number): Promise<boolean[]> {
     const name = this.#space.names.queue(queue);
-    if (outcome === "nack") this.#loop.look();
+    if (outcome !== "ack") this.#loop.look();
     return receipts.map((receipt) =>
-      outcome === "ack" ? this.#leases.ack(name, receipt) : this.#leases.nack(name, receipt, delay)
+      outcome === "ack"
+        ? this.#leases.ack(name, receipt)
+        : this.#leases.giveBack(name, receipt, delay, outcome === "untried")
     );
   }
 

@@ -84,11 +84,11 @@ export class Takes {
   restore(queue: string, deliveries: readonly Delivery[]): void {
     const name = this.#space.names.queue(queue);
     const { bodies } = this.#space;
-    for (const { body, attempt } of deliveries) {
+    for (const { body, attempt, unconfirmed } of deliveries) {
       try {
         let message = writeItem(body, false);
         if (message.length > this.#messageSize) message = writeItem(bodies.write(bodiesOf(name), body, true), true);
-        this.#leases.restore(name, message, attempt);
+        this.#leases.restore(name, this.#leases.key(), message, attempt - 1, unconfirmed);
       } catch (error) {
         this.#fault(error); // the others are not lost with it
       }
@@ -125,7 +125,7 @@ export class Takes {
       try {
         body = this.#body(name, item, "");
       } catch (error) {
-        this.#leases.restore(name, message, attempt);
+        this.#leases.restore(name, this.#leases.key(), message, item.deliveries);
         throw error;
       }
       if (body !== undefined) return { receipt: "", body, attempt };
@@ -139,10 +139,9 @@ export class Takes {
       if (length === -Errno.EINTR) continue;
       if (check(length, `Cannot take from the queue ${name}`, Errno.EAGAIN) < 0) return undefined;
       const item = readItem(message);
-      const attempt = item.deliveries + 1;
       let receipt: string;
       try {
-        receipt = this.#leases.hold(name, key, message, attempt, lease);
+        receipt = this.#leases.hold(name, key, message, item.deliveries, lease);
       } catch (error) {
         // there is no room for the lease: back into its queue, which has just had room; else it stays where it landed
         if (this.#space.posix.send(descriptor, message, length, HEAD) === 0) this.#landing.clear();
@@ -150,7 +149,7 @@ export class Takes {
       }
       this.#landing.clear();
       const body = this.#body(name, item, receipt);
-      if (body !== undefined) return { receipt, body, attempt };
+      if (body !== undefined) return { receipt, body, attempt: item.deliveries + 1 };
     }
   }
 
@@ -172,7 +171,7 @@ export class Takes {
   /** An item whose file can be read another time goes back, and who takes it is told. */
   #unlessLater(error: unknown, directory: string, file: string, queue: string, receipt: string): void {
     if (!this.#space.bodies.later(error, directory, file)) return;
-    if (receipt !== "") this.#leases.nack(queue, receipt, 0);
+    if (receipt !== "") this.#leases.giveBack(queue, receipt, 0, true);
     throw error;
   }
 
