@@ -19,7 +19,7 @@ import { validate } from "../schema.ts";
 import type { Telemetry } from "../telemetry.ts";
 import { Call } from "./call.ts";
 import { Directory } from "./directory.ts";
-import { multiCall } from "./multi_call.ts";
+import { multiCall, type MultiCallHome } from "./multi_call.ts";
 import type { Procedure, RpcResponse } from "./procedure.ts";
 import { Pymq } from "./pymq.ts";
 import { pause, RECOVERY, RETRY, Waits } from "./waits.ts";
@@ -52,6 +52,7 @@ export class Caller {
   #directory: Directory;
   #waits: Waits;
   #pymq: Pymq;
+  #multi: MultiCallHome;
   /** What ends each call that is under way. */
   #calls = new Set<(error: BusError) => void>();
   #closed: ClosedError | undefined;
@@ -62,6 +63,7 @@ export class Caller {
     this.#directory = new Directory(home.sender);
     this.#waits = new Waits({ ...home, directory: this.#directory });
     this.#pymq = new Pymq({ ...home, waits: this.#waits });
+    this.#multi = { ...home, directory: this.#directory, waits: this.#waits, pymq: this.#pymq };
   }
 
   /** How many calls wait. */
@@ -103,8 +105,7 @@ export class Caller {
 
   /** Calls every server; an error in place of an answer says that one of ours did not give it. */
   multi(fn: string, args: readonly unknown[], options: CallOptions): Promise<(Answer | BusError)[]> {
-    const home = { ...this.#home, directory: this.#directory, waits: this.#waits, pymq: this.#pymq };
-    return this.#call(fn, args, options, (call) => multiCall(call, home));
+    return this.#call(fn, args, options, (call) => multiCall(call, this.#multi));
   }
 
   /** The value of an answer, or the error that the function threw. */
@@ -230,7 +231,9 @@ export class Caller {
       channel: "",
       servers: new Map([[server, 0]]),
       // a server that was asked twice refuses twice: that says nothing of the one that is asked now
-      answer: (answer, from) => answer.call?.refused && from !== server || resolve(answer),
+      answer: (answer, from) => {
+        if (!answer.call?.refused || from === server) resolve(answer);
+      },
       lost: () => {
         const text = `Cannot call "${call.fn}": its server is gone; whether it served the call is unknown`;
         reject(new ProviderError("unavailable", text));

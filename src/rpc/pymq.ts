@@ -63,12 +63,13 @@ export class Pymq {
    */
   async single(call: Call): Promise<Answer | string[]> {
     const { link, sender, waits } = this.#home;
+    const { replies } = sender;
     const { fn } = call;
     const since = performance.now();
     const known = this.#answered.get(fn);
     // where PyMQ has just answered, nobody asks, as long as the request reaches as many as it did then
-    const subscribers = known ? Infinity : await sender.replies?.candidates(fn) ?? Infinity;
-    if (!sender.replies || subscribers === 0) throw new NoSuchRemoteError(fn);
+    let subscribers = known ? Infinity : await replies?.candidates(fn) ?? Infinity;
+    if (!replies || subscribers === 0) throw new NoSuchRemoteError(fn);
     const queue = await this.open(call);
     const address = await call.address(link);
     const { promise, resolve, reject } = Promise.withResolvers<Answer | string[]>();
@@ -108,7 +109,9 @@ export class Pymq {
     const reached = await sender.publish(fn, call.offer(address, queue.channel));
     if (known && known.reached !== reached) this.forget(fn);
     if (reached === 0) throw new NoSuchRemoteError(fn);
-    due = Math.min(reached ?? Infinity, subscribers); // subscribers of patterns are reached too, and never answer
+    // subscribers of patterns were reached too, which never answer; or more have subscribed meanwhile
+    if (reached !== undefined && reached > subscribers) subscribers = await replies.candidates(fn) ?? Infinity;
+    due = Math.min(reached ?? Infinity, subscribers);
     queue.expect(due < Infinity ? due : 1);
     judge();
     if (due === Infinity && !known) {
