@@ -4,12 +4,14 @@ import { Peer } from "../support/peer.ts";
 import { pause, until } from "../support/until.ts";
 import type { Faulty } from "../bus/faulty.ts";
 import type { Fault, Ground } from "./ground.ts";
+import { CLOSED_IN_TURN } from "./closing.ts";
 import type { Style } from "./tally.ts";
 import type { Place, Said } from "./peer.ts";
 import { DEADLINES, LEASE } from "./traffic.ts";
 
 /** Those of every transport. */
 export const COMMON: readonly Fault[] = [
+  CLOSED_IN_TURN,
   {
     name: "handler throws",
     times: 30,
@@ -60,6 +62,7 @@ export const COMMON: readonly Fault[] = [
     name: "bus closed at work",
     times: 4,
     pause: 50,
+    once: true,
     inject: async ({ traffic, namespace, random }) => {
       const bus = await Bus.open(traffic.provider, { ...DEADLINES, namespace });
       bus.addEventListener("error", () => {});
@@ -129,6 +132,7 @@ export function peerKilled(times: number): Fault<Shared> {
     name: "peer killed at work",
     times,
     pause: 20,
+    unheard: true,
     inject: async ({ ground, traffic, namespace, random }) => {
       const place: Place = { ...ground.place, namespace, first: first += 1_000_000 };
       await using peer = Peer.start<Said>(new URL("peer.ts", import.meta.url), { args: [JSON.stringify(place)] });

@@ -13,6 +13,10 @@ export interface Fault<G extends Ground = Ground> {
   readonly pause: number;
   /** What may be missed in it, if a gap is said. Default: events. */
   readonly misses?: readonly Style[];
+  /** Nothing is killed or cut in it, so no item is handled twice. */
+  readonly once?: boolean;
+  /** Starts of handlers may be recorded that this process never hears of. */
+  readonly unheard?: boolean;
   /** Servers may be away for so long that they count as gone. */
   readonly long?: boolean;
   /** Lets it happen; resolves when it is mended. */

@@ -3,6 +3,7 @@
  *
  *     deno task test:faults                  the short run, as in CI
  *     deno task test:faults --long           ten times as many faults
+ *     deno task test:faults --scale=60 --only="closed in turn" redis   so many times as many faults, of those whose name matches
  *     deno task test:faults --seed=7 redis   the choices of an earlier run again, of one provider
  *     deno task test:faults --soak=30        minutes of steady traffic on Redis, a fault every few seconds
  */
@@ -27,6 +28,10 @@ if (minutes !== undefined) {
 
 const file = await Deno.makeTempFile({ prefix: "tsmq-faults-" });
 env.TSMQ_FAULTS_ROWS = file;
+const only = value("only");
+if (only) env.TSMQ_FAULTS_ONLY = only;
+const scale = value("scale");
+if (scale) env.TSMQ_FAULTS_SCALE = scale;
 if (Deno.args.includes("--long")) env.TSMQ_FAULTS_SCALE = "10";
 const flags = Deno.args.filter((arg) => ["--deno", "--bun"].includes(arg) || arg.startsWith("--jobs="));
 const providers = Deno.args.filter((arg) => !arg.startsWith("--"));

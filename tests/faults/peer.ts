@@ -13,8 +13,8 @@ export interface Place {
   readonly provider: "redis" | "aws" | "ipc";
   readonly options: object;
   readonly namespace: string;
-  /** The number of the first event that it publishes. */
-  readonly first: number;
+  /** The number of the first event that it publishes; none: it publishes nothing. */
+  readonly first?: number;
 }
 
 /** What it says: it holds an item and waits for leave to acknowledge it; it has published an event. */
@@ -35,7 +35,12 @@ await bus.expose("echo", async (n: number) => {
   await pause(20);
   return 2 * n;
 });
+process.once("SIGTERM", async () => {
+  await bus.close({ timeout: 30_000 });
+  process.exit();
+});
 void (async () => {
+  if (place.first === undefined) return;
   for (let n = place.first;; n++) {
     await bus.publish(n, "peers").then(() => say({ published: n } satisfies Said), () => {});
     await pause(2);

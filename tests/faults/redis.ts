@@ -7,6 +7,7 @@ import { type Faulty, faulty } from "../bus/faulty.ts";
 import { RedisServer } from "../support/redis_server.ts";
 import { TcpProxy } from "../support/tcp_proxy.ts";
 import { pause, until } from "../support/until.ts";
+import { peerEnded } from "./closing.ts";
 import { clockStep, COMMON, peerKilled, workerDies } from "./common.ts";
 import type { Fault, Ground, Scene } from "./ground.ts";
 import type { Traffic } from "./traffic.ts";
@@ -198,5 +199,6 @@ export const redisFaults: readonly Fault<RedisGround>[] = [
   ...WIRE,
   ...REFUSALS,
   workerDies(8, ["events", "get"]),
+  peerEnded(2),
   peerKilled(6),
 ];

@@ -38,6 +38,10 @@ export class Traffic {
   flaws = 0;
   /** Milliseconds that each handler takes. */
   slow = 0;
+  /** No item of `consume` may be handled twice. */
+  once = false;
+  /** Each start of a handler is heard of here, so that none may be counted beyond those. */
+  hearsStarts = true;
   /** Ends the gets that wait; new ones follow. */
   cancelGets = new AbortController();
   readonly sending: Bus;
@@ -47,6 +51,8 @@ export class Traffic {
   readonly #acts: Record<Style, (n: number) => Promise<unknown>>;
   readonly #ended = new AbortController();
   readonly #executed = new Set<string>();
+  /** How often a handler has started, by item. */
+  readonly #starts = new Map<number, number>();
   #last = -1;
   #marked = false;
   #loops: Promise<unknown>[] = [];
@@ -114,13 +120,32 @@ export class Traffic {
 
   /** What the consumer does with an item. */
   async handle(n: number, attempt: number): Promise<void> {
-    if (attempt > 1) this.tallies.consume.redelivered++;
+    this.#start(n, attempt);
     if (this.slow > 0) await pause(this.slow);
     if (this.flaws > 0) {
       this.flaws--;
       throw new Flaw("on purpose");
     }
     this.tallies.consume.see(n);
+  }
+
+  /** More items for the consumers than their handlers start at once. */
+  burst(count: number): Promise<unknown> {
+    const { consume } = this.tallies;
+    return Promise.all(Array.from({ length: count }, () => consume.send(this.#acts.consume)));
+  }
+
+  /** A start of a handler, and the attempt that it was told to be. */
+  #start(n: number, attempt: number): void {
+    const { consume } = this.tallies;
+    const starts = (this.#starts.get(n) ?? 0) + 1;
+    this.#starts.set(n, starts);
+    if (this.#starts.size > 20_000) this.#starts.delete(this.#starts.keys().next().value!);
+    if (attempt > 1) consume.redelivered++;
+    if (this.once && starts > 1) consume.wrong.push(`${n} was handled ${starts} times`);
+    if (attempt > starts && this.hearsStarts && this.provider.features.exactAttempts) {
+      consume.wrong.push(`${n} was told to be attempt ${attempt} when it started for the ${starts}. time`);
+    }
   }
 
   async #execute(style: Style, n: number, server: number): Promise<number> {

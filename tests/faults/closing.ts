@@ -1,0 +1,72 @@
+/** Graceful ends under load: every item is handled once, as the first attempt. */
+import { Bus } from "../../mod.ts";
+import { Peer } from "../support/peer.ts";
+import { pause } from "../support/until.ts";
+import type { Shared } from "./common.ts";
+import type { Fault } from "./ground.ts";
+import type { Place, Said } from "./peer.ts";
+import { DEADLINES } from "./traffic.ts";
+
+/** Four buses are opened and closed again while items come, their consumers each in another way. */
+export const CLOSED_IN_TURN: Fault = {
+  name: "consumers closed in turn",
+  times: 4,
+  pause: 20,
+  once: true,
+  inject: async ({ traffic, namespace, random }) => {
+    const late = traffic.tallies.consume.wrong;
+    const restart = async (how: "bus" | "consumer" | "queue" | "signal") => {
+      const bus = await Bus.open(traffic.provider, { ...DEADLINES, namespace });
+      const stop = new AbortController();
+      const queue = bus.queue<number>("jobs");
+      let closing = false;
+      const consumer = queue.consume(async (n, { attempt }) => {
+        if (closing) late.push(`${n} started after its ${how} was closed`);
+        const handled = traffic.handle(n, attempt);
+        await pause(random.int(0, 10));
+        await handled;
+      }, { concurrency: 8, lease: 60_000, maxAttempts: 1, signal: stop.signal });
+      await pause(random.int(20, 150));
+      closing = true;
+      if (how === "signal") stop.abort();
+      if (how === "queue") queue.close();
+      if (how === "consumer") await consumer.close();
+      const { abandoned } = await bus.close({ timeout: 10_000 });
+      if (abandoned > 0) late.push(`${abandoned} handlers were abandoned`);
+      await consumer.closed;
+    };
+    await Promise.all([traffic.burst(40), ...(["bus", "consumer", "queue", "signal"] as const).map(restart)]);
+    const dead = await traffic.sending.queue("jobs.dead").qsize();
+    if (dead > 0) late.push(`${dead} items are dead letters`);
+  },
+};
+
+/** A process gets SIGTERM while it handles items, and closes its bus before it ends. */
+export function peerEnded(times: number): Fault<Shared> {
+  return {
+    name: "peer ended by SIGTERM",
+    times,
+    pause: 20,
+    once: true,
+    inject: async ({ ground, traffic, namespace, random }) => {
+      const place: Place = { ...ground.place, namespace };
+      await using peer = Peer.start<Said>(new URL("peer.ts", import.meta.url), { args: [JSON.stringify(place)] });
+      await peer.next(30_000);
+      const heard = (async () => {
+        for (;;) {
+          const said = await peer.next();
+          if (!("held" in said)) continue;
+          await traffic.handle(said.held, said.attempt);
+          peer.tell(said.held);
+        }
+      })().catch(() => {});
+      const load = traffic.burst(40);
+      await pause(random.int(20, 200));
+      peer.signal("SIGTERM");
+      const exit = await peer.wait(30_000);
+      if (exit.code !== 0) traffic.tallies.consume.wrong.push(`the peer ended with ${JSON.stringify(exit)}`);
+      await heard;
+      await load;
+    },
+  };
+}
