@@ -77,7 +77,7 @@ export { Topic } from "./src/topic.ts";
 
 let bus: Bus | undefined;
 let opening: Promise<Bus> | undefined;
-let closing: Promise<unknown> | undefined;
+let closing: Bus | undefined;
 
 /** What was subscribed or exposed before `init`: applied by it, forgotten by `shutdown`. */
 interface Remembered {
@@ -131,10 +131,14 @@ async function open(provider: Provider, options?: BusOptions): Promise<Bus> {
 /** Closes the default bus; nothing to shut down: does nothing. `init` may follow again. */
 export async function shutdown(options?: CloseOptions): Promise<void> {
   await opening?.catch(() => {}); // whoever called init hears of its failure
-  if (bus) closing = bus.close(options); // first of all: it may refuse its options
+  const ended = (bus ?? closing)?.close(options); // first of all: it may refuse its options
+  if (bus) {
+    const ending = closing = bus;
+    ending.closed.then(() => closing = closing === ending ? undefined : closing);
+  }
   remembered.forEach(forget);
   bus = undefined;
-  await closing;
+  await ended;
 }
 
 function current(): Bus {

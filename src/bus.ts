@@ -3,13 +3,14 @@
  *
  * @module
  */
+import { Closing } from "./closing.ts";
 import { Codec, type EventClass } from "./codec.ts";
 import { remoteName, type Wrapper, wrapper } from "./decorate.ts";
 import type { QueueHome } from "./deliveries.ts";
 import { Dispatch } from "./dispatch.ts";
 import { type BusError, ClosedError, RpcError, ValidationError } from "./errors.ts";
 import { BusErrorEvent, type Gap } from "./events.ts";
-import { checkCount, checkFunction, checkSchema, checkSignal, checkTime } from "./names.ts";
+import { checkCount, checkFunction, checkNumber, checkSchema, checkSignal } from "./names.ts";
 import {
   type BusOptions,
   type BusState,
@@ -42,6 +43,7 @@ import { ANSWER, CANCEL, REQUEST } from "./rpc/wire.ts";
 import type { StandardSchemaV1 } from "./schema.ts";
 import { Telemetry } from "./telemetry.ts";
 import { complain, guard, isA } from "./internal/thrown.ts";
+import { withDeadline } from "./internal/time.ts";
 import {
   type Handler,
   resolveTarget,
@@ -84,7 +86,7 @@ export class Bus extends EventTarget implements AsyncDisposable {
   #exactAttempts = false;
   #handlings = new Set<Handling>();
   #closing = new AbortController();
-  #closeReport: Promise<CloseReport> | undefined;
+  #end: Closing | undefined;
   #resolveClosed: (error: BusError | undefined) => void;
 
   private constructor(options: BusOptions) {
@@ -135,21 +137,25 @@ export class Bus extends EventTarget implements AsyncDisposable {
     // both halves are awaited even if one fails, so that neither is left behind
     const [opened, linked] = await Promise.allSettled([sender, link]);
     if (opened.status === "rejected" || linked.status === "rejected") {
-      if (opened.status === "fulfilled") await opened.value.close();
-      if (linked.status === "fulfilled") await linked.value.close(connectTimeout);
+      if (opened.status === "fulfilled") await opened.value.close(connectTimeout);
+      if (linked.status === "fulfilled") await withDeadline(connectTimeout, (over) => linked.value.close(over));
       throw opened.status === "rejected" ? opened.reason : (linked as PromiseRejectedResult).reason;
     }
     this.#exactAttempts = provider.features.exactAttempts;
     this.#sender = opened.value;
     this.#link = linked.value;
     this.#sender.wake?.(this.#link.inbox);
-    const watch = (work: Promise<void>) => this.#works.watch(work);
+    const works = this.#works;
     const report = (error: unknown, topic: string) => this.#report(error, topic);
     const telemetry = this.#telemetry;
-    const home = { link: this.#link, sender: this.#sender, codec: this.#codec, telemetry, watch, report };
+    const home = { link: this.#link, sender: this.#sender, codec: this.#codec, telemetry, works, report };
     this.#dispatch = new Dispatch({ ...home, gap: (detail) => this.#gap(detail) }, sendTimeout);
     this.#publisher = new Publisher({ ...home, unready: () => this.#dispatch.unready });
-    this.#server = new Server({ ...home, read: (body, fn, take) => this.#read(body, fn, take) });
+    this.#server = new Server({
+      ...home,
+      read: (body, fn, take) => this.#read(body, fn, take),
+      callerOf: (id) => this.#caller.workOf(id),
+    });
     this.#caller = new Caller({
       ...home,
       recovering: (ms) => this.#recovering(ms),
@@ -253,7 +259,7 @@ export class Bus extends EventTarget implements AsyncDisposable {
       telemetry: this.#telemetry,
       check: (what) => this.#check(what),
       exactAttempts: this.#exactAttempts,
-      watch: (work) => this.#works.watch(work),
+      works: this.#works,
       taking: (take) => this.#takes.watch(take),
       report: (error, queue) => this.#report(error, queue),
       closing: this.#closing.signal,
@@ -340,7 +346,7 @@ export class Bus extends EventTarget implements AsyncDisposable {
       state: this.#state,
       lastReceive: this.#link.lastHeard,
       lastError: this.#lastError,
-      pending: { calls: this.#caller.pending, handlers: this.#dispatch.running + this.#works.running },
+      pending: { calls: this.#caller.pending, handlers: this.#works.running },
       subscriptions: this.#dispatch.size,
       reconnects: this.#reconnects,
       restarts: this.#link.restarts,
@@ -348,11 +354,42 @@ export class Bus extends EventTarget implements AsyncDisposable {
   }
 
   /**
-   * Takes nothing more, lets handlers finish until the deadline, then lets go of the transport: nothing of the bus's own is left.
-   * Never rejects; a second call gets the first one's report.
+   * Takes nothing more, lets handlers finish, then closes the transport: removes everything that the bus created. Never rejects.
+   *
+   * The last quarter of the timeout, at most a second, is kept for the transport. A further call joins the first and gets its report;
+   * a timeout of its own can only bring the end forward.
+   *
+   * Called by one of its own handlers, it counts that handler as finished: it resolves when all other work has ended, and the
+   * transport is closed when that handler has ended, too, or at the deadline. `closed` tells when.
    */
   close(options: CloseOptions = {}): Promise<CloseReport> {
-    return this.#closeReport ??= this.#close(checkTime("a timeout", options.timeout ?? 5_000));
+    const { timeout } = options;
+    if (timeout !== undefined) checkNumber("a timeout", timeout);
+    const own = this.#works.leave();
+    if (!this.#end) this.#close(timeout ?? 5_000);
+    else if (timeout !== undefined) this.#end.bringForward(timeout);
+    return own ? this.#end!.stopped : this.#end!.report;
+  }
+
+  #close(timeout: number): void {
+    this.#closing.abort(new ClosedError());
+    const closing = this.#end = new Closing({
+      works: this.#works,
+      takes: this.#takes,
+      readings: this.#readings,
+      dispatch: this.#dispatch,
+      server: this.#server,
+      caller: this.#caller,
+      publisher: this.#publisher,
+      link: this.#link,
+      sender: this.#sender,
+    }, timeout);
+    closing.report.then((report) => {
+      this.#setState("closed");
+      this.#resolveClosed(undefined);
+      this.#telemetry.log({ level: report.clean ? "info" : "warn", event: "close", detail: report });
+    });
+    this.#setState("closing");
   }
 
   /** Closes the bus. */
@@ -391,34 +428,6 @@ export class Bus extends EventTarget implements AsyncDisposable {
       this.#guards.set(listener, guarded);
     }
     return guarded;
-  }
-
-  async #close(timeout: number): Promise<CloseReport> {
-    const deadline = performance.now() + timeout;
-    const left = () => Math.max(0, deadline - performance.now());
-    this.#setState("closing");
-    this.#closing.abort(new ClosedError());
-    const before = this.#dispatch.finished + this.#works.finished;
-    const dropped = this.#dispatch.stop();
-    const stopped = this.#server.stop();
-    const taken = this.#takes.idle().then(() => this.#works.idle());
-    const idle = [this.#dispatch.idle(), taken, this.#readings.idle()];
-    await withDeadline(Promise.all([stopped, ...idle]), left());
-    const finished = this.#dispatch.finished + this.#works.finished - before;
-    const abandoned = this.#dispatch.running + this.#works.running;
-    this.#caller.close(new ClosedError());
-    // what handlers have sent has a last moment to arrive; so has the transport to let go
-    const grace = Math.max(left(), Math.min(timeout, 1_000));
-    await withDeadline(this.#publisher.idle(), grace);
-    const returned = await this.#link.close(grace);
-    // the receiver's last look may have found requests
-    await withDeadline(this.#readings.idle().then(() => this.#server.idle()), grace);
-    await withDeadline(this.#sender.close(), grace);
-    this.#setState("closed");
-    this.#resolveClosed(undefined);
-    const report = { finished, abandoned, dropped, returned: returned ?? 0, clean: returned !== undefined };
-    this.#telemetry.log({ level: report.clean ? "info" : "warn", event: "close", detail: report });
-    return report;
   }
 
   #check(what: "send" | "take"): void {
@@ -537,12 +546,4 @@ export class Bus extends EventTarget implements AsyncDisposable {
 
 interface Handling extends Subscription {
   readonly handler: unknown;
-}
-
-/** Resolves when the work is settled or the time is over, whichever comes first. */
-async function withDeadline(work: Promise<unknown>, ms: number): Promise<void> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const over = new Promise((resolve) => timer = setTimeout(resolve, ms));
-  await Promise.race([work.catch(() => {}), over]);
-  clearTimeout(timer);
 }

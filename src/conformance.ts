@@ -17,6 +17,7 @@
  */
 import { ConformanceError } from "./conformance/assert.ts";
 import { claims } from "./conformance/claims.ts";
+import { closing } from "./conformance/closing.ts";
 import { consumers } from "./conformance/consumers.ts";
 import { contracts } from "./conformance/contracts.ts";
 import { faults } from "./conformance/faults.ts";
@@ -62,6 +63,7 @@ const WAITS = 50;
 const ROOMS: Readonly<Record<string, Room>> = {
   claims,
   life,
+  closing,
   global,
   pubsub,
   patterns,

@@ -7,6 +7,7 @@ import { type Deliveries, type Held, type Lease, open, type Opened } from "./del
 import { BusError, ValidationError } from "./errors.ts";
 import { isA, textOf } from "./internal/thrown.ts";
 import { checkCount, checkFunction, checkName, checkSignal, checkTime } from "./names.ts";
+import { Work, Works } from "./works.ts";
 
 /** Milliseconds before a failed item is tried again: doubled with each attempt, up to the second. */
 const BACKOFF = { min: 100, max: 30_000 };
@@ -40,7 +41,10 @@ export interface ConsumeOptions {
 export interface Consumer extends AsyncDisposable {
   /** Resolves when it has ended; with the error if it ended by one. */
   readonly closed: Promise<BusError | undefined>;
-  /** Takes no more items, starts no more handlers, and resolves when those that run have finished. */
+  /**
+   * Takes no more items, starts no more handlers, and resolves when those that run have finished. Called by one of them, it waits for
+   * the others only; `closed` waits for that one too.
+   */
   close(): Promise<void>;
 }
 
@@ -68,7 +72,7 @@ export function consume<T>(
   const signals = [stop.signal, ended];
   if (options.signal) signals.push(options.signal);
   const signal = AbortSignal.any(signals);
-  const running = new Set<Promise<void>>();
+  const jobs = new Works();
   let handlers = 0;
   let settling = 0;
   let changed = Promise.withResolvers<void>();
@@ -132,8 +136,7 @@ export function consume<T>(
         for (const delivery of await home.link.receive(queue, { max, wait: Infinity, lease, signal })) {
           while (settling >= UNCONFIRMED && !signal.aborted) await changed.promise;
           handlers++;
-          const work = home.watch(handle(open(delivery))).finally(() => running.delete(work));
-          running.add(work);
+          void new Work([home.works, jobs]).run(() => handle(open(delivery)));
         }
       } catch (error) {
         if (signal.aborted) break;
@@ -147,13 +150,16 @@ export function consume<T>(
       }
     }
   };
-  const closed = home.taking(run()).then(async (error) => {
-    await Promise.all(running);
+  signal.addEventListener("abort", change, { once: true });
+  const intake = home.taking(run());
+  const closed = intake.then(async (error) => {
+    await jobs.idle();
     return error;
   });
   const close = async () => {
     stop.abort();
-    await closed;
+    const own = jobs.leave();
+    await (own ? intake.then(() => jobs.alone()) : closed);
   };
   return { closed, close, [Symbol.asyncDispose]: close };
 }

@@ -13,6 +13,7 @@ import type { Link } from "./port/link.ts";
 import type { Delivery, Outcome, Sender } from "./provider.ts";
 import { type StandardSchemaV1, validate } from "./schema.ts";
 import type { Telemetry } from "./telemetry.ts";
+import type { Works } from "./works.ts";
 
 /** Milliseconds before an item is offered again that could be neither acknowledged nor dead-lettered. */
 const AGAIN = 1_000;
@@ -62,8 +63,8 @@ export interface QueueHome {
   readonly exactAttempts: boolean;
   /** Throws when the bus is closed (`"send"`), or takes nothing more (`"take"`). */
   check(what: "send" | "take"): void;
-  /** Watches a handler until it ends; the bus waits for it when it closes. */
-  watch(work: Promise<void>): Promise<void>;
+  /** Where the handlers that run are counted; the bus waits for them when it closes. */
+  readonly works: Works;
   /** Watches what takes items; the bus waits for it when it closes, so that what comes too late goes back. */
   taking<R>(take: Promise<R>): Promise<R>;
   /** Reports a fault. */

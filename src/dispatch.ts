@@ -13,6 +13,7 @@ import type { Link, Stream } from "./port/link.ts";
 import { type StandardSchemaV1, validate } from "./schema.ts";
 import type { Operation, Telemetry } from "./telemetry.ts";
 import type { Message } from "./topic.ts";
+import { Work, type Works } from "./works.ts";
 
 /** Milliseconds that a handler may run while events wait behind it, before the bus says "stalled". */
 const STALLED = 30_000;
@@ -35,6 +36,8 @@ export interface DispatchHome {
   readonly link: Link;
   readonly codec: Codec;
   readonly telemetry: Telemetry;
+  /** Where the handlers that run are counted. */
+  readonly works: Works;
   /** Reports a fault with the topic that it happened on. */
   report(error: unknown, topic: string): void;
   /** Says that events of a subscription may have been missed. */
@@ -56,16 +59,11 @@ type Missing = Gap & { lost: number };
 
 /** All subscriptions of a bus. */
 export class Dispatch {
-  /** Handlers that are running now. */
-  running = 0;
-  /** Handlers that have finished. */
-  finished = 0;
   #home: DispatchHome;
   #groups = new Map<string, Group>();
   #patience: number;
   #unready = 0;
   #gate: PromiseWithResolvers<void> | undefined;
-  #idle: (() => void) | undefined;
 
   /** Dispatches what comes over this link; publishes wait at most `patience` ms for its subscriptions. */
   constructor(home: DispatchHome, patience: number) {
@@ -93,14 +91,7 @@ export class Dispatch {
       this.#await(group, key);
     }
     const joined = group;
-    const pace = new Pace(this.#home, listener, {
-      started: () => this.running++,
-      finished: () => {
-        this.running--;
-        this.finished++;
-        if (this.running === 0) this.#idle?.();
-      },
-    }, (event) => joined.started(event));
+    const pace = new Pace(this.#home, listener, (event) => joined.started(event));
     joined.paces.add(pace);
     return {
       ready: joined.ready,
@@ -140,17 +131,13 @@ export class Dispatch {
     this.#groups.clear();
     return dropped;
   }
-
-  /** Resolves when no handler runs. */
-  idle(): Promise<void> {
-    if (this.running === 0) return Promise.resolve();
-    return new Promise((resolve) => this.#idle = resolve);
-  }
 }
 
 /** The equal subscriptions that share one stream. */
 class Group {
   readonly paces = new Set<Pace>();
+  /** What has been decoded of this batch. */
+  #events: Event[] = [];
   #home: DispatchHome;
   #stream: Stream;
   #topic: string;
@@ -194,11 +181,13 @@ class Group {
       if (this.#behind) this.#behind.push([topic, bodies[i]!]);
       else this.#deliver(topic, bodies[i]!);
     }
+    this.#offer();
   }
 
   #miss(gap: Gap): void {
-    if (this.#behind) this.#behind.push(gap);
-    else for (const pace of this.paces) pace.miss(gap);
+    if (this.#behind) return void this.#behind.push(gap);
+    this.#offer(); // what came before it
+    for (const pace of [...this.paces]) pace.enter(() => pace.miss(gap));
   }
 
   #deliver(topic: string, body: string): void {
@@ -210,10 +199,10 @@ class Group {
     } catch (error) {
       return this.#refuse(topic, body, error);
     }
-    if (!(decoded instanceof Promise)) return this.#offer(topic, body, decoded, traceparent);
+    if (!(decoded instanceof Promise)) return this.#add(topic, body, decoded, traceparent);
     this.#behind ??= new Fifo();
     decoded
-      .then((decoded) => this.#offer(topic, body, decoded, traceparent), (error) => this.#refuse(topic, body, error))
+      .then((decoded) => this.#add(topic, body, decoded, traceparent), (error) => this.#refuse(topic, body, error))
       .then(() => this.#resume());
   }
 
@@ -225,8 +214,9 @@ class Group {
       else this.#miss(next);
       if (!this.#behind) continue;
       this.#behind = behind; // another one that takes its time: the rest stays behind it
-      return;
+      break;
     }
+    this.#offer();
   }
 
   #refuse(topic: string, body: string, error: unknown): void {
@@ -234,11 +224,22 @@ class Group {
     this.#home.report(error, topic || this.#topic);
   }
 
-  #offer(topic: string, body: string, decoded: Decoded, traceparent: string | undefined): void {
+  #add(topic: string, body: string, decoded: Decoded, traceparent: string | undefined): void {
     const message: Message = decoded.type === undefined ? { topic } : { topic, type: decoded.type };
-    const event: Event = { decoded, message, cost: cost(body), traceparent, waiting: 1 };
-    for (const pace of this.paces) if (!pace.offer(event)) event.waiting++;
-    this.started(event);
+    this.#events.push({ decoded, message, cost: cost(body), traceparent, waiting: 1 });
+  }
+
+  /** Offers the batch to each pace, which is entered once for all of it. */
+  #offer(): void {
+    const events = this.#events;
+    if (events.length === 0) return;
+    this.#events = [];
+    for (const pace of [...this.paces]) {
+      pace.enter(() => {
+        for (const event of events) if (!pace.offer(event)) event.waiting++;
+      });
+    }
+    for (const event of events) this.started(event);
   }
 }
 
@@ -246,7 +247,8 @@ class Group {
 class Pace {
   #home: DispatchHome;
   #listener: Listener;
-  #count: { started(): void; finished(): void };
+  /** Of a listener that runs one handler at a time: all of them, so that it is entered once for many events. */
+  #work: Work | undefined;
   #started: (event: Event) => void;
   #waiting = new Fifo<Event | Missing>();
   /** The last of what waits, while that is a gap. */
@@ -261,17 +263,22 @@ class Pace {
   constructor(
     home: DispatchHome,
     listener: Listener,
-    count: { started(): void; finished(): void },
     started: (event: Event) => void,
   ) {
     this.#home = home;
     this.#listener = listener;
-    this.#count = count;
+    if (listener.concurrency === 1) this.#work = new Work([home.works]);
     this.#started = started;
   }
 
-  /** Takes an event; true if its handler has been started (or refused it) already. */
+  /** Does what may start its handlers. */
+  enter<T>(offer: () => T): T {
+    return this.#work ? this.#work.enter(offer) : offer();
+  }
+
+  /** Within {@linkcode enter}: takes an event; true if its handler has been started (or refused it) already. */
   offer(event: Event): boolean {
+    if (this.#ended) return true;
     if (this.#running < this.#listener.concurrency && !this.#preparing && this.#waiting.length === 0) {
       this.#start(event);
       return true;
@@ -341,36 +348,42 @@ class Pace {
 
   #run(value: unknown, { message, traceparent }: Event): void {
     const operation = this.#home.telemetry.begin("process", message.topic, traceparent);
+    const work = this.#work ?? new Work([this.#home.works]);
     let done: Promise<unknown> | undefined;
-    this.#count.started();
+    work.begin();
     this.#running++;
     try {
-      const result = operation
-        ? operation.run(() => this.#listener.handler(value as never, message))
+      const result = operation || !this.#work
+        ? this.#handle(value, message, work, operation)
         : this.#listener.handler(value as never, message);
       if (isThenable(result)) done = Promise.resolve(result);
     } catch (error) {
-      return this.#fail(message.topic, operation, error);
+      return this.#fail(message.topic, work, operation, error);
     }
-    if (!done) return this.#finish(operation);
+    if (!done) return this.#finish(work, operation);
     this.#since = performance.now();
     // somebody else's `then` may throw (a query that must be asked for its promise does), or return nothing
     done.then(
-      () => this.#finish(operation),
-      (error: unknown) => this.#fail(message.topic, operation, error),
+      () => this.#finish(work, operation),
+      (error: unknown) => this.#fail(message.topic, work, operation, error),
     ).then(() => this.#next());
   }
 
-  #fail(topic: string, operation: Operation | undefined, error: unknown): void {
-    this.#home.report(error, topic);
-    this.#finish(operation, error);
+  #handle(value: unknown, message: Message, work: Work, operation: Operation | undefined): unknown {
+    const handle = () => this.#listener.handler(value as never, message);
+    return work.enter(operation ? () => operation.run(handle) : handle);
   }
 
-  #finish(operation: Operation | undefined, error?: unknown): void {
+  #fail(topic: string, work: Work, operation: Operation | undefined, error: unknown): void {
+    this.#home.report(error, topic);
+    this.#finish(work, operation, error);
+  }
+
+  #finish(work: Work, operation: Operation | undefined, error?: unknown): void {
     operation?.end(error);
     this.#running--;
     this.#stalled = false;
-    this.#count.finished();
+    work.end();
   }
 
   #next(): void {

@@ -113,9 +113,10 @@ export interface Sender {
   readonly replies?: ReplyQueues;
   /**
    * Ends the half; pending sends have been awaited by the core, or are to be dropped now. The receiver has ended before: by its
-   * `close`, or by force, when what only this process can remove is to be removed here.
+   * `close`, or by force, when what only this process can remove is to be removed here. What has not ended after `within` ms is cut
+   * off; with 0, at once.
    */
-  close(): Promise<void>;
+  close(within?: number): Promise<void>;
 }
 
 /** Options of {@linkcode Sender.send}. */

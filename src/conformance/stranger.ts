@@ -8,6 +8,7 @@ import { Link } from "../port/link.ts";
 import type { ToMain, ToWorker } from "../port/protocol.ts";
 import { spawn } from "../port/spawn.ts";
 import type { Delivery, Provider, Sender } from "../provider.ts";
+import { withDeadline } from "../internal/time.ts";
 
 /** Milliseconds that opening and sending may take. */
 const TIMEOUT = 10_000;
@@ -56,7 +57,7 @@ export class Stranger {
 
   /** Lets go of everything. */
   async close(): Promise<void> {
-    await this.#link.close(TIMEOUT);
+    await withDeadline(TIMEOUT, (over) => this.#link.close(over));
     await this.sender.close();
   }
 }

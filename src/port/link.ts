@@ -201,23 +201,20 @@ export class Link {
     };
   }
 
-  /** Ends the receiver and its worker, by force after `timeout` ms: resolves with how many leased items went back, if it ended in time. */
-  async close(timeout: number): Promise<number | undefined> {
+  /** Ends the receiver and its worker, by force when `over` resolves: resolves with how many leased items went back, if it ended in time. */
+  async close(over: Promise<void>): Promise<number | undefined> {
     if (this.#closed) return 0;
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const over = new Promise<undefined>((resolve) => timer = setTimeout(resolve, timeout, undefined));
-    let returned: number | undefined = 0;
+    let returned: number | void = 0;
     if (this.#worker.up) {
       returned = await Promise.race([this.request<"close">({ kind: "close" }).catch(() => undefined), over]);
     }
     this.#closed = true;
     await this.#worker.close(over);
-    clearTimeout(timer);
     this.#rejectAll(new ClosedError());
     this.#address.reject(new ClosedError());
     for (const subscribed of this.#streams.values()) subscribed.ready.reject(new ClosedError());
     this.#streams.clear();
-    return returned;
+    return returned ?? undefined;
   }
 
   /** Everything is subscribed again first, so that what was asked in the meantime finds it. */

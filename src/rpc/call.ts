@@ -6,6 +6,7 @@
 import type { Written } from "../codec.ts";
 import { withTrace } from "../codec/envelope.ts";
 import type { Link } from "../port/link.ts";
+import { Work } from "../works.ts";
 import { writeRequest } from "./wire.ts";
 
 /** Milliseconds after which a call is asked again for the first time. */
@@ -25,6 +26,8 @@ export class Call {
   readonly #traceparent: string | undefined;
   /** Whether the servers that are to answer may have it already. */
   asked = false;
+  /** What waits for it, if that is a handler. */
+  readonly work: Work | undefined = Work.current;
   /** Nobody waits for it any more. */
   over = false;
   /** How old it is when it is asked again, in milliseconds: doubled each time. */

@@ -17,6 +17,7 @@ import type { Link } from "../port/link.ts";
 import type { Sender } from "../provider.ts";
 import { validate } from "../schema.ts";
 import type { Telemetry } from "../telemetry.ts";
+import type { Work } from "../works.ts";
 import { Call } from "./call.ts";
 import { Directory } from "./directory.ts";
 import { multiCall, type MultiCallHome } from "./multi_call.ts";
@@ -69,6 +70,11 @@ export class Caller {
   /** How many calls wait. */
   get pending(): number {
     return this.#waits.size;
+  }
+
+  /** What waits for the call of this id, if that is a handler of this bus. */
+  workOf(id: string): Work | undefined {
+    return this.#waits.get(id)?.work;
   }
 
   /** Ends every call with this error: where its answer would have come to, nothing comes any more. */

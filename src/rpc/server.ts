@@ -11,7 +11,7 @@ import type { Sender } from "../provider.ts";
 import { validate } from "../schema.ts";
 import type { Telemetry } from "../telemetry.ts";
 import { nameOf, stackOf, textOf } from "../internal/thrown.ts";
-import { Works } from "../works.ts";
+import { Work, Works } from "../works.ts";
 import type { Fn, Procedure } from "./procedure.ts";
 import { Served } from "./served.ts";
 import { type Answer, readRequest, type Refusal, REQUEST, type Request, writeAnswer } from "./wire.ts";
@@ -45,8 +45,10 @@ export interface ServerHome {
   readonly sender: Sender;
   readonly codec: Codec;
   readonly telemetry: Telemetry;
-  /** Watches work until it ends; the bus waits for it when it closes. */
-  watch(work: Promise<void>): Promise<void>;
+  /** Where the calls that run are counted; the bus waits for them when it closes. */
+  readonly works: Works;
+  /** What waits for a call, if it is of this bus: it waits for the server, too. */
+  callerOf(id: string): Work | undefined;
   /** Takes what a body says; the bus waits for it when it closes. */
   read(body: string, fn: string, take: Take): void;
   /** Reports a fault. */
@@ -156,7 +158,8 @@ export class Server {
       return this.#refuse(request, "busy");
     }
     this.#count++;
-    void this.#home.watch(this.#serve(request, exposed, unreadable)).finally(() => {
+    const work = new Work([this.#home.works], call && this.#home.callerOf(call.id));
+    void work.run(() => this.#serve(request, exposed, unreadable)).finally(() => {
       if (--this.#count === 0) this.#refused = 0;
     });
   }

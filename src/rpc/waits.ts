@@ -69,6 +69,11 @@ export class Waits {
     this.#watch ??= setInterval(() => this.#looking ??= this.#look().finally(() => this.#looking = undefined), WATCH);
   }
 
+  /** The call of this id, while it waits. */
+  get(id: string): Call | undefined {
+    return this.#waiting.get(id)?.call;
+  }
+
   /** The call is over. */
   delete(call: Call): void {
     this.#waiting.delete(call.id);

@@ -4,9 +4,14 @@ import { BusError, ProviderError, QueueFullError } from "../../src/errors.ts";
 import { cost, WINDOW } from "../../src/port/credit.ts";
 import { Link, type LinkEvents } from "../../src/port/link.ts";
 import type { Provider, ReceiverContext } from "../../src/provider.ts";
+import { withDeadline } from "../../src/internal/time.ts";
 import { pause, until, within } from "../support/until.ts";
 import { OneThread } from "./one_thread.ts";
 import { TestReceiver } from "./receiver.ts";
+
+function close(link: Link | undefined, ms: number): Promise<number | undefined> {
+  return withDeadline(ms, async (over) => await link?.close(over));
+}
 
 /** A link, the threads behind it, and what the link said. */
 class Stage implements AsyncDisposable {
@@ -74,7 +79,7 @@ class Stage implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.link?.close(1_000);
+    await close(this.link, 1_000);
     this.thread[Symbol.dispose]();
   }
 }
@@ -307,7 +312,7 @@ describe("Link", () => {
     try {
       const events = { died: ignore, state: ignore, gap: ignore, fault: ignore, inbox: ignore, posted: ignore };
       const link = await Link.open(thread.provider, { namespace: "n", connectTimeout: 1_000 }, events);
-      await link.close(1_000);
+      await close(link, 1_000);
     } finally {
       thread[Symbol.dispose]();
     }
@@ -381,7 +386,7 @@ describe("Link", () => {
     stage.opening = new Promise(() => {});
     stage.thread.last.fail("it broke");
     while (stage.contexts.length < 2) await pause(1);
-    await within("it is closed", link.close(60_000));
+    await within("it is closed", close(link, 60_000));
     assert(stage.thread.last.terminated);
   });
 
@@ -390,7 +395,7 @@ describe("Link", () => {
     const link = await stage.open();
     stage.receiver.close = () => new Promise(() => {});
     const asked = assertRejects(() => link.request<"ask">({ kind: "ask", verb: "never", argument: 0 }));
-    assertEquals(await link.close(50), undefined);
+    assertEquals(await close(link, 50), undefined);
     assert(stage.thread.last.terminated);
     const error = await asked;
     assert(error instanceof BusError && error.code === "closed");
@@ -404,7 +409,7 @@ describe("Link", () => {
     stage.thread.last.fail("it broke");
     while (stage.thread.threads.length < 2) await new Promise((resolve) => setTimeout(resolve, 1));
     const asked = assertRejects(() => link.request<"ask">({ kind: "ask", verb: "echo", argument: 0 }));
-    const closed = link.close(5_000);
+    const closed = close(link, 5_000);
     stage.thread.last.onmessage!({ data: { kind: "tsmq:listening" } });
     await closed;
     const error = await asked;

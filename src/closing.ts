@@ -1,0 +1,94 @@
+/**
+ * How a bus ends: it takes nothing more, its handlers finish, its transport is closed, all by one deadline.
+ *
+ * @module
+ */
+import type { Dispatch } from "./dispatch.ts";
+import { ClosedError } from "./errors.ts";
+import type { CloseReport } from "./options.ts";
+import type { Link } from "./port/link.ts";
+import type { Sender } from "./provider.ts";
+import type { Publisher } from "./publisher.ts";
+import type { Caller } from "./rpc/caller.ts";
+import type { Server } from "./rpc/server.ts";
+import { Deadline } from "./internal/time.ts";
+import type { Works } from "./works.ts";
+
+/** What a bus consists of that has to end. */
+export interface ClosingHome {
+  readonly works: Works;
+  /** What takes items: what comes after the bus began to close still has to go back. */
+  readonly takes: Works;
+  /** Messages that a schema takes its time for: they may start work. */
+  readonly readings: Works;
+  readonly dispatch: Dispatch;
+  readonly server: Server;
+  readonly caller: Caller;
+  readonly publisher: Publisher;
+  readonly link: Link;
+  readonly sender: Sender;
+}
+
+/** The end of a bus, which begins when this is made. */
+export class Closing {
+  /** What became of the work when all had ended but that of those who wait for this themselves; the transport may still be open. */
+  readonly stopped: Promise<CloseReport>;
+  /** What became of everything. Never rejects. */
+  readonly report: Promise<CloseReport>;
+  #home: ClosingHome;
+  /** Until then handlers may run. */
+  #handlers: Deadline;
+  #all: Deadline;
+  #before: number;
+  #dropped: number;
+
+  /** Begins the end: nothing starts any more. */
+  constructor(home: ClosingHome, timeout: number) {
+    this.#home = home;
+    this.#handlers = new Deadline(timeout - reserve(timeout));
+    this.#all = new Deadline(timeout);
+    this.#before = home.works.finished;
+    this.#dropped = home.dispatch.stop();
+    const intake = home.server.stop();
+    this.stopped = this.#stop(intake);
+    this.report = this.#end(intake);
+  }
+
+  /** It has to be over in so many milliseconds from now, or earlier. */
+  bringForward(timeout: number): void {
+    this.#handlers.bring(timeout - reserve(timeout));
+    this.#all.bring(timeout);
+  }
+
+  async #stop(intake: Promise<void>): Promise<CloseReport> {
+    const { works, takes, readings } = this.#home;
+    await this.#handlers.within(Promise.all([intake, takes.idle().then(() => works.alone()), readings.idle()]));
+    const { finished, abandoned } = this.#count(works.others);
+    return { finished, abandoned, dropped: this.#dropped, returned: 0, clean: true };
+  }
+
+  async #end(intake: Promise<void>): Promise<CloseReport> {
+    const { works, takes, readings, server, caller, publisher, link, sender } = this.#home;
+    await this.#handlers.within(Promise.all([intake, takes.idle().then(() => works.idle()), readings.idle()]));
+    const counted = this.#count(works.running);
+    caller.close(new ClosedError());
+    // what handlers have sent has a last moment to arrive; so has the transport to be closed
+    await this.#all.within(publisher.idle());
+    const returned = await link.close(this.#all.over);
+    // the receiver's last look may have found requests
+    await this.#all.within(readings.idle().then(() => server.idle()));
+    await this.#all.within(sender.close(this.#all.left));
+    this.#handlers.end();
+    this.#all.end();
+    return { ...counted, dropped: this.#dropped, returned: returned ?? 0, clean: returned !== undefined };
+  }
+
+  #count(abandoned: number): Pick<CloseReport, "finished" | "abandoned"> {
+    return { finished: this.#home.works.finished - this.#before, abandoned };
+  }
+}
+
+/** Milliseconds of a timeout that are kept for the transport: what handlers hold is given back in them. */
+function reserve(timeout: number): number {
+  return Math.min(1_000, Math.max(timeout / 4, Math.min(250, timeout / 2)));
+}

@@ -1,0 +1,163 @@
+/**
+ * Closing from inside: a handler that closes its own bus or consumer.
+ *
+ * @module
+ */
+import type { Bus } from "../bus.ts";
+import { equal } from "./assert.ts";
+import type { Room } from "./room.ts";
+import type { Seen } from "./seen.ts";
+import type { Stage } from "./stage.ts";
+
+/** Far longer than a case may take: whatever waits for it fails. */
+const TIMEOUT = 60_000;
+
+/** What can run on a bus: each starts `handler` once on a bus, from another one, and resolves with what that gets for it. */
+const KINDS: Readonly<Record<string, (t: Stage, from: Bus, on: Bus, handler: () => unknown) => Promise<unknown>>> = {
+  "a served function": async (_, from, on, handler) => {
+    await on.expose("work", handler);
+    return await from.stub("work")();
+  },
+  "a subscriber": async (_, from, on, handler) => {
+    await on.subscribe("subscriber", handler).ready;
+    await from.publish("event", "subscriber");
+  },
+  "one of several subscribers": async (_, from, on, handler) => {
+    on.subscribe("subscribers", () => {});
+    await on.subscribe("subscribers", handler, { concurrency: 3 }).ready;
+    await from.publish("event", "subscribers");
+  },
+  "a consumer": async (t, from, on, handler) => {
+    const queue = t.queue(from, "work");
+    on.queue("work").consume(handler);
+    await queue.put("item");
+    await on.closed;
+    equal(await queue.qsize(), 0, "the items that were not acknowledged");
+  },
+};
+
+/** Starts a handler of each kind, on a bus of its own. */
+async function each(
+  t: Stage,
+  make: (on: Bus, seen: Seen<unknown>, from: Bus) => () => unknown,
+): Promise<Seen<unknown>[]> {
+  const [from, ...buses] = await t.buses(1 + Object.keys(KINDS).length) as [Bus, ...Bus[]];
+  return await Promise.all(
+    Object.entries(KINDS).map(async ([kind, start], i) => {
+      const on = buses[i]!;
+      const seen = t.seen<unknown>(kind);
+      on.addEventListener("state", (event) => seen.add((event as CustomEvent).detail));
+      const outcome = await start(t, from, on, make(on, seen, from));
+      await on.closed;
+      if (kind === "a served function") equal(outcome, "bye");
+      return seen;
+    }),
+  );
+}
+
+/** Cases about closing from inside. */
+export const closing: Room = {
+  "close() in the first synchronous part of a handler lets that handler finish": async (t) => {
+    const all = await each(t, (on, seen) => async () => {
+      void on.close({ timeout: TIMEOUT }).then(({ abandoned }) => seen.add(abandoned));
+      await t.pause(30);
+      seen.add("handled");
+      return "bye";
+    });
+    for (const seen of all) await seen.are(["closing", 0, "handled", "closed"]);
+  },
+
+  "close() awaited by a handler of its own waits for all other work, and the transport for that handler": async (t) => {
+    const all = await each(t, (on, seen, from) => async () => {
+      const { passed, open } = t.gate();
+      await on.subscribe("other", async () => {
+        seen.add("other begun");
+        await passed;
+        seen.add("other done");
+      }).ready;
+      await from.publish("event", "other");
+      await seen.count(1);
+      setTimeout(open, 20);
+      equal((await on.close({ timeout: TIMEOUT })).abandoned, 0);
+      seen.add("close() resolved");
+      await on.publish("it still sends", "nowhere");
+      seen.add("handled");
+      return "bye";
+    });
+    for (const seen of all) {
+      await seen.are(["other begun", "closing", "other done", "close() resolved", "handled", "closed"]);
+    }
+  },
+
+  "close() awaited by two handlers at once ends when both wait for it": async (t) => {
+    const bus = await t.open();
+    const seen = t.seen<string>();
+    const { passed, open } = t.gate();
+    bus.subscribe("work", async (name: string) => {
+      seen.add("begun");
+      await passed;
+      await bus.close({ timeout: TIMEOUT });
+      seen.add(name);
+    }, { concurrency: 2 });
+    await bus.publish("first", "work");
+    await bus.publish("second", "work");
+    await seen.count(2);
+    open();
+    await bus.closed;
+    equal(seen.values.toSorted(), ["begun", "begun", "first", "second"]);
+  },
+
+  "close() awaited by a function that a handler of the same bus has called": async (t) => {
+    const bus = await t.open();
+    const seen = t.seen<unknown>();
+    await bus.expose("end", async () => {
+      await bus.close({ timeout: TIMEOUT });
+      return "ended";
+    });
+    bus.subscribe("work", async () => seen.add(await bus.stub("end")()));
+    await bus.publish("event", "work");
+    await seen.are(["ended"]);
+    await bus.closed;
+  },
+
+  "consumer.close() awaited by a handler of its own waits for its other handlers": async (t) => {
+    const bus = await t.open();
+    const queue = t.queue<number>(bus, "work");
+    const seen = t.seen<string>();
+    const { passed, open } = t.gate();
+    const consumer = queue.consume(async (item) => {
+      if (item === 1) {
+        seen.add("other begun");
+        await passed;
+        seen.add("other done");
+        return;
+      }
+      setTimeout(open, 20);
+      await consumer.close();
+      seen.add("close() resolved");
+    }, { concurrency: 2 });
+    await queue.put(1);
+    await seen.count(1);
+    await queue.put(2);
+    await consumer.closed;
+    await seen.are(["other begun", "other done", "close() resolved"]);
+    await queue.put(3);
+    equal(await queue.get(), 3);
+  },
+
+  "close() with a shorter timeout brings the end forward": async (t) => {
+    const bus = await t.open();
+    const { passed } = t.gate();
+    const seen = t.seen<string>();
+    bus.subscribe("work", () => {
+      seen.add("begun");
+      return passed;
+    });
+    await bus.publish("event", "work");
+    await seen.count(1);
+    const first = bus.close({ timeout: TIMEOUT });
+    const joined = bus.close();
+    equal((await bus.close({ timeout: 300 })).abandoned, 1);
+    equal(await first, await joined);
+  },
+};

@@ -1,0 +1,72 @@
+/**
+ * Times: timers that hold as long as one likes, and deadlines that may be brought forward.
+ *
+ * @module
+ */
+
+/** The longest time that a timer holds, in milliseconds; a longer one fires at once. */
+export const MAX_TIMER: number = 2 ** 31 - 1;
+
+/** Calls `act` once, after `ms` milliseconds however many they are, `Infinity`: never. The function that it returns prevents that. */
+export function after(ms: number, act: () => void): () => void {
+  if (ms <= MAX_TIMER) {
+    const timer = setTimeout(act, ms);
+    return () => clearTimeout(timer);
+  }
+  let stop: () => void;
+  if (ms === Infinity) return () => {};
+  const timer = setTimeout(() => stop = after(ms - MAX_TIMER, act), MAX_TIMER);
+  stop = () => clearTimeout(timer);
+  return () => stop();
+}
+
+/** A time by which something has to be over; it may be brought forward. */
+export class Deadline {
+  /** Resolves when it has passed. */
+  readonly over: Promise<void>;
+  #resolve: () => void;
+  #at = Infinity;
+  #stop = () => {};
+
+  /** In so many milliseconds from now. */
+  constructor(ms: number) {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.over = promise;
+    this.#resolve = resolve;
+    this.bring(ms);
+  }
+
+  /** Milliseconds until it passes. */
+  get left(): number {
+    return Math.max(0, this.#at - performance.now());
+  }
+
+  /** Brings it forward to so many milliseconds from now; an earlier one stays. */
+  bring(ms: number): void {
+    const at = performance.now() + ms;
+    if (at >= this.#at) return;
+    this.#at = at;
+    this.#stop();
+    this.#stop = after(ms, this.#resolve);
+  }
+
+  /** Resolves when the work has settled or the time has passed, whichever comes first. */
+  async within(work: Promise<unknown>): Promise<void> {
+    await Promise.race([work.catch(() => {}), this.over]);
+  }
+
+  /** Ends its timer: nobody waits for it any more. */
+  end(): void {
+    this.#stop();
+  }
+}
+
+/** Does what takes a deadline of so many milliseconds. */
+export async function withDeadline<T>(ms: number, act: (over: Promise<void>) => Promise<T>): Promise<T> {
+  const deadline = new Deadline(ms);
+  try {
+    return await act(deadline.over);
+  } finally {
+    deadline.end();
+  }
+}
