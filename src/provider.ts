@@ -242,6 +242,9 @@ export interface Receiver {
   extend(queue: string, receipts: readonly string[], lease: number): Promise<boolean[]>;
   /** Answers what the sender asks with `context.ask`. */
   answer?(verb: string, argument: unknown): unknown | Promise<unknown>;
-  /** Ends subscriptions, registrations, inbox and connections, and gives back what waits. Leases were settled by the core. */
-  close(): Promise<void>;
+  /**
+   * Ends subscriptions, registrations, inbox and connections, and gives back what waits. Leases were settled by the core. Resolves with
+   * how many items may have been taken without a lease by requests that have had no reply, where the transport has such requests.
+   */
+  close(): Promise<number | void>;
 }

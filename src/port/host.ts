@@ -90,7 +90,7 @@ class Host {
     inflow.onDrain = () => context.onDrain?.();
     try {
       const receiver = await open(context);
-      if (this.#closed) return await receiver.close();
+      if (this.#closed) return void await receiver.close();
       this.#receiver = receiver;
       this.#leases = new Leases(receiver, timers);
       this.#post({ kind: "ready", inbox: receiver.inbox });

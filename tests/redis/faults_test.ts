@@ -303,7 +303,7 @@ describe("Redis faults", () => {
     cancel.abort();
     const fetched = Promise.withResolvers<void>();
     wire.alter = (chunk, direction) => {
-      if (direction === "up" && new TextDecoder().decode(chunk).includes("only")) {
+      if (direction === "up" && new TextDecoder().decode(chunk).includes("record:")) {
         wire.delay = 100;
         fetched.resolve();
       }
@@ -323,6 +323,7 @@ describe("Redis faults", () => {
     const wire = await TcpProxy.to(server.port);
     await using bus = await open(here(), { receiver: { port: wire.port } });
     for (const body of ["a", "b"]) await bus.sender.send("q", body, NOW);
+    await bus.receiver.restore("q", await bus.receive("q", { max: 2 })); // the server has the script now
     const taken = await bus.receive("q", { max: 2 });
     wire.deaf = true;
     const restored = bus.receiver.restore("q", taken);

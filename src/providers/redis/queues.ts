@@ -4,13 +4,14 @@
  * @module
  */
 import { mark } from "../../attempts.ts";
+import { BusError } from "../../errors.ts";
 import type { Delivery, Outcome, ReceiveOptions } from "../../provider.ts";
 import type { Client } from "./client.ts";
 import { insist, unavailable } from "./failures.ts";
 import type { Names } from "./keys.ts";
 import { count, flags } from "./replies.ts";
 import { ACK, EXTEND, NACK, RESTORE, run, START } from "./scripts.ts";
-import { Taker } from "./taker.ts";
+import { REMEMBER, type Taken, Taker } from "./taker.ts";
 
 /** Milliseconds between looks while the server tells us of changes: a safety net. */
 const SLOW_POLL = 5_000;
@@ -20,8 +21,8 @@ const FAST_POLL = 200;
 const SOON = 50;
 /** Milliseconds after which a taker that nobody uses is forgotten. */
 const IDLE = 5_000;
-/** Milliseconds for which the server remembers that items were put back, so that they are put back once. */
-const REMEMBER = 300_000;
+/** Milliseconds for which the reply to a take is awaited whose items nobody wants any more. */
+const PATIENCE = 250;
 
 /** See the module. */
 export class Queues {
@@ -34,6 +35,8 @@ export class Queues {
   #byKey = new Map<string, Set<Taker>>();
   #sweeper: ReturnType<typeof setInterval> | undefined;
   #told = false;
+  /** Records that are being removed. */
+  #cleaning = new Set<Promise<unknown>>();
   #stopped = false;
 
   /** `id` must be unguessable: whoever knows the receipt of an item can settle it. */
@@ -61,7 +64,7 @@ export class Queues {
         // one who can wait does not send into the void: the connection's return wakes it
         if (this.#client.up || wait <= 0) {
           try {
-            const taken = await taker.take(max);
+            const taken = await this.#take(taker, max, signal);
             if (taken.deliveries.length > 0) return this.#atMost(max, taker, taken.deliveries);
             next = taken.next;
           } catch (error) {
@@ -85,8 +88,17 @@ export class Queues {
     const { list, prefix } = this.#names.queue(queue);
     const record = `${prefix}restored:${this.#id}.${this.#count++}`;
     const bodies = deliveries.map(({ body, attempt }) => attempt > 1 ? body + mark(attempt - 1) : body).reverse();
-    await insist(() => run(this.#client, count, RESTORE, [list, record], [REMEMBER, ...bodies]));
-    this.#client.call(count, "unlink", record).catch(() => {});
+    const end = performance.now() + REMEMBER / 2;
+    await insist(() => {
+      // later, the server may have forgotten that it did it: it would do it twice
+      if (performance.now() > end) {
+        throw new BusError("internal", `Cannot tell whether items of queue "${queue}" are back`);
+      }
+      return run(this.#client, count, RESTORE, [list, record], [REMEMBER, ...bodies]);
+    });
+    const removed: Promise<unknown> = insist(() => this.#client.call(count, "unlink", record)).catch(() => {})
+      .finally(() => this.#cleaning.delete(removed));
+    this.#cleaning.add(removed);
   }
 
   /** Records starts; see `Receiver.start`. */
@@ -122,11 +134,16 @@ export class Queues {
     await Promise.all(orphans.map(async (taker) => {
       taker.active++;
       try {
-        await this.#giveBack(taker, await taker.recover());
+        await taker.hold(this.#recover(taker));
       } finally {
         taker.active--;
       }
     }));
+  }
+
+  async #recover(taker: Taker): Promise<void> {
+    if (taker.lease === undefined) await taker.giveBack();
+    else await this.#giveBack(taker, await taker.recover());
   }
 
   /** Ends all waits. */
@@ -136,9 +153,45 @@ export class Queues {
     this.#wakeAll();
   }
 
-  /** Removes what was ours on the server. */
+  /** Gives back what may have been taken for nobody, and removes what was ours on the server. */
   async close(): Promise<void> {
-    await Promise.all([...this.#takers.values()].map((taker) => insist(() => taker.forget())));
+    const ended = [...this.#takers.values()].map(async (taker) => {
+      // what is under way may be carried out before, or have to be sent again
+      if (taker.uncertain > 0) await taker.giveBack();
+      await taker.idle();
+      if (taker.lost) await insist(() => this.#recover(taker));
+      await insist(() => taker.forget());
+    });
+    await Promise.all([...ended, ...this.#cleaning]);
+  }
+
+  /** How many items may have been taken for nobody, and are not known to be back. */
+  get uncertain(): number {
+    return [...this.#takers.values()].reduce((sum, taker) => sum + taker.uncertain, 0);
+  }
+
+  /** A take that nobody waits for any more is left to itself when its reply is late; what it took goes back. */
+  async #take(taker: Taker, max: number, signal: AbortSignal): Promise<Taken> {
+    const taking = taker.take(max, signal);
+    const late = Promise.withResolvers<void>();
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const abort = () => timer = setTimeout(late.resolve, PATIENCE);
+    signal.addEventListener("abort", abort);
+    if (signal.aborted) abort();
+    try {
+      const taken = await Promise.race([taking, late.promise]);
+      if (taken) return taken;
+    } finally {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", abort);
+    }
+    taker.active++;
+    const back = taking.then(({ deliveries }) => {
+      if (deliveries.length === 0) return;
+      return taker.lease === undefined ? taker.giveBack() : this.#giveBack(taker, deliveries);
+    });
+    taker.hold(back).catch(() => {}).finally(() => taker.active--);
+    return { deliveries: [], next: Infinity };
   }
 
   /** A lost reply may have held more than is wanted now. */
@@ -157,7 +210,14 @@ export class Queues {
     const id = `${lease ?? ""}:${queue}`;
     let taker = this.#takers.get(id);
     if (taker) return taker;
-    taker = new Taker(this.#client, this.#names.queue(queue), `${this.#id}.${this.#count++}`, queue, lease);
+    taker = new Taker(
+      this.#client,
+      this.#names.queue(queue),
+      `${this.#id}.${this.#count++}`,
+      queue,
+      lease,
+      this.#fault,
+    );
     this.#takers.set(id, taker);
     for (const key of [taker.keys.list, taker.keys.due]) {
       const takers = this.#byKey.get(key);
@@ -174,9 +234,8 @@ export class Queues {
     if (this.#client.up) this.recover().catch(this.#fault);
     const before = performance.now() - IDLE;
     for (const [id, taker] of this.#takers) {
-      if (taker.lost || taker.used > before) continue;
-      taker.forget().catch(this.#fault);
-      if (taker.active > 0) continue;
+      if (taker.recorded) taker.forget().catch(this.#fault);
+      if (taker.lost || taker.recorded || taker.active > 0 || taker.used > before) continue;
       this.#takers.delete(id);
       for (const key of [taker.keys.list, taker.keys.due]) {
         const takers = this.#byKey.get(key);

@@ -49,7 +49,7 @@ class RedisReceiver implements Receiver {
   #connected = true;
   /** How often a connection came or went: what was restored before the last time is not there any more. */
   #changes = 0;
-  #closing: Promise<void> | undefined;
+  #closing: Promise<number> | undefined;
 
   constructor(context: ReceiverContext, settings: Settings) {
     const names = this.#names = new Names(context.namespace);
@@ -132,7 +132,7 @@ class RedisReceiver implements Receiver {
     return this.#queues.extend(queue, receipts, lease);
   }
 
-  close(): Promise<void> {
+  close(): Promise<number> {
     return this.#closing ??= this.#close();
   }
 
@@ -192,7 +192,7 @@ class RedisReceiver implements Receiver {
     this.#context.state(connected, error);
   }
 
-  async #close(): Promise<void> {
+  async #close(): Promise<number> {
     this.#queues.stop();
     this.#registry.stop();
     // a connection that is down may just be coming back
@@ -202,7 +202,9 @@ class RedisReceiver implements Receiver {
       .then(() => resolve());
     await promise;
     clearTimeout(timer);
+    const { uncertain } = this.#queues;
     await Promise.all([this.#events.close(), this.#commands.close()]);
+    return uncertain;
   }
 
   /** After QUIT alone, Redis would for a moment count us among those whom a PUBLISH reached, and throw the message away. */

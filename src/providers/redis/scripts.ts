@@ -233,6 +233,22 @@ redis.call('SET', record, '', 'PX', ARGV[1])
 return 1
 `);
 
+/** Puts what the take of number ARGV[1] handed out without a lease back to the head of the list, as it was there; once. */
+export const GIVE_BACK: Script = script(`
+local list, record = KEYS[1], KEYS[2]
+${MARKS}
+local kept = redis.call('GET', record)
+kept = kept and cmsgpack.unpack(kept)
+if not kept or kept[1] ~= ARGV[1] then return 0 end
+redis.call('UNLINK', record)
+local out = kept[2]
+for i = #out - 2, 3, -3 do
+  local starts, body = out[i + 1] - 1, out[i + 2]
+  redis.call('RPUSH', list, starts > 0 and body .. mark(starts) or body)
+end
+return (#out - 2) / 3
+`);
+
 /** How many items wait: those of the list and those that are due again. */
 export const SIZE: Script = script(`
 ${NOW}

@@ -3,19 +3,18 @@
  *
  * @module
  */
+import { ProviderError } from "../../errors.ts";
 import type { Delivery } from "../../provider.ts";
 import type { Client } from "./client.ts";
-import { unavailable } from "./failures.ts";
+import { insist, unavailable } from "./failures.ts";
 import type { QueueKeys } from "./keys.ts";
 import { array, count, exactly, integer, type Reads, text } from "./replies.ts";
-import { run, TAKE } from "./scripts.ts";
+import { GIVE_BACK, run, TAKE } from "./scripts.ts";
 
 /** Milliseconds for which the server remembers what it handed out, so that a lost reply can be had again. */
-const REMEMBER = 300_000;
-/** Characters above which what was handed out is not kept a moment longer than needed. */
-const LARGE = 1024 * 1024;
-/** How the queues begin that PyMQ answers one call over: nobody takes from them again, so nothing overwrites what is kept. */
-const ANSWERS = "__rpc_";
+export const REMEMBER = 60_000;
+/** Milliseconds after a reply in which the next take overwrites what the server remembers; then it is removed. */
+const FORGET = 5;
 
 /** The receipt of an item whose lease before ran out without a start. */
 const UNCONFIRMED = /\.u:\d+$/;
@@ -37,19 +36,33 @@ export class Taker {
   /** `performance.now()` of the last take. */
   used = performance.now();
   #client: Client;
+  #fault: (error: unknown) => void;
   #record: string;
   #id: string;
   #count = 0;
   #lost = false;
   #recorded = false;
-  #recovery: Promise<unknown> | undefined;
+  /** When the last take was first sent, by `performance.now()`, and how many items its reply may hold. */
+  #since = 0;
+  #most = 0;
+  /** What is under way; resolves when it has ended. */
+  #running: Promise<void> | undefined;
+  #forgetting: ReturnType<typeof setTimeout> | undefined;
   #woken = false;
   #wake: (() => void) | undefined;
   #soon: ReturnType<typeof setTimeout> | undefined;
 
   /** `id` must be unique among all takers of all buses. */
-  constructor(client: Client, keys: QueueKeys, id: string, queue: string, lease: number | undefined) {
+  constructor(
+    client: Client,
+    keys: QueueKeys,
+    id: string,
+    queue: string,
+    lease: number | undefined,
+    fault: (error: unknown) => void,
+  ) {
     this.#client = client;
+    this.#fault = fault;
     this.keys = keys;
     this.#id = id;
     this.queue = queue;
@@ -62,18 +75,53 @@ export class Taker {
     return this.#lost;
   }
 
-  /** Takes up to `max` items; more if a lost reply held more. */
-  async take(max: number): Promise<Taken> {
-    await this.#recovery; // it has what we would be given again
+  /** How many items a reply that has not come may hold, where nobody will have them if it never does. */
+  get uncertain(): number {
+    return this.#lost && this.lease === undefined ? this.#most : 0;
+  }
+
+  /** Whether the server still has a record of what it handed out. */
+  get recorded(): boolean {
+    return this.#recorded;
+  }
+
+  /** Takes up to `max` items; more if a lost reply held more. None, if the wait was aborted before its turn. */
+  async take(max: number, signal: AbortSignal): Promise<Taken> {
+    for (let waited = this.#running; waited; waited = this.#running) {
+      await waited;
+      if (signal.aborted) return { deliveries: [], next: Infinity };
+    }
     this.#woken = false;
     return await this.#run(max, this.#lost ? "again" : "");
   }
 
-  /** Gets the items of a lost reply, if there were any. */
+  /** Gets the items of a lost reply again, if there were any. */
   async recover(): Promise<Delivery[]> {
-    const recovery = this.#run(1, "only");
-    this.#recovery = recovery.catch(() => {});
-    return (await recovery).deliveries;
+    return (await this.#run(1, "only")).deliveries;
+  }
+
+  /** Puts what was taken last without a lease back, whether or not its reply has come: once, however often it is called. */
+  async giveBack(): Promise<void> {
+    const number = this.#number;
+    const { list } = this.keys;
+    clearTimeout(this.#forgetting);
+    const back = await insist(() => run(this.#client, count, GIVE_BACK, [list, this.#record], [number]));
+    if (number !== this.#number) return;
+    if (back === 0) this.#warn();
+    this.#lost = this.#recorded = false;
+  }
+
+  /** No take begins before this work has ended. */
+  hold<T>(work: Promise<T>): Promise<T> {
+    const running = this.#running = Promise.allSettled([this.#running, work]).then(() => {
+      if (this.#running === running) this.#running = undefined;
+    });
+    return work;
+  }
+
+  /** Resolves when nothing holds the taker. */
+  async idle(): Promise<void> {
+    while (this.#running) await this.#running;
   }
 
   /** Resolves after `wait` ms, or when somebody wakes it. */
@@ -106,27 +154,37 @@ export class Taker {
     this.#wake?.();
   }
 
-  /** Lets the server forget what it handed out: the reply has come. */
+  /** Removes the server's record of what it handed out: the reply has come. */
   async forget(): Promise<void> {
+    clearTimeout(this.#forgetting);
     if (!this.#recorded || this.#lost) return;
-    this.#recorded = false;
-    try {
-      await this.#client.call(count, "unlink", this.#record);
-    } catch (error) {
-      this.#recorded = true;
-      throw error;
-    }
+    const number = this.#number;
+    await this.#client.call(count, "unlink", this.#record);
+    if (number === this.#number) this.#recorded = false;
   }
 
-  async #run(max: number, mode: "" | "again" | "only"): Promise<Taken> {
-    if (mode === "") this.#count++;
+  get #number(): string {
+    return `${this.#id}.${this.#count}`;
+  }
+
+  #run(max: number, mode: "" | "again" | "only"): Promise<Taken> {
+    return this.hold(this.#take(max, mode));
+  }
+
+  async #take(max: number, mode: "" | "again" | "only"): Promise<Taken> {
+    clearTimeout(this.#forgetting);
+    if (mode === "") {
+      this.#count++;
+      this.#since = performance.now();
+      this.#most = 0;
+    }
+    this.#most = Math.max(this.#most, max);
     this.#lost = true;
     const { list, due, items } = this.keys;
-    const number = `${this.#id}.${this.#count}`;
     let taken: Taken;
     try {
-      const args = [number, max, Math.ceil(this.lease ?? 0), mode, REMEMBER];
-      taken = await run(this.#client, reads(number), TAKE, [list, due, items, this.#record], args);
+      const args = [this.#number, max, Math.ceil(this.lease ?? 0), mode, REMEMBER];
+      taken = await run(this.#client, reads(this.#number), TAKE, [list, due, items, this.#record], args);
     } catch (error) {
       // any other reply was a reply
       this.#lost = unavailable(error);
@@ -134,10 +192,22 @@ export class Taker {
     }
     this.#lost = false;
     this.used = performance.now();
-    if (taken.deliveries.length > 0) this.#recorded = true;
-    const needless = this.queue.startsWith(ANSWERS) || taken.deliveries.some(({ body }) => body.length > LARGE);
-    if (needless) this.forget().catch(() => {}); // the sweep does it
+    if (taken.deliveries.length > 0) {
+      this.#recorded = true;
+      this.#forgetting = setTimeout(() => this.forget().catch(() => {}), FORGET); // where it fails, the sweep does it
+    } else if (mode !== "") {
+      this.#warn();
+    }
     return taken;
+  }
+
+  /** The server may have forgotten what a lost reply held. */
+  #warn(): void {
+    if (this.lease !== undefined || performance.now() - this.#since < REMEMBER) return;
+    const text =
+      `Cannot tell whether up to ${this.#most} items of queue "${this.queue}" are lost: Redis replied to a get on a ` +
+      `connection that broke, and was out of reach for more than ${REMEMBER} ms`;
+    this.#fault(new ProviderError("unavailable", text));
   }
 }
 

@@ -1,0 +1,130 @@
+/** What a take leaves on the server: until its reply has come, and no longer. */
+import { assert, assertEquals } from "@std/assert";
+import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
+import { RedisServer } from "../support/redis_server.ts";
+import { TcpProxy } from "../support/tcp_proxy.ts";
+import { pause, until } from "../support/until.ts";
+import { type Halves, NOW, open } from "./halves.ts";
+
+describe("Redis: what a take leaves on the server", () => {
+  let server: RedisServer;
+  beforeAll(async () => server = await RedisServer.start());
+  afterAll(() => server.stop());
+
+  const listOf = (bus: Halves) => `__eventbus:${bus.namespace}:q`;
+  /** The keys of a bus on the server, without its queue. */
+  async function left(bus: Halves, at = server): Promise<string[]> {
+    return (await at.keys()).filter((key) => key.includes(bus.namespace) && key !== listOf(bus));
+  }
+  const waiting = async (bus: Halves, at = server) =>
+    (await at.run("lrange", listOf(bus), "0", "-1") as unknown[]).map(String).reverse();
+
+  for (const lease of [undefined, 60_000]) {
+    it(`is gone when the reply has come${lease ? ", with a lease" : ""}`, async () => {
+      await using bus = await open({ port: server.port });
+      for (const body of ["a", "b"]) await bus.sender.send("q", body, NOW);
+      assertEquals(await bus.bodies("q", { lease }), ["a"]);
+      assertEquals(await bus.bodies("q", { lease }), ["b"]);
+      await until("it is gone", async () => !(await left(bus)).some((key) => key.includes("record:")));
+    });
+  }
+
+  it("lapses within a minute where nobody can remove it", async () => {
+    await using bus = await open({ port: server.port });
+    await bus.sender.send("q", "a", NOW);
+    await server.run("acl", "setuser", "default", "-unlink");
+    try {
+      assertEquals(await bus.bodies("q"), ["a"]);
+      const record = (await left(bus)).find((key) => key.includes("record:"));
+      const lapses = Number(await server.run("pttl", record!));
+      assert(lapses > 0 && lapses <= 60_000, `it lapses in ${lapses} ms`);
+    } finally {
+      await server.run("acl", "setuser", "default", "+unlink");
+    }
+  });
+
+  it("is gone after close(), though a command of the last second failed", async () => {
+    for (let round = 0; round < 5; round++) {
+      const wire = await TcpProxy.to(server.port);
+      const bus = await open({ port: server.port }, { receiver: { port: wire.port } });
+      for (const body of ["a", "b", "c"]) await bus.sender.send("q", body, NOW);
+      assertEquals(await bus.bodies("q"), ["a"]);
+      if (round % 2) assertEquals((await bus.bodies("q", { lease: 60_000 })).length, 1);
+      wire.cut();
+      await pause(round * 5);
+      assertEquals(await bus.receiver.close(), 0);
+      await bus.sender.drop("q");
+      await bus.sender.close();
+      assertEquals(await left(bus), []);
+      await wire.close();
+    }
+  });
+
+  for (const late of [0, 10, 30]) {
+    it(`goes back with close(), where the reply was lost with its connection ${late} ms before`, async () => {
+      const wire = await TcpProxy.to(server.port);
+      const bus = await open({ port: server.port }, { receiver: { port: wire.port } });
+      const cancel = new AbortController();
+      const waits = bus.receive("q", { max: 3, wait: 20_000, signal: cancel.signal });
+      await pause(50);
+      wire.deaf = true;
+      for (const body of ["a", "b"]) await bus.sender.send("q", body, NOW);
+      // the wake-up is lost too: a take of its own
+      await until("the wake-up is lost", async () => Number(await server.run("llen", listOf(bus))) === 2);
+      wire.deaf = false;
+      wire.cut();
+      wire.alter = (chunk, direction) => {
+        if (direction === "up" && new TextDecoder().decode(chunk).includes("record:")) wire.deaf = true;
+        return chunk;
+      };
+      await until("they are handed out", async () => Number(await server.run("llen", listOf(bus))) === 0);
+      wire.alter = undefined;
+      wire.deaf = false;
+      wire.cut();
+      await pause(late);
+      cancel.abort();
+      assertEquals(await waits, []);
+      assertEquals(await bus.receiver.close(), 0);
+      assertEquals(await waiting(bus), ["a", "b"]);
+      assertEquals(await left(bus), []);
+      await bus.sender.close();
+      await wire.close();
+    });
+  }
+
+  it("is put back by a server that was frozen at close(), which says how many that concerns", async () => {
+    const frozen = await RedisServer.start();
+    try {
+      const bus = await open({ port: frozen.port });
+      await bus.sender.send("q", "a", NOW);
+      frozen.freeze();
+      const cancel = new AbortController();
+      const waits = bus.receive("q", { max: 3, wait: 20_000, signal: cancel.signal });
+      await pause(20);
+      cancel.abort();
+      assertEquals(await waits, []);
+      assertEquals(await bus.receiver.close(), 3);
+      frozen.thaw();
+      await until("it is back", async () => (await waiting(bus, frozen)).join() === "a");
+      assertEquals(await left(bus, frozen), []);
+      await bus.sender.close();
+    } finally {
+      frozen.thaw();
+      await frozen.stop();
+    }
+  });
+
+  it("is put back once, though the next get comes at the same time", async () => {
+    await using bus = await open({ port: server.port });
+    for (let round = 0; round < 20; round++) {
+      const cancel = new AbortController();
+      const waits = bus.receive("q", { max: 1, wait: 20_000, signal: cancel.signal });
+      await Promise.all([bus.sender.send("q", "a", NOW), bus.sender.send("q", "b", NOW)]);
+      cancel.abort();
+      const got = (await waits).map(({ body }) => body);
+      while (got.length < 2) got.push(...await bus.bodies("q", { wait: 1_000 }));
+      assertEquals(got.sort(), ["a", "b"]);
+      assertEquals(await bus.bodies("q"), []);
+    }
+  });
+});
