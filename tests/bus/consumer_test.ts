@@ -24,8 +24,71 @@ function refusing(refuses: (queue: string) => boolean): Provider {
 
 /** A provider whose worker fails at the first acknowledgement. */
 function deaf(): Provider {
-  return { ...memory(), worker: new URL("../support/workers/deaf.ts", import.meta.url) };
+  return by("deaf");
 }
+
+/** The in-memory broker by one of the workers that the tests have. */
+function by(worker: "deaf" | "doubtful" | "held_acks"): Provider {
+  return { ...memory(), worker: new URL(`../support/workers/${worker}.ts`, import.meta.url) };
+}
+
+describe("the start of an item whose last holder died without one", () => {
+  it("is confirmed before the handler runs: not while the transport is away, nor when the lease is lost", async () => {
+    await using bus = await Bus.open(by("doubtful"));
+    const errors: string[] = [];
+    bus.addEventListener("error", (event) => errors.push((event as ErrorEvent).error.code));
+    const handled: [string, number][] = [];
+    const jobs = bus.queue<string>("jobs");
+    for (const item of ["lost", "away", "fine"]) await jobs.put(item);
+    jobs.consume((item, { attempt }) => void handled.push([item, attempt]), { maxAttempts: 1 });
+    await until("all are handled", () => handled.length === 3);
+    assertEquals([handled, errors], [[["lost", 1], ["fine", 1], ["away", 1]], ["unavailable"]]);
+    assertEquals(await bus.queue("jobs.dead").qsize(), 0);
+  });
+
+  it("is confirmed before receive() resolves", async () => {
+    await using bus = await Bus.open(by("doubtful"));
+    bus.addEventListener("error", () => {});
+    const jobs = bus.queue<string>("jobs");
+    for (const item of ["lost", "away"]) await jobs.put(item);
+    const { item, attempt } = await jobs.receive();
+    assertEquals([item, attempt], ["lost", 1]);
+    await assertRejects(() => jobs.receive(), ProviderError, "on purpose");
+    const again = await jobs.receive();
+    assertEquals([again.item, again.attempt], ["away", 1]);
+  });
+});
+
+describe("acknowledgements", () => {
+  it("are not waited for: the next handler starts, but with no more than 64 of them under way", async () => {
+    await using bus = await Bus.open(by("held_acks"));
+    const jobs = bus.queue<number>("jobs");
+    for (let i = 0; i < 100; i++) await jobs.put(i);
+    const handled: number[] = [];
+    const consumer = jobs.consume((item) => void handled.push(item));
+    await until("as many are handled as may be", () => handled.length === 64);
+    await new Promise((resolve) => setTimeout(resolve, 100)); // for what must not happen
+    assertEquals(handled.length, 64);
+    await assertRejects(() => bus.queue("confirm").getNowait(), QueueEmptyError);
+    await until("the others are handled", () => handled.length === 100);
+    await consumer.close();
+    assertEquals([handled.length, (await bus.close()).returned], [100, 0]);
+  });
+
+  it("are waited for by who closes the consumer", async () => {
+    await using bus = await Bus.open(by("held_acks"));
+    const jobs = bus.queue<number>("jobs");
+    await jobs.put(1);
+    let [handled, closed] = [false, false];
+    const consumer = jobs.consume(() => void (handled = true));
+    await until("it is handled", () => handled);
+    const closing = consumer.close().then(() => closed = true);
+    await new Promise((resolve) => setTimeout(resolve, 50)); // for what must not happen
+    assertEquals(closed, false);
+    await assertRejects(() => bus.queue("confirm").getNowait(), QueueEmptyError);
+    await closing;
+  });
+});
 
 describe("a dead letter", () => {
   it("has the item as it was put, though a schema or the handler made something of it that cannot be sent", async () => {

@@ -267,19 +267,24 @@ describe("host()", () => {
     assertEquals((value as { body: string }[]).map(({ body }) => body), ["1"]);
   });
 
-  it("extends leases until they are settled, and gives back the others when it closes", async () => {
+  it("extends leases until they are settled, and gives back the others when it closes: as tried only what has started", async () => {
     await using main = new Main();
-    main.receiver.offer("1", "2");
-    main.post({ kind: "receive", id: 1, queue: "q", max: 2, wait: 0, lease: 60 });
+    main.receiver.offer("1", "2", "3");
+    main.post({ kind: "receive", id: 1, queue: "q", max: 3, wait: 0, lease: 60 });
     await main.done(1);
     const extensions = () => main.receiver.calls.filter(([verb]) => verb === "extend");
     while (extensions().length < 2) await new Promise((resolve) => setTimeout(resolve, 5));
-    assertEquals(extensions()[0], ["extend", "q", ["lease of 1", "lease of 2"], 60]);
+    assertEquals(extensions()[0], ["extend", "q", ["lease of 1", "lease of 2", "lease of 3"], 60]);
     main.post({ kind: "settle", id: 2, queue: "q", receipts: ["lease of 1"], outcome: "ack", delay: 0 });
     assertEquals((await main.done(2)).value, [true]);
-    main.post({ kind: "close", id: 3 });
-    assertEquals((await main.done(3)).value, 1);
-    assertEquals(main.receiver.calls.at(-1), ["settle", "q", ["lease of 2"], "nack", 0]);
+    main.post({ kind: "start", id: 3, queue: "q", receipts: ["lease of 2", "nobody's"] });
+    assertEquals((await main.done(3)).value, [true, false]);
+    main.post({ kind: "close", id: 4 });
+    assertEquals((await main.done(4)).value, 2);
+    assertEquals(main.receiver.calls.slice(-2), [
+      ["settle", "q", ["lease of 3"], "untried", 0],
+      ["settle", "q", ["lease of 2"], "nack", 0],
+    ]);
     assert(main.receiver.closed);
     const settled = extensions().length;
     await new Promise((resolve) => setTimeout(resolve, 100)); // a lease and a half: nothing is extended any more

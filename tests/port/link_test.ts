@@ -108,6 +108,26 @@ describe("Link", () => {
     assertEquals(stage.thread.last.toWorker.length, before + 1);
   });
 
+  it("starts and settles in one request what is started and settled in one turn, and tells each its own", async () => {
+    await using stage = new Stage();
+    const link = await stage.open();
+    const held = await Promise.all([
+      link.start("q", ["a"]),
+      link.settle("q", ["b"], "ack"),
+      link.start("q", ["nobody's", "c"]),
+      link.settle("q", ["d"], "nack"),
+      link.settle("q", ["e"], "ack"),
+      link.start("other", ["f"]),
+    ]);
+    assertEquals(held, [[true], [true], [false, true], [true], [true], [true]]);
+    assertEquals(stage.receiver.calls, [
+      ["start", "q", ["a", "nobody's", "c"]],
+      ["settle", "q", ["b", "e"], "ack", 0],
+      ["settle", "q", ["d"], "nack", 0],
+      ["start", "other", ["f"]],
+    ]);
+  });
+
   it("tells of each batch that it has posted, also of a beat and of an answer", async () => {
     await using stage = new Stage(() => "secret");
     const link = await stage.open();

@@ -52,6 +52,11 @@ export class TestReceiver implements Receiver {
     return Promise.resolve();
   }
 
+  start(queue: string, receipts: readonly string[]): Promise<boolean[]> {
+    this.calls.push(["start", queue, [...receipts]]);
+    return this.#fail(() => receipts.map((receipt) => receipt !== "nobody's"));
+  }
+
   settle(queue: string, receipts: readonly string[], outcome: Outcome, delay: number): Promise<boolean[]> {
     this.calls.push(["settle", queue, [...receipts], outcome, delay]);
     return this.#fail(() => receipts.map(() => true));
