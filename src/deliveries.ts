@@ -167,6 +167,12 @@ export class Deliveries {
 
   /** First into the dead-letter queue, then out of this one: a crash in between makes two of it, never none. */
   async bury(delivery: Opened, readable: boolean, error: unknown, deadLetter: string): Promise<void> {
+    await this.letter(delivery, readable, error, deadLetter);
+    await this.settle(delivery, "ack");
+  }
+
+  /** Puts an item into the dead-letter queue, with the error that it failed with. */
+  async letter(delivery: Opened, readable: boolean, error: unknown, deadLetter: string): Promise<void> {
     const { sender } = this.home;
     const cause = { name: nameOf(error), message: textOf(error).slice(0, CAUSE) };
     const { body, attempt, started } = delivery;
@@ -176,7 +182,6 @@ export class Deliveries {
     const item = readable ? readMarks(body) : undefined;
     // one that is full must not hold up the items behind this one: it is tried again
     await sender.send(deadLetter, letter + writeMarks(item && JSON.stringify({ item })), { wait: 0 });
-    await this.settle(delivery, "ack");
   }
 
   /** It could be neither acknowledged nor buried: nobody must hold it on. What was acknowledged after all stays so. */

@@ -6,7 +6,7 @@
 import { withTrace, wrap } from "./codec/envelope.ts";
 import { consume, type ConsumeOptions, type Consumer } from "./consumer.ts";
 import { Deliveries, type Lease, open, type Opened, type QueueHome } from "./deliveries.ts";
-import { ClosedError, QueueEmptyError, ValidationError } from "./errors.ts";
+import { BusError, ClosedError, QueueEmptyError, ValidationError } from "./errors.ts";
 import { checkName, checkNumber, checkSchema, checkSignal, checkTime, LONGEST } from "./names.ts";
 import { type StandardSchemaV1, validate } from "./schema.ts";
 
@@ -135,18 +135,34 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
     await this.#home.sender.drop(this.name);
   }
 
-  /** Gets item after item, until the handle or the bus is closed. */
-  async *[Symbol.asyncIterator](): AsyncGenerator<T, void, undefined> {
-    for (;;) {
-      let item: T;
-      try {
-        item = await this.get();
-      } catch (error) {
-        if (error instanceof ClosedError) return;
-        throw error;
-      }
-      yield item;
-    }
+  /**
+   * Gets item after item, until the loop is left, or the handle or the bus is closed. An item that cannot be read is reported as an
+   * `"error"` event of the bus and goes to the dead-letter queue; the loop goes on.
+   */
+  [Symbol.asyncIterator](): AsyncIterator<T, undefined> {
+    const left = new AbortController();
+    const done = { done: true, value: undefined } as const;
+    return {
+      next: async () => {
+        while (!left.signal.aborted) {
+          try {
+            const delivery = await this.#take({ signal: left.signal });
+            const item = await this.#readOrBury(delivery);
+            if (item) return { done: false, value: item.value };
+          } catch (error) {
+            if (left.signal.aborted || error instanceof ClosedError) break;
+            // as for a consumer: a dead worker is replaced
+            if (!(error instanceof BusError) || error.code !== "worker_died") throw error;
+          }
+        }
+        return done;
+      },
+      // an item that comes too late goes to the next() that waits for it, or back
+      return: () => {
+        left.abort();
+        return Promise.resolve(done);
+      },
+    };
   }
 
   #check(what: "send" | "take"): void {
@@ -165,6 +181,17 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
     const opened = open(delivery);
     this.#home.telemetry.begin("receive", this.name, opened.headers?.traceparent, since)?.end();
     return opened;
+  }
+
+  /** The item of a delivery without a lease; undefined: it could not be read, which was reported, and has been dead-lettered. */
+  async #readOrBury(delivery: Opened): Promise<{ readonly value: T } | undefined> {
+    try {
+      return { value: (await this.#deliveries.read(delivery.body)) as T };
+    } catch (error) {
+      this.#home.report(error, this.name);
+      const letter = this.#deliveries.letter({ ...delivery, started: true }, false, error, `${this.name}.dead`);
+      await letter.catch((why) => this.#home.report(why, this.name)); // the first report has the body
+    }
   }
 
   async #receive(options: ReceiveOptions): Promise<Lease<T>> {

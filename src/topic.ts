@@ -104,9 +104,10 @@ export class Topic<T = unknown, I = T> implements AsyncIterable<T> {
     return this.#verbs.subscribe(this.name, handler as Handler<never>, { ...options, pattern, schema });
   }
 
-  /** Iterates over the events from now on; leaving the loop, or closing the bus, ends its subscription. */
+  /** Iterates over the events from the first `next()` on; leaving the loop, or closing the bus, ends its subscription. */
   [Symbol.asyncIterator](): AsyncIterator<T, undefined> {
     let ended = false;
+    let subscription: Subscription | undefined;
     const offers = new Fifo<{ event: T; taken: () => void }>();
     const asks = new Fifo<PromiseWithResolvers<IteratorResult<T, undefined>>>();
     // the handler ends when its event is taken, so that the events behind it wait for the loop
@@ -115,26 +116,31 @@ export class Topic<T = unknown, I = T> implements AsyncIterable<T> {
       if (ask) return ask.resolve({ done: false, value: event });
       return new Promise((taken) => offers.push({ event, taken }));
     };
-    const subscription = this.subscribe(handler);
-    subscription.closed.then(() => {
-      ended = true;
-      offers.peek()?.taken(); // the loop may still take it, but nobody waits for that
-      for (const ask of asks.drain()) ask.resolve({ done: true, value: undefined });
-    });
-    subscription.ready.catch((error) => asks.drain().forEach((ask) => ask.reject(error)));
+    const subscribe = () => {
+      const made = this.subscribe(handler);
+      made.closed.then(() => {
+        ended = true;
+        offers.peek()?.taken(); // the loop may still take it, but nobody waits for that
+        for (const ask of asks.drain()) ask.resolve({ done: true, value: undefined });
+      });
+      made.ready.catch((error) => asks.drain().forEach((ask) => ask.reject(error)));
+      return made;
+    };
     return {
-      next: () => {
+      next: async () => {
         const offer = offers.shift();
         offer?.taken();
-        if (offer) return Promise.resolve({ done: false, value: offer.event });
-        if (ended) return Promise.resolve({ done: true, value: undefined });
+        if (offer) return { done: false, value: offer.event };
+        if (ended) return { done: true, value: undefined };
+        subscription ??= subscribe();
         const ask = Promise.withResolvers<IteratorResult<T, undefined>>();
         asks.push(ask);
-        return ask.promise;
+        return await ask.promise;
       },
       return: async () => {
+        ended = true;
         for (const { taken } of offers.drain()) taken();
-        await subscription.unsubscribe();
+        await subscription?.unsubscribe();
         return { done: true, value: undefined };
       },
     };

@@ -6,6 +6,7 @@
 import type { Bus } from "../bus.ts";
 import { OWN } from "../codec/tags.ts";
 import { BusError, ValidationError } from "../errors.ts";
+import type { DeadLetter } from "../deliveries.ts";
 import type { BusOptions } from "../options.ts";
 import { procedure } from "../rpc/procedure.ts";
 import { each, equal, ok, rejects } from "./assert.ts";
@@ -99,6 +100,34 @@ export const input: Room = {
     await seen.are(["next"]);
     equal((await dead.get({ timeout: 5_000 })).item, "half of {");
   },
+
+  "an item or event that cannot be read ends no for await: it is reported, an item dead-lettered, and the loop goes on":
+    async (
+      t,
+    ) => {
+      const bus = await t.open();
+      const errors = t.errors(bus);
+      const stranger = await t.stranger();
+      const queue = t.queue(bus, "queue");
+      const items = queue[Symbol.asyncIterator]();
+      const events = bus.topic("topic")[Symbol.asyncIterator]();
+      const [item, event] = [items.next(), events.next()];
+      await stranger.put("queue", "half of {");
+      await errors.count(1);
+      await queue.put("next");
+      equal(await item, { done: false, value: "next" });
+      const { queue: from, item: body, attempts, cause } = await bus.queue<DeadLetter>("queue.dead").get({
+        timeout: 5_000,
+      });
+      equal([from, body, attempts, cause.name], ["queue", "half of {", 1, "ValidationError"]);
+      await bus.subscribe("topic", () => {}).ready;
+      await stranger.publish("topic", "half of {");
+      await errors.count(2);
+      await bus.publish("next", "topic");
+      equal(await event, { done: false, value: "next" });
+      for (const { error } of errors.values) ok(error instanceof ValidationError, `${error} is no ValidationError`);
+      await Promise.all([items.return!(), events.return!()]);
+    },
 
   "a body that is nested 100,000 levels deep is read or refused, and the next one is there": async (t) => {
     const bus = await t.open();

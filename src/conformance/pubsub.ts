@@ -397,6 +397,20 @@ export const pubsub: Room = {
     equal(bus.health().subscriptions - before, 1, "the number of subscriptions after the loop");
   },
 
+  "for await: an iterator subscribes with its first next(), so one that is not used leaves nothing": async (t) => {
+    const bus = await t.open();
+    const iterators = Array.from({ length: 3 }, () => bus.topic<number>("stream")[Symbol.asyncIterator]());
+    equal(bus.health().subscriptions, 0);
+    equal(await iterators[0]!.return!(), { done: true, value: undefined });
+    equal(await iterators[0]!.next(), { done: true, value: undefined });
+    const next = iterators[1]!.next();
+    equal(bus.health().subscriptions, 1);
+    await bus.publish(1, "stream");
+    equal(await next, { done: false, value: 1 });
+    await iterators[1]!.return!();
+    equal(bus.health().subscriptions, 0);
+  },
+
   "for await: several loops over one topic get each event each": async (t) => {
     const bus = await t.open();
     const topic = bus.topic<number>("stream");

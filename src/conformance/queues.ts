@@ -228,6 +228,24 @@ export const queues: Room = {
     }
   },
 
+  "for await: return() ends a loop that waits, at once, and loses no item": async (t) => {
+    const bus = await t.open();
+    const queue = t.queue<number>(bus, "loop");
+    const got: number[] = [];
+    for (const i of range(10)) {
+      const iterator = queue[Symbol.asyncIterator]();
+      const next = iterator.next();
+      if (i % 2 === 0) await t.pause(i); // at first it is not asked for yet, then it waits
+      const put = queue.put(i);
+      equal(await iterator.return!(), { done: true, value: undefined });
+      const { done, value } = await next;
+      if (!done) got.push(value);
+      equal(await iterator.next(), { done: true, value: undefined });
+      await put;
+    }
+    equal([...got, ...await drain(t, queue)].toSorted((a, b) => a - b), range(10));
+  },
+
   "close() ends this handle: its gets, not those of others, and no item": async (t) => {
     const bus = await t.open();
     const queue = t.queue<string>(bus, "handle");
