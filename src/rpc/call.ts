@@ -64,17 +64,17 @@ export class Call {
   request(inbox: string, channel: string): string {
     const age = this.asked ? Math.ceil(this.age) : undefined;
     this.asked = true;
-    return this.#write(inbox, channel, { age });
+    return this.#write(inbox, channel, age);
   }
 
   /** As text, for servers of PyMQ's to run; servers of ours offer themselves. */
   offer(inbox: string, channel: string): string {
-    return this.#write(inbox, channel, { offer: true });
+    return this.#write(inbox, channel, undefined, true);
   }
 
-  #write(inbox: string, channel: string, more: { age?: number; offer?: true }): string {
+  #write(inbox: string, channel: string, age?: number, offer?: true): string {
     const { fn, id, deadline } = this;
     const headers = withTrace(undefined, this.#traceparent);
-    return writeRequest(fn, channel, this.#args, { id, inbox, deadline, ...more, headers });
+    return writeRequest(fn, channel, this.#args, { id, inbox, deadline, offer, age, headers });
   }
 }
