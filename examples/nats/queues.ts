@@ -84,7 +84,13 @@ export class Queues {
     await Promise.all(receipts.map((receipt) => this.#tell(receipt, away(0))));
   }
 
-  /** Settles leases; see `Receiver.settle`. */
+  /** JetStream counts deliveries, and has nowhere to record a start: true for each lease that holds. */
+  start(receipts: readonly string[]): boolean[] {
+    const now = performance.now();
+    return receipts.map((receipt) => (this.#leased.get(receipt) ?? 0) >= now);
+  }
+
+  /** Settles leases; see `Receiver.settle`. What was not tried goes back to the head too, but JetStream has counted it. */
   settle(receipts: readonly string[], outcome: Outcome, delay: number): Promise<boolean[]> {
     return Promise.all(receipts.map(async (receipt) => {
       const until = this.#leased.get(receipt) ?? 0;

@@ -101,6 +101,10 @@ class NatsReceiver implements Receiver {
     return this.#queues.restore(deliveries);
   }
 
+  start(_queue: string, receipts: readonly string[]): Promise<boolean[]> {
+    return Promise.resolve(this.#queues.start(receipts));
+  }
+
   settle(_queue: string, receipts: readonly string[], outcome: Outcome, delay: number): Promise<boolean[]> {
     return this.#queues.settle(receipts, outcome, delay);
   }

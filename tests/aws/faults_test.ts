@@ -174,6 +174,31 @@ describe("a service that fails", () => {
     }
   });
 
+  itProxied(
+    "what no handler had is put anew, then deleted: it may come twice, or be counted, but is not lost",
+    async () => {
+      await using halves = await start({}, "jobs");
+      await halves.sender.send("jobs", "item", { wait: 0 });
+      const untried = async (action: string) => {
+        const [held] = await halves.receive("jobs", { lease: 2_000, wait: 10_000 });
+        proxy.fault = (seen) => seen.action === action ? BROKEN : undefined;
+        const settled = await halves.receiver.settle("jobs", [held!.receipt], "untried", 0).catch(() => "unknown");
+        proxy.fault = () => undefined;
+        return settled;
+      };
+      assertEquals(await untried("sqs:SendMessageBatch"), [true]);
+      assertEquals(await untried("sqs:DeleteMessageBatch"), "unknown");
+      const got: (string | number)[][] = [];
+      await until("it came twice", async () => {
+        const held = await halves.receive("jobs", { lease: 30_000, wait: 1_000, max: 10 });
+        got.push(...held.map(({ body, attempt }) => [body, attempt]));
+        return got.length === 2;
+      });
+      // the put that failed left it counted once, the lease that ended with it once more
+      assertEquals(got.toSorted(), [["item", 2], ["item", 3]]);
+    },
+  );
+
   itProxied("a put into a .fifo queue is repeated, and puts one item", async () => {
     for (const fault of [BROKEN, "cut", "lose"] satisfies Fault[]) {
       await using halves = await start({}, "jobs.fifo");

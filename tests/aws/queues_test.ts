@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
+import { ReceiveMessageCommand, SendMessageCommand } from "@aws-sdk/client-sqs";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { Bus } from "../../src/bus.ts";
 import { ProviderError } from "../../src/errors.ts";
@@ -8,6 +9,8 @@ import { pause, quickest, until } from "../support/until.ts";
 import { Admin } from "./admin.ts";
 import { type Emulator, startEmulator } from "./emulator.ts";
 import { fresh, type Halves, NOW, open } from "./halves.ts";
+
+const BYTES = new Uint8Array([0, 1, 255]);
 
 describe("queues over SQS", () => {
   let emulator: Emulator;
@@ -182,6 +185,79 @@ describe("queues over SQS", () => {
     const got: string[] = [];
     while (got.length < 25) got.push(...await halves.bodies("order.fifo", { wait: 5_000 }));
     assertEquals(got, bodies);
+  });
+
+  it("what no handler had goes back with its count, and all that it was", async () => {
+    await using halves = await using("jobs");
+    using admin = new Admin(emulator.options);
+    const { receiver } = halves;
+    await put(halves, "jobs", "\u0000 in JSON");
+    const take = async () => (await halves.receive("jobs", { lease: 30_000, wait: 10_000 }))[0]!;
+    const back = async (outcome: "nack" | "untried", attempt: number, delay = 0) => {
+      const held = await take();
+      assertEquals([held.body, held.attempt], ["\u0000 in JSON", attempt]);
+      assertEquals(await receiver.start!("jobs", [held.receipt]), [true]);
+      assertEquals(await receiver.settle("jobs", [held.receipt], outcome, delay), [true]);
+      assertEquals(await receiver.settle("jobs", [held.receipt], "ack", 0), [false]);
+      assertEquals(await receiver.start!("jobs", [held.receipt]), [false]);
+    };
+    await back("untried", 1);
+    await back("untried", 1, 1_000);
+    await back("nack", 1);
+    await back("nack", 2);
+    await back("untried", 3);
+    const [taken] = await halves.receive("jobs", { wait: 10_000 });
+    assertEquals(taken!.attempt, 3);
+    await receiver.restore("jobs", [taken!]);
+    await back("untried", 3);
+    assertEquals(await receiver.settle("jobs", [(await take()).receipt], "ack", 0), [true]);
+
+    // one of somebody else, with attributes of theirs
+    const others = { n: { DataType: "Number", StringValue: "1" }, b: { DataType: "Binary", BinaryValue: BYTES } };
+    const QueueUrl = await admin.url(new Names(halves.namespace).queue("jobs"));
+    await admin.sqs.send(new SendMessageCommand({ QueueUrl, MessageBody: "theirs", MessageAttributes: others }));
+    assertEquals(await receiver.settle("jobs", [(await take()).receipt], "untried", 0), [true]);
+    const { Messages } = await admin.sqs.send(
+      new ReceiveMessageCommand({ QueueUrl, WaitTimeSeconds: 5, MessageAttributeNames: ["n", "b"] }),
+    );
+    assertEquals(Messages?.map(({ Body, MessageAttributes }) => [Body, MessageAttributes]), [["theirs", others]]);
+  });
+
+  it("what a poll brings for a wait that was cancelled is not counted", async () => {
+    const namespace = fresh();
+    await using one = await using("jobs", namespace);
+    await using two = await using("jobs", namespace);
+    for (const lease of [undefined, 30_000]) {
+      const cancel = new AbortController();
+      const waiting = one.receive("jobs", { wait: 60_000, lease, signal: cancel.signal });
+      await pause(100);
+      cancel.abort();
+      assertEquals(await waiting, []);
+      await put(two, "jobs", "item");
+      const [held] = await two.receive("jobs", { lease: 30_000, wait: 10_000 });
+      assertEquals([held!.body, held!.attempt], ["item", 1]);
+      assertEquals(await two.receiver.settle("jobs", [held!.receipt], "ack", 0), [true]);
+    }
+  });
+
+  it("items of a queue that was freed do not make it again when they go back", async () => {
+    await using halves = await using("freed");
+    await put(halves, "freed", "item");
+    const [held] = await halves.receive("freed", { lease: 30_000, wait: 5_000 });
+    await halves.sender.drop("freed");
+    assertEquals(await halves.receiver.settle("freed", [held!.receipt], "untried", 0), [false]);
+    using admin = new Admin(emulator.options);
+    assertEquals(await admin.queues(new Names(halves.namespace).queue("freed")), []);
+  });
+
+  it("an item of a .fifo queue that goes back stays where it was", async () => {
+    await using halves = await using("order.fifo");
+    await put(halves, "order.fifo", "1", "2");
+    const [held] = await halves.receive("order.fifo", { lease: 30_000, wait: 5_000 });
+    assertEquals(await halves.receiver.settle("order.fifo", [held!.receipt], "untried", 0), [true]);
+    const [again] = await halves.receive("order.fifo", { lease: 30_000, wait: 5_000 });
+    assertEquals([again!.body, again!.attempt], ["1", 2], "SQS counts");
+    assertEquals(await halves.receiver.settle("order.fifo", [again!.receipt], "ack", 0), [true]);
   });
 
   it("restore() puts items back that were taken for good", async () => {

@@ -5,7 +5,7 @@ import process from "node:process";
 import { Codec, type EventClass } from "../../src/codec.ts";
 import { BusError } from "../../src/errors.ts";
 import { Link } from "../../src/port/link.ts";
-import { read, readItem as readAwsItem } from "../../src/providers/aws/wire.ts";
+import { read, readItem as readAwsItem, untaken } from "../../src/providers/aws/wire.ts";
 import { type Frame, readEvents, readItem, writeBatch, writePymq } from "../../src/providers/ipc/frames.ts";
 import { readAnswer, readRequest } from "../../src/rpc/wire.ts";
 import { withDeadline } from "../../src/internal/time.ts";
@@ -81,16 +81,25 @@ describe(`garbage (seed ${SEED})`, () => {
   });
 
   it("a message of SQS is one of ours, or a body with nothing known of it", () => {
-    const labels = ['{"topic":"t","all":true}', '{"inbox":true,"json":true}', '{"topic":{"x":1}}', '{"topic":["a"]}'];
+    const labels = [
+      '{"topic":"t","all":true}',
+      '{"inbox":true,"json":true}',
+      '{"topic":{"x":1}}',
+      '{"topic":["a"]}',
+      '{"attempts":-1}',
+      '{"attempts":"x"}',
+    ];
     const random = new Random(SEED);
     const value = () => random.chance(0.5) ? decoder.decode(garbage(random, labels)) : random.pick(labels);
     const envelope = JSON.stringify({ Type: "Notification", TopicArn: "arn:aws:sns:x", Message: BODIES[0] });
     fuzz(random, (bytes) => {
       const Body = decoder.decode(bytes);
       const StringValue = random.chance(0.5) ? value() : undefined;
-      const message = { Body, MessageAttributes: { tsmq: { StringValue } } };
+      const message = { Body, MessageAttributes: { tsmq: { DataType: "String", StringValue } } };
       const { label, body } = read(message);
-      assertEquals([typeof body, typeof readAwsItem(message)], ["string", "string"]);
+      const item = readAwsItem(message);
+      assertEquals([typeof body, typeof item.body, item.attempt >= 1], ["string", "string", true]);
+      untaken(message);
       assert(label.topic === undefined || typeof label.topic === "string");
     }, [envelope, ...BODIES]);
   });

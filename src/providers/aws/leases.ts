@@ -1,20 +1,26 @@
 /**
  * Leases of items: the visibility timeouts of SQS. SQS does not say when one has ended, so their ends are kept here.
  *
+ * SQS counts what is taken. An item that no handler had is therefore put anew, with its count in an attribute, and then deleted: a
+ * crash in between makes two of it, never none. In a queue that keeps the order it stays where it is, and was counted.
+ *
  * @module
  */
-import { ChangeMessageVisibilityBatchCommand, DeleteMessageBatchCommand } from "@aws-sdk/client-sqs";
+import { ChangeMessageVisibilityBatchCommand, DeleteMessageBatchCommand, type Message } from "@aws-sdk/client-sqs";
 import type { BusError } from "../../errors.ts";
 import type { Api } from "./api.ts";
 import { Batcher } from "./batcher.ts";
 import { noQueue } from "./faults.ts";
+import { keepsOrder } from "./names.ts";
 import type { Queues } from "./queues.ts";
-import { MAX_VISIBILITY } from "./wire.ts";
+import { MAX_VISIBILITY, type Outgoing, untaken } from "./wire.ts";
 
 /** Requests of one kind for one queue under way at once; what is settled meanwhile shares the next. */
 const PARALLEL = 2;
 /** Seconds less than the 12 hours that SQS allows from the receipt on, of which it does not tell the moment. */
 const MARGIN = 60;
+/** The longest delay of an item that is put, in seconds. */
+const MAX_DELAY = 900;
 /** What SQS says of a receipt whose message is no longer held by it. */
 const LOST = /ReceiptHandleIsInvalid|MessageNotInflight|InvalidParameterValue|NonExistentQueue|QueueDoesNotExist/;
 
@@ -25,14 +31,19 @@ interface Change {
 
 /** The leases held by this worker. */
 export class Leases {
-  /** Receipt → when its lease began and ends, in milliseconds of `performance.now()`. */
-  readonly #held = new Map<string, { readonly since: number; end: number }>();
+  /** Receipt → its item, and when its lease began and ends, in milliseconds of `performance.now()`. */
+  readonly #held = new Map<string, { readonly message: Message; readonly since: number; end: number }>();
+  readonly #puts: Batcher<Outgoing & { readonly delay: number }>;
   readonly #deletes: Batcher<string>;
   readonly #changes: Batcher<Change>;
 
   /** Leases on items of these queues. */
   constructor(api: Api, queues: Queues) {
     const options = { parallel: () => PARALLEL };
+    this.#puts = new Batcher((queue, items) => queues.put(queue, items, true), {
+      ...options,
+      size: ({ size }) => size,
+    });
     this.#deletes = new Batcher(
       (queue, receipts) =>
         api.batch(
@@ -67,9 +78,15 @@ export class Leases {
   }
 
   /** An item was received under a lease of so many seconds. */
-  hold(receipt: string, seconds: number): void {
+  hold(message: Message, seconds: number): void {
     const since = performance.now();
-    this.#held.set(receipt, { since, end: since + seconds * 1_000 });
+    this.#held.set(message.ReceiptHandle!, { message, since, end: since + seconds * 1_000 });
+  }
+
+  /** True for each lease that still holds. */
+  holds(receipts: readonly string[]): boolean[] {
+    const now = performance.now();
+    return receipts.map((receipt) => (this.#held.get(receipt)?.end ?? 0) > now);
   }
 
   /** Removes the items; true for each whose lease still held. */
@@ -81,6 +98,11 @@ export class Leases {
   nack(queue: string, receipts: readonly string[], delay: number): Promise<boolean[]> {
     const seconds = secondsOf(delay, 0);
     return this.#settle(receipts, (receipt) => this.#change(queue, receipt, seconds));
+  }
+
+  /** Gives items back that no handler had, after so many milliseconds; true for each whose lease still held. */
+  untried(queue: string, receipts: readonly string[], delay: number): Promise<boolean[]> {
+    return this.#settle(receipts, (receipt) => this.#putAnew(queue, this.#held.get(receipt)!.message, delay));
   }
 
   /** Makes leases end so many seconds from now; true for each that still held. */
@@ -111,8 +133,18 @@ export class Leases {
   }
 
   /** Gives items back that nobody wants. What does not succeed comes back by itself when its visibility ends. */
-  async giveBack(queue: string, receipts: readonly string[]): Promise<void> {
-    await Promise.allSettled(receipts.map((receipt) => this.#changes.add(queue, { receipt, seconds: 0 })));
+  async giveBack(queue: string, messages: readonly Message[]): Promise<void> {
+    await Promise.allSettled(messages.map((message) => this.#putAnew(queue, message, 0)));
+  }
+
+  async #putAnew(queue: string, message: Message, delay: number): Promise<void> {
+    const receipt = message.ReceiptHandle!;
+    const seconds = secondsOf(delay, 0);
+    const put = !keepsOrder(queue) &&
+      await this.#puts.add(queue, { ...untaken(message), delay: Math.min(seconds, MAX_DELAY) })
+        .then(() => true, () => false);
+    // what cannot be put anew (it may be too large with its count, or the queue be gone) is counted
+    await (put ? this.#deletes.add(queue, receipt) : this.#changes.add(queue, { receipt, seconds }));
   }
 
   /** Makes the item come back after so many seconds, or as many as SQS allows yet: resolves with how many. */

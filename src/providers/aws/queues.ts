@@ -57,21 +57,30 @@ export class Queues {
     }
   }
 
-  /** Puts up to ten items; one result for each: the error, or nothing if it is there. */
-  put(queue: string, items: readonly Outgoing[]): Promise<(BusError | undefined)[]> {
+  /**
+   * Puts up to ten items; one result for each: the error, or nothing if it is there. Those that come `back` do not make a queue
+   * again that was freed, and may have a delay in seconds.
+   */
+  put(
+    queue: string,
+    items: readonly (Outgoing & { readonly delay?: number })[],
+    back = false,
+  ): Promise<(BusError | undefined)[]> {
     const ordered = keepsOrder(queue);
-    const doing = `put into queue "${queue}"`;
+    const doing = back ? `put back into queue "${queue}"` : `put into queue "${queue}"`;
     // with its deduplication a send that is repeated puts one item
     const grouped = items.map((item) => (
       { item, order: ordered ? { MessageGroupId: GROUP, MessageDeduplicationId: crypto.randomUUID() } : {} }
     ));
-    return this.#api.batch(doing, grouped, (entries, abortSignal) =>
-      this.use(queue, abortSignal, async (QueueUrl) => {
+    return this.#api.batch(doing, grouped, (entries, abortSignal) => {
+      const send = async (QueueUrl: string) => {
         const Entries = entries.map(({ Id, item: { item, order } }) => (
-          { Id, MessageBody: item.body, MessageAttributes: item.attributes, ...order }
+          { Id, MessageBody: item.body, MessageAttributes: item.attributes, DelaySeconds: item.delay, ...order }
         ));
         return (await this.#api.sqs.send(new SendMessageBatchCommand({ QueueUrl, Entries }), { abortSignal })).Failed;
-      }), { repeatable: ordered });
+      };
+      return back ? this.have(queue, send) : this.use(queue, abortSignal, send);
+    }, { repeatable: ordered });
   }
 
   /** The URL of the queue if there is one. Never made, never remembered. */

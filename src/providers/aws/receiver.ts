@@ -137,13 +137,20 @@ class AwsReceiver implements Receiver {
   /** SQS has no head to put anything back to: the items come last, as new ones. */
   async restore(queue: string, deliveries: readonly Delivery[]): Promise<void> {
     for (let at = 0; at < deliveries.length; at += BATCH) {
-      const items = deliveries.slice(at, at + BATCH).map(({ body }) => write(body, {}, `put back into "${queue}"`));
+      const items = deliveries.slice(at, at + BATCH).map(({ body, attempt }) =>
+        write(body, attempt > 1 ? { attempts: attempt - 1 } : {}, `put back into "${queue}"`)
+      );
       for (const error of await this.#queues.put(queue, items)) if (error) throw error;
     }
   }
 
+  /** SQS has nowhere to record it, and counts takes. */
+  start(_queue: string, receipts: readonly string[]): Promise<boolean[]> {
+    return Promise.resolve(this.#leases.holds(receipts));
+  }
+
   settle(queue: string, receipts: readonly string[], outcome: Outcome, delay: number): Promise<boolean[]> {
-    return outcome === "ack" ? this.#leases.ack(queue, receipts) : this.#leases.nack(queue, receipts, delay);
+    return outcome === "ack" ? this.#leases.ack(queue, receipts) : this.#leases[outcome](queue, receipts, delay);
   }
 
   extend(queue: string, receipts: readonly string[], lease: number): Promise<boolean[]> {

@@ -11,7 +11,7 @@ import { type Api, BATCH, type CallOptions } from "./api.ts";
 import { toBusError } from "./faults.ts";
 import { type Leases, secondsOf } from "./leases.ts";
 import type { Queues } from "./queues.ts";
-import { ATTRIBUTE, readItem } from "./wire.ts";
+import { readItem } from "./wire.ts";
 
 /** Seconds that an item taken for good stays hidden: enough to delete it, with all attempts. Then a lost one comes back. */
 const CLAIM = 15;
@@ -148,7 +148,7 @@ export class Tap {
       MaxNumberOfMessages: Math.min(max, BATCH),
       WaitTimeSeconds: seconds,
       VisibilityTimeout: this.#visibility,
-      MessageAttributeNames: [ATTRIBUTE],
+      MessageAttributeNames: ["All"], // those of others go back with their item
       MessageSystemAttributeNames: ["ApproximateReceiveCount" as const],
     };
     const { Messages } = await polls.call(
@@ -190,7 +190,7 @@ export class Tap {
   /** Their leases run from now on, whenever the waiter gets them. */
   #hold(messages: Message[]): Message[] {
     if (this.#lease === undefined) return messages;
-    for (const { ReceiptHandle } of messages) this.#home.leases.hold(ReceiptHandle!, this.#visibility);
+    for (const message of messages) this.#home.leases.hold(message, this.#visibility);
     return messages;
   }
 
@@ -207,11 +207,10 @@ export class Tap {
 
   async #giveBack(messages: readonly Message[]): Promise<void> {
     if (messages.length === 0) return;
-    await this.#home.leases.giveBack(this.#queue, messages.map(({ ReceiptHandle }) => ReceiptHandle!));
+    await this.#home.leases.giveBack(this.#queue, messages);
   }
 }
 
 function deliver(message: Message): Delivery {
-  const attempt = Number(message.Attributes?.ApproximateReceiveCount ?? 1);
-  return { receipt: message.ReceiptHandle!, body: readItem(message), attempt };
+  return { receipt: message.ReceiptHandle!, ...readItem(message) };
 }

@@ -33,22 +33,32 @@ export interface Label {
   readonly all?: true;
   /** Posted to an inbox. */
   readonly inbox?: true;
+  /** Attempts that were made with this item before it was put into its queue anew. */
+  readonly attempts?: number;
   /** The body is a JSON string, for it holds characters that AWS refuses. */
   readonly json?: true;
+}
+
+/** An attribute of a message. Ours is a string. */
+interface Attribute {
+  readonly DataType: string | undefined;
+  readonly StringValue?: string | undefined;
+  readonly BinaryValue?: Uint8Array | undefined;
 }
 
 /** A message as the SDK takes it: SNS calls the body `Message`, SQS `MessageBody`. */
 export interface Outgoing {
   readonly body: string;
-  readonly attributes?: Record<string, { DataType: "String"; StringValue: string }>;
+  readonly attributes?: Record<string, Attribute>;
   /** Bytes that count against the limit. */
   readonly size: number;
 }
 
 /** A message as SQS delivers it. */
 export interface Incoming {
-  readonly Body?: string;
-  readonly MessageAttributes?: Record<string, { StringValue?: string }>;
+  readonly Body?: string | undefined;
+  readonly MessageAttributes?: Record<string, Attribute> | undefined;
+  readonly Attributes?: { readonly ApproximateReceiveCount?: string } | undefined;
 }
 
 /** A message that was read. */
@@ -95,11 +105,28 @@ export function read(message: Incoming): Content {
   return { ...content, topicArn: envelope.TopicArn };
 }
 
-/** Reads the body of an item of a named queue, which is nobody's envelope. */
-export function readItem(message: Incoming): string {
+/** Reads an item of a named queue, which is nobody's envelope: its body, and the number of the attempt that it is delivered for. */
+export function readItem(message: Incoming): { readonly body: string; readonly attempt: number } {
   const value = message.MessageAttributes?.[ATTRIBUTE]?.StringValue;
-  const body = message.Body ?? "";
-  return value === undefined ? body : open(body, value).body;
+  const { body, label } = open(message.Body ?? "", value ?? "{}");
+  const { attempts = 0 } = label;
+  const before = Number.isSafeInteger(attempts) && attempts > 0 ? attempts : 0;
+  return { body, attempt: before + Number(message.Attributes?.ApproximateReceiveCount ?? 1) };
+}
+
+/** The message of an item that was taken, as if it had not been: all that it was, and the attempts that were made before. */
+export function untaken(message: Incoming): Outgoing {
+  const { Body: body = "", MessageAttributes: before = {} } = message;
+  const label = { ...parse(before[ATTRIBUTE]?.StringValue ?? "{}") as Label, attempts: readItem(message).attempt - 1 };
+  const attributes: Record<string, Attribute> = {
+    ...before,
+    [ATTRIBUTE]: { DataType: "String", StringValue: ascii(JSON.stringify(label)) },
+  };
+  let size = Buffer.byteLength(body);
+  for (const [name, { DataType = "", StringValue = "", BinaryValue = "" }] of Object.entries(attributes)) {
+    for (const part of [name, DataType, StringValue, BinaryValue]) size += Buffer.byteLength(part);
+  }
+  return { body, attributes, size };
 }
 
 interface Envelope {
