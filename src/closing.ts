@@ -74,13 +74,13 @@ export class Closing {
     caller.close(new ClosedError());
     // what handlers have sent has a last moment to arrive; so has the transport to be closed
     await this.#all.within(publisher.idle());
-    const returned = await link.close(this.#all.over);
+    const { returned, uncertain, clean } = await link.close(this.#all.over);
     // the receiver's last look may have found requests
     await this.#all.within(readings.idle().then(() => server.idle()));
     await this.#all.within(sender.close(this.#all.left));
     this.#handlers.end();
     this.#all.end();
-    return { ...counted, dropped: this.#dropped, returned: returned ?? 0, clean: returned !== undefined };
+    return { ...counted, dropped: this.#dropped, returned, ...uncertain > 0 && { uncertain }, clean };
   }
 
   #count(abandoned: number): Pick<CloseReport, "finished" | "abandoned"> {

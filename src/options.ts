@@ -44,6 +44,8 @@ export interface CloseReport {
   readonly dropped: number;
   /** Leased items that were not settled and went back to their queues. */
   readonly returned: number;
+  /** At most so many items may have been taken by a `get` that gave them to nobody; absent: none. */
+  readonly uncertain?: number;
   /** Whether the transport let go in time, rather than being cut off. */
   readonly clean: boolean;
 }

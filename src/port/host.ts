@@ -8,7 +8,7 @@ import type { Filter, OpenReceiver, Receiver, ReceiverContext } from "../provide
 import { Inflow } from "./inflow.ts";
 import { Intake } from "./intake.ts";
 import { Leases } from "./leases.ts";
-import type { Hello, Listening, ToMain, ToWorker } from "./protocol.ts";
+import type { Ended, Hello, Listening, ToMain, ToWorker } from "./protocol.ts";
 import { Timers } from "./timers.ts";
 
 /** Makes this worker host receivers, one for each `Hello` that its parent posts. The whole of a worker entry. */
@@ -220,14 +220,13 @@ class Host {
     else asked?.resolve(frame.value);
   }
 
-  /** Resolves with how many leased items went back. */
-  async #close(): Promise<number> {
-    if (this.#closed) return 0;
+  async #close(): Promise<Ended> {
+    if (this.#closed) return { returned: 0, uncertain: 0 };
     this.#closed = true;
     await Promise.all([...this.#intakes.values()].map((intake) => intake.close()));
     const returned = await this.#leases?.close() ?? 0;
-    await this.#receiver?.close();
+    const uncertain = await this.#receiver?.close() || 0;
     for (const asked of this.#asks.values()) asked.reject(new ClosedError());
-    return returned;
+    return { returned, uncertain };
   }
 }

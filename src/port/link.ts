@@ -7,7 +7,7 @@ import { BusError, ClosedError, fromPlain, toPlain } from "../errors.ts";
 import type { Delivery, Filter, Outcome, Provider } from "../provider.ts";
 import { unpack } from "./bodies.ts";
 import { cost, INBOX, WINDOW } from "./credit.ts";
-import type { Answers, FromReceiver, ToWorker } from "./protocol.ts";
+import type { Answers, Ended, FromReceiver, ToWorker } from "./protocol.ts";
 import { type Opening, Supervisor } from "./supervisor.ts";
 
 /** Milliseconds between attempts to subscribe again: doubled from the first to the second. */
@@ -85,6 +85,8 @@ export class Link {
   #merged = new Map<string, { readonly receipts: string[]; readonly done: Promise<boolean[]> }>();
   #lastId = 0;
   #pending = new Map<number, Pending>();
+  /** How many items the requests under way may take without a lease. */
+  #gets = new Map<number, number>();
   /** What main has taken from the inbox since it last said so. */
   #debt = 0;
   #streams = new Map<number, Subscribed>();
@@ -157,11 +159,13 @@ export class Link {
     const id = this.nextId();
     const cancel = () => this.#post({ kind: "cancel", id });
     signal?.addEventListener("abort", cancel, { once: true });
+    if (lease === undefined) this.#gets.set(id, max);
     try {
       const deliveries = await this.request<"receive">({ kind: "receive", queue, max, wait, lease }, id);
       if (deliveries.length === 0) signal?.throwIfAborted();
       return deliveries;
     } finally {
+      this.#gets.delete(id);
       signal?.removeEventListener("abort", cancel);
     }
   }
@@ -201,12 +205,13 @@ export class Link {
     };
   }
 
-  /** Ends the receiver and its worker, by force when `over` resolves: resolves with how many leased items went back, if it ended in time. */
-  async close(over: Promise<void>): Promise<number | undefined> {
-    if (this.#closed) return 0;
-    let returned: number | void = 0;
+  /** Ends the receiver and its worker, by force when `over` resolves: then it is not clean, and what gets may have taken is uncertain. */
+  async close(over: Promise<void>): Promise<Ended & { readonly clean: boolean }> {
+    let ended: Ended | void = { returned: 0, uncertain: 0 };
+    if (this.#closed) return { ...ended, clean: true };
+    const uncertain = [...this.#gets.values()].reduce((sum, max) => sum + max, 0);
     if (this.#worker.up) {
-      returned = await Promise.race([this.request<"close">({ kind: "close" }).catch(() => undefined), over]);
+      ended = await Promise.race([this.request<"close">({ kind: "close" }).catch(() => undefined), over]);
     }
     this.#closed = true;
     await this.#worker.close(over);
@@ -214,7 +219,7 @@ export class Link {
     this.#address.reject(new ClosedError());
     for (const subscribed of this.#streams.values()) subscribed.ready.reject(new ClosedError());
     this.#streams.clear();
-    return returned ?? undefined;
+    return ended ? { ...ended, clean: true } : { returned: 0, uncertain, clean: false };
   }
 
   /** Everything is subscribed again first, so that what was asked in the meantime finds it. */

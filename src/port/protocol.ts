@@ -66,6 +66,13 @@ export interface Answers {
   start: boolean[];
   settle: boolean[];
   ask: unknown;
+  close: Ended;
+}
+
+/** What became of the items that a receiver had when it ended. */
+export interface Ended {
   /** How many leased items went back. */
-  close: number;
+  readonly returned: number;
+  /** How many may have been taken for nobody. */
+  readonly uncertain: number;
 }

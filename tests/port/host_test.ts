@@ -280,7 +280,7 @@ describe("host()", () => {
     main.post({ kind: "start", id: 3, queue: "q", receipts: ["lease of 2", "nobody's"] });
     assertEquals((await main.done(3)).value, [true, false]);
     main.post({ kind: "close", id: 4 });
-    assertEquals((await main.done(4)).value, 2);
+    assertEquals((await main.done(4)).value, { returned: 2, uncertain: 0 });
     assertEquals(main.receiver.calls.slice(-2), [
       ["settle", "q", ["lease of 3"], "untried", 0],
       ["settle", "q", ["lease of 2"], "nack", 0],

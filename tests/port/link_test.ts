@@ -9,7 +9,7 @@ import { pause, until, within } from "../support/until.ts";
 import { OneThread } from "./one_thread.ts";
 import { TestReceiver } from "./receiver.ts";
 
-function close(link: Link | undefined, ms: number): Promise<number | undefined> {
+function close(link: Link | undefined, ms: number): Promise<Awaited<ReturnType<Link["close"]>> | undefined> {
   return withDeadline(ms, async (over) => await link?.close(over));
 }
 
@@ -415,7 +415,10 @@ describe("Link", () => {
     const link = await stage.open();
     stage.receiver.close = () => new Promise(() => {});
     const asked = assertRejects(() => link.request<"ask">({ kind: "ask", verb: "never", argument: 0 }));
-    assertEquals(await close(link, 50), undefined);
+    const taken = assertRejects(() => link.receive("q", { max: 2, wait: Infinity }), BusError, "closed");
+    const held = assertRejects(() => link.receive("q", { max: 5, wait: Infinity, lease: 1_000 }), BusError, "closed");
+    assertEquals(await close(link, 50), { returned: 0, uncertain: 2, clean: false });
+    await Promise.all([taken, held]);
     assert(stage.thread.last.terminated);
     const error = await asked;
     assert(error instanceof BusError && error.code === "closed");

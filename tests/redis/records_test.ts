@@ -1,6 +1,8 @@
 /** What a take leaves on the server: until its reply has come, and no longer. */
 import { assert, assertEquals } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
+import { Bus } from "../../mod.ts";
+import { redis } from "../../src/providers/redis/provider.ts";
 import { RedisServer } from "../support/redis_server.ts";
 import { TcpProxy } from "../support/tcp_proxy.ts";
 import { pause, until } from "../support/until.ts";
@@ -96,6 +98,7 @@ describe("Redis: what a take leaves on the server", () => {
     const frozen = await RedisServer.start();
     try {
       const bus = await open({ port: frozen.port });
+      assertEquals(await bus.bodies("q"), []); // the server has the script now
       await bus.sender.send("q", "a", NOW);
       frozen.freeze();
       const cancel = new AbortController();
@@ -113,6 +116,30 @@ describe("Redis: what a take leaves on the server", () => {
       await frozen.stop();
     }
   });
+
+  for (const timeout of [5_000, 500]) {
+    it(`is told by bus.close({ timeout: ${timeout} }) while the server is frozen, and put back`, async () => {
+      const frozen = await RedisServer.start();
+      try {
+        const namespace = `test-${crypto.randomUUID()}`;
+        const bus = await Bus.open(redis({ port: frozen.port }), { namespace });
+        const list = `__eventbus:${namespace}:q`;
+        const waits = bus.queue("q").get().catch((error) => error.code);
+        await pause(50);
+        // the wake-up is on its way when the server is frozen: the take is not carried out before it thaws
+        await frozen.run("lpush", list, "1");
+        frozen.freeze();
+        const got = await Promise.race([waits, pause(100)]);
+        const report = await bus.close({ timeout });
+        if (got === undefined) assertEquals([await waits, report.uncertain], ["closed", 1]);
+        frozen.thaw();
+        if (got === undefined) await until("it is back", async () => Number(await frozen.run("llen", list)) === 1);
+      } finally {
+        frozen.thaw();
+        await frozen.stop();
+      }
+    });
+  }
 
   it("is put back once, though the next get comes at the same time", async () => {
     await using bus = await open({ port: server.port });
