@@ -50,16 +50,16 @@ export class Pymq {
     return this.#answered.get(fn) !== undefined;
   }
 
-  /** Believes no longer that it does. */
+  /** Forgets that PyMQ has answered a call of this function. */
   forget(fn: string): void {
     this.#answered.delete(fn);
   }
 
   /**
-   * Calls a function that nobody is registered for, by a request that only PyMQ's servers run. Servers of ours that hear it offer
-   * themselves: when as many have spoken as the request has reached, none of them was PyMQ's, and nobody runs the call.
+   * Calls a function that has no registered server, by a request that only PyMQ's servers run. Servers of ours that hear it offer
+   * themselves. When as many have spoken as the request has reached, none of them is PyMQ's, so the call has not run anywhere.
    *
-   * @returns the answer of PyMQ, or the servers of ours that the call may be posted to
+   * @returns the answer of PyMQ's server, or the servers of ours that offered themselves
    */
   async single(call: Call): Promise<Answer | string[]> {
     const { link, sender, waits } = this.#home;
@@ -67,7 +67,7 @@ export class Pymq {
     const { fn } = call;
     const since = performance.now();
     const known = this.#answered.get(fn);
-    // where PyMQ has just answered, nobody asks, as long as the request reaches as many as it did then
+    // where PyMQ has just answered, subscribers are not counted, as long as the request reaches as many as it did then
     let subscribers = known ? Infinity : await replies?.candidates(fn) ?? Infinity;
     if (!replies || subscribers === 0) throw new NoSuchRemoteError(fn);
     const queue = await this.open(call);

@@ -164,7 +164,7 @@ export class Server {
     });
   }
 
-  /** A caller has not found this server in the registry: it is told of it, and so is the registry. It posts the call to one server. */
+  /** Offers to serve a call whose caller found nobody registered, and registers again; the caller posts the call to one server. */
   #offer(request: Request): void {
     const { link, sender } = this.#home;
     const exposed = this.#exposed.get(request.fn);
