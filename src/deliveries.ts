@@ -110,8 +110,8 @@ export class Deliveries {
   }
 
   /**
-   * Records that this attempt starts; false: the lease was lost. The record is on its way when this resolves. Where the last holder died
-   * and no start of it is known, the item may be what killed it: then the record is confirmed first.
+   * Records that this attempt starts; false: the lease was lost. The record is on its way when this resolves. Where the last lease
+   * ran out, the item may have killed its holder: then the record is confirmed first.
    */
   async start(delivery: Opened): Promise<boolean> {
     const recorded = this.home.link.start(this.queue, [delivery.receipt]);

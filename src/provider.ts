@@ -196,7 +196,7 @@ export interface Delivery {
   readonly body: string;
   /** One more than the starts that are recorded for this item: the number of the attempt that begins if a handler starts now. */
   readonly attempt: number;
-  /** The lease before this one ended by itself, and no start was recorded in it. The core records the start before the handler runs. */
+  /** The lease before this one ran out: the item may have killed its holder. The core confirms the start before the handler runs. */
   readonly unconfirmed?: boolean;
 }
 

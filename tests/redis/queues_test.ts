@@ -185,7 +185,7 @@ describe("Redis queues", () => {
     await back("untried", [3, "unconfirmed"], true, 10);
     const { receipts } = await take(500);
     await receiver.start!("q", receipts);
-    await back("nack", [4], true);
+    await back("nack", [4, "unconfirmed"], true);
     assertEquals((await take()).told, [5]);
     const bodies = (await server.keys()).find((key) => key.includes(bus.namespace) && key.includes("items:"))!;
     assertEquals(await server.run("hlen", bodies), 1, "only the body of what is held is kept");

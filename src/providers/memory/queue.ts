@@ -8,7 +8,7 @@ interface Item {
   readonly body: string;
   /** Attempts that were made. */
   starts: number;
-  /** Its last holder died, before it had started as far as anybody knows. */
+  /** Its last lease ran out. */
   unconfirmed: boolean;
 }
 
@@ -221,7 +221,7 @@ export class MemoryQueue {
       if (leased.due > now) continue;
       this.#leased.delete(receipt);
       if (leased.started) count(leased.item);
-      else leased.item.unconfirmed = true;
+      leased.item.unconfirmed = true;
       this.#returned.push(leased.item);
     }
     for (const delayed of this.#delayed) {
@@ -234,7 +234,7 @@ export class MemoryQueue {
   }
 }
 
-/** One attempt was made, and it was known. */
+/** One attempt was made. */
 function count(item: Item): void {
   item.starts++;
   item.unconfirmed = false;

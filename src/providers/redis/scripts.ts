@@ -5,7 +5,7 @@
  * A member of the `due` set is `<stem>:<starts>` while it is leased and no start is recorded, which is its receipt, and `<stem>|<starts>`
  * once one is, or once it was put back to come later: both come back with that many starts. The body is in the `items` hash under its
  * stem. Stems begin with the time of the first delivery, so what was put back comes in its old order; the rest of it is new with each
- * take, so that a receipt means one lease. It ends with `.u` where the lease before ran out without a start.
+ * take, so that a receipt means one lease. It ends with `.u` where the lease before ran out, and with `.` once it was put back.
  *
  * What is put back to come at once goes to the head of the list, where PyMQ sees it too, with its mark (`attempts.ts`).
  *
@@ -120,7 +120,7 @@ for i = 1, #first, 2 do
   if stem then
     local body = redis.call('HGET', items, stem)
     redis.call('HDEL', items, stem)
-    if body then give(stem, count, body, state == ':') end
+    if body then give(stem, count, body, state == ':' or string.sub(stem, -1) ~= '.') end
   end
 end
 local left = max - (#out - 2) / 3
@@ -198,7 +198,7 @@ for _, i in ipairs(order) do
     local pushed = delay <= 0 and not unconfirmed and
       redis.pcall('RPUSH', list, count > 0 and body .. mark(count) or body)
     if type(pushed) ~= 'number' then
-      stem = stem .. '.' -- its receipt is worth nothing any more
+      stem = stem .. '.' -- its receipt is worth nothing any more, and no lease has run out
       redis.call('HSET', items, stem, body)
       redis.call('ZADD', due, delay > 0 and now + delay or 0, stem .. (unconfirmed and ':' or '|') .. count)
     end

@@ -16,7 +16,7 @@ export const REMEMBER = 60_000;
 /** Milliseconds after a reply in which the next take overwrites what the server remembers; then it is removed. */
 const FORGET = 5;
 
-/** The receipt of an item whose lease before ran out without a start. */
+/** The receipt of an item whose lease before ran out. */
 const UNCONFIRMED = /\.u:\d+$/;
 
 /** What a take gave. */
