@@ -6,6 +6,7 @@
  *     deno task test:faults --scale=60 --only="closed in turn" redis   so many times as many faults, of those whose name matches
  *     deno task test:faults --seed=7 redis   the choices of an earlier run again, of one provider
  *     deno task test:faults --soak=30        minutes of steady traffic on Redis, a fault every few seconds
+ *     deno task test:faults --failover=10    what a failover behind Sentinels costs, ten times of each kind
  */
 import { type Row, table } from "./report.ts";
 
@@ -19,11 +20,16 @@ const run = async (args: string[], env: Record<string, string>) => {
 
 const seed = value("seed");
 const env: Record<string, string> = seed ? { TSMQ_TEST_SEED: seed } : {};
-if (minutes !== undefined) {
-  const soak = ["tests/faults/soak.ts", minutes];
-  if (!Deno.args.includes("--bun")) Deno.exit(await run(["--v8-flags=--expose-gc", ...soak], env));
+const times = value("failover");
+const script = minutes !== undefined
+  ? ["tests/faults/soak.ts", minutes]
+  : times !== undefined
+  ? ["tests/faults/failover.ts", times]
+  : undefined;
+if (script) {
+  if (!Deno.args.includes("--bun")) Deno.exit(await run(["--v8-flags=--expose-gc", ...script], env));
   const bun = new URL("../../.cache/bin/bun", import.meta.url).pathname;
-  Deno.exit((await new Deno.Command(bun, { args: ["run", ...soak], env }).spawn().status).code);
+  Deno.exit((await new Deno.Command(bun, { args: ["run", ...script], env }).spawn().status).code);
 }
 
 const file = await Deno.makeTempFile({ prefix: "tsmq-faults-" });

@@ -87,7 +87,9 @@ export async function startSentinels(size = 3, options: RedisServerOptions = {})
     `sentinel down-after-milliseconds ${name} 500`,
     `sentinel failover-timeout ${name} 3000`,
   ];
-  const sentinels = new RedisGroup(await inTurn(size, () => RedisServer.start({ sentinel: true, config })));
+  const sentinels = new RedisGroup(
+    await inTurn(size, () => RedisServer.start({ tool: options.tool, sentinel: true, config })),
+  );
   const stop = async () => {
     await Promise.all([master.stop(), replica.stop(), sentinels.stop()]);
   };

@@ -7,24 +7,28 @@ import { Redis } from "ioredis";
 import { ClosedError } from "../../errors.ts";
 import type { Client, Observer } from "./client.ts";
 import { type Batch, Command, type Pulse } from "./command.ts";
-import { demoted, senseless, toProviderError } from "./failures.ts";
+import { senseless, toProviderError } from "./failures.ts";
 import { guard } from "./guard.ts";
+import { Master, type Member, placeOf } from "./master.ts";
 import { addresses, retryDelay, serverOptions, type Settings } from "./options.ts";
 import { Pushes } from "./pushes.ts";
-import { echo, exactly, PING, type Reads } from "./replies.ts";
+import { echo, exactly, info, PING, type Reads } from "./replies.ts";
 
 /** A timer that fires so late (ms) says that this thread was busy, not that the server is silent. */
 const LATE = 250;
 /** Milliseconds for the goodbye. */
 const GOODBYE = 250;
-/** Milliseconds for one Sentinel: a frozen one, or one whose machine died, must not take the time of the others. */
-const SENTINEL = 1_500;
+/** A timer that fires so late (ms) says that this process did nothing at all, so that the master may have become another. */
+const ASLEEP = 1_000;
+/** A connection that breaks sooner than after so many times the wait for it counts as a failed attempt. */
+const HELD = 4;
 /** Characters that are handed to the socket at once. */
 const CHUNK = 256 * 1024;
 
 /** A {@linkcode Client} of one server, found by address, socket or Sentinels; of a Cluster any one node. */
-export class Connection implements Client {
+export class Connection implements Client, Member {
   #redis: Redis;
+  #master: Master;
   #observer: Observer;
   #settings: Settings;
   #timeout: number;
@@ -37,23 +41,26 @@ export class Connection implements Client {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #fires = 0;
   #late = false;
-  /** When a new connection was last heard, and how many bytes that were. */
-  #greeting = { at: 0, heard: 0 };
   /** A length that was corrupted on the way swallows all that follows: bytes come, but no replies. */
   #pulse: Pulse = { stuck: undefined, outOfStep: (error) => this.#outOfStep(error) };
   /** How many PINGs, and `performance.now()` when the next is due. */
   #pings = 0;
   #due = 0;
+  /** Attempts since a connection held, and the wait for the next. */
   #attempts = 0;
+  #retry: ReturnType<typeof setTimeout> | undefined;
+  #delay = 0;
+  #since = Infinity;
   #connected = 0;
   #up = false;
   #error: unknown = new Error("Connection is closed.");
   #opening: PromiseWithResolvers<void> | undefined;
   #closing: Promise<void> | undefined;
 
-  /** `timeout`: ms that any one command may take. */
-  constructor(settings: Settings, timeout: number, observer: Observer = {}) {
+  /** `timeout`: ms that any one command may take; `master`: shared by those that are to be on one server. */
+  constructor(settings: Settings, timeout: number, observer: Observer = {}, master = new Master(settings)) {
     this.#settings = settings;
+    this.#master = master;
     this.#observer = observer;
     this.#timeout = timeout;
     const redis = this.#redis = new Redis({
@@ -67,33 +74,34 @@ export class Connection implements Client {
       enableOfflineQueue: false,
       autoResendUnfulfilledCommands: false,
       autoResubscribe: false,
-      // what is in flight when the connection breaks is rejected at once
-      maxRetriesPerRequest: 0,
-      maxLoadingRetryTime: 500,
-      // a master that became a replica is left for the new one
-      reconnectOnError: demoted,
-      retryStrategy: () => this.#retry(),
-      sentinelRetryStrategy: () => this.#retry(),
-      sentinelCommandTimeout: Math.min(SENTINEL, timeout),
+      // ours: when to connect again, and to which server; without it what is in flight on a broken connection rejects at once
+      retryStrategy: () => null,
+      enableReadyCheck: false,
+      // the replies' only place where all errors come along
+      reconnectOnError: (error) => {
+        this.#master.refused(error);
+        return false;
+      },
     });
     redis.on("error", (error) => {
       this.#error = error;
       if (senseless(error)) this.#outOfStep(error);
     });
-    redis.on("connect", () => {
-      this.#greeting = { at: performance.now(), heard: 0 };
-      this.#listen();
-    });
+    redis.on("connect", () => this.#listen());
     redis.on("ready", () => this.#prepare());
     redis.on("close", () => this.#broke());
-    redis.on("end", () => this.#opening?.reject(this.#error));
+    redis.on("end", () => this.#again());
     // the names of changed keys: a list, which is left to ioredis
     if (observer.message) redis.on("message", observer.message.bind(observer));
   }
 
   get up(): boolean {
     // what is in flight rejects before "close" is emitted
-    return this.#up && this.#redis.status === "ready";
+    return this.#up && this.#redis.status === "ready" && !this.#redis.stream.destroyed;
+  }
+
+  get waits(): boolean {
+    return this.#open.some(({ open, sent }) => sent && open > 0);
   }
 
   /**
@@ -105,7 +113,8 @@ export class Connection implements Client {
     const opening = this.#opening = Promise.withResolvers<void>();
     const timer = setTimeout(() => opening.reject(new Error(`no answer within ${timeout} ms`)), timeout);
     this.#watch(Math.min(PING, this.#timeout));
-    this.#redis.connect().catch(() => {});
+    this.#master.join(this);
+    this.#connect();
     try {
       await opening.promise;
     } catch (error) {
@@ -125,6 +134,19 @@ export class Connection implements Client {
 
   close(): Promise<void> {
     return this.#closing ??= this.#close();
+  }
+
+  leave(error: unknown, soon: boolean): void {
+    if (this.#closing) return;
+    if (this.#retry !== undefined && soon) return void this.#connect();
+    if (!this.#up) return;
+    this.#error = error;
+    this.#redis.stream.destroy();
+  }
+
+  flush(): void {
+    if (!this.#up || this.#master.held) return;
+    while (this.#unsent.length > 0 && this.#write(this.#unsent[0]!)) this.#unsent.shift();
   }
 
   /** Sends before all that waits for the connection. */
@@ -153,8 +175,8 @@ export class Connection implements Client {
     this.#setup = this.#turn = undefined;
     if (setup && !this.#write(setup)) reject(setup, this.#error);
     if (turn) this.#unsent.push(turn);
-    if (!this.#up) return;
-    while (this.#unsent.length > 0 && this.#write(this.#unsent[0]!)) this.#unsent.shift();
+    if (performance.now() - this.#fires > ASLEEP) this.#master.doubt();
+    this.flush();
   }
 
   /** False: the connection does not take it, nothing was sent. */
@@ -202,17 +224,19 @@ export class Connection implements Client {
     const holds = () => this.#redis.stream === stream && this.#redis.status === "ready" && !this.#closing;
     const { db } = this.#settings;
     try {
+      await this.#master.arrived(this, placeOf(this.#redis), () => this.#direct(info, "info"));
       // ioredis selects it too, and stays with the first where that is refused
       if (db > 0) await this.#direct(exactly("OK"), "select", String(db));
       await this.#observer.prepare?.((reads, name, ...args) => this.#direct(reads, name, ...args));
     } catch (error) {
       if (!holds()) return;
-      this.#error = error;
+      // after a refused password, which ioredis has reported, this says nothing
+      if (this.#settings.password === undefined || !/NOAUTH/.test(String(error))) this.#error = error;
       stream.destroy();
     }
     if (!holds() || stream.destroyed) return;
     const again = this.#connected++ > 0;
-    this.#attempts = 0;
+    this.#since = performance.now();
     this.#up = true;
     this.#flush();
     this.#opening?.resolve();
@@ -225,15 +249,30 @@ export class Connection implements Client {
     this.#up = false;
   }
 
-  /** Milliseconds until the next attempt; null: none. */
-  #retry(): number | null {
-    if (this.#closing) return null;
-    // of a Cluster, any node will do; while opening, each is tried once
-    const nodes = addresses(this.#settings);
+  async #connect(): Promise<void> {
+    clearTimeout(this.#retry);
+    this.#retry = undefined;
+    try {
+      const address = await this.#master.locate(this.#attempts);
+      if (this.#closing) return;
+      Object.assign(this.#redis.options, address);
+      this.#redis.connect().catch(() => {}); // it is said by events too
+    } catch (error) {
+      this.#error = error;
+      this.#again();
+    }
+  }
+
+  /** An attempt failed, or the connection broke. */
+  #again(): void {
+    if (this.#closing) return;
+    if (performance.now() - this.#since > HELD * this.#delay) this.#attempts = 0;
+    this.#since = Infinity;
     const attempt = this.#attempts++;
-    Object.assign(this.#redis.options, nodes[(attempt + 1) % nodes.length]);
-    if (this.#connected === 0) return attempt + 1 < nodes.length ? 0 : null;
-    return retryDelay(this.#settings, attempt);
+    // of a Cluster, any node will do; while opening, each is tried once
+    if (this.#connected > 0) this.#delay = retryDelay(this.#settings, attempt);
+    else if (this.#attempts >= addresses(this.#settings).length) return this.#opening?.reject(this.#error);
+    this.#retry = setTimeout(() => this.#connect(), this.#delay);
   }
 
   #watch(wait: number): void {
@@ -248,7 +287,7 @@ export class Connection implements Client {
     this.#late = now - this.#fires > LATE && !this.#late;
     if (this.#late) return this.#watch(LATE);
     const heard = this.#redis.stream?.bytesRead ?? 0;
-    let silent = this.#unanswered(now, heard);
+    let silent = false;
     for (let batch = this.#open[0]; batch && (batch.open === 0 || batch.deadline <= now); batch = this.#open[0]) {
       this.#open.shift();
       // one that had to wait for the connection has given the server less time
@@ -263,7 +302,7 @@ export class Connection implements Client {
     if (due) this.#due = now + Math.min(PING, this.#timeout);
     if (silent) {
       this.#error = new Error(`no reply within ${this.#timeout} ms`);
-      this.#redis.stream.destroy();
+      this.#redis.stream?.destroy();
     } else if (due && this.#up) {
       this.#ping();
     }
@@ -274,17 +313,15 @@ export class Connection implements Client {
   #ping(): void {
     const nonce = String(++this.#pings);
     this.call(echo(nonce), "ping", nonce).catch(() => {});
-  }
-
-  /** Whether a new connection says nothing: ioredis would wait for its greeting for ever. */
-  #unanswered(now: number, heard: number): boolean {
-    if (this.#redis.status !== "connect") return false;
-    if (heard !== this.#greeting.heard) this.#greeting = { at: now, heard };
-    return now - this.#greeting.at > this.#timeout;
+    // a connection that has subscribed may not ask
+    if (this.#observer.message || !this.#master.tells) return;
+    this.call(info, "info", "replication").then((said) => this.#master.says(said), () => {});
   }
 
   async #close(): Promise<void> {
     clearTimeout(this.#timer);
+    clearTimeout(this.#retry);
+    this.#master.part(this);
     if (this.#up) {
       this.#flush(); // what was said before the goodbye goes before it
       const goodbye = Promise.withResolvers<void>();

@@ -8,12 +8,12 @@ import { textOf } from "../../internal/thrown.ts";
 import type { Client } from "./client.ts";
 import { ClusterClient } from "./cluster.ts";
 import { Connection } from "./connection.ts";
-import { judgeInfo, parseInfo } from "./doctor_info.ts";
+import { judgeInfo } from "./doctor_info.ts";
 import { Names } from "./keys.ts";
 import { parseOptions, type RedisOptions, type Settings } from "./options.ts";
 import { Queues } from "./queues.ts";
 import { Registry } from "./registry.ts";
-import { array, count, exactly, subscribers, text, texts } from "./replies.ts";
+import { array, count, exactly, info, subscribers, text, texts } from "./replies.ts";
 import { ANSWER, run, SERVERS } from "./scripts.ts";
 
 /** Milliseconds that connecting, and each command, may take. */
@@ -85,15 +85,16 @@ class RedisDoctor implements Doctor {
   }
 
   async *#info(): AsyncGenerator<Check> {
-    let info: Map<string, string>;
+    let said: Map<string, string>;
     try {
-      info = parseInfo(await this.#events.call(text, "info"));
+      said = await this.#events.call(info, "info");
     } catch (error) {
       const mend = grant(this.#settings, "+info");
-      return yield { name: "version", state: "risk", detail: `cannot be seen: ${textOf(error)}`, mend };
+      const detail = `cannot be seen, nor whether the server becomes a replica: ${textOf(error)}`;
+      return yield { name: "version", state: "risk", detail, mend };
     }
     const limits = await this.#events.call(texts, "config", "get", "client-output-buffer-limit").catch(() => undefined);
-    yield* judgeInfo(info, limits?.[1], this.#settings);
+    yield* judgeInfo(said, limits?.[1], this.#settings);
   }
 
   /** Does what a bus does, under names that nobody else has. */

@@ -11,16 +11,6 @@ const OLDEST = [6, 2];
 /** How full is nearly full. */
 const NEARLY = 0.9;
 
-/** Reads the reply to INFO. */
-export function parseInfo(text: string): Map<string, string> {
-  return new Map(
-    text.split(/\r?\n/).flatMap((line) => {
-      const [, name, value] = /^(\w+):(.*)$/.exec(line) ?? [];
-      return name ? [[name, value!] as const] : [];
-    }),
-  );
-}
-
 /** The checks that INFO and the output buffer limits (where we may see them) answer. */
 export function* judgeInfo(
   info: ReadonlyMap<string, string>,

@@ -51,19 +51,9 @@ export function toProviderError(doing: string, error: unknown): BusError {
   return new ProviderError(code, `Cannot ${doing}: ${text}${hint ? ` (${hint})` : ""}`, { cause: error });
 }
 
-/** True for errors that another attempt to connect will not mend. */
-export function denied(error: unknown): boolean {
-  return judge(error, messageOf(error))[0] === "denied";
-}
-
 /** True for what ioredis says of bytes that are no reply, and of a reply to nothing. */
 export function senseless(error: Error): boolean {
   return error.name === "ParserError" || error.message.startsWith("Command queue state error");
-}
-
-/** True where the server is a replica: another may be the master by now. */
-export function demoted(error: Error): boolean {
-  return replyOf(error.message).startsWith("READONLY");
 }
 
 /** True where the connection is at fault: whether the command was carried out nobody knows. */
@@ -92,9 +82,9 @@ function judge(error: unknown, text: string): readonly [Code, string?] {
   return [TEXTS.find(([pattern]) => pattern.test(reply))?.[1] ?? "internal"];
 }
 
-/** An error reply without what ioredis' ready check, or a script, put before it. */
-function replyOf(text: string): string {
-  return text.replace(/^Ready check failed: /, "").replace(WITHIN, "");
+/** An error reply without what a script put before it. */
+export function replyOf(text: string): string {
+  return text.replace(WITHIN, "");
 }
 
 function messageOf(error: unknown): string {

@@ -214,23 +214,16 @@ export function parseOptions(options: RedisOptions): Settings {
   });
 }
 
-/** The settings in ioredis' terms. */
+/** The settings in ioredis' terms; where Sentinels tell the address, without it. */
 export function serverOptions(settings: Settings): IoRedisOptions {
-  const { sentinels, sentinelTls, path, tls, username, password, db } = settings;
-  // a user without a password is let in with any
-  const login = { username, password: username === undefined ? password : password ?? "", db };
-  const secure = { tls: tls as IoRedisOptions["tls"] };
-  if (path !== undefined) return { ...login, ...secure, path };
-  if (!sentinels) return { ...login, ...secure, ...addresses(settings)[0] };
+  const { path, tls, username, password, db } = settings;
   return {
-    ...login,
-    ...secure,
-    enableTLSForSentinelMode: tls !== undefined,
-    sentinels: sentinels.map(({ host, port }) => ({ host, port })),
-    name: settings.name,
-    sentinelUsername: settings.sentinelUsername,
-    sentinelPassword: settings.sentinelPassword,
-    sentinelTLS: sentinelTls as IoRedisOptions["sentinelTLS"],
+    // a user without a password is let in with any
+    username,
+    password: username === undefined ? password : password ?? "",
+    db,
+    tls: tls as IoRedisOptions["tls"],
+    ...path === undefined ? addresses(settings)[0] : { path },
   };
 }
 

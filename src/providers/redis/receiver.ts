@@ -4,10 +4,11 @@
  * @module
  */
 import type { Delivery, Emit, Filter, Outcome, ReceiveOptions, Receiver, ReceiverContext } from "../../provider.ts";
-import type { Client } from "./client.ts";
+import type { Client, Observer } from "./client.ts";
 import { ClusterClient } from "./cluster.ts";
 import { Connection } from "./connection.ts";
 import { Names } from "./keys.ts";
+import { Master } from "./master.ts";
 import type { Settings } from "./options.ts";
 import { Queues } from "./queues.ts";
 import { Registry } from "./registry.ts";
@@ -61,7 +62,8 @@ class RedisReceiver implements Receiver {
     this.#subscriptions.listen(this.inbox, (body) => context.inbox(body));
     if (this.#cluster) this.#subscriptions.listen(names.open(this.inbox), () => {});
     this.#subscriptions.listen(INVALIDATE, (key) => this.#queues.changed(key));
-    this.#events = new Connection(settings, TIMEOUT, {
+    const master = new Master(settings, true);
+    const events: Observer = {
       prepare: (call) => this.#subscribe(call),
       up: () => this.#restore(),
       down: (error) => {
@@ -71,12 +73,12 @@ class RedisReceiver implements Receiver {
       },
       message: (channel, body) => this.#subscriptions.message(channel, body),
       patternMessage: (pattern, channel, body) => this.#subscriptions.patternMessage(pattern, channel, body),
-    });
-    const Commands = settings.cluster ? ClusterClient : Connection;
-    this.#commands = new Commands(settings, TIMEOUT, {
-      up: () => this.#restore(),
-      down: (error) => this.#broke(error),
-    });
+    };
+    const commands: Observer = { up: () => this.#restore(), down: (error) => this.#broke(error) };
+    this.#events = new Connection(settings, TIMEOUT, events, master);
+    this.#commands = settings.cluster
+      ? new ClusterClient(settings, TIMEOUT, commands)
+      : new Connection(settings, TIMEOUT, commands, master);
     const id = this.inbox.slice(this.inbox.lastIndexOf(":") + 1);
     this.#registry = new Registry(this.#commands, names, this.inbox, fault);
     this.#queues = new Queues(this.#commands, names, id, fault);

@@ -46,6 +46,16 @@ export function texts(reply: unknown): string[] {
   return array(reply).map(text);
 }
 
+/** INFO: names and values. */
+export function info(reply: unknown): Map<string, string> {
+  return new Map(
+    text(reply).split(/\r?\n/).flatMap((line) => {
+      const [, name, value] = /^(\w+):(.*)$/.exec(line) ?? [];
+      return name ? [[name, value!] as const] : [];
+    }),
+  );
+}
+
 /** This very text. */
 export function exactly(due: string): Reads<void> {
   return (reply) => {

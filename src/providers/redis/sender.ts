@@ -10,6 +10,7 @@ import type { Client } from "./client.ts";
 import { ClusterClient } from "./cluster.ts";
 import { Connection } from "./connection.ts";
 import { Names } from "./keys.ts";
+import { Master } from "./master.ts";
 import { MAX_BODY, type Settings } from "./options.ts";
 import { register } from "./registry.ts";
 import { count, subscribers, texts } from "./replies.ts";
@@ -36,7 +37,7 @@ export async function openSender(settings: Settings, context: SenderContext): Pr
       connected = false;
     },
   };
-  const events = new Connection(settings, context.sendTimeout, observer);
+  const events = new Connection(settings, context.sendTimeout, observer, new Master(settings, true));
   links.push(events);
   if (settings.cluster) links.push(cluster = new ClusterClient(settings, context.sendTimeout, observer));
   const opened = await Promise.allSettled(links.map((link) => link.open(context.connectTimeout)));
