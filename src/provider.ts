@@ -233,9 +233,9 @@ export interface Receiver {
   restore(queue: string, deliveries: readonly Delivery[]): Promise<void>;
   /**
    * Records that the handlers of these leases start. True for each whose lease still held. A take itself counts nothing. It may arrive
-   * after the lease was settled. Until every provider has it: without it nothing is recorded, and "untried" is a "nack".
+   * after the lease was settled. Where the transport can record nothing, it answers whether the leases hold.
    */
-  start?(queue: string, receipts: readonly string[]): Promise<boolean[]>;
+  start(queue: string, receipts: readonly string[]): Promise<boolean[]>;
   /** Settles leases, after `delay` ms where the items come back. True for each whose lease still held. */
   settle(queue: string, receipts: readonly string[], outcome: Outcome, delay: number): Promise<boolean[]>;
   /** Makes leases last `lease` ms from now. True for each that still held. */

@@ -35,18 +35,18 @@ export class Leases {
   }
 
   /** Records that the handlers of leases start; true for each that still held. */
-  async start(queue: string, receipts: string[]): Promise<boolean[]> {
+  start(queue: string, receipts: string[]): Promise<boolean[]> {
     for (const queues of this.#held.values()) {
       const held = queues.get(queue);
       for (const receipt of receipts) if (held?.has(receipt)) held.set(receipt, true);
     }
-    return await this.#receiver.start?.(queue, receipts) ?? receipts.map(() => true);
+    return this.#receiver.start(queue, receipts);
   }
 
   /** Settles leases; true for each that still held. */
   settle(queue: string, receipts: string[], outcome: Outcome, delay: number): Promise<boolean[]> {
     this.#forget(queue, receipts);
-    return this.#settle(queue, receipts, outcome, delay);
+    return this.#receiver.settle(queue, receipts, outcome, delay);
   }
 
   /** Gives back what is still held; resolves with how many items went back. */
@@ -60,16 +60,11 @@ export class Leases {
       held.flatMap(([queue, receipts]) =>
         ([["untried", false], ["nack", true]] as const).flatMap(([outcome, started]) => {
           const some = [...receipts.keys()].filter((receipt) => receipts.get(receipt) === started);
-          return some.length > 0 ? [this.#settle(queue, some, outcome, 0)] : [];
+          return some.length > 0 ? [this.#receiver.settle(queue, some, outcome, 0)] : [];
         })
       ),
     );
     return settled.flatMap((result) => result.status === "fulfilled" ? result.value.filter(Boolean) : []).length;
-  }
-
-  #settle(queue: string, receipts: string[], outcome: Outcome, delay: number): Promise<boolean[]> {
-    const known = this.#receiver.start ? outcome : outcome === "ack" ? "ack" : "nack";
-    return this.#receiver.settle(queue, receipts, known, delay);
   }
 
   #forget(queue: string, receipts: Iterable<string>): void {

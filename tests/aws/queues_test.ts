@@ -196,10 +196,10 @@ describe("queues over SQS", () => {
     const back = async (outcome: "nack" | "untried", attempt: number, delay = 0) => {
       const held = await take();
       assertEquals([held.body, held.attempt], ["\u0000 in JSON", attempt]);
-      assertEquals(await receiver.start!("jobs", [held.receipt]), [true]);
+      assertEquals(await receiver.start("jobs", [held.receipt]), [true]);
       assertEquals(await receiver.settle("jobs", [held.receipt], outcome, delay), [true]);
       assertEquals(await receiver.settle("jobs", [held.receipt], "ack", 0), [false]);
-      assertEquals(await receiver.start!("jobs", [held.receipt]), [false]);
+      assertEquals(await receiver.start("jobs", [held.receipt]), [false]);
     };
     await back("untried", 1);
     await back("untried", 1, 1_000);

@@ -150,7 +150,7 @@ describe("Redis queues", () => {
     assertEquals([again!.body, again!.attempt, again!.unconfirmed], ["x", 1, true]);
     assertEquals(await holder.receiver.settle("q", [held!.receipt], "ack", 0), [false]);
     assertEquals(await holder.receiver.extend("q", [held!.receipt], 5_000), [false]);
-    assertEquals(await holder.receiver.start!("q", [held!.receipt]), [false]);
+    assertEquals(await holder.receiver.start("q", [held!.receipt]), [false]);
   });
 
   it("counts starts, not takes: untried gives back what was taken, nack counts, and so does a lease that started", async () => {
@@ -164,13 +164,13 @@ describe("Redis queues", () => {
     const back = async (outcome: "nack" | "untried", told: unknown[], start: boolean, delay = 0) => {
       const taken = await take();
       assertEquals(taken.told, told);
-      if (start) assertEquals(await receiver.start!("q", taken.receipts), [true]);
+      if (start) assertEquals(await receiver.start("q", taken.receipts), [true]);
       assertEquals(await receiver.extend("q", taken.receipts, 60_000), [true]);
       assertEquals(await receiver.settle("q", taken.receipts, outcome, delay), [true]);
       for (const late of ["ack", "nack", "untried"] as const) {
         assertEquals(await receiver.settle("q", taken.receipts, late, 0), [false], `${late} after ${outcome}`);
       }
-      assertEquals(await receiver.start!("q", taken.receipts), [false]);
+      assertEquals(await receiver.start("q", taken.receipts), [false]);
     };
     await bus.sender.send("q", '"x"', NOW);
     await back("untried", [1], false);
@@ -184,7 +184,7 @@ describe("Redis queues", () => {
     await back("untried", [3, "unconfirmed"], true);
     await back("untried", [3, "unconfirmed"], true, 10);
     const { receipts } = await take(500);
-    await receiver.start!("q", receipts);
+    await receiver.start("q", receipts);
     await back("nack", [4, "unconfirmed"], true);
     assertEquals((await take()).told, [5]);
     const bodies = (await server.keys()).find((key) => key.includes(bus.namespace) && key.includes("items:"))!;

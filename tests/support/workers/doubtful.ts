@@ -28,7 +28,7 @@ serve(async (context): Promise<Receiver> => {
         seen.add(body);
         if (first && body === '"away"') throw new ProviderError("unavailable", "Cannot record a start: on purpose");
         if (first && body === '"lost"') await settle.call(receiver, queue, receipts, "untried", 0);
-        return await start!.call(receiver, queue, receipts);
+        return await start.call(receiver, queue, receipts);
       },
     } satisfies Partial<Receiver>,
   );
