@@ -10,8 +10,9 @@
 import { Classes, type EventClass, nameOf, schemaOf } from "./codec/classes.ts";
 import { parse } from "./codec/parse.ts";
 import { readMarks } from "./codec/marks.ts";
+import { writePlain } from "./codec/plain.ts";
 import { Reviver, tagIn } from "./codec/revive.ts";
-import { dictKeys, pythonSet, writePlain, Writer, type Written } from "./codec/write.ts";
+import { dictKeys, pythonSet, Writer, type Written } from "./codec/write.ts";
 import { ValidationError } from "./errors.ts";
 import type { StandardSchemaV1 } from "./schema.ts";
 import { isA, textOf } from "./internal/thrown.ts";

@@ -7,7 +7,7 @@
  * that is the core's work, done once for all providers.
  *
  * Rules for both halves
- * - Bodies are opaque strings of well-formed Unicode; names are any non-empty string. Escape where the transport is narrow.
+ * - Bodies are opaque strings of well-formed Unicode, white space at their end included; names are any non-empty string. Escape where the transport is narrow.
  * - A promise resolves when the transport has it. Every promise ends: what the transport leaves hanging, the half ends
  *   with a `ProviderError` "unavailable". What may or may not have been sent rejects; it is never sent again.
  * - Errors are those of `errors.ts`, mapped from the transport's by one table a provider.

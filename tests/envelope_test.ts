@@ -211,12 +211,43 @@ describe("marks", () => {
     const mark = "[".repeat(deep) + '"D"' + "]".repeat(deep);
     refused(`${nested}${writeMarks(mark)}`);
     assertEquals(value(`[[1]]${writeMarks('[["@x",{},[[]]]]')}`), [[1]]);
-    const marked = (rows: number) => {
-      const list = Array.from({ length: rows }, (_, i) => [`${i}`, new Date(i), [1n, undefined]]);
-      return codec.encode(list);
-    };
     // marks of what is alike stand once, however many there are
-    assertEquals(readMarks(marked(1_000)), readMarks(marked(10)));
+    const rows = (count: number) => Array.from({ length: count }, (_, i) => [`${i}`, new Date(i), [1n, undefined]]);
+    assertEquals(readMarks(codec.encode(rows(1_000))), readMarks(codec.encode(rows(10))));
+  });
+
+  it("the time for a hostile message grows as its length does", () => {
+    const spaces = (n: number) => `1${" \t\n\r".repeat(n / 4)}`;
+    const hostile: Record<string, (n: number) => string> = {
+      spaces,
+      "spaces that end as marks do": (n) => `${spaces(n)}\r`,
+      "headers that do not end": (n) => `{"__tsmq":{"a":"${"b".repeat(n)}`,
+      "a trace and tags": (n) => `{"__traceparent":"${TRACEPARENT}",${'"__type":"x",'.repeat(n / 13)}"__obj":1}`,
+      "headers and tags": (n) => `{"__tsmq":{"a":"b"},"__obj":[${'{"__type":"x"},'.repeat(n / 15)}1]}`,
+      "marks of nothing": (n) => `[]${writeMarks(`{${'"x":"D",'.repeat(n / 32)}"y":"D"}`)}`,
+      "marks in marks": (n) => `[]${writeMarks(`${"[".repeat(n / 8)}${"]".repeat(n / 8)}`)}`,
+      "a map with its order": (n) => {
+        const keys = Array.from({ length: n / 64 }, (_, i) => `"k${i}"`);
+        return `{${keys.map((key) => `${key}:1`)}}${writeMarks(`["M",{},[${keys}]]`)}`;
+      },
+    };
+    for (const [what, make] of Object.entries(hostile)) {
+      const cost = (n: number) => {
+        const message = make(n);
+        const times = [1, 2, 3].map(() => {
+          const since = performance.now();
+          try {
+            codec.decode(unwrap(message)?.body ?? message);
+          } catch (error) {
+            if (!(error instanceof ValidationError)) throw error;
+          }
+          return performance.now() - since;
+        });
+        return Math.min(...times);
+      };
+      const [small, large] = [cost(65_536), cost(16 * 65_536)];
+      assert(large < 64 * Math.max(small, 4), `${what}: ${small} ms, 16 times as long: ${large} ms`);
+    }
   });
 
   it("damaged ones give a value that is clean, or a ValidationError", () => {

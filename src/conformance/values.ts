@@ -147,6 +147,21 @@ export const values: Room = {
     });
   },
 
+  "what was given back comes out as it went in, however often": async (t) => {
+    const bus = await t.open();
+    const queue = t.queue(bus, "values");
+    for (const what of ["undefined", "a small bigint", "map", "all inside", "text"]) {
+      const value = VALUES[what];
+      await queue.put(value);
+      for (let attempt = 1; attempt <= 3; attempt++) {
+        const lease = await queue.receive();
+        equal(lease.item, value, `${what}, attempt ${attempt}`);
+        if (attempt === 3) await lease.ack();
+        else await lease.nack();
+      }
+    }
+  },
+
   "arguments and results come out as they went in": async (t) => {
     const [server, caller] = await t.buses(2) as [Bus, Bus];
     const got = t.seen<unknown[]>();

@@ -1,0 +1,52 @@
+/**
+ * Values of which plain JSON says all: nearly all that is sent, so this is the way that has to be quick.
+ *
+ * @module
+ */
+import { type Fields, MAX_DEPTH } from "./tags.ts";
+
+/** The body of a value of which plain JSON says all; nothing where it needs a `Writer`. */
+export function writePlain(value: unknown): string | undefined {
+  return value !== null && plain(value, 0) ? withoutTags(JSON.stringify(value)) : undefined;
+}
+
+/** Whether JSON has a word for all the values in a value. A walk as cheap as can be: it looks at no key. */
+export function plain(value: unknown, depth: number): boolean {
+  if (typeof value !== "object") {
+    return typeof value === "string" || typeof value === "boolean" || typeof value === "number" && plainNumber(value);
+  }
+  if (value === null) return true;
+  if (depth >= MAX_DEPTH) return false;
+  const prototype = Object.getPrototypeOf(value);
+  if (prototype === Object.prototype || prototype === null) return plainFields(value as Fields, depth);
+  if (prototype !== Array.prototype || !Array.isArray(value)) return false;
+  for (let i = 0; i < value.length; i++) if (!plain(value[i], depth + 1)) return false;
+  return true;
+}
+
+/** Whether JSON has a word for all the values of an object. */
+export function plainFields(fields: Fields, depth: number): boolean {
+  let empty = true;
+  for (const key in fields) {
+    const value = fields[key];
+    if (typeof value !== "string" && !plain(value, depth + 1)) return false;
+    empty = false;
+  }
+  return !empty || !platform(fields);
+}
+
+/** False for what JSON has no word for, and for whole numbers that would come back as bigints. */
+function plainNumber(value: number): boolean {
+  if (value === 0) return !Object.is(value, -0);
+  return Math.abs(value) <= Number.MAX_SAFE_INTEGER || Math.abs(value) >= 1e21 && Number.isFinite(value);
+}
+
+/** One search over the text costs less than a look at each key. */
+export function withoutTags(text: string): string | undefined {
+  return text.includes("__") ? undefined : text;
+}
+
+/** An object of the platform that holds its state elsewhere: `Math`, `Intl`, `JSON`, a module. */
+export function platform(fields: object): boolean {
+  return Symbol.toStringTag in fields;
+}
