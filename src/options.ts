@@ -14,7 +14,7 @@ import { textOf } from "./internal/thrown.ts";
 
 /** Options of `init` and {@linkcode Bus.open}. */
 export interface BusOptions {
-  /** Separates buses on one transport. Default `"global"`. */
+  /** Separates buses on one transport. Default `"global"`. Redis refuses one with a colon. */
   readonly namespace?: string;
   /** Milliseconds that a call may take. Default 30,000. */
   readonly timeout?: number;

@@ -1,6 +1,8 @@
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
+import { Bus } from "../../mod.ts";
 import { ValidationError } from "../../src/errors.ts";
+import { redisDoctor } from "../../src/providers/redis/doctor.ts";
 import { redis, type RedisOptions } from "../../src/providers/redis/provider.ts";
 import { parseOptions } from "../../src/providers/redis/options.ts";
 
@@ -87,6 +89,12 @@ describe("redis()", () => {
       assert(error.issues.some((issue) => (issue.path ?? []).join(".") === path), JSON.stringify(error.issues));
     });
   }
+
+  it("refuses a namespace with a colon before anything is opened", async () => {
+    const opened = Bus.open(redis({ port: 1 }), { namespace: "shop:eu" });
+    await assertRejects(() => opened, ValidationError, "colon");
+    assertThrows(() => redisDoctor({}, "shop:eu"), ValidationError, "colon");
+  });
 
   it("tells no password in an error", () => {
     const error = assertThrows(

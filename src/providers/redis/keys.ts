@@ -5,6 +5,8 @@
  * @module
  */
 
+import { ValidationError } from "../../errors.ts";
+
 /** The keys of one queue. They share a Cluster slot. */
 export interface QueueKeys {
   /** PyMQ's list: put at the left, taken from the right. */
@@ -23,8 +25,17 @@ export class Names {
   readonly prefix: string;
   #escaped: string;
 
-  /** The names of a namespace. */
+  /**
+   * The names of a namespace.
+   *
+   * @throws {ValidationError} when it holds a colon: PyMQ joins names by it, so topic `eu:x` of `shop` would be topic `x` of `shop:eu`
+   */
   constructor(namespace: string) {
+    if (namespace.includes(":")) {
+      throw new ValidationError(
+        `Cannot use "${namespace}" as a namespace on Redis: it contains a colon, which separates namespaces from topics and queues`,
+      );
+    }
     this.prefix = `__eventbus:${namespace}:`;
     this.#escaped = this.prefix.replace(/[\\*?[\]]/g, "\\$&");
   }

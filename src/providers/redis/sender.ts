@@ -23,6 +23,7 @@ const ANSWER_LIFE = 300;
 
 /** Opens the sending half. */
 export async function openSender(settings: Settings, context: SenderContext): Promise<Sender> {
+  const names = new Names(context.namespace);
   const links: (Connection | ClusterClient)[] = [];
   let cluster: ClusterClient | undefined;
   let connected = true;
@@ -42,7 +43,7 @@ export async function openSender(settings: Settings, context: SenderContext): Pr
   if (settings.cluster) links.push(cluster = new ClusterClient(settings, context.sendTimeout, observer));
   const opened = await Promise.allSettled(links.map((link) => link.open(context.connectTimeout)));
   const failed = opened.find((result) => result.status === "rejected");
-  if (!failed) return new RedisSender(settings, context.namespace, events, cluster);
+  if (!failed) return new RedisSender(settings, names, events, cluster);
   await Promise.all(links.map((link) => link.close()));
   throw failed.reason;
 }
@@ -60,8 +61,8 @@ class RedisSender implements Sender {
   /** Those that all nodes are about to be asked for. */
   #asking: { readonly inboxes: Set<string>; readonly present: Promise<readonly string[]> } | undefined;
 
-  constructor(settings: Settings, namespace: string, events: Client, cluster: ClusterClient | undefined) {
-    this.#names = new Names(namespace);
+  constructor(settings: Settings, names: Names, events: Client, cluster: ClusterClient | undefined) {
+    this.#names = names;
     this.#events = events;
     this.#queues = cluster ?? events;
     this.#maxEvent = settings.maxEvent;
