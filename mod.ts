@@ -19,13 +19,14 @@
  */
 import { Bus } from "./src/bus.ts";
 import { Codec } from "./src/codec.ts";
-import { remoteName, type Wrapper, wrapper } from "./src/decorate.ts";
-import { BusError, NotInitializedError, ValidationError } from "./src/errors.ts";
+import { decorating, type Wrapper, wrapper } from "./src/decorate.ts";
+import { BusError, NotInitializedError } from "./src/errors.ts";
 import type { Provider } from "./src/provider.ts";
 import { checkCount, checkFunction, checkSchema, checkSignal } from "./src/names.ts";
 import type { BusOptions, CloseOptions } from "./src/options.ts";
 import type { Queue, QueueOptions } from "./src/queue.ts";
-import { exposedNames, exposures, type Fn, type Procedure, type StubOptions } from "./src/rpc/procedure.ts";
+import { checkExposed, type ExposeOptions, type Exposure, exposures, wrapped } from "./src/rpc/exposure.ts";
+import type { Fn, Procedure, StubOptions } from "./src/rpc/procedure.ts";
 import { complain } from "./src/internal/thrown.ts";
 import {
   type Handler,
@@ -50,13 +51,15 @@ export type { MemoryOptions } from "./src/providers/memory/provider.ts";
 export type { ConsumeOptions, Consumer } from "./src/consumer.ts";
 export type { DeadLetter, Lease } from "./src/deliveries.ts";
 export type { Queue, QueueOptions, ReceiveOptions, WaitOptions } from "./src/queue.ts";
+export type { ExposeOptions } from "./src/rpc/exposure.ts";
+export type { Class } from "./src/rpc/methods.ts";
 export { procedure } from "./src/rpc/procedure.ts";
 export type {
   ArgsSchema,
   Arguments,
-  Class,
   Contract,
   Fn,
+  FunctionName,
   Given,
   Made,
   MethodName,
@@ -81,9 +84,10 @@ let closing: Bus | undefined;
 
 /** What was subscribed or exposed before `init`: applied by it, forgotten by `shutdown`. */
 interface Remembered {
-  readonly target: string;
-  readonly second: unknown;
-  /** Of a subscription: whether it is by pattern. */
+  /** What was exposed, unless it is a subscription: that has the rest. */
+  readonly exposure?: Exposure;
+  readonly topic?: string;
+  readonly handler?: unknown;
   readonly pattern?: boolean;
   apply(bus: Bus): Promise<void>;
   forget?(): void;
@@ -164,8 +168,8 @@ function listen(target: unknown, handler: Handler<never>, options: SubscribeOpti
   const { promise: closed, resolve: end } = Promise.withResolvers<void>();
   let live: Subscription | undefined;
   const entry: Remembered = {
-    target: topic,
-    second: handler,
+    topic,
+    handler,
     pattern,
     apply: async (bus) => {
       live = apply(bus);
@@ -190,7 +194,7 @@ function listen(target: unknown, handler: Handler<never>, options: SubscribeOpti
 /** As {@linkcode Bus.unsubscribe}, on the default bus or of what is remembered. */
 export const unsubscribe: Bus["unsubscribe"] = async (target, handler) => {
   const { topic } = resolveTarget(target, Codec.nameOf);
-  const all = [...remembered].filter((entry) => entry.target === topic && entry.second === handler);
+  const all = [...remembered].filter((entry) => entry.topic === topic && entry.handler === handler);
   for (const pattern of [false, true]) {
     const oldest = all.find((entry) => entry.pattern === pattern);
     if (oldest) forget(oldest);
@@ -212,32 +216,27 @@ export const queue: Bus["queue"] = (name: string, options?: QueueOptions): Queue
   current().queue(name, options as QueueOptions<undefined>);
 
 /** As {@linkcode Bus.expose}, on the default bus; before `init` it is remembered. */
-export const expose: Bus["expose"] = async (target: unknown, second?: unknown): Promise<void> => {
-  if (bus) return await bus.expose(target as string, second as Fn);
-  const all = exposures(target, second);
-  const taken = [...remembered].find((entry) => entry.second === "exposed" && all.has(entry.target));
-  if (taken) throw new ValidationError(`Cannot expose "${taken.target}": it is exposed already`);
-  for (const [name, { fn, procedure }] of all) {
-    const apply = (bus: Bus) => procedure ? bus.expose(procedure, fn) : bus.expose(name, fn);
-    remembered.add({ target: name, second: "exposed", apply });
-  }
+export const expose: Bus["expose"] = async (target: unknown, second?: unknown, third?: unknown): Promise<void> => {
+  if (bus) return await bus.expose(target as string, second as Fn, third as ExposeOptions);
+  const served = [...remembered].flatMap(({ exposure }) => exposure ?? []);
+  const all = exposures(target, second, third, served);
+  for (const exposure of all) exposure.checkUnused(served);
+  for (const exposure of all) remembered.add({ exposure, apply: (bus) => bus.expose(exposure) });
 };
 
 /** As {@linkcode Bus.unexpose}, on the default bus or of what is remembered. */
 export async function unexpose(target: string | Fn | Procedure | object): Promise<void> {
-  const names = exposedNames(target);
-  for (const entry of remembered) {
-    if (entry.second === "exposed" && names.includes(entry.target)) forget(entry);
-  }
+  checkExposed(target);
+  for (const entry of remembered) if (entry.exposure?.isOf(target)) forget(entry);
   await bus?.unexpose(target);
 }
 
 /** As {@linkcode Bus.remote}, on the default bus; before `init` it is remembered. */
 export function remote(name?: string): Wrapper {
   return wrapper((fn, self, method) => {
-    const served = name ?? remoteName(fn, self, method);
-    if (bus) bus.remote(served)(fn);
-    else expose(served, fn).catch((error) => complain(`on "${served}":`, error));
+    if (bus) return bus.remote(name)(fn, decorating(self, method));
+    const remember = async () => await expose(wrapped(name, fn, self, method));
+    remember().catch((error) => complain(`on "${name ?? method ?? fn.name}":`, error));
   });
 }
 

@@ -5,7 +5,7 @@
  */
 import { Closing } from "./closing.ts";
 import { Codec, type EventClass } from "./codec.ts";
-import { remoteName, type Wrapper, wrapper } from "./decorate.ts";
+import { type Wrapper, wrapper } from "./decorate.ts";
 import type { QueueHome } from "./deliveries.ts";
 import { Dispatch } from "./dispatch.ts";
 import { type BusError, ClosedError, RpcError, ValidationError } from "./errors.ts";
@@ -25,17 +25,17 @@ import type { Provider, Sender } from "./provider.ts";
 import { Publisher } from "./publisher.ts";
 import { Queue, type QueueOptions } from "./queue.ts";
 import { Caller } from "./rpc/caller.ts";
-import {
-  type Class,
-  exposedNames,
-  exposures,
-  type Fn,
-  type MultiObjectStub,
-  type MultiStub,
-  type ObjectStub,
-  type Procedure,
-  type Stub,
-  type StubOptions,
+import { checkExposed, type ExposeOptions, exposures, wrapped } from "./rpc/exposure.ts";
+import type { Class } from "./rpc/methods.ts";
+import type {
+  Fn,
+  FunctionName,
+  MultiObjectStub,
+  MultiStub,
+  ObjectStub,
+  Procedure,
+  Stub,
+  StubOptions,
 } from "./rpc/procedure.ts";
 import { Server, type Take } from "./rpc/server.ts";
 import { stubFor } from "./rpc/stub.ts";
@@ -268,44 +268,62 @@ export class Bus extends EventTarget implements AsyncDisposable {
   }
 
   /**
-   * Serves a function: under its own name, under a given one, as a procedure, or each method of an object as `Class.method`.
-   * Resolves when callers can find it.
+   * Serves a function as a procedure. Resolves when callers can find it.
    *
-   * @throws {ValidationError} when there is nothing to serve, or its name is served already by this bus
+   * @throws {ValidationError} when there is nothing to serve, or this bus serves the name, or another class of that name, already
    */
-  expose<Call extends Fn, Serve extends Fn>(procedure: Procedure<Call, Serve>, fn: NoInfer<Serve>): Promise<void>;
-  /** Under a given name. */
-  expose(name: string, fn: Fn): Promise<void>;
-  /** Under its own name. */
-  expose(fn: Fn): Promise<void>;
-  /** Each method of an object, or one of them. */
-  expose<O extends object>(object: O, method?: keyof O & string): Promise<void>;
-  async expose(target: unknown, second?: unknown): Promise<void> {
+  expose<Call extends Fn, Serve extends Fn>(
+    procedure: Procedure<Call, Serve>,
+    fn: NoInfer<Serve>,
+    options?: ExposeOptions,
+  ): Promise<void>;
+  /** Serves a function under a given name. */
+  expose(name: string, fn: Fn, options?: ExposeOptions): Promise<void>;
+  /** Serves a function under its own name. Minifiers rename functions: what is bundled is better given a name. */
+  expose(fn: Fn, options?: ExposeOptions): Promise<void>;
+  /** Serves one method of an object, or some of them, as `Class.method`. */
+  expose<O extends object>(
+    object: O,
+    methods: FunctionName<O> | readonly FunctionName<O>[],
+    options?: ExposeOptions,
+  ): Promise<void>;
+  /**
+   * Serves each method of an object as `Class.method`, where `Class` is the class's own `static topic` or else its name: those of
+   * its class and of the classes that this extends, up to the first one of the platform; not what `@remote` serves already, and
+   * none that begins with `_`. TypeScript's `private` ends with the compiler: such methods are served. Where a library's class is
+   * extended, its methods are served too, unless the methods to serve are listed. A plain object serves its own functions, under
+   * their keys.
+   */
+  expose(object: object, options?: ExposeOptions): Promise<void>;
+  async expose(target: unknown, second?: unknown, third?: unknown): Promise<void> {
     this.#check("take");
-    const all = [...exposures(target, second)];
-    const done = await Promise.allSettled(
-      all.map(([name, { fn, procedure }]) => this.#server.expose(name, fn, procedure)),
-    );
+    const all = exposures(target, second, third, this.#server.exposures);
+    const done = await Promise.allSettled(all.map((exposure) => this.#server.expose(exposure)));
     const failed = done.find((result) => result.status === "rejected");
     if (!failed) return;
     // all of an object or nothing of it
     await Promise.all(
-      all.map(([name], i) => done[i]!.status === "fulfilled" ? this.#server.unexpose(name) : undefined),
+      all.map(({ name }, i) => done[i]!.status === "fulfilled" ? this.#server.unexpose(name) : undefined),
     );
     throw failed.reason;
   }
 
-  /** Serves a function no more; nothing happens if it was not served. */
+  /**
+   * Ends the serving of a name or a procedure, of a function under all its names, or of all methods of an object. Nothing happens
+   * if it was not served.
+   */
   async unexpose(target: string | Fn | Procedure | object): Promise<void> {
+    checkExposed(target);
     if (this.#state === "closed") return;
-    await Promise.all(exposedNames(target).map((name) => this.#server.unexpose(name)));
+    const ended = this.#server.exposures.filter((exposure) => exposure.isOf(target));
+    await Promise.all(ended.map(({ name }) => this.#server.unexpose(name)));
   }
 
   /** Exposes a function, which it returns, or as a decorator each instance's method. Default name: the function's, or `Class.method`. */
   remote(name?: string): Wrapper {
     return wrapper((fn, self, method) => {
-      const served = name ?? remoteName(fn, self, method);
-      this.expose(served, fn).catch((error) => this.#report(error, served));
+      const expose = async () => await this.expose(wrapped(name, fn, self, method));
+      expose().catch((error) => this.#report(error, name ?? method ?? fn.name));
     });
   }
 

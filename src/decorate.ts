@@ -9,6 +9,13 @@ import type { Fn } from "./rpc/procedure.ts";
 /** A TC39 decorator of a method that is also a wrapper of a function. */
 export type Wrapper = <F extends Fn>(fn: F, context?: ClassMethodDecoratorContext) => F;
 
+/** The context of a method of an instance that is there already, and whose function is bound to it. */
+export function decorating(self: unknown, method?: string): ClassMethodDecoratorContext | undefined {
+  if (method === undefined) return undefined;
+  const context = { name: method, addInitializer: (initialize: (this: unknown) => void) => initialize.call(self) };
+  return context as ClassMethodDecoratorContext;
+}
+
 /** One function for both uses: called with a function, or by the language with a method and its context. */
 export function wrapper(apply: (fn: Fn, self?: unknown, method?: string) => unknown): Wrapper {
   return (fn, context) => {
@@ -22,11 +29,4 @@ export function wrapper(apply: (fn: Fn, self?: unknown, method?: string) => unkn
     });
     return fn;
   };
-}
-
-/** The name that a wrapped function or a decorated method is served under, unless another one is given. */
-export function remoteName(fn: Fn, self?: unknown, method?: string): string {
-  if (method === undefined) return fn.name;
-  const type = typeof self === "function" ? self : (self as object).constructor; // a static method's is its class itself
-  return `${type.name}.${method}`;
 }

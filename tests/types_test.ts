@@ -196,6 +196,48 @@ export async function calls(bus: Bus | typeof tsmq): Promise<void> {
   await bus.expose(new Service(), "add");
   // @ts-expect-error no such method
   await bus.expose(new Service(), "none");
+  await bus.expose(new Service(), ["add", "find"], { concurrency: 2 });
+  // @ts-expect-error no such method
+  await bus.expose(new Service(), ["none"]);
+  // @ts-expect-error a field is no method
+  await bus.expose(new Service(), "name");
+  await bus.expose(divide, { concurrency: 1 });
+  await bus.expose("named", (a: number) => a, { concurrency: 1 });
+  await bus.expose(sum, (numbers) => numbers.length, { concurrency: 1 });
+  await bus.expose({ add: (a: number, b: number) => a + b }, { concurrency: 1 });
+  await bus.expose({ add: (a: number, b: number) => a + b }, "add");
+  // @ts-expect-error no such option
+  await bus.expose(divide, { parallel: 1 });
+  // @ts-expect-error the name stands first
+  await bus.expose(divide, "divide");
+
+  // what is no method is no member of a stub: arrow fields, getters
+  class Loose {
+    readonly arrow = (text: string) => text;
+    field = (text: string) => text;
+    get getter(): () => void {
+      return () => {};
+    }
+    method(text: string): string {
+      return text;
+    }
+    nothing(): void {}
+    async overloaded(text: string): Promise<string>;
+    async overloaded(text: number): Promise<number>;
+    async overloaded(value: unknown): Promise<unknown> {
+      return await Promise.resolve(value);
+    }
+    generic<T>(value: T): T {
+      return value;
+    }
+    rest(...values: number[]): number {
+      return values.length;
+    }
+  }
+  const loose = bus.stub(Loose);
+  assertType<IsExact<keyof typeof loose, "method" | "nothing" | "overloaded" | "generic" | "rest">>(true);
+  // @ts-expect-error an arrow field is no method
+  loose.field;
 
   // decorators and wrappers keep what they wrap
   const wrapped = bus.remote("name")(divide);

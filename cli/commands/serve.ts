@@ -3,31 +3,30 @@ import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { Bus } from "../../mod.ts";
 import { ValidationError } from "../../src/errors.ts";
-import { isClass, methodsOf } from "../../src/rpc/procedure.ts";
+import { isClass } from "../../src/rpc/methods.ts";
 import { textOf } from "../../src/internal/thrown.ts";
 import { aborted, print } from "../io.ts";
 import { BUS_FLAGS, type BusFlags, URL_ARGUMENT, withBus } from "../session.ts";
 
-/** Exposes what a module exports; returns the names that are served now. */
-async function exposeAll(bus: Bus, specifier: string): Promise<string[]> {
+/** What of a module is served now, and which other exports are not. */
+interface Outcome {
+  readonly serving: string[];
+  readonly skipped?: string[];
+}
+
+/** Exposes the functions that a module exports. */
+async function exposeAll(bus: Bus, specifier: string): Promise<Outcome> {
   const url = /^[a-z]+:/.test(specifier) ? specifier : pathToFileURL(resolve(specifier)).href;
   const { default: setUp, ...exported } = await load(url);
-  const served: string[] = [];
-  for (const [name, value] of Object.entries(exported)) {
-    if (name.startsWith("_") || isClass(value)) continue;
-    if (typeof value === "function") {
-      await bus.expose(name, value as () => unknown);
-      served.push(name);
-    } else if (
-      typeof value === "object" && value !== null && methodsOf(Object.getPrototypeOf(value) ?? {}).length > 0
-    ) {
-      await bus.expose(value);
-      served.push(...methodsOf(Object.getPrototypeOf(value)).map((method) => `${value.constructor.name}.${method}`));
-    }
-  }
+  const isServed = (name: string) =>
+    typeof exported[name] === "function" && !isClass(exported[name]) && !name.startsWith("_");
+  const names = Object.keys(exported).sort();
+  const serving = names.filter(isServed);
+  const skipped = names.filter((name) => !isServed(name));
+  for (const name of serving) await bus.expose(name, exported[name] as () => unknown);
   if (typeof setUp === "function") await setUp(bus);
-  else if (served.length === 0) throw new ValidationError(`Cannot serve ${specifier}: it exports nothing to serve`);
-  return served.sort();
+  else if (serving.length === 0) throw new ValidationError(`Cannot serve ${specifier}: it exports no function`);
+  return skipped.length === 0 ? { serving } : { serving, skipped };
 }
 
 async function load(url: string): Promise<Record<string, unknown>> {
@@ -42,7 +41,7 @@ async function load(url: string): Promise<Record<string, unknown>> {
 export const command = buildCommand({
   func: (flags: BusFlags, url: string, specifier: string) =>
     withBus(url, flags, async (bus, signal) => {
-      await print(JSON.stringify({ serving: await exposeAll(bus, specifier) }));
+      await print(JSON.stringify(await exposeAll(bus, specifier)));
       await aborted(signal);
     }),
   parameters: {
@@ -56,8 +55,8 @@ export const command = buildCommand({
   docs: {
     brief: "Serve the functions that a module exports, until Ctrl-C",
     fullDescription: [
-      "Each exported function is served under its name, each method of an exported object as Class.method; not what begins",
-      "with _. A default export is a function that is given the bus, for whatever else the service does.",
+      "Each exported function is served under its name, unless that begins with _. Other exports are named as skipped. A default",
+      "export is a function that is given the bus, for whatever else the service does: (bus) => bus.expose(new Orders()).",
       "Calls that run at Ctrl-C have five seconds to finish.",
     ].join("\n"),
     customUsage: [

@@ -82,6 +82,39 @@ export const objects: Room = {
     equal(calculator === await Promise.resolve(calculator), true, "a stub is no promise");
   },
 
+  "expose(object) serves no method of the platform, and refuses an object that has no others": async (t) => {
+    const [server, caller] = await t.buses(2) as [Bus, Bus];
+    class Store extends Map<string, number> {
+      sum(): number {
+        return [...this.values()].reduce((sum, value) => sum + value, 0);
+      }
+    }
+    await server.expose(new Store([["a", 1], ["b", 2]]));
+    const store = caller.stub(Store, { timeout: 5_000 });
+    equal(await store.sum(), 3);
+    await rejects(() => store.clear(), NoSuchRemoteError);
+    await rejects(() => server.expose(new Map()), ValidationError, "invalid");
+    await server.expose({ plain: () => "plain" });
+    equal(await caller.stub("plain")(), "plain");
+  },
+
+  "expose({ concurrency }): so many calls run at once, the others wait": async (t) => {
+    const [server, caller] = await t.buses(2) as [Bus, Bus];
+    const { passed, open } = t.gate();
+    const started = t.seen<number>();
+    await server.expose("work", async (i: number) => {
+      started.add(i);
+      await passed;
+      return i;
+    }, { concurrency: 2 });
+    const calls = Promise.all([1, 2, 3, 4, 5].map((i) => caller.stub("work")(i)));
+    await started.count(2);
+    await t.quiet();
+    equal(started.values.length, 2);
+    open();
+    equal(await calls, [1, 2, 3, 4, 5]);
+  },
+
   "expose(object, method) serves one method": async (t) => {
     const [server, caller] = await t.buses(2) as [Bus, Bus];
     await server.expose(new Calculator(), "add");

@@ -1,9 +1,8 @@
 /**
- * RPC as users hold it: procedures, stubs, and which methods of an object are served.
+ * RPC as users hold it: procedures, stubs, and the types of both.
  *
  * @module
  */
-import { ValidationError } from "../errors.ts";
 import { checkName, checkSchema } from "../names.ts";
 import type { StandardSchemaV1 } from "../schema.ts";
 
@@ -116,76 +115,24 @@ export type MultiStub<F extends Fn = (...args: unknown[]) => unknown> = {
   rpc(...args: Parameters<F>): Promise<RpcResponse<Result<F>>[]>;
 };
 
-/** The names of the methods of a class that are served. */
+/** The names of the functions of an object, which `expose` may list. */
+export type FunctionName<O> = {
+  [K in keyof O]: K extends `_${string}` ? never : K extends string ? O[K] extends Fn ? K : never : never;
+}[keyof O];
+
+/**
+ * The names of the methods of a class that are served. Arrow fields and getters that give a function are no methods; a field
+ * without parameters looks like one to the compiler, and reading it from a stub throws. The compiler tells a field by its
+ * parameters, of which only a method's are compared both ways, and a getter by being readonly.
+ */
 export type MethodName<C> = {
-  [K in keyof C]: K extends `_${string}` ? never : K extends string ? C[K] extends Fn ? K : never : never;
-}[keyof C];
+  [K in FunctionName<C>]: ((...args: never[]) => never) extends C[K]
+    ? (<T>() => T extends Pick<C, K> ? 1 : 2) extends (<T>() => T extends { -readonly [P in K]: C[P] } ? 1 : 2) ? K
+    : never
+    : never;
+}[FunctionName<C>];
 
 /** A stub for each method of a class. */
 export type ObjectStub<C> = { readonly [K in MethodName<C>]: C[K] extends Fn ? Stub<C[K]> : never };
 /** A multi-stub for each method of a class. */
 export type MultiObjectStub<C> = { readonly [K in MethodName<C>]: C[K] extends Fn ? MultiStub<C[K]> : never };
-
-/** A class. */
-export type Class<C = unknown> = abstract new (...args: never[]) => C;
-
-/** Whether a function is a class rather than a function to call. */
-export function isClass(target: unknown): target is Class {
-  return typeof target === "function" && /^class\b/.test(Function.prototype.toString.call(target));
-}
-
-/** The methods of a prototype chain below `Object`: no accessors, no constructor, none that begins with `_`. */
-export function methodsOf(prototype: object): string[] {
-  const names = new Set<string>();
-  for (let link: object = prototype; link && link !== Object.prototype; link = Object.getPrototypeOf(link)) {
-    for (const [name, { value }] of Object.entries(Object.getOwnPropertyDescriptors(link))) {
-      if (typeof value === "function" && name !== "constructor" && !name.startsWith("_")) names.add(name);
-    }
-  }
-  return [...names];
-}
-
-/** The functions that an exposed target stands for, by the names they are served under. */
-export function exposures(target: unknown, second: unknown): Map<string, { fn: Fn; procedure?: Procedure }> {
-  const one = (name: string, fn: unknown, procedure?: Procedure) => {
-    if (typeof fn !== "function") throw new ValidationError(`Cannot expose "${name}": there is no function`);
-    return new Map([[checkName("a function", name), { fn: fn as Fn, procedure }]]);
-  };
-  if (target instanceof Procedure) return one(target.name, second, target);
-  if (typeof target === "string") return one(target, second);
-  if (isClass(target)) throw new ValidationError(`Cannot expose class ${target.name}: expose an object of it`);
-  if (typeof target === "function") return one(target.name, target);
-  if (typeof target !== "object" || target === null) {
-    throw new ValidationError("Cannot expose a value: it is no function, name, procedure or object");
-  }
-  const type = classOf(target);
-  const methods = methodsOf(Object.getPrototypeOf(target));
-  if (second !== undefined && !methods.includes(second as string)) {
-    throw new ValidationError(`Cannot expose ${type}.${String(second)}: there is no such method`);
-  }
-  const names = second === undefined ? methods : [second as string];
-  if (names.length === 0) {
-    throw new ValidationError(`Cannot expose an object of ${type}: it has no methods`);
-  }
-  const object = target as Record<string, Fn>;
-  return new Map(names.map((name) => [`${type}.${name}`, { fn: object[name]!.bind(target) as Fn }]));
-}
-
-/** The names that `unexpose` means. */
-export function exposedNames(target: unknown): string[] {
-  if (typeof target === "string") return [target];
-  if (target instanceof Procedure) return [target.name];
-  if (typeof target === "function") return [target.name];
-  if (typeof target !== "object" || target === null) {
-    throw new ValidationError("Cannot unexpose a value: it is no function, name, procedure or object");
-  }
-  const type = classOf(target);
-  return methodsOf(Object.getPrototypeOf(target)).map((name) => `${type}.${name}`);
-}
-
-/** The name of an object's class, under which its methods are served. */
-function classOf(object: object): string {
-  const name: unknown = object.constructor?.name;
-  if (typeof name === "string") return name;
-  throw new ValidationError("Cannot serve an object: it has no class to name its methods");
-}

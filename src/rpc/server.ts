@@ -4,7 +4,7 @@
  * @module
  */
 import type { Codec, Decoded } from "../codec.ts";
-import { BusError, ClosedError, TimeoutError, ValidationError } from "../errors.ts";
+import { BusError, ClosedError, RpcError, TimeoutError, ValidationError } from "../errors.ts";
 import { cost } from "../port/credit.ts";
 import type { Link, Stream } from "../port/link.ts";
 import type { Sender } from "../provider.ts";
@@ -12,8 +12,9 @@ import { validate } from "../schema.ts";
 import type { Telemetry } from "../telemetry.ts";
 import { nameOf, stackOf, textOf } from "../internal/thrown.ts";
 import { Work, Works } from "../works.ts";
-import type { Fn, Procedure } from "./procedure.ts";
+import type { Exposure } from "./exposure.ts";
 import { Served } from "./served.ts";
+import { Turns } from "./turns.ts";
 import { type Answer, readRequest, type Refusal, REQUEST, type Request, writeAnswer } from "./wire.ts";
 
 /** Calls that may run at once on one bus; further ones are refused as "busy". */
@@ -29,9 +30,10 @@ const CLOCK_SKEW = 60_000;
 const LATER = { id: "", server: "" };
 
 interface Exposed {
-  readonly fn: Fn;
-  readonly procedure?: Procedure;
+  readonly exposure: Exposure;
   readonly stream: Stream;
+  /** Where only so many calls may run at once. */
+  readonly turns?: Turns;
   /** It is being registered again. */
   registering?: Promise<void>;
 }
@@ -59,6 +61,8 @@ export interface ServerHome {
 export class Server {
   #home: ServerHome;
   #exposed = new Map<string, Exposed>();
+  /** The functions and objects that are served: how many of the names above each has. */
+  #sources = new Map<unknown, number>();
   /** The functions that callers cannot find yet. */
   #exposing = new Map<string, Promise<void>>();
   #running = new Set<string>();
@@ -75,9 +79,15 @@ export class Server {
     this.#home = home;
   }
 
-  /** Serves a function under a name; resolves when callers can find it. */
-  async expose(name: string, fn: Fn, procedure?: Procedure): Promise<void> {
-    if (this.#exposed.has(name)) throw new ValidationError(`Cannot expose "${name}": it is exposed already`);
+  /** What is served. */
+  get exposures(): Exposure[] {
+    return [...this.#exposed.values()].map(({ exposure }) => exposure);
+  }
+
+  /** Serves a function under its name; resolves when callers can find it. */
+  async expose(exposure: Exposure): Promise<void> {
+    const { name, concurrency } = exposure;
+    if (this.#exposed.has(name) || exposure.type) exposure.checkUnused(this.exposures);
     const stream: Stream = this.#home.link.subscribe({ topic: name, pattern: false, serves: true }, (_, bodies) => {
       for (const body of bodies) {
         stream.credit(cost(body));
@@ -86,13 +96,15 @@ export class Server {
         });
       }
     });
-    this.#exposed.set(name, { fn, procedure, stream });
+    const turns = concurrency === Infinity ? undefined : new Turns(concurrency);
+    this.#exposed.set(name, { exposure, stream, turns });
+    this.#sources.set(exposure.source, (this.#sources.get(exposure.source) ?? 0) + 1);
     const ready = stream.ready.catch(() => {});
     this.#exposing.set(name, ready);
     try {
       await stream.ready;
     } catch (error) {
-      if (this.#exposed.get(name)?.stream === stream) this.#exposed.delete(name); // it may be exposed again by now
+      if (this.#exposed.get(name)?.exposure === exposure) this.#forget(exposure); // it may be exposed again by now
       throw error;
     } finally {
       if (this.#exposing.get(name) === ready) this.#exposing.delete(name);
@@ -108,8 +120,16 @@ export class Server {
   async unexpose(name: string): Promise<void> {
     const exposed = this.#exposed.get(name);
     if (!exposed) return;
-    this.#exposed.delete(name);
+    this.#forget(exposed.exposure);
+    exposed.turns?.end();
     await exposed.stream.close();
+  }
+
+  #forget({ name, source }: Exposure): void {
+    this.#exposed.delete(name);
+    const left = this.#sources.get(source)! - 1;
+    if (left > 0) this.#sources.set(source, left);
+    else this.#sources.delete(source);
   }
 
   /** Takes no further request. */
@@ -192,7 +212,8 @@ export class Server {
     const { fn, call } = request;
     const server = this.#home.link.inbox; // as the caller knows us, also if the worker is replaced meanwhile
     if (call) this.#running.add(call.id);
-    const answer = unreadable ? failure(fn, unreadable) : await this.#invoke(request, exposed);
+    const answer = unreadable ? failure(fn, unreadable) : await this.#inTurn(request, exposed);
+    if (!answer) return this.#passOver(request);
     if (!call) return await this.#answerPymq(request, { ...answer, call: undefined });
     this.#running.delete(call.id);
     if (this.#cancelled.delete(call.id)) return;
@@ -210,7 +231,27 @@ export class Server {
     }
   }
 
-  async #invoke({ fn, args, kwargs, call }: Request, { fn: serve, procedure }: Exposed): Promise<Answer<string>> {
+  /** Invokes the function when its turn has come; undefined if the caller has given up by then, or it is not served any more. */
+  async #inTurn(request: Request, { exposure, turns }: Exposed): Promise<Answer<string> | undefined> {
+    if (!turns) return await this.#invoke(request, exposure);
+    await turns.take();
+    try {
+      const served = !this.#closed && this.#exposed.get(request.fn)?.exposure === exposure;
+      if (!served || this.#cancelled.has(request.call?.id ?? "")) return undefined;
+      return await this.#invoke(request, exposure);
+    } finally {
+      turns.give();
+    }
+  }
+
+  /** Nothing has run: the call goes to another server, unless its caller has given up. */
+  #passOver(request: Request): void {
+    const id = request.call?.id ?? "";
+    this.#running.delete(id);
+    if (!this.#cancelled.delete(id)) this.#refuse(request, "gone");
+  }
+
+  async #invoke({ fn, args, kwargs, call }: Request, { fn: serve, procedure }: Exposure): Promise<Answer<string>> {
     const { codec, telemetry } = this.#home;
     try {
       if (Object.keys(kwargs).length > 0) {
@@ -221,6 +262,9 @@ export class Server {
           ? await validate(procedure.args, args, `the arguments of "${fn}"`) as unknown[]
           : args;
         const result: unknown = await serve(...checked as never[]);
+        if (this.#sources.has(result)) {
+          throw new RpcError("invalid", `Cannot answer a call of "${fn}": its result is served itself`);
+        }
         if (procedure?.returns) await validate(procedure.returns, result, `the result of "${fn}"`);
         const answer = { fn, resultType: codec.pythonType(result), isError: false };
         // one that cannot be sent is the function's fault
