@@ -51,15 +51,17 @@ export function peerEnded(times: number): Fault<Shared> {
     inject: async ({ ground, traffic, namespace, random }) => {
       const place: Place = { ...ground.place, namespace };
       await using peer = Peer.start<Said>(new URL("peer.ts", import.meta.url), { args: [JSON.stringify(place)] });
-      await peer.next(30_000);
+      const ready = Promise.withResolvers<void>();
       const heard = (async () => {
         for (;;) {
-          const said = await peer.next();
+          const said = await peer.next(30_000);
+          if ("ready" in said) ready.resolve(); // it may hold items before
           if (!("held" in said)) continue;
           await traffic.handle(said.held, said.attempt);
           peer.tell(said.held);
         }
-      })().catch(() => {});
+      })().catch(ready.reject);
+      await ready.promise;
       const load = traffic.burst(40);
       await pause(random.int(20, 200));
       peer.signal("SIGTERM");
