@@ -21,7 +21,7 @@ import {
   type Health,
 } from "./options.ts";
 import { Link } from "./port/link.ts";
-import type { Provider, Sender } from "./provider.ts";
+import type { Features, Provider, Sender } from "./provider.ts";
 import { Publisher } from "./publisher.ts";
 import { Queue, type QueueOptions } from "./queue.ts";
 import { Caller } from "./rpc/caller.ts";
@@ -83,7 +83,7 @@ export class Bus extends EventTarget implements AsyncDisposable {
   #readings = new Works();
   /** What takes items: what comes after the bus began to close still has to go back. */
   #takes = new Works();
-  #exactAttempts = false;
+  #features!: Features;
   #handlings = new Set<Handling>();
   #closing = new AbortController();
   #end: Closing | undefined;
@@ -141,7 +141,7 @@ export class Bus extends EventTarget implements AsyncDisposable {
       if (linked.status === "fulfilled") await withDeadline(connectTimeout, (over) => linked.value.close(over));
       throw opened.status === "rejected" ? opened.reason : (linked as PromiseRejectedResult).reason;
     }
-    this.#exactAttempts = provider.features.exactAttempts;
+    this.#features = provider.features;
     this.#sender = opened.value;
     this.#link = linked.value;
     this.#sender.wake?.(this.#link.inbox);
@@ -258,7 +258,7 @@ export class Bus extends EventTarget implements AsyncDisposable {
       codec: this.#codec,
       telemetry: this.#telemetry,
       check: (what) => this.#check(what),
-      exactAttempts: this.#exactAttempts,
+      features: this.#features,
       works: this.#works,
       taking: (take) => this.#takes.watch(take),
       report: (error, queue) => this.#report(error, queue),

@@ -6,7 +6,7 @@
 import { type Deliveries, type Held, type Lease, open, type Opened } from "./deliveries.ts";
 import { BusError, ValidationError } from "./errors.ts";
 import { isA, textOf } from "./internal/thrown.ts";
-import { checkCount, checkFunction, checkName, checkSignal, checkTime } from "./names.ts";
+import { checkCount, checkDelay, checkFunction, checkName, checkSignal } from "./names.ts";
 import { Work, Works } from "./works.ts";
 
 /** Milliseconds before a failed item is tried again: doubled with each attempt, up to the second. */
@@ -67,7 +67,7 @@ export function consume<T>(
   const concurrency = checkCount("a concurrency", options.concurrency ?? 1);
   const maxAttempts = checkCount("a number of attempts", options.maxAttempts ?? Infinity);
   const deadLetter = checkName("a dead-letter queue", options.deadLetter ?? `${queue}.dead`);
-  const delayOf = backoffOf(options.backoff);
+  const delayOf = backoffOf(options.backoff, home.features.maxDelay);
   const stop = new AbortController();
   const signals = [stop.signal, ended];
   if (options.signal) signals.push(options.signal);
@@ -85,7 +85,7 @@ export function consume<T>(
     const untried = () => deliveries.settle(delivery, "untried");
     if (signal.aborted) return untried;
     // only recorded starts say that an item was tried
-    const over = home.exactAttempts && delivery.attempt > maxAttempts;
+    const over = home.features.exactAttempts && delivery.attempt > maxAttempts;
     if (!over && !await deliveries.start(delivery)) return NOTHING; // another holder may have it
     let readable = false;
     let held: Held<T> | undefined;
@@ -164,10 +164,10 @@ export function consume<T>(
   return { closed, close, [Symbol.asyncDispose]: close };
 }
 
-function backoffOf(backoff: ConsumeOptions["backoff"]): (attempt: number) => number {
-  if (typeof backoff === "function") return (attempt) => checkTime("a backoff", backoff(attempt));
+function backoffOf(backoff: ConsumeOptions["backoff"], longest: number): (attempt: number) => number {
+  if (typeof backoff === "function") return (attempt) => checkDelay("a backoff", backoff(attempt), longest);
   if (backoff !== undefined) {
-    const delay = checkTime("a backoff", backoff);
+    const delay = checkDelay("a backoff", backoff, longest);
     return () => delay;
   }
   return (attempt) => Math.min(BACKOFF.min * 2 ** (attempt - 1), BACKOFF.max);

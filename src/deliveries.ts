@@ -8,9 +8,9 @@ import { type MessageHeaders, unwrap } from "./codec/envelope.ts";
 import { readMarks, writeMarks } from "./codec/marks.ts";
 import { BusError, ValidationError } from "./errors.ts";
 import { isA, nameOf, textOf } from "./internal/thrown.ts";
-import { checkTime } from "./names.ts";
+import { checkDelay } from "./names.ts";
 import type { Link } from "./port/link.ts";
-import type { Delivery, Outcome, Sender } from "./provider.ts";
+import type { Delivery, Features, Outcome, Sender } from "./provider.ts";
 import { type StandardSchemaV1, validate } from "./schema.ts";
 import type { Telemetry } from "./telemetry.ts";
 import type { Works } from "./works.ts";
@@ -44,7 +44,11 @@ export interface Lease<T> extends AsyncDisposable {
    * @throws {BusError} "lease_lost" when the lease had ended: somebody else may have the item
    */
   ack(): Promise<void>;
-  /** Gives the item back to the head of the queue, after `delay` ms (default 0). A lease that had ended is left alone. */
+  /**
+   * Gives the item back to the head of the queue, after `delay` ms (default 0). A lease that had ended is left alone.
+   *
+   * @throws {UnsupportedError} when the transport cannot keep an item away for so long; nothing was sent
+   */
   nack(options?: { delay?: number }): Promise<void>;
 }
 
@@ -59,8 +63,7 @@ export interface QueueHome {
   readonly sender: Sender;
   readonly codec: Codec;
   readonly telemetry: Telemetry;
-  /** As `Features` has it. */
-  readonly exactAttempts: boolean;
+  readonly features: Features;
   /** Throws when the bus is closed (`"send"`), or takes nothing more (`"take"`). */
   check(what: "send" | "take"): void;
   /** Where the handlers that run are counted; the bus waits for them when it closes. */
@@ -139,7 +142,7 @@ export class Deliveries {
       }
     };
     const nack = async (options: { delay?: number } = {}) => {
-      await settle("nack", checkTime("a delay", options.delay ?? 0));
+      await settle("nack", checkDelay("a delay", options.delay ?? 0, this.home.features.maxDelay));
     };
     return {
       item,

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { ValidationError } from "./errors.ts";
+import { UnsupportedError, ValidationError } from "./errors.ts";
 import type { StandardSchemaV1 } from "./schema.ts";
 
 /** Returns the name of a topic, queue, function or namespace if it is one: any non-empty string of well-formed Unicode. */
@@ -32,17 +32,25 @@ export function checkNumber(what: string, value: unknown, least = 0): number {
   throw new ValidationError(`Cannot use ${show(value)} as ${what}: it is not a number of at least ${least}`);
 }
 
-/** The longest time that a timer holds, in milliseconds; beyond it goes off at once. */
-export const MAX_TIMER = 2 ** 31 - 1;
-/**
- * The longest time that differs from for ever, in milliseconds: 12 days. A timer holds twice as much, so that sums of it fit too;
- * what is longer still goes off at once.
- */
-export const LONGEST = 2 ** 30;
+/** The longest time in milliseconds, 31 years: every transport can keep it as a time, and nothing waits for longer. */
+export const LONGEST = 1e12;
 
 /** Returns a number of milliseconds, at most {@linkcode LONGEST}, if it is one, at least `least`. */
 export function checkTime(what: string, value: unknown, least = 0): number {
   return Math.min(checkNumber(what, value, least), LONGEST);
+}
+
+/**
+ * Returns the delay of an item that goes back to its queue.
+ *
+ * @throws {UnsupportedError} when the transport cannot keep an item away for so long
+ */
+export function checkDelay(what: string, value: unknown, longest: number): number {
+  const delay = checkTime(what, value);
+  if (delay <= longest) return delay;
+  throw new UnsupportedError(
+    `Cannot use ${delay} ms as ${what}: the transport keeps an item away for ${longest} at most`,
+  );
 }
 
 /** Returns how many of something there may be, if it is a number of that: whole, at least 1; `Infinity` counts. */

@@ -7,7 +7,7 @@ import * as v from "valibot";
 import type { EventClass } from "./codec.ts";
 import { ValidationError } from "./errors.ts";
 import { callable, fields, milliseconds, must, parseOptions } from "./internal/options.ts";
-import { LONGEST, nameFault } from "./names.ts";
+import { nameFault } from "./names.ts";
 import type { Provider } from "./provider.ts";
 import type { Log } from "./telemetry.ts";
 import { textOf } from "./internal/thrown.ts";
@@ -85,6 +85,9 @@ const OPTIONS = fields({
   types: v.optional(v.array(v.custom<EventClass>(() => true), must("a list of classes")), []),
   log: v.optional(callable<Log>()),
 });
+
+/** The longest deadline in milliseconds, 12 days. A timer holds twice as much, so that sums of it fit too. */
+const LONGEST = 2 ** 30;
 
 /** Milliseconds as a timer holds them. */
 function deadline(): v.GenericSchema<number> {

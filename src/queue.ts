@@ -7,7 +7,7 @@ import { withTrace, wrap } from "./codec/envelope.ts";
 import { consume, type ConsumeOptions, type Consumer } from "./consumer.ts";
 import { Deliveries, type Lease, open, type Opened, type QueueHome } from "./deliveries.ts";
 import { BusError, ClosedError, QueueEmptyError, ValidationError } from "./errors.ts";
-import { checkName, checkNumber, checkSchema, checkSignal, checkTime, LONGEST } from "./names.ts";
+import { checkName, checkNumber, checkSchema, checkSignal, checkTime } from "./names.ts";
 import { type StandardSchemaV1, validate } from "./schema.ts";
 
 /** Milliseconds of a lease, unless the taker says otherwise. */
@@ -219,8 +219,7 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
 
 function waitOf(options: WaitOptions): number {
   const timeout = checkNumber("a timeout", options.timeout ?? Infinity);
-  if (options.block === false) return 0;
-  return timeout > LONGEST ? Infinity : timeout;
+  return options.block === false ? 0 : timeout;
 }
 
 function leaseOf(lease: number | undefined): number {

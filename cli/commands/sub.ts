@@ -1,6 +1,6 @@
 import { buildCommand } from "@stricli/core";
 import { TimeoutError } from "../../src/errors.ts";
-import { MAX_TIMER } from "../../src/names.ts";
+import { after } from "../../src/internal/time.ts";
 import { aborted, line, print, toJson } from "../io.ts";
 import { BUS_FLAGS, type BusFlags, count, number, URL_ARGUMENT, withBus } from "../session.ts";
 
@@ -29,8 +29,7 @@ async function sub(flags: Flags, url: string, ...topics: string[]): Promise<void
       if (flags.count === undefined) end();
       else fail(new TimeoutError(`Cannot see ${flags.count} events: ${left} are missing after ${flags.timeout} ms`));
     };
-    const timer = flags.timeout > MAX_TIMER ? undefined : setTimeout(late, flags.timeout);
-    await ended.finally(() => clearTimeout(timer));
+    await ended.finally(after(flags.timeout, late));
   });
 }
 

@@ -2,7 +2,7 @@ import { buildCommand } from "@stricli/core";
 import process from "node:process";
 import type { Bus } from "../../mod.ts";
 import type { Doctor } from "../../src/doctor.ts";
-import { MAX_TIMER } from "../../src/names.ts";
+import { after } from "../../src/internal/time.ts";
 import { aborted, print } from "../io.ts";
 import { BUS_FLAGS, type BusFlags, count, number, URL_ARGUMENT, withBus } from "../session.ts";
 import { transportFor } from "../urls.ts";
@@ -147,7 +147,6 @@ export const command = buildCommand({
 });
 
 async function pause(ms: number, signal: AbortSignal): Promise<void> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  await Promise.race([aborted(signal), new Promise((resolve) => timer = setTimeout(resolve, Math.min(ms, MAX_TIMER)))]);
-  clearTimeout(timer);
+  const { promise, resolve } = Promise.withResolvers<void>();
+  await Promise.race([aborted(signal), promise]).finally(after(ms, resolve));
 }

@@ -4,7 +4,7 @@
  * @module
  */
 import type { Bus } from "../bus.ts";
-import { ProviderError } from "../errors.ts";
+import { ProviderError, UnsupportedError } from "../errors.ts";
 import { equal, ok, rejects } from "./assert.ts";
 import { drain } from "./queues.ts";
 import { type Room, slow } from "./room.ts";
@@ -86,8 +86,13 @@ export const claims: Room = {
     const queue = t.queue<string>(bus, "queue");
     await queue.put("item");
     const lease = await queue.receive();
-    // what is longer than the transport can do ends at what it can, or is refused; it must not come back at once
-    await lease.nack({ delay: Math.min(t.features.maxDelay, 1e12) });
+    const { maxDelay } = t.features;
+    if (maxDelay < Infinity) {
+      const beyond = maxDelay + 1;
+      await rejects(() => lease.nack({ delay: beyond }), UnsupportedError, "unsupported");
+      await rejects(() => queue.consume(() => {}, { backoff: beyond }), UnsupportedError, "unsupported");
+    }
+    await lease.nack({ delay: Math.min(maxDelay, 1e12) });
     await t.quiet();
     equal(await drain(t, queue), []);
   },

@@ -273,7 +273,7 @@ export const input: Room = {
       equal(await got, "item");
       await queue.put("later");
       const lease = await queue.receive({ timeout: time, lease: 2 ** 40 });
-      await lease.nack({ delay: time });
+      await lease.nack({ delay: Math.min(time, t.features.maxDelay) });
       await rejects(() => queue.receive({ timeout: 100 }), BusError, "queue_empty");
       const { passed, open } = t.gate();
       const started = t.seen<string>();

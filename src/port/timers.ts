@@ -4,6 +4,8 @@
  * @module
  */
 
+import { after } from "../internal/time.ts";
+
 /** See the module. */
 export class Timers {
   #pending = new Map<number, number>();
@@ -26,13 +28,13 @@ export class Timers {
     const due = performance.now() + ms;
     this.#pending.set(id, due);
     if (due < this.#first) this.#first = due;
-    const timer = setTimeout(() => {
+    const stop = after(ms, () => {
       this.#pending.delete(id);
       act();
-    }, ms);
+    });
     return () => {
       this.#pending.delete(id);
-      clearTimeout(timer);
+      stop();
     };
   }
 }

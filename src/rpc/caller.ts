@@ -12,7 +12,8 @@ import {
   TimeoutError,
   type ValidationError,
 } from "../errors.ts";
-import { MAX_TIMER } from "../names.ts";
+import { after } from "../internal/time.ts";
+import { LONGEST } from "../names.ts";
 import type { Link } from "../port/link.ts";
 import type { Sender } from "../provider.ts";
 import { validate } from "../schema.ts";
@@ -142,11 +143,10 @@ export class Caller {
     signal?.throwIfAborted();
     if (this.#closed) throw this.#closed;
     const written = this.#home.codec.write(args);
-    const call = new Call(fn, written, Math.min(timeout, MAX_TIMER), traceparent);
+    const call = new Call(fn, written, Math.min(timeout, LONGEST), traceparent);
     const over = Promise.withResolvers<never>();
-    const timer = timeout < MAX_TIMER
-      ? setTimeout(() => over.reject(new TimeoutError(`Cannot call "${fn}": no answer within ${timeout} ms`)), timeout)
-      : undefined;
+    const late = () => over.reject(new TimeoutError(`Cannot call "${fn}": no answer within ${timeout} ms`));
+    const stop = after(timeout, late);
     const abort = () => over.reject(signal!.reason);
     signal?.addEventListener("abort", abort, { once: true });
     this.#calls.add(over.reject);
@@ -160,7 +160,7 @@ export class Caller {
       return await Promise.race([answered, over.promise]);
     } finally {
       call.over = true;
-      clearTimeout(timer);
+      stop();
       signal?.removeEventListener("abort", abort);
       this.#calls.delete(over.reject);
       this.#waits.delete(call);

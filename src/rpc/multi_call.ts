@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { after } from "../internal/time.ts";
 import { type BusError, ProviderError, RpcError, TimeoutError } from "../errors.ts";
 import type { Call } from "./call.ts";
 import type { CallerHome } from "./caller.ts";
@@ -83,13 +84,13 @@ export async function multiCall(call: Call, home: MultiCallHome): Promise<(Answe
     },
   });
   // the deadline ends what is missing, not the answers that are there
-  const late = setTimeout(() => {
+  const stop = after(Math.max(0, call.left - 5), () => {
     for (let i = missing.size + due(); i > 0; i--) {
       answers.push(new TimeoutError(`Cannot call "${fn}": a server did not answer in time`));
     }
     finish();
-  }, Math.max(0, call.left - 5));
-  call.cleanups.push(() => clearTimeout(late), () => clearTimeout(grace));
+  });
+  call.cleanups.push(stop, () => clearTimeout(grace));
   const address = await call.address(link);
   const reached = await sender.publish(fn, call.request(address, queue?.channel ?? ""));
   if (reached !== undefined) others = Math.min(others, reached - servers.length);

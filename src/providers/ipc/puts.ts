@@ -5,7 +5,7 @@
  */
 import { ProviderError, QueueFullError } from "../../errors.ts";
 import { Fifo } from "../../fifo.ts";
-import { MAX_TIMER } from "../../names.ts";
+import { after } from "../../internal/time.ts";
 import type { SendOptions } from "../../provider.ts";
 import { failure } from "./failures.ts";
 import { writeItem } from "./frames.ts";
@@ -59,9 +59,7 @@ export class Puts {
       throw new QueueFullError(name);
     }
     const abort = () => this.#leave(queue, put, signal!.reason);
-    const timer = wait < MAX_TIMER
-      ? setTimeout(() => this.#leave(queue, put, new QueueFullError(name)), wait)
-      : undefined;
+    const stop = after(wait, () => this.#leave(queue, put, new QueueFullError(name)));
     signal?.addEventListener("abort", abort, { once: true });
     if (line) {
       line.push(put);
@@ -74,7 +72,7 @@ export class Puts {
     try {
       await promise;
     } finally {
-      clearTimeout(timer);
+      stop();
       signal?.removeEventListener("abort", abort);
     }
   }

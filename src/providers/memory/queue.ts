@@ -1,7 +1,7 @@
 /** One queue of the broker. @module */
 import { QueueFullError } from "../../errors.ts";
 import { Fifo } from "../../fifo.ts";
-import { MAX_TIMER } from "../../names.ts";
+import { after } from "../../internal/time.ts";
 import type { Delivery, Outcome, ReceiveOptions } from "../../provider.ts";
 
 interface Item {
@@ -45,7 +45,7 @@ export class MemoryQueue {
   #delayed = new Set<Leased>();
   #takers = new Set<Taker>();
   #putters = new Fifo<Putter>();
-  #timer: ReturnType<typeof setTimeout> | undefined;
+  #stop = () => {};
 
   /** An empty queue that holds at most `capacity` waiting items. */
   constructor(name: string, capacity: number) {
@@ -74,11 +74,10 @@ export class MemoryQueue {
     const { promise, resolve, reject } = Promise.withResolvers<boolean>();
     const putter: Putter = { id, body, resolve };
     this.#putters.push(putter);
-    if (wait > MAX_TIMER) return promise;
-    const timer = setTimeout(() => {
+    const stop = after(wait, () => {
       if (this.#putters.remove(putter)) reject(new QueueFullError(this.#name));
-    }, wait);
-    return promise.finally(() => clearTimeout(timer));
+    });
+    return promise.finally(stop);
   }
 
   /** Cancels the put of this id that waits, or with `all` those of ids that begin with it. */
@@ -95,7 +94,7 @@ export class MemoryQueue {
     if (this.size > 0 || options.wait <= 0 || options.signal.aborted) return Promise.resolve(this.#pop(options));
     return new Promise((resolve) => {
       const end = () => {
-        clearTimeout(timer);
+        stop();
         options.signal.removeEventListener("abort", giveUp);
         this.#takers.delete(taker);
       };
@@ -103,7 +102,7 @@ export class MemoryQueue {
         end();
         resolve([]);
       };
-      const timer = setTimeout(giveUp, Math.min(options.wait, MAX_TIMER));
+      const stop = after(options.wait, giveUp);
       options.signal.addEventListener("abort", giveUp, { once: true });
       const taker: Taker = {
         options,
@@ -166,7 +165,7 @@ export class MemoryQueue {
     this.#returned = [];
     this.#leased.clear();
     this.#delayed.clear();
-    clearTimeout(this.#timer);
+    this.#stop();
     this.#serve();
   }
 
@@ -207,12 +206,11 @@ export class MemoryQueue {
 
   /** One timer for whatever falls due next. */
   #schedule(): void {
-    clearTimeout(this.#timer);
+    this.#stop();
     let next = Infinity;
     for (const { due } of this.#leased.values()) next = Math.min(next, due);
     for (const { due } of this.#delayed) next = Math.min(next, due);
-    if (next === Infinity) return;
-    this.#timer = setTimeout(() => this.#return(), Math.min(Math.max(0, next - performance.now()), MAX_TIMER));
+    this.#stop = after(Math.max(0, next - performance.now()), () => this.#return());
   }
 
   #return(): void {

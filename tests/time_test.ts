@@ -1,0 +1,75 @@
+import { assertEquals, assertRejects } from "@std/assert";
+import { describe, it } from "@std/testing/bdd";
+import { FakeTime } from "@std/testing/time";
+import { Codec } from "../src/codec.ts";
+import { Deliveries, open, type QueueHome } from "../src/deliveries.ts";
+import { UnsupportedError } from "../src/errors.ts";
+import { after, Deadline, MAX_TIMER } from "../src/internal/time.ts";
+import { MemoryQueue } from "../src/providers/memory/queue.ts";
+
+const DAY = 24 * 3_600_000;
+
+/** What a lease tells the transport when it is given back with this delay. */
+async function told(delay: number, maxDelay = Infinity): Promise<number | undefined> {
+  let told: number | undefined;
+  const link = {
+    settle: (_queue: string, _receipts: string[], _outcome: string, delay: number) => {
+      told = delay;
+      return Promise.resolve([true]);
+    },
+  };
+  const home = { link, codec: new Codec([]), features: { maxDelay } } as unknown as QueueHome;
+  const delivery = open({ receipt: "r", body: "1", attempt: 1 });
+  await new Deliveries("queue", undefined, home).lease(delivery, 1).nack({ delay }).catch((error) => {
+    assertEquals(told, undefined, "nothing is sent");
+    throw error;
+  });
+  return told;
+}
+
+describe("times longer than a timer holds", () => {
+  it("after() fires when its time is over, not before", () => {
+    using time = new FakeTime();
+    const fired: string[] = [];
+    const stop = after(2 * MAX_TIMER, () => fired.push("stopped"));
+    after(2 * MAX_TIMER + 10, () => fired.push("long"));
+    after(10, () => fired.push("short"));
+    after(Infinity, () => fired.push("never"));
+    time.tick(MAX_TIMER);
+    assertEquals(fired, ["short"]);
+    stop();
+    time.tick(MAX_TIMER);
+    time.tick(9);
+    assertEquals(fired, ["short"]);
+    time.tick(1);
+    assertEquals(fired, ["short", "long"]);
+  });
+
+  it("a deadline may be brought forward, and not put off", async () => {
+    const deadline = new Deadline(60 * DAY);
+    deadline.bring(5);
+    deadline.bring(90 * DAY);
+    await deadline.within(new Promise(() => {}));
+    assertEquals(deadline.left, 0);
+  });
+
+  it("a delay of a nack reaches the transport as it is", async () => {
+    assertEquals(await told(60 * DAY), 60 * DAY);
+    assertEquals(await told(10), 10);
+  });
+
+  it("a delay that the transport does not have is refused before anything is sent", async () => {
+    assertEquals(await told(DAY, DAY), DAY);
+    await assertRejects(() => told(DAY + 1, DAY), UnsupportedError);
+  });
+
+  it("the memory broker keeps an item away for as long as is asked", async () => {
+    const queue = new MemoryQueue("queue", Infinity);
+    const options = { max: 1, wait: 0, lease: 1_000, signal: new AbortController().signal };
+    await queue.put("id", "item", 0);
+    const [held] = await queue.take(options);
+    assertEquals(queue.settle([held!.receipt], "nack", 60 * DAY), [true]);
+    assertEquals((await queue.take({ ...options, wait: 20 })).length, 0);
+    queue.clear();
+  });
+});
