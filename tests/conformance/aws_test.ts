@@ -28,10 +28,12 @@ describe("conformance of aws", () => {
     provider: () => aws(options),
     // between us and somebody else's service there is nothing that we could cut
     faults: proxied ? { cut: () => Promise.resolve(proxy!.cut()) } : undefined,
-    skip: {
-      "faults: subscriptions come back, and a gap is said":
-        "SQS keeps events for a bus that is cut off, so none is missed",
-    },
+    skip: Object.fromEntries(
+      [
+        "faults: subscriptions come back, and a gap is said",
+        "faults: a gap stands between the events before the hole, though they wait for their handler, and those after it",
+      ].map((name) => [name, "SQS keeps events for a bus that is cut off, so none is missed"]),
+    ),
   };
   kit(harness);
 });

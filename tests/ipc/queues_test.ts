@@ -139,9 +139,9 @@ describe("attempts", () => {
       assertEquals(await receiver.start!("queue", first.receipts), [false]);
       const started = await take(20);
       await receiver.start!("queue", started.receipts);
-      await back("untried", [4], true);
+      await back("untried", [4, "unconfirmed"], true);
       const last = await take();
-      assertEquals(last.told, [4]);
+      assertEquals(last.told, [4, "unconfirmed"]);
       assertEquals(await receiver.settle("queue", started.receipts, "ack", 0), [false]);
       assertEquals(await receiver.settle("queue", last.receipts, "ack", 0), [true]);
     }));

@@ -16,7 +16,7 @@ export interface Item {
   readonly starts: number;
   /** How often it came back under this key. */
   readonly lease: number;
-  /** Its last holder died without a recorded start. */
+  /** Its last lease ended by itself. */
   readonly unconfirmed: boolean;
   readonly loop: string;
 }

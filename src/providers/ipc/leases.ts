@@ -5,7 +5,7 @@
  *     queues/<queue>/back/<key>.<starts>.<lease>.<bus>   came back; due from that time on, the lower key first
  *
  * `starts` is how many attempts were recorded before this lease, `lease` how often the item came back before, with a `?` if the
- * holder before died without a recorded start. The start of a held item is recorded by the time at which its file was "read": 1970.
+ * lease before ended by itself. The start of a held item is recorded by the time at which its file was "read": 1970.
  * That is one system call, outlives the process, and changes no directory that others look at.
  *
  * What is given back to come at once goes before all others in the kernel's queue, where PyMQ sees it too, as long as that has room.
@@ -326,9 +326,8 @@ export class Leases {
       if (typeof stat === "number") continue;
       side.until.set(name, Math.min(stat.modified, now + BELIEVED));
       if (!dead && stat.modified > now) continue;
-      const started = stat.read === STARTED;
-      const starts = started ? item.starts + 1 : item.starts;
-      this.#giveBack(queue, name, nameOfItem({ ...item, starts, unconfirmed: !started }), 0);
+      const starts = item.starts + Number(stat.read === STARTED);
+      this.#giveBack(queue, name, nameOfItem({ ...item, starts, unconfirmed: true }), 0);
     }
     return side;
   }
