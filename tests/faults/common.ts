@@ -7,7 +7,7 @@ import type { Fault, Ground } from "./ground.ts";
 import { CLOSED_IN_TURN } from "./closing.ts";
 import type { Style } from "./tally.ts";
 import type { Place, Said } from "./peer.ts";
-import { DEADLINES, LEASE } from "./traffic.ts";
+import { DEADLINES, LEASE, PEER } from "./traffic.ts";
 
 /** Those of every transport. */
 export const COMMON: readonly Fault[] = [
@@ -134,7 +134,7 @@ export function peerKilled(times: number): Fault<Shared> {
     pause: 20,
     unheard: true,
     inject: async ({ ground, traffic, namespace, random }) => {
-      const place: Place = { ...ground.place, namespace, first: first += 1_000_000 };
+      const place: Place = { ...ground.place, namespace, first: first += PEER };
       await using peer = Peer.start<Said>(new URL("peer.ts", import.meta.url), { args: [JSON.stringify(place)] });
       await peer.next(30_000);
       const heard = (async () => {

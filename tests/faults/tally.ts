@@ -68,6 +68,11 @@ export class Tally {
     return this.#promised.size;
   }
 
+  /** Whether this one was promised and did not arrive yet. */
+  misses(n: number): boolean {
+    return this.#promised.has(n);
+  }
+
   /** How many were said to have failed. */
   get failures(): number {
     return [...this.failed.values()].reduce((sum, count) => sum + count, 0);

@@ -1,12 +1,15 @@
 /** Everything that a bus can carry, at once and all the time, with an account of each message. */
-import { Bus, type BusOptions, type Provider } from "../../mod.ts";
+import { Bus, type BusOptions, type Gap, type Provider } from "../../mod.ts";
 import { pause, until } from "../support/until.ts";
+import { Holes } from "./holes.ts";
 import { type Style, STYLES, Tally } from "./tally.ts";
 
 /** Deadlines short enough that a fault is felt. */
 export const DEADLINES: BusOptions = { connectTimeout: 15_000, sendTimeout: 1_000, timeout: 4_000 };
 /** Milliseconds after which an item of a dead holder comes back. */
 export const LEASE = 1_500;
+/** Each process of a peer numbers its events from a multiple of this. */
+export const PEER = 1_000_000;
 /** Milliseconds between two messages of each style. */
 const PACE: Record<Style, number> = { events: 8, get: 12, consume: 12, call: 12, "multi call": 40 };
 
@@ -51,6 +54,7 @@ export class Traffic {
   readonly #acts: Record<Style, (n: number) => Promise<unknown>>;
   readonly #ended = new AbortController();
   readonly #executed = new Set<string>();
+  readonly #holes = { events: new Holes(), peers: new Holes() };
   /** How often a handler has started, by item. */
   readonly #starts = new Map<number, number>();
   #last = -1;
@@ -81,7 +85,12 @@ export class Traffic {
   async #serve(): Promise<void> {
     const [bus] = this.serving;
     for (const each of this.buses) each.addEventListener("error", (event) => this.#error((event as ErrorEvent).error));
-    bus.addEventListener("gap", () => this.gaps++);
+    const holes = this.#holes;
+    bus.addEventListener("gap", (event) => {
+      this.gaps++;
+      const { topic } = (event as CustomEvent<Gap>).detail;
+      if (topic === "events" || topic === "peers") holes[topic].gap();
+    });
     const { events, get } = this.tallies;
     await bus.subscribe<number>("events", async (n) => {
       if (n === MARK) return void (this.#marked = true);
@@ -89,10 +98,14 @@ export class Traffic {
       if (this.provider.features.ordered) {
         if (!fresh || n < this.#last) events.wrong.push(`${n} came after ${this.#last}`);
         this.#last = n;
+        holes.events.see(n);
       }
       if (this.slow > 0) await pause(this.slow);
     }).ready;
-    await bus.subscribe<number>("peers", (n) => void this.peers.see(n)).ready;
+    await bus.subscribe<number>("peers", (n) => {
+      this.peers.see(n);
+      if (this.provider.features.ordered) holes.peers.see(n, Math.floor(n / PEER));
+    }).ready;
     await this.expose();
     for (const [index, server] of this.serving.entries()) {
       await server.expose("all", (n: number) => this.#execute("multi call", n, index));
@@ -236,6 +249,10 @@ export class Traffic {
     const due = STYLES.filter((style) => !this.forgives(style, misses)).map((style) => this.tallies[style]);
     if (!this.forgives("events", misses)) due.push(this.peers);
     await until("all has come", () => due.every(({ missing }) => missing === 0)).catch(() => {}); // it is counted
+    const { events, peers } = this.#holes;
+    for (const n of [...events.without(this.tallies.events), ...peers.without(this.peers)]) {
+      this.tallies.events.wrong.push(`${n} was missed, and no gap stood in its place`);
+    }
     await until("the rest may come", () => tallies.every(({ missing }) => missing === 0), LEASE).catch(() => {});
   }
 
