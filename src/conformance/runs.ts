@@ -8,6 +8,7 @@ import { NoSuchRemoteError } from "../errors.ts";
 import type { Provider, Sender } from "../provider.ts";
 import { equal, rejects } from "./assert.ts";
 import { type Room, slow } from "./room.ts";
+import type { Stage } from "./stage.ts";
 
 /** Functions that are exposed while they are called. */
 const FUNCTIONS = 6;
@@ -45,6 +46,18 @@ export function forgetful(provider: Provider): { readonly provider: Provider; em
   return Object.assign(state, { provider: { ...provider, open } });
 }
 
+/** Three servers, and a caller that finds no registration of theirs. */
+async function unregistered(t: Stage) {
+  const registry = forgetful(t.provider);
+  const open = async () => {
+    const bus = await Bus.open(registry.provider, { namespace: t.namespace });
+    t.adopt(bus);
+    return bus;
+  };
+  const [caller, ...servers] = await Promise.all(Array.from({ length: 4 }, open)) as [Bus, ...Bus[]];
+  return { registry, caller, servers };
+}
+
 /** Cases about the runs of single calls. */
 export const runs: Room = {
   "a call while two servers expose its function runs once, or nobody serves it": slow(60_000, async (t) => {
@@ -78,13 +91,7 @@ export const runs: Room = {
   }),
 
   "calls where no registration is found run once each, or nobody serves them": slow(40_000, async (t) => {
-    const registry = forgetful(t.provider);
-    const open = async () => {
-      const bus = await Bus.open(registry.provider, { namespace: t.namespace });
-      t.adopt(bus);
-      return bus;
-    };
-    const [caller, ...servers] = await Promise.all(Array.from({ length: 4 }, open)) as [Bus, ...Bus[]];
+    const { registry, caller, servers } = await unregistered(t);
     const runs = new Runs();
     await Promise.all(servers.map((server) => server.expose("work", runs.serve)));
     // subscribers are reached by the request, too
@@ -99,5 +106,19 @@ export const runs: Room = {
     equal(numbers.map((n) => runs.of(n)), numbers.map(() => Number(registry.pymq)), "the runs of each call");
     registry.empty = false;
     equal(await call(CALLS), CALLS);
+  }),
+
+  "a multi-call where no registration is found awaits the slowest server": slow(40_000, async (t) => {
+    const { registry, caller, servers } = await unregistered(t);
+    await Promise.all(servers.map((server, i) =>
+      server.expose("who", async () => {
+        if (i === 2) await t.pause(800); // longer than a stranger gets
+        return i;
+      })
+    ));
+    await t.settle();
+    const results = await caller.stub("who", { multi: true, timeout: 15_000 })();
+    const values = results.map((result) => result.status === "fulfilled" ? result.value : result.reason);
+    equal(values.toSorted(), registry.pymq ? [0, 1, 2] : []);
   }),
 };

@@ -24,8 +24,8 @@ export interface MultiCallHome extends CallerHome {
 
 /**
  * Calls every server; an error in place of an answer says that one did not give it. All that are registered are awaited. Of the
- * other subscribers, those that say nothing for `GRACE` are strangers, unless one of PyMQ's servers has answered: then the rest may
- * be PyMQ's too, and is awaited. What is missing in the end is taken for strangers in the next calls.
+ * other subscribers, those that say nothing for `GRACE` are strangers, unless one of them has answered, as PyMQ's servers do: then
+ * the rest may be servers too, and is awaited. What is missing in the end is taken for strangers in the next calls.
  */
 export async function multiCall(call: Call, home: MultiCallHome): Promise<(Answer | BusError)[]> {
   const { link, sender, directory, waits, pymq } = home;
@@ -50,12 +50,11 @@ export async function multiCall(call: Call, home: MultiCallHome): Promise<(Answe
   const missing = new Map(servers.map((server) => [server, 0]));
   const answered = new Set<string>();
   const strangers = pymq.strangers.get(fn) ?? 0;
-  /** Answers of servers that were not registered, and of those PyMQ's. */
+  /** Answers of servers that were not registered. */
   let unregistered = 0;
-  let foreign = 0;
   const silent = () => Math.max(0, others - unregistered);
-  /** How many are awaited to the deadline, because they may be PyMQ's servers. */
-  const due = () => foreign > 0 && others < Infinity ? Math.max(0, silent() - strangers) : 0;
+  /** How many are awaited to the deadline, because they may be servers too. */
+  const due = () => unregistered > 0 && others < Infinity ? Math.max(0, silent() - strangers) : 0;
   let grace: ReturnType<typeof setTimeout> | undefined;
   const judge = () => {
     clearTimeout(grace);
@@ -98,12 +97,11 @@ export async function multiCall(call: Call, home: MultiCallHome): Promise<(Answe
   queue?.expect(others);
   queue?.fetch((answer) => {
     unregistered++;
-    foreign++;
     if (answer) answers.push(answer);
     judge();
   }).catch(() => {}); // ended by the call's own end, or the transport's: the deadline judges
   judge();
   await done;
-  if (foreign > 0 && (silent() < strangers || due() > 0)) pymq.strangers.set(fn, silent());
+  if (unregistered > 0 && (silent() < strangers || due() > 0)) pymq.strangers.set(fn, silent());
   return answers;
 }
