@@ -8,7 +8,7 @@ import { NoSuchRemoteError } from "../errors.ts";
 import type { Provider, Sender } from "../provider.ts";
 import { equal, rejects } from "./assert.ts";
 import { type Room, slow } from "./room.ts";
-import type { Stage } from "./stage.ts";
+import { OPENING, type Stage } from "./stage.ts";
 
 /** Functions that are exposed while they are called. */
 const FUNCTIONS = 6;
@@ -50,7 +50,7 @@ export function forgetful(provider: Provider): { readonly provider: Provider; em
 async function unregistered(t: Stage) {
   const registry = forgetful(t.provider);
   const open = async () => {
-    const bus = await Bus.open(registry.provider, { namespace: t.namespace });
+    const bus = await Bus.open(registry.provider, { namespace: t.namespace, connectTimeout: OPENING });
     t.adopt(bus);
     return bus;
   };
@@ -81,6 +81,7 @@ export const runs: Room = {
         await t.pause(1);
       }
       await exposing;
+      await Promise.all(answered); // a look at the registry that began before may be shared
       answered.push(call(answered.length).then(() => true));
       rounds.push([runs, await Promise.all(answered)]);
     }
