@@ -5,6 +5,7 @@
  */
 import { Redis } from "ioredis";
 import { ClosedError } from "../../errors.ts";
+import { textOf } from "../../internal/thrown.ts";
 import type { Client, Observer } from "./client.ts";
 import { type Batch, Command, type Pulse } from "./command.ts";
 import { senseless, toProviderError } from "./failures.ts";
@@ -231,7 +232,7 @@ export class Connection implements Client, Member {
     } catch (error) {
       if (!holds()) return;
       // after a refused password, which ioredis has reported, this says nothing
-      if (this.#settings.password === undefined || !/NOAUTH/.test(String(error))) this.#error = error;
+      if (this.#settings.password === undefined || !/NOAUTH/.test(textOf(error))) this.#error = error;
       stream.destroy();
     }
     if (!holds() || stream.destroyed) return;

@@ -6,6 +6,7 @@
  */
 import { Redis } from "ioredis";
 import { ProviderError } from "../../errors.ts";
+import { textOf } from "../../internal/thrown.ts";
 import { replyOf } from "./failures.ts";
 import { guard } from "./guard.ts";
 import { type Address, addresses, serverOptions, type Settings } from "./options.ts";
@@ -201,7 +202,7 @@ export class Master {
 
   /** What INFO was refused with. Throws it, unless the server does not say at all what it is. */
   #silent(error: unknown): ReadonlyMap<string, string> {
-    if (!/NOPERM|unknown command/.test(String(error))) throw error;
+    if (!/NOPERM|unknown command/.test(textOf(error))) throw error;
     this.#blind = true;
     return new Map();
   }

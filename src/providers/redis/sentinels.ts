@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { textOf } from "../../internal/thrown.ts";
 import { Redis, type RedisOptions as IoRedisOptions } from "ioredis";
 import { guard } from "./guard.ts";
 import { type Address, retryDelay, type Settings } from "./options.ts";
@@ -111,7 +112,7 @@ export class Sentinels {
     clearTimeout(timer);
     if (answers.length === 0) {
       const [cause] = errors;
-      const why = cause instanceof Error ? cause.message : String(cause);
+      const why = textOf(cause);
       throw new Error(`No Sentinel tells where the master "${this.#settings.name}" is: ${why}`, { cause });
     }
     for (const { others } of answers) this.#learn(others);
