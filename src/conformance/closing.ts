@@ -4,7 +4,8 @@
  * @module
  */
 import type { Bus } from "../bus.ts";
-import { equal } from "./assert.ts";
+import { equal, ok } from "./assert.ts";
+import { drain } from "./queues.ts";
 import type { Room } from "./room.ts";
 import type { Seen } from "./seen.ts";
 import type { Stage } from "./stage.ts";
@@ -64,7 +65,10 @@ export const closing: Room = {
       seen.add("handled");
       return "bye";
     });
-    for (const seen of all) await seen.are(["closing", 0, "handled", "closed"]);
+    for (const seen of all) {
+      const [states, abandoned] = [await seen.count(4), seen.values.filter((what) => what === 0)];
+      equal([states.filter((what) => what !== 0), abandoned], [["closing", "handled", "closed"], [0]]);
+    }
   },
 
   "close() awaited by a handler of its own waits for all other work, and the transport for that handler": async (t) => {
@@ -144,6 +148,34 @@ export const closing: Room = {
     await queue.put(3);
     equal(await queue.get(), 3);
   },
+
+  "a put in flight at close() is there if it resolves, not there if it rejects closed, and else says that it is unknown":
+    async (
+      t,
+    ) => {
+      const [stays, ...buses] = await t.buses(3) as [Bus, ...Bus[]];
+      const kept = t.queue<number>(stays, "work");
+      const sure = new Set<number>();
+      const maybe = new Set<number>();
+      await Promise.all(buses.map(async (bus, i) => {
+        const queue = bus.queue<number>("work");
+        const puts = Array.from({ length: 20 }, (_, j) => {
+          const item = 20 * i + j;
+          return queue.put(item).then(() => sure.add(item), (error) => {
+            if (error.code === "unavailable" && error.retryable) maybe.add(item);
+            else equal(error.code, "closed");
+          });
+        });
+        await bus.close({ timeout: i * 1_000 });
+        await Promise.all(puts);
+      }));
+      await t.settle();
+      const there = new Set(await drain(t, kept));
+      for (const item of sure) ok(there.has(item), `${item} was put and is not there`);
+      for (const item of there) {
+        ok(sure.has(item) || maybe.has(item), `${item} is there, though its put said that it is not`);
+      }
+    },
 
   "close() with a shorter timeout brings the end forward": async (t) => {
     const bus = await t.open();

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { BusError, ClosedError, fromPlain, toPlain } from "../errors.ts";
+import { BusError, ClosedError, fromPlain, ProviderError, toPlain } from "../errors.ts";
 import type { Delivery, Filter, Outcome, Provider } from "../provider.ts";
 import { unpack } from "./bodies.ts";
 import { cost, INBOX, WINDOW } from "./credit.ts";
@@ -59,7 +59,12 @@ interface Subscribed {
   debt: number;
 }
 
+/** Requests that change something at the transport. */
+const CHANGES: ReadonlySet<string> = new Set<ToWorker["kind"]>(["ask", "start", "settle"]);
+
 interface Pending {
+  /** It may change something at the transport. */
+  readonly changes: boolean;
   resolve(value: never): void;
   reject(error: unknown): void;
 }
@@ -134,7 +139,7 @@ export class Link {
   ): Promise<Answers[K]> {
     if (this.#closed) return Promise.reject(new ClosedError());
     return new Promise((resolve, reject) => {
-      this.#pending.set(id, { resolve, reject });
+      this.#pending.set(id, { resolve, reject, changes: CHANGES.has(frame.kind) });
       this.#post({ ...frame, id } as unknown as ToWorker);
     });
   }
@@ -215,7 +220,7 @@ export class Link {
     }
     this.#closed = true;
     await this.#worker.close(over);
-    this.#rejectAll(new ClosedError());
+    this.#endAll();
     this.#address.reject(new ClosedError());
     for (const subscribed of this.#streams.values()) subscribed.ready.reject(new ClosedError());
     this.#streams.clear();
@@ -275,6 +280,14 @@ export class Link {
         await new Promise((resolve) => setTimeout(resolve, pause));
       }
     }
+  }
+
+  /** Of what may have changed something, nobody knows whether it has. */
+  #endAll(): void {
+    const text = "Cannot tell whether a request was carried out: the bus was closed before the answer came";
+    const unknown = new ProviderError("unavailable", text);
+    for (const { reject, changes } of this.#pending.values()) reject(changes ? unknown : new ClosedError());
+    this.#pending.clear();
   }
 
   #rejectAll(error: unknown): void {

@@ -97,7 +97,8 @@ export class Api {
       abort.abort(reason);
     };
     const late = () => end(new ProviderError("unavailable", `Cannot ${doing}: no answer within ${timeout} ms`));
-    const closed = () => end(closing.reason);
+    const unknown = `Cannot ${doing}: the bus was closed before the answer came; whether it was done is unknown`;
+    const closed = () => end(new ProviderError("unavailable", unknown));
     const aborted = () => end(signal!.reason);
     const timer = setTimeout(late, timeout);
     closing.addEventListener("abort", closed);

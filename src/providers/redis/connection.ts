@@ -4,7 +4,7 @@
  * @module
  */
 import { Redis } from "ioredis";
-import { ClosedError } from "../../errors.ts";
+import { ClosedError, ProviderError } from "../../errors.ts";
 import { textOf } from "../../internal/thrown.ts";
 import type { Client, Observer } from "./client.ts";
 import { type Batch, Command, type Pulse } from "./command.ts";
@@ -332,7 +332,10 @@ export class Connection implements Client, Member {
       clearTimeout(timer);
     }
     this.#up = false;
-    for (const batch of this.#open.splice(0)) reject(batch, new ClosedError("The connection to Redis was closed"));
+    const closed = new ClosedError("The connection to Redis was closed");
+    const text = "Cannot tell whether Redis has carried out a command: its connection was closed before the reply came";
+    const unknown = new ProviderError("unavailable", text);
+    for (const batch of this.#open.splice(0)) reject(batch, batch.sent ? unknown : closed);
     this.#unsent = [];
     this.#redis.disconnect();
     this.#redis.stream?.destroy();
