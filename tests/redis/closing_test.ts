@@ -1,0 +1,22 @@
+import { assert, assertEquals } from "@std/assert";
+import { describe, it } from "@std/testing/bdd";
+import { Bus } from "../../mod.ts";
+import { redis } from "../../src/providers/redis/provider.ts";
+import { RedisServer } from "../support/redis_server.ts";
+
+describe("closing a bus of a frozen Redis", () => {
+  it("ends by its deadline, though no step of it gets an answer", async () => {
+    const server = await RedisServer.start();
+    const bus = await Bus.open(redis({ port: server.port }));
+    await bus.subscribe("topic", () => {}).ready;
+    await bus.expose("fn", () => {});
+    server.freeze();
+    const start = performance.now();
+    const { clean } = await bus.close({ timeout: 1_000 });
+    const took = performance.now() - start;
+    server.thaw();
+    await server.stop();
+    assertEquals(clean, false);
+    assert(took < 1_500, `it took ${took} ms`); // it was 2,000 and more
+  });
+});
