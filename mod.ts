@@ -18,13 +18,13 @@
  * @module
  */
 import { Bus } from "./src/bus.ts";
-import { Codec } from "./src/codec.ts";
-import { decorating, type Wrapper, wrapper } from "./src/decorate.ts";
+import { Codec } from "./src/codec/codec.ts";
+import { decorating, type Wrapper, wrapper } from "./src/pubsub/decorate.ts";
 import { BusError, NotInitializedError } from "./src/errors.ts";
-import type { Provider } from "./src/provider.ts";
-import { checkCount, checkFunction, checkSchema, checkSignal } from "./src/names.ts";
+import type { Provider } from "./src/provider/provider.ts";
+import { checkCount, checkFunction, checkSchema, checkSignal } from "./src/internal/arguments.ts";
 import type { BusOptions, CloseOptions } from "./src/options.ts";
-import type { Queue, QueueOptions } from "./src/queue.ts";
+import type { Queue, QueueOptions } from "./src/queue/queue.ts";
 import { checkExposed, type ExposeOptions, type Exposure, exposures, wrapped } from "./src/rpc/exposure.ts";
 import type { Fn, Procedure, StubOptions } from "./src/rpc/procedure.ts";
 import { complain } from "./src/internal/thrown.ts";
@@ -36,21 +36,21 @@ import {
   type Target,
   Topic,
   type TopicOptions,
-} from "./src/topic.ts";
+} from "./src/pubsub/topic.ts";
 
 export { Bus } from "./src/bus.ts";
-export type { Wrapper } from "./src/decorate.ts";
-export type { EventClass } from "./src/codec.ts";
+export type { Wrapper } from "./src/pubsub/decorate.ts";
+export type { EventClass } from "./src/codec/codec.ts";
 export * from "./src/errors.ts";
 export { BusErrorEvent } from "./src/events.ts";
 export type { Gap } from "./src/events.ts";
 export type { BusOptions, BusState, CloseOptions, CloseReport, Health } from "./src/options.ts";
-export type { Features, Provider, ReplyQueues, Sender, SenderContext, SendOptions } from "./src/provider.ts";
+export type { Features, Provider, ReplyQueues, Sender, SenderContext, SendOptions } from "./src/provider/provider.ts";
 export { memory } from "./src/providers/memory/provider.ts";
 export type { MemoryOptions } from "./src/providers/memory/provider.ts";
-export type { ConsumeOptions, Consumer } from "./src/consumer.ts";
-export type { DeadLetter, Lease } from "./src/deliveries.ts";
-export type { Queue, QueueOptions, ReceiveOptions, WaitOptions } from "./src/queue.ts";
+export type { ConsumeOptions, Consumer } from "./src/queue/consumer.ts";
+export type { DeadLetter, Lease } from "./src/queue/deliveries.ts";
+export type { Queue, QueueOptions, ReceiveOptions, WaitOptions } from "./src/queue/queue.ts";
 export type { ExposeOptions } from "./src/rpc/exposure.ts";
 export type { Class } from "./src/rpc/methods.ts";
 export { procedure } from "./src/rpc/procedure.ts";
@@ -73,10 +73,10 @@ export type {
   Stub,
   StubOptions,
 } from "./src/rpc/procedure.ts";
-export type { StandardSchemaV1 } from "./src/schema.ts";
+export type { StandardSchemaV1 } from "./src/codec/schema.ts";
 export type { Log, LogRecord, Verb } from "./src/telemetry.ts";
-export type { Handler, Message, SubscribeOptions, Subscription, Target, TopicOptions } from "./src/topic.ts";
-export { Topic } from "./src/topic.ts";
+export type { Handler, Message, SubscribeOptions, Subscription, Target, TopicOptions } from "./src/pubsub/topic.ts";
+export { Topic } from "./src/pubsub/topic.ts";
 
 let bus: Bus | undefined;
 let opening: Promise<Bus> | undefined;

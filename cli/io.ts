@@ -4,7 +4,7 @@
  * @module
  */
 import process from "node:process";
-import { Codec } from "../src/codec.ts";
+import { Codec } from "../src/codec/codec.ts";
 import { ValidationError } from "../src/errors.ts";
 import { textOf } from "../src/internal/thrown.ts";
 

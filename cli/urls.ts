@@ -3,9 +3,9 @@
  *
  * @module
  */
-import type { Doctor } from "../src/doctor.ts";
+import type { Doctor } from "../src/provider/admin.ts";
 import { ValidationError } from "../src/errors.ts";
-import type { Provider } from "../src/provider.ts";
+import type { Provider } from "../src/provider/provider.ts";
 import type { AwsOptions } from "../src/providers/aws/provider.ts";
 import type { IpcOptions } from "../src/providers/ipc/provider.ts";
 import type { RedisOptions } from "../src/providers/redis/provider.ts";
@@ -76,21 +76,21 @@ const SCHEMES: Record<string, (rest: string, url: string) => Transport> = {
 function redisTransport(options: RedisOptions): Transport {
   return {
     provider: async () => (await import("../src/providers/redis/provider.ts")).redis(options),
-    doctor: async (namespace) => (await import("../src/providers/redis/doctor.ts")).redisDoctor(options, namespace),
+    doctor: async (namespace) => (await import("../src/providers/redis/admin.ts")).redisDoctor(options, namespace),
   };
 }
 
 function awsTransport(options: AwsOptions): Transport {
   return {
     provider: async () => (await import("../src/providers/aws/provider.ts")).aws(options),
-    doctor: async (namespace) => (await import("../src/providers/aws/doctor.ts")).awsDoctor(options, namespace),
+    doctor: async (namespace) => (await import("../src/providers/aws/admin.ts")).awsDoctor(options, namespace),
   };
 }
 
 function ipcTransport(options: IpcOptions): Transport {
   return {
     provider: async () => (await import("../src/providers/ipc/provider.ts")).ipc(options),
-    doctor: async (namespace) => (await import("../src/providers/ipc/doctor.ts")).ipcDoctor(options, namespace),
+    doctor: async (namespace) => (await import("../src/providers/ipc/admin.ts")).ipcDoctor(options, namespace),
   };
 }
 

@@ -4,13 +4,13 @@
  * @module
  */
 import { Closing } from "./closing.ts";
-import { Codec, type EventClass } from "./codec.ts";
-import { type Wrapper, wrapper } from "./decorate.ts";
-import type { QueueHome } from "./deliveries.ts";
-import { Dispatch } from "./dispatch.ts";
+import { Codec, type EventClass } from "./codec/codec.ts";
+import { type Wrapper, wrapper } from "./pubsub/decorate.ts";
+import type { QueueHome } from "./queue/deliveries.ts";
+import { Dispatch } from "./pubsub/dispatch.ts";
 import { type BusError, ClosedError, RpcError, ValidationError } from "./errors.ts";
 import { BusErrorEvent, type Gap } from "./events.ts";
-import { checkCount, checkFunction, checkNumber, checkSchema, checkSignal } from "./names.ts";
+import { checkCount, checkFunction, checkNumber, checkSchema, checkSignal } from "./internal/arguments.ts";
 import {
   type BusOptions,
   type BusState,
@@ -21,9 +21,9 @@ import {
   type Health,
 } from "./options.ts";
 import { Link } from "./port/link.ts";
-import type { Features, Provider, Sender } from "./provider.ts";
-import { Publisher } from "./publisher.ts";
-import { Queue, type QueueOptions } from "./queue.ts";
+import type { Features, Provider, Sender } from "./provider/provider.ts";
+import { Publisher } from "./pubsub/publisher.ts";
+import { Queue, type QueueOptions } from "./queue/queue.ts";
 import { Caller } from "./rpc/caller.ts";
 import { checkExposed, type ExposeOptions, exposures, wrapped } from "./rpc/exposure.ts";
 import type { Class } from "./rpc/methods.ts";
@@ -40,7 +40,7 @@ import type {
 import { Server, type Take } from "./rpc/server.ts";
 import { stubFor } from "./rpc/stub.ts";
 import { ANSWER, CANCEL, REQUEST } from "./rpc/wire.ts";
-import type { StandardSchemaV1 } from "./schema.ts";
+import type { StandardSchemaV1 } from "./codec/schema.ts";
 import { Telemetry } from "./telemetry.ts";
 import { complain, guard, isA } from "./internal/thrown.ts";
 import { withDeadline } from "./internal/time.ts";
@@ -52,8 +52,8 @@ import {
   type Target,
   Topic,
   type TopicOptions,
-} from "./topic.ts";
-import { Works } from "./works.ts";
+} from "./pubsub/topic.ts";
+import { Works } from "./internal/pending_work.ts";
 
 /** A bus. Events: `"error"` ({@linkcode BusErrorEvent}), `"gap"` (detail: {@linkcode Gap}), `"state"` (detail: {@linkcode BusState}). */
 export class Bus extends EventTarget implements AsyncDisposable {

@@ -3,16 +3,16 @@
  *
  * @module
  */
-import type { Dispatch } from "./dispatch.ts";
+import type { Dispatch } from "./pubsub/dispatch.ts";
 import { ClosedError } from "./errors.ts";
 import type { CloseReport } from "./options.ts";
 import type { Link } from "./port/link.ts";
-import type { Sender } from "./provider.ts";
-import type { Publisher } from "./publisher.ts";
+import type { Sender } from "./provider/provider.ts";
+import type { Publisher } from "./pubsub/publisher.ts";
 import type { Caller } from "./rpc/caller.ts";
 import type { Server } from "./rpc/server.ts";
 import { Deadline } from "./internal/time.ts";
-import type { Works } from "./works.ts";
+import type { Works } from "./internal/pending_work.ts";
 
 /** What a bus consists of that has to end. */
 export interface ClosingHome {

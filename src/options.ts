@@ -4,11 +4,11 @@
  * @module
  */
 import * as v from "valibot";
-import type { EventClass } from "./codec.ts";
+import type { EventClass } from "./codec/codec.ts";
 import { ValidationError } from "./errors.ts";
 import { callable, fields, milliseconds, must, parseOptions } from "./internal/options.ts";
-import { nameFault } from "./names.ts";
-import type { Provider } from "./provider.ts";
+import { nameFault } from "./internal/arguments.ts";
+import type { Provider } from "./provider/provider.ts";
 import type { Log } from "./telemetry.ts";
 import { textOf } from "./internal/thrown.ts";
 

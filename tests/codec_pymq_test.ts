@@ -1,7 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import * as v from "valibot";
-import { Codec } from "../src/codec.ts";
+import { Codec } from "../src/codec/codec.ts";
 import { readEvents, readItem } from "../src/providers/ipc/frames.ts";
 import { difference } from "./support/same.ts";
 import vectors from "./vectors/pymq.json" with { type: "json" };

@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
-import { Codec, type Decoded } from "../src/codec.ts";
+import { Codec, type Decoded } from "../src/codec/codec.ts";
 import { writeMarks } from "../src/codec/marks.ts";
 import { ValidationError } from "../src/errors.ts";
 import { difference } from "./support/same.ts";

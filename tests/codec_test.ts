@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertFalse, assertInstanceOf, assertStringIncludes, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import * as v from "valibot";
-import { Codec, type Decoded, type EventClass } from "../src/codec.ts";
+import { Codec, type Decoded, type EventClass } from "../src/codec/codec.ts";
 import { readMarks, writeMarks } from "../src/codec/marks.ts";
 import { ValidationError } from "../src/errors.ts";
 import { difference } from "./support/same.ts";

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertFalse } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
-import { Codec } from "../src/codec.ts";
+import { Codec } from "../src/codec/codec.ts";
 import { checkedHeaders, type MessageHeaders, unwrap, wrap } from "../src/codec/envelope.ts";
 import { readMarks, writeMarks } from "../src/codec/marks.ts";
 import { ValidationError } from "../src/errors.ts";

@@ -3,7 +3,7 @@ import { describe, it } from "@std/testing/bdd";
 import { Redis } from "ioredis";
 import { spawnSync } from "node:child_process";
 import process from "node:process";
-import { glob } from "../src/glob.ts";
+import { glob } from "../src/provider/glob.ts";
 import { RedisServer } from "./support/redis_server.ts";
 import { itNeeds } from "./support/skip.ts";
 

@@ -5,7 +5,7 @@ import { existsSync, readdirSync, readFileSync, symlinkSync, writeFileSync } fro
 import { dirname, join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
-import type { Features } from "../src/provider.ts";
+import type { Features } from "../src/provider/provider.ts";
 import { aws } from "../src/providers/aws/provider.ts";
 import { ipc } from "../src/providers/ipc/provider.ts";
 import { memory } from "../src/providers/memory/provider.ts";

@@ -2,7 +2,7 @@ import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import * as v from "valibot";
 import { Bus, memory, ValidationError } from "../mod.ts";
-import { Codec } from "../src/codec.ts";
+import { Codec } from "../src/codec/codec.ts";
 
 class Basket {
   static readonly topic: string = "shop.Basket";

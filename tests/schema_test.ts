@@ -3,7 +3,7 @@ import { describe, it } from "@std/testing/bdd";
 import { assertType, type IsExact } from "@std/testing/types";
 import * as v from "valibot";
 import { BusError, ValidationError } from "../src/errors.ts";
-import { type InferInput, type InferOutput, type StandardSchemaV1, validate } from "../src/schema.ts";
+import { type InferInput, type InferOutput, type StandardSchemaV1, validate } from "../src/codec/schema.ts";
 
 const Amount = v.object({ amount: v.pipe(v.string(), v.transform(Number), v.minValue(1)) });
 const SlowAmount = v.pipeAsync(v.number(), v.checkAsync((n) => Promise.resolve(n > 0), "not positive"));

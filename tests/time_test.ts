@@ -1,8 +1,8 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { FakeTime } from "@std/testing/time";
-import { Codec } from "../src/codec.ts";
-import { Deliveries, open, type QueueHome } from "../src/deliveries.ts";
+import { Codec } from "../src/codec/codec.ts";
+import { Deliveries, open, type QueueHome } from "../src/queue/deliveries.ts";
 import { UnsupportedError } from "../src/errors.ts";
 import { after, Deadline, MAX_TIMER } from "../src/internal/time.ts";
 import { MemoryQueue } from "../src/providers/memory/queue.ts";

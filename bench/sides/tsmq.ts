@@ -1,6 +1,6 @@
 /** The bus, over a provider. @module */
 import { Bus } from "../../src/bus.ts";
-import type { Provider } from "../../src/provider.ts";
+import type { Provider } from "../../src/provider/provider.ts";
 import type { Order, Side } from "../side.ts";
 
 const PROVIDERS: Record<string, (url: string) => Promise<Provider>> = {

@@ -1,9 +1,9 @@
 import { buildCommand } from "@stricli/core";
 import process from "node:process";
 import { Bus } from "../../mod.ts";
-import type { Check, Doctor } from "../../src/doctor.ts";
+import type { Check, Doctor } from "../../src/provider/admin.ts";
 import { lacksPermission } from "../../src/errors.ts";
-import type { Provider } from "../../src/provider.ts";
+import type { Provider } from "../../src/provider/provider.ts";
 import { textOf } from "../../src/internal/thrown.ts";
 import { print, whileRead } from "../io.ts";
 import { BUS_FLAGS, type BusFlags, URL_ARGUMENT } from "../session.ts";

@@ -1,7 +1,7 @@
 import { buildCommand } from "@stricli/core";
 import process from "node:process";
 import type { Bus } from "../../mod.ts";
-import type { Doctor } from "../../src/doctor.ts";
+import type { Doctor } from "../../src/provider/admin.ts";
 import { after } from "../../src/internal/time.ts";
 import { aborted, print } from "../io.ts";
 import { BUS_FLAGS, type BusFlags, count, number, URL_ARGUMENT, withBus } from "../session.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 import { ValidationError } from "../errors.ts";
-import type { StandardSchemaV1 } from "../schema.ts";
+import type { StandardSchemaV1 } from "./schema.ts";
 import { textOf } from "../internal/thrown.ts";
 import { type Fields, taken } from "./tags.ts";
 

@@ -5,7 +5,7 @@
  */
 import { ValidationError } from "../errors.ts";
 import { isA, textOf } from "../internal/thrown.ts";
-import { validate } from "../schema.ts";
+import { validate } from "./schema.ts";
 import { type Classes, type EventClass, reviveOf, schemaOf } from "./classes.ts";
 import { type Kind, kindIn, KINDS, type Mark, markAt, type Within, withinOf } from "./marks.ts";
 import { type Fields, MAX_DEPTH, OWN } from "./tags.ts";

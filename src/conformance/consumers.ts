@@ -5,7 +5,7 @@
  */
 import type { Bus } from "../bus.ts";
 import { ValidationError } from "../errors.ts";
-import type { DeadLetter } from "../deliveries.ts";
+import type { DeadLetter } from "../queue/deliveries.ts";
 import { equal, ok } from "./assert.ts";
 import { drain } from "./queues.ts";
 import type { Room } from "./room.ts";

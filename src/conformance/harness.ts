@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Provider } from "../provider.ts";
+import type { Provider } from "../provider/provider.ts";
 
 /** Breaks the way to the transport, where the tests can do that. */
 export interface Faults {

@@ -6,7 +6,7 @@
 import type { Bus } from "../bus.ts";
 import { OWN } from "../codec/tags.ts";
 import { BusError, ValidationError } from "../errors.ts";
-import type { DeadLetter } from "../deliveries.ts";
+import type { DeadLetter } from "../queue/deliveries.ts";
 import type { BusOptions } from "../options.ts";
 import { procedure } from "../rpc/procedure.ts";
 import { each, equal, ok, rejects } from "./assert.ts";

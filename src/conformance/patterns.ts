@@ -5,7 +5,7 @@
  */
 import type { Bus } from "../bus.ts";
 import { ValidationError } from "../errors.ts";
-import type { Message } from "../topic.ts";
+import type { Message } from "../pubsub/topic.ts";
 import { equal, rejects } from "./assert.ts";
 import type { Room } from "./room.ts";
 

@@ -5,7 +5,7 @@
  */
 import type { Bus } from "../bus.ts";
 import { ProviderError, ValidationError } from "../errors.ts";
-import type { Message } from "../topic.ts";
+import type { Message } from "../pubsub/topic.ts";
 import { equal, ok, rejects, rejectsWith } from "./assert.ts";
 import { counting, ordered, type Room, slow } from "./room.ts";
 

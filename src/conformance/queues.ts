@@ -5,7 +5,7 @@
  */
 import type { Bus } from "../bus.ts";
 import { ClosedError, ProviderError, QueueEmptyError, QueueFullError } from "../errors.ts";
-import type { Queue } from "../queue.ts";
+import type { Queue } from "../queue/queue.ts";
 import { equal, ok, rejects, rejectsWith } from "./assert.ts";
 import { NAMES } from "./patterns.ts";
 import { type Conditional, type Play, type Room, slow } from "./room.ts";

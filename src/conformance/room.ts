@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Features } from "../provider.ts";
+import type { Features } from "../provider/provider.ts";
 import type { Harness } from "./harness.ts";
 import type { Stage } from "./stage.ts";
 

@@ -5,7 +5,7 @@
  */
 import { Bus } from "../bus.ts";
 import { NoSuchRemoteError } from "../errors.ts";
-import type { Provider, Sender } from "../provider.ts";
+import type { Provider, Sender } from "../provider/provider.ts";
 import { equal, rejects } from "./assert.ts";
 import { type Room, slow } from "./room.ts";
 import { OPENING, type Stage } from "./stage.ts";

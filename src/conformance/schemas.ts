@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { StandardSchemaV1 } from "../schema.ts";
+import type { StandardSchemaV1 } from "../codec/schema.ts";
 
 /** A schema made of one function, which throws what is wrong. */
 export function schema<I, O = I>(read: (value: unknown) => O | Promise<O>): StandardSchemaV1<I, O> {

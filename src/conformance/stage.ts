@@ -6,8 +6,8 @@
 import { Bus } from "../bus.ts";
 import type { BusErrorEvent } from "../events.ts";
 import type { BusOptions } from "../options.ts";
-import type { Features, Provider } from "../provider.ts";
-import type { Queue, QueueOptions } from "../queue.ts";
+import type { Features, Provider } from "../provider/provider.ts";
+import type { Queue, QueueOptions } from "../queue/queue.ts";
 import { ConformanceError, ok, show } from "./assert.ts";
 import type { Faults, Harness } from "./harness.ts";
 import { Seen } from "./seen.ts";

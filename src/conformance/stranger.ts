@@ -7,7 +7,7 @@ import { ClosedError, fromPlain } from "../errors.ts";
 import { Link } from "../port/link.ts";
 import type { ToMain, ToWorker } from "../port/protocol.ts";
 import { spawn } from "../port/spawn.ts";
-import type { Delivery, Provider, Sender } from "../provider.ts";
+import type { Delivery, Provider, Sender } from "../provider/provider.ts";
 import { withDeadline } from "../internal/time.ts";
 
 /** Milliseconds that opening and sending may take. */

@@ -5,7 +5,7 @@
  */
 import type { Bus } from "../bus.ts";
 import { RemoteInvocationError, ValidationError } from "../errors.ts";
-import type { DeadLetter } from "../deliveries.ts";
+import type { DeadLetter } from "../queue/deliveries.ts";
 import { each, equal, ok, rejects } from "./assert.ts";
 import type { Room } from "./room.ts";
 

@@ -4,7 +4,7 @@
  * @module
  */
 import { BusError, ClosedError, fromPlain, toPlain } from "../errors.ts";
-import type { Filter, OpenReceiver, Receiver, ReceiverContext } from "../provider.ts";
+import type { Filter, OpenReceiver, Receiver, ReceiverContext } from "../provider/provider.ts";
 import { Inflow } from "./inflow.ts";
 import { Intake } from "./intake.ts";
 import { Leases } from "./leases.ts";

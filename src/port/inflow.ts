@@ -3,11 +3,11 @@
  *
  * @module
  */
-import { Fifo } from "../fifo.ts";
-import { pack } from "./bodies.ts";
+import { Fifo } from "../internal/fifo.ts";
+import { pack } from "./batch.ts";
 import { cost, INBOX } from "./credit.ts";
 import { BusError, toPlain } from "../errors.ts";
-import type { Emit } from "../provider.ts";
+import type { Emit } from "../provider/provider.ts";
 import type { ToMain } from "./protocol.ts";
 
 /** Characters of events held in the worker, over all subscriptions, before further ones are dropped and a gap is said. */

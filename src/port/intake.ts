@@ -4,7 +4,7 @@
  * @module
  */
 import { BusError, ClosedError } from "../errors.ts";
-import type { Delivery, Receiver } from "../provider.ts";
+import type { Delivery, Receiver } from "../provider/provider.ts";
 import type { Leases } from "./leases.ts";
 import type { Timers } from "./timers.ts";
 

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { Delivery, Outcome, Receiver } from "../provider.ts";
+import type { Delivery, Outcome, Receiver } from "../provider/provider.ts";
 import type { Timers } from "./timers.ts";
 
 /** Extends every held lease at a third of its time, in one call per queue. */

@@ -4,8 +4,8 @@
  * @module
  */
 import { BusError, ClosedError, fromPlain, ProviderError, toPlain } from "../errors.ts";
-import type { Delivery, Filter, Outcome, Provider } from "../provider.ts";
-import { unpack } from "./bodies.ts";
+import type { Delivery, Filter, Outcome, Provider } from "../provider/provider.ts";
+import { unpack } from "./batch.ts";
 import { cost, INBOX, WINDOW } from "./credit.ts";
 import type { Answers, Ended, FromReceiver, ToWorker } from "./protocol.ts";
 import { type Opening, Supervisor } from "./supervisor.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 import type { PlainError } from "../errors.ts";
-import type { Delivery, Filter, Outcome } from "../provider.ts";
+import type { Delivery, Filter, Outcome } from "../provider/provider.ts";
 
 /** What the worker says to its parent once it listens; whatever is posted earlier is lost, on both runtimes. */
 export interface Listening {

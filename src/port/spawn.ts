@@ -5,7 +5,7 @@
  * @module
  */
 import { lacksPermission, ProviderError } from "../errors.ts";
-import type { Provider } from "../provider.ts";
+import type { Provider } from "../provider/provider.ts";
 import type { Hello, Listening } from "./protocol.ts";
 
 /** A running worker that listens. */

@@ -4,7 +4,7 @@
  * @module
  */
 import { BusError, fromPlain, ProviderError, toPlain } from "../errors.ts";
-import type { Provider } from "../provider.ts";
+import type { Provider } from "../provider/provider.ts";
 import { textOf } from "../internal/thrown.ts";
 import type { FromReceiver, Hello, ToMain, ToWorker } from "./protocol.ts";
 import { spawn, type Spawned } from "./spawn.ts";

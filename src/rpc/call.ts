@@ -3,10 +3,10 @@
  *
  * @module
  */
-import type { Written } from "../codec.ts";
+import type { Written } from "../codec/codec.ts";
 import { withTrace } from "../codec/envelope.ts";
 import type { Link } from "../port/link.ts";
-import { Work } from "../works.ts";
+import { Work } from "../internal/pending_work.ts";
 import { writeRequest } from "./wire.ts";
 
 /** Milliseconds after which a call is asked again for the first time. */

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Codec } from "../codec.ts";
+import type { Codec } from "../codec/codec.ts";
 import {
   BusError,
   type ClosedError,
@@ -13,18 +13,18 @@ import {
   type ValidationError,
 } from "../errors.ts";
 import { after } from "../internal/time.ts";
-import { LONGEST } from "../names.ts";
+import { LONGEST } from "../internal/arguments.ts";
 import type { Link } from "../port/link.ts";
-import type { Sender } from "../provider.ts";
-import { validate } from "../schema.ts";
+import type { Sender } from "../provider/provider.ts";
+import { validate } from "../codec/schema.ts";
 import type { Telemetry } from "../telemetry.ts";
-import type { Work } from "../works.ts";
+import type { Work } from "../internal/pending_work.ts";
 import { Call } from "./call.ts";
 import { Directory } from "./directory.ts";
 import { multiCall, type MultiCallHome } from "./multi_call.ts";
 import type { Procedure, RpcResponse } from "./procedure.ts";
 import { Pymq } from "./pymq.ts";
-import { pause, RECOVERY, RETRY, Waits } from "./waits.ts";
+import { pause, RECOVERY, RETRY, Waits } from "./pending_calls.ts";
 import { type Answer, denial } from "./wire.ts";
 
 /** What the caller needs of its bus. */

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Sender } from "../provider.ts";
+import type { Sender } from "../provider/provider.ts";
 
 /** Milliseconds for which the servers of a function are remembered. */
 export const SERVERS_TTL = 1_000;

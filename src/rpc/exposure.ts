@@ -5,7 +5,7 @@
  */
 import { ValidationError } from "../errors.ts";
 import { show } from "../internal/thrown.ts";
-import { checkCount, checkName } from "../names.ts";
+import { checkCount, checkName } from "../internal/arguments.ts";
 import {
   authoredMethodsOf,
   type Class,

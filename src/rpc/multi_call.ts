@@ -9,7 +9,7 @@ import type { Call } from "./call.ts";
 import type { CallerHome } from "./caller.ts";
 import { type Directory, MOST } from "./directory.ts";
 import type { Pymq } from "./pymq.ts";
-import { pause, RECOVERY, RETRY, type Waits } from "./waits.ts";
+import { pause, RECOVERY, RETRY, type Waits } from "./pending_calls.ts";
 import { type Answer, denial } from "./wire.ts";
 
 /** Milliseconds that a multi-call waits for answers of servers that are in no registry, after the last answer it got. */

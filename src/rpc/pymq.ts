@@ -4,14 +4,14 @@
  *
  * @module
  */
-import type { Codec } from "../codec.ts";
+import type { Codec } from "../codec/codec.ts";
 import { type BusError, NoSuchRemoteError, RpcError } from "../errors.ts";
 import type { Link } from "../port/link.ts";
-import type { Sender } from "../provider.ts";
+import type { Sender } from "../provider/provider.ts";
 import type { Call } from "./call.ts";
 import { SERVERS_TTL } from "./directory.ts";
 import { Recent } from "./recent.ts";
-import type { Waits } from "./waits.ts";
+import type { Waits } from "./pending_calls.ts";
 import { type Answer, denial, readAnswer } from "./wire.ts";
 
 /** Milliseconds for which servers of ours may offer themselves, where the transport does not count who was reached. */

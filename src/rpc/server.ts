@@ -3,17 +3,17 @@
  *
  * @module
  */
-import type { Codec, Decoded } from "../codec.ts";
+import type { Codec, Decoded } from "../codec/codec.ts";
 import { BusError, ClosedError, RpcError, TimeoutError, ValidationError } from "../errors.ts";
 import { cost } from "../port/credit.ts";
 import type { Link, Stream } from "../port/link.ts";
-import type { Sender } from "../provider.ts";
-import { validate } from "../schema.ts";
+import type { Sender } from "../provider/provider.ts";
+import { validate } from "../codec/schema.ts";
 import type { Telemetry } from "../telemetry.ts";
 import { nameOf, stackOf, textOf } from "../internal/thrown.ts";
-import { Work, Works } from "../works.ts";
+import { Work, Works } from "../internal/pending_work.ts";
 import type { Exposure } from "./exposure.ts";
-import { Served } from "./served.ts";
+import { Served } from "./served_calls.ts";
 import { Turns } from "./turns.ts";
 import { type Answer, readRequest, type Refusal, REQUEST, type Request, writeAnswer } from "./wire.ts";
 

@@ -4,7 +4,7 @@
  * @module
  */
 import { BusError, ValidationError } from "../errors.ts";
-import { checkName, checkNumber, checkSignal } from "../names.ts";
+import { checkName, checkNumber, checkSignal } from "../internal/arguments.ts";
 import type { Caller, CallOptions } from "./caller.ts";
 import { type Class, className, isClass, methodsOf } from "./methods.ts";
 import { Procedure, type RpcResponse, type StubOptions } from "./procedure.ts";

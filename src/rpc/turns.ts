@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { Fifo } from "../fifo.ts";
+import { Fifo } from "../internal/fifo.ts";
 
 /** See the module. */
 export class Turns {

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Written } from "../codec.ts";
+import type { Written } from "../codec/codec.ts";
 import { checkedHeaders, type MessageHeaders } from "../codec/envelope.ts";
 import { writeMarks } from "../codec/marks.ts";
 import { type BusError, RpcError, TimeoutError, type ValidationError } from "../errors.ts";

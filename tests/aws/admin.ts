@@ -18,9 +18,9 @@ import {
   TagQueueCommand,
 } from "@aws-sdk/client-sqs";
 import { Names } from "../../src/providers/aws/names.ts";
-import { nameOf } from "../../src/providers/aws/place.ts";
+import { nameOf } from "../../src/providers/aws/arns.ts";
 import type { AwsOptions } from "../../src/providers/aws/provider.ts";
-import { ATTRIBUTE } from "../../src/providers/aws/wire.ts";
+import { ATTRIBUTE } from "../../src/providers/aws/message.ts";
 
 /** What is there of a namespace that no user made. */
 export interface Leftovers {

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe } from "@std/testing/bdd";
 import { Bus } from "../../src/bus.ts";
 import { ProviderError } from "../../src/errors.ts";
 import { aws, type AwsCredentials, type AwsOptions } from "../../src/providers/aws/provider.ts";
-import type { Filter } from "../../src/provider.ts";
+import type { Filter } from "../../src/provider/provider.ts";
 import { pause, until } from "../support/until.ts";
 import { type Emulator, itProxied, startEmulator } from "./emulator.ts";
 import { fresh, type Halves, open } from "./halves.ts";

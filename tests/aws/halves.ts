@@ -1,7 +1,7 @@
 /** Both halves of the provider in one thread, without port and worker: what the seam says, and nothing else. */
 import { aws, type AwsOptions } from "../../src/providers/aws/provider.ts";
 import { openReceiver } from "../../src/providers/aws/receiver.ts";
-import type { Delivery, Provider, ReceiveOptions, Receiver, Sender } from "../../src/provider.ts";
+import type { Delivery, Provider, ReceiveOptions, Receiver, Sender } from "../../src/provider/provider.ts";
 
 export interface Halves extends AsyncDisposable {
   readonly provider: Provider;

@@ -6,7 +6,7 @@ import { readFileSync } from "node:fs";
 import { Bus } from "../../src/bus.ts";
 import { TOPIC_TAG } from "../../src/providers/aws/leave.ts";
 import { Names } from "../../src/providers/aws/names.ts";
-import { nameOf } from "../../src/providers/aws/place.ts";
+import { nameOf } from "../../src/providers/aws/arns.ts";
 import { aws, type AwsOptions, reap } from "../../src/providers/aws/provider.ts";
 import { until } from "../support/until.ts";
 import { Admin, NOTHING } from "./admin.ts";

@@ -2,7 +2,7 @@ import { assertEquals, assertRejects } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import * as v from "valibot";
 import { Bus, BusError, type DeadLetter, memory, ProviderError, QueueEmptyError } from "../../mod.ts";
-import type { Provider, Sender } from "../../src/provider.ts";
+import type { Provider, Sender } from "../../src/provider/provider.ts";
 import { until } from "../support/until.ts";
 
 /** A provider whose sender refuses what it is told to. */

@@ -1,5 +1,5 @@
 import { memory } from "../../mod.ts";
-import type { Provider } from "../../src/provider.ts";
+import type { Provider } from "../../src/provider/provider.ts";
 import type { Fault } from "../support/workers/faulty.ts";
 
 /** A provider with a worker that can be made to break. */

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe } from "@std/testing/bdd";
 import { memory } from "../../mod.ts";
-import type { Provider } from "../../src/provider.ts";
+import type { Provider } from "../../src/provider/provider.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import { redis } from "../../src/providers/redis/provider.ts";
 import { RedisServer } from "../support/redis_server.ts";

@@ -1,10 +1,10 @@
 import { assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import type { Link } from "../../src/port/link.ts";
-import type { Sender } from "../../src/provider.ts";
+import type { Sender } from "../../src/provider/provider.ts";
 import { Call } from "../../src/rpc/call.ts";
 import { Directory } from "../../src/rpc/directory.ts";
-import { Waits } from "../../src/rpc/waits.ts";
+import { Waits } from "../../src/rpc/pending_calls.ts";
 import { pause, until } from "../support/until.ts";
 
 describe("Waits", () => {

@@ -1,6 +1,6 @@
 /** What the doctor says, as data. */
 import { assertEquals } from "@std/assert";
-import type { Check } from "../../src/doctor.ts";
+import type { Check } from "../../src/provider/admin.ts";
 import { type RunOptions, tsmq } from "./run.ts";
 
 /** What `tsmq doctor` saw, and its exit code. */

@@ -3,7 +3,7 @@
 // run: deadline 300
 import { afterAll, beforeAll, describe } from "@std/testing/bdd";
 import { aws, type AwsOptions } from "../../src/providers/aws/provider.ts";
-import type { Harness } from "../../src/conformance.ts";
+import type { Harness } from "../../src/conformance/mod.ts";
 import { type Emulator, proxied, startEmulator } from "../aws/emulator.ts";
 import { TcpProxy } from "../support/tcp_proxy.ts";
 import { kit } from "./run.ts";

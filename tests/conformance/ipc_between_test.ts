@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe } from "@std/testing/bdd";
 import { fromPlain, type PlainError, toPlain } from "../../src/errors.ts";
-import type { Provider, Sender, SenderContext, SendOptions } from "../../src/provider.ts";
+import type { Provider, Sender, SenderContext, SendOptions } from "../../src/provider/provider.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import { Peer, there } from "../support/peer.ts";
 import { kit } from "./run.ts";

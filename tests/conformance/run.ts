@@ -1,6 +1,6 @@
 /** Runs the kit: one test for each case, the skipped ones with their reason. */
 import { it } from "@std/testing/bdd";
-import { type Case, conformance, type Harness } from "../../src/conformance.ts";
+import { type Case, conformance, type Harness } from "../../src/conformance/mod.ts";
 import { skip } from "../support/skip.ts";
 
 /** Cases that run at a time: half of their time goes in waits, for leases, for polls, for what must not happen. */

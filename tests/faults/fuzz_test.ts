@@ -2,10 +2,10 @@
 import { assert, assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import process from "node:process";
-import { Codec, type EventClass } from "../../src/codec.ts";
+import { Codec, type EventClass } from "../../src/codec/codec.ts";
 import { BusError } from "../../src/errors.ts";
 import { Link } from "../../src/port/link.ts";
-import { read, readItem as readAwsItem, untaken } from "../../src/providers/aws/wire.ts";
+import { read, readItem as readAwsItem, untaken } from "../../src/providers/aws/message.ts";
 import { type Frame, readEvents, readItem, writeBatch, writePymq } from "../../src/providers/ipc/frames.ts";
 import { readAnswer, readRequest } from "../../src/rpc/wire.ts";
 import { withDeadline } from "../../src/internal/time.ts";

@@ -5,7 +5,7 @@ import { describe, it } from "@std/testing/bdd";
 import { Bus } from "../../mod.ts";
 import { eventsOf, inboxOf } from "../../src/providers/ipc/names.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
-import { type Settings, Space } from "../../src/providers/ipc/space.ts";
+import { type Settings, Space } from "../../src/providers/ipc/namespace.ts";
 import { Admin } from "../aws/admin.ts";
 import { fresh } from "../bus/grounds.ts";
 import { Random, SEED } from "../support/random.ts";

@@ -14,13 +14,13 @@ import {
 } from "node:fs";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
-import { Landing } from "../../src/providers/ipc/landing.ts";
+import { Landing } from "../../src/providers/ipc/crash_slot.ts";
 import { nameOfItem } from "../../src/providers/ipc/items.ts";
 import { Leases, sideOf } from "../../src/providers/ipc/leases.ts";
 import { Names } from "../../src/providers/ipc/names.ts";
 import { loadPosix } from "../../src/providers/ipc/posix.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
-import { type Settings, Space } from "../../src/providers/ipc/space.ts";
+import { type Settings, Space } from "../../src/providers/ipc/namespace.ts";
 import { Child, makeDir, removeDir } from "../support/child.ts";
 import { here } from "../support/peer.ts";
 

@@ -4,7 +4,7 @@ import { Bus } from "../../src/bus.ts";
 import { BusError } from "../../src/errors.ts";
 import { Leases } from "../../src/providers/ipc/leases.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
-import { type Settings, Space } from "../../src/providers/ipc/space.ts";
+import { type Settings, Space } from "../../src/providers/ipc/namespace.ts";
 
 const [namespace, group] = process.argv.slice(2) as [string, string];
 const provider = ipc({ group: Number(group) });

@@ -7,7 +7,7 @@ import type { BusErrorEvent } from "../../src/events.ts";
 import { writeBatch } from "../../src/providers/ipc/frames.ts";
 import { loadPosix, type Posix } from "../../src/providers/ipc/posix.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
-import { type Settings, Space } from "../../src/providers/ipc/space.ts";
+import { type Settings, Space } from "../../src/providers/ipc/namespace.ts";
 import { makeDir, removeDir } from "../support/child.ts";
 import { Peer } from "../support/peer.ts";
 import { until } from "../support/until.ts";

@@ -7,11 +7,11 @@
 import process from "node:process";
 import { Bus } from "../../src/bus.ts";
 import { BusError } from "../../src/errors.ts";
-import type { ReceiverContext } from "../../src/provider.ts";
+import type { ReceiverContext } from "../../src/provider/provider.ts";
 import { loadPosix } from "../../src/providers/ipc/posix.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import { openReceiver } from "../../src/providers/ipc/receiver.ts";
-import { type Settings, Space } from "../../src/providers/ipc/space.ts";
+import { type Settings, Space } from "../../src/providers/ipc/namespace.ts";
 import { say } from "../support/peer_side.ts";
 import { fewDescriptors, loopsOf } from "./ground.ts";
 

@@ -1,7 +1,7 @@
 /** What a plain user can do within the default limits; prints what it found. Its argument: what to do. */
 import process from "node:process";
 import { Bus } from "../../src/bus.ts";
-import { conformance } from "../../src/conformance.ts";
+import { conformance } from "../../src/conformance/mod.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import { loadPosix } from "../../src/providers/ipc/posix.ts";
 

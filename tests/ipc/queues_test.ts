@@ -2,8 +2,8 @@
 import { assert, assertEquals, assertNotEquals, assertRejects } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { ProviderError } from "../../src/errors.ts";
-import type { Receiver, ReceiverContext, Sender } from "../../src/provider.ts";
-import { Place } from "../../src/providers/ipc/place.ts";
+import type { Receiver, ReceiverContext, Sender } from "../../src/provider/provider.ts";
+import { Place } from "../../src/providers/ipc/directories.ts";
 import { Errno, loadPosix } from "../../src/providers/ipc/posix.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import { openReceiver } from "../../src/providers/ipc/receiver.ts";

@@ -2,7 +2,7 @@
 import { fromPlain, toPlain } from "../../src/errors.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import { loadPosix, POLLOUT } from "../../src/providers/ipc/posix.ts";
-import type { Sender } from "../../src/provider.ts";
+import type { Sender } from "../../src/provider/provider.ts";
 import { say, told } from "../support/peer_side.ts";
 
 interface Command {

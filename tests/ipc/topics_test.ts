@@ -6,7 +6,7 @@ import { Bus } from "../../src/bus.ts";
 import { readEvents, readLarge } from "../../src/providers/ipc/frames.ts";
 import { eventsOf } from "../../src/providers/ipc/names.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
-import { type Settings, Space } from "../../src/providers/ipc/space.ts";
+import { type Settings, Space } from "../../src/providers/ipc/namespace.ts";
 import { Peer, there } from "../support/peer.ts";
 import { skip } from "../support/skip.ts";
 import { until } from "../support/until.ts";

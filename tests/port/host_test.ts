@@ -1,11 +1,11 @@
 import { assert, assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
-import { unpack } from "../../src/port/bodies.ts";
+import { unpack } from "../../src/port/batch.ts";
 import { ProviderError, QueueFullError } from "../../src/errors.ts";
 import { cost } from "../../src/port/credit.ts";
 import { host } from "../../src/port/host.ts";
 import type { ToMain, ToWorker } from "../../src/port/protocol.ts";
-import type { OpenReceiver, ReceiverContext } from "../../src/provider.ts";
+import type { OpenReceiver, ReceiverContext } from "../../src/provider/provider.ts";
 import { TestReceiver } from "./receiver.ts";
 
 type Of<K extends ToMain["kind"]> = ToMain & { kind: K };

@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
-import { pack, unpack } from "../../src/port/bodies.ts";
+import { pack, unpack } from "../../src/port/batch.ts";
 import { cost, INBOX } from "../../src/port/credit.ts";
 import { AHEAD_LIMIT, HELD_LIMIT, Inflow } from "../../src/port/inflow.ts";
 import type { ToMain } from "../../src/port/protocol.ts";

@@ -1,6 +1,6 @@
 import { host } from "../../src/port/host.ts";
 import type { Hello, ToMain, ToWorker } from "../../src/port/protocol.ts";
-import type { OpenReceiver, Provider, Sender } from "../../src/provider.ts";
+import type { OpenReceiver, Provider, Sender } from "../../src/provider/provider.ts";
 
 /**
  * Stands where the runtime's `Worker` stands, but hosts the receiver in this very thread: both ends of the port in one test.

@@ -1,4 +1,4 @@
-import type { Delivery, Emit, Filter, Outcome, ReceiveOptions, Receiver } from "../../src/provider.ts";
+import type { Delivery, Emit, Filter, Outcome, ReceiveOptions, Receiver } from "../../src/provider/provider.ts";
 
 /** A receiver without a transport: the test plays the transport, and reads what the port asked for. */
 export class TestReceiver implements Receiver {

@@ -1,7 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { describe } from "@std/testing/bdd";
 import * as v from "valibot";
-import { Codec } from "../../src/codec.ts";
+import { Codec } from "../../src/codec/codec.ts";
 import { readEvents, readItem, writeItem, writePymq } from "../../src/providers/ipc/frames.ts";
 import { readAnswer, readRequest, writeAnswer, writeRequest } from "../../src/rpc/wire.ts";
 import { Peer } from "../support/peer.ts";

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { readFileSync } from "node:fs";
 import { Bus } from "../../mod.ts";
 import { BusError } from "../../src/errors.ts";
-import { Names } from "../../src/providers/redis/keys.ts";
+import { Names } from "../../src/providers/redis/names.ts";
 import { redis } from "../../src/providers/redis/provider.ts";
 import { kit } from "../conformance/run.ts";
 import { type RedisGroup, startCluster } from "../support/redis_cluster.ts";

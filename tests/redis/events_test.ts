@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { ProviderError } from "../../src/errors.ts";
-import type { Emit } from "../../src/provider.ts";
+import type { Emit } from "../../src/provider/provider.ts";
 import { RedisServer } from "../support/redis_server.ts";
 import { until } from "../support/until.ts";
 import { fresh, open } from "./halves.ts";

@@ -1,7 +1,7 @@
 /** All connections of a bus are on one master, and follow it together when it becomes another. */
 import { assert, assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
-import { Names } from "../../src/providers/redis/keys.ts";
+import { Names } from "../../src/providers/redis/names.ts";
 import type { RedisOptions } from "../../src/providers/redis/provider.ts";
 import { failover } from "../faults/failover.ts";
 import { startSentinels } from "../support/redis_cluster.ts";

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { Buffer } from "node:buffer";
 import { BusError, ProviderError } from "../../src/errors.ts";
 import { Connection } from "../../src/providers/redis/connection.ts";
-import { Names } from "../../src/providers/redis/keys.ts";
+import { Names } from "../../src/providers/redis/names.ts";
 import { parseOptions } from "../../src/providers/redis/options.ts";
 import { Registry } from "../../src/providers/redis/registry.ts";
 import { type Reads, text } from "../../src/providers/redis/replies.ts";

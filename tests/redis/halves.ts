@@ -2,7 +2,7 @@
 import { assertEquals } from "@std/assert";
 import { redis, type RedisOptions } from "../../src/providers/redis/provider.ts";
 import { openReceiver } from "../../src/providers/redis/receiver.ts";
-import type { Delivery, ReceiveOptions, Receiver, Sender } from "../../src/provider.ts";
+import type { Delivery, ReceiveOptions, Receiver, Sender } from "../../src/provider/provider.ts";
 import { pause, quickest } from "../support/until.ts";
 
 export interface Halves extends AsyncDisposable {

@@ -2,7 +2,7 @@ import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { Bus } from "../../mod.ts";
 import { ValidationError } from "../../src/errors.ts";
-import { redisDoctor } from "../../src/providers/redis/doctor.ts";
+import { redisDoctor } from "../../src/providers/redis/admin.ts";
 import { redis, type RedisOptions } from "../../src/providers/redis/provider.ts";
 import { parseOptions } from "../../src/providers/redis/options.ts";
 

@@ -1,7 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { Buffer } from "node:buffer";
-import { Pushes } from "../../src/providers/redis/pushes.ts";
+import { Pushes } from "../../src/providers/redis/pubsub_parser.ts";
 
 const bulk = (text: string) => `$${Buffer.byteLength(text)}\r\n${text}\r\n`;
 const array = (...items: string[]) => `*${items.length}\r\n${items.join("")}`;

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { type BusError, ProviderError } from "../../src/errors.ts";
-import type { Delivery } from "../../src/provider.ts";
+import type { Delivery } from "../../src/provider/provider.ts";
 import { RedisServer } from "../support/redis_server.ts";
 import { pause, until } from "../support/until.ts";
 import { delivery, NOW, open } from "./halves.ts";

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { ProviderError } from "../../src/errors.ts";
-import { Names } from "../../src/providers/redis/keys.ts";
+import { Names } from "../../src/providers/redis/names.ts";
 import type { RedisOptions } from "../../src/providers/redis/provider.ts";
 import { freePort } from "../support/port.ts";
 import { certificate } from "../support/certificate.ts";

@@ -4,9 +4,9 @@
  * @module
  */
 import type { BusError } from "../../errors.ts";
-import { Fifo } from "../../fifo.ts";
-import { BATCH } from "./api.ts";
-import { MAX_MESSAGE } from "./wire.ts";
+import { Fifo } from "../../internal/fifo.ts";
+import { BATCH } from "./client.ts";
+import { MAX_MESSAGE } from "./message.ts";
 
 /** Makes one request; one result for each item: the error, or nothing if it was done. */
 export type Run<T> = (key: string, items: T[]) => Promise<(BusError | undefined)[]>;

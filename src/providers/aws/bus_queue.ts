@@ -10,10 +10,10 @@ import {
   SetQueueAttributesCommand,
   TagQueueCommand,
 } from "@aws-sdk/client-sqs";
-import { type Api, backoff, pause, soon } from "./api.ts";
-import { noQueue } from "./faults.ts";
-import { type Place, placeOf } from "./place.ts";
-import { LEASE_TAG } from "./servers.ts";
+import { type Api, backoff, pause, soon } from "./client.ts";
+import { noQueue } from "./errors.ts";
+import { type Place, placeOf } from "./arns.ts";
+import { LEASE_TAG } from "./registry.ts";
 
 /** Seconds after which a message that was not deleted comes again, as do those that went down with a broken connection. */
 const VISIBILITY = 5;

@@ -8,12 +8,12 @@
  */
 import { ChangeMessageVisibilityBatchCommand, DeleteMessageBatchCommand, type Message } from "@aws-sdk/client-sqs";
 import type { BusError } from "../../errors.ts";
-import type { Api } from "./api.ts";
+import type { Api } from "./client.ts";
 import { Batcher } from "./batcher.ts";
-import { noQueue } from "./faults.ts";
+import { noQueue } from "./errors.ts";
 import { keepsOrder } from "./names.ts";
-import type { Queues } from "./queues.ts";
-import { MAX_VISIBILITY, type Outgoing, untaken } from "./wire.ts";
+import type { Queues } from "./queue_urls.ts";
+import { MAX_VISIBILITY, type Outgoing, untaken } from "./message.ts";
 
 /** Requests of one kind for one queue under way at once; what is settled meanwhile shares the next. */
 const PARALLEL = 2;

@@ -4,10 +4,10 @@
  * @module
  */
 import { DeleteTopicCommand, ListTagsForResourceCommand, UnsubscribeCommand } from "@aws-sdk/client-sns";
-import type { Api } from "./api.ts";
-import { noTopic } from "./faults.ts";
-import { nameOf } from "./place.ts";
-import { type Subscribed, subscriptionsOf } from "./servers.ts";
+import type { Api } from "./client.ts";
+import { noTopic } from "./errors.ts";
+import { nameOf } from "./arns.ts";
+import { type Subscribed, subscriptionsOf } from "./registry.ts";
 
 /** Marks the topics that tsmq made and may delete. Always the same: SNS refuses a topic that exists with other tags. */
 export const TOPIC_TAG = { Key: "tsmq", Value: "topic" };

@@ -5,12 +5,12 @@
  */
 import { ListSubscriptionsCommand, ListTopicsCommand } from "@aws-sdk/client-sns";
 import { GetQueueUrlCommand, ListQueuesCommand } from "@aws-sdk/client-sqs";
-import type { Api } from "./api.ts";
-import { noQueue } from "./faults.ts";
+import type { Api } from "./client.ts";
+import { noQueue } from "./errors.ts";
 import { madeByUs } from "./leave.ts";
 import { BUS_PREFIX, type Names, ownedByBus } from "./names.ts";
-import { nameOf } from "./place.ts";
-import { hasLapsed } from "./servers.ts";
+import { nameOf } from "./arns.ts";
+import { hasLapsed } from "./registry.ts";
 
 const REPEATABLE = { repeatable: true };
 

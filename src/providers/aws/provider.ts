@@ -4,16 +4,16 @@
  * @module
  */
 import { ValidationError } from "../../errors.ts";
-import type { Provider, Sender, SenderContext } from "../../provider.ts";
-import type { AskCredentials } from "./api.ts";
-import { toBusError } from "./faults.ts";
+import type { Provider, Sender, SenderContext } from "../../provider/provider.ts";
+import type { AskCredentials } from "./client.ts";
+import { toBusError } from "./errors.ts";
 import { Names } from "./names.ts";
 import { type AwsCredentials, type AwsOptions, parseOptions, type Settings } from "./options.ts";
-import type { Swept } from "./sweep.ts";
-import { MAX_BODY, MAX_VISIBILITY } from "./wire.ts";
+import type { Swept } from "./cleanup.ts";
+import { MAX_BODY, MAX_VISIBILITY } from "./message.ts";
 
 export type { AwsCredentials, AwsOptions } from "./options.ts";
-export type { Swept } from "./sweep.ts";
+export type { Swept } from "./cleanup.ts";
 
 /** Milliseconds that an emulator, and AWS on a good day, needs until a change is seen everywhere. */
 const LATENCY = 250;
@@ -101,7 +101,7 @@ async function open(settings: Settings, ask: AskCredentials, context: SenderCont
 export async function reap(provider: Provider, namespace?: string): Promise<Swept> {
   const { settings, ask } = made.get(provider) ?? {};
   if (!settings || !ask) throw new ValidationError("Cannot reap: the provider was not made by aws()");
-  const [{ Api }, { sweepAll }] = await Promise.all([import("./api.ts"), import("./sweep.ts")]);
+  const [{ Api }, { sweepAll }] = await Promise.all([import("./client.ts"), import("./cleanup.ts")]);
   const api = new Api(settings, ask, REAP_TIMEOUT);
   try {
     const names = namespace === undefined ? undefined : new Names(namespace);

@@ -4,21 +4,29 @@
  * @module
  */
 import { BusError } from "../../errors.ts";
-import { glob } from "../../glob.ts";
-import type { Delivery, Emit, Filter, Outcome, ReceiveOptions, Receiver, ReceiverContext } from "../../provider.ts";
-import { Api, type AskCredentials, BATCH, pause } from "./api.ts";
+import { glob } from "../../provider/glob.ts";
+import type {
+  Delivery,
+  Emit,
+  Filter,
+  Outcome,
+  ReceiveOptions,
+  Receiver,
+  ReceiverContext,
+} from "../../provider/provider.ts";
+import { Api, type AskCredentials, BATCH, pause } from "./client.ts";
 import { BusQueue } from "./bus_queue.ts";
-import { fateOf, toBusError } from "./faults.ts";
+import { fateOf, toBusError } from "./errors.ts";
 import { Leases, secondsOf } from "./leases.ts";
 import { Names } from "./names.ts";
 import type { AwsCredentials, Settings } from "./options.ts";
-import { nameOf } from "./place.ts";
-import { Pump, type Sink } from "./pump.ts";
-import { Queues } from "./queues.ts";
-import { sweep } from "./sweep.ts";
-import { Tap } from "./tap.ts";
+import { nameOf } from "./arns.ts";
+import { Pump, type Sink } from "./bus_queue_reader.ts";
+import { Queues } from "./queue_urls.ts";
+import { sweep } from "./cleanup.ts";
+import { Tap } from "./queue_poller.ts";
 import { Topics } from "./topics.ts";
-import { type Content, PATTERNS_TTL, write } from "./wire.ts";
+import { type Content, PATTERNS_TTL, write } from "./message.ts";
 
 /** Milliseconds that a request may take with all attempts. */
 const TIMEOUT = 10_000;

@@ -6,16 +6,16 @@
 import { PublishBatchCommand } from "@aws-sdk/client-sns";
 import { DeleteQueueCommand, SendMessageBatchCommand } from "@aws-sdk/client-sqs";
 import { type BusError, ClosedError } from "../../errors.ts";
-import type { Sender, SenderContext, SendOptions } from "../../provider.ts";
-import { Api, type AskCredentials, pause } from "./api.ts";
+import type { Sender, SenderContext, SendOptions } from "../../provider/provider.ts";
+import { Api, type AskCredentials, pause } from "./client.ts";
 import { Batcher } from "./batcher.ts";
-import { noQueue, noTopic, toBusError } from "./faults.ts";
+import { noQueue, noTopic, toBusError } from "./errors.ts";
 import { keepsOrder, Names } from "./names.ts";
 import type { Settings } from "./options.ts";
-import type { Place } from "./place.ts";
-import { Queues } from "./queues.ts";
-import { Servers } from "./servers.ts";
-import { type Outgoing, PATTERNS_TTL, write } from "./wire.ts";
+import type { Place } from "./arns.ts";
+import { Queues } from "./queue_urls.ts";
+import { Servers } from "./registry.ts";
+import { type Outgoing, PATTERNS_TTL, write } from "./message.ts";
 
 /** Requests of one topic or queue under way at once: more only take sockets from others. */
 const PARALLEL = 8;

@@ -5,9 +5,9 @@
  */
 import { CreateTopicCommand, SubscribeCommand } from "@aws-sdk/client-sns";
 import { ClosedError } from "../../errors.ts";
-import type { Api } from "./api.ts";
+import type { Api } from "./client.ts";
 import type { BusQueue } from "./bus_queue.ts";
-import { noTopic } from "./faults.ts";
+import { noTopic } from "./errors.ts";
 import { leaveTopic, TOPIC_TAG } from "./leave.ts";
 
 /** Milliseconds after which a new subscription is looked after: whoever deleted the topic just before has done so by then. */

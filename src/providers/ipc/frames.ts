@@ -11,7 +11,7 @@
  *
  * @module
  */
-import { unmark } from "../../attempts.ts";
+import { unmark } from "../../provider/delivery_mark.ts";
 
 const BATCH = "\x01";
 const FILE = "\x02";

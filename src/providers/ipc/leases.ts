@@ -18,14 +18,14 @@
  *
  * @module
  */
-import { mark } from "../../attempts.ts";
-import type { Delivery } from "../../provider.ts";
-import { check } from "./failures.ts";
+import { mark } from "../../provider/delivery_mark.ts";
+import type { Delivery } from "../../provider/provider.ts";
+import { check } from "./errors.ts";
 import { readItem, writeItem } from "./frames.ts";
 import { nameOfItem, parseItem } from "./items.ts";
-import type { Directory } from "./place.ts";
+import type { Directory } from "./directories.ts";
 import { Errno } from "./posix.ts";
-import type { Space } from "./space.ts";
+import type { Space } from "./namespace.ts";
 
 /** The priority of what came back. Everything else has 0, with PyMQ too. */
 export const HEAD = 1;

@@ -5,13 +5,13 @@
  */
 import { Buffer } from "node:buffer";
 import { ProviderError } from "../../errors.ts";
-import { Fifo } from "../../fifo.ts";
-import type { Bodies } from "./bodies.ts";
-import { failure } from "./failures.ts";
+import { Fifo } from "../../internal/fifo.ts";
+import type { Bodies } from "./body_files.ts";
+import { failure } from "./errors.ts";
 import { BATCH_BYTES, type Frame, LARGE_BYTES, LENGTHS_BYTES, writeBatch, writeLarge, writePymq } from "./frames.ts";
 import type { Address } from "./names.ts";
 import { Errno, POLLOUT, type Posix } from "./posix.ts";
-import type { OpenQueue, Queues } from "./queues.ts";
+import type { OpenQueue, Queues } from "./mqueues.ts";
 
 /** Milliseconds that a turn may stand still waiting for room, over all queues. */
 const STANDING = 0.8;

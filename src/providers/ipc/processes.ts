@@ -4,7 +4,7 @@
  * @module
  */
 import process from "node:process";
-import { check } from "./failures.ts";
+import { check } from "./errors.ts";
 import type { Loop, Process } from "./names.ts";
 import { Errno, type Posix } from "./posix.ts";
 

@@ -5,10 +5,10 @@
  */
 import * as v from "valibot";
 import { fields, must, parseOptions, whole } from "../../internal/options.ts";
-import type { Provider } from "../../provider.ts";
-import { CAPACITY } from "./queues.ts";
+import type { Provider } from "../../provider/provider.ts";
+import { CAPACITY } from "./mqueues.ts";
 import { openSender } from "./sender.ts";
-import type { Settings } from "./space.ts";
+import type { Settings } from "./namespace.ts";
 
 /** Options of {@linkcode ipc}. */
 export interface IpcOptions {

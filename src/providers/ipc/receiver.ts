@@ -4,18 +4,26 @@
  * @module
  */
 import { BusError, ProviderError } from "../../errors.ts";
-import { glob } from "../../glob.ts";
-import type { Delivery, Emit, Filter, Outcome, ReceiveOptions, Receiver, ReceiverContext } from "../../provider.ts";
-import { check } from "./failures.ts";
+import { glob } from "../../provider/glob.ts";
+import type {
+  Delivery,
+  Emit,
+  Filter,
+  Outcome,
+  ReceiveOptions,
+  Receiver,
+  ReceiverContext,
+} from "../../provider/provider.ts";
+import { check } from "./errors.ts";
 import { type Frame, readEvents, readLarge } from "./frames.ts";
-import { Landing } from "./landing.ts";
+import { Landing } from "./crash_slot.ts";
 import { Leases } from "./leases.ts";
-import { Loop } from "./loop.ts";
+import { Loop } from "./poll_loop.ts";
 import { eventsOf, inboxOf } from "./names.ts";
 import { Errno } from "./posix.ts";
-import type { OpenQueue, Size } from "./queues.ts";
-import { type Settings, Space } from "./space.ts";
-import { Takes } from "./takes.ts";
+import type { OpenQueue, Size } from "./mqueues.ts";
+import { type Settings, Space } from "./namespace.ts";
+import { Takes } from "./item_receiver.ts";
 
 /**
  * What a bus's own queues are like. 60 buses share the 819,200 bytes that a user has, so each may have 13,653 of them, with 96

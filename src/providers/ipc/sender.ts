@@ -4,16 +4,16 @@
  * @module
  */
 import { ClosedError } from "../../errors.ts";
-import type { ReplyQueues, Sender, SenderContext, SendOptions } from "../../provider.ts";
-import { check } from "./failures.ts";
+import type { ReplyQueues, Sender, SenderContext, SendOptions } from "../../provider/provider.ts";
+import { check } from "./errors.ts";
 import { Leases, sideOf } from "./leases.ts";
 import { eventsOf, inboxOf } from "./names.ts";
 import { GONE, Outbox, type Parcel } from "./outbox.ts";
 import { Errno } from "./posix.ts";
-import { Puts } from "./puts.ts";
-import { REPLIES } from "./queues.ts";
-import { type Settings, Space } from "./space.ts";
-import type { Route } from "./tree.ts";
+import { Puts } from "./item_sender.ts";
+import { REPLIES } from "./mqueues.ts";
+import { type Settings, Space } from "./namespace.ts";
+import type { Route } from "./subscriptions.ts";
 
 /** Milliseconds for which a live bus on PyMQ may take nothing, although its pid is none that we know. */
 const DEAF = 1_000;

@@ -6,7 +6,7 @@
 import * as v from "valibot";
 import { ClosedError } from "../../errors.ts";
 import { fields, must, parseOptions } from "../../internal/options.ts";
-import type { Provider, Sender, SenderContext } from "../../provider.ts";
+import type { Provider, Sender, SenderContext } from "../../provider/provider.ts";
 
 /** Options of {@linkcode memory}. */
 export interface MemoryOptions {

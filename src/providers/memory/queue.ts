@@ -1,8 +1,8 @@
 /** One queue of the broker. @module */
 import { QueueFullError } from "../../errors.ts";
-import { Fifo } from "../../fifo.ts";
+import { Fifo } from "../../internal/fifo.ts";
 import { after } from "../../internal/time.ts";
-import type { Delivery, Outcome, ReceiveOptions } from "../../provider.ts";
+import type { Delivery, Outcome, ReceiveOptions } from "../../provider/provider.ts";
 
 interface Item {
   readonly body: string;

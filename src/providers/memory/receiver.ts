@@ -4,8 +4,16 @@
  * @module
  */
 import { BusError } from "../../errors.ts";
-import { glob } from "../../glob.ts";
-import type { Delivery, Emit, Filter, Outcome, ReceiveOptions, Receiver, ReceiverContext } from "../../provider.ts";
+import { glob } from "../../provider/glob.ts";
+import type {
+  Delivery,
+  Emit,
+  Filter,
+  Outcome,
+  ReceiveOptions,
+  Receiver,
+  ReceiverContext,
+} from "../../provider/provider.ts";
 import { MemoryQueue } from "./queue.ts";
 
 interface Subscriber {

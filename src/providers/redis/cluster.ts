@@ -6,8 +6,8 @@
 import { Cluster, type Redis } from "ioredis";
 import { ClosedError } from "../../errors.ts";
 import type { Client, Observer } from "./client.ts";
-import { senseless, toProviderError } from "./failures.ts";
-import { guard } from "./guard.ts";
+import { senseless, toProviderError } from "./errors.ts";
+import { guard } from "./parser_guard.ts";
 import { addresses, retryDelay, serverOptions, type Settings } from "./options.ts";
 import { echo, PING, type Reads } from "./replies.ts";
 

@@ -5,7 +5,7 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import { toProviderError } from "./failures.ts";
+import { toProviderError } from "./errors.ts";
 
 /** The commands of one turn: they leave in one write and have one deadline. */
 export interface Batch {

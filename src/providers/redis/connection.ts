@@ -8,11 +8,11 @@ import { ClosedError, ProviderError } from "../../errors.ts";
 import { textOf } from "../../internal/thrown.ts";
 import type { Client, Observer } from "./client.ts";
 import { type Batch, Command, type Pulse } from "./command.ts";
-import { senseless, toProviderError } from "./failures.ts";
-import { guard } from "./guard.ts";
+import { senseless, toProviderError } from "./errors.ts";
+import { guard } from "./parser_guard.ts";
 import { Master, type Member, placeOf } from "./master.ts";
 import { addresses, retryDelay, serverOptions, type Settings } from "./options.ts";
-import { Pushes } from "./pushes.ts";
+import { Pushes } from "./pubsub_parser.ts";
 import { echo, exactly, info, PING, type Reads } from "./replies.ts";
 
 /** A timer that fires so late (ms) says that this thread was busy, not that the server is silent. */

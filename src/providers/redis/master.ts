@@ -7,8 +7,8 @@
 import { Redis } from "ioredis";
 import { ProviderError } from "../../errors.ts";
 import { textOf } from "../../internal/thrown.ts";
-import { replyOf } from "./failures.ts";
-import { guard } from "./guard.ts";
+import { replyOf } from "./errors.ts";
+import { guard } from "./parser_guard.ts";
 import { type Address, addresses, serverOptions, type Settings } from "./options.ts";
 import { info } from "./replies.ts";
 import { type News, Sentinels } from "./sentinels.ts";

@@ -3,8 +3,8 @@
  *
  * @module
  */
-import type { Provider, Sender, SenderContext } from "../../provider.ts";
-import { toProviderError } from "./failures.ts";
+import type { Provider, Sender, SenderContext } from "../../provider/provider.ts";
+import { toProviderError } from "./errors.ts";
 import { MAX_BODY, parseOptions, type RedisOptions, type Settings } from "./options.ts";
 
 export type { Address, RedisOptions, RedisTls } from "./options.ts";

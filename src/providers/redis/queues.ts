@@ -3,15 +3,15 @@
  *
  * @module
  */
-import { mark } from "../../attempts.ts";
+import { mark } from "../../provider/delivery_mark.ts";
 import { BusError } from "../../errors.ts";
-import type { Delivery, Outcome, ReceiveOptions } from "../../provider.ts";
+import type { Delivery, Outcome, ReceiveOptions } from "../../provider/provider.ts";
 import type { Client } from "./client.ts";
-import { insist, unavailable } from "./failures.ts";
-import type { Names } from "./keys.ts";
+import { insist, unavailable } from "./errors.ts";
+import type { Names } from "./names.ts";
 import { count, flags } from "./replies.ts";
 import { ACK, EXTEND, NACK, RESTORE, run, START } from "./scripts.ts";
-import { REMEMBER, type Taken, Taker } from "./taker.ts";
+import { REMEMBER, type Taken, Taker } from "./lossless_take.ts";
 
 /** Milliseconds between looks while the server tells us of changes: a safety net. */
 const SLOW_POLL = 5_000;

@@ -3,11 +3,19 @@
  *
  * @module
  */
-import type { Delivery, Emit, Filter, Outcome, ReceiveOptions, Receiver, ReceiverContext } from "../../provider.ts";
+import type {
+  Delivery,
+  Emit,
+  Filter,
+  Outcome,
+  ReceiveOptions,
+  Receiver,
+  ReceiverContext,
+} from "../../provider/provider.ts";
 import type { Client, Observer } from "./client.ts";
 import { ClusterClient } from "./cluster.ts";
 import { Connection } from "./connection.ts";
-import { Names } from "./keys.ts";
+import { Names } from "./names.ts";
 import { Master } from "./master.ts";
 import type { Settings } from "./options.ts";
 import { Queues } from "./queues.ts";

@@ -4,8 +4,8 @@
  * @module
  */
 import type { Client } from "./client.ts";
-import { insist } from "./failures.ts";
-import type { Names } from "./keys.ts";
+import { insist } from "./errors.ts";
+import type { Names } from "./names.ts";
 import { count } from "./replies.ts";
 import { REGISTER, run } from "./scripts.ts";
 

@@ -5,11 +5,11 @@
  */
 import { Buffer } from "node:buffer";
 import { ProviderError } from "../../errors.ts";
-import type { ReplyQueues, Sender, SenderContext, SendOptions } from "../../provider.ts";
+import type { ReplyQueues, Sender, SenderContext, SendOptions } from "../../provider/provider.ts";
 import type { Client } from "./client.ts";
 import { ClusterClient } from "./cluster.ts";
 import { Connection } from "./connection.ts";
-import { Names } from "./keys.ts";
+import { Names } from "./names.ts";
 import { Master } from "./master.ts";
 import { MAX_BODY, type Settings } from "./options.ts";
 import { register } from "./registry.ts";

@@ -5,7 +5,7 @@
  */
 import { textOf } from "../../internal/thrown.ts";
 import { Redis, type RedisOptions as IoRedisOptions } from "ioredis";
-import { guard } from "./guard.ts";
+import { guard } from "./parser_guard.ts";
 import { type Address, retryDelay, type Settings } from "./options.ts";
 
 /** Milliseconds for one Sentinel: a frozen one, or one whose machine died, must not take the time of the others. */

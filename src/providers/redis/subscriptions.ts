@@ -4,9 +4,9 @@
  * @module
  */
 import { BusError } from "../../errors.ts";
-import type { Emit, Filter } from "../../provider.ts";
+import type { Emit, Filter } from "../../provider/provider.ts";
 import type { Client } from "./client.ts";
-import type { Names } from "./keys.ts";
+import type { Names } from "./names.ts";
 import { count, type Reads } from "./replies.ts";
 
 interface Route {

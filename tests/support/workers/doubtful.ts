@@ -5,7 +5,7 @@
 import { ProviderError } from "../../../src/errors.ts";
 import { serve } from "../../../src/port/host.ts";
 import { openReceiver } from "../../../src/providers/memory/receiver.ts";
-import type { Receiver } from "../../../src/provider.ts";
+import type { Receiver } from "../../../src/provider/provider.ts";
 
 serve(async (context): Promise<Receiver> => {
   const receiver = await openReceiver(context);

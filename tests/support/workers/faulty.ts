@@ -1,7 +1,7 @@
 /** A worker of any provider that breaks in the way it is asked to. */
 import process from "node:process";
 import { serve } from "../../../src/port/host.ts";
-import type { OpenReceiver, Receiver } from "../../../src/provider.ts";
+import type { OpenReceiver, Receiver } from "../../../src/provider/provider.ts";
 
 /** How a worker can end, or stop working. */
 export type Fault = "throw" | "reject" | "exit" | "hang";

@@ -1,7 +1,7 @@
 /** The in-memory broker, which confirms no acknowledgement of "jobs" until somebody takes from "confirm". */
 import { serve } from "../../../src/port/host.ts";
 import { openReceiver } from "../../../src/providers/memory/receiver.ts";
-import type { Receiver } from "../../../src/provider.ts";
+import type { Receiver } from "../../../src/provider/provider.ts";
 
 serve(async (context): Promise<Receiver> => {
   const receiver = await openReceiver(context);

@@ -1,0 +1,336 @@
+/**
+ * What can be wrong with SNS and SQS for a bus. It makes one queue and one topic, and deletes both; if it should die
+ * before, the queue's lease lapses and any bus sweeps it.
+ *
+ * @module
+ */
+import {
+  CreateTopicCommand,
+  DeleteTopicCommand,
+  ListSubscriptionsByTopicCommand,
+  ListSubscriptionsCommand,
+  ListTagsForResourceCommand,
+  PublishBatchCommand,
+  SubscribeCommand,
+  UnsubscribeCommand,
+} from "@aws-sdk/client-sns";
+import {
+  ChangeMessageVisibilityBatchCommand,
+  CreateQueueCommand,
+  DeleteMessageBatchCommand,
+  DeleteQueueCommand,
+  GetQueueAttributesCommand,
+  GetQueueUrlCommand,
+  ListQueuesCommand,
+  ListQueueTagsCommand,
+  ReceiveMessageCommand,
+  SendMessageBatchCommand,
+  SetQueueAttributesCommand,
+  TagQueueCommand,
+} from "@aws-sdk/client-sqs";
+import type { Check, Doctor } from "../../provider/admin.ts";
+import { BusError } from "../../errors.ts";
+import { textOf } from "../../internal/thrown.ts";
+import { Api } from "./client.ts";
+import { toBusError } from "./errors.ts";
+import { TOPIC_TAG } from "./leave.ts";
+import { deadQueues, idleTopics } from "./leftovers.ts";
+import { Names } from "./names.ts";
+import { type AwsOptions, parseOptions } from "./options.ts";
+import { nameOf, type Place, placeOf } from "./arns.ts";
+import { LEASE_TAG } from "./registry.ts";
+import { sweepAll } from "./cleanup.ts";
+
+/** Milliseconds that a request may take, with all attempts. */
+const TIMEOUT = 10_000;
+/** Milliseconds that the scratch queue lives, if we should not get to delete it. */
+const LIFE = 60_000;
+
+/** A doctor for what `aws(options)` uses; keys come from where the SDK finds them, unless the options have one. */
+export function awsDoctor(options: AwsOptions, namespace: string): Doctor {
+  return new AwsDoctor(options, namespace);
+}
+
+/** An action that a bus needs, done on the scratch queue and topic. */
+type Action = readonly [name: string, attempt: (signal: AbortSignal) => Promise<unknown>];
+
+class AwsDoctor implements Doctor {
+  #api: Api;
+  #names: Names;
+
+  constructor(options: AwsOptions, namespace: string) {
+    const { credentials } = options;
+    const ask = () => typeof credentials === "function" ? Promise.resolve(credentials()) : Promise.reject();
+    this.#api = new Api(parseOptions(options), ask, TIMEOUT);
+    this.#names = new Names(namespace);
+  }
+
+  async *checks(): AsyncGenerator<Check> {
+    const first = await this.#first();
+    yield first;
+    if (first.state === "broken") return;
+    const refused = [];
+    for await (const check of this.#actions()) {
+      refused.push(check);
+      yield check;
+    }
+    if (refused.length === 0) yield { name: "permissions", state: "ok", detail: "every action of a bus is allowed" };
+    yield await this.#leftovers();
+  }
+
+  async reap(): Promise<string[]> {
+    try {
+      const { queues, topics } = await sweepAll(this.#api, this.#names);
+      return [...queues.map((name) => `queue ${name}`), ...topics.map((name) => `topic ${name}`)];
+    } catch (error) {
+      throw toBusError("reap", error);
+    }
+  }
+
+  close(): Promise<void> {
+    this.#api.close();
+    return Promise.resolve();
+  }
+
+  /** The first request tells about address, region and key. */
+  async #first(): Promise<Check> {
+    const start = performance.now();
+    try {
+      const region = await this.#api.sqs.config.region();
+      await this.#do(
+        "sqs:ListQueues",
+        (abortSignal) =>
+          this.#api.sqs.send(new ListQueuesCommand({ QueueNamePrefix: this.#names.busPrefix }), { abortSignal }),
+      );
+      const took = Math.round(performance.now() - start);
+      return { name: "service", state: "ok", detail: `SQS in ${region} answered in ${took} ms` };
+    } catch (error) {
+      // asking for a list may be refused to a key that is otherwise good
+      if (denied(error) && /not authorized|AccessDenied/i.test(error.message)) return refusal("sqs:ListQueues", error);
+      return unreachable(error as Error);
+    }
+  }
+
+  async *#actions(): AsyncGenerator<Check> {
+    const scratch = new Scratch(this.#api, this.#names);
+    try {
+      for (const [name, attempt] of scratch.actions) {
+        try {
+          await this.#do(name, attempt);
+        } catch (error) {
+          yield refusal(name, error as Error);
+          // without the queue or the topic the rest cannot be tried
+          if (/Create(Queue|Topic)$|GetQueueAttributes$/.test(name)) return;
+        }
+      }
+    } finally {
+      for (const [name, attempt] of scratch.cleaning) await this.#do(name, attempt).catch(() => {});
+    }
+  }
+
+  async #leftovers(): Promise<Check> {
+    const name = "leftovers";
+    try {
+      const dead = (await Array.fromAsync(deadQueues(this.#api, this.#names))).map(nameOf);
+      const idle = (await Array.fromAsync(idleTopics(this.#api, this.#names))).map(({ topicArn }) => nameOf(topicArn));
+      if (dead.length + idle.length === 0) {
+        return { name, state: "ok", detail: "no queue of a dead bus, no topic without a user" };
+      }
+      const counted = [`${dead.length} queue(s) of buses that died`, `${idle.length} topic(s) without a user`];
+      const detail = `${counted.join(", ")}: ${[...dead.slice(0, 3), ...idle.slice(0, 3)].join(", ")}`;
+      return { name, state: "risk", detail, mend: "tsmq reap deletes them" };
+    } catch (error) {
+      return { name, state: "ok", detail: `not looked for: ${textOf(error)}` };
+    }
+  }
+
+  async #do<O>(action: string, run: (signal: AbortSignal) => Promise<O>): Promise<O> {
+    try {
+      return await this.#api.call(action, run, { repeatable: true });
+    } catch (error) {
+      throw toBusError(`do ${action}`, error);
+    }
+  }
+}
+
+/** A queue and a topic for trying every action once. */
+class Scratch {
+  #place: Place | undefined;
+  readonly #api: Api;
+  readonly #queue: string;
+  readonly #topic: string;
+  #url: string | undefined;
+  #topicArn: string | undefined;
+  #subscription: string | undefined;
+  #receipt = "none";
+
+  constructor(api: Api, names: Names) {
+    this.#api = api;
+    this.#queue = names.bus();
+    this.#topic = names.topic(`doctor-${crypto.randomUUID()}`);
+  }
+
+  get actions(): Action[] {
+    const { sns, sqs } = this.#api;
+    const entry = () => ({ Id: "0", ReceiptHandle: this.#receipt });
+    return [
+      ["sqs:CreateQueue", async (abortSignal) => {
+        const tags = { [LEASE_TAG]: String(Date.now() + LIFE) };
+        const made = await sqs.send(new CreateQueueCommand({ QueueName: this.#queue, tags }), { abortSignal });
+        this.#url = made.QueueUrl;
+      }],
+      ["sqs:GetQueueAttributes", async (abortSignal) => {
+        const command = new GetQueueAttributesCommand({ QueueUrl: this.#url, AttributeNames: ["QueueArn"] });
+        this.#place = placeOf((await sqs.send(command, { abortSignal })).Attributes!.QueueArn!, this.#url!);
+      }],
+      [
+        "sqs:GetQueueUrl",
+        (abortSignal) => sqs.send(new GetQueueUrlCommand({ QueueName: this.#queue }), { abortSignal }),
+      ],
+      [
+        "sqs:SetQueueAttributes",
+        (abortSignal) =>
+          sqs.send(new SetQueueAttributesCommand({ QueueUrl: this.#url, Attributes: { VisibilityTimeout: "5" } }), {
+            abortSignal,
+          }),
+      ],
+      [
+        "sqs:TagQueue",
+        (abortSignal) =>
+          sqs.send(new TagQueueCommand({ QueueUrl: this.#url, Tags: { [LEASE_TAG]: String(Date.now() + LIFE) } }), {
+            abortSignal,
+          }),
+      ],
+      [
+        "sqs:ListQueueTags",
+        (abortSignal) => sqs.send(new ListQueueTagsCommand({ QueueUrl: this.#url }), { abortSignal }),
+      ],
+      [
+        "sqs:SendMessage",
+        (abortSignal) =>
+          sqs.send(
+            new SendMessageBatchCommand({ QueueUrl: this.#url, Entries: [{ Id: "0", MessageBody: "doctor" }] }),
+            {
+              abortSignal,
+            },
+          ),
+      ],
+      ["sqs:ReceiveMessage", async (abortSignal) => {
+        const command = new ReceiveMessageCommand({ QueueUrl: this.#url, WaitTimeSeconds: 1 });
+        this.#receipt = (await sqs.send(command, { abortSignal })).Messages?.[0]?.ReceiptHandle ?? "none";
+      }],
+      ["sqs:ChangeMessageVisibility", (abortSignal) =>
+        sqs.send(
+          new ChangeMessageVisibilityBatchCommand({
+            QueueUrl: this.#url,
+            Entries: [{ ...entry(), VisibilityTimeout: 5 }],
+          }),
+          { abortSignal },
+        )],
+      [
+        "sqs:DeleteMessage",
+        (abortSignal) =>
+          sqs.send(new DeleteMessageBatchCommand({ QueueUrl: this.#url, Entries: [entry()] }), { abortSignal }),
+      ],
+      ["sns:CreateTopic", async (abortSignal) => {
+        const command = new CreateTopicCommand({ Name: this.#topic, Tags: [TOPIC_TAG] });
+        this.#topicArn = (await sns.send(command, { abortSignal })).TopicArn;
+      }],
+      [
+        "sns:ListTagsForResource",
+        (abortSignal) => sns.send(new ListTagsForResourceCommand({ ResourceArn: this.#topicArn }), { abortSignal }),
+      ],
+      ["sns:Subscribe", async (abortSignal) => {
+        const Endpoint = this.#place!.queueArn + this.#queue;
+        const command = new SubscribeCommand({
+          TopicArn: this.#topicArn,
+          Protocol: "sqs",
+          Endpoint,
+          ReturnSubscriptionArn: true,
+        });
+        this.#subscription = (await sns.send(command, { abortSignal })).SubscriptionArn;
+      }],
+      [
+        "sns:ListSubscriptionsByTopic",
+        (abortSignal) => sns.send(new ListSubscriptionsByTopicCommand({ TopicArn: this.#topicArn }), { abortSignal }),
+      ],
+      ["sns:ListSubscriptions", (abortSignal) => sns.send(new ListSubscriptionsCommand({}), { abortSignal })],
+      ["sns:Publish", (abortSignal) =>
+        sns.send(
+          new PublishBatchCommand({
+            TopicArn: this.#topicArn,
+            PublishBatchRequestEntries: [{ Id: "0", Message: "doctor" }],
+          }),
+          { abortSignal },
+        )],
+      ["sns:Unsubscribe", (abortSignal) => this.#unsubscribe(abortSignal)],
+      ["sns:DeleteTopic", (abortSignal) => this.#deleteTopic(abortSignal)],
+      ["sqs:DeleteQueue", (abortSignal) => this.#deleteQueue(abortSignal)],
+    ];
+  }
+
+  /** The last actions: what must go even if one before them failed. What is gone already is left alone. */
+  get cleaning(): Action[] {
+    return this.actions.slice(-3);
+  }
+
+  async #unsubscribe(abortSignal: AbortSignal): Promise<void> {
+    if (!this.#subscription) return;
+    await this.#api.sns.send(new UnsubscribeCommand({ SubscriptionArn: this.#subscription }), { abortSignal });
+    this.#subscription = undefined;
+  }
+
+  async #deleteTopic(abortSignal: AbortSignal): Promise<void> {
+    if (!this.#topicArn) return;
+    await this.#api.sns.send(new DeleteTopicCommand({ TopicArn: this.#topicArn }), { abortSignal });
+    this.#topicArn = undefined;
+  }
+
+  async #deleteQueue(abortSignal: AbortSignal): Promise<void> {
+    if (!this.#url) return;
+    await this.#api.sqs.send(new DeleteQueueCommand({ QueueUrl: this.#url }), { abortSignal });
+    this.#url = undefined;
+  }
+}
+
+function denied(error: unknown): error is BusError {
+  return error instanceof BusError && error.code === "denied";
+}
+
+function refusal(action: string, error: Error): Check {
+  const mend = denied(error)
+    ? `allow ${action} to this user or role: the policy in docs/aws.md`
+    : "see the message; the service may be at a quota, or an emulator that lacks this";
+  return { name: `may ${action}`, state: "broken", detail: error.message, mend };
+}
+
+/** What to do about a first request that failed. */
+const CONNECTING: readonly (readonly [RegExp, string, string])[] = [
+  [/--allow-(\w+)/, "runtime permission", "run Deno with the permission that it names"],
+  [/region/i, "region", "name it in the URL, aws:eu-central-1, or set AWS_REGION"],
+  [
+    /CredentialsProviderError|Could not load credentials|MissingAuthenticationToken/i,
+    "credentials",
+    "none were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give the machine a role",
+  ],
+  [/Expired/i, "credentials", "they have expired: get new ones (aws sso login, a fresh session token)"],
+  [
+    /InvalidClientTokenId|UnrecognizedClient|InvalidAccessKeyId|AuthFailure/i,
+    "credentials",
+    "AWS does not know this access key: is it of this account and partition, is it active?",
+  ],
+  [/SignatureDoesNotMatch|InvalidSignature/i, "credentials", "wrong secret key, or this machine's clock is wrong"],
+  [/ENOTFOUND|EAI_AGAIN|getaddrinfo/i, "endpoint", "no such host: is the region or the endpoint right, does DNS work?"],
+  [/ECONNREFUSED/, "endpoint", "nobody listens there: start the emulator, or leave out the endpoint"],
+  [
+    /no answer|timed? ?out|ETIMEDOUT/i,
+    "endpoint",
+    "no answer: is there a way out of this network (proxy, VPC endpoint)?",
+  ],
+];
+
+function unreachable(error: Error): Check {
+  const known = CONNECTING.find(([pattern]) => pattern.test(error.message));
+  const [, name, mend] = known ?? [undefined, "service", "see the message"];
+  return { name, state: "broken", detail: error.message, mend };
+}

@@ -1,0 +1,154 @@
+/**
+ * Named queues: their URLs, asked for once; made when they are first used.
+ *
+ * @module
+ */
+import {
+  CreateQueueCommand,
+  GetQueueAttributesCommand,
+  GetQueueUrlCommand,
+  type QueueAttributeName,
+  SendMessageBatchCommand,
+} from "@aws-sdk/client-sqs";
+import type { BusError } from "../../errors.ts";
+import { type Api, soon } from "./client.ts";
+import { noQueue } from "./errors.ts";
+import { keepsOrder, type Names } from "./names.ts";
+import type { Outgoing } from "./message.ts";
+
+/** What waits: the items to be had, and those that SQS holds back because the queue has a delay. */
+const WAITING: QueueAttributeName[] = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesDelayed"];
+/** All items of a queue that keeps the order are of one group. */
+const GROUP = "tsmq";
+/** URLs that are remembered at most. */
+const REMEMBERED = 10_000;
+
+/** The named queues of a namespace. */
+export class Queues {
+  readonly #api: Api;
+  readonly #names: Names;
+  readonly #urls = new Map<string, Promise<string>>();
+
+  /** The queues of these names. */
+  constructor(api: Api, names: Names) {
+    this.#api = api;
+    this.#names = names;
+  }
+
+  /** Runs a request with the URL of the queue, which is made if there is none; again if it was freed in the meantime. */
+  async use<O>(queue: string, signal: AbortSignal, run: (url: string) => Promise<O>): Promise<O> {
+    try {
+      return await run(await this.#url(queue));
+    } catch (error) {
+      if (!noQueue(error)) throw error;
+      this.forget(queue);
+      const url = await this.#remember(queue, () => this.#create(queue));
+      return await soon(() => run(url), signal);
+    }
+  }
+
+  /** Runs a request with the URL of a queue from which something was taken; rejects if it was freed since. */
+  async have<O>(queue: string, run: (url: string) => Promise<O>): Promise<O> {
+    try {
+      return await run(await (this.#urls.get(queue) ?? this.#ask(queue)));
+    } catch (error) {
+      if (noQueue(error)) this.forget(queue);
+      throw error;
+    }
+  }
+
+  /**
+   * Puts up to ten items; one result for each: the error, or nothing if it is there. Those that come `back` do not make a queue
+   * again that was freed, and may have a delay in seconds.
+   */
+  put(
+    queue: string,
+    items: readonly (Outgoing & { readonly delay?: number })[],
+    back = false,
+  ): Promise<(BusError | undefined)[]> {
+    const ordered = keepsOrder(queue);
+    const doing = back ? `put back into queue "${queue}"` : `put into queue "${queue}"`;
+    // with its deduplication a send that is repeated puts one item
+    const grouped = items.map((item) => (
+      { item, order: ordered ? { MessageGroupId: GROUP, MessageDeduplicationId: crypto.randomUUID() } : {} }
+    ));
+    return this.#api.batch(doing, grouped, (entries, abortSignal) => {
+      const send = async (QueueUrl: string) => {
+        const Entries = entries.map(({ Id, item: { item, order } }) => (
+          { Id, MessageBody: item.body, MessageAttributes: item.attributes, DelaySeconds: item.delay, ...order }
+        ));
+        return (await this.#api.sqs.send(new SendMessageBatchCommand({ QueueUrl, Entries }), { abortSignal })).Failed;
+      };
+      return back ? this.have(queue, send) : this.use(queue, abortSignal, send);
+    }, { repeatable: ordered });
+  }
+
+  /** The URL of the queue if there is one. Never made, never remembered. */
+  async find(queue: string): Promise<string | undefined> {
+    try {
+      return await this.#ask(queue);
+    } catch (error) {
+      if (noQueue(error)) return undefined;
+      throw error;
+    }
+  }
+
+  /** About how many items wait in the queue; 0 if there is none. */
+  async count(queue: string): Promise<number> {
+    const QueueUrl = await this.find(queue);
+    if (QueueUrl === undefined) return 0;
+    const command = new GetQueueAttributesCommand({ QueueUrl, AttributeNames: WAITING });
+    try {
+      const { Attributes } = await this.#api.call(
+        `count queue "${queue}"`,
+        (abortSignal) => this.#api.sqs.send(command, { abortSignal }),
+        { repeatable: true },
+      );
+      return WAITING.reduce((sum, name) => sum + Number(Attributes?.[name] ?? 0), 0);
+    } catch (error) {
+      if (noQueue(error)) return 0;
+      throw error;
+    }
+  }
+
+  /** The queue is gone. */
+  forget(queue: string): void {
+    this.#urls.delete(queue);
+  }
+
+  #url(queue: string): Promise<string> {
+    return this.#urls.get(queue) ??
+      this.#remember(queue, async () => await this.find(queue) ?? await this.#create(queue));
+  }
+
+  #remember(queue: string, get: () => Promise<string>): Promise<string> {
+    if (this.#urls.size >= REMEMBERED) this.#urls.clear();
+    const url = get();
+    this.#urls.set(queue, url);
+    url.catch(() => {
+      if (this.#urls.get(queue) === url) this.#urls.delete(queue);
+    });
+    return url;
+  }
+
+  async #ask(queue: string): Promise<string> {
+    const command = () => new GetQueueUrlCommand({ QueueName: this.#names.queue(queue) });
+    const found = await this.#api.call(
+      `look for queue "${queue}"`,
+      (abortSignal) => this.#api.sqs.send(command(), { abortSignal }),
+      { repeatable: true },
+    );
+    return found.QueueUrl!;
+  }
+
+  async #create(queue: string): Promise<string> {
+    const QueueName = this.#names.queue(queue);
+    const Attributes = keepsOrder(QueueName) ? { FifoQueue: "true" } : undefined;
+    const made = await this.#api.call(
+      `make queue "${queue}"`,
+      (abortSignal) => this.#api.sqs.send(new CreateQueueCommand({ QueueName, Attributes }), { abortSignal }),
+      { repeatable: true },
+    );
+    return made.QueueUrl!;
+  }
+}

@@ -1,0 +1,115 @@
+/**
+ * Who serves a function: the subscriptions of its registry topic, less those of buses whose lease has lapsed.
+ *
+ * @module
+ */
+import { ListSubscriptionsByTopicCommand } from "@aws-sdk/client-sns";
+import { ListQueueTagsCommand } from "@aws-sdk/client-sqs";
+import type { Api } from "./client.ts";
+import { noQueue, noTopic } from "./errors.ts";
+import { BUS_PREFIX } from "./names.ts";
+import { nameOf, type Place } from "./arns.ts";
+
+/** The tag of a bus's queue that says until when the bus lives, in milliseconds since 1970. */
+export const LEASE_TAG = "tsmq-lease";
+
+/** What SNS lists for a while as the ARN of a subscription that was ended. */
+const ENDED = "Deleted";
+
+/** A subscription of a topic. */
+export interface Subscribed {
+  /** Its own ARN. */
+  readonly arn: string;
+  /** The ARN of the queue, for subscriptions of queues. */
+  readonly endpoint: string;
+}
+
+/** Who has subscribed to a topic; nobody if there is no such topic. */
+export async function subscriptionsOf(api: Api, topicArn: string): Promise<Subscribed[]> {
+  const found: Subscribed[] = [];
+  let NextToken: string | undefined;
+  do {
+    const input = { TopicArn: topicArn, NextToken };
+    try {
+      const page = await api.call(
+        "list the subscriptions of a topic",
+        (abortSignal) => api.sns.send(new ListSubscriptionsByTopicCommand(input), { abortSignal }),
+        { repeatable: true },
+      );
+      for (const { SubscriptionArn = "", Endpoint = "" } of page.Subscriptions ?? []) {
+        if (SubscriptionArn !== ENDED) found.push({ arn: SubscriptionArn, endpoint: Endpoint });
+      }
+      NextToken = page.NextToken;
+    } catch (error) {
+      if (noTopic(error)) return [];
+      throw error;
+    }
+  } while (NextToken);
+  return found;
+}
+
+/** Until when the bus of this queue lives, in milliseconds since 1970; 0 if there is no such queue, or no lease on it. */
+async function leaseOf(api: Api, queueUrl: string): Promise<number> {
+  try {
+    const { Tags } = await api.call(
+      "read the lease of a bus",
+      (abortSignal) => api.sqs.send(new ListQueueTagsCommand({ QueueUrl: queueUrl }), { abortSignal }),
+      { repeatable: true },
+    );
+    return Number(Tags?.[LEASE_TAG] ?? 0);
+  } catch (error) {
+    if (noQueue(error)) return 0;
+    throw error;
+  }
+}
+
+/** True if the bus of this queue is dead; a queue without a lease is no bus's. */
+export async function hasLapsed(api: Api, queueUrl: string): Promise<boolean> {
+  const lease = await leaseOf(api, queueUrl);
+  return lease !== 0 && lease < Date.now();
+}
+
+/** Looks up servers; lookups of one function that overlap are one. */
+export class Servers {
+  readonly #api: Api;
+  readonly #leases = new Map<string, number>();
+  readonly #looking = new Map<string, Promise<string[]>>();
+
+  /** Looks with these clients. */
+  constructor(api: Api) {
+    this.#api = api;
+  }
+
+  /** The inboxes of the live servers that subscribed to this registry. */
+  look(registry: string, place: Place): Promise<string[]> {
+    let looking = this.#looking.get(registry);
+    if (!looking) {
+      looking = this.#look(registry, place).finally(() => this.#looking.delete(registry));
+      this.#looking.set(registry, looking);
+    }
+    return looking;
+  }
+
+  /** The bus is gone, whatever its lease said. */
+  gone(inbox: string): void {
+    this.#leases.delete(inbox);
+  }
+
+  async #look(registry: string, place: Place): Promise<string[]> {
+    const subscribed = await subscriptionsOf(this.#api, place.topicArn + registry);
+    const inboxes = subscribed.map(({ endpoint }) => nameOf(endpoint)).filter((name) => name.startsWith(BUS_PREFIX));
+    for (const [inbox, lease] of this.#leases) if (lease < Date.now()) this.#leases.delete(inbox);
+    const live = await Promise.all(inboxes.map((inbox) => this.#lives(inbox, place)));
+    return inboxes.filter((_, index) => live[index]);
+  }
+
+  /** A lease is read again only when the one that is known has lapsed. */
+  async #lives(inbox: string, place: Place): Promise<boolean> {
+    const known = this.#leases.get(inbox) ?? 0;
+    if (known > Date.now()) return true;
+    const lease = await leaseOf(this.#api, place.queueUrl + inbox);
+    if (lease > Date.now()) this.#leases.set(inbox, lease);
+    else this.#leases.delete(inbox);
+    return lease > Date.now();
+  }
+}

@@ -1,0 +1,163 @@
+/**
+ * What can be wrong with the POSIX queues of this machine for a bus. All that is made is removed again.
+ *
+ * @module
+ */
+import type { Check, Doctor } from "../../provider/admin.ts";
+import { BusError } from "../../errors.ts";
+import { textOf } from "../../internal/thrown.ts";
+import { eventsOf, inboxOf } from "./names.ts";
+import { ipc, type IpcOptions } from "./provider.ts";
+import { itemSizes } from "./mqueues.ts";
+import { EVENTS, INBOX } from "./receiver.ts";
+import { type Settings, Space } from "./namespace.ts";
+
+/** Where the kernel shows its queues, where it is mounted. */
+const MQUEUE = "/dev/mqueue";
+const LIMITS = "/proc/sys/fs/mqueue";
+
+/** A doctor for what `ipc(options)` uses. */
+export function ipcDoctor(options: IpcOptions, namespace: string): Doctor {
+  return new IpcDoctor(ipc(options).options as Settings, namespace);
+}
+
+class IpcDoctor implements Doctor {
+  #settings: Settings;
+  #namespace: string;
+  #space: Space | undefined;
+
+  constructor(settings: Settings, namespace: string) {
+    this.#settings = settings;
+    this.#namespace = namespace;
+  }
+
+  async *checks(): AsyncGenerator<Check> {
+    const { directory } = this.#settings;
+    try {
+      await this.#open();
+    } catch (error) {
+      return yield unusable(error as Error, directory);
+    }
+    yield { name: "platform", state: "ok", detail: "Linux, its C library can be called" };
+    yield this.#directory();
+    yield this.#queues();
+    yield this.#limits();
+    yield this.#leftovers();
+  }
+
+  async reap(): Promise<string[]> {
+    const space = await this.#open();
+    return space.deadLoops().map((loop) => {
+      space.removeLoop(loop);
+      return `bus ${loop}`;
+    });
+  }
+
+  async queues(): Promise<string[]> {
+    const { posix, names } = await this.#open();
+    const listed = posix.list(MQUEUE);
+    const prefix = names.queue("x").slice(1, -1);
+    if (typeof listed === "number") return [];
+    // what begins with $ is a bus's, what begins with ~ has a name that cannot be read
+    return listed.filter((name) => name.startsWith(prefix) && !/^[$~]/.test(name.slice(prefix.length)))
+      .map((name) => name.slice(prefix.length));
+  }
+
+  close(): Promise<void> {
+    this.#space?.queues.close();
+    return Promise.resolve();
+  }
+
+  async #open(): Promise<Space> {
+    return this.#space ??= await Space.open(this.#settings, this.#namespace, () => {});
+  }
+
+  /** Where subscriptions, leases and large bodies are files. */
+  #directory(): Check {
+    const { bodies, place } = this.#space!;
+    const name = "directory";
+    try {
+      const file = bodies.write("doctor", "doctor", true);
+      bodies.remove("doctor", file);
+      place.prune("doctor");
+      return { name, state: "ok", detail: `${place.path} can be written` };
+    } catch (error) {
+      return unusable(error as Error, this.#settings.directory);
+    }
+  }
+
+  /** Makes the queues of a bus, and a named one. */
+  #queues(): Check {
+    const { names, posix, processes, queues } = this.#space!;
+    const name = "queues";
+    const loop = names.loop(processes.self, 0);
+    const items = itemSizes(this.#settings.messageSize);
+    const made = [[eventsOf(loop), EVENTS], [inboxOf(loop), INBOX], [names.queue(loop), items]] as const;
+    try {
+      const smaller = made.filter(([queue, sizes]) => queues.use(queue, sizes)!.size < sizes[0]!.size);
+      if (smaller.length === 0) {
+        return { name, state: "ok", detail: "there is room for one more bus and one more queue" };
+      }
+      const detail = "the next ones are made smaller than they should be: larger events and items go by way of files";
+      return { name, state: "risk", detail, mend: ROOM };
+    } catch (error) {
+      return { name, state: "broken", detail: textOf(error), mend: ROOM };
+    } finally {
+      for (const [queue] of made) {
+        posix.unlinkQueue(queue);
+        queues.removed(queue);
+      }
+    }
+  }
+
+  /** What the kernel allows one queue to be. */
+  #limits(): Check {
+    const name = "kernel limits";
+    const [messages, size, queues] = ["msg_max", "msgsize_max", "queues_max"].map((limit) => this.#limit(limit));
+    const detail = `${queues} queues, of ${messages} messages of ${size} bytes`;
+    const { messageSize } = this.#settings;
+    if (messages! >= 10 && size! >= messageSize) return { name, state: "ok", detail };
+    const mend =
+      `sysctl fs.mqueue.msg_max=10 fs.mqueue.msgsize_max=${messageSize}: named queues are made smaller, or not at all`;
+    return { name, state: "risk", detail, mend };
+  }
+
+  #limit(name: string): number {
+    const { posix } = this.#space!;
+    const file = posix.openFile(`${LIMITS}/${name}`);
+    if (file < 0) return NaN;
+    const buffer = new Uint8Array(32);
+    const length = posix.read(file, buffer);
+    posix.close(file);
+    return Number(new TextDecoder().decode(buffer.subarray(0, Math.max(0, length))));
+  }
+
+  #leftovers(): Check {
+    const name = "leftovers";
+    const dead = this.#space!.deadLoops();
+    if (dead.length === 0) return { name, state: "ok", detail: "no queues, links or files of a dead bus" };
+    const detail = `queues, links and files of ${dead.length} bus(es) whose process is gone`;
+    return { name, state: "risk", detail, mend: "tsmq reap removes them; so does the next bus of this user" };
+  }
+}
+
+const ROOM = "raise RLIMIT_MSGQUEUE (`ulimit -q`, LimitMSGQUEUE= of systemd) or fs.mqueue.queues_max, or free queues " +
+  "that nobody needs: `ls /dev/mqueue` shows them (mount -t mqueue none /dev/mqueue)";
+
+function unusable(error: Error, directory: string): Check {
+  const { message: detail } = error;
+  const code = error instanceof BusError ? error.code : undefined;
+  if (/Requires \w+ access/.test(detail)) {
+    const mend = "run Deno with --allow-ffi";
+    return { name: "runtime permission", state: "broken", detail, mend };
+  }
+  if (code === "unsupported") {
+    const mend = "IPC needs Linux (x86-64, aarch64) with CONFIG_POSIX_MQUEUE: use redis: or aws: elsewhere";
+    return { name: "platform", state: "broken", detail, mend };
+  }
+  const mend = /no space/.test(detail)
+    ? `free what ${directory} holds, or enlarge it: mount -o remount,size=…`
+    : `the directory must be ours, or our group's: another namespace, the option "group", or another directory ` +
+      `in memory than ${directory} (ipc:/directory)`;
+  return { name: "directory", state: "broken", detail, mend };
+}

@@ -1,0 +1,103 @@
+/**
+ * Bodies that are larger than a message: each is a file beside its queue, and the message names it.
+ *
+ * @module
+ */
+import { BusError, ProviderError } from "../../errors.ts";
+import { check, failure } from "./errors.ts";
+import { type Access, modes, type Place } from "./directories.ts";
+import { Errno, type Posix } from "./posix.ts";
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+
+/** What the name of a body's file is. */
+const NAME = /^[0-9a-f-]{36}$/;
+
+/** Writes and reads files as a whole. */
+export class Bodies {
+  #posix: Posix;
+  #place: Place;
+  #access: Access;
+
+  /** Bodies in this namespace's directory. */
+  constructor(posix: Posix, place: Place, access: Access) {
+    this.#posix = posix;
+    this.#place = place;
+    this.#access = access;
+  }
+
+  /** Writes a body into a directory; its name there. `make` says whether the directory is made if it is missing. */
+  write(directory: string, body: string, make: boolean): string {
+    const name = crypto.randomUUID();
+    this.writeFile(directory, name, encoder.encode(body), make);
+    return name;
+  }
+
+  /** Makes a new file at a path; its descriptor. */
+  create(path: string): number {
+    const { file: mode } = modes(this.#access);
+    const file = this.#posix.createFile(path, mode);
+    if (file >= 0 && this.#access.group !== undefined) this.#posix.share(file, mode, this.#access.group);
+    return file;
+  }
+
+  /** Writes a new file. */
+  writeFile(directory: string, name: string, bytes: Uint8Array, make: boolean): void {
+    const path = this.#place.of(`${directory}/${name}`);
+    const what = `Cannot write ${bytes.length} bytes to ${path}`;
+    const create = () => this.create(path);
+    const file = check(make ? this.#place.within(directory, create) : create(), what);
+    try {
+      for (let at = 0; at < bytes.length;) {
+        const written = this.#posix.write(file, bytes.subarray(at));
+        if (written < 0 && written !== -Errno.EINTR) {
+          this.#posix.unlink(path);
+          if (make) this.#place.prune(directory);
+          throw failure(written, what);
+        }
+        at += Math.max(0, written);
+      }
+    } finally {
+      this.#posix.close(file);
+    }
+  }
+
+  /** Reads a body that a message names. */
+  read(directory: string, name: string): string {
+    if (!NAME.test(name)) throw new ProviderError("internal", "Cannot read a body: its message names no file of ours");
+    return decoder.decode(this.readFile(directory, name));
+  }
+
+  /** Reads a file. */
+  readFile(directory: string, name: string): Uint8Array {
+    const path = this.#place.of(`${directory}/${name}`);
+    const what = `Cannot read ${path}`;
+    const file = check(this.#posix.openFile(path), what);
+    try {
+      const stat = this.#posix.stat(file);
+      if (typeof stat === "number") throw failure(stat, what);
+      const bytes = new Uint8Array(stat.size);
+      let at = 0;
+      while (at < bytes.length) {
+        const read = check(this.#posix.read(file, bytes.subarray(at)), what, Errno.EINTR);
+        if (read === 0) break;
+        at += Math.max(0, read);
+      }
+      return bytes.subarray(0, at);
+    } finally {
+      this.#posix.close(file);
+    }
+  }
+
+  /** Whether a file that could not be read is there all the same, and may be read another time: no descriptor was left, for one. */
+  later(error: unknown, directory: string, name: string): boolean {
+    const passes = error instanceof BusError && error.code === "unavailable";
+    return passes && typeof this.#posix.stat(this.#place.of(`${directory}/${name}`)) === "object";
+  }
+
+  /** Removes a body; one that is gone already is fine. */
+  remove(directory: string, name: string): void {
+    if (NAME.test(name)) this.#posix.unlink(this.#place.of(`${directory}/${name}`));
+  }
+}

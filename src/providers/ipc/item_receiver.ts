@@ -1,0 +1,197 @@
+/**
+ * Taking items from named queues: first what came back, then what the kernel holds.
+ *
+ * @module
+ */
+import type { Delivery, ReceiveOptions } from "../../provider/provider.ts";
+import { check } from "./errors.ts";
+import { readItem, writeItem } from "./frames.ts";
+import { bodiesOf, HEAD, type Leases, sideOf } from "./leases.ts";
+import type { Landing } from "./crash_slot.ts";
+import type { Loop } from "./poll_loop.ts";
+import { Errno } from "./posix.ts";
+import type { OpenQueue } from "./mqueues.ts";
+import type { Space } from "./namespace.ts";
+
+/** Milliseconds between looks for what came back while anything is held or back, of all who wait at the same moments. */
+const LOOK = 200;
+/** The same while nothing is: whether another bus has taken something meanwhile. */
+const LOOK_NOTHING = 1_000;
+/** The same while there is no such queue, so that nothing else tells: a quarter of what was waited, within these bounds. */
+const LOOK_MISSING = { min: 5, max: 500 };
+
+/** See the module. */
+export class Takes {
+  #space: Space;
+  #leases: Leases;
+  #landing: Landing;
+  #loop: Loop;
+  #messageSize: number;
+  #fault: (error: unknown) => void;
+  #buffer = new Uint8Array(8_192);
+
+  /** Takes for one bus. */
+  constructor(
+    space: Space,
+    leases: Leases,
+    landing: Landing,
+    loop: Loop,
+    messageSize: number,
+    fault: (error: unknown) => void,
+  ) {
+    this.#space = space;
+    this.#leases = leases;
+    this.#landing = landing;
+    this.#loop = loop;
+    this.#messageSize = messageSize;
+    this.#fault = fault;
+  }
+
+  /** See `Receiver.receive`. */
+  async receive(queue: string, { max, wait, lease, signal }: ReceiveOptions): Promise<Delivery[]> {
+    const name = this.#space.names.queue(queue);
+    const start = performance.now();
+    const deadline = start + wait;
+    const { queues } = this.#space;
+    while (true) {
+      // only who puts makes a queue: one that was freed must not come back because somebody waits
+      const open = queues.use(name);
+      if (open) queues.hold(open);
+      const look = () => {
+        if (this.#leases.due(name) > 0 || queues.use(name) !== open) return 0;
+        const now = performance.now();
+        const { min, max: most } = LOOK_MISSING;
+        if (!open) return Math.min(most, Math.max(min, (now - start) / 4));
+        const every = this.#leases.any(name) ? LOOK : LOOK_NOTHING;
+        return every - now % every;
+      };
+      try {
+        const deliveries = this.#take(name, open, max, lease);
+        const now = performance.now();
+        if (deliveries.length > 0 || now >= deadline || signal.aborted || this.#loop.closed) return deliveries;
+        await this.#loop.wait(open?.descriptor, "in", deadline - now, { look, signal });
+      } finally {
+        // it may be removed by others: held open, it would still count towards the limits
+        if (open) {
+          queues.release(open);
+          queues.done(open);
+        }
+      }
+    }
+  }
+
+  /** See `Receiver.restore`. */
+  restore(queue: string, deliveries: readonly Delivery[]): void {
+    const name = this.#space.names.queue(queue);
+    const { bodies } = this.#space;
+    for (const { body, attempt, unconfirmed } of deliveries) {
+      try {
+        let message = writeItem(body, false);
+        if (message.length > this.#messageSize) message = writeItem(bodies.write(bodiesOf(name), body, true), true);
+        this.#leases.restore(name, this.#leases.key(), message, attempt - 1, unconfirmed);
+      } catch (error) {
+        this.#fault(error); // the others are not lost with it
+      }
+    }
+  }
+
+  #take(name: string, open: OpenQueue | undefined, max: number, lease: number | undefined): Delivery[] {
+    const deliveries = this.#leases.take(name, max, lease, (receipt) => this.#readHeld(name, receipt));
+    if (!open) return deliveries;
+    if (this.#buffer.length < open.size) this.#buffer = new Uint8Array(open.size);
+    while (deliveries.length < max) {
+      try {
+        const taken = lease === undefined ? this.#takeForGood(name, open) : this.#hold(name, open, lease);
+        if (taken) deliveries.push(taken);
+        else break;
+      } catch (error) {
+        if (deliveries.length === 0) throw error;
+        this.#fault(error);
+        break;
+      }
+    }
+    return deliveries;
+  }
+
+  #takeForGood(name: string, { descriptor }: OpenQueue): Delivery | undefined {
+    while (true) {
+      const length = this.#space.posix.receive(descriptor, this.#buffer);
+      if (length === -Errno.EINTR) continue;
+      if (check(length, `Cannot take from the queue ${name}`, Errno.EAGAIN) < 0) return undefined;
+      const message = this.#buffer.subarray(0, length);
+      const item = readItem(message);
+      const attempt = item.deliveries + 1;
+      let body: string | undefined;
+      try {
+        body = this.#body(name, item, "");
+      } catch (error) {
+        this.#leases.restore(name, this.#leases.key(), message, item.deliveries);
+        throw error;
+      }
+      if (body !== undefined) return { receipt: "", body, attempt };
+    }
+  }
+
+  #hold(name: string, { descriptor, size }: OpenQueue, lease: number): Delivery | undefined {
+    while (true) {
+      const key = this.#leases.key();
+      const { length, message } = this.#landing.receive(name, key, descriptor, size);
+      if (length === -Errno.EINTR) continue;
+      if (check(length, `Cannot take from the queue ${name}`, Errno.EAGAIN) < 0) return undefined;
+      const item = readItem(message);
+      let receipt: string;
+      try {
+        receipt = this.#leases.hold(name, key, message, item.deliveries, lease);
+      } catch (error) {
+        // there is no room for the lease: back into its queue, which has just had room; else it stays where it landed
+        if (this.#space.posix.send(descriptor, message, length, HEAD) === 0) this.#landing.clear();
+        throw error;
+      }
+      this.#landing.clear();
+      const body = this.#body(name, item, receipt);
+      if (body !== undefined) return { receipt, body, attempt: item.deliveries + 1 };
+    }
+  }
+
+  #readHeld(queue: string, receipt: string): string | undefined {
+    const { bodies, place, posix } = this.#space;
+    const held = `${sideOf(queue)}/held`;
+    let item: Uint8Array;
+    try {
+      item = bodies.readFile(held, receipt);
+    } catch (error) {
+      this.#unlessLater(error, held, receipt, queue, receipt);
+      posix.unlink(place.of(`${held}/${receipt}`)); // or it would come back for ever
+      this.#fault(error);
+      return undefined;
+    }
+    return this.#body(queue, readItem(item), receipt);
+  }
+
+  /** An item whose file can be read another time goes back, and who takes it is told. */
+  #unlessLater(error: unknown, directory: string, file: string, queue: string, receipt: string): void {
+    if (!this.#space.bodies.later(error, directory, file)) return;
+    if (receipt !== "") this.#leases.giveBack(queue, receipt, 0, true);
+    throw error;
+  }
+
+  /** The body of an item; one that names a file which is not there is none. */
+  #body(
+    queue: string,
+    { text, file }: { readonly text: string; readonly file: boolean },
+    receipt: string,
+  ): string | undefined {
+    if (!file) return text;
+    const { bodies } = this.#space;
+    try {
+      const body = bodies.read(bodiesOf(queue), text);
+      if (receipt === "") bodies.remove(bodiesOf(queue), text);
+      return body;
+    } catch (error) {
+      this.#unlessLater(error, bodiesOf(queue), text, queue, receipt);
+      if (receipt !== "") this.#leases.ack(queue, receipt);
+      this.#fault(error);
+      return undefined;
+    }
+  }
+}

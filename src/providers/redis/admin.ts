@@ -1,0 +1,337 @@
+/**
+ * What can be wrong with a Redis server for a bus. All that is written is removed again.
+ *
+ * @module
+ */
+import type { Check, Doctor } from "../../provider/admin.ts";
+import { textOf } from "../../internal/thrown.ts";
+import type { Client } from "./client.ts";
+import { ClusterClient } from "./cluster.ts";
+import { Connection } from "./connection.ts";
+import { judgeInfo } from "./admin_info.ts";
+import { Names } from "./names.ts";
+import { parseOptions, type RedisOptions, type Settings } from "./options.ts";
+import { Queues } from "./queues.ts";
+import { Registry } from "./registry.ts";
+import { array, count, exactly, info, subscribers, text, texts } from "./replies.ts";
+import { ANSWER, run, SERVERS } from "./scripts.ts";
+
+/** Milliseconds that connecting, and each command, may take. */
+const TIMEOUT = 5_000;
+/** Milliseconds that what we write lasts, if we should not get to remove it. */
+const LIFE = 10_000;
+/** How many keys SCAN looks at in one step. */
+const STEP = 1_000;
+
+/** A doctor for what `redis(options)` connects to. */
+export function redisDoctor(options: RedisOptions, namespace: string): Doctor {
+  return new RedisDoctor(parseOptions(options), namespace);
+}
+
+class RedisDoctor implements Doctor {
+  #settings: Settings;
+  #names: Names;
+  #namespace: string;
+  #events: Connection;
+  #commands: Connection | ClusterClient;
+  #opened: Promise<unknown> | undefined;
+
+  constructor(settings: Settings, namespace: string) {
+    this.#settings = settings;
+    this.#namespace = namespace;
+    this.#names = new Names(namespace);
+    this.#events = new Connection(settings, TIMEOUT);
+    this.#commands = new (settings.cluster ? ClusterClient : Connection)(settings, TIMEOUT);
+  }
+
+  async *checks(): AsyncGenerator<Check> {
+    const start = performance.now();
+    try {
+      await this.#open();
+    } catch (error) {
+      return yield unreachable(error as Error, this.#settings);
+    }
+    yield { name: "server", state: "ok", detail: `connected in ${Math.round(performance.now() - start)} ms` };
+    yield* this.#info();
+    yield* this.#leftovers();
+    yield* this.#permissions();
+  }
+
+  async reap(): Promise<string[]> {
+    await this.#open();
+    const removed: string[] = [];
+    for await (const key of this.#scan(`${escape(this.#names.servers(""))}*`)) {
+      const gone = await this.#commands.call(count, "zremrangebyscore", key, "-inf", String(await this.#now()));
+      if (gone > 0) removed.push(`${gone} lapsed registration(s) of ${key.slice(this.#names.servers("").length)}`);
+    }
+    return removed;
+  }
+
+  async queues(): Promise<string[]> {
+    await this.#open();
+    const found = new Set<string>();
+    for await (const key of this.#scan(`${escape(this.#names.prefix)}*`)) {
+      if (await this.#commands.call(text, "type", key) === "list") found.add(this.#names.topic(key));
+    }
+    return [...found];
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([this.#events.close(), this.#commands.close()]);
+  }
+
+  #open(): Promise<unknown> {
+    return this.#opened ??= Promise.all([this.#events.open(TIMEOUT), this.#commands.open(TIMEOUT)]);
+  }
+
+  async *#info(): AsyncGenerator<Check> {
+    let said: Map<string, string>;
+    try {
+      said = await this.#events.call(info, "info");
+    } catch (error) {
+      const mend = grant(this.#settings, "+info");
+      const detail = `cannot be seen, nor whether the server becomes a replica: ${textOf(error)}`;
+      return yield { name: "version", state: "risk", detail, mend };
+    }
+    const limits = await this.#events.call(texts, "config", "get", "client-output-buffer-limit").catch(() => undefined);
+    yield* judgeInfo(said, limits?.[1], this.#settings);
+  }
+
+  /** Does what a bus does, under names that nobody else has. */
+  async *#permissions(): AsyncGenerator<Check> {
+    const scratch = `doctor-${crypto.randomUUID()}`;
+    let refused = 0;
+    for (const { what, needed, optional, attempt } of probes(this.#names, scratch, this.#settings)) {
+      try {
+        await attempt(this.#events, this.#commands);
+      } catch (error) {
+        refused++;
+        const { message } = error as Error;
+        const mend = grant(this.#settings, ...rulesFor(message, this.#namespace));
+        yield { name: `may ${what}`, state: optional ? "risk" : "broken", detail: `${message}; ${needed}`, mend };
+      }
+    }
+    const { list, due, items } = this.#names.queue(scratch);
+    await this.#commands.call(count, "unlink", list, due, items).catch(() => {});
+    if (refused === 0) yield { name: "permissions", state: "ok", detail: "everything that a bus does is allowed" };
+  }
+
+  async *#leftovers(): AsyncGenerator<Check> {
+    const name = "leftovers";
+    try {
+      const now = await this.#now();
+      let lapsed = 0;
+      for await (const key of this.#scan(`${escape(this.#names.servers(""))}*`)) {
+        lapsed += await this.#commands.call(count, "zcount", key, "-inf", String(now));
+      }
+      if (lapsed === 0) yield { name, state: "ok", detail: "no registration of a dead server" };
+      else {
+        const detail = `${lapsed} registration(s) of servers that died; nobody calls them any more`;
+        yield {
+          name,
+          state: "risk",
+          detail,
+          mend: "tsmq reap removes them; they also go when that function is served again",
+        };
+      }
+    } catch (error) {
+      // only to look around; a bus does without
+      yield { name, state: "ok", detail: `not looked for: ${textOf(error)}` };
+    }
+  }
+
+  async #now(): Promise<number> {
+    const [seconds, micros] = await this.#events.call(texts, "time");
+    return Number(seconds) * 1_000 + Math.floor(Number(micros) / 1_000);
+  }
+
+  /** The keys of one server; of a Cluster those of one node, for it tells of no others. */
+  async *#scan(pattern: string): AsyncGenerator<string> {
+    let cursor = "0";
+    do {
+      const reply = await this.#events.call(page, "scan", cursor, "match", pattern, "count", String(STEP));
+      yield* reply.keys;
+      cursor = reply.next;
+    } while (cursor !== "0");
+  }
+}
+
+interface Probe {
+  readonly what: string;
+  readonly needed: string;
+  readonly optional?: boolean;
+  attempt(events: Client, commands: Client): Promise<unknown>;
+}
+
+function probes(names: Names, scratch: string, { cluster }: Settings): Probe[] {
+  const channel = names.channel(scratch);
+  const inbox = names.inbox();
+  const answer = names.list(`${scratch}-answer`);
+  const all: Probe[] = [
+    {
+      what: "subscribe",
+      needed: "events arrive by it",
+      attempt: (events) => events.call(count, "subscribe", channel),
+    },
+    {
+      what: "subscribe to globs",
+      needed: "patterns need it, and Redis wants each glob itself among the rules, or '&*'",
+      optional: true,
+      attempt: (events) => events.call(count, "psubscribe", names.pattern(`${scratch}*`)),
+    },
+    {
+      what: "have an inbox",
+      needed: "calls and their answers arrive there",
+      attempt: (events) => events.call(count, "subscribe", inbox),
+    },
+    {
+      what: "publish",
+      needed: "events leave by it",
+      attempt: (_, commands) => commands.call(count, "publish", channel, "{}"),
+    },
+    {
+      what: "post to an inbox",
+      needed: "calls and their answers leave by it",
+      attempt: (_, commands) => commands.call(count, "publish", inbox, "{}"),
+    },
+    {
+      what: "put",
+      needed: "queues need it",
+      attempt: (_, commands) => commands.call(count, "lpush", names.list(scratch), "1", "2"),
+    },
+    {
+      what: "take, extend, give back and acknowledge",
+      needed: "queues need it",
+      attempt: (_, commands) => takeAll(new Queues(commands, names, crypto.randomUUID(), () => {}), scratch),
+    },
+    {
+      what: "register as a server",
+      needed: "expose and stub need it",
+      attempt: async (_, commands) => {
+        const registry = new Registry(commands, names, inbox, () => {});
+        try {
+          await registry.add(scratch);
+          await run(commands, texts, SERVERS, [names.servers(scratch)], [1, 0]);
+          await registry.remove(scratch);
+        } finally {
+          registry.stop();
+        }
+      },
+    },
+    {
+      what: "answer PyMQ",
+      needed: "only PyMQ's callers need it",
+      optional: true,
+      attempt: async (_, commands) => {
+        await run(commands, count, ANSWER, [answer], ["{}", LIFE / 1_000]);
+        await commands.call(count, "unlink", answer);
+      },
+    },
+  ];
+  return cluster ? all : [...single(channel), ...all];
+}
+
+/** All that becomes of an item. */
+async function takeAll(queues: Queues, queue: string): Promise<void> {
+  const once = { max: 1, wait: 0, signal: new AbortController().signal };
+  try {
+    for (const outcome of ["nack", "ack"] as const) {
+      const receipts = (await queues.receive(queue, { ...once, lease: LIFE })).map(({ receipt }) => receipt);
+      await queues.start(queue, receipts);
+      await queues.extend(queue, receipts, LIFE);
+      await queues.settle(queue, receipts, outcome, 0);
+    }
+    await queues.restore(queue, await queues.receive(queue, once));
+  } finally {
+    queues.stop();
+    await queues.close();
+  }
+}
+
+/** What only one server does. A connection that subscribes can do nothing else, so this comes first. */
+function single(channel: string): Probe[] {
+  return [{
+    what: "watch empty queues",
+    needed: "without it they are looked at five times a second",
+    optional: true,
+    attempt: async (events, commands) => {
+      const id = await events.call(count, "client", "id");
+      await commands.call(exactly("OK"), "client", "tracking", "on", "redirect", String(id));
+      await events.call(count, "subscribe", "__redis__:invalidate");
+    },
+  }, {
+    what: "count subscribers",
+    needed: "callers tell dead servers from live ones by it",
+    attempt: (_, commands) => commands.call(subscribers([channel]), "pubsub", "numsub", channel),
+  }];
+}
+
+/** The ACL rules that allow what a message says was refused. */
+function rulesFor(message: string, namespace: string): string[] {
+  const command = /'([\w|]+)' command|run (\w+) on Redis: NOPERM this user has no permissions to run/i.exec(message);
+  if (/channel/i.test(message)) return [`'&__eventbus:${namespace}:*'`, "'&__tsmq:*'", "'&__redis__:invalidate'"];
+  if (/\bkeys?\b/i.test(message)) return [`'~__eventbus:${namespace}:*'`, "'~__tsmq:*'"];
+  return command ? [`+${(command[1] ?? command[2])!.toLowerCase()}`] : ["<the rules of docs/redis.md>"];
+}
+
+function grant({ username = "default" }: Settings, ...rules: string[]): string {
+  return `ACL SETUSER ${username} ${rules.join(" ")}   (all that a bus needs: docs/redis.md)`;
+}
+
+/** What to do about a connection that did not come about. */
+const CONNECTING: readonly (readonly [RegExp, string, string])[] = [
+  [/--allow-(\w+)/, "runtime permission", "run Deno with the permission that it names"],
+  [/WRONGPASS|invalid password/i, "login", "the user or the password is wrong: see ACL LIST on the server"],
+  [/NOAUTH/, "login", "the server asks for a password: redis://user:password@host, percent-encoded"],
+  [/without any password/, "login", "the server has no password: leave it out of the URL"],
+  [
+    /max number of clients/i,
+    "clients",
+    "raise maxclients of the server, or find who holds so many connections: CLIENT LIST",
+  ],
+  [/DENIED|protected mode/, "login", "protected mode: set a password, or bind the server to an address"],
+  [/LOADING/, "server", "it is reading its data from disk: wait"],
+  [/MASTERDOWN/, "server", "a replica without its master: connect to the master"],
+  [
+    /ENOTFOUND|EAI_AGAIN|name resolution|getaddrinfo/i,
+    "address",
+    "no such host: is the name right, does DNS work here?",
+  ],
+  [/ENOENT/, "address", "there is no such socket: `unixsocket` in redis.conf names it"],
+  [
+    /EACCES|EPERM/,
+    "address",
+    "the socket is not ours to use: `unixsocketperm` in redis.conf, or the group of its owner",
+  ],
+  [/ECONNREFUSED/, "server", "nobody listens there: start redis-server, or mend host and port"],
+  [
+    /certificate|CERT_|SSL|TLS|handshake|UNABLE_TO/i,
+    "TLS",
+    "rediss:// needs a certificate that this machine trusts (option `tls.ca`)",
+  ],
+  [/All sentinels|sentinel/i, "sentinels", "no Sentinel answers, or none knows that master: SENTINEL MASTERS"],
+  [/Failed to refresh slots/i, "cluster", "no node answers as part of a Cluster: CLUSTER INFO"],
+  [/ETIMEDOUT|no answer|no reply|timed? ?out/i, "server", "it does not answer: frozen, busy, or behind a firewall"],
+  [
+    /ECONNRESET|closed|EPIPE|isn't writeable/,
+    "server",
+    "it hangs up: has it as many clients as maxclients allows, does it expect TLS (rediss://), or is it no Redis?",
+  ],
+];
+
+function unreachable(error: Error, { tls }: Settings): Check {
+  const known = CONNECTING.find(([pattern]) => pattern.test(error.message));
+  const [, name, mend] = known ?? [undefined, "server", "see the message"];
+  const plain = tls && /ECONNRESET|closed|EOF/.test(error.message) ? "; or it speaks no TLS: redis://" : "";
+  return { name, state: "broken", detail: error.message, mend: mend + plain };
+}
+
+/** The reply to SCAN. */
+function page(reply: unknown): { next: string; keys: string[] } {
+  const [next, keys] = array(reply, 2);
+  return { next: text(next), keys: texts(keys) };
+}
+
+function escape(text: string): string {
+  return text.replace(/[\\*?[\]]/g, "\\$&");
+}

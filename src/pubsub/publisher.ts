@@ -1,0 +1,95 @@
+/**
+ * From an event to the transport: which topic, valid or not, and in order.
+ *
+ * @module
+ */
+import { Codec, type EventClass } from "../codec/codec.ts";
+import { native } from "../codec/classes.ts";
+import { withTrace, wrap } from "../codec/envelope.ts";
+import { ValidationError } from "../errors.ts";
+import { checkName } from "../internal/arguments.ts";
+import type { Sender } from "../provider/provider.ts";
+import { type StandardSchemaV1, validate } from "../codec/schema.ts";
+import type { Telemetry } from "../telemetry.ts";
+import { Topic } from "./topic.ts";
+
+/** What the publisher needs of its bus. */
+export interface PublisherHome {
+  readonly sender: Sender;
+  readonly codec: Codec;
+  readonly telemetry: Telemetry;
+  /** This bus's own subscriptions that are on their way, if any: a publish waits for them. */
+  readonly unready: () => Promise<unknown> | undefined;
+}
+
+/** Publishes; what has to wait is waited for by all that is behind it on the same topic, so order holds. */
+export class Publisher {
+  #home: PublisherHome;
+  #tails = new Map<string, Promise<unknown>>();
+
+  /** Publishes over this bus. */
+  constructor(home: PublisherHome) {
+    this.#home = home;
+  }
+
+  /** Resolves with how many transport subscriptions it reached, where that is known. */
+  publish(event: unknown, target: unknown): Promise<number | undefined> {
+    const { topic, schema } = destination(event, target);
+    const operation = this.#home.telemetry.begin("publish", topic);
+    if (!operation) return this.#send(event, topic, schema);
+    return operation.follow(() => this.#send(event, topic, schema, operation.traceparent));
+  }
+
+  /** Resolves when nothing waits any more. */
+  async idle(): Promise<void> {
+    await Promise.allSettled(this.#tails.values());
+  }
+
+  #send(
+    event: unknown,
+    topic: string,
+    schema?: StandardSchemaV1,
+    traceparent?: string,
+  ): Promise<number | undefined> {
+    const { sender, codec, unready } = this.#home;
+    const valid = schema && validate(schema, event, `an event on "${topic}"`);
+    const body = wrap(codec.encode(event), withTrace(undefined, traceparent));
+    const tail = this.#tails.get(topic);
+    const subscribed = unready();
+    if (!subscribed && !tail && !(valid instanceof Promise)) return sender.publish(topic, body);
+    // those behind wait until it has left, not until it has arrived
+    const left = (async () => {
+      await valid;
+      await tail?.catch(() => {}); // its publisher hears of it
+      await subscribed;
+      return { arrived: sender.publish(topic, body) };
+    })();
+    this.#tails.set(topic, left);
+    return left.then(({ arrived }) => arrived).finally(() => {
+      if (this.#tails.get(topic) === left) this.#tails.delete(topic);
+    });
+  }
+}
+
+function destination(event: unknown, target: unknown): { topic: string; schema?: StandardSchemaV1 } {
+  if (target instanceof Topic) {
+    if (target.pattern) throw new ValidationError(`Cannot publish to "${target.name}": it is a pattern`);
+    return { topic: target.name, schema: target.schema };
+  }
+  const type = classOf(event);
+  const schema = type && Codec.schemaOf(type);
+  if (target !== undefined) return { topic: checkName("a topic", target), schema };
+  if (!type) {
+    throw new ValidationError("Cannot publish an event: it has no class to name its topic, and none was given");
+  }
+  return { topic: checkName("a topic", Codec.nameOf(type)), schema };
+}
+
+/** The class of an event, if it is an instance of one that names a topic. */
+function classOf(event: unknown): EventClass | undefined {
+  if (typeof event !== "object" || event === null || Array.isArray(event)) return undefined;
+  const prototype = Object.getPrototypeOf(event);
+  if (prototype === null || prototype === Object.prototype) return undefined;
+  const type = prototype.constructor;
+  return typeof type !== "function" || native(type) ? undefined : type as EventClass;
+}

@@ -1,0 +1,186 @@
+/**
+ * Consumers: handlers of a queue's items, with retries and dead letters.
+ *
+ * @module
+ */
+import { type Deliveries, type Held, type Lease, open, type Opened } from "./deliveries.ts";
+import { BusError, ValidationError } from "../errors.ts";
+import { isA, textOf } from "../internal/thrown.ts";
+import { checkCount, checkDelay, checkFunction, checkName, checkSignal } from "../internal/arguments.ts";
+import { Work, Works } from "../internal/pending_work.ts";
+
+/** Milliseconds before a failed item is tried again: doubled with each attempt, up to the second. */
+const BACKOFF = { min: 100, max: 30_000 };
+/** Milliseconds before a consumer asks again after a failure that has no name. */
+const AGAIN = 1_000;
+/** The most items that are asked for at once. */
+const BATCH = 256;
+/**
+ * Items whose handlers have ended and whose acknowledgement is not confirmed, while the next handler may start. A crash redelivers
+ * at most so many that were handled. One turn of 64 handlers fits, which leaves in one command.
+ */
+const UNCONFIRMED = 64;
+
+/** Options of {@linkcode Queue.consume}. */
+export interface ConsumeOptions {
+  /** Handlers that may run at once. Default 1. */
+  readonly concurrency?: number;
+  /** As for {@linkcode Queue.receive}. Default 30,000. */
+  readonly lease?: number;
+  /** Attempts after which a failing item goes to the dead-letter queue. Default: none, it is tried for ever. */
+  readonly maxAttempts?: number;
+  /** Milliseconds before the next attempt, by the number of the one that failed. Default: 100, doubled each time, at most 30,000. */
+  readonly backoff?: number | ((attempt: number) => number);
+  /** The name of the dead-letter queue. Default: the queue's name and `.dead`. */
+  readonly deadLetter?: string;
+  /** Closes the consumer when it aborts. */
+  readonly signal?: AbortSignal;
+}
+
+/** A running consumer; `await using` closes it. */
+export interface Consumer extends AsyncDisposable {
+  /** Resolves when it has ended; with the error if it ended by one. */
+  readonly closed: Promise<BusError | undefined>;
+  /**
+   * Takes no more items, starts no more handlers, and resolves when those that run have finished. Called by one of them, it waits for
+   * the others only; `closed` waits for that one too.
+   */
+  close(): Promise<void>;
+}
+
+/** How an item is to be settled after its attempt. */
+type Settle = () => Promise<unknown>;
+
+const NOTHING: Settle = () => Promise.resolve();
+
+/** Starts a consumer that ends with `ended` at the latest. */
+export function consume<T>(
+  deliveries: Deliveries,
+  ended: AbortSignal,
+  handler: (item: T, lease: Lease<T>) => unknown,
+  options: ConsumeOptions & { readonly lease: number },
+): Consumer {
+  const { queue, home } = deliveries;
+  const { lease } = options;
+  checkFunction("a handler", handler);
+  checkSignal(options.signal);
+  const concurrency = checkCount("a concurrency", options.concurrency ?? 1);
+  const maxAttempts = checkCount("a number of attempts", options.maxAttempts ?? Infinity);
+  const deadLetter = checkName("a dead-letter queue", options.deadLetter ?? `${queue}.dead`);
+  const delayOf = backoffOf(options.backoff, home.features.maxDelay);
+  const stop = new AbortController();
+  const signals = [stop.signal, ended];
+  if (options.signal) signals.push(options.signal);
+  const signal = AbortSignal.any(signals);
+  const jobs = new Works();
+  let handlers = 0;
+  let settling = 0;
+  let changed = Promise.withResolvers<void>();
+  const change = () => {
+    changed.resolve(); // a race of all that run would leave a trace in each of them, every time
+    changed = Promise.withResolvers();
+  };
+
+  const attempt = async (delivery: Opened): Promise<Settle> => {
+    const untried = () => deliveries.settle(delivery, "untried");
+    if (signal.aborted) return untried;
+    // only recorded starts say that an item was tried
+    const over = home.features.exactAttempts && delivery.attempt > maxAttempts;
+    if (!over && !await deliveries.start(delivery)) return NOTHING; // another holder may have it
+    let readable = false;
+    let held: Held<T> | undefined;
+    try {
+      const item = (await deliveries.read(delivery.body)) as T;
+      readable = true;
+      if (signal.aborted) return untried;
+      if (!over) {
+        const holder = held = deliveries.lease(delivery, item);
+        const work = async () => await handler(item, holder);
+        await home.telemetry.observe("process", queue, work, delivery.headers?.traceparent);
+      }
+    } catch (error) {
+      home.report(error, queue);
+      if (held?.settled) return NOTHING;
+      const hopeless = delivery.attempt >= maxAttempts || (!held && isA(error, ValidationError));
+      if (hopeless) return () => deliveries.bury(delivery, readable, error, deadLetter);
+      return () => deliveries.settle(delivery, "nack", delayOf(delivery.attempt));
+    }
+    // beyond the last attempt: nobody could report why
+    if (!held) return () => deliveries.bury(delivery, readable, new Error("its last holder died"), deadLetter);
+    return held.settled ? NOTHING : held.ack;
+  };
+  const handle = async (delivery: Opened): Promise<void> => {
+    try {
+      const settle = await attempt(delivery).finally(() => {
+        handlers--;
+        settling++;
+        change();
+      });
+      await settle();
+    } catch (error) {
+      await deliveries.giveBack(delivery, error);
+    } finally {
+      settling--;
+      change();
+    }
+  };
+  const run = async (): Promise<BusError | undefined> => {
+    while (!signal.aborted) {
+      try {
+        const free = concurrency - handlers;
+        if (free <= 0) {
+          await changed.promise;
+          continue;
+        }
+        const max = Math.min(free, BATCH);
+        for (const delivery of await home.link.receive(queue, { max, wait: Infinity, lease, signal })) {
+          while (settling >= UNCONFIRMED && !signal.aborted) await changed.promise;
+          handlers++;
+          void new Work([home.works, jobs]).run(() => handle(open(delivery)));
+        }
+      } catch (error) {
+        if (signal.aborted) break;
+        // a dead worker is replaced, a transport out of reach comes back: the consumer goes on
+        if (error instanceof BusError && (error.code === "worker_died" || error.code === "unavailable")) continue;
+        const told = isA(error, BusError) ? error : new BusError("internal", textOf(error), { cause: error });
+        home.report(told, queue);
+        // what only the transport can name may pass: somebody else's key under our name, for one
+        if (told.code !== "internal") return told;
+        await pause(AGAIN, signal);
+      }
+    }
+  };
+  signal.addEventListener("abort", change, { once: true });
+  const intake = home.taking(run());
+  const closed = intake.then(async (error) => {
+    await jobs.idle();
+    return error;
+  });
+  const close = async () => {
+    stop.abort();
+    const own = jobs.leave();
+    await (own ? intake.then(() => jobs.alone()) : closed);
+  };
+  return { closed, close, [Symbol.asyncDispose]: close };
+}
+
+function backoffOf(backoff: ConsumeOptions["backoff"], longest: number): (attempt: number) => number {
+  if (typeof backoff === "function") return (attempt) => checkDelay("a backoff", backoff(attempt), longest);
+  if (backoff !== undefined) {
+    const delay = checkDelay("a backoff", backoff, longest);
+    return () => delay;
+  }
+  return (attempt) => Math.min(BACKOFF.min * 2 ** (attempt - 1), BACKOFF.max);
+}
+
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const end = () => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", end);
+      resolve();
+    };
+    const timer = setTimeout(end, ms);
+    signal.addEventListener("abort", end);
+  });
+}
