@@ -4,7 +4,7 @@ import { describe, it } from "@std/testing/bdd";
 import { Names } from "../../src/providers/redis/names.ts";
 import type { RedisOptions } from "../../src/providers/redis/provider.ts";
 import { failover } from "../faults/failover.ts";
-import { startSentinels } from "../support/redis_cluster.ts";
+import { startReplicated, startSentinels } from "../support/redis_cluster.ts";
 import { RedisServer } from "../support/redis_server.ts";
 import { TcpProxy } from "../support/tcp_proxy.ts";
 import { pause, until } from "../support/until.ts";
@@ -14,8 +14,9 @@ const SERVES = { topic: "t", pattern: false, serves: true };
 
 /** A master and its replica behind one address, which leads to the master. */
 async function pair(stack: AsyncDisposableStack) {
-  const master = stack.use(await RedisServer.start());
-  const replica = stack.use(await RedisServer.start({ args: ["--replicaof", "127.0.0.1", String(master.port)] }));
+  const [master, replica] = await startReplicated();
+  stack.use(master);
+  stack.use(replica);
   await until(
     "the replica is in step",
     async () => String(await replica.run("info", "replication")).includes("master_link_status:up"),

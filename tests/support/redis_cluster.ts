@@ -65,6 +65,14 @@ export async function startCluster(size = 3, options: RedisServerOptions = {}): 
   }
 }
 
+/** A master, and a replica that does not wait for others to come before it is sent the data. */
+export async function startReplicated(options: RedisServerOptions = {}): Promise<[RedisServer, RedisServer]> {
+  const args = [...options.args ?? [], "--repl-diskless-sync-delay", "0"];
+  const master = await RedisServer.start({ ...options, args });
+  const follows = ["--replicaof", "127.0.0.1", String(master.port)];
+  return [master, await RedisServer.start({ ...options, args: [...args, ...follows] })];
+}
+
 /** A master, its replica, and Sentinels that watch them under the name `tsmq`. */
 export interface Sentinels extends AsyncDisposable {
   readonly name: string;
@@ -80,8 +88,7 @@ export interface Sentinels extends AsyncDisposable {
 /** Starts them; a dead master is replaced after about a second. */
 export async function startSentinels(size = 3, options: RedisServerOptions = {}): Promise<Sentinels> {
   const name = "tsmq";
-  const master = await RedisServer.start(options);
-  const replica = await RedisServer.start({ ...options, args: ["--replicaof", "127.0.0.1", String(master.port)] });
+  const [master, replica] = await startReplicated(options);
   const config = [
     `sentinel monitor ${name} 127.0.0.1 ${master.port} ${Math.floor(size / 2) + 1}`,
     `sentinel down-after-milliseconds ${name} 500`,
