@@ -71,6 +71,8 @@ describe("The master becomes another", () => {
     await bus.sender.send("q", "x", NOW);
     await replica.run("replicaof", "no", "one");
     wire.target = replica.port;
+    const refuses = () => master.run("set", "k", "v").then(() => false, () => true);
+    await until("the master has noticed that its replica is gone", refuses);
     await until("it can be put", () => bus.sender.send("q", "y", NOW).then(() => true, () => false));
     assertEquals(await replica.run("llen", new Names(bus.namespace).list("q")), 2);
   });
