@@ -4,7 +4,7 @@ import { FakeTime } from "@std/testing/time";
 import { Codec } from "../src/codec/codec.ts";
 import { Deliveries, open, type QueueHome } from "../src/queue/deliveries.ts";
 import { UnsupportedError } from "../src/errors.ts";
-import { after, Deadline, MAX_TIMER } from "../src/internal/time.ts";
+import { after, backoff, Deadline, MAX_TIMER, pause } from "../src/internal/time.ts";
 import { MemoryQueue } from "../src/providers/memory/queue.ts";
 
 const DAY = 24 * 3_600_000;
@@ -71,5 +71,33 @@ describe("times longer than a timer holds", () => {
     assertEquals(queue.settle([held!.receipt], "nack", 60 * DAY), [true]);
     assertEquals((await queue.take({ ...options, wait: 20 })).length, 0);
     queue.clear();
+  });
+});
+
+describe("pause()", () => {
+  it("ends at once when its signal aborts, and leaves no listener behind", async () => {
+    const stop = new AbortController();
+    let listeners = 0;
+    const signal = new Proxy(stop.signal, {
+      get(target, key) {
+        if (key === "addEventListener") listeners++;
+        if (key === "removeEventListener") listeners--;
+        const value: unknown = Reflect.get(target, key, target);
+        return typeof value === "function" ? value.bind(target) : value;
+      },
+    });
+    const paused = pause(DAY, signal);
+    assertEquals(listeners, 1);
+    stop.abort();
+    await paused;
+    assertEquals(listeners, 0);
+    await pause(DAY, stop.signal);
+  });
+});
+
+describe("backoff()", () => {
+  it("doubles from the first pause to the longest, however many attempts fail", () => {
+    const pauses = [1, 2, 3, 4, 5, 1_000].map((failures) => backoff({ min: 100, max: 1_000 }, failures));
+    assertEquals(pauses, [100, 200, 400, 800, 1_000, 1_000]);
   });
 });

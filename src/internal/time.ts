@@ -20,6 +20,39 @@ export function after(ms: number, act: () => void): () => void {
   return () => stop();
 }
 
+/** Resolves after `ms` milliseconds, or as soon as the signal aborts. */
+export function pause(ms: number, signal?: AbortSignal): Promise<void> {
+  if (signal?.aborted) return Promise.resolve();
+  return new Promise((resolve) => {
+    const end = () => {
+      stop();
+      signal?.removeEventListener("abort", end);
+      resolve();
+    };
+    const stop = after(ms, end);
+    signal?.addEventListener("abort", end);
+  });
+}
+
+/** The pauses between attempts, in milliseconds: doubled from the first to the second. */
+export interface Backoff {
+  min: number;
+  max: number;
+}
+
+/** Every pause between attempts to do the same again. Tests may shorten them. */
+export const RETRY: { readonly restore: Backoff; readonly send: Backoff } = {
+  /** Bringing back a worker, a connection, a subscription, a registration. */
+  restore: { min: 100, max: 5_000 },
+  /** A send or a take that the transport or a peer refuses for the moment. */
+  send: { min: 50, max: 2_000 },
+};
+
+/** Milliseconds to pause after so many failed attempts in a row, at least one. */
+export function backoff({ min, max }: Backoff, failures: number): number {
+  return Math.min(max, min * 2 ** Math.min(failures - 1, 30));
+}
+
 /** A time by which something has to be over; it may be brought forward. */
 export class Deadline {
   /** Resolves when it has passed. */
