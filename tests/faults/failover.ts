@@ -7,7 +7,7 @@
 import { pathToFileURL } from "node:url";
 import process from "node:process";
 import { Bus } from "../../mod.ts";
-import { Names } from "../../src/providers/redis/keys.ts";
+import { Names } from "../../src/providers/redis/names.ts";
 import { redis } from "../../src/providers/redis/provider.ts";
 import type { RedisOptions } from "../../src/providers/redis/provider.ts";
 import { type Sentinels, startSentinels } from "../support/redis_cluster.ts";

@@ -69,12 +69,14 @@ describe("The master becomes another", () => {
     const bus = stack.use(await open({ port: wire.port }));
     await bus.receiver.subscribe(SERVES, () => {});
     await bus.sender.send("q", "x", NOW);
+    const items = () => replica.run("llen", new Names(bus.namespace).list("q"));
+    await until("the replica has the item", async () => await items() === 1);
     await replica.run("replicaof", "no", "one");
     wire.target = replica.port;
     const refuses = () => master.run("set", "k", "v").then(() => false, () => true);
     await until("the master has noticed that its replica is gone", refuses);
     await until("it can be put", () => bus.sender.send("q", "y", NOW).then(() => true, () => false));
-    assertEquals(await replica.run("llen", new Names(bus.namespace).list("q")), 2);
+    assertEquals(await items(), 2);
   });
 
   it("one connection comes back to another master: the others follow", async () => {
