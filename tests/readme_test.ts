@@ -125,7 +125,7 @@ describe("the README's table of what each transport can do", () => {
     yes(features.shared),
     yes(features.ordered),
     yes(features.durable),
-    features.capacity === Infinity ? "never" : `${features.capacity} items`,
+    features.capacity === Infinity ? "unlimited" : `${features.capacity} items`,
     bytes(features.maxBody),
     yes(features.counts),
     yes(features.exactSize),

@@ -1,7 +1,7 @@
 /**
  * What travels beside a body: headers, in an envelope that PyMQ opens without looking at it.
  *
- * A body without headers is in none. The format is described in `docs/design.md`, "A body".
+ * A body without headers is in none. The format is described in `docs/wire.md`, "A body".
  *
  * @module
  */

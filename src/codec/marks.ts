@@ -3,7 +3,7 @@
  *
  * Inside a body everything is plain JSON, as Python writes it and its type hints take it: a Set is a list, a Date its text. The
  * marks say what it was. Every reader of JSON passes over white space, so PyMQ, a tsmq without marks and any other reader get
- * the bare value. The format is described in `docs/design.md`, "A body".
+ * the bare value. The format is described in `docs/wire.md`, "A body".
  *
  * @module
  */
