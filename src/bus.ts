@@ -5,8 +5,8 @@
  */
 import { Closing } from "./closing.ts";
 import { Codec, type EventClass } from "./codec/codec.ts";
+import type { Accept, Core } from "./core.ts";
 import { type Wrapper, wrapper } from "./pubsub/decorate.ts";
-import type { QueueHome } from "./queue/deliveries.ts";
 import { Dispatch } from "./pubsub/dispatch.ts";
 import { type BusError, ClosedError, RpcError, ValidationError } from "./errors.ts";
 import { BusErrorEvent, type Gap } from "./events.ts";
@@ -21,7 +21,7 @@ import {
   type Health,
 } from "./options.ts";
 import { Link } from "./port/link.ts";
-import type { Features, Provider, Sender } from "./provider/provider.ts";
+import type { Provider, Sender } from "./provider/provider.ts";
 import { Publisher } from "./pubsub/publisher.ts";
 import { Queue, type QueueOptions } from "./queue/queue.ts";
 import { Caller } from "./rpc/caller.ts";
@@ -37,7 +37,7 @@ import type {
   Stub,
   StubOptions,
 } from "./rpc/procedure.ts";
-import { Server, type Take } from "./rpc/server.ts";
+import { Server } from "./rpc/server.ts";
 import { stubFor } from "./rpc/stub.ts";
 import { ANSWER, CANCEL, REQUEST } from "./rpc/wire.ts";
 import type { StandardSchemaV1 } from "./codec/schema.ts";
@@ -53,7 +53,7 @@ import {
   Topic,
   type TopicOptions,
 } from "./pubsub/topic.ts";
-import { Works } from "./internal/pending_work.ts";
+import { PendingWork } from "./internal/pending_work.ts";
 
 /** A bus. Events: `"error"` ({@linkcode BusErrorEvent}), `"gap"` (detail: {@linkcode Gap}), `"state"` (detail: {@linkcode BusState}). */
 export class Bus extends EventTarget implements AsyncDisposable {
@@ -79,11 +79,9 @@ export class Bus extends EventTarget implements AsyncDisposable {
   #guards = new WeakMap<object, EventListener>();
   /** Who listens for errors. */
   #listening = new Set<EventListenerOrEventListenerObject>();
-  #works = new Works();
-  #readings = new Works();
-  /** What takes items: what comes after the bus began to close still has to go back. */
-  #takes = new Works();
-  #features!: Features;
+  #core!: Core;
+  #handlers = new PendingWork();
+  #decodings = new PendingWork();
   #handlings = new Set<Handling>();
   #closing = new AbortController();
   #end: Closing | undefined;
@@ -141,27 +139,36 @@ export class Bus extends EventTarget implements AsyncDisposable {
       if (linked.status === "fulfilled") await withDeadline(connectTimeout, (over) => linked.value.close(over));
       throw opened.status === "rejected" ? opened.reason : (linked as PromiseRejectedResult).reason;
     }
-    this.#features = provider.features;
     this.#sender = opened.value;
     this.#link = linked.value;
     this.#sender.wake?.(this.#link.inbox);
-    const works = this.#works;
-    const report = (error: unknown, topic: string) => this.#report(error, topic);
-    const telemetry = this.#telemetry;
-    const home = { link: this.#link, sender: this.#sender, codec: this.#codec, telemetry, works, report };
-    this.#dispatch = new Dispatch({ ...home, gap: (detail) => this.#gap(detail) }, sendTimeout);
-    this.#publisher = new Publisher({ ...home, unready: () => this.#dispatch.unready });
+    const core: Core = this.#core = {
+      link: this.#link,
+      sender: this.#sender,
+      features: provider.features,
+      codec: this.#codec,
+      telemetry: this.#telemetry,
+      handlers: this.#handlers,
+      receives: new PendingWork(),
+      decodings: this.#decodings,
+      closing: this.#closing.signal,
+      checkOpen: () => this.#checkOpen(),
+      checkNotClosing: () => this.#checkNotClosing(),
+      recovering: (ms) => this.#recovering(ms),
+      decode: (body, name, accept) => this.#decode(body, name, accept),
+      report: (error, name) => this.#report(error, name),
+      gap: (detail) => this.#gap(detail),
+    };
+    this.#dispatch = new Dispatch(core, sendTimeout);
+    this.#publisher = new Publisher(core, this.#dispatch);
     this.#server = new Server({
-      ...home,
-      read: (body, fn, take) => this.#read(body, fn, take),
+      ...core,
+      works: core.handlers,
+      read: core.decode,
       callerOf: (id) => this.#caller.workOf(id),
     });
-    this.#caller = new Caller({
-      ...home,
-      recovering: (ms) => this.#recovering(ms),
-      exposing: (fn) => this.#server.exposing(fn),
-    });
-    telemetry.log({ level: "info", event: "open" });
+    this.#caller = new Caller({ ...core, exposing: (fn) => this.#server.exposing(fn) });
+    this.#telemetry.log({ level: "info", event: "open" });
   }
 
   /**
@@ -178,7 +185,7 @@ export class Bus extends EventTarget implements AsyncDisposable {
   publish(event: object): Promise<number | undefined>;
   publish(event: unknown, target?: string | Topic): Promise<number | undefined> {
     try {
-      this.#check("send");
+      this.#checkOpen();
       return this.#publisher.publish(event, target);
     } catch (error) {
       return Promise.reject(error);
@@ -251,20 +258,8 @@ export class Bus extends EventTarget implements AsyncDisposable {
   /** Of items that no schema checks. */
   queue<T = unknown>(name: string, options?: QueueOptions<undefined>): Queue<T>;
   queue(name: string, options: QueueOptions = {}): Queue {
-    this.#check("send");
-    const home: QueueHome = {
-      link: this.#link,
-      sender: this.#sender,
-      codec: this.#codec,
-      telemetry: this.#telemetry,
-      check: (what) => this.#check(what),
-      features: this.#features,
-      works: this.#works,
-      taking: (take) => this.#takes.watch(take),
-      report: (error, queue) => this.#report(error, queue),
-      closing: this.#closing.signal,
-    };
-    return new Queue(name, options, home);
+    this.#checkOpen();
+    return new Queue(name, options, this.#core);
   }
 
   /**
@@ -296,7 +291,7 @@ export class Bus extends EventTarget implements AsyncDisposable {
    */
   expose(object: object, options?: ExposeOptions): Promise<void>;
   async expose(target: unknown, second?: unknown, third?: unknown): Promise<void> {
-    this.#check("take");
+    this.#checkNotClosing();
     const all = exposures(target, second, third, this.#server.exposures);
     const done = await Promise.allSettled(all.map((exposure) => this.#server.expose(exposure)));
     const failed = done.find((result) => result.status === "rejected");
@@ -354,7 +349,7 @@ export class Bus extends EventTarget implements AsyncDisposable {
   /** By a function. */
   stub<F extends Fn>(fn: F, options?: StubOptions): Stub<F>;
   stub(target: unknown, options: StubOptions = {}): unknown {
-    this.#check("send");
+    this.#checkOpen();
     return stubFor(this.#caller, target, { ...options, timeout: options.timeout ?? this.#options.timeout });
   }
 
@@ -364,7 +359,7 @@ export class Bus extends EventTarget implements AsyncDisposable {
       state: this.#state,
       lastReceive: this.#link.lastHeard,
       lastError: this.#lastError,
-      pending: { calls: this.#caller.pending, handlers: this.#works.running },
+      pending: { calls: this.#caller.pending, handlers: this.#handlers.running },
       subscriptions: this.#dispatch.size,
       reconnects: this.#reconnects,
       restarts: this.#link.restarts,
@@ -383,7 +378,7 @@ export class Bus extends EventTarget implements AsyncDisposable {
   close(options: CloseOptions = {}): Promise<CloseReport> {
     const { timeout } = options;
     if (timeout !== undefined) checkNumber("a timeout", timeout);
-    const own = this.#works.leave();
+    const own = this.#handlers.excludeCaller();
     if (!this.#end) this.#close(timeout ?? 5_000);
     else if (timeout !== undefined) this.#end.bringForward(timeout);
     return own ? this.#end!.stopped : this.#end!.report;
@@ -391,16 +386,11 @@ export class Bus extends EventTarget implements AsyncDisposable {
 
   #close(timeout: number): void {
     this.#closing.abort(new ClosedError());
-    const closing = this.#end = new Closing({
-      works: this.#works,
-      takes: this.#takes,
-      readings: this.#readings,
+    const closing = this.#end = new Closing(this.#core, {
       dispatch: this.#dispatch,
       server: this.#server,
       caller: this.#caller,
       publisher: this.#publisher,
-      link: this.#link,
-      sender: this.#sender,
     }, timeout);
     closing.report.then((report) => {
       this.#setState("closed");
@@ -448,12 +438,16 @@ export class Bus extends EventTarget implements AsyncDisposable {
     return guarded;
   }
 
-  #check(what: "send" | "take"): void {
-    if (this.#state === "closed" || (what === "take" && this.#state === "closing")) throw new ClosedError();
+  #checkOpen(): void {
+    if (this.#state === "closed") throw new ClosedError();
+  }
+
+  #checkNotClosing(): void {
+    if (this.#state === "closing" || this.#state === "closed") throw new ClosedError();
   }
 
   #listen(target: unknown, handler: Handler<never>, options: SubscribeOptions): Subscription {
-    this.#check("take");
+    this.#checkNotClosing();
     checkFunction("a handler", handler);
     const { topic, pattern = options.pattern ?? false, type, ...own } = resolveTarget(target, Codec.nameOf);
     const schema = options.schema ?? own.schema;
@@ -493,7 +487,7 @@ export class Bus extends EventTarget implements AsyncDisposable {
 
   #inbox(bodies: string[]): void {
     for (const body of bodies) {
-      this.#read(body, "", ({ value, type }, unreadable) => {
+      this.#decode(body, "", ({ value, type }, unreadable) => {
         if (type === ANSWER) this.#caller.take(value, unreadable);
         else if (type === REQUEST) this.#server.take(value, unreadable);
         else if (unreadable) return;
@@ -510,17 +504,17 @@ export class Bus extends EventTarget implements AsyncDisposable {
    * Takes what a body says; what a schema takes its time for is waited for when the bus closes. What cannot be read is reported, and
    * taken with that as far as it goes: somebody may wait for the outcome.
    */
-  #read(body: string, topic: string, take: Take): void {
+  #decode(body: string, topic: string, accept: Accept): void {
     const fail = (error: unknown) => {
       this.#report(error, topic);
       if (!isA(error, ValidationError) || error.body !== body) return;
       const outline = Codec.outline(body);
-      if (outline) take(outline, error);
+      if (outline) accept(outline, error);
     };
     try {
       const decoded = this.#codec.decode(body);
-      if (decoded instanceof Promise) void this.#readings.watch(decoded.then((said) => take(said)).catch(fail));
-      else take(decoded);
+      if (decoded instanceof Promise) void this.#decodings.track(decoded.then((said) => accept(said)).catch(fail));
+      else accept(decoded);
     } catch (error) {
       fail(error);
     }

@@ -4,29 +4,20 @@
  * @module
  */
 import type { Dispatch } from "./pubsub/dispatch.ts";
+import type { Core } from "./core.ts";
 import { ClosedError } from "./errors.ts";
 import type { CloseReport } from "./options.ts";
-import type { Link } from "./port/link.ts";
-import type { Sender } from "./provider/provider.ts";
 import type { Publisher } from "./pubsub/publisher.ts";
 import type { Caller } from "./rpc/caller.ts";
 import type { Server } from "./rpc/server.ts";
 import { Deadline } from "./internal/time.ts";
-import type { Works } from "./internal/pending_work.ts";
 
-/** What a bus consists of that has to end. */
-export interface ClosingHome {
-  readonly works: Works;
-  /** What takes items: what comes after the bus began to close still has to go back. */
-  readonly takes: Works;
-  /** Messages that a schema takes its time for: they may start work. */
-  readonly readings: Works;
+/** The parts of a bus that have to end. */
+export interface Parts {
   readonly dispatch: Dispatch;
   readonly server: Server;
   readonly caller: Caller;
   readonly publisher: Publisher;
-  readonly link: Link;
-  readonly sender: Sender;
 }
 
 /** The end of a bus, which begins when this is made. */
@@ -35,7 +26,8 @@ export class Closing {
   readonly stopped: Promise<CloseReport>;
   /** What became of everything. Never rejects. */
   readonly report: Promise<CloseReport>;
-  #home: ClosingHome;
+  #core: Core;
+  #parts: Parts;
   /** Until then handlers may run. */
   #handlers: Deadline;
   #all: Deadline;
@@ -43,13 +35,14 @@ export class Closing {
   #dropped: number;
 
   /** Begins the end: nothing starts any more. */
-  constructor(home: ClosingHome, timeout: number) {
-    this.#home = home;
+  constructor(core: Core, parts: Parts, timeout: number) {
+    this.#core = core;
+    this.#parts = parts;
     this.#handlers = new Deadline(timeout - reserve(timeout));
     this.#all = new Deadline(timeout);
-    this.#before = home.works.finished;
-    this.#dropped = home.dispatch.stop();
-    const intake = home.server.stop();
+    this.#before = core.handlers.finished;
+    this.#dropped = parts.dispatch.stop();
+    const intake = parts.server.stop();
     this.stopped = this.#stop(intake);
     this.report = this.#end(intake);
   }
@@ -61,22 +54,25 @@ export class Closing {
   }
 
   async #stop(intake: Promise<void>): Promise<CloseReport> {
-    const { works, takes, readings } = this.#home;
-    await this.#handlers.within(Promise.all([intake, takes.idle().then(() => works.alone()), readings.idle()]));
-    const { finished, abandoned } = this.#count(works.others);
+    const { handlers, receives, decodings } = this.#core;
+    await this.#handlers.within(
+      Promise.all([intake, receives.idle().then(() => handlers.othersIdle()), decodings.idle()]),
+    );
+    const { finished, abandoned } = this.#count(handlers.others);
     return { finished, abandoned, dropped: this.#dropped, returned: 0, clean: true };
   }
 
   async #end(intake: Promise<void>): Promise<CloseReport> {
-    const { works, takes, readings, server, caller, publisher, link, sender } = this.#home;
-    await this.#handlers.within(Promise.all([intake, takes.idle().then(() => works.idle()), readings.idle()]));
-    const counted = this.#count(works.running);
+    const { handlers, receives, decodings, link, sender } = this.#core;
+    const { server, caller, publisher } = this.#parts;
+    await this.#handlers.within(Promise.all([intake, receives.idle().then(() => handlers.idle()), decodings.idle()]));
+    const counted = this.#count(handlers.running);
     caller.close(new ClosedError());
     // what handlers have sent has a last moment to arrive; so has the transport to be closed
     await this.#all.within(publisher.idle());
     const { returned, uncertain, clean } = await link.close(this.#all.over);
     // the receiver's last look may have found requests
-    await this.#all.within(readings.idle().then(() => server.idle()));
+    await this.#all.within(decodings.idle().then(() => server.idle()));
     await this.#all.within(sender.close(this.#all.left));
     this.#handlers.end();
     this.#all.end();
@@ -84,7 +80,7 @@ export class Closing {
   }
 
   #count(abandoned: number): Pick<CloseReport, "finished" | "abandoned"> {
-    return { finished: this.#home.works.finished - this.#before, abandoned };
+    return { finished: this.#core.handlers.finished - this.#before, abandoned };
   }
 }
 

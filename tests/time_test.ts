@@ -2,7 +2,8 @@ import { assertEquals, assertRejects } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { FakeTime } from "@std/testing/time";
 import { Codec } from "../src/codec/codec.ts";
-import { Deliveries, open, type QueueHome } from "../src/queue/deliveries.ts";
+import { Deliveries, open } from "../src/queue/deliveries.ts";
+import type { Core } from "../src/core.ts";
 import { UnsupportedError } from "../src/errors.ts";
 import { after, backoff, Deadline, MAX_TIMER, pause } from "../src/internal/time.ts";
 import { MemoryQueue } from "../src/providers/memory/queue.ts";
@@ -18,9 +19,9 @@ async function told(delay: number, maxDelay = Infinity): Promise<number | undefi
       return Promise.resolve([true]);
     },
   };
-  const home = { link, codec: new Codec([]), features: { maxDelay } } as unknown as QueueHome;
+  const core = { link, codec: new Codec([]), features: { maxDelay } } as unknown as Core;
   const delivery = open({ receipt: "r", body: "1", attempt: 1 });
-  await new Deliveries("queue", undefined, home).lease(delivery, 1).nack({ delay }).catch((error) => {
+  await new Deliveries("queue", undefined, core).lease(delivery, 1).nack({ delay }).catch((error) => {
     assertEquals(told, undefined, "nothing is sent");
     throw error;
   });

@@ -1,45 +1,45 @@
 /**
- * Work that is under way: handlers, jobs, served calls. A bus waits for it when it closes.
+ * Work that has begun and not ended: handlers and served calls. A bus waits for it when it closes.
  *
  * @module
  */
 import { AsyncLocalStorage } from "node:async_hooks";
 
-const inside = new AsyncLocalStorage<Work>();
+const current = new AsyncLocalStorage<Work>();
 
 /**
- * One thing that runs. The code that it runs finds it, however deep and however late: a close that is called in there must not wait
- * for its own caller.
+ * One piece of work, such as a run of a handler. The code that it runs finds it in {@linkcode Work.current}, so that a `close` called
+ * from there does not wait for its own caller.
  */
 export class Work {
-  /** Starts that have not ended; more than one only where it is not to be told which of them called. */
+  /** How many times it has begun and not ended: more than once where several runs of a handler share one `Work`. */
   running = 0;
-  readonly #of: readonly Works[];
+  readonly #trackers: readonly PendingWork[];
   readonly #parent: Work | undefined;
 
-  /** Work of all of these; `parent` waits for it to end, where that is known. */
-  constructor(of: readonly Works[], parent?: Work) {
-    this.#of = of;
+  /** Creates work that these trackers count. `parent` is the work that waits for this one, if known. */
+  constructor(trackers: readonly PendingWork[], parent?: Work) {
+    this.#trackers = trackers;
     this.#parent = parent;
   }
 
   /** The work that the calling code belongs to, if any. */
   static get current(): Work | undefined {
-    return inside.getStore();
+    return current.getStore();
   }
 
-  /** Itself and all that waits for it, as far as they are work of these. */
-  *waiting(works: Works): Iterable<Work> {
-    if (this.#of.includes(works)) yield this;
-    if (this.#parent) yield* this.#parent.waiting(works);
+  /** This work and the work that waits for it, as far as the tracker counts it. */
+  *chain(tracker: PendingWork): Iterable<Work> {
+    if (this.#trackers.includes(tracker)) yield this;
+    if (this.#parent) yield* this.#parent.chain(tracker);
   }
 
-  /** Runs code that belongs to it. */
+  /** Runs code that belongs to this work. */
   enter<T>(act: () => T): T {
-    return inside.run(this, act);
+    return current.run(this, act);
   }
 
-  /** Runs what counts from its first synchronous part until its promise is settled. */
+  /** Begins, runs the code, and ends when its promise settles. */
   run<T>(act: () => Promise<T>): Promise<T> {
     this.begin();
     const result = this.enter(act);
@@ -48,83 +48,83 @@ export class Work {
     return result;
   }
 
-  /** It starts. */
+  /** Counts one more run. */
   begin(): void {
     this.running++;
-    for (const works of this.#of) works.began();
+    for (const tracker of this.#trackers) tracker.begin();
   }
 
-  /** It has ended, well or not. */
+  /** Counts the end of a run, successful or not. */
   end(): void {
     this.running--;
-    for (const works of this.#of) works.ended();
+    for (const tracker of this.#trackers) tracker.end();
   }
 }
 
-/** All that is under way of one kind. */
-export class Works {
-  /** How many are under way. */
+/** Counts work of one kind and waits for it. */
+export class PendingWork {
+  /** How much work has begun and not ended. */
   running = 0;
-  /** How many have ended, well or not. */
+  /** How much work has ended, successfully or not. */
   finished = 0;
-  /** Those that wait for the end of the others themselves. */
-  #leaving = new Set<Work>();
-  #looks = new Set<() => void>();
+  /** Work that itself waits for the rest. */
+  #waiting = new Set<Work>();
+  #checks = new Set<() => void>();
 
-  /** Watches work that has begun; whoever gave it hears of its failure. */
-  watch<T>(work: Promise<T>): Promise<T> {
-    this.began();
-    const end = () => this.ended();
-    work.then(end, end);
-    return work;
+  /** Counts a promise until it settles, and returns it. Its rejection is the caller's to handle. */
+  track<T>(promise: Promise<T>): Promise<T> {
+    this.begin();
+    const end = () => this.end();
+    promise.then(end, end);
+    return promise;
   }
 
-  /** One has begun. */
-  began(): void {
+  /** Counts work that begins. */
+  begin(): void {
     this.running++;
   }
 
-  /** One has ended. */
-  ended(): void {
+  /** Counts work that ends. */
+  end(): void {
     this.running--;
     this.finished++;
-    for (const look of this.#looks) look();
+    for (const check of this.#checks) check();
   }
 
-  /** The calling code is about to wait for the end of the others; false if it is no work of these. */
-  leave(): boolean {
-    const own = [...Work.current?.waiting(this) ?? []];
-    for (const work of own) this.#leaving.add(work);
-    for (const look of this.#looks) look();
+  /** Excludes the work that the calling code belongs to from {@linkcode others}; false if there is none. */
+  excludeCaller(): boolean {
+    const own = [...Work.current?.chain(this) ?? []];
+    for (const work of own) this.#waiting.add(work);
+    for (const check of this.#checks) check();
     return own.length > 0;
   }
 
-  /** Resolves when nothing is under way, nor what was begun meanwhile. */
+  /** How much work is running, without work that itself waits for the rest. */
+  get others(): number {
+    let own = 0;
+    for (const work of this.#waiting) own += work.running;
+    return this.running - own;
+  }
+
+  /** Resolves when nothing is running, work that began meanwhile included. */
   idle(): Promise<void> {
     return this.#until(() => this.running === 0);
   }
 
-  /** How many are under way but those that wait for the end of the others themselves. */
-  get others(): number {
-    let own = 0;
-    for (const work of this.#leaving) own += work.running;
-    return this.running - own;
-  }
-
-  /** Resolves when nothing is under way but what waits for that itself. */
-  alone(): Promise<void> {
+  /** Resolves when nothing is running but work that itself waits for the rest. */
+  othersIdle(): Promise<void> {
     return this.#until(() => this.others === 0);
   }
 
-  #until(over: () => boolean): Promise<void> {
-    if (over()) return Promise.resolve();
+  #until(condition: () => boolean): Promise<void> {
+    if (condition()) return Promise.resolve();
     return new Promise((resolve) => {
-      const look = () => {
-        if (!over()) return;
-        this.#looks.delete(look);
+      const check = () => {
+        if (!condition()) return;
+        this.#checks.delete(check);
         resolve();
       };
-      this.#looks.add(look);
+      this.#checks.add(check);
     });
   }
 }

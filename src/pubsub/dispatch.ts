@@ -5,15 +5,16 @@
  */
 import { Codec, type Decoded, type EventClass } from "../codec/codec.ts";
 import { unwrap } from "../codec/envelope.ts";
+import type { Core } from "../core.ts";
 import { BusError, ValidationError } from "../errors.ts";
 import type { Gap } from "../events.ts";
 import { Fifo } from "../internal/fifo.ts";
 import { cost } from "../port/credit.ts";
-import type { Link, Stream } from "../port/link.ts";
+import type { Stream } from "../port/link.ts";
 import { type StandardSchemaV1, validate } from "../codec/schema.ts";
-import type { Operation, Telemetry } from "../telemetry.ts";
+import type { Operation } from "../telemetry.ts";
 import type { Message } from "./topic.ts";
-import { Work, type Works } from "../internal/pending_work.ts";
+import { Work } from "../internal/pending_work.ts";
 
 /** Milliseconds that a handler may run while events wait behind it, before the bus says "stalled". */
 const STALLED = 30_000;
@@ -31,19 +32,6 @@ export interface Listener {
   readonly ended?: () => void;
 }
 
-/** What handlers need of their bus. */
-export interface DispatchHome {
-  readonly link: Link;
-  readonly codec: Codec;
-  readonly telemetry: Telemetry;
-  /** Where the handlers that run are counted. */
-  readonly works: Works;
-  /** Reports a fault with the topic that it happened on. */
-  report(error: unknown, topic: string): void;
-  /** Says that events of a subscription may have been missed. */
-  gap(detail: Gap): void;
-}
-
 interface Event {
   readonly decoded: Decoded;
   readonly message: Message;
@@ -59,15 +47,15 @@ type Missing = Gap & { lost: number };
 
 /** All subscriptions of a bus. */
 export class Dispatch {
-  #home: DispatchHome;
+  #core: Core;
   #groups = new Map<string, Group>();
   #patience: number;
   #unready = 0;
   #gate: PromiseWithResolvers<void> | undefined;
 
   /** Dispatches what comes over this link; publishes wait at most `patience` ms for its subscriptions. */
-  constructor(home: DispatchHome, patience: number) {
-    this.#home = home;
+  constructor(core: Core, patience: number) {
+    this.#core = core;
     this.#patience = patience;
   }
 
@@ -86,12 +74,12 @@ export class Dispatch {
     const key = `${listener.pattern ? "*" : "="}${listener.topic}`;
     let group = this.#groups.get(key);
     if (!group) {
-      group = new Group(this.#home, listener.topic, listener.pattern);
+      group = new Group(this.#core, listener.topic, listener.pattern);
       this.#groups.set(key, group);
       this.#await(group, key);
     }
     const joined = group;
-    const pace = new Pace(this.#home, listener, (event) => joined.started(event));
+    const pace = new Pace(this.#core, listener, (event) => joined.started(event));
     joined.paces.add(pace);
     return {
       ready: joined.ready,
@@ -138,16 +126,16 @@ class Group {
   readonly paces = new Set<Pace>();
   /** What has been decoded of this batch. */
   #events: Event[] = [];
-  #home: DispatchHome;
+  #core: Core;
   #stream: Stream;
   #topic: string;
   /** What has arrived behind an event that is still being decoded (a schema may be asynchronous). */
   #behind: Fifo<[topic: string, body: string] | Gap> | undefined;
 
-  constructor(home: DispatchHome, topic: string, pattern: boolean) {
-    this.#home = home;
+  constructor(core: Core, topic: string, pattern: boolean) {
+    this.#core = core;
     this.#topic = topic;
-    this.#stream = home.link.subscribe(
+    this.#stream = core.link.subscribe(
       { topic, pattern, serves: false },
       (topics, bodies) => this.#receive(topics, bodies),
       (reason, lost) => this.#miss({ reason, lost, topic }),
@@ -195,7 +183,7 @@ class Group {
     const traceparent = opened?.headers.traceparent;
     let decoded: Decoded | Promise<Decoded>;
     try {
-      decoded = this.#home.codec.decode(opened?.body ?? body);
+      decoded = this.#core.codec.decode(opened?.body ?? body);
     } catch (error) {
       return this.#refuse(topic, body, error);
     }
@@ -221,7 +209,7 @@ class Group {
 
   #refuse(topic: string, body: string, error: unknown): void {
     this.#stream.credit(cost(body));
-    this.#home.report(error, topic || this.#topic);
+    this.#core.report(error, topic || this.#topic);
   }
 
   #add(topic: string, body: string, decoded: Decoded, traceparent: string | undefined): void {
@@ -245,7 +233,7 @@ class Group {
 
 /** One handler at its own pace: events start in order, at most `concurrency` at once. */
 class Pace {
-  #home: DispatchHome;
+  #core: Core;
   #listener: Listener;
   /** Of a listener that runs one handler at a time: all of them, so that it is entered once for many events. */
   #work: Work | undefined;
@@ -261,13 +249,13 @@ class Pace {
   #stalled = false;
 
   constructor(
-    home: DispatchHome,
+    core: Core,
     listener: Listener,
     started: (event: Event) => void,
   ) {
-    this.#home = home;
+    this.#core = core;
     this.#listener = listener;
-    if (listener.concurrency === 1) this.#work = new Work([home.works]);
+    if (listener.concurrency === 1) this.#work = new Work([core.handlers]);
     this.#started = started;
   }
 
@@ -288,7 +276,7 @@ class Pace {
     if (!this.#stalled && this.#running > 0 && performance.now() - this.#since > STALLED) {
       this.#stalled = true;
       const text = `Cannot handle events on "${this.#listener.topic}": the handler has been running for ${STALLED} ms`;
-      this.#home.report(new BusError("stalled", text), this.#listener.topic);
+      this.#core.report(new BusError("stalled", text), this.#listener.topic);
     }
     return false;
   }
@@ -325,11 +313,11 @@ class Pace {
         },
         (error) => {
           this.#preparing = false;
-          this.#home.report(error, event.message.topic);
+          this.#core.report(error, event.message.topic);
         },
       ).then(() => this.#next());
     } catch (error) {
-      this.#home.report(error, event.message.topic);
+      this.#core.report(error, event.message.topic);
     }
   }
 
@@ -338,7 +326,7 @@ class Pace {
     const { type, schema, topic } = this.#listener;
     const accept = (value: unknown) => schema ? validate(schema, value, `an event on "${topic}"`) : value;
     if (!type || value instanceof type) return accept(value);
-    const revived = this.#home.codec.revive(value, Codec.nameOf(type));
+    const revived = this.#core.codec.revive(value, Codec.nameOf(type));
     const check = (value: unknown) => {
       if (value instanceof type) return accept(value);
       throw new ValidationError(`Cannot handle an event on "${topic}": it is no ${type.name}`);
@@ -347,8 +335,8 @@ class Pace {
   }
 
   #run(value: unknown, { message, traceparent }: Event): void {
-    const operation = this.#home.telemetry.begin("process", message.topic, traceparent);
-    const work = this.#work ?? new Work([this.#home.works]);
+    const operation = this.#core.telemetry.begin("process", message.topic, traceparent);
+    const work = this.#work ?? new Work([this.#core.handlers]);
     let done: Promise<unknown> | undefined;
     work.begin();
     this.#running++;
@@ -375,7 +363,7 @@ class Pace {
   }
 
   #fail(topic: string, work: Work, operation: Operation | undefined, error: unknown): void {
-    this.#home.report(error, topic);
+    this.#core.report(error, topic);
     this.#finish(work, operation, error);
   }
 
@@ -392,7 +380,7 @@ class Pace {
       if (!event) return;
       if (!("message" in event)) {
         if (this.#gap === event) this.#gap = undefined;
-        this.#home.gap(event);
+        this.#core.gap(event);
         continue;
       }
       this.#start(event);

@@ -6,36 +6,29 @@
 import { Codec, type EventClass } from "../codec/codec.ts";
 import { native } from "../codec/classes.ts";
 import { withTrace, wrap } from "../codec/envelope.ts";
+import type { Core } from "../core.ts";
 import { ValidationError } from "../errors.ts";
 import { checkName } from "../internal/arguments.ts";
-import type { Sender } from "../provider/provider.ts";
 import { type StandardSchemaV1, validate } from "../codec/schema.ts";
-import type { Telemetry } from "../telemetry.ts";
+import type { Dispatch } from "./dispatch.ts";
 import { Topic } from "./topic.ts";
-
-/** What the publisher needs of its bus. */
-export interface PublisherHome {
-  readonly sender: Sender;
-  readonly codec: Codec;
-  readonly telemetry: Telemetry;
-  /** This bus's own subscriptions that are on their way, if any: a publish waits for them. */
-  readonly unready: () => Promise<unknown> | undefined;
-}
 
 /** Publishes; what has to wait is waited for by all that is behind it on the same topic, so order holds. */
 export class Publisher {
-  #home: PublisherHome;
+  #core: Core;
+  #dispatch: Dispatch;
   #tails = new Map<string, Promise<unknown>>();
 
   /** Publishes over this bus. */
-  constructor(home: PublisherHome) {
-    this.#home = home;
+  constructor(core: Core, dispatch: Dispatch) {
+    this.#core = core;
+    this.#dispatch = dispatch;
   }
 
   /** Resolves with how many transport subscriptions it reached, where that is known. */
   publish(event: unknown, target: unknown): Promise<number | undefined> {
     const { topic, schema } = destination(event, target);
-    const operation = this.#home.telemetry.begin("publish", topic);
+    const operation = this.#core.telemetry.begin("publish", topic);
     if (!operation) return this.#send(event, topic, schema);
     return operation.follow(() => this.#send(event, topic, schema, operation.traceparent));
   }
@@ -51,11 +44,11 @@ export class Publisher {
     schema?: StandardSchemaV1,
     traceparent?: string,
   ): Promise<number | undefined> {
-    const { sender, codec, unready } = this.#home;
+    const { sender, codec } = this.#core;
     const valid = schema && validate(schema, event, `an event on "${topic}"`);
     const body = wrap(codec.encode(event), withTrace(undefined, traceparent));
     const tail = this.#tails.get(topic);
-    const subscribed = unready();
+    const subscribed = this.#dispatch.unready;
     if (!subscribed && !tail && !(valid instanceof Promise)) return sender.publish(topic, body);
     // those behind wait until it has left, not until it has arrived
     const left = (async () => {

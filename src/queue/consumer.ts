@@ -7,7 +7,7 @@ import { type Deliveries, type Held, type Lease, open, type Opened } from "./del
 import { BusError, ValidationError } from "../errors.ts";
 import { isA, textOf } from "../internal/thrown.ts";
 import { checkCount, checkDelay, checkFunction, checkName, checkSignal } from "../internal/arguments.ts";
-import { Work, Works } from "../internal/pending_work.ts";
+import { PendingWork, Work } from "../internal/pending_work.ts";
 
 /** Milliseconds before a failed item is tried again: doubled with each attempt, up to the second. */
 const BACKOFF = { min: 100, max: 30_000 };
@@ -60,19 +60,19 @@ export function consume<T>(
   handler: (item: T, lease: Lease<T>) => unknown,
   options: ConsumeOptions & { readonly lease: number },
 ): Consumer {
-  const { queue, home } = deliveries;
+  const { queue, core } = deliveries;
   const { lease } = options;
   checkFunction("a handler", handler);
   checkSignal(options.signal);
   const concurrency = checkCount("a concurrency", options.concurrency ?? 1);
   const maxAttempts = checkCount("a number of attempts", options.maxAttempts ?? Infinity);
   const deadLetter = checkName("a dead-letter queue", options.deadLetter ?? `${queue}.dead`);
-  const delayOf = backoffOf(options.backoff, home.features.maxDelay);
+  const delayOf = backoffOf(options.backoff, core.features.maxDelay);
   const stop = new AbortController();
   const signals = [stop.signal, ended];
   if (options.signal) signals.push(options.signal);
   const signal = AbortSignal.any(signals);
-  const jobs = new Works();
+  const jobs = new PendingWork();
   let handlers = 0;
   let settling = 0;
   let changed = Promise.withResolvers<void>();
@@ -85,7 +85,7 @@ export function consume<T>(
     const untried = () => deliveries.settle(delivery, "untried");
     if (signal.aborted) return untried;
     // only recorded starts say that an item was tried
-    const over = home.features.exactAttempts && delivery.attempt > maxAttempts;
+    const over = core.features.exactAttempts && delivery.attempt > maxAttempts;
     if (!over && !await deliveries.start(delivery)) return NOTHING; // another holder may have it
     let readable = false;
     let held: Held<T> | undefined;
@@ -96,10 +96,10 @@ export function consume<T>(
       if (!over) {
         const holder = held = deliveries.lease(delivery, item);
         const work = async () => await handler(item, holder);
-        await home.telemetry.observe("process", queue, work, delivery.headers?.traceparent);
+        await core.telemetry.observe("process", queue, work, delivery.headers?.traceparent);
       }
     } catch (error) {
-      home.report(error, queue);
+      core.report(error, queue);
       if (held?.settled) return NOTHING;
       const hopeless = delivery.attempt >= maxAttempts || (!held && isA(error, ValidationError));
       if (hopeless) return () => deliveries.bury(delivery, readable, error, deadLetter);
@@ -133,17 +133,17 @@ export function consume<T>(
           continue;
         }
         const max = Math.min(free, BATCH);
-        for (const delivery of await home.link.receive(queue, { max, wait: Infinity, lease, signal })) {
+        for (const delivery of await core.link.receive(queue, { max, wait: Infinity, lease, signal })) {
           while (settling >= UNCONFIRMED && !signal.aborted) await changed.promise;
           handlers++;
-          void new Work([home.works, jobs]).run(() => handle(open(delivery)));
+          void new Work([core.handlers, jobs]).run(() => handle(open(delivery)));
         }
       } catch (error) {
         if (signal.aborted) break;
         // a dead worker is replaced, a transport out of reach comes back: the consumer goes on
         if (error instanceof BusError && (error.code === "worker_died" || error.code === "unavailable")) continue;
         const told = isA(error, BusError) ? error : new BusError("internal", textOf(error), { cause: error });
-        home.report(told, queue);
+        core.report(told, queue);
         // what only the transport can name may pass: somebody else's key under our name, for one
         if (told.code !== "internal") return told;
         await pause(AGAIN, signal);
@@ -151,15 +151,15 @@ export function consume<T>(
     }
   };
   signal.addEventListener("abort", change, { once: true });
-  const intake = home.taking(run());
+  const intake = core.receives.track(run());
   const closed = intake.then(async (error) => {
     await jobs.idle();
     return error;
   });
   const close = async () => {
     stop.abort();
-    const own = jobs.leave();
-    await (own ? intake.then(() => jobs.alone()) : closed);
+    const own = jobs.excludeCaller();
+    await (own ? intake.then(() => jobs.othersIdle()) : closed);
   };
   return { closed, close, [Symbol.asyncDispose]: close };
 }

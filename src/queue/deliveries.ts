@@ -3,17 +3,14 @@
  *
  * @module
  */
-import type { Codec } from "../codec/codec.ts";
 import { type MessageHeaders, unwrap } from "../codec/envelope.ts";
 import { readMarks, writeMarks } from "../codec/marks.ts";
+import type { Core } from "../core.ts";
 import { BusError, ValidationError } from "../errors.ts";
 import { isA, nameOf, textOf } from "../internal/thrown.ts";
 import { checkDelay } from "../internal/arguments.ts";
-import type { Link } from "../port/link.ts";
-import type { Delivery, Features, Outcome, Sender } from "../provider/provider.ts";
+import type { Delivery, Outcome } from "../provider/provider.ts";
 import { type StandardSchemaV1, validate } from "../codec/schema.ts";
-import type { Telemetry } from "../telemetry.ts";
-import type { Works } from "../internal/pending_work.ts";
 
 /** Milliseconds before an item is offered again that could be neither acknowledged nor dead-lettered. */
 const AGAIN = 1_000;
@@ -57,25 +54,6 @@ export interface Held<T> extends Lease<T> {
   readonly settled: boolean;
 }
 
-/** What a queue needs of its bus. */
-export interface QueueHome {
-  readonly link: Link;
-  readonly sender: Sender;
-  readonly codec: Codec;
-  readonly telemetry: Telemetry;
-  readonly features: Features;
-  /** Throws when the bus is closed (`"send"`), or takes nothing more (`"take"`). */
-  check(what: "send" | "take"): void;
-  /** Where the handlers that run are counted; the bus waits for them when it closes. */
-  readonly works: Works;
-  /** Watches what takes items; the bus waits for it when it closes, so that what comes too late goes back. */
-  taking<R>(take: Promise<R>): Promise<R>;
-  /** Reports a fault. */
-  report(error: unknown, queue: string): void;
-  /** Aborts when the bus takes nothing more. */
-  readonly closing: AbortSignal;
-}
-
 /** A delivery whose body is the item's own. */
 export interface Opened extends Delivery {
   readonly headers?: MessageHeaders;
@@ -91,20 +69,20 @@ export function open(delivery: Delivery): Opened {
 /** The deliveries of one queue. */
 export class Deliveries {
   readonly queue: string;
-  readonly home: QueueHome;
+  readonly core: Core;
   #schema: StandardSchemaV1 | undefined;
 
   /** Of the queue of this name, whose items are what the schema says. */
-  constructor(queue: string, schema: StandardSchemaV1 | undefined, home: QueueHome) {
+  constructor(queue: string, schema: StandardSchemaV1 | undefined, core: Core) {
     this.queue = queue;
     this.#schema = schema;
-    this.home = home;
+    this.core = core;
   }
 
   /** The item of a body; an error has the body, so that nothing is lost with it. */
   async read(body: string): Promise<unknown> {
     try {
-      const { value } = await this.home.codec.decode(body);
+      const { value } = await this.core.codec.decode(body);
       return this.#schema ? await validate(this.#schema, value, `an item of queue "${this.queue}"`) : value;
     } catch (error) {
       if (!isA(error, ValidationError) || error.body !== undefined) throw error;
@@ -117,7 +95,7 @@ export class Deliveries {
    * ran out, the item may have killed its holder: then the record is confirmed first.
    */
   async start(delivery: Opened): Promise<boolean> {
-    const recorded = this.home.link.start(this.queue, [delivery.receipt]);
+    const recorded = this.core.link.start(this.queue, [delivery.receipt]);
     if (delivery.unconfirmed) {
       const [held] = await recorded;
       if (!held) return false;
@@ -142,7 +120,7 @@ export class Deliveries {
       }
     };
     const nack = async (options: { delay?: number } = {}) => {
-      await settle("nack", checkDelay("a delay", options.delay ?? 0, this.home.features.maxDelay));
+      await settle("nack", checkDelay("a delay", options.delay ?? 0, this.core.features.maxDelay));
     };
     return {
       item,
@@ -164,7 +142,7 @@ export class Deliveries {
 
   /** Settles a lease; true if it still held. */
   async settle(delivery: Delivery, outcome: Outcome, delay = 0): Promise<boolean> {
-    const [held] = await this.home.link.settle(this.queue, [delivery.receipt], outcome, delay);
+    const [held] = await this.core.link.settle(this.queue, [delivery.receipt], outcome, delay);
     return held === true;
   }
 
@@ -176,7 +154,7 @@ export class Deliveries {
 
   /** Puts an item into the dead-letter queue, with the error that it failed with. */
   async letter(delivery: Opened, readable: boolean, error: unknown, deadLetter: string): Promise<void> {
-    const { sender } = this.home;
+    const { sender } = this.core;
     const cause = { name: nameOf(error), message: textOf(error).slice(0, CAUSE) };
     const { body, attempt, started } = delivery;
     // the item as it was put: what a schema or a handler made of it may be another one, and nothing that can be sent
@@ -189,7 +167,7 @@ export class Deliveries {
 
   /** It could be neither acknowledged nor buried: nobody must hold it on. What was acknowledged after all stays so. */
   async giveBack(delivery: Opened, error: unknown): Promise<void> {
-    this.home.report(error, this.queue);
+    this.core.report(error, this.queue);
     const outcome = delivery.started ? "nack" : "untried";
     await this.settle(delivery, outcome, AGAIN).catch(() => {}); // then its lease ends by itself
   }

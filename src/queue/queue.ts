@@ -5,7 +5,8 @@
  */
 import { withTrace, wrap } from "../codec/envelope.ts";
 import { consume, type ConsumeOptions, type Consumer } from "./consumer.ts";
-import { Deliveries, type Lease, open, type Opened, type QueueHome } from "./deliveries.ts";
+import { Deliveries, type Lease, open, type Opened } from "./deliveries.ts";
+import type { Core } from "../core.ts";
 import { BusError, ClosedError, QueueEmptyError, ValidationError } from "../errors.ts";
 import { checkName, checkNumber, checkSchema, checkSignal, checkTime } from "../internal/arguments.ts";
 import { type StandardSchemaV1, validate } from "../codec/schema.ts";
@@ -40,19 +41,19 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
   /** Its name. */
   readonly name: string;
   #schema: StandardSchemaV1 | undefined;
-  #home: QueueHome;
+  #core: Core;
   #deliveries: Deliveries;
   #closing = new AbortController();
   /** Aborts when this handle or the bus takes nothing more. */
   #ended: AbortSignal;
 
   /** Made by `queue` of a bus. */
-  constructor(name: string, options: QueueOptions, home: QueueHome) {
+  constructor(name: string, options: QueueOptions, core: Core) {
     this.name = checkName("a queue", name);
     this.#schema = checkSchema(options.schema);
-    this.#home = home;
-    this.#ended = AbortSignal.any([this.#closing.signal, home.closing]);
-    this.#deliveries = new Deliveries(this.name, this.#schema, home);
+    this.#core = core;
+    this.#ended = AbortSignal.any([this.#closing.signal, core.closing]);
+    this.#deliveries = new Deliveries(this.name, this.#schema, core);
   }
 
   /**
@@ -62,13 +63,13 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
    * @throws {ValidationError} when the item is not what the schema says, or cannot be sent
    */
   async put(item: I, options: WaitOptions = {}): Promise<void> {
-    this.#check("send");
+    this.#checkOpen();
     const wait = waitOf(options);
     checkSignal(options.signal);
-    await this.#home.telemetry.observe("put", this.name, async (traceparent) => {
+    await this.#core.telemetry.observe("put", this.name, async (traceparent) => {
       if (this.#schema) await validate(this.#schema, item, `an item of queue "${this.name}"`);
-      const body = wrap(this.#home.codec.encode(item), withTrace(undefined, traceparent));
-      await this.#home.sender.send(this.name, body, { wait, signal: options.signal });
+      const body = wrap(this.#core.codec.encode(item), withTrace(undefined, traceparent));
+      await this.#core.sender.send(this.name, body, { wait, signal: options.signal });
     });
   }
 
@@ -101,7 +102,7 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
    * @throws {ValidationError} when the item is not what it must be
    */
   receive(options: ReceiveOptions = {}): Promise<Lease<T>> {
-    return this.#home.taking(this.#receive(options));
+    return this.#core.receives.track(this.#receive(options));
   }
 
   /**
@@ -109,14 +110,14 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
    * throws (which is reported as an `"error"` event of the bus), and put into a dead-letter queue after `maxAttempts`.
    */
   consume(handler: (item: T, lease: Lease<T>) => unknown, options: ConsumeOptions = {}): Consumer {
-    this.#check("take");
+    this.#checkNotClosing();
     return consume(this.#deliveries, this.#ended, handler, { ...options, lease: leaseOf(options.lease) });
   }
 
   /** How many items wait. Approximate where `Features` says so. */
   async qsize(): Promise<number> {
-    this.#check("send");
-    return await this.#home.sender.size(this.name);
+    this.#checkOpen();
+    return await this.#core.sender.size(this.name);
   }
 
   /** Whether no item waits. */
@@ -131,8 +132,8 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
 
   /** Removes the queue with its items and leases. */
   async free(): Promise<void> {
-    this.#check("send");
-    await this.#home.sender.drop(this.name);
+    this.#checkOpen();
+    await this.#core.sender.drop(this.name);
   }
 
   /**
@@ -165,21 +166,26 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
     };
   }
 
-  #check(what: "send" | "take"): void {
+  #checkOpen(): void {
     this.#closing.signal.throwIfAborted();
-    this.#home.check(what);
+    this.#core.checkOpen();
+  }
+
+  #checkNotClosing(): void {
+    this.#closing.signal.throwIfAborted();
+    this.#core.checkNotClosing();
   }
 
   async #take(options: WaitOptions, lease?: number): Promise<Opened> {
-    this.#check("take");
+    this.#checkNotClosing();
     const wait = waitOf(options);
     checkSignal(options.signal);
     const signal = options.signal ? AbortSignal.any([options.signal, this.#ended]) : this.#ended;
     const since = performance.now();
-    const [delivery] = await this.#home.link.receive(this.name, { max: 1, wait, lease, signal });
+    const [delivery] = await this.#core.link.receive(this.name, { max: 1, wait, lease, signal });
     if (!delivery) throw new QueueEmptyError(this.name);
     const opened = open(delivery);
-    this.#home.telemetry.begin("receive", this.name, opened.headers?.traceparent, since)?.end();
+    this.#core.telemetry.begin("receive", this.name, opened.headers?.traceparent, since)?.end();
     return opened;
   }
 
@@ -188,9 +194,9 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
     try {
       return { value: (await this.#deliveries.read(delivery.body)) as T };
     } catch (error) {
-      this.#home.report(error, this.name);
+      this.#core.report(error, this.name);
       const letter = this.#deliveries.letter({ ...delivery, started: true }, false, error, `${this.name}.dead`);
-      await letter.catch((why) => this.#home.report(why, this.name)); // the first report has the body
+      await letter.catch((why) => this.#core.report(why, this.name)); // the first report has the body
     }
   }
 

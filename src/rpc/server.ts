@@ -11,7 +11,7 @@ import type { Sender } from "../provider/provider.ts";
 import { validate } from "../codec/schema.ts";
 import type { Telemetry } from "../telemetry.ts";
 import { nameOf, stackOf, textOf } from "../internal/thrown.ts";
-import { Work, Works } from "../internal/pending_work.ts";
+import { PendingWork, Work } from "../internal/pending_work.ts";
 import type { Exposure } from "./exposure.ts";
 import { Served } from "./served_calls.ts";
 import { Turns } from "./turns.ts";
@@ -48,7 +48,7 @@ export interface ServerHome {
   readonly codec: Codec;
   readonly telemetry: Telemetry;
   /** Where the calls that run are counted; the bus waits for them when it closes. */
-  readonly works: Works;
+  readonly works: PendingWork;
   /** What waits for a call, if it is of this bus: it waits for the server, too. */
   callerOf(id: string): Work | undefined;
   /** Takes what a body says; the bus waits for it when it closes. */
@@ -69,7 +69,7 @@ export class Server {
   #cancelled = new Set<string>();
   #served = new Served();
   /** What is on its way to callers whose calls do not run here: refusals, and answers that are said again. */
-  #said = new Works();
+  #said = new PendingWork();
   #count = 0;
   #refused = 0;
   #closed = false;
@@ -159,7 +159,7 @@ export class Server {
       if (this.#running.has(call.id)) return this.#tell(request, "running");
       const answer = this.#served.answer(call.id, call.age ?? 0);
       if (answer === undefined) return this.#tell(request, "forgotten");
-      if (answer !== false) return void this.#said.watch(this.#home.sender.post(call.inbox, answer)); // or it asks once more
+      if (answer !== false) return void this.#said.track(this.#home.sender.post(call.inbox, answer)); // or it asks once more
       const late = Date.now() - call.deadline;
       if (late > CLOCK_SKEW) {
         const text = `Cannot serve a call of "${fn}": by this machine's clock its deadline was ${late} ms ago`;
@@ -203,7 +203,7 @@ export class Server {
   #tell(request: Request, refused: Refusal): void {
     if (!request.call) return; // PyMQ does not know refusals: its caller's deadline ends the call
     const call = { id: request.call.id, server: this.#home.link.inbox, refused };
-    this.#said.watch(
+    this.#said.track(
       this.#answer(request, { fn: request.fn, result: "null", resultType: "NoneType", isError: true, call }),
     );
   }

@@ -1,0 +1,47 @@
+/**
+ * What a bus shares with its parts: topics, queues, calls and the end of it all.
+ *
+ * @module
+ */
+import type { Codec, Decoded } from "./codec/codec.ts";
+import type { ValidationError } from "./errors.ts";
+import type { Gap } from "./events.ts";
+import type { PendingWork } from "./internal/pending_work.ts";
+import type { Link } from "./port/link.ts";
+import type { Features, Sender } from "./provider/provider.ts";
+import type { Telemetry } from "./telemetry.ts";
+
+/** Receives a decoded body. Where the body was unreadable it gets what could be read of it, with the error. */
+export type Accept = (decoded: Decoded, unreadable?: ValidationError) => void;
+
+/** What every part of a bus is given. */
+export interface Core {
+  readonly link: Link;
+  readonly sender: Sender;
+  readonly features: Features;
+  readonly codec: Codec;
+  readonly telemetry: Telemetry;
+  /** Handlers that run: of events, items and calls. `close` waits for them. */
+  readonly handlers: PendingWork;
+  /** Requests for items. `close` waits for them, so that an item that arrives too late goes back to its queue. */
+  readonly receives: PendingWork;
+  /** Messages whose schema is asynchronous. `close` waits for them, because they may start handlers. */
+  readonly decodings: PendingWork;
+  /** Aborts with a `ClosedError` when the bus begins to close. */
+  readonly closing: AbortSignal;
+  /** Throws a `ClosedError` once the bus is closed. Handlers may still send while it closes. */
+  checkOpen(): void;
+  /** Throws a `ClosedError` once the bus begins to close. */
+  checkNotClosing(): void;
+  /** Whether a connection is down, or came back less than `ms` milliseconds ago. */
+  recovering(ms: number): boolean;
+  /**
+   * Decodes a body and passes it to `accept`. An unreadable one is reported with the topic, queue or function of this name, and
+   * accepted as far as it could be read: a peer may wait for the outcome.
+   */
+  decode(body: string, name: string, accept: Accept): void;
+  /** Emits an `"error"` event for the topic, queue or function of this name; `""` for none. */
+  report(error: unknown, name: string): void;
+  /** Emits a `"gap"` event. */
+  gap(detail: Gap): void;
+}
