@@ -3,6 +3,7 @@ import { assert, assertEquals } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { Bus } from "../../mod.ts";
 import { redis } from "../../src/providers/redis/provider.ts";
+import { Peer } from "../support/peer.ts";
 import { RedisServer } from "../support/redis_server.ts";
 import { TcpProxy } from "../support/tcp_proxy.ts";
 import { pause, until } from "../support/until.ts";
@@ -42,6 +43,32 @@ describe("Redis: what a take leaves on the server", () => {
       assert(lapses > 0 && lapses <= 60_000, `it lapses in ${lapses} ms`);
     } finally {
       await server.run("acl", "setuser", "default", "+unlink");
+    }
+  });
+
+  it("expires within a minute after its process was killed", async () => {
+    await using wire = await TcpProxy.to(server.port);
+    await using bus = await open({ port: server.port });
+    assertEquals(await bus.bodies("q"), []); // the server has the script now
+    const args = [JSON.stringify([wire.port, bus.namespace])];
+    await using peer = Peer.start(new URL("get_peer.ts", import.meta.url), { args });
+    await peer.next();
+    // the process dies after the server has handed out the item, and before the reply comes
+    wire.alter = (chunk, direction) => {
+      if (direction === "up" && new TextDecoder().decode(chunk).includes("record:")) wire.deaf = true;
+      return chunk;
+    };
+    await bus.sender.send("q", "1", NOW);
+    const record = await until(
+      "it is handed out",
+      async () => (await left(bus)).find((key) => key.includes("record:")),
+    );
+    await peer.kill();
+    const keys = await left(bus);
+    assert(keys.includes(record!));
+    for (const key of keys) {
+      const expires = Number(await server.run("pttl", key));
+      assert(expires > 0 && expires <= 60_000, `${key} expires in ${expires} ms`);
     }
   });
 

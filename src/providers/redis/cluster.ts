@@ -6,7 +6,7 @@
 import { Cluster, type Redis } from "ioredis";
 import { ClosedError } from "../../errors.ts";
 import type { Client, Observer } from "./client.ts";
-import { senseless, toProviderError } from "./errors.ts";
+import { outcomeUnknown, senseless, toProviderError } from "./errors.ts";
 import { guard } from "./parser_guard.ts";
 import { addresses, retryDelay, serverOptions, type Settings } from "./options.ts";
 import { echo, PING, type Reads } from "./replies.ts";
@@ -19,13 +19,20 @@ const ASKED = 1_000;
 /** After so many PINGs without an answer a connection is given up. */
 const SILENT = 2;
 
+/** One command that has no reply yet. */
+interface Call {
+  /** False while it waits for the Cluster. */
+  sent: boolean;
+  send(): void;
+  fail(error: unknown): void;
+}
+
 /** A {@linkcode Client} of all masters of a Redis Cluster. Of several nodes, so without `Observer.prepare` and without events. */
 export class ClusterClient implements Client {
   #cluster: Cluster;
   #timeout: number;
   #observer: Observer;
-  #calls = new Set<(error: unknown) => void>();
-  #waiting = new Set<() => void>();
+  #calls = new Set<Call>();
   #up = false;
   #connected = 0;
   #error: unknown = new Error("Connection is closed.");
@@ -107,28 +114,29 @@ export class ClusterClient implements Client {
   call<T>(reads: Reads<T>, name: string, ...args: string[]): Promise<T> {
     if (this.#closed) return Promise.reject(new ClosedError("Cannot use the connection to Redis: it is closed"));
     const { promise, resolve, reject } = Promise.withResolvers<T>();
-    const end = (error: unknown) => {
+    const end = () => {
       clearTimeout(timer);
-      this.#calls.delete(end);
-      this.#waiting.delete(send);
+      this.#calls.delete(call);
+    };
+    const fail = (error: unknown) => {
+      end();
       reject(toProviderError(`run ${name.toUpperCase()} on the Redis Cluster`, error));
     };
     const timer = setTimeout(
-      () => end(new Error(`no reply within ${this.#timeout} ms`, { cause: this.#error })),
+      () => fail(new Error(`no reply within ${this.#timeout} ms`, { cause: this.#error })),
       this.#timeout,
     );
     const send = () => {
-      this.#waiting.delete(send);
-      this.#cluster.callBuffer(name, ...args).then((reply) => {
-        if (!this.#calls.has(end)) return;
-        resolve(reads(reply));
-        clearTimeout(timer);
-        this.#calls.delete(end);
-      }, end).catch((error) => this.#outOfStep(error));
+      call.sent = true;
+      this.#read((reply) => this.#calls.has(call) ? reads(reply) : undefined, this.#cluster.callBuffer(name, ...args))
+        .then((value) => {
+          end();
+          resolve(value as T);
+        }, fail);
     };
-    this.#calls.add(end);
-    if (this.#up && this.#cluster.status === "ready") send();
-    else this.#waiting.add(send);
+    const call: Call = { sent: false, send, fail };
+    this.#calls.add(call);
+    if (this.up) send();
     return promise;
   }
 
@@ -137,13 +145,10 @@ export class ClusterClient implements Client {
     if (!this.#up) return undefined;
     let timer: ReturnType<typeof setTimeout> | undefined;
     const late = new Promise<undefined>((resolve) => timer = setTimeout(resolve, ASKED, undefined));
-    const replies = Promise.all(this.#cluster.nodes("all").map((node) => node.callBuffer(name, ...args)));
+    const nodes = this.#cluster.nodes("all");
+    const replies = Promise.all(nodes.map((node) => this.#read(reads, node.callBuffer(name, ...args))));
     try {
-      const all = await Promise.race([replies.catch(() => undefined), late]);
-      return all?.map(reads);
-    } catch (error) {
-      this.#outOfStep(error);
-      return undefined;
+      return await Promise.race([replies.catch(() => undefined), late]);
     } finally {
       clearTimeout(timer);
     }
@@ -154,7 +159,8 @@ export class ClusterClient implements Client {
       this.#closed = true;
       this.#up = false;
       clearInterval(this.#timer);
-      for (const end of this.#calls) end(new ClosedError("The connection to Redis was closed"));
+      const closed = new ClosedError("The connection to Redis was closed");
+      for (const call of this.#calls) call.fail(call.sent ? outcomeUnknown() : closed);
       this.#cluster.disconnect();
     }
     return Promise.resolve();
@@ -173,26 +179,35 @@ export class ClusterClient implements Client {
         continue;
       }
       this.#unanswered.set(node, unanswered + 1);
-      const answered = (reply: unknown) => {
-        right(reply);
-        this.#unanswered.set(node, 0);
-      };
-      node.callBuffer("ping", nonce).then(answered, () => {}).catch((error) => this.#outOfStep(error));
+      this.#read(right, node.callBuffer("ping", nonce)).then(() => this.#unanswered.set(node, 0), () => {});
     }
+  }
+
+  /** Reads a reply as soon as it comes: one that makes no sense is noticed while its connection is still in use. */
+  #read<T>(reads: Reads<T>, replied: Promise<unknown>): Promise<T> {
+    return replied.then((reply) => {
+      try {
+        return reads(reply);
+      } catch (error) {
+        this.#outOfStep(error);
+        throw error;
+      }
+    });
   }
 
   /** Gives up all connections: ioredis does not say which of them makes no sense. */
   #outOfStep(error: unknown): void {
     if (!this.#up) return;
     this.#error = error;
-    for (const end of this.#calls) end(error);
+    for (const call of this.#calls) if (call.sent) call.fail(error);
     this.#cluster.disconnect(true);
   }
 
   #ready(): void {
+    if (this.#closed) return;
     const again = this.#connected++ > 0;
     this.#up = true;
-    for (const send of this.#waiting) send();
+    for (const call of this.#calls) if (!call.sent) call.send();
     this.#opening?.resolve();
     this.#observer.up?.(again);
   }

@@ -4,11 +4,11 @@
  * @module
  */
 import { Redis } from "ioredis";
-import { ClosedError, ProviderError } from "../../errors.ts";
+import { ClosedError } from "../../errors.ts";
 import { textOf } from "../../internal/thrown.ts";
 import type { Client, Observer } from "./client.ts";
 import { type Batch, Command, type Pulse } from "./command.ts";
-import { senseless, toProviderError } from "./errors.ts";
+import { outcomeUnknown, senseless, toProviderError } from "./errors.ts";
 import { guard } from "./parser_guard.ts";
 import { Master, type Member, placeOf } from "./master.ts";
 import { addresses, retryDelay, serverOptions, type Settings } from "./options.ts";
@@ -333,9 +333,7 @@ export class Connection implements Client, Member {
     }
     this.#up = false;
     const closed = new ClosedError("The connection to Redis was closed");
-    const text = "Cannot tell whether Redis has carried out a command: its connection was closed before the reply came";
-    const unknown = new ProviderError("unavailable", text);
-    for (const batch of this.#open.splice(0)) reject(batch, batch.sent ? unknown : closed);
+    for (const batch of this.#open.splice(0)) reject(batch, batch.sent ? outcomeUnknown() : closed);
     this.#unsent = [];
     this.#redis.disconnect();
     this.#redis.stream?.destroy();

@@ -51,6 +51,12 @@ export function toProviderError(doing: string, error: unknown): BusError {
   return new ProviderError(code, `Cannot ${doing}: ${text}${hint ? ` (${hint})` : ""}`, { cause: error });
 }
 
+/** The error of a command that was sent on a connection which was closed before the reply came. */
+export function outcomeUnknown(): ProviderError {
+  const text = "Cannot tell whether Redis has carried out a command: its connection was closed before the reply came";
+  return new ProviderError("unavailable", text);
+}
+
 /** True for what ioredis says of bytes that are no reply, and of a reply to nothing. */
 export function senseless(error: Error): boolean {
   return error.name === "ParserError" || error.message.startsWith("Command queue state error");
