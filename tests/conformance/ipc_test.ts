@@ -3,6 +3,7 @@ import { ipc } from "../../src/providers/ipc/provider.ts";
 import { kit } from "./run.ts";
 
 // Eight full-sized queues at once take most of what all queues of a user may hold.
-// run: lane kernel-queues
+// One lane of 253 cases: 60 s on a quiet machine, three times that on a loaded one.
+// run: lane kernel-queues, deadline 300
 
 describe("conformance of ipc", () => kit({ provider: () => ipc() }, undefined, 1));

@@ -11,7 +11,9 @@ const LANES = 4;
  * the end of its case.
  */
 export function kit(harness: Harness, which: RegExp = /^/, lanes: number = LANES): void {
-  const cases = conformance(harness).filter(({ name }) => which.test(name));
+  const named = conformance(harness).filter(({ name }) => which.test(name));
+  // in the order in which they run, so that the time of each test is that of its case
+  const cases = [...named.filter(({ alone }) => !alone), ...named.filter(({ alone }) => alone)];
   let ends: Map<Case, PromiseWithResolvers<void>> | undefined;
   for (const one of cases) {
     if (one.skip !== undefined) skip(one.name, one.skip);

@@ -1,14 +1,15 @@
 // run: lane kernel-queues
-import { assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { Bus } from "../../src/bus.ts";
-import { ClosedError } from "../../src/errors.ts";
+import { ClosedError, ProviderError } from "../../src/errors.ts";
 import type { Sender } from "../../src/provider/provider.ts";
 import { eventsOf, inboxOf, Names } from "../../src/providers/ipc/names.ts";
 import type { Posix } from "../../src/providers/ipc/posix.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import type { OpenQueue } from "../../src/providers/ipc/mqueues.ts";
 import { writeRequest } from "../../src/rpc/wire.ts";
+import { Peer } from "../support/peer.ts";
 import { pause, until, within } from "../support/until.ts";
 import { fresh, HandmadeBus, loopsOf } from "./ground.ts";
 
@@ -32,12 +33,12 @@ class Ground implements AsyncDisposable {
     tree.subscribe("topic", loop);
   }
 
-  static async open(): Promise<Ground> {
+  static async open(sendTimeout = 60_000): Promise<Ground> {
     const namespace = fresh();
     const bus = await HandmadeBus.open(namespace);
     const ask = () => pause(10);
     const state = () => {};
-    const context = { namespace, connectTimeout: 1_000, sendTimeout: 60_000, ask, state };
+    const context = { namespace, connectTimeout: 1_000, sendTimeout, ask, state };
     return new Ground(namespace, bus, await ipc().open(context));
   }
 
@@ -94,6 +95,36 @@ describe("to a bus that is closing", () => {
     assertEquals(await posted, false);
   });
 
+  it("what it reads was sent, also when a message of another sender stays behind", async () => {
+    await using ground = await Ground.open();
+    const { inbox, loop, posix, sender } = ground;
+    const posted = await (async () => {
+      using _ = ground.atSend(() => ground.unlink());
+      const posted = sender.post(loop, "body");
+      await Promise.resolve(); // it has left
+      return { posted };
+    })();
+    assertMatch(ground.read()!, /body$/);
+    const other = new TextEncoder().encode("another's");
+    assertEquals(posix.send(inbox.descriptor, other, other.length), 0);
+    ground.remove();
+    assertEquals(await posted.posted, true);
+    assertEquals(ground.read(), "another's");
+  });
+
+  for (const what of ["this bus closes", "sendTimeout ends"]) {
+    it(`what may yet be read when ${what} is neither sent nor lost: "unavailable"`, async () => {
+      await using ground = await Ground.open(what === "sendTimeout ends" ? 100 : undefined);
+      const { loop, sender } = ground;
+      using _ = ground.atSend(() => ground.unlink());
+      const posted = assertRejects(() => sender.post(loop, "body"), ProviderError, "Cannot tell whether");
+      await pause(20);
+      if (what === "this bus closes") await sender.close();
+      assertEquals((await within("it is", posted, 2_500)).code, "unavailable");
+      assertMatch(ground.read()!, /body$/);
+    });
+  }
+
   it("who waits for room in its queue waits no longer than it is there", async () => {
     await using ground = await Ground.open();
     const { sender } = ground;
@@ -119,6 +150,40 @@ describe("an answer for PyMQ whose queue is full", () => {
 });
 
 describe("a bus that is closing", () => {
+  it("holds its deadline while a subscriber and a queue are full and the subscriber's process is stopped", async () => {
+    const namespace = fresh();
+    const bus = await Bus.open(ipc(), { namespace });
+    const queue = bus.queue<number>("full");
+    await using subscriber = Peer.start(new URL("subscriber_peer.ts", import.meta.url), { args: [namespace, "topic"] });
+    await subscriber.next();
+    subscriber.signal("SIGSTOP");
+    const outcomes: string[] = [];
+    const note = (work: Promise<unknown>) =>
+      work.then(() => "sent", ({ code }) => code).then((how) => outcomes.push(how));
+    let blocked: unknown;
+    await bus.expose("work", async () => {
+      while (true) await (blocked = bus.publish("x".repeat(3_000), "topic"));
+    });
+    const called = note(bus.stub("work")());
+    const puts = Array.from({ length: 20 }, (_, i) => note(queue.put(i)));
+    await until("all that there is room for is sent", async () => {
+      const before = blocked;
+      await pause(250);
+      return before === blocked && outcomes.length === 10;
+    });
+    const start = performance.now();
+    const { abandoned, clean } = await bus.close({ timeout: 1_000 });
+    const took = performance.now() - start;
+    assert(took < 1_250, `it took ${took} ms`);
+    await Promise.all([called, ...puts]);
+    assertEquals([abandoned, clean], [1, true]);
+    assertEquals(outcomes.filter((how) => how === "sent").length, 10);
+    subscriber.signal("SIGCONT");
+    await using other = await Bus.open(ipc(), { namespace });
+    assertEquals(await other.queue("full").qsize(), 10);
+    await other.queue("full").free();
+  });
+
   it("tells whom it refuses before it lets go, also one whose inbox is full", async () => {
     await using ground = await Ground.open();
     const { loop, namespace, sender } = ground;

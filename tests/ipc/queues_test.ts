@@ -1,7 +1,7 @@
 // run: lane kernel-queues
 import { assert, assertEquals, assertNotEquals, assertRejects } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
-import { ProviderError } from "../../src/errors.ts";
+import { ClosedError, ProviderError } from "../../src/errors.ts";
 import type { Receiver, ReceiverContext, Sender } from "../../src/provider/provider.ts";
 import { Place } from "../../src/providers/ipc/directories.ts";
 import { Errno, loadPosix } from "../../src/providers/ipc/posix.ts";
@@ -95,6 +95,39 @@ describe("an item whose file cannot be opened for want of a descriptor", () => {
       }
     }
   }
+});
+
+describe("receive()", () => {
+  for (const lease of [undefined, 3_600_000]) {
+    for (const what of ["its signal aborts", "the receiver closes"]) {
+      it(`takes nothing once ${what}${lease ? " (under a lease)" : ""}`, () =>
+        both(async (sender, receiver) => {
+          const abort = new AbortController();
+          const { signal } = abort;
+          await sender.send("queue", "first", { wait: 0 });
+          assertEquals((await receiver.receive("queue", { max: 1, wait: 0, signal })).length, 1);
+          const waiting = receiver.receive("queue", { max: 1, wait: 10_000, lease, signal });
+          if (what === "its signal aborts") abort.abort();
+          else void receiver.close();
+          await sender.send("queue", "second", { wait: 0 });
+          assertEquals(await waiting, []);
+          assertEquals(await sender.size("queue"), 1);
+        }));
+    }
+  }
+});
+
+describe("a receiver that is closing", () => {
+  it("subscribes to nothing more", () =>
+    both(async (sender, receiver) => {
+      const closed = receiver.close();
+      await assertRejects(
+        () => receiver.subscribe({ topic: "late", pattern: false, serves: false }, () => {}),
+        ClosedError,
+      );
+      await closed;
+      assertEquals(await sender.publish("late", "event"), 0);
+    }));
 });
 
 describe("attempts", () => {

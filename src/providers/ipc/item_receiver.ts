@@ -53,7 +53,7 @@ export class Takes {
     const start = performance.now();
     const deadline = start + wait;
     const { queues } = this.#space;
-    while (true) {
+    while (!signal.aborted && !this.#loop.closed) {
       // only who puts makes a queue: one that was freed must not come back because somebody waits
       const open = queues.use(name);
       if (open) queues.hold(open);
@@ -68,7 +68,7 @@ export class Takes {
       try {
         const deliveries = this.#take(name, open, max, lease);
         const now = performance.now();
-        if (deliveries.length > 0 || now >= deadline || signal.aborted || this.#loop.closed) return deliveries;
+        if (deliveries.length > 0 || now >= deadline) return deliveries;
         await this.#loop.wait(open?.descriptor, "in", deadline - now, { look, signal });
       } finally {
         // it may be removed by others: held open, it would still count towards the limits
@@ -78,6 +78,7 @@ export class Takes {
         }
       }
     }
+    return [];
   }
 
   /** See `Receiver.restore`. */

@@ -6,6 +6,7 @@
 import { Buffer } from "node:buffer";
 import { ProviderError } from "../../errors.ts";
 import { Fifo } from "../../internal/fifo.ts";
+import { pause } from "../../internal/time.ts";
 import type { Bodies } from "./body_files.ts";
 import { failure } from "./errors.ts";
 import { BATCH_BYTES, type Frame, LARGE_BYTES, LENGTHS_BYTES, writeBatch, writeLarge, writePymq } from "./frames.ts";
@@ -49,7 +50,7 @@ export interface OutboxHome {
   room(descriptor: number, ms: number): Promise<unknown>;
 }
 
-/** The receiver is gone. */
+/** The receiver is gone, and has not read it. */
 export const GONE = Symbol("gone");
 
 interface Target extends Address {
@@ -129,7 +130,7 @@ export class Outbox {
         target.packed = [];
         target.files = [];
         if (!queues.exists(queue)) {
-          void this.#lastRead(target.loop, queue, packed);
+          void this.#lastRead(target.loop, queue, target.message.slice(0, target.length), packed);
           return this.#fail(target, GONE);
         }
         for (const parcel of packed) parcel.sent();
@@ -181,23 +182,40 @@ export class Outbox {
     this.#flush();
   }
 
-  /** A bus that closes removes its queue and then reads what is there: what comes later stays in the queue, so it was not sent. */
-  async #lastRead(loop: string, queue: OpenQueue, parcels: readonly Parcel[]): Promise<void> {
+  /**
+   * Finds out what becomes of a message to a bus that is closing: it removes its queue, reads what is there, and removes its
+   * directory. What it does not read stays in the queue.
+   */
+  async #lastRead(loop: string, queue: OpenQueue, message: Uint8Array, parcels: readonly Parcel[]): Promise<void> {
     const { closed, posix, queues, sendTimeout } = this.#home;
     const deadline = performance.now() + sendTimeout;
+    let read: boolean | undefined;
     queues.hold(queue);
-    let read = false;
-    while (!this.#closed) {
-      const last = closed(loop) || performance.now() >= deadline;
-      read = posix.attributes(queue.descriptor)?.current === 0;
-      if (read || last) break;
-      await new Promise((resolve) => setTimeout(resolve, LOOK));
+    while (!this.#closed && read === undefined) {
+      const [late, last] = [performance.now() >= deadline, closed(loop)];
+      if (posix.attributes(queue.descriptor)?.current === 0) read = true;
+      else if (last) read = !this.#remove(queue, message);
+      else if (late) break;
+      else await pause(LOOK);
     }
     queues.release(queue);
     for (const parcel of parcels) {
       if (read) parcel.sent();
-      else parcel.failed(queue.name, GONE);
+      else parcel.failed(queue.name, read === false ? GONE : unknown(queue.name));
     }
+  }
+
+  /** Removes a message from a queue that nobody reads any more; false if it is not there. Those of other senders stay. */
+  #remove({ descriptor, size }: OpenQueue, message: Uint8Array): boolean {
+    const { posix } = this.#home;
+    const buffer = Buffer.alloc(size);
+    for (let left = posix.attributes(descriptor)?.current ?? 0; left > 0; left--) {
+      const length = posix.receive(descriptor, buffer);
+      if (length < 0) return false;
+      if (buffer.subarray(0, length).equals(message)) return true;
+      posix.send(descriptor, buffer, length);
+    }
+    return false;
   }
 
   #fail(target: Target, error: unknown): void {
@@ -274,4 +292,9 @@ export class Outbox {
     files.push(file);
     return file;
   }
+}
+
+function unknown(queue: string): ProviderError {
+  const text = `Cannot tell whether the last message to ${queue} was read: its bus is closing, and so may this one be`;
+  return new ProviderError("unavailable", text);
 }

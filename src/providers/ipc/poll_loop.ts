@@ -30,6 +30,12 @@ interface Waiter {
   wake(ready: boolean): void;
 }
 
+/** Reads a descriptor whenever it is readable. */
+interface Reader {
+  readonly descriptor: number;
+  read(): void;
+}
+
 /** Looks for what no descriptor tells: 0 if it may be there, else the milliseconds until it is looked again. */
 export type Look = () => number;
 
@@ -52,13 +58,13 @@ export class Loop {
   #rung = 0;
   #slice = OPENING;
   /** Called when their descriptor is readable; what they do needs no turn of the event loop. */
-  #readers = new Map<number, () => void>();
+  #readers = new Map<number, Reader>();
   #waiters = new Set<Waiter>();
   /** When the first of them is to be looked at. */
   #next = Infinity;
   #set = new Uint8Array(ENTRY);
   #view = new DataView(this.#set.buffer);
-  #order: (Waiter | (() => void) | undefined)[] = [];
+  #order: (Waiter | Reader)[] = [];
   #changed = true;
   /** It has ended. */
   closed = false;
@@ -78,7 +84,7 @@ export class Loop {
 
   /** Calls `read` whenever the descriptor is readable; `undefined` ends that. */
   read(descriptor: number, read: (() => void) | undefined): void {
-    if (read) this.#readers.set(descriptor, read);
+    if (read) this.#readers.set(descriptor, { descriptor, read });
     else this.#readers.delete(descriptor);
     this.#changed = true;
   }
@@ -188,16 +194,17 @@ export class Loop {
     for (let i = 0; i < order.length; i++) {
       if (came(i + 1) === 0) continue;
       const whose = order[i]!;
-      if (typeof whose === "function") {
+      // one that comes before it may have ended it
+      if ("wake" in whose) {
+        others = true;
+        if (this.#waiters.has(whose)) whose.wake(true);
+      } else if (this.#readers.get(whose.descriptor) === whose) {
         try {
-          whose();
+          whose.read();
         } catch (error) {
           this.#home.fault(error);
         }
-        continue;
       }
-      others = true;
-      if (this.#waiters.has(whose)) whose.wake(true);
     }
     return others;
   }

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { BusError, ProviderError } from "../../errors.ts";
+import { BusError, ClosedError, ProviderError } from "../../errors.ts";
 import { glob } from "../../provider/glob.ts";
 import type {
   Delivery,
@@ -104,6 +104,7 @@ class IpcReceiver implements Receiver {
 
   // deno-lint-ignore require-await
   async subscribe(filter: Filter, emit: Emit): Promise<void> {
+    if (this.#closing) throw new ClosedError();
     const { topic, pattern, serves } = filter;
     const { tree } = this.#space;
     if (pattern) {

@@ -42,6 +42,7 @@ class IpcSender implements Sender {
   /** The bus of our receiver, as it was when it was woken last. */
   #loop = "";
   #bell: number | undefined;
+  #closed = false;
   /** Answers that PyMQ is to take. */
   #answers = new Map<string, ReturnType<typeof setTimeout>>();
 
@@ -175,6 +176,7 @@ class IpcSender implements Sender {
   }
 
   close(): Promise<void> {
+    this.#closed = true;
     for (const [queue, timer] of this.#answers) this.#lapse(queue, timer);
     const closed = new ClosedError();
     this.#outbox.close(closed);
@@ -189,6 +191,7 @@ class IpcSender implements Sender {
 
   async #answer(queue: string, body: string): Promise<void> {
     await this.#puts.answer(queue, body, ANSWER_WAIT);
+    if (this.#closed) return;
     clearTimeout(this.#answers.get(queue));
     const timer = setTimeout(() => this.#lapse(queue, timer), ANSWER_LIFE);
     this.#answers.set(queue, timer);
