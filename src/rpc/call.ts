@@ -9,33 +9,33 @@ import type { Link } from "../port/link.ts";
 import { Work } from "../internal/pending_work.ts";
 import { writeRequest } from "./wire.ts";
 
-/** Milliseconds after which a call is asked again for the first time. */
-const AGAIN = 2_000;
+/** Milliseconds until a request is sent again for the first time. Most calls have their answer long before. */
+const FIRST_REPEAT = 2_000;
 
-/** One call on its way. */
+/** One call that this bus makes. */
 export class Call {
-  /** The function. */
+  /** The function's name. */
   readonly fn: string;
   readonly #args: Written;
-  /** By the clock of this machine, in milliseconds of `Date.now()`: for servers elsewhere. */
+  /** When the call ends at the latest, in milliseconds of `Date.now()`: servers on other machines read it. */
   readonly deadline: number;
   readonly #timeout: number;
-  /** Nobody who is not asked can guess it: 122 random bits. */
+  /** Only servers that got the request know it: 122 random bits. */
   readonly id: string = crypto.randomUUID();
   readonly #since = performance.now();
   readonly #traceparent: string | undefined;
-  /** Whether the servers that are to answer may have it already. */
-  asked = false;
-  /** What waits for it, if that is a handler. */
+  /** The servers that are to answer may have the request already. */
+  sent = false;
+  /** The handler that made the call, if a handler did. */
   readonly work: Work | undefined = Work.current;
-  /** Nobody waits for it any more. */
+  /** The call has ended: nothing waits for it any more. */
   over = false;
-  /** How old it is when it is asked again, in milliseconds: doubled each time. */
-  again = AGAIN;
-  /** What is left to do when it is over. */
+  /** The age in milliseconds at which the request is sent again; it doubles each time. */
+  repeatAt = FIRST_REPEAT;
+  /** What to do when the call has ended. */
   readonly cleanups: (() => void)[] = [];
 
-  /** `args` as text, `timeout` in milliseconds. */
+  /** `timeout`: milliseconds. */
   constructor(fn: string, args: Written, timeout: number, traceparent: string | undefined) {
     this.fn = fn;
     this.#args = args;
@@ -44,30 +44,30 @@ export class Call {
     this.deadline = Date.now() + timeout;
   }
 
-  /** Milliseconds until its deadline, by the clock that nobody sets. */
+  /** Milliseconds until the deadline, by a clock that nobody sets. */
   get left(): number {
     return this.#timeout - this.age;
   }
 
-  /** Milliseconds since it was made. */
+  /** Milliseconds since the call was made. */
   get age(): number {
     return performance.now() - this.#since;
   }
 
-  /** The inbox that answers go to; never resolves once the call is over. */
-  async address(link: Link): Promise<string> {
-    const address = await link.address();
-    return this.over ? await new Promise(() => {}) : address;
+  /** Resolves with the inbox that answers go to; never, once the call has ended. */
+  async inbox(link: Link): Promise<string> {
+    const inbox = await link.address();
+    return this.over ? await new Promise(() => {}) : inbox;
   }
 
-  /** As text: a request that is made a second time says how old it is. */
+  /** Writes the request; one that is sent again has its age in it. `channel` is PyMQ's answer queue, or empty. */
   request(inbox: string, channel: string): string {
-    const age = this.asked ? Math.ceil(this.age) : undefined;
-    this.asked = true;
+    const age = this.sent ? Math.ceil(this.age) : undefined;
+    this.sent = true;
     return this.#write(inbox, channel, age);
   }
 
-  /** As text, for servers of PyMQ's to run; servers of ours offer themselves. */
+  /** Writes a request that PyMQ's servers run; servers of tsmq offer themselves instead. */
   offer(inbox: string, channel: string): string {
     return this.#write(inbox, channel, undefined, true);
   }

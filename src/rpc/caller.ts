@@ -1,5 +1,5 @@
 /**
- * The calling side: from a stub to the answer, the error, or the deadline.
+ * The calling side of RPC: from a stub to the answer, the error, or the deadline.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import {
   TimeoutError,
   type ValidationError,
 } from "../errors.ts";
-import { after } from "../internal/time.ts";
+import { after, backoff, pause, RETRY } from "../internal/time.ts";
 import { LONGEST } from "../internal/arguments.ts";
 import type { Link } from "../port/link.ts";
 import type { Sender } from "../provider/provider.ts";
@@ -22,9 +22,9 @@ import type { Work } from "../internal/pending_work.ts";
 import { Call } from "./call.ts";
 import { Directory } from "./directory.ts";
 import { multiCall, type MultiCallHome } from "./multi_call.ts";
+import { PendingCalls, RECOVERY } from "./pending_calls.ts";
 import type { Procedure, RpcResponse } from "./procedure.ts";
-import { Pymq } from "./pymq.ts";
-import { pause, RECOVERY, RETRY, Waits } from "./pending_calls.ts";
+import { PymqCaller } from "./pymq.ts";
 import { type Answer, denial } from "./wire.ts";
 
 /** What the caller needs of its bus. */
@@ -35,7 +35,7 @@ export interface CallerHome {
   readonly telemetry: Telemetry;
   /** True while a connection is down or has been up again for less than `ms`. */
   recovering(ms: number): boolean;
-  /** Resolves when a function that this bus is exposing can be found; undefined if it is not exposing it just now. */
+  /** Resolves when callers can find a function that this bus is about to expose; undefined if this bus is not about to expose it. */
   exposing(fn: string): Promise<void> | undefined;
 }
 
@@ -44,7 +44,7 @@ export interface CallOptions {
   readonly timeout: number;
   readonly signal?: AbortSignal;
   readonly procedure?: Procedure;
-  /** Where the caller is, if that is to be known: W3C's `traceparent`. */
+  /** The trace that the call belongs to, as W3C's `traceparent`. */
   readonly traceparent?: string;
 }
 
@@ -52,51 +52,51 @@ export interface CallOptions {
 export class Caller {
   #home: CallerHome;
   #directory: Directory;
-  #waits: Waits;
-  #pymq: Pymq;
+  #pending: PendingCalls;
+  #pymq: PymqCaller;
   #multi: MultiCallHome;
-  /** What ends each call that is under way. */
-  #calls = new Set<(error: BusError) => void>();
+  /** Rejects each call that is under way. */
+  #rejects = new Set<(error: BusError) => void>();
   #closed: ClosedError | undefined;
 
   /** Calls over this bus. */
   constructor(home: CallerHome) {
     this.#home = home;
     this.#directory = new Directory(home.sender);
-    this.#waits = new Waits({ ...home, directory: this.#directory });
-    this.#pymq = new Pymq({ ...home, waits: this.#waits });
-    this.#multi = { ...home, directory: this.#directory, waits: this.#waits, pymq: this.#pymq };
+    this.#pending = new PendingCalls({ ...home, directory: this.#directory });
+    this.#pymq = new PymqCaller({ ...home, pending: this.#pending });
+    this.#multi = { ...home, directory: this.#directory, pending: this.#pending, pymq: this.#pymq };
   }
 
-  /** How many calls wait. */
+  /** How many calls wait for answers. */
   get pending(): number {
-    return this.#waits.size;
+    return this.#pending.size;
   }
 
-  /** What waits for the call of this id, if that is a handler of this bus. */
+  /** The handler of this bus that waits for the call of this id, if one does. */
   workOf(id: string): Work | undefined {
-    return this.#waits.get(id)?.work;
+    return this.#pending.get(id)?.work;
   }
 
-  /** Ends every call with this error: where its answer would have come to, nothing comes any more. */
+  /** Rejects every call with this error: the inbox that its answer would have come to is gone. */
   fail(error: BusError): void {
-    for (const end of [...this.#calls]) end(error);
+    for (const reject of [...this.#rejects]) reject(error);
   }
 
-  /** Ends every call with this error, and takes no further ones. */
+  /** Rejects every call with this error, and all further ones. */
   close(error: ClosedError): void {
     this.#closed = error;
-    this.#waits.close();
+    this.#pending.close();
     this.fail(error);
     this.#pymq.close();
   }
 
-  /** Takes what came to the inbox as an answer; false if no call waits for it. */
+  /** Passes an answer from the inbox on to its call; false if no call waits for it. */
   take(value: unknown, unreadable?: ValidationError): boolean {
-    return this.#waits.take(value, unreadable);
+    return this.#pending.take(value, unreadable);
   }
 
-  /** Makes a call that is observed where somebody looks; it goes on with these options. */
+  /** Makes a call inside a trace, where traces are recorded; `call` gets the options with the trace in them. */
   observe<T>(fn: string, options: CallOptions, call: (options: CallOptions) => Promise<T>): Promise<T> {
     return this.#home.telemetry.observe(
       "call",
@@ -105,17 +105,17 @@ export class Caller {
     );
   }
 
-  /** Calls one server. */
+  /** Calls one server of a function. */
   single(fn: string, args: readonly unknown[], options: CallOptions): Promise<Answer> {
     return this.#call(fn, args, options, (call) => this.#single(call));
   }
 
-  /** Calls every server; an error in place of an answer says that one of ours did not give it. */
+  /** Calls all servers of a function; an error in place of an answer says that one server did not answer. */
   multi(fn: string, args: readonly unknown[], options: CallOptions): Promise<(Answer | BusError)[]> {
     return this.#call(fn, args, options, (call) => multiCall(call, this.#multi));
   }
 
-  /** The value of an answer, or the error that the function threw. */
+  /** Returns the value of an answer, or rejects with the error that the function threw. */
   async unwrap(answer: Answer, procedure?: Procedure): Promise<unknown> {
     const { fn, result, resultType, isError, call } = answer;
     if (isError) {
@@ -125,7 +125,7 @@ export class Caller {
     return procedure?.returns ? await validate(procedure.returns, revived, `the result of "${fn}"`) : revived;
   }
 
-  /** An answer as users see it raw. */
+  /** Returns an answer as `rpc()` gives it to the user. */
   async response(answer: Answer): Promise<RpcResponse> {
     const { fn, result, resultType, isError } = answer;
     const revived = isError ? result : await this.#home.codec.revive(result, resultType);
@@ -144,26 +144,25 @@ export class Caller {
     if (this.#closed) throw this.#closed;
     const written = this.#home.codec.write(args);
     const call = new Call(fn, written, Math.min(timeout, LONGEST), traceparent);
-    const over = Promise.withResolvers<never>();
-    const late = () => over.reject(new TimeoutError(`Cannot call "${fn}": no answer within ${timeout} ms`));
-    const stop = after(timeout, late);
-    const abort = () => over.reject(signal!.reason);
+    const { promise: rejected, reject } = Promise.withResolvers<never>();
+    const stop = after(timeout, () => reject(new TimeoutError(`Cannot call "${fn}": no answer within ${timeout} ms`)));
+    const abort = () => reject(signal!.reason);
     signal?.addEventListener("abort", abort, { once: true });
-    this.#calls.add(over.reject);
-    over.promise.catch(() => {
+    this.#rejects.add(reject);
+    rejected.catch(() => {
       call.over = true;
-      this.#waits.cancel(call);
+      this.#pending.cancel(call);
     });
     const exposing = this.#home.exposing(fn);
     try {
-      const answered = exposing ? exposing.then(() => call.over ? over.promise : run(call)) : run(call);
-      return await Promise.race([answered, over.promise]);
+      const answered = exposing ? exposing.then(() => call.over ? rejected : run(call)) : run(call);
+      return await Promise.race([answered, rejected]);
     } finally {
       call.over = true;
       stop();
       signal?.removeEventListener("abort", abort);
-      this.#calls.delete(over.reject);
-      this.#waits.delete(call);
+      this.#rejects.delete(reject);
+      this.#pending.delete(call);
       for (const cleanup of call.cleanups) cleanup();
     }
   }
@@ -174,15 +173,16 @@ export class Caller {
     let registered = recovering || !this.#pymq.answers(call.fn);
     const gone = new Set<string>();
     let denied: BusError | undefined;
+    let looks = 0;
     while (!call.over) {
       const server = registered ? await this.#directory.pick(call.fn, gone) : undefined;
       if (server === undefined) {
         if (denied) throw denied;
-        // what is registered, but not there just now, may be about to come back
+        // a server that is registered and not there just now may be about to come back
         const away = this.#directory.has(call.fn) && call.age < RECOVERY;
         if (registered && (away || this.#home.recovering(RECOVERY))) {
           gone.clear();
-          await pause(RETRY);
+          await pause(backoff(RETRY.lookup, ++looks));
           continue;
         }
         const found = await this.#pymq.single(call);
@@ -192,34 +192,34 @@ export class Caller {
         registered = true;
         continue;
       }
-      const address = await call.address(this.#home.link);
-      call.asked = false;
+      const inbox = await call.inbox(this.#home.link);
+      call.sent = false;
       const answered = this.#expect(call, server);
-      if (!await this.#post(call, server, address)) {
+      if (!await this.#post(call, server, inbox)) {
         gone.add(server);
-        this.#directory.forget(call.fn, server);
+        this.#directory.remove(call.fn, server);
         continue;
       }
       const answer = await answered;
       if (!answer.call?.refused) return answer;
       gone.add(server);
-      this.#directory.forget(call.fn, server);
+      this.#directory.remove(call.fn, server);
       denied ??= denial(call.fn, answer.call.refused);
     }
-    return await new Promise(() => {}); // the deadline has ended the call already
+    return await new Promise(() => {}); // the call has ended already
   }
 
   /**
-   * Posts until it is known whether it arrived; false: certainly not. A server serves a request that arrives twice once, so sending
-   * it again is harmless; another server would serve it a second time.
+   * Posts the request until it is known whether it arrived; false: it certainly did not. A server runs a request that arrives twice
+   * only once, so it is safe to send it again to this server, and not to another one.
    */
-  async #post(call: Call, server: string, address: string): Promise<boolean> {
+  async #post(call: Call, server: string, inbox: string): Promise<boolean> {
     let unsure = false;
-    for (; !call.over; await pause(RETRY)) {
+    for (let attempt = 1; !call.over; await pause(backoff(RETRY.send, attempt++))) {
       try {
-        if (await this.#home.sender.post(server, call.request(address, "")) !== false) return true;
+        if (await this.#home.sender.post(server, call.request(inbox, "")) !== false) return true;
         if (!unsure) return false;
-        if (!this.#home.recovering(RECOVERY)) return true; // whether it had served the call before it went, nobody knows
+        if (!this.#home.recovering(RECOVERY)) return true; // the server is gone; it may have served the call before
       } catch (error) {
         if (!(error instanceof BusError) || error.code !== "unavailable") throw error;
         unsure = true;
@@ -228,15 +228,15 @@ export class Caller {
     return true;
   }
 
-  /** Resolves with the answer of this server, or any other's that runs the call; rejects when it is gone. */
+  /** Resolves with the answer of this server, or of another one that runs the call; rejects when this server is gone. */
   #expect(call: Call, server: string): Promise<Answer> {
     const { promise, resolve, reject } = Promise.withResolvers<Answer>();
     promise.catch(() => {});
-    this.#waits.add({
+    this.#pending.add({
       call,
       channel: "",
       servers: new Map([[server, 0]]),
-      // a server that was asked twice refuses twice: that says nothing of the one that is asked now
+      // a server that got the request twice refuses twice; its second refusal is not of the server that is asked now
       answer: (answer, from) => {
         if (!answer.call?.refused || from === server) resolve(answer);
       },

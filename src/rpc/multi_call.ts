@@ -1,44 +1,44 @@
 /**
- * Calls of every server of a function: one request for all, and when enough have answered.
+ * Calls of all servers of a function: one request, and one result for each server.
  *
  * @module
  */
-import { after } from "../internal/time.ts";
+import { after, backoff, pause, RETRY } from "../internal/time.ts";
 import { type BusError, ProviderError, RpcError, TimeoutError } from "../errors.ts";
 import type { Call } from "./call.ts";
 import type { CallerHome } from "./caller.ts";
-import { type Directory, MOST } from "./directory.ts";
-import type { Pymq } from "./pymq.ts";
-import { pause, RECOVERY, RETRY, type Waits } from "./pending_calls.ts";
+import { type Directory, MAX_SERVERS } from "./directory.ts";
+import { type PendingCalls, RECOVERY } from "./pending_calls.ts";
+import type { PymqCaller } from "./pymq.ts";
 import { type Answer, denial } from "./wire.ts";
 
-/** Milliseconds that a multi-call waits for answers of servers that are in no registry, after the last answer it got. */
+/** Milliseconds that a multi-call waits after each answer for servers that are in no registry. */
 const GRACE = 500;
 
-/** What is needed of the caller. */
+/** What multi-calls need of the caller. */
 export interface MultiCallHome extends CallerHome {
   readonly directory: Directory;
-  readonly waits: Waits;
-  readonly pymq: Pymq;
+  readonly pending: PendingCalls;
+  readonly pymq: PymqCaller;
 }
 
 /**
- * Calls every server; an error in place of an answer says that one did not give it. All that are registered are awaited. Of the
- * other subscribers, those that say nothing for `GRACE` are strangers, unless one of them has answered, as PyMQ's servers do: then
- * the rest may be servers too, and is awaited. What is missing in the end is taken for strangers in the next calls.
+ * Calls all servers of a function; an error in place of an answer says that one server did not answer. All registered servers are
+ * awaited. Other subscribers of the topic are awaited for `GRACE` only, until one of them answers, as PyMQ's servers do: then the
+ * others may be servers too, and are awaited to the deadline. Those that are silent until then do not count as servers for a while.
  */
 export async function multiCall(call: Call, home: MultiCallHome): Promise<(Answer | BusError)[]> {
-  const { link, sender, directory, waits, pymq } = home;
+  const { link, sender, directory, pending, pymq } = home;
   const { replies } = sender;
   const { fn } = call;
-  let { registered, present: servers } = await directory.ask(fn);
+  let { registered, present: servers } = await directory.all(fn);
   const awaited = () => home.recovering(RECOVERY) || (registered.length > 0 && call.age < RECOVERY);
-  while (servers.length === 0 && !call.over && awaited()) {
-    await pause(RETRY);
-    ({ registered, present: servers } = await directory.ask(fn));
+  for (let attempt = 1; servers.length === 0 && !call.over && awaited(); attempt++) {
+    await pause(backoff(RETRY.lookup, attempt));
+    ({ registered, present: servers } = await directory.all(fn));
   }
-  if (registered.length > MOST) {
-    throw new RpcError("too_large", `Cannot call "${fn}" on all its servers: more than ${MOST} are registered`);
+  if (registered.length > MAX_SERVERS) {
+    throw new RpcError("too_large", `Cannot call "${fn}" on all its servers: more than ${MAX_SERVERS} are registered`);
   }
   const subscribers = replies ? await replies.candidates(fn) : servers.length;
   if (servers.length === 0 && subscribers === 0) return [];
@@ -49,12 +49,12 @@ export async function multiCall(call: Call, home: MultiCallHome): Promise<(Answe
   const { promise: done, resolve: finish } = Promise.withResolvers<void>();
   const missing = new Map(servers.map((server) => [server, 0]));
   const answered = new Set<string>();
-  const strangers = pymq.strangers.get(fn) ?? 0;
+  const silentBefore = pymq.silent.get(fn) ?? 0;
   /** Answers of servers that were not registered. */
   let unregistered = 0;
   const silent = () => Math.max(0, others - unregistered);
-  /** How many are awaited to the deadline, because they may be servers too. */
-  const due = () => unregistered > 0 && others < Infinity ? Math.max(0, silent() - strangers) : 0;
+  /** How many other subscribers are awaited to the deadline, because they may be servers too. */
+  const due = () => unregistered > 0 && others < Infinity ? Math.max(0, silent() - silentBefore) : 0;
   let grace: ReturnType<typeof setTimeout> | undefined;
   const judge = () => {
     clearTimeout(grace);
@@ -62,17 +62,17 @@ export async function multiCall(call: Call, home: MultiCallHome): Promise<(Answe
     if (silent() === 0) return finish();
     if (answers.length > 0) grace = setTimeout(finish, GRACE);
   };
-  waits.add({
+  pending.add({
     call,
-    channel: queue?.channel ?? "",
+    channel: queue?.name ?? "",
     servers: missing,
     answer: (answer, server) => {
-      if (answered.has(server)) return; // it was asked twice
+      if (answered.has(server)) return; // the request was sent again
       answered.add(server);
-      if (!missing.delete(server)) unregistered++; // one that registered in the meantime
+      if (!missing.delete(server)) unregistered++; // a server that registered meanwhile
       const refused = answer.call?.refused;
-      const one = refused ? denial(fn, refused) : answer;
-      if (one) answers.push(one);
+      const result = refused ? denial(fn, refused) : answer;
+      if (result) answers.push(result);
       judge();
     },
     lost: (server) => {
@@ -82,7 +82,7 @@ export async function multiCall(call: Call, home: MultiCallHome): Promise<(Answe
       judge();
     },
   });
-  // the deadline ends what is missing, not the answers that are there
+  // just before the call's own deadline, which would reject the answers that are there
   const stop = after(Math.max(0, call.left - 5), () => {
     for (let i = missing.size + due(); i > 0; i--) {
       answers.push(new TimeoutError(`Cannot call "${fn}": a server did not answer in time`));
@@ -90,18 +90,18 @@ export async function multiCall(call: Call, home: MultiCallHome): Promise<(Answe
     finish();
   });
   call.cleanups.push(stop, () => clearTimeout(grace));
-  const address = await call.address(link);
-  const reached = await sender.publish(fn, call.request(address, queue?.channel ?? ""));
+  const inbox = await call.inbox(link);
+  const reached = await sender.publish(fn, call.request(inbox, queue?.name ?? ""));
   if (reached !== undefined) others = Math.min(others, reached - servers.length);
   if (reached === 0 && servers.length === 0) return [];
   queue?.expect(others);
-  queue?.fetch((answer) => {
+  queue?.read((answer) => {
     unregistered++;
     if (answer) answers.push(answer);
     judge();
-  }).catch(() => {}); // ended by the call's own end, or the transport's: the deadline judges
+  }).catch(() => {}); // the call's end or the transport's failure ends the reading; the deadline ends the call
   judge();
   await done;
-  if (unregistered > 0 && (silent() < strangers || due() > 0)) pymq.strangers.set(fn, silent());
+  if (unregistered > 0 && (silent() < silentBefore || due() > 0)) pymq.silent.set(fn, silent());
   return answers;
 }

@@ -1,5 +1,6 @@
 /**
- * The calls that wait for answers. Those that take long are looked after: their servers may be gone, and what was said may be lost.
+ * The calls that wait for answers. Calls that take long are checked once a second: their servers may be gone, and a request or an
+ * answer may be lost.
  *
  * @module
  */
@@ -10,33 +11,31 @@ import type { Call } from "./call.ts";
 import type { Directory } from "./directory.ts";
 import { type Answer, readAnswer, writeCancel } from "./wire.ts";
 
-/** Milliseconds after a reconnect in which a function that nobody serves may just not be registered again yet. */
+/** Milliseconds after a reconnect in which a function without servers may just not be registered again yet. */
 export const RECOVERY = 3_000;
-/** Milliseconds between two attempts while the transport recovers. */
-export const RETRY = 100;
-/** Milliseconds between looks after calls that take long. */
-const WATCH = 1_000;
-/** Looks in a row that must miss a server: it may be about to connect again. */
+/** Milliseconds between checks of the calls that take long. */
+const CHECK = 1_000;
+/** Checks in a row that must miss a server before it counts as gone: it may be about to connect again. */
 const MISSES = 3;
 
 /** A call that waits for answers. */
-export interface Waiting {
+export interface PendingCall {
   /** The call. */
   readonly call: Call;
-  /** PyMQ's answer queue for it, if there is one. */
+  /** PyMQ's answer queue for the call, or empty. */
   readonly channel: string;
-  /** Servers that are to answer, with how often they were not found since. */
+  /** The servers that are to answer, each with how many checks in a row have missed it. */
   readonly servers: Map<string, number>;
-  /** An answer has come. */
+  /** Called with each answer. */
   answer(answer: Answer, server: string): void;
-  /** A server says that it has the function, and did not run the request. */
+  /** Called when a server has the function and did not run the request. */
   offered?(server: string): void;
-  /** The server is gone; whether it served the call nobody knows. */
+  /** Called when a server is gone; whether it served the call is unknown. */
   lost(server: string): void;
 }
 
-/** What is needed of the bus. */
-export interface WaitsHome {
+/** What the pending calls need of the bus. */
+export interface PendingCallsHome {
   readonly link: Link;
   readonly sender: Sender;
   readonly directory: Directory;
@@ -44,112 +43,110 @@ export interface WaitsHome {
   recovering(ms: number): boolean;
 }
 
-/** See the module. */
-export class Waits {
-  #home: WaitsHome;
-  #waiting = new Map<string, Waiting>();
-  #watch: ReturnType<typeof setInterval> | undefined;
-  #looking: Promise<void> | undefined;
+/** The calls of a bus that wait for answers. */
+export class PendingCalls {
+  #home: PendingCallsHome;
+  #calls = new Map<string, PendingCall>();
+  #timer: ReturnType<typeof setInterval> | undefined;
+  #checking: Promise<void> | undefined;
 
-  /** The calls of this bus. */
-  constructor(home: WaitsHome) {
+  /** No call waits yet. */
+  constructor(home: PendingCallsHome) {
     this.#home = home;
   }
 
   /** How many calls wait. */
   get size(): number {
-    return this.#waiting.size;
+    return this.#calls.size;
   }
 
   /** Waits for the answers to a call. */
-  add(waiting: Waiting): void {
-    if (waiting.call.over) return;
-    this.#waiting.set(waiting.call.id, waiting);
-    // looks that wait for one reply after another would all see the same moment
-    this.#watch ??= setInterval(() => this.#looking ??= this.#look().finally(() => this.#looking = undefined), WATCH);
+  add(pending: PendingCall): void {
+    if (pending.call.over) return;
+    this.#calls.set(pending.call.id, pending);
+    // one check at a time: checks that wait for replies of the registry would all see the same moment
+    this.#timer ??= setInterval(
+      () => this.#checking ??= this.#check().finally(() => this.#checking = undefined),
+      CHECK,
+    );
   }
 
-  /** The call of this id, while it waits. */
+  /** Returns the call of this id, while it waits. */
   get(id: string): Call | undefined {
-    return this.#waiting.get(id)?.call;
+    return this.#calls.get(id)?.call;
   }
 
-  /** The call is over. */
+  /** Removes a call that has ended. */
   delete(call: Call): void {
-    this.#waiting.delete(call.id);
+    this.#calls.delete(call.id);
   }
 
-  /** Takes what came to the inbox as an answer; false if no call waits for it. One that is unreadable is an error. */
+  /** Passes an answer on to its call; false if no call waits for it. An `unreadable` answer is an error. */
   take(value: unknown, unreadable?: ValidationError): boolean {
     const answer = readAnswer(value, unreadable);
-    const waiting = answer?.call && this.#waiting.get(answer.call.id);
-    if (!answer || !waiting) return false;
+    const pending = answer?.call && this.#calls.get(answer.call.id);
+    if (!answer || !pending) return false;
     const { server, refused } = answer.call!;
     if (refused === "running") {
-      if (waiting.servers.has(server)) waiting.servers.set(server, 0);
-    } else if (refused === "forgotten") waiting.lost(server);
-    else if (refused === "here") waiting.offered?.(server);
-    else waiting.answer(answer, server);
+      if (pending.servers.has(server)) pending.servers.set(server, 0);
+    } else if (refused === "forgotten") pending.lost(server);
+    else if (refused === "here") pending.offered?.(server);
+    else pending.answer(answer, server);
     return true;
   }
 
-  /** Looks no more. */
+  /** Ends the checks. */
   close(): void {
-    clearInterval(this.#watch);
+    clearInterval(this.#timer);
   }
 
-  /** Looks after the calls that take long: asks again, and whether their servers are still there. So many looks in a row must agree. */
-  async #look(): Promise<void> {
-    if (this.#waiting.size === 0) {
-      clearInterval(this.#watch);
-      this.#watch = undefined;
+  /** Sends old requests again, and counts for each server of an old call how often it was missing in a row. */
+  async #check(): Promise<void> {
+    if (this.#calls.size === 0) {
+      clearInterval(this.#timer);
+      this.#timer = undefined;
     }
-    const old = [...this.#waiting.values()].filter(({ call }) => call.age > WATCH);
+    const old = [...this.#calls.values()].filter(({ call }) => call.age > CHECK);
     const recovering = this.#home.recovering(RECOVERY);
     await Promise.all(
-      old.filter(({ call }) => recovering || call.age > call.again).map((waiting) => this.#again(waiting)),
+      old.filter(({ call }) => recovering || call.age > call.repeatAt).map((pending) => this.#repeat(pending)),
     );
     if (recovering) return;
     for (const fn of new Set(old.map(({ call }) => call.fn))) {
-      let live: string[];
+      let present: string[];
       try {
-        live = (await this.#home.directory.ask(fn)).present;
+        present = (await this.#home.directory.all(fn)).present;
       } catch {
-        return; // out of reach: the next look may judge
+        return; // out of reach: the next check may judge
       }
-      for (const waiting of old.filter(({ call }) => call.fn === fn)) {
-        for (const [server, misses] of waiting.servers) {
-          const missed = live.includes(server) ? 0 : misses + 1;
-          waiting.servers.set(server, missed);
-          if (missed >= MISSES) waiting.lost(server);
-          // one that serves the function to nobody else any more may still be at this call, and says so
-          else if (missed > 0) await this.#ask(waiting, server);
+      for (const pending of old.filter(({ call }) => call.fn === fn)) {
+        for (const [server, misses] of pending.servers) {
+          const missed = present.includes(server) ? 0 : misses + 1;
+          pending.servers.set(server, missed);
+          if (missed >= MISSES) pending.lost(server);
+          // a server that no longer serves the function may still run this call: it answers "running"
+          else if (missed > 0) await this.#send(pending, server);
         }
       }
     }
   }
 
-  /** The request or its answer may have gone into a connection that was dead already: the servers are asked again. */
-  async #again(waiting: Waiting): Promise<void> {
-    waiting.call.again = 2 * waiting.call.age;
-    await Promise.all([...waiting.servers.keys()].map((server) => this.#ask(waiting, server)));
+  /** Sends a request again: it or its answer may have been lost with a connection. */
+  async #repeat(pending: PendingCall): Promise<void> {
+    pending.call.repeatAt = 2 * pending.call.age;
+    await Promise.all([...pending.servers.keys()].map((server) => this.#send(pending, server)));
   }
 
-  async #ask({ call, channel }: Waiting, server: string): Promise<void> {
-    const address = await this.#home.link.address();
+  async #send({ call, channel }: PendingCall, server: string): Promise<void> {
+    const inbox = await this.#home.link.address();
     if (call.over) return;
-    this.#home.sender.post(server, call.request(address, channel)).catch(() => {}); // the next look asks again
+    this.#home.sender.post(server, call.request(inbox, channel)).catch(() => {}); // the next check sends it again
   }
 
-  /** Tells the servers of a call that nobody waits any more. */
+  /** Tells the servers of a call that its caller does not wait any more. */
   cancel(call: Call): void {
-    for (const server of this.#waiting.get(call.id)?.servers.keys() ?? []) {
-      this.#home.sender.post(server, writeCancel(call.id)).catch(() => {}); // it will find out by the deadline
+    for (const server of this.#calls.get(call.id)?.servers.keys() ?? []) {
+      this.#home.sender.post(server, writeCancel(call.id)).catch(() => {}); // the deadline ends the call at the server
     }
   }
-}
-
-/** Waits. */
-export function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }

@@ -1,77 +1,80 @@
 /**
- * What is PyMQ's in calls: its servers are in no registry, hear requests on the function's topic, and put their answers into a queue
- * of the call's own.
+ * Everything of PyMQ in calls. Its servers are in no registry: they hear requests on the function's topic, and put each answer into
+ * a queue that the caller made for the call.
  *
  * @module
  */
 import type { Codec } from "../codec/codec.ts";
 import { type BusError, NoSuchRemoteError, RpcError } from "../errors.ts";
+import { ExpiringMap } from "../internal/expiring_map.ts";
 import type { Link } from "../port/link.ts";
 import type { Sender } from "../provider/provider.ts";
 import type { Call } from "./call.ts";
 import { SERVERS_TTL } from "./directory.ts";
-import { Recent } from "./recent.ts";
-import type { Waits } from "./pending_calls.ts";
-import { type Answer, denial, readAnswer } from "./wire.ts";
+import type { PendingCalls } from "./pending_calls.ts";
+import { type Answer, denial, errorAnswer, readAnswer, type Request, writeAnswer } from "./wire.ts";
 
-/** Milliseconds for which servers of ours may offer themselves, where the transport does not count who was reached. */
+/** What the names of PyMQ's answer queues begin with. */
+const PREFIX = "__rpc_";
+/** Milliseconds for which servers of tsmq may offer themselves, where the transport does not count subscribers. */
 const OFFERS = 200;
-/** Milliseconds for which subscribers that did not answer a multi-call are taken for strangers. */
-const STRANGERS_TTL = 60_000;
-/** Milliseconds for which late answers are fetched, where they would leave a queue behind (PyMQ gives it 300 s to live). */
+/** Milliseconds for which subscribers that did not answer a multi-call do not count as servers. */
+const SILENT_TTL = 60_000;
+/** Milliseconds for which late answers are removed, where they would make the queue again. PyMQ's queues expire after 300 s. */
 const LATE = 60_000;
-/** Calls whose late answers are fetched at once; for older ones the queue's own life must do. */
-const LATE_LIMIT = 256;
+/** Queues whose late answers are removed; older queues expire by themselves. */
+const MAX_LATE = 256;
 
-/** What is needed of the bus. */
+/** What calls of PyMQ's servers need of the bus. */
 export interface PymqHome {
   readonly link: Link;
   readonly sender: Sender;
   readonly codec: Codec;
-  readonly waits: Waits;
+  readonly pending: PendingCalls;
 }
 
-/** Calls servers of PyMQ's. */
-export class Pymq {
-  /** By function: how many subscribers of its topic did not answer a multi-call, and are taken for strangers. */
-  readonly strangers: Recent<number> = new Recent(STRANGERS_TTL);
+/** Calls servers of PyMQ. */
+export class PymqCaller {
+  /** By function: how many subscribers of its topic did not answer a multi-call. */
+  readonly silent: ExpiringMap<number> = new ExpiringMap(SILENT_TTL);
   #home: PymqHome;
-  /** By function that PyMQ has answered for: how many subscribers the request reached. */
-  #answered = new Recent<{ readonly reached: number | undefined }>(SERVERS_TTL);
-  #late = new Set<Replies>();
+  /** By function that PyMQ has answered: how many subscribers the request reached. */
+  #answered = new ExpiringMap<{ readonly reached: number | undefined }>(SERVERS_TTL);
+  #late = new Set<AnswerQueue>();
 
   /** Calls over this bus. */
   constructor(home: PymqHome) {
     this.#home = home;
   }
 
-  /** Whether PyMQ has just answered a call of this function. */
+  /** Whether PyMQ answered a call of this function a moment ago. */
   answers(fn: string): boolean {
     return this.#answered.get(fn) !== undefined;
   }
 
-  /** Forgets that PyMQ has answered a call of this function. */
+  /** Forgets that PyMQ answered a call of this function. */
   forget(fn: string): void {
     this.#answered.delete(fn);
   }
 
   /**
-   * Calls a function that has no registered server, by a request that only PyMQ's servers run. Servers of ours that hear it offer
-   * themselves. When as many have spoken as the request has reached, none of them is PyMQ's, so the call has not run anywhere.
+   * Calls a function that has no registered server, by a request that only PyMQ's servers run. Servers of tsmq that hear it offer
+   * themselves. When the request has reached as many subscribers as have offered themselves or refused, none of them is PyMQ's, so
+   * the call has not run anywhere.
    *
-   * @returns the answer of PyMQ's server, or the servers of ours that offered themselves
+   * @returns the answer of PyMQ's server, or the servers of tsmq that offered themselves
    */
   async single(call: Call): Promise<Answer | string[]> {
-    const { link, sender, waits } = this.#home;
+    const { link, sender, pending } = this.#home;
     const { replies } = sender;
     const { fn } = call;
     const since = performance.now();
     const known = this.#answered.get(fn);
-    // where PyMQ has just answered, subscribers are not counted, as long as the request reaches as many as it did then
+    // where PyMQ answered a moment ago, subscribers are counted only if the request reaches another number of them than it did then
     let subscribers = known ? Infinity : await replies?.candidates(fn) ?? Infinity;
     if (!replies || subscribers === 0) throw new NoSuchRemoteError(fn);
     const queue = await this.open(call);
-    const address = await call.address(link);
+    const inbox = await call.inbox(link);
     const { promise, resolve, reject } = Promise.withResolvers<Answer | string[]>();
     promise.catch(() => {}); // the call may end by its deadline
 
@@ -84,13 +87,13 @@ export class Pymq {
       if (offers.size > 0) resolve([...offers]);
       else reject(denied ?? new NoSuchRemoteError(fn));
     };
-    waits.add({
+    pending.add({
       call,
-      channel: queue.channel,
+      channel: queue.name,
       servers: new Map(),
       answer: (answer, server) => {
         const refused = answer.call?.refused;
-        if (!refused) return resolve(answer); // a tsmq that does not know offers has run it
+        if (!refused) return resolve(answer); // a version of tsmq without offers has run the call
         denied ??= denial(fn, refused);
         spoken.add(server);
         judge();
@@ -100,16 +103,16 @@ export class Pymq {
         offers.add(server);
         judge();
       },
-      lost: () => {}, // no server is awaited by name
+      lost: () => {}, // no server is awaited by its inbox
     });
     const malformed = new RpcError("internal", `Cannot call "${fn}": the answer is malformed`);
-    // before the request leaves, so that the answer is awaited when it comes
-    queue.fetch((answer, error = malformed) => answer ? resolve(answer) : reject(error)).catch(reject);
+    // the queue is read before the request leaves, so that no answer is missed
+    queue.read((answer, error = malformed) => answer ? resolve(answer) : reject(error)).catch(reject);
 
-    const reached = await sender.publish(fn, call.offer(address, queue.channel));
+    const reached = await sender.publish(fn, call.offer(inbox, queue.name));
     if (known && known.reached !== reached) this.forget(fn);
     if (reached === 0) throw new NoSuchRemoteError(fn);
-    // subscribers of patterns were reached too, which never answer; or more have subscribed meanwhile
+    // the request also reached patterns, which never answer, or more servers have subscribed meanwhile
     if (reached !== undefined && reached > subscribers) subscribers = await replies.candidates(fn) ?? Infinity;
     due = Math.min(reached ?? Infinity, subscribers);
     queue.expect(due < Infinity ? due : 1);
@@ -120,62 +123,62 @@ export class Pymq {
     }
     const outcome = await promise;
     queue.expect(-spoken.size);
-    if (Array.isArray(outcome)) queue.end(); // nobody answers there
+    if (Array.isArray(outcome)) queue.remove(); // no answer comes there
     else if (!known && !outcome.call && offers.size === 0) this.#answered.set(fn, { reached }, since);
     return outcome;
   }
 
-  /** Opens the queue for the answers to a call. */
-  async open(call: Call): Promise<Replies> {
-    const queue = new Replies(this.#home, this.#late);
+  /** Makes the queue for the answers to a call. */
+  async open(call: Call): Promise<AnswerQueue> {
+    const queue = new AnswerQueue(this.#home, this.#late);
     await queue.open();
-    if (call.over) queue.close(); // while it was made
+    if (call.over) queue.close(); // the call ended meanwhile
     else call.cleanups.push(() => queue.close());
     return queue;
   }
 
-  /** Fetches no late answers any more. */
+  /** Removes all queues whose late answers were still awaited. */
   close(): void {
-    for (const queue of [...this.#late]) queue.end();
+    for (const queue of [...this.#late]) queue.remove();
   }
 }
 
-/** The queue for the answers to one call. */
-export class Replies {
-  /** Its name, as PyMQ makes it. */
-  readonly channel: string = `__rpc_${crypto.randomUUID()}`;
+/** The queue for the answers of PyMQ's servers to one call. */
+export class AnswerQueue {
+  /** The queue's name, as PyMQ makes it. */
+  readonly name: string = PREFIX + crypto.randomUUID();
   #home: PymqHome;
-  /** Those whose calls are over, with answers still to come. */
-  #late: Set<Replies>;
-  /** Answers still to come, as far as it is known. */
+  /** The queues whose calls have ended with answers still to come; the calls of a bus share it. */
+  #late: Set<AnswerQueue>;
+  /** Answers still to come, as far as that is known. */
   #awaited = 0;
   #known = false;
-  #end = new AbortController();
+  #removed = new AbortController();
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  /** `late` is shared by the calls of one bus. */
-  constructor(home: PymqHome, late: Set<Replies>) {
+  /** `late`: the queues of this bus whose calls have ended. */
+  constructor(home: PymqHome, late: Set<AnswerQueue>) {
     this.#home = home;
     this.#late = late;
   }
 
-  /** Makes the queue. */
+  /** Makes the queue at the transport. */
   async open(): Promise<void> {
-    await this.#home.sender.replies!.open(this.channel);
+    await this.#home.sender.replies!.open(this.name);
   }
 
-  /** The request has reached so many that may answer. */
+  /** Awaits so many answers more. */
   expect(answers: number): void {
     this.#awaited += answers;
     this.#known = true;
   }
 
-  /** Takes answers until the call is over, or all have come; undefined is one that cannot be read, for this error if there is one. */
-  async fetch(take: (answer: Answer | undefined, error?: unknown) => void): Promise<void> {
+  /** Reads answers until all have come or the queue is removed. An answer that cannot be read is undefined, with the error if there is one. */
+  async read(take: (answer: Answer | undefined, error?: unknown) => void): Promise<void> {
     const { link, codec } = this.#home;
-    while (!(this.#known && this.#awaited <= 0) && !this.#end.signal.aborted) {
-      const options = { max: 64, wait: Infinity, signal: this.#end.signal };
-      for (const { body } of await link.receive(this.channel, options)) {
+    const { signal } = this.#removed;
+    while (!(this.#known && this.#awaited <= 0) && !signal.aborted) {
+      for (const { body } of await link.receive(this.name, { max: 64, wait: Infinity, signal })) {
         this.#awaited--;
         try {
           take(readAnswer((await codec.decode(body)).value));
@@ -184,24 +187,42 @@ export class Replies {
         }
       }
     }
-    if (this.#late.has(this)) this.end();
+    if (this.#late.has(this)) this.remove();
   }
 
-  /** The call is over: late answers are fetched and forgotten where they would leave a queue behind. */
+  /** Ends the queue with its call. Where late answers would make the queue again, they are read for a while. */
   close(): void {
-    if (this.#end.signal.aborted) return;
-    if (!this.#home.sender.replies!.lingers || this.#awaited <= 0) return this.end();
+    if (this.#removed.signal.aborted) return;
+    if (!this.#home.sender.replies!.lingers || this.#awaited <= 0) return this.remove();
     this.#late.add(this);
-    this.#timer = setTimeout(() => this.end(), LATE);
-    if (this.#late.size > LATE_LIMIT) this.#late.values().next().value!.end();
+    this.#timer = setTimeout(() => this.remove(), LATE);
+    if (this.#late.size > MAX_LATE) this.#late.values().next().value!.remove();
   }
 
   /** Removes the queue. */
-  end(): void {
-    if (this.#end.signal.aborted) return;
+  remove(): void {
+    if (this.#removed.signal.aborted) return;
     clearTimeout(this.#timer);
     this.#late.delete(this);
-    this.#end.abort();
-    this.#home.sender.drop(this.channel).catch(() => {}); // it lapses by itself if it cannot be dropped now
+    this.#removed.abort();
+    this.#home.sender.drop(this.name).catch(() => {}); // a queue that cannot be dropped now expires by itself
+  }
+}
+
+/** Answers a caller of PyMQ. If the transport refuses the answer, the caller gets that as an error. */
+export async function answerPymq(
+  { fn, channel }: Request,
+  answer: Answer<string>,
+  { replies }: Sender,
+  report: (error: unknown, fn: string) => void,
+): Promise<void> {
+  // the name comes from the wire: a request must not make this server write into any other queue
+  if (!replies || !channel.startsWith(PREFIX)) return;
+  const put = (answer: Answer<string>) => replies.put(channel, writeAnswer({ ...answer, call: undefined }));
+  try {
+    await put(answer);
+  } catch (error) {
+    report(error, fn);
+    if (!answer.isError) await put(errorAnswer(fn, error)).catch((error) => report(error, fn));
   }
 }

@@ -1,59 +1,59 @@
 /**
- * What a server remembers of the calls that it has served, so that a caller may ask again and none is served twice.
+ * The calls that a server has served, so that a caller may send its request again and no call is served twice.
  *
  * @module
  */
 
 /** Calls remembered. */
-const REMEMBERED = 16_384;
+const MAX_CALLS = 16_384;
 /** Characters of their answers kept. */
-const KEPT = 4 * 1024 * 1024;
+const MAX_ANSWERS = 4 * 1024 * 1024;
 
-/** Milliseconds that a request may be under way for longer than another one. */
-const SLACK = 5_000;
+/** Milliseconds that one request may take longer to arrive than another. */
+const DELIVERY_SLACK = 5_000;
 
-/** The calls that were served last. */
-export class Served {
-  /** Call → when it came; oldest first. */
+/** The calls that this bus served last, with their answers. */
+export class ServedCalls {
+  /** Call → when its request came; oldest first. */
   #came = new Map<string, number>();
   /** Call → its answer; oldest first. */
   #answers = new Map<string, string>();
   #size = 0;
-  /** When the last call came of those that are forgotten. */
+  /** When the request of the youngest forgotten call came. */
   #forgotten = -Infinity;
 
   /** Remembers a call. */
   add(id: string): void {
     this.#came.set(id, performance.now());
-    if (this.#came.size <= REMEMBERED) return;
+    if (this.#came.size <= MAX_CALLS) return;
     const [oldest, came] = this.#came.entries().next().value!;
     this.#forgotten = came;
-    this.forget(oldest);
+    this.delete(oldest);
   }
 
-  /** Keeps the answer of a call, for as long as there is room. */
+  /** Keeps the answer of a call; the oldest answers make room for it. */
   keep(id: string, answer: string): void {
     this.#drop(id);
     this.#answers.set(id, answer);
     this.#size += answer.length;
     for (const oldest of this.#answers.keys()) {
-      if (this.#size <= KEPT) return;
+      if (this.#size <= MAX_ANSWERS) return;
       this.#drop(oldest);
     }
   }
 
   /**
-   * The answer of a call that was served; false: it was not served; undefined: nobody can tell any more.
+   * Returns the answer of a call that was served; false: it was not served; undefined: it may have been served, and is forgotten.
    *
-   * @param age milliseconds since it was asked for the first time; 0: now
+   * @param age milliseconds since the request was sent for the first time; 0: now
    */
   answer(id: string, age: number): string | false | undefined {
     if (this.#came.has(id)) return this.#answers.get(id);
-    return age <= 0 || performance.now() - age - SLACK > this.#forgotten ? false : undefined;
+    return age <= 0 || performance.now() - age - DELIVERY_SLACK > this.#forgotten ? false : undefined;
   }
 
-  /** The call was not served after all. */
-  forget(id: string): void {
+  /** Forgets a call that was not served after all. */
+  delete(id: string): void {
     this.#came.delete(id);
     this.#drop(id);
   }

@@ -1,44 +1,49 @@
 /**
- * The serving side of calls: from a request to its answer.
+ * The serving side of RPC: from a request to its answer.
  *
  * @module
  */
 import type { Codec, Decoded } from "../codec/codec.ts";
 import { BusError, ClosedError, RpcError, TimeoutError, ValidationError } from "../errors.ts";
+import { Semaphore } from "../internal/semaphore.ts";
+import { backoff, pause, RETRY } from "../internal/time.ts";
 import { cost } from "../port/credit.ts";
 import type { Link, Stream } from "../port/link.ts";
 import type { Sender } from "../provider/provider.ts";
 import { validate } from "../codec/schema.ts";
 import type { Telemetry } from "../telemetry.ts";
-import { nameOf, stackOf, textOf } from "../internal/thrown.ts";
 import { PendingWork, Work } from "../internal/pending_work.ts";
 import type { Exposure } from "./exposure.ts";
-import { Served } from "./served_calls.ts";
-import { Turns } from "./turns.ts";
-import { type Answer, readRequest, type Refusal, REQUEST, type Request, writeAnswer } from "./wire.ts";
+import { answerPymq } from "./pymq.ts";
+import { ServedCalls } from "./served_calls.ts";
+import {
+  type Answer,
+  errorAnswer,
+  readRequest,
+  type Refusal,
+  REQUEST,
+  type Request,
+  voidAnswer,
+  writeAnswer,
+} from "./wire.ts";
 
 /** Calls that may run at once on one bus; further ones are refused as "busy". */
 export const RUNNING_LIMIT = 10_000;
-/** Milliseconds between attempts to reach a caller whose connection is down: doubled from the first to the second. */
-const RETRY = { min: 50, max: 2_000 };
-/** Milliseconds for which a caller that is not there is looked for; one that comes back later asks again. */
+/** Milliseconds for which an answer is sent again to a caller that is away; a caller that comes back later sends its request again. */
 const AWAY = 10_000;
-/** Milliseconds that clocks of two machines may differ before a deadline is believed to have passed. */
+/** Milliseconds that the clocks of two machines may differ before a deadline counts as passed. */
 const CLOCK_SKEW = 60_000;
-
-/** Filled in by whoever answers. */
-const LATER = { id: "", server: "" };
 
 interface Exposed {
   readonly exposure: Exposure;
   readonly stream: Stream;
-  /** Where only so many calls may run at once. */
-  readonly turns?: Turns;
-  /** It is being registered again. */
+  /** Limits how many calls of the function run at once, where there is a limit. */
+  readonly semaphore?: Semaphore;
+  /** Pending while the function is registered again. */
   registering?: Promise<void>;
 }
 
-/** Takes what a body says, or what of it could be read. */
+/** Takes a decoded body; with `unreadable`, what of the body could be read. */
 export type Take = (decoded: Decoded, unreadable?: ValidationError) => void;
 
 /** What the server needs of its bus. */
@@ -47,13 +52,13 @@ export interface ServerHome {
   readonly sender: Sender;
   readonly codec: Codec;
   readonly telemetry: Telemetry;
-  /** Where the calls that run are counted; the bus waits for them when it closes. */
+  /** The calls that run; the bus waits for them when it closes. */
   readonly works: PendingWork;
-  /** What waits for a call, if it is of this bus: it waits for the server, too. */
+  /** The handler of this bus that waits for a call, if one does: it then waits for the server too. */
   callerOf(id: string): Work | undefined;
-  /** Takes what a body says; the bus waits for it when it closes. */
+  /** Decodes a body; the bus waits for that when it closes. */
   read(body: string, fn: string, take: Take): void;
-  /** Reports a fault. */
+  /** Reports an error. */
   report(error: unknown, fn: string): void;
 }
 
@@ -61,15 +66,15 @@ export interface ServerHome {
 export class Server {
   #home: ServerHome;
   #exposed = new Map<string, Exposed>();
-  /** The functions and objects that are served: how many of the names above each has. */
+  /** The functions and objects that are served, each with how many names it is served under. */
   #sources = new Map<unknown, number>();
   /** The functions that callers cannot find yet. */
   #exposing = new Map<string, Promise<void>>();
   #running = new Set<string>();
   #cancelled = new Set<string>();
-  #served = new Served();
-  /** What is on its way to callers whose calls do not run here: refusals, and answers that are said again. */
-  #said = new PendingWork();
+  #served = new ServedCalls();
+  /** Refusals, and answers that are sent again: they belong to no call that runs. */
+  #replies = new PendingWork();
   #count = 0;
   #refused = 0;
   #closed = false;
@@ -79,7 +84,7 @@ export class Server {
     this.#home = home;
   }
 
-  /** What is served. */
+  /** The functions that are served. */
   get exposures(): Exposure[] {
     return [...this.#exposed.values()].map(({ exposure }) => exposure);
   }
@@ -92,12 +97,12 @@ export class Server {
       for (const body of bodies) {
         stream.credit(cost(body));
         this.#home.read(body, name, ({ value, type }, unreadable) => {
-          if (type === REQUEST) this.take(value, unreadable); // whatever else is published on a function's topic is none of ours
+          if (type === REQUEST) this.take(value, unreadable); // other events on the function's topic mean nothing here
         });
       }
     });
-    const turns = concurrency === Infinity ? undefined : new Turns(concurrency);
-    this.#exposed.set(name, { exposure, stream, turns });
+    const semaphore = concurrency === Infinity ? undefined : new Semaphore(concurrency);
+    this.#exposed.set(name, { exposure, stream, semaphore });
     this.#sources.set(exposure.source, (this.#sources.get(exposure.source) ?? 0) + 1);
     const ready = stream.ready.catch(() => {});
     this.#exposing.set(name, ready);
@@ -111,17 +116,17 @@ export class Server {
     }
   }
 
-  /** Resolves when a function that is being exposed can be found, or cannot be exposed; undefined if it is not being exposed. */
+  /** Resolves when callers can find a function that is about to be exposed, or exposing it has failed; undefined if it is not about to be. */
   exposing(name: string): Promise<void> | undefined {
     return this.#exposing.get(name);
   }
 
-  /** Serves it no more; nothing happens if it was not served. */
+  /** Ends the serving of a name; nothing happens if it is not served. */
   async unexpose(name: string): Promise<void> {
     const exposed = this.#exposed.get(name);
     if (!exposed) return;
     this.#forget(exposed.exposure);
-    exposed.turns?.end();
+    exposed.semaphore?.end();
     await exposed.stream.close();
   }
 
@@ -132,34 +137,35 @@ export class Server {
     else this.#sources.delete(source);
   }
 
-  /** Takes no further request. */
+  /** Ends the serving of all names, and refuses all further requests. */
   async stop(): Promise<void> {
     this.#closed = true;
     await Promise.allSettled([...this.#exposed.keys()].map((name) => this.unexpose(name)));
   }
 
-  /** Resolves when whoever was refused has been told: a caller that is not must take its call for lost. */
+  /** Resolves when all refusals have been sent: a caller that does not get one has to treat its call as lost. */
   idle(): Promise<void> {
-    return this.#said.idle();
+    return this.#replies.idle();
   }
 
-  /** The caller does not wait any more. */
+  /** Marks a call whose caller does not wait any more: its answer is not sent. */
   cancel(id: string): void {
     if (this.#running.has(id)) this.#cancelled.add(id);
   }
 
-  /** Takes a request that came to the inbox or over the function's topic; one that is unreadable is answered with that. */
+  /** Takes a request from the inbox or from the function's topic. An `unreadable` request is answered with that error. */
   take(value: unknown, unreadable?: ValidationError): void {
     const request = readRequest(value);
-    if (!request && unreadable) return; // that is reported
+    if (!request && unreadable) return; // reported already
     if (!request) return this.#home.report(new ValidationError("Cannot serve a request: it is malformed"), "");
     const { call, fn } = request;
     if (call?.offer) return this.#offer(request);
     if (call) {
-      if (this.#running.has(call.id)) return this.#tell(request, "running");
+      if (this.#running.has(call.id)) return this.#reply(request, "running");
       const answer = this.#served.answer(call.id, call.age ?? 0);
-      if (answer === undefined) return this.#tell(request, "forgotten");
-      if (answer !== false) return void this.#said.track(this.#home.sender.post(call.inbox, answer)); // or it asks once more
+      if (answer === undefined) return this.#reply(request, "forgotten");
+      // if this fails, the caller sends its request once more
+      if (answer !== false) return void this.#replies.track(this.#home.sender.post(call.inbox, answer));
       const late = Date.now() - call.deadline;
       if (late > CLOCK_SKEW) {
         const text = `Cannot serve a call of "${fn}": by this machine's clock its deadline was ${late} ms ago`;
@@ -184,67 +190,57 @@ export class Server {
     });
   }
 
-  /** Offers to serve a call whose caller found nobody registered, and registers again; the caller posts the call to one server. */
+  /** Offers to serve a call whose caller found no registered server, and registers again; the caller posts the call to one server. */
   #offer(request: Request): void {
     const { link, sender } = this.#home;
     const exposed = this.#exposed.get(request.fn);
-    if (!exposed || this.#closed) return this.#tell(request, "gone");
-    this.#tell(request, "here");
+    if (!exposed || this.#closed) return this.#reply(request, "gone");
+    this.#reply(request, "here");
     exposed.registering ??= Promise.resolve(sender.register?.(request.fn, link.inbox))
-      .catch(() => {}) // the receiver renews it anyway
+      .catch(() => {}) // the receiver renews the registration anyway
       .finally(() => exposed.registering = undefined);
   }
 
   #refuse(request: Request, refused: Refusal): void {
-    if (request.call) this.#served.forget(request.call.id);
-    this.#tell(request, refused);
+    if (request.call) this.#served.delete(request.call.id);
+    this.#reply(request, refused);
   }
 
-  #tell(request: Request, refused: Refusal): void {
-    if (!request.call) return; // PyMQ does not know refusals: its caller's deadline ends the call
+  #reply(request: Request, refused: Refusal): void {
+    if (!request.call) return; // PyMQ has no refusals: the deadline of its caller ends the call
     const call = { id: request.call.id, server: this.#home.link.inbox, refused };
-    this.#said.track(
+    this.#replies.track(
       this.#answer(request, { fn: request.fn, result: "null", resultType: "NoneType", isError: true, call }),
     );
   }
 
   async #serve(request: Request, exposed: Exposed, unreadable?: ValidationError): Promise<void> {
     const { fn, call } = request;
-    const server = this.#home.link.inbox; // as the caller knows us, also if the worker is replaced meanwhile
+    const server = this.#home.link.inbox; // the address that the caller has, also if the worker is replaced meanwhile
     if (call) this.#running.add(call.id);
-    const answer = unreadable ? failure(fn, unreadable) : await this.#inTurn(request, exposed);
+    const answer = unreadable ? errorAnswer(fn, unreadable) : await this.#limited(request, exposed);
     if (!answer) return this.#passOver(request);
-    if (!call) return await this.#answerPymq(request, { ...answer, call: undefined });
+    if (!call) return await answerPymq(request, answer, this.#home.sender, this.#home.report);
     this.#running.delete(call.id);
     if (this.#cancelled.delete(call.id)) return;
     await this.#answer(request, { ...answer, call: { ...answer.call, id: call.id, server } })
       .catch((error) => this.#home.report(error, fn));
   }
 
-  /** An answer that the transport does not take is told as an error. */
-  async #answerPymq(request: Request, answer: Answer<string>): Promise<void> {
-    try {
-      await this.#answer(request, answer);
-    } catch (error) {
-      this.#home.report(error, request.fn);
-      if (!answer.isError) await this.#answerPymq(request, { ...failure(request.fn, error), call: undefined });
-    }
-  }
-
-  /** Invokes the function when its turn has come; undefined if the caller has given up by then, or it is not served any more. */
-  async #inTurn(request: Request, { exposure, turns }: Exposed): Promise<Answer<string> | undefined> {
-    if (!turns) return await this.#invoke(request, exposure);
-    await turns.take();
+  /** Invokes the function within its limit; undefined if meanwhile the caller has given up or the function is not served any more. */
+  async #limited(request: Request, { exposure, semaphore }: Exposed): Promise<Answer<string> | undefined> {
+    if (!semaphore) return await this.#invoke(request, exposure);
+    await semaphore.acquire();
     try {
       const served = !this.#closed && this.#exposed.get(request.fn)?.exposure === exposure;
       if (!served || this.#cancelled.has(request.call?.id ?? "")) return undefined;
       return await this.#invoke(request, exposure);
     } finally {
-      turns.give();
+      semaphore.release();
     }
   }
 
-  /** Nothing has run: the call goes to another server, unless its caller has given up. */
+  /** Refuses a call that has not run, so that it goes to another server, unless its caller has given up. */
   #passOver(request: Request): void {
     const id = request.call?.id ?? "";
     this.#running.delete(id);
@@ -266,51 +262,40 @@ export class Server {
           throw new RpcError("invalid", `Cannot answer a call of "${fn}": its result is served itself`);
         }
         if (procedure?.returns) await validate(procedure.returns, result, `the result of "${fn}"`);
-        const answer = { fn, resultType: codec.pythonType(result), isError: false };
-        // one that cannot be sent is the function's fault
-        if (call && result === undefined) return { ...answer, result: "null", call: { ...LATER, void: true } };
-        const { json, mark } = codec.write(result);
-        return { ...answer, result: json, mark };
+        const resultType = codec.pythonType(result);
+        if (call && result === undefined) return voidAnswer(fn, resultType);
+        const { json, mark } = codec.write(result); // what throws here is the function's fault
+        return { fn, resultType, isError: false, result: json, mark };
       };
       return await telemetry.observe("serve", fn, work, call?.headers?.traceparent);
     } catch (error) {
-      return failure(fn, error);
+      return errorAnswer(fn, error);
     }
   }
 
-  /** Answers; a caller whose connection is down gets the answer when it is back, as long as it waits for it. */
+  /** Sends an answer; a caller whose connection is down gets it when the connection is back, as long as the call waits. */
   async #answer(request: Request, answer: Answer<string>): Promise<void> {
-    const { call, channel, fn } = request;
+    const { fn } = request;
+    const call = request.call!;
     const { sender } = this.#home;
     const text = writeAnswer(answer);
-    if (!call) {
-      // the name comes from the wire: a request must not make us write into any queue but its caller's own
-      if (sender.replies && channel.startsWith("__rpc_")) await sender.replies.put(channel, text);
-      return;
-    }
     const refused = answer.call?.refused;
     if (!refused) this.#served.keep(call.id, text);
     const since = performance.now();
-    for (let pause = RETRY.min;; pause = Math.min(pause * 2, RETRY.max)) {
+    for (let attempt = 1;; attempt++) {
       try {
         if (await sender.post(call.inbox, text) !== false || refused || performance.now() - since > AWAY) return;
       } catch (error) {
-        if (error instanceof ClosedError) return; // the bus has just let go: whoever asked is told by our absence
+        if (error instanceof ClosedError) return; // the bus has closed: the caller notices that this server is gone
         if (!(error instanceof BusError) || error.code !== "unavailable") {
           this.#home.report(error, fn);
-          if (!answer.isError) await this.#answer(request, { ...failure(fn, error), call: answer.call });
+          if (!answer.isError) await this.#answer(request, { ...errorAnswer(fn, error), call: answer.call });
           return;
         }
       }
-      // a caller that was refused asks again; one that waits for an offer does not
+      // a caller that misses a refusal sends its request again; one that misses an offer does not
       if ((refused && refused !== "here") || this.#closed || Date.now() > call.deadline + CLOCK_SKEW) return;
-      await new Promise((resolve) => setTimeout(resolve, pause));
+      await pause(backoff(RETRY.send, attempt));
     }
   }
-}
-
-function failure(fn: string, error: unknown): Answer<string> {
-  const stack = stackOf(error);
-  const answer = { fn, isError: true, result: JSON.stringify([textOf(error)]), resultType: nameOf(error) };
-  return stack === undefined ? answer : { ...answer, call: { ...LATER, stack } };
 }

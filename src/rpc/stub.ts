@@ -1,55 +1,59 @@
 /**
- * What callers call: one stub for a function, or an object of stubs for a class.
+ * Stubs: a function to call for each remote function, or an object of them for a class.
  *
  * @module
  */
 import { BusError, ValidationError } from "../errors.ts";
 import { checkName, checkNumber, checkSignal } from "../internal/arguments.ts";
 import type { Caller, CallOptions } from "./caller.ts";
-import { type Class, className, isClass, methodsOf } from "./methods.ts";
+import { className, isClass, methodsOf } from "./methods.ts";
 import { Procedure, type RpcResponse, type StubOptions } from "./procedure.ts";
 import type { Answer } from "./wire.ts";
 
-/** Makes the stub, or the object of stubs, that a target stands for. */
+/** Makes the stub for a name, a function or a procedure, or the object of stubs for a class. */
 export function stubFor(caller: Caller, target: unknown, options: StubOptions & { timeout: number }): unknown {
   checkNumber("a timeout", options.timeout);
   checkSignal(options.signal);
   if (isClass(target)) {
     const name = className(target);
-    claim(caller, name, target);
+    claim(caller, `class "${name}"`, target, "give each a static topic");
     const methods = methodsOf(target.prototype as object);
-    return refusing(
+    return methodsOnly(
       name,
       Object.fromEntries(methods.map((method) => [method, stub(caller, `${name}.${method}`, options)])),
     );
   }
   if (target instanceof Procedure) return stub(caller, target.name, options, target);
-  return stub(caller, typeof target === "function" ? target.name : target, options);
+  if (typeof target !== "function") return stub(caller, target, options);
+  const made = stub(caller, target.name, options);
+  claim(caller, `function "${target.name}"`, target, "make the stub of a name or of a procedure");
+  return made;
 }
 
-/** The classes that have stubs, for each bus by their names. */
-const claimed = new WeakMap<Caller, Map<string, Class>>();
+/** The functions and classes that have stubs, for each bus by their kinds and names. */
+const claimed = new WeakMap<Caller, Map<string, object>>();
 
-/** Throws if another class has stubs under the name: calls of both would reach the same functions. */
-function claim(caller: Caller, name: string, type: Class): void {
-  const classes = claimed.get(caller) ?? new Map<string, Class>();
-  claimed.set(caller, classes);
-  const known = classes.get(name) ?? type;
-  if (known !== type) {
-    throw new ValidationError(
-      `Cannot make a stub of class "${name}": another class has that name; give each a static topic`,
-    );
+/**
+ * Throws if another function or class of this name has stubs: both would call the same remote functions. A minifier gives one name to
+ * several. A function that is made again each time, from the same source, is the same one.
+ */
+function claim(caller: Caller, what: string, target: object, remedy: string): void {
+  const targets = claimed.get(caller) ?? new Map<string, object>();
+  claimed.set(caller, targets);
+  const known = targets.get(what) ?? target;
+  if (known !== target && String(known) !== String(target)) {
+    throw new ValidationError(`Cannot make a stub of ${what}: another one has that name; ${remedy}`);
   }
-  classes.set(name, type);
+  targets.set(what, known);
 }
 
-/** Stubs that throw where a member is read which the class does not have as a method. */
-function refusing(name: string, stubs: Readonly<Record<string, unknown>>): unknown {
+/** Stubs of a class; reading a member that is not a method of the class throws. */
+function methodsOnly(name: string, stubs: Readonly<Record<string, unknown>>): unknown {
   return new Proxy(stubs, {
     get: (stubs, key) => {
       if (typeof key === "symbol" || key === "then" || key in stubs) return Reflect.get(stubs, key);
       throw new ValidationError(
-        `Cannot call "${name}.${key}": it is no method; an arrow field or accessor is not served`,
+        `Cannot call "${name}.${key}": it is not a method; arrow fields and accessors are not served`,
       );
     },
   });

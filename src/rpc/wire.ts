@@ -1,5 +1,5 @@
 /**
- * Requests and answers as text: PyMQ's named tuples, with one more element that PyMQ ignores.
+ * Requests, answers and cancellations as text: PyMQ's named tuples, with one more element that PyMQ ignores.
  *
  * @module
  */
@@ -7,6 +7,7 @@ import type { Written } from "../codec/codec.ts";
 import { checkedHeaders, type MessageHeaders } from "../codec/envelope.ts";
 import { writeMarks } from "../codec/marks.ts";
 import { type BusError, RpcError, TimeoutError, type ValidationError } from "../errors.ts";
+import { nameOf, stackOf, textOf } from "../internal/thrown.ts";
 
 /** The tag of a request. */
 export const REQUEST = "pymq.core.RpcRequest";
@@ -16,29 +17,33 @@ export const ANSWER = "pymq.core.RpcResponse";
 export const CANCEL = "tsmq:cancel";
 
 /**
- * Why a server does not serve a request: it does not have the function, it is at its limit, the deadline has passed, it cannot tell
- * whether it served the call before, it is running the call, or the request asked only whether the function is here.
+ * Why a server does not run a request. "gone": it does not serve the function. "busy": it is at its limit of calls. "late": the
+ * deadline has passed. "forgotten": it may have served the call before. "running": it runs the call already. "here": the request is
+ * for PyMQ's servers; this server offers itself.
  */
 export type Refusal = "gone" | "busy" | "late" | "forgotten" | "running" | "here";
 
-/** Characters of an id that is remembered; ours have 36. */
+/** Characters that the id of a call may have. The ids of tsmq have 36. */
 const MAX_ID = 64;
+
+/** The fifth element of an answer before the server fills it in. */
+const UNADDRESSED = { id: "", server: "" };
 
 /** A request: `[fn, response_channel, args, kwargs, { id, inbox, deadline, headers }]`. */
 export interface Request {
   readonly fn: string;
-  /** PyMQ's answer queue for this call; empty where PyMQ cannot be meant. */
+  /** PyMQ's answer queue for this call; empty where the request is for one server of tsmq. */
   readonly channel: string;
   readonly args: readonly unknown[];
   readonly kwargs: Readonly<Record<string, unknown>>;
-  /** What a server of ours needs; absent in PyMQ's requests. */
+  /** What a server of tsmq needs; absent in PyMQ's requests. */
   readonly call?: {
     readonly id: string;
     readonly inbox: string;
     readonly deadline: number;
-    /** Only PyMQ's servers run this request. A server of ours answers "here", and runs the call when it comes to its inbox. */
+    /** Only PyMQ's servers run this request. A server of tsmq answers "here", and runs the call when the request comes to its inbox. */
     readonly offer?: true;
-    /** Milliseconds since it was asked for the first time, where it is asked again. */
+    /** Milliseconds since the request was sent for the first time; only where it is sent again. */
     readonly age?: number;
     readonly headers?: MessageHeaders;
   };
@@ -48,7 +53,7 @@ export interface Request {
 export interface Answer<Result = unknown> {
   readonly fn: string;
   readonly result: Result;
-  /** The mark of a result that is text. */
+  /** The type mark of a result that is JSON text already. */
   readonly mark?: string;
   readonly resultType: string;
   readonly isError: boolean;
@@ -71,7 +76,7 @@ export function writeRequest(fn: string, channel: string, args: Written, call: R
     writeMarks(args.mark && `{"__obj":{"2":${args.mark}}}`);
 }
 
-/** Reads the value of a request's body; undefined if it is none. */
+/** Reads the value of a request's body; undefined if it is malformed. */
 export function readRequest(value: unknown): Request | undefined {
   if (!Array.isArray(value)) return undefined;
   const [fn, channel, args, kwargs, call] = value;
@@ -80,7 +85,7 @@ export function readRequest(value: unknown): Request | undefined {
   return { fn, channel, args: args ?? [], kwargs: isRecord(kwargs) ? kwargs : {}, call: call && withHeaders(call) };
 }
 
-/** Writes an answer around a result that is text already. */
+/** Writes an answer whose result is JSON text already. */
 export function writeAnswer({ fn, result, mark, resultType, isError, call }: Answer<string>): string {
   const rest = call ? `,${JSON.stringify(call)}` : "";
   return `{"__obj":[${JSON.stringify(fn)},${result},${
@@ -88,7 +93,7 @@ export function writeAnswer({ fn, result, mark, resultType, isError, call }: Ans
   },${isError}${rest}],"__type":"${ANSWER}"}${writeMarks(mark && `{"__obj":{"1":${mark}}}`)}`;
 }
 
-/** Reads the value of an answer's body; undefined if it is none. One whose result is unreadable is an error. */
+/** Reads the value of an answer's body; undefined if it is malformed. If the result is `unreadable`, the answer is that error. */
 export function readAnswer(value: unknown, unreadable?: ValidationError): Answer | undefined {
   if (!Array.isArray(value)) return undefined;
   const [fn, result, resultType, isError, call] = value;
@@ -109,7 +114,19 @@ export function readAnswer(value: unknown, unreadable?: ValidationError): Answer
   };
 }
 
-/** What a refusal means to the caller; undefined: the server might as well not be there. */
+/** The answer of a function that threw. The server that sends it fills in who it is. */
+export function errorAnswer(fn: string, error: unknown): Answer<string> {
+  const stack = stackOf(error);
+  const answer = { fn, isError: true, result: JSON.stringify([textOf(error)]), resultType: nameOf(error) };
+  return stack === undefined ? answer : { ...answer, call: { ...UNADDRESSED, stack } };
+}
+
+/** The answer of a function that gave `undefined`, for a caller that is no PyMQ. */
+export function voidAnswer(fn: string, resultType: string): Answer<string> {
+  return { fn, isError: false, result: "null", resultType, call: { ...UNADDRESSED, void: true } };
+}
+
+/** The error that a refusal is for the caller; undefined: as if the server were not there. */
 export function denial(fn: string, refused: Refusal): BusError | undefined {
   if (refused === "busy") return new RpcError("busy", `Cannot call "${fn}": every server is at its limit of calls`);
   if (refused === "late") return new TimeoutError(`Cannot call "${fn}": by its server's clock the deadline has passed`);
@@ -128,7 +145,7 @@ function isCall(value: unknown): value is NonNullable<Request["call"]> {
     (value.age === undefined || typeof value.age === "number");
 }
 
-/** Before there were headers, a trace stood in their place. */
+/** Reads the headers. Versions without headers wrote a trace in their place. */
 function withHeaders(call: NonNullable<Request["call"]> & { readonly traceparent?: unknown }): Request["call"] {
   const { traceparent, headers = { traceparent }, ...rest } = call;
   if (traceparent === undefined && call.headers === undefined) return call;

@@ -258,6 +258,17 @@ describe("names that a minifier gave", () => {
     assertThrows(() => stubOf(second), ValidationError, "static topic");
   });
 
+  it("refuse a stub of a second function under the name of one that has a stub", async () => {
+    await using bus = await Bus.open(memory());
+    const first = () => function a() {};
+    const [one, again, two] = [first, first, () => function a(_: number) {}].map((make) => make());
+    bus.stub(one!);
+    bus.stub(one!);
+    bus.stub(again!);
+    assertThrows(() => bus.stub(two!), ValidationError, "another one has that name");
+    bus.stub("a");
+  });
+
   it("do not make unexpose(fn) end another function", async () => {
     await using bus = await Bus.open(memory());
     const [one, two] = [() => function a() {}, () => function a() {}].map((make) => make());

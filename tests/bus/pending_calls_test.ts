@@ -4,11 +4,11 @@ import type { Link } from "../../src/port/link.ts";
 import type { Sender } from "../../src/provider/provider.ts";
 import { Call } from "../../src/rpc/call.ts";
 import { Directory } from "../../src/rpc/directory.ts";
-import { Waits } from "../../src/rpc/pending_calls.ts";
+import { PendingCalls } from "../../src/rpc/pending_calls.ts";
 import { pause, until } from "../support/until.ts";
 
-describe("Waits", () => {
-  it("takes a server for gone after three looks a second apart, not after three that were answered at once", async () => {
+describe("PendingCalls", () => {
+  it("counts a server as gone after three checks a second apart, not after three that were answered at once", async () => {
     const asked: PromiseWithResolvers<string[]>[] = [];
     const sender = {
       servers: () => {
@@ -19,20 +19,20 @@ describe("Waits", () => {
       post: () => Promise.resolve(true),
     } as unknown as Sender;
     const link = { address: () => Promise.resolve("inbox") } as Link;
-    const waits = new Waits({ sender, link, directory: new Directory(sender), recovering: () => false });
+    const pending = new PendingCalls({ sender, link, directory: new Directory(sender), recovering: () => false });
     const lost: string[] = [];
     const call = new Call("fn", { json: "[]" }, 60_000, undefined);
-    waits.add({
+    pending.add({
       call,
       channel: "",
       servers: new Map([["server", 0]]),
       answer: () => {},
       lost: (server) => lost.push(server),
     });
-    await until("several looks", () => call.age > 5_500);
+    await until("several checks", () => call.age > 5_500);
     for (const { resolve } of asked) resolve([]);
     await pause(10);
     assertEquals(lost, []);
-    waits.close();
+    pending.close();
   });
 });

@@ -1,23 +1,18 @@
-/**
- * So many at a time: calls of a function that has a limit.
- *
- * @module
- */
-import { Fifo } from "../internal/fifo.ts";
+import { Fifo } from "./fifo.ts";
 
-/** See the module. */
-export class Turns {
+/** A semaphore: at most so many run at once, first come first served. */
+export class Semaphore {
   #free: number;
   #waiting = new Fifo<() => void>();
   #ended = false;
 
-  /** So many may run at once. */
+  /** `limit`: how many may run at once. */
   constructor(limit: number) {
     this.#free = limit;
   }
 
-  /** Resolves when it is the caller's turn, first come first served; undefined: it is now. Each turn is given back. */
-  take(): Promise<void> | undefined {
+  /** Resolves when the caller may run; undefined: it may at once. Each `acquire` needs a `release`. */
+  acquire(): Promise<void> | undefined {
     if (this.#ended || this.#free > 0) {
       this.#free--;
       return undefined;
@@ -25,14 +20,14 @@ export class Turns {
     return new Promise((resolve) => this.#waiting.push(resolve));
   }
 
-  /** Gives a turn back. */
-  give(): void {
+  /** Lets the next one run. */
+  release(): void {
     const next = this.#waiting.shift();
     if (next) next();
     else this.#free++;
   }
 
-  /** Lets all who wait go on at once, and everybody after them. */
+  /** Ends the limit: all that wait may run, and so may everything after them. */
   end(): void {
     this.#ended = true;
     for (const resolve of this.#waiting.drain()) {
