@@ -4,6 +4,7 @@
  * @module
  */
 import { BusError } from "../../errors.ts";
+import { PendingWork } from "../../internal/pending_work.ts";
 import { glob } from "../../provider/glob.ts";
 import type {
   Delivery,
@@ -45,6 +46,8 @@ class MemoryReceiver implements Receiver {
   #space: Space;
   #capacity: number;
   #subscriptions = new Map<string, () => void>();
+  /** Puts that wait for room. */
+  #puts = new PendingWork();
 
   constructor(context: ReceiverContext, space: Space, capacity: number) {
     this.#space = space;
@@ -117,7 +120,7 @@ class MemoryReceiver implements Receiver {
       case "servers":
         return [...servers.get(name) ?? []];
       case "send":
-        return this.#queue(name).put(`${this.inbox}:${rest[2]}`, rest[0] as string, rest[1] as number);
+        return this.#put(name, rest as [body: string, wait: number, id: number]);
       case "unsend":
         return queues.get(name)?.unput(`${this.inbox}:${rest[0]}`);
       case "size":
@@ -133,12 +136,17 @@ class MemoryReceiver implements Receiver {
     }
   }
 
-  close(): Promise<void> {
+  async close(): Promise<void> {
     for (const end of this.#subscriptions.values()) end();
     this.#subscriptions.clear();
     this.#space.inboxes.delete(this.inbox);
     for (const queue of this.#space.queues.values()) queue.unput(`${this.inbox}:`, true);
-    return Promise.resolve();
+    await this.#puts.idle(); // a put that was cancelled is answered first, so that its outcome is known
+  }
+
+  #put(name: string, [body, wait, id]: [body: string, wait: number, id: number]): true | Promise<boolean> {
+    const put = this.#queue(name).put(`${this.inbox}:${id}`, body, wait);
+    return put === true ? put : this.#puts.track(put);
   }
 
   #queue(name: string): MemoryQueue {
