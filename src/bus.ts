@@ -161,13 +161,8 @@ export class Bus extends EventTarget implements AsyncDisposable {
     };
     this.#dispatch = new Dispatch(core, sendTimeout);
     this.#publisher = new Publisher(core, this.#dispatch);
-    this.#server = new Server({
-      ...core,
-      works: core.handlers,
-      read: core.decode,
-      callerOf: (id) => this.#caller.workOf(id),
-    });
-    this.#caller = new Caller({ ...core, exposing: (fn) => this.#server.exposing(fn) });
+    this.#server = new Server(core, (id) => this.#caller.workOf(id));
+    this.#caller = new Caller(core, this.#server);
     this.#telemetry.log({ level: "info", event: "open" });
   }
 
@@ -488,8 +483,8 @@ export class Bus extends EventTarget implements AsyncDisposable {
   #inbox(bodies: string[]): void {
     for (const body of bodies) {
       this.#decode(body, "", ({ value, type }, unreadable) => {
-        if (type === ANSWER) this.#caller.take(value, unreadable);
-        else if (type === REQUEST) this.#server.take(value, unreadable);
+        if (type === ANSWER) this.#caller.handleAnswer(value, unreadable);
+        else if (type === REQUEST) this.#server.handleRequest(value, unreadable);
         else if (unreadable) return;
         else if (type === CANCEL && Array.isArray(value)) this.#server.cancel(String(value[0]));
         else {this.#report(

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Codec } from "../codec/codec.ts";
+import type { Core } from "../core.ts";
 import {
   BusError,
   type ClosedError,
@@ -14,30 +14,16 @@ import {
 } from "../errors.ts";
 import { after, backoff, pause, RETRY } from "../internal/time.ts";
 import { LONGEST } from "../internal/arguments.ts";
-import type { Link } from "../port/link.ts";
-import type { Sender } from "../provider/provider.ts";
 import { validate } from "../codec/schema.ts";
-import type { Telemetry } from "../telemetry.ts";
 import type { Work } from "../internal/pending_work.ts";
 import { Call } from "./call.ts";
 import { Directory } from "./directory.ts";
-import { multiCall, type MultiCallHome } from "./multi_call.ts";
+import { multiCall, type MultiCallParts } from "./multi_call.ts";
 import { PendingCalls, RECOVERY } from "./pending_calls.ts";
 import type { Procedure, RpcResponse } from "./procedure.ts";
 import { PymqCaller } from "./pymq.ts";
+import type { Server } from "./server.ts";
 import { type Answer, denial } from "./wire.ts";
-
-/** What the caller needs of its bus. */
-export interface CallerHome {
-  readonly link: Link;
-  readonly sender: Sender;
-  readonly codec: Codec;
-  readonly telemetry: Telemetry;
-  /** True while a connection is down or has been up again for less than `ms`. */
-  recovering(ms: number): boolean;
-  /** Resolves when callers can find a function that this bus is about to expose; undefined if this bus is not about to expose it. */
-  exposing(fn: string): Promise<void> | undefined;
-}
 
 /** How a call is made. */
 export interface CallOptions {
@@ -50,22 +36,24 @@ export interface CallOptions {
 
 /** Calls functions over this bus. */
 export class Caller {
-  #home: CallerHome;
+  #core: Core;
+  #server: Server;
   #directory: Directory;
   #pending: PendingCalls;
   #pymq: PymqCaller;
-  #multi: MultiCallHome;
+  #multi: MultiCallParts;
   /** Rejects each call that is under way. */
   #rejects = new Set<(error: BusError) => void>();
   #closed: ClosedError | undefined;
 
-  /** Calls over this bus. */
-  constructor(home: CallerHome) {
-    this.#home = home;
-    this.#directory = new Directory(home.sender);
-    this.#pending = new PendingCalls({ ...home, directory: this.#directory });
-    this.#pymq = new PymqCaller({ ...home, pending: this.#pending });
-    this.#multi = { ...home, directory: this.#directory, pending: this.#pending, pymq: this.#pymq };
+  /** Calls over this bus; a call waits until functions that the `server` of this bus is about to expose can be found. */
+  constructor(core: Core, server: Server) {
+    this.#core = core;
+    this.#server = server;
+    this.#directory = new Directory(core.sender);
+    this.#pending = new PendingCalls(core, this.#directory);
+    this.#pymq = new PymqCaller(core, this.#pending);
+    this.#multi = { core, directory: this.#directory, pending: this.#pending, pymq: this.#pymq };
   }
 
   /** How many calls wait for answers. */
@@ -92,13 +80,13 @@ export class Caller {
   }
 
   /** Passes an answer from the inbox on to its call; false if no call waits for it. */
-  take(value: unknown, unreadable?: ValidationError): boolean {
-    return this.#pending.take(value, unreadable);
+  handleAnswer(value: unknown, unreadable?: ValidationError): boolean {
+    return this.#pending.handleAnswer(value, unreadable);
   }
 
   /** Makes a call inside a trace, where traces are recorded; `call` gets the options with the trace in them. */
   observe<T>(fn: string, options: CallOptions, call: (options: CallOptions) => Promise<T>): Promise<T> {
-    return this.#home.telemetry.observe(
+    return this.#core.telemetry.observe(
       "call",
       fn,
       (traceparent) => call(traceparent === undefined ? options : { ...options, traceparent }),
@@ -121,14 +109,14 @@ export class Caller {
     if (isError) {
       throw new RemoteInvocationError(fn, resultType, Array.isArray(result) ? result : [result], call?.stack);
     }
-    const revived = await this.#home.codec.revive(result, resultType);
+    const revived = await this.#core.codec.revive(result, resultType);
     return procedure?.returns ? await validate(procedure.returns, revived, `the result of "${fn}"`) : revived;
   }
 
   /** Returns an answer as `rpc()` gives it to the user. */
   async response(answer: Answer): Promise<RpcResponse> {
     const { fn, result, resultType, isError } = answer;
-    const revived = isError ? result : await this.#home.codec.revive(result, resultType);
+    const revived = isError ? result : await this.#core.codec.revive(result, resultType);
     return { fn, result: revived, resultType, isError };
   }
 
@@ -142,7 +130,7 @@ export class Caller {
     if (procedure?.args) await validate(procedure.args, args, `the arguments of "${fn}"`);
     signal?.throwIfAborted();
     if (this.#closed) throw this.#closed;
-    const written = this.#home.codec.write(args);
+    const written = this.#core.codec.write(args);
     const call = new Call(fn, written, Math.min(timeout, LONGEST), traceparent);
     const { promise: rejected, reject } = Promise.withResolvers<never>();
     const stop = after(timeout, () => reject(new TimeoutError(`Cannot call "${fn}": no answer within ${timeout} ms`)));
@@ -153,7 +141,7 @@ export class Caller {
       call.over = true;
       this.#pending.cancel(call);
     });
-    const exposing = this.#home.exposing(fn);
+    const exposing = this.#server.exposing(fn);
     try {
       const answered = exposing ? exposing.then(() => call.over ? rejected : run(call)) : run(call);
       return await Promise.race([answered, rejected]);
@@ -168,7 +156,7 @@ export class Caller {
   }
 
   async #single(call: Call): Promise<Answer> {
-    const recovering = this.#home.recovering(RECOVERY);
+    const recovering = this.#core.recovering(RECOVERY);
     if (recovering) this.#pymq.forget(call.fn);
     let registered = recovering || !this.#pymq.answers(call.fn);
     const gone = new Set<string>();
@@ -180,7 +168,7 @@ export class Caller {
         if (denied) throw denied;
         // a server that is registered and not there just now may be about to come back
         const away = this.#directory.has(call.fn) && call.age < RECOVERY;
-        if (registered && (away || this.#home.recovering(RECOVERY))) {
+        if (registered && (away || this.#core.recovering(RECOVERY))) {
           gone.clear();
           await pause(backoff(RETRY.lookup, ++looks));
           continue;
@@ -192,7 +180,7 @@ export class Caller {
         registered = true;
         continue;
       }
-      const inbox = await call.inbox(this.#home.link);
+      const inbox = await call.inbox(this.#core.link);
       call.sent = false;
       const answered = this.#expect(call, server);
       if (!await this.#post(call, server, inbox)) {
@@ -217,9 +205,9 @@ export class Caller {
     let unsure = false;
     for (let attempt = 1; !call.over; await pause(backoff(RETRY.send, attempt++))) {
       try {
-        if (await this.#home.sender.post(server, call.request(inbox, "")) !== false) return true;
+        if (await this.#core.sender.post(server, call.request(inbox, "")) !== false) return true;
         if (!unsure) return false;
-        if (!this.#home.recovering(RECOVERY)) return true; // the server is gone; it may have served the call before
+        if (!this.#core.recovering(RECOVERY)) return true; // the server is gone; it may have served the call before
       } catch (error) {
         if (!(error instanceof BusError) || error.code !== "unavailable") throw error;
         unsure = true;

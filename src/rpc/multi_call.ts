@@ -3,10 +3,10 @@
  *
  * @module
  */
+import type { Core } from "../core.ts";
 import { after, backoff, pause, RETRY } from "../internal/time.ts";
 import { type BusError, ProviderError, RpcError, TimeoutError } from "../errors.ts";
 import type { Call } from "./call.ts";
-import type { CallerHome } from "./caller.ts";
 import { type Directory, MAX_SERVERS } from "./directory.ts";
 import { type PendingCalls, RECOVERY } from "./pending_calls.ts";
 import type { PymqCaller } from "./pymq.ts";
@@ -15,8 +15,9 @@ import { type Answer, denial } from "./wire.ts";
 /** Milliseconds that a multi-call waits after each answer for servers that are in no registry. */
 const GRACE = 500;
 
-/** What multi-calls need of the caller. */
-export interface MultiCallHome extends CallerHome {
+/** What multi-calls share with the other calls of a bus. */
+export interface MultiCallParts {
+  readonly core: Core;
   readonly directory: Directory;
   readonly pending: PendingCalls;
   readonly pymq: PymqCaller;
@@ -27,12 +28,13 @@ export interface MultiCallHome extends CallerHome {
  * awaited. Other subscribers of the topic are awaited for `GRACE` only, until one of them answers, as PyMQ's servers do: then the
  * others may be servers too, and are awaited to the deadline. Those that are silent until then do not count as servers for a while.
  */
-export async function multiCall(call: Call, home: MultiCallHome): Promise<(Answer | BusError)[]> {
-  const { link, sender, directory, pending, pymq } = home;
+export async function multiCall(call: Call, parts: MultiCallParts): Promise<(Answer | BusError)[]> {
+  const { core, directory, pending, pymq } = parts;
+  const { link, sender } = core;
   const { replies } = sender;
   const { fn } = call;
   let { registered, present: servers } = await directory.all(fn);
-  const awaited = () => home.recovering(RECOVERY) || (registered.length > 0 && call.age < RECOVERY);
+  const awaited = () => core.recovering(RECOVERY) || (registered.length > 0 && call.age < RECOVERY);
   for (let attempt = 1; servers.length === 0 && !call.over && awaited(); attempt++) {
     await pause(backoff(RETRY.lookup, attempt));
     ({ registered, present: servers } = await directory.all(fn));

@@ -4,9 +4,8 @@
  *
  * @module
  */
+import type { Core } from "../core.ts";
 import type { ValidationError } from "../errors.ts";
-import type { Link } from "../port/link.ts";
-import type { Sender } from "../provider/provider.ts";
 import type { Call } from "./call.ts";
 import type { Directory } from "./directory.ts";
 import { type Answer, readAnswer, writeCancel } from "./wire.ts";
@@ -34,25 +33,18 @@ export interface PendingCall {
   lost(server: string): void;
 }
 
-/** What the pending calls need of the bus. */
-export interface PendingCallsHome {
-  readonly link: Link;
-  readonly sender: Sender;
-  readonly directory: Directory;
-  /** True while a connection is down or has been up again for less than `ms`. */
-  recovering(ms: number): boolean;
-}
-
 /** The calls of a bus that wait for answers. */
 export class PendingCalls {
-  #home: PendingCallsHome;
+  #core: Core;
+  #directory: Directory;
   #calls = new Map<string, PendingCall>();
   #timer: ReturnType<typeof setInterval> | undefined;
   #checking: Promise<void> | undefined;
 
   /** No call waits yet. */
-  constructor(home: PendingCallsHome) {
-    this.#home = home;
+  constructor(core: Core, directory: Directory) {
+    this.#core = core;
+    this.#directory = directory;
   }
 
   /** How many calls wait. */
@@ -82,7 +74,7 @@ export class PendingCalls {
   }
 
   /** Passes an answer on to its call; false if no call waits for it. An `unreadable` answer is an error. */
-  take(value: unknown, unreadable?: ValidationError): boolean {
+  handleAnswer(value: unknown, unreadable?: ValidationError): boolean {
     const answer = readAnswer(value, unreadable);
     const pending = answer?.call && this.#calls.get(answer.call.id);
     if (!answer || !pending) return false;
@@ -107,7 +99,7 @@ export class PendingCalls {
       this.#timer = undefined;
     }
     const old = [...this.#calls.values()].filter(({ call }) => call.age > CHECK);
-    const recovering = this.#home.recovering(RECOVERY);
+    const recovering = this.#core.recovering(RECOVERY);
     await Promise.all(
       old.filter(({ call }) => recovering || call.age > call.repeatAt).map((pending) => this.#repeat(pending)),
     );
@@ -115,7 +107,7 @@ export class PendingCalls {
     for (const fn of new Set(old.map(({ call }) => call.fn))) {
       let present: string[];
       try {
-        present = (await this.#home.directory.all(fn)).present;
+        present = (await this.#directory.all(fn)).present;
       } catch {
         return; // out of reach: the next check may judge
       }
@@ -138,15 +130,15 @@ export class PendingCalls {
   }
 
   async #send({ call, channel }: PendingCall, server: string): Promise<void> {
-    const inbox = await this.#home.link.address();
+    const inbox = await this.#core.link.address();
     if (call.over) return;
-    this.#home.sender.post(server, call.request(inbox, channel)).catch(() => {}); // the next check sends it again
+    this.#core.sender.post(server, call.request(inbox, channel)).catch(() => {}); // the next check sends it again
   }
 
   /** Tells the servers of a call that its caller does not wait any more. */
   cancel(call: Call): void {
     for (const server of this.#calls.get(call.id)?.servers.keys() ?? []) {
-      this.#home.sender.post(server, writeCancel(call.id)).catch(() => {}); // the deadline ends the call at the server
+      this.#core.sender.post(server, writeCancel(call.id)).catch(() => {}); // the deadline ends the call at the server
     }
   }
 }

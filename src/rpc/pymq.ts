@@ -4,11 +4,9 @@
  *
  * @module
  */
-import type { Codec } from "../codec/codec.ts";
+import type { Core } from "../core.ts";
 import { type BusError, NoSuchRemoteError, RpcError } from "../errors.ts";
 import { ExpiringMap } from "../internal/expiring_map.ts";
-import type { Link } from "../port/link.ts";
-import type { Sender } from "../provider/provider.ts";
 import type { Call } from "./call.ts";
 import { SERVERS_TTL } from "./directory.ts";
 import type { PendingCalls } from "./pending_calls.ts";
@@ -25,26 +23,20 @@ const LATE = 60_000;
 /** Queues whose late answers are removed; older queues expire by themselves. */
 const MAX_LATE = 256;
 
-/** What calls of PyMQ's servers need of the bus. */
-export interface PymqHome {
-  readonly link: Link;
-  readonly sender: Sender;
-  readonly codec: Codec;
-  readonly pending: PendingCalls;
-}
-
 /** Calls servers of PyMQ. */
 export class PymqCaller {
   /** By function: how many subscribers of its topic did not answer a multi-call. */
   readonly silent: ExpiringMap<number> = new ExpiringMap(SILENT_TTL);
-  #home: PymqHome;
+  #core: Core;
+  #pending: PendingCalls;
   /** By function that PyMQ has answered: how many subscribers the request reached. */
   #answered = new ExpiringMap<{ readonly reached: number | undefined }>(SERVERS_TTL);
   #late = new Set<AnswerQueue>();
 
   /** Calls over this bus. */
-  constructor(home: PymqHome) {
-    this.#home = home;
+  constructor(core: Core, pending: PendingCalls) {
+    this.#core = core;
+    this.#pending = pending;
   }
 
   /** Whether PyMQ answered a call of this function a moment ago. */
@@ -65,7 +57,7 @@ export class PymqCaller {
    * @returns the answer of PyMQ's server, or the servers of tsmq that offered themselves
    */
   async single(call: Call): Promise<Answer | string[]> {
-    const { link, sender, pending } = this.#home;
+    const { link, sender } = this.#core;
     const { replies } = sender;
     const { fn } = call;
     const since = performance.now();
@@ -87,7 +79,7 @@ export class PymqCaller {
       if (offers.size > 0) resolve([...offers]);
       else reject(denied ?? new NoSuchRemoteError(fn));
     };
-    pending.add({
+    this.#pending.add({
       call,
       channel: queue.name,
       servers: new Map(),
@@ -130,7 +122,7 @@ export class PymqCaller {
 
   /** Makes the queue for the answers to a call. */
   async open(call: Call): Promise<AnswerQueue> {
-    const queue = new AnswerQueue(this.#home, this.#late);
+    const queue = new AnswerQueue(this.#core, this.#late);
     await queue.open();
     if (call.over) queue.close(); // the call ended meanwhile
     else call.cleanups.push(() => queue.close());
@@ -147,7 +139,7 @@ export class PymqCaller {
 export class AnswerQueue {
   /** The queue's name, as PyMQ makes it. */
   readonly name: string = PREFIX + crypto.randomUUID();
-  #home: PymqHome;
+  #core: Core;
   /** The queues whose calls have ended with answers still to come; the calls of a bus share it. */
   #late: Set<AnswerQueue>;
   /** Answers still to come, as far as that is known. */
@@ -157,14 +149,14 @@ export class AnswerQueue {
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   /** `late`: the queues of this bus whose calls have ended. */
-  constructor(home: PymqHome, late: Set<AnswerQueue>) {
-    this.#home = home;
+  constructor(core: Core, late: Set<AnswerQueue>) {
+    this.#core = core;
     this.#late = late;
   }
 
   /** Makes the queue at the transport. */
   async open(): Promise<void> {
-    await this.#home.sender.replies!.open(this.name);
+    await this.#core.sender.replies!.open(this.name);
   }
 
   /** Awaits so many answers more. */
@@ -175,7 +167,7 @@ export class AnswerQueue {
 
   /** Reads answers until all have come or the queue is removed. An answer that cannot be read is undefined, with the error if there is one. */
   async read(take: (answer: Answer | undefined, error?: unknown) => void): Promise<void> {
-    const { link, codec } = this.#home;
+    const { link, codec } = this.#core;
     const { signal } = this.#removed;
     while (!(this.#known && this.#awaited <= 0) && !signal.aborted) {
       for (const { body } of await link.receive(this.name, { max: 64, wait: Infinity, signal })) {
@@ -193,7 +185,7 @@ export class AnswerQueue {
   /** Ends the queue with its call. Where late answers would make the queue again, they are read for a while. */
   close(): void {
     if (this.#removed.signal.aborted) return;
-    if (!this.#home.sender.replies!.lingers || this.#awaited <= 0) return this.remove();
+    if (!this.#core.sender.replies!.lingers || this.#awaited <= 0) return this.remove();
     this.#late.add(this);
     this.#timer = setTimeout(() => this.remove(), LATE);
     if (this.#late.size > MAX_LATE) this.#late.values().next().value!.remove();
@@ -205,7 +197,7 @@ export class AnswerQueue {
     clearTimeout(this.#timer);
     this.#late.delete(this);
     this.#removed.abort();
-    this.#home.sender.drop(this.name).catch(() => {}); // a queue that cannot be dropped now expires by itself
+    this.#core.sender.drop(this.name).catch(() => {}); // a queue that cannot be dropped now expires by itself
   }
 }
 
@@ -213,8 +205,7 @@ export class AnswerQueue {
 export async function answerPymq(
   { fn, channel }: Request,
   answer: Answer<string>,
-  { replies }: Sender,
-  report: (error: unknown, fn: string) => void,
+  { sender: { replies }, report }: Core,
 ): Promise<void> {
   // the name comes from the wire: a request must not make this server write into any other queue
   if (!replies || !channel.startsWith(PREFIX)) return;

@@ -3,15 +3,13 @@
  *
  * @module
  */
-import type { Codec, Decoded } from "../codec/codec.ts";
+import type { Core } from "../core.ts";
 import { BusError, ClosedError, RpcError, TimeoutError, ValidationError } from "../errors.ts";
 import { Semaphore } from "../internal/semaphore.ts";
 import { backoff, pause, RETRY } from "../internal/time.ts";
 import { cost } from "../port/credit.ts";
-import type { Link, Stream } from "../port/link.ts";
-import type { Sender } from "../provider/provider.ts";
+import type { Stream } from "../port/link.ts";
 import { validate } from "../codec/schema.ts";
-import type { Telemetry } from "../telemetry.ts";
 import { PendingWork, Work } from "../internal/pending_work.ts";
 import type { Exposure } from "./exposure.ts";
 import { answerPymq } from "./pymq.ts";
@@ -43,28 +41,10 @@ interface Exposed {
   registering?: Promise<void>;
 }
 
-/** Takes a decoded body; with `unreadable`, what of the body could be read. */
-export type Take = (decoded: Decoded, unreadable?: ValidationError) => void;
-
-/** What the server needs of its bus. */
-export interface ServerHome {
-  readonly link: Link;
-  readonly sender: Sender;
-  readonly codec: Codec;
-  readonly telemetry: Telemetry;
-  /** The calls that run; the bus waits for them when it closes. */
-  readonly works: PendingWork;
-  /** The handler of this bus that waits for a call, if one does: it then waits for the server too. */
-  callerOf(id: string): Work | undefined;
-  /** Decodes a body; the bus waits for that when it closes. */
-  read(body: string, fn: string, take: Take): void;
-  /** Reports an error. */
-  report(error: unknown, fn: string): void;
-}
-
 /** Serves the functions that this bus exposes. */
 export class Server {
-  #home: ServerHome;
+  #core: Core;
+  #callerOf: (id: string) => Work | undefined;
   #exposed = new Map<string, Exposed>();
   /** The functions and objects that are served, each with how many names it is served under. */
   #sources = new Map<unknown, number>();
@@ -79,9 +59,10 @@ export class Server {
   #refused = 0;
   #closed = false;
 
-  /** Serves over this bus. */
-  constructor(home: ServerHome) {
-    this.#home = home;
+  /** Serves over this bus. `callerOf` returns the handler of this bus that waits for a call, which then waits for the server too. */
+  constructor(core: Core, callerOf: (id: string) => Work | undefined) {
+    this.#core = core;
+    this.#callerOf = callerOf;
   }
 
   /** The functions that are served. */
@@ -93,11 +74,11 @@ export class Server {
   async expose(exposure: Exposure): Promise<void> {
     const { name, concurrency } = exposure;
     if (this.#exposed.has(name) || exposure.type) exposure.checkUnused(this.exposures);
-    const stream: Stream = this.#home.link.subscribe({ topic: name, pattern: false, serves: true }, (_, bodies) => {
+    const stream: Stream = this.#core.link.subscribe({ topic: name, pattern: false, serves: true }, (_, bodies) => {
       for (const body of bodies) {
         stream.credit(cost(body));
-        this.#home.read(body, name, ({ value, type }, unreadable) => {
-          if (type === REQUEST) this.take(value, unreadable); // other events on the function's topic mean nothing here
+        this.#core.decode(body, name, ({ value, type }, unreadable) => {
+          if (type === REQUEST) this.handleRequest(value, unreadable); // other events on the function's topic mean nothing here
         });
       }
     });
@@ -154,10 +135,10 @@ export class Server {
   }
 
   /** Takes a request from the inbox or from the function's topic. An `unreadable` request is answered with that error. */
-  take(value: unknown, unreadable?: ValidationError): void {
+  handleRequest(value: unknown, unreadable?: ValidationError): void {
     const request = readRequest(value);
     if (!request && unreadable) return; // reported already
-    if (!request) return this.#home.report(new ValidationError("Cannot serve a request: it is malformed"), "");
+    if (!request) return this.#core.report(new ValidationError("Cannot serve a request: it is malformed"), "");
     const { call, fn } = request;
     if (call?.offer) return this.#offer(request);
     if (call) {
@@ -165,11 +146,11 @@ export class Server {
       const answer = this.#served.answer(call.id, call.age ?? 0);
       if (answer === undefined) return this.#reply(request, "forgotten");
       // if this fails, the caller sends its request once more
-      if (answer !== false) return void this.#replies.track(this.#home.sender.post(call.inbox, answer));
+      if (answer !== false) return void this.#replies.track(this.#core.sender.post(call.inbox, answer));
       const late = Date.now() - call.deadline;
       if (late > CLOCK_SKEW) {
         const text = `Cannot serve a call of "${fn}": by this machine's clock its deadline was ${late} ms ago`;
-        this.#home.report(new TimeoutError(text), fn);
+        this.#core.report(new TimeoutError(text), fn);
         return this.#refuse(request, "late");
       }
       this.#served.add(call.id);
@@ -179,12 +160,12 @@ export class Server {
     if (this.#count >= RUNNING_LIMIT) {
       if (this.#refused++ === 0) {
         const text = `Cannot serve more than ${RUNNING_LIMIT} calls at once: further ones are refused`;
-        this.#home.report(new BusError("busy", text), fn);
+        this.#core.report(new BusError("busy", text), fn);
       }
       return this.#refuse(request, "busy");
     }
     this.#count++;
-    const work = new Work([this.#home.works], call && this.#home.callerOf(call.id));
+    const work = new Work([this.#core.handlers], call && this.#callerOf(call.id));
     void work.run(() => this.#serve(request, exposed, unreadable)).finally(() => {
       if (--this.#count === 0) this.#refused = 0;
     });
@@ -192,7 +173,7 @@ export class Server {
 
   /** Offers to serve a call whose caller found no registered server, and registers again; the caller posts the call to one server. */
   #offer(request: Request): void {
-    const { link, sender } = this.#home;
+    const { link, sender } = this.#core;
     const exposed = this.#exposed.get(request.fn);
     if (!exposed || this.#closed) return this.#reply(request, "gone");
     this.#reply(request, "here");
@@ -208,7 +189,7 @@ export class Server {
 
   #reply(request: Request, refused: Refusal): void {
     if (!request.call) return; // PyMQ has no refusals: the deadline of its caller ends the call
-    const call = { id: request.call.id, server: this.#home.link.inbox, refused };
+    const call = { id: request.call.id, server: this.#core.link.inbox, refused };
     this.#replies.track(
       this.#answer(request, { fn: request.fn, result: "null", resultType: "NoneType", isError: true, call }),
     );
@@ -216,15 +197,15 @@ export class Server {
 
   async #serve(request: Request, exposed: Exposed, unreadable?: ValidationError): Promise<void> {
     const { fn, call } = request;
-    const server = this.#home.link.inbox; // the address that the caller has, also if the worker is replaced meanwhile
+    const server = this.#core.link.inbox; // the address that the caller has, also if the worker is replaced meanwhile
     if (call) this.#running.add(call.id);
     const answer = unreadable ? errorAnswer(fn, unreadable) : await this.#limited(request, exposed);
     if (!answer) return this.#passOver(request);
-    if (!call) return await answerPymq(request, answer, this.#home.sender, this.#home.report);
+    if (!call) return await answerPymq(request, answer, this.#core);
     this.#running.delete(call.id);
     if (this.#cancelled.delete(call.id)) return;
     await this.#answer(request, { ...answer, call: { ...answer.call, id: call.id, server } })
-      .catch((error) => this.#home.report(error, fn));
+      .catch((error) => this.#core.report(error, fn));
   }
 
   /** Invokes the function within its limit; undefined if meanwhile the caller has given up or the function is not served any more. */
@@ -248,7 +229,7 @@ export class Server {
   }
 
   async #invoke({ fn, args, kwargs, call }: Request, { fn: serve, procedure }: Exposure): Promise<Answer<string>> {
-    const { codec, telemetry } = this.#home;
+    const { codec, telemetry } = this.#core;
     try {
       if (Object.keys(kwargs).length > 0) {
         throw new TypeError(`Cannot call "${fn}" with keyword arguments: ${Object.keys(kwargs).join(", ")}`);
@@ -277,7 +258,7 @@ export class Server {
   async #answer(request: Request, answer: Answer<string>): Promise<void> {
     const { fn } = request;
     const call = request.call!;
-    const { sender } = this.#home;
+    const { sender } = this.#core;
     const text = writeAnswer(answer);
     const refused = answer.call?.refused;
     if (!refused) this.#served.keep(call.id, text);
@@ -288,7 +269,7 @@ export class Server {
       } catch (error) {
         if (error instanceof ClosedError) return; // the bus has closed: the caller notices that this server is gone
         if (!(error instanceof BusError) || error.code !== "unavailable") {
-          this.#home.report(error, fn);
+          this.#core.report(error, fn);
           if (!answer.isError) await this.#answer(request, { ...errorAnswer(fn, error), call: answer.call });
           return;
         }

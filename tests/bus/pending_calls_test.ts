@@ -1,5 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
+import type { Core } from "../../src/core.ts";
 import type { Link } from "../../src/port/link.ts";
 import type { Sender } from "../../src/provider/provider.ts";
 import { Call } from "../../src/rpc/call.ts";
@@ -19,7 +20,10 @@ describe("PendingCalls", () => {
       post: () => Promise.resolve(true),
     } as unknown as Sender;
     const link = { address: () => Promise.resolve("inbox") } as Link;
-    const pending = new PendingCalls({ sender, link, directory: new Directory(sender), recovering: () => false });
+    const pending = new PendingCalls(
+      { sender, link, recovering: () => false } as unknown as Core,
+      new Directory(sender),
+    );
     const lost: string[] = [];
     const call = new Call("fn", { json: "[]" }, 60_000, undefined);
     pending.add({
