@@ -11,7 +11,9 @@ export function kindOf(value: unknown): string {
   if (typeof value === "function") return "a function";
   if (Array.isArray(value)) return "a list";
   if (typeof value === "object" && value !== null) return "an object";
-  return typeof value === "string" ? "a string" : typeof value === "number" ? "another number" : String(value);
+  if (typeof value === "number") return "another number";
+  if (typeof value === "boolean" || value === undefined || value === null) return String(value);
+  return `a ${typeof value}`;
 }
 
 /** The message of a schema that expects this: `must(a port)` gives "must be a port, not a string". */

@@ -4,7 +4,7 @@
  * @module
  */
 import type { Check } from "../../provider/admin.ts";
-import type { Settings } from "./options.ts";
+import type { Settings } from "./settings.ts";
 
 /** The oldest version that has what we use: `RPOP key count`, `CLIENT TRACKING`, ACL of channels. */
 const OLDEST = [6, 2];

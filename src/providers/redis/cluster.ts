@@ -8,7 +8,7 @@ import { ClosedError } from "../../errors.ts";
 import type { Client, Observer } from "./client.ts";
 import { outcomeUnknown, senseless, toProviderError } from "./errors.ts";
 import { guard } from "./parser_guard.ts";
-import { addresses, retryDelay, serverOptions, type Settings } from "./options.ts";
+import { addresses, retryDelay, serverOptions, type Settings } from "./settings.ts";
 import { echo, PING, type Reads } from "./replies.ts";
 
 /** Milliseconds between looks at which node holds what; a node that moved says so itself, a dead one does not. */
@@ -65,7 +65,7 @@ export class ClusterClient implements Client {
         disableClientInfo: true,
         autoResendUnfulfilledCommands: false,
       },
-      clusterRetryStrategy: () => this.#closed || this.#connected === 0 ? null : retryDelay(settings, attempts++),
+      clusterRetryStrategy: () => this.#closed || this.#connected === 0 ? null : retryDelay(settings, ++attempts),
     });
     cluster.on("ready", () => {
       attempts = 0;

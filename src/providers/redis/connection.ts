@@ -11,7 +11,7 @@ import { type Batch, Command, type Pulse } from "./command.ts";
 import { outcomeUnknown, senseless, toProviderError } from "./errors.ts";
 import { guard } from "./parser_guard.ts";
 import { Master, type Member, placeOf } from "./master.ts";
-import { addresses, retryDelay, serverOptions, type Settings } from "./options.ts";
+import { addresses, retryDelay, serverOptions, type Settings } from "./settings.ts";
 import { Pushes } from "./pubsub_parser.ts";
 import { echo, exactly, info, PING, type Reads } from "./replies.ts";
 
@@ -269,9 +269,9 @@ export class Connection implements Client, Member {
     if (this.#closing) return;
     if (performance.now() - this.#since > HELD * this.#delay) this.#attempts = 0;
     this.#since = Infinity;
-    const attempt = this.#attempts++;
+    this.#attempts++;
     // of a Cluster, any node will do; while opening, each is tried once
-    if (this.#connected > 0) this.#delay = retryDelay(this.#settings, attempt);
+    if (this.#connected > 0) this.#delay = retryDelay(this.#settings, this.#attempts);
     else if (this.#attempts >= addresses(this.#settings).length) return this.#opening?.reject(this.#error);
     this.#retry = setTimeout(() => this.#connect(), this.#delay);
   }

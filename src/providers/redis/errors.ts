@@ -5,9 +5,7 @@
  */
 import { BusError, lacksPermission, ProviderError } from "../../errors.ts";
 import { textOf } from "../../internal/thrown.ts";
-
-/** Milliseconds before what was lost with a connection is done again. */
-const AGAIN = 50;
+import { backoff, pause, RETRY } from "../../internal/time.ts";
 
 type Code = "unavailable" | "denied" | "too_large" | "internal";
 
@@ -67,15 +65,18 @@ export function unavailable(error: unknown): boolean {
   return error instanceof BusError && error.code === "unavailable";
 }
 
-/** Does again, on the next connection, what was lost with one: only what may be done twice. Ends at the latest with the client. */
-export async function insist<T>(act: () => Promise<T>): Promise<T> {
-  for (;;) {
+/**
+ * Repeats an act while it fails with "unavailable". For acts that may be done twice. It ends at the latest when the client is closed,
+ * because then the act fails with "closed".
+ */
+export async function retryUnavailable<T>(act: () => Promise<T>): Promise<T> {
+  for (let failures = 1;; failures++) {
     try {
       return await act();
     } catch (error) {
       if (!unavailable(error)) throw error;
     }
-    await new Promise((resolve) => setTimeout(resolve, AGAIN));
+    await pause(backoff(RETRY.send, failures));
   }
 }
 

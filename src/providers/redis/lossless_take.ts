@@ -6,7 +6,7 @@
 import { ProviderError } from "../../errors.ts";
 import type { Delivery } from "../../provider/provider.ts";
 import type { Client } from "./client.ts";
-import { insist, unavailable } from "./errors.ts";
+import { retryUnavailable, unavailable } from "./errors.ts";
 import type { QueueKeys } from "./names.ts";
 import { array, count, exactly, integer, type Reads, text } from "./replies.ts";
 import { GIVE_BACK, run, TAKE } from "./scripts.ts";
@@ -106,7 +106,9 @@ export class Taker {
     const { list } = this.keys;
     clearTimeout(this.#forgetting);
     // with its text: a bus that closes is not there any more to send it when a frozen server says that it lacks the script
-    const back = await insist(() => this.#client.call(count, "eval", GIVE_BACK.lua, "2", list, this.#record, number));
+    const back = await retryUnavailable(() =>
+      this.#client.call(count, "eval", GIVE_BACK.lua, "2", list, this.#record, number)
+    );
     if (number !== this.#number) return;
     if (back === 0) this.#warn();
     this.#lost = this.#recorded = false;

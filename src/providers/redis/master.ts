@@ -7,9 +7,10 @@
 import { Redis } from "ioredis";
 import { ProviderError } from "../../errors.ts";
 import { textOf } from "../../internal/thrown.ts";
+import { pause } from "../../internal/time.ts";
 import { replyOf } from "./errors.ts";
 import { guard } from "./parser_guard.ts";
-import { type Address, addresses, serverOptions, type Settings } from "./options.ts";
+import { type Address, addresses, serverOptions, type Settings } from "./settings.ts";
 import { info } from "./replies.ts";
 import { type News, Sentinels } from "./sentinels.ts";
 
@@ -227,10 +228,6 @@ export class Master {
     this.#held = undefined;
     for (const member of this.#members) member.flush();
   }
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
 /** Where a client connects to. */

@@ -5,9 +5,11 @@
  */
 import type { Provider, Sender, SenderContext } from "../../provider/provider.ts";
 import { toProviderError } from "./errors.ts";
-import { MAX_BODY, parseOptions, type RedisOptions, type Settings } from "./options.ts";
+import { parseOptions, type RedisOptions } from "./options.ts";
+import { MAX_BODY, type Settings } from "./settings.ts";
 
-export type { Address, RedisOptions, RedisTls } from "./options.ts";
+export type { RedisOptions } from "./options.ts";
+export type { Address, RedisTls } from "./settings.ts";
 
 /**
  * Makes a provider for a Redis server, for a master behind Sentinels, or for a Redis Cluster.

@@ -7,7 +7,7 @@ import { mark } from "../../provider/delivery_mark.ts";
 import { BusError } from "../../errors.ts";
 import type { Delivery, Outcome, ReceiveOptions } from "../../provider/provider.ts";
 import type { Client } from "./client.ts";
-import { insist, unavailable } from "./errors.ts";
+import { retryUnavailable, unavailable } from "./errors.ts";
 import type { Names } from "./names.ts";
 import { count, flags } from "./replies.ts";
 import { ACK, EXTEND, NACK, RESTORE, run, START } from "./scripts.ts";
@@ -89,14 +89,14 @@ export class Queues {
     const record = `${prefix}restored:${this.#id}.${this.#count++}`;
     const bodies = deliveries.map(({ body, attempt }) => attempt > 1 ? body + mark(attempt - 1) : body).reverse();
     const end = performance.now() + REMEMBER / 2;
-    await insist(() => {
+    await retryUnavailable(() => {
       // later, the server may have forgotten that it did it: it would do it twice
       if (performance.now() > end) {
         throw new BusError("internal", `Cannot tell whether items of queue "${queue}" are back`);
       }
       return run(this.#client, count, RESTORE, [list, record], [REMEMBER, ...bodies]);
     });
-    const removed: Promise<unknown> = insist(() => this.#client.call(count, "unlink", record)).catch(() => {})
+    const removed: Promise<unknown> = retryUnavailable(() => this.#client.call(count, "unlink", record)).catch(() => {})
       .finally(() => this.#cleaning.delete(removed));
     this.#cleaning.add(removed);
   }
@@ -159,8 +159,8 @@ export class Queues {
       // what is under way may be carried out before, or have to be sent again
       if (taker.uncertain > 0) await taker.giveBack();
       await taker.idle();
-      if (taker.lost) await insist(() => this.#recover(taker));
-      await insist(() => taker.forget());
+      if (taker.lost) await retryUnavailable(() => this.#recover(taker));
+      await retryUnavailable(() => taker.forget());
     });
     await Promise.all([...ended, ...this.#cleaning]);
   }

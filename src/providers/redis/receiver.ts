@@ -12,12 +12,13 @@ import type {
   Receiver,
   ReceiverContext,
 } from "../../provider/provider.ts";
+import { pause } from "../../internal/time.ts";
 import type { Client, Observer } from "./client.ts";
 import { ClusterClient } from "./cluster.ts";
 import { Connection } from "./connection.ts";
 import { Names } from "./names.ts";
 import { Master } from "./master.ts";
-import type { Settings } from "./options.ts";
+import type { Settings } from "./settings.ts";
 import { Queues } from "./queues.ts";
 import { Registry } from "./registry.ts";
 import { count, exactly } from "./replies.ts";
@@ -221,7 +222,7 @@ class RedisReceiver implements Receiver {
   async #leave(): Promise<void> {
     if (this.#cluster) {
       await this.#events.call(count, "unsubscribe", this.#names.open(this.inbox));
-      await new Promise((resolve) => setTimeout(resolve, LINGER));
+      await pause(LINGER);
     }
     await this.#events.call(count, "unsubscribe", this.inbox);
   }

@@ -4,7 +4,7 @@
  * @module
  */
 import type { Client } from "./client.ts";
-import { insist } from "./errors.ts";
+import { retryUnavailable } from "./errors.ts";
 import type { Names } from "./names.ts";
 import { count } from "./replies.ts";
 import { REGISTER, run } from "./scripts.ts";
@@ -62,7 +62,7 @@ export class Registry {
   async close(): Promise<void> {
     const topics = [...this.#topics];
     this.#topics.clear(); // what is known is registered again when the connection is back
-    await Promise.all(topics.map((topic) => insist(() => this.#unregister(topic))));
+    await Promise.all(topics.map((topic) => retryUnavailable(() => this.#unregister(topic))));
   }
 
   /** Stops renewing. */

@@ -11,7 +11,7 @@ import { ClusterClient } from "./cluster.ts";
 import { Connection } from "./connection.ts";
 import { Names } from "./names.ts";
 import { Master } from "./master.ts";
-import { MAX_BODY, type Settings } from "./options.ts";
+import { MAX_BODY, type Settings } from "./settings.ts";
 import { register } from "./registry.ts";
 import { count, subscribers, texts } from "./replies.ts";
 import { ANSWER, run, SERVERS, SIZE } from "./scripts.ts";

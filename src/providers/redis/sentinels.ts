@@ -6,7 +6,7 @@
 import { textOf } from "../../internal/thrown.ts";
 import { Redis, type RedisOptions as IoRedisOptions } from "ioredis";
 import { guard } from "./parser_guard.ts";
-import { type Address, retryDelay, type Settings } from "./options.ts";
+import { type Address, retryDelay, type Settings } from "./settings.ts";
 
 /** Milliseconds for one Sentinel: a frozen one, or one whose machine died, must not take the time of the others. */
 const TIMEOUT = 1_500;
@@ -152,7 +152,7 @@ export class Sentinels {
   #listen(address: Address): Redis {
     let subscribed = false;
     let attempts = 0;
-    const redis = this.#client(address, { retryStrategy: () => retryDelay(this.#settings, attempts++) });
+    const redis = this.#client(address, { retryStrategy: () => retryDelay(this.#settings, ++attempts) });
     redis.on("message", (channel: string, body: string) => {
       const news = Object.hasOwn(NEWS, channel) ? NEWS[channel] : undefined;
       if (news && body.split(" ").includes(this.#settings.name!)) this.#tell(news);

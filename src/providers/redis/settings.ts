@@ -1,0 +1,79 @@
+/**
+ * The settings of a Redis bus, which both threads have, and what connections derive from them.
+ *
+ * @module
+ */
+import type { RedisOptions as IoRedisOptions } from "ioredis";
+import { backoff } from "../../internal/time.ts";
+
+/** Where a server listens. */
+export interface Address {
+  /** Name or IP address. */
+  readonly host: string;
+  /** TCP port. */
+  readonly port: number;
+}
+
+/** TLS settings: those of `node:tls` that are plain data. Certificates and keys are PEM texts. */
+export interface RedisTls {
+  /** Authorities to trust instead of the system's. */
+  readonly ca?: string | readonly string[];
+  /** Our certificate, where the server asks for one. */
+  readonly cert?: string;
+  /** The key of {@linkcode RedisTls.cert}. */
+  readonly key?: string;
+  /** Opens {@linkcode RedisTls.key}. */
+  readonly passphrase?: string;
+  /** The name that the server's certificate must bear. Default: the host. */
+  readonly servername?: string;
+  /** False trusts any certificate: for tests only. Default true. */
+  readonly rejectUnauthorized?: boolean;
+  /** The oldest protocol accepted. Default: the runtime's. */
+  readonly minVersion?: "TLSv1.2" | "TLSv1.3";
+}
+
+/** The checked options, with every default filled in. Plain data, because it is posted to the worker. */
+export interface Settings {
+  readonly host: string;
+  readonly port: number;
+  readonly path?: string;
+  readonly username?: string;
+  readonly password?: string;
+  readonly db: number;
+  readonly tls?: RedisTls;
+  readonly sentinels?: readonly Address[];
+  readonly name?: string;
+  readonly sentinelUsername?: string;
+  readonly sentinelPassword?: string;
+  readonly sentinelTls?: RedisTls;
+  readonly cluster?: readonly Address[];
+  readonly retry: { readonly min: number; readonly max: number };
+  readonly maxEvent: number;
+}
+
+/** The longest string of Redis in bytes: its default `proto-max-bulk-len`, 512 MB. */
+export const MAX_BODY = 512 * 1024 * 1024;
+
+/** The settings in ioredis' terms. Behind Sentinels they have no address. */
+export function serverOptions(settings: Settings): IoRedisOptions {
+  const { path, tls, username, password, db } = settings;
+  return {
+    // a user with `nopass` accepts any password
+    username,
+    password: username === undefined ? password : password ?? "",
+    db,
+    tls: tls as IoRedisOptions["tls"],
+    ...path === undefined ? addresses(settings)[0] : { path },
+  };
+}
+
+/** The addresses that a single connection may use: those of all nodes of a Cluster, or that of the one server. */
+export function addresses(settings: Settings): readonly Address[] {
+  return settings.cluster ??
+    (settings.path || settings.sentinels ? [] : [{ host: settings.host, port: settings.port }]);
+}
+
+/** Milliseconds to pause after so many failed attempts to connect. Half of it is random, so that clients do not reconnect all at once. */
+export function retryDelay({ retry }: Settings, failures: number): number {
+  return backoff(retry, failures) * (0.5 + Math.random() / 2);
+}
