@@ -1,5 +1,5 @@
 /**
- * The commands, what `--help` says of them all, and how an error becomes one line and an exit code.
+ * The command-line application: its commands, the text of `--help`, and errors as one line with an exit code.
  *
  * @module
  */
@@ -31,17 +31,18 @@ import { messageOf, print } from "./io.ts";
 
 const ABOUT = `tsmq: pub/sub, queues and calls over transports that you already run
 
-The first argument of each command is the transport:
+The first argument of each command is the URL of the transport:
   redis://user:password@host:6379/0   rediss://… for TLS   unix:///path/of/socket
   redis+sentinel://host:26379,host:26379/mymaster   redis+cluster://host:7000,host:7001
-  aws:eu-central-1   aws:us-east-1?endpoint=http://localhost:4566   (keys: as the AWS SDK finds them)
-  ipc:   memory: (this process only: to try things)
+  aws:eu-central-1   aws:us-east-1?endpoint=http://localhost:4566   (credentials: as the AWS SDK finds them)
+  ipc:   memory: (this process only, for trying commands)
 
-Values are JSON, one a line, on the command line, standard input and standard output. Errors are one line on standard error.
+Values are JSON, on the command line, on standard input (one value a line) and on standard output.
+An error is one line on standard error.
 
 In one terminal:  tsmq sub redis://localhost greetings
 in another:       tsmq pub redis://localhost greetings '"hello"'
-what is wrong?    tsmq doctor redis://localhost
+find problems:    tsmq doctor redis://localhost
 
 Exit codes:
 ${EXITS.map(([code, meaning]) => `  ${code}  ${meaning}`).join("\n")}`;
@@ -54,7 +55,7 @@ const text = {
     }`,
   exceptionWhileRunningCommand: (error: unknown) => `tsmq: ${messageOf(error)}`,
   noCommandRegisteredForInput: ({ input, corrections }: { input: string; corrections: readonly string[] }) =>
-    `tsmq: Cannot run "${input}": there is no such command; ${
+    `tsmq: Cannot run "${input}": unknown command; ${
       corrections.length > 0 ? `did you mean ${corrections.join(" or ")}?` : "see tsmq --help"
     }`,
 };
@@ -74,12 +75,12 @@ const app: Application<CommandContext> = buildApplication(
   },
 );
 
-/** Runs what the command line says; the exit code tells how it went. */
+/** Runs the command of this command line and sets the exit code of the process. */
 export async function main(args: readonly string[] = process.argv.slice(2)): Promise<void> {
   const { stdout, stderr } = process;
-  // who prints is told that nobody reads; as an event it would end the process before the bus is closed
+  // print() rejects when the reader is gone; an unhandled "error" event would end the process before the bus is closed
   stdout.on("error", () => {});
-  // no environment: reading it is a permission
+  // an empty environment, because reading the real one needs a permission
   const context: Parameters<typeof run>[2] = { process: { stdout, stderr, env: {} } };
   if (args[0] === "complete") {
     const proposed = await proposeCompletions(app, args.slice(args[1] === "--" ? 2 : 1), context);
@@ -88,8 +89,8 @@ export async function main(args: readonly string[] = process.argv.slice(2)): Pro
   }
   await run(app, args, context);
   const code = Number(context.process.exitCode ?? 0);
-  // stricli's own are negative: what was not understood
+  // stricli's own codes are negative and mean that it did not understand the command line
   if (code !== 0) process.exitCode = code < 0 ? 2 : code;
-  // a read of standard input cannot be taken back: it would hold the process while whoever writes there says nothing
+  // a pending read of standard input cannot be cancelled and would keep the process alive
   process.exit();
 }

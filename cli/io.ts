@@ -1,5 +1,5 @@
 /**
- * Lines of JSON in and out, with tags for what JSON has not: what one command prints another reads, dates and big integers too.
+ * Lines of JSON in and out. Tags keep types that JSON lacks, such as dates and big integers, so one command reads what another prints.
  *
  * @module
  */
@@ -10,43 +10,43 @@ import { textOf } from "../src/internal/thrown.ts";
 
 const codec = new Codec();
 
-/** The JSON of a value. */
+/** Returns the JSON of a value. */
 export function toJson(value: unknown): string {
   return codec.line(value);
 }
 
-/** The JSON of an object whose fields are JSON already. */
+/** Returns the JSON of an object whose fields are JSON already. */
 export function line(fields: Readonly<Record<string, string | undefined>>): string {
   const given = Object.entries(fields).filter(([, json]) => json !== undefined);
   return `{${given.map(([name, json]) => `${JSON.stringify(name)}:${json}`).join(",")}}`;
 }
 
 /**
- * The value of a text.
+ * Parses a value from JSON.
  *
- * @throws {ValidationError} when it is no JSON
+ * @throws {ValidationError} when the text is not JSON
  */
 export async function fromJson(text: string): Promise<unknown> {
   try {
     return (await codec.decode(text)).value;
   } catch (cause) {
-    const hint = /^[\w .-]+$/.test(text) ? `; for a text, give --text, or '${JSON.stringify(text)}'` : "";
+    const hint = /^[\w .-]+$/.test(text) ? `; for a string, use --text or '${JSON.stringify(text)}'` : "";
     throw new ValidationError(`Cannot read ${JSON.stringify(text)} as JSON${hint}`, [], { cause });
   }
 }
 
-/** The values that were given: each argument is one, or each line of standard input if there are none (or one `-`). */
+/** Yields the value of each argument or, without arguments (or with a single `-`), of each line of standard input. */
 export async function* values(args: readonly string[], text: boolean, signal: AbortSignal): AsyncGenerator<unknown> {
   const given = args.length === 0 || (args.length === 1 && args[0] === "-") ? lines(signal) : args;
   for await (const one of given) yield text ? one : await fromJson(one);
 }
 
-/** The lines of standard input that are not empty, until the signal aborts. */
+/** Yields the lines of standard input that are not empty, until the signal aborts. */
 export async function* lines(signal: AbortSignal): AsyncGenerator<string> {
   const input: AsyncIterable<string> = process.stdin.setEncoding("utf8");
   const chunks = ReadableStream.from(input).getReader();
   signal.addEventListener("abort", () => void chunks.cancel().catch(() => {}));
-  // not by readline: its lines end at U+2028 too, which JSON does not escape
+  // readline would also split at U+2028, which JSON does not escape
   let begun = "";
   for (let next; !(next = await chunks.read()).done;) {
     begun += next.value;
@@ -66,19 +66,19 @@ export function aborted(signal: AbortSignal): Promise<void> {
   });
 }
 
-/** Prints a line; resolves when it is out. Rejects when nobody reads any more; see {@linkcode whileRead}. */
+/** Prints a line and resolves when it is written. Rejects when the reader has closed the pipe, see {@linkcode whileRead}. */
 export function print(text: string): Promise<void> {
   return new Promise((resolve, reject) => {
     process.stdout.write(`${text}\n`, (error) => error ? reject(error) : resolve());
   });
 }
 
-/** What an error says, in one line, whatever a library put into its message. */
+/** Returns the message of an error as one line. */
 export function messageOf(error: unknown): string {
   return textOf(error).split("\n").map((part) => part.trim()).join(" ");
 }
 
-/** Does something that prints, which ends when nobody reads any more, as in `tsmq sub … | head -1`. */
+/** Runs work that prints, and ends it without an error when the reader closes the pipe, as in `tsmq sub … | head -1`. */
 export async function whileRead(work: () => Promise<void>): Promise<void> {
   try {
     await work();

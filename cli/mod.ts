@@ -1,13 +1,13 @@
 /**
- * The command line: publish, subscribe, queue and call from a shell, watch what goes on, find out what is wrong.
+ * The command line of tsmq: publish, subscribe, put, get and call from a shell, watch a bus, and find problems.
  *
  * ```sh
  * deno run -A jsr:@tsmq/tsmq/cli --help
  * bun node_modules/@tsmq/tsmq/cli/mod.ts --help
  * ```
  *
- * As a module it exports how a URL chooses a provider, for programs that leave the choice to their configuration. `init`
- * itself takes no URL: it would have to know every provider, and so load every transport's client.
+ * As a module it exports {@linkcode providerFor}, which makes a provider from a URL, for programs that configure their
+ * transport. `init` takes no URL, because it would have to load the client of every transport.
  *
  * @example
  * ```ts ignore

@@ -1,5 +1,5 @@
 /**
- * What every command has: a bus from a URL, flags, and an end by Ctrl-C.
+ * What every command shares: a bus from a URL, flags, and Ctrl-C.
  *
  * @module
  */
@@ -10,12 +10,12 @@ import { ValidationError } from "../src/errors.ts";
 import { messageOf, whileRead } from "./io.ts";
 import { transportFor } from "./urls.ts";
 
-/** Flags of every command that opens a bus. */
+/** The flags of every command that opens a bus. */
 export interface BusFlags {
   readonly namespace: string;
 }
 
-/** How {@linkcode BusFlags} are given. */
+/** How the command line parses {@linkcode BusFlags}. */
 export const BUS_FLAGS: FlagParametersForType<BusFlags> = {
   namespace: {
     kind: "parsed",
@@ -35,7 +35,7 @@ export const URL_ARGUMENT = {
     ["redis://localhost", "aws:", "ipc:", "memory:"].filter((url) => url.startsWith(partial)),
 } as const;
 
-/** A number of at least `least`, as stricli parses flags. */
+/** Returns a parser for flags that are a number of at least `least`. */
 export function number(least = 0): (text: string) => number {
   return (text) => {
     const value = Number(text);
@@ -44,14 +44,14 @@ export function number(least = 0): (text: string) => number {
   };
 }
 
-/** How many: a whole number of at least 1, or `Infinity`. */
+/** Parses a count: a whole number of at least 1, or `Infinity`. */
 export function count(text: string): number {
   const value = number(1)(text);
   if (Number.isInteger(value) || value === Infinity) return value;
   throw new ValidationError("must be a whole number");
 }
 
-/** Runs a command on a bus, which it closes; the signal aborts with Ctrl-C. */
+/** Opens a bus, runs a command on it, and closes it. The signal aborts on Ctrl-C. */
 export async function withBus(
   url: string,
   { namespace }: BusFlags,
@@ -59,7 +59,7 @@ export async function withBus(
 ): Promise<void> {
   using interrupts = interrupted();
   await using bus = await Bus.open(await transportFor(url).provider(), { namespace });
-  // a handler's fault is one line, not the console's picture of an error
+  // one line, where the bus itself would print the error with its stack
   bus.addEventListener("error", (event) => say(messageOf((event as ErrorEvent).error)));
   await whileRead(() => run(bus, interrupts.signal));
 }
@@ -69,7 +69,7 @@ export function say(text: string): void {
   process.stderr.write(`tsmq: ${text}\n`);
 }
 
-/** Aborts at Ctrl-C or SIGTERM; a second one ends the process at once. */
+/** Returns a signal that aborts on Ctrl-C or SIGTERM. A second one ends the process at once. */
 function interrupted(): Disposable & { readonly signal: AbortSignal } {
   const controller = new AbortController();
   const end = () => controller.signal.aborted ? process.exit(130) : controller.abort();

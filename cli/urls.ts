@@ -1,5 +1,5 @@
 /**
- * A URL chooses the provider. Each is imported when its URL is given, never before.
+ * Providers by URL. The client of a transport is loaded only when its URL is used.
  *
  * @module
  */
@@ -10,35 +10,35 @@ import type { AwsOptions } from "../src/providers/aws/provider.ts";
 import type { IpcOptions } from "../src/providers/ipc/provider.ts";
 import type { RedisOptions } from "../src/providers/redis/provider.ts";
 
-/** What a URL leads to. */
+/** The transport that a URL names. */
 export interface Transport {
-  /** The provider. */
+  /** Loads and creates the provider. */
   provider(): Promise<Provider>;
-  /** Who knows what can be wrong with it. Nobody where there is nothing beside this process. */
+  /** Opens the checks of this transport. `memory:` has none. */
   doctor?(namespace: string): Promise<Doctor>;
 }
 
 /**
- * The provider for a URL:
+ * Returns the provider for a URL:
  *
  * - `memory:`
  * - `redis://user:password@host:6379/0`, `rediss://…` for TLS, `unix:///path/of/socket`;
  *   `redis+sentinel://host:26379,host:26379/mymaster`, `redis+cluster://host:7000,host:7001`
  * - `ipc:`, or `ipc:/directory/in/memory` instead of `/dev/shm`
- * - `aws:`, `aws:eu-central-1`, `aws:us-east-1?endpoint=http://localhost:4566`; keys come from where the AWS SDK finds them
+ * - `aws:`, `aws:eu-central-1`, `aws:us-east-1?endpoint=http://localhost:4566`; credentials come from where the AWS SDK finds them
  *
- * @throws {ValidationError} when the URL is none of these; its text is not repeated, it may hold a password
+ * @throws {ValidationError} when the URL is none of these; the message does not repeat it, because it may contain a password
  */
 export async function providerFor(url: string): Promise<Provider> {
   return await transportFor(url).provider();
 }
 
-/** As {@linkcode providerFor}, with who knows what can be wrong. */
+/** Returns the provider for a URL, as {@linkcode providerFor} does, and the checks of its transport. */
 export function transportFor(url: string): Transport {
   const [, scheme = "", rest = ""] = /^([a-z][a-z+]*):(.*)$/s.exec(url) ?? [];
   const make = Object.hasOwn(SCHEMES, scheme) ? SCHEMES[scheme] : undefined;
   if (make) return make(rest, url);
-  throw unusable(`it begins with none of ${Object.keys(SCHEMES).map((name) => `${name}:`).join(", ")}`);
+  throw unusable(`it must begin with one of ${Object.keys(SCHEMES).map((name) => `${name}:`).join(", ")}`);
 }
 
 function unusable(why: string): ValidationError {
@@ -60,15 +60,15 @@ const SCHEMES: Record<string, (rest: string, url: string) => Transport> = {
     return redisTransport({ cluster: addresses, ...user });
   },
   ipc: (rest) => {
-    // as a path, that would be the root of a disk
+    // as a path, `//` would be the root of the file system
     if (rest.startsWith("//")) throw unusable("ipc: has no host; give ipc: alone, or a directory as in ipc:/dev/shm");
     return ipcTransport({ directory: rest || undefined });
   },
   aws: (rest) => {
     const [region, query] = rest.split("?", 2);
     const { endpoint, ...unknown } = Object.fromEntries(new URLSearchParams(query));
-    // a slip in `endpoint` would lead to AWS itself
-    if (Object.keys(unknown).length > 0) throw unusable("aws: knows ?endpoint=… and nothing else");
+    // with a misspelt `endpoint` the command would run on AWS itself
+    if (Object.keys(unknown).length > 0) throw unusable("aws: takes no other parameter than ?endpoint=…");
     return awsTransport({ region: region || undefined, endpoint });
   },
 };
@@ -94,7 +94,7 @@ function ipcTransport(options: IpcOptions): Transport {
   };
 }
 
-/** `//user:password@host:port,host:port/path`, which no `URL` reads. */
+/** Parses `//user:password@host:port,host:port/path`, which `URL` cannot, because it has several hosts. */
 function many(rest: string, defaultPort: number) {
   const [, user, password, hosts = "", path] = /^\/\/(?:([^:@/]*)(?::([^@/]*))?@)?([^/]+)(?:\/(.*))?$/.exec(rest) ?? [];
   const addresses = hosts.split(",").map((address) => {
@@ -113,6 +113,6 @@ function decoded(text: string | undefined): string | undefined {
   try {
     return text ? decodeURIComponent(text) : undefined;
   } catch {
-    throw unusable("it has a user or password that is not percent-encoded properly");
+    throw unusable("its user or password is not percent-encoded properly");
   }
 }

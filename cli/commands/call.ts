@@ -10,12 +10,12 @@ interface Flags extends BusFlags {
   readonly timeout: number;
 }
 
-/** The lists of arguments of the calls to make. */
+/** Yields the list of arguments of each call. */
 async function* calls(flags: Flags, args: readonly string[], signal: AbortSignal): AsyncGenerator<unknown[]> {
   if (!flags.stdin) return yield args.length === 0 ? [] : await Array.fromAsync(values(args, flags.text, signal));
   for await (const text of lines(signal)) {
     const list = await fromJson(text);
-    if (!Array.isArray(list)) throw new ValidationError(`Cannot call with ${text}: it is no array of arguments`);
+    if (!Array.isArray(list)) throw new ValidationError(`Cannot call with ${text}: it is not an array of arguments`);
     yield list;
   }
 }
@@ -48,7 +48,7 @@ export const command = buildCommand({
         default: false,
         withNegated: false,
       },
-      text: { kind: "boolean", brief: "The arguments are texts, not JSON", default: false, withNegated: false },
+      text: { kind: "boolean", brief: "The arguments are strings, not JSON", default: false, withNegated: false },
       timeout: { kind: "parsed", parse: number(), brief: "Milliseconds that a call may take", default: "30000" },
     },
     aliases: { n: "namespace", m: "multi", t: "timeout" },
@@ -59,16 +59,16 @@ export const command = buildCommand({
     },
   },
   docs: {
-    brief: "Call a function and print what it returns, as JSON",
+    brief: "Call a function and print its result as JSON",
     fullDescription: [
-      "Exit code 7: nobody serves it. 8: it threw. 4: no answer in time.",
+      "Exit code 7: no server has the function. 8: it threw. 4: no answer in time.",
       'With --multi, one line for each server: {"status":"fulfilled","value":…} or {"status":"rejected","reason":…}.',
     ].join("\n"),
     customUsage: [
       "<url> <function> [<argument>...] [flags]",
       { input: "redis://localhost add 1 2", brief: "3" },
-      { input: "redis://localhost greet --text World", brief: "an argument that is a text" },
-      { input: "redis://localhost add -- -1 2", brief: "after --, nothing is a flag" },
+      { input: "redis://localhost greet --text World", brief: "a string as the argument" },
+      { input: "redis://localhost add -- -1 2", brief: "after --, no argument is a flag" },
       { input: "redis://localhost status --multi", brief: "ask every server" },
       { input: "redis://localhost add --stdin < pairs.ndjson", brief: "[1,2] on each line" },
     ],

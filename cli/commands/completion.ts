@@ -3,9 +3,9 @@ import { print, whileRead } from "../io.ts";
 
 type Shell = "bash" | "zsh" | "fish";
 
-/** What each shell asks: `tsmq complete -- <words up to the cursor>`, one proposal a line. */
+/** The completion script of each shell. It runs `tsmq complete -- <words up to the cursor>`, which prints one proposal a line. */
 const SCRIPTS: Record<Shell, string> = {
-  // bash takes a URL apart at its colons: the words are read from the line, and what it keeps of the word is taken off
+  // bash splits a URL at its colons: read the words from the line, and strip the part of the word that bash keeps
   bash: `_tsmq() {
   local line="\${COMP_LINE:0:COMP_POINT}" words
   read -ra words <<< "$line"
@@ -38,8 +38,8 @@ export const command = buildCommand({
     },
   },
   docs: {
-    brief: "Print what makes a shell complete commands, flags and URLs",
-    fullDescription: "The shell has to know `tsmq` as a command, by an alias or a script on the PATH.",
+    brief: "Print the completion script for a shell",
+    fullDescription: "Completes commands, flags and URLs. `tsmq` must be an alias or a script on the PATH.",
     customUsage: [
       "<shell>",
       { input: "bash >> ~/.bashrc", brief: "bash" },

@@ -13,11 +13,11 @@ interface Flags extends BusFlags {
   readonly json: boolean;
 }
 
-/** What the transport's doctor sees, then whether a bus works. */
+/** Runs the checks of the transport, then a round trip over a bus. */
 async function* checks(transport: Transport, namespace: string): AsyncGenerator<Check> {
   let [provider, doctor, broken]: [Provider?, Doctor?, boolean?] = [];
   try {
-    // a client may want more than it was given when it is imported
+    // a client may need a permission when it is imported
     provider = await transport.provider();
     doctor = await transport.doctor?.(namespace);
     for await (const check of doctor?.checks() ?? []) {
@@ -26,7 +26,7 @@ async function* checks(transport: Transport, namespace: string): AsyncGenerator<
     }
   } catch (error) {
     if (!lacksPermission(error)) throw error;
-    const mend = "run Deno with the permission that it names";
+    const mend = "run Deno with the permission that the message names";
     return yield { name: "runtime permission", state: "broken", detail: textOf(error), mend };
   } finally {
     await doctor?.close();
@@ -34,7 +34,7 @@ async function* checks(transport: Transport, namespace: string): AsyncGenerator<
   if (!broken) yield await roundTrip(provider);
 }
 
-/** A bus that hears itself, in a namespace that nobody else has. */
+/** Sends an event, an item and a call over a bus in a namespace of its own. */
 async function roundTrip(provider: Provider): Promise<Check> {
   const name = "bus";
   const start = performance.now();
@@ -58,21 +58,21 @@ async function roundTrip(provider: Provider): Promise<Check> {
     return { name, state: "ok", detail: `opened in ${opening} ms; an event, an item and a call took ${work} ms` };
   } catch (error) {
     const detail = textOf(error);
-    return { name, state: "broken", detail, mend: "what was looked at above is in order: this may be a fault of tsmq" };
+    return { name, state: "broken", detail, mend: "the checks above passed, so this may be a bug in tsmq" };
   }
 }
 
 async function within(promise: Promise<void>, ms: number): Promise<void> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`an event that was published did not arrive in ${ms} ms`)), ms);
+    timer = setTimeout(() => reject(new Error(`a published event did not arrive within ${ms} ms`)), ms);
   });
   await Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
 const MARKS: Record<Check["state"], string> = { ok: "ok    ", risk: "RISK  ", broken: "BROKEN" };
 
-function picture({ name, state, detail, mend }: Check): string {
+function format({ name, state, detail, mend }: Check): string {
   return `${MARKS[state]} ${name}: ${detail}${mend ? `\n       → ${mend}` : ""}`;
 }
 
@@ -82,29 +82,34 @@ export const command = buildCommand({
     whileRead(async () => {
       for await (const check of checks(transportFor(url), namespace)) {
         if (check.state === "broken") process.exitCode = 1;
-        await print(json ? JSON.stringify(check) : picture(check));
+        await print(json ? JSON.stringify(check) : format(check));
       }
     }),
   parameters: {
     flags: {
       ...BUS_FLAGS,
-      json: { kind: "boolean", brief: "One JSON a line, for programs", default: false, withNegated: false },
+      json: {
+        kind: "boolean",
+        brief: "Print one JSON object a line, for programs",
+        default: false,
+        withNegated: false,
+      },
     },
     aliases: { n: "namespace" },
     positional: { kind: "tuple", parameters: [URL_ARGUMENT] },
   },
   docs: {
-    brief: "Find out what is wrong with a transport, and how to mend it",
+    brief: "Find problems of a transport, and how to solve them",
     fullDescription: [
-      "Looks at one thing after the other: is it there, does it let us in, is it new enough, may we do what a bus does, is",
-      "there room, what did dead buses leave; then a bus sends itself an event, an item and a call. Writes only what it",
-      "removes again, under names of its own.",
+      "Checks, in this order: is the transport reachable, does it accept the credentials, is its version supported, does it",
+      "permit all that a bus does, has it room, what have dead buses left. Then a bus sends itself an event, an item and a",
+      "call. It writes only under names of its own, and removes what it has written.",
       "RISK: it works, but something may be lost. BROKEN: it does not work; the exit code is 1.",
     ].join("\n"),
     customUsage: [
       "<url> [flags]",
       { input: "redis://localhost", brief: "is the server fit for a bus?" },
-      { input: `aws:eu-central-1 --json | jq 'select(.state != "ok")'`, brief: "only what is not in order" },
+      { input: `aws:eu-central-1 --json | jq 'select(.state != "ok")'`, brief: "only the problems" },
     ],
   },
 });

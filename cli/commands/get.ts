@@ -43,13 +43,13 @@ export const command = buildCommand({
   docs: {
     brief: "Take items from a queue, one JSON a line",
     fullDescription: [
-      "Removes an item once its line is written: what nobody has read goes back to the queue.",
-      "No item in time: exit code 3.",
+      "Removes an item after its line is written. An item that could not be written goes back to the queue.",
+      "Exit code 3: no item in time.",
     ].join("\n"),
     customUsage: [
       "<url> <queue> [flags]",
       { input: "redis://localhost jobs", brief: "the oldest item, if there is one" },
-      { input: "redis://localhost jobs -c Infinity -t Infinity | ./worker", brief: "item after item, as they come" },
+      { input: "redis://localhost jobs -c Infinity -t Infinity | ./worker", brief: "each item as it arrives" },
       {
         input: "redis://localhost jobs.dead -c 100 | tsmq put redis://localhost jobs",
         brief: "try dead letters again",

@@ -19,7 +19,7 @@ export const command = buildCommand({
   parameters: {
     flags: {
       ...BUS_FLAGS,
-      text: { kind: "boolean", brief: "The events are texts, not JSON", default: false, withNegated: false },
+      text: { kind: "boolean", brief: "The events are strings, not JSON", default: false, withNegated: false },
     },
     aliases: { n: "namespace", t: "text" },
     positional: {
@@ -31,13 +31,13 @@ export const command = buildCommand({
   docs: {
     brief: "Publish events to a topic",
     fullDescription: [
-      "Publishes each event that is given, or each line of standard input. Prints for each how many buses it reached,",
-      "where the transport knows.",
+      "Publishes each argument or, without arguments, each line of standard input. Prints for each event how many buses it",
+      "reached, if the transport knows.",
     ].join("\n"),
     customUsage: [
       "<url> <topic> [<event>...] [flags]",
       { input: `redis://localhost shop '{"id":"o-1","total":12}'`, brief: "one event, as JSON" },
-      { input: "redis://localhost greetings --text hello", brief: "a text" },
+      { input: "redis://localhost greetings --text hello", brief: "a string" },
       { input: "redis://localhost lines < events.ndjson", brief: "one event a line" },
     ],
   },

@@ -19,7 +19,7 @@ export const command = buildCommand({
   parameters: {
     flags: {
       ...BUS_FLAGS,
-      text: { kind: "boolean", brief: "The items are texts, not JSON", default: false, withNegated: false },
+      text: { kind: "boolean", brief: "The items are strings, not JSON", default: false, withNegated: false },
       timeout: {
         kind: "parsed",
         parse: number(),
@@ -36,7 +36,8 @@ export const command = buildCommand({
   },
   docs: {
     brief: "Put items into a queue",
-    fullDescription: "Puts each item that is given, or each line of standard input. Prints nothing when all went well.",
+    fullDescription:
+      "Puts each argument or, without arguments, each line of standard input. Prints nothing on success.",
     customUsage: [
       "<url> <queue> [<item>...] [flags]",
       { input: `redis://localhost jobs '{"id":1}' '{"id":2}'`, brief: "two items" },

@@ -8,7 +8,7 @@ import { transportFor } from "../urls.ts";
 export const command = buildCommand({
   func: async ({ namespace }: BusFlags, url: string) => {
     const doctor = await transportFor(url).doctor?.(namespace);
-    if (!doctor?.reap) throw new UnsupportedError("Cannot reap: on this transport nothing outlives its process");
+    if (!doctor?.reap) throw new UnsupportedError("Cannot reap: on this transport nothing remains of a dead process");
     try {
       const all = await doctor.reap();
       await whileRead(async () => {
@@ -24,10 +24,10 @@ export const command = buildCommand({
     positional: { kind: "tuple", parameters: [URL_ARGUMENT] },
   },
   docs: {
-    brief: "Remove what dead buses left in a namespace",
+    brief: "Remove what dead buses have left in a namespace",
     fullDescription: [
-      "Prints a line for each thing that was removed. What belongs to a live bus, and queues with their items, stay.",
-      "Buses do the same when they open; this is for a namespace where none opens any more.",
+      "Prints a line for each thing that it removes. It keeps what belongs to a live bus, and named queues with their items.",
+      "Every bus does the same when it opens. Use this in a namespace where no bus opens any more.",
     ].join("\n"),
     customUsage: ["<url> [flags]", {
       input: "aws:eu-central-1 -n shop",

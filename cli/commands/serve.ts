@@ -8,7 +8,7 @@ import { textOf } from "../../src/internal/thrown.ts";
 import { aborted, print } from "../io.ts";
 import { BUS_FLAGS, type BusFlags, URL_ARGUMENT, withBus } from "../session.ts";
 
-/** What of a module is served now, and which other exports are not. */
+/** The exports of a module that are served, and those that are not. */
 interface Outcome {
   readonly serving: string[];
   readonly skipped?: string[];
@@ -55,9 +55,9 @@ export const command = buildCommand({
   docs: {
     brief: "Serve the functions that a module exports, until Ctrl-C",
     fullDescription: [
-      "Each exported function is served under its name, unless that begins with _. Other exports are named as skipped. A default",
-      "export is a function that is given the bus, for whatever else the service does: (bus) => bus.expose(new Orders()).",
-      "Calls that run at Ctrl-C have five seconds to finish.",
+      "Serves each exported function under its name, unless the name begins with _, and lists the other exports as skipped.",
+      "A default export is a function that sets up the rest of the service on the bus: (bus) => bus.expose(new Orders()).",
+      "On Ctrl-C, running calls have five seconds to finish.",
     ].join("\n"),
     customUsage: [
       "<url> <module> [flags]",

@@ -17,13 +17,13 @@ interface Flags extends BusFlags {
 interface Row {
   readonly kind: "topic" | "queue";
   readonly name: string;
-  /** Events since the last look, or what the queue grew by, each second. */
+  /** Events a second since the last sample, or the growth of the queue a second. */
   readonly rate: number;
-  /** Events seen, or items that wait. */
+  /** All received events, or the waiting items. */
   readonly total: number;
 }
 
-/** Counts events as they come, and looks at queues. */
+/** Counts received events and samples the sizes of queues. */
 class Meter {
   #bus: Bus;
   #doctor: Doctor | undefined;
@@ -40,7 +40,7 @@ class Meter {
 
   async watch(pattern: string): Promise<void> {
     await this.#bus.subscribe(pattern, (_, { topic }) => this.#count(topic), { pattern: true }).ready;
-    await this.look();
+    await this.sample();
   }
 
   #count(topic: string): void {
@@ -49,7 +49,7 @@ class Meter {
     else this.#topics.set(topic, { seen: 1, before: 0 });
   }
 
-  async look(): Promise<Row[]> {
+  async sample(): Promise<Row[]> {
     const names = new Set([...this.#given, ...await this.#doctor?.queues?.() ?? [], ...this.#sizes.keys()]);
     const sizes = await Promise.all([...names].map((name) => this.#bus.queue(name).qsize()));
     const now = performance.now();
@@ -85,7 +85,7 @@ function table(rows: readonly Row[]): string {
     ...part("queue", one("QUEUE", "growth/s", "waiting")),
   ];
   return lines.length === 0
-    ? "Nothing yet: no event came, and no queue that can be listed has items; --queue names one.\n"
+    ? "Nothing yet: no event has arrived, and no queue that the transport lists has items. Name others with --queue.\n"
     : lines.join("\n");
 }
 
@@ -100,7 +100,7 @@ export const command = buildCommand({
         await meter.watch(pattern ?? "*");
         for (let left = flags.count; left > 0 && !signal.aborted; left--) {
           await pause(flags.interval, signal);
-          const rows = await meter.look();
+          const rows = await meter.sample();
           if (!flags.json) await print(`${isTTY ? "\x1b[H\x1b[2J" : ""}${table(rows)}`);
           else for (const row of rows) await print(JSON.stringify(row));
         }
@@ -111,16 +111,21 @@ export const command = buildCommand({
   parameters: {
     flags: {
       ...BUS_FLAGS,
-      interval: { kind: "parsed", parse: number(50), brief: "Milliseconds between looks", default: "1000" },
-      count: { kind: "parsed", parse: count, brief: "End after so many looks", default: "Infinity" },
+      interval: { kind: "parsed", parse: number(50), brief: "Milliseconds between samples", default: "1000" },
+      count: { kind: "parsed", parse: count, brief: "End after this number of samples", default: "Infinity" },
       queue: {
         kind: "parsed",
         parse: String,
-        brief: "A queue to look at, where the transport cannot list them; may be given again",
+        brief: "A queue to sample, if the transport cannot list it; may be repeated",
         optional: true,
         variadic: true,
       },
-      json: { kind: "boolean", brief: "One JSON for each row, for programs", default: false, withNegated: false },
+      json: {
+        kind: "boolean",
+        brief: "Print one JSON object for each row, for programs",
+        default: false,
+        withNegated: false,
+      },
     },
     aliases: { n: "namespace", i: "interval", c: "count", q: "queue" },
     positional: {
@@ -134,14 +139,14 @@ export const command = buildCommand({
   docs: {
     brief: "Watch the rates of topics and queues",
     fullDescription: [
-      "Subscribes to the topics and counts what comes: events each second and since the start. Of queues: how many items",
-      "wait, and by how many that grows each second. Single calls go straight to a server's inbox and are not seen.",
+      "Subscribes to the topics and counts their events: in a second, and since the start. For queues it shows how many items",
+      "wait, and their growth in a second. Single calls are not counted, because they go straight to a server's inbox.",
     ].join("\n"),
     customUsage: [
       "<url> [<pattern>] [flags]",
-      { input: "redis://localhost", brief: "everything in the namespace, every second" },
+      { input: "redis://localhost", brief: "all topics and queues of the namespace, every second" },
       { input: "redis://localhost 'shop.*' -i 5000", brief: "some topics, every five seconds" },
-      { input: "redis://localhost -c 1 --json", brief: "one look, for a program" },
+      { input: "redis://localhost -c 1 --json", brief: "one sample, for a program" },
     ],
   },
 });

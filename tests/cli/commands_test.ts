@@ -16,17 +16,17 @@ describe("tsmq", () => {
   });
   afterAll(() => server.stop());
 
-  /** A namespace of each test's own. */
+  /** Returns the flag for a new namespace. */
   const fresh = () => ["-n", crypto.randomUUID()];
 
-  it("sub prints what pub publishes, from arguments and from standard input, until it has enough", async () => {
+  it("sub prints events that pub publishes, from arguments and from standard input, until --count", async () => {
     const ns = fresh();
     await using sub = new Running(["sub", url, "shop.*", "-p", "-c", "4", "-t", "60000", ...ns]);
     const reached = async (...args: string[]) => {
       const { lines } = await tsmq(["pub", url, ...args, ...ns]);
       return lines.map((line) => JSON.parse(line).reached);
     };
-    // nobody is told when a subscription is there: what reaches somebody shows it
+    // the command does not print that it has subscribed, so publish until an event reaches it
     while ((await reached("shop.try", "0"))[0] === 0 && !sub.child.exit);
     assertEquals(await reached("shop.a", '{"id":"o-1"}', "[1,2]"), [1, 1]);
     const { code, errors } = await tsmq(["pub", url, "shop.b", ...ns], { input: ['{"big":12345678901234567890}'] });
@@ -40,21 +40,21 @@ describe("tsmq", () => {
     ]);
   });
 
-  it("sub ends at Ctrl-C with 0, and with 4 when events are missing", async () => {
-    // no timer is that long
+  it("sub ends with 0 on Ctrl-C, and with 4 when events are missing", async () => {
+    // longer than any timer
     await using sub = new Running(["sub", url, "t", "-b", "-t", "Infinity"]);
     const heard = () => server.run("pubsub", "numsub", "__eventbus:global:t").then((reply) => (reply as number[])[1]);
     while (await heard() === 0) assertEquals(sub.child.exit, undefined);
     await tsmq(["pub", url, "t", "1"]);
-    assertEquals(await sub.said(1), ["1"]);
+    assertEquals(await sub.printed(1), ["1"]);
     sub.child.signal("SIGINT");
     assertEquals((await sub.ended()).code, 0);
     const late = await tsmq(["sub", url, "t", "-c", "2", "-t", "50"]);
     assertEquals(late.code, 4);
-    assertMatch(late.errors.join(), /^tsmq: Cannot see 2 events: 2 are missing after 50 ms$/);
+    assertMatch(late.errors.join(), /^tsmq: Cannot receive 2 events: 2 are missing after 50 ms$/);
   });
 
-  it("put and get pass items on, oldest first; an empty queue is 3", async () => {
+  it("put and get pass items, oldest first; an empty queue is exit code 3", async () => {
     const ns = fresh();
     assertEquals(await tsmq(["put", url, "jobs", '{"id":1}', "2", ...ns]), { code: 0, lines: [], errors: [] });
     await tsmq(["put", url, "jobs", "--text", ...ns], { input: ["plain text"] });
@@ -63,26 +63,26 @@ describe("tsmq", () => {
     assertEquals(rest.lines, ['"plain text"']);
     assertEquals(rest.code, 3);
     assertEquals(rest.errors, ['tsmq: Cannot get from queue "jobs": it is empty']);
-    // nothing is left leased: what was printed was acknowledged
+    // no lease is left: each printed item was acknowledged
     assertEquals(await server.keys(), []);
   });
 
-  it("ends at once at Ctrl-C or an error, also while standard input says nothing", async () => {
+  it("ends at once on Ctrl-C or an error, even while it waits for standard input", async () => {
     await using pub = new Running(["pub", url, "t", ...fresh()], { input: ["1"], open: true });
-    await pub.said(1);
+    await pub.printed(1);
     pub.child.signal("SIGINT");
     assertEquals((await pub.ended()).code, 0);
     assertEquals((await tsmq(["put", url, "q", ...fresh()], { input: ["{bad"], open: true })).code, 2);
   });
 
-  it("takes a line from standard input for what it is, whatever it holds", async () => {
+  it("reads a line of standard input unchanged, whatever characters it contains", async () => {
     const ns = fresh();
     await tsmq(["put", url, "q", ...ns], { input: ['"a\u2028b"', " ", '"c"\r'] });
     await tsmq(["put", url, "q", "--text", ...ns], { input: ["d\re", " f "] });
     assertEquals((await tsmq(["get", url, "q", "-c", "4", ...ns])).lines, ['"a\u2028b"', '"c"', '"d\\re"', '" f "']);
   });
 
-  it("ends without a word when nobody reads what it prints, and an item that nobody has read is there again", async () => {
+  it("ends silently when the reader closes the pipe, and puts an unread item back", async () => {
     const ns = fresh();
     await tsmq(["put", url, "jobs", "1", ...ns]);
     const unread = ["bash", "-c", 'exec 3> >(:); wait $!; "$@" >&3', "bash"];
@@ -96,10 +96,10 @@ describe("tsmq", () => {
     assertEquals((await tsmq(["get", url, "jobs", ...ns])).lines, ["1"]);
   });
 
-  it("serve serves what a module exports, and call calls it", async () => {
+  it("serve serves the functions of a module, and call calls them", async () => {
     const ns = fresh();
     await using serve = new Running(["serve", url, MODULE, ...ns]);
-    const [serving] = await serve.said(1);
+    const [serving] = await serve.printed(1);
     assertEquals(JSON.parse(serving!), {
       serving: ["add", "fail", "hello"],
       skipped: ["Counter", "_internal", "counter"],
@@ -119,26 +119,26 @@ describe("tsmq", () => {
     assertEquals([nobody.code, nobody.errors], [7, ['tsmq: Cannot call "add": no such remote']]);
   });
 
-  it("serve gives the bus to a default export; a handler that throws is a line and ends nothing", async () => {
+  it("serve passes the bus to a default export; a handler that throws is reported in one line and stops nothing", async () => {
     const ns = fresh();
     await using serve = new Running(["serve", url, MODULE, ...ns]);
-    await serve.said(1);
+    await serve.printed(1);
     await tsmq(["pub", url, "broken", "1", ...ns]);
     await tsmq(["put", url, "in", "20", ...ns]);
     assertEquals((await tsmq(["get", url, "out", "-t", "15000", ...ns])).lines, ["40"]);
-    await until("it tells of the handler", () => serve.child.output.includes("another"));
+    await until("it reports the handler's error", () => serve.child.output.includes("another"));
     serve.child.signal("SIGTERM");
     assertEquals((await serve.ended()).errors, ["tsmq: one line and another"]);
   });
 
-  it("top shows the rates of topics and what waits in queues", async () => {
+  it("top shows the rates of topics and the sizes of queues", async () => {
     const ns = fresh();
     await tsmq(["put", url, "waiting", "1", "2", "3", ...ns]);
     await using top = new Running(["top", url, "--json", "-i", "100", ...ns]);
-    await top.said(1);
+    await top.printed(1);
     await tsmq(["pub", url, "ticks", "1", "2", ...ns]);
     const topic = () => top.lines.map((line) => JSON.parse(line)).findLast((row) => row.kind === "topic");
-    while (topic()?.total !== 2 && !top.child.exit) await top.said(top.lines.length + 1);
+    while (topic()?.total !== 2 && !top.child.exit) await top.printed(top.lines.length + 1);
     assertEquals(topic().name, "ticks");
     const seen = top.lines.map((line) => JSON.parse(line)).filter((row) => row.name === "ticks");
     assert(seen.some(({ rate }) => rate > 0), "a rate is seen");
@@ -149,7 +149,7 @@ describe("tsmq", () => {
     assertMatch(table.join("\n"), /QUEUE +growth\/s +waiting\nwaiting +0\.0 +3/);
   });
 
-  it("reap removes lapsed registrations", async () => {
+  it("reap removes expired registrations", async () => {
     const ns = crypto.randomUUID();
     const key = `__tsmq:servers:__eventbus:${ns}:add`;
     await server.run("zadd", key, 1, "__tsmq:inbox:dead", 9_999_999_999_999, "__tsmq:inbox:live");
@@ -158,19 +158,19 @@ describe("tsmq", () => {
     assertEquals(await server.run("zrange", key, 0, -1), ["__tsmq:inbox:live"]);
   });
 
-  it("says what was wrong with a call of it, in one line, with 2", async () => {
+  it("reports wrong usage in one line, with exit code 2", async () => {
     const wrong = async (...args: string[]) => {
       const { code, errors } = await tsmq(args);
       assertEquals([code, errors.length], [2, 1]);
       return errors[0]!;
     };
-    assertMatch(await wrong("gett"), /there is no such command; did you mean `?get/);
+    assertMatch(await wrong("gett"), /unknown command; did you mean `?get/);
     assertMatch(await wrong("get", url), /Expected argument for queue/);
     assertMatch(await wrong("get", url, "q", "--nope"), /nope/);
     assertMatch(await wrong("get", url, "q", "-c", "none"), /must be a number of at least 1/);
     assertMatch(await wrong("sub", url, "t", "-c", "1.5"), /must be a whole number/);
     assertMatch(await wrong("pub", url, "t", "{a:1}"), /as JSON/);
-    assertMatch(await wrong("pub", url, "t", "hello"), /give --text/);
+    assertMatch(await wrong("pub", url, "t", "hello"), /use --text/);
     assertMatch(await wrong("pub", "http://user:secret@x", "t", "1"), /^tsmq: (?!.*secret)Cannot use a URL/);
     assertMatch(
       await wrong("serve", url, fileURLToPath(new URL("run.ts", import.meta.url)).replace("run", "absent")),
@@ -178,7 +178,7 @@ describe("tsmq", () => {
     );
   });
 
-  it("says by its exit code that nobody listens, or that the password is wrong", async () => {
+  it("its exit code tells an unreachable server from a wrong password", async () => {
     const down = await tsmq(["pub", "redis://127.0.0.1:1", "t", "1"]);
     assertEquals([down.code, down.errors.length], [5, 1]);
     await using locked = await RedisServer.start({ password: "right" });
@@ -186,7 +186,7 @@ describe("tsmq", () => {
     assertEquals([denied.code, denied.errors.length], [6, 1]);
   });
 
-  it("teaches in --help, also without any permission", async () => {
+  it("prints --help, even without any permission", async () => {
     const { code, lines } = await tsmq(["--help"], { permissions: [] });
     assertEquals(code, 0);
     for (const command of ["sub", "pub", "put", "get", "call", "serve", "top", "doctor", "reap", "completion"]) {

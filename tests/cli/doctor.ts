@@ -1,19 +1,19 @@
-/** What the doctor says, as data. */
+/** Runs `tsmq doctor` and parses its checks. */
 import { assertEquals } from "@std/assert";
 import type { Check } from "../../src/provider/admin.ts";
 import { type RunOptions, tsmq } from "./run.ts";
 
-/** What `tsmq doctor` saw, and its exit code. */
+/** The checks of `tsmq doctor` and its exit code. */
 export interface Diagnosis {
   readonly code: number | null;
   readonly checks: Check[];
-  /** Those that are not "ok", but for the names left out. */
+  /** The checks that are not "ok", without the given names. */
   notOk(...but: string[]): string[];
   /** The check of this name. */
   of(name: string): Check;
 }
 
-/** Runs `tsmq doctor`; whatever is wrong, it says so in checks, not in errors, and has advice. */
+/** Runs `tsmq doctor` and asserts that it reports every problem as a check with advice, never as an error. */
 export async function diagnose(
   url: string,
   args: readonly string[] = [],
@@ -31,6 +31,6 @@ export async function diagnose(
       checks.filter(({ name, state }) => state !== "ok" && !but.includes(name)).map(({ name, state }) =>
         `${name}: ${state}`
       ),
-    of: (name) => checks.find((check) => check.name === name) ?? { name, state: "ok", detail: "not looked at" },
+    of: (name) => checks.find((check) => check.name === name) ?? { name, state: "ok", detail: "not checked" },
   };
 }

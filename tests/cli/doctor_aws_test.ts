@@ -10,7 +10,7 @@ import { FauxqsServer } from "../support/fauxqs_server.ts";
 import { diagnose } from "./doctor.ts";
 import { tsmq } from "./run.ts";
 
-/** A key as the SDK finds it; emulators take any. Nothing else is asked for one. */
+/** Credentials in the environment, where the SDK finds them. An emulator accepts any. */
 const KEY = { AWS_ACCESS_KEY_ID: "test", AWS_SECRET_ACCESS_KEY: "test", AWS_EC2_METADATA_DISABLED: "true" };
 const NONE = { AWS_CONFIG_FILE: "/none", AWS_SHARED_CREDENTIALS_FILE: "/none", AWS_EC2_METADATA_DISABLED: "true" };
 
@@ -37,7 +37,7 @@ describe("tsmq doctor aws:", () => {
     }
   }
 
-  it("finds nothing on a service that is in order, and leaves nothing", async () => {
+  it("finds no problem on a healthy service, and leaves nothing behind", async () => {
     const ns = fresh();
     const diagnosis = await diagnose(url(), ns, { env: KEY });
     assertEquals(diagnosis.notOk(), []);
@@ -45,7 +45,7 @@ describe("tsmq doctor aws:", () => {
     assertEquals((await tsmq(["reap", url(), ...ns], { env: KEY })).lines, []);
   });
 
-  it("says that nobody listens at the endpoint, or that there is no such host", async () => {
+  it("reports an endpoint that refuses connections, or an unknown host", async () => {
     const down = await diagnose("aws:us-east-1?endpoint=http://127.0.0.1:1", [], { env: KEY });
     assertEquals(down.notOk(), ["endpoint: broken"]);
     assertMatch(down.of("endpoint").mend!, /start the emulator/);
@@ -54,7 +54,7 @@ describe("tsmq doctor aws:", () => {
     assertMatch(lost.of("endpoint").mend!, /DNS/);
   });
 
-  it("says that there is no region, or no key", async () => {
+  it("reports a missing region, or missing credentials", async () => {
     const region = await diagnose("aws:", [], { env: { ...KEY, ...NONE, AWS_REGION: "", AWS_DEFAULT_REGION: "" } });
     assertEquals(region.notOk(), ["region: broken"]);
     assertMatch(region.of("region").mend!, /aws:eu-central-1/);
@@ -70,7 +70,7 @@ describe("tsmq doctor aws:", () => {
     ["ExpiredToken", /get new ones/],
   ];
   for (const [name, mend] of keys) {
-    it(`says what is wrong with a key that is refused: ${name}`, async () => {
+    it(`explains rejected credentials: ${name}`, async () => {
       const { notOk, of } = await refusing(() => ({ status: 403, name }));
       assertEquals(notOk(), ["credentials: broken"]);
       assertMatch(of("credentials").mend!, mend);
@@ -80,7 +80,7 @@ describe("tsmq doctor aws:", () => {
   for (
     const action of ["sqs:CreateQueue", "sqs:ReceiveMessage", "sns:CreateTopic", "sns:Subscribe", "sns:PublishBatch"]
   ) {
-    it(`says that ${action} is denied`, async () => {
+    it(`reports that ${action} is denied`, async () => {
       const name = `may ${action.replace("Batch", "")}`;
       const { notOk, of } = await refusing((asked) =>
         asked === action ? { status: 403, name: "AccessDeniedException" } : undefined
@@ -90,7 +90,7 @@ describe("tsmq doctor aws:", () => {
     });
   }
 
-  it("says what dead buses left, and reap deletes it", async () => {
+  it("reports what dead buses left, and reap deletes it", async () => {
     const [, namespace] = fresh();
     const QueueName = `tsmq-${namespace}-${"0".repeat(32)}`;
     const client = new SQSClient({
@@ -108,7 +108,7 @@ describe("tsmq doctor aws:", () => {
     const Name = new Names(namespace!).topic("idle");
     await topics.send(new CreateTopicCommand({ Name, Tags: [TOPIC_TAG] }));
     topics.destroy();
-    // the bus of the last check has a namespace of its own, so it does not sweep this one
+    // the bus of the last check has a namespace of its own, so it does not clean up this one
     const { notOk, of, code } = await diagnose(url(), ["-n", namespace!], { env: KEY });
     assertEquals([code, ...notOk()], [0, "leftovers: risk"]);
     assertMatch(of("leftovers").detail, /1 queue\(s\) of buses that died, 1 topic\(s\) without a user/);
@@ -118,7 +118,7 @@ describe("tsmq doctor aws:", () => {
   });
 
   if (here === "deno") {
-    it("says which permission Deno was not given", async () => {
+    it("names the missing permission of Deno", async () => {
       const permissions = ["--allow-env", "--allow-read", "--allow-sys"];
       const { notOk, of } = await diagnose(url(), [], { env: KEY, permissions });
       assertEquals(notOk(), ["runtime permission: broken"]);

@@ -10,7 +10,7 @@ import { until } from "../support/until.ts";
 import { diagnose } from "./doctor.ts";
 import { Running, tsmq } from "./run.ts";
 
-// Whatever other programs of this user have open counts: how much room there is for queues is not ours to say.
+// Queues of other programs of this user count too, so a test cannot assume how much room there is.
 // run: lane kernel-queues
 const ROOM = "queues";
 
@@ -19,7 +19,7 @@ const fresh = () => ["-n", crypto.randomUUID()];
 describe("tsmq doctor ipc:", () => {
   if (process.platform !== "linux") return skip("finds what is broken", "POSIX message queues are there on Linux only");
 
-  it("finds nothing on a machine that is in order, and leaves nothing", async () => {
+  it("finds no problem on a healthy machine, and leaves nothing behind", async () => {
     const diagnosis = await diagnose("ipc:", fresh());
     assertEquals(diagnosis.notOk(ROOM), []);
     assertEquals(diagnosis.checks.map(({ name }) => name), [
@@ -27,25 +27,25 @@ describe("tsmq doctor ipc:", () => {
     ]);
   });
 
-  it("says that RLIMIT_MSGQUEUE is used up, or nearly", async () => {
+  it("reports that RLIMIT_MSGQUEUE is exhausted, or nearly", async () => {
     const none = await diagnose("ipc:", fresh(), { through: ["prlimit", "--msgqueue=1000"] });
     assertEquals(none.notOk(), ["queues: broken"]);
     assertMatch(none.of("queues").mend!, /RLIMIT_MSGQUEUE/);
-    // what other tests have open counts too, so no more than that it is tight is known
+    // queues of other tests count too, so the test knows only that room is short
     const little = await diagnose("ipc:", fresh(), { through: ["prlimit", "--msgqueue=30000"] });
     assert(little.of("queues").state !== "ok");
   });
 
-  it("says that the directory cannot be written", async () => {
+  it("reports that the directory is not writable", async () => {
     const diagnosis = await diagnose("ipc:/proc/self", fresh());
     assertEquals(diagnosis.notOk(ROOM), ["directory: broken"]);
     assertMatch(diagnosis.of("directory").mend!, /another directory/);
   });
 
   if (process.getuid?.() !== 0) {
-    skip("says that the namespace is somebody else's", "only root can give a directory away");
+    skip("reports that the namespace belongs to another user", "only root can give a directory away");
   } else {
-    it("says that the namespace is somebody else's", async () => {
+    it("reports that the namespace belongs to another user", async () => {
       const dir = makeDir("shm");
       mkdirSync(join(dir, "theirs"));
       chownSync(join(dir, "theirs"), 12_345, 12_345);
@@ -59,7 +59,7 @@ describe("tsmq doctor ipc:", () => {
   describe("after a bus was killed", () => {
     let url: string;
     let dir: string;
-    // any bus of this user clears up after the dead that it finds: here it finds nothing else
+    // every bus of this user removes what dead buses left; here is nothing else to remove
     beforeAll(() => {
       dir = makeDir("shm");
       url = `ipc:${dir}`;
@@ -75,13 +75,13 @@ describe("tsmq doctor ipc:", () => {
       await sub.child.kill();
     }
 
-    it("says what it left; the next bus removes it", async () => {
+    it("reports what it left; the next bus removes it", async () => {
       const ns = fresh();
       await leave(ns);
       const diagnosis = await diagnose(url, ns);
       assertEquals([diagnosis.code, ...diagnosis.notOk(ROOM)], [0, "leftovers: risk"]);
       assertMatch(diagnosis.of("leftovers").mend!, /tsmq reap/);
-      // the doctor's last look was by a bus of its own
+      // the last check of the doctor opened a bus
       assertEquals((await diagnose(url, ns)).notOk(ROOM), []);
     });
 
@@ -96,7 +96,7 @@ describe("tsmq doctor ipc:", () => {
   });
 
   if (here === "deno") {
-    it("says which permission Deno was not given", async () => {
+    it("names the missing permission of Deno", async () => {
       const { notOk, of } = await diagnose("ipc:", fresh(), { permissions: ["--allow-read"] });
       assertEquals(notOk(), ["runtime permission: broken"]);
       assertMatch(of("runtime permission").mend!, /--allow-ffi/);

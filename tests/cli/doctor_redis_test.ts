@@ -10,7 +10,7 @@ import { missing } from "../support/tools.ts";
 import { until } from "../support/until.ts";
 import { diagnose } from "./doctor.ts";
 
-/** Only what is durable is in order: the servers of these tests keep nothing on disk. */
+/** The check of durability fails on the servers of these tests, which store nothing on disk. */
 const VOLATILE = "persistence";
 
 async function broken(options: RedisServerOptions, name: string, state: string, mend: RegExp, url?: string) {
@@ -21,7 +21,7 @@ async function broken(options: RedisServerOptions, name: string, state: string, 
 }
 
 describe("tsmq doctor redis:", () => {
-  it("finds nothing on a server that is in order", async () => {
+  it("finds no problem on a healthy server", async () => {
     await using server = await RedisServer.start({ config: ["appendonly yes"], args: ["--appendonly", "yes"] });
     const diagnosis = await diagnose(server.url);
     assertEquals(diagnosis.notOk(), []);
@@ -39,7 +39,7 @@ describe("tsmq doctor redis:", () => {
     });
   }
 
-  it("says that nobody listens, or that there is no such host", async () => {
+  it("reports a refused connection, or an unknown host", async () => {
     const down = await diagnose("redis://127.0.0.1:1");
     assertEquals(down.notOk(), ["server: broken"]);
     assertMatch(down.of("server").mend!, /start redis-server/);
@@ -50,7 +50,7 @@ describe("tsmq doctor redis:", () => {
     assertEquals(socket.notOk(), ["address: broken"]);
   });
 
-  it("says that the server does not answer", async () => {
+  it("reports that the server does not answer", async () => {
     await using server = await RedisServer.start();
     server.freeze();
     const { notOk, of } = await diagnose(server.url);
@@ -59,7 +59,7 @@ describe("tsmq doctor redis:", () => {
     assertMatch(of("server").mend!, /frozen/);
   });
 
-  it("says that the password is wrong, or missing", async () => {
+  it("reports that the password is wrong, or missing", async () => {
     await using server = await RedisServer.start({ password: "right" });
     const wrong = await diagnose(`redis://:wrong@127.0.0.1:${server.port}`);
     assertEquals(wrong.notOk(), ["login: broken"]);
@@ -69,14 +69,14 @@ describe("tsmq doctor redis:", () => {
     assertMatch(none.of("login").mend!, /asks for a password/);
   });
 
-  it("says that the server is too old", async () => {
+  it("reports that the server is too old", async () => {
     await using old = await oldServer("5.0.14");
     const { of, code } = await diagnose(`redis://127.0.0.1:${old.port}`);
     assertEquals([code, of("version").state, of("version").detail], [1, "broken", "Redis 5.0.14"]);
     assertMatch(of("version").mend!, /6\.2 or later/);
   });
 
-  it("says that the server is a replica", async () => {
+  it("reports that the server is a replica", async () => {
     await using master = await RedisServer.start();
     await using replica = await RedisServer.start({ args: ["--replicaof", "127.0.0.1", String(master.port)] });
     await until("the replica is in step", async () => /link_status:up/.test(String(await replica.run("info"))));
@@ -85,7 +85,7 @@ describe("tsmq doctor redis:", () => {
     assertMatch(of("role").mend!, new RegExp(`redis://127.0.0.1:${master.port}`));
   });
 
-  it("says that the server is a node of a Cluster", () =>
+  it("reports that the server is a node of a Cluster", () =>
     RedisServer.start({ args: ["--cluster-enabled", "yes"] }).then(async (server) => {
       await using _ = server;
       const { of } = await diagnose(server.url);
@@ -93,20 +93,20 @@ describe("tsmq doctor redis:", () => {
       assertMatch(of("cluster").mend!, /redis\+cluster:/);
     }));
 
-  it("says that the server throws queues away when it is full", () =>
+  it("reports that a full server evicts queues", () =>
     broken({ args: ["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"] }, "memory", "risk", /noeviction/));
 
-  it("says that the server would throw registrations away", () =>
+  it("reports that a full server evicts registrations", () =>
     broken({ args: ["--maxmemory", "100mb", "--maxmemory-policy", "volatile-lru"] }, "memory", "risk", /noeviction/));
 
-  it("says that the server is full", async () => {
+  it("reports that the server is full", async () => {
     await using server = await RedisServer.start({ args: ["--maxmemory", "1kb"] });
     const { of, code } = await diagnose(server.url);
     assertEquals([code, of("memory").state, of("may put").state], [1, "broken", "broken"]);
     assertMatch(of("memory").mend!, /maxmemory higher/);
   });
 
-  it("says that the server cannot write to its disk", async () => {
+  it("reports that the server cannot write to its disk", async () => {
     await using server = await RedisServer.start();
     rmSync(server.dir, { recursive: true });
     await server.run("bgsave");
@@ -116,7 +116,7 @@ describe("tsmq doctor redis:", () => {
     assertMatch(of("persistence").mend!, /disk full/);
   });
 
-  it("says that large events would cut subscribers off", () =>
+  it("reports that large events would disconnect subscribers", () =>
     broken(
       { args: ["--client-output-buffer-limit", "pubsub 1mb 512kb 60"] },
       "pub/sub buffer",
@@ -124,13 +124,13 @@ describe("tsmq doctor redis:", () => {
       /client-output-buffer-limit|maxEvent/,
     ));
 
-  it("says that no more clients are taken", async () => {
+  it("reports that the server accepts no more clients", async () => {
     await using server = await RedisServer.start({ args: ["--maxclients", "2"] });
     const held = [1, 2].map(() => new Redis(server.port, { lazyConnect: true, retryStrategy: () => null }));
     try {
       await Promise.all(held.map((client) => client.connect()));
       const { checks } = await diagnose(server.url);
-      // what the server says of it may be lost with the connection that it ends
+      // the server's error may be lost with the connection that it closes
       assertEquals(checks.map(({ state }) => state), ["broken"]);
       assertMatch(checks[0]!.mend!, /maxclients/);
     } finally {
@@ -162,7 +162,7 @@ describe("tsmq doctor redis:", () => {
     ["PUBSUB", ["-pubsub"], ["may count subscribers: broken"], /^ACL SETUSER bus \+pubsub/],
   ];
   for (const [title, rules, checks, mend] of denials) {
-    it(`says that the user may not use ${title}`, async () => {
+    it(`reports that the user may not use ${title}`, async () => {
       await using server = await RedisServer.start();
       await server.run("acl", "setuser", user, ...FULL, ...rules);
       const diagnosis = await diagnose(`redis://${user}:secret@127.0.0.1:${server.port}`);
@@ -172,7 +172,7 @@ describe("tsmq doctor redis:", () => {
     });
   }
 
-  it("says what dead servers left", async () => {
+  it("reports what dead servers left", async () => {
     await using server = await RedisServer.start();
     await server.run("zadd", "__tsmq:servers:__eventbus:global:add", 1, "__tsmq:inbox:dead");
     const { notOk, of, code } = await diagnose(server.url);
@@ -181,7 +181,7 @@ describe("tsmq doctor redis:", () => {
   });
 
   if (here === "deno") {
-    it("says which permission Deno was not given", async () => {
+    it("names the missing permission of Deno", async () => {
       const missing = async (...permissions: string[]) => {
         const { checks } = await diagnose("redis://127.0.0.1:1", [], { permissions });
         assertEquals(checks.length, 1);
@@ -193,13 +193,13 @@ describe("tsmq doctor redis:", () => {
   }
 });
 
-/** Answers as a server of an old version would; none can be had. */
+/** Answers like a Redis server of an old version, which is not available here. */
 async function oldServer(version: string): Promise<AsyncDisposable & { readonly port: number }> {
   const server = createServer((socket) => {
     socket.on("error", () => {});
     socket.on("data", (data) => {
       const words = new TextDecoder().decode(data).toLowerCase();
-      // a pipeline is answered once for each of its commands
+      // a pipeline has one reply for each of its commands
       for (const [, command] of words.matchAll(/\*\d+\r\n\$\d+\r\n(\w+)/g)) {
         const info = `# Server\r\nredis_version:${version}\r\nloading:0\r\nrole:master\r\n`;
         if (command === "info") socket.write(`$${info.length}\r\n${info}\r\n`);

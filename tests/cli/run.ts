@@ -16,20 +16,20 @@ export interface RunOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** Deno's permissions. Default: all. */
   readonly permissions?: readonly string[];
-  /** What starts it, such as `["prlimit", "--msgqueue=1000"]`. */
+  /** A command that starts it, such as `["prlimit", "--msgqueue=1000"]`. */
   readonly through?: readonly string[];
 }
 
-/** What a command said, and how it ended. */
+/** The output of a command, and its exit code. */
 export interface Outcome {
   readonly code: number | null;
   /** Lines of standard output. */
   readonly lines: string[];
-  /** Lines of standard error that are ours. */
+  /** Lines of standard error that tsmq wrote. */
   readonly errors: string[];
 }
 
-/** A command that runs. */
+/** A running command. */
 export class Running implements AsyncDisposable {
   readonly lines: string[] = [];
   readonly child: Child;
@@ -46,19 +46,19 @@ export class Running implements AsyncDisposable {
     if (!options.open) this.child.end();
   }
 
-  /** Waits for so many lines. */
-  async said(count: number): Promise<string[]> {
+  /** Waits for this number of lines. */
+  async printed(count: number): Promise<string[]> {
     await until(
-      `the command says ${count} line(s); it said:\n${this.child.output}`,
+      `the command prints ${count} line(s); it printed:\n${this.child.output}`,
       () => this.lines.length >= count || this.child.exit,
     );
     return this.lines;
   }
 
-  /** Waits until it has ended. */
+  /** Waits until it ends. */
   async ended(): Promise<Outcome> {
     const { code } = await this.child.wait(60_000);
-    // the pipe may still hold what was written last
+    // the pipe may still hold the last output
     let before = -1;
     await until("its output is read", () => {
       const settled = before === this.child.output.length;
@@ -74,7 +74,7 @@ export class Running implements AsyncDisposable {
   }
 }
 
-/** Runs a command to its end. */
+/** Runs a command and waits until it ends. */
 export async function tsmq(args: readonly string[], options: RunOptions = {}): Promise<Outcome> {
   await using running = new Running(args, options);
   return await running.ended();

@@ -1,16 +1,16 @@
-/** Which provider a URL chooses, and which URLs are refused rather than taken for something else. */
+/** The provider for each kind of URL, and the URLs that are rejected. */
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { providerFor } from "../../cli/mod.ts";
 import { ValidationError } from "../../mod.ts";
 
-/** What the provider of a URL was told, without what it was not. */
+/** The defined options of the provider for a URL. */
 async function options(url: string): Promise<Record<string, unknown>> {
   return JSON.parse(JSON.stringify((await providerFor(url)).options));
 }
 
 describe("providerFor()", () => {
-  it("takes hosts apart, each with the port that such a server has", async () => {
+  it("parses several hosts, each with the default port of its kind", async () => {
     const { sentinels, name, username, password } = await options("redis+sentinel://a:p%40ss@one,[::1]:7/mymaster");
     assertEquals(sentinels, [{ host: "one", port: 26_379 }, { host: "::1", port: 7 }]);
     assertEquals([name, username, password], ["mymaster", "a", "p@ss"]);
@@ -25,16 +25,16 @@ describe("providerFor()", () => {
   });
 
   const wrong: Record<string, string> = {
-    "a scheme that nobody has": "http://secret@host",
-    "a host for ipc:, which is no directory": "ipc://secret",
-    "what aws: does not know": "aws:us-east-1?endpont=http://secret:4566",
+    "an unknown scheme": "http://secret@host",
+    "a host for ipc:, which is not a directory": "ipc://secret",
+    "an unknown parameter of aws:": "aws:us-east-1?endpont=http://secret:4566",
     "a database of a Cluster": "redis+cluster://secret@host/2",
     "a password that is not encoded": "redis+cluster://user:%secret@host",
     "no hosts": "redis+sentinel://",
     "no master": "redis+sentinel://secret@host",
   };
   for (const [what, url] of Object.entries(wrong)) {
-    it(`refuses ${what}, and does not repeat it`, async () => {
+    it(`rejects ${what}, and does not quote it`, async () => {
       const error = await assertRejects(() => providerFor(url), ValidationError);
       assert(!error.message.includes("secret"), error.message);
     });
