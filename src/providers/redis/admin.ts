@@ -245,8 +245,9 @@ async function takeAll(queues: Queues, queue: string): Promise<void> {
     await queues.restore(queue, await queues.receive(queue, once));
   } finally {
     queues.stop();
-    await queues.close();
   }
+  // only after success: it repeats commands until they succeed, and a server that rejected one may reject it for ever
+  await queues.close();
 }
 
 /** What only one server does. A connection that subscribes can do nothing else, so this comes first. */
