@@ -25,7 +25,13 @@ import type { Provider } from "./src/provider/provider.ts";
 import { checkCount, checkFunction, checkSchema, checkSignal } from "./src/internal/arguments.ts";
 import type { BusOptions, CloseOptions } from "./src/options.ts";
 import type { Queue, QueueOptions } from "./src/queue/queue.ts";
-import { checkExposed, type ExposeOptions, type Exposure, exposures, wrapped } from "./src/rpc/exposure.ts";
+import {
+  checkUnexposeTarget,
+  type ExposeOptions,
+  type Exposure,
+  exposures,
+  remoteExposure,
+} from "./src/rpc/exposure.ts";
 import type { Fn, Procedure, StubOptions } from "./src/rpc/procedure.ts";
 import { complain } from "./src/internal/thrown.ts";
 import {
@@ -226,7 +232,7 @@ export const expose: Bus["expose"] = async (target: unknown, second?: unknown, t
 
 /** As {@linkcode Bus.unexpose}, on the default bus or of what is remembered. */
 export async function unexpose(target: string | Fn | Procedure | object): Promise<void> {
-  checkExposed(target);
+  checkUnexposeTarget(target);
   for (const entry of remembered) if (entry.exposure?.isOf(target)) forget(entry);
   await bus?.unexpose(target);
 }
@@ -235,7 +241,7 @@ export async function unexpose(target: string | Fn | Procedure | object): Promis
 export function remote(name?: string): Wrapper {
   return wrapper((fn, self, method) => {
     if (bus) return bus.remote(name)(fn, decorating(self, method));
-    const remember = async () => await expose(wrapped(name, fn, self, method));
+    const remember = async () => await expose(remoteExposure(name, fn, self, method));
     remember().catch((error) => complain(`on "${name ?? method ?? fn.name}":`, error));
   });
 }

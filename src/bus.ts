@@ -25,7 +25,7 @@ import type { Provider, Sender } from "./provider/provider.ts";
 import { Publisher } from "./pubsub/publisher.ts";
 import { Queue, type QueueOptions } from "./queue/queue.ts";
 import { Caller } from "./rpc/caller.ts";
-import { checkExposed, type ExposeOptions, exposures, wrapped } from "./rpc/exposure.ts";
+import { checkUnexposeTarget, type ExposeOptions, exposures, remoteExposure } from "./rpc/exposure.ts";
 import type { Class } from "./rpc/methods.ts";
 import type {
   Fn,
@@ -303,7 +303,7 @@ export class Bus extends EventTarget implements AsyncDisposable {
    * if it was not served.
    */
   async unexpose(target: string | Fn | Procedure | object): Promise<void> {
-    checkExposed(target);
+    checkUnexposeTarget(target);
     if (this.#state === "closed") return;
     const ended = this.#server.exposures.filter((exposure) => exposure.isOf(target));
     await Promise.all(ended.map(({ name }) => this.#server.unexpose(name)));
@@ -312,7 +312,7 @@ export class Bus extends EventTarget implements AsyncDisposable {
   /** Exposes a function, which it returns, or as a decorator each instance's method. Default name: the function's, or `Class.method`. */
   remote(name?: string): Wrapper {
     return wrapper((fn, self, method) => {
-      const expose = async () => await this.expose(wrapped(name, fn, self, method));
+      const expose = async () => await this.expose(remoteExposure(name, fn, self, method));
       expose().catch((error) => this.#report(error, name ?? method ?? fn.name));
     });
   }

@@ -1,5 +1,5 @@
 /**
- * What is served: from the arguments of `expose` to functions and the names that they are served under.
+ * Exposures: the functions that a bus serves, each with the name it is served under, made from the arguments of `expose`.
  *
  * @module
  */
@@ -20,28 +20,28 @@ import { type Fn, Procedure } from "./procedure.ts";
 
 /** Options of `expose`. */
 export interface ExposeOptions {
-  /** Calls of the function, of each method of an object, that may run at once on this bus; further ones wait. Default Infinity. */
+  /** Calls of a function that may run at once on this bus; further calls wait. For an object, calls of each method. Default Infinity. */
   readonly concurrency?: number;
 }
 
-/** One function, and the name that it is served under. */
+/** One function with the name that it is served under. */
 export class Exposure {
-  /** The name. */
+  /** The name that callers use. */
   readonly name: string;
-  /** What is called. */
+  /** The function that calls run. */
   readonly fn: Fn;
-  /** What the user gave: the function, or the object that has the method. */
+  /** What the user exposed: the function, or the object that has the method. */
   readonly source: object;
-  /** The method of `source` that `@remote` decorates, if it is one. */
+  /** The method of `source` that `@remote` decorates; otherwise undefined. */
   readonly decorated?: string;
-  /** The class that gave the name, if one did. */
+  /** The class that the name is made from, if there is one. */
   readonly type?: Class;
-  /** The contract, if there is one. */
+  /** The procedure whose schemas hold for the calls, if there is one. */
   readonly procedure?: Procedure;
-  /** As {@linkcode ExposeOptions.concurrency}. */
+  /** Calls that may run at once. */
   readonly concurrency: number;
 
-  /** Names a function. */
+  /** Gives a function a name. */
   constructor(
     name: string,
     fn: Fn,
@@ -56,7 +56,7 @@ export class Exposure {
     this.concurrency = more.concurrency ?? Infinity;
   }
 
-  /** Whether `unexpose` of a target means it: a name, a procedure, a function or an object. */
+  /** Whether `unexpose` of this target ends it: a name, a procedure, a function or an object. */
   isOf(target: unknown): boolean {
     if (typeof target === "string") return this.name === target;
     if (target instanceof Procedure) return this.name === target.name;
@@ -64,15 +64,15 @@ export class Exposure {
   }
 
   /**
-   * Throws if one of the others has its name, or if its class has the name of another class: a minifier gives one name to several
-   * classes, and calls would reach the wrong one.
+   * Throws a `ValidationError` if another exposure has this name, or another class the name of this class: a minifier may give one
+   * name to several classes, and calls would reach the wrong one.
    */
   checkUnused(others: Iterable<Exposure>): void {
     for (const other of others) {
       if (other.name === this.name) throw new ValidationError(`Cannot expose "${this.name}": it is exposed already`);
       if (!this.type || !other.type || this.type === other.type) continue;
       if (className(this.type) === className(other.type)) {
-        const why = `another class that is served has the name "${className(this.type)}"; give each a static topic`;
+        const why = `another class with the name "${className(this.type)}" is served; give each a static topic`;
         throw new ValidationError(`Cannot expose "${this.name}": ${why}`);
       }
     }
@@ -80,8 +80,8 @@ export class Exposure {
 }
 
 /**
- * What the arguments of `expose` stand for. The second one is told by its kind: a function after a name or a procedure, the names
- * of methods after an object, options. Of an object without such a list, what `@remote` has `served` already is left out.
+ * Makes exposures from the arguments of `expose`. After a name or a procedure comes a function, after an object may come a list of
+ * methods; the next argument is the options. For an object without a list, methods that `@remote` has `served` already are left out.
  */
 export function exposures(
   target: unknown,
@@ -95,7 +95,7 @@ export function exposures(
   if (isClass(target)) throw new ValidationError(`Cannot expose class ${target.name}: expose an object of it`);
   if (typeof target === "function") return [new Exposure(target.name, target as Fn, optionsOf(second))];
   if (typeof target !== "object" || target === null) {
-    throw new ValidationError("Cannot expose a value: it is no function, name, procedure or object");
+    throw new ValidationError("Cannot expose a value: it is not a function, name, procedure or object");
   }
   const listed = typeof second === "string" ? [second] : Array.isArray(second) ? second as unknown[] : undefined;
   const options = optionsOf(listed ? third : second);
@@ -108,7 +108,7 @@ export function exposures(
   if (!type) throw new ValidationError("Cannot expose an object: it has no class to name its methods");
   const what = `an object of ${className(type)}`;
   if (!listed && isPlatform(type)) {
-    throw new ValidationError(`Cannot expose ${what}: the class is the platform's; list the methods to serve`);
+    throw new ValidationError(`Cannot expose ${what}: the class belongs to the platform; list the methods to serve`);
   }
   const decorated = new Set(served.filter(({ source }) => source === target).map(({ decorated }) => decorated));
   return members(what, listed ? methodsOf(prototype) : authoredMethodsOf(prototype), listed)
@@ -116,35 +116,37 @@ export function exposures(
     .map((name) => member(target, name, options, type));
 }
 
-/** What `remote` stands for: a function, or the method of an instance or a class. */
-export function wrapped(name: string | undefined, fn: Fn, self?: unknown, method?: string): Exposure {
+/** Makes the exposure of a function that `remote` wraps, or of a method of an instance or a class that it decorates. */
+export function remoteExposure(name: string | undefined, fn: Fn, self?: unknown, method?: string): Exposure {
   if (method === undefined) return new Exposure(name ?? fn.name, fn);
   const source = self as object;
   const more = { source, decorated: method };
   if (name !== undefined) return new Exposure(name, fn, more);
-  const type = typeof self === "function" ? self as unknown as Class : classOf(source)!; // of a static method, its class itself
+  const type = typeof self === "function" ? self as unknown as Class : classOf(source)!; // a static method's source is its class
   return new Exposure(`${className(type)}.${method}`, fn, { ...more, type });
 }
 
-/** What `unexpose` may be given. */
-export function checkExposed(target: unknown): void {
+/** Throws a `ValidationError` if the argument of `unexpose` is not a name, function, procedure or object. */
+export function checkUnexposeTarget(target: unknown): void {
   if (typeof target === "string" || typeof target === "function") return;
   if (typeof target === "object" && target !== null) return;
-  throw new ValidationError("Cannot unexpose a value: it is no function, name, procedure or object");
+  throw new ValidationError("Cannot unexpose a value: it is not a function, name, procedure or object");
 }
 
 function named(name: string, fn: unknown, options: unknown, procedure?: Procedure): Exposure {
-  if (typeof fn !== "function") throw new ValidationError(`Cannot expose "${name}": there is no function`);
+  if (typeof fn !== "function") {
+    throw new ValidationError(`Cannot expose "${name}": the second argument is not a function`);
+  }
   return new Exposure(name, fn as Fn, { ...optionsOf(options), procedure });
 }
 
-/** The methods to serve: those that were listed, each of which must be there, or all. */
-function members(what: string, there: string[], listed: unknown[] | undefined): string[] {
-  const missing = listed?.findIndex((name) => !there.includes(name as string)) ?? -1;
+/** Returns the methods to serve: the listed ones, each of which must exist, or all. */
+function members(what: string, existing: string[], listed: unknown[] | undefined): string[] {
+  const missing = listed?.findIndex((name) => !existing.includes(name as string)) ?? -1;
   if (missing >= 0) {
     throw new ValidationError(`Cannot expose ${show(listed![missing])} of ${what}: there is no such method`);
   }
-  const names = listed ? [...new Set(listed as string[])] : there;
+  const names = listed ? [...new Set(listed as string[])] : existing;
   if (names.length === 0) throw new ValidationError(`Cannot expose ${what}: it has no methods`);
   return names;
 }
@@ -157,7 +159,7 @@ function member(object: object, method: string, options: ExposeOptions, type?: C
 function optionsOf(options: unknown): ExposeOptions {
   if (options === undefined) return {};
   if (typeof options !== "object" || options === null || Array.isArray(options)) {
-    throw new ValidationError("Cannot expose with these options: they are no object");
+    throw new ValidationError("Cannot expose with these options: they are not an object");
   }
   return { concurrency: checkCount("a concurrency", (options as ExposeOptions).concurrency ?? Infinity) };
 }

@@ -1,15 +1,15 @@
 /**
- * Which methods a class has, and which of them are its author's.
+ * The methods of a class, and which of them its author wrote.
  *
  * @module
  */
 import process from "node:process";
 import { type EventClass, nameOf, native } from "../codec/classes.ts";
 
-/** A class. */
+/** A class whose instances are `C`, abstract or not. */
 export type Class<C = unknown> = abstract new (...args: never[]) => C;
 
-/** Whether a function is a class rather than a function to call. */
+/** Whether a value is a class, rather than a function that can be called. */
 export function isClass(target: unknown): target is Class {
   return typeof target === "function" && /^class\b/.test(Function.prototype.toString.call(target));
 }
@@ -23,18 +23,18 @@ export function className(type: Class): string {
   return nameOf(type as EventClass);
 }
 
-/** The class of an object; undefined if it has none. */
+/** Returns the class of an object; undefined if it has none. */
 export function classOf(object: object): Class | undefined {
   const type: unknown = object.constructor;
   return typeof type === "function" ? type as Class : undefined;
 }
 
-/** The methods of a prototype chain below `Object`: no accessors, no constructor, none that begins with `_`. */
+/** Returns the methods of a prototype chain below `Object`: no accessors, no constructor, no names that begin with `_`. */
 export function methodsOf(prototype: object): string[] {
   return methods(prototype, () => false);
 }
 
-/** The same, up to the first class that is the platform's: what an author wrote, and what an author's other classes give. */
+/** Returns the methods of a prototype chain up to the first class of the platform: what users wrote, with what they inherit from each other. */
 export function authoredMethodsOf(prototype: object): string[] {
   return methods(prototype, (link) => {
     const own: unknown = Object.getOwnPropertyDescriptor(link, "constructor")?.value;
@@ -42,7 +42,7 @@ export function authoredMethodsOf(prototype: object): string[] {
   });
 }
 
-/** The names of the functions among an object's own properties: no accessors, no classes, none that begins with `_`. */
+/** Returns the names of an object's own functions: no accessors, no classes, no names that begin with `_`. */
 export function functionsOf(object: object): string[] {
   return Object.entries(Object.getOwnPropertyDescriptors(object))
     .filter(([name, { value, enumerable }]) => enumerable && isMethod(name, value) && !isClass(value))
@@ -64,7 +64,7 @@ function isMethod(name: string, value: unknown): boolean {
   return typeof value === "function" && name !== "constructor" && !name.startsWith("_");
 }
 
-/** Whether a class is a global's, a `node:` module's, or of native source. */
+/** Whether a class belongs to the platform: it is a global, from a `node:` module, or native code. */
 export function isPlatform(type: object): boolean {
   if (native(type)) return true;
   const { name } = type as { name?: unknown };
@@ -75,14 +75,14 @@ export function isPlatform(type: object): boolean {
   return spaces.some((space) => typeof name === "string" && space?.[name] === type) || nodeClasses().has(type);
 }
 
-/** The modules of `node:` that have classes to extend. On Deno they are written in JavaScript, as a user's class is. */
+/** The `node:` modules with classes that users extend. On Deno these are JavaScript, so their source does not tell them apart. */
 const MODULES =
   "assert,async_hooks,buffer,child_process,cluster,console,crypto,dgram,diagnostics_channel,dns,events,fs," +
   "http,http2,https,module,net,perf_hooks,readline,repl,stream,string_decoder,tls,tty,url,util,vm,worker_threads,zlib";
 
 let known: ReadonlySet<unknown> | undefined;
 
-/** All functions of those modules. They are loaded when the first object is exposed, which takes 20 to 40 ms. */
+/** Returns all functions of these modules. The first call, when the first object is exposed, loads them in 20 to 40 ms. */
 function nodeClasses(): ReadonlySet<unknown> {
   return known ??= new Set(
     MODULES.split(",").flatMap((name) => Object.values(process.getBuiltinModule(`node:${name}`) ?? {})),

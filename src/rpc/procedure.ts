@@ -1,5 +1,5 @@
 /**
- * RPC as users hold it: procedures, stubs, and the types of both.
+ * Procedures and stubs: what users hold, and their types.
  *
  * @module
  */
@@ -9,10 +9,10 @@ import type { StandardSchemaV1 } from "../codec/schema.ts";
 /** Any function. */
 export type Fn = (...args: never[]) => unknown;
 
-/** A function as servers may write it: whether it gives its result at once or later is their affair. */
+/** A function as a server may write it: it returns the result or a promise of it. */
 export type Served<F extends Fn> = (...args: Parameters<F>) => Result<F> | Promise<Result<F>>;
 
-/** A contract that both sides share: a name, and schemas of what goes in and comes out. */
+/** A contract that caller and server share: the function's name, and schemas of its arguments and result. */
 export class Procedure<Call extends Fn = Fn, Serve extends Fn = Served<Call>> {
   /** The function's name. */
   readonly name: string;
@@ -20,12 +20,12 @@ export class Procedure<Call extends Fn = Fn, Serve extends Fn = Served<Call>> {
   readonly args: StandardSchemaV1 | undefined;
   /** Schema of the result. */
   readonly returns: StandardSchemaV1 | undefined;
-  /** How callers call it. Type only. */
+  /** The type of the function for callers; absent at run time. */
   declare readonly "~call": Call;
-  /** How servers serve it. Type only. */
+  /** The type of the function for servers; absent at run time. */
   declare readonly "~serve": Serve;
 
-  /** Made by {@linkcode procedure}. */
+  /** Declares a procedure; use {@linkcode procedure}, which infers the types. */
   constructor(name: string, contract: { args?: StandardSchemaV1; returns?: StandardSchemaV1 }) {
     this.name = checkName("a procedure", name);
     this.args = checkSchema(contract.args);
@@ -36,22 +36,22 @@ export class Procedure<Call extends Fn = Fn, Serve extends Fn = Served<Call>> {
 /** A schema of a tuple of arguments. */
 export type ArgsSchema = StandardSchemaV1<readonly unknown[], readonly unknown[]>;
 
-/** What callers give where a schema stands. */
+/** The input of a schema; `unknown` without one. */
 export type Given<S> = S extends StandardSchemaV1 ? StandardSchemaV1.InferInput<S> : unknown;
-/** What a schema makes of it. */
+/** The output of a schema; `unknown` without one. */
 export type Made<S> = S extends StandardSchemaV1 ? StandardSchemaV1.InferOutput<S> : unknown;
 /** A list of arguments. */
 export type Arguments<T> = T extends readonly unknown[] ? [...T] : unknown[];
 
-/** A function of its own type for each side: callers give inputs and get outputs, servers get outputs and give inputs. */
+/** A procedure as its schemas type it: callers pass inputs and get outputs, servers get outputs and return inputs. */
 export type Contract<A, R> = Procedure<
   (...args: Arguments<Given<A>>) => Made<R>,
   (...args: Arguments<Made<A>>) => Given<R> | Promise<Given<R>>
 >;
 
 /**
- * Declares a function that one side exposes and the other calls through a stub. Arguments are validated on both sides,
- * before they are sent and before they are used; so are results.
+ * Declares a function that one side exposes and the other calls through a stub. Both sides validate the arguments and the
+ * result: before they are sent and before they are used.
  *
  * @example
  * ```ts ignore
@@ -61,7 +61,7 @@ export type Contract<A, R> = Procedure<
  * ```
  */
 export function procedure<F extends Fn>(name: string): Procedure<F>;
-/** Declares a function by its schemas, from which both sides have their types. */
+/** Declares a function by its schemas; both sides get their types from them. */
 export function procedure<
   A extends ArgsSchema | undefined = undefined,
   R extends StandardSchemaV1 | undefined = undefined,
@@ -76,11 +76,11 @@ export function procedure(
   return new Procedure(name, contract);
 }
 
-/** What a server answered. */
+/** The raw answer of a server. */
 export interface RpcResponse<R = unknown> {
-  /** The function. */
+  /** The function's name. */
   readonly fn: string;
-  /** Its result, or the arguments of the error. */
+  /** The function's result, or the arguments of the error that it threw. */
   readonly result: R;
   /** The name of the result's type as Python knows it, or of the error's class. */
   readonly resultType: string;
@@ -92,38 +92,38 @@ export interface RpcResponse<R = unknown> {
 export interface StubOptions {
   /** Milliseconds for the whole call. Default: the bus's `timeout`. */
   readonly timeout?: number;
-  /** Calls every server of the function rather than one. Default false. */
+  /** Calls all servers of the function instead of one. Default false. */
   readonly multi?: boolean;
-  /** Ends the calls of this stub; they reject with its reason. */
+  /** Aborts the calls of this stub; they reject with the signal's reason. */
   readonly signal?: AbortSignal;
 }
 
-/** What a call of the function gives in the end. */
+/** The result of a function, awaited. */
 export type Result<F extends Fn> = Awaited<ReturnType<F>>;
 
 /** Calls one server of the function. */
 export type Stub<F extends Fn = (...args: unknown[]) => unknown> = {
   (...args: Parameters<F>): Promise<Result<F>>;
-  /** The raw response; an error that the function threw is in it. */
+  /** Calls the function and resolves with the raw answer, also if the function threw. */
   rpc(...args: Parameters<F>): Promise<RpcResponse<Result<F>>>;
 };
 
-/** Calls every server of the function: one result for each. */
+/** Calls all servers of the function and resolves with one result for each. */
 export type MultiStub<F extends Fn = (...args: unknown[]) => unknown> = {
   (...args: Parameters<F>): Promise<PromiseSettledResult<Result<F>>[]>;
-  /** The raw responses of those that answered. */
+  /** Calls all servers and resolves with the raw answers of those that answered. */
   rpc(...args: Parameters<F>): Promise<RpcResponse<Result<F>>[]>;
 };
 
-/** The names of the functions of an object, which `expose` may list. */
+/** The names of the functions of an object that `expose` can serve. */
 export type FunctionName<O> = {
   [K in keyof O]: K extends `_${string}` ? never : K extends string ? O[K] extends Fn ? K : never : never;
 }[keyof O];
 
 /**
- * The names of the methods of a class that are served. Arrow fields and getters that give a function are no methods; a field
- * without parameters looks like one to the compiler, and reading it from a stub throws. The compiler tells a field by its
- * parameters, of which only a method's are compared both ways, and a getter by being readonly.
+ * The names of the methods of a class that can be served. Arrow fields and getters of functions are not methods. The compiler
+ * cannot tell an arrow field without parameters from a method, so that name is included, and reading it from a stub throws. It tells
+ * other fields by their parameters, of which only a method's are compared both ways, and a getter by being readonly.
  */
 export type MethodName<C> = {
   [K in FunctionName<C>]: ((...args: never[]) => never) extends C[K]
@@ -132,7 +132,7 @@ export type MethodName<C> = {
     : never;
 }[FunctionName<C>];
 
-/** A stub for each method of a class. */
+/** An object with a stub for each method of a class. */
 export type ObjectStub<C> = { readonly [K in MethodName<C>]: C[K] extends Fn ? Stub<C[K]> : never };
-/** A multi-stub for each method of a class. */
+/** An object with a multi-stub for each method of a class. */
 export type MultiObjectStub<C> = { readonly [K in MethodName<C>]: C[K] extends Fn ? MultiStub<C[K]> : never };
