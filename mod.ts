@@ -51,7 +51,18 @@ export * from "./src/errors.ts";
 export { BusErrorEvent } from "./src/events.ts";
 export type { Gap } from "./src/events.ts";
 export type { BusOptions, BusState, CloseOptions, CloseReport, Health } from "./src/options.ts";
-export type { Features, Provider, ReplyQueues, Sender, SenderContext, SendOptions } from "./src/provider/provider.ts";
+export type {
+  AskHandler,
+  Features,
+  Provider,
+  RegisteredServer,
+  ReplyQueues,
+  Sender,
+  SenderContext,
+  SendOptions,
+  ServersOptions,
+  Waker,
+} from "./src/provider/provider.ts";
 export { memory } from "./src/providers/memory/provider.ts";
 export type { MemoryOptions } from "./src/providers/memory/provider.ts";
 export type { ConsumeOptions, Consumer } from "./src/queue/consumer.ts";

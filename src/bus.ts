@@ -129,7 +129,7 @@ export class Bus extends EventTarget implements AsyncDisposable {
       gap: (reason, lost) => this.#gap({ reason, lost }),
       fault: (error) => this.#report(error, ""),
       inbox: (bodies) => this.#inbox(bodies),
-      posted: () => this.#sender?.wake?.(this.#link.inbox),
+      posted: () => this.#sender?.waker?.wake(this.#link.inbox),
     });
     link.then(opening.resolve, opening.reject);
     // both halves are awaited even if one fails, so that neither is left behind
@@ -141,7 +141,7 @@ export class Bus extends EventTarget implements AsyncDisposable {
     }
     this.#sender = opened.value;
     this.#link = linked.value;
-    this.#sender.wake?.(this.#link.inbox);
+    this.#sender.waker?.wake(this.#link.inbox);
     const core: Core = this.#core = {
       link: this.#link,
       sender: this.#sender,

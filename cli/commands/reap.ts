@@ -8,7 +8,7 @@ import { transportFor } from "../urls.ts";
 export const command = buildCommand({
   func: async ({ namespace }: BusFlags, url: string) => {
     const doctor = await transportFor(url).doctor?.(namespace);
-    if (!doctor?.reap) throw new UnsupportedError("Cannot reap: on this transport nothing remains of a dead process");
+    if (!doctor) throw new UnsupportedError("Cannot reap: on this transport nothing remains of a dead process");
     try {
       const all = await doctor.reap();
       await whileRead(async () => {

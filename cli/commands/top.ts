@@ -50,7 +50,7 @@ class Meter {
   }
 
   async sample(): Promise<Row[]> {
-    const names = new Set([...this.#given, ...await this.#doctor?.queues?.() ?? [], ...this.#sizes.keys()]);
+    const names = new Set([...this.#given, ...await this.#doctor?.queues() ?? [], ...this.#sizes.keys()]);
     const sizes = await Promise.all([...names].map((name) => this.#bus.queue(name).qsize()));
     const now = performance.now();
     const seconds = (now - this.#last) / 1_000;

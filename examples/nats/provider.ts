@@ -6,7 +6,7 @@
  * @module
  */
 import { createInbox, headers } from "@nats-io/transport-node";
-import type { Provider, Sender, SenderContext, SendOptions } from "@tsmq/tsmq/provider";
+import type { Provider, RegisteredServer, Sender, SenderContext, SendOptions } from "@tsmq/tsmq/provider";
 import { Connection, notFound, registryStream, type Settings } from "./connection.ts";
 import { Names } from "./names.ts";
 import { CONSUMER, queueStream } from "./queues.ts";
@@ -93,12 +93,12 @@ class NatsSender implements Sender {
     }
   }
 
-  servers(topic: string): Promise<string[]> {
+  servers(topic: string): Promise<RegisteredServer[]> {
     return this.#connection.run("look up servers", async () => {
       const filter = { subjects_filter: this.#names.server(topic, "*") };
       const { name } = registryStream(0);
       const info = await this.#connection.manager.streams.info(name, filter).catch(unless(notFound));
-      return Object.keys(info?.state.subjects ?? {}).map((subject) => this.#names.registered(subject));
+      return Object.keys(info?.state.subjects ?? {}).map((subject) => ({ inbox: this.#names.registered(subject) }));
     });
   }
 

@@ -192,13 +192,13 @@ export const input: Room = {
     const stranger = await t.stranger();
     const { passed, open } = t.gate();
     await server.expose("fn", () => passed.then(() => "the true answer"));
-    const [inbox] = await stranger.sender.servers("fn");
-    ok(inbox !== undefined, "the server's inbox is registered");
+    const [registered] = await stranger.sender.servers("fn");
+    ok(registered !== undefined, "the server's inbox is registered");
     const call = caller.stub("fn")();
     const forged =
       '{"__obj":["fn","forged","str",false,{"id":"guessed","server":"x"}],"__type":"pymq.core.RpcResponse"}';
     for (const body of [...Object.values(MALFORMED), '"text"', '{"__obj":7,"__type":"tsmq:cancel"}', forged]) {
-      await stranger.sender.post(inbox, body);
+      await stranger.sender.post(registered.inbox, body);
     }
     open();
     equal(await call, "the true answer");

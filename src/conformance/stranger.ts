@@ -32,7 +32,7 @@ export class Stranger {
       gap: () => {},
       fault: () => {},
       inbox: (bodies) => stranger.inbox.push(...bodies),
-      posted: () => stranger.sender?.wake?.(stranger.#link.inbox),
+      posted: () => stranger.sender?.waker?.wake(stranger.#link.inbox),
     });
     stranger.#link = link;
     stranger.sender = await provider.open({
@@ -89,15 +89,15 @@ export async function dieHolding(
     for (const frame of event.data as ToMain[]) {
       if (frame.kind === "ready") {
         post({ kind: "receive", id: 1, queue, max: 1, wait: TIMEOUT, lease });
-        sender.wake?.(inbox = frame.inbox);
+        sender.waker?.wake(inbox = frame.inbox);
       }
       if (frame.kind === "ask") {
-        post({ ...frame, kind: "answer", value: await provider.answer?.(frame.verb, frame.argument) });
+        post({ ...frame, kind: "answer", value: await provider.askHandler?.answer(frame.verb, frame.argument) });
       }
       if (frame.kind === "done" && frame.id === 1 && started) {
         const receipts = (frame.value as Delivery[]).map(({ receipt }) => receipt);
         post({ kind: "start", id: 2, queue, receipts });
-        sender.wake?.(inbox);
+        sender.waker?.wake(inbox);
       } else if (frame.kind === "done") resolve();
       if (frame.kind === "failed" || frame.kind === "fatal") reject(fromPlain(frame.error));
     }

@@ -157,10 +157,10 @@ class Host {
         );
       case "ask":
         return this.#reply(frame.id, () => {
-          if (!receiver.answer) {
+          if (!receiver.askHandler) {
             throw new BusError("internal", `Cannot answer "${frame.verb}": the receiver has no answers`);
           }
-          return receiver.answer(frame.verb, frame.argument);
+          return receiver.askHandler.answer(frame.verb, frame.argument);
         });
       default:
         frame satisfies never;

@@ -407,10 +407,11 @@ export class Link {
   /** The answer goes to whoever asked, ready or not, and not to its successor. */
   async #answer(frame: FromReceiver & { kind: "ask" }, reply: (frame: ToWorker) => void): Promise<void> {
     try {
-      if (!this.#provider.answer) {
+      const { askHandler } = this.#provider;
+      if (!askHandler) {
         throw new BusError("internal", `Cannot answer "${frame.verb}": the provider has no answers`);
       }
-      reply({ kind: "answer", id: frame.id, value: await this.#provider.answer(frame.verb, frame.argument) });
+      reply({ kind: "answer", id: frame.id, value: await askHandler.answer(frame.verb, frame.argument) });
     } catch (error) {
       reply({ kind: "answer", id: frame.id, error: toPlain(error) });
     }

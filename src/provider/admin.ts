@@ -22,9 +22,9 @@ export interface Doctor {
   /** Looks at one thing after the other. What makes no sense once something is broken is not looked at. */
   checks(): AsyncIterable<Check>;
   /** Removes what dead buses left; one line for each thing. */
-  reap?(): Promise<string[]>;
-  /** The names of the queues that have items. */
-  queues?(): Promise<string[]>;
+  reap(): Promise<string[]>;
+  /** The names of the queues that have items; undefined where the transport cannot tell. */
+  queues(): Promise<string[] | undefined>;
   /** Lets go of connections. */
   close(): Promise<void>;
 }

@@ -47,21 +47,27 @@ export interface Provider {
   readonly name: string;
   /** What the transport can do. */
   readonly features: Features;
-  /** The module of the worker, which calls `serve(openReceiver)` of `port/host.ts`. */
+  /** The module of the worker, which calls `serve(openReceiver)` of `@tsmq/tsmq/worker`. */
   readonly worker: URL;
-  /** What the receiver is opened with. It is posted to the worker, so it must be cloneable: no functions. */
+  /** The options that the receiver is opened with. They are posted to the worker, so they must be cloneable: no functions. */
   readonly options: unknown;
-  /** All buses opened with this very value share one worker (as the in-memory broker needs). Default false. */
+  /** All buses opened with this very value share one worker, as the in-memory broker needs. Default: false. */
   readonly sharedWorker?: boolean;
   /**
    * Opens the sending half.
    *
-   * @throws {UnsupportedError} where the platform lacks the transport
-   * @throws {ProviderError} "unavailable" or "denied" when it cannot be reached within `context.connectTimeout`
+   * @throws {UnsupportedError} when the platform lacks the transport
+   * @throws {ProviderError} "unavailable" or "denied" when the transport cannot be reached within `context.connectTimeout`
    */
   open(context: SenderContext): Promise<Sender>;
-  /** Answers what the receiver asks with `context.ask` (an option that is a function, such as credentials, stays here). */
-  answer?(verb: string, argument: unknown): unknown | Promise<unknown>;
+  /** Part: answers what the receiver asks main with `context.ask`, such as for credentials that a function gets. */
+  readonly askHandler?: AskHandler;
+}
+
+/** The part of a half that answers what the other half asks with `context.ask`. */
+export interface AskHandler {
+  /** Returns the answer. What it throws or rejects with, the asking half's `context.ask` rejects with. */
+  answer(verb: string, argument: unknown): unknown | Promise<unknown>;
 }
 
 /** What the core gives to {@linkcode Provider.open}. */
@@ -70,73 +76,106 @@ export interface SenderContext {
   readonly namespace: string;
   /** Milliseconds that opening may take. */
   readonly connectTimeout: number;
-  /** Milliseconds that any one send may take before it rejects "unavailable". */
+  /** Milliseconds that any one send may take before it rejects with "unavailable". */
   readonly sendTimeout: number;
-  /** Asks the receiver of this bus, whose `answer` gives the value; rejects when the worker dies. For transports that live in the worker. */
+  /** Asks the receiver of this bus; its `askHandler` answers. Rejects when the worker dies. For transports that live in the worker. */
   ask(verb: string, argument: unknown): Promise<unknown>;
-  /** Says that the connection went down (with the reason) or came back. */
+  /** Reports that the connection went down (with the reason) or came back. */
   state(connected: boolean, error?: unknown): void;
 }
 
 /** The sending half, on the user's thread. It must not block that thread. */
 export interface Sender {
-  /** Publishes to all whose filter matches; resolves with how many transport subscriptions matched, where known. */
-  publish(topic: string, body: string): Promise<number | undefined>;
-  /** Delivers to the one bus whose receiver has this inbox address; false: it is gone; undefined: nobody knows. */
-  post(inbox: string, body: string): Promise<boolean | undefined>;
   /**
-   * The inbox addresses of the live receivers that subscribed to this topic with `serves`. Where there are more than `max`, so many
-   * of them are enough, other ones each time.
+   * Publishes an event to all subscriptions whose filter matches the topic. Resolves with how many transport subscriptions matched
+   * (`Features.counts`), else with `undefined`.
    */
-  servers(topic: string, max?: number): Promise<string[]>;
-  /** Registers the receiver of this bus, which serves the topic, again at once, where a registration can be lost before it is renewed. */
-  register?(topic: string, inbox: string): Promise<void>;
-  /** Those of these receivers that listen just now, where the transport can tell: what is registered may have died, or be about to come back. */
-  present?(inboxes: readonly string[]): Promise<string[]>;
+  publish(topic: string, body: string): Promise<number | undefined>;
+  /**
+   * Delivers a message to the receiver that has this inbox address. Resolves with true when the receiver gets it, with false when the
+   * receiver is gone, and with `undefined` where the transport cannot tell.
+   */
+  post(inbox: string, body: string): Promise<boolean | undefined>;
+  /** Lists the receivers that are registered as servers of this topic: those that subscribed to it with `Filter.serves` and still live. */
+  servers(topic: string, options?: ServersOptions): Promise<RegisteredServer[]>;
   /**
    * Puts one item at the end of a queue.
    *
-   * @throws {QueueFullError} when there was no room within `wait` ms (0: look once)
+   * @throws {QueueFullError} when there was no room within `wait` ms (0: it does not wait)
    * @throws `signal.reason` when the signal aborts first; then nothing was put
    */
   send(queue: string, body: string, options: SendOptions): Promise<void>;
-  /** How many items wait in the queue (leased ones do not wait). 0 for a queue that does not exist. */
+  /** Returns how many items wait in the queue; leased items do not wait. 0 for a queue that does not exist. */
   size(queue: string): Promise<number>;
-  /** Removes the queue with its items and leases. */
+  /** Removes the queue with its items and leases. Removing a queue that does not exist does nothing. */
   drop(queue: string): Promise<void>;
-  /**
-   * Called when both halves are open and after each batch of frames that main posted to the worker, for receivers that sleep outside
-   * their event loop, with the receiver's inbox address (another one once the worker was replaced).
-   */
-  wake?(inbox: string): void;
-  /** Where PyMQ speaks this transport: its answer queues, one for each call. */
+  /** Part: for receivers that sleep outside their event loop. */
+  readonly waker?: Waker;
+  /** Part: for transports that PyMQ speaks too. */
   readonly replies?: ReplyQueues;
   /**
-   * Ends the half; pending sends have been awaited by the core, or are to be dropped now. The receiver has ended before: by its
-   * `close`, or by force, when what only this process can remove is to be removed here. What has not ended after `within` ms is cut
-   * off; with 0, at once.
+   * Closes the half. The core has awaited the pending sends, or gives them up: those that are left may be dropped. The receiver has ended
+   * before, by its `close` or by force; in the second case this removes what only this process can remove. What has not ended after
+   * `within` ms is cut off; with 0 it is cut off immediately. Without `within`, the half chooses a deadline of some seconds.
    */
   close(within?: number): Promise<void>;
 }
 
+/** Options of {@linkcode Sender.servers}. */
+export interface ServersOptions {
+  /** The most servers to return. Where more are registered, each call returns a different sample. Default: all. */
+  readonly max?: number;
+  /**
+   * Asks also whether each server listens now. That may cost a second request, so the core asks for it only when a registered server
+   * may be dead or reconnecting, not for each call. Default: false.
+   */
+  readonly listening?: boolean;
+}
+
+/** A receiver that is registered as a server of a topic. */
+export interface RegisteredServer {
+  /** Its address for {@linkcode Sender.post}. */
+  readonly inbox: string;
+  /** Whether it listens now: false for one that has died or is reconnecting. Absent where nobody asked or the transport cannot tell. */
+  readonly listening?: boolean;
+}
+
 /** Options of {@linkcode Sender.send}. */
 export interface SendOptions {
-  /** Milliseconds to wait for room; `Infinity`: for ever. */
+  /** Milliseconds to wait for room; `Infinity`: without limit. */
   readonly wait: number;
   /** Gives up waiting for room. */
   readonly signal?: AbortSignal;
 }
 
-/** PyMQ's answer queues: a caller makes one for each call, the server puts one answer into it. */
+/** The part of a sender that wakes a receiver which sleeps outside its event loop, in a blocking call to the transport. */
+export interface Waker {
+  /**
+   * Wakes the receiver with this inbox address. The core calls it when both halves are open and after each batch of frames that main
+   * posted to the worker. The address is another one after the worker was replaced. The receiver then turns its event loop until
+   * `ReceiverContext.arrived` has grown.
+   */
+  wake(inbox: string): void;
+}
+
+/**
+ * The part of a sender that PyMQ's calls need. In PyMQ a caller makes an answer queue for each call, the server puts one answer into it,
+ * and no registry knows the servers.
+ */
 export interface ReplyQueues {
-  /** An answer that comes after `drop` makes the queue again: the core fetches late ones for a while. */
+  /** A late answer makes a queue again that the caller has removed with `drop`: the core fetches late answers for a while. */
   readonly lingers: boolean;
-  /** Makes the queue, where a server would drop its answer if it did not exist already. It is removed with `drop`. */
+  /** Makes an answer queue, where a server would drop its answer if the queue did not exist. The core removes it with `drop`. */
   open(queue: string): Promise<void>;
-  /** How many subscribe to exactly this topic, so may be PyMQ's servers of it (ours among them); undefined: nobody knows. */
-  candidates(topic: string): Promise<number | undefined>;
-  /** Puts an answer into the caller's queue, so that it lapses by itself if nobody fetches it. */
+  /** Puts an answer into the caller's queue. It expires by itself when nobody fetches it. */
   put(queue: string, body: string): Promise<void>;
+  /** Returns how many receivers subscribe to exactly this topic, tsmq's servers among them; `undefined` where the transport cannot tell. */
+  candidates(topic: string): Promise<number | undefined>;
+  /**
+   * Registers the receiver of this bus as a server of the topic again, at once. The core calls it when a caller found no registered
+   * server and reached this one by publishing: the registration was lost, or has expired.
+   */
+  register(topic: string, inbox: string): Promise<void>;
 }
 
 /** What a subscription matches. */
@@ -175,13 +214,13 @@ export interface ReceiverContext {
   fault(error: unknown): void;
   /** True while main is far behind. A transport that keeps what is not read stops reading events; others read on. */
   readonly congested: boolean;
-  /** How many batches of frames have come from main: after a {@linkcode Sender.wake}, the event loop turns until it is there. */
+  /** How many batches of frames have come from main: after a {@linkcode Waker.wake}, the event loop turns until it is there. */
   readonly arrived: number;
   /** When the core's next timer in this worker is due, in milliseconds of `performance.now()`: who sleeps turns the event loop then. */
   readonly due: number;
   /** Called each time `congested` ends. */
   onDrain?: () => void;
-  /** Asks the provider on main: {@linkcode Provider.answer}. */
+  /** Asks the provider on main; its `askHandler` answers. */
   ask(verb: string, argument: unknown): Promise<unknown>;
 }
 
@@ -240,8 +279,8 @@ export interface Receiver {
   settle(queue: string, receipts: readonly string[], outcome: Outcome, delay: number): Promise<boolean[]>;
   /** Makes leases last `lease` ms from now. True for each that still held. */
   extend(queue: string, receipts: readonly string[], lease: number): Promise<boolean[]>;
-  /** Answers what the sender asks with `context.ask`. */
-  answer?(verb: string, argument: unknown): unknown | Promise<unknown>;
+  /** Part: answers what the sender asks with `context.ask`. */
+  readonly askHandler?: AskHandler;
   /**
    * Ends subscriptions, registrations, inbox and connections, and gives back what waits. Leases were settled by the core. Resolves with
    * how many items may have been taken without a lease by requests that have had no reply, where the transport has such requests.

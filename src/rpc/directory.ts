@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Sender } from "../provider/provider.ts";
+import type { RegisteredServer, Sender } from "../provider/provider.ts";
 
 /** Milliseconds for which the servers of a function are remembered. A server that comes gets calls after that time. */
 export const SERVERS_TTL = 1_000;
@@ -41,8 +41,9 @@ export class Directory {
    * listen just now, as far as the transport knows.
    */
   async all(fn: string): Promise<{ registered: string[]; present: string[] }> {
-    const registered = await this.#sender.servers(fn, MAX_SERVERS + 1);
-    return { registered, present: await this.#sender.present?.(registered) ?? registered };
+    const servers = await this.#sender.servers(fn, { max: MAX_SERVERS + 1, listening: true });
+    const present = servers.filter(({ listening }) => listening !== false);
+    return { registered: inboxesOf(servers), present: inboxesOf(present) };
   }
 
   /** Returns the next server of a function, round-robin. Servers that were read a while ago are read again, and no call waits for that. */
@@ -62,7 +63,7 @@ export class Directory {
   async #refresh(fn: string, known: Servers | undefined): Promise<Servers> {
     if (known) known.refreshing = true;
     try {
-      const inboxes = sample(await this.#sender.servers(fn, SAMPLE));
+      const inboxes = sample(inboxesOf(await this.#sender.servers(fn, { max: SAMPLE })));
       const start = known ? known.next : Math.floor(Math.random() * inboxes.length);
       return this.#remember(fn, inboxes, start);
     } finally {
@@ -96,6 +97,10 @@ export class Directory {
 function sample(inboxes: string[]): string[] {
   const first = Math.floor(Math.random() * inboxes.length);
   return inboxes.length > SAMPLE ? [...inboxes.slice(first), ...inboxes.slice(0, first)].slice(0, SAMPLE) : inboxes;
+}
+
+function inboxesOf(servers: readonly RegisteredServer[]): string[] {
+  return servers.map(({ inbox }) => inbox);
 }
 
 function next(servers: Servers, except: ReadonlySet<string>): string | undefined {

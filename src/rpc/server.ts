@@ -177,7 +177,7 @@ export class Server {
     const exposed = this.#exposed.get(request.fn);
     if (!exposed || this.#closed) return this.#reply(request, "gone");
     this.#reply(request, "here");
-    exposed.registering ??= Promise.resolve(sender.register?.(request.fn, link.inbox))
+    exposed.registering ??= Promise.resolve(sender.replies?.register(request.fn, link.inbox))
       .catch(() => {}) // the receiver renews the registration anyway
       .finally(() => exposed.registering = undefined);
   }

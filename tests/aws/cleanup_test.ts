@@ -90,7 +90,7 @@ describe("what dead buses leave", () => {
       topics: shared,
       subscriptions: shared,
     });
-    assertEquals(await alive.sender.servers("fn"), [alive.receiver.inbox]);
+    assertEquals(await alive.sender.servers("fn"), [{ inbox: alive.receiver.inbox }]);
     assertEquals(await alive.sender.size("jobs"), 1);
     assertEquals(await reap(aws(emulator.options), namespace), { queues: [], topics: [] });
     await alive.sender.drop("jobs");
@@ -154,10 +154,11 @@ describe("what dead buses leave", () => {
     for (const { receiver } of [one, two]) await receiver.subscribe(serves("fn"), () => {});
     // a plain subscriber of the function's topic is no server of it
     await caller.receiver.subscribe({ topic: "fn", pattern: false, serves: false }, () => {});
-    assertEquals((await caller.sender.servers("fn")).toSorted(), [one.receiver.inbox, two.receiver.inbox].toSorted());
+    const inboxes = (await caller.sender.servers("fn")).map(({ inbox }) => inbox);
+    assertEquals(inboxes.toSorted(), [one.receiver.inbox, two.receiver.inbox].toSorted());
     assertEquals(await caller.sender.post(one.receiver.inbox, "x"), true);
     await one.close();
-    assertEquals(await caller.sender.servers("fn"), [two.receiver.inbox]);
+    assertEquals(await caller.sender.servers("fn"), [{ inbox: two.receiver.inbox }]);
     assertEquals(await caller.sender.post(one.receiver.inbox, "x"), false);
     await two.receiver.unsubscribe(serves("fn"));
     assertEquals(await caller.sender.servers("fn"), []);

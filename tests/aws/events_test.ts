@@ -67,7 +67,7 @@ describe("events over SNS", () => {
     const halves = await open(emulator.options);
     const topic = new Names(halves.namespace).topic("shared");
     await collect(halves, exact("shared"));
-    const { queueArn } = await halves.receiver.answer!("place", undefined) as Place;
+    const { queueArn } = await halves.receiver.askHandler!.answer("place", undefined) as Place;
     const arn = `${queueArn}stranger-${halves.namespace}`;
     await admin.subscribe(topic, arn);
     await halves.close();

@@ -224,7 +224,7 @@ describe("a service that fails", () => {
         return fault;
       };
       await receiver.subscribe({ topic: "fn", pattern: false, serves: true }, () => {});
-      assertEquals(await sender.servers("fn"), [receiver.inbox]);
+      assertEquals(await sender.servers("fn"), [{ inbox: receiver.inbox }]);
       await sender.send("jobs", "item", { wait: 0 });
       assertEquals(await sender.size("jobs"), 1);
       const [held] = await halves.receive("jobs", { lease: 10_000, wait: 1_000 });

@@ -49,13 +49,13 @@ export async function open(options: AwsOptions, opening: Opening = {}): Promise<
     },
     arrived: 0,
     due: Infinity,
-    ask: async (verb, argument) => await provider.answer!(verb, argument),
+    ask: async (verb, argument) => await provider.askHandler!.answer(verb, argument),
   });
   const sender = await provider.open({
     namespace,
     connectTimeout,
     sendTimeout,
-    ask: async (verb, argument) => await receiver.answer!(verb, argument),
+    ask: async (verb, argument) => await receiver.askHandler!.answer(verb, argument),
     state: () => {},
   });
   const receive = (queue: string, options: Partial<ReceiveOptions> = {}) =>

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe } from "@std/testing/bdd";
 import { fromPlain, type PlainError, toPlain } from "../../src/errors.ts";
-import type { Provider, Sender, SenderContext, SendOptions } from "../../src/provider/provider.ts";
+import type { Provider, RegisteredServer, Sender, SenderContext, SendOptions } from "../../src/provider/provider.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import { Peer, there } from "../support/peer.ts";
 import { kit } from "./run.ts";
@@ -30,16 +30,17 @@ class Elsewhere {
     return {
       publish: (topic, body) => call("publish", topic, body) as Promise<number>,
       post: (inbox, body) => call("post", inbox, body) as Promise<boolean>,
-      servers: (topic) => call("servers", topic) as Promise<string[]>,
+      servers: (topic) => call("servers", topic) as Promise<RegisteredServer[]>,
       size: (queue) => call("size", queue) as Promise<number>,
       drop: (queue) => call("drop", queue) as Promise<never>,
       send: (queue, body, options) => this.#send(bus, queue, body, options),
-      wake: (inbox) => local.wake!(inbox),
+      waker: local.waker,
       replies: {
         lingers: local.replies!.lingers,
         open: (queue) => call("replies.open", queue) as Promise<never>,
         candidates: (topic) => call("replies.candidates", topic) as Promise<number>,
         put: (queue, body) => call("replies.put", queue, body) as Promise<never>,
+        register: (topic, inbox) => call("replies.register", topic, inbox) as Promise<never>,
       },
       close: async () => {
         await call("close");

@@ -189,7 +189,7 @@ describe("a bus that is closing", () => {
     const { loop, namespace, sender } = ground;
     const bus = await Bus.open(ipc(), { namespace });
     await bus.expose("work", () => {});
-    const server = (await sender.servers("work"))[0]!;
+    const server = (await sender.servers("work"))[0]!.inbox;
     assertEquals(await sender.post(loop, "fills the inbox"), true);
     const call = { id: "call", inbox: loop, deadline: Date.now() + 60_000 };
     assertEquals(await sender.post(server, writeRequest("nobody's work", "", { json: "[]" }, call)), true);

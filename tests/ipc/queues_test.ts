@@ -244,10 +244,10 @@ describe("a doorbell", () => {
       const posix = await loadPosix();
       const bell = Number(/\.(\d+)\.[0-9a-f]+$/.exec(receiver.inbox)![1]);
       const target = () => String(posix.readLink(`/proc/self/fd/${bell}`));
-      sender.wake!(receiver.inbox);
+      sender.waker!.wake(receiver.inbox);
       await receiver.close();
       assertEquals(target(), "anon_inode:[eventfd]");
-      sender.wake!(receiver.inbox); // main has not heard yet that the worker has closed
+      sender.waker!.wake(receiver.inbox); // main has not heard yet that the worker has closed
       await sender.close();
       assertNotEquals(target(), "anon_inode:[eventfd]");
     }));

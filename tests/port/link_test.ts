@@ -3,7 +3,7 @@ import { describe, it } from "@std/testing/bdd";
 import { BusError, ProviderError, QueueFullError } from "../../src/errors.ts";
 import { cost, WINDOW } from "../../src/port/credit.ts";
 import { Link, type LinkEvents } from "../../src/port/link.ts";
-import type { Provider, ReceiverContext } from "../../src/provider/provider.ts";
+import type { AskHandler, ReceiverContext } from "../../src/provider/provider.ts";
 import { withDeadline } from "../../src/internal/time.ts";
 import { pause, until, within } from "../support/until.ts";
 import { OneThread } from "./one_thread.ts";
@@ -30,7 +30,7 @@ class Stage implements AsyncDisposable {
   link!: Link;
   #watchers = new Set<() => void>();
 
-  constructor(answer?: Provider["answer"]) {
+  constructor(answer?: AskHandler["answer"]) {
     this.thread = new OneThread(async (context) => {
       const refusal = this.refusals.shift();
       if (refusal) throw refusal;

@@ -1,6 +1,6 @@
 import { host } from "../../src/port/host.ts";
 import type { Hello, ToMain, ToWorker } from "../../src/port/protocol.ts";
-import type { OpenReceiver, Provider, Sender } from "../../src/provider/provider.ts";
+import type { AskHandler, OpenReceiver, Provider, Sender } from "../../src/provider/provider.ts";
 
 /**
  * Stands where the runtime's `Worker` stands, but hosts the receiver in this very thread: both ends of the port in one test.
@@ -76,7 +76,7 @@ export class OneThread implements Disposable {
   listens = true;
   #worker: typeof Worker = globalThis.Worker;
 
-  constructor(open: OpenReceiver, answer?: Provider["answer"]) {
+  constructor(open: OpenReceiver, answer?: AskHandler["answer"]) {
     const threads = this.threads;
     const listens = () => this.listens;
     globalThis.Worker = function () {
@@ -101,7 +101,7 @@ export class OneThread implements Disposable {
       worker: new URL("one-thread:"),
       options: {},
       open: () => Promise.reject<Sender>(new Error("only the link is under test")),
-      answer,
+      ...answer && { askHandler: { answer } },
     };
   }
 

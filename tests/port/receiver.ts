@@ -1,7 +1,16 @@
-import type { Delivery, Emit, Filter, Outcome, ReceiveOptions, Receiver } from "../../src/provider/provider.ts";
+import type {
+  AskHandler,
+  Delivery,
+  Emit,
+  Filter,
+  Outcome,
+  ReceiveOptions,
+  Receiver,
+} from "../../src/provider/provider.ts";
 
 /** A receiver without a transport: the test plays the transport, and reads what the port asked for. */
-export class TestReceiver implements Receiver {
+export class TestReceiver implements AskHandler, Receiver {
+  readonly askHandler: AskHandler = this;
   readonly inbox: string = crypto.randomUUID();
   /** What was called, in order. */
   readonly calls: unknown[][] = [];

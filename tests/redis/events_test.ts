@@ -115,11 +115,12 @@ describe("Redis events", () => {
     await one.receiver.subscribe(served("f"), emit);
     await two.receiver.subscribe(served("f"), emit);
     await two.receiver.subscribe(topic("g"), emit);
-    assertEquals((await one.sender.servers("f")).sort(), [one.receiver.inbox, two.receiver.inbox].sort());
+    const inboxes = (await one.sender.servers("f")).map(({ inbox }) => inbox);
+    assertEquals(inboxes.sort(), [one.receiver.inbox, two.receiver.inbox].sort());
     assertEquals(await one.sender.servers("g"), []);
     assertEquals(await one.sender.replies?.candidates("f"), 2);
     await one.receiver.unsubscribe(served("f"));
-    assertEquals(await two.sender.servers("f"), [two.receiver.inbox]);
+    assertEquals(await two.sender.servers("f"), [{ inbox: two.receiver.inbox }]);
     await two.close();
     assertEquals(await one.sender.servers("f"), []);
     assertEquals((await server.keys()).filter((key) => key.includes(one.namespace)), []);

@@ -125,7 +125,7 @@ describe("Redis faults", () => {
     assertEquals(bus.said, ["down", "gap", "gap", "up"]);
     await until("the sender is up", () => bus.senderSaid.length === 2);
     assertEquals(bus.senderSaid, ["down", "up"]);
-    assertEquals(await bus.sender.servers("t"), [bus.receiver.inbox]);
+    assertEquals(await bus.sender.servers("t"), [{ inbox: bus.receiver.inbox }]);
     await bus.sender.publish("tt", "x");
     await until("the pattern is back", () => seen.includes("tt"));
     await bus.sender.send("q", "x", NOW);

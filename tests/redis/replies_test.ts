@@ -53,8 +53,8 @@ describe(`Redis replies that were altered on the way (seed ${SEED})`, () => {
   /** Every kind of use, each with the right outcome. */
   async function works(bus: Halves): Promise<void> {
     await until("all is up and right", async () => {
-      assertEquals(await bus.sender.present!([bus.receiver.inbox, "nobody"]), [bus.receiver.inbox]);
-      assertEquals(await bus.sender.servers("f"), [bus.receiver.inbox]);
+      const servers = await bus.sender.servers("f", { listening: true });
+      assertEquals(servers, [{ inbox: bus.receiver.inbox, listening: true }]);
       assertEquals(await bus.sender.post(bus.receiver.inbox, "{}"), true);
       return true;
     });
@@ -82,7 +82,7 @@ describe(`Redis replies that were altered on the way (seed ${SEED})`, () => {
 
   const acts: Record<string, (bus: Halves) => Promise<unknown>> = {
     publish: ({ sender }) => sender.publish("t", "x"),
-    present: ({ sender, receiver }) => sender.present!([receiver.inbox, "nobody"]),
+    candidates: ({ sender }) => sender.replies!.candidates("f"),
     servers: ({ sender }) => sender.servers("f"),
     size: ({ sender }) => sender.size("q"),
     receive: (bus) => bus.receive("q"),

@@ -21,14 +21,16 @@ describe("a function with more servers than a call may have", () => {
     await register(namespace, 100);
     const { sender, close } = await open({ port: server.port }, { namespace });
     assertEquals((await sender.servers("fn")).length, 100);
-    assertEquals((await sender.servers("fn", 100)).length, 100);
+    assertEquals((await sender.servers("fn", { max: 100 })).length, 100);
     const found = new Set<string>();
     for (let i = 0; i < 200; i++) {
-      const sample = await sender.servers("fn", 64);
-      assertEquals(new Set(sample).size, 64);
-      for (const inbox of sample) found.add(inbox);
+      const sample = await sender.servers("fn", { max: 64 });
+      assertEquals(new Set(sample.map(({ inbox }) => inbox)).size, 64);
+      for (const { inbox } of sample) found.add(inbox);
     }
     assertEquals(found.size, 100);
+    const listening = (await sender.servers("fn", { listening: true })).map(({ listening }) => listening);
+    assertEquals(listening, Array(100).fill(false));
     await close();
   });
 

@@ -27,8 +27,8 @@ async function works(options: RedisOptions, counts = true): Promise<void> {
   await other.sender.publish("tt", "x");
   await until("events come", () => seen.length === 2);
   assertEquals(seen, ["event", "tt"]);
-  const [inbox] = await other.sender.servers("t");
-  await other.sender.post(inbox!, "letter");
+  const [server] = await other.sender.servers("t");
+  await other.sender.post(server!.inbox, "letter");
   await until("the letter comes", () => bus.inbox.length === 1);
   for (const queue of ["q", "{a}b", "a}b", "{}", "x".repeat(300)]) {
     const waits = bus.receive(queue, { wait: 10_000, lease: 5_000 });

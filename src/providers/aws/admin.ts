@@ -78,6 +78,10 @@ class AwsDoctor implements Doctor {
     yield await this.#leftovers();
   }
 
+  queues(): Promise<undefined> {
+    return Promise.resolve(undefined);
+  }
+
   async reap(): Promise<string[]> {
     try {
       const { queues, topics } = await sweepAll(this.#api, this.#names);

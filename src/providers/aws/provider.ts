@@ -69,9 +69,11 @@ export function aws(options: AwsOptions = {}): Provider {
     worker: new URL("../../../workers/aws.ts", import.meta.url),
     options: settings,
     open: (context) => open(settings, ask, context),
-    answer: (verb): Promise<AwsCredentials> => {
-      if (verb === "credentials") return ask();
-      throw new ValidationError(`Cannot answer "${verb}": the AWS provider knows no such question`);
+    askHandler: {
+      answer(verb): Promise<AwsCredentials> {
+        if (verb === "credentials") return ask();
+        throw new ValidationError(`Cannot answer "${verb}": the AWS provider knows no such question`);
+      },
     },
   };
   made.set(provider, { settings, ask });

@@ -6,6 +6,7 @@
 import { BusError } from "../../errors.ts";
 import { glob } from "../../provider/glob.ts";
 import type {
+  AskHandler,
   Delivery,
   Emit,
   Filter,
@@ -50,7 +51,8 @@ export async function openReceiver(context: ReceiverContext): Promise<Receiver> 
   }
 }
 
-class AwsReceiver implements Receiver {
+class AwsReceiver implements AskHandler, Receiver {
+  readonly askHandler: AskHandler = this;
   readonly inbox: string;
   readonly #settings: Settings;
   readonly #context: ReceiverContext;

@@ -6,7 +6,7 @@
 import { PublishBatchCommand } from "@aws-sdk/client-sns";
 import { DeleteQueueCommand, SendMessageBatchCommand } from "@aws-sdk/client-sqs";
 import { type BusError, ClosedError } from "../../errors.ts";
-import type { Sender, SenderContext, SendOptions } from "../../provider/provider.ts";
+import type { RegisteredServer, Sender, SenderContext, SendOptions } from "../../provider/provider.ts";
 import { Api, type AskCredentials, pause } from "./client.ts";
 import { Batcher } from "./batcher.ts";
 import { noQueue, noTopic, toBusError } from "./errors.ts";
@@ -91,10 +91,11 @@ export class AwsSender implements Sender {
     }
   }
 
-  async servers(topic: string): Promise<string[]> {
+  async servers(topic: string): Promise<RegisteredServer[]> {
     this.#check();
     try {
-      return await this.#servers.look(this.#names.registry(topic), await this.#where());
+      const inboxes = await this.#servers.look(this.#names.registry(topic), await this.#where());
+      return inboxes.map((inbox) => ({ inbox }));
     } catch (error) {
       throw toBusError(`look for servers of "${topic}"`, error);
     }

@@ -6,6 +6,7 @@
 import { BusError, ClosedError, ProviderError } from "../../errors.ts";
 import { glob } from "../../provider/glob.ts";
 import type {
+  AskHandler,
   Delivery,
   Emit,
   Filter,
@@ -64,7 +65,8 @@ export async function openReceiver(context: ReceiverContext): Promise<Receiver> 
   }
 }
 
-class IpcReceiver implements Receiver {
+class IpcReceiver implements AskHandler, Receiver {
+  readonly askHandler: AskHandler = this;
   readonly inbox: string;
   #context: ReceiverContext;
   #space: Space;

@@ -4,7 +4,14 @@
  * @module
  */
 import { ClosedError } from "../../errors.ts";
-import type { ReplyQueues, Sender, SenderContext, SendOptions } from "../../provider/provider.ts";
+import type {
+  RegisteredServer,
+  ReplyQueues,
+  Sender,
+  SenderContext,
+  SendOptions,
+  Waker,
+} from "../../provider/provider.ts";
 import { check } from "./errors.ts";
 import { Leases, sideOf } from "./leases.ts";
 import { eventsOf, inboxOf } from "./names.ts";
@@ -31,7 +38,8 @@ export async function openSender(settings: Settings, context: SenderContext): Pr
   return new IpcSender(await Space.open(settings, context.namespace, dead), settings, context);
 }
 
-class IpcSender implements Sender {
+class IpcSender implements Sender, Waker {
+  readonly waker: Waker = this;
   readonly replies: ReplyQueues;
   #space: Space;
   #outbox: Outbox;
@@ -73,6 +81,8 @@ class IpcSender implements Sender {
       // deno-lint-ignore require-await
       candidates: async (topic) => this.#route(topic).exact,
       put: (queue, body) => this.#answer(space.names.queue(queue), body),
+      // deno-lint-ignore require-await
+      register: async (topic, inbox) => space.tree.register(topic, inbox),
     };
   }
 
@@ -124,13 +134,8 @@ class IpcSender implements Sender {
   }
 
   // deno-lint-ignore require-await
-  async servers(topic: string): Promise<string[]> {
-    return this.#space.tree.servers(topic);
-  }
-
-  // deno-lint-ignore require-await
-  async register(topic: string, inbox: string): Promise<void> {
-    this.#space.tree.register(topic, inbox);
+  async servers(topic: string): Promise<RegisteredServer[]> {
+    return this.#space.tree.servers(topic).map((inbox) => ({ inbox }));
   }
 
   send(queue: string, body: string, options: SendOptions): Promise<void> {

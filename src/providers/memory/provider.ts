@@ -6,7 +6,7 @@
 import * as v from "valibot";
 import { ClosedError } from "../../errors.ts";
 import { fields, must, parseOptions } from "../../internal/options.ts";
-import type { Provider, Sender, SenderContext } from "../../provider/provider.ts";
+import type { Provider, RegisteredServer, Sender, SenderContext } from "../../provider/provider.ts";
 
 /** Options of {@linkcode memory}. */
 export interface MemoryOptions {
@@ -65,7 +65,7 @@ class MemorySender implements Sender {
     return this.#ask("post", [inbox, body]);
   }
 
-  servers(topic: string): Promise<string[]> {
+  servers(topic: string): Promise<RegisteredServer[]> {
     return this.#ask("servers", [topic]);
   }
 

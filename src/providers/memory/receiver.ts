@@ -7,6 +7,7 @@ import { BusError } from "../../errors.ts";
 import { PendingWork } from "../../internal/pending_work.ts";
 import { glob } from "../../provider/glob.ts";
 import type {
+  AskHandler,
   Delivery,
   Emit,
   Filter,
@@ -41,7 +42,8 @@ export function openReceiver(context: ReceiverContext): Promise<Receiver> {
   return Promise.resolve(new MemoryReceiver(context, space, capacity));
 }
 
-class MemoryReceiver implements Receiver {
+class MemoryReceiver implements Receiver, AskHandler {
+  readonly askHandler: AskHandler = this;
   readonly inbox: string = crypto.randomUUID();
   #space: Space;
   #capacity: number;
@@ -118,7 +120,7 @@ class MemoryReceiver implements Receiver {
         return deliver !== undefined;
       }
       case "servers":
-        return [...servers.get(name) ?? []];
+        return [...servers.get(name) ?? []].map((inbox) => ({ inbox }));
       case "send":
         return this.#put(name, rest as [body: string, wait: number, id: number]);
       case "unsend":

@@ -5,7 +5,14 @@
  */
 import { Buffer } from "node:buffer";
 import { ProviderError } from "../../errors.ts";
-import type { ReplyQueues, Sender, SenderContext, SendOptions } from "../../provider/provider.ts";
+import type {
+  RegisteredServer,
+  ReplyQueues,
+  Sender,
+  SenderContext,
+  SendOptions,
+  ServersOptions,
+} from "../../provider/provider.ts";
 import type { Client } from "./client.ts";
 import { ClusterClient } from "./cluster.ts";
 import { Connection } from "./connection.ts";
@@ -75,6 +82,7 @@ class RedisSender implements Sender {
         limit(body, MAX_BODY, "proto-max-bulk-len");
         await run(this.#queues, count, ANSWER, [this.#names.list(queue)], [body, ANSWER_LIFE]);
       },
+      register: (topic, inbox) => register(this.#queues, this.#names, topic, inbox),
     };
   }
 
@@ -93,15 +101,16 @@ class RedisSender implements Sender {
     return count > 0 || (this.#cluster ? undefined : false);
   }
 
-  async servers(topic: string, max = Number.MAX_SAFE_INTEGER): Promise<string[]> {
-    return await run(this.#queues, texts, SERVERS, [this.#names.servers(topic)], [max, Math.random()]);
+  async servers(topic: string, options: ServersOptions = {}): Promise<RegisteredServer[]> {
+    const { max = Number.MAX_SAFE_INTEGER, listening = false } = options;
+    const inboxes = await run(this.#queues, texts, SERVERS, [this.#names.servers(topic)], [max, Math.random()]);
+    if (!listening) return inboxes.map((inbox) => ({ inbox }));
+    const present = new Set(await this.#present(inboxes));
+    return inboxes.map((inbox) => ({ inbox, listening: present.has(inbox) }));
   }
 
-  register(topic: string, inbox: string): Promise<void> {
-    return register(this.#queues, this.#names, topic, inbox);
-  }
-
-  async present(inboxes: readonly string[]): Promise<string[]> {
+  /** Those of these inboxes that a receiver listens to now; all of them where the nodes of a Cluster cannot tell. */
+  async #present(inboxes: readonly string[]): Promise<string[]> {
     if (inboxes.length === 0) return [];
     const channels = this.#cluster ? inboxes.map((inbox) => this.#names.open(inbox)) : inboxes;
     const counts = await this.#subscribers(channels);
@@ -144,7 +153,7 @@ class RedisSender implements Sender {
   #askTogether(): Promise<readonly string[]> {
     const { inboxes } = this.#asking!;
     this.#asking = undefined;
-    return this.present([...inboxes]);
+    return this.#present([...inboxes]);
   }
 
   /** How many subscribe to each of these channels; undefined when a node of a Cluster does not say. */

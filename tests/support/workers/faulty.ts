@@ -12,9 +12,12 @@ serve(async (context): Promise<Receiver> => {
   if (opening === "throw") setTimeout(() => raise(), 0);
   const { openReceiver } = await import(`../../../src/providers/${of}/receiver.ts`) as { openReceiver: OpenReceiver };
   const receiver = await openReceiver(context);
-  const answer = receiver.answer?.bind(receiver);
+  const { askHandler } = receiver;
   return Object.assign(receiver, {
-    answer: (verb: string, argument: unknown) => verb === "fault" ? fail(argument as Fault) : answer?.(verb, argument),
+    askHandler: {
+      answer: (verb: string, argument: unknown) =>
+        verb === "fault" ? fail(argument as Fault) : askHandler?.answer(verb, argument),
+    },
   });
 });
 
