@@ -108,7 +108,7 @@ export function exposures(
   if (!type) throw new ValidationError("Cannot expose an object: it has no class to name its methods");
   const what = `an object of ${className(type)}`;
   if (!listed && isPlatform(type)) {
-    throw new ValidationError(`Cannot expose ${what}: the class belongs to the platform; list the methods to serve`);
+    throw new ValidationError(`Cannot expose ${what}: the class is the platform's; list the methods to serve`);
   }
   const decorated = new Set(served.filter(({ source }) => source === target).map(({ decorated }) => decorated));
   return members(what, listed ? methodsOf(prototype) : authoredMethodsOf(prototype), listed)
