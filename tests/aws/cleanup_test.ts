@@ -18,6 +18,7 @@ import { HttpProxy } from "./http_proxy.ts";
 
 const LEASE = 6_000;
 const serves = (topic: string) => ({ topic, pattern: false, serves: true });
+const FN = serves("fn");
 
 describe("what dead buses leave", () => {
   let emulator: Emulator;
@@ -77,7 +78,7 @@ describe("what dead buses leave", () => {
     const namespace = fresh();
     await using alive = await open(emulator.options, { namespace });
     const names = new Names(namespace);
-    await alive.receiver.subscribe(serves("fn"), () => {});
+    await alive.receiver.subscribe(FN, () => {});
     for (const item of ['"held"', '"kept"']) await alive.sender.send("jobs", item, { wait: 0 });
     const dead = await deadBus(namespace, ["own"]);
     assertEquals((await admin.leftovers(namespace)).subscriptions.length, 6);
@@ -114,7 +115,7 @@ describe("what dead buses leave", () => {
   it("reap() finds topics that nobody uses, though no queue leads to them", async () => {
     const namespace = fresh();
     await using alive = await open(emulator.options, { namespace });
-    await alive.receiver.subscribe(serves("fn"), () => {});
+    await alive.receiver.subscribe(FN, () => {});
     const names = new Names(namespace);
     const [idle, orphaned, foreign] = ["idle", "orphaned", "foreign"].map((topic) => names.topic(topic)) as [
       string,
@@ -151,7 +152,7 @@ describe("what dead buses leave", () => {
     await using caller = await open(emulator.options, { namespace });
     const one = await open(emulator.options, { namespace });
     await using two = await open(emulator.options, { namespace });
-    for (const { receiver } of [one, two]) await receiver.subscribe(serves("fn"), () => {});
+    for (const { receiver } of [one, two]) await receiver.subscribe(FN, () => {});
     // a plain subscriber of the function's topic is no server of it
     await caller.receiver.subscribe({ topic: "fn", pattern: false, serves: false }, () => {});
     const inboxes = (await caller.sender.servers("fn")).map(({ inbox }) => inbox);
@@ -160,7 +161,7 @@ describe("what dead buses leave", () => {
     await one.close();
     assertEquals(await caller.sender.servers("fn"), [{ inbox: two.receiver.inbox }]);
     assertEquals(await caller.sender.post(one.receiver.inbox, "x"), false);
-    await two.receiver.unsubscribe(serves("fn"));
+    await two.receiver.unsubscribe(FN);
     assertEquals(await caller.sender.servers("fn"), []);
   });
 
@@ -168,7 +169,7 @@ describe("what dead buses leave", () => {
     const namespace = fresh();
     for (let i = 0; i < 50; i++) {
       const halves = await open(emulator.options, { namespace });
-      await halves.receiver.subscribe(serves("fn"), () => {});
+      await halves.receiver.subscribe(FN, () => {});
       await halves.close();
     }
     assertEquals(await admin.leftovers(namespace), NOTHING);
@@ -178,9 +179,9 @@ describe("what dead buses leave", () => {
     const namespace = fresh();
     for (let i = 0; i < 6; i++) {
       const users = await Promise.all([1, 2, 3].map(() => open(emulator.options, { namespace })));
-      await Promise.all(users.map(({ receiver }) => receiver.subscribe(serves("fn"), () => {})));
+      await Promise.all(users.map(({ receiver }) => receiver.subscribe(FN, () => {})));
       const [first, ...others] = users;
-      await Promise.all([first!.receiver.unsubscribe(serves("fn")), ...others.map((user) => user.close())]);
+      await Promise.all([first!.receiver.unsubscribe(FN), ...others.map((user) => user.close())]);
       assertEquals((await admin.leftovers(namespace)).topics, []);
       await first!.close();
     }
@@ -209,10 +210,10 @@ describe("what dead buses leave", () => {
       proxy.fault = () => undefined;
       const halves = await open({ ...emulator.through(proxy.port), attempts: 2 });
       const { namespace, receiver } = halves;
-      await receiver.subscribe(serves("fn"), () => {});
+      await receiver.subscribe(FN, () => {});
       fail();
       if (how === "unsubscribe") {
-        await assertRejects(() => receiver.unsubscribe(serves("fn")), ProviderError);
+        await assertRejects(() => receiver.unsubscribe(FN), ProviderError);
         proxy.fault = () => undefined;
         await receiver.subscribe({ topic: "other", pattern: false, serves: false }, () => {}); // sets the policy anew
         await halves.close();
@@ -228,8 +229,8 @@ describe("what dead buses leave", () => {
   it("a server that is ended before it was registered is found by nobody", async () => {
     await using halves = await open(emulator.options);
     const { receiver, sender } = halves;
-    const exposed = receiver.subscribe(serves("fn"), () => {});
-    await receiver.unsubscribe(serves("fn"));
+    const exposed = receiver.subscribe(FN, () => {});
+    await receiver.unsubscribe(FN);
     await exposed;
     assertEquals(await sender.servers("fn"), []);
     assertEquals((await admin.leftovers(halves.namespace)).topics, []);

@@ -4,13 +4,14 @@ import { ProviderError } from "../../src/errors.ts";
 import { Names } from "../../src/providers/aws/names.ts";
 import type { Place } from "../../src/providers/aws/arns.ts";
 import type { Filter } from "../../src/provider/provider.ts";
-import { until } from "../support/until.ts";
+import { pause, until } from "../support/until.ts";
 import { Admin, NOTHING } from "./admin.ts";
 import { type Emulator, itProxied, startEmulator } from "./emulator.ts";
 import { fresh, type Halves, open } from "./halves.ts";
 import { HttpProxy } from "./http_proxy.ts";
 
 const exact = (topic: string): Filter => ({ topic, pattern: false, serves: false });
+const serves = (topic: string): Filter => ({ topic, pattern: false, serves: true });
 const glob = (topic: string): Filter => ({ topic, pattern: true, serves: false });
 
 /** Collects what a subscription gets. */
@@ -43,12 +44,13 @@ describe("events over SNS", () => {
     await using one = await open(emulator.options, { namespace });
     await using two = await open(emulator.options, { namespace });
     const topic = new Names(namespace).topic("a.b");
-    await one.receiver.subscribe(exact("a.b"), () => {});
-    await two.receiver.subscribe(exact("a.b"), () => {});
+    const filters = [exact("a.b"), exact("a.b")] as const;
+    await one.receiver.subscribe(filters[0], () => {});
+    await two.receiver.subscribe(filters[1], () => {});
     assertEquals((await admin.leftovers(namespace)).subscriptions, [topic, topic]);
-    await one.receiver.unsubscribe(exact("a.b"));
+    await one.receiver.unsubscribe(filters[0]);
     assertEquals((await admin.leftovers(namespace)).topics, [topic]);
-    await two.receiver.unsubscribe(exact("a.b"));
+    await two.receiver.unsubscribe(filters[1]);
     const { topics, subscriptions } = await admin.leftovers(namespace);
     assertEquals({ topics, subscriptions }, { topics: [], subscriptions: [] });
   });
@@ -98,14 +100,15 @@ describe("events over SNS", () => {
     await using halves = await open(emulator.options);
     const { receiver, namespace } = halves;
     assertEquals(await admin.allowed(receiver.inbox), undefined);
-    await Promise.all(["a", "b", "c"].map((topic) => collect(halves, exact(topic))));
+    const filters = ["a", "b", "c"].map(exact);
+    await Promise.all(filters.map((filter) => collect(halves, filter)));
     const names = new Names(namespace);
     const arns = async () => {
       const { ArnEquals } = await admin.allowed(receiver.inbox) as { ArnEquals: Record<string, string[]> };
       return ArnEquals["aws:SourceArn"]!.map((arn) => arn.split(":").pop()).toSorted();
     };
     assertEquals(await arns(), ["a", "b", "c"].map((topic) => names.topic(topic)));
-    await receiver.unsubscribe(exact("b"));
+    await receiver.unsubscribe(filters[1]!);
     await collect(halves, exact("d"));
     assertEquals(await arns(), ["a", "c", "d"].map((topic) => names.topic(topic)));
   });
@@ -242,14 +245,31 @@ describe("events over SNS", () => {
     assertEquals(got, ["t=event"]);
   });
 
-  it("a subscription that another bus deleted with its topic comes back, and a gap is said", async () => {
-    await using halves = await open(emulator.options);
-    const got = await collect(halves, exact("t"));
-    await admin.deleteTopic(new Names(halves.namespace).topic("t"));
-    await until("the gap is said", () => halves.said.some((said) => said.startsWith("gap:")));
-    await halves.sender.publish("t", "again");
-    await until("the event arrives", () => got.length > 0);
-    assertEquals(got, ["t=again"]);
+  itProxied("a topic that was deleted is subscribed to again, with a gap before the first event after it", async () => {
+    await using proxy = await HttpProxy.to(emulator.port);
+    await using halves = await open(emulator.through(proxy.port));
+    const filter = exact("t");
+    const names = new Names(halves.namespace);
+    await halves.receiver.subscribe(filter, (_, body) => halves.said.push(body));
+    await collect(halves, exact("other"));
+    await collect(halves, glob("x*"));
+    await halves.receiver.subscribe(serves("fn"), () => {});
+    const held = proxy.hold("sns:Subscribe", `${names.topic("t")}&`);
+    await admin.deleteTopic(names.topic("t"));
+    await admin.deleteTopic(names.registry("fn"));
+    await until("both are subscribed to again", async () => {
+      return (await admin.leftovers(halves.namespace)).subscriptions.length === 5;
+    });
+    await held.done;
+    await halves.sender.publish("t", "later");
+    await until("SQS delivered the event", () => proxy.count("sqs:DeleteMessageBatch") > 0);
+    held.answer();
+    await until("the event arrives", () => halves.said.length > 1);
+    assertEquals(halves.said, [
+      `gap: another bus deleted topic ${names.topic("t")} while it was subscribed to`,
+      "later",
+    ]);
+    assert(halves.gaps.length === 1 && halves.gaps[0] === filter);
   });
 
   itProxied("after its queue was deleted, a subscription that cannot be made again at once is made later", async () => {
@@ -265,17 +285,75 @@ describe("events over SNS", () => {
       await halves.sender.publish("t", "again");
       return got.length > 0;
     });
+    assertEquals(halves.gaps, [exact("t")]);
   });
 
-  it("a queue that somebody deleted is made again with its subscriptions, and a gap is said", async () => {
+  it("a queue that was deleted is made again: each subscription has a gap", async () => {
     await using halves = await open(emulator.options);
-    const got = await collect(halves, exact("t"));
+    const filters = [exact("t"), exact("other"), glob("x*")];
+    const [got] = await Promise.all(filters.map((filter) => collect(halves, filter)));
     await admin.deleteQueue(halves.receiver.inbox);
     await until("the gap is said", () => halves.said.some((said) => said.startsWith("gap:")), 30_000);
     await until("it is up", () => halves.said.includes("up"));
     await halves.sender.publish("t", "again");
-    await until("the event arrives", () => got.length > 0);
+    await until("the event arrives", () => got!.length > 0);
     assertEquals(got, ["t=again"]);
+    assertEquals(new Set(halves.gaps), new Set(filters));
     assertEquals(await halves.sender.post(halves.receiver.inbox, "hello"), true);
+  });
+
+  itProxied("a queue that is deleted while its policy is set has the policy when it is made again", async () => {
+    await using proxy = await HttpProxy.to(emulator.port);
+    await using halves = await open({ ...emulator.through(proxy.port), poll: 1_000 });
+    const held = proxy.hold("sqs:SetQueueAttributes");
+    const subscribed = collect(halves, exact("t"));
+    await held.done;
+    await admin.deleteQueue(halves.receiver.inbox);
+    await until("it is made again", () => proxy.count("sqs:GetQueueAttributes") === 2);
+    held.answer();
+    await subscribed;
+    await until("it is up", () => halves.said.includes("up"));
+    assert(await admin.allowed(halves.receiver.inbox) !== undefined);
+  });
+
+  itProxied("a bus that closes while its queue is made again leaves none", async () => {
+    await using proxy = await HttpProxy.to(emulator.port);
+    await using halves = await open({ ...emulator.through(proxy.port), attempts: 1, poll: 1_000 });
+    proxy.next("sqs:CreateQueue", { before: pause(1_000) });
+    await admin.deleteQueue(halves.receiver.inbox);
+    await until("it is made again", () => proxy.count("sqs:CreateQueue") === 2);
+    await Promise.all([halves.close(), pause(1_500)]);
+    assertEquals(await admin.leftovers(halves.namespace), NOTHING);
+  });
+
+  itProxied("a subscription stays when a server of its topic ends that could not be registered", async () => {
+    await using proxy = await HttpProxy.to(emulator.port);
+    await using halves = await open(emulator.through(proxy.port));
+    const got = await collect(halves, exact("t"));
+    const server = serves("t");
+    const registry = new Names(halves.namespace).registry("t");
+    const held = proxy.hold("sns:CreateTopic", registry, { status: 403, name: "AccessDeniedException" });
+    const serving = assertRejects(() => halves.receiver.subscribe(server, () => {}), ProviderError);
+    await held.done;
+    const ended = halves.receiver.unsubscribe(server);
+    held.answer();
+    await Promise.all([serving, ended]);
+    await halves.sender.publish("t", "event");
+    await until("the event arrives", () => got.length > 0);
+  });
+
+  itProxied("a look at the registry that began before a server registered answers no later question", async () => {
+    await using proxy = await HttpProxy.to(emulator.port);
+    const namespace = fresh();
+    await using caller = await open(emulator.through(proxy.port), { namespace });
+    await using server = await open(emulator.options, { namespace });
+    const held = proxy.hold("sns:ListSubscriptionsByTopic");
+    const earlier = caller.sender.servers("fn");
+    await held.done;
+    await server.receiver.subscribe(serves("fn"), () => {});
+    const later = caller.sender.servers("fn");
+    held.answer();
+    assertEquals(await earlier, []);
+    assertEquals(await later, [{ inbox: server.receiver.inbox }]);
   });
 });

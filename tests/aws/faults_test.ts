@@ -101,6 +101,15 @@ describe("a service that fails", () => {
     assertEquals(proxy.count("sqs:SendMessageBatch"), 2);
   });
 
+  itProxied("a refusal of any other kind is no matter of time: internal, and not tried again", async () => {
+    await using halves = await start();
+    proxy.fault = ({ action }) => action === "sqs:GetQueueUrl" ? { status: 400, name: "InvalidAddress" } : undefined;
+    const error = await assertRejects(() => halves.sender.size("jobs"), ProviderError);
+    assertEquals({ code: error.code, retryable: error.retryable }, { code: "internal", retryable: false });
+    assertEquals(proxy.count("sqs:GetQueueUrl"), 1);
+    proxy.fault = () => undefined;
+  });
+
   itProxied("a queue that was freed a moment ago is unavailable, and why is said", async () => {
     await using halves = await start();
     const name = "QueueDeletedRecently";
@@ -223,14 +232,15 @@ describe("a service that fails", () => {
         failed.add(action);
         return fault;
       };
-      await receiver.subscribe({ topic: "fn", pattern: false, serves: true }, () => {});
+      const server: Filter = { topic: "fn", pattern: false, serves: true };
+      await receiver.subscribe(server, () => {});
       assertEquals(await sender.servers("fn"), [{ inbox: receiver.inbox }]);
       await sender.send("jobs", "item", { wait: 0 });
       assertEquals(await sender.size("jobs"), 1);
       const [held] = await halves.receive("jobs", { lease: 10_000, wait: 1_000 });
       assertEquals(await receiver.extend("jobs", [held!.receipt], 20_000), [true]);
       assertEquals(await receiver.settle("jobs", [held!.receipt], "ack", 0), [true]);
-      await receiver.unsubscribe({ topic: "fn", pattern: false, serves: true });
+      await receiver.unsubscribe(server);
       await sender.drop("jobs");
       assert(failed.size >= 10, [...failed].join());
       assertEquals(halves.said.filter((said) => said.startsWith("fault")), []);

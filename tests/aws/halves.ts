@@ -1,7 +1,7 @@
 /** Both halves of the provider in one thread, without port and worker: what the seam says, and nothing else. */
 import { aws, type AwsOptions } from "../../src/providers/aws/provider.ts";
 import { openReceiver } from "../../src/providers/aws/receiver.ts";
-import type { Delivery, Provider, ReceiveOptions, Receiver, Sender } from "../../src/provider/provider.ts";
+import type { Delivery, Filter, Provider, ReceiveOptions, Receiver, Sender } from "../../src/provider/provider.ts";
 
 export interface Halves extends AsyncDisposable {
   readonly provider: Provider;
@@ -10,6 +10,8 @@ export interface Halves extends AsyncDisposable {
   readonly receiver: Receiver;
   /** What the receiver said, in order: `up`, `down`, `gap: …`, `fault: …`. */
   readonly said: string[];
+  /** The filter of each gap. */
+  readonly gaps: (Filter | undefined)[];
   readonly inbox: string[];
   /** Set to true to make the receiver believe that main is far behind. */
   congested: boolean;
@@ -34,6 +36,7 @@ export async function open(options: AwsOptions, opening: Opening = {}): Promise<
   const { namespace = fresh(), connectTimeout = 5_000, sendTimeout = 5_000 } = opening;
   const provider = aws(options);
   const said: string[] = [];
+  const gaps: (Filter | undefined)[] = [];
   const inbox: string[] = [];
   const box = { congested: false };
   const receiver = await openReceiver({
@@ -42,7 +45,10 @@ export async function open(options: AwsOptions, opening: Opening = {}): Promise<
     connectTimeout,
     inbox: (body) => inbox.push(body),
     state: (connected) => said.push(connected ? "up" : "down"),
-    gap: (reason) => said.push(`gap: ${reason}`),
+    gap: (reason, filter) => {
+      said.push(`gap: ${reason}`);
+      gaps.push(filter);
+    },
     fault: (error) => said.push(`fault: ${error}`),
     get congested() {
       return box.congested;
@@ -67,6 +73,7 @@ export async function open(options: AwsOptions, opening: Opening = {}): Promise<
     sender,
     receiver,
     said,
+    gaps,
     inbox,
     get congested() {
       return box.congested;

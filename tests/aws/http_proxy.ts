@@ -3,8 +3,16 @@ import { createServer, type IncomingMessage, request, type Server, type ServerRe
 
 /** What happens to a request instead of being passed on. */
 export type Fault =
+  /** The service does it when `before` has resolved; its answer waits for what `after` returns. */
+  | { readonly before?: Promise<void>; after?(): Promise<void> }
   /** The service refuses or fails: an HTTP status and an error name; `code` is what SQS called it in its old protocol. */
-  | { readonly status: number; readonly name: string; readonly code?: string; readonly message?: string }
+  | {
+    readonly status: number;
+    readonly name: string;
+    readonly code?: string;
+    readonly message?: string;
+    after?(): Promise<void>;
+  }
   /** No answer ever. */
   | "hang"
   /** The connection is cut before the service sees the request. */
@@ -62,6 +70,20 @@ export class HttpProxy implements AsyncDisposable {
     this.fault = (seen) => seen.action === action && left > 0 ? (left--, fault) : before(seen);
   }
 
+  /** Holds the answer to the next request for an action that contains `part`; `done` resolves when the service has answered. */
+  hold(action: string, part = "", fault: Fault & object = {}): { readonly done: Promise<void>; answer(): void } {
+    const service = Promise.withResolvers<void>();
+    const test = Promise.withResolvers<void>();
+    const after = () => (service.resolve(), test.promise);
+    const before = this.fault;
+    this.fault = (seen) => {
+      if (seen.action !== action || !seen.body.includes(part)) return before(seen);
+      this.fault = before;
+      return { ...fault, after };
+    };
+    return { done: service.promise, answer: test.resolve };
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
@@ -94,12 +116,15 @@ export class HttpProxy implements AsyncDisposable {
     const fault = this.fault(seen) ?? this.#skewed(asked);
     if (fault === "hang") return;
     if (fault === "cut") return void asked.socket.destroy();
-    if (fault !== undefined && fault !== "lose" && fault !== "tear") {
+    if (typeof fault === "object" && "status" in fault) {
+      await fault.after?.();
       answer.setHeader("date", this.#date);
       return refuse(answer, fault, seen.action.startsWith("sns:"));
     }
+    if (typeof fault === "object") await fault.before;
     const { method, url, headers } = asked;
-    const passed = request({ host: "127.0.0.1", port: this.#target, method, path: url, headers }, (response) => {
+    const passed = request({ host: "127.0.0.1", port: this.#target, method, path: url, headers }, async (response) => {
+      if (typeof fault === "object") await fault.after?.();
       if (fault === "lose") {
         response.on("end", () => asked.socket.destroy());
         return void response.resume();
@@ -141,7 +166,7 @@ function keyOf(asked: IncomingMessage): string {
   return /Credential=([^/]+)/.exec(asked.headers.authorization ?? "")?.[1] ?? "";
 }
 
-function refuse(answer: ServerResponse, fault: Exclude<Fault, string>, xml: boolean): void {
+function refuse(answer: ServerResponse, fault: Extract<Fault, { status: number }>, xml: boolean): void {
   const { status, name, code = name, message = "made by a test" } = fault;
   const type = status < 500 ? "Sender" : "Receiver";
   if (xml) {

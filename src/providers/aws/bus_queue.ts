@@ -34,7 +34,9 @@ export class BusQueue {
   readonly #fault: (error: unknown) => void;
   readonly #closing = new AbortController();
   #renewing: ReturnType<typeof setInterval> | undefined;
-  #policy: string | undefined;
+  /** The queue as it was made last, and the policy that it has. */
+  #made: { policy?: string } = {};
+  #opening: Promise<void> | undefined;
   #setting: Promise<void> | undefined;
   #next: Promise<void> | undefined;
 
@@ -77,17 +79,17 @@ export class BusQueue {
       );
     const { Attributes } = await soon(read, this.#closing.signal);
     this.place = placeOf(Attributes!.QueueArn!, QueueUrl!);
-    this.#renewing ??= setInterval(() => void this.#renew(), this.#lease / 3);
+    if (!this.#closing.signal.aborted) this.#renewing ??= setInterval(() => void this.#renew(), this.#lease / 3);
   }
 
   /** Makes it again after somebody deleted it, under the same name, however long that takes. False: it was closed. */
   async reopen(timeout: number): Promise<boolean> {
-    this.#policy = undefined;
     for (let attempt = 1; !this.#closing.signal.aborted; attempt++) {
       try {
-        await this.open(timeout);
+        await (this.#opening = this.open(timeout));
+        this.#made = {};
         await this.#sync();
-        return true;
+        return !this.#closing.signal.aborted;
       } catch {
         await pause(backoff(attempt, AGAIN.base, AGAIN.max), this.#closing.signal);
       }
@@ -115,6 +117,8 @@ export class BusQueue {
   /** Deletes it. */
   async close(): Promise<void> {
     this.stop();
+    // one that is made again at this moment would stay
+    await this.#opening?.catch(() => {});
     await deleteQueue(this.#api, this.url);
   }
 
@@ -148,14 +152,15 @@ export class BusQueue {
 
   async #set(): Promise<void> {
     const Policy = policyOf(this.arn, [...this.#topics], this.place.topicArn);
-    if (this.#topics.size === 0 || Policy === this.#policy) return;
+    const made = this.#made;
+    if (this.#topics.size === 0 || Policy === made.policy) return;
     const command = new SetQueueAttributesCommand({ QueueUrl: this.url, Attributes: { Policy } });
     await this.#api.call(
       "let topics send to the queue of the bus",
       (abortSignal) => this.#api.sqs.send(command, { abortSignal }),
       { repeatable: true },
     );
-    this.#policy = Policy;
+    made.policy = Policy;
   }
 }
 

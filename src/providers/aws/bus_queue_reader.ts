@@ -115,7 +115,7 @@ export class Pump {
   async #lane(): Promise<void> {
     this.#lanes++;
     try {
-      while (!this.#closing.signal.aborted && await this.#poll(0) === BATCH);
+      while (this.#connected && !this.#closing.signal.aborted && await this.#poll(0) === BATCH);
     } catch {
       // the first lane tells
     } finally {

@@ -151,8 +151,8 @@ interface Shape {
 /** An error of the SDK, an entry of a batch that failed, or anything that was thrown. */
 function shape(error: unknown): Shape {
   try {
-    const { name, code, Code, cause, $metadata, $retryable } = error as Shape;
-    return { name, code, Code, cause, $metadata, $retryable };
+    const { name, code, Code, cause, $fault, $metadata, $retryable } = error as Shape;
+    return { name, code, Code, cause, $fault, $metadata, $retryable };
   } catch {
     return {}; // null, or an object that cannot be read
   }

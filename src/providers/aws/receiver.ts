@@ -4,7 +4,6 @@
  * @module
  */
 import { BusError } from "../../errors.ts";
-import { glob } from "../../provider/glob.ts";
 import type {
   AskHandler,
   Delivery,
@@ -21,10 +20,10 @@ import { fateOf, toBusError } from "./errors.ts";
 import { Leases, secondsOf } from "./leases.ts";
 import { Names } from "./names.ts";
 import type { AwsCredentials, Settings } from "./options.ts";
-import { nameOf } from "./arns.ts";
 import { Pump, type Sink } from "./bus_queue_reader.ts";
 import { Queues } from "./queue_urls.ts";
 import { sweep } from "./cleanup.ts";
+import { Subscriptions } from "./subscriptions.ts";
 import { Tap } from "./queue_poller.ts";
 import { Topics } from "./topics.ts";
 import { type Content, PATTERNS_TTL, write } from "./message.ts";
@@ -64,9 +63,7 @@ class AwsReceiver implements AskHandler, Receiver {
   readonly #queues: Queues;
   readonly #leases: Leases;
   readonly #closing = new AbortController();
-  /** SNS topic → what it is called, and who is told. */
-  readonly #exact = new Map<string, { readonly topic: string; readonly emits: Map<boolean, Emit> }>();
-  readonly #patterns = new Map<string, { readonly matches: (topic: string) => boolean; readonly emit: Emit }>();
+  readonly #subscriptions: Subscriptions;
   /** Resolves when every publisher knows that this bus subscribes to patterns. */
   #known: Promise<void> | undefined;
   readonly #taps = new Map<string, Tap>();
@@ -83,7 +80,8 @@ class AwsReceiver implements AskHandler, Receiver {
     this.#polls = new Api(settings, ask, TIMEOUT, POLL_SOCKETS);
     const fault = (error: unknown) => context.fault(toBusError("keep an AWS bus", error));
     this.#queue = new BusQueue(this.#api, this.inbox, settings.lease, fault);
-    this.#topics = new Topics(this.#api, this.#queue, settings.rawDelivery, (reason) => context.gap(reason));
+    this.#subscriptions = new Subscriptions(this.#names, context, this.#closing.signal);
+    this.#topics = new Topics(this.#api, this.#queue, settings.rawDelivery, this.#subscriptions);
     this.#queues = new Queues(this.#api, this.#names);
     this.#leases = new Leases(this.#api, this.#queues);
   }
@@ -106,24 +104,23 @@ class AwsReceiver implements AskHandler, Receiver {
   }
 
   async subscribe(filter: Filter, emit: Emit): Promise<void> {
+    this.#subscriptions.add(filter, emit);
     try {
-      if (filter.pattern) await this.#match(filter.topic, emit);
-      else await this.#join(filter, emit);
+      await this.#join(filter);
     } catch (error) {
-      this.#drop(filter);
+      this.#subscriptions.remove(filter);
       throw toBusError(`subscribe to "${filter.topic}"`, error);
     }
   }
 
   async unsubscribe(filter: Filter): Promise<void> {
-    if (!this.#drop(filter)) return;
-    const { topic, pattern, serves } = filter;
+    if (!this.#subscriptions.remove(filter)) return;
     try {
       // nobody is to find a server that no longer listens
-      if (serves) await this.#topics.leave(this.#names.registry(topic));
-      await this.#topics.leave(pattern ? this.#names.all : this.#names.topic(topic));
+      if (filter.serves) await this.#topics.leave(this.#names.registry(filter.topic));
+      await this.#topics.leave(this.#subscriptions.topicOf(filter));
     } catch (error) {
-      throw toBusError(`unsubscribe from "${topic}"`, error);
+      throw toBusError(`unsubscribe from "${filter.topic}"`, error);
     }
   }
 
@@ -207,77 +204,45 @@ class AwsReceiver implements AskHandler, Receiver {
     }
   }
 
-  async #join({ topic, serves }: Filter, emit: Emit): Promise<void> {
-    const name = this.#names.topic(topic);
-    let exact = this.#exact.get(name);
-    if (!exact) this.#exact.set(name, exact = { topic, emits: new Map() });
-    exact.emits.set(serves, emit);
-    await this.#topics.join(name);
-    // it may have been ended meanwhile
-    if (!serves || exact.emits.get(serves) !== emit) return;
+  async #join(filter: Filter): Promise<void> {
+    const name = this.#subscriptions.topicOf(filter);
+    const fresh = await this.#topics.join(name);
+    if (filter.pattern) {
+      // publishers that found no such topic do not look again for so long
+      if (fresh) this.#known = pause(PATTERNS_TTL, this.#closing.signal);
+      return await this.#known;
+    }
+    // `unsubscribe` may have been called meanwhile: it leaves the topic
+    if (!filter.serves || !this.#subscriptions.has(filter)) return;
     try {
-      await this.#topics.join(this.#names.registry(topic), true);
+      await this.#topics.join(this.#names.registry(filter.topic), true);
     } catch (error) {
-      await this.#topics.leave(name).catch(() => {}); // the first error tells more
+      // the first error tells more
+      if (this.#subscriptions.remove(filter)) await this.#topics.leave(name).catch(() => {});
       throw error;
     }
   }
 
-  async #match(pattern: string, emit: Emit): Promise<void> {
-    this.#patterns.set(pattern, { matches: glob(pattern), emit });
-    const fresh = await this.#topics.join(this.#names.all);
-    // publishers that found no such topic do not look again for so long
-    if (fresh) this.#known = pause(PATTERNS_TTL, this.#closing.signal);
-    await this.#known;
-  }
-
-  /** Stops telling; false if nobody was told. */
-  #drop({ topic, pattern, serves }: Filter): boolean {
-    if (pattern) return this.#patterns.delete(topic);
-    const name = this.#names.topic(topic);
-    const exact = this.#exact.get(name);
-    if (!exact?.emits.delete(serves)) return false;
-    if (exact.emits.size === 0) this.#exact.delete(name);
-    return true;
-  }
-
-  #take({ label, body, topicArn }: Content): boolean {
-    if (label.inbox) {
-      this.#context.inbox(body);
+  #take(content: Content): boolean {
+    if (content.label.inbox) {
+      this.#context.inbox(content.body);
       return true;
     }
     if (this.#context.congested) return false;
-    const { topic } = label;
-    if (topic === undefined) this.#takeForeign(body, topicArn);
-    else if (label.all) {
-      for (const { matches, emit } of this.#patterns.values()) {
-        if (matches(topic)) emit(topic, body);
-      }
-    } else for (const emit of this.#exact.get(this.#names.topic(topic))?.emits.values() ?? []) emit(topic, body);
-    return true;
-  }
-
-  /** An event whose publisher is not tsmq: only an envelope names its topic. */
-  #takeForeign(body: string, topicArn: string | undefined): void {
-    if (topicArn !== undefined) {
-      const exact = this.#exact.get(nameOf(topicArn));
-      for (const emit of exact?.emits.values() ?? []) emit(exact!.topic, body);
-      return;
-    }
-    const text =
-      "Cannot tell the topic of an event: its publisher is not tsmq; open the provider with rawDelivery: false";
-    this.#context.fault(new BusError("invalid", text));
+    return this.#subscriptions.emit(content);
   }
 
   /** Somebody deleted our queue: a sweep, because we were away for longer than the lease. */
   async #lost(timeout: number): Promise<boolean> {
     if (this.#closing.signal.aborted || !await this.#queue.reopen(timeout)) return false;
+    const reason = "the queue of the bus was deleted, and is there again";
+    // the inbox may have missed something too
+    if (this.#subscriptions.empty) this.#context.gap(reason);
     try {
-      await this.#topics.again();
+      await this.#topics.again(reason);
     } catch (error) {
       this.#context.fault(toBusError("subscribe again", error));
     }
-    this.#context.gap("the queue of the bus was deleted, and is there again");
     return true;
   }
 }

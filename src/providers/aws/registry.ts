@@ -69,11 +69,16 @@ export async function hasLapsed(api: Api, queueUrl: string): Promise<boolean> {
   return lease !== 0 && lease < Date.now();
 }
 
-/** Looks up servers; lookups of one function that overlap are one. */
+/** Looks up servers. Lookups of one function that are asked for while one is under way share the next one. */
 export class Servers {
   readonly #api: Api;
   readonly #leases = new Map<string, number>();
-  readonly #looking = new Map<string, Promise<string[]>>();
+  /** The lookup that is under way for each registry. */
+  readonly #running = new Map<string, Promise<string[]>>();
+  /** The lookup that has not begun: its answer is of a time after all that asked for it. */
+  readonly #next = new Map<string, Promise<string[]>>();
+  /** How often a bus was reported gone. */
+  #reports = 0;
 
   /** Looks with these clients. */
   constructor(api: Api) {
@@ -82,17 +87,28 @@ export class Servers {
 
   /** The inboxes of the live servers that subscribed to this registry. */
   look(registry: string, place: Place): Promise<string[]> {
-    let looking = this.#looking.get(registry);
-    if (!looking) {
-      looking = this.#look(registry, place).finally(() => this.#looking.delete(registry));
-      this.#looking.set(registry, looking);
-    }
-    return looking;
+    const next = this.#next.get(registry) ?? this.#lookNext(registry, place);
+    this.#next.set(registry, next);
+    return next;
   }
 
   /** The bus is gone, whatever its lease said. */
   gone(inbox: string): void {
     this.#leases.delete(inbox);
+    this.#reports++;
+  }
+
+  async #lookNext(registry: string, place: Place): Promise<string[]> {
+    // at least a microtask: all that is asked in one turn shares one lookup
+    await this.#running.get(registry)?.catch(() => {});
+    this.#next.delete(registry);
+    const running = this.#look(registry, place);
+    this.#running.set(registry, running);
+    try {
+      return await running;
+    } finally {
+      if (this.#running.get(registry) === running) this.#running.delete(registry);
+    }
   }
 
   async #look(registry: string, place: Place): Promise<string[]> {
@@ -107,8 +123,10 @@ export class Servers {
   async #lives(inbox: string, place: Place): Promise<boolean> {
     const known = this.#leases.get(inbox) ?? 0;
     if (known > Date.now()) return true;
+    const reports = this.#reports;
     const lease = await leaseOf(this.#api, place.queueUrl + inbox);
-    if (lease > Date.now()) this.#leases.set(inbox, lease);
+    // a lease that was read before a bus was reported gone is not remembered: it may be the lease of that bus
+    if (lease > Date.now() && reports === this.#reports) this.#leases.set(inbox, lease);
     else this.#leases.delete(inbox);
     return lease > Date.now();
   }

@@ -24,15 +24,25 @@ interface Joined {
   arn?: string;
   /** Others than us made the topic. */
   foreign: boolean;
+  /** Why events may have been missed since this was subscribed to last. */
+  missed?: string;
   timer?: ReturnType<typeof setTimeout>;
 }
 
-/** The subscriptions of one bus. */
+/** What happens to the events of a topic while its subscription is renewed. */
+export interface Events {
+  /** Holds the events of a topic. */
+  hold(name: string): void;
+  /** Passes on what was held, after a gap if events were `missed` for that reason. */
+  release(name: string, missed?: string): Promise<void>;
+}
+
+/** The SNS subscriptions of one bus. */
 export class Topics {
   readonly #api: Api;
   readonly #queue: BusQueue;
   readonly #raw: boolean;
-  readonly #gap: (reason: string) => void;
+  readonly #events: Events;
   readonly #joined = new Map<string, Joined>();
   /** The last thing under way for each topic: one after the other. */
   readonly #turns = new Map<string, Promise<void>>();
@@ -40,12 +50,12 @@ export class Topics {
   #running = 0;
   #closed = false;
 
-  /** Subscribes this queue; `gap` hears of subscriptions that had been lost for a while. */
-  constructor(api: Api, queue: BusQueue, raw: boolean, gap: (reason: string) => void) {
+  /** Subscribes this queue. */
+  constructor(api: Api, queue: BusQueue, raw: boolean, events: Events) {
     this.#api = api;
     this.#queue = queue;
     this.#raw = raw;
-    this.#gap = gap;
+    this.#events = events;
   }
 
   /** Subscribes to an SNS topic; to one that nothing is published to, if it is `silent`. False: it was subscribed already. */
@@ -71,8 +81,12 @@ export class Topics {
     });
   }
 
-  /** Subscribes to everything again, after the queue was lost; what fails is tried again later. Rejects with the first such error. */
-  async again(): Promise<void> {
+  /**
+   * Subscribes to everything again, after events were missed for that reason; what fails is tried again later. Rejects with the first
+   * such error.
+   */
+  async again(missed: string): Promise<void> {
+    for (const joined of this.#joined.values()) joined.missed = missed;
     await Promise.all(
       [...this.#joined.keys()].map((name) =>
         this.#turn(name, () => this.#renew(name)).catch((error) => {
@@ -162,20 +176,27 @@ export class Topics {
     clearTimeout(joined.timer);
     joined.timer = setTimeout(() => {
       this.#turn(name, async () => {
-        if (this.#joined.get(name) === joined && await this.#renew(name)) {
-          this.#gap(`another bus deleted topic ${name} while it was subscribed to`);
-        }
+        if (this.#joined.get(name) === joined) await this.#renew(name);
       }).catch(() => this.#lookAfter(name));
     }, LOOK_AFTER);
   }
 
-  /** Subscribes once more, which changes nothing if we still are; true if we were not. */
-  async #renew(name: string): Promise<boolean> {
+  /** Subscribes once more, which changes nothing if we still are. */
+  async #renew(name: string): Promise<void> {
     const joined = this.#joined.get(name);
-    if (!joined?.count || this.#closed) return false;
+    if (!joined?.count || this.#closed) return;
     const { arn } = joined;
-    await this.#subscribe(name);
-    return joined.arn !== arn;
+    // an event that comes before the answer may be the first after a gap
+    this.#events.hold(name);
+    let missed: string | undefined;
+    try {
+      await this.#subscribe(name);
+      if (joined.arn !== arn) joined.missed ??= `another bus deleted topic ${name} while it was subscribed to`;
+      missed = joined.missed;
+      joined.missed = undefined;
+    } finally {
+      await this.#events.release(name, missed);
+    }
   }
 
   #call<O>(doing: string, run: (abortSignal: AbortSignal) => Promise<O>): Promise<O> {

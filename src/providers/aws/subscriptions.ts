@@ -1,0 +1,120 @@
+/**
+ * The subscriptions of one bus: which events of its queue go to which of them.
+ *
+ * @module
+ */
+import { BusError } from "../../errors.ts";
+import { pause } from "../../internal/time.ts";
+import { glob } from "../../provider/glob.ts";
+import type { Emit, Filter, ReceiverContext } from "../../provider/provider.ts";
+import { nameOf } from "./arns.ts";
+import { type Content, PATTERNS_TTL } from "./message.ts";
+import type { Names } from "./names.ts";
+
+/** Events of a topic that are held at most; SQS keeps the others meanwhile. With the largest bodies they are 64 MiB. */
+const MAX_HELD = 256;
+
+interface Pattern {
+  readonly matches: (topic: string) => boolean;
+  readonly emit: Emit;
+}
+
+/** Passes events on to the subscriptions of a bus. */
+export class Subscriptions {
+  readonly #names: Names;
+  readonly #context: ReceiverContext;
+  readonly #closing: AbortSignal;
+  /** SNS topic → its exact subscriptions. */
+  readonly #exact = new Map<string, Map<Filter, Emit>>();
+  readonly #patterns = new Map<Filter, Pattern>();
+  /** SNS topic → its events that wait until it is known whether others were lost before them. */
+  readonly #held = new Map<string, Content[]>();
+
+  /** The subscriptions of a bus with these names. */
+  constructor(names: Names, context: ReceiverContext, closing: AbortSignal) {
+    this.#names = names;
+    this.#context = context;
+    this.#closing = closing;
+  }
+
+  /** True if nothing is subscribed to. */
+  get empty(): boolean {
+    return this.#exact.size === 0 && this.#patterns.size === 0;
+  }
+
+  /** The SNS topic that carries the events of a filter. */
+  topicOf({ topic, pattern }: Filter): string {
+    return pattern ? this.#names.all : this.#names.topic(topic);
+  }
+
+  /** Emits the events of a filter from now on. */
+  add(filter: Filter, emit: Emit): void {
+    if (filter.pattern) return void this.#patterns.set(filter, { matches: glob(filter.topic), emit });
+    const name = this.topicOf(filter);
+    const emits = this.#exact.get(name) ?? new Map<Filter, Emit>();
+    this.#exact.set(name, emits.set(filter, emit));
+  }
+
+  /** True while the events of a filter are emitted. */
+  has(filter: Filter): boolean {
+    return filter.pattern ? this.#patterns.has(filter) : this.#exact.get(this.topicOf(filter))?.has(filter) ?? false;
+  }
+
+  /** Emits no more events of a filter; false if none were emitted. */
+  remove(filter: Filter): boolean {
+    if (filter.pattern) return this.#patterns.delete(filter);
+    const name = this.topicOf(filter);
+    const emits = this.#exact.get(name);
+    if (!emits?.delete(filter)) return false;
+    if (emits.size === 0) this.#exact.delete(name);
+    return true;
+  }
+
+  /** Emits an event, or holds it; false if there is no room to hold it. */
+  emit(content: Content): boolean {
+    const { label: { topic, all }, topicArn } = content;
+    // only an envelope names the topic of an event whose publisher is not tsmq
+    const name = topic === undefined ? topicArn && nameOf(topicArn) : all ? this.#names.all : this.#names.topic(topic);
+    if (name === undefined) {
+      const text =
+        "Cannot tell the topic of an event: its publisher is not tsmq; open the provider with rawDelivery: false";
+      this.#context.fault(new BusError("invalid", text));
+      return true;
+    }
+    const held = this.#held.get(name);
+    if (!held) this.#emit(name, content);
+    else if (held.length < MAX_HELD) held.push(content);
+    else return false;
+    return true;
+  }
+
+  /** Holds the events of an SNS topic until {@linkcode release}. */
+  hold(name: string): void {
+    this.#held.set(name, []);
+  }
+
+  /** Emits what was held, after a gap if events `missed` for that reason. */
+  async release(name: string, missed?: string): Promise<void> {
+    if (missed !== undefined) {
+      // publishers that found no topic for patterns do not look again for so long
+      if (name === this.#names.all) await pause(PATTERNS_TTL, this.#closing);
+      for (const filter of this.#filters(name)) this.#context.gap(missed, filter);
+    }
+    const held = this.#held.get(name) ?? [];
+    this.#held.delete(name);
+    for (const content of held) this.#emit(name, content);
+  }
+
+  #filters(name: string): Iterable<Filter> {
+    return name === this.#names.all ? this.#patterns.keys() : this.#exact.get(name)?.keys() ?? [];
+  }
+
+  #emit(name: string, { label: { topic }, body }: Content): void {
+    if (name === this.#names.all) {
+      if (topic === undefined) return; // not published by tsmq
+      for (const { matches, emit } of this.#patterns.values()) if (matches(topic)) emit(topic, body);
+      return;
+    }
+    for (const [filter, emit] of this.#exact.get(name) ?? []) emit(filter.topic, body);
+  }
+}

@@ -1,0 +1,22 @@
+import { assert, assertEquals } from "@std/assert";
+import { describe } from "@std/testing/bdd";
+import { Bus } from "../../mod.ts";
+import { aws } from "../../src/providers/aws/provider.ts";
+import { itProxied, startEmulator } from "./emulator.ts";
+import { HttpProxy } from "./http_proxy.ts";
+
+describe("closing a bus of a frozen SNS and SQS", () => {
+  itProxied("ends by its deadline, though no step of it gets an answer", async () => {
+    await using emulator = await startEmulator();
+    await using proxy = await HttpProxy.to(emulator.port);
+    const bus = await Bus.open(aws(emulator.through(proxy.port)));
+    await bus.subscribe("topic", () => {}).ready;
+    await bus.expose("fn", () => {});
+    proxy.fault = () => "hang";
+    const start = performance.now();
+    const { clean } = await bus.close({ timeout: 1_000 });
+    const took = performance.now() - start;
+    assertEquals(clean, false);
+    assert(took < 1_500, `it took ${took} ms`);
+  });
+});
