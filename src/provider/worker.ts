@@ -14,5 +14,6 @@
  */
 export * from "../errors.ts";
 export { glob } from "./glob.ts";
+export { filterKey, Router } from "./router.ts";
 export { serve } from "../port/host.ts";
-export type { OpenReceiver } from "./provider.ts";
+export type { Emit, Filter, OpenReceiver } from "./provider.ts";

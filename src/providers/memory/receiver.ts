@@ -5,7 +5,6 @@
  */
 import { BusError } from "../../errors.ts";
 import { PendingWork } from "../../internal/pending_work.ts";
-import { glob } from "../../provider/glob.ts";
 import type {
   AskHandler,
   Delivery,
@@ -16,68 +15,56 @@ import type {
   Receiver,
   ReceiverContext,
 } from "../../provider/provider.ts";
+import { filterKey, Router } from "../../provider/router.ts";
 import { MemoryQueue } from "./queue.ts";
 
-interface Subscriber {
-  readonly matches: (topic: string) => boolean;
-  readonly emit: Emit;
-}
-
 /** What the buses of one namespace share. */
-class Space {
-  readonly exact = new Map<string, Set<Emit>>();
-  readonly patterns = new Set<Subscriber>();
+class Namespace {
+  readonly router = new Router();
   readonly servers = new Map<string, Set<string>>();
   readonly inboxes = new Map<string, (body: string) => void>();
   readonly queues = new Map<string, MemoryQueue>();
 }
 
-const spaces = new Map<string, Space>();
+const namespaces = new Map<string, Namespace>();
 
 /** Opens a receiver on the broker of this worker. */
 export function openReceiver(context: ReceiverContext): Promise<Receiver> {
-  let space = spaces.get(context.namespace);
-  if (!space) spaces.set(context.namespace, space = new Space());
+  let namespace = namespaces.get(context.namespace);
+  if (!namespace) namespaces.set(context.namespace, namespace = new Namespace());
   const { capacity } = context.options as { capacity: number };
-  return Promise.resolve(new MemoryReceiver(context, space, capacity));
+  return Promise.resolve(new MemoryReceiver(context, namespace, capacity));
 }
 
 class MemoryReceiver implements Receiver, AskHandler {
   readonly askHandler: AskHandler = this;
   readonly inbox: string = crypto.randomUUID();
-  #space: Space;
+  #namespace: Namespace;
   #capacity: number;
   #subscriptions = new Map<string, () => void>();
   /** Puts that wait for room. */
   #puts = new PendingWork();
 
-  constructor(context: ReceiverContext, space: Space, capacity: number) {
-    this.#space = space;
+  constructor(context: ReceiverContext, namespace: Namespace, capacity: number) {
+    this.#namespace = namespace;
     this.#capacity = capacity;
-    space.inboxes.set(this.inbox, (body) => context.inbox(body));
+    namespace.inboxes.set(this.inbox, (body) => context.inbox(body));
   }
 
   subscribe(filter: Filter, emit: Emit): Promise<void> {
-    const { exact, patterns, servers } = this.#space;
-    const { topic, pattern, serves } = filter;
-    if (pattern) {
-      const subscriber: Subscriber = { matches: glob(topic), emit };
-      patterns.add(subscriber);
-      this.#subscriptions.set(keyOf(filter), () => patterns.delete(subscriber));
-      return Promise.resolve();
-    }
-    add(exact, topic, emit);
-    if (serves) add(servers, topic, this.inbox);
-    this.#subscriptions.set(keyOf(filter), () => {
-      remove(exact, topic, emit);
-      if (serves) remove(servers, topic, this.inbox);
+    const { router, servers } = this.#namespace;
+    const remove = router.add(filter, emit);
+    if (filter.serves) add(servers, filter.topic, this.inbox);
+    this.#subscriptions.set(filterKey(filter), () => {
+      remove();
+      if (filter.serves) deleteFrom(servers, filter.topic, this.inbox);
     });
     return Promise.resolve();
   }
 
   unsubscribe(filter: Filter): Promise<void> {
-    this.#subscriptions.get(keyOf(filter))?.();
-    this.#subscriptions.delete(keyOf(filter));
+    this.#subscriptions.get(filterKey(filter))?.();
+    this.#subscriptions.delete(filterKey(filter));
     return Promise.resolve();
   }
 
@@ -102,22 +89,17 @@ class MemoryReceiver implements Receiver, AskHandler {
     return Promise.resolve(this.#queue(queue).extend(receipts, lease));
   }
 
-  /** What the sender asks; synchronous, so that events leave in the order in which they came. */
+  /** Answers the sender. Synchronous, so that events leave in the order in which they came. */
   answer(verb: string, argument: unknown): unknown {
     const [name, ...rest] = argument as [string, ...unknown[]];
-    const { exact, patterns, servers, inboxes, queues } = this.#space;
+    const { router, servers, inboxes, queues } = this.#namespace;
     switch (verb) {
-      case "publish": {
-        const body = rest[0] as string;
-        let reached = 0;
-        for (const emit of exact.get(name) ?? []) reached += deliver(emit, name, body);
-        for (const { matches, emit } of patterns) if (matches(name)) reached += deliver(emit, name, body);
-        return reached;
-      }
+      case "publish":
+        return router.emit(name, rest[0] as string);
       case "post": {
-        const deliver = inboxes.get(name);
-        deliver?.(rest[0] as string);
-        return deliver !== undefined;
+        const inbox = inboxes.get(name);
+        inbox?.(rest[0] as string);
+        return inbox !== undefined;
       }
       case "servers":
         return [...servers.get(name) ?? []].map((inbox) => ({ inbox }));
@@ -141,8 +123,8 @@ class MemoryReceiver implements Receiver, AskHandler {
   async close(): Promise<void> {
     for (const end of this.#subscriptions.values()) end();
     this.#subscriptions.clear();
-    this.#space.inboxes.delete(this.inbox);
-    for (const queue of this.#space.queues.values()) queue.unput(`${this.inbox}:`, true);
+    this.#namespace.inboxes.delete(this.inbox);
+    for (const queue of this.#namespace.queues.values()) queue.unput(`${this.inbox}:`, true);
     await this.#puts.idle(); // a put that was cancelled is answered first, so that its outcome is known
   }
 
@@ -152,19 +134,10 @@ class MemoryReceiver implements Receiver, AskHandler {
   }
 
   #queue(name: string): MemoryQueue {
-    let queue = this.#space.queues.get(name);
-    if (!queue) this.#space.queues.set(name, queue = new MemoryQueue(name, this.#capacity));
+    let queue = this.#namespace.queues.get(name);
+    if (!queue) this.#namespace.queues.set(name, queue = new MemoryQueue(name, this.#capacity));
     return queue;
   }
-}
-
-function deliver(emit: Emit, topic: string, body: string): 1 {
-  emit(topic, body);
-  return 1;
-}
-
-function keyOf({ topic, pattern, serves }: Filter): string {
-  return `${pattern ? "*" : "="}${serves ? "!" : "."}${topic}`;
 }
 
 function add<T>(map: Map<string, Set<T>>, key: string, value: T): void {
@@ -173,7 +146,7 @@ function add<T>(map: Map<string, Set<T>>, key: string, value: T): void {
   else map.set(key, new Set([value]));
 }
 
-function remove<T>(map: Map<string, Set<T>>, key: string, value: T): void {
+function deleteFrom<T>(map: Map<string, Set<T>>, key: string, value: T): void {
   const set = map.get(key);
   set?.delete(value);
   if (set?.size === 0) map.delete(key);

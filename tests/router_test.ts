@@ -1,0 +1,65 @@
+import { assertEquals } from "@std/assert";
+import { describe, it } from "@std/testing/bdd";
+import type { Filter } from "../src/provider/provider.ts";
+import { filterKey, Router } from "../src/provider/router.ts";
+
+const exact = (topic: string): Filter => ({ topic, pattern: false, serves: false });
+const pattern = (topic: string): Filter => ({ topic, pattern: true, serves: false });
+
+describe("Router", () => {
+  it("emit() passes an event to every subscription that matches, and returns how many there are", () => {
+    const router = new Router();
+    const got: string[] = [];
+    const add = (name: string, filter: Filter) =>
+      router.add(filter, (topic, body) => void got.push(`${name} ${topic} ${body}`));
+    add("one", exact("a"));
+    add("other", exact("a"));
+    add("star", pattern("a*"));
+    add("letter", exact("a*"));
+    assertEquals(router.emit("a", "x"), 3);
+    assertEquals(got.splice(0), ["one a x", "other a x", "star a x"]);
+    assertEquals(router.emit("a*", "x"), 2);
+    assertEquals(got.splice(0), ["letter a* x", "star a* x"]);
+    assertEquals(router.emit("b", "x"), 0);
+    assertEquals([router.emitExact("a", "x"), router.emitPatterns("a", "x")], [2, 1]);
+    assertEquals(got, ["one a x", "other a x", "star a x"]);
+  });
+
+  it("add() returns what removes the subscription, and tells when the last one of a topic or pattern is gone", () => {
+    for (const filter of [exact("t"), pattern("t")]) {
+      const router = new Router();
+      let count = 0;
+      const emit = () => void count++;
+      const [first, second] = [router.add(filter, emit), router.add(filter, emit)];
+      assertEquals(router.emit("t", "x"), 2);
+      assertEquals([first(), first(), second(), second()], [false, false, true, false]);
+      const again = router.add(filter, emit);
+      assertEquals(second(), false);
+      assertEquals(router.emit("t", "x"), 1);
+      assertEquals(again(), true);
+      assertEquals(router.emit("t", "x"), 0);
+      assertEquals(count, 3);
+    }
+  });
+
+  it("lets an emit remove its own subscription", () => {
+    const router = new Router();
+    let count = 0;
+    const remove = router.add(exact("t"), () => {
+      count++;
+      remove();
+    });
+    router.add(exact("t"), () => void count++);
+    router.emit("t", "x");
+    router.emit("t", "x");
+    assertEquals(count, 3);
+  });
+
+  it("filterKey() tells filters apart by all that they say", () => {
+    const filters = ["t", "*t", "!t", ".t"].flatMap((topic) =>
+      [true, false].flatMap((pattern) => [true, false].map((serves): Filter => ({ topic, pattern, serves })))
+    );
+    assertEquals(new Set(filters.map(filterKey)).size, filters.length);
+    assertEquals(filterKey(exact("t")), filterKey(exact("t")));
+  });
+});
