@@ -5,7 +5,7 @@ import { describe, it } from "@std/testing/bdd";
 import { Bus } from "../../mod.ts";
 import { eventsOf, inboxOf } from "../../src/providers/ipc/names.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
-import { type Settings, Space } from "../../src/providers/ipc/namespace.ts";
+import { Namespace, type Settings } from "../../src/providers/ipc/namespace.ts";
 import { Admin } from "../aws/admin.ts";
 import { fresh } from "../bus/grounds.ts";
 import { Random, SEED } from "../support/random.ts";
@@ -50,10 +50,10 @@ describe(`a hostile peer elsewhere (seed ${SEED})`, () => {
     const provider = ipc({ messageSize: 512 });
     await using all = await victim((namespace) => Bus.open(provider, { namespace, timeout: 10_000 }), namespace);
     await all.works();
-    const space = await Space.open(provider.options as Settings, namespace, () => {});
-    const { posix } = space;
-    const names = space.place.list("loops").flatMap((loop) => [eventsOf(loop), inboxOf(loop)]);
-    names.push(space.names.queue("jobs"), space.names.queue("got"));
+    const internals = await Namespace.open(provider.options as Settings, namespace, () => {});
+    const { posix } = internals;
+    const names = internals.directories.list("loops").flatMap((busName) => [eventsOf(busName), inboxOf(busName)]);
+    names.push(internals.names.queue("jobs"), internals.names.queue("got"));
     assert(names.length >= 6, `it finds ${names}`);
     for (let round = 0; round < ROUNDS; round++) {
       for (const name of names) {

@@ -11,7 +11,7 @@ import type { OpenQueue } from "../../src/providers/ipc/mqueues.ts";
 import { writeRequest } from "../../src/rpc/wire.ts";
 import { Peer } from "../support/peer.ts";
 import { pause, until, within } from "../support/until.ts";
-import { fresh, HandmadeBus, loopsOf } from "./ground.ts";
+import { busesOf, fresh, HandmadeBus } from "./ground.ts";
 
 /** Bytes of a message. */
 const SIZE = 512;
@@ -19,18 +19,18 @@ const SIZE = 512;
 /** A bus whose queues nobody reads but the test, and a sender of the same namespace. */
 class Ground implements AsyncDisposable {
   readonly posix: Posix;
-  readonly loop: string;
+  readonly busName: string;
   readonly inbox: OpenQueue;
   readonly #bus: HandmadeBus;
 
   private constructor(readonly namespace: string, bus: HandmadeBus, readonly sender: Sender) {
-    const { loop, space: { posix, queues, tree } } = this.#bus = bus;
+    const { busName, internals: { posix, queues, subscriptions } } = this.#bus = bus;
     this.posix = posix;
-    this.loop = loop;
+    this.busName = busName;
     const size = [{ messages: 1, size: SIZE }];
-    this.inbox = queues.make(inboxOf(loop), size);
-    queues.make(eventsOf(loop), size);
-    tree.subscribe("topic", loop);
+    this.inbox = queues.make(inboxOf(busName), size);
+    queues.make(eventsOf(busName), size);
+    subscriptions.subscribe("topic", busName);
   }
 
   static async open(sendTimeout = 60_000): Promise<Ground> {
@@ -51,7 +51,7 @@ class Ground implements AsyncDisposable {
 
   /** What a bus does first, and last, when it closes. */
   unlink(): void {
-    this.posix.unlinkQueue(inboxOf(this.loop));
+    this.posix.unlinkQueue(inboxOf(this.busName));
   }
 
   remove(): void {
@@ -78,9 +78,9 @@ class Ground implements AsyncDisposable {
 describe("to a bus that is closing", () => {
   it("what it reads before it goes was sent", async () => {
     await using ground = await Ground.open();
-    const { loop, sender } = ground;
+    const { busName, sender } = ground;
     using _ = ground.atSend(() => ground.unlink());
-    const posted = sender.post(loop, "body");
+    const posted = sender.post(busName, "body");
     await pause(50);
     assertMatch(ground.read()!, /body$/);
     assertEquals(await posted, true);
@@ -89,7 +89,7 @@ describe("to a bus that is closing", () => {
   it("what nobody reads any more was not sent", async () => {
     await using ground = await Ground.open();
     using _ = ground.atSend(() => ground.unlink());
-    const posted = ground.sender.post(ground.loop, "body");
+    const posted = ground.sender.post(ground.busName, "body");
     assertEquals(await Promise.race([posted, pause(50).then(() => "unknown")]), "unknown");
     ground.remove();
     assertEquals(await posted, false);
@@ -97,10 +97,10 @@ describe("to a bus that is closing", () => {
 
   it("what it reads was sent, also when a message of another sender stays behind", async () => {
     await using ground = await Ground.open();
-    const { inbox, loop, posix, sender } = ground;
+    const { inbox, busName, posix, sender } = ground;
     const posted = await (async () => {
       using _ = ground.atSend(() => ground.unlink());
-      const posted = sender.post(loop, "body");
+      const posted = sender.post(busName, "body");
       await Promise.resolve(); // it has left
       return { posted };
     })();
@@ -115,9 +115,9 @@ describe("to a bus that is closing", () => {
   for (const what of ["this bus closes", "sendTimeout ends"]) {
     it(`what may yet be read when ${what} is neither sent nor lost: "unavailable"`, async () => {
       await using ground = await Ground.open(what === "sendTimeout ends" ? 100 : undefined);
-      const { loop, sender } = ground;
+      const { busName, sender } = ground;
       using _ = ground.atSend(() => ground.unlink());
-      const posted = assertRejects(() => sender.post(loop, "body"), ProviderError, "Cannot tell whether");
+      const posted = assertRejects(() => sender.post(busName, "body"), ProviderError, "Cannot tell whether");
       await pause(20);
       if (what === "this bus closes") await sender.close();
       assertEquals((await within("it is", posted, 2_500)).code, "unavailable");
@@ -165,7 +165,7 @@ describe("a bus that is closing", () => {
       while (true) await (blocked = bus.publish("x".repeat(3_000), "topic"));
     });
     const called = note(bus.stub("work")());
-    const puts = Array.from({ length: 20 }, (_, i) => note(queue.put(i)));
+    const itemSender = Array.from({ length: 20 }, (_, i) => note(queue.put(i)));
     await until("all that there is room for is sent", async () => {
       const before = blocked;
       await pause(250);
@@ -175,7 +175,7 @@ describe("a bus that is closing", () => {
     const { abandoned, clean } = await bus.close({ timeout: 1_000 });
     const took = performance.now() - start;
     assert(took < 1_250, `it took ${took} ms`);
-    await Promise.all([called, ...puts]);
+    await Promise.all([called, ...itemSender]);
     assertEquals([abandoned, clean], [1, true]);
     assertEquals(outcomes.filter((how) => how === "sent").length, 10);
     subscriber.signal("SIGCONT");
@@ -186,15 +186,15 @@ describe("a bus that is closing", () => {
 
   it("tells whom it refuses before it lets go, also one whose inbox is full", async () => {
     await using ground = await Ground.open();
-    const { loop, namespace, sender } = ground;
+    const { busName, namespace, sender } = ground;
     const bus = await Bus.open(ipc(), { namespace });
     await bus.expose("work", () => {});
     const server = (await sender.servers("work"))[0]!.inbox;
-    assertEquals(await sender.post(loop, "fills the inbox"), true);
-    const call = { id: "call", inbox: loop, deadline: Date.now() + 60_000 };
+    assertEquals(await sender.post(busName, "fills the inbox"), true);
+    const call = { id: "call", inbox: busName, deadline: Date.now() + 60_000 };
     assertEquals(await sender.post(server, writeRequest("nobody's work", "", { json: "[]" }, call)), true);
     const closed = bus.close({ timeout: 30_000 });
-    await until("its worker has gone", async () => !(await loopsOf(namespace)).includes(server));
+    await until("its worker has gone", async () => !(await busesOf(namespace)).includes(server));
     await pause(50);
     assertMatch(ground.read()!, /fills the inbox$/);
     assertMatch(await until("it is refused", () => ground.read() ?? ""), /"id":"call".*"refused":"gone"/);

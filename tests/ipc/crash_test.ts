@@ -8,7 +8,7 @@ import { ipc } from "../../src/providers/ipc/provider.ts";
 import { faulty } from "../bus/faulty.ts";
 import { here, Peer, there } from "../support/peer.ts";
 import { until, within } from "../support/until.ts";
-import { fresh, HandmadeBus, left, loopsOf } from "./ground.ts";
+import { busesOf, fresh, HandmadeBus, left } from "./ground.ts";
 
 // Fifty buses take most of what all queues of a user may hold.
 // run: lane kernel-queues
@@ -39,8 +39,8 @@ describe("processes that are killed", () => {
     await Promise.all(members.slice(45).map((member) => member.next(60_000)));
     const bus = await Bus.open(ipc(), { namespace });
     bus.addEventListener("error", () => {});
-    const loops = await loopsOf(namespace);
-    assertEquals(loops.length, 50);
+    const buses = await busesOf(namespace);
+    assertEquals(buses.length, 50);
     try {
       const gather = async () => (await bus.stub("who", { multi: true })()).map(({ status }) => status);
       assertEquals(await bus.publish("hello", "all"), 49);
@@ -68,7 +68,7 @@ describe("processes that are killed", () => {
       await Promise.all(members.map((member) => member.kill()));
       await bus.close();
     }
-    assertEquals(await left(namespace, loops, ["work", "mine"]), []);
+    assertEquals(await left(namespace, buses, ["work", "mine"]), []);
   });
 
   for (const runtime of [here, there]) {
@@ -92,12 +92,12 @@ describe("processes that are killed", () => {
     const namespace = fresh();
     const member = Peer.start(MEMBER, { args: [namespace] });
     await member.next();
-    const loops = await loopsOf(namespace);
-    assertEquals(loops.length, 1);
+    const buses = await busesOf(namespace);
+    assertEquals(buses.length, 1);
     await member.kill();
     const bus = await Bus.open(ipc(), { namespace: fresh() });
     await bus.close();
-    assertEquals(await left(namespace, loops), []);
+    assertEquals(await left(namespace, buses), []);
   });
 
   for (const how of ["hang", "terminate"] as const) {
@@ -107,11 +107,11 @@ describe("processes that are killed", () => {
       const before = descriptors();
       const bus = await Bus.open(provider, { namespace });
       bus.addEventListener("error", () => {});
-      const loops = await loopsOf(namespace);
-      assertEquals(loops.length, 1);
+      const buses = await busesOf(namespace);
+      assertEquals(buses.length, 1);
       fault(how);
       assertEquals((await bus.close({ timeout: 200 })).clean, false);
-      assertEquals(await left(namespace, loops), []);
+      assertEquals(await left(namespace, buses), []);
       assertEquals(descriptors(), before, "descriptors of queues");
     });
   }
@@ -147,7 +147,7 @@ describe("processes that are killed", () => {
     other.remove(); // which gives back what still lies where it landed
     await queue.free();
     await bus.close();
-    assertEquals(await left(namespace, [other.loop], ["jobs"]), []);
+    assertEquals(await left(namespace, [other.busName], ["jobs"]), []);
   });
 
   it("a subscriber that is stopped, then killed, holds up nobody else", async () => {

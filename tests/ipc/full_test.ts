@@ -62,8 +62,8 @@ function reported(bus: Bus): BusError[] {
 
 /** The files of large events that lie at a bus. */
 function files(small: SmallDirectory, namespace: string): string[] {
-  const loops = `${small.path}/${namespace}/loops`;
-  return readdirSync(loops).flatMap((loop) => readdirSync(`${loops}/${loop}`));
+  const buses = `${small.path}/${namespace}/loops`;
+  return readdirSync(buses).flatMap((busName) => readdirSync(`${buses}/${busName}`));
 }
 
 describe("no space left in the directory:", () => {
@@ -85,7 +85,7 @@ describe("no space left in the directory:", () => {
       let seen = 0;
       for (const each of [bus, other]) await each.subscribe("topic", () => void seen++).ready;
       small.fill(150_000);
-      const heard = async (times: number) => {
+      const readEventfd = async (times: number) => {
         await until("all who can have it do", () => seen === times);
         await until("its files are gone", () => files(small, namespace).length === 0);
       };
@@ -94,21 +94,21 @@ describe("no space left in the directory:", () => {
       await noRoom(async () => {
         for (;; before = seen) {
           await bus.publish(LARGE, "topic");
-          await heard(before + 2);
+          await readEventfd(before + 2);
         }
       });
-      await heard(before + 1);
+      await readEventfd(before + 1);
       small.empty();
       assertEquals(await bus.publish(LARGE, "topic"), 2);
-      await heard(before + 3);
+      await readEventfd(before + 3);
     },
   );
 
   test("files for one who does not read go when he is given up", async (small, open, namespace) => {
     const bus = await open();
     using deaf = await HandmadeBus.open(namespace, small.path);
-    deaf.space.queues.make(eventsOf(deaf.loop), [{ messages: 1, size: 512 }]);
-    deaf.space.tree.subscribe("topic", deaf.loop);
+    deaf.internals.queues.make(eventsOf(deaf.busName), [{ messages: 1, size: 512 }]);
+    deaf.internals.subscriptions.subscribe("topic", deaf.busName);
     assertEquals(await bus.publish(LARGE, "topic"), 1);
     await assertRejects(() => bus.publish(LARGE, "topic"), ProviderError, "has taken nothing for 500 ms");
     assertEquals(files(small, namespace).length, 1);
@@ -144,7 +144,7 @@ describe("no space left in the directory:", () => {
     const queue = bus.queue<string>("queue");
     await queue.put("item");
     using other = await HandmadeBus.open(namespace, small.path);
-    const { space } = other;
+    const { internals } = other;
     // as long as it lives, no patrol of the first one's gives back what it has taken
     assertEquals(other.take("queue"), '"item"');
     small.fill();
@@ -152,13 +152,13 @@ describe("no space left in the directory:", () => {
     const dead = other.die();
     const second = await open();
     await second.close();
-    assertEquals(space.loops().includes(dead), true);
+    assertEquals(internals.buses().includes(dead), true);
     small.empty();
     const got: string[] = [];
     while (got.length < 11) got.push(await queue.get({ timeout: PATIENCE }));
     assertEquals([...got].sort(), [..."0123456789", "item"]);
     assertEquals([errors.length, bus.health().restarts], [0, 0]);
-    await until("nothing is left of the dead one", () => !space.loops().includes(dead));
+    await until("nothing is left of the dead one", () => !internals.buses().includes(dead));
     assertEquals((await left(namespace, [dead])).length, 0);
   });
 

@@ -14,13 +14,14 @@ import {
 } from "node:fs";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
-import { Landing } from "../../src/providers/ipc/crash_slot.ts";
+import { CrashSlot } from "../../src/providers/ipc/crash_slot.ts";
+import { removeBus } from "../../src/providers/ipc/cleanup.ts";
 import { nameOfItem } from "../../src/providers/ipc/items.ts";
-import { Leases, sideOf } from "../../src/providers/ipc/leases.ts";
+import { Leases, queueDirectory } from "../../src/providers/ipc/leases.ts";
 import { Names } from "../../src/providers/ipc/names.ts";
 import { loadPosix } from "../../src/providers/ipc/posix.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
-import { type Settings, Space } from "../../src/providers/ipc/namespace.ts";
+import { Namespace, type Settings } from "../../src/providers/ipc/namespace.ts";
 import { Child, makeDir, removeDir } from "../support/child.ts";
 import { here } from "../support/peer.ts";
 
@@ -30,80 +31,80 @@ export function fresh(): string {
 }
 
 /** The buses that have made themselves known in a namespace. */
-export async function loopsOf(namespace: string): Promise<string[]> {
+export async function busesOf(namespace: string): Promise<string[]> {
   const listed = (await loadPosix()).list(`/dev/shm/${namespace}/loops`);
   return typeof listed === "number" ? [] : listed;
 }
 
 /** A bus of this process that is made by hand: it does nothing but what the test does. */
 export class HandmadeBus implements Disposable {
-  readonly loop: string;
+  readonly busName: string;
 
-  private constructor(readonly space: Space) {
-    const { names, place, posix, processes } = space;
-    this.loop = names.loop(processes.self, 0);
-    place.within("loops", () => posix.makeDirectory(this.#path(this.loop), 0o700));
+  private constructor(readonly internals: Namespace) {
+    const { names, directories, posix, processes } = internals;
+    this.busName = names.newBus(processes.self, 0);
+    directories.within("loops", () => posix.makeDirectory(this.#path(this.busName), 0o700));
   }
 
   /** Makes it known. It has no queues yet. */
   static async open(namespace: string, directory?: string): Promise<HandmadeBus> {
-    return new HandmadeBus(await Space.open(ipc({ directory }).options as Settings, namespace, () => {}));
+    return new HandmadeBus(await Namespace.open(ipc({ directory }).options as Settings, namespace, () => {}));
   }
 
-  #path(loop: string): string {
-    return this.space.place.of(this.space.loopDirectory(loop));
+  #path(busName: string): string {
+    return this.internals.directories.path(this.internals.busDirectory(busName));
   }
 
   /** Takes an item out of a queue without holding it yet; its text. */
   take(queue: string): string {
-    const { names, queues } = this.space;
+    const { names, queues } = this.internals;
     const name = names.queue(queue);
     const { descriptor, size } = queues.use(name)!;
-    const landing = new Landing(this.space, this.loop);
-    const { message } = landing.receive(name, new Leases(this.space, this.loop).key(), descriptor, size);
-    landing.close();
+    const crashSlot = new CrashSlot(this.internals, this.busName);
+    const { message } = crashSlot.receive(name, new Leases(this.internals, this.busName).key(), descriptor, size);
+    crashSlot.close();
     return new TextDecoder().decode(message);
   }
 
   /** Holds an item that was taken, but stands still before it says for how long; goes on to say so with what is returned. */
   hold(queue: string, message: Uint8Array): (lease: number) => void {
-    const leases = new Leases(this.space, this.loop);
-    const name = this.space.names.queue(queue);
-    const receipt = nameOfItem({ key: leases.key(), starts: 1, lease: 0, unconfirmed: false, loop: this.loop });
-    this.space.bodies.writeFile(`${sideOf(name)}/held`, receipt, message, true);
+    const leases = new Leases(this.internals, this.busName);
+    const name = this.internals.names.queue(queue);
+    const receipt = nameOfItem({ key: leases.key(), starts: 1, lease: 0, unconfirmed: false, bus: this.busName });
+    this.internals.bodyFiles.writeFile(`${queueDirectory(name)}/held`, receipt, message, true);
     return (lease) => void assert(leases.extend(name, receipt, lease));
   }
 
   /** From now on its directory is that of a bus whose process is gone; the name of that. */
   die(): string {
-    const { names, posix, processes } = this.space;
+    const { names, posix, processes } = this.internals;
     // nobody has started at that time
-    const dead = names.loop({ ...processes.self, start: 1 }, 0);
-    assertEquals(posix.rename(this.#path(this.loop), this.#path(dead)), 0);
+    const dead = names.newBus({ ...processes.self, start: 1 }, 0);
+    assertEquals(posix.rename(this.#path(this.busName), this.#path(dead)), 0);
     return dead;
   }
 
   /** Removes what it has in the namespace. */
   remove(): void {
-    this.space.removeLoop(this.loop);
+    removeBus(this.internals, this.busName);
   }
 
   [Symbol.dispose](): void {
     this.remove();
-    this.space.queues.close();
+    this.internals.queues.close();
   }
 }
 
 /** What is left of a namespace: files, and which of these buses' and named queues the kernel still has. */
 export async function left(
   namespace: string,
-  loops: readonly string[],
+  buses: readonly string[],
   queues: readonly string[] = [],
 ): Promise<string[]> {
   const posix = await loadPosix();
   const names = new Names(namespace);
   const candidates = [
-    ...loops.flatMap((loop) => [`/${loop}`, `/${loop}.inbox`]),
+    ...buses.flatMap((busName) => [`/${busName}`, `/${busName}.inbox`]),
     ...queues.map((name) => names.queue(name)),
   ];
   const open = candidates.filter((name) => {

@@ -4,12 +4,12 @@ import { Bus } from "../../src/bus.ts";
 import { BusError } from "../../src/errors.ts";
 import { Leases } from "../../src/providers/ipc/leases.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
-import { type Settings, Space } from "../../src/providers/ipc/namespace.ts";
+import { Namespace, type Settings } from "../../src/providers/ipc/namespace.ts";
 
 const [namespace, group] = process.argv.slice(2) as [string, string];
 const provider = ipc({ group: Number(group) });
 const bus = await Bus.open(provider, { namespace });
-const space = await Space.open(provider.options as Settings, namespace, () => {});
+const internals = await Namespace.open(provider.options as Settings, namespace, () => {});
 const said: Record<string, unknown> = {};
 
 async function attempt(what: string, act: () => Promise<unknown>): Promise<void> {
@@ -28,8 +28,8 @@ await attempt("back, for good", () => bus.queue("for good").get({ timeout: 5_000
 await attempt("held by a dead bus", () => receive("held"));
 await attempt("landed at a dead bus", () => receive("landed"));
 await attempt("held here, by one who stands still", async () => {
-  const leases = new Leases(space, space.names.loop(space.processes.self, 0));
-  const taken = leases.take(space.names.queue("still"), 1, 100, () => "");
+  const leases = new Leases(internals, internals.names.newBus(internals.processes.self, 0));
+  const taken = leases.take(internals.names.queue("still"), 1, 100, () => "");
   return [taken.length, await receive("still")];
 });
 await attempt("freed", () => bus.queue("theirs").free());

@@ -1,12 +1,13 @@
 import { assertEquals, assertMatch } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { Bus } from "../../src/bus.ts";
+import { removeBus } from "../../src/providers/ipc/cleanup.ts";
 import { writeItem } from "../../src/providers/ipc/frames.ts";
-import { Landing } from "../../src/providers/ipc/crash_slot.ts";
+import { CrashSlot } from "../../src/providers/ipc/crash_slot.ts";
 import { Leases } from "../../src/providers/ipc/leases.ts";
 import { eventsOf, inboxOf } from "../../src/providers/ipc/names.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
-import { type Settings, Space } from "../../src/providers/ipc/namespace.ts";
+import { Namespace, type Settings } from "../../src/providers/ipc/namespace.ts";
 import { skip } from "../support/skip.ts";
 import { until } from "../support/until.ts";
 import { fresh, left, noOtherUser, notBlindable, runAs, runBlind } from "./ground.ts";
@@ -27,23 +28,23 @@ describe("users of one group", () => {
   if (missing) return skip(name, missing);
   it(name, async () => {
     const namespace = fresh();
-    const space = await Space.open(ipc({ group: USER }).options as Settings, namespace, () => {});
-    const { names, place, posix, processes, queues } = space;
-    const self = names.loop(processes.self, 0);
-    const dead = names.loop({ ...processes.self, start: 1 }, 0); // nobody has started at that time
-    place.within("loops", () => place.make(space.loopDirectory(dead)));
+    const internals = await Namespace.open(ipc({ group: USER }).options as Settings, namespace, () => {});
+    const { names, directories, posix, processes, queues } = internals;
+    const self = names.newBus(processes.self, 0);
+    const dead = names.newBus({ ...processes.self, start: 1 }, 0); // nobody has started at that time
+    directories.within("loops", () => directories.make(internals.busDirectory(dead)));
     for (const queue of [eventsOf(dead), inboxOf(dead)]) queues.use(queue, SMALL);
 
-    const [living, gone] = [new Leases(space, self), new Leases(space, dead)];
+    const [living, gone] = [new Leases(internals, self), new Leases(internals, dead)];
     for (const queue of ["back", "for good", "still"]) {
       living.restore(names.queue(queue), living.key(), ITEM, 0);
     }
     gone.hold(names.queue("held"), gone.key(), ITEM, 1, 3_600_000);
     const { descriptor } = queues.use(names.queue("landed"), SMALL)!;
     assertEquals(posix.send(descriptor, ITEM, ITEM.length), 0);
-    const landing = new Landing(space, dead);
-    landing.receive(names.queue("landed"), gone.key(), descriptor, 128);
-    landing.close();
+    const crashSlot = new CrashSlot(internals, dead);
+    crashSlot.receive(names.queue("landed"), gone.key(), descriptor, 128);
+    crashSlot.close();
     const theirs = names.queue("theirs");
     queues.use(theirs, SMALL);
     const receipt = living.hold(theirs, living.key(), ITEM, 1, 3_600_000);
@@ -61,12 +62,12 @@ describe("users of one group", () => {
         "a group of others": "denied",
       }, output);
       assertEquals(living.ack(theirs, receipt), true, "what could not be freed is as it was");
-      assertEquals(space.deadLoops(), [dead], "only its own user can remove its queues");
+      assertEquals(internals.deadBuses(), [dead], "only its own user can remove its queues");
     } finally {
-      space.removeLoop(dead);
+      removeBus(internals, dead);
       for (const queue of ["landed", "theirs"]) posix.unlinkQueue(names.queue(queue));
-      place.remove("queues");
-      place.prune("");
+      directories.remove("queues");
+      directories.prune("");
       queues.close();
     }
     for (const each of [namespace, `${namespace}-0`]) assertEquals(await left(each, [dead]), []);

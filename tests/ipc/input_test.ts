@@ -7,11 +7,11 @@ import type { BusErrorEvent } from "../../src/events.ts";
 import { writeBatch } from "../../src/providers/ipc/frames.ts";
 import { loadPosix, type Posix } from "../../src/providers/ipc/posix.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
-import { type Settings, Space } from "../../src/providers/ipc/namespace.ts";
+import { Namespace, type Settings } from "../../src/providers/ipc/namespace.ts";
 import { makeDir, removeDir } from "../support/child.ts";
 import { Peer } from "../support/peer.ts";
 import { until } from "../support/until.ts";
-import { fresh, left, loopsOf } from "./ground.ts";
+import { busesOf, fresh, left } from "./ground.ts";
 
 // One of these uses up all that the queues of a user may hold.
 // run: lane kernel-queues
@@ -58,12 +58,12 @@ describe("bad input:", () => {
     const seen: unknown[] = [];
     await bus.subscribe("topic", (event) => void seen.push(event)).ready;
     await bus.expose("fn", () => "answer");
-    const [loop] = await loopsOf(namespace);
+    const [busName] = await busesOf(namespace);
     const file = crypto.randomUUID();
     const named = encoder.encode(`\x010:@36,\n${file}`);
     for (const [what, message] of Object.entries({ ...GARBAGE, "a file of garbage": named })) {
-      writeFileSync(`/dev/shm/${namespace}/loops/${loop}/${file}`, "garbage");
-      for (const queue of [`/${loop}`, `/${loop}.inbox`]) {
+      writeFileSync(`/dev/shm/${namespace}/loops/${busName}/${file}`, "garbage");
+      for (const queue of [`/${busName}`, `/${busName}.inbox`]) {
         const before = errors.length;
         const descriptor = posix.openQueue(queue);
         await until(`there is room for ${what}`, () => posix.send(descriptor, message, message.length) === 0);
@@ -82,10 +82,10 @@ describe("bad input:", () => {
     await using bus = await Bus.open(ipc(), { namespace });
     const seen: unknown[] = [];
     await bus.subscribe("topic", (event) => void seen.push(event)).ready;
-    const tree = `/dev/shm/${namespace}/subscribers/topic`;
-    symlinkSync("/dev/mqueue/nowhere", `${tree}/pymq_${namespace}_$999999`);
-    symlinkSync("/etc/passwd", `${tree}/passwd`);
-    mkdirSync(`${tree}/pymq_${namespace}_$1`);
+    const subscriptions = `/dev/shm/${namespace}/subscribers/topic`;
+    symlinkSync("/dev/mqueue/nowhere", `${subscriptions}/pymq_${namespace}_$999999`);
+    symlinkSync("/etc/passwd", `${subscriptions}/passwd`);
+    mkdirSync(`${subscriptions}/pymq_${namespace}_$1`);
     assertEquals(await bus.publish("x", "topic"), 1);
     await until("it arrives", () => seen.length === 1);
     execFileSync("rm", ["-r", `/dev/shm/${namespace}/subscribers`]);
@@ -108,22 +108,22 @@ describe("bad input:", () => {
     await queue.put("first");
     await (await queue.receive()).nack({ delay: 1 });
     const file = crypto.randomUUID();
-    const [loop] = await loopsOf(namespace);
-    const side = `/dev/shm/${namespace}/queues/pymq_${namespace}_queue`;
-    mkdirSync(`${side}/bodies`);
+    const [busName] = await busesOf(namespace);
+    const state = `/dev/shm/${namespace}/queues/pymq_${namespace}_queue`;
+    mkdirSync(`${state}/bodies`);
     const key = "0".repeat(16) + "-000000";
     const links = [
-      `/dev/shm/${namespace}/loops/${loop}/${file}`,
-      `${side}/bodies/${file}`,
-      `${side}/back/${key}.1.0.${loop}`,
-      `/dev/shm/${namespace}/patterns/${loop}~x`,
+      `/dev/shm/${namespace}/loops/${busName}/${file}`,
+      `${state}/bodies/${file}`,
+      `${state}/back/${key}.1.0.${busName}`,
+      `/dev/shm/${namespace}/patterns/${busName}~x`,
     ];
     mkdirSync(`/dev/shm/${namespace}/patterns`);
     for (const link of links) symlinkSync(`${outside}/secret`, link);
     posix.setModified(links[2]!, 0); // it is due
     symlinkSync(outside, `/dev/shm/${namespace}/subscribers/elsewhere`);
-    mkdirSync(`${outside}/${loop}`);
-    send(posix, `/${loop}`, encoder.encode(`\x010:@36,\n${file}`));
+    mkdirSync(`${outside}/${busName}`);
+    send(posix, `/${busName}`, encoder.encode(`\x010:@36,\n${file}`));
     send(posix, `/pymq_${namespace}_queue`, encoder.encode(`\x02${file}`));
     await until("the first is reported", () => errors.length >= 1);
     assertEquals(await queue.get({ timeout: 5_000 }), "first");
@@ -136,10 +136,10 @@ describe("bad input:", () => {
     for (const error of errors) assertMatch(error, /it is a link/);
     await queue.free();
     await bus.close();
-    assertEquals(readdirSync(outside).sort(), [loop, "secret"].sort());
+    assertEquals(readdirSync(outside).sort(), [busName, "secret"].sort());
     removeDir(outside);
     execFileSync("rm", ["-r", `/dev/shm/${namespace}`]);
-    assertEquals(await left(namespace, [loop!], ["queue"]), []);
+    assertEquals(await left(namespace, [busName!], ["queue"]), []);
   });
 
   it("silly names in the tree, and garbage where items land, are passed over", async () => {
@@ -154,11 +154,11 @@ describe("bad input:", () => {
     await (await queue.receive()).nack({ delay: 1 });
     const root = `/dev/shm/${namespace}`;
     const posix = await loadPosix();
-    const [loop] = await loopsOf(namespace);
+    const [busName] = await busesOf(namespace);
     mkdirSync(`${root}/patterns`);
     const directories = ["loops", "patterns", "subscribers/topic", `queues/pymq_${namespace}_queue/held`];
     directories.push(`queues/pymq_${namespace}_queue/back`);
-    const silly = ["a\nb", "\n", "x", "1.2.3", "..", "~", "é", `${loop}\n`, `pymq_${namespace}_$x`].map((name) =>
+    const silly = ["a\nb", "\n", "x", "1.2.3", "..", "~", "é", `${busName}\n`, `pymq_${namespace}_$x`].map((name) =>
       `${name}.`
     );
     for (const path of directories.flatMap((directory) => silly.map((name) => `${root}/${directory}/${name}`))) {
@@ -166,17 +166,17 @@ describe("bad input:", () => {
       posix.setModified(path, 0); // it would be due
     }
     // buses that died, and left what nobody wrote
-    const { processes, names } = await Space.open(ipc().options as Settings, namespace, () => {});
+    const { processes, names } = await Namespace.open(ipc().options as Settings, namespace, () => {});
     const landings = ["garbage", "\n\n", `/../../../x\n../../../y\n`, `/pymq_${namespace}_queue\n../../x\n`];
-    const dead = landings.map((landing) => {
-      const loop = names.loop({ ...processes.self, start: 1 }, 0);
+    const dead = landings.map((crashSlot) => {
+      const busName = names.newBus({ ...processes.self, start: 1 }, 0);
       mkdirSync(`${root}/aside`);
-      writeFileSync(`${root}/aside/landing`, landing.padEnd(1_024, "\0") + '"never"');
-      renameSync(`${root}/aside`, `${root}/loops/${loop}`); // as a whole: a patrol might find one without its landing
-      return loop;
+      writeFileSync(`${root}/aside/landing`, crashSlot.padEnd(1_024, "\0") + '"never"');
+      renameSync(`${root}/aside`, `${root}/loops/${busName}`); // as a whole: a patrol might find one without its landing
+      return busName;
     });
     // one patrol of five buses, up to ten seconds; if it counted the silly names, that would be half a minute
-    await until("what they left is gone", async () => !(await loopsOf(namespace)).some((name) => dead.includes(name)));
+    await until("what they left is gone", async () => !(await busesOf(namespace)).some((name) => dead.includes(name)));
     assertEquals(await queue.get({ timeout: 5_000 }), "item");
     assertEquals(await queue.qsize(), 0);
     assertEquals(await bus.publish("event", "topic"), 1);
@@ -185,7 +185,7 @@ describe("bad input:", () => {
     await queue.free();
     await bus.close();
     execFileSync("rm", ["-r", root]);
-    assertEquals(await left(namespace, [loop!, ...dead], ["queue"]), []);
+    assertEquals(await left(namespace, [busName!, ...dead], ["queue"]), []);
   });
 
   it("topics and queues cannot leave their directory", async () => {
@@ -202,9 +202,9 @@ describe("bad input:", () => {
       assertEquals(await queue.get(), name);
       await queue.free();
     }
-    const loops = await loopsOf(namespace);
+    const buses = await busesOf(namespace);
     await bus.close();
-    assertEquals(await left(namespace, loops), []);
+    assertEquals(await left(namespace, buses), []);
   });
 
   it("where there are no POSIX queues, opening says so", async () => {

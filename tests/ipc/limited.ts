@@ -22,7 +22,7 @@ for (let i = 0; said.length === 0; i++) {
 await Promise.all(queues.map((name) => bus.queue(name).free()));
 
 const held: number[] = [];
-for (let descriptor; (descriptor = posix.bell()) >= 0;) held.push(descriptor);
+for (let descriptor; (descriptor = posix.eventfd()) >= 0;) held.push(descriptor);
 await bus.queue("one").put(1).catch(tell);
 for (const descriptor of held) posix.close(descriptor);
 

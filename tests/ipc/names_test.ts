@@ -45,14 +45,14 @@ describe(`names of POSIX queues and of the tree (seed ${SEED})`, () => {
   });
 
   it("of a bus are no queue's and no topic's, and say whose it is", () => {
-    const process = { pid: 12, start: 345, space: 678 };
-    const loop = names.loop(process, 9);
-    assertEquals(names.readLoop(loop), { ...process, bell: 9, ours: true });
-    assert(names.queue(loop.slice("pymq_shop_".length)) !== `/${loop}`);
-    assertEquals(names.topic(loop).shared, false);
-    assertEquals(names.readLoop("pymq_shop_$12"), { pid: 12, ours: false });
-    for (const name of ["pymq_shop_$", "pymq_shop_$x", "pymq_shop_$1_2", "pymq_other_$12", "..", "", `${loop}/..`]) {
-      assertEquals(names.readLoop(name), undefined, name);
+    const process = { pid: 12, start: 345, pidNamespace: 678 };
+    const busName = names.newBus(process, 9);
+    assertEquals(names.parseBus(busName), { ...process, eventfd: 9, ours: true });
+    assert(names.queue(busName.slice("pymq_shop_".length)) !== `/${busName}`);
+    assertEquals(names.topic(busName).shared, false);
+    assertEquals(names.parseBus("pymq_shop_$12"), { pid: 12, ours: false });
+    for (const name of ["pymq_shop_$", "pymq_shop_$x", "pymq_shop_$1_2", "pymq_other_$12", "..", "", `${busName}/..`]) {
+      assertEquals(names.parseBus(name), undefined, name);
     }
   });
 });

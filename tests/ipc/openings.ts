@@ -11,9 +11,9 @@ import type { ReceiverContext } from "../../src/provider/provider.ts";
 import { loadPosix } from "../../src/providers/ipc/posix.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import { openReceiver } from "../../src/providers/ipc/receiver.ts";
-import { type Settings, Space } from "../../src/providers/ipc/namespace.ts";
+import { Namespace, type Settings } from "../../src/providers/ipc/namespace.ts";
 import { say } from "../support/peer_side.ts";
-import { fewDescriptors, loopsOf } from "./ground.ts";
+import { busesOf, fewDescriptors } from "./ground.ts";
 
 fewDescriptors();
 const [namespace] = process.argv.slice(2) as [string];
@@ -32,7 +32,7 @@ const context: ReceiverContext & { sendTimeout: number } = {
 /** Takes all descriptors that are left. */
 function take(): number[] {
   const taken: number[] = [];
-  for (let descriptor; (descriptor = posix.bell()) >= 0;) taken.push(descriptor);
+  for (let descriptor; (descriptor = posix.eventfd()) >= 0;) taken.push(descriptor);
   return taken;
 }
 
@@ -69,11 +69,11 @@ const [other] = await Promise.all([openReceiver(context), ipc().open(context)]);
 await other.subscribe({ topic: "topic", pattern: false, serves: false }, nothing);
 for (let free = 0; free < 8; free++) {
   const how = await crowded(free, open);
-  say([how, queues(), (await loopsOf(namespace)).length]);
+  say([how, queues(), (await busesOf(namespace)).length]);
 }
-const { processes, names } = await Space.open(ipc().options as Settings, namespace, nothing);
-const loops = await loopsOf(namespace);
-const dead = await crowded(0, () => loops.filter((loop) => processes.dead(names.readLoop(loop)!)));
+const { processes, names } = await Namespace.open(ipc().options as Settings, namespace, nothing);
+const buses = await busesOf(namespace);
+const dead = await crowded(0, () => buses.filter((busName) => processes.dead(names.parseBus(busName)!)));
 const bus = await Bus.open(ipc(), { namespace });
 say([dead, await bus.publish("x", "topic")]);
 await bus.close();

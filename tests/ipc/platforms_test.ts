@@ -3,12 +3,12 @@ import { assertEquals } from "@std/assert";
 import { describe } from "@std/testing/bdd";
 import { Bus } from "../../src/bus.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
-import { Errno } from "../../src/providers/ipc/posix.ts";
+import { Errno } from "../../src/providers/ipc/errno.ts";
 import { Peer } from "../support/peer.ts";
 import { itNeeds } from "../support/skip.ts";
 import { missing } from "../support/tools.ts";
 import { until } from "../support/until.ts";
-import { fresh, left, loopsOf, text, whole } from "./ground.ts";
+import { busesOf, fresh, left, text, whole } from "./ground.ts";
 
 const SMALL = 12;
 const LARGE = 2_000_000;
@@ -32,16 +32,16 @@ describe("a bus on another platform", () => {
       const faults: unknown[] = [];
       bus.addEventListener("error", (event) => faults.push(event));
       const queue = bus.queue<string>("jobs");
-      const heard: number[] = [];
-      await bus.subscribe("texts", (event: string) => void heard.push(whole(event))).ready;
+      const readEventfd: number[] = [];
+      await bus.subscribe("texts", (event: string) => void readEventfd.push(whole(event))).ready;
       await bus.expose("whole here", whole);
 
       const platform = new URL("platform_peer.ts", import.meta.url);
       await using peer = Peer.start(platform, { build, runtime, args: [namespace] });
       const ask = (verb: string, length?: number) => peer.ask([verb, length], SLOW);
       assertEquals(await peer.next(SLOW), [arch, library, -Errno.ELOOP]);
-      const loops = await loopsOf(namespace);
-      assertEquals(loops.length, 2);
+      const buses = await busesOf(namespace);
+      assertEquals(buses.length, 2);
 
       for (const length of [SMALL, LARGE]) {
         assertEquals(await bus.publish(text(length), "texts"), 2);
@@ -67,8 +67,8 @@ describe("a bus on another platform", () => {
         assertEquals(await queue.qsize(), 0);
       }
       const all = [SMALL, SMALL, LARGE, LARGE];
-      await until("all is heard here", () => heard.length === 4);
-      assertEquals(heard, all);
+      await until("all is heard here", () => readEventfd.length === 4);
+      assertEquals(readEventfd, all);
       await until("all is heard there", async () => (await ask("heard") as number[]).length === 4, SLOW);
       assertEquals(await ask("heard"), all);
 
@@ -77,7 +77,7 @@ describe("a bus on another platform", () => {
       assertEquals((await peer.wait(SLOW)).code, 0);
       await queue.free();
       await bus.close();
-      assertEquals(await left(namespace, loops, ["jobs"]), []);
+      assertEquals(await left(namespace, buses, ["jobs"]), []);
       assertEquals(faults, []);
     });
   }

@@ -3,7 +3,7 @@ import { assert, assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { readFileSync } from "node:fs";
 import process from "node:process";
-import type { Loop } from "../../src/providers/ipc/names.ts";
+import type { ParsedBus } from "../../src/providers/ipc/names.ts";
 import { loadPosix } from "../../src/providers/ipc/posix.ts";
 import { Processes } from "../../src/providers/ipc/processes.ts";
 import { Child } from "../support/child.ts";
@@ -21,9 +21,9 @@ describe("Processes", () => {
     const { self } = new Processes(posix);
     assertEquals(self.pid, process.pid);
     assertEquals(self.start, statOf(process.pid).start);
-    const loop = (pid: number, start: number): Loop => ({ ...self, pid, start, ours: true });
+    const busName = (pid: number, start: number): ParsedBus => ({ ...self, pid, start, ours: true });
     // an answer is believed for a while, so each look is one's first
-    const dead = (pid: number, start: number) => new Processes(posix).dead(loop(pid, start));
+    const dead = (pid: number, start: number) => new Processes(posix).dead(busName(pid, start));
     assert(!dead(self.pid, self.start));
     assert(dead(self.pid, self.start - 1), "another process had this id before");
 

@@ -3,17 +3,18 @@ import { assert, assertEquals, assertNotEquals, assertRejects } from "@std/asser
 import { describe, it } from "@std/testing/bdd";
 import { ClosedError, ProviderError } from "../../src/errors.ts";
 import type { Receiver, ReceiverContext, Sender } from "../../src/provider/provider.ts";
-import { Place } from "../../src/providers/ipc/directories.ts";
-import { Errno, loadPosix } from "../../src/providers/ipc/posix.ts";
+import { Directories } from "../../src/providers/ipc/directories.ts";
+import { Errno } from "../../src/providers/ipc/errno.ts";
+import { loadPosix } from "../../src/providers/ipc/posix.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import { openReceiver } from "../../src/providers/ipc/receiver.ts";
 import { until } from "../support/until.ts";
-import { fresh, HandmadeBus, left, loopsOf } from "./ground.ts";
+import { busesOf, fresh, HandmadeBus, left } from "./ground.ts";
 
 describe("queues that a thread holds open", () => {
   it("are closed when there are many, but for the one that is asked for", async () => {
     using bus = await HandmadeBus.open(fresh());
-    const { names, posix, queues } = bus.space;
+    const { names, posix, queues } = bus.internals;
     const item = new TextEncoder().encode("item");
     const all = Array.from({ length: 70 }, (_, i) => names.queue(`${i}`));
     try {
@@ -48,7 +49,7 @@ async function both(
     ask: () => Promise.reject(new Error("nobody")),
   };
   const [sender, receiver] = [await ipc({ messageSize: 128 }).open(context), await openReceiver(context)];
-  const loops = await loopsOf(namespace);
+  const buses = await busesOf(namespace);
   try {
     await play(sender, receiver, faults);
   } finally {
@@ -57,7 +58,7 @@ async function both(
     await sender.close();
   }
   assertEquals(faults, []);
-  assertEquals(await left(namespace, loops, ["queue"]), []);
+  assertEquals(await left(namespace, buses, ["queue"]), []);
 }
 
 /** While this stands, no such file is opened: the process has no descriptor left. */
@@ -203,28 +204,28 @@ describe("items that come too late, where there is no room for files", () => {
 describe("queues that were used once", () => {
   it("are forgotten when there are many", () =>
     both(async (_, receiver) => {
-      const looked: string[] = [];
-      const { directory } = Place.prototype;
-      Place.prototype.directory = function (path) {
-        looked.push(path);
-        return directory.call(this, path);
+      const listed: string[] = [];
+      const { listing } = Directories.prototype;
+      Directories.prototype.listing = function (path) {
+        listed.push(path);
+        return listing.call(this, path);
       };
       try {
         const { signal } = new AbortController();
-        const look = (queue: string) => receiver.receive(queue, { max: 1, wait: 0, signal });
-        for (let i = 0; i < 5_000; i++) await look(`${i}`);
-        await look("0");
+        const take = (queue: string) => receiver.receive(queue, { max: 1, wait: 0, signal });
+        for (let i = 0; i < 5_000; i++) await take(`${i}`);
+        await take("0");
       } finally {
-        Place.prototype.directory = directory;
+        Directories.prototype.listing = listing;
       }
-      assertEquals(looked.filter((path) => path.endsWith("_0/held")).length, 2);
+      assertEquals(listed.filter((path) => path.endsWith("_0/held")).length, 2);
     }));
 });
 
 describe("a queue in which something was put a moment ago", () => {
   it("has readers, at the end of a second too", async () => {
     using bus = await HandmadeBus.open(fresh());
-    const { names, posix, queues } = bus.space;
+    const { names, posix, queues } = bus.internals;
     const said: string[] = [];
     for (let round = 0; round < 5; round++) { // a busy machine does not disturb each of them
       const name = names.queue(`${round}`);
@@ -242,8 +243,8 @@ describe("a doorbell", () => {
   it("is closed by who rings it: its number is nobody else's as long as it may be rung", () =>
     both(async (sender, receiver) => {
       const posix = await loadPosix();
-      const bell = Number(/\.(\d+)\.[0-9a-f]+$/.exec(receiver.inbox)![1]);
-      const target = () => String(posix.readLink(`/proc/self/fd/${bell}`));
+      const eventfd = Number(/\.(\d+)\.[0-9a-f]+$/.exec(receiver.inbox)![1]);
+      const target = () => String(posix.readLink(`/proc/self/fd/${eventfd}`));
       sender.waker!.wake(receiver.inbox);
       await receiver.close();
       assertEquals(target(), "anon_inode:[eventfd]");

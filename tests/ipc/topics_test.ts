@@ -6,11 +6,11 @@ import { Bus } from "../../src/bus.ts";
 import { readEvents, readLarge } from "../../src/providers/ipc/frames.ts";
 import { eventsOf } from "../../src/providers/ipc/names.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
-import { type Settings, Space } from "../../src/providers/ipc/namespace.ts";
+import { Namespace, type Settings } from "../../src/providers/ipc/namespace.ts";
 import { Peer, there } from "../support/peer.ts";
 import { skip } from "../support/skip.ts";
 import { until } from "../support/until.ts";
-import { fresh, HandmadeBus, left, loopsOf, notMountable, SmallDirectory } from "./ground.ts";
+import { busesOf, fresh, HandmadeBus, left, notMountable, SmallDirectory } from "./ground.ts";
 
 /** 10,000 characters: more bytes than any message of the kernel has. */
 const LONG = "長いtopic/\n".repeat(1_000);
@@ -41,7 +41,7 @@ describe("topics that are longer than a message of the kernel", () => {
     }
     await using member = Peer.start(new URL("member.ts", import.meta.url), { args: [namespace], runtime: there });
     await member.next();
-    const loops = await loopsOf(namespace);
+    const buses = await busesOf(namespace);
     const reached: unknown[] = [];
     for (const [topic, body] of EVENTS) reached.push(await member.ask({ topic, body }));
     assertEquals(reached, [1, 3, 3, 1, 1, 3, 2, 1, 1]);
@@ -55,32 +55,32 @@ describe("topics that are longer than a message of the kernel", () => {
     assertEquals(seen, expected);
     await member.ask("close");
     await bus.close();
-    assertEquals(await left(namespace, loops), []);
+    assertEquals(await left(namespace, buses), []);
   });
 
   it("and large bodies go through the smallest queue that a bus may have", async () => {
     const namespace = fresh();
     await using bus = await Bus.open(ipc(), { namespace });
     using other = await HandmadeBus.open(namespace);
-    const { loop, space: { bodies, place, posix, queues, tree } } = other;
-    const directory = other.space.loopDirectory(loop);
-    const { descriptor } = queues.make(eventsOf(loop), [{ messages: 10, size: 512 }]);
-    for (const topic of new Set(EVENTS.map(([topic]) => topic))) tree.subscribe(topic, loop);
+    const { busName, internals: { bodyFiles, directories, posix, queues, subscriptions } } = other;
+    const directory = other.internals.busDirectory(busName);
+    const { descriptor } = queues.make(eventsOf(busName), [{ messages: 10, size: 512 }]);
+    for (const topic of new Set(EVENTS.map(([topic]) => topic))) subscriptions.subscribe(topic, busName);
     const published = await Promise.all(EVENTS.map(([topic, body]) => bus.publish(body, topic)));
     assertEquals(published, EVENTS.map(() => 1));
     const got: unknown[] = [];
     const message = new Uint8Array(512);
     for (let length; (length = posix.receive(descriptor, message)) >= 0;) {
       for (const frame of readEvents(message.subarray(0, length))!) {
-        const { topic, body } = frame.file ? readLarge(bodies.read(directory, frame.body))! : frame;
+        const { topic, body } = frame.file ? readLarge(bodyFiles.read(directory, frame.body))! : frame;
         got.push([topic, JSON.parse(body)]);
       }
     }
     assertEquals(got, EVENTS);
-    assert(place.list(directory).length > 0);
+    assert(directories.list(directory).length > 0);
     other.remove();
     await bus.close();
-    assertEquals(await left(namespace, [loop]), []);
+    assertEquals(await left(namespace, [busName]), []);
   });
 });
 
@@ -92,11 +92,11 @@ describe("a topic, where PyMQ's directory is another file system in memory", () 
     using ours = new SmallDirectory();
     using pymq = new SmallDirectory();
     const settings = { ...ipc().options as Settings, directory: ours.path, pymqDirectory: pymq.path };
-    const { names, processes, tree } = await Space.open(settings, "namespace", () => {});
-    const loop = names.loop(processes.self, 0);
-    tree.subscribe("topic", loop);
-    for (const { path } of [ours, pymq]) assertEquals(readdirSync(`${path}/namespace/subscribers/topic`), [loop]);
-    tree.unsubscribe("topic", loop);
+    const { names, processes, subscriptions } = await Namespace.open(settings, "namespace", () => {});
+    const busName = names.newBus(processes.self, 0);
+    subscriptions.subscribe("topic", busName);
+    for (const { path } of [ours, pymq]) assertEquals(readdirSync(`${path}/namespace/subscribers/topic`), [busName]);
+    subscriptions.unsubscribe("topic", busName);
     for (const { path } of [ours, pymq]) assertEquals(readdirSync(path), ["ballast"]);
   });
 });

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { removeBus } from "./cleanup.ts";
 import type { Check, Doctor } from "../../provider/admin.ts";
 import { BusError } from "../../errors.ts";
 import { textOf } from "../../internal/thrown.ts";
@@ -10,25 +11,25 @@ import { eventsOf, inboxOf } from "./names.ts";
 import { ipc, type IpcOptions } from "./provider.ts";
 import { itemSizes } from "./mqueues.ts";
 import { EVENTS, INBOX } from "./receiver.ts";
-import { type Settings, Space } from "./namespace.ts";
+import { Namespace, type Settings } from "./namespace.ts";
 
 /** Where the kernel shows its queues, where it is mounted. */
 const MQUEUE = "/dev/mqueue";
 const LIMITS = "/proc/sys/fs/mqueue";
 
 /** A doctor for what `ipc(options)` uses. */
-export function ipcDoctor(options: IpcOptions, namespace: string): Doctor {
-  return new IpcDoctor(ipc(options).options as Settings, namespace);
+export function ipcDoctor(options: IpcOptions, name: string): Doctor {
+  return new IpcDoctor(ipc(options).options as Settings, name);
 }
 
 class IpcDoctor implements Doctor {
   #settings: Settings;
-  #namespace: string;
-  #space: Space | undefined;
+  #name: string;
+  #namespace: Namespace | undefined;
 
-  constructor(settings: Settings, namespace: string) {
+  constructor(settings: Settings, name: string) {
     this.#settings = settings;
-    this.#namespace = namespace;
+    this.#name = name;
   }
 
   async *checks(): AsyncGenerator<Check> {
@@ -46,10 +47,10 @@ class IpcDoctor implements Doctor {
   }
 
   async reap(): Promise<string[]> {
-    const space = await this.#open();
-    return space.deadLoops().map((loop) => {
-      space.removeLoop(loop);
-      return `bus ${loop}`;
+    const namespace = await this.#open();
+    return namespace.deadBuses().map((bus) => {
+      removeBus(namespace, bus);
+      return `bus ${bus}`;
     });
   }
 
@@ -64,23 +65,23 @@ class IpcDoctor implements Doctor {
   }
 
   close(): Promise<void> {
-    this.#space?.queues.close();
+    this.#namespace?.queues.close();
     return Promise.resolve();
   }
 
-  async #open(): Promise<Space> {
-    return this.#space ??= await Space.open(this.#settings, this.#namespace, () => {});
+  async #open(): Promise<Namespace> {
+    return this.#namespace ??= await Namespace.open(this.#settings, this.#name, () => {});
   }
 
   /** Where subscriptions, leases and large bodies are files. */
   #directory(): Check {
-    const { bodies, place } = this.#space!;
+    const { bodyFiles, directories } = this.#namespace!;
     const name = "directory";
     try {
-      const file = bodies.write("doctor", "doctor", true);
-      bodies.remove("doctor", file);
-      place.prune("doctor");
-      return { name, state: "ok", detail: `${place.path} can be written` };
+      const file = bodyFiles.write("doctor", "doctor", true);
+      bodyFiles.remove("doctor", file);
+      directories.prune("doctor");
+      return { name, state: "ok", detail: `${directories.path} can be written` };
     } catch (error) {
       return unusable(error as Error, this.#settings.directory);
     }
@@ -88,11 +89,11 @@ class IpcDoctor implements Doctor {
 
   /** Makes the queues of a bus, and a named one. */
   #queues(): Check {
-    const { names, posix, processes, queues } = this.#space!;
+    const { names, posix, processes, queues } = this.#namespace!;
     const name = "queues";
-    const loop = names.loop(processes.self, 0);
+    const bus = names.newBus(processes.self, 0);
     const items = itemSizes(this.#settings.messageSize);
-    const made = [[eventsOf(loop), EVENTS], [inboxOf(loop), INBOX], [names.queue(loop), items]] as const;
+    const made = [[eventsOf(bus), EVENTS], [inboxOf(bus), INBOX], [names.queue(bus), items]] as const;
     try {
       const smaller = made.filter(([queue, sizes]) => queues.use(queue, sizes)!.size < sizes[0]!.size);
       if (smaller.length === 0) {
@@ -123,7 +124,7 @@ class IpcDoctor implements Doctor {
   }
 
   #limit(name: string): number {
-    const { posix } = this.#space!;
+    const { posix } = this.#namespace!;
     const file = posix.openFile(`${LIMITS}/${name}`);
     if (file < 0) return NaN;
     const buffer = new Uint8Array(32);
@@ -134,7 +135,7 @@ class IpcDoctor implements Doctor {
 
   #leftovers(): Check {
     const name = "leftovers";
-    const dead = this.#space!.deadLoops();
+    const dead = this.#namespace!.deadBuses();
     if (dead.length === 0) return { name, state: "ok", detail: "no queues, links or files of a dead bus" };
     const detail = `queues, links and files of ${dead.length} bus(es) whose process is gone`;
     return { name, state: "risk", detail, mend: "tsmq reap removes them; so does the next bus of this user" };

@@ -4,9 +4,10 @@
  * @module
  */
 import { BusError, ProviderError } from "../../errors.ts";
-import { check, failure } from "./errors.ts";
-import { type Access, modes, type Place } from "./directories.ts";
-import { Errno, type Posix } from "./posix.ts";
+import { check, systemError } from "./errors.ts";
+import { type Access, type Directories, modes } from "./directories.ts";
+import { Errno } from "./errno.ts";
+import type { Posix } from "./posix.ts";
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
@@ -15,15 +16,15 @@ const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 const NAME = /^[0-9a-f-]{36}$/;
 
 /** Writes and reads files as a whole. */
-export class Bodies {
+export class BodyFiles {
   #posix: Posix;
-  #place: Place;
+  #directories: Directories;
   #access: Access;
 
   /** Bodies in this namespace's directory. */
-  constructor(posix: Posix, place: Place, access: Access) {
+  constructor(posix: Posix, directories: Directories, access: Access) {
     this.#posix = posix;
-    this.#place = place;
+    this.#directories = directories;
     this.#access = access;
   }
 
@@ -44,17 +45,17 @@ export class Bodies {
 
   /** Writes a new file. */
   writeFile(directory: string, name: string, bytes: Uint8Array, make: boolean): void {
-    const path = this.#place.of(`${directory}/${name}`);
+    const path = this.#directories.path(`${directory}/${name}`);
     const what = `Cannot write ${bytes.length} bytes to ${path}`;
     const create = () => this.create(path);
-    const file = check(make ? this.#place.within(directory, create) : create(), what);
+    const file = check(make ? this.#directories.within(directory, create) : create(), what);
     try {
       for (let at = 0; at < bytes.length;) {
         const written = this.#posix.write(file, bytes.subarray(at));
         if (written < 0 && written !== -Errno.EINTR) {
           this.#posix.unlink(path);
-          if (make) this.#place.prune(directory);
-          throw failure(written, what);
+          if (make) this.#directories.prune(directory);
+          throw systemError(written, what);
         }
         at += Math.max(0, written);
       }
@@ -71,12 +72,12 @@ export class Bodies {
 
   /** Reads a file. */
   readFile(directory: string, name: string): Uint8Array {
-    const path = this.#place.of(`${directory}/${name}`);
+    const path = this.#directories.path(`${directory}/${name}`);
     const what = `Cannot read ${path}`;
     const file = check(this.#posix.openFile(path), what);
     try {
       const stat = this.#posix.stat(file);
-      if (typeof stat === "number") throw failure(stat, what);
+      if (typeof stat === "number") throw systemError(stat, what);
       const bytes = new Uint8Array(stat.size);
       let at = 0;
       while (at < bytes.length) {
@@ -93,11 +94,11 @@ export class Bodies {
   /** Whether a file that could not be read is there all the same, and may be read another time: no descriptor was left, for one. */
   later(error: unknown, directory: string, name: string): boolean {
     const passes = error instanceof BusError && error.code === "unavailable";
-    return passes && typeof this.#posix.stat(this.#place.of(`${directory}/${name}`)) === "object";
+    return passes && typeof this.#posix.stat(this.#directories.path(`${directory}/${name}`)) === "object";
   }
 
   /** Removes a body; one that is gone already is fine. */
   remove(directory: string, name: string): void {
-    if (NAME.test(name)) this.#posix.unlink(this.#place.of(`${directory}/${name}`));
+    if (NAME.test(name)) this.#posix.unlink(this.#directories.path(`${directory}/${name}`));
   }
 }

@@ -1,65 +1,69 @@
 /**
- * Where an item lands that is taken under a lease: memory of a file, so that the kernel's hand and the file are one. A process
- * that is killed right then loses nothing; whoever clears up after it gives the item back.
+ * The crash slot of a bus: a file, mapped into memory, into which the kernel writes an item that is being taken under a lease.
+ * A process that is killed before the lease is recorded loses nothing: the process that cleans up after it gives the item back.
  *
  * @module
  */
-import { BusError, ProviderError } from "../../errors.ts";
-import { check, failure } from "./errors.ts";
-import { readItem } from "./frames.ts";
-import { nameOfItem } from "./items.ts";
-import { Leases, sideOf } from "./leases.ts";
+import { ProviderError } from "../../errors.ts";
+import { check, systemError } from "./errors.ts";
 import type { Mapping } from "./posix.ts";
-import type { Space } from "./namespace.ts";
+import type { Namespace } from "./namespace.ts";
 
-/** Bytes for the name of the queue and the key of the lease, before the message. */
+/** Bytes in front of the message, for the name of the queue and the key of the lease. */
 const HEAD = 1_024;
-/** What stands there. */
-const LANDED = /^(\/[^/\n]+)\n(\d{16}-\d{6})\n/;
-/** The name of the file in the bus's directory. */
+/** The queue and the key, as they stand there. */
+const OCCUPIED = /^(\/[^/\n]+)\n(\d{16}-\d{6})\n/;
+/** The name of the file in the bus's directory. Buses of all versions look for it. */
 const FILE = "landing";
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
-/** The landing of one bus: one item at a time. */
-export class Landing {
-  #space: Space;
-  #loop: string;
+/** An item in a crash slot. */
+export interface TakenItem {
+  readonly queue: string;
+  readonly key: string;
+  readonly message: Uint8Array;
+}
+
+/** The crash slot of one bus, for one item at a time. */
+export class CrashSlot {
+  #namespace: Namespace;
+  #bus: string;
   #mapping: Mapping | undefined;
   #occupied = false;
 
-  /** The landing of this bus. */
-  constructor(space: Space, loop: string) {
-    this.#space = space;
-    this.#loop = loop;
+  /** The slot of this bus. Its file is made when it is first needed. */
+  constructor(namespace: Namespace, bus: string) {
+    this.#namespace = namespace;
+    this.#bus = bus;
   }
 
-  /** Takes a message of at most `size` bytes out of a queue; what `receive` says, with the message. */
+  /** Takes a message of at most `size` bytes out of a queue; returns it with the result of `Posix.receive`. */
   receive(queue: string, key: string, descriptor: number, size: number): { length: number; message: Uint8Array } {
     if (this.#occupied) {
       throw new ProviderError(
         "unavailable",
-        "Cannot hold an item: one lies here that could neither be held nor given back",
+        "Cannot take an item: the item before could be neither held nor given back, and occupies the crash slot",
       );
     }
     const bytes = this.#bytes(size);
     const head = encoder.encode(`${queue}\n${key}\n`);
     bytes.fill(0, head.length, HEAD);
     bytes.set(head);
-    const room = bytes.subarray(HEAD);
-    const length = this.#space.posix.receive(descriptor, room);
+    const buffer = bytes.subarray(HEAD);
+    const length = this.#namespace.posix.receive(descriptor, buffer);
     this.#occupied = length >= 0;
-    return { length, message: room.slice(0, Math.max(0, length)) };
+    return { length, message: buffer.slice(0, Math.max(0, length)) };
   }
 
-  /** The item is safe elsewhere. */
+  /** Empties the slot: the item is stored elsewhere. */
   clear(): void {
     this.#mapping?.bytes.fill(0);
     this.#occupied = false;
   }
 
-  /** Ends it. */
+  /** Unmaps the file. */
   close(): void {
     this.#mapping?.unmap();
     this.#mapping = undefined;
@@ -68,37 +72,33 @@ export class Landing {
   #bytes(size: number): Uint8Array {
     if (this.#mapping && this.#mapping.bytes.length >= HEAD + size) return this.#mapping.bytes;
     this.close();
-    const { bodies, place, posix } = this.#space;
-    const path = place.of(`${this.#space.loopDirectory(this.#loop)}/${FILE}`);
-    const what = `Cannot make ${path}`;
+    const { bodyFiles, posix } = this.#namespace;
+    const path = pathOf(this.#namespace, this.#bus);
+    const what = `Cannot create ${path}`;
     posix.unlink(path);
-    const file = check(bodies.create(path), what);
+    const file = check(bodyFiles.create(path), what);
     const mapping = posix.map(file, HEAD + size);
     posix.close(file);
     if (typeof mapping !== "number") return (this.#mapping = mapping).bytes;
     posix.unlink(path);
-    throw failure(mapping, what);
+    throw systemError(mapping, what);
   }
 }
 
-/** Gives back what a bus that is gone had just taken; false where there is no room for it now. */
-export function recover(space: Space, loop: string): boolean {
-  const { bodies, names, place, posix } = space;
-  const directory = space.loopDirectory(loop);
-  if (typeof posix.stat(place.of(`${directory}/${FILE}`)) === "number") return true;
-  try {
-    const bytes = bodies.readFile(directory, FILE);
-    const end = bytes.findLastIndex((byte) => byte !== 0) + 1;
-    const [, queue, key] = LANDED.exec(decoder.decode(bytes.subarray(0, HEAD))) ?? [];
-    if (end <= HEAD || queue === undefined || key === undefined || !names.owns(queue)) return true;
-    const message = bytes.subarray(HEAD, end);
-    const { deliveries } = readItem(message);
-    const held = place.of(`${sideOf(queue)}/held`);
-    // it may have been written, by half
-    posix.unlink(`${held}/${nameOfItem({ key, starts: deliveries, lease: 0, unconfirmed: false, loop })}`);
-    new Leases(space, loop).restore(queue, key, message, deliveries);
-    return true;
-  } catch (error) {
-    return !(error instanceof BusError && error.code === "unavailable");
-  }
+/** Whether a bus has a crash slot, empty or not. */
+export function slotExists(namespace: Namespace, bus: string): boolean {
+  return typeof namespace.posix.stat(pathOf(namespace, bus)) === "object";
+}
+
+/** Reads the item in the crash slot of a bus that has ended; undefined if the slot is empty. */
+export function readSlot({ bodyFiles, busDirectory }: Namespace, bus: string): TakenItem | undefined {
+  const bytes = bodyFiles.readFile(busDirectory(bus), FILE);
+  const end = bytes.findLastIndex((byte) => byte !== 0) + 1;
+  const [, queue, key] = OCCUPIED.exec(decoder.decode(bytes.subarray(0, HEAD))) ?? [];
+  if (end <= HEAD || queue === undefined || key === undefined) return undefined;
+  return { queue, key, message: bytes.subarray(HEAD, end) };
+}
+
+function pathOf({ busDirectory, directories }: Namespace, bus: string): string {
+  return directories.path(`${busDirectory(bus)}/${FILE}`);
 }

@@ -4,7 +4,7 @@
  * @module
  */
 import { type BusError, ProviderError, UnsupportedError } from "../../errors.ts";
-import { Errno } from "./posix.ts";
+import { Errno } from "./errno.ts";
 
 type Code = "unavailable" | "denied" | "too_large" | "internal";
 
@@ -25,7 +25,7 @@ const MEANING: Readonly<Record<number, readonly [Code, string]>> = {
 };
 
 /** The error of a system call that failed; `what` reads "Cannot <do> <what>". */
-export function failure(result: number, what: string): BusError {
+export function systemError(result: number, what: string): BusError {
   const errno = -result;
   if (errno === Errno.ENOSYS) {
     return new UnsupportedError(`${what}: this kernel has no POSIX message queues (CONFIG_POSIX_MQUEUE)`);
@@ -48,7 +48,7 @@ export function limitReached(what: string, limit: keyof typeof LIMITS): BusError
 }
 
 /** The error of what belongs to somebody else. */
-export function foreign(what: string, uid: number): BusError {
+export function notOwned(what: string, uid: number): BusError {
   return new ProviderError(
     "denied",
     `${what}: it belongs to user ${uid}; use another namespace, or the option "group" on both sides`,
@@ -57,6 +57,6 @@ export function foreign(what: string, uid: number): BusError {
 
 /** Throws the error of a call that failed, unless it failed in one of these ways; returns the result. */
 export function check(result: number, what: string, ...allowed: number[]): number {
-  if (result < 0 && !allowed.includes(-result)) throw failure(result, what);
+  if (result < 0 && !allowed.includes(-result)) throw systemError(result, what);
   return result;
 }

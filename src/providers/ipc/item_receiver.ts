@@ -6,12 +6,12 @@
 import type { Delivery, ReceiveOptions } from "../../provider/provider.ts";
 import { check } from "./errors.ts";
 import { readItem, writeItem } from "./frames.ts";
-import { bodiesOf, HEAD, type Leases, sideOf } from "./leases.ts";
-import type { Landing } from "./crash_slot.ts";
-import type { Loop } from "./poll_loop.ts";
-import { Errno } from "./posix.ts";
+import { bodyDirectory, HEAD, type Leases, queueDirectory } from "./leases.ts";
+import type { CrashSlot } from "./crash_slot.ts";
+import type { PollLoop } from "./poll_loop.ts";
+import { Errno } from "./errno.ts";
 import type { OpenQueue } from "./mqueues.ts";
-import type { Space } from "./namespace.ts";
+import type { Namespace } from "./namespace.ts";
 
 /** Milliseconds between looks for what came back while anything is held or back, of all who wait at the same moments. */
 const LOOK = 200;
@@ -21,39 +21,39 @@ const LOOK_NOTHING = 1_000;
 const LOOK_MISSING = { min: 5, max: 500 };
 
 /** See the module. */
-export class Takes {
-  #space: Space;
+export class ItemReceiver {
+  #namespace: Namespace;
   #leases: Leases;
-  #landing: Landing;
-  #loop: Loop;
+  #crashSlot: CrashSlot;
+  #pollLoop: PollLoop;
   #messageSize: number;
   #fault: (error: unknown) => void;
   #buffer = new Uint8Array(8_192);
 
   /** Takes for one bus. */
   constructor(
-    space: Space,
+    namespace: Namespace,
     leases: Leases,
-    landing: Landing,
-    loop: Loop,
+    crashSlot: CrashSlot,
+    pollLoop: PollLoop,
     messageSize: number,
     fault: (error: unknown) => void,
   ) {
-    this.#space = space;
+    this.#namespace = namespace;
     this.#leases = leases;
-    this.#landing = landing;
-    this.#loop = loop;
+    this.#crashSlot = crashSlot;
+    this.#pollLoop = pollLoop;
     this.#messageSize = messageSize;
     this.#fault = fault;
   }
 
   /** See `Receiver.receive`. */
   async receive(queue: string, { max, wait, lease, signal }: ReceiveOptions): Promise<Delivery[]> {
-    const name = this.#space.names.queue(queue);
+    const name = this.#namespace.names.queue(queue);
     const start = performance.now();
     const deadline = start + wait;
-    const { queues } = this.#space;
-    while (!signal.aborted && !this.#loop.closed) {
+    const { queues } = this.#namespace;
+    while (!signal.aborted && !this.#pollLoop.closed) {
       // only who puts makes a queue: one that was freed must not come back because somebody waits
       const open = queues.use(name);
       if (open) queues.hold(open);
@@ -69,7 +69,7 @@ export class Takes {
         const deliveries = this.#take(name, open, max, lease);
         const now = performance.now();
         if (deliveries.length > 0 || now >= deadline) return deliveries;
-        await this.#loop.wait(open?.descriptor, "in", deadline - now, { look, signal });
+        await this.#pollLoop.wait(open?.descriptor, "in", deadline - now, { look, signal });
       } finally {
         // it may be removed by others: held open, it would still count towards the limits
         if (open) {
@@ -83,12 +83,14 @@ export class Takes {
 
   /** See `Receiver.restore`. */
   restore(queue: string, deliveries: readonly Delivery[]): void {
-    const name = this.#space.names.queue(queue);
-    const { bodies } = this.#space;
+    const name = this.#namespace.names.queue(queue);
+    const { bodyFiles } = this.#namespace;
     for (const { body, attempt, unconfirmed } of deliveries) {
       try {
         let message = writeItem(body, false);
-        if (message.length > this.#messageSize) message = writeItem(bodies.write(bodiesOf(name), body, true), true);
+        if (message.length > this.#messageSize) {
+          message = writeItem(bodyFiles.write(bodyDirectory(name), body, true), true);
+        }
         this.#leases.restore(name, this.#leases.key(), message, attempt - 1, unconfirmed);
       } catch (error) {
         this.#fault(error); // the others are not lost with it
@@ -116,7 +118,7 @@ export class Takes {
 
   #takeForGood(name: string, { descriptor }: OpenQueue): Delivery | undefined {
     while (true) {
-      const length = this.#space.posix.receive(descriptor, this.#buffer);
+      const length = this.#namespace.posix.receive(descriptor, this.#buffer);
       if (length === -Errno.EINTR) continue;
       if (check(length, `Cannot take from the queue ${name}`, Errno.EAGAIN) < 0) return undefined;
       const message = this.#buffer.subarray(0, length);
@@ -136,7 +138,7 @@ export class Takes {
   #hold(name: string, { descriptor, size }: OpenQueue, lease: number): Delivery | undefined {
     while (true) {
       const key = this.#leases.key();
-      const { length, message } = this.#landing.receive(name, key, descriptor, size);
+      const { length, message } = this.#crashSlot.receive(name, key, descriptor, size);
       if (length === -Errno.EINTR) continue;
       if (check(length, `Cannot take from the queue ${name}`, Errno.EAGAIN) < 0) return undefined;
       const item = readItem(message);
@@ -145,24 +147,24 @@ export class Takes {
         receipt = this.#leases.hold(name, key, message, item.deliveries, lease);
       } catch (error) {
         // there is no room for the lease: back into its queue, which has just had room; else it stays where it landed
-        if (this.#space.posix.send(descriptor, message, length, HEAD) === 0) this.#landing.clear();
+        if (this.#namespace.posix.send(descriptor, message, length, HEAD) === 0) this.#crashSlot.clear();
         throw error;
       }
-      this.#landing.clear();
+      this.#crashSlot.clear();
       const body = this.#body(name, item, receipt);
       if (body !== undefined) return { receipt, body, attempt: item.deliveries + 1 };
     }
   }
 
   #readHeld(queue: string, receipt: string): string | undefined {
-    const { bodies, place, posix } = this.#space;
-    const held = `${sideOf(queue)}/held`;
+    const { bodyFiles, directories, posix } = this.#namespace;
+    const held = `${queueDirectory(queue)}/held`;
     let item: Uint8Array;
     try {
-      item = bodies.readFile(held, receipt);
+      item = bodyFiles.readFile(held, receipt);
     } catch (error) {
       this.#unlessLater(error, held, receipt, queue, receipt);
-      posix.unlink(place.of(`${held}/${receipt}`)); // or it would come back for ever
+      posix.unlink(directories.path(`${held}/${receipt}`)); // or it would come back for ever
       this.#fault(error);
       return undefined;
     }
@@ -171,7 +173,7 @@ export class Takes {
 
   /** An item whose file can be read another time goes back, and who takes it is told. */
   #unlessLater(error: unknown, directory: string, file: string, queue: string, receipt: string): void {
-    if (!this.#space.bodies.later(error, directory, file)) return;
+    if (!this.#namespace.bodyFiles.later(error, directory, file)) return;
     if (receipt !== "") this.#leases.giveBack(queue, receipt, 0, true);
     throw error;
   }
@@ -183,13 +185,13 @@ export class Takes {
     receipt: string,
   ): string | undefined {
     if (!file) return text;
-    const { bodies } = this.#space;
+    const { bodyFiles } = this.#namespace;
     try {
-      const body = bodies.read(bodiesOf(queue), text);
-      if (receipt === "") bodies.remove(bodiesOf(queue), text);
+      const body = bodyFiles.read(bodyDirectory(queue), text);
+      if (receipt === "") bodyFiles.remove(bodyDirectory(queue), text);
       return body;
     } catch (error) {
-      this.#unlessLater(error, bodiesOf(queue), text, queue, receipt);
+      this.#unlessLater(error, bodyDirectory(queue), text, queue, receipt);
       if (receipt !== "") this.#leases.ack(queue, receipt);
       this.#fault(error);
       return undefined;

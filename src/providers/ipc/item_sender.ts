@@ -7,12 +7,12 @@ import { ProviderError, QueueFullError } from "../../errors.ts";
 import { Fifo } from "../../internal/fifo.ts";
 import { after } from "../../internal/time.ts";
 import type { SendOptions } from "../../provider/provider.ts";
-import { failure } from "./errors.ts";
+import { systemError } from "./errors.ts";
 import { writeItem } from "./frames.ts";
-import { bodiesOf } from "./leases.ts";
-import { Errno } from "./posix.ts";
+import { bodyDirectory } from "./leases.ts";
+import { Errno } from "./errno.ts";
 import { itemSizes, type OpenQueue, REPLIES } from "./mqueues.ts";
-import type { Space } from "./namespace.ts";
+import type { Namespace } from "./namespace.ts";
 
 /** Milliseconds that the worker waits for room before it is looked whether the queue is still the same. */
 const WAIT = 250;
@@ -30,8 +30,8 @@ interface Put {
 }
 
 /** See the module. */
-export class Puts {
-  #space: Space;
+export class ItemSender {
+  #namespace: Namespace;
   #messageSize: number;
   #room: (descriptor: number, ms: number) => Promise<unknown>;
   #lines = new Map<string, Fifo<Put>>();
@@ -41,8 +41,8 @@ export class Puts {
   #again = new Map<string, () => void>();
 
   /** `room` resolves when a queue has room, or after `ms`. */
-  constructor(space: Space, messageSize: number, room: (descriptor: number, ms: number) => Promise<unknown>) {
-    this.#space = space;
+  constructor(namespace: Namespace, messageSize: number, room: (descriptor: number, ms: number) => Promise<unknown>) {
+    this.#namespace = namespace;
     this.#messageSize = messageSize;
     this.#room = room;
   }
@@ -82,7 +82,7 @@ export class Puts {
    * it may not be there yet.
    */
   async answer(queue: string, body: string, ms: number): Promise<void> {
-    const { posix, queues } = this.#space;
+    const { posix, queues } = this.#namespace;
     const message = writeItem(body, false);
     for (const deadline = performance.now() + ms; performance.now() < deadline;) {
       if (this.#closed) throw this.#closed;
@@ -92,7 +92,7 @@ export class Puts {
       }
       const result = posix.send(open.descriptor, message, message.length);
       if (result === 0) return queues.done(open);
-      if (result !== -Errno.EAGAIN && result !== -Errno.EINTR) throw failure(result, `Cannot send to ${queue}`);
+      if (result !== -Errno.EAGAIN && result !== -Errno.EINTR) throw systemError(result, `Cannot send to ${queue}`);
       await this.#pause(queue, open);
     }
     throw new ProviderError("unavailable", `Cannot send to ${queue}: it has been full for ${ms} ms`);
@@ -130,14 +130,14 @@ export class Puts {
 
   /** One attempt; false when the queue is full. */
   #try(queue: string, put: Put): boolean {
-    const { bodies, posix, queues } = this.#space;
+    const { bodyFiles, posix, queues } = this.#namespace;
     const open = queues.use(queue, itemSizes(this.#messageSize))!;
     if (put.queue !== open) {
       this.#drop(queue, put);
       put.queue = open;
       put.message = writeItem(put.body, false);
       if (put.message.length > open.size) {
-        put.file = bodies.write(bodiesOf(queue), put.body, true);
+        put.file = bodyFiles.write(bodyDirectory(queue), put.body, true);
         put.message = writeItem(put.file, true);
       }
     }
@@ -145,17 +145,17 @@ export class Puts {
     if (result === 0) return true;
     if (result === -Errno.EAGAIN || result === -Errno.EINTR) return false;
     this.#drop(queue, put);
-    throw failure(result, `Cannot put into the queue ${queue}`);
+    throw systemError(result, `Cannot put into the queue ${queue}`);
   }
 
   async #pause(queue: string, open: OpenQueue): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#again.set(queue, resolve);
-    this.#space.queues.hold(open);
+    this.#namespace.queues.hold(open);
     const retry = () => setTimeout(resolve, RETRY);
     this.#room(open.descriptor, WAIT).then(() => resolve(), retry);
     await promise;
-    this.#space.queues.release(open);
+    this.#namespace.queues.release(open);
     if (this.#again.get(queue) === resolve) this.#again.delete(queue);
   }
 
@@ -169,7 +169,7 @@ export class Puts {
   }
 
   #drop(queue: string, put: Put): void {
-    if (put.file !== undefined) this.#space.bodies.remove(bodiesOf(queue), put.file);
+    if (put.file !== undefined) this.#namespace.bodyFiles.remove(bodyDirectory(queue), put.file);
     put.file = undefined;
   }
 }

@@ -18,17 +18,17 @@ export interface Item {
   readonly lease: number;
   /** Its last lease ended by itself. */
   readonly unconfirmed: boolean;
-  readonly loop: string;
+  readonly bus: string;
 }
 
 /** Reads the name of an item's file; undefined for one of a stranger. */
 export function parseItem(name: string): Item | undefined {
-  const [, key, starts, lease = 0, unconfirmed = "", loop] = ITEM.exec(name) ?? [];
-  if (key === undefined || loop === undefined) return undefined;
-  return { key, starts: Number(starts), lease: Number(lease), unconfirmed: unconfirmed !== "", loop };
+  const [, key, starts, lease = 0, unconfirmed = "", bus] = ITEM.exec(name) ?? [];
+  if (key === undefined || bus === undefined) return undefined;
+  return { key, starts: Number(starts), lease: Number(lease), unconfirmed: unconfirmed !== "", bus };
 }
 
 /** The name of the file of an item. */
-export function nameOfItem({ key, starts, lease, unconfirmed, loop }: Item): string {
-  return `${key}.${starts}.${lease}${unconfirmed ? "?" : ""}.${loop}`;
+export function nameOfItem({ key, starts, lease, unconfirmed, bus }: Item): string {
+  return `${key}.${starts}.${lease}${unconfirmed ? "?" : ""}.${bus}`;
 }

@@ -23,9 +23,9 @@ import type { Delivery } from "../../provider/provider.ts";
 import { check } from "./errors.ts";
 import { readItem, writeItem } from "./frames.ts";
 import { nameOfItem, parseItem } from "./items.ts";
-import type { Directory } from "./directories.ts";
-import { Errno } from "./posix.ts";
-import type { Space } from "./namespace.ts";
+import type { Listing } from "./directories.ts";
+import { Errno } from "./errno.ts";
+import type { Namespace } from "./namespace.ts";
 
 /** The priority of what came back. Everything else has 0, with PyMQ too. */
 export const HEAD = 1;
@@ -40,12 +40,12 @@ const REMEMBERED = 4_096;
 /** Reads the body of a held item; undefined for one that has none. */
 export type Read = (receipt: string) => string | undefined;
 
-interface Side {
-  readonly back: Directory;
+interface QueueState {
+  readonly back: Listing;
   backNames: readonly string[];
   /** When what came back is due, as far as it is known. */
   readonly due: Map<string, number>;
-  readonly held: Directory;
+  readonly held: Listing;
   heldNames: readonly string[];
   /** Until when held items need no look: they come back then, or their time is read again. */
   readonly until: Map<string, number>;
@@ -53,56 +53,56 @@ interface Side {
 }
 
 /** The directory beside a queue of the kernel. */
-export function sideOf(queue: string): string {
+export function queueDirectory(queue: string): string {
   return `queues${queue}`;
 }
 
 /** The directory of the bodies that are too large for a queue's messages. */
-export function bodiesOf(queue: string): string {
-  return `${sideOf(queue)}/bodies`;
+export function bodyDirectory(queue: string): string {
+  return `${queueDirectory(queue)}/bodies`;
 }
 
 /** See the module. */
 export class Leases {
-  #space: Space;
-  #loop: string;
-  #sides = new Map<string, Side>();
+  #namespace: Namespace;
+  #bus: string;
+  #states = new Map<string, QueueState>();
   #count = 0;
 
   /** The leases that a bus takes. */
-  constructor(space: Space, loop: string) {
-    this.#space = space;
-    this.#loop = loop;
+  constructor(namespace: Namespace, bus: string) {
+    this.#namespace = namespace;
+    this.#bus = bus;
   }
 
   /** A key for an item that is taken now: it orders items as they were taken from the kernel. */
   key(): string {
-    const taken = Math.floor(this.#space.posix.now() * 1_000).toString().padStart(16, "0");
+    const taken = Math.floor(this.#namespace.posix.now() * 1_000).toString().padStart(16, "0");
     return `${taken}-${(this.#count++ % 1e6).toString().padStart(6, "0")}`;
   }
 
   /** Holds a message that was just taken; its receipt. */
   hold(queue: string, key: string, message: Uint8Array, starts: number, lease: number): string {
     const receipt = this.#name(key, starts);
-    this.#space.bodies.writeFile(`${sideOf(queue)}/held`, receipt, message, true);
+    this.#namespace.bodyFiles.writeFile(`${queueDirectory(queue)}/held`, receipt, message, true);
     this.extend(queue, receipt, lease);
     return receipt;
   }
 
   /** Takes what came back and is due, at most `max`; for good without a `lease`. `read` gives the body of an item, if it has one. */
   take(queue: string, max: number, lease: number | undefined, read: Read): Delivery[] {
-    const side = this.#collect(queue);
-    const back = this.#listBack(queue, side);
+    const state = this.#collect(queue);
+    const back = this.#listBack(queue, state);
     const deliveries: Delivery[] = [];
     if (back.length === 0) return deliveries;
-    const now = this.#space.posix.now();
+    const now = this.#namespace.posix.now();
     for (const name of [...back].sort()) {
       if (deliveries.length === max) break;
-      if ((side.due.get(name) ?? Infinity) > now) continue;
+      if ((state.due.get(name) ?? Infinity) > now) continue;
       try {
         const delivery = this.#claim(queue, name, lease, read);
         if (delivery) deliveries.push(delivery);
-        else side.due.set(name, now + LOOK); // if it is still there, it cannot be had just now
+        else state.due.set(name, now + LOOK); // if it is still there, it cannot be had just now
       } catch (error) {
         if (deliveries.length === 0) throw error;
         break;
@@ -115,7 +115,7 @@ export class Leases {
   restore(queue: string, key: string, message: Uint8Array, starts: number, unconfirmed = false): void {
     const name = this.#name(key, starts, unconfirmed);
     try {
-      this.#space.bodies.writeFile(`${sideOf(queue)}/held`, name, message, true);
+      this.#namespace.bodyFiles.writeFile(`${queueDirectory(queue)}/held`, name, message, true);
     } catch (error) {
       // where there is no room for its file, there is room in the queue that it has just left
       if (this.#toHead(queue, message, starts)) return;
@@ -126,17 +126,17 @@ export class Leases {
 
   /** Removes an item for good; false if its lease had ended. */
   ack(queue: string, receipt: string): boolean {
-    const { bodies, place, posix } = this.#space;
-    const held = `${sideOf(queue)}/held`;
+    const { bodyFiles, directories, posix } = this.#namespace;
+    const held = `${queueDirectory(queue)}/held`;
     const file = this.#fileOf(held, receipt);
-    if (posix.unlink(place.of(`${held}/${receipt}`)) < 0) return false;
-    if (file !== undefined) bodies.remove(bodiesOf(queue), file);
+    if (posix.unlink(directories.path(`${held}/${receipt}`)) < 0) return false;
+    if (file !== undefined) bodyFiles.remove(bodyDirectory(queue), file);
     return true;
   }
 
   /** Records that the handler of an item starts; false if its lease had ended. */
   start(queue: string, receipt: string): boolean {
-    const { posix } = this.#space;
+    const { posix } = this.#namespace;
     const mark = () => posix.setRead(this.#path(queue, `held/${receipt}`), STARTED);
     let marked = mark();
     if (marked === -Errno.EPERM) {
@@ -160,12 +160,12 @@ export class Leases {
   }
 
   #giveBack(queue: string, receipt: string, name: string, delay: number): number {
-    const { place, posix } = this.#space;
+    const { directories, posix } = this.#namespace;
     const from = this.#path(queue, `held/${receipt}`);
     const held = this.#setTime(from, delay);
     if (held < 0) return held;
     const to = this.#path(queue, `back/${name}`);
-    const moved = place.within(`${sideOf(queue)}/back`, () => posix.rename(from, to));
+    const moved = directories.within(`${queueDirectory(queue)}/back`, () => posix.rename(from, to));
     // it is held until then: whoever knows its old time reads it again, because the directory looks different
     if (moved < 0) this.#setTime(this.#path(queue, "held"), 0);
     return moved;
@@ -173,13 +173,13 @@ export class Leases {
 
   /** From what came back into the kernel's queue. Who dies in between leaves it where it was. */
   #backToHead(queue: string, name: string): void {
-    const { bodies, posix } = this.#space;
+    const { bodyFiles, posix } = this.#namespace;
     const { starts, unconfirmed } = parseItem(name)!;
     const path = this.#path(queue, `back/${name}`);
     if (unconfirmed) return void posix.setModified(path, posix.now());
     let item: Uint8Array;
     try {
-      item = bodies.readFile(`${sideOf(queue)}/back`, name);
+      item = bodyFiles.readFile(`${queueDirectory(queue)}/back`, name);
     } catch {
       return; // the queue has just been removed
     }
@@ -189,7 +189,7 @@ export class Leases {
 
   /** Sends an item before all others into the kernel's queue; false where that has no room for it. */
   #toHead(queue: string, item: Uint8Array, starts: number): boolean {
-    const { posix, queues } = this.#space;
+    const { posix, queues } = this.#namespace;
     const { text, file } = readItem(item);
     const message = writeItem(starts > 0 ? text + mark(starts) : text, file);
     const open = queues.use(queue);
@@ -204,41 +204,41 @@ export class Leases {
 
   /** How many items came back and are due. */
   due(queue: string): number {
-    const side = this.#collect(queue);
-    const now = this.#space.posix.now();
-    return this.#listBack(queue, side).filter((name) => (side.due.get(name) ?? Infinity) <= now).length;
+    const state = this.#collect(queue);
+    const now = this.#namespace.posix.now();
+    return this.#listBack(queue, state).filter((name) => (state.due.get(name) ?? Infinity) <= now).length;
   }
 
   /** Whether anything was held or back at the last look. */
   any(queue: string): boolean {
-    const { backNames, heldNames } = this.#side(queue);
+    const { backNames, heldNames } = this.#state(queue);
     return backNames.length + heldNames.length > 0;
   }
 
   /** Forgets what it knows of a queue. */
   forget(queue: string): void {
-    this.#sides.delete(queue);
+    this.#states.delete(queue);
   }
 
   #name(key: string, starts: number, unconfirmed = false): string {
-    return nameOfItem({ key, starts, lease: 0, unconfirmed, loop: this.#loop });
+    return nameOfItem({ key, starts, lease: 0, unconfirmed, bus: this.#bus });
   }
 
   #path(queue: string, name: string): string {
-    return this.#space.place.of(`${sideOf(queue)}/${name}`);
+    return this.#namespace.directories.path(`${queueDirectory(queue)}/${name}`);
   }
 
   #claim(queue: string, name: string, lease: number | undefined, read: Read): Delivery | undefined {
-    const { place, posix } = this.#space;
+    const { directories, posix } = this.#namespace;
     const item = parseItem(name)!;
     const from = this.#path(queue, `back/${name}`);
     // another receipt than those of the leases before
-    const receipt = nameOfItem({ ...item, lease: item.lease + 1, loop: this.#loop });
-    const held = `${sideOf(queue)}/held`;
+    const receipt = nameOfItem({ ...item, lease: item.lease + 1, bus: this.#bus });
+    const held = `${queueDirectory(queue)}/held`;
     // first the time, so that it is not held and overdue at once
     const set = this.#setTime(from, lease ?? LOOK, true);
     if (set < 0) return undefined;
-    if (place.within(held, () => posix.rename(from, this.#path(queue, `held/${receipt}`))) < 0) return undefined;
+    if (directories.within(held, () => posix.rename(from, this.#path(queue, `held/${receipt}`))) < 0) return undefined;
     if (set === TOUCHED && lease !== undefined) this.#own(queue, receipt, lease);
     const body = read(receipt);
     if (body === undefined) return undefined;
@@ -249,7 +249,7 @@ export class Leases {
 
   /** Says that a file's time comes in `ms`; {@linkcode TOUCHED} where that is not ours to say. */
   #setTime(path: string, ms: number, unstarted = false): number {
-    const { posix } = this.#space;
+    const { posix } = this.#namespace;
     const set = posix.setModified(path, posix.now() + Math.min(ms, LONGEST), unstarted);
     if (set !== -Errno.EPERM) return set;
     const touched = posix.touch(path);
@@ -258,11 +258,11 @@ export class Leases {
 
   /** A copy of ours takes the place of another user's file that we hold; without room for one, the item is held as long as we live. */
   #own(queue: string, receipt: string, lease: number): void {
-    const { bodies, posix } = this.#space;
-    const held = `${sideOf(queue)}/held`;
+    const { bodyFiles, posix } = this.#namespace;
+    const held = `${queueDirectory(queue)}/held`;
     const copy = `~${receipt}`;
     try {
-      bodies.writeFile(held, copy, bodies.readFile(held, receipt), false);
+      bodyFiles.writeFile(held, copy, bodyFiles.readFile(held, receipt), false);
       this.#setTime(this.#path(queue, `held/${copy}`), lease);
       posix.rename(this.#path(queue, `held/${copy}`), this.#path(queue, `held/${receipt}`));
     } catch {
@@ -272,64 +272,64 @@ export class Leases {
 
   #fileOf(held: string, receipt: string): string | undefined {
     try {
-      const { text, file } = readItem(this.#space.bodies.readFile(held, receipt));
+      const { text, file } = readItem(this.#namespace.bodyFiles.readFile(held, receipt));
       return file ? text : undefined;
     } catch {
       return undefined; // its lease has ended
     }
   }
 
-  #side(queue: string): Side {
-    let side = this.#sides.get(queue);
-    if (!side) {
-      if (this.#sides.size >= REMEMBERED) this.#sides.clear();
-      const { place } = this.#space;
-      side = {
-        ...{ back: place.directory(`${sideOf(queue)}/back`), backNames: [], due: new Map() },
-        ...{ held: place.directory(`${sideOf(queue)}/held`), heldNames: [], until: new Map() },
+  #state(queue: string): QueueState {
+    let state = this.#states.get(queue);
+    if (!state) {
+      if (this.#states.size >= REMEMBERED) this.#states.clear();
+      const { directories } = this.#namespace;
+      state = {
+        ...{ back: directories.listing(`${queueDirectory(queue)}/back`), backNames: [], due: new Map() },
+        ...{ held: directories.listing(`${queueDirectory(queue)}/held`), heldNames: [], until: new Map() },
         looked: -Infinity,
       };
-      this.#sides.set(queue, side);
+      this.#states.set(queue, state);
     }
-    return side;
+    return state;
   }
 
-  #listBack(queue: string, side: Side): readonly string[] {
-    const names = side.back.look();
-    if (names === side.backNames) return names;
-    side.backNames = names;
-    side.due.clear();
+  #listBack(queue: string, state: QueueState): readonly string[] {
+    const names = state.back.names();
+    if (names === state.backNames) return names;
+    state.backNames = names;
+    state.due.clear();
     for (const name of names.filter((name) => parseItem(name) !== undefined)) {
-      const stat = this.#space.posix.stat(this.#path(queue, `back/${name}`));
-      if (typeof stat === "object") side.due.set(name, stat.modified > WALL ? 0 : stat.modified);
+      const stat = this.#namespace.posix.stat(this.#path(queue, `back/${name}`));
+      if (typeof stat === "object") state.due.set(name, stat.modified > WALL ? 0 : stat.modified);
     }
     return names;
   }
 
   /** Gives back what was held for longer than it may be, or by a bus whose process is gone. */
-  #collect(queue: string): Side {
-    const side = this.#side(queue);
-    const { names, posix, processes } = this.#space;
-    if (performance.now() - side.looked < LOOK) return side;
-    side.looked = performance.now();
-    const held = side.held.look();
-    if (held !== side.heldNames) side.until.clear();
-    side.heldNames = held;
+  #collect(queue: string): QueueState {
+    const state = this.#state(queue);
+    const { names, posix, processes } = this.#namespace;
+    if (performance.now() - state.looked < LOOK) return state;
+    state.looked = performance.now();
+    const held = state.held.names();
+    if (held !== state.heldNames) state.until.clear();
+    state.heldNames = held;
     const now = posix.now();
     for (const name of held) {
       const item = parseItem(name);
       if (!item) continue;
-      const holder = names.readLoop(item.loop);
+      const holder = names.parseBus(item.bus);
       const dead = holder !== undefined && processes.dead(holder);
-      if (!dead && (side.until.get(name) ?? 0) > now) continue;
+      if (!dead && (state.until.get(name) ?? 0) > now) continue;
       const stat = posix.stat(this.#path(queue, `held/${name}`));
       if (typeof stat === "number") continue;
-      side.until.set(name, Math.min(stat.modified, now + BELIEVED));
+      state.until.set(name, Math.min(stat.modified, now + BELIEVED));
       if (!dead && stat.modified > now) continue;
       const starts = item.starts + Number(stat.read === STARTED);
       this.#giveBack(queue, name, nameOfItem({ ...item, starts, unconfirmed: true }), 0);
     }
-    return side;
+    return state;
   }
 }
 

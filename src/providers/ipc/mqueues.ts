@@ -3,9 +3,10 @@
  *
  * @module
  */
-import { check, failure, foreign, limitReached } from "./errors.ts";
+import { check, limitReached, notOwned, systemError } from "./errors.ts";
 import { type Access, modes, trusted } from "./directories.ts";
-import { Errno, type Posix } from "./posix.ts";
+import { Errno } from "./errno.ts";
+import type { Posix } from "./posix.ts";
 
 /** Messages and bytes of a queue. Both count towards RLIMIT_MSGQUEUE, with 96 bytes a message on top. */
 export interface Size {
@@ -45,7 +46,7 @@ export interface OpenQueue {
 }
 
 /** See the module. */
-export class Queues {
+export class MessageQueues {
   #posix: Posix;
   #access: Access;
   #open = new Map<string, OpenQueue>();
@@ -172,7 +173,7 @@ export class Queues {
       const stat = this.#posix.stat(descriptor);
       if (typeof stat === "object" && trusted(stat, this.#posix.user, this.#access)) return descriptor;
       this.#posix.close(descriptor);
-      throw typeof stat === "number" ? failure(stat, what) : foreign(what, stat.uid);
+      throw typeof stat === "number" ? systemError(stat, what) : notOwned(what, stat.uid);
     }
   }
 
@@ -185,7 +186,7 @@ export class Queues {
       if (descriptor >= 0 || descriptor === -Errno.EEXIST) return descriptor;
       if (descriptor === -Errno.ENOSPC) throw limitReached(what, "queues");
       check(descriptor, what, Errno.EMFILE, Errno.EINVAL);
-      if (descriptor === -Errno.EMFILE && this.#outOfDescriptors()) throw failure(descriptor, what);
+      if (descriptor === -Errno.EMFILE && this.#outOfDescriptors()) throw systemError(descriptor, what);
       refused = descriptor;
     }
     throw limitReached(what, refused === -Errno.EINVAL ? "size" : "bytes");
@@ -193,9 +194,9 @@ export class Queues {
 
   /** EMFILE is the answer to two limits. */
   #outOfDescriptors(): boolean {
-    const bell = this.#posix.bell();
-    if (bell < 0) return true;
-    this.#posix.close(bell);
+    const eventfd = this.#posix.eventfd();
+    if (eventfd < 0) return true;
+    this.#posix.close(eventfd);
     return false;
   }
 }

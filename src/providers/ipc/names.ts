@@ -1,23 +1,23 @@
 /**
- * The names that namespaces, topics, queues and buses have in the kernel and in the file tree.
+ * The names that namespaces, topics, queues and buses have in the kernel and in the file system.
  *
- * What PyMQ can name is named as PyMQ names it. Everything else, such as a name with a `/`, one of more bytes than the
- * kernel takes, or one that would leave its directory, goes by `~` and its SHA-256.
+ * What PyMQ can name has PyMQ's name. Everything else has `~` and its SHA-256 as its name: a name with a `/`, one that is longer
+ * than the kernel allows, or one that would leave its directory.
  *
- * PyMQ's names leave one thing open: the queue `b_c` of namespace `a` and the queue `c` of namespace `a_b` are one.
+ * PyMQ's names are ambiguous in one case: the queue `b_c` of namespace `a` and the queue `c` of namespace `a_b` are the same.
  *
  * @module
  */
 import { createHash } from "node:crypto";
 
-/** Bytes of a file's or queue's name that the kernel takes. */
+/** Bytes of the name of a file or queue: the kernel's NAME_MAX. */
 const NAME_BYTES = 255;
-/** Bytes of a topic's path that we give it in the tree: PATH_MAX (4,096) less room for what is before and after. */
+/** Bytes of a topic's path in the tree: PATH_MAX (4,096), less room for the directories above and the name below. */
 const PATH_BYTES = 3_000;
-/** Bytes of a namespace that leave room for the rest of a name. */
+/** Bytes of a namespace, which leave room for the rest of a name. */
 const NAMESPACE_BYTES = 100;
 
-/** What the inbox queue of a bus is called beside its loop queue. */
+/** The suffix of a bus's inbox queue. */
 const INBOX = ".inbox";
 
 const encoder = new TextEncoder();
@@ -26,39 +26,39 @@ function bytesOf(text: string): number {
   return encoder.encode(text).length;
 }
 
-/** A name that no plain one is equal to. */
+/** A file name for any text: `~` and its SHA-256. */
 export function hashed(name: string): string {
   return `~${createHash("sha256").update(name).digest("base64url")}`;
 }
 
-/** The directory of a namespace, in the directory of all. */
+/** The name of a namespace's directory. */
 export function directoryOf(namespace: string): string {
   const plain = /^[^~/][^/]*$/.test(namespace) && !/^\.+$/.test(namespace) && bytesOf(namespace) <= NAMESPACE_BYTES;
   return plain ? namespace : hashed(namespace);
 }
 
-/** The names of one namespace. */
+/** The names in one namespace. */
 export class Names {
   readonly #prefix: string;
 
-  /** The names of the namespace that has this directory. */
+  /** `directory` is the name of the namespace's directory. */
   constructor(directory: string) {
     this.#prefix = `pymq_${directory}_`;
   }
 
-  /** The kernel's queue of a queue. */
+  /** The kernel's name of a queue. */
   queue(name: string): string {
     const plain = `/${this.#prefix}${name}`;
     const usable = !/^[$~]|_\$|\//.test(name) && bytesOf(plain) <= NAME_BYTES;
     return usable ? plain : `/${this.#prefix}${hashed(name)}`;
   }
 
-  /** Whether a kernel's queue has a name that a queue of this namespace may have. */
+  /** Whether a kernel queue may belong to this namespace, by its name. */
   owns(queue: string): boolean {
     return queue.startsWith(`/${this.#prefix}`);
   }
 
-  /** The path of a topic's subscriptions below the directory of the namespace; PyMQ's, or one that PyMQ cannot name. */
+  /** The directory of a topic's subscribers. It is `shared` with PyMQ if PyMQ can name it. */
   topic(topic: string): { readonly path: string; readonly shared: boolean } {
     const segments = topic.split("/");
     const usable = bytesOf(topic) <= PATH_BYTES &&
@@ -69,67 +69,67 @@ export class Names {
     return usable ? { path: `subscribers/${topic}`, shared: true } : { path: `topics/${hashed(topic)}`, shared: false };
   }
 
-  /** The path of a function's servers. */
+  /** The directory of a function's servers. */
   servers(topic: string): string {
     return `servers/${hashed(topic)}`;
   }
 
-  /** The name of a new bus: of its loop queue, of its links, and of its inbox to others. */
-  loop({ pid, start, space }: Process, bell: number): string {
+  /** The name of a new bus of this process: of its queues, its links, and its address for direct messages. */
+  newBus({ pid, start, pidNamespace }: Process, eventfd: number): string {
     const random = crypto.getRandomValues(new Uint32Array(2)).reduce((text, word) => text + word.toString(16), "");
-    return `${this.#prefix}$${pid}_${start}_${space}.${bell}.${random}`;
+    return `${this.#prefix}$${pid}_${start}_${pidNamespace}.${eventfd}.${random}`;
   }
 
-  /** What a link's name says of its bus; undefined if it is no bus of this namespace. */
-  readLoop(name: string): Loop | undefined {
+  /** Parses the name of a bus; undefined if it is not a bus of this namespace. */
+  parseBus(name: string): ParsedBus | undefined {
     if (!name.startsWith(`${this.#prefix}$`)) return undefined;
-    return readLoop(name.slice(this.#prefix.length));
+    return parseBus(name.slice(this.#prefix.length));
   }
 }
 
-/** A process, told apart from those that had its id before, and from those of other pid namespaces. */
+/** A process, distinct from earlier ones with the same id, and from those of other pid namespaces. */
 export interface Process {
   readonly pid: number;
-  /** Clock ticks after the boot at which it started. */
+  /** When it started, in clock ticks after the boot. */
   readonly start: number;
   /** The inode of its pid namespace. */
-  readonly space: number;
+  readonly pidNamespace: number;
 }
 
-/** A bus, by what its name says. */
-export interface Loop extends Partial<Process> {
+/** What the name of a bus tells about it. PyMQ's names hold only a pid. */
+export interface ParsedBus extends Partial<Process> {
   readonly pid: number;
-  /** PyMQ's names say no more than a pid. */
+  /** Whether it is a tsmq bus. */
   readonly ours: boolean;
-  /** The descriptor of its doorbell, in its own process. */
-  readonly bell?: number;
+  /** The descriptor that wakes its worker, in its own process. */
+  readonly eventfd?: number;
 }
 
-function readLoop(name: string): Loop | undefined {
+function parseBus(name: string): ParsedBus | undefined {
   const ours = /^\$(\d+)_(\d+)_(\d+)\.(\d+)\.[0-9a-f]+$/.exec(name);
   if (ours) {
-    const [pid, start, space, bell] = ours.slice(1).map(Number) as [number, number, number, number];
-    return { pid, start, space, bell, ours: true };
+    const [pid, start, pidNamespace, eventfd] = ours.slice(1).map(Number) as [number, number, number, number];
+    return { pid, start, pidNamespace, eventfd, ours: true };
   }
   const pymq = /^\$(\d+)$/.exec(name);
   return pymq ? { pid: Number(pymq[1]), ours: false } : undefined;
 }
 
-/** One of a bus's queues. */
+/** One of the queues of a bus. */
 export interface Address {
-  /** The bus. */
-  readonly loop: string;
+  /** The name of the bus. */
+  readonly bus: string;
   readonly queue: string;
-  /** It understands nothing but PyMQ's events. */
+  /** Whether it is a PyMQ bus, which reads nothing but PyMQ's events. */
   readonly pymq: boolean;
 }
 
-/** The kernel's queue of a bus's events. */
-export function eventsOf(loop: string): string {
-  return `/${loop}`;
+/** The kernel queue of a bus's events. */
+export function eventsOf(bus: string): string {
+  return `/${bus}`;
 }
 
-/** The kernel's queue of what is posted to a bus. */
-export function inboxOf(loop: string): string {
-  return `/${loop}${INBOX}`;
+/** The kernel queue of a bus's direct messages. */
+export function inboxOf(bus: string): string {
+  return `/${bus}${INBOX}`;
 }

@@ -1,127 +1,114 @@
 /**
- * What both halves of a bus stand on: the system calls, the names, the directories, and the buses of the namespace.
+ * What both halves of a bus share: the system calls, and the names, directories, queues and subscriptions of its namespace.
  *
  * @module
  */
-import { Bodies } from "./body_files.ts";
-import { failure } from "./errors.ts";
-import { recover } from "./crash_slot.ts";
-import { directoryOf, eventsOf, inboxOf, Names } from "./names.ts";
-import { type Access, type Directory, Place } from "./directories.ts";
-import { Errno, loadPosix, type Posix } from "./posix.ts";
+import { BodyFiles } from "./body_files.ts";
+import { type Access, Directories, type Listing } from "./directories.ts";
+import { systemError } from "./errors.ts";
+import { MessageQueues } from "./mqueues.ts";
+import { directoryOf, Names } from "./names.ts";
+import { loadPosix, type Posix } from "./posix.ts";
 import { Processes } from "./processes.ts";
-import { Queues } from "./mqueues.ts";
-import { Tree } from "./subscriptions.ts";
+import { Subscriptions } from "./subscriptions.ts";
 
-/** Options, with what they leave out. */
+/** The options of the provider, with their defaults applied. */
 export interface Settings extends Access {
-  /** Where the directories of the namespaces are. */
+  /** The directory that holds the directories of the namespaces. */
   readonly directory: string;
-  /** Where PyMQ has them. */
+  /** The same for PyMQ. */
   readonly pymqDirectory: string;
-  /** The largest message of a named queue. */
+  /** The largest message of a named queue in bytes. */
   readonly messageSize: number;
 }
 
-/** The directory of all buses. */
-const LOOPS = "loops";
+/** The directory that holds a directory for each bus. Buses of all versions look for it. */
+export const BUSES = "loops";
 
-/** The ground of one half of a bus. */
-export class Space {
+/** A namespace as one half of a bus uses it. */
+export class Namespace {
   readonly posix: Posix;
   readonly names: Names;
   readonly processes: Processes;
-  readonly place: Place;
-  readonly bodies: Bodies;
-  readonly queues: Queues;
-  readonly tree: Tree;
+  readonly directories: Directories;
+  readonly bodyFiles: BodyFiles;
+  readonly queues: MessageQueues;
+  readonly subscriptions: Subscriptions;
 
   readonly #settings: Settings;
-  readonly #loops: Directory;
+  readonly #buses: Listing;
 
-  private constructor(posix: Posix, settings: Settings, name: string, dead: (loop: string) => void) {
+  private constructor(posix: Posix, settings: Settings, name: string, onDead: (bus: string) => void) {
     const { directory, pymqDirectory } = settings;
     this.#settings = settings;
     this.posix = posix;
     this.names = new Names(name);
     this.processes = new Processes(posix);
-    this.place = new Place(posix, `${directory}/${name}`, settings);
-    this.place.trust();
-    this.#loops = this.place.directory(LOOPS);
-    this.bodies = new Bodies(posix, this.place, settings);
-    this.queues = new Queues(posix, settings);
-    const pymq = new Place(posix, `${pymqDirectory}/${name}`, settings);
-    const places = () => elsewhere(posix, directory, pymqDirectory) ? [this.place, pymq] : [this.place];
-    this.tree = new Tree({ ...this, places }, dead);
+    this.directories = new Directories(posix, `${directory}/${name}`, settings);
+    this.directories.trust();
+    this.#buses = this.directories.listing(BUSES);
+    this.bodyFiles = new BodyFiles(posix, this.directories, settings);
+    this.queues = new MessageQueues(posix, settings);
+    const pymq = new Directories(posix, `${pymqDirectory}/${name}`, settings);
+    const roots = () => differ(posix, directory, pymqDirectory) ? [this.directories, pymq] : [this.directories];
+    this.subscriptions = new Subscriptions({ ...this, roots }, onDead);
   }
 
   /**
-   * Opens the ground; `dead` is called for each bus whose process is found gone.
+   * Opens a namespace. `onDead` is called for each bus whose process is found to have ended.
    *
    * @throws {UnsupportedError} where there are no POSIX message queues
-   * @throws {ProviderError} "denied" when the namespace's directory is somebody else's
+   * @throws {ProviderError} "denied" when the namespace's directory belongs to another user
    */
-  static async open(settings: Settings, namespace: string, dead: (loop: string) => void): Promise<Space> {
-    return new Space(await loadPosix(), settings, directoryOf(namespace), dead);
+  static async open(settings: Settings, name: string, onDead: (bus: string) => void): Promise<Namespace> {
+    return new Namespace(await loadPosix(), settings, directoryOf(name), onDead);
   }
 
-  /** The grounds of the other namespaces of this user. */
-  *others(): Generator<Space> {
+  /** Opens the other namespaces of this user, one after the other. */
+  *others(): Generator<Namespace> {
     const { directory } = this.#settings;
     const listed = this.posix.list(directory, true);
-    if (typeof listed === "number") throw failure(listed, `Cannot list ${directory}`);
+    if (typeof listed === "number") throw systemError(listed, `Cannot list ${directory}`);
     for (const name of listed) {
       const path = `${directory}/${name}`;
       const stat = this.posix.stat(path);
-      if (path === this.place.path || typeof stat === "number" || !stat.directory || stat.uid !== this.posix.user) {
-        continue;
-      }
-      if (typeof this.posix.stat(`${path}/${LOOPS}`) === "object") {
-        yield new Space(this.posix, this.#settings, name, () => {});
+      if (path === this.directories.root || typeof stat === "number") continue;
+      if (!stat.directory || stat.uid !== this.posix.user) continue;
+      if (typeof this.posix.stat(`${path}/${BUSES}`) === "object") {
+        yield new Namespace(this.posix, this.#settings, name, () => {});
       }
     }
   }
 
-  /** The directory of a bus: it says that there is one, and holds what is too large for its queues. */
-  loopDirectory(loop: string): string {
-    return `${LOOPS}/${loop}`;
+  /** The directory of a bus: it makes the bus known, and holds messages that are too large for its queues. */
+  busDirectory(this: void, bus: string): string {
+    return `${BUSES}/${bus}`;
   }
 
-  /** Removes all that a bus has made for itself; an item that it had just taken goes back, or stays until there is room for it. */
-  removeLoop(loop: string): void {
-    const recovered = recover(this, loop);
-    const unlinked = [eventsOf(loop), inboxOf(loop)].map((queue) => this.posix.unlinkQueue(queue));
-    this.tree.sweep(loop);
-    // those of another user of our group only that user can remove, who has to find the bus here
-    if (!recovered || unlinked.includes(-Errno.EACCES)) return;
-    this.place.remove(this.loopDirectory(loop));
-    this.place.prune(LOOPS);
+  /** The tsmq buses of this namespace. */
+  buses(): readonly string[] {
+    return this.#buses.names().filter((name) => this.names.parseBus(name) !== undefined);
   }
 
-  /** The buses of this namespace; what strangers have put among them is none. */
-  loops(): readonly string[] {
-    return this.#loops.look().filter((name) => this.names.readLoop(name) !== undefined);
+  /** The buses of this namespace whose process has ended, PyMQ's too. */
+  deadBuses(): string[] {
+    return [...this.dead(this.buses()), ...this.subscriptions.deadPymq()];
   }
 
-  /** The buses of this namespace whose process is gone, PyMQ's too. */
-  deadLoops(): string[] {
-    return [...this.dead(this.loops()), ...this.tree.deadPymq()];
+  /** Those of these buses whose process has ended. */
+  dead(buses: readonly string[]): string[] {
+    return buses.filter((bus) => this.gone(bus, "dead"));
   }
 
-  /** Those of these buses whose process is gone. */
-  dead(loops: readonly string[]): string[] {
-    return loops.filter((loop) => this.gone(loop, "dead"));
-  }
-
-  /** Whether the process of a bus is gone, as {@linkcode Processes} tells it. */
+  /** Whether the process of a bus has ended, by {@linkcode Processes.dead} or {@linkcode Processes.missing}. */
   gone(name: string, how: "dead" | "missing"): boolean {
-    const loop = this.names.readLoop(name);
-    return loop !== undefined && this.processes[how](loop);
+    const bus = this.names.parseBus(name);
+    return bus !== undefined && this.processes[how](bus);
   }
 }
 
-function elsewhere(posix: Posix, one: string, other: string): boolean {
+function differ(posix: Posix, one: string, other: string): boolean {
   const [a, b] = [posix.stat(one, true), posix.stat(other, true)];
-  // the root of each file system in memory has the same inode
+  // the root directories of two file systems in memory have the same inode
   return typeof a === "object" && typeof b === "object" && (a.device !== b.device || a.inode !== b.inode);
 }

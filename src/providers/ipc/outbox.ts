@@ -7,12 +7,13 @@ import { Buffer } from "node:buffer";
 import { ProviderError } from "../../errors.ts";
 import { Fifo } from "../../internal/fifo.ts";
 import { pause } from "../../internal/time.ts";
-import type { Bodies } from "./body_files.ts";
-import { failure } from "./errors.ts";
+import type { BodyFiles } from "./body_files.ts";
+import { systemError } from "./errors.ts";
 import { BATCH_BYTES, type Frame, LARGE_BYTES, LENGTHS_BYTES, writeBatch, writeLarge, writePymq } from "./frames.ts";
 import type { Address } from "./names.ts";
-import { Errno, POLLOUT, type Posix } from "./posix.ts";
-import type { OpenQueue, Queues } from "./mqueues.ts";
+import { Errno } from "./errno.ts";
+import { POLLOUT, type Posix } from "./posix.ts";
+import type { MessageQueues, OpenQueue } from "./mqueues.ts";
 
 /** Milliseconds that a turn may stand still waiting for room, over all queues. */
 const STANDING = 0.8;
@@ -24,7 +25,7 @@ const LOOK = 5;
 const RETRY = 50;
 
 /** Something on its way to one or more queues. */
-export interface Parcel {
+export interface Outgoing {
   readonly topic: string;
   readonly body: string;
   /** It is in this queue. */
@@ -34,18 +35,18 @@ export interface Parcel {
 }
 
 /** What an outbox needs. */
-export interface OutboxHome {
+export interface OutboxContext {
   readonly posix: Posix;
-  readonly queues: Queues;
-  readonly bodies: Bodies;
+  readonly queues: MessageQueues;
+  readonly bodyFiles: BodyFiles;
   /** Milliseconds for which a receiver may take nothing before what waits for it is given up. */
   readonly sendTimeout: number;
   /** The directory of a bus, where it finds what is too large for its queues. */
-  directory(loop: string): string;
+  directory(bus: string): string;
   /** Whether the process of this bus is gone, which has taken nothing for so many milliseconds. */
-  gone(loop: string, stuck: number): boolean;
+  gone(bus: string, stuck: number): boolean;
   /** Whether a bus that closes has read for the last time. */
-  closed(loop: string): boolean;
+  closed(bus: string): boolean;
   /** Resolves when the queue has room, or after `ms`: the worker waits. */
   room(descriptor: number, ms: number): Promise<unknown>;
 }
@@ -54,9 +55,9 @@ export interface OutboxHome {
 export const GONE = Symbol("gone");
 
 interface Target extends Address {
-  readonly waiting: Fifo<Parcel>;
+  readonly waiting: Fifo<Outgoing>;
   /** What is in the message that is to leave next, and the files that it names. */
-  packed: Parcel[];
+  packed: Outgoing[];
   files: string[];
   message: Uint8Array;
   length: number;
@@ -68,7 +69,7 @@ interface Target extends Address {
 
 /** See the module. */
 export class Outbox {
-  #home: OutboxHome;
+  #home: OutboxContext;
   #targets = new Map<string, Target>();
   #dirty = new Set<Target>();
   #flushing = false;
@@ -77,21 +78,21 @@ export class Outbox {
   #scratch = new Uint8Array(0);
 
   /** An empty outbox. */
-  constructor(home: OutboxHome) {
+  constructor(home: OutboxContext) {
     this.#home = home;
   }
 
   /** Sends a parcel; it leaves at the end of this turn, together with others to the same queue. */
-  send({ loop, queue, pymq }: Address, parcel: Parcel): void {
+  send({ bus, queue, pymq }: Address, outgoing: Outgoing): void {
     let target = this.#targets.get(queue);
     if (!target) {
       target = {
-        ...{ loop, queue, pymq, waiting: new Fifo<Parcel>(), packed: [], files: [] },
+        ...{ bus, queue, pymq, waiting: new Fifo<Outgoing>(), packed: [], files: [] },
         ...{ message: this.#scratch, length: 0, blocked: false, moved: 0 },
       };
       this.#targets.set(queue, target);
     }
-    target.waiting.push(parcel);
+    target.waiting.push(outgoing);
     if (target.blocked) return;
     this.#dirty.add(target);
     if (this.#flushing) return;
@@ -130,14 +131,14 @@ export class Outbox {
         target.packed = [];
         target.files = [];
         if (!queues.exists(queue)) {
-          void this.#lastRead(target.loop, queue, target.message.slice(0, target.length), packed);
+          void this.#lastRead(target.bus, queue, target.message.slice(0, target.length), packed);
           return this.#fail(target, GONE);
         }
-        for (const parcel of packed) parcel.sent();
+        for (const outgoing of packed) outgoing.sent();
       } else if (result === -Errno.EAGAIN) {
         if (!this.#stand(queue, until)) return void this.#wait(target, queue);
       } else if (result !== -Errno.EINTR) {
-        throw failure(result, `Cannot send to ${target.queue}`);
+        throw systemError(result, `Cannot send to ${target.queue}`);
       }
     }
     this.#targets.delete(target.queue);
@@ -160,7 +161,7 @@ export class Outbox {
     queues.hold(queue);
     while (!this.#closed) {
       const stuck = performance.now() - target.moved;
-      if (gone(target.loop, stuck) || !queues.exists(queue)) {
+      if (gone(target.bus, stuck) || !queues.exists(queue)) {
         this.#fail(target, GONE);
         break;
       }
@@ -186,22 +187,22 @@ export class Outbox {
    * Finds out what becomes of a message to a bus that is closing: it removes its queue, reads what is there, and removes its
    * directory. What it does not read stays in the queue.
    */
-  async #lastRead(loop: string, queue: OpenQueue, message: Uint8Array, parcels: readonly Parcel[]): Promise<void> {
+  async #lastRead(bus: string, queue: OpenQueue, message: Uint8Array, batch: readonly Outgoing[]): Promise<void> {
     const { closed, posix, queues, sendTimeout } = this.#home;
     const deadline = performance.now() + sendTimeout;
     let read: boolean | undefined;
     queues.hold(queue);
     while (!this.#closed && read === undefined) {
-      const [late, last] = [performance.now() >= deadline, closed(loop)];
+      const [late, last] = [performance.now() >= deadline, closed(bus)];
       if (posix.attributes(queue.descriptor)?.current === 0) read = true;
       else if (last) read = !this.#remove(queue, message);
       else if (late) break;
       else await pause(LOOK);
     }
     queues.release(queue);
-    for (const parcel of parcels) {
-      if (read) parcel.sent();
-      else parcel.failed(queue.name, read === false ? GONE : unknown(queue.name));
+    for (const outgoing of batch) {
+      if (read) outgoing.sent();
+      else outgoing.failed(queue.name, read === false ? GONE : unknown(queue.name));
     }
   }
 
@@ -220,12 +221,12 @@ export class Outbox {
 
   #fail(target: Target, error: unknown): void {
     this.#targets.delete(target.queue);
-    const parcels = [...target.packed, ...target.waiting.drain()];
-    const { bodies, directory } = this.#home;
-    for (const file of target.files) bodies.remove(directory(target.loop), file);
+    const batch = [...target.packed, ...target.waiting.drain()];
+    const { bodyFiles, directory } = this.#home;
+    for (const file of target.files) bodyFiles.remove(directory(target.bus), file);
     target.packed = [];
     target.files = [];
-    for (const parcel of parcels) parcel.failed(target.queue, error);
+    for (const outgoing of batch) outgoing.failed(target.queue, error);
   }
 
   /** Fills the next message; false if there is nothing to send. */
@@ -240,8 +241,8 @@ export class Outbox {
     const frames: Frame[] = [];
     let room = size - BATCH_BYTES;
     let last: string | undefined;
-    for (let parcel = waiting.peek(); parcel; parcel = waiting.peek()) {
-      const { topic, body } = parcel;
+    for (let outgoing = waiting.peek(); outgoing; outgoing = waiting.peek()) {
+      const { topic, body } = outgoing;
       let bytes = Infinity;
       if (topic.length + body.length <= size) {
         bytes = LENGTHS_BYTES + (topic === last ? 0 : Buffer.byteLength(topic)) + Buffer.byteLength(body);
@@ -252,7 +253,7 @@ export class Outbox {
       if (bytes > room) break;
       try {
         frames.push(
-          large ? { topic: "", body: this.#spill(target, parcel), file: true } : { topic, body, file: false },
+          large ? { topic: "", body: this.#spill(target, outgoing), file: true } : { topic, body, file: false },
         );
       } catch (error) {
         this.#refuse(target, error);
@@ -267,8 +268,8 @@ export class Outbox {
   }
 
   #packPymq(target: Target, size: number): boolean {
-    for (let parcel = target.waiting.peek(); parcel; parcel = target.waiting.peek()) {
-      const bytes = writePymq(parcel.topic, parcel.body);
+    for (let outgoing = target.waiting.peek(); outgoing; outgoing = target.waiting.peek()) {
+      const bytes = writePymq(outgoing.topic, outgoing.body);
       if (bytes.length <= size) {
         target.message.set(bytes);
         target.length = bytes.length;
@@ -286,9 +287,9 @@ export class Outbox {
   }
 
   /** The file with a parcel in the receiver's own directory. */
-  #spill({ loop, files }: Target, { topic, body }: Parcel): string {
-    const { bodies, directory } = this.#home;
-    const file = bodies.write(directory(loop), writeLarge(topic, body), false);
+  #spill({ bus, files }: Target, { topic, body }: Outgoing): string {
+    const { bodyFiles, directory } = this.#home;
+    const file = bodyFiles.write(directory(bus), writeLarge(topic, body), false);
     files.push(file);
     return file;
   }

@@ -40,7 +40,7 @@ interface Reader {
 export type Look = () => number;
 
 /** What the loop needs of its worker. */
-export interface LoopHome {
+export interface PollLoopContext {
   /** How many batches of frames have come from main. */
   readonly arrived: number;
   /** When the event loop has a timer to serve, in milliseconds of `performance.now()`. */
@@ -50,12 +50,12 @@ export interface LoopHome {
 }
 
 /** See the module. */
-export class Loop {
+export class PollLoop {
   /** The doorbell. */
-  readonly bell: number;
+  readonly eventfd: number;
   #posix: Posix;
-  #home: LoopHome;
-  #rung = 0;
+  #home: PollLoopContext;
+  #announced = 0;
   #slice = OPENING;
   /** Called when their descriptor is readable; what they do needs no turn of the event loop. */
   #readers = new Map<number, Reader>();
@@ -71,9 +71,9 @@ export class Loop {
   #running: Promise<void> | undefined;
 
   /** Sleeps for the worker of this home. */
-  constructor(posix: Posix, bell: number, home: LoopHome) {
+  constructor(posix: Posix, eventfd: number, home: PollLoopContext) {
     this.#posix = posix;
-    this.bell = bell;
+    this.eventfd = eventfd;
     this.#home = home;
   }
 
@@ -132,7 +132,7 @@ export class Loop {
     for (const waiter of this.#waiters) waiter.wake(false);
     await this.#running;
     // main closes what it may still ring: another descriptor could have its number by then
-    if (this.#slice === OPENING && this.#posix.heard(this.bell) === 0) this.#posix.close(this.bell);
+    if (this.#slice === OPENING && this.#posix.readEventfd(this.eventfd) === 0) this.#posix.close(this.eventfd);
   }
 
   async #run(): Promise<void> {
@@ -142,11 +142,11 @@ export class Loop {
       if (this.#changed) this.#arrange();
       const until = Math.min(turned + this.#slice, this.#next, this.#home.due);
       const ready = this.#posix.poll(this.#set, this.#order.length + 1, Math.max(0, until - performance.now()));
-      const rung = ready > 0 && this.#dispatch();
+      const announced = ready > 0 && this.#dispatch();
       const now = performance.now();
       const woken = this.#wakeDue(now);
       // what a reader posts leaves in a microtask; whatever else there is needs the event loop
-      if (!rung && !woken && now < turned + (ready > 0 ? BUSY : this.#slice) && now < this.#home.due) {
+      if (!announced && !woken && now < turned + (ready > 0 ? BUSY : this.#slice) && now < this.#home.due) {
         await undefined;
         continue;
       }
@@ -187,7 +187,7 @@ export class Loop {
     const order = this.#order;
     const came = (entry: number) => this.#view.getInt16(entry * ENTRY + 6, true);
     if (came(0) !== 0) {
-      this.#rung += this.#posix.heard(this.bell);
+      this.#announced += this.#posix.readEventfd(this.eventfd);
       this.#slice = SLICE;
       others = true;
     }
@@ -211,10 +211,10 @@ export class Loop {
 
   /** A ring says that a batch was posted: the event loop turns until it is there. */
   async #turn(): Promise<void> {
-    for (let turns = 0; turns === 0 || (this.#home.arrived < this.#rung && turns < TURNS); turns++) {
+    for (let turns = 0; turns === 0 || (this.#home.arrived < this.#announced && turns < TURNS); turns++) {
       await new Promise<void>((resolve) => setImmediate(resolve));
     }
-    this.#rung = this.#home.arrived; // what was posted without a ring must not count as an answer to a later one
+    this.#announced = this.#home.arrived; // what was posted without a ring must not count as an answer to a later one
   }
 
   #arrange(): void {
@@ -231,7 +231,7 @@ export class Loop {
       this.#view.setInt16(entry * ENTRY + 4, events, true);
     };
     let entry = 0;
-    put(entry++, this.bell, POLLIN);
+    put(entry++, this.eventfd, POLLIN);
     for (const descriptor of this.#readers.keys()) put(entry++, descriptor, POLLIN);
     for (const { descriptor, events } of waiters) put(entry++, descriptor!, events);
   }

@@ -6,31 +6,8 @@
  *
  * @module
  */
+import { Errno } from "./errno.ts";
 import { type Cpu, type Library, openLibrary } from "./ffi.ts";
-
-/** Errors by name; the same numbers on every Linux that we run on. */
-export const Errno = {
-  EPERM: 1,
-  ENOENT: 2,
-  ESRCH: 3,
-  EINTR: 4,
-  EBADF: 9,
-  EAGAIN: 11,
-  ENOMEM: 12,
-  EACCES: 13,
-  EEXIST: 17,
-  ENOTDIR: 20,
-  EINVAL: 22,
-  ENFILE: 23,
-  EMFILE: 24,
-  ENOSPC: 28,
-  ENAMETOOLONG: 36,
-  ENOSYS: 38,
-  ENOTEMPTY: 39,
-  ELOOP: 40,
-  EMSGSIZE: 90,
-  EDQUOT: 122,
-} as const;
 
 /** Flags of `open` and `mq_open`. */
 const O_RDONLY = 0;
@@ -208,19 +185,19 @@ export class Posix {
   }
 
   /** A bell: a counter that can be polled. */
-  bell(): number {
+  eventfd(): number {
     return this.#result(this.#native.eventfd(0, O_NONBLOCK | O_CLOEXEC));
   }
 
   /** Rings a bell. */
-  ring(bell: number): void {
+  writeEventfd(eventfd: number): void {
     this.#wordView.setBigUint64(0, 1n, true);
-    this.#native.write(bell, this.#word, 8);
+    this.#native.write(eventfd, this.#word, 8);
   }
 
   /** How often a bell was rung since it was heard last. */
-  heard(bell: number): number {
-    return this.#native.read(bell, this.#word, 8) === 8 ? Number(this.#wordView.getBigUint64(0, true)) : 0;
+  readEventfd(eventfd: number): number {
+    return this.#native.read(eventfd, this.#word, 8) === 8 ? Number(this.#wordView.getBigUint64(0, true)) : 0;
   }
 
   /** Opens a file for reading; a link is not followed unless `follow` says so, and a pipe is not waited for. */

@@ -1,72 +1,76 @@
 /**
- * Which processes live: told by their pid and when they started, within our own pid namespace.
+ * Tells which processes live: by their pid and their start time, within this process's pid namespace.
  *
  * @module
  */
 import process from "node:process";
+import { Errno } from "./errno.ts";
 import { check } from "./errors.ts";
-import type { Loop, Process } from "./names.ts";
-import { Errno, type Posix } from "./posix.ts";
+import type { ParsedBus, Process } from "./names.ts";
+import type { Posix } from "./posix.ts";
 
-/** Milliseconds for which an answer is believed. */
-const BELIEVED = 200;
-/** What is said of a process that is not there. That there is no descriptor left to look says nothing. */
+/** Milliseconds for which a start time is cached. */
+const CACHED = 200;
+/** The result for a process that does not exist. Other errors, such as a lack of descriptors, do not tell. */
 const GONE = -Errno.ENOENT;
-/** Answers remembered. */
-const REMEMBERED = 4_096;
+/** Start times cached at most. */
+const CACHE_SIZE = 4_096;
 
-/** See the module. */
+/** Which processes live. */
 export class Processes {
   /** This process. */
   readonly self: Process;
   #posix: Posix;
-  #known = new Map<number, { readonly start: number; readonly until: number }>();
+  #cache = new Map<number, { readonly start: number; readonly until: number }>();
   #buffer = new Uint8Array(4_096);
 
-  /** Looks through these system calls. */
+  /** Reads `/proc` with these system calls. */
   constructor(posix: Posix) {
     this.#posix = posix;
-    const space = /\d+/.exec(String(posix.readLink("/proc/self/ns/pid")));
+    const inode = /\d+/.exec(String(posix.readLink("/proc/self/ns/pid")));
     const start = check(this.#started(process.pid), "Cannot tell when this process was started");
-    this.self = { pid: process.pid, start, space: Number(space?.[0] ?? 0) };
+    this.self = { pid: process.pid, start, pidNamespace: Number(inode?.[0] ?? 0) };
   }
 
-  /** Whether the process of a bus is known to be gone. One of another pid namespace never is, and PyMQ's names do not say theirs. */
-  dead({ pid, start, space, ours }: Loop): boolean {
-    if (!ours || space !== this.self.space) return false;
+  /**
+   * Whether the process of a bus is known to have ended. This cannot be known of a process in another pid namespace, nor of a PyMQ
+   * process, whose bus's name does not hold its namespace.
+   */
+  dead({ pid, start, pidNamespace, ours }: ParsedBus): boolean {
+    if (!ours || pidNamespace !== this.self.pidNamespace) return false;
     if (pid === this.self.pid) return start !== this.self.start;
-    const known = this.#startOf(pid);
-    return known === GONE || (known >= 0 && known !== start);
+    const found = this.#startOf(pid);
+    return found === GONE || (found >= 0 && found !== start);
   }
 
-  /** Whether no process has the id of this bus's here: for a bus that reads nothing any more, reason enough. */
-  missing(loop: Loop): boolean {
-    return this.dead(loop) || (!loop.ours && this.#startOf(loop.pid) === GONE);
+  /** Whether a bus is dead, or is PyMQ's and no process here has its pid. The latter is dead if it reads nothing either. */
+  missing(bus: ParsedBus): boolean {
+    return this.dead(bus) || (!bus.ours && this.#startOf(bus.pid) === GONE);
   }
 
   #startOf(pid: number): number {
     const now = performance.now();
-    let known = this.#known.get(pid);
+    let known = this.#cache.get(pid);
     if (!known || known.until < now) {
-      if (this.#known.size >= REMEMBERED) this.#known.clear();
-      this.#known.set(pid, known = { start: this.#started(pid), until: now + BELIEVED });
+      if (this.#cache.size >= CACHE_SIZE) this.#cache.clear();
+      this.#cache.set(pid, known = { start: this.#started(pid), until: now + CACHED });
     }
     return known.start;
   }
 
-  /** The 22nd field of its `stat`; a zombie has ended. Below 0 if there is none, or if it cannot be looked at just now. */
+  /** The start time of a process, field 22 of its `stat`; negative if it does not exist, is a zombie, or cannot be read now. */
   #started(pid: number): number {
-    // That of its first thread, which says the same: one that ends stays as a zombie while others run, and a thread that
-    // calls `exec` takes its place and its start. But qemu-user invents `/proc/<pid>/stat` of our own process, with
-    // another start in each thread.
+    // The `stat` of the first thread holds the same start as the process's: a first thread that has ended stays as a zombie while
+    // others run, and a thread that calls `exec` takes its place and its start. The process's own cannot be used: qemu-user
+    // fakes `/proc/<pid>/stat` of its own process, with another start in each thread.
     const file = this.#posix.openFile(`/proc/${pid}/task/${pid}/stat`);
-    // another user's may be hidden (`hidepid` of /proc, ProtectProc= of systemd)
+    // another user's process may be hidden (`hidepid` of /proc, ProtectProc= of systemd)
     if (file < 0) return file === GONE && this.#posix.lives(pid) ? -Errno.EACCES : file;
     const length = this.#posix.read(file, this.#buffer);
     this.#posix.close(file);
     if (length <= 0) return GONE;
     const text = new TextDecoder("utf-8", { ignoreBOM: true }).decode(this.#buffer.subarray(0, length));
-    const fields = text.slice(text.lastIndexOf(")") + 2).split(" "); // the name before may hold anything
+    const fields = text.slice(text.lastIndexOf(")") + 2).split(" "); // the name in front of it may hold any character
     return fields[0] === "Z" || fields[0] === "X" ? GONE : Number(fields[19]);
   }
 }

@@ -15,16 +15,17 @@ import type {
   Receiver,
   ReceiverContext,
 } from "../../provider/provider.ts";
+import { removeBus } from "./cleanup.ts";
 import { check } from "./errors.ts";
 import { type Frame, readEvents, readLarge } from "./frames.ts";
-import { Landing } from "./crash_slot.ts";
+import { CrashSlot } from "./crash_slot.ts";
 import { Leases } from "./leases.ts";
-import { Loop } from "./poll_loop.ts";
+import { PollLoop } from "./poll_loop.ts";
 import { eventsOf, inboxOf } from "./names.ts";
-import { Errno } from "./posix.ts";
+import { Errno } from "./errno.ts";
 import type { OpenQueue, Size } from "./mqueues.ts";
-import { type Settings, Space } from "./namespace.ts";
-import { Takes } from "./item_receiver.ts";
+import { Namespace, type Settings } from "./namespace.ts";
+import { ItemReceiver } from "./item_receiver.ts";
 
 /**
  * What a bus's own queues are like. 60 buses share the 819,200 bytes that a user has, so each may have 13,653 of them, with 96
@@ -48,19 +49,19 @@ interface Subscribed {
 /** Opens the receiving half of an IPC bus. */
 export async function openReceiver(context: ReceiverContext): Promise<Receiver> {
   const settings = context.options as Settings;
-  const space = await Space.open(settings, context.namespace, () => {});
-  for (const each of [space, ...space.others()]) {
-    for (const loop of each.deadLoops()) each.removeLoop(loop);
-    if (each !== space) each.queues.close();
+  const namespace = await Namespace.open(settings, context.namespace, () => {});
+  for (const each of [namespace, ...namespace.others()]) {
+    for (const bus of each.deadBuses()) removeBus(each, bus);
+    if (each !== namespace) each.queues.close();
   }
-  const bell = check(space.posix.bell(), "Cannot make a doorbell");
-  const name = space.names.loop(space.processes.self, bell);
+  const eventfd = check(namespace.posix.eventfd(), "Cannot make a doorbell");
+  const name = namespace.names.newBus(namespace.processes.self, eventfd);
   try {
-    return new IpcReceiver(context, settings, space, name, bell);
+    return new IpcReceiver(context, settings, namespace, name, eventfd);
   } catch (error) {
-    space.removeLoop(name);
-    space.queues.close();
-    space.posix.close(bell);
+    removeBus(namespace, name);
+    namespace.queues.close();
+    namespace.posix.close(eventfd);
     throw error;
   }
 }
@@ -69,69 +70,76 @@ class IpcReceiver implements AskHandler, Receiver {
   readonly askHandler: AskHandler = this;
   readonly inbox: string;
   #context: ReceiverContext;
-  #space: Space;
+  #namespace: Namespace;
   #events: OpenQueue;
   #inbox: OpenQueue;
-  #loop: Loop;
+  #pollLoop: PollLoop;
   #leases: Leases;
-  #landing: Landing;
-  #takes: Takes;
+  #crashSlot: CrashSlot;
+  #itemReceiver: ItemReceiver;
   #exact = new Map<string, Set<Emit>>();
   #patterns = new Map<string, Subscribed>();
   /** What is subscribed: how to end each. */
-  #subscriptions = new Map<string, () => void>();
+  #unsubscribers = new Map<string, () => void>();
   #buffer: Uint8Array;
   #closing: Promise<void> | undefined;
 
-  constructor(context: ReceiverContext, settings: Settings, space: Space, name: string, bell: number) {
+  constructor(context: ReceiverContext, settings: Settings, namespace: Namespace, name: string, eventfd: number) {
     this.inbox = name;
     this.#context = context;
-    this.#space = space;
-    const directory = space.loopDirectory(name);
-    check(space.place.within("loops", () => space.place.make(directory)), "Cannot open a bus");
-    this.#events = space.queues.make(eventsOf(name), EVENTS);
-    this.#inbox = space.queues.make(inboxOf(name), INBOX);
+    this.#namespace = namespace;
+    const directory = namespace.busDirectory(name);
+    check(namespace.directories.within("loops", () => namespace.directories.make(directory)), "Cannot open a bus");
+    this.#events = namespace.queues.make(eventsOf(name), EVENTS);
+    this.#inbox = namespace.queues.make(inboxOf(name), INBOX);
     this.#buffer = new Uint8Array(Math.max(this.#events.size, this.#inbox.size));
-    this.#loop = new Loop(space.posix, bell, context);
-    this.#leases = new Leases(space, name);
-    this.#landing = new Landing(space, name);
-    this.#takes = new Takes(space, this.#leases, this.#landing, this.#loop, settings.messageSize, context.fault);
+    this.#pollLoop = new PollLoop(namespace.posix, eventfd, context);
+    this.#leases = new Leases(namespace, name);
+    this.#crashSlot = new CrashSlot(namespace, name);
+    this.#itemReceiver = new ItemReceiver(
+      namespace,
+      this.#leases,
+      this.#crashSlot,
+      this.#pollLoop,
+      settings.messageSize,
+      context.fault,
+    );
     const patrol = () => this.#patrol();
-    void this.#loop.wait(undefined, "in", Infinity, { look: patrol });
-    this.#loop.read(this.#inbox.descriptor, () => this.#readInbox());
+    void this.#pollLoop.wait(undefined, "in", Infinity, { look: patrol });
+    this.#pollLoop.read(this.#inbox.descriptor, () => this.#readInbox());
     this.#readEvents();
     context.onDrain = () => this.#readEvents();
-    this.#loop.start();
+    this.#pollLoop.start();
   }
 
   // deno-lint-ignore require-await
   async subscribe(filter: Filter, emit: Emit): Promise<void> {
     if (this.#closing) throw new ClosedError();
     const { topic, pattern, serves } = filter;
-    const { tree } = this.#space;
+    const { subscriptions } = this.#namespace;
     if (pattern) {
-      tree.subscribePattern(topic, this.inbox);
+      subscriptions.subscribePattern(topic, this.inbox);
       this.#patterns.set(topic, { matches: glob(topic), emit });
-      this.#subscriptions.set(keyOf(filter), () => {
+      this.#unsubscribers.set(keyOf(filter), () => {
         this.#patterns.delete(topic);
-        tree.unsubscribePattern(topic, this.inbox);
+        subscriptions.unsubscribePattern(topic, this.inbox);
       });
       return;
     }
-    tree.subscribe(topic, this.inbox);
+    subscriptions.subscribe(topic, this.inbox);
     const emits = this.#exact.get(topic) ?? new Set();
     this.#exact.set(topic, emits.add(emit));
     const end = () => {
       emits.delete(emit);
-      if (serves) tree.unregister(topic, this.inbox);
+      if (serves) subscriptions.unregister(topic, this.inbox);
       if (emits.size > 0) return;
       this.#exact.delete(topic);
-      tree.unsubscribe(topic, this.inbox);
+      subscriptions.unsubscribe(topic, this.inbox);
     };
-    this.#subscriptions.set(keyOf(filter), end);
+    this.#unsubscribers.set(keyOf(filter), end);
     if (!serves) return;
     try {
-      tree.register(topic, this.inbox);
+      subscriptions.register(topic, this.inbox);
     } catch (error) {
       end();
       throw error;
@@ -140,30 +148,30 @@ class IpcReceiver implements AskHandler, Receiver {
 
   // deno-lint-ignore require-await
   async unsubscribe(filter: Filter): Promise<void> {
-    this.#subscriptions.get(keyOf(filter))?.();
-    this.#subscriptions.delete(keyOf(filter));
+    this.#unsubscribers.get(keyOf(filter))?.();
+    this.#unsubscribers.delete(keyOf(filter));
   }
 
   receive(queue: string, options: ReceiveOptions): Promise<Delivery[]> {
-    return this.#takes.receive(queue, options);
+    return this.#itemReceiver.receive(queue, options);
   }
 
   // deno-lint-ignore require-await
   async restore(queue: string, deliveries: readonly Delivery[]): Promise<void> {
-    this.#loop.look();
-    this.#takes.restore(queue, deliveries);
+    this.#pollLoop.look();
+    this.#itemReceiver.restore(queue, deliveries);
   }
 
   // deno-lint-ignore require-await
   async start(queue: string, receipts: readonly string[]): Promise<boolean[]> {
-    const name = this.#space.names.queue(queue);
+    const name = this.#namespace.names.queue(queue);
     return receipts.map((receipt) => this.#leases.start(name, receipt));
   }
 
   // deno-lint-ignore require-await
   async settle(queue: string, receipts: readonly string[], outcome: Outcome, delay: number): Promise<boolean[]> {
-    const name = this.#space.names.queue(queue);
-    if (outcome !== "ack") this.#loop.look();
+    const name = this.#namespace.names.queue(queue);
+    if (outcome !== "ack") this.#pollLoop.look();
     return receipts.map((receipt) =>
       outcome === "ack"
         ? this.#leases.ack(name, receipt)
@@ -173,7 +181,7 @@ class IpcReceiver implements AskHandler, Receiver {
 
   // deno-lint-ignore require-await
   async extend(queue: string, receipts: readonly string[], lease: number): Promise<boolean[]> {
-    const name = this.#space.names.queue(queue);
+    const name = this.#namespace.names.queue(queue);
     return receipts.map((receipt) => this.#leases.extend(name, receipt, lease));
   }
 
@@ -182,11 +190,11 @@ class IpcReceiver implements AskHandler, Receiver {
     switch (verb) {
       case "room": {
         const [descriptor, ms] = argument as [number, number];
-        return this.#loop.wait(descriptor, "out", ms);
+        return this.#pollLoop.wait(descriptor, "out", ms);
       }
       case "sweep": {
-        const loop = argument as string;
-        if (this.#space.gone(loop, "missing")) this.#space.removeLoop(loop);
+        const bus = argument as string;
+        if (this.#namespace.gone(bus, "missing")) removeBus(this.#namespace, bus);
         return undefined;
       }
       default:
@@ -199,43 +207,43 @@ class IpcReceiver implements AskHandler, Receiver {
   }
 
   async #close(): Promise<void> {
-    for (const end of this.#subscriptions.values()) end();
-    this.#subscriptions.clear();
+    for (const end of this.#unsubscribers.values()) end();
+    this.#unsubscribers.clear();
     // what is there now is passed on, and answered; whoever posts later sees that nobody has read it
-    this.#space.posix.unlinkQueue(this.#inbox.name);
+    this.#namespace.posix.unlinkQueue(this.#inbox.name);
     this.#readInbox();
-    this.#landing.close();
-    this.#space.removeLoop(this.inbox);
+    this.#crashSlot.close();
+    removeBus(this.#namespace, this.inbox);
     try {
-      for (const loop of this.#space.deadLoops()) this.#space.removeLoop(loop);
+      for (const bus of this.#namespace.deadBuses()) removeBus(this.#namespace, bus);
     } catch {
       // who opens or closes next does it
     }
-    await this.#loop.close();
-    this.#space.queues.close();
+    await this.#pollLoop.close();
+    this.#namespace.queues.close();
   }
 
   /** The milliseconds until the next: each bus looks more rarely the more there are, so that all together look as often as one. */
   #patrol(): number {
-    let loops: readonly string[] = [];
+    let buses: readonly string[] = [];
     try {
-      loops = this.#space.loops();
-      for (const loop of this.#space.dead(loops)) this.#space.removeLoop(loop);
-      if (this.#space.tree.discover()) {
-        for (const topic of this.#exact.keys()) this.#space.tree.subscribe(topic, this.inbox);
+      buses = this.#namespace.buses();
+      for (const bus of this.#namespace.dead(buses)) removeBus(this.#namespace, bus);
+      if (this.#namespace.subscriptions.discover()) {
+        for (const topic of this.#exact.keys()) this.#namespace.subscriptions.subscribe(topic, this.inbox);
       }
     } catch (error) {
       this.#context.fault(error);
     }
-    const every = PATROL * Math.max(1, loops.length);
+    const every = PATROL * Math.max(1, buses.length);
     return every - performance.now() % every; // when others look too, so that the thread wakes once
   }
 
   /** Reads events as long as main keeps up; what is not read stays in the queue, and its senders wait. */
   #readEvents(): void {
-    this.#loop.read(this.#events.descriptor, () => {
+    this.#pollLoop.read(this.#events.descriptor, () => {
       this.#read(this.#events, (frame) => this.#emit(frame));
-      if (this.#context.congested) this.#loop.read(this.#events.descriptor, undefined);
+      if (this.#context.congested) this.#pollLoop.read(this.#events.descriptor, undefined);
     });
   }
 
@@ -245,7 +253,7 @@ class IpcReceiver implements AskHandler, Receiver {
 
   #read({ descriptor }: OpenQueue, take: (frame: Frame) => void): void {
     for (let i = 0; i < READ; i++) {
-      const length = this.#space.posix.receive(descriptor, this.#buffer);
+      const length = this.#namespace.posix.receive(descriptor, this.#buffer);
       if (length < 0) {
         if (length !== -Errno.EAGAIN && length !== -Errno.EINTR) {
           this.#context.fault(new ProviderError("internal", `Cannot read events: errno ${-length}`));
@@ -266,10 +274,10 @@ class IpcReceiver implements AskHandler, Receiver {
   }
 
   #takeLarge(file: string, take: (frame: Frame) => void): void {
-    const { bodies } = this.#space;
-    const directory = this.#space.loopDirectory(this.inbox);
+    const { bodyFiles } = this.#namespace;
+    const directory = this.#namespace.busDirectory(this.inbox);
     try {
-      const frame = readLarge(bodies.read(directory, file));
+      const frame = readLarge(bodyFiles.read(directory, file));
       if (!frame) {
         throw new ProviderError("internal", `Cannot read the event in ${directory}/${file}: it is none of ours`);
       }
@@ -277,7 +285,7 @@ class IpcReceiver implements AskHandler, Receiver {
     } catch (error) {
       this.#context.fault(error);
     }
-    bodies.remove(directory, file);
+    bodyFiles.remove(directory, file);
   }
 
   #emit({ topic, body }: Frame): void {

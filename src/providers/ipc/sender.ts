@@ -12,14 +12,15 @@ import type {
   SendOptions,
   Waker,
 } from "../../provider/provider.ts";
+import { removeBus } from "./cleanup.ts";
 import { check } from "./errors.ts";
-import { Leases, sideOf } from "./leases.ts";
+import { Leases, queueDirectory } from "./leases.ts";
 import { eventsOf, inboxOf } from "./names.ts";
-import { GONE, Outbox, type Parcel } from "./outbox.ts";
-import { Errno } from "./posix.ts";
-import { Puts } from "./item_sender.ts";
+import { GONE, Outbox, type Outgoing } from "./outbox.ts";
+import { Errno } from "./errno.ts";
+import { ItemSender } from "./item_sender.ts";
 import { REPLIES } from "./mqueues.ts";
-import { type Settings, Space } from "./namespace.ts";
+import { Namespace, type Settings } from "./namespace.ts";
 import type { Route } from "./subscriptions.ts";
 
 /** Milliseconds for which a live bus on PyMQ may take nothing, although its pid is none that we know. */
@@ -34,55 +35,56 @@ const UNREAD = 250;
 
 /** Opens the sending half. */
 export async function openSender(settings: Settings, context: SenderContext): Promise<Sender> {
-  const dead = (loop: string) => void context.ask("sweep", loop).catch(() => {}); // whoever meets it next removes it
-  return new IpcSender(await Space.open(settings, context.namespace, dead), settings, context);
+  const dead = (bus: string) => void context.ask("sweep", bus).catch(() => {}); // whoever meets it next removes it
+  return new IpcSender(await Namespace.open(settings, context.namespace, dead), settings, context);
 }
 
 class IpcSender implements Sender, Waker {
   readonly waker: Waker = this;
   readonly replies: ReplyQueues;
-  #space: Space;
+  #namespace: Namespace;
   #outbox: Outbox;
-  #puts: Puts;
+  #itemSender: ItemSender;
   #leases: Leases;
   /** What was found out in this turn. */
   #routes = new Map<string, Route>();
   /** The bus of our receiver, as it was when it was woken last. */
-  #loop = "";
-  #bell: number | undefined;
+  #bus = "";
+  #eventfd: number | undefined;
   #closed = false;
   /** Answers that PyMQ is to take. */
   #answers = new Map<string, ReturnType<typeof setTimeout>>();
 
-  constructor(space: Space, settings: Settings, context: SenderContext) {
-    this.#space = space;
+  constructor(namespace: Namespace, settings: Settings, context: SenderContext) {
+    this.#namespace = namespace;
     const room = (descriptor: number, ms: number) => context.ask("room", [descriptor, ms]);
     this.#outbox = new Outbox({
-      posix: space.posix,
-      queues: space.queues,
-      bodies: space.bodies,
+      posix: namespace.posix,
+      queues: namespace.queues,
+      bodyFiles: namespace.bodyFiles,
       sendTimeout: context.sendTimeout,
-      directory: (loop) => space.loopDirectory(loop),
-      gone: (loop, stuck) => {
+      directory: (bus) => namespace.busDirectory(bus),
+      gone: (bus, stuck) => {
         // PyMQ's names do not tell its pid namespace: only a queue that nobody reads is a dead one's
-        if (!space.gone(loop, stuck < DEAF ? "dead" : "missing")) return false;
-        void context.ask("sweep", loop).catch(() => {});
+        if (!namespace.gone(bus, stuck < DEAF ? "dead" : "missing")) return false;
+        void context.ask("sweep", bus).catch(() => {});
         return true;
       },
-      closed: (loop) =>
-        space.gone(loop, "dead") || typeof space.posix.stat(space.place.of(space.loopDirectory(loop))) === "number",
+      closed: (bus) =>
+        namespace.gone(bus, "dead") ||
+        typeof namespace.posix.stat(namespace.directories.path(namespace.busDirectory(bus))) === "number",
       room,
     });
-    this.#puts = new Puts(space, settings.messageSize, room);
-    this.#leases = new Leases(space, "");
+    this.#itemSender = new ItemSender(namespace, settings.messageSize, room);
+    this.#leases = new Leases(namespace, "");
     this.replies = {
       lingers: false,
       open: (queue) => this.#openReplies(queue),
       // deno-lint-ignore require-await
       candidates: async (topic) => this.#route(topic).exact,
-      put: (queue, body) => this.#answer(space.names.queue(queue), body),
+      put: (queue, body) => this.#answer(namespace.names.queue(queue), body),
       // deno-lint-ignore require-await
-      register: async (topic, inbox) => space.tree.register(topic, inbox),
+      register: async (topic, inbox) => namespace.subscriptions.register(topic, inbox),
     };
   }
 
@@ -99,32 +101,32 @@ class IpcSender implements Sender, Waker {
       let left = destinations.length;
       let reached = 0;
       for (const { count } of destinations) reached += count;
-      let failure: unknown;
+      let systemError: unknown;
       const done = () => {
         if (--left > 0) return;
-        if (failure === undefined) resolve(reached);
-        else reject(failure);
+        if (systemError === undefined) resolve(reached);
+        else reject(systemError);
       };
-      const parcel: Parcel = {
+      const outgoing: Outgoing = {
         topic,
         body,
         sent: done,
         failed: (queue, error) => {
           if (error === GONE) reached -= destinations.find((each) => each.queue === queue)?.count ?? 0;
-          else failure = error;
+          else systemError = error;
           done();
         },
       };
-      for (const destination of destinations) this.#outbox.send(destination, parcel);
+      for (const destination of destinations) this.#outbox.send(destination, outgoing);
     });
   }
 
   post(inbox: string, body: string): Promise<boolean> {
-    const { names, processes } = this.#space;
-    const loop = names.readLoop(inbox);
-    if (!loop?.ours || processes.dead(loop)) return Promise.resolve(false);
+    const { names, processes } = this.#namespace;
+    const bus = names.parseBus(inbox);
+    if (!bus?.ours || processes.dead(bus)) return Promise.resolve(false);
     return new Promise((resolve, reject) => {
-      this.#outbox.send({ loop: inbox, queue: inboxOf(inbox), pymq: false }, {
+      this.#outbox.send({ bus: inbox, queue: inboxOf(inbox), pymq: false }, {
         topic: "",
         body,
         sent: () => resolve(true),
@@ -135,16 +137,16 @@ class IpcSender implements Sender, Waker {
 
   // deno-lint-ignore require-await
   async servers(topic: string): Promise<RegisteredServer[]> {
-    return this.#space.tree.servers(topic).map((inbox) => ({ inbox }));
+    return this.#namespace.subscriptions.servers(topic).map((inbox) => ({ inbox }));
   }
 
   send(queue: string, body: string, options: SendOptions): Promise<void> {
-    return this.#puts.put(queue, this.#space.names.queue(queue), body, options);
+    return this.#itemSender.put(queue, this.#namespace.names.queue(queue), body, options);
   }
 
   // deno-lint-ignore require-await
   async size(queue: string): Promise<number> {
-    const { names, posix, queues } = this.#space;
+    const { names, posix, queues } = this.#namespace;
     const name = names.queue(queue);
     const open = queues.use(name);
     const current = open ? posix.attributes(open.descriptor)?.current ?? 0 : 0;
@@ -153,31 +155,31 @@ class IpcSender implements Sender, Waker {
 
   // deno-lint-ignore require-await
   async drop(queue: string): Promise<void> {
-    const { names, place, posix, queues } = this.#space;
+    const { names, directories, posix, queues } = this.#namespace;
     const name = names.queue(queue);
     // moved away first: who makes the queue again puts its files into a directory of its own
     const aside = `queues/~${crypto.randomUUID()}`;
-    const moved = posix.rename(place.of(sideOf(name)), place.of(aside));
+    const moved = posix.rename(directories.path(queueDirectory(name)), directories.path(aside));
     const unlinked = posix.unlinkQueue(name);
-    if (unlinked === -Errno.EACCES) posix.rename(place.of(aside), place.of(sideOf(name))); // it is another user's of our group
+    if (unlinked === -Errno.EACCES) posix.rename(directories.path(aside), directories.path(queueDirectory(name))); // it is another user's of our group
     check(unlinked, `Cannot remove the queue ${name}`, Errno.ENOENT);
-    if (moved === 0) place.remove(aside);
-    place.prune("queues");
+    if (moved === 0) directories.remove(aside);
+    directories.prune("queues");
     this.#leases.forget(name);
     queues.removed(name);
-    this.#puts.removed(name);
+    this.#itemSender.removed(name);
   }
 
   wake(inbox: string): void {
-    const { names, posix } = this.#space;
-    if (inbox !== this.#loop) {
+    const { names, posix } = this.#namespace;
+    if (inbox !== this.#bus) {
       // the worker was replaced: what the dead one has left looks alive, because this process is
-      if (this.#loop !== "") this.#removeOld(this.#loop);
+      if (this.#bus !== "") this.#removeOld(this.#bus);
       this.#closeBell();
-      this.#loop = inbox;
-      this.#bell = names.readLoop(inbox)?.bell;
+      this.#bus = inbox;
+      this.#eventfd = names.parseBus(inbox)?.eventfd;
     }
-    if (this.#bell !== undefined) posix.ring(this.#bell);
+    if (this.#eventfd !== undefined) posix.writeEventfd(this.#eventfd);
   }
 
   close(): Promise<void> {
@@ -185,17 +187,17 @@ class IpcSender implements Sender, Waker {
     for (const [queue, timer] of this.#answers) this.#lapse(queue, timer);
     const closed = new ClosedError();
     this.#outbox.close(closed);
-    this.#puts.close(closed);
+    this.#itemSender.close(closed);
     // a receiver that was ended by force has left all that it had, which looks alive as long as this process is
-    const loop = this.#loop;
-    if (loop !== "" && this.#space.queues.use(eventsOf(loop))) this.#removeOld(loop);
+    const bus = this.#bus;
+    if (bus !== "" && this.#namespace.queues.use(eventsOf(bus))) this.#removeOld(bus);
     this.#closeBell();
-    this.#space.queues.close();
+    this.#namespace.queues.close();
     return Promise.resolve();
   }
 
   async #answer(queue: string, body: string): Promise<void> {
-    await this.#puts.answer(queue, body, ANSWER_WAIT);
+    await this.#itemSender.answer(queue, body, ANSWER_WAIT);
     if (this.#closed) return;
     clearTimeout(this.#answers.get(queue));
     const timer = setTimeout(() => this.#lapse(queue, timer), ANSWER_LIFE);
@@ -206,24 +208,24 @@ class IpcSender implements Sender, Waker {
   #lapse(queue: string, timer: ReturnType<typeof setTimeout>): void {
     clearTimeout(timer);
     this.#answers.delete(queue);
-    const { posix, queues } = this.#space;
+    const { posix, queues } = this.#namespace;
     if (queues.readers(queue, UNREAD) === "none") posix.unlinkQueue(queue);
   }
 
   #closeBell(): void {
-    if (this.#bell !== undefined) this.#space.posix.close(this.#bell);
-    this.#bell = undefined;
+    if (this.#eventfd !== undefined) this.#namespace.posix.close(this.#eventfd);
+    this.#eventfd = undefined;
   }
 
-  #removeOld(loop: string): void {
-    const { posix, queues } = this.#space;
-    for (const queue of [eventsOf(loop), inboxOf(loop)]) queues.removed(queue);
-    this.#space.removeLoop(loop);
+  #removeOld(bus: string): void {
+    const { posix, queues } = this.#namespace;
+    for (const queue of [eventsOf(bus), inboxOf(bus)]) queues.removed(queue);
+    removeBus(this.#namespace, bus);
     // the dead worker's descriptors: its queues count towards the limits as long as they are open
     const descriptors = posix.list("/proc/self/fd");
     for (const descriptor of typeof descriptors === "number" ? [] : descriptors) {
       if (posix.holds(Number(descriptor))) continue; // another bus of this thread has it; closed, its number would be another's
-      if (String(posix.readLink(`/proc/self/fd/${descriptor}`)).startsWith(`/${loop}`)) posix.close(Number(descriptor));
+      if (String(posix.readLink(`/proc/self/fd/${descriptor}`)).startsWith(`/${bus}`)) posix.close(Number(descriptor));
     }
   }
 
@@ -232,13 +234,13 @@ class IpcSender implements Sender, Waker {
     if (route) return route;
     // looked at once a turn: whoever publishes many in one turn does not look for each
     if (this.#routes.size === 0) queueMicrotask(() => this.#routes.clear());
-    this.#routes.set(topic, route = this.#space.tree.route(topic));
+    this.#routes.set(topic, route = this.#namespace.subscriptions.route(topic));
     return route;
   }
 
   // deno-lint-ignore require-await
   async #openReplies(queue: string): Promise<void> {
-    const { names, queues } = this.#space;
+    const { names, queues } = this.#namespace;
     queues.done(queues.use(names.queue(queue), REPLIES)!);
   }
 }

@@ -1,40 +1,41 @@
 /**
- * Who subscribes to what: a tree of links that all see without a lock.
+ * Who subscribes to what: a tree of links that every bus reads without a lock.
  *
  *     subscribers/<topic>/<bus>   PyMQ's: a link to the bus's queue
  *     topics/<~hash>/<bus>        the same for topics that cannot be a path
  *     patterns/<bus><~hash>       a file with the pattern
  *     servers/<~hash>/<bus>       a bus that serves the function of this topic
  *
- * PyMQ's part stands in `/run/shm` too, where that is another place.
+ * `subscribers` stands below `/run/shm` too, where that is a directory of its own.
  *
  * @module
  */
 import { glob } from "../../provider/glob.ts";
-import type { Bodies } from "./body_files.ts";
+import type { BodyFiles } from "./body_files.ts";
+import type { Directories, Listing } from "./directories.ts";
+import { Errno } from "./errno.ts";
 import { check } from "./errors.ts";
 import { writePymq } from "./frames.ts";
-import { type Address, eventsOf, hashed, type Loop, type Names } from "./names.ts";
-import type { Directory, Place } from "./directories.ts";
-import { Errno, type Posix } from "./posix.ts";
+import type { MessageQueues } from "./mqueues.ts";
+import { type Address, eventsOf, hashed, type Names } from "./names.ts";
+import type { Posix } from "./posix.ts";
 import type { Processes } from "./processes.ts";
-import type { Queues } from "./mqueues.ts";
 
 const PATTERNS = "patterns";
-/** Where PyMQ looks for the queue behind a link. */
+/** Where the kernel shows its queues. PyMQ finds a queue by a link to its file there. */
 const MQUEUE = "/dev/mqueue";
-/** Milliseconds between looks whether the subscribers still live. */
-const ALIVE = 250;
-/** Milliseconds after which a message that PyMQ's loop has not taken says that nobody reads there. */
+/** Milliseconds for which a route is cached before its subscribers' processes are checked again. */
+const ROUTE_CACHED = 250;
+/** Milliseconds after which a message to PyMQ that nobody has taken shows that its reader is gone. */
 const UNREAD = 250;
-/** Milliseconds between looks for a directory of PyMQ's own. */
-const PLACED = 1_000;
-/** Topics whose subscribers are remembered. */
-const REMEMBERED = 16_384;
+/** Milliseconds between two checks whether PyMQ has made a directory of its own. */
+const ROOTS_CACHED = 1_000;
+/** Topics whose routes, and whose servers, are cached at most. */
+const CACHE_SIZE = 16_384;
 
 /** Where an event goes. */
 export interface Route {
-  /** Buses that subscribe to the topic itself. */
+  /** How many buses subscribe to the topic by name. */
   readonly exact: number;
   readonly destinations: readonly Destination[];
 }
@@ -45,157 +46,151 @@ export interface Destination extends Address {
   readonly count: number;
 }
 
-interface Known extends Route {
-  readonly directories: readonly Directory[];
-  /** What they held. */
+interface CachedRoute extends Route {
+  readonly directories: readonly Listing[];
+  /** What the directories held. */
   readonly names: readonly (readonly string[])[];
   readonly patterns: readonly string[];
+  /** When the processes were last checked, by `performance.now()`. */
   readonly checked: number;
 }
 
 /** A pattern that a bus subscribes to. */
-interface Glob {
-  readonly loop: string;
+interface Pattern {
+  readonly bus: string;
   readonly matches: (topic: string) => boolean;
 }
 
-/** What a tree needs. */
-export interface TreeHome {
+/** What {@linkcode Subscriptions} needs of its namespace. */
+export interface SubscriptionsContext {
   readonly posix: Posix;
   readonly names: Names;
   readonly processes: Processes;
-  readonly queues: Queues;
-  /** The directory of the namespace, and PyMQ's where there is another one. */
-  readonly places: () => readonly Place[];
-  readonly bodies: Bodies;
+  readonly queues: MessageQueues;
+  readonly bodyFiles: BodyFiles;
+  /** The directories of the namespace, and PyMQ's where they are others. */
+  roots(): readonly Directories[];
 }
 
-/** See the module. */
-export class Tree {
-  #home: TreeHome;
-  #patterns: Directory;
-  /** The names of the patterns' files as they were read. */
+/** The subscriptions and servers of a namespace. */
+export class Subscriptions {
+  #context: SubscriptionsContext;
+  #onDead: (bus: string) => void;
+  /** The directories of the namespace, and PyMQ's where they are others. */
+  #roots: readonly Directories[];
+  #rootsRead = performance.now();
+  #patternFiles: Listing;
+  /** The names of the pattern files that were read last. */
   #patternNames: readonly string[] = [];
-  #globs = new Map<string, Glob>();
-  #known = new Map<string, Known>();
-  #servers = new Map<string, Directory>();
-  /** Called for a bus that is found dead. */
-  #dead: (loop: string) => void;
-  /** The directory of the namespace, and PyMQ's where that is another one. */
-  #places: readonly Place[];
-  #placed = performance.now();
+  #patterns = new Map<string, Pattern>();
+  #routes = new Map<string, CachedRoute>();
+  #servers = new Map<string, Listing>();
 
-  /** The tree of a namespace. */
-  constructor(home: TreeHome, dead: (loop: string) => void) {
-    this.#home = home;
-    this.#dead = dead;
-    this.#places = home.places();
-    this.#patterns = this.#places[0]!.directory(PATTERNS);
+  /** `onDead` is called for each bus that is found dead. */
+  constructor(context: SubscriptionsContext, onDead: (bus: string) => void) {
+    this.#context = context;
+    this.#onDead = onDead;
+    this.#roots = context.roots();
+    this.#patternFiles = this.#own.listing(PATTERNS);
   }
 
-  /** Looks whether PyMQ has made a directory of its own meanwhile; true if so: subscriptions are to be made there too. */
+  /** Checks whether PyMQ has made a directory of its own. If it returns true, subscriptions must be linked there too. */
   discover(): boolean {
-    const before = this.#places.length;
-    this.#places = this.#home.places();
-    this.#placed = performance.now();
-    if (this.#places.length !== before) this.#known.clear();
-    return this.#places.length > before;
+    const before = this.#roots.length;
+    this.#roots = this.#context.roots();
+    this.#rootsRead = performance.now();
+    if (this.#roots.length !== before) this.#routes.clear();
+    return this.#roots.length > before;
   }
 
-  /** The buses that subscribe to this topic, or to a pattern that it matches. */
+  /** The buses that subscribe to this topic, by name or by a pattern. */
   route(topic: string): Route {
-    if (performance.now() - this.#placed > PLACED) this.discover();
-    const known = this.#known.get(topic);
+    if (performance.now() - this.#rootsRead > ROOTS_CACHED) this.discover();
+    const cached = this.#routes.get(topic);
     this.#readPatterns();
-    const directories = known?.directories ?? this.#directories(topic);
-    const names = directories.map((directory) => directory.look());
-    const unchanged = known && known.patterns === this.#patternNames &&
-      names.every((each, i) => each === known.names[i]) &&
-      performance.now() - known.checked < ALIVE;
-    if (unchanged) return known;
-    const loops = new Map<string, number>();
-    for (const name of names.flat()) if (this.#lives(name)) loops.set(name, 1);
-    const exact = loops.size;
-    for (const { loop, matches } of this.#globs.values()) {
-      if (matches(topic) && this.#lives(loop)) loops.set(loop, (loops.get(loop) ?? 0) + 1);
+    const directories = cached?.directories ?? this.#topicListings(topic);
+    const names = directories.map((directory) => directory.names());
+    const unchanged = cached && cached.patterns === this.#patternNames &&
+      names.every((each, i) => each === cached.names[i]) &&
+      performance.now() - cached.checked < ROUTE_CACHED;
+    if (unchanged) return cached;
+    const buses = new Map<string, number>();
+    for (const name of names.flat()) if (this.#lives(name)) buses.set(name, 1);
+    const exact = buses.size;
+    for (const { bus, matches } of this.#patterns.values()) {
+      if (matches(topic) && this.#lives(bus)) buses.set(bus, (buses.get(bus) ?? 0) + 1);
     }
-    const destinations = [...loops].map(([loop, count]) => {
-      const pymq = this.#home.names.readLoop(loop)?.ours === false;
-      return { loop, queue: eventsOf(loop), pymq, count };
+    const destinations = [...buses].map(([bus, count]) => {
+      const pymq = this.#context.names.parseBus(bus)?.ours === false;
+      return { bus, queue: eventsOf(bus), pymq, count };
     });
     const route = { exact, destinations, directories, names, patterns: this.#patternNames, checked: performance.now() };
-    if (this.#known.size >= REMEMBERED) this.#known.clear();
-    this.#known.set(topic, route);
+    if (this.#routes.size >= CACHE_SIZE) this.#routes.clear();
+    this.#routes.set(topic, route);
     return route;
   }
 
   /** The live buses that serve the function of this topic. */
   servers(topic: string): string[] {
-    let directory = this.#servers.get(topic);
-    if (!directory) {
-      if (this.#servers.size >= REMEMBERED) this.#servers.clear();
-      directory = this.#places[0]!.directory(this.#home.names.servers(topic));
-      this.#servers.set(topic, directory);
+    let listing = this.#servers.get(topic);
+    if (!listing) {
+      if (this.#servers.size >= CACHE_SIZE) this.#servers.clear();
+      listing = this.#own.listing(this.#context.names.servers(topic));
+      this.#servers.set(topic, listing);
     }
-    return directory.look().filter((name) => this.#lives(name));
+    return listing.names().filter((name) => this.#lives(name));
   }
 
   /** Links a bus to a topic. */
-  subscribe(topic: string, loop: string): void {
-    const { posix, names } = this.#home;
-    const places = this.#places;
-    const { path, shared } = names.topic(topic);
-    for (const place of shared ? places : places.slice(0, 1)) {
-      const link = place.of(`${path}/${loop}`);
-      const made = place.within(path, () => posix.symlink(`${MQUEUE}/${loop}`, link));
+  subscribe(topic: string, bus: string): void {
+    const { posix, names } = this.#context;
+    const { path } = names.topic(topic);
+    for (const root of this.#topicRoots(topic)) {
+      const link = root.path(`${path}/${bus}`);
+      const made = root.within(path, () => posix.symlink(`${MQUEUE}/${bus}`, link));
       check(made, `Cannot subscribe to "${topic}"`, Errno.EEXIST);
     }
   }
 
-  /** Unlinks it. */
-  unsubscribe(topic: string, loop: string): void {
-    const { names } = this.#home;
-    const places = this.#places;
-    const { path, shared } = names.topic(topic);
-    for (const place of shared ? places : places.slice(0, 1)) this.#unlink(place, path, loop);
+  /** Removes the link of a bus to a topic. */
+  unsubscribe(topic: string, bus: string): void {
+    const { path } = this.#context.names.topic(topic);
+    for (const root of this.#topicRoots(topic)) this.#unlink(root, path, bus);
   }
 
-  /** Makes a bus known for a pattern. */
-  subscribePattern(pattern: string, loop: string): void {
-    const { bodies } = this.#home;
-    bodies.writeFile(PATTERNS, loop + hashed(pattern), new TextEncoder().encode(pattern), true);
+  /** Records that a bus subscribes to a pattern. */
+  subscribePattern(pattern: string, bus: string): void {
+    this.#context.bodyFiles.writeFile(PATTERNS, bus + hashed(pattern), new TextEncoder().encode(pattern), true);
   }
 
-  /** Ends that. */
-  unsubscribePattern(pattern: string, loop: string): void {
-    this.#unlink(this.#places[0]!, PATTERNS, loop + hashed(pattern));
+  /** Removes the record of a pattern. */
+  unsubscribePattern(pattern: string, bus: string): void {
+    this.#unlink(this.#own, PATTERNS, bus + hashed(pattern));
   }
 
   /** Registers a bus as a server of a topic's function. */
-  register(topic: string, loop: string): void {
-    const { bodies, names } = this.#home;
-    bodies.writeFile(names.servers(topic), loop, new Uint8Array(), true);
+  register(topic: string, bus: string): void {
+    const { bodyFiles, names } = this.#context;
+    bodyFiles.writeFile(names.servers(topic), bus, new Uint8Array(), true);
   }
 
-  /** Ends that. */
-  unregister(topic: string, loop: string): void {
-    const { names } = this.#home;
-    const places = this.#places;
-    this.#unlink(places[0]!, names.servers(topic), loop);
+  /** Removes the registration of a server. */
+  unregister(topic: string, bus: string): void {
+    this.#unlink(this.#own, this.#context.names.servers(topic), bus);
   }
 
   /**
-   * PyMQ's buses that are gone, as far as it can be known: no process has their id, and what was sent to them lies there. One that
-   * nobody sends to is sent something that PyMQ ignores, for the next look.
+   * The PyMQ buses that are gone, as far as that can be known: no process here has their pid, and a message to them lies unread.
+   * A bus that nobody sends to gets a message that PyMQ ignores, for the next check.
    */
   deadPymq(): string[] {
-    const { names, posix, processes, queues } = this.#home;
-    const linked = this.#places.flatMap((place) => this.#loops(place, "subscribers"));
-    const made = posix.list(MQUEUE); // where it is mounted here too
-    const found = new Set(typeof made === "number" ? linked : linked.concat(made));
+    const { names, posix, processes, queues } = this.#context;
+    const linked = this.#roots.flatMap((root) => this.#busesBelow(root, "subscribers"));
+    const kernelQueues = posix.list(MQUEUE); // an errno where it is not mounted
+    const found = new Set(typeof kernelQueues === "number" ? linked : linked.concat(kernelQueues));
     return [...found].filter((name) => {
-      const loop = names.readLoop(name);
-      if (!loop || loop.ours || !processes.missing(loop)) return false;
+      const bus = names.parseBus(name);
+      if (!bus || bus.ours || !processes.missing(bus)) return false;
       if (this.#unread(name)) return true;
       const probe = writePymq("", "null");
       const queue = queues.use(eventsOf(name));
@@ -204,79 +199,87 @@ export class Tree {
     });
   }
 
-  #loops(place: Place, path: string): string[] {
-    return place.list(path).flatMap((name) =>
-      this.#home.names.readLoop(name) ? [name] : this.#loops(place, `${path}/${name}`)
+  /** Removes the links and files of a bus. */
+  removeBus(bus: string): void {
+    for (const root of this.#roots) {
+      for (const directory of ["subscribers", "topics", "servers"]) this.#removeBus(root, directory, bus);
+      for (const name of root.list(PATTERNS)) if (busOf(name) === bus) this.#unlink(root, PATTERNS, name);
+    }
+  }
+
+  #removeBus(root: Directories, path: string, bus: string): void {
+    for (const name of root.list(path)) {
+      if (name === bus) this.#unlink(root, path, name);
+      else if (!this.#context.names.parseBus(name)) this.#removeBus(root, `${path}/${name}`, bus);
+    }
+  }
+
+  #busesBelow(root: Directories, path: string): string[] {
+    return root.list(path).flatMap((name) =>
+      this.#context.names.parseBus(name) ? [name] : this.#busesBelow(root, `${path}/${name}`)
     );
   }
 
-  /** Of a bus whose process is not to be found here: it may be one of another pid namespace, which reads. */
+  /** Whether nobody reads the events of a bus. A process that cannot be seen here may live in another pid namespace, and read. */
   #unread(name: string): boolean {
-    return this.#home.queues.readers(eventsOf(name), UNREAD) !== "some";
+    return this.#context.queues.readers(eventsOf(name), UNREAD) !== "some";
   }
 
-  /** Removes all that a bus has left. */
-  sweep(loop: string): void {
-    for (const place of this.#places) {
-      for (const room of ["subscribers", "topics", "servers"]) this.#sweep(place, room, loop);
-      for (const name of place.list(PATTERNS)) if (loopOf(name) === loop) this.#unlink(place, PATTERNS, name);
-    }
-  }
-
-  #sweep(place: Place, path: string, loop: string): void {
-    for (const name of place.list(path)) {
-      if (name === loop) this.#unlink(place, path, name);
-      else if (!this.#home.names.readLoop(name)) this.#sweep(place, `${path}/${name}`, loop);
-    }
-  }
-
-  #unlink(place: Place, path: string, name: string): void {
-    this.#home.posix.unlink(place.of(`${path}/${name}`));
-    place.prune(path);
+  #unlink(root: Directories, path: string, name: string): void {
+    this.#context.posix.unlink(root.path(`${path}/${name}`));
+    root.prune(path);
   }
 
   #lives(name: string): boolean {
-    const { names, processes } = this.#home;
-    const loop: Loop | undefined = names.readLoop(name);
-    if (!loop) return false;
-    if (!processes.dead(loop) && !(processes.missing(loop) && this.#unread(name))) return true;
-    this.#dead(name);
+    const { names, processes } = this.#context;
+    const bus = names.parseBus(name);
+    if (!bus) return false;
+    if (!processes.dead(bus) && !(processes.missing(bus) && this.#unread(name))) return true;
+    this.#onDead(name);
     return false;
   }
 
-  #directories(topic: string): Directory[] {
-    const { path, shared } = this.#home.names.topic(topic);
-    return (shared ? this.#places : this.#places.slice(0, 1)).map((place) => place.directory(path));
+  /** The directories of the namespace. */
+  get #own(): Directories {
+    return this.#roots[0]!;
+  }
+
+  #topicRoots(topic: string): readonly Directories[] {
+    return this.#context.names.topic(topic).shared ? this.#roots : [this.#own];
+  }
+
+  #topicListings(topic: string): Listing[] {
+    const { path } = this.#context.names.topic(topic);
+    return this.#topicRoots(topic).map((root) => root.listing(path));
   }
 
   #readPatterns(): void {
-    const { bodies } = this.#home;
-    const names = this.#patterns.look();
+    const { bodyFiles } = this.#context;
+    const names = this.#patternFiles.names();
     if (names === this.#patternNames) return;
     this.#patternNames = names;
-    const globs = new Map<string, Glob>();
+    const patterns = new Map<string, Pattern>();
     for (const name of names) {
-      const known = this.#globs.get(name);
+      const known = this.#patterns.get(name);
       if (known) {
-        globs.set(name, known);
+        patterns.set(name, known);
         continue;
       }
       try {
-        const pattern = new TextDecoder("utf-8", { ignoreBOM: true }).decode(bodies.readFile(PATTERNS, name));
-        const loop = loopOf(name);
-        // one that is just being written is read when it is complete
-        if (name === loop + hashed(pattern)) globs.set(name, { loop, matches: glob(pattern) });
-        else this.#patternNames = [];
+        const pattern = new TextDecoder("utf-8", { ignoreBOM: true }).decode(bodyFiles.readFile(PATTERNS, name));
+        const bus = busOf(name);
+        if (name === bus + hashed(pattern)) patterns.set(name, { bus, matches: glob(pattern) });
+        else this.#patternNames = []; // it is still being written: read it again
       } catch (error) {
-        this.#patternNames = []; // it has just gone
-        if (bodies.later(error, PATTERNS, name)) throw error;
+        this.#patternNames = []; // it has just been removed
+        if (bodyFiles.later(error, PATTERNS, name)) throw error;
       }
     }
-    this.#globs = globs;
+    this.#patterns = patterns;
   }
 }
 
-/** The bus of a pattern's file. */
-function loopOf(name: string): string {
+/** The bus of a pattern file. */
+function busOf(name: string): string {
   return name.slice(0, name.indexOf("~", name.indexOf("$")));
 }

@@ -1,0 +1,43 @@
+/**
+ * Removing what a bus has created: its queues, links and files. An item that it was taking goes back into its queue.
+ *
+ * @module
+ */
+import { BusError } from "../../errors.ts";
+import { readSlot, slotExists } from "./crash_slot.ts";
+import { Errno } from "./errno.ts";
+import { readItem } from "./frames.ts";
+import { nameOfItem } from "./items.ts";
+import { Leases, queueDirectory } from "./leases.ts";
+import { eventsOf, inboxOf } from "./names.ts";
+import { BUSES, type Namespace } from "./namespace.ts";
+
+/** Removes everything that a bus has created for itself. Its crash slot stays until there is room to give back the item in it. */
+export function removeBus(namespace: Namespace, bus: string): void {
+  const { directories, posix, subscriptions } = namespace;
+  const recovered = recoverItem(namespace, bus);
+  const unlinked = [eventsOf(bus), inboxOf(bus)].map((queue) => posix.unlinkQueue(queue));
+  subscriptions.removeBus(bus);
+  // only its own user can remove the queues of another user's bus, and has to find the bus here
+  if (!recovered || unlinked.includes(-Errno.EACCES)) return;
+  directories.remove(namespace.busDirectory(bus));
+  directories.prune(BUSES);
+}
+
+/** Gives back the item in a bus's crash slot; false if there is no room for it now. */
+function recoverItem(namespace: Namespace, bus: string): boolean {
+  if (!slotExists(namespace, bus)) return true;
+  try {
+    const taken = readSlot(namespace, bus);
+    if (!taken || !namespace.names.owns(taken.queue)) return true;
+    const { queue, key, message } = taken;
+    const { deliveries } = readItem(message);
+    const partial = nameOfItem({ key, starts: deliveries, lease: 0, unconfirmed: false, bus });
+    // the bus may have died while it wrote this file
+    namespace.posix.unlink(namespace.directories.path(`${queueDirectory(queue)}/held/${partial}`));
+    new Leases(namespace, bus).restore(queue, key, message, deliveries);
+    return true;
+  } catch (error) {
+    return !(error instanceof BusError && error.code === "unavailable");
+  }
+}
