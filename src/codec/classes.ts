@@ -1,19 +1,19 @@
 /**
- * Which class has which tag.
+ * The registered classes, and the tags of all classes.
  *
  * @module
  */
 import { ValidationError } from "../errors.ts";
 import type { StandardSchemaV1 } from "./schema.ts";
 import { textOf } from "../internal/thrown.ts";
-import { type Fields, taken } from "./tags.ts";
+import { type Fields, reservedTag } from "./tags.ts";
 
 /**
- * A class whose instances are events. Its tag and topic are its own `static topic` (recommended: minifiers rename
- * classes), else its name. With an own `static schema`, that says what its fields must be.
+ * A class whose instances are events. Its tag and its default topic are its own `static topic`, or else its name; minifiers rename
+ * classes, so a `static topic` is recommended. Its own `static schema`, if it has one, validates the fields.
  *
- * What arrives becomes an instance without its constructor: no initialiser of a field runs, and `#private` members are missing.
- * A class that needs them has an own `static revive`, which makes the instance from the fields.
+ * Instances are revived without running the constructor: field initialisers do not run, and `#private` members are missing. A class
+ * that needs them has its own `static revive`, which makes the instance from the fields.
  */
 export type EventClass<T = unknown> = (new (...args: never[]) => T) & {
   readonly topic?: string;
@@ -21,20 +21,20 @@ export type EventClass<T = unknown> = (new (...args: never[]) => T) & {
   revive?(fields: Record<string, unknown>): T;
 };
 
-/** The tag of a class, also as JSON, or why its instances cannot be sent. */
-export type Verdict = { readonly tag: string; readonly json: string } | { readonly refused: string };
+/** The tag of a class, also as JSON, or the reason why its instances cannot be sent. */
+export type TagResult = { readonly tag: string; readonly json: string } | { readonly refused: string };
 
 const NATIVE = /\{\s*\[native code\]\s*\}\s*$/;
 
-/** Whether a class is the platform's. */
+/** Whether a class is native code. */
 export function native(type: object): boolean {
   return NATIVE.test(Function.prototype.toString.call(type));
 }
 
 /**
- * The tag and default topic of a class.
+ * Returns the tag and default topic of a class.
  *
- * @throws {ValidationError} when it has none, or one that the wire needs for itself
+ * @throws {ValidationError} when the class has no name, or a name that is reserved
  */
 export function nameOf(type: EventClass): string {
   const topic = Object.hasOwn(type, "topic") ? type.topic : undefined;
@@ -42,27 +42,27 @@ export function nameOf(type: EventClass): string {
   if (typeof name !== "string" || name === "") {
     throw new ValidationError("Cannot name a class: it has neither a name nor a `static topic`");
   }
-  if (taken(name)) throw new ValidationError(`Cannot name a class "${name}": the wire needs that name`);
+  if (reservedTag(name)) throw new ValidationError(`Cannot name a class "${name}": that name is reserved`);
   return name;
 }
 
-/** The own schema of a class: one that it inherits knows nothing of its fields. */
+/** Returns the class's own schema; an inherited one does not know all its fields. */
 export function schemaOf(type: EventClass): StandardSchemaV1 | undefined {
   return Object.hasOwn(type, "schema") ? type.schema : undefined;
 }
 
-/** Makes an instance of a class from its fields, if the class has an own way to do that. */
+/** Returns the class's own `static revive`, if it has one. */
 export function reviveOf(type: EventClass): ((fields: Fields) => unknown) | undefined {
   if (!Object.hasOwn(type, "revive") || typeof type.revive !== "function") return undefined;
   return (fields) => type.revive!(fields);
 }
 
-/** The registered classes, and the tags of all classes. */
+/** The classes that a codec revives, and the tags of all classes. */
 export class Classes {
   readonly #byTag = new Map<string, EventClass>();
-  #verdicts = new WeakMap<object, Verdict>();
+  #tags = new WeakMap<object, TagResult>();
 
-  /** Remembers a class. Throws a `ValidationError` when another has its name. */
+  /** Registers a class. Throws a `ValidationError` when another class has its name. */
   register(type: EventClass): void {
     const tag = nameOf(type);
     const known = this.#byTag.get(tag);
@@ -71,26 +71,26 @@ export class Classes {
       throw new ValidationError(`Cannot register class "${tag}": another class has that name`);
     }
     this.#byTag.set(tag, type);
-    this.#verdicts = new WeakMap();
+    this.#tags = new WeakMap();
   }
 
-  /** The class that is registered for a tag. */
+  /** Returns the class that is registered for a tag. */
   get(tag: string): EventClass | undefined {
     return this.#byTag.get(tag);
   }
 
-  /** The tag of the objects with this prototype. */
-  judge(prototype: object): Verdict {
-    const known = this.#verdicts.get(prototype);
+  /** Returns the tag of objects with this prototype. */
+  tagOf(prototype: object): TagResult {
+    const known = this.#tags.get(prototype);
     if (known) return known;
-    const verdict = this.#look(prototype);
-    this.#verdicts.set(prototype, verdict);
-    return verdict;
+    const result = this.#find(prototype);
+    this.#tags.set(prototype, result);
+    return result;
   }
 
-  #look(prototype: object): Verdict {
+  #find(prototype: object): TagResult {
     const type = ownConstructor(prototype);
-    if (!type || prototypeOf(type) !== prototype) return { refused: "an object whose prototype is not a class's" };
+    if (!type || prototypeOf(type) !== prototype) return { refused: "an object whose prototype belongs to no class" };
     for (let p: object | null = prototype; p && p !== Object.prototype; p = Object.getPrototypeOf(p)) {
       const parent = ownConstructor(p);
       if (parent && native(parent)) return { refused: instanceOf(parent.name) };
@@ -103,7 +103,7 @@ export class Classes {
     }
     const registered = this.#byTag.get(tag);
     if (registered && registered !== type) return { refused: `an instance of a second class named "${tag}"` };
-    // What the platform makes says its kind; its state is nowhere among its fields.
+    // an object of the platform has a `toStringTag`, and does not have its state in its fields
     if (!registered && Symbol.toStringTag in prototype) {
       return { refused: `${instanceOf(type.name)}, which is not registered` };
     }

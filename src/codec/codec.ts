@@ -1,9 +1,9 @@
 /**
- * Text ⇄ values: PyMQ's JSON, with what JavaScript has beyond it.
+ * The codec: values to bodies and back, in PyMQ's JSON with type marks behind it.
  *
- * What goes in comes out: JSON's own values, `undefined`, bigint, every number, Date, Map, Set, Uint8Array, instances of
- * registered classes; all of them nested at will. What cannot is refused with its place. Fields are the own enumerable
- * ones with a string key; a value that is referred to twice comes out as two.
+ * JSON's own values, `undefined`, bigint, every number, Date, Map, Set, Uint8Array and instances of registered classes come out as
+ * they went in, at any depth. A value that cannot be encoded is refused with its path. Fields of an object are its own enumerable
+ * properties with a string key; an object that is referenced twice comes out as two.
  *
  * @module
  */
@@ -20,21 +20,21 @@ import { isA, textOf } from "../internal/thrown.ts";
 export type { EventClass } from "./classes.ts";
 export type { Written } from "./write.ts";
 
-/** What a body says. */
+/** A decoded body. */
 export interface Decoded {
   /** The value. */
   value: unknown;
-  /** The tag of the body as a whole, if it has one: a class's name, or one of PyMQ's or of ours such as `tuple`. */
+  /** The tag of the whole body, if it has one: the name of a class, or of a type such as `tuple`. */
   type?: string;
 }
 
-/** Only a body with such a text can hold a tag or a `__proto__`. Two searches cost less than one regular expression. */
+/** Whether a body can hold a tag or a `__proto__`. Two searches cost less than one regular expression. */
 function mayHoldTags(body: string): boolean {
   return body.includes("__") || body.includes("\\u005");
 }
 
 /**
- * Encodes and decodes bodies, and knows the registered classes.
+ * Encodes and decodes bodies, and revives instances of registered classes.
  *
  * @example
  * ```ts
@@ -50,17 +50,17 @@ function mayHoldTags(body: string): boolean {
 export class Codec {
   readonly #classes = new Classes();
   readonly #reviver = new Reviver(this.#classes);
-  /** For bodies without a tag: it looks at what is marked only. */
+  /** For bodies without tags: it visits marked values only. */
   readonly #untagged = new Reviver(this.#classes, false);
 
-  /** A codec that revives instances of these classes. */
+  /** Creates a codec that revives instances of these classes. */
   constructor(types: Iterable<EventClass> = []) {
     for (const type of types) this.register(type);
   }
 
   /**
-   * Makes the codec revive instances of a class: without running its constructor, with the fields of the body (or what
-   * the `static schema` of the class makes of them); by its `static revive` where it has one. Registering a class again does nothing.
+   * Registers a class, whose instances the codec then revives: by its `static revive` if it has one, otherwise without running the
+   * constructor, with the fields of the body or the output of its `static schema`. Registering a class again does nothing.
    *
    * @throws {ValidationError} when another class has its name
    */
@@ -69,23 +69,23 @@ export class Codec {
   }
 
   /**
-   * The tag and default topic of a class: its own `static topic`, else its name.
+   * Returns the tag and default topic of a class: its own `static topic`, or else its name.
    *
-   * @throws {ValidationError} when it has neither, or one that the wire needs for itself
+   * @throws {ValidationError} when the class has neither, or its name is reserved
    */
   static nameOf(type: EventClass): string {
     return nameOf(type);
   }
 
-  /** The schema of a class: its own `static schema`, never an inherited one, which would not know all its fields. */
+  /** Returns a class's own `static schema`; an inherited one would not know all its fields. */
   static schemaOf(type: EventClass): StandardSchemaV1 | undefined {
     return schemaOf(type);
   }
 
   /**
-   * The body for a value.
+   * Encodes a value as a body.
    *
-   * @throws {ValidationError} when the value, or one in it, cannot be sent; `issues[0].path` says which
+   * @throws {ValidationError} when the value, or a value in it, cannot be encoded; `issues[0].path` leads to it
    */
   encode(value: unknown): string {
     try {
@@ -95,7 +95,7 @@ export class Codec {
     }
   }
 
-  /** A value to stand inside a body: its JSON and its mark. Throws as {@linkcode Codec.encode} does. */
+  /** Encodes a value that becomes a part of a body, as JSON and mark. Throws as {@linkcode Codec.encode} does. */
   write(value: unknown): Written {
     try {
       const json = writePlain(value);
@@ -105,7 +105,7 @@ export class Codec {
     }
   }
 
-  /** A value as one line that shows its types, for people and other programs; decode() reads it. Throws as encode() does. */
+  /** Encodes a value as one line of JSON with tags in place of marks, for people to read. `decode` reads it. Throws as `encode` does. */
   line(value: unknown): string {
     try {
       return writePlain(value) ?? new Writer(this.#classes, true).value(value);
@@ -115,9 +115,9 @@ export class Codec {
   }
 
   /**
-   * What a body says; a promise only where a registered class in it has an asynchronous schema.
+   * Decodes a body; returns a promise only where a registered class in it has an asynchronous schema.
    *
-   * @throws {ValidationError} (or rejects with it) when the body is malformed or a schema refuses it; with the `body`
+   * @throws {ValidationError} (or rejects with it) when the body is malformed or a schema refuses it; the error has the `body`
    */
   decode(body: string): Decoded | Promise<Decoded> {
     try {
@@ -136,19 +136,19 @@ export class Codec {
     }
   }
 
-  /** What a body that cannot be decoded says all the same: its tag, and its value as it stands there. */
+  /** Reads the tag and the raw value of a body that `decode` refuses; undefined if it is not JSON. */
   static outline(body: string): Decoded | undefined {
     try {
       const parsed = parse(body) as { readonly __obj?: unknown };
       return decoded(parsed.__obj, tagIn(parsed));
     } catch {
-      return undefined; // it is not even JSON
+      return undefined;
     }
   }
 
   /**
-   * Applies a type's name to a decoded value, as the answer of a PyMQ server names it beside its result: the fields of a
-   * registered class become an instance, the list of a `set` a Set. Any other value comes back unchanged.
+   * Applies the name of a type to a decoded value, as the answer of a PyMQ server has it beside its result: fields become an instance
+   * of a registered class, a list of type `set` becomes a Set. Other values come back unchanged.
    *
    * @throws {ValidationError} (or rejects with it) when the schema of the class refuses the value
    */
@@ -156,18 +156,18 @@ export class Codec {
     return this.#reviver.apply(type, value);
   }
 
-  /** The tag of a class's instance; nothing for any other value. */
+  /** Returns the tag of an instance of a class; undefined for any other value. */
   tagOf(value: unknown): string | undefined {
     if (typeof value !== "object" || value === null) return undefined;
     const prototype = Object.getPrototypeOf(value);
     if (prototype === null || prototype === Object.prototype) return undefined;
-    const verdict = this.#classes.judge(prototype);
-    return "tag" in verdict ? verdict.tag : undefined;
+    const found = this.#classes.tagOf(prototype);
+    return "tag" in found ? found.tag : undefined;
   }
 
   /**
-   * The Python type that loads a result. An instance's is its tag if that names a module too (`shop.Order`): Python can load no
-   * other, and takes the fields as a `dict`.
+   * Returns the Python type that a result is loaded as. For an instance this is its tag if that includes a module (`shop.Order`);
+   * Python cannot load other classes and gets the fields as a `dict`.
    */
   pythonType(value: unknown): string {
     switch (typeof value) {
@@ -207,6 +207,6 @@ function unreadable(error: unknown, body: string): ValidationError {
 
 function unsendable(cause: unknown): ValidationError {
   if (isA(cause, ValidationError)) return cause;
-  // A getter or a proxy in the value threw.
+  // a getter or a proxy in the value threw
   return new ValidationError(`Cannot encode the value: reading it failed with ${textOf(cause)}`, [], { cause });
 }

@@ -1,27 +1,26 @@
 /**
- * Type marks: what the JSON of a body does not say of its values, written behind it as white space.
+ * Type marks: the types of a body's values that its JSON does not show, written behind the JSON as white space.
  *
- * Inside a body everything is plain JSON, as Python writes it and its type hints take it: a Set is a list, a Date its text. The
- * marks say what it was. Every reader of JSON passes over white space, so PyMQ, a tsmq without marks and any other reader get
- * the bare value. The format is described in `docs/wire.md`, "A body".
+ * A body is plain JSON, as Python's type hints expect it: a Set is a list, a Date its ISO text. The marks keep the types. Every reader
+ * of JSON skips white space, so PyMQ, versions of tsmq without marks and all others get the bare value. The format is described in `docs/wire.md`, "A body".
  *
  * @module
  */
 import { OWN } from "./tags.ts";
 
-/** What a value is: one of {@linkcode KINDS}, or `@` and the tag of its class. */
+/** The type of a value: one of {@linkcode KINDS}, or `@` and the tag of its class. */
 export type Kind = string;
 
-/** Marks of the values in a list or an object: by index or key, or one that all of them have. */
+/** The marks of the values in a list or an object: by index or key, or one mark that all values have. */
 export type Within = { readonly [key: string]: Mark } | readonly [Mark];
 
 /**
- * The mark of a value: its kind, marks of the values in it, or both. The third element is the order of a map's keys, where an object
- * has another one. It comes from the wire: nothing of it is certain but that it is JSON.
+ * The mark of a value: its kind, the marks of the values in it, or both. The third element is the order of a map's keys, where that of
+ * an object would differ. A mark that was read may be any JSON: the type promises nothing.
  */
 export type Mark = Kind | Within | readonly [Kind, Within, (readonly string[])?];
 
-/** The kinds, and the tags that mean the same. An object of kind `R` is the user's own, whatever its keys. */
+/** The kinds, with the tags that mean the same. Kind `R` is a user's object whose keys look like a tag. */
 export const KINDS: ReadonlyMap<Kind, string> = new Map([
   ["B", OWN.bytes],
   ["D", OWN.date],
@@ -32,9 +31,9 @@ export const KINDS: ReadonlyMap<Kind, string> = new Map([
   ["U", OWN.undefined],
 ]);
 
-/** What stands for the digits 0 to 3; four of them are a character. */
+/** The digits 0 to 3; four of them are a character. */
 const SPACES = " \t\n\r";
-/** Ends the marks: the count of deliveries, which may follow, has none. */
+/** Ends the marks. The count of deliveries, which may follow, does not use it. */
 const END = "\r";
 const END_CODE = 13;
 
@@ -43,29 +42,30 @@ const WRITTEN: readonly string[] = Array.from(
   (_, code) => SPACES[code >> 6]! + SPACES[code >> 4 & 3]! + SPACES[code >> 2 & 3]! + SPACES[code & 3]!,
 );
 
-/** The digit of a character that stands for one, else 4. */
+/** The digit of each character code; 4 for characters that are not digits. */
 const DIGITS = Uint8Array.from({ length: 33 }, (_, code) => {
   const digit = SPACES.indexOf(String.fromCharCode(code));
   return digit < 0 ? 4 : digit;
 });
 
-/** Messages of one kind have the same marks: so many are remembered, of up to so many characters. */
-const KEPT = 256;
-const KEPT_LENGTH = 1_024;
-/** Arguments of one call: an engine has room for some ten thousand. */
+/** Marks in each cache: messages of one kind have the same marks. */
+const MAX_CACHED = 256;
+/** Characters of a mark in a cache. */
+const MAX_CACHED_LENGTH = 1_024;
+/** Arguments of one call of `String.fromCharCode`: engines take some ten thousand. */
 const CHUNK = 4_096;
 const written = new Map<string, string>();
 const read = new Map<string, Mark>();
 
-/** What stands behind a JSON text with this mark. */
+/** Writes a mark, given as JSON, as white space; empty without a mark. */
 export function writeMarks(mark: string | undefined): string {
   if (mark === undefined) return "";
-  return written.get(mark) ?? keep(written, mark, spaces(mark));
+  return written.get(mark) ?? cache(written, mark, spaces(mark));
 }
 
-function keep<T>(map: Map<string, T>, key: string, value: T): T {
-  if (key.length > KEPT_LENGTH) return value;
-  if (map.size >= KEPT) map.clear();
+function cache<T>(map: Map<string, T>, key: string, value: T): T {
+  if (key.length > MAX_CACHED_LENGTH) return value;
+  if (map.size >= MAX_CACHED) map.clear();
   map.set(key, value);
   return value;
 }
@@ -80,7 +80,7 @@ function spaces(mark: string): string {
   return text + END;
 }
 
-/** The mark behind a JSON text, if there is one. White space that means nothing is no mark. */
+/** Reads the mark behind a JSON text; undefined if there is none. */
 export function readMarks(body: string): Mark | undefined {
   const end = body.length - 1;
   if (body.charCodeAt(end) !== END_CODE) return undefined;
@@ -91,7 +91,7 @@ export function readMarks(body: string): Mark | undefined {
   const known = read.get(text);
   if (known !== undefined) return known;
   try {
-    return keep(read, text, JSON.parse(characters(text)) as Mark);
+    return cache(read, text, JSON.parse(characters(text)) as Mark);
   } catch {
     return undefined;
   }
@@ -110,7 +110,7 @@ function digit(text: string, at: number): number {
   return code > 32 ? 4 : DIGITS[code]!;
 }
 
-/** The JSON of a mark. `keys` is JSON too. */
+/** Composes the JSON of a mark from the JSON of its parts. */
 export function markOf(kind: Kind | undefined, within: string | undefined, keys?: string): string | undefined {
   if (kind === undefined) return within;
   const text = JSON.stringify(kind);
@@ -118,8 +118,8 @@ export function markOf(kind: Kind | undefined, within: string | undefined, keys?
 }
 
 /**
- * The JSON of the marks of so many values: what is the same for all of them stands once. `marks` has holes where there is none; `keys`
- * are those of an object.
+ * Composes the JSON of the marks of `count` values; a mark that all have is written once. `marks` has holes where a value has none.
+ * `keys` are the keys of an object; a list has none.
  */
 export function marksOfAll(marks: readonly string[], count: number, keys?: readonly string[]): string | undefined {
   if (marks.length === 0) return undefined;
@@ -132,19 +132,19 @@ export function marksOfAll(marks: readonly string[], count: number, keys?: reado
   return `{${parts}}`;
 }
 
-/** The kind in a mark. */
+/** Returns the kind of a mark. */
 export function kindIn(mark: Mark): Kind | undefined {
   if (typeof mark === "string") return mark;
   return Array.isArray(mark) && mark.length > 1 ? typeof mark[0] === "string" ? mark[0] : "" : undefined;
 }
 
-/** The marks in a mark. */
+/** Returns the marks in a mark. */
 export function withinOf(mark: Mark | undefined): Within | undefined {
   if (typeof mark !== "object" || mark === null) return undefined;
   return Array.isArray(mark) && mark.length > 1 ? mark[1] as Within : mark as Within;
 }
 
-/** The mark of the value at a key. */
+/** Returns the mark of the value at a key. */
 export function markAt(within: Within | undefined, key: PropertyKey): Mark | undefined {
   if (typeof within !== "object" || within === null) return undefined;
   if (Array.isArray(within)) return within[0];

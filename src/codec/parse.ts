@@ -1,23 +1,23 @@
 /**
- * JSON as Python writes it: with integers of any size and bare `NaN`, `Infinity`, `-Infinity`.
+ * A parser of JSON as Python writes it: with integers of any size and bare `NaN`, `Infinity` and `-Infinity`.
  *
  * @module
  */
 import { MAX_DIGITS } from "./tags.ts";
 
 /**
- * Where an integer may begin that is too long for a number; not the digits after a point, nor a string of digits. The
- * digits are spelled out: then both engines skip ahead, at a fifth of the cost of `\d{16}`.
+ * Matches where an integer may begin that is too long for a number, not the digits after a point or in a string. The digits are
+ * written out because both engines then skip ahead, at a fifth of the cost of `\d{16}`.
  */
 const LONG_INTEGER = new RegExp(`(?:^|[[:,\\s-])${"\\d".repeat(16)}`);
 const INTEGER = /^-?\d+$/;
 const BARE = /(?<=^|[[:,\s])(?:NaN|-?Infinity)(?=$|[\]},\s])/g;
 
 /**
- * Parses JSON. Integers beyond ±(2^53 - 1) become bigints.
+ * Parses JSON; integers beyond ±(2^53 - 1) become bigints.
  *
  * @throws {SyntaxError} when the text is not JSON
- * @throws {RangeError} when such an integer is nested too deeply, or too long
+ * @throws {RangeError} when such an integer is too long or nested too deeply
  */
 export function parse(text: string): unknown {
   try {
@@ -28,11 +28,11 @@ export function parse(text: string): unknown {
   }
 }
 
-/** Gives a number from its value and its text. */
+/** Makes a value from a parsed number and its text. */
 type ReadNumber = (value: number, source: string) => unknown;
 
 function parseWith(text: string, read: ReadNumber): unknown {
-  // The third argument (the source text of a primitive) is in both runtimes, but not in TypeScript's library yet.
+  // both runtimes pass the source text of a primitive as third argument; TypeScript's library does not have it yet
   const reviver = (_key: string, value: unknown, context?: { source: string }) =>
     typeof value === "number" && context ? read(value, context.source) : value;
   return JSON.parse(text, reviver);
@@ -45,7 +45,7 @@ function exact(value: number, source: string): unknown {
 }
 
 function parseBare(text: string): unknown {
-  // A zero that the text does not contain stands for NaN, so that none is taken for one.
+  // NaN is replaced by a spelling of zero that the text does not contain
   let zeros = "0";
   while (text.includes(`0e${zeros}`)) zeros += zeros;
   const nan = `0e${zeros}`;
@@ -56,7 +56,7 @@ function parseBare(text: string): unknown {
   return parseWith(tame, (value, source) => source === nan ? NaN : exact(value, source));
 }
 
-/** Rewrites what stands between the strings of a JSON text. A loop: a regular expression overflows on a long string. */
+/** Rewrites the parts of a JSON text outside its strings, in a loop because a regular expression overflows on a long string. */
 function outsideStrings(text: string, rewrite: (part: string) => string): string {
   const parts: string[] = [];
   for (let from = 0; from < text.length;) {
@@ -71,7 +71,7 @@ function outsideStrings(text: string, rewrite: (part: string) => string): string
   return parts.join("");
 }
 
-/** Whether an odd number of backslashes stands before. */
+/** Whether an odd number of backslashes precedes this character. */
 function escaped(text: string, at: number): boolean {
   let first = at;
   while (text[first - 1] === "\\") first--;

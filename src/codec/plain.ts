@@ -1,16 +1,16 @@
 /**
- * Values of which plain JSON says all: nearly all that is sent, so this is the way that has to be quick.
+ * The fast path for values that plain JSON expresses completely, as it does for most messages.
  *
  * @module
  */
 import { type Fields, MAX_DEPTH } from "./tags.ts";
 
-/** The body of a value of which plain JSON says all; nothing where it needs a `Writer`. */
+/** Returns the body of a value that plain JSON expresses completely; undefined where the value needs a `Writer`. */
 export function writePlain(value: unknown): string | undefined {
   return value !== null && plain(value, 0) ? withoutTags(JSON.stringify(value)) : undefined;
 }
 
-/** Whether JSON has a word for all the values in a value. A walk as cheap as can be: it looks at no key. */
+/** Whether JSON expresses a value with all values in it. It looks at no key, to be cheap. */
 export function plain(value: unknown, depth: number): boolean {
   if (typeof value !== "object") {
     return typeof value === "string" || typeof value === "boolean" || typeof value === "number" && plainNumber(value);
@@ -24,7 +24,7 @@ export function plain(value: unknown, depth: number): boolean {
   return true;
 }
 
-/** Whether JSON has a word for all the values of an object. */
+/** Whether JSON expresses all values of an object. */
 export function plainFields(fields: Fields, depth: number): boolean {
   let empty = true;
   for (const key in fields) {
@@ -35,18 +35,18 @@ export function plainFields(fields: Fields, depth: number): boolean {
   return !empty || !platform(fields);
 }
 
-/** False for what JSON has no word for, and for whole numbers that would come back as bigints. */
+/** False for numbers that JSON cannot express, and for integers that would come back as bigints. */
 function plainNumber(value: number): boolean {
   if (value === 0) return !Object.is(value, -0);
   return Math.abs(value) <= Number.MAX_SAFE_INTEGER || Math.abs(value) >= 1e21 && Number.isFinite(value);
 }
 
-/** One search over the text costs less than a look at each key. */
+/** Returns the text if it cannot hold a tag. One search over the text costs less than comparing each key. */
 export function withoutTags(text: string): string | undefined {
   return text.includes("__") ? undefined : text;
 }
 
-/** An object of the platform that holds its state elsewhere: `Math`, `Intl`, `JSON`, a module. */
+/** Whether an object belongs to the platform and has its state elsewhere: `Math`, `Intl`, `JSON`, a module. */
 export function platform(fields: object): boolean {
   return Symbol.toStringTag in fields;
 }

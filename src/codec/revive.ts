@@ -1,5 +1,5 @@
 /**
- * Parsed JSON → values.
+ * Parsed JSON to values: gives values back their types.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import { type Classes, type EventClass, reviveOf, schemaOf } from "./classes.ts"
 import { type Kind, kindIn, KINDS, type Mark, markAt, type Within, withinOf } from "./marks.ts";
 import { type Fields, MAX_DEPTH, OWN } from "./tags.ts";
 
-/** The tag of an object that came from the wire, if it is one. */
+/** Returns the tag of an object from the wire, if it is a tagged one. */
 export function tagIn(value: unknown): string | undefined {
   if (!isRecord(value)) return undefined;
   const { __type: tag, __obj: content, __list: list } = value;
@@ -20,20 +20,20 @@ export function tagIn(value: unknown): string | undefined {
 }
 
 /**
- * Gives values their types back, by the tags among them (PyMQ's, and those that tsmq wrote before it had marks) and by marks.
- * Arrays and objects that the parser made are changed in place.
+ * Gives values back their types, by tags (from PyMQ, and from versions of tsmq without marks) and by marks. It changes the arrays and
+ * objects of the parser in place.
  */
 export class Reviver {
   readonly #classes: Classes;
   readonly #tags: boolean;
 
-  /** A reviver of these classes; `tags`: whether a body may hold tags at all. */
+  /** Revives instances of these classes. `tags`: whether bodies may hold tags. */
   constructor(classes: Classes, tags = true) {
     this.#classes = classes;
     this.#tags = tags;
   }
 
-  /** Revives a value with all that is in it; a promise where the schema of a class in it is asynchronous. */
+  /** Revives a value with all values in it; returns a promise where the schema of a class is asynchronous. */
   revive(value: unknown, mark?: Mark, depth = 0): unknown {
     if (mark === undefined && !this.#tags) return value;
     const kind = mark === undefined ? undefined : kindIn(mark);
@@ -45,13 +45,13 @@ export class Reviver {
     const fields = value as Fields;
     const tag = this.#tags ? tagIn(fields) : undefined;
     if (tag === undefined) return this.#plain(fields, within, depth);
-    const inside = depth && depth + 1; // the tag of a whole body takes no level
+    const inside = depth && depth + 1; // the tag of a whole body does not count as a level
     if (fields.__obj !== undefined) return this.#boxed(tag, fields.__obj, markAt(within, "__obj"), inside);
     if (fields.__list !== undefined) return this.#list(tag, fields.__list, markAt(within, "__list"), inside);
     return this.#flat(tag, fields, within, depth);
   }
 
-  /** Applies a tag to a value whose parts are revived already. An unknown tag changes nothing. */
+  /** Applies a tag to a value whose parts are revived already. An unknown tag has no effect. */
   apply(tag: string, value: unknown): unknown {
     switch (tag) {
       case "set":
@@ -73,16 +73,16 @@ export class Reviver {
     return type ? instance(type, tag, value) : value;
   }
 
-  /** A value whose mark says what it is: what stands in it is no tag. */
+  /** Revives a value whose mark has a kind: its own keys are no tag. */
   #marked(kind: Kind, value: unknown, mark: Mark, depth: number): unknown {
     const content = this.#content(value, mark, depth);
     const tag = kind.startsWith("@") ? kind.slice(1) : KINDS.get(kind);
-    if (tag === undefined) return content; // of a version that knows more
+    if (tag === undefined) return content; // a kind of a later version
     if (tag === OWN.map) return after(content, (value) => map(value, Array.isArray(mark) ? mark[2] : undefined));
     return after(content, (value) => this.apply(tag, value));
   }
 
-  /** A value that is no tag, whatever its keys. */
+  /** Revives the values in a value whose own keys are no tag. */
   #content(value: unknown, mark: Mark | undefined, depth: number): unknown {
     const within = withinOf(mark);
     if (typeof value !== "object" || value === null) return within === undefined ? value : malformed("mark");
@@ -101,7 +101,7 @@ export class Reviver {
       const mark = markAt(within, key);
       if (mark === undefined && (typeof child !== "object" || child === null)) continue;
       const revived = this.revive(child, mark, depth + 1);
-      // An own key of a parsed object: an assignment reaches no setter.
+      // the key is an own one of a parsed object, so the assignment reaches no setter
       if (revived instanceof Promise) pending.push(later(revived, (value) => fields[key] = value));
       else if (revived !== child) fields[key] = revived;
     }
@@ -109,7 +109,7 @@ export class Reviver {
     return after(all(pending), () => fields);
   }
 
-  /** A tag among the fields that it names the class of. */
+  /** Revives an object whose tag is among its fields. */
   #flat(tag: string, fields: Fields, within: Within | undefined, depth: number): unknown {
     const type = this.#classes.get(tag);
     const direct = type && !schemaOf(type) && !reviveOf(type);
@@ -117,14 +117,14 @@ export class Reviver {
     return direct ? copied : after(copied, (value) => this.apply(tag, value));
   }
 
-  /** What `__obj` holds is no tag itself, whatever its keys. */
+  /** Revives an object with its value in `__obj`, whose own keys are no tag. */
   #boxed(tag: string, content: unknown, mark: Mark | undefined, depth: number): unknown {
     const raw = isRecord(content) && (mark === undefined || kindIn(mark) === undefined);
     const value = raw ? this.#content(content, mark, depth) : this.revive(content, mark, depth);
     return after(value, (value) => this.apply(tag, value));
   }
 
-  /** Copies the fields, revived, without the key of the tag; `missing` are those that were undefined. */
+  /** Copies the fields, revived, without the key of the tag. `missing`: the keys of fields that were undefined. */
   #copy(
     fields: Fields,
     target: Fields,
@@ -138,7 +138,7 @@ export class Reviver {
     for (const key of Object.keys(fields)) {
       if (key === "__proto__" || key === tagKey || missing && key === "__undefined") continue;
       const revived = this.revive(fields[key], markAt(within, key), depth + 1);
-      // A promise too: it keeps the place of the key.
+      // a promise as well, so that the key keeps its place
       put(target, key, revived);
       if (revived instanceof Promise) pending.push(later(revived, (value) => put(target, key, value)));
     }
@@ -147,7 +147,7 @@ export class Reviver {
     return after(all(pending), () => target);
   }
 
-  /** PyMQ's list of objects of one class, which have no tags of their own. */
+  /** Revives PyMQ's list of instances of one class, which have no tags of their own. */
   #list(tag: string, list: unknown, mark: Mark | undefined, depth: number): unknown {
     if (!Array.isArray(list)) return this.revive(list, mark, depth);
     return after(
@@ -200,7 +200,7 @@ function make(type: EventClass, tag: string, fields: Fields): unknown {
   } catch (cause) {
     throw new ValidationError(`Cannot revive "${tag}": ${textOf(cause)}`, [], { cause });
   }
-  if (made instanceof Promise) made.catch(() => {}); // it is refused below: its failure must not end the process
+  if (made instanceof Promise) made.catch(() => {}); // refused below; its rejection must not end the process
   if (isA(made, type)) return made;
   throw new ValidationError(`Cannot revive "${tag}": its static revive() gave no instance of the class`);
 }
@@ -211,7 +211,7 @@ function missingIn(fields: Fields): string[] | undefined {
   return keys.every((key) => typeof key === "string" && !Object.hasOwn(fields, key)) ? keys : undefined;
 }
 
-/** Marks say of an object which of its fields were undefined: JSON leaves them out. */
+/** Adds the fields that marks show as undefined: JSON leaves them out. */
 function addMissing(within: Within | undefined, target: Fields): void {
   if (typeof within !== "object" || within === null || Array.isArray(within)) return;
   for (const [key, mark] of Object.entries(within)) {
@@ -228,7 +228,7 @@ function copy(fields: Fields, target: Fields): Fields {
   return target;
 }
 
-/** Defines a field. A key from the wire must reach no setter; where nobody has it, assigning is the same and cheaper. */
+/** Defines a field so that a key from the wire reaches no setter. Where the target does not have the key, assigning does the same and is cheaper. */
 function put(target: Fields, key: string, value: unknown): void {
   if (!(key in target)) target[key] = value;
   else Object.defineProperty(target, key, { value, writable: true, enumerable: true, configurable: true });
@@ -248,7 +248,7 @@ function isPair(value: unknown): value is [unknown, unknown] {
   return Array.isArray(value) && value.length === 2;
 }
 
-/** From a list of pairs, or from an object; `keys` says their order. */
+/** Makes a Map from a list of pairs, or from an object with its `keys` in their order. */
 function map(value: unknown, keys?: unknown): Map<unknown, unknown> {
   if (Array.isArray(value) && value.every(isPair)) return new Map(value);
   if (!isPlain(value)) return malformed(OWN.map);
@@ -295,7 +295,7 @@ function all(pending: Promise<unknown>[]): Promise<unknown> | undefined {
   return pending.length ? later(Promise.all(pending), () => undefined) : undefined;
 }
 
-/** Awaits with `next`. Whoever holds the promise hears of its failure; nobody may, when a neighbour fails at once. */
+/** Chains `next`. When another value fails first, nothing awaits this promise: its rejection must not end the process. */
 function later<T>(value: Promise<T>, next: (value: T) => unknown): Promise<unknown> {
   const promise = value.then(next);
   promise.catch(() => {});

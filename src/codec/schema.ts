@@ -1,5 +1,5 @@
 /**
- * Schemas: any Standard Schema (valibot, zod, arktype, …) says what a value must be.
+ * Validation by schemas of any library that implements Standard Schema (valibot, zod, arktype, …).
  *
  * @module
  */
@@ -7,88 +7,88 @@ import { type Issue, ValidationError } from "../errors.ts";
 import { show, textOf } from "../internal/thrown.ts";
 
 /**
- * A Standard Schema, version 1 (https://standardschema.dev). The specification is a type to be copied, so that nobody
- * depends on a package for it.
+ * A Standard Schema, version 1 (https://standardschema.dev). The specification asks libraries to copy this type, so that they need
+ * no package for it.
  */
 export interface StandardSchemaV1<Input = unknown, Output = Input> {
-  /** All that the specification asks of a schema. */
+  /** The properties of the schema that the specification defines. */
   readonly "~standard": StandardSchemaV1.Props<Input, Output>;
 }
 
 /** The parts of a Standard Schema. */
 export declare namespace StandardSchemaV1 {
-  /** What stands under `~standard`. */
+  /** The properties under `~standard`. */
   export interface Props<Input = unknown, Output = Input> {
     /** The version of the specification. */
     readonly version: 1;
     /** The library that made the schema. */
     readonly vendor: string;
-    /** Checks a value, and may make another of it. */
+    /** Validates a value, and may transform it. */
     readonly validate: (value: unknown) => Result<Output> | Promise<Result<Output>>;
-    /** Types only; not there at run time. */
+    /** The types of the schema; absent at run time. */
     readonly types?: Types<Input, Output> | undefined;
   }
 
-  /** What a check says. */
+  /** The result of a validation. */
   export type Result<Output> = SuccessResult<Output> | FailureResult;
 
-  /** The value is accepted. */
+  /** The result for a valid value. */
   export interface SuccessResult<Output> {
-    /** What the schema made of it. */
+    /** The output of the schema. */
     readonly value: Output;
-    /** Nothing. */
+    /** Absent for a valid value. */
     readonly issues?: undefined;
   }
 
-  /** The value is refused. */
+  /** The result for an invalid value. */
   export interface FailureResult {
-    /** Why. */
+    /** The reasons. */
     readonly issues: readonly Issue[];
   }
 
-  /** One reason to refuse a value. */
+  /** One reason why a value is invalid. */
   export interface Issue {
     /** What is wrong. */
     readonly message: string;
-    /** Where: the keys from the value's root. */
+    /** The keys that lead from the whole value to the invalid part. */
     readonly path?: readonly (PropertyKey | PathSegment)[] | undefined;
   }
 
-  /** A step of a path, in the libraries that say more than the key. */
+  /** A step of a path as an object, which some libraries use in place of the key. */
   export interface PathSegment {
     /** The key. */
     readonly key: PropertyKey;
   }
 
-  /** The types that a schema stands for. */
+  /** The input and output types of a schema. */
   export interface Types<Input = unknown, Output = Input> {
-    /** What it accepts. */
+    /** The type of values that the schema accepts. */
     readonly input: Input;
-    /** What it makes of that. */
+    /** The type of the values that the schema returns. */
     readonly output: Output;
   }
 
-  /** What a schema accepts. */
+  /** The input type of a schema. */
   export type InferInput<Schema extends StandardSchemaV1> = NonNullable<Schema["~standard"]["types"]>["input"];
 
-  /** What a schema makes of what it accepts. */
+  /** The output type of a schema. */
   export type InferOutput<Schema extends StandardSchemaV1> = NonNullable<Schema["~standard"]["types"]>["output"];
 }
 
-/** What a schema accepts. */
+/** The input type of a schema. */
 export type InferInput<S extends StandardSchemaV1> = StandardSchemaV1.InferInput<S>;
 
-/** What a schema makes of what it accepts. */
+/** The output type of a schema. */
 export type InferOutput<S extends StandardSchemaV1> = StandardSchemaV1.InferOutput<S>;
 
-/** How many issues a message quotes; `issues` holds all of them. */
+/** Issues that an error message quotes; the error's `issues` has all of them. */
 const QUOTED = 3;
 
 /**
- * Gives what the schema makes of the value: at once when the schema is synchronous, else as a promise.
+ * Validates a value and returns the output of the schema; a promise only if the schema is asynchronous.
  *
  * @param what names the value in the error: `event of "shop/orders"`
- * @throws {ValidationError} (or rejects with it) when the schema refuses the value, or fails itself
+ * @throws {ValidationError} (or rejects with it) when the value is invalid, or the schema itself throws
  */
 export function validate<S extends StandardSchemaV1>(
   schema: S,
@@ -108,7 +108,7 @@ export function validate<S extends StandardSchemaV1>(
   });
 }
 
-/** What a schema gave, as plain data: it may be no result at all. */
+/** Reads the result of a schema as plain data. A faulty schema may return something else. */
 function read(result: StandardSchemaV1.Result<unknown>): { value: unknown } | { issues: Issue[] } {
   const { issues } = result;
   return issues ? { issues: issues.map(plainIssue) } : { value: (result as { value: unknown }).value };

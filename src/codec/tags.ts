@@ -1,12 +1,12 @@
 /**
- * The vocabulary of the wire: PyMQ's tags, ours, and the limits of both.
+ * The tags of the wire format, PyMQ's and tsmq's, and the limits of both readers.
  *
  * @module
  */
 
 /**
- * Our own tags, of a body as a whole; bodies from before the marks have them at any depth. PyMQ imports what a top-level tag names
- * (`pydoc.locate`); no module and no builtin has a colon in its name, so PyMQ finds nothing and passes on the bare value.
+ * The tags of tsmq, for a body as a whole; versions without marks wrote them at any depth. PyMQ imports what a top-level tag names
+ * (`pydoc.locate`). No module and no builtin has a colon in its name, so PyMQ finds nothing and passes on the bare value.
  */
 export const OWN = {
   bigint: "tsmq:bigint",
@@ -20,37 +20,37 @@ export const OWN = {
 /** The keys that make an object a tag or an envelope. */
 const TAG_KEYS: ReadonlySet<string> = new Set([
   ...["__type", "__obj", "__list", "__tsmq"],
-  ...["__undefined", "__traceparent"], // as tsmq wrote them before it had marks and headers
+  ...["__undefined", "__traceparent"], // from versions without marks and headers
 ]);
 
-/** Names of Python's own types: an answer's `result_type`, or the tag of a value that is no class's. */
+/** Names of Python's own types: the `result_type` of an answer, or the tag of a value that is not an instance. */
 const PYTHON_TYPES: ReadonlySet<string> = new Set(
   ["NoneType", "bool", "bytes", "dict", "float", "int", "list", "set", "str", "tuple"],
 );
 
 /**
- * How many levels of JSON a body with tags may have. PyMQ's walk takes two of Python's thousand frames for each; ours fits
- * four times into the stack of either runtime, in a worker too.
+ * Levels of JSON that a body may have. PyMQ's reader takes two of Python's thousand frames for each level; the codec's own recursion
+ * fits four times into the stack of either runtime, in a worker too.
  */
 export const MAX_DEPTH = 500;
 
-/** What PyMQ's reader looks for in a list too, where a text like that is its undoing. */
-export function trips(value: unknown): boolean {
+/** Whether a string in a list breaks PyMQ's reader, which looks for its keys in lists too. */
+export function breaksPymq(value: unknown): boolean {
   return value === "__type" || value === "__obj" || value === "__list";
 }
 
-/** How many digits an integer may have: `sys.int_info.default_max_str_digits` of Python, which reads no more. */
+/** Digits that an integer may have: Python reads no more (`sys.int_info.default_max_str_digits`). */
 export const MAX_DIGITS = 4_300;
 
-/** An object that came out of JSON, or goes into it. */
+/** An object that comes from JSON or is written as JSON. */
 export type Fields = Record<string, unknown>;
 
-/** Whether a key makes an object a tag, or changes its prototype. A cheap look first: nearly no key does. */
-export function special(key: string): boolean {
+/** Whether a key makes an object a tag, or changes its prototype. Most keys fail the first, cheap comparison. */
+export function reservedKey(key: string): boolean {
   return key.charCodeAt(0) === 0x5f && key.charCodeAt(1) === 0x5f && (TAG_KEYS.has(key) || key === "__proto__");
 }
 
-/** Whether a tag means a value of the codec's own, so that no class can have it as its name. */
-export function taken(tag: string): boolean {
+/** Whether a tag has a meaning of its own, so that no class can have it as its name. */
+export function reservedTag(tag: string): boolean {
   return PYTHON_TYPES.has(tag) || tag.startsWith("tsmq:");
 }

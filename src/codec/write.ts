@@ -1,5 +1,5 @@
 /**
- * Values → text.
+ * Values to text, where plain JSON does not express them completely.
  *
  * @module
  */
@@ -7,13 +7,13 @@ import { ValidationError } from "../errors.ts";
 import type { Classes } from "./classes.ts";
 import { type Kind, KINDS, markOf, marksOfAll, writeMarks } from "./marks.ts";
 import { plain, plainFields, platform, withoutTags } from "./plain.ts";
-import { type Fields, MAX_DEPTH, MAX_DIGITS, special, trips } from "./tags.ts";
+import { breaksPymq, type Fields, MAX_DEPTH, MAX_DIGITS, reservedKey } from "./tags.ts";
 
-/** A value as text, to stand in a body. */
+/** A value as text, a part of a body. */
 export interface Written {
   /** Its JSON. */
   readonly json: string;
-  /** The mark that says what the JSON does not, as JSON. */
+  /** The type mark as JSON, if the value has one. */
   readonly mark?: string;
 }
 
@@ -21,22 +21,24 @@ export interface Written {
 export class Writer {
   readonly #classes: Classes;
   readonly #tags: boolean;
-  /** Where it is: the keys, the objects, and how many levels of JSON these make. */
+  /** The keys that lead to the value that is being written. */
   readonly #path: PropertyKey[] = [];
+  /** The objects that contain it. */
   readonly #open: object[] = [];
+  /** Levels of JSON. */
   #depth = 0;
   /** The mark of the value that was written last: its kind, the marks in it, and the order of its keys. */
   #kind: Kind | undefined;
   #within: string | undefined;
   #keys: string | undefined;
 
-  /** A writer for one body. `tags`: tags stand in it, in place of marks. */
+  /** Writes one body; with `tags`, tags in place of marks. */
   constructor(classes: Classes, tags = false) {
     this.#classes = classes;
     this.#tags = tags;
   }
 
-  /** A whole body: PyMQ tags a bare `null`, what is no plain JSON, and a list of objects as a whole. */
+  /** Writes a whole body. As in PyMQ, a bare `null`, a value of another type than JSON's and a list of instances have a tag. */
   body(value: unknown): string {
     if (value === null) return tagged("NoneType", "null");
     const uniform = this.#uniform(value);
@@ -44,20 +46,20 @@ export class Writer {
     const json = this.value(value);
     const tag = this.#tagOf(value);
     if (tag === undefined) return json + writeMarks(this.#mark());
-    // of a map or a list the tag says nothing, of all others what their kind says
+    // the tag replaces the kind, except that of a map
     if (!(value instanceof Map)) this.#kind = undefined;
     const mark = this.#mark();
     return tagged(tag, json) + writeMarks(mark && `{"__obj":${mark}}`);
   }
 
-  /** A value inside a body. */
+  /** Writes a value as a part of a body. */
   written(value: unknown): Written {
     const json = this.value(value);
     const mark = this.#mark();
     return mark === undefined ? { json } : { json, mark };
   }
 
-  /** The JSON of a value; its mark is left in the fields of this writer. */
+  /** Writes the JSON of a value, and leaves its mark in the fields of this writer. */
   value(value: unknown): string {
     this.#marked();
     const json = this.#json(value);
@@ -96,15 +98,15 @@ export class Writer {
     this.#keys = keys;
   }
 
-  /** The tag under which the value that was written stands in a body of its own, where PyMQ would misread its JSON, or has a tag for it. */
+  /** Returns the tag that the value needs as a whole body, because PyMQ has a tag for it or would misread its JSON. */
   #tagOf(value: unknown): string | undefined {
     switch (this.#kind) {
       case undefined:
-        return Array.isArray(value) && value.some(trips) ? "list" : undefined;
+        return Array.isArray(value) && value.some(breaksPymq) ? "list" : undefined;
       case "N":
         return undefined;
       case "M":
-        return dictKeys(value as Map<unknown, unknown>)?.some(special) ? "dict" : undefined;
+        return dictKeys(value as Map<unknown, unknown>)?.some(reservedKey) ? "dict" : undefined;
       case "S":
         return pythonSet(value as Set<unknown>) ? "set" : undefined;
       default:
@@ -136,16 +138,16 @@ export class Writer {
         return this.#list(value as Set<unknown>, "S");
     }
     if (value instanceof Uint8Array) return this.#marked("B"), JSON.stringify(value.toBase64());
-    const verdict = this.#classes.judge(prototype);
-    if ("refused" in verdict) return this.#refuse(verdict.refused);
-    return this.#record(value as Fields, verdict);
+    const found = this.#classes.tagOf(prototype);
+    if ("refused" in found) return this.#refuse(found.refused);
+    return this.#record(value as Fields, found);
   }
 
-  #record(fields: Fields, verdict?: { tag: string; json: string }): string {
+  #record(fields: Fields, found?: { tag: string; json: string }): string {
     const text = this.#plainFields(fields);
-    if (text === undefined && hasSpecial(fields)) return this.#raw(verdict ? `@${verdict.tag}` : "R", fields);
+    if (text === undefined && hasReservedKey(fields)) return this.#raw(found ? `@${found.tag}` : "R", fields);
     const inner = text ?? this.#fields(fields);
-    return verdict ? `{${inner}${inner && ","}"__type":${verdict.json}}` : `{${inner}}`;
+    return found ? `{${inner}${inner && ","}"__type":${found.json}}` : `{${inner}}`;
   }
 
   #array(values: unknown[]): string {
@@ -166,7 +168,7 @@ export class Writer {
     return `[${texts}]`;
   }
 
-  /** A map is a dictionary, as Python has it, where all its keys are texts, else a list of pairs. */
+  /** Writes a map as a dictionary if all its keys are strings, otherwise as a list of pairs. */
   #map(map: Map<unknown, unknown>): string {
     const keys = this.#tags ? undefined : dictKeys(map);
     if (!keys) return this.#list(map, "M");
@@ -178,7 +180,7 @@ export class Writer {
       if (mark !== undefined) marks[parts.length] = mark;
       parts.push(`${JSON.stringify(key)}:${text}`);
     }
-    // JavaScript's objects have their whole numbers first
+    // an object has integer keys first
     const sorted = Object.keys(Object.fromEntries(map));
     const same = sorted.every((key, i) => key === keys[i]);
     this.#marked("M", marksOfAll(marks, keys.length, keys), same ? undefined : JSON.stringify(keys));
@@ -186,19 +188,19 @@ export class Writer {
   }
 
   /**
-   * PyMQ's form for a list of instances of one class: the tag once. Python cannot import a class without a dot in its name, and has
-   * no list of it then: it gets a list of dictionaries.
+   * Writes a list of instances of one class with the tag once, as PyMQ does. Python cannot import a class without a dot in its name:
+   * such a list has marks in place of the tag, and Python gets dictionaries.
    */
   #uniform(value: unknown): string | undefined {
     if (!Array.isArray(value) || typeof value[0] !== "object" || value[0] === null) return undefined;
     const prototype = Object.getPrototypeOf(value[0]);
     if (prototype === null || prototype === Object.prototype) return undefined;
-    const verdict = this.#classes.judge(prototype);
+    const found = this.#classes.tagOf(prototype);
     const alike = (element: unknown) =>
       typeof element === "object" && element !== null && Object.getPrototypeOf(element) === prototype &&
-      !hasSpecial(element);
-    if ("refused" in verdict || !value.every(alike)) return undefined;
-    const python = verdict.tag.includes(".");
+      !hasReservedKey(element);
+    if ("refused" in found || !value.every(alike)) return undefined;
+    const python = found.tag.includes(".");
     const marks: string[] = [];
     this.#enter(value);
     const list = value.map((element: Fields, i) => {
@@ -208,22 +210,22 @@ export class Writer {
       const fields = this.#plainFields(element) ?? this.#fields(element);
       this.#leave();
       this.#path.pop();
-      const mark = markOf(python ? undefined : `@${verdict.tag}`, this.#within);
+      const mark = markOf(python ? undefined : `@${found.tag}`, this.#within);
       if (mark !== undefined) marks[i] = mark;
       return `{${fields}}`;
     });
     const within = marksOfAll(marks, list.length);
     this.#marked(undefined, python ? within && `{"__list":${within}}` : within);
-    return python ? `{"__list":[${list}],"__type":${verdict.json}}` : `[${list}]`;
+    return python ? `{"__list":[${list}],"__type":${found.json}}` : `[${list}]`;
   }
 
-  /** The fields without braces, where plain JSON says all of them. */
+  /** Writes the fields without braces, if plain JSON expresses them completely. */
   #plainFields(fields: Fields): string | undefined {
     if (typeof fields.toJSON === "function" || !plainFields(fields, this.#depth - 1)) return undefined;
     return withoutTags(JSON.stringify(fields))?.slice(1, -1);
   }
 
-  /** The fields without braces. What is undefined is left out, so that Python sees it missing. */
+  /** Writes the fields without braces. Undefined fields are left out, so that they are missing in Python. */
   #fields(fields: Fields): string {
     const parts: string[] = [];
     let marks = "";
@@ -239,12 +241,12 @@ export class Writer {
       const mark = this.#mark();
       if (mark !== undefined) marks += `,${name}:${mark}`;
     }
-    marks += missing; // as it comes out: what is missing comes last
+    marks += missing; // revived fields that were undefined come last
     this.#marked(undefined, marks === "" ? undefined : `{${marks.slice(1)}}`);
     return parts.join();
   }
 
-  /** An object that looks like a tag itself. */
+  /** Writes an object whose keys look like a tag. */
   #raw(kind: Kind, fields: Fields): string {
     if (Object.hasOwn(fields, "__proto__")) return this.#refuse("an object with a key that would change its prototype");
     const inner = this.#fields(fields);
@@ -292,7 +294,7 @@ function tagged(tag: string, json: string): string {
   return `{"__obj":${json},"__type":${JSON.stringify(tag)}}`;
 }
 
-/** Whether Python has such a set: its elements must not be lists or dictionaries there. */
+/** Whether Python can have this set: its elements must not be lists or dictionaries there. */
 export function pythonSet(set: Set<unknown>): boolean {
   for (const element of set) {
     const scalar = typeof element !== "object" || element === null || element instanceof Date ||
@@ -302,17 +304,17 @@ export function pythonSet(set: Set<unknown>): boolean {
   return true;
 }
 
-/** The keys of a map that is a dictionary in Python. */
+/** Returns the keys of a map that is a dictionary in Python; undefined if it is not. */
 export function dictKeys(map: Map<unknown, unknown>): string[] | undefined {
   const keys = [...map.keys()];
   return keys.every((key) => typeof key === "string" && key !== "__proto__") ? keys as string[] : undefined;
 }
 
-function hasSpecial(value: object): boolean {
-  return Object.keys(value).some(special);
+function hasReservedKey(value: object): boolean {
+  return Object.keys(value).some(reservedKey);
 }
 
-/** A number as Python writes it; a whole one that is too large to be exact keeps an exponent, which says "a float". */
+/** Writes a number as Python does. An integer too large to be exact gets an exponent, so that Python reads a float. */
 function writeNumber(value: number): string {
   if (Object.is(value, -0)) return "-0.0";
   return Number.isInteger(value) && !Number.isSafeInteger(value) ? value.toExponential() : String(value);
