@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { Bus } from "../../src/bus.ts";
 import { NoSuchRemoteError, ProviderError, ValidationError } from "../../src/errors.ts";
 import { topicsOf } from "../../src/providers/aws/bus_queue.ts";
-import { TOPIC_TAG } from "../../src/providers/aws/leave.ts";
+import { TOPIC_TAG } from "../../src/providers/aws/topics.ts";
 import { Names } from "../../src/providers/aws/names.ts";
 import { aws, reap } from "../../src/providers/aws/provider.ts";
 import { memory } from "../../src/providers/memory/provider.ts";

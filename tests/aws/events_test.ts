@@ -2,7 +2,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { ProviderError } from "../../src/errors.ts";
 import { Names } from "../../src/providers/aws/names.ts";
-import type { Place } from "../../src/providers/aws/arns.ts";
+import type { Arns } from "../../src/providers/aws/arns.ts";
 import type { Filter } from "../../src/provider/provider.ts";
 import { pause, until } from "../support/until.ts";
 import { Admin, NOTHING } from "./admin.ts";
@@ -69,7 +69,7 @@ describe("events over SNS", () => {
     const halves = await open(emulator.options);
     const topic = new Names(halves.namespace).topic("shared");
     await collect(halves, exact("shared"));
-    const { queueArn } = await halves.receiver.askHandler!.answer("place", undefined) as Place;
+    const { queueArn } = await halves.receiver.askHandler!.answer("arns", undefined) as Arns;
     const arn = `${queueArn}stranger-${halves.namespace}`;
     await admin.subscribe(topic, arn);
     await halves.close();

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe } from "@std/testing/bdd";
 import { CreateTopicCommand } from "@aws-sdk/client-sns";
 import { readFileSync } from "node:fs";
 import { Bus } from "../../src/bus.ts";
-import { TOPIC_TAG } from "../../src/providers/aws/leave.ts";
+import { TOPIC_TAG } from "../../src/providers/aws/topics.ts";
 import { Names } from "../../src/providers/aws/names.ts";
 import { nameOf } from "../../src/providers/aws/arns.ts";
 import { aws, type AwsOptions, reap } from "../../src/providers/aws/provider.ts";

@@ -2,7 +2,7 @@ import { assertEquals, assertMatch } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { CreateTopicCommand, SNSClient } from "@aws-sdk/client-sns";
 import { CreateQueueCommand, SQSClient } from "@aws-sdk/client-sqs";
-import { TOPIC_TAG } from "../../src/providers/aws/leave.ts";
+import { TOPIC_TAG } from "../../src/providers/aws/topics.ts";
 import { Names } from "../../src/providers/aws/names.ts";
 import { type Fault, HttpProxy } from "../aws/http_proxy.ts";
 import { here } from "../support/peer.ts";

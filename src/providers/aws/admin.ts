@@ -31,15 +31,15 @@ import {
 import type { Check, Doctor } from "../../provider/admin.ts";
 import { BusError } from "../../errors.ts";
 import { textOf } from "../../internal/thrown.ts";
-import { Api } from "./client.ts";
+import { AwsClient } from "./client.ts";
 import { toBusError } from "./errors.ts";
-import { TOPIC_TAG } from "./leave.ts";
-import { deadQueues, idleTopics } from "./leftovers.ts";
+import { TOPIC_TAG } from "./topics.ts";
+import { deadQueues, idleTopics } from "./cleanup.ts";
 import { Names } from "./names.ts";
 import { type AwsOptions, parseOptions } from "./options.ts";
-import { nameOf, type Place, placeOf } from "./arns.ts";
+import { type Arns, arnsOf, nameOf } from "./arns.ts";
 import { LEASE_TAG } from "./registry.ts";
-import { sweepAll } from "./cleanup.ts";
+import { cleanUpAll } from "./cleanup.ts";
 
 /** Milliseconds that a request may take, with all attempts. */
 const TIMEOUT = 10_000;
@@ -55,13 +55,13 @@ export function awsDoctor(options: AwsOptions, namespace: string): Doctor {
 type Action = readonly [name: string, attempt: (signal: AbortSignal) => Promise<unknown>];
 
 class AwsDoctor implements Doctor {
-  #api: Api;
+  #client: AwsClient;
   #names: Names;
 
   constructor(options: AwsOptions, namespace: string) {
     const { credentials } = options;
     const ask = () => typeof credentials === "function" ? Promise.resolve(credentials()) : Promise.reject();
-    this.#api = new Api(parseOptions(options), ask, TIMEOUT);
+    this.#client = new AwsClient(parseOptions(options), ask, TIMEOUT);
     this.#names = new Names(namespace);
   }
 
@@ -84,7 +84,7 @@ class AwsDoctor implements Doctor {
 
   async reap(): Promise<string[]> {
     try {
-      const { queues, topics } = await sweepAll(this.#api, this.#names);
+      const { queues, topics } = await cleanUpAll(this.#client, this.#names);
       return [...queues.map((name) => `queue ${name}`), ...topics.map((name) => `topic ${name}`)];
     } catch (error) {
       throw toBusError("reap", error);
@@ -92,7 +92,7 @@ class AwsDoctor implements Doctor {
   }
 
   close(): Promise<void> {
-    this.#api.close();
+    this.#client.close();
     return Promise.resolve();
   }
 
@@ -100,11 +100,11 @@ class AwsDoctor implements Doctor {
   async #first(): Promise<Check> {
     const start = performance.now();
     try {
-      const region = await this.#api.sqs.config.region();
+      const region = await this.#client.sqs.config.region();
       await this.#do(
         "sqs:ListQueues",
         (abortSignal) =>
-          this.#api.sqs.send(new ListQueuesCommand({ QueueNamePrefix: this.#names.busPrefix }), { abortSignal }),
+          this.#client.sqs.send(new ListQueuesCommand({ QueueNamePrefix: this.#names.busPrefix }), { abortSignal }),
       );
       const took = Math.round(performance.now() - start);
       return { name: "service", state: "ok", detail: `SQS in ${region} answered in ${took} ms` };
@@ -116,7 +116,7 @@ class AwsDoctor implements Doctor {
   }
 
   async *#actions(): AsyncGenerator<Check> {
-    const scratch = new Scratch(this.#api, this.#names);
+    const scratch = new Scratch(this.#client, this.#names);
     try {
       for (const [name, attempt] of scratch.actions) {
         try {
@@ -135,8 +135,10 @@ class AwsDoctor implements Doctor {
   async #leftovers(): Promise<Check> {
     const name = "leftovers";
     try {
-      const dead = (await Array.fromAsync(deadQueues(this.#api, this.#names))).map(nameOf);
-      const idle = (await Array.fromAsync(idleTopics(this.#api, this.#names))).map(({ topicArn }) => nameOf(topicArn));
+      const dead = (await Array.fromAsync(deadQueues(this.#client, this.#names))).map(nameOf);
+      const idle = (await Array.fromAsync(idleTopics(this.#client, this.#names))).map(({ topicArn }) =>
+        nameOf(topicArn)
+      );
       if (dead.length + idle.length === 0) {
         return { name, state: "ok", detail: "no queue of a dead bus, no topic without a user" };
       }
@@ -150,7 +152,7 @@ class AwsDoctor implements Doctor {
 
   async #do<O>(action: string, run: (signal: AbortSignal) => Promise<O>): Promise<O> {
     try {
-      return await this.#api.call(action, run, { repeatable: true });
+      return await this.#client.call(action, run, { repeatable: true });
     } catch (error) {
       throw toBusError(`do ${action}`, error);
     }
@@ -159,8 +161,8 @@ class AwsDoctor implements Doctor {
 
 /** A queue and a topic for trying every action once. */
 class Scratch {
-  #place: Place | undefined;
-  readonly #api: Api;
+  #arns: Arns | undefined;
+  readonly #client: AwsClient;
   readonly #queue: string;
   readonly #topic: string;
   #url: string | undefined;
@@ -168,14 +170,14 @@ class Scratch {
   #subscription: string | undefined;
   #receipt = "none";
 
-  constructor(api: Api, names: Names) {
-    this.#api = api;
+  constructor(client: AwsClient, names: Names) {
+    this.#client = client;
     this.#queue = names.bus();
     this.#topic = names.topic(`doctor-${crypto.randomUUID()}`);
   }
 
   get actions(): Action[] {
-    const { sns, sqs } = this.#api;
+    const { sns, sqs } = this.#client;
     const entry = () => ({ Id: "0", ReceiptHandle: this.#receipt });
     return [
       ["sqs:CreateQueue", async (abortSignal) => {
@@ -185,7 +187,7 @@ class Scratch {
       }],
       ["sqs:GetQueueAttributes", async (abortSignal) => {
         const command = new GetQueueAttributesCommand({ QueueUrl: this.#url, AttributeNames: ["QueueArn"] });
-        this.#place = placeOf((await sqs.send(command, { abortSignal })).Attributes!.QueueArn!, this.#url!);
+        this.#arns = arnsOf((await sqs.send(command, { abortSignal })).Attributes!.QueueArn!, this.#url!);
       }],
       [
         "sqs:GetQueueUrl",
@@ -245,7 +247,7 @@ class Scratch {
         (abortSignal) => sns.send(new ListTagsForResourceCommand({ ResourceArn: this.#topicArn }), { abortSignal }),
       ],
       ["sns:Subscribe", async (abortSignal) => {
-        const Endpoint = this.#place!.queueArn + this.#queue;
+        const Endpoint = this.#arns!.queueArn + this.#queue;
         const command = new SubscribeCommand({
           TopicArn: this.#topicArn,
           Protocol: "sqs",
@@ -280,19 +282,19 @@ class Scratch {
 
   async #unsubscribe(abortSignal: AbortSignal): Promise<void> {
     if (!this.#subscription) return;
-    await this.#api.sns.send(new UnsubscribeCommand({ SubscriptionArn: this.#subscription }), { abortSignal });
+    await this.#client.sns.send(new UnsubscribeCommand({ SubscriptionArn: this.#subscription }), { abortSignal });
     this.#subscription = undefined;
   }
 
   async #deleteTopic(abortSignal: AbortSignal): Promise<void> {
     if (!this.#topicArn) return;
-    await this.#api.sns.send(new DeleteTopicCommand({ TopicArn: this.#topicArn }), { abortSignal });
+    await this.#client.sns.send(new DeleteTopicCommand({ TopicArn: this.#topicArn }), { abortSignal });
     this.#topicArn = undefined;
   }
 
   async #deleteQueue(abortSignal: AbortSignal): Promise<void> {
     if (!this.#url) return;
-    await this.#api.sqs.send(new DeleteQueueCommand({ QueueUrl: this.#url }), { abortSignal });
+    await this.#client.sqs.send(new DeleteQueueCommand({ QueueUrl: this.#url }), { abortSignal });
     this.#url = undefined;
   }
 }

@@ -5,7 +5,7 @@
  */
 
 /** A place, as plain data: the worker learns it from its queue and tells it to main. */
-export interface Place {
+export interface Arns {
   /** `arn:aws:sqs:eu-central-1:123456789012:`, to which a queue's name is added. */
   readonly queueArn: string;
   /** `arn:aws:sns:eu-central-1:123456789012:`, to which a topic's name is added. */
@@ -15,7 +15,7 @@ export interface Place {
 }
 
 /** The place of a queue. */
-export function placeOf(queueArn: string, queueUrl: string): Place {
+export function arnsOf(queueArn: string, queueUrl: string): Arns {
   const [arn, partition, , region, account] = queueArn.split(":");
   return {
     queueArn: `${arn}:${partition}:sqs:${region}:${account}:`,

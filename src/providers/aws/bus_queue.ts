@@ -10,25 +10,24 @@ import {
   SetQueueAttributesCommand,
   TagQueueCommand,
 } from "@aws-sdk/client-sqs";
-import { type Api, backoff, pause, soon } from "./client.ts";
+import { backoff, pause, RETRY } from "../../internal/time.ts";
+import { type AwsClient, soon } from "./client.ts";
 import { noQueue } from "./errors.ts";
-import { type Place, placeOf } from "./arns.ts";
+import { type Arns, arnsOf } from "./arns.ts";
 import { LEASE_TAG } from "./registry.ts";
 
 /** Seconds after which a message that was not deleted comes again, as do those that went down with a broken connection. */
 const VISIBILITY = 5;
 /** Bytes that SQS allows a queue policy. */
 const MAX_POLICY = 8_192;
-/** Milliseconds between attempts to make the queue again: SQS refuses the same name for 60 s. */
-const AGAIN = { base: 250, max: 5_000 };
 
 /** A bus's own queue. */
 export class BusQueue {
   /** Its name, which is the address of the bus. */
   readonly name: string;
   /** Where it is; known once it is open. */
-  place!: Place;
-  readonly #api: Api;
+  arns!: Arns;
+  readonly #client: AwsClient;
   readonly #lease: number;
   readonly #topics = new Set<string>();
   readonly #fault: (error: unknown) => void;
@@ -41,8 +40,8 @@ export class BusQueue {
   #next: Promise<void> | undefined;
 
   /** A queue of this name with a lease of so many milliseconds; `fault` hears of renewals that failed. */
-  constructor(api: Api, name: string, lease: number, fault: (error: unknown) => void) {
-    this.#api = api;
+  constructor(client: AwsClient, name: string, lease: number, fault: (error: unknown) => void) {
+    this.#client = client;
     this.name = name;
     this.#lease = lease;
     this.#fault = fault;
@@ -50,19 +49,19 @@ export class BusQueue {
 
   /** Its URL. */
   get url(): string {
-    return this.place.queueUrl + this.name;
+    return this.arns.queueUrl + this.name;
   }
 
   /** Its ARN. */
   get arn(): string {
-    return this.place.queueArn + this.name;
+    return this.arns.queueArn + this.name;
   }
 
   /** Makes it. */
   async open(timeout: number): Promise<void> {
     const options = { repeatable: true, timeout };
-    const { QueueUrl } = await this.#api.call("make the queue of the bus", (abortSignal) =>
-      this.#api.sqs.send(
+    const { QueueUrl } = await this.#client.call("make the queue of the bus", (abortSignal) =>
+      this.#client.sqs.send(
         new CreateQueueCommand({
           QueueName: this.name,
           Attributes: { VisibilityTimeout: String(VISIBILITY) },
@@ -72,13 +71,13 @@ export class BusQueue {
       ), options);
     const command = new GetQueueAttributesCommand({ QueueUrl, AttributeNames: ["QueueArn"] });
     const read = () =>
-      this.#api.call(
+      this.#client.call(
         "read the ARN of the queue of the bus",
-        (abortSignal) => this.#api.sqs.send(command, { abortSignal }),
+        (abortSignal) => this.#client.sqs.send(command, { abortSignal }),
         options,
       );
     const { Attributes } = await soon(read, this.#closing.signal);
-    this.place = placeOf(Attributes!.QueueArn!, QueueUrl!);
+    this.arns = arnsOf(Attributes!.QueueArn!, QueueUrl!);
     if (!this.#closing.signal.aborted) this.#renewing ??= setInterval(() => void this.#renew(), this.#lease / 3);
   }
 
@@ -91,7 +90,7 @@ export class BusQueue {
         await this.#sync();
         return !this.#closing.signal.aborted;
       } catch {
-        await pause(backoff(attempt, AGAIN.base, AGAIN.max), this.#closing.signal);
+        await pause(backoff(RETRY.restore, attempt), this.#closing.signal);
       }
     }
     return false;
@@ -119,7 +118,7 @@ export class BusQueue {
     this.stop();
     // one that is made again at this moment would stay
     await this.#opening?.catch(() => {});
-    await deleteQueue(this.#api, this.url);
+    await deleteQueue(this.#client, this.url);
   }
 
   #tags(): Record<string, string> {
@@ -129,9 +128,9 @@ export class BusQueue {
   async #renew(): Promise<void> {
     const command = new TagQueueCommand({ QueueUrl: this.url, Tags: this.#tags() });
     try {
-      await this.#api.call(
+      await this.#client.call(
         "renew the lease of the bus",
-        (abortSignal) => this.#api.sqs.send(command, { abortSignal }),
+        (abortSignal) => this.#client.sqs.send(command, { abortSignal }),
         { repeatable: true },
       );
     } catch (error) {
@@ -151,13 +150,13 @@ export class BusQueue {
   }
 
   async #set(): Promise<void> {
-    const Policy = policyOf(this.arn, [...this.#topics], this.place.topicArn);
+    const Policy = policyOf(this.arn, [...this.#topics], this.arns.topicArn);
     const made = this.#made;
     if (this.#topics.size === 0 || Policy === made.policy) return;
     const command = new SetQueueAttributesCommand({ QueueUrl: this.url, Attributes: { Policy } });
-    await this.#api.call(
+    await this.#client.call(
       "let topics send to the queue of the bus",
-      (abortSignal) => this.#api.sqs.send(command, { abortSignal }),
+      (abortSignal) => this.#client.sqs.send(command, { abortSignal }),
       { repeatable: true },
     );
     made.policy = Policy;
@@ -165,11 +164,11 @@ export class BusQueue {
 }
 
 /** Deletes a queue; nothing happens if it is gone already. */
-export async function deleteQueue(api: Api, QueueUrl: string): Promise<void> {
+export async function deleteQueue(client: AwsClient, QueueUrl: string): Promise<void> {
   try {
-    await api.call(
+    await client.call(
       "delete the queue of a bus",
-      (abortSignal) => api.sqs.send(new DeleteQueueCommand({ QueueUrl }), { abortSignal }),
+      (abortSignal) => client.sqs.send(new DeleteQueueCommand({ QueueUrl }), { abortSignal }),
       { repeatable: true },
     );
   } catch (error) {

@@ -9,7 +9,8 @@ import {
   type Message,
   ReceiveMessageCommand,
 } from "@aws-sdk/client-sqs";
-import { type Api, backoff, BATCH, pause } from "./client.ts";
+import { backoff, pause, RETRY } from "../../internal/time.ts";
+import { type AwsClient, BATCH } from "./client.ts";
 import type { BusQueue } from "./bus_queue.ts";
 import { noQueue, toBusError } from "./errors.ts";
 import { ATTRIBUTE, type Content, read } from "./message.ts";
@@ -22,9 +23,6 @@ const LINGER = 1_000;
 const DEFER = 5;
 /** Milliseconds between polls while main has no room: only answers are taken out of what is read. */
 const CONGESTED_PAUSE = 100;
-/** Milliseconds between polls that fail, doubled from the first to the second. */
-const RETRY = { base: 100, max: 5_000 };
-
 /** Milliseconds after which a poll that waits says that there is nothing to read. */
 const QUIET = 40;
 /** Milliseconds between looks at that. */
@@ -33,7 +31,7 @@ const LOOK = 5;
 const TAKEN = 10_000;
 
 /** What a pump does with what it reads. */
-export interface Sink {
+export interface ReaderEvents {
   /** Takes a message; false: there is no room for it now. */
   take(content: Content): boolean;
   /** The queue was deleted; resolves when it is there again, or with false when it never will. */
@@ -45,12 +43,12 @@ export interface Sink {
 }
 
 /** The reader of one queue. */
-export class Pump {
-  readonly #polls: Api;
-  readonly #api: Api;
+export class BusQueueReader {
+  readonly #polls: AwsClient;
+  readonly #client: AwsClient;
   readonly #queue: BusQueue;
   readonly #seconds: number;
-  readonly #sink: Sink;
+  readonly #events: ReaderEvents;
   readonly #closing = new AbortController();
   /** Receipts of messages to delete, by the message's id. */
   #done = new Map<string, string>();
@@ -63,12 +61,12 @@ export class Pump {
   #waiting: number | undefined;
 
   /** Reads by `polls`, deletes by `api`. */
-  constructor(polls: Api, api: Api, queue: BusQueue, seconds: number, sink: Sink) {
+  constructor(polls: AwsClient, client: AwsClient, queue: BusQueue, seconds: number, events: ReaderEvents) {
     this.#polls = polls;
-    this.#api = api;
+    this.#client = client;
     this.#queue = queue;
     this.#seconds = seconds;
-    this.#sink = sink;
+    this.#events = events;
     void this.#run();
   }
 
@@ -103,9 +101,9 @@ export class Pump {
         if (signal.aborted) return;
         this.#state(false, error);
         if (noQueue(error)) {
-          if (!await this.#sink.lost()) return;
+          if (!await this.#events.lost()) return;
         } else {
-          await pause(backoff(++failures, RETRY.base, RETRY.max), signal);
+          await pause(backoff(RETRY.restore, ++failures), signal);
         }
       }
     }
@@ -126,7 +124,7 @@ export class Pump {
   #state(connected: boolean, error?: unknown): void {
     if (connected === this.#connected) return;
     this.#connected = connected;
-    this.#sink.state(connected, error === undefined ? undefined : toBusError("read the queue of the bus", error));
+    this.#events.state(connected, error === undefined ? undefined : toBusError("read the queue of the bus", error));
   }
 
   async #poll(WaitTimeSeconds: number): Promise<number> {
@@ -154,7 +152,7 @@ export class Pump {
 
   #take(message: Message): boolean {
     const id = message.MessageId!;
-    if (!this.#taken.has(id) && !this.#sink.take(read(message))) return false;
+    if (!this.#taken.has(id) && !this.#events.take(read(message))) return false;
     this.#taken.add(id);
     this.#done.set(id, message.ReceiptHandle!);
     if (this.#done.size >= BATCH) this.#delete();
@@ -168,28 +166,29 @@ export class Pump {
     const done = [...this.#done];
     this.#done = new Map();
     const QueueUrl = this.#queue.url;
-    void this.#api.batch("delete messages that were read", done, async (entries, abortSignal) => {
+    void this.#client.batch("delete messages that were read", done, async (entries, abortSignal) => {
       const Entries = entries.map(({ Id, item: [, ReceiptHandle] }) => ({ Id, ReceiptHandle }));
-      return (await this.#api.sqs.send(new DeleteMessageBatchCommand({ QueueUrl, Entries }), { abortSignal })).Failed;
+      return (await this.#client.sqs.send(new DeleteMessageBatchCommand({ QueueUrl, Entries }), { abortSignal }))
+        .Failed;
     }, { repeatable: true }).then((results) => {
       if (this.#taken.size > TAKEN) this.#taken.clear();
       results.forEach((error, index) => {
         if (!error) this.#taken.delete(done[index]![0]);
       });
       const error = results.find((error) => error !== undefined);
-      if (error && !this.#closing.signal.aborted && !noQueue(error.cause)) this.#sink.fault(error);
+      if (error && !this.#closing.signal.aborted && !noQueue(error.cause)) this.#events.fault(error);
     });
   }
 
   /** Lets events come again later: SQS keeps them meanwhile. */
   async #defer(messages: readonly Message[]): Promise<void> {
     const QueueUrl = this.#queue.url;
-    await this.#api.batch("leave events for later", messages, async (entries, abortSignal) => {
+    await this.#client.batch("leave events for later", messages, async (entries, abortSignal) => {
       const Entries = entries.map(({ Id, item }) => (
         { Id, ReceiptHandle: item.ReceiptHandle, VisibilityTimeout: DEFER }
       ));
       const command = new ChangeMessageVisibilityBatchCommand({ QueueUrl, Entries });
-      return (await this.#api.sqs.send(command, { abortSignal })).Failed;
+      return (await this.#client.sqs.send(command, { abortSignal })).Failed;
     }, { repeatable: true });
   }
 }

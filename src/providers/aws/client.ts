@@ -6,6 +6,7 @@
 import { SNSClient } from "@aws-sdk/client-sns";
 import { SQSClient } from "@aws-sdk/client-sqs";
 import { type BusError, ClosedError, ProviderError } from "../../errors.ts";
+import { type Backoff, backoff, pause, RETRY } from "../../internal/time.ts";
 import { OnceHttpAgent, OnceHttpsAgent } from "./http_agents.ts";
 import { fateOf, noQueue, toBusError } from "./errors.ts";
 import type { AwsCredentials, Settings } from "./options.ts";
@@ -37,15 +38,15 @@ export interface FailedEntry {
 
 /** SQS and SNS take so many entries in one request, and give so many messages in one answer. */
 export const BATCH = 10;
-/** Milliseconds before the second attempt, doubled for each further one: more where AWS said that we are too fast. */
-const BACKOFF = { throttled: 200, other: 50, max: 5_000 };
-/** How often, and milliseconds before the second attempt: more than a second in all. */
-const SOON = { attempts: 5, base: 200 };
+/** Milliseconds between attempts that AWS throttles, as the SDK's own retries have them. */
+const THROTTLED: Backoff = { min: 200, max: 5_000 };
+/** Attempts to use a queue that was just made: with the pauses of `RETRY.send` more than the second that SQS may need. */
+const NEW_QUEUE_ATTEMPTS = 7;
 /** Milliseconds to connect. */
 const CONNECT = 5_000;
 
 /** The two clients of the SDK, on sockets of their own. */
-export class Api {
+export class AwsClient {
   /** The client of SQS. */
   readonly sqs: SQSClient;
   /** The client of SNS. */
@@ -130,7 +131,7 @@ export class Api {
         // at once, and where there is to be one attempt only too
         if (attempt === 1 && (fate === "expired" || fate === "skewed")) continue;
         if (attempt >= attempts) throw error;
-        await pause(backoff(attempt, fate === "throttled" ? BACKOFF.throttled : BACKOFF.other), signal);
+        await pause(spread(backoff(fate === "throttled" ? THROTTLED : RETRY.send, attempt)), signal);
       }
     }
   }
@@ -168,7 +169,7 @@ export class Api {
         else results[Number(Id)] = toBusError(doing, error);
       }
       entries = entries.filter(({ Id }) => again.has(Id));
-      if (entries.length > 0) await pause(backoff(attempt, BACKOFF.throttled), this.#closing.signal);
+      if (entries.length > 0) await pause(spread(backoff(THROTTLED, attempt)), this.#closing.signal);
     }
     return results;
   }
@@ -201,27 +202,13 @@ export async function soon<O>(request: () => Promise<O>, signal: AbortSignal): P
     try {
       return await request();
     } catch (error) {
-      if (!noQueue(error) || signal.aborted || attempt === SOON.attempts) throw error;
-      await pause(backoff(attempt, SOON.base), signal);
+      if (!noQueue(error) || signal.aborted || attempt === NEW_QUEUE_ATTEMPTS) throw error;
+      await pause(spread(backoff(RETRY.send, attempt)), signal);
     }
   }
 }
 
-/** Milliseconds before the next attempt, half of them by chance, so that not all come at once. */
-export function backoff(attempt: number, base: number, max = BACKOFF.max): number {
-  return Math.min(max, base * 2 ** Math.min(attempt - 1, 20)) * (0.5 + Math.random() / 2);
-}
-
-/** Resolves after so many milliseconds, or when the signal aborts. */
-export function pause(ms: number, signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve();
-  return new Promise((resolve) => {
-    const done = () => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", done);
-      resolve();
-    };
-    const timer = setTimeout(done, ms);
-    signal.addEventListener("abort", done);
-  });
+/** Shortens a pause by up to half, at random, so that buses that were throttled together do not come back together. */
+function spread(ms: number): number {
+  return ms * (0.5 + Math.random() / 2);
 }

@@ -8,11 +8,11 @@
  */
 import { ChangeMessageVisibilityBatchCommand, DeleteMessageBatchCommand, type Message } from "@aws-sdk/client-sqs";
 import type { BusError } from "../../errors.ts";
-import type { Api } from "./client.ts";
+import type { AwsClient } from "./client.ts";
 import { Batcher } from "./batcher.ts";
 import { noQueue } from "./errors.ts";
 import { keepsOrder } from "./names.ts";
-import type { Queues } from "./queue_urls.ts";
+import type { Queues } from "./queues.ts";
 import { MAX_VISIBILITY, type Outgoing, untaken } from "./message.ts";
 
 /** Requests of one kind for one queue under way at once; what is settled meanwhile shares the next. */
@@ -38,7 +38,7 @@ export class Leases {
   readonly #changes: Batcher<Change>;
 
   /** Leases on items of these queues. */
-  constructor(api: Api, queues: Queues) {
+  constructor(client: AwsClient, queues: Queues) {
     const options = { parallel: () => PARALLEL };
     this.#puts = new Batcher((queue, items) => queues.put(queue, items, true), {
       ...options,
@@ -46,13 +46,14 @@ export class Leases {
     });
     this.#deletes = new Batcher(
       (queue, receipts) =>
-        api.batch(
+        client.batch(
           `remove items of queue "${queue}"`,
           receipts,
           (entries, abortSignal) =>
             queues.have(queue, async (QueueUrl) => {
               const Entries = entries.map(({ Id, item }) => ({ Id, ReceiptHandle: item }));
-              return (await api.sqs.send(new DeleteMessageBatchCommand({ QueueUrl, Entries }), { abortSignal })).Failed;
+              return (await client.sqs.send(new DeleteMessageBatchCommand({ QueueUrl, Entries }), { abortSignal }))
+                .Failed;
             }),
           { repeatable: true },
         ),
@@ -60,7 +61,7 @@ export class Leases {
     );
     this.#changes = new Batcher(
       (queue, changes) =>
-        api.batch(
+        client.batch(
           `change leases of queue "${queue}"`,
           changes,
           (entries, abortSignal) =>
@@ -69,7 +70,7 @@ export class Leases {
                 { Id, ReceiptHandle: item.receipt, VisibilityTimeout: item.seconds }
               ));
               const command = new ChangeMessageVisibilityBatchCommand({ QueueUrl, Entries });
-              return (await api.sqs.send(command, { abortSignal })).Failed;
+              return (await client.sqs.send(command, { abortSignal })).Failed;
             }),
           { repeatable: true },
         ),

@@ -103,14 +103,14 @@ async function open(settings: Settings, ask: AskCredentials, context: SenderCont
 export async function reap(provider: Provider, namespace?: string): Promise<Swept> {
   const { settings, ask } = made.get(provider) ?? {};
   if (!settings || !ask) throw new ValidationError("Cannot reap: the provider was not made by aws()");
-  const [{ Api }, { sweepAll }] = await Promise.all([import("./client.ts"), import("./cleanup.ts")]);
-  const api = new Api(settings, ask, REAP_TIMEOUT);
+  const [{ AwsClient }, { cleanUpAll }] = await Promise.all([import("./client.ts"), import("./cleanup.ts")]);
+  const client = new AwsClient(settings, ask, REAP_TIMEOUT);
   try {
     const names = namespace === undefined ? undefined : new Names(namespace);
-    return await sweepAll(api, names);
+    return await cleanUpAll(client, names);
   } catch (error) {
     throw toBusError("reap", error);
   } finally {
-    api.close();
+    client.close();
   }
 }

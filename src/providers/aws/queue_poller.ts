@@ -7,10 +7,10 @@
 import { type Message, ReceiveMessageCommand } from "@aws-sdk/client-sqs";
 import type { BusError } from "../../errors.ts";
 import type { Delivery, ReceiveOptions } from "../../provider/provider.ts";
-import { type Api, BATCH, type CallOptions } from "./client.ts";
+import { type AwsClient, BATCH, type CallOptions } from "./client.ts";
 import { toBusError } from "./errors.ts";
 import { type Leases, secondsOf } from "./leases.ts";
-import type { Queues } from "./queue_urls.ts";
+import type { Queues } from "./queues.ts";
 import { readItem } from "./message.ts";
 
 /** Seconds that an item taken for good stays hidden: enough to delete it, with all attempts. Then a lost one comes back. */
@@ -22,9 +22,9 @@ const LONG = 10_000;
 /** Polls at once to fetch more than one poll can bring. */
 const PARALLEL = 10;
 
-/** What a tap needs. */
-export interface TapHome {
-  readonly polls: Api;
+/** What a poller needs. */
+export interface PollerContext {
+  readonly polls: AwsClient;
   readonly queues: Queues;
   readonly leases: Leases;
   /** The longest poll in seconds. */
@@ -44,16 +44,16 @@ interface Waiter {
 }
 
 /** Takes from one queue with one lease. */
-export class Tap {
-  readonly #home: TapHome;
+export class QueuePoller {
+  readonly #home: PollerContext;
   readonly #queue: string;
   readonly #lease: number | undefined;
   readonly #running = new Set<Promise<void>>();
   #waiter: Waiter | undefined;
   #polls = 0;
 
-  /** A tap on this queue; without a lease items are taken for good. */
-  constructor(home: TapHome, queue: string, lease: number | undefined) {
+  /** A poller on this queue; without a lease items are taken for good. */
+  constructor(home: PollerContext, queue: string, lease: number | undefined) {
     this.#home = home;
     this.#queue = queue;
     this.#lease = lease;

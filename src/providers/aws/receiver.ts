@@ -4,6 +4,7 @@
  * @module
  */
 import { BusError } from "../../errors.ts";
+import { pause } from "../../internal/time.ts";
 import type {
   AskHandler,
   Delivery,
@@ -14,17 +15,17 @@ import type {
   Receiver,
   ReceiverContext,
 } from "../../provider/provider.ts";
-import { Api, type AskCredentials, BATCH, pause } from "./client.ts";
+import { type AskCredentials, AwsClient, BATCH } from "./client.ts";
 import { BusQueue } from "./bus_queue.ts";
 import { fateOf, toBusError } from "./errors.ts";
 import { Leases, secondsOf } from "./leases.ts";
 import { Names } from "./names.ts";
 import type { AwsCredentials, Settings } from "./options.ts";
-import { Pump, type Sink } from "./bus_queue_reader.ts";
-import { Queues } from "./queue_urls.ts";
-import { sweep } from "./cleanup.ts";
+import { BusQueueReader, type ReaderEvents } from "./bus_queue_reader.ts";
+import { Queues } from "./queues.ts";
+import { cleanUp } from "./cleanup.ts";
 import { Subscriptions } from "./subscriptions.ts";
-import { Tap } from "./queue_poller.ts";
+import { QueuePoller } from "./queue_poller.ts";
 import { Topics } from "./topics.ts";
 import { type Content, PATTERNS_TTL, write } from "./message.ts";
 
@@ -56,8 +57,8 @@ class AwsReceiver implements AskHandler, Receiver {
   readonly #settings: Settings;
   readonly #context: ReceiverContext;
   readonly #names: Names;
-  readonly #api: Api;
-  readonly #polls: Api;
+  readonly #client: AwsClient;
+  readonly #polls: AwsClient;
   readonly #queue: BusQueue;
   readonly #topics: Topics;
   readonly #queues: Queues;
@@ -66,8 +67,8 @@ class AwsReceiver implements AskHandler, Receiver {
   readonly #subscriptions: Subscriptions;
   /** Resolves when every publisher knows that this bus subscribes to patterns. */
   #known: Promise<void> | undefined;
-  readonly #taps = new Map<string, Tap>();
-  #pump: Pump | undefined;
+  readonly #pollers = new Map<string, QueuePoller>();
+  #reader: BusQueueReader | undefined;
   #closed: Promise<void> | undefined;
 
   constructor(settings: Settings, context: ReceiverContext) {
@@ -76,27 +77,27 @@ class AwsReceiver implements AskHandler, Receiver {
     this.#context = context;
     this.#names = new Names(context.namespace);
     this.inbox = this.#names.bus();
-    this.#api = new Api(settings, ask, TIMEOUT);
-    this.#polls = new Api(settings, ask, TIMEOUT, POLL_SOCKETS);
+    this.#client = new AwsClient(settings, ask, TIMEOUT);
+    this.#polls = new AwsClient(settings, ask, TIMEOUT, POLL_SOCKETS);
     const fault = (error: unknown) => context.fault(toBusError("keep an AWS bus", error));
-    this.#queue = new BusQueue(this.#api, this.inbox, settings.lease, fault);
+    this.#queue = new BusQueue(this.#client, this.inbox, settings.lease, fault);
     this.#subscriptions = new Subscriptions(this.#names, context, this.#closing.signal);
-    this.#topics = new Topics(this.#api, this.#queue, settings.rawDelivery, this.#subscriptions);
-    this.#queues = new Queues(this.#api, this.#names);
-    this.#leases = new Leases(this.#api, this.#queues);
+    this.#topics = new Topics(this.#client, this.#queue, settings.rawDelivery, this.#subscriptions);
+    this.#queues = new Queues(this.#client, this.#names);
+    this.#leases = new Leases(this.#client, this.#queues);
   }
 
   async open(timeout: number): Promise<void> {
     await this.#queue.open(timeout);
-    const sink: Sink = {
+    const events: ReaderEvents = {
       take: (content) => this.#take(content),
       lost: () => this.#lost(timeout),
       state: (connected, error) => this.#context.state(connected, error),
       fault: (error) => this.#context.fault(error),
     };
-    this.#pump = new Pump(this.#polls, this.#api, this.#queue, this.#settings.poll, sink);
+    this.#reader = new BusQueueReader(this.#polls, this.#client, this.#queue, this.#settings.poll, events);
     // what dead buses left is no concern of those who open this one
-    sweep(this.#api, this.#names, this.#closing.signal).catch((error) => {
+    cleanUp(this.#client, this.#names, this.#closing.signal).catch((error) => {
       // where many buses open at once, the next one sweeps
       if (this.#closing.signal.aborted || fateOf(error) === "throttled") return;
       this.#context.fault(toBusError("sweep up after dead buses", error));
@@ -126,9 +127,9 @@ class AwsReceiver implements AskHandler, Receiver {
 
   async receive(queue: string, options: ReceiveOptions): Promise<Delivery[]> {
     const key = `${options.lease ?? ""}:${queue}`;
-    let tap = this.#taps.get(key);
-    if (!tap) {
-      for (const [key, tap] of this.#taps) if (!tap.busy) this.#taps.delete(key);
+    let poller = this.#pollers.get(key);
+    if (!poller) {
+      for (const [key, poller] of this.#pollers) if (!poller.busy) this.#pollers.delete(key);
       const home = {
         polls: this.#polls,
         queues: this.#queues,
@@ -136,9 +137,9 @@ class AwsReceiver implements AskHandler, Receiver {
         seconds: this.#settings.poll,
         closing: this.#closing.signal,
       };
-      this.#taps.set(key, tap = new Tap(home, queue, options.lease));
+      this.#pollers.set(key, poller = new QueuePoller(home, queue, options.lease));
     }
-    return await tap.take(options);
+    return await poller.take(options);
   }
 
   /** SQS has no head to put anything back to: the items come last, as new ones. */
@@ -165,7 +166,7 @@ class AwsReceiver implements AskHandler, Receiver {
   }
 
   answer(verb: string): unknown {
-    if (verb === "place") return this.#queue.place;
+    if (verb === "arns") return this.#queue.arns;
     throw new BusError("internal", `Cannot answer "${verb}": the AWS receiver knows no such question`);
   }
 
@@ -176,9 +177,9 @@ class AwsReceiver implements AskHandler, Receiver {
   /** Ends what was never open. */
   abandon(): void {
     this.#closing.abort();
-    this.#pump?.close();
+    this.#reader?.close();
     this.#queue.stop();
-    this.#api.close();
+    this.#client.close();
     this.#polls.close();
   }
 
@@ -186,12 +187,12 @@ class AwsReceiver implements AskHandler, Receiver {
   async #close(): Promise<void> {
     this.#closing.abort();
     const late = new AbortController();
-    const taps = Promise.all([...this.#taps.values()].map((tap) => tap.idle()));
+    const pollers = Promise.all([...this.#pollers.values()].map((poller) => poller.idle()));
     try {
       // all are tried, whatever becomes of the others
       const [topics] = await Promise.allSettled([
-        this.#topics.close().then(() => this.#pump?.quiet(QUIET)),
-        Promise.race([taps, pause(GIVE_BACK, late.signal)]),
+        this.#topics.close().then(() => this.#reader?.quiet(QUIET)),
+        Promise.race([pollers, pause(GIVE_BACK, late.signal)]),
       ]);
       // a sweep finds by the queue which subscriptions are left
       if (topics.status === "rejected") throw topics.reason;

@@ -5,10 +5,10 @@
  */
 import { ListSubscriptionsByTopicCommand } from "@aws-sdk/client-sns";
 import { ListQueueTagsCommand } from "@aws-sdk/client-sqs";
-import type { Api } from "./client.ts";
+import type { AwsClient } from "./client.ts";
 import { noQueue, noTopic } from "./errors.ts";
 import { BUS_PREFIX } from "./names.ts";
-import { nameOf, type Place } from "./arns.ts";
+import { type Arns, nameOf } from "./arns.ts";
 
 /** The tag of a bus's queue that says until when the bus lives, in milliseconds since 1970. */
 export const LEASE_TAG = "tsmq-lease";
@@ -17,7 +17,7 @@ export const LEASE_TAG = "tsmq-lease";
 const ENDED = "Deleted";
 
 /** A subscription of a topic. */
-export interface Subscribed {
+export interface TopicSubscription {
   /** Its own ARN. */
   readonly arn: string;
   /** The ARN of the queue, for subscriptions of queues. */
@@ -25,15 +25,15 @@ export interface Subscribed {
 }
 
 /** Who has subscribed to a topic; nobody if there is no such topic. */
-export async function subscriptionsOf(api: Api, topicArn: string): Promise<Subscribed[]> {
-  const found: Subscribed[] = [];
+export async function subscriptionsOf(client: AwsClient, topicArn: string): Promise<TopicSubscription[]> {
+  const found: TopicSubscription[] = [];
   let NextToken: string | undefined;
   do {
     const input = { TopicArn: topicArn, NextToken };
     try {
-      const page = await api.call(
+      const page = await client.call(
         "list the subscriptions of a topic",
-        (abortSignal) => api.sns.send(new ListSubscriptionsByTopicCommand(input), { abortSignal }),
+        (abortSignal) => client.sns.send(new ListSubscriptionsByTopicCommand(input), { abortSignal }),
         { repeatable: true },
       );
       for (const { SubscriptionArn = "", Endpoint = "" } of page.Subscriptions ?? []) {
@@ -49,11 +49,11 @@ export async function subscriptionsOf(api: Api, topicArn: string): Promise<Subsc
 }
 
 /** Until when the bus of this queue lives, in milliseconds since 1970; 0 if there is no such queue, or no lease on it. */
-async function leaseOf(api: Api, queueUrl: string): Promise<number> {
+async function leaseOf(client: AwsClient, queueUrl: string): Promise<number> {
   try {
-    const { Tags } = await api.call(
+    const { Tags } = await client.call(
       "read the lease of a bus",
-      (abortSignal) => api.sqs.send(new ListQueueTagsCommand({ QueueUrl: queueUrl }), { abortSignal }),
+      (abortSignal) => client.sqs.send(new ListQueueTagsCommand({ QueueUrl: queueUrl }), { abortSignal }),
       { repeatable: true },
     );
     return Number(Tags?.[LEASE_TAG] ?? 0);
@@ -64,14 +64,14 @@ async function leaseOf(api: Api, queueUrl: string): Promise<number> {
 }
 
 /** True if the bus of this queue is dead; a queue without a lease is no bus's. */
-export async function hasLapsed(api: Api, queueUrl: string): Promise<boolean> {
-  const lease = await leaseOf(api, queueUrl);
+export async function hasExpired(client: AwsClient, queueUrl: string): Promise<boolean> {
+  const lease = await leaseOf(client, queueUrl);
   return lease !== 0 && lease < Date.now();
 }
 
 /** Looks up servers. Lookups of one function that are asked for while one is under way share the next one. */
-export class Servers {
-  readonly #api: Api;
+export class Registry {
+  readonly #client: AwsClient;
   readonly #leases = new Map<string, number>();
   /** The lookup that is under way for each registry. */
   readonly #running = new Map<string, Promise<string[]>>();
@@ -81,13 +81,13 @@ export class Servers {
   #reports = 0;
 
   /** Looks with these clients. */
-  constructor(api: Api) {
-    this.#api = api;
+  constructor(client: AwsClient) {
+    this.#client = client;
   }
 
   /** The inboxes of the live servers that subscribed to this registry. */
-  look(registry: string, place: Place): Promise<string[]> {
-    const next = this.#next.get(registry) ?? this.#lookNext(registry, place);
+  look(registry: string, arns: Arns): Promise<string[]> {
+    const next = this.#next.get(registry) ?? this.#lookNext(registry, arns);
     this.#next.set(registry, next);
     return next;
   }
@@ -98,11 +98,11 @@ export class Servers {
     this.#reports++;
   }
 
-  async #lookNext(registry: string, place: Place): Promise<string[]> {
+  async #lookNext(registry: string, arns: Arns): Promise<string[]> {
     // at least a microtask: all that is asked in one turn shares one lookup
     await this.#running.get(registry)?.catch(() => {});
     this.#next.delete(registry);
-    const running = this.#look(registry, place);
+    const running = this.#look(registry, arns);
     this.#running.set(registry, running);
     try {
       return await running;
@@ -111,20 +111,20 @@ export class Servers {
     }
   }
 
-  async #look(registry: string, place: Place): Promise<string[]> {
-    const subscribed = await subscriptionsOf(this.#api, place.topicArn + registry);
+  async #look(registry: string, arns: Arns): Promise<string[]> {
+    const subscribed = await subscriptionsOf(this.#client, arns.topicArn + registry);
     const inboxes = subscribed.map(({ endpoint }) => nameOf(endpoint)).filter((name) => name.startsWith(BUS_PREFIX));
     for (const [inbox, lease] of this.#leases) if (lease < Date.now()) this.#leases.delete(inbox);
-    const live = await Promise.all(inboxes.map((inbox) => this.#lives(inbox, place)));
+    const live = await Promise.all(inboxes.map((inbox) => this.#lives(inbox, arns)));
     return inboxes.filter((_, index) => live[index]);
   }
 
   /** A lease is read again only when the one that is known has lapsed. */
-  async #lives(inbox: string, place: Place): Promise<boolean> {
+  async #lives(inbox: string, arns: Arns): Promise<boolean> {
     const known = this.#leases.get(inbox) ?? 0;
     if (known > Date.now()) return true;
     const reports = this.#reports;
-    const lease = await leaseOf(this.#api, place.queueUrl + inbox);
+    const lease = await leaseOf(this.#client, arns.queueUrl + inbox);
     // a lease that was read before a bus was reported gone is not remembered: it may be the lease of that bus
     if (lease > Date.now() && reports === this.#reports) this.#leases.set(inbox, lease);
     else this.#leases.delete(inbox);

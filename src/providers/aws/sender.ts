@@ -6,15 +6,16 @@
 import { PublishBatchCommand } from "@aws-sdk/client-sns";
 import { DeleteQueueCommand, SendMessageBatchCommand } from "@aws-sdk/client-sqs";
 import { type BusError, ClosedError } from "../../errors.ts";
+import { pause } from "../../internal/time.ts";
 import type { RegisteredServer, Sender, SenderContext, SendOptions } from "../../provider/provider.ts";
-import { Api, type AskCredentials, pause } from "./client.ts";
+import { type AskCredentials, AwsClient } from "./client.ts";
 import { Batcher } from "./batcher.ts";
 import { noQueue, noTopic, toBusError } from "./errors.ts";
 import { keepsOrder, Names } from "./names.ts";
 import type { Settings } from "./options.ts";
-import type { Place } from "./arns.ts";
-import { Queues } from "./queue_urls.ts";
-import { Servers } from "./registry.ts";
+import type { Arns } from "./arns.ts";
+import { Queues } from "./queues.ts";
+import { Registry } from "./registry.ts";
 import { type Outgoing, PATTERNS_TTL, write } from "./message.ts";
 
 /** Requests of one topic or queue under way at once: more only take sockets from others. */
@@ -31,24 +32,24 @@ interface Event {
 
 /** The sending half. */
 export class AwsSender implements Sender {
-  readonly #api: Api;
+  readonly #client: AwsClient;
   readonly #names: Names;
   readonly #queues: Queues;
-  readonly #servers: Servers;
+  readonly #registry: Registry;
   readonly #context: SenderContext;
   readonly #events: Batcher<Event>;
   readonly #posts: Batcher<Outgoing>;
   readonly #items: Batcher<Outgoing>;
-  #place: Promise<Place> | undefined;
+  #arns: Promise<Arns> | undefined;
   #noPatternsUntil = 0;
   #closed = false;
 
   /** Opens nothing: clients connect when they are used. */
   constructor(settings: Settings, ask: AskCredentials, context: SenderContext) {
-    this.#api = new Api(settings, ask, context.sendTimeout);
+    this.#client = new AwsClient(settings, ask, context.sendTimeout);
     this.#names = new Names(context.namespace);
-    this.#queues = new Queues(this.#api, this.#names);
-    this.#servers = new Servers(this.#api);
+    this.#queues = new Queues(this.#client, this.#names);
+    this.#registry = new Registry(this.#client);
     this.#context = context;
     const parallel = () => PARALLEL;
     const size = (message: Outgoing) => message.size;
@@ -86,7 +87,7 @@ export class AwsSender implements Sender {
       return true;
     } catch (error) {
       if (!noQueue((error as BusError).cause)) throw error;
-      this.#servers.gone(inbox);
+      this.#registry.gone(inbox);
       return false;
     }
   }
@@ -94,7 +95,7 @@ export class AwsSender implements Sender {
   async servers(topic: string): Promise<RegisteredServer[]> {
     this.#check();
     try {
-      const inboxes = await this.#servers.look(this.#names.registry(topic), await this.#where());
+      const inboxes = await this.#registry.look(this.#names.registry(topic), await this.#where());
       return inboxes.map((inbox) => ({ inbox }));
     } catch (error) {
       throw toBusError(`look for servers of "${topic}"`, error);
@@ -122,9 +123,9 @@ export class AwsSender implements Sender {
     try {
       const QueueUrl = await this.#queues.find(queue);
       if (QueueUrl === undefined) return;
-      await this.#api.call(
+      await this.#client.call(
         `free queue "${queue}"`,
-        (abortSignal) => this.#api.sqs.send(new DeleteQueueCommand({ QueueUrl }), { abortSignal }),
+        (abortSignal) => this.#client.sqs.send(new DeleteQueueCommand({ QueueUrl }), { abortSignal }),
         { repeatable: true },
       );
     } catch (error) {
@@ -140,7 +141,7 @@ export class AwsSender implements Sender {
     const left = Promise.all([this.#events.idle(), this.#posts.idle(), this.#items.idle()]);
     await Promise.race([left, pause(LAST_MOMENT, late.signal)]);
     late.abort();
-    this.#api.close();
+    this.#client.close();
   }
 
   #check(): void {
@@ -148,22 +149,22 @@ export class AwsSender implements Sender {
   }
 
   /** The worker knows from its queue where we are. */
-  #where(): Promise<Place> {
-    this.#place ??= this.#context.ask("place", undefined).then((place) => place as Place);
-    this.#place.catch(() => this.#place = undefined);
-    return this.#place;
+  #where(): Promise<Arns> {
+    this.#arns ??= this.#context.ask("arns", undefined).then((arns) => arns as Arns);
+    this.#arns.catch(() => this.#arns = undefined);
+    return this.#arns;
   }
 
   async #publish(topic: string, events: Event[]): Promise<(BusError | undefined)[]> {
     const doing = `publish to topic ${topic}`;
     try {
       const TopicArn = (await this.#where()).topicArn + topic;
-      const results = await this.#api.batch(doing, events, async (entries, abortSignal) => {
+      const results = await this.#client.batch(doing, events, async (entries, abortSignal) => {
         const PublishBatchRequestEntries = entries.map(({ Id, item: { message } }) => (
           { Id, Message: message.body, MessageAttributes: message.attributes }
         ));
         const command = new PublishBatchCommand({ TopicArn, PublishBatchRequestEntries });
-        return (await this.#api.sns.send(command, { abortSignal })).Failed;
+        return (await this.#client.sns.send(command, { abortSignal })).Failed;
       }, { repeatable: false });
       return results.map((error, index) => {
         if (!error || !noTopic(error.cause)) return error;
@@ -179,11 +180,12 @@ export class AwsSender implements Sender {
     const doing = `post to inbox ${inbox}`;
     try {
       const QueueUrl = (await this.#where()).queueUrl + inbox;
-      return await this.#api.batch(doing, messages, async (entries, abortSignal) => {
+      return await this.#client.batch(doing, messages, async (entries, abortSignal) => {
         const Entries = entries.map(({ Id, item }) => (
           { Id, MessageBody: item.body, MessageAttributes: item.attributes }
         ));
-        return (await this.#api.sqs.send(new SendMessageBatchCommand({ QueueUrl, Entries }), { abortSignal })).Failed;
+        return (await this.#client.sqs.send(new SendMessageBatchCommand({ QueueUrl, Entries }), { abortSignal }))
+          .Failed;
       }, { repeatable: false });
     } catch (error) {
       return messages.map(() => toBusError(doing, error));

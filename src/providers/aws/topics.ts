@@ -3,13 +3,24 @@
  *
  * @module
  */
-import { CreateTopicCommand, SubscribeCommand } from "@aws-sdk/client-sns";
+import {
+  CreateTopicCommand,
+  DeleteTopicCommand,
+  ListTagsForResourceCommand,
+  SubscribeCommand,
+  UnsubscribeCommand,
+} from "@aws-sdk/client-sns";
 import { ClosedError } from "../../errors.ts";
-import type { Api } from "./client.ts";
+import type { AwsClient } from "./client.ts";
 import type { BusQueue } from "./bus_queue.ts";
 import { noTopic } from "./errors.ts";
-import { leaveTopic, TOPIC_TAG } from "./leave.ts";
+import { nameOf } from "./arns.ts";
+import { subscriptionsOf, type TopicSubscription } from "./registry.ts";
 
+/** Marks the topics that tsmq made and may delete. Always the same: SNS refuses a topic that exists with other tags. */
+export const TOPIC_TAG = { Key: "tsmq", Value: "topic" };
+
+const REPEATABLE = { repeatable: true };
 /** Milliseconds after which a new subscription is looked after: whoever deleted the topic just before has done so by then. */
 const LOOK_AFTER = 5_000;
 /** Topics worked on at once. SNS grants 30 to 100 requests a second. */
@@ -39,7 +50,7 @@ export interface Events {
 
 /** The SNS subscriptions of one bus. */
 export class Topics {
-  readonly #api: Api;
+  readonly #client: AwsClient;
   readonly #queue: BusQueue;
   readonly #raw: boolean;
   readonly #events: Events;
@@ -51,8 +62,8 @@ export class Topics {
   #closed = false;
 
   /** Subscribes this queue. */
-  constructor(api: Api, queue: BusQueue, raw: boolean, events: Events) {
-    this.#api = api;
+  constructor(client: AwsClient, queue: BusQueue, raw: boolean, events: Events) {
+    this.#client = client;
     this.#queue = queue;
     this.#raw = raw;
     this.#events = events;
@@ -113,7 +124,7 @@ export class Topics {
   }
 
   #arnOf(name: string): string {
-    return this.#queue.place.topicArn + name;
+    return this.#queue.arns.topicArn + name;
   }
 
   async #subscribe(name: string): Promise<void> {
@@ -132,7 +143,7 @@ export class Topics {
       try {
         const { SubscriptionArn } = await this.#call(
           `subscribe to topic ${name}`,
-          (abortSignal) => this.#api.sns.send(command, { abortSignal }),
+          (abortSignal) => this.#client.sns.send(command, { abortSignal }),
         );
         joined.arn = SubscriptionArn;
         return;
@@ -148,7 +159,7 @@ export class Topics {
     const create = (Tags?: typeof TOPIC_TAG[]) =>
       this.#call(
         `make topic ${name}`,
-        (abortSignal) => this.#api.sns.send(new CreateTopicCommand({ Name: name, Tags }), { abortSignal }),
+        (abortSignal) => this.#client.sns.send(new CreateTopicCommand({ Name: name, Tags }), { abortSignal }),
       );
     try {
       await create([TOPIC_TAG]);
@@ -164,7 +175,7 @@ export class Topics {
   async #end(name: string, joined: Joined): Promise<void> {
     clearTimeout(joined.timer);
     const topicArn = this.#arnOf(name);
-    await leaveTopic(this.#api, topicArn, this.#queue.arn, () => !joined.foreign, joined.arn);
+    await leaveTopic(this.#client, topicArn, this.#queue.arn, () => !joined.foreign, joined.arn);
     this.#joined.delete(name);
     this.#queue.disallow(topicArn);
   }
@@ -200,7 +211,7 @@ export class Topics {
   }
 
   #call<O>(doing: string, run: (abortSignal: AbortSignal) => Promise<O>): Promise<O> {
-    return this.#api.call(doing, run, { repeatable: true });
+    return this.#client.call(doing, run, { repeatable: true });
   }
 
   /** Runs it after what is under way for this topic, and not beside too many others. */
@@ -221,4 +232,51 @@ export class Topics {
       finish();
     }
   }
+}
+
+/**
+ * Ends the subscription of `queueArn` to a topic, and deletes the topic if nobody else subscribes to it and it is `ours`; true if
+ * it did. `arn` is the ARN of the subscription where it is known. A topic that is gone already is fine.
+ */
+export async function leaveTopic(
+  client: AwsClient,
+  TopicArn: string,
+  queueArn: string,
+  ours: () => boolean | Promise<boolean>,
+  arn?: string,
+): Promise<boolean> {
+  const alone = (subscribed: readonly TopicSubscription[]) => subscribed.every(({ endpoint }) => endpoint === queueArn);
+  const name = nameOf(TopicArn);
+  try {
+    const subscribed = await subscriptionsOf(client, TopicArn);
+    if (!alone(subscribed) || !await ours()) {
+      const SubscriptionArn = subscribed.find(({ endpoint }) => endpoint === queueArn)?.arn ?? arn;
+      if (SubscriptionArn === undefined) return false;
+      const unsubscribe = new UnsubscribeCommand({ SubscriptionArn });
+      await client.call(
+        `unsubscribe from topic ${name}`,
+        (abortSignal) => client.sns.send(unsubscribe, { abortSignal }),
+        REPEATABLE,
+      );
+      // another bus that leaves at this moment still saw this subscription: the last to look deletes the topic
+      if (!alone(await subscriptionsOf(client, TopicArn)) || !await ours()) return false;
+    }
+    const remove = new DeleteTopicCommand({ TopicArn });
+    await client.call(`delete topic ${name}`, (abortSignal) => client.sns.send(remove, { abortSignal }), REPEATABLE);
+    return true;
+  } catch (error) {
+    if (!noTopic(error)) throw error;
+    return false;
+  }
+}
+
+/** True for topics that tsmq made; rejects if there is none. */
+export async function madeByUs(client: AwsClient, ResourceArn: string): Promise<boolean> {
+  const command = new ListTagsForResourceCommand({ ResourceArn });
+  const { Tags } = await client.call(
+    "read tags",
+    (abortSignal) => client.sns.send(command, { abortSignal }),
+    REPEATABLE,
+  );
+  return Tags?.some(({ Key, Value }) => Key === TOPIC_TAG.Key && Value === TOPIC_TAG.Value) ?? false;
 }

@@ -11,7 +11,7 @@ import {
   SendMessageBatchCommand,
 } from "@aws-sdk/client-sqs";
 import type { BusError } from "../../errors.ts";
-import { type Api, soon } from "./client.ts";
+import { type AwsClient, soon } from "./client.ts";
 import { noQueue } from "./errors.ts";
 import { keepsOrder, type Names } from "./names.ts";
 import type { Outgoing } from "./message.ts";
@@ -25,13 +25,13 @@ const REMEMBERED = 10_000;
 
 /** The named queues of a namespace. */
 export class Queues {
-  readonly #api: Api;
+  readonly #client: AwsClient;
   readonly #names: Names;
   readonly #urls = new Map<string, Promise<string>>();
 
   /** The queues of these names. */
-  constructor(api: Api, names: Names) {
-    this.#api = api;
+  constructor(client: AwsClient, names: Names) {
+    this.#client = client;
     this.#names = names;
   }
 
@@ -72,12 +72,13 @@ export class Queues {
     const grouped = items.map((item) => (
       { item, order: ordered ? { MessageGroupId: GROUP, MessageDeduplicationId: crypto.randomUUID() } : {} }
     ));
-    return this.#api.batch(doing, grouped, (entries, abortSignal) => {
+    return this.#client.batch(doing, grouped, (entries, abortSignal) => {
       const send = async (QueueUrl: string) => {
         const Entries = entries.map(({ Id, item: { item, order } }) => (
           { Id, MessageBody: item.body, MessageAttributes: item.attributes, DelaySeconds: item.delay, ...order }
         ));
-        return (await this.#api.sqs.send(new SendMessageBatchCommand({ QueueUrl, Entries }), { abortSignal })).Failed;
+        return (await this.#client.sqs.send(new SendMessageBatchCommand({ QueueUrl, Entries }), { abortSignal }))
+          .Failed;
       };
       return back ? this.have(queue, send) : this.use(queue, abortSignal, send);
     }, { repeatable: ordered });
@@ -99,9 +100,9 @@ export class Queues {
     if (QueueUrl === undefined) return 0;
     const command = new GetQueueAttributesCommand({ QueueUrl, AttributeNames: WAITING });
     try {
-      const { Attributes } = await this.#api.call(
+      const { Attributes } = await this.#client.call(
         `count queue "${queue}"`,
-        (abortSignal) => this.#api.sqs.send(command, { abortSignal }),
+        (abortSignal) => this.#client.sqs.send(command, { abortSignal }),
         { repeatable: true },
       );
       return WAITING.reduce((sum, name) => sum + Number(Attributes?.[name] ?? 0), 0);
@@ -133,9 +134,9 @@ export class Queues {
 
   async #ask(queue: string): Promise<string> {
     const command = () => new GetQueueUrlCommand({ QueueName: this.#names.queue(queue) });
-    const found = await this.#api.call(
+    const found = await this.#client.call(
       `look for queue "${queue}"`,
-      (abortSignal) => this.#api.sqs.send(command(), { abortSignal }),
+      (abortSignal) => this.#client.sqs.send(command(), { abortSignal }),
       { repeatable: true },
     );
     return found.QueueUrl!;
@@ -144,9 +145,9 @@ export class Queues {
   async #create(queue: string): Promise<string> {
     const QueueName = this.#names.queue(queue);
     const Attributes = keepsOrder(QueueName) ? { FifoQueue: "true" } : undefined;
-    const made = await this.#api.call(
+    const made = await this.#client.call(
       `make queue "${queue}"`,
-      (abortSignal) => this.#api.sqs.send(new CreateQueueCommand({ QueueName, Attributes }), { abortSignal }),
+      (abortSignal) => this.#client.sqs.send(new CreateQueueCommand({ QueueName, Attributes }), { abortSignal }),
       { repeatable: true },
     );
     return made.QueueUrl!;
