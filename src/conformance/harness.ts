@@ -17,6 +17,8 @@ export interface Harness {
   provider(): Provider;
   /** Faults that can be made. Without them, the cases that need one are skipped. */
   readonly faults?: Faults;
+  /** Also run the cases in which the transport makes no difference. tsmq runs them on memory. Default: false. */
+  readonly core?: boolean;
   /** Cases to leave out: name → reason. A name that no case has is an error. */
   readonly skip?: Readonly<Record<string, string>>;
 }

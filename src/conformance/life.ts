@@ -4,7 +4,7 @@
  * @module
  */
 import { Bus } from "../bus.ts";
-import { ClosedError, ProviderError, ValidationError } from "../errors.ts";
+import { BusError, ClosedError, ProviderError, ValidationError } from "../errors.ts";
 import { each, equal, ok, rejects } from "./assert.ts";
 import type { Room } from "./room.ts";
 
@@ -281,7 +281,7 @@ export const life: Room = {
     },
   },
 
-  "a provider of one's own that is none is refused": async (t) => {
+  "what is not a provider is refused": async (t) => {
     const { provider } = t;
     const unclonable = { ...provider, options: { password: () => "secret" } };
     const nonsense: Record<string, unknown> = {
@@ -295,5 +295,33 @@ export const life: Room = {
     };
     const open = (value: unknown) => Bus.open(value as typeof provider, { namespace: t.namespace });
     await each(nonsense, (value, what) => rejects(() => open(value), ValidationError, "invalid", what));
+  },
+
+  "a time longer than a timer can hold stays a long one": async (t) => {
+    for (const time of [2 ** 31, Infinity]) {
+      const bus = await t.open({ sendTimeout: time, connectTimeout: time });
+      const queue = t.queue<string>(bus, "queue");
+      const got = queue.get({ timeout: time });
+      await t.quiet(); // who does not wait has found nothing by now
+      await queue.put("item", { timeout: time });
+      equal(await got, "item");
+      await queue.put("later");
+      const lease = await queue.receive({ timeout: time, lease: 2 ** 40 });
+      await lease.nack({ delay: Math.min(time, t.features.maxDelay) });
+      await rejects(() => queue.receive({ timeout: 100 }), BusError, "queue_empty");
+      const { passed, open } = t.gate();
+      const started = t.seen<string>();
+      await bus.subscribe<string>("topic", async (text) => {
+        started.add(text);
+        await passed;
+      }).ready;
+      await bus.publish("x", "topic");
+      await started.count(1);
+      const closed = bus.close({ timeout: time });
+      await t.quiet();
+      open();
+      const { finished, abandoned } = await closed;
+      equal({ finished, abandoned }, { finished: 1, abandoned: 0 });
+    }
   },
 };

@@ -1,5 +1,5 @@
 /**
- * The kit that any provider must pass: every rule of the bus as a case, on the transport that you give.
+ * The conformance kit: every rule that a provider's transport can break, as a case that runs on the provider that you give.
  *
  * It needs no test framework and no assertion package; any runner will do.
  *
@@ -16,6 +16,7 @@
  * @module
  */
 import { ConformanceError } from "./assert.ts";
+import { bodies } from "./bodies.ts";
 import { claims } from "./claims.ts";
 import { closing } from "./closing.ts";
 import { consumers } from "./consumers.ts";
@@ -60,11 +61,11 @@ const DEADLINE = 20_000;
 /** How many times a case may have to wait for the transport's latency. */
 const WAITS = 50;
 
+/** The cases by their subjects, in the order in which they are best read. */
 const ROOMS: Readonly<Record<string, Room>> = {
   claims,
   life,
   closing,
-  global,
   pubsub,
   patterns,
   queues,
@@ -72,23 +73,23 @@ const ROOMS: Readonly<Record<string, Room>> = {
   consumers,
   rpc,
   runs,
-  objects,
   multi,
-  values,
-  contracts,
-  input,
+  bodies,
   thrown,
   faults,
 };
 
+/** The cases in which the transport makes no difference. */
+const CORE: Readonly<Record<string, Room>> = { global, objects, values, contracts, input };
+
 /**
- * The cases for a provider, in the order in which they are best read.
+ * Returns the cases for a provider: those about its transport, and with `harness.core` also those about tsmq itself.
  *
  * @throws {ConformanceError} when `harness.skip` names a case that there is not
  */
 export function conformance(harness: Harness): Case[] {
   const { features } = harness.provider();
-  const cases = Object.entries(ROOMS).flatMap(([room, cases]) =>
+  const cases = Object.entries(harness.core ? { ...ROOMS, ...CORE } : ROOMS).flatMap(([room, cases]) =>
     Object.entries(cases).map(([title, entry]): Case => {
       const name = `${room}: ${title}`;
       const { skip, alone = false, deadline = DEADLINE, play } = conditional(entry);

@@ -4,7 +4,7 @@ import { kit } from "./run.ts";
 
 describe("conformance of memory", () => {
   const provider = memory();
-  kit({ provider: () => provider });
+  kit({ provider: () => provider, core: true });
 });
 
 describe("conformance of memory with a capacity", () => {

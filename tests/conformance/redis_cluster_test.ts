@@ -4,7 +4,7 @@ import { type RedisGroup, startCluster } from "../support/redis_cluster.ts";
 import { kit } from "./run.ts";
 
 /** Rooms in which it matters that there are several nodes; the others run on one. */
-const ROOMS = /^(claims|pubsub|queues|leases|consumers|rpc|runs|objects|multi|global): /;
+const ROOMS = /^(claims|pubsub|queues|leases|consumers|rpc|runs|multi): /;
 
 describe("conformance of a Redis Cluster", () => {
   let cluster: RedisGroup;

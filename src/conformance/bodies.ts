@@ -1,0 +1,64 @@
+/**
+ * Bodies as a transport sees them: it carries every text as it is, and what strangers post into an inbox harms nobody.
+ *
+ * @module
+ */
+import type { Bus } from "../bus.ts";
+import { each, equal, ok } from "./assert.ts";
+import { MALFORMED } from "./input.ts";
+import type { Room } from "./room.ts";
+
+/** Values whose bodies a transport is likely to change: white space stands behind some of them, and must stay. */
+const OPAQUE: Readonly<Record<string, unknown>> = {
+  "an empty text": "",
+  "text of every kind": 'quotes ", backslash \\, line\n, NUL \0, ☃ 🧊 \u2028',
+  "half a surrogate pair": "\ud83e",
+  "white space at both ends": " \t\r\n text \n\r\t ",
+  "types behind the value": { at: new Date(0), ids: new Set([1n]), raw: [new Uint8Array([0, 255])], no: undefined },
+  "a map": new Map<unknown, unknown>([[2, { b: 3 }], [[1], "x"]]),
+  "what looks like a tag": { __type: "tuple", __obj: [1, 2] },
+};
+
+/** Cases about bodies. */
+export const bodies: Room = {
+  "events, items, items given back, arguments and results come out as they went in": async (t) => {
+    const [sender, receiver] = await t.buses(2) as [Bus, Bus];
+    await receiver.expose("echo", (...args: unknown[]) => args);
+    const echo = sender.stub("echo");
+    const queue = t.queue(sender, "bodies");
+    await each(OPAQUE, async (value, what) => {
+      const events = t.seen<unknown>(`${what}, as an event`);
+      await using subscription = receiver.subscribe<unknown>("bodies", events.add);
+      await subscription.ready;
+      await sender.publish(value, "bodies");
+      await events.are([value]);
+      equal(await echo(value, [value]), [value, [value]], `${what}, as an argument and as a result`);
+      await queue.put(value);
+      const first = await receiver.queue("bodies").receive();
+      equal(first.item, value, `${what}, as an item`);
+      await first.nack();
+      const second = await receiver.queue("bodies").receive();
+      equal(second.item, value, `${what}, as an item that was given back`);
+      await second.ack();
+    });
+  },
+
+  "garbage in the inbox does no harm": async (t) => {
+    const [server, caller] = await t.buses(2) as [Bus, Bus];
+    for (const bus of [server, caller]) t.errors(bus);
+    const stranger = await t.stranger();
+    const { passed, open } = t.gate();
+    await server.expose("fn", () => passed.then(() => "the true answer"));
+    const [registered] = await stranger.sender.servers("fn");
+    ok(registered !== undefined, "the server's inbox is registered");
+    const call = caller.stub("fn")();
+    const forged =
+      '{"__obj":["fn","forged","str",false,{"id":"guessed","server":"x"}],"__type":"pymq.core.RpcResponse"}';
+    for (const body of [...Object.values(MALFORMED), '"text"', '{"__obj":7,"__type":"tsmq:cancel"}', forged]) {
+      await stranger.sender.post(registered.inbox, body);
+    }
+    open();
+    equal(await call, "the true answer");
+    equal(await caller.stub("fn")(), "the true answer");
+  },
+};
