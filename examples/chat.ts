@@ -1,5 +1,5 @@
 /**
- * A chat: every line that you type is an event, and everybody in the room sees it.
+ * A chat: every line that you type is an event, and all participants receive it.
  *
  *     deno run -A examples/chat.ts Ada                    in one terminal,
  *     bun examples/chat.ts Bo                             in another, on the same Linux machine; Ctrl-D leaves
@@ -13,9 +13,9 @@ import { providerFor } from "../cli/mod.ts";
 import { Bus } from "../mod.ts";
 import { ownTransport } from "./providers.ts";
 
-/** What is said in a room. The class names the topic, and its fields are all that travels. */
-class Said {
-  static readonly topic = "chat.Said";
+/** A line of a participant. The class names the topic; only its fields are sent. */
+class Line {
+  static readonly topic = "chat.Line";
   constructor(readonly who: string, readonly what: string) {}
 }
 
@@ -24,15 +24,15 @@ await using transport = url === undefined ? await ownTransport() : undefined;
 await using bus = await Bus.open(await providerFor(url ?? transport!.url), { namespace: "chat" });
 
 const left = Promise.withResolvers<void>();
-const subscription = bus.subscribe(Said, ({ who, what }) => {
+const subscription = bus.subscribe(Line, ({ who, what }) => {
   console.log(`${who}: ${what}`);
-  // events of one publisher come in their order: after our goodbye nothing of ours is under way
+  // events of one publisher arrive in order, so all our lines have arrived before this one
   if (who === name && what === "(leaves)") left.resolve();
 });
-// what is published before a subscription is there does not come to it
+// a subscription receives only events that are published after it is ready
 await subscription.ready;
 
-await bus.publish(new Said(name, "(enters)"));
-for await (const line of createInterface({ input: process.stdin })) await bus.publish(new Said(name, line));
-await bus.publish(new Said(name, "(leaves)"));
+await bus.publish(new Line(name, "(enters)"));
+for await (const line of createInterface({ input: process.stdin })) await bus.publish(new Line(name, line));
+await bus.publish(new Line(name, "(leaves)"));
 await left.promise;

@@ -1,11 +1,11 @@
 /**
  * The demo: separate processes of the operating system exchange events, share a queue and call each other.
  *
- *     deno task demo            on Linux, over the queues of the kernel: nothing is installed; elsewhere, over a Redis server of its own
- *     deno task demo redis://…  runs over the one at this URL
+ *     deno task demo            on Linux over the kernel's message queues, on other systems over a Redis server that it starts
+ *     deno task demo redis://…  over the transport at this URL
  *
- * It plays a small kitchen. The process that you start is the restaurant; it starts two cooks and a cashier, orders
- * come as events, dishes wait in a queue, prices are asked by calls. It ends by itself.
+ * It plays a small kitchen. The process that you start is the restaurant; it starts two cooks and a cashier. Orders are
+ * events, dishes wait in a queue, and calls ask for prices. The demo ends by itself.
  *
  * @module
  */
@@ -82,7 +82,7 @@ const roles: Record<string, (bus: Bus, name: string) => Promise<void>> = {
   },
 };
 
-/** Serves until somebody says that it is closing time. */
+/** Serves until the restaurant publishes closing time. */
 async function untilClosing(bus: Bus, name: string): Promise<void> {
   const closing = Promise.withResolvers<void>();
   await bus.subscribe("kitchen/*", () => closing.resolve(), { pattern: true }).ready;
@@ -95,7 +95,7 @@ function say(name: string, text: string): void {
   console.log(`${`[${name} · ${process.pid}]`.padEnd(24)} ${text}`);
 }
 
-/** Starts this file again as another process; it says "ready" when it serves. */
+/** Starts this file in another process, which prints "ready" when it serves. */
 function start(name: string): { ready: Promise<void>; ended: Promise<void> } {
   const runtime = "Deno" in globalThis ? ["run", "-A"] : ["run"];
   const child = spawn(process.execPath, [...runtime, fileURLToPath(import.meta.url), where, namespace, name], {

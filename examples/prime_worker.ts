@@ -6,7 +6,7 @@
 import { providerFor } from "../cli/mod.ts";
 import { Bus } from "../mod.ts";
 
-/** What a worker is told to begin with. */
+/** The first message to a worker. */
 export interface Start {
   readonly url: string;
   readonly namespace: string;
@@ -20,14 +20,14 @@ function isPrime(n: number): boolean {
 }
 
 async function serve({ url, namespace }: Start): Promise<void> {
-  // a bus has a worker, and Deno takes a second or more to start a worker's worker
+  // the bus starts a worker inside this worker, which takes a second or more on Deno
   const bus = await Bus.open(await providerFor(url), { namespace, connectTimeout: 60_000 });
   await bus.expose(isPrime);
   const done = Promise.withResolvers<void>();
   await bus.subscribe("done", () => done.resolve()).ready;
   postMessage("serves");
   await done.promise;
-  await bus.close(); // waits for handlers: a handler that waited for it would wait for itself
+  await bus.close(); // waits for the handlers
   postMessage("closed");
 }
 

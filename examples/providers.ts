@@ -1,5 +1,5 @@
 /**
- * Which transport an example runs over that is given none.
+ * The transport of an example that is started without a URL.
  *
  * @module
  */
@@ -12,13 +12,13 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import process from "node:process";
 
-/** The kernel's queues where there are some, else a Redis server of our own. */
+/** Returns the kernel's message queues on Linux, otherwise a Redis server that it starts. */
 export async function ownTransport(): Promise<AsyncDisposable & { readonly url: string }> {
   if (process.platform === "linux") return { url: "ipc:", [Symbol.asyncDispose]: () => Promise.resolve() };
   return await startServer();
 }
 
-/** Starts a Redis server on a socket of its own, which ends with this process. */
+/** Starts a Redis server on a Unix socket. It ends with this process. */
 async function startServer(): Promise<AsyncDisposable & { readonly url: string }> {
   spawnSync("deno", ["task", "--quiet", "tools", "deno", "redis-server"], { stdio: "inherit" });
   const fetched = fileURLToPath(new URL("../.cache/bin/redis-server", import.meta.url));

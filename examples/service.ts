@@ -3,7 +3,7 @@
  *
  *     deno run -A examples/service.ts [url]
  *
- * This process calls; it starts two servers, processes of their own.
+ * This process is the caller. It starts two servers as processes.
  *
  * @module
  */
@@ -15,7 +15,7 @@ import { providerFor } from "../cli/mod.ts";
 import { Bus, NoSuchRemoteError, procedure, type RemoteInvocationError, ValidationError } from "../mod.ts";
 import { ownTransport } from "./providers.ts";
 
-// The contract: usually in a module that the service and its callers import. Types and checks on both sides come from it.
+// The contract, usually in a module that the service and its callers import. It gives both sides their types and checks.
 const Money = v.object({ amount: v.number(), currency: v.picklist(["EUR", "USD"]) });
 const convert = procedure("shop.convert", { args: v.tuple([Money, v.picklist(["EUR", "USD"])]), returns: Money });
 const whoAmI = procedure<() => string>("shop.whoAmI");
@@ -32,7 +32,7 @@ async function serve(bus: Bus): Promise<void> {
   const closing = Promise.withResolvers<void>();
   await bus.subscribe("shop.closing", () => closing.resolve()).ready;
   console.log(`${role} serves`);
-  await closing.promise; // leaving the block closes the bus: calls under way have five seconds to finish
+  await closing.promise; // then the bus closes, and running calls have five seconds to finish
 }
 
 async function call(bus: Bus, url: string): Promise<void> {
@@ -42,7 +42,7 @@ async function call(bus: Bus, url: string): Promise<void> {
   const dollars = await bus.stub(convert)({ amount: 8, currency: "EUR" }, "USD");
   console.log(`8 EUR are ${dollars.amount} ${dollars.currency}`);
 
-  // a single call goes to one server, in turn; a multi-call to all
+  // a single call runs on one server, round-robin; a multi-call runs on all
   const ask = bus.stub(whoAmI);
   console.log(`called in turn: ${[await ask(), await ask()].sort().join(", ")}`);
   const all = await bus.stub(whoAmI, { multi: true })();
@@ -50,7 +50,7 @@ async function call(bus: Bus, url: string): Promise<void> {
     `called at once: ${all.map((one) => one.status === "fulfilled" ? one.value : one.reason).sort().join(", ")}`,
   );
 
-  // what goes wrong has a type
+  // every failure is a typed error
   const wrong = bus.stub(convert)({ amount: 1, currency: "PLN" as "EUR" }, "USD");
   await wrong.catch((error) => console.log(`never sent: ${error instanceof ValidationError}`));
   const refused = bus.stub(convert)({ amount: -1, currency: "EUR" }, "USD");
@@ -60,10 +60,10 @@ async function call(bus: Bus, url: string): Promise<void> {
 
   await bus.publish({}, "shop.closing");
   await Promise.all(servers.map((server) => server.ended));
-  await ask().catch((error) => console.log(`nobody there, said at once: ${error instanceof NoSuchRemoteError}`));
+  await ask().catch((error) => console.log(`no server, rejected at once: ${error instanceof NoSuchRemoteError}`));
 }
 
-/** Starts this file again, as a server; it says that it serves. */
+/** Starts this file in another process, as a server, which prints a line when it serves. */
 function start(name: string, url: string, namespace: string): { ready: Promise<void>; ended: Promise<void> } {
   const runtime = "Deno" in globalThis ? ["run", "-A"] : ["run"];
   const args = [...runtime, fileURLToPath(import.meta.url), url, namespace, name];

@@ -1,5 +1,5 @@
 /**
- * Events with types, from two schema libraries: any that follows Standard Schema will do.
+ * Events with types, from two schema libraries. Any library that implements Standard Schema works.
  *
  *     deno run -A examples/typed_events.ts
  *
@@ -11,7 +11,7 @@ import { Bus, memory, type ValidationError } from "../mod.ts";
 
 /** Checked by valibot. */
 class OrderPlaced {
-  static readonly topic = "shop.OrderPlaced"; // minifiers rename classes: say the name
+  static readonly topic = "shop.OrderPlaced"; // an explicit name, because minifiers rename classes
   static readonly schema = v.object({ id: v.string(), total: v.pipe(v.number(), v.minValue(0)) });
   constructor(readonly id: string, readonly total: number) {}
 }
@@ -28,12 +28,12 @@ const paid = Promise.withResolvers<void>();
 
 bus.subscribe(OrderPlaced, (order) => console.log(`placed: ${order.id} for ${order.total}`)); // order: OrderPlaced
 bus.subscribe(OrderPaid, (order) => {
-  // an instance again, with its Date
+  // an instance of the class, with its Date
   console.log(`paid: ${order.id} in ${order.at.getUTCFullYear()}, ${order instanceof OrderPaid}`);
   paid.resolve();
 });
 
-// a schema of the subscriber's own, which also makes something of the event
+// the subscriber's own schema, which also transforms the event
 const total = z.object({ total: z.number() }).transform(({ total }) => total);
 bus.subscribe("shop.OrderPlaced", (sum) => console.log(`total: ${sum}`), { schema: total }); // sum: number
 

@@ -1,10 +1,10 @@
 /**
- * A work queue: several workers share its items, and none is lost, whatever happens to a worker.
+ * A work queue: several workers share its items, and no item is lost, even if a worker dies.
  *
  *     deno run -A examples/work_queue.ts [url]
  *
- * This process puts ten jobs into a queue and starts three workers, processes of their own. One of them is killed in
- * the middle of a job; one job can be done by nobody.
+ * This process puts ten jobs into a queue and starts three workers as processes. One worker is killed in the middle of a
+ * job. One job fails on every worker.
  *
  * @module
  */
@@ -33,7 +33,7 @@ async function boss(bus: Bus, url: string): Promise<void> {
   }
   console.log(`done: ${[...done].sort((a, b) => a - b).join(", ")}`);
 
-  // what fails again and again does not stand in the way: it goes to a queue of its own
+  // a job that fails three times moves to the dead-letter queue, so it does not block the others
   const letter = await bus.queue<DeadLetter<Job>>("jobs.dead").get();
   console.log(`nobody could do job ${letter.item.id}: ${letter.cause.message} (${letter.attempts} attempts)`);
 
@@ -44,18 +44,18 @@ async function boss(bus: Bus, url: string): Promise<void> {
 async function work(bus: Bus): Promise<void> {
   const consumer = bus.queue<Job>("jobs").consume(async ({ id }, { attempt }) => {
     if (id === 4) throw new Error("it makes no sense");
-    // a crash: no handler, no `finally`, no goodbye. The job comes back when its lease has ended
+    // a crash: no `finally` block runs. The job is redelivered when its lease has expired
     if (id === 7 && attempt === 1) process.kill(process.pid, "SIGKILL");
     await new Promise((resolve) => setTimeout(resolve, 20));
     console.log(`${role} did job ${id}${attempt > 1 ? `, whose first worker died` : ""}`);
     await bus.queue("done").put({ id });
   }, { lease: 3_000, maxAttempts: 3, backoff: 50 });
-  // that a handler threw is said here; the worker goes on
+  // a handler that threw is reported here; the worker goes on
   bus.addEventListener("error", () => {});
   await consumer.closed;
 }
 
-/** Starts this file again, as a worker. */
+/** Starts this file in another process, as a worker. */
 function start(name: string, url: string, namespace: string) {
   const runtime = "Deno" in globalThis ? ["run", "-A"] : ["run"];
   const args = [...runtime, fileURLToPath(import.meta.url), url, namespace, name];

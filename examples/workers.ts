@@ -1,5 +1,5 @@
 /**
- * Buses inside workers, in Deno and in Bun: each thread has one of its own, and they meet on the transport.
+ * Buses inside workers, in Deno and in Bun. Each thread has its own bus; the transport connects them.
  *
  *     deno run -A examples/workers.ts [url]
  *
@@ -26,7 +26,7 @@ const workers = Array.from(
   () => new Worker(new URL("prime_worker.ts", import.meta.url), { type: "module" }),
 );
 await Promise.all(workers.map((worker) => {
-  const serves = said(worker, "serves");
+  const serves = received(worker, "serves");
   worker.postMessage({ url, namespace } satisfies Start);
   return serves;
 }));
@@ -36,11 +36,11 @@ const check = bus.stub<(n: number) => boolean>("isPrime");
 const answers = await Promise.all(numbers.map((n) => check(n)));
 console.log(`primes: ${numbers.filter((_, i) => answers[i]).join(", ")}, found by ${WORKERS} workers`);
 
-const closed = workers.map((worker) => said(worker, "closed"));
+const closed = workers.map((worker) => received(worker, "closed"));
 await bus.publish({}, "done");
 await Promise.all(closed);
 for (const worker of workers) worker.terminate();
 
-function said(worker: Worker, text: string): Promise<void> {
+function received(worker: Worker, text: string): Promise<void> {
   return new Promise((resolve) => worker.addEventListener("message", ({ data }) => data === text && resolve()));
 }

@@ -1,4 +1,4 @@
-/** What a test runner's JUnit report says. */
+/** Parses the JUnit report of a test runner. */
 
 /** The outcome of one test. */
 export interface Case {
@@ -8,7 +8,7 @@ export interface Case {
   readonly failure?: string;
 }
 
-/** The tests of a report, groups left out: Deno reports a group as one more case, whose name its tests' names begin with. */
+/** Returns the tests of a report without groups, which Deno reports as cases: the names of their tests begin with theirs. */
 export function parse(xml: string): Case[] {
   const cases = [...xml.matchAll(/<testcase ([^>]*?)(?:\/>|>([\s\S]*?)<\/testcase>)/g)].map(
     ([, head, body = ""]): Case => {
@@ -22,7 +22,7 @@ export function parse(xml: string): Case[] {
   return cases.filter(({ name }) => !isGroup(name, names));
 }
 
-/** The name is followed, in order, by those that begin with it. */
+/** Whether this is the name of a group: other names begin with it. */
 function isGroup(name: string, sorted: readonly string[]): boolean {
   return sorted.some((other) => other.startsWith(`${name} > `));
 }

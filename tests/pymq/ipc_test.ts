@@ -1,4 +1,4 @@
-// run: lane kernel-queues, because all that run share the bytes that one user may have in them
+// run: lane kernel-queues, because RLIMIT_MSGQUEUE limits all queues of a user
 import { describe } from "@std/testing/bdd";
 import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, rmSync } from "node:fs";
@@ -10,7 +10,7 @@ import { suite, type Transport } from "./suite.ts";
 
 const MQUEUE = new URL("mqueue.py", import.meta.url).pathname;
 
-/** The names of the kernel's queues; a text says why they cannot be had. */
+/** Returns the names of the kernel's queues, or why they cannot be listed. */
 function queues(): string[] | string {
   const lacking = missing("python");
   if (lacking !== undefined) return lacking;
@@ -18,7 +18,7 @@ function queues(): string[] | string {
   return status === 0 ? stdout.split("\n") : stderr.trim();
 }
 
-/** All that is no directory. */
+/** Returns all files that are not directories. */
 function files(path: string): string[] {
   if (!existsSync(path)) return [];
   return readdirSync(path, { withFileTypes: true }).flatMap((entry) =>
@@ -26,7 +26,7 @@ function files(path: string): string[] {
   );
 }
 
-/** PyMQ and ours side by side, where ours has its directory there. */
+/** Runs the suite with tsmq's files in this directory. */
 function transport(directory: string): Transport {
   const places = [...new Set([directory, "/run/shm"])];
   const left = (namespace: string) => {
@@ -45,11 +45,11 @@ function transport(directory: string): Transport {
 const found = queues();
 const lacking = typeof found === "string" ? found : undefined;
 
-describe("PyMQ and tsmq on one machine, by POSIX IPC", () => {
+describe("PyMQ and tsmq on one machine, over POSIX IPC", () => {
   for (const [name, run] of suite(transport("/dev/shm"))) itNeeds(lacking)(name, run);
 });
 
-describe("PyMQ and tsmq where PyMQ's /run/shm is another place than ours", () => {
+describe("PyMQ and tsmq if /run/shm is not a link to /dev/shm", () => {
   const cases = suite(transport(makeDir("shm")));
   for (const name of cases.keys()) {
     if (!/same event|stub|killed/.test(name)) continue;

@@ -1,10 +1,10 @@
-/** Redis as a transport of the suite. */
+/** Redis as the transport of the suite. */
 import { assert } from "@std/assert";
 import { redis } from "../../src/providers/redis/provider.ts";
 import type { RedisServer } from "../support/redis_server.ts";
 import type { Transport } from "./suite.ts";
 
-/** The transport over a server, which is there when the first case runs. */
+/** Returns the transport of a server that has started when the first case runs. */
 export function onRedis(server: () => RedisServer): Transport {
   const lapsing = new Set<string>();
   const keys = async (namespace: string) => (await server().keys()).filter((key) => key.includes(namespace));

@@ -38,7 +38,7 @@ describe("PyMQ and tsmq on one Redis", () => {
     const seconds = (performance.now() - start) / 1_000;
     const looks = await asked() - before;
     assert(looks >= 1 && looks <= 1 + seconds, `${looks} looks in ${seconds} s`);
-    // the record of what a take handed out goes a few milliseconds after its reply
+    // the record of a take is removed a few milliseconds after its reply
     const kept = (await server.keys()).filter((key) => key.includes(namespace) && key.includes("record:"));
     assert(kept.length <= 50, `${kept.length} records are left of 100 calls`);
   });

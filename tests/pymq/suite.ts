@@ -1,4 +1,4 @@
-/** PyMQ and tsmq side by side, on any transport that PyMQ speaks. */
+/** The suite of PyMQ and tsmq together, for each transport that both support. */
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import * as v from "valibot";
 import {
@@ -19,7 +19,7 @@ function orderOf({ id, total }: { id: string; total: number }): OrderPlaced {
   return new OrderPlaced(id, total, [], {});
 }
 
-/** A NamedTuple: its schema maps the array that Python sends to fields. */
+/** A NamedTuple. Its schema maps Python's array to fields. */
 export class Line {
   static readonly topic = "shop.events.Line";
   static readonly schema = v.union([
@@ -31,15 +31,15 @@ export class Line {
 
 const types = [OrderPlaced, Line, ...classes];
 
-/** What a transport gives to the suite. */
+/** A transport of the suite. */
 export interface Transport {
-  /** A provider of ours on it. */
+  /** Returns a provider of this transport. */
   provider(): Provider;
-  /** What the Python service is told. */
+  /** Returns the address for the Python service. */
   readonly where: () => string;
-  /** The names of what is left of a namespace on the transport. */
+  /** Resolves with the names of everything in this namespace on the transport. */
   left(namespace: string): Promise<string[]>;
-  /** Whether every answer that nobody took is gone, or will be by itself. */
+  /** Whether every answer that was not fetched is removed, or will expire. */
   lapsed(namespace: string): Promise<boolean>;
   /** Removes the empty directories that PyMQ leaves. */
   tidy?(namespace: string): void;
@@ -68,7 +68,7 @@ export function suite(transport: Transport): Map<string, () => Promise<void>> {
       try {
         await run(await open(), await start("python"), { namespace, start, open });
       } catch (error) {
-        // it may be in a state in which it does not end by itself
+        // after a failure the service may not end by itself
         for (const one of opened) if (one instanceof Python) await one.kill();
         throw error;
       } finally {
@@ -80,13 +80,13 @@ export function suite(transport: Transport): Map<string, () => Promise<void>> {
 
   const remains = async ({ pid }: Python, namespace: string) =>
     (await transport.left(namespace)).some((name) => name.endsWith(`$${pid}`));
-  /** Whether nothing is left of it, once another bus has come and gone. */
+  /** Whether nothing of a service remains after another bus has opened and closed. */
   const swept = async (python: Python, { namespace, open }: More) => {
     await (await open()).close();
     return !(await remains(python, namespace));
   };
 
-  add("events of Python arrive, primitives, tuples, sets and None too", async (bus, python) => {
+  add("events of Python arrive, including primitives, tuples, sets and None", async (bus, python) => {
     const got: unknown[] = [];
     await bus.subscribe("things", (event) => got.push(event)).ready;
     const values = [
@@ -107,7 +107,7 @@ export function suite(transport: Transport): Map<string, () => Promise<void>> {
   });
 
   add(
-    "a Python class and a class of ours with its name as topic are the same event, both ways",
+    "a Python class, and a tsmq class with its name as topic, are the same event in both directions",
     async (bus, python) => {
       const got: OrderPlaced[] = [];
       await bus.subscribe(OrderPlaced, (order) => got.push(order)).ready;
@@ -137,7 +137,7 @@ export function suite(transport: Transport): Map<string, () => Promise<void>> {
     assertEquals({ ...got[0] }, { name: "soap", amount: 2 });
   });
 
-  add("what we publish arrives in Python", async (bus, python) => {
+  add("events of tsmq arrive in Python", async (bus, python) => {
     await python.do({ do: "subscribe", channel: "things" });
     const sent: [unknown, Shown][] = [
       ["ünï ☃ 𝄞", py("str", "'ünï ☃ 𝄞'")],
@@ -159,7 +159,7 @@ export function suite(transport: Transport): Map<string, () => Promise<void>> {
 
   for (const [name, run] of Object.entries(valueCases)) add(name, (bus, python, { open }) => run(bus, python, open));
 
-  add("a queue is shared by producers and consumers of both, oldest first", async (bus, python) => {
+  add("producers and consumers of both sides share a queue, oldest item first", async (bus, python) => {
     const queue = bus.queue("jobs");
     await queue.put(1);
     await python.do({ do: "put", queue: "jobs", value: "2" });
@@ -180,7 +180,7 @@ export function suite(transport: Transport): Map<string, () => Promise<void>> {
     await queue.free();
   });
 
-  add("what is leased is nobody's; given back it comes first for both, and is counted by both", async (bus, python) => {
+  add("a leased item is invisible; given back it is first for both sides, and both count it", async (bus, python) => {
     const queue = bus.queue("jobs");
     for (const item of ["a", "b", "c"]) await queue.put(item);
     const sizes = async () => [await queue.qsize(), await python.do({ do: "qsize", queue: "jobs" })];
@@ -200,7 +200,7 @@ export function suite(transport: Transport): Map<string, () => Promise<void>> {
     await queue.free();
   });
 
-  add("any name that PyMQ takes is the same topic, queue and function", async (bus, python) => {
+  add("any name that PyMQ accepts is the same topic, queue and function on both sides", async (bus, python) => {
     for (const name of ["a b", "ü☃", "x.y:z", "*?[a]", "b_c", "~t", "x/y"]) {
       const got: unknown[] = [];
       await bus.subscribe(name, (event) => got.push(event)).ready;
@@ -222,14 +222,14 @@ export function suite(transport: Transport): Map<string, () => Promise<void>> {
     }
   });
 
-  add("a get that waits gets what Python puts", async (bus, python) => {
+  add("a waiting get receives an item that Python puts", async (bus, python) => {
     const waiting = bus.queue("late").get({ timeout: 10_000 });
     await python.do({ do: "put", queue: "late", value: "'here'" });
     assertEquals(await waiting, "here");
     await bus.queue("late").free();
   });
 
-  add("a stub of ours calls a Python function", async (bus, python) => {
+  add("a tsmq stub calls a Python function", async (bus, python) => {
     for (const fn of ["add", "nothing", "order", "total_of", "basket", "boom"]) await python.do({ do: "expose", fn });
     assertEquals(await bus.stub("add")(2, 4), 6);
     assertEquals(await bus.stub("nothing")(), null);
@@ -243,7 +243,7 @@ export function suite(transport: Transport): Map<string, () => Promise<void>> {
     await assertRejects(() => bus.stub("unknown")(), NoSuchRemoteError);
   });
 
-  add("a Python stub calls a function of ours", async (bus, python) => {
+  add("a Python stub calls a tsmq function", async (bus, python) => {
     await bus.expose("plus", (a: number, b: number) => a + b);
     await bus.expose("void", () => {});
     await bus.expose("place", (id: string) => new OrderPlaced(id, 7.5, ["x"], {}));
@@ -272,27 +272,27 @@ export function suite(transport: Transport): Map<string, () => Promise<void>> {
     });
   });
 
-  add("what Python sends to a function of ours comes back as what it was", async (bus, python) => {
+  add("Python's arguments of a tsmq function return unchanged", async (bus, python) => {
     await bus.expose("same", (value: unknown) => value);
     for (const value of ["'ü'", "7", "1.5", "True", "None", "[1, 'a']", "{'a': [1]}", "2**60", "float('inf')"]) {
       const [shown] = await python.do<Shown[]>({ do: "show", values: [value] });
       assertEquals(await python.do({ do: "call", fn: "same", args: [value] }), shown);
     }
-    // PyMQ writes no types inside of arguments: whoever wants the class says so
+    // PyMQ writes no types inside arguments, so the test names the class
     const args = v.tuple([v.pipe(v.object({ id: v.string(), total: v.number() }), v.transform(orderOf))]);
     await bus.expose(procedure("place", { args }), (order) => order);
     const order = await python.do<Shown>({ do: "call", fn: "place", args: ["OrderPlaced('o-8', 8.5)"] });
     assertEquals(order.type, "shop.events.OrderPlaced");
   });
 
-  add("an answer of 9,000 bytes arrives; where PyMQ's queue takes less, its caller is told", async (bus, python) => {
+  add("an answer of 9,000 bytes arrives, or an error if PyMQ's queue is too small", async (bus, python) => {
     await bus.expose("large", () => "x".repeat(9_000));
     const answer = await python.do<Shown | { args: string[] }>({ do: "call", fn: "large" });
     if ("value" in answer) assertEquals(answer, py("str", `'${"x".repeat(9_000)}'`));
     else assertEquals([transport.where(), answer.args[0]], ["ipc", "ProviderError"]);
   });
 
-  add("a multi-call of ours gathers a mixed fleet", async (bus, python, { start }) => {
+  add("a tsmq multi-call reaches servers of both sides", async (bus, python, { start }) => {
     const other = await start("python-2");
     await python.do({ do: "expose", fn: "whoami" });
     await other.do({ do: "expose", fn: "whoami" });
@@ -302,7 +302,7 @@ export function suite(transport: Transport): Map<string, () => Promise<void>> {
     assertEquals(names.sort(), ["ours", "python", "python-2"]);
   });
 
-  add("a multi-call of ours awaits the slowest server of PyMQ's; one that is too late is an error once", async (
+  add("a tsmq multi-call waits for PyMQ's slowest server; a server that is too late is an error once", async (
     bus,
     python,
     { start },
@@ -323,7 +323,7 @@ export function suite(transport: Transport): Map<string, () => Promise<void>> {
     assert(performance.now() - since < 10_000, "the server that was missing is taken for a stranger");
   });
 
-  add("a single call that finds no registration runs on PyMQ's server, and on none of ours", async (
+  add("a single call without a registered server runs on PyMQ's server, and on no tsmq server", async (
     bus,
     python,
     { namespace },
@@ -339,7 +339,7 @@ export function suite(transport: Transport): Map<string, () => Promise<void>> {
     assertEquals(runs, 0);
   });
 
-  add("a multi-call of Python gathers a mixed fleet", async (bus, python, { start }) => {
+  add("a Python multi-call reaches servers of both sides", async (bus, python, { start }) => {
     const caller = await start("caller");
     await python.do({ do: "expose", fn: "whoami" });
     await bus.expose("whoami", () => "ours");
@@ -347,44 +347,47 @@ export function suite(transport: Transport): Map<string, () => Promise<void>> {
     assertEquals(results.map((result) => result.value).sort(), ["'ours'", "'python'"]);
   });
 
-  add("a single call in a mixed fleet runs on a server of ours only", async (bus, python) => {
+  add("a single call to servers of both sides runs on a tsmq server only", async (bus, python) => {
     await python.do({ do: "expose", fn: "whoami" });
     for (let i = 0; i < 5; i++) assertEquals(await bus.stub("whoami")(), "python");
     await bus.expose("whoami", () => "ours");
-    await bus.stub("whoami")(); // reaches one more than was known
+    await bus.stub("whoami")(); // reaches one server more than known
     for (let i = 0; i < 5; i++) assertEquals(await bus.stub("whoami")(), "ours");
   });
 
-  add("a Python server that answers late, or never, or is killed harms nobody", async (bus, python, { namespace }) => {
-    for (const fn of ["slow", "never"]) await python.do({ do: "expose", fn });
-    await assertRejects(() => bus.stub("slow", { timeout: 300 })(1), TimeoutError);
-    assertEquals(await bus.stub("never", { timeout: 300, multi: true })(), []);
-    await assertRejects(() => bus.stub("never", { timeout: 300 })(), TimeoutError);
-    const pending = assertRejects(() => bus.stub("never", { timeout: 1_500 })(), TimeoutError);
-    await until("the call is on its way", () => bus.health().pending.calls === 1);
-    await python.kill();
-    await pending;
-    // late answers are fetched and forgotten
-    await until("nothing of the calls is left", async () => {
-      return !(await transport.left(namespace)).some((name) => name.includes("__rpc_"));
-    });
-    await until("it is not taken for a server any more", async () => {
-      const call = bus.stub("never", { timeout: 300 })();
-      return await call.catch((error) => error instanceof NoSuchRemoteError);
-    });
-    await bus.expose("still", () => "alive");
-    assertEquals(await bus.stub("still")(), "alive");
-    await until("nothing of the dead service is left", async () => !(await remains(python, namespace)));
-  });
+  add(
+    "a Python server that answers late, never answers, or is killed, disturbs no other process",
+    async (bus, python, { namespace }) => {
+      for (const fn of ["slow", "never"]) await python.do({ do: "expose", fn });
+      await assertRejects(() => bus.stub("slow", { timeout: 300 })(1), TimeoutError);
+      assertEquals(await bus.stub("never", { timeout: 300, multi: true })(), []);
+      await assertRejects(() => bus.stub("never", { timeout: 300 })(), TimeoutError);
+      const pending = assertRejects(() => bus.stub("never", { timeout: 1_500 })(), TimeoutError);
+      await until("the call is on its way", () => bus.health().pending.calls === 1);
+      await python.kill();
+      await pending;
+      // the caller removes late answers
+      await until("nothing of the calls is left", async () => {
+        return !(await transport.left(namespace)).some((name) => name.includes("__rpc_"));
+      });
+      await until("it is not taken for a server any more", async () => {
+        const call = bus.stub("never", { timeout: 300 })();
+        return await call.catch((error) => error instanceof NoSuchRemoteError);
+      });
+      await bus.expose("still", () => "alive");
+      assertEquals(await bus.stub("still")(), "alive");
+      await until("nothing of the dead service is left", async () => !(await remains(python, namespace)));
+    },
+  );
 
-  add("a Python subscriber that is killed harms nobody", async (bus, python, more) => {
+  add("a killed Python subscriber disturbs no other process", async (bus, python, more) => {
     await python.do({ do: "subscribe", channel: "quiet" });
     await python.kill();
     await until("nobody is reached any more", async () => await bus.publish("x", "quiet") === 0);
     await until("nothing of it is left", () => swept(python, more));
   });
 
-  add("a Python caller that is killed leaves nothing for long", async (bus, python, more) => {
+  add("what a killed Python caller leaves is removed", async (bus, python, more) => {
     await python.do({ do: "subscribe", channel: "quiet" });
     const called = Promise.withResolvers<void>();
     const answer = Promise.withResolvers<string>();

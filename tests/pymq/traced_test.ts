@@ -1,4 +1,4 @@
-/** With a tracer at work each message of ours is in an envelope: PyMQ reads what it would read without. */
+/** With a tracer each tsmq message is in an envelope. PyMQ reads the same values as without. */
 import { trace } from "@opentelemetry/api";
 import { BasicTracerProvider } from "@opentelemetry/sdk-trace-base";
 import { assertMatch } from "@std/assert";

@@ -1,4 +1,4 @@
-/** What JavaScript has and JSON has not: what Python gets of it, and that it comes back as what it was. */
+/** Values that JSON lacks: what Python receives, and that tsmq reads them back unchanged. */
 import { assertEquals } from "@std/assert";
 import type { Bus } from "../../mod.ts";
 import { difference } from "../support/same.ts";
@@ -42,7 +42,7 @@ class Plain {
 /** The classes of this file. */
 export const classes = [Holder, When, Whole, Bag, Plain];
 
-/** A value as Python shows it. */
+/** Returns a value as the Python service describes it. */
 export function py(type: string, value: unknown): Shown {
   return { type, value };
 }
@@ -66,7 +66,7 @@ const shownOrder = object("OrderPlaced", {
 const lines = [["soap", 2]];
 const shownBag = { counts: none, pairs: none, data: none, value: str("absent") };
 
-/** Values, and what Python has of them as an item, without hints of its own; those of its classes apply. */
+/** Values, and what Python receives for them as an item, with no type hints but those of its classes. */
 const ITEMS: [unknown, Shown][] = [
   [
     new Holder("h", new Set(["t"]), lines, { a: order() }),
@@ -116,7 +116,7 @@ const ITEMS: [unknown, Shown][] = [
   [[-0, NaN], list(py("float", "-0.0"), py("float", "nan"))],
 ];
 
-/** Hints of a Python subscriber, what it is sent, and what it has. */
+/** Type hints of a Python subscriber, the published value, and what the subscriber receives. */
 const HINTED: [string, unknown, Shown][] = [
   ["Dict[str, int]", { a: 1, b: undefined }, dict({ a: int(1) })],
   ["Dict[str, int]", new Map([["2", 1n], ["1", 2n]]), dict({ 2: int(1), 1: int(2) })],
@@ -164,7 +164,7 @@ export const cases: Record<string, (bus: Bus, python: Python, open: () => Promis
     assertEquals(await bus.stub("kind_of")(undefined, 5n), ["NoneType", "int"]);
     assertEquals(await bus.stub("kind_of")([undefined], new Uint8Array([1])), ["list", "str"]);
     assertEquals(await bus.stub("same")({ at: AT, s: new Set([1]) }), { at: TEXT, s: [1] });
-    // a Python class has a text there; whoever wants a Date says so in a schema
+    // a Python class has a string there; a schema converts it to a Date
     assertEquals(await bus.stub<() => { at: unknown }>("when")().then(({ at }) => at), TEXT);
   },
 

@@ -28,7 +28,7 @@ class Payload {
 
 const codec = new Codec([MyEvent, EventWithPayload, Order, Payload]);
 
-/** Ours for the value that a body of PyMQ's decodes to. */
+/** Returns tsmq's body for the value of a PyMQ body. */
 async function again(body: string): Promise<string> {
   return codec.encode((await codec.decode(body)).value);
 }
@@ -43,7 +43,7 @@ async function sameAnswer(body: string): Promise<string> {
   return writeAnswer({ ...answer, result: codec.write(answer.result).json });
 }
 
-/** A message to a bus on POSIX IPC, read and written again. */
+/** Sends a message to a bus on POSIX IPC, which reads it and writes it again. */
 async function sameEvent(message: string): Promise<string> {
   const { topic, body } = readEvents(bytes(message))![0]!;
   const same = body.includes("pymq.core.RpcRequest") ? await sameRequest(body) : await again(body);
@@ -53,7 +53,7 @@ async function sameEvent(message: string): Promise<string> {
 const bytes = (text: string) => new TextEncoder().encode(text);
 const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
 
-describe("PyMQ's own messages, read by us and written again, are equal objects in Python", () => {
+describe("PyMQ's messages, read and written again by tsmq, are equal objects in Python", () => {
   itNeeds(missing("python"))("each vector", async () => {
     await using python = Peer.start<unknown>(new URL("vectors.py", import.meta.url));
     assertEquals(await python.next(), "ready");

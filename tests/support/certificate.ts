@@ -3,14 +3,14 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { tool } from "./tools.ts";
 
-/** A certificate, by default for 127.0.0.1 and localhost, that signs itself, so that it is the one to trust as well. */
+/** A self-signed certificate, by default for 127.0.0.1 and localhost. Clients trust it as its own authority. */
 export interface Certificate {
   readonly ca: string;
   readonly certFile: string;
   readonly keyFile: string;
 }
 
-/** Makes one with openssl, in a directory of the caller's; `names`: whom it is for. */
+/** Creates a certificate with openssl in the given directory, for the given names. */
 export function certificate(dir: string, names = "DNS:localhost,IP:127.0.0.1"): Certificate {
   const certFile = join(dir, "cert.pem");
   const keyFile = join(dir, "key.pem");

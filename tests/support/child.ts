@@ -1,4 +1,4 @@
-/** Child processes that cannot outlive the test, however it ends. */
+/** Child processes that end with the test, even if the test is killed. */
 import { type ChildProcess, spawn, type SpawnOptions } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -12,11 +12,11 @@ export interface Exit {
   readonly signal: string | null;
 }
 
-/** A started program; what it writes is kept for failure messages. */
+/** A started program. It keeps the program's output for failure messages. */
 export class Child {
   readonly pid: number;
   readonly exited: Promise<Exit>;
-  /** How it ended, once it has. */
+  /** How the process ended; undefined while it runs. */
   exit: Exit | undefined;
   /** Standard output and error so far, at most the last 64 KiB. */
   output = "";
@@ -30,7 +30,7 @@ export class Child {
       stream?.setEncoding("utf8");
       stream?.on("data", (text: string) => this.output = (this.output + text).slice(-65_536));
     }
-    this.#process.stdin?.on("error", () => {}); // a dead child's pipe; its exit says so
+    this.#process.stdin?.on("error", () => {}); // the pipe of a dead child; its exit is reported elsewhere
     this.exited = new Promise<Exit>((resolve) => {
       this.#process.once("error", (error) => {
         this.output += `${error}\n`;
@@ -63,42 +63,42 @@ export class Child {
     this.#process.stdin?.end();
   }
 
-  /** Sends a signal; one that has ended takes no notice. */
+  /** Sends a signal. Does nothing if the process has ended. */
   signal(signal: "SIGTERM" | "SIGKILL" | "SIGINT" | "SIGSTOP" | "SIGCONT" | "SIGHUP"): void {
-    // Not ChildProcess.kill: in Deno 2.9 only the first call of it sends anything.
+    // Not ChildProcess.kill: in Deno 2.9 only its first call sends a signal.
     if (this.exit || !this.pid) return;
     try {
       process.kill(this.pid, signal);
     } catch (error) {
-      if ((error as { code?: string }).code !== "ESRCH") throw error; // it ended just now
+      if ((error as { code?: string }).code !== "ESRCH") throw error; // it has just ended
     }
   }
 
-  /** Waits until it has ended by itself. */
+  /** Waits until the process ends by itself. */
   wait(patience?: number): Promise<Exit> {
-    return within(`process ${this.pid} ends; it said:\n${this.output}`, this.exited, patience);
+    return within(`process ${this.pid} ends; its output:\n${this.output}`, this.exited, patience);
   }
 
-  /** SIGKILL, and waits until it is gone. */
+  /** Sends SIGKILL and waits until the process has ended. */
   async kill(): Promise<void> {
     this.signal("SIGKILL");
     await this.wait();
   }
 }
 
-/** A new directory for a test's server; removed by {@linkcode removeDir}, or when the test dies. */
+/** Creates a directory for a test. {@linkcode removeDir} removes it, or the watchdog when the test dies. */
 export function makeDir(prefix: string): string {
   const dir = mkdtempSync(join(tmpdir(), `tsmq-${prefix}-`));
   watchdog(`dir ${dir}`);
   return dir;
 }
 
-/** Removes what {@linkcode makeDir} made. */
+/** Removes a directory of {@linkcode makeDir}. */
 export function removeDir(dir: string): void {
   rmSync(dir, { recursive: true, force: true });
 }
 
-// It reads until its standard input ends, as it does when this process is gone, by SIGKILL too.
+// It reads until its standard input ends. That happens when this process ends, even by SIGKILL.
 const WATCHDOG = `
 trap '' INT TERM HUP
 pids=' '
@@ -115,7 +115,7 @@ rm -rf -- "$@"
 
 let guard: ChildProcess | undefined;
 
-/** Tells the watchdog of this process, which is started with the first word. */
+/** Sends a command to the watchdog of this process, which the first command starts. */
 function watchdog(line: string): void {
   if (!guard) {
     guard = spawn("/bin/sh", ["-c", WATCHDOG], { stdio: ["pipe", "ignore", "ignore"], detached: true });

@@ -1,10 +1,10 @@
-/** SNS and SQS for tests: the emulator fauxqs in a process of its own, or what `TSMQ_TEST_AWS_ENDPOINT` names. */
+/** SNS and SQS for tests: the emulator fauxqs in its own process, or the endpoint in `TSMQ_TEST_AWS_ENDPOINT`. */
 import process from "node:process";
 import { Peer } from "./peer.ts";
 
 /** A running emulator. */
 export class FauxqsServer implements AsyncDisposable {
-  /** Where it answers. */
+  /** The URL of its API. */
   readonly endpoint: string;
   readonly #peer: Pick<Peer, "signal" | "kill"> | undefined;
 
@@ -13,27 +13,27 @@ export class FauxqsServer implements AsyncDisposable {
     this.#peer = peer;
   }
 
-  /** Starts one that answers, on a free port; nothing is started when the environment names an endpoint. */
+  /** Starts an emulator on a free port, unless the environment names an endpoint, and waits until it answers. */
   static async start(): Promise<FauxqsServer> {
     const given = process.env.TSMQ_TEST_AWS_ENDPOINT;
     if (given) return new FauxqsServer(given);
-    // Under Deno always: it needs node:sqlite.
+    // always under Deno, because it needs node:sqlite
     const peer = Peer.start<{ port: number }>(new URL("fauxqs_main.ts", import.meta.url), { runtime: "deno" });
     const { port } = await peer.next();
     return new FauxqsServer(`http://127.0.0.1:${port}`, peer);
   }
 
-  /** False when the endpoint was given: nothing else is known of it, and it cannot be killed. */
+  /** False if the environment names the endpoint: then the tests cannot stop it. */
   get ours(): boolean {
     return this.#peer !== undefined;
   }
 
-  /** It stays alive but does nothing, until {@linkcode thaw}. */
+  /** Stops the process (SIGSTOP) until {@linkcode thaw}. */
   freeze(): void {
     this.#peer?.signal("SIGSTOP");
   }
 
-  /** Lets it go on. */
+  /** Continues the process. */
   thaw(): void {
     this.#peer?.signal("SIGCONT");
   }

@@ -1,4 +1,4 @@
-/** A real NATS server of a test's own, with JetStream, on a free port. */
+/** A real NATS server with JetStream for one test, on a free port. */
 import { Child, makeDir, removeDir } from "./child.ts";
 import { freePort } from "./port.ts";
 import { tool } from "./tools.ts";
@@ -16,7 +16,7 @@ export class NatsServer implements AsyncDisposable {
     this.#child = new Child(tool("nats-server"), ["-a", "127.0.0.1", "-p", String(port), "-js", "-sd", this.#dir]);
   }
 
-  /** Starts one that answers. */
+  /** Starts a server and waits until it answers. */
   static async start(): Promise<NatsServer> {
     const server = new NatsServer(await freePort());
     const ready = () => server.#child.output.includes("Server is ready");
@@ -26,12 +26,12 @@ export class NatsServer implements AsyncDisposable {
     throw new Error(`Cannot start nats-server:\n${server.#child.output}`);
   }
 
-  /** Where it listens. */
+  /** Its address for clients. */
   get url(): string {
     return `127.0.0.1:${this.port}`;
   }
 
-  /** Ends it, with its files. */
+  /** Ends the server and removes its files. */
   async stop(): Promise<void> {
     await this.#child.kill();
     removeDir(this.#dir);

@@ -1,10 +1,10 @@
-/** Another process of a test: a TypeScript file under either runtime, or a Python script, that talks in lines of JSON. */
+/** Another process of a test: a TypeScript file under either runtime, or a Python script. It exchanges lines of JSON with the test. */
 import process from "node:process";
 import { Child, type Exit } from "./child.ts";
 import { type Tool, tool } from "./tools.ts";
 import { PATIENCE, within } from "./until.ts";
 
-/** What runs a peer. */
+/** The program that runs a peer. */
 export type Runtime = "deno" | "bun" | "python";
 
 /** The runtime of this process. */
@@ -15,21 +15,21 @@ export const there: "deno" | "bun" = here === "deno" ? "bun" : "deno";
 
 /** Options of {@linkcode Peer.start}. */
 export interface PeerOptions {
-  /** Default: that of this process; `python` for a file that ends in `.py`. */
+  /** Default: the runtime of this process; `python` for a file that ends in `.py`. */
   readonly runtime?: Runtime;
-  /** The runtime as it is for another platform. */
+  /** The build of the runtime for another platform. */
   readonly build?: Extract<Tool, `${Runtime}-${string}`>;
   /** Arguments of the program. */
   readonly args?: readonly string[];
   /** Added to the environment of this process. */
   readonly env?: Readonly<Record<string, string>>;
-  /** Deno's permissions; default `["-A"]`. Without it nothing is asked, just denied. */
+  /** Deno's permissions; default `["-A"]`. Deno denies others without a prompt. */
   readonly permissions?: readonly string[];
 }
 
 /**
- * A running peer. It says a value by a line `@<json>` on its standard output (`say` of `peer_side.ts` and `peer_side.py`) and
- * hears what {@linkcode Peer.tell} writes to its standard input. All else that it prints is kept for failure messages.
+ * A running peer. It sends a value as a line `@<json>` on its standard output (`say` of `peer_side.ts` and `peer_side.py`) and
+ * receives the values of {@linkcode Peer.tell} on its standard input. Its other output is kept for failure messages.
  */
 export class Peer<Said = unknown> implements AsyncDisposable {
   readonly #child: Child;
@@ -51,7 +51,7 @@ export class Peer<Said = unknown> implements AsyncDisposable {
   static start<Said = unknown>(file: URL | string, options: PeerOptions = {}): Peer<Said> {
     const path = file instanceof URL ? file.pathname : file;
     const runtime = options.runtime ?? (path.endsWith(".py") ? "python" : here);
-    // No watch on the lock file and no type check: other processes start from the same tree at the same time.
+    // without lock file and type check, because other processes start from the same tree at the same time
     const before = runtime === "deno"
       ? ["run", "--no-prompt", "--no-check", "--no-lock", ...options.permissions ?? ["-A"]]
       : runtime === "bun"
@@ -66,29 +66,29 @@ export class Peer<Said = unknown> implements AsyncDisposable {
     return this.#child.pid;
   }
 
-  /** All that it printed. */
+  /** Everything that it has printed. */
   get output(): string {
     return this.#child.output;
   }
 
-  /** How it ended, once it has. */
+  /** How the process ended; undefined while it runs. */
   get exit(): Exit | undefined {
     return this.#child.exit;
   }
 
-  /** The next value that it says, in their order; rejects when it ends first or takes longer than `patience` ms. */
+  /** Resolves with the next value that the peer sends, in order. Rejects if it ends first, or after `patience` ms. */
   async next(patience: number = PATIENCE): Promise<Said> {
     if (this.#said.length > 0) return this.#said.shift()!;
     let take: (value: Said) => void = () => {};
     const said = new Promise<Said>((resolve) => this.#waiting.push(take = resolve));
     const ended = this.#child.exited.then((exit) => {
-      throw new Error(`The peer ended with ${JSON.stringify(exit)}; it said:\n${this.output}`);
+      throw new Error(`The peer ended with ${JSON.stringify(exit)}; its output:\n${this.output}`);
     });
     try {
-      return await within(`the peer says something (it is ${this.pid})`, Promise.race([said, ended]), patience);
+      return await within(`the peer (process ${this.pid}) sends a value`, Promise.race([said, ended]), patience);
     } catch (error) {
       this.#waiting.splice(this.#waiting.indexOf(take), 1);
-      if (error instanceof Error && !this.exit) error.message += `; it said:\n${this.output}`;
+      if (error instanceof Error && !this.exit) error.message += `; its output:\n${this.output}`;
       throw error;
     }
   }
@@ -103,7 +103,7 @@ export class Peer<Said = unknown> implements AsyncDisposable {
     this.#child.write(`${line}\n`);
   }
 
-  /** Sends it a value and waits for the next that it says. */
+  /** Sends a value and waits for the next value of the peer. */
   ask(value: unknown, patience?: number): Promise<Said> {
     this.tell(value);
     return this.next(patience);
@@ -114,7 +114,7 @@ export class Peer<Said = unknown> implements AsyncDisposable {
     this.#child.end();
   }
 
-  /** Waits until it has ended by itself. */
+  /** Waits until the process ends by itself. */
   wait(patience?: number): Promise<Exit> {
     return this.#child.wait(patience);
   }
@@ -124,12 +124,12 @@ export class Peer<Said = unknown> implements AsyncDisposable {
     this.#child.signal(signal);
   }
 
-  /** SIGKILL, and waits until it is gone. */
+  /** Sends SIGKILL and waits until the process has ended. */
   kill(): Promise<void> {
     return this.#child.kill();
   }
 
-  /** Kills it, if it has not ended. */
+  /** Kills the process if it still runs. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.kill();
   }

@@ -1,12 +1,12 @@
-/** The side of the process that a `Peer` started. */
+/** The other end of a `Peer`, in the process that it started. */
 import process from "node:process";
 
-/** Says a value to the test. */
+/** Sends a value to the test. */
 export function say(value: unknown): void {
   process.stdout.write(`@${JSON.stringify(value ?? null)}\n`);
 }
 
-/** What the test tells, until it closes this end or is gone. */
+/** Yields the values that the test sends, until the test ends or closes the standard input. */
 export async function* told<Value = unknown>(): AsyncGenerator<Value> {
   let rest = "";
   process.stdin.setEncoding("utf8");

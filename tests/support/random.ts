@@ -1,7 +1,7 @@
-/** Random choices that a seed makes again. */
+/** Random choices that a seed reproduces. */
 import process from "node:process";
 
-/** The seed of this run: `TSMQ_TEST_SEED`, or another one each time. */
+/** The seed of this run: `TSMQ_TEST_SEED`, or a random one. */
 export const SEED: number = Number(process.env.TSMQ_TEST_SEED || crypto.getRandomValues(new Uint32Array(1))[0]);
 
 /** A generator (mulberry32). Not for secrets. */
@@ -12,7 +12,7 @@ export class Random {
     this.#state = seed >>> 0;
   }
 
-  /** At least 0, less than 1. */
+  /** Returns a number of at least 0 and less than 1. */
   next(): number {
     this.#state = (this.#state + 0x6d2b79f5) >>> 0;
     let mixed = Math.imul(this.#state ^ (this.#state >>> 15), this.#state | 1);
@@ -20,22 +20,22 @@ export class Random {
     return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
   }
 
-  /** A whole number from `min` to `max`, both included. */
+  /** Returns a whole number from `min` to `max`, inclusive. */
   int(min: number, max: number): number {
     return min + Math.floor(this.next() * (max - min + 1));
   }
 
-  /** True with this probability. */
+  /** Returns true with this probability. */
   chance(probability: number): boolean {
     return this.next() < probability;
   }
 
-  /** One of them. */
+  /** Returns one of the values. */
   pick<T>(choices: readonly T[]): T {
     return choices[this.int(0, choices.length - 1)]!;
   }
 
-  /** So many bytes. */
+  /** Returns this number of bytes. */
   bytes(length: number): Uint8Array {
     return Uint8Array.from({ length }, () => this.int(0, 255));
   }

@@ -1,11 +1,11 @@
-/** A Redis Cluster, and a Sentinel with its servers. */
+/** Redis Clusters, and servers with Sentinels. */
 import { freePort } from "./port.ts";
 import { RedisServer, type RedisServerOptions } from "./redis_server.ts";
 import { until } from "./until.ts";
 
 const SLOTS = 16_384;
 
-/** Servers that are stopped together. */
+/** Several servers with one life. */
 export class RedisGroup implements AsyncDisposable {
   readonly servers: readonly RedisServer[];
 
@@ -13,7 +13,7 @@ export class RedisGroup implements AsyncDisposable {
     this.servers = servers;
   }
 
-  /** Where clients find them. */
+  /** The addresses for clients. */
   get nodes(): { host: string; port: number }[] {
     return this.servers.map(({ port }) => ({ host: "127.0.0.1", port }));
   }
@@ -29,13 +29,13 @@ export class RedisGroup implements AsyncDisposable {
   }
 }
 
-/** Starts a cluster of `size` masters that have all slots and know each other. */
+/** Starts a cluster of `size` masters that serve all slots. */
 export async function startCluster(size = 3, options: RedisServerOptions = {}): Promise<RedisGroup> {
   const args = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000", ...options.args ?? []];
   const group = new RedisGroup(
-    // One after the other: free ports are only known to be free until somebody takes them.
+    // one after the other, because another program may take a free port
     await inTurn(size, async () => {
-      // Its bus port is by default 10,000 higher, which may be taken or beyond 65,535.
+      // the default bus port is 10,000 higher, which may be in use or above 65,535
       const bus = ["--cluster-port", String(await freePort())];
       return await RedisServer.start({ ...options, args: [...args, ...bus] });
     }),
@@ -65,7 +65,7 @@ export async function startCluster(size = 3, options: RedisServerOptions = {}): 
   }
 }
 
-/** A master, and a replica that does not wait for others to come before it is sent the data. */
+/** Starts a master and a replica that gets its data at once. */
 export async function startReplicated(options: RedisServerOptions = {}): Promise<[RedisServer, RedisServer]> {
   const args = [...options.args ?? [], "--repl-diskless-sync-delay", "0"];
   const master = await RedisServer.start({ ...options, args });
@@ -79,13 +79,13 @@ export interface Sentinels extends AsyncDisposable {
   readonly master: RedisServer;
   readonly replica: RedisServer;
   readonly sentinels: RedisGroup;
-  /** The port of the server that the Sentinels call master now. */
+  /** Returns the port of the current master, as the Sentinels report it. */
   masterPort(): Promise<number>;
   /** Ends all. */
   stop(): Promise<void>;
 }
 
-/** Starts them; a dead master is replaced after about a second. */
+/** Starts a master, a replica and Sentinels, which replace a dead master after about a second. */
 export async function startSentinels(size = 3, options: RedisServerOptions = {}): Promise<Sentinels> {
   const name = "tsmq";
   const [master, replica] = await startReplicated(options);

@@ -1,4 +1,4 @@
-/** Real Redis servers of a test's own, on free ports. */
+/** Real Redis servers for one test, on free ports. */
 import { Redis } from "ioredis";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -9,21 +9,21 @@ import { certificate } from "./certificate.ts";
 import { type Tool, tool } from "./tools.ts";
 import { until } from "./until.ts";
 
-/** How a server is started. */
+/** The options of a server. */
 export interface RedisServerOptions {
-  /** Which one; default: `redis-server`, or the path in `TSMQ_TEST_REDIS_SERVER`. */
+  /** The program; default: `redis-server`, or the path in `TSMQ_TEST_REDIS_SERVER`. */
   readonly tool?: Extract<Tool, `${"redis" | "valkey"}-server${string}`>;
-  /** Default: a free one, kept over restarts. */
+  /** The port; default: a free one, which a restart keeps. */
   readonly port?: number;
   /** The password of the default user. */
   readonly password?: string;
-  /** Speak TLS, with a certificate of our own for 127.0.0.1: {@linkcode RedisServer.ca}. */
+  /** Use TLS with a self-signed certificate for 127.0.0.1: {@linkcode RedisServer.ca}. */
   readonly tls?: boolean;
   /** Run as a Sentinel. */
   readonly sentinel?: boolean;
   /** Lines of its configuration. */
   readonly config?: readonly string[];
-  /** More arguments of its command line, such as `["--maxmemory", "5mb"]`; a later one wins. */
+  /** Further command-line arguments, such as `["--maxmemory", "5mb"]`; a later one overrides an earlier one. */
   readonly args?: readonly string[];
 }
 
@@ -32,7 +32,7 @@ export class RedisServer implements AsyncDisposable {
   readonly port: number;
   readonly dir: string;
   readonly password: string | undefined;
-  /** The certificate to trust, where it speaks TLS. */
+  /** The certificate to trust, if it uses TLS. */
   readonly ca: string | undefined;
   readonly #command: string;
   readonly #args: string[];
@@ -60,7 +60,7 @@ export class RedisServer implements AsyncDisposable {
     this.#args = [config, ...listen, ...mode, ...options.args ?? []];
   }
 
-  /** Starts one that answers. */
+  /** Starts a server and waits until it answers. */
   static async start(options: RedisServerOptions = {}): Promise<RedisServer> {
     const server = new RedisServer(options.port ?? await freePort(), options);
     await server.start();
@@ -77,7 +77,7 @@ export class RedisServer implements AsyncDisposable {
     return this.#child?.pid ?? 0;
   }
 
-  /** Starts it again, on the same port and directory; nothing is kept unless its options say so (`--appendonly yes`). */
+  /** Starts the server again with the same port and directory. It keeps data only with an option such as `--appendonly yes`. */
   async start(): Promise<void> {
     const child = this.#child = new Child(this.#command, this.#args);
     const ready = () => /Ready to accept connections|Sentinel ID is/.test(child.output);
@@ -94,28 +94,28 @@ export class RedisServer implements AsyncDisposable {
     this.#child?.signal(signal);
   }
 
-  /** SIGKILL, and waits until it is gone. {@linkcode start} starts it again. */
+  /** Sends SIGKILL and waits until the server has ended. {@linkcode start} starts it again. */
   async kill(): Promise<void> {
     await this.#child?.kill();
   }
 
-  /** It stays alive but does nothing, until {@linkcode thaw}. */
+  /** Stops the process (SIGSTOP) until {@linkcode thaw}. */
   freeze(): void {
     this.signal("SIGSTOP");
   }
 
-  /** Lets it go on. */
+  /** Continues the process. */
   thaw(): void {
     this.signal("SIGCONT");
   }
 
-  /** Ends it for good, with its files. */
+  /** Ends the server and removes its files. */
   async stop(): Promise<void> {
     await this.kill();
     removeDir(this.dir);
   }
 
-  /** Ends it for good. */
+  /** Ends the server and removes its files. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop();
   }
@@ -125,7 +125,7 @@ export class RedisServer implements AsyncDisposable {
     const { port, password, ca } = this;
     const tls = ca ? { ca } : undefined;
     const redis = new Redis({ port, password, tls, host: "127.0.0.1", lazyConnect: true, retryStrategy: null });
-    redis.on("error", () => {}); // said by the command too
+    redis.on("error", () => {}); // the command rejects too
     try {
       await redis.connect();
       return await redis.call(name, ...args);
@@ -134,13 +134,13 @@ export class RedisServer implements AsyncDisposable {
     }
   }
 
-  /** The lines of CLIENT LIST but our own. */
+  /** Returns the lines of CLIENT LIST without this connection. */
   async clients(): Promise<string[]> {
     const lines = String(await this.run("client", "list")).trim().split("\n");
     return lines.filter((line) => !/ cmd=client(\||%7c| )/.test(line));
   }
 
-  /** All keys. */
+  /** Returns all keys. */
   async keys(): Promise<string[]> {
     return await this.run("keys", "*") as string[];
   }

@@ -1,6 +1,6 @@
 /**
- * Says where two values differ, stricter than `assertEquals`: -0 is not 0, a missing field is not an undefined one, a
- * class is not another. Nothing when they are the same.
+ * Returns where two values differ, or undefined if they are the same. It is stricter than `assertEquals`: it distinguishes -0
+ * from 0, a missing field from an undefined one, and one class from another.
  */
 export function difference(actual: unknown, expected: unknown, at = "value"): string | undefined {
   if (Object.is(actual, expected)) return undefined;

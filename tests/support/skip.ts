@@ -1,16 +1,16 @@
-/** Skips that say why, and that are failures in CI when only something installable is missing. */
+/** Skipped tests with a reason. In CI a missing program is a failure instead. */
 import { it } from "@std/testing/bdd";
 import type { It } from "@std/testing/bdd";
 import process from "node:process";
 
-/** Registers a test that does not run here by nature; its name says why. */
+/** Registers a test that cannot run on this platform; its name gives the reason. */
 export function skip(name: string, reason: string): void {
   it.skip(`${name} (skipped: ${reason})`);
 }
 
 /**
- * `it`, when nothing is missing. Otherwise each test is skipped with the reason in its name, or, where the
- * environment says `CI=true`, fails: there, everything has to be had.
+ * Returns `it` if nothing is missing. Otherwise each test is skipped with the reason in its name or, with `CI=true` in
+ * the environment, fails.
  */
 export function itNeeds(missing: string | undefined): Pick<It, "skip"> & ((name: string, fn: () => unknown) => void) {
   if (missing === undefined) return it;

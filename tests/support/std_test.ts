@@ -4,7 +4,7 @@ import { assertSpyCall, assertSpyCalls, spy, stub } from "@std/testing/mock";
 import { FakeTime } from "@std/testing/time";
 import { assertType, type IsExact } from "@std/testing/types";
 
-describe("@std as the tests know it", () => {
+describe("the part of @std that the tests use", () => {
   let count = 0;
   beforeAll(() => {
     count = 10;

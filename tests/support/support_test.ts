@@ -16,7 +16,7 @@ const echo = new URL("echo_peer.ts", import.meta.url);
 describe("RedisServer", () => {
   const it = itNeeds(missing("redis-server"));
 
-  it("start() waits until it answers; kill() and start() keep the port; stop() leaves nothing", async () => {
+  it("start() waits until the server answers; kill() and start() keep the port; stop() leaves nothing", async () => {
     const server = await RedisServer.start({ password: "secret", config: ["maxclients 77"] });
     assertEquals(await server.run("config", "get", "maxclients"), ["maxclients", "77"]);
     const { pid, port } = server;
@@ -39,11 +39,11 @@ describe("RedisServer", () => {
     assertEquals(await server.clients(), []);
   });
 
-  it("start() rejects with what the server said", async () => {
+  it("start() rejects with the output of the server", async () => {
     await assertRejects(() => RedisServer.start({ config: ["nonsense 1"] }), Error, "nonsense");
   });
 
-  it("speaks TLS with a certificate that clients can check", async () => {
+  it("uses TLS with a certificate that clients can verify", async () => {
     await using server = await RedisServer.start({ tls: true });
     assertEquals(await server.run("ping"), "PONG");
     assert(server.url.startsWith("rediss://"));
@@ -106,7 +106,7 @@ describe("TcpProxy", () => {
 
 describe("Peer", () => {
   for (const runtime of [here, there]) {
-    it(`talks with a process under ${runtime === here ? "the same" : "the other"} runtime`, async () => {
+    it(`exchanges values with a process under ${runtime === here ? "the same" : "the other"} runtime`, async () => {
       await using peer = Peer.start<unknown>(echo, { runtime, args: ["x"], env: { TSMQ_WORD: "w" } });
       assertEquals(await peer.next(), { runtime, args: ["x"], word: "w" });
       assertEquals(await peer.ask({ text: "ü\n" }), { text: "ü\n" });
@@ -115,7 +115,7 @@ describe("Peer", () => {
     });
   }
 
-  it("next() rejects with what a dying peer said", async () => {
+  it("next() rejects with the output of a peer that dies", async () => {
     await using peer = Peer.start(echo);
     await peer.next();
     await assertRejects(() => peer.ask("throw"), Error, "as I was told");
@@ -127,7 +127,7 @@ describe("Peer", () => {
     assertEquals(await peer.ask([1]), [1]);
   });
 
-  it("what a killed process had started is killed, and its directories go", async () => {
+  it("the child processes of a killed process are killed, and its directories removed", async () => {
     await using peer = Peer.start<{ pid: number; dir: string; guard?: number }>(
       new URL("server_peer.ts", import.meta.url),
     );
@@ -148,7 +148,7 @@ describe("FauxqsServer", () => {
   });
 });
 
-/** Whether a process runs; a dead one that its parent has not waited for yet does not. */
+/** Whether a process runs. A zombie does not. */
 function runs(pid: number): boolean {
   try {
     return !/^State:\s+[ZX]/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));

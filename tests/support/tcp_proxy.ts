@@ -1,8 +1,8 @@
-/** A TCP wire between a client and a server, for everything that goes wrong on wires. */
+/** A TCP proxy between a client and a server that injects network faults. */
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { pause } from "./until.ts";
 
-/** One way through the proxy. */
+/** The direction of data through the proxy. */
 export type Direction = "up" | "down";
 
 interface Pair {
@@ -10,27 +10,27 @@ interface Pair {
   readonly server: Socket;
 }
 
-/** Listens on a free port of loopback and passes everything on to a server, until it is told otherwise. */
+/** Listens on a free port of loopback and forwards everything to a server, until a test injects a fault. */
 export class TcpProxy implements AsyncDisposable {
-  /** Where clients connect. */
+  /** The port for clients. */
   readonly port: number;
-  /** Where it connects to; new connections go where it points at that moment. */
+  /** The port of the server, for connections that are opened from now on. */
   target: number;
   /** Connections accepted so far. */
   accepted = 0;
-  /** Bytes passed so far, up (to the server) and down. */
+  /** Bytes forwarded so far, up (to the server) and down. */
   readonly bytes: Record<Direction, number> = { up: 0, down: 0 };
-  /** Milliseconds that each chunk waits. */
+  /** Milliseconds of delay for each chunk. */
   delay = 0;
-  /** What the server says is swallowed. */
+  /** Discards the data of the server. */
   deaf = false;
-  /** Nothing passes in either direction, nothing is closed: half-open connections. */
+  /** Discards the data of both directions and closes nothing: half-open connections. */
   dead = false;
-  /** New connections are accepted and closed at once. For connections refused, see {@linkcode TcpProxy.refuse}. */
+  /** Accepts new connections and closes them at once. {@linkcode TcpProxy.refuse} refuses connections. */
   shut = false;
-  /** Sees each chunk that a client sends; true: its connection breaks, and the chunk does not pass. */
+  /** Called with each chunk of a client. If it returns true, the connection breaks and the chunk is discarded. */
   breaks: ((chunk: Uint8Array, client: Socket) => boolean) | undefined;
-  /** Changes what passes: corrupts it, cuts it short, keeps it back (an empty result). */
+  /** Changes each chunk: corrupts it, truncates it, or discards it (an empty result). */
   alter: ((chunk: Uint8Array, direction: Direction) => Uint8Array) | undefined;
   #server: Server | undefined;
   readonly #pairs = new Set<Pair>();
@@ -40,7 +40,7 @@ export class TcpProxy implements AsyncDisposable {
     this.target = target;
   }
 
-  /** A proxy to a port of loopback. */
+  /** Starts a proxy to a port of loopback. */
   static async to(target: number): Promise<TcpProxy> {
     const server = createServer();
     await listen(server, 0);
@@ -49,12 +49,12 @@ export class TcpProxy implements AsyncDisposable {
     return proxy;
   }
 
-  /** Connections open now; one whose other side does not know yet that it has ended counts. */
+  /** The number of open connections, including those that one side has closed. */
   get connections(): number {
     return this.#pairs.size;
   }
 
-  /** Breaks all connections, or those of these clients; new ones are accepted. */
+  /** Breaks all connections, or those of these clients. New connections are accepted. */
   cut(which: (client: Socket) => boolean = () => true): void {
     for (const { client, server } of this.#pairs) {
       if (!which(client)) continue;
@@ -63,7 +63,7 @@ export class TcpProxy implements AsyncDisposable {
     }
   }
 
-  /** Nothing passes any more on the connections that are open now, and nobody is told; new ones pass. */
+  /** Silently discards all data of the connections that are open now. New connections work. */
   forget(): void {
     for (const { client, server } of this.#pairs) {
       for (const socket of [client, server]) socket.removeAllListeners("data").resume();
@@ -110,7 +110,7 @@ export class TcpProxy implements AsyncDisposable {
     this.#pass(pair.server, client, "down", pair);
   }
 
-  /** Data and the end of a stream wait in one line, so what was sent before a close arrives before it. */
+  /** Forwards data and the end of a stream in order, so data that was sent before a close arrives before it. */
   #pass(from: Socket, to: Socket, direction: Direction, pair: Pair): void {
     let line: Promise<void> | undefined;
     const after = (act: () => void): void => {

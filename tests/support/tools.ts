@@ -1,9 +1,9 @@
-/** Where the programs are that tests run: put into `.cache/bin` by `deno task tools`, or found on the PATH. */
+/** The programs that tests run: in `.cache/bin`, where `deno task tools` puts them, or on the PATH. */
 import { accessSync, constants, readFileSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import process from "node:process";
 
-/** The programs; the versions are those of `scripts/tools.ts`. */
+/** The names of the programs. `scripts/tools.ts` has their versions. */
 export type Tool =
   | "deno"
   | "bun"
@@ -22,14 +22,14 @@ export type Tool =
 
 const CACHE = new URL("../../.cache/bin/", import.meta.url).pathname;
 
-/** The path of a program; see {@linkcode missing} for one that may not be there. */
+/** Returns the path of a program. {@linkcode missing} checks whether it is installed. */
 export function tool(name: Tool): string {
   const path = find(name);
   if (path === undefined) throw new Error(`Cannot run ${name}: ${missing(name)}`);
   return path;
 }
 
-/** Why the first of these programs that is not here is not; `undefined` when all are. Made for `itNeeds`. */
+/** Returns why the first missing program is missing; `undefined` if all are installed. For `itNeeds`. */
 export function missing(...names: Tool[]): string | undefined {
   const name = names.find((name) => find(name) === undefined);
   if (name === undefined) return undefined;
@@ -42,7 +42,7 @@ export function missing(...names: Tool[]): string | undefined {
 
 function find(name: Tool): string | undefined {
   if (name === ("Bun" in globalThis ? "bun" : "deno")) return process.execPath;
-  // Python is that of our virtual environment or none.
+  // Python only from the virtual environment, which has PyMQ
   const folders = [CACHE, ...(name === "python" ? [] : (process.env.PATH ?? "").split(delimiter))];
   return folders.map((folder) => join(folder, name)).find(runs);
 }

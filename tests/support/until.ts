@@ -1,12 +1,12 @@
-/** Waiting with a deadline: for a condition, for a promise, for a moment. */
+/** Waits with a deadline: for a condition or a promise. */
 
-/** Milliseconds that a test waits for what must happen: far more than it takes, on a busy machine too. */
+/** Milliseconds that a test waits for a condition: far more than it needs, even on a busy machine. */
 export const PATIENCE = 15_000;
 
 /**
- * Resolves with the first value of `holds` that is truthy, looking every 10 ms.
+ * Calls `holds` every 10 ms and resolves with its first truthy result.
  *
- * @throws {Error} naming `what` did not happen within `patience` ms, with the last error that `holds` threw as its cause
+ * @throws {Error} if `what` has not happened within `patience` ms; its cause is the last error that `holds` threw
  */
 export async function until<T>(what: string, holds: () => T | Promise<T>, patience: number = PATIENCE): Promise<T> {
   const deadline = performance.now() + patience;
@@ -23,7 +23,7 @@ export async function until<T>(what: string, holds: () => T | Promise<T>, patien
   }
 }
 
-/** The value of `promise`, which must settle within `patience` ms. */
+/** Resolves with the value of `promise`, which must settle within `patience` ms. */
 export async function within<T>(what: string, promise: Promise<T>, patience: number = PATIENCE): Promise<T> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<never>((_, reject) => {
@@ -36,14 +36,14 @@ export async function within<T>(what: string, promise: Promise<T>, patience: num
   }
 }
 
-/** The least that `act` takes of five times, in ms: a busy machine does not disturb each of them. */
+/** Resolves with the shortest time of five runs of `act`, in ms, because a busy machine rarely delays all of them. */
 export async function quickest(act: (round: number) => Promise<number>): Promise<number> {
   const took: number[] = [];
   for (let round = 0; round < 5; round++) took.push(await act(round));
   return Math.min(...took);
 }
 
-/** A moment; only where nothing can be awaited, such as to see that something does not happen. */
+/** Resolves after `ms` ms. Only for tests that cannot await a condition, such as that something does not happen. */
 export function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }

@@ -1,4 +1,4 @@
-/** A program that knows nothing of telemetry but its own span. */
+/** A program whose only use of telemetry is one span. */
 import { trace } from "@opentelemetry/api";
 import { Bus, memory } from "../../mod.ts";
 import { say, told } from "../support/peer_side.ts";

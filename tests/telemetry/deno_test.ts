@@ -1,4 +1,4 @@
-/** Deno's own telemetry (`OTEL_DENO=true`): no package, no code; a collector on loopback gets the trace. */
+/** Deno's built-in telemetry (`OTEL_DENO=true`), without packages or code. A collector on loopback receives the trace. */
 import { assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { Buffer } from "node:buffer";
@@ -21,8 +21,8 @@ async function bodyOf(request: IncomingMessage): Promise<string> {
   return Buffer.concat(chunks).toString();
 }
 
-describe("telemetry with Deno's own", () => {
-  it("a trace and metrics reach a collector from a program that only sets OTEL_DENO", async () => {
+describe("telemetry built into Deno", () => {
+  it("a program that only sets OTEL_DENO sends its trace and metrics to a collector", async () => {
     const spans: Span[] = [];
     const metrics = new Set<string>();
     const collector = createServer(async (request, response) => {

@@ -1,11 +1,11 @@
-/** The log hook, and what is done when nobody looks. */
+/** The log hook, and that nothing is measured without one. */
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { Bus, type LogRecord, memory, ValidationError } from "../../mod.ts";
 import { until } from "../support/until.ts";
 
 describe("the log hook", () => {
-  it("gets a record of each thing that happens", async () => {
+  it("receives a record of each operation and event", async () => {
     const records: LogRecord[] = [];
     const bus = await Bus.open(memory(), { namespace: "logged", log: (record) => records.push(record) });
     bus.addEventListener("error", () => {});
@@ -39,7 +39,7 @@ describe("the log hook", () => {
     assertEquals(records.at(-1)!.detail, report);
   });
 
-  it("may throw: the bus goes on", async () => {
+  it("may throw without stopping the bus", async () => {
     const error = console.error;
     const said: unknown[][] = [];
     console.error = (...args: unknown[]) => void said.push(args);
@@ -57,7 +57,7 @@ describe("the log hook", () => {
     assert(said.length > 0 && said.every(([text]) => text === "tsmq: the log function threw:"));
   });
 
-  it("is refused when it is no function", () => {
+  it("is rejected if it is not a function", () => {
     assertThrows(() => memory({ capacity: "x" as never }), ValidationError);
     return Bus.open(memory(), { log: "x" as never }).then(
       () => assert(false),

@@ -1,4 +1,4 @@
-/** A trace goes on from process to process and from provider to provider, as OpenTelemetry's own SDK sees it. */
+/** A trace continues across processes and providers, recorded by OpenTelemetry's SDK. */
 import { type Span, SpanKind, SpanStatusCode, trace } from "@opentelemetry/api";
 import type { ReadableSpan } from "@opentelemetry/sdk-trace-base";
 import { assert, assertEquals, assertRejects } from "@std/assert";
@@ -17,19 +17,19 @@ class Paid {
   constructor(readonly id: number) {}
 }
 
-/** The spans of this name, as soon as so many have ended. */
+/** Resolves with the spans of this name when `count` of them have ended. */
 async function spansOf(name: string, count: number): Promise<ReadableSpan[]> {
   await until(`${count} spans "${name}" have ended`, () => ended(name).length >= count);
   assertEquals(ended(name).length, count, name);
   return ended(name);
 }
 
-/** The one span of this name. */
+/** Resolves with the only span of this name. */
 async function span(name: string): Promise<ReadableSpan> {
   return (await spansOf(name, 1))[0]!;
 }
 
-/** Both sides of a call: the client's, the server's. */
+/** The spans of a call: the client's and the server's. */
 async function sides(fn: string): Promise<[called: ReadableSpan, served: ReadableSpan]> {
   const spans = (await spansOf(fn, 2)).toSorted((a, b) => b.kind - a.kind);
   assertEquals(spans.map(({ kind }) => kind), [SpanKind.CLIENT, SpanKind.SERVER]);
@@ -41,7 +41,7 @@ function assertContinues(child: ReadableSpan, parent: ReadableSpan | Span): void
   assertEquals(child.parentSpanContext?.spanId, parent.spanContext().spanId);
 }
 
-/** Does something in a span of the program's own. */
+/** Runs a function in a span of the program. */
 async function inSpan(work: () => Promise<unknown>): Promise<Span> {
   return await trace.getTracer("program").startActiveSpan("program", async (span) => {
     await work();
@@ -59,7 +59,7 @@ describe("telemetry with OpenTelemetry's SDK", () => {
   beforeEach(async () => bus = await Bus.open(memory(), { namespace: "seen", types: [Paid] }));
   afterEach(async () => void await bus.close());
 
-  it("publish and its handlers are one trace, whatever the event", async () => {
+  it("a publish and its handlers are one trace, for every kind of event", async () => {
     const events: unknown[] = [
       1,
       "text",
@@ -95,7 +95,7 @@ describe("telemetry with OpenTelemetry's SDK", () => {
     }
   });
 
-  it("what a handler does belongs to its trace: a span, a put, a call", async () => {
+  it("spans, puts and calls of a handler belong to its trace", async () => {
     const [topic, queue, fn] = [fresh(), fresh(), fresh()];
     await bus.expose(fn, () => {});
     await bus.subscribe(topic, async () => {
@@ -125,7 +125,7 @@ describe("telemetry with OpenTelemetry's SDK", () => {
     assertContinues(await span(`process ${name}`), puts[2]!);
   });
 
-  it("what fails is an error with its type, on each side", async () => {
+  it("a failure is a span with an error type on both sides", async () => {
     const [topic, fn] = [fresh(), fresh()];
     bus.addEventListener("error", () => {});
     await bus.subscribe(topic, () => Promise.reject(new RangeError("no"))).ready;
@@ -140,7 +140,7 @@ describe("telemetry with OpenTelemetry's SDK", () => {
     assertEquals(types, ["RangeError", "remote_failed", "RangeError"]);
   });
 
-  it("counters and histograms count each", async () => {
+  it("counters and histograms count each operation", async () => {
     const [topic, queue, fn] = [fresh(), fresh(), fresh()];
     await bus.subscribe(topic, () => {}).ready;
     for (let i = 0; i < 3; i++) await bus.publish(i, topic);

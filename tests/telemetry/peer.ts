@@ -1,4 +1,4 @@
-/** A process of the trace: what comes "there" it sends "back". */
+/** A process of the trace: it publishes each event of "there" to "back". */
 import { trace } from "@opentelemetry/api";
 import process from "node:process";
 import { Bus } from "../../mod.ts";

@@ -1,4 +1,4 @@
-/** OpenTelemetry's own SDK, set up as a program would, but for exporters that keep what they get. */
+/** OpenTelemetry's SDK, with exporters that keep spans and metrics in memory. */
 import { context, metrics, trace } from "@opentelemetry/api";
 import { AsyncLocalStorageContextManager } from "@opentelemetry/context-async-hooks";
 import {
@@ -18,14 +18,14 @@ const spans = new InMemorySpanExporter();
 const points = new InMemoryMetricExporter(AggregationTemporality.CUMULATIVE);
 const reader = new PeriodicExportingMetricReader({ exporter: points, exportIntervalMillis: 3_600_000 });
 
-/** Registers the SDK with the API, for this process and for good. */
+/** Registers the SDK with the API of this process. */
 export function register(): void {
   context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
   trace.setGlobalTracerProvider(new BasicTracerProvider({ spanProcessors: [new SimpleSpanProcessor(spans)] }));
   metrics.setGlobalMeterProvider(new MeterProvider({ readers: [reader] }));
 }
 
-/** Lets go of the SDK. */
+/** Unregisters the SDK. */
 export async function unregister(): Promise<void> {
   context.disable();
   trace.disable();
@@ -33,12 +33,12 @@ export async function unregister(): Promise<void> {
   await reader.shutdown();
 }
 
-/** The spans of this name that have ended. */
+/** Returns the ended spans of this name. */
 export function ended(name: string): ReadableSpan[] {
   return spans.getFinishedSpans().filter((span) => span.name === name);
 }
 
-/** What a metric counted, or how many values it holds, for points that have these attributes. */
+/** Returns the sum of a counter, or the number of values of a histogram, over the points with these attributes. */
 export async function measured(metric: string, attributes: Record<string, string>): Promise<number> {
   points.reset();
   await reader.forceFlush();

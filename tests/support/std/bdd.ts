@@ -9,7 +9,7 @@ export interface It {
   (name: string, fn: Body): void;
   /** Runs only the tests marked so. */
   only(name: string, fn: Body): void;
-  /** Does not run it; prefer `skip` of `tests/support/skip.ts`, which says why. */
+  /** Registers the test as skipped. Prefer `skip` of `tests/support/skip.ts`, which needs a reason. */
   skip(name: string, fn?: Body): void;
   /** The same as `skip`. */
   ignore(name: string, fn?: Body): void;

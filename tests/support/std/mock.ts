@@ -8,7 +8,7 @@ export interface SpyCall<Args extends unknown[] = unknown[], Return = unknown> {
   error?: unknown;
 }
 
-/** A function that keeps its calls. */
+/** A function that records its calls. */
 export interface Spy<Args extends unknown[] = unknown[], Return = unknown> {
   (...args: Args): Return;
   readonly calls: SpyCall<Args, Return>[];
@@ -20,7 +20,7 @@ export interface Stub<Args extends unknown[] = unknown[], Return = unknown> exte
   restore(): void;
 }
 
-/** Wraps a function so that its calls are kept. */
+/** Wraps a function and records its calls. */
 export function spy<Args extends unknown[] = unknown[], Return = undefined>(
   fn: (...args: Args) => Return = () => undefined as Return,
 ): Spy<Args, Return> {
@@ -37,7 +37,7 @@ export function spy<Args extends unknown[] = unknown[], Return = undefined>(
   }, { calls });
 }
 
-/** Replaces a method of an object by `fn` and keeps its calls. */
+/** Replaces a method of an object by `fn` and records its calls. */
 export function stub<Name extends PropertyKey, Args extends unknown[], Return>(
   target: { [name in Name]: (...args: Args) => Return },
   name: Name,
@@ -58,7 +58,7 @@ export function assertSpyCalls(spy: Pick<Spy, "calls">, count: number): void {
   assertEquals(spy.calls.length, count, "calls of the spy");
 }
 
-/** Asserts what the spy's call at `index` looked like; what is not named in `expected` is not looked at. */
+/** Asserts the properties of the spy's call at `index` that `expected` names. */
 export function assertSpyCall(spy: Pick<Spy, "calls">, index: number, expected: Partial<SpyCall> = {}): void {
   const call = spy.calls[index];
   assertEquals(call !== undefined, true, `the spy was called ${spy.calls.length} times, not ${index + 1}`);

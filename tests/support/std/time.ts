@@ -1,7 +1,7 @@
 /** The part of `@std/testing/time` that our tests use, over the timers of `node:test`. */
 import { mock } from "node:test";
 
-/** Replaces `Date` and the timers until it is disposed of; time stands still but for `tick`. */
+/** Replaces `Date` and the timers until it is disposed of. Only `tick` advances the time. */
 export class FakeTime {
   #now: number;
 
@@ -16,7 +16,7 @@ export class FakeTime {
     return this.#now;
   }
 
-  /** Lets `ms` pass, and runs what was due. */
+  /** Advances the time by `ms` and runs the timers that are due. */
   tick(ms = 0): void {
     this.#now += ms;
     mock.timers.tick(ms);

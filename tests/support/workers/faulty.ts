@@ -1,4 +1,4 @@
-/** A worker of any provider that breaks in the way it is asked to. */
+/** A worker of any provider that fails in the way that a test chooses. */
 import process from "node:process";
 import { serve } from "../../../src/port/host.ts";
 import type { OpenReceiver, Receiver } from "../../../src/provider/provider.ts";

@@ -1,4 +1,4 @@
-/** The in-memory broker, which confirms no acknowledgement of "jobs" until somebody takes from "confirm". */
+/** The in-memory broker, which delays acknowledgements of "jobs" until an item is taken from "confirm". */
 import { serve } from "../../../src/port/host.ts";
 import { openReceiver } from "../../../src/providers/memory/receiver.ts";
 import type { Receiver } from "../../../src/provider/provider.ts";

@@ -1,4 +1,4 @@
-/** A user's own worker that starts a bus, or another worker like itself that does. */
+/** A user's worker that opens a bus, or starts another such worker. */
 import { live, type Place } from "../../bus/inside.ts";
 
 const scope = globalThis as unknown as {

@@ -1,4 +1,4 @@
-/** The in-memory broker, which lets nobody subscribe to "secret". */
+/** The in-memory broker, which rejects subscriptions to "secret". */
 import { ProviderError } from "../../../src/errors.ts";
 import { serve } from "../../../src/port/host.ts";
 import { openReceiver } from "../../../src/providers/memory/receiver.ts";
