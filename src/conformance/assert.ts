@@ -125,3 +125,8 @@ function write(value: unknown, depth: number): string {
   const fields = Object.entries(value).map(([key, field]) => `${key}: ${write(field, depth + 1)}`).join(", ");
   return `${name === "Object" ? "" : name}{ ${fields} }`;
 }
+
+/** Returns the numbers from 0 to `count` - 1. */
+export function range(count: number): number[] {
+  return Array.from({ length: count }, (_, i) => i);
+}

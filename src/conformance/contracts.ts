@@ -1,5 +1,5 @@
 /**
- * Schemas hold on both ends: at who sends, and at who gets.
+ * Schemas, which validate on both sides: before values are sent, and before they are used.
  *
  * @module
  */
@@ -23,7 +23,7 @@ class Payment {
   }
 }
 
-/** Has no schema of its own: its parent's knows nothing of its fields. */
+/** A subclass without a schema of its own; the schema of its parent does not know its fields. */
 class Refund extends Payment {
   static override readonly topic: "kit.payment" = "kit.refund" as "kit.payment";
   constructor(amount: number, readonly reason: string) {
@@ -33,7 +33,7 @@ class Refund extends Payment {
 
 /** Cases about schemas of topics, subscriptions, classes and queues. */
 export const contracts: Room = {
-  "a topic's schema refuses at the publisher, and nothing is sent": async (t) => {
+  "a topic's schema refuses an event at the publisher, and nothing is sent": async (t) => {
     const [publisher, bus] = await t.buses(2) as [Bus, Bus];
     for (const [how, schema] of [["sync", amount], ["async", slowAmount]] as const) {
       const seen = t.seen<unknown>();
@@ -49,7 +49,7 @@ export const contracts: Room = {
     }
   },
 
-  "subscribe() with a schema of its own: it holds for a class and for a topic too": async (t) => {
+  "subscribe() with a schema validates events of a class and of a topic as well": async (t) => {
     const [publisher, bus] = await t.buses(2) as [Bus, Bus];
     const errors = t.errors(bus);
     const seen = t.seen<unknown>();
@@ -67,7 +67,7 @@ export const contracts: Room = {
     ok((await errors.count(1))[0]!.error instanceof ValidationError, "the small one is refused");
   },
 
-  "a subclass is not held to the schema of its parent": async (t) => {
+  "the schema of a class does not validate its subclasses": async (t) => {
     const bus = await t.open();
     const seen = t.seen<unknown>();
     await bus.subscribe(Refund, seen.add).ready;
@@ -75,7 +75,7 @@ export const contracts: Room = {
     equal((await seen.count(1))[0], new Refund(-1, "broken"));
   },
 
-  "a subscriber's schema refuses with an error event, and the next ones arrive": async (t) => {
+  "an event that a subscriber's schema refuses is reported, and the next events arrive": async (t) => {
     const [publisher, bus] = await t.buses(2) as [Bus, Bus];
     const errors = t.errors(bus);
     const seen = t.seen<[string, unknown]>();
@@ -92,12 +92,12 @@ export const contracts: Room = {
       equal(new Set(got.filter(([by]) => by === how).map(([, price]) => price)), new Set([1, 2]), how);
     }
     const reported = await errors.count(3);
-    ok(reported.every(({ error }) => error instanceof ValidationError), "each is a ValidationError");
+    ok(reported.every(({ error }) => error instanceof ValidationError), "each error is a ValidationError");
     equal(reported.map(({ topic }) => topic), ["prices", "prices", "prices"]);
     equal(new Set(await others.count(3)), new Set([1, "free", 2]), "what a handler without a schema got");
   },
 
-  "what a schema makes of an event is what its handler gets; what was published is what is sent": async (t) => {
+  "a handler gets the output of the schema; the published event is sent unchanged": async (t) => {
     const bus = await t.open();
     const seen = t.seen<unknown>();
     const topic = bus.topic("texts", { schema: length });
@@ -107,7 +107,7 @@ export const contracts: Room = {
     equal(new Set(await seen.count(2)), new Set<unknown>([7, "seven !"]));
   },
 
-  "an asynchronous schema keeps the order": async (t) => {
+  "an asynchronous schema keeps the order of events": async (t) => {
     const [publisher, bus] = await t.buses(2) as [Bus, Bus];
     if (!t.features.ordered) return;
     const logs = [
@@ -123,7 +123,7 @@ export const contracts: Room = {
     await logs[1].are(numbers);
   },
 
-  "a class's schema holds on both ends": async (t) => {
+  "publisher and subscriber validate by the schema of a class": async (t) => {
     const [publisher, bus] = await t.buses(2) as [Bus, Bus];
     const errors = t.errors(bus);
     const seen = t.seen<Payment>();
@@ -138,7 +138,7 @@ export const contracts: Room = {
     equal(seen.values.length, 1);
   },
 
-  "a queue's schema refuses at put(), and nothing is put": async (t) => {
+  "a queue's schema refuses an item at put(), and nothing is put": async (t) => {
     const bus = await t.open();
     const raw = t.queue(bus, "amounts");
     for (const [how, schema] of [["sync", amount], ["async", slowAmount]] as const) {
@@ -150,7 +150,7 @@ export const contracts: Room = {
     }
   },
 
-  "a queue's schema refuses at get() with the body, so that nothing is lost": async (t) => {
+  "an item that a queue's schema refuses at get() is in the error, so that nothing is lost": async (t) => {
     const bus = await t.open();
     const raw = t.queue<unknown>(bus, "amounts");
     const queue = bus.queue("amounts", { schema: amount });
@@ -162,11 +162,11 @@ export const contracts: Room = {
       await queue.get().then((item) => got.push(item), (error) => errors.push(error));
     }
     equal(got, [2]);
-    ok(errors[0] instanceof ValidationError, `it is ${errors[0]} instead of a ValidationError`);
+    ok(errors[0] instanceof ValidationError, `get() rejected with ${errors[0]} instead of a ValidationError`);
     equal(errors.map(({ body }) => body), ['"free"']);
   },
 
-  "a queue's schema refuses at receive(): the item goes to the dead-letter queue": async (t) => {
+  "an item that a queue's schema refuses at receive() goes to the dead-letter queue": async (t) => {
     const bus = await t.open();
     const raw = t.queue<unknown>(bus, "amounts");
     await raw.put("free");
@@ -177,7 +177,7 @@ export const contracts: Room = {
     equal(await drain(t, raw), []);
   },
 
-  "what a schema makes of an item is what one gets": async (t) => {
+  "get(), receive() and consume() give the output of the schema": async (t) => {
     const bus = await t.open();
     t.frees("texts");
     const queue = bus.queue("texts", { schema: length });
@@ -193,7 +193,7 @@ export const contracts: Room = {
     await seen.are([5]);
   },
 
-  "a schema that fails itself is a refusal": async (t) => {
+  "a schema that throws refuses the value": async (t) => {
     const bus = await t.open();
     const errors = t.errors(bus);
     const broken = {

@@ -35,7 +35,9 @@ import { queues } from "./queues.ts";
 import type { Conditional, Play, Room } from "./room.ts";
 import { rpc } from "./rpc.ts";
 import { runs } from "./runs.ts";
+import { servers } from "./servers.ts";
 import { CLEARING, Stage } from "./stage.ts";
+import { subscriptions } from "./subscriptions.ts";
 import { thrown } from "./thrown.ts";
 import { values } from "./values.ts";
 
@@ -67,11 +69,13 @@ const ROOMS: Readonly<Record<string, Room>> = {
   life,
   closing,
   pubsub,
+  subscriptions,
   patterns,
   queues,
   leases,
   consumers,
   rpc,
+  servers,
   runs,
   multi,
   bodies,

@@ -1,5 +1,5 @@
 /**
- * Multi-calls: one answer of each server.
+ * Multi-calls: one result from each server.
  *
  * @module
  */
@@ -30,12 +30,12 @@ export const multi: Room = {
     equal(calls, [1, 1, 1, 1, 1]);
   },
 
-  "multi with nobody there gives an empty list, at once": async (t) => {
+  "multi without servers resolves with an empty list at once": async (t) => {
     const bus = await t.open();
     const start = performance.now();
     equal(await bus.stub("nobody", { multi: true, timeout: 15_000 })(), []);
     equal(await bus.stub("nobody", { multi: true, timeout: 15_000 }).rpc(), []);
-    ok(performance.now() - start < 10_000, "it waited for the timeout");
+    ok(performance.now() - start < 10_000, "the call waited for its timeout");
   },
 
   "multi calls the bus's own function too": async (t) => {
@@ -52,7 +52,7 @@ export const multi: Room = {
     const results = await caller.stub("work", { multi: true })();
     equal(results.map(({ status }) => status).toSorted(), ["fulfilled", "rejected"]);
     const [failed] = results.filter((result) => result.status === "rejected");
-    ok(failed!.reason instanceof RemoteInvocationError, "it is a RemoteInvocationError");
+    ok(failed!.reason instanceof RemoteInvocationError, "the reason is a RemoteInvocationError");
     equal(failed!.reason.remoteType, "RangeError");
     const raw = await caller.stub("work", { multi: true }).rpc();
     equal(raw.map(({ isError, resultType }) => [isError, resultType]).toSorted(), [[false, "str"], [
@@ -69,23 +69,23 @@ export const multi: Room = {
     const results = await caller.stub("work", { multi: true, timeout: 3_000 })();
     equal(results.map(({ status }) => status).toSorted(), ["fulfilled", "rejected"]);
     const [failed] = results.filter((result) => result.status === "rejected");
-    ok(failed!.reason instanceof TimeoutError, `it is ${failed!.reason} instead of a TimeoutError`);
+    ok(failed!.reason instanceof TimeoutError, `the reason is ${failed!.reason} instead of a TimeoutError`);
   },
 
-  "multi with a foreign subscriber on the function's topic ends when the servers have answered": async (t) => {
-    const [caller, server, ...strangers] = await t.buses(4) as [Bus, Bus, ...Bus[]];
+  "multi ends when the servers have answered, also with other subscribers on the function's topic": async (t) => {
+    const [caller, server, ...others] = await t.buses(4) as [Bus, Bus, ...Bus[]];
     await server.expose("work", () => "done");
-    await strangers[0]!.subscribe("work", () => {}).ready;
-    await strangers[1]!.subscribe("w*", () => {}, { pattern: true }).ready;
+    await others[0]!.subscribe("work", () => {}).ready;
+    await others[1]!.subscribe("w*", () => {}, { pattern: true }).ready;
     const start = performance.now();
     equal(values(await caller.stub("work", { multi: true, timeout: 15_000 })()), ["done"]);
     ok(
       performance.now() - start < 5_000,
-      `it took ${performance.now() - start} ms: a foreign subscriber was waited for`,
+      `it took ${performance.now() - start} ms: the call waited for another subscriber`,
     );
   },
 
-  "multi: a server that has gone is not waited for": async (t) => {
+  "multi does not wait for a server that has gone": async (t) => {
     const [caller, stays, goes] = await t.buses(3) as [Bus, Bus, Bus];
     await stays.expose("work", () => "stays");
     await goes.expose("work", () => "goes");
@@ -96,7 +96,7 @@ export const multi: Room = {
     equal(await caller.stub("work", { multi: true })(), []);
   },
 
-  "multi: a procedure's schemas hold for each result": async (t) => {
+  "multi: the schema of a procedure validates each result": async (t) => {
     const [caller, good, bad] = await t.buses(3) as [Bus, Bus, Bus];
     const stock = procedure("stock", { returns: amount });
     await good.expose(stock, () => 7);
@@ -105,7 +105,7 @@ export const multi: Room = {
     equal(results.map(({ status }) => status).toSorted(), ["fulfilled", "rejected"]);
   },
 
-  "multi: stub(Class) gathers by method": async (t) => {
+  "multi: stub(Class) calls each method on all servers": async (t) => {
     const [caller, one, two] = await t.buses(3) as [Bus, Bus, Bus];
     class Service {
       readonly #name: string;
@@ -120,7 +120,7 @@ export const multi: Room = {
     equal(values(await caller.stub(Service, { multi: true }).name()), ["one", "two"]);
   },
 
-  "multi: a signal ends it with its reason": async (t) => {
+  "multi: an aborted call rejects with the reason of the signal": async (t) => {
     const [caller, server] = await t.buses(2) as [Bus, Bus];
     const { passed } = t.gate();
     const seen = t.seen<string>();
@@ -136,7 +136,7 @@ export const multi: Room = {
     await rejects(() => caller.stub("wait", { timeout: 100 })(), TimeoutError);
   },
 
-  "multi: a call that is ended before it has left does not leave": async (t) => {
+  "multi: a call that is aborted before its request is sent is not served": async (t) => {
     const [caller, server] = await t.buses(2) as [Bus, Bus];
     const seen = t.seen<string>();
     await server.expose("work", () => seen.add("served"));

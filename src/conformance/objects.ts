@@ -1,5 +1,5 @@
 /**
- * Objects and classes as remotes, and the decorator.
+ * Calls of the methods of objects and classes, and the decorator `remote`.
  *
  * @module
  */
@@ -48,14 +48,14 @@ class Calculator extends Base {
   }
 }
 
-/** The methods of a calculator that are served. */
+/** The methods of `Calculator` that are served. */
 const SERVED = ["add", "inherited", "later", "overridden"];
-/** What looks like one and is none. */
+/** Members of `Calculator` that are not served. */
 const UNSERVED = ["_private", "calls", "constructor", "construct", "own", "toString", "hasOwnProperty"];
 
 /** Cases about objects, classes and decorators. */
 export const objects: Room = {
-  "expose(object) serves its methods as Class.method, inherited ones too": async (t) => {
+  "expose(object) serves its methods as Class.method, inherited methods included": async (t) => {
     const [server, caller] = await t.buses(2) as [Bus, Bus];
     const calculator = new Calculator(10);
     await server.expose(calculator);
@@ -70,7 +70,7 @@ export const objects: Room = {
     }
   },
 
-  "stub(Class) has every method of the class, and nothing else": async (t) => {
+  "stub(Class) has every method of the class, and no other members": async (t) => {
     const [server, caller] = await t.buses(2) as [Bus, Bus];
     await server.expose(new Calculator(2));
     const calculator = caller.stub(Calculator);
@@ -82,7 +82,7 @@ export const objects: Room = {
     equal(calculator === await Promise.resolve(calculator), true, "a stub is no promise");
   },
 
-  "expose(object) serves no method of the platform, and refuses an object that has no others": async (t) => {
+  "expose(object) serves no methods of platform classes, and refuses an object that has no others": async (t) => {
     const [server, caller] = await t.buses(2) as [Bus, Bus];
     class Store extends Map<string, number> {
       sum(): number {
@@ -98,7 +98,7 @@ export const objects: Room = {
     equal(await caller.stub("plain")(), "plain");
   },
 
-  "expose({ concurrency }): so many calls run at once, the others wait": async (t) => {
+  "expose({ concurrency }) limits how many calls run at once; the others wait": async (t) => {
     const [server, caller] = await t.buses(2) as [Bus, Bus];
     const { passed, open } = t.gate();
     const started = t.seen<number>();
@@ -130,7 +130,7 @@ export const objects: Room = {
     }
   },
 
-  "unexpose(object) ends all of it": async (t) => {
+  "unexpose(object) ends all its methods": async (t) => {
     const [server, caller] = await t.buses(2) as [Bus, Bus];
     const calculator = new Calculator();
     await server.expose(calculator);
@@ -142,7 +142,7 @@ export const objects: Room = {
     equal(await caller.stub(Calculator).add(1, 1), 2);
   },
 
-  "an object is exposed whole or not at all": async (t) => {
+  "an object is exposed completely or not at all": async (t) => {
     const [server, caller] = await t.buses(2) as [Bus, Bus];
     await server.expose("Calculator.overridden", () => "taken");
     await rejects(() => server.expose(new Calculator()), BusError, "invalid");
@@ -150,7 +150,7 @@ export const objects: Room = {
     equal(await caller.stub("Calculator.overridden")(), "taken");
   },
 
-  "what has nothing to call is refused": async (t) => {
+  "expose() refuses values without functions": async (t) => {
     const bus = await t.open();
     const nonsense: Record<string, unknown[]> = {
       "an object without methods": [new (class Empty {})()],

@@ -1,5 +1,5 @@
 /**
- * How often a single call runs, counted on all servers.
+ * How often a call of one server runs, counted on all servers.
  *
  * @module
  */
@@ -10,12 +10,12 @@ import { equal, rejects } from "./assert.ts";
 import { type Room, slow } from "./room.ts";
 import { OPENING, type Stage } from "./stage.ts";
 
-/** Functions that are exposed while they are called. */
+/** Functions that servers expose while callers call them. */
 const FUNCTIONS = 6;
 /** Calls while the registry looks empty. */
 const CALLS = 20;
 
-/** Counts the runs of each call, which is a number. */
+/** Counts the runs of each call; a call is identified by its number. */
 class Runs {
   #counts: number[] = [];
 
@@ -29,7 +29,7 @@ class Runs {
   }
 }
 
-/** A provider whose registry of servers looks empty as long as `empty` says so; `pymq` once it is known to have answer queues. */
+/** Wraps a provider so that its registry of servers looks empty while `empty` is true. `pymq` is true once a sender with answer queues is open. */
 export function forgetful(provider: Provider): { readonly provider: Provider; empty: boolean; pymq: boolean } {
   const state = { empty: true, pymq: false };
   const open: Provider["open"] = async (context) => {
@@ -46,7 +46,7 @@ export function forgetful(provider: Provider): { readonly provider: Provider; em
   return Object.assign(state, { provider: { ...provider, open } });
 }
 
-/** Three servers, and a caller that finds no registration of theirs. */
+/** Opens three servers, and a caller that does not find them in the registry. */
 async function unregistered(t: Stage) {
   const registry = forgetful(t.provider);
   const open = async () => {
@@ -81,7 +81,7 @@ export const runs: Room = {
         await t.pause(1);
       }
       await exposing;
-      await Promise.all(answered); // a look at the registry that began before may be shared
+      await Promise.all(answered); // the next call must not share a look at the registry with these
       answered.push(call(answered.length).then(() => true));
       rounds.push([runs, await Promise.all(answered)]);
     }
@@ -95,7 +95,7 @@ export const runs: Room = {
     const { registry, caller, servers } = await unregistered(t);
     const runs = new Runs();
     await Promise.all(servers.map((server) => server.expose("work", runs.serve)));
-    // subscribers are reached by the request, too
+    // the request reaches subscribers too
     await servers[0]!.subscribe("work", () => {}).ready;
     await caller.subscribe("w*", () => {}, { pattern: true }).ready;
     await t.settle();
@@ -113,7 +113,7 @@ export const runs: Room = {
     const { registry, caller, servers } = await unregistered(t);
     await Promise.all(servers.map((server, i) =>
       server.expose("who", async () => {
-        if (i === 2) await t.pause(800); // longer than a stranger gets
+        if (i === 2) await t.pause(800); // longer than silent subscribers are awaited
         return i;
       })
     ));

@@ -1,5 +1,5 @@
 /**
- * Values: what goes in comes out, or a ValidationError says where it cannot.
+ * Values: each comes out as it went in, or is refused with a ValidationError.
  *
  * @module
  */
@@ -59,7 +59,7 @@ const VALUES: Readonly<Record<string, unknown>> = {
   "names of the prototype": { constructor: 1, toString: 2, hasOwnProperty: 3, then: 4 },
 };
 
-/** Values that cannot be sent. */
+/** Values that cannot be encoded. */
 const UNSENDABLE: Readonly<Record<string, () => unknown>> = {
   "a function": () => () => {},
   "a symbol": () => Symbol("s"),
@@ -113,7 +113,7 @@ class Square extends Shape {
   get double(): number {
     return 2 * this.side;
   }
-  /** A private field is no part of an instance that is made without its constructor. */
+  /** An instance that is revived without its constructor does not have the private field. */
   get secret(): number {
     return this.#secret;
   }
@@ -123,7 +123,7 @@ const types = [Shape, Circle, Square];
 
 /** Cases about values and classes. */
 export const values: Room = {
-  "what is published comes out as it went in": async (t) => {
+  "a published value comes out as it went in": async (t) => {
     const [publisher, bus] = await t.buses(2) as [Bus, Bus];
     await each(VALUES, async (value, what) => {
       const seen = t.seen<unknown>(what);
@@ -134,7 +134,7 @@ export const values: Room = {
     });
   },
 
-  "what is put comes out as it went in": async (t) => {
+  "an item comes out as it went in": async (t) => {
     const [producer, consumer] = await t.buses(2) as [Bus, Bus];
     const queue = t.queue(producer, "values");
     await each(VALUES, async (value, what) => {
@@ -147,7 +147,7 @@ export const values: Room = {
     });
   },
 
-  "what was given back comes out as it went in, however often": async (t) => {
+  "an item that is given back several times comes out as it went in": async (t) => {
     const bus = await t.open();
     const queue = t.queue(bus, "values");
     for (const what of ["undefined", "a small bigint", "map", "all inside", "text"]) {
@@ -176,7 +176,7 @@ export const values: Room = {
     });
   },
 
-  "what cannot be sent is refused with a ValidationError, by every verb": async (t) => {
+  "every verb refuses a value that cannot be encoded with a ValidationError": async (t) => {
     const bus = await t.open();
     const queue = t.queue<unknown>(bus, "values");
     await bus.subscribe("values", () => {}).ready;
@@ -190,14 +190,14 @@ export const values: Room = {
     equal(await queue.qsize(), 0);
   },
 
-  "a ValidationError says where": async (t) => {
+  "a ValidationError has the path of the invalid part": async (t) => {
     const bus = await t.open();
     const value = { orders: [{ id: 1 }, { id: 2, callback: () => {} }] };
     const error = await rejects(() => bus.publish(value, "values"), ValidationError);
     equal(error.issues.map(({ path }) => path), [["orders", 1, "callback"]]);
   },
 
-  "a key __proto__ is refused, or comes out as it went in, and changes no prototype": async (t) => {
+  "a key __proto__ is refused or comes out as it went in, and changes no prototype": async (t) => {
     const bus = await t.open();
     const value = JSON.parse('{"__proto__":{"polluted":true},"a":1}');
     const queue = t.queue(bus, "values");
@@ -205,12 +205,12 @@ export const values: Room = {
       await queue.put(value);
       equal(await queue.get(), value);
     } catch (error) {
-      ok(error instanceof ValidationError, `it is ${error} instead of a ValidationError`);
+      ok(error instanceof ValidationError, `put() rejected with ${error} instead of a ValidationError`);
     }
     equal(({} as { polluted?: boolean }).polluted, undefined);
   },
 
-  "instances of registered classes are instances again: alone, inside others, in lists and maps": async (t) => {
+  "instances of registered classes are revived: alone, in other instances, in lists and in maps": async (t) => {
     const [sender, receiver] = [await t.open(), await t.open({ types })];
     const queue = t.queue(sender, "shapes");
     const sent = [
@@ -241,11 +241,11 @@ export const values: Room = {
     const bus = await t.open({ types: [Probe] });
     const queue = t.queue(bus, "probes");
     await queue.put(new Probe());
-    ok(await queue.get() instanceof Probe, "it is an instance");
+    ok(await queue.get() instanceof Probe, "the item is an instance");
     equal(constructed, 1, "the number of constructor calls");
   },
 
-  "subclasses travel as what they are: polymorphism over events, queues and calls": async (t) => {
+  "subclasses are revived as their own class: polymorphism over events, queues and calls": async (t) => {
     const [server, client] = await t.buses(2, { types }) as [Bus, Bus];
     const seen = t.seen<number>();
     const areas = (shapes: Shape[]) => shapes.map((shape) => shape.area());
@@ -260,7 +260,7 @@ export const values: Room = {
     ok(largest instanceof Square && largest.area() === 4, "the result is a Square");
   },
 
-  "subscribe(Class) is enough to get its instances": async (t) => {
+  "subscribe(Class) registers the class": async (t) => {
     const [publisher, bus] = await t.buses(2) as [Bus, Bus];
     const seen = t.seen<Circle>();
     await bus.subscribe(Circle, seen.add).ready;
@@ -280,7 +280,7 @@ export const values: Room = {
     } as unknown);
   },
 
-  "two classes on one name are refused": async (t) => {
+  "two classes with one name are refused": async (t) => {
     const bus = await t.open({ types });
     const impostor = class Circle {
       static readonly topic = "kit.circle";
@@ -289,7 +289,7 @@ export const values: Room = {
     await rejects(() => t.open({ types: [Circle, impostor] }), ValidationError, "invalid", "Bus.open()");
   },
 
-  "a class of one's own inside arguments and results, without registration, is a plain object": async (t) => {
+  "an instance of an unregistered class in arguments and results becomes a plain object": async (t) => {
     const bus = await t.open();
     await bus.expose("echo", (value: unknown) => value);
     equal(await bus.stub("echo")(new Circle(1)), { radius: 1, name: "circle" });

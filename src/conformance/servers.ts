@@ -1,0 +1,156 @@
+/**
+ * The servers of a function: how calls spread over them, and what happens when one stops.
+ *
+ * @module
+ */
+import type { Bus } from "../bus.ts";
+import { BusError, ClosedError, NoSuchRemoteError, ProviderError } from "../errors.ts";
+import { procedure } from "../rpc/procedure.ts";
+import { equal, ok, range, rejects } from "./assert.ts";
+import { type Room, slow } from "./room.ts";
+import { schema } from "./schemas.ts";
+
+/** Cases about servers. */
+export const servers: Room = {
+  "one server of ten runs a call, and calls spread over them": slow(60_000, async (t) => {
+    const [caller, ...servers] = await t.buses(11) as [Bus, ...Bus[]];
+    const served = servers.map(() => 0);
+    await Promise.all(servers.map((server, i) =>
+      server.expose("work", () => {
+        served[i]!++;
+        return i;
+      })
+    ));
+    const work = caller.stub("work");
+    const results = [await work(), await work(), ...await Promise.all(range(98).map(() => work()))];
+    equal(results.length, 100);
+    await t.quiet();
+    equal(served.reduce((sum, n) => sum + n), 100, "the number of times that 100 calls were served");
+    ok(
+      served.filter((n) => n > 0).length >= 5,
+      `the calls went to ${served.filter((n) => n > 0).length} servers of ten`,
+    );
+    ok(Math.max(...served) <= 50, `one server of ten served ${Math.max(...served)} calls of 100`);
+  }),
+
+  "unexpose() ends a name, a function or a procedure; an unknown one has no effect": async (t) => {
+    const [server, caller] = await t.buses(2) as [Bus, Bus];
+    const contract = procedure<() => string>("contract");
+    function named(): string {
+      return "named";
+    }
+    await server.expose("name", () => "name");
+    await server.expose(named);
+    await server.expose(contract, () => "contract");
+    for (const [name, target] of [["name", "name"], ["named", named], ["contract", contract]] as const) {
+      equal(await caller.stub(name)(), name);
+      await server.unexpose(target);
+      await rejects(() => caller.stub(name, { timeout: 5_000 })(), NoSuchRemoteError, "no_such_remote", `"${name}"`);
+      await server.unexpose(target);
+    }
+    await server.unexpose("never");
+    await server.expose("name", () => "again");
+    equal(await caller.stub("name")(), "again");
+  },
+
+  "unexpose() ends an expose() under way; the function may be exposed again at once": async (t) => {
+    const [server, caller] = await t.buses(2) as [Bus, Bus];
+    const first = rejects(() => server.expose("fn", () => "first"), ClosedError, "closed");
+    const ended = server.unexpose("fn");
+    await server.expose("fn", () => "second");
+    await Promise.all([first, ended]);
+    await t.settle();
+    equal(await caller.stub("fn")(), "second");
+  },
+
+  "a second function under a name that the bus serves is refused, and the first one stays": async (t) => {
+    const [server, other] = await t.buses(2) as [Bus, Bus];
+    await server.expose("fn", () => "first");
+    await rejects(() => server.expose("fn", () => "second"), BusError, "invalid");
+    equal(await other.stub("fn")(), "first");
+    await other.expose("fn", () => "another bus may");
+  },
+
+  "a server that closes finishes its calls; the next calls go to other servers": slow(60_000, async (t) => {
+    const [caller, stays, goes] = await t.buses(3) as [Bus, Bus, Bus];
+    const served = new Map<number, number>();
+    const serve = async (i: number) => {
+      served.set(i, (served.get(i) ?? 0) + 1);
+      await t.pause(2);
+      return i;
+    };
+    await Promise.all([stays.expose("work", serve), goes.expose("work", serve)]);
+    const work = caller.stub("work");
+    const calls: Promise<unknown>[] = [];
+    let closing: Promise<unknown> | undefined;
+    for (const i of range(300)) {
+      calls.push(work(i));
+      if (i % 5 === 0) await t.pause(1);
+      if (i === 150) closing = goes.close();
+    }
+    equal(await Promise.all(calls), range(300));
+    await closing;
+    equal([...served.values()].filter((times) => times !== 1), [], "how often calls were served more than once");
+  }),
+
+  "a server that stops serving a function still answers the calls that it runs": slow(60_000, async (t) => {
+    const [caller, closes, unexposes] = await t.buses(3) as [Bus, Bus, Bus];
+    const begun = t.seen<string>();
+    const serve = async (name: string) => {
+      begun.add(name);
+      await t.pause(6_000); // longer than a server has to be missing to count as gone
+      return name;
+    };
+    await closes.expose("closes", serve);
+    await unexposes.expose("unexposes", serve);
+    const names = ["closes", "unexposes"];
+    const calls = Promise.all(names.map((name) => caller.stub(name, { timeout: 45_000 })(name)));
+    await begun.count(2);
+    await unexposes.unexpose("unexposes");
+    const { clean } = await closes.close({ timeout: 45_000 });
+    equal(await calls, names);
+    ok(clean, "the bus closed after its last call");
+  }),
+
+  "a server that closes while a schema validates a request refuses it, and the call goes to another server": async (
+    t,
+  ) => {
+    const { passed, open } = t.gate();
+    const looked = t.seen<unknown>();
+    class Slow {
+      static readonly topic = "Slow";
+      static readonly schema = schema((value) => {
+        looked.add(value);
+        return passed.then(() => value);
+      });
+    }
+    const goes = await t.open({ types: [Slow] });
+    const [stays, caller] = await t.buses(2) as [Bus, Bus];
+    await goes.expose("work", () => "goes");
+    const answer = caller.stub("work", { timeout: 15_000 })(new Slow());
+    await looked.count(1);
+    await stays.expose("work", () => "stays");
+    const closed = goes.close();
+    await t.quiet();
+    open();
+    equal(await answer, "stays");
+    await closed;
+  },
+
+  "a server that goes without answering: the call rejects, outcome unknown": {
+    deadline: 30_000,
+    play: async (t) => {
+      const [caller, goes] = await t.buses(2) as [Bus, Bus];
+      const { passed } = t.gate();
+      const seen = t.seen<string>();
+      await goes.expose("wait", () => {
+        seen.add("served");
+        return passed;
+      });
+      const call = rejects(caller.stub("wait", { timeout: 25_000 })(), ProviderError, "unavailable");
+      await seen.count(1);
+      await goes.close({ timeout: 50 });
+      await call;
+    },
+  },
+};

@@ -1,0 +1,251 @@
+/**
+ * Subscriptions: how they begin and end, loops over a topic, and decorators.
+ *
+ * @module
+ */
+import type { Bus } from "../bus.ts";
+import type { Message } from "../pubsub/topic.ts";
+import { equal, ok, rejectsWith } from "./assert.ts";
+import { Named } from "./pubsub.ts";
+import type { Room } from "./room.ts";
+
+/** Cases about subscriptions. */
+export const subscriptions: Room = {
+  "subscribe() accepts a name, a topic or a class": async (t) => {
+    const [publisher, bus] = await t.buses(2);
+    const seen = t.seen<string>();
+    const topic = bus!.topic<{ text: string }>("kit.named");
+    await Promise.all([
+      bus!.subscribe<{ text: string }>("kit.named", ({ text }) => seen.add(`name ${text}`)).ready,
+      bus!.subscribe(topic, ({ text }) => seen.add(`topic ${text}`)).ready,
+      topic.subscribe(({ text }) => seen.add(`topic's own ${text}`)).ready,
+      bus!.subscribe(Named, (event) => seen.add(`class ${event.text} ${event instanceof Named}`)).ready,
+    ]);
+    await publisher!.publish(new Named("x"));
+    equal((await seen.count(4)).toSorted(), ["class x true", "name x", "topic x", "topic's own x"]);
+  },
+
+  "equal subscriptions of a bus share one transport subscription": async (t) => {
+    const bus = await t.open();
+    const before = bus.health().subscriptions;
+    await Promise.all(Array.from({ length: 20 }, () => bus.subscribe("shared", () => {}).ready));
+    equal(bus.health().subscriptions - before, 1);
+    await bus.subscribe("shared", () => {}, { pattern: true }).ready;
+    equal(bus.health().subscriptions - before, 2, "with a pattern of the same text");
+  },
+
+  "ready resolves when events of other buses are sure to arrive": async (t) => {
+    const [publisher, bus] = await t.buses(2);
+    for (let i = 0; i < 20; i++) {
+      const seen = t.seen<number>();
+      await bus!.subscribe(`topic ${i}`, seen.add).ready;
+      await publisher!.publish(i, `topic ${i}`);
+      await seen.are([i]);
+    }
+  },
+
+  "unsubscribe() ends the subscription of its handler, and no other": async (t) => {
+    const [publisher, bus] = await t.buses(2) as [Bus, Bus];
+    const topic = bus.topic<{ text: string }>("kit.named");
+    const targets = { name: "kit.named", topic, class: Named };
+    for (const [how, target] of Object.entries(targets)) {
+      const seen = t.seen<string>();
+      const handler = () => seen.add("ended");
+      const stays = bus.subscribe("kit.named", () => seen.add("stays"));
+      await bus.subscribe("kit.named", handler).ready;
+      await bus.unsubscribe(target, handler);
+      await publisher.publish(new Named(how));
+      await seen.are(["stays"]);
+      await t.quiet();
+      equal(seen.values, ["stays"], `what was handled after unsubscribe by ${how}`);
+      await stays.unsubscribe();
+    }
+  },
+
+  "unsubscribe() ends the oldest subscription of a handler that is subscribed twice": async (t) => {
+    const [publisher, bus] = await t.buses(2) as [Bus, Bus];
+    const seen = t.seen<string>();
+    const handler = (_: unknown, { topic }: Message) => seen.add(topic);
+    for (let i = 0; i < 2; i++) await bus.subscribe("topic", handler).ready;
+    await publisher.publish("x", "topic");
+    await seen.count(2);
+    await bus.unsubscribe("topic", handler);
+    await publisher.publish("y", "topic");
+    await seen.count(3);
+    await bus.unsubscribe("topic", handler);
+    await publisher.publish("z", "topic");
+    await t.quiet();
+    equal(seen.values, ["topic", "topic", "topic"]);
+  },
+
+  "unsubscribe() of a pair that is not subscribed has no effect": async (t) => {
+    const bus = await t.open();
+    const seen = t.seen<string>();
+    const handler = () => {};
+    bus.subscribe("topic", seen.add);
+    bus.subscribe("other", handler);
+    await bus.unsubscribe("topic", handler);
+    await bus.unsubscribe("never", seen.add);
+    await bus.unsubscribe(Named, () => {});
+    await bus.unsubscribe(bus.topic<string>("t*", { pattern: true }), seen.add);
+    await bus.publish("x", "topic");
+    await seen.are(["x"]);
+  },
+
+  "subscription.unsubscribe() may be called twice, and is called by await using": async (t) => {
+    const bus = await t.open();
+    const seen = t.seen<string>();
+    {
+      await using subscription = bus.subscribe("topic", seen.add);
+      await bus.publish("one", "topic");
+      await seen.are(["one"]);
+      equal({ topic: subscription.topic, pattern: subscription.pattern }, { topic: "topic", pattern: false });
+    }
+    const twice = bus.subscribe("topic", seen.add);
+    await twice.ready;
+    await Promise.all([twice.unsubscribe(), twice.unsubscribe()]);
+    await twice.unsubscribe();
+    await bus.publish("two", "topic");
+    await t.quiet();
+    equal(seen.values, ["one"]);
+  },
+
+  "unsubscribe() within a handler drops events that have arrived already": async (t) => {
+    const bus = await t.open();
+    const seen = t.seen<number>();
+    const subscription = bus.subscribe("stream", async (i: number) => {
+      seen.add(i);
+      await t.pause(1);
+      if (seen.values.length === 5) void subscription.unsubscribe();
+    });
+    await Promise.all(Array.from({ length: 100 }, (_, i) => bus.publish(i, "stream")));
+    await seen.count(5);
+    await t.quiet();
+    equal(seen.values.length, 5);
+  },
+
+  "subscribe() directly after unsubscribe() subscribes again": async (t) => {
+    const [publisher, bus] = await t.buses(2) as [Bus, Bus];
+    for (let i = 0; i < 10; i++) {
+      const seen = t.seen<number>();
+      const first = bus.subscribe("again", () => seen.add(-1));
+      if (i % 2 === 0) await first.ready;
+      const ended = first.unsubscribe();
+      const second = bus.subscribe("again", seen.add);
+      await Promise.all([ended, second.ready]);
+      await publisher.publish(i, "again");
+      await seen.are([i]);
+      await second.unsubscribe();
+    }
+  },
+
+  "aborting the signal ends the subscription": async (t) => {
+    const bus = await t.open();
+    const seen = t.seen<string>();
+    const abort = new AbortController();
+    bus.subscribe("topic", () => seen.add("ended"), { signal: abort.signal });
+    bus.subscribe("topic", () => seen.add("stays"));
+    await bus.publish("x", "topic");
+    equal(new Set(await seen.count(2)), new Set(["ended", "stays"]));
+    abort.abort();
+    await bus.publish("x", "topic");
+    await seen.count(3);
+    await t.quiet();
+    equal(seen.values.slice(2), ["stays"]);
+    const reason = new Error("before it began");
+    await rejectsWith(() => bus.subscribe("topic", () => {}, { signal: AbortSignal.abort(reason) }).ready, reason);
+  },
+
+  "for await gets the events of a topic; leaving the loop unsubscribes": async (t) => {
+    const [publisher, bus] = await t.buses(2) as [Bus, Bus];
+    const topic = bus.topic<number>("stream");
+    const got: number[] = [];
+    const before = bus.health().subscriptions;
+    const loop = (async () => {
+      for await (const i of topic) {
+        got.push(i);
+        await t.pause(1);
+        if (got.length === 20) break;
+      }
+    })();
+    await bus.subscribe("stream", () => {}).ready;
+    for (let i = 0; i < 30; i++) await publisher.publish(i, "stream");
+    await loop;
+    equal(got.toSorted((a, b) => a - b).length, 20);
+    if (t.features.ordered) equal(got, Array.from({ length: 20 }, (_, i) => i));
+    equal(bus.health().subscriptions - before, 1, "the number of subscriptions after the loop");
+  },
+
+  "for await: an iterator subscribes with its first next(), so an unused one leaves nothing behind": async (t) => {
+    const bus = await t.open();
+    const iterators = Array.from({ length: 3 }, () => bus.topic<number>("stream")[Symbol.asyncIterator]());
+    equal(bus.health().subscriptions, 0);
+    equal(await iterators[0]!.return!(), { done: true, value: undefined });
+    equal(await iterators[0]!.next(), { done: true, value: undefined });
+    const next = iterators[1]!.next();
+    equal(bus.health().subscriptions, 1);
+    await bus.publish(1, "stream");
+    equal(await next, { done: false, value: 1 });
+    await iterators[1]!.return!();
+    equal(bus.health().subscriptions, 0);
+  },
+
+  "for await: each of several loops over one topic gets every event": async (t) => {
+    const bus = await t.open();
+    const topic = bus.topic<number>("stream");
+    const loop = async () => {
+      const got: number[] = [];
+      for await (const i of topic) {
+        got.push(i);
+        if (got.length === 3) return got.toSorted();
+      }
+    };
+    const loops = [loop(), loop()];
+    for (let i = 0; i < 3; i++) await bus.publish(i, "stream");
+    equal(await Promise.all(loops), [[0, 1, 2], [0, 1, 2]]);
+  },
+
+  "for await: next() may be called several times before the events come": async (t) => {
+    const bus = await t.open();
+    const iterator = bus.topic<number>("stream")[Symbol.asyncIterator]();
+    const asked = [iterator.next(), iterator.next(), iterator.next()];
+    for (let i = 0; i < 3; i++) await bus.publish(i, "stream");
+    const values = (await Promise.all(asked)).map(({ value }) => value);
+    equal(new Set(values), new Set([0, 1, 2]));
+    await iterator.return?.();
+    equal(await iterator.next(), { done: true, value: undefined });
+  },
+
+  "for await: a paused loop does not delay close(), and loses nothing when it goes on": async (t) => {
+    const bus = await t.open();
+    const iterator = bus.topic<number>("stream")[Symbol.asyncIterator]();
+    const first = iterator.next();
+    for (let i = 0; i < 2; i++) await bus.publish(i, "stream");
+    const values = [(await first).value];
+    await t.until(() => bus.health().pending.handlers === 1, "the other one waits for the loop");
+    equal((await bus.close()).abandoned, 0);
+    values.push((await iterator.next()).value);
+    equal(values.toSorted(), [0, 1]);
+    equal(await iterator.next(), { done: true, value: undefined });
+  },
+
+  "subscriber() wraps a function, and decorates a method": async (t) => {
+    const bus = await t.open();
+    const seen = t.seen<string>();
+    const plain = (text: string) => seen.add(`function ${text}`);
+    ok(bus.subscriber("news")(plain) === plain, "subscriber() gives the function back");
+    class Reader {
+      constructor(readonly name: string) {}
+      @bus.subscriber("news")
+      read(text: string): void {
+        seen.add(`${this.name} ${text}`);
+      }
+    }
+    new Reader("Ada");
+    new Reader("Bob");
+    await bus.publish("x", "news");
+    equal((await seen.count(3)).toSorted(), ["Ada x", "Bob x", "function x"]);
+    new Reader("Cy").read("called");
+    equal((await seen.count(4))[3], "Cy called");
+  },
+};
