@@ -41,20 +41,20 @@ describe("ClusterClient", () => {
     const nonsense = () => {
       throw new Error("another reply is due");
     };
-    await client.ask(nonsense, "ping");
+    await client.askAll(nonsense, "ping");
     await until("it is down", () => states.includes("down"));
     const waiting = assertRejects(() => client.call(count, "lpush", "waiting", "x"), BusError);
     await client.close();
     assertEquals((await waiting).code, "closed");
   });
 
-  it("ask() gives up the connections at a reply that makes no sense, though another node is silent", async () => {
+  it("askAll() gives up the connections at a reply that makes no sense, though another node is silent", async () => {
     const { client, states } = await open(5_000);
     const [first, second] = nodes.servers;
     const ports: number[] = [];
     second!.freeze();
     try {
-      const asked = client.ask(
+      const asked = client.askAll(
         (reply) => {
           ports.push(Number(text(reply)));
           throw new Error("another reply is due");

@@ -6,7 +6,7 @@ import { Connection } from "../../src/providers/redis/connection.ts";
 import { Names } from "../../src/providers/redis/names.ts";
 import { parseOptions } from "../../src/providers/redis/options.ts";
 import { Registry } from "../../src/providers/redis/registry.ts";
-import { type Reads, text } from "../../src/providers/redis/replies.ts";
+import { type ReplyReader, text } from "../../src/providers/redis/replies.ts";
 import { freePort } from "../support/port.ts";
 import { RedisServer } from "../support/redis_server.ts";
 import { type Direction, TcpProxy } from "../support/tcp_proxy.ts";
@@ -339,7 +339,7 @@ describe("Redis faults", () => {
 
   it("close() while the connection comes back leaves no registration", async () => {
     const sent: string[] = [];
-    const call = <T>(reads: Reads<T>, name: string) => {
+    const call = <T>(reads: ReplyReader<T>, name: string) => {
       sent.push(name);
       return Promise.resolve(reads(1));
     };

@@ -1,23 +1,23 @@
 /**
- * The keys of a Redis Cluster: each command goes to the node that holds its slot.
+ * The client of a Redis Cluster: each command goes to the node that has the slot of its key.
  *
  * @module
  */
 import { Cluster, type Redis } from "ioredis";
 import { ClosedError } from "../../errors.ts";
 import type { Client, Observer } from "./client.ts";
-import { outcomeUnknown, senseless, toProviderError } from "./errors.ts";
-import { guard } from "./parser_guard.ts";
+import { outcomeUnknown, outOfStep, toProviderError } from "./errors.ts";
+import { guardParser } from "./parser_guard.ts";
 import { addresses, retryDelay, serverOptions, type Settings } from "./settings.ts";
-import { echo, PING, type Reads } from "./replies.ts";
+import { echo, PING, type ReplyReader } from "./replies.ts";
 
-/** Milliseconds between looks at which node holds what; a node that moved says so itself, a dead one does not. */
+/** Milliseconds between refreshes of the slot table. A node reports a slot that moved, but a dead node reports nothing. */
 const REFRESH = 2_000;
 
-/** Milliseconds for a node to say what only it knows: one that is dead is listed until another takes its place. */
-const ASKED = 1_000;
-/** After so many PINGs without an answer a connection is given up. */
-const SILENT = 2;
+/** Milliseconds that {@linkcode ClusterClient.askAll} waits: a dead node stays in the table until a replica replaces it. */
+const ASK_TIMEOUT = 1_000;
+/** PINGs without an answer after which a connection is dropped. */
+const MAX_UNANSWERED = 2;
 
 /** One command that has no reply yet. */
 interface Call {
@@ -27,7 +27,7 @@ interface Call {
   fail(error: unknown): void;
 }
 
-/** A {@linkcode Client} of all masters of a Redis Cluster. Of several nodes, so without `Observer.prepare` and without events. */
+/** A {@linkcode Client} of all masters of a Redis Cluster. It calls no `Observer.prepare`, and receives no events. */
 export class ClusterClient implements Client {
   #cluster: Cluster;
   #timeout: number;
@@ -40,10 +40,10 @@ export class ClusterClient implements Client {
   #closed = false;
   #timer: ReturnType<typeof setInterval> | undefined;
   #pings = 0;
-  /** How many PINGs in a row a node has not answered. */
+  /** The number of PINGs in a row that a node has not answered. */
   #unanswered = new WeakMap<Redis, number>();
 
-  /** `timeout`: ms that any one command may take. */
+  /** `timeout`: milliseconds for each command. */
   constructor(settings: Settings, timeout: number, observer: Observer = {}) {
     this.#timeout = timeout;
     this.#observer = observer;
@@ -51,13 +51,13 @@ export class ClusterClient implements Client {
     let attempts = 0;
     const cluster = this.#cluster = new Cluster(addresses(settings).map(({ host, port }) => ({ host, port })), {
       lazyConnect: true,
-      // what waits for the Cluster waits here, but what waits for one node of it waits there
+      // this class queues commands until the Cluster is ready; ioredis queues them until one node is
       enableOfflineQueue: true,
-      // a command whose connection broke may have been carried out: it is not sent again
+      // a command whose connection broke may have been executed: it is not sent again
       retryDelayOnFailover: 0,
       slotsRefreshInterval: REFRESH,
       slotsRefreshTimeout: timeout,
-      // a certificate bears the name, not what it is looked up to
+      // a certificate contains the name of a node, not its IP address
       dnsLookup: (name, done) => done(null, name),
       redisOptions: {
         ...login,
@@ -71,14 +71,14 @@ export class ClusterClient implements Client {
       attempts = 0;
       this.#ready();
     });
-    cluster.on("close", () => this.#broke());
+    cluster.on("close", () => this.#disconnected());
     cluster.on("node error", (error) => {
       this.#error = error;
-      if (senseless(error)) this.#outOfStep(error);
+      if (outOfStep(error)) this.#outOfStep(error);
     });
     cluster.on("+node", (node: Redis) => {
-      node.on("connect", () => guard(node, (error) => this.#outOfStep(error)));
-      // ioredis leaves what becomes of an ASKING to nobody: refused, or lost with its connection, it would end the program
+      node.on("connect", () => guardParser(node, (error) => this.#outOfStep(error)));
+      // ioredis does not handle a rejected ASKING, which would end the program
       const asking = node.asking.bind(node);
       node.asking = () => asking().catch(() => "OK" as const);
     });
@@ -91,7 +91,7 @@ export class ClusterClient implements Client {
   }
 
   /**
-   * Connects to the first node that answers and learns of the others.
+   * Connects to the first node that answers, and reads the others from it.
    *
    * @throws {ProviderError} "unavailable" or "denied"
    */
@@ -111,7 +111,7 @@ export class ClusterClient implements Client {
     }
   }
 
-  call<T>(reads: Reads<T>, name: string, ...args: string[]): Promise<T> {
+  call<T>(read: ReplyReader<T>, name: string, ...args: string[]): Promise<T> {
     if (this.#closed) return Promise.reject(new ClosedError("Cannot use the connection to Redis: it is closed"));
     const { promise, resolve, reject } = Promise.withResolvers<T>();
     const end = () => {
@@ -128,7 +128,7 @@ export class ClusterClient implements Client {
     );
     const send = () => {
       call.sent = true;
-      this.#read((reply) => this.#calls.has(call) ? reads(reply) : undefined, this.#cluster.callBuffer(name, ...args))
+      this.#read((reply) => this.#calls.has(call) ? read(reply) : undefined, this.#cluster.callBuffer(name, ...args))
         .then((value) => {
           end();
           resolve(value as T);
@@ -140,13 +140,13 @@ export class ClusterClient implements Client {
     return promise;
   }
 
-  /** Asks every node, replicas too; undefined when one of them does not answer. */
-  async ask<T>(reads: Reads<T>, name: string, ...args: string[]): Promise<T[] | undefined> {
+  /** Sends a command to every node, replicas too. Undefined when one of them does not answer. */
+  async askAll<T>(read: ReplyReader<T>, name: string, ...args: string[]): Promise<T[] | undefined> {
     if (!this.#up) return undefined;
     let timer: ReturnType<typeof setTimeout> | undefined;
-    const late = new Promise<undefined>((resolve) => timer = setTimeout(resolve, ASKED, undefined));
+    const late = new Promise<undefined>((resolve) => timer = setTimeout(resolve, ASK_TIMEOUT, undefined));
     const nodes = this.#cluster.nodes("all");
-    const replies = Promise.all(nodes.map((node) => this.#read(reads, node.callBuffer(name, ...args))));
+    const replies = Promise.all(nodes.map((node) => this.#read(read, node.callBuffer(name, ...args))));
     try {
       return await Promise.race([replies.catch(() => undefined), late]);
     } finally {
@@ -166,28 +166,28 @@ export class ClusterClient implements Client {
     return Promise.resolve();
   }
 
-  /** Whether each node still answers, and is in step. */
+  /** Sends a PING to each node: the reply shows whether its connection is still in step. */
   #ping(): void {
     if (!this.#up) return;
     const nonce = String(++this.#pings);
-    const right = echo(nonce);
+    const read = echo(nonce);
     for (const node of this.#cluster.nodes("master")) {
-      // counted, not timed: a thread that was busy has read nothing meanwhile
+      // PINGs are counted, because a busy thread reads nothing while time passes
       const unanswered = this.#unanswered.get(node) ?? 0;
-      if (unanswered >= SILENT) {
+      if (unanswered >= MAX_UNANSWERED) {
         node.stream?.destroy();
         continue;
       }
       this.#unanswered.set(node, unanswered + 1);
-      this.#read(right, node.callBuffer("ping", nonce)).then(() => this.#unanswered.set(node, 0), () => {});
+      this.#read(read, node.callBuffer("ping", nonce)).then(() => this.#unanswered.set(node, 0), () => {});
     }
   }
 
-  /** Reads a reply as soon as it comes: one that makes no sense is noticed while its connection is still in use. */
-  #read<T>(reads: Reads<T>, replied: Promise<unknown>): Promise<T> {
+  /** Reads a reply as soon as it arrives, so that a wrong one is detected while its connection is still in use. */
+  #read<T>(read: ReplyReader<T>, replied: Promise<unknown>): Promise<T> {
     return replied.then((reply) => {
       try {
-        return reads(reply);
+        return read(reply);
       } catch (error) {
         this.#outOfStep(error);
         throw error;
@@ -195,7 +195,7 @@ export class ClusterClient implements Client {
     });
   }
 
-  /** Gives up all connections: ioredis does not say which of them makes no sense. */
+  /** Drops all connections: ioredis does not report which of them is out of step. */
   #outOfStep(error: unknown): void {
     if (!this.#up) return;
     this.#error = error;
@@ -212,13 +212,13 @@ export class ClusterClient implements Client {
     this.#observer.up?.(again);
   }
 
-  #broke(): void {
+  #disconnected(): void {
     if (this.#up && !this.#closed) this.#observer.down?.(toProviderError("reach the Redis Cluster", this.#error));
     this.#up = false;
   }
 }
 
-/** ioredis says that all nodes failed; the last of them says why. */
+/** The error of the last node, where ioredis reports that all nodes failed. */
 function causeOf(error: unknown): unknown {
   return error instanceof Error && "lastNodeError" in error ? error.lastNodeError ?? error : error;
 }

@@ -1,45 +1,74 @@
 /**
- * A command on its way. It takes the place of ioredis' own `Command`, which costs five times as much: what ioredis does with a
- * command is to write it, and to resolve or reject it.
+ * A command that waits for its reply. It replaces ioredis' own `Command`, which costs five times as much. ioredis only writes a
+ * command, and resolves or rejects it.
  *
  * @module
  */
+import type { Redis } from "ioredis";
 import { Buffer } from "node:buffer";
 import { toProviderError } from "./errors.ts";
 
-/** The commands of one turn: they leave in one write and have one deadline. */
+/** The commands of one turn. They are sent in one write and share one deadline. */
 export interface Batch {
   readonly commands: Command[];
-  /** Milliseconds of `performance.now()`. */
+  /** By `performance.now()`. */
   readonly deadline: number;
-  /** How many have no reply yet. */
-  open: number;
-  /** When they were sent, and how many bytes the connection had received by then. */
-  sent?: { readonly at: number; readonly heard: number };
-  /** Of the connection. */
-  readonly pulse: Pulse;
+  /** The number of commands without a reply. */
+  pending: number;
+  /** When they were sent (`performance.now()`), and how many bytes the connection had received by then. */
+  sent?: { readonly at: number; readonly received: number };
+  readonly replies: Replies;
 }
 
-/** Whether a connection on which bytes come still makes sense. */
-export interface Pulse {
-  /** `performance.now()` when a command became overdue and no reply has come to any since. */
-  stuck: number | undefined;
-  /** A reply was none to its command: rejects all that was sent. */
+/** The replies of one connection: whether they still match its commands. */
+export interface Replies {
+  /** `performance.now()` when a command became overdue, if no reply to any command has arrived since. */
+  overdueSince: number | undefined;
+  /** Drops the connection, because a reply does not fit its command: all later ones may belong to other commands. */
   outOfStep(error: unknown): void;
+}
+
+/** Characters that a write to the socket has at least, except the last write of a batch. */
+const CHUNK = 256 * 1024;
+
+/** Writes the commands of a batch to the connection. */
+export function writeBatch(redis: Redis, batch: Batch): void {
+  const { stream } = redis;
+  let text = "";
+  // ioredis writes to this as to a pipeline: all commands become one write
+  const sink = {
+    isPipeline: true,
+    destination: { redis: { stream } },
+    write: (chunk: string) => {
+      text += chunk;
+      if (text.length < CHUNK) return;
+      stream.write(text);
+      text = "";
+    },
+  };
+  for (const command of batch.commands) {
+    if (!command.settled) redis.sendCommand(...[command, sink] as unknown as Parameters<Redis["sendCommand"]>);
+  }
+  if (text) stream.write(text);
+}
+
+/** Rejects the commands of a batch that have no reply. */
+export function rejectBatch(batch: Batch, error: unknown): void {
+  for (const command of batch.commands) command.reject(error);
 }
 
 /** One command of a batch. */
 export class Command {
-  /** Lower case, by which ioredis knows what the reply means. */
+  /** In lower case: ioredis looks it up. */
   readonly name: string;
   readonly args: readonly string[];
-  /** ioredis traces commands on diagnostics channels, unless they say that they have been. */
+  /** True keeps ioredis from tracing the command on diagnostics channels. */
   readonly isTraced = true;
   #batch: Batch | undefined;
   #resolve: (reply: unknown) => void;
   #reject: (error: unknown) => void;
 
-  /** `resolve` throws at a reply that cannot be one to this command. */
+  /** `resolve` throws if the reply does not fit this command. */
   constructor(
     name: string,
     args: readonly string[],
@@ -54,39 +83,40 @@ export class Command {
     this.#reject = reject;
   }
 
-  /** True once it has been resolved or rejected. */
+  /** True after it was resolved or rejected. */
   get settled(): boolean {
     return this.#batch === undefined;
   }
 
-  /** What goes to the server: an array of bulk strings. */
+  /** The bytes to send: an array of bulk strings. */
   toWritable(): string {
     let text = `*${this.args.length + 1}\r\n$${this.name.length}\r\n${this.name}\r\n`;
     for (const arg of this.args) text += `$${Buffer.byteLength(arg)}\r\n${arg}\r\n`;
     return text;
   }
 
-  /** Called with the server's reply: numbers, buffers, null and arrays of them. */
+  /** ioredis calls this with the server's reply: numbers, buffers, null, and arrays of them. */
   resolve(reply: unknown): void {
     if (!this.#batch) return;
-    const { pulse } = this.#batch;
-    pulse.stuck = undefined;
+    const { replies } = this.#batch;
+    replies.overdueSince = undefined;
     try {
       this.#resolve(reply);
-      this.#done();
+      this.#settle();
     } catch (error) {
-      pulse.outOfStep(error);
+      replies.outOfStep(error);
     }
   }
 
-  /** Called with an error reply, or because the connection broke. */
+  /** ioredis calls this with an error reply, or when the connection broke. */
   reject(error: unknown): void {
-    if (this.#done()) this.#reject(toProviderError(`run ${this.name.toUpperCase()} on Redis`, error));
+    if (this.#settle()) this.#reject(toProviderError(`run ${this.name.toUpperCase()} on Redis`, error));
   }
 
-  #done(): boolean {
+  /** False if it was settled before. */
+  #settle(): boolean {
     if (!this.#batch) return false;
-    this.#batch.open--;
+    this.#batch.pending--;
     this.#batch = undefined;
     return true;
   }

@@ -1,5 +1,5 @@
 /**
- * The one table from what Redis, ioredis and sockets say to the codes of a `ProviderError`.
+ * The table from error replies of Redis, and errors of ioredis and sockets, to the codes of a `ProviderError`.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import { backoff, pause, RETRY } from "../../internal/time.ts";
 
 type Code = "unavailable" | "denied" | "too_large" | "internal";
 
-/** The first word of an error reply → our code, and what to do about it where the reply does not say. */
+/** First word of an error reply → code, and a hint where the reply does not say what to do. */
 const REPLIES: Readonly<Record<string, readonly [Code, string?]>> = {
   WRONGPASS: ["denied"],
   NOAUTH: ["denied", "give username and password"],
@@ -28,20 +28,20 @@ const REPLIES: Readonly<Record<string, readonly [Code, string?]>> = {
   MOVED: ["internal", "the server is part of a Redis Cluster: give `cluster`"],
   ASK: ["internal", "the server is part of a Redis Cluster: give `cluster`"],
   CROSSSLOT: ["internal"],
-  WRONGTYPE: ["internal", "another program keeps something else under this name"],
+  WRONGTYPE: ["internal", "another program stores another type under this name"],
 };
 
-/** Error replies that begin with a mere `ERR`. */
+/** Error replies that begin with `ERR` only. */
 const TEXTS: readonly (readonly [RegExp, Code])[] = [
   [/max number of clients/i, "unavailable"],
   [/invalid (multi)?bulk length|exceeds maximum allowed size|string is too long/i, "too_large"],
   [/invalid password|without any password|AUTH/, "denied"],
 ];
 
-/** What Redis 6 says before the error of a command within a script. */
-const WITHIN = /^(ERR Error running script \(call to \w+\): )?(@user_script: ?\d+: -?)+/;
+/** The prefix of Redis 6 for the error of a command in a script. */
+const SCRIPT_PREFIX = /^(ERR Error running script \(call to \w+\): )?(@user_script: ?\d+: -?)+/;
 
-/** Turns whatever a command was rejected with into a `ProviderError`; `doing` completes "Cannot …". */
+/** Converts what a command rejected with to a `ProviderError`. `doing` completes "Cannot …". */
 export function toProviderError(doing: string, error: unknown): BusError {
   if (error instanceof BusError) return error;
   const text = messageOf(error);
@@ -49,18 +49,18 @@ export function toProviderError(doing: string, error: unknown): BusError {
   return new ProviderError(code, `Cannot ${doing}: ${text}${hint ? ` (${hint})` : ""}`, { cause: error });
 }
 
-/** The error of a command that was sent on a connection which was closed before the reply came. */
+/** The error of a command whose connection was closed before its reply arrived. */
 export function outcomeUnknown(): ProviderError {
-  const text = "Cannot tell whether Redis has carried out a command: its connection was closed before the reply came";
+  const text = "Cannot tell whether Redis executed a command: its connection was closed before the reply arrived";
   return new ProviderError("unavailable", text);
 }
 
-/** True for what ioredis says of bytes that are no reply, and of a reply to nothing. */
-export function senseless(error: Error): boolean {
+/** Whether ioredis reports bytes that are not a reply, or a reply without a command. */
+export function outOfStep(error: Error): boolean {
   return error.name === "ParserError" || error.message.startsWith("Command queue state error");
 }
 
-/** True where the connection is at fault: whether the command was carried out nobody knows. */
+/** Whether an error has the code "unavailable": the command may have been executed. */
 export function unavailable(error: unknown): boolean {
   return error instanceof BusError && error.code === "unavailable";
 }
@@ -89,13 +89,13 @@ function judge(error: unknown, text: string): readonly [Code, string?] {
   return [TEXTS.find(([pattern]) => pattern.test(reply))?.[1] ?? "internal"];
 }
 
-/** An error reply without what a script put before it. */
+/** An error reply without the prefix of a script. */
 export function replyOf(text: string): string {
-  return text.replace(WITHIN, "");
+  return text.replace(SCRIPT_PREFIX, "");
 }
 
 function messageOf(error: unknown): string {
-  // connecting to a name with several addresses fails with one error for each
+  // a name with several addresses fails with one error for each
   if (error instanceof AggregateError && error.errors.length > 0) return error.errors.map(messageOf).join(", ");
   return textOf(error);
 }

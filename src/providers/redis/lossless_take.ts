@@ -8,7 +8,7 @@ import type { Delivery } from "../../provider/provider.ts";
 import type { Client } from "./client.ts";
 import { retryUnavailable, unavailable } from "./errors.ts";
 import type { QueueKeys } from "./names.ts";
-import { array, count, exactly, integer, type Reads, text } from "./replies.ts";
+import { array, count, exactly, integer, type ReplyReader, text } from "./replies.ts";
 import { GIVE_BACK, run, TAKE } from "./scripts.ts";
 
 /** Milliseconds for which the server remembers what it handed out, so that a lost reply can be had again. */
@@ -215,7 +215,7 @@ export class Taker {
 }
 
 /** The reply to the take of this number. */
-function reads(number: string): Reads<Taken> {
+function reads(number: string): ReplyReader<Taken> {
   return (reply) => {
     const [taken, wait, ...items] = array(reply);
     exactly(number)(taken);

@@ -1,6 +1,6 @@
 /**
- * The server that all connections of one half share. Two of them on different servers would miss each other: one would register where
- * nobody looks, the other listen where nobody publishes. So they notice together that the master is another, and move together.
+ * The master that all connections of one half share. On different servers, one would register where no caller looks, and another
+ * subscribe where nobody publishes. So they detect a new master together, and move to it together.
  *
  * @module
  */
@@ -9,91 +9,92 @@ import { ProviderError } from "../../errors.ts";
 import { textOf } from "../../internal/thrown.ts";
 import { pause } from "../../internal/time.ts";
 import { replyOf } from "./errors.ts";
-import { guard } from "./parser_guard.ts";
+import { guardParser } from "./parser_guard.ts";
 import { type Address, addresses, serverOptions, type Settings } from "./settings.ts";
 import { info } from "./replies.ts";
 import { type News, Sentinels } from "./sentinels.ts";
 
-/** Milliseconds between looks at a server that is still loading. */
+/** Milliseconds between checks of a server that loads its data. */
 const LOADING = 500;
-/** Milliseconds for a look at where a new connection leads. */
-const LOOK = 1_500;
-/** Milliseconds from one such look to the next, while replies give reason for one. */
-const AGAIN = 500;
-/** Milliseconds for which nothing is sent while a replica is promoted: the Sentinels look at it once a second. */
-const HOLD = 4_000;
-/** Milliseconds for which a look decides between two servers that both claim to be the master. */
+/** Milliseconds that a check of the master may take. */
+const CHECK = 1_500;
+/** Milliseconds between checks that error replies cause. */
+const CHECK_INTERVAL = 500;
+/** Milliseconds for which nothing is sent while a replica is promoted: the Sentinels check its role once a second. */
+const PROMOTION = 4_000;
+/** Milliseconds for which the last check decides between two servers that both claim to be the master. */
 const DECIDED = 2_000;
-/** Milliseconds in which a master replies to what it had got before a replica is promoted. */
+/** Milliseconds in which the old master has to reply to earlier commands before a replica is promoted. */
 const REPLY = 100;
-
-/** Milliseconds that subscribers have to follow to the new master, before what has waited is published there. */
+/** Milliseconds for subscribers to move to the new master, before pending events are published there. */
 const FOLLOW = 250;
 
 /** A connection to the master. */
 export interface Member {
-  /** Whether it is connected. */
+  /** Whether the connection is up. */
   readonly up: boolean;
   /** Whether it waits for replies. */
-  readonly waits: boolean;
-  /** Gives up the connection, if there is one, and connects anew: `soon` without the rest of its wait. */
-  leave(error: unknown, soon: boolean): void;
-  /** Sends what has waited. */
-  flush(): void;
+  readonly waiting: boolean;
+  /** Drops the connection, if it is up, and reconnects. `now` also ends the pause before the next attempt. */
+  reconnect(error: unknown, now: boolean): void;
+  /** Sends the pending commands. */
+  sendPending(): void;
 }
 
-/** Where the connections of one half go. */
+/** Finds the master, and keeps the connections of one half on it. */
 export class Master {
   #settings: Settings;
-  #strict: boolean;
+  #masterOnly: boolean;
   #members = new Set<Member>();
   #sentinels: Sentinels | undefined;
-  /** The server on which the members are: its run id, or where it does not say that, its address. */
+  /** The server of the members: its run id, or its address if INFO is not allowed. */
   #server: string | undefined;
-  #held: ReturnType<typeof setTimeout> | undefined;
+  #pausing: ReturnType<typeof setTimeout> | undefined;
   #reply: ReturnType<typeof setTimeout> | undefined;
-  #looking: Promise<void> | undefined;
-  #looker: Redis | undefined;
-  #looked = -Infinity;
-  /** When a look found it. */
-  #found = -Infinity;
-  #blind = false;
+  /** The check that runs, and its connection. */
+  #checking: Promise<void> | undefined;
+  #probe: Redis | undefined;
+  /** When the last check ended, and when a check last found a new master. */
+  #checkedAt = -Infinity;
+  #foundAt = -Infinity;
+  #infoDenied = false;
 
   /**
-   * `strict`: a replica is refused, and the connections move when the master does; never in a Cluster, where any node will do.
+   * With `masterOnly`, connections refuse a replica, and move when the master changes. It has no effect in a Cluster, where events go
+   * through any node.
    */
-  constructor(settings: Settings, strict = false) {
+  constructor(settings: Settings, masterOnly = false) {
     this.#settings = settings;
-    this.#strict = strict && !settings.cluster;
-    if (settings.sentinels) this.#sentinels = new Sentinels(settings, (news) => this.#heard(news));
+    this.#masterOnly = masterOnly && !settings.cluster;
+    if (settings.sentinels) this.#sentinels = new Sentinels(settings, (news) => this.#onNews(news));
   }
 
   /** While true, members send nothing. */
-  get held(): boolean {
-    return this.#held !== undefined;
+  get paused(): boolean {
+    return this.#pausing !== undefined;
   }
 
-  /** Whether the server tells what it is, so that it is worth asking from time to time. */
-  get tells(): boolean {
-    return this.#strict && !this.#blind;
+  /** Whether members pass the role of their server to {@linkcode checkRole} from time to time. */
+  get checksRole(): boolean {
+    return this.#masterOnly && !this.#infoDenied;
   }
 
-  /** A connection is opened. */
-  join(member: Member): void {
+  /** Adds a connection that opens. */
+  add(member: Member): void {
     this.#members.add(member);
-    if (this.#strict) this.#sentinels?.watch();
+    if (this.#masterOnly) this.#sentinels?.watch();
   }
 
-  /** A connection is closed; after the last one nothing is left. */
-  part(member: Member): void {
+  /** Removes a connection that closes. After the last one, everything is released. */
+  remove(member: Member): void {
     this.#members.delete(member);
     if (this.#members.size > 0) return;
     this.#sentinels?.close();
-    this.#looker?.disconnect();
-    this.#release();
+    this.#probe?.disconnect();
+    this.#resume();
   }
 
-  /** Where the attempt of this number is to connect; undefined: there is only one place. */
+  /** The address for the attempt of this number. Undefined with a Unix socket. */
   async locate(attempt: number): Promise<Address | undefined> {
     if (this.#sentinels) return await this.#sentinels.locate();
     const nodes = addresses(this.#settings);
@@ -101,137 +102,141 @@ export class Master {
   }
 
   /**
-   * A new connection of a member leads to the server at this address, which says by `info` what it is. While it loads its data, that
-   * is asked again. While another member is on another server, a look decides which of them is right.
+   * Accepts the server at this address for a new connection of a member, once it has loaded its data. `info` asks it for INFO. If another
+   * member uses another server, a check decides which of them is the master.
    *
-   * @throws {ProviderError} "unavailable" when it is no master, or not the one of the others
+   * @throws {ProviderError} "unavailable" when the server is a replica, or not the master of the other members
    */
-  async arrived(member: Member, address: string, info: () => Promise<ReadonlyMap<string, string>>): Promise<void> {
-    let said: ReadonlyMap<string, string>;
-    while ((said = await info().catch((error) => this.#silent(error))).get("loading") === "1") await pause(LOADING);
-    if (!this.#strict) return;
-    refuseReplica(said);
-    const server = said.get("run_id") ?? address;
+  async accept(member: Member, address: string, info: () => Promise<ReadonlyMap<string, string>>): Promise<void> {
+    let fields: ReadonlyMap<string, string>;
+    while ((fields = await info().catch((error) => this.#withoutInfo(error))).get("loading") === "1") {
+      await pause(LOADING);
+    }
+    if (!this.#masterOnly) return;
+    refuseReplica(fields);
+    const server = fields.get("run_id") ?? address;
     const alone = [...this.#members].every((other) => other === member || !other.up);
-    if (server !== this.#server && (!alone || performance.now() - this.#found < DECIDED)) {
-      this.#look().catch(() => {});
+    if (server !== this.#server && (!alone || performance.now() - this.#foundAt < DECIDED)) {
+      this.#check().catch(() => {});
       throw new ProviderError(
         "unavailable",
-        "Cannot use this Redis server: the other connections are on another master",
+        "Cannot use this Redis server: the other connections use another master",
       );
     }
     this.#server = server;
   }
 
-  /** What the server says of itself now. */
-  says(info: ReadonlyMap<string, string>): void {
+  /** Makes all members reconnect if INFO shows that their server has become a replica. */
+  checkRole(info: ReadonlyMap<string, string>): void {
     try {
       refuseReplica(info);
     } catch (error) {
-      this.#leave(error);
+      this.#reconnectAll(error);
     }
   }
 
-  /** An error reply: it may say that this is the wrong server. */
-  refused(error: Error): void {
-    if (!this.#strict) return;
+  /** Checks an error reply: it may show that the server is not the master any more. */
+  checkError(error: Error): void {
+    if (!this.#masterOnly) return;
     const reply = replyOf(error.message);
-    if (/^(READONLY|MASTERDOWN)/.test(reply)) this.#leave(error);
-    // a master whose replicas have left it may be none any more
-    else if (/^NOREPLICAS/.test(reply) && performance.now() - this.#looked > AGAIN) this.#look().catch(() => {});
+    if (/^(READONLY|MASTERDOWN)/.test(reply)) this.#reconnectAll(error);
+    // replicas leave a master that was replaced
+    else if (/^NOREPLICAS/.test(reply) && performance.now() - this.#checkedAt > CHECK_INTERVAL) {
+      this.#check().catch(() => {});
+    }
   }
 
-  /** This process did nothing for a while: before anything is sent, the master is looked for. */
-  doubt(): void {
-    if (!this.#strict || this.held) return;
-    this.#hold(LOOK);
-    this.#look().catch(() => {}).then(() => this.#release());
+  /** Checks the master before anything else is sent. For a process that was suspended. */
+  verify(): void {
+    if (!this.#masterOnly || this.paused) return;
+    this.#pause(CHECK);
+    this.#check().catch(() => {}).then(() => this.#resume());
   }
 
-  #heard(news: News): void {
-    if (news === "aborted") return this.#release();
+  #onNews(news: News): void {
+    if (news === "aborted") return this.#resume();
     if (news === "moved") {
-      // not by a look that began before; and what cannot be reached now is what the members try next
-      const before = this.#looking?.catch(() => {}) ?? Promise.resolve();
-      before.then(() => this.#look()).catch((error) => this.#leave(error));
+      // a check that began earlier may have found the old master; if the new one cannot be reached yet, the members keep trying
+      const before = this.#checking?.catch(() => {}) ?? Promise.resolve();
+      before.then(() => this.#check()).catch((error) => this.#reconnectAll(error));
       return;
     }
-    if (this.held) return;
-    this.#hold(HOLD);
-    // what a master that had been frozen does from now on, the promoted replica does not know
+    if (this.paused) return;
+    this.#pause(PROMOTION);
+    // the promoted replica will not have what a frozen master executes from now on
     this.#reply = setTimeout(() => {
-      for (const member of this.#members) if (member.waits) member.leave(new Error("no reply"), false);
+      for (const member of this.#members) if (member.waiting) member.reconnect(new Error("no reply"), false);
     }, REPLY);
   }
 
-  /** Looks where a new connection leads. If that is another master, all move. */
-  #look(): Promise<void> {
-    return this.#looking ??= this.#compare().finally(() => {
-      this.#looking = undefined;
-      this.#looked = performance.now();
+  /** Checks which server a new connection reaches. If it is another master, all members move to it. */
+  #check(): Promise<void> {
+    return this.#checking ??= this.#compare().finally(() => {
+      this.#checking = undefined;
+      this.#checkedAt = performance.now();
     });
   }
 
   async #compare(): Promise<void> {
     const address = await this.locate(0);
     if (this.#members.size === 0) return;
-    const redis = this.#looker = new Redis({
+    const redis = this.#probe = new Redis({
       ...serverOptions(this.#settings),
       ...address,
       lazyConnect: true,
-      connectTimeout: LOOK,
-      commandTimeout: LOOK,
+      connectTimeout: CHECK,
+      commandTimeout: CHECK,
       enableReadyCheck: false,
       maxRetriesPerRequest: 0,
       disableClientInfo: true,
       retryStrategy: () => null,
     });
-    redis.on("error", () => {}); // the command says it
-    redis.on("connect", () => guard(redis, () => redis.stream.destroy()));
-    let said: ReadonlyMap<string, string>;
+    redis.on("error", () => {}); // the command rejects with it
+    redis.on("connect", () => guardParser(redis, () => redis.stream.destroy()));
+    let fields: ReadonlyMap<string, string>;
     try {
       await redis.connect();
-      said = await redis.callBuffer("info").then(info, (error) => this.#silent(error));
+      fields = await redis.callBuffer("info").then(info, (error) => this.#withoutInfo(error));
     } finally {
       redis.disconnect();
     }
-    const server = said.get("run_id") ?? placeOf(redis);
-    if (said.get("role") === "slave" || server === this.#server) return;
-    this.#found = performance.now();
-    this.#leave(new Error("the master is another server now"), server);
+    const server = fields.get("run_id") ?? addressOf(redis);
+    if (fields.get("role") === "slave" || server === this.#server) return;
+    this.#foundAt = performance.now();
+    this.#reconnectAll(new Error("another server is the master now"), server);
   }
 
-  /** What INFO was refused with. Throws it, unless the server does not say at all what it is. */
-  #silent(error: unknown): ReadonlyMap<string, string> {
+  /** Stands in for the reply to INFO where the server does not allow INFO. Throws any other error. */
+  #withoutInfo(error: unknown): ReadonlyMap<string, string> {
     if (!/NOPERM|unknown command/.test(textOf(error))) throw error;
-    this.#blind = true;
+    this.#infoDenied = true;
     return new Map();
   }
 
-  #leave(error: unknown, server?: string): void {
+  #reconnectAll(error: unknown, server?: string): void {
     this.#server = server;
-    for (const member of this.#members) member.leave(error, server !== undefined);
-    if (this.held) this.#hold(FOLLOW);
+    for (const member of this.#members) member.reconnect(error, server !== undefined);
+    if (this.paused) this.#pause(FOLLOW);
   }
 
-  #hold(ms: number): void {
-    clearTimeout(this.#held);
-    this.#held = setTimeout(() => {
-      this.#release();
-      this.#look().catch(() => {});
+  #pause(ms: number): void {
+    clearTimeout(this.#pausing);
+    this.#pausing = setTimeout(() => {
+      this.#resume();
+      this.#check().catch(() => {});
     }, ms);
   }
 
-  #release(): void {
-    clearTimeout(this.#held);
+  #resume(): void {
+    clearTimeout(this.#pausing);
     clearTimeout(this.#reply);
-    this.#held = undefined;
-    for (const member of this.#members) member.flush();
+    this.#pausing = undefined;
+    for (const member of this.#members) member.sendPending();
   }
 }
 
-/** Where a client connects to. */
-export function placeOf({ options }: Redis): string {
+/** The address to which a client connects. */
+export function addressOf({ options }: Redis): string {
   return `${options.host}:${options.port}`;
 }
 

@@ -1,6 +1,6 @@
 /**
- * The names of channels and keys. PyMQ's for what PyMQ knows: `__eventbus:<namespace>:<name>`. Ours begin with `__tsmq:`, where no
- * topic, queue or pattern of a user can reach, and end with the PyMQ name that they belong to.
+ * The names of channels and keys. What PyMQ shares has PyMQ's names, `__eventbus:<namespace>:<name>`. All others begin with `__tsmq:`,
+ * which no topic, queue or pattern of a user can match, and end with the PyMQ name that they belong to.
  *
  * @module
  */
@@ -9,26 +9,26 @@ import { ValidationError } from "../../errors.ts";
 
 /** The keys of one queue. They share a Cluster slot. */
 export interface QueueKeys {
-  /** PyMQ's list: put at the left, taken from the right. */
+  /** PyMQ's list: items are put at the left and taken from the right. */
   readonly list: string;
-  /** A sorted set of what is leased or put back: member → when it is due, in ms of the server's clock. */
+  /** A sorted set of the leased and delayed items: member → when the item is due, in ms of the server's clock. */
   readonly due: string;
-  /** A hash of the bodies of what is leased or put back. */
+  /** A hash of the bodies of the leased and delayed items. */
   readonly items: string;
-  /** `__tsmq:{slot}`, the beginning of any further key of the queue. */
+  /** `__tsmq:{slot}`, the prefix of any further key of the queue. */
   readonly prefix: string;
 }
 
-/** Names of one namespace. */
+/** The names of one namespace. */
 export class Names {
-  /** What every channel and list begins with. */
+  /** The prefix of every channel and list. */
   readonly prefix: string;
   #escaped: string;
 
   /**
-   * The names of a namespace.
+   * Makes the names of a namespace.
    *
-   * @throws {ValidationError} when it holds a colon: PyMQ joins names by it, so topic `eu:x` of `shop` would be topic `x` of `shop:eu`
+   * @throws {ValidationError} when it contains a colon: PyMQ joins names with it, so topic `eu:x` of `shop` would be topic `x` of `shop:eu`
    */
   constructor(namespace: string) {
     if (namespace.includes(":")) {
@@ -45,7 +45,7 @@ export class Names {
     return this.prefix + topic;
   }
 
-  /** What to PSUBSCRIBE to: the namespace taken literally, the user's glob as it is. */
+  /** The pattern for PSUBSCRIBE: the escaped namespace, then the user's glob as it is. */
   pattern(glob: string): string {
     return this.#escaped + glob;
   }
@@ -55,17 +55,17 @@ export class Names {
     return channel.slice(this.prefix.length);
   }
 
-  /** The channel of a new inbox; 128 random bits, so nobody guesses it. */
+  /** The channel of a new inbox. Its 128 random bits cannot be guessed. */
   inbox(): string {
     return `__tsmq:inbox:${this.prefix}${crypto.randomUUID().replaceAll("-", "")}`;
   }
 
-  /** The channel that an inbox's bus listens to as long as messages may be sent to it, in a Cluster: see `RedisSender.post`. */
-  open(inbox: string): string {
+  /** The channel to which a bus of a Cluster is subscribed while its inbox accepts messages (see `RedisSender.post`). */
+  accepting(inbox: string): string {
     return `${inbox}:open`;
   }
 
-  /** The sorted set of the inboxes that serve a topic: inbox → when its registration ends. */
+  /** The sorted set of the inboxes that serve a topic: inbox → when its registration expires. */
   servers(topic: string): string {
     return `__tsmq:servers:${this.prefix}${topic}`;
   }
@@ -83,27 +83,28 @@ export class Names {
   }
 }
 
-/** Slots of a Redis Cluster. */
+/** The number of slots of a Redis Cluster. */
 const SLOTS = 16_384;
-const found = new Map<string, string>();
-/** Tags that were searched for are kept, up to so many. */
-const FOUND = 1_000;
+/** The tags that were searched for: key → tag. */
+const cache = new Map<string, string>();
+/** The largest size of that cache. */
+const MAX_CACHE = 1_000;
 
-/** What to write between braces so that a key falls into the slot of `key`. */
+/** The text to write between braces in a key, so that it has the slot of `key`. */
 export function hashTag(key: string): string {
   const own = tagIn(key);
   if (own !== undefined) return own;
   if (!key.includes("}")) return key;
-  let tag = found.get(key);
+  let tag = cache.get(key);
   if (tag !== undefined) return tag;
   const slot = crc16(key) % SLOTS;
   for (let n = 0; tag === undefined; n++) if (crc16(String(n)) % SLOTS === slot) tag = String(n);
-  if (found.size >= FOUND) found.clear();
-  found.set(key, tag);
+  if (cache.size >= MAX_CACHE) cache.clear();
+  cache.set(key, tag);
   return tag;
 }
 
-/** What Redis hashes instead of the whole key: between the first `{` and the next `}`, unless that is nothing. */
+/** The hash tag of a key: the text between the first `{` and the next `}`, unless it is empty. */
 function tagIn(key: string): string | undefined {
   const open = key.indexOf("{");
   if (open < 0) return undefined;
@@ -114,8 +115,8 @@ function tagIn(key: string): string | undefined {
 const encoder = new TextEncoder();
 
 /**
- * CRC-16/XMODEM, by which Redis Cluster finds the slot of a key. The package `cluster-key-slot` 1.1.2 takes `{}{a}` for a key
- * with the tag `a`; Redis hashes the whole key.
+ * CRC-16/XMODEM, from which Redis Cluster computes the slot of a key. The package `cluster-key-slot` 1.1.2 is not used because it
+ * reads the tag `a` from the key `{}{a}`, where Redis hashes the whole key.
  */
 function crc16(text: string): number {
   let crc = 0;

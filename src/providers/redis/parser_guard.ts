@@ -1,35 +1,35 @@
 /**
- * Between a socket and ioredis' parser.
+ * The guard between a socket and ioredis' parser.
  *
  * @module
  */
 import type { Redis } from "ioredis";
 import type { Buffer } from "node:buffer";
 
-/** Takes bytes. */
-export type Feed = (bytes: Buffer) => void;
+/** Parses the next bytes of a stream. */
+export type Parse = (bytes: Buffer) => void;
 
 /**
- * Takes the place of ioredis' parser on a new connection that has not said anything yet: that parser takes any length for one, and
- * what it throws would end the program.
+ * Wraps ioredis' parser on a new connection that has received nothing yet. That parser accepts any number as a length, and an error
+ * that it throws would end the program.
  *
- * @param broken is told what it throws
- * @param before makes what gets the bytes ahead of it
+ * @param onError receives the error that the parser throws
+ * @param wrap makes the parser that receives the bytes first
  */
-export function guard(
+export function guardParser(
   { stream }: Redis,
-  broken: (error: unknown) => void,
-  before = (parse: Feed): Feed => parse,
+  onError: (error: unknown) => void,
+  wrap = (parse: Parse): Parse => parse,
 ): void {
-  const [parse] = stream.listeners("data") as Feed[];
-  if (!parse) return;
-  const feed = before(parse);
-  stream.off("data", parse);
+  const [own] = stream.listeners("data") as Parse[];
+  if (!own) return;
+  const parse = wrap(own);
+  stream.off("data", own);
   stream.prependListener("data", (bytes: Buffer) => {
     try {
-      feed(bytes);
+      parse(bytes);
     } catch (error) {
-      broken(error);
+      onError(error);
     }
   });
 }

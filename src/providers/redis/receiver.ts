@@ -68,9 +68,9 @@ class RedisReceiver implements Receiver {
     this.#cluster = settings.cluster !== undefined;
     this.inbox = names.inbox();
     this.#subscriptions = new Subscriptions(names);
-    this.#subscriptions.listen(this.inbox, (body) => context.inbox(body));
-    if (this.#cluster) this.#subscriptions.listen(names.open(this.inbox), () => {});
-    this.#subscriptions.listen(INVALIDATE, (key) => this.#queues.changed(key));
+    this.#subscriptions.addInternal(this.inbox, (body) => context.inbox(body));
+    if (this.#cluster) this.#subscriptions.addInternal(names.accepting(this.inbox), () => {});
+    this.#subscriptions.addInternal(INVALIDATE, (key) => this.#queues.changed(key));
     const master = new Master(settings, true);
     const events: Observer = {
       prepare: (call) => this.#subscribe(call),
@@ -156,7 +156,7 @@ class RedisReceiver implements Receiver {
       events ||= !filter.serves;
       this.#context.gap(LOST, filter);
     };
-    await this.#subscriptions.all(call, live, (channel, error) => {
+    await this.#subscriptions.subscribeAll(call, live, (channel, error) => {
       if (channel === this.inbox) throw error;
       if (channel === INVALIDATE) told = false;
       else this.#context.fault(error);
@@ -221,7 +221,7 @@ class RedisReceiver implements Receiver {
   /** After QUIT alone, Redis would for a moment count us among those whom a PUBLISH reached, and throw the message away. */
   async #leave(): Promise<void> {
     if (this.#cluster) {
-      await this.#events.call(count, "unsubscribe", this.#names.open(this.inbox));
+      await this.#events.call(count, "unsubscribe", this.#names.accepting(this.inbox));
       await pause(LINGER);
     }
     await this.#events.call(count, "unsubscribe", this.inbox);

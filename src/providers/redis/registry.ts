@@ -1,5 +1,5 @@
 /**
- * Who serves a function: a registration that lapses unless it is renewed.
+ * The registry of servers. A registration expires unless it is renewed.
  *
  * @module
  */
@@ -9,9 +9,9 @@ import type { Names } from "./names.ts";
 import { count } from "./replies.ts";
 import { REGISTER, run } from "./scripts.ts";
 
-/** Milliseconds that a registration lasts: a killed server is called in vain for at most so long. */
+/** Milliseconds until a registration expires. Callers may try a killed server for that long. */
 const LEASE = 15_000;
-/** Milliseconds between renewals: two may fail. */
+/** Milliseconds between renewals. Two of them may fail before a registration expires. */
 const RENEW = 5_000;
 
 /** Registers an inbox as a server of the topic. */
@@ -28,7 +28,7 @@ export class Registry {
   #topics = new Set<string>();
   #timer: ReturnType<typeof setInterval> | undefined;
 
-  /** `fault` is told when a renewal failed. */
+  /** `fault` receives the error of a failed renewal. */
   constructor(client: Client, names: Names, inbox: string, fault: (error: unknown) => void) {
     this.#client = client;
     this.#names = names;
@@ -48,20 +48,20 @@ export class Registry {
     }
   }
 
-  /** Ends a registration. */
+  /** Removes a registration. */
   async remove(topic: string): Promise<void> {
     if (this.#forget(topic)) await this.#unregister(topic);
   }
 
-  /** Registers all again. */
+  /** Renews all registrations. */
   async renew(): Promise<void> {
     await Promise.all([...this.#topics].map((topic) => this.#register(topic)));
   }
 
-  /** Ends all registrations, over a broken connection too. */
+  /** Removes all registrations, also over a connection that breaks meanwhile. */
   async close(): Promise<void> {
     const topics = [...this.#topics];
-    this.#topics.clear(); // what is known is registered again when the connection is back
+    this.#topics.clear(); // a reconnect renews those that are still in the set
     await Promise.all(topics.map((topic) => retryUnavailable(() => this.#unregister(topic))));
   }
 

@@ -1,52 +1,51 @@
 /**
- * What replies must be. RESP has no checksum: bytes that were altered on the way may still be a reply, and one too many or too few
- * gives each later command the reply of another. One that its command cannot have says that the connection is out of step.
+ * Readers that check the type of a reply. RESP has no checksum: bytes that changed in transit may still parse as a reply, and after one
+ * reply too many or too few, each later command receives the reply of another. A reply that does not fit its command reveals this.
  *
  * @module
  */
 import { Buffer } from "node:buffer";
 
-/** Milliseconds between PINGs, which show whether a server still answers, and answers what it was asked. */
+/** Milliseconds between PINGs. They show whether the server still answers, and whether its answers fit the commands. */
 export const PING = 2_500;
 
-/** Reads the reply that is due, of numbers, buffers, null and arrays of them; throws where it is another. */
-export type Reads<T> = (reply: unknown) => T;
+/** Converts a reply (numbers, buffers, null, and arrays of them) to its value. Throws if the reply has another type. */
+export type ReplyReader<T> = (reply: unknown) => T;
 
-/** What anything else is refused with. */
-function other(due: string): Error {
-  return new Error(`the reply is not ${due}: the connection is out of step`);
+function mismatch(expected: string): Error {
+  return new Error(`the reply is not ${expected}: the connection is out of step`);
 }
 
-/** A whole number. */
+/** Reads a whole number. */
 export function integer(reply: unknown): number {
   if (Number.isInteger(reply)) return reply as number;
-  throw other("a whole number");
+  throw mismatch("a whole number");
 }
 
-/** How many. */
+/** Reads a count: a whole number of at least 0. */
 export function count(reply: unknown): number {
   if (Number.isSafeInteger(reply) && (reply as number) >= 0) return reply as number;
-  throw other("a count");
+  throw mismatch("a count");
 }
 
-/** Bytes, as UTF-8. */
+/** Reads a string of UTF-8. */
 export function text(reply: unknown): string {
   if (Buffer.isBuffer(reply)) return reply.toString();
-  throw other("a text");
+  throw mismatch("a text");
 }
 
-/** An array, of so many if that is known. */
+/** Reads an array, of this length if it is given. */
 export function array(reply: unknown, length?: number): unknown[] {
   if (Array.isArray(reply) && (length ?? reply.length) === reply.length) return reply;
-  throw other(`an array${length === undefined ? "" : ` of ${length}`}`);
+  throw mismatch(`an array${length === undefined ? "" : ` of ${length}`}`);
 }
 
-/** An array of texts. */
+/** Reads an array of strings. */
 export function texts(reply: unknown): string[] {
   return array(reply).map(text);
 }
 
-/** INFO: names and values. */
+/** Reads the reply to INFO: names and values. */
 export function info(reply: unknown): Map<string, string> {
   return new Map(
     text(reply).split(/\r?\n/).flatMap((line) => {
@@ -56,26 +55,26 @@ export function info(reply: unknown): Map<string, string> {
   );
 }
 
-/** This very text. */
-export function exactly(due: string): Reads<void> {
+/** Makes a reader that accepts only this string. */
+export function exactly(expected: string): ReplyReader<void> {
   return (reply) => {
-    if (text(reply) !== due) throw other(`"${due}"`);
+    if (text(reply) !== expected) throw mismatch(`"${expected}"`);
   };
 }
 
-/** For each of so many whether it was done. */
-export function flags(length: number): Reads<boolean[]> {
-  return (reply) => array(reply, length).map((one) => count(one) === 1);
+/** Makes a reader of an array of this many flags, 1 for true. */
+export function flags(length: number): ReplyReader<boolean[]> {
+  return (reply) => array(reply, length).map((flag) => count(flag) === 1);
 }
 
-/** What PING says, of a connection that has subscribed too. */
-export function echo(nonce: string): Reads<void> {
-  const due = exactly(nonce);
-  return (reply) => due(Array.isArray(reply) ? reply[1] : reply);
+/** Makes a reader of the reply to PING with this nonce, also on a connection that has subscribed. */
+export function echo(nonce: string): ReplyReader<void> {
+  const read = exactly(nonce);
+  return (reply) => read(Array.isArray(reply) ? reply[1] : reply);
 }
 
-/** PUBSUB NUMSUB: each of these channels, and how many subscribe to it. */
-export function subscribers(channels: readonly string[]): Reads<number[]> {
+/** Makes a reader of the reply to PUBSUB NUMSUB: the number of subscribers of each of these channels. */
+export function subscribers(channels: readonly string[]): ReplyReader<number[]> {
   return (reply) => {
     const pairs = array(reply, 2 * channels.length);
     return channels.map((channel, i) => {

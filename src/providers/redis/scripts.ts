@@ -13,7 +13,7 @@
  */
 import { createHash } from "node:crypto";
 import type { Client } from "./client.ts";
-import type { Reads } from "./replies.ts";
+import type { ReplyReader } from "./replies.ts";
 
 /** A Lua script and the digest by which the server knows it. */
 export interface Script {
@@ -285,7 +285,7 @@ return redis.call('EXPIRE', KEYS[1], ARGV[2])
 /** Runs a script: by its digest, and by its text where the server does not have it (yet, or no longer). */
 export async function run<T>(
   client: Client,
-  reads: Reads<T>,
+  reads: ReplyReader<T>,
   { lua, sha }: Script,
   keys: readonly string[],
   args: readonly (string | number)[],

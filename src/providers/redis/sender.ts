@@ -112,7 +112,7 @@ class RedisSender implements Sender {
   /** Those of these inboxes that a receiver listens to now; all of them where the nodes of a Cluster cannot tell. */
   async #present(inboxes: readonly string[]): Promise<string[]> {
     if (inboxes.length === 0) return [];
-    const channels = this.#cluster ? inboxes.map((inbox) => this.#names.open(inbox)) : inboxes;
+    const channels = this.#cluster ? inboxes.map((inbox) => this.#names.accepting(inbox)) : inboxes;
     const counts = await this.#subscribers(channels);
     return inboxes.filter((_, i) => !counts || counts[i]! > 0);
   }
@@ -160,7 +160,7 @@ class RedisSender implements Sender {
   async #subscribers(channels: readonly string[]): Promise<number[] | undefined> {
     const command = [subscribers(channels), "pubsub", "numsub", ...channels] as const;
     if (!this.#cluster) return await this.#events.call(...command);
-    const nodes = await this.#cluster.ask(...command);
+    const nodes = await this.#cluster.askAll(...command);
     return nodes && channels.map((_, i) => nodes.reduce((sum, counts) => sum + counts[i]!, 0));
   }
 

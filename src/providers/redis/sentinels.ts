@@ -1,23 +1,23 @@
 /**
- * Redis Sentinels: where the master is, and news of its failover.
+ * Redis Sentinels: the address of the master, and news of a failover.
  *
  * @module
  */
 import { textOf } from "../../internal/thrown.ts";
 import { Redis, type RedisOptions as IoRedisOptions } from "ioredis";
-import { guard } from "./parser_guard.ts";
+import { guardParser } from "./parser_guard.ts";
 import { type Address, retryDelay, type Settings } from "./settings.ts";
 
-/** Milliseconds for one Sentinel: a frozen one, or one whose machine died, must not take the time of the others. */
+/** Milliseconds for one Sentinel to connect and to answer. All are asked at the same time. */
 const TIMEOUT = 1_500;
-/** Milliseconds that the others have to answer, once one has: one that was away may still name the old master. */
+/** Milliseconds to wait for further answers after the first: a Sentinel that was away may still name the old master. */
 const GRACE = 250;
-/** Milliseconds for which an answer is good, unless there is news. */
-const GOOD = 100;
-/** Milliseconds between PINGs to Sentinels that are listened to. */
+/** Milliseconds for which an answer is reused, unless there is news. */
+const FRESH = 100;
+/** Milliseconds between PINGs to each watched Sentinel. */
 const PING = 10_000;
 
-/** The leading Sentinel says this before it promotes a replica, all say it when the master is another, and why it is not to be. */
+/** The channels of Sentinels → what an event there means. The leading Sentinel announces a promotion; all announce the new master. */
 const NEWS: Readonly<Record<string, "failover" | "moved" | "aborted">> = {
   "+failover-state-select-slave": "failover",
   "+failover-state-send-slaveof-noone": "failover",
@@ -28,11 +28,11 @@ const NEWS: Readonly<Record<string, "failover" | "moved" | "aborted">> = {
   "-failover-abort-slave-timeout": "aborted",
 };
 
-/** What Sentinels tell: a replica is about to be promoted; the master may be another now; all stays as it is. */
+/** News of Sentinels. "failover": a replica will be promoted. "moved": the master may have changed. "aborted": the master stays. */
 export type News = (typeof NEWS)[string];
 
 interface Answer extends Address {
-  /** Grows with each failover. */
+  /** Increases with each failover. */
   readonly epoch: number;
   readonly others: readonly Address[];
 }
@@ -40,42 +40,42 @@ interface Answer extends Address {
 /** The Sentinels of one master. */
 export class Sentinels {
   #settings: Settings;
-  #heard: (news: News) => void;
-  /** By `host:port`: those that were named, and those that these know. */
+  #onNews: (news: News) => void;
+  /** `host:port` → address, of the Sentinels in the options and of those that they know. */
   #known = new Map<string, Address>();
-  #watchers = new Map<string, { readonly redis: Redis; waits: boolean }>();
+  #watchers = new Map<string, { readonly redis: Redis; pinged: boolean }>();
   #clients = new Set<Redis>();
   #asking: Promise<Address> | undefined;
-  /** Until when the last answer is good. */
-  #good = Infinity;
+  /** Until when the last answer is reused. */
+  #freshUntil = Infinity;
   #timer: ReturnType<typeof setInterval> | undefined;
 
-  /** `heard` gets what {@linkcode watch} hears. */
-  constructor(settings: Settings, heard: (news: News) => void) {
+  /** `onNews` receives the news after {@linkcode watch}. */
+  constructor(settings: Settings, onNews: (news: News) => void) {
     this.#settings = settings;
-    this.#heard = heard;
+    this.#onNews = onNews;
     this.#learn(settings.sentinels ?? []);
   }
 
   /**
-   * The address of the master: what the Sentinel says that knows of the latest failover.
+   * Finds the address of the master. The answer of the Sentinel that knows of the latest failover wins.
    *
    * @throws {Error} when no Sentinel answers or none knows the name
    */
   locate(): Promise<Address> {
-    if (performance.now() > this.#good) this.#asking = undefined;
-    return this.#asking ??= this.#answered(this.#locate());
+    if (performance.now() > this.#freshUntil) this.#asking = undefined;
+    return this.#asking ??= this.#share(this.#locate());
   }
 
-  /** Listens for failovers until {@linkcode close}. */
+  /** Subscribes to news of failovers until {@linkcode close}. */
   watch(): void {
     this.#timer ??= setInterval(() => this.#ping(), PING);
     for (const [key, address] of this.#known) {
-      if (!this.#watchers.has(key)) this.#watchers.set(key, { redis: this.#listen(address), waits: false });
+      if (!this.#watchers.has(key)) this.#watchers.set(key, { redis: this.#subscribe(address), pinged: false });
     }
   }
 
-  /** Stops listening and asking. */
+  /** Closes all connections to Sentinels. */
   close(): void {
     clearInterval(this.#timer);
     this.#timer = undefined;
@@ -83,15 +83,15 @@ export class Sentinels {
     this.#watchers.clear();
   }
 
-  /** Connections that look for the master together ask once. */
-  async #answered(asking: Promise<Address>): Promise<Address> {
-    this.#good = Infinity;
+  /** Lets calls of {@linkcode locate} at the same time share one answer. */
+  async #share(asking: Promise<Address>): Promise<Address> {
+    this.#freshUntil = Infinity;
     try {
       const address = await asking;
-      this.#good = performance.now() + GOOD;
+      this.#freshUntil = performance.now() + FRESH;
       return address;
     } catch (error) {
-      this.#good = -Infinity;
+      this.#freshUntil = -Infinity;
       throw error;
     }
   }
@@ -113,7 +113,7 @@ export class Sentinels {
     if (answers.length === 0) {
       const [cause] = errors;
       const why = textOf(cause);
-      throw new Error(`No Sentinel tells where the master "${this.#settings.name}" is: ${why}`, { cause });
+      throw new Error(`No Sentinel knows the address of the master "${this.#settings.name}": ${why}`, { cause });
     }
     for (const { others } of answers) this.#learn(others);
     if (this.#timer) this.watch();
@@ -128,46 +128,50 @@ export class Sentinels {
       await redis.connect();
       const [found, state, others] = await Promise.all([
         ask("get-master-addr-by-name"),
-        // a user of a Sentinel may be allowed no more than the address
+        // an ACL user of a Sentinel may be allowed to ask for the address only
         ask("master").catch(() => undefined),
         ask("sentinels").catch(() => undefined),
       ]);
       const master = addressOf(found);
-      if (!master) throw new Error(`the Sentinel at ${address.host}:${address.port} does not know it`);
-      return { ...master, epoch: Number(row(state).get("config-epoch") ?? 0) || 0, others: neighbours(others) };
+      if (!master) throw new Error(`the Sentinel at ${address.host}:${address.port} does not know this name`);
+      return {
+        ...master,
+        epoch: Number(fieldsOf(state).get("config-epoch") ?? 0) || 0,
+        others: otherSentinels(others),
+      };
     } finally {
       redis.disconnect();
     }
   }
 
-  #tell(news: News): void {
+  #report(news: News): void {
     this.#asking = undefined;
-    this.#heard(news);
+    this.#onNews(news);
   }
 
   #learn(addresses: readonly Address[]): void {
     for (const address of addresses) this.#known.set(`${address.host}:${address.port}`, address);
   }
 
-  #listen(address: Address): Redis {
+  #subscribe(address: Address): Redis {
     let subscribed = false;
     let attempts = 0;
     const redis = this.#client(address, { retryStrategy: () => retryDelay(this.#settings, ++attempts) });
     redis.on("message", (channel: string, body: string) => {
       const news = Object.hasOwn(NEWS, channel) ? NEWS[channel] : undefined;
-      if (news && body.split(" ").includes(this.#settings.name!)) this.#tell(news);
+      if (news && body.split(" ").includes(this.#settings.name!)) this.#report(news);
     });
     redis.on("ready", async () => {
       const watcher = this.#watchers.get(`${address.host}:${address.port}`);
-      if (watcher) watcher.waits = false;
+      if (watcher) watcher.pinged = false;
       try {
         await redis.subscribe(...Object.keys(NEWS));
         attempts = 0;
-        // what was said meanwhile was missed
-        if (subscribed) this.#tell("moved");
+        // news may have been missed meanwhile
+        if (subscribed) this.#report("moved");
         subscribed = true;
       } catch {
-        // broken again, or not allowed: then the servers' replies tell, later
+        // the connection broke again, or the ACL forbids it: then error replies of the old master reveal a failover
       }
     });
     redis.connect().catch(() => {});
@@ -194,23 +198,23 @@ export class Sentinels {
     });
     this.#clients.add(redis);
     redis.on("end", () => this.#clients.delete(redis));
-    redis.on("error", () => {}); // the command or the next attempt says it
-    redis.on("connect", () => guard(redis, () => redis.stream.destroy()));
+    redis.on("error", () => {}); // commands and the next attempt report it
+    redis.on("connect", () => guardParser(redis, () => redis.stream.destroy()));
     return redis;
   }
 
-  /** A connection on which nothing comes any more hears nothing either. */
+  /** Sends PINGs. A connection without a reply to the last PING is replaced: it may miss news. */
   #ping(): void {
     for (const watcher of this.#watchers.values()) {
       const { redis } = watcher;
       if (redis.status !== "ready") continue;
-      if (watcher.waits) {
-        watcher.waits = false;
+      if (watcher.pinged) {
+        watcher.pinged = false;
         redis.stream.destroy();
         continue;
       }
-      watcher.waits = true;
-      redis.ping().then(() => watcher.waits = false, () => {});
+      watcher.pinged = true;
+      redis.ping().then(() => watcher.pinged = false, () => {});
     }
   }
 }
@@ -221,8 +225,8 @@ function addressOf(reply: unknown): Address | undefined {
   return host && Number.isInteger(port) && port > 0 && port < 65_536 ? { host, port } : undefined;
 }
 
-/** A row of names and values. */
-function row(reply: unknown): Map<string, string> {
+/** Reads a list of names and values. */
+function fieldsOf(reply: unknown): Map<string, string> {
   const fields = new Map<string, string>();
   if (Array.isArray(reply)) {
     for (let i = 0; i + 1 < reply.length; i += 2) fields.set(String(reply[i]), String(reply[i + 1]));
@@ -230,10 +234,10 @@ function row(reply: unknown): Map<string, string> {
   return fields;
 }
 
-/** The other Sentinels of which one knows, without those that it cannot reach either. */
-function neighbours(reply: unknown): Address[] {
+/** Reads the other Sentinels that one Sentinel knows, without those that it cannot reach. */
+function otherSentinels(reply: unknown): Address[] {
   if (!Array.isArray(reply)) return [];
-  return reply.map(row).flatMap((fields) => {
+  return reply.map(fieldsOf).flatMap((fields) => {
     const address = addressOf([fields.get("ip") ?? "", fields.get("port")]);
     return address && !fields.get("flags")?.includes("disconnected") ? [address] : [];
   });

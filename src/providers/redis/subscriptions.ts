@@ -1,5 +1,5 @@
 /**
- * Which channel goes to whom. Redis matches; we look up what it matched.
+ * The subscriptions of a bus. Redis matches channels and patterns; this module finds the subscribers of each match.
  *
  * @module
  */
@@ -7,7 +7,7 @@ import { BusError } from "../../errors.ts";
 import type { Emit, Filter } from "../../provider/provider.ts";
 import type { Client } from "./client.ts";
 import type { Names } from "./names.ts";
-import { count, type Reads } from "./replies.ts";
+import { count, type ReplyReader } from "./replies.ts";
 
 interface Route {
   readonly topic: string;
@@ -25,68 +25,68 @@ export class Subscriptions {
     this.#names = names;
   }
 
-  /** Listens to a channel that is none of the user's; subscribed by {@linkcode all}. */
-  listen(channel: string, emit: (body: string) => void): void {
+  /** Adds a channel that the provider itself needs. {@linkcode subscribeAll} subscribes to it. */
+  addInternal(channel: string, emit: (body: string) => void): void {
     this.#channels.set(channel, { topic: "", emits: [{ emit: (_, body) => emit(body) }] });
   }
 
-  /** Subscribes. */
+  /** Adds a subscription, and subscribes to its channel or pattern. */
   async add(client: Client, filter: Filter, emit: Emit): Promise<void> {
-    const [routes, name] = this.#place(filter);
+    const [routes, name] = this.#routesOf(filter);
     const known = routes.get(name);
     if (known) known.emits.push({ filter, emit });
     else routes.set(name, { topic: filter.topic, emits: [{ filter, emit }] });
     try {
       await client.call(count, filter.pattern ? "psubscribe" : "subscribe", name);
     } catch (error) {
-      this.#forget(filter);
+      this.#removeRoute(filter);
       throw error;
     }
   }
 
-  /** Ends a subscription: nothing is emitted from now on. */
+  /** Removes a subscription. It emits nothing from now on. */
   async remove(client: Client, filter: Filter): Promise<void> {
-    if (!this.#forget(filter)) return;
-    await client.call(count, filter.pattern ? "punsubscribe" : "unsubscribe", this.#place(filter)[1]);
+    if (!this.#removeRoute(filter)) return;
+    await client.call(count, filter.pattern ? "punsubscribe" : "unsubscribe", this.#routesOf(filter)[1]);
   }
 
   /**
-   * Subscribes to all on a new connection.
+   * Subscribes to all channels and patterns on a new connection.
    *
-   * @param live is called with the filters of a channel or pattern between the server's confirmation and the first event
-   * @param refused is told of each channel or pattern that the server did not allow; it may throw
+   * @param onSubscribed is called with each filter between the server's confirmation and the first event
+   * @param onRefused is called for each channel or pattern that the server refused; it may throw
    */
-  async all(
+  async subscribeAll(
     call: Client["call"],
-    live: (filter: Filter) => void,
-    refused: (name: string, error: unknown) => void,
+    onSubscribed: (filter: Filter) => void,
+    onRefused: (name: string, error: unknown) => void,
   ): Promise<void> {
-    const ask = (verb: string, [name, { emits }]: [string, Route]) => {
-      // the reply is read in its place among the events; a promise would come behind some
-      const subscribed: Reads<number> = (reply) => {
+    const subscribe = (verb: string, [name, { emits }]: [string, Route]) => {
+      // a reader runs in order with the events; a promise would resolve after some of them
+      const subscribed: ReplyReader<number> = (reply) => {
         const subscriptions = count(reply);
-        for (const { filter } of emits) if (filter) live(filter);
+        for (const { filter } of emits) if (filter) onSubscribed(filter);
         return subscriptions;
       };
       return call(subscribed, verb, name).catch((error) => {
-        // broken again: no refusal
+        // the connection broke again: the server refused nothing
         if (error instanceof BusError && error.code === "unavailable") throw error;
-        refused(name, error);
+        onRefused(name, error);
       });
     };
     await Promise.all([
-      ...[...this.#channels].map((channel) => ask("subscribe", channel)),
-      ...[...this.#patterns].map((pattern) => ask("psubscribe", pattern)),
+      ...[...this.#channels].map((channel) => subscribe("subscribe", channel)),
+      ...[...this.#patterns].map((pattern) => subscribe("psubscribe", pattern)),
     ]);
   }
 
-  /** Passes on what came on a channel. */
+  /** Emits an event of a channel to its subscribers. */
   message(channel: string, body: string): void {
     const route = this.#channels.get(channel);
     if (route) { for (const { emit } of route.emits) emit(route.topic, body); }
   }
 
-  /** Passes on what a pattern matched. */
+  /** Emits an event that a pattern matched to the subscribers of that pattern. */
   patternMessage(pattern: string, channel: string, body: string): void {
     const route = this.#patterns.get(pattern);
     if (!route) return;
@@ -94,13 +94,13 @@ export class Subscriptions {
     for (const { emit } of route.emits) emit(topic, body);
   }
 
-  #place({ topic, pattern }: Filter): [Map<string, Route>, string] {
+  #routesOf({ topic, pattern }: Filter): [Map<string, Route>, string] {
     return pattern ? [this.#patterns, this.#names.pattern(topic)] : [this.#channels, this.#names.channel(topic)];
   }
 
-  /** True: nobody is left on the channel. */
-  #forget(filter: Filter): boolean {
-    const [routes, name] = this.#place(filter);
+  /** Removes a filter from its route. True if that was the last one of the route. */
+  #removeRoute(filter: Filter): boolean {
+    const [routes, name] = this.#routesOf(filter);
     const emits = routes.get(name)?.emits;
     const index = emits?.findIndex((each) => each.filter?.serves === filter.serves) ?? -1;
     if (!emits || index < 0) return false;
