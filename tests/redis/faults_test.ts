@@ -391,7 +391,7 @@ describe("Redis faults", () => {
       await bus.close();
       assert(performance.now() - start < 8_000, `${performance.now() - start} ms`);
       assertEquals(await waits, []);
-      assertEquals((await sent).code, "closed");
+      assertEquals((await sent).code, "unavailable", "Redis may execute it when it thaws");
     } finally {
       frozen.signal("SIGCONT");
       await frozen.stop();
