@@ -18,7 +18,6 @@
  * @module
  */
 import { Bus } from "./src/bus.ts";
-import { Codec } from "./src/codec/codec.ts";
 import { decorating, type Wrapper, wrapper } from "./src/pubsub/decorate.ts";
 import { BusError, NotInitializedError } from "./src/errors.ts";
 import type { Provider } from "./src/provider/provider.ts";
@@ -181,7 +180,7 @@ export const subscribe: Bus["subscribe"] = (
 function listen(target: unknown, handler: Handler<never>, options: SubscribeOptions): Subscription {
   const apply = (bus: Bus) => bus.subscribe(target as string, handler, options as SubscribeOptions<undefined>);
   if (bus) return apply(bus);
-  const { topic, pattern = options.pattern ?? false } = resolveTarget(target, Codec.nameOf);
+  const { topic, pattern = options.pattern ?? false } = resolveTarget(target);
   const { promise: closed, resolve: end } = Promise.withResolvers<void>();
   let live: Subscription | undefined;
   const entry: Remembered = {
@@ -210,7 +209,7 @@ function listen(target: unknown, handler: Handler<never>, options: SubscribeOpti
 
 /** As {@linkcode Bus.unsubscribe}, on the default bus or of what is remembered. */
 export const unsubscribe: Bus["unsubscribe"] = async (target, handler) => {
-  const { topic } = resolveTarget(target, Codec.nameOf);
+  const { topic } = resolveTarget(target);
   const all = [...remembered].filter((entry) => entry.topic === topic && entry.handler === handler);
   for (const pattern of [false, true]) {
     const oldest = all.find((entry) => entry.pattern === pattern);

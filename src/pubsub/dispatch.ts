@@ -70,7 +70,7 @@ export class Dispatch {
   }
 
   /** Adds a listener; returns when the transport has its subscription, and what ends it. */
-  add(listener: Listener): { ready: Promise<void>; remove: () => Promise<void> } {
+  add(listener: Listener): { ready: Promise<void>; unsubscribe: () => Promise<void> } {
     const key = `${listener.pattern ? "*" : "="}${listener.topic}`;
     let group = this.#groups.get(key);
     if (!group) {
@@ -83,7 +83,7 @@ export class Dispatch {
     joined.paces.add(pace);
     return {
       ready: joined.ready,
-      remove: async () => {
+      unsubscribe: async () => {
         if (!joined.paces.delete(pace)) return;
         pace.end();
         if (joined.paces.size > 0) return;

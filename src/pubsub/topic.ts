@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { EventClass } from "../codec/codec.ts";
+import { Codec, type EventClass } from "../codec/codec.ts";
 import { ValidationError } from "../errors.ts";
 import { Fifo } from "../internal/fifo.ts";
 import { checkName, checkSchema } from "../internal/arguments.ts";
@@ -150,15 +150,15 @@ export class Topic<T = unknown, I = T> implements AsyncIterable<T> {
 /** What `subscribe` and `unsubscribe` accept: a name or glob, a topic, an event class. */
 export type Target<T = unknown> = string | Topic<T> | EventClass<T>;
 
-/** The name of a target, and what it says about its events. */
+/** The topic or glob that a target names, and what the target says about its events. */
 export function resolveTarget(
   target: unknown,
-  nameOf: (type: EventClass) => string,
 ): { topic: string; pattern?: boolean; schema?: StandardSchemaV1; type?: EventClass } {
   if (target instanceof Topic) return { topic: target.name, pattern: target.pattern, schema: target.schema };
   if (typeof target === "function") {
-    return { topic: checkName("a topic", nameOf(target as EventClass)), type: target as EventClass };
+    const type = target as EventClass;
+    return { topic: checkName("a topic", Codec.nameOf(type)), type };
   }
   if (typeof target === "string") return { topic: checkName("a topic", target) };
-  throw new ValidationError("Cannot use a target: it is no name, topic or event class");
+  throw new ValidationError("Cannot use a target: it is not a name, a topic or an event class");
 }

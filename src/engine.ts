@@ -1,0 +1,229 @@
+/**
+ * The inside of a bus: opens both halves, keeps the state, decodes the inbox, and closes everything.
+ *
+ * @module
+ */
+import { Closing } from "./closing.ts";
+import { Codec } from "./codec/codec.ts";
+import type { Accept, Core } from "./core.ts";
+import { type BusError, ClosedError, RpcError, ValidationError } from "./errors.ts";
+import { BusErrorEvent, type Gap } from "./events.ts";
+import { PendingWork } from "./internal/pending_work.ts";
+import { isA } from "./internal/thrown.ts";
+import { withDeadline } from "./internal/time.ts";
+import { type BusOptions, type BusState, checkOptions, type CloseReport, type Health } from "./options.ts";
+import { Link } from "./port/link.ts";
+import type { Features, Provider, Sender } from "./provider/provider.ts";
+import { Dispatch } from "./pubsub/dispatch.ts";
+import { Publisher } from "./pubsub/publisher.ts";
+import { Subscriptions } from "./pubsub/subscriptions.ts";
+import { Caller } from "./rpc/caller.ts";
+import { Server } from "./rpc/server.ts";
+import { ANSWER, CANCEL, REQUEST } from "./rpc/wire.ts";
+import { Telemetry } from "./telemetry.ts";
+
+/** Milliseconds that a bus has to close, unless `close` has a timeout. */
+const CLOSE_TIMEOUT = 5_000;
+
+/** A bus without its verbs. */
+export class Engine implements Core {
+  readonly namespace: string;
+  /** Milliseconds that a call may take, unless its stub has a timeout. */
+  readonly timeout: number;
+  readonly closed: Promise<BusError | undefined>;
+  readonly codec: Codec;
+  readonly telemetry: Telemetry;
+  readonly features: Features;
+  readonly handlers: PendingWork = new PendingWork();
+  readonly receives: PendingWork = new PendingWork();
+  readonly decodings: PendingWork = new PendingWork();
+  link!: Link;
+  sender!: Sender;
+  subscriptions!: Subscriptions;
+  publisher!: Publisher;
+  server!: Server;
+  caller!: Caller;
+  #provider: Provider;
+  #options: ReturnType<typeof checkOptions>;
+  #emit: (event: Event) => void;
+  #dispatch!: Dispatch;
+  #state: BusState = "up";
+  #down = { receiver: false, sender: false };
+  #upSince = -Infinity;
+  #reconnects = 0;
+  #lastError: unknown;
+  #closing = new AbortController();
+  #end: Closing | undefined;
+  #resolveClosed: (error: BusError | undefined) => void;
+
+  /** Creates a bus on this provider, to be opened. It emits its events by `emit`. */
+  constructor(provider: Provider, options: BusOptions, emit: (event: Event) => void) {
+    this.#provider = provider;
+    this.#options = checkOptions(options);
+    this.#emit = emit;
+    const { namespace, timeout, types, log } = this.#options;
+    this.namespace = namespace;
+    this.timeout = timeout;
+    this.codec = new Codec(types);
+    this.telemetry = new Telemetry(namespace, provider.name, log);
+    this.features = provider.features;
+    const { promise, resolve } = Promise.withResolvers<BusError | undefined>();
+    this.closed = promise;
+    this.#resolveClosed = resolve;
+  }
+
+  /** Opens the sender and the receiver; rejects if one cannot be opened, and then leaves nothing behind. */
+  async open(): Promise<void> {
+    const { namespace, connectTimeout, sendTimeout } = this.#options;
+    const opening = Promise.withResolvers<Link>();
+    opening.promise.catch(() => {});
+    const sender = this.#provider.open({
+      namespace,
+      connectTimeout,
+      sendTimeout,
+      ask: async (verb, argument) => (await opening.promise).request<"ask">({ kind: "ask", verb, argument }),
+      state: (connected, error) => this.#connection("sender", connected, error),
+    });
+    const link = Link.open(this.#provider, { namespace, connectTimeout }, {
+      died: (error) => this.caller?.fail(error), // the worker may die while the sender is still being opened
+      state: (connected, error) => this.#connection("receiver", connected, error),
+      gap: (reason, lost) => this.gap({ reason, lost }),
+      fault: (error) => this.report(error, ""),
+      inbox: (bodies) => this.#inbox(bodies),
+      posted: () => this.sender?.waker?.wake(this.link.inbox),
+    });
+    link.then(opening.resolve, opening.reject);
+    // both halves are awaited even if one fails, so that neither is left behind
+    const [opened, linked] = await Promise.allSettled([sender, link]);
+    if (opened.status === "rejected" || linked.status === "rejected") {
+      if (opened.status === "fulfilled") await opened.value.close(connectTimeout);
+      if (linked.status === "fulfilled") await withDeadline(connectTimeout, (over) => linked.value.close(over));
+      throw opened.status === "rejected" ? opened.reason : (linked as PromiseRejectedResult).reason;
+    }
+    this.sender = opened.value;
+    this.link = linked.value;
+    this.sender.waker?.wake(this.link.inbox);
+    this.#dispatch = new Dispatch(this, sendTimeout);
+    this.subscriptions = new Subscriptions(this, this.#dispatch);
+    this.publisher = new Publisher(this, this.#dispatch);
+    this.server = new Server(this, (id) => this.caller.workOf(id));
+    this.caller = new Caller(this, this.server);
+    this.telemetry.log({ level: "info", event: "open" });
+  }
+
+  get closing(): AbortSignal {
+    return this.#closing.signal;
+  }
+
+  /** The state of the bus. */
+  get state(): BusState {
+    return this.#state;
+  }
+
+  checkOpen(): void {
+    if (this.#state === "closed") throw new ClosedError();
+  }
+
+  checkNotClosing(): void {
+    if (this.#state === "closing" || this.#state === "closed") throw new ClosedError();
+  }
+
+  recovering(ms: number): boolean {
+    return this.#state === "down" || performance.now() - this.#upSince < ms;
+  }
+
+  /** The health of the bus. */
+  get health(): Health {
+    return {
+      state: this.#state,
+      lastReceive: this.link.lastHeard,
+      lastError: this.#lastError,
+      pending: { calls: this.caller.pending, handlers: this.handlers.running },
+      subscriptions: this.#dispatch.size,
+      reconnects: this.#reconnects,
+      restarts: this.link.restarts,
+    };
+  }
+
+  /**
+   * Begins to close, or brings the end forward if there is a timeout. Resolves when everything has ended; for a handler of this bus
+   * when everything but that handler and the transport has.
+   */
+  close(timeout?: number): Promise<CloseReport> {
+    const fromHandler = this.handlers.excludeCaller();
+    const end = this.#end ?? this.#startClosing(timeout ?? CLOSE_TIMEOUT);
+    if (timeout !== undefined) end.bringForward(timeout);
+    return fromHandler ? end.stopped : end.report;
+  }
+
+  #startClosing(timeout: number): Closing {
+    this.#closing.abort(new ClosedError());
+    const { server, caller, publisher } = this;
+    const end = this.#end = new Closing(this, { dispatch: this.#dispatch, server, caller, publisher }, timeout);
+    end.report.then((report) => {
+      this.#setState("closed");
+      this.#resolveClosed(undefined);
+      this.telemetry.log({ level: report.clean ? "info" : "warn", event: "close", detail: report });
+    });
+    this.#setState("closing");
+    return end;
+  }
+
+  #inbox(bodies: string[]): void {
+    for (const body of bodies) {
+      this.decode(body, "", ({ value, type }, unreadable) => {
+        if (type === ANSWER) this.caller.handleAnswer(value, unreadable);
+        else if (type === REQUEST) this.server.handleRequest(value, unreadable);
+        else if (unreadable) return; // reported already
+        else if (type === CANCEL && Array.isArray(value)) this.server.cancel(String(value[0]));
+        else this.report(new RpcError("invalid", "Cannot read a message from the inbox: unknown message type"), "");
+      });
+    }
+  }
+
+  decode(body: string, name: string, accept: Accept): void {
+    const fail = (error: unknown) => {
+      this.report(error, name);
+      if (!isA(error, ValidationError) || error.body !== body) return;
+      const outline = Codec.outline(body);
+      if (outline) accept(outline, error);
+    };
+    try {
+      const decoded = this.codec.decode(body);
+      if (decoded instanceof Promise) void this.decodings.track(decoded.then((decoded) => accept(decoded)).catch(fail));
+      else accept(decoded);
+    } catch (error) {
+      fail(error);
+    }
+  }
+
+  #connection(half: "receiver" | "sender", connected: boolean, error: unknown): void {
+    if (this.#down[half] === !connected) return;
+    this.#down[half] = !connected;
+    if (error !== undefined) this.#lastError = error;
+    if (this.#state === "closing" || this.#state === "closed") return;
+    const down = this.#down.receiver || this.#down.sender;
+    if (!down) {
+      this.#upSince = performance.now();
+      this.#reconnects++;
+    }
+    if ((this.#state === "down") !== down) this.#setState(down ? "down" : "up");
+  }
+
+  #setState(state: BusState): void {
+    this.#state = state;
+    this.telemetry.log({ level: state === "down" ? "warn" : "info", event: "state", detail: state });
+    this.#emit(new CustomEvent("state", { detail: state }));
+  }
+
+  gap(detail: Gap): void {
+    this.telemetry.log({ level: "warn", event: "gap", name: detail.topic, detail });
+    this.#emit(new CustomEvent("gap", { detail }));
+  }
+
+  report(error: unknown, name: string): void {
+    this.#lastError = error;
+    this.telemetry.log({ level: "error", event: "error", ...name && { name }, error });
+    this.#emit(new BusErrorEvent(error, name));
+  }
+}

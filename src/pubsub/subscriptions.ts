@@ -1,0 +1,66 @@
+/**
+ * The subscriptions that a bus has handed out, until they end.
+ *
+ * @module
+ */
+import type { Core } from "../core.ts";
+import { checkCount, checkFunction, checkSchema, checkSignal } from "../internal/arguments.ts";
+import type { Dispatch } from "./dispatch.ts";
+import { type Handler, resolveTarget, type SubscribeOptions, type Subscription } from "./topic.ts";
+
+interface Active extends Subscription {
+  readonly handler: unknown;
+}
+
+/** The subscriptions of one bus. */
+export class Subscriptions {
+  #core: Core;
+  #dispatch: Dispatch;
+  #active = new Set<Active>();
+
+  /** Subscribes handlers through this dispatch. */
+  constructor(core: Core, dispatch: Dispatch) {
+    this.#core = core;
+    this.#dispatch = dispatch;
+  }
+
+  /** Subscribes a handler to a name, a glob, a topic or an event class. */
+  subscribe(target: unknown, handler: Handler<never>, options: SubscribeOptions): Subscription {
+    this.#core.checkNotClosing();
+    checkFunction("a handler", handler);
+    const { topic, pattern = options.pattern ?? false, type, ...own } = resolveTarget(target);
+    const schema = options.schema ?? own.schema;
+    const concurrency = checkCount("a concurrency", options.concurrency ?? 1);
+    checkSchema(schema);
+    checkSignal(options.signal);
+    if (type) this.#core.codec.register(type);
+    const { promise: closed, resolve } = Promise.withResolvers<void>();
+    const ended = () => {
+      options.signal?.removeEventListener("abort", abort);
+      this.#active.delete(active);
+      resolve();
+    };
+    const { ready, unsubscribe } = this.#dispatch.add({ topic, pattern, type, schema, concurrency, handler, ended });
+    const abort = () => void unsubscribe().catch((error) => this.#core.report(error, topic));
+    options.signal?.addEventListener("abort", abort, { once: true });
+    const active: Active = {
+      topic,
+      pattern,
+      ready,
+      closed,
+      handler,
+      unsubscribe,
+      [Symbol.asyncDispose]: unsubscribe,
+    };
+    this.#active.add(active);
+    return active;
+  }
+
+  /** Ends the oldest subscription of this handler to this target, one by name and one by pattern. */
+  async unsubscribe(target: unknown, handler: unknown): Promise<void> {
+    const { topic } = resolveTarget(target);
+    const all = [...this.#active].filter((active) => active.topic === topic && active.handler === handler);
+    const oldest = [false, true].map((pattern) => all.find((active) => active.pattern === pattern));
+    await Promise.all(oldest.map((active) => active?.unsubscribe()));
+  }
+}
