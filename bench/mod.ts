@@ -118,7 +118,7 @@ async function rounds(workload: Workload, benches: readonly Bench[], figures: Fi
   }
 }
 
-/** A system that fails is left out, and that is said; the others go on. */
+/** Runs one system. If it fails, the report says so and leaves it out; the others continue. */
 async function attempt(
   { group, name }: System,
   runtime: Runtime,

@@ -139,7 +139,7 @@ export async function startSubject(runtime: Runtime, side: string, group: string
         clearTimeout(timer);
       }
     },
-    // it lets go of what outlives processes, kernel queues among them
+    // it removes what would outlive the process, such as kernel queues
     stop: async () => {
       child.stdin!.end();
       const timer = setTimeout(() => child.kill("SIGKILL"), PATIENCE);

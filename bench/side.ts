@@ -33,7 +33,7 @@ export interface Side {
   get?(): Promise<unknown>;
   /** Serves calls. */
   serve?(): Promise<void>;
-  /** One call to whoever serves. */
+  /** Makes one call to any server. */
   call?(argument: Order): Promise<unknown>;
   close(): Promise<void>;
 }

@@ -176,7 +176,7 @@ function decode(body: string): Decoded {
   return decoded;
 }
 
-/** Whether anything in a value has an own `__proto__`, or a prototype that none of ours has. */
+/** Whether anything in a value has an own `__proto__`, or a prototype that tsmq never makes. */
 function poisoned(value: unknown): boolean {
   if (typeof value !== "object" || value === null) return false;
   if (value instanceof Map || value instanceof Set) return [...value].flat().some(poisoned);

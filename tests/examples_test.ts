@@ -8,7 +8,7 @@ import { itNeeds } from "./support/skip.ts";
 import { missing } from "./support/tools.ts";
 import { until } from "./support/until.ts";
 
-/** What each says near its end. A new example has to be told here. */
+/** The output of each example near its end. Add new examples here. */
 const SAYS: Record<string, RegExp> = {
   "service.ts":
     /8 EUR are 10 USD[^]*called in turn: Ada, Bo\ncalled at once: Ada, Bo\nnever sent: true\nrefused: RangeError, we lend no money\nno server, rejected at once: true/,

@@ -13,7 +13,7 @@ const PROVIDERS: Record<string, (url: string) => Promise<Provider>> = {
 /** Opens a bus. */
 export async function openSide(url: string, group: string): Promise<Side> {
   const bus = await Bus.open(await PROVIDERS[group]!(url), { namespace: "bench" });
-  // said, not hidden; what was lost is missed by whoever waits for it
+  // print errors and gaps; a lost message also makes the waiting side time out
   for (const fault of ["error", "gap"]) {
     bus.addEventListener(fault, (event) => {
       console.error(`tsmq over ${group}, ${fault}:`, (event as CustomEvent).detail ?? event);

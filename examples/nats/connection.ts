@@ -47,7 +47,7 @@ export type Stream =
   & Partial<StreamConfig>
   & { readonly consumer?: Partial<ConsumerConfig> };
 
-/** See the module. */
+/** A connection to NATS that reconnects by itself. Every wait on it ends. */
 export class Connection {
   /** The client's connection. */
   readonly nats: NatsConnection;

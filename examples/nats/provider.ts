@@ -1,5 +1,5 @@
 /**
- * A provider of one's own, as a package outside of tsmq would have it: events over core NATS, queues over JetStream.
+ * A custom provider, written like a package outside tsmq: events over core NATS, queues over JetStream.
  *
  * It imports nothing but what tsmq exports, and passes its conformance kit (`tests/conformance/nats_test.ts`).
  *

@@ -48,7 +48,7 @@ interface Pull {
   readonly expires?: number;
 }
 
-/** See the module. */
+/** The named queues of a receiver, over JetStream. */
 export class Queues {
   #connection: Connection;
   #names: Names;
@@ -56,7 +56,7 @@ export class Queues {
   #ready = new Set<string>();
   /** Leases: receipt → when it ends, in milliseconds of `performance.now()`. */
   #leased = new Map<string, number>();
-  /** Items handed over for good → their receipts, until the server is told to remove them. */
+  /** Items taken without a lease → their receipts, until the server removes them. */
   #handed = new Map<Delivery, string>();
   #removing = new Set<Promise<unknown>>();
 

@@ -36,7 +36,7 @@ class NatsReceiver implements Receiver {
   #queues!: Queues;
   #inbox!: Subscription;
   #subscriptions = new Map<string, { readonly filter: Filter; readonly subscription: Subscription }>();
-  /** The subscriptions whose events may have been missed, until that is said. */
+  /** The subscriptions that may have missed events, until a gap reports it. */
   #missed = new Set<Filter>();
   /** The subjects that register us. */
   #registered = new Set<string>();
@@ -119,7 +119,7 @@ class NatsReceiver implements Receiver {
       this.#queues.close(CLEANUP),
       ...[...this.#registered].map((one) => this.#unregister(one)),
     ]);
-    // what has been posted to us is still passed on; who posts from now on is told that we are gone
+    // messages that were posted before are still passed on; later posts find no receiver
     await this.#connection.run("close", () => this.#inbox.drain()).catch(() => {});
     await this.#connection.close();
   }

@@ -1,5 +1,5 @@
 /**
- * Broken connections: everything comes back, and what may have been missed is said.
+ * Broken connections: everything is restored, and possible loss is reported.
  *
  * @module
  */
@@ -24,7 +24,7 @@ async function recovered(t: Parameters<Play>[0], ...buses: Bus[]): Promise<void>
 
 /** Cases about connections that break. */
 export const faults: Room = {
-  "subscriptions come back, and a gap is said": broken(async (t) => {
+  "subscriptions are restored, and a gap is reported": broken(async (t) => {
     const [publisher, bus] = await t.buses(2) as [Bus, Bus];
     for (const each of [publisher, bus]) t.errors(each);
     const seen = t.seen<string>();

@@ -335,7 +335,7 @@ export const global: Room = {
     equal(await tsmq.stub(Service).ping(), "pong");
   }),
 
-  "the default bus and buses of one's own live side by side": alone(async (t, init) => {
+  "the default bus and other buses exist at the same time": alone(async (t, init) => {
     const own = await t.open();
     const bus = await init();
     ok(bus !== own, "they are two");

@@ -95,7 +95,7 @@ export const leases: Room = {
     equal(await drain(t, queue), []);
   },
 
-  "settling twice does nothing more; ack() after nack() is told that the lease is lost": async (t) => {
+  "settling twice has no effect; ack() after nack() rejects because the lease is lost": async (t) => {
     const bus = await t.open();
     const queue = t.queue<string>(bus, "held");
     await queue.put("one");

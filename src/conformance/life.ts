@@ -245,7 +245,7 @@ export const life: Room = {
     }));
   },
 
-  "health() says how the bus is": async (t) => {
+  "health() reports the state of the bus": async (t) => {
     const bus = await t.open();
     await bus.subscribe("topic", () => {}).ready;
     const { state, subscriptions, pending, reconnects, restarts, lastReceive } = bus.health();

@@ -132,7 +132,7 @@ export const patterns: Room = {
     equal(seen.values, ["a*"]);
   },
 
-  "a handler of a pattern is told the concrete topic and the type": async (t) => {
+  "a handler of a pattern receives the concrete topic and the type": async (t) => {
     const bus = await t.open();
     class Order {
       static readonly topic = "shop/order";

@@ -151,7 +151,7 @@ export const rpc: Room = {
         "TypeError",
         ["no number"],
       ],
-      "a class of one's own": [() => Promise.reject(new OutOfStock("seven left")), "OutOfStock", ["seven left"]],
+      "a custom class": [() => Promise.reject(new OutOfStock("seven left")), "OutOfStock", ["seven left"]],
       "a text": [() => Promise.reject("just text"), "Error", ["just text"]],
       nothing: [() => Promise.reject(undefined), "Error", ["undefined"]],
     };

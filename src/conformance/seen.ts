@@ -5,7 +5,7 @@
  */
 import { ConformanceError, equal, show } from "./assert.ts";
 
-/** Collects values; whoever waits is told at once, nothing polls. */
+/** Collects values. A waiting case resolves at once, without polling. */
 export class Seen<T> {
   /** What has come, in its order. */
   readonly values: T[] = [];

@@ -55,7 +55,7 @@ export class Stranger {
     return this.sender.send(queue, body, { wait: TIMEOUT });
   }
 
-  /** Lets go of everything. */
+  /** Closes its connections. */
   async close(): Promise<void> {
     await withDeadline(TIMEOUT, (over) => this.#link.close(over));
     await this.sender.close();

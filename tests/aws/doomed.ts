@@ -5,7 +5,7 @@ import { aws, type AwsOptions } from "../../src/providers/aws/provider.ts";
 import { Peer } from "../support/peer.ts";
 import { say, told } from "../support/peer_side.ts";
 
-/** What the process is told. */
+/** The arguments of the process. */
 export interface Doom {
   readonly options: AwsOptions;
   readonly namespace: string;

@@ -1,4 +1,4 @@
-/** Starts what the environment says, and uses it if it is told to. */
+/** Starts the emulator that the environment names, and uses it if asked to. */
 import process from "node:process";
 import { Bus } from "../../src/bus.ts";
 import { aws } from "../../src/providers/aws/provider.ts";

@@ -198,7 +198,7 @@ describe("events over SNS", () => {
     }
   });
 
-  it("with envelopes, events of other publishers are told by their topic; ours arrive too", async () => {
+  it("with envelopes, events of other publishers are recognised by their topic, and events of tsmq arrive too", async () => {
     await using halves = await open({ ...emulator.options, rawDelivery: false });
     const got = await collect(halves, exact("from.pymq"));
     const all = await collect(halves, glob("from*"));
@@ -293,7 +293,7 @@ describe("events over SNS", () => {
     const filters = [exact("t"), exact("other"), glob("x*")];
     const [got] = await Promise.all(filters.map((filter) => collect(halves, filter)));
     await admin.deleteQueue(halves.receiver.inbox);
-    await until("the gap is said", () => halves.said.some((said) => said.startsWith("gap:")), 30_000);
+    await until("the gap is reported", () => halves.said.some((said) => said.startsWith("gap:")), 30_000);
     await until("it is up", () => halves.said.includes("up"));
     await halves.sender.publish("t", "again");
     await until("the event arrives", () => got!.length > 0);

@@ -110,7 +110,7 @@ describe("a service that fails", () => {
     proxy.fault = () => undefined;
   });
 
-  itProxied("a queue that was freed a moment ago is unavailable, and why is said", async () => {
+  itProxied("a queue that was freed a moment ago is unavailable, and the error says why", async () => {
     await using halves = await start();
     const name = "QueueDeletedRecently";
     proxy.fault = ({ action }) =>

@@ -5,7 +5,7 @@ import { Bus, BusError, type DeadLetter, memory, ProviderError, QueueEmptyError 
 import type { Provider, Sender } from "../../src/provider/provider.ts";
 import { until } from "../support/until.ts";
 
-/** A provider whose sender refuses what it is told to. */
+/** A provider whose sender rejects the sends that a test chooses. */
 function refusing(refuses: (queue: string) => boolean): Provider {
   const base = memory();
   return {

@@ -3,7 +3,7 @@ import { describe, it } from "@std/testing/bdd";
 import { Bus, memory } from "../../mod.ts";
 import { until } from "../support/until.ts";
 
-/** What the console is told while this runs. */
+/** Returns the errors that the console receives while `work` runs. */
 async function told(work: () => Promise<void>): Promise<unknown[]> {
   const original = console.error;
   const said: unknown[] = [];

@@ -17,7 +17,7 @@ export interface Held {
 const [lives, every, namespace, url] = process.argv.slice(2) as [string, string, string, string?];
 
 async function held(): Promise<Held> {
-  // what has been let go of may end a moment later
+  // a released resource may end a moment later
   await new Promise((resolve) => setTimeout(resolve, 300));
   const { gc, Bun } = globalThis as { gc?: () => void; Bun?: { gc(sync: boolean): void } };
   gc?.();

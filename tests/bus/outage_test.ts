@@ -117,7 +117,7 @@ async function disturbed(url: string, disturb: (buses: Bus[]) => Promise<void>):
   await until("every job that was put is handled", () => putting.done.every((n) => handled.includes(n)));
   await until("nothing waits", async () => await jobs.qsize() === 0);
   const lost = publishing.done.filter((n) => !events.includes(n));
-  assert(lost.length === 0 || said[1]!.gaps.length > 0, `${lost.length} events were lost and no gap was said`);
+  assert(lost.length === 0 || said[1]!.gaps.length > 0, `${lost.length} events were lost without a gap`);
 
   await sending.queue("got").put("got");
   await sending.queue("received").put("received");
@@ -131,7 +131,7 @@ async function disturbed(url: string, disturb: (buses: Bus[]) => Promise<void>):
   await consumer.close();
   await waiting.close();
   await within("the loop ends with its bus", loop);
-  // an outage may outlast the lease of an item: then it is somebody's again, and who acknowledges it is told
+  // an outage may outlast the lease of an item: then another consumer has it, and the acknowledgement is rejected
   const others = said[1]!.errors.filter((error) =>
     !(error instanceof ProviderError) && !(error instanceof BusError && error.code === "lease_lost")
   );
@@ -139,7 +139,7 @@ async function disturbed(url: string, disturb: (buses: Bus[]) => Promise<void>):
 }
 
 onRedis("a server", ({ it }) => {
-  it("that is killed and started again: buses come back, blocked gets go on, calls end or answer, a gap is said", async () => {
+  it("that is killed and started again: buses reconnect, waiting gets continue, calls end or answer, a gap is reported", async () => {
     await using server = await RedisServer.start(DURABLE);
     await disturbed(server.url, async (buses) => {
       const said = buses.map(listen);
@@ -149,7 +149,7 @@ onRedis("a server", ({ it }) => {
       await server.start();
       await until("all are up", () => buses.every((bus) => bus.health().state === "up"));
       assertEquals(said.map(({ states }) => states), Array(3).fill(["down", "up"]));
-      assert(said.every(({ gaps }) => gaps.length > 0), "a gap is said by each bus");
+      assert(said.every(({ gaps }) => gaps.length > 0), "each bus reports a gap");
     });
   });
 

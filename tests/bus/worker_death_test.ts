@@ -105,7 +105,7 @@ describe("a worker that dies", () => {
     await fresh.ack();
   });
 
-  it("is told at once to whoever opens the bus: an error while it starts", async () => {
+  it("rejects Bus.open() at once: an error while it starts", async () => {
     const since = performance.now();
     const bus = Bus.open(faulty("throw").provider).then(async (bus) => await bus.close());
     // it may just have become ready before it threw; then the bus outlives it
@@ -113,7 +113,7 @@ describe("a worker that dies", () => {
     assert(performance.now() - since < 5_000);
   });
 
-  it("is told to whoever opens the bus: a worker that never becomes ready, within the connect timeout", async () => {
+  it("rejects Bus.open() within the connect timeout: a worker that never becomes ready", async () => {
     const since = performance.now();
     const open = () => Bus.open(faulty("hang").provider, { connectTimeout: 500 });
     const error = await assertRejects(open, ProviderError);
@@ -121,7 +121,7 @@ describe("a worker that dies", () => {
     assert(performance.now() - since < 3_000);
   });
 
-  it("is told to whoever opens the bus: a worker that cannot be loaded", async () => {
+  it("rejects Bus.open(): a worker that cannot be loaded", async () => {
     const since = performance.now();
     const provider = { ...memory(), worker: new URL("./no_such_worker.ts", import.meta.url) };
     const error = await assertRejects(() => Bus.open(provider), ProviderError);

@@ -30,7 +30,7 @@ describe("conformance of aws", () => {
     faults: proxied ? { cut: () => Promise.resolve(proxy!.cut()) } : undefined,
     skip: Object.fromEntries(
       [
-        "faults: subscriptions come back, and a gap is said",
+        "faults: subscriptions are restored, and a gap is reported",
         "faults: a gap stands between the events before the hole, though they wait for their handler, and those after it",
       ].map((name) => [name, "SQS keeps events for a bus that is cut off, so none is missed"]),
     ),

@@ -45,7 +45,7 @@ describe("conformance of nats", () => {
   it("a connection keeps nothing of what it has done", async () => {
     const settings = { servers: [server.url], maxPayload: 2 ** 20 };
     const connection = await Connection.open(settings, 10_000, 10_000, { up() {}, down() {} });
-    // whoever is told of its end holds on to what that is the end of
+    // a listener for the end of the connection keeps the connection in memory
     const listeners = new Set<unknown>();
     Object.assign(connection.broken, {
       addEventListener: (_: string, listener: unknown) => listeners.add(listener),

@@ -104,7 +104,7 @@ describe(`garbage (seed ${SEED})`, () => {
     }, [envelope, ...BODIES]);
   });
 
-  it("a frame between main and worker that is none of ours is said, and both go on", async () => {
+  it("an unknown frame between the main thread and the worker is reported, and ends neither", async () => {
     const random = new Random(SEED);
     const receiver = new TestReceiver();
     using thread = new OneThread(() => Promise.resolve(receiver));
@@ -153,7 +153,7 @@ describe(`garbage (seed ${SEED})`, () => {
       thread.last.say(frames);
       thread.last.tell(frames);
     }
-    await until("what is not understood is said", () => faults.length > 0);
+    await until("the unknown frame is reported", () => faults.length > 0);
     const seen: unknown[] = [];
     const stream = link.subscribe({ topic: "t", pattern: false, serves: false }, (_, bodies) => seen.push(...bodies));
     await within("the subscription is made", stream.ready);

@@ -11,7 +11,7 @@ export interface Fault<G extends Ground = Ground> {
   readonly times: number;
   /** Milliseconds between two, at most. */
   readonly pause: number;
-  /** What may be missed in it, if a gap is said. Default: events. */
+  /** The styles whose messages may be missed if a gap is reported. Default: events. */
   readonly misses?: readonly Style[];
   /** Nothing is killed or cut in it, so no item is handled twice. */
   readonly once?: boolean;

@@ -13,7 +13,7 @@ onRedis(`a hostile peer (seed ${SEED})`, ({ it, server, provider }) => {
   const open = (namespace: string) => Bus.open(provider(), { namespace, timeout: 10_000 });
   const peer = () => new Redis({ port: server().port, host: "127.0.0.1" });
 
-  it("that writes garbage to every channel and every key: what is right goes on, what is refused is said", async () => {
+  it("that writes garbage to every channel and every key: valid messages arrive, rejected ones are reported", async () => {
     const random = new Random(SEED);
     const namespace = fresh();
     await using all = await victim(open, namespace);
@@ -50,7 +50,7 @@ onRedis(`a hostile peer (seed ${SEED})`, ({ it, server, provider }) => {
     }
   });
 
-  it("that keeps something else under the names of ours: it is said, and all goes on when that is gone", async () => {
+  it("that stores other values under tsmq's keys: the bus reports it, and continues when they are removed", async () => {
     const namespace = fresh();
     await using all = await victim(open, namespace);
     const redis = peer();
@@ -83,7 +83,7 @@ onRedis(`a hostile peer (seed ${SEED})`, ({ it, server, provider }) => {
     const redis = peer();
     try {
       const inboxes = await redis.call("pubsub", "channels", `__tsmq:inbox:*${namespace}*`) as string[];
-      assertEquals(inboxes.length, 2, "whoever may list the channels finds the inboxes; that is not enough");
+      assertEquals(inboxes.length, 2, "a client that may list the channels finds the inboxes, which is not enough");
       const [server] = await redis.zrange(`__tsmq:servers:__eventbus:${namespace}:slow`, 0, 0);
       for (let i = 0; i < 2_000; i++) {
         const id = random.pick<unknown>([crypto.randomUUID(), "", "0", 0, null, {}, "__proto__", ["x"]]);

@@ -72,7 +72,7 @@ function fault(name: string, times: number, pause: number, inject: Inject): Faul
   return { name, times, pause, inject };
 }
 
-/** What the server says instead of doing what it is told. */
+/** The errors that the server returns instead of running a command. */
 const REFUSALS: readonly Fault<RedisGround>[] = [
   fault("out of memory", 12, 60, ({ ground, random }) => ground.configured("maxmemory", "1", "0", random.int(10, 200))),
   fault(

@@ -9,7 +9,7 @@ export interface Row {
   readonly style: Style;
   readonly injected: number;
   readonly sent: number;
-  /** Told to whoever sent. */
+  /** Sends that rejected. */
   readonly failed: number;
   readonly delivered: number;
   readonly redelivered: number;

@@ -17,7 +17,7 @@ const PACE = 2;
 /** Milliseconds between two faults. */
 const BETWEEN = [2_000, 6_000] as const;
 const MINUTE = 60_000;
-/** What may be missed over all faults, if a gap is said: a worker that dies takes along what it had got. */
+/** The styles whose messages may be missed if a gap is reported: a worker that dies loses what it has received. */
 const MISSES = ["events", "get"] as const;
 
 interface Sample {

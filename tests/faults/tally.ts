@@ -17,9 +17,9 @@ export class Tally {
   delivered = 0;
   /** Arrived, or was offered, once more. */
   redelivered = 0;
-  /** Whoever sent it was told that it failed, by the code of the error. */
+  /** The number of sends that rejected, by the code of the error. */
   readonly failed = new Map<string, number>();
-  /** What a fault may be told as. */
+  /** The error codes that a fault may cause. */
   readonly allowed = new Set(["unavailable", "worker_died", "timeout", "queue_full", "busy"]);
   /** What must never be. */
   readonly wrong: string[] = [];
@@ -58,7 +58,7 @@ export class Tally {
     return true;
   }
 
-  /** Promises to whoever sent that are not settled yet. */
+  /** The number of sends whose promise is pending. */
   get pending(): number {
     return this.#pending.size;
   }
@@ -73,7 +73,7 @@ export class Tally {
     return this.#promised.has(n);
   }
 
-  /** How many were said to have failed. */
+  /** The number of sends that rejected. */
   get failures(): number {
     return [...this.failed.values()].reduce((sum, count) => sum + count, 0);
   }

@@ -148,7 +148,7 @@ export class Traffic {
     return Promise.all(Array.from({ length: count }, () => consume.send(this.#acts.consume)));
   }
 
-  /** A start of a handler, and the attempt that it was told to be. */
+  /** Records the start of a handler, and the number of its attempt. */
   #start(n: number, attempt: number): void {
     const { consume } = this.tallies;
     const starts = (this.#starts.get(n) ?? 0) + 1;
@@ -157,7 +157,7 @@ export class Traffic {
     if (attempt > 1) consume.redelivered++;
     if (this.once && starts > 1) consume.wrong.push(`${n} was handled ${starts} times`);
     if (attempt > starts && this.hearsStarts && this.provider.features.exactAttempts) {
-      consume.wrong.push(`${n} was told to be attempt ${attempt} when it started for the ${starts}. time`);
+      consume.wrong.push(`${n} was attempt ${attempt} at its start number ${starts}`);
     }
   }
 

@@ -184,7 +184,7 @@ describe("a bus that is closing", () => {
     await other.queue("full").free();
   });
 
-  it("tells whom it refuses before it lets go, also one whose inbox is full", async () => {
+  it("tells callers that it rejects them before it closes, even a caller whose inbox is full", async () => {
     await using ground = await Ground.open();
     const { busName, namespace, sender } = ground;
     const bus = await Bus.open(ipc(), { namespace });

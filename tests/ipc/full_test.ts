@@ -173,7 +173,7 @@ describe("no space left in the directory:", () => {
     assertEquals(await bus.publish("x", "topic"), 0);
   });
 
-  test("with no inode left a subscription is made when there is room; that it waits is said", async (small, open) => {
+  test("without a free inode a subscription waits for room, and reports that it waits", async (small, open) => {
     const bus = await open();
     const errors = reported(bus);
     const seen: unknown[] = [];
@@ -185,7 +185,7 @@ describe("no space left in the directory:", () => {
         bus.subscribe("t*", (event) => void seen.push(event), { pattern: true }),
       ];
       const exposed = bus.expose("fn", () => "answer");
-      await until("all are said to wait", () => errors.length === 3);
+      await until("all report that they wait", () => errors.length === 3);
       for (const { code, message } of errors) {
         assertMatch(`${code} ${message}`, /^unavailable Cannot .*: no space is left/);
       }
@@ -222,7 +222,7 @@ describe("no space left in the directory:", () => {
     small.fill();
     const { ready } = bus.subscribe("*", () => {}, { pattern: true });
     const ended = assertRejects(() => ready);
-    await until("that it waits is said", () => errors.length > 0);
+    await until("it reports that it waits", () => errors.length > 0);
     await bus.close();
     await ended;
   });

@@ -1,4 +1,4 @@
-/** Uses up what it may have, and says what it is told. */
+/** Uses up a limit of the system, and prints the error. */
 import process from "node:process";
 import { Bus } from "../../src/bus.ts";
 import { loadPosix } from "../../src/providers/ipc/posix.ts";

@@ -75,7 +75,7 @@ describe("the kernel's limits", () => {
     for (
       const [who, user, expected] of [["a plain user", USER, said], ["root", 0, unlimited() ? all : said]] as const
     ) {
-      const name = `${JSON.stringify(limits)}: ${who} is told which one it is, or has smaller queues`;
+      const name = `${JSON.stringify(limits)}: the error for ${who} names the limit, or its queues are smaller`;
       if (missing) {
         skip(name, missing);
         continue;

@@ -1,4 +1,4 @@
-/** A bus under another C library or on another processor; does what it is told, and says what came of it. */
+/** A bus with another C library or on another processor. It runs the commands of the test and sends the results. */
 import { readFileSync } from "node:fs";
 import process from "node:process";
 import { Bus } from "../../src/bus.ts";

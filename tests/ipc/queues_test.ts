@@ -182,7 +182,7 @@ describe("attempts", () => {
 });
 
 describe("items that come too late, where there is no room for files", () => {
-  it("go back, but for one that is too large, which is told", () =>
+  it("go back, except one that is too large, which is reported", () =>
     both(async (sender, receiver, faults) => {
       const { signal } = new AbortController();
       for (const body of ["first", LARGE, "second"]) await sender.send("queue", body, { wait: 0 });

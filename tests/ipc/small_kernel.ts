@@ -1,4 +1,4 @@
-/** Does a little of everything; prints what it was told when something was refused, or what worked. Its argument: the namespace. */
+/** Uses each style once in the namespace of its argument, and prints what worked or the error. */
 import process from "node:process";
 import { Bus } from "../../src/bus.ts";
 import { BusError } from "../../src/errors.ts";

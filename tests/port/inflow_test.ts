@@ -111,7 +111,7 @@ describe("Inflow", () => {
     const gaps = posted.filter((frame) => frame.kind === "gap");
     const lost = gaps.reduce((sum, gap) => sum + gap.lost, 0);
     const received = seen(posted).length - gaps.length;
-    assert(gaps.length > 0, "no gap was said although events were dropped");
+    assert(gaps.length > 0, "events were dropped without a gap");
     flow.credit(1, 2 * HELD_LIMIT);
     const all = posted.filter((frame) => frame.kind === "gap").reduce((sum, gap) => sum + gap.lost, 0);
     assert(all > lost && received > 0);

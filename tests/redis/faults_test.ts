@@ -72,7 +72,7 @@ describe("Redis faults", () => {
         const error = await rejection(open(options));
         assertEquals([error.code, error.retryable], ["denied", false]);
         assertMatch(error.message, says);
-        assert(!/wr.?.?.?ng@|right/.test(error.message), "no password is told");
+        assert(!/wr.?.?.?ng@|right/.test(error.message), "the message has no password");
       }
       const bus = await open({ url: `redis://good:right@127.0.0.1:${port}/0` });
       assertEquals(await bus.sender.publish("t", "x"), 0);
@@ -112,7 +112,7 @@ describe("Redis faults", () => {
     await until("it has come", () => seen.length === 1);
   });
 
-  it("killed connections come back: subscribed, registered, and the gap is said", async () => {
+  it("killed connections reconnect, subscribe and register again, and the gap is reported", async () => {
     await using bus = await open(here());
     const seen: string[] = [];
     await bus.receiver.subscribe({ topic: "t", pattern: false, serves: true }, (_, body) => seen.push(body));
@@ -121,7 +121,7 @@ describe("Redis faults", () => {
     await pause(50);
     for (const type of ["pubsub", "normal"]) await server.run("client", "kill", "type", type, "skipme", "yes");
     await arrives(bus, seen);
-    await until("it is up and the gap is said", () => bus.said.includes("up"));
+    await until("it is up and the gap is reported", () => bus.said.includes("up"));
     assertEquals(bus.said, ["down", "gap", "gap", "up"]);
     await until("the sender is up", () => bus.senderSaid.length === 2);
     assertEquals(bus.senderSaid, ["down", "up"]);
@@ -148,7 +148,7 @@ describe("Redis faults", () => {
     }
   });
 
-  it("a server killed and started again: what waits goes on, what was sent is told", async () => {
+  it("a server killed and started again: waiting gets continue, sends in progress reject", async () => {
     const mortal = await RedisServer.start({ args: ["--appendonly", "yes", "--appendfsync", "always"] });
     try {
       await using bus = await open({ port: mortal.port }, { sendTimeout: 10_000 });
@@ -168,7 +168,7 @@ describe("Redis faults", () => {
       assertEquals(await waits, ["meanwhile"]);
       assertEquals(await looks, ["kept"]);
       await arrives(bus, seen);
-      await until("it is up and the gap is said", () => bus.said.includes("up"));
+      await until("it is up and the gap is reported", () => bus.said.includes("up"));
       assertEquals(bus.said, ["down", "gap", "up"]);
     } finally {
       await mortal.stop();

@@ -1,4 +1,4 @@
-/** What is said of the events' connection and of the other one, when they break at different times. */
+/** Gaps and states when the connection for events and the other one break at different times. */
 import { assertEquals } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import type { Socket } from "node:net";
@@ -145,7 +145,7 @@ describe("Redis: a gap", () => {
     await Promise.all([bus.close(), publisher.close()]);
   });
 
-  it("is said at once by a bus that subscribes nothing", async () => {
+  it("is reported at once by a bus without subscriptions", async () => {
     await using wire = await Wire.to(server);
     const { bus, publisher, seen } = await open(wire);
     wire.cutEvents();

@@ -9,7 +9,7 @@ export interface Halves extends AsyncDisposable {
   readonly namespace: string;
   readonly sender: Sender;
   readonly receiver: Receiver;
-  /** What was said, in order: `up`, `down`, `gap`, `fault: …`; of the receiver. */
+  /** The reports of the receiver, in order: `up`, `down`, `gap`, `fault: …`. */
   readonly said: string[];
   /** The same of the sender. */
   readonly senderSaid: string[];

@@ -6,7 +6,7 @@ import { PubSubParser } from "../../src/providers/redis/pubsub_parser.ts";
 const bulk = (text: string) => `$${Buffer.byteLength(text)}\r\n${text}\r\n`;
 const array = (...items: string[]) => `*${items.length}\r\n${items.join("")}`;
 
-/** What a stream may hold: messages, and what is none of ours, some of it looking like it. */
+/** The parts of a stream: messages, and other replies, some of which look like messages. */
 const TEXTS = ["", "x", "event", "é€\u{1f4a9}", "*3\r\n$7\r\nmessage\r\n", "\r\n", "$5\r\n", "y".repeat(3_000)];
 const OTHERS = [
   "+OK\r\n",

@@ -32,7 +32,7 @@ describe("Redis queues", () => {
     assertEquals(await server.run("rpop", list), "theirs");
   });
 
-  it("receive() wakes when an item comes, whoever puts it", async () => {
+  it("receive() wakes when any client puts an item", async () => {
     await using bus = await open(here());
     const puts = {
       ours: () => bus.sender.send("q", "x", NOW),
@@ -138,7 +138,7 @@ describe("Redis queues", () => {
     assertEquals((await bus.receive("q", { max: 2 })).map(({ body, attempt }) => body + attempt), ['"a"6', '"b"6']);
   });
 
-  it("an item whose lease is over comes back by itself, to whoever waits", async () => {
+  it("an item whose lease has expired goes to a waiting receive()", async () => {
     await using holder = await open(here());
     await using bus = await open(here(), { namespace: holder.namespace });
     await bus.sender.send("q", "x", NOW);
@@ -267,7 +267,7 @@ describe("Redis queues", () => {
     assertEquals(await bus.bodies("__rpc_1"), ["answer"]);
   });
 
-  it("another program's value under a queue's name is told, and costs nothing", async () => {
+  it("another program's value under a queue's name is reported, and loses nothing", async () => {
     await using bus = await open(here());
     await bus.sender.send("q", "x", NOW);
     const [held] = await bus.receive("q", { lease: 5_000 });

@@ -145,7 +145,7 @@ describe("Redis: what a take leaves on the server", () => {
   });
 
   for (const timeout of [5_000, 500]) {
-    it(`is told by bus.close({ timeout: ${timeout} }) while the server is frozen, and put back`, async () => {
+    it(`is reported by bus.close({ timeout: ${timeout} }) while the server is frozen, and put back`, async () => {
       const frozen = await RedisServer.start();
       try {
         const namespace = `test-${crypto.randomUUID()}`;

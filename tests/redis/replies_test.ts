@@ -107,7 +107,7 @@ describe(`Redis replies that were altered on the way (seed ${SEED})`, () => {
     });
   }
 
-  it("an item whose reply was altered is had again, once", async () => {
+  it("an item whose reply was altered is received again, once", async () => {
     await using scene = await place();
     const { bus, wire } = scene;
     for (const [kind, reply] of Object.entries(KINDS)) {

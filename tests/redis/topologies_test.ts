@@ -78,7 +78,7 @@ for (const version of ["redis-server", "redis-server-6.2", "redis-server-8.2", "
       }
     });
 
-    itNeeds(missing(version))("is left for a master when it is told to be a replica", async () => {
+    itNeeds(missing(version))("is left for a master when it becomes a replica", async () => {
       await using server = await RedisServer.start({ tool: version });
       await using bus = await open({ port: server.port });
       await bus.sender.send("q", "x", NOW);
@@ -213,9 +213,9 @@ describe("Redis Cluster", () => {
   });
   afterAll(() => Promise.all([masters, ...replicas].map((group) => group.stop())));
 
-  it("works, whichever node is told", () => works(options(), false));
+  it("works with any node as the address", () => works(options(), false));
 
-  it("works when some of the nodes that it was told are gone", async () => {
+  it("works when some of the given nodes are gone", async () => {
     const gone = `redis://127.0.0.1:${await freePort()}`;
     await works({ cluster: [gone, ...options().cluster] }, false);
   });

@@ -4,6 +4,6 @@ import { say, told } from "./peer_side.ts";
 
 say({ runtime: here, args: process.argv.slice(2), word: process.env.TSMQ_WORD });
 for await (const value of told()) {
-  if (value === "throw") throw new Error("as I was told");
+  if (value === "throw") throw new Error("thrown on request");
   say(value);
 }

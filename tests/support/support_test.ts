@@ -118,7 +118,7 @@ describe("Peer", () => {
   it("next() rejects with the output of a peer that dies", async () => {
     await using peer = Peer.start(echo);
     await peer.next();
-    await assertRejects(() => peer.ask("throw"), Error, "as I was told");
+    await assertRejects(() => peer.ask("throw"), Error, "thrown on request");
   });
 
   itNeeds(missing("python"))("runs Python with PyMQ", async () => {
