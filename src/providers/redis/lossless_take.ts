@@ -1,5 +1,5 @@
 /**
- * One who takes items from a queue, with one lease or with none, and what is known of the reply that is under way.
+ * Taking items from a queue without losing those of a reply that a broken connection swallowed.
  *
  * @module
  */
@@ -11,29 +11,29 @@ import type { QueueKeys } from "./names.ts";
 import { array, count, exactly, integer, type ReplyReader, text } from "./replies.ts";
 import { GIVE_BACK, run, TAKE } from "./scripts.ts";
 
-/** Milliseconds for which the server remembers what it handed out, so that a lost reply can be had again. */
-export const REMEMBER = 60_000;
-/** Milliseconds after a reply in which the next take overwrites what the server remembers; then it is removed. */
-const FORGET = 5;
+/** Milliseconds for which the server keeps a record of the items that it handed out, so that a lost reply can be fetched again. */
+export const RECORD_LIFE = 60_000;
+/** Milliseconds after a reply until its record is removed. A take before that overwrites the record. */
+const REMOVE_AFTER = 5;
 
-/** The receipt of an item whose lease before ran out. */
+/** Matches the receipt of an item whose previous lease ran out. */
 const UNCONFIRMED = /\.u:\d+$/;
 
-/** What a take gave. */
+/** The result of a take. */
 export interface Taken {
   readonly deliveries: Delivery[];
-  /** Milliseconds until an item comes back that is leased or delayed now. */
+  /** Milliseconds until the next leased or delayed item is due. */
   readonly next: number;
 }
 
-/** See the module. One take at a time. */
-export class Taker {
+/** Takes items from one queue, with one lease or without, one take at a time. */
+export class LosslessTaker {
   readonly keys: QueueKeys;
   readonly queue: string;
   readonly lease: number | undefined;
-  /** `receive` calls that run. */
+  /** The number of `receive` calls and returns of items that use it. */
   active = 0;
-  /** `performance.now()` of the last take. */
+  /** When it was last used, by `performance.now()`. */
   used = performance.now();
   #client: Client;
   #fault: (error: unknown) => void;
@@ -42,17 +42,17 @@ export class Taker {
   #count = 0;
   #lost = false;
   #recorded = false;
-  /** When the last take was first sent, by `performance.now()`, and how many items its reply may hold. */
-  #since = 0;
+  /** When the last take was first sent, and the most items that its reply may contain. */
+  #sentAt = 0;
   #most = 0;
-  /** What is under way; resolves when it has ended. */
+  /** The work that runs now. */
   #running: Promise<void> | undefined;
-  #forgetting: ReturnType<typeof setTimeout> | undefined;
+  #removal: ReturnType<typeof setTimeout> | undefined;
   #woken = false;
   #wake: (() => void) | undefined;
-  #soon: ReturnType<typeof setTimeout> | undefined;
+  #wakeLater: ReturnType<typeof setTimeout> | undefined;
 
-  /** `id` must be unique among all takers of all buses. */
+  /** `id` must be unique among the takers of all buses. */
   constructor(
     client: Client,
     keys: QueueKeys,
@@ -70,22 +70,22 @@ export class Taker {
     this.#record = `${keys.prefix}record:${id}`;
   }
 
-  /** Whether a reply was lost, with items in it perhaps. */
+  /** Whether a reply was lost that may contain items. */
   get lost(): boolean {
     return this.#lost;
   }
 
-  /** How many items a reply that has not come may hold, where nobody will have them if it never does. */
+  /** The most items that are lost if a missing reply never arrives. With a lease, none: they come back. */
   get uncertain(): number {
     return this.#lost && this.lease === undefined ? this.#most : 0;
   }
 
-  /** Whether the server still has a record of what it handed out. */
+  /** Whether the server still has a record. */
   get recorded(): boolean {
     return this.#recorded;
   }
 
-  /** Takes up to `max` items; more if a lost reply held more. None, if the wait was aborted before its turn. */
+  /** Takes up to `max` items, or all items of a lost reply. Takes nothing if the signal aborts before its turn. */
   async take(max: number, signal: AbortSignal): Promise<Taken> {
     for (let waited = this.#running; waited; waited = this.#running) {
       await waited;
@@ -95,39 +95,39 @@ export class Taker {
     return await this.#run(max, this.#lost ? "again" : "");
   }
 
-  /** Gets the items of a lost reply again, if there were any. */
+  /** Fetches the items of a lost reply again, if there were any. */
   async recover(): Promise<Delivery[]> {
     return (await this.#run(1, "only")).deliveries;
   }
 
-  /** Puts what was taken last without a lease back, whether or not its reply has come: once, however often it is called. */
+  /** Puts the items of the last take without a lease back, whether or not its reply arrived. Repeating it has no effect. */
   async giveBack(): Promise<void> {
     const number = this.#number;
     const { list } = this.keys;
-    clearTimeout(this.#forgetting);
-    // with its text: a bus that closes is not there any more to send it when a frozen server says that it lacks the script
+    clearTimeout(this.#removal);
+    // EVAL, because a bus that closes could not send the script any more when a frozen server thaws and replies NOSCRIPT
     const back = await retryUnavailable(() =>
       this.#client.call(count, "eval", GIVE_BACK.lua, "2", list, this.#record, number)
     );
     if (number !== this.#number) return;
-    if (back === 0) this.#warn();
+    if (back === 0) this.#reportLoss();
     this.#lost = this.#recorded = false;
   }
 
-  /** No take begins before this work has ended. */
-  hold<T>(work: Promise<T>): Promise<T> {
+  /** Delays the next take until this work has ended. */
+  block<T>(work: Promise<T>): Promise<T> {
     const running = this.#running = Promise.allSettled([this.#running, work]).then(() => {
       if (this.#running === running) this.#running = undefined;
     });
     return work;
   }
 
-  /** Resolves when nothing holds the taker. */
+  /** Resolves when no work runs. */
   async idle(): Promise<void> {
     while (this.#running) await this.#running;
   }
 
-  /** Resolves after `wait` ms, or when somebody wakes it. */
+  /** Resolves after `wait` milliseconds, or at {@linkcode wake}. */
   sleep(wait: number, signal: AbortSignal): Promise<void> {
     const woken = this.#woken;
     this.#woken = false;
@@ -145,21 +145,21 @@ export class Taker {
     });
   }
 
-  /** There may be something: look now, or within `delay` ms. */
+  /** Ends {@linkcode sleep}, now or after `delay` milliseconds, because items may have arrived. */
   wake(delay = 0): void {
     if (delay > 0) {
-      if (this.active > 0) this.#soon ??= setTimeout(() => this.wake(), delay);
+      if (this.active > 0) this.#wakeLater ??= setTimeout(() => this.wake(), delay);
       return;
     }
-    clearTimeout(this.#soon);
-    this.#soon = undefined;
+    clearTimeout(this.#wakeLater);
+    this.#wakeLater = undefined;
     this.#woken = true;
     this.#wake?.();
   }
 
-  /** Removes the server's record of what it handed out: the reply has come. */
-  async forget(): Promise<void> {
-    clearTimeout(this.#forgetting);
+  /** Removes the record of a reply that has arrived. */
+  async removeRecord(): Promise<void> {
+    clearTimeout(this.#removal);
     if (!this.#recorded || this.#lost) return;
     const number = this.#number;
     await this.#client.call(count, "unlink", this.#record);
@@ -171,14 +171,14 @@ export class Taker {
   }
 
   #run(max: number, mode: "" | "again" | "only"): Promise<Taken> {
-    return this.hold(this.#take(max, mode));
+    return this.block(this.#take(max, mode));
   }
 
   async #take(max: number, mode: "" | "again" | "only"): Promise<Taken> {
-    clearTimeout(this.#forgetting);
+    clearTimeout(this.#removal);
     if (mode === "") {
       this.#count++;
-      this.#since = performance.now();
+      this.#sentAt = performance.now();
       this.#most = 0;
     }
     this.#most = Math.max(this.#most, max);
@@ -186,10 +186,10 @@ export class Taker {
     const { list, due, items } = this.keys;
     let taken: Taken;
     try {
-      const args = [this.#number, max, Math.ceil(this.lease ?? 0), mode, REMEMBER];
-      taken = await run(this.#client, reads(this.#number), TAKE, [list, due, items, this.#record], args);
+      const args = [this.#number, max, Math.ceil(this.lease ?? 0), mode, RECORD_LIFE];
+      taken = await run(this.#client, takenBy(this.#number), TAKE, [list, due, items, this.#record], args);
     } catch (error) {
-      // any other reply was a reply
+      // with any other error, the reply has arrived
       this.#lost = unavailable(error);
       throw error;
     }
@@ -197,25 +197,25 @@ export class Taker {
     this.used = performance.now();
     if (taken.deliveries.length > 0) {
       this.#recorded = true;
-      this.#forgetting = setTimeout(() => this.forget().catch(() => {}), FORGET); // where it fails, the sweep does it
+      this.#removal = setTimeout(() => this.removeRecord().catch(() => {}), REMOVE_AFTER); // if that fails, the sweep repeats it
     } else if (mode !== "") {
-      this.#warn();
+      this.#reportLoss();
     }
     return taken;
   }
 
-  /** The server may have forgotten what a lost reply held. */
-  #warn(): void {
-    if (this.lease !== undefined || performance.now() - this.#since < REMEMBER) return;
+  /** Reports items that may be lost because the record of a lost reply has expired. */
+  #reportLoss(): void {
+    if (this.lease !== undefined || performance.now() - this.#sentAt < RECORD_LIFE) return;
     const text =
-      `Cannot tell whether up to ${this.#most} items of queue "${this.queue}" are lost: Redis replied to a get on a ` +
-      `connection that broke, and was out of reach for more than ${REMEMBER} ms`;
+      `Cannot tell whether up to ${this.#most} items of queue "${this.queue}" are lost: the connection broke while Redis ` +
+      `replied to a get, and Redis was unreachable for more than ${RECORD_LIFE} ms`;
     this.#fault(new ProviderError("unavailable", text));
   }
 }
 
-/** The reply to the take of this number. */
-function reads(number: string): ReplyReader<Taken> {
+/** Makes a reader of the reply to the take with this number. */
+function takenBy(number: string): ReplyReader<Taken> {
   return (reply) => {
     const [taken, wait, ...items] = array(reply);
     exactly(number)(taken);

@@ -17,47 +17,48 @@ import {
 } from "../../internal/options.ts";
 import type { Address, RedisTls, Settings } from "./settings.ts";
 
-/** Options of `redis()`. All of it is plain data, for it is posted to the worker. */
+/** Options of `redis()`. They are plain data, because they are posted to the worker. */
 export interface RedisOptions {
   /**
-   * `redis://user:password@host:port/db`, `rediss://…` for TLS, or `unix:///path/of/socket`. Other options win over its parts.
+   * The URL of the server: `redis://user:password@host:port/db`, `rediss://…` for TLS, or `unix:///path/of/socket`. Other options override
+   * its parts.
    * Default `redis://127.0.0.1:6379/0`.
    */
   readonly url?: string;
-  /** Default `"127.0.0.1"`. */
+  /** Host name or IP address of the server. Default `"127.0.0.1"`. */
   readonly host?: string;
-  /** Default 6379. */
+  /** TCP port of the server. Default 6379. */
   readonly port?: number;
-  /** A Unix socket, instead of host and port. */
+  /** Path of a Unix socket, instead of host and port. */
   readonly path?: string;
-  /** The ACL user. Default: Redis' own, `default`. */
+  /** The ACL user. Default: `default`, as in Redis. */
   readonly username?: string;
-  /** The user's password. */
+  /** The password of the user. */
   readonly password?: string;
-  /** The number of the database, for queues; pub/sub has none. Default 0. */
+  /** The number of the database for queues. Events are the same in all databases. Default 0. */
   readonly db?: number;
-  /** True, or settings, for TLS. Default: by the URL. */
+  /** True, or settings, to use TLS. Default: as the URL says. */
   readonly tls?: boolean | RedisTls;
-  /** The Sentinels to ask for the master; with {@linkcode RedisOptions.name}. */
+  /** The Sentinels to ask for the master. They need {@linkcode RedisOptions.name}. */
   readonly sentinels?: readonly Address[];
-  /** The name of the master, as the Sentinels know it. */
+  /** The name of the master in the configuration of the Sentinels. */
   readonly name?: string;
-  /** The Sentinels' own ACL user. */
+  /** The ACL user of the Sentinels. */
   readonly sentinelUsername?: string;
-  /** The Sentinels' own password. */
+  /** The password of the Sentinels. */
   readonly sentinelPassword?: string;
-  /** TLS towards the Sentinels. Default false. */
+  /** True, or settings, to use TLS with the Sentinels. Default false. */
   readonly sentinelTls?: boolean | RedisTls;
-  /** Some nodes of a Redis Cluster, as addresses or URLs; the others are found through them. */
+  /** Some nodes of a Redis Cluster, as addresses or URLs. The bus finds the others through them. */
   readonly cluster?: readonly (Address | string)[];
   /**
-   * Milliseconds between attempts to connect again: doubled from `min` to `max`, with jitter, for ever.
+   * Milliseconds between attempts to reconnect. They double from `min` to `max`, with jitter. The bus never gives up.
    * Default `{ min: 50, max: 2_000 }`.
    */
   readonly retry?: { readonly min?: number; readonly max?: number };
   /**
-   * The largest event in bytes. A server cuts off a subscriber for whom more than its `client-output-buffer-limit pubsub` waits,
-   * so a larger event would reach nobody. Raise both together. Default 32 MiB, Redis' own default.
+   * The largest event in bytes. A server disconnects a subscriber when more than its `client-output-buffer-limit pubsub` is pending,
+   * so a larger event would reach no subscriber. Raise both together. Default 32 MiB, as in Redis.
    */
   readonly maxEvent?: number;
 }

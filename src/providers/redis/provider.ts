@@ -1,5 +1,5 @@
 /**
- * The Redis provider: PyMQ's channels and lists, on one server, behind Sentinels or in a Cluster. Redis 6.2 or later.
+ * The Redis provider. It uses PyMQ's channels and lists, on one server, behind Sentinels or in a Redis Cluster, from Redis 6.2 on.
  *
  * @module
  */
@@ -14,12 +14,12 @@ export type { Address, RedisTls } from "./settings.ts";
 /**
  * Makes a provider for a Redis server, for a master behind Sentinels, or for a Redis Cluster.
  *
- * A bus holds three connections: one for sending, one for events, one for queues. With a Cluster it is one for events
- * here and there each, and one more for each node. There `publish` cannot tell how many were reached, and empty queues are
- * looked at five times a second instead of being watched.
+ * A bus has three connections: one for sending, one for receiving events, one for queues. With a Cluster, each thread has one connection
+ * for events and one for each node. There `publish` does not return the number of receivers, and waiting for an empty queue polls it five
+ * times a second.
  *
- * @param options where the server is, and who we are; `redis()` is `redis({ url: "redis://127.0.0.1:6379/0" })`
- * @throws {ValidationError} when an option is not what it must be
+ * @param options the address and the login; `redis()` is `redis({ url: "redis://127.0.0.1:6379/0" })`
+ * @throws {ValidationError} when an option is wrong
  *
  * @example
  * ```ts
@@ -52,7 +52,7 @@ export function redis(options: RedisOptions = {}): Provider {
   };
 }
 
-/** ioredis is loaded with the first bus: it reads the environment, and what it is denied is to be the bus's error. */
+/** Loads ioredis with the first bus: it reads the environment, and a denied permission has to be the error of opening the bus. */
 async function open(settings: Settings, context: SenderContext): Promise<Sender> {
   try {
     const { openSender } = await import("./sender.ts");

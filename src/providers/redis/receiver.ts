@@ -1,5 +1,5 @@
 /**
- * The receiving half, in the worker: one connection for events, one for everything else.
+ * The receiving half of the Redis provider, in the worker: one connection for events, one for all other commands.
  *
  * @module
  */
@@ -24,15 +24,15 @@ import { Registry } from "./registry.ts";
 import { count, exactly } from "./replies.ts";
 import { Subscriptions } from "./subscriptions.ts";
 
-/** Milliseconds that one command may take before it rejects "unavailable". */
+/** Milliseconds after which a command rejects with "unavailable". */
 const TIMEOUT = 5_000;
-/** Milliseconds that cleaning up may take at the end. */
+/** Milliseconds that `close` may spend on cleaning up. */
 const CLEANUP = 1_000;
-/** Milliseconds for what is on its way between the nodes of a Cluster, sent by whoever believed that we are there. */
+/** Milliseconds for messages between the nodes of a Cluster whose senders found this inbox open. */
 const LINGER = 150;
-/** Why events may have been missed. */
+/** The reason of a gap. */
 const LOST = "The connection to Redis was lost";
-/** The channel on which Redis says which keys changed (CLIENT TRACKING with REDIRECT). */
+/** The channel on which Redis reports changed keys (CLIENT TRACKING with REDIRECT). */
 const INVALIDATE = "__redis__:invalidate";
 
 /** Opens the receiving half of a Redis bus. */
@@ -51,13 +51,13 @@ class RedisReceiver implements Receiver {
   #subscriptions: Subscriptions;
   #registry: Registry;
   #queues: Queues;
-  /** The id of the events' connection, where the server may be asked to tell us of changed keys. */
+  /** The id of the events' connection, if it can receive the changed keys. */
   #redirect: string | undefined;
   #cluster: boolean;
   #opened = false;
-  /** What main was told last. */
+  /** The state that was reported to main last. */
   #connected = true;
-  /** How often a connection came or went: what was restored before the last time is not there any more. */
+  /** How often a connection was made or broke. What was restored before the last change is gone. */
   #changes = 0;
   #closing: Promise<number> | undefined;
 
@@ -70,20 +70,20 @@ class RedisReceiver implements Receiver {
     this.#subscriptions = new Subscriptions(names);
     this.#subscriptions.addInternal(this.inbox, (body) => context.inbox(body));
     if (this.#cluster) this.#subscriptions.addInternal(names.accepting(this.inbox), () => {});
-    this.#subscriptions.addInternal(INVALIDATE, (key) => this.#queues.changed(key));
+    this.#subscriptions.addInternal(INVALIDATE, (key) => this.#queues.keyChanged(key));
     const master = new Master(settings, true);
     const events: Observer = {
       prepare: (call) => this.#subscribe(call),
       up: () => this.#restore(),
       down: (error) => {
         this.#redirect = undefined;
-        this.#queues.tell(false);
-        this.#broke(error);
+        this.#queues.setTracking(false);
+        this.#disconnected(error);
       },
       message: (channel, body) => this.#subscriptions.message(channel, body),
       patternMessage: (pattern, channel, body) => this.#subscriptions.patternMessage(pattern, channel, body),
     };
-    const commands: Observer = { up: () => this.#restore(), down: (error) => this.#broke(error) };
+    const commands: Observer = { up: () => this.#restore(), down: (error) => this.#disconnected(error) };
     this.#events = new Connection(settings, TIMEOUT, events, master);
     this.#commands = settings.cluster
       ? new ClusterClient(settings, TIMEOUT, commands)
@@ -101,9 +101,9 @@ class RedisReceiver implements Receiver {
       throw failed.reason;
     }
     this.#opened = true;
-    // one of them may be gone again
+    // one of them may have broken again
     if (this.#up) await this.#restore();
-    else this.#broke();
+    else this.#disconnected();
   }
 
   async subscribe(filter: Filter, emit: Emit): Promise<void> {
@@ -147,43 +147,43 @@ class RedisReceiver implements Receiver {
     return this.#closing ??= this.#close();
   }
 
-  /** On a new connection: its id, then all subscriptions. */
+  /** Prepares a new connection for events: asks for its id, then subscribes to everything. */
   async #subscribe(call: Client["call"]): Promise<void> {
     const id = this.#cluster ? undefined : await call(count, "client", "id").catch(() => undefined);
-    let told = id !== undefined;
+    let tracked = id !== undefined;
     let events = false;
-    const live = (filter: Filter) => {
+    const onSubscribed = (filter: Filter) => {
       events ||= !filter.serves;
       this.#context.gap(LOST, filter);
     };
-    await this.#subscriptions.subscribeAll(call, live, (channel, error) => {
+    await this.#subscriptions.subscribeAll(call, onSubscribed, (channel, error) => {
       if (channel === this.inbox) throw error;
-      if (channel === INVALIDATE) told = false;
+      if (channel === INVALIDATE) tracked = false;
       else this.#context.fault(error);
     });
     if (this.#opened && !events) this.#context.gap(LOST);
-    this.#redirect = told ? String(id) : undefined;
+    this.#redirect = tracked ? String(id) : undefined;
   }
 
-  /** Has the server tell us when a queue that we found empty changes. Where it will not, queues are polled. */
+  /** Asks the server to report changes of queues that were found empty. If it refuses, queues are polled. */
   async #track(): Promise<void> {
     const id = this.#redirect;
     if (id === undefined || !this.#commands.up) return;
     const asked = this.#commands.call(exactly("OK"), "client", "tracking", "on", "redirect", id);
-    const told = await asked.then(() => true, () => false);
-    if (id === this.#redirect) this.#queues.tell(told);
+    const tracking = await asked.then(() => true, () => false);
+    if (id === this.#redirect) this.#queues.setTracking(tracking);
   }
 
   get #up(): boolean {
     return this.#events.up && this.#commands.up;
   }
 
-  #broke(error?: unknown): void {
+  #disconnected(error?: unknown): void {
     this.#changes++;
-    if (this.#opened) this.#tell(false, error);
+    if (this.#opened) this.#report(false, error);
   }
 
-  /** Registers again, and fetches what was lost; then the bus is up, if both connections have held meanwhile. */
+  /** Renews registrations and recovers lost replies. Then the bus is up, if both connections stayed up. */
   async #restore(): Promise<void> {
     const change = ++this.#changes;
     if (!this.#opened || !this.#up) return;
@@ -191,13 +191,13 @@ class RedisReceiver implements Receiver {
       await Promise.all([this.#registry.renew(), this.#track()]);
       await this.#queues.recover();
     } catch (error) {
-      // broken again: the next connection does it; anything else is told
+      // if a connection broke again, the next one restores; other errors are reported
       if (change === this.#changes && this.#up) this.#context.fault(error);
     }
-    if (change === this.#changes && this.#up) this.#tell(true);
+    if (change === this.#changes && this.#up) this.#report(true);
   }
 
-  #tell(connected: boolean, error?: unknown): void {
+  #report(connected: boolean, error?: unknown): void {
     if (this.#connected === connected || this.#closing) return;
     this.#connected = connected;
     this.#context.state(connected, error);
@@ -206,7 +206,7 @@ class RedisReceiver implements Receiver {
   async #close(): Promise<number> {
     this.#queues.stop();
     this.#registry.stop();
-    // a connection that is down may just be coming back
+    // a connection that is down may reconnect meanwhile
     const { promise, resolve } = Promise.withResolvers<void>();
     const timer = setTimeout(resolve, CLEANUP);
     Promise.allSettled([this.#events.up ? this.#leave() : undefined, this.#registry.close(), this.#queues.close()])
@@ -218,7 +218,7 @@ class RedisReceiver implements Receiver {
     return uncertain;
   }
 
-  /** After QUIT alone, Redis would for a moment count us among those whom a PUBLISH reached, and throw the message away. */
+  /** Unsubscribes from the inbox before QUIT: otherwise Redis would count it as reached for a moment, and drop the message. */
   async #leave(): Promise<void> {
     if (this.#cluster) {
       await this.#events.call(count, "unsubscribe", this.#names.accepting(this.inbox));

@@ -1,13 +1,13 @@
 /**
- * What Redis does for us in one atomic step. Time is the server's. What removes comes before what adds, so that a server
- * that is out of memory still hands out and settles (Redis lets a script that has begun to write finish).
+ * The Lua scripts, which Redis executes atomically. They use the server's clock. Each script removes before it adds, so that a server
+ * without free memory still hands out and settles items (Redis lets a script finish that has begun to write).
  *
- * A member of the `due` set is `<stem>:<starts>` while it is leased and no start is recorded, which is its receipt, and `<stem>|<starts>`
- * once one is, or once it was put back to come later: both come back with that many starts. The body is in the `items` hash under its
- * stem. Stems begin with the time of the first delivery, so what was put back comes in its old order; the rest of it is new with each
- * take, so that a receipt means one lease. It ends with `.u` where the lease before ran out, and with `.` once it was put back.
+ * A member of the `due` set is `<stem>:<starts>` while the item is leased and its start is not recorded. That is also its receipt. It is
+ * `<stem>|<starts>` after a start was recorded, or when the item was put back with a delay. The `items` hash contains the body under the
+ * stem. A stem begins with the time of the first delivery, so items that were put back keep their order. The rest of a stem is new with
+ * each take, so a receipt stands for one lease. A stem ends with `.u` if the previous lease ran out, and with `.` if the item was put back.
  *
- * What is put back to come at once goes to the head of the list, where PyMQ sees it too, with its mark (`attempts.ts`).
+ * Items that are put back without a delay go to the head of the list, where PyMQ sees them too, with the mark of `delivery_mark.ts`.
  *
  * @module
  */
@@ -15,7 +15,7 @@ import { createHash } from "node:crypto";
 import type { Client } from "./client.ts";
 import type { ReplyReader } from "./replies.ts";
 
-/** A Lua script and the digest by which the server knows it. */
+/** A Lua script and its SHA-1 digest, by which EVALSHA finds it. */
 export interface Script {
   readonly lua: string;
   readonly sha: string;
@@ -26,7 +26,7 @@ local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 `;
 
-/** `attempts.ts` in Lua. */
+/** `delivery_mark.ts` in Lua. */
 const MARKS = `
 local function mark(count)
   local digits = ''
@@ -47,7 +47,7 @@ local function unmark(text)
 end
 `;
 
-/** The member of the `due` set that a receipt means if its lease holds, its stem, its starts when it was taken, and when it ends. */
+/** For the receipt of a valid lease: the member of the `due` set, its stem, its starts at the take, and when the lease ends. */
 const HELD = `
 local function held(receipt)
   local stem, count = string.match(receipt, '^(.*):(%d+)$')
@@ -60,13 +60,13 @@ end
 `;
 
 /**
- * Takes up to ARGV[2] items: first what is due again, then from the list. ARGV[3]: ms of the lease, 0 without. Leaves in `record`
- * what it handed out, under the number ARGV[1] of this take; ARGV[4] `again`: the reply to that number was lost, give the same;
- * `only`: give the same or nothing. Replies with ARGV[1], which tells the reply from that to another take, ms until the next item is due
- * (-1: none), then receipt, attempt and body of each.
+ * Takes up to ARGV[2] items: first those that are due, then from the list. ARGV[3] is the lease in milliseconds, 0 for none. It records
+ * the items in `record` under the number ARGV[1] of this take. With ARGV[4] `again`, it returns the items of that record, because their
+ * reply was lost; without a record it takes anew. With `only`, it returns the items of the record or nothing. The reply contains ARGV[1],
+ * by which the client recognises it, the milliseconds until the next item is due (-1: none), then receipt, attempt and body of each item.
  *
- * It reads the queue's keys only before it replies with nothing: that arms the server's invalidation message (CLIENT
- * TRACKING), which is what wakes whoever waits for this queue.
+ * It reads the list as a read-only command only when it returns nothing: that makes the server report the next change of the keys
+ * (CLIENT TRACKING), which wakes the clients that wait for this queue.
  */
 export const TAKE: Script = script(`
 local list, due, items, record = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
@@ -116,7 +116,7 @@ for i = 1, #first, 2 do
   end
   local stem, state, count = string.match(first[i], '^(.*)([:|])(%d+)$')
   redis.call('ZREM', due, first[i])
-  -- no member of ours is without: somebody else wrote it, and it must not stand in the way
+  -- a member without a stem is not from tsmq: it is removed, so that it does not block the queue
   if stem then
     local body = redis.call('HGET', items, stem)
     redis.call('HDEL', items, stem)
@@ -141,7 +141,7 @@ end
 return out
 `);
 
-/** Records that the handlers of the leases ARGV start: 1 for each that still held. */
+/** Records the start of the handlers of the leases ARGV. Replies with 1 for each valid lease. */
 export const START: Script = script(`
 local due = KEYS[1]
 ${NOW}${HELD}
@@ -157,7 +157,7 @@ end
 return out
 `);
 
-/** Acks the leases ARGV: 1 for each that still held. */
+/** Acknowledges the leases ARGV. Replies with 1 for each valid lease. */
 export const ACK: Script = script(`
 local due, items = KEYS[1], KEYS[2]
 ${NOW}${HELD}
@@ -174,8 +174,8 @@ return out
 `);
 
 /**
- * Puts the leases ARGV[3…] back, to be due in ARGV[1] ms: 1 for each that still held. ARGV[2]: "nack" counts an attempt of each,
- * "untried" takes back what was counted. Without delay they come first of all, those that were put back together in their old order.
+ * Puts the items of the leases ARGV[3…] back, due in ARGV[1] milliseconds. Replies with 1 for each valid lease. ARGV[2] "nack" counts an
+ * attempt, "untried" counts none. Without a delay, the items go to the head of the queue, in their old order.
  */
 export const NACK: Script = script(`
 local due, items, list = KEYS[1], KEYS[2], KEYS[3]
@@ -193,12 +193,12 @@ for _, i in ipairs(order) do
   end
   if body then
     count = tried and count + 1 or count
-    -- the list cannot say it, so such an item stays here, as a lease that has run out
+    -- an item of the list cannot be unconfirmed, so such an item stays in due, like a lease that ran out
     local unconfirmed = not tried and string.sub(stem, -2) == '.u'
     local pushed = delay <= 0 and not unconfirmed and
       redis.pcall('RPUSH', list, count > 0 and body .. mark(count) or body)
     if type(pushed) ~= 'number' then
-      stem = stem .. '.' -- its receipt is worth nothing any more, and no lease has run out
+      stem = stem .. '.' -- this makes its receipt invalid, and says that no lease ran out
       redis.call('HSET', items, stem, body)
       redis.call('ZADD', due, delay > 0 and now + delay or 0, stem .. (unconfirmed and ':' or '|') .. count)
     end
@@ -207,7 +207,7 @@ end
 return out
 `);
 
-/** Makes the leases ARGV[2…] last ARGV[1] ms from now: 1 for each that still held. */
+/** Extends the leases ARGV[2…] to ARGV[1] milliseconds from now. Replies with 1 for each valid lease. */
 export const EXTEND: Script = script(`
 local due = KEYS[1]
 ${NOW}${HELD}
@@ -223,7 +223,7 @@ end
 return out
 `);
 
-/** Puts ARGV[2…] back to the head of the list, the last one first of all; once, however often it is sent with this record. */
+/** Puts the bodies ARGV[2…] at the head of the list, the last one first. Repeating it with the same record has no effect. */
 export const RESTORE: Script = script(`
 local list, record = KEYS[1], KEYS[2]
 if redis.call('EXISTS', record) == 1 then return 0 end
@@ -233,7 +233,7 @@ redis.call('SET', record, '', 'PX', ARGV[1])
 return 1
 `);
 
-/** Puts what the take of number ARGV[1] handed out without a lease back to the head of the list, as it was there; once. */
+/** Puts the items of the take with number ARGV[1], which had no lease, back to the head of the list in their order. Repeating it has no effect. */
 export const GIVE_BACK: Script = script(`
 local list, record = KEYS[1], KEYS[2]
 ${MARKS}
@@ -249,13 +249,13 @@ end
 return (#out - 2) / 3
 `);
 
-/** How many items wait: those of the list and those that are due again. */
+/** The number of items that can be taken now: those of the list and those that are due. */
 export const SIZE: Script = script(`
 ${NOW}
 return redis.call('LLEN', KEYS[1]) + redis.call('ZCOUNT', KEYS[2], '-inf', now)
 `);
 
-/** Registers the inbox ARGV[1] as a server for ARGV[2] ms, and forgets those whose time is over. */
+/** Registers the inbox ARGV[1] as a server for ARGV[2] milliseconds, and removes expired registrations. */
 export const REGISTER: Script = script(`
 ${NOW}
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
@@ -265,8 +265,8 @@ return 1
 `);
 
 /**
- * The inboxes that are registered; where they are more than ARGV[1], so many in a row, from where ARGV[2] between 0 and 1 says. They are
- * in the order of their renewals, so each comes to stand everywhere.
+ * The registered inboxes. If there are more than ARGV[1], that many in a row, from a position that ARGV[2] (0 to 1) chooses. The order is
+ * that of their renewals, so each inbox gets to every position.
  */
 export const SERVERS: Script = script(`
 ${NOW}
@@ -276,26 +276,26 @@ local first = surplus > 0 and math.floor(ARGV[2] * (surplus + 1)) or 0
 return redis.call('ZRANGEBYSCORE', KEYS[1], live, '+inf', 'LIMIT', first, max)
 `);
 
-/** Puts an answer, which lapses in ARGV[2] s if nobody fetches it. */
+/** Puts an answer, which expires in ARGV[2] seconds. */
 export const ANSWER: Script = script(`
 redis.call('LPUSH', KEYS[1], ARGV[1])
 return redis.call('EXPIRE', KEYS[1], ARGV[2])
 `);
 
-/** Runs a script: by its digest, and by its text where the server does not have it (yet, or no longer). */
+/** Runs a script: by its digest, or by its text if the server does not have it. */
 export async function run<T>(
   client: Client,
-  reads: ReplyReader<T>,
+  read: ReplyReader<T>,
   { lua, sha }: Script,
   keys: readonly string[],
   args: readonly (string | number)[],
 ): Promise<T> {
   const rest = [String(keys.length), ...keys, ...args.map(String)];
   try {
-    return await client.call(reads, "evalsha", sha, ...rest);
+    return await client.call(read, "evalsha", sha, ...rest);
   } catch (error) {
     if (!(error instanceof Error) || !/NOSCRIPT/.test(error.message)) throw error;
-    return await client.call(reads, "eval", lua, ...rest);
+    return await client.call(read, "eval", lua, ...rest);
   }
 }
 

@@ -1,5 +1,5 @@
 /**
- * The sending half, on the user's thread: one connection.
+ * The sending half of the Redis provider, on the user's thread, over one connection.
  *
  * @module
  */
@@ -23,20 +23,20 @@ import { register } from "./registry.ts";
 import { count, subscribers, texts } from "./replies.ts";
 import { ANSWER, run, SERVERS, SIZE } from "./scripts.ts";
 
-/** Milliseconds for which a bus of a Cluster that was there is believed to be: less than it stays, see `LINGER` in `receiver.ts`. */
-const BELIEVED = 50;
-/** Seconds that PyMQ gives an answer to be fetched. */
+/** Milliseconds for which an inbox of a Cluster counts as open after a check: less than `LINGER` in `receiver.ts`. */
+const OPEN_FOR = 50;
+/** Seconds after which an answer to PyMQ expires, as with PyMQ. */
 const ANSWER_LIFE = 300;
 
-/** Opens the sending half. */
+/** Opens the sending half of a Redis bus. */
 export async function openSender(settings: Settings, context: SenderContext): Promise<Sender> {
   const names = new Names(context.namespace);
-  const links: (Connection | ClusterClient)[] = [];
+  const connections: (Connection | ClusterClient)[] = [];
   let cluster: ClusterClient | undefined;
   let connected = true;
   const observer = {
     up: () => {
-      if (connected || !links.every((link) => link.up)) return;
+      if (connected || !connections.every((connection) => connection.up)) return;
       connected = true;
       context.state(true);
     },
@@ -46,12 +46,12 @@ export async function openSender(settings: Settings, context: SenderContext): Pr
     },
   };
   const events = new Connection(settings, context.sendTimeout, observer, new Master(settings, true));
-  links.push(events);
-  if (settings.cluster) links.push(cluster = new ClusterClient(settings, context.sendTimeout, observer));
-  const opened = await Promise.allSettled(links.map((link) => link.open(context.connectTimeout)));
+  connections.push(events);
+  if (settings.cluster) connections.push(cluster = new ClusterClient(settings, context.sendTimeout, observer));
+  const opened = await Promise.allSettled(connections.map((connection) => connection.open(context.connectTimeout)));
   const failed = opened.find((result) => result.status === "rejected");
   if (!failed) return new RedisSender(settings, names, events, cluster);
-  await Promise.all(links.map((link) => link.close()));
+  await Promise.all(connections.map((connection) => connection.close()));
   throw failed.reason;
 }
 
@@ -61,11 +61,11 @@ class RedisSender implements Sender {
   #events: Client;
   #queues: Client;
   #maxEvent: number;
-  /** Each of its nodes counts its own subscribers only: PUBLISH cannot tell, and all have to be asked. */
+  /** A node of a Cluster counts its own subscribers only, so PUBLISH returns no total, and all nodes have to be asked. */
   #cluster: ClusterClient | undefined;
-  /** The inboxes that were there a moment ago. */
-  #recent = { inboxes: new Set<string>(), until: 0 };
-  /** Those that all nodes are about to be asked for. */
+  /** The inboxes that were open at the last check. */
+  #open = { inboxes: new Set<string>(), until: 0 };
+  /** The inboxes of the next check. */
   #asking: { readonly inboxes: Set<string>; readonly present: Promise<readonly string[]> } | undefined;
 
   constructor(settings: Settings, names: Names, events: Client, cluster: ClusterClient | undefined) {
@@ -92,11 +92,11 @@ class RedisSender implements Sender {
   }
 
   /**
-   * In a Cluster nobody counts whom it reaches, so whether the bus takes messages is asked before. One that is about to close stays a
-   * moment after it has said no: what was sent on a yes arrives.
+   * In a Cluster, PUBLISH does not count the receivers, so this first checks that the inbox accepts messages. A bus that closes keeps
+   * its inbox for a moment after it stopped accepting, so what was sent after a check still arrives.
    */
   async post(inbox: string, body: string): Promise<boolean | undefined> {
-    if (this.#cluster && !await this.#there(inbox)) return false;
+    if (this.#cluster && !await this.#accepts(inbox)) return false;
     const count = await this.#publish(inbox, body);
     return count > 0 || (this.#cluster ? undefined : false);
   }
@@ -109,7 +109,7 @@ class RedisSender implements Sender {
     return inboxes.map((inbox) => ({ inbox, listening: present.has(inbox) }));
   }
 
-  /** Those of these inboxes that a receiver listens to now; all of them where the nodes of a Cluster cannot tell. */
+  /** Those of these inboxes to which a receiver is subscribed now; all of them if a node of a Cluster does not answer. */
   async #present(inboxes: readonly string[]): Promise<string[]> {
     if (inboxes.length === 0) return [];
     const channels = this.#cluster ? inboxes.map((inbox) => this.#names.accepting(inbox)) : inboxes;
@@ -137,26 +137,29 @@ class RedisSender implements Sender {
     await Promise.all([this.#events.close(), this.#queues.close()]);
   }
 
-  /** Whether a bus takes messages; those asked for in one turn are asked for together, and a yes is believed for a moment. */
-  async #there(inbox: string): Promise<boolean> {
+  /** Whether an inbox accepts messages. The inboxes of one turn share a check, whose result is reused for a moment. */
+  async #accepts(inbox: string): Promise<boolean> {
     const now = performance.now();
-    if (now > this.#recent.until) this.#recent = { inboxes: new Set(), until: now + BELIEVED };
-    const { inboxes } = this.#recent;
+    if (now > this.#open.until) this.#open = { inboxes: new Set(), until: now + OPEN_FOR };
+    const { inboxes } = this.#open;
     if (inboxes.has(inbox)) return true;
-    const asking = this.#asking ??= { inboxes: new Set(), present: Promise.resolve().then(() => this.#askTogether()) };
+    const asking = this.#asking ??= {
+      inboxes: new Set(),
+      present: Promise.resolve().then(() => this.#checkTogether()),
+    };
     asking.inboxes.add(inbox);
-    const there = (await asking.present).includes(inbox);
-    if (there) inboxes.add(inbox);
-    return there;
+    const open = (await asking.present).includes(inbox);
+    if (open) inboxes.add(inbox);
+    return open;
   }
 
-  #askTogether(): Promise<readonly string[]> {
+  #checkTogether(): Promise<readonly string[]> {
     const { inboxes } = this.#asking!;
     this.#asking = undefined;
     return this.#present([...inboxes]);
   }
 
-  /** How many subscribe to each of these channels; undefined when a node of a Cluster does not say. */
+  /** The number of subscribers of each of these channels. Undefined when a node of a Cluster does not answer. */
   async #subscribers(channels: readonly string[]): Promise<number[] | undefined> {
     const command = [subscribers(channels), "pubsub", "numsub", ...channels] as const;
     if (!this.#cluster) return await this.#events.call(...command);
@@ -164,7 +167,7 @@ class RedisSender implements Sender {
     return nodes && channels.map((_, i) => nodes.reduce((sum, counts) => sum + counts[i]!, 0));
   }
 
-  /** One publisher's events go through one connection, so in order; in a Cluster any node passes them on to all. */
+  /** Publishes on the one connection, which keeps the order. In a Cluster, any node passes an event to all others. */
   #publish(channel: string, body: string): Promise<number> {
     try {
       limit(body, this.#maxEvent, "client-output-buffer-limit pubsub");
@@ -176,9 +179,9 @@ class RedisSender implements Sender {
 }
 
 function limit(body: string, max: number, setting: string): void {
-  // a character is three bytes at most
+  // a character has at most three bytes
   if (body.length * 3 <= max) return;
   const bytes = Buffer.byteLength(body);
   if (bytes <= max) return;
-  throw new ProviderError("too_large", `Cannot send ${bytes} bytes over Redis: ${setting} is taken to be ${max}`);
+  throw new ProviderError("too_large", `Cannot send ${bytes} bytes over Redis: the limit is ${max} (${setting})`);
 }

@@ -6,29 +6,29 @@
 import type { RedisOptions as IoRedisOptions } from "ioredis";
 import { backoff } from "../../internal/time.ts";
 
-/** Where a server listens. */
+/** Address of a server. */
 export interface Address {
-  /** Name or IP address. */
+  /** Host name or IP address. */
   readonly host: string;
   /** TCP port. */
   readonly port: number;
 }
 
-/** TLS settings: those of `node:tls` that are plain data. Certificates and keys are PEM texts. */
+/** TLS settings: those of `node:tls` that are plain data. Certificates and keys are PEM strings. */
 export interface RedisTls {
-  /** Authorities to trust instead of the system's. */
+  /** Certificate authorities to trust instead of those of the system. */
   readonly ca?: string | readonly string[];
-  /** Our certificate, where the server asks for one. */
+  /** The client certificate, for a server that requires one. */
   readonly cert?: string;
-  /** The key of {@linkcode RedisTls.cert}. */
+  /** The private key of {@linkcode RedisTls.cert}. */
   readonly key?: string;
-  /** Opens {@linkcode RedisTls.key}. */
+  /** The passphrase of {@linkcode RedisTls.key}. */
   readonly passphrase?: string;
-  /** The name that the server's certificate must bear. Default: the host. */
+  /** The name that the server's certificate must contain. Default: the host. */
   readonly servername?: string;
-  /** False trusts any certificate: for tests only. Default true. */
+  /** False accepts any certificate, for tests only. Default true. */
   readonly rejectUnauthorized?: boolean;
-  /** The oldest protocol accepted. Default: the runtime's. */
+  /** The oldest TLS version to accept. Default: that of the runtime. */
   readonly minVersion?: "TLSv1.2" | "TLSv1.3";
 }
 
