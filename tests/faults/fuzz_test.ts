@@ -5,7 +5,7 @@ import process from "node:process";
 import { Codec, type EventClass } from "../../src/codec/codec.ts";
 import { BusError } from "../../src/errors.ts";
 import { Link } from "../../src/port/link.ts";
-import { read, readItem as readAwsItem, untaken } from "../../src/providers/aws/message.ts";
+import { asUntried, read, readItem as readAwsItem } from "../../src/providers/aws/message.ts";
 import { type Frame, readEvents, readItem, writeBatch, writePymq } from "../../src/providers/ipc/frames.ts";
 import { readAnswer, readRequest } from "../../src/rpc/wire.ts";
 import { withDeadline } from "../../src/internal/time.ts";
@@ -99,7 +99,7 @@ describe(`garbage (seed ${SEED})`, () => {
       const { label, body } = read(message);
       const item = readAwsItem(message);
       assertEquals([typeof body, typeof item.body, item.attempt >= 1], ["string", "string", true]);
-      untaken(message);
+      asUntried(message);
       assert(label.topic === undefined || typeof label.topic === "string");
     }, [envelope, ...BODIES]);
   });

@@ -1,6 +1,6 @@
 /**
- * What can be wrong with SNS and SQS for a bus. It makes one queue and one topic, and deletes both; if it should die
- * before, the queue's lease lapses and any bus sweeps it.
+ * Checks whether SNS and SQS are fit for a bus. The doctor creates one queue and one topic and deletes both. If it dies before, the
+ * queue's lease expires and any bus deletes it.
  *
  * @module
  */
@@ -41,17 +41,17 @@ import { type Arns, arnsOf, nameOf } from "./arns.ts";
 import { LEASE_TAG } from "./registry.ts";
 import { cleanUpAll } from "./cleanup.ts";
 
-/** Milliseconds that a request may take, with all attempts. */
+/** Milliseconds that a request may take, with all its attempts. */
 const TIMEOUT = 10_000;
-/** Milliseconds that the scratch queue lives, if we should not get to delete it. */
+/** Milliseconds of the lease of the doctor's queue, in case that the doctor cannot delete it. */
 const LIFE = 60_000;
 
-/** A doctor for what `aws(options)` uses; keys come from where the SDK finds them, unless the options have one. */
+/** Returns a doctor for a bus of `aws(options)`. The key comes from where the SDK finds it, unless the options have one. */
 export function awsDoctor(options: AwsOptions, namespace: string): Doctor {
   return new AwsDoctor(options, namespace);
 }
 
-/** An action that a bus needs, done on the scratch queue and topic. */
+/** An action that a bus needs, tried on the doctor's queue and topic. */
 type Action = readonly [name: string, attempt: (signal: AbortSignal) => Promise<unknown>];
 
 class AwsDoctor implements Doctor {
@@ -96,7 +96,7 @@ class AwsDoctor implements Doctor {
     return Promise.resolve();
   }
 
-  /** The first request tells about address, region and key. */
+  /** Makes a first request, which checks the address, the region and the key. */
   async #first(): Promise<Check> {
     const start = performance.now();
     try {
@@ -109,7 +109,7 @@ class AwsDoctor implements Doctor {
       const took = Math.round(performance.now() - start);
       return { name: "service", state: "ok", detail: `SQS in ${region} answered in ${took} ms` };
     } catch (error) {
-      // asking for a list may be refused to a key that is otherwise good
+      // a good key may still be refused this list
       if (denied(error) && /not authorized|AccessDenied/i.test(error.message)) return refusal("sqs:ListQueues", error);
       return unreachable(error as Error);
     }
@@ -159,7 +159,7 @@ class AwsDoctor implements Doctor {
   }
 }
 
-/** A queue and a topic for trying every action once. */
+/** A queue and a topic on which every action is tried once. */
 class Scratch {
   #arns: Arns | undefined;
   readonly #client: AwsClient;
@@ -275,7 +275,7 @@ class Scratch {
     ];
   }
 
-  /** The last actions: what must go even if one before them failed. What is gone already is left alone. */
+  /** The actions that clean up, even after one before them failed. They skip what does not exist. */
   get cleaning(): Action[] {
     return this.actions.slice(-3);
   }

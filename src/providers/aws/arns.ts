@@ -1,20 +1,20 @@
 /**
- * Where a bus is in AWS: partition, region and account, from which every ARN and URL is made without asking.
+ * ARNs and URLs: once the partition, region and account are known, they are built without asking AWS.
  *
  * @module
  */
 
-/** A place, as plain data: the worker learns it from its queue and tells it to main. */
+/** The prefixes of ARNs and URLs in one account and region, as plain data. The receiver learns them from its queue, the sender asks it. */
 export interface Arns {
-  /** `arn:aws:sqs:eu-central-1:123456789012:`, to which a queue's name is added. */
+  /** `arn:aws:sqs:eu-central-1:123456789012:`; a queue's name follows. */
   readonly queueArn: string;
-  /** `arn:aws:sns:eu-central-1:123456789012:`, to which a topic's name is added. */
+  /** `arn:aws:sns:eu-central-1:123456789012:`; a topic's name follows. */
   readonly topicArn: string;
-  /** `https://sqs.eu-central-1.amazonaws.com/123456789012/`, to which a queue's name is added. */
+  /** `https://sqs.eu-central-1.amazonaws.com/123456789012/`; a queue's name follows. */
   readonly queueUrl: string;
 }
 
-/** The place of a queue. */
+/** Reads the prefixes from the ARN and the URL of a queue. */
 export function arnsOf(queueArn: string, queueUrl: string): Arns {
   const [arn, partition, , region, account] = queueArn.split(":");
   return {
@@ -24,7 +24,7 @@ export function arnsOf(queueArn: string, queueUrl: string): Arns {
   };
 }
 
-/** The name at the end of an ARN or a queue's URL. */
+/** Returns the name at the end of an ARN or of a queue's URL. */
 export function nameOf(arnOrUrl: string): string {
   return arnOrUrl.slice(Math.max(arnOrUrl.lastIndexOf(":"), arnOrUrl.lastIndexOf("/")) + 1);
 }

@@ -1,5 +1,5 @@
 /**
- * Collects what is done in one turn, and while requests are under way, into few requests.
+ * Collects items of one turn, and those that come while requests are running, into few requests.
  *
  * @module
  */
@@ -8,80 +8,80 @@ import { Fifo } from "../../internal/fifo.ts";
 import { BATCH } from "./client.ts";
 import { MAX_MESSAGE } from "./message.ts";
 
-/** Makes one request; one result for each item: the error, or nothing if it was done. */
+/** Makes one request. Returns an error or `undefined` for each item. */
 export type Run<T> = (key: string, items: T[]) => Promise<(BusError | undefined)[]>;
 
-/** How a batcher works. */
+/** Options of a batcher. */
 export interface BatcherOptions<T> {
-  /** Requests of one key that may be under way at once. */
+  /** The most requests of one key that run at once. */
   readonly parallel: (key: string) => number;
-  /** Bytes that an item counts against the limit of a batch. Default 0. */
+  /** The bytes that an item counts against the limit of a batch. Default: 0. */
   readonly size?: (item: T) => number;
 }
 
-interface Lane<T> {
+interface KeyState<T> {
   readonly waiting: Fifo<{ item: T; resolve(): void; reject(error: BusError): void }>;
   running: number;
   scheduled: boolean;
   readonly empty: PromiseWithResolvers<void>;
 }
 
-/** Batches items by key; those of one key leave in order. */
+/** Batches items by key. Items of one key are sent in order. */
 export class Batcher<T> {
   readonly #run: Run<T>;
   readonly #options: BatcherOptions<T>;
-  readonly #lanes = new Map<string, Lane<T>>();
+  readonly #keys = new Map<string, KeyState<T>>();
 
-  /** Batches for this request. */
+  /** Collects items for this request. */
   constructor(run: Run<T>, options: BatcherOptions<T>) {
     this.#run = run;
     this.#options = options;
   }
 
-  /** Resolves when the item was taken; rejects with its own error. */
+  /** Resolves when the item was sent; rejects with the error of this item. */
   add(key: string, item: T): Promise<void> {
-    let lane = this.#lanes.get(key);
-    if (!lane) {
-      lane = { waiting: new Fifo(), running: 0, scheduled: false, empty: Promise.withResolvers() };
-      this.#lanes.set(key, lane);
+    let state = this.#keys.get(key);
+    if (!state) {
+      state = { waiting: new Fifo(), running: 0, scheduled: false, empty: Promise.withResolvers() };
+      this.#keys.set(key, state);
     }
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    lane.waiting.push({ item, resolve, reject });
-    this.#schedule(key, lane);
+    state.waiting.push({ item, resolve, reject });
+    this.#schedule(key, state);
     return promise;
   }
 
-  /** Resolves when nothing is under way any more. */
+  /** Resolves when no item waits and no request is running. */
   async idle(): Promise<void> {
-    while (this.#lanes.size > 0) await Promise.all([...this.#lanes.values()].map((lane) => lane.empty.promise));
+    while (this.#keys.size > 0) await Promise.all([...this.#keys.values()].map((state) => state.empty.promise));
   }
 
-  #schedule(key: string, lane: Lane<T>): void {
-    if (lane.scheduled || lane.running >= this.#options.parallel(key)) return;
-    lane.scheduled = true;
-    // a timer rather than a microtask: what belongs together may come at different depths of promises
+  #schedule(key: string, state: KeyState<T>): void {
+    if (state.scheduled || state.running >= this.#options.parallel(key)) return;
+    state.scheduled = true;
+    // a timer rather than a microtask: items that belong together may come at different depths of promises
     setTimeout(() => {
-      lane.scheduled = false;
-      while (lane.waiting.length > 0 && lane.running < this.#options.parallel(key)) void this.#send(key, lane);
+      state.scheduled = false;
+      while (state.waiting.length > 0 && state.running < this.#options.parallel(key)) void this.#send(key, state);
     }, 0);
   }
 
-  async #send(key: string, lane: Lane<T>): Promise<void> {
-    const batch = [lane.waiting.shift()!];
+  async #send(key: string, state: KeyState<T>): Promise<void> {
+    const batch = [state.waiting.shift()!];
     let room = MAX_MESSAGE - this.#size(batch[0]!.item);
-    for (let next = lane.waiting.peek(); next && batch.length < BATCH; next = lane.waiting.peek()) {
+    for (let next = state.waiting.peek(); next && batch.length < BATCH; next = state.waiting.peek()) {
       room -= this.#size(next.item);
       if (room < 0) break;
-      batch.push(lane.waiting.shift()!);
+      batch.push(state.waiting.shift()!);
     }
-    lane.running++;
+    state.running++;
     const results = await this.#run(key, batch.map(({ item }) => item));
-    lane.running--;
+    state.running--;
     results.forEach((error, index) => error ? batch[index]!.reject(error) : batch[index]!.resolve());
-    if (lane.waiting.length > 0) return this.#schedule(key, lane);
-    if (lane.running > 0) return;
-    this.#lanes.delete(key);
-    lane.empty.resolve();
+    if (state.waiting.length > 0) return this.#schedule(key, state);
+    if (state.running > 0) return;
+    this.#keys.delete(key);
+    state.empty.resolve();
   }
 
   #size(item: T): number {

@@ -1,5 +1,5 @@
 /**
- * The queue that a bus makes for itself: its events and its inbox. A tag says until when the bus lives.
+ * The queue that a bus makes for itself, for its events and its inbox. A tag holds the end of the bus's lease.
  *
  * @module
  */
@@ -11,21 +11,21 @@ import {
   TagQueueCommand,
 } from "@aws-sdk/client-sqs";
 import { backoff, pause, RETRY } from "../../internal/time.ts";
-import { type AwsClient, soon } from "./client.ts";
+import { type AwsClient, retryNewQueue } from "./client.ts";
 import { noQueue } from "./errors.ts";
 import { type Arns, arnsOf } from "./arns.ts";
 import { LEASE_TAG } from "./registry.ts";
 
-/** Seconds after which a message that was not deleted comes again, as do those that went down with a broken connection. */
+/** Seconds until SQS delivers a message again that was not deleted, such as one that was lost with a broken connection. */
 const VISIBILITY = 5;
-/** Bytes that SQS allows a queue policy. */
+/** Bytes that SQS allows for a queue policy. */
 const MAX_POLICY = 8_192;
 
-/** A bus's own queue. */
+/** The queue of one bus. */
 export class BusQueue {
-  /** Its name, which is the address of the bus. */
+  /** The queue's name, which is the inbox address of the bus. */
   readonly name: string;
-  /** Where it is; known once it is open. */
+  /** The prefixes of ARNs and URLs in this account and region; known once the queue is open. */
   arns!: Arns;
   readonly #client: AwsClient;
   readonly #lease: number;
@@ -33,13 +33,13 @@ export class BusQueue {
   readonly #fault: (error: unknown) => void;
   readonly #closing = new AbortController();
   #renewing: ReturnType<typeof setInterval> | undefined;
-  /** The queue as it was made last, and the policy that it has. */
-  #made: { policy?: string } = {};
+  /** The queue that was created last, with the policy that it has. */
+  #created: { policy?: string } = {};
   #opening: Promise<void> | undefined;
   #setting: Promise<void> | undefined;
   #next: Promise<void> | undefined;
 
-  /** A queue of this name with a lease of so many milliseconds; `fault` hears of renewals that failed. */
+  /** Prepares a queue with this name and a lease of so many milliseconds; `fault` is called with the error of each failed renewal. */
   constructor(client: AwsClient, name: string, lease: number, fault: (error: unknown) => void) {
     this.#client = client;
     this.name = name;
@@ -47,17 +47,17 @@ export class BusQueue {
     this.#fault = fault;
   }
 
-  /** Its URL. */
+  /** The queue's URL. */
   get url(): string {
     return this.arns.queueUrl + this.name;
   }
 
-  /** Its ARN. */
+  /** The queue's ARN. */
   get arn(): string {
     return this.arns.queueArn + this.name;
   }
 
-  /** Makes it. */
+  /** Creates the queue and begins to renew its lease. */
   async open(timeout: number): Promise<void> {
     const options = { repeatable: true, timeout };
     const { QueueUrl } = await this.#client.call("make the queue of the bus", (abortSignal) =>
@@ -76,17 +76,17 @@ export class BusQueue {
         (abortSignal) => this.#client.sqs.send(command, { abortSignal }),
         options,
       );
-    const { Attributes } = await soon(read, this.#closing.signal);
+    const { Attributes } = await retryNewQueue(read, this.#closing.signal);
     this.arns = arnsOf(Attributes!.QueueArn!, QueueUrl!);
     if (!this.#closing.signal.aborted) this.#renewing ??= setInterval(() => void this.#renew(), this.#lease / 3);
   }
 
-  /** Makes it again after somebody deleted it, under the same name, however long that takes. False: it was closed. */
+  /** Creates the queue again, under the same name, after it was deleted. Retries until it succeeds; returns false when it was closed. */
   async reopen(timeout: number): Promise<boolean> {
     for (let attempt = 1; !this.#closing.signal.aborted; attempt++) {
       try {
         await (this.#opening = this.open(timeout));
-        this.#made = {};
+        this.#created = {};
         await this.#sync();
         return !this.#closing.signal.aborted;
       } catch {
@@ -96,27 +96,27 @@ export class BusQueue {
     return false;
   }
 
-  /** Lets a topic send to it. */
+  /** Allows a topic to send to the queue. */
   allow(topicArn: string): Promise<void> {
     this.#topics.add(topicArn);
     return this.#sync();
   }
 
-  /** No longer lets a topic send to it; takes effect with the next topic that is allowed, for it is no harm until then. */
+  /** Removes a topic from the policy. This takes effect when the next topic is allowed: until then the permission does no harm. */
   disallow(topicArn: string): void {
     this.#topics.delete(topicArn);
   }
 
-  /** Keeps it no longer: it is dead when its lease has lapsed. */
+  /** Stops renewing the lease. The bus counts as dead when the lease has expired. */
   stop(): void {
     this.#closing.abort();
     clearInterval(this.#renewing);
   }
 
-  /** Deletes it. */
+  /** Deletes the queue. */
   async close(): Promise<void> {
     this.stop();
-    // one that is made again at this moment would stay
+    // a queue that is being created again would outlive its deletion
     await this.#opening?.catch(() => {});
     await deleteQueue(this.#client, this.url);
   }
@@ -134,12 +134,12 @@ export class BusQueue {
         { repeatable: true },
       );
     } catch (error) {
-      // whoever polls the queue finds out that it is gone
+      // a missing queue is reported by the poll
       if (!this.#closing.signal.aborted && !noQueue(error)) this.#fault(error);
     }
   }
 
-  /** Resolves when a policy with all topics of now is set: at most one request is under way, and one waits. */
+  /** Resolves when a policy with all topics of now is set. At most one request runs, and at most one more waits. */
   #sync(): Promise<void> {
     this.#next ??= (this.#setting ?? Promise.resolve()).catch(() => {}).then(() => {
       this.#setting = this.#next;
@@ -151,19 +151,19 @@ export class BusQueue {
 
   async #set(): Promise<void> {
     const Policy = policyOf(this.arn, [...this.#topics], this.arns.topicArn);
-    const made = this.#made;
-    if (this.#topics.size === 0 || Policy === made.policy) return;
+    const created = this.#created;
+    if (this.#topics.size === 0 || Policy === created.policy) return;
     const command = new SetQueueAttributesCommand({ QueueUrl: this.url, Attributes: { Policy } });
     await this.#client.call(
       "let topics send to the queue of the bus",
       (abortSignal) => this.#client.sqs.send(command, { abortSignal }),
       { repeatable: true },
     );
-    made.policy = Policy;
+    created.policy = Policy;
   }
 }
 
-/** Deletes a queue; nothing happens if it is gone already. */
+/** Deletes a queue; does nothing if the queue does not exist. */
 export async function deleteQueue(client: AwsClient, QueueUrl: string): Promise<void> {
   try {
     await client.call(
@@ -176,13 +176,13 @@ export async function deleteQueue(client: AwsClient, QueueUrl: string): Promise<
   }
 }
 
-/** What we read of a policy, in which a list of one may be written as that one. */
+/** The part of a policy that we read. SQS may write a list of one element as that element. */
 interface Policy {
   readonly Statement?: OneOrMore<{ readonly Condition?: { readonly ArnEquals?: Record<string, OneOrMore<string>> } }>;
 }
 type OneOrMore<T> = T | readonly T[];
 
-/** The ARNs of the topics that a policy of ours lets send; `undefined` if it does not list them. */
+/** Returns the ARNs of the topics that a bus's policy allows to send; `undefined` if the policy does not list them. */
 export function topicsOf(policy: string | undefined): string[] | undefined {
   if (policy === undefined) return [];
   const [statement] = [(JSON.parse(policy) as Policy).Statement ?? []].flat();
@@ -190,7 +190,7 @@ export function topicsOf(policy: string | undefined): string[] | undefined {
   return arns === undefined ? undefined : [arns].flat();
 }
 
-/** Lets exactly these topics send; where their ARNs do not fit into a policy, all topics of the account and region. */
+/** Allows exactly these topics to send. Where their ARNs do not fit into a policy, it allows all topics of the account and region. */
 function policyOf(queueArn: string, topicArns: readonly string[], all: string): string {
   const exact = policyWith(queueArn, { ArnEquals: { "aws:SourceArn": topicArns } });
   return exact.length <= MAX_POLICY ? exact : policyWith(queueArn, { ArnLike: { "aws:SourceArn": `${all}*` } });

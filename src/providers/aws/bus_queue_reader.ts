@@ -1,5 +1,5 @@
 /**
- * Reads a bus's own queue: long polls, more of them at once while there is much to read, deletes in batches.
+ * Reads the bus's own queue: by long polls, by several polls at once while there is much to read, and with deletes in batches.
  *
  * @module
  */
@@ -15,34 +15,34 @@ import type { BusQueue } from "./bus_queue.ts";
 import { noQueue, toBusError } from "./errors.ts";
 import { ATTRIBUTE, type Content, read } from "./message.ts";
 
-/** Polls under way at once while each brings as much as it can. */
-const LANES = 4;
-/** Milliseconds for which messages that were read wait for others to be deleted with them; less than the visibility. */
+/** Polls that run at once while each returns a full batch. */
+const PARALLEL = 4;
+/** Milliseconds for which delivered messages wait to be deleted in one batch; less than their visibility timeout. */
 const LINGER = 1_000;
-/** Seconds after which an event that main has no room for comes again. */
+/** Seconds until SQS delivers an event again that the bus has no room for. */
 const DEFER = 5;
-/** Milliseconds between polls while main has no room: only answers are taken out of what is read. */
+/** Milliseconds between polls while the bus has no room for events: it still needs the answers in between. */
 const CONGESTED_PAUSE = 100;
-/** Milliseconds after which a poll that waits says that there is nothing to read. */
-const QUIET = 40;
-/** Milliseconds between looks at that. */
-const LOOK = 5;
-/** Messages remembered at most that may not be deleted yet. */
-const TAKEN = 10_000;
+/** Milliseconds after which a long poll without an answer shows that the queue is empty. */
+const EMPTY_AFTER = 40;
+/** Milliseconds between checks whether the queue is empty. */
+const CHECK = 5;
+/** Ids of delivered messages that are remembered at most until their deletion is confirmed. */
+const REMEMBERED = 10_000;
 
-/** What a pump does with what it reads. */
+/** What the reader calls. */
 export interface ReaderEvents {
-  /** Takes a message; false: there is no room for it now. */
-  take(content: Content): boolean;
-  /** The queue was deleted; resolves when it is there again, or with false when it never will. */
-  lost(): Promise<boolean>;
-  /** The way to SQS went down, or is up again. */
+  /** Delivers a message; returns false if there is no room for it now. */
+  deliver(content: Content): boolean;
+  /** Called when the queue was deleted. Resolves with true when the queue exists again, with false when the bus closes. */
+  deleted(): Promise<boolean>;
+  /** Called when SQS becomes unreachable, and when it is reachable again. */
   state(connected: boolean, error?: unknown): void;
-  /** Something that belongs to no message failed. */
+  /** Reports an error that belongs to no message. */
   fault(error: unknown): void;
 }
 
-/** The reader of one queue. */
+/** Reads one queue until it is closed. */
 export class BusQueueReader {
   readonly #polls: AwsClient;
   readonly #client: AwsClient;
@@ -50,17 +50,17 @@ export class BusQueueReader {
   readonly #seconds: number;
   readonly #events: ReaderEvents;
   readonly #closing = new AbortController();
-  /** Receipts of messages to delete, by the message's id. */
-  #done = new Map<string, string>();
-  /** Messages that were taken and perhaps not deleted yet: those that come again are not taken again. */
-  readonly #taken = new Set<string>();
+  /** Message id → receipt, of messages to delete. */
+  #toDelete = new Map<string, string>();
+  /** Ids of delivered messages that may not be deleted yet: when SQS delivers them again, they are only deleted. */
+  readonly #delivered = new Set<string>();
   #flush: ReturnType<typeof setTimeout> | undefined;
-  #lanes = 0;
+  #extraPolls = 0;
   #connected = true;
-  /** When the poll began that is under way, in milliseconds of `performance.now()`. */
-  #waiting: number | undefined;
+  /** When the running long poll began, in milliseconds of `performance.now()`. */
+  #pollingSince: number | undefined;
 
-  /** Reads by `polls`, deletes by `api`. */
+  /** Starts reading with `polls`; deletes with `client`. */
   constructor(polls: AwsClient, client: AwsClient, queue: BusQueue, seconds: number, events: ReaderEvents) {
     this.#polls = polls;
     this.#client = client;
@@ -70,17 +70,17 @@ export class BusQueueReader {
     void this.#run();
   }
 
-  /** Resolves when the queue looks empty: the poll under way has been waiting for a while. Not later than after `limit` ms. */
-  async quiet(limit: number): Promise<void> {
+  /** Resolves when the queue looks empty, because the running poll has waited for a while; after `limit` ms at the latest. */
+  async empty(limit: number): Promise<void> {
     const deadline = performance.now() + limit;
     const { signal } = this.#closing;
     while (performance.now() < deadline && !signal.aborted) {
-      if (this.#waiting !== undefined && this.#waiting + QUIET < performance.now()) return;
-      await pause(LOOK, signal);
+      if (this.#pollingSince !== undefined && this.#pollingSince + EMPTY_AFTER < performance.now()) return;
+      await pause(CHECK, signal);
     }
   }
 
-  /** Stops reading. What was read is not deleted any more: the queue goes. */
+  /** Stops reading. It deletes no more messages, because the queue itself is deleted. */
   close(): void {
     this.#closing.abort();
     clearTimeout(this.#flush);
@@ -91,17 +91,19 @@ export class BusQueueReader {
     let failures = 0;
     while (!signal.aborted) {
       try {
-        this.#waiting = performance.now();
-        // after a failure a short poll tells soon that the way is open again
+        this.#pollingSince = performance.now();
+        // after a failure, a short poll shows soon that SQS is reachable again
         const count = await this.#poll(this.#connected ? this.#seconds : 0);
         failures = 0;
         this.#state(true);
-        if (count === BATCH && this.#lanes === 0) { for (let lane = 1; lane < LANES; lane++) void this.#lane(); }
+        if (count === BATCH && this.#extraPolls === 0) {
+          for (let poll = 1; poll < PARALLEL; poll++) void this.#pollMore();
+        }
       } catch (error) {
         if (signal.aborted) return;
         this.#state(false, error);
         if (noQueue(error)) {
-          if (!await this.#events.lost()) return;
+          if (!await this.#events.deleted()) return;
         } else {
           await pause(backoff(RETRY.restore, ++failures), signal);
         }
@@ -109,15 +111,15 @@ export class BusQueueReader {
     }
   }
 
-  /** One more at a time, until it brings less than it could. */
-  async #lane(): Promise<void> {
-    this.#lanes++;
+  /** Runs one more poll at a time, until one returns less than a full batch. */
+  async #pollMore(): Promise<void> {
+    this.#extraPolls++;
     try {
       while (this.#connected && !this.#closing.signal.aborted && await this.#poll(0) === BATCH);
     } catch {
-      // the first lane tells
+      // the first poll reports it
     } finally {
-      this.#lanes--;
+      this.#extraPolls--;
     }
   }
 
@@ -140,9 +142,9 @@ export class BusQueueReader {
       (abortSignal) => this.#polls.sqs.send(command, { abortSignal }),
       { repeatable: true, attempts: 1, signal, wait: WaitTimeSeconds * 1_000 },
     );
-    this.#waiting = undefined;
+    this.#pollingSince = undefined;
     if (signal.aborted) return 0;
-    const deferred = Messages.filter((message) => !this.#take(message));
+    const deferred = Messages.filter((message) => !this.#deliver(message));
     if (deferred.length > 0) {
       await this.#defer(deferred);
       await pause(CONGESTED_PAUSE, signal);
@@ -150,12 +152,12 @@ export class BusQueueReader {
     return Messages.length;
   }
 
-  #take(message: Message): boolean {
+  #deliver(message: Message): boolean {
     const id = message.MessageId!;
-    if (!this.#taken.has(id) && !this.#events.take(read(message))) return false;
-    this.#taken.add(id);
-    this.#done.set(id, message.ReceiptHandle!);
-    if (this.#done.size >= BATCH) this.#delete();
+    if (!this.#delivered.has(id) && !this.#events.deliver(read(message))) return false;
+    this.#delivered.add(id);
+    this.#toDelete.set(id, message.ReceiptHandle!);
+    if (this.#toDelete.size >= BATCH) this.#delete();
     else this.#flush ??= setTimeout(() => this.#delete(), LINGER);
     return true;
   }
@@ -163,24 +165,24 @@ export class BusQueueReader {
   #delete(): void {
     clearTimeout(this.#flush);
     this.#flush = undefined;
-    const done = [...this.#done];
-    this.#done = new Map();
+    const deleted = [...this.#toDelete];
+    this.#toDelete = new Map();
     const QueueUrl = this.#queue.url;
-    void this.#client.batch("delete messages that were read", done, async (entries, abortSignal) => {
+    void this.#client.batch("delete messages that were read", deleted, async (entries, abortSignal) => {
       const Entries = entries.map(({ Id, item: [, ReceiptHandle] }) => ({ Id, ReceiptHandle }));
       return (await this.#client.sqs.send(new DeleteMessageBatchCommand({ QueueUrl, Entries }), { abortSignal }))
         .Failed;
     }, { repeatable: true }).then((results) => {
-      if (this.#taken.size > TAKEN) this.#taken.clear();
+      if (this.#delivered.size > REMEMBERED) this.#delivered.clear();
       results.forEach((error, index) => {
-        if (!error) this.#taken.delete(done[index]![0]);
+        if (!error) this.#delivered.delete(deleted[index]![0]);
       });
       const error = results.find((error) => error !== undefined);
       if (error && !this.#closing.signal.aborted && !noQueue(error.cause)) this.#events.fault(error);
     });
   }
 
-  /** Lets events come again later: SQS keeps them meanwhile. */
+  /** Makes SQS deliver these events again later. */
   async #defer(messages: readonly Message[]): Promise<void> {
     const QueueUrl = this.#queue.url;
     await this.#client.batch("leave events for later", messages, async (entries, abortSignal) => {

@@ -1,5 +1,5 @@
 /**
- * Sweeps up after buses that died: their queues say until when they lived, and which topics they had subscribed to.
+ * Removes what dead buses left: their queues hold the end of their lease and list the topics that they had subscribed to.
  *
  * @module
  */
@@ -8,22 +8,22 @@ import { GetQueueAttributesCommand, GetQueueUrlCommand, ListQueuesCommand } from
 import type { AwsClient } from "./client.ts";
 import { deleteQueue, topicsOf } from "./bus_queue.ts";
 import { noQueue } from "./errors.ts";
-import { leaveTopic, madeByUs } from "./topics.ts";
+import { createdByTsmq, unsubscribeQueue } from "./topics.ts";
 import { hasExpired } from "./registry.ts";
 import { BUS_PREFIX, type Names, ownedByBus, registryOf } from "./names.ts";
 import { arnsOf, nameOf } from "./arns.ts";
 
 const REPEATABLE = { repeatable: true };
 
-/** What was found and deleted. */
+/** What was deleted. */
 export interface Swept {
-  /** Queues of dead buses. */
+  /** Names of the queues of dead buses. */
   readonly queues: string[];
-  /** Topics without another subscriber. */
+  /** Names of the topics that had no other subscriber. */
   readonly topics: string[];
 }
 
-/** Deletes what dead buses of these names left; without names, those of all namespaces. */
+/** Deletes what dead buses of a namespace left; without `names`, those of all namespaces. */
 export async function cleanUp(client: AwsClient, names: Names | undefined, signal?: AbortSignal): Promise<Swept> {
   const swept: Swept = { queues: [], topics: [] };
   for await (const url of deadQueues(client, names)) {
@@ -33,14 +33,16 @@ export async function cleanUp(client: AwsClient, names: Names | undefined, signa
   return swept;
 }
 
-/** `sweep`, and the topics that nobody uses whose bus cannot be found any more: that looks at all topics of the account. */
+/** Deletes what `cleanUp` deletes, and unused topics that no queue leads to. It lists all topics and subscriptions of the account. */
 export async function cleanUpAll(client: AwsClient, names: Names | undefined): Promise<Swept> {
   const swept = await cleanUp(client, names);
-  for await (const { topicArn, endpoint } of idleTopics(client, names)) await leave(client, topicArn, endpoint, swept);
+  for await (const { topicArn, endpoint } of idleTopics(client, names)) {
+    await unsubscribe(client, topicArn, endpoint, swept);
+  }
   return swept;
 }
 
-/** Another sweeper may be at it too: whatever is gone already is no fault. */
+/** Deletes the queue of a dead bus with its subscriptions. Another bus may do the same: what does not exist is skipped. */
 async function removeDeadBus(client: AwsClient, QueueUrl: string, swept: Swept): Promise<void> {
   const command = new GetQueueAttributesCommand({ QueueUrl, AttributeNames: ["QueueArn", "Policy"] });
   let attributes: Record<string, string | undefined>;
@@ -56,29 +58,29 @@ async function removeDeadBus(client: AwsClient, QueueUrl: string, swept: Swept):
   const queueArn = attributes.QueueArn!;
   const { topicArn } = arnsOf(queueArn, QueueUrl);
   const listed = topicsOf(attributes.Policy)?.flatMap((arn) => [arn, topicArn + registryOf(nameOf(arn))]);
-  for (const arn of listed ?? await topicsWith(client, queueArn)) await leave(client, arn, queueArn, swept);
+  for (const arn of listed ?? await topicsWith(client, queueArn)) await unsubscribe(client, arn, queueArn, swept);
   await deleteQueue(client, QueueUrl);
   swept.queues.push(nameOf(QueueUrl));
 }
 
-/** The topics that a queue is subscribed to, found among all subscriptions of the account: its policy could not list them. */
+/** Finds the topics that a queue is subscribed to among all subscriptions of the account, where its policy could not list them. */
 async function topicsWith(client: AwsClient, queueArn: string): Promise<string[]> {
   const topics: string[] = [];
   for await (const { topicArn, endpoint } of subscriptions(client)) if (endpoint === queueArn) topics.push(topicArn);
   return topics;
 }
 
-async function leave(client: AwsClient, topicArn: string, queueArn: string, swept: Swept): Promise<void> {
-  const deleted = await leaveTopic(client, topicArn, queueArn, () => madeByUs(client, topicArn));
+async function unsubscribe(client: AwsClient, topicArn: string, queueArn: string, swept: Swept): Promise<void> {
+  const deleted = await unsubscribeQueue(client, topicArn, queueArn, () => createdByTsmq(client, topicArn));
   if (deleted) swept.topics.push(nameOf(topicArn));
 }
 
-/** A page of a list of AWS. */
+/** One page of a list of AWS. */
 interface Page {
   readonly NextToken?: string | undefined;
 }
 
-/** The URLs of the queues of dead buses of these names; without names, of all namespaces. */
+/** Finds the queues of dead buses of a namespace, by URL; without `names`, of all namespaces. */
 export async function* deadQueues(client: AwsClient, names: Names | undefined): AsyncGenerator<string> {
   for (const url of await busQueues(client, names)) if (await hasExpired(client, url)) yield url;
 }
@@ -91,7 +93,7 @@ export interface Subscription {
   readonly endpoint: string;
 }
 
-/** All subscriptions of the account and region. */
+/** Lists all subscriptions of the account and region. */
 export async function* subscriptions(client: AwsClient): AsyncGenerator<Subscription> {
   const list = (NextToken?: string) =>
     client.call(
@@ -105,8 +107,8 @@ export async function* subscriptions(client: AwsClient): AsyncGenerator<Subscrip
 }
 
 /**
- * The topics that tsmq made, of these names or of all namespaces, without a subscription or with one of a bus whose queue is gone,
- * each with that `endpoint`. It lists all topics and subscriptions of the account.
+ * Finds unused topics that tsmq created, of a namespace or of all: those without a subscription, and those with the subscription of a
+ * queue that does not exist (`endpoint`). It lists all topics and subscriptions of the account.
  */
 export async function* idleTopics(client: AwsClient, names: Names | undefined): AsyncGenerator<Subscription> {
   const subscribed = new Set<string>();
@@ -129,14 +131,14 @@ export async function* idleTopics(client: AwsClient, names: Names | undefined): 
     );
   for await (const { Topics = [] } of pages(list)) {
     for (const { TopicArn = "" } of Topics) {
-      if (owns(TopicArn) && !subscribed.has(TopicArn) && await madeByUs(client, TopicArn)) {
+      if (owns(TopicArn) && !subscribed.has(TopicArn) && await createdByTsmq(client, TopicArn)) {
         yield { topicArn: TopicArn, endpoint: "" };
       }
     }
   }
 }
 
-/** Asked for by its name: a list of queues may lack one that was just made. */
+/** Returns true if the queue does not exist. It asks by name, because a list may lack a queue that was created just now. */
 async function hasNoQueue(client: AwsClient, QueueName: string): Promise<boolean> {
   try {
     const command = new GetQueueUrlCommand({ QueueName });
@@ -152,7 +154,7 @@ async function hasNoQueue(client: AwsClient, QueueName: string): Promise<boolean
   }
 }
 
-/** The URLs of the queues that buses made for themselves. */
+/** Lists the URLs of the queues that buses created for themselves. */
 async function busQueues(client: AwsClient, names: Names | undefined): Promise<string[]> {
   const QueueNamePrefix = names?.busPrefix ?? BUS_PREFIX;
   const list = (NextToken?: string) => {

@@ -1,5 +1,5 @@
 /**
- * Requests to SNS and SQS: with a deadline, and tried again where that is harmless.
+ * Requests to SNS and SQS: each has a deadline, and is retried where that is safe.
  *
  * @module
  */
@@ -8,27 +8,27 @@ import { SQSClient } from "@aws-sdk/client-sqs";
 import { type BusError, ClosedError, ProviderError } from "../../errors.ts";
 import { type Backoff, backoff, pause, RETRY } from "../../internal/time.ts";
 import { OnceHttpAgent, OnceHttpsAgent } from "./http_agents.ts";
-import { fateOf, noQueue, toBusError } from "./errors.ts";
+import { failureOf, noQueue, toBusError } from "./errors.ts";
 import type { AwsCredentials, Settings } from "./options.ts";
 
-/** Gets a key, where main has a function for it. */
+/** Gets an access key from the function that the provider was given. */
 export type AskCredentials = () => Promise<AwsCredentials>;
 
-/** How a request is made. */
+/** Options of a request. */
 export interface CallOptions {
-  /** True if doing it twice is doing it once; otherwise it is only tried again if it was surely not done. */
+  /** True if the request may be done twice; otherwise it is retried only when it was certainly not done. */
   readonly repeatable: boolean;
-  /** How often it is tried at most. Default: as the options say. */
+  /** The most attempts. Default: those of the provider's options. */
   readonly attempts?: number;
-  /** Milliseconds that it may take with all attempts, beyond `wait`. Default: that of the API. */
+  /** Milliseconds that all attempts may take, beyond `wait`. Default: the client's. */
   readonly timeout?: number;
-  /** Milliseconds for which the service is asked to wait before it answers. Default 0. */
+  /** Milliseconds for which the service is asked to wait before it answers. Default: 0. */
   readonly wait?: number;
-  /** Gives it up; it rejects with the signal's reason. */
+  /** Cancels the request, which then rejects with the signal's reason. */
   readonly signal?: AbortSignal;
 }
 
-/** An entry of a batch that AWS did not take. */
+/** An entry of a batch that AWS rejected. */
 export interface FailedEntry {
   readonly Id?: string;
   readonly Code?: string;
@@ -36,26 +36,26 @@ export interface FailedEntry {
   readonly SenderFault?: boolean;
 }
 
-/** SQS and SNS take so many entries in one request, and give so many messages in one answer. */
+/** The most entries of one request, and the most messages of one answer, in SQS and SNS. */
 export const BATCH = 10;
-/** Milliseconds between attempts that AWS throttles, as the SDK's own retries have them. */
+/** Milliseconds between attempts that AWS throttles: longer than `RETRY.send`, because AWS asks for fewer requests. */
 const THROTTLED: Backoff = { min: 200, max: 5_000 };
-/** Attempts to use a queue that was just made: with the pauses of `RETRY.send` more than the second that SQS may need. */
+/** Attempts to use a queue that was created just now: with the pauses of `RETRY.send` they last longer than the second SQS may need. */
 const NEW_QUEUE_ATTEMPTS = 7;
-/** Milliseconds to connect. */
+/** Milliseconds that connecting may take. */
 const CONNECT = 5_000;
 
-/** The two clients of the SDK, on sockets of their own. */
+/** The SDK's clients of SNS and SQS, with sockets of their own. */
 export class AwsClient {
-  /** The client of SQS. */
+  /** The SDK's client of SQS. */
   readonly sqs: SQSClient;
-  /** The client of SNS. */
+  /** The SDK's client of SNS. */
   readonly sns: SNSClient;
   readonly #attempts: number;
   readonly #timeout: number;
   readonly #closing = new AbortController();
 
-  /** Clients with these settings; requests may take `timeout` ms. */
+  /** Makes clients with these settings; a request may take `timeout` ms. */
   constructor(settings: Settings, ask: AskCredentials, timeout: number, sockets = 50) {
     const { client } = settings;
     const agents = {
@@ -68,13 +68,13 @@ export class AwsClient {
       ...client,
       credentials: settings.credentials === "ask" ? ask : settings.credentials,
       requestHandler: { connectionTimeout: CONNECT, ...client.requestHandler as object, ...agents },
-      // the attempts are counted here, where it is known what is harmless
+      // attempts are made below, where it is known what is safe to repeat
       maxAttempts: 1,
     };
     for (const [key, value] of Object.entries(config)) {
       if (value === undefined) delete config[key as keyof typeof config];
     }
-    // TLS guards what MD5 would; a mismatch after the fact would only hide that the message is there
+    // TLS protects what MD5 would; a mismatch after the fact would only hide that the message is there
     this.sqs = new SQSClient({ ...config, md5: false, useQueueUrlAsEndpoint: false });
     this.sns = new SNSClient(config);
     this.#attempts = settings.attempts;
@@ -82,7 +82,7 @@ export class AwsClient {
   }
 
   /**
-   * Makes a request; `doing` completes "Cannot …". Rejects with what AWS said, for {@linkcode toBusError} and the like.
+   * Makes a request; `doing` completes "Cannot …". Rejects with AWS's own error, which {@linkcode toBusError} translates.
    */
   async call<O>(doing: string, run: (abortSignal: AbortSignal) => Promise<O>, options: CallOptions): Promise<O> {
     const { wait = 0, signal } = options;
@@ -98,14 +98,14 @@ export class AwsClient {
       abort.abort(reason);
     };
     const late = () => end(new ProviderError("unavailable", `Cannot ${doing}: no answer within ${timeout} ms`));
-    const unknown = `Cannot ${doing}: the bus was closed before the answer came; whether it was done is unknown`;
+    const unknown = `Cannot ${doing}: the bus was closed before the answer came, so the outcome is unknown`;
     const closed = () => end(new ProviderError("unavailable", unknown));
     const aborted = () => end(signal!.reason);
     const timer = setTimeout(late, timeout);
     closing.addEventListener("abort", closed);
     signal?.addEventListener("abort", aborted);
     try {
-      // the SDK does not look at the signal while it waits for credentials
+      // the SDK ignores the signal while it waits for credentials
       return await Promise.race([this.#attempt(run, options, abort.signal), over.promise]);
     } catch (error) {
       throw abort.signal.aborted ? abort.signal.reason : error;
@@ -120,31 +120,31 @@ export class AwsClient {
     const { repeatable, attempts = this.#attempts, timeout = this.#timeout, wait = 0 } = options;
     for (let attempt = 1;; attempt++) {
       try {
-        // what is never answered leaves time for another attempt
+        // an attempt without an answer must leave time for another one
         if (repeatable && attempt < attempts) return await within(wait + timeout / attempts, run, signal);
         return await run(signal);
       } catch (error) {
-        const fate = fateOf(error);
-        const harmless = fate !== "refused" && (fate !== "unknown" || repeatable);
+        const failure = failureOf(error);
+        const harmless = failure !== "refused" && (failure !== "unknown" || repeatable);
         if (signal.aborted || !harmless) throw error;
-        if (fate === "expired") await this.#refresh();
-        // at once, and where there is to be one attempt only too
-        if (attempt === 1 && (fate === "expired" || fate === "skewed")) continue;
+        if (failure === "expired") await this.#refresh();
+        // retries at once, even when only one attempt is allowed
+        if (attempt === 1 && (failure === "expired" || failure === "skewed")) continue;
         if (attempt >= attempts) throw error;
-        await pause(spread(backoff(fate === "throttled" ? THROTTLED : RETRY.send, attempt)), signal);
+        await pause(spread(backoff(failure === "throttled" ? THROTTLED : RETRY.send, attempt)), signal);
       }
     }
   }
 
-  /** Has the key asked for again, although it did not look expired. */
+  /** Gets the key again, although it did not look expired. */
   async #refresh(): Promise<void> {
     const force = { forceRefresh: true };
     await Promise.all([this.sqs.config.credentials(force), this.sns.config.credentials(force)]);
   }
 
   /**
-   * Makes a request of up to {@linkcode BATCH} entries; one result for each: the error, or nothing if it was done.
-   * Entries that AWS says it failed to take are tried again, for they were surely not done.
+   * Makes a request of up to {@linkcode BATCH} entries. Returns an error or `undefined` for each entry. Entries that AWS says it did not
+   * accept are retried, because they were certainly not done.
    */
   async batch<T>(
     doing: string,
@@ -174,7 +174,7 @@ export class AwsClient {
     return results;
   }
 
-  /** Gives up what is under way, and closes the sockets. */
+  /** Cancels the running requests and closes the sockets. */
   close(): void {
     this.#closing.abort(new ClosedError());
     this.sqs.destroy();
@@ -182,7 +182,7 @@ export class AwsClient {
   }
 }
 
-/** Runs a request that is given up after so many milliseconds, or when the signal aborts. */
+/** Runs a request that is cancelled after so many milliseconds, or when the signal aborts. */
 async function within<O>(ms: number, run: (signal: AbortSignal) => Promise<O>, signal: AbortSignal): Promise<O> {
   const abort = new AbortController();
   const end = () => abort.abort(signal.reason);
@@ -196,8 +196,8 @@ async function within<O>(ms: number, run: (signal: AbortSignal) => Promise<O>, s
   }
 }
 
-/** Makes a request to a queue that was just made: SQS may need a second to know it. */
-export async function soon<O>(request: () => Promise<O>, signal: AbortSignal): Promise<O> {
+/** Makes a request to a queue that was created just now, and retries while SQS does not know the queue yet. */
+export async function retryNewQueue<O>(request: () => Promise<O>, signal: AbortSignal): Promise<O> {
   for (let attempt = 1;; attempt++) {
     try {
       return await request();
@@ -208,7 +208,7 @@ export async function soon<O>(request: () => Promise<O>, signal: AbortSignal): P
   }
 }
 
-/** Shortens a pause by up to half, at random, so that buses that were throttled together do not come back together. */
+/** Shortens a pause by up to half, at random, so that buses that were throttled together do not retry together. */
 function spread(ms: number): number {
   return ms * (0.5 + Math.random() / 2);
 }

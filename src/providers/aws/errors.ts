@@ -1,30 +1,30 @@
 /**
- * The one table from what AWS, its SDK and sockets say to our codes, and to what may be done about it.
+ * The one table from the errors of AWS, its SDK and sockets to our codes, and to what may be retried.
  *
  * @module
  */
 import { BusError, lacksPermission, ProviderError, ValidationError } from "../../errors.ts";
 import { isA, show, textOf } from "../../internal/thrown.ts";
 
-/** What a request that failed has done. */
-export type Fate =
-  /** Refused because there are too many, or too soon; not done. */
+/** What a failed request has done. */
+export type Failure =
+  /** Refused because requests came too fast or too soon; not done. */
   | "throttled"
   /** Refused because the credentials have expired; not done. */
   | "expired"
-  /** Refused because of the time by this machine's clock, which the SDK has corrected since; not done. */
+  /** Refused because of this machine's clock, whose offset the SDK knows by now; not done. */
   | "skewed"
-  /** Never left this machine, or nobody was there to take it; not done. */
+  /** Not sent, or nothing listened at the address; not done. */
   | "unsent"
-  /** Done or not: nobody knows. */
+  /** May have been done or not. */
   | "unknown"
-  /** Refused for good. */
+  /** Refused for good; not done. */
   | "refused";
 
 type Code = "unavailable" | "denied" | "too_large" | "internal";
-type Entry = readonly [code: Code, fate: Fate, hint?: string];
+type Entry = readonly [code: Code, failure: Failure, hint?: string];
 
-/** Error name → our code, what the request has done, and what to do about it where AWS does not say. */
+/** Name of an error → our code, what the request has done, and a hint where AWS gives none. */
 const ERRORS: ReadonlyMap<string, Entry> = new Map<string, Entry>([
   ...entries("unavailable", "throttled", [
     "RequestThrottled",
@@ -40,7 +40,7 @@ const ERRORS: ReadonlyMap<string, Entry> = new Map<string, Entry>([
     "KMSThrottlingException",
     "KmsThrottled",
     "OverLimit",
-    // a topic that was deleted a moment ago, or is made by others at this moment
+    // a topic that was deleted a moment ago, or that another bus creates at this moment
     "StaleTag",
     "StaleTagException",
     "ConcurrentAccess",
@@ -74,13 +74,13 @@ const ERRORS: ReadonlyMap<string, Entry> = new Map<string, Entry>([
   ["SubscriptionLimitExceeded", ["unavailable", "refused"]],
 ]);
 
-function entries(code: Code, fate: Fate, names: readonly string[]): [string, Entry][] {
-  return names.map((name) => [name, [code, fate]]);
+function entries(code: Code, failure: Failure, names: readonly string[]): [string, Entry][] {
+  return names.map((name) => [name, [code, failure]]);
 }
 
-/** What SQS still writes before codes of its old protocol. */
+/** The prefix that SQS still writes before codes of its old protocol. */
 const SERVICE = /^(AWS\.SimpleQueueService|KMS)\./;
-/** What AWS says to a request that was signed at another time than its own. */
+/** The errors of a request that was signed with a wrong time. */
 const SKEWED: ReadonlySet<string> = new Set([
   "InvalidSignatureException",
   "RequestExpired",
@@ -88,41 +88,41 @@ const SKEWED: ReadonlySet<string> = new Set([
   "RequestTimeTooSkewed",
   "SignatureDoesNotMatch",
 ]);
-/** Codes of sockets that say that no request was sent. */
+/** Socket errors that show that no request was sent. */
 const UNSENT: ReadonlySet<string> = new Set(["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH", "ENETUNREACH"]);
 const NO_QUEUE = /^(QueueDoesNotExist|NonExistentQueue)$/;
 const NO_TOPIC = /^(NotFound|NotFoundException|ResourceNotFound|ResourceNotFoundException)$/;
 
-/** True if the error says that the queue does not exist. */
+/** Returns true if the error says that the queue does not exist. */
 export function noQueue(error: unknown): boolean {
   return NO_QUEUE.test(nameOf(error));
 }
 
-/** True if the error says that the topic or the subscription does not exist. */
+/** Returns true if the error says that the topic or the subscription does not exist. */
 export function noTopic(error: unknown): boolean {
   return NO_TOPIC.test(nameOf(error));
 }
 
-/** What the request that failed with this error has done. */
-export function fateOf(error: unknown): Fate {
+/** Returns what the request that failed with this error has done. */
+export function failureOf(error: unknown): Failure {
   const { code, $fault, $metadata, $retryable } = shape(error);
   if ($metadata?.clockSkewCorrected && SKEWED.has(nameOf(error))) return "skewed";
   const known = ERRORS.get(nameOf(error));
   if (known) return known[1];
   if ($metadata?.httpStatusCode === 429 || $retryable?.throttling) return "throttled";
   const status = $metadata?.httpStatusCode;
-  // without a fault the reply broke off before it named one: what it would have said, nobody knows
+  // without `$fault` the reply broke off before it named the error
   if ($fault !== undefined && status !== undefined && status >= 400 && status < 500) return "refused";
   if (code !== undefined && causes(error).some((cause) => UNSENT.has(shape(cause).code ?? ""))) return "unsent";
   return status === undefined && (isLocal(error) || lacksPermission(error)) ? "refused" : "unknown";
 }
 
-/** Turns whatever a request was rejected with into an error of ours; `doing` completes "Cannot …". */
+/** Turns anything that a request rejected with into an error of ours; `doing` completes "Cannot …". */
 export function toBusError(doing: string, error: unknown): BusError {
   if (isA(error, BusError)) return error;
   const text = textOf(error);
   if (/^Region is missing/.test(text)) {
-    return new ValidationError(`Cannot ${doing}: no region; give \`region\`, or set AWS_REGION`);
+    return new ValidationError(`Cannot ${doing}: no region; set \`region\` or AWS_REGION`);
   }
   const known = ERRORS.get(nameOf(error));
   const hint = known?.[2];
@@ -134,7 +134,7 @@ function codeOf(error: unknown, text: string): Code {
   const status = shape(error).$metadata?.httpStatusCode;
   if (status === 401 || status === 403 || lacksPermission(error)) return "denied";
   if (/must be shorter than|too long|exceeds the maximum/i.test(text)) return "too_large";
-  return fateOf(error) === "refused" ? "internal" : "unavailable";
+  return failureOf(error) === "refused" ? "internal" : "unavailable";
 }
 
 interface Shape {
@@ -142,13 +142,13 @@ interface Shape {
   readonly code?: string;
   readonly Code?: string;
   readonly cause?: unknown;
-  /** Only the SDK's errors that were read from a complete reply have one. */
+  /** Present only in the SDK's errors that were read from a complete reply. */
   readonly $fault?: string;
   readonly $metadata?: { readonly httpStatusCode?: number; readonly clockSkewCorrected?: boolean };
   readonly $retryable?: { readonly throttling?: boolean };
 }
 
-/** An error of the SDK, an entry of a batch that failed, or anything that was thrown. */
+/** Reads an error of the SDK, a failed entry of a batch, or any thrown value. */
 function shape(error: unknown): Shape {
   try {
     const { name, code, Code, cause, $fault, $metadata, $retryable } = error as Shape;
@@ -169,7 +169,7 @@ function causes(error: unknown): unknown[] {
   return cause === undefined ? [error] : [error, cause];
 }
 
-/** A fault that the SDK found before it sent anything: a parameter, an endpoint, a type. */
+/** True for an error that the SDK found before it sent anything: a wrong parameter, endpoint or type. */
 function isLocal(error: unknown): boolean {
   return isA(error, TypeError) || isA(error, RangeError) || /^Region is missing|^Invalid URL/.test(textOf(error));
 }

@@ -1,8 +1,8 @@
 /**
- * Leases of items: the visibility timeouts of SQS. SQS does not say when one has ended, so their ends are kept here.
+ * Leases of items: the visibility timeouts of SQS. SQS does not tell when one has ended, so their ends are kept here.
  *
- * SQS counts what is taken. An item that no handler had is therefore put anew, with its count in an attribute, and then deleted: a
- * crash in between makes two of it, never none. In a queue that keeps the order it stays where it is, and was counted.
+ * SQS counts each delivery. So an item that no handler started is sent again, with its count in an attribute, and then deleted: a crash
+ * in between duplicates it and never loses it. In a FIFO queue it stays where it is, and the delivery counts.
  *
  * @module
  */
@@ -13,15 +13,15 @@ import { Batcher } from "./batcher.ts";
 import { noQueue } from "./errors.ts";
 import { keepsOrder } from "./names.ts";
 import type { Queues } from "./queues.ts";
-import { MAX_VISIBILITY, type Outgoing, untaken } from "./message.ts";
+import { asUntried, MAX_VISIBILITY, type Outgoing } from "./message.ts";
 
-/** Requests of one kind for one queue under way at once; what is settled meanwhile shares the next. */
+/** Requests of one kind that run at once for one queue; what is settled meanwhile shares the next request. */
 const PARALLEL = 2;
-/** Seconds less than the 12 hours that SQS allows from the receipt on, of which it does not tell the moment. */
+/** Seconds below the 12 hours that SQS allows from the receipt on, because SQS does not tell when it began to count. */
 const MARGIN = 60;
-/** The longest delay of an item that is put, in seconds. */
+/** Seconds of the longest delay that SQS allows for a sent item. */
 const MAX_DELAY = 900;
-/** What SQS says of a receipt whose message is no longer held by it. */
+/** The errors of SQS for a receipt that no longer holds its message. */
 const LOST = /ReceiptHandleIsInvalid|MessageNotInflight|InvalidParameterValue|NonExistentQueue|QueueDoesNotExist/;
 
 interface Change {
@@ -29,7 +29,7 @@ interface Change {
   readonly seconds: number;
 }
 
-/** The leases held by this worker. */
+/** The leases that this worker holds. */
 export class Leases {
   /** Receipt → its item, and when its lease began and ends, in milliseconds of `performance.now()`. */
   readonly #held = new Map<string, { readonly message: Message; readonly since: number; end: number }>();
@@ -37,7 +37,7 @@ export class Leases {
   readonly #deletes: Batcher<string>;
   readonly #changes: Batcher<Change>;
 
-  /** Leases on items of these queues. */
+  /** Keeps leases on items of these queues. */
   constructor(client: AwsClient, queues: Queues) {
     const options = { parallel: () => PARALLEL };
     this.#puts = new Batcher((queue, items) => queues.put(queue, items, true), {
@@ -50,7 +50,7 @@ export class Leases {
           `remove items of queue "${queue}"`,
           receipts,
           (entries, abortSignal) =>
-            queues.have(queue, async (QueueUrl) => {
+            queues.withKnownUrl(queue, async (QueueUrl) => {
               const Entries = entries.map(({ Id, item }) => ({ Id, ReceiptHandle: item }));
               return (await client.sqs.send(new DeleteMessageBatchCommand({ QueueUrl, Entries }), { abortSignal }))
                 .Failed;
@@ -65,7 +65,7 @@ export class Leases {
           `change leases of queue "${queue}"`,
           changes,
           (entries, abortSignal) =>
-            queues.have(queue, async (QueueUrl) => {
+            queues.withKnownUrl(queue, async (QueueUrl) => {
               const Entries = entries.map(({ Id, item }) => (
                 { Id, ReceiptHandle: item.receipt, VisibilityTimeout: item.seconds }
               ));
@@ -78,35 +78,35 @@ export class Leases {
     );
   }
 
-  /** An item was received under a lease of so many seconds. */
+  /** Starts the lease of an item that was received for so many seconds. */
   hold(message: Message, seconds: number): void {
     const since = performance.now();
     this.#held.set(message.ReceiptHandle!, { message, since, end: since + seconds * 1_000 });
   }
 
-  /** True for each lease that still holds. */
+  /** Returns true for each lease that still holds. */
   holds(receipts: readonly string[]): boolean[] {
     const now = performance.now();
     return receipts.map((receipt) => (this.#held.get(receipt)?.end ?? 0) > now);
   }
 
-  /** Removes the items; true for each whose lease still held. */
+  /** Deletes the items; returns true for each whose lease still held. */
   ack(queue: string, receipts: readonly string[]): Promise<boolean[]> {
     return this.#settle(receipts, (receipt) => this.#deletes.add(queue, receipt));
   }
 
-  /** Gives the items back after so many milliseconds; true for each whose lease still held. */
+  /** Gives the items back after so many milliseconds; returns true for each whose lease still held. */
   nack(queue: string, receipts: readonly string[], delay: number): Promise<boolean[]> {
     const seconds = secondsOf(delay, 0);
     return this.#settle(receipts, (receipt) => this.#change(queue, receipt, seconds));
   }
 
-  /** Gives items back that no handler had, after so many milliseconds; true for each whose lease still held. */
+  /** Gives back items that no handler started, after so many milliseconds; returns true for each whose lease still held. */
   untried(queue: string, receipts: readonly string[], delay: number): Promise<boolean[]> {
     return this.#settle(receipts, (receipt) => this.#putAnew(queue, this.#held.get(receipt)!.message, delay));
   }
 
-  /** Makes leases end so many seconds from now; true for each that still held. */
+  /** Makes leases end so many seconds from now; returns true for each that still held. */
   extend(queue: string, receipts: readonly string[], seconds: number): Promise<boolean[]> {
     const now = performance.now();
     return this.#each(receipts, async (receipt) => {
@@ -116,8 +116,8 @@ export class Leases {
   }
 
   /**
-   * Removes items that were received for good; true for each that is ours now. One of which SQS does not say whether it is removed
-   * is ours too: it may come twice, as anything on SQS, but must not be lost. Rejects if it was refused and none is ours.
+   * Deletes items that were received without a lease; returns true for each that the caller now owns. An item whose deletion SQS did not
+   * confirm is owned too: it may be delivered twice, but must not be lost. Rejects if SQS refused and no item is owned.
    */
   async claim(queue: string, receipts: readonly string[]): Promise<boolean[]> {
     let refused: unknown;
@@ -133,7 +133,7 @@ export class Leases {
     return ours;
   }
 
-  /** Gives items back that nobody wants. What does not succeed comes back by itself when its visibility ends. */
+  /** Gives back items that nothing waits for. SQS redelivers those that could not be given back when their visibility timeout ends. */
   async giveBack(queue: string, messages: readonly Message[]): Promise<void> {
     await Promise.allSettled(messages.map((message) => this.#putAnew(queue, message, 0)));
   }
@@ -142,13 +142,13 @@ export class Leases {
     const receipt = message.ReceiptHandle!;
     const seconds = secondsOf(delay, 0);
     const put = !keepsOrder(queue) &&
-      await this.#puts.add(queue, { ...untaken(message), delay: Math.min(seconds, MAX_DELAY) })
+      await this.#puts.add(queue, { ...asUntried(message), delay: Math.min(seconds, MAX_DELAY) })
         .then(() => true, () => false);
-    // what cannot be put anew (it may be too large with its count, or the queue be gone) is counted
+    // an item that cannot be sent again (too large with its count, or its queue is gone) keeps the counted delivery
     await (put ? this.#deletes.add(queue, receipt) : this.#changes.add(queue, { receipt, seconds }));
   }
 
-  /** Makes the item come back after so many seconds, or as many as SQS allows yet: resolves with how many. */
+  /** Makes SQS redeliver an item after so many seconds, or as many as SQS still allows; resolves with how many. */
   async #change(queue: string, receipt: string, wanted: number): Promise<number> {
     const left = MAX_VISIBILITY - MARGIN - Math.ceil((performance.now() - this.#held.get(receipt)!.since) / 1_000);
     const seconds = left > 0 ? Math.min(wanted, left) : wanted;
@@ -162,7 +162,7 @@ export class Leases {
     return held;
   }
 
-  /** SQS would remove an item by a receipt whose lease has ended, though another may hold it by now: it is not asked. */
+  /** SQS would delete an item by an expired receipt even while another consumer holds the item, so it is not asked. */
   #each(receipts: readonly string[], change: (receipt: string) => Promise<unknown>): Promise<boolean[]> {
     const now = performance.now();
     return Promise.all(receipts.map(async (receipt) => {
@@ -184,7 +184,7 @@ function isLost(error: BusError): boolean {
   return noQueue(error.cause) || LOST.test(error.message);
 }
 
-/** Whole seconds that are not less than so many milliseconds, as far as SQS allows. */
+/** Returns whole seconds, no less than so many milliseconds as far as SQS allows. */
 export function secondsOf(ms: number, least: number): number {
   return Math.min(MAX_VISIBILITY, Math.max(least, Math.ceil(ms / 1_000)));
 }

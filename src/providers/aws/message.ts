@@ -1,56 +1,56 @@
 /**
- * What a message looks like in SNS and SQS: the body as it is, and one message attribute that tells what it is.
+ * The format of a message in SNS and SQS: the body as it is, and one message attribute that describes it.
  *
  * @module
  */
 import { Buffer } from "node:buffer";
 import { ProviderError } from "../../errors.ts";
 
-/** The message attribute of ours. Raw delivery loses the topic, so the publisher says it here. */
+/** The name of our message attribute. Raw delivery drops the topic, so the attribute holds it. */
 export const ATTRIBUTE = "tsmq";
-/** SNS takes 256 KiB a message and a batch, attributes included. SQS takes more since 2025, its emulators do not all. */
+/** Bytes that SNS accepts in a message and in a batch, attributes included. SQS accepts more since 2025, but not every emulator does. */
 export const MAX_MESSAGE: number = 256 * 1024;
-/** Bytes of a message left for the topic's name and what else describes it. */
+/** Bytes of a message reserved for the topic's name and the rest of the attribute. */
 const LABEL = 4 * 1024;
-/** The largest body in bytes of UTF-8. */
+/** Bytes of UTF-8 of the largest body. */
 export const MAX_BODY: number = MAX_MESSAGE - LABEL;
-/** The longest visibility timeout in seconds: SQS allows 12 hours from the time of receipt. */
+/** Seconds of the longest visibility timeout: SQS allows 12 hours from the receipt on. */
 export const MAX_VISIBILITY: number = 12 * 60 * 60;
-/** What SNS and SQS accept of Unicode; characters beyond U+FFFF are left out because not every emulator takes them. */
+/** The characters that SNS and SQS refuse, and those beyond U+FFFF, which some emulators refuse. */
 const REFUSED = /[^\t\n\r\x20-\uD7FF\uE000-\uFFFD]/;
 
 /**
- * Milliseconds for which a publisher believes that nobody subscribes to patterns. The first pattern of a bus is confirmed
- * after this time, so that no publisher misses it.
+ * Milliseconds for which a publisher assumes that there are no pattern subscriptions. The first pattern of a bus is confirmed after this
+ * time, so that no publisher misses it.
  */
 export const PATTERNS_TTL = 1_000;
 
-/** What a message is. */
+/** The content of our message attribute. */
 export interface Label {
   /** The topic of an event. */
   readonly topic?: string;
-  /** The event came over the topic of the namespace, for those who subscribe to patterns. */
+  /** The event came over the namespace's topic of all events, for pattern subscriptions. */
   readonly all?: true;
-  /** Posted to an inbox. */
+  /** The message was posted to an inbox. */
   readonly inbox?: true;
-  /** Attempts that were made with this item before it was put into its queue anew. */
+  /** Attempts at this item before it was sent to its queue again. */
   readonly attempts?: number;
-  /** The body is a JSON string, for it holds characters that AWS refuses. */
+  /** The body is written as a JSON string, because it has characters that AWS refuses. */
   readonly json?: true;
 }
 
-/** An attribute of a message. Ours is a string. */
+/** A message attribute. Ours is a string. */
 interface Attribute {
   readonly DataType: string | undefined;
   readonly StringValue?: string | undefined;
   readonly BinaryValue?: Uint8Array | undefined;
 }
 
-/** A message as the SDK takes it: SNS calls the body `Message`, SQS `MessageBody`. */
+/** A message to send: SNS calls the body `Message`, SQS `MessageBody`. */
 export interface Outgoing {
   readonly body: string;
   readonly attributes?: Record<string, Attribute>;
-  /** Bytes that count against the limit. */
+  /** Bytes that count against AWS's limit. */
   readonly size: number;
 }
 
@@ -61,16 +61,16 @@ export interface Incoming {
   readonly Attributes?: { readonly ApproximateReceiveCount?: string } | undefined;
 }
 
-/** A message that was read. */
+/** A decoded message. */
 export interface Content {
   readonly label: Label;
   readonly body: string;
-  /** The ARN of the topic, when it came in an envelope. */
+  /** The ARN of the topic, if the message came in an envelope of SNS. */
   readonly topicArn?: string;
 }
 
 /**
- * Makes a message; `doing` completes "Cannot …".
+ * Encodes a message; `doing` completes "Cannot …".
  *
  * @throws {ProviderError} "too_large"
  */
@@ -93,7 +93,7 @@ function tooLarge(doing: string, size: number, limit: number): ProviderError {
   return new ProviderError("too_large", `Cannot ${doing}: ${size} bytes, but SNS and SQS take ${limit}`);
 }
 
-/** Reads a message: one of ours, an envelope of SNS around one, or anything else. */
+/** Decodes a message: one of ours, an envelope of SNS around one, or any other. */
 export function read(message: Incoming): Content {
   const body = message.Body ?? "";
   const value = message.MessageAttributes?.[ATTRIBUTE]?.StringValue;
@@ -105,7 +105,7 @@ export function read(message: Incoming): Content {
   return { ...content, topicArn: envelope.TopicArn };
 }
 
-/** Reads an item of a named queue, which is nobody's envelope: its body, and the number of the attempt that it is delivered for. */
+/** Decodes an item of a named queue: its body, and the number of the attempt that it is delivered for. It never has an envelope. */
 export function readItem(message: Incoming): { readonly body: string; readonly attempt: number } {
   const value = message.MessageAttributes?.[ATTRIBUTE]?.StringValue;
   const { body, label } = open(message.Body ?? "", value ?? "{}");
@@ -114,8 +114,8 @@ export function readItem(message: Incoming): { readonly body: string; readonly a
   return { body, attempt: before + Number(message.Attributes?.ApproximateReceiveCount ?? 1) };
 }
 
-/** The message of an item that was taken, as if it had not been: all that it was, and the attempts that were made before. */
-export function untaken(message: Incoming): Outgoing {
+/** Encodes an item that no handler started, with everything it had and the attempts before this delivery. */
+export function asUntried(message: Incoming): Outgoing {
   const { Body: body = "", MessageAttributes: before = {} } = message;
   const label = { ...parse(before[ATTRIBUTE]?.StringValue ?? "{}") as Label, attempts: readItem(message).attempt - 1 };
   const attributes: Record<string, Attribute> = {
@@ -156,7 +156,7 @@ function parse(text: string): unknown {
   }
 }
 
-/** Escapes what is not ASCII in a JSON text. */
+/** Escapes the non-ASCII characters of a JSON text. */
 function ascii(json: string): string {
   return json.replace(/[\x7f-\uffff]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`);
 }

@@ -1,15 +1,15 @@
 /**
  * The names that topics, queues and buses have in AWS, where only `[A-Za-z0-9_-]` is allowed.
  *
- * What PyMQ 0.5 writes is written as PyMQ writes it; what it leaves out is `_U<hex>_`. A name in which a marker stands
- * by accident has its underscores escaped too, so a name that is not hashed can be read back, and no two names are
- * written alike. A name that is too long ends in its SHA-256.
+ * Characters that PyMQ 0.5 escapes are escaped as PyMQ does it; others become `_U<hex>_`. In a name that contains a marker by accident,
+ * underscores are escaped too. So a name that is not hashed can be read back, and no two names are written alike. A name that is too
+ * long ends in its SHA-256.
  *
  * @module
  */
 import { createHash } from "node:crypto";
 
-/** Markers of PyMQ 0.5. */
+/** The markers of PyMQ 0.5. */
 const MARKERS: ReadonlyMap<string, string> = new Map([
   ["*", "_WCD_"],
   ["/", "_FWS_"],
@@ -19,56 +19,56 @@ const MARKERS: ReadonlyMap<string, string> = new Map([
   [">", "_GT_"],
 ]);
 const CHARACTERS: ReadonlyMap<string, string> = new Map([...MARKERS].map(([character, marker]) => [marker, character]));
-/** What stands for something else than itself: a character, a hash, a namespace, or a topic of our own. */
+/** All markers: of a character, a hash, a namespace, or a topic of tsmq's own. */
 const MARKER = /_(?:WCD|FWS|DOT|COL|LT|GT|NS|RPC|ALL|U[0-9A-F]{1,6}|H[0-9a-f]{64})_/g;
 
-/** SNS allows names of 256 characters. */
+/** Characters that SNS allows in a name. */
 const TOPIC_LENGTH = 256;
-/** SQS allows names of 80 characters, `.fifo` included. */
+/** Characters that SQS allows in a name, `.fifo` included. */
 const QUEUE_LENGTH = 80;
-/** Ends the names of queues that keep the order. */
+/** The end of the names of FIFO queues. */
 const FIFO = ".fifo";
-/** The namespace whose names are PyMQ's: PyMQ's topics and queues know no namespace. */
-const BARE = "global";
+/** The namespace whose names have no prefix, as PyMQ's have none. */
+const PYMQ_NAMESPACE = "global";
 /** Stands on both sides of the namespace. */
 const NAMESPACE = "_NS_";
-/** Marks the topic that the servers of a function subscribe to, beside the function's own. */
+/** Marks the registry topic of a function, which its servers subscribe to beside the function's topic. */
 const REGISTRY = "_RPC_";
-/** The topic that gets every event of the namespace while somebody subscribes to patterns. */
+/** The topic that gets every event of the namespace while there are pattern subscriptions. */
 const ALL = "_ALL_";
-/** Begins the name of every bus's own queue. */
+/** The beginning of the name of every bus's own queue. */
 export const BUS_PREFIX = "tsmq-";
-/** Digits at the end of that name. */
+/** Digits at the end of the name of a bus's queue. */
 const BUS_ID_LENGTH = 32;
 /** Characters of a namespace in the name of a bus's queue: 80 less the prefix, a dash and the digits. */
 const BUS_NAMESPACE_LENGTH = 40;
 
 /** The names of one namespace. */
 export class Names {
-  /** The topic that gets every event of the namespace while somebody subscribes to patterns. */
+  /** The topic that gets every event of the namespace while there are pattern subscriptions. */
   readonly all: string;
-  /** How the name of every queue begins that a bus of this namespace made for itself. */
+  /** The beginning of the names of all queues that buses of this namespace created for themselves. */
   readonly busPrefix: string;
   readonly #prefix: string;
 
-  /** The names of this namespace. */
+  /** Prepares the names of this namespace. */
   constructor(namespace: string) {
-    this.#prefix = namespace === BARE ? "" : `${NAMESPACE}${shorten(strict(namespace), 100)}${NAMESPACE}`;
+    this.#prefix = namespace === PYMQ_NAMESPACE ? "" : `${NAMESPACE}${shorten(strict(namespace), 100)}${NAMESPACE}`;
     this.all = this.#prefix + ALL;
     this.busPrefix = `${BUS_PREFIX}${shorten(escapeName(namespace), BUS_NAMESPACE_LENGTH)}-`;
   }
 
-  /** The SNS topic of a topic. */
+  /** Returns the name of the SNS topic of a topic. */
   topic(topic: string): string {
     return shorten(this.#prefix + escapeName(topic), TOPIC_LENGTH - REGISTRY.length);
   }
 
-  /** The SNS topic to which nothing is published: its subscriptions are the servers of a function. */
+  /** Returns the name of the registry topic of a function. Nothing is published to it: its subscriptions are the function's servers. */
   registry(topic: string): string {
     return registryOf(this.topic(topic));
   }
 
-  /** The SQS queue of a named queue. */
+  /** Returns the name of the SQS queue of a named queue. */
   queue(queue: string): string {
     const fifo = queue.length > FIFO.length && queue.endsWith(FIFO);
     const stem = fifo ? queue.slice(0, -FIFO.length) : queue;
@@ -76,46 +76,46 @@ export class Names {
     return (name.startsWith(BUS_PREFIX) ? shorten(escapeFirst(name), 75) : name) + (fifo ? FIFO : "");
   }
 
-  /** True if the SNS topic is one of this namespace. */
+  /** Returns true if the SNS topic belongs to this namespace. */
   ownsTopic(topic: string): boolean {
     return this.#prefix === "" ? !topic.startsWith(NAMESPACE) : topic.startsWith(this.#prefix);
   }
 
-  /** True if a bus of this namespace made the SQS queue for itself. */
+  /** Returns true if a bus of this namespace created the SQS queue for itself. */
   ownsBus(queue: string): boolean {
     return queue.startsWith(this.busPrefix) && ownedByBus(queue) &&
       queue.length === this.busPrefix.length + BUS_ID_LENGTH;
   }
 
-  /** A name for a bus's own queue that nobody can guess. */
+  /** Returns a new name for a bus's own queue, which nobody can guess. */
   bus(): string {
     return this.busPrefix + crypto.randomUUID().replaceAll("-", "");
   }
 }
 
-/** The registry that belongs to an SNS topic. */
+/** Returns the registry topic that belongs to an SNS topic. */
 export function registryOf(topic: string): string {
   return topic + REGISTRY;
 }
 
-/** True if a bus made the SQS queue for itself. */
+/** Returns true if a bus created the SQS queue for itself. */
 export function ownedByBus(queue: string): boolean {
   return queue.startsWith(BUS_PREFIX) && /-[0-9a-f]{32}$/.test(queue);
 }
 
-/** True if the SQS queue keeps the order. */
+/** Returns true for a FIFO queue. */
 export function keepsOrder(queue: string): boolean {
   return queue.endsWith(FIFO);
 }
 
-/** Writes a name of any Unicode in letters, digits, dashes and underscores. */
+/** Writes any Unicode name with letters, digits, dashes and underscores. */
 export function escapeName(name: string): string {
   if (/^[A-Za-z0-9-]+$/.test(name)) return name;
   const escaped = escapeAll(name, /[^A-Za-z0-9_-]/gu);
   return unescapeName(escaped) === name ? escaped : strict(name);
 }
 
-/** Reads what {@linkcode escapeName} wrote; `undefined` for a hash and for what is no name of a user. */
+/** Reads a name that {@linkcode escapeName} wrote; `undefined` for a hash, and for a name that is not a user's. */
 export function unescapeName(escaped: string): string | undefined {
   let readable = true;
   const name = escaped.replace(MARKER, (marker) => {
@@ -129,7 +129,7 @@ export function unescapeName(escaped: string): string | undefined {
   return readable ? name : undefined;
 }
 
-/** Escapes underscores too, so that each one in the result belongs to a marker. */
+/** Escapes underscores too, so that each underscore of the result belongs to a marker. */
 function strict(name: string): string {
   return escapeAll(name, /[^A-Za-z0-9-]/gu);
 }
@@ -146,7 +146,7 @@ function escapeFirst(name: string): string {
   return codeOf(name[0]!) + name.slice(1);
 }
 
-/** Keeps the head of a name that is too long, and adds the hash of all of it. */
+/** Shortens a name that is too long: keeps its head and appends the hash of the whole name. */
 function shorten(escaped: string, length: number): string {
   if (escaped.length <= length) return escaped;
   const hash = `_H${createHash("sha256").update(escaped).digest("hex")}_`;

@@ -15,48 +15,48 @@ import {
   whole,
 } from "../../internal/options.ts";
 
-/** Who we are: an access key. */
+/** An AWS access key. */
 export interface AwsCredentials {
   /** The public half of the key. */
   readonly accessKeyId: string;
   /** The secret half of the key. */
   readonly secretAccessKey: string;
-  /** Comes with keys that expire. */
+  /** The token of a key that expires. */
   readonly sessionToken?: string;
-  /** When the key expires; it is asked for again five minutes earlier. */
+  /** When the key expires. It is asked for again five minutes earlier. */
   readonly expiration?: Date;
 }
 
-/** Options of `aws()`. All but `credentials` is plain data, for it is posted to the worker. */
+/** Options of `aws()`. All but `credentials` is plain data, because it is posted to the worker. */
 export interface AwsOptions {
   /** URL of an emulator or a VPC endpoint that serves SNS and SQS. Default: AWS itself. */
   readonly endpoint?: string;
-  /** `"eu-central-1"`. Default: what the SDK finds, such as `AWS_REGION`. */
+  /** The region, such as `"eu-central-1"`. Default: the region that the SDK finds, such as in `AWS_REGION`. */
   readonly region?: string;
   /**
    * The key, or a function that gets one. A function stays on the main thread; it is called again when the key expires.
-   * Default: what the SDK finds (environment, profile, instance, container, web identity), once in each thread.
+   * Default: the key that the SDK finds (environment, profile, instance, container, web identity), once in each thread.
    */
   readonly credentials?: AwsCredentials | (() => AwsCredentials | Promise<AwsCredentials>);
-  /** How often a request is tried at most, where trying again is harmless. Default 4. */
+  /** The most attempts of a request that is safe to retry. Default: 4. */
   readonly attempts?: number;
   /**
-   * Milliseconds of the lease on what a bus makes for itself: its queue and its subscriptions. It is renewed three times
-   * in that time; a bus that did not is dead to callers, and what it left is swept. Default 120_000, at least 1_000.
+   * Milliseconds of the lease on the queue and the subscriptions of a bus, at least 1_000. A bus renews it three times in that time. When
+   * it expires, callers treat the bus as dead and other buses remove what it left. Default: 120_000.
    */
   readonly lease?: number;
-  /** Milliseconds of a long poll, in whole seconds; SQS allows 20_000, the default. Shorter ones cost more requests. */
+  /** Milliseconds of a long poll, in whole seconds, at most 20_000. Shorter polls cost more requests. Default: 20_000. */
   readonly poll?: number;
   /**
-   * False subscribes with SNS's envelope around each event: larger, but it names the topic of events whose publisher is not
-   * tsmq (PyMQ, S3, EventBridge). With raw delivery such events cannot be told apart and are reported as errors. Default true.
+   * False subscribes with SNS's envelope around each event: it is larger, but it names the topic of events that tsmq did not publish (PyMQ,
+   * S3, EventBridge). With raw delivery, the topic of such events is unknown, and each is reported as an error. Default: true.
    */
   readonly rawDelivery?: boolean;
-  /** Further options for the SDK's `SNSClient` and `SQSClient`, such as `{ useFipsEndpoint: true }`. No functions. */
+  /** More options for the SDK's `SNSClient` and `SQSClient`, such as `{ useFipsEndpoint: true }`. No functions. */
   readonly client?: Readonly<Record<string, unknown>>;
 }
 
-/** What SQS allows of a long poll, in milliseconds. */
+/** Milliseconds of the longest poll that SQS allows. */
 const MAX_POLL = 20_000;
 
 const OPTIONS = fields({
@@ -90,16 +90,16 @@ const OPTIONS = fields({
   ),
 });
 
-/** Options with every default filled in; what the worker gets. A `poll` is whole seconds. */
+/** The options with all defaults, as the worker gets them. `poll` is in whole seconds. */
 export interface Settings extends Omit<v.InferOutput<typeof OPTIONS>, "credentials"> {
-  /** `"ask"`: main has a function for it. */
+  /** `"ask"`: the provider on main has a function that gets the key. */
   readonly credentials?: AwsCredentials | "ask";
 }
 
 /**
  * Checks the options and fills in the defaults.
  *
- * @throws {ValidationError} with one issue for each thing that is wrong
+ * @throws {ValidationError} with one issue for each option that is wrong
  */
 export function parseOptions(options: AwsOptions): Settings {
   const { credentials, ...rest } = parse(OPTIONS, options, "Cannot make an AWS provider");
@@ -111,7 +111,7 @@ function isKey(value: unknown): boolean {
   return typeof accessKeyId === "string" && typeof secretAccessKey === "string" && postable(value);
 }
 
-/** Whether a value can be posted to a worker. */
+/** True if a value can be posted to a worker. */
 function postable(value: unknown): boolean {
   try {
     structuredClone(value);

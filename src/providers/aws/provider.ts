@@ -15,7 +15,7 @@ import { MAX_BODY, MAX_VISIBILITY } from "./message.ts";
 export type { AwsCredentials, AwsOptions } from "./options.ts";
 export type { Swept } from "./cleanup.ts";
 
-/** Milliseconds that an emulator, and AWS on a good day, needs until a change is seen everywhere. */
+/** Milliseconds until a change is seen everywhere, on an emulator and mostly on AWS. */
 const LATENCY = 250;
 /** Milliseconds that a request of `reap` may take. */
 const REAP_TIMEOUT = 30_000;
@@ -30,12 +30,12 @@ const made = new WeakMap<Provider, Made>();
 /**
  * Makes a provider for SNS and SQS in one account and region, or for an emulator.
  *
- * A bus makes one queue for itself and one topic for each topic that it is the first to subscribe to; it deletes them when
- * it closes, or others do when it died. Events and answers arrive in no particular order, and now and then twice.
+ * A bus creates one queue for itself, and one SNS topic for each topic that it is the first to subscribe to. It deletes them when it
+ * closes; other buses delete them when it died. Events and answers arrive in no particular order, and sometimes twice.
  * `docs/aws.md` has the IAM policy, the names, the cost and the delays.
  *
- * @param options `aws()` uses what the SDK finds in the environment
- * @throws {ValidationError} when an option is not what it must be
+ * @param options `aws()` uses the region and the key that the SDK finds in the environment
+ * @throws {ValidationError} when an option is wrong
  *
  * @example
  * ```ts
@@ -50,7 +50,7 @@ export function aws(options: AwsOptions = {}): Provider {
   const { credentials } = options;
   const ask = async () => {
     if (typeof credentials === "function") return await credentials();
-    throw new ValidationError("Cannot answer for AWS credentials: there is no function that gets them");
+    throw new ValidationError("Cannot answer for AWS credentials: no function gets them");
   };
   const provider: Provider = {
     name: "aws",
@@ -72,7 +72,7 @@ export function aws(options: AwsOptions = {}): Provider {
     askHandler: {
       answer(verb): Promise<AwsCredentials> {
         if (verb === "credentials") return ask();
-        throw new ValidationError(`Cannot answer "${verb}": the AWS provider knows no such question`);
+        throw new ValidationError(`Cannot answer "${verb}": the AWS provider does not know this question`);
       },
     },
   };
@@ -80,7 +80,7 @@ export function aws(options: AwsOptions = {}): Provider {
   return provider;
 }
 
-/** The SDK is loaded with the first bus: it reads the environment, and what it is denied is to be the bus's error. */
+/** Loads the SDK with the first bus: it reads the environment, and a denied permission must be an error of that bus. */
 async function open(settings: Settings, ask: AskCredentials, context: SenderContext): Promise<Sender> {
   try {
     const { AwsSender } = await import("./sender.ts");
@@ -91,14 +91,14 @@ async function open(settings: Settings, ask: AskCredentials, context: SenderCont
 }
 
 /**
- * Deletes what dead buses left in the account and region of a provider: queues whose lease has lapsed, their subscriptions,
- * and topics of tsmq that have no other. Each bus does so for its own namespace when it opens; `reap` also finds topics that
- * no queue leads to, among all topics of the account.
+ * Deletes what dead buses left in the account and region of a provider: queues whose lease has expired, their subscriptions, and topics
+ * of tsmq without another subscription. Each bus does this for its own namespace when it opens. `reap` also finds topics that no queue
+ * leads to, among all topics of the account.
  *
- * @param provider what `aws()` returned
- * @param namespace only what buses of this namespace left; default: all
- * @throws {ValidationError} when the provider is not one of `aws()`
- * @throws {ProviderError} when AWS cannot be reached or refuses
+ * @param provider the result of `aws()`
+ * @param namespace the namespace whose leftovers are deleted; default: all
+ * @throws {ValidationError} when the provider was not made by `aws()`
+ * @throws {ProviderError} when AWS cannot be reached or refuses a request
  */
 export async function reap(provider: Provider, namespace?: string): Promise<Swept> {
   const { settings, ask } = made.get(provider) ?? {};

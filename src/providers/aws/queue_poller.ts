@@ -1,6 +1,6 @@
 /**
- * Long polls on one named queue. A poll cannot be called back: SQS may have taken an item for it already. So a wait that
- * is cancelled leaves its poll running; the next wait takes it over, and what it brings to nobody is given back at once.
+ * Long polls on one named queue. A poll cannot be called back: SQS may have handed out an item for it already. So when a wait is
+ * cancelled, its poll goes on; the next wait gets what it returns, and without a next wait the items are given back at once.
  *
  * @module
  */
@@ -13,86 +13,86 @@ import { type Leases, secondsOf } from "./leases.ts";
 import type { Queues } from "./queues.ts";
 import { readItem } from "./message.ts";
 
-/** Seconds that an item taken for good stays hidden: enough to delete it, with all attempts. Then a lost one comes back. */
-const CLAIM = 15;
+/** Seconds that an item received without a lease stays hidden: enough to delete it, with all attempts. After a crash it is redelivered. */
+const CLAIM_VISIBILITY = 15;
 /** Seconds of the shortest long poll. */
-const LOOK = 1;
-/** From a wait of so many milliseconds on, the poll is as long as it may be: another wait will follow. */
-const LONG = 10_000;
-/** Polls at once to fetch more than one poll can bring. */
+const MIN_POLL = 1;
+/** Waits of at least so many milliseconds use the longest poll, because another wait will follow. */
+const LONG_WAIT = 10_000;
+/** Polls that run at once to fetch more than one poll can return. */
 const PARALLEL = 10;
 
-/** What a poller needs. */
+/** What all pollers of a receiver share. */
 export interface PollerContext {
   readonly polls: AwsClient;
   readonly queues: Queues;
   readonly leases: Leases;
-  /** The longest poll in seconds. */
+  /** Seconds of the longest poll. */
   readonly seconds: number;
   readonly closing: AbortSignal;
 }
 
-/** One who waits for items. */
+/** A call of `receive` that waits. */
 interface Waiter {
   readonly max: number;
-  /** Looks once: no poll but his own says that there is nothing. */
+  /** Does not wait: only its own poll tells that the queue is empty. */
   readonly once: boolean;
-  /** True from the moment at which items are being taken for him. */
+  /** True from the moment at which items are being fetched for it; it can no longer end with nothing. */
   claimed: boolean;
   resolve(deliveries: Delivery[]): void;
   reject(error: unknown): void;
 }
 
-/** Takes from one queue with one lease. */
+/** Receives from one queue, with one length of lease. */
 export class QueuePoller {
-  readonly #home: PollerContext;
+  readonly #context: PollerContext;
   readonly #queue: string;
   readonly #lease: number | undefined;
   readonly #running = new Set<Promise<void>>();
   #waiter: Waiter | undefined;
   #polls = 0;
 
-  /** A poller on this queue; without a lease items are taken for good. */
-  constructor(home: PollerContext, queue: string, lease: number | undefined) {
-    this.#home = home;
+  /** Prepares polls on this queue; without a lease, received items are deleted at once. */
+  constructor(context: PollerContext, queue: string, lease: number | undefined) {
+    this.#context = context;
     this.#queue = queue;
     this.#lease = lease;
   }
 
-  /** True while something is under way. */
+  /** True while requests are running. */
   get busy(): boolean {
     return this.#running.size > 0;
   }
 
-  /** Resolves when nothing is under way any more. */
+  /** Resolves when no request is running. */
   async idle(): Promise<void> {
     while (this.busy) await Promise.all(this.#running);
   }
 
-  /** As {@linkcode Receiver.receive}. */
-  async take(options: ReceiveOptions): Promise<Delivery[]> {
+  /** Receives items, as {@linkcode Receiver.receive} does. */
+  async receive(options: ReceiveOptions): Promise<Delivery[]> {
     const { max, wait, signal } = options;
     if (signal.aborted) return [];
     const { promise, resolve, reject } = Promise.withResolvers<Delivery[]>();
     const waiter: Waiter = { max, once: wait <= 0, claimed: false, resolve, reject };
-    const leave = () => this.#leave(waiter);
-    const timer = wait > 0 && wait < Infinity ? setTimeout(leave, wait) : undefined;
-    signal.addEventListener("abort", leave, { once: true });
+    const end = () => this.#endWait(waiter);
+    const timer = wait > 0 && wait < Infinity ? setTimeout(end, wait) : undefined;
+    signal.addEventListener("abort", end, { once: true });
     this.#waiter = waiter;
-    const seconds = wait >= LONG ? this.#home.seconds : Math.ceil(wait / 1_000);
-    if (waiter.once) this.#track(this.#look(waiter));
-    else if (this.#polls === 0) this.#track(this.#poll(Math.min(seconds, this.#home.seconds), waiter));
+    const seconds = wait >= LONG_WAIT ? this.#context.seconds : Math.ceil(wait / 1_000);
+    if (waiter.once) this.#track(this.#pollOnce(waiter));
+    else if (this.#polls === 0) this.#track(this.#poll(Math.min(seconds, this.#context.seconds), waiter));
     try {
       return await promise;
     } finally {
       clearTimeout(timer);
-      signal.removeEventListener("abort", leave);
+      signal.removeEventListener("abort", end);
       if (this.#waiter === waiter) this.#waiter = undefined;
     }
   }
 
-  /** Ends a wait with nothing, unless something is being taken for it. */
-  #leave(waiter: Waiter): void {
+  /** Ends a wait with nothing, unless items are being fetched for it. */
+  #endWait(waiter: Waiter): void {
     if (waiter.claimed) return;
     if (this.#waiter === waiter) this.#waiter = undefined;
     waiter.resolve([]);
@@ -103,38 +103,39 @@ export class QueuePoller {
     work.finally(() => this.#running.delete(work));
   }
 
-  /** A poll without a wait may miss items, for SQS then asks only some of its servers: so it is asked how many there are. */
-  async #look(waiter: Waiter): Promise<void> {
+  /** Polls without waiting. Such a poll may miss items, because SQS asks only some of its servers: an empty one is checked by a count. */
+  async #pollOnce(waiter: Waiter): Promise<void> {
     let messages: Message[] = [];
     try {
-      messages = await this.#receive(0, waiter.max);
-      const more = messages.length === 0 && this.#waiter === waiter && await this.#home.queues.count(this.#queue) > 0;
-      if (more) messages = await this.#receive(LOOK, waiter.max);
+      messages = await this.#request(0, waiter.max);
+      const more = messages.length === 0 && this.#waiter === waiter &&
+        await this.#context.queues.count(this.#queue) > 0;
+      if (more) messages = await this.#request(MIN_POLL, waiter.max);
     } catch (error) {
-      if (!this.#home.closing.aborted && !waiter.claimed) waiter.reject(this.#failed(error));
+      if (!this.#context.closing.aborted && !waiter.claimed) waiter.reject(this.#failed(error));
     }
-    if (messages.length === 0) return this.#leave(waiter);
-    if (this.#waiter === waiter && !waiter.claimed) return await this.#give(messages, waiter);
+    if (messages.length === 0) return this.#endWait(waiter);
+    if (this.#waiter === waiter && !waiter.claimed) return await this.#resolve(messages, waiter);
     await this.#giveBack(messages);
   }
 
-  /** One poll. Whoever waits when it ends gets what it brought, be it the one for whom it was started or not. */
+  /** Runs one poll. Its items go to the wait that is current when it ends, whichever wait started it. */
   async #poll(seconds: number, starter: Waiter): Promise<void> {
     this.#polls++;
     let messages: Message[] = [];
     let failure: unknown;
     try {
-      messages = await this.#receive(seconds, starter.max);
+      messages = await this.#request(seconds, starter.max);
     } catch (error) {
-      if (!this.#home.closing.aborted) failure = error;
+      if (!this.#context.closing.aborted) failure = error;
     }
     this.#polls--;
     const waiter = this.#waiter;
     if (!waiter || waiter.claimed) return await this.#giveBack(messages);
-    if (messages.length > 0) return await this.#give(messages, waiter);
-    // he may wait for another poll, if there is one
+    if (messages.length > 0) return await this.#resolve(messages, waiter);
+    // another poll that is running may still bring something
     if (waiter.once || (waiter !== starter && this.#polls > 0)) return;
-    if (failure === undefined) return this.#leave(waiter);
+    if (failure === undefined) return this.#endWait(waiter);
     waiter.reject(this.#failed(failure));
   }
 
@@ -142,19 +143,19 @@ export class QueuePoller {
     return toBusError(`take from queue "${this.#queue}"`, error);
   }
 
-  async #receive(seconds: number, max: number, limits: Partial<CallOptions> = {}): Promise<Message[]> {
-    const { polls, queues, closing } = this.#home;
+  async #request(seconds: number, max: number, limits: Partial<CallOptions> = {}): Promise<Message[]> {
+    const { polls, queues, closing } = this.#context;
     const input = {
       MaxNumberOfMessages: Math.min(max, BATCH),
       WaitTimeSeconds: seconds,
       VisibilityTimeout: this.#visibility,
-      MessageAttributeNames: ["All"], // those of others go back with their item
+      MessageAttributeNames: ["All"], // attributes of other programs go back with their item
       MessageSystemAttributeNames: ["ApproximateReceiveCount" as const],
     };
     const { Messages } = await polls.call(
       `take from queue "${this.#queue}"`,
       (abortSignal) =>
-        queues.use(
+        queues.withUrl(
           this.#queue,
           abortSignal,
           (QueueUrl) => polls.sqs.send(new ReceiveMessageCommand({ QueueUrl, ...input }), { abortSignal }),
@@ -165,20 +166,20 @@ export class QueuePoller {
   }
 
   get #visibility(): number {
-    return this.#lease === undefined ? CLAIM : secondsOf(this.#lease, 1);
+    return this.#lease === undefined ? CLAIM_VISIBILITY : secondsOf(this.#lease, 1);
   }
 
-  /** Makes items the waiter's: under their lease, or for good once SQS has deleted them. Those too many go back. */
-  async #give(messages: Message[], waiter: Waiter): Promise<void> {
+  /** Resolves a wait with these items: under their lease, or once SQS has deleted them. Gives back those that are too many. */
+  async #resolve(messages: Message[], waiter: Waiter): Promise<void> {
     waiter.claimed = true;
-    const { leases } = this.#home;
+    const { leases } = this.#context;
     this.#track(this.#giveBack(messages.slice(waiter.max)));
-    const mine = this.#hold(messages.slice(0, waiter.max));
-    if (messages.length === BATCH) mine.push(...await this.#more(waiter.max - BATCH));
+    const mine = this.#startLeases(messages.slice(0, waiter.max));
+    if (messages.length === BATCH) mine.push(...await this.#receiveMore(waiter.max - BATCH));
     if (this.#lease !== undefined) return waiter.resolve(mine.map(deliver));
     try {
       const claimed = await leases.claim(this.#queue, mine.map(({ ReceiptHandle }) => ReceiptHandle!));
-      // what was not deleted comes back by itself
+      // SQS redelivers what was not deleted
       waiter.resolve(
         mine.filter((_, index) => claimed[index]).map((message) => ({ ...deliver(message), receipt: "" })),
       );
@@ -187,19 +188,19 @@ export class QueuePoller {
     }
   }
 
-  /** Their leases run from now on, whenever the waiter gets them. */
-  #hold(messages: Message[]): Message[] {
+  /** Starts the leases of items that were received just now. */
+  #startLeases(messages: Message[]): Message[] {
     if (this.#lease === undefined) return messages;
-    for (const message of messages) this.#home.leases.hold(message, this.#visibility);
+    for (const message of messages) this.#context.leases.hold(message, this.#visibility);
     return messages;
   }
 
-  /** What a full poll did not bring. Those that it brought are to be extended soon: they do not wait for long. */
-  async #more(wanted: number): Promise<Message[]> {
+  /** Fetches more items after a full poll. It must not take long: the leases of the first items are to be extended soon. */
+  async #receiveMore(wanted: number): Promise<Message[]> {
     const limits = { attempts: 1, timeout: this.#visibility * 1_000 / 3 };
     const polls = Array.from(
       { length: Math.min(PARALLEL, Math.ceil(Math.max(0, wanted) / BATCH)) },
-      async (_, index) => this.#hold(await this.#receive(0, wanted - index * BATCH, limits)),
+      async (_, index) => this.#startLeases(await this.#request(0, wanted - index * BATCH, limits)),
     );
     const results = await Promise.allSettled(polls);
     return results.flatMap((result) => result.status === "fulfilled" ? result.value : []);
@@ -207,7 +208,7 @@ export class QueuePoller {
 
   async #giveBack(messages: readonly Message[]): Promise<void> {
     if (messages.length === 0) return;
-    await this.#home.leases.giveBack(this.#queue, messages);
+    await this.#context.leases.giveBack(this.#queue, messages);
   }
 }
 

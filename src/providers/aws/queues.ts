@@ -1,5 +1,5 @@
 /**
- * Named queues: their URLs, asked for once; made when they are first used.
+ * Named queues: their URLs are asked for once, and a queue is created when it is first used.
  *
  * @module
  */
@@ -11,16 +11,16 @@ import {
   SendMessageBatchCommand,
 } from "@aws-sdk/client-sqs";
 import type { BusError } from "../../errors.ts";
-import { type AwsClient, soon } from "./client.ts";
+import { type AwsClient, retryNewQueue } from "./client.ts";
 import { noQueue } from "./errors.ts";
 import { keepsOrder, type Names } from "./names.ts";
 import type { Outgoing } from "./message.ts";
 
-/** What waits: the items to be had, and those that SQS holds back because the queue has a delay. */
+/** What counts as waiting: available items, and those that SQS delays because of a setting of the queue. */
 const WAITING: QueueAttributeName[] = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesDelayed"];
-/** All items of a queue that keeps the order are of one group. */
+/** The message group of all items of a FIFO queue. */
 const GROUP = "tsmq";
-/** URLs that are remembered at most. */
+/** The most URLs that are remembered. */
 const REMEMBERED = 10_000;
 
 /** The named queues of a namespace. */
@@ -29,26 +29,26 @@ export class Queues {
   readonly #names: Names;
   readonly #urls = new Map<string, Promise<string>>();
 
-  /** The queues of these names. */
+  /** Prepares requests to queues with these names. */
   constructor(client: AwsClient, names: Names) {
     this.#client = client;
     this.#names = names;
   }
 
-  /** Runs a request with the URL of the queue, which is made if there is none; again if it was freed in the meantime. */
-  async use<O>(queue: string, signal: AbortSignal, run: (url: string) => Promise<O>): Promise<O> {
+  /** Makes a request with the URL of the queue. Creates the queue if it does not exist, also when it was freed in the meantime. */
+  async withUrl<O>(queue: string, signal: AbortSignal, run: (url: string) => Promise<O>): Promise<O> {
     try {
       return await run(await this.#url(queue));
     } catch (error) {
       if (!noQueue(error)) throw error;
       this.forget(queue);
       const url = await this.#remember(queue, () => this.#create(queue));
-      return await soon(() => run(url), signal);
+      return await retryNewQueue(() => run(url), signal);
     }
   }
 
-  /** Runs a request with the URL of a queue from which something was taken; rejects if it was freed since. */
-  async have<O>(queue: string, run: (url: string) => Promise<O>): Promise<O> {
+  /** Makes a request with the URL of a queue from which items were received; rejects if the queue was freed since. */
+  async withKnownUrl<O>(queue: string, run: (url: string) => Promise<O>): Promise<O> {
     try {
       return await run(await (this.#urls.get(queue) ?? this.#ask(queue)));
     } catch (error) {
@@ -58,8 +58,8 @@ export class Queues {
   }
 
   /**
-   * Puts up to ten items; one result for each: the error, or nothing if it is there. Those that come `back` do not make a queue
-   * again that was freed, and may have a delay in seconds.
+   * Puts up to ten items. Returns an error or `undefined` for each. With `back`, it does not create a queue that was freed, and items may
+   * have a delay in seconds.
    */
   put(
     queue: string,
@@ -68,7 +68,7 @@ export class Queues {
   ): Promise<(BusError | undefined)[]> {
     const ordered = keepsOrder(queue);
     const doing = back ? `put back into queue "${queue}"` : `put into queue "${queue}"`;
-    // with its deduplication a send that is repeated puts one item
+    // FIFO queues drop duplicates by this id, so a send may be repeated
     const grouped = items.map((item) => (
       { item, order: ordered ? { MessageGroupId: GROUP, MessageDeduplicationId: crypto.randomUUID() } : {} }
     ));
@@ -80,11 +80,11 @@ export class Queues {
         return (await this.#client.sqs.send(new SendMessageBatchCommand({ QueueUrl, Entries }), { abortSignal }))
           .Failed;
       };
-      return back ? this.have(queue, send) : this.use(queue, abortSignal, send);
+      return back ? this.withKnownUrl(queue, send) : this.withUrl(queue, abortSignal, send);
     }, { repeatable: ordered });
   }
 
-  /** The URL of the queue if there is one. Never made, never remembered. */
+  /** Returns the URL of the queue, if it exists. It neither creates nor remembers it. */
   async find(queue: string): Promise<string | undefined> {
     try {
       return await this.#ask(queue);
@@ -94,7 +94,7 @@ export class Queues {
     }
   }
 
-  /** About how many items wait in the queue; 0 if there is none. */
+  /** Returns about how many items wait in the queue; 0 if it does not exist. */
   async count(queue: string): Promise<number> {
     const QueueUrl = await this.find(queue);
     if (QueueUrl === undefined) return 0;
@@ -112,7 +112,7 @@ export class Queues {
     }
   }
 
-  /** The queue is gone. */
+  /** Forgets the URL of a queue that was freed. */
   forget(queue: string): void {
     this.#urls.delete(queue);
   }

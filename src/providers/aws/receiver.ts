@@ -1,5 +1,5 @@
 /**
- * The receiving half: one queue of the bus's own for events and its inbox, and long polls on named queues.
+ * The receiving half: the bus's own queue for events and its inbox, and long polls on named queues.
  *
  * @module
  */
@@ -17,7 +17,7 @@ import type {
 } from "../../provider/provider.ts";
 import { type AskCredentials, AwsClient, BATCH } from "./client.ts";
 import { BusQueue } from "./bus_queue.ts";
-import { fateOf, toBusError } from "./errors.ts";
+import { failureOf, toBusError } from "./errors.ts";
 import { Leases, secondsOf } from "./leases.ts";
 import { Names } from "./names.ts";
 import type { AwsCredentials, Settings } from "./options.ts";
@@ -29,14 +29,14 @@ import { QueuePoller } from "./queue_poller.ts";
 import { Topics } from "./topics.ts";
 import { type Content, PATTERNS_TTL, write } from "./message.ts";
 
-/** Milliseconds that a request may take with all attempts. */
+/** Milliseconds that a request may take, with all its attempts. */
 const TIMEOUT = 10_000;
-/** Each queue that is waited for takes a socket, and more than one while it is busy. */
+/** Sockets for long polls: each queue that is polled takes one, and more while it is busy. */
 const POLL_SOCKETS = 1_024;
 /** Milliseconds that closing waits for items to be given back. */
-const GIVE_BACK = 500;
-/** Milliseconds that closing waits until the own queue looks empty. */
-const QUIET = 300;
+const GIVE_BACK_TIMEOUT = 500;
+/** Milliseconds that closing waits until the bus's own queue looks empty. */
+const EMPTY_TIMEOUT = 300;
 
 /** Opens the receiving half. */
 export async function openReceiver(context: ReceiverContext): Promise<Receiver> {
@@ -46,7 +46,7 @@ export async function openReceiver(context: ReceiverContext): Promise<Receiver> 
     await receiver.open(context.connectTimeout);
     return receiver;
   } catch (error) {
-    receiver.abandon();
+    receiver.destroy();
     throw toBusError("open an AWS bus", error);
   }
 }
@@ -66,7 +66,7 @@ class AwsReceiver implements AskHandler, Receiver {
   readonly #closing = new AbortController();
   readonly #subscriptions: Subscriptions;
   /** Resolves when every publisher knows that this bus subscribes to patterns. */
-  #known: Promise<void> | undefined;
+  #patternsKnown: Promise<void> | undefined;
   readonly #pollers = new Map<string, QueuePoller>();
   #reader: BusQueueReader | undefined;
   #closed: Promise<void> | undefined;
@@ -90,16 +90,16 @@ class AwsReceiver implements AskHandler, Receiver {
   async open(timeout: number): Promise<void> {
     await this.#queue.open(timeout);
     const events: ReaderEvents = {
-      take: (content) => this.#take(content),
-      lost: () => this.#lost(timeout),
+      deliver: (content) => this.#deliver(content),
+      deleted: () => this.#reopen(timeout),
       state: (connected, error) => this.#context.state(connected, error),
       fault: (error) => this.#context.fault(error),
     };
     this.#reader = new BusQueueReader(this.#polls, this.#client, this.#queue, this.#settings.poll, events);
-    // what dead buses left is no concern of those who open this one
+    // opening the bus does not wait for the removal of what dead buses left, and does not fail with it
     cleanUp(this.#client, this.#names, this.#closing.signal).catch((error) => {
-      // where many buses open at once, the next one sweeps
-      if (this.#closing.signal.aborted || fateOf(error) === "throttled") return;
+      // where many buses open at once, the next bus cleans up
+      if (this.#closing.signal.aborted || failureOf(error) === "throttled") return;
       this.#context.fault(toBusError("sweep up after dead buses", error));
     });
   }
@@ -107,7 +107,7 @@ class AwsReceiver implements AskHandler, Receiver {
   async subscribe(filter: Filter, emit: Emit): Promise<void> {
     this.#subscriptions.add(filter, emit);
     try {
-      await this.#join(filter);
+      await this.#subscribe(filter);
     } catch (error) {
       this.#subscriptions.remove(filter);
       throw toBusError(`subscribe to "${filter.topic}"`, error);
@@ -117,9 +117,9 @@ class AwsReceiver implements AskHandler, Receiver {
   async unsubscribe(filter: Filter): Promise<void> {
     if (!this.#subscriptions.remove(filter)) return;
     try {
-      // nobody is to find a server that no longer listens
-      if (filter.serves) await this.#topics.leave(this.#names.registry(filter.topic));
-      await this.#topics.leave(this.#subscriptions.topicOf(filter));
+      // deregister first: callers must not find a server that no longer listens
+      if (filter.serves) await this.#topics.remove(this.#names.registry(filter.topic));
+      await this.#topics.remove(this.#subscriptions.topicOf(filter));
     } catch (error) {
       throw toBusError(`unsubscribe from "${filter.topic}"`, error);
     }
@@ -130,19 +130,19 @@ class AwsReceiver implements AskHandler, Receiver {
     let poller = this.#pollers.get(key);
     if (!poller) {
       for (const [key, poller] of this.#pollers) if (!poller.busy) this.#pollers.delete(key);
-      const home = {
+      const shared = {
         polls: this.#polls,
         queues: this.#queues,
         leases: this.#leases,
         seconds: this.#settings.poll,
         closing: this.#closing.signal,
       };
-      this.#pollers.set(key, poller = new QueuePoller(home, queue, options.lease));
+      this.#pollers.set(key, poller = new QueuePoller(shared, queue, options.lease));
     }
-    return await poller.take(options);
+    return await poller.receive(options);
   }
 
-  /** SQS has no head to put anything back to: the items come last, as new ones. */
+  /** SQS cannot put an item at the head of a queue: the items go to the end, as new ones. */
   async restore(queue: string, deliveries: readonly Delivery[]): Promise<void> {
     for (let at = 0; at < deliveries.length; at += BATCH) {
       const items = deliveries.slice(at, at + BATCH).map(({ body, attempt }) =>
@@ -152,7 +152,7 @@ class AwsReceiver implements AskHandler, Receiver {
     }
   }
 
-  /** SQS has nowhere to record it, and counts takes. */
+  /** SQS counts deliveries itself and cannot record a start: this tells which leases still hold. */
   start(_queue: string, receipts: readonly string[]): Promise<boolean[]> {
     return Promise.resolve(this.#leases.holds(receipts));
   }
@@ -167,15 +167,15 @@ class AwsReceiver implements AskHandler, Receiver {
 
   answer(verb: string): unknown {
     if (verb === "arns") return this.#queue.arns;
-    throw new BusError("internal", `Cannot answer "${verb}": the AWS receiver knows no such question`);
+    throw new BusError("internal", `Cannot answer "${verb}": the AWS receiver does not know this question`);
   }
 
   close(): Promise<void> {
     return this.#closed ??= this.#close();
   }
 
-  /** Ends what was never open. */
-  abandon(): void {
+  /** Stops all work and closes all sockets, without removing anything from AWS. */
+  destroy(): void {
     this.#closing.abort();
     this.#reader?.close();
     this.#queue.stop();
@@ -183,48 +183,48 @@ class AwsReceiver implements AskHandler, Receiver {
     this.#polls.close();
   }
 
-  /** The own queue is read to its end: calls that came late are refused, so that their callers go to other servers. */
+  /** Reads the bus's own queue to its end: the core refuses calls that came late, so that their callers try other servers. */
   async #close(): Promise<void> {
     this.#closing.abort();
     const late = new AbortController();
     const pollers = Promise.all([...this.#pollers.values()].map((poller) => poller.idle()));
     try {
-      // all are tried, whatever becomes of the others
+      // each step runs even when another one fails
       const [topics] = await Promise.allSettled([
-        this.#topics.close().then(() => this.#reader?.quiet(QUIET)),
-        Promise.race([pollers, pause(GIVE_BACK, late.signal)]),
+        this.#topics.close().then(() => this.#reader?.empty(EMPTY_TIMEOUT)),
+        Promise.race([pollers, pause(GIVE_BACK_TIMEOUT, late.signal)]),
       ]);
-      // a sweep finds by the queue which subscriptions are left
+      // a later cleanup needs the queue: its policy lists the topics whose subscriptions are left
       if (topics.status === "rejected") throw topics.reason;
       await this.#queue.close();
     } catch (error) {
       throw toBusError("clear up after an AWS bus", error);
     } finally {
       late.abort();
-      this.abandon();
+      this.destroy();
     }
   }
 
-  async #join(filter: Filter): Promise<void> {
+  async #subscribe(filter: Filter): Promise<void> {
     const name = this.#subscriptions.topicOf(filter);
-    const fresh = await this.#topics.join(name);
+    const fresh = await this.#topics.add(name);
     if (filter.pattern) {
-      // publishers that found no such topic do not look again for so long
-      if (fresh) this.#known = pause(PATTERNS_TTL, this.#closing.signal);
-      return await this.#known;
+      // publishers that found no topic for patterns do not ask again for so long
+      if (fresh) this.#patternsKnown = pause(PATTERNS_TTL, this.#closing.signal);
+      return await this.#patternsKnown;
     }
-    // `unsubscribe` may have been called meanwhile: it leaves the topic
+    // `unsubscribe` may have been called meanwhile: it removes the topic
     if (!filter.serves || !this.#subscriptions.has(filter)) return;
     try {
-      await this.#topics.join(this.#names.registry(filter.topic), true);
+      await this.#topics.add(this.#names.registry(filter.topic), true);
     } catch (error) {
-      // the first error tells more
-      if (this.#subscriptions.remove(filter)) await this.#topics.leave(name).catch(() => {});
+      // the first error says more than an error of the rollback
+      if (this.#subscriptions.remove(filter)) await this.#topics.remove(name).catch(() => {});
       throw error;
     }
   }
 
-  #take(content: Content): boolean {
+  #deliver(content: Content): boolean {
     if (content.label.inbox) {
       this.#context.inbox(content.body);
       return true;
@@ -233,14 +233,14 @@ class AwsReceiver implements AskHandler, Receiver {
     return this.#subscriptions.emit(content);
   }
 
-  /** Somebody deleted our queue: a sweep, because we were away for longer than the lease. */
-  async #lost(timeout: number): Promise<boolean> {
+  /** Makes the bus's own queue again. Another bus deletes it when this one did not renew its lease, such as on a laptop that slept. */
+  async #reopen(timeout: number): Promise<boolean> {
     if (this.#closing.signal.aborted || !await this.#queue.reopen(timeout)) return false;
     const reason = "the queue of the bus was deleted, and is there again";
-    // the inbox may have missed something too
+    // the inbox may have lost messages even without subscriptions
     if (this.#subscriptions.empty) this.#context.gap(reason);
     try {
-      await this.#topics.again(reason);
+      await this.#topics.restore(reason);
     } catch (error) {
       this.#context.fault(toBusError("subscribe again", error));
     }

@@ -1,5 +1,5 @@
 /**
- * Who serves a function: the subscriptions of its registry topic, less those of buses whose lease has lapsed.
+ * Servers of functions: the subscriptions of a function's registry topic, without those of buses whose lease has expired.
  *
  * @module
  */
@@ -10,21 +10,21 @@ import { noQueue, noTopic } from "./errors.ts";
 import { BUS_PREFIX } from "./names.ts";
 import { type Arns, nameOf } from "./arns.ts";
 
-/** The tag of a bus's queue that says until when the bus lives, in milliseconds since 1970. */
+/** The tag of a bus's queue that holds the end of the bus's lease, in milliseconds since 1970. */
 export const LEASE_TAG = "tsmq-lease";
 
-/** What SNS lists for a while as the ARN of a subscription that was ended. */
+/** What SNS lists for a while instead of the ARN of a subscription that was ended. */
 const ENDED = "Deleted";
 
 /** A subscription of a topic. */
 export interface TopicSubscription {
-  /** Its own ARN. */
+  /** The ARN of the subscription. */
   readonly arn: string;
   /** The ARN of the queue, for subscriptions of queues. */
   readonly endpoint: string;
 }
 
-/** Who has subscribed to a topic; nobody if there is no such topic. */
+/** Lists the subscriptions of a topic; none if the topic does not exist. */
 export async function subscriptionsOf(client: AwsClient, topicArn: string): Promise<TopicSubscription[]> {
   const found: TopicSubscription[] = [];
   let NextToken: string | undefined;
@@ -48,7 +48,7 @@ export async function subscriptionsOf(client: AwsClient, topicArn: string): Prom
   return found;
 }
 
-/** Until when the bus of this queue lives, in milliseconds since 1970; 0 if there is no such queue, or no lease on it. */
+/** Returns the end of a bus's lease, in milliseconds since 1970; 0 if its queue does not exist or has no lease. */
 async function leaseOf(client: AwsClient, queueUrl: string): Promise<number> {
   try {
     const { Tags } = await client.call(
@@ -63,46 +63,46 @@ async function leaseOf(client: AwsClient, queueUrl: string): Promise<number> {
   }
 }
 
-/** True if the bus of this queue is dead; a queue without a lease is no bus's. */
+/** Returns true if the bus of this queue is dead; a queue without a lease belongs to no bus. */
 export async function hasExpired(client: AwsClient, queueUrl: string): Promise<boolean> {
   const lease = await leaseOf(client, queueUrl);
   return lease !== 0 && lease < Date.now();
 }
 
-/** Looks up servers. Lookups of one function that are asked for while one is under way share the next one. */
+/** Finds the servers of functions. Questions that are asked during a lookup of the same function share the next lookup. */
 export class Registry {
   readonly #client: AwsClient;
   readonly #leases = new Map<string, number>();
-  /** The lookup that is under way for each registry. */
+  /** The running lookup of each registry topic. */
   readonly #running = new Map<string, Promise<string[]>>();
-  /** The lookup that has not begun: its answer is of a time after all that asked for it. */
+  /** The lookup that has not begun yet: its answer is newer than all questions that wait for it. */
   readonly #next = new Map<string, Promise<string[]>>();
-  /** How often a bus was reported gone. */
+  /** How often a server was reported gone. */
   #reports = 0;
 
-  /** Looks with these clients. */
+  /** Asks with this client. */
   constructor(client: AwsClient) {
     this.#client = client;
   }
 
-  /** The inboxes of the live servers that subscribed to this registry. */
-  look(registry: string, arns: Arns): Promise<string[]> {
-    const next = this.#next.get(registry) ?? this.#lookNext(registry, arns);
+  /** Returns the inboxes of the live servers that subscribed to this registry topic. */
+  servers(registry: string, arns: Arns): Promise<string[]> {
+    const next = this.#next.get(registry) ?? this.#findNext(registry, arns);
     this.#next.set(registry, next);
     return next;
   }
 
-  /** The bus is gone, whatever its lease said. */
-  gone(inbox: string): void {
+  /** Forgets the lease of a server that is gone. */
+  forget(inbox: string): void {
     this.#leases.delete(inbox);
     this.#reports++;
   }
 
-  async #lookNext(registry: string, arns: Arns): Promise<string[]> {
+  async #findNext(registry: string, arns: Arns): Promise<string[]> {
     // at least a microtask: all that is asked in one turn shares one lookup
     await this.#running.get(registry)?.catch(() => {});
     this.#next.delete(registry);
-    const running = this.#look(registry, arns);
+    const running = this.#find(registry, arns);
     this.#running.set(registry, running);
     try {
       return await running;
@@ -111,7 +111,7 @@ export class Registry {
     }
   }
 
-  async #look(registry: string, arns: Arns): Promise<string[]> {
+  async #find(registry: string, arns: Arns): Promise<string[]> {
     const subscribed = await subscriptionsOf(this.#client, arns.topicArn + registry);
     const inboxes = subscribed.map(({ endpoint }) => nameOf(endpoint)).filter((name) => name.startsWith(BUS_PREFIX));
     for (const [inbox, lease] of this.#leases) if (lease < Date.now()) this.#leases.delete(inbox);
@@ -119,13 +119,13 @@ export class Registry {
     return inboxes.filter((_, index) => live[index]);
   }
 
-  /** A lease is read again only when the one that is known has lapsed. */
+  /** Returns true if a bus lives. Its lease is read again only when the remembered one has expired. */
   async #lives(inbox: string, arns: Arns): Promise<boolean> {
     const known = this.#leases.get(inbox) ?? 0;
     if (known > Date.now()) return true;
     const reports = this.#reports;
     const lease = await leaseOf(this.#client, arns.queueUrl + inbox);
-    // a lease that was read before a bus was reported gone is not remembered: it may be the lease of that bus
+    // a lease that was read before a server was reported gone may be the lease of that server
     if (lease > Date.now() && reports === this.#reports) this.#leases.set(inbox, lease);
     else this.#leases.delete(inbox);
     return lease > Date.now();

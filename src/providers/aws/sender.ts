@@ -1,5 +1,5 @@
 /**
- * The sending half: publishes by SNS, posts and puts by SQS, in batches.
+ * The sending half: publishes to SNS, and posts and puts to SQS, in batches.
  *
  * @module
  */
@@ -18,19 +18,19 @@ import { Queues } from "./queues.ts";
 import { Registry } from "./registry.ts";
 import { type Outgoing, PATTERNS_TTL, write } from "./message.ts";
 
-/** Requests of one topic or queue under way at once: more only take sockets from others. */
+/** Requests of one topic or queue that run at once: more would only take sockets from the others. */
 const PARALLEL = 8;
-/** Milliseconds that closing waits for what is under way. */
-const LAST_MOMENT = 500;
+/** Milliseconds that closing waits for running requests. */
+const CLOSE_TIMEOUT = 500;
 
-/** An event on its way to a topic. */
+/** An event that is being published. */
 interface Event {
   readonly message: Outgoing;
-  /** Set when there is no such topic. */
+  /** True if the topic does not exist. */
   missing: boolean;
 }
 
-/** The sending half. */
+/** The sending half of a bus. */
 export class AwsSender implements Sender {
   readonly #client: AwsClient;
   readonly #names: Names;
@@ -44,7 +44,7 @@ export class AwsSender implements Sender {
   #noPatternsUntil = 0;
   #closed = false;
 
-  /** Opens nothing: clients connect when they are used. */
+  /** Prepares the half without connecting: the clients connect when they are first used. */
   constructor(settings: Settings, ask: AskCredentials, context: SenderContext) {
     this.#client = new AwsClient(settings, ask, context.sendTimeout);
     this.#names = new Names(context.namespace);
@@ -65,7 +65,7 @@ export class AwsSender implements Sender {
   }
 
   async publish(topic: string, body: string): Promise<number | undefined> {
-    this.#check();
+    this.#throwIfClosed();
     const doing = `publish to "${topic}"`;
     const event = { message: write(body, { topic }, doing), missing: false };
     const all = { message: write(body, { topic, all: true }, doing), missing: false };
@@ -80,22 +80,22 @@ export class AwsSender implements Sender {
   }
 
   async post(inbox: string, body: string): Promise<boolean | undefined> {
-    this.#check();
+    this.#throwIfClosed();
     const message = write(body, { inbox: true }, `post to inbox ${inbox}`);
     try {
       await this.#posts.add(inbox, message);
       return true;
     } catch (error) {
       if (!noQueue((error as BusError).cause)) throw error;
-      this.#registry.gone(inbox);
+      this.#registry.forget(inbox);
       return false;
     }
   }
 
   async servers(topic: string): Promise<RegisteredServer[]> {
-    this.#check();
+    this.#throwIfClosed();
     try {
-      const inboxes = await this.#registry.look(this.#names.registry(topic), await this.#where());
+      const inboxes = await this.#registry.servers(this.#names.registry(topic), await this.#getArns());
       return inboxes.map((inbox) => ({ inbox }));
     } catch (error) {
       throw toBusError(`look for servers of "${topic}"`, error);
@@ -103,13 +103,13 @@ export class AwsSender implements Sender {
   }
 
   async send(queue: string, body: string, options: SendOptions): Promise<void> {
-    this.#check();
+    this.#throwIfClosed();
     options.signal?.throwIfAborted();
     await this.#items.add(queue, write(body, {}, `put into queue "${queue}"`));
   }
 
   async size(queue: string): Promise<number> {
-    this.#check();
+    this.#throwIfClosed();
     try {
       return await this.#queues.count(queue);
     } catch (error) {
@@ -118,7 +118,7 @@ export class AwsSender implements Sender {
   }
 
   async drop(queue: string): Promise<void> {
-    this.#check();
+    this.#throwIfClosed();
     this.#queues.forget(queue);
     try {
       const QueueUrl = await this.#queues.find(queue);
@@ -133,23 +133,23 @@ export class AwsSender implements Sender {
     }
   }
 
-  /** What nobody waited for, such as a refusal of a call that came late, has a last moment to leave. */
+  /** Waits a moment for messages that nothing awaits, such as the refusal of a late call. */
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
     const late = new AbortController();
     const left = Promise.all([this.#events.idle(), this.#posts.idle(), this.#items.idle()]);
-    await Promise.race([left, pause(LAST_MOMENT, late.signal)]);
+    await Promise.race([left, pause(CLOSE_TIMEOUT, late.signal)]);
     late.abort();
     this.#client.close();
   }
 
-  #check(): void {
+  #throwIfClosed(): void {
     if (this.#closed) throw new ClosedError();
   }
 
-  /** The worker knows from its queue where we are. */
-  #where(): Promise<Arns> {
+  /** Returns the prefixes of ARNs, which the receiver learns from its queue. */
+  #getArns(): Promise<Arns> {
     this.#arns ??= this.#context.ask("arns", undefined).then((arns) => arns as Arns);
     this.#arns.catch(() => this.#arns = undefined);
     return this.#arns;
@@ -158,7 +158,7 @@ export class AwsSender implements Sender {
   async #publish(topic: string, events: Event[]): Promise<(BusError | undefined)[]> {
     const doing = `publish to topic ${topic}`;
     try {
-      const TopicArn = (await this.#where()).topicArn + topic;
+      const TopicArn = (await this.#getArns()).topicArn + topic;
       const results = await this.#client.batch(doing, events, async (entries, abortSignal) => {
         const PublishBatchRequestEntries = entries.map(({ Id, item: { message } }) => (
           { Id, Message: message.body, MessageAttributes: message.attributes }
@@ -179,7 +179,7 @@ export class AwsSender implements Sender {
   async #post(inbox: string, messages: Outgoing[]): Promise<(BusError | undefined)[]> {
     const doing = `post to inbox ${inbox}`;
     try {
-      const QueueUrl = (await this.#where()).queueUrl + inbox;
+      const QueueUrl = (await this.#getArns()).queueUrl + inbox;
       return await this.#client.batch(doing, messages, async (entries, abortSignal) => {
         const Entries = entries.map(({ Id, item }) => (
           { Id, MessageBody: item.body, MessageAttributes: item.attributes }

@@ -1,5 +1,5 @@
 /**
- * The subscriptions of one bus: which events of its queue go to which of them.
+ * The subscriptions of one bus: which of them gets which event of its queue.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import { nameOf } from "./arns.ts";
 import { type Content, PATTERNS_TTL } from "./message.ts";
 import type { Names } from "./names.ts";
 
-/** Events of a topic that are held at most; SQS keeps the others meanwhile. With the largest bodies they are 64 MiB. */
+/** Events of one topic that are held back at most; SQS keeps the others. With the largest bodies they are 64 MiB. */
 const MAX_HELD = 256;
 
 interface Pattern {
@@ -19,7 +19,7 @@ interface Pattern {
   readonly emit: Emit;
 }
 
-/** Passes events on to the subscriptions of a bus. */
+/** Emits events to the subscriptions of a bus. */
 export class Subscriptions {
   readonly #names: Names;
   readonly #context: ReceiverContext;
@@ -27,22 +27,22 @@ export class Subscriptions {
   /** SNS topic → its exact subscriptions. */
   readonly #exact = new Map<string, Map<Filter, Emit>>();
   readonly #patterns = new Map<Filter, Pattern>();
-  /** SNS topic → its events that wait until it is known whether others were lost before them. */
+  /** SNS topic → its events that wait until it is known whether earlier ones were lost. */
   readonly #held = new Map<string, Content[]>();
 
-  /** The subscriptions of a bus with these names. */
+  /** Prepares the subscriptions of a bus with these names. */
   constructor(names: Names, context: ReceiverContext, closing: AbortSignal) {
     this.#names = names;
     this.#context = context;
     this.#closing = closing;
   }
 
-  /** True if nothing is subscribed to. */
+  /** True if there is no subscription. */
   get empty(): boolean {
     return this.#exact.size === 0 && this.#patterns.size === 0;
   }
 
-  /** The SNS topic that carries the events of a filter. */
+  /** Returns the SNS topic that carries the events of a filter. */
   topicOf({ topic, pattern }: Filter): string {
     return pattern ? this.#names.all : this.#names.topic(topic);
   }
@@ -60,7 +60,7 @@ export class Subscriptions {
     return filter.pattern ? this.#patterns.has(filter) : this.#exact.get(this.topicOf(filter))?.has(filter) ?? false;
   }
 
-  /** Emits no more events of a filter; false if none were emitted. */
+  /** Emits no more events of a filter; returns false if the filter was not there. */
   remove(filter: Filter): boolean {
     if (filter.pattern) return this.#patterns.delete(filter);
     const name = this.topicOf(filter);
@@ -70,14 +70,14 @@ export class Subscriptions {
     return true;
   }
 
-  /** Emits an event, or holds it; false if there is no room to hold it. */
+  /** Emits an event, or holds it back; returns false if there is no room to hold it. */
   emit(content: Content): boolean {
     const { label: { topic, all }, topicArn } = content;
-    // only an envelope names the topic of an event whose publisher is not tsmq
+    // only an envelope of SNS names the topic of an event that tsmq did not publish
     const name = topic === undefined ? topicArn && nameOf(topicArn) : all ? this.#names.all : this.#names.topic(topic);
     if (name === undefined) {
       const text =
-        "Cannot tell the topic of an event: its publisher is not tsmq; open the provider with rawDelivery: false";
+        "Cannot tell the topic of an event: tsmq did not publish it; open the provider with rawDelivery: false";
       this.#context.fault(new BusError("invalid", text));
       return true;
     }
@@ -88,15 +88,15 @@ export class Subscriptions {
     return true;
   }
 
-  /** Holds the events of an SNS topic until {@linkcode release}. */
+  /** Holds back the events of an SNS topic until {@linkcode release}. */
   hold(name: string): void {
     this.#held.set(name, []);
   }
 
-  /** Emits what was held, after a gap if events `missed` for that reason. */
+  /** Emits what was held back, after a gap if events were `missed` for that reason. */
   async release(name: string, missed?: string): Promise<void> {
     if (missed !== undefined) {
-      // publishers that found no topic for patterns do not look again for so long
+      // publishers that found no topic for patterns do not ask again for so long
       if (name === this.#names.all) await pause(PATTERNS_TTL, this.#closing);
       for (const filter of this.#filters(name)) this.#context.gap(missed, filter);
     }

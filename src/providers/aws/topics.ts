@@ -1,5 +1,5 @@
 /**
- * The topics that a bus's queue is subscribed to: made by the first subscriber, deleted by the last.
+ * The SNS topics that the bus's queue is subscribed to. The first subscriber creates a topic, the last one deletes it.
  *
  * @module
  */
@@ -17,34 +17,34 @@ import { noTopic } from "./errors.ts";
 import { nameOf } from "./arns.ts";
 import { subscriptionsOf, type TopicSubscription } from "./registry.ts";
 
-/** Marks the topics that tsmq made and may delete. Always the same: SNS refuses a topic that exists with other tags. */
+/** Marks the topics that tsmq created and may delete. It never changes: SNS refuses to create an existing topic with other tags. */
 export const TOPIC_TAG = { Key: "tsmq", Value: "topic" };
 
 const REPEATABLE = { repeatable: true };
-/** Milliseconds after which a new subscription is looked after: whoever deleted the topic just before has done so by then. */
-const LOOK_AFTER = 5_000;
-/** Topics worked on at once. SNS grants 30 to 100 requests a second. */
+/** Milliseconds after which a new subscription is checked. A bus that deletes the topic at the moment of subscribing is done by then. */
+const CHECK_AFTER = 5_000;
+/** Topics that are changed at once. SNS grants 30 to 100 requests a second. */
 const PARALLEL = 20;
-/** Subscribing is tried so often while others delete the topic. */
+/** Attempts to subscribe while other buses delete the topic. */
 const ATTEMPTS = 5;
 
-interface Joined {
-  /** How many filters of ours need it; none of one that could not be subscribed to, or ended: it is to be ended yet. */
+interface Subscription {
+  /** How many filters need the subscription. At 0 it could not be made, or could not be ended: `close` ends it. */
   count: number;
   /** The ARN of the subscription. */
   arn?: string;
-  /** Others than us made the topic. */
+  /** True if the topic was not created by tsmq. */
   foreign: boolean;
-  /** Why events may have been missed since this was subscribed to last. */
+  /** Why events may have been missed since the subscription was confirmed last. */
   missed?: string;
   timer?: ReturnType<typeof setTimeout>;
 }
 
-/** What happens to the events of a topic while its subscription is renewed. */
-export interface Events {
-  /** Holds the events of a topic. */
+/** Holds back the events of a topic while its subscription is renewed. */
+export interface TopicEvents {
+  /** Holds back the events of a topic. */
   hold(name: string): void;
-  /** Passes on what was held, after a gap if events were `missed` for that reason. */
+  /** Emits what was held back, after a gap if events were `missed` for that reason. */
   release(name: string, missed?: string): Promise<void>;
 }
 
@@ -53,71 +53,71 @@ export class Topics {
   readonly #client: AwsClient;
   readonly #queue: BusQueue;
   readonly #raw: boolean;
-  readonly #events: Events;
-  readonly #joined = new Map<string, Joined>();
-  /** The last thing under way for each topic: one after the other. */
-  readonly #turns = new Map<string, Promise<void>>();
+  readonly #events: TopicEvents;
+  readonly #subscriptions = new Map<string, Subscription>();
+  /** The last change of each topic: changes of one topic run one after the other. */
+  readonly #changes = new Map<string, Promise<void>>();
   readonly #waiting: (() => void)[] = [];
   #running = 0;
   #closed = false;
 
-  /** Subscribes this queue. */
-  constructor(client: AwsClient, queue: BusQueue, raw: boolean, events: Events) {
+  /** Prepares subscriptions of this queue. */
+  constructor(client: AwsClient, queue: BusQueue, raw: boolean, events: TopicEvents) {
     this.#client = client;
     this.#queue = queue;
     this.#raw = raw;
     this.#events = events;
   }
 
-  /** Subscribes to an SNS topic; to one that nothing is published to, if it is `silent`. False: it was subscribed already. */
-  join(name: string, silent = false): Promise<boolean> {
+  /** Subscribes to an SNS topic; `silent`: nothing is published to it. Resolves with false if it was subscribed to already. */
+  add(name: string, silent = false): Promise<boolean> {
     let fresh = false;
-    return this.#turn(name, async () => {
+    return this.#change(name, async () => {
       if (this.#closed) throw new ClosedError();
-      const joined = this.#joined.get(name);
-      if (joined?.count) return void joined.count++;
+      const subscription = this.#subscriptions.get(name);
+      if (subscription?.count) return void subscription.count++;
       fresh = true;
       if (!silent) await this.#queue.allow(this.#arnOf(name));
       await this.#subscribe(name);
-      this.#joined.get(name)!.count = 1;
-      this.#lookAfter(name);
+      Object.assign(this.#subscriptions.get(name)!, { count: 1, missed: undefined });
+      this.#checkLater(name);
     }).then(() => fresh);
   }
 
-  /** Ends what one `join` began. */
-  leave(name: string): Promise<void> {
-    return this.#turn(name, async () => {
-      const joined = this.#joined.get(name);
-      if (joined?.count && --joined.count === 0) await this.#end(name, joined);
+  /** Ends what one `add` began. */
+  remove(name: string): Promise<void> {
+    return this.#change(name, async () => {
+      const subscription = this.#subscriptions.get(name);
+      if (subscription?.count && --subscription.count === 0) await this.#end(name, subscription);
     });
   }
 
   /**
-   * Subscribes to everything again, after events were missed for that reason; what fails is tried again later. Rejects with the first
-   * such error.
+   * Subscribes to all topics again, after events were missed for that reason. Rejects with the first error; topics that failed are retried
+   * later.
    */
-  async again(missed: string): Promise<void> {
-    for (const joined of this.#joined.values()) joined.missed = missed;
+  async restore(missed: string): Promise<void> {
+    for (const subscription of this.#subscriptions.values()) subscription.missed = missed;
     await Promise.all(
-      [...this.#joined.keys()].map((name) =>
-        this.#turn(name, () => this.#renew(name)).catch((error) => {
-          this.#lookAfter(name);
+      [...this.#subscriptions.keys()].map((name) =>
+        this.#change(name, () => this.#renew(name)).catch((error) => {
+          this.#checkLater(name);
           throw error;
         })
       ),
     );
   }
 
-  /** Ends all subscriptions; one that cannot be ended does not keep the others. Rejects with the first such error. */
+  /** Ends all subscriptions, even when some cannot be ended. Rejects with the first error. */
   async close(): Promise<void> {
     this.#closed = true;
-    for (const { timer } of this.#joined.values()) clearTimeout(timer);
-    // what is under way may subscribe yet
-    const names = new Set([...this.#joined.keys(), ...this.#turns.keys()]);
+    for (const { timer } of this.#subscriptions.values()) clearTimeout(timer);
+    // a change that is running may still subscribe
+    const names = new Set([...this.#subscriptions.keys(), ...this.#changes.keys()]);
     const ended = await Promise.allSettled([...names].map((name) =>
-      this.#turn(name, async () => {
-        const joined = this.#joined.get(name);
-        if (joined) await this.#end(name, joined);
+      this.#change(name, async () => {
+        const subscription = this.#subscriptions.get(name);
+        if (subscription) await this.#end(name, subscription);
       })
     ));
     for (const result of ended) if (result.status === "rejected") throw result.reason;
@@ -131,8 +131,8 @@ export class Topics {
     const RawMessageDelivery = String(this.#raw);
     for (let attempt = 1;; attempt++) {
       const foreign = await this.#create(name);
-      const joined: Joined = Object.assign(this.#joined.get(name) ?? { count: 0 }, { foreign });
-      this.#joined.set(name, joined);
+      const subscription: Subscription = Object.assign(this.#subscriptions.get(name) ?? { count: 0 }, { foreign });
+      this.#subscriptions.set(name, subscription);
       const command = new SubscribeCommand({
         TopicArn: this.#arnOf(name),
         Protocol: "sqs",
@@ -145,16 +145,16 @@ export class Topics {
           `subscribe to topic ${name}`,
           (abortSignal) => this.#client.sns.send(command, { abortSignal }),
         );
-        joined.arn = SubscriptionArn;
+        subscription.arn = SubscriptionArn;
         return;
       } catch (error) {
-        // its last subscriber deleted it in between
+        // the topic's last subscriber deleted it in between
         if (!noTopic(error) || attempt === ATTEMPTS) throw error;
       }
     }
   }
 
-  /** Makes the topic if there is none; true if it is not ours. */
+  /** Creates the topic if it does not exist. Returns true if it exists and was not created by tsmq. */
   async #create(name: string): Promise<boolean> {
     const create = (Tags?: typeof TOPIC_TAG[]) =>
       this.#call(
@@ -171,40 +171,42 @@ export class Topics {
     }
   }
 
-  /** Ends a subscription; one that cannot be ended now is ended by `close`. */
-  async #end(name: string, joined: Joined): Promise<void> {
-    clearTimeout(joined.timer);
+  /** Ends a subscription. When that fails, `close` tries again. */
+  async #end(name: string, subscription: Subscription): Promise<void> {
+    clearTimeout(subscription.timer);
     const topicArn = this.#arnOf(name);
-    await leaveTopic(this.#client, topicArn, this.#queue.arn, () => !joined.foreign, joined.arn);
-    this.#joined.delete(name);
+    await unsubscribeQueue(this.#client, topicArn, this.#queue.arn, () => !subscription.foreign, subscription.arn);
+    this.#subscriptions.delete(name);
     this.#queue.disallow(topicArn);
   }
 
-  /** A bus that saw no subscriber may delete the topic right after we subscribed: one later look mends that. */
-  #lookAfter(name: string): void {
-    const joined = this.#joined.get(name);
-    if (!joined?.count || this.#closed) return;
-    clearTimeout(joined.timer);
-    joined.timer = setTimeout(() => {
-      this.#turn(name, async () => {
-        if (this.#joined.get(name) === joined) await this.#renew(name);
-      }).catch(() => this.#lookAfter(name));
-    }, LOOK_AFTER);
+  /** Checks a new subscription once: a bus that saw no other subscriber may have deleted the topic right after this one subscribed. */
+  #checkLater(name: string): void {
+    const subscription = this.#subscriptions.get(name);
+    if (!subscription?.count || this.#closed) return;
+    clearTimeout(subscription.timer);
+    subscription.timer = setTimeout(() => {
+      this.#change(name, async () => {
+        if (this.#subscriptions.get(name) === subscription) await this.#renew(name);
+      }).catch(() => this.#checkLater(name));
+    }, CHECK_AFTER);
   }
 
-  /** Subscribes once more, which changes nothing if we still are. */
+  /** Subscribes once more, which changes nothing while the subscription exists. */
   async #renew(name: string): Promise<void> {
-    const joined = this.#joined.get(name);
-    if (!joined?.count || this.#closed) return;
-    const { arn } = joined;
-    // an event that comes before the answer may be the first after a gap
+    const subscription = this.#subscriptions.get(name);
+    if (!subscription?.count || this.#closed) return;
+    const { arn } = subscription;
+    // events that come before the answer may be later than a gap
     this.#events.hold(name);
     let missed: string | undefined;
     try {
       await this.#subscribe(name);
-      if (joined.arn !== arn) joined.missed ??= `another bus deleted topic ${name} while it was subscribed to`;
-      missed = joined.missed;
-      joined.missed = undefined;
+      if (subscription.arn !== arn) {
+        subscription.missed ??= `another bus deleted topic ${name} while it was subscribed to`;
+      }
+      missed = subscription.missed;
+      subscription.missed = undefined;
     } finally {
       await this.#events.release(name, missed);
     }
@@ -214,11 +216,11 @@ export class Topics {
     return this.#client.call(doing, run, { repeatable: true });
   }
 
-  /** Runs it after what is under way for this topic, and not beside too many others. */
-  async #turn<O>(name: string, run: () => Promise<O>): Promise<O> {
-    const before = this.#turns.get(name);
+  /** Runs a change after the running change of this topic, and beside at most `PARALLEL` others. */
+  async #change<O>(name: string, run: () => Promise<O>): Promise<O> {
+    const before = this.#changes.get(name);
     const { promise: done, resolve: finish } = Promise.withResolvers<void>();
-    this.#turns.set(name, done);
+    this.#changes.set(name, done);
     await before;
     if (this.#running >= PARALLEL) await new Promise<void>((resolve) => this.#waiting.push(resolve));
     else this.#running++;
@@ -228,17 +230,17 @@ export class Topics {
       const next = this.#waiting.shift();
       if (next) next();
       else this.#running--;
-      if (this.#turns.get(name) === done) this.#turns.delete(name);
+      if (this.#changes.get(name) === done) this.#changes.delete(name);
       finish();
     }
   }
 }
 
 /**
- * Ends the subscription of `queueArn` to a topic, and deletes the topic if nobody else subscribes to it and it is `ours`; true if
- * it did. `arn` is the ARN of the subscription where it is known. A topic that is gone already is fine.
+ * Ends the subscription of a queue to a topic, and deletes the topic if it is `ours` and has no other subscriber. Returns true if it
+ * deleted it. `arn` is the ARN of the subscription, if known. Does nothing if the topic does not exist.
  */
-export async function leaveTopic(
+export async function unsubscribeQueue(
   client: AwsClient,
   TopicArn: string,
   queueArn: string,
@@ -258,7 +260,7 @@ export async function leaveTopic(
         (abortSignal) => client.sns.send(unsubscribe, { abortSignal }),
         REPEATABLE,
       );
-      // another bus that leaves at this moment still saw this subscription: the last to look deletes the topic
+      // another bus that ends its subscription at this moment still saw this one: the last to check deletes the topic
       if (!alone(await subscriptionsOf(client, TopicArn)) || !await ours()) return false;
     }
     const remove = new DeleteTopicCommand({ TopicArn });
@@ -270,8 +272,8 @@ export async function leaveTopic(
   }
 }
 
-/** True for topics that tsmq made; rejects if there is none. */
-export async function madeByUs(client: AwsClient, ResourceArn: string): Promise<boolean> {
+/** Returns true for a topic that tsmq created; rejects if the topic does not exist. */
+export async function createdByTsmq(client: AwsClient, ResourceArn: string): Promise<boolean> {
   const command = new ListTagsForResourceCommand({ ResourceArn });
   const { Tags } = await client.call(
     "read tags",
