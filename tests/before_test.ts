@@ -1,4 +1,4 @@
-/** The version before the marks and headers as a peer: it reads what has none as ever, and we read what it writes. */
+/** The version before type marks and headers as a peer: it reads messages without them, and this version reads its messages. */
 import { assertEquals } from "@std/assert";
 import { afterAll, beforeAll, describe } from "@std/testing/bdd";
 import { spawnSync } from "node:child_process";
@@ -16,7 +16,7 @@ import { missing } from "./support/tools.ts";
 import { until } from "./support/until.ts";
 
 const ROOT = fileURLToPath(new URL("../", import.meta.url));
-/** The last commit without them. */
+/** The last commit without type marks and headers. */
 const BEFORE = "2d13747";
 const PARTS = ["mod.ts", "src", "workers", "deno.json", "package.json", "tsconfig.json", "tests/support"];
 
@@ -25,7 +25,7 @@ function lack(): string | undefined {
   return status === 0 ? missing("redis-server") : `the commit ${BEFORE} is not in this clone`;
 }
 
-/** Puts the version before into a directory, with the peer. */
+/** Unpacks that version into a directory and adds the peer. Returns the path of the peer. */
 function checkOut(dir: string): string {
   const { stdout } = spawnSync("git", ["archive", BEFORE, ...PARTS], { cwd: ROOT, maxBuffer: 1 << 28 });
   const { status, stderr } = spawnSync("tar", ["x", "-C", dir], { input: stdout });
@@ -90,7 +90,7 @@ describe(`a bus of the commit ${BEFORE}`, () => {
 
   itNeeds(lacking)("serves our calls, and calls us", async () => {
     for (const [i, value] of PLAIN.entries()) assertEquals(await bus.stub("plain")(i, value), undefined);
-    // in a list of arguments an instance has its class's name, as ever
+    // in a list of arguments an instance has the name of its class, in both versions
     for (const [i, [value]] of BARE.entries()) if (i > 0) assertEquals(await bus.stub("bare")(i, value), undefined);
     for (const [i, value] of ALL.entries()) assertEquals(difference(await bus.stub("value")(i), value), undefined);
     const heard: unknown[] = [];

@@ -27,7 +27,7 @@ class Order {
   constructor(readonly id = "o-1", readonly items = ["a", "b"], readonly meta: object = { n: 2 }) {}
 }
 
-/** What a vector says, by the Python that wrote it; `both` where JavaScript has the very value. */
+/** The value of each vector, by the Python that wrote it; `both` where tsmq writes the same JSON. */
 interface Expected {
   value: unknown;
   type?: string;
@@ -64,7 +64,7 @@ const EVENTS: Record<string, Expected> = {
   "publish('ünï ☃ 𝄞', 'vec/ch')": both("ünï ☃ 𝄞"),
 };
 
-/** Some share their Python, so these go by their text. */
+/** The values of queue items, by their text, since some were written by the same Python. */
 const ITEMS: Record<string, Expected> = {
   '"abc"': both("abc"),
   "1": both(1),
@@ -106,7 +106,7 @@ function check(body: string, expected: Expected | undefined): void {
   if (expected.both) assertEquals(JSON.parse(codec.encode(expected.value)), JSON.parse(body));
 }
 
-describe("codec: what PyMQ wrote", () => {
+describe("codec: messages that PyMQ wrote", () => {
   for (const { python, data } of vectors.events) it(python, () => check(data, EVENTS[python]));
 
   for (const { python, value } of vectors.queue_items) it(`${python}: ${value}`, () => check(value, ITEMS[value]));
@@ -151,7 +151,7 @@ function checkResponse(response: string, results: Record<string, Expected>): voi
   assertEquals(difference(codec.revive(result, resultType), expected.value), undefined);
   if (!expected.both) return;
   assertEquals(codec.pythonType(expected.value), resultType);
-  // The tag in an instance's JSON is one more key for Python, which it ignores.
+  // Python ignores the tag in the JSON of an instance
   const tagged = codec.tagOf(expected.value) ? { ...Object(result), __type: resultType } : result;
   assertEquals(JSON.parse(codec.write(expected.value).json), tagged);
 }

@@ -5,7 +5,7 @@ import { writeMarks } from "../src/codec/marks.ts";
 import { ValidationError } from "../src/errors.ts";
 import { difference } from "./support/same.ts";
 
-/** Numbers in [0, 1) that a seed repeats (mulberry32). */
+/** Returns random numbers in [0, 1), the same for the same seed (mulberry32). */
 function randomOf(seed: number): () => number {
   let state = seed;
   return () => {
@@ -55,7 +55,7 @@ const NUMBERS = [
 ];
 const BIGINTS = [0n, 1n, -1n, 2n ** 53n - 1n, 2n ** 53n, -(2n ** 53n), 2n ** 64n, 10n ** 50n];
 
-/** Makes values of all the kinds that can be sent. */
+/** Makes random values of every type that can be encoded. */
 class Values {
   readonly #random: () => number;
 
@@ -132,7 +132,7 @@ class Values {
     const fields: Record<string, unknown> = {};
     for (let i = this.below(5); i > 0; i--) {
       const key = this.of(this.below(2) ? KEYS : KEYS_TOO);
-      // `size` is a getter of Node: Object.assign would call its setter.
+      // `size` is a getter of Node, and Object.assign would call its setter
       if (own && key === "size") continue;
       this.define(fields, { [key]: key === "__type" && this.below(2) ? this.of(TAGS) : make() });
     }
@@ -143,7 +143,7 @@ class Values {
     return Object.defineProperties(target, Object.getOwnPropertyDescriptors(fields));
   }
 
-  /** The text with some of its characters lost, doubled, moved or replaced. */
+  /** Removes, doubles, moves or replaces some characters of a text. */
   mutated(text: string): string {
     const parts = [
       "{",
@@ -186,7 +186,7 @@ function poisoned(value: unknown): boolean {
 }
 
 describe("codec: random values", () => {
-  it("come back as they went in, whole or nested, and the same way twice", () => {
+  it("come out as they went in, alone and nested, and are written the same way twice", () => {
     for (let seed = 1; seed <= 20_000; seed++) {
       const value = new Values(seed).value(1 + seed % 5);
       const body = codec.encode(value);
@@ -200,7 +200,7 @@ describe("codec: random values", () => {
     }
   });
 
-  it("damaged bodies give a value that is clean, or a ValidationError", () => {
+  it("a damaged body gives a harmless value or a ValidationError", () => {
     let refused = 0;
     for (let seed = 1; seed <= 20_000; seed++) {
       const values = new Values(seed);
@@ -213,12 +213,12 @@ describe("codec: random values", () => {
         refused++;
       }
     }
-    // Both ends are worth something only if both are met.
+    // the test is worth something only if both outcomes occur
     assert(refused > 1_000 && refused < 19_000, `${refused} refused`);
     assertEquals(Object.keys(Object.prototype), []);
   });
 
-  it("random JSON full of tags gives a value that is clean, or a ValidationError", () => {
+  it("random JSON full of tags gives a harmless value or a ValidationError", () => {
     let read = 0;
     for (let seed = 1; seed <= 20_000; seed++) {
       const values = new Values(seed);

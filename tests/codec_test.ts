@@ -40,13 +40,13 @@ function decode(body: string, by = codec): Decoded {
   return decoded;
 }
 
-/** A body with its marks as text: what the JSON says, and what stands behind it. */
+/** Returns the JSON of a body and its marks as text. */
 function shown(body: string): [json: string, marks?: string] {
   const mark = readMarks(body);
   return mark === undefined ? [body] : [body.trimEnd(), JSON.stringify(mark)];
 }
 
-/** What comes out of what goes in, here and as a nested fragment. */
+/** Encodes and decodes a value, alone and nested. */
 function comesBack(value: unknown, by = codec): unknown {
   const { json, mark } = by.write(value);
   const nested = decode(`{"x":[${json}]}${writeMarks(mark && `{"x":[${mark}]}`)}`, by).value as { x: unknown[] };
@@ -54,7 +54,7 @@ function comesBack(value: unknown, by = codec): unknown {
   return nested.x[0];
 }
 
-/** It is one line of text, too. */
+/** Also as one line with tags. */
 function assertInLine(value: unknown, by = codec): void {
   const line = by.line(value);
   assertFalse(/[\r\n]/.test(line), line);
@@ -77,27 +77,27 @@ function refusal(fn: () => unknown): ValidationError {
 }
 
 describe("codec: plain JSON", () => {
-  it("encode() writes it as JSON.stringify does", () => {
+  it("encode() writes as JSON.stringify does", () => {
     for (const value of [true, "a", 1.5, [], {}, [1, [null, "ü☃𝄞"]], { a: { b: [{ c: null }] }, "d e": '\n"' }]) {
       assertEquals(codec.encode(value), JSON.stringify(value));
       assertComesBack(value);
     }
   });
 
-  it("encode() tags null at the top only, as PyMQ does", () => {
+  it("encode() tags a bare null only, as PyMQ does", () => {
     assertEquals(codec.encode(null), '{"__obj":null,"__type":"NoneType"}');
     assertEquals(codec.encode([null]), "[null]");
     assertEquals(codec.write(null), { json: "null" });
     assertComesBack(null);
   });
 
-  it("decode() says the tag of the body only", () => {
+  it("decode() returns the tag of the whole body only", () => {
     assertEquals(decode('{"a":{"__type":"x"}}'), { value: { a: {} } });
     assertEquals(decode('{"a":1,"__type":"x.Y"}'), { value: { a: 1 }, type: "x.Y" });
     assertEquals(decode("7"), { value: 7 });
   });
 
-  it("lone surrogates survive, as escapes, also in keys", () => {
+  it("lone surrogates are kept as escapes, also in keys", () => {
     const value = { "\ud800": "a\udc00b", ok: "\ud834\udd1e" };
     assert(codec.encode(value).isWellFormed());
     assert(codec.encode({ ...value, d: new Date(0), "\udc01": undefined }).isWellFormed());
@@ -119,8 +119,8 @@ describe("codec: plain JSON", () => {
   });
 });
 
-describe("codec: what JSON has no word for", () => {
-  it("undefined in an object is left out; anywhere else it is null; a mark says so", () => {
+describe("codec: values that JSON does not have", () => {
+  it("undefined is left out of an object and is null elsewhere, with a mark", () => {
     assertEquals(shown(codec.encode({ a: 1, b: undefined })), ['{"a":1}', '{"b":"U"}']);
     assertEquals(shown(codec.encode([undefined])), ["[null]", '["U"]']);
     assertEquals(codec.encode(undefined), '{"__obj":null,"__type":"tsmq:undefined"}');
@@ -132,12 +132,12 @@ describe("codec: what JSON has no word for", () => {
       price: 1,
       ribbon: undefined,
     });
-    // A hole is what reading it gives.
+    // a hole in an array reads as undefined
     // deno-lint-ignore no-sparse-arrays
     assertSame(comesBack([1, , 2]), [1, undefined, 2]);
   });
 
-  it("dates, also before the year 0 and invalid ones", () => {
+  it("dates come out as they went in, also invalid ones and those before the year 0", () => {
     assertEquals(codec.encode(new Date(0)), '{"__obj":"1970-01-01T00:00:00.000Z","__type":"tsmq:Date"}');
     assertEquals(shown(codec.encode({ at: new Date(0) })), ['{"at":"1970-01-01T00:00:00.000Z"}', '{"at":"D"}']);
     assertComesBack(new Date(1), new Date(NaN), new Date(-8.64e15), new Date(8.64e15), [new Date(5)], {
@@ -145,7 +145,7 @@ describe("codec: what JSON has no word for", () => {
     });
   });
 
-  it("maps and sets, in their order, with any key", () => {
+  it("maps and sets keep their order, with any key", () => {
     assertComesBack(
       new Map<unknown, unknown>([["a", 1], [1, new Map([[{ k: 1 }, [new Set()]]])], [NaN, undefined], [
         "__proto__",
@@ -159,7 +159,7 @@ describe("codec: what JSON has no word for", () => {
     assertEquals(shown(codec.encode({ s: new Set([2, 1]) })), ['{"s":[2,1]}', '{"s":"S"}']);
   });
 
-  it("a map whose keys are texts is an object, in its order all the same; any other is a list of pairs", () => {
+  it("a map with string keys is an object and keeps its order; any other map is a list of pairs", () => {
     assertEquals(shown(codec.encode(new Map([["a", 1n]]))), ['{"a":1}', '["M",["N"]]']);
     assertEquals(shown(codec.encode({ m: new Map([["b", 1], ["2", 2], ["1", 3]]) })), [
       '{"m":{"b":1,"2":2,"1":3}}',
@@ -178,7 +178,7 @@ describe("codec: what JSON has no word for", () => {
     );
   });
 
-  it("what all of a list have is marked once", () => {
+  it("a mark that all elements of a list have is written once", () => {
     const rows = [1, 2, 3].map((id) => ({ id, at: new Date(id), tags: new Set([`${id}`]) }));
     assertEquals(shown(codec.encode({ rows }))[1], '{"rows":[{"at":"D","tags":"S"}]}');
     assertEquals(shown(codec.encode([1, new Date(0), 2]))[1], '{"1":"D"}');
@@ -187,12 +187,12 @@ describe("codec: what JSON has no word for", () => {
     assertComesBack({ rows }, rows, [rows, rows], [1, new Date(0), 2], [[new Date(0)], [1n, 2n], [1]]);
   });
 
-  it("a set whose elements Python cannot hash is not called a set", () => {
+  it("a set whose elements Python cannot hash has no set tag", () => {
     assertEquals(shown(codec.encode(new Set([[1]]))), ["[[1]]", '"S"']);
     assertComesBack(new Set([[1], { a: 1 }, new Date(0), 5n, undefined]));
   });
 
-  it("bigints: bare as Python has them, marked where a number would do", () => {
+  it("bigints are bare integers, with a mark where they would be read as numbers", () => {
     assertEquals(codec.encode(2n ** 60n), "1152921504606846976");
     assertEquals(shown(codec.encode(5n)), ["5", '"N"']);
     for (const edge of [2n ** 53n, 2n ** 53n - 1n, 10n ** 40n, 0n, 10n ** 4298n]) {
@@ -201,21 +201,21 @@ describe("codec: what JSON has no word for", () => {
     assertComesBack([2n ** 53n - 1n, 2 ** 53 - 1, 2n ** 53n, 2 ** 53]);
   });
 
-  it("numbers: each comes back as the number it was", () => {
+  it("numbers come out as they went in", () => {
     const numbers = [NaN, Infinity, -0, 0, 1e20, 2 ** 53, 2 ** 53 - 1, 1e21, 1.7976931348623157e308, 5e-324, 0.1, 1e16];
     for (const number of numbers) assertComesBack(number, -number, [number], { n: -number });
     assertEquals(codec.encode(numbers.slice(0, 6)), "[NaN,Infinity,-0.0,0,1e+20,9.007199254740992e+15]");
   });
 
-  it("bytes: base64, out as Uint8Array", () => {
+  it("bytes are base64, and come out as Uint8Array", () => {
     assertEquals(codec.encode(new Uint8Array([1, 2, 255])), '{"__obj":"AQL/","__type":"tsmq:bytes"}');
     const all = Uint8Array.from({ length: 256 }, (_, i) => i);
     assertComesBack(new Uint8Array(), all, { a: [all.subarray(7, 9)] });
   });
 });
 
-describe("codec: what Python writes", () => {
-  it("decode() reads bare NaN and infinities, and leaves them alone in strings", () => {
+describe("codec: bodies from Python", () => {
+  it("decode() reads bare NaN and infinities, but not in strings", () => {
     assertSame(decode('{"a": NaN, "b": [-Infinity,Infinity ], "NaN": "NaN, \\"Infinity\\\\"}').value, {
       a: NaN,
       b: [-Infinity, Infinity],
@@ -254,7 +254,7 @@ describe("codec: what Python writes", () => {
     });
   });
 
-  it("decode() takes PyMQ's own tags: tuple, set, NoneType, __list", () => {
+  it("decode() reads PyMQ's tags: tuple, set, NoneType, __list", () => {
     assertEquals(decode('{"__obj": ["a", 1], "__type": "tuple"}'), { value: ["a", 1], type: "tuple" });
     assertEquals(decode('{"__obj": [1, 2], "__type": "set"}'), { value: new Set([1, 2]), type: "set" });
     assertEquals(decode('{"__obj": null, "__type": "NoneType"}'), { value: null, type: "NoneType" });
@@ -269,7 +269,7 @@ describe("codec: what Python writes", () => {
     assertEquals(type, "shop.Item");
   });
 
-  it("decode() gives plain data, without the tag, for one that nobody registered", () => {
+  it("decode() returns plain data without the tag for an unregistered class", () => {
     assertEquals(decode('{"a": 1, "__type": "os.Nothing"}'), { value: { a: 1 }, type: "os.Nothing" });
     assertEquals(decode('{"__obj": ["p", 1], "__type": "m.Pair"}'), { value: ["p", 1], type: "m.Pair" });
     assertEquals(decode('{"__list": [["p", 1]], "__type": "m.Pair"}'), { value: [["p", 1]], type: "m.Pair" });
@@ -277,7 +277,7 @@ describe("codec: what Python writes", () => {
 });
 
 describe("codec: classes", () => {
-  it("instances come back as such, nested too, each with its own class", () => {
+  it("instances are revived with their own class, nested ones too", () => {
     const order = new Order([new Item("a"), new Gift("b", 2)]);
     assertEquals(
       shown(codec.encode(order)),
@@ -292,7 +292,7 @@ describe("codec: classes", () => {
     assertEquals((comesBack(new Gift("b", 2)) as Gift).label, "b (2)");
   });
 
-  it("a body that is a list of one class has PyMQ's form; one of several has not", () => {
+  it("a body that is a list of instances of one class has PyMQ's form; a list of several classes does not", () => {
     assertEquals(
       codec.encode([new Item("a"), new Item("b")]),
       '{"__list":[{"name":"a","price":1},{"name":"b","price":1}],"__type":"shop.Item"}',
@@ -311,7 +311,7 @@ describe("codec: classes", () => {
     );
   });
 
-  it("a list of a class that Python cannot import, without a dot in its name, is one of plain objects there", () => {
+  it("a list of instances is a list of dictionaries in Python if the class has no dot in its name", () => {
     class Plain {
       when: Date | undefined = new Date(0);
       constructor(readonly a: number) {}
@@ -330,7 +330,7 @@ describe("codec: classes", () => {
     assertEquals(plain.encode(new Plain(1)).includes('"__type":"Plain"'), true);
   });
 
-  it("no constructor and no setter runs", () => {
+  it("decode() runs no constructor and no setter", () => {
     let ran = 0;
     class Strict {
       static topic = "t.Strict";
@@ -346,12 +346,12 @@ describe("codec: classes", () => {
     assertEquals([ran, Object.getOwnPropertyDescriptor(value, "value")?.value], [0, 1]);
   });
 
-  it("an unregistered class travels under its name and arrives plain", () => {
+  it("an instance of an unregistered class has its name as tag and arrives as a plain object", () => {
     assertEquals(codec.encode(new Unregistered()), '{"a":1,"__type":"Unregistered"}');
     assertEquals(decode(codec.encode(new Unregistered())), { value: { a: 1 }, type: "Unregistered" });
   });
 
-  it("toJSON of a class is not asked: its fields travel", () => {
+  it("encode() does not call toJSON of an instance, and writes its fields", () => {
     class Money {
       static topic = "m.Money";
       constructor(readonly cents: number) {}
@@ -364,7 +364,7 @@ describe("codec: classes", () => {
     assertSame(comesBack([{ m: new Money(5) }], money), [{ m: new Money(5) }]);
   });
 
-  it("nameOf() prefers an own topic, and refuses names that the wire needs", () => {
+  it("nameOf() prefers an own topic, and refuses reserved names", () => {
     class Inherits extends Item {}
     class NotAString {
       static topic(): void {}
@@ -379,7 +379,7 @@ describe("codec: classes", () => {
     refusal(() => codec.encode({ a: new (named("set"))() }));
   });
 
-  it("register() is idempotent and refuses a second class of one name", () => {
+  it("register() is idempotent and refuses a second class with the same name", () => {
     const own = new Codec([Item, Item]);
     own.register(Item);
     const Other = {
@@ -395,14 +395,14 @@ describe("codec: classes", () => {
     refusal(() => late.encode(new Other()));
   });
 
-  it("tagOf() names instances only", () => {
+  it("tagOf() returns the tag of instances only", () => {
     assertEquals([codec.tagOf(new Gift("a")), codec.tagOf(new Unregistered())], ["shop.Gift", "Unregistered"]);
     for (const value of [null, 1, {}, [], new Date(), new Map(), new Set(), new Uint8Array(), new Error(), () => {}]) {
       assertEquals(codec.tagOf(value), undefined);
     }
   });
 
-  it("pythonType() and write() say how Python loads a result", () => {
+  it("pythonType() and write() fit what Python loads as a result", () => {
     const cases: [unknown, string, string][] = [
       [1, "int", "1"],
       [1.5, "float", "1.5"],
@@ -433,7 +433,7 @@ describe("codec: classes", () => {
     }
   });
 
-  it("revive() applies a name to plain fields, and leaves all else as it is", () => {
+  it("revive() applies a name to plain fields, and returns all else unchanged", () => {
     assertSame(codec.revive({ name: "a" }, "shop.Item"), { __proto__: Item.prototype, name: "a" });
     assertSame(codec.revive([1, 1], "set"), new Set([1]));
     const gift = new Gift("a");
@@ -474,7 +474,7 @@ describe("codec: schemas of classes", () => {
     assertSame(comesBack([point], checked), [point]);
   });
 
-  it("decode() refuses what the schema refuses, with the body", () => {
+  it("decode() rejects what the schema refuses, and the error has the body", () => {
     for (
       const body of [
         '{"x":1,"__type":"m.Point"}',
@@ -489,7 +489,7 @@ describe("codec: schemas of classes", () => {
     }
   });
 
-  it("encode() validates nothing", () => {
+  it("encode() does not validate", () => {
     assertEquals(checked.encode(Object.assign(new Point(), { x: "no" })), '{"x":"no","y":0,"__type":"m.Point"}');
   });
 
@@ -508,17 +508,17 @@ describe("codec: schemas of classes", () => {
     assertFalse(checked.decode('{"a":{"__type":"m.Other"}}') instanceof Promise);
   });
 
-  it("an asynchronous refusal rejects, and one that nobody awaits is nobody's fault", async () => {
+  it("an asynchronous refusal rejects, and causes no unhandled rejection when another value fails first", async () => {
     const body = '[{"id":"bad","inner":1,"__type":"m.Slow"}]';
     const error = await Promise.resolve(checked.decode(body)).then(() => undefined, (error) => error);
     assertInstanceOf(error, ValidationError);
     assertEquals([error.body, error.issues], [body, [{ message: "is bad", path: ["id"] }]]);
-    // The first element would reject later, the second fails at once.
+    // the first element rejects later, the second fails at once
     refusal(() => checked.decode('[{"id":"bad","inner":1,"__type":"m.Slow"},{"x":1,"__type":"m.Point"}]'));
     await new Promise((resolve) => setTimeout(resolve));
   });
 
-  it("a schema is the class's own, its output the fields", () => {
+  it("a schema is the class's own, and its output becomes the fields", () => {
     class Base {
       static topic = "m.Base";
       static schema = v.object({ id: v.string() });
@@ -540,7 +540,7 @@ describe("codec: schemas of classes", () => {
   });
 });
 
-describe("codec: what looks like a tag", () => {
+describe("codec: values that look like tags", () => {
   it("a user's own object comes out as it went in", () => {
     const objects = [
       { __type: "tuple" },
@@ -567,12 +567,12 @@ describe("codec: what looks like a tag", () => {
     ]);
     assertEquals(codec.encode({ __type: "tuple" }), '{"__obj":{"__type":"tuple"},"__type":"dict"}');
     assertEquals(codec.encode({ __tsmq: { a: "b" } }), '{"__obj":{"__tsmq":{"a":"b"}},"__type":"dict"}');
-    // PyMQ looks for tags in a list as it does in a dictionary, and fails when it finds one
+    // PyMQ searches lists for its keys as it does dictionaries, and fails when it finds one
     assertEquals(codec.encode(["__type", "a"]), '{"__obj":["__type","a"],"__type":"list"}');
     assertComesBack({ __tsmq: 1 }, [{ __tsmq: { traceparent: "x" } }], ["__obj", new Date(0)], [["__list"]]);
   });
 
-  it("__proto__ is refused when encoding and dropped when decoding", () => {
+  it("encode() refuses __proto__ and decode() drops it", () => {
     for (const value of [JSON.parse('{"__proto__":1}'), [{ a: JSON.parse('{"__type":1,"__proto__":{}}') }]]) {
       assertStringIncludes(refusal(() => codec.encode(value)).message, "prototype");
     }
@@ -604,7 +604,7 @@ describe("codec: what looks like a tag", () => {
     assertSame(decode('{"\\u005f_obj":[1],"_\\u005Ftype":"set"}').value, new Set([1]));
   });
 
-  it("a malformed tag is plain data or refused, never anything else", () => {
+  it("a malformed tag is plain data or is refused", () => {
     for (
       const body of [
         '{"__type":5}',
@@ -641,7 +641,7 @@ describe("codec: what looks like a tag", () => {
 });
 
 describe("codec: refusals", () => {
-  it("encode() names what cannot be sent, and where", () => {
+  it("encode() refuses a value that cannot be encoded, with its path", () => {
     class Locked extends Error {}
     class Many extends Map {}
     class List extends Array {}
@@ -713,12 +713,12 @@ describe("codec: refusals", () => {
     assertSame(comesBack(new Tagged(), new Codec([Tagged])), new Tagged());
   });
 
-  it("one value twice is no cycle", () => {
+  it("one value twice is not a cycle", () => {
     const shared = { d: new Date(0) };
     assertComesBack([shared, shared, { shared }], new Map([[shared, shared]]));
   });
 
-  it("decode() refuses what is no JSON, with the body", () => {
+  it("decode() refuses text that is not JSON, and the error has the body", () => {
     for (
       const body of [
         "",
@@ -741,7 +741,7 @@ describe("codec: refusals", () => {
     }
   });
 
-  it("too long an integer is refused, both ways", () => {
+  it("encode() and decode() refuse an integer that is too long", () => {
     assertSame(decode("1".repeat(4_300)).value, BigInt("1".repeat(4_300)));
     refusal(() => codec.decode("1".repeat(4_301)));
     refusal(() => codec.decode(`[${"1".repeat(3_000_000)}]`));
@@ -769,13 +769,13 @@ describe("codec: depth", () => {
     [1, (inner) => new Map([["k", inner]])],
     [2, (inner) => new Map([[1, inner]])],
   ];
-  // A date is an object: it takes a level.
+  // a date counts as a level
   const cores: [number, unknown][] = [[0, 1], [0, 2n ** 60n], [0, undefined], [1, new Date(0)], [0, 5n]];
 
-  it("five hundred levels of JSON go both ways; one more is refused, not sent", () => {
+  it("five hundred levels of JSON are encoded and decoded; encode() refuses one more", () => {
     for (const [cost, wrap] of wraps) {
       for (const [own, core] of cores) {
-        // what looks like a tag is in one of its own, which takes a level
+        // an object that looks like a tag is boxed, which takes a level
         const levels = Math.floor((499 - own) / cost);
         const value = nest(levels, wrap, core);
         const body = boxes.encode(value);
@@ -785,7 +785,7 @@ describe("codec: depth", () => {
     }
   });
 
-  it("decode() counts the levels too", () => {
+  it("decode() limits the levels too", () => {
     for (const [open, close] of [["[", "]"], ['{"a":', "}"], ['{"__type":"m.Box","inner":', "}"]] as const) {
       boxes.decode(open.repeat(500) + '"__"' + close.repeat(500));
       const error = refusal(() => boxes.decode(open.repeat(501) + '"__"' + close.repeat(501)));
@@ -810,7 +810,7 @@ describe("codec: depth", () => {
     for (const [open, core, close] of hostile) {
       refusal(() => boxes.decode(open.repeat(deep) + core + close.repeat(deep)));
     }
-    // Without a tag nothing of ours walks it: it is as deep as the runtime's parser allows.
+    // without a tag the codec does not visit the value: it may be as deep as the parser of the runtime allows
     boxes.decode("[".repeat(deep) + "]".repeat(deep));
   });
 });

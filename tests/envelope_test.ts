@@ -40,7 +40,7 @@ const HEADERS: MessageHeaders[] = [
   { a: "", "X-b": 'quotes " and } braces {}}', "tsmq-signature": "☃ \\u007d \\", __proto__x: "}" },
 ];
 
-/** The envelope of a trace as the version before the headers wrote it. */
+/** Writes the envelope of a trace as versions without headers did. */
 function stamp(body: string): string {
   const head = `{"__traceparent":"${TRACEPARENT}",`;
   const tag = body.startsWith("{") ? /,?("__type":"[^"\\]*")\}$/.exec(body) : null;
@@ -50,7 +50,7 @@ function stamp(body: string): string {
 }
 
 describe("envelope", () => {
-  it("unwrap() gives back the body and the headers, whatever they are", () => {
+  it("unwrap() returns the body and the headers that wrap() got", () => {
     for (const value of VALUES) {
       const body = codec.encode(value);
       assertEquals(unwrap(body), undefined, body);
@@ -61,17 +61,17 @@ describe("envelope", () => {
         assertEquals(opened.body, body, message);
         assertEquals({ ...opened.headers }, { ...headers });
         assertEquals(Object.getPrototypeOf(opened.headers), null);
-        // what PyMQ reads
+        // the value that PyMQ reads
         const parsed = JSON.parse(message);
         assert("__obj" in parsed || "__list" in parsed, message);
       }
     }
   });
 
-  it("unwrap() reads the trace of the version before", () => {
+  it("unwrap() reads the trace that versions without headers wrote", () => {
     for (const value of VALUES) {
       const body = codec.encode(value);
-      if (readMarks(body) !== undefined) continue; // it had none
+      if (readMarks(body) !== undefined) continue; // versions without headers had no marks
       assertEquals(unwrap(stamp(body)), { body, headers: { traceparent: TRACEPARENT } }, body);
     }
     const message = stamp("1");
@@ -79,7 +79,7 @@ describe("envelope", () => {
     assertEquals(unwrap(message.replace("__obj", "__other")), undefined);
   });
 
-  it("what is damaged is a body, or one that cannot be read", () => {
+  it("a damaged envelope is a body, or a body that cannot be read", () => {
     for (const value of VALUES) {
       const message = wrap(codec.encode(value), HEADERS[2]);
       for (let end = 0; end < message.trimEnd().length; end++) {
@@ -102,7 +102,7 @@ describe("envelope", () => {
       '{"__tsmq":{',
     ];
     for (const body of hostile) assertEquals(unwrap(body), undefined, body);
-    // as any object that nobody knows
+    // as for any unknown object
     assertEquals(value(hostile[0]!), { __tsmq: { a: 1 }, __obj: 1 });
   });
 
@@ -117,7 +117,7 @@ describe("envelope", () => {
 });
 
 describe("marks", () => {
-  it("are white space that no count of deliveries is taken for, and that JSON passes over", () => {
+  it("are white space that JSON skips and that differs from a count of deliveries", () => {
     for (const value of VALUES) {
       const body = codec.encode(value);
       if (body.trimEnd() === body) continue;
@@ -129,7 +129,7 @@ describe("marks", () => {
     assertEquals(writeMarks(undefined), "");
   });
 
-  it("other white space behind a body means nothing", () => {
+  it("other white space behind a body has no meaning", () => {
     for (
       const space of [
         "\n",
@@ -150,7 +150,7 @@ describe("marks", () => {
     refused(writeMarks('"D"'));
   });
 
-  it("that fit nothing are refused, or mean nothing", () => {
+  it("that do not fit their values are refused or ignored", () => {
     const body = '{"a":"x","l":[1,2],"o":{"b":null}}';
     for (
       const mark of [
@@ -205,18 +205,18 @@ describe("marks", () => {
     assertEquals(({} as { a?: unknown }).a, undefined);
   });
 
-  it("no mark overflows the stack, nor takes more steps than the value has parts", () => {
+  it("no mark overflows the stack or takes more steps than the value has parts", () => {
     const deep = 200_000;
     const nested = "[".repeat(deep) + "]".repeat(deep);
     const mark = "[".repeat(deep) + '"D"' + "]".repeat(deep);
     refused(`${nested}${writeMarks(mark)}`);
     assertEquals(value(`[[1]]${writeMarks('[["@x",{},[[]]]]')}`), [[1]]);
-    // marks of what is alike stand once, however many there are
+    // a mark that all have is written once
     const rows = (count: number) => Array.from({ length: count }, (_, i) => [`${i}`, new Date(i), [1n, undefined]]);
     assertEquals(readMarks(codec.encode(rows(1_000))), readMarks(codec.encode(rows(10))));
   });
 
-  it("the time for a hostile message grows as its length does", () => {
+  it("the time to read a hostile message is linear in its length", () => {
     const spaces = (n: number) => `1${" \t\n\r".repeat(n / 4)}`;
     const hostile: Record<string, (n: number) => string> = {
       spaces,
@@ -250,7 +250,7 @@ describe("marks", () => {
     }
   });
 
-  it("damaged ones give a value that is clean, or a ValidationError", () => {
+  it("damaged ones give a harmless value or a ValidationError", () => {
     const seeded = new Random(7);
     const random = () => seeded.next();
     const of = <T>(from: readonly T[]) => from[Math.floor(random() * from.length)]!;

@@ -31,7 +31,7 @@ class Checked extends Basket {
   }
 }
 
-/** It inherits a `revive`, which knows nothing of it. */
+/** It inherits a `revive`, which does not know its fields. */
 class Heir extends Basket {
   static override readonly topic: string = "shop.Heir";
 }
@@ -43,7 +43,7 @@ function read(body: string): unknown {
 }
 
 describe("static revive of a class", () => {
-  it("makes the instances, with what its constructor and initialisers make", () => {
+  it("makes the instances, with the fields of its constructor and initialisers", () => {
     const basket = new Basket("b-1");
     basket.add("soap", "tea");
     const [nested] = [read(codec.encode({ in: [basket] })) as { in: [Basket] }];
@@ -54,19 +54,19 @@ describe("static revive of a class", () => {
     }
   });
 
-  it("is given what the schema of the class made of the fields", () => {
+  it("gets the output of the schema of the class", () => {
     const checked = new Checked("b-2");
     assert(read(codec.encode(checked)) instanceof Checked);
     assertThrows(() => read('{"id":7,"list":[],"__type":"shop.Checked"}'), ValidationError);
   });
 
-  it("is the class's own, as its topic and its schema are", () => {
+  it("is the class's own, not an inherited one", () => {
     const heir = read(codec.encode(new Heir("b-3"))) as Heir;
     assert(heir instanceof Heir);
-    assertThrows(() => heir.sum, TypeError); // no constructor has run
+    assertThrows(() => heir.sum, TypeError); // no constructor ran
   });
 
-  it("is refused with the body where it throws, or gives something else", () => {
+  it("is refused, with the body in the error, where it throws or returns something else", () => {
     for (
       const revive of [() => ({}), () => Promise.reject(new Error("late")), () => JSON.parse("{"), () => undefined]
     ) {
@@ -80,7 +80,7 @@ describe("static revive of a class", () => {
     }
   });
 
-  it("makes what a subscriber, a taker and a caller get", async () => {
+  it("makes the instances for subscribers, queues and calls", async () => {
     await using bus = await Bus.open(memory(), { types: [Basket] });
     const seen = Promise.withResolvers<Basket>();
     bus.subscribe(Basket, seen.resolve);

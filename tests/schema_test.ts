@@ -8,24 +8,24 @@ import { type InferInput, type InferOutput, type StandardSchemaV1, validate } fr
 const Amount = v.object({ amount: v.pipe(v.string(), v.transform(Number), v.minValue(1)) });
 const SlowAmount = v.pipeAsync(v.number(), v.checkAsync((n) => Promise.resolve(n > 0), "not positive"));
 
-/** A schema of no library. */
+/** A schema without a library. */
 function schema<T>(check: (value: unknown) => StandardSchemaV1.Result<T> | Promise<StandardSchemaV1.Result<T>>) {
   return { "~standard": { version: 1, vendor: "test", validate: check } } satisfies StandardSchemaV1;
 }
 
 describe("validate()", () => {
-  it("gives at once what a synchronous schema makes of the value", () => {
+  it("returns the output of a synchronous schema at once", () => {
     assertEquals(validate(Amount, { amount: "5", other: 1 }, "x"), { amount: 5 });
     assertEquals(validate(schema(() => ({ value: undefined })), 1, "x"), undefined);
   });
 
-  it("gives a promise where the schema is asynchronous", async () => {
+  it("returns a promise if the schema is asynchronous", async () => {
     const result = validate(SlowAmount, 5, "x");
     assertInstanceOf(result, Promise);
     assertEquals(await result, 5);
   });
 
-  it("names what was refused, and where", async () => {
+  it("names the refused value and the path of the invalid part", async () => {
     const error = assertThrows(() => validate(Amount, { amount: "0" }, 'event of "shop"'), ValidationError);
     assertInstanceOf(error, BusError);
     assertEquals(error.code, "invalid");
@@ -36,7 +36,7 @@ describe("validate()", () => {
     assertEquals(slow.issues, [{ message: "not positive" }]);
   });
 
-  it("turns segments of a path into keys, and quotes three issues at most", () => {
+  it("turns path segments into keys, and quotes at most three issues", () => {
     const odd = Symbol("odd");
     const issues = ["a", "b", "c", "d", "e"].map((message) => ({ message, path: [{ key: 1 }, "k", odd] }));
     const error = assertThrows(() => validate(schema(() => ({ issues })), 1, "it"), ValidationError);
@@ -48,7 +48,7 @@ describe("validate()", () => {
     );
   });
 
-  it("reports a schema that fails itself, with its cause", async () => {
+  it("reports a schema that throws, with the cause", async () => {
     const cause = new TypeError("broken");
     const broken = schema(() => {
       throw cause;

@@ -1,4 +1,4 @@
-/** A bus of the version before: it stands in that version's tree when it runs. */
+/** A bus of the version before; this file runs inside the tree of that version. */
 import { Bus } from "../../mod.ts";
 import { redis } from "../../src/providers/redis/provider.ts";
 import { say, told } from "../support/peer_side.ts";
@@ -14,7 +14,7 @@ await bus.expose("plain", (i: number, value: unknown) => difference(value, PLAIN
 await bus.expose("bare", (i: number, value: unknown) => difference(value, BARE[i]![1]));
 await bus.expose("value", (i: number) => ALL[i]);
 
-/** Where what comes next differs from these values. */
+/** Returns where the next values differ from these. */
 async function compare(values: unknown[], next: (i: number) => Promise<unknown>): Promise<(string | undefined)[]> {
   const found: (string | undefined)[] = [];
   for (const [i, value] of values.entries()) found.push(difference(await next(i), value));

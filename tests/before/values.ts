@@ -1,4 +1,4 @@
-/** What the two versions send each other. */
+/** The values that the two versions send each other. */
 
 class Item {
   constructor(readonly name: string, readonly price = 1) {}
@@ -13,12 +13,12 @@ class Order {
   }
 }
 
-/** The classes. */
+/** The classes that both versions register. */
 export const types = [Item, Order];
 
 const AT = new Date(Date.UTC(2026, 0, 2));
 
-/** What both write and read alike, wherever it stands. */
+/** Values that both versions write and read alike, alone and nested. */
 export const PLAIN: unknown[] = [
   ...[
     0,
@@ -40,14 +40,14 @@ export const PLAIN: unknown[] = [
   ...[{ nested: [new Item("c")] }, [new Item("a"), 1]],
 ];
 
-/** What both write and read alike as a body of its own. */
+/** Values that both versions write and read alike as a whole body. */
 export const SAME: unknown[] = [
   ...PLAIN,
   ...[undefined, AT, new Date(NaN), new Set([1, "a"]), new Uint8Array([1, 255])],
   ...[{ __type: "tuple", __obj: 1 }, { __undefined: ["a"] }],
 ];
 
-/** What has types inside: the version before the marks reads what Python reads. */
+/** Values that need marks: the version before reads the bare value, as Python does. */
 export const BARE: [value: unknown, bare: unknown][] = [
   [[new Item("a")], [{ name: "a", price: 1 }]],
   [{ at: AT }, { at: "2026-01-02T00:00:00.000Z" }],
@@ -62,5 +62,5 @@ export const BARE: [value: unknown, bare: unknown][] = [
   ],
 ];
 
-/** All of them. */
+/** All values. */
 export const ALL: unknown[] = [...SAME, ...BARE.map(([value]) => value)];
