@@ -30,7 +30,7 @@ export interface BusOptions {
 
 /** Options of `shutdown` and {@linkcode Bus.close}. */
 export interface CloseOptions {
-  /** Milliseconds that handlers have to finish, and the transport to let go. Default 5,000. */
+  /** Milliseconds for handlers to finish and for the transport to close. Default 5,000. */
   readonly timeout?: number;
 }
 
@@ -46,7 +46,7 @@ export interface CloseReport {
   readonly returned: number;
   /** At most so many items may have been taken by a `get` that gave them to nobody; absent: none. */
   readonly uncertain?: number;
-  /** Whether the transport let go in time, rather than being cut off. */
+  /** Whether the transport closed in time; false if it was cut off. */
   readonly clean: boolean;
 }
 
@@ -106,7 +106,9 @@ export function checkOptions(options: BusOptions): v.InferOutput<typeof OPTIONS>
 /** Throws unless it is a provider whose options can be posted to its worker. */
 export function checkProvider(provider: Provider): void {
   if (typeof provider?.open !== "function" || !(provider.worker instanceof URL)) {
-    throw new ValidationError("Cannot open a bus: the provider is none (call its factory, as in memory())");
+    throw new ValidationError(
+      "Cannot open a bus: the first argument is not a provider (call its factory, as in memory())",
+    );
   }
   try {
     structuredClone(provider.options);

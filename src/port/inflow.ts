@@ -10,10 +10,10 @@ import { BusError, toPlain } from "../errors.ts";
 import type { Emit } from "../provider/provider.ts";
 import type { ToMain } from "./protocol.ts";
 
-/** Characters of events held in the worker, over all subscriptions, before further ones are dropped and a gap is said. */
+/** Characters of events held in the worker, over all subscriptions, before further ones are dropped and a gap is reported. */
 export const HELD_LIMIT = 64 * 1024 * 1024;
 
-/** Characters of inbox messages that main has not taken yet, before further ones are dropped and that is said. */
+/** Characters of inbox messages that main has not taken yet, before further ones are dropped and an error is reported. */
 export const AHEAD_LIMIT = 64 * 1024 * 1024;
 
 /** What is held: events, and the places at which some are missing. */
@@ -160,7 +160,7 @@ export class Inflow {
   }
 
   #hold(flow: Flow, topic: string, body: string): void {
-    if (this.#flows.get(flow.id) !== flow) return; // it has ended, and nobody would ever let go of it
+    if (this.#flows.get(flow.id) !== flow) return; // it has ended, and its events would never be released
     if (this.#held + cost(body) > HELD_LIMIT) return this.#lose(flow, "the handlers are behind", 1);
     flow.gap = undefined;
     flow.held.push([topic, body]);

@@ -109,7 +109,7 @@ export class Intake {
         pause = RETRY.min;
       } catch (error) {
         const unavailable = error instanceof BusError && error.code === "unavailable";
-        // those who wait go on waiting while the transport is out of reach; all others are told
+        // gets with a wait go on waiting while the transport is unreachable; all others reject
         const failed = this.#waiters.filter((waiter) => waiter.now || !unavailable);
         this.#waiters = this.#waiters.filter((waiter) => !failed.includes(waiter));
         for (const waiter of failed) this.#fail(waiter, error);

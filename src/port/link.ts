@@ -252,7 +252,7 @@ export class Link {
     this.#events.state(false, error);
   }
 
-  /** A transport that is out of reach is asked again until the stream is closed, which is said; any other refusal ends the stream. */
+  /** Subscribes a stream. While the transport is unreachable, it reports that and tries again until the stream closes; other errors end the stream. */
   async #subscribe(id: number, subscribed: Subscribed): Promise<void> {
     const { inbox } = this; // its successor is asked by who resumes
     const live = () => this.#streams.get(id) === subscribed && this.#worker.up && this.inbox === inbox;
@@ -347,7 +347,7 @@ export class Link {
       }
       case "state":
         this.#connected = frame.connected;
-        // "up" is said by `replaced`, when everything is there again
+        // `replaced` reports "up" after everything is subscribed and registered again
         if (frame.connected && !this.#resumed) return;
         return this.#events.state(frame.connected, frame.error && fromPlain(frame.error));
       case "fault":
@@ -404,7 +404,7 @@ export class Link {
     if (pending) settle(pending);
   }
 
-  /** The answer goes to whoever asked, ready or not, and not to its successor. */
+  /** Sends the answer to the worker that asked, ready or not, and not to its successor. */
   async #answer(frame: FromReceiver & { kind: "ask" }, reply: (frame: ToWorker) => void): Promise<void> {
     try {
       const { askHandler } = this.#provider;

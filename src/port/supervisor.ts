@@ -40,7 +40,7 @@ interface Start {
   reject(error: unknown): void;
 }
 
-/** See the module. */
+/** Starts a worker, watches its heartbeats, and replaces it when it dies. */
 export class Supervisor {
   /** How many times the worker was replaced. */
   restarts = 0;
@@ -89,7 +89,7 @@ export class Supervisor {
     if (this.#port) this.#postTo(this.#port, frames);
   }
 
-  /** Whoever sleeps outside its event loop has to be told of each batch, a beat too. */
+  /** Posts a batch and wakes a receiver that sleeps outside its event loop. */
   #postTo(port: MessagePort, frames: ToWorker[]): void {
     port.postMessage(frames);
     this.#events.posted();

@@ -6,7 +6,7 @@
 
 import { after } from "../internal/time.ts";
 
-/** See the module. */
+/** The timers of a worker's end. */
 export class Timers {
   #pending = new Map<number, number>();
   #last = 0;

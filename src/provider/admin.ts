@@ -25,6 +25,6 @@ export interface Doctor {
   reap(): Promise<string[]>;
   /** The names of the queues that have items; undefined where the transport cannot tell. */
   queues(): Promise<string[] | undefined>;
-  /** Lets go of connections. */
+  /** Closes its connections. */
   close(): Promise<void>;
 }

@@ -1,6 +1,6 @@
 /**
  * How often an item was delivered, written behind its JSON where PyMQ shares the queue: a line feed and binary digits (space 0,
- * tab 1), which mean nothing to whoever parses the item.
+ * tab 1), which every JSON parser skips.
  *
  * @module
  */

@@ -9,7 +9,7 @@ import { Fifo } from "../internal/fifo.ts";
 import { checkName, checkSchema } from "../internal/arguments.ts";
 import type { StandardSchemaV1 } from "../codec/schema.ts";
 
-/** What a handler is told about an event. */
+/** Properties of an event, the second argument of its handler. */
 export interface Message {
   /** The concrete topic, also under a pattern. */
   readonly topic: string;

@@ -101,8 +101,8 @@ export function consume<T>(
     } catch (error) {
       core.report(error, queue);
       if (held?.settled) return NOTHING;
-      const hopeless = delivery.attempt >= maxAttempts || (!held && isA(error, ValidationError));
-      if (hopeless) return () => deliveries.bury(delivery, readable, error, deadLetter);
+      const exhausted = delivery.attempt >= maxAttempts || (!held && isA(error, ValidationError));
+      if (exhausted) return () => deliveries.bury(delivery, readable, error, deadLetter);
       return () => deliveries.settle(delivery, "nack", delayOf(delivery.attempt));
     }
     // beyond the last attempt: nobody could report why

@@ -133,7 +133,7 @@ export class Deliveries {
         throw new BusError("lease_lost", `Cannot acknowledge an item of queue "${this.queue}": its lease has ended`);
       },
       nack,
-      // whoever tried to settle it has heard why that failed: a second failure must not hide the first
+      // settling has already rejected with the reason: a second failure must not hide the first
       [Symbol.asyncDispose]: async () => {
         if (!tried) await nack();
       },

@@ -224,8 +224,8 @@ export class Traffic {
   readonly faults: unknown[] = [];
 
   /**
-   * Sends nothing more, sees that each style goes on, and waits until all that was promised has come; what `misses` names and a
-   * gap was said for may stay away.
+   * Stops sending, checks that each style still works, and waits for every accepted message. Messages of the styles in `misses` may
+   * be missing if a gap was reported.
    */
   async settle(misses: readonly Style[]): Promise<void> {
     for (const timer of this.#timers.splice(0)) clearInterval(timer);
