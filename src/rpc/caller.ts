@@ -182,8 +182,10 @@ export class Caller {
       }
       const inbox = await call.inbox(this.#core.link);
       call.sent = false;
-      const answered = this.#expect(call, server);
-      if (!await this.#post(call, server, inbox)) {
+      // nobody but #post sends the request until the server may have it: one that comes back just then would run a call that has moved on
+      const servers = new Map<string, number>();
+      const answered = this.#expect(call, server, servers);
+      if (!await this.#post(call, server, inbox, servers)) {
         gone.add(server);
         this.#directory.remove(call.fn, server);
         continue;
@@ -199,31 +201,35 @@ export class Caller {
 
   /**
    * Posts the request until it is known whether it arrived; false: it certainly did not. A server runs a request that arrives twice
-   * only once, so it is safe to send it again to this server, and not to another one.
+   * only once, so it is safe to send it again to this server, and not to another one. A server that may have it is added to `servers`.
    */
-  async #post(call: Call, server: string, inbox: string): Promise<boolean> {
+  async #post(call: Call, server: string, inbox: string, servers: Map<string, number>): Promise<boolean> {
     let unsure = false;
     for (let attempt = 1; !call.over; await pause(backoff(RETRY.send, attempt++))) {
       try {
-        if (await this.#core.sender.post(server, call.request(inbox, "")) !== false) return true;
+        if (await this.#core.sender.post(server, call.request(inbox, "")) !== false) {
+          servers.set(server, 0);
+          return true;
+        }
         if (!unsure) return false;
         if (!this.#core.recovering(RECOVERY)) return true; // the server is gone; it may have served the call before
       } catch (error) {
         if (!(error instanceof BusError) || error.code !== "unavailable") throw error;
         unsure = true;
+        servers.set(server, 0);
       }
     }
     return true;
   }
 
   /** Resolves with the answer of this server, or of another one that runs the call; rejects when this server is gone. */
-  #expect(call: Call, server: string): Promise<Answer> {
+  #expect(call: Call, server: string, servers: Map<string, number>): Promise<Answer> {
     const { promise, resolve, reject } = Promise.withResolvers<Answer>();
     promise.catch(() => {});
     this.#pending.add({
       call,
       channel: "",
-      servers: new Map([[server, 0]]),
+      servers,
       // a server that got the request twice refuses twice; its second refusal is not of the server that is asked now
       answer: (answer, from) => {
         if (!answer.call?.refused || from === server) resolve(answer);

@@ -1,11 +1,15 @@
 import { assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
+import { ClosedError } from "../../src/errors.ts";
 import type { Core } from "../../src/core.ts";
 import type { Link } from "../../src/port/link.ts";
 import type { Sender } from "../../src/provider/provider.ts";
+import { Codec } from "../../src/codec/codec.ts";
 import { Call } from "../../src/rpc/call.ts";
+import { Caller } from "../../src/rpc/caller.ts";
 import { Directory } from "../../src/rpc/directory.ts";
 import { PendingCalls } from "../../src/rpc/pending_calls.ts";
+import type { Server } from "../../src/rpc/server.ts";
 import { pause, until } from "../support/until.ts";
 
 describe("PendingCalls", () => {
@@ -38,5 +42,37 @@ describe("PendingCalls", () => {
     await pause(10);
     assertEquals(lost, []);
     pending.close();
+  });
+});
+
+describe("Caller", () => {
+  it("sends a request again only to a server that may have it: the call may move on to another server", async () => {
+    const posts: { readonly server: string; readonly reply: PromiseWithResolvers<boolean> }[] = [];
+    const sender = {
+      servers: () => Promise.resolve([{ inbox: "first" }, { inbox: "second" }]),
+      post: (server: string) => {
+        const reply = Promise.withResolvers<boolean>();
+        posts.push({ server, reply });
+        return reply.promise;
+      },
+    } as unknown as Sender;
+    const link = { address: () => Promise.resolve("inbox") } as Link;
+    const core = { sender, link, codec: new Codec(), recovering: () => true } as unknown as Core;
+    const caller = new Caller(core, { exposing: () => undefined } as unknown as Server);
+    const stop = new AbortController();
+    const call = caller.single("fn", [], { timeout: 60_000, signal: stop.signal }).catch(() => {});
+    await until("the request is posted", () => posts.length > 0);
+    await pause(2_500); // two checks of the pending calls
+    assertEquals(posts.length, 1, "the transport has not taken it yet");
+    posts[0]!.reply.resolve(false);
+    await until("the call moves on", () => posts.length === 2);
+    assertEquals(new Set(posts.map(({ server }) => server)), new Set(["first", "second"]));
+    posts[1]!.reply.resolve(true);
+    await until("the server that has it is asked again", () => posts.length > 2);
+    assertEquals(posts[2]!.server, posts[1]!.server);
+    for (const { reply } of posts) reply.resolve(true);
+    stop.abort();
+    await call;
+    caller.close(new ClosedError());
   });
 });
