@@ -2,7 +2,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { readdirSync, readFileSync } from "node:fs";
-import { dirname, join, relative } from "node:path";
+import { basename, dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const ROOT = fileURLToPath(new URL("../", import.meta.url));
@@ -51,12 +51,14 @@ const sources = ["mod.ts", ...present("src", "workers", "cli")];
 const imports = sources.flatMap(importsOf);
 const others = present("tests", "bench", "examples", "scripts").flatMap(importsOf);
 
-/** All that a file reaches when it is loaded: types are gone by then. */
-function reaches(file: string, all: readonly Import[] = imports, seen = new Set<string>()): Set<string> {
-  for (const { from, to, typeOnly } of all) {
-    if (from !== file || typeOnly || seen.has(to)) continue;
+const importsBy = Map.groupBy(imports, ({ from }) => from);
+
+/** Returns every file that a file imports, directly or not: those that are loaded with it, or with `types` also those of its types. */
+function reaches(file: string, types = false, seen = new Set<string>()): Set<string> {
+  for (const { to, typeOnly } of importsBy.get(file) ?? []) {
+    if ((typeOnly && !types) || seen.has(to)) continue;
     seen.add(to);
-    reaches(to, all, seen);
+    reaches(to, types, seen);
   }
   return seen;
 }
@@ -65,8 +67,35 @@ function offences(rule: (one: Import) => boolean, among: readonly Import[] = imp
   return among.filter(rule).map(({ from, to }) => `${from} imports ${to}`);
 }
 
-const PORT = "src/port/";
 const PROVIDERS = "src/providers/";
+const SHARED = ["errors.ts", "internal"];
+const CORE = [...SHARED, "codec", "core.ts", "events.ts", "port", "provider", "telemetry.ts"];
+const TRANSPORT = [...SHARED, "provider"];
+/** What the files of each folder of src/ may import from other folders and from the root of src/. */
+const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
+  internal: ["errors.ts", "codec"],
+  codec: SHARED,
+  provider: [...SHARED, "port"],
+  port: [...SHARED, "provider"],
+  pubsub: [...CORE, "rpc"],
+  queue: CORE,
+  rpc: CORE,
+  "providers/aws": TRANSPORT,
+  "providers/ipc": TRANSPORT,
+  "providers/memory": TRANSPORT,
+  "providers/redis": TRANSPORT,
+};
+const SRC_ROOT = [
+  "bus.ts",
+  "closing.ts",
+  "core.ts",
+  "engine.ts",
+  "errors.ts",
+  "events.ts",
+  "global.ts",
+  "options.ts",
+  "telemetry.ts",
+];
 /** Files that have no code: they are gone when the types are. */
 const TYPES = ["src/provider/provider.ts", "src/port/protocol.ts"];
 /** What users hold, and what stands on main's side of the port. */
@@ -81,8 +110,14 @@ const MAIN = [
   "src/pubsub/dispatch.ts",
 ];
 
+/** Returns the folder of a file below src/, or the file's name for one in its root. */
+function folderOf(file: string): string {
+  const folder = relative("src", dirname(file));
+  return folder === "" ? basename(file) : folder;
+}
+
 describe("the house", () => {
-  it("is read as it is: the imports of known files are found", () => {
+  it("is read correctly: the imports of known files are found", () => {
     assert(imports.some(({ from, to }) => from === "src/engine.ts" && to === "src/port/link.ts"));
     assert(
       imports.some(({ from, to, typeOnly }) => from === "src/bus.ts" && to === "src/provider/provider.ts" && typeOnly),
@@ -129,15 +164,32 @@ describe("the house", () => {
     assertEquals(ffi, []);
   });
 
-  it("has providers that know the seam, the errors and what is shared, but neither each other nor the core", () => {
-    const inside = /^src\/providers\/([^/]+)\//;
-    const allowed = /^src\/(errors|provider\/(provider|admin|glob|router|delivery_mark)|internal\/\w+)\.ts$/;
-    const offending = offences(({ from, to, typeOnly }) => {
-      const own = inside.exec(from)?.[1];
-      if (!own || !to.startsWith("src/") || typeOnly) return false;
-      return inside.exec(to)?.[1] !== own && !allowed.test(to);
+  it("has folders that import only those below them, types included", () => {
+    const offending = offences(({ from, to }) => {
+      const folder = folderOf(from);
+      if (!(folder in MAY_IMPORT) || !to.startsWith("src/") || folderOf(to) === folder) return false;
+      return !MAY_IMPORT[folder]!.includes(folderOf(to));
     });
     assertEquals(offending, []);
+  });
+
+  it("has nothing in the root of src/ but the bus and what all its parts share", () => {
+    const names = readdirSync(join(ROOT, "src"), { withFileTypes: true });
+    const files = names.filter((entry) => entry.isFile()).map(({ name }) => name);
+    assertEquals(files.filter((name) => !SRC_ROOT.includes(name)), []);
+    const folders = names.filter((entry) => entry.isDirectory()).map(({ name }) => name);
+    const known = Object.keys(MAY_IMPORT);
+    assertEquals(folders.filter((name) => !["conformance", "providers"].includes(name) && !known.includes(name)), []);
+    for (const { name } of readdirSync(join(ROOT, "src/providers"), { withFileTypes: true })) {
+      assert(known.includes(`providers/${name}`), `src/providers/${name} is a transport's folder`);
+      for (const role of ["provider", "receiver"]) {
+        assert(sources.includes(`src/providers/${name}/${role}.ts`), `src/providers/${name}/${role}.ts is there`);
+      }
+    }
+  });
+
+  it("has providers that only entries import", () => {
+    const inside = /^src\/providers\//;
     assertEquals(offences(({ from, to }) => from.startsWith("src/") && !inside.test(from) && inside.test(to)), []);
   });
 
@@ -160,14 +212,8 @@ describe("the house", () => {
     assertEquals(offences(({ to }) => to.endsWith(".ts") && !to.startsWith("examples/nats/"), inside), []);
   });
 
-  it("has no cycle among what is loaded", () => {
-    const cyclic = sources.filter((file) => reaches(file).has(file));
-    assertEquals(cyclic, []);
-  });
-
-  it("has a port that knows nothing of handlers, queues and calls", () => {
-    const allowed = /^src\/(port\/|errors\.ts|provider\/provider\.ts|internal\/\w+\.ts)/;
-    assertEquals(offences(({ from, to }) => from.startsWith(PORT) && to.startsWith("src/") && !allowed.test(to)), []);
+  it("has no circle of imports, types included", () => {
+    assertEquals(sources.filter((file) => reaches(file, true).has(file)), []);
   });
 
   it("exports its worker entries by name, so that a registry that rewrites modules finds them", () => {
