@@ -89,7 +89,7 @@ export class Leases {
     this.#extendLater(lease);
     for (const [queue, held] of this.#held.get(lease) ?? []) {
       const receipts = [...held.keys()];
-      // a failed extension is tried again at the next third; settling a lost lease rejects
+      // a failed extension is tried again at the next third; settle() says that a lease was lost
       this.#receiver.extend(queue, receipts, lease).then(
         (kept) => this.#forget(queue, receipts.filter((_, i) => kept[i] === false)),
         () => {},

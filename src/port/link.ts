@@ -5,15 +5,10 @@
  */
 import { BusError, ClosedError, fromPlain, ProviderError, toPlain } from "../errors.ts";
 import type { Delivery, Filter, Outcome, Provider } from "../provider/provider.ts";
-import { unpack } from "./batch.ts";
 import { cost, INBOX, WINDOW } from "./credit.ts";
 import type { Answers, Ended, FromReceiver, ToWorker } from "./protocol.ts";
+import { type OnGap, type Receive, REPLACED, type Stream, Streams } from "./streams.ts";
 import { type Opening, Supervisor } from "./supervisor.ts";
-
-/** Milliseconds between attempts to subscribe again: doubled from the first to the second. */
-const RETRY = { min: 100, max: 5_000 };
-/** Why there is a gap after the death of a worker. */
-const REPLACED = "the worker was replaced";
 
 /** What the link tells the bus. */
 export interface LinkEvents {
@@ -29,34 +24,6 @@ export interface LinkEvents {
   inbox(bodies: string[]): void;
   /** A batch of frames was posted. */
   posted(): void;
-}
-
-/** Takes the events of one frame: one topic for all bodies, or one for each. */
-export type Receive = (topics: string | string[], bodies: string[]) => void;
-
-/** Takes the place of a gap: between the events that were received and those that will be. */
-export type Miss = (reason: string, lost: number) => void;
-
-/** One subscription over the port. */
-export interface Stream {
-  /** Resolves when the transport has it. */
-  readonly ready: Promise<void>;
-  /** Gives credit back: the {@linkcode cost} of events that handlers have started. */
-  credit(count: number): void;
-  /** Ends it; nothing is received after the call. */
-  close(): Promise<void>;
-}
-
-interface Subscribed {
-  readonly filter: Filter;
-  readonly receive: Receive;
-  readonly miss: Miss | undefined;
-  readonly ready: PromiseWithResolvers<void>;
-  /** The transport has had it: nobody listens to `ready` any more. */
-  confirmed: boolean;
-  /** Its worker died since something came from it. */
-  broken: boolean;
-  debt: number;
 }
 
 /** Requests that change something at the transport. */
@@ -94,19 +61,29 @@ export class Link {
   #gets = new Map<number, number>();
   /** What main has taken from the inbox since it last said so. */
   #debt = 0;
-  #streams = new Map<number, Subscribed>();
+  #streams: Streams;
 
   private constructor(provider: Provider, opening: Opening, events: LinkEvents) {
     this.#provider = provider;
     this.#events = events;
     this.#address.promise.catch(() => {});
+    this.#streams = new Streams({
+      worker: () => this.#worker.up ? this.inbox : undefined,
+      connected: () => this.#connected,
+      nextId: () => this.nextId(),
+      subscribe: (subscription, filter) =>
+        this.request<"subscribe">({ kind: "subscribe", subscription, filter, credit: WINDOW }),
+      unsubscribe: (subscription) => this.request<"unsubscribe">({ kind: "unsubscribe", subscription }),
+      credit: (subscription, count) => this.#post({ kind: "credit", subscription, count }),
+      fault: events.fault,
+    });
     this.#worker = new Supervisor(provider, opening, {
       ready: (inbox) => this.#resume(inbox),
       take: (frame, reply) => this.#take(frame, reply),
       died: (error) => this.#died(error),
       replaced: () => {
         // what was lost with the worker may also have been an item of a `get`
-        if (![...this.#streams.values()].some(({ miss }) => miss)) events.gap(REPLACED, 0);
+        if (!this.#streams.reportsGaps) events.gap(REPLACED, 0);
         this.#resumed = true;
         if (this.#connected) events.state(true);
       },
@@ -186,28 +163,9 @@ export class Link {
     return this.#merge(key, receipts, (receipts) => ({ kind: "settle", queue, receipts, outcome, delay }));
   }
 
-  /** Subscribes, again after every death of the worker, until the stream is closed. `miss` is called at each gap. */
-  subscribe(filter: Filter, receive: Receive, miss?: Miss): Stream {
-    const id = this.nextId();
-    const ready = Promise.withResolvers<void>();
-    const subscribed: Subscribed = { filter, receive, miss, ready, confirmed: false, broken: false, debt: 0 };
-    subscribed.ready.promise.catch(() => {});
-    this.#streams.set(id, subscribed);
-    this.#subscribe(id, subscribed);
-    return {
-      ready: subscribed.ready.promise,
-      credit: (count) => {
-        subscribed.debt += count;
-        if (subscribed.debt < WINDOW / 2) return;
-        this.#post({ kind: "credit", subscription: id, count: subscribed.debt });
-        subscribed.debt = 0;
-      },
-      close: async () => {
-        if (!this.#streams.delete(id)) return;
-        subscribed.ready.reject(new ClosedError("Cannot subscribe: the subscription was ended"));
-        if (this.#worker.up) await this.request<"unsubscribe">({ kind: "unsubscribe", subscription: id });
-      },
-    };
+  /** Subscribes, and again after each replacement of the worker, until the stream is closed. `onGap` is called at each gap. */
+  subscribe(filter: Filter, receive: Receive, onGap?: OnGap): Stream {
+    return this.#streams.open(filter, receive, onGap);
   }
 
   /** Ends the receiver and its worker, by force when `over` resolves: then it is not clean, and what gets may have taken is uncertain. */
@@ -222,8 +180,7 @@ export class Link {
     await this.#worker.close(over);
     this.#endAll();
     this.#address.reject(new ClosedError());
-    for (const subscribed of this.#streams.values()) subscribed.ready.reject(new ClosedError());
-    this.#streams.clear();
+    this.#streams.close();
     return ended ? { ...ended, clean: true } : { returned: 0, uncertain, clean: false };
   }
 
@@ -234,52 +191,22 @@ export class Link {
     this.#connected = true;
     const asked = this.#outbox;
     this.#outbox = [];
-    const subscribed = [...this.#streams].map(([id, subscribed]) => this.#subscribe(id, subscribed));
+    const resumed = this.#streams.resume();
     this.#outbox = this.#outbox.concat(asked);
     this.#flush();
-    await Promise.all(subscribed);
+    await resumed;
   }
 
   #died(error: BusError): void {
     this.#outbox = [];
     this.#resumed = false;
-    for (const subscribed of this.#streams.values()) subscribed.broken ||= subscribed.confirmed;
+    this.#streams.broke();
     this.#debt = 0;
     this.#address = Promise.withResolvers();
     this.#address.promise.catch(() => {});
     this.#rejectAll(error);
     this.#events.died(error);
     this.#events.state(false, error);
-  }
-
-  /** Subscribes a stream. While the transport is unreachable, it reports that and tries again until the stream closes; other errors end the stream. */
-  async #subscribe(id: number, subscribed: Subscribed): Promise<void> {
-    const { inbox } = this; // its successor is asked by who resumes
-    const live = () => this.#streams.get(id) === subscribed && this.#worker.up && this.inbox === inbox;
-    subscribed.debt = 0;
-    for (let pause = RETRY.min; live(); pause = Math.min(pause * 2, RETRY.max)) {
-      try {
-        await this.request<"subscribe">({
-          kind: "subscribe",
-          subscription: id,
-          filter: subscribed.filter,
-          credit: WINDOW,
-        });
-        subscribed.confirmed = true;
-        this.#mend(subscribed);
-        return subscribed.ready.resolve();
-      } catch (error) {
-        if (!live()) return;
-        if (!(error instanceof BusError) || error.code !== "unavailable") {
-          this.#streams.delete(id);
-          if (subscribed.confirmed) this.#events.fault(fromPlain(toPlain(error)));
-          return subscribed.ready.reject(error);
-        }
-        // where the connection is down, that is known already
-        if (this.#connected && pause === RETRY.min) this.#events.fault(error);
-        await new Promise((resolve) => setTimeout(resolve, pause));
-      }
-    }
   }
 
   /** Of what may have changed something, nobody knows whether it has. */
@@ -331,7 +258,7 @@ export class Link {
   #take(frame: FromReceiver, reply: (frame: ToWorker) => void): void {
     switch (frame.kind) {
       case "events":
-        return this.#receive(frame);
+        return this.#streams.receive(frame);
       case "inbox":
         this.#events.inbox(frame.bodies);
         return this.#taken(frame.bodies);
@@ -339,12 +266,9 @@ export class Link {
         return this.#settleRequest(frame.id, (pending) => pending.resolve(frame.value as never));
       case "failed":
         return this.#settleRequest(frame.id, (pending) => pending.reject(fromPlain(frame.error)));
-      case "gap": {
+      case "gap":
         if (frame.subscription === undefined) return this.#events.gap(frame.reason, frame.lost);
-        const subscribed = this.#streams.get(frame.subscription);
-        if (!subscribed?.confirmed) return; // it begins only now
-        return this.#guard(() => subscribed.miss?.(frame.reason, frame.lost));
-      }
+        return this.#streams.gap(frame.subscription, frame.reason, frame.lost);
       case "state":
         this.#connected = frame.connected;
         // `replaced` reports "up" after everything is subscribed and registered again
@@ -356,37 +280,6 @@ export class Link {
         return void this.#answer(frame, reply);
       default:
         frame satisfies never;
-    }
-  }
-
-  /** One handler's fault is not the end of the others. */
-  #guard(act: () => void): void {
-    try {
-      act();
-    } catch (error) {
-      this.#events.fault(fromPlain(toPlain(error)));
-    }
-  }
-
-  /** What a fresh worker sends comes behind the gap that the dead one left. */
-  #mend(subscribed: Subscribed): void {
-    if (!subscribed.broken) return;
-    subscribed.broken = false;
-    this.#guard(() => subscribed.miss?.(REPLACED, 0));
-  }
-
-  #receive({ runs, topics, bodies }: FromReceiver & { kind: "events" }): void {
-    const all = unpack(bodies);
-    const names = topics === undefined ? [] : unpack(topics);
-    for (let run = 0, at = 0; run < runs.length; run += 2) {
-      const from = at;
-      at += runs[run + 1]!;
-      const subscribed = this.#streams.get(runs[run]!);
-      if (!subscribed) continue; // ended meanwhile
-      this.#mend(subscribed);
-      const { filter, receive } = subscribed;
-      const some = runs.length === 2 ? all : all.slice(from, at);
-      this.#guard(() => receive(filter.pattern ? names.slice(from, at) : filter.topic, some));
     }
   }
 

@@ -10,7 +10,7 @@ import { BusError, ValidationError } from "../errors.ts";
 import type { Gap } from "../events.ts";
 import { Fifo } from "../internal/fifo.ts";
 import { cost } from "../port/credit.ts";
-import type { Stream } from "../port/link.ts";
+import type { Stream } from "../port/streams.ts";
 import { type StandardSchemaV1, validate } from "../codec/schema.ts";
 import type { Operation } from "../telemetry.ts";
 import type { Message } from "./topic.ts";

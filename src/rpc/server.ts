@@ -8,7 +8,7 @@ import { BusError, ClosedError, RpcError, TimeoutError, ValidationError } from "
 import { Semaphore } from "../internal/semaphore.ts";
 import { backoff, pause, RETRY } from "../internal/time.ts";
 import { cost } from "../port/credit.ts";
-import type { Stream } from "../port/link.ts";
+import type { Stream } from "../port/streams.ts";
 import { validate } from "../codec/schema.ts";
 import { PendingWork, Work } from "../internal/pending_work.ts";
 import type { Exposure } from "./exposure.ts";
