@@ -16,7 +16,7 @@ import { busesOf, fresh, HandmadeBus } from "./ground.ts";
 /** Bytes of a message. */
 const SIZE = 512;
 
-/** A bus whose queues nobody reads but the test, and a sender of the same namespace. */
+/** A bus whose queues only the test reads, and a sender of the same namespace. */
 class Ground implements AsyncDisposable {
   readonly posix: Posix;
   readonly busName: string;
@@ -28,8 +28,8 @@ class Ground implements AsyncDisposable {
     this.posix = posix;
     this.busName = busName;
     const size = [{ messages: 1, size: SIZE }];
-    this.inbox = queues.make(inboxOf(busName), size);
-    queues.make(eventsOf(busName), size);
+    this.inbox = queues.create(inboxOf(busName), size);
+    queues.create(eventsOf(busName), size);
     subscriptions.subscribe("topic", busName);
   }
 
@@ -49,7 +49,7 @@ class Ground implements AsyncDisposable {
     return length < 0 ? undefined : new TextDecoder().decode(buffer.subarray(0, length));
   }
 
-  /** What a bus does first, and last, when it closes. */
+  /** Removes its inbox queue, as a bus does first when it closes. */
   unlink(): void {
     this.posix.unlinkQueue(inboxOf(this.busName));
   }
@@ -58,7 +58,7 @@ class Ground implements AsyncDisposable {
     this.#bus.remove();
   }
 
-  /** Does something at the moment at which a message leaves: the sender has just seen that the queue is there. */
+  /** Runs `act` when a message is sent, just after the sender has seen that the queue exists. */
   atSend(act: () => void): Disposable {
     const { posix } = this;
     const { send } = posix;
@@ -75,8 +75,8 @@ class Ground implements AsyncDisposable {
   }
 }
 
-describe("to a bus that is closing", () => {
-  it("what it reads before it goes was sent", async () => {
+describe("a message to a closing bus", () => {
+  it("was sent if the bus reads it before it ends", async () => {
     await using ground = await Ground.open();
     const { busName, sender } = ground;
     using _ = ground.atSend(() => ground.unlink());
@@ -86,7 +86,7 @@ describe("to a bus that is closing", () => {
     assertEquals(await posted, true);
   });
 
-  it("what nobody reads any more was not sent", async () => {
+  it("was not sent if nobody reads it any more", async () => {
     await using ground = await Ground.open();
     using _ = ground.atSend(() => ground.unlink());
     const posted = ground.sender.post(ground.busName, "body");
@@ -95,7 +95,7 @@ describe("to a bus that is closing", () => {
     assertEquals(await posted, false);
   });
 
-  it("what it reads was sent, also when a message of another sender stays behind", async () => {
+  it("was sent if the bus reads it and leaves another sender's message unread", async () => {
     await using ground = await Ground.open();
     const { inbox, busName, posix, sender } = ground;
     const posted = await (async () => {
@@ -113,7 +113,7 @@ describe("to a bus that is closing", () => {
   });
 
   for (const what of ["this bus closes", "sendTimeout ends"]) {
-    it(`what may yet be read when ${what} is neither sent nor lost: "unavailable"`, async () => {
+    it(`rejects "unavailable" if it may still be read when ${what}`, async () => {
       await using ground = await Ground.open(what === "sendTimeout ends" ? 100 : undefined);
       const { busName, sender } = ground;
       using _ = ground.atSend(() => ground.unlink());
@@ -125,7 +125,7 @@ describe("to a bus that is closing", () => {
     });
   }
 
-  it("who waits for room in its queue waits no longer than it is there", async () => {
+  it("waits for room only as long as the queue exists", async () => {
     await using ground = await Ground.open();
     const { sender } = ground;
     assertEquals(await sender.publish("topic", "fills the queue"), 1);
@@ -136,8 +136,8 @@ describe("to a bus that is closing", () => {
   });
 });
 
-describe("an answer for PyMQ whose queue is full", () => {
-  it("is given up when its bus closes", async () => {
+describe("an answer to PyMQ whose queue is full", () => {
+  it("rejects when its bus closes", async () => {
     await using ground = await Ground.open();
     const { namespace, posix, sender } = ground;
     const { put } = sender.replies!;
@@ -149,7 +149,7 @@ describe("an answer for PyMQ whose queue is full", () => {
   });
 });
 
-describe("a bus that is closing", () => {
+describe("a closing bus", () => {
   it("holds its deadline while a subscriber and a queue are full and the subscriber's process is stopped", async () => {
     const namespace = fresh();
     const bus = await Bus.open(ipc(), { namespace });
@@ -184,7 +184,7 @@ describe("a bus that is closing", () => {
     await other.queue("full").free();
   });
 
-  it("tells callers that it rejects them before it closes, even a caller whose inbox is full", async () => {
+  it("refuses late calls before its transport closes, also of a caller whose inbox is full", async () => {
     await using ground = await Ground.open();
     const { busName, namespace, sender } = ground;
     const bus = await Bus.open(ipc(), { namespace });

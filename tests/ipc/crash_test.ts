@@ -10,7 +10,7 @@ import { here, Peer, there } from "../support/peer.ts";
 import { until, within } from "../support/until.ts";
 import { busesOf, fresh, HandmadeBus, left } from "./ground.ts";
 
-// Fifty buses take most of what all queues of a user may hold.
+// Fifty buses use most of RLIMIT_MSGQUEUE.
 // run: lane kernel-queues
 
 /** Queues that this process holds open. */
@@ -28,11 +28,11 @@ function descriptors(): string[] {
 const MEMBER = new URL("member.ts", import.meta.url);
 
 describe("processes that are killed", () => {
-  it("50 on one bus: publish to all, gather from all; any of them dies; nothing is left when the last has gone", async () => {
+  it("50 processes publish to all and call all while some are killed; the last one leaves nothing", async () => {
     const namespace = fresh();
     const members: Peer[] = [];
     for (let i = 0; i < 49; i++) {
-      // Bun is the lighter one; both are there
+      // mostly Bun, which needs less memory
       members.push(Peer.start(MEMBER, { args: [namespace], runtime: i % 10 === 0 ? "deno" : "bun" }));
       if (i % 5 === 4) await Promise.all(members.slice(-5).map((member) => member.next(60_000)));
     }
@@ -72,7 +72,7 @@ describe("processes that are killed", () => {
   });
 
   for (const runtime of [here, there]) {
-    it(`what one on ${runtime} holds comes back at once`, async () => {
+    it(`the items that a killed ${runtime} process held come back at once`, async () => {
       const namespace = fresh();
       await using bus = await Bus.open(ipc(), { namespace });
       const queue = bus.queue<string>("held");
@@ -88,7 +88,7 @@ describe("processes that are killed", () => {
     });
   }
 
-  it("the last one dies: the next bus of this user, in whatever namespace, clears up", async () => {
+  it("the next bus of this user, in any namespace, cleans up after the last one", async () => {
     const namespace = fresh();
     const member = Peer.start(MEMBER, { args: [namespace] });
     await member.next();
@@ -101,7 +101,7 @@ describe("processes that are killed", () => {
   });
 
   for (const how of ["hang", "terminate"] as const) {
-    it(`a bus whose worker ends by "${how}" leaves nothing when it is closed before there is another one`, async () => {
+    it(`a bus whose worker ends by "${how}" leaves nothing when it is closed before the worker is replaced`, async () => {
       const { provider, fault } = faulty(undefined, ipc());
       const namespace = fresh();
       const before = descriptors();
@@ -116,7 +116,7 @@ describe("processes that are killed", () => {
     });
   }
 
-  it("an item that was taken from the kernel the moment before is not lost", async () => {
+  it("an item is not lost if its bus is killed just after taking it", async () => {
     const namespace = fresh();
     const first = await Bus.open(ipc(), { namespace });
     await first.queue("jobs").put("item");
@@ -131,7 +131,7 @@ describe("processes that are killed", () => {
     assertEquals(await left(namespace, [dead], ["jobs"]), []);
   });
 
-  it("a lease that a holder sets long after it has taken the item is kept to, also by those who have looked before", async () => {
+  it("a lease that is set long after its item was taken holds, also for buses that have checked it before", async () => {
     const namespace = fresh();
     const bus = await Bus.open(ipc(), { namespace });
     using other = await HandmadeBus.open(namespace);
@@ -144,13 +144,13 @@ describe("processes that are killed", () => {
     const again = await within("it comes back", waiting);
     assertEquals([again.item, again.attempt], ["item", 2]);
     await again.ack();
-    other.remove(); // which gives back what still lies where it landed
+    other.remove(); // gives back the item in the crash slot
     await queue.free();
     await bus.close();
     assertEquals(await left(namespace, [other.busName], ["jobs"]), []);
   });
 
-  it("a subscriber that is stopped, then killed, holds up nobody else", async () => {
+  it("a subscriber that is stopped, then killed, does not delay the others", async () => {
     const namespace = fresh();
     await using bus = await Bus.open(ipc(), { namespace, sendTimeout: 60_000 });
     const seen: number[] = [];

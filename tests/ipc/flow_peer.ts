@@ -1,4 +1,4 @@
-/** Publishes a million events as fast as they are taken; says how much its memory grew. */
+/** Publishes a million events as fast as they are read; reports how much its memory grew. */
 import process from "node:process";
 import { Bus } from "../../src/bus.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";

@@ -9,11 +9,11 @@ import { pause, until } from "../support/until.ts";
 import { fresh } from "./ground.ts";
 
 const COUNT = 1_000_000;
-/** What all events together are, in bytes; either side holds a small part of it. */
+/** Bytes of all events together; each side holds a small part of them. */
 const ALL = COUNT * 210;
 
 describe("a slow subscriber", () => {
-  it("of a million events from another process: memory stays flat, order holds, calls of its handler pass", async () => {
+  it("gets a million events of another process in order; memory stays flat and its handler's calls succeed", async () => {
     const namespace = fresh();
     await using bus = await Bus.open(ipc(), { namespace });
     await bus.expose("half", (i: number) => i / 2);

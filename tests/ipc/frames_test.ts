@@ -15,7 +15,7 @@ import {
 } from "../../src/providers/ipc/frames.ts";
 import { Random, SEED } from "../support/random.ts";
 
-/** What frames are made of, or could be taken for. */
+/** The parts of frames, and texts that look like them. */
 const PIECES = [
   "",
   "a",
@@ -50,7 +50,7 @@ function frames(random: Random): Frame[] {
 }
 
 describe(`kernel messages (seed ${SEED})`, () => {
-  it("give back the events that were written, in no more bytes than was reckoned", () => {
+  it("decode to the events that were written, and have at most the estimated bytes", () => {
     const random = new Random(SEED);
     for (let i = 0; i < 3_000; i++) {
       const written = frames(random);
@@ -65,20 +65,20 @@ describe(`kernel messages (seed ${SEED})`, () => {
     }
   });
 
-  it("that were cut off are refused", () => {
+  it("are refused when they are truncated", () => {
     const random = new Random(SEED);
     for (let i = 0; i < 300; i++) {
       const message = new Uint8Array(8_192);
       const length = writeBatch(frames(random), message);
       for (let cut = 0; cut < length; cut++) {
-        // what is cut within a character is read as one that says so
+        // a truncated character decodes to the replacement character
         if ((message[cut]! & 0xc0) === 0x80) continue;
         assertEquals(readEvents(message.subarray(0, cut)), undefined, `the first ${cut} of ${length} bytes were read`);
       }
     }
   });
 
-  it("that were changed are refused, or read as events of the same bytes: nothing else happens", () => {
+  it("are refused, or decode to events of the same bytes, when they are changed", () => {
     const random = new Random(SEED);
     for (let i = 0; i < 3_000; i++) {
       const message = new Uint8Array(8_192);
@@ -90,7 +90,7 @@ describe(`kernel messages (seed ${SEED})`, () => {
     }
   });
 
-  it("and files give back the event that was written; what was cut off within the topic is refused", () => {
+  it("in files decode to the event that was written; a file that is truncated within the topic is refused", () => {
     const random = new Random(SEED);
     for (let i = 0; i < 300; i++) {
       const [topic, body] = [text(random), text(random)];
@@ -103,7 +103,7 @@ describe(`kernel messages (seed ${SEED})`, () => {
     }
   });
 
-  it("to PyMQ are its own", () => {
+  it("to PyMQ have its format", () => {
     const random = new Random(SEED);
     for (let i = 0; i < 300; i++) {
       const [topic, body] = [text(random), text(random)];
@@ -111,7 +111,7 @@ describe(`kernel messages (seed ${SEED})`, () => {
     }
   });
 
-  it("give back the items that were written, also those that look like something else", () => {
+  it("decode to the items that were written, also those that begin like a file name", () => {
     const random = new Random(SEED);
     for (let i = 0; i < 3_000; i++) {
       const item = text(random);

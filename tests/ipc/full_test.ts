@@ -11,19 +11,19 @@ import { skip } from "../support/skip.ts";
 import { until, within } from "../support/until.ts";
 import { fresh, HandmadeBus, left, notMountable, SmallDirectory } from "./ground.ts";
 
-/** More than the small directory holds. */
+/** A body larger than the small directory. */
 const HUGE = "x".repeat(500_000);
-/** Of which the small directory holds one, and not two. */
+/** A body that fits into the small directory once, not twice. */
 const LARGE = "x".repeat(100_000);
 
-/** Milliseconds that a test may take: the longest waits for one patrol of three buses, which is up to 6 seconds. */
+/** Milliseconds that a test may take: the longest waits for one cleanup of three buses, up to 6 seconds. */
 const PATIENCE = 60_000;
 
 const missing = notMountable();
 
 type Play = (small: SmallDirectory, open: () => Promise<Bus>, namespace: string) => Promise<void>;
 
-/** A test in a directory and a namespace of its own. The one may be filled; the queue "queue" is freed, and nothing is left. */
+/** A test in a small directory and a namespace of its own. It frees the queue "queue" and checks that nothing is left. */
 function test(name: string, play: Play): void {
   if (missing) return skip(name, missing);
   it(name, async () => {
@@ -46,28 +46,28 @@ function test(name: string, play: Play): void {
   });
 }
 
-/** Does something for which there is no room: it is refused, and told what to do. */
+/** Checks that an operation without room is refused with advice. */
 async function noRoom(act: () => Promise<unknown>): Promise<void> {
   const error = await assertRejects(act, ProviderError);
   assertEquals(error.code, "unavailable");
   assertMatch(error.message, /no space is left there; enlarge it/);
 }
 
-/** What a bus reports. */
+/** The errors that a bus reports. */
 function reported(bus: Bus): BusError[] {
   const errors: BusError[] = [];
   bus.addEventListener("error", (event) => errors.push((event as BusErrorEvent).error as BusError));
   return errors;
 }
 
-/** The files of large events that lie at a bus. */
+/** The files of large events to a bus. */
 function files(small: SmallDirectory, namespace: string): string[] {
   const buses = `${small.path}/${namespace}/loops`;
   return readdirSync(buses).flatMap((busName) => readdirSync(`${buses}/${busName}`));
 }
 
 describe("no space left in the directory:", () => {
-  test("what is too large is refused, the bus lives", async (_, open) => {
+  test("a body that is too large is refused, and the bus works on", async (_, open) => {
     const bus = await open();
     const queue = bus.queue<string>("queue");
     await noRoom(() => queue.put(HUGE));
@@ -90,7 +90,7 @@ describe("no space left in the directory:", () => {
         await until("its files are gone", () => files(small, namespace).length === 0);
       };
       let before = 0;
-      // one who has read its file already makes room for the other's
+      // a subscriber that has read its file makes room for the other's
       await noRoom(async () => {
         for (;; before = seen) {
           await bus.publish(LARGE, "topic");
@@ -104,15 +104,18 @@ describe("no space left in the directory:", () => {
     },
   );
 
-  test("files for one who does not read go when he is given up", async (small, open, namespace) => {
-    const bus = await open();
-    using deaf = await HandmadeBus.open(namespace, small.path);
-    deaf.internals.queues.make(eventsOf(deaf.busName), [{ messages: 1, size: 512 }]);
-    deaf.internals.subscriptions.subscribe("topic", deaf.busName);
-    assertEquals(await bus.publish(LARGE, "topic"), 1);
-    await assertRejects(() => bus.publish(LARGE, "topic"), ProviderError, "has taken nothing for 500 ms");
-    assertEquals(files(small, namespace).length, 1);
-  });
+  test(
+    "files for a subscriber that does not read are removed when the send times out",
+    async (small, open, namespace) => {
+      const bus = await open();
+      using deaf = await HandmadeBus.open(namespace, small.path);
+      deaf.internals.queues.create(eventsOf(deaf.busName), [{ messages: 1, size: 512 }]);
+      deaf.internals.subscriptions.subscribe("topic", deaf.busName);
+      assertEquals(await bus.publish(LARGE, "topic"), 1);
+      await assertRejects(() => bus.publish(LARGE, "topic"), ProviderError, "has taken nothing for 500 ms");
+      assertEquals(files(small, namespace).length, 1);
+    },
+  );
 
   test("an item that cannot be held stays in its queue, and is held when there is room", async (small, open) => {
     const bus = await open();
@@ -138,14 +141,14 @@ describe("no space left in the directory:", () => {
     assertEquals(await queue.get(), "third"); // needs no room
   });
 
-  test("what a dead bus had just taken stays where it landed until there is room", async (small, open, namespace) => {
+  test("an item in the crash slot of a dead bus stays there until there is room", async (small, open, namespace) => {
     const bus = await open();
     const errors = reported(bus);
     const queue = bus.queue<string>("queue");
     await queue.put("item");
     using other = await HandmadeBus.open(namespace, small.path);
     const { internals } = other;
-    // as long as it lives, no patrol of the first one's gives back what it has taken
+    // as long as it lives, the first bus does not give back what it has taken
     assertEquals(other.take("queue"), '"item"');
     small.fill();
     for (let i = 0; i < 10; i++) await queue.putNowait(`${i}`); // nor is there room in the kernel
@@ -162,7 +165,7 @@ describe("no space left in the directory:", () => {
     assertEquals((await left(namespace, [dead])).length, 0);
   });
 
-  test("with no inode left no bus is opened, and nothing is left of it", async (small, open) => {
+  test("with no inode left opening a bus fails and leaves nothing", async (small, open) => {
     for (const some of [0, 1, 2]) {
       small.fillNames(some);
       await noRoom(open);
@@ -173,7 +176,7 @@ describe("no space left in the directory:", () => {
     assertEquals(await bus.publish("x", "topic"), 0);
   });
 
-  test("without a free inode a subscription waits for room, and reports that it waits", async (small, open) => {
+  test("with no inode left a subscription waits for room and reports it", async (small, open) => {
     const bus = await open();
     const errors = reported(bus);
     const seen: unknown[] = [];
@@ -185,7 +188,7 @@ describe("no space left in the directory:", () => {
         bus.subscribe("t*", (event) => void seen.push(event), { pattern: true }),
       ];
       const exposed = bus.expose("fn", () => "answer");
-      await until("all report that they wait", () => errors.length === 3);
+      await until("all are reported", () => errors.length === 3);
       for (const { code, message } of errors) {
         assertMatch(`${code} ${message}`, /^unavailable Cannot .*: no space is left/);
       }
@@ -216,22 +219,22 @@ describe("no space left in the directory:", () => {
     assert(await queue.qsize() === 0);
   });
 
-  test("a pattern for which there is no room leaves nothing when its bus closes", async (small, open) => {
+  test("a pattern that found no room leaves nothing when its bus closes", async (small, open) => {
     const [_, bus] = [await open(), await open()];
     const errors = reported(bus);
     small.fill();
     const { ready } = bus.subscribe("*", () => {}, { pattern: true });
     const ended = assertRejects(() => ready);
-    await until("it reports that it waits", () => errors.length > 0);
+    await until("it is reported", () => errors.length > 0);
     await bus.close();
     await ended;
   });
 
-  test("what could not be given back comes when there is room to another bus that waits", async (small, open) => {
+  test("an item that could not be given back reaches another waiting bus when there is room", async (small, open) => {
     const [queue, theirs] = [(await open()).queue<string>("queue"), (await open()).queue<string>("queue")];
     await queue.put("item");
     const lease = await queue.receive({ lease: 3_600_000 });
-    // from now on it is known there when the lease ends
+    // from now on the other bus has cached when the lease ends
     await assertRejects(() => theirs.receive({ timeout: 500 }), QueueEmptyError);
     const waiting = theirs.receive();
     small.fillNames();

@@ -1,4 +1,4 @@
-/** What the tests of IPC have beside the bus: one made by hand, what is left of a namespace, and how to be a plain user. */
+/** Shared parts of the IPC tests: a bus made by hand, what is left of a namespace, and running files as another user. */
 import { assert, assertEquals } from "@std/assert";
 import { execFileSync } from "node:child_process";
 import {
@@ -25,18 +25,18 @@ import { Namespace, type Settings } from "../../src/providers/ipc/namespace.ts";
 import { Child, makeDir, removeDir } from "../support/child.ts";
 import { here } from "../support/peer.ts";
 
-/** A namespace of its own. */
+/** A new namespace. */
 export function fresh(): string {
   return `ipc-${crypto.randomUUID().slice(0, 8)}`;
 }
 
-/** The buses that have made themselves known in a namespace. */
+/** The buses of a namespace. */
 export async function busesOf(namespace: string): Promise<string[]> {
   const listed = (await loadPosix()).list(`/dev/shm/${namespace}/loops`);
   return typeof listed === "number" ? [] : listed;
 }
 
-/** A bus of this process that is made by hand: it does nothing but what the test does. */
+/** A bus of this process without halves: it does only what the test does. */
 export class HandmadeBus implements Disposable {
   readonly busName: string;
 
@@ -46,7 +46,7 @@ export class HandmadeBus implements Disposable {
     directories.within("loops", () => posix.makeDirectory(this.#path(this.busName), 0o700));
   }
 
-  /** Makes it known. It has no queues yet. */
+  /** Creates its directory. It has no queues yet. */
   static async open(namespace: string, directory?: string): Promise<HandmadeBus> {
     return new HandmadeBus(await Namespace.open(ipc({ directory }).options as Settings, namespace, () => {}));
   }
@@ -55,7 +55,7 @@ export class HandmadeBus implements Disposable {
     return this.internals.directories.path(this.internals.busDirectory(busName));
   }
 
-  /** Takes an item out of a queue without holding it yet; its text. */
+  /** Takes an item out of a queue into the crash slot, without a lease; returns its text. */
   take(queue: string): string {
     const { names, queues } = this.internals;
     const name = names.queue(queue);
@@ -66,7 +66,7 @@ export class HandmadeBus implements Disposable {
     return new TextDecoder().decode(message);
   }
 
-  /** Holds an item that was taken, but stands still before it says for how long; goes on to say so with what is returned. */
+  /** Holds an item without setting the end of its lease; the returned function sets it. */
   hold(queue: string, message: Uint8Array): (lease: number) => void {
     const leases = new Leases(this.internals, this.busName);
     const name = this.internals.names.queue(queue);
@@ -75,16 +75,16 @@ export class HandmadeBus implements Disposable {
     return (lease) => void assert(leases.extend(name, receipt, lease));
   }
 
-  /** From now on its directory is that of a bus whose process is gone; the name of that. */
+  /** Turns it into a bus whose process has ended; returns the new name. */
   die(): string {
     const { names, posix, processes } = this.internals;
-    // nobody has started at that time
+    // no process has that start time
     const dead = names.newBus({ ...processes.self, start: 1 }, 0);
     assertEquals(posix.rename(this.#path(this.busName), this.#path(dead)), 0);
     return dead;
   }
 
-  /** Removes what it has in the namespace. */
+  /** Removes everything it has created. */
   remove(): void {
     removeBus(this.internals, this.busName);
   }
@@ -95,7 +95,7 @@ export class HandmadeBus implements Disposable {
   }
 }
 
-/** What is left of a namespace: files, and which of these buses' and named queues the kernel still has. */
+/** What is left of a namespace: files, and the queues of these buses and names. */
 export async function left(
   namespace: string,
   buses: readonly string[],
@@ -116,12 +116,12 @@ export async function left(
   return [...open, ...(typeof files === "number" ? [] : [`/dev/shm/${namespace}`, ...files])];
 }
 
-/** So many characters, of which no eight are the same as others. */
+/** A text of so many characters, of which no eight repeat. */
 export function text(length: number): string {
   return Array.from({ length: Math.ceil(length / 8) }, (_, i) => String(i).padStart(8)).join("").slice(0, length);
 }
 
-/** The length of what {@linkcode text} made, if it is as it was; otherwise -1. */
+/** The length of a text that {@linkcode text} made; -1 if it was changed. */
 export function whole(received: string): number {
   return received === text(received.length) ? received.length : -1;
 }
@@ -140,12 +140,12 @@ function become(user: number): string[] {
   return [`--reuid=${user}`, `--regid=${user}`, "--clear-groups"];
 }
 
-/** Runs a file to its end as a user whose queues are none but its own; what it printed, and how it ended. */
+/** Runs a file to its end as another user; returns its output and exit code. */
 export function runAs(user: number, file: URL, ...args: string[]): Promise<Ran> {
   return run([], user, file, args);
 }
 
-/** Limits of the kernel's for the queues of one IPC namespace. */
+/** Limits for the queues of one IPC namespace. */
 export type KernelLimits = Partial<Record<"queues_max" | "msg_max" | "msgsize_max", number>>;
 
 /** Why there can be no IPC namespace with limits of its own here; undefined if there can. */
@@ -183,7 +183,7 @@ function within(limits: KernelLimits): string[] {
   return ["unshare", "--ipc", "sh", "-c", `${set.join("")}exec "$@"`, "sh"];
 }
 
-/** Leaves this process few descriptors: to use up the thousands that it may have takes long. */
+/** Limits this process to few descriptors, so that using them up is quick. */
 export function fewDescriptors(): void {
   execFileSync("prlimit", [`--pid=${process.pid}`, "--nofile=256"]);
 }
@@ -197,7 +197,7 @@ async function run(before: readonly string[], user: number, file: URL, args: rea
   const runtime = here === "deno" ? ["run", "-A", "--no-check", "--no-lock"] : ["run"];
   const home = makeDir("home");
   const program = `${home}/${here}`;
-  // the one that runs us may lie where only root can go
+  // the runtime may be in a directory that only root can enter
   copyFileSync(process.execPath, program);
   execFileSync("chown", [String(user), home, program]);
   const env = { ...process.env, HOME: home, DENO_DIR: `${home}/deno`, XDG_CACHE_HOME: home };
@@ -217,7 +217,7 @@ export function notMountable(): string | undefined {
   }
 }
 
-/** A directory in memory with room for little, which can be filled. */
+/** A small directory in memory, which can be filled. */
 export class SmallDirectory implements Disposable {
   readonly path = makeDir("small");
   readonly #ballast = `${this.path}/ballast`;
@@ -232,7 +232,7 @@ export class SmallDirectory implements Disposable {
     mkdirSync(this.#ballast);
   }
 
-  /** Uses up its bytes, but for this many. */
+  /** Uses up its bytes, except this many. */
   fill(left = 0): void {
     const file = openSync(`${this.#ballast}/bytes`, "w");
     try {
@@ -244,7 +244,7 @@ export class SmallDirectory implements Disposable {
     }
   }
 
-  /** Uses up its inodes, but for this many. */
+  /** Uses up its inodes, except this many. */
   fillNames(left = 0): void {
     let count = 0;
     try {
@@ -269,11 +269,11 @@ export class SmallDirectory implements Disposable {
   }
 }
 
-/** The kernel's queues and the directories of namespaces that belong to a user, as root sees them. */
+/** The kernel queues and the namespaces' directories of a user, as root sees them. */
 export function allOf(user: number): string[] {
   const directory = makeDir("mqueue");
   const look = 'mount -t mqueue none "$1" && find "$1" /dev/shm -mindepth 1 -maxdepth 1 -uid "$2"';
-  // in a mount namespace of its own, so that nobody else sees it
+  // in a mount namespace of its own, invisible to other processes
   const found = execFileSync("unshare", ["--mount", "sh", "-c", look, "sh", directory, String(user)], {
     encoding: "utf8",
   });

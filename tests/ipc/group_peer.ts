@@ -26,7 +26,7 @@ async function receive(queue: string): Promise<unknown> {
 await attempt("back", () => receive("back"));
 await attempt("back, for good", () => bus.queue("for good").get({ timeout: 5_000 }));
 await attempt("held by a dead bus", () => receive("held"));
-await attempt("landed at a dead bus", () => receive("landed"));
+await attempt("in the crash slot of a dead bus", () => receive("taken"));
 await attempt("held here, by one who stands still", async () => {
   const leases = new Leases(internals, internals.names.newBus(internals.processes.self, 0));
   const taken = leases.take(internals.names.queue("still"), 1, 100, () => "");

@@ -12,12 +12,12 @@ import { skip } from "../support/skip.ts";
 import { until } from "../support/until.ts";
 import { fresh, left, noOtherUser, notBlindable, runAs, runBlind } from "./ground.ts";
 
-// Any bus of this user that opens beside it clears up after the dead, these too.
+// Any other bus of this user that opens at the same time would clean up these dead buses.
 // run: lane kernel-queues
 
 const PEER = new URL("group_peer.ts", import.meta.url);
 const BLIND_PEER = new URL("blind_peer.ts", import.meta.url);
-/** A user of this run's own, and its group. */
+/** A user of this run alone, and its group.  */
 const USER = 40_000 + Math.floor(Math.random() * 20_000);
 const SMALL = [{ messages: 1, size: 128 }];
 const ITEM = writeItem('"item"', false);
@@ -40,10 +40,10 @@ describe("users of one group", () => {
       living.restore(names.queue(queue), living.key(), ITEM, 0);
     }
     gone.hold(names.queue("held"), gone.key(), ITEM, 1, 3_600_000);
-    const { descriptor } = queues.use(names.queue("landed"), SMALL)!;
+    const { descriptor } = queues.use(names.queue("taken"), SMALL)!;
     assertEquals(posix.send(descriptor, ITEM, ITEM.length), 0);
     const crashSlot = new CrashSlot(internals, dead);
-    crashSlot.receive(names.queue("landed"), gone.key(), descriptor, 128);
+    crashSlot.receive(names.queue("taken"), gone.key(), descriptor, 128);
     crashSlot.close();
     const theirs = names.queue("theirs");
     queues.use(theirs, SMALL);
@@ -56,7 +56,7 @@ describe("users of one group", () => {
         back: ["item", 1],
         "back, for good": "item",
         "held by a dead bus": ["item", 2],
-        "landed at a dead bus": ["item", 1],
+        "in the crash slot of a dead bus": ["item", 1],
         "held here, by one who stands still": [1, ["item", 1]],
         freed: "denied",
         "a group of others": "denied",
@@ -65,7 +65,7 @@ describe("users of one group", () => {
       assertEquals(internals.deadBuses(), [dead], "only its own user can remove its queues");
     } finally {
       removeBus(internals, dead);
-      for (const queue of ["landed", "theirs"]) posix.unlinkQueue(names.queue(queue));
+      for (const queue of ["taken", "theirs"]) posix.unlinkQueue(names.queue(queue));
       directories.remove("queues");
       directories.prune("");
       queues.close();

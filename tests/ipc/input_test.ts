@@ -13,12 +13,12 @@ import { Peer } from "../support/peer.ts";
 import { until } from "../support/until.ts";
 import { busesOf, fresh, left } from "./ground.ts";
 
-// One of these uses up all that the queues of a user may hold.
+// One of these uses up RLIMIT_MSGQUEUE.
 // run: lane kernel-queues
 
 const encoder = new TextEncoder();
 
-/** What a stranger may write to a bus's queues. */
+/** Garbage that a stranger may write to a bus's queues. */
 const GARBAGE: Record<string, Uint8Array> = {
   nothing: new Uint8Array(),
   zeros: new Uint8Array(100),
@@ -77,7 +77,7 @@ describe("bad input:", () => {
     assertEquals(seen, ["still there"]);
   });
 
-  it("links that point nowhere, files and folders in the tree are passed over", async () => {
+  it("dangling links, files and directories in the tree are ignored", async () => {
     const namespace = fresh();
     await using bus = await Bus.open(ipc(), { namespace });
     const seen: unknown[] = [];
@@ -94,7 +94,7 @@ describe("bad input:", () => {
     assertEquals(await left(namespace, []), []);
   });
 
-  it("links to files elsewhere are not followed: what they name is neither read nor removed", async () => {
+  it("links to files elsewhere are not followed: their targets are neither read nor removed", async () => {
     const namespace = fresh();
     const posix = await loadPosix();
     const outside = makeDir("outside");
@@ -133,7 +133,7 @@ describe("bad input:", () => {
     await until("the event arrives", () => seen.length === 1);
     assertEquals(seen, ["event"]);
     assertEquals(errors.length, 3);
-    for (const error of errors) assertMatch(error, /it is a link/);
+    for (const error of errors) assertMatch(error, /it is a symbolic link/);
     await queue.free();
     await bus.close();
     assertEquals(readdirSync(outside).sort(), [busName, "secret"].sort());
@@ -142,7 +142,7 @@ describe("bad input:", () => {
     assertEquals(await left(namespace, [busName!], ["queue"]), []);
   });
 
-  it("silly names in the tree, and garbage where items land, are passed over", async () => {
+  it("unknown names in the tree and garbage in a crash slot are ignored", async () => {
     const namespace = fresh();
     await using bus = await Bus.open(ipc(), { namespace });
     const errors: unknown[] = [];
@@ -165,17 +165,17 @@ describe("bad input:", () => {
       writeFileSync(path, "garbage");
       posix.setModified(path, 0); // it would be due
     }
-    // buses that died, and left what nobody wrote
+    // dead buses with garbage in their crash slots
     const { processes, names } = await Namespace.open(ipc().options as Settings, namespace, () => {});
-    const landings = ["garbage", "\n\n", `/../../../x\n../../../y\n`, `/pymq_${namespace}_queue\n../../x\n`];
-    const dead = landings.map((crashSlot) => {
+    const slots = ["garbage", "\n\n", `/../../../x\n../../../y\n`, `/pymq_${namespace}_queue\n../../x\n`];
+    const dead = slots.map((crashSlot) => {
       const busName = names.newBus({ ...processes.self, start: 1 }, 0);
       mkdirSync(`${root}/aside`);
       writeFileSync(`${root}/aside/landing`, crashSlot.padEnd(1_024, "\0") + '"never"');
-      renameSync(`${root}/aside`, `${root}/loops/${busName}`); // as a whole: a patrol might find one without its landing
+      renameSync(`${root}/aside`, `${root}/loops/${busName}`); // in one step: a cleanup could find it without its slot
       return busName;
     });
-    // one patrol of five buses, up to ten seconds; if it counted the silly names, that would be half a minute
+    // one cleanup of five buses, up to ten seconds; half a minute if it counted the unknown names
     await until("what they left is gone", async () => !(await busesOf(namespace)).some((name) => dead.includes(name)));
     assertEquals(await queue.get({ timeout: 5_000 }), "item");
     assertEquals(await queue.qsize(), 0);
@@ -207,14 +207,14 @@ describe("bad input:", () => {
     assertEquals(await left(namespace, buses), []);
   });
 
-  it("where there are no POSIX queues, opening says so", async () => {
+  it("opening rejects where there are no POSIX queues", async () => {
     const peer = Peer.start<[string, string]>(new URL("elsewhere.ts", import.meta.url));
     const [name, message] = await peer.next();
     assertEquals(name, "UnsupportedError");
     assertMatch(message, /on Linux.*not on darwin/);
   });
 
-  it("a limit that is reached is named, and what goes over it fails alone", async () => {
+  it("an error names the limit that was reached, and only the operation over it fails", async () => {
     const peer = Peer.start<string[]>(new URL("limited.ts", import.meta.url), { args: [fresh()] });
     const said = await peer.next(30_000);
     const patterns = [/RLIMIT_MSGQUEUE/, /RLIMIT_NOFILE/, /^works$/];
@@ -222,7 +222,7 @@ describe("bad input:", () => {
     await peer.wait();
   });
 
-  it("without descriptors no bus is opened, nothing is left of it, nobody is taken for dead, and the next one opens", async () => {
+  it("without descriptors opening a bus fails and leaves nothing, no bus is considered dead, and the next one opens", async () => {
     const namespace = fresh();
     const peer = Peer.start<unknown[]>(new URL("openings.ts", import.meta.url), { args: [namespace] });
     const attempts = [];
@@ -231,7 +231,7 @@ describe("bad input:", () => {
       attempts.push(how);
       assertEquals(there, [2, 1], "queues and buses, those of the other bus");
     }
-    // a doorbell and two queues
+    // an eventfd and two queues
     for (const how of attempts.slice(0, 3)) assertMatch(String(how), /^unavailable: .*RLIMIT_NOFILE/);
     assertEquals(attempts.at(-1), "opens");
     assertEquals(await peer.next(), [[], 1]);

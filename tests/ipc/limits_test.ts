@@ -24,13 +24,13 @@ import {
 const PLAIN_USER = new URL("plain_user.ts", import.meta.url);
 const SMALL_KERNEL = new URL("small_kernel.ts", import.meta.url);
 const OTHER_USER = new URL("other_user.ts", import.meta.url);
-/** Whether the limits of the kernel do not hold for this process: CAP_SYS_RESOURCE. */
+/** Whether CAP_SYS_RESOURCE exempts this process from the limits of the kernel. */
 function unlimited(): boolean {
   const capabilities = /^CapEff:\s*([0-9a-f]+)$/m.exec(readFileSync("/proc/self/status", "utf8"))![1]!;
   return (BigInt(`0x${capabilities}`) >> 24n) % 2n === 1n;
 }
 
-/** A user of this run's own, so that nobody else's queues count. */
+/** A user of this run alone, so that no other queues count. */
 const USER = 40_000 + Math.floor(Math.random() * 20_000);
 
 describe("a plain user with default limits", () => {
@@ -60,8 +60,10 @@ describe("a plain user with default limits", () => {
 
 describe("the kernel's limits", () => {
   const all = { bus: /^works$/, events: /^works$/, calls: /^works$/, queues: /^works$/, "second bus": /^works$/ };
-  const queues = /^unavailable: Cannot make the queue .* as the sysctl fs\.mqueue\.queues_max allows; raise it/;
-  const size = /^unavailable: Cannot make the queue .* sysctls fs\.mqueue\.msg_max and msgsize_max allow; raise them$/;
+  const queues =
+    /^unavailable: Cannot create the queue .* the sysctl fs\.mqueue\.queues_max allows no more queues; raise it/;
+  const size =
+    /^unavailable: Cannot create the queue .* sysctls fs\.mqueue\.msg_max and msgsize_max allow fewer or smaller messages; raise them$/;
   const cases: [limits: KernelLimits, said: Record<string, RegExp>][] = [
     [{ queues_max: 1 }, { bus: queues }],
     [{ queues_max: 2 }, { ...all, queues, "second bus": queues }],
@@ -93,8 +95,8 @@ describe("the kernel's limits", () => {
   }
 });
 
-describe("who may use what", () => {
-  it("files and queues are ours alone, or our group's", async () => {
+describe("access", () => {
+  it("files and queues are for this user alone, or for the group", async () => {
     const directory = makeDir("shm");
     for (const [group, file, folder] of [[undefined, 0o600, 0o700], [process.getgid!(), 0o660, 0o2770]] as const) {
       const namespace = fresh();
@@ -111,7 +113,7 @@ describe("who may use what", () => {
     removeDir(directory);
   });
 
-  it("a directory that cannot be written is refused when the bus opens, and the next one opens", async () => {
+  it("opening a bus in a directory that cannot be written rejects, and the next bus opens", async () => {
     const directory = makeDir("shm");
     mkdirSync(`${directory}/taken`);
     chmodSync(`${directory}/taken`, 0o700);

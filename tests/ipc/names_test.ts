@@ -5,7 +5,7 @@ import { Random, SEED } from "../support/random.ts";
 
 const names = new Names("shop");
 const encoder = new TextEncoder();
-/** What means something in a path, in PyMQ's names, or in ours. */
+/** The parts that have a meaning in a path, in PyMQ's names, or in tsmq's. */
 const PIECES = ["a", ".", "..", "/", "~", "$", "_$", "_", "pymq_shop_$1", "é", "😀", "*", "\n", "x".repeat(254)];
 
 function texts(random: Random, count: number): Set<string> {
@@ -44,13 +44,13 @@ describe(`names of POSIX queues and of the tree (seed ${SEED})`, () => {
     assertEquals([queues.size, topics.size, directories.size], [all.size, all.size, all.size]);
   });
 
-  it("of a bus are no queue's and no topic's, and say whose it is", () => {
+  it("of a bus differ from all queues and topics, and hold its process", () => {
     const process = { pid: 12, start: 345, pidNamespace: 678 };
     const busName = names.newBus(process, 9);
-    assertEquals(names.parseBus(busName), { ...process, eventfd: 9, ours: true });
+    assertEquals(names.parseBus(busName), { ...process, eventfd: 9, pymq: false });
     assert(names.queue(busName.slice("pymq_shop_".length)) !== `/${busName}`);
     assertEquals(names.topic(busName).shared, false);
-    assertEquals(names.parseBus("pymq_shop_$12"), { pid: 12, ours: false });
+    assertEquals(names.parseBus("pymq_shop_$12"), { pid: 12, pymq: true });
     for (const name of ["pymq_shop_$", "pymq_shop_$x", "pymq_shop_$1_2", "pymq_other_$12", "..", "", `${busName}/..`]) {
       assertEquals(names.parseBus(name), undefined, name);
     }

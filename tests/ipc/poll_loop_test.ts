@@ -5,7 +5,7 @@ import { loadPosix } from "../../src/providers/ipc/posix.ts";
 import { until } from "../support/until.ts";
 
 describe("the poll loop", () => {
-  it("does not call a reader that another one has removed in the same round", async () => {
+  it("does not call a reader that another reader has removed in the same round", async () => {
     const posix = await loadPosix();
     const [eventfd, first, second] = [posix.eventfd(), posix.eventfd(), posix.eventfd()];
     const faults: unknown[] = [];

@@ -9,25 +9,25 @@ import { Processes } from "../../src/providers/ipc/processes.ts";
 import { Child } from "../support/child.ts";
 import { until } from "../support/until.ts";
 
-/** What the kernel says of a process: its state, and when it started. */
+/** The state and start time of a process, from the kernel. */
 function statOf(pid: number): { state: string; start: number } {
   const fields = readFileSync(`/proc/${pid}/stat`, "utf8").replace(/^.*\) /s, "").split(" ");
   return { state: fields[0]!, start: Number(fields[19]) };
 }
 
 describe("Processes", () => {
-  it("a process is dead once it has ended, even before its parent takes notice", async () => {
+  it("a process is dead once it has ended, even while it is a zombie", async () => {
     const posix = await loadPosix();
     const { self } = new Processes(posix);
     assertEquals(self.pid, process.pid);
     assertEquals(self.start, statOf(process.pid).start);
-    const busName = (pid: number, start: number): ParsedBus => ({ ...self, pid, start, ours: true });
-    // an answer is believed for a while, so each look is one's first
+    const busName = (pid: number, start: number): ParsedBus => ({ ...self, pid, start, pymq: false });
+    // start times are cached, so each check uses a new instance
     const dead = (pid: number, start: number) => new Processes(posix).dead(busName(pid, start));
     assert(!dead(self.pid, self.start));
     assert(dead(self.pid, self.start - 1), "another process had this id before");
 
-    // its child ends on request, and no process waits for it, because its shell has become another program
+    // its child ends on command and becomes a zombie, because the shell that would wait for it has become another program
     const parent = new Child("sh", ["-c", "exec 3<&0; head -n 1 <&3 >/dev/null & echo $!; exec sleep 600"]);
     const child = Number(await until("the child has started", () => /^\d+(?=\n)/.exec(parent.output)?.[0]));
     const { start } = statOf(child);

@@ -12,7 +12,7 @@ import { until } from "../support/until.ts";
 import { busesOf, fresh, HandmadeBus, left } from "./ground.ts";
 
 describe("queues that a thread holds open", () => {
-  it("are closed when there are many, but for the one that is asked for", async () => {
+  it("are closed when there are many, except the one in use", async () => {
     using bus = await HandmadeBus.open(fresh());
     const { names, posix, queues } = bus.internals;
     const item = new TextEncoder().encode("item");
@@ -34,7 +34,7 @@ describe("queues that a thread holds open", () => {
 
 const LARGE = "x".repeat(1_000);
 
-/** Both halves of a bus, on this thread: what fails here fails there. */
+/** Runs both halves of a bus on this thread. */
 async function both(
   play: (sender: Sender, receiver: Receiver, faults: unknown[]) => Promise<void>,
 ): Promise<void> {
@@ -61,7 +61,7 @@ async function both(
   assertEquals(await left(namespace, buses, ["queue"]), []);
 }
 
-/** While this stands, no such file is opened: the process has no descriptor left. */
+/** Until it is disposed, such files cannot be opened: no descriptor is left. */
 async function noDescriptor(file = /./): Promise<Disposable> {
   const posix = await loadPosix();
   const { openFile } = posix;
@@ -69,7 +69,7 @@ async function noDescriptor(file = /./): Promise<Disposable> {
   return { [Symbol.dispose]: () => void (posix.openFile = openFile) };
 }
 
-describe("an item whose file cannot be opened for want of a descriptor", () => {
+describe("an item whose file cannot be opened because no descriptor is left", () => {
   for (const lease of [undefined, 3_600_000]) {
     for (const back of [false, true]) {
       for (const body of [LARGE, "small"]) {
@@ -118,8 +118,8 @@ describe("receive()", () => {
   }
 });
 
-describe("a receiver that is closing", () => {
-  it("subscribes to nothing more", () =>
+describe("a closing receiver", () => {
+  it("rejects subscriptions", () =>
     both(async (sender, receiver) => {
       const closed = receiver.close();
       await assertRejects(
@@ -132,7 +132,7 @@ describe("a receiver that is closing", () => {
 });
 
 describe("attempts", () => {
-  it("are starts, not takes: untried gives back what was taken, nack counts, and so does a lease that started", () =>
+  it("count starts, not takes: a nack and an expired lease with a start count, giving back untried does not", () =>
     both(async (sender, receiver) => {
       const { signal } = new AbortController();
       const posix = await loadPosix();
@@ -181,8 +181,8 @@ describe("attempts", () => {
     }));
 });
 
-describe("items that come too late, where there is no room for files", () => {
-  it("go back, except one that is too large, which is reported", () =>
+describe("items that arrive too late, without room for files", () => {
+  it("go back; one that is too large is reported", () =>
     both(async (sender, receiver, faults) => {
       const { signal } = new AbortController();
       for (const body of ["first", LARGE, "second"]) await sender.send("queue", body, { wait: 0 });
@@ -222,14 +222,14 @@ describe("queues that were used once", () => {
     }));
 });
 
-describe("a queue in which something was put a moment ago", () => {
-  it("has readers, at the end of a second too", async () => {
+describe("a queue with a recent put", () => {
+  it("counts as read, also at the end of a second", async () => {
     using bus = await HandmadeBus.open(fresh());
     const { names, posix, queues } = bus.internals;
     const said: string[] = [];
     for (let round = 0; round < 5; round++) { // a busy machine does not disturb each of them
       const name = names.queue(`${round}`);
-      const { descriptor } = queues.make(name, [{ messages: 1, size: 128 }]);
+      const { descriptor } = queues.create(name, [{ messages: 1, size: 128 }]);
       await until("a second is almost over", () => Date.now() % 1_000 > 920);
       posix.send(descriptor, new Uint8Array(1), 1);
       said.push(queues.readers(name, 900));
@@ -239,8 +239,8 @@ describe("a queue in which something was put a moment ago", () => {
   });
 });
 
-describe("a doorbell", () => {
-  it("is closed by who rings it: its number is nobody else's as long as it may be rung", () =>
+describe("the eventfd of a worker", () => {
+  it("is closed by the sender, so its number is not reused while the sender may write to it", () =>
     both(async (sender, receiver) => {
       const posix = await loadPosix();
       const eventfd = Number(/\.(\d+)\.[0-9a-f]+$/.exec(receiver.inbox)![1]);
@@ -254,7 +254,7 @@ describe("a doorbell", () => {
     }));
 });
 
-describe("an event for subscribers who cannot be found for want of a descriptor", () => {
+describe("an event whose subscribers cannot be listed because no descriptor is left", () => {
   const cases = [["by name", false, /subscribers/], ["by pattern", true, /patterns$/], [
     "by pattern",
     true,

@@ -21,7 +21,7 @@ const asks = new Map<number, PromiseWithResolvers<unknown>>();
 const aborts = new Map<number, AbortController>();
 let asked = 0;
 
-async function room(descriptor: number, ms: number): Promise<boolean> {
+async function writable(descriptor: number, ms: number): Promise<boolean> {
   const entry = new DataView(new ArrayBuffer(8));
   entry.setInt32(0, descriptor, true);
   entry.setInt16(4, POLLOUT, true);
@@ -35,7 +35,7 @@ async function room(descriptor: number, ms: number): Promise<boolean> {
 async function run({ bus, verb, args, signal }: Command): Promise<unknown> {
   if (verb === "open") {
     const ask = (verb: string, argument: unknown) => {
-      if (verb === "room") return room(...argument as [number, number]); // the worker is in the other process
+      if (verb === "writable") return writable(...argument as [number, number]); // the worker is in the other process
       const id = ++asked;
       asks.set(id, Promise.withResolvers());
       say({ ask: id, bus, verb, argument });

@@ -30,8 +30,8 @@ const EVENTS: [topic: string, body: string][] = [
   [WIDE, "x".repeat(40)],
 ];
 
-describe("topics that are longer than a message of the kernel", () => {
-  it("reach those who subscribe to them and to what they match, from another process, in order", async () => {
+describe("topics that are longer than a kernel message", () => {
+  it("reach subscribers by name and by pattern, from another process, in order", async () => {
     const namespace = fresh();
     await using bus = await Bus.open(ipc(), { namespace });
     const seen: Record<string, unknown[]> = {};
@@ -58,13 +58,13 @@ describe("topics that are longer than a message of the kernel", () => {
     assertEquals(await left(namespace, buses), []);
   });
 
-  it("and large bodies go through the smallest queue that a bus may have", async () => {
+  it("and large bodies pass through the smallest queue of a bus", async () => {
     const namespace = fresh();
     await using bus = await Bus.open(ipc(), { namespace });
     using other = await HandmadeBus.open(namespace);
     const { busName, internals: { bodyFiles, directories, posix, queues, subscriptions } } = other;
     const directory = other.internals.busDirectory(busName);
-    const { descriptor } = queues.make(eventsOf(busName), [{ messages: 10, size: 512 }]);
+    const { descriptor } = queues.create(eventsOf(busName), [{ messages: 10, size: 512 }]);
     for (const topic of new Set(EVENTS.map(([topic]) => topic))) subscriptions.subscribe(topic, busName);
     const published = await Promise.all(EVENTS.map(([topic, body]) => bus.publish(body, topic)));
     assertEquals(published, EVENTS.map(() => 1));
@@ -84,7 +84,7 @@ describe("topics that are longer than a message of the kernel", () => {
   });
 });
 
-describe("a topic, where PyMQ's directory is another file system in memory", () => {
+describe("a topic where PyMQ's directory is another file system in memory", () => {
   const name = "is linked in both";
   const missing = notMountable();
   if (missing) return skip(name, missing);

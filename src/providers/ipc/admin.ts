@@ -1,5 +1,5 @@
 /**
- * What can be wrong with the POSIX queues of this machine for a bus. All that is made is removed again.
+ * Checks the POSIX queues of this machine, lists queues and removes what dead buses have left.
  *
  * @module
  */
@@ -9,15 +9,14 @@ import { BusError } from "../../errors.ts";
 import { textOf } from "../../internal/thrown.ts";
 import { eventsOf, inboxOf } from "./names.ts";
 import { ipc, type IpcOptions } from "./provider.ts";
-import { itemSizes } from "./mqueues.ts";
-import { EVENTS, INBOX } from "./receiver.ts";
+import { EVENTS, INBOX, itemSizes } from "./mqueues.ts";
 import { Namespace, type Settings } from "./namespace.ts";
 
-/** Where the kernel shows its queues, where it is mounted. */
+/** Where the kernel shows its queues, if that is mounted. */
 const MQUEUE = "/dev/mqueue";
 const LIMITS = "/proc/sys/fs/mqueue";
 
-/** A doctor for what `ipc(options)` uses. */
+/** The administration of a namespace that `ipc(options)` uses. */
 export function ipcDoctor(options: IpcOptions, name: string): Doctor {
   return new IpcDoctor(ipc(options).options as Settings, name);
 }
@@ -59,7 +58,7 @@ class IpcDoctor implements Doctor {
     const listed = posix.list(MQUEUE);
     const prefix = names.queue("x").slice(1, -1);
     if (typeof listed === "number") return [];
-    // what begins with $ is a bus's, what begins with ~ has a name that cannot be read
+    // $ begins the queues of buses, ~ the hashed names
     return listed.filter((name) => name.startsWith(prefix) && !/^[$~]/.test(name.slice(prefix.length)))
       .map((name) => name.slice(prefix.length));
   }
@@ -73,7 +72,7 @@ class IpcDoctor implements Doctor {
     return this.#namespace ??= await Namespace.open(this.#settings, this.#name, () => {});
   }
 
-  /** Where subscriptions, leases and large bodies are files. */
+  /** Checks the directory of subscriptions, leases and large bodies. */
   #directory(): Check {
     const { bodyFiles, directories } = this.#namespace!;
     const name = "directory";
@@ -87,7 +86,7 @@ class IpcDoctor implements Doctor {
     }
   }
 
-  /** Makes the queues of a bus, and a named one. */
+  /** Creates and removes the queues of a bus and a named queue. */
   #queues(): Check {
     const { names, posix, processes, queues } = this.#namespace!;
     const name = "queues";
@@ -99,7 +98,7 @@ class IpcDoctor implements Doctor {
       if (smaller.length === 0) {
         return { name, state: "ok", detail: "there is room for one more bus and one more queue" };
       }
-      const detail = "the next ones are made smaller than they should be: larger events and items go by way of files";
+      const detail = "the next queues are smaller than usual: larger events and items go into files";
       return { name, state: "risk", detail, mend: ROOM };
     } catch (error) {
       return { name, state: "broken", detail: textOf(error), mend: ROOM };
@@ -111,7 +110,7 @@ class IpcDoctor implements Doctor {
     }
   }
 
-  /** What the kernel allows one queue to be. */
+  /** Checks how large the kernel allows one queue to be. */
   #limits(): Check {
     const name = "kernel limits";
     const [messages, size, queues] = ["msg_max", "msgsize_max", "queues_max"].map((limit) => this.#limit(limit));
@@ -119,7 +118,7 @@ class IpcDoctor implements Doctor {
     const { messageSize } = this.#settings;
     if (messages! >= 10 && size! >= messageSize) return { name, state: "ok", detail };
     const mend =
-      `sysctl fs.mqueue.msg_max=10 fs.mqueue.msgsize_max=${messageSize}: named queues are made smaller, or not at all`;
+      `sysctl fs.mqueue.msg_max=10 fs.mqueue.msgsize_max=${messageSize}: until then named queues are smaller, or cannot be created`;
     return { name, state: "risk", detail, mend };
   }
 
@@ -137,13 +136,13 @@ class IpcDoctor implements Doctor {
     const name = "leftovers";
     const dead = this.#namespace!.deadBuses();
     if (dead.length === 0) return { name, state: "ok", detail: "no queues, links or files of a dead bus" };
-    const detail = `queues, links and files of ${dead.length} bus(es) whose process is gone`;
+    const detail = `queues, links and files of ${dead.length} bus(es) whose process has ended`;
     return { name, state: "risk", detail, mend: "tsmq reap removes them; so does the next bus of this user" };
   }
 }
 
 const ROOM = "raise RLIMIT_MSGQUEUE (`ulimit -q`, LimitMSGQUEUE= of systemd) or fs.mqueue.queues_max, or free queues " +
-  "that nobody needs: `ls /dev/mqueue` shows them (mount -t mqueue none /dev/mqueue)";
+  "that are not needed: `ls /dev/mqueue` shows them (mount -t mqueue none /dev/mqueue)";
 
 function unusable(error: Error, directory: string): Check {
   const { message: detail } = error;
@@ -158,7 +157,7 @@ function unusable(error: Error, directory: string): Check {
   }
   const mend = /no space/.test(detail)
     ? `free what ${directory} holds, or enlarge it: mount -o remount,size=…`
-    : `the directory must be ours, or our group's: another namespace, the option "group", or another directory ` +
+    : `the directory belongs to another user: use another namespace, the option "group", or another directory ` +
       `in memory than ${directory} (ipc:/directory)`;
   return { name: "directory", state: "broken", detail, mend };
 }

@@ -1,5 +1,5 @@
 /**
- * Bodies that are larger than a message: each is a file beside its queue, and the message names it.
+ * Files for bodies that are larger than a message: each is a file beside its queue, and the message holds its name.
  *
  * @module
  */
@@ -12,30 +12,30 @@ import type { Posix } from "./posix.ts";
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
-/** What the name of a body's file is. */
+/** The name of a body file: a UUID. */
 const NAME = /^[0-9a-f-]{36}$/;
 
-/** Writes and reads files as a whole. */
+/** Writes and reads whole files of one namespace. */
 export class BodyFiles {
   #posix: Posix;
   #directories: Directories;
   #access: Access;
 
-  /** Bodies in this namespace's directory. */
+  /** All paths are relative to `directories`. */
   constructor(posix: Posix, directories: Directories, access: Access) {
     this.#posix = posix;
     this.#directories = directories;
     this.#access = access;
   }
 
-  /** Writes a body into a directory; its name there. `make` says whether the directory is made if it is missing. */
+  /** Writes a body into a new file of a directory; returns its name. With `make` a missing directory is made. */
   write(directory: string, body: string, make: boolean): string {
     const name = crypto.randomUUID();
     this.writeFile(directory, name, encoder.encode(body), make);
     return name;
   }
 
-  /** Makes a new file at a path; its descriptor. */
+  /** Creates a file; returns its descriptor. */
   create(path: string): number {
     const { file: mode } = modes(this.#access);
     const file = this.#posix.createFile(path, mode);
@@ -43,7 +43,7 @@ export class BodyFiles {
     return file;
   }
 
-  /** Writes a new file. */
+  /** Creates a file with this content. */
   writeFile(directory: string, name: string, bytes: Uint8Array, make: boolean): void {
     const path = this.#directories.path(`${directory}/${name}`);
     const what = `Cannot write ${bytes.length} bytes to ${path}`;
@@ -64,13 +64,15 @@ export class BodyFiles {
     }
   }
 
-  /** Reads a body that a message names. */
+  /** Reads the body whose file a message names. */
   read(directory: string, name: string): string {
-    if (!NAME.test(name)) throw new ProviderError("internal", "Cannot read a body: its message names no file of ours");
+    if (!NAME.test(name)) {
+      throw new ProviderError("internal", "Cannot read a body: the message does not hold the name of a body file");
+    }
     return decoder.decode(this.readFile(directory, name));
   }
 
-  /** Reads a file. */
+  /** Reads a whole file. */
   readFile(directory: string, name: string): Uint8Array {
     const path = this.#directories.path(`${directory}/${name}`);
     const what = `Cannot read ${path}`;
@@ -91,13 +93,13 @@ export class BodyFiles {
     }
   }
 
-  /** Whether a file that could not be read is there all the same, and may be read another time: no descriptor was left, for one. */
+  /** Whether a file that could not be read exists and may be read later, for example because no descriptor was left. */
   later(error: unknown, directory: string, name: string): boolean {
     const passes = error instanceof BusError && error.code === "unavailable";
     return passes && typeof this.#posix.stat(this.#directories.path(`${directory}/${name}`)) === "object";
   }
 
-  /** Removes a body; one that is gone already is fine. */
+  /** Removes the file of a body, if it exists. */
   remove(directory: string, name: string): void {
     if (NAME.test(name)) this.#posix.unlink(this.#directories.path(`${directory}/${name}`));
   }

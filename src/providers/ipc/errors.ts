@@ -1,5 +1,5 @@
 /**
- * From `errno` to errors of ours: the one table of this provider.
+ * Errors of system calls as errors of tsmq: the one table of this provider.
  *
  * @module
  */
@@ -8,23 +8,23 @@ import { Errno } from "./errno.ts";
 
 type Code = "unavailable" | "denied" | "too_large" | "internal";
 
-/** What each errno means; all others are "internal". */
+/** What each errno means. All others are "internal". */
 const MEANING: Readonly<Record<number, readonly [Code, string]>> = {
-  [Errno.EPERM]: ["denied", "this user may not"],
-  [Errno.EACCES]: ["denied", "this user may not"],
-  [Errno.ENOENT]: ["unavailable", "it is gone"],
-  [Errno.EAGAIN]: ["unavailable", "it takes nothing more just now"],
+  [Errno.EPERM]: ["denied", "this user has no permission"],
+  [Errno.EACCES]: ["denied", "this user has no permission"],
+  [Errno.ENOENT]: ["unavailable", "it does not exist"],
+  [Errno.EAGAIN]: ["unavailable", "it is full"],
   [Errno.ENOMEM]: ["unavailable", "there is no memory left"],
   [Errno.EMFILE]: ["unavailable", "this process has no descriptor left; raise RLIMIT_NOFILE (ulimit -n)"],
   [Errno.ENFILE]: ["unavailable", "the system has no descriptor left; raise the sysctl fs.file-max"],
-  [Errno.ENOSPC]: ["unavailable", "no space is left there; enlarge it (mount -o remount,size=…) or free what it holds"],
+  [Errno.ENOSPC]: ["unavailable", "no space is left there; enlarge it (mount -o remount,size=…) or remove files"],
   [Errno.EDQUOT]: ["unavailable", "the quota of this user is used up"],
-  [Errno.EMSGSIZE]: ["too_large", "it is larger than a message of the queue may be"],
-  [Errno.ELOOP]: ["internal", "it is a link, which is none of ours"],
+  [Errno.EMSGSIZE]: ["too_large", "it is larger than the messages of the queue"],
+  [Errno.ELOOP]: ["internal", "it is a symbolic link, which tsmq never creates there"],
   [Errno.ENAMETOOLONG]: ["internal", "its name is too long"],
 };
 
-/** The error of a system call that failed; `what` reads "Cannot <do> <what>". */
+/** The error of a system call that returned a negative result. `what` reads "Cannot <do> <what>". */
 export function systemError(result: number, what: string): BusError {
   const errno = -result;
   if (errno === Errno.ENOSYS) {
@@ -34,20 +34,20 @@ export function systemError(result: number, what: string): BusError {
   return new ProviderError(code, `${what}: ${text}`);
 }
 
-/** Which limits a new queue may meet, and how each is raised. */
+/** The limits for queues, and how to raise each. */
 const LIMITS = {
-  bytes: "the queues of this user hold all that RLIMIT_MSGQUEUE allows (819,200 bytes unless set); " +
+  bytes: "the queues of this user use all of RLIMIT_MSGQUEUE (819,200 bytes by default); " +
     "raise it (ulimit -q, LimitMSGQUEUE= of systemd), or free queues",
-  queues: "there are as many queues as the sysctl fs.mqueue.queues_max allows; raise it, or free queues",
-  size: "its messages are more or larger than the sysctls fs.mqueue.msg_max and msgsize_max allow; raise them",
+  queues: "the sysctl fs.mqueue.queues_max allows no more queues; raise it, or free queues",
+  size: "the sysctls fs.mqueue.msg_max and msgsize_max allow fewer or smaller messages; raise them",
 } as const;
 
-/** The error of a queue that could not be made because a limit is reached. */
+/** The error of a queue that a limit does not allow. */
 export function limitReached(what: string, limit: keyof typeof LIMITS): BusError {
   return new ProviderError("unavailable", `${what}: ${LIMITS[limit]}`);
 }
 
-/** The error of what belongs to somebody else. */
+/** The error of a file or queue of another user. */
 export function notOwned(what: string, uid: number): BusError {
   return new ProviderError(
     "denied",
@@ -55,7 +55,7 @@ export function notOwned(what: string, uid: number): BusError {
   );
 }
 
-/** Throws the error of a call that failed, unless it failed in one of these ways; returns the result. */
+/** Returns the result of a system call. Throws if it failed, except with one of the `allowed` errors. */
 export function check(result: number, what: string, ...allowed: number[]): number {
   if (result < 0 && !allowed.includes(-result)) throw systemError(result, what);
   return result;

@@ -44,7 +44,7 @@ const SYMBOLS = {
   __errno_location: [[], "pointer"],
 } as const satisfies Record<string, readonly [readonly Type[], Type]>;
 
-/** What differs between the architectures: the numbers of what older C libraries have no function for, and a flag of `open`. */
+/** What differs between the architectures: the numbers of system calls that old C libraries lack, and a flag of `open`. */
 export interface Cpu {
   readonly statx: number;
   readonly getdents64: number;
@@ -56,10 +56,10 @@ const CPUS = {
   arm64: { statx: 291, getdents64: 61, noFollow: 0o100000 },
 } as const satisfies Record<string, Cpu>;
 
-/** The C library, and what is needed to call it. */
+/** The C library and what its callers need. */
 export interface Library {
   readonly native: Native;
-  /** What the last call of this thread failed with. */
+  /** The errno of the last call of this thread. */
   readonly errno: () => number;
   /** The memory at a pointer; undefined for -1. */
   readonly memory: (pointer: number, length: number) => ArrayBuffer | undefined;
@@ -76,11 +76,11 @@ export async function openLibrary(): Promise<Library> {
   const { platform, arch } = process;
   if (platform !== "linux" || (arch !== "x64" && arch !== "arm64")) {
     throw new UnsupportedError(
-      `Cannot use POSIX message queues: they are there on Linux (x86-64, aarch64), not on ${platform} (${arch})`,
+      `Cannot use POSIX message queues: they exist on Linux (x86-64, aarch64), not on ${platform} (${arch})`,
     );
   }
   let cause: unknown;
-  // Before glibc 2.34 the queues are in librt, which finds the rest of the C library. musl takes either name for itself.
+  // before glibc 2.34 the queues are in librt, through which the rest of the C library is found; musl has both names
   for (const name of ["libc.so.6", "librt.so.1"]) {
     try {
       return { ...await open(name), cpu: CPUS[arch] };
@@ -113,7 +113,7 @@ async function open(library: string): Promise<Omit<Library, "cpu">> {
       },
     };
   }
-  const name = "bun:ffi"; // Deno would look for it
+  const name = "bun:ffi"; // a literal would make Deno resolve it
   const ffi = await import(name);
   const type = (type: Type) => type === "buffer" || type === "pointer" ? "ptr" : type;
   const symbols = Object.fromEntries(

@@ -1,13 +1,13 @@
 /**
- * What is in a kernel message.
+ * The formats of kernel messages.
  *
- * - To a bus of ours: `\x01`, a line of lengths, then the texts one after the other. Each event has `topic:body`, where
- *   the topic's length is left out if it is that of the event before, and an `@` before the body's says that the text
- *   names a file (`bodies.ts`) with both. Lengths count UTF-16 units, so that one decoding does for all.
+ * - Events to a tsmq bus: `\x01`, a line of lengths, then the texts. Each event has the lengths `topic:body`. The topic's is left out
+ *   if the topic is that of the event before. An `@` in front of the body's means that the text is the name of a file
+ *   (`body_files.ts`) with topic and body. Lengths count UTF-16 units, so one decoding serves all texts.
  * - The file of an event: a line with the topic's length, then topic and body.
- * - To PyMQ: its `IpcEvent` as JSON, one event a message.
- * - An item: its text as it is, as PyMQ has it, with its mark (`attempts.ts`) if it came back. `\x02` and the name of a file where
- *   it is too large; `\x03` before a text that begins like one of these.
+ * - An event to PyMQ: its `IpcEvent` as JSON, one for each message.
+ * - An item: its text, as PyMQ writes it, with its mark (`delivery_mark.ts`) if it came back. `\x02` and the name of a file if it is
+ *   too large; `\x03` in front of a text that begins with one of these characters.
  *
  * @module
  */
@@ -20,25 +20,25 @@ const TEXT = "\x03";
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
-/** Bytes of a batch that its first byte and its line's end take. */
+/** Bytes of a batch besides its events: the first byte and the end of the line. */
 export const BATCH_BYTES = 2;
-/** Bytes of an event's lengths at most: two numbers below 100,000 and three signs. */
+/** Bytes of an event's lengths at most: two numbers of five digits and three signs. */
 export const LENGTHS_BYTES = 13;
-/** Bytes of the name of a file. */
+/** Bytes of the name of a body file: a UUID. */
 const NAME_BYTES = 36;
-/** Bytes of an event at most that lies in a file. */
+/** Bytes of an event whose text is in a file, at most. */
 export const LARGE_BYTES: number = LENGTHS_BYTES + NAME_BYTES;
 
-/** One event on its way. */
+/** One event in a message. */
 export interface Frame {
-  /** Empty if there is a file. */
+  /** Empty if the event is in a file. */
   readonly topic: string;
-  /** The body, or the name of the file with topic and body. */
+  /** The body, or the name of a file with topic and body. */
   readonly body: string;
   readonly file: boolean;
 }
 
-/** Writes events into a message; the number of its bytes. */
+/** Writes events into a message; returns the number of its bytes. */
 export function writeBatch(frames: readonly Frame[], message: Uint8Array): number {
   let lengths = "";
   let texts = "";
@@ -52,7 +52,7 @@ export function writeBatch(frames: readonly Frame[], message: Uint8Array): numbe
   return encoder.encodeInto(`${BATCH}${lengths}\n${texts}`, message).written;
 }
 
-/** The events of a message from us or from PyMQ; undefined for garbage. */
+/** Reads the events of a message from tsmq or PyMQ; undefined if neither has written it. */
 export function readEvents(message: Uint8Array): Frame[] | undefined {
   const text = decoder.decode(message);
   return text.startsWith(BATCH) ? readBatch(text) : readPymq(text);
@@ -74,12 +74,12 @@ function readBatch(text: string): Frame[] | undefined {
   return at === text.length ? frames : undefined;
 }
 
-/** What the file of an event holds that is too large for a message. */
+/** The text of the file of a large event. */
 export function writeLarge(topic: string, body: string): string {
   return `${topic.length}\n${topic}${body}`;
 }
 
-/** The event of a file; undefined for garbage. */
+/** Reads the file of a large event; undefined if tsmq has not written it. */
 export function readLarge(text: string): Frame | undefined {
   const length = /^(\d{1,15})\n/.exec(text);
   if (!length) return undefined;
@@ -106,14 +106,14 @@ function readPymq(text: string): Frame[] | undefined {
   }
 }
 
-/** An item as a message: as it is, or by the name of its file. */
+/** The message of an item: its text, or the name of its file. */
 export function writeItem(item: string, file: boolean): Uint8Array {
   const first = item.charCodeAt(0);
   const prefix = file ? FILE : first >= 1 && first <= 3 ? TEXT : "";
   return encoder.encode(prefix + item);
 }
 
-/** The item of a message, or the name of its file; and how often it was delivered before. */
+/** Reads the message of an item: its text or the name of its file, and how often it was delivered before. */
 export function readItem(
   message: Uint8Array,
 ): { readonly text: string; readonly file: boolean; readonly deliveries: number } {

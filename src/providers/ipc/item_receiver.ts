@@ -1,5 +1,5 @@
 /**
- * Taking items from named queues: first what came back, then what the kernel holds.
+ * Takes items out of named queues: first those that came back, then those in the kernel queue.
  *
  * @module
  */
@@ -13,14 +13,14 @@ import { Errno } from "./errno.ts";
 import type { OpenQueue } from "./mqueues.ts";
 import type { Namespace } from "./namespace.ts";
 
-/** Milliseconds between looks for what came back while anything is held or back, of all who wait at the same moments. */
-const LOOK = 200;
-/** The same while nothing is: whether another bus has taken something meanwhile. */
-const LOOK_NOTHING = 1_000;
-/** The same while there is no such queue, so that nothing else tells: a quarter of what was waited, within these bounds. */
-const LOOK_MISSING = { min: 5, max: 500 };
+/** Milliseconds between two checks for items that came back, while any item is held or back. All waits check at the same moments. */
+const CHECK_INTERVAL = 200;
+/** The same while none is: another bus may have taken one meanwhile. */
+const IDLE_INTERVAL = 1_000;
+/** The same while the queue does not exist, which no descriptor reports: a quarter of the time waited, within these bounds. */
+const MISSING_INTERVAL = { min: 5, max: 500 };
 
-/** See the module. */
+/** Takes items for one bus. */
 export class ItemReceiver {
   #namespace: Namespace;
   #leases: Leases;
@@ -30,7 +30,7 @@ export class ItemReceiver {
   #fault: (error: unknown) => void;
   #buffer = new Uint8Array(8_192);
 
-  /** Takes for one bus. */
+  /** `fault` reports an item that could not be read. */
   constructor(
     namespace: Namespace,
     leases: Leases,
@@ -47,41 +47,41 @@ export class ItemReceiver {
     this.#fault = fault;
   }
 
-  /** See `Receiver.receive`. */
+  /** Takes items, as `Receiver.receive` does. */
   async receive(queue: string, { max, wait, lease, signal }: ReceiveOptions): Promise<Delivery[]> {
     const name = this.#namespace.names.queue(queue);
     const start = performance.now();
     const deadline = start + wait;
     const { queues } = this.#namespace;
     while (!signal.aborted && !this.#pollLoop.closed) {
-      // only who puts makes a queue: one that was freed must not come back because somebody waits
+      // it is not created here: a queue that was freed must not come back because a bus waits for its items
       const open = queues.use(name);
       if (open) queues.hold(open);
-      const look = () => {
+      const probe = () => {
         if (this.#leases.due(name) > 0 || queues.use(name) !== open) return 0;
         const now = performance.now();
-        const { min, max: most } = LOOK_MISSING;
+        const { min, max: most } = MISSING_INTERVAL;
         if (!open) return Math.min(most, Math.max(min, (now - start) / 4));
-        const every = this.#leases.any(name) ? LOOK : LOOK_NOTHING;
+        const every = this.#leases.any(name) ? CHECK_INTERVAL : IDLE_INTERVAL;
         return every - now % every;
       };
       try {
         const deliveries = this.#take(name, open, max, lease);
         const now = performance.now();
         if (deliveries.length > 0 || now >= deadline) return deliveries;
-        await this.#pollLoop.wait(open?.descriptor, "in", deadline - now, { look, signal });
+        await this.#pollLoop.wait(open?.descriptor, "in", deadline - now, { probe, signal });
       } finally {
-        // it may be removed by others: held open, it would still count towards the limits
+        // a queue that another bus removes counts towards the limits as long as it is open here
         if (open) {
           queues.release(open);
-          queues.done(open);
+          queues.closeIdle(open);
         }
       }
     }
     return [];
   }
 
-  /** See `Receiver.restore`. */
+  /** Gives items back, as `Receiver.restore` does. */
   restore(queue: string, deliveries: readonly Delivery[]): void {
     const name = this.#namespace.names.queue(queue);
     const { bodyFiles } = this.#namespace;
@@ -93,7 +93,7 @@ export class ItemReceiver {
         }
         this.#leases.restore(name, this.#leases.key(), message, attempt - 1, unconfirmed);
       } catch (error) {
-        this.#fault(error); // the others are not lost with it
+        this.#fault(error); // the other items still go back
       }
     }
   }
@@ -146,7 +146,7 @@ export class ItemReceiver {
       try {
         receipt = this.#leases.hold(name, key, message, item.deliveries, lease);
       } catch (error) {
-        // there is no room for the lease: back into its queue, which has just had room; else it stays where it landed
+        // there is no room for the lease: it goes back into its queue, or stays in the crash slot
         if (this.#namespace.posix.send(descriptor, message, length, HEAD) === 0) this.#crashSlot.clear();
         throw error;
       }
@@ -163,22 +163,22 @@ export class ItemReceiver {
     try {
       item = bodyFiles.readFile(held, receipt);
     } catch (error) {
-      this.#unlessLater(error, held, receipt, queue, receipt);
-      posix.unlink(directories.path(`${held}/${receipt}`)); // or it would come back for ever
+      this.#throwIfLater(error, held, receipt, queue, receipt);
+      posix.unlink(directories.path(`${held}/${receipt}`)); // otherwise it would come back forever
       this.#fault(error);
       return undefined;
     }
     return this.#body(queue, readItem(item), receipt);
   }
 
-  /** An item whose file can be read another time goes back, and who takes it is told. */
-  #unlessLater(error: unknown, directory: string, file: string, queue: string, receipt: string): void {
+  /** Gives an item back, and throws, if its file may be read later. */
+  #throwIfLater(error: unknown, directory: string, file: string, queue: string, receipt: string): void {
     if (!this.#namespace.bodyFiles.later(error, directory, file)) return;
     if (receipt !== "") this.#leases.giveBack(queue, receipt, 0, true);
     throw error;
   }
 
-  /** The body of an item; one that names a file which is not there is none. */
+  /** The body of an item; undefined if it is in a file that does not exist. */
   #body(
     queue: string,
     { text, file }: { readonly text: string; readonly file: boolean },
@@ -191,7 +191,7 @@ export class ItemReceiver {
       if (receipt === "") bodyFiles.remove(bodyDirectory(queue), text);
       return body;
     } catch (error) {
-      this.#unlessLater(error, bodyDirectory(queue), text, queue, receipt);
+      this.#throwIfLater(error, bodyDirectory(queue), text, queue, receipt);
       if (receipt !== "") this.#leases.ack(queue, receipt);
       this.#fault(error);
       return undefined;

@@ -1,73 +1,76 @@
 /**
- * Items on their way into named queues: at once, or in line for room.
+ * Puts items into named queues: at once, or one after the other when a queue has room.
  *
  * @module
  */
 import { ProviderError, QueueFullError } from "../../errors.ts";
 import { Fifo } from "../../internal/fifo.ts";
-import { after } from "../../internal/time.ts";
+import { after, RETRY } from "../../internal/time.ts";
 import type { SendOptions } from "../../provider/provider.ts";
+import { Errno } from "./errno.ts";
 import { systemError } from "./errors.ts";
 import { writeItem } from "./frames.ts";
 import { bodyDirectory } from "./leases.ts";
-import { Errno } from "./errno.ts";
 import { itemSizes, type OpenQueue, REPLIES } from "./mqueues.ts";
 import type { Namespace } from "./namespace.ts";
 
-/** Milliseconds that the worker waits for room before it is looked whether the queue is still the same. */
+/** Milliseconds that the worker waits for room before this thread checks whether the queue was replaced. */
 const WAIT = 250;
-/** Milliseconds before it is tried again while there is no worker to wait. */
-const RETRY = 50;
 
-interface Put {
+interface PendingItem {
   readonly body: string;
-  /** The message, made for this queue. */
+  /** The queue that the message was made for. */
+  queue?: OpenQueue;
   message?: Uint8Array;
   file?: string;
-  queue?: OpenQueue;
   resolve(): void;
   reject(error: unknown): void;
 }
 
-/** See the module. */
+/** Puts items for one bus. */
 export class ItemSender {
   #namespace: Namespace;
   #messageSize: number;
-  #room: (descriptor: number, ms: number) => Promise<unknown>;
-  #lines = new Map<string, Fifo<Put>>();
+  #writable: (descriptor: number, ms: number) => Promise<unknown>;
+  /** The items that wait for room, by queue. */
+  #pending = new Map<string, Fifo<PendingItem>>();
   /** Why nothing is put any more. */
   #closed: unknown;
-  /** Ends the pause of those who wait for room in a queue. */
-  #again = new Map<string, () => void>();
+  /** Ends the wait for room in a queue. */
+  #endWait = new Map<string, () => void>();
 
-  /** `room` resolves when a queue has room, or after `ms`. */
-  constructor(namespace: Namespace, messageSize: number, room: (descriptor: number, ms: number) => Promise<unknown>) {
+  /** `writable` resolves when a queue has room, or after `ms`. */
+  constructor(
+    namespace: Namespace,
+    messageSize: number,
+    writable: (descriptor: number, ms: number) => Promise<unknown>,
+  ) {
     this.#namespace = namespace;
     this.#messageSize = messageSize;
-    this.#room = room;
+    this.#writable = writable;
   }
 
-  /** Puts an item; see `Sender.send`. `name` is the queue's own, `queue` the kernel's. */
+  /** Puts an item, as `Sender.send` does. `name` is the queue's name to users, `queue` its name in the kernel. */
   async put(name: string, queue: string, body: string, { wait, signal }: SendOptions): Promise<void> {
     signal?.throwIfAborted();
-    const line = this.#lines.get(queue);
+    const waiting = this.#pending.get(queue);
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const put: Put = { body, resolve, reject };
-    if (!line && this.#try(queue, put)) return;
+    const item: PendingItem = { body, resolve, reject };
+    if (!waiting && this.#try(queue, item)) return;
     if (wait <= 0) {
-      this.#drop(queue, put);
+      this.#removeFile(queue, item);
       throw new QueueFullError(name);
     }
-    const abort = () => this.#leave(queue, put, signal!.reason);
-    const stop = after(wait, () => this.#leave(queue, put, new QueueFullError(name)));
+    const abort = () => this.#cancel(queue, item, signal!.reason);
+    const stop = after(wait, () => this.#cancel(queue, item, new QueueFullError(name)));
     signal?.addEventListener("abort", abort, { once: true });
-    if (line) {
-      line.push(put);
+    if (waiting) {
+      waiting.push(item);
     } else {
-      const fresh = new Fifo<Put>();
-      fresh.push(put);
-      this.#lines.set(queue, fresh);
-      void this.#serve(queue, fresh);
+      const items = new Fifo<PendingItem>();
+      items.push(item);
+      this.#pending.set(queue, items);
+      void this.#putAll(queue, items);
     }
     try {
       await promise;
@@ -78,8 +81,8 @@ export class ItemSender {
   }
 
   /**
-   * Puts what PyMQ is to read into the queue of its call; waits at most `ms` for room. PyMQ makes the queue after it has asked, so
-   * it may not be there yet.
+   * Puts an answer into the queue of a PyMQ call, and waits at most `ms` for room. PyMQ creates the queue after it has sent its
+   * request, so the queue may not exist yet.
    */
   async answer(queue: string, body: string, ms: number): Promise<void> {
     const { posix, queues } = this.#namespace;
@@ -88,88 +91,89 @@ export class ItemSender {
       if (this.#closed) throw this.#closed;
       const open = queues.use(queue, REPLIES)!;
       if (message.length > open.size) {
-        throw new ProviderError("too_large", `Cannot send ${message.length} bytes to ${queue}: it takes ${open.size}`);
+        const text = `Cannot send ${message.length} bytes to ${queue}: its messages hold ${open.size}`;
+        throw new ProviderError("too_large", text);
       }
       const result = posix.send(open.descriptor, message, message.length);
-      if (result === 0) return queues.done(open);
+      if (result === 0) return queues.closeIdle(open);
       if (result !== -Errno.EAGAIN && result !== -Errno.EINTR) throw systemError(result, `Cannot send to ${queue}`);
-      await this.#pause(queue, open);
+      await this.#waitForRoom(queue, open);
     }
     throw new ProviderError("unavailable", `Cannot send to ${queue}: it has been full for ${ms} ms`);
   }
 
-  /** The queue was removed: those in line need not wait for room in it. */
+  /** Ends the wait for room in a queue that was removed. */
   removed(queue: string): void {
-    this.#again.get(queue)?.();
+    this.#endWait.get(queue)?.();
   }
 
-  /** Gives up all that waits. */
+  /** Rejects everything that waits. */
   close(error: unknown): void {
     this.#closed = error;
-    for (const [queue, line] of this.#lines) for (const put of line.drain()) this.#giveUp(queue, put, error);
-    this.#lines.clear();
-    for (const again of this.#again.values()) again();
+    for (const [queue, items] of this.#pending) for (const item of items.drain()) this.#fail(queue, item, error);
+    this.#pending.clear();
+    for (const end of this.#endWait.values()) end();
   }
 
-  async #serve(queue: string, line: Fifo<Put>): Promise<void> {
-    for (let put = line.peek(); put; put = line.peek()) {
+  async #putAll(queue: string, items: Fifo<PendingItem>): Promise<void> {
+    for (let item = items.peek(); item; item = items.peek()) {
       try {
-        if (this.#try(queue, put)) {
-          line.shift();
-          put.resolve();
+        if (this.#try(queue, item)) {
+          items.shift();
+          item.resolve();
         } else {
-          await this.#pause(queue, put.queue!);
+          await this.#waitForRoom(queue, item.queue!);
         }
       } catch (error) {
-        line.shift();
-        this.#giveUp(queue, put, error);
+        items.shift();
+        this.#fail(queue, item, error);
       }
     }
-    if (this.#lines.get(queue) === line) this.#lines.delete(queue);
+    if (this.#pending.get(queue) === items) this.#pending.delete(queue);
   }
 
-  /** One attempt; false when the queue is full. */
-  #try(queue: string, put: Put): boolean {
+  /** Makes one attempt; false when the queue is full. */
+  #try(queue: string, item: PendingItem): boolean {
     const { bodyFiles, posix, queues } = this.#namespace;
     const open = queues.use(queue, itemSizes(this.#messageSize))!;
-    if (put.queue !== open) {
-      this.#drop(queue, put);
-      put.queue = open;
-      put.message = writeItem(put.body, false);
-      if (put.message.length > open.size) {
-        put.file = bodyFiles.write(bodyDirectory(queue), put.body, true);
-        put.message = writeItem(put.file, true);
+    if (item.queue !== open) {
+      this.#removeFile(queue, item);
+      item.queue = open;
+      item.message = writeItem(item.body, false);
+      if (item.message.length > open.size) {
+        item.file = bodyFiles.write(bodyDirectory(queue), item.body, true);
+        item.message = writeItem(item.file, true);
       }
     }
-    const result = posix.send(open.descriptor, put.message!, put.message!.length);
+    const result = posix.send(open.descriptor, item.message!, item.message!.length);
     if (result === 0) return true;
     if (result === -Errno.EAGAIN || result === -Errno.EINTR) return false;
-    this.#drop(queue, put);
+    this.#removeFile(queue, item);
     throw systemError(result, `Cannot put into the queue ${queue}`);
   }
 
-  async #pause(queue: string, open: OpenQueue): Promise<void> {
+  async #waitForRoom(queue: string, open: OpenQueue): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
-    this.#again.set(queue, resolve);
+    this.#endWait.set(queue, resolve);
     this.#namespace.queues.hold(open);
-    const retry = () => setTimeout(resolve, RETRY);
-    this.#room(open.descriptor, WAIT).then(() => resolve(), retry);
+    // it rejects while the worker is being replaced
+    this.#writable(open.descriptor, WAIT).then(() => resolve(), () => after(RETRY.send.min, resolve));
     await promise;
     this.#namespace.queues.release(open);
-    if (this.#again.get(queue) === resolve) this.#again.delete(queue);
+    if (this.#endWait.get(queue) === resolve) this.#endWait.delete(queue);
   }
 
-  #leave(queue: string, put: Put, reason: unknown): void {
-    if (this.#lines.get(queue)?.remove(put)) this.#giveUp(queue, put, reason);
+  #cancel(queue: string, item: PendingItem, reason: unknown): void {
+    if (this.#pending.get(queue)?.remove(item)) this.#fail(queue, item, reason);
   }
 
-  #giveUp(queue: string, put: Put, reason: unknown): void {
-    this.#drop(queue, put);
-    put.reject(reason);
+  #fail(queue: string, item: PendingItem, reason: unknown): void {
+    this.#removeFile(queue, item);
+    item.reject(reason);
   }
 
-  #drop(queue: string, put: Put): void {
-    if (put.file !== undefined) this.#namespace.bodyFiles.remove(bodyDirectory(queue), put.file);
-    put.file = undefined;
+  #removeFile(queue: string, item: PendingItem): void {
+    if (item.file !== undefined) this.#namespace.bodyFiles.remove(bodyDirectory(queue), item.file);
+    item.file = undefined;
   }
 }

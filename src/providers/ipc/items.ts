@@ -1,34 +1,34 @@
 /**
- * The names of the files of items that are held or came back:
+ * The file names of items that are held or came back:
  *
  *     <key>.<starts>.<lease>.<bus>
  *
  * @module
  */
 
-/** Other files may be there, of strangers. Buses of an earlier version leave out what is in the middle. */
+/** Buses of an earlier version leave out the `lease`. */
 const ITEM = /^(\d{16}-\d{6})\.(\d+)(?:\.(\d+)(\??))?\.(.+)$/;
 
-/** An item, by the name of its file. */
+/** An item, as the name of its file describes it. */
 export interface Item {
   readonly key: string;
-  /** Attempts that were recorded. */
+  /** How many attempts were recorded. */
   readonly starts: number;
-  /** How often it came back under this key. */
+  /** How often it came back. */
   readonly lease: number;
-  /** Its last lease ended by itself. */
+  /** Whether its last lease expired. */
   readonly unconfirmed: boolean;
   readonly bus: string;
 }
 
-/** Reads the name of an item's file; undefined for one of a stranger. */
+/** Parses the name of an item's file; undefined for any other file. */
 export function parseItem(name: string): Item | undefined {
   const [, key, starts, lease = 0, unconfirmed = "", bus] = ITEM.exec(name) ?? [];
   if (key === undefined || bus === undefined) return undefined;
   return { key, starts: Number(starts), lease: Number(lease), unconfirmed: unconfirmed !== "", bus };
 }
 
-/** The name of the file of an item. */
+/** The name of an item's file. */
 export function nameOfItem({ key, starts, lease, unconfirmed, bus }: Item): string {
   return `${key}.${starts}.${lease}${unconfirmed ? "?" : ""}.${bus}`;
 }

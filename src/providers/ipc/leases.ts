@@ -1,20 +1,21 @@
 /**
- * Items that are held or came back: files beside their queue, because the kernel hands a message out once.
+ * Items that are held under a lease, or came back. They are files beside their queue, because the kernel delivers a message once.
  *
- *     queues/<queue>/held/<key>.<starts>.<lease>.<bus>   held by a bus until the time at which the file was "modified"
- *     queues/<queue>/back/<key>.<starts>.<lease>.<bus>   came back; due from that time on, the lower key first
+ *     queues/<queue>/held/<key>.<starts>.<lease>.<bus>   held by a bus until the file's modification time
+ *     queues/<queue>/back/<key>.<starts>.<lease>.<bus>   came back; due from the modification time on, the lowest key first
  *
- * `starts` is how many attempts were recorded before this lease, `lease` how often the item came back before, with a `?` if the
- * lease before ended by itself. The start of a held item is recorded by the time at which its file was "read": 1970.
- * That is one system call, outlives the process, and changes no directory that others look at.
+ * `starts` counts the attempts that were recorded before this lease. `lease` counts how often the item came back, followed by `?`
+ * if the last lease expired. The start of a handler is recorded by setting the file's access time to 1970: one system call, which
+ * survives the process and changes no directory that other buses watch.
  *
- * What is given back to come at once goes before all others in the kernel's queue, where PyMQ sees it too, as long as that has room.
- * There is no room in a message for the `?`, so such an item stays a file until it was started.
+ * An item that is given back without a delay goes to the front of the kernel queue if that has room, where PyMQ sees it too. A
+ * message cannot hold the `?`, so an item with it stays a file until its handler has started.
  *
- * The times are of the clock that starts with the boot. Each change of hands is one rename, so one of several wins.
+ * All times are of the clock that starts at boot. Each change of state is one rename, so exactly one of several buses succeeds.
  *
- * With the option `group`, the file may be another user's, and its time only its owner's to set: others can but touch it, which
- * gives it the wall clock's, decades from now. Such an item is due at once if it is back, and held as long as its holder lives.
+ * With the option `group`, the file may belong to another user. Only its owner can set its times; others can touch it, which sets
+ * them to the wall clock, decades ahead of the boot clock. Such an item is due at once if it came back, and held as long as its
+ * holder lives.
  *
  * @module
  */
@@ -27,29 +28,39 @@ import type { Listing } from "./directories.ts";
 import { Errno } from "./errno.ts";
 import type { Namespace } from "./namespace.ts";
 
-/** The priority of what came back. Everything else has 0, with PyMQ too. */
+/** The priority of items that came back. All others have 0, PyMQ's too. */
 export const HEAD = 1;
-/** Milliseconds between looks whether the leases of others have ended. */
-const LOOK = 100;
-/** Milliseconds for which a time that was read is believed: a holder that stands still may set it after it made the file. */
-const BELIEVED = 5_000;
+/** Milliseconds between two checks for expired leases. */
+const CHECK_INTERVAL = 100;
+/** Milliseconds for which a lease's end is cached. A holder that was suspended may set it late, after it created the file. */
+const CACHED = 5_000;
 
-/** Queues remembered. */
-const REMEMBERED = 4_096;
+/** The longest lease or delay in milliseconds, 31 years: less than the wall clock, which marks a touched file. */
+const LONGEST = 1e12;
+/** A modification time above this is the wall clock's. */
+const WALL = 1.5e12;
+/** The access time of an item's file once its handler has started. */
+const STARTED = 0;
+/** The result of setting a time where the file could only be touched. */
+const TOUCHED = 1;
 
-/** Reads the body of a held item; undefined for one that has none. */
+/** Queues whose state is cached at most. */
+const CACHE_SIZE = 4_096;
+
+/** Reads the body of a held item; undefined if it has none. */
 export type Read = (receipt: string) => string | undefined;
 
+/** What is known of the files beside one queue. */
 interface QueueState {
   readonly back: Listing;
   backNames: readonly string[];
-  /** When what came back is due, as far as it is known. */
+  /** When items that came back are due, by their names. */
   readonly due: Map<string, number>;
   readonly held: Listing;
   heldNames: readonly string[];
-  /** Until when held items need no look: they come back then, or their time is read again. */
+  /** Until when held items need no check, by their names. */
   readonly until: Map<string, number>;
-  looked: number;
+  checked: number;
 }
 
 /** The directory beside a queue of the kernel. */
@@ -62,26 +73,26 @@ export function bodyDirectory(queue: string): string {
   return `${queueDirectory(queue)}/bodies`;
 }
 
-/** See the module. */
+/** The leases of one bus, and the items that came back to its queues. */
 export class Leases {
   #namespace: Namespace;
   #bus: string;
   #states = new Map<string, QueueState>();
   #count = 0;
 
-  /** The leases that a bus takes. */
+  /** `bus` is the name of the bus that holds the items. */
   constructor(namespace: Namespace, bus: string) {
     this.#namespace = namespace;
     this.#bus = bus;
   }
 
-  /** A key for an item that is taken now: it orders items as they were taken from the kernel. */
+  /** A key for an item that is taken now. Keys are in the order in which items are taken. */
   key(): string {
     const taken = Math.floor(this.#namespace.posix.now() * 1_000).toString().padStart(16, "0");
     return `${taken}-${(this.#count++ % 1e6).toString().padStart(6, "0")}`;
   }
 
-  /** Holds a message that was just taken; its receipt. */
+  /** Records a lease of a message that was just taken; returns its receipt. */
   hold(queue: string, key: string, message: Uint8Array, starts: number, lease: number): string {
     const receipt = this.#name(key, starts);
     this.#namespace.bodyFiles.writeFile(`${queueDirectory(queue)}/held`, receipt, message, true);
@@ -89,10 +100,10 @@ export class Leases {
     return receipt;
   }
 
-  /** Takes what came back and is due, at most `max`; for good without a `lease`. `read` gives the body of an item, if it has one. */
+  /** Takes at most `max` items that came back and are due. Without a `lease` they are removed. `read` reads the body of an item. */
   take(queue: string, max: number, lease: number | undefined, read: Read): Delivery[] {
-    const state = this.#collect(queue);
-    const back = this.#listBack(queue, state);
+    const state = this.#expire(queue);
+    const back = this.#readBack(queue, state);
     const deliveries: Delivery[] = [];
     if (back.length === 0) return deliveries;
     const now = this.#namespace.posix.now();
@@ -102,7 +113,7 @@ export class Leases {
       try {
         const delivery = this.#claim(queue, name, lease, read);
         if (delivery) deliveries.push(delivery);
-        else state.due.set(name, now + LOOK); // if it is still there, it cannot be had just now
+        else state.due.set(name, now + CHECK_INTERVAL); // if it is still there, it cannot be taken now
       } catch (error) {
         if (deliveries.length === 0) throw error;
         break;
@@ -111,20 +122,20 @@ export class Leases {
     return deliveries;
   }
 
-  /** Gives an item back that has left the kernel's queue and is held by nobody: it is that of the lower key that comes first. */
+  /** Gives back an item that has left the kernel queue and is not held. */
   restore(queue: string, key: string, message: Uint8Array, starts: number, unconfirmed = false): void {
     const name = this.#name(key, starts, unconfirmed);
     try {
       this.#namespace.bodyFiles.writeFile(`${queueDirectory(queue)}/held`, name, message, true);
     } catch (error) {
-      // where there is no room for its file, there is room in the queue that it has just left
-      if (this.#toHead(queue, message, starts)) return;
+      // without room for a file, the queue that it has just left may have room
+      if (this.#putFirst(queue, message, starts)) return;
       throw error;
     }
     this.#giveBack(queue, name, name, 0);
   }
 
-  /** Removes an item for good; false if its lease had ended. */
+  /** Removes a held item; false if its lease has ended. */
   ack(queue: string, receipt: string): boolean {
     const { bodyFiles, directories, posix } = this.#namespace;
     const held = `${queueDirectory(queue)}/held`;
@@ -134,28 +145,28 @@ export class Leases {
     return true;
   }
 
-  /** Records that the handler of an item starts; false if its lease had ended. */
+  /** Records that the handler of an item starts; false if its lease has ended. */
   start(queue: string, receipt: string): boolean {
     const { posix } = this.#namespace;
     const mark = () => posix.setRead(this.#path(queue, `held/${receipt}`), STARTED);
     let marked = mark();
     if (marked === -Errno.EPERM) {
-      // another user's, of which there was no room for a copy; there may be now
-      this.#own(queue, receipt, BELIEVED);
+      // it is another user's file: there was no room for a copy, and there may be now
+      this.#replaceByCopy(queue, receipt, CACHED);
       marked = mark();
     }
     return check(marked, "Cannot record an attempt", Errno.ENOENT) >= 0;
   }
 
-  /** Gives an item back after `delay`, after an attempt or `untried`; false if its lease had ended. */
+  /** Gives a held item back after `delay`. It counts an attempt, unless `untried`. Returns false if its lease has ended. */
   giveBack(queue: string, receipt: string, delay: number, untried: boolean): boolean {
     const item = parseItem(receipt);
     if (!item) return false;
     const back = untried ? receipt : nameOfItem({ ...item, starts: item.starts + 1, unconfirmed: false });
-    const given = this.#giveBack(queue, receipt, back, delay > 0 ? delay : LOOK);
-    // one for which there is no room stays held until then, and is given back by whoever looks
+    const given = this.#giveBack(queue, receipt, back, delay > 0 ? delay : CHECK_INTERVAL);
+    // without room it stays held until then, and the next bus that checks gives it back
     if (check(given, "Cannot give an item back", Errno.ENOENT) < 0) return false;
-    if (delay <= 0) this.#backToHead(queue, back);
+    if (delay <= 0) this.#moveToKernel(queue, back);
     return true;
   }
 
@@ -166,13 +177,13 @@ export class Leases {
     if (held < 0) return held;
     const to = this.#path(queue, `back/${name}`);
     const moved = directories.within(`${queueDirectory(queue)}/back`, () => posix.rename(from, to));
-    // it is held until then: whoever knows its old time reads it again, because the directory looks different
+    // its lease ends then: touching the directory makes buses that have cached its old time read it again
     if (moved < 0) this.#setTime(this.#path(queue, "held"), 0);
     return moved;
   }
 
-  /** From what came back into the kernel's queue. Who dies in between leaves it where it was. */
-  #backToHead(queue: string, name: string): void {
+  /** Moves an item that came back to the front of the kernel queue, if that has room. */
+  #moveToKernel(queue: string, name: string): void {
     const { bodyFiles, posix } = this.#namespace;
     const { starts, unconfirmed } = parseItem(name)!;
     const path = this.#path(queue, `back/${name}`);
@@ -183,12 +194,12 @@ export class Leases {
     } catch {
       return; // the queue has just been removed
     }
-    if (this.#toHead(queue, item, starts)) posix.unlink(path);
+    if (this.#putFirst(queue, item, starts)) posix.unlink(path);
     else posix.setModified(path, posix.now());
   }
 
-  /** Sends an item before all others into the kernel's queue; false where that has no room for it. */
-  #toHead(queue: string, item: Uint8Array, starts: number): boolean {
+  /** Puts an item to the front of the kernel queue; false if that has no room. */
+  #putFirst(queue: string, item: Uint8Array, starts: number): boolean {
     const { posix, queues } = this.#namespace;
     const { text, file } = readItem(item);
     const message = writeItem(starts > 0 ? text + mark(starts) : text, file);
@@ -197,25 +208,25 @@ export class Leases {
     return posix.send(open.descriptor, message, message.length, HEAD) === 0;
   }
 
-  /** Makes a lease last from now; false if it had ended. */
+  /** Extends a lease from now on; false if it has ended. */
   extend(queue: string, receipt: string, lease: number): boolean {
     return this.#setTime(this.#path(queue, `held/${receipt}`), lease) >= 0;
   }
 
-  /** How many items came back and are due. */
+  /** The number of items that came back and are due. */
   due(queue: string): number {
-    const state = this.#collect(queue);
+    const state = this.#expire(queue);
     const now = this.#namespace.posix.now();
-    return this.#listBack(queue, state).filter((name) => (state.due.get(name) ?? Infinity) <= now).length;
+    return this.#readBack(queue, state).filter((name) => (state.due.get(name) ?? Infinity) <= now).length;
   }
 
-  /** Whether anything was held or back at the last look. */
+  /** Whether any item was held or back at the last check. */
   any(queue: string): boolean {
     const { backNames, heldNames } = this.#state(queue);
     return backNames.length + heldNames.length > 0;
   }
 
-  /** Forgets what it knows of a queue. */
+  /** Forgets a queue that was removed. */
   forget(queue: string): void {
     this.#states.delete(queue);
   }
@@ -232,14 +243,14 @@ export class Leases {
     const { directories, posix } = this.#namespace;
     const item = parseItem(name)!;
     const from = this.#path(queue, `back/${name}`);
-    // another receipt than those of the leases before
+    // its receipt differs from those of earlier leases
     const receipt = nameOfItem({ ...item, lease: item.lease + 1, bus: this.#bus });
     const held = `${queueDirectory(queue)}/held`;
-    // first the time, so that it is not held and overdue at once
-    const set = this.#setTime(from, lease ?? LOOK, true);
+    // the time is set first, so that its lease is not expired from the start
+    const set = this.#setTime(from, lease ?? CHECK_INTERVAL, true);
     if (set < 0) return undefined;
     if (directories.within(held, () => posix.rename(from, this.#path(queue, `held/${receipt}`))) < 0) return undefined;
-    if (set === TOUCHED && lease !== undefined) this.#own(queue, receipt, lease);
+    if (set === TOUCHED && lease !== undefined) this.#replaceByCopy(queue, receipt, lease);
     const body = read(receipt);
     if (body === undefined) return undefined;
     if (lease === undefined) this.ack(queue, receipt);
@@ -247,7 +258,7 @@ export class Leases {
     return { receipt: lease === undefined ? "" : receipt, body, attempt, ...item.unconfirmed && { unconfirmed: true } };
   }
 
-  /** Says that a file's time comes in `ms`; {@linkcode TOUCHED} where that is not ours to say. */
+  /** Sets the modification time of a file to `ms` from now. Returns {@linkcode TOUCHED} for another user's file. */
   #setTime(path: string, ms: number, unstarted = false): number {
     const { posix } = this.#namespace;
     const set = posix.setModified(path, posix.now() + Math.min(ms, LONGEST), unstarted);
@@ -256,8 +267,8 @@ export class Leases {
     return touched < 0 ? touched : TOUCHED;
   }
 
-  /** A copy of ours takes the place of another user's file that we hold; without room for one, the item is held as long as we live. */
-  #own(queue: string, receipt: string, lease: number): void {
+  /** Replaces another user's file by a copy, whose times can be set. Without room, the item is held as long as this bus lives. */
+  #replaceByCopy(queue: string, receipt: string, lease: number): void {
     const { bodyFiles, posix } = this.#namespace;
     const held = `${queueDirectory(queue)}/held`;
     const copy = `~${receipt}`;
@@ -282,19 +293,19 @@ export class Leases {
   #state(queue: string): QueueState {
     let state = this.#states.get(queue);
     if (!state) {
-      if (this.#states.size >= REMEMBERED) this.#states.clear();
+      if (this.#states.size >= CACHE_SIZE) this.#states.clear();
       const { directories } = this.#namespace;
       state = {
         ...{ back: directories.listing(`${queueDirectory(queue)}/back`), backNames: [], due: new Map() },
         ...{ held: directories.listing(`${queueDirectory(queue)}/held`), heldNames: [], until: new Map() },
-        looked: -Infinity,
+        checked: -Infinity,
       };
       this.#states.set(queue, state);
     }
     return state;
   }
 
-  #listBack(queue: string, state: QueueState): readonly string[] {
+  #readBack(queue: string, state: QueueState): readonly string[] {
     const names = state.back.names();
     if (names === state.backNames) return names;
     state.backNames = names;
@@ -306,12 +317,12 @@ export class Leases {
     return names;
   }
 
-  /** Gives back what was held for longer than it may be, or by a bus whose process is gone. */
-  #collect(queue: string): QueueState {
+  /** Gives back the items whose lease has expired or whose holder is dead. */
+  #expire(queue: string): QueueState {
     const state = this.#state(queue);
     const { names, posix, processes } = this.#namespace;
-    if (performance.now() - state.looked < LOOK) return state;
-    state.looked = performance.now();
+    if (performance.now() - state.checked < CHECK_INTERVAL) return state;
+    state.checked = performance.now();
     const held = state.held.names();
     if (held !== state.heldNames) state.until.clear();
     state.heldNames = held;
@@ -324,7 +335,7 @@ export class Leases {
       if (!dead && (state.until.get(name) ?? 0) > now) continue;
       const stat = posix.stat(this.#path(queue, `held/${name}`));
       if (typeof stat === "number") continue;
-      state.until.set(name, Math.min(stat.modified, now + BELIEVED));
+      state.until.set(name, Math.min(stat.modified, now + CACHED));
       if (!dead && stat.modified > now) continue;
       const starts = item.starts + Number(stat.read === STARTED);
       this.#giveBack(queue, name, nameOfItem({ ...item, starts, unconfirmed: true }), 0);
@@ -332,12 +343,3 @@ export class Leases {
     return state;
   }
 }
-
-/** The longest lease or delay in milliseconds, 31 years: what the wall clock says is later than all times that are set. */
-const LONGEST = 1e12;
-/** Later than that: a time of the wall clock. */
-const WALL = 1.5e12;
-/** When the file of an item was "read" whose handler has started, in milliseconds. */
-const STARTED = 0;
-/** The file's time could not be set, only touched. */
-const TOUCHED = 1;

@@ -1,5 +1,5 @@
 /**
- * The kernel's queues as this thread holds them open: opened when they are used, closed when they are not.
+ * The kernel queues that this thread holds open. They are opened on first use and closed when they are idle.
  *
  * @module
  */
@@ -8,29 +8,38 @@ import { type Access, modes, trusted } from "./directories.ts";
 import { Errno } from "./errno.ts";
 import type { Posix } from "./posix.ts";
 
-/** Messages and bytes of a queue. Both count towards RLIMIT_MSGQUEUE, with 96 bytes a message on top. */
+/** How many messages a queue holds, and the bytes of each. RLIMIT_MSGQUEUE counts both, and 96 bytes more for each message. */
 export interface Size {
   readonly messages: number;
   readonly size: number;
 }
 
-/** Queues held open that nobody uses just now, at most. */
+/** Idle queues that stay open at most. */
 const IDLE_LIMIT = 64;
-/** Milliseconds after which a queue that nobody uses is closed: one that was removed counts towards the limits until then. */
+/** Milliseconds after which an idle queue is closed. A removed queue counts towards the limits as long as it is open. */
 const IDLE = 250;
 
-/** Messages that a named queue holds, PyMQ's too: what the sysctl fs.mqueue.msg_max allows unless it was changed. */
+/** Messages that a named queue holds: the default of the sysctl fs.mqueue.msg_max, and PyMQ's number. */
 export const CAPACITY = 10;
 
-/**
- * What named queues are made like: PyMQ's size if the limits allow it, else smaller ones, whose larger items go into files.
- */
+/** The sizes to try for a named queue: PyMQ's, then smaller ones, whose larger items go into files. */
 export function itemSizes(messageSize: number): Size[] {
   return [messageSize, 1_024, 128].filter((size) => size <= messageSize).map((size) => ({ messages: CAPACITY, size }));
 }
 
-/** PyMQ's answers to one call come one by one, and are fetched at once: two fit. */
+/** The sizes to try for the queue of a PyMQ call. Its answers come one by one and are read at once, so two messages suffice. */
 export const REPLIES: readonly Size[] = [{ messages: 2, size: 8_192 }, { messages: 1, size: 8_192 }];
+
+/**
+ * The sizes to try for a bus's events and for its direct messages. 60 buses share the 819,200 bytes of a user, so each may have
+ * 13,653, with 96 for each message. PyMQ writes events of up to 8,192 bytes; tsmq packs many into one message.
+ */
+export const EVENTS: readonly Size[] = [8_192, 2_048, 512].map((size) => ({ messages: 1, size }));
+export const INBOX: readonly Size[] = [
+  { messages: 2, size: 2_048 },
+  { messages: 2, size: 512 },
+  { messages: 1, size: 256 },
+];
 
 /** An open queue. */
 export interface OpenQueue {
@@ -39,110 +48,111 @@ export interface OpenQueue {
   readonly descriptor: number;
   /** The largest message that it takes. */
   readonly size: number;
-  /** Those who use it now. */
+  /** How often it is held: {@linkcode MessageQueues.hold}. */
   users: number;
-  /** When it was used last, in milliseconds of `performance.now()`. */
+  /** When it was last used, by `performance.now()`. */
   used: number;
 }
 
-/** See the module. */
+/** The open queues of one thread. */
 export class MessageQueues {
   #posix: Posix;
   #access: Access;
   #open = new Map<string, OpenQueue>();
-  #tidy: ReturnType<typeof setTimeout> | undefined;
+  #idleTimer: ReturnType<typeof setTimeout> | undefined;
 
-  /** Queues that are ours or our group's. */
+  /** Opens queues of this user or the group only. */
   constructor(posix: Posix, access: Access) {
     this.#posix = posix;
     this.#access = access;
   }
 
   /**
-   * The open queue of a name; undefined if there is none. With `sizes` it is made: of the first size that the limits allow.
+   * Opens a queue, unless it is open; returns undefined if it does not exist. With `sizes` a missing queue is created, of the
+   * first size that the limits allow.
    *
-   * @throws {ProviderError} "denied" when it is somebody else's, "unavailable" when a limit is reached
+   * @throws {ProviderError} "denied" when it belongs to another user, "unavailable" when a limit is reached
    */
   use(name: string, sizes: readonly Size[] = []): OpenQueue | undefined {
     const known = this.#open.get(name);
     if (known) {
       known.used = performance.now();
       if (this.exists(known)) return known;
-      this.#forget(known); // there may be another one by now
+      this.#forget(known); // it was removed; another one may have its name
     }
-    const descriptor = this.#openOrMake(name, sizes);
+    const descriptor = this.#openOrCreate(name, sizes);
     if (descriptor === undefined) return undefined;
     const attributes = this.#posix.attributes(descriptor)!;
     const queue = { name, descriptor, size: attributes.size, users: 0, used: performance.now() };
-    if (this.#open.size >= IDLE_LIMIT) this.#closeIdle(0);
+    if (this.#open.size >= IDLE_LIMIT) this.#closeUnused(0);
     this.#open.set(name, queue);
-    this.#tidy ??= setTimeout(() => this.#tidyUp(), IDLE);
+    this.#idleTimer ??= setTimeout(() => this.#closeIdleQueues(), IDLE);
     return queue;
   }
 
-  /** Makes a queue that must be new, and keeps it open. */
-  make(name: string, sizes: readonly Size[]): OpenQueue {
+  /** Creates a queue and holds it. */
+  create(name: string, sizes: readonly Size[]): OpenQueue {
     return this.hold(this.use(name, sizes)!);
   }
 
-  /** Keeps an open queue open, also when it is removed, until it is released as often. */
+  /** Keeps a queue open, even if it is removed, until {@linkcode release} was called as often. */
   hold(queue: OpenQueue): OpenQueue {
     queue.users++;
     return queue;
   }
 
-  /** Ends that. */
+  /** Undoes one {@linkcode hold}. */
   release(queue: OpenQueue): void {
-    if (queue.users === 0) return; // all were closed meanwhile
+    if (queue.users === 0) return; // close() came first
     if (--queue.users === 0 && this.#open.get(queue.name) !== queue) this.#posix.close(queue.descriptor);
   }
 
-  /** Whether an open queue has not been removed. */
+  /** Whether a queue still has its name: it has not been removed. */
   exists({ descriptor }: OpenQueue): boolean {
     const stat = this.#posix.stat(descriptor);
     return typeof stat === "object" && stat.links > 0;
   }
 
-  /** Closes one that is not used any more. */
-  done(queue: OpenQueue): void {
+  /** Closes a queue, unless it is held. */
+  closeIdle(queue: OpenQueue): void {
     if (queue.users === 0 && this.#open.get(queue.name) === queue) this.#forget(queue);
   }
 
-  /** Closes the queue of a name, which was removed. */
+  /** Closes a queue that was removed. */
   removed(name: string): void {
     const queue = this.#open.get(name);
-    if (queue) this.done(queue);
+    if (queue) this.closeIdle(queue);
   }
 
-  /** What becomes of a queue's messages: nobody has touched them for `ms`, they are read, or there is no such queue. */
+  /** Whether a queue has readers: "none" if nothing was put or taken for `ms` and a message waits, "gone" if there is no queue. */
   readers(name: string, ms: number): "none" | "some" | "gone" {
     const descriptor = this.#posix.openQueue(name);
     if (descriptor < 0) return descriptor === -Errno.ENOENT ? "gone" : "some";
     const waiting = this.#posix.attributes(descriptor)?.current ?? 0;
     const stat = this.#posix.stat(descriptor);
     this.#posix.close(descriptor);
-    // the kernel notes when something was put or taken, in whole seconds
+    // the kernel records the last put or take in whole seconds
     return waiting > 0 && typeof stat === "object" && Date.now() - stat.modified >= 1_000 + ms ? "none" : "some";
   }
 
-  /** Closes all. */
+  /** Closes all queues. */
   close(): void {
-    clearTimeout(this.#tidy);
+    clearTimeout(this.#idleTimer);
     for (const queue of [...this.#open.values()]) {
       queue.users = 0;
       this.#forget(queue);
     }
   }
 
-  #tidyUp(): void {
-    this.#tidy = undefined;
-    this.#closeIdle(IDLE);
+  #closeIdleQueues(): void {
+    this.#idleTimer = undefined;
+    this.#closeUnused(IDLE);
     const idle = [...this.#open.values()].some(({ users }) => users === 0);
-    if (idle) this.#tidy = setTimeout(() => this.#tidyUp(), IDLE);
+    if (idle) this.#idleTimer = setTimeout(() => this.#closeIdleQueues(), IDLE);
   }
 
-  /** Closes what has not been used for `ms`. */
-  #closeIdle(ms: number): void {
+  /** Closes the queues that have not been used for `ms`. */
+  #closeUnused(ms: number): void {
     const now = performance.now();
     for (const queue of [...this.#open.values()]) {
       if (queue.users === 0 && now - queue.used >= ms) this.#forget(queue);
@@ -154,18 +164,18 @@ export class MessageQueues {
     if (queue.users === 0) this.#posix.close(queue.descriptor);
   }
 
-  #openOrMake(name: string, sizes: readonly Size[]): number | undefined {
+  #openOrCreate(name: string, sizes: readonly Size[]): number | undefined {
     const what = `Cannot open the queue ${name}`;
     const { file: mode } = modes(this.#access);
     for (let attempt = 0;; attempt++) {
       let descriptor = this.#posix.openQueue(name);
       if (descriptor === -Errno.EMFILE && attempt === 0) {
-        this.#closeIdle(0);
+        this.#closeUnused(0);
         continue;
       }
       if (descriptor === -Errno.ENOENT && sizes.length > 0) {
         descriptor = this.#create(name, mode, sizes);
-        if (descriptor === -Errno.EEXIST) continue; // somebody else was quicker
+        if (descriptor === -Errno.EEXIST) continue; // another process has just created it
         return descriptor;
       }
       if (descriptor === -Errno.ENOENT) return undefined;
@@ -178,7 +188,7 @@ export class MessageQueues {
   }
 
   #create(name: string, mode: number, sizes: readonly Size[]): number {
-    const what = `Cannot make the queue ${name}`;
+    const what = `Cannot create the queue ${name}`;
     let refused = 0;
     for (const size of sizes) {
       const descriptor = this.#posix.openQueue(name, { ...size, mode, exclusive: true });
@@ -192,7 +202,7 @@ export class MessageQueues {
     throw limitReached(what, refused === -Errno.EINVAL ? "size" : "bytes");
   }
 
-  /** EMFILE is the answer to two limits. */
+  /** Whether EMFILE meant this process's descriptors: it also reports RLIMIT_MSGQUEUE. */
   #outOfDescriptors(): boolean {
     const eventfd = this.#posix.eventfd();
     if (eventfd < 0) return true;

@@ -99,20 +99,20 @@ export interface Process {
 /** What the name of a bus tells about it. PyMQ's names hold only a pid. */
 export interface ParsedBus extends Partial<Process> {
   readonly pid: number;
-  /** Whether it is a tsmq bus. */
-  readonly ours: boolean;
+  /** Whether it is a PyMQ bus. */
+  readonly pymq: boolean;
   /** The descriptor that wakes its worker, in its own process. */
   readonly eventfd?: number;
 }
 
 function parseBus(name: string): ParsedBus | undefined {
-  const ours = /^\$(\d+)_(\d+)_(\d+)\.(\d+)\.[0-9a-f]+$/.exec(name);
-  if (ours) {
-    const [pid, start, pidNamespace, eventfd] = ours.slice(1).map(Number) as [number, number, number, number];
-    return { pid, start, pidNamespace, eventfd, ours: true };
+  const tsmq = /^\$(\d+)_(\d+)_(\d+)\.(\d+)\.[0-9a-f]+$/.exec(name);
+  if (tsmq) {
+    const [pid, start, pidNamespace, eventfd] = tsmq.slice(1).map(Number) as [number, number, number, number];
+    return { pid, start, pidNamespace, eventfd, pymq: false };
   }
   const pymq = /^\$(\d+)$/.exec(name);
-  return pymq ? { pid: Number(pymq[1]), ours: false } : undefined;
+  return pymq ? { pid: Number(pymq[1]), pymq: true } : undefined;
 }
 
 /** One of the queues of a bus. */

@@ -1,116 +1,116 @@
 /**
- * What is on its way to other buses: by their queues, in order, many events to a kernel message.
+ * Messages to other buses, in order for each of their queues. Many events share one kernel message.
  *
  * @module
  */
 import { Buffer } from "node:buffer";
 import { ProviderError } from "../../errors.ts";
 import { Fifo } from "../../internal/fifo.ts";
-import { pause } from "../../internal/time.ts";
+import { pause, RETRY } from "../../internal/time.ts";
 import type { BodyFiles } from "./body_files.ts";
+import { Errno } from "./errno.ts";
 import { systemError } from "./errors.ts";
 import { BATCH_BYTES, type Frame, LARGE_BYTES, LENGTHS_BYTES, writeBatch, writeLarge, writePymq } from "./frames.ts";
-import type { Address } from "./names.ts";
-import { Errno } from "./errno.ts";
-import { POLLOUT, type Posix } from "./posix.ts";
 import type { MessageQueues, OpenQueue } from "./mqueues.ts";
+import type { Address } from "./names.ts";
+import { POLLOUT, type Posix } from "./posix.ts";
 
-/** Milliseconds that a turn may stand still waiting for room, over all queues. */
-const STANDING = 0.8;
-/** Milliseconds that the worker waits for room before it is looked whether the receiver still lives. */
+/** Milliseconds that one turn may block for room, over all queues. A reader makes room in some 20 µs. */
+const BLOCKING = 0.8;
+/** Milliseconds that the worker waits for room before the receiver's process is checked. */
 const WAIT = 250;
-/** Milliseconds between looks whether a bus that closes has read what was just sent to it. */
-const LOOK = 5;
-/** Milliseconds before it is tried again while there is no worker to wait. */
-const RETRY = 50;
+/** Milliseconds between two checks whether a closing bus has read a message. */
+const CHECK_INTERVAL = 5;
 
-/** Something on its way to one or more queues. */
+/** A body on its way to one or more queues. */
 export interface Outgoing {
   readonly topic: string;
   readonly body: string;
-  /** It is in this queue. */
+  /** Called when it is in one of its queues. */
   sent(): void;
-  /** It will never be: the receiver is gone, or the error. */
+  /** Called when it will not be in this queue: with {@linkcode GONE} if the receiver is gone. */
   failed(queue: string, error: unknown): void;
 }
 
-/** What an outbox needs. */
+/** What an outbox needs of its sender. */
 export interface OutboxContext {
   readonly posix: Posix;
   readonly queues: MessageQueues;
   readonly bodyFiles: BodyFiles;
-  /** Milliseconds for which a receiver may take nothing before what waits for it is given up. */
+  /** Milliseconds for which a receiver may take nothing before the messages to it are given up. */
   readonly sendTimeout: number;
-  /** The directory of a bus, where it finds what is too large for its queues. */
+  /** The directory of a bus, for messages that are too large for its queues. */
   directory(bus: string): string;
-  /** Whether the process of this bus is gone, which has taken nothing for so many milliseconds. */
+  /** Whether the process of a bus has ended that has taken nothing for `stuck` milliseconds. */
   gone(bus: string, stuck: number): boolean;
-  /** Whether a bus that closes has read for the last time. */
+  /** Whether a closing bus has read its queues for the last time. */
   closed(bus: string): boolean;
-  /** Resolves when the queue has room, or after `ms`: the worker waits. */
-  room(descriptor: number, ms: number): Promise<unknown>;
+  /** Resolves with true when the queue has room, with false after `ms`. The worker waits for it. */
+  writable(descriptor: number, ms: number): Promise<unknown>;
 }
 
-/** The receiver is gone, and has not read it. */
+/** The receiver is gone, and has not read the message. */
 export const GONE = Symbol("gone");
 
+/** A queue with messages on their way. */
 interface Target extends Address {
   readonly waiting: Fifo<Outgoing>;
-  /** What is in the message that is to leave next, and the files that it names. */
+  /** What the next message holds, and the files that it names. */
   packed: Outgoing[];
   files: string[];
   message: Uint8Array;
   length: number;
-  /** The worker waits for room. */
+  /** Whether the worker waits for room in the queue. */
   blocked: boolean;
-  /** When it took something last, in milliseconds of `performance.now()`. */
-  moved: number;
+  /** When the queue last took a message, by `performance.now()`. */
+  accepted: number;
 }
 
-/** See the module. */
+/** The messages that leave one bus. */
 export class Outbox {
-  #home: OutboxContext;
+  #context: OutboxContext;
   #targets = new Map<string, Target>();
-  #dirty = new Set<Target>();
+  /** The targets that may have room. */
+  #ready = new Set<Target>();
   #flushing = false;
-  #closed = false;
-  /** Where messages are packed; one that has to wait is copied. */
+  #closing = new AbortController();
+  /** The buffer in which messages are packed. A message that has to wait is copied. */
   #scratch = new Uint8Array(0);
 
-  /** An empty outbox. */
-  constructor(home: OutboxContext) {
-    this.#home = home;
+  /** Creates an empty outbox. */
+  constructor(context: OutboxContext) {
+    this.#context = context;
   }
 
-  /** Sends a parcel; it leaves at the end of this turn, together with others to the same queue. */
+  /** Sends a body at the end of this turn, together with others to the same queue. */
   send({ bus, queue, pymq }: Address, outgoing: Outgoing): void {
     let target = this.#targets.get(queue);
     if (!target) {
       target = {
         ...{ bus, queue, pymq, waiting: new Fifo<Outgoing>(), packed: [], files: [] },
-        ...{ message: this.#scratch, length: 0, blocked: false, moved: 0 },
+        ...{ message: this.#scratch, length: 0, blocked: false, accepted: 0 },
       };
       this.#targets.set(queue, target);
     }
     target.waiting.push(outgoing);
     if (target.blocked) return;
-    this.#dirty.add(target);
+    this.#ready.add(target);
     if (this.#flushing) return;
     this.#flushing = true;
     queueMicrotask(() => this.#flush());
   }
 
-  /** Gives up all that has not left. */
+  /** Fails everything that has not left. */
   close(error: unknown): void {
-    this.#closed = true;
+    this.#closing.abort();
     for (const target of this.#targets.values()) this.#fail(target, error);
   }
 
   #flush(): void {
     this.#flushing = false;
-    const until = performance.now() + STANDING;
-    for (const target of this.#dirty) {
-      this.#dirty.delete(target);
+    const until = performance.now() + BLOCKING;
+    for (const target of this.#ready) {
+      this.#ready.delete(target);
       try {
         this.#drain(target, until);
       } catch (error) {
@@ -120,10 +120,10 @@ export class Outbox {
   }
 
   #drain(target: Target, until: number): void {
-    const { posix, queues } = this.#home;
+    const { posix, queues } = this.#context;
     const queue = queues.use(target.queue);
     if (!queue) return this.#fail(target, GONE);
-    target.moved = performance.now();
+    target.accepted = performance.now();
     while (target.packed.length > 0 || this.#pack(target, queue)) {
       const result = posix.send(queue.descriptor, target.message, target.length);
       if (result === 0) {
@@ -131,12 +131,12 @@ export class Outbox {
         target.packed = [];
         target.files = [];
         if (!queues.exists(queue)) {
-          void this.#lastRead(target.bus, queue, target.message.slice(0, target.length), packed);
+          void this.#awaitLastRead(target.bus, queue, target.message.slice(0, target.length), packed);
           return this.#fail(target, GONE);
         }
         for (const outgoing of packed) outgoing.sent();
       } else if (result === -Errno.EAGAIN) {
-        if (!this.#stand(queue, until)) return void this.#wait(target, queue);
+        if (!this.#block(queue, until)) return void this.#wait(target, queue);
       } else if (result !== -Errno.EINTR) {
         throw systemError(result, `Cannot send to ${target.queue}`);
       }
@@ -144,60 +144,62 @@ export class Outbox {
     this.#targets.delete(target.queue);
   }
 
-  /** A receiver that is at work makes room in some 20 µs: shorter than any other way of waiting. */
-  #stand(queue: OpenQueue, until: number): boolean {
+  /** Blocks this thread until the queue has room or the time has come; returns whether it has room. */
+  #block(queue: OpenQueue, until: number): boolean {
     const left = until - performance.now();
     if (left <= 0) return false;
     const descriptor = new DataView(new ArrayBuffer(8));
     descriptor.setInt32(0, queue.descriptor, true);
     descriptor.setInt16(4, POLLOUT, true);
-    return this.#home.posix.poll(new Uint8Array(descriptor.buffer), 1, left) > 0;
+    return this.#context.posix.poll(new Uint8Array(descriptor.buffer), 1, left) > 0;
   }
 
   async #wait(target: Target, queue: OpenQueue): Promise<void> {
-    const { gone, queues, room, sendTimeout } = this.#home;
+    const { gone, queues, writable, sendTimeout } = this.#context;
     target.blocked = true;
     target.message = target.message.slice(0, target.length);
+    const { signal } = this.#closing;
     queues.hold(queue);
-    while (!this.#closed) {
-      const stuck = performance.now() - target.moved;
+    while (!signal.aborted) {
+      const stuck = performance.now() - target.accepted;
       if (gone(target.bus, stuck) || !queues.exists(queue)) {
         this.#fail(target, GONE);
         break;
       }
       if (stuck >= sendTimeout) {
-        const text = `Cannot send to ${target.queue}: it is full, and its bus has taken nothing for ${sendTimeout} ms`;
+        const text = `Cannot send to ${target.queue}: it is full, and its bus has read nothing for ${sendTimeout} ms`;
         this.#fail(target, new ProviderError("unavailable", text));
         break;
       }
-      const roomy = await room(queue.descriptor, Math.min(WAIT, sendTimeout - stuck)).catch(async () => {
-        await new Promise((resolve) => setTimeout(resolve, RETRY));
+      const ready = await writable(queue.descriptor, Math.min(WAIT, sendTimeout - stuck)).catch(async () => {
+        await pause(RETRY.send.min, signal); // the worker is being replaced
         return true;
       });
-      if (roomy) break;
+      if (ready) break;
     }
     queues.release(queue);
     target.blocked = false;
     if (target.packed.length + target.waiting.length === 0) return;
-    this.#dirty.add(target);
+    this.#ready.add(target);
     this.#flush();
   }
 
   /**
-   * Finds out what becomes of a message to a bus that is closing: it removes its queue, reads what is there, and removes its
-   * directory. What it does not read stays in the queue.
+   * Finds out whether a closing bus reads a message. It removes its queue, reads what the queue holds, then removes its directory.
+   * A message that it has not read by then stays in the queue.
    */
-  async #lastRead(bus: string, queue: OpenQueue, message: Uint8Array, batch: readonly Outgoing[]): Promise<void> {
-    const { closed, posix, queues, sendTimeout } = this.#home;
+  async #awaitLastRead(bus: string, queue: OpenQueue, message: Uint8Array, batch: readonly Outgoing[]): Promise<void> {
+    const { closed, posix, queues, sendTimeout } = this.#context;
     const deadline = performance.now() + sendTimeout;
+    const { signal } = this.#closing;
     let read: boolean | undefined;
     queues.hold(queue);
-    while (!this.#closed && read === undefined) {
+    while (!signal.aborted && read === undefined) {
       const [late, last] = [performance.now() >= deadline, closed(bus)];
       if (posix.attributes(queue.descriptor)?.current === 0) read = true;
       else if (last) read = !this.#remove(queue, message);
       else if (late) break;
-      else await pause(LOOK);
+      else await pause(CHECK_INTERVAL, signal);
     }
     queues.release(queue);
     for (const outgoing of batch) {
@@ -206,9 +208,9 @@ export class Outbox {
     }
   }
 
-  /** Removes a message from a queue that nobody reads any more; false if it is not there. Those of other senders stay. */
+  /** Removes a message from a queue that has no reader any more; false if it is not there. Messages of other senders stay. */
   #remove({ descriptor, size }: OpenQueue, message: Uint8Array): boolean {
-    const { posix } = this.#home;
+    const { posix } = this.#context;
     const buffer = Buffer.alloc(size);
     for (let left = posix.attributes(descriptor)?.current ?? 0; left > 0; left--) {
       const length = posix.receive(descriptor, buffer);
@@ -222,14 +224,14 @@ export class Outbox {
   #fail(target: Target, error: unknown): void {
     this.#targets.delete(target.queue);
     const batch = [...target.packed, ...target.waiting.drain()];
-    const { bodyFiles, directory } = this.#home;
+    const { bodyFiles, directory } = this.#context;
     for (const file of target.files) bodyFiles.remove(directory(target.bus), file);
     target.packed = [];
     target.files = [];
     for (const outgoing of batch) outgoing.failed(target.queue, error);
   }
 
-  /** Fills the next message; false if there is nothing to send. */
+  /** Packs the next message; false if there is nothing to send. */
   #pack(target: Target, { size }: OpenQueue): boolean {
     if (this.#scratch.length < size) this.#scratch = new Uint8Array(size);
     target.message = this.#scratch;
@@ -239,7 +241,7 @@ export class Outbox {
   #packBatch(target: Target, size: number): boolean {
     const { waiting } = target;
     const frames: Frame[] = [];
-    let room = size - BATCH_BYTES;
+    let free = size - BATCH_BYTES;
     let last: string | undefined;
     for (let outgoing = waiting.peek(); outgoing; outgoing = waiting.peek()) {
       const { topic, body } = outgoing;
@@ -247,19 +249,19 @@ export class Outbox {
       if (topic.length + body.length <= size) {
         bytes = LENGTHS_BYTES + (topic === last ? 0 : Buffer.byteLength(topic)) + Buffer.byteLength(body);
       }
-      // what does not even fit into a message of its own goes into a file
+      // a body that does not fit into a message of its own goes into a file
       const large = bytes > size - BATCH_BYTES;
       if (large) bytes = LARGE_BYTES;
-      if (bytes > room) break;
+      if (bytes > free) break;
       try {
         frames.push(
-          large ? { topic: "", body: this.#spill(target, outgoing), file: true } : { topic, body, file: false },
+          large ? { topic: "", body: this.#writeFile(target, outgoing), file: true } : { topic, body, file: false },
         );
       } catch (error) {
         this.#refuse(target, error);
         continue;
       }
-      room -= bytes;
+      free -= bytes;
       last = large ? "" : topic;
       target.packed.push(waiting.shift()!);
     }
@@ -276,7 +278,7 @@ export class Outbox {
         target.packed.push(target.waiting.shift()!);
         return true;
       }
-      const text = `Cannot send ${bytes.length} bytes to a subscriber on PyMQ: its queue takes ${size}`;
+      const text = `Cannot send ${bytes.length} bytes to a PyMQ subscriber: a message of its queue holds ${size}`;
       this.#refuse(target, new ProviderError("too_large", text));
     }
     return false;
@@ -286,9 +288,9 @@ export class Outbox {
     target.waiting.shift()!.failed(target.queue, error);
   }
 
-  /** The file with a parcel in the receiver's own directory. */
-  #spill({ bus, files }: Target, { topic, body }: Outgoing): string {
-    const { bodyFiles, directory } = this.#home;
+  /** Writes a body into the receiver's directory; returns the name of the file. */
+  #writeFile({ bus, files }: Target, { topic, body }: Outgoing): string {
+    const { bodyFiles, directory } = this.#context;
     const file = bodyFiles.write(directory(bus), writeLarge(topic, body), false);
     files.push(file);
     return file;
@@ -296,6 +298,6 @@ export class Outbox {
 }
 
 function unknown(queue: string): ProviderError {
-  const text = `Cannot tell whether the last message to ${queue} was read: its bus is closing, and so may this one be`;
+  const text = `Cannot tell whether the last message to ${queue} was read: its bus is closing`;
   return new ProviderError("unavailable", text);
 }

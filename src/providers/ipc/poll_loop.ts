@@ -1,100 +1,99 @@
 /**
- * The worker's sleep: in `poll` on the kernel's queues and a doorbell, until something is there or due. The event loop turns only
- * for what needs it.
+ * The loop in which the worker sleeps: `poll` on the kernel queues and on an eventfd by which the main thread wakes it. The
+ * runtime's event loop runs only when it has work.
  *
  * @module
  */
 import { setImmediate } from "node:timers";
 import { POLLIN, POLLOUT, type Posix } from "./posix.ts";
 
-/** Milliseconds that the event loop may stand still: also when nobody rings, a thread that is to end must notice. */
+/** Milliseconds for which `poll` may block the event loop: a worker that is terminated notices it there. */
 const SLICE = 5_000;
-/** The same before main has rung for the first time: who is to end because the other half could not be opened is never rung. */
+/** The same before the main thread has woken the worker once: if the sender fails to open, main never wakes it. */
 const OPENING = 100;
 /** The same while there is work. */
 const BUSY = 10;
-/** Turns of the event loop in which what main has posted must arrive; on both runtimes it takes one or two. */
+/** Turns of the event loop within which a posted message must arrive; both runtimes need one or two. */
 const TURNS = 200;
-/** Bytes of a descriptor in `poll`. */
+/** Bytes of a descriptor in the array for `poll`: `struct pollfd`. */
 const ENTRY = 8;
 
-/** Somebody who waits for a descriptor. */
+/** A wait for a descriptor. */
 interface Waiter {
   readonly descriptor: number | undefined;
   readonly events: number;
-  /** Milliseconds of `performance.now()`. */
+  /** By `performance.now()`. */
   readonly deadline: number;
-  readonly look: Look;
-  /** When to look next. */
+  readonly probe: Probe;
+  /** When to probe next. */
   next: number;
   wake(ready: boolean): void;
 }
 
-/** Reads a descriptor whenever it is readable. */
+/** Reads a descriptor whenever it is readable; it needs no turn of the event loop. */
 interface Reader {
   readonly descriptor: number;
   read(): void;
 }
 
-/** Looks for what no descriptor tells: 0 if it may be there, else the milliseconds until it is looked again. */
-export type Look = () => number;
+/** Checks a condition that no descriptor reports: returns 0 if it may hold, else the milliseconds until the next check. */
+export type Probe = () => number;
 
-/** What the loop needs of its worker. */
+/** What a {@linkcode PollLoop} needs of its worker. */
 export interface PollLoopContext {
-  /** How many batches of frames have come from main. */
+  /** How many batches of frames have arrived from the main thread. */
   readonly arrived: number;
-  /** When the event loop has a timer to serve, in milliseconds of `performance.now()`. */
+  /** When the next timer of the event loop is due, by `performance.now()`. */
   readonly due: number;
-  /** Told what a reader throws. */
+  /** Reports what a reader throws. */
   fault(error: unknown): void;
 }
 
-/** See the module. */
+/** The poll loop of one worker. */
 export class PollLoop {
-  /** The doorbell. */
+  /** The main thread writes to it to wake this thread. */
   readonly eventfd: number;
   #posix: Posix;
-  #home: PollLoopContext;
+  #context: PollLoopContext;
   #announced = 0;
   #slice = OPENING;
-  /** Called when their descriptor is readable; what they do needs no turn of the event loop. */
   #readers = new Map<number, Reader>();
   #waiters = new Set<Waiter>();
-  /** When the first of them is to be looked at. */
+  /** When the next of them is due. */
   #next = Infinity;
   #set = new Uint8Array(ENTRY);
   #view = new DataView(this.#set.buffer);
   #order: (Waiter | Reader)[] = [];
   #changed = true;
-  /** It has ended. */
+  /** Whether {@linkcode close} was called. */
   closed = false;
   #running: Promise<void> | undefined;
 
-  /** Sleeps for the worker of this home. */
-  constructor(posix: Posix, eventfd: number, home: PollLoopContext) {
+  /** Creates a loop, which {@linkcode start} starts. */
+  constructor(posix: Posix, eventfd: number, context: PollLoopContext) {
     this.#posix = posix;
     this.eventfd = eventfd;
-    this.#home = home;
+    this.#context = context;
   }
 
-  /** Starts to watch. */
+  /** Starts the loop. */
   start(): void {
     this.#running = this.#run();
   }
 
-  /** Calls `read` whenever the descriptor is readable; `undefined` ends that. */
+  /** Calls `read` whenever the descriptor is readable. `undefined` removes the reader. */
   read(descriptor: number, read: (() => void) | undefined): void {
     if (read) this.#readers.set(descriptor, { descriptor, read });
     else this.#readers.delete(descriptor);
     this.#changed = true;
   }
 
-  /** Resolves with true when the descriptor is ready or `look` says 0, with false after `ms` or when the signal aborts. */
+  /** Resolves with true when the descriptor is ready or `probe` returns 0, with false after `ms` or when the signal aborts. */
   wait(
     descriptor: number | undefined,
     events: "in" | "out",
     ms: number,
-    { look = () => Infinity, signal }: { look?: Look; signal?: AbortSignal } = {},
+    { probe = () => Infinity, signal }: { probe?: Probe; signal?: AbortSignal } = {},
   ): Promise<boolean> {
     if (this.closed || signal?.aborted) return Promise.resolve(false);
     return new Promise((resolve) => {
@@ -104,7 +103,7 @@ export class PollLoop {
         descriptor,
         events: events === "in" ? POLLIN : POLLOUT,
         deadline: now + ms,
-        look,
+        probe,
         next: now,
         wake: (ready) => {
           this.#waiters.delete(waiter);
@@ -120,33 +119,33 @@ export class PollLoop {
     });
   }
 
-  /** All look again at once: something has changed that they look for. */
-  look(): void {
+  /** Runs all probes at once: what they check may have changed. */
+  probeAll(): void {
     for (const waiter of this.#waiters) waiter.next = 0;
     this.#next = 0;
   }
 
-  /** Ends; those who wait are woken. */
+  /** Ends the loop and all waits. */
   async close(): Promise<void> {
     this.closed = true;
     for (const waiter of this.#waiters) waiter.wake(false);
     await this.#running;
-    // main closes what it may still ring: another descriptor could have its number by then
+    // once main has its number, main closes it: otherwise another descriptor could get the number that main writes to
     if (this.#slice === OPENING && this.#posix.readEventfd(this.eventfd) === 0) this.#posix.close(this.eventfd);
   }
 
   async #run(): Promise<void> {
-    await this.#turn(); // what opened us has a word to say first
+    await this.#turn(); // the code that opened the receiver runs first
     let turned = performance.now();
     while (!this.closed) {
       if (this.#changed) this.#arrange();
-      const until = Math.min(turned + this.#slice, this.#next, this.#home.due);
+      const until = Math.min(turned + this.#slice, this.#next, this.#context.due);
       const ready = this.#posix.poll(this.#set, this.#order.length + 1, Math.max(0, until - performance.now()));
       const announced = ready > 0 && this.#dispatch();
       const now = performance.now();
       const woken = this.#wakeDue(now);
-      // what a reader posts leaves in a microtask; whatever else there is needs the event loop
-      if (!announced && !woken && now < turned + (ready > 0 ? BUSY : this.#slice) && now < this.#home.due) {
+      // frames that a reader posts leave in a microtask; everything else needs the event loop
+      if (!announced && !woken && now < turned + (ready > 0 ? BUSY : this.#slice) && now < this.#context.due) {
         await undefined;
         continue;
       }
@@ -155,7 +154,7 @@ export class PollLoop {
     }
   }
 
-  /** Wakes those whose time is over, and those who find what they wait for. */
+  /** Ends the waits entry time is over or entry probe returns 0; true if there were any. */
   #wakeDue(now: number): boolean {
     if (now < this.#next) return false;
     const before = this.#waiters.size;
@@ -165,56 +164,56 @@ export class PollLoop {
         waiter.wake(false);
         continue;
       }
-      if (waiter.next <= now) waiter.next = Math.min(waiter.deadline, now + this.#lookFor(waiter));
+      if (waiter.next <= now) waiter.next = Math.min(waiter.deadline, now + this.#probe(waiter));
       if (waiter.next <= now) waiter.wake(true);
       else if (waiter.next < this.#next) this.#next = waiter.next;
     }
     return this.#waiters.size < before;
   }
 
-  /** What fails when it is looked for fails again when it is taken, and is told there. */
-  #lookFor({ look }: Waiter): number {
+  /** A probe that throws ends its wait: the waiting code meets the same error, and reports it. */
+  #probe({ probe }: Waiter): number {
     try {
-      return look();
+      return probe();
     } catch {
       return 0;
     }
   }
 
-  /** Hands out what is ready; true if there was anything but for readers. */
+  /** Calls the readers and ends the waits entry descriptors are ready; true if there was anything but readers. */
   #dispatch(): boolean {
     let others = false;
     const order = this.#order;
-    const came = (entry: number) => this.#view.getInt16(entry * ENTRY + 6, true);
-    if (came(0) !== 0) {
+    const ready = (entry: number) => this.#view.getInt16(entry * ENTRY + 6, true);
+    if (ready(0) !== 0) {
       this.#announced += this.#posix.readEventfd(this.eventfd);
       this.#slice = SLICE;
       others = true;
     }
     for (let i = 0; i < order.length; i++) {
-      if (came(i + 1) === 0) continue;
-      const whose = order[i]!;
-      // one that comes before it may have ended it
-      if ("wake" in whose) {
+      if (ready(i + 1) === 0) continue;
+      const entry = order[i]!;
+      // an earlier one may have removed it
+      if ("wake" in entry) {
         others = true;
-        if (this.#waiters.has(whose)) whose.wake(true);
-      } else if (this.#readers.get(whose.descriptor) === whose) {
+        if (this.#waiters.has(entry)) entry.wake(true);
+      } else if (this.#readers.get(entry.descriptor) === entry) {
         try {
-          whose.read();
+          entry.read();
         } catch (error) {
-          this.#home.fault(error);
+          this.#context.fault(error);
         }
       }
     }
     return others;
   }
 
-  /** A ring says that a batch was posted: the event loop turns until it is there. */
+  /** Runs the event loop until each batch that main has announced by the eventfd has arrived. */
   async #turn(): Promise<void> {
-    for (let turns = 0; turns === 0 || (this.#home.arrived < this.#announced && turns < TURNS); turns++) {
+    for (let turns = 0; turns === 0 || (this.#context.arrived < this.#announced && turns < TURNS); turns++) {
       await new Promise<void>((resolve) => setImmediate(resolve));
     }
-    this.#announced = this.#home.arrived; // what was posted without a ring must not count as an answer to a later one
+    this.#announced = this.#context.arrived; // a batch that was posted without a wake-up must not count for a later one
   }
 
   #arrange(): void {
@@ -226,13 +225,13 @@ export class PollLoop {
       this.#set = new Uint8Array(2 * size);
       this.#view = new DataView(this.#set.buffer);
     }
-    const put = (entry: number, descriptor: number, events: number) => {
+    const write = (entry: number, descriptor: number, events: number) => {
       this.#view.setInt32(entry * ENTRY, descriptor, true);
       this.#view.setInt16(entry * ENTRY + 4, events, true);
     };
     let entry = 0;
-    put(entry++, this.eventfd, POLLIN);
-    for (const descriptor of this.#readers.keys()) put(entry++, descriptor, POLLIN);
-    for (const { descriptor, events } of waiters) put(entry++, descriptor!, events);
+    write(entry++, this.eventfd, POLLIN);
+    for (const descriptor of this.#readers.keys()) write(entry++, descriptor, POLLIN);
+    for (const { descriptor, events } of waiters) write(entry++, descriptor!, events);
   }
 }

@@ -36,8 +36,8 @@ export class Processes {
    * Whether the process of a bus is known to have ended. This cannot be known of a process in another pid namespace, nor of a PyMQ
    * process, whose bus's name does not hold its namespace.
    */
-  dead({ pid, start, pidNamespace, ours }: ParsedBus): boolean {
-    if (!ours || pidNamespace !== this.self.pidNamespace) return false;
+  dead({ pid, start, pidNamespace, pymq }: ParsedBus): boolean {
+    if (pymq || pidNamespace !== this.self.pidNamespace) return false;
     if (pid === this.self.pid) return start !== this.self.start;
     const found = this.#startOf(pid);
     return found === GONE || (found >= 0 && found !== start);
@@ -45,7 +45,7 @@ export class Processes {
 
   /** Whether a bus is dead, or is PyMQ's and no process here has its pid. The latter is dead if it reads nothing either. */
   missing(bus: ParsedBus): boolean {
-    return this.dead(bus) || (!bus.ours && this.#startOf(bus.pid) === GONE);
+    return this.dead(bus) || (bus.pymq && this.#startOf(bus.pid) === GONE);
   }
 
   #startOf(pid: number): number {

@@ -1,5 +1,5 @@
 /**
- * The IPC provider: events, queues and calls between the processes of one Linux machine, over POSIX message queues. No server.
+ * The IPC provider: events, queues and calls between the processes of one Linux machine, over POSIX message queues, without a server.
  *
  * @module
  */
@@ -12,19 +12,19 @@ import type { Settings } from "./namespace.ts";
 
 /** Options of {@linkcode ipc}. */
 export interface IpcOptions {
-  /** The id of a group whose members share the namespace (files get mode 0660). Default: only this user may (0600). */
+  /** The id of a group whose members share the namespace (mode 0660). Default: only this user has access (0600). */
   readonly group?: number;
-  /** The directory, in memory, below which each namespace has its own. Default `/dev/shm`. */
+  /** The directory, in memory, that holds a directory for each namespace. Default `/dev/shm`. */
   readonly directory?: string;
   /**
-   * The largest message in bytes of a named queue that is made here; larger items go into a file that the message names, which
-   * PyMQ cannot read. Default 8,192: PyMQ's, and the most that Linux allows a plain user. A queue takes 10 times as much of
-   * RLIMIT_MSGQUEUE (819,200 bytes for all queues of a user); what would not fit is made smaller.
+   * The largest message, in bytes, of a named queue that this bus creates. Larger items go into files, which PyMQ cannot read.
+   * Default 8,192, as PyMQ has it: the most that Linux allows a plain user. A queue uses 10 times as much of RLIMIT_MSGQUEUE
+   * (819,200 bytes for all queues of a user). Where that is used up, queues are smaller.
    */
   readonly messageSize?: number;
 }
 
-/** Bytes of the smallest message in which the name of a file fits. */
+/** The smallest `messageSize` in bytes: the name of a file fits into it. */
 const LEAST_MESSAGE = 128;
 
 const PATH = must("an absolute path");
@@ -35,10 +35,10 @@ const OPTIONS = fields({
 });
 
 /**
- * Makes a provider for the processes of this machine and this user. `init` rejects with `UnsupportedError` where there are no
- * POSIX message queues: elsewhere than on Linux (x86-64, aarch64). Deno needs `--allow-ffi` for it.
+ * Creates a provider that connects the processes of this machine and this user. Except on Linux (x86-64, aarch64), which has POSIX
+ * message queues, `init` rejects with `UnsupportedError`. Deno needs `--allow-ffi`.
  *
- * @throws {ValidationError} when an option is not what it must be
+ * @throws {ValidationError} when an option is invalid
  *
  * @example
  * ```ts

@@ -1,5 +1,5 @@
 /**
- * The receiving half, in the worker: two small queues of its own, one for events and one for what is posted to its inbox.
+ * The receiving half of an IPC bus, in its worker: it reads two small queues, one for events and one for direct messages.
  *
  * @module
  */
@@ -23,25 +23,16 @@ import { Leases } from "./leases.ts";
 import { PollLoop } from "./poll_loop.ts";
 import { eventsOf, inboxOf } from "./names.ts";
 import { Errno } from "./errno.ts";
-import type { OpenQueue, Size } from "./mqueues.ts";
-import { Namespace, type Settings } from "./namespace.ts";
+import { EVENTS, INBOX, type OpenQueue } from "./mqueues.ts";
+import { BUSES, Namespace, type Settings } from "./namespace.ts";
 import { ItemReceiver } from "./item_receiver.ts";
 
-/**
- * What a bus's own queues are like. 60 buses share the 819,200 bytes that a user has, so each may have 13,653 of them, with 96
- * for each message. PyMQ writes events of up to 8,192 bytes; ours are packed together. Smaller ones do where that is too much.
- */
-export const EVENTS: readonly Size[] = [8_192, 2_048, 512].map((size) => ({ messages: 1, size }));
-export const INBOX: readonly Size[] = [{ messages: 2, size: 2_048 }, { messages: 2, size: 512 }, {
-  messages: 1,
-  size: 256,
-}];
-/** Milliseconds between looks for buses that died, and for a directory that PyMQ has made: of each, times the buses there are. */
-const PATROL = 2_000;
-/** Messages read before others have their turn. */
-const READ = 64;
+/** Milliseconds between two checks for dead buses and for PyMQ's directory, times the number of buses. */
+const CLEANUP_INTERVAL = 2_000;
+/** Messages that are read from one queue in a row. */
+const READ_LIMIT = 64;
 
-interface Subscribed {
+interface PatternSubscription {
   readonly matches: (topic: string) => boolean;
   readonly emit: Emit;
 }
@@ -54,7 +45,7 @@ export async function openReceiver(context: ReceiverContext): Promise<Receiver> 
     for (const bus of each.deadBuses()) removeBus(each, bus);
     if (each !== namespace) each.queues.close();
   }
-  const eventfd = check(namespace.posix.eventfd(), "Cannot make a doorbell");
+  const eventfd = check(namespace.posix.eventfd(), "Cannot create an eventfd");
   const name = namespace.names.newBus(namespace.processes.self, eventfd);
   try {
     return new IpcReceiver(context, settings, namespace, name, eventfd);
@@ -78,8 +69,8 @@ class IpcReceiver implements AskHandler, Receiver {
   #crashSlot: CrashSlot;
   #itemReceiver: ItemReceiver;
   #exact = new Map<string, Set<Emit>>();
-  #patterns = new Map<string, Subscribed>();
-  /** What is subscribed: how to end each. */
+  #patterns = new Map<string, PatternSubscription>();
+  /** Ends each subscription, by the key of its filter. */
   #unsubscribers = new Map<string, () => void>();
   #buffer: Uint8Array;
   #closing: Promise<void> | undefined;
@@ -89,9 +80,9 @@ class IpcReceiver implements AskHandler, Receiver {
     this.#context = context;
     this.#namespace = namespace;
     const directory = namespace.busDirectory(name);
-    check(namespace.directories.within("loops", () => namespace.directories.make(directory)), "Cannot open a bus");
-    this.#events = namespace.queues.make(eventsOf(name), EVENTS);
-    this.#inbox = namespace.queues.make(inboxOf(name), INBOX);
+    check(namespace.directories.within(BUSES, () => namespace.directories.make(directory)), "Cannot open a bus");
+    this.#events = namespace.queues.create(eventsOf(name), EVENTS);
+    this.#inbox = namespace.queues.create(inboxOf(name), INBOX);
     this.#buffer = new Uint8Array(Math.max(this.#events.size, this.#inbox.size));
     this.#pollLoop = new PollLoop(namespace.posix, eventfd, context);
     this.#leases = new Leases(namespace, name);
@@ -104,8 +95,7 @@ class IpcReceiver implements AskHandler, Receiver {
       settings.messageSize,
       context.fault,
     );
-    const patrol = () => this.#patrol();
-    void this.#pollLoop.wait(undefined, "in", Infinity, { look: patrol });
+    void this.#pollLoop.wait(undefined, "in", Infinity, { probe: () => this.#cleanUp() });
     this.#pollLoop.read(this.#inbox.descriptor, () => this.#readInbox());
     this.#readEvents();
     context.onDrain = () => this.#readEvents();
@@ -158,7 +148,7 @@ class IpcReceiver implements AskHandler, Receiver {
 
   // deno-lint-ignore require-await
   async restore(queue: string, deliveries: readonly Delivery[]): Promise<void> {
-    this.#pollLoop.look();
+    this.#pollLoop.probeAll();
     this.#itemReceiver.restore(queue, deliveries);
   }
 
@@ -171,7 +161,7 @@ class IpcReceiver implements AskHandler, Receiver {
   // deno-lint-ignore require-await
   async settle(queue: string, receipts: readonly string[], outcome: Outcome, delay: number): Promise<boolean[]> {
     const name = this.#namespace.names.queue(queue);
-    if (outcome !== "ack") this.#pollLoop.look();
+    if (outcome !== "ack") this.#pollLoop.probeAll();
     return receipts.map((receipt) =>
       outcome === "ack"
         ? this.#leases.ack(name, receipt)
@@ -185,14 +175,14 @@ class IpcReceiver implements AskHandler, Receiver {
     return receipts.map((receipt) => this.#leases.extend(name, receipt, lease));
   }
 
-  /** What the sender asks: to wait for room where it must not, and to clear up after a bus that is gone. */
+  /** Answers the sender: "writable" waits for room in a queue, "cleanup" removes a bus whose process has ended. */
   answer(verb: string, argument: unknown): unknown {
     switch (verb) {
-      case "room": {
+      case "writable": {
         const [descriptor, ms] = argument as [number, number];
         return this.#pollLoop.wait(descriptor, "out", ms);
       }
-      case "sweep": {
+      case "cleanup": {
         const bus = argument as string;
         if (this.#namespace.gone(bus, "missing")) removeBus(this.#namespace, bus);
         return undefined;
@@ -209,7 +199,7 @@ class IpcReceiver implements AskHandler, Receiver {
   async #close(): Promise<void> {
     for (const end of this.#unsubscribers.values()) end();
     this.#unsubscribers.clear();
-    // what is there now is passed on, and answered; whoever posts later sees that nobody has read it
+    // the messages in the inbox are passed on and answered; a later sender sees that its message was not read
     this.#namespace.posix.unlinkQueue(this.#inbox.name);
     this.#readInbox();
     this.#crashSlot.close();
@@ -217,14 +207,14 @@ class IpcReceiver implements AskHandler, Receiver {
     try {
       for (const bus of this.#namespace.deadBuses()) removeBus(this.#namespace, bus);
     } catch {
-      // who opens or closes next does it
+      // the next bus that opens or closes does it
     }
     await this.#pollLoop.close();
     this.#namespace.queues.close();
   }
 
-  /** The milliseconds until the next: each bus looks more rarely the more there are, so that all together look as often as one. */
-  #patrol(): number {
+  /** Cleans up; returns the milliseconds until the next time. The more buses there are, the more rarely each one does it. */
+  #cleanUp(): number {
     let buses: readonly string[] = [];
     try {
       buses = this.#namespace.buses();
@@ -235,11 +225,11 @@ class IpcReceiver implements AskHandler, Receiver {
     } catch (error) {
       this.#context.fault(error);
     }
-    const every = PATROL * Math.max(1, buses.length);
-    return every - performance.now() % every; // when others look too, so that the thread wakes once
+    const every = CLEANUP_INTERVAL * Math.max(1, buses.length);
+    return every - performance.now() % every; // at the same moments as other probes, so that the thread wakes once
   }
 
-  /** Reads events as long as main keeps up; what is not read stays in the queue, and its senders wait. */
+  /** Reads events as long as the main thread keeps up. Unread events stay in the queue, and their senders wait. */
   #readEvents(): void {
     this.#pollLoop.read(this.#events.descriptor, () => {
       this.#read(this.#events, (frame) => this.#emit(frame));
@@ -252,7 +242,7 @@ class IpcReceiver implements AskHandler, Receiver {
   }
 
   #read({ descriptor }: OpenQueue, take: (frame: Frame) => void): void {
-    for (let i = 0; i < READ; i++) {
+    for (let i = 0; i < READ_LIMIT; i++) {
       const length = this.#namespace.posix.receive(descriptor, this.#buffer);
       if (length < 0) {
         if (length !== -Errno.EAGAIN && length !== -Errno.EINTR) {
@@ -262,24 +252,24 @@ class IpcReceiver implements AskHandler, Receiver {
       }
       const frames = readEvents(this.#buffer.subarray(0, length));
       if (!frames) {
-        const text = `Cannot read a message of ${length} bytes: it is neither of ours nor of PyMQ's`;
+        const text = `Cannot read a message of ${length} bytes: neither tsmq nor PyMQ has written it`;
         this.#context.fault(new ProviderError("internal", text));
         continue;
       }
       for (const frame of frames) {
         if (!frame.file) take(frame);
-        else this.#takeLarge(frame.body, take);
+        else this.#readLarge(frame.body, take);
       }
     }
   }
 
-  #takeLarge(file: string, take: (frame: Frame) => void): void {
+  #readLarge(file: string, take: (frame: Frame) => void): void {
     const { bodyFiles } = this.#namespace;
     const directory = this.#namespace.busDirectory(this.inbox);
     try {
       const frame = readLarge(bodyFiles.read(directory, file));
       if (!frame) {
-        throw new ProviderError("internal", `Cannot read the event in ${directory}/${file}: it is none of ours`);
+        throw new ProviderError("internal", `Cannot read the event in ${directory}/${file}: tsmq has not written it`);
       }
       take(frame);
     } catch (error) {

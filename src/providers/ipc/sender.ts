@@ -1,5 +1,5 @@
 /**
- * The sending half, on the user's thread.
+ * The sending half of an IPC bus, on the user's thread.
  *
  * @module
  */
@@ -23,20 +23,21 @@ import { REPLIES } from "./mqueues.ts";
 import { Namespace, type Settings } from "./namespace.ts";
 import type { Route } from "./subscriptions.ts";
 
-/** Milliseconds for which a live bus on PyMQ may take nothing, although its pid is none that we know. */
-const DEAF = 1_000;
-/** Milliseconds that an answer for PyMQ waits for room. */
+/** Milliseconds for which a PyMQ bus may read nothing before it counts as dead if no process here has its pid. */
+const PYMQ_STUCK = 1_000;
+/** Milliseconds that an answer to PyMQ waits for room. */
 const ANSWER_WAIT = 5_000;
 
-/** Milliseconds that an answer for PyMQ may lie there at most: its caller takes it at once, unless it is gone. */
+/** Milliseconds after which the queue of an unread answer to PyMQ is removed: a live caller reads it at once. */
 const ANSWER_LIFE = 5_000;
-/** The least of them, for a bus that closes. */
+/** The same when this bus closes. */
 const UNREAD = 250;
 
 /** Opens the sending half. */
 export async function openSender(settings: Settings, context: SenderContext): Promise<Sender> {
-  const dead = (bus: string) => void context.ask("sweep", bus).catch(() => {}); // whoever meets it next removes it
-  return new IpcSender(await Namespace.open(settings, context.namespace, dead), settings, context);
+  // if the worker cannot, the next bus that finds it dead cleans up
+  const onDead = (bus: string) => void context.ask("cleanup", bus).catch(() => {});
+  return new IpcSender(await Namespace.open(settings, context.namespace, onDead), settings, context, onDead);
 }
 
 class IpcSender implements Sender, Waker {
@@ -46,18 +47,18 @@ class IpcSender implements Sender, Waker {
   #outbox: Outbox;
   #itemSender: ItemSender;
   #leases: Leases;
-  /** What was found out in this turn. */
+  /** The routes of this turn. */
   #routes = new Map<string, Route>();
-  /** The bus of our receiver, as it was when it was woken last. */
+  /** The bus of this sender's receiver when it was last woken. */
   #bus = "";
   #eventfd: number | undefined;
   #closed = false;
-  /** Answers that PyMQ is to take. */
+  /** The timers that remove the queues of unread answers to PyMQ. */
   #answers = new Map<string, ReturnType<typeof setTimeout>>();
 
-  constructor(namespace: Namespace, settings: Settings, context: SenderContext) {
+  constructor(namespace: Namespace, settings: Settings, context: SenderContext, onDead: (bus: string) => void) {
     this.#namespace = namespace;
-    const room = (descriptor: number, ms: number) => context.ask("room", [descriptor, ms]);
+    const writable = (descriptor: number, ms: number) => context.ask("writable", [descriptor, ms]);
     this.#outbox = new Outbox({
       posix: namespace.posix,
       queues: namespace.queues,
@@ -65,17 +66,17 @@ class IpcSender implements Sender, Waker {
       sendTimeout: context.sendTimeout,
       directory: (bus) => namespace.busDirectory(bus),
       gone: (bus, stuck) => {
-        // PyMQ's names do not tell its pid namespace: only a queue that nobody reads is a dead one's
-        if (!namespace.gone(bus, stuck < DEAF ? "dead" : "missing")) return false;
-        void context.ask("sweep", bus).catch(() => {});
+        // the name of a PyMQ bus does not hold its pid namespace: only if nobody reads its queue is it dead
+        if (!namespace.gone(bus, stuck < PYMQ_STUCK ? "dead" : "missing")) return false;
+        onDead(bus);
         return true;
       },
       closed: (bus) =>
         namespace.gone(bus, "dead") ||
         typeof namespace.posix.stat(namespace.directories.path(namespace.busDirectory(bus))) === "number",
-      room,
+      writable,
     });
-    this.#itemSender = new ItemSender(namespace, settings.messageSize, room);
+    this.#itemSender = new ItemSender(namespace, settings.messageSize, writable);
     this.#leases = new Leases(namespace, "");
     this.replies = {
       lingers: false,
@@ -101,11 +102,11 @@ class IpcSender implements Sender, Waker {
       let left = destinations.length;
       let reached = 0;
       for (const { count } of destinations) reached += count;
-      let systemError: unknown;
+      let fault: unknown;
       const done = () => {
         if (--left > 0) return;
-        if (systemError === undefined) resolve(reached);
-        else reject(systemError);
+        if (fault === undefined) resolve(reached);
+        else reject(fault);
       };
       const outgoing: Outgoing = {
         topic,
@@ -113,7 +114,7 @@ class IpcSender implements Sender, Waker {
         sent: done,
         failed: (queue, error) => {
           if (error === GONE) reached -= destinations.find((each) => each.queue === queue)?.count ?? 0;
-          else systemError = error;
+          else fault = error;
           done();
         },
       };
@@ -124,7 +125,7 @@ class IpcSender implements Sender, Waker {
   post(inbox: string, body: string): Promise<boolean> {
     const { names, processes } = this.#namespace;
     const bus = names.parseBus(inbox);
-    if (!bus?.ours || processes.dead(bus)) return Promise.resolve(false);
+    if (!bus || bus.pymq || processes.dead(bus)) return Promise.resolve(false);
     return new Promise((resolve, reject) => {
       this.#outbox.send({ bus: inbox, queue: inboxOf(inbox), pymq: false }, {
         topic: "",
@@ -157,11 +158,11 @@ class IpcSender implements Sender, Waker {
   async drop(queue: string): Promise<void> {
     const { names, directories, posix, queues } = this.#namespace;
     const name = names.queue(queue);
-    // moved away first: who makes the queue again puts its files into a directory of its own
+    // its directory moves away first: a bus that creates the queue again puts its files into a new one
     const aside = `queues/~${crypto.randomUUID()}`;
     const moved = posix.rename(directories.path(queueDirectory(name)), directories.path(aside));
     const unlinked = posix.unlinkQueue(name);
-    if (unlinked === -Errno.EACCES) posix.rename(directories.path(aside), directories.path(queueDirectory(name))); // it is another user's of our group
+    if (unlinked === -Errno.EACCES) posix.rename(directories.path(aside), directories.path(queueDirectory(name))); // another user of the group created it
     check(unlinked, `Cannot remove the queue ${name}`, Errno.ENOENT);
     if (moved === 0) directories.remove(aside);
     directories.prune("queues");
@@ -173,7 +174,7 @@ class IpcSender implements Sender, Waker {
   wake(inbox: string): void {
     const { names, posix } = this.#namespace;
     if (inbox !== this.#bus) {
-      // the worker was replaced: what the dead one has left looks alive, because this process is
+      // the worker was replaced: the old bus looks alive, because this process is alive
       if (this.#bus !== "") this.#removeOld(this.#bus);
       this.#closeBell();
       this.#bus = inbox;
@@ -184,11 +185,11 @@ class IpcSender implements Sender, Waker {
 
   close(): Promise<void> {
     this.#closed = true;
-    for (const [queue, timer] of this.#answers) this.#lapse(queue, timer);
+    for (const [queue, timer] of this.#answers) this.#expire(queue, timer);
     const closed = new ClosedError();
     this.#outbox.close(closed);
     this.#itemSender.close(closed);
-    // a receiver that was ended by force has left all that it had, which looks alive as long as this process is
+    // a receiver that was terminated has removed nothing, and its bus looks alive as long as this process lives
     const bus = this.#bus;
     if (bus !== "" && this.#namespace.queues.use(eventsOf(bus))) this.#removeOld(bus);
     this.#closeBell();
@@ -200,12 +201,12 @@ class IpcSender implements Sender, Waker {
     await this.#itemSender.answer(queue, body, ANSWER_WAIT);
     if (this.#closed) return;
     clearTimeout(this.#answers.get(queue));
-    const timer = setTimeout(() => this.#lapse(queue, timer), ANSWER_LIFE);
+    const timer = setTimeout(() => this.#expire(queue, timer), ANSWER_LIFE);
     this.#answers.set(queue, timer);
   }
 
-  /** Removes the queue of an answer that was not taken: its caller would have done so. */
-  #lapse(queue: string, timer: ReturnType<typeof setTimeout>): void {
+  /** Removes the queue of an answer that was not read. A live caller would have removed it. */
+  #expire(queue: string, timer: ReturnType<typeof setTimeout>): void {
     clearTimeout(timer);
     this.#answers.delete(queue);
     const { posix, queues } = this.#namespace;
@@ -221,10 +222,10 @@ class IpcSender implements Sender, Waker {
     const { posix, queues } = this.#namespace;
     for (const queue of [eventsOf(bus), inboxOf(bus)]) queues.removed(queue);
     removeBus(this.#namespace, bus);
-    // the dead worker's descriptors: its queues count towards the limits as long as they are open
+    // the terminated worker's queues count towards the limits as long as its descriptors are open
     const descriptors = posix.list("/proc/self/fd");
     for (const descriptor of typeof descriptors === "number" ? [] : descriptors) {
-      if (posix.holds(Number(descriptor))) continue; // another bus of this thread has it; closed, its number would be another's
+      if (posix.holds(Number(descriptor))) continue; // a bus of this thread has opened it
       if (String(posix.readLink(`/proc/self/fd/${descriptor}`)).startsWith(`/${bus}`)) posix.close(Number(descriptor));
     }
   }
@@ -232,7 +233,7 @@ class IpcSender implements Sender, Waker {
   #route(topic: string): Route {
     let route = this.#routes.get(topic);
     if (route) return route;
-    // looked at once a turn: whoever publishes many in one turn does not look for each
+    // the subscribers are looked up once in each turn, not for each event
     if (this.#routes.size === 0) queueMicrotask(() => this.#routes.clear());
     this.#routes.set(topic, route = this.#namespace.subscriptions.route(topic));
     return route;
@@ -241,6 +242,6 @@ class IpcSender implements Sender, Waker {
   // deno-lint-ignore require-await
   async #openReplies(queue: string): Promise<void> {
     const { names, queues } = this.#namespace;
-    queues.done(queues.use(names.queue(queue), REPLIES)!);
+    queues.closeIdle(queues.use(names.queue(queue), REPLIES)!);
   }
 }

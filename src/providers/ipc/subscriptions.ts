@@ -121,7 +121,7 @@ export class Subscriptions {
       if (matches(topic) && this.#lives(bus)) buses.set(bus, (buses.get(bus) ?? 0) + 1);
     }
     const destinations = [...buses].map(([bus, count]) => {
-      const pymq = this.#context.names.parseBus(bus)?.ours === false;
+      const pymq = this.#context.names.parseBus(bus)?.pymq === true;
       return { bus, queue: eventsOf(bus), pymq, count };
     });
     const route = { exact, destinations, directories, names, patterns: this.#patternNames, checked: performance.now() };
@@ -190,7 +190,7 @@ export class Subscriptions {
     const found = new Set(typeof kernelQueues === "number" ? linked : linked.concat(kernelQueues));
     return [...found].filter((name) => {
       const bus = names.parseBus(name);
-      if (!bus || bus.ours || !processes.missing(bus)) return false;
+      if (!bus || !bus.pymq || !processes.missing(bus)) return false;
       if (this.#unread(name)) return true;
       const probe = writePymq("", "null");
       const queue = queues.use(eventsOf(name));

@@ -1,0 +1,252 @@
+/**
+ * The system calls for files and directories. Deno's own functions would refuse `/dev` and `/proc` unless everything is allowed.
+ *
+ * A result below 0 is a negated errno.
+ *
+ * @module
+ */
+import { Errno } from "./errno.ts";
+import type { Library } from "./ffi.ts";
+
+const O_RDONLY = 0;
+const O_RDWR = 2;
+const O_CREAT = 0o100;
+const O_EXCL = 0o200;
+const O_NONBLOCK = 0o4000;
+const O_CLOEXEC = 0o2000000;
+const AT_FDCWD = -100;
+const AT_EMPTY_PATH = 0x1000;
+const AT_SYMLINK_NOFOLLOW = 0x100;
+const STATX_BASIC = 0x7ff;
+const PROT_READ = 1;
+const PROT_WRITE = 2;
+const MAP_SHARED = 1;
+const S_IFMT = 0o170000;
+const S_IFDIR = 0o040000;
+const UTIME_OMIT = (1 << 30) - 2;
+const UTIME_NOW = (1 << 30) - 1;
+/** Bytes of the buffer for directory entries: that of the C library. */
+const LISTING_BYTES = 32 * 1024;
+
+/** The state of a file, directory or queue. */
+export interface Stat {
+  readonly uid: number;
+  readonly gid: number;
+  readonly mode: number;
+  readonly directory: boolean;
+  readonly links: number;
+  /** The file system: the major number above the 20 bits of the minor one. */
+  readonly device: number;
+  readonly inode: number;
+  readonly size: number;
+  /** When it was last modified, in milliseconds with a fraction. */
+  readonly modified: number;
+  /** When it was last read. */
+  readonly read: number;
+}
+
+/** A file that is mapped into memory. */
+export interface Mapping {
+  readonly bytes: Uint8Array;
+  /** Unmaps it; the bytes must not be used any more. */
+  unmap(): void;
+}
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+
+/** Encodes a path, or the name of a queue, for system calls. */
+export function encodePath(path: string): Uint8Array {
+  return encoder.encode(`${path}\0`);
+}
+
+/** The path for a call that means a descriptor. */
+const NO_PATH = encodePath("");
+
+/** The system calls for files and directories. */
+export class Files {
+  readonly #library: Library;
+  #statx = new Uint8Array(256);
+  #statxView = new DataView(this.#statx.buffer);
+  /** Two `timespec`: the access time and the modification time. */
+  #times = new Uint8Array(32);
+  #timesView = new DataView(this.#times.buffer);
+  #listing: Uint8Array | undefined;
+
+  /** Calls this C library. */
+  constructor(library: Library) {
+    this.#library = library;
+  }
+
+  /** Opens a file for reading, without waiting for a pipe. A symbolic link is followed only with `follow`. */
+  openFile(path: string, follow = false): number {
+    const { cpu, native } = this.#library;
+    const flags = O_RDONLY | O_NONBLOCK | O_CLOEXEC | (follow ? 0 : cpu.noFollow);
+    return this.result(native.open(encodePath(path), flags, 0));
+  }
+
+  /** Creates a file; fails if it exists. */
+  createFile(path: string, mode: number): number {
+    const flags = O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC;
+    return this.result(this.#library.native.open(encodePath(path), flags, mode));
+  }
+
+  /** Sets the length of an open file and maps it into memory. What is written there survives this process. Returns an errno else. */
+  map(file: number, length: number): Mapping | number {
+    const { memory, native } = this.#library;
+    const sized = this.result(native.ftruncate(file, length));
+    if (sized < 0) return sized;
+    // without this write a lack of space would raise SIGBUS later
+    const written = this.write(file, new Uint8Array(length));
+    if (written < length) return written < 0 ? written : -Errno.ENOSPC;
+    const pointer = native.mmap(null, length, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    const buffer = memory(pointer, length);
+    if (!buffer) return -this.#library.errno();
+    return { bytes: new Uint8Array(buffer), unmap: () => void native.munmap(pointer, length) };
+  }
+
+  /** Reads into a buffer; returns the number of bytes. */
+  read(file: number, buffer: Uint8Array): number {
+    return this.result(this.#library.native.read(file, buffer, buffer.length));
+  }
+
+  /** Writes bytes; returns how many were written. */
+  write(file: number, bytes: Uint8Array): number {
+    return this.result(this.#library.native.write(file, bytes, bytes.length));
+  }
+
+  /** Closes a file. */
+  close(descriptor: number): void {
+    this.#library.native.close(descriptor);
+  }
+
+  /** The state of a path or a descriptor, or an errno. A symbolic link is followed only with `follow`. */
+  stat(target: string | Uint8Array | number, follow = false): Stat | number {
+    const { cpu, native } = this.#library;
+    const [at, path, flags] = typeof target === "number"
+      ? [target, NO_PATH, AT_EMPTY_PATH]
+      : [AT_FDCWD, typeof target === "string" ? encodePath(target) : target, follow ? 0 : AT_SYMLINK_NOFOLLOW];
+    const result = this.result(native.syscall(cpu.statx, at, path, flags, STATX_BASIC, this.#statx));
+    if (result < 0) return result;
+    const view = this.#statxView;
+    const mode = view.getUint16(28, true);
+    return {
+      links: view.getUint32(16, true),
+      uid: view.getUint32(20, true),
+      gid: view.getUint32(24, true),
+      mode: mode & 0o7777,
+      directory: (mode & S_IFMT) === S_IFDIR,
+      device: view.getUint32(136, true) * 2 ** 20 + view.getUint32(140, true),
+      inode: Number(view.getBigUint64(32, true)),
+      size: Number(view.getBigUint64(40, true)),
+      read: Number(view.getBigInt64(64, true)) * 1_000 + view.getUint32(72, true) / 1e6,
+      modified: Number(view.getBigInt64(112, true)) * 1_000 + view.getUint32(120, true) / 1e6,
+    };
+  }
+
+  /** The names in a directory, or an errno. A symbolic link is followed only with `follow`. */
+  list(path: string, follow = false): string[] | number {
+    const { cpu, native } = this.#library;
+    const directory = this.openFile(path, follow);
+    if (directory < 0) return directory;
+    const buffer = this.#listing ??= new Uint8Array(LISTING_BYTES);
+    const view = new DataView(buffer.buffer);
+    const names: string[] = [];
+    try {
+      while (true) {
+        const length = this.result(native.syscall(cpu.getdents64, directory, buffer, buffer.length, 0, null));
+        if (length < 0) return length;
+        if (length === 0) return names;
+        for (let at = 0; at < length; at += view.getUint16(at + 16, true)) {
+          const name = decoder.decode(buffer.subarray(at + 19, buffer.indexOf(0, at + 19)));
+          if (name !== "." && name !== "..") names.push(name);
+        }
+      }
+    } finally {
+      this.close(directory);
+    }
+  }
+
+  /** Makes a directory. */
+  makeDirectory(path: string, mode: number): number {
+    return this.result(this.#library.native.mkdir(encodePath(path), mode));
+  }
+
+  /** Removes an empty directory. */
+  removeDirectory(path: string): number {
+    return this.result(this.#library.native.rmdir(encodePath(path)));
+  }
+
+  /** Removes a file or link. */
+  unlink(path: string): number {
+    return this.result(this.#library.native.unlink(encodePath(path)));
+  }
+
+  /** Renames a file or directory. */
+  rename(from: string, to: string): number {
+    return this.result(this.#library.native.rename(encodePath(from), encodePath(to)));
+  }
+
+  /** Creates a hard link. */
+  link(existing: string, path: string): number {
+    return this.result(this.#library.native.link(encodePath(existing), encodePath(path)));
+  }
+
+  /** Creates a symbolic link. */
+  symlink(target: string, path: string): number {
+    return this.result(this.#library.native.symlink(encodePath(target), encodePath(path)));
+  }
+
+  /** The target of a symbolic link, or an errno. */
+  readLink(path: string): string | number {
+    const buffer = new Uint8Array(4_096);
+    const length = this.result(this.#library.native.readlink(encodePath(path), buffer, buffer.length));
+    return length < 0 ? length : decoder.decode(buffer.subarray(0, length));
+  }
+
+  /** Sets the mode and the group of a path or descriptor; `undefined` keeps the group. */
+  share(target: string | number, mode: number, group: number | undefined): number {
+    const { native } = this.#library;
+    const keep = 0xffffffff;
+    if (typeof target === "number") {
+      const changed = group === undefined ? 0 : this.result(native.fchown(target, keep, group));
+      return changed < 0 ? changed : this.result(native.fchmod(target, mode));
+    }
+    const changed = group === undefined ? 0 : this.result(native.chown(encodePath(target), keep, group));
+    return changed < 0 ? changed : this.result(native.chmod(encodePath(target), mode));
+  }
+
+  /** Sets the modification time in milliseconds, and with `read` the access time to now. */
+  setModified(path: string, ms: number, read = false): number {
+    this.#timesView.setBigInt64(8, BigInt(read ? UTIME_NOW : UTIME_OMIT), true);
+    this.#setTime(16, ms);
+    return this.#utimensat(path, this.#times);
+  }
+
+  /** Sets the access time in milliseconds. */
+  setRead(path: string, ms: number): number {
+    this.#setTime(0, ms);
+    this.#timesView.setBigInt64(24, BigInt(UTIME_OMIT), true);
+    return this.#utimensat(path, this.#times);
+  }
+
+  /** Sets the times of a file to now, by the wall clock. Unlike other times, a user who can write to the file may set these. */
+  touch(path: string): number {
+    return this.#utimensat(path, null);
+  }
+
+  #setTime(offset: number, ms: number): void {
+    const seconds = Math.floor(ms / 1_000);
+    this.#timesView.setBigInt64(offset, BigInt(seconds), true);
+    this.#timesView.setBigInt64(offset + 8, BigInt(Math.floor((ms - seconds * 1_000) * 1e6)), true);
+  }
+
+  #utimensat(path: string, times: Uint8Array | null): number {
+    return this.result(this.#library.native.utimensat(AT_FDCWD, encodePath(path), times, AT_SYMLINK_NOFOLLOW));
+  }
+
+  /** The result of a system call; its negated errno if it failed. */
+  protected result(result: number): number {
+    return result >= 0 ? result : -this.#library.errno();
+  }
+}
