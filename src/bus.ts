@@ -252,7 +252,11 @@ export class Bus extends EventTarget implements AsyncDisposable {
   stub<F extends Fn = (...args: unknown[]) => unknown>(name: string, options?: StubOptions): Stub<F>;
   /** Returns a function that calls the function with this function's name on every server. */
   stub<F extends Fn>(fn: F, options: StubOptions & { readonly multi: true }): MultiStub<F>;
-  /** Returns a function that calls the function with this function's name on one server. */
+  /**
+   * Returns a function that calls the function with this function's name on one server.
+   *
+   * @throws {ValidationError} when another function of that name has a stub on this bus, as after a minifier
+   */
   stub<F extends Fn>(fn: F, options?: StubOptions): Stub<F>;
   stub(target: unknown, options: StubOptions = {}): unknown {
     this.#engine.checkOpen();

@@ -50,7 +50,7 @@ export function unwrap(text: string): Opened | undefined {
   if (!text.startsWith(HEAD)) {
     return text.startsWith(TRACE_HEAD) ? openTraced(text.slice(TRACE_HEAD.length)) : undefined;
   }
-  // no brace stands in the names and values
+  // names and values contain no closing brace
   const end = text.indexOf("}", HEAD.length);
   if (end < 0 || end > MAX_HEAD || text[end + 1] !== ",") return undefined;
   const headers = readHeaders(text.slice(HEAD.length - 1, end + 1));

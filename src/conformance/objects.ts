@@ -20,7 +20,7 @@ class Base {
 class Calculator extends Base {
   #calls = 0;
   readonly factor: number;
-  readonly own = (): string => "an own property is no method";
+  readonly own = (): string => "an own property is not a method";
 
   constructor(factor = 1) {
     super();
@@ -79,7 +79,7 @@ export const objects: Room = {
     equal(await calculator.later("x"), "x");
     equal(await calculator.inherited(), "inherited by Calculator");
     equal((await calculator.add.rpc(2, 2)).result, 8);
-    equal(calculator === await Promise.resolve(calculator), true, "a stub is no promise");
+    equal(calculator === await Promise.resolve(calculator), true, "a stub is not a promise");
   },
 
   "expose(object) serves no methods of platform classes, and refuses an object that has no others": async (t) => {

@@ -60,56 +60,62 @@ async function unregistered(t: Stage) {
 
 /** Cases about the runs of single calls. */
 export const runs: Room = {
-  "a call while two servers expose its function runs once, or nobody serves it": slow(60_000, async (t) => {
-    const [caller, one, two] = await t.buses(3) as [Bus, Bus, Bus];
-    const rounds: [Runs, boolean[]][] = [];
-    for (let round = 0; round < FUNCTIONS; round++) {
-      const fn = `fn ${round}`;
-      const runs = new Runs();
-      const call = caller.stub<(n: number) => number>(fn, { timeout: 30_000 });
-      const answered: Promise<boolean>[] = [];
-      let exposed = false;
-      const exposing = Promise.all([one, two].map((server) => server.expose(fn, runs.serve)))
-        .finally(() => exposed = true);
-      while (!exposed) {
-        answered.push(
-          call(answered.length).then(() => true, (error) => {
-            if (error instanceof NoSuchRemoteError) return false;
-            throw error;
-          }),
-        );
-        await t.pause(1);
+  "a call while two servers expose its function runs once, or rejects because the function has no server": slow(
+    60_000,
+    async (t) => {
+      const [caller, one, two] = await t.buses(3) as [Bus, Bus, Bus];
+      const rounds: [Runs, boolean[]][] = [];
+      for (let round = 0; round < FUNCTIONS; round++) {
+        const fn = `fn ${round}`;
+        const runs = new Runs();
+        const call = caller.stub<(n: number) => number>(fn, { timeout: 30_000 });
+        const answered: Promise<boolean>[] = [];
+        let exposed = false;
+        const exposing = Promise.all([one, two].map((server) => server.expose(fn, runs.serve)))
+          .finally(() => exposed = true);
+        while (!exposed) {
+          answered.push(
+            call(answered.length).then(() => true, (error) => {
+              if (error instanceof NoSuchRemoteError) return false;
+              throw error;
+            }),
+          );
+          await t.pause(1);
+        }
+        await exposing;
+        await Promise.all(answered); // the next call must not share a look at the registry with these
+        answered.push(call(answered.length).then(() => true));
+        rounds.push([runs, await Promise.all(answered)]);
       }
-      await exposing;
-      await Promise.all(answered); // the next call must not share a look at the registry with these
-      answered.push(call(answered.length).then(() => true));
-      rounds.push([runs, await Promise.all(answered)]);
-    }
-    await t.quiet();
-    for (const [runs, answered] of rounds) {
-      equal(answered.map((_, n) => runs.of(n)), answered.map(Number), "the runs of each call");
-    }
-  }),
+      await t.quiet();
+      for (const [runs, answered] of rounds) {
+        equal(answered.map((_, n) => runs.of(n)), answered.map(Number), "the runs of each call");
+      }
+    },
+  ),
 
-  "calls where no registration is found run once each, or nobody serves them": slow(40_000, async (t) => {
-    const { registry, caller, servers } = await unregistered(t);
-    const runs = new Runs();
-    await Promise.all(servers.map((server) => server.expose("work", runs.serve)));
-    // the request reaches subscribers too
-    await servers[0]!.subscribe("work", () => {}).ready;
-    await caller.subscribe("w*", () => {}, { pattern: true }).ready;
-    await t.settle();
-    const call = caller.stub<(n: number) => number>("work", { timeout: 15_000 });
-    const numbers = Array.from({ length: CALLS }, (_, n) => n);
-    if (registry.pymq) equal(await Promise.all(numbers.map((n) => call(n))), numbers);
-    else await Promise.all(numbers.map((n) => rejects(() => call(n), NoSuchRemoteError)));
-    await t.quiet();
-    equal(numbers.map((n) => runs.of(n)), numbers.map(() => Number(registry.pymq)), "the runs of each call");
-    registry.empty = false;
-    equal(await call(CALLS), CALLS);
-  }),
+  "calls where the registry looks empty run once each, or reject because the function has no server": slow(
+    40_000,
+    async (t) => {
+      const { registry, caller, servers } = await unregistered(t);
+      const runs = new Runs();
+      await Promise.all(servers.map((server) => server.expose("work", runs.serve)));
+      // the request reaches subscribers too
+      await servers[0]!.subscribe("work", () => {}).ready;
+      await caller.subscribe("w*", () => {}, { pattern: true }).ready;
+      await t.settle();
+      const call = caller.stub<(n: number) => number>("work", { timeout: 15_000 });
+      const numbers = Array.from({ length: CALLS }, (_, n) => n);
+      if (registry.pymq) equal(await Promise.all(numbers.map((n) => call(n))), numbers);
+      else await Promise.all(numbers.map((n) => rejects(() => call(n), NoSuchRemoteError)));
+      await t.quiet();
+      equal(numbers.map((n) => runs.of(n)), numbers.map(() => Number(registry.pymq)), "the runs of each call");
+      registry.empty = false;
+      equal(await call(CALLS), CALLS);
+    },
+  ),
 
-  "a multi-call where no registration is found awaits the slowest server": slow(40_000, async (t) => {
+  "a multi-call where the registry looks empty awaits the slowest server": slow(40_000, async (t) => {
     const { registry, caller, servers } = await unregistered(t);
     await Promise.all(servers.map((server, i) =>
       server.expose("who", async () => {

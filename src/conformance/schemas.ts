@@ -1,11 +1,11 @@
 /**
- * Standard Schemas of the kit's own: it needs no library for them.
+ * Standard Schemas for the cases, written without a library.
  *
  * @module
  */
 import type { StandardSchemaV1 } from "../codec/schema.ts";
 
-/** A schema made of one function, which throws what is wrong. */
+/** Makes a schema from a function that returns the output or throws the message of an issue. */
 export function schema<I, O = I>(read: (value: unknown) => O | Promise<O>): StandardSchemaV1<I, O> {
   const accept = (value: O) => ({ value });
   const refuse = (error: unknown) => ({ issues: [{ message: String(error), path: ["field"] }] });
@@ -31,20 +31,20 @@ export const amount: StandardSchemaV1<number> = schema((value) => {
   return value;
 });
 
-/** The same, asynchronously: large numbers take less time than small ones. */
+/** A number that is not negative, validated asynchronously: zero takes longer than larger numbers. */
 export const slowAmount: StandardSchemaV1<number> = schema(async (value) => {
   await new Promise((resolve) => setTimeout(resolve, value === 0 ? 20 : 0));
   if (typeof value !== "number" || value < 0) throw "no amount";
   return value;
 });
 
-/** Takes a text, gives its length. */
+/** A string, whose output is its length. */
 export const length: StandardSchemaV1<string, number> = schema((value) => {
   if (typeof value !== "string") throw "no text";
   return value.length;
 });
 
-/** Two numbers. */
+/** A pair of numbers. */
 export const pair: StandardSchemaV1<[number, number]> = schema((value) => {
   if (!Array.isArray(value) || value.length !== 2 || !value.every((v) => typeof v === "number")) {
     throw "no pair of numbers";

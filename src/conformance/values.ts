@@ -53,8 +53,8 @@ const VALUES: Readonly<Record<string, unknown>> = {
   "looks like a tag": { __type: "tuple", __obj: [1, 2] },
   "looks like a class's tag": { __type: "os.system", command: "rm" },
   "looks like a list's tag": { nested: { __type: "x", __list: [{ a: 1 }] } },
-  "looks like a tag of ours": [{ __type: OWN.date, __obj: "2020-01-01T00:00:00.000Z" }],
-  "has a __type that is no text": { __type: 7 },
+  "looks like a tag of tsmq": [{ __type: OWN.date, __obj: "2020-01-01T00:00:00.000Z" }],
+  "has a __type that is not a string": { __type: 7 },
   "has __undefined": { __undefined: ["a"], b: 1 },
   "names of the prototype": { constructor: 1, toString: 2, hasOwnProperty: 3, then: 4 },
 };

@@ -44,7 +44,7 @@ export class Call {
     this.deadline = Date.now() + timeout;
   }
 
-  /** Milliseconds until the deadline, by a clock that nobody sets. */
+  /** Milliseconds until the deadline, by a clock that is never set. */
   get left(): number {
     return this.#timeout - this.age;
   }

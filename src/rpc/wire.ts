@@ -121,7 +121,7 @@ export function errorAnswer(fn: string, error: unknown): Answer<string> {
   return stack === undefined ? answer : { ...answer, call: { ...UNADDRESSED, stack } };
 }
 
-/** The answer of a function that gave `undefined`, for a caller that is no PyMQ. */
+/** The answer of a function that returned `undefined`; Python does not have that value, so the answer is marked for tsmq. */
 export function voidAnswer(fn: string, resultType: string): Answer<string> {
   return { fn, isError: false, result: "null", resultType, call: { ...UNADDRESSED, void: true } };
 }
