@@ -1,4 +1,4 @@
-/** Looks at the account, and does to it what others do. */
+/** Reads the account, and changes it as other programs do. */
 import {
   CreateTopicCommand,
   DeleteTopicCommand,
@@ -22,11 +22,11 @@ import { nameOf } from "../../src/providers/aws/arns.ts";
 import type { AwsOptions } from "../../src/providers/aws/provider.ts";
 import { ATTRIBUTE } from "../../src/providers/aws/message.ts";
 
-/** What is there of a namespace that no user made. */
+/** What buses created in a namespace by themselves. */
 export interface Leftovers {
   readonly queues: string[];
   readonly topics: string[];
-  /** The topics that have a subscription of such a queue, or are such topics; one for each subscription. */
+  /** The topic of each subscription of such a queue. */
   readonly subscriptions: string[];
 }
 
@@ -57,7 +57,7 @@ export class Admin implements Disposable {
     return { queues, topics: topics.toSorted(), subscriptions: subscriptions.toSorted() };
   }
 
-  /** The names of the queues that begin like this. */
+  /** The names of the queues with this prefix. */
   async queues(QueueNamePrefix: string): Promise<string[]> {
     const { QueueUrls } = await this.sqs.send(new ListQueuesCommand({ QueueNamePrefix }));
     return (QueueUrls ?? []).map(nameOf).toSorted();
@@ -68,7 +68,7 @@ export class Admin implements Disposable {
     return QueueUrls!.find((url) => nameOf(url) === queue)!;
   }
 
-  /** The ARNs that a queue's policy lets send. */
+  /** The condition of a queue's policy: which topics may send. */
   async allowed(queue: string): Promise<unknown> {
     const command = new GetQueueAttributesCommand({ QueueUrl: await this.url(queue), AttributeNames: ["Policy"] });
     const { Attributes } = await this.sqs.send(command);
@@ -87,7 +87,7 @@ export class Admin implements Disposable {
     await this.sqs.send(new DeleteQueueCommand({ QueueUrl: await this.url(queue) }));
   }
 
-  /** The ARN of a topic, made if there is none. */
+  /** The ARN of a topic, which is created if it does not exist. */
   async topic(Name: string): Promise<string> {
     return (await this.sns.send(new CreateTopicCommand({ Name }))).TopicArn!;
   }
@@ -101,7 +101,7 @@ export class Admin implements Disposable {
     await this.sns.send(new PublishCommand({ TopicArn: await this.topic(Name), Message }));
   }
 
-  /** Sends to a queue what looks like one of ours: with a label. */
+  /** Sends a message with the attribute of tsmq to a queue. */
   async send(queue: string, MessageBody: string, label: string): Promise<void> {
     const MessageAttributes = { [ATTRIBUTE]: { DataType: "String", StringValue: label } };
     await this.sqs.send(new SendMessageCommand({ QueueUrl: await this.url(queue), MessageBody, MessageAttributes }));

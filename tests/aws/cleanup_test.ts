@@ -32,7 +32,7 @@ describe("what dead buses leave", () => {
     await emulator.stop();
   });
 
-  it("after SIGKILL: servers are dead with their lease, the item comes back, the next start sweeps the rest", async () => {
+  it("after SIGKILL: servers count as dead when their lease expires, the item is redelivered, the next bus removes the rest", async () => {
     const namespace = fresh();
     const bus = await Bus.open(aws(emulator.options), { namespace });
     try {
@@ -43,7 +43,7 @@ describe("what dead buses leave", () => {
       assertEquals(await bus.stub("fn")(), "served");
       await peer.kill();
       assertEquals((await admin.leftovers(namespace)).queues.length, 2);
-      await until("its lease has ended", async () => {
+      await until("its lease has expired", async () => {
         const error = await bus.stub("fn", { timeout: 500 })().catch((error) => error);
         return error instanceof NoSuchRemoteError;
       });
@@ -52,7 +52,7 @@ describe("what dead buses leave", () => {
       assertEquals({ item: lease.item, attempt: lease.attempt }, { item: "item", attempt: 2 });
       await lease.ack();
       await using next = await Bus.open(aws(emulator.options), { namespace });
-      await until("the next start has swept", async () => {
+      await until("the next bus has cleaned up", async () => {
         const { queues, topics, subscriptions } = await admin.leftovers(namespace);
         return queues.length === 2 && topics.length === 0 && subscriptions.length === 0;
       });
@@ -64,7 +64,7 @@ describe("what dead buses leave", () => {
     assertEquals(await admin.leftovers(namespace), NOTHING);
   });
 
-  /** The queue of a bus that died just now, with its lease at an end. */
+  /** The queue of a bus that died just now, with an expired lease. */
   async function deadBus(namespace: string, topics: readonly string[]): Promise<string> {
     const before = (await admin.leftovers(namespace)).queues;
     const { peer } = await startDoomed({ options: emulator.options, namespace, topics });
@@ -74,7 +74,7 @@ describe("what dead buses leave", () => {
     return queue;
   }
 
-  it("reap() leaves alone who lives, who is no bus, and topics with other subscribers", async () => {
+  it("reap() keeps live buses, queues of other programs, and topics with other subscribers", async () => {
     const namespace = fresh();
     await using alive = await open(emulator.options, { namespace });
     const names = new Names(namespace);
@@ -112,7 +112,7 @@ describe("what dead buses leave", () => {
     await alive.sender.drop("jobs");
   });
 
-  it("reap() finds topics that nobody uses, though no queue leads to them", async () => {
+  it("reap() finds unused topics that no queue leads to", async () => {
     const namespace = fresh();
     await using alive = await open(emulator.options, { namespace });
     await alive.receiver.subscribe(FN, () => {});
@@ -147,7 +147,7 @@ describe("what dead buses leave", () => {
     assertEquals(await halves.sender.servers("none"), []);
   });
 
-  it("servers() are those that live, post() to one that is gone is false", async () => {
+  it("servers() returns live servers only; post() to a server that is gone returns false", async () => {
     const namespace = fresh();
     await using caller = await open(emulator.options, { namespace });
     const one = await open(emulator.options, { namespace });
@@ -165,7 +165,7 @@ describe("what dead buses leave", () => {
     assertEquals(await caller.sender.servers("fn"), []);
   });
 
-  it("fifty times open and close leave nothing", async () => {
+  it("opening and closing fifty buses leaves nothing", async () => {
     const namespace = fresh();
     for (let i = 0; i < 50; i++) {
       const halves = await open(emulator.options, { namespace });
@@ -175,7 +175,7 @@ describe("what dead buses leave", () => {
     assertEquals(await admin.leftovers(namespace), NOTHING);
   });
 
-  it("the last users of a topic that end together leave no topic", async () => {
+  it("the last users of a topic that end at the same time leave no topic", async () => {
     const namespace = fresh();
     for (let i = 0; i < 6; i++) {
       const users = await Promise.all([1, 2, 3].map(() => open(emulator.options, { namespace })));
@@ -201,32 +201,35 @@ describe("what dead buses leave", () => {
     assertEquals(await admin.leftovers(namespace), NOTHING);
   });
 
-  itProxied("what could not be ended is left to a sweep, with the queue that names it", async () => {
-    await using proxy = await HttpProxy.to(emulator.port);
-    const ending = ["sns:DeleteTopic", "sns:Unsubscribe"];
-    const fail = () =>
-      void (proxy.fault = ({ action }) => ending.includes(action) ? { status: 503, name: "Busy" } : undefined);
-    for (const how of ["close", "unsubscribe"] as const) {
-      proxy.fault = () => undefined;
-      const halves = await open({ ...emulator.through(proxy.port), attempts: 2 });
-      const { namespace, receiver } = halves;
-      await receiver.subscribe(FN, () => {});
-      fail();
-      if (how === "unsubscribe") {
-        await assertRejects(() => receiver.unsubscribe(FN), ProviderError);
+  itProxied(
+    "a subscription that could not be ended keeps its queue, so that a later cleanup removes both",
+    async () => {
+      await using proxy = await HttpProxy.to(emulator.port);
+      const ending = ["sns:DeleteTopic", "sns:Unsubscribe"];
+      const fail = () =>
+        void (proxy.fault = ({ action }) => ending.includes(action) ? { status: 503, name: "Busy" } : undefined);
+      for (const how of ["close", "unsubscribe"] as const) {
         proxy.fault = () => undefined;
-        await receiver.subscribe({ topic: "other", pattern: false, serves: false }, () => {}); // sets the policy anew
-        await halves.close();
-      } else {
-        await assertRejects(() => halves.close(), ProviderError);
-        await admin.tag(receiver.inbox, { "tsmq-lease": "1" });
-        await reap(aws(emulator.options), namespace);
+        const halves = await open({ ...emulator.through(proxy.port), attempts: 2 });
+        const { namespace, receiver } = halves;
+        await receiver.subscribe(FN, () => {});
+        fail();
+        if (how === "unsubscribe") {
+          await assertRejects(() => receiver.unsubscribe(FN), ProviderError);
+          proxy.fault = () => undefined;
+          await receiver.subscribe({ topic: "other", pattern: false, serves: false }, () => {}); // sets the policy again
+          await halves.close();
+        } else {
+          await assertRejects(() => halves.close(), ProviderError);
+          await admin.tag(receiver.inbox, { "tsmq-lease": "1" });
+          await reap(aws(emulator.options), namespace);
+        }
+        assertEquals(await admin.leftovers(namespace), NOTHING, how);
       }
-      assertEquals(await admin.leftovers(namespace), NOTHING, how);
-    }
-  });
+    },
+  );
 
-  it("a server that is ended before it was registered is found by nobody", async () => {
+  it("a server that ends before it was registered is not found", async () => {
     await using halves = await open(emulator.options);
     const { receiver, sender } = halves;
     const exposed = receiver.subscribe(FN, () => {});
@@ -236,7 +239,7 @@ describe("what dead buses leave", () => {
     assertEquals((await admin.leftovers(halves.namespace)).topics, []);
   });
 
-  it("reap() leaves alone a queue that is only called like a bus's", async () => {
+  it("reap() keeps a queue that only has a name like a bus's", async () => {
     const namespace = fresh();
     const names = new Names(namespace);
     const [queue, dead] = [names.bus(), names.bus()];
@@ -247,7 +250,7 @@ describe("what dead buses leave", () => {
     await admin.deleteQueue(queue);
   });
 
-  itProxied("a sweep that is throttled is left to the next bus, without a word", async () => {
+  itProxied("a throttled cleanup is left to the next bus and reported by no error", async () => {
     await using proxy = await HttpProxy.to(emulator.port);
     const namespace = fresh();
     await using _other = await open(emulator.options, { namespace });
@@ -259,7 +262,7 @@ describe("what dead buses leave", () => {
     assertEquals(halves.said, []);
   });
 
-  it("topicsOf() reads a policy however its lists are written", () => {
+  it("topicsOf() reads a policy with lists and with single values", () => {
     const policy = (Statement: unknown) => topicsOf(JSON.stringify({ Version: "2012-10-17", Statement }));
     const arns = (value: unknown) => ({ Effect: "Allow", Condition: { ArnEquals: { "aws:SourceArn": value } } });
     assertEquals(policy([arns(["a", "b"])]), ["a", "b"]);
@@ -269,7 +272,7 @@ describe("what dead buses leave", () => {
     assertEquals(topicsOf(undefined), []);
   });
 
-  it("reap() refuses what aws() did not make", async () => {
+  it("reap() refuses a provider that aws() did not make", async () => {
     await assertRejects(() => reap(memory()), ValidationError);
   });
 });

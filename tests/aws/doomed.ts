@@ -1,4 +1,4 @@
-/** A process that opens a bus, subscribes, serves, holds an item, says so, and waits to be killed. */
+/** A process that opens a bus, subscribes, serves, holds an item, reports it, and waits to be killed. */
 import process from "node:process";
 import { Bus } from "../../src/bus.ts";
 import { aws, type AwsOptions } from "../../src/providers/aws/provider.ts";
@@ -12,7 +12,7 @@ export interface Doom {
   readonly topics: readonly string[];
 }
 
-/** Starts it; there must be an item in `jobs`. It has said what that is when this resolves. */
+/** Starts the process; there must be an item in `jobs`. Resolves when the process has reported the item. */
 export async function startDoomed(doom: Doom): Promise<{ peer: Peer; item: unknown }> {
   const peer = Peer.start(new URL(import.meta.url), { args: [JSON.stringify(doom)] });
   return { peer, item: await peer.next() };

@@ -9,18 +9,18 @@ import { FauxqsServer } from "../support/fauxqs_server.ts";
 import { skip } from "../support/skip.ts";
 
 export interface Emulator extends AsyncDisposable {
-  /** Options that lead there. */
+  /** Options of a provider for the emulator. */
   readonly options: AwsOptions;
   /** Its port on loopback, before which a proxy can be put. */
   readonly port: number;
-  /** The same options, by another port: a proxy's. */
+  /** The same options, with the port of a proxy. */
   through(port: number): AwsOptions;
   stop(): Promise<void>;
 }
 
 const given = process.env.TSMQ_TEST_AWS_ENDPOINT;
 
-/** A proxy can be put before what the tests run on. */
+/** True if a proxy can be put before the service. */
 export const proxied: boolean = !given || ["127.0.0.1", "localhost"].includes(URL.parse(given)?.hostname ?? "");
 
 /** `it` for tests that put a proxy before the emulator. */
@@ -28,7 +28,7 @@ export const itProxied: (name: string, fn: () => unknown) => void = proxied
   ? it
   : (name) => skip(name, "TSMQ_TEST_AWS_ENDPOINT is not on this machine, so no proxy stands before it");
 
-/** Emulators ask nobody for a key, but the SDK signs with one. */
+/** Emulators need no key, but the SDK signs with one. */
 const KEY = { region: "us-east-1", credentials: { accessKeyId: "test", secretAccessKey: "test" } };
 
 export async function startEmulator(): Promise<Emulator> {

@@ -1,4 +1,4 @@
-/** Starts the emulator that the environment names, and uses it if asked to. */
+/** Starts the emulator that the environment names, and uses it if the arguments say so. */
 import process from "node:process";
 import { Bus } from "../../src/bus.ts";
 import { aws } from "../../src/providers/aws/provider.ts";

@@ -11,7 +11,7 @@ interface Said {
   readonly proxied: boolean;
 }
 
-/** What a test process says that runs with this endpoint given. */
+/** What a test process reports that runs with this endpoint. */
 async function given(endpoint: string, ...args: string[]): Promise<Said> {
   const file = new URL("emulator_peer.ts", import.meta.url);
   await using peer = Peer.start<Said>(file, { args, env: { TSMQ_TEST_AWS_ENDPOINT: endpoint } });
@@ -31,7 +31,7 @@ describe("TSMQ_TEST_AWS_ENDPOINT", () => {
     assert((await fetch(`${server.endpoint}/?Action=ListQueues`)).status < 500);
   });
 
-  it("elsewhere: no proxy stands before it, and no key is made up for the real service", async () => {
+  it("elsewhere, no proxy is put before it, and the real service gets no invented key", async () => {
     assertEquals((await given("http://emulator.example:4566")).proxied, false);
     assertEquals(await given("aws"), { options: {}, proxied: false });
   });

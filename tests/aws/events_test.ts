@@ -33,13 +33,13 @@ describe("events over SNS", () => {
     await emulator.stop();
   });
 
-  it("publish() to a topic that nobody subscribed to reaches 0 and makes no topic", async () => {
+  it("publish() to a topic without subscribers returns 0 and creates no topic", async () => {
     await using halves = await open(emulator.options);
     assertEquals(await halves.sender.publish("nobody", "x"), 0);
     assertEquals((await admin.leftovers(halves.namespace)).topics, []);
   });
 
-  it("the first subscriber makes a topic, the last one deletes it", async () => {
+  it("the first subscriber creates a topic, the last one deletes it", async () => {
     const namespace = fresh();
     await using one = await open(emulator.options, { namespace });
     await using two = await open(emulator.options, { namespace });
@@ -65,7 +65,7 @@ describe("events over SNS", () => {
     assertEquals(await admin.leftovers(halves.namespace), NOTHING);
   });
 
-  it("a topic that somebody else subscribed to stays, with his subscription", async () => {
+  it("a topic with a subscriber of another program stays, with that subscription", async () => {
     const halves = await open(emulator.options);
     const topic = new Names(halves.namespace).topic("shared");
     await collect(halves, exact("shared"));
@@ -77,7 +77,7 @@ describe("events over SNS", () => {
     await admin.deleteTopic(topic);
   });
 
-  itProxied("a topic that others made is used, and stays when its last subscriber goes", async () => {
+  itProxied("a topic that another program created is used, and stays when its last subscriber ends", async () => {
     await using proxy = await HttpProxy.to(emulator.port);
     // as AWS answers for a topic without our tag; fauxqs adds it
     const message = "Invalid parameter: Tags Reason: Topic already exists with different tags";
@@ -96,7 +96,7 @@ describe("events over SNS", () => {
     await admin.deleteTopic(topic);
   });
 
-  it("the queue's policy lets exactly the subscribed topics send", async () => {
+  it("the queue's policy allows exactly the subscribed topics to send", async () => {
     await using halves = await open(emulator.options);
     const { receiver, namespace } = halves;
     assertEquals(await admin.allowed(receiver.inbox), undefined);
@@ -113,7 +113,7 @@ describe("events over SNS", () => {
     assertEquals(await arns(), ["a", "c", "d"].map((topic) => names.topic(topic)));
   });
 
-  it("a policy that cannot list all topics lets the account's topics send", async () => {
+  it("a policy that cannot list all topics allows the account's topics to send", async () => {
     await using halves = await open(emulator.options);
     await Promise.all(
       Array.from({ length: 60 }, (_, i) => collect(halves, exact(`${"long".repeat(20)}-${i}`))),
@@ -122,7 +122,7 @@ describe("events over SNS", () => {
     assert(condition.ArnLike?.["aws:SourceArn"]?.endsWith(":*"), JSON.stringify(condition));
   });
 
-  it("patterns match locally, and a confirmed one misses no event of a publisher that saw nobody before", async () => {
+  it("patterns match in the receiver, and a confirmed pattern misses no event of a publisher that found none before", async () => {
     const namespace = fresh();
     await using publisher = await open(emulator.options, { namespace });
     await using subscriber = await open(emulator.options, { namespace });
@@ -142,7 +142,7 @@ describe("events over SNS", () => {
     const namespace = fresh();
     await using publisher = await open(emulator.options, { namespace });
     await using subscriber = await open(emulator.options, { namespace });
-    assertEquals(await publisher.sender.publish("b", "early"), 0); // nobody has patterns, it believes for a second
+    assertEquals(await publisher.sender.publish("b", "early"), 0); // it assumes for a second that there are no patterns
     const first = collect(subscriber, glob("a*"));
     const got = await collect(subscriber, glob("b*"));
     await publisher.sender.publish("b", "event");
@@ -152,7 +152,7 @@ describe("events over SNS", () => {
   });
 
   itProxied(
-    "a publish that takes long does not lengthen for how long nobody is believed to have patterns",
+    "a slow publish does not prolong the time for which a publisher assumes that there are no patterns",
     async () => {
       await using proxy = await HttpProxy.to(emulator.port);
       const namespace = fresh();
@@ -178,7 +178,7 @@ describe("events over SNS", () => {
     },
   );
 
-  it("bodies and topics of any Unicode arrive as they were", async () => {
+  it("bodies and topics of any Unicode arrive unchanged", async () => {
     await using halves = await open(emulator.options);
     const topic = 'é😀 "\\\n';
     const got = await collect(halves, exact(topic));
@@ -210,7 +210,7 @@ describe("events over SNS", () => {
     assertEquals(halves.said, []);
   });
 
-  it("a message whose label is wrong is reported, and stops nothing", async () => {
+  it("a message with a wrong attribute is reported, and later ones arrive", async () => {
     await using halves = await open(emulator.options);
     const got = await collect(halves, glob("*"));
     for (const label of ['{"topic":null,"all":true}', '{"topic":7}', "null", "{"]) {
@@ -232,7 +232,7 @@ describe("events over SNS", () => {
     assertEquals(got, ["t=ours"]);
   });
 
-  it("while main is far behind, events stay in SQS and answers come through; then they come", async () => {
+  it("while main is far behind, events stay in SQS and answers arrive; the events arrive later", async () => {
     await using halves = await open(emulator.options);
     const got = await collect(halves, exact("t"));
     halves.congested = true;
@@ -272,23 +272,30 @@ describe("events over SNS", () => {
     assert(halves.gaps.length === 1 && halves.gaps[0] === filter);
   });
 
-  itProxied("after its queue was deleted, a subscription that cannot be made again at once is made later", async () => {
-    await using proxy = await HttpProxy.to(emulator.port);
-    await using halves = await open({ ...emulator.through(proxy.port), attempts: 1, poll: 1_000 });
-    const got = await collect(halves, exact("t"));
-    await until("the subscription was looked after", () => proxy.count("sns:Subscribe") === 2);
-    proxy.next("sns:CreateTopic", { status: 503, name: "Busy" });
-    await admin.deleteTopic(new Names(halves.namespace).topic("t"));
-    await admin.deleteQueue(halves.receiver.inbox);
-    await until("the failure is reported", () => halves.said.some((said) => said.includes("subscribe again")), 30_000);
-    await until("an event arrives", async () => {
-      await halves.sender.publish("t", "again");
-      return got.length > 0;
-    });
-    assertEquals(halves.gaps, [exact("t")]);
-  });
+  itProxied(
+    "after its queue was deleted, a subscription that cannot be restored at once is restored later",
+    async () => {
+      await using proxy = await HttpProxy.to(emulator.port);
+      await using halves = await open({ ...emulator.through(proxy.port), attempts: 1, poll: 1_000 });
+      const got = await collect(halves, exact("t"));
+      await until("the subscription was looked after", () => proxy.count("sns:Subscribe") === 2);
+      proxy.next("sns:CreateTopic", { status: 503, name: "Busy" });
+      await admin.deleteTopic(new Names(halves.namespace).topic("t"));
+      await admin.deleteQueue(halves.receiver.inbox);
+      await until(
+        "the failure is reported",
+        () => halves.said.some((said) => said.includes("subscribe again")),
+        30_000,
+      );
+      await until("an event arrives", async () => {
+        await halves.sender.publish("t", "again");
+        return got.length > 0;
+      });
+      assertEquals(halves.gaps, [exact("t")]);
+    },
+  );
 
-  it("a queue that was deleted is made again: each subscription has a gap", async () => {
+  it("a deleted queue is created again, and each subscription has a gap", async () => {
     await using halves = await open(emulator.options);
     const filters = [exact("t"), exact("other"), glob("x*")];
     const [got] = await Promise.all(filters.map((filter) => collect(halves, filter)));
@@ -302,7 +309,7 @@ describe("events over SNS", () => {
     assertEquals(await halves.sender.post(halves.receiver.inbox, "hello"), true);
   });
 
-  itProxied("a queue that is deleted while its policy is set has the policy when it is made again", async () => {
+  itProxied("a queue that is deleted while its policy is set has the policy when it is created again", async () => {
     await using proxy = await HttpProxy.to(emulator.port);
     await using halves = await open({ ...emulator.through(proxy.port), poll: 1_000 });
     const held = proxy.hold("sqs:SetQueueAttributes");
@@ -316,7 +323,7 @@ describe("events over SNS", () => {
     assert(await admin.allowed(halves.receiver.inbox) !== undefined);
   });
 
-  itProxied("a bus that closes while its queue is made again leaves none", async () => {
+  itProxied("a bus that closes while its queue is created again leaves no queue", async () => {
     await using proxy = await HttpProxy.to(emulator.port);
     await using halves = await open({ ...emulator.through(proxy.port), attempts: 1, poll: 1_000 });
     proxy.next("sqs:CreateQueue", { before: pause(1_000) });
@@ -326,7 +333,7 @@ describe("events over SNS", () => {
     assertEquals(await admin.leftovers(halves.namespace), NOTHING);
   });
 
-  itProxied("a subscription stays when a server of its topic ends that could not be registered", async () => {
+  itProxied("a subscription stays when a server of its topic could not be registered and ends", async () => {
     await using proxy = await HttpProxy.to(emulator.port);
     await using halves = await open(emulator.through(proxy.port));
     const got = await collect(halves, exact("t"));
@@ -342,7 +349,7 @@ describe("events over SNS", () => {
     await until("the event arrives", () => got.length > 0);
   });
 
-  itProxied("a look at the registry that began before a server registered answers no later question", async () => {
+  itProxied("a lookup of servers that began before a registration does not answer a later question", async () => {
     await using proxy = await HttpProxy.to(emulator.port);
     const namespace = fresh();
     await using caller = await open(emulator.through(proxy.port), { namespace });

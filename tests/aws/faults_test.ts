@@ -15,7 +15,7 @@ const BROKEN: Fault = { status: 503, name: "ServiceUnavailable" };
 const DENIED: Fault = { status: 403, name: "AccessDeniedException" };
 const EXPIRED: Fault = { status: 403, name: "ExpiredTokenException" };
 
-/** What an unsure request ends with. */
+/** Faults after which the outcome of a request is unknown. */
 const UNSURE: readonly Fault[] = [BROKEN, "hang", "cut", "lose"];
 
 const exact = (topic: string): Filter => ({ topic, pattern: false, serves: false });
@@ -40,7 +40,7 @@ describe("a service that fails", () => {
     await emulator.stop();
   });
 
-  /** Halves of a namespace of their own, and the requests since. */
+  /** Opens halves in a namespace of their own, and forgets earlier requests. */
   async function start(more: AwsOptions = {}, queue?: string, sendTimeout = 5_000): Promise<Halves> {
     proxy.fault = () => undefined;
     const halves = await open({ ...options, ...more }, { sendTimeout });
@@ -61,11 +61,11 @@ describe("a service that fails", () => {
     return times.slice(1).map((at, index) => at - times[index]!);
   }
 
-  itProxied("throttled: sent again with backoff, whatever it is, and done once", async () => {
+  itProxied("throttled requests of all kinds are retried with backoff, and done once", async () => {
     await using halves = await start({}, "jobs");
     const got: string[] = [];
     await halves.receiver.subscribe(exact("t"), (_, body) => got.push(body));
-    await halves.sender.publish("t", "first"); // nobody subscribes to patterns
+    await halves.sender.publish("t", "first"); // there are no patterns
     for (const action of ["sns:PublishBatch", "sqs:SendMessageBatch"]) proxy.next(action, THROTTLED, 2);
     proxy.seen.length = 0;
     await halves.sender.publish("t", "second");
@@ -80,7 +80,7 @@ describe("a service that fails", () => {
     }
   });
 
-  itProxied("throttled without end: unavailable, may be tried again; no more than the attempts", async () => {
+  itProxied("throttled for good: unavailable and retryable, after the given attempts", async () => {
     await using halves = await start();
     proxy.fault = ({ action }) => action === "sns:PublishBatch" ? THROTTLED : undefined;
     const error = await assertRejects(() => halves.sender.publish("t", "x"), ProviderError);
@@ -88,7 +88,7 @@ describe("a service that fails", () => {
     assert(proxy.count("sns:PublishBatch") <= 6, "three for the topic, three for those who subscribe to patterns");
   });
 
-  itProxied("what is too soon, or throttled by KMS, is tried again", async () => {
+  itProxied("requests that come too soon, or that KMS throttles, are retried", async () => {
     await using halves = await start({}, "jobs");
     proxy.next("sns:CreateTopic", { status: 400, name: "StaleTag" });
     proxy.next("sns:CreateTopic", { status: 400, name: "ConcurrentAccess" });
@@ -101,7 +101,7 @@ describe("a service that fails", () => {
     assertEquals(proxy.count("sqs:SendMessageBatch"), 2);
   });
 
-  itProxied("a refusal of any other kind is no matter of time: internal, and not tried again", async () => {
+  itProxied("a refusal of any other kind is internal and not retried", async () => {
     await using halves = await start();
     proxy.fault = ({ action }) => action === "sqs:GetQueueUrl" ? { status: 400, name: "InvalidAddress" } : undefined;
     const error = await assertRejects(() => halves.sender.size("jobs"), ProviderError);
@@ -124,7 +124,7 @@ describe("a service that fails", () => {
     proxy.fault = () => undefined;
   });
 
-  itProxied("what SQS does not know yet of a queue that was just made is waited for", async () => {
+  itProxied("requests to a new queue are retried until SQS knows the queue", async () => {
     const unknown: Fault = { status: 400, name: "QueueDoesNotExist", code: "AWS.SimpleQueueService.NonExistentQueue" };
     proxy.next("sqs:GetQueueAttributes", unknown, 2);
     const halves = await open({ ...options, attempts: 1 });
@@ -136,7 +136,7 @@ describe("a service that fails", () => {
     assertEquals(halves.said, []);
   });
 
-  itProxied("what may have been done is not done again: a publish, a put, a post", async () => {
+  itProxied("a publish, a put and a post that may have been done are not repeated", async () => {
     for (const fault of [...UNSURE, "tear"] satisfies Fault[]) {
       await using halves = await start({}, "jobs", 2_000);
       const { sender, receiver } = halves;
@@ -168,7 +168,7 @@ describe("a service that fails", () => {
     }
   });
 
-  itProxied("a refusal that breaks off is unavailable: it may have been anything", async () => {
+  itProxied("a refusal whose reply breaks off is unavailable", async () => {
     await using halves = await start({ attempts: 1 });
     const verbs = {
       publish: () => halves.sender.publish("nobody", "x"), // SNS refuses: there is no such topic
@@ -184,7 +184,7 @@ describe("a service that fails", () => {
   });
 
   itProxied(
-    "what no handler had is put anew, then deleted: it may come twice, or be counted, but is not lost",
+    "an item that no handler started is sent again, then deleted: it may be duplicated or counted, but is not lost",
     async () => {
       await using halves = await start({}, "jobs");
       await halves.sender.send("jobs", "item", { wait: 0 });
@@ -208,7 +208,7 @@ describe("a service that fails", () => {
     },
   );
 
-  itProxied("a put into a .fifo queue is repeated, and puts one item", async () => {
+  itProxied("a put into a .fifo queue is repeated and puts one item", async () => {
     for (const fault of [BROKEN, "cut", "lose"] satisfies Fault[]) {
       await using halves = await start({}, "jobs.fifo");
       await halves.sender.size("jobs.fifo");
@@ -220,34 +220,37 @@ describe("a service that fails", () => {
     }
   });
 
-  itProxied("what is harmless is repeated: subscribing, looking, taking, settling, extending, freeing", async () => {
-    for (const fault of [THROTTLED, BROKEN, "cut"] satisfies Fault[]) {
-      await using halves = await start();
-      const { sender, receiver } = halves;
-      const failed = new Set<string>();
-      // the first request for each action fails
-      proxy.fault = ({ action }) => {
-        const unsure = action === "sqs:SendMessageBatch" || action === "sns:PublishBatch";
-        if (failed.has(action) || (unsure && fault !== THROTTLED)) return undefined;
-        failed.add(action);
-        return fault;
-      };
-      const server: Filter = { topic: "fn", pattern: false, serves: true };
-      await receiver.subscribe(server, () => {});
-      assertEquals(await sender.servers("fn"), [{ inbox: receiver.inbox }]);
-      await sender.send("jobs", "item", { wait: 0 });
-      assertEquals(await sender.size("jobs"), 1);
-      const [held] = await halves.receive("jobs", { lease: 10_000, wait: 1_000 });
-      assertEquals(await receiver.extend("jobs", [held!.receipt], 20_000), [true]);
-      assertEquals(await receiver.settle("jobs", [held!.receipt], "ack", 0), [true]);
-      await receiver.unsubscribe(server);
-      await sender.drop("jobs");
-      assert(failed.size >= 10, [...failed].join());
-      assertEquals(halves.said.filter((said) => said.startsWith("fault")), []);
-    }
-  });
+  itProxied(
+    "safe requests are repeated: subscribing, looking up, receiving, settling, extending, freeing",
+    async () => {
+      for (const fault of [THROTTLED, BROKEN, "cut"] satisfies Fault[]) {
+        await using halves = await start();
+        const { sender, receiver } = halves;
+        const failed = new Set<string>();
+        // the first request for each action fails
+        proxy.fault = ({ action }) => {
+          const unsure = action === "sqs:SendMessageBatch" || action === "sns:PublishBatch";
+          if (failed.has(action) || (unsure && fault !== THROTTLED)) return undefined;
+          failed.add(action);
+          return fault;
+        };
+        const server: Filter = { topic: "fn", pattern: false, serves: true };
+        await receiver.subscribe(server, () => {});
+        assertEquals(await sender.servers("fn"), [{ inbox: receiver.inbox }]);
+        await sender.send("jobs", "item", { wait: 0 });
+        assertEquals(await sender.size("jobs"), 1);
+        const [held] = await halves.receive("jobs", { lease: 10_000, wait: 1_000 });
+        assertEquals(await receiver.extend("jobs", [held!.receipt], 20_000), [true]);
+        assertEquals(await receiver.settle("jobs", [held!.receipt], "ack", 0), [true]);
+        await receiver.unsubscribe(server);
+        await sender.drop("jobs");
+        assert(failed.size >= 10, [...failed].join());
+        assertEquals(halves.said.filter((said) => said.startsWith("fault")), []);
+      }
+    },
+  );
 
-  itProxied("what is harmless and never answered is asked again in time", async () => {
+  itProxied("a safe request that is never answered is repeated in time", async () => {
     await using halves = await start({}, "jobs");
     await halves.sender.send("jobs", "item", { wait: 0 });
     for (const action of ["sqs:GetQueueUrl", "sqs:GetQueueAttributes"]) proxy.next(action, "hang");
@@ -261,7 +264,7 @@ describe("a service that fails", () => {
     proxy.fault = () => undefined;
   });
 
-  itProxied("refused: denied at once, never repeated, not worth another try", async () => {
+  itProxied("a denied request rejects at once with denied and is not repeated", async () => {
     await using halves = await start({}, "jobs");
     proxy.fault = ({ action }) => action === "sqs:ReceiveMessage" ? undefined : DENIED;
     const verbs = {
@@ -298,7 +301,7 @@ describe("a service that fails", () => {
     assertEquals(got.toSorted(), items);
   });
 
-  itProxied("a lease counts from when its item was taken, though others are waited for", async () => {
+  itProxied("a lease begins when its item is received, even while more items are fetched", async () => {
     await using halves = await start({}, "jobs");
     await Promise.all(Array.from({ length: 11 }, (_, i) => halves.sender.send("jobs", String(i), { wait: 0 })));
     let polls = 0;
@@ -314,7 +317,7 @@ describe("a service that fails", () => {
     assertEquals(new Set(await halves.receiver.settle("jobs", others, "ack", 0)), new Set([false]));
   });
 
-  itProxied("leases that were extended hold, though others of the same call could not be", async () => {
+  itProxied("leases that were extended hold, even when others of the same call could not be extended", async () => {
     await using halves = await start({}, "jobs");
     await Promise.all(Array.from({ length: 11 }, (_, i) => halves.sender.send("jobs", String(i), { wait: 0 })));
     const held: string[] = [];
@@ -332,7 +335,7 @@ describe("a service that fails", () => {
   });
 
   itProxied(
-    "what SQS allows of 12 hours counts from the receipt: the longest delay and the longest lease too",
+    "the 12 hours of SQS count from the receipt, for the longest delay and the longest lease too",
     async () => {
       await using halves = await start({}, "jobs");
       await halves.sender.send("jobs", "item", { wait: 0 });
@@ -352,14 +355,14 @@ describe("a service that fails", () => {
     },
   );
 
-  itProxied("expired credentials are asked for again: nothing is lost, nobody notices", async () => {
+  itProxied("expired credentials are asked for again: nothing is lost or reported", async () => {
     let valid = 1;
     const credentials = (): AwsCredentials => ({ accessKeyId: `key${valid}`, secretAccessKey: "secret" });
     await using halves = await start({ credentials }, "jobs");
     const got: string[] = [];
     await halves.receiver.subscribe(exact("t"), (_, body) => got.push(body));
     await halves.sender.publish("t", "before");
-    valid = 2; // the key in use has no end that the SDK could know
+    valid = 2; // the SDK does not know that the key in use expires
     proxy.fault = ({ key }) => key === "key2" ? undefined : EXPIRED;
     await halves.sender.publish("t", "after");
     await until("the events arrive", () => got.length === 2);
@@ -368,7 +371,7 @@ describe("a service that fails", () => {
     assertEquals(halves.said, []);
   });
 
-  itProxied("expired credentials without others: denied, the bus is down, and its polls do not hammer", async () => {
+  itProxied("credentials that stay expired: denied, the bus is down, and its polls back off", async () => {
     await using halves = await start();
     proxy.fault = () => EXPIRED;
     const error = await assertRejects(() => halves.sender.publish("t", "x"), ProviderError);
@@ -377,27 +380,30 @@ describe("a service that fails", () => {
     const before = proxy.count("sqs:ReceiveMessage");
     await pause(2_000);
     const polls = proxy.count("sqs:ReceiveMessage") - before;
-    assert(polls <= 12, `${polls} polls in 2 s`); // after 0.1, 0.2, 0.4, 0.8 s, each time half of it by chance
+    assert(polls <= 12, `${polls} polls in 2 s`); // after 0.1, 0.2, 0.4, 0.8 s, doubled each time
     proxy.fault = () => undefined;
     await until("it is up again", () => halves.said.includes("up"));
   });
 
-  itProxied("a clock that is an hour slow: the SDK corrects it, what was refused is done, nobody notices", async () => {
-    proxy.ahead = 3_600_000;
-    try {
-      await using halves = await start({ attempts: 1 }, "jobs");
-      const got: string[] = [];
-      await halves.receiver.subscribe(exact("t"), (_, body) => got.push(body));
-      await halves.sender.publish("t", "event");
-      await halves.sender.send("jobs", "item", { wait: 0 });
-      await until("the event arrives", () => got.length > 0);
-      assertEquals({ got, said: halves.said }, { got: ["event"], said: [] });
-    } finally {
-      proxy.ahead = 0;
-    }
-  });
+  itProxied(
+    "a clock that is an hour slow is corrected: refused requests are repeated, nothing is reported",
+    async () => {
+      proxy.ahead = 3_600_000;
+      try {
+        await using halves = await start({ attempts: 1 }, "jobs");
+        const got: string[] = [];
+        await halves.receiver.subscribe(exact("t"), (_, body) => got.push(body));
+        await halves.sender.publish("t", "event");
+        await halves.sender.send("jobs", "item", { wait: 0 });
+        await until("the event arrives", () => got.length > 0);
+        assertEquals({ got, said: halves.said }, { got: ["event"], said: [] });
+      } finally {
+        proxy.ahead = 0;
+      }
+    },
+  );
 
-  itProxied("polls that fail: down, then up, and the events of between arrive", async () => {
+  itProxied("failing polls: the bus is down, then up, and the events of the meantime arrive", async () => {
     for (const fault of [THROTTLED, BROKEN, "cut"] satisfies Fault[]) {
       await using halves = await start();
       const got: string[] = [];
@@ -412,7 +418,7 @@ describe("a service that fails", () => {
     }
   });
 
-  itProxied("events that cannot be deleted come again from SQS, but not to their handlers", async () => {
+  itProxied("events that cannot be deleted are delivered again by SQS, but not to their handlers", async () => {
     await using halves = await start();
     const got: string[] = [];
     await halves.receiver.subscribe(exact("t"), (_, body) => got.push(body));
@@ -426,7 +432,7 @@ describe("a service that fails", () => {
     assertEquals(got, ["event"]);
   });
 
-  itProxied("a call is served once, whatever becomes of its request or its answer", async () => {
+  itProxied("a call is served once, even when its request or its answer fails", async () => {
     for (const fault of [THROTTLED, ...UNSURE]) {
       const namespace = fresh();
       await using server = await bus(namespace);

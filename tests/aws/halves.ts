@@ -1,4 +1,4 @@
-/** Both halves of the provider in one thread, without port and worker: what the seam says, and nothing else. */
+/** Both halves of the provider in one thread, without port and worker: only what the seam has. */
 import { aws, type AwsOptions } from "../../src/providers/aws/provider.ts";
 import { openReceiver } from "../../src/providers/aws/receiver.ts";
 import type { Delivery, Filter, Provider, ReceiveOptions, Receiver, Sender } from "../../src/provider/provider.ts";
@@ -8,12 +8,12 @@ export interface Halves extends AsyncDisposable {
   readonly namespace: string;
   readonly sender: Sender;
   readonly receiver: Receiver;
-  /** What the receiver said, in order: `up`, `down`, `gap: …`, `fault: …`. */
+  /** What the receiver reported, in order: `up`, `down`, `gap: …`, `fault: …`. */
   readonly said: string[];
   /** The filter of each gap. */
   readonly gaps: (Filter | undefined)[];
   readonly inbox: string[];
-  /** Set to true to make the receiver believe that main is far behind. */
+  /** Set to true, it tells the receiver that main is far behind. */
   congested: boolean;
   receive(queue: string, options?: Partial<ReceiveOptions>): Promise<Delivery[]>;
   bodies(queue: string, options?: Partial<ReceiveOptions>): Promise<string[]>;

@@ -1,4 +1,4 @@
-/** Stands between the SDK and SNS/SQS: counts the actions, and answers in place of the service where a test says so. */
+/** A proxy between the SDK and SNS/SQS: counts the actions, and answers in place of the service when a test asks for it. */
 import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from "node:http";
 
 /** What happens to a request instead of being passed on. */
@@ -13,7 +13,7 @@ export type Fault =
     readonly message?: string;
     after?(): Promise<void>;
   }
-  /** No answer ever. */
+  /** The request is never answered. */
   | "hang"
   /** The connection is cut before the service sees the request. */
   | "cut"
@@ -38,7 +38,7 @@ export class HttpProxy implements AsyncDisposable {
   readonly seen: Seen[] = [];
   /** Milliseconds by which the clock of the service is ahead of ours: it refuses what was signed at another time. */
   ahead = 0;
-  /** Asked for each request; `undefined` passes it on. */
+  /** Returns the fault of each request; `undefined` passes the request on. */
   fault: (seen: Seen) => Fault | undefined = () => undefined;
   readonly #server: Server;
   readonly #target: number;
@@ -63,7 +63,7 @@ export class HttpProxy implements AsyncDisposable {
     return this.seen.filter((seen) => seen.action === action).length;
   }
 
-  /** Lets a fault happen to the next `times` requests for an action. */
+  /** Gives the next `times` requests for an action a fault. */
   next(action: string, fault: Fault, times = 1): void {
     let left = times;
     const before = this.fault;
@@ -137,7 +137,7 @@ export class HttpProxy implements AsyncDisposable {
       });
     });
     passed.on("error", () => asked.socket.destroy());
-    // who gives up a poll gives it up here too
+    // a poll that the client cancels is cancelled here too
     answer.on("close", () => passed.destroy());
     passed.end(join(chunks));
   }

@@ -5,18 +5,18 @@ import { escapeName, Names, unescapeName } from "../../src/providers/aws/names.t
 const global = new Names("global");
 
 describe("names", () => {
-  it("topic() writes what PyMQ 0.5 writes", () => {
+  it("topic() escapes as PyMQ 0.5 does", () => {
     assertEquals(global.topic("shop.events.OrderPlaced"), "shop_DOT_events_DOT_OrderPlaced");
     assertEquals(global.topic("a/b:c<d>*"), "a_FWS_b_COL_c_LT_d_GT__WCD_");
     assertEquals(global.topic("plain-name_1"), "plain-name_1");
   });
 
-  it("topic() writes every Unicode", () => {
+  it("topic() writes any Unicode", () => {
     assertEquals(global.topic("é😀 "), "_UE9__U1F600__U20_");
     assertEquals(unescapeName("_UE9__U1F600__U20_"), "é😀 ");
   });
 
-  it("no two names are written alike, whatever markers stand in them", () => {
+  it("no two names are written alike, even with markers in them", () => {
     const pieces = [".", "_", "_DOT_", "DOT_", "_DOT", "a", "_U2E_", "U2E", "_NS_", "_RPC_", "_ALL_", "é", "/"];
     const seen = new Map<string, string>();
     const check = (name: string) => {
@@ -33,7 +33,7 @@ describe("names", () => {
     assertEquals(new Set(seen.values()).size, seen.size);
   });
 
-  it("a name of another namespace, a registry and the topic of patterns never meet a name of this one", () => {
+  it("names of other namespaces, registry topics and the topic of all events never equal a name of this namespace", () => {
     const shop = new Names("shop");
     const written = new Set<string>();
     const names = ["x", "_NS_shop_NS_x", "shop_NS_x", "x_RPC_", "_ALL_", "_NS_shop_NS__ALL_", "NS_x", "_NS_x"];
@@ -60,7 +60,7 @@ describe("names", () => {
     assertNotEquals(new Names("n".repeat(500)).topic("x"), new Names("n".repeat(501)).topic("x"));
   });
 
-  it("a name that looks like a hash is not taken for one", () => {
+  it("a name that looks like a hash is not read as one", () => {
     const hashed = global.topic("y".repeat(400));
     assertEquals(unescapeName(hashed), undefined);
     assertNotEquals(global.topic(hashed), hashed);

@@ -13,7 +13,7 @@ describe("aws()", () => {
   beforeAll(async () => void (emulator = await startEmulator()));
   afterAll(() => emulator.stop());
 
-  it("refuses wrong options, each with its own issue and without telling secrets", () => {
+  it("refuses wrong options, each with its own issue and without quoting secrets", () => {
     const wrong = {
       endpoint: "ftp://x",
       region: "",

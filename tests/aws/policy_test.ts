@@ -1,4 +1,4 @@
-/** The IAM policy of `docs/aws.md`: no request is made that it does not allow, and nothing in it is left over. */
+/** The IAM policy of `docs/aws.md`: it allows every request of a bus, and nothing else. */
 import { assert, assertEquals } from "@std/assert";
 import { afterAll, beforeAll, describe } from "@std/testing/bdd";
 import { CreateTopicCommand } from "@aws-sdk/client-sns";
@@ -36,7 +36,7 @@ function policyFor(namespace: string): Statement[] {
   return JSON.parse(json!.replaceAll("shop", namespace)).Statement;
 }
 
-/** What IAM would be asked for a request: each action, and the name of what it is about. */
+/** What a request needs of IAM: each action, and the name of its resource. */
 function asked({ action, body }: Seen): { actions: string[]; name: string } {
   const iam = IAM[action] ?? action;
   if (action.startsWith("sqs:")) {
@@ -72,7 +72,7 @@ describe("the IAM policy of docs/aws.md", () => {
     await emulator.stop();
   });
 
-  /** All that a bus does: by its verbs, beside others, and after those who died. */
+  /** Does all that a bus does: by its verbs, beside other buses, and after dead ones. */
   async function live(namespace: string): Promise<void> {
     await using bus = await Bus.open(aws({ ...options, poll: 1_000 }), { namespace });
     for (const name of ["jobs", "jobs.fifo"]) {
@@ -115,7 +115,7 @@ describe("the IAM policy of docs/aws.md", () => {
       await admin.tag(dead, { "tsmq-lease": "1" });
       assertEquals((await reap(aws(options), namespace)).queues, [dead]);
     }
-    // a topic that no queue leads to, and one of a bus whose queue is gone
+    // a topic that no queue leads to, and a topic of a bus whose queue does not exist
     const names = new Names(namespace);
     await admin.sns.send(new CreateTopicCommand({ Name: names.topic("idle"), Tags: [TOPIC_TAG] }));
     const idle = await admin.topic(names.topic("idle"));
@@ -126,7 +126,7 @@ describe("the IAM policy of docs/aws.md", () => {
     await bus.queue("jobs").free();
   }
 
-  itProxied("allows every request of a bus, and nothing that none makes", async () => {
+  itProxied("allows every request of a bus, and nothing else", async () => {
     const namespace = fresh();
     const policy = policyFor(namespace);
     await live(namespace);

@@ -34,7 +34,7 @@ describe("queues over SQS", () => {
   const put = (halves: Halves, queue: string, ...bodies: string[]) =>
     Promise.all(bodies.map((body) => halves.sender.send(queue, body, { wait: 0 })));
 
-  it("the first put makes the queue, drop() removes it, size() makes none", async () => {
+  it("the first put creates the queue, drop() removes it, size() creates none", async () => {
     await using halves = await using("jobs");
     assertEquals(await halves.sender.size("jobs"), 0);
     await put(halves, "jobs", "1", "2", "3");
@@ -45,7 +45,7 @@ describe("queues over SQS", () => {
     assertEquals(await halves.bodies("jobs", NOW), []);
   });
 
-  it("a queue that others freed is made again by the next put and the next receive", async () => {
+  it("a queue that another bus freed is created again by the next put and the next receive", async () => {
     const namespace = fresh();
     await using one = await using("jobs", namespace);
     await using two = await using("jobs", namespace);
@@ -58,7 +58,7 @@ describe("queues over SQS", () => {
     assertEquals(await two.bodies("jobs"), ["2"]);
   });
 
-  it("receive() brings more than the ten of one request", async () => {
+  it("receive() returns more than the ten items of one request", async () => {
     await using halves = await using("many");
     const bodies = Array.from({ length: 64 }, (_, i) => String(i));
     await put(halves, "many", ...bodies);
@@ -71,14 +71,14 @@ describe("queues over SQS", () => {
     assertEquals(new Set(got), new Set(bodies));
   });
 
-  it("an item that was put by others is taken as it is, also one that looks like an envelope of SNS", async () => {
+  it("an item of another program is delivered unchanged, even when it looks like an envelope of SNS", async () => {
     await using halves = await using("raw");
     const envelope = JSON.stringify({ Type: "Notification", TopicArn: "arn:aws:sns:x:1:t", Message: "inner" });
     await put(halves, "raw", envelope, "", "\u0000é😀");
     assertEquals(new Set(await halves.bodies("raw", { max: 10 })), new Set([envelope, "", "\u0000é😀"]));
   });
 
-  it("a lease that ended is not settled: the item may be another's", async () => {
+  it("an expired lease is not settled: another consumer may hold the item", async () => {
     await using halves = await using("held");
     await put(halves, "held", "item");
     const [first] = await halves.receive("held", { lease: 900 });
@@ -90,7 +90,7 @@ describe("queues over SQS", () => {
     assertEquals(await halves.receiver.settle("held", [second!.receipt], "ack", 0), [false]);
   });
 
-  it("settling items of a queue that was freed does not make it again", async () => {
+  it("settling items of a freed queue does not create the queue again", async () => {
     await using halves = await using("freed");
     await put(halves, "freed", "1", "2");
     const held = await halves.receive("freed", { max: 2, lease: 30_000, wait: 5_000 });
@@ -116,7 +116,7 @@ describe("queues over SQS", () => {
     assertEquals(await halves.bodies("held", { wait: 5_000 }), ["item"]);
   });
 
-  it("a wait that is cancelled ends at once; what its poll brings later goes to the next, or back", async () => {
+  it("a cancelled wait ends at once; items of its poll go to the next wait, or are given back", async () => {
     const namespace = fresh();
     await using one = await using("jobs", namespace);
     await using two = await using("jobs", namespace);
@@ -139,7 +139,7 @@ describe("queues over SQS", () => {
     assertEquals(await next, ["taken over"]);
   });
 
-  it("a wait that is over before a poll can be ends in time", async () => {
+  it("a wait that is shorter than the shortest poll ends in time", async () => {
     await using halves = await using("jobs");
     await halves.bodies("jobs");
     const waited = await quickest(async () => {
@@ -164,7 +164,7 @@ describe("queues over SQS", () => {
     const closed = performance.now() - start;
     assert(closed < 4_000, `${closed} ms`);
     assertEquals(await Promise.all(waiting), [[], []]);
-    // what SQS may have taken for a poll that nobody hears any more comes back when its visibility ends
+    // SQS redelivers items of a cancelled poll when their visibility timeout ends
     await put(other, "jobs", "1", "2", "3");
     const got: string[] = [];
     await until("all items are there", async () => {
@@ -187,7 +187,7 @@ describe("queues over SQS", () => {
     assertEquals(got, bodies);
   });
 
-  it("what no handler had goes back with its count, and all that it was", async () => {
+  it("an item that no handler started is given back unchanged, with its count", async () => {
     await using halves = await using("jobs");
     using admin = new Admin(emulator.options);
     const { receiver } = halves;
@@ -212,7 +212,7 @@ describe("queues over SQS", () => {
     await back("untried", 3);
     assertEquals(await receiver.settle("jobs", [(await take()).receipt], "ack", 0), [true]);
 
-    // one of somebody else, with attributes of theirs
+    // an item of another program, with attributes of its own
     const others = { n: { DataType: "Number", StringValue: "1" }, b: { DataType: "Binary", BinaryValue: BYTES } };
     const QueueUrl = await admin.url(new Names(halves.namespace).queue("jobs"));
     await admin.sqs.send(new SendMessageCommand({ QueueUrl, MessageBody: "theirs", MessageAttributes: others }));
@@ -223,7 +223,7 @@ describe("queues over SQS", () => {
     assertEquals(Messages?.map(({ Body, MessageAttributes }) => [Body, MessageAttributes]), [["theirs", others]]);
   });
 
-  it("what a poll brings for a wait that was cancelled is not counted", async () => {
+  it("an item that a poll returns after its wait was cancelled is not counted", async () => {
     const namespace = fresh();
     await using one = await using("jobs", namespace);
     await using two = await using("jobs", namespace);
@@ -240,7 +240,7 @@ describe("queues over SQS", () => {
     }
   });
 
-  it("items of a queue that was freed do not make it again when they go back", async () => {
+  it("giving back items of a freed queue does not create the queue again", async () => {
     await using halves = await using("freed");
     await put(halves, "freed", "item");
     const [held] = await halves.receive("freed", { lease: 30_000, wait: 5_000 });
@@ -250,7 +250,7 @@ describe("queues over SQS", () => {
     assertEquals(await admin.queues(new Names(halves.namespace).queue("freed")), []);
   });
 
-  it("an item of a .fifo queue that goes back stays where it was", async () => {
+  it("an item of a .fifo queue that is given back keeps its place", async () => {
     await using halves = await using("order.fifo");
     await put(halves, "order.fifo", "1", "2");
     const [held] = await halves.receive("order.fifo", { lease: 30_000, wait: 5_000 });
@@ -260,7 +260,7 @@ describe("queues over SQS", () => {
     assertEquals(await halves.receiver.settle("order.fifo", [again!.receipt], "ack", 0), [true]);
   });
 
-  it("restore() puts items back that were taken for good", async () => {
+  it("restore() puts items back that were received without a lease", async () => {
     await using halves = await using("jobs");
     await put(halves, "jobs", "1", "2");
     const taken = await halves.receive("jobs", { max: 10, wait: 1_000 });
@@ -269,7 +269,7 @@ describe("queues over SQS", () => {
     assertEquals(again.toSorted(), ["1", "2"]);
   });
 
-  it("an item over the limit is refused before it is sent; a put that was given up puts nothing", async () => {
+  it("an item over the limit is refused before it is sent; a cancelled put puts nothing", async () => {
     await using halves = await using("jobs");
     const error = await assertRejects(() => put(halves, "jobs", "x".repeat(300_000)), ProviderError);
     assertEquals(error.code, "too_large");
