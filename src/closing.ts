@@ -1,5 +1,5 @@
 /**
- * How a bus ends: it takes nothing more, its handlers finish, its transport is closed, all by one deadline.
+ * Closes a bus: it starts nothing more, waits for its handlers, and closes its transport, all by one deadline.
  *
  * @module
  */
@@ -20,21 +20,21 @@ export interface Parts {
   readonly publisher: Publisher;
 }
 
-/** The end of a bus, which begins when this is made. */
+/** Closes a bus. Its construction begins the closing. */
 export class Closing {
-  /** What became of the work when all had ended but that of those who wait for this themselves; the transport may still be open. */
+  /** The report after all work has ended, except work that waits for this promise itself. The transport may still be open. */
   readonly stopped: Promise<CloseReport>;
-  /** What became of everything. Never rejects. */
+  /** The final report. Never rejects. */
   readonly report: Promise<CloseReport>;
   #core: Core;
   #parts: Parts;
-  /** Until then handlers may run. */
+  /** The deadline of the handlers. */
   #handlers: Deadline;
   #all: Deadline;
   #before: number;
   #dropped: number;
 
-  /** Begins the end: nothing starts any more. */
+  /** Begins to close: no further work starts. */
   constructor(core: Core, parts: Parts, timeout: number) {
     this.#core = core;
     this.#parts = parts;
@@ -47,7 +47,7 @@ export class Closing {
     this.report = this.#end(intake);
   }
 
-  /** It has to be over in so many milliseconds from now, or earlier. */
+  /** Brings the deadline forward to this number of milliseconds from now, unless it is earlier. */
   bringForward(timeout: number): void {
     this.#handlers.bring(timeout - reserve(timeout));
     this.#all.bring(timeout);
@@ -68,10 +68,10 @@ export class Closing {
     await this.#handlers.within(Promise.all([intake, receives.idle().then(() => handlers.idle()), decodings.idle()]));
     const counted = this.#count(handlers.running);
     caller.close(new ClosedError());
-    // what handlers have sent has a last moment to arrive; so has the transport to be closed
+    // leaves time for the last sends of handlers to arrive, and for the transport to close
     await this.#all.within(publisher.idle());
     const { returned, uncertain, clean } = await link.close(this.#all.over);
-    // the receiver's last look may have found requests
+    // the receiver may have received requests at its end
     await this.#all.within(decodings.idle().then(() => server.idle()));
     await this.#all.within(sender.close(this.#all.left));
     this.#handlers.end();
@@ -84,7 +84,7 @@ export class Closing {
   }
 }
 
-/** Milliseconds of a timeout that are kept for the transport: what handlers hold is given back in them. */
+/** Milliseconds of the timeout that are reserved for the transport, which gives back the items of unfinished handlers. */
 function reserve(timeout: number): number {
   return Math.min(1_000, Math.max(timeout / 4, Math.min(250, timeout / 2)));
 }

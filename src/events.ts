@@ -1,5 +1,5 @@
 /**
- * The events of a bus beside its state.
+ * The events that a bus emits.
  *
  * @module
  */
@@ -7,30 +7,30 @@ import { textOf } from "./internal/thrown.ts";
 
 /** The `"error"` event of a bus: a handler threw, a body could not be read, the transport reported a fault. */
 export class BusErrorEvent extends ErrorEvent {
-  /** The topic, queue or function that it happened on; empty where it is none's. */
+  /** The topic, queue or function of the error; empty if there is none. */
   readonly topic: string;
 
-  /** Made by the bus. */
+  /** Created by the bus. */
   constructor(error: unknown, topic: string) {
     super("error", { error, message: textOf(error) });
     this.topic = topic;
   }
 
-  /** The error, as the other events of a bus name theirs. */
+  /** The error. */
   get detail(): unknown {
     return this.error;
   }
 }
 
 /**
- * The detail of a `"gap"` event: events may have been missed. Each subscription has its own, between the events before the hole and
- * those after it.
+ * The detail of a `"gap"` event: events may have been missed. Each subscription has its own `"gap"`, between the events before and
+ * after it.
  */
 export interface Gap {
-  /** Why. */
+  /** The reason. */
   readonly reason: string;
-  /** How many, where that is known; 0 otherwise. */
+  /** The number of missed events, if known; otherwise 0. */
   readonly lost: number;
-  /** The topic or glob of the subscription; absent where the bus has none. */
+  /** The topic or glob of the subscription; absent if the bus has no subscription. */
   readonly topic?: string;
 }

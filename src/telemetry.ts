@@ -1,5 +1,5 @@
 /**
- * What an observer sees of a bus: spans, metrics and log records. Nobody looks: nothing is done.
+ * Spans, metrics and log records of a bus. It does nothing until a tracer, a meter or a log hook is registered.
  *
  * OpenTelemetry is found where its API registers itself for all its versions, copies and implementations, Deno's own
  * (`OTEL_DENO=true`) among them: under a symbol of the global object. So tsmq needs no package of it, and follows
@@ -10,12 +10,12 @@
 import { BusError } from "./errors.ts";
 import { guard, isA, nameOf, textOf } from "./internal/thrown.ts";
 
-/** Where the API registers what a program set up: `@opentelemetry/api` 1.x, `internal/global-utils`. */
+/** The global symbol under which `@opentelemetry/api` 1.x registers a program's SDK (its `internal/global-utils`). */
 const API = Symbol.for("opentelemetry.js.api.1");
-/** Where a context holds its span: `@opentelemetry/api` 1.x, `trace/context-utils`. */
+/** The symbol under which a context holds its span (`trace/context-utils` of `@opentelemetry/api` 1.x). */
 const SPAN = Symbol.for("OpenTelemetry Context Key SPAN");
 const SCOPE = "@tsmq/tsmq";
-/** Upper bounds of durations in seconds: the semantic conventions' own, and finer ones below. */
+/** Histogram boundaries of durations in seconds: those of the semantic conventions, and finer ones below. */
 const BUCKETS = [0.0002, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
 
 interface SpanContext {
@@ -43,7 +43,7 @@ interface Meter {
   createHistogram(name: string, options: object): { record(value: number, attributes: Attributes): void };
 }
 
-/** What of OpenTelemetry's API we use. */
+/** The part of OpenTelemetry's API that tsmq uses. */
 interface Api {
   readonly trace?: { getTracer(name: string): { startSpan(name: string, options: object, parent: Context): Span } };
   readonly context?: { active(): Context; with<T>(context: Context, work: () => T): T };
@@ -52,7 +52,7 @@ interface Api {
 
 type Attributes = Readonly<Record<string, string>>;
 
-/** What a bus does. */
+/** The operations of a bus that are observed. */
 export type Verb = "publish" | "process" | "put" | "receive" | "call" | "serve";
 
 /** OpenTelemetry's numbers of `SpanKind`, and names by its semantic conventions for messaging and for RPC. */
@@ -74,31 +74,31 @@ function receiving(kind: number, type: string, duration: string): typeof VERBS[V
   return { kind, type, duration, counter: "messaging.client.consumed.messages" };
 }
 
-/** One thing that happened, as data. */
+/** A log record: one operation or event of a bus. */
 export interface LogRecord {
-  /** When, in milliseconds of `Date.now()`. */
+  /** The time, in milliseconds of `Date.now()`. */
   readonly time: number;
-  /** How much it matters: what goes as it should is "debug", what changes the bus "info". */
+  /** The severity: "debug" for operations that succeeded, "info" for changes of the bus, "warn" and "error" for failures. */
   readonly level: "debug" | "info" | "warn" | "error";
-  /** What: a verb that has ended, or something that befell the bus. */
+  /** The operation that ended, or the event of the bus. */
   readonly event: Verb | "open" | "state" | "gap" | "error" | "close";
   /** The namespace of the bus. */
   readonly namespace: string;
   /** The topic, queue or function. */
   readonly name?: string;
-  /** How long it took in milliseconds. */
+  /** The duration in milliseconds. */
   readonly duration?: number;
-  /** What it failed with. */
+  /** The error of a failed operation. */
   readonly error?: unknown;
-  /** What else there is to say: the new state, why there is a gap, the report of `close`. */
+  /** Details: the new state, the reason of a gap, the report of `close`. */
   readonly detail?: unknown;
-  /** The trace and the span that it belongs to, where there is one. */
+  /** The id of the trace, if there is one. */
   readonly traceId?: string;
-  /** See `traceId`. */
+  /** The id of the span, if there is one. */
   readonly spanId?: string;
 }
 
-/** Takes log records. It must be quick, and is called for each message. */
+/** Receives log records. The bus calls it for each message, so it must be fast. */
 export type Log = (record: LogRecord) => void;
 
 /** The telemetry of one bus. */
@@ -117,10 +117,10 @@ export class Telemetry {
   }
 
   /**
-   * Begins something that is observed; undefined: nobody looks.
+   * Begins an operation. Returns undefined if nothing observes it.
    *
-   * @param traceparent what came with the message, if anything
-   * @param since `performance.now()` of its beginning, if that was not now
+   * @param traceparent the trace context of the message, if any
+   * @param since `performance.now()` at its beginning; default: now
    */
   begin(verb: Verb, name: string, traceparent?: string, since?: number): Operation | undefined {
     const api = (globalThis as { [API]?: Api })[API];
@@ -128,20 +128,20 @@ export class Telemetry {
     return new Operation(this, api ?? {}, verb, name, traceparent, since);
   }
 
-  /** Does something that is observed where somebody looks; it gets what has to travel with the message, if anything. */
+  /** Runs an operation, observed if something observes it. `work` receives the trace context for the message, if any. */
   observe<T>(verb: Verb, name: string, work: (own?: string) => Promise<T>, traceparent?: string): Promise<T> {
     const operation = this.begin(verb, name, traceparent);
     return operation ? operation.follow(() => work(operation.traceparent)) : work();
   }
 
-  /** Says that something happened. */
+  /** Logs an event. */
   log(record: Omit<LogRecord, "time" | "namespace">): void {
     const log = this.#log;
     if (log) guard("the log function", () => log({ time: Date.now(), namespace: this.namespace, ...record }));
   }
 }
 
-/** Something that is observed from its beginning to its end. */
+/** An observed operation. */
 export class Operation {
   #telemetry: Telemetry;
   #api: Api;
@@ -175,7 +175,7 @@ export class Operation {
       "messaging.destination.name": name,
     };
     const remote = traceparent === undefined ? undefined : parse(traceparent);
-    // what comes off the wire begins where its sender was, and nowhere in what this process happens to do
+    // the parent of an incoming message is its sender's span, not the span that is active in this process
     const continues = verb === "process" || verb === "serve";
     const parent = !continues
       ? api.context?.active() ?? new Frame()
@@ -191,19 +191,19 @@ export class Operation {
     this.#context = this.#span ? parent.setValue(SPAN, this.#span) : parent;
   }
 
-  /** What has to travel with the message so that its receiver continues the trace: W3C's `traceparent`. */
+  /** The trace context for the message, W3C's `traceparent`, so that its receiver continues the trace. */
   get traceparent(): string | undefined {
     const context = this.#span?.spanContext();
     if (!context || /^0*$/.test(context.traceId)) return undefined;
     return `00-${context.traceId}-${context.spanId}-0${context.traceFlags & 1}`;
   }
 
-  /** Does work that belongs to it, so that what the work does belongs to it too. */
+  /** Runs work with this span as the active one. */
   run<T>(work: () => T): T {
     return this.#api.context && this.#span ? this.#api.context.with(this.#context, work) : work();
   }
 
-  /** As `run`; it ends with the work. */
+  /** Runs work with this span as the active one, and ends the span with it. */
   follow<T>(work: () => Promise<T>): Promise<T> {
     try {
       const done = this.run(work);
@@ -215,7 +215,7 @@ export class Operation {
     }
   }
 
-  /** Ends it, by an error if there is one. */
+  /** Ends the operation, with its error if it failed. */
   end(...[error]: [error?: unknown]): void {
     const duration = performance.now() - this.#since;
     const failed = error !== undefined;
@@ -245,10 +245,10 @@ export class Operation {
   }
 }
 
-/** W3C's `traceparent`, the header in which a trace travels. */
+/** Writes W3C's `traceparent`, the header that carries a trace. */
 const TRACEPARENT = /^00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$/;
 
-/** Nothing from the wire is trusted: undefined for what is no traceparent. */
+/** Parses a `traceparent`. Returns undefined for anything else, because nothing from the wire is trusted. */
 function parse(traceparent: string): SpanContext | undefined {
   const [, traceId, spanId, flags] = TRACEPARENT.exec(traceparent) ?? [];
   if (!traceId || !spanId || /^0*$/.test(traceId) || /^0*$/.test(spanId)) return undefined;
@@ -259,7 +259,7 @@ function typeOf(error: unknown): string {
   return isA(error, BusError) ? error.code : isA(error, Error) ? nameOf(error) : typeof error;
 }
 
-/** A context with nothing in it but what we put there. */
+/** A context that contains only the values that tsmq sets. */
 class Frame implements Context {
   #values: ReadonlyMap<symbol, unknown>;
 
@@ -289,7 +289,7 @@ interface Instruments {
 
 const known = new WeakMap<object, Instruments>();
 
-/** The instruments of a meter provider, each made once. */
+/** The instruments of a meter provider, each created once. */
 function instrumentsOf(provider: NonNullable<Api["metrics"]>): Instruments {
   let instruments = known.get(provider);
   if (!instruments) {

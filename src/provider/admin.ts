@@ -1,29 +1,29 @@
 /**
- * What the command line asks of a transport beside its provider: what can be wrong with it, and what dead buses left there.
- * Types only. A provider's answers stand in its `doctor.ts`, which nothing but the command line imports.
+ * The interface between the command line and a transport: checks of the transport, and the remains of dead buses. Types only. A
+ * provider implements it in its `admin.ts`, which only the command line imports.
  *
  * @module
  */
 
-/** One thing that was looked at. */
+/** The result of one check. */
 export interface Check {
-  /** What was looked at: `"login"`. */
+  /** The name of the check: `"login"`. */
   readonly name: string;
   /** "ok"; "risk": it works, but something may be lost or slow; "broken": it does not work. */
   readonly state: "ok" | "risk" | "broken";
-  /** What was seen. */
+  /** The finding. */
   readonly detail: string;
-  /** What to do about it, where it is not "ok". */
+  /** How to solve the problem, if the state is not "ok". */
   readonly mend?: string;
 }
 
-/** Knows a transport from outside the bus, in one namespace. */
+/** Examines a transport for one namespace, without a bus. */
 export interface Doctor {
-  /** Looks at one thing after the other. What makes no sense once something is broken is not looked at. */
+  /** Runs the checks one after the other. After a broken one it skips those that depend on it. */
   checks(): AsyncIterable<Check>;
-  /** Removes what dead buses left; one line for each thing. */
+  /** Removes what dead buses left; resolves with one line for each removed thing. */
   reap(): Promise<string[]>;
-  /** The names of the queues that have items; undefined where the transport cannot tell. */
+  /** The names of the queues that have items; undefined if the transport cannot list them. */
   queues(): Promise<string[] | undefined>;
   /** Closes its connections. */
   close(): Promise<void>;

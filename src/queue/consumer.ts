@@ -9,15 +9,15 @@ import { isA, textOf } from "../internal/thrown.ts";
 import { checkCount, checkDelay, checkFunction, checkName, checkSignal } from "../internal/arguments.ts";
 import { PendingWork, Work } from "../internal/pending_work.ts";
 
-/** Milliseconds before a failed item is tried again: doubled with each attempt, up to the second. */
+/** Milliseconds before a failed item is retried: doubled with each attempt, up to the second number. */
 const BACKOFF = { min: 100, max: 30_000 };
-/** Milliseconds before a consumer asks again after a failure that has no name. */
+/** Milliseconds before a consumer receives again after an internal error. */
 const AGAIN = 1_000;
-/** The most items that are asked for at once. */
+/** The largest number of items in one request. */
 const BATCH = 256;
 /**
- * Items whose handlers have ended and whose acknowledgement is not confirmed, while the next handler may start. A crash redelivers
- * at most so many that were handled. One turn of 64 handlers fits, which leaves in one command.
+ * The largest number of handled items with an unconfirmed acknowledgement while further handlers start. A crash redelivers at
+ * most this many handled items. One turn of 64 handlers fits, which leaves in one command.
  */
 const UNCONFIRMED = 64;
 
@@ -25,9 +25,9 @@ const UNCONFIRMED = 64;
 export interface ConsumeOptions {
   /** Handlers that may run at once. Default 1. */
   readonly concurrency?: number;
-  /** As for {@linkcode Queue.receive}. Default 30,000. */
+  /** Milliseconds of the lease, as for {@linkcode Queue.receive}. Default 30,000. */
   readonly lease?: number;
-  /** Attempts after which a failing item goes to the dead-letter queue. Default: none, it is tried for ever. */
+  /** Attempts after which a failing item goes to the dead-letter queue. Default: unlimited. */
   readonly maxAttempts?: number;
   /** Milliseconds before the next attempt, by the number of the one that failed. Default: 100, doubled each time, at most 30,000. */
   readonly backoff?: number | ((attempt: number) => number);
@@ -39,21 +39,21 @@ export interface ConsumeOptions {
 
 /** A running consumer; `await using` closes it. */
 export interface Consumer extends AsyncDisposable {
-  /** Resolves when it has ended; with the error if it ended by one. */
+  /** Resolves when the consumer has ended, with the error that ended it, if any. */
   readonly closed: Promise<BusError | undefined>;
   /**
-   * Takes no more items, starts no more handlers, and resolves when those that run have finished. Called by one of them, it waits for
-   * the others only; `closed` waits for that one too.
+   * Receives no more items, starts no more handlers, and resolves when the running handlers have finished. Called inside a handler,
+   * it waits only for the others; `closed` waits for that handler too.
    */
   close(): Promise<void>;
 }
 
-/** How an item is to be settled after its attempt. */
+/** Settles an item after its attempt. */
 type Settle = () => Promise<unknown>;
 
 const NOTHING: Settle = () => Promise.resolve();
 
-/** Starts a consumer that ends with `ended` at the latest. */
+/** Starts a consumer, which closes when `ended` aborts. */
 export function consume<T>(
   deliveries: Deliveries,
   ended: AbortSignal,
@@ -84,9 +84,9 @@ export function consume<T>(
   const attempt = async (delivery: Opened): Promise<Settle> => {
     const untried = () => deliveries.settle(delivery, "untried");
     if (signal.aborted) return untried;
-    // only recorded starts say that an item was tried
+    // only recorded starts count as attempts
     const over = core.features.exactAttempts && delivery.attempt > maxAttempts;
-    if (!over && !await deliveries.start(delivery)) return NOTHING; // another holder may have it
+    if (!over && !await deliveries.start(delivery)) return NOTHING; // another consumer may have it
     let readable = false;
     let held: Held<T> | undefined;
     try {
@@ -140,11 +140,11 @@ export function consume<T>(
         }
       } catch (error) {
         if (signal.aborted) break;
-        // a dead worker is replaced, a transport out of reach comes back: the consumer goes on
+        // a dead worker is replaced and a lost connection is restored, so the consumer continues
         if (error instanceof BusError && (error.code === "worker_died" || error.code === "unavailable")) continue;
         const told = isA(error, BusError) ? error : new BusError("internal", textOf(error), { cause: error });
         core.report(told, queue);
-        // what only the transport can name may pass: somebody else's key under our name, for one
+        // an internal error may pass, such as another program's value under the queue's key
         if (told.code !== "internal") return told;
         await pause(AGAIN, signal);
       }

@@ -1,5 +1,5 @@
 /**
- * What becomes of the items that a queue delivers: they are read, held, started, acknowledged, given back, or dead-lettered.
+ * The items that a queue delivers, from decoding to the end of their lease: acknowledged, given back, or dead-lettered.
  *
  * @module
  */
@@ -12,24 +12,24 @@ import { checkDelay } from "../internal/arguments.ts";
 import type { Delivery, Outcome } from "../provider/provider.ts";
 import { type StandardSchemaV1, validate } from "../codec/schema.ts";
 
-/** Milliseconds before an item is offered again that could be neither acknowledged nor dead-lettered. */
+/** Milliseconds before an item that could be neither acknowledged nor dead-lettered is redelivered. */
 const AGAIN = 1_000;
-/** Characters of a cause that a dead letter quotes: a letter must not outgrow what the transport takes. */
+/** The largest number of characters of an error in a dead letter, so that the letter fits the transport. */
 const CAUSE = 4_096;
 
-/** What stands in a dead-letter queue. */
+/** An item of a dead-letter queue. */
 export interface DeadLetter<T = unknown> {
-  /** The queue it comes from. */
+  /** The name of the queue that delivered the item. */
   readonly queue: string;
-  /** The item as it was put, or the body as a string where it could not be read. */
+  /** The item as it was put, or the body as a string if it could not be read. */
   readonly item: T;
-  /** How many times it was tried. */
+  /** The number of attempts. */
   readonly attempts: number;
-  /** Why the last attempt failed. */
+  /** The error of the last attempt. */
   readonly cause: { readonly name: string; readonly message: string };
 }
 
-/** An item that is held, not taken: it comes back unless it is acknowledged. `await using` gives it back if it is not settled. */
+/** A leased item: it is redelivered unless it is acknowledged. `await using` gives it back if it is not settled. */
 export interface Lease<T> extends AsyncDisposable {
   /** The item. */
   readonly item: T;
@@ -38,30 +38,30 @@ export interface Lease<T> extends AsyncDisposable {
   /**
    * Removes the item for good.
    *
-   * @throws {BusError} "lease_lost" when the lease had ended: somebody else may have the item
+   * @throws {BusError} "lease_lost" when the lease had expired, so another consumer may have the item
    */
   ack(): Promise<void>;
   /**
-   * Gives the item back to the head of the queue, after `delay` ms (default 0). A lease that had ended is left alone.
+   * Gives the item back to the head of the queue, after `delay` ms (default 0). Does nothing if the lease had expired.
    *
-   * @throws {UnsupportedError} when the transport cannot keep an item away for so long; nothing was sent
+   * @throws {UnsupportedError} when the delay is longer than the transport supports; nothing was sent
    */
   nack(options?: { delay?: number }): Promise<void>;
 }
 
-/** A lease, and whether its holder has settled it. */
+/** A lease, and whether it was settled. */
 export interface Held<T> extends Lease<T> {
   readonly settled: boolean;
 }
 
-/** A delivery whose body is the item's own. */
+/** A delivery whose headers have been removed from the body. */
 export interface Opened extends Delivery {
   readonly headers?: MessageHeaders;
-  /** Its start was recorded: this attempt counts. */
+  /** The start of this attempt was recorded. */
   started: boolean;
 }
 
-/** Takes the body out of what the transport delivered. */
+/** Separates the body from the headers of a delivery. */
 export function open(delivery: Delivery): Opened {
   return { ...delivery, ...unwrap(delivery.body), started: false };
 }
@@ -72,14 +72,14 @@ export class Deliveries {
   readonly core: Core;
   #schema: StandardSchemaV1 | undefined;
 
-  /** Of the queue of this name, whose items are what the schema says. */
+  /** Creates the deliveries of the queue of this name, whose items the schema validates. */
   constructor(queue: string, schema: StandardSchemaV1 | undefined, core: Core) {
     this.queue = queue;
     this.#schema = schema;
     this.core = core;
   }
 
-  /** The item of a body; an error has the body, so that nothing is lost with it. */
+  /** Decodes the item of a body. An error contains the body, so that it is not lost. */
   async read(body: string): Promise<unknown> {
     try {
       const { value } = await this.core.codec.decode(body);
@@ -91,8 +91,8 @@ export class Deliveries {
   }
 
   /**
-   * Records that this attempt starts; false: the lease was lost. The record is on its way when this resolves. Where the last lease
-   * ran out, the item may have killed its holder: then the record is confirmed first.
+   * Records that this attempt starts; resolves with false if the lease was lost. Usually it does not wait for the record. If the last
+   * lease expired, the item may have killed its process: then it waits until the record is confirmed.
    */
   async start(delivery: Opened): Promise<boolean> {
     const recorded = this.core.link.start(this.queue, [delivery.receipt]);
@@ -104,7 +104,7 @@ export class Deliveries {
     return true;
   }
 
-  /** The lease as its holder sees it. */
+  /** Returns the lease for the user. */
   lease<T>(delivery: Delivery, item: T): Held<T> {
     let settling: { readonly outcome: Outcome; readonly done: Promise<boolean> } | undefined;
     let tried = false;
@@ -146,7 +146,7 @@ export class Deliveries {
     return held === true;
   }
 
-  /** First into the dead-letter queue, then out of this one: a crash in between makes two of it, never none. */
+  /** Moves an item to the dead-letter queue. It is put there before it is removed here, so a crash may duplicate it and never loses it. */
   async bury(delivery: Opened, readable: boolean, error: unknown, deadLetter: string): Promise<void> {
     await this.letter(delivery, readable, error, deadLetter);
     await this.settle(delivery, "ack");
@@ -157,15 +157,15 @@ export class Deliveries {
     const { sender } = this.core;
     const cause = { name: nameOf(error), message: textOf(error).slice(0, CAUSE) };
     const { body, attempt, started } = delivery;
-    // the item as it was put: what a schema or a handler made of it may be another one, and nothing that can be sent
+    // the item as it was put, because a schema or a handler may have changed it into a value that cannot be sent
     const letter = `{"queue":${JSON.stringify(this.queue)},"item":${readable ? body : JSON.stringify(body)},` +
       `"attempts":${started ? attempt : attempt - 1},"cause":${JSON.stringify(cause)}}`;
     const item = readable ? readMarks(body) : undefined;
-    // one that is full must not hold up the items behind this one: it is tried again
+    // a full dead-letter queue must not block the next items, so the item is retried later
     await sender.send(deadLetter, letter + writeMarks(item && JSON.stringify({ item })), { wait: 0 });
   }
 
-  /** It could be neither acknowledged nor buried: nobody must hold it on. What was acknowledged after all stays so. */
+  /** Gives back an item that could be neither acknowledged nor dead-lettered. An acknowledgement that arrived after all stays valid. */
   async giveBack(delivery: Opened, error: unknown): Promise<void> {
     this.core.report(error, this.queue);
     const outcome = delivery.started ? "nack" : "untried";

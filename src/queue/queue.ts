@@ -1,5 +1,5 @@
 /**
- * Queues as users hold them: put, get, receive and consume.
+ * The class `Queue`: put, get, receive and consume.
  *
  * @module
  */
@@ -11,32 +11,32 @@ import { BusError, ClosedError, QueueEmptyError, ValidationError } from "../erro
 import { checkName, checkNumber, checkSchema, checkSignal, checkTime } from "../internal/arguments.ts";
 import { type StandardSchemaV1, validate } from "../codec/schema.ts";
 
-/** Milliseconds of a lease, unless the taker says otherwise. */
+/** The default lease in milliseconds. */
 const LEASE = 30_000;
 
 /** Options of `queue`. */
 export interface QueueOptions<S extends StandardSchemaV1 | undefined = StandardSchemaV1 | undefined> {
-  /** Validates at `put` (its input is what is sent) and when an item is taken (its output is what one gets). */
+  /** Validates items: `put` sends the schema's input, `get` and `receive` return its output. */
   readonly schema?: S;
 }
 
 /** Options of {@linkcode Queue.put} and {@linkcode Queue.get}. */
 export interface WaitOptions {
-  /** Whether to wait at all. Default true. */
+  /** Whether to wait. Default true. */
   readonly block?: boolean;
   /** Milliseconds to wait; 0: do not wait. Default: for ever. */
   readonly timeout?: number;
-  /** Ends the wait: it rejects with the signal's reason, and no item is lost. */
+  /** Cancels the wait, which rejects with the signal's reason. No item is lost. */
   readonly signal?: AbortSignal;
 }
 
 /** Options of {@linkcode Queue.receive}. */
 export interface ReceiveOptions extends WaitOptions {
-  /** Milliseconds after which the item of a dead holder comes back; extended until it is settled. Default 30,000. */
+  /** Milliseconds after which the item is redelivered if this process dies. The bus extends the lease until it is settled. Default 30,000. */
   readonly lease?: number;
 }
 
-/** A named queue: each item goes to one taker, oldest first. Iterating over it gets its items until it is closed. */
+/** A named queue. Each item goes to one consumer, oldest first. `for await` over a queue gets its items until the queue is closed. */
 export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
   /** Its name. */
   readonly name: string;
@@ -44,10 +44,10 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
   #core: Core;
   #deliveries: Deliveries;
   #closing = new AbortController();
-  /** Aborts when this handle or the bus takes nothing more. */
+  /** Aborts when this handle or the bus closes. */
   #ended: AbortSignal;
 
-  /** Made by `queue` of a bus. */
+  /** Created by `queue` of a bus. */
   constructor(name: string, options: QueueOptions, core: Core) {
     this.name = checkName("a queue", name);
     this.#schema = checkSchema(options.schema);
@@ -57,10 +57,10 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
   }
 
   /**
-   * Puts an item at the end; resolves when the transport has it.
+   * Puts an item at the end of the queue; resolves when the transport has accepted it.
    *
    * @throws {QueueFullError} when there was no room in time, on transports whose queues can be full
-   * @throws {ValidationError} when the item is not what the schema says, or cannot be sent
+   * @throws {ValidationError} when the schema rejects the item, or it cannot be encoded
    */
   async put(item: I, options: WaitOptions = {}): Promise<void> {
     this.#checkOpen();
@@ -73,59 +73,59 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
     });
   }
 
-  /** `put` without waiting for room. */
+  /** Puts an item without waiting for room. */
   putNowait(item: I): Promise<void> {
     return this.put(item, { block: false });
   }
 
   /**
-   * Takes the oldest item, at most once: if this process dies now, it is gone. `receive` is the one that survives that.
+   * Takes the oldest item, at most once: if this process dies, the item is lost. {@linkcode Queue.receive} is at least once.
    *
    * @throws {QueueEmptyError} when there was none in time
-   * @throws {ValidationError} when the item is not what it must be; its `body` has what was taken
+   * @throws {ValidationError} when the item cannot be decoded or the schema rejects it; `body` of the error contains it
    */
   async get(options: WaitOptions = {}): Promise<T> {
     const delivery = await this.#take(options);
     return (await this.#deliveries.read(delivery.body)) as T;
   }
 
-  /** `get` without waiting. */
+  /** Takes the oldest item without waiting. */
   getNowait(): Promise<T> {
     return this.get({ block: false });
   }
 
   /**
-   * Holds the oldest item, at least once: it comes back when it is not acknowledged.
-   * An item that cannot be read goes to the dead-letter queue, and the error says so.
+   * Leases the oldest item, at least once: it is redelivered unless it is acknowledged. An item that cannot be decoded goes to the
+   * dead-letter queue, and the error says so.
    *
    * @throws {QueueEmptyError} when there was none in time
-   * @throws {ValidationError} when the item is not what it must be
+   * @throws {ValidationError} when the item cannot be decoded or the schema rejects it
    */
   receive(options: ReceiveOptions = {}): Promise<Lease<T>> {
     return this.#core.receives.track(this.#receive(options));
   }
 
   /**
-   * Handles items one after the other, each under a lease: acknowledged when the handler has finished, given back when it
-   * throws (which is reported as an `"error"` event of the bus), and put into a dead-letter queue after `maxAttempts`.
+   * Runs a handler for each item, under a lease. The item is acknowledged when the handler has finished. If the handler throws, the bus
+   * emits an `"error"` event and gives the item back, or moves it to a dead-letter queue after `maxAttempts`.
    */
   consume(handler: (item: T, lease: Lease<T>) => unknown, options: ConsumeOptions = {}): Consumer {
     this.#checkNotClosing();
     return consume(this.#deliveries, this.#ended, handler, { ...options, lease: leaseOf(options.lease) });
   }
 
-  /** How many items wait. Approximate where `Features` says so. */
+  /** Resolves with the number of waiting items. Approximate if the transport's `Features` say so. */
   async qsize(): Promise<number> {
     this.#checkOpen();
     return await this.#core.sender.size(this.name);
   }
 
-  /** Whether no item waits. */
+  /** Resolves with true if no item waits. */
   async empty(): Promise<boolean> {
     return (await this.qsize()) === 0;
   }
 
-  /** Closes this handle: its waiting gets and its consumers end. The queue and its items stay. */
+  /** Closes this handle and ends its waiting gets and its consumers. The queue and its items stay. */
   close(): void {
     this.#closing.abort(new ClosedError(`Cannot use queue "${this.name}": this handle was closed`));
   }
@@ -137,8 +137,8 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
   }
 
   /**
-   * Gets item after item, until the loop is left, or the handle or the bus is closed. An item that cannot be read is reported as an
-   * `"error"` event of the bus and goes to the dead-letter queue; the loop goes on.
+   * Yields item after item, until the loop ends, or the handle or the bus is closed. For an item that cannot be decoded the bus emits
+   * an `"error"` event and puts it into the dead-letter queue; the loop continues.
    */
   [Symbol.asyncIterator](): AsyncIterator<T, undefined> {
     const left = new AbortController();
@@ -152,7 +152,7 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
             if (item) return { done: false, value: item.value };
           } catch (error) {
             if (left.signal.aborted || error instanceof ClosedError) break;
-            // as for a consumer: a dead worker is replaced
+            // a dead worker is replaced, as for a consumer
             if (!(error instanceof BusError) || error.code !== "worker_died") throw error;
           }
         }
@@ -189,7 +189,7 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
     return opened;
   }
 
-  /** The item of a delivery without a lease; undefined: it could not be read, which was reported, and has been dead-lettered. */
+  /** Decodes a delivery without a lease. An item that cannot be decoded is reported and dead-lettered; then it resolves with undefined. */
   async #readOrBury(delivery: Opened): Promise<{ readonly value: T } | undefined> {
     try {
       return { value: (await this.#deliveries.read(delivery.body)) as T };
