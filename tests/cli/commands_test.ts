@@ -154,7 +154,7 @@ describe("tsmq", () => {
     const key = `__tsmq:servers:__eventbus:${ns}:add`;
     await server.run("zadd", key, 1, "__tsmq:inbox:dead", 9_999_999_999_999, "__tsmq:inbox:live");
     const { code, lines } = await tsmq(["reap", url, "-n", ns]);
-    assertEquals([code, lines], [0, ['{"removed":"1 lapsed registration(s) of add"}']]);
+    assertEquals([code, lines], [0, ['{"removed":"1 expired registration(s) of add"}']]);
     assertEquals(await server.run("zrange", key, 0, -1), ["__tsmq:inbox:live"]);
   });
 

@@ -66,7 +66,7 @@ describe("tsmq doctor redis:", () => {
     assertMatch(wrong.of("login").mend!, /password is wrong/);
     const none = await diagnose(`redis://127.0.0.1:${server.port}`);
     assertEquals(none.notOk(), ["login: broken"]);
-    assertMatch(none.of("login").mend!, /asks for a password/);
+    assertMatch(none.of("login").mend!, /requires a password/);
   });
 
   it("reports that the server is too old", async () => {
@@ -113,7 +113,7 @@ describe("tsmq doctor redis:", () => {
     await until("it failed", async () => /bgsave_status:err/.test(String(await server.run("info"))));
     const { of, code } = await diagnose(server.url);
     assertEquals([code, of("persistence").state], [1, "broken"]);
-    assertMatch(of("persistence").mend!, /disk full/);
+    assertMatch(of("persistence").mend!, /disk has space/);
   });
 
   it("reports that large events would disconnect subscribers", () =>

@@ -1,5 +1,5 @@
 /**
- * What can be wrong with a Redis server for a bus. All that is written is removed again.
+ * The checks of `tsmq doctor` for a Redis server. They remove everything that they write.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import { textOf } from "../../internal/thrown.ts";
 import type { Client } from "./client.ts";
 import { ClusterClient } from "./cluster.ts";
 import { Connection } from "./connection.ts";
-import { judgeInfo } from "./admin_info.ts";
+import { checkInfo } from "./admin_info.ts";
 import { Names } from "./names.ts";
 import { parseOptions, type RedisOptions } from "./options.ts";
 import type { Settings } from "./settings.ts";
@@ -17,14 +17,14 @@ import { Registry } from "./registry.ts";
 import { array, count, exactly, info, subscribers, text, texts } from "./replies.ts";
 import { ANSWER, run, SERVERS } from "./scripts.ts";
 
-/** Milliseconds that connecting, and each command, may take. */
+/** Milliseconds for connecting, and for each command. */
 const TIMEOUT = 5_000;
-/** Milliseconds that what we write lasts, if we should not get to remove it. */
+/** Milliseconds after which what the checks write expires, if they are interrupted. */
 const LIFE = 10_000;
-/** How many keys SCAN looks at in one step. */
+/** The number of keys that SCAN visits in one step. */
 const STEP = 1_000;
 
-/** A doctor for what `redis(options)` connects to. */
+/** Makes a doctor for the server of `redis(options)`. */
 export function redisDoctor(options: RedisOptions, namespace: string): Doctor {
   return new RedisDoctor(parseOptions(options), namespace);
 }
@@ -63,7 +63,7 @@ class RedisDoctor implements Doctor {
     const removed: string[] = [];
     for await (const key of this.#scan(`${escape(this.#names.servers(""))}*`)) {
       const gone = await this.#commands.call(count, "zremrangebyscore", key, "-inf", String(await this.#now()));
-      if (gone > 0) removed.push(`${gone} lapsed registration(s) of ${key.slice(this.#names.servers("").length)}`);
+      if (gone > 0) removed.push(`${gone} expired registration(s) of ${key.slice(this.#names.servers("").length)}`);
     }
     return removed;
   }
@@ -86,19 +86,19 @@ class RedisDoctor implements Doctor {
   }
 
   async *#info(): AsyncGenerator<Check> {
-    let said: Map<string, string>;
+    let fields: Map<string, string>;
     try {
-      said = await this.#events.call(info, "info");
+      fields = await this.#events.call(info, "info");
     } catch (error) {
       const mend = grant(this.#settings, "+info");
-      const detail = `cannot be seen, nor whether the server becomes a replica: ${textOf(error)}`;
+      const detail = `cannot read the version, nor whether the server is a replica: ${textOf(error)}`;
       return yield { name: "version", state: "risk", detail, mend };
     }
     const limits = await this.#events.call(texts, "config", "get", "client-output-buffer-limit").catch(() => undefined);
-    yield* judgeInfo(said, limits?.[1], this.#settings);
+    yield* checkInfo(fields, limits?.[1], this.#settings);
   }
 
-  /** Does what a bus does, under names that nobody else has. */
+  /** Tries everything that a bus does, under names that nothing else uses. */
   async *#permissions(): AsyncGenerator<Check> {
     const scratch = `doctor-${crypto.randomUUID()}`;
     let refused = 0;
@@ -114,30 +114,30 @@ class RedisDoctor implements Doctor {
     }
     const { list, due, items } = this.#names.queue(scratch);
     await this.#commands.call(count, "unlink", list, due, items).catch(() => {});
-    if (refused === 0) yield { name: "permissions", state: "ok", detail: "everything that a bus does is allowed" };
+    if (refused === 0) yield { name: "permissions", state: "ok", detail: "the user may do everything that a bus does" };
   }
 
   async *#leftovers(): AsyncGenerator<Check> {
     const name = "leftovers";
     try {
       const now = await this.#now();
-      let lapsed = 0;
+      let expired = 0;
       for await (const key of this.#scan(`${escape(this.#names.servers(""))}*`)) {
-        lapsed += await this.#commands.call(count, "zcount", key, "-inf", String(now));
+        expired += await this.#commands.call(count, "zcount", key, "-inf", String(now));
       }
-      if (lapsed === 0) yield { name, state: "ok", detail: "no registration of a dead server" };
+      if (expired === 0) yield { name, state: "ok", detail: "no registrations of dead servers" };
       else {
-        const detail = `${lapsed} registration(s) of servers that died; nobody calls them any more`;
+        const detail = `${expired} registration(s) of servers that died; callers ignore them`;
         yield {
           name,
           state: "risk",
           detail,
-          mend: "tsmq reap removes them; they also go when that function is served again",
+          mend: "tsmq reap removes them; so does the next server of that function",
         };
       }
     } catch (error) {
-      // only to look around; a bus does without
-      yield { name, state: "ok", detail: `not looked for: ${textOf(error)}` };
+      // only the doctor needs these commands, a bus does not
+      yield { name, state: "ok", detail: `cannot check: ${textOf(error)}` };
     }
   }
 
@@ -146,7 +146,7 @@ class RedisDoctor implements Doctor {
     return Number(seconds) * 1_000 + Math.floor(Number(micros) / 1_000);
   }
 
-  /** The keys of one server; of a Cluster those of one node, for it tells of no others. */
+  /** Yields the keys of one server, or of one node of a Cluster. */
   async *#scan(pattern: string): AsyncGenerator<string> {
     let cursor = "0";
     do {
@@ -171,28 +171,28 @@ function probes(names: Names, scratch: string, { cluster }: Settings): Probe[] {
   const all: Probe[] = [
     {
       what: "subscribe",
-      needed: "events arrive by it",
+      needed: "receiving events needs it",
       attempt: (events) => events.call(count, "subscribe", channel),
     },
     {
       what: "subscribe to globs",
-      needed: "patterns need it, and Redis wants each glob itself among the rules, or '&*'",
+      needed: "patterns need it; Redis requires each glob literally in the rules, or '&*'",
       optional: true,
       attempt: (events) => events.call(count, "psubscribe", names.pattern(`${scratch}*`)),
     },
     {
       what: "have an inbox",
-      needed: "calls and their answers arrive there",
+      needed: "receiving calls and answers needs it",
       attempt: (events) => events.call(count, "subscribe", inbox),
     },
     {
       what: "publish",
-      needed: "events leave by it",
+      needed: "publishing events needs it",
       attempt: (_, commands) => commands.call(count, "publish", channel, "{}"),
     },
     {
       what: "post to an inbox",
-      needed: "calls and their answers leave by it",
+      needed: "sending calls and answers needs it",
       attempt: (_, commands) => commands.call(count, "publish", inbox, "{}"),
     },
     {
@@ -221,7 +221,7 @@ function probes(names: Names, scratch: string, { cluster }: Settings): Probe[] {
     },
     {
       what: "answer PyMQ",
-      needed: "only PyMQ's callers need it",
+      needed: "only callers with PyMQ need it",
       optional: true,
       attempt: async (_, commands) => {
         await run(commands, count, ANSWER, [answer], ["{}", LIFE / 1_000]);
@@ -229,10 +229,10 @@ function probes(names: Names, scratch: string, { cluster }: Settings): Probe[] {
       },
     },
   ];
-  return cluster ? all : [...single(channel), ...all];
+  return cluster ? all : [...singleServerProbes(channel), ...all];
 }
 
-/** All that becomes of an item. */
+/** Takes an item, and does with it everything that a bus can do with one. */
 async function takeAll(queues: Queues, queue: string): Promise<void> {
   const once = { max: 1, wait: 0, signal: new AbortController().signal };
   try {
@@ -250,11 +250,11 @@ async function takeAll(queues: Queues, queue: string): Promise<void> {
   await queues.close();
 }
 
-/** What only one server does. A connection that subscribes can do nothing else, so this comes first. */
-function single(channel: string): Probe[] {
+/** The probes for a single server. They come first, because a connection that has subscribed cannot send other commands. */
+function singleServerProbes(channel: string): Probe[] {
   return [{
     what: "watch empty queues",
-    needed: "without it they are looked at five times a second",
+    needed: "without it, they are polled five times a second",
     optional: true,
     attempt: async (events, commands) => {
       const id = await events.call(count, "client", "id");
@@ -263,12 +263,12 @@ function single(channel: string): Probe[] {
     },
   }, {
     what: "count subscribers",
-    needed: "callers tell dead servers from live ones by it",
+    needed: "callers need it to detect dead servers",
     attempt: (_, commands) => commands.call(subscribers([channel]), "pubsub", "numsub", channel),
   }];
 }
 
-/** The ACL rules that allow what a message says was refused. */
+/** The ACL rules that allow what an error message refused. */
 function rulesFor(message: string, namespace: string): string[] {
   const command = /'([\w|]+)' command|run (\w+) on Redis: NOPERM this user has no permissions to run/i.exec(message);
   if (/channel/i.test(message)) return [`'&__eventbus:${namespace}:*'`, "'&__tsmq:*'", "'&__redis__:invalidate'"];
@@ -280,55 +280,59 @@ function grant({ username = "default" }: Settings, ...rules: string[]): string {
   return `ACL SETUSER ${username} ${rules.join(" ")}   (all that a bus needs: docs/redis.md)`;
 }
 
-/** What to do about a connection that did not come about. */
+/** Error message of a failed connection → name of the check, and what to do. */
 const CONNECTING: readonly (readonly [RegExp, string, string])[] = [
-  [/--allow-(\w+)/, "runtime permission", "run Deno with the permission that it names"],
+  [/--allow-(\w+)/, "runtime permission", "run Deno with this permission"],
   [/WRONGPASS|invalid password/i, "login", "the user or the password is wrong: see ACL LIST on the server"],
-  [/NOAUTH/, "login", "the server asks for a password: redis://user:password@host, percent-encoded"],
-  [/without any password/, "login", "the server has no password: leave it out of the URL"],
+  [/NOAUTH/, "login", "the server requires a password: redis://user:password@host, percent-encoded"],
+  [/without any password/, "login", "the server has no password: remove it from the URL"],
   [
     /max number of clients/i,
     "clients",
-    "raise maxclients of the server, or find who holds so many connections: CLIENT LIST",
+    "raise maxclients of the server, or find the clients with many connections: CLIENT LIST",
   ],
   [/DENIED|protected mode/, "login", "protected mode: set a password, or bind the server to an address"],
-  [/LOADING/, "server", "it is reading its data from disk: wait"],
-  [/MASTERDOWN/, "server", "a replica without its master: connect to the master"],
+  [/LOADING/, "server", "the server loads its data from disk: wait"],
+  [/MASTERDOWN/, "server", "the server is a replica that cannot reach its master: connect to the master"],
   [
     /ENOTFOUND|EAI_AGAIN|name resolution|getaddrinfo/i,
     "address",
-    "no such host: is the name right, does DNS work here?",
+    "the host name cannot be resolved: check the name and DNS",
   ],
-  [/ENOENT/, "address", "there is no such socket: `unixsocket` in redis.conf names it"],
+  [/ENOENT/, "address", "the socket does not exist: see `unixsocket` in redis.conf"],
   [
     /EACCES|EPERM/,
     "address",
-    "the socket is not ours to use: `unixsocketperm` in redis.conf, or the group of its owner",
+    "the socket does not allow this user: see `unixsocketperm` in redis.conf, or join the group of its owner",
   ],
-  [/ECONNREFUSED/, "server", "nobody listens there: start redis-server, or mend host and port"],
+  [/ECONNREFUSED/, "server", "no server listens there: start redis-server, or correct host and port"],
   [
     /certificate|CERT_|SSL|TLS|handshake|UNABLE_TO/i,
     "TLS",
     "rediss:// needs a certificate that this machine trusts (option `tls.ca`)",
   ],
-  [/All sentinels|sentinel/i, "sentinels", "no Sentinel answers, or none knows that master: SENTINEL MASTERS"],
-  [/Failed to refresh slots/i, "cluster", "no node answers as part of a Cluster: CLUSTER INFO"],
-  [/ETIMEDOUT|no answer|no reply|timed? ?out/i, "server", "it does not answer: frozen, busy, or behind a firewall"],
+  [/All sentinels|sentinel/i, "sentinels", "no Sentinel answers, or none knows that master: see SENTINEL MASTERS"],
+  [/Failed to refresh slots/i, "cluster", "no node answers as part of a Cluster: see CLUSTER INFO"],
+  [
+    /ETIMEDOUT|no answer|no reply|timed? ?out/i,
+    "server",
+    "the server does not answer: it is frozen, busy, or behind a firewall",
+  ],
   [
     /ECONNRESET|closed|EPIPE|isn't writeable/,
     "server",
-    "it hangs up: has it as many clients as maxclients allows, does it expect TLS (rediss://), or is it no Redis?",
+    "the server closes the connection: check maxclients, TLS (rediss://), and whether it is a Redis server",
   ],
 ];
 
 function unreachable(error: Error, { tls }: Settings): Check {
   const known = CONNECTING.find(([pattern]) => pattern.test(error.message));
   const [, name, mend] = known ?? [undefined, "server", "see the message"];
-  const plain = tls && /ECONNRESET|closed|EOF/.test(error.message) ? "; or it speaks no TLS: redis://" : "";
+  const plain = tls && /ECONNRESET|closed|EOF/.test(error.message) ? "; or the server does not use TLS: redis://" : "";
   return { name, state: "broken", detail: error.message, mend: mend + plain };
 }
 
-/** The reply to SCAN. */
+/** Reads the reply to SCAN. */
 function page(reply: unknown): { next: string; keys: string[] } {
   const [next, keys] = array(reply, 2);
   return { next: text(next), keys: texts(keys) };
