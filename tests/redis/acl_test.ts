@@ -11,7 +11,7 @@ import { type RedisGroup, startCluster } from "../support/redis_cluster.ts";
 import { RedisServer } from "../support/redis_server.ts";
 
 const PAGE = readFileSync(new URL("../../docs/redis.md", import.meta.url), "utf8");
-/** The rules as they stand there. */
+/** The rules on that page. */
 const RULES = /ACL SETUSER shop ([^]*?)^```/m.exec(PAGE)![1]!.replace(/[\\\n']/g, " ").trim().split(/\s+/);
 
 describe("the ACL user of docs/redis.md", () => {
@@ -24,7 +24,7 @@ describe("the ACL user of docs/redis.md", () => {
     return redis({ url: `redis://${name}:secret@127.0.0.1:${server.port}` });
   }
 
-  it("may do in its namespace what a bus does, but subscribe to globs that are not named", async () => {
+  it("may do everything that a bus does in its namespace, but may subscribe only to globs with a rule", async () => {
     const provider = await user("shop", RULES);
     await using bus = await Bus.open(provider, { namespace: "shop" });
     const heard = Promise.withResolvers<unknown>();
@@ -69,7 +69,7 @@ describe("the ACL user of docs/redis.md", () => {
       return redis({ cluster: nodes.nodes.map(({ host, port }) => `redis://${name}:secret@${host}:${port}`) });
     }
 
-    it("may do what a bus does there, also while a slot moves", async () => {
+    it("may do everything that a bus does, also while a slot moves", async () => {
       await using bus = await Bus.open(await user("shop", [...RULES, ...more]), { namespace: "shop" });
       const heard = Promise.withResolvers<unknown>();
       await bus.subscribe("orders", heard.resolve).ready;
@@ -85,7 +85,7 @@ describe("the ACL user of docs/redis.md", () => {
       await bus.queue("moving").put("job");
     });
 
-    it("what it may not do while a slot moves is that command's error alone", async () => {
+    it("a command that is denied while a slot moves rejects alone", async () => {
       const rules = [...RULES, ...more.filter((rule) => rule !== "+asking")];
       await using bus = await Bus.open(await user("narrow", rules), { namespace: "shop" });
       await move("narrow");
@@ -104,7 +104,7 @@ describe("the ACL user of docs/redis.md", () => {
     };
     kit({ provider: () => provider, faults: { cut } }, /^(pubsub|queues|leases|rpc|faults):/);
 
-    it("uses every command that it may", async () => {
+    it("uses every command that it may use", async () => {
       const used = String(await server.run("info", "commandstats"));
       const commands = RULES.filter((rule) => rule.startsWith("+")).map((rule) => rule.slice(1));
       const unused = commands.filter((command) => !used.includes(`cmdstat_${command}:`));

@@ -36,7 +36,7 @@ describe("a caller", () => {
     return [halves, seen];
   }
 
-  it("that was refused twice by one server, which it had asked twice, does not ask the one after the next", async () => {
+  it("refused twice by one server, which it asked twice, does not skip a server", async () => {
     const namespace = fresh();
     const [goes] = await stranger(namespace, "fn", true);
     await using caller = await Bus.open(redis({ port: server.port }), { namespace });
@@ -60,7 +60,7 @@ describe("a caller", () => {
     await goes.close();
   });
 
-  it("whose request reached only one that is just going says that nobody serves the function", async () => {
+  it("rejects with NoSuchRemoteError if its request reached only a server that is closing", async () => {
     const namespace = fresh();
     const [goes, seen] = await stranger(namespace, "fn", false);
     await using caller = await Bus.open(redis({ port: server.port }), { namespace });
@@ -72,7 +72,7 @@ describe("a caller", () => {
     await goes.close();
   });
 
-  it("that gets garbage of one of PyMQ's servers gets the answers of the others", async () => {
+  it("gets the answers of PyMQ's other servers if one of them answers garbage", async () => {
     const namespace = fresh();
     const [bad, seen] = await stranger(namespace, "fn", false);
     const [good] = await stranger(namespace, "fn", false);

@@ -5,7 +5,7 @@ import { redis } from "../../src/providers/redis/provider.ts";
 import { RedisServer } from "../support/redis_server.ts";
 
 describe("closing a bus of a frozen Redis", () => {
-  it("ends by its deadline, though no step of it gets an answer", async () => {
+  it("ends by its deadline, though Redis answers none of its steps", async () => {
     const server = await RedisServer.start();
     const bus = await Bus.open(redis({ port: server.port }));
     await bus.subscribe("topic", () => {}).ready;

@@ -22,7 +22,7 @@ describe("ClusterClient", () => {
     return { client, states };
   }
 
-  it("close() rejects with an unknown outcome what was sent, and with 'closed' what was not", async () => {
+  it("close() rejects sent commands with an unknown outcome, and later ones with 'closed'", async () => {
     const { client } = await open(10_000);
     for (const server of nodes.servers) server.freeze();
     try {
@@ -36,10 +36,10 @@ describe("ClusterClient", () => {
     assertEquals(after.code, "closed");
   });
 
-  it("close() rejects with 'closed' what waits for the Cluster", async () => {
+  it("close() rejects commands that wait for the Cluster with 'closed'", async () => {
     const { client, states } = await open(10_000);
     const nonsense = () => {
-      throw new Error("another reply is due");
+      throw new Error("wrong reply");
     };
     await client.askAll(nonsense, "ping");
     await until("it is down", () => states.includes("down"));
@@ -48,7 +48,7 @@ describe("ClusterClient", () => {
     assertEquals((await waiting).code, "closed");
   });
 
-  it("askAll() gives up the connections at a reply that makes no sense, though another node is silent", async () => {
+  it("askAll() drops the connections at a wrong reply, though another node does not answer", async () => {
     const { client, states } = await open(5_000);
     const [first, second] = nodes.servers;
     const ports: number[] = [];
@@ -57,7 +57,7 @@ describe("ClusterClient", () => {
       const asked = client.askAll(
         (reply) => {
           ports.push(Number(text(reply)));
-          throw new Error("another reply is due");
+          throw new Error("wrong reply");
         },
         "echo",
         String(first!.port),

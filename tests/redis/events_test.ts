@@ -44,7 +44,7 @@ describe("Redis events", () => {
     assertEquals(seen, sent);
   });
 
-  it("names and bodies may be any text", async () => {
+  it("names and bodies may be any string", async () => {
     await using bus = await open(here());
     const names = [
       "a b",
@@ -69,7 +69,7 @@ describe("Redis events", () => {
     assertEquals(seen, [...names.map((name) => `${name}=${body}`), "a b="]);
   });
 
-  it("a pattern's namespace is taken literally, and other namespaces are not seen", async () => {
+  it("a pattern matches its namespace literally, and no other namespace", async () => {
     await using bus = await open(here(), { namespace: "n[ab]*?\\" });
     await using other = await open(here(), { namespace: "naXY" });
     const { seen, emit } = record();
@@ -80,7 +80,7 @@ describe("Redis events", () => {
     assertEquals(seen, ["t/u=ours"]);
   });
 
-  it("post() reaches one inbox, which no pattern sees", async () => {
+  it("post() reaches one inbox, which no pattern matches", async () => {
     await using bus = await open(here());
     await using other = await open(here(), { namespace: bus.namespace });
     const { seen, emit } = record();
@@ -108,7 +108,7 @@ describe("Redis events", () => {
     assertEquals(serving.seen, ["t=1"]);
   });
 
-  it("servers() names the inboxes that serve a topic, while they do", async () => {
+  it("servers() returns the inboxes that serve a topic, while they do", async () => {
     await using one = await open(here());
     await using two = await open(here(), { namespace: one.namespace });
     const { emit } = record();
@@ -126,7 +126,7 @@ describe("Redis events", () => {
     assertEquals((await server.keys()).filter((key) => key.includes(one.namespace)), []);
   });
 
-  it("a registration lapses, and its key with it, when nobody renews it", async () => {
+  it("a registration and its key expire unless they are renewed", async () => {
     await using bus = await open(here());
     await bus.receiver.subscribe(served("f"), () => {});
     const [key] = (await server.keys()).filter((key) => key.includes(bus.namespace));
@@ -146,14 +146,14 @@ describe("Redis events", () => {
     assertEquals(seen, ["t9999=x"]);
   });
 
-  it("an event that would cut off its subscribers is refused before it is sent", async () => {
+  it("publish() rejects an event that would disconnect its subscribers, and sends nothing", async () => {
     await using bus = await open({ ...here(), maxEvent: 1_000 });
     const error = await assertRejects(() => bus.sender.publish("t", "€".repeat(334)), ProviderError, "1002 bytes");
     assertEquals((error as ProviderError).code, "too_large");
     assertEquals(await bus.sender.publish("t", "€".repeat(333)), 0);
   });
 
-  it("garbage on our channels harms nobody", async () => {
+  it("garbage on the channels of tsmq does no harm", async () => {
     await using bus = await open(here());
     const { seen, emit } = record();
     await bus.receiver.subscribe(topic("t"), emit);
@@ -165,7 +165,7 @@ describe("Redis events", () => {
     assertEquals(bus.said, []);
   });
 
-  it("close() leaves no connection, and may come twice", async () => {
+  it("close() leaves no connection, and may be called twice", async () => {
     const before = (await server.clients()).length;
     const bus = await open({ ...here() }, { namespace: fresh() });
     await bus.receiver.subscribe(served("f"), () => {});

@@ -40,7 +40,7 @@ async function isOn(server: RedisServer, bus: Halves): Promise<void> {
   );
 }
 
-describe("The master becomes another", () => {
+describe("Redis failover", () => {
   it("Sentinels, planned, under load: nothing is lost or got twice, and a gap is reported", async () => {
     await using ground = await startSentinels();
     const cost = await failover(ground, "planned");
@@ -48,7 +48,7 @@ describe("The master becomes another", () => {
     assertEquals([cost.twice, cost.unsaid], [0, 0], JSON.stringify(cost));
   });
 
-  it("one address, the old master demoted, connections left open: all move, though nothing is written", async () => {
+  it("one address, the old master demoted, connections left open: all connections move, though nothing is written", async () => {
     await using stack = new AsyncDisposableStack();
     const { master, replica, wire } = await pair(stack);
     const bus = stack.use(await open({ port: wire.port }));
@@ -61,7 +61,7 @@ describe("The master becomes another", () => {
     await until("the gap is reported", () => bus.said.includes("gap"));
   });
 
-  it("one address, a master that its replicas have left: NOREPLICAS leads to the new one", async () => {
+  it("one address, a master without its replicas: NOREPLICAS makes the bus find the new master", async () => {
     await using stack = new AsyncDisposableStack();
     const { master, replica, wire } = await pair(stack);
     await master.run("config", "set", "min-replicas-to-write", 1);
@@ -79,7 +79,7 @@ describe("The master becomes another", () => {
     assertEquals(await items(), 2);
   });
 
-  it("one connection comes back to another master: the others follow", async () => {
+  it("one connection reaches another master: the others follow", async () => {
     await using stack = new AsyncDisposableStack();
     const { master, replica, wire } = await pair(stack);
     const bus = stack.use(await open({ port: wire.port }));

@@ -33,7 +33,7 @@ describe("Redis faults", () => {
   afterAll(() => server.stop());
   const here = () => ({ port: server.port });
 
-  it("open() refuses at once where nobody listens, and leaves nothing trying", async () => {
+  it("open() rejects at once if no server listens, and stops trying", async () => {
     const port = await freePort();
     const start = performance.now();
     const error = await rejection(open({ port }, { connectTimeout: 5_000 }));
@@ -42,7 +42,7 @@ describe("Redis faults", () => {
     assert(performance.now() - start < 4_000);
   });
 
-  it("open() gives up in its time on one who accepts and never answers", async () => {
+  it("open() times out at a server that accepts and never answers", async () => {
     const wire = await TcpProxy.to(server.port);
     wire.dead = true;
     const start = performance.now();
@@ -82,14 +82,14 @@ describe("Redis faults", () => {
     }
   });
 
-  it("open() refuses a database that the server does not have, or that its user may not select", async () => {
+  it("open() rejects for a database that does not exist, or that the user may not select", async () => {
     await server.run("acl", "setuser", "first", "on", ">pw", "~*", "&*", "+@all", "-select");
     const none = await rejection(open({ ...here(), db: 99 }));
     assertEquals([none.code, none.message], ["internal", "Cannot run SELECT on Redis: ERR DB index is out of range"]);
     assertEquals((await rejection(open({ ...here(), db: 1, username: "first", password: "pw" }))).code, "denied");
   });
 
-  it("one denied topic or queue is that topic's error alone", async () => {
+  it("a denied topic rejects alone", async () => {
     await server.run(
       "acl",
       "setuser",
@@ -134,7 +134,7 @@ describe("Redis faults", () => {
     assert(took < 75, `the wake-up is back: the next look would have been 150 ms away, it took ${took} ms`);
   });
 
-  it("only the wake-up's connection dies: who waits is still woken soon", async () => {
+  it("a waiting receive() still wakes soon if only the events' connection breaks", async () => {
     await using bus = await open(here());
     for (let round = 0; round < 3; round++) {
       const waits = bus.bodies("q", { wait: 20_000 });
@@ -175,7 +175,7 @@ describe("Redis faults", () => {
     }
   });
 
-  it("what is sent to nobody for long rejects in its time", async () => {
+  it("commands that wait for a connection reject by their deadline", async () => {
     const mortal = await RedisServer.start();
     await using bus = await open({ port: mortal.port }, { sendTimeout: 300 });
     await mortal.stop();
@@ -191,7 +191,7 @@ describe("Redis faults", () => {
     assert(performance.now() - end < 5_000);
   });
 
-  it("what is in flight when the connection breaks rejects at once and is never sent again", async () => {
+  it("commands without a reply reject at once when the connection breaks, and are never sent again", async () => {
     const wire = await TcpProxy.to(server.port);
     await using bus = await open({ port: wire.port }, { sendTimeout: 20_000 });
     wire.deaf = true;
@@ -216,7 +216,7 @@ describe("Redis faults", () => {
   });
 
   for (const lease of [undefined, 60_000]) {
-    it(`a lost reply loses and doubles nothing${lease ? ", with a lease" : ""}`, async () => {
+    it(`a lost reply neither loses nor duplicates items${lease ? ", with a lease" : ""}`, async () => {
       const wire = await TcpProxy.to(server.port);
       await using bus = await open(here(), { receiver: { port: wire.port } });
       const list = `__eventbus:${bus.namespace}:q`;
@@ -243,7 +243,7 @@ describe("Redis faults", () => {
     });
   }
 
-  it("a lost reply whose receiver waits no more goes back to the queue", async () => {
+  it("the items of a lost reply go back to the queue if no receive() waits any more", async () => {
     const wire = await TcpProxy.to(server.port);
     await using bus = await open(here(), { receiver: { port: wire.port } });
     const list = `__eventbus:${bus.namespace}:q`;
@@ -263,7 +263,7 @@ describe("Redis faults", () => {
     await wire.close();
   });
 
-  it("a reply that came too late goes back to the queue, though the connection holds", async () => {
+  it("the items of a late reply go back to the queue, though the connection works", async () => {
     await using wire = await TcpProxy.to(server.port);
     await using bus = await open(here(), { receiver: { port: wire.port } });
     assertEquals(await bus.receive("q"), []);
@@ -290,7 +290,7 @@ describe("Redis faults", () => {
     await until("it is back", async () => await bus.sender.size("q") === 1);
   });
 
-  it("who asks while a lost reply is fetched for nobody does not get it as well", async () => {
+  it("receive() does not return items that are being given back", async () => {
     await using wire = await TcpProxy.to(server.port);
     await using bus = await open(here(), { receiver: { port: wire.port } });
     const list = `__eventbus:${bus.namespace}:q`;
@@ -319,7 +319,7 @@ describe("Redis faults", () => {
     assertEquals(await bus.sender.size("q"), 0);
   });
 
-  it("restore() goes on until the server has it, once", async () => {
+  it("restore() repeats until the server has the items, once", async () => {
     const wire = await TcpProxy.to(server.port);
     await using bus = await open(here(), { receiver: { port: wire.port } });
     for (const body of ["a", "b"]) await bus.sender.send("q", body, NOW);
@@ -337,7 +337,7 @@ describe("Redis faults", () => {
     await wire.close();
   });
 
-  it("close() while the connection comes back leaves no registration", async () => {
+  it("close() while the connection reconnects leaves no registration", async () => {
     const sent: string[] = [];
     const call = <T>(reads: ReplyReader<T>, name: string) => {
       sent.push(name);
@@ -353,7 +353,7 @@ describe("Redis faults", () => {
     assertEquals(sent, ["evalsha", "zrem"]);
   });
 
-  it("a frozen server: everything ends in its time, and goes on when it thaws", async () => {
+  it("a frozen server: everything ends by its deadline, and continues when it thaws", async () => {
     const frozen = await RedisServer.start();
     try {
       await using bus = await open({ port: frozen.port }, { sendTimeout: 500 });
@@ -377,7 +377,7 @@ describe("Redis faults", () => {
     }
   });
 
-  it("close() ends in its time though the server is frozen", async () => {
+  it("close() ends by its deadline though the server is frozen", async () => {
     const frozen = await RedisServer.start();
     try {
       const bus = await open({ port: frozen.port });
@@ -398,7 +398,7 @@ describe("Redis faults", () => {
     }
   });
 
-  it("a half-open connection is noticed while nobody sends anything", async () => {
+  it("a half-open connection is detected while nothing is sent", async () => {
     const wire = await TcpProxy.to(server.port);
     const said: string[] = [];
     const link = new Connection(parseOptions({ port: wire.port }), 1_000, {
@@ -415,7 +415,7 @@ describe("Redis faults", () => {
     await wire.close();
   });
 
-  it("a thread that was busy for long takes no late reply for a silent server", async () => {
+  it("a thread that was busy does not mistake its delay for a silent server", async () => {
     const said: string[] = [];
     const link = new Connection(parseOptions(here()), 300, { down: () => said.push("down") });
     await link.open(2_000);
@@ -429,7 +429,7 @@ describe("Redis faults", () => {
     await link.close();
   });
 
-  it("two hundred times opened and closed leaves nothing", async () => {
+  it("opening and closing two hundred times leaves nothing", async () => {
     const before = (await server.keys()).length;
     for (let n = 0; n < 200; n++) {
       const bus = await open(here());

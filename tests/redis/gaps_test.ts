@@ -72,7 +72,7 @@ describe("Redis: a gap", () => {
     return n - 1;
   }
 
-  it("comes ahead of the events behind the hole, though the other connection is down for long", async () => {
+  it("is reported before the events after the loss, though the other connection is down for long", async () => {
     await using wire = await Wire.to(server);
     const { bus, publisher, seen } = await open(wire);
     await bus.subscribe("t", (n) => seen.push(n)).ready;
@@ -95,7 +95,7 @@ describe("Redis: a gap", () => {
     await Promise.all([bus.close(), publisher.close()]);
   });
 
-  it("comes behind the backlog of a slow handler, and by itself for each subscription", async () => {
+  it("is reported after the backlog of a slow handler, for each subscription on its own", async () => {
     await using wire = await Wire.to(server);
     const { bus, publisher, seen } = await open(wire);
     const gate = Promise.withResolvers<void>();
@@ -118,7 +118,7 @@ describe("Redis: a gap", () => {
     await Promise.all([bus.close(), publisher.close()]);
   });
 
-  it("is not forgotten when the events' connection breaks while the other one restores itself", async () => {
+  it("is reported if the events' connection breaks while the other one restores itself", async () => {
     await using wire = await Wire.to(server);
     const { bus, publisher, seen } = await open(wire);
     await bus.subscribe("t", (n) => seen.push(n)).ready;

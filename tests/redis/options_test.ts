@@ -7,13 +7,13 @@ import { redisDoctor } from "../../src/providers/redis/admin.ts";
 import { redis, type RedisOptions } from "../../src/providers/redis/provider.ts";
 import { parseOptions } from "../../src/providers/redis/options.ts";
 
-/** What JavaScript may pass, whatever the types say. */
+/** Options that JavaScript may pass against the types. */
 function given(options: unknown): RedisOptions {
   return options as RedisOptions;
 }
 
 describe("redis()", () => {
-  it("is one server on this machine unless told otherwise", () => {
+  it("is one server on this machine by default", () => {
     assertEquals(parseOptions({}), {
       host: "127.0.0.1",
       port: 6379,
@@ -23,7 +23,7 @@ describe("redis()", () => {
     });
   });
 
-  it("reads a URL, and other options win over its parts", () => {
+  it("reads a URL, whose parts other options override", () => {
     const { host, port, username, password, db, tls } = parseOptions({ url: "rediss://me:p%40%2F@example.org:7000/3" });
     assertEquals([host, port, username, password, db, tls], ["example.org", 7000, "me", "p@/", 3, {}]);
     assertEquals(parseOptions({ url: "redis://h:1/2", port: 9, db: 4, tls: { servername: "x" } }).port, 9);
@@ -34,7 +34,7 @@ describe("redis()", () => {
     assertEquals(parseOptions({ url: "unix:///run/my%20app/ü.sock" }).path, "/run/my app/ü.sock");
   });
 
-  it("takes Sentinels, and the nodes of a Cluster", () => {
+  it("accepts Sentinels, and the nodes of a Cluster", () => {
     const sentinels = [{ host: "a", port: 1 }];
     assertEquals(parseOptions({ sentinels, name: "main" }).sentinels, sentinels);
     const { cluster, password, tls } = parseOptions({ cluster: ["rediss://:pw@a:1", { host: "b", port: 2 }] });

@@ -44,8 +44,8 @@ function stream(random: () => number): { bytes: Buffer; expected: string[] } {
   };
 }
 
-describe("Pushes", () => {
-  it("finds the messages of a stream and passes on the rest, each whole and in order, wherever the chunks end", () => {
+describe("PubSubParser", () => {
+  it("finds the messages of a stream and passes the other replies on, whole and in order, wherever the chunks end", () => {
     let seed = 7;
     const random = () => (seed = seed * 48_271 % 2_147_483_647) / 2_147_483_647;
     for (let round = 0; round < 300; round++) {
@@ -65,7 +65,7 @@ describe("Pushes", () => {
     }
   });
 
-  it("takes a long message in small pieces in no more than a glance at each", () => {
+  it("parses a long message in small chunks without scanning them again", () => {
     const body = "x".repeat(20_000_000);
     const bytes = Buffer.from(array(bulk("message"), bulk("channel"), bulk(body)));
     const lengths: number[] = [];

@@ -12,7 +12,7 @@ describe("Redis queues", () => {
   afterAll(() => server.stop());
   const here = () => ({ port: server.port });
 
-  it("send() and receive() keep the order; size() counts what waits", async () => {
+  it("send() and receive() keep the order; size() counts the items", async () => {
     await using bus = await open(here());
     for (const body of ["a", "b", "", "ü😀"]) await bus.sender.send("q", body, NOW);
     assertEquals(await bus.sender.size("q"), 4);
@@ -44,7 +44,7 @@ describe("Redis queues", () => {
     }
   });
 
-  it("a thousand queues are waited for on three connections", async () => {
+  it("a thousand queues wait on three connections", async () => {
     const before = (await server.clients()).length;
     await using bus = await open(here());
     const waits = Array.from({ length: 1_000 }, (_, n) => bus.bodies(`q${n}`, { wait: 10_000 }));
@@ -54,7 +54,7 @@ describe("Redis queues", () => {
     assertEquals((await Promise.all(waits)).flat(), waits.map((_, n) => `${n}`));
   });
 
-  it("without leave to track keys it finds what others put within 250 ms", async () => {
+  it("receive() finds new items within 250 ms if the ACL forbids tracking", async () => {
     await server.run("acl", "setuser", "narrow", "on", ">pw", "~*", "&*", "+@all", "-client|tracking");
     await using bus = await open({ ...here(), username: "narrow", password: "pw" });
     const put = () => server.run("lpush", `__eventbus:${bus.namespace}:q`, "x");
@@ -62,7 +62,7 @@ describe("Redis queues", () => {
     assert(took < 250, `${took} ms`);
   });
 
-  it("receive() ends when its time is over or its signal aborts, and loses nothing", async () => {
+  it("receive() ends when it times out or its signal aborts, and loses nothing", async () => {
     await using bus = await open(here());
     const start = performance.now();
     assertEquals(await bus.receive("q", { wait: 100 }), []);
@@ -89,7 +89,7 @@ describe("Redis queues", () => {
     assertEquals(got.map(Number).sort((a, b) => a - b), Array.from({ length: 300 }, (_, n) => n));
   });
 
-  it("a lease holds, is settled once, and does not wait", async () => {
+  it("a leased item is settled once, and is not in the queue", async () => {
     await using bus = await open(here());
     for (const body of ["a", "b"]) await bus.sender.send("q", body, NOW);
     const [a, b] = await bus.receive("q", { max: 2, lease: 5_000 });
@@ -107,7 +107,7 @@ describe("Redis queues", () => {
     assertEquals(await bus.receiver.settle("q", [], "ack", 0), []);
   });
 
-  it("what was put back comes before what waits, in its old order, also to one without a lease", async () => {
+  it("items that were put back come first, in their old order, also without a lease", async () => {
     await using bus = await open(here());
     for (const body of ["a", "b", "c", "d"]) await bus.sender.send("q", body, NOW);
     const taken = await bus.receive("q", { max: 3, lease: 5_000 });
@@ -121,7 +121,7 @@ describe("Redis queues", () => {
     ]);
   });
 
-  it("what was put back without a delay is in the list again; only white space says how often it was delivered", async () => {
+  it("items that were put back without a delay are in the list again, with the count of deliveries as white space", async () => {
     await using bus = await open(here());
     for (const body of ['"a"', '"b"', '"c"']) await bus.sender.send("q", body, NOW);
     for (let attempt = 1; attempt <= 5; attempt++) {
@@ -153,7 +153,7 @@ describe("Redis queues", () => {
     assertEquals(await holder.receiver.start("q", [held!.receipt]), [false]);
   });
 
-  it("counts starts, not takes: untried gives back what was taken, nack counts, and so does a lease that started", async () => {
+  it("counts starts, not takes: 'untried' counts nothing, nack counts, and so does a lease that started", async () => {
     await using bus = await open(here());
     const { receiver } = bus;
     const list = `__eventbus:${bus.namespace}:q`;
@@ -191,7 +191,7 @@ describe("Redis queues", () => {
     assertEquals(await server.run("hlen", bodies), 1, "only the body of what is held is kept");
   });
 
-  it("a lease that is over is lost, though nobody took the item yet", async () => {
+  it("an expired lease is lost, though no other client took the item yet", async () => {
     await using bus = await open(here());
     await bus.sender.send("q", "x", NOW);
     const [held] = await bus.receive("q", { lease: 50 });
@@ -200,7 +200,7 @@ describe("Redis queues", () => {
     assertEquals(await bus.receiver.extend("q", [held!.receipt], 50), [false]);
   });
 
-  it("extend() makes a lease last", async () => {
+  it("extend() extends a lease", async () => {
     await using bus = await open(here());
     await bus.sender.send("q", "x", NOW);
     const [held] = await bus.receive("q", { lease: 2_000 });
@@ -212,7 +212,7 @@ describe("Redis queues", () => {
     assertEquals(await bus.receiver.settle("q", [held!.receipt], "ack", 0), [true]);
   });
 
-  it("nack with a delay: not before, and soon after, also for another bus", async () => {
+  it("nack with a delay: the item comes back not before it, and soon after it, also for another bus", async () => {
     await using bus = await open(here());
     await using other = await open(here(), { namespace: bus.namespace });
     await bus.sender.send("q", "x", NOW);
@@ -259,7 +259,7 @@ describe("Redis queues", () => {
     }
   });
 
-  it("an answer lapses by itself", async () => {
+  it("an answer expires", async () => {
     await using bus = await open(here());
     await bus.sender.replies!.put("__rpc_1", "answer");
     const left = Number(await server.run("ttl", `__eventbus:${bus.namespace}:__rpc_1`));
@@ -281,7 +281,7 @@ describe("Redis queues", () => {
     assertEquals(await bus.bodies("q"), ["y"]);
   });
 
-  it("a server without room still gives out, settles and takes back", async () => {
+  it("a server without free memory still hands out, settles and takes back items", async () => {
     const small = await RedisServer.start({ args: ["--maxmemory-policy", "noeviction"] });
     try {
       await using bus = await open({ port: small.port });

@@ -1,4 +1,4 @@
-/** What a take leaves on the server: until its reply has come, and no longer. */
+/** What a take leaves on the server until its reply has arrived. */
 import { assert, assertEquals } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { Bus } from "../../mod.ts";
@@ -23,7 +23,7 @@ describe("Redis: what a take leaves on the server", () => {
     (await at.run("lrange", listOf(bus), "0", "-1") as unknown[]).map(String).reverse();
 
   for (const lease of [undefined, 60_000]) {
-    it(`is gone when the reply has come${lease ? ", with a lease" : ""}`, async () => {
+    it(`is removed when the reply has arrived${lease ? ", with a lease" : ""}`, async () => {
       await using bus = await open({ port: server.port });
       for (const body of ["a", "b"]) await bus.sender.send("q", body, NOW);
       assertEquals(await bus.bodies("q", { lease }), ["a"]);
@@ -32,7 +32,7 @@ describe("Redis: what a take leaves on the server", () => {
     });
   }
 
-  it("lapses within a minute where nobody can remove it", async () => {
+  it("expires within a minute if the bus cannot remove it", async () => {
     await using bus = await open({ port: server.port });
     await bus.sender.send("q", "a", NOW);
     await server.run("acl", "setuser", "default", "-unlink");
@@ -40,7 +40,7 @@ describe("Redis: what a take leaves on the server", () => {
       assertEquals(await bus.bodies("q"), ["a"]);
       const record = (await left(bus)).find((key) => key.includes("record:"));
       const lapses = Number(await server.run("pttl", record!));
-      assert(lapses > 0 && lapses <= 60_000, `it lapses in ${lapses} ms`);
+      assert(lapses > 0 && lapses <= 60_000, `it expires in ${lapses} ms`);
     } finally {
       await server.run("acl", "setuser", "default", "+unlink");
     }
@@ -60,7 +60,7 @@ describe("Redis: what a take leaves on the server", () => {
     };
     await bus.sender.send("q", "1", NOW);
     const record = await until(
-      "it is handed out",
+      "the item is handed out",
       async () => (await left(bus)).find((key) => key.includes("record:")),
     );
     await peer.kill();
@@ -72,7 +72,7 @@ describe("Redis: what a take leaves on the server", () => {
     }
   });
 
-  it("is gone after close(), though a command of the last second failed", async () => {
+  it("is removed by close(), though a command failed just before", async () => {
     for (let round = 0; round < 5; round++) {
       const wire = await TcpProxy.to(server.port);
       const bus = await open({ port: server.port }, { receiver: { port: wire.port } });
@@ -90,7 +90,7 @@ describe("Redis: what a take leaves on the server", () => {
   });
 
   for (const late of [0, 10, 30]) {
-    it(`goes back with close(), where the reply was lost with its connection ${late} ms before`, async () => {
+    it(`goes back at close() if the reply was lost with its connection ${late} ms before`, async () => {
       const wire = await TcpProxy.to(server.port);
       const bus = await open({ port: server.port }, { receiver: { port: wire.port } });
       const cancel = new AbortController();
@@ -121,7 +121,7 @@ describe("Redis: what a take leaves on the server", () => {
     });
   }
 
-  it("is put back by a server that was frozen at close(), which says how many that concerns", async () => {
+  it("is put back by a server that was frozen at close(), which returns the number of uncertain items", async () => {
     const frozen = await RedisServer.start();
     try {
       const bus = await open({ port: frozen.port });
@@ -168,7 +168,7 @@ describe("Redis: what a take leaves on the server", () => {
     });
   }
 
-  it("is put back once, though the next get comes at the same time", async () => {
+  it("is put back once, though the next get runs at the same time", async () => {
     await using bus = await open({ port: server.port });
     for (let round = 0; round < 20; round++) {
       const cancel = new AbortController();

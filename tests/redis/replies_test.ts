@@ -52,7 +52,7 @@ describe(`Redis replies that were altered on the way (seed ${SEED})`, () => {
 
   /** Every kind of use, each with the right outcome. */
   async function works(bus: Halves): Promise<void> {
-    await until("all is up and right", async () => {
+    await until("everything is up", async () => {
       const servers = await bus.sender.servers("f", { listening: true });
       assertEquals(servers, [{ inbox: bus.receiver.inbox, listening: true }]);
       assertEquals(await bus.sender.post(bus.receiver.inbox, "{}"), true);
@@ -142,14 +142,14 @@ describe(`Redis replies that were altered on the way (seed ${SEED})`, () => {
     await link.close();
   }
 
-  it("one reply too many is noticed on a connection that is busy", () => busy((chunk) => Buffer.concat([SAME, chunk])));
+  it("a busy connection detects one reply too many", () => busy((chunk) => Buffer.concat([SAME, chunk])));
 
-  it("one reply too few is noticed on a connection that is busy", () => busy((chunk) => chunk.subarray(SAME.length)));
+  it("a busy connection detects one reply too few", () => busy((chunk) => chunk.subarray(SAME.length)));
 
-  it("a length beyond all, which swallows what follows, is noticed on a connection that is busy", () =>
+  it("a busy connection detects a huge length that swallows the next replies", () =>
     busy((chunk) => Buffer.concat([encoder.encode("*99999999999\r\n"), chunk])));
 
-  it("one reply too many to a take gives nobody the items of another queue", async () => {
+  it("one reply too many to a take delivers no items of another queue", async () => {
     await using scene = await place();
     const { bus, wire } = scene;
     await bus.sender.send("a", "of a", NOW);
@@ -166,7 +166,7 @@ describe(`Redis replies that were altered on the way (seed ${SEED})`, () => {
     assertEquals(await waits, ["of b"]);
   });
 
-  it("random bytes in any place end nothing: afterwards all is right", async () => {
+  it("random bytes in any place break nothing for good", async () => {
     const random = new Random(SEED);
     await using scene = await place();
     const { bus, wire } = scene;
@@ -178,7 +178,7 @@ describe(`Redis replies that were altered on the way (seed ${SEED})`, () => {
         return Buffer.concat([chunk.subarray(0, at), bytes, chunk.subarray(random.int(at, chunk.length))]);
       });
       await Promise.all([acts[name]!(bus).catch(() => {}), altered]);
-      await until("it is right again", () => works(bus).then(() => true));
+      await until("it works again", () => works(bus).then(() => true));
     }
   });
 });

@@ -5,7 +5,7 @@ import { redis } from "../../src/providers/redis/provider.ts";
 import { RedisServer } from "../support/redis_server.ts";
 import { fresh, open } from "./halves.ts";
 
-describe("a function with more servers than a call may have", () => {
+describe("a function with more servers than a call asks for", () => {
   let server: RedisServer;
   beforeAll(async () => server = await RedisServer.start());
   afterAll(() => server.stop());
@@ -16,7 +16,7 @@ describe("a function with more servers than a call may have", () => {
     await server.run("zadd", `__tsmq:servers:__eventbus:${namespace}:fn`, ...entries);
   }
 
-  it("is sampled for single calls, from end to end", async () => {
+  it("spreads single calls over all of them", async () => {
     const namespace = fresh();
     await register(namespace, 100);
     const { sender, close } = await open({ port: server.port }, { namespace });

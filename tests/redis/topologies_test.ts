@@ -99,12 +99,12 @@ describe("Redis over TLS", () => {
   beforeAll(async () => server = await RedisServer.start({ tls: true }));
   afterAll(() => server.stop());
 
-  it("works with an authority of our own", () => works({ url: server.url, tls: { ca: server.ca } }));
+  it("works with a custom certificate authority", () => works({ url: server.url, tls: { ca: server.ca } }));
 
-  it("works without looking at the certificate, if told so", () =>
+  it("works without checking the certificate, if the options say so", () =>
     works({ url: server.url, tls: { rejectUnauthorized: false } }));
 
-  it("shows a certificate of our own to a server that asks for one", async () => {
+  it("sends a client certificate to a server that requires one", async () => {
     const dir = makeDir("mutual");
     const { ca, certFile, keyFile } = certificate(dir);
     const [cert, key] = [certFile, keyFile].map((file) => readFileSync(file, "utf8"));
@@ -127,7 +127,7 @@ describe("Redis over TLS", () => {
     await works({ cluster: [`rediss://localhost:${node!.port}`], tls: { ca } }, false);
   });
 
-  it("refuses a certificate that nobody vouches for", async () => {
+  it("refuses a certificate of an unknown authority", async () => {
     const error = await assertRejects(() => open({ url: server.url }), ProviderError) as ProviderError;
     assertEquals(error.code, "unavailable");
     assertMatch(error.message, /certificate|self.signed|UnknownIssuer|CaUsedAsEndEntity/i);
@@ -157,7 +157,7 @@ describe("Redis behind Sentinels", () => {
   beforeAll(async () => ground = await startSentinels());
   afterAll(() => ground.stop());
 
-  it("works, and tells when no Sentinel is there or knows the name", async () => {
+  it("works, and rejects if no Sentinel answers or knows the name", async () => {
     await works(options());
     await assertRejects(() => open({ ...options(), name: "other" }, { connectTimeout: 2_000 }), ProviderError);
     const nobody = { sentinels: [{ host: "127.0.0.1", port: await freePort() }], name: "main" };
@@ -220,7 +220,7 @@ describe("Redis Cluster", () => {
     await works({ cluster: [gone, ...options().cluster] }, false);
   });
 
-  it("takes much at once from the first moment, while its connections to the nodes are made", async () => {
+  it("accepts many commands at once while it connects to the nodes", async () => {
     await using bus = await open(options());
     const topics = Array.from({ length: 12 }, (_, n) => ({ topic: `f${n}`, pattern: false, serves: true }));
     const sent = Array.from({ length: 36 }, (_, n) => bus.sender.send(`q${n % 12}`, "x", NOW));
@@ -242,7 +242,7 @@ describe("Redis Cluster", () => {
     }
   });
 
-  it("keeps the order of a publisher, and finds what others put within 250 ms", async () => {
+  it("keeps the order of a publisher, and finds new items within 250 ms", async () => {
     await using bus = await open(options());
     const seen: string[] = [];
     await bus.receiver.subscribe({ topic: "t", pattern: false, serves: false }, (_, body) => seen.push(body));
@@ -254,7 +254,7 @@ describe("Redis Cluster", () => {
     assert(took < 250, `${took} ms`);
   });
 
-  it("replaces a connection to a node that was forgotten on the way, without a word", async () => {
+  it("replaces a half-open connection to a node", async () => {
     await using wire = await TcpProxy.to(await freePort());
     const announced = ["--cluster-announce-ip", "127.0.0.1", "--cluster-announce-port", String(wire.port)];
     await using node = await startCluster(1, { port: wire.target, args: announced });
@@ -267,7 +267,7 @@ describe("Redis Cluster", () => {
     assertEquals(await bus.bodies("q", { wait: 20_000 }), ["x"]);
   });
 
-  it("goes on when a master dies", async () => {
+  it("continues when a master dies", async () => {
     await using bus = await open(options());
     const waits = Array.from({ length: 6 }, (_, n) => bus.bodies(`q${n}`, { wait: 60_000 }));
     await pause(50);
