@@ -1,7 +1,7 @@
 /**
  * The message bus for Deno and Bun: pub/sub, queues and RPC over transports that people already run.
  *
- * This module is a thin global API over one default bus; `Bus.open` gives buses of one's own.
+ * This module is a thin global API over one default bus; `Bus.open` opens further buses.
  *
  * @example
  * ```ts ignore
@@ -150,7 +150,7 @@ async function open(provider: Provider, options?: BusOptions): Promise<Bus> {
 
 /** Closes the default bus; nothing to shut down: does nothing. `init` may follow again. */
 export async function shutdown(options?: CloseOptions): Promise<void> {
-  await opening?.catch(() => {}); // whoever called init hears of its failure
+  await opening?.catch(() => {}); // init() itself rejects with its failure
   const ended = (bus ?? closing)?.close(options); // first of all: it may refuse its options
   if (bus) {
     const ending = closing = bus;

@@ -1,5 +1,5 @@
 /**
- * From the port to the handlers: equal subscriptions share one stream, each handler has its own pace.
+ * Delivers events from the port to the handlers: equal subscriptions share one stream, each handler has its own pace.
  *
  * @module
  */
@@ -19,16 +19,16 @@ import { Work } from "../internal/pending_work.ts";
 /** Milliseconds that a handler may run while events wait behind it, before the bus says "stalled". */
 const STALLED = 30_000;
 
-/** One handler on one topic or pattern. */
+/** A handler of one topic or pattern. */
 export interface Listener {
   readonly topic: string;
   readonly pattern: boolean;
-  /** The class that events are to be instances of. */
+  /** The class of the events. */
   readonly type?: EventClass;
   readonly schema?: StandardSchemaV1;
   readonly concurrency: number;
   readonly handler: (event: never, message: Message) => unknown;
-  /** Called once when it has ended, by whomever. */
+  /** Called once when the listener has ended, whatever ended it. */
   readonly ended?: () => void;
 }
 
@@ -36,13 +36,13 @@ interface Event {
   readonly decoded: Decoded;
   readonly message: Message;
   readonly cost: number;
-  /** Where its publisher was, if that is known. */
+  /** The trace context of the publisher, if known. */
   readonly traceparent: string | undefined;
-  /** Handlers that have not started it yet; its credit goes back when all have. */
+  /** The number of handlers that have not started the event. Its credit goes back when all have. */
   waiting: number;
 }
 
-/** A gap that waits for its turn among the events; more may be lost at the same place. */
+/** A gap that waits for its turn among the events. Its number grows if more events are lost at the same place. */
 type Missing = Gap & { lost: number };
 
 /** All subscriptions of a bus. */
@@ -53,23 +53,23 @@ export class Dispatch {
   #unready = 0;
   #gate: PromiseWithResolvers<void> | undefined;
 
-  /** Dispatches what comes over this link; publishes wait at most `patience` ms for its subscriptions. */
+  /** Dispatches the events of this link. A publish waits at most `patience` ms for pending subscriptions. */
   constructor(core: Core, patience: number) {
     this.#core = core;
     this.#patience = patience;
   }
 
-  /** How many transport subscriptions there are. */
+  /** The number of transport subscriptions. */
   get size(): number {
     return this.#groups.size;
   }
 
-  /** Settled when all subscriptions that were on their way to the transport are there; undefined if none is. */
+  /** Settles when all subscriptions that are pending now are ready; undefined if none is pending. */
   get unready(): Promise<void> | undefined {
     return this.#gate?.promise;
   }
 
-  /** Adds a listener; returns when the transport has its subscription, and what ends it. */
+  /** Adds a listener. Returns a promise of its subscription, and a function that ends it. */
   add(listener: Listener): { ready: Promise<void>; unsubscribe: () => Promise<void> } {
     const key = `${listener.pattern ? "*" : "="}${listener.topic}`;
     let group = this.#groups.get(key);
@@ -109,7 +109,7 @@ export class Dispatch {
     gate.resolve();
   }
 
-  /** Ends every listener at once; returns how many events they had not started. */
+  /** Ends all listeners at once. Returns the number of events that they had not started. */
   stop(): number {
     let dropped = 0;
     for (const group of this.#groups.values()) {
@@ -124,12 +124,12 @@ export class Dispatch {
 /** The equal subscriptions that share one stream. */
 class Group {
   readonly paces = new Set<Pace>();
-  /** What has been decoded of this batch. */
+  /** The decoded events of this batch. */
   #events: Event[] = [];
   #core: Core;
   #stream: Stream;
   #topic: string;
-  /** What has arrived behind an event that is still being decoded (a schema may be asynchronous). */
+  /** The events that arrived after one that is still being decoded, because a schema may be asynchronous. */
   #behind: Fifo<[topic: string, body: string] | Gap> | undefined;
 
   constructor(core: Core, topic: string, pattern: boolean) {
@@ -150,7 +150,7 @@ class Group {
     return this.#stream.close();
   }
 
-  /** Ends every listener; returns how many events they had not started. */
+  /** Ends the listeners. Returns the number of events that they had not started. */
   end(): number {
     let dropped = 0;
     for (const pace of this.paces) dropped += pace.end();
@@ -174,7 +174,7 @@ class Group {
 
   #miss(gap: Gap): void {
     if (this.#behind) return void this.#behind.push(gap);
-    this.#offer(); // what came before it
+    this.#offer(); // the events before it
     for (const pace of [...this.paces]) pace.enter(() => pace.miss(gap));
   }
 
@@ -201,7 +201,7 @@ class Group {
       if (Array.isArray(next)) this.#deliver(next[0], next[1]);
       else this.#miss(next);
       if (!this.#behind) continue;
-      this.#behind = behind; // another one that takes its time: the rest stays behind it
+      this.#behind = behind; // this one is asynchronous too, so the rest waits for it
       break;
     }
     this.#offer();
@@ -231,7 +231,7 @@ class Group {
   }
 }
 
-/** One handler at its own pace: events start in order, at most `concurrency` at once. */
+/** Runs one handler at its own pace: events start in order, at most `concurrency` at the same time. */
 class Pace {
   #core: Core;
   #listener: Listener;
@@ -239,10 +239,10 @@ class Pace {
   #work: Work | undefined;
   #started: (event: Event) => void;
   #waiting = new Fifo<Event | Missing>();
-  /** The last of what waits, while that is a gap. */
+  /** The last waiting entry, if it is a gap. */
   #gap: Missing | undefined;
   #running = 0;
-  /** A schema is looking at the next event; the ones behind it wait, so that they start in order. */
+  /** True while a schema validates the next event. The events after it wait, so that they start in order. */
   #preparing = false;
   #ended = false;
   #since = 0;
@@ -281,14 +281,14 @@ class Pace {
     return false;
   }
 
-  /** Says that events are missing here, when its turn has come. */
+  /** Adds a gap, which is reported when its turn has come. */
   miss(gap: Gap): void {
     if (this.#gap?.reason === gap.reason) return void (this.#gap.lost += gap.lost);
     this.#waiting.push(this.#gap = { ...gap });
     this.#next();
   }
 
-  /** Starts nothing any more; returns how many events it drops. */
+  /** Starts no more handlers. Returns the number of dropped events. */
   end(): number {
     if (this.#ended) return 0;
     this.#ended = true;
@@ -321,7 +321,7 @@ class Pace {
     }
   }
 
-  /** The event as its subscriber declared it: an instance of the class, the output of the schema. */
+  /** Converts an event to what its subscriber declared: an instance of the class, the output of the schema. */
   #prepare(value: unknown): unknown {
     const { type, schema, topic } = this.#listener;
     const accept = (value: unknown) => schema ? validate(schema, value, `an event on "${topic}"`) : value;
@@ -350,7 +350,7 @@ class Pace {
     }
     if (!done) return this.#finish(work, operation);
     this.#since = performance.now();
-    // somebody else's `then` may throw (a query that must be asked for its promise does), or return nothing
+    // the `then` of a foreign object may throw (some query builders do), or return nothing
     done.then(
       () => this.#finish(work, operation),
       (error: unknown) => this.#fail(message.topic, work, operation, error),

@@ -1,5 +1,5 @@
 /**
- * From an event to the transport: which topic, valid or not, and in order.
+ * Publishes events: finds the topic, validates the event, and keeps the order.
  *
  * @module
  */
@@ -13,19 +13,19 @@ import { type StandardSchemaV1, validate } from "../codec/schema.ts";
 import type { Dispatch } from "./dispatch.ts";
 import { Topic } from "./topic.ts";
 
-/** Publishes; what has to wait is waited for by all that is behind it on the same topic, so order holds. */
+/** Publishes events in order: an event that has to wait delays all later events of its topic. */
 export class Publisher {
   #core: Core;
   #dispatch: Dispatch;
   #tails = new Map<string, Promise<unknown>>();
 
-  /** Publishes over this bus. */
+  /** Creates the publisher of a bus. */
   constructor(core: Core, dispatch: Dispatch) {
     this.#core = core;
     this.#dispatch = dispatch;
   }
 
-  /** Resolves with how many transport subscriptions it reached, where that is known. */
+  /** Publishes an event. Resolves with the number of transport subscriptions it reached, if known. */
   publish(event: unknown, target: unknown): Promise<number | undefined> {
     const { topic, schema } = destination(event, target);
     const operation = this.#core.telemetry.begin("publish", topic);
@@ -33,7 +33,7 @@ export class Publisher {
     return operation.follow(() => this.#send(event, topic, schema, operation.traceparent));
   }
 
-  /** Resolves when nothing waits any more. */
+  /** Resolves when no event waits. */
   async idle(): Promise<void> {
     await Promise.allSettled(this.#tails.values());
   }
@@ -50,10 +50,10 @@ export class Publisher {
     const tail = this.#tails.get(topic);
     const subscribed = this.#dispatch.unready;
     if (!subscribed && !tail && !(valid instanceof Promise)) return sender.publish(topic, body);
-    // those behind wait until it has left, not until it has arrived
+    // later events wait until this one is sent, not until it is accepted
     const left = (async () => {
       await valid;
-      await tail?.catch(() => {}); // its publisher hears of it
+      await tail?.catch(() => {}); // its own publish rejects
       await subscribed;
       return { arrived: sender.publish(topic, body) };
     })();
@@ -78,7 +78,7 @@ function destination(event: unknown, target: unknown): { topic: string; schema?:
   return { topic: checkName("a topic", Codec.nameOf(type)), schema };
 }
 
-/** The class of an event, if it is an instance of one that names a topic. */
+/** Returns the class of an event, if the event is an instance of a class that names a topic. */
 function classOf(event: unknown): EventClass | undefined {
   if (typeof event !== "object" || event === null || Array.isArray(event)) return undefined;
   const prototype = Object.getPrototypeOf(event);

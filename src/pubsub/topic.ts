@@ -1,5 +1,5 @@
 /**
- * Pub/sub as users hold it: topics, subscriptions, and what handlers are given.
+ * The public types of pub/sub: topics, subscriptions, messages and handlers.
  *
  * @module
  */
@@ -17,16 +17,16 @@ export interface Message {
   readonly type?: string;
 }
 
-/** Handles one event. What it throws, or rejects with, becomes an `"error"` event of the bus and stops nothing. */
+/** Handles one event. If it throws or rejects, the bus emits an `"error"` event and continues. */
 export type Handler<T> = (event: T, message: Message) => unknown;
 
 /** Options of `subscribe`. */
 export interface SubscribeOptions<S extends StandardSchemaV1 | undefined = StandardSchemaV1 | undefined> {
   /** The target is a glob, as Redis matches it: `*` (crosses `/`), `?`, `[…]`, `\`. Default false. */
   readonly pattern?: boolean;
-  /** Validates each event; its output is what the handler gets. */
+  /** Validates each event. The handler receives the schema's output. */
   readonly schema?: S;
-  /** Handlers that may run at once for this subscription; they start in order. Default 1. */
+  /** The number of handlers of this subscription that may run at the same time. They start in order. Default 1. */
   readonly concurrency?: number;
   /** Unsubscribes when it aborts. */
   readonly signal?: AbortSignal;
@@ -38,11 +38,11 @@ export interface Subscription extends AsyncDisposable {
   readonly topic: string;
   /** Whether it is a glob. */
   readonly pattern: boolean;
-  /** Resolves when the transport has it; rejects when it cannot. A publish of the same process waits for it anyway. */
+  /** Resolves when the transport has the subscription; rejects if it fails. A publish of the same bus waits for it anyway. */
   readonly ready: Promise<void>;
-  /** Resolves when it has ended, by whomever: `unsubscribe`, its signal, the bus. */
+  /** Resolves when the subscription has ended: by `unsubscribe`, by its signal, or with the bus. */
   readonly closed: Promise<void>;
-  /** Ends it. Nothing is handled after the call, handlers that run go on. */
+  /** Ends the subscription. No handler starts after the call; running handlers finish. */
   unsubscribe(): Promise<void>;
 }
 
@@ -50,11 +50,11 @@ export interface Subscription extends AsyncDisposable {
 export interface TopicOptions<S extends StandardSchemaV1 | undefined = StandardSchemaV1 | undefined> {
   /** The name is a glob: it can be subscribed, not published to. Default false. */
   readonly pattern?: boolean;
-  /** Validates at the publisher (its input is what is sent) and at the subscriber (its output is what is handled). */
+  /** Validates events at both ends: `publish` sends the schema's input, handlers receive its output. */
   readonly schema?: S;
 }
 
-/** What a topic needs of its bus. */
+/** The parts of a bus that a topic uses. */
 export interface TopicVerbs {
   /** Publishes. */
   publish(event: unknown, target: string | Topic): Promise<number | undefined>;
@@ -63,7 +63,7 @@ export interface TopicVerbs {
 }
 
 /**
- * A topic with its type: what one publishes, what the others handle.
+ * A topic whose events have a type.
  *
  * @example
  * ```ts ignore
@@ -81,7 +81,7 @@ export class Topic<T = unknown, I = T> implements AsyncIterable<T> {
   readonly schema: StandardSchemaV1 | undefined;
   #verbs: TopicVerbs;
 
-  /** Made by `topic` of a bus. */
+  /** Created by `topic` of a bus. */
   constructor(name: string, options: TopicOptions, verbs: TopicVerbs) {
     this.name = checkName("a topic", name);
     this.pattern = options.pattern ?? false;
@@ -90,9 +90,9 @@ export class Topic<T = unknown, I = T> implements AsyncIterable<T> {
   }
 
   /**
-   * Publishes an event; resolves with how many transport subscriptions it reached, where the transport knows.
+   * Publishes an event. Resolves with the number of transport subscriptions it reached, if the transport knows.
    *
-   * @throws {ValidationError} when the topic is a pattern, or the event is not what the schema says
+   * @throws {ValidationError} when the topic is a pattern, or the schema rejects the event
    */
   publish(event: I): Promise<number | undefined> {
     return this.#verbs.publish(event, this as unknown as Topic);
@@ -104,13 +104,13 @@ export class Topic<T = unknown, I = T> implements AsyncIterable<T> {
     return this.#verbs.subscribe(this.name, handler as Handler<never>, { ...options, pattern, schema });
   }
 
-  /** Iterates over the events from the first `next()` on; leaving the loop, or closing the bus, ends its subscription. */
+  /** Iterates over the events from the first `next()` on. The subscription ends with the loop or with the bus. */
   [Symbol.asyncIterator](): AsyncIterator<T, undefined> {
     let ended = false;
     let subscription: Subscription | undefined;
     const offers = new Fifo<{ event: T; taken: () => void }>();
     const asks = new Fifo<PromiseWithResolvers<IteratorResult<T, undefined>>>();
-    // the handler ends when its event is taken, so that the events behind it wait for the loop
+    // the handler ends when the loop takes its event, so later events wait for the loop
     const handler = (event: T): Promise<void> | void => {
       const ask = asks.shift();
       if (ask) return ask.resolve({ done: false, value: event });
@@ -120,7 +120,7 @@ export class Topic<T = unknown, I = T> implements AsyncIterable<T> {
       const made = this.subscribe(handler);
       made.closed.then(() => {
         ended = true;
-        offers.peek()?.taken(); // the loop may still take it, but nobody waits for that
+        offers.peek()?.taken(); // the loop may still take it, but no handler waits for that
         for (const ask of asks.drain()) ask.resolve({ done: true, value: undefined });
       });
       made.ready.catch((error) => asks.drain().forEach((ask) => ask.reject(error)));
@@ -150,7 +150,7 @@ export class Topic<T = unknown, I = T> implements AsyncIterable<T> {
 /** What `subscribe` and `unsubscribe` accept: a name or glob, a topic, an event class. */
 export type Target<T = unknown> = string | Topic<T> | EventClass<T>;
 
-/** The topic or glob that a target names, and what the target says about its events. */
+/** Returns the topic or glob of a target, and its schema and class. */
 export function resolveTarget(
   target: unknown,
 ): { topic: string; pattern?: boolean; schema?: StandardSchemaV1; type?: EventClass } {

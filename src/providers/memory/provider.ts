@@ -20,10 +20,10 @@ const OPTIONS = fields({
 });
 
 /**
- * Makes a provider whose broker lives in a worker of this process. Buses opened with the same provider value share it; it ends,
- * with all that it holds, when the last of them is closed.
+ * Creates a provider whose broker runs in a worker of this process. Buses that are opened with the same provider value share the
+ * broker. It ends, with all its messages, when the last of these buses closes.
  *
- * @throws {ValidationError} when an option is not what it must be
+ * @throws {ValidationError} when an option is invalid
  */
 export function memory(options: MemoryOptions = {}): Provider {
   const { capacity } = parseOptions(OPTIONS, options, "Cannot make a memory provider");
@@ -48,7 +48,7 @@ export function memory(options: MemoryOptions = {}): Provider {
   };
 }
 
-/** Sends by asking the broker in the worker; its requests are batched by the port like all others. */
+/** The sending half: asks the broker in the worker. The port batches its requests. */
 class MemorySender implements Sender {
   #context: SenderContext;
   #lastSend = 0;
@@ -73,12 +73,12 @@ class MemorySender implements Sender {
     const { wait, signal } = options;
     signal?.throwIfAborted();
     const id = ++this.#lastSend;
-    const cancel = () => void this.#ask("unsend", [queue, id]).catch(() => {}); // where it fails, so does the send
+    const cancel = () => void this.#ask("unsend", [queue, id]).catch(() => {}); // if it fails, the send rejects too
     signal?.addEventListener("abort", cancel, { once: true });
     try {
       if (await this.#ask<boolean>("send", [queue, body, wait, id])) return;
       signal?.throwIfAborted();
-      throw new ClosedError(); // the receiver has ended, and all that waited for room with it
+      throw new ClosedError(); // the receiver has ended, and all waiting puts with it
     } finally {
       signal?.removeEventListener("abort", cancel);
     }

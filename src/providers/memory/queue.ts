@@ -6,16 +6,16 @@ import type { Delivery, Outcome, ReceiveOptions } from "../../provider/provider.
 
 interface Item {
   readonly body: string;
-  /** Attempts that were made. */
+  /** The number of recorded attempts. */
   starts: number;
-  /** Its last lease ran out. */
+  /** Whether its last lease expired. */
   unconfirmed: boolean;
 }
 
 interface Leased {
   readonly item: Item;
   started: boolean;
-  /** Milliseconds of `performance.now()`: when the lease ends, or the delay of a nack. */
+  /** When the lease or the delay ends, in milliseconds of `performance.now()`. */
   due: number;
 }
 
@@ -30,16 +30,16 @@ interface Putter {
   resolve(put: boolean): void;
 }
 
-/** Receipts of this broker: none of another one, or of a queue that was dropped, names an item of ours. */
+/** Makes the receipts of this broker unique, so that a receipt of another broker or of a dropped queue matches no item. */
 const BROKER = crypto.randomUUID();
 let lastReceipt = 0;
 
-/** Items, those who wait for one, those who wait for room, and leases. */
+/** A queue of the broker: its items and leases, waiting receives, and puts that wait for room. */
 export class MemoryQueue {
   #name: string;
   #capacity: number;
   #items = new Fifo<Item>();
-  /** Given back to the head, the next one last. */
+  /** Items that were given back to the head. The last one is the next. */
   #returned: Item[] = [];
   #leased = new Map<string, Leased>();
   #delayed = new Set<Leased>();
@@ -47,23 +47,23 @@ export class MemoryQueue {
   #putters = new Fifo<Putter>();
   #stop = () => {};
 
-  /** An empty queue that holds at most `capacity` waiting items. */
+  /** Creates an empty queue for at most `capacity` waiting items. */
   constructor(name: string, capacity: number) {
     this.#name = name;
     this.#capacity = capacity;
   }
 
-  /** Items that wait. */
+  /** The number of waiting items. */
   get size(): number {
     return this.#items.length + this.#returned.length;
   }
 
-  /** Whether it holds nothing and nobody waits: it can be forgotten. */
+  /** Whether the queue has no item and no waiting call, so that it can be removed. */
   get idle(): boolean {
     return this.size + this.#leased.size + this.#delayed.size + this.#takers.size + this.#putters.length === 0;
   }
 
-  /** Puts an item; false when it was cancelled. Rejects with `QueueFullError` when there was no room in time. */
+  /** Puts an item. Resolves with false if it was cancelled. Rejects with `QueueFullError` if there was no room in time. */
   put(id: string, body: string, wait: number): true | Promise<boolean> {
     if (this.size < this.#capacity && this.#putters.length === 0) {
       this.#items.push({ body, starts: 0, unconfirmed: false });
@@ -80,7 +80,7 @@ export class MemoryQueue {
     return promise.finally(stop);
   }
 
-  /** Cancels the put of this id that waits, or with `all` those of ids that begin with it. */
+  /** Cancels the waiting put with this id or, with `all`, those whose ids begin with it. */
   unput(id: string, all = false): void {
     const kept = this.#putters.drain();
     for (const putter of kept) {
@@ -134,7 +134,7 @@ export class MemoryQueue {
 
   /** Settles leases; true for each that still held. */
   settle(receipts: readonly string[], outcome: Outcome, delay: number): boolean[] {
-    // the last one first, so that they stand at the head in their order
+    // the last item first, so that they are at the head in their order
     const held = receipts.toReversed().map((receipt) => {
       const leased = this.#leased.get(receipt);
       if (!leased) return false;
@@ -150,7 +150,7 @@ export class MemoryQueue {
     return held.reverse();
   }
 
-  /** Makes leases last from now. */
+  /** Extends leases from now. */
   extend(receipts: readonly string[], lease: number): boolean[] {
     return receipts.map((receipt) => {
       const leased = this.#leased.get(receipt);
@@ -159,7 +159,7 @@ export class MemoryQueue {
     });
   }
 
-  /** Removes everything; those who wait for room get it. */
+  /** Removes all items. Waiting puts get their room. */
   clear(): void {
     this.#items.drain();
     this.#returned = [];
@@ -204,7 +204,7 @@ export class MemoryQueue {
     }
   }
 
-  /** One timer for whatever falls due next. */
+  /** Sets one timer for the next lease or delay that ends. */
   #schedule(): void {
     this.#stop();
     let next = Infinity;

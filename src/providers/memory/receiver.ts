@@ -18,7 +18,7 @@ import type {
 import { filterKey, Router } from "../../provider/router.ts";
 import { MemoryQueue } from "./queue.ts";
 
-/** What the buses of one namespace share. */
+/** The topics, queues and receivers of one namespace. */
 class Namespace {
   readonly router = new Router();
   readonly servers = new Map<string, Set<string>>();
@@ -89,7 +89,7 @@ class MemoryReceiver implements Receiver, AskHandler {
     return Promise.resolve(this.#queue(queue).extend(receipts, lease));
   }
 
-  /** Answers the sender. Synchronous, so that events leave in the order in which they came. */
+  /** Runs a request of the sender. Synchronous, so that events stay in order. */
   answer(verb: string, argument: unknown): unknown {
     const [name, ...rest] = argument as [string, ...unknown[]];
     const { router, servers, inboxes, queues } = this.#namespace;
@@ -125,7 +125,7 @@ class MemoryReceiver implements Receiver, AskHandler {
     this.#subscriptions.clear();
     this.#namespace.inboxes.delete(this.inbox);
     for (const queue of this.#namespace.queues.values()) queue.unput(`${this.inbox}:`, true);
-    await this.#puts.idle(); // a put that was cancelled is answered first, so that its outcome is known
+    await this.#puts.idle(); // a cancelled put is answered first, so that its outcome is known
   }
 
   #put(name: string, [body, wait, id]: [body: string, wait: number, id: number]): true | Promise<boolean> {
