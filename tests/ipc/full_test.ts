@@ -112,7 +112,7 @@ describe("no space left in the directory:", () => {
       deaf.internals.queues.create(eventsOf(deaf.busName), [{ messages: 1, size: 512 }]);
       deaf.internals.subscriptions.subscribe("topic", deaf.busName);
       assertEquals(await bus.publish(LARGE, "topic"), 1);
-      await assertRejects(() => bus.publish(LARGE, "topic"), ProviderError, "has taken nothing for 500 ms");
+      await assertRejects(() => bus.publish(LARGE, "topic"), ProviderError, "has read nothing for 500 ms");
       assertEquals(files(small, namespace).length, 1);
     },
   );
