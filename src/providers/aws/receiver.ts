@@ -100,7 +100,7 @@ class AwsReceiver implements AskHandler, Receiver {
     cleanUp(this.#client, this.#names, this.#closing.signal).catch((error) => {
       // where many buses open at once, the next bus cleans up
       if (this.#closing.signal.aborted || failureOf(error) === "throttled") return;
-      this.#context.fault(toBusError("sweep up after dead buses", error));
+      this.#context.fault(toBusError("clean up after dead buses", error));
     });
   }
 
