@@ -4,15 +4,15 @@
  * @module
  */
 
-/** JSON has no such character in it; a body that has, and is no JSON, crosses unpacked. */
+/** JSON never contains this character. Bodies that contain it, and so are not JSON, are posted as they are. */
 const BETWEEN = "\0";
 
-/** What is posted in place of the bodies. */
+/** Joins bodies into the value that is posted in their place. */
 export function pack(bodies: string[]): string | string[] {
   return bodies.length < 2 || bodies.some((body) => body.includes(BETWEEN)) ? bodies : bodies.join(BETWEEN);
 }
 
-/** The bodies again. */
+/** Returns the bodies of a posted value. */
 export function unpack(packed: string | string[]): string[] {
   return typeof packed === "string" ? packed.split(BETWEEN) : packed;
 }

@@ -55,9 +55,9 @@ class Host {
       this.#arrived++;
       for (const frame of event.data as ToWorker[]) {
         try {
-          this.#take(frame);
+          this.#receiveFrame(frame);
         } catch (error) {
-          this.#post({ kind: "fault", error: toPlain(error) }); // one bad frame is not the end of the worker
+          this.#post({ kind: "fault", error: toPlain(error) }); // the other frames are still handled
         }
       }
     };
@@ -94,13 +94,13 @@ class Host {
       this.#receiver = receiver;
       this.#leases = new Leases(receiver, timers);
       this.#post({ kind: "ready", inbox: receiver.inbox });
-      for (const frame of this.#early.splice(0)) this.#take(frame);
+      for (const frame of this.#early.splice(0)) this.#receiveFrame(frame);
     } catch (error) {
       this.#post({ kind: "fatal", error: toPlain(error) });
     }
   }
 
-  /** One array a turn: what is posted in one turn leaves together. */
+  /** Posts a frame. All frames of one turn leave as one array. */
   #post(frame: ToMain): void {
     this.#outbox.push(frame);
     if (this.#flushing) return;
@@ -124,7 +124,7 @@ class Host {
     }
   }
 
-  #take(frame: ToWorker): void {
+  #receiveFrame(frame: ToWorker): void {
     const receiver = this.#receiver;
     if (frame.kind === "beat") return this.#post(frame);
     if (frame.kind === "answer") return this.#answered(frame);
@@ -132,7 +132,7 @@ class Host {
     if (!receiver) return void this.#early.push(frame);
     switch (frame.kind) {
       case "subscribe":
-        this.#forget(frame.subscription); // one that failed is asked for again
+        this.#forget(frame.subscription); // main asks again after a failure
         this.#filters.set(frame.subscription, frame.filter);
         this.#subscriptions.set(frame.filter, frame.subscription);
         return this.#reply(frame.id, () =>
@@ -175,7 +175,7 @@ class Host {
   }
 
   #gap(reason: string, filter?: Filter): void {
-    // not of those that serve: a request that was missed is sent again by its caller
+    // subscriptions that serve functions have no gaps: the caller sends a missed request again
     const concerned = filter ? [filter] : [...this.#subscriptions.keys()];
     const events = concerned.filter(({ serves }) => !serves);
     for (const each of events) this.#inflow.gap(this.#subscriptions.get(each) ?? -1, reason);

@@ -1,5 +1,5 @@
 /**
- * What flows in from the transport towards main: events within their credit, inbox messages as long as main takes them at all.
+ * The flow from the transport to main: events within the credit of their subscription, and inbox messages while main keeps up.
  *
  * @module
  */
@@ -16,7 +16,7 @@ export const HELD_LIMIT = 64 * 1024 * 1024;
 /** Characters of inbox messages that main has not taken yet, before further ones are dropped and an error is reported. */
 export const AHEAD_LIMIT = 64 * 1024 * 1024;
 
-/** What is held: events, and the places at which some are missing. */
+/** A held event, or the place at which events are missing. */
 type Held = [topic: string, body: string] | Gap;
 
 interface Gap {
@@ -29,18 +29,18 @@ interface Flow {
   readonly pattern: boolean;
   credit: number;
   held: Fifo<Held>;
-  /** The last of what is held, while that is a gap. */
+  /** The last held entry, if it is a gap. */
   gap: Gap | undefined;
 }
 
-/** Batches events and inbox messages into frames, holds back what main has no credit for. */
+/** Batches events and inbox messages into frames, and holds the events that main has given no credit for. */
 export class Inflow {
   /** Called when the held events have shrunk to half of what made `congested` true. */
   onDrain?: () => void;
-  /** True while so much is held that a transport which keeps what is not read should not be read. */
+  /** True while so much is held that a transport which keeps unread events should not be read. */
   congested = false;
   #flows = new Map<number, Flow>();
-  /** The frame for further events of this turn, and whose the last one in it is. */
+  /** The frame for further events of this turn, and the flow of its last event. */
   #events: (ToMain & { kind: "events" }) | undefined;
   #last: Flow | undefined;
   #inbox: (ToMain & { kind: "inbox" }) | undefined;
@@ -54,7 +54,7 @@ export class Inflow {
     this.#post = post;
   }
 
-  /** Opens a subscription's flow; the emit that it returns is all that a receiver needs. */
+  /** Opens the flow of a subscription. Returns the function with which the receiver emits its events. */
   open(id: number, pattern: boolean, credit: number): Emit {
     const flow: Flow = { id, pattern, credit, held: new Fifo(), gap: undefined };
     this.#flows.set(id, flow);
@@ -64,7 +64,7 @@ export class Inflow {
     };
   }
 
-  /** Marks a place in a flow at which events may be missing: behind all that was emitted, ahead of all that will be. */
+  /** Marks the place in a flow at which events may be missing: after all that were emitted, before all that will be. */
   gap(id: number, reason: string): void {
     const flow = this.#flows.get(id);
     if (!flow) return;
@@ -72,7 +72,7 @@ export class Inflow {
     else this.#postGap(flow, reason, 0);
   }
 
-  /** Ends a flow; what it holds is dropped. */
+  /** Closes a flow and drops the events that it holds. */
   close(id: number): void {
     const flow = this.#flows.get(id);
     if (!flow) return;
@@ -81,7 +81,7 @@ export class Inflow {
     this.#relax();
   }
 
-  /** Main has handled events of this cost. */
+  /** Gives a flow credit for events of this cost, which main has handled. */
   credit(id: number, count: number): void {
     if (id === INBOX) {
       this.#ahead -= count;
@@ -105,14 +105,14 @@ export class Inflow {
     this.#relax();
   }
 
-  /** Passes an inbox message on; never held. What is dropped is asked for again by its caller. */
+  /** Passes on an inbox message. It is never held: when main is too far behind, it is dropped, and its sender sends it again. */
   inbox(body: string): void {
     if (this.#full) return;
-    // one that is larger than the limit passes, if it is not behind others
+    // a message larger than the limit passes when main has handled those before it
     if (this.#ahead > AHEAD_LIMIT) {
       this.#full = true;
       const text =
-        "Cannot take more calls and answers: main is far behind, further ones are dropped until it has caught up";
+        "Cannot pass on calls and answers: the main thread is far behind, and they are dropped until it has caught up";
       return this.#post({ kind: "fault", error: toPlain(new BusError("busy", text)) });
     }
     this.#ahead += cost(body);
@@ -121,7 +121,7 @@ export class Inflow {
     this.#post(this.#inbox);
   }
 
-  /** The batch leaves: later events start new frames. */
+  /** Ends the frames of the batch that leaves: later events start new ones. */
   sent(): void {
     this.#inbox = undefined;
     this.#seal();
@@ -150,7 +150,7 @@ export class Inflow {
   }
 
   #postGap(flow: Flow, reason: string, lost: number): void {
-    this.#seal(); // what comes after the gap must not join a frame that leaves ahead of it
+    this.#seal(); // events after the gap must not join a frame that leaves before it
     this.#post({ kind: "gap", reason, lost, subscription: flow.id });
   }
 

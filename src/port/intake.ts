@@ -1,24 +1,23 @@
 /**
- * All who wait for items of one queue, served by one call to the receiver at a time.
+ * The gets that wait for items of one queue. One call to the receiver at a time serves all of them.
  *
  * @module
  */
 import { BusError, ClosedError } from "../errors.ts";
+import { backoff, RETRY } from "../internal/time.ts";
 import type { Delivery, Receiver } from "../provider/provider.ts";
 import type { Leases } from "./leases.ts";
 import type { Timers } from "./timers.ts";
 
-/** Milliseconds between looks at a transport that is out of reach: doubled from the first to the second. */
-const RETRY = { min: 50, max: 2_000 };
-/** The longest wait asked of a receiver in one call. */
-const SLICE = 10_000;
+/** The longest wait of one call to the receiver, in milliseconds. The call is repeated while gets wait. */
+const MAX_WAIT = 10_000;
 
 interface Waiter {
   readonly id: number;
   readonly max: number;
   /** Milliseconds of `performance.now()`. */
   readonly deadline: number;
-  /** Wants one look, no wait. */
+  /** It does not wait: one call to the receiver decides. */
   readonly now: boolean;
   /** Stops the timer of its end. */
   stop?: () => void;
@@ -26,7 +25,7 @@ interface Waiter {
   reject(error: unknown): void;
 }
 
-/** The takers of one queue with one lease, first come first served. */
+/** The waiting gets of one queue with one lease, first come, first served. */
 export class Intake {
   #receiver: Receiver;
   #leases: Leases;
@@ -39,7 +38,7 @@ export class Intake {
   #running: Promise<void> | undefined;
   #closed = false;
 
-  /** `idle` is called when nobody waits any more. */
+  /** `idle` is called when no get waits any more. */
   constructor(
     receiver: Receiver,
     leases: Leases,
@@ -56,7 +55,7 @@ export class Intake {
     this.#idle = idle;
   }
 
-  /** Resolves with 1 to `max` items, or none when `wait` ms have passed or it was cancelled. */
+  /** Resolves with 1 to `max` items, or with none when `wait` ms have passed or the get was cancelled. */
   take(id: number, max: number, wait: number): Promise<Delivery[]> {
     if (this.#closed) return Promise.reject(new ClosedError());
     const { promise, resolve, reject } = Promise.withResolvers<Delivery[]>();
@@ -64,13 +63,13 @@ export class Intake {
     const waiter: Waiter = { id, max, now, deadline: performance.now() + wait, resolve, reject };
     if (!now && wait < Infinity) waiter.stop = this.#timers.after(wait, () => this.cancel(id));
     this.#waiters.push(waiter);
-    // one who looks once does not wait behind a call that waits
+    // a get that does not wait must not queue behind a call that waits
     if (now && this.#running) this.#abort.abort();
     this.#running ??= this.#run();
     return promise;
   }
 
-  /** Ends one wait; what its items would have been goes to the others or back. */
+  /** Cancels one get. Items that come for it go to the others, or back to the queue. */
   cancel(id: number): void {
     const waiter = this.#waiters.find((waiter) => waiter.id === id);
     if (!waiter || waiter.now) return;
@@ -78,7 +77,7 @@ export class Intake {
     if (this.#waiters.length === 0) this.#abort.abort();
   }
 
-  /** Ends all waits with a `ClosedError` and gives back what comes too late. */
+  /** Rejects all gets with a `ClosedError`, and gives back items that come too late. */
   async close(): Promise<void> {
     this.#closed = true;
     for (const waiter of this.#waiters.splice(0)) this.#fail(waiter, new ClosedError());
@@ -99,22 +98,22 @@ export class Intake {
   }
 
   async #run(): Promise<void> {
-    let pause = RETRY.min;
+    let failures = 0;
     while (this.#waiters.length > 0) {
       this.#abort = new AbortController();
-      const lookers = this.#waiters.filter((waiter) => waiter.now);
+      const immediate = this.#waiters.filter((waiter) => waiter.now);
       try {
-        await this.#distribute(await this.#receive(lookers.length > 0));
-        for (const looker of lookers) if (this.#waiters.includes(looker)) this.#serve(looker, []);
-        pause = RETRY.min;
+        await this.#distribute(await this.#receive(immediate.length > 0));
+        for (const waiter of immediate) if (this.#waiters.includes(waiter)) this.#serve(waiter, []);
+        failures = 0;
       } catch (error) {
         const unavailable = error instanceof BusError && error.code === "unavailable";
         // gets with a wait go on waiting while the transport is unreachable; all others reject
         const failed = this.#waiters.filter((waiter) => waiter.now || !unavailable);
         this.#waiters = this.#waiters.filter((waiter) => !failed.includes(waiter));
         for (const waiter of failed) this.#fail(waiter, error);
-        if (this.#waiters.length > 0) await this.#sleep(pause);
-        pause = Math.min(pause * 2, RETRY.max);
+        failures++;
+        if (this.#waiters.length > 0) await this.#pause(backoff(RETRY.send, failures));
       }
     }
     this.#running = undefined;
@@ -128,7 +127,7 @@ export class Intake {
       max += waiter.max;
       deadline = Math.max(deadline, waiter.deadline);
     }
-    const wait = now ? 0 : Math.max(1, Math.min(SLICE, deadline - performance.now()));
+    const wait = now ? 0 : Math.max(1, Math.min(MAX_WAIT, deadline - performance.now()));
     return this.#receiver.receive(this.#queue, { max, wait, lease: this.#lease, signal: this.#abort.signal });
   }
 
@@ -146,10 +145,11 @@ export class Intake {
     else await this.#leases.settle(this.#queue, surplus.map((delivery) => delivery.receipt), "untried", 0);
   }
 
-  #sleep(pause: number): Promise<void> {
+  /** Pauses, by this worker's timers, so that a receiver that sleeps outside its event loop knows of it. */
+  #pause(ms: number): Promise<void> {
     const signal = this.#abort.signal;
     return new Promise((resolve) => {
-      const stop = this.#timers.after(pause, resolve);
+      const stop = this.#timers.after(ms, resolve);
       signal.addEventListener("abort", () => {
         stop();
         resolve();

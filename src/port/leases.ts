@@ -1,28 +1,28 @@
 /**
- * The leases that this worker holds: extended until they are settled, given back when the worker closes. Those whose handler has started
- * count as an attempt then, the others do not.
+ * The leases that this worker holds. They are extended until they are settled, and given back when the worker closes: that counts as an
+ * attempt for those whose handler has started, and not for the others.
  *
  * @module
  */
 import type { Delivery, Outcome, Receiver } from "../provider/provider.ts";
 import type { Timers } from "./timers.ts";
 
-/** Extends every held lease at a third of its time, in one call per queue. */
+/** Extends every held lease after a third of its time, in one call for each queue. */
 export class Leases {
   #receiver: Receiver;
   #timers: Timers;
-  /** lease in ms → queue → receipt → whether its handler has started */
+  /** Milliseconds of the lease → queue → receipt → whether its handler has started. */
   #held = new Map<number, Map<string, Map<string, boolean>>>();
-  /** What stops the next extension of all leases of one length. */
+  /** Milliseconds of the lease → cancels the timer of the next extension. */
   #stops = new Map<number, () => void>();
 
-  /** The leases taken from this receiver. */
+  /** Holds leases of this receiver. */
   constructor(receiver: Receiver, timers: Timers) {
     this.#receiver = receiver;
     this.#timers = timers;
   }
 
-  /** Keeps these leases alive from now on. */
+  /** Extends these leases from now on. */
   hold(queue: string, lease: number, deliveries: readonly Delivery[]): void {
     let queues = this.#held.get(lease);
     if (!queues) {
@@ -34,7 +34,7 @@ export class Leases {
     for (const delivery of deliveries) receipts.set(delivery.receipt, false);
   }
 
-  /** Records that the handlers of leases start; true for each that still held. */
+  /** Records that the handlers of leases start. Resolves with true for each lease that still held. */
   start(queue: string, receipts: string[]): Promise<boolean[]> {
     for (const queues of this.#held.values()) {
       const held = queues.get(queue);
@@ -43,19 +43,19 @@ export class Leases {
     return this.#receiver.start(queue, receipts);
   }
 
-  /** Settles leases; true for each that still held. */
+  /** Settles leases. Resolves with true for each lease that still held. */
   settle(queue: string, receipts: string[], outcome: Outcome, delay: number): Promise<boolean[]> {
     this.#forget(queue, receipts);
     return this.#receiver.settle(queue, receipts, outcome, delay);
   }
 
-  /** Gives back what is still held; resolves with how many items went back. */
+  /** Gives back all leases that are still held. Resolves with how many items went back. */
   async close(): Promise<number> {
     for (const stop of this.#stops.values()) stop();
     this.#stops.clear();
     const held = [...this.#held.values()].flatMap((queues) => [...queues]);
     this.#held.clear();
-    // what has started was taken first, so it goes to the head last
+    // started items were received first, so they must stand at the head: they are given back last
     const settled = await Promise.allSettled(
       held.flatMap(([queue, receipts]) =>
         ([["untried", false], ["nack", true]] as const).flatMap(([outcome, started]) => {

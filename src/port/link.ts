@@ -1,5 +1,5 @@
 /**
- * Main's end of the port: asks the receiver, subscribes again at each successor of it, and gives credit.
+ * Main's end of the port: sends requests to the receiver, whichever worker it lives in, and passes on what comes from it.
  *
  * @module
  */
@@ -16,7 +16,7 @@ export interface LinkEvents {
   died(error: BusError): void;
   /** The receiver's connection went down or came back; a dead worker counts as down. */
   state(connected: boolean, error?: BusError): void;
-  /** Something may have been missed, and there is no subscription to say so in its place. */
+  /** Events may be missing, and no subscription reports the gap among its own events. */
   gap(reason: string, lost: number): void;
   /** A fault that belongs to no request. */
   fault(error: BusError): void;
@@ -26,7 +26,7 @@ export interface LinkEvents {
   posted(): void;
 }
 
-/** Requests that change something at the transport. */
+/** Requests that may change something at the transport. */
 const CHANGES: ReadonlySet<string> = new Set<ToWorker["kind"]>(["ask", "start", "settle"]);
 
 interface Pending {
@@ -40,27 +40,27 @@ type Request<F = ToWorker> = F extends { id: number } ? Omit<F, "id"> : never;
 
 /** A receiver that never dies: the worker behind it is replaced when it does. */
 export class Link {
-  /** The address of this bus's inbox, or what it was until the worker died: its successor has another one. */
+  /** The address of this bus's inbox. After the worker died, the old address until its successor is ready, which has another one. */
   inbox = "";
   #provider: Provider;
   #events: LinkEvents;
   #worker: Supervisor;
   #address = Promise.withResolvers<string>();
-  /** The receiver says that it reaches its transport. */
+  /** Whether the receiver reaches its transport. */
   #connected = true;
-  /** The receiver has everything that its predecessor had. */
+  /** Whether the receiver has subscribed everything that its predecessor had. */
   #resumed = true;
   #closed = false;
   #outbox: ToWorker[] = [];
   #flushing = false;
-  /** What the requests of this turn are about that may be merged. */
+  /** The requests of this turn that others of the same kind may join. */
   #merged = new Map<string, { readonly receipts: string[]; readonly done: Promise<boolean[]> }>();
   #lastId = 0;
   #pending = new Map<number, Pending>();
-  /** How many items the requests under way may take without a lease. */
+  /** The most items that each pending request may take without a lease. */
   #gets = new Map<number, number>();
-  /** What main has taken from the inbox since it last said so. */
-  #debt = 0;
+  /** The cost of inbox messages that main has handled and that the worker has no credit for yet. */
+  #owed = 0;
   #streams: Streams;
 
   private constructor(provider: Provider, opening: Opening, events: LinkEvents) {
@@ -79,10 +79,10 @@ export class Link {
     });
     this.#worker = new Supervisor(provider, opening, {
       ready: (inbox) => this.#resume(inbox),
-      take: (frame, reply) => this.#take(frame, reply),
+      frame: (frame, reply) => this.#receive(frame, reply),
       died: (error) => this.#died(error),
       replaced: () => {
-        // what was lost with the worker may also have been an item of a `get`
+        // an item of a `get` may also be lost with the worker
         if (!this.#streams.reportsGaps) events.gap(REPLACED, 0);
         this.#resumed = true;
         if (this.#connected) events.state(true);
@@ -92,7 +92,7 @@ export class Link {
     });
   }
 
-  /** Starts the worker; rejects with what its receiver failed with, leaving nothing behind. */
+  /** Starts the worker. Rejects with the error of its receiver, and leaves nothing behind. */
   static async open(provider: Provider, opening: Opening, events: LinkEvents): Promise<Link> {
     const link = new Link(provider, opening, events);
     await link.#worker.start();
@@ -109,7 +109,7 @@ export class Link {
     return this.#worker.lastHeard;
   }
 
-  /** Sends a request; rejects when the worker dies, when the link is closed, or with the receiver's error. */
+  /** Sends a request. Rejects with the receiver's error, or when the worker dies or the link is closed. */
   request<K extends keyof Answers>(
     frame: Request<ToWorker & { kind: K }>,
     id: number = this.nextId(),
@@ -121,17 +121,17 @@ export class Link {
     });
   }
 
-  /** The address of this bus's inbox, as soon as there is one. */
+  /** Resolves with the address of this bus's inbox as soon as a receiver is ready. */
   address(): Promise<string> {
     return this.#address.promise;
   }
 
-  /** An id for a request that may be cancelled. */
+  /** Returns an id for a request that may be cancelled. */
   nextId(): number {
     return ++this.#lastId;
   }
 
-  /** Takes items from a queue; none when `wait` ms have passed. An abort of the signal rejects with its reason, unless items came first. */
+  /** Receives items from a queue: none if `wait` ms have passed. When the signal aborts before items came, it rejects with the signal's reason. */
   async receive(
     queue: string,
     options: { max: number; wait: number; lease?: number; signal?: AbortSignal },
@@ -152,12 +152,12 @@ export class Link {
     }
   }
 
-  /** Records that the handlers of leases start; true for each that still held. */
+  /** Records that the handlers of leases start. Resolves with true for each lease that still held. */
   start(queue: string, receipts: string[]): Promise<boolean[]> {
     return this.#merge(`start ${queue}`, receipts, (receipts) => ({ kind: "start", queue, receipts }));
   }
 
-  /** Settles leases; true for each that still held. */
+  /** Settles leases. Resolves with true for each lease that still held. */
   settle(queue: string, receipts: string[], outcome: Outcome, delay = 0): Promise<boolean[]> {
     const key = `${outcome} ${delay} ${queue}`;
     return this.#merge(key, receipts, (receipts) => ({ kind: "settle", queue, receipts, outcome, delay }));
@@ -168,7 +168,7 @@ export class Link {
     return this.#streams.open(filter, receive, onGap);
   }
 
-  /** Ends the receiver and its worker, by force when `over` resolves: then it is not clean, and what gets may have taken is uncertain. */
+  /** Closes the receiver and its worker. When `over` resolves first, it ends them by force: not `clean`, and items of pending gets may be lost. */
   async close(over: Promise<void>): Promise<Ended & { readonly clean: boolean }> {
     let ended: Ended | void = { returned: 0, uncertain: 0 };
     if (this.#closed) return { ...ended, clean: true };
@@ -184,7 +184,7 @@ export class Link {
     return ended ? { ...ended, clean: true } : { returned: 0, uncertain, clean: false };
   }
 
-  /** Everything is subscribed again first, so that what was asked in the meantime finds it. */
+  /** Subscribes everything again, and then sends the requests that were made meanwhile, so that they find it. */
   async #resume(inbox: string): Promise<void> {
     this.inbox = inbox;
     this.#address.resolve(inbox);
@@ -201,7 +201,7 @@ export class Link {
     this.#outbox = [];
     this.#resumed = false;
     this.#streams.broke();
-    this.#debt = 0;
+    this.#owed = 0;
     this.#address = Promise.withResolvers();
     this.#address.promise.catch(() => {});
     this.#rejectAll(error);
@@ -209,7 +209,7 @@ export class Link {
     this.#events.state(false, error);
   }
 
-  /** Of what may have changed something, nobody knows whether it has. */
+  /** Rejects all pending requests. The outcome of those that may have changed something is unknown. */
   #endAll(): void {
     const text = "Cannot tell whether a request was carried out: the bus was closed before the answer came";
     const unknown = new ProviderError("unavailable", text);
@@ -223,7 +223,7 @@ export class Link {
     for (const { reject } of pending) reject(error);
   }
 
-  /** Requests of one turn that differ in nothing but their receipts leave as one. */
+  /** Sends the requests of one turn that differ only in their receipts as one request. */
   async #merge(
     key: string,
     receipts: string[],
@@ -246,7 +246,7 @@ export class Link {
     queueMicrotask(() => this.#flush());
   }
 
-  /** While no receiver is ready the frames stay; the next one gets them. */
+  /** Posts the frames of this turn. While no receiver is ready they stay, and the next receiver gets them. */
   #flush(): void {
     this.#flushing = false;
     this.#merged.clear();
@@ -255,13 +255,13 @@ export class Link {
     this.#outbox = [];
   }
 
-  #take(frame: FromReceiver, reply: (frame: ToWorker) => void): void {
+  #receive(frame: FromReceiver, reply: (frame: ToWorker) => void): void {
     switch (frame.kind) {
       case "events":
         return this.#streams.receive(frame);
       case "inbox":
         this.#events.inbox(frame.bodies);
-        return this.#taken(frame.bodies);
+        return this.#creditInbox(frame.bodies);
       case "done":
         return this.#settleRequest(frame.id, (pending) => pending.resolve(frame.value as never));
       case "failed":
@@ -283,12 +283,12 @@ export class Link {
     }
   }
 
-  /** Gives credit for the inbox. */
-  #taken(bodies: string[]): void {
-    for (const body of bodies) this.#debt += cost(body);
-    if (this.#debt < WINDOW / 2) return;
-    this.#post({ kind: "credit", subscription: INBOX, count: this.#debt });
-    this.#debt = 0;
+  /** Gives credit for handled inbox messages. */
+  #creditInbox(bodies: string[]): void {
+    for (const body of bodies) this.#owed += cost(body);
+    if (this.#owed < WINDOW / 2) return;
+    this.#post({ kind: "credit", subscription: INBOX, count: this.#owed });
+    this.#owed = 0;
   }
 
   #settleRequest(id: number, settle: (pending: Pending) => void): void {

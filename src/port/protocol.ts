@@ -6,12 +6,12 @@
 import type { PlainError } from "../errors.ts";
 import type { Delivery, Filter, Outcome } from "../provider/provider.ts";
 
-/** What the worker says to its parent once it listens; whatever is posted earlier is lost, on both runtimes. */
+/** The worker's message to its parent once it listens. Messages posted earlier are lost, on both runtimes. */
 export interface Listening {
   readonly kind: "tsmq:listening";
 }
 
-/** The first message to a worker, with its end of the port; after it only the port is used. */
+/** The first message to a worker, with its end of the port. All later messages use the port. */
 export interface Hello {
   readonly kind: "tsmq:hello";
   readonly port: MessagePort;
@@ -22,7 +22,7 @@ export interface Hello {
 
 /** From main to the worker. Each frame with an `id` is answered by `done` or `failed`. */
 export type ToWorker =
-  /** To be sent back. */
+  /** The worker sends it back. */
   | { kind: "beat" }
   | { kind: "subscribe"; id: number; subscription: number; filter: Filter; credit: number }
   | { kind: "unsubscribe"; id: number; subscription: number }
@@ -35,7 +35,7 @@ export type ToWorker =
   | { kind: "answer"; id: number; value?: unknown; error?: PlainError }
   | { kind: "close"; id: number };
 
-/** From the worker to main: of its own life, and what its receiver has to say. */
+/** From the worker to main: its own state, and the frames of its receiver. */
 export type ToMain =
   | { kind: "ready"; inbox: string }
   | { kind: "fatal"; error: PlainError }
@@ -47,12 +47,12 @@ export type FromReceiver =
   | { kind: "done"; id: number; value?: unknown }
   | { kind: "failed"; id: number; error: PlainError }
   /**
-   * Columns, not rows. `runs`: a subscription and how many events in a row are for it, again and again. `topics`: of each event, where
-   * any is a pattern's; topics and bodies are packed as `bodies.ts` does.
+   * Columns, not rows. `runs`: pairs of a subscription and its number of consecutive events. `topics`: one for each event, present when
+   * any event is a pattern's. Topics and bodies are packed by `batch.ts`.
    */
   | { kind: "events"; runs: number[]; topics?: string | string[]; bodies: string | string[] }
   | { kind: "inbox"; bodies: string[] }
-  /** In its place among the events of a subscription; without one, of a bus that has no subscription. */
+  /** A gap, in its place among the events of a subscription; without a number, of a bus that has no subscription. */
   | { kind: "gap"; reason: string; lost: number; subscription?: number }
   | { kind: "state"; connected: boolean; error?: PlainError }
   | { kind: "fault"; error: PlainError }
@@ -69,10 +69,10 @@ export interface Answers {
   close: Ended;
 }
 
-/** What became of the items that a receiver had when it ended. */
+/** The fate of the items that a receiver had when it closed. */
 export interface Ended {
   /** How many leased items went back. */
   readonly returned: number;
-  /** How many may have been taken for nobody. */
+  /** How many items may have been taken without reaching a get. */
   readonly uncertain: number;
 }

@@ -10,9 +10,9 @@ import type { Hello, Listening } from "./protocol.ts";
 
 /** A running worker that listens. */
 export interface Spawned {
-  /** Hands the worker its end of a port. */
+  /** Posts the first message to the worker, with its end of a port. */
   greet(hello: Hello): void;
-  /** Ends the worker, at once; one that is shared ends with its last user, or for all when it is dead. */
+  /** Terminates the worker. A shared worker is terminated with its last user, or for all users when it is dead. */
   release(dead: boolean): void;
 }
 
@@ -24,7 +24,7 @@ interface Running {
 const shared = new WeakMap<Provider, Promise<Running>>();
 
 /**
- * Resolves when the worker listens; `died` is called when it is known to have ended by itself.
+ * Starts a worker. Resolves when it listens. `died` is called when the worker has ended by itself.
  *
  * @throws {ProviderError} "unavailable" when it does not listen within `timeout` ms, or fails to load
  */
@@ -72,7 +72,7 @@ function start(provider: Provider, timeout: number): Promise<Running> {
     event.preventDefault();
     fail(gone(provider, event.message, event.error ?? new Error(event.message)));
   };
-  // only Bun says that a worker has ended; on Deno the missing beats tell
+  // only Bun emits "close" when a worker has ended; on Deno missing heartbeats show it
   worker.addEventListener("close", () => fail(gone(provider, "it ended")));
   return promise;
 }

@@ -6,32 +6,31 @@
 import { BusError, fromPlain, ProviderError, toPlain } from "../errors.ts";
 import type { Provider } from "../provider/provider.ts";
 import { textOf } from "../internal/thrown.ts";
+import { backoff, RETRY } from "../internal/time.ts";
 import type { FromReceiver, Hello, ToMain, ToWorker } from "./protocol.ts";
 import { spawn, type Spawned } from "./spawn.ts";
 
-/** Milliseconds between two beats that the worker is asked for. */
+/** Milliseconds between two heartbeats that main asks the worker for. */
 const BEAT = 2_000;
-/** Beats in a row that may stay out while main itself was on time. */
+/** Heartbeats in a row that may be missing, while main itself was on time, before the worker counts as dead. */
 const MISSED = 2;
-/** Milliseconds between attempts to replace a worker: doubled from the first to the second. */
-const RETRY = { min: 100, max: 5_000 };
 
 /** What a worker needs to open its receiver. */
 export type Opening = Pick<Hello, "namespace" | "connectTimeout">;
 
 /** What the supervisor tells the link. */
 export interface Supervised {
-  /** A worker's receiver is ready; resolves when all that its predecessor had is there again. */
+  /** The receiver of a worker is ready. Resolves when everything that its predecessor had subscribed is subscribed again. */
   ready(inbox: string): Promise<void>;
-  /** A frame of the receiver's. `reply` reaches the one that it came from, and not its successor. */
-  take(frame: FromReceiver, reply: (frame: ToWorker) => void): void;
-  /** The worker died; another one is being started. */
+  /** A frame came from the receiver. `reply` posts to that receiver, never to its successor. */
+  frame(frame: FromReceiver, reply: (frame: ToWorker) => void): void;
+  /** The worker died, and another one is being started. */
   died(error: BusError): void;
-  /** The other one is ready. */
+  /** The worker in place of the dead one is ready. */
   replaced(): void;
   /** A fault that belongs to no request. */
   fault(error: BusError): void;
-  /** A batch of frames was posted, whatever is in it. */
+  /** A batch of frames was posted to the worker. */
   posted(): void;
 }
 
@@ -54,7 +53,7 @@ export class Supervisor {
   #port: MessagePort | undefined;
   #spawned: Spawned | undefined;
   #spawning: Promise<Spawned> | undefined;
-  /** Beats that the worker was asked for since anything came from it. */
+  /** Heartbeats that main has asked for since anything came from the worker. */
   #missed = 0;
   #closed = false;
   #watch: ReturnType<typeof setInterval> | undefined;
@@ -74,7 +73,7 @@ export class Supervisor {
     let last = performance.now();
     this.#watch = setInterval(() => {
       const now = performance.now();
-      // a busy main, a debugger or a laptop's sleep is no death of the worker: only judge when we were on time
+      // a busy main, a debugger or a sleeping laptop does not mean that the worker is dead: judge only when main was on time
       if (now - last > 2 * BEAT) this.#missed = 0;
       last = now;
       if (!this.up) return;
@@ -108,7 +107,7 @@ export class Supervisor {
     await Promise.race([this.#spawning?.catch(() => {}), over]);
   }
 
-  /** Resolves with whether the worker that it started is still there when all is: it may have been ended, or have died. */
+  /** Starts a worker and resolves when its receiver is ready: with false if the supervisor was closed or the worker died meanwhile. */
   async #start(): Promise<boolean> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     promise.catch(() => {});
@@ -133,7 +132,7 @@ export class Supervisor {
         if (this.#port !== port1) return;
         this.lastHeard = Date.now();
         this.#missed = 0;
-        this.#take(event.data as ToMain[], port1, { resolve, reject });
+        this.#receive(event.data as ToMain[], port1, { resolve, reject });
       };
       const { options } = this.#provider;
       spawned.greet({ kind: "tsmq:hello", port: port2, namespace, options, connectTimeout });
@@ -147,7 +146,7 @@ export class Supervisor {
     }
   }
 
-  #take(frames: ToMain[], port: MessagePort, start: Start): void {
+  #receive(frames: ToMain[], port: MessagePort, start: Start): void {
     const reply = (frame: ToWorker) => this.#postTo(port, [frame]);
     for (const frame of frames) {
       try {
@@ -162,9 +161,9 @@ export class Supervisor {
           case "beat":
             break;
           default:
-            this.#events.take(frame, reply);
+            this.#events.frame(frame, reply);
         }
-      } catch (error) { // one bad frame is not the end of the bus, nor of the others
+      } catch (error) { // the other frames are still handled
         this.#events.fault(fromPlain(toPlain(error)));
       }
     }
@@ -187,7 +186,8 @@ export class Supervisor {
     this.#restart(0);
   }
 
-  #restart(delay: number): void {
+  /** Starts a worker in place of the dead one: immediately, or with a pause after failed attempts. */
+  #restart(failures: number): void {
     this.#retry = setTimeout(async () => {
       try {
         if (!await this.#start()) return;
@@ -196,8 +196,8 @@ export class Supervisor {
       } catch (error) {
         if (this.#closed) return;
         this.#events.fault(fromPlain(toPlain(error)));
-        this.#restart(Math.min(Math.max(delay * 2, RETRY.min), RETRY.max));
+        this.#restart(failures + 1);
       }
-    }, delay);
+    }, failures === 0 ? 0 : backoff(RETRY.restore, failures));
   }
 }

@@ -10,7 +10,7 @@ import { after } from "../internal/time.ts";
 export class Timers {
   #pending = new Map<number, number>();
   #last = 0;
-  /** No later than the first that is pending. */
+  /** A time no later than that of the first pending timer. */
   #first = Infinity;
 
   /** When to turn the event loop, in milliseconds of `performance.now()`; `Infinity`: nothing is pending. */
@@ -22,7 +22,7 @@ export class Timers {
     return this.#first;
   }
 
-  /** Calls `act` once, after `ms` milliseconds; what it returns prevents that. */
+  /** Calls `act` once, after `ms` milliseconds. Returns a function that cancels that. */
   after(ms: number, act: () => void): () => void {
     const id = ++this.#last;
     const due = performance.now() + ms;
