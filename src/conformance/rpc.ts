@@ -172,9 +172,9 @@ export const rpc: Room = {
   },
 
   "a subscriber of the function's topic is not a server of it": async (t) => {
-    const [stranger, caller] = await t.buses(2) as [Bus, Bus];
-    await stranger.subscribe("fn", () => "mine").ready;
-    await stranger.subscribe("*", () => "all mine", { pattern: true }).ready;
+    const [subscriber, caller] = await t.buses(2) as [Bus, Bus];
+    await subscriber.subscribe("fn", () => "mine").ready;
+    await subscriber.subscribe("*", () => "all mine", { pattern: true }).ready;
     const error = await rejects(() => caller.stub("fn", { timeout: 1_500 })(), BusError);
     ok(error instanceof NoSuchRemoteError || error instanceof TimeoutError, `the call rejected with ${error}`);
   },

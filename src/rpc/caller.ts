@@ -182,7 +182,8 @@ export class Caller {
       }
       const inbox = await call.inbox(this.#core.link);
       call.sent = false;
-      // nobody but #post sends the request until the server may have it: one that comes back just then would run a call that has moved on
+      // only #post sends the request until the server may have it: checks of pending calls would send it also to a server that comes
+      // back after the call has gone on to another one
       const servers = new Map<string, number>();
       const answered = this.#expect(call, server, servers);
       if (!await this.#post(call, server, inbox, servers)) {
