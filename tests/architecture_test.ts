@@ -107,6 +107,7 @@ const MAIN = [
   "src/port/spawn.ts",
   "src/queue/queue.ts",
   "src/pubsub/topic.ts",
+  "src/global.ts",
   "src/pubsub/dispatch.ts",
 ];
 

@@ -1,0 +1,209 @@
+/**
+ * The queue of events in front of each handler.
+ *
+ * @module
+ */
+import { Codec, type Decoded, type EventClass } from "../codec/codec.ts";
+import { type StandardSchemaV1, validate } from "../codec/schema.ts";
+import type { Core } from "../core.ts";
+import { BusError, ValidationError } from "../errors.ts";
+import type { Gap } from "../events.ts";
+import { Fifo } from "../internal/fifo.ts";
+import { Work } from "../internal/pending_work.ts";
+import type { Operation } from "../telemetry.ts";
+import type { Message } from "./topic.ts";
+
+/** Milliseconds that a handler may run while events wait behind it, before a "stalled" error is reported. */
+const STALLED = 30_000;
+
+/** One handler, and the topic or pattern that it subscribes to. */
+export interface Subscriber {
+  readonly topic: string;
+  readonly pattern: boolean;
+  /** The class that events must be instances of. */
+  readonly type?: EventClass;
+  readonly schema?: StandardSchemaV1;
+  readonly concurrency: number;
+  readonly handler: (event: never, message: Message) => unknown;
+  /** Called once when the subscription has ended, for whatever reason. */
+  readonly ended?: () => void;
+}
+
+/** A decoded event. */
+export interface Event {
+  readonly decoded: Decoded;
+  readonly message: Message;
+  /** Its size, as flow control counts it. */
+  readonly cost: number;
+  /** The span of its publisher, if known. */
+  readonly traceparent: string | undefined;
+  /** Handlers that have not started. The event's credit goes back when all have. */
+  waiting: number;
+}
+
+/** A gap that waits for its turn among the events. Further gaps at the same place add to it. */
+type PendingGap = Gap & { lost: number };
+
+/** The events that wait for one handler. They start in order, at most `concurrency` at once. */
+export class HandlerQueue {
+  #core: Core;
+  #subscriber: Subscriber;
+  /** Shared by all runs where they run one at a time, so that it is entered once for many events. */
+  #work: Work | undefined;
+  #started: (event: Event) => void;
+  #waiting = new Fifo<Event | PendingGap>();
+  /** The last waiting entry, if it is a gap. */
+  #gap: PendingGap | undefined;
+  #running = 0;
+  /** The next event is being validated asynchronously. Those behind it wait, so that they start in order. */
+  #preparing = false;
+  #ended = false;
+  #since = 0;
+  #stalled = false;
+
+  /** Creates an empty queue. It calls `started` when it starts the handler of an event that had to wait. */
+  constructor(
+    core: Core,
+    subscriber: Subscriber,
+    started: (event: Event) => void,
+  ) {
+    this.#core = core;
+    this.#subscriber = subscriber;
+    if (subscriber.concurrency === 1) this.#work = new Work([core.handlers]);
+    this.#started = started;
+  }
+
+  /** Runs code that may start handlers. */
+  enter<T>(offer: () => T): T {
+    return this.#work ? this.#work.enter(offer) : offer();
+  }
+
+  /** Called within {@linkcode enter}. Starts the handler, or queues the event; true if the event does not wait. */
+  offer(event: Event): boolean {
+    if (this.#ended) return true;
+    if (this.#running < this.#subscriber.concurrency && !this.#preparing && this.#waiting.length === 0) {
+      this.#start(event);
+      return true;
+    }
+    this.#gap = undefined;
+    this.#waiting.push(event);
+    if (!this.#stalled && this.#running > 0 && performance.now() - this.#since > STALLED) {
+      this.#stalled = true;
+      const text =
+        `Cannot handle events on "${this.#subscriber.topic}": the handler has been running for ${STALLED} ms`;
+      this.#core.report(new BusError("stalled", text), this.#subscriber.topic);
+    }
+    return false;
+  }
+
+  /** Reports a gap after the events that wait now. */
+  reportGap(gap: Gap): void {
+    if (this.#gap?.reason === gap.reason) return void (this.#gap.lost += gap.lost);
+    this.#waiting.push(this.#gap = { ...gap });
+    this.#next();
+  }
+
+  /** Starts no more handlers; returns the number of events that it drops. */
+  end(): number {
+    if (this.#ended) return 0;
+    this.#ended = true;
+    const dropped = this.#waiting.drain().filter((each) => "message" in each);
+    for (const event of dropped) this.#started(event);
+    this.#subscriber.ended?.();
+    return dropped.length;
+  }
+
+  #start(event: Event): void {
+    if (this.#ended) return;
+    const { type, schema } = this.#subscriber;
+    if (!type && !schema) return this.#run(event.decoded.value, event);
+    try {
+      const prepared = this.#prepare(event.decoded.value);
+      if (!(prepared instanceof Promise)) return this.#run(prepared, event);
+      this.#preparing = true;
+      prepared.then(
+        (value) => {
+          this.#preparing = false;
+          if (!this.#ended) this.#run(value, event);
+        },
+        (error) => {
+          this.#preparing = false;
+          this.#core.report(error, event.message.topic);
+        },
+      ).then(() => this.#next());
+    } catch (error) {
+      this.#core.report(error, event.message.topic);
+    }
+  }
+
+  /** Converts an event to what its subscriber declared: an instance of the class, or the output of the schema. */
+  #prepare(value: unknown): unknown {
+    const { type, schema, topic } = this.#subscriber;
+    const accept = (value: unknown) => schema ? validate(schema, value, `an event on "${topic}"`) : value;
+    if (!type || value instanceof type) return accept(value);
+    const revived = this.#core.codec.revive(value, Codec.nameOf(type));
+    const check = (value: unknown) => {
+      if (value instanceof type) return accept(value);
+      throw new ValidationError(`Cannot handle an event on "${topic}": it is not an instance of ${type.name}`);
+    };
+    return revived instanceof Promise ? revived.then(check) : check(revived);
+  }
+
+  #run(value: unknown, { message, traceparent }: Event): void {
+    const operation = this.#core.telemetry.begin("process", message.topic, traceparent);
+    const work = this.#work ?? new Work([this.#core.handlers]);
+    let done: Promise<unknown> | undefined;
+    work.begin();
+    this.#running++;
+    try {
+      const result = operation || !this.#work
+        ? this.#handle(value, message, work, operation)
+        : this.#subscriber.handler(value as never, message);
+      if (isThenable(result)) done = Promise.resolve(result);
+    } catch (error) {
+      return this.#fail(message.topic, work, operation, error);
+    }
+    if (!done) return this.#finish(work, operation);
+    this.#since = performance.now();
+    // a foreign `then` may throw, or return nothing
+    done.then(
+      () => this.#finish(work, operation),
+      (error: unknown) => this.#fail(message.topic, work, operation, error),
+    ).then(() => this.#next());
+  }
+
+  #handle(value: unknown, message: Message, work: Work, operation: Operation | undefined): unknown {
+    const handle = () => this.#subscriber.handler(value as never, message);
+    return work.enter(operation ? () => operation.run(handle) : handle);
+  }
+
+  #fail(topic: string, work: Work, operation: Operation | undefined, error: unknown): void {
+    this.#core.report(error, topic);
+    this.#finish(work, operation, error);
+  }
+
+  #finish(work: Work, operation: Operation | undefined, error?: unknown): void {
+    operation?.end(error);
+    this.#running--;
+    this.#stalled = false;
+    work.end();
+  }
+
+  #next(): void {
+    while (!this.#preparing && this.#running < this.#subscriber.concurrency) {
+      const event = this.#waiting.shift();
+      if (!event) return;
+      if (!("message" in event)) {
+        if (this.#gap === event) this.#gap = undefined;
+        this.#core.gap(event);
+        continue;
+      }
+      this.#start(event);
+      this.#started(event);
+    }
+  }
+}
+
+function isThenable(value: unknown): value is PromiseLike<void> {
+  return typeof value === "object" && value !== null && typeof (value as PromiseLike<void>).then === "function";
+}

@@ -1,0 +1,146 @@
+/**
+ * One subscription of the transport, decoded once for all handlers that share it.
+ *
+ * @module
+ */
+import type { Decoded } from "../codec/codec.ts";
+import { unwrap } from "../codec/envelope.ts";
+import type { Core } from "../core.ts";
+import type { Gap } from "../events.ts";
+import { Fifo } from "../internal/fifo.ts";
+import { cost } from "../port/credit.ts";
+import type { Stream } from "../port/streams.ts";
+import { type Event, HandlerQueue, type Subscriber } from "./handler_queue.ts";
+import type { Message } from "./topic.ts";
+
+/** One subscription of the transport, and the handlers that share it. */
+export class SharedSubscription {
+  #queues = new Set<HandlerQueue>();
+  /** The decoded events of this batch. */
+  #events: Event[] = [];
+  #core: Core;
+  #stream: Stream;
+  #topic: string;
+  /** What arrived after an event that is still being decoded, because decoding may be asynchronous. */
+  #behind: Fifo<[topic: string, body: string] | Gap> | undefined;
+
+  /** Subscribes at the transport. */
+  constructor(core: Core, topic: string, pattern: boolean) {
+    this.#core = core;
+    this.#topic = topic;
+    this.#stream = core.link.subscribe(
+      { topic, pattern, serves: false },
+      (topics, bodies) => this.#receive(topics, bodies),
+      (reason, lost) => this.#passGap({ reason, lost, topic }),
+    );
+  }
+
+  /** How many handlers share it. */
+  get size(): number {
+    return this.#queues.size;
+  }
+
+  /** Resolves when the transport has the subscription. */
+  get ready(): Promise<void> {
+    return this.#stream.ready;
+  }
+
+  /** Adds a handler. */
+  add(subscriber: Subscriber): HandlerQueue {
+    const queue = new HandlerQueue(this.#core, subscriber, (event) => this.#started(event));
+    this.#queues.add(queue);
+    return queue;
+  }
+
+  /** Ends a handler; false if it has ended before. */
+  remove(queue: HandlerQueue): boolean {
+    if (!this.#queues.delete(queue)) return false;
+    queue.end();
+    return true;
+  }
+
+  /** Ends the subscription at the transport. */
+  close(): Promise<void> {
+    return this.#stream.close();
+  }
+
+  /** Ends all handlers; returns the number of events that they had not started. */
+  end(): number {
+    let dropped = 0;
+    for (const queue of this.#queues) dropped += queue.end();
+    this.#queues.clear();
+    return dropped;
+  }
+
+  #started(event: Event): void {
+    if (--event.waiting === 0) this.#stream.credit(event.cost);
+  }
+
+  #receive(topics: string | string[], bodies: string[]): void {
+    const single = typeof topics === "string";
+    for (let i = 0; i < bodies.length; i++) {
+      const topic = single ? topics : topics[i]!;
+      if (this.#behind) this.#behind.push([topic, bodies[i]!]);
+      else this.#deliver(topic, bodies[i]!);
+    }
+    this.#offer();
+  }
+
+  #passGap(gap: Gap): void {
+    if (this.#behind) return void this.#behind.push(gap);
+    this.#offer(); // events before the gap
+    for (const queue of [...this.#queues]) queue.enter(() => queue.reportGap(gap));
+  }
+
+  #deliver(topic: string, body: string): void {
+    const opened = unwrap(body);
+    const traceparent = opened?.headers.traceparent;
+    let decoded: Decoded | Promise<Decoded>;
+    try {
+      decoded = this.#core.codec.decode(opened?.body ?? body);
+    } catch (error) {
+      return this.#refuse(topic, body, error);
+    }
+    if (!(decoded instanceof Promise)) return this.#add(topic, body, decoded, traceparent);
+    this.#behind ??= new Fifo();
+    decoded
+      .then((decoded) => this.#add(topic, body, decoded, traceparent), (error) => this.#refuse(topic, body, error))
+      .then(() => this.#resume());
+  }
+
+  #resume(): void {
+    const behind = this.#behind!;
+    this.#behind = undefined;
+    for (let next = behind.shift(); next; next = behind.shift()) {
+      if (Array.isArray(next)) this.#deliver(next[0], next[1]);
+      else this.#passGap(next);
+      if (!this.#behind) continue;
+      this.#behind = behind; // the next one is decoded asynchronously too
+      break;
+    }
+    this.#offer();
+  }
+
+  #refuse(topic: string, body: string, error: unknown): void {
+    this.#stream.credit(cost(body));
+    this.#core.report(error, topic || this.#topic);
+  }
+
+  #add(topic: string, body: string, decoded: Decoded, traceparent: string | undefined): void {
+    const message: Message = decoded.type === undefined ? { topic } : { topic, type: decoded.type };
+    this.#events.push({ decoded, message, cost: cost(body), traceparent, waiting: 1 });
+  }
+
+  /** Offers the batch to each handler. Entering it once for the whole batch costs less than once an event. */
+  #offer(): void {
+    const events = this.#events;
+    if (events.length === 0) return;
+    this.#events = [];
+    for (const queue of [...this.#queues]) {
+      queue.enter(() => {
+        for (const event of events) if (!queue.offer(event)) event.waiting++;
+      });
+    }
+    for (const event of events) this.#started(event);
+  }
+}
