@@ -51,14 +51,14 @@ describe("PubSubParser", () => {
     for (let round = 0; round < 300; round++) {
       const { bytes, expected } = stream(random);
       const seen: string[] = [];
-      const pushes = new PubSubParser({
+      const parser = new PubSubParser({
         message: (channel, body) => seen.push(`message ${channel} ${body}`),
         patternMessage: (pattern, channel, body) => seen.push(`pattern ${pattern} ${channel} ${body}`),
       }, (other) => seen.push(`other ${other.toString()}`));
       const largest = [1, 7, 100, 5_000][round % 4]!;
       for (let at = 0; at < bytes.length;) {
         const size = 1 + Math.floor(random() * largest);
-        pushes.parse(bytes.subarray(at, at + size));
+        parser.parse(bytes.subarray(at, at + size));
         at += size;
       }
       assertEquals(seen, expected, `seed of round ${round}`);
@@ -69,8 +69,8 @@ describe("PubSubParser", () => {
     const body = "x".repeat(20_000_000);
     const bytes = Buffer.from(array(bulk("message"), bulk("channel"), bulk(body)));
     const lengths: number[] = [];
-    const pushes = new PubSubParser({ message: (_, body) => lengths.push(body.length) }, () => {});
-    for (let at = 0; at < bytes.length; at += 4_096) pushes.parse(bytes.subarray(at, at + 4_096));
+    const parser = new PubSubParser({ message: (_, body) => lengths.push(body.length) }, () => {});
+    for (let at = 0; at < bytes.length; at += 4_096) parser.parse(bytes.subarray(at, at + 4_096));
     assertEquals(lengths, [body.length]);
   });
 });

@@ -39,8 +39,8 @@ describe("Redis: what a take leaves on the server", () => {
     try {
       assertEquals(await bus.bodies("q"), ["a"]);
       const record = (await left(bus)).find((key) => key.includes("record:"));
-      const lapses = Number(await server.run("pttl", record!));
-      assert(lapses > 0 && lapses <= 60_000, `it expires in ${lapses} ms`);
+      const expires = Number(await server.run("pttl", record!));
+      assert(expires > 0 && expires <= 60_000, `it expires in ${expires} ms`);
     } finally {
       await server.run("acl", "setuser", "default", "+unlink");
     }
