@@ -18,23 +18,23 @@ import { FauxqsServer } from "../tests/support/fauxqs_server.ts";
 const ROUNDS = 3;
 /** Milliseconds of the idle workload. */
 const IDLE = 60_000;
-/** Milliseconds after which nothing of what was done before costs anything any more. */
+/** Milliseconds after which earlier work causes no more requests. */
 const REST = 2_000;
 
-/** One way to do the work, through a proxy of its own. */
+/** One system that does the work, through its own proxy. */
 interface Side {
   readonly name: string;
   readonly proxy: HttpProxy;
   /** The SQS queue of a queue. */
   queue(name: string): string;
-  /** Handles the items of a queue, so many at once; ends with the side. */
+  /** Handles the items of a queue with a limit of concurrent handlers. Ends with the side. */
   consume(queue: string, atOnce: number, handler: () => void): Promise<void>;
   /** Handles the events of a topic. */
   subscribe(topic: string, handler: () => void): Promise<void>;
   publish(topic: string): Promise<unknown>;
 }
 
-/** A workload that delivers: how much, and how fast. */
+/** A workload that delivers messages: how many, and how fast. */
 interface Workload {
   readonly name: string;
   readonly kind: "items" | "events";
@@ -62,7 +62,7 @@ function at(port: number): typeof ACCOUNT & { endpoint: string } {
   return { ...ACCOUNT, endpoint: `http://127.0.0.1:${port}` };
 }
 
-/** A bus of ours. */
+/** A tsmq bus. */
 async function openTsmq(port: number): Promise<Side> {
   const proxy = await HttpProxy.to(port);
   const names = new Names("bench");
@@ -140,17 +140,17 @@ async function deliver(side: Side, workload: Workload, name: string, admin: SQSC
   if (kind === "items") await side.consume(name, atOnce, handler);
   else await side.subscribe(name, handler);
   if (!waiting) {
-    await pause(REST); // subscribing is no delivery
+    await pause(REST); // does not count the requests of subscribing
     before = side.proxy.seen.length;
     if (gap === 0) await Promise.all(Array.from({ length: count }, send));
     else for (let sent = 0; sent < count; sent++) await Promise.all([send(), pause(gap)]);
   }
   await all.promise;
-  await pause(REST); // what is deleted late
+  await pause(REST); // counts late deletions too
   return (side.proxy.seen.length - before) / count;
 }
 
-/** Requests of a minute in which one queue is waited for. */
+/** Requests in a minute of waiting for one queue. */
 async function idle(side: Side): Promise<number> {
   await side.consume("idle", 10, () => {});
   await pause(REST);
@@ -183,7 +183,7 @@ function spread(values: number[]): string {
   return sorted[0] === sorted.at(-1) ? middle : `${middle} (${sorted[0]} – ${sorted.at(-1)})`;
 }
 
-/** Opens the sides for one workload, so that what another leaves running is not counted. */
+/** Opens the sides for one workload, so that requests of another workload are not counted. */
 async function onSides<T>(port: number, run: (side: Side) => Promise<T>): Promise<T[]> {
   const plain = [openPlain(port, "sqs-consumer", false), openPlain(port, "sqs-consumer, by batches", true)];
   return await Promise.all((await Promise.all([openTsmq(port), ...plain])).map(run));
@@ -206,4 +206,4 @@ for (let round = 0; round < ROUNDS; round++) called.push(await calls(port, 100))
 row(["100 calls, one after the other", spread(called), "–", "–"]);
 row(["an idle minute, one queue waited for", ...(await onSides(port, idle)).map(String)]);
 await server.stop();
-process.exit(); // the loops would wait for ever
+process.exit(); // the loops would never end

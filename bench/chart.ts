@@ -20,7 +20,7 @@ const GAP = 6;
 const HEAD = 44;
 const MARGIN = 20;
 
-/** A bar for each system, as long as its figure; tsmq's stand out. */
+/** Draws a bar for each system, as long as its figure. tsmq's bars are highlighted. */
 export function chart({ results }: Report): string {
   const panels = PANELS.map(([group, metric]) => ({
     title: TITLES[group],

@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import process from "node:process";
 
-/** Milliseconds that the calling thread has run; NaN where the system does not tell (only Linux does). */
+/** Milliseconds that the calling thread has run; NaN on systems other than Linux. */
 export function threadCpu(): number {
   try {
     const [ran] = readFileSync("/proc/thread-self/schedstat", "utf8").split(" ");

@@ -1,10 +1,10 @@
-/** What a process costs that does nothing: it prints milliseconds of CPU a second. With a bus, or with a Worker that has none. @module */
+/** Prints the CPU of an idle process in milliseconds a second: with a bus, or with a Worker without a bus. @module */
 import process from "node:process";
 import { Bus } from "../src/bus.ts";
 import { providerFor } from "../cli/mod.ts";
 import { processCpu } from "./cpu.ts";
 
-/** Milliseconds until what starting has left is done, and of the measurement. */
+/** Milliseconds to wait after the start, and of the measurement. */
 const SETTLE = 3_000;
 const IDLE = 10_000;
 
@@ -16,7 +16,7 @@ if (url === "worker") {
 } else {
   bus = await Bus.open(await providerFor(url), { namespace });
   await bus.subscribe("topic", () => {}).ready;
-  await bus.queue("queue").put(0); // a queue that is there, and empty
+  await bus.queue("queue").put(0); // creates the queue
   await bus.queue("queue").get();
   bus.queue("queue").consume(() => {});
   await bus.expose("fn", () => {});

@@ -1,5 +1,5 @@
 /**
- * Which major of ioredis: main CPU of a received event and of a published one, round by round in this process.
+ * Compares two major versions of ioredis: the main thread's CPU for each received and each published event.
  *
  *     deno run -A bench/ioredis.ts        bun bench/ioredis.ts
  *
@@ -54,7 +54,7 @@ async function main(): Promise<void> {
         }
       });
       for (const client of [sender, subscriber]) client.disconnect();
-      if (round === 0) continue; // warms up
+      if (round === 0) continue; // warm-up
       (figures[`ioredis ${major}: received`] ??= []).push(received);
       (figures[`ioredis ${major}: published`] ??= []).push(published);
     }

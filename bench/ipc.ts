@@ -1,5 +1,5 @@
 /**
- * The bus over IPC against a C program over raw POSIX queues, and against the bus over Redis, in one run:
+ * Compares the bus over IPC with a C program over POSIX queues and with the bus over Redis, in one run:
  *
  *     deno run -A bench/ipc.ts [rounds]        bun bench/ipc.ts [rounds]
  *
@@ -21,10 +21,10 @@ import { providerFor } from "../cli/mod.ts";
 import { launch, middle, startRedis } from "./process.ts";
 
 const EVENTS = 500_000;
-/** Events before those: C needs no compiler to warm up. */
+/** Warm-up events. C needs none. */
 const WARM_UP = 200_000;
 const WINDOW = 500;
-/** JSON of it is 100 bytes. */
+/** A value of 100 bytes of JSON. */
 const EVENT = "x".repeat(98);
 
 interface Figures {
@@ -36,7 +36,7 @@ interface Figures {
   readonly call?: number;
 }
 
-/** `apart`: its two processes on two cores, as ours are, which have four threads; else as the scheduler likes, on one. */
+/** Runs the C program: `apart` on two cores, like the four threads of two buses; otherwise placed by the scheduler. */
 function raw(program: string, apart: boolean): Figures & { rate: number } {
   return JSON.parse(execFileSync(program, ["20000", "500000", ...apart ? ["apart"] : []], { encoding: "utf8" }));
 }
@@ -50,7 +50,7 @@ function fresh(): string {
   return `bench-${crypto.randomUUID().slice(0, 8)}`;
 }
 
-/** What no bus can be faster than whose receive loop has a Worker. */
+/** Measures bare Workers: no bus whose receive loop is in a Worker can be faster. */
 async function bare(): Promise<Figures> {
   return { p50: Number((await launch("ipc_bare.ts")).line) };
 }

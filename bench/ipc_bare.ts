@@ -1,6 +1,6 @@
 /**
- * The floor of any bus whose receive loop has a Worker of its own: its system calls and hops, and nothing else. Prints the
- * microseconds of a round trip (p50).
+ * The lower bound of any bus whose receive loop is in a Worker: the same system calls and thread crossings, and nothing else.
+ * Prints the microseconds of a round trip (p50).
  *
  *     deno run -A bench/ipc_bare.ts        bun bench/ipc_bare.ts
  *

@@ -1,4 +1,4 @@
-/** The worker of `bench/ipc_bare.ts`: waits in `poll`, and posts what comes as a bus's worker does. @module */
+/** The worker of `bench/ipc_bare.ts`: waits in `poll` and posts each message like the worker of a bus. @module */
 import { loadPosix, POLLIN } from "../src/providers/ipc/posix.ts";
 
 const posix = await loadPosix();

@@ -1,4 +1,4 @@
-/** The other process of `bench/ipc.ts`: sends every ping back, and counts what comes one way. @module */
+/** The other process of `bench/ipc.ts`: returns each ping, and counts the events that need no answer. @module */
 import process from "node:process";
 import { Bus } from "../src/bus.ts";
 import { providerFor } from "../cli/mod.ts";

@@ -1,4 +1,4 @@
-/** The load: prebuilt PUBLISH commands over a plain socket, so that the generator is never what limits. @module */
+/** The load: prebuilt PUBLISH commands over a plain socket, so that the generator is never the limit. @module */
 import { Buffer } from "node:buffer";
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
@@ -6,7 +6,7 @@ import { channelOf, order } from "./side.ts";
 
 /** Commands in one prebuilt chunk. */
 const CHUNK = 500;
-/** Chunks that wait for their replies at most. */
+/** The largest number of chunks without replies. */
 const AHEAD = 8;
 
 /** A plain connection that publishes. */
@@ -30,7 +30,7 @@ export class Load {
     return new Load(socket);
   }
 
-  /** Publishes `count` events over the topics in turn; resolves with how many a second the server took. */
+  /** Publishes `count` events, round-robin over the topics. Resolves with the events a second that the server accepted. */
   async publish(topics: readonly string[], count: number): Promise<number> {
     const chunks = prebuilt(topics, count);
     this.#replies = 0;

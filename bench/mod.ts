@@ -50,10 +50,10 @@ function wanted(option: string | undefined, name: string): boolean {
   return option === undefined || option.split(",").includes(name);
 }
 
-/** What could not be measured, and why. */
+/** The systems that failed, and why. */
 const failures: string[] = [];
 
-/** By metric what each bench gave, round by round. */
+/** The results by metric and bench, one for each round. */
 type Figures = Map<string, Map<Bench, number[]>>;
 
 /**
@@ -89,7 +89,7 @@ async function measure(group: Group, url: string, load: Load): Promise<Result[]>
 
 async function start(system: System, runtime: Runtime, url: string, load: Load): Promise<Bench> {
   const subject = await startSubject(runtime, system.side, system.group, url);
-  // what is in one process has no other side
+  // a workload in one process has no other side
   const alone = system.group === "memory" || runtime === "c";
   const partner = alone ? subject : await startSubject(runtime, system.side, system.group, url);
   return { system, runtime, id: `${system.side}:${runtime}`, subject, partner, load, size };
@@ -100,7 +100,7 @@ async function rounds(workload: Workload, benches: readonly Bench[], figures: Fi
   for (const bench of benches) {
     await attempt(bench.system, bench.runtime, workload.name, async () => {
       await workload.prepare?.(bench);
-      if (!workload.once) await workload.run(bench); // warms up
+      if (!workload.once) await workload.run(bench); // warm-up
       given.set(bench, []);
     });
   }

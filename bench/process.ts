@@ -1,4 +1,4 @@
-/** Processes of a run: the server and the subjects. @module */
+/** The processes of a run: servers and measured systems. @module */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { connect, createServer } from "node:net";
@@ -10,20 +10,20 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import type { Command, Figures } from "./subject.ts";
 
-// what `deno task tools` has fetched goes before what the machine has
+// programs of `deno task tools` take precedence over those of the machine
 process.env.PATH = [fileURLToPath(new URL("../.cache/bin", import.meta.url)), process.env.PATH].join(delimiter);
 
-/** What runs a side. */
+/** The runtime or program of a side. */
 export type Runtime = "deno" | "bun" | "python" | "c";
 
 /** Milliseconds that a subject may take for one command. */
 const DEADLINE = 30_000;
 /** Round trips whose median is taken. */
 const ROUND_TRIPS = 5_000;
-/** Milliseconds that a subject has to end by itself. */
+/** Milliseconds for a subject to end by itself. */
 const PATIENCE = 5_000;
 
-/** Something that runs until it is stopped. */
+/** A process that runs until it is stopped. */
 export interface Running {
   stop(): Promise<void>;
 }
@@ -34,7 +34,7 @@ function commandOf(runtime: Runtime): string[] {
   return [process.versions.deno ? process.execPath : "deno", "run", "--quiet", "-A"];
 }
 
-/** What a program calls itself. */
+/** Returns the version that a program prints. */
 export async function versionOf(command: string): Promise<string> {
   const said = await output(command, "--version").catch(() => `no ${command}`);
   const line = said.trim().split("\n")[0]!;
@@ -70,7 +70,7 @@ export async function startNats(): Promise<Server> {
   };
 }
 
-/** Starts a redis-server that keeps nothing and drops no slow subscriber. */
+/** Starts a redis-server without persistence that disconnects no slow subscriber. */
 export async function startRedis(): Promise<Server> {
   const port = await freePort();
   const child = spawn("redis-server", [
@@ -109,7 +109,7 @@ async function listening(child: ChildProcess, port: number): Promise<void> {
 export interface Subject extends Running {
   /** Milliseconds from its start to its first subscription. */
   readonly startup: number;
-  /** Has it do something. */
+  /** Runs a command in the process. */
   do(command: Command): Promise<Figures>;
 }
 
@@ -149,7 +149,7 @@ export async function startSubject(runtime: Runtime, side: string, group: string
   };
 }
 
-/** A C program that does one piece of work, in two processes, and ends. */
+/** Starts a C program, which runs one workload in two processes and ends. */
 async function program(source: string): Promise<Omit<Subject, "startup">> {
   const folder = await mkdtemp(join(tmpdir(), "tsmq-bench-"));
   const binary = join(folder, "side");
@@ -171,7 +171,7 @@ function sideFile(name: string): string {
   return fileURLToPath(new URL(`sides/${name}`, import.meta.url));
 }
 
-/** Starts a module of this folder on the runtime that runs us; resolves when it says its first line. */
+/** Starts a module of this folder on the current runtime. Resolves when it prints its first line. */
 export async function launch(file: string, ...args: string[]): Promise<{ other: ChildProcess; line: string }> {
   const runtime = "Deno" in globalThis ? ["run", "-A", "--quiet"] : ["run"];
   const side = fileURLToPath(new URL(file, import.meta.url));
@@ -179,7 +179,7 @@ export async function launch(file: string, ...args: string[]): Promise<{ other: 
   return { other, line: (await createInterface({ input: other.stdout })[Symbol.asyncIterator]().next()).value! };
 }
 
-/** The median of what something takes that is done again and again, in microseconds. */
+/** Repeats an operation and returns its median time in microseconds. */
 export async function middle(work: () => Promise<unknown>): Promise<number> {
   const took: number[] = [];
   for (let i = 0; i < ROUND_TRIPS; i++) {
@@ -190,7 +190,7 @@ export async function middle(work: () => Promise<unknown>): Promise<number> {
   return took.sort((a, b) => a - b)[ROUND_TRIPS / 2]! * 1_000;
 }
 
-/** Runs a program to its end, and gives what it says. */
+/** Runs a program and resolves with its output. */
 export async function output(command: string, ...args: string[]): Promise<string> {
   const child = spawn(command, args, { stdio: ["ignore", "pipe", "inherit"] });
   const ended = once(child, "exit");

@@ -4,7 +4,7 @@ import type { Point } from "./scale.ts";
 import type { Group } from "./systems.ts";
 import { METRICS } from "./workloads.ts";
 
-/** A middle value and how far the rounds were from it. */
+/** A median, and the range of the rounds. */
 export interface Spread {
   readonly median: number;
   readonly min: number;
@@ -22,14 +22,14 @@ export interface Result {
   readonly ratio: Spread;
 }
 
-/** Everything that a run gave. */
+/** The results of a run. */
 export interface Report {
   readonly date: string;
   readonly machine: readonly string[];
   readonly seconds: number;
   readonly results: readonly Result[];
   readonly scale: readonly Point[];
-  /** What could not be measured, and why. */
+  /** The systems that failed, and why. */
   readonly failures: readonly string[];
 }
 
@@ -48,7 +48,7 @@ export function spread(values: readonly number[]): Spread {
   return { median, min: sorted[0]!, max: sorted.at(-1)! };
 }
 
-/** What a system is called where others stand beside it. */
+/** Returns the name of a system with its runtime. */
 export function labelOf({ system, runtime }: Pick<Result, "system" | "runtime">): string {
   return runtime === "python" || runtime === "c"
     ? system
@@ -83,7 +83,7 @@ export function curveOf(points: readonly Point[], curve: Point["curve"]): string
   return [[curve, ...systems], ...rows];
 }
 
-/** The aims: close to the raw client, ten times PyMQ, ahead of every other library of JavaScript. */
+/** Returns the aims: close to the bare client, ten times PyMQ, faster than every other JavaScript library. */
 export function verdicts(results: readonly Result[]): Verdict[] {
   return results.filter(({ system }) => system === "tsmq").flatMap((ours) => {
     const { aim, rate, text } = METRICS[ours.metric]!;
@@ -124,7 +124,7 @@ export function toMarkdown(rows: readonly (readonly string[])[]): string {
   return [head!, rule, ...body].map((row) => `| ${row.join(" | ")} |`).join("\n");
 }
 
-/** A figure with as many digits as it deserves. */
+/** Formats a figure. */
 export function number(value: number): string {
   return value >= 100 ? Math.round(value).toLocaleString("en") : value.toPrecision(3);
 }

@@ -1,9 +1,9 @@
-/** How the bus over Redis does when there is more of everything: topics, bytes, processes; beside raw ioredis. @module */
+/** Measures how the bus over Redis and bare ioredis scale with topics, bytes and processes. @module */
 import type { Load } from "./load.ts";
 import { type Runtime, startSubject, type Subject } from "./process.ts";
 import { loaded } from "./workloads.ts";
 
-/** What there is more and more of: topics with events on each, topics with events on ten of them, bytes of an event, processes. */
+/** The growing quantities: topics with events on each, topics with events on ten of them, bytes of an event, processes. */
 export const CURVES = ["topics", "subscribed", "bytes", "processes"] as const;
 /** One of them. */
 export type Curve = (typeof CURVES)[number];
@@ -24,7 +24,7 @@ const PROCESSES = [1, 10, 25, 50];
 const DELIVERIES = 50_000;
 /** Bytes of a point. */
 const VOLUME = 60e6;
-/** The last of so many is taken: the first warm up. */
+/** The number of rounds. Only the last one counts, the others warm up. */
 const RUNS = 2;
 
 /** Measures all curves on a runtime. */

@@ -1,4 +1,4 @@
-/** What both sides of a comparison can do. The workloads call nothing else, so both do the same work. @module */
+/** The operations of both sides of a comparison. The workloads call nothing else, so both do the same work. @module */
 
 /** The event, item and argument of every workload: some 120 bytes of JSON. */
 export interface Order {
@@ -7,7 +7,7 @@ export interface Order {
   readonly items: readonly string[];
   readonly total: number;
   readonly paid: boolean;
-  /** What makes it larger. */
+  /** Padding that makes it larger. */
   readonly padding?: string;
 }
 
@@ -24,7 +24,7 @@ export function order(id: number, bytes = 0): Order {
   };
 }
 
-/** One side: a raw client, a bus over a provider, or somebody else's; what it has not, it cannot do. */
+/** One side: a bare client, a tsmq bus, or another library. It lacks the operations that it does not support. */
 export interface Side {
   /** Resolves when the handler gets the decoded events of these topics. */
   subscribe(topics: readonly string[], handler: (event: Order) => void): Promise<void>;

@@ -8,7 +8,7 @@ import { createInterface } from "node:readline";
 import { processCpu, threadCpu } from "./cpu.ts";
 import { type OpenSide, order, type Side } from "./side.ts";
 
-/** What a subject does. `subscribe` and `expect` answer at once; the load comes from outside. */
+/** The commands of a subject. `subscribe` and `expect` answer at once, because the load comes from another process. */
 export type Command =
   | { verb: "subscribe"; topics: string[] }
   | { verb: "expect"; count: number }
@@ -20,7 +20,7 @@ export type Command =
   | { verb: "opened" }
   | { verb: "idle"; count: number; ms: number };
 
-/** What it took. */
+/** The measurements of a command. */
 export interface Figures {
   /** Milliseconds from the first to the last. */
   readonly ms: number;

@@ -1,4 +1,4 @@
-/** What is measured: which system does which work on which transport, and how it is started. @module */
+/** The measured systems: the workloads and the transport of each, and how it starts. @module */
 import type { Runtime } from "./process.ts";
 
 /** A transport, and all that is measured on it. The ratios are to its first system. */
@@ -7,7 +7,7 @@ export type Group = "redis" | "ipc" | "nats" | "memory";
 /** A system on a transport. */
 export interface System {
   readonly group: Group;
-  /** As the report calls it. */
+  /** Its name in the report. */
   readonly name: string;
   /** Its file in `sides/`. */
   readonly side: string;
@@ -19,7 +19,7 @@ export interface System {
 }
 
 const BOTH: readonly Runtime[] = ["deno", "bun"];
-/** What only raw ioredis and the bus over Redis do: their load comes from the same prebuilt commands. */
+/** The workloads of bare ioredis and the bus over Redis only, because their load is prebuilt Redis commands. */
 const LOADED = ["received", "few", "many", "published", "looped"];
 
 /** All systems. */

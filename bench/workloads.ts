@@ -1,4 +1,4 @@
-/** What is measured, and what a round of it gives. @module */
+/** The workloads, and the metrics of a round. @module */
 import type { Load } from "./load.ts";
 import type { Runtime, Subject } from "./process.ts";
 import type { Figures } from "./subject.ts";
@@ -16,7 +16,7 @@ export interface Size {
 export interface Bench {
   readonly system: System;
   readonly runtime: Runtime;
-  /** Tells it from all others: what it publishes to is its own. */
+  /** A unique name, used for its topics and queues. */
   readonly id: string;
   readonly subject: Subject;
   /** The process of the other side: it subscribes, or serves. */
@@ -28,14 +28,14 @@ export interface Bench {
 /** A workload: prepared once for each system, then run in rounds that alternate between them. */
 export interface Workload {
   readonly name: string;
-  /** It takes long and varies little: one round will do. */
+  /** Runs once, because it takes long and varies little. */
   readonly once?: boolean;
   prepare?(bench: Bench): Promise<unknown>;
-  /** One round; by metric what it gave. */
+  /** Runs one round. Resolves with its results by metric. */
   run(bench: Bench): Promise<Record<string, number>>;
 }
 
-/** What a metric is, and what we want it to be. */
+/** A metric and its aim. */
 export interface Metric {
   readonly text: string;
   readonly unit: string;
@@ -51,7 +51,7 @@ const WINDOW = 500;
 const CONCURRENCY = 64;
 /** Buses whose idling is measured. */
 const BUSES = 10;
-/** Milliseconds for which it is. */
+/** Milliseconds of that measurement. */
 const IDLE = 1_000;
 
 /** All metrics, in the order of the report. */
@@ -113,7 +113,7 @@ const received: Workload = {
   run: ({ id, subject, load, size }) => loaded("received", subject, load, [`loaded:${id}`], size.events),
 };
 
-/** What a subject receives of a load that is never what limits. */
+/** Measures how a subject receives a load that is never the limit. */
 export async function loaded(
   name: string,
   subject: Subject,

@@ -1,4 +1,4 @@
-/** Where the figures go: JSON, the chart, the page of the documentation, the README. @module */
+/** Writes the figures: JSON, the chart, the page of the documentation, the README. @module */
 import { readFile, writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { chart } from "./chart.ts";
@@ -8,10 +8,10 @@ import { CURVES } from "./scale.ts";
 import { METRICS } from "./workloads.ts";
 
 const GROUPS = { redis: "Redis", ipc: "POSIX message queues", nats: "NATS", memory: "Memory" } as const;
-/** What the README shows of the group that it shows. */
+/** The metrics that the README shows. */
 const SHOWN = ["events", "queued", "p50", "p99"];
 
-/** Writes the JSON where it is wanted, or all that the repository shows. */
+/** Writes the JSON to a given path, or all figures of the repository. */
 export async function write(report: Report, { json, all }: { json?: string; all: boolean }): Promise<void> {
   if (json) await writeFile(json, toJson(report));
   if (!all) return;
@@ -59,7 +59,7 @@ function summary({ machine, results }: Report): string {
   }.`;
 }
 
-/** Replaces what stands between the marks of a file. */
+/** Replaces the text between the marks of a file. */
 async function between(path: string, text: string): Promise<void> {
   const file = await readFile(path, "utf8");
   const [before, after] = file.split(/(?<=<!-- figures -->)[^]*(?=<!-- \/figures -->)/);

@@ -1,4 +1,4 @@
-/** BullMQ: its queue, whose workers take what is added. @module */
+/** BullMQ: a queue and its workers. @module */
 import { Queue, Worker } from "bullmq";
 import type { Order, Side } from "../side.ts";
 
@@ -9,7 +9,7 @@ const CONCURRENCY = 64;
 export function openSide(url: string): Promise<Side> {
   const { hostname: host, port } = new URL(url);
   const connection = { host, port: Number(port) };
-  // its worker takes on after the last get, so each process has a queue of its own
+  // the worker continues after the last get, so each process has its own queue
   const name = `bench-${crypto.randomUUID()}`;
   const queue = new Queue<Order>(name, { connection, defaultJobOptions: { removeOnComplete: true } });
   const taken: Order[] = [];

@@ -1,4 +1,4 @@
-/** Raw ioredis, as one would write it by hand without any wish for more. @module */
+/** Bare ioredis in its simplest use. @module */
 import { Redis } from "ioredis";
 import { channelOf, type Order, type Side } from "../side.ts";
 

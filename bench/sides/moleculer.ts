@@ -21,7 +21,7 @@ export function openSide(url: string): Promise<Side> {
     await broker.start();
     return broker;
   };
-  // what it serves a node says when it starts: one node sends, others are added as handlers are
+  // a node announces its handlers when it starts, so one node sends, and each handler gets a further node
   const sender = start(node());
   const serving = async (schema: object) => {
     const broker = node();
@@ -35,7 +35,7 @@ export function openSide(url: string): Promise<Side> {
     },
     publish: async (event, topic) => {
       const broker = await sender;
-      // what is sent to a node that is not known yet is lost
+      // messages to an unknown node are lost
       while (!known.has(topic)) {
         if (broker.registry.events.list({}).some(({ name }: { name: string }) => name === topic)) known.add(topic);
         else await new Promise((resolve) => setTimeout(resolve, 20));

@@ -1,4 +1,4 @@
-/** NATS' own client, as one would write it by hand. @module */
+/** The NATS client in its simplest use. @module */
 import { connect } from "@nats-io/transport-node";
 import type { Order, Side } from "../side.ts";
 
