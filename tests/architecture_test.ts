@@ -135,6 +135,17 @@ describe("the house", () => {
     }
   });
 
+  it("has a seam of at most 20 required members, and no optional method: what is optional is a named part", () => {
+    const seam = codeOf("src/provider/provider.ts");
+    assertEquals(seam.match(/^ {2}\w+\?\(/gm), null);
+    const members = ["Sender", "Receiver"].flatMap((half) => {
+      const body = new RegExp(`^export interface ${half} \\{\n([^]*?)^\\}`, "m").exec(seam)![1]!;
+      return [...body.matchAll(/^ {2}(?:readonly )?(\w+)[(:]/gm)].map(([, name]) => `${half}.${name}`);
+    });
+    assert(members.includes("Sender.publish") && members.includes("Receiver.inbox"), `${members}`);
+    assert(members.length <= 20, `${members.length} members`);
+  });
+
   it("keeps the worker's side from main's: no bus, link or Sender is reached from a worker's entry", () => {
     for (const entry of present("workers")) {
       const reached = reaches(entry);

@@ -13,9 +13,9 @@ import { CONSUMER, queueStream } from "./queues.ts";
 
 /** Options of {@linkcode nats}. They cross to a worker, so none may be a function. */
 export interface NatsOptions {
-  /** Where the servers are. Default `127.0.0.1:4222`. */
+  /** The addresses of the servers. Default `127.0.0.1:4222`. */
   readonly servers?: string | readonly string[];
-  /** Who we are. */
+  /** The user's name. */
   readonly user?: string;
   /** The user's password. */
   readonly pass?: string;
@@ -38,7 +38,7 @@ export function nats(options: NatsOptions = {}): Provider {
       shared: true,
       capacity: Infinity,
       maxBody: maxPayload,
-      // items that were given back and are not taken yet count as held
+      // items that were given back and have not been received again count as leased
       exactSize: false,
       exactAttempts: false,
       maxDelay: Infinity,
@@ -53,7 +53,7 @@ export function nats(options: NatsOptions = {}): Provider {
 class NatsSender implements Sender {
   #connection: Connection;
   #names: Names;
-  /** Where the server says that nobody was there, under the number of the message. */
+  /** The subject to which the server reports, under the number of a message, that it had no receiver. */
   #echo = createInbox();
   #gone = new Set<string>();
   #posted = 0;
@@ -82,7 +82,7 @@ class NatsSender implements Sender {
     await this.#connection.publish(subject, body, { headers: said });
   }
 
-  /** Nobody answers. But the server says at once, before it answers our ping, if nobody was there. */
+  /** The receiver does not answer. But the server reports a message without a receiver before it answers the ping of a flush. */
   async post(inbox: string, body: string): Promise<boolean> {
     const reply = `${this.#echo}.${++this.#posted}`;
     try {
@@ -132,7 +132,7 @@ class NatsSender implements Sender {
   }
 }
 
-/** Lets an expected error pass for nothing. */
+/** Returns a handler that turns an expected error into `undefined`, and rethrows any other. */
 function unless(expected: (error: unknown) => boolean): (error: unknown) => undefined {
   return (error) => {
     if (!expected(error)) throw error;

@@ -10,14 +10,14 @@ import { Connection, registryStream, type Settings, unavailable } from "./connec
 import { Names } from "./names.ts";
 import { Queues } from "./queues.ts";
 
-/** Milliseconds that anything asked of the server may take. */
+/** Milliseconds that a request to the server may take. */
 const TIMEOUT = 5_000;
-/** Milliseconds that a registration lasts: a killed server is called in vain for at most so long. */
+/** Milliseconds until a registration expires: the longest time for which a killed server stays registered. */
 const LEASE = 15_000;
 /** Milliseconds between renewals: two may fail. */
 const RENEW = 5_000;
 
-/** Milliseconds to wait for a connection that is broken, so that nothing of ours stays behind. */
+/** Milliseconds that closing waits for a broken connection to come back, to remove what this bus created. */
 const CLEANUP = 1_000;
 
 /** Opens the receiving half of a NATS bus. */
@@ -38,7 +38,7 @@ class NatsReceiver implements Receiver {
   #subscriptions = new Map<string, { readonly filter: Filter; readonly subscription: Subscription }>();
   /** The subscriptions that may have missed events, until a gap reports it. */
   #missed = new Set<Filter>();
-  /** The subjects that register us. */
+  /** The subjects of the registrations of this receiver. */
   #registered = new Set<string>();
   #renewing: ReturnType<typeof setInterval> | undefined;
 
@@ -124,7 +124,7 @@ class NatsReceiver implements Receiver {
     await this.#connection.close();
   }
 
-  /** NATS matches exact topics. Its wildcards stand for tokens and ours for text, so a pattern looks at all topics. */
+  /** NATS matches exact topics. Its wildcards match tokens and tsmq's match text, so a pattern subscribes to all topics. */
   #route({ topic, pattern }: Filter, emit: Emit): [subject: string, take: (message: Msg) => void] {
     if (!pattern) return [this.#names.topic(topic), (message) => emit(topic, message.string())];
     const matches = glob(topic);
@@ -146,7 +146,7 @@ class NatsReceiver implements Receiver {
         },
       });
       try {
-        await this.#connection.flush(); // a refusal comes before the answer
+        await this.#connection.flush(); // a refusal comes before the answer to the flush's ping
       } catch (error) {
         subscription.unsubscribe();
         throw error;
@@ -160,7 +160,7 @@ class NatsReceiver implements Receiver {
     await this.#connection.run("register", () => this.#connection.store(subject, "", registryStream(LEASE)));
   }
 
-  /** The connection may be broken without our knowing yet: asking again is harmless. */
+  /** The connection may be broken without being noticed yet. Repeating the request is safe. */
   async #unregister(subject: string): Promise<void> {
     const { streams } = this.#connection.manager;
     for (const end = performance.now() + CLEANUP;;) {
@@ -178,7 +178,7 @@ class NatsReceiver implements Receiver {
     if (this.#connection.up) await Promise.all([...this.#registered].map((subject) => this.#register(subject)));
   }
 
-  /** The client has subscribed again; the registry may have been lost with the server. */
+  /** The client has subscribed again by itself. The registry may have been lost with the server, so it is written again. */
   async #restored(): Promise<void> {
     try {
       await this.#connection.flush();
@@ -191,7 +191,7 @@ class NatsReceiver implements Receiver {
     this.#context.state(true);
   }
 
-  /** The client has subscribed again by itself: the first event that comes tells it, or the end of a flush. */
+  /** Reports the gap of a subscription, before the first event after it, or after a flush. */
   #miss(filter: Filter): void {
     if (this.#missed.delete(filter)) this.#context.gap("The connection to NATS was lost", filter);
   }

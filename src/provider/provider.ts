@@ -1,18 +1,18 @@
 /**
- * The seam: what a transport must be so that the bus runs over it. Types and prose only.
+ * The seam: what a transport implements so that a bus can run over it. Types and prose only.
  *
- * A provider is data plus two halves. The {@linkcode Sender} lives on the thread of the user, the
- * {@linkcode Receiver} in a worker of the provider's own. A half does what its transport can do, once, and tells
- * the truth about it. It never retries, counts references, reads a body, or knows of calls, handlers and schemas:
- * that is the core's work, done once for all providers.
+ * A provider is data and two halves. The {@linkcode Sender} lives on the user's thread, the {@linkcode Receiver} in a
+ * worker. A half does each operation once and reports the outcome. It never retries, counts references, reads a body, or knows of calls,
+ * handlers and schemas: that is the core's work, done once for all providers. Sixteen members are required. Everything
+ * else is a named part that a half has or has not: {@linkcode AskHandler}, {@linkcode Waker}, {@linkcode ReplyQueues}.
  *
  * Rules for both halves
  * - Bodies are opaque strings of well-formed Unicode, white space at their end included; names are any non-empty string. Escape where the transport is narrow.
- * - A promise resolves when the transport has it. Every promise ends: what the transport leaves hanging, the half ends
- *   with a `ProviderError` "unavailable". What may or may not have been sent rejects; it is never sent again.
- * - Errors are those of `errors.ts`, mapped from the transport's by one table a provider.
- * - Verbs may be called at any time after opening and overlap freely, until `close`, after which nothing of the half is left:
- *   no timer, socket, file, key. `close` may be called twice.
+ * - A promise resolves when the transport has accepted the operation. Every promise settles: where the transport never answers, the half
+ *   rejects with a `ProviderError` "unavailable". An operation with an unknown outcome rejects and is never repeated.
+ * - Errors are those of `errors.ts`. Each provider has one table from the transport's errors to these.
+ * - Members may be called at any time after opening, concurrently, until `close`. After `close` nothing of the half is left: no timer,
+ *   socket, file or key. `close` may be called twice.
  *
  * @module
  */
@@ -178,17 +178,17 @@ export interface ReplyQueues {
   register(topic: string, inbox: string): Promise<void>;
 }
 
-/** What a subscription matches. */
+/** The topics that a subscription receives events of. */
 export interface Filter {
   /** A topic, or a glob as Redis matches it. */
   readonly topic: string;
-  /** `topic` is a glob. */
+  /** Whether `topic` is a glob. */
   readonly pattern: boolean;
-  /** Register this receiver's inbox as a server of the topic, before the subscription is confirmed. Never with `pattern`. */
+  /** Whether to register this receiver's inbox as a server of the topic, before the subscription is confirmed. Never with `pattern`. */
   readonly serves: boolean;
 }
 
-/** Passes one event on: its concrete topic and its body. Synchronous, cheap, never throws. */
+/** Passes one event to the core: its concrete topic and its body. Synchronous, cheap, never throws. */
 export type Emit = (topic: string, body: string) => void;
 
 /** What the core gives to the receiver's factory in the worker. */
@@ -199,24 +199,24 @@ export interface ReceiverContext {
   readonly options: unknown;
   /** Milliseconds that opening may take. */
   readonly connectTimeout: number;
-  /** Passes on what was posted to this receiver's inbox. Synchronous, cheap, never throws. */
+  /** Passes a message that was posted to this receiver's inbox to the core. Synchronous, cheap, never throws. */
   inbox(body: string): void;
-  /** Says that the connection went down, or is up again with everything subscribed and registered. */
+  /** Reports that the connection went down (with the reason), or is up again with everything subscribed and registered. */
   state(connected: boolean, error?: unknown): void;
   /**
-   * Reports that events may have been missed, and why. The receiver calls it when the subscription is live again, before it emits the
-   * first event that comes after the hole. Without a filter all subscriptions have the gap.
+   * Reports that events may have been lost, and why. The receiver calls it when the subscription is live again, before it emits the
+   * first event after the gap. Without a filter, all subscriptions have the gap.
    *
    * @param filter the object that `subscribe` was given
    */
   gap(reason: string, filter?: Filter): void;
-  /** Reports a fault that belongs to no verb (garbage from the wire, a failed renewal). The receiver lives on. */
+  /** Reports a fault that belongs to no call (garbage from the wire, a failed renewal). The receiver goes on. */
   fault(error: unknown): void;
-  /** True while main is far behind. A transport that keeps what is not read stops reading events; others read on. */
+  /** True while main is far behind. A transport that keeps unread events stops reading them; others go on reading. */
   readonly congested: boolean;
-  /** How many batches of frames have come from main: after a {@linkcode Waker.wake}, the event loop turns until it is there. */
+  /** How many batches of frames have come from main. After {@linkcode Waker.wake}, a sleeping receiver turns its event loop until it grows. */
   readonly arrived: number;
-  /** When the core's next timer in this worker is due, in milliseconds of `performance.now()`: who sleeps turns the event loop then. */
+  /** When the core's next timer in this worker is due, in milliseconds of `performance.now()`. A sleeping receiver turns its event loop then. */
   readonly due: number;
   /** Called each time `congested` ends. */
   onDrain?: () => void;
@@ -224,66 +224,73 @@ export interface ReceiverContext {
   ask(verb: string, argument: unknown): Promise<unknown>;
 }
 
-/** Opens the receiving half; the argument of `serve` in a worker entry. Rejects as {@linkcode Provider.open} does. */
+/** Opens the receiving half. It is the argument of `serve` in a worker entry. It rejects with the errors of {@linkcode Provider.open}. */
 export type OpenReceiver = (context: ReceiverContext) => Promise<Receiver>;
 
 /** One item taken from a queue. */
 export interface Delivery {
-  /** Names the lease to `settle` and `extend`; empty for an item taken without one. */
+  /** Names the lease for `start`, `settle` and `extend`; empty for an item that was received without a lease. Useless once the lease has ended. */
   readonly receipt: string;
-  /** The item. */
+  /** The item, as it was sent. */
   readonly body: string;
-  /** One more than the starts that are recorded for this item: the number of the attempt that begins if a handler starts now. */
+  /** The number of the attempt that begins if a handler starts now: one more than the recorded starts. */
   readonly attempt: number;
-  /** The lease before this one ran out: the item may have killed its holder. The core confirms the start before the handler runs. */
+  /** The previous lease expired: the item may have killed its process. The core awaits `start` before the handler runs. */
   readonly unconfirmed?: boolean;
 }
 
 /** Options of {@linkcode Receiver.receive}. */
 export interface ReceiveOptions {
-  /** At most so many items, at least 1. */
+  /** The most items to return, at least 1. */
   readonly max: number;
-  /** Milliseconds to wait for the first item; 0: look once, truly. The half may return empty earlier and is then called again. */
+  /** Milliseconds to wait for the first item. 0: it does not wait, but asks the transport. It may return no items earlier, and is called again. */
   readonly wait: number;
-  /** Milliseconds of the lease; without one the items are handed over for good (at most once when the process dies). */
+  /** Milliseconds of the lease. Without it the items are removed immediately, so each is delivered at most once when the process dies. */
   readonly lease?: number;
-  /** Ends the wait: the half resolves soon, with what it has taken already or nothing. Nothing may be lost. */
+  /** Ends the wait: the half resolves soon, with the items that it has taken already. It must not lose any. */
   readonly signal: AbortSignal;
 }
 
 /**
- * What becomes of a leased item. "ack" removes it. "nack" gives it back after an attempt: the next delivery says `attempt` + 1,
- * whether `start` has arrived or not. "untried" gives it back as if it had never been taken: the next delivery says the same
- * `attempt` (and `unconfirmed`), also if a start was recorded meanwhile. Both go to the head of the queue.
+ * How a lease ends. "ack" removes the item. "nack" gives it back after an attempt: the next delivery has `attempt` + 1, whether `start`
+ * has arrived or not. "untried" gives it back as if it had never been received: the next delivery has the same `attempt` (and
+ * `unconfirmed`), even if a start was recorded meanwhile. Items that are given back go to the head of the queue.
  */
 export type Outcome = "ack" | "nack" | "untried";
 
 /** The receiving half, in the worker. After a broken connection it reconnects, subscribes and registers again by itself. */
 export interface Receiver {
-  /** This receiver's address for {@linkcode Sender.post}: unguessable or owned, unique, alive until `close`. */
+  /** This receiver's address for {@linkcode Sender.post}: unique, valid until `close`, and either unguessable or protected by its owner. */
   readonly inbox: string;
-  /** Subscribes, and registers if the filter says so. Each filter is subscribed at most once at a time. */
+  /**
+   * Subscribes, and registers the inbox as a server if the filter says so. Resolves when the transport has both. The core subscribes each
+   * filter at most once at a time. When it rejects, nothing of the subscription is left.
+   */
   subscribe(filter: Filter, emit: Emit): Promise<void>;
-  /** Ends a subscription and its registration; nothing is emitted after it resolves. */
+  /** Ends a subscription and its registration. Nothing is emitted after it has resolved. An unknown filter is ignored. */
   unsubscribe(filter: Filter): Promise<void>;
-  /** Takes up to `max` items, oldest first, as soon as there is one. Never more than one call at a time for one queue with one `lease`. */
+  /**
+   * Receives up to `max` items, oldest first, as soon as there is one. The core makes one call at a time for each pair of a queue and a
+   * `lease`.
+   */
   receive(queue: string, options: ReceiveOptions): Promise<Delivery[]>;
-  /** Puts items that were taken without a lease back to the head, in their order; for leased ones use `settle`. */
+  /** Puts items that were received without a lease back to the head of the queue, in their order. Leased items are given back by `settle`. */
   restore(queue: string, deliveries: readonly Delivery[]): Promise<void>;
   /**
-   * Records that the handlers of these leases start. True for each whose lease still held. A take itself counts nothing. It may arrive
-   * after the lease was settled. Where the transport can record nothing, it answers whether the leases hold.
+   * Records that the handlers of these leases start: only this counts an attempt, receiving does not. Resolves with true for each lease
+   * that still held. It may be called after the lease was settled. A transport that cannot record starts only says whether the leases hold.
    */
   start(queue: string, receipts: readonly string[]): Promise<boolean[]>;
-  /** Settles leases, after `delay` ms where the items come back. True for each whose lease still held. */
+  /** Ends leases. Items that are given back can be received again after `delay` ms. Resolves with true for each lease that still held. */
   settle(queue: string, receipts: readonly string[], outcome: Outcome, delay: number): Promise<boolean[]>;
-  /** Makes leases last `lease` ms from now. True for each that still held. */
+  /** Extends leases to `lease` ms from now. Resolves with true for each lease that still held. */
   extend(queue: string, receipts: readonly string[], lease: number): Promise<boolean[]>;
   /** Part: answers what the sender asks with `context.ask`. */
   readonly askHandler?: AskHandler;
   /**
-   * Ends subscriptions, registrations, inbox and connections, and gives back what waits. Leases were settled by the core. Resolves with
-   * how many items may have been taken without a lease by requests that have had no reply, where the transport has such requests.
+   * Closes the half: ends subscriptions, registrations, the inbox and connections, and gives back items that it holds. The core has settled
+   * the leases. Resolves with how many items may have been received without a lease by requests that got no reply, where the transport has
+   * such requests. A second call does nothing.
    */
   close(): Promise<number | void>;
 }
