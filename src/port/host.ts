@@ -185,8 +185,8 @@ class Host {
   async #unsubscribe(receiver: Receiver, subscription: number): Promise<void> {
     const filter = this.#forget(subscription);
     if (!filter) return;
-    this.#inflow.close(subscription);
-    await receiver.unsubscribe(filter);
+    if (!filter.serves) this.#inflow.close(subscription);
+    await receiver.unsubscribe(filter).finally(() => this.#inflow.close(subscription));
   }
 
   #receive(receiver: Receiver, frame: ToWorker & { kind: "receive" }): void {

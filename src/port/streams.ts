@@ -26,7 +26,10 @@ export interface Stream {
   readonly ready: Promise<void>;
   /** Gives credit back: the cost of events that handlers have started. */
   credit(count: number): void;
-  /** Ends the subscription. Nothing is received after the call. */
+  /**
+   * Ends the subscription. Nothing is received after the call; a server receives until the transport has ended its subscription, so
+   * that it can refuse the requests of that time.
+   */
   close(): Promise<void>;
 }
 
@@ -57,6 +60,8 @@ interface Subscription {
   confirmed: boolean;
   /** The worker died after the subscription was confirmed, and the gap has not been reported. */
   broken: boolean;
+  /** `close` was called: the next worker does not get the subscription. */
+  ended: boolean;
   /** The cost of events that handlers have started and that the worker has no credit for yet. */
   owed: number;
 }
@@ -80,7 +85,8 @@ export class Streams {
   open(filter: Filter, receive: Receive, onGap?: OnGap): Stream {
     const id = this.#link.nextId();
     const ready = Promise.withResolvers<void>();
-    const subscription: Subscription = { filter, receive, onGap, ready, confirmed: false, broken: false, owed: 0 };
+    const state = { confirmed: false, broken: false, ended: false, owed: 0 };
+    const subscription: Subscription = { filter, receive, onGap, ready, ...state };
     ready.promise.catch(() => {});
     this.#subscriptions.set(id, subscription);
     this.#subscribe(id, subscription);
@@ -93,9 +99,15 @@ export class Streams {
         subscription.owed = 0;
       },
       close: async () => {
-        if (!this.#subscriptions.delete(id)) return;
+        if (subscription.ended || this.#subscriptions.get(id) !== subscription) return;
+        subscription.ended = true;
+        if (!filter.serves) this.#subscriptions.delete(id);
         ready.reject(new ClosedError("Cannot subscribe: the subscription was ended"));
-        if (this.#link.worker() !== undefined) await this.#link.unsubscribe(id);
+        try {
+          if (this.#link.worker() !== undefined) await this.#link.unsubscribe(id);
+        } finally {
+          this.#subscriptions.delete(id);
+        }
       },
     };
   }
@@ -143,7 +155,8 @@ export class Streams {
   async #subscribe(id: number, subscription: Subscription): Promise<void> {
     const worker = this.#link.worker(); // the next worker is asked by `resume`
     const live = () =>
-      this.#subscriptions.get(id) === subscription && worker !== undefined && this.#link.worker() === worker;
+      this.#subscriptions.get(id) === subscription && !subscription.ended && worker !== undefined &&
+      this.#link.worker() === worker;
     subscription.owed = 0;
     for (let failures = 1; live(); failures++) {
       try {

@@ -78,7 +78,8 @@ export class Server {
       for (const body of bodies) {
         stream.credit(cost(body));
         this.#core.decode(body, name, ({ value, type }, unreadable) => {
-          if (type === REQUEST) this.handleRequest(value, unreadable); // other events on the function's topic mean nothing here
+          if (type !== REQUEST) return; // other events on the function's topic mean nothing here
+          this.handleRequest(value, unreadable, this.#exposed.get(name)?.stream !== stream);
         });
       }
     });
@@ -134,12 +135,16 @@ export class Server {
     if (this.#running.has(id)) this.#cancelled.add(id);
   }
 
-  /** Takes a request from the inbox or from the function's topic. An `unreadable` request is answered with that error. */
-  handleRequest(value: unknown, unreadable?: ValidationError): void {
+  /**
+   * Takes a request from the inbox or from the function's topic. An `unreadable` request is answered with that error. A request for
+   * an exposure that has `ended` is refused, unless the function is exposed again, where its id says that it is the same one.
+   */
+  handleRequest(value: unknown, unreadable?: ValidationError, ended = false): void {
     const request = readRequest(value);
     if (!request && unreadable) return; // reported already
     if (!request) return this.#core.report(new ValidationError("Cannot serve a request: it is malformed"), "");
     const { call, fn } = request;
+    if (ended && !call) return; // PyMQ's requests have no id: what is exposed again would run it twice
     if (call?.offer) return this.#offer(request);
     if (call) {
       if (this.#running.has(call.id)) return this.#reply(request, "running");

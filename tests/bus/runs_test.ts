@@ -1,7 +1,9 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
 import process from "node:process";
-import { Bus } from "../../mod.ts";
+import { Bus, NoSuchRemoteError } from "../../mod.ts";
+import { redis } from "../../src/providers/redis/provider.ts";
 import { Peer } from "../support/peer.ts";
+import { TcpProxy } from "../support/tcp_proxy.ts";
 import { until } from "../support/until.ts";
 import { fresh, onRedis } from "./grounds.ts";
 
@@ -49,4 +51,26 @@ onRedis("a call that finds no registration", ({ it, server, provider }) => {
     assertEquals(runs, 3);
     await Promise.all(peers.map((peer) => peer.kill()));
   });
+});
+
+onRedis("a call that reaches a server that ends", ({ it, server, provider }) => {
+  for (const end of ["unexpose", "close"] as const) {
+    it(`by ${end}() is refused, so it does not wait for its deadline`, async () => {
+      const namespace = fresh();
+      await using proxy = await TcpProxy.to(server().port);
+      await using ending = await Bus.open(redis({ url: `redis://127.0.0.1:${proxy.port}` }), { namespace });
+      await using caller = await Bus.open(provider(), { namespace });
+      await ending.expose("work", () => "done");
+      await ending.expose("lost", () => "done");
+      await server().run("del", `__tsmq:servers:__eventbus:${namespace}:lost`);
+      proxy.delay = 300; // Redis knows later that the server ends
+      const ended = end === "close" ? ending.close() : Promise.all([ending.unexpose("work"), ending.unexpose("lost")]);
+      const since = performance.now();
+      const multi = caller.stub("work", { multi: true, timeout: 20_000 })();
+      await assertRejects(() => caller.stub("lost", { timeout: 20_000 })(), NoSuchRemoteError);
+      assertEquals(await multi, []);
+      assert(performance.now() - since < 3_000, "the calls waited");
+      await ended;
+    });
+  }
 });

@@ -9,9 +9,16 @@ import type { Client } from "./client.ts";
 import type { Names } from "./names.ts";
 import { count, type ReplyReader } from "./replies.ts";
 
+interface Entry {
+  readonly filter?: Filter;
+  readonly emit: Emit;
+  /** The subscription was removed, and the server has not confirmed it yet. */
+  ending?: true;
+}
+
 interface Route {
   readonly topic: string;
-  readonly emits: { readonly filter?: Filter; readonly emit: Emit }[];
+  readonly emits: Entry[];
 }
 
 /** The subscriptions of one connection, which is replaced when it breaks. */
@@ -34,20 +41,31 @@ export class Subscriptions {
   async add(client: Client, filter: Filter, emit: Emit): Promise<void> {
     const [routes, name] = this.#routesOf(filter);
     const known = routes.get(name);
-    if (known) known.emits.push({ filter, emit });
-    else routes.set(name, { topic: filter.topic, emits: [{ filter, emit }] });
+    const entry: Entry = { filter, emit };
+    if (known) known.emits.push(entry);
+    else routes.set(name, { topic: filter.topic, emits: [entry] });
     try {
       await client.call(count, filter.pattern ? "psubscribe" : "subscribe", name);
     } catch (error) {
-      this.#removeRoute(filter);
+      this.#removeEntry(filter, entry);
       throw error;
     }
   }
 
-  /** Removes a subscription. It emits nothing from now on. */
+  /** Removes a subscription. It emits nothing from now on; a server emits until Redis has confirmed the end, because it counts until then. */
   async remove(client: Client, filter: Filter): Promise<void> {
-    if (!this.#removeRoute(filter)) return;
-    await client.call(count, filter.pattern ? "punsubscribe" : "unsubscribe", this.#routesOf(filter)[1]);
+    const [routes, name] = this.#routesOf(filter);
+    const emits = routes.get(name)?.emits ?? [];
+    const entry = emits.find((each) => each.filter?.serves === filter.serves && !each.ending);
+    if (!entry) return;
+    entry.ending = true;
+    if (!filter.serves) this.#removeEntry(filter, entry);
+    try {
+      if (emits.some(({ ending }) => !ending)) return;
+      await client.call(count, filter.pattern ? "punsubscribe" : "unsubscribe", name);
+    } finally {
+      this.#removeEntry(filter, entry);
+    }
   }
 
   /**
@@ -98,13 +116,13 @@ export class Subscriptions {
     return pattern ? [this.#patterns, this.#names.pattern(topic)] : [this.#channels, this.#names.channel(topic)];
   }
 
-  /** Removes a filter from its route. True if that was the last one of the route. */
-  #removeRoute(filter: Filter): boolean {
+  /** Removes an entry from its route, and the route with its last entry. */
+  #removeEntry(filter: Filter, entry: Entry): void {
     const [routes, name] = this.#routesOf(filter);
-    const emits = routes.get(name)?.emits;
-    const index = emits?.findIndex((each) => each.filter?.serves === filter.serves) ?? -1;
-    if (!emits || index < 0) return false;
+    const emits = routes.get(name)?.emits ?? [];
+    const index = emits.indexOf(entry);
+    if (index < 0) return;
     emits.splice(index, 1);
-    return emits.length === 0 && routes.delete(name);
+    if (emits.length === 0) routes.delete(name);
   }
 }
