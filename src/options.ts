@@ -1,5 +1,5 @@
 /**
- * What one opens and closes a bus with, and what one learns of it.
+ * The options of a bus, its health, and the report of its closing.
  *
  * @module
  */
@@ -14,17 +14,17 @@ import { textOf } from "./internal/thrown.ts";
 
 /** Options of `init` and {@linkcode Bus.open}. */
 export interface BusOptions {
-  /** Separates buses on one transport. Default `"global"`. Redis refuses one with a colon. */
+  /** Separates buses on one transport. Default `"global"`. Redis rejects a name with a colon. */
   readonly namespace?: string;
-  /** Milliseconds that a call may take. Default 30,000. */
+  /** The default timeout of a call in milliseconds. Default 30,000. */
   readonly timeout?: number;
   /** Milliseconds that a send may take before it rejects "unavailable". Default 10,000. */
   readonly sendTimeout?: number;
   /** Milliseconds that opening may take. Default 10,000. */
   readonly connectTimeout?: number;
-  /** Classes whose instances come out as instances, wherever in an event, item, argument or result they are. */
+  /** Classes whose instances are restored in events, items, arguments and results, at any depth. */
   readonly types?: readonly EventClass[];
-  /** Takes a record of each message, call, fault and change of state. Default: none is made. */
+  /** Receives a record of each message, call, error and change of state. Default: no records. */
   readonly log?: Log;
 }
 
@@ -34,37 +34,37 @@ export interface CloseOptions {
   readonly timeout?: number;
 }
 
-/** What became of the work that was there when the bus was closed. */
+/** The outcome of closing a bus. */
 export interface CloseReport {
-  /** Handlers, consumers' handlers and served calls that finished in time. */
+  /** The number of handlers and served calls that finished in time. */
   readonly finished: number;
-  /** Those that did not; they run on, but reach nothing any more. */
+  /** The number of handlers and served calls that did not finish in time. They continue to run, without a bus. */
   readonly abandoned: number;
-  /** Events that had arrived and were not handled. */
+  /** The number of events that had arrived and were not handled. */
   readonly dropped: number;
-  /** Leased items that were not settled and went back to their queues. */
+  /** The number of leased items that went back to their queues unsettled. */
   readonly returned: number;
-  /** At most so many items may have been taken by a `get` that gave them to nobody; absent: none. */
+  /** The largest number of items that a cancelled or closing `get` may have taken without returning them; absent: none. */
   readonly uncertain?: number;
   /** Whether the transport closed in time; false if it was cut off. */
   readonly clean: boolean;
 }
 
-/** How a bus is. */
+/** The health of a bus. */
 export interface Health {
   /** "up", "down" while a connection is lost, then "closing" and "closed". */
   readonly state: BusState;
-  /** When the worker was last heard, in milliseconds of `Date.now()`. */
+  /** When the worker last sent a message, in milliseconds of `Date.now()`. */
   readonly lastReceive: number;
   /** The last error that was reported, if any. */
   readonly lastError: unknown;
-  /** What is under way: calls that wait, handlers that run. */
+  /** The numbers of pending calls and running handlers. */
   readonly pending: { readonly calls: number; readonly handlers: number };
-  /** How many subscriptions the transport has for this bus. */
+  /** The number of subscriptions that the transport has for this bus. */
   readonly subscriptions: number;
-  /** How many times a connection came back. */
+  /** The number of reconnections. */
   readonly reconnects: number;
-  /** How many times the worker was replaced. */
+  /** The number of times that the worker was replaced. */
   readonly restarts: number;
 }
 
@@ -103,7 +103,7 @@ export function checkOptions(options: BusOptions): v.InferOutput<typeof OPTIONS>
   return parseOptions(OPTIONS, options, "Cannot open a bus");
 }
 
-/** Throws unless it is a provider whose options can be posted to its worker. */
+/** Checks that a value is a provider and that its options can be posted to its worker. */
 export function checkProvider(provider: Provider): void {
   if (typeof provider?.open !== "function" || !(provider.worker instanceof URL)) {
     throw new ValidationError(

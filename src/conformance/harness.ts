@@ -1,21 +1,21 @@
 /**
- * What the kit is given.
+ * The input of the kit: a provider, and how to break its connections.
  *
  * @module
  */
 import type { Provider } from "../provider/provider.ts";
 
-/** Breaks the way to the transport, where the tests can do that. */
+/** Breaks connections to the transport, if the tests can do that. */
 export interface Faults {
   /** Breaks every connection of every bus, once; the transport can be reached again at once. */
   cut(): Promise<void>;
 }
 
-/** What the kit needs to know of a provider. */
+/** A provider under test. */
 export interface Harness {
   /** The provider. For one with `sharedWorker`, the same value each time: buses of another do not meet. */
   provider(): Provider;
-  /** Faults that can be made. Without them, the cases that need one are skipped. */
+  /** The faults that the tests can inject. Without them, the cases that need a fault are skipped. */
   readonly faults?: Faults;
   /** Also run the cases in which the transport makes no difference. tsmq runs them on memory. Default: false. */
   readonly core?: boolean;

@@ -1,5 +1,5 @@
 /**
- * What a case plays on: buses in a namespace of its own, waits with a deadline, and the clearing up after it.
+ * The environment of a case: buses in its own namespace, waits with a deadline, and cleanup.
  *
  * @module
  */
@@ -13,22 +13,22 @@ import type { Faults, Harness } from "./harness.ts";
 import { Seen } from "./seen.ts";
 import { Stranger } from "./stranger.ts";
 
-/** Milliseconds between two looks at a condition. */
+/** Milliseconds between two checks of a condition. */
 const LOOK = 5;
 /** Milliseconds for which nothing must happen, in addition to the provider's latency. */
 const QUIET = 40;
-/** Milliseconds that clearing up after a case may take. */
+/** Milliseconds for the cleanup after a case. */
 export const CLEARING = 30_000;
-/** Milliseconds that a bus may take to open: thirty workers that load an SDK at once take long, and only a hang is a failure. */
+/** Milliseconds for a bus to open. Thirty workers that load an SDK at the same time are slow, and only a hang is a failure. */
 export const OPENING = 60_000;
 
-/** One case's stage. */
+/** The environment of one case. */
 export class Stage {
   /** A random namespace. */
   readonly namespace: string = `kit-${crypto.randomUUID().slice(0, 8)}`;
   /** The provider. */
   readonly provider: Provider;
-  /** What it claims. */
+  /** The provider's features. */
   readonly features: Features;
   readonly #harness: Harness;
   readonly #buses = new Map<Bus, Seen<BusErrorEvent>>();
@@ -39,7 +39,7 @@ export class Stage {
   #condition = "";
   #over = false;
 
-  /** An empty stage. */
+  /** Creates an environment without buses. */
   constructor(harness: Harness) {
     this.#harness = harness;
     this.provider = harness.provider();
@@ -63,7 +63,7 @@ export class Stage {
     return bus;
   }
 
-  /** Takes care of a bus that was opened elsewhere. */
+  /** Adds a bus that was opened elsewhere, to close it after the case. */
   adopt(bus: Bus): void {
     const errors = this.seen<BusErrorEvent>("the reported errors");
     bus.addEventListener("error", (event) => errors.add(event as BusErrorEvent));
@@ -92,21 +92,21 @@ export class Stage {
     for (const name of names) this.#queues.add(name);
   }
 
-  /** Someone else on the same transport, who sends whatever he likes. */
+  /** Opens another client of the same transport, which sends raw bodies. */
   async stranger(): Promise<Stranger> {
     const stranger = await Stranger.open(this.#harness.provider(), this.namespace);
     this.after(() => stranger.close());
     return stranger;
   }
 
-  /** Collects what a handler is given. */
+  /** Collects the arguments of a handler. */
   seen<T>(what = "what was handled"): Seen<T> {
     const seen = new Seen<T>(what);
     this.#seen.add(seen);
     return seen;
   }
 
-  /** Something that a handler waits for; open when the case is over at the latest. */
+  /** Creates a gate that a handler waits for. It opens at the end of the case at the latest. */
   gate(): { readonly passed: Promise<void>; open(): void } {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.after(resolve);
@@ -123,27 +123,27 @@ export class Stage {
     this.#condition = "";
   }
 
-  /** Waits as long as it may take until what was sent is seen by all. */
+  /** Waits until everything that was sent must be visible to all buses. */
   settle(): Promise<void> {
     return this.pause(this.features.latency);
   }
 
-  /** Waits long enough for what must not happen to happen. */
+  /** Waits long enough to see that something does not happen. */
   quiet(): Promise<void> {
     return this.pause(2 * this.features.latency + QUIET);
   }
 
-  /** Waits. For the passing of time itself, and for nothing else. */
+  /** Waits for a time. Only for cases about the passing of time itself. */
   pause(ms: number): Promise<void> {
     return new Promise((resolve) => setTimeout(resolve, ms));
   }
 
-  /** Something to do when the case is over, last first. */
+  /** Registers a cleanup for the end of the case. Cleanups run in reverse order. */
   after(cleanup: () => unknown): void {
     this.#cleanups.push(cleanup);
   }
 
-  /** Runs a case to its end or its deadline, then clears up. */
+  /** Runs a case until its end or its deadline, then the cleanups. */
   async play(run: (stage: Stage) => Promise<void>, deadline: number): Promise<void> {
     let timer: ReturnType<typeof setTimeout> | undefined;
     const over = new Promise<never>((_, reject) => {
