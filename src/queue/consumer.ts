@@ -6,6 +6,7 @@
 import { type Deliveries, type Held, type Lease, open, type Opened } from "./deliveries.ts";
 import { BusError, ValidationError } from "../errors.ts";
 import { isA, textOf } from "../internal/thrown.ts";
+import { backoff as backoffAfter, pause } from "../internal/time.ts";
 import { checkCount, checkDelay, checkFunction, checkName, checkSignal } from "../internal/arguments.ts";
 import { PendingWork, Work } from "../internal/pending_work.ts";
 
@@ -153,6 +154,7 @@ export function consume<T>(
   signal.addEventListener("abort", change, { once: true });
   const intake = core.receives.track(run());
   const closed = intake.then(async (error) => {
+    signal.removeEventListener("abort", change); // it would keep this consumer for as long as the user's signal lives
     await jobs.idle();
     return error;
   });
@@ -170,17 +172,5 @@ function backoffOf(backoff: ConsumeOptions["backoff"], longest: number): (attemp
     const delay = checkDelay("a backoff", backoff, longest);
     return () => delay;
   }
-  return (attempt) => Math.min(BACKOFF.min * 2 ** (attempt - 1), BACKOFF.max);
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const end = () => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", end);
-      resolve();
-    };
-    const timer = setTimeout(end, ms);
-    signal.addEventListener("abort", end);
-  });
+  return (attempt) => backoffAfter(BACKOFF, attempt);
 }

@@ -11,5 +11,10 @@ serve(async (context): Promise<Receiver> => {
     filter.topic === "secret"
       ? Promise.reject(new ProviderError("denied", "Cannot subscribe: on purpose"))
       : before(filter, emit);
-  return Object.assign(receiver, { subscribe });
+  const take = receiver.receive.bind(receiver);
+  const receive: Receiver["receive"] = (queue, options) =>
+    queue === "secret"
+      ? Promise.reject(new ProviderError("denied", "Cannot receive: on purpose"))
+      : take(queue, options);
+  return Object.assign(receiver, { subscribe, receive });
 });
