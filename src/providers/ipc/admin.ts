@@ -80,7 +80,7 @@ class IpcDoctor implements Doctor {
       const file = bodyFiles.write("doctor", "doctor", true);
       bodyFiles.remove("doctor", file);
       directories.prune("doctor");
-      return { name, state: "ok", detail: `${directories.path} can be written` };
+      return { name, state: "ok", detail: `${directories.root} can be written` };
     } catch (error) {
       return unusable(error as Error, this.#settings.directory);
     }
