@@ -4,6 +4,8 @@
  * @module
  */
 import type { Bus } from "../bus.ts";
+import type { BusError } from "../errors.ts";
+import type { Queue } from "../queue/queue.ts";
 import { equal, ok } from "./assert.ts";
 import { drain } from "./queues.ts";
 import type { Room } from "./room.ts";
@@ -54,6 +56,13 @@ async function each(
       return seen;
     }),
   );
+}
+
+/** False if it certainly did not happen, undefined if the outcome is unknown. */
+function unlessClosed(error: BusError): false | undefined {
+  if (error.code === "unavailable" && error.retryable) return undefined;
+  equal(error.code, "closed");
+  return false;
 }
 
 /** Cases about closing from inside. */
@@ -175,6 +184,39 @@ export const closing: Room = {
       for (const item of there) {
         ok(sure.has(item) || maybe.has(item), `${item} is there, though its put said that it is not`);
       }
+    },
+
+  "publish(), ack(), free() and qsize() in flight at close() happened if they resolve, did not if they reject closed":
+    async (
+      t,
+    ) => {
+      const [stays, ...buses] = await t.buses(3) as [Bus, ...Bus[]];
+      await Promise.all(buses.map(async (bus, i) => {
+        const [acked, freed] = ["acked", "freed"].map((name) => t.queue<number>(stays, `${name} ${i}`)) as [
+          Queue<number>,
+          Queue<number>,
+        ];
+        await Promise.all([acked.put(1), freed.put(1)]);
+        const events = t.seen<number>();
+        await stays.subscribe<number>(`topic ${i}`, (event) => events.add(event)).ready;
+        const lease = await bus.queue(acked.name).receive();
+        const inFlight = [
+          bus.publish(1, `topic ${i}`),
+          lease.ack(),
+          bus.queue(freed.name).free(),
+          bus.queue(freed.name).qsize(),
+        ].map((sent) => sent.then(() => true, unlessClosed));
+        await bus.close({ timeout: i * 1_000 });
+        const [published, settled, dropped] = await Promise.all(inFlight);
+        await t.settle();
+        if (published !== undefined) equal(events.values.length, published ? 1 : 0, "events");
+        if (settled !== undefined) {
+          equal((await drain(t, acked)).length, settled ? 0 : 1, "items that were acknowledged");
+        }
+        if (dropped !== undefined) {
+          equal((await drain(t, freed)).length, dropped ? 0 : 1, "items of the queue to be freed");
+        }
+      }));
     },
 
   "close() with a shorter timeout brings the end forward": async (t) => {

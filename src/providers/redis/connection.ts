@@ -115,6 +115,9 @@ export class Connection implements Client, Member {
     const opening = this.#opening = Promise.withResolvers<void>();
     const timer = setTimeout(() => opening.reject(new Error(`no answer within ${timeout} ms`)), timeout);
     this.#scheduleCheck(Math.min(PING, this.#timeout));
+    // each address has its part of the time for opening; a command may have less
+    const each = timeout / Math.max(1, addresses(this.#settings).length);
+    this.#redis.options.connectTimeout = Math.max(this.#timeout, each);
     this.#master.add(this);
     this.#connect();
     try {
@@ -124,6 +127,7 @@ export class Connection implements Client, Member {
       throw toProviderError("connect to Redis", error);
     } finally {
       clearTimeout(timer);
+      this.#redis.options.connectTimeout = this.#timeout;
       this.#opening = undefined;
     }
   }
