@@ -304,7 +304,9 @@ export const rpc: Room = {
     const large = "x".repeat(1e6);
     t.errors(server); // the server may report that it could not send the result
     await server.expose("large", () => large);
+    await server.expose("throws", () => Promise.reject(new Error(large)));
     await server.expose("length", (text: string) => text.length);
+    await rejects(() => caller.stub("throws")(), RemoteInvocationError, "remote_failed", "a large error");
     if (t.features.maxBody < 1e6) {
       await rejects(() => caller.stub("large")(), RemoteInvocationError, "remote_failed", "a large result");
       await rejects(() => caller.stub("length")(large), ProviderError, "too_large", "a large argument");

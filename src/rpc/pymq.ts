@@ -214,6 +214,6 @@ export async function answerPymq(
     await put(answer);
   } catch (error) {
     report(error, fn);
-    if (!answer.isError) await put(errorAnswer(fn, error)).catch((error) => report(error, fn));
+    await put(errorAnswer(fn, error)).catch((error) => report(error, fn)); // what a function throws may be too large as well
   }
 }

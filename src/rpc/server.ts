@@ -260,7 +260,7 @@ export class Server {
   }
 
   /** Sends an answer; a caller whose connection is down gets it when the connection is back, as long as the call waits. */
-  async #answer(request: Request, answer: Answer<string>): Promise<void> {
+  async #answer(request: Request, answer: Answer<string>, refusedBefore = false): Promise<void> {
     const { fn } = request;
     const call = request.call!;
     const { sender } = this.#core;
@@ -275,8 +275,10 @@ export class Server {
         if (error instanceof ClosedError) return; // the bus has closed: the caller notices that this server is gone
         if (!(error instanceof BusError) || error.code !== "unavailable") {
           this.#core.report(error, fn);
-          if (!answer.isError) await this.#answer(request, { ...errorAnswer(fn, error), call: answer.call });
-          return;
+          if (refusedBefore || refused) return;
+          // what a function throws may be too large as well
+          const { id, server } = answer.call!;
+          return await this.#answer(request, { ...errorAnswer(fn, error), call: { id, server } }, true);
         }
       }
       // a caller that misses a refusal sends its request again; one that misses an offer does not
