@@ -41,13 +41,13 @@ export interface Backoff {
 }
 
 /** Every pause between attempts to do the same again. Tests may shorten them. */
-export const RETRY: { readonly restore: Backoff; readonly send: Backoff; readonly lookup: Backoff } = {
+export const RETRY: { readonly restore: Backoff; readonly send: Backoff; readonly prompt: Backoff } = {
   /** Bringing back a worker, a connection, a subscription, a registration. */
   restore: { min: 100, max: 5_000 },
   /** A send or a take that the transport or a peer refuses for the moment. */
   send: { min: 50, max: 2_000 },
-  /** Looking for a server that may be about to come back. A call waits for it, at most three seconds, so the pauses stay short. */
-  lookup: { min: 50, max: 200 },
+  /** What a call or a closing bus waits for, such as a server that is about to come back: the pauses stay short. */
+  prompt: { min: 50, max: 200 },
 };
 
 /** Milliseconds to pause after so many failed attempts in a row, at least one. */

@@ -24,8 +24,10 @@ export class Call {
   readonly id: string = crypto.randomUUID();
   readonly #since = performance.now();
   readonly #traceparent: string | undefined;
+  /** How many servers the call was sent to in turn; 0: to all at once, or to none yet. */
+  attempt = 0;
   /** The servers that are to answer may have the request already. */
-  sent = false;
+  #sent = false;
   /** The handler that made the call, if a handler did. */
   readonly work: Work | undefined = Work.current;
   /** The call has ended: nothing waits for it any more. */
@@ -60,10 +62,16 @@ export class Call {
     return this.over ? await new Promise(() => {}) : inbox;
   }
 
+  /** The call goes to another server, or to the same one anew. */
+  next(): void {
+    this.attempt++;
+    this.#sent = false;
+  }
+
   /** Writes the request; one that is sent again has its age in it. `channel` is PyMQ's answer queue, or empty. */
   request(inbox: string, channel: string): string {
-    const age = this.sent ? Math.ceil(this.age) : undefined;
-    this.sent = true;
+    const age = this.#sent ? Math.ceil(this.age) : undefined;
+    this.#sent = true;
     return this.#write(inbox, channel, age);
   }
 
@@ -73,8 +81,9 @@ export class Call {
   }
 
   #write(inbox: string, channel: string, age?: number, offer?: true): string {
-    const { fn, id, deadline } = this;
+    const { fn, id, deadline, attempt } = this;
     const headers = withTrace(undefined, this.#traceparent);
-    return writeRequest(fn, channel, this.#args, { id, inbox, deadline, offer, age, headers });
+    const counted = offer || attempt === 0 ? undefined : attempt;
+    return writeRequest(fn, channel, this.#args, { id, inbox, deadline, offer, attempt: counted, age, headers });
   }
 }

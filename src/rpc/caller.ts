@@ -170,7 +170,7 @@ export class Caller {
         const away = this.#directory.has(call.fn) && call.age < RECOVERY;
         if (registered && (away || this.#core.recovering(RECOVERY))) {
           gone.clear();
-          await pause(backoff(RETRY.lookup, ++looks));
+          await pause(backoff(RETRY.prompt, ++looks));
           continue;
         }
         const found = await this.#pymq.single(call);
@@ -181,7 +181,7 @@ export class Caller {
         continue;
       }
       const inbox = await call.inbox(this.#core.link);
-      call.sent = false;
+      call.next();
       // only #post sends the request until the server may have it: checks of pending calls would send it also to a server that comes
       // back after the call has gone on to another one
       const servers = new Map<string, number>();
@@ -206,7 +206,7 @@ export class Caller {
    */
   async #post(call: Call, server: string, inbox: string, servers: Map<string, number>): Promise<boolean> {
     let unsure = false;
-    for (let attempt = 1; !call.over; await pause(backoff(RETRY.send, attempt++))) {
+    for (let attempt = 1; !call.over; await pause(backoff(RETRY.prompt, attempt++))) {
       try {
         if (await this.#core.sender.post(server, call.request(inbox, "")) !== false) {
           servers.set(server, 0);
@@ -226,6 +226,7 @@ export class Caller {
   /** Resolves with the answer of this server, or of another one that runs the call; rejects when this server is gone. */
   #expect(call: Call, server: string, servers: Map<string, number>): Promise<Answer> {
     const { promise, resolve, reject } = Promise.withResolvers<Answer>();
+    const { attempt } = call;
     promise.catch(() => {});
     this.#pending.add({
       call,
@@ -233,7 +234,8 @@ export class Caller {
       servers,
       // a server that got the request twice refuses twice; its second refusal is not of the server that is asked now
       answer: (answer, from) => {
-        if (!answer.call?.refused || from === server) resolve(answer);
+        const { refused, attempt: of = attempt } = answer.call ?? {};
+        if (!refused || (from === server && of === attempt)) resolve(answer);
       },
       lost: () => {
         const text = `Cannot call "${call.fn}": its server is gone; whether it served the call is unknown`;

@@ -36,7 +36,7 @@ export async function multiCall(call: Call, parts: MultiCallParts): Promise<(Ans
   let { registered, present: servers } = await directory.all(fn);
   const awaited = () => core.recovering(RECOVERY) || (registered.length > 0 && call.age < RECOVERY);
   for (let attempt = 1; servers.length === 0 && !call.over && awaited(); attempt++) {
-    await pause(backoff(RETRY.lookup, attempt));
+    await pause(backoff(RETRY.prompt, attempt));
     ({ registered, present: servers } = await directory.all(fn));
   }
   if (registered.length > MAX_SERVERS) {

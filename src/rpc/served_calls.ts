@@ -21,6 +21,8 @@ export class ServedCalls {
   #size = 0;
   /** When the request of the youngest forgotten call came. */
   #forgotten = -Infinity;
+  /** Call → the attempt that was refused; oldest first. */
+  #refused = new Map<string, number>();
 
   /** Remembers a call. */
   add(id: string): void {
@@ -56,6 +58,18 @@ export class ServedCalls {
   delete(id: string): void {
     this.#came.delete(id);
     this.#drop(id);
+  }
+
+  /** Remembers that this attempt of a call is refused: its caller may be at another server when the request comes once more. */
+  refuse(id: string, attempt: number): void {
+    this.delete(id);
+    this.#refused.set(id, attempt);
+    if (this.#refused.size > MAX_CALLS) this.#refused.delete(this.#refused.keys().next().value!);
+  }
+
+  /** Whether this attempt of a call was refused. */
+  refused(id: string, attempt: number): boolean {
+    return attempt <= (this.#refused.get(id) ?? 0);
   }
 
   #drop(id: string): void {

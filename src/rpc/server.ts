@@ -158,6 +158,7 @@ export class Server {
         this.#core.report(new TimeoutError(text), fn);
         return this.#refuse(request, "late");
       }
+      if (this.#served.refused(call.id, call.attempt ?? Infinity)) return this.#reply(request, "gone");
       this.#served.add(call.id);
     }
     const exposed = this.#exposed.get(fn);
@@ -188,13 +189,16 @@ export class Server {
   }
 
   #refuse(request: Request, refused: Refusal): void {
-    if (request.call) this.#served.delete(request.call.id);
+    const { id, attempt } = request.call ?? {};
+    if (id !== undefined && attempt !== undefined) this.#served.refuse(id, attempt);
+    else if (id !== undefined) this.#served.delete(id);
     this.#reply(request, refused);
   }
 
   #reply(request: Request, refused: Refusal): void {
     if (!request.call) return; // PyMQ has no refusals: the deadline of its caller ends the call
-    const call = { id: request.call.id, server: this.#core.link.inbox, refused };
+    const { id, attempt } = request.call;
+    const call = { id, server: this.#core.link.inbox, refused, attempt };
     this.#replies.track(
       this.#answer(request, { fn: request.fn, result: "null", resultType: "NoneType", isError: true, call }),
     );

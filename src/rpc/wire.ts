@@ -43,6 +43,8 @@ export interface Request {
     readonly deadline: number;
     /** Only PyMQ's servers run this request. A server of tsmq answers "here", and runs the call when the request comes to its inbox. */
     readonly offer?: true;
+    /** Counts the servers that a single call is sent to in turn. A server that refused an attempt never runs that attempt. */
+    readonly attempt?: number;
     /** Milliseconds since the request was sent for the first time; only where it is sent again. */
     readonly age?: number;
     readonly headers?: MessageHeaders;
@@ -62,6 +64,8 @@ export interface Answer<Result = unknown> {
     readonly id: string;
     readonly server: string;
     readonly refused?: Refusal;
+    /** The attempt that is refused, as the request has it. */
+    readonly attempt?: number;
     /** The result was `undefined`, which Python does not have. */
     readonly void?: boolean;
     readonly stack?: string;
@@ -142,6 +146,7 @@ function isCall(value: unknown): value is NonNullable<Request["call"]> {
   return isRecord(value) && typeof value.id === "string" && value.id.length <= MAX_ID &&
     typeof value.inbox === "string" && Number.isFinite(value.deadline) &&
     (value.offer === undefined || value.offer === true) &&
+    (value.attempt === undefined || typeof value.attempt === "number") &&
     (value.age === undefined || typeof value.age === "number");
 }
 

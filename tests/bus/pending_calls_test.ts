@@ -9,7 +9,9 @@ import { Call } from "../../src/rpc/call.ts";
 import { Caller } from "../../src/rpc/caller.ts";
 import { Directory } from "../../src/rpc/directory.ts";
 import { PendingCalls } from "../../src/rpc/pending_calls.ts";
-import type { Server } from "../../src/rpc/server.ts";
+import { exposures } from "../../src/rpc/exposure.ts";
+import { Server } from "../../src/rpc/server.ts";
+import { PendingWork } from "../../src/internal/pending_work.ts";
 import { pause, until } from "../support/until.ts";
 
 describe("PendingCalls", () => {
@@ -74,5 +76,40 @@ describe("Caller", () => {
     stop.abort();
     await call;
     caller.close(new ClosedError());
+  });
+});
+
+describe("Server", () => {
+  it("does not run an attempt that it refused, when the request comes once more: the call may be at another server", async () => {
+    const replies: { readonly refused?: string; readonly attempt?: number }[] = [];
+    const stream = { ready: Promise.resolve(), credit: () => {}, close: () => Promise.resolve() };
+    const core = {
+      link: { inbox: "server", subscribe: () => stream },
+      sender: {
+        post: (_inbox: string, text: string) => {
+          replies.push(JSON.parse(text).__obj[4]);
+          return Promise.resolve(true);
+        },
+      },
+      codec: new Codec(),
+      telemetry: { observe: (_verb: string, _name: string, work: () => unknown) => work() },
+      handlers: new PendingWork(),
+      report: () => {},
+    } as unknown as Core;
+    const server = new Server(core, () => undefined);
+    const id = crypto.randomUUID();
+    const request = (attempt: number, age?: number) => {
+      server.handleRequest(["fn", "", [], {}, { id, inbox: "caller", deadline: Date.now() + 60_000, attempt, age }]);
+      return until("it replies", () => replies.shift()).then((reply) => reply!);
+    };
+    const gone = await request(1);
+    assertEquals([gone.refused, gone.attempt], ["gone", 1]);
+    let runs = 0;
+    for (const exposure of exposures("fn", () => void runs++, undefined, [])) await server.expose(exposure);
+    assertEquals((await request(1, 2_000)).refused, "gone");
+    assertEquals(runs, 0);
+    assertEquals((await request(2)).refused, undefined);
+    assertEquals(runs, 1);
+    await server.stop();
   });
 });

@@ -76,7 +76,7 @@ export async function retryUnavailable<T>(act: () => Promise<T>): Promise<T> {
     } catch (error) {
       if (!unavailable(error)) throw error;
     }
-    await pause(backoff(RETRY.send, failures));
+    await pause(backoff(RETRY.prompt, failures));
   }
 }
 
