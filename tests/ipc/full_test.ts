@@ -85,7 +85,7 @@ describe("no space left in the directory:", () => {
       let seen = 0;
       for (const each of [bus, other]) await each.subscribe("topic", () => void seen++).ready;
       small.fill(150_000);
-      const readEventfd = async (times: number) => {
+      const received = async (times: number) => {
         await until("all who can have it do", () => seen === times);
         await until("its files are gone", () => files(small, namespace).length === 0);
       };
@@ -94,13 +94,13 @@ describe("no space left in the directory:", () => {
       await noRoom(async () => {
         for (;; before = seen) {
           await bus.publish(LARGE, "topic");
-          await readEventfd(before + 2);
+          await received(before + 2);
         }
       });
-      await readEventfd(before + 1);
+      await received(before + 1);
       small.empty();
       assertEquals(await bus.publish(LARGE, "topic"), 2);
-      await readEventfd(before + 3);
+      await received(before + 3);
     },
   );
 

@@ -35,7 +35,7 @@ const USER = 40_000 + Math.floor(Math.random() * 20_000);
 
 describe("a plain user with default limits", () => {
   const shows: Record<string, [what: string, expected: unknown]> = {
-    "has 60 buses alive at once": ["buses", { reached: 60, readEventfd: 60 }],
+    "has 60 buses alive at once": ["buses", { reached: 60, received: 60 }],
     "uses and frees 5,000 queues in turn in one process": ["queues", { got: 5_000, few: true }],
     "passes the kit": ["kit", { passed: true, failed: [] }],
   };

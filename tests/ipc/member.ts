@@ -7,8 +7,8 @@ import { say, told } from "../support/peer_side.ts";
 const [namespace] = process.argv.slice(2) as [string];
 const bus = await Bus.open(ipc(), { namespace });
 bus.addEventListener("error", () => {}); // others are killed while we talk to them
-let readEventfd = 0;
-await bus.subscribe("all", () => void readEventfd++).ready;
+let received = 0;
+await bus.subscribe("all", () => void received++).ready;
 await bus.expose("who", () => process.pid);
 let busy = false;
 
@@ -47,5 +47,5 @@ for await (const command of told<string | { topic: string; body: string }>()) {
     say("closed");
     break;
   }
-  say(readEventfd);
+  say(received);
 }

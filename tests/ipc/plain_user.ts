@@ -9,12 +9,12 @@ const doing: Record<string, (namespace: string) => Promise<unknown>> = {
   async buses(namespace) {
     const buses: Bus[] = [];
     for (let i = 0; i < 60; i++) buses.push(await Bus.open(ipc(), { namespace }));
-    let readEventfd = 0;
-    await Promise.all(buses.map((bus) => bus.subscribe("all", () => void readEventfd++).ready));
+    let received = 0;
+    await Promise.all(buses.map((bus) => bus.subscribe("all", () => void received++).ready));
     const reached = await buses[0]!.publish("hello", "all");
-    while (readEventfd < 60) await new Promise((resolve) => setTimeout(resolve, 5));
+    while (received < 60) await new Promise((resolve) => setTimeout(resolve, 5));
     await Promise.all(buses.map((bus) => bus.close()));
-    return { reached, readEventfd };
+    return { reached, received };
   },
   async queues(namespace) {
     const bus = await Bus.open(ipc(), { namespace });

@@ -11,14 +11,14 @@ import { text, whole } from "./ground.ts";
 const [namespace] = process.argv.slice(2) as [string];
 const bus = await Bus.open(ipc(), { namespace, connectTimeout: 60_000 });
 const queue = bus.queue<string>("jobs");
-const readEventfd: number[] = [];
-await bus.subscribe("texts", (event: string) => void readEventfd.push(whole(event))).ready;
+const received: number[] = [];
+await bus.subscribe("texts", (event: string) => void received.push(whole(event))).ready;
 await bus.expose("whole there", whole);
 let lease: Lease<string>;
 
 const verbs = {
   publish: (length: number) => bus.publish(text(length), "texts"),
-  readEventfd: () => readEventfd,
+  received: () => received,
   put: (length: number) => queue.put(text(length)),
   get: async () => whole(await queue.get({ timeout: 60_000 })),
   receive: async () => {

@@ -32,8 +32,8 @@ describe("a bus on another platform", () => {
       const faults: unknown[] = [];
       bus.addEventListener("error", (event) => faults.push(event));
       const queue = bus.queue<string>("jobs");
-      const readEventfd: number[] = [];
-      await bus.subscribe("texts", (event: string) => void readEventfd.push(whole(event))).ready;
+      const received: number[] = [];
+      await bus.subscribe("texts", (event: string) => void received.push(whole(event))).ready;
       await bus.expose("whole here", whole);
 
       const platform = new URL("platform_peer.ts", import.meta.url);
@@ -67,10 +67,10 @@ describe("a bus on another platform", () => {
         assertEquals(await queue.qsize(), 0);
       }
       const all = [SMALL, SMALL, LARGE, LARGE];
-      await until("all is heard here", () => readEventfd.length === 4);
-      assertEquals(readEventfd, all);
-      await until("all is heard there", async () => (await ask("heard") as number[]).length === 4, SLOW);
-      assertEquals(await ask("heard"), all);
+      await until("all is received here", () => received.length === 4);
+      assertEquals(received, all);
+      await until("all is received there", async () => (await ask("received") as number[]).length === 4, SLOW);
+      assertEquals(await ask("received"), all);
 
       await ask("close");
       peer.end();
