@@ -1,3 +1,4 @@
+// run: alone, because JetStream holds an item that reaches a cancelled pull for ten seconds, which happens on a loaded machine
 /** A provider from outside of tsmq, `examples/nats`, passes the kit as ours do. */
 import { jetstreamManager } from "@nats-io/jetstream";
 import { connect } from "@nats-io/transport-node";
