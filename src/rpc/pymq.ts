@@ -205,15 +205,16 @@ export class AnswerQueue {
 export async function answerPymq(
   { fn, channel }: Request,
   answer: Answer<string>,
-  { sender: { replies }, report }: Core,
+  core: Core,
 ): Promise<void> {
+  const { replies } = core.sender;
   // the name comes from the wire: a request must not make this server write into any other queue
   if (!replies || !channel.startsWith(PREFIX)) return;
   const put = (answer: Answer<string>) => replies.put(channel, writeAnswer({ ...answer, call: undefined }));
   try {
     await put(answer);
   } catch (error) {
-    report(error, fn);
-    await put(errorAnswer(fn, error)).catch((error) => report(error, fn)); // what a function throws may be too large as well
+    core.report(error, fn);
+    await put(errorAnswer(fn, error)).catch((error) => core.report(error, fn)); // what a function throws may be too large as well
   }
 }
