@@ -5,6 +5,7 @@
  */
 import * as v from "valibot";
 import { type Issue, ValidationError } from "../errors.ts";
+import { MAX_TIMER } from "./time.ts";
 
 /** The kind of a value, for a message: `"a string"`. */
 export function kindOf(value: unknown): string {
@@ -38,7 +39,7 @@ export function whole(what: string, least = 0, most: number = Number.MAX_SAFE_IN
 }
 
 /** A number of milliseconds, at least `least`; `Infinity` counts where `most` says so. */
-export function milliseconds(least: number, most: number = 2 ** 31 - 1, what?: string): v.GenericSchema<number> {
+export function milliseconds(least: number, most: number = MAX_TIMER, what?: string): v.GenericSchema<number> {
   const message = must(what ?? `milliseconds, at least ${least}`);
   return v.pipe(v.number(message), v.minValue(least, message), v.maxValue(most, message));
 }

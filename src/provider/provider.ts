@@ -11,7 +11,7 @@
  * - A promise resolves when the transport has accepted the operation. Every promise settles: where the transport never answers, the half
  *   rejects with a `ProviderError` "unavailable". An operation with an unknown outcome rejects and is never repeated.
  * - Errors are those of `errors.ts`. Each provider has one table from the transport's errors to these.
- * - Members may be called at any time after opening, concurrently, until `close`. After `close` nothing of the half is left: no timer,
+ * - Members may be called at any time after opening, concurrently, until `close`. After `close` the half has left nothing behind: no timer,
  *   socket, file or key. `close` may be called twice.
  *
  * @module
@@ -264,7 +264,7 @@ export interface Receiver {
   readonly inbox: string;
   /**
    * Subscribes, and registers the inbox as a server if the filter says so. Resolves when the transport has both. The core subscribes each
-   * filter at most once at a time. When it rejects, nothing of the subscription is left.
+   * filter at most once at a time. When it rejects, it has removed what it created.
    */
   subscribe(filter: Filter, emit: Emit): Promise<void>;
   /** Ends a subscription and its registration. Nothing is emitted after it has resolved. An unknown filter is ignored. */
