@@ -78,6 +78,7 @@ export type {
   StubOptions,
 } from "./src/rpc/procedure.ts";
 export type { StandardSchemaV1 } from "./src/codec/schema.ts";
-export type { Log, LogRecord, Verb } from "./src/telemetry.ts";
+export type { Log, LogRecord } from "./src/telemetry/telemetry.ts";
+export type { Verb } from "./src/telemetry/opentelemetry.ts";
 export type { Handler, Message, SubscribeOptions, Subscription, Target, TopicOptions } from "./src/pubsub/topic.ts";
 export { Topic } from "./src/pubsub/topic.ts";

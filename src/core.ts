@@ -9,7 +9,7 @@ import type { Gap } from "./events.ts";
 import type { PendingWork } from "./internal/pending_work.ts";
 import type { Link } from "./port/link.ts";
 import type { Features, Sender } from "./provider/provider.ts";
-import type { Telemetry } from "./telemetry.ts";
+import type { Telemetry } from "./telemetry/telemetry.ts";
 
 /** Receives a decoded body. Where the body was unreadable it gets what could be read of it, with the error. */
 export type Accept = (decoded: Decoded, unreadable?: ValidationError) => void;

@@ -20,7 +20,7 @@ import { Subscriptions } from "./pubsub/subscriptions.ts";
 import { Caller } from "./rpc/caller.ts";
 import { Server } from "./rpc/server.ts";
 import { ANSWER, CANCEL, REQUEST } from "./rpc/wire.ts";
-import { Telemetry } from "./telemetry.ts";
+import { Telemetry } from "./telemetry/telemetry.ts";
 
 /** Milliseconds that a bus has to close, unless `close` has a timeout. */
 const CLOSE_TIMEOUT = 5_000;

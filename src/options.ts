@@ -9,7 +9,7 @@ import { ValidationError } from "./errors.ts";
 import { callable, fields, milliseconds, must, parseOptions } from "./internal/options.ts";
 import { nameFault } from "./internal/arguments.ts";
 import type { Provider } from "./provider/provider.ts";
-import type { Log } from "./telemetry.ts";
+import type { Log } from "./telemetry/telemetry.ts";
 import { textOf } from "./internal/thrown.ts";
 
 /** Options of `init` and {@linkcode Bus.open}. */

@@ -10,7 +10,7 @@ import { BusError, ValidationError } from "../errors.ts";
 import type { Gap } from "../events.ts";
 import { Fifo } from "../internal/fifo.ts";
 import { Work } from "../internal/pending_work.ts";
-import type { Operation } from "../telemetry.ts";
+import type { Operation } from "../telemetry/telemetry.ts";
 import type { Message } from "./topic.ts";
 
 /** Milliseconds that a handler may run while events wait behind it, before a "stalled" error is reported. */

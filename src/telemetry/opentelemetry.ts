@@ -1,14 +1,14 @@
 /**
- * Spans, metrics and log records of a bus. It does nothing until a tracer, a meter or a log hook is registered.
+ * Spans and metrics of operations, by OpenTelemetry.
  *
- * OpenTelemetry is found where its API registers itself for all its versions, copies and implementations, Deno's own
- * (`OTEL_DENO=true`) among them: under a symbol of the global object. So tsmq needs no package of it, and follows
- * whichever the program has set up, also after the bus was opened.
+ * OpenTelemetry's API registers itself under a symbol of the global object: all its versions, copies and implementations do,
+ * Deno's own (`OTEL_DENO=true`) among them. So tsmq imports no package of it, and uses the one that the program has set up, also
+ * after the bus was opened.
  *
  * @module
  */
-import { BusError } from "./errors.ts";
-import { guard, isA, nameOf, textOf } from "./internal/thrown.ts";
+import { BusError } from "../errors.ts";
+import { isA, nameOf, textOf } from "../internal/thrown.ts";
 
 /** The global symbol under which `@opentelemetry/api` 1.x registers a program's SDK (its `internal/global-utils`). */
 const API = Symbol.for("opentelemetry.js.api.1");
@@ -44,10 +44,15 @@ interface Meter {
 }
 
 /** The part of OpenTelemetry's API that tsmq uses. */
-interface Api {
+export interface Api {
   readonly trace?: { getTracer(name: string): { startSpan(name: string, options: object, parent: Context): Span } };
   readonly context?: { active(): Context; with<T>(context: Context, work: () => T): T };
   readonly metrics?: { getMeter(name: string): Meter };
+}
+
+/** Returns the API of OpenTelemetry that the program has set up, if it has. */
+export function openTelemetry(): Api | undefined {
+  return (globalThis as { [API]?: Api })[API];
 }
 
 type Attributes = Readonly<Record<string, string>>;
@@ -74,100 +79,28 @@ function receiving(kind: number, type: string, duration: string): typeof VERBS[V
   return { kind, type, duration, counter: "messaging.client.consumed.messages" };
 }
 
-/** A log record: one operation or event of a bus. */
-export interface LogRecord {
-  /** The time, in milliseconds of `Date.now()`. */
-  readonly time: number;
-  /** The severity: "debug" for operations that succeeded, "info" for changes of the bus, "warn" and "error" for failures. */
-  readonly level: "debug" | "info" | "warn" | "error";
-  /** The operation that ended, or the event of the bus. */
-  readonly event: Verb | "open" | "state" | "gap" | "error" | "close";
-  /** The namespace of the bus. */
-  readonly namespace: string;
-  /** The topic, queue or function. */
-  readonly name?: string;
-  /** The duration in milliseconds. */
-  readonly duration?: number;
-  /** The error of a failed operation. */
-  readonly error?: unknown;
-  /** Details: the new state, the reason of a gap, the report of `close`. */
-  readonly detail?: unknown;
-  /** The id of the trace, if there is one. */
-  readonly traceId?: string;
-  /** The id of the span, if there is one. */
-  readonly spanId?: string;
-}
-
-/** Receives log records. The bus calls it for each message, so it must be fast. */
-export type Log = (record: LogRecord) => void;
-
-/** The telemetry of one bus. */
-export class Telemetry {
-  /** The namespace of the bus. */
-  readonly namespace: string;
-  /** The name of its provider. */
-  readonly provider: string;
-  #log: Log | undefined;
-
-  /** Observes a bus. */
-  constructor(namespace: string, provider: string, log?: Log) {
-    this.namespace = namespace;
-    this.provider = provider;
-    this.#log = log;
-  }
-
-  /**
-   * Begins an operation. Returns undefined if nothing observes it.
-   *
-   * @param traceparent the trace context of the message, if any
-   * @param since `performance.now()` at its beginning; default: now
-   */
-  begin(verb: Verb, name: string, traceparent?: string, since?: number): Operation | undefined {
-    const api = (globalThis as { [API]?: Api })[API];
-    if (api === undefined && this.#log === undefined) return undefined;
-    return new Operation(this, api ?? {}, verb, name, traceparent, since);
-  }
-
-  /** Runs an operation, observed if something observes it. `work` receives the trace context for the message, if any. */
-  observe<T>(verb: Verb, name: string, work: (own?: string) => Promise<T>, traceparent?: string): Promise<T> {
-    const operation = this.begin(verb, name, traceparent);
-    return operation ? operation.follow(() => work(operation.traceparent)) : work();
-  }
-
-  /** Logs an event. */
-  log(record: Omit<LogRecord, "time" | "namespace">): void {
-    const log = this.#log;
-    if (log) guard("the log function", () => log({ time: Date.now(), namespace: this.namespace, ...record }));
-  }
-}
-
-/** An observed operation. */
-export class Operation {
-  #telemetry: Telemetry;
-  #api: Api;
+/** A span and metrics of one operation. */
+export class Recording {
   #verb: Verb;
-  #name: string;
-  #since: number;
+  #metrics: Api["metrics"];
   #attributes: Attributes;
-  #span: Span | undefined;
   #context: Context;
+  #contexts: Api["context"];
+  #span: Span | undefined;
 
-  /** Begun by {@linkcode Telemetry.begin}. */
+  /** Begins to record an operation of a bus. */
   constructor(
-    telemetry: Telemetry,
-    api: Api,
+    { trace, context, metrics }: Api,
+    { namespace, provider }: { readonly namespace: string; readonly provider: string },
     verb: Verb,
     name: string,
     traceparent: string | undefined,
     since: number | undefined,
   ) {
     const { kind, type } = VERBS[verb];
-    const now = performance.now();
-    this.#telemetry = telemetry;
-    this.#api = api;
     this.#verb = verb;
-    this.#name = name;
-    this.#since = since ?? now;
+    this.#metrics = metrics;
+    this.#contexts = context;
     this.#attributes = type === "rpc" ? { "rpc.system": "tsmq", "rpc.method": name } : {
       "messaging.system": "tsmq",
       "messaging.operation.name": verb,
@@ -178,74 +111,56 @@ export class Operation {
     // the parent of an incoming message is its sender's span, not the span that is active in this process
     const continues = verb === "process" || verb === "serve";
     const parent = !continues
-      ? api.context?.active() ?? new Frame()
+      ? context?.active() ?? new Frame()
       : remote
       ? new Frame().setValue(SPAN, { spanContext: () => remote })
       : new Frame();
-    this.#span = api.trace?.getTracer(SCOPE).startSpan(type === "rpc" ? name : `${verb} ${name}`, {
+    this.#span = trace?.getTracer(SCOPE).startSpan(type === "rpc" ? name : `${verb} ${name}`, {
       kind,
-      attributes: { ...this.#attributes, "tsmq.provider": telemetry.provider, "tsmq.namespace": telemetry.namespace },
+      attributes: { ...this.#attributes, "tsmq.provider": provider, "tsmq.namespace": namespace },
       ...!continues && remote && { links: [{ context: remote }] },
-      ...since !== undefined && { startTime: new Date(Date.now() - (now - since)) },
+      ...since !== undefined && { startTime: new Date(Date.now() - (performance.now() - since)) },
     }, parent);
     this.#context = this.#span ? parent.setValue(SPAN, this.#span) : parent;
   }
 
-  /** The trace context for the message, W3C's `traceparent`, so that its receiver continues the trace. */
+  /** The ids of the trace and the span, if there is a span. */
+  get ids(): { readonly traceId?: string; readonly spanId?: string } {
+    const { traceId, spanId } = this.#span?.spanContext() ?? {};
+    return traceId === undefined ? {} : { traceId, spanId };
+  }
+
+  /** W3C's `traceparent` of the span; undefined if there is no span, or one that nobody records. */
   get traceparent(): string | undefined {
     const context = this.#span?.spanContext();
     if (!context || /^0*$/.test(context.traceId)) return undefined;
     return `00-${context.traceId}-${context.spanId}-0${context.traceFlags & 1}`;
   }
 
-  /** Runs work with this span as the active one. */
+  /** Runs work with the span as the active one. */
   run<T>(work: () => T): T {
-    return this.#api.context && this.#span ? this.#api.context.with(this.#context, work) : work();
+    return this.#contexts && this.#span ? this.#contexts.with(this.#context, work) : work();
   }
 
-  /** Runs work with this span as the active one, and ends the span with it. */
-  follow<T>(work: () => Promise<T>): Promise<T> {
-    try {
-      const done = this.run(work);
-      done.then(() => this.end(), (error) => this.end(error));
-      return done;
-    } catch (error) {
-      this.end(error);
-      throw error;
-    }
-  }
-
-  /** Ends the operation, with its error if it failed. */
-  end(...[error]: [error?: unknown]): void {
-    const duration = performance.now() - this.#since;
-    const failed = error !== undefined;
-    if (failed) {
+  /** Ends the span and measures the operation. `duration` is in milliseconds; an error says that it failed. */
+  end(duration: number, error: unknown): void {
+    let attributes = this.#attributes;
+    if (error !== undefined) {
+      const type = typeOf(error);
+      attributes = { ...attributes, "error.type": type };
       this.#span?.setStatus({ code: 2, message: textOf(error) });
-      this.#span?.setAttribute("error.type", typeOf(error));
+      this.#span?.setAttribute("error.type", type);
     }
     this.#span?.end();
-    this.#measure(duration, failed ? { ...this.#attributes, "error.type": typeOf(error) } : this.#attributes);
-    const { traceId, spanId } = this.#span?.spanContext() ?? {};
-    this.#telemetry.log({
-      level: failed ? "warn" : "debug",
-      event: this.#verb,
-      name: this.#name,
-      duration,
-      ...failed && { error },
-      ...traceId !== undefined && { traceId, spanId },
-    });
-  }
-
-  #measure(duration: number, attributes: Attributes): void {
-    if (!this.#api.metrics) return;
+    if (!this.#metrics) return;
     const { duration: histogram, counter } = VERBS[this.#verb];
-    const instruments = instrumentsOf(this.#api.metrics);
+    const instruments = instrumentsOf(this.#metrics);
     instruments.histogram(histogram).record(duration / 1_000, attributes);
     if (counter) instruments.counter(counter).add(1, attributes);
   }
 }
 
-/** Writes W3C's `traceparent`, the header that carries a trace. */
+/** W3C's `traceparent`, the header that carries a trace. */
 const TRACEPARENT = /^00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$/;
 
 /** Parses a `traceparent`. Returns undefined for anything else, because nothing from the wire is trusted. */
