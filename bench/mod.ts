@@ -8,11 +8,11 @@ import { cpus } from "node:os";
 import process from "node:process";
 import { parseArgs } from "node:util";
 import { Load } from "./load.ts";
-import { type Runtime, startNats, startRedis, startSubject, versionOf } from "./process.ts";
+import { type Runtime, type Server, startNats, startRedis, startSubject, versionOf } from "./process.ts";
 import { curveOf, number, type Report, type Result, spread, tableOf, toText, verdicts } from "./report.ts";
 import { CURVES, type Point, scale } from "./scale.ts";
 import { type Group, type System, SYSTEMS } from "./systems.ts";
-import { type Bench, type Size, type Workload, WORKLOADS } from "./workloads.ts";
+import { type Bench, METRICS, type Size, type Workload, WORKLOADS } from "./workloads.ts";
 import { write } from "./write.ts";
 
 const HELP = `deno task bench [options]
@@ -41,8 +41,8 @@ const { values } = parseArgs({
   },
 });
 
-const full: Size = { rounds: 5, events: 60_000, items: 12_800, calls: 800 };
-const quick: Size = { rounds: 2, events: 20_000, items: 3_840, calls: 200 };
+const full: Size = { rounds: 5, events: 60_000, items: 12_800, jobs: 8_000, calls: 800 };
+const quick: Size = { rounds: 2, events: 20_000, items: 3_840, jobs: 2_000, calls: 200 };
 const size = { ...(values.quick ? quick : full), ...(values.rounds && { rounds: Number(values.rounds) }) };
 
 /** Whether an option, a list of names, allows a name. */
@@ -60,7 +60,7 @@ type Figures = Map<string, Map<Bench, number[]>>;
  * Runs the workloads of a group, each in rounds that alternate between all who do it, forwards and backwards. Kernel queues are
  * few for one user, so who uses them comes one after the other.
  */
-async function measure(group: Group, url: string, load: Load): Promise<Result[]> {
+async function measure(group: Group, url: string, load: Load, serverCpu: () => number): Promise<Result[]> {
   const figures: Figures = new Map();
   const all = SYSTEMS.filter((one) => one.group === group && wanted(values.system, one.name)).flatMap((system) => {
     const runtimes = system.runtimes.filter((one) => !values.runtime || ["python", "c", values.runtime].includes(one));
@@ -71,7 +71,7 @@ async function measure(group: Group, url: string, load: Load): Promise<Result[]>
     try {
       for (const { system, runtime } of together) {
         await attempt(system, runtime, "startup", async () => {
-          const bench = await start(system, runtime, url, load);
+          const bench = await start(system, runtime, url, load, serverCpu);
           benches.push(bench);
           if (runtime !== "c") add(figures, "startup", bench, bench.subject.startup);
         });
@@ -87,12 +87,18 @@ async function measure(group: Group, url: string, load: Load): Promise<Result[]>
   return resultsOf(figures);
 }
 
-async function start(system: System, runtime: Runtime, url: string, load: Load): Promise<Bench> {
+async function start(
+  system: System,
+  runtime: Runtime,
+  url: string,
+  load: Load,
+  serverCpu: () => number,
+): Promise<Bench> {
   const subject = await startSubject(runtime, system.side, system.group, url);
   // a workload in one process has no other side
   const alone = system.group === "memory" || runtime === "c";
   const partner = alone ? subject : await startSubject(runtime, system.side, system.group, url);
-  return { system, runtime, id: `${system.side}:${runtime}`, subject, partner, load, size };
+  return { system, runtime, id: `${system.side}:${runtime}`, subject, partner, load, serverCpu, size };
 }
 
 async function rounds(workload: Workload, benches: readonly Bench[], figures: Figures): Promise<void> {
@@ -139,10 +145,11 @@ function add(figures: Figures, metric: string, bench: Bench, value: number): voi
   figures.set(metric, ofMetric.set(bench, [...ofMetric.get(bench) ?? [], value]));
 }
 
-/** The ratios are to the first system, on the same runtime where it runs on that. */
+/** The ratios are to the metric's peer or the first system, on the same runtime where it runs on that. */
 function resultsOf(figures: Figures): Result[] {
   return [...figures].flatMap(([metric, ofMetric]) => {
-    const [first] = ofMetric.keys();
+    const benches = [...ofMetric.keys()];
+    const first = benches.find(({ system }) => system.name === METRICS[metric]!.peer) ?? benches[0];
     return [...ofMetric].map(([bench, values]): Result => {
       const { system, runtime } = bench;
       const same = [...ofMetric.keys()].find((one) => one.system === first!.system && one.runtime === runtime);
@@ -173,12 +180,13 @@ async function main(): Promise<void> {
     ...nats && { nats: `127.0.0.1:${nats.port}` },
     memory: "memory",
   };
+  const servers: Partial<Record<Group, Server>> = { redis, ...nats && { nats } };
   const results: Result[] = [];
   const points: Point[] = [];
   try {
     for (const [group, url] of Object.entries(urls) as [Group, string][]) {
       if (!wanted(values.group, group) || values.only === "scale") continue;
-      const measured = await measure(group, url, load);
+      const measured = await measure(group, url, load, servers[group]?.cpu ?? (() => NaN));
       console.log(
         `\n${group}: the middle of ${size.rounds} rounds (and its ratio to the first)\n${toText(tableOf(measured))}`,
       );

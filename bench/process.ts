@@ -8,6 +8,7 @@ import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import { cpuOf } from "./cpu.ts";
 import type { Command, Figures } from "./subject.ts";
 
 // programs of `deno task tools` take precedence over those of the machine
@@ -51,6 +52,8 @@ async function end(child: ChildProcess): Promise<void> {
 /** A server of a run. */
 export interface Server extends Running {
   readonly port: number;
+  /** Milliseconds of CPU that it has used. */
+  cpu(): number;
 }
 
 /** Starts a nats-server with JetStream, in a folder that ends with it. */
@@ -63,6 +66,7 @@ export async function startNats(): Promise<Server> {
   await listening(child, port);
   return {
     port,
+    cpu: () => cpuOf(child.pid!),
     stop: async () => {
       await end(child);
       await rm(folder, { recursive: true, force: true });
@@ -78,7 +82,7 @@ export async function startRedis(): Promise<Server> {
     ...["--client-output-buffer-limit", "pubsub 0 0 0", "--loglevel", "warning"],
   ], { stdio: ["ignore", "ignore", "inherit"] });
   await listening(child, port);
-  return { port, stop: () => end(child) };
+  return { port, cpu: () => cpuOf(child.pid!), stop: () => end(child) };
 }
 
 async function freePort(): Promise<number> {

@@ -18,7 +18,7 @@ export interface Result {
   readonly runtime: Runtime;
   readonly metric: string;
   readonly value: Spread;
-  /** To the group's first system, on the same runtime if it runs there, round by round. */
+  /** To the metric's peer or the group's first system, on the same runtime if it runs there, round by round. */
   readonly ratio: Spread;
 }
 
@@ -86,16 +86,18 @@ export function curveOf(points: readonly Point[], curve: Point["curve"]): string
 /** Returns the aims: close to the bare client, ten times PyMQ, faster than every other JavaScript library. */
 export function verdicts(results: readonly Result[]): Verdict[] {
   return results.filter(({ system }) => system === "tsmq").flatMap((ours) => {
-    const { aim, rate, text } = METRICS[ours.metric]!;
+    const { aim, rate, text, peer } = METRICS[ours.metric]!;
     const verdicts: Verdict[] = [];
-    const judge = (text: string, factor: number, aim: number, better: boolean) => {
+    const judge = (text: string, factor: number, aim: number, better: boolean, spread = "") => {
       const met = better ? factor >= aim : factor <= aim;
-      verdicts.push({ text, figure: `${factor.toFixed(2)} ×, aim ${better ? "≥" : "≤"} ${aim}`, met });
+      verdicts.push({ text, figure: `${factor.toFixed(2)} ×${spread}, aim ${better ? "≥" : "≤"} ${aim}`, met });
     };
     const what = `${ours.group} on ${ours.runtime}: ${text}`;
-    const first = results.find(({ group, metric }) => group === ours.group && metric === ours.metric)!;
-    if (aim !== undefined && first.system !== "tsmq" && first.system !== "PyMQ") {
-      judge(`${what}, to ${first.system}`, ours.ratio.median, aim, rate);
+    const same = results.filter(({ group, metric }) => group === ours.group && metric === ours.metric);
+    const { system } = same.find(({ system }) => system === peer) ?? same[0]!;
+    if (aim !== undefined && system !== "tsmq" && system !== "PyMQ") {
+      const { median, min, max } = ours.ratio;
+      judge(`${what}, to ${system}`, median, aim, rate, ` (${min.toFixed(2)} – ${max.toFixed(2)})`);
     }
     if (!["events", "queued", "p50"].includes(ours.metric)) return verdicts;
     for (const other of results) {

@@ -24,6 +24,13 @@ export function order(id: number, bytes = 0): Order {
   };
 }
 
+/** A consumer with its handler. */
+export interface Working {
+  /** Resolves when all items whose handlers have run are acknowledged. */
+  acknowledged(): Promise<unknown>;
+  close(): Promise<unknown>;
+}
+
 /** One side: a bare client, a tsmq bus, or another library. It lacks the operations that it does not support. */
 export interface Side {
   /** Resolves when the handler gets the decoded events of these topics. */
@@ -31,6 +38,10 @@ export interface Side {
   publish?(event: Order, topic: string): Promise<unknown>;
   put?(item: Order): Promise<unknown>;
   get?(): Promise<unknown>;
+  /** Puts many items. */
+  fill?(items: readonly Order[]): Promise<unknown>;
+  /** Starts a consumer. */
+  consume?(handler: (item: Order) => void, concurrency: number): Working;
   /** Serves calls. */
   serve?(): Promise<void>;
   /** Makes one call to any server. */

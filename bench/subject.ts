@@ -15,10 +15,17 @@ export type Command =
   | { verb: "received" }
   | { verb: "published" | "looped"; count: number; topic: string; window: number; bytes?: number }
   | { verb: "queued"; count: number; concurrency: number }
+  | { verb: "fill"; count: number }
+  | { verb: "consumed"; count: number; concurrency: number }
+  | { verb: "picked"; count: number }
   | { verb: "serve" }
-  | { verb: "called"; count: number }
+  | { verb: "called"; count: number; concurrency: number }
+  | { verb: "cpu" }
   | { verb: "opened" }
   | { verb: "idle"; count: number; ms: number };
+
+/** Milliseconds between two puts to a waiting consumer. */
+const IDLE = 5;
 
 /** The measurements of a command. */
 export interface Figures {
@@ -30,7 +37,7 @@ export interface Figures {
   readonly all: number;
   /** Bytes of memory that it holds. */
   readonly rss?: number;
-  /** Milliseconds of each, where they are one after the other. */
+  /** Milliseconds of each. */
   readonly latencies?: number[];
 }
 
@@ -39,6 +46,7 @@ const { openSide } = await import(`./sides/${name}.ts`) as { openSide: OpenSide 
 const open = () => openSide(url, group);
 const side: Side = await open();
 
+let serving: Promise<void> | undefined;
 let expected = 0;
 let seen = 0;
 let started = now();
@@ -81,6 +89,53 @@ async function queue(count: number, concurrency: number): Promise<void> {
   await Promise.all(loops);
 }
 
+/** From the first handler to the last acknowledgement. */
+async function consume(count: number, concurrency: number): Promise<Figures> {
+  expect(count);
+  let first: Figures | undefined;
+  const consumer = side.consume!(() => {
+    first ??= now();
+    handle();
+  }, concurrency);
+  await arrived.promise;
+  await consumer.acknowledged();
+  const figures = since(first!);
+  await consumer.close();
+  return figures;
+}
+
+/** From each put to its handler, of a consumer that waits. */
+async function pick(count: number): Promise<Figures> {
+  const start = now();
+  const latencies: number[] = [];
+  let handled = () => {};
+  const consumer = side.consume!(() => handled(), 1);
+  for (let i = 0; i < count; i++) {
+    const { promise, resolve } = Promise.withResolvers<number>();
+    handled = () => resolve(performance.now());
+    const before = performance.now();
+    side.put!(order(i));
+    latencies.push(await promise - before);
+    await new Promise((resolve) => setTimeout(resolve, IDLE)); // it acknowledges, and waits again
+  }
+  await consumer.close();
+  return { ...since(start), latencies };
+}
+
+async function call(count: number, concurrency: number): Promise<Figures> {
+  const start = now();
+  const latencies: number[] = [];
+  const caller = async () => {
+    for (let i = 0; i < count / concurrency; i++) {
+      const before = performance.now();
+      await side.call!(order(i));
+      latencies.push(performance.now() - before);
+    }
+  };
+  await Promise.all(Array.from({ length: concurrency }, caller));
+  return { ...since(start), latencies };
+}
+
 async function work(command: Command): Promise<Figures | undefined> {
   const start = now();
   switch (command.verb) {
@@ -102,16 +157,17 @@ async function work(command: Command): Promise<Figures | undefined> {
       await queue(command.count, command.concurrency);
       return since(start);
     case "serve":
-      return void await side.serve!();
-    case "called": {
-      const latencies: number[] = [];
-      for (let i = 0; i < command.count; i++) {
-        const before = performance.now();
-        await side.call!(order(i));
-        latencies.push(performance.now() - before);
-      }
-      return { ...since(start), latencies };
-    }
+      return void await (serving ??= side.serve!());
+    case "fill":
+      return void await side.fill!(Array.from({ length: command.count }, (_, i) => order(i)));
+    case "consumed":
+      return await consume(command.count, command.concurrency);
+    case "picked":
+      return await pick(command.count);
+    case "called":
+      return await call(command.count, command.concurrency);
+    case "cpu":
+      return start;
     case "opened": {
       const another = await open();
       await another.subscribe(["opened"], () => {});

@@ -18,6 +18,8 @@ export interface System {
   readonly share: number;
 }
 
+const JOBS = ["consumed1", "consumed16", "consumed64", "consumed256", "picked"];
+const CALLS = ["called", "called64", "called1000"];
 const BOTH: readonly Runtime[] = ["deno", "bun"];
 /** The workloads of bare ioredis and the bus over Redis only, because their load is prebuilt Redis commands. */
 const LOADED = ["received", "few", "many", "published", "looped"];
@@ -25,9 +27,9 @@ const LOADED = ["received", "few", "many", "published", "looped"];
 /** All systems. */
 export const SYSTEMS: readonly System[] = [
   ...redis("ioredis", "ioredis", ["events", "queued", "called", "opened", "idle", ...LOADED]),
-  ...redis("tsmq", "tsmq", ["events", "queued", "called", "opened", "idle", ...LOADED]),
-  ...redis("Moleculer", "moleculer", ["events", "called"], 0.2),
-  ...redis("BullMQ", "bullmq", ["queued"], 0.15),
+  ...redis("tsmq", "tsmq", ["events", "queued", ...JOBS, ...CALLS, "opened", "idle", ...LOADED]),
+  ...redis("Moleculer", "moleculer", ["events", ...CALLS], 0.2),
+  ...redis("BullMQ", "bullmq", ["queued", ...JOBS], 0.15),
   {
     group: "redis",
     name: "PyMQ",

@@ -9,6 +9,7 @@ export interface Size {
   readonly rounds: number;
   readonly events: number;
   readonly items: number;
+  readonly jobs: number;
   readonly calls: number;
 }
 
@@ -22,6 +23,8 @@ export interface Bench {
   /** The process of the other side: it subscribes, or serves. */
   readonly partner: Subject;
   readonly load: Load;
+  /** Milliseconds of CPU that the server of the transport has used. */
+  serverCpu(): number;
   readonly size: Size;
 }
 
@@ -39,8 +42,10 @@ export interface Workload {
 export interface Metric {
   readonly text: string;
   readonly unit: string;
-  /** The ratio to the raw client that we aim at: at least for rates, at most for the rest. */
+  /** The ratio that we aim at: at least for rates, at most for the rest. */
   readonly aim?: number;
+  /** The system that the ratios are to. Default: the first of the transport. */
+  readonly peer?: string;
   /** More is better. */
   readonly rate: boolean;
 }
@@ -53,6 +58,10 @@ const CONCURRENCY = 64;
 const BUSES = 10;
 /** Milliseconds of that measurement. */
 const IDLE = 1_000;
+/** Handlers of a consumer at once, and the aim for each: its jobs a second to those of BullMQ. */
+const HANDLERS: readonly (readonly [concurrency: number, aim?: number])[] = [[1, 2], [16], [64, 3], [256]];
+/** Calls at once. */
+const AT_ONCE = [64, 1_000];
 
 /** All metrics, in the order of the report. */
 export const METRICS: Readonly<Record<string, Metric>> = {
@@ -62,6 +71,10 @@ export const METRICS: Readonly<Record<string, Metric>> = {
   queuedCpu: { text: "CPU per put + get, whole process", unit: "µs", rate: false },
   p50: { text: "sequential call, p50", unit: "ms", aim: 1.5, rate: false },
   p99: { text: "sequential call, p99", unit: "ms", aim: 1.5, rate: false },
+  ...Object.assign({}, ...HANDLERS.map(([concurrency, aim]) => jobMetrics(concurrency, aim))),
+  picked: { text: "put to the handler of a waiting consumer, p50", unit: "ms", peer: "BullMQ", aim: 0.6, rate: false },
+  picked99: { text: "put to the handler of a waiting consumer, p99", unit: "ms", peer: "BullMQ", rate: false },
+  ...Object.assign({}, ...AT_ONCE.map(callMetrics)),
   received: { text: "received of a full load", unit: "/s", aim: 0.85, rate: true },
   receivedCpu: { text: "main thread's CPU per event of it", unit: "µs", aim: 0.35, rate: false },
   published: { text: "published events", unit: "/s", aim: 0.85, rate: true },
@@ -73,6 +86,29 @@ export const METRICS: Readonly<Record<string, Metric>> = {
   idleMemory: { text: "memory of one more", unit: "MB", rate: false },
   idleCpu: { text: "CPU of one more that idles", unit: "ms/s", rate: false },
 };
+
+function jobMetrics(concurrency: number, aim?: number): Record<string, Metric> {
+  const name = `consumed${concurrency}`;
+  const what = concurrency === 1 ? "one at a time" : `${concurrency} at once`;
+  const peer = "BullMQ";
+  return {
+    [name]: { text: `jobs, ${what}`, unit: "/s", peer, aim, rate: true },
+    [`${name}Cpu`]: { text: `CPU per job, whole process, ${what}`, unit: "µs", peer, aim: aim && 0.5, rate: false },
+    [`${name}Server`]: { text: `CPU per job, server, ${what}`, unit: "µs", peer, rate: false },
+  };
+}
+
+function callMetrics(concurrency: number): Record<string, Metric> {
+  const name = `called${concurrency}`;
+  const what = `${concurrency.toLocaleString("en")} at once`;
+  const peer = "Moleculer";
+  return {
+    [name]: { text: `calls, ${what}`, unit: "/s", peer, aim: 1.5, rate: true },
+    [`${name}Caller`]: { text: `CPU per call, caller, ${what}`, unit: "µs", peer, aim: 0.6, rate: false },
+    [`${name}Served`]: { text: `CPU per call, other side, ${what}`, unit: "µs", peer, rate: false },
+    [`${name}Server`]: { text: `CPU per call, server, ${what}`, unit: "µs", peer, rate: false },
+  };
+}
 
 const events: Workload = {
   name: "events",
@@ -101,11 +137,63 @@ const called: Workload = {
   name: "called",
   prepare: ({ partner }) => partner.do({ verb: "serve" }),
   run: async ({ system, subject, size }) => {
-    const { latencies } = await subject.do({ verb: "called", count: Math.ceil(size.calls * Math.sqrt(system.share)) });
+    const { latencies } = await subject.do({
+      verb: "called",
+      count: Math.ceil(size.calls * Math.sqrt(system.share)),
+      concurrency: 1,
+    });
     const sorted = latencies!.sort((a, b) => a - b);
     return { p50: percentile(sorted, 0.5), p99: percentile(sorted, 0.99) };
   },
 };
+
+function consumed(concurrency: number): Workload {
+  const name = `consumed${concurrency}`;
+  return {
+    name,
+    run: async ({ system, subject, size, serverCpu }) => {
+      const count = Math.ceil(size.jobs * (concurrency === 1 ? 0.25 : 1) * Math.max(0.5, system.share));
+      await subject.do({ verb: "fill", count });
+      const before = serverCpu();
+      const { ms, all } = await subject.do({ verb: "consumed", count, concurrency });
+      const server = serverCpu() - before;
+      return {
+        [name]: count / ms * 1_000,
+        [`${name}Cpu`]: all / count * 1_000,
+        [`${name}Server`]: server / count * 1_000,
+      };
+    },
+  };
+}
+
+const picked: Workload = {
+  name: "picked",
+  run: async ({ subject, size }) => {
+    const { latencies } = await subject.do({ verb: "picked", count: size.calls / 4 });
+    const sorted = latencies!.sort((a, b) => a - b);
+    return { picked: percentile(sorted, 0.5), picked99: percentile(sorted, 0.99) };
+  },
+};
+
+function atOnce(concurrency: number): Workload {
+  const name = `called${concurrency}`;
+  return {
+    name,
+    prepare: called.prepare,
+    run: async ({ system, subject, partner, size, serverCpu }) => {
+      const count = Math.ceil(size.jobs * Math.max(0.5, system.share) / concurrency) * concurrency;
+      const before = [serverCpu(), (await partner.do({ verb: "cpu" })).all] as const;
+      const { ms, all } = await subject.do({ verb: "called", count, concurrency });
+      const [server, served] = [serverCpu() - before[0], (await partner.do({ verb: "cpu" })).all - before[1]];
+      return {
+        [name]: count / ms * 1_000,
+        [`${name}Caller`]: all / count * 1_000,
+        [`${name}Served`]: served / count * 1_000,
+        [`${name}Server`]: server / count * 1_000,
+      };
+    },
+  };
+}
 
 const received: Workload = {
   name: "received",
@@ -165,7 +253,10 @@ const idle: Workload = {
 export const WORKLOADS: readonly Workload[] = [
   events,
   queued,
+  ...HANDLERS.map(([concurrency]) => consumed(concurrency)),
+  picked,
   called,
+  ...AT_ONCE.map(atOnce),
   received,
   published,
   looped,

@@ -23,6 +23,20 @@ export function openSide(url: string): Promise<Side> {
       return Promise.resolve();
     }, { connection, concurrency: CONCURRENCY });
   return Promise.resolve({
+    fill: async (items) => {
+      await queue.addBulk(items.map((data) => ({ name: "order", data })));
+    },
+    consume: (handler, concurrency) => {
+      let left = 0;
+      let done = Promise.withResolvers<void>();
+      const consumer = new Worker<Order>(name, ({ data }) => {
+        if (left++ === 0) done = Promise.withResolvers();
+        handler(data);
+        return Promise.resolve();
+      }, { connection, concurrency });
+      consumer.on("completed", () => --left === 0 && done.resolve());
+      return { acknowledged: () => done.promise, close: () => consumer.close() };
+    },
     subscribe: async () => void await queue.waitUntilReady(),
     put: (item) => queue.add("order", item),
     get: () => {

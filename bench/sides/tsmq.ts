@@ -28,6 +28,12 @@ export async function openSide(url: string, group: string): Promise<Side> {
     publish: (event, topic) => bus.publish(event, topic),
     put: (item) => queue.put(item),
     get: () => queue.get(),
+    fill: (items) => Promise.all(items.map((item) => queue.put(item))),
+    consume: (handler, concurrency) => {
+      const consumer = queue.consume(handler, { concurrency });
+      // it waits for the acknowledgements of its handlers
+      return { acknowledged: () => consumer.close(), close: () => consumer.close() };
+    },
     serve: () => bus.expose("bench:function", (order: Order) => order),
     call: (order) => stub(order),
     close: async () => {
