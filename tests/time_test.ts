@@ -68,9 +68,9 @@ describe("times longer than a timer holds", () => {
     const queue = new MemoryQueue("queue", Infinity);
     const options = { max: 1, wait: 0, lease: 1_000, signal: new AbortController().signal };
     await queue.put("id", "item", 0);
-    const [held] = await queue.take(options);
+    const [held] = await queue.receive(options);
     assertEquals(queue.settle([held!.receipt], "nack", 60 * DAY), [true]);
-    assertEquals((await queue.take({ ...options, wait: 20 })).length, 0);
+    assertEquals((await queue.receive({ ...options, wait: 20 })).length, 0);
     queue.clear();
   });
 });

@@ -6,7 +6,7 @@
 import type { Bus } from "../bus.ts";
 import { each, equal, ok } from "./assert.ts";
 import { MALFORMED } from "./input.ts";
-import type { Room } from "./room.ts";
+import type { Cases } from "./cases.ts";
 
 /** Values whose bodies a transport is likely to change: white space stands behind some of them, and must stay. */
 const OPAQUE: Readonly<Record<string, unknown>> = {
@@ -20,14 +20,14 @@ const OPAQUE: Readonly<Record<string, unknown>> = {
 };
 
 /** Cases about bodies. */
-export const bodies: Room = {
+export const bodies: Cases = {
   "events, items, items given back, arguments and results come out as they went in": async (t) => {
     const [sender, receiver] = await t.buses(2) as [Bus, Bus];
     await receiver.expose("echo", (...args: unknown[]) => args);
     const echo = sender.stub("echo");
     const queue = t.queue(sender, "bodies");
     await each(OPAQUE, async (value, what) => {
-      const events = t.seen<unknown>(`${what}, as an event`);
+      const events = t.collect<unknown>(`${what}, as an event`);
       await using subscription = receiver.subscribe<unknown>("bodies", events.add);
       await subscription.ready;
       await sender.publish(value, "bodies");
@@ -46,16 +46,16 @@ export const bodies: Room = {
   "garbage in the inbox does no harm": async (t) => {
     const [server, caller] = await t.buses(2) as [Bus, Bus];
     for (const bus of [server, caller]) t.errors(bus);
-    const stranger = await t.stranger();
+    const client = await t.rawClient();
     const { passed, open } = t.gate();
     await server.expose("fn", () => passed.then(() => "the true answer"));
-    const [registered] = await stranger.sender.servers("fn");
+    const [registered] = await client.sender.servers("fn");
     ok(registered !== undefined, "the server's inbox is registered");
     const call = caller.stub("fn")();
     const forged =
       '{"__obj":["fn","forged","str",false,{"id":"guessed","server":"x"}],"__type":"pymq.core.RpcResponse"}';
     for (const body of [...Object.values(MALFORMED), '"text"', '{"__obj":7,"__type":"tsmq:cancel"}', forged]) {
-      await stranger.sender.post(registered.inbox, body);
+      await client.sender.post(registered.inbox, body);
     }
     open();
     equal(await call, "the true answer");

@@ -7,13 +7,13 @@ import type { Bus } from "../bus.ts";
 import { ProviderError, UnsupportedError } from "../errors.ts";
 import { equal, ok, rejects } from "./assert.ts";
 import { drain } from "./queues.ts";
-import { type Room, slow } from "./room.ts";
+import { type Cases, slow } from "./cases.ts";
 
 /** The largest body in bytes that the kit tries. */
 const TRIED = 8_000_000;
 
-/** Features that the cases of the other rooms check: counts, ordered, durable, capacity, exactSize, latency. */
-export const claims: Room = {
+/** Features that the cases of other files check: counts, ordered, durable, capacity, exactSize, latency. */
+export const claims: Cases = {
   "a provider is plain data: a name, features, a worker, options that can be posted": (t) => {
     const { name, features, worker, options } = t.provider;
     ok(typeof name === "string" && name !== "", "it has a name");
@@ -31,9 +31,9 @@ export const claims: Room = {
 
   "shared: two values of one provider meet": {
     skip: ({ shared }) => shared ? undefined : "a provider value is a world of its own",
-    play: async (t) => {
+    run: async (t) => {
       const [one, two] = await t.buses(2) as [Bus, Bus];
-      const seen = t.seen<string>();
+      const seen = t.collect<string>();
       await two.subscribe("topic", seen.add).ready;
       await one.publish("x", "topic");
       await seen.are(["x"]);
@@ -42,23 +42,23 @@ export const claims: Room = {
 
   "maxBody: a body of so many bytes passes everywhere, a larger one nowhere": {
     skip: ({ maxBody }) => maxBody > TRIED ? `a body of more than ${TRIED} bytes is not tried` : undefined,
-    play: async (t) => {
+    run: async (t) => {
       const bus = await t.open();
-      const stranger = await t.stranger();
+      const client = await t.rawClient();
       const { maxBody } = t.features;
       const largest = JSON.stringify("x".repeat(maxBody - 2));
       const tooLarge = `${largest} `;
       const wide = JSON.stringify("é".repeat(Math.floor(maxBody / 2)));
-      const seen = t.seen<string>();
+      const seen = t.collect<string>();
       await bus.subscribe("topic", seen.add).ready;
       const queue = t.queue<string>(bus, "queue");
-      await stranger.publish("topic", largest);
+      await client.publish("topic", largest);
       equal((await seen.count(1))[0]!.length, maxBody - 2);
-      await stranger.put("queue", largest);
+      await client.put("queue", largest);
       equal((await queue.get()).length, maxBody - 2);
       for (const body of [tooLarge, wide]) {
-        await rejects(() => stranger.publish("topic", body), ProviderError, "too_large", "publish");
-        await rejects(() => stranger.put("queue", body), ProviderError, "too_large", "put");
+        await rejects(() => client.publish("topic", body), ProviderError, "too_large", "publish");
+        await rejects(() => client.put("queue", body), ProviderError, "too_large", "put");
       }
     },
   },
@@ -66,10 +66,10 @@ export const claims: Room = {
   "maxBody: 5 MB pass everywhere where they may": {
     skip: ({ maxBody }) => maxBody > TRIED ? undefined : "its largest body is tried itself",
     deadline: 60_000,
-    play: async (t) => {
+    run: async (t) => {
       const bus = await t.open();
       const body = "é".repeat(2.5e6);
-      const seen = t.seen<string>();
+      const seen = t.collect<string>();
       bus.subscribe("topic", seen.add);
       await bus.publish(body, "topic");
       const queue = t.queue<string>(bus, "queue");

@@ -8,15 +8,17 @@ import type { BusError } from "../errors.ts";
 import type { Queue } from "../queue/queue.ts";
 import { equal, ok } from "./assert.ts";
 import { drain } from "./queues.ts";
-import type { Room } from "./room.ts";
-import type { Seen } from "./seen.ts";
-import type { Stage } from "./stage.ts";
+import type { Cases } from "./cases.ts";
+import type { Collector } from "./collector.ts";
+import type { CaseContext } from "./case_context.ts";
 
 /** Far longer than a case may take: whatever waits for it fails. */
 const TIMEOUT = 60_000;
 
 /** What can run on a bus: each starts `handler` once on a bus, from another one, and resolves with what that gets for it. */
-const KINDS: Readonly<Record<string, (t: Stage, from: Bus, on: Bus, handler: () => unknown) => Promise<unknown>>> = {
+const KINDS: Readonly<
+  Record<string, (t: CaseContext, from: Bus, on: Bus, handler: () => unknown) => Promise<unknown>>
+> = {
   "a served function": async (_, from, on, handler) => {
     await on.expose("work", handler);
     return await from.stub("work")();
@@ -41,14 +43,14 @@ const KINDS: Readonly<Record<string, (t: Stage, from: Bus, on: Bus, handler: () 
 
 /** Starts a handler of each kind, on a bus of its own. */
 async function each(
-  t: Stage,
-  make: (on: Bus, seen: Seen<unknown>, from: Bus) => () => unknown,
-): Promise<Seen<unknown>[]> {
+  t: CaseContext,
+  make: (on: Bus, seen: Collector<unknown>, from: Bus) => () => unknown,
+): Promise<Collector<unknown>[]> {
   const [from, ...buses] = await t.buses(1 + Object.keys(KINDS).length) as [Bus, ...Bus[]];
   return await Promise.all(
     Object.entries(KINDS).map(async ([kind, start], i) => {
       const on = buses[i]!;
-      const seen = t.seen<unknown>(kind);
+      const seen = t.collect<unknown>(kind);
       on.addEventListener("state", (event) => seen.add((event as CustomEvent).detail));
       const outcome = await start(t, from, on, make(on, seen, from));
       await on.closed;
@@ -66,7 +68,7 @@ function unlessClosed(error: BusError): false | undefined {
 }
 
 /** Cases about closing from inside. */
-export const closing: Room = {
+export const closing: Cases = {
   "close() in the first synchronous part of a handler lets that handler finish": async (t) => {
     const all = await each(t, (on, seen) => async () => {
       void on.close({ timeout: TIMEOUT }).then(({ abandoned }) => seen.add(abandoned));
@@ -104,7 +106,7 @@ export const closing: Room = {
 
   "close() awaited by two handlers at once ends when both wait for it": async (t) => {
     const bus = await t.open();
-    const seen = t.seen<string>();
+    const seen = t.collect<string>();
     const { passed, open } = t.gate();
     bus.subscribe("work", async (name: string) => {
       seen.add("begun");
@@ -122,7 +124,7 @@ export const closing: Room = {
 
   "close() awaited by a function that a handler of the same bus has called": async (t) => {
     const bus = await t.open();
-    const seen = t.seen<unknown>();
+    const seen = t.collect<unknown>();
     await bus.expose("end", async () => {
       await bus.close({ timeout: TIMEOUT });
       return "ended";
@@ -136,7 +138,7 @@ export const closing: Room = {
   "consumer.close() awaited by a handler of its own waits for its other handlers": async (t) => {
     const bus = await t.open();
     const queue = t.queue<number>(bus, "work");
-    const seen = t.seen<string>();
+    const seen = t.collect<string>();
     const { passed, open } = t.gate();
     const consumer = queue.consume(async (item) => {
       if (item === 1) {
@@ -197,7 +199,7 @@ export const closing: Room = {
           Queue<number>,
         ];
         await Promise.all([acked.put(1), freed.put(1)]);
-        const events = t.seen<number>();
+        const events = t.collect<number>();
         await stays.subscribe<number>(`topic ${i}`, (event) => events.add(event)).ready;
         const lease = await bus.queue(acked.name).receive();
         const inFlight = [
@@ -222,7 +224,7 @@ export const closing: Room = {
   "close() with a shorter timeout brings the end forward": async (t) => {
     const bus = await t.open();
     const { passed } = t.gate();
-    const seen = t.seen<string>();
+    const seen = t.collect<string>();
     bus.subscribe("work", () => {
       seen.add("begun");
       return passed;

@@ -8,15 +8,15 @@ import { ValidationError } from "../errors.ts";
 import type { DeadLetter } from "../queue/deliveries.ts";
 import { equal, ok } from "./assert.ts";
 import { drain } from "./queues.ts";
-import type { Room } from "./room.ts";
+import type { Cases } from "./cases.ts";
 import { amount } from "./schemas.ts";
 
 /** Cases about `consume`. */
-export const consumers: Room = {
+export const consumers: Cases = {
   "consume() handles each item once, one at a time, in order": async (t) => {
     const [producer, bus] = await t.buses(2) as [Bus, Bus];
     const queue = t.queue<number>(producer, "work");
-    const seen = t.seen<number>();
+    const seen = t.collect<number>();
     let running = 0;
     const consumer = bus.queue<number>("work").consume(async (item, lease) => {
       equal({ running: ++running, attempt: lease.attempt }, { running: 1, attempt: 1 });
@@ -37,7 +37,7 @@ export const consumers: Room = {
     const bus = await t.open();
     const queue = t.queue<number>(bus, "work");
     const { passed, open } = t.gate();
-    const seen = t.seen<number>();
+    const seen = t.collect<number>();
     let running = 0;
     queue.consume(async (item) => {
       ok(++running <= 4, "more handlers run than may");
@@ -58,7 +58,7 @@ export const consumers: Room = {
     const bus = await t.open();
     const errors = t.errors(bus);
     const queue = t.queue<string>(bus, "work");
-    const seen = t.seen<number>();
+    const seen = t.collect<number>();
     const asked: number[] = [];
     const failure = new Error("not yet");
     const backoff = (attempt: number) => {
@@ -79,7 +79,7 @@ export const consumers: Room = {
     const bus = await t.open();
     t.errors(bus);
     const queue = t.queue<string>(bus, "work");
-    const times = t.seen<number>();
+    const times = t.collect<number>();
     queue.consume((_, { attempt }) => {
       times.add(performance.now());
       if (attempt === 1) throw new Error("again");
@@ -94,7 +94,7 @@ export const consumers: Room = {
     const errors = t.errors(bus);
     const queue = t.queue<{ id: number }>(bus, "work");
     t.frees("graveyard");
-    const seen = t.seen<number>();
+    const seen = t.collect<number>();
     queue.consume((_, { attempt }) => {
       seen.add(attempt);
       throw new TypeError("never");
@@ -126,7 +126,7 @@ export const consumers: Room = {
     const bus = await t.open();
     const errors = t.errors(bus);
     const raw = t.queue<unknown>(bus, "work");
-    const seen = t.seen<number>();
+    const seen = t.collect<number>();
     const consumer = bus.queue("work", { schema: amount }).consume(seen.add);
     for (const item of [1, "no amount", -1, 2]) await raw.put(item);
     equal((await seen.count(2)).toSorted(), [1, 2]);
@@ -143,7 +143,7 @@ export const consumers: Room = {
   "a handler may settle its item itself": async (t) => {
     const bus = await t.open();
     const queue = t.queue<string>(bus, "work");
-    const seen = t.seen<string>();
+    const seen = t.collect<string>();
     queue.consume(async (item, lease) => {
       seen.add(`${item} ${lease.attempt}`);
       if (lease.attempt === 1) return await lease.nack({ delay: 10 });
@@ -158,7 +158,7 @@ export const consumers: Room = {
   "several consumers share a queue": async (t) => {
     const [producer, ...buses] = await t.buses(4) as [Bus, ...Bus[]];
     const queue = t.queue<number>(producer, "work");
-    const seen = t.seen<number>();
+    const seen = t.collect<number>();
     const consumers = buses.map((bus) => bus.queue<number>("work").consume(seen.add, { concurrency: 5 }));
     await Promise.all(Array.from({ length: 300 }, (_, i) => queue.put(i)));
     await seen.count(300);
@@ -180,7 +180,7 @@ export const consumers: Room = {
     for (const [how, end] of Object.entries(ends)) {
       const { passed, open } = t.gate();
       const abort = new AbortController();
-      const seen = t.seen<number>(`what was handled until ${how}`);
+      const seen = t.collect<number>(`what was handled until ${how}`);
       const consumer = bus.queue<number>("work").consume(async (item) => {
         seen.add(item);
         await passed;
@@ -204,10 +204,10 @@ export const consumers: Room = {
 
   "an item that comes while its consumer closes is not tried by that: maxAttempts 1 is enough": {
     deadline: 60_000,
-    play: async (t) => {
+    run: async (t) => {
       const bus = await t.open();
       const queue = t.queue<number>(bus, "work");
-      const seen = t.seen<number>();
+      const seen = t.collect<number>();
       const attempts = new Set<number>();
       const consume = () =>
         queue.consume((item, { attempt }) => {
@@ -231,10 +231,10 @@ export const consumers: Room = {
 
   "consumers and buses that close under load start nothing more; each item is handled once, as the first attempt": {
     deadline: 60_000,
-    play: async (t) => {
+    run: async (t) => {
       const [stays, ...goes] = await t.buses(5) as [Bus, ...Bus[]];
       const queue = t.queue<number>(stays, "work");
-      const seen = t.seen<number>();
+      const seen = t.collect<number>();
       const attempts = new Set<number>();
       const consume = (bus: Bus) => {
         const state = { closing: false };
@@ -271,7 +271,7 @@ export const consumers: Room = {
     const [stays, goes] = await t.buses(2) as [Bus, Bus];
     const queue = t.queue<number>(stays, "work");
     const { passed, open } = t.gate();
-    const seen = t.seen<number>();
+    const seen = t.collect<number>();
     const consumer = goes.queue<number>("work").consume(async (item) => {
       seen.add(item);
       await passed;
@@ -292,7 +292,7 @@ export const consumers: Room = {
     t.errors(goes);
     const queue = t.queue<number>(stays, "work");
     const { passed } = t.gate();
-    const seen = t.seen<number>();
+    const seen = t.collect<number>();
     goes.queue<number>("work").consume(async (item) => {
       seen.add(item);
       await passed;

@@ -7,7 +7,7 @@ import type { Bus } from "../bus.ts";
 import { ValidationError } from "../errors.ts";
 import { equal, ok, rejects } from "./assert.ts";
 import { drain } from "./queues.ts";
-import type { Room } from "./room.ts";
+import type { Cases } from "./cases.ts";
 import { amount, length, schema, slowAmount } from "./schemas.ts";
 
 class Payment {
@@ -32,11 +32,11 @@ class Refund extends Payment {
 }
 
 /** Cases about schemas of topics, subscriptions, classes and queues. */
-export const contracts: Room = {
+export const contracts: Cases = {
   "a topic's schema refuses an event at the publisher, and nothing is sent": async (t) => {
     const [publisher, bus] = await t.buses(2) as [Bus, Bus];
     for (const [how, schema] of [["sync", amount], ["async", slowAmount]] as const) {
-      const seen = t.seen<unknown>();
+      const seen = t.collect<unknown>();
       await bus.subscribe(how, seen.add).ready;
       const topic = publisher.topic(how, { schema });
       const error = await rejects(() => topic.publish(-1), ValidationError, "invalid", `an ${how} schema`);
@@ -52,7 +52,7 @@ export const contracts: Room = {
   "subscribe() with a schema validates events of a class and of a topic as well": async (t) => {
     const [publisher, bus] = await t.buses(2) as [Bus, Bus];
     const errors = t.errors(bus);
-    const seen = t.seen<unknown>();
+    const seen = t.collect<unknown>();
     const large = schema((value) => {
       const { amount } = value as Payment;
       if (amount < 10) throw "too small";
@@ -69,7 +69,7 @@ export const contracts: Room = {
 
   "the schema of a class does not validate its subclasses": async (t) => {
     const bus = await t.open();
-    const seen = t.seen<unknown>();
+    const seen = t.collect<unknown>();
     await bus.subscribe(Refund, seen.add).ready;
     await bus.publish(new Refund(-1, "broken"));
     equal((await seen.count(1))[0], new Refund(-1, "broken"));
@@ -78,8 +78,8 @@ export const contracts: Room = {
   "an event that a subscriber's schema refuses is reported, and the next events arrive": async (t) => {
     const [publisher, bus] = await t.buses(2) as [Bus, Bus];
     const errors = t.errors(bus);
-    const seen = t.seen<[string, unknown]>();
-    const others = t.seen<unknown>();
+    const seen = t.collect<[string, unknown]>();
+    const others = t.collect<unknown>();
     await Promise.all([
       bus.subscribe("prices", (price) => seen.add(["sync", price]), { schema: amount }).ready,
       bus.subscribe("prices", (price) => seen.add(["async", price]), { schema: slowAmount }).ready,
@@ -99,7 +99,7 @@ export const contracts: Room = {
 
   "a handler gets the output of the schema; the published event is sent unchanged": async (t) => {
     const bus = await t.open();
-    const seen = t.seen<unknown>();
+    const seen = t.collect<unknown>();
     const topic = bus.topic("texts", { schema: length });
     topic.subscribe(seen.add);
     bus.subscribe("texts", seen.add);
@@ -111,8 +111,8 @@ export const contracts: Room = {
     const [publisher, bus] = await t.buses(2) as [Bus, Bus];
     if (!t.features.ordered) return;
     const logs = [
-      t.seen<number>("with an async schema at the subscriber"),
-      t.seen<number>("at the publisher"),
+      t.collect<number>("with an async schema at the subscriber"),
+      t.collect<number>("at the publisher"),
     ] as const;
     await bus.subscribe("a", logs[0].add, { schema: slowAmount }).ready;
     await bus.subscribe("b", logs[1].add).ready;
@@ -126,7 +126,7 @@ export const contracts: Room = {
   "publisher and subscriber validate by the schema of a class": async (t) => {
     const [publisher, bus] = await t.buses(2) as [Bus, Bus];
     const errors = t.errors(bus);
-    const seen = t.seen<Payment>();
+    const seen = t.collect<Payment>();
     await bus.subscribe(Payment, seen.add).ready;
     await rejects(() => publisher.publish(new Payment(-1)), ValidationError);
     await publisher.publish({ amount: "much" }, "kit.payment");
@@ -187,7 +187,7 @@ export const contracts: Room = {
     const lease = await queue.receive();
     equal(lease.item, 3);
     await lease.ack();
-    const seen = t.seen<number>();
+    const seen = t.collect<number>();
     queue.consume(seen.add);
     await queue.put("three");
     await seen.are([5]);
@@ -206,7 +206,7 @@ export const contracts: Room = {
       },
     } as const;
     await rejects(() => bus.topic("x", { schema: broken }).publish("x" as never), ValidationError);
-    const seen = t.seen<unknown>();
+    const seen = t.collect<unknown>();
     bus.subscribe("x", () => seen.add("refused"), { schema: broken });
     bus.subscribe("x", seen.add);
     await bus.publish("x", "x");

@@ -7,15 +7,15 @@ import type { Bus } from "../bus.ts";
 import { BusError } from "../errors.ts";
 import { equal, ok } from "./assert.ts";
 import { drain } from "./queues.ts";
-import type { Conditional, Play, Room } from "./room.ts";
+import type { CaseBody, Cases, Conditional } from "./cases.ts";
 
-function broken(play: Play): Conditional {
+function broken(run: CaseBody): Conditional {
   const skip: Conditional["skip"] = (_, { faults }) => faults ? undefined : "the harness cannot break connections";
-  return { skip, alone: true, deadline: 60_000, play };
+  return { skip, alone: true, deadline: 60_000, run };
 }
 
 /** Waits until the bus has said that its connection was lost, and is back. */
-async function recovered(t: Parameters<Play>[0], ...buses: Bus[]): Promise<void> {
+async function recovered(t: Parameters<CaseBody>[0], ...buses: Bus[]): Promise<void> {
   await t.until(
     () => buses.every((bus) => bus.health().reconnects > 0 && bus.health().state === "up"),
     "the buses are back",
@@ -23,13 +23,13 @@ async function recovered(t: Parameters<Play>[0], ...buses: Bus[]): Promise<void>
 }
 
 /** Cases about connections that break. */
-export const faults: Room = {
+export const faults: Cases = {
   "subscriptions are restored, and a gap is reported": broken(async (t) => {
     const [publisher, bus] = await t.buses(2) as [Bus, Bus];
     for (const each of [publisher, bus]) t.errors(each);
-    const seen = t.seen<string>();
-    const gaps = t.seen<string>("the gap events");
-    const states = t.seen<string>("the state events");
+    const seen = t.collect<string>();
+    const gaps = t.collect<string>("the gap events");
+    const states = t.collect<string>("the state events");
     bus.addEventListener("gap", (event) => gaps.add((event as CustomEvent).detail.reason));
     bus.addEventListener("state", (event) => states.add((event as CustomEvent).detail));
     await bus.subscribe("topic", () => seen.add("name")).ready;
@@ -48,7 +48,7 @@ export const faults: Room = {
       const [publisher, bus] = await t.buses(2) as [Bus, Bus];
       for (const each of [publisher, bus]) t.errors(each);
       const seen: unknown[] = [];
-      const others = t.seen<string>("the gaps of a subscription without a backlog");
+      const others = t.collect<string>("the gaps of a subscription without a backlog");
       const { passed, open } = t.gate();
       bus.addEventListener("gap", (event) => {
         const { topic } = (event as CustomEvent).detail;
@@ -114,7 +114,7 @@ export const faults: Room = {
     const [server, caller] = await t.buses(2) as [Bus, Bus];
     for (const each of [server, caller]) t.errors(each);
     const { passed, open } = t.gate();
-    const seen = t.seen<string>();
+    const seen = t.collect<string>();
     await server.expose("wait", async () => {
       seen.add("served");
       await passed;

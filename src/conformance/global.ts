@@ -5,27 +5,29 @@
  */
 import * as tsmq from "../../mod.ts";
 import { each, equal, ok, rejects } from "./assert.ts";
-import type { Conditional, Room } from "./room.ts";
-import type { Stage } from "./stage.ts";
+import type { Cases, Conditional } from "./cases.ts";
+import type { CaseContext } from "./case_context.ts";
 
 /** There is one default bus: the cases that use it take turns, however they are run. */
 let turn: Promise<unknown> = Promise.resolve();
 
-function alone(play: (t: Stage, init: (options?: tsmq.BusOptions) => Promise<tsmq.Bus>) => Promise<void>): Conditional {
-  const run = async (t: Stage) => {
+function alone(
+  body: (t: CaseContext, init: (options?: tsmq.BusOptions) => Promise<tsmq.Bus>) => Promise<void>,
+): Conditional {
+  const run = async (t: CaseContext) => {
     const init = async (options: tsmq.BusOptions = {}) => {
       const bus = await tsmq.init(t.provider, { namespace: t.namespace, ...options });
       t.adopt(bus);
       return bus;
     };
     try {
-      await play(t, init);
+      await body(t, init);
     } finally {
       await tsmq.shutdown({ timeout: 2_000 });
     }
   };
   return {
-    play: (t) => {
+    run: (t) => {
       const played = turn.then(() => run(t));
       turn = played.catch(() => {});
       return played;
@@ -39,11 +41,11 @@ class News {
 }
 
 /** Cases about `init`, `shutdown` and the verbs around them. */
-export const global: Room = {
+export const global: Cases = {
   "init() opens the default bus, shutdown() closes it, and init() may follow again": alone(async (t, init) => {
     for (let i = 0; i < 3; i++) {
       const bus = await init();
-      const seen = t.seen<string>();
+      const seen = t.collect<string>();
       tsmq.subscribe("greetings", seen.add);
       tsmq.subscribe(News, (news) => seen.add(news.text));
       await tsmq.publish("hello", "greetings");
@@ -73,7 +75,7 @@ export const global: Room = {
 
   "init() that fails leaves nothing behind, so another may follow": alone(async (t, init) => {
     const denied = new tsmq.ProviderError("denied", "Cannot open: wrong password");
-    const seen = t.seen<string>();
+    const seen = t.collect<string>();
     tsmq.subscribe("topic", seen.add);
     await rejects(() => tsmq.init({ ...t.provider, open: () => Promise.reject(denied) }), tsmq.ProviderError, "denied");
     await rejects(() => tsmq.publish("x", "topic"), tsmq.NotInitializedError, "not_initialized");
@@ -108,7 +110,7 @@ export const global: Room = {
   }),
 
   "what is subscribed and exposed before init() is applied by it": alone(async (t, init) => {
-    const seen = t.seen<string>();
+    const seen = t.collect<string>();
     const topic = tsmq.topic<string>("typed");
     await tsmq.subscribe("name", (text) => seen.add(`name ${text}`)).ready;
     await tsmq.subscribe("p*n", (text) => seen.add(`pattern ${text}`), { pattern: true }).ready;
@@ -151,7 +153,7 @@ export const global: Room = {
   ),
 
   "what was taken back before init() is not applied": alone(async (t, init) => {
-    const seen = t.seen<string>();
+    const seen = t.collect<string>();
     const handler = (text: string) => seen.add(`unsubscribed ${text}`);
     const abort = new AbortController();
     const fn = () => "exposed";
@@ -176,7 +178,7 @@ export const global: Room = {
   }),
 
   "a handler that was subscribed twice before init() is unsubscribed once at a time": alone(async (t, init) => {
-    const seen = t.seen<string>();
+    const seen = t.collect<string>();
     const handler = (text: string) => seen.add(text);
     for (let i = 0; i < 3; i++) tsmq.subscribe("topic", handler);
     await tsmq.unsubscribe("topic", handler);
@@ -189,7 +191,7 @@ export const global: Room = {
   }),
 
   "what was remembered can be taken back after init() too": alone(async (t, init) => {
-    const seen = t.seen<string>();
+    const seen = t.collect<string>();
     const handler = () => seen.add("unsubscribed");
     tsmq.subscribe("topic", handler);
     const subscription = tsmq.subscribe("topic", () => seen.add("ended"));
@@ -210,8 +212,8 @@ export const global: Room = {
   }),
 
   "what is subscribed, exposed and taken back while init() applies the rest counts": alone(async (t, init) => {
-    const seen = t.seen<string>();
-    const late = t.seen<Promise<void>>();
+    const seen = t.collect<string>();
+    const late = t.collect<Promise<void>>();
     const gone = () => seen.add("gone");
     tsmq.subscribe("topic", gone);
     await tsmq.expose("gone", () => "gone");
@@ -233,7 +235,7 @@ export const global: Room = {
   }),
 
   "shutdown() with an option that is none leaves the bus as it was": alone(async (t, init) => {
-    const seen = t.seen<string>();
+    const seen = t.collect<string>();
     tsmq.subscribe("topic", seen.add);
     await init();
     await rejects(() => tsmq.shutdown({ timeout: NaN }), tsmq.ValidationError, "invalid");
@@ -244,7 +246,7 @@ export const global: Room = {
   "each shutdown() resolves when the bus is closed": alone(async (t, init) => {
     const bus = await init();
     const { passed, open } = t.gate();
-    const started = t.seen<string>();
+    const started = t.collect<string>();
     tsmq.subscribe<string>("topic", async (text) => {
       started.add(text);
       await passed;
@@ -258,7 +260,7 @@ export const global: Room = {
   }),
 
   "shutdown() forgets what was remembered, applied or not": alone(async (t, init) => {
-    const seen = t.seen<string>();
+    const seen = t.collect<string>();
     tsmq.subscribe("topic", () => seen.add("applied"));
     await tsmq.expose("fn", () => "applied");
     await init();
@@ -305,7 +307,7 @@ export const global: Room = {
 
   "for await over a topic may begin before init()": alone(async (t, init) => {
     const topic = tsmq.topic<number>("numbers");
-    const seen = t.seen<number>();
+    const seen = t.collect<number>();
     const loop = (async () => {
       for await (const i of topic) seen.add(i);
     })();
@@ -317,7 +319,7 @@ export const global: Room = {
   }),
 
   "decorators before init() take effect with it": alone(async (t, init) => {
-    const seen = t.seen<string>();
+    const seen = t.collect<string>();
     class Service {
       @tsmq.subscriber("topic")
       read(text: string): void {

@@ -11,7 +11,7 @@ import type { BusOptions } from "../options.ts";
 import { procedure } from "../rpc/procedure.ts";
 import { each, equal, ok, rejects } from "./assert.ts";
 import { drain } from "./queues.ts";
-import type { Room } from "./room.ts";
+import type { Cases } from "./cases.ts";
 
 /** Bodies that cannot be read. */
 export const MALFORMED: Readonly<Record<string, string>> = {
@@ -51,17 +51,17 @@ const NAMELESS: readonly unknown[] = ["", undefined, null, 7, {}, [], true, Symb
 const TIMELESS: readonly unknown[] = [-1, NaN, "100", {}, true, 1n];
 
 /** Cases about bad input. */
-export const input: Room = {
+export const input: Cases = {
   "an event that cannot be read is reported, and the next one arrives": async (t) => {
     const bus = await t.open();
     const errors = t.errors(bus);
-    const stranger = await t.stranger();
-    const seen = t.seen<unknown>();
+    const client = await t.rawClient();
+    const seen = t.collect<unknown>();
     await bus.subscribe("topic", seen.add).ready;
     await bus.subscribe("t*", seen.add, { pattern: true }).ready;
     for (const [i, [what, body]] of Object.entries(MALFORMED).entries()) {
-      await stranger.publish("topic", body);
-      await stranger.publish("topic", String(i));
+      await client.publish("topic", body);
+      await client.publish("topic", String(i));
       equal((await seen.count(2 * i + 2)).slice(2 * i), [i, i], `what was handled after ${what}`);
       const reported = (await errors.count(2 * i + 2)).slice(2 * i);
       for (const { error, topic } of reported) {
@@ -73,10 +73,10 @@ export const input: Room = {
 
   "an item that cannot be read: get() rejects with its body, the next one is there": async (t) => {
     const bus = await t.open();
-    const stranger = await t.stranger();
+    const client = await t.rawClient();
     const queue = t.queue(bus, "queue");
     await each(MALFORMED, async (body, what) => {
-      await stranger.put("queue", body);
+      await client.put("queue", body);
       const error = await rejects(() => queue.get({ timeout: 5_000 }), ValidationError, "invalid", what);
       equal(error.body, body, `the body of ${what}`);
       await queue.put(what);
@@ -87,15 +87,15 @@ export const input: Room = {
   "an item that cannot be read goes from receive() and consume() to the dead-letter queue": async (t) => {
     const bus = await t.open();
     t.errors(bus);
-    const stranger = await t.stranger();
+    const client = await t.rawClient();
     const queue = t.queue(bus, "queue");
     const dead = bus.queue<{ item: unknown }>("queue.dead");
-    await stranger.put("queue", "half of {");
+    await client.put("queue", "half of {");
     await rejects(() => queue.receive({ timeout: 5_000 }), ValidationError);
     equal((await dead.get({ timeout: 5_000 })).item, "half of {");
-    const seen = t.seen<unknown>();
+    const seen = t.collect<unknown>();
     queue.consume(seen.add);
-    await stranger.put("queue", "half of {");
+    await client.put("queue", "half of {");
     await queue.put("next");
     await seen.are(["next"]);
     equal((await dead.get({ timeout: 5_000 })).item, "half of {");
@@ -107,12 +107,12 @@ export const input: Room = {
     ) => {
       const bus = await t.open();
       const errors = t.errors(bus);
-      const stranger = await t.stranger();
+      const client = await t.rawClient();
       const queue = t.queue(bus, "queue");
       const items = queue[Symbol.asyncIterator]();
       const events = bus.topic("topic")[Symbol.asyncIterator]();
       const [item, event] = [items.next(), events.next()];
-      await stranger.put("queue", "half of {");
+      await client.put("queue", "half of {");
       await errors.count(1);
       await queue.put("next");
       equal(await item, { done: false, value: "next" });
@@ -121,7 +121,7 @@ export const input: Room = {
       });
       equal([from, body, attempts, cause.name], ["queue", "half of {", 1, "ValidationError"]);
       await bus.subscribe("topic", () => {}).ready;
-      await stranger.publish("topic", "half of {");
+      await client.publish("topic", "half of {");
       await errors.count(2);
       await bus.publish("next", "topic");
       equal(await event, { done: false, value: "next" });
@@ -131,10 +131,10 @@ export const input: Room = {
 
   "a body that is nested 100,000 levels deep is read or refused, and the next one is there": async (t) => {
     const bus = await t.open();
-    const stranger = await t.stranger();
+    const client = await t.rawClient();
     const queue = t.queue(bus, "queue");
-    await stranger.put("queue", "[".repeat(100_000) + "]".repeat(100_000));
-    await stranger.put("queue", "2");
+    await client.put("queue", "[".repeat(100_000) + "]".repeat(100_000));
+    await client.put("queue", "2");
     try {
       ok(Array.isArray(await queue.get({ timeout: 5_000 })), "it is read as what it is");
     } catch (error) {
@@ -145,22 +145,22 @@ export const input: Room = {
 
   "what others write is read as they meant it": async (t) => {
     const bus = await t.open();
-    const stranger = await t.stranger();
+    const client = await t.rawClient();
     const queue = t.queue(bus, "queue");
     await each(FOREIGN, async ([body, value], what) => {
-      await stranger.put("queue", body);
+      await client.put("queue", body);
       equal(await queue.get({ timeout: 5_000 }), value, what);
     });
   },
 
   "__proto__ from the wire changes no prototype": async (t) => {
     const bus = await t.open();
-    const stranger = await t.stranger();
+    const client = await t.rawClient();
     const queue = t.queue<Record<string, unknown>>(bus, "queue");
     for (
       const body of ['{"__proto__": {"polluted": true}}', '{"a": {"__proto__": {"polluted": true}}, "__type": "x"}']
     ) {
-      await stranger.put("queue", body);
+      await client.put("queue", body);
       const value = await queue.get({ timeout: 5_000 });
       equal(Object.getPrototypeOf(value), Object.prototype);
       equal(value.polluted, undefined);
@@ -172,7 +172,7 @@ export const input: Room = {
   "garbage on a function's topic does no harm": async (t) => {
     const [server, caller] = await t.buses(2) as [Bus, Bus];
     t.errors(server);
-    const stranger = await t.stranger();
+    const client = await t.rawClient();
     await server.expose("fn", (value: unknown) => value);
     const requests = [
       '{"__obj":[],"__type":"pymq.core.RpcRequest"}',
@@ -181,7 +181,7 @@ export const input: Room = {
       '{"__obj":["other","x",[],{}],"__type":"pymq.core.RpcRequest"}',
     ];
     for (const body of [...Object.values(MALFORMED), '"an event"', "[1]", ...requests]) {
-      await stranger.publish("fn", body);
+      await client.publish("fn", body);
       equal(await caller.stub("fn")(1), 1, `the result of a call after ${body.slice(0, 80)}`);
     }
   },

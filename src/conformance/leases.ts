@@ -8,14 +8,14 @@ import type { DeadLetter } from "../queue/deliveries.ts";
 import { BusError, QueueEmptyError } from "../errors.ts";
 import { equal, ok, rejects } from "./assert.ts";
 import { drain } from "./queues.ts";
-import type { Room } from "./room.ts";
-import { dieHolding } from "./stranger.ts";
+import type { Cases } from "./cases.ts";
+import { dieHolding } from "./raw_client.ts";
 
 /** Milliseconds of a short lease; the coarsest transports count in seconds. */
 const LEASE = 1_000;
 
 /** Cases about leases. */
-export const leases: Room = {
+export const leases: Cases = {
   "ack() removes the item for good": async (t) => {
     const bus = await t.open();
     const queue = t.queue<string>(bus, "held");
@@ -115,7 +115,7 @@ export const leases: Room = {
 
   "an item is extended for as long as it is held": {
     deadline: 30_000,
-    play: async (t) => {
+    run: async (t) => {
       const [bus, other] = await t.buses(2) as [Bus, Bus];
       const queue = t.queue<string>(bus, "held");
       await queue.put("item");
@@ -147,7 +147,7 @@ export const leases: Room = {
   "the item of a holder that died comes back when its lease has ended": {
     skip: (_, harness) => harness.provider().sharedWorker ? "its worker is the transport" : undefined,
     deadline: 30_000,
-    play: async (t) => {
+    run: async (t) => {
       const bus = await t.open();
       const queue = t.queue<string>(bus, "held");
       await queue.put("item");
@@ -164,7 +164,7 @@ export const leases: Room = {
       return exactAttempts ? undefined : "the transport counts takes";
     },
     deadline: 40_000,
-    play: async (t) => {
+    run: async (t) => {
       const bus = await t.open();
       const queue = t.queue<string>(bus, "held");
       await queue.put("item");

@@ -6,13 +6,13 @@
 import { Bus } from "../bus.ts";
 import { BusError, ClosedError, ProviderError, ValidationError } from "../errors.ts";
 import { each, equal, ok, rejects } from "./assert.ts";
-import type { Room } from "./room.ts";
+import type { Cases } from "./cases.ts";
 
 /** Cases about opening and closing. */
-export const life: Room = {
+export const life: Cases = {
   "Bus.open() gives a bus that works; close() gives a report, each time the same": async (t) => {
     const bus = await t.open();
-    const seen = t.seen<string>();
+    const seen = t.collect<string>();
     bus.subscribe("greetings", seen.add);
     await bus.publish("hello", "greetings");
     await seen.are(["hello"]);
@@ -24,7 +24,7 @@ export const life: Room = {
 
   "Bus.open() opens several buses side by side, which meet": async (t) => {
     const buses = await t.buses(4);
-    const seen = t.seen<number>();
+    const seen = t.collect<number>();
     await Promise.all(buses.map((bus, i) => bus.subscribe("all", () => seen.add(i)).ready));
     await buses[0]!.publish("x", "all");
     equal((await seen.count(4)).toSorted(), [0, 1, 2, 3]);
@@ -33,7 +33,7 @@ export const life: Room = {
   "Bus.open() opens one after the other, each as good as the first": async (t) => {
     for (let i = 0; i < 10; i++) {
       const bus = await t.open();
-      const seen = t.seen<number>();
+      const seen = t.collect<number>();
       bus.subscribe("again", seen.add);
       await bus.publish(i, "again");
       await seen.are([i]);
@@ -118,7 +118,7 @@ export const life: Room = {
   "close() lets handlers finish": async (t) => {
     const bus = await t.open();
     const { passed, open } = t.gate();
-    const seen = t.seen<string>();
+    const seen = t.collect<string>();
     bus.subscribe("work", async (work: string) => {
       seen.add(`${work} begun`);
       await passed;
@@ -141,7 +141,7 @@ export const life: Room = {
   "close({ timeout }) goes without the handlers that do not finish in time": async (t) => {
     const bus = await t.open();
     const { passed } = t.gate();
-    const seen = t.seen<string>();
+    const seen = t.collect<string>();
     bus.subscribe("work", (work: string) => {
       seen.add(work);
       return passed;
@@ -187,7 +187,7 @@ export const life: Room = {
 
   "close() keeps what publish() promised": async (t) => {
     const [publisher, bus] = await t.buses(2);
-    const seen = t.seen<number>();
+    const seen = t.collect<number>();
     await bus!.subscribe("last", seen.add).ready;
     const published = Array.from({ length: 200 }, (_, i) => publisher!.publish(i, "last"));
     const [settled] = await Promise.all([Promise.allSettled(published), publisher!.close()]);
@@ -197,7 +197,7 @@ export const life: Room = {
 
   "close() ends one bus and no other": async (t) => {
     const [bus, other] = await t.buses(2);
-    const seen = t.seen<string>();
+    const seen = t.collect<string>();
     bus!.subscribe("shared", () => {});
     await other!.subscribe("shared", seen.add).ready;
     await bus!.close();
@@ -208,7 +208,7 @@ export const life: Room = {
   "namespaces are worlds apart": async (t) => {
     const here = await t.open();
     const there = await t.open({ namespace: `${t.namespace}-there` });
-    const seen = t.seen<string>();
+    const seen = t.collect<string>();
     await Promise.all([
       there.subscribe("topic", seen.add).ready,
       there.subscribe("*", seen.add, { pattern: true }).ready,
@@ -229,7 +229,7 @@ export const life: Room = {
     const other = await t.open({ namespace: `${t.namespace}b` });
     await Promise.all(names.map(async (namespace) => {
       const bus = await t.open({ namespace });
-      const seen = t.seen<string>(`what was seen in "${namespace}"`);
+      const seen = t.collect<string>(`what was seen in "${namespace}"`);
       await bus.subscribe("t*", seen.add, { pattern: true }).ready;
       await other.publish("not for you", "topic");
       await bus.publish("for you", "topic");
@@ -263,7 +263,7 @@ export const life: Room = {
 
   "a state event comes with each new state": async (t) => {
     const bus = await t.open();
-    const seen = t.seen<unknown>();
+    const seen = t.collect<unknown>();
     bus.addEventListener("state", (event) => seen.add((event as CustomEvent).detail));
     await bus.close();
     await seen.are(["closing", "closed"]);
@@ -272,9 +272,9 @@ export const life: Room = {
   "30 buses at once": {
     deadline: 60_000,
     alone: true,
-    play: async (t) => {
+    run: async (t) => {
       const buses = await t.buses(30);
-      const seen = t.seen<number>();
+      const seen = t.collect<number>();
       await Promise.all(buses.map((bus, i) => bus.subscribe("all", () => seen.add(i)).ready));
       await buses[7]!.publish("x", "all");
       equal((await seen.count(30)).toSorted((a, b) => a - b), buses.map((_, i) => i));
@@ -310,7 +310,7 @@ export const life: Room = {
       await lease.nack({ delay: Math.min(time, t.features.maxDelay) });
       await rejects(() => queue.receive({ timeout: 100 }), BusError, "queue_empty");
       const { passed, open } = t.gate();
-      const started = t.seen<string>();
+      const started = t.collect<string>();
       await bus.subscribe<string>("topic", async (text) => {
         started.add(text);
         await passed;

@@ -32,11 +32,11 @@ import { objects } from "./objects.ts";
 import { patterns } from "./patterns.ts";
 import { pubsub } from "./pubsub.ts";
 import { queues } from "./queues.ts";
-import type { Conditional, Play, Room } from "./room.ts";
+import type { CaseBody, Cases, Conditional } from "./cases.ts";
 import { rpc } from "./rpc.ts";
 import { runs } from "./runs.ts";
 import { servers } from "./servers.ts";
-import { CLEARING, Stage } from "./stage.ts";
+import { CaseContext, CLEARING } from "./case_context.ts";
 import { subscriptions } from "./subscriptions.ts";
 import { thrown } from "./thrown.ts";
 import { values } from "./values.ts";
@@ -46,25 +46,25 @@ export type { Faults, Harness } from "./harness.ts";
 
 /** One case of the kit. */
 export interface Case {
-  /** The room and what holds: `"queues: items come out in the order they were put in"`. */
+  /** The subject and the rule: `"queues: items come out in the order they were put in"`. */
   readonly name: string;
-  /** Why the case does not apply to this provider, where it does not; it is to be shown, not run. */
+  /** Why the case does not apply to this provider, if it does not. A runner shows the reason and does not run the case. */
   readonly skip?: string;
-  /** Milliseconds in which the case ends by itself; a runner's own limit should be longer. */
+  /** Milliseconds within which the case ends by itself. A runner's own limit should be longer. */
   readonly deadline: number;
-  /** No other case may run beside it, as all that are not `alone` may: it breaks all connections, or takes all of the machine. */
+  /** No other case may run at the same time, because this one breaks all connections or loads the whole machine. */
   readonly alone: boolean;
-  /** Runs the case in a namespace of its own. Rejects with what does not hold. */
+  /** Runs the case in its own namespace. Rejects with an error that names the broken rule. */
   run(): Promise<void>;
 }
 
-/** Milliseconds in which a case has to end, unless it says otherwise; what a transport needs by itself is added. */
+/** Milliseconds within which a case must end, unless it has its own deadline. The transport's latency is added. */
 const DEADLINE = 20_000;
-/** How many times a case may have to wait for the transport's latency. */
+/** The largest number of waits for the transport's latency in one case. */
 const WAITS = 50;
 
-/** The cases by their subjects, in the order in which they are best read. */
-const ROOMS: Readonly<Record<string, Room>> = {
+/** The cases by subject, in reading order. */
+const SUBJECTS: Readonly<Record<string, Cases>> = {
   claims,
   life,
   closing,
@@ -84,26 +84,26 @@ const ROOMS: Readonly<Record<string, Room>> = {
 };
 
 /** The cases in which the transport makes no difference. */
-const CORE: Readonly<Record<string, Room>> = { global, objects, values, contracts, input };
+const CORE: Readonly<Record<string, Cases>> = { global, objects, values, contracts, input };
 
 /**
- * Returns the cases for a provider: those about its transport, and with `harness.core` also those about tsmq itself.
+ * Returns the cases for a provider: those about its transport, and with `harness.core` also the cases about tsmq itself.
  *
- * @throws {ConformanceError} when `harness.skip` names a case that there is not
+ * @throws {ConformanceError} when `harness.skip` names a case that does not exist
  */
 export function conformance(harness: Harness): Case[] {
   const { features } = harness.provider();
-  const cases = Object.entries(harness.core ? { ...ROOMS, ...CORE } : ROOMS).flatMap(([room, cases]) =>
+  const cases = Object.entries(harness.core ? { ...SUBJECTS, ...CORE } : SUBJECTS).flatMap(([subject, cases]) =>
     Object.entries(cases).map(([title, entry]): Case => {
-      const name = `${room}: ${title}`;
-      const { skip, alone = false, deadline = DEADLINE, play } = conditional(entry);
+      const name = `${subject}: ${title}`;
+      const { skip, alone = false, deadline = DEADLINE, run } = conditional(entry);
       const limit = deadline + WAITS * features.latency;
       return {
         name,
         skip: harness.skip?.[name] ?? skip?.(features, harness),
         deadline: limit + CLEARING,
         alone,
-        run: () => new Stage(harness).play(play, limit),
+        run: () => new CaseContext(harness).run(run, limit),
       };
     })
   );
@@ -113,6 +113,6 @@ export function conformance(harness: Harness): Case[] {
   return cases;
 }
 
-function conditional(entry: Play | Conditional): Conditional {
-  return typeof entry === "function" ? { play: entry } : entry;
+function conditional(entry: CaseBody | Conditional): Conditional {
+  return typeof entry === "function" ? { run: entry } : entry;
 }

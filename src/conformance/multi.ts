@@ -7,7 +7,7 @@ import type { Bus } from "../bus.ts";
 import { RemoteInvocationError, TimeoutError } from "../errors.ts";
 import { procedure } from "../rpc/procedure.ts";
 import { equal, ok, rejects, rejectsWith } from "./assert.ts";
-import type { Room } from "./room.ts";
+import type { Cases } from "./cases.ts";
 import { amount } from "./schemas.ts";
 
 function values(results: PromiseSettledResult<unknown>[]): unknown[] {
@@ -15,7 +15,7 @@ function values(results: PromiseSettledResult<unknown>[]): unknown[] {
 }
 
 /** Cases about multi-calls. */
-export const multi: Room = {
+export const multi: Cases = {
   "multi gets one result of each server": async (t) => {
     const [caller, ...servers] = await t.buses(6) as [Bus, ...Bus[]];
     const calls = servers.map(() => 0);
@@ -123,7 +123,7 @@ export const multi: Room = {
   "multi: an aborted call rejects with the reason of the signal": async (t) => {
     const [caller, server] = await t.buses(2) as [Bus, Bus];
     const { passed } = t.gate();
-    const seen = t.seen<string>();
+    const seen = t.collect<string>();
     await server.expose("wait", () => {
       seen.add("served");
       return passed;
@@ -138,7 +138,7 @@ export const multi: Room = {
 
   "multi: a call that is aborted before its request is sent is not served": async (t) => {
     const [caller, server] = await t.buses(2) as [Bus, Bus];
-    const seen = t.seen<string>();
+    const seen = t.collect<string>();
     await server.expose("work", () => seen.add("served"));
     const abort = new AbortController();
     const call = rejectsWith(caller.stub("work", { multi: true, signal: abort.signal })(), "enough");

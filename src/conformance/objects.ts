@@ -6,7 +6,7 @@
 import type { Bus } from "../bus.ts";
 import { BusError, NoSuchRemoteError, ValidationError } from "../errors.ts";
 import { each, equal, ok, rejects } from "./assert.ts";
-import type { Room } from "./room.ts";
+import type { Cases } from "./cases.ts";
 
 class Base {
   inherited(): string {
@@ -54,7 +54,7 @@ const SERVED = ["add", "inherited", "later", "overridden"];
 const UNSERVED = ["_private", "calls", "constructor", "construct", "own", "toString", "hasOwnProperty"];
 
 /** Cases about objects, classes and decorators. */
-export const objects: Room = {
+export const objects: Cases = {
   "expose(object) serves its methods as Class.method, inherited methods included": async (t) => {
     const [server, caller] = await t.buses(2) as [Bus, Bus];
     const calculator = new Calculator(10);
@@ -101,7 +101,7 @@ export const objects: Room = {
   "expose({ concurrency }) limits how many calls run at once; the others wait": async (t) => {
     const [server, caller] = await t.buses(2) as [Bus, Bus];
     const { passed, open } = t.gate();
-    const started = t.seen<number>();
+    const started = t.collect<number>();
     await server.expose("work", async (i: number) => {
       started.add(i);
       await passed;

@@ -7,7 +7,7 @@ import type { Bus } from "../bus.ts";
 import { ValidationError } from "../errors.ts";
 import type { Message } from "../pubsub/topic.ts";
 import { equal, rejects } from "./assert.ts";
-import type { Room } from "./room.ts";
+import type { Cases } from "./cases.ts";
 
 /** glob → topics that it matches, topics that it does not. */
 const GLOBS: readonly (readonly [glob: string, matched: readonly string[], unmatched: readonly string[]])[] = [
@@ -89,12 +89,12 @@ export const NAMES: readonly string[] = [
 ];
 
 /** Cases about globs and names. */
-export const patterns: Room = {
+export const patterns: Cases = {
   "a glob matches as Redis matches it": async (t) => {
     const [publisher, bus] = await t.buses(2) as [Bus, Bus];
     const topics = [...new Set(GLOBS.flatMap(([, matched, unmatched]) => [...matched, ...unmatched]))];
     const logs = await Promise.all(GLOBS.map(async ([glob]) => {
-      const seen = t.seen<string>(`what "${glob}" matched`);
+      const seen = t.collect<string>(`what "${glob}" matched`);
       await bus.subscribe(glob, (_, message) => seen.add(message.topic), { pattern: true }).ready;
       return seen;
     }));
@@ -111,7 +111,7 @@ export const patterns: Room = {
 
   "a glob matches byte by byte, as Redis does": async (t) => {
     const bus = await t.open();
-    const seen = t.seen<string>();
+    const seen = t.collect<string>();
     for (const glob of ["caf?", "caf??"]) {
       bus.subscribe(glob, (_, { topic }) => seen.add(`${glob} ${topic}`), { pattern: true });
     }
@@ -124,7 +124,7 @@ export const patterns: Room = {
 
   "without pattern, a glob is a name like any other": async (t) => {
     const bus = await t.open();
-    const seen = t.seen<string>();
+    const seen = t.collect<string>();
     bus.subscribe("a*", (_, { topic }) => seen.add(topic));
     for (const topic of ["ab", "a*", "a"]) await bus.publish("x", topic);
     await seen.are(["a*"]);
@@ -137,7 +137,7 @@ export const patterns: Room = {
     class Order {
       static readonly topic = "shop/order";
     }
-    const seen = t.seen<Message>();
+    const seen = t.collect<Message>();
     bus.subscribe("shop/*", (_, message) => seen.add(message), { pattern: true });
     await bus.publish("x", "shop/news");
     await seen.count(1);
@@ -147,7 +147,7 @@ export const patterns: Room = {
 
   "name and patterns side by side get the event each once": async (t) => {
     const bus = await t.open();
-    const seen = t.seen<string>();
+    const seen = t.collect<string>();
     const globs = ["shop/*", "*", "shop/order", "[s]hop/order"];
     for (const glob of globs) bus.subscribe(glob, () => seen.add(glob), { pattern: true });
     bus.subscribe("shop/order", () => seen.add("name"));
@@ -159,7 +159,7 @@ export const patterns: Room = {
 
   "a topic may be a pattern: it is subscribed, never published to": async (t) => {
     const bus = await t.open();
-    const seen = t.seen<string>();
+    const seen = t.collect<string>();
     const topic = bus.topic<string>("shop/*", { pattern: true });
     topic.subscribe((_, message) => seen.add(message.topic));
     bus.subscribe(topic, (_, message) => seen.add(message.topic));
@@ -171,7 +171,7 @@ export const patterns: Room = {
 
   "unsubscribe() ends a pattern": async (t) => {
     const bus = await t.open();
-    const seen = t.seen<string>();
+    const seen = t.collect<string>();
     const handlers = ["text", "topic", "subscription"].map((how) => () => seen.add(how));
     const [byText, byTopic, bySubscription] = handlers as [() => void, () => void, () => void];
     bus.subscribe("a*", byText, { pattern: true });
@@ -190,7 +190,7 @@ export const patterns: Room = {
 
   "any text is a topic": async (t) => {
     const [publisher, bus] = await t.buses(2) as [Bus, Bus];
-    const seen = t.seen<[string, string]>();
+    const seen = t.collect<[string, string]>();
     await Promise.all(NAMES.map((name) => bus.subscribe(name, (_, { topic }) => seen.add([name, topic])).ready));
     await Promise.all(NAMES.map((name) => publisher.publish("x", name)));
     await seen.count(NAMES.length);

@@ -7,7 +7,7 @@ import type { Bus } from "../bus.ts";
 import { ProviderError, ValidationError } from "../errors.ts";
 import type { Message } from "../pubsub/topic.ts";
 import { equal, ok, rejects } from "./assert.ts";
-import { counting, ordered, type Room, slow } from "./room.ts";
+import { type Cases, counting, ordered, slow } from "./cases.ts";
 
 /** An event with a topic of its own. */
 export class Named {
@@ -24,10 +24,10 @@ class Unnamed {
 }
 
 /** Cases about publishing and subscribing. */
-export const pubsub: Room = {
+export const pubsub: Cases = {
   "publish(event) uses the static topic of the class, or else its name": async (t) => {
     const bus = await t.open();
-    const seen = t.seen<[string, string]>();
+    const seen = t.collect<[string, string]>();
     for (const topic of ["kit.named", "Unnamed", "Named"]) {
       bus.subscribe<{ text: string }>(topic, ({ text }, message) => seen.add([message.topic, text]));
     }
@@ -48,7 +48,7 @@ export const pubsub: Room = {
 
   "publish(event, topic) reaches the subscribers of that topic, and no others": async (t) => {
     const [publisher, bus] = await t.buses(2);
-    const seen = t.seen<unknown>();
+    const seen = t.collect<unknown>();
     await bus!.subscribe("orders", seen.add).ready;
     await bus!.subscribe("orders/eu", () => seen.add("the wrong topic")).ready;
     await publisher!.publish({ id: 1 }, "orders");
@@ -61,7 +61,7 @@ export const pubsub: Room = {
 
   "topic.publish() reaches subscribers of its name": async (t) => {
     const bus = await t.open();
-    const seen = t.seen<number>();
+    const seen = t.collect<number>();
     bus.subscribe("prices", seen.add);
     await bus.topic<number>("prices").publish(12);
     await seen.are([12]);
@@ -69,7 +69,7 @@ export const pubsub: Room = {
 
   "a handler gets the topic and the type of the event": async (t) => {
     const bus = await t.open();
-    const seen = t.seen<Message>();
+    const seen = t.collect<Message>();
     bus.subscribe("orders", (_, message) => seen.add(message));
     await bus.publish(new Named("x"), "orders");
     await seen.are([{ topic: "orders", type: "kit.named" }]);
@@ -80,7 +80,7 @@ export const pubsub: Room = {
   "every handler of a topic is called, also when another handler throws": async (t) => {
     const bus = await t.open();
     const errors = t.errors(bus);
-    const seen = t.seen<string>();
+    const seen = t.collect<string>();
     const thrown = new Error("thrown");
     const rejected = new Error("rejected");
     bus.subscribe("news", (news) => seen.add(`first ${news}`));
@@ -120,7 +120,7 @@ export const pubsub: Room = {
 
   "publish() resolves with undefined where the transport does not count": {
     skip: ({ counts }) => counts ? "the transport knows" : undefined,
-    play: async (t) => {
+    run: async (t) => {
       const bus = await t.open();
       await bus.subscribe("uncounted", () => {}).ready;
       equal(await bus.publish("x", "uncounted"), undefined);
@@ -129,7 +129,7 @@ export const pubsub: Room = {
 
   "publish() waits for pending subscriptions of this process": async (t) => {
     const bus = await t.open();
-    const seen = t.seen<string>();
+    const seen = t.collect<string>();
     const globs = ["one", "o*", "[o]ne", "?ne"];
     for (const glob of globs) bus.subscribe(glob, () => seen.add(glob), { pattern: glob !== "one" });
     void bus.publish("x", "one");
@@ -139,7 +139,7 @@ export const pubsub: Room = {
   "events of one publisher start their handlers in order": ordered(async (t) => {
     const [publisher, one, two] = await t.buses(3) as [Bus, Bus, Bus];
     const numbers = Array.from({ length: 1_000 }, (_, i) => i);
-    const logs = [t.seen<number>(), t.seen<number>(), t.seen<number>()] as const;
+    const logs = [t.collect<number>(), t.collect<number>(), t.collect<number>()] as const;
     await one.subscribe("stream", logs[0].add).ready;
     await one.subscribe("s*", logs[1].add, { pattern: true }).ready;
     await two.subscribe("stream", async (i: number) => {
@@ -152,7 +152,7 @@ export const pubsub: Room = {
 
   "a handler handles one event at a time": async (t) => {
     const bus = await t.open();
-    const seen = t.seen<number>();
+    const seen = t.collect<number>();
     let running = 0;
     bus.subscribe("work", async (i: number) => {
       equal(++running, 1, "the number of handlers that run");
@@ -166,8 +166,8 @@ export const pubsub: Room = {
 
   "concurrency limits how many events a handler handles at once": async (t) => {
     const bus = await t.open();
-    const begun = t.seen<number>();
-    const done = t.seen<number>();
+    const begun = t.collect<number>();
+    const done = t.collect<number>();
     const gates = Array.from({ length: 10 }, () => t.gate());
     let running = 0;
     bus.subscribe("work", async (i: number) => {
@@ -188,7 +188,7 @@ export const pubsub: Room = {
 
   "a handler that never ends does not block other handlers": async (t) => {
     const bus = await t.open();
-    const seen = t.seen<string>();
+    const seen = t.collect<string>();
     const { passed } = t.gate();
     bus.subscribe("news", () => passed);
     bus.subscribe("news", seen.add);
@@ -200,7 +200,7 @@ export const pubsub: Room = {
 
   "a slow handler gets all of 3,000 events": slow(60_000, async (t) => {
     const [publisher, bus] = await t.buses(2) as [Bus, Bus];
-    const seen = t.seen<number>();
+    const seen = t.collect<number>();
     await bus.subscribe("stream", async (i: number) => {
       if (i % 10 === 0) await t.pause(0);
       seen.add(i);
@@ -212,7 +212,7 @@ export const pubsub: Room = {
   "a handler that pauses gets all of 4 MB of events": slow(60_000, async (t) => {
     const [publisher, bus] = await t.buses(2) as [Bus, Bus];
     const { passed, open } = t.gate();
-    const seen = t.seen<number>();
+    const seen = t.collect<number>();
     await bus.subscribe("stream", async ([i]: [number, string]) => {
       if (i === 0) await passed;
       seen.add(i);
@@ -226,7 +226,7 @@ export const pubsub: Room = {
 
   "a handler may publish, also to its own topic": async (t) => {
     const bus = await t.open();
-    const seen = t.seen<number>();
+    const seen = t.collect<number>();
     bus.subscribe("countdown", async (i: number) => {
       seen.add(i);
       if (i > 0) await bus.publish(i - 1, "countdown");
@@ -238,7 +238,7 @@ export const pubsub: Room = {
   "a handler whose result throws when it is awaited is reported, and the next event is handled": async (t) => {
     const bus = await t.open();
     const errors = t.errors(bus);
-    const seen = t.seen<string>();
+    const seen = t.collect<string>();
     const failure = new Error("ask for a promise");
     const query = {
       then() {
@@ -256,7 +256,7 @@ export const pubsub: Room = {
 
   "300 topics at once": slow(60_000, async (t) => {
     const [publisher, bus] = await t.buses(2) as [Bus, Bus];
-    const seen = t.seen<string>();
+    const seen = t.collect<string>();
     const topics = Array.from({ length: 300 }, (_, i) => `topic/${i}`);
     await Promise.all(topics.map((topic) => bus.subscribe(topic, (_, message) => seen.add(message.topic)).ready));
     await Promise.all(topics.map((topic) => publisher.publish("x", topic)));
@@ -265,7 +265,7 @@ export const pubsub: Room = {
 
   "an event of 1 MB arrives, or is refused as too large": async (t) => {
     const bus = await t.open();
-    const seen = t.seen<string>();
+    const seen = t.collect<string>();
     const body = "é☃x".repeat(1e6 / 6);
     bus.subscribe("large", seen.add);
     if (t.features.maxBody < 1e6) {

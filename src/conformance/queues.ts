@@ -8,11 +8,11 @@ import { ClosedError, ProviderError, QueueEmptyError, QueueFullError } from "../
 import type { Queue } from "../queue/queue.ts";
 import { equal, ok, rejects, rejectsWith } from "./assert.ts";
 import { NAMES } from "./patterns.ts";
-import { type Conditional, type Play, type Room, slow } from "./room.ts";
-import type { Stage } from "./stage.ts";
+import { type CaseBody, type Cases, type Conditional, slow } from "./cases.ts";
+import type { CaseContext } from "./case_context.ts";
 
 /** Takes what is in a queue, until it is empty. */
-export async function drain<T>(t: Stage, queue: Queue<T>): Promise<T[]> {
+export async function drain<T>(t: CaseContext, queue: Queue<T>): Promise<T[]> {
   await t.settle();
   const items: T[] = [];
   try {
@@ -24,11 +24,11 @@ export async function drain<T>(t: Stage, queue: Queue<T>): Promise<T[]> {
 }
 
 /** A case for queues that can be full. */
-function finite(play: Play): Conditional {
-  return { skip: ({ capacity }) => capacity === Infinity ? "its queues are never full" : undefined, play };
+function finite(run: CaseBody): Conditional {
+  return { skip: ({ capacity }) => capacity === Infinity ? "its queues are never full" : undefined, run };
 }
 
-async function fill(t: Stage, queue: Queue<number>): Promise<void> {
+async function fill(t: CaseContext, queue: Queue<number>): Promise<void> {
   for (let i = 0; i < t.features.capacity; i++) await queue.put(i, { timeout: 5_000 });
 }
 
@@ -37,7 +37,7 @@ function range(count: number): number[] {
 }
 
 /** Cases about put and get. */
-export const queues: Room = {
+export const queues: Cases = {
   "items come out in the order they were put in": async (t) => {
     const [producer, consumer] = await t.buses(2) as [Bus, Bus];
     const queue = t.queue<number>(producer, "fifo");
@@ -156,7 +156,7 @@ export const queues: Room = {
     equal(got.toSorted((a, b) => a - b), range(200));
   }),
 
-  "many takers share the items, each goes to one": async (t) => {
+  "many consumers share the items, each item goes to one": async (t) => {
     const [producer, ...consumers] = await t.buses(4) as [Bus, ...Bus[]];
     const queue = t.queue<number>(producer, "shared");
     const takes = consumers.flatMap((bus) => range(50).map(() => bus.queue<number>("shared").get()));
@@ -212,7 +212,7 @@ export const queues: Room = {
   "for await gets item after item, until the handle is closed": async (t) => {
     const bus = await t.open();
     const queue = t.queue<number>(bus, "loop");
-    const seen = t.seen<number>();
+    const seen = t.collect<number>();
     const loop = (async () => {
       for await (const item of queue) seen.add(item);
     })();
@@ -290,7 +290,7 @@ export const queues: Room = {
 
   "items live until free(), not until a bus closes": {
     deadline: 20_000,
-    play: async (t) => {
+    run: async (t) => {
       // what is not durable lives with the last bus, so one stays open
       const stays = t.features.durable ? undefined : await t.open();
       const producer = await t.open();
@@ -319,7 +319,7 @@ export const queues: Room = {
 
   "topics and queues of one name have nothing to do with each other": async (t) => {
     const bus = await t.open();
-    const seen = t.seen<string>();
+    const seen = t.collect<string>();
     const queue = t.queue<string>(bus, "same");
     bus.subscribe("same", seen.add);
     bus.subscribe("*", seen.add, { pattern: true });

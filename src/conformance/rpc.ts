@@ -16,11 +16,11 @@ import {
 import { procedure } from "../rpc/procedure.ts";
 import { each, equal, ok, range, rejects, rejectsWith } from "./assert.ts";
 import { NAMES } from "./patterns.ts";
-import { type Room, slow } from "./room.ts";
+import { type Cases, slow } from "./cases.ts";
 import { amount, length, pair, schema, slowAmount } from "./schemas.ts";
 
 /** Cases about single calls. */
-export const rpc: Room = {
+export const rpc: Cases = {
   "a stub calls what another bus exposes: by name, by function": async (t) => {
     const [server, caller] = await t.buses(2) as [Bus, Bus];
     function multiply(a: number, b: number): number {
@@ -118,7 +118,7 @@ export const rpc: Room = {
 
   "a call that is aborted while a schema validates its arguments is not served": async (t) => {
     const [server, caller] = await t.buses(2) as [Bus, Bus];
-    const seen = t.seen<string>();
+    const seen = t.collect<string>();
     const { passed, open } = t.gate();
     const contract = procedure("work", { args: schema<unknown[]>((value) => passed.then(() => value as unknown[])) });
     await server.expose("work", () => seen.add("served"));
@@ -200,7 +200,7 @@ export const rpc: Room = {
   "an aborted call rejects with the reason of the signal": async (t) => {
     const [server, caller] = await t.buses(2) as [Bus, Bus];
     const { passed } = t.gate();
-    const seen = t.seen<string>();
+    const seen = t.collect<string>();
     await server.expose("wait", () => {
       seen.add("served");
       return passed;
@@ -231,7 +231,7 @@ export const rpc: Room = {
 
   "a handler may call while further events wait": async (t) => {
     const [server, bus] = await t.buses(2) as [Bus, Bus];
-    const seen = t.seen<number>();
+    const seen = t.collect<number>();
     await server.expose("double", (i: number) => 2 * i);
     await bus.expose("own", (i: number) => i + 1);
     await bus.subscribe("events", async (i: number) => {

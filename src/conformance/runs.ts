@@ -7,8 +7,8 @@ import { Bus } from "../bus.ts";
 import { NoSuchRemoteError } from "../errors.ts";
 import type { Provider, Sender } from "../provider/provider.ts";
 import { equal, rejects } from "./assert.ts";
-import { type Room, slow } from "./room.ts";
-import { OPENING, type Stage } from "./stage.ts";
+import { type Cases, slow } from "./cases.ts";
+import { type CaseContext, OPENING } from "./case_context.ts";
 
 /** Functions that servers expose while callers call them. */
 const FUNCTIONS = 6;
@@ -47,7 +47,7 @@ export function forgetful(provider: Provider): { readonly provider: Provider; em
 }
 
 /** Opens three servers, and a caller that does not find them in the registry. */
-async function unregistered(t: Stage) {
+async function unregistered(t: CaseContext) {
   const registry = forgetful(t.provider);
   const open = async () => {
     const bus = await Bus.open(registry.provider, { namespace: t.namespace, connectTimeout: OPENING });
@@ -59,7 +59,7 @@ async function unregistered(t: Stage) {
 }
 
 /** Cases about the runs of single calls. */
-export const runs: Room = {
+export const runs: Cases = {
   "a call while two servers expose its function runs once, or rejects because the function has no server": slow(
     60_000,
     async (t) => {

@@ -7,11 +7,11 @@ import type { Bus } from "../bus.ts";
 import { BusError, ClosedError, NoSuchRemoteError, ProviderError } from "../errors.ts";
 import { procedure } from "../rpc/procedure.ts";
 import { equal, ok, range, rejects } from "./assert.ts";
-import { type Room, slow } from "./room.ts";
+import { type Cases, slow } from "./cases.ts";
 import { schema } from "./schemas.ts";
 
 /** Cases about servers. */
-export const servers: Room = {
+export const servers: Cases = {
   "one server of ten runs a call, and calls spread over them": slow(60_000, async (t) => {
     const [caller, ...servers] = await t.buses(11) as [Bus, ...Bus[]];
     const served = servers.map(() => 0);
@@ -95,7 +95,7 @@ export const servers: Room = {
 
   "a server that stops serving a function still answers the calls that it runs": slow(60_000, async (t) => {
     const [caller, closes, unexposes] = await t.buses(3) as [Bus, Bus, Bus];
-    const begun = t.seen<string>();
+    const begun = t.collect<string>();
     const serve = async (name: string) => {
       begun.add(name);
       await t.pause(6_000); // longer than a server has to be missing to count as gone
@@ -116,7 +116,7 @@ export const servers: Room = {
     t,
   ) => {
     const { passed, open } = t.gate();
-    const looked = t.seen<unknown>();
+    const looked = t.collect<unknown>();
     class Slow {
       static readonly topic = "Slow";
       static readonly schema = schema((value) => {
@@ -139,10 +139,10 @@ export const servers: Room = {
 
   "a server that goes without answering: the call rejects, outcome unknown": {
     deadline: 30_000,
-    play: async (t) => {
+    run: async (t) => {
       const [caller, goes] = await t.buses(2) as [Bus, Bus];
       const { passed } = t.gate();
-      const seen = t.seen<string>();
+      const seen = t.collect<string>();
       await goes.expose("wait", () => {
         seen.add("served");
         return passed;

@@ -7,13 +7,13 @@ import type { Bus } from "../bus.ts";
 import type { Message } from "../pubsub/topic.ts";
 import { equal, ok, rejectsWith } from "./assert.ts";
 import { Named } from "./pubsub.ts";
-import type { Room } from "./room.ts";
+import type { Cases } from "./cases.ts";
 
 /** Cases about subscriptions. */
-export const subscriptions: Room = {
+export const subscriptions: Cases = {
   "subscribe() accepts a name, a topic or a class": async (t) => {
     const [publisher, bus] = await t.buses(2);
-    const seen = t.seen<string>();
+    const seen = t.collect<string>();
     const topic = bus!.topic<{ text: string }>("kit.named");
     await Promise.all([
       bus!.subscribe<{ text: string }>("kit.named", ({ text }) => seen.add(`name ${text}`)).ready,
@@ -37,7 +37,7 @@ export const subscriptions: Room = {
   "ready resolves when events of other buses are sure to arrive": async (t) => {
     const [publisher, bus] = await t.buses(2);
     for (let i = 0; i < 20; i++) {
-      const seen = t.seen<number>();
+      const seen = t.collect<number>();
       await bus!.subscribe(`topic ${i}`, seen.add).ready;
       await publisher!.publish(i, `topic ${i}`);
       await seen.are([i]);
@@ -49,7 +49,7 @@ export const subscriptions: Room = {
     const topic = bus.topic<{ text: string }>("kit.named");
     const targets = { name: "kit.named", topic, class: Named };
     for (const [how, target] of Object.entries(targets)) {
-      const seen = t.seen<string>();
+      const seen = t.collect<string>();
       const handler = () => seen.add("ended");
       const stays = bus.subscribe("kit.named", () => seen.add("stays"));
       await bus.subscribe("kit.named", handler).ready;
@@ -64,7 +64,7 @@ export const subscriptions: Room = {
 
   "unsubscribe() ends the oldest subscription of a handler that is subscribed twice": async (t) => {
     const [publisher, bus] = await t.buses(2) as [Bus, Bus];
-    const seen = t.seen<string>();
+    const seen = t.collect<string>();
     const handler = (_: unknown, { topic }: Message) => seen.add(topic);
     for (let i = 0; i < 2; i++) await bus.subscribe("topic", handler).ready;
     await publisher.publish("x", "topic");
@@ -80,7 +80,7 @@ export const subscriptions: Room = {
 
   "unsubscribe() of a pair that is not subscribed has no effect": async (t) => {
     const bus = await t.open();
-    const seen = t.seen<string>();
+    const seen = t.collect<string>();
     const handler = () => {};
     bus.subscribe("topic", seen.add);
     bus.subscribe("other", handler);
@@ -94,7 +94,7 @@ export const subscriptions: Room = {
 
   "subscription.unsubscribe() may be called twice, and is called by await using": async (t) => {
     const bus = await t.open();
-    const seen = t.seen<string>();
+    const seen = t.collect<string>();
     {
       await using subscription = bus.subscribe("topic", seen.add);
       await bus.publish("one", "topic");
@@ -112,7 +112,7 @@ export const subscriptions: Room = {
 
   "unsubscribe() within a handler drops events that have arrived already": async (t) => {
     const bus = await t.open();
-    const seen = t.seen<number>();
+    const seen = t.collect<number>();
     const subscription = bus.subscribe("stream", async (i: number) => {
       seen.add(i);
       await t.pause(1);
@@ -127,7 +127,7 @@ export const subscriptions: Room = {
   "subscribe() directly after unsubscribe() subscribes again": async (t) => {
     const [publisher, bus] = await t.buses(2) as [Bus, Bus];
     for (let i = 0; i < 10; i++) {
-      const seen = t.seen<number>();
+      const seen = t.collect<number>();
       const first = bus.subscribe("again", () => seen.add(-1));
       if (i % 2 === 0) await first.ready;
       const ended = first.unsubscribe();
@@ -141,7 +141,7 @@ export const subscriptions: Room = {
 
   "aborting the signal ends the subscription": async (t) => {
     const bus = await t.open();
-    const seen = t.seen<string>();
+    const seen = t.collect<string>();
     const abort = new AbortController();
     bus.subscribe("topic", () => seen.add("ended"), { signal: abort.signal });
     bus.subscribe("topic", () => seen.add("stays"));
@@ -231,7 +231,7 @@ export const subscriptions: Room = {
 
   "subscriber() wraps a function, and decorates a method": async (t) => {
     const bus = await t.open();
-    const seen = t.seen<string>();
+    const seen = t.collect<string>();
     const plain = (text: string) => seen.add(`function ${text}`);
     ok(bus.subscriber("news")(plain) === plain, "subscriber() gives the function back");
     class Reader {

@@ -7,7 +7,7 @@ import type { Bus } from "../bus.ts";
 import { RemoteInvocationError, ValidationError } from "../errors.ts";
 import type { DeadLetter } from "../queue/deliveries.ts";
 import { each, equal, ok, rejects } from "./assert.ts";
-import type { Room } from "./room.ts";
+import type { Cases } from "./cases.ts";
 
 function unreadable(key: string): Error {
   return Object.defineProperty(new Error("on purpose"), key, {
@@ -54,7 +54,7 @@ const UNKIND: Readonly<Record<string, () => unknown>> = {
 };
 
 /** Cases about what is thrown. */
-export const thrown: Room = {
+export const thrown: Cases = {
   "whatever a function throws, its caller gets an error, and the server lives": async (t) => {
     const [server, caller] = await t.buses(2) as [Bus, Bus];
     await server.expose("throw", (what: string) => {
@@ -105,7 +105,7 @@ export const thrown: Room = {
     const bus = await t.open();
     const errors = t.errors(bus);
     const queue = t.queue<string>(bus, "work");
-    const seen = t.seen<string>();
+    const seen = t.collect<string>();
     queue.consume((what, { attempt }) => {
       seen.add(`${what}: ${attempt}`);
       throw UNKIND[what]!();

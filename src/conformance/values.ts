@@ -7,7 +7,7 @@ import type { Bus } from "../bus.ts";
 import { OWN } from "../codec/tags.ts";
 import { RemoteInvocationError, ValidationError } from "../errors.ts";
 import { each, equal, ok, rejects } from "./assert.ts";
-import type { Room } from "./room.ts";
+import type { Cases } from "./cases.ts";
 
 /** Values of every kind that the codec knows. */
 const VALUES: Readonly<Record<string, unknown>> = {
@@ -122,11 +122,11 @@ class Square extends Shape {
 const types = [Shape, Circle, Square];
 
 /** Cases about values and classes. */
-export const values: Room = {
+export const values: Cases = {
   "a published value comes out as it went in": async (t) => {
     const [publisher, bus] = await t.buses(2) as [Bus, Bus];
     await each(VALUES, async (value, what) => {
-      const seen = t.seen<unknown>(what);
+      const seen = t.collect<unknown>(what);
       await using subscription = bus.subscribe<unknown>("values", seen.add);
       await subscription.ready;
       await publisher.publish(value, "values");
@@ -164,7 +164,7 @@ export const values: Room = {
 
   "arguments and results come out as they went in": async (t) => {
     const [server, caller] = await t.buses(2) as [Bus, Bus];
-    const got = t.seen<unknown[]>();
+    const got = t.collect<unknown[]>();
     await server.expose("echo", (...args: unknown[]) => {
       got.add(args);
       return args[0];
@@ -247,7 +247,7 @@ export const values: Room = {
 
   "subclasses are revived as their own class: polymorphism over events, queues and calls": async (t) => {
     const [server, client] = await t.buses(2, { types }) as [Bus, Bus];
-    const seen = t.seen<number>();
+    const seen = t.collect<number>();
     const areas = (shapes: Shape[]) => shapes.map((shape) => shape.area());
     await server.subscribe<Shape[]>("shapes", (shapes) => areas(shapes).forEach(seen.add)).ready;
     await server.expose("areas", areas);
@@ -262,7 +262,7 @@ export const values: Room = {
 
   "subscribe(Class) registers the class": async (t) => {
     const [publisher, bus] = await t.buses(2) as [Bus, Bus];
-    const seen = t.seen<Circle>();
+    const seen = t.collect<Circle>();
     await bus.subscribe(Circle, seen.add).ready;
     await publisher.publish(new Circle(2));
     await seen.are([new Circle(2)]);

@@ -108,38 +108,38 @@ export class Topic<T = unknown, I = T> implements AsyncIterable<T> {
   [Symbol.asyncIterator](): AsyncIterator<T, undefined> {
     let ended = false;
     let subscription: Subscription | undefined;
-    const offers = new Fifo<{ event: T; taken: () => void }>();
-    const asks = new Fifo<PromiseWithResolvers<IteratorResult<T, undefined>>>();
+    const events = new Fifo<{ event: T; taken: () => void }>();
+    const reads = new Fifo<PromiseWithResolvers<IteratorResult<T, undefined>>>();
     // the handler ends when the loop takes its event, so later events wait for the loop
     const handler = (event: T): Promise<void> | void => {
-      const ask = asks.shift();
-      if (ask) return ask.resolve({ done: false, value: event });
-      return new Promise((taken) => offers.push({ event, taken }));
+      const read = reads.shift();
+      if (read) return read.resolve({ done: false, value: event });
+      return new Promise((taken) => events.push({ event, taken }));
     };
     const subscribe = () => {
       const made = this.subscribe(handler);
       made.closed.then(() => {
         ended = true;
-        offers.peek()?.taken(); // the loop may still take it, but no handler waits for that
-        for (const ask of asks.drain()) ask.resolve({ done: true, value: undefined });
+        events.peek()?.taken(); // the loop may still read this event, but its handler need not wait
+        for (const read of reads.drain()) read.resolve({ done: true, value: undefined });
       });
-      made.ready.catch((error) => asks.drain().forEach((ask) => ask.reject(error)));
+      made.ready.catch((error) => reads.drain().forEach((read) => read.reject(error)));
       return made;
     };
     return {
       next: async () => {
-        const offer = offers.shift();
-        offer?.taken();
-        if (offer) return { done: false, value: offer.event };
+        const next = events.shift();
+        next?.taken();
+        if (next) return { done: false, value: next.event };
         if (ended) return { done: true, value: undefined };
         subscription ??= subscribe();
-        const ask = Promise.withResolvers<IteratorResult<T, undefined>>();
-        asks.push(ask);
-        return await ask.promise;
+        const read = Promise.withResolvers<IteratorResult<T, undefined>>();
+        reads.push(read);
+        return await read.promise;
       },
       return: async () => {
         ended = true;
-        for (const { taken } of offers.drain()) taken();
+        for (const { taken } of events.drain()) taken();
         await subscription?.unsubscribe();
         return { done: true, value: undefined };
       },

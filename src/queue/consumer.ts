@@ -13,7 +13,7 @@ import { PendingWork, Work } from "../internal/pending_work.ts";
 /** Milliseconds before a failed item is retried: doubled with each attempt, up to the second number. */
 const BACKOFF = { min: 100, max: 30_000 };
 /** Milliseconds before a consumer receives again after an internal error. */
-const AGAIN = 1_000;
+const ERROR_PAUSE = 1_000;
 /** The largest number of items in one request. */
 const BATCH = 256;
 /**
@@ -103,11 +103,13 @@ export function consume<T>(
       core.report(error, queue);
       if (held?.settled) return NOTHING;
       const exhausted = delivery.attempt >= maxAttempts || (!held && isA(error, ValidationError));
-      if (exhausted) return () => deliveries.bury(delivery, readable, error, deadLetter);
+      if (exhausted) return () => deliveries.moveToDeadLetters(delivery, readable, error, deadLetter);
       return () => deliveries.settle(delivery, "nack", delayOf(delivery.attempt));
     }
     // beyond the last attempt: nobody could report why
-    if (!held) return () => deliveries.bury(delivery, readable, new Error("its last holder died"), deadLetter);
+    if (!held) {
+      return () => deliveries.moveToDeadLetters(delivery, readable, new Error("its last holder died"), deadLetter);
+    }
     return held.settled ? NOTHING : held.ack;
   };
   const handle = async (delivery: Opened): Promise<void> => {
@@ -143,11 +145,11 @@ export function consume<T>(
         if (signal.aborted) break;
         // a dead worker is replaced and a lost connection is restored, so the consumer continues
         if (error instanceof BusError && (error.code === "worker_died" || error.code === "unavailable")) continue;
-        const told = isA(error, BusError) ? error : new BusError("internal", textOf(error), { cause: error });
-        core.report(told, queue);
+        const reported = isA(error, BusError) ? error : new BusError("internal", textOf(error), { cause: error });
+        core.report(reported, queue);
         // an internal error may pass, such as another program's value under the queue's key
-        if (told.code !== "internal") return told;
-        await pause(AGAIN, signal);
+        if (reported.code !== "internal") return reported;
+        await pause(ERROR_PAUSE, signal);
       }
     }
   };

@@ -13,9 +13,9 @@ import type { Delivery, Outcome } from "../provider/provider.ts";
 import { type StandardSchemaV1, validate } from "../codec/schema.ts";
 
 /** Milliseconds before an item that could be neither acknowledged nor dead-lettered is redelivered. */
-const AGAIN = 1_000;
+const REDELIVERY_DELAY = 1_000;
 /** The largest number of characters of an error in a dead letter, so that the letter fits the transport. */
-const CAUSE = 4_096;
+const MAX_CAUSE = 4_096;
 
 /** An item of a dead-letter queue. */
 export interface DeadLetter<T = unknown> {
@@ -147,15 +147,15 @@ export class Deliveries {
   }
 
   /** Moves an item to the dead-letter queue. It is put there before it is removed here, so a crash may duplicate it and never loses it. */
-  async bury(delivery: Opened, readable: boolean, error: unknown, deadLetter: string): Promise<void> {
-    await this.letter(delivery, readable, error, deadLetter);
+  async moveToDeadLetters(delivery: Opened, readable: boolean, error: unknown, deadLetter: string): Promise<void> {
+    await this.putDeadLetter(delivery, readable, error, deadLetter);
     await this.settle(delivery, "ack");
   }
 
   /** Puts an item into the dead-letter queue, with the error that it failed with. */
-  async letter(delivery: Opened, readable: boolean, error: unknown, deadLetter: string): Promise<void> {
+  async putDeadLetter(delivery: Opened, readable: boolean, error: unknown, deadLetter: string): Promise<void> {
     const { sender } = this.core;
-    const cause = { name: nameOf(error), message: textOf(error).slice(0, CAUSE) };
+    const cause = { name: nameOf(error), message: textOf(error).slice(0, MAX_CAUSE) };
     const { body, attempt, started } = delivery;
     // the item as it was put, because a schema or a handler may have changed it into a value that cannot be sent
     const letter = `{"queue":${JSON.stringify(this.queue)},"item":${readable ? body : JSON.stringify(body)},` +
@@ -169,6 +169,6 @@ export class Deliveries {
   async giveBack(delivery: Opened, error: unknown): Promise<void> {
     this.core.report(error, this.queue);
     const outcome = delivery.started ? "nack" : "untried";
-    await this.settle(delivery, outcome, AGAIN).catch(() => {}); // then its lease ends by itself
+    await this.settle(delivery, outcome, REDELIVERY_DELAY).catch(() => {}); // then its lease ends by itself
   }
 }

@@ -148,7 +148,7 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
         while (!left.signal.aborted) {
           try {
             const delivery = await this.#take({ signal: left.signal });
-            const item = await this.#readOrBury(delivery);
+            const item = await this.#readOrDeadLetter(delivery);
             if (item) return { done: false, value: item.value };
           } catch (error) {
             if (left.signal.aborted || error instanceof ClosedError) break;
@@ -190,12 +190,12 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
   }
 
   /** Decodes a delivery without a lease. An item that cannot be decoded is reported and dead-lettered; then it resolves with undefined. */
-  async #readOrBury(delivery: Opened): Promise<{ readonly value: T } | undefined> {
+  async #readOrDeadLetter(delivery: Opened): Promise<{ readonly value: T } | undefined> {
     try {
       return { value: (await this.#deliveries.read(delivery.body)) as T };
     } catch (error) {
       this.#core.report(error, this.name);
-      const letter = this.#deliveries.letter({ ...delivery, started: true }, false, error, `${this.name}.dead`);
+      const letter = this.#deliveries.putDeadLetter({ ...delivery, started: true }, false, error, `${this.name}.dead`);
       await letter.catch((why) => this.#core.report(why, this.name)); // the first report has the body
     }
   }
@@ -213,7 +213,7 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
       const item = (await deliveries.read(delivery.body)) as T;
       if (!this.#ended.aborted) return deliveries.lease(delivery, item);
     } catch (error) {
-      await deliveries.bury(delivery, false, error, `${this.name}.dead`).catch((why) =>
+      await deliveries.moveToDeadLetters(delivery, false, error, `${this.name}.dead`).catch((why) =>
         deliveries.giveBack(delivery, why)
       );
       throw error;

@@ -19,12 +19,14 @@ interface Leased {
   due: number;
 }
 
-interface Taker {
+/** A receive that waits for an item. */
+interface WaitingReceive {
   readonly options: ReceiveOptions;
   resolve(deliveries: Delivery[]): void;
 }
 
-interface Putter {
+/** A put that waits for room. */
+interface WaitingPut {
   readonly id: string;
   readonly body: string;
   resolve(put: boolean): void;
@@ -39,12 +41,12 @@ export class MemoryQueue {
   #name: string;
   #capacity: number;
   #items = new Fifo<Item>();
-  /** Items that were given back to the head. The last one is the next. */
+  /** Items that were given back to the head. The last one is taken first. */
   #returned: Item[] = [];
   #leased = new Map<string, Leased>();
   #delayed = new Set<Leased>();
-  #takers = new Set<Taker>();
-  #putters = new Fifo<Putter>();
+  #receives = new Set<WaitingReceive>();
+  #puts = new Fifo<WaitingPut>();
   #stop = () => {};
 
   /** Creates an empty queue for at most `capacity` waiting items. */
@@ -60,43 +62,43 @@ export class MemoryQueue {
 
   /** Whether the queue has no item and no waiting call, so that it can be removed. */
   get idle(): boolean {
-    return this.size + this.#leased.size + this.#delayed.size + this.#takers.size + this.#putters.length === 0;
+    return this.size + this.#leased.size + this.#delayed.size + this.#receives.size + this.#puts.length === 0;
   }
 
   /** Puts an item. Resolves with false if it was cancelled. Rejects with `QueueFullError` if there was no room in time. */
   put(id: string, body: string, wait: number): true | Promise<boolean> {
-    if (this.size < this.#capacity && this.#putters.length === 0) {
+    if (this.size < this.#capacity && this.#puts.length === 0) {
       this.#items.push({ body, starts: 0, unconfirmed: false });
       this.#serve();
       return true;
     }
     if (wait <= 0) throw new QueueFullError(this.#name);
     const { promise, resolve, reject } = Promise.withResolvers<boolean>();
-    const putter: Putter = { id, body, resolve };
-    this.#putters.push(putter);
+    const waiting: WaitingPut = { id, body, resolve };
+    this.#puts.push(waiting);
     const stop = after(wait, () => {
-      if (this.#putters.remove(putter)) reject(new QueueFullError(this.#name));
+      if (this.#puts.remove(waiting)) reject(new QueueFullError(this.#name));
     });
     return promise.finally(stop);
   }
 
   /** Cancels the waiting put with this id or, with `all`, those whose ids begin with it. */
-  unput(id: string, all = false): void {
-    const kept = this.#putters.drain();
-    for (const putter of kept) {
-      if (all ? putter.id.startsWith(id) : putter.id === id) putter.resolve(false);
-      else this.#putters.push(putter);
+  cancelPut(id: string, all = false): void {
+    const kept = this.#puts.drain();
+    for (const waiting of kept) {
+      if (all ? waiting.id.startsWith(id) : waiting.id === id) waiting.resolve(false);
+      else this.#puts.push(waiting);
     }
   }
 
-  /** Takes items, or waits for the first. */
-  take(options: ReceiveOptions): Promise<Delivery[]> {
+  /** Resolves with items. If there is none, it waits for the first. */
+  receive(options: ReceiveOptions): Promise<Delivery[]> {
     if (this.size > 0 || options.wait <= 0 || options.signal.aborted) return Promise.resolve(this.#pop(options));
     return new Promise((resolve) => {
       const end = () => {
         stop();
         options.signal.removeEventListener("abort", giveUp);
-        this.#takers.delete(taker);
+        this.#receives.delete(receive);
       };
       const giveUp = () => {
         end();
@@ -104,14 +106,14 @@ export class MemoryQueue {
       };
       const stop = after(options.wait, giveUp);
       options.signal.addEventListener("abort", giveUp, { once: true });
-      const taker: Taker = {
+      const receive: WaitingReceive = {
         options,
         resolve: (deliveries) => {
           end();
           resolve(deliveries);
         },
       };
-      this.#takers.add(taker);
+      this.#receives.add(receive);
     });
   }
 
@@ -123,7 +125,7 @@ export class MemoryQueue {
     this.#serve();
   }
 
-  /** Records starts; true for each lease that still held. */
+  /** Records starts. Returns true for each lease that still held. */
   start(receipts: readonly string[]): boolean[] {
     return receipts.map((receipt) => {
       const leased = this.#leased.get(receipt);
@@ -132,7 +134,7 @@ export class MemoryQueue {
     });
   }
 
-  /** Settles leases; true for each that still held. */
+  /** Settles leases. Returns true for each that still held. */
   settle(receipts: readonly string[], outcome: Outcome, delay: number): boolean[] {
     // the last item first, so that they are at the head in their order
     const held = receipts.toReversed().map((receipt) => {
@@ -150,7 +152,7 @@ export class MemoryQueue {
     return held.reverse();
   }
 
-  /** Extends leases from now. */
+  /** Extends leases from now. Returns true for each that still held. */
   extend(receipts: readonly string[], lease: number): boolean[] {
     return receipts.map((receipt) => {
       const leased = this.#leased.get(receipt);
@@ -159,7 +161,7 @@ export class MemoryQueue {
     });
   }
 
-  /** Removes all items. Waiting puts get their room. */
+  /** Removes all items. Waiting puts continue. */
   clear(): void {
     this.#items.drain();
     this.#returned = [];
@@ -189,18 +191,18 @@ export class MemoryQueue {
 
   #serve(): void {
     this.#admit();
-    for (const taker of this.#takers) {
+    for (const receive of this.#receives) {
       if (this.size === 0) return;
-      taker.resolve(this.#pop(taker.options));
+      receive.resolve(this.#pop(receive.options));
     }
   }
 
   #admit(): void {
     while (this.size < this.#capacity) {
-      const putter = this.#putters.shift();
-      if (!putter) return;
-      this.#items.push({ body: putter.body, starts: 0, unconfirmed: false });
-      putter.resolve(true);
+      const waiting = this.#puts.shift();
+      if (!waiting) return;
+      this.#items.push({ body: waiting.body, starts: 0, unconfirmed: false });
+      waiting.resolve(true);
     }
   }
 
@@ -232,7 +234,7 @@ export class MemoryQueue {
   }
 }
 
-/** One attempt was made. */
+/** Counts an attempt of an item. */
 function count(item: Item): void {
   item.starts++;
   item.unconfirmed = false;

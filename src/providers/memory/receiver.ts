@@ -69,7 +69,7 @@ class MemoryReceiver implements Receiver, AskHandler {
   }
 
   receive(queue: string, options: ReceiveOptions): Promise<Delivery[]> {
-    return this.#queue(queue).take(options);
+    return this.#queue(queue).receive(options);
   }
 
   restore(queue: string, deliveries: readonly Delivery[]): Promise<void> {
@@ -106,7 +106,7 @@ class MemoryReceiver implements Receiver, AskHandler {
       case "send":
         return this.#put(name, rest as [body: string, wait: number, id: number]);
       case "unsend":
-        return queues.get(name)?.unput(`${this.inbox}:${rest[0]}`);
+        return queues.get(name)?.cancelPut(`${this.inbox}:${rest[0]}`);
       case "size":
         return queues.get(name)?.size ?? 0;
       case "drop": {
@@ -124,7 +124,7 @@ class MemoryReceiver implements Receiver, AskHandler {
     for (const end of this.#subscriptions.values()) end();
     this.#subscriptions.clear();
     this.#namespace.inboxes.delete(this.inbox);
-    for (const queue of this.#namespace.queues.values()) queue.unput(`${this.inbox}:`, true);
+    for (const queue of this.#namespace.queues.values()) queue.cancelPut(`${this.inbox}:`, true);
     await this.#puts.idle(); // a cancelled put is answered first, so that its outcome is known
   }
 

@@ -10,11 +10,11 @@ import type { Features, Provider } from "../provider/provider.ts";
 import type { Queue, QueueOptions } from "../queue/queue.ts";
 import { ConformanceError, ok, show } from "./assert.ts";
 import type { Faults, Harness } from "./harness.ts";
-import { Seen } from "./seen.ts";
-import { Stranger } from "./stranger.ts";
+import { Collector } from "./collector.ts";
+import { RawClient } from "./raw_client.ts";
 
 /** Milliseconds between two checks of a condition. */
-const LOOK = 5;
+const POLL = 5;
 /** Milliseconds for which nothing must happen, in addition to the provider's latency. */
 const QUIET = 40;
 /** Milliseconds for the cleanup after a case. */
@@ -23,7 +23,7 @@ export const CLEARING = 30_000;
 export const OPENING = 60_000;
 
 /** The environment of one case. */
-export class Stage {
+export class CaseContext {
   /** A random namespace. */
   readonly namespace: string = `kit-${crypto.randomUUID().slice(0, 8)}`;
   /** The provider. */
@@ -31,10 +31,10 @@ export class Stage {
   /** The provider's features. */
   readonly features: Features;
   readonly #harness: Harness;
-  readonly #buses = new Map<Bus, Seen<BusErrorEvent>>();
+  readonly #buses = new Map<Bus, Collector<BusErrorEvent>>();
   readonly #expected = new Set<Bus>();
   readonly #queues = new Set<string>();
-  readonly #seen = new Set<{ end(): void }>();
+  readonly #collectors = new Set<{ end(): void }>();
   readonly #cleanups: (() => unknown)[] = [];
   #condition = "";
   #over = false;
@@ -46,7 +46,7 @@ export class Stage {
     this.features = this.provider.features;
   }
 
-  /** The faults that the harness can make; a case that needs them is skipped without. */
+  /** The faults that the harness can cause. Only cases that are skipped without them use this. */
   get faults(): Faults {
     ok(this.#harness.faults !== undefined, "the harness has no faults");
     return this.#harness.faults;
@@ -63,9 +63,9 @@ export class Stage {
     return bus;
   }
 
-  /** Adds a bus that was opened elsewhere, to close it after the case. */
+  /** Adds a bus that the case opened itself, to close it after the case. */
   adopt(bus: Bus): void {
-    const errors = this.seen<BusErrorEvent>("the reported errors");
+    const errors = this.collect<BusErrorEvent>("the reported errors");
     bus.addEventListener("error", (event) => errors.add(event as BusErrorEvent));
     this.#buses.set(bus, errors);
   }
@@ -76,34 +76,34 @@ export class Stage {
   }
 
   /** The errors that a bus reports, which the case expects. */
-  errors(bus: Bus): Seen<BusErrorEvent> {
+  errors(bus: Bus): Collector<BusErrorEvent> {
     this.#expected.add(bus);
     return this.#buses.get(bus)!;
   }
 
-  /** A queue, freed when the case is over together with its dead letters. */
+  /** Returns a queue, which is freed after the case together with its dead letters. */
   queue<T = unknown>(bus: Bus, name: string, options?: QueueOptions<undefined>): Queue<T> {
     this.frees(name, `${name}.dead`);
     return bus.queue<T>(name, options);
   }
 
-  /** Names of queues to free when the case is over. */
+  /** Registers queues to free after the case. */
   frees(...names: string[]): void {
     for (const name of names) this.#queues.add(name);
   }
 
   /** Opens another client of the same transport, which sends raw bodies. */
-  async stranger(): Promise<Stranger> {
-    const stranger = await Stranger.open(this.#harness.provider(), this.namespace);
-    this.after(() => stranger.close());
-    return stranger;
+  async rawClient(): Promise<RawClient> {
+    const client = await RawClient.open(this.#harness.provider(), this.namespace);
+    this.after(() => client.close());
+    return client;
   }
 
-  /** Collects the arguments of a handler. */
-  seen<T>(what = "what was handled"): Seen<T> {
-    const seen = new Seen<T>(what);
-    this.#seen.add(seen);
-    return seen;
+  /** Creates a collector whose `add` can be passed as a handler. */
+  collect<T>(what = "the handled values"): Collector<T> {
+    const collector = new Collector<T>(what);
+    this.#collectors.add(collector);
+    return collector;
   }
 
   /** Creates a gate that a handler waits for. It opens at the end of the case at the latest. */
@@ -117,8 +117,8 @@ export class Stage {
   async until(condition: () => boolean | Promise<boolean>, what: string): Promise<void> {
     this.#condition = what;
     while (!(await condition())) {
-      if (this.#over) throw new ConformanceError(`it did not come to pass that ${what}`);
-      await this.pause(LOOK);
+      if (this.#over) throw new ConformanceError(`the condition never held: ${what}`);
+      await this.pause(POLL);
     }
     this.#condition = "";
   }
@@ -144,19 +144,19 @@ export class Stage {
   }
 
   /** Runs a case until its end or its deadline, then the cleanups. */
-  async play(run: (stage: Stage) => Promise<void>, deadline: number): Promise<void> {
+  async run(body: (context: CaseContext) => Promise<void>, deadline: number): Promise<void> {
     let timer: ReturnType<typeof setTimeout> | undefined;
     const over = new Promise<never>((_, reject) => {
       timer = setTimeout(() => {
         this.#over = true;
-        for (const seen of this.#seen) seen.end();
+        for (const collector of this.#collectors) collector.end();
         const doing = this.#condition ? `, waiting until ${this.#condition}` : "";
-        // what was waited for has the better message, so it goes first
-        setTimeout(() => reject(new ConformanceError(`it did not end within ${deadline} ms${doing}`)), 4 * LOOK);
+        // a collector's own message is more precise, so it rejects first
+        setTimeout(() => reject(new ConformanceError(`the case did not end within ${deadline} ms${doing}`)), 4 * POLL);
       }, deadline);
     });
     try {
-      await Promise.race([run(this), over]);
+      await Promise.race([body(this), over]);
       this.#judge();
     } catch (error) {
       await this.#clear().catch(() => {}); // the case's own failure has the better message
@@ -184,7 +184,7 @@ export class Stage {
       const bus = up ?? await this.open();
       await Promise.all([...this.#queues].map((name) => bus.queue(name).free()));
     }
-    // one that the case closed may have had less time than it needed
+    // a bus that the case closed may have had less time than it needed, so its report is not judged
     const open = [...this.#buses.keys()].filter((bus) => bus.health().state !== "closed");
     const reports = await Promise.all(open.map((bus) => bus.close({ timeout: CLEARING })));
     ok(reports.every((report) => report.clean), "a bus had to be cut off from its transport when it was closed");

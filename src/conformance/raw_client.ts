@@ -1,5 +1,5 @@
 /**
- * Someone else on the same transport: sends raw bodies, reads raw items, and can die without a word.
+ * A client of the transport without a bus: it sends raw bodies, and it can die while it holds an item.
  *
  * @module
  */
@@ -10,39 +10,39 @@ import { spawn } from "../port/spawn.ts";
 import type { Delivery, Provider, Sender } from "../provider/provider.ts";
 import { withDeadline } from "../internal/time.ts";
 
-/** Milliseconds that opening and sending may take. */
+/** The time limit for opening and for sending, in milliseconds. */
 const TIMEOUT = 10_000;
 
 /** The two halves of a provider without a bus over them. */
-export class Stranger {
+export class RawClient {
   /** The sending half. */
   sender!: Sender;
-  /** What came to the inbox. */
+  /** The messages that arrived in the inbox. */
   readonly inbox: string[] = [];
   #link!: Link;
 
   private constructor() {}
 
   /** Opens both halves as a bus does. */
-  static async open(provider: Provider, namespace: string): Promise<Stranger> {
-    const stranger = new Stranger();
+  static async open(provider: Provider, namespace: string): Promise<RawClient> {
+    const client = new RawClient();
     const link = await Link.open(provider, { namespace, connectTimeout: TIMEOUT }, {
       state: () => {},
       died: () => {},
       gap: () => {},
       fault: () => {},
-      inbox: (bodies) => stranger.inbox.push(...bodies),
-      posted: () => stranger.sender?.waker?.wake(stranger.#link.inbox),
+      inbox: (bodies) => client.inbox.push(...bodies),
+      posted: () => client.sender?.waker?.wake(client.#link.inbox),
     });
-    stranger.#link = link;
-    stranger.sender = await provider.open({
+    client.#link = link;
+    client.sender = await provider.open({
       namespace,
       connectTimeout: TIMEOUT,
       sendTimeout: TIMEOUT,
       ask: (verb, argument) => link.request<"ask">({ kind: "ask", verb, argument }),
       state: () => {},
     });
-    return stranger;
+    return client;
   }
 
   /** Publishes a body as it is. */
@@ -63,8 +63,8 @@ export class Stranger {
 }
 
 /**
- * Takes one item under a lease and dies holding it, before or after its handler has started: its worker is ended, nothing is settled,
- * nothing is closed. Resolves with what removes what is left of it, as the sending half of a bus does.
+ * Receives one item under a lease and dies while it holds the item, before or after a start was recorded: its worker is terminated, and
+ * the item is not settled. Resolves with a function that removes what the dead client left, as the sending half of a bus does.
  */
 export async function dieHolding(
   provider: Provider,

@@ -1,25 +1,25 @@
 /**
- * What a handler was given, and the wait for more of it.
+ * A collector of the values that a handler receives. A case waits until enough have arrived.
  *
  * @module
  */
 import { ConformanceError, equal, show } from "./assert.ts";
 
-/** Collects values. A waiting case resolves at once, without polling. */
-export class Seen<T> {
-  /** What has come, in its order. */
+/** Collects values, and resolves waits for them without polling. */
+export class Collector<T> {
+  /** The collected values, in order of arrival. */
   readonly values: T[] = [];
-  /** Its name in messages. */
+  /** The name of the values in messages. */
   readonly what: string;
   #waiters = new Set<{ count: number; resolve(): void; reject(error: Error): void }>();
   #ended: Error | undefined;
 
-  /** Collects nothing yet. */
+  /** Creates an empty collector. */
   constructor(what: string) {
     this.what = what;
   }
 
-  /** Takes a value. Bound: it can be given away as a handler. */
+  /** Adds a value. It is bound, so it can be passed as a handler. */
   readonly add = (value: T): void => {
     this.values.push(value);
     for (const waiter of this.#waiters) {
@@ -29,7 +29,7 @@ export class Seen<T> {
     }
   };
 
-  /** Resolves with the first `count` values when there are so many. */
+  /** Resolves with the first `count` values as soon as that many have arrived. */
   async count(count: number): Promise<T[]> {
     if (this.#ended) throw this.#ended;
     if (this.values.length < count) {
@@ -38,16 +38,16 @@ export class Seen<T> {
     return this.values.slice(0, count);
   }
 
-  /** Waits for as many values as are expected, and compares. */
+  /** Waits for as many values as are expected, and compares them. */
   async are(expected: readonly NoInfer<T>[]): Promise<void> {
     equal(await this.count(expected.length), [...expected], this.what);
   }
 
-  /** What the waits say when the case's time is over. */
+  /** Rejects all waits when the time of the case is over. */
   end(): void {
     const counts = [...this.#waiters].map(({ count }) => count);
     this.#ended = new ConformanceError(
-      `${this.what}: ${counts.join(" or ")} expected, but only ${this.values.length} came: ${show(this.values)}`,
+      `${this.what}: ${counts.join(" or ")} expected, but only ${this.values.length} arrived: ${show(this.values)}`,
     );
     for (const { reject } of this.#waiters) reject(this.#ended);
     this.#waiters.clear();
