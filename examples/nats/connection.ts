@@ -1,5 +1,5 @@
 /**
- * One connection to NATS, as either half uses it: every wait ends, and every error is one of the bus.
+ * The connection to NATS that each half uses. Every wait has a deadline, and every error is an error of tsmq.
  *
  * @module
  */
@@ -18,47 +18,48 @@ export interface Settings {
   readonly maxPayload: number;
 }
 
-/** What a connection says. */
+/** The state changes that a connection reports. */
 export interface Observer {
-  /** It is up again. */
+  /** The connection is restored. */
   up(): unknown;
-  /** It broke. */
+  /** The connection broke. */
   down(error: ProviderError): void;
 }
 
-/** Milliseconds between two attempts to connect again; half as many are added by chance. */
+/** Milliseconds between two attempts to reconnect. The client adds a random time of up to half as many. */
 const RETRY = 100;
-/** Milliseconds between two pings, and how many may stay unanswered: a frozen server is noticed within 15 seconds. */
+/** Milliseconds between two pings, and the number of pings without an answer: a frozen server is noticed within 15 seconds. */
 const PING = 5_000;
-const UNANSWERED = 2;
+const MAX_PINGS_OUT = 2;
 
 /**
- * The server's words for a stream that cannot be made at this moment: somebody else is making it; its files cannot be, for one
- * because the directory of all streams is just going with the last of them.
+ * Error codes that mean that a stream cannot be created at this moment: another client is creating it, or the server is removing the
+ * directory of the last stream.
  */
-const NOT_NOW: readonly number[] = [10065, 10049];
-/** How often, and after how many milliseconds, a stream that is being made is looked for again. */
+const TEMPORARY: readonly number[] = [10065, 10049];
+/** The number of attempts to create a stream. */
 const ATTEMPTS = 50;
-const AGAIN = 20;
+/** Milliseconds between two attempts, and between two checks of the connection. */
+const PAUSE = 20;
 
-/** A stream, and who takes from it. */
+/** The configuration of a stream and of its consumer. */
 export type Stream =
   & Pick<StreamConfig, "name" | "subjects" | "storage">
   & Partial<StreamConfig>
   & { readonly consumer?: Partial<ConsumerConfig> };
 
-/** A connection to NATS that reconnects by itself. Every wait on it ends. */
+/** A connection to NATS that reconnects by itself. Every operation on it has a deadline. */
 export class Connection {
   /** The client's connection. */
   readonly nats: NatsConnection;
-  /** Makes and deletes streams and consumers. */
+  /** Creates and deletes streams and consumers. */
   readonly manager: JetStreamManager;
   #timeout: number;
   #observer: Observer;
-  /** While it is up. A signal, not a promise: that would keep whatever was ever raced against it. */
+  /** Exists while the connection is up, and aborts when it breaks. A promise would keep every operation that was raced against it. */
   #broken: AbortController | undefined = new AbortController();
   #flushing: Promise<void> | undefined;
-  #making = new Map<string, Promise<void>>();
+  #creating = new Map<string, Promise<void>>();
 
   private constructor(nats: NatsConnection, manager: JetStreamManager, timeout: number, observer: Observer) {
     this.nats = nats;
@@ -68,7 +69,7 @@ export class Connection {
     void this.#watch();
   }
 
-  /** Connects within `connectTimeout`; whatever is asked of it later ends within `timeout`. */
+  /** Connects within `connectTimeout` ms. Later operations end within `timeout` ms. */
   static async open(
     { servers, user, pass, token }: Settings,
     connectTimeout: number,
@@ -86,7 +87,7 @@ export class Connection {
         reconnectTimeWait: RETRY,
         reconnectJitter: RETRY / 2,
         pingInterval: PING,
-        maxPingOut: UNANSWERED,
+        maxPingOut: MAX_PINGS_OUT,
         ignoreAuthErrorAbort: true,
       });
       const manager = await jetstreamManager(nats, { checkAPI: false, timeout });
@@ -96,24 +97,24 @@ export class Connection {
     }
   }
 
-  /** Whether it is up. */
+  /** Whether the connection is up. */
   get up(): boolean {
     return this.#broken !== undefined;
   }
 
-  /** Aborts when the connection breaks; has aborted if it is not up. */
+  /** Aborts when the connection breaks. Already aborted if it is not up. */
   get broken(): AbortSignal {
-    return this.#broken?.signal ?? AbortSignal.abort(outOfReach("it is not connected"));
+    return this.#broken?.signal ?? AbortSignal.abort(unreachable("it is not connected"));
   }
 
-  /** Does something that ends with the connection, and within the timeout, at the latest. */
+  /** Runs an operation. Rejects if the connection breaks or the timeout is over. */
   async run<T>(what: string, work: () => Promise<T>): Promise<T> {
-    if (!this.#broken) throw outOfReach("it is not connected", what);
+    if (!this.#broken) throw unreachable("it is not connected", what);
     const { signal } = this.#broken;
     const { promise: over, reject } = Promise.withResolvers<never>();
     const end = () => reject(signal.reason);
     signal.addEventListener("abort", end);
-    const timer = setTimeout(() => reject(outOfReach(`no answer within ${this.#timeout} ms`, what)), this.#timeout);
+    const timer = setTimeout(() => reject(unreachable(`no answer within ${this.#timeout} ms`, what)), this.#timeout);
     try {
       return await Promise.race([work(), over]);
     } catch (error) {
@@ -124,7 +125,7 @@ export class Connection {
     }
   }
 
-  /** Resolves when the server has all that was published or subscribed before. One ping for all who ask in one turn. */
+  /** Resolves when the server has processed every earlier publish and subscribe. Calls of one turn share a ping. */
   flush(): Promise<void> {
     return this.#flushing ??= this.run("send", async () => {
       await undefined; // the rest of the turn
@@ -133,9 +134,9 @@ export class Connection {
     });
   }
 
-  /** Publishes; resolves when the server has it. */
+  /** Publishes a message. Resolves when the server has received it. */
   async publish(subject: string, body: string, options?: PublishOptions): Promise<void> {
-    if (!this.#broken) throw outOfReach("it is not connected", "publish");
+    if (!this.#broken) throw unreachable("it is not connected", "publish");
     try {
       this.nats.publish(subject, body, options);
     } catch (error) {
@@ -144,7 +145,7 @@ export class Connection {
     await this.flush();
   }
 
-  /** Asks, and resolves with the answer; undefined: there is nobody to answer. */
+  /** Sends a request. Resolves with the answer, or with undefined if nothing listens on the subject. */
   async request(subject: string, body: string): Promise<string | undefined> {
     try {
       return (await this.nats.request(subject, body, { timeout: this.#timeout })).string();
@@ -154,7 +155,7 @@ export class Connection {
     }
   }
 
-  /** Stores a message in a stream, which is made if nobody stores this subject; true: it was. */
+  /** Stores a message in a stream, which is created if there is none. Resolves with true if it was created. */
   async store(subject: string, body: string, stream: Stream): Promise<boolean> {
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       const answer = await this.request(subject, body);
@@ -163,42 +164,42 @@ export class Connection {
         if (error) throw new ProviderError("internal", `Cannot store in "${stream.name}": ${error.description}`);
         return attempt > 0;
       }
-      if (attempt > 0) await pause(AGAIN);
-      await this.#make(stream);
+      if (attempt > 0) await pause(PAUSE);
+      await this.#create(stream);
     }
-    throw outOfReach(`"${stream.name}" does not take messages`, "store");
+    throw unreachable(`the stream "${stream.name}" accepts no messages`, "store");
   }
 
-  /** Resolves when it is up, or `ms` have passed. */
+  /** Resolves when the connection is up, or after `ms`. */
   async recovered(ms: number): Promise<void> {
-    for (const end = performance.now() + ms; !this.up && performance.now() < end;) await pause(AGAIN);
+    for (const end = performance.now() + ms; !this.up && performance.now() < end;) await pause(PAUSE);
   }
 
-  /** Ends it, when what was sent has left. */
+  /** Sends what is pending, then closes the connection. */
   async close(): Promise<void> {
     this.#observer = { up: () => {}, down: () => {} };
     if (this.up) await this.flush().catch(() => {});
     await this.nats.close();
   }
 
-  /** Once at a time for each: many who put the first item would otherwise all make the queue. */
-  #make(stream: Stream): Promise<void> {
+  /** Creates a stream. Concurrent calls for the same stream share one attempt. */
+  #create(stream: Stream): Promise<void> {
     const { name } = stream;
-    const making = this.#making.get(name) ?? this.#makeOnce(stream).finally(() => this.#making.delete(name));
-    this.#making.set(name, making);
-    return making;
+    const creating = this.#creating.get(name) ?? this.#createOnce(stream).finally(() => this.#creating.delete(name));
+    this.#creating.set(name, creating);
+    return creating;
   }
 
-  async #makeOnce({ consumer, ...stream }: Stream): Promise<void> {
+  async #createOnce({ consumer, ...stream }: Stream): Promise<void> {
     for (let attempt = 1;; attempt++) {
       try {
         await this.manager.streams.add(stream);
         if (consumer) await this.manager.consumers.add(stream.name, consumer);
         return;
       } catch (error) {
-        const later = error instanceof JetStreamApiError && NOT_NOW.includes(error.code);
+        const later = error instanceof JetStreamApiError && TEMPORARY.includes(error.code);
         if (attempt === ATTEMPTS || !later) throw error;
-        await pause(AGAIN);
+        await pause(PAUSE);
       }
     }
   }
@@ -206,7 +207,7 @@ export class Connection {
   async #watch(): Promise<void> {
     for await (const status of this.nats.status()) {
       if (status.type === "disconnect" && this.#broken) {
-        const error = outOfReach("the connection broke");
+        const error = unreachable("the connection broke");
         this.#broken.abort(error);
         this.#broken = undefined;
         this.#observer.down(error);
@@ -216,12 +217,12 @@ export class Connection {
         this.#observer.up();
       }
     }
-    this.#broken?.abort(outOfReach("it is closed"));
+    this.#broken?.abort(unreachable("it is closed"));
     this.#broken = undefined;
   }
 }
 
-/** The one stream that knows who serves what, of all namespaces: a registration lapses unless it is made again. */
+/** Returns the stream of all registered servers, of every namespace. A registration expires unless it is renewed. */
 export function registryStream(lease: number): Stream {
   return {
     name: "tsmq:servers",
@@ -232,18 +233,18 @@ export function registryStream(lease: number): Stream {
   };
 }
 
-/** Whether an error says that there is no such stream or consumer. */
+/** Whether an error means that the stream or consumer does not exist. */
 export function notFound(error: unknown): boolean {
   const { StreamNotFound, ConsumerNotFound } = JetStreamApiCodes;
   return error instanceof JetStreamApiError && (error.code === StreamNotFound || error.code === ConsumerNotFound);
 }
 
-/** Whether an error says that the server is out of reach. */
+/** Whether an error means that the server is unreachable. */
 export function unavailable(error: unknown): boolean {
   return error instanceof BusError && error.code === "unavailable";
 }
 
-/** The table of errors: whatever the client throws, as one of the bus. */
+/** Maps every error of the client to an error of tsmq. */
 export function toBusError(what: string, error: unknown): BusError {
   if (error instanceof BusError) return error;
   const text = error instanceof Error ? error.message : String(error);
@@ -257,7 +258,7 @@ export function toBusError(what: string, error: unknown): BusError {
   return new ProviderError(code, `Cannot ${what} over NATS: ${text}`, { cause: error });
 }
 
-function outOfReach(why: string, what = "use the connection"): ProviderError {
+function unreachable(why: string, what = "use the connection"): ProviderError {
   return new ProviderError("unavailable", `Cannot ${what} over NATS: ${why}`);
 }
 

@@ -1,16 +1,16 @@
 /**
- * Names as NATS knows them: `tsmq.<namespace>.<kind>.<name>`, each one token.
+ * The subjects of NATS: `tsmq.<namespace>.<kind>.<name>`, where each part is one token.
  *
  * @module
  */
 import { createHash } from "node:crypto";
 
-/** Characters of a token: two of them and what is around them make the name of a stream, of which a file system takes 255. */
+/** The largest number of characters of a token: a stream's name has two tokens, and a file name has at most 255 bytes. */
 const MAX = 110;
-/** After `=` two hexadecimal digits follow, except here: what follows is the digest of a name that is too long. */
+/** The prefix of the digest that replaces the end of a name that is too long. In an escaped name, two hexadecimal digits follow `=`. */
 const DIGEST = "=-";
 
-/** Any text as a token: in subjects `.`, `*`, `>` and spaces have a meaning, streams are folders, and the server trips over `%`. */
+/** Escapes a text as a token, because `.`, `*`, `>` and spaces have a meaning in subjects, streams are folders, and `%` confuses the server. */
 function token(name: string): string {
   const text = encodeURIComponent(name).replaceAll("%", "=").replaceAll(".", "=2E").replaceAll("*", "=2A");
   if (text.length <= MAX) return text;
@@ -23,7 +23,7 @@ export class Names {
   readonly #prefix: string;
   readonly #namespace: string;
 
-  /** The names of a namespace. */
+  /** Creates the names of a namespace. */
   constructor(namespace: string) {
     this.#namespace = token(namespace);
     this.#prefix = `tsmq.${this.#namespace}`;
@@ -39,12 +39,12 @@ export class Names {
     return `${this.#prefix}.e.*`;
   }
 
-  /** Whether a topic was too long for its subject, so that a header tells it. */
+  /** Whether the topic was too long for its subject, so that a header contains it. */
   digested(subject: string): boolean {
     return subject.includes(DIGEST);
   }
 
-  /** The topic of a subject that has it all. */
+  /** Returns the topic of a subject without a digest. */
   topicOf(subject: string): string {
     return decodeURIComponent(subject.slice(subject.lastIndexOf(".") + 1).replaceAll("=", "%"));
   }
@@ -69,8 +69,8 @@ export class Names {
     return `${this.#prefix}.q.${token(queue)}`;
   }
 
-  /** The subject that tells those who wait for a queue that it was made. */
-  made(queue: string): string {
+  /** The subject that announces the creation of a queue. */
+  created(queue: string): string {
     return `${this.#prefix}.m.${token(queue)}`;
   }
 

@@ -25,7 +25,7 @@ export interface NatsOptions {
   readonly maxPayload?: number;
 }
 
-/** Makes a provider for a NATS server, 2.9 or later, that runs with JetStream. */
+/** Creates a provider for a NATS server, 2.9 or later, that runs with JetStream. */
 export function nats(options: NatsOptions = {}): Provider {
   const { servers = "127.0.0.1:4222", maxPayload = 1024 * 1024, ...login } = options;
   const settings: Settings = { ...login, servers: [servers].flat(), maxPayload };
@@ -77,9 +77,9 @@ class NatsSender implements Sender {
   async publish(topic: string, body: string): Promise<undefined> {
     const subject = this.#names.topic(topic);
     if (!this.#names.digested(subject)) return void await this.#connection.publish(subject, body);
-    const said = headers();
-    said.set("topic", encodeURIComponent(topic));
-    await this.#connection.publish(subject, body, { headers: said });
+    const topicHeader = headers();
+    topicHeader.set("topic", encodeURIComponent(topic));
+    await this.#connection.publish(subject, body, { headers: topicHeader });
   }
 
   /** The receiver does not answer. But the server reports a message without a receiver before it answers the ping of a flush. */
@@ -103,18 +103,18 @@ class NatsSender implements Sender {
   }
 
   send(queue: string, body: string, { signal }: SendOptions): Promise<void> {
-    return this.#connection.run("put", async () => {
+    return this.#connection.run(`put into queue "${queue}"`, async () => {
       signal?.throwIfAborted();
       const subject = this.#names.queue(queue);
-      const made = await this.#connection.store(subject, body, queueStream(this.#names.stream(queue), subject));
-      if (made) this.#connection.nats.publish(this.#names.made(queue));
+      const created = await this.#connection.store(subject, body, queueStream(this.#names.stream(queue), subject));
+      if (created) this.#connection.nats.publish(this.#names.created(queue));
     });
   }
 
   size(queue: string): Promise<number> {
     const { consumers, streams } = this.#connection.manager;
     const stream = this.#names.stream(queue);
-    return this.#connection.run("look at the size", async () => {
+    return this.#connection.run(`count the items of queue "${queue}"`, async () => {
       const taken = await consumers.info(stream, CONSUMER).catch(unless(notFound));
       if (taken) return taken.num_pending;
       return (await streams.info(stream).catch(unless(notFound)))?.state.messages ?? 0;
@@ -122,7 +122,7 @@ class NatsSender implements Sender {
   }
 
   async drop(queue: string): Promise<void> {
-    await this.#connection.run("drop", async () => {
+    await this.#connection.run(`remove queue "${queue}"`, async () => {
       await this.#connection.manager.streams.delete(this.#names.stream(queue)).catch(unless(notFound));
     });
   }

@@ -1,5 +1,5 @@
 /**
- * Queues over JetStream: a stream for each, and one durable consumer of it that all who take share.
+ * Queues over JetStream: each queue is a stream with one durable consumer, which all buses share.
  *
  * @module
  */
@@ -9,39 +9,39 @@ import type { Delivery, Outcome, ReceiveOptions } from "@tsmq/tsmq/provider";
 import { type Connection, notFound, type Stream, unavailable } from "./connection.ts";
 import type { Names } from "./names.ts";
 
-/** The name of the consumer of each queue. */
-export const CONSUMER = "takers";
-/** Milliseconds after which an item comes back that was delivered into a connection that had just died. */
-const UNHEARD = 10_000;
-/** Buses that may wait for items of one queue; NATS' own default is 512. */
+/** The name of the durable consumer of each queue's stream. */
+export const CONSUMER = "tsmq";
+/** Milliseconds until the server redelivers an item that it sent into a broken connection. */
+const ACK_WAIT = 10_000;
+/** The largest number of buses that wait for items of one queue. The default of NATS is 512. */
 const MAX_WAITING = 10_000;
-/** Milliseconds that one request for items waits. */
-const SLICE = 2_000;
-/** Milliseconds of silence after which the consumer is taken to be gone: its stream was deleted, and nobody says so. */
-const SILENCE = 1_000;
-/** Milliseconds between two attempts to tell the server what becomes of an item. */
+/** Milliseconds that one request for items waits at the server. */
+const PULL_WAIT = 2_000;
+/** Milliseconds after which a request without an answer means that the consumer was deleted: the server does not answer then. */
+const NO_ANSWER = 1_000;
+/** Milliseconds between two attempts to settle an item. */
 const RETRY = 100;
-/** The longest time in milliseconds that the server, which counts nanoseconds, can hold. */
-const MAX_AWAY = 100 * 365 * 24 * 3_600 * 1_000;
+/** The longest delay in milliseconds. The server counts nanoseconds in 64 bits. */
+const MAX_DELAY = 100 * 365 * 24 * 3_600 * 1_000;
 
 const ACK = "+ACK";
-/** Gives an item back after so long. It can be settled until then, so this is how long a lease lasts, too. */
-const away = (ms: number) => ms > 0 ? `-NAK {"delay":${nanos(Math.min(ms, MAX_AWAY))}}` : "-NAK";
+/** Gives an item back after a delay. The item can be settled until then, so this also sets the time of a lease. */
+const nakAfter = (ms: number) => ms > 0 ? `-NAK {"delay":${nanos(Math.min(ms, MAX_DELAY))}}` : "-NAK";
 
 const consumer: Partial<ConsumerConfig> = {
   durable_name: CONSUMER,
   ack_policy: AckPolicy.Explicit,
-  ack_wait: nanos(UNHEARD),
+  ack_wait: nanos(ACK_WAIT),
   max_waiting: MAX_WAITING,
   max_ack_pending: -1,
 };
 
-/** The stream of a queue, made by who puts the first item. */
+/** Returns the stream of a queue. The sender that puts the first item creates it. */
 export function queueStream(name: string, subject: string): Stream {
   return { name, subjects: [subject], storage: StorageType.File, consumer };
 }
 
-/** What the server is asked for. */
+/** A request for items. */
 interface Pull {
   readonly batch: number;
   readonly no_wait: true;
@@ -52,23 +52,23 @@ interface Pull {
 export class Queues {
   #connection: Connection;
   #names: Names;
-  /** Queues whose consumer is there, as far as we know. */
+  /** The queues whose consumer exists, as far as this process knows. */
   #ready = new Set<string>();
   /** Leases: receipt → when it ends, in milliseconds of `performance.now()`. */
   #leased = new Map<string, number>();
-  /** Items taken without a lease → their receipts, until the server removes them. */
+  /** Items that were taken without a lease → their receipts, until the server has removed them. */
   #handed = new Map<Delivery, string>();
   #removing = new Set<Promise<unknown>>();
 
-  /** The queues of a namespace. */
+  /** Creates the queues of a namespace. */
   constructor(connection: Connection, names: Names) {
     this.#connection = connection;
     this.#names = names;
   }
 
-  /** Takes items; see `Receiver.receive`. */
+  /** Receives items, as `Receiver.receive` describes. */
   async receive(queue: string, { max, wait, lease, signal }: ReceiveOptions): Promise<Delivery[]> {
-    const messages = wait > 0 ? await this.#wait(queue, max, wait, signal) : await this.#look(queue, max);
+    const messages = wait > 0 ? await this.#wait(queue, max, wait, signal) : await this.#takeNow(queue, max);
     const deliveries = messages.map(toDelivery);
     if (lease === undefined) return this.#hand(deliveries);
     const until = performance.now() + lease;
@@ -77,76 +77,76 @@ export class Queues {
     return deliveries.filter((_, i) => held[i]);
   }
 
-  /** Gives back what was handed over just now. */
+  /** Gives back items that were taken a moment ago. */
   async restore(deliveries: readonly Delivery[]): Promise<void> {
     const receipts = deliveries.map((delivery) => this.#handed.get(delivery)!);
     for (const delivery of deliveries) this.#handed.delete(delivery);
-    await Promise.all(receipts.map((receipt) => this.#tell(receipt, away(0))));
+    await Promise.all(receipts.map((receipt) => this.#settle(receipt, nakAfter(0))));
   }
 
-  /** JetStream counts deliveries, and has nowhere to record a start: true for each lease that holds. */
+  /** Returns true for each lease that holds. Nothing is recorded: JetStream counts deliveries, not starts. */
   start(receipts: readonly string[]): boolean[] {
     const now = performance.now();
     return receipts.map((receipt) => (this.#leased.get(receipt) ?? 0) >= now);
   }
 
-  /** Settles leases; see `Receiver.settle`. What was not tried goes back to the head too, but JetStream has counted it. */
+  /** Settles leases, as `Receiver.settle` describes. JetStream counts a delivery as an attempt even if no handler started. */
   settle(receipts: readonly string[], outcome: Outcome, delay: number): Promise<boolean[]> {
     return Promise.all(receipts.map(async (receipt) => {
       const until = this.#leased.get(receipt) ?? 0;
       this.#leased.delete(receipt);
       if (until < performance.now()) return false;
       try {
-        return await this.#tell(receipt, outcome === "ack" ? ACK : away(delay));
+        return await this.#settle(receipt, outcome === "ack" ? ACK : nakAfter(delay));
       } catch (error) {
-        this.#leased.set(receipt, until); // to be tried again
+        this.#leased.set(receipt, until); // so that the caller can retry
         throw error;
       }
     }));
   }
 
-  /** Makes leases last; see `Receiver.extend`. */
+  /** Extends leases, as `Receiver.extend` describes. */
   extend(receipts: readonly string[], lease: number): Promise<boolean[]> {
     return Promise.all(receipts.map(async (receipt) => {
       const now = performance.now();
       if ((this.#leased.get(receipt) ?? 0) < now) return false;
-      const held = await this.#tell(receipt, away(lease));
+      const held = await this.#settle(receipt, nakAfter(lease));
       if (held) this.#leased.set(receipt, now + lease);
       return held;
     }));
   }
 
-  /** Resolves when the server has removed what was handed over, or `ms` have passed. */
+  /** Resolves when the server has removed all taken items, or after `ms`. */
   async close(ms: number): Promise<void> {
     await Promise.race([Promise.allSettled(this.#removing), pause(ms)]);
   }
 
-  /** As many as there are as soon as there is one. */
+  /** Resolves with up to `max` items as soon as there is one, or with none after `wait` ms. */
   async #wait(queue: string, max: number, wait: number, signal: AbortSignal): Promise<Msg[]> {
-    const slice = Math.min(wait, SLICE);
+    const slice = Math.min(wait, PULL_WAIT);
     if (!await this.#prepare(queue)) {
-      await this.#made(queue, slice, signal);
-      return []; // and are called again
+      await this.#waitForQueue(queue, slice, signal);
+      return []; // the caller asks again
     }
-    return await this.#pull(queue, { batch: max, no_wait: true, expires: nanos(slice) }, slice + SILENCE, signal);
+    return await this.#pull(queue, { batch: max, no_wait: true, expires: nanos(slice) }, slice + NO_ANSWER, signal);
   }
 
-  /** One after the other: the answer to a request for more would not say that it has come to its end. */
-  async #look(queue: string, max: number): Promise<Msg[]> {
+  /** Takes the items that are there, one request for each: a larger request would not report that the queue is empty. */
+  async #takeNow(queue: string, max: number): Promise<Msg[]> {
     const messages: Msg[] = [];
     while (messages.length < max && await this.#prepare(queue)) {
-      const found = await this.#pull(queue, { batch: 1, no_wait: true }, SILENCE);
+      const found = await this.#pull(queue, { batch: 1, no_wait: true }, NO_ANSWER);
       messages.push(...found);
       if (found.length === 0 && this.#ready.has(queue)) break;
     }
     return messages;
   }
 
-  /** Whether there is the queue. Only who puts makes one; its consumer is made here if that process died in between. */
+  /** Resolves with true if the queue exists. A sender creates the queue; if it died before it created the consumer, this does so. */
   #prepare(queue: string): Promise<boolean> {
     const { consumers } = this.#connection.manager;
     const stream = this.#names.stream(queue);
-    return this.#connection.run("take", async () => {
+    return this.#connection.run(`take from queue "${queue}"`, async () => {
       if (this.#ready.has(queue)) return true;
       try {
         await consumers.info(stream, CONSUMER).catch((error) => {
@@ -162,11 +162,11 @@ export class Queues {
     });
   }
 
-  /** Resolves when somebody has made the queue, or after `ms`. */
-  async #made(queue: string, ms: number, signal: AbortSignal): Promise<void> {
+  /** Resolves when a sender has created the queue, or after `ms`. */
+  async #waitForQueue(queue: string, ms: number, signal: AbortSignal): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     const { broken } = this.#connection;
-    const made = this.#connection.nats.subscribe(this.#names.made(queue), { callback: () => resolve() });
+    const created = this.#connection.nats.subscribe(this.#names.created(queue), { callback: () => resolve() });
     const timer = setTimeout(resolve, ms);
     const stop = () => resolve();
     signal.addEventListener("abort", stop);
@@ -174,16 +174,16 @@ export class Queues {
     if (signal.aborted || broken.aborted) stop();
     try {
       await this.#connection.flush();
-      if (!await this.#prepare(queue)) await promise; // not even in the meantime
+      if (!await this.#prepare(queue)) await promise; // nor was it created before the subscription
     } finally {
       clearTimeout(timer);
       signal.removeEventListener("abort", stop);
       broken.removeEventListener("abort", stop);
-      made.unsubscribe();
+      created.unsubscribe();
     }
   }
 
-  /** Asks for items. Whatever had been sent to us when the wait is ended is taken, and what comes later goes back at once. */
+  /** Requests items. When the wait ends, it keeps the items that have arrived; the server keeps the others. */
   #pull(queue: string, pull: Pull, patience: number, signal?: AbortSignal): Promise<Msg[]> {
     const { nats, broken } = this.#connection;
     const { promise, resolve } = Promise.withResolvers<Msg[]>();
@@ -220,8 +220,8 @@ export class Queues {
   }
 
   /**
-   * Hands items over for good. They are removed a moment later: until then `restore` puts them to the head, where they were,
-   * which nothing could do with what is removed.
+   * Takes items without a lease. They are removed from the server a moment later, so that `restore` can still put them back to the
+   * head of the queue.
    */
   #hand(deliveries: readonly Delivery[]): Delivery[] {
     const handed = deliveries.map((delivery) => ({ ...delivery, receipt: "" }));
@@ -233,7 +233,7 @@ export class Queues {
   async #remove(deliveries: readonly Delivery[]): Promise<void> {
     await Promise.all(deliveries.map(async (delivery) => {
       const receipt = this.#handed.get(delivery);
-      if (receipt !== undefined && this.#handed.delete(delivery)) await this.#tell(receipt, ACK);
+      if (receipt !== undefined && this.#handed.delete(delivery)) await this.#settle(receipt, ACK);
     }));
   }
 
@@ -242,12 +242,12 @@ export class Queues {
     work.catch(() => {}).finally(() => this.#removing.delete(work));
   }
 
-  /** Tells the server what becomes of an item, again while it is out of reach; false: it has none of this receipt. */
-  async #tell(receipt: string, what: string): Promise<boolean> {
-    const tell = async () => await this.#connection.request(receipt, what) !== undefined;
-    for (const end = performance.now() + UNHEARD;;) {
+  /** Acknowledges an item or gives it back, and retries while the server is unreachable. Resolves with false if it has no such item. */
+  async #settle(receipt: string, what: string): Promise<boolean> {
+    const settle = async () => await this.#connection.request(receipt, what) !== undefined;
+    for (const end = performance.now() + ACK_WAIT;;) {
       try {
-        return await this.#connection.run("settle", tell);
+        return await this.#connection.run("settle an item", settle);
       } catch (error) {
         if (!unavailable(error) || performance.now() > end) throw error;
         await pause(RETRY);
@@ -256,11 +256,11 @@ export class Queues {
   }
 }
 
-/** The receipt is where the server wants to hear of the item; it tells how often it was delivered. */
+/** Returns a delivery. Its receipt is the subject that settles the item; this subject also contains the number of deliveries. */
 function toDelivery(message: Msg): Delivery {
   const receipt = message.reply!;
   const tokens = receipt.split(".");
-  // $JS.ACK.<stream>.<consumer>.<deliveries>. … ; newer servers put a domain and an account before the stream
+  // $JS.ACK.<stream>.<consumer>.<deliveries>. … ; newer servers add a domain and an account before the stream
   const attempt = Number(tokens.length === 9 ? tokens[4] : tokens[6]);
   return { receipt, body: message.string(), attempt };
 }

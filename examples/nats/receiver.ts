@@ -157,7 +157,7 @@ class NatsReceiver implements Receiver {
   }
 
   async #register(subject: string): Promise<void> {
-    await this.#connection.run("register", () => this.#connection.store(subject, "", registryStream(LEASE)));
+    await this.#connection.run("register a function", () => this.#connection.store(subject, "", registryStream(LEASE)));
   }
 
   /** The connection may be broken without being noticed yet. Repeating the request is safe. */
@@ -166,7 +166,10 @@ class NatsReceiver implements Receiver {
     for (const end = performance.now() + CLEANUP;;) {
       await this.#connection.recovered(CLEANUP);
       try {
-        await this.#connection.run("unregister", () => streams.purge(registryStream(LEASE).name, { filter: subject }));
+        await this.#connection.run(
+          "unregister a function",
+          () => streams.purge(registryStream(LEASE).name, { filter: subject }),
+        );
         return;
       } catch (error) {
         if (!unavailable(error) || performance.now() > end) throw error;
