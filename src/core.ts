@@ -14,7 +14,7 @@ import type { Telemetry } from "./telemetry/telemetry.ts";
 /** Receives a decoded body. Where the body was unreadable it gets what could be read of it, with the error. */
 export type Accept = (decoded: Decoded, unreadable?: ValidationError) => void;
 
-/** What every part of a bus is given. */
+/** What every part of a bus is given. Its functions are properties, so that a part may take them out of it. */
 export interface Core {
   readonly link: Link;
   readonly sender: Sender;
@@ -30,18 +30,18 @@ export interface Core {
   /** Aborts with a `ClosedError` when the bus begins to close. */
   readonly closing: AbortSignal;
   /** Throws a `ClosedError` once the bus is closed. Handlers may still send while it closes. */
-  checkOpen(): void;
+  readonly checkOpen: () => void;
   /** Throws a `ClosedError` once the bus begins to close. */
-  checkNotClosing(): void;
+  readonly checkNotClosing: () => void;
   /** Whether a connection is down, or came back less than `ms` milliseconds ago. */
-  recovering(ms: number): boolean;
+  readonly recovering: (ms: number) => boolean;
   /**
    * Decodes a body and passes it to `accept`. An unreadable one is reported with the topic, queue or function of this name, and
    * accepted as far as it could be read: a peer may wait for the outcome.
    */
-  decode(body: string, name: string, accept: Accept): void;
+  readonly decode: (body: string, name: string, accept: Accept) => void;
   /** Emits an `"error"` event for the topic, queue or function of this name; `""` for none. */
-  report(error: unknown, name: string): void;
+  readonly report: (error: unknown, name: string) => void;
   /** Emits a `"gap"` event. */
-  gap(detail: Gap): void;
+  readonly gap: (detail: Gap) => void;
 }

@@ -120,17 +120,17 @@ export class Engine implements Core {
     return this.#state;
   }
 
-  checkOpen(): void {
+  readonly checkOpen = (): void => {
     if (this.#state === "closed") throw new ClosedError();
-  }
+  };
 
-  checkNotClosing(): void {
+  readonly checkNotClosing = (): void => {
     if (this.#state === "closing" || this.#state === "closed") throw new ClosedError();
-  }
+  };
 
-  recovering(ms: number): boolean {
+  readonly recovering = (ms: number): boolean => {
     return this.#state === "down" || performance.now() - this.#upSince < ms;
-  }
+  };
 
   /** The health of the bus. */
   get health(): Health {
@@ -181,7 +181,7 @@ export class Engine implements Core {
     }
   }
 
-  decode(body: string, name: string, accept: Accept): void {
+  readonly decode = (body: string, name: string, accept: Accept): void => {
     const fail = (error: unknown) => {
       this.report(error, name);
       if (!isA(error, ValidationError) || error.body !== body) return;
@@ -195,7 +195,7 @@ export class Engine implements Core {
     } catch (error) {
       fail(error);
     }
-  }
+  };
 
   #connection(half: "receiver" | "sender", connected: boolean, error: unknown): void {
     if (this.#down[half] === !connected) return;
@@ -216,14 +216,14 @@ export class Engine implements Core {
     this.#emit(new CustomEvent("state", { detail: state }));
   }
 
-  gap(detail: Gap): void {
+  readonly gap = (detail: Gap): void => {
     this.telemetry.log({ level: "warn", event: "gap", name: detail.topic, detail });
     this.#emit(new CustomEvent("gap", { detail }));
-  }
+  };
 
-  report(error: unknown, name: string): void {
+  readonly report = (error: unknown, name: string): void => {
     this.#lastError = error;
     this.telemetry.log({ level: "error", event: "error", ...name && { name }, error });
     this.#emit(new BusErrorEvent(error, name));
-  }
+  };
 }

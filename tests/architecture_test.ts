@@ -4,6 +4,7 @@ import { describe, it } from "@std/testing/bdd";
 import { readdirSync, readFileSync } from "node:fs";
 import { basename, dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
+import { Engine } from "../src/engine.ts";
 
 const ROOT = fileURLToPath(new URL("../", import.meta.url));
 
@@ -144,6 +145,14 @@ describe("the house", () => {
     });
     assert(members.includes("Sender.publish") && members.includes("Receiver.inbox"), `${members}`);
     assert(members.length <= 20, `${members.length} members`);
+  });
+
+  it("has a core whose functions keep their bus where a part takes them out of it: the engine has them as fields", () => {
+    const core = codeOf("src/core.ts");
+    assertEquals(core.match(/^ {2}\w+\(/gm), null);
+    const functions = [...core.matchAll(/^ {2}readonly (\w+): \(/gm)].map(([, name]) => name!);
+    assert(functions.includes("report"), `${functions}`);
+    assertEquals(functions.filter((name) => name in Engine.prototype), []);
   });
 
   it("keeps the worker's side from main's: no bus, link or Sender is reached from a worker's entry", () => {
