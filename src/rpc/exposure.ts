@@ -4,7 +4,7 @@
  * @module
  */
 import { ValidationError } from "../errors.ts";
-import { show } from "../internal/thrown.ts";
+import { textOf } from "../internal/thrown.ts";
 import { checkCount, checkName } from "../internal/arguments.ts";
 import {
   authoredMethodsOf,
@@ -144,7 +144,7 @@ function named(name: string, fn: unknown, options: unknown, procedure?: Procedur
 function members(what: string, existing: string[], listed: unknown[] | undefined): string[] {
   const missing = listed?.findIndex((name) => !existing.includes(name as string)) ?? -1;
   if (missing >= 0) {
-    throw new ValidationError(`Cannot expose ${show(listed![missing])} of ${what}: there is no such method`);
+    throw new ValidationError(`Cannot expose ${textOf(listed![missing])} of ${what}: there is no such method`);
   }
   const names = listed ? [...new Set(listed as string[])] : existing;
   if (names.length === 0) throw new ValidationError(`Cannot expose ${what}: it has no methods`);

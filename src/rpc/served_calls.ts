@@ -30,7 +30,7 @@ export class ServedCalls {
     if (this.#came.size <= MAX_CALLS) return;
     const [oldest, came] = this.#came.entries().next().value!;
     this.#forgotten = came;
-    this.delete(oldest);
+    this.#forget(oldest);
   }
 
   /** Keeps the answer of a call; the oldest answers make room for it. */
@@ -54,15 +54,12 @@ export class ServedCalls {
     return age <= 0 || performance.now() - age - DELIVERY_SLACK > this.#forgotten ? false : undefined;
   }
 
-  /** Forgets a call that was not served after all. */
-  delete(id: string): void {
-    this.#came.delete(id);
-    this.#drop(id);
-  }
-
-  /** Remembers that this attempt of a call is refused: its caller may be at another server when the request comes once more. */
+  /**
+   * Remembers that this attempt of a call, counted from 1, is refused: its caller may be at another server when the request comes
+   * once more. The call was not served after all.
+   */
   refuse(id: string, attempt: number): void {
-    this.delete(id);
+    this.#forget(id);
     this.#refused.set(id, attempt);
     if (this.#refused.size > MAX_CALLS) this.#refused.delete(this.#refused.keys().next().value!);
   }
@@ -70,6 +67,11 @@ export class ServedCalls {
   /** Whether this attempt of a call was refused. */
   refused(id: string, attempt: number): boolean {
     return attempt <= (this.#refused.get(id) ?? 0);
+  }
+
+  #forget(id: string): void {
+    this.#came.delete(id);
+    this.#drop(id);
   }
 
   #drop(id: string): void {

@@ -189,9 +189,8 @@ export class Server {
   }
 
   #refuse(request: Request, refused: Refusal): void {
-    const { id, attempt } = request.call ?? {};
-    if (id !== undefined && attempt !== undefined) this.#served.refuse(id, attempt);
-    else if (id !== undefined) this.#served.delete(id);
+    const { call } = request;
+    if (call) this.#served.refuse(call.id, call.attempt ?? 0); // a call without attempts may come again and run
     this.#reply(request, refused);
   }
 
