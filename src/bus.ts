@@ -44,10 +44,10 @@ import { stubFor } from "./rpc/stub.ts";
 export class Bus extends EventTarget implements AsyncDisposable {
   /** The namespace. Buses in different namespaces of one transport do not see each other. */
   readonly namespace: string;
-  /** Resolves when the bus is closed; with the reason if it was not closed by `close`. */
+  /** Resolves when the bus is closed: with an error if it was not closed by `close`. */
   readonly closed: Promise<BusError | undefined>;
   #engine: Engine;
-  /** What is called in place of each listener. */
+  /** The function that is called in place of each listener. */
   #guarded = new WeakMap<object, EventListener>();
   /** Events that reached a listener. */
   #heard = new WeakSet<Event>();
@@ -60,7 +60,7 @@ export class Bus extends EventTarget implements AsyncDisposable {
   }
 
   /**
-   * Opens a bus beside the default one; any number may be open at once. A bus keeps the process alive until it is closed.
+   * Opens a bus that is independent of the default bus. Any number of buses may be open. A bus keeps the process alive until it is closed.
    *
    * @throws {ProviderError} "unavailable" or "denied" when the transport cannot be reached within `connectTimeout`
    * @throws {UnsupportedError} when the platform lacks the transport
@@ -75,9 +75,9 @@ export class Bus extends EventTarget implements AsyncDisposable {
 
   /**
    * Publishes an event to the subscribers of a typed topic. Resolves with the number of transport subscriptions that it reached (buses,
-   * not handlers), or with `undefined` where the transport does not count them.
+   * not handlers), or with `undefined` if the transport does not count them.
    *
-   * @throws {ValidationError} when the schema refuses the event, or it cannot be encoded
+   * @throws {ValidationError} when the schema rejects the event, or it cannot be encoded
    * @throws {ClosedError} when the bus is closed
    */
   publish<I>(event: I, target: Topic<never, I>): Promise<number | undefined>;
@@ -98,7 +98,7 @@ export class Bus extends EventTarget implements AsyncDisposable {
    * Subscribes a handler to the events of a class. Equal subscriptions share one subscription of the transport.
    *
    * @throws {ValidationError} when an argument is invalid
-   * @throws {ClosedError} when the bus is closed, or closing
+   * @throws {ClosedError} when the bus is closed or closing
    */
   subscribe<T>(target: EventClass<T>, handler: Handler<T>, options?: SubscribeOptions<undefined>): Subscription;
   /** Subscribes a handler to a typed topic. */
@@ -126,7 +126,7 @@ export class Bus extends EventTarget implements AsyncDisposable {
     await this.#engine.subscriptions.unsubscribe(target, handler);
   }
 
-  /** Subscribes a function and returns it; as a method decorator, subscribes the method of each instance. */
+  /** Subscribes a function and returns it. As a method decorator, it subscribes the method of each instance. */
   subscriber(target: Target, options: SubscribeOptions = {}): Wrapper {
     return wrapper((fn) =>
       this.subscribe(target as string, fn as Handler<never>, options as SubscribeOptions<undefined>)
@@ -167,7 +167,7 @@ export class Bus extends EventTarget implements AsyncDisposable {
    * Serves a function as a procedure. Resolves when callers can find it.
    *
    * @throws {ValidationError} when the bus already serves the name, or another class of that name
-   * @throws {ClosedError} when the bus is closed, or closing
+   * @throws {ClosedError} when the bus is closed or closing
    */
   expose<Call extends Fn, Serve extends Fn>(
     procedure: Procedure<Call, Serve>,
@@ -178,19 +178,19 @@ export class Bus extends EventTarget implements AsyncDisposable {
   expose(name: string, fn: Fn, options?: ExposeOptions): Promise<void>;
   /** Serves a function under its own name. Minifiers rename functions, so pass a name in code that is bundled. */
   expose(fn: Fn, options?: ExposeOptions): Promise<void>;
-  /** Serves one or several methods of an object, each as `Class.method`. */
+  /** Serves the listed methods of an object, each as `Class.method`. */
   expose<O extends object>(
     object: O,
     methods: FunctionName<O> | readonly FunctionName<O>[],
     options?: ExposeOptions,
   ): Promise<void>;
   /**
-   * Serves every method of an object as `Class.method`, where `Class` is the class's own `static topic` or else its name.
+   * Serves every method of an object as `Class.method`, where `Class` is the `static topic` of the class, or else its name.
    *
-   * These are the methods of its class and of the classes that this extends, up to the first class of the platform. Methods that
-   * `@remote` already serves and methods that begin with `_` are left out. TypeScript's `private` does not exist at run time: such
-   * methods are served. The methods of a library's class that is extended are served too, unless the methods are listed. A plain
-   * object serves its own functions, under their keys.
+   * It serves the methods of the class and of its superclasses, up to the first class of the platform. It leaves out methods that
+   * `@remote` already serves, and methods whose names begin with `_`. TypeScript's `private` does not exist at run time, so private
+   * methods are served. If the class extends a class of a library, the methods of that class are served too; list the methods to avoid
+   * that. A plain object serves its own functions under their keys.
    */
   expose(object: object, options?: ExposeOptions): Promise<void>;
   async expose(target: unknown, second?: unknown, third?: unknown): Promise<void> {
@@ -200,7 +200,7 @@ export class Bus extends EventTarget implements AsyncDisposable {
     const done = await Promise.allSettled(all.map((exposure) => server.expose(exposure)));
     const failed = done.find((result) => result.status === "rejected");
     if (!failed) return;
-    // all of an object or nothing of it
+    // either all methods of an object are served, or none
     await Promise.all(all.map(({ name }, i) => done[i]!.status === "fulfilled" ? server.unexpose(name) : undefined));
     throw failed.reason;
   }
@@ -218,8 +218,8 @@ export class Bus extends EventTarget implements AsyncDisposable {
   }
 
   /**
-   * Serves a function and returns it; as a method decorator, serves the method of each instance. The name defaults to the function's,
-   * or to `Class.method`.
+   * Serves a function and returns it. As a method decorator, it serves the method of each instance. The default name is that of the
+   * function, or `Class.method`.
    */
   remote(name?: string): Wrapper {
     return wrapper((fn, self, method) => {
@@ -239,23 +239,23 @@ export class Bus extends EventTarget implements AsyncDisposable {
   ): MultiStub<Call>;
   /** Returns a function that calls a procedure on one server. */
   stub<Call extends Fn, Serve extends Fn>(target: Procedure<Call, Serve>, options?: StubOptions): Stub<Call>;
-  /** Returns an object with every method of a class; each calls every server. */
+  /** Returns an object with every method of a class. Each method calls every server. */
   stub<C>(target: Class<C>, options: StubOptions & { readonly multi: true }): MultiObjectStub<C>;
-  /** Returns an object with every method of a class; each calls one server. */
+  /** Returns an object with every method of a class. Each method calls one server. */
   stub<C>(target: Class<C>, options?: StubOptions): ObjectStub<C>;
-  /** Returns a function that calls the function of this name on every server. */
+  /** Returns a function that calls the remote function of this name on every server. */
   stub<F extends Fn = (...args: unknown[]) => unknown>(
     name: string,
     options: StubOptions & { readonly multi: true },
   ): MultiStub<F>;
-  /** Returns a function that calls the function of this name on one server. */
+  /** Returns a function that calls the remote function of this name on one server. */
   stub<F extends Fn = (...args: unknown[]) => unknown>(name: string, options?: StubOptions): Stub<F>;
-  /** Returns a function that calls the function with this function's name on every server. */
+  /** Returns a function that calls the remote function with the same name on every server. */
   stub<F extends Fn>(fn: F, options: StubOptions & { readonly multi: true }): MultiStub<F>;
   /**
-   * Returns a function that calls the function with this function's name on one server.
+   * Returns a function that calls the remote function with the same name on one server.
    *
-   * @throws {ValidationError} when another function of that name has a stub on this bus, as after a minifier
+   * @throws {ValidationError} when another function of this name has a stub on this bus: a minifier can give one name to several functions
    */
   stub<F extends Fn>(fn: F, options?: StubOptions): Stub<F>;
   stub(target: unknown, options: StubOptions = {}): unknown {
@@ -264,20 +264,20 @@ export class Bus extends EventTarget implements AsyncDisposable {
     return stubFor(caller, target, { ...options, timeout: options.timeout ?? timeout });
   }
 
-  /** Returns the state of the bus, its last error, and what is running. */
+  /** Returns the state of the bus, its last error, and the numbers of pending calls and running handlers. */
   health(): Health {
     return this.#engine.health;
   }
 
   /**
-   * Closes the bus: receives nothing more, lets handlers finish, closes the transport, and removes everything that the bus created.
+   * Closes the bus: it stops receiving, waits for running handlers, closes the transport, and removes everything that the bus created.
    * Never rejects.
    *
-   * The last quarter of the timeout, at most a second, is kept for the transport. A second call joins the first and resolves with the
-   * same report; its timeout can only bring the end forward.
+   * The last quarter of the timeout, at most a second, is reserved for the transport. A second call resolves with the same report as the
+   * first; its timeout can only shorten the time that is left.
    *
-   * A handler of this bus that calls it does not wait for itself: the promise resolves when all other work has ended, and the
-   * transport is closed when that handler has ended too, or at the deadline. `closed` resolves then.
+   * If a handler of this bus calls it, the promise resolves when all other work has ended. The transport is closed when that handler has
+   * ended too, or at the deadline; then `closed` resolves.
    */
   close(options: CloseOptions = {}): Promise<CloseReport> {
     const { timeout } = options;
@@ -315,7 +315,7 @@ export class Bus extends EventTarget implements AsyncDisposable {
         );
       };
       this.#guarded.set(listener, guarded);
-      this.#guarded.set(guarded, guarded); // Deno removes what it holds when a listener's signal aborts
+      this.#guarded.set(guarded, guarded); // Deno itself removes a listener whose signal aborts
     }
     return guarded;
   }

@@ -1,5 +1,5 @@
 /**
- * What a bus shares with its parts: topics, queues, calls and the end of it all.
+ * The interface `Core`, which a bus gives to each of its parts.
  *
  * @module
  */
@@ -11,10 +11,10 @@ import type { Link } from "./port/link.ts";
 import type { Features, Sender } from "./provider/provider.ts";
 import type { Telemetry } from "./telemetry/telemetry.ts";
 
-/** Receives a decoded body. Where the body was unreadable it gets what could be read of it, with the error. */
+/** Receives a decoded body. If the body could not be read, it receives the parts that could be read, and the error. */
 export type Accept = (decoded: Decoded, unreadable?: ValidationError) => void;
 
-/** What every part of a bus is given. Its functions are properties, so that a part may take them out of it. */
+/** The members of a bus that its parts use. Its functions are properties, so that a part can keep them without the object. */
 export interface Core {
   readonly link: Link;
   readonly sender: Sender;
@@ -36,8 +36,8 @@ export interface Core {
   /** Whether a connection is down, or came back less than `ms` milliseconds ago. */
   readonly recovering: (ms: number) => boolean;
   /**
-   * Decodes a body and passes it to `accept`. An unreadable one is reported with the topic, queue or function of this name, and
-   * accepted as far as it could be read: a peer may wait for the outcome.
+   * Decodes a body and passes it to `accept`. If the body cannot be read, it reports the error for the topic, queue or function of this
+   * name, and passes on the parts that can be read, because a peer may wait for the outcome.
    */
   readonly decode: (body: string, name: string, accept: Accept) => void;
   /** Emits an `"error"` event for the topic, queue or function of this name; `""` for none. */

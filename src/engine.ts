@@ -1,5 +1,5 @@
 /**
- * The inside of a bus: opens both halves, keeps the state, decodes the inbox, and closes everything.
+ * The class `Engine`: it opens both halves of a bus, tracks its state, decodes its inbox, and closes everything.
  *
  * @module
  */
@@ -22,13 +22,13 @@ import { Server } from "./rpc/server.ts";
 import { ANSWER, CANCEL, REQUEST } from "./rpc/wire.ts";
 import { Telemetry } from "./telemetry/telemetry.ts";
 
-/** Milliseconds that a bus has to close, unless `close` has a timeout. */
+/** The default timeout of `close` in milliseconds. */
 const CLOSE_TIMEOUT = 5_000;
 
-/** A bus without its verbs. */
+/** The inside of a bus, without its public verbs. */
 export class Engine implements Core {
   readonly namespace: string;
-  /** Milliseconds that a call may take, unless its stub has a timeout. */
+  /** The timeout of a call in milliseconds, unless its stub has its own. */
   readonly timeout: number;
   readonly closed: Promise<BusError | undefined>;
   readonly codec: Codec;
@@ -56,7 +56,7 @@ export class Engine implements Core {
   #end: Closing | undefined;
   #resolveClosed: (error: BusError | undefined) => void;
 
-  /** Creates a bus on this provider, to be opened. It emits its events by `emit`. */
+  /** Creates a bus over this provider, which `open` opens. It emits its events with `emit`. */
   constructor(provider: Provider, options: BusOptions, emit: (event: Event) => void) {
     this.#provider = provider;
     this.#options = checkOptions(options);
@@ -72,7 +72,7 @@ export class Engine implements Core {
     this.#resolveClosed = resolve;
   }
 
-  /** Opens the sender and the receiver; rejects if one cannot be opened, and then leaves nothing behind. */
+  /** Opens the sender and the receiver. If one of them fails to open, it closes the other one and rejects. */
   async open(): Promise<void> {
     const { namespace, connectTimeout, sendTimeout } = this.#options;
     const opening = Promise.withResolvers<Link>();
@@ -146,8 +146,8 @@ export class Engine implements Core {
   }
 
   /**
-   * Begins to close, or brings the end forward if there is a timeout. Resolves when everything has ended; for a handler of this bus
-   * when everything but that handler and the transport has.
+   * Begins to close. If it is closing already, a timeout can only shorten the time that is left. Resolves when everything has ended; if
+   * a handler of this bus calls it, when everything except that handler and the transport has ended.
    */
   close(timeout?: number): Promise<CloseReport> {
     const fromHandler = this.handlers.excludeCaller();

@@ -1,13 +1,13 @@
 /**
- * Every error of the bus. One class where somebody catches it, one `code` where somebody switches on it.
+ * The errors of tsmq: a class for each kind of error that callers catch, and a `code` for each reason that they distinguish.
  *
  * @module
  */
 import { isA, nameOf, show, stackOf, textOf } from "./internal/thrown.ts";
 
-/** What went wrong, as a finite set: {@linkcode BusError.code}. */
+/** The codes of errors: {@linkcode BusError.code}. */
 export type ErrorCode =
-  /** `init` while the default bus is open. */
+  /** `init` was called while the default bus was open. */
   | "already_open"
   /** A verb that needs a bus was called before `init`. */
   | "not_initialized"
@@ -15,40 +15,40 @@ export type ErrorCode =
   | "closed"
   /** A deadline passed. */
   | "timeout"
-  /** `get` found nothing in its time. */
+  /** `get` found no item within its timeout. */
   | "queue_empty"
-  /** `put` found no room in its time. */
+  /** `put` found no room within its timeout. */
   | "queue_full"
-  /** A name, option, argument, value or body that is not what it must be. */
+  /** A name, option, argument, value or body is invalid. */
   | "invalid"
-  /** The transport or the platform cannot do this. */
+  /** The transport or the platform does not support the operation. */
   | "unsupported"
-  /** The transport is out of reach. What was being sent may or may not have arrived. */
+  /** The transport is unreachable. A message that was being sent may or may not have arrived. */
   | "unavailable"
-  /** The transport refused us: credentials, permissions. */
+  /** The transport refused the credentials, or they lack a permission. */
   | "denied"
-  /** Larger than the transport, or a limit of ours, allows. */
+  /** The message is larger than the transport or tsmq allows. */
   | "too_large"
-  /** The transport failed in a way that none of the other codes names. */
+  /** The transport failed for a reason that has no other code. */
   | "internal"
-  /** Nobody serves the function. */
+  /** No server has the function. */
   | "no_such_remote"
   /** The remote function threw. */
   | "remote_failed"
   /** The server refused the call because it is at its limit of concurrent calls. */
   | "busy"
-  /** The lease ended before it was settled; the item went back. */
+  /** The lease expired before it was settled, so the item went back to its queue. */
   | "lease_lost"
-  /** The worker of the bus ended; a fresh one takes over. */
+  /** The worker of the bus died. A new worker replaces it. */
   | "worker_died"
-  /** A handler has been running for long while events wait behind it. */
+  /** A handler has been running for a long time while events wait for it. */
   | "stalled";
 
 /** Options of {@linkcode BusError}. */
 export interface BusErrorOptions {
-  /** The error underneath, if any. */
+  /** The error that caused this one, if any. */
   cause?: unknown;
-  /** Whether trying the same again may succeed. Default: by code. */
+  /** Whether a retry may succeed. The default depends on the code. */
   retryable?: boolean;
 }
 
@@ -61,16 +61,16 @@ const RETRYABLE: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   "worker_died",
 ]);
 
-/** The base of every error that the bus rejects with. */
+/** The base class of all errors of tsmq. */
 export class BusError extends Error {
   /** The name of the class, also after minifying. */
   override name = "BusError";
-  /** What went wrong. */
+  /** The reason. */
   readonly code: ErrorCode;
-  /** Whether trying the same again may succeed. It says nothing about whether that is harmless. */
+  /** Whether a retry may succeed. It does not say whether a retry is safe. */
   readonly retryable: boolean;
 
-  /** Makes an error; `message` reads "Cannot <do> <what>: <state>". */
+  /** Creates an error. `message` reads "Cannot <do> <what>: <why>". */
   constructor(code: ErrorCode, message: string, options: BusErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
@@ -78,74 +78,74 @@ export class BusError extends Error {
   }
 }
 
-/** A verb that needs a bus was called before `init`. */
+/** Thrown when a verb that needs a bus is called before `init`. */
 export class NotInitializedError extends BusError {
   /** The name of the class, also after minifying. */
   override name = "NotInitializedError";
-  /** Makes an error for the verb that was called. */
+  /** Creates an error for the verb that was called. */
   constructor(message = "Cannot use the default bus: init() has not been called") {
     super("not_initialized", message);
   }
 }
 
-/** The bus, queue or subscription was closed. */
+/** Thrown when the bus, queue or subscription is closed. */
 export class ClosedError extends BusError {
   /** The name of the class, also after minifying. */
   override name = "ClosedError";
-  /** Makes an error. */
+  /** Creates an error. */
   constructor(message = "Cannot use the bus: it is closed", options?: BusErrorOptions) {
     super("closed", message, options);
   }
 }
 
-/** A deadline passed. */
+/** Thrown when a deadline has passed. */
 export class TimeoutError extends BusError {
   /** The name of the class, also after minifying. */
   override name = "TimeoutError";
-  /** Makes an error. */
+  /** Creates an error. */
   constructor(message: string, options?: BusErrorOptions) {
     super("timeout", message, options);
   }
 }
 
-/** `get` found nothing in its time. */
+/** Thrown by `get` when there was no item within its timeout. */
 export class QueueEmptyError extends BusError {
   /** The name of the class, also after minifying. */
   override name = "QueueEmptyError";
-  /** Makes an error for the queue of that name. */
+  /** Creates an error for the queue of this name. */
   constructor(queue: string) {
     super("queue_empty", `Cannot get from queue "${queue}": it is empty`);
   }
 }
 
-/** `put` found no room in its time. */
+/** Thrown by `put` when there was no room within its timeout. */
 export class QueueFullError extends BusError {
   /** The name of the class, also after minifying. */
   override name = "QueueFullError";
-  /** Makes an error for the queue of that name. */
+  /** Creates an error for the queue of this name. */
   constructor(queue: string) {
     super("queue_full", `Cannot put into queue "${queue}": it is full`);
   }
 }
 
-/** One fault that a schema or the codec found; the shape of a Standard Schema issue. */
+/** One reason why a value is invalid. It has the shape of a Standard Schema issue. */
 export interface Issue {
-  /** What is wrong. */
+  /** The reason. */
   readonly message: string;
-  /** Where: the keys from the value's root. */
+  /** The keys that lead from the whole value to the invalid part. */
   readonly path?: readonly PropertyKey[];
 }
 
-/** A name, option, argument, value or body that is not what it must be. */
+/** Thrown when a name, option, argument, value or body is invalid. */
 export class ValidationError extends BusError {
   /** The name of the class, also after minifying. */
   override name = "ValidationError";
-  /** What is wrong and where. */
+  /** The reasons, each with the path of the invalid part. */
   readonly issues: readonly Issue[];
-  /** The body as it came from the wire, where one could not be read: nothing is lost. */
+  /** The received body, if it could not be read. */
   readonly body?: string;
 
-  /** Makes an error from its issues. */
+  /** Creates an error from its issues. */
   constructor(
     message: string,
     issues: readonly Issue[] = [],
@@ -157,21 +157,21 @@ export class ValidationError extends BusError {
   }
 }
 
-/** The transport or the platform cannot do this. */
+/** Thrown when the transport or the platform does not support an operation. */
 export class UnsupportedError extends BusError {
   /** The name of the class, also after minifying. */
   override name = "UnsupportedError";
-  /** Makes an error. */
+  /** Creates an error. */
   constructor(message: string, options?: BusErrorOptions) {
     super("unsupported", message, options);
   }
 }
 
-/** The transport failed: `unavailable`, `denied`, `too_large` or `internal`. */
+/** Thrown when the transport fails; the code is `unavailable`, `denied`, `too_large` or `internal`. */
 export class ProviderError extends BusError {
   /** The name of the class, also after minifying. */
   override name = "ProviderError";
-  /** Makes an error with one of the four codes of a transport. */
+  /** Creates an error with one of the four codes of a transport. */
   constructor(
     code: "unavailable" | "denied" | "too_large" | "internal",
     message: string,
@@ -181,34 +181,34 @@ export class ProviderError extends BusError {
   }
 }
 
-/** The base of what a call rejects with when its server, not its transport, is the reason. */
+/** The base class of errors of a call that are not errors of the transport. */
 export class RpcError extends BusError {
   /** The name of the class, also after minifying. */
   override name = "RpcError";
 }
 
-/** Nobody serves the function. */
+/** Thrown by a call when no server has the function. */
 export class NoSuchRemoteError extends RpcError {
   /** The name of the class, also after minifying. */
   override name = "NoSuchRemoteError";
-  /** Makes an error for the function of that name. */
+  /** Creates an error for the function of this name. */
   constructor(fn: string) {
     super("no_such_remote", `Cannot call "${fn}": no such remote`);
   }
 }
 
-/** The remote function threw. */
+/** Thrown by a call when the remote function threw. */
 export class RemoteInvocationError extends RpcError {
   /** The name of the class, also after minifying. */
   override name = "RemoteInvocationError";
   /** The name of the remote error's class: `"TypeError"`, or `"module.Class"` of a Python server. */
   readonly remoteType: string;
-  /** The arguments of the remote error; for one of JavaScript, its message. */
+  /** The arguments of the remote error. For an error of JavaScript, this is its message. */
   readonly remoteArgs: readonly unknown[];
-  /** The remote stack, where the server sent one. */
+  /** The remote stack, if the server sent it. */
   readonly remoteStack?: string;
 
-  /** Makes an error from what the server said. */
+  /** Creates an error from the answer of the server. */
   constructor(
     fn: string,
     remoteType: string,
@@ -222,21 +222,21 @@ export class RemoteInvocationError extends RpcError {
   }
 }
 
-/** An error as plain data: a structured clone loses name, code and cause of an `Error`. */
+/** An error as plain data. A structured clone of an `Error` loses its name, code and cause. */
 export interface PlainError {
   /** The name of the class. */
   name: string;
-  /** As {@linkcode BusError.code}. */
+  /** The code of a `BusError`. */
   code: ErrorCode;
-  /** As of `Error`. */
+  /** The message of the error. */
   message: string;
-  /** As {@linkcode BusError.retryable}. */
+  /** The property `retryable` of a `BusError`. */
   retryable: boolean;
-  /** As of `Error`. */
+  /** The cause of the error, if any. */
   stack?: string;
 }
 
-/** Turns anything thrown into plain data that can cross a port. */
+/** Converts a thrown value to plain data that can cross a port. */
 export function toPlain(error: unknown): PlainError {
   const known = isA(error, BusError);
   return {
@@ -258,7 +258,7 @@ const BY_NAME = {
   ProviderError,
 };
 
-/** Makes the error again that {@linkcode toPlain} took apart; `instanceof` and `code` hold. */
+/** Restores an error that {@linkcode toPlain} converted, with its class and its code. */
 export function fromPlain(plain: PlainError): BusError {
   const error = new BusError(plain.code, plain.message, { retryable: plain.retryable });
   const type = BY_NAME[plain.name as keyof typeof BY_NAME];
@@ -268,7 +268,7 @@ export function fromPlain(plain: PlainError): BusError {
   return error;
 }
 
-/** Whether it is Deno that refused, for lack of a permission. From a worker comes the text alone. */
+/** Whether the error means that Deno lacks a permission. An error from a worker has only its message. */
 export function lacksPermission(error: unknown): boolean {
   return isA(error, Error) && (nameOf(error) === "NotCapable" || /^Requires \w+ access/.test(textOf(error)));
 }

@@ -1,5 +1,5 @@
 /**
- * The default bus, and what is subscribed and exposed before `init` opens it.
+ * The default bus, and the subscriptions and exposures that are made before `init` opens it.
  *
  * @module
  */
@@ -29,7 +29,7 @@ let closing: Bus | undefined;
 
 /** A subscription or exposure made before `init`, which applies it. `shutdown` removes it. */
 interface Registration {
-  /** What is exposed; absent for a subscription, which has the other members. */
+  /** The exposures. Absent for a subscription, which has the other members. */
   readonly exposure?: Exposure;
   readonly topic?: string;
   readonly handler?: unknown;
@@ -45,7 +45,7 @@ function removeRegistration(registration: Registration): void {
 }
 
 /**
- * Opens the default bus and applies what was subscribed and exposed before it was open.
+ * Opens the default bus, and applies the subscriptions and exposures that were made before.
  *
  * @throws {BusError} "already_open" when the default bus is already open or opening
  */
@@ -65,7 +65,7 @@ async function open(provider: Provider, options?: BusOptions): Promise<Bus> {
   try {
     const applied = [...registrations].map((registration) =>
       registration.apply(opened).catch((error) => {
-        if (registrations.has(registration)) throw error; // not if it was just removed
+        if (registrations.has(registration)) throw error; // unless it was removed meanwhile
       })
     );
     await Promise.all(applied);

@@ -1,13 +1,13 @@
-/** Entries of an expiring map; the oldest are removed first. */
+/** The largest number of entries. The oldest are removed first. */
 const MAX_ENTRIES = 10_000;
 
-/** A map by name, each of whose entries expires. */
+/** A map whose entries expire. */
 export class ExpiringMap<V> {
   readonly #ttl: number;
   /** Oldest first. */
   #entries = new Map<string, { readonly value: V; readonly expires: number }>();
 
-  /** `ttl`: milliseconds until an entry expires. */
+  /** Creates an empty map. Its entries expire after `ttl` milliseconds. */
   constructor(ttl: number) {
     this.#ttl = ttl;
   }
@@ -20,7 +20,7 @@ export class ExpiringMap<V> {
     return undefined;
   }
 
-  /** Sets a value that was true at `since`, in milliseconds of `performance.now()`. */
+  /** Sets a value. Its time begins at `since`, in milliseconds of `performance.now()`. */
   set(name: string, value: V, since: number = performance.now()): void {
     this.#entries.delete(name);
     this.#entries.set(name, { value, expires: since + this.#ttl });

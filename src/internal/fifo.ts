@@ -3,7 +3,7 @@ export class Fifo<T> {
   #items: (T | undefined)[] = [];
   #head = 0;
 
-  /** How many items are in the list. */
+  /** The number of items. */
   get length(): number {
     return this.#items.length - this.#head;
   }
@@ -33,7 +33,7 @@ export class Fifo<T> {
     return item;
   }
 
-  /** Removes the first item that is this one; false if it is not in the list. */
+  /** Removes an item. Returns false if it is not in the list. */
   remove(item: T): boolean {
     const index = this.#items.indexOf(item, this.#head);
     if (index < 0) return false;
@@ -41,7 +41,7 @@ export class Fifo<T> {
     return true;
   }
 
-  /** Removes and returns everything, oldest first. */
+  /** Removes and returns all items, oldest first. */
   drain(): T[] {
     const items = this.#items.slice(this.#head) as T[];
     this.#items = [];

@@ -7,7 +7,7 @@ import * as v from "valibot";
 import { type Issue, ValidationError } from "../errors.ts";
 import { MAX_TIMER } from "./time.ts";
 
-/** The kind of a value, for a message: `"a string"`. */
+/** Returns the kind of a value for a message: `"a string"`. */
 export function kindOf(value: unknown): string {
   if (typeof value === "function") return "a function";
   if (Array.isArray(value)) return "a list";
@@ -17,7 +17,7 @@ export function kindOf(value: unknown): string {
   return `a ${typeof value}`;
 }
 
-/** The message of a schema that expects this: `must(a port)` gives "must be a port, not a string". */
+/** Returns the message of a schema: `must("a port")` gives "must be a port, not a string". */
 export function must(be: string): (issue: { readonly input: unknown }) => string {
   return ({ input }) => `must be ${be}, not ${kindOf(input)}`;
 }
@@ -38,7 +38,7 @@ export function whole(what: string, least = 0, most: number = Number.MAX_SAFE_IN
   return v.pipe(v.number(message), v.integer(message), v.minValue(least, message), v.maxValue(most, message));
 }
 
-/** A number of milliseconds, at least `least`; `Infinity` counts where `most` says so. */
+/** A number of milliseconds, from `least` to `most`. */
 export function milliseconds(least: number, most: number = MAX_TIMER, what?: string): v.GenericSchema<number> {
   const message = must(what ?? `milliseconds, at least ${least}`);
   return v.pipe(v.number(message), v.minValue(least, message), v.maxValue(most, message));
@@ -60,9 +60,9 @@ export function fields<const E extends v.ObjectEntries>(
 }
 
 /**
- * The options as the schema gives them, defaults filled in.
+ * Checks options with a schema, and returns them with their defaults.
  *
- * @throws {ValidationError} with one issue for each fault; its message begins with `doing`
+ * @throws {ValidationError} with one issue for each invalid option; its message begins with `doing`
  */
 export function parseOptions<S extends v.GenericSchema>(schema: S, options: unknown, doing: string): v.InferOutput<S> {
   const { success, output, issues } = v.safeParse(schema, options);
@@ -73,7 +73,7 @@ export function parseOptions<S extends v.GenericSchema>(schema: S, options: unkn
   );
 }
 
-/** The error for options with these faults, each of which says what is wrong with the option that its path names. */
+/** Creates the error for invalid options. Each issue contains the path of the option and the reason. */
 export function invalidOptions(issues: readonly Issue[], doing: string): ValidationError {
   const faults = issues.map(({ path, message }) => `${path?.length ? path.join(".") : "options"} ${message}`);
   return new ValidationError(`${doing}: ${faults.join("; ")}`, issues);

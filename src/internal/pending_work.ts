@@ -1,5 +1,5 @@
 /**
- * Work that has begun and not ended: handlers and served calls. A bus waits for it when it closes.
+ * Running work: handlers and served calls. A bus waits for it when it closes.
  *
  * @module
  */
@@ -8,16 +8,16 @@ import { AsyncLocalStorage } from "node:async_hooks";
 const current = new AsyncLocalStorage<Work>();
 
 /**
- * One piece of work, such as a run of a handler. The code that it runs finds it in {@linkcode Work.current}, so that a `close` called
- * from there does not wait for its own caller.
+ * One piece of work, such as one run of a handler. Its code finds it in {@linkcode Work.current}, so that a `close` that is called by a
+ * handler does not wait for that handler.
  */
 export class Work {
-  /** How many times it has begun and not ended: more than once where several runs of a handler share one `Work`. */
+  /** The number of runs that have begun and not ended. Several runs of a handler can share one `Work`. */
   running = 0;
   readonly #trackers: readonly PendingWork[];
   readonly #parent: Work | undefined;
 
-  /** Creates work that these trackers count. `parent` is the work that waits for this one, if known. */
+  /** Creates work that these trackers count. `parent` is the work that waits for it, if known. */
   constructor(trackers: readonly PendingWork[], parent?: Work) {
     this.#trackers = trackers;
     this.#parent = parent;
@@ -28,7 +28,7 @@ export class Work {
     return current.getStore();
   }
 
-  /** This work and the work that waits for it, as far as the tracker counts it. */
+  /** Returns this work and all work that waits for it, if the tracker counts it. */
   *chain(tracker: PendingWork): Iterable<Work> {
     if (this.#trackers.includes(tracker)) yield this;
     if (this.#parent) yield* this.#parent.chain(tracker);
@@ -48,30 +48,30 @@ export class Work {
     return result;
   }
 
-  /** Counts one more run. */
+  /** Begins a run. */
   begin(): void {
     this.running++;
     for (const tracker of this.#trackers) tracker.begin();
   }
 
-  /** Counts the end of a run, successful or not. */
+  /** Ends a run, successful or not. */
   end(): void {
     this.running--;
     for (const tracker of this.#trackers) tracker.end();
   }
 }
 
-/** Counts work of one kind and waits for it. */
+/** Counts work of one kind, and waits for it. */
 export class PendingWork {
-  /** How much work has begun and not ended. */
+  /** The number of pieces of work that are running. */
   running = 0;
-  /** How much work has ended, successfully or not. */
+  /** The number of pieces of work that have ended, successfully or not. */
   finished = 0;
-  /** Work that itself waits for the rest. */
+  /** The work that itself waits for all other work. */
   #waiting = new Set<Work>();
   #checks = new Set<() => void>();
 
-  /** Counts a promise until it settles, and returns it. Its rejection is the caller's to handle. */
+  /** Counts a promise until it settles, and returns it. The caller must handle its rejection. */
   track<T>(promise: Promise<T>): Promise<T> {
     this.begin();
     const end = () => this.end();
@@ -91,7 +91,7 @@ export class PendingWork {
     for (const check of this.#checks) check();
   }
 
-  /** Excludes the work that the calling code belongs to from {@linkcode others}; false if there is none. */
+  /** Excludes the work of the calling code from {@linkcode others}. Returns false if the caller is not part of any work. */
   excludeCaller(): boolean {
     const own = [...Work.current?.chain(this) ?? []];
     for (const work of own) this.#waiting.add(work);
@@ -99,19 +99,19 @@ export class PendingWork {
     return own.length > 0;
   }
 
-  /** How much work is running, without work that itself waits for the rest. */
+  /** The number of pieces of work that are running and do not themselves wait for all others. */
   get others(): number {
     let own = 0;
     for (const work of this.#waiting) own += work.running;
     return this.running - own;
   }
 
-  /** Resolves when nothing is running, work that began meanwhile included. */
+  /** Resolves when nothing is running, including work that begins during the wait. */
   idle(): Promise<void> {
     return this.#until(() => this.running === 0);
   }
 
-  /** Resolves when nothing is running but work that itself waits for the rest. */
+  /** Resolves when the only running work is work that itself waits for all others. */
   othersIdle(): Promise<void> {
     return this.#until(() => this.others === 0);
   }

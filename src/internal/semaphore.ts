@@ -1,17 +1,17 @@
 import { Fifo } from "./fifo.ts";
 
-/** A semaphore: at most so many run at once, first come first served. */
+/** A semaphore: it limits how much work runs at once, and serves waiters in order. */
 export class Semaphore {
   #free: number;
   #waiting = new Fifo<() => void>();
   #ended = false;
 
-  /** `limit`: how many may run at once. */
+  /** Creates a semaphore that allows `limit` pieces of work at once. */
   constructor(limit: number) {
     this.#free = limit;
   }
 
-  /** Resolves when the caller may run; undefined: it may at once. Each `acquire` needs a `release`. */
+  /** Resolves when the caller may run. Returns undefined if it may run immediately. Each `acquire` needs a `release`. */
   acquire(): Promise<void> | undefined {
     if (this.#ended || this.#free > 0) {
       this.#free--;
@@ -27,7 +27,7 @@ export class Semaphore {
     else this.#free++;
   }
 
-  /** Ends the limit: all that wait may run, and so may everything after them. */
+  /** Removes the limit: all waiters may run, and all later callers too. */
   end(): void {
     this.#ended = true;
     for (const resolve of this.#waiting.drain()) {

@@ -1,11 +1,11 @@
 /**
- * What a thrown value says. Anything can be thrown: an object whose `toString` is no function, an error whose message throws when
- * it is read, a revoked proxy. Nothing in this module throws, whatever it is given.
+ * The name, text and stack of a thrown value. A program can throw anything: an object whose `toString` is not a function, an error whose
+ * `message` throws, a revoked proxy. The functions of this module never throw.
  *
  * @module
  */
 
-/** Characters of a value other than a string that a text quotes. */
+/** The largest number of characters that a message quotes of a value. */
 const QUOTED = 1_000;
 
 const UNREADABLE = "a value that cannot be read";
@@ -19,7 +19,7 @@ export function isA<T>(value: unknown, type: abstract new (...args: never[]) => 
   }
 }
 
-/** The text of a thrown value: an error's message; else the value, as {@linkcode show} writes it. */
+/** Returns the message of a thrown error. Any other value is written by {@linkcode show}. */
 export function textOf(thrown: unknown): string {
   try {
     return show(thrown instanceof Error ? thrown.message : thrown);
@@ -29,8 +29,8 @@ export function textOf(thrown: unknown): string {
 }
 
 /**
- * The name of the class of a thrown value: an error's `name`. Where that is only what a class of the platform hands down
- * (`class OutOfStock extends Error {}` has the name "Error"), it is the name of the error's own class. No error: "Error".
+ * Returns the name of the class of a thrown error: its `name`, or the name of its class if `name` is only inherited from a class of the
+ * platform (`class OutOfStock extends Error {}` inherits "Error"). Returns "Error" for any other value.
  */
 export function nameOf(thrown: unknown): string {
   try {
@@ -43,7 +43,7 @@ export function nameOf(thrown: unknown): string {
   }
 }
 
-/** The classes whose prototypes have a `name` that says nothing about a class that extends them. */
+/** The classes of the platform, whose `name` is not the name of a class that extends them. */
 const PLATFORM = new Set<object>(
   [Error, TypeError, RangeError, SyntaxError, ReferenceError, EvalError, URIError, AggregateError]
     .map(({ prototype }) => prototype),
@@ -55,7 +55,7 @@ function inherited(error: Error): boolean {
   return owner !== null && PLATFORM.has(owner);
 }
 
-/** The stack of a thrown error, if it has one. */
+/** Returns the stack of a thrown error, if it has one. */
 export function stackOf(thrown: unknown): string | undefined {
   try {
     const stack = thrown instanceof Error ? thrown.stack : undefined;
@@ -65,7 +65,7 @@ export function stackOf(thrown: unknown): string | undefined {
   }
 }
 
-/** A value as text: a string as it is; an object by its own `toString`, else as JSON. */
+/** Writes a value as text: a string unchanged, an object by its own `toString`, or else as JSON. */
 export function show(value: unknown): string {
   try {
     if (typeof value === "string") return value;
@@ -77,7 +77,7 @@ export function show(value: unknown): string {
   }
 }
 
-/** What an object says of itself, unless that is only its kind. */
+/** Returns the result of an object's own `toString`, unless that is only its kind. */
 function spoken(value: object): string | undefined {
   if (Array.isArray(value)) return undefined;
   try {
@@ -92,7 +92,7 @@ function cut(text: string): string {
   return text.length > QUOTED ? `${text.slice(0, QUOTED)}…` : text;
 }
 
-/** Writes a thrown value to the console, with its stack where the console can read it. */
+/** Writes a thrown value to the console, with its stack if the console can read it. */
 export function complain(text: string, thrown: unknown): void {
   try {
     console.error(`tsmq: ${text}`, thrown);
@@ -101,7 +101,7 @@ export function complain(text: string, thrown: unknown): void {
   }
 }
 
-/** Calls a function of the user's that has no business failing; what it throws, or rejects with, goes to the console. */
+/** Calls a function of the user that should not fail. If it throws or rejects, the error is written to the console. */
 export function guard(what: string, work: () => unknown): void {
   const failed = (thrown: unknown) => complain(`${what} threw:`, thrown);
   try {

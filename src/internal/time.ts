@@ -1,13 +1,13 @@
 /**
- * Times: timers that hold as long as one likes, and deadlines that may be brought forward.
+ * Time: timers of any length, pauses, the retry policy, and deadlines that can be shortened.
  *
  * @module
  */
 
-/** The longest time that a timer holds, in milliseconds; a longer one fires at once. */
+/** The longest time of a timer in milliseconds. The runtimes fire a timer with a longer time immediately. */
 export const MAX_TIMER: number = 2 ** 31 - 1;
 
-/** Calls `act` once, after `ms` milliseconds however many they are, `Infinity`: never. The function that it returns prevents that. */
+/** Calls `act` once, after `ms` milliseconds of any number; with `Infinity`, never. Returns a function that cancels the call. */
 export function after(ms: number, act: () => void): () => void {
   if (ms <= MAX_TIMER) {
     const timer = setTimeout(act, ms);
@@ -34,36 +34,36 @@ export function pause(ms: number, signal?: AbortSignal): Promise<void> {
   });
 }
 
-/** The pauses between attempts, in milliseconds: doubled from the first to the second. */
+/** The pauses between attempts in milliseconds. They double from `min` to `max`. */
 export interface Backoff {
   min: number;
   max: number;
 }
 
-/** Every pause between attempts to do the same again. Tests may shorten them. */
+/** The pauses between retries, for the whole project. Tests may shorten them. */
 export const RETRY: { readonly restore: Backoff; readonly send: Backoff; readonly prompt: Backoff } = {
-  /** Bringing back a worker, a connection, a subscription, a registration. */
+  /** Restores a worker, a connection, a subscription or a registration. */
   restore: { min: 100, max: 5_000 },
-  /** A send or a take that the transport or a peer refuses for the moment. */
+  /** Repeats a send or a receive that the transport or a peer refuses for the moment. */
   send: { min: 50, max: 2_000 },
-  /** What a call or a closing bus waits for, such as a server that is about to come back: the pauses stay short. */
+  /** Waits for something that a call or a closing bus needs soon, such as a server that reconnects. The pauses stay short. */
   prompt: { min: 50, max: 200 },
 };
 
-/** Milliseconds to pause after so many failed attempts in a row, at least one. */
+/** Returns the pause in milliseconds after a number of consecutive failures, which is at least 1. */
 export function backoff({ min, max }: Backoff, failures: number): number {
   return Math.min(max, min * 2 ** Math.min(failures - 1, 30));
 }
 
-/** A time by which something has to be over; it may be brought forward. */
+/** A deadline that can be shortened. */
 export class Deadline {
-  /** Resolves when it has passed. */
+  /** Resolves when the deadline has passed. */
   readonly over: Promise<void>;
   #resolve: () => void;
   #at = Infinity;
   #stop = () => {};
 
-  /** In so many milliseconds from now. */
+  /** Creates a deadline in `ms` milliseconds from now. */
   constructor(ms: number) {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.over = promise;
@@ -71,12 +71,12 @@ export class Deadline {
     this.bring(ms);
   }
 
-  /** Milliseconds until it passes. */
+  /** The number of milliseconds until the deadline. */
   get left(): number {
     return Math.max(0, this.#at - performance.now());
   }
 
-  /** Brings it forward to so many milliseconds from now; an earlier one stays. */
+  /** Shortens the deadline to `ms` milliseconds from now. An earlier deadline stays. */
   bring(ms: number): void {
     const at = performance.now() + ms;
     if (at >= this.#at) return;
@@ -85,18 +85,18 @@ export class Deadline {
     this.#stop = after(ms, this.#resolve);
   }
 
-  /** Resolves when the work has settled or the time has passed, whichever comes first. */
+  /** Resolves when the work has settled or the deadline has passed. */
   async within(work: Promise<unknown>): Promise<void> {
     await Promise.race([work.catch(() => {}), this.over]);
   }
 
-  /** Ends its timer: nobody waits for it any more. */
+  /** Stops the timer. Call it when nothing waits for the deadline any more. */
   end(): void {
     this.#stop();
   }
 }
 
-/** Does what takes a deadline of so many milliseconds. */
+/** Runs a function with a deadline in `ms` milliseconds, and stops the timer after it. */
 export async function withDeadline<T>(ms: number, act: (over: Promise<void>) => Promise<T>): Promise<T> {
   const deadline = new Deadline(ms);
   try {
