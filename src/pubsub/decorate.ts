@@ -9,14 +9,14 @@ import type { Fn } from "../rpc/procedure.ts";
 /** A wrapper of a function that is also a TC39 decorator of a method. */
 export type Wrapper = <F extends Fn>(fn: F, context?: ClassMethodDecoratorContext) => F;
 
-/** Returns a decorator context that runs initialisers on an existing instance at once. */
+/** Returns a decorator context that immediately runs initialisers on an existing instance. */
 export function decorating(self: unknown, method?: string): ClassMethodDecoratorContext | undefined {
   if (method === undefined) return undefined;
   const context = { name: method, addInitializer: (initialize: (this: unknown) => void) => initialize.call(self) };
   return context as ClassMethodDecoratorContext;
 }
 
-/** Returns one function for both uses: users call it with a function, the language calls it with a method and its context. */
+/** Returns a function for both uses: users call it with a function; as a decorator, it is called with a method and its context. */
 export function wrapper(apply: (fn: Fn, self?: unknown, method?: string) => unknown): Wrapper {
   return (fn, context) => {
     if (context === undefined) {

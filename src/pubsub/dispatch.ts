@@ -1,5 +1,5 @@
 /**
- * From the port to the handlers.
+ * The dispatch of events from the port to the handlers.
  *
  * @module
  */
@@ -7,7 +7,7 @@ import type { Core } from "../core.ts";
 import type { Subscriber } from "./handler_queue.ts";
 import { SharedSubscription } from "./shared_subscription.ts";
 
-/** The subscriptions of a bus. Equal ones share one subscription of the transport. */
+/** The subscriptions of a bus. Equal subscriptions share one subscription of the transport. */
 export class Dispatch {
   #core: Core;
   #shared = new Map<string, SharedSubscription>();
@@ -21,12 +21,12 @@ export class Dispatch {
     this.#timeout = timeout;
   }
 
-  /** How many transport subscriptions there are. */
+  /** The number of transport subscriptions. */
   get size(): number {
     return this.#shared.size;
   }
 
-  /** Resolves when no subscription waits for the transport any more; undefined if none waits. */
+  /** Resolves when no subscription waits for the transport. Returns undefined if none waits now. */
   get unready(): Promise<void> | undefined {
     return this.#allReady?.promise;
   }

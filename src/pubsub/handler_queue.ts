@@ -1,5 +1,5 @@
 /**
- * The queue of events in front of each handler.
+ * The queue of the events that wait for one handler.
  *
  * @module
  */
@@ -13,7 +13,7 @@ import { Work } from "../internal/pending_work.ts";
 import type { Operation } from "../telemetry/telemetry.ts";
 import type { Message } from "./topic.ts";
 
-/** Milliseconds that a handler may run while events wait behind it, before a "stalled" error is reported. */
+/** Milliseconds that a handler may run while events wait, before a "stalled" error is reported. */
 const STALLED = 30_000;
 
 /** One handler, and the topic or pattern that it subscribes to. */
@@ -25,7 +25,7 @@ export interface Subscriber {
   readonly schema?: StandardSchemaV1;
   readonly concurrency: number;
   readonly handler: (event: never, message: Message) => unknown;
-  /** Called once when the subscription has ended, for whatever reason. */
+  /** Called once when the subscription has ended. */
   readonly ended?: () => void;
 }
 
@@ -33,29 +33,29 @@ export interface Subscriber {
 export interface Event {
   readonly decoded: Decoded;
   readonly message: Message;
-  /** Its size, as flow control counts it. */
+  /** The size of the event, as flow control counts it. */
   readonly cost: number;
   /** The span of its publisher, if known. */
   readonly traceparent: string | undefined;
-  /** Handlers that have not started. The event's credit goes back when all have. */
+  /** The number of handlers that have not started. When it is 0, the credit of the event is returned. */
   waiting: number;
 }
 
-/** A gap that waits for its turn among the events. Further gaps at the same place add to it. */
+/** A gap between waiting events. Further gaps at the same place are added to it. */
 type PendingGap = Gap & { lost: number };
 
 /** The events that wait for one handler. They start in order, at most `concurrency` at once. */
 export class HandlerQueue {
   #core: Core;
   #subscriber: Subscriber;
-  /** Shared by all runs where they run one at a time, so that it is entered once for many events. */
+  /** The work that all runs share if they run one at a time, so that it is entered once for many events. */
   #work: Work | undefined;
   #started: (event: Event) => void;
   #waiting = new Fifo<Event | PendingGap>();
   /** The last waiting entry, if it is a gap. */
   #gap: PendingGap | undefined;
   #running = 0;
-  /** The next event is being validated asynchronously. Those behind it wait, so that they start in order. */
+  /** True while the next event is validated asynchronously. Later events wait, so that handlers start in order. */
   #preparing = false;
   #ended = false;
   #since = 0;
@@ -78,7 +78,7 @@ export class HandlerQueue {
     return this.#work ? this.#work.enter(offer) : offer();
   }
 
-  /** Called within {@linkcode enter}. Starts the handler, or queues the event; true if the event does not wait. */
+  /** Starts the handler, or queues the event. Returns true if the event does not wait. Must be called within {@linkcode enter}. */
   offer(event: Event): boolean {
     if (this.#ended) return true;
     if (this.#running < this.#subscriber.concurrency && !this.#preparing && this.#waiting.length === 0) {
@@ -103,7 +103,7 @@ export class HandlerQueue {
     this.#next();
   }
 
-  /** Starts no more handlers; returns the number of events that it drops. */
+  /** Starts no more handlers. Returns the number of events that it drops. */
   end(): number {
     if (this.#ended) return 0;
     this.#ended = true;
@@ -136,7 +136,7 @@ export class HandlerQueue {
     }
   }
 
-  /** Converts an event to what its subscriber declared: an instance of the class, or the output of the schema. */
+  /** Checks that an event is an instance of the subscriber's class, or returns the output of the subscriber's schema. */
   #prepare(value: unknown): unknown {
     const { type, schema, topic } = this.#subscriber;
     const accept = (value: unknown) => schema ? validate(schema, value, `an event on "${topic}"`) : value;
@@ -165,7 +165,7 @@ export class HandlerQueue {
     }
     if (!done) return this.#finish(work, operation);
     this.#since = performance.now();
-    // a foreign `then` may throw, or return nothing
+    // the `then` of a user's object may throw, or return nothing
     done.then(
       () => this.#finish(work, operation),
       (error: unknown) => this.#fail(message.topic, work, operation, error),

@@ -21,7 +21,7 @@ export class SharedSubscription {
   #core: Core;
   #stream: Stream;
   #topic: string;
-  /** What arrived after an event that is still being decoded, because decoding may be asynchronous. */
+  /** The events and gaps that arrived after an event that is being decoded asynchronously. */
   #behind: Fifo<[topic: string, body: string] | Gap> | undefined;
 
   /** Subscribes at the transport. */
@@ -35,7 +35,7 @@ export class SharedSubscription {
     );
   }
 
-  /** How many handlers share it. */
+  /** The number of handlers. */
   get size(): number {
     return this.#queues.size;
   }
@@ -52,7 +52,7 @@ export class SharedSubscription {
     return queue;
   }
 
-  /** Ends a handler; false if it has ended before. */
+  /** Ends a handler. Returns false if it has already ended. */
   remove(queue: HandlerQueue): boolean {
     if (!this.#queues.delete(queue)) return false;
     queue.end();
@@ -64,7 +64,7 @@ export class SharedSubscription {
     return this.#stream.close();
   }
 
-  /** Ends all handlers; returns the number of events that they had not started. */
+  /** Ends all handlers. Returns the number of events whose handlers had not started. */
   end(): number {
     let dropped = 0;
     for (const queue of this.#queues) dropped += queue.end();
@@ -88,7 +88,7 @@ export class SharedSubscription {
 
   #passGap(gap: Gap): void {
     if (this.#behind) return void this.#behind.push(gap);
-    this.#offer(); // events before the gap
+    this.#offer(); // the events before the gap are handled first
     for (const queue of [...this.#queues]) queue.enter(() => queue.reportGap(gap));
   }
 
@@ -115,7 +115,7 @@ export class SharedSubscription {
       if (Array.isArray(next)) this.#deliver(next[0], next[1]);
       else this.#passGap(next);
       if (!this.#behind) continue;
-      this.#behind = behind; // the next one is decoded asynchronously too
+      this.#behind = behind; // the next event is decoded asynchronously too
       break;
     }
     this.#offer();
@@ -131,7 +131,7 @@ export class SharedSubscription {
     this.#events.push({ decoded, message, cost: cost(body), traceparent, waiting: 1 });
   }
 
-  /** Offers the batch to each handler. Entering it once for the whole batch costs less than once an event. */
+  /** Offers the batch to each handler. To enter a handler's queue once for a batch is cheaper than once for each event. */
   #offer(): void {
     const events = this.#events;
     if (events.length === 0) return;

@@ -1,5 +1,5 @@
 /**
- * The subscriptions that a bus has handed out, until they end.
+ * The subscriptions that users hold, until they end.
  *
  * @module
  */

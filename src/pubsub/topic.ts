@@ -11,7 +11,7 @@ import type { StandardSchemaV1 } from "../codec/schema.ts";
 
 /** Properties of an event, the second argument of its handler. */
 export interface Message {
-  /** The concrete topic, also under a pattern. */
+  /** The topic of the event. For a pattern, it is the concrete topic. */
   readonly topic: string;
   /** The type tag of the body, if any: the name of the publisher's class. */
   readonly type?: string;
@@ -22,23 +22,23 @@ export type Handler<T> = (event: T, message: Message) => unknown;
 
 /** Options of `subscribe`. */
 export interface SubscribeOptions<S extends StandardSchemaV1 | undefined = StandardSchemaV1 | undefined> {
-  /** The target is a glob, as Redis matches it: `*` (crosses `/`), `?`, `[…]`, `\`. Default false. */
+  /** Whether the target is a glob, as in Redis: `*` (also matches `/`), `?`, `[…]`, `\`. Default false. */
   readonly pattern?: boolean;
-  /** Validates each event. The handler receives the schema's output. */
+  /** A schema that validates each event. The handler receives its output. */
   readonly schema?: S;
   /** The number of handlers of this subscription that may run at the same time. They start in order. Default 1. */
   readonly concurrency?: number;
-  /** Unsubscribes when it aborts. */
+  /** A signal that ends the subscription when it aborts. */
   readonly signal?: AbortSignal;
 }
 
-/** A subscription; `await using` ends it. */
+/** A running subscription. `await using` ends it. */
 export interface Subscription extends AsyncDisposable {
   /** The topic or glob. */
   readonly topic: string;
-  /** Whether it is a glob. */
+  /** Whether the target is a glob. */
   readonly pattern: boolean;
-  /** Resolves when the transport has the subscription; rejects if it fails. A publish of the same bus waits for it anyway. */
+  /** Resolves when the transport has the subscription; rejects if it fails. A later `publish` of the same bus waits for it. */
   readonly ready: Promise<void>;
   /** Resolves when the subscription has ended: by `unsubscribe`, by its signal, or with the bus. */
   readonly closed: Promise<void>;
@@ -48,17 +48,17 @@ export interface Subscription extends AsyncDisposable {
 
 /** Options of `topic`. */
 export interface TopicOptions<S extends StandardSchemaV1 | undefined = StandardSchemaV1 | undefined> {
-  /** The name is a glob: it can be subscribed, not published to. Default false. */
+  /** Whether the name is a glob, so that the topic can be subscribed to, but not published to. Default false. */
   readonly pattern?: boolean;
-  /** Validates events at both ends: `publish` sends the schema's input, handlers receive its output. */
+  /** A schema that validates events at both ends: `publish` sends its input, handlers receive its output. */
   readonly schema?: S;
 }
 
 /** The parts of a bus that a topic uses. */
 export interface TopicVerbs {
-  /** Publishes. */
+  /** Publishes an event. */
   publish(event: unknown, target: string | Topic): Promise<number | undefined>;
-  /** Subscribes. */
+  /** Subscribes a handler. */
   subscribe(target: string, handler: Handler<never>, options: SubscribeOptions): Subscription;
 }
 
@@ -147,7 +147,7 @@ export class Topic<T = unknown, I = T> implements AsyncIterable<T> {
   }
 }
 
-/** What `subscribe` and `unsubscribe` accept: a name or glob, a topic, an event class. */
+/** A target of `subscribe` and `unsubscribe`: a name, a glob, a topic or an event class. */
 export type Target<T = unknown> = string | Topic<T> | EventClass<T>;
 
 /** Returns the topic or glob of a target, and its schema and class. */

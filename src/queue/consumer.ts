@@ -10,41 +10,41 @@ import { backoff as backoffAfter, pause } from "../internal/time.ts";
 import { checkCount, checkDelay, checkFunction, checkName, checkSignal } from "../internal/arguments.ts";
 import { PendingWork, Work } from "../internal/pending_work.ts";
 
-/** Milliseconds before a failed item is retried: doubled with each attempt, up to the second number. */
+/** Milliseconds before a failed item is retried. They double with each attempt, from `min` to `max`. */
 const BACKOFF = { min: 100, max: 30_000 };
 /** Milliseconds before a consumer receives again after an internal error. */
 const ERROR_PAUSE = 1_000;
 /** The largest number of items in one request. */
 const BATCH = 256;
 /**
- * The largest number of handled items with an unconfirmed acknowledgement while further handlers start. A crash redelivers at
- * most this many handled items. One turn of 64 handlers fits, which leaves in one command.
+ * The largest number of unconfirmed acknowledgements while further handlers start. A crash redelivers at most this many handled items.
+ * The acknowledgements of 64 handlers that end in one turn fit into one command.
  */
 const UNCONFIRMED = 64;
 
 /** Options of {@linkcode Queue.consume}. */
 export interface ConsumeOptions {
-  /** Handlers that may run at once. Default 1. */
+  /** The number of handlers that may run at once. Default 1. */
   readonly concurrency?: number;
   /** Milliseconds of the lease, as for {@linkcode Queue.receive}. Default 30,000. */
   readonly lease?: number;
-  /** Attempts after which a failing item goes to the dead-letter queue. Default: unlimited. */
+  /** The number of attempts after which a failing item goes to the dead-letter queue. Default: unlimited. */
   readonly maxAttempts?: number;
-  /** Milliseconds before the next attempt, by the number of the one that failed. Default: 100, doubled each time, at most 30,000. */
+  /** Milliseconds before the next attempt. A function receives the number of the failed attempt. Default: 100, doubled each time, at most 30,000. */
   readonly backoff?: number | ((attempt: number) => number);
   /** The name of the dead-letter queue. Default: the queue's name and `.dead`. */
   readonly deadLetter?: string;
-  /** Closes the consumer when it aborts. */
+  /** A signal that closes the consumer when it aborts. */
   readonly signal?: AbortSignal;
 }
 
-/** A running consumer; `await using` closes it. */
+/** A running consumer. `await using` closes it. */
 export interface Consumer extends AsyncDisposable {
   /** Resolves when the consumer has ended, with the error that ended it, if any. */
   readonly closed: Promise<BusError | undefined>;
   /**
-   * Receives no more items, starts no more handlers, and resolves when the running handlers have finished. Called inside a handler,
-   * it waits only for the others; `closed` waits for that handler too.
+   * Closes the consumer: it starts no more handlers, and resolves when the running handlers have finished. If a handler calls it, it does
+   * not wait for that handler; `closed` does.
    */
   close(): Promise<void>;
 }
@@ -78,7 +78,7 @@ export function consume<T>(
   let settling = 0;
   let changed = Promise.withResolvers<void>();
   const change = () => {
-    changed.resolve(); // a race of all that run would leave a trace in each of them, every time
+    changed.resolve(); // `Promise.race` over the running handlers would add a callback to each of them, every time
     changed = Promise.withResolvers();
   };
 
@@ -87,7 +87,7 @@ export function consume<T>(
     if (signal.aborted) return untried;
     // only recorded starts count as attempts
     const over = core.features.exactAttempts && delivery.attempt > maxAttempts;
-    if (!over && !await deliveries.start(delivery)) return NOTHING; // another consumer may have it
+    if (!over && !await deliveries.start(delivery)) return NOTHING; // the lease was lost, so another consumer may have the item
     let readable = false;
     let held: Held<T> | undefined;
     try {
@@ -106,7 +106,7 @@ export function consume<T>(
       if (exhausted) return () => deliveries.moveToDeadLetters(delivery, readable, error, deadLetter);
       return () => deliveries.settle(delivery, "nack", delayOf(delivery.attempt));
     }
-    // beyond the last attempt: nobody could report why
+    // the holder of the last attempt died before it could report an error
     if (!held) {
       return () => deliveries.moveToDeadLetters(delivery, readable, new Error("its last holder died"), deadLetter);
     }
@@ -156,7 +156,7 @@ export function consume<T>(
   signal.addEventListener("abort", change, { once: true });
   const intake = core.receives.track(run());
   const closed = intake.then(async (error) => {
-    signal.removeEventListener("abort", change); // it would keep this consumer for as long as the user's signal lives
+    signal.removeEventListener("abort", change); // otherwise the user's signal would keep this consumer in memory
     await jobs.idle();
     return error;
   });

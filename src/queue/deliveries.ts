@@ -29,11 +29,11 @@ export interface DeadLetter<T = unknown> {
   readonly cause: { readonly name: string; readonly message: string };
 }
 
-/** A leased item: it is redelivered unless it is acknowledged. `await using` gives it back if it is not settled. */
+/** A leased item. It is redelivered unless it is acknowledged. `await using` gives it back if it is not settled. */
 export interface Lease<T> extends AsyncDisposable {
   /** The item. */
   readonly item: T;
-  /** The number of this attempt: 1, and one more for each handler that has started with this item before. */
+  /** The number of this attempt: 1 plus the number of handlers that have started with this item before. */
   readonly attempt: number;
   /**
    * Removes the item for good.
@@ -49,7 +49,7 @@ export interface Lease<T> extends AsyncDisposable {
   nack(options?: { delay?: number }): Promise<void>;
 }
 
-/** A lease, and whether it was settled. */
+/** A lease that knows whether it was settled. */
 export interface Held<T> extends Lease<T> {
   readonly settled: boolean;
 }
@@ -57,7 +57,7 @@ export interface Held<T> extends Lease<T> {
 /** A delivery whose headers have been removed from the body. */
 export interface Opened extends Delivery {
   readonly headers?: MessageHeaders;
-  /** The start of this attempt was recorded. */
+  /** Whether the start of this attempt was recorded. */
   started: boolean;
 }
 
@@ -79,7 +79,7 @@ export class Deliveries {
     this.core = core;
   }
 
-  /** Decodes the item of a body. An error contains the body, so that it is not lost. */
+  /** Decodes the item of a body. If that fails, the error contains the body, so that it is not lost. */
   async read(body: string): Promise<unknown> {
     try {
       const { value } = await this.core.codec.decode(body);
@@ -91,8 +91,8 @@ export class Deliveries {
   }
 
   /**
-   * Records that this attempt starts; resolves with false if the lease was lost. Usually it does not wait for the record. If the last
-   * lease expired, the item may have killed its process: then it waits until the record is confirmed.
+   * Records the start of this attempt. Resolves with false if the lease was lost. Usually it does not wait for the confirmation. But if
+   * the last lease expired, the item may have killed its process, so it waits.
    */
   async start(delivery: Opened): Promise<boolean> {
     const recorded = this.core.link.start(this.queue, [delivery.receipt]);
@@ -115,7 +115,7 @@ export class Deliveries {
       try {
         return await settling.done;
       } catch (error) {
-        settling = undefined; // it may be tried again
+        settling = undefined; // so that the user can settle it again
         throw error;
       }
     };
@@ -140,13 +140,13 @@ export class Deliveries {
     };
   }
 
-  /** Settles a lease; true if it still held. */
+  /** Settles a lease. Resolves with true if it still held. */
   async settle(delivery: Delivery, outcome: Outcome, delay = 0): Promise<boolean> {
     const [held] = await this.core.link.settle(this.queue, [delivery.receipt], outcome, delay);
     return held === true;
   }
 
-  /** Moves an item to the dead-letter queue. It is put there before it is removed here, so a crash may duplicate it and never loses it. */
+  /** Moves an item to the dead-letter queue. It is put there before it is removed here, so a crash can duplicate it, but not lose it. */
   async moveToDeadLetters(delivery: Opened, readable: boolean, error: unknown, deadLetter: string): Promise<void> {
     await this.putDeadLetter(delivery, readable, error, deadLetter);
     await this.settle(delivery, "ack");
@@ -165,10 +165,10 @@ export class Deliveries {
     await sender.send(deadLetter, letter + writeMarks(item && JSON.stringify({ item })), { wait: 0 });
   }
 
-  /** Gives back an item that could be neither acknowledged nor dead-lettered. An acknowledgement that arrived after all stays valid. */
+  /** Gives back an item that could be neither acknowledged nor dead-lettered. An acknowledgement that did arrive stays valid. */
   async giveBack(delivery: Opened, error: unknown): Promise<void> {
     this.core.report(error, this.queue);
     const outcome = delivery.started ? "nack" : "untried";
-    await this.settle(delivery, outcome, REDELIVERY_DELAY).catch(() => {}); // then its lease ends by itself
+    await this.settle(delivery, outcome, REDELIVERY_DELAY).catch(() => {}); // if this fails, the lease expires
   }
 }

@@ -16,7 +16,7 @@ const LEASE = 30_000;
 
 /** Options of `queue`. */
 export interface QueueOptions<S extends StandardSchemaV1 | undefined = StandardSchemaV1 | undefined> {
-  /** Validates items: `put` sends the schema's input, `get` and `receive` return its output. */
+  /** A schema that validates items: `put` sends its input, `get` and `receive` return its output. */
   readonly schema?: S;
 }
 
@@ -24,9 +24,9 @@ export interface QueueOptions<S extends StandardSchemaV1 | undefined = StandardS
 export interface WaitOptions {
   /** Whether to wait. Default true. */
   readonly block?: boolean;
-  /** Milliseconds to wait; 0: do not wait. Default: for ever. */
+  /** Milliseconds to wait. With 0 it does not wait. Default: no limit. */
   readonly timeout?: number;
-  /** Cancels the wait, which rejects with the signal's reason. No item is lost. */
+  /** A signal that cancels the wait. The promise rejects with the signal's reason, and no item is lost. */
   readonly signal?: AbortSignal;
 }
 
@@ -36,9 +36,9 @@ export interface ReceiveOptions extends WaitOptions {
   readonly lease?: number;
 }
 
-/** A named queue. Each item goes to one consumer, oldest first. `for await` over a queue gets its items until the queue is closed. */
+/** A named queue. Each item goes to one consumer, oldest first. `for await` takes items until the queue is closed. */
 export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
-  /** Its name. */
+  /** The name of the queue. */
   readonly name: string;
   #schema: StandardSchemaV1 | undefined;
   #core: Core;
@@ -57,7 +57,7 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
   }
 
   /**
-   * Puts an item at the end of the queue; resolves when the transport has accepted it.
+   * Puts an item at the end of the queue. Resolves when the transport has accepted it.
    *
    * @throws {QueueFullError} when there was no room in time, on transports whose queues can be full
    * @throws {ValidationError} when the schema rejects the item, or it cannot be encoded
@@ -79,9 +79,9 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
   }
 
   /**
-   * Takes the oldest item, at most once: if this process dies, the item is lost. {@linkcode Queue.receive} is at least once.
+   * Takes the oldest item out of the queue. If this process dies, the item is lost; {@linkcode Queue.receive} prevents that.
    *
-   * @throws {QueueEmptyError} when there was none in time
+   * @throws {QueueEmptyError} when there was no item in time
    * @throws {ValidationError} when the item cannot be decoded or the schema rejects it; `body` of the error contains it
    */
   async get(options: WaitOptions = {}): Promise<T> {
@@ -95,10 +95,10 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
   }
 
   /**
-   * Leases the oldest item, at least once: it is redelivered unless it is acknowledged. An item that cannot be decoded goes to the
-   * dead-letter queue, and the error says so.
+   * Receives the oldest item under a lease. The item is redelivered unless it is acknowledged. An item that cannot be decoded is moved to
+   * the dead-letter queue, and the promise rejects.
    *
-   * @throws {QueueEmptyError} when there was none in time
+   * @throws {QueueEmptyError} when there was no item in time
    * @throws {ValidationError} when the item cannot be decoded or the schema rejects it
    */
   receive(options: ReceiveOptions = {}): Promise<Lease<T>> {
@@ -137,8 +137,8 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
   }
 
   /**
-   * Yields item after item, until the loop ends, or the handle or the bus is closed. For an item that cannot be decoded the bus emits
-   * an `"error"` event and puts it into the dead-letter queue; the loop continues.
+   * Yields each item, until the loop ends, or the handle or the bus is closed. If an item cannot be decoded, the bus emits an `"error"`
+   * event and puts the item into the dead-letter queue, and the loop continues.
    */
   [Symbol.asyncIterator](): AsyncIterator<T, undefined> {
     const left = new AbortController();
@@ -158,7 +158,7 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
         }
         return done;
       },
-      // an item that comes too late goes to the next() that waits for it, or back
+      // an item that arrives later goes to a waiting next(), or back to the queue
       return: () => {
         left.abort();
         return Promise.resolve(done);
@@ -189,7 +189,7 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
     return opened;
   }
 
-  /** Decodes a delivery without a lease. An item that cannot be decoded is reported and dead-lettered; then it resolves with undefined. */
+  /** Decodes an item without a lease. If that fails, it reports and dead-letters the item, and resolves with undefined. */
   async #readOrDeadLetter(delivery: Opened): Promise<{ readonly value: T } | undefined> {
     try {
       return { value: (await this.#deliveries.read(delivery.body)) as T };
@@ -230,7 +230,9 @@ function waitOf(options: WaitOptions): number {
 
 function leaseOf(lease: number | undefined): number {
   if (lease === Infinity) {
-    throw new ValidationError("Cannot use Infinity as a lease: an item of a dead holder must come back");
+    throw new ValidationError(
+      "Cannot use Infinity as a lease: then an item would not be redelivered if its consumer died",
+    );
   }
   return checkTime("a lease", lease ?? LEASE, 1);
 }

@@ -1,5 +1,5 @@
 /**
- * One call, from its request to its end.
+ * The class `Call`: one call, from its request to its end.
  *
  * @module
  */
@@ -9,35 +9,35 @@ import type { Link } from "../port/link.ts";
 import { Work } from "../internal/pending_work.ts";
 import { writeRequest } from "./wire.ts";
 
-/** Milliseconds until a request is sent again for the first time. Most calls have their answer long before. */
+/** Milliseconds until a request is sent again for the first time. Most calls are answered much earlier. */
 const FIRST_REPEAT = 2_000;
 
-/** One call that this bus makes. */
+/** A call that this bus makes. */
 export class Call {
   /** The function's name. */
   readonly fn: string;
   readonly #args: Written;
-  /** When the call ends at the latest, in milliseconds of `Date.now()`: servers on other machines read it. */
+  /** The deadline in milliseconds of `Date.now()`, because servers on other machines read it. */
   readonly deadline: number;
   readonly #timeout: number;
-  /** Only servers that got the request know it: 122 random bits. */
+  /** The id of the call: 122 random bits, so only servers that received the request know it. */
   readonly id: string = crypto.randomUUID();
   readonly #since = performance.now();
   readonly #traceparent: string | undefined;
-  /** How many servers the call was sent to in turn; 0: to all at once, or to none yet. */
+  /** The number of servers that the call was sent to, one after the other. 0: to none yet, or to all at once. */
   attempt = 0;
-  /** The servers that are to answer may have the request already. */
+  /** Whether the servers may have received the request. */
   #sent = false;
-  /** The handler that made the call, if a handler did. */
+  /** The handler that made the call, if any. */
   readonly work: Work | undefined = Work.current;
-  /** The call has ended: nothing waits for it any more. */
+  /** Whether the call has ended, so that nothing waits for it any more. */
   over = false;
   /** The age in milliseconds at which the request is sent again; it doubles each time. */
   repeatAt = FIRST_REPEAT;
-  /** What to do when the call has ended. */
+  /** Functions to run when the call has ended. */
   readonly cleanups: (() => void)[] = [];
 
-  /** `timeout`: milliseconds. */
+  /** Creates a call that ends after `timeout` milliseconds. */
   constructor(fn: string, args: Written, timeout: number, traceparent: string | undefined) {
     this.fn = fn;
     this.#args = args;
@@ -46,29 +46,29 @@ export class Call {
     this.deadline = Date.now() + timeout;
   }
 
-  /** Milliseconds until the deadline, by a clock that is never set. */
+  /** The milliseconds until the deadline, by the monotonic clock. */
   get left(): number {
     return this.#timeout - this.age;
   }
 
-  /** Milliseconds since the call was made. */
+  /** The milliseconds since the call began. */
   get age(): number {
     return performance.now() - this.#since;
   }
 
-  /** Resolves with the inbox that answers go to; never, once the call has ended. */
+  /** Resolves with the inbox for the answers. Never resolves once the call has ended. */
   async inbox(link: Link): Promise<string> {
     const inbox = await link.address();
     return this.over ? await new Promise(() => {}) : inbox;
   }
 
-  /** The call goes to another server, or to the same one anew. */
+  /** Begins the next attempt, at another server or at the same one. */
   next(): void {
     this.attempt++;
     this.#sent = false;
   }
 
-  /** Writes the request; one that is sent again has its age in it. `channel` is PyMQ's answer queue, or empty. */
+  /** Writes the request. A repeated request contains its age. `channel` is PyMQ's answer queue, or empty. */
   request(inbox: string, channel: string): string {
     const age = this.#sent ? Math.ceil(this.age) : undefined;
     this.#sent = true;

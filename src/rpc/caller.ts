@@ -25,7 +25,7 @@ import { PymqCaller } from "./pymq.ts";
 import type { Server } from "./server.ts";
 import { type Answer, denial } from "./wire.ts";
 
-/** How a call is made. */
+/** The options of one call. */
 export interface CallOptions {
   readonly timeout: number;
   readonly signal?: AbortSignal;
@@ -42,11 +42,11 @@ export class Caller {
   #pending: PendingCalls;
   #pymq: PymqCaller;
   #multi: MultiCallParts;
-  /** Rejects each call that is under way. */
+  /** The functions that reject each running call. */
   #rejects = new Set<(error: BusError) => void>();
   #closed: ClosedError | undefined;
 
-  /** Calls over this bus; a call waits until functions that the `server` of this bus is about to expose can be found. */
+  /** Creates the caller of a bus. A call waits until callers can find a function that the `server` of this bus is exposing. */
   constructor(core: Core, server: Server) {
     this.#core = core;
     this.#server = server;
@@ -56,22 +56,22 @@ export class Caller {
     this.#multi = { core, directory: this.#directory, pending: this.#pending, pymq: this.#pymq };
   }
 
-  /** How many calls wait for answers. */
+  /** The number of calls that wait for answers. */
   get pending(): number {
     return this.#pending.size;
   }
 
-  /** The handler of this bus that waits for the call of this id, if one does. */
+  /** Returns the handler of this bus that waits for the call with this id, if any. */
   workOf(id: string): Work | undefined {
     return this.#pending.get(id)?.work;
   }
 
-  /** Rejects every call with this error: the inbox that its answer would have come to is gone. */
+  /** Rejects every call with this error, because the inbox for its answer no longer exists. */
   fail(error: BusError): void {
     for (const reject of [...this.#rejects]) reject(error);
   }
 
-  /** Rejects every call with this error, and all further ones. */
+  /** Rejects every call with this error, and all later calls too. */
   close(error: ClosedError): void {
     this.#closed = error;
     this.#pending.close();
@@ -79,12 +79,12 @@ export class Caller {
     this.#pymq.close();
   }
 
-  /** Passes an answer from the inbox on to its call; false if no call waits for it. */
+  /** Passes an answer from the inbox to its call. Returns false if no call waits for it. */
   handleAnswer(value: unknown, unreadable?: ValidationError): boolean {
     return this.#pending.handleAnswer(value, unreadable);
   }
 
-  /** Makes a call inside a trace, where traces are recorded; `call` gets the options with the trace in them. */
+  /** Makes a call within a trace, if traces are recorded. `call` receives the options with the trace. */
   observe<T>(fn: string, options: CallOptions, call: (options: CallOptions) => Promise<T>): Promise<T> {
     return this.#core.telemetry.observe(
       "call",
@@ -98,7 +98,7 @@ export class Caller {
     return this.#call(fn, args, options, (call) => this.#single(call));
   }
 
-  /** Calls all servers of a function; an error in place of an answer says that one server did not answer. */
+  /** Calls all servers of a function. For each server that did not answer, the result contains an error. */
   multi(fn: string, args: readonly unknown[], options: CallOptions): Promise<(Answer | BusError)[]> {
     return this.#call(fn, args, options, (call) => multiCall(call, this.#multi));
   }
@@ -166,7 +166,7 @@ export class Caller {
       const server = registered ? await this.#directory.pick(call.fn, gone) : undefined;
       if (server === undefined) {
         if (denied) throw denied;
-        // a server that is registered and not there just now may be about to come back
+        // a registered server that is not connected now may reconnect soon
         const away = this.#directory.has(call.fn) && call.age < RECOVERY;
         if (registered && (away || this.#core.recovering(RECOVERY))) {
           gone.clear();
@@ -182,8 +182,8 @@ export class Caller {
       }
       const inbox = await call.inbox(this.#core.link);
       call.next();
-      // only #post sends the request until the server may have it: checks of pending calls would send it also to a server that comes
-      // back after the call has gone on to another one
+      // until the server may have the request, only #post sends it: the checks of pending calls would also send it to a server that
+      // reconnects after the call has moved to another server
       const servers = new Map<string, number>();
       const answered = this.#expect(call, server, servers);
       if (!await this.#post(call, server, inbox, servers)) {
@@ -201,8 +201,8 @@ export class Caller {
   }
 
   /**
-   * Posts the request until it is known whether it arrived; false: it certainly did not. A server runs a request that arrives twice
-   * only once, so it is safe to send it again to this server, and not to another one. A server that may have it is added to `servers`.
+   * Posts the request until the outcome is known. Resolves with false if it certainly did not arrive. A server runs a repeated request only
+   * once, so it is safe to send it to this server again, but not to another one. A server that may have the request is added to `servers`.
    */
   async #post(call: Call, server: string, inbox: string, servers: Map<string, number>): Promise<boolean> {
     let unsure = false;
@@ -213,7 +213,7 @@ export class Caller {
           return true;
         }
         if (!unsure) return false;
-        if (!this.#core.recovering(RECOVERY)) return true; // the server is gone; it may have served the call before
+        if (!this.#core.recovering(RECOVERY)) return true; // the server is gone, and may have served the call before
       } catch (error) {
         if (!(error instanceof BusError) || error.code !== "unavailable") throw error;
         unsure = true;
@@ -223,7 +223,7 @@ export class Caller {
     return true;
   }
 
-  /** Resolves with the answer of this server, or of another one that runs the call; rejects when this server is gone. */
+  /** Resolves with the answer of this server, or of another one that runs the call. Rejects when this server is gone. */
   #expect(call: Call, server: string, servers: Map<string, number>): Promise<Answer> {
     const { promise, resolve, reject } = Promise.withResolvers<Answer>();
     const { attempt } = call;
@@ -232,13 +232,13 @@ export class Caller {
       call,
       channel: "",
       servers,
-      // a server that got the request twice refuses twice; its second refusal is not of the server that is asked now
+      // a server that received the request twice refuses it twice; the second refusal does not end the attempt at the next server
       answer: (answer, from) => {
         const { refused, attempt: of = attempt } = answer.call ?? {};
         if (!refused || (from === server && of === attempt)) resolve(answer);
       },
       lost: () => {
-        const text = `Cannot call "${call.fn}": its server is gone; whether it served the call is unknown`;
+        const text = `Cannot call "${call.fn}": its server is gone, and may have served the call`;
         reject(new ProviderError("unavailable", text));
       },
     });

@@ -1,17 +1,17 @@
 /**
- * The servers of functions, as this bus knows them.
+ * The directory of a bus: which servers have which functions.
  *
  * @module
  */
 import type { RegisteredServer, Sender } from "../provider/provider.ts";
 
-/** Milliseconds for which the servers of a function are remembered. A server that comes gets calls after that time. */
+/** Milliseconds for which the servers of a function are cached. A new server receives calls after that time. */
 export const SERVERS_TTL = 1_000;
-/** Servers that single calls are spread over; where there are more, each look at the registry takes others. */
+/** The largest number of servers among which single calls are distributed. If there are more, each read of the registry takes a different sample. */
 const SAMPLE = 64;
-/** Servers that one multi-call may be sent to. */
+/** The largest number of servers of one multi-call. */
 export const MAX_SERVERS = 10_000;
-/** Functions whose servers are remembered. */
+/** The largest number of functions whose servers are cached. */
 const MAX_FUNCTIONS = 10_000;
 
 interface Servers {
@@ -26,19 +26,19 @@ export class Directory {
   #sender: Sender;
   #known = new Map<string, Servers>();
 
-  /** Reads the registry of this transport. */
+  /** Creates a directory that reads the registry of this transport. */
   constructor(sender: Sender) {
     this.#sender = sender;
   }
 
-  /** Whether the function had servers when the registry was read last. */
+  /** Whether the function had servers at the last read of the registry. */
   has(fn: string): boolean {
     return this.#known.has(fn);
   }
 
   /**
-   * Reads all servers of a function: those that are registered, up to one more than {@linkcode MAX_SERVERS}, and those of them that
-   * listen just now, as far as the transport knows.
+   * Reads all registered servers of a function, up to one more than {@linkcode MAX_SERVERS}, and which of them listen now, if the transport
+   * knows.
    */
   async all(fn: string): Promise<{ registered: string[]; present: string[] }> {
     const servers = await this.#sender.servers(fn, { max: MAX_SERVERS + 1, listening: true });
@@ -46,7 +46,7 @@ export class Directory {
     return { registered: inboxesOf(servers), present: inboxesOf(present) };
   }
 
-  /** Returns the next server of a function, round-robin. Servers that were read a while ago are read again, and no call waits for that. */
+  /** Returns the next server of a function, round-robin. Old servers are read again in the background, so that no call waits. */
   async pick(fn: string, except: ReadonlySet<string>): Promise<string | undefined> {
     let known = this.#known.get(fn);
     const fresh = known === undefined;
@@ -71,7 +71,7 @@ export class Directory {
     }
   }
 
-  /** Adds servers that the registry does not have yet, or no longer. */
+  /** Adds servers that are not in the registry. */
   add(fn: string, servers: readonly string[]): void {
     const known = this.#known.get(fn);
     this.#remember(fn, [...new Set([...known?.inboxes ?? [], ...servers])], known?.next ?? 0);
@@ -79,21 +79,21 @@ export class Directory {
 
   #remember(fn: string, inboxes: string[], next: number): Servers {
     const servers = { inboxes, next, expires: performance.now() + SERVERS_TTL, refreshing: false };
-    this.#known.delete(fn); // the function that was read last stands last
+    this.#known.delete(fn); // the functions are in the order in which they were read
     if (inboxes.length === 0) return servers;
     this.#known.set(fn, servers);
     if (this.#known.size > MAX_FUNCTIONS) this.#known.delete(this.#known.keys().next().value!);
     return servers;
   }
 
-  /** Leaves a server out until the registry is read again. */
+  /** Ignores a server until the registry is read again. */
   remove(fn: string, server: string): void {
     const known = this.#known.get(fn);
     if (known) known.inboxes = known.inboxes.filter((inbox) => inbox !== server);
   }
 }
 
-/** At most {@linkcode SAMPLE} inboxes in a row, from a random place. */
+/** Returns up to {@linkcode SAMPLE} consecutive inboxes, from a random position. */
 function sample(inboxes: string[]): string[] {
   const first = Math.floor(Math.random() * inboxes.length);
   return inboxes.length > SAMPLE ? [...inboxes.slice(first), ...inboxes.slice(0, first)].slice(0, SAMPLE) : inboxes;

@@ -1,5 +1,5 @@
 /**
- * Exposures: the functions that a bus serves, each with the name it is served under, made from the arguments of `expose`.
+ * Exposures: the functions that a bus serves, each with its name. They are created from the arguments of `expose`.
  *
  * @module
  */
@@ -20,28 +20,28 @@ import { type Fn, Procedure } from "./procedure.ts";
 
 /** Options of `expose`. */
 export interface ExposeOptions {
-  /** Calls of a function that may run at once on this bus; further calls wait. For an object, calls of each method. Default Infinity. */
+  /** The number of calls of a function that may run at once on this bus; further calls wait. Each method of an object has its own limit. Default Infinity. */
   readonly concurrency?: number;
 }
 
-/** One function with the name that it is served under. */
+/** A function with the name under which it is served. */
 export class Exposure {
   /** The name that callers use. */
   readonly name: string;
   /** The function that calls run. */
   readonly fn: Fn;
-  /** What the user exposed: the function, or the object that has the method. */
+  /** The function or the object that the user exposed. */
   readonly source: object;
   /** The method of `source` that `@remote` decorates; otherwise undefined. */
   readonly decorated?: string;
-  /** The class that the name is made from, if there is one. */
+  /** The class that the name contains, if any. */
   readonly type?: Class;
-  /** The procedure whose schemas hold for the calls, if there is one. */
+  /** The procedure whose schemas validate the calls, if any. */
   readonly procedure?: Procedure;
-  /** Calls that may run at once. */
+  /** The number of calls that may run at once. */
   readonly concurrency: number;
 
-  /** Gives a function a name. */
+  /** Creates an exposure. */
   constructor(
     name: string,
     fn: Fn,
@@ -56,7 +56,7 @@ export class Exposure {
     this.concurrency = more.concurrency ?? Infinity;
   }
 
-  /** Whether `unexpose` of this target ends it: a name, a procedure, a function or an object. */
+  /** Whether `unexpose` with this target ends the exposure. */
   isOf(target: unknown): boolean {
     if (typeof target === "string") return this.name === target;
     if (target instanceof Procedure) return this.name === target.name;
@@ -64,12 +64,12 @@ export class Exposure {
   }
 
   /**
-   * Throws a `ValidationError` if another exposure has this name, or another class the name of this class: a minifier may give one
-   * name to several classes, and calls would reach the wrong one.
+   * Throws a `ValidationError` if another exposure has this name, or if another class has the name of this class. A minifier can give
+   * several classes the same name, and then calls would reach the wrong class.
    */
   checkUnused(others: Iterable<Exposure>): void {
     for (const other of others) {
-      if (other.name === this.name) throw new ValidationError(`Cannot expose "${this.name}": it is exposed already`);
+      if (other.name === this.name) throw new ValidationError(`Cannot expose "${this.name}": it is already exposed`);
       if (!this.type || !other.type || this.type === other.type) continue;
       if (className(this.type) === className(other.type)) {
         const why = `another class with the name "${className(this.type)}" is served; give each a static topic`;
@@ -80,8 +80,8 @@ export class Exposure {
 }
 
 /**
- * Makes exposures from the arguments of `expose`. After a name or a procedure comes a function, after an object may come a list of
- * methods; the next argument is the options. For an object without a list, methods that `@remote` has `served` already are left out.
+ * Creates exposures from the arguments of `expose`. A name or a procedure is followed by a function; an object may be followed by a list of
+ * methods; the options come last. For an object without a list, methods that `@remote` already serves are left out.
  */
 export function exposures(
   target: unknown,
@@ -108,7 +108,7 @@ export function exposures(
   if (!type) throw new ValidationError("Cannot expose an object: it has no class to name its methods");
   const what = `an object of ${className(type)}`;
   if (!listed && isPlatform(type)) {
-    throw new ValidationError(`Cannot expose ${what}: the class is the platform's; list the methods to serve`);
+    throw new ValidationError(`Cannot expose ${what}: its class belongs to the platform; list the methods to serve`);
   }
   const decorated = new Set(served.filter(({ source }) => source === target).map(({ decorated }) => decorated));
   return members(what, listed ? methodsOf(prototype) : authoredMethodsOf(prototype), listed)
@@ -116,7 +116,7 @@ export function exposures(
     .map((name) => member(target, name, options, type));
 }
 
-/** Makes the exposure of a function that `remote` wraps, or of a method of an instance or a class that it decorates. */
+/** Creates the exposure of a function that `remote` wraps, or of a method that it decorates. */
 export function remoteExposure(name: string | undefined, fn: Fn, self?: unknown, method?: string): Exposure {
   if (method === undefined) return new Exposure(name ?? fn.name, fn);
   const source = self as object;

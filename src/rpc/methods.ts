@@ -1,5 +1,5 @@
 /**
- * The methods of a class, and which of them its author wrote.
+ * The methods of a class that its author wrote, without those of the platform.
  *
  * @module
  */
@@ -15,7 +15,7 @@ export function isClass(target: unknown): target is Class {
 }
 
 /**
- * The name under which the methods of a class are served: its own `static topic`, else its name.
+ * Returns the name under which the methods of a class are served: its own `static topic`, or else its name.
  *
  * @throws {ValidationError} when it has neither
  */
@@ -29,12 +29,12 @@ export function classOf(object: object): Class | undefined {
   return typeof type === "function" ? type as Class : undefined;
 }
 
-/** Returns the methods of a prototype chain below `Object`: no accessors, no constructor, no names that begin with `_`. */
+/** Returns all methods of a prototype chain, up to `Object`. Accessors, constructors and names that begin with `_` are left out. */
 export function methodsOf(prototype: object): string[] {
   return methods(prototype, () => false);
 }
 
-/** Returns the methods of a prototype chain up to the first class of the platform: what users wrote, with what they inherit from each other. */
+/** Returns the methods of a prototype chain, up to the first class of the platform. */
 export function authoredMethodsOf(prototype: object): string[] {
   return methods(prototype, (link) => {
     const own: unknown = Object.getOwnPropertyDescriptor(link, "constructor")?.value;
@@ -42,7 +42,7 @@ export function authoredMethodsOf(prototype: object): string[] {
   });
 }
 
-/** Returns the names of an object's own functions: no accessors, no classes, no names that begin with `_`. */
+/** Returns the names of an object's own functions. Accessors, classes and names that begin with `_` are left out. */
 export function functionsOf(object: object): string[] {
   return Object.entries(Object.getOwnPropertyDescriptors(object))
     .filter(([name, { value, enumerable }]) => enumerable && isMethod(name, value) && !isClass(value))
@@ -75,7 +75,7 @@ export function isPlatform(type: object): boolean {
   return spaces.some((space) => typeof name === "string" && space?.[name] === type) || nodeClasses().has(type);
 }
 
-/** The `node:` modules with classes that users extend. On Deno these are JavaScript, so their source does not tell them apart. */
+/** The `node:` modules with classes that users extend. On Deno they are written in JavaScript, so their source does not show that they are native. */
 const MODULES =
   "assert,async_hooks,buffer,child_process,cluster,console,crypto,dgram,diagnostics_channel,dns,events,fs," +
   "http,http2,https,module,net,perf_hooks,readline,repl,stream,string_decoder,tls,tty,url,util,vm,worker_threads,zlib";

@@ -1,5 +1,5 @@
 /**
- * Calls of all servers of a function: one request, and one result for each server.
+ * Multi-calls: one request to all servers of a function, and one result for each server.
  *
  * @module
  */
@@ -12,10 +12,10 @@ import { type PendingCalls, RECOVERY } from "./pending_calls.ts";
 import type { PymqCaller } from "./pymq.ts";
 import { type Answer, denial } from "./wire.ts";
 
-/** Milliseconds that a multi-call waits after each answer for servers that are in no registry. */
+/** Milliseconds that a multi-call waits after each answer for servers that are not registered. */
 const GRACE = 500;
 
-/** What multi-calls share with the other calls of a bus. */
+/** The parts of a bus that multi-calls use. */
 export interface MultiCallParts {
   readonly core: Core;
   readonly directory: Directory;
@@ -24,9 +24,9 @@ export interface MultiCallParts {
 }
 
 /**
- * Calls all servers of a function; an error in place of an answer says that one server did not answer. All registered servers are
- * awaited. Other subscribers of the topic are awaited for `GRACE` only, until one of them answers, as PyMQ's servers do: then the
- * others may be servers too, and are awaited to the deadline. Those that are silent until then do not count as servers for a while.
+ * Calls all servers of a function. For each server that did not answer, the result contains an error. It waits for all registered servers.
+ * For other subscribers of the topic, it waits only `GRACE` ms. But if one of them answers, as servers of PyMQ do, the others may be servers
+ * too, so it waits for them until the deadline. Those that do not answer are not counted as servers for a while.
  */
 export async function multiCall(call: Call, parts: MultiCallParts): Promise<(Answer | BusError)[]> {
   const { core, directory, pending, pymq } = parts;
@@ -52,10 +52,10 @@ export async function multiCall(call: Call, parts: MultiCallParts): Promise<(Ans
   const missing = new Map(servers.map((server) => [server, 0]));
   const answered = new Set<string>();
   const silentBefore = pymq.silent.get(fn) ?? 0;
-  /** Answers of servers that were not registered. */
+  /** The answers of servers that were not registered. */
   let unregistered = 0;
   const silent = () => Math.max(0, others - unregistered);
-  /** How many other subscribers are awaited to the deadline, because they may be servers too. */
+  /** The number of other subscribers that may be servers, so that the call waits for them until the deadline. */
   const due = () => unregistered > 0 && others < Infinity ? Math.max(0, silent() - silentBefore) : 0;
   let grace: ReturnType<typeof setTimeout> | undefined;
   const judge = () => {
@@ -71,7 +71,7 @@ export async function multiCall(call: Call, parts: MultiCallParts): Promise<(Ans
     answer: (answer, server) => {
       if (answered.has(server)) return; // the request was sent again
       answered.add(server);
-      if (!missing.delete(server)) unregistered++; // a server that registered meanwhile
+      if (!missing.delete(server)) unregistered++; // this server has registered meanwhile
       const refused = answer.call?.refused;
       const result = refused ? denial(fn, refused) : answer;
       if (result) answers.push(result);
@@ -79,12 +79,12 @@ export async function multiCall(call: Call, parts: MultiCallParts): Promise<(Ans
     },
     lost: (server) => {
       missing.delete(server);
-      const text = `Cannot call "${fn}": a server is gone; whether it served the call is unknown`;
+      const text = `Cannot call "${fn}": a server is gone, and may have served the call`;
       answers.push(new ProviderError("unavailable", text));
       judge();
     },
   });
-  // just before the call's own deadline, which would reject the answers that are there
+  // this ends just before the deadline of the call, which would discard the answers that have arrived
   const stop = after(Math.max(0, call.left - 5), () => {
     for (let i = missing.size + due(); i > 0; i--) {
       answers.push(new TimeoutError(`Cannot call "${fn}": a server did not answer in time`));
@@ -101,7 +101,7 @@ export async function multiCall(call: Call, parts: MultiCallParts): Promise<(Ans
     unregistered++;
     if (answer) answers.push(answer);
     judge();
-  }).catch(() => {}); // the call's end or the transport's failure ends the reading; the deadline ends the call
+  }).catch(() => {}); // reading stops when the call ends or the transport fails; the deadline ends the call
   judge();
   await done;
   if (unregistered > 0 && (silent() < silentBefore || due() > 0)) pymq.silent.set(fn, silent());

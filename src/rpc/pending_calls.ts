@@ -1,6 +1,6 @@
 /**
- * The calls that wait for answers. Calls that take long are checked once a second: their servers may be gone, and a request or an
- * answer may be lost.
+ * The calls that wait for answers. Long calls are checked once a second, because their servers may die, and requests or answers may be
+ * lost.
  *
  * @module
  */
@@ -10,11 +10,11 @@ import type { Call } from "./call.ts";
 import type { Directory } from "./directory.ts";
 import { type Answer, readAnswer, writeCancel } from "./wire.ts";
 
-/** Milliseconds after a reconnect in which a function without servers may just not be registered again yet. */
+/** Milliseconds after a reconnect during which servers may not be registered again yet. */
 export const RECOVERY = 3_000;
-/** Milliseconds between checks of the calls that take long. */
+/** Milliseconds between checks of long calls. */
 const CHECK = 1_000;
-/** Checks in a row that must miss a server before it counts as gone: it may be about to connect again. */
+/** The number of consecutive checks that must miss a server before it counts as gone, because it may reconnect. */
 const MISSES = 3;
 
 /** A call that waits for answers. */
@@ -23,13 +23,13 @@ export interface PendingCall {
   readonly call: Call;
   /** PyMQ's answer queue for the call, or empty. */
   readonly channel: string;
-  /** The servers that are to answer, each with how many checks in a row have missed it. */
+  /** The servers that should answer, each with the number of consecutive checks that have missed it. */
   readonly servers: Map<string, number>;
   /** Called with each answer. */
   answer(answer: Answer, server: string): void;
   /** Called when a server has the function and did not run the request. */
   offered?(server: string): void;
-  /** Called when a server is gone; whether it served the call is unknown. */
+  /** Called when a server is gone. It may have served the call. */
   lost(server: string): void;
 }
 
@@ -41,29 +41,29 @@ export class PendingCalls {
   #timer: ReturnType<typeof setInterval> | undefined;
   #checking: Promise<void> | undefined;
 
-  /** No call waits yet. */
+  /** Creates an empty list of calls. */
   constructor(core: Core, directory: Directory) {
     this.#core = core;
     this.#directory = directory;
   }
 
-  /** How many calls wait. */
+  /** The number of waiting calls. */
   get size(): number {
     return this.#calls.size;
   }
 
-  /** Waits for the answers to a call. */
+  /** Adds a call that waits for answers. */
   add(pending: PendingCall): void {
     if (pending.call.over) return;
     this.#calls.set(pending.call.id, pending);
-    // one check at a time: checks that wait for replies of the registry would all see the same moment
+    // checks never overlap: checks that wait for the registry would all see the same state
     this.#timer ??= setInterval(
       () => this.#checking ??= this.#check().finally(() => this.#checking = undefined),
       CHECK,
     );
   }
 
-  /** Returns the call of this id, while it waits. */
+  /** Returns the waiting call with this id. */
   get(id: string): Call | undefined {
     return this.#calls.get(id)?.call;
   }
@@ -73,7 +73,7 @@ export class PendingCalls {
     this.#calls.delete(call.id);
   }
 
-  /** Passes an answer on to its call; false if no call waits for it. An `unreadable` answer is an error. */
+  /** Passes an answer to its call. Returns false if no call waits for it. An `unreadable` answer is an error. */
   handleAnswer(value: unknown, unreadable?: ValidationError): boolean {
     const answer = readAnswer(value, unreadable);
     const pending = answer?.call && this.#calls.get(answer.call.id);
@@ -92,7 +92,7 @@ export class PendingCalls {
     clearInterval(this.#timer);
   }
 
-  /** Sends old requests again, and counts for each server of an old call how often it was missing in a row. */
+  /** Sends old requests again, and counts how many consecutive checks have missed each server of an old call. */
   async #check(): Promise<void> {
     if (this.#calls.size === 0) {
       clearInterval(this.#timer);
@@ -109,7 +109,7 @@ export class PendingCalls {
       try {
         present = (await this.#directory.all(fn)).present;
       } catch {
-        return; // out of reach: the next check may judge
+        return; // the registry is unreachable, so the next check decides
       }
       for (const pending of old.filter(({ call }) => call.fn === fn)) {
         for (const [server, misses] of pending.servers) {
@@ -123,7 +123,7 @@ export class PendingCalls {
     }
   }
 
-  /** Sends a request again: it or its answer may have been lost with a connection. */
+  /** Sends a request again, because it or its answer may have been lost with a connection. */
   async #repeat(pending: PendingCall): Promise<void> {
     pending.call.repeatAt = 2 * pending.call.age;
     await Promise.all([...pending.servers.keys()].map((server) => this.#send(pending, server)));
@@ -135,7 +135,7 @@ export class PendingCalls {
     this.#core.sender.post(server, call.request(inbox, channel)).catch(() => {}); // the next check sends it again
   }
 
-  /** Tells the servers of a call that its caller does not wait any more. */
+  /** Cancels a call at its servers. */
   cancel(call: Call): void {
     for (const server of this.#calls.get(call.id)?.servers.keys() ?? []) {
       this.#core.sender.post(server, writeCancel(call.id)).catch(() => {}); // the deadline ends the call at the server

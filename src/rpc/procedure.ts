@@ -1,5 +1,5 @@
 /**
- * Procedures and stubs: what users hold, and their types.
+ * The public types of RPC: procedures and stubs.
  *
  * @module
  */
@@ -9,10 +9,10 @@ import type { StandardSchemaV1 } from "../codec/schema.ts";
 /** Any function. */
 export type Fn = (...args: never[]) => unknown;
 
-/** A function as a server may write it: it returns the result or a promise of it. */
+/** A function on a server: it returns the result, or a promise of the result. */
 export type Served<F extends Fn> = (...args: Parameters<F>) => Result<F> | Promise<Result<F>>;
 
-/** A contract that caller and server share: the function's name, and schemas of its arguments and result. */
+/** A contract between callers and servers: the name of a function, and the schemas of its arguments and its result. */
 export class Procedure<Call extends Fn = Fn, Serve extends Fn = Served<Call>> {
   /** The function's name. */
   readonly name: string;
@@ -25,7 +25,7 @@ export class Procedure<Call extends Fn = Fn, Serve extends Fn = Served<Call>> {
   /** The type of the function for servers; absent at run time. */
   declare readonly "~serve": Serve;
 
-  /** Declares a procedure; use {@linkcode procedure}, which infers the types. */
+  /** Creates a procedure. Use {@linkcode procedure} instead, which infers the types. */
   constructor(name: string, contract: { args?: StandardSchemaV1; returns?: StandardSchemaV1 }) {
     this.name = checkName("a procedure", name);
     this.args = checkSchema(contract.args);
@@ -36,22 +36,22 @@ export class Procedure<Call extends Fn = Fn, Serve extends Fn = Served<Call>> {
 /** A schema of a tuple of arguments. */
 export type ArgsSchema = StandardSchemaV1<readonly unknown[], readonly unknown[]>;
 
-/** The input of a schema; `unknown` without one. */
+/** The input of a schema, or `unknown` without a schema. */
 export type Given<S> = S extends StandardSchemaV1 ? StandardSchemaV1.InferInput<S> : unknown;
-/** The output of a schema; `unknown` without one. */
+/** The output of a schema, or `unknown` without a schema. */
 export type Made<S> = S extends StandardSchemaV1 ? StandardSchemaV1.InferOutput<S> : unknown;
 /** A list of arguments. */
 export type Arguments<T> = T extends readonly unknown[] ? [...T] : unknown[];
 
-/** A procedure as its schemas type it: callers pass inputs and get outputs, servers get outputs and return inputs. */
+/** The type of a procedure with these schemas: callers pass inputs and receive outputs; servers receive outputs and return inputs. */
 export type Contract<A, R> = Procedure<
   (...args: Arguments<Given<A>>) => Made<R>,
   (...args: Arguments<Made<A>>) => Given<R> | Promise<Given<R>>
 >;
 
 /**
- * Declares a function that one side exposes and the other calls through a stub. Both sides validate the arguments and the
- * result: before they are sent and before they are used.
+ * Declares a function that one side exposes and the other side calls through a stub. Both sides validate the arguments and the
+ * result.
  *
  * @example
  * ```ts ignore
@@ -61,7 +61,7 @@ export type Contract<A, R> = Procedure<
  * ```
  */
 export function procedure<F extends Fn>(name: string): Procedure<F>;
-/** Declares a function by its schemas; both sides get their types from them. */
+/** Declares a function by its schemas. Both sides infer their types from the schemas. */
 export function procedure<
   A extends ArgsSchema | undefined = undefined,
   R extends StandardSchemaV1 | undefined = undefined,
@@ -82,7 +82,7 @@ export interface RpcResponse<R = unknown> {
   readonly fn: string;
   /** The function's result, or the arguments of the error that it threw. */
   readonly result: R;
-  /** The name of the result's type as Python knows it, or of the error's class. */
+  /** The name of the result's type in Python, or the name of the error's class. */
   readonly resultType: string;
   /** Whether the function threw. */
   readonly isError: boolean;
@@ -94,11 +94,11 @@ export interface StubOptions {
   readonly timeout?: number;
   /** Calls all servers of the function instead of one. Default false. */
   readonly multi?: boolean;
-  /** Aborts the calls of this stub; they reject with the signal's reason. */
+  /** A signal that aborts the calls of this stub. They reject with its reason. */
   readonly signal?: AbortSignal;
 }
 
-/** The result of a function, awaited. */
+/** The awaited result of a function. */
 export type Result<F extends Fn> = Awaited<ReturnType<F>>;
 
 /** Calls one server of the function. */
@@ -111,7 +111,7 @@ export type Stub<F extends Fn = (...args: unknown[]) => unknown> = {
 /** Calls all servers of the function and resolves with one result for each. */
 export type MultiStub<F extends Fn = (...args: unknown[]) => unknown> = {
   (...args: Parameters<F>): Promise<PromiseSettledResult<Result<F>>[]>;
-  /** Calls all servers and resolves with the raw answers of those that answered. */
+  /** Calls all servers and resolves with the raw answers that arrived. */
   rpc(...args: Parameters<F>): Promise<RpcResponse<Result<F>>[]>;
 };
 
@@ -121,9 +121,9 @@ export type FunctionName<O> = {
 }[keyof O];
 
 /**
- * The names of the methods of a class that can be served. Arrow fields and getters of functions are not methods. The compiler
- * cannot tell an arrow field without parameters from a method, so that name is included, and reading it from a stub throws. It tells
- * other fields by their parameters, of which only a method's are compared both ways, and a getter by being readonly.
+ * The names of the methods of a class that can be served. Arrow fields and getters are not methods. The compiler cannot distinguish an
+ * arrow field without parameters from a method, so its name is included, and reading it from a stub throws. It recognises other arrow
+ * fields because their parameters are compared in one direction only, and getters because they are readonly.
  */
 export type MethodName<C> = {
   [K in FunctionName<C>]: ((...args: never[]) => never) extends C[K]

@@ -1,6 +1,6 @@
 /**
- * Everything of PyMQ in calls. Its servers are in no registry: they hear requests on the function's topic, and put each answer into
- * a queue that the caller made for the call.
+ * Calls to and from PyMQ. Its servers are not registered: they receive requests on the function's topic, and put each answer into a queue
+ * that the caller created for the call.
  *
  * @module
  */
@@ -12,28 +12,28 @@ import { SERVERS_TTL } from "./directory.ts";
 import type { PendingCalls } from "./pending_calls.ts";
 import { type Answer, denial, errorAnswer, readAnswer, type Request, writeAnswer } from "./wire.ts";
 
-/** What the names of PyMQ's answer queues begin with. */
+/** The prefix of the names of PyMQ's answer queues. */
 const PREFIX = "__rpc_";
-/** Milliseconds for which servers of tsmq may offer themselves, where the transport does not count subscribers. */
+/** Milliseconds to wait for offers of tsmq's servers, if the transport does not count subscribers. */
 const OFFERS = 200;
 /** Milliseconds for which subscribers that did not answer a multi-call do not count as servers. */
 const SILENT_TTL = 60_000;
-/** Milliseconds for which late answers are removed, where they would make the queue again. PyMQ's queues expire after 300 s. */
+/** Milliseconds for which late answers are removed, if they would create the queue again. PyMQ's queues expire after 300 s. */
 const LATE = 60_000;
-/** Queues whose late answers are removed; older queues expire by themselves. */
+/** The largest number of queues whose late answers are removed. Older queues expire by themselves. */
 const MAX_LATE = 256;
 
 /** Calls servers of PyMQ. */
 export class PymqCaller {
-  /** By function: how many subscribers of its topic did not answer a multi-call. */
+  /** Function → the number of subscribers of its topic that did not answer a multi-call. */
   readonly silent: ExpiringMap<number> = new ExpiringMap(SILENT_TTL);
   #core: Core;
   #pending: PendingCalls;
-  /** By function that PyMQ has answered: how many subscribers the request reached. */
+  /** Function that PyMQ has answered → the number of subscribers that the request reached. */
   #answered = new ExpiringMap<{ readonly reached: number | undefined }>(SERVERS_TTL);
   #late = new Set<AnswerQueue>();
 
-  /** Calls over this bus. */
+  /** Creates the PyMQ part of a bus's caller. */
   constructor(core: Core, pending: PendingCalls) {
     this.#core = core;
     this.#pending = pending;
@@ -50,11 +50,11 @@ export class PymqCaller {
   }
 
   /**
-   * Calls a function that has no registered server, by a request that only PyMQ's servers run. Servers of tsmq that hear it offer
-   * themselves. When the request has reached as many subscribers as have offered themselves or refused, none of them is PyMQ's, so
-   * the call has not run anywhere.
+   * Calls a function that has no registered server, with a request that only PyMQ's servers run. Servers of tsmq that receive it offer
+   * themselves. If every subscriber that the request reached has offered itself or refused, no server of PyMQ exists, and the call has not
+   * run.
    *
-   * @returns the answer of PyMQ's server, or the servers of tsmq that offered themselves
+   * @returns the answer of PyMQ's server, or the servers of tsmq that have offered themselves
    */
   async single(call: Call): Promise<Answer | string[]> {
     const { link, sender } = this.#core;
@@ -62,13 +62,13 @@ export class PymqCaller {
     const { fn } = call;
     const since = performance.now();
     const known = this.#answered.get(fn);
-    // where PyMQ answered a moment ago, subscribers are counted only if the request reaches another number of them than it did then
+    // if PyMQ answered a moment ago, subscribers are counted only if their number has changed since then
     let subscribers = known ? Infinity : await replies?.candidates(fn) ?? Infinity;
     if (!replies || subscribers === 0) throw new NoSuchRemoteError(fn);
     const queue = await this.open(call);
     const inbox = await call.inbox(link);
     const { promise, resolve, reject } = Promise.withResolvers<Answer | string[]>();
-    promise.catch(() => {}); // the call may end by its deadline
+    promise.catch(() => {}); // the call may have ended at its deadline
 
     const spoken = new Set<string>();
     const offers = new Set<string>();
@@ -85,7 +85,7 @@ export class PymqCaller {
       servers: new Map(),
       answer: (answer, server) => {
         const refused = answer.call?.refused;
-        if (!refused) return resolve(answer); // a version of tsmq without offers has run the call
+        if (!refused) return resolve(answer); // the server has a version of tsmq without offers, and has run the call
         denied ??= denial(fn, refused);
         spoken.add(server);
         judge();
@@ -95,7 +95,7 @@ export class PymqCaller {
         offers.add(server);
         judge();
       },
-      lost: () => {}, // no server is awaited by its inbox
+      lost: () => {}, // the call waits for no particular server
     });
     const malformed = new RpcError("internal", `Cannot call "${fn}": the answer is malformed`);
     // the queue is read before the request leaves, so that no answer is missed
@@ -104,7 +104,7 @@ export class PymqCaller {
     const reached = await sender.publish(fn, call.offer(inbox, queue.name));
     if (known && known.reached !== reached) this.forget(fn);
     if (reached === 0) throw new NoSuchRemoteError(fn);
-    // the request also reached patterns, which never answer, or more servers have subscribed meanwhile
+    // the request has also reached subscriptions to patterns, which never answer, or more servers have subscribed meanwhile
     if (reached !== undefined && reached > subscribers) subscribers = await replies.candidates(fn) ?? Infinity;
     due = Math.min(reached ?? Infinity, subscribers);
     queue.expect(due < Infinity ? due : 1);
@@ -115,12 +115,12 @@ export class PymqCaller {
     }
     const outcome = await promise;
     queue.expect(-spoken.size);
-    if (Array.isArray(outcome)) queue.remove(); // no answer comes there
+    if (Array.isArray(outcome)) queue.remove(); // no server puts an answer there
     else if (!known && !outcome.call && offers.size === 0) this.#answered.set(fn, { reached }, since);
     return outcome;
   }
 
-  /** Makes the queue for the answers to a call. */
+  /** Creates the queue for the answers to a call. */
   async open(call: Call): Promise<AnswerQueue> {
     const queue = new AnswerQueue(this.#core, this.#late);
     await queue.open();
@@ -129,7 +129,7 @@ export class PymqCaller {
     return queue;
   }
 
-  /** Removes all queues whose late answers were still awaited. */
+  /** Removes all queues that wait for late answers. */
   close(): void {
     for (const queue of [...this.#late]) queue.remove();
   }
@@ -137,35 +137,35 @@ export class PymqCaller {
 
 /** The queue for the answers of PyMQ's servers to one call. */
 export class AnswerQueue {
-  /** The queue's name, as PyMQ makes it. */
+  /** The name of the queue, in PyMQ's format. */
   readonly name: string = PREFIX + crypto.randomUUID();
   #core: Core;
-  /** The queues whose calls have ended with answers still to come; the calls of a bus share it. */
+  /** The queues of all calls of this bus that have ended while answers are missing. */
   #late: Set<AnswerQueue>;
-  /** Answers still to come, as far as that is known. */
+  /** The number of missing answers, if known. */
   #awaited = 0;
   #known = false;
   #removed = new AbortController();
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  /** `late`: the queues of this bus whose calls have ended. */
+  /** Creates an object for one call. `late` contains the queues of this bus whose calls have ended. */
   constructor(core: Core, late: Set<AnswerQueue>) {
     this.#core = core;
     this.#late = late;
   }
 
-  /** Makes the queue at the transport. */
+  /** Creates the queue at the transport. */
   async open(): Promise<void> {
     await this.#core.sender.replies!.open(this.name);
   }
 
-  /** Awaits so many answers more. */
+  /** Expects a number of further answers. */
   expect(answers: number): void {
     this.#awaited += answers;
     this.#known = true;
   }
 
-  /** Reads answers until all have come or the queue is removed. An answer that cannot be read is undefined, with the error if there is one. */
+  /** Reads answers until all have arrived or the queue is removed. An answer that cannot be read is undefined, with its error, if any. */
   async read(take: (answer: Answer | undefined, error?: unknown) => void): Promise<void> {
     const { link, codec } = this.#core;
     const { signal } = this.#removed;
@@ -182,7 +182,7 @@ export class AnswerQueue {
     if (this.#late.has(this)) this.remove();
   }
 
-  /** Ends the queue with its call. Where late answers would make the queue again, they are read for a while. */
+  /** Removes the queue after its call. If late answers would create the queue again, it reads them for a while. */
   close(): void {
     if (this.#removed.signal.aborted) return;
     if (!this.#core.sender.replies!.lingers || this.#awaited <= 0) return this.remove();
@@ -201,20 +201,20 @@ export class AnswerQueue {
   }
 }
 
-/** Answers a caller of PyMQ. If the transport refuses the answer, the caller gets that as an error. */
+/** Answers a caller of PyMQ. If the transport refuses the answer, the caller receives the refusal as an error. */
 export async function answerPymq(
   { fn, channel }: Request,
   answer: Answer<string>,
   core: Core,
 ): Promise<void> {
   const { replies } = core.sender;
-  // the name comes from the wire: a request must not make this server write into any other queue
+  // the name comes from the wire, and a request must not make this server write into another queue
   if (!replies || !channel.startsWith(PREFIX)) return;
   const put = (answer: Answer<string>) => replies.put(channel, writeAnswer({ ...answer, call: undefined }));
   try {
     await put(answer);
   } catch (error) {
     core.report(error, fn);
-    await put(errorAnswer(fn, error)).catch((error) => core.report(error, fn)); // what a function throws may be too large as well
+    await put(errorAnswer(fn, error)).catch((error) => core.report(error, fn)); // the error of a function may be too large too
   }
 }

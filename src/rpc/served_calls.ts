@@ -1,39 +1,39 @@
 /**
- * The calls that a server has served, so that a caller may send its request again and no call is served twice.
+ * The memory of a server for served calls. A caller may send its request again, and the server does not run the call twice.
  *
  * @module
  */
 
-/** Calls remembered. */
+/** The largest number of calls in the memory. */
 const MAX_CALLS = 16_384;
-/** Characters of their answers kept. */
+/** The largest number of characters of all kept answers. */
 const MAX_ANSWERS = 4 * 1024 * 1024;
 
-/** Milliseconds that one request may take longer to arrive than another. */
+/** The largest difference in milliseconds between the delivery times of two requests. */
 const DELIVERY_SLACK = 5_000;
 
-/** The calls that this bus served last, with their answers. */
+/** The calls that this bus has served recently, with their answers. */
 export class ServedCalls {
-  /** Call → when its request came; oldest first. */
-  #came = new Map<string, number>();
-  /** Call → its answer; oldest first. */
+  /** Call → the time of its request, oldest first. */
+  #received = new Map<string, number>();
+  /** Call → its answer, oldest first. */
   #answers = new Map<string, string>();
   #size = 0;
-  /** When the request of the youngest forgotten call came. */
+  /** The time of the request of the youngest forgotten call. */
   #forgotten = -Infinity;
-  /** Call → the attempt that was refused; oldest first. */
+  /** Call → the number of the refused attempt, oldest first. */
   #refused = new Map<string, number>();
 
   /** Remembers a call. */
   add(id: string): void {
-    this.#came.set(id, performance.now());
-    if (this.#came.size <= MAX_CALLS) return;
-    const [oldest, came] = this.#came.entries().next().value!;
+    this.#received.set(id, performance.now());
+    if (this.#received.size <= MAX_CALLS) return;
+    const [oldest, came] = this.#received.entries().next().value!;
     this.#forgotten = came;
     this.#forget(oldest);
   }
 
-  /** Keeps the answer of a call; the oldest answers make room for it. */
+  /** Keeps the answer of a call, and removes the oldest answers if there are too many. */
   keep(id: string, answer: string): void {
     this.#drop(id);
     this.#answers.set(id, answer);
@@ -45,12 +45,12 @@ export class ServedCalls {
   }
 
   /**
-   * Returns the answer of a call that was served; false: it was not served; undefined: it may have been served, and is forgotten.
+   * Returns the answer of a served call, false if the call was not served, and undefined if it may have been served and is forgotten.
    *
-   * @param age milliseconds since the request was sent for the first time; 0: now
+   * @param age the milliseconds since the request was sent for the first time
    */
   answer(id: string, age: number): string | false | undefined {
-    if (this.#came.has(id)) return this.#answers.get(id);
+    if (this.#received.has(id)) return this.#answers.get(id);
     return age <= 0 || performance.now() - age - DELIVERY_SLACK > this.#forgotten ? false : undefined;
   }
 
@@ -70,7 +70,7 @@ export class ServedCalls {
   }
 
   #forget(id: string): void {
-    this.#came.delete(id);
+    this.#received.delete(id);
     this.#drop(id);
   }
 

@@ -25,9 +25,9 @@ import {
   writeAnswer,
 } from "./wire.ts";
 
-/** Calls that may run at once on one bus; further ones are refused as "busy". */
+/** The number of calls that may run at once on one bus. Further calls are refused as "busy". */
 export const RUNNING_LIMIT = 10_000;
-/** Milliseconds for which an answer is sent again to a caller that is away; a caller that comes back later sends its request again. */
+/** Milliseconds for which an answer is retried while its caller is not connected. A caller that reconnects later sends its request again. */
 const AWAY = 10_000;
 /** Milliseconds that the clocks of two machines may differ before a deadline counts as passed. */
 const CLOCK_SKEW = 60_000;
@@ -35,7 +35,7 @@ const CLOCK_SKEW = 60_000;
 interface Exposed {
   readonly exposure: Exposure;
   readonly stream: Stream;
-  /** Limits how many calls of the function run at once, where there is a limit. */
+  /** Limits the number of calls of the function that run at once, if it has a limit. */
   readonly semaphore?: Semaphore;
   /** Pending while the function is registered again. */
   registering?: Promise<void>;
@@ -46,31 +46,31 @@ export class Server {
   #core: Core;
   #callerOf: (id: string) => Work | undefined;
   #exposed = new Map<string, Exposed>();
-  /** The functions and objects that are served, each with how many names it is served under. */
+  /** The served functions and objects, each with the number of its names. */
   #sources = new Map<unknown, number>();
   /** The functions that callers cannot find yet. */
   #exposing = new Map<string, Promise<void>>();
   #running = new Set<string>();
   #cancelled = new Set<string>();
   #served = new ServedCalls();
-  /** Refusals, and answers that are sent again: they belong to no call that runs. */
+  /** The sending of refusals, and of answers that are retried after their call has ended. */
   #replies = new PendingWork();
   #count = 0;
   #refused = 0;
   #closed = false;
 
-  /** Serves over this bus. `callerOf` returns the handler of this bus that waits for a call, which then waits for the server too. */
+  /** Creates the server of a bus. `callerOf` returns the handler of this bus that waits for the call with an id, if any. */
   constructor(core: Core, callerOf: (id: string) => Work | undefined) {
     this.#core = core;
     this.#callerOf = callerOf;
   }
 
-  /** The functions that are served. */
+  /** The served functions. */
   get exposures(): Exposure[] {
     return [...this.#exposed.values()].map(({ exposure }) => exposure);
   }
 
-  /** Serves a function under its name; resolves when callers can find it. */
+  /** Serves a function under its name. Resolves when callers can find it. */
   async expose(exposure: Exposure): Promise<void> {
     const { name, concurrency } = exposure;
     if (this.#exposed.has(name) || exposure.type) exposure.checkUnused(this.exposures);
@@ -78,7 +78,7 @@ export class Server {
       for (const body of bodies) {
         stream.credit(cost(body));
         this.#core.decode(body, name, ({ value, type }, unreadable) => {
-          if (type !== REQUEST) return; // other events on the function's topic mean nothing here
+          if (type !== REQUEST) return; // other events on the function's topic are not for servers
           this.handleRequest(value, unreadable, this.#exposed.get(name)?.stream !== stream);
         });
       }
@@ -91,19 +91,19 @@ export class Server {
     try {
       await stream.ready;
     } catch (error) {
-      if (this.#exposed.get(name)?.exposure === exposure) this.#forget(exposure); // it may be exposed again by now
+      if (this.#exposed.get(name)?.exposure === exposure) this.#forget(exposure); // it may have been exposed again meanwhile
       throw error;
     } finally {
       if (this.#exposing.get(name) === ready) this.#exposing.delete(name);
     }
   }
 
-  /** Resolves when callers can find a function that is about to be exposed, or exposing it has failed; undefined if it is not about to be. */
+  /** Resolves when a function that is being exposed can be found by callers, or when that has failed. Returns undefined for any other function. */
   exposing(name: string): Promise<void> | undefined {
     return this.#exposing.get(name);
   }
 
-  /** Ends the serving of a name; nothing happens if it is not served. */
+  /** Stops serving a name. Does nothing if the name is not served. */
   async unexpose(name: string): Promise<void> {
     const exposed = this.#exposed.get(name);
     if (!exposed) return;
@@ -119,38 +119,38 @@ export class Server {
     else this.#sources.delete(source);
   }
 
-  /** Ends the serving of all names, and refuses all further requests. */
+  /** Stops serving all names, and refuses all further requests. */
   async stop(): Promise<void> {
     this.#closed = true;
     await Promise.allSettled([...this.#exposed.keys()].map((name) => this.unexpose(name)));
   }
 
-  /** Resolves when all refusals have been sent: a caller that does not get one has to treat its call as lost. */
+  /** Resolves when all refusals have been sent. A caller that does not receive its refusal must treat the call as lost. */
   idle(): Promise<void> {
     return this.#replies.idle();
   }
 
-  /** Marks a call whose caller does not wait any more: its answer is not sent. */
+  /** Cancels a call: its answer is not sent, because its caller does not wait any more. */
   cancel(id: string): void {
     if (this.#running.has(id)) this.#cancelled.add(id);
   }
 
   /**
-   * Takes a request from the inbox or from the function's topic. An `unreadable` request is answered with that error. A request for
+   * Handles a request from the inbox or from the function's topic. An `unreadable` request is answered with that error. A request for
    * an exposure that has `ended` is refused, unless the function is exposed again, where its id says that it is the same one.
    */
   handleRequest(value: unknown, unreadable?: ValidationError, ended = false): void {
     const request = readRequest(value);
-    if (!request && unreadable) return; // reported already
+    if (!request && unreadable) return; // this was already reported
     if (!request) return this.#core.report(new ValidationError("Cannot serve a request: it is malformed"), "");
     const { call, fn } = request;
-    if (ended && !call) return; // PyMQ's requests have no id: what is exposed again would run it twice
+    if (ended && !call) return; // a request of PyMQ has no id, so a function that was exposed again would run it twice
     if (call?.offer) return this.#offer(request);
     if (call) {
       if (this.#running.has(call.id)) return this.#reply(request, "running");
       const answer = this.#served.answer(call.id, call.age ?? 0);
       if (answer === undefined) return this.#reply(request, "forgotten");
-      // if this fails, the caller sends its request once more
+      // if this fails, the caller sends its request again
       if (answer !== false) return void this.#replies.track(this.#core.sender.post(call.inbox, answer));
       const late = Date.now() - call.deadline;
       if (late > CLOCK_SKEW) {
@@ -177,7 +177,7 @@ export class Server {
     });
   }
 
-  /** Offers to serve a call whose caller found no registered server, and registers again; the caller posts the call to one server. */
+  /** Offers to serve a call whose caller found no registered server, and registers again. The caller then posts the call to one server. */
   #offer(request: Request): void {
     const { link, sender } = this.#core;
     const exposed = this.#exposed.get(request.fn);
@@ -205,7 +205,7 @@ export class Server {
 
   async #serve(request: Request, exposed: Exposed, unreadable?: ValidationError): Promise<void> {
     const { fn, call } = request;
-    const server = this.#core.link.inbox; // the address that the caller has, also if the worker is replaced meanwhile
+    const server = this.#core.link.inbox; // the caller knows this address, even if the worker is replaced meanwhile
     if (call) this.#running.add(call.id);
     const answer = unreadable ? errorAnswer(fn, unreadable) : await this.#limited(request, exposed);
     if (!answer) return this.#passOver(request);
@@ -216,7 +216,7 @@ export class Server {
       .catch((error) => this.#core.report(error, fn));
   }
 
-  /** Invokes the function within its limit; undefined if meanwhile the caller has given up or the function is not served any more. */
+  /** Runs the function within its limit. Resolves with undefined if the caller has cancelled the call or the function is no longer served. */
   async #limited(request: Request, { exposure, semaphore }: Exposed): Promise<Answer<string> | undefined> {
     if (!semaphore) return await this.#invoke(request, exposure);
     await semaphore.acquire();
@@ -229,7 +229,7 @@ export class Server {
     }
   }
 
-  /** Refuses a call that has not run, so that it goes to another server, unless its caller has given up. */
+  /** Refuses a call that has not run, so that its caller tries another server. Does nothing if the caller has cancelled it. */
   #passOver(request: Request): void {
     const id = request.call?.id ?? "";
     this.#running.delete(id);
@@ -248,12 +248,15 @@ export class Server {
           : args;
         const result: unknown = await serve(...checked as never[]);
         if (this.#sources.has(result)) {
-          throw new RpcError("invalid", `Cannot answer a call of "${fn}": its result is served itself`);
+          throw new RpcError(
+            "invalid",
+            `Cannot answer a call of "${fn}": its result is an object that this bus serves`,
+          );
         }
         if (procedure?.returns) await validate(procedure.returns, result, `the result of "${fn}"`);
         const resultType = codec.pythonType(result);
         if (call && result === undefined) return voidAnswer(fn, resultType);
-        const { json, mark } = codec.write(result); // what throws here is the function's fault
+        const { json, mark } = codec.write(result); // if this throws, the result is invalid
         return { fn, resultType, isError: false, result: json, mark };
       };
       return await telemetry.observe("serve", fn, work, call?.headers?.traceparent);
@@ -262,7 +265,7 @@ export class Server {
     }
   }
 
-  /** Sends an answer; a caller whose connection is down gets it when the connection is back, as long as the call waits. */
+  /** Sends an answer. While the caller is not connected, it retries until the deadline of the call. */
   async #answer(request: Request, answer: Answer<string>, refusedBefore = false): Promise<void> {
     const { fn } = request;
     const call = request.call!;
@@ -275,16 +278,16 @@ export class Server {
       try {
         if (await sender.post(call.inbox, text) !== false || refused || performance.now() - since > AWAY) return;
       } catch (error) {
-        if (error instanceof ClosedError) return; // the bus has closed: the caller notices that this server is gone
+        if (error instanceof ClosedError) return; // the bus has closed, and the caller detects that this server is gone
         if (!(error instanceof BusError) || error.code !== "unavailable") {
           this.#core.report(error, fn);
           if (refusedBefore || refused) return;
-          // what a function throws may be too large as well
+          // the error of a function may be too large too
           const { id, server } = answer.call!;
           return await this.#answer(request, { ...errorAnswer(fn, error), call: { id, server } }, true);
         }
       }
-      // a caller that misses a refusal sends its request again; one that misses an offer does not
+      // a caller that does not receive a refusal sends its request again; a caller that does not receive an offer does not
       if ((refused && refused !== "here") || this.#closed || Date.now() > call.deadline + CLOCK_SKEW) return;
       await pause(backoff(RETRY.send, attempt));
     }

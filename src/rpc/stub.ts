@@ -1,5 +1,5 @@
 /**
- * Stubs: a function to call for each remote function, or an object of them for a class.
+ * Stubs: functions that call remote functions, and objects of such functions for a class.
  *
  * @module
  */
@@ -10,13 +10,13 @@ import { className, isClass, methodsOf } from "./methods.ts";
 import { Procedure, type RpcResponse, type StubOptions } from "./procedure.ts";
 import type { Answer } from "./wire.ts";
 
-/** Makes the stub for a name, a function or a procedure, or the object of stubs for a class. */
+/** Creates the stub of a name, a function or a procedure, or the object of stubs of a class. */
 export function stubFor(caller: Caller, target: unknown, options: StubOptions & { timeout: number }): unknown {
   checkNumber("a timeout", options.timeout);
   checkSignal(options.signal);
   if (isClass(target)) {
     const name = className(target);
-    claim(caller, `class "${name}"`, target, "give each a static topic");
+    claim(caller, `class "${name}"`, target, "give each class a static topic");
     const methods = methodsOf(target.prototype as object);
     return methodsOnly(
       name,
@@ -26,28 +26,28 @@ export function stubFor(caller: Caller, target: unknown, options: StubOptions & 
   if (target instanceof Procedure) return stub(caller, target.name, options, target);
   if (typeof target !== "function") return stub(caller, target, options);
   const made = stub(caller, target.name, options);
-  claim(caller, `function "${target.name}"`, target, "make the stub of a name or of a procedure");
+  claim(caller, `function "${target.name}"`, target, "pass a name or a procedure instead");
   return made;
 }
 
-/** The functions and classes that have stubs, for each bus by their kinds and names. */
+/** The functions and classes that have stubs, by kind and name, for each bus. */
 const claimed = new WeakMap<Caller, Map<string, object>>();
 
 /**
- * Throws if another function or class of this name has stubs: both would call the same remote functions. A minifier gives one name to
- * several. A function that is made again each time, from the same source, is the same one.
+ * Throws if another function or class with this name has stubs, because both would call the same remote functions. A minifier can give
+ * several functions the same name. Functions with the same source count as one function.
  */
 function claim(caller: Caller, what: string, target: object, remedy: string): void {
   const targets = claimed.get(caller) ?? new Map<string, object>();
   claimed.set(caller, targets);
   const known = targets.get(what) ?? target;
   if (known !== target && String(known) !== String(target)) {
-    throw new ValidationError(`Cannot make a stub of ${what}: another one has that name; ${remedy}`);
+    throw new ValidationError(`Cannot make a stub of ${what}: another one has the same name; ${remedy}`);
   }
   targets.set(what, known);
 }
 
-/** Stubs of a class; reading a member that is not a method of the class throws. */
+/** Creates the object of stubs of a class. Reading a member that is not a method of the class throws. */
 function methodsOnly(name: string, stubs: Readonly<Record<string, unknown>>): unknown {
   return new Proxy(stubs, {
     get: (stubs, key) => {

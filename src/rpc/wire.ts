@@ -1,5 +1,5 @@
 /**
- * Requests, answers and cancellations as text: PyMQ's named tuples, with one more element that PyMQ ignores.
+ * The text of requests, answers and cancellations: PyMQ's named tuples with one more element, which PyMQ ignores.
  *
  * @module
  */
@@ -17,35 +17,35 @@ export const ANSWER = "pymq.core.RpcResponse";
 export const CANCEL = "tsmq:cancel";
 
 /**
- * Why a server does not run a request. "gone": it does not serve the function. "busy": it is at its limit of calls. "late": the
- * deadline has passed. "forgotten": it may have served the call before. "running": it runs the call already. "here": the request is
- * for PyMQ's servers; this server offers itself.
+ * The reason why a server does not run a request. "gone": it does not serve the function. "busy": it has reached its limit of calls.
+ * "late": the deadline has passed. "forgotten": it may have served the call before. "running": it is running the call. "here": the
+ * request is for servers of PyMQ, and this server offers itself.
  */
 export type Refusal = "gone" | "busy" | "late" | "forgotten" | "running" | "here";
 
-/** Characters that the id of a call may have. The ids of tsmq have 36. */
+/** The largest number of characters in the id of a call. The ids of tsmq have 36. */
 const MAX_ID = 64;
 
-/** The fifth element of an answer before the server fills it in. */
+/** The fifth element of an answer until the server fills it in. */
 const UNADDRESSED = { id: "", server: "" };
 
 /** A request: `[fn, response_channel, args, kwargs, { id, inbox, deadline, headers }]`. */
 export interface Request {
   readonly fn: string;
-  /** PyMQ's answer queue for this call; empty where the request is for one server of tsmq. */
+  /** PyMQ's answer queue for this call. Empty if the request is for one server of tsmq. */
   readonly channel: string;
   readonly args: readonly unknown[];
   readonly kwargs: Readonly<Record<string, unknown>>;
-  /** What a server of tsmq needs; absent in PyMQ's requests. */
+  /** The part for servers of tsmq. Absent in requests of PyMQ. */
   readonly call?: {
     readonly id: string;
     readonly inbox: string;
     readonly deadline: number;
     /** Only PyMQ's servers run this request. A server of tsmq answers "here", and runs the call when the request comes to its inbox. */
     readonly offer?: true;
-    /** Counts the servers that a single call is sent to in turn. A server that refused an attempt never runs that attempt. */
+    /** The number of the attempt: a single call is sent to one server after the other. A server never runs an attempt that it has refused. */
     readonly attempt?: number;
-    /** Milliseconds since the request was sent for the first time; only where it is sent again. */
+    /** The milliseconds since the request was sent for the first time. Only in repeated requests. */
     readonly age?: number;
     readonly headers?: MessageHeaders;
   };
@@ -55,18 +55,18 @@ export interface Request {
 export interface Answer<Result = unknown> {
   readonly fn: string;
   readonly result: Result;
-  /** The type mark of a result that is JSON text already. */
+  /** The type mark of the result, if the result is already JSON text. */
   readonly mark?: string;
   readonly resultType: string;
   readonly isError: boolean;
-  /** Absent in PyMQ's answers. */
+  /** The part for callers of tsmq. Absent in answers of PyMQ. */
   readonly call?: {
     readonly id: string;
     readonly server: string;
     readonly refused?: Refusal;
-    /** The attempt that is refused, as the request has it. */
+    /** The number of the refused attempt, from the request. */
     readonly attempt?: number;
-    /** The result was `undefined`, which Python does not have. */
+    /** Whether the result is `undefined`, which Python does not have. */
     readonly void?: boolean;
     readonly stack?: string;
   };
@@ -80,7 +80,7 @@ export function writeRequest(fn: string, channel: string, args: Written, call: R
     writeMarks(args.mark && `{"__obj":{"2":${args.mark}}}`);
 }
 
-/** Reads the value of a request's body; undefined if it is malformed. */
+/** Reads a request from the value of its body. Returns undefined if it is malformed. */
 export function readRequest(value: unknown): Request | undefined {
   if (!Array.isArray(value)) return undefined;
   const [fn, channel, args, kwargs, call] = value;
@@ -89,7 +89,7 @@ export function readRequest(value: unknown): Request | undefined {
   return { fn, channel, args: args ?? [], kwargs: isRecord(kwargs) ? kwargs : {}, call: call && withHeaders(call) };
 }
 
-/** Writes an answer whose result is JSON text already. */
+/** Writes an answer whose result is already JSON text. */
 export function writeAnswer({ fn, result, mark, resultType, isError, call }: Answer<string>): string {
   const rest = call ? `,${JSON.stringify(call)}` : "";
   return `{"__obj":[${JSON.stringify(fn)},${result},${
@@ -97,7 +97,7 @@ export function writeAnswer({ fn, result, mark, resultType, isError, call }: Ans
   },${isError}${rest}],"__type":"${ANSWER}"}${writeMarks(mark && `{"__obj":{"1":${mark}}}`)}`;
 }
 
-/** Reads the value of an answer's body; undefined if it is malformed. If the result is `unreadable`, the answer is that error. */
+/** Reads an answer from the value of its body. Returns undefined if it is malformed. If the result is `unreadable`, the answer contains that error. */
 export function readAnswer(value: unknown, unreadable?: ValidationError): Answer | undefined {
   if (!Array.isArray(value)) return undefined;
   const [fn, result, resultType, isError, call] = value;
@@ -118,19 +118,19 @@ export function readAnswer(value: unknown, unreadable?: ValidationError): Answer
   };
 }
 
-/** The answer of a function that threw. The server that sends it fills in who it is. */
+/** Creates the answer of a function that threw. The server adds its inbox before it sends the answer. */
 export function errorAnswer(fn: string, error: unknown): Answer<string> {
   const stack = stackOf(error);
   const answer = { fn, isError: true, result: JSON.stringify([textOf(error)]), resultType: nameOf(error) };
   return stack === undefined ? answer : { ...answer, call: { ...UNADDRESSED, stack } };
 }
 
-/** The answer of a function that returned `undefined`; Python does not have that value, so the answer is marked for tsmq. */
+/** Creates the answer of a function that returned `undefined`. Python does not have that value, so the answer is marked for tsmq. */
 export function voidAnswer(fn: string, resultType: string): Answer<string> {
   return { fn, isError: false, result: "null", resultType, call: { ...UNADDRESSED, void: true } };
 }
 
-/** The error that a refusal is for the caller; undefined: as if the server were not there. */
+/** Returns the error of the caller for a refusal, or undefined if the caller should act as if the server did not exist. */
 export function denial(fn: string, refused: Refusal): BusError | undefined {
   if (refused === "busy") return new RpcError("busy", `Cannot call "${fn}": every server is at its limit of calls`);
   if (refused === "late") return new TimeoutError(`Cannot call "${fn}": by its server's clock the deadline has passed`);
@@ -150,7 +150,7 @@ function isCall(value: unknown): value is NonNullable<Request["call"]> {
     (value.age === undefined || typeof value.age === "number");
 }
 
-/** Reads the headers. Versions without headers wrote a trace in their place. */
+/** Reads the headers. Versions without headers have a trace in their place. */
 function withHeaders(call: NonNullable<Request["call"]> & { readonly traceparent?: unknown }): Request["call"] {
   const { traceparent, headers = { traceparent }, ...rest } = call;
   if (traceparent === undefined && call.headers === undefined) return call;
