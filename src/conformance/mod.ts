@@ -17,6 +17,7 @@
  */
 import { ConformanceError } from "./assert.ts";
 import { bodies } from "./bodies.ts";
+import { capacity } from "./capacity.ts";
 import { claims } from "./claims.ts";
 import { closing } from "./closing.ts";
 import { consumers } from "./consumers.ts";
@@ -72,6 +73,7 @@ const SUBJECTS: Readonly<Record<string, Cases>> = {
   subscriptions,
   patterns,
   queues,
+  capacity,
   leases,
   consumers,
   rpc,

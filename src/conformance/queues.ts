@@ -4,11 +4,11 @@
  * @module
  */
 import type { Bus } from "../bus.ts";
-import { ClosedError, ProviderError, QueueEmptyError, QueueFullError } from "../errors.ts";
+import { ClosedError, ProviderError, QueueEmptyError } from "../errors.ts";
 import type { Queue } from "../queue/queue.ts";
-import { equal, ok, rejects, rejectsWith } from "./assert.ts";
+import { equal, ok, range, rejects, rejectsWith } from "./assert.ts";
 import { NAMES } from "./patterns.ts";
-import { type CaseBody, type Cases, type Conditional, slow } from "./cases.ts";
+import { type Cases, slow } from "./cases.ts";
 import type { CaseContext } from "./case_context.ts";
 
 /** Takes what is in a queue, until it is empty. */
@@ -21,19 +21,6 @@ export async function drain<T>(t: CaseContext, queue: Queue<T>): Promise<T[]> {
     if (error instanceof QueueEmptyError) return items;
     throw error;
   }
-}
-
-/** A case for queues that can be full. */
-function finite(run: CaseBody): Conditional {
-  return { skip: ({ capacity }) => capacity === Infinity ? "its queues are never full" : undefined, run };
-}
-
-async function fill(t: CaseContext, queue: Queue<number>): Promise<void> {
-  for (let i = 0; i < t.features.capacity; i++) await queue.put(i, { timeout: 5_000 });
-}
-
-function range(count: number): number[] {
-  return Array.from({ length: count }, (_, i) => i);
 }
 
 /** Cases about put and get. */
@@ -343,47 +330,6 @@ export const queues: Cases = {
     await queue.put(body);
     ok(await queue.get() === body, "it arrived as it was sent");
   },
-
-  "put() into a full queue waits for room, putNowait() does not": finite(async (t) => {
-    const [bus, other] = await t.buses(2) as [Bus, Bus];
-    const queue = t.queue<number>(bus, "full");
-    await fill(t, queue);
-    const looks = [
-      () => queue.putNowait(-1),
-      () => queue.put(-1, { block: false }),
-      () => queue.put(-1, { timeout: 0 }),
-      () => queue.put(-1, { timeout: 100 }),
-    ];
-    for (const look of looks) await rejects(look, QueueFullError, "queue_full");
-    const put = queue.put(t.features.capacity);
-    await t.quiet();
-    const got = await drain(t, other.queue<number>("full"));
-    await put;
-    got.push(...await drain(t, queue));
-    equal(got, range(t.features.capacity + 1));
-  }),
-
-  "a signal ends the wait for room, and puts nothing": finite(async (t) => {
-    const bus = await t.open();
-    const queue = t.queue<number>(bus, "full");
-    await fill(t, queue);
-    const abort = new AbortController();
-    const rejected = rejectsWith(queue.put(-1, { signal: abort.signal }), "no more");
-    await t.quiet();
-    abort.abort("no more");
-    await rejected;
-    equal(await drain(t, queue), range(t.features.capacity));
-  }),
-
-  "close() ends a put that waits for room: it rejects with ClosedError, and nothing is put": finite(async (t) => {
-    const [bus, other] = await t.buses(2) as [Bus, Bus];
-    await fill(t, t.queue<number>(other, "full"));
-    const rejected = rejects(() => bus.queue<number>("full").put(-1), ClosedError, "closed");
-    await t.quiet();
-    await bus.close();
-    await rejected;
-    equal(await drain(t, other.queue<number>("full")), range(t.features.capacity));
-  }),
 
   "50 queues at once, each with a waiting get": slow(60_000, async (t) => {
     const count = t.features.capacity === Infinity ? 50 : 8;
