@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { isA, nameOf, show, stackOf, textOf } from "./internal/thrown.ts";
+import { isA, nameOf, stackOf, textOf } from "./internal/thrown.ts";
 
 /** The codes of errors: {@linkcode BusError.code}. */
 export type ErrorCode =
@@ -215,7 +215,7 @@ export class RemoteInvocationError extends RpcError {
     remoteArgs: readonly unknown[] = [],
     remoteStack?: string,
   ) {
-    super("remote_failed", `Cannot call "${fn}": ${remoteType}(${remoteArgs.map(show).join(", ")})`);
+    super("remote_failed", `Cannot call "${fn}": ${remoteType}(${remoteArgs.map(textOf).join(", ")})`);
     this.remoteType = remoteType;
     this.remoteArgs = remoteArgs;
     if (remoteStack !== undefined) this.remoteStack = remoteStack;

@@ -4,7 +4,7 @@
  * @module
  */
 import { type Issue, ValidationError } from "../errors.ts";
-import { show, textOf } from "../internal/thrown.ts";
+import { textOf } from "../internal/thrown.ts";
 
 /**
  * A Standard Schema, version 1 (https://standardschema.dev). The specification asks libraries to copy this type, so that they need
@@ -123,7 +123,7 @@ function accept<S extends StandardSchemaV1>(outcome: ReturnType<typeof read>, wh
 }
 
 function plainIssue({ message, path }: StandardSchemaV1.Issue): Issue {
-  const text = show(message);
+  const text = textOf(message);
   return path
     ? { message: text, path: path.map((part) => typeof part === "object" ? part.key : part) }
     : { message: text };

@@ -8,7 +8,7 @@ import type { StandardSchemaV1 } from "../codec/schema.ts";
 
 /** Checks the name of a topic, queue, function or namespace: any non-empty string of well-formed Unicode. */
 export function checkName(what: string, name: unknown): string {
-  if (typeof name !== "string") throw new ValidationError(`Cannot use ${show(name)} as ${what}: it is not a string`);
+  if (typeof name !== "string") throw new ValidationError(`Cannot use ${quote(name)} as ${what}: it is not a string`);
   const fault = nameFault(name);
   if (fault === undefined) return name;
   const shown = name.isWellFormed() && !name.includes("\0") ? JSON.stringify(name) : "a name";
@@ -29,7 +29,7 @@ const RESERVED = "__tsmq:";
 /** Checks a number of milliseconds or of anything else: at least `least`, and `Infinity` is allowed. */
 export function checkNumber(what: string, value: unknown, least = 0): number {
   if (typeof value === "number" && value >= least) return value;
-  throw new ValidationError(`Cannot use ${show(value)} as ${what}: it is not a number of at least ${least}`);
+  throw new ValidationError(`Cannot use ${quote(value)} as ${what}: it is not a number of at least ${least}`);
 }
 
 /** The longest time in milliseconds, 31 years. Every transport can store it. */
@@ -63,28 +63,34 @@ export function checkCount(what: string, value: unknown): number {
 /** Checks a function. */
 export function checkFunction<F>(what: string, value: F): F {
   if (typeof value === "function") return value;
-  throw new ValidationError(`Cannot use ${show(value)} as ${what}: it is not a function`);
+  throw new ValidationError(`Cannot use ${quote(value)} as ${what}: it is not a function`);
 }
 
 /** Checks a Standard Schema; `undefined` is allowed. */
 export function checkSchema<S extends StandardSchemaV1 | undefined>(schema: S): S {
   if (schema === undefined || typeof schema?.["~standard"]?.validate === "function") return schema;
-  throw new ValidationError(`Cannot use ${show(schema)} as a schema: it is not a Standard Schema`);
+  throw new ValidationError(`Cannot use ${quote(schema)} as a schema: it is not a Standard Schema`);
 }
 
 /** Checks an `AbortSignal`; `undefined` is allowed. Throws its reason if it has already aborted. */
 export function checkSignal(signal: AbortSignal | undefined): AbortSignal | undefined {
   if (signal === undefined) return undefined;
   if (!(signal instanceof AbortSignal)) {
-    throw new ValidationError(`Cannot use ${show(signal)} as a signal: it is not an AbortSignal`);
+    throw new ValidationError(`Cannot use ${quote(signal)} as a signal: it is not an AbortSignal`);
   }
   signal.throwIfAborted();
   return signal;
 }
 
-function show(value: unknown): string {
+/** The kind of a value, for a message that must not quote it: `"a string"`. */
+export function kindOf(value: unknown): string {
+  if (typeof value === "boolean" || value === undefined || value === null) return String(value);
+  if (typeof value !== "object") return `a ${typeof value}`;
+  return Array.isArray(value) ? "an array" : "an object";
+}
+
+/** A value as a message quotes it; of an object or a function only its kind. */
+function quote(value: unknown): string {
   if (typeof value === "string") return JSON.stringify(value);
-  if (typeof value === "function") return "a function";
-  if (typeof value === "object" && value !== null) return Array.isArray(value) ? "an array" : "an object";
-  return String(value);
+  return typeof value === "function" || typeof value === "object" ? kindOf(value) : String(value);
 }

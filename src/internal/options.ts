@@ -5,17 +5,8 @@
  */
 import * as v from "valibot";
 import { type Issue, ValidationError } from "../errors.ts";
+import { kindOf } from "./arguments.ts";
 import { MAX_TIMER } from "./time.ts";
-
-/** Returns the kind of a value for a message: `"a string"`. */
-export function kindOf(value: unknown): string {
-  if (typeof value === "function") return "a function";
-  if (Array.isArray(value)) return "a list";
-  if (typeof value === "object" && value !== null) return "an object";
-  if (typeof value === "number") return "another number";
-  if (typeof value === "boolean" || value === undefined || value === null) return String(value);
-  return `a ${typeof value}`;
-}
 
 /** Returns the message of a schema: `must("a port")` gives "must be a port, not a string". */
 export function must(be: string): (issue: { readonly input: unknown }) => string {
@@ -32,16 +23,21 @@ export function flag(): v.GenericSchema<boolean> {
   return v.boolean(must("true or false"));
 }
 
+/** A number in a range. */
+export function amount(what: string, least: number, most = Infinity): v.GenericSchema<number> {
+  const message = ({ input }: { readonly input: unknown }) =>
+    typeof input === "number" ? `must be ${what}, not another number` : must(what)({ input });
+  return v.pipe(v.number(message), v.minValue(least, message), v.maxValue(most, message));
+}
+
 /** A whole number in a range. */
 export function whole(what: string, least = 0, most: number = Number.MAX_SAFE_INTEGER): v.GenericSchema<number> {
-  const message = must(what);
-  return v.pipe(v.number(message), v.integer(message), v.minValue(least, message), v.maxValue(most, message));
+  return v.pipe(amount(what, least, most), v.integer(`must be ${what}, not another number`));
 }
 
 /** A number of milliseconds, from `least` to `most`. */
-export function milliseconds(least: number, most: number = MAX_TIMER, what?: string): v.GenericSchema<number> {
-  const message = must(what ?? `milliseconds, at least ${least}`);
-  return v.pipe(v.number(message), v.minValue(least, message), v.maxValue(most, message));
+export function milliseconds(least: number, most = MAX_TIMER, what?: string): v.GenericSchema<number> {
+  return amount(what ?? `milliseconds, at least ${least}`, least, most);
 }
 
 /** A function. */

@@ -19,10 +19,14 @@ export function isA<T>(value: unknown, type: abstract new (...args: never[]) => 
   }
 }
 
-/** Returns the message of a thrown error. Any other value is written by {@linkcode show}. */
+/** Returns the message of a thrown error, or any other value as text: an object by its own `toString`, or else as JSON. */
 export function textOf(thrown: unknown): string {
   try {
-    return show(thrown instanceof Error ? thrown.message : thrown);
+    const value: unknown = thrown instanceof Error ? thrown.message : thrown;
+    if (typeof value === "string") return value;
+    if (typeof value === "function") return `function ${value.name}`;
+    if (typeof value !== "object" || value === null) return String(value);
+    return cut(spoken(value) ?? JSON.stringify(value, (_, part) => typeof part === "bigint" ? String(part) : part));
   } catch {
     return UNREADABLE;
   }
@@ -62,18 +66,6 @@ export function stackOf(thrown: unknown): string | undefined {
     return typeof stack === "string" ? stack : undefined;
   } catch {
     return undefined;
-  }
-}
-
-/** Writes a value as text: a string unchanged, an object by its own `toString`, or else as JSON. */
-export function show(value: unknown): string {
-  try {
-    if (typeof value === "string") return value;
-    if (typeof value === "function") return `function ${value.name}`;
-    if (typeof value !== "object" || value === null) return String(value);
-    return cut(spoken(value) ?? JSON.stringify(value, (_, part) => typeof part === "bigint" ? String(part) : part));
-  } catch {
-    return UNREADABLE;
   }
 }
 

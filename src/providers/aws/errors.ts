@@ -4,7 +4,7 @@
  * @module
  */
 import { BusError, lacksPermission, ProviderError, ValidationError } from "../../errors.ts";
-import { isA, show, textOf } from "../../internal/thrown.ts";
+import { isA, textOf } from "../../internal/thrown.ts";
 
 /** What a failed request has done. */
 export type Failure =
@@ -160,7 +160,7 @@ function shape(error: unknown): Shape {
 
 function nameOf(error: unknown): string {
   const { name, Code } = shape(error);
-  return show(Code ?? name ?? "Error").replace(SERVICE, "");
+  return textOf(Code ?? name ?? "Error").replace(SERVICE, "");
 }
 
 function causes(error: unknown): unknown[] {

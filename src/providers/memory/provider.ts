@@ -5,7 +5,7 @@
  */
 import * as v from "valibot";
 import { ClosedError } from "../../errors.ts";
-import { fields, must, parseOptions } from "../../internal/options.ts";
+import { amount, fields, parseOptions } from "../../internal/options.ts";
 import type { Provider, RegisteredServer, Sender, SenderContext } from "../../provider/provider.ts";
 
 /** Options of {@linkcode memory}. */
@@ -14,9 +14,8 @@ export interface MemoryOptions {
   readonly capacity?: number;
 }
 
-const CAPACITY = must("a number of items, at least 1");
 const OPTIONS = fields({
-  capacity: v.optional(v.pipe(v.number(CAPACITY), v.minValue(1, CAPACITY)), Infinity),
+  capacity: v.optional(amount("a number of items, at least 1", 1), Infinity),
 });
 
 /**

@@ -108,8 +108,7 @@ const OPTIONS = fields({
 
 /** A list that is not empty. */
 function list<T>(item: v.GenericSchema<T>): v.GenericSchema<T[]> {
-  const message = must("a list that is not empty");
-  return v.pipe(v.array(item, message), v.nonEmpty(message));
+  return v.pipe(v.array(item, must("a list")), v.nonEmpty("is empty"));
 }
 
 /**
