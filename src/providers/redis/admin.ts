@@ -270,10 +270,10 @@ function singleServerProbes(channel: string): Probe[] {
 
 /** The ACL rules that allow what an error message refused. */
 function rulesFor(message: string, namespace: string): string[] {
-  const command = /'([\w|]+)' command|run (\w+) on Redis: NOPERM this user has no permissions to run/i.exec(message);
+  const command = /'([\w|]+)' command/i.exec(message);
   if (/channel/i.test(message)) return [`'&__eventbus:${namespace}:*'`, "'&__tsmq:*'", "'&__redis__:invalidate'"];
   if (/\bkeys?\b/i.test(message)) return [`'~__eventbus:${namespace}:*'`, "'~__tsmq:*'"];
-  return command ? [`+${(command[1] ?? command[2])!.toLowerCase()}`] : ["<the rules of docs/redis.md>"];
+  return command ? [`+${command[1]!.toLowerCase()}`] : ["<the rules of docs/redis.md>"];
 }
 
 function grant({ username = "default" }: Settings, ...rules: string[]): string {

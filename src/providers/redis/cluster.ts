@@ -6,7 +6,8 @@
 import { Cluster, type Redis } from "ioredis";
 import { ClosedError } from "../../errors.ts";
 import type { Client, Observer } from "./client.ts";
-import { outcomeUnknown, outOfStep, toProviderError } from "./errors.ts";
+import { noConnection, noReply, outcomeUnknown, outOfStep, toProviderError } from "./errors.ts";
+import { operation } from "./operations.ts";
 import { guardParser } from "./parser_guard.ts";
 import { addresses, retryDelay, serverOptions, type Settings } from "./settings.ts";
 import { echo, PING, type ReplyReader } from "./replies.ts";
@@ -120,10 +121,10 @@ export class ClusterClient implements Client {
     };
     const fail = (error: unknown) => {
       end();
-      reject(toProviderError(`run ${name.toUpperCase()} on the Redis Cluster`, error));
+      reject(toProviderError(operation(name, args), error));
     };
     const timer = setTimeout(
-      () => fail(new Error(`no reply within ${this.#timeout} ms`, { cause: this.#error })),
+      () => fail(call.sent ? noReply(this.#timeout) : noConnection(this.#timeout, this.#error)),
       this.#timeout,
     );
     const send = () => {
@@ -159,7 +160,7 @@ export class ClusterClient implements Client {
       this.#closed = true;
       this.#up = false;
       clearInterval(this.#timer);
-      const closed = new ClosedError("The connection to Redis was closed");
+      const closed = new ClosedError("Cannot use the connection to Redis: it was closed");
       for (const call of this.#calls) call.fail(call.sent ? outcomeUnknown() : closed);
       this.#cluster.disconnect();
     }

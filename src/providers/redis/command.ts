@@ -7,6 +7,7 @@
 import type { Redis } from "ioredis";
 import { Buffer } from "node:buffer";
 import { toProviderError } from "./errors.ts";
+import { operation } from "./operations.ts";
 
 /** The commands of one turn. They are sent in one write and share one deadline. */
 export interface Batch {
@@ -110,7 +111,7 @@ export class Command {
 
   /** ioredis calls this with an error reply, or when the connection broke. */
   reject(error: unknown): void {
-    if (this.#settle()) this.#reject(toProviderError(`run ${this.name.toUpperCase()} on Redis`, error));
+    if (this.#settle()) this.#reject(toProviderError(operation(this.name, this.args), error));
   }
 
   /** False if it was settled before. */

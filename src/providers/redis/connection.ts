@@ -8,7 +8,7 @@ import { ClosedError } from "../../errors.ts";
 import { textOf } from "../../internal/thrown.ts";
 import type { Client, Observer } from "./client.ts";
 import { type Batch, Command, rejectBatch, type Replies, writeBatch } from "./command.ts";
-import { outcomeUnknown, outOfStep, toProviderError } from "./errors.ts";
+import { noConnection, noReply, outcomeUnknown, outOfStep, toProviderError } from "./errors.ts";
 import { guardParser } from "./parser_guard.ts";
 import { addressOf, Master, type Member } from "./master.ts";
 import { addresses, retryDelay, serverOptions, type Settings } from "./settings.ts";
@@ -113,7 +113,7 @@ export class Connection implements Client, Member {
    */
   async open(timeout: number): Promise<void> {
     const opening = this.#opening = Promise.withResolvers<void>();
-    const timer = setTimeout(() => opening.reject(new Error(`no answer within ${timeout} ms`)), timeout);
+    const timer = setTimeout(() => opening.reject(noReply(timeout)), timeout);
     this.#scheduleCheck(Math.min(PING, this.#timeout));
     // each address has its part of the time for opening; a command may have less
     const each = timeout / Math.max(1, addresses(this.#settings).length);
@@ -286,7 +286,7 @@ export class Connection implements Client, Member {
       const given = batch.sent ? now - batch.sent.at : 0;
       silent ||= batch.pending > 0 && batch.sent?.received === received && given > this.#timeout / 2;
       if (batch.pending > 0 && batch.sent) this.#replies.overdueSince ??= now;
-      rejectBatch(batch, new Error(`no reply within ${this.#timeout} ms`, { cause: this.#error }));
+      rejectBatch(batch, batch.sent ? noReply(this.#timeout) : noConnection(this.#timeout, this.#error));
     }
     this.#unsent = this.#unsent.filter((batch) => batch.pending > 0);
     // after a corrupted length, bytes still arrive, but no replies
@@ -294,7 +294,7 @@ export class Connection implements Client, Member {
     const due = now >= this.#pingAt;
     if (due) this.#pingAt = now + Math.min(PING, this.#timeout);
     if (silent) {
-      this.#error = new Error(`no reply within ${this.#timeout} ms`);
+      this.#error = noReply(this.#timeout);
       this.#redis.stream?.destroy();
     } else if (due && this.#up) {
       this.#ping();
@@ -324,7 +324,7 @@ export class Connection implements Client, Member {
       clearTimeout(timer);
     }
     this.#up = false;
-    const closed = new ClosedError("The connection to Redis was closed");
+    const closed = new ClosedError("Cannot use the connection to Redis: it was closed");
     for (const batch of this.#pending.splice(0)) rejectBatch(batch, batch.sent ? outcomeUnknown() : closed);
     this.#unsent = [];
     this.#redis.disconnect();

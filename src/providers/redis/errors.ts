@@ -9,11 +9,11 @@ import { backoff, pause, RETRY } from "../../internal/time.ts";
 
 type Code = "unavailable" | "denied" | "too_large" | "internal";
 
-/** First word of an error reply → code, and a hint where the reply does not say what to do. */
+/** First word of an error reply → code, and advice if the reply has none. */
 const REPLIES: Readonly<Record<string, readonly [Code, string?]>> = {
   WRONGPASS: ["denied"],
-  NOAUTH: ["denied", "give username and password"],
-  NOPERM: ["denied", "see the ACL rules in the documentation of the Redis provider"],
+  NOAUTH: ["denied", "set `username` and `password`"],
+  NOPERM: ["denied", "docs/redis.md lists the ACL rules that a bus needs"],
   DENIED: ["denied"],
   LOADING: ["unavailable"],
   MASTERDOWN: ["unavailable"],
@@ -25,10 +25,10 @@ const REPLIES: Readonly<Record<string, readonly [Code, string?]>> = {
   OOM: ["unavailable", "the server is out of memory"],
   MISCONF: ["unavailable"],
   NOREPLICAS: ["unavailable"],
-  MOVED: ["internal", "the server is part of a Redis Cluster: give `cluster`"],
-  ASK: ["internal", "the server is part of a Redis Cluster: give `cluster`"],
+  MOVED: ["internal", "the server is part of a Redis Cluster; set the option `cluster`"],
+  ASK: ["internal", "the server is part of a Redis Cluster; set the option `cluster`"],
   CROSSSLOT: ["internal"],
-  WRONGTYPE: ["internal", "another program stores another type under this name"],
+  WRONGTYPE: ["internal", "another program stores a value of another type under this name"],
 };
 
 /** Error replies that begin with `ERR` only. */
@@ -41,7 +41,7 @@ const TEXTS: readonly (readonly [RegExp, Code])[] = [
 /** The prefix of Redis 6 for the error of a command in a script. */
 const SCRIPT_PREFIX = /^(ERR Error running script \(call to \w+\): )?(@user_script: ?\d+: -?)+/;
 
-/** Converts what a command rejected with to a `ProviderError`. `doing` completes "Cannot …". */
+/** Converts an error of ioredis or of a socket to a `ProviderError`. `doing` completes "Cannot …". */
 export function toProviderError(doing: string, error: unknown): BusError {
   if (error instanceof BusError) return error;
   const text = messageOf(error);
@@ -49,7 +49,17 @@ export function toProviderError(doing: string, error: unknown): BusError {
   return new ProviderError(code, `Cannot ${doing}: ${text}${hint ? ` (${hint})` : ""}`, { cause: error });
 }
 
-/** The error of a command whose connection was closed before its reply arrived. */
+/** Creates the error of a command without a reply. */
+export function noReply(ms: number): Error {
+  return new Error(`Redis sent no reply within ${ms} ms`);
+}
+
+/** Creates the error of a command that was not sent, because the connection was down. `cause` is the last error of the connection. */
+export function noConnection(ms: number, cause: unknown): Error {
+  return new Error(`no connection for ${ms} ms: ${messageOf(cause)}`, { cause });
+}
+
+/** Creates the error of a command whose connection was closed before its reply arrived. */
 export function outcomeUnknown(): ProviderError {
   const text = "Cannot tell whether Redis executed a command: its connection was closed before the reply arrived";
   return new ProviderError("unavailable", text);
@@ -95,7 +105,12 @@ export function replyOf(text: string): string {
 }
 
 function messageOf(error: unknown): string {
-  // a name with several addresses fails with one error for each
+  // a host name with several addresses fails with one error for each
   if (error instanceof AggregateError && error.errors.length > 0) return error.errors.map(messageOf).join(", ");
+  const { code, address, port, hostname } = Object(error) as Partial<Record<string, unknown>>;
+  if (code === "ECONNREFUSED" && address) {
+    return `Redis at ${address}${port ? `:${port}` : ""} refused the connection (${code})`;
+  }
+  if (code === "ENOTFOUND" && hostname) return `the host name ${hostname} cannot be resolved (${code})`;
   return textOf(error);
 }

@@ -12,11 +12,14 @@
  * @module
  */
 import { createHash } from "node:crypto";
+import { textOf } from "../../internal/thrown.ts";
 import type { Client } from "./client.ts";
 import type { ReplyReader } from "./replies.ts";
 
 /** A Lua script and its SHA-1 digest, by which EVALSHA finds it. */
 export interface Script {
+  /** What it does with its first key, for error messages: "take from queue". */
+  readonly operation: string;
   readonly lua: string;
   readonly sha: string;
 }
@@ -68,7 +71,9 @@ end
  * It reads the list as a read-only command only when it returns nothing: that makes the server report the next change of the keys
  * (CLIENT TRACKING), which wakes the clients that wait for this queue.
  */
-export const TAKE: Script = script(`
+export const TAKE: Script = script(
+  "take from queue",
+  `
 local list, due, items, record = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local number, max, lease, mode = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
 ${NOW}${MARKS}
@@ -139,10 +144,13 @@ else
   redis.call('LLEN', list)
 end
 return out
-`);
+`,
+);
 
 /** Records the start of the handlers of the leases ARGV. Replies with 1 for each valid lease. */
-export const START: Script = script(`
+export const START: Script = script(
+  "record attempts in queue",
+  `
 local due = KEYS[1]
 ${NOW}${HELD}
 local out = {}
@@ -155,10 +163,13 @@ for i, receipt in ipairs(ARGV) do
   end
 end
 return out
-`);
+`,
+);
 
 /** Acknowledges the leases ARGV. Replies with 1 for each valid lease. */
-export const ACK: Script = script(`
+export const ACK: Script = script(
+  "acknowledge items of queue",
+  `
 local due, items = KEYS[1], KEYS[2]
 ${NOW}${HELD}
 local out = {}
@@ -171,13 +182,16 @@ for i, receipt in ipairs(ARGV) do
   end
 end
 return out
-`);
+`,
+);
 
 /**
  * Puts the items of the leases ARGV[3…] back, due in ARGV[1] milliseconds. Replies with 1 for each valid lease. ARGV[2] "nack" counts an
  * attempt, "untried" counts none. Without a delay, the items go to the head of the queue, in their old order.
  */
-export const NACK: Script = script(`
+export const NACK: Script = script(
+  "give items back to queue",
+  `
 local due, items, list = KEYS[1], KEYS[2], KEYS[3]
 ${NOW}${MARKS}${HELD}
 local delay, tried, out, order = tonumber(ARGV[1]), ARGV[2] == 'nack', {}, {}
@@ -205,10 +219,13 @@ for _, i in ipairs(order) do
   end
 end
 return out
-`);
+`,
+);
 
 /** Extends the leases ARGV[2…] to ARGV[1] milliseconds from now. Replies with 1 for each valid lease. */
-export const EXTEND: Script = script(`
+export const EXTEND: Script = script(
+  "extend leases of queue",
+  `
 local due = KEYS[1]
 ${NOW}${HELD}
 local out = {}
@@ -221,20 +238,26 @@ for i = 2, #ARGV do
   end
 end
 return out
-`);
+`,
+);
 
 /** Puts the bodies ARGV[2…] at the head of the list, the last one first. Repeating it with the same record has no effect. */
-export const RESTORE: Script = script(`
+export const RESTORE: Script = script(
+  "give items back to queue",
+  `
 local list, record = KEYS[1], KEYS[2]
 if redis.call('EXISTS', record) == 1 then return 0 end
 redis.call('UNLINK', record)
 for i = 2, #ARGV do redis.call('RPUSH', list, ARGV[i]) end
 redis.call('SET', record, '', 'PX', ARGV[1])
 return 1
-`);
+`,
+);
 
 /** Puts the items of the take with number ARGV[1], which had no lease, back to the head of the list in their order. Repeating it has no effect. */
-export const GIVE_BACK: Script = script(`
+export const GIVE_BACK: Script = script(
+  "give items back to queue",
+  `
 local list, record = KEYS[1], KEYS[2]
 ${MARKS}
 local kept = redis.call('GET', record)
@@ -247,40 +270,55 @@ for i = #out - 2, 3, -3 do
   redis.call('RPUSH', list, starts > 0 and body .. mark(starts) or body)
 end
 return (#out - 2) / 3
-`);
+`,
+);
 
 /** The number of items that can be taken now: those of the list and those that are due. */
-export const SIZE: Script = script(`
+export const SIZE: Script = script(
+  "count the items of queue",
+  `
 ${NOW}
 return redis.call('LLEN', KEYS[1]) + redis.call('ZCOUNT', KEYS[2], '-inf', now)
-`);
+`,
+);
 
 /** Registers the inbox ARGV[1] as a server for ARGV[2] milliseconds, and removes expired registrations. */
-export const REGISTER: Script = script(`
+export const REGISTER: Script = script(
+  "register",
+  `
 ${NOW}
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
 redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return 1
-`);
+`,
+);
 
 /**
  * The registered inboxes. If there are more than ARGV[1], that many in a row, from a position that ARGV[2] (0 to 1) chooses. The order is
  * that of their renewals, so each inbox gets to every position.
  */
-export const SERVERS: Script = script(`
+export const SERVERS: Script = script(
+  "look up the servers of",
+  `
 ${NOW}
 local live, max = '(' .. now, tonumber(ARGV[1])
 local surplus = redis.call('ZCOUNT', KEYS[1], live, '+inf') - max
 local first = surplus > 0 and math.floor(ARGV[2] * (surplus + 1)) or 0
 return redis.call('ZRANGEBYSCORE', KEYS[1], live, '+inf', 'LIMIT', first, max)
-`);
+`,
+);
 
 /** Puts an answer, which expires in ARGV[2] seconds. */
-export const ANSWER: Script = script(`
+export const ANSWER: Script = script(
+  "put into queue",
+  `
 redis.call('LPUSH', KEYS[1], ARGV[1])
 return redis.call('EXPIRE', KEYS[1], ARGV[2])
-`);
+`,
+);
+
+const SCRIPTS = [TAKE, START, ACK, NACK, EXTEND, RESTORE, GIVE_BACK, SIZE, REGISTER, SERVERS, ANSWER];
 
 /** Runs a script: by its digest, or by its text if the server does not have it. */
 export async function run<T>(
@@ -294,11 +332,16 @@ export async function run<T>(
   try {
     return await client.call(read, "evalsha", sha, ...rest);
   } catch (error) {
-    if (!(error instanceof Error) || !/NOSCRIPT/.test(error.message)) throw error;
+    if (!(error instanceof Error) || !/^NOSCRIPT/.test(textOf(error.cause))) throw error;
     return await client.call(read, "eval", lua, ...rest);
   }
 }
 
-function script(lua: string): Script {
-  return { lua, sha: createHash("sha1").update(lua).digest("hex") };
+/** Returns what a script does, by its digest or its text; undefined for another script. */
+export function operationOf(script: string): string | undefined {
+  return SCRIPTS.find(({ lua, sha }) => script === sha || script === lua)?.operation;
+}
+
+function script(operation: string, lua: string): Script {
+  return { operation, lua, sha: createHash("sha1").update(lua).digest("hex") };
 }

@@ -1,0 +1,34 @@
+/**
+ * What each command does, in the words of users. Error messages begin with it.
+ *
+ * @module
+ */
+import { operationOf } from "./scripts.ts";
+
+/** Command → what it does with the topic, queue or function that its first key belongs to. */
+const OPERATIONS: Readonly<Record<string, string>> = {
+  publish: "publish to",
+  subscribe: "subscribe to",
+  psubscribe: "subscribe to",
+  unsubscribe: "unsubscribe from",
+  punsubscribe: "unsubscribe from",
+  lpush: "put into queue",
+  unlink: "remove queue",
+  zrem: "unregister",
+};
+
+/** The inbox channel of a bus. Its random name tells users nothing. */
+const INBOX = /^__tsmq:inbox:/;
+/** The end of a key or channel: the name of a topic, queue or function. */
+const NAME = /__eventbus:[^:]*:(.*)$/s;
+
+/** Returns what a command does, for "Cannot …": `put into queue "thumbs"`. */
+export function operation(command: string, args: readonly string[]): string {
+  const script = /^eval/.test(command) ? operationOf(args[0]!) : undefined;
+  const [does, key = ""] = script ? [script, args[2]] : [OPERATIONS[command], args[0]];
+  if (command === "select") return `select database ${args[0]} of Redis`;
+  if (does && INBOX.test(key)) return `${does} the inbox of a bus`;
+  const name = NAME.exec(key)?.[1];
+  if (!does || name === undefined) return `run ${command.toUpperCase()} on Redis`;
+  return `${does} "${name}"`;
+}
