@@ -42,11 +42,11 @@ export function nameOf(type: EventClass): string {
   if (typeof name !== "string" || name === "") {
     throw new ValidationError("Cannot name a class: it has neither a name nor a `static topic`");
   }
-  if (reservedTag(name)) throw new ValidationError(`Cannot name a class "${name}": that name is reserved`);
+  if (reservedTag(name)) throw new ValidationError(`Cannot name a class "${name}": this name is reserved`);
   return name;
 }
 
-/** Returns the class's own schema; an inherited one does not know all its fields. */
+/** Returns the class's own schema. An inherited schema does not know all fields, so it is ignored. */
 export function schemaOf(type: EventClass): StandardSchemaV1 | undefined {
   return Object.hasOwn(type, "schema") ? type.schema : undefined;
 }
@@ -68,7 +68,7 @@ export class Classes {
     const known = this.#byTag.get(tag);
     if (known === type) return;
     if (known) {
-      throw new ValidationError(`Cannot register class "${tag}": another class has that name`);
+      throw new ValidationError(`Cannot register class "${tag}": another class has the same name`);
     }
     this.#byTag.set(tag, type);
     this.#tags = new WeakMap();
@@ -103,7 +103,7 @@ export class Classes {
     }
     const registered = this.#byTag.get(tag);
     if (registered && registered !== type) return { refused: `an instance of a second class named "${tag}"` };
-    // an object of the platform has a `toStringTag`, and does not have its state in its fields
+    // an object of the platform has a `toStringTag`, and its state is not in its fields
     if (!registered && Symbol.toStringTag in prototype) {
       return { refused: `${instanceOf(type.name)}, which is not registered` };
     }

@@ -1,9 +1,9 @@
 /**
- * The codec: values to bodies and back, in PyMQ's JSON with type marks behind it.
+ * The codec: it converts values to bodies and back. A body is PyMQ's JSON, followed by type marks.
  *
- * JSON's own values, `undefined`, bigint, every number, Date, Map, Set, Uint8Array and instances of registered classes come out as
- * they went in, at any depth. A value that cannot be encoded is refused with its path. Fields of an object are its own enumerable
- * properties with a string key; an object that is referenced twice comes out as two.
+ * JSON's own values, `undefined`, bigint, every number, Date, Map, Set, Uint8Array and instances of registered classes keep their
+ * types and values, at any depth. A value that cannot be encoded is refused with its path. Fields of an object are its own enumerable
+ * properties with a string key; an object that is referenced twice is decoded as two objects.
  *
  * @module
  */
@@ -50,7 +50,7 @@ function mayHoldTags(body: string): boolean {
 export class Codec {
   readonly #classes = new Classes();
   readonly #reviver = new Reviver(this.#classes);
-  /** For bodies without tags: it visits marked values only. */
+  /** The reviver for bodies without tags. It visits only marked values. */
   readonly #untagged = new Reviver(this.#classes, false);
 
   /** Creates a codec that revives instances of these classes. */
@@ -77,7 +77,7 @@ export class Codec {
     return nameOf(type);
   }
 
-  /** Returns a class's own `static schema`; an inherited one would not know all its fields. */
+  /** Returns the class's own `static schema`. An inherited schema does not know all fields, so it is ignored. */
   static schemaOf(type: EventClass): StandardSchemaV1 | undefined {
     return schemaOf(type);
   }
@@ -117,7 +117,7 @@ export class Codec {
   /**
    * Decodes a body; returns a promise only where a registered class in it has an asynchronous schema.
    *
-   * @throws {ValidationError} (or rejects with it) when the body is malformed or a schema refuses it; the error has the `body`
+   * @throws {ValidationError} (or rejects with it) when the body is malformed or a schema rejects it; the error contains the `body`
    */
   decode(body: string): Decoded | Promise<Decoded> {
     try {
@@ -136,7 +136,7 @@ export class Codec {
     }
   }
 
-  /** Reads the tag and the raw value of a body that `decode` refuses; undefined if it is not JSON. */
+  /** Returns the tag and the raw value of a body that `decode` rejects, or undefined if the body is not JSON. */
   static outline(body: string): Decoded | undefined {
     try {
       const parsed = parse(body) as { readonly __obj?: unknown };
@@ -147,10 +147,10 @@ export class Codec {
   }
 
   /**
-   * Applies the name of a type to a decoded value, as the answer of a PyMQ server has it beside its result: fields become an instance
-   * of a registered class, a list of type `set` becomes a Set. Other values come back unchanged.
+   * Applies the name of a type to a decoded value, because the answer of a PyMQ server has the type next to the result. Fields become an
+   * instance of a registered class, and a list of type `set` becomes a Set. Other values are returned unchanged.
    *
-   * @throws {ValidationError} (or rejects with it) when the schema of the class refuses the value
+   * @throws {ValidationError} (or rejects with it) when the schema of the class rejects the value
    */
   revive(value: unknown, type: string): unknown | Promise<unknown> {
     return this.#reviver.apply(type, value);
@@ -208,5 +208,5 @@ function unreadable(error: unknown, body: string): ValidationError {
 function unsendable(cause: unknown): ValidationError {
   if (isA(cause, ValidationError)) return cause;
   // a getter or a proxy in the value threw
-  return new ValidationError(`Cannot encode the value: reading it failed with ${textOf(cause)}`, [], { cause });
+  return new ValidationError(`Cannot encode the value: reading it threw: ${textOf(cause)}`, [], { cause });
 }

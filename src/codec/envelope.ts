@@ -6,7 +6,7 @@
  * @module
  */
 
-/** Short strings that travel beside a body. Names are tokens as in HTTP, case-sensitive; names that begin with `tsmq-` are reserved. */
+/** Short strings that are sent with a body. Names are tokens as in HTTP, case-sensitive; names that begin with `tsmq-` are reserved. */
 export type MessageHeaders = Readonly<Record<string, string>>;
 
 /** A message's body and headers. */
@@ -17,13 +17,13 @@ export interface Opened {
 
 /** The first characters of an envelope. No body begins like this, because the codec boxes an object with such a key. */
 const HEAD = '{"__tsmq":{';
-/** Characters of the headers of an envelope: 8 KiB of names and values, each character of them escaped, and tsmq's own. */
+/** The largest number of characters of the headers: 8 KiB of names and values, if each character is escaped, and tsmq's own headers. */
 const MAX_HEAD = 65_536;
 const NAME = /^[!#$%&'*+\-.^_`|~\dA-Za-z]+$/;
 // deno-lint-ignore no-control-regex
 const CONTROL = /[\u0000-\u001f\u007f-\u009f]/;
 
-/** The first characters of the envelope of versions without headers, which held a trace only. */
+/** The first characters of the envelope of older versions, which contains only a trace. */
 const TRACE_HEAD = '{"__traceparent":"';
 const TRACED = /^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}",/;
 const TRACEPARENT_LENGTH = 55;
@@ -45,7 +45,7 @@ export function wrap(body: string, headers: MessageHeaders | undefined): string 
   return `${head}${body.slice(tag.from, tag.to)},${CONTENT}{${fields}}}${body.slice(tag.to + 1)}`;
 }
 
-/** Takes a body out of its envelope; undefined if there is no envelope. A malformed envelope counts as a body. */
+/** Takes a body out of its envelope. Returns undefined if there is no envelope. A malformed envelope counts as a body. */
 export function unwrap(text: string): Opened | undefined {
   if (!text.startsWith(HEAD)) {
     return text.startsWith(TRACE_HEAD) ? openTraced(text.slice(TRACE_HEAD.length)) : undefined;
@@ -101,7 +101,7 @@ export function checkedHeaders(value: unknown): MessageHeaders | undefined {
 function openBody(rest: string): string | undefined {
   const tag = tagAtStart(rest);
   if (tag) {
-    // the fields of an instance: its tag goes back among them
+    // the fields of an instance: its tag becomes one of them again
     const end = rest.lastIndexOf("}}");
     const from = tag.length + 1 + CONTENT.length + 1;
     if (end < from - 1) return undefined;

@@ -1,8 +1,8 @@
 /**
- * Type marks: the types of a body's values that its JSON does not show, written behind the JSON as white space.
+ * Type marks: the types that JSON cannot express. They follow the JSON of a body, written as white space.
  *
  * A body is plain JSON, as Python's type hints expect it: a Set is a list, a Date its ISO text. The marks keep the types. Every reader
- * of JSON skips white space, so PyMQ, versions of tsmq without marks and all others get the bare value. The format is described in `docs/wire.md`, "A body".
+ * of JSON skips white space, so PyMQ and older versions of tsmq read the bare value. The format is described in `docs/wire.md`, "A body".
  *
  * @module
  */
@@ -11,16 +11,16 @@ import { OWN } from "./tags.ts";
 /** The type of a value: one of {@linkcode KINDS}, or `@` and the tag of its class. */
 export type Kind = string;
 
-/** The marks of the values in a list or an object: by index or key, or one mark that all values have. */
+/** The marks of the values in a list or an object: by index or key, or one mark for all values. */
 export type Within = { readonly [key: string]: Mark } | readonly [Mark];
 
 /**
- * The mark of a value: its kind, the marks of the values in it, or both. The third element is the order of a map's keys, where that of
- * an object would differ. A mark that was read may be any JSON: the type promises nothing.
+ * The mark of a value: its kind, the marks of the values in it, or both. The third element is the order of a map's keys, if an object
+ * would have another order. A received mark can be any JSON, whatever its type says.
  */
 export type Mark = Kind | Within | readonly [Kind, Within, (readonly string[])?];
 
-/** The kinds, with the tags that mean the same. Kind `R` is a user's object whose keys look like a tag. */
+/** The kinds, with the equivalent tags. Kind `R` is a user's object whose keys look like a tag. */
 export const KINDS: ReadonlyMap<Kind, string> = new Map([
   ["B", OWN.bytes],
   ["D", OWN.date],
@@ -33,7 +33,7 @@ export const KINDS: ReadonlyMap<Kind, string> = new Map([
 
 /** The digits 0 to 3; four of them are a character. */
 const SPACES = " \t\n\r";
-/** Ends the marks. The count of deliveries, which may follow, does not use it. */
+/** The end of the marks. A count of deliveries, which may follow, does not contain it. */
 const END = "\r";
 const END_CODE = 13;
 
@@ -48,16 +48,16 @@ const DIGITS = Uint8Array.from({ length: 33 }, (_, code) => {
   return digit < 0 ? 4 : digit;
 });
 
-/** Marks in each cache: messages of one kind have the same marks. */
+/** The largest number of marks in each cache. Messages of one kind have the same marks. */
 const MAX_CACHED = 256;
-/** Characters of a mark in a cache. */
+/** The largest number of characters of a cached mark. */
 const MAX_CACHED_LENGTH = 1_024;
-/** Arguments of one call of `String.fromCharCode`: engines take some ten thousand. */
+/** The number of arguments in one call of `String.fromCharCode`. Engines accept about ten thousand. */
 const CHUNK = 4_096;
 const written = new Map<string, string>();
 const read = new Map<string, Mark>();
 
-/** Writes a mark, given as JSON, as white space; empty without a mark. */
+/** Writes the JSON of a mark as white space. Returns an empty string if there is no mark. */
 export function writeMarks(mark: string | undefined): string {
   if (mark === undefined) return "";
   return written.get(mark) ?? cache(written, mark, spaces(mark));
@@ -80,7 +80,7 @@ function spaces(mark: string): string {
   return text + END;
 }
 
-/** Reads the mark behind a JSON text; undefined if there is none. */
+/** Reads the mark that follows a JSON text. Returns undefined if there is none. */
 export function readMarks(body: string): Mark | undefined {
   const end = body.length - 1;
   if (body.charCodeAt(end) !== END_CODE) return undefined;
@@ -118,8 +118,8 @@ export function markOf(kind: Kind | undefined, within: string | undefined, keys?
 }
 
 /**
- * Composes the JSON of the marks of `count` values; a mark that all have is written once. `marks` has holes where a value has none.
- * `keys` are the keys of an object; a list has none.
+ * Composes the JSON of the marks of `count` values. A mark that all values have is written once. `marks` has holes for values without a
+ * mark. `keys` are the keys of an object; a list has no keys.
  */
 export function marksOfAll(marks: readonly string[], count: number, keys?: readonly string[]): string | undefined {
   if (marks.length === 0) return undefined;

@@ -1,20 +1,20 @@
 /**
- * A parser of JSON as Python writes it: with integers of any size and bare `NaN`, `Infinity` and `-Infinity`.
+ * A parser of the JSON that Python writes, with integers of any size and bare `NaN`, `Infinity` and `-Infinity`.
  *
  * @module
  */
 import { MAX_DIGITS } from "./tags.ts";
 
 /**
- * Matches where an integer may begin that is too long for a number, not the digits after a point or in a string. The digits are
- * written out because both engines then skip ahead, at a fifth of the cost of `\d{16}`.
+ * Matches a possible beginning of an integer that is too long for a number, but not digits after a point or in a string. The digits are
+ * written out, because both engines then skip ahead, at a fifth of the cost of `\d{16}`.
  */
 const LONG_INTEGER = new RegExp(`(?:^|[[:,\\s-])${"\\d".repeat(16)}`);
 const INTEGER = /^-?\d+$/;
 const BARE = /(?<=^|[[:,\s])(?:NaN|-?Infinity)(?=$|[\]},\s])/g;
 
 /**
- * Parses JSON; integers beyond ±(2^53 - 1) become bigints.
+ * Parses JSON. Integers beyond ±(2^53 - 1) become bigints.
  *
  * @throws {SyntaxError} when the text is not JSON
  * @throws {RangeError} when such an integer is too long or nested too deeply
@@ -28,7 +28,7 @@ export function parse(text: string): unknown {
   }
 }
 
-/** Makes a value from a parsed number and its text. */
+/** Returns the value of a parsed number, which depends on its text. */
 type ReadNumber = (value: number, source: string) => unknown;
 
 function parseWith(text: string, read: ReadNumber): unknown {

@@ -5,12 +5,12 @@
  */
 import { type Fields, MAX_DEPTH } from "./tags.ts";
 
-/** Returns the body of a value that plain JSON expresses completely; undefined where the value needs a `Writer`. */
+/** Returns the body of a value that plain JSON expresses completely, or undefined if the value needs a `Writer`. */
 export function writePlain(value: unknown): string | undefined {
   return value !== null && plain(value, 0) ? withoutTags(JSON.stringify(value)) : undefined;
 }
 
-/** Whether JSON expresses a value with all values in it. It looks at no key, to be cheap. */
+/** Whether JSON expresses a value and all values in it. It does not check keys, so it is fast. */
 export function plain(value: unknown, depth: number): boolean {
   if (typeof value !== "object") {
     return typeof value === "string" || typeof value === "boolean" || typeof value === "number" && plainNumber(value);
@@ -41,12 +41,12 @@ function plainNumber(value: number): boolean {
   return Math.abs(value) <= Number.MAX_SAFE_INTEGER || Math.abs(value) >= 1e21 && Number.isFinite(value);
 }
 
-/** Returns the text if it cannot hold a tag. One search over the text costs less than comparing each key. */
+/** Returns the text if it cannot contain a tag. One search over the text is faster than comparing each key. */
 export function withoutTags(text: string): string | undefined {
   return text.includes("__") ? undefined : text;
 }
 
-/** Whether an object belongs to the platform and has its state elsewhere: `Math`, `Intl`, `JSON`, a module. */
+/** Whether an object belongs to the platform, so that its state is not in its fields: `Math`, `Intl`, `JSON`, a module. */
 export function platform(fields: object): boolean {
   return Symbol.toStringTag in fields;
 }

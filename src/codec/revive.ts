@@ -1,5 +1,5 @@
 /**
- * Parsed JSON to values: gives values back their types.
+ * The reviver: it restores the types of parsed JSON.
  *
  * @module
  */
@@ -20,20 +20,20 @@ export function tagIn(value: unknown): string | undefined {
 }
 
 /**
- * Gives values back their types, by tags (from PyMQ, and from versions of tsmq without marks) and by marks. It changes the arrays and
- * objects of the parser in place.
+ * Restores the types of values, from tags (PyMQ and older versions of tsmq write them) and from marks. It changes the arrays and objects
+ * of the parser in place.
  */
 export class Reviver {
   readonly #classes: Classes;
   readonly #tags: boolean;
 
-  /** Revives instances of these classes. `tags`: whether bodies may hold tags. */
+  /** Creates a reviver for instances of these classes. `tags`: whether bodies may contain tags. */
   constructor(classes: Classes, tags = true) {
     this.#classes = classes;
     this.#tags = tags;
   }
 
-  /** Revives a value with all values in it; returns a promise where the schema of a class is asynchronous. */
+  /** Revives a value and all values in it. Returns a promise if the schema of a class is asynchronous. */
   revive(value: unknown, mark?: Mark, depth = 0): unknown {
     if (mark === undefined && !this.#tags) return value;
     const kind = mark === undefined ? undefined : kindIn(mark);
@@ -51,7 +51,7 @@ export class Reviver {
     return this.#flat(tag, fields, within, depth);
   }
 
-  /** Applies a tag to a value whose parts are revived already. An unknown tag has no effect. */
+  /** Applies a tag to a value whose parts are already revived. An unknown tag has no effect. */
   apply(tag: string, value: unknown): unknown {
     switch (tag) {
       case "set":
@@ -73,7 +73,7 @@ export class Reviver {
     return type ? instance(type, tag, value) : value;
   }
 
-  /** Revives a value whose mark has a kind: its own keys are no tag. */
+  /** Revives a value whose mark has a kind, so that its own keys are not a tag. */
   #marked(kind: Kind, value: unknown, mark: Mark, depth: number): unknown {
     const content = this.#content(value, mark, depth);
     const tag = kind.startsWith("@") ? kind.slice(1) : KINDS.get(kind);
@@ -82,7 +82,7 @@ export class Reviver {
     return after(content, (value) => this.apply(tag, value));
   }
 
-  /** Revives the values in a value whose own keys are no tag. */
+  /** Revives the values in a value whose own keys are not a tag. */
   #content(value: unknown, mark: Mark | undefined, depth: number): unknown {
     const within = withinOf(mark);
     if (typeof value !== "object" || value === null) return within === undefined ? value : malformed("mark");
@@ -117,14 +117,14 @@ export class Reviver {
     return direct ? copied : after(copied, (value) => this.apply(tag, value));
   }
 
-  /** Revives an object with its value in `__obj`, whose own keys are no tag. */
+  /** Revives an object that has its value in `__obj`. The keys of that value are not a tag. */
   #boxed(tag: string, content: unknown, mark: Mark | undefined, depth: number): unknown {
     const raw = isRecord(content) && (mark === undefined || kindIn(mark) === undefined);
     const value = raw ? this.#content(content, mark, depth) : this.revive(content, mark, depth);
     return after(value, (value) => this.apply(tag, value));
   }
 
-  /** Copies the fields, revived, without the key of the tag. `missing`: the keys of fields that were undefined. */
+  /** Returns the revived fields without the tag. `missing` are the keys of fields that were undefined. */
   #copy(
     fields: Fields,
     target: Fields,
@@ -186,7 +186,7 @@ function instance(type: EventClass, tag: string, value: unknown): unknown {
   if (!schema) return isPlain(value) ? make(type, tag, value) : value;
   return after(validate(schema, value, `"${tag}"`), (output) => {
     if (output instanceof type) return output;
-    if (!isPlain(output)) throw new ValidationError(`Cannot accept "${tag}": its schema gives no fields`);
+    if (!isPlain(output)) throw new ValidationError(`Cannot accept "${tag}": its schema did not return an object`);
     return make(type, tag, output);
   });
 }
@@ -202,7 +202,7 @@ function make(type: EventClass, tag: string, fields: Fields): unknown {
   }
   if (made instanceof Promise) made.catch(() => {}); // refused below; its rejection must not end the process
   if (isA(made, type)) return made;
-  throw new ValidationError(`Cannot revive "${tag}": its static revive() gave no instance of the class`);
+  throw new ValidationError(`Cannot revive "${tag}": its static revive() did not return an instance of the class`);
 }
 
 function missingIn(fields: Fields): string[] | undefined {
@@ -228,7 +228,7 @@ function copy(fields: Fields, target: Fields): Fields {
   return target;
 }
 
-/** Defines a field so that a key from the wire reaches no setter. Where the target does not have the key, assigning does the same and is cheaper. */
+/** Defines a field, so that a key from the wire never calls a setter. If the target does not have the key, it assigns, which is faster. */
 function put(target: Fields, key: string, value: unknown): void {
   if (!(key in target)) target[key] = value;
   else Object.defineProperty(target, key, { value, writable: true, enumerable: true, configurable: true });
@@ -248,7 +248,7 @@ function isPair(value: unknown): value is [unknown, unknown] {
   return Array.isArray(value) && value.length === 2;
 }
 
-/** Makes a Map from a list of pairs, or from an object with its `keys` in their order. */
+/** Creates a Map from a list of pairs, or from an object and the order of its `keys`. */
 function map(value: unknown, keys?: unknown): Map<unknown, unknown> {
   if (Array.isArray(value) && value.every(isPair)) return new Map(value);
   if (!isPlain(value)) return malformed(OWN.map);
@@ -284,7 +284,7 @@ function tooDeep(): never {
 }
 
 function malformed(tag: string): never {
-  throw new ValidationError(`Cannot read a "${tag}": its value does not fit`);
+  throw new ValidationError(`Cannot read a "${tag}": its value has the wrong type`);
 }
 
 function after(value: unknown, next: (value: unknown) => unknown): unknown {
@@ -295,7 +295,7 @@ function all(pending: Promise<unknown>[]): Promise<unknown> | undefined {
   return pending.length ? later(Promise.all(pending), () => undefined) : undefined;
 }
 
-/** Chains `next`. When another value fails first, nothing awaits this promise: its rejection must not end the process. */
+/** Chains `next`. If another value fails first, nothing awaits this promise, and its rejection must not end the process. */
 function later<T>(value: Promise<T>, next: (value: T) => unknown): Promise<unknown> {
   const promise = value.then(next);
   promise.catch(() => {});

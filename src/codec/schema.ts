@@ -81,11 +81,11 @@ export type InferInput<S extends StandardSchemaV1> = StandardSchemaV1.InferInput
 /** The output type of a schema. */
 export type InferOutput<S extends StandardSchemaV1> = StandardSchemaV1.InferOutput<S>;
 
-/** Issues that an error message quotes; the error's `issues` has all of them. */
+/** The number of issues that an error message quotes. The error's `issues` has all of them. */
 const QUOTED = 3;
 
 /**
- * Validates a value and returns the output of the schema; a promise only if the schema is asynchronous.
+ * Validates a value and returns the output of the schema. Returns a promise only if the schema is asynchronous.
  *
  * @param what names the value in the error: `event of "shop/orders"`
  * @throws {ValidationError} (or rejects with it) when the value is invalid, or the schema itself throws
@@ -108,7 +108,7 @@ export function validate<S extends StandardSchemaV1>(
   });
 }
 
-/** Reads the result of a schema as plain data. A faulty schema may return something else. */
+/** Checks the result of a schema, because a faulty schema may return anything. */
 function read(result: StandardSchemaV1.Result<unknown>): { value: unknown } | { issues: Issue[] } {
   const { issues } = result;
   return issues ? { issues: issues.map(plainIssue) } : { value: (result as { value: unknown }).value };
@@ -134,6 +134,6 @@ function quote({ message, path }: Issue): string {
 }
 
 function failed(what: string, cause: unknown): ValidationError {
-  const message = `the schema failed with ${textOf(cause)}`;
+  const message = `the schema threw: ${textOf(cause)}`;
   return new ValidationError(`Cannot accept ${what}: ${message}`, [{ message }], { cause });
 }

@@ -5,8 +5,8 @@
  */
 
 /**
- * The tags of tsmq, for a body as a whole; versions without marks wrote them at any depth. PyMQ imports what a top-level tag names
- * (`pydoc.locate`). No module and no builtin has a colon in its name, so PyMQ finds nothing and passes on the bare value.
+ * The tags of tsmq for whole bodies. Older versions wrote them at any depth. PyMQ imports the object that a top-level tag names
+ * (`pydoc.locate`). No Python name contains a colon, so PyMQ finds no object and uses the bare value.
  */
 export const OWN = {
   bigint: "tsmq:bigint",
@@ -17,32 +17,32 @@ export const OWN = {
   undefined: "tsmq:undefined",
 } as const;
 
-/** The keys that make an object a tag or an envelope. */
+/** The keys of tags and envelopes. */
 const TAG_KEYS: ReadonlySet<string> = new Set([
   ...["__type", "__obj", "__list", "__tsmq"],
   ...["__undefined", "__traceparent"], // from versions without marks and headers
 ]);
 
-/** Names of Python's own types: the `result_type` of an answer, or the tag of a value that is not an instance. */
+/** The names of Python's own types, which are the `result_type` of an answer or the tag of a value. */
 const PYTHON_TYPES: ReadonlySet<string> = new Set(
   ["NoneType", "bool", "bytes", "dict", "float", "int", "list", "set", "str", "tuple"],
 );
 
 /**
- * Levels of JSON that a body may have. PyMQ's reader takes two of Python's thousand frames for each level; the codec's own recursion
- * fits four times into the stack of either runtime, in a worker too.
+ * The largest number of nested levels in a body. PyMQ's reader uses two of Python's thousand stack frames for each level. The stack of
+ * both runtimes has room for four times as many levels, also in a worker.
  */
 export const MAX_DEPTH = 500;
 
-/** Whether a string in a list breaks PyMQ's reader, which looks for its keys in lists too. */
+/** Whether a string in a list breaks PyMQ's reader, which searches lists for its keys too. */
 export function breaksPymq(value: unknown): boolean {
   return value === "__type" || value === "__obj" || value === "__list";
 }
 
-/** Digits that an integer may have: Python reads no more (`sys.int_info.default_max_str_digits`). */
+/** The largest number of digits of an integer that Python reads (`sys.int_info.default_max_str_digits`). */
 export const MAX_DIGITS = 4_300;
 
-/** An object that comes from JSON or is written as JSON. */
+/** An object that is read from JSON or written as JSON. */
 export type Fields = Record<string, unknown>;
 
 /** Whether a key makes an object a tag, or changes its prototype. Most keys fail the first, cheap comparison. */
@@ -50,7 +50,7 @@ export function reservedKey(key: string): boolean {
   return key.charCodeAt(0) === 0x5f && key.charCodeAt(1) === 0x5f && (TAG_KEYS.has(key) || key === "__proto__");
 }
 
-/** Whether a tag has a meaning of its own, so that no class can have it as its name. */
+/** Whether a tag is reserved, so that a class cannot have it as its name. */
 export function reservedTag(tag: string): boolean {
   return PYTHON_TYPES.has(tag) || tag.startsWith("tsmq:");
 }

@@ -1,5 +1,5 @@
 /**
- * Values to text, where plain JSON does not express them completely.
+ * The writer of values that plain JSON does not express completely.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import { type Kind, KINDS, markOf, marksOfAll, writeMarks } from "./marks.ts";
 import { plain, plainFields, platform, withoutTags } from "./plain.ts";
 import { breaksPymq, type Fields, MAX_DEPTH, MAX_DIGITS, reservedKey } from "./tags.ts";
 
-/** A value as text, a part of a body. */
+/** The text of a value in a body. */
 export interface Written {
   /** Its JSON. */
   readonly json: string;
@@ -25,14 +25,14 @@ export class Writer {
   readonly #path: PropertyKey[] = [];
   /** The objects that contain it. */
   readonly #open: object[] = [];
-  /** Levels of JSON. */
+  /** The current level of nesting. */
   #depth = 0;
-  /** The mark of the value that was written last: its kind, the marks in it, and the order of its keys. */
+  /** The mark of the last written value: its kind, the marks in it, and the order of its keys. */
   #kind: Kind | undefined;
   #within: string | undefined;
   #keys: string | undefined;
 
-  /** Writes one body; with `tags`, tags in place of marks. */
+  /** Creates a writer for one body. With `tags`, it writes tags in place of marks. */
   constructor(classes: Classes, tags = false) {
     this.#classes = classes;
     this.#tags = tags;
@@ -52,7 +52,7 @@ export class Writer {
     return tagged(tag, json) + writeMarks(mark && `{"__obj":${mark}}`);
   }
 
-  /** Writes a value as a part of a body. */
+  /** Writes a value that becomes a part of a body. */
   written(value: unknown): Written {
     const json = this.value(value);
     const mark = this.#mark();
@@ -294,7 +294,7 @@ function tagged(tag: string, json: string): string {
   return `{"__obj":${json},"__type":${JSON.stringify(tag)}}`;
 }
 
-/** Whether Python can have this set: its elements must not be lists or dictionaries there. */
+/** Whether Python can represent this set, whose elements must not be lists or dictionaries. */
 export function pythonSet(set: Set<unknown>): boolean {
   for (const element of set) {
     const scalar = typeof element !== "object" || element === null || element instanceof Date ||
@@ -304,7 +304,7 @@ export function pythonSet(set: Set<unknown>): boolean {
   return true;
 }
 
-/** Returns the keys of a map that is a dictionary in Python; undefined if it is not. */
+/** Returns the keys of a map that Python can read as a dictionary, or undefined if it cannot. */
 export function dictKeys(map: Map<unknown, unknown>): string[] | undefined {
   const keys = [...map.keys()];
   return keys.every((key) => typeof key === "string" && key !== "__proto__") ? keys as string[] : undefined;

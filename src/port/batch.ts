@@ -1,5 +1,5 @@
 /**
- * Bodies on their way over the port: one long string crosses at a quarter of the cost of many short ones on Bun, at the same on Deno.
+ * The packing of bodies for the port. On Bun, one long string costs a quarter of many short strings; on Deno, the same.
  *
  * @module
  */

@@ -4,7 +4,7 @@
  * @module
  */
 
-/** Characters of events that main accepts ahead of its handlers, for each subscription. */
+/** The number of characters of events that main accepts for each subscription before its handlers run. */
 export const WINDOW = 1024 * 1024;
 
 /** The subscription's number in a credit frame for the inbox. */

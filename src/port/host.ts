@@ -1,5 +1,5 @@
 /**
- * The worker's end of the port: hosts one receiver for one bus, frame by frame.
+ * The worker's end of the port. It runs a receiver, and exchanges frames with the main thread.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import { Leases } from "./leases.ts";
 import type { Ended, Hello, Listening, ToMain, ToWorker } from "./protocol.ts";
 import { Timers } from "./timers.ts";
 
-/** Makes this worker host receivers, one for each `Hello` that its parent posts. The whole of a worker entry. */
+/** Makes this worker run a receiver for each `Hello` that its parent posts. A worker entry needs nothing else. */
 export function serve(open: OpenReceiver): void {
   const scope = globalThis as unknown as {
     addEventListener(type: "message", listener: (event: MessageEvent) => void): void;
@@ -24,7 +24,7 @@ export function serve(open: OpenReceiver): void {
   scope.postMessage({ kind: "tsmq:listening" } satisfies Listening);
 }
 
-/** Hosts one receiver on the port of a `Hello`, until its `close` frame. */
+/** Runs one receiver on the port of a `Hello`, until the `close` frame. */
 export async function host(hello: Hello, open: OpenReceiver): Promise<void> {
   const host = new Host(hello);
   await host.open(hello, open);
@@ -132,7 +132,7 @@ class Host {
     if (!receiver) return void this.#early.push(frame);
     switch (frame.kind) {
       case "subscribe":
-        this.#forget(frame.subscription); // main asks again after a failure
+        this.#forget(frame.subscription); // main retries after a failure
         this.#filters.set(frame.subscription, frame.filter);
         this.#subscriptions.set(frame.filter, frame.subscription);
         return this.#reply(frame.id, () =>

@@ -10,13 +10,13 @@ import { BusError, toPlain } from "../errors.ts";
 import type { Emit } from "../provider/provider.ts";
 import type { ToMain } from "./protocol.ts";
 
-/** Characters of events held in the worker, over all subscriptions, before further ones are dropped and a gap is reported. */
+/** The number of characters of events that the worker holds, for all subscriptions. Further events are dropped, and a gap is reported. */
 export const HELD_LIMIT = 64 * 1024 * 1024;
 
-/** Characters of inbox messages that main has not taken yet, before further ones are dropped and an error is reported. */
+/** The number of characters of inbox messages that main has not handled. Further messages are dropped, and an error is reported. */
 export const AHEAD_LIMIT = 64 * 1024 * 1024;
 
-/** A held event, or the place at which events are missing. */
+/** A held event, or a gap between held events. */
 type Held = [topic: string, body: string] | Gap;
 
 interface Gap {
@@ -35,9 +35,9 @@ interface Flow {
 
 /** Batches events and inbox messages into frames, and holds the events that main has given no credit for. */
 export class Inflow {
-  /** Called when the held events have shrunk to half of what made `congested` true. */
+  /** Called when `congested` ends: the held events have shrunk to half of the limit. */
   onDrain?: () => void;
-  /** True while so much is held that a transport which keeps unread events should not be read. */
+  /** True while a transport that keeps unread events should not be read, because many events are held. */
   congested = false;
   #flows = new Map<number, Flow>();
   /** The frame for further events of this turn, and the flow of its last event. */
@@ -64,7 +64,7 @@ export class Inflow {
     };
   }
 
-  /** Marks the place in a flow at which events may be missing: after all that were emitted, before all that will be. */
+  /** Adds a gap to a flow, after the events that were emitted and before later ones. */
   gap(id: number, reason: string): void {
     const flow = this.#flows.get(id);
     if (!flow) return;
@@ -105,10 +105,10 @@ export class Inflow {
     this.#relax();
   }
 
-  /** Passes on an inbox message. It is never held: when main is too far behind, it is dropped, and its sender sends it again. */
+  /** Passes an inbox message to main. It is never held. If main is too far behind, the message is dropped, and its sender sends it again. */
   inbox(body: string): void {
     if (this.#full) return;
-    // a message larger than the limit passes when main has handled those before it
+    // a message that is larger than the limit passes when main has handled all earlier messages
     if (this.#ahead > AHEAD_LIMIT) {
       this.#full = true;
       const text =
@@ -121,7 +121,7 @@ export class Inflow {
     this.#post(this.#inbox);
   }
 
-  /** Ends the frames of the batch that leaves: later events start new ones. */
+  /** Ends the frames of the batch that is being posted. Later events start new frames. */
   sent(): void {
     this.#inbox = undefined;
     this.#seal();

@@ -17,7 +17,7 @@ interface Waiter {
   readonly max: number;
   /** Milliseconds of `performance.now()`. */
   readonly deadline: number;
-  /** It does not wait: one call to the receiver decides. */
+  /** True for a get that does not wait, which one call to the receiver decides. */
   readonly now: boolean;
   /** Stops the timer of its end. */
   stop?: () => void;
@@ -25,7 +25,7 @@ interface Waiter {
   reject(error: unknown): void;
 }
 
-/** The waiting gets of one queue with one lease, first come, first served. */
+/** The waiting gets of one queue with one lease, in order. */
 export class Intake {
   #receiver: Receiver;
   #leases: Leases;
@@ -38,7 +38,7 @@ export class Intake {
   #running: Promise<void> | undefined;
   #closed = false;
 
-  /** `idle` is called when no get waits any more. */
+  /** Creates an intake without gets. It calls `idle` when no get waits any more. */
   constructor(
     receiver: Receiver,
     leases: Leases,
@@ -69,7 +69,7 @@ export class Intake {
     return promise;
   }
 
-  /** Cancels one get. Items that come for it go to the others, or back to the queue. */
+  /** Cancels one get. Items that arrive for it go to the other gets, or back to the queue. */
   cancel(id: number): void {
     const waiter = this.#waiters.find((waiter) => waiter.id === id);
     if (!waiter || waiter.now) return;
@@ -77,7 +77,7 @@ export class Intake {
     if (this.#waiters.length === 0) this.#abort.abort();
   }
 
-  /** Rejects all gets with a `ClosedError`, and gives back items that come too late. */
+  /** Rejects all gets with a `ClosedError`, and gives back items that arrive later. */
   async close(): Promise<void> {
     this.#closed = true;
     for (const waiter of this.#waiters.splice(0)) this.#fail(waiter, new ClosedError());
@@ -145,7 +145,7 @@ export class Intake {
     else await this.#leases.settle(this.#queue, surplus.map((delivery) => delivery.receipt), "untried", 0);
   }
 
-  /** Pauses, by this worker's timers, so that a receiver that sleeps outside its event loop knows of it. */
+  /** Pauses with this worker's timers, so that a receiver that sleeps outside its event loop wakes in time. */
   #pause(ms: number): Promise<void> {
     const signal = this.#abort.signal;
     return new Promise((resolve) => {

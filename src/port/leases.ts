@@ -1,6 +1,6 @@
 /**
- * The leases that this worker holds. They are extended until they are settled, and given back when the worker closes: that counts as an
- * attempt for those whose handler has started, and not for the others.
+ * The leases that this worker holds. It extends them until they are settled, and gives back the others when it closes. Only items whose
+ * handler has started then count an attempt.
  *
  * @module
  */
@@ -16,7 +16,7 @@ export class Leases {
   /** Milliseconds of the lease → cancels the timer of the next extension. */
   #stops = new Map<number, () => void>();
 
-  /** Holds leases of this receiver. */
+  /** Creates an empty list of leases of this receiver. */
   constructor(receiver: Receiver, timers: Timers) {
     this.#receiver = receiver;
     this.#timers = timers;
@@ -49,13 +49,13 @@ export class Leases {
     return this.#receiver.settle(queue, receipts, outcome, delay);
   }
 
-  /** Gives back all leases that are still held. Resolves with how many items went back. */
+  /** Gives back all leases that are still held. Resolves with the number of items that went back. */
   async close(): Promise<number> {
     for (const stop of this.#stops.values()) stop();
     this.#stops.clear();
     const held = [...this.#held.values()].flatMap((queues) => [...queues]);
     this.#held.clear();
-    // started items were received first, so they must stand at the head: they are given back last
+    // items with a started handler are older, so they are given back last, to the head of the queue
     const settled = await Promise.allSettled(
       held.flatMap(([queue, receipts]) =>
         ([["untried", false], ["nack", true]] as const).flatMap(([outcome, started]) => {
@@ -89,7 +89,7 @@ export class Leases {
     this.#extendLater(lease);
     for (const [queue, held] of this.#held.get(lease) ?? []) {
       const receipts = [...held.keys()];
-      // a failed extension is tried again at the next third; settle() says that a lease was lost
+      // the next extension retries a failed one; settle() reports a lost lease
       this.#receiver.extend(queue, receipts, lease).then(
         (kept) => this.#forget(queue, receipts.filter((_, i) => kept[i] === false)),
         () => {},

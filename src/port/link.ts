@@ -1,5 +1,5 @@
 /**
- * Main's end of the port: sends requests to the receiver, whichever worker it lives in, and passes on what comes from it.
+ * Main's end of the port. It sends requests to the receiver of the current worker, and passes on its answers, events and messages.
  *
  * @module
  */
@@ -10,11 +10,11 @@ import type { Answers, Ended, FromReceiver, ToWorker } from "./protocol.ts";
 import { type OnGap, type Receive, REPLACED, type Stream, Streams } from "./streams.ts";
 import { type Opening, Supervisor } from "./supervisor.ts";
 
-/** What the link tells the bus. */
+/** The callbacks of a link to its bus. */
 export interface LinkEvents {
-  /** The worker died; requests that waited have been rejected with this error. */
+  /** The worker died. All pending requests were rejected with this error. */
   died(error: BusError): void;
-  /** The receiver's connection went down or came back; a dead worker counts as down. */
+  /** The receiver's connection was lost or restored. A dead worker counts as a lost connection. */
   state(connected: boolean, error?: BusError): void;
   /** Events may be missing, and no subscription reports the gap among its own events. */
   gap(reason: string, lost: number): void;
@@ -30,7 +30,7 @@ export interface LinkEvents {
 const CHANGES: ReadonlySet<string> = new Set<ToWorker["kind"]>(["ask", "start", "settle"]);
 
 interface Pending {
-  /** It may change something at the transport. */
+  /** Whether the request may change something at the transport. */
   readonly changes: boolean;
   resolve(value: never): void;
   reject(error: unknown): void;
@@ -38,9 +38,9 @@ interface Pending {
 
 type Request<F = ToWorker> = F extends { id: number } ? Omit<F, "id"> : never;
 
-/** A receiver that never dies: the worker behind it is replaced when it does. */
+/** The connection to a receiver. When its worker dies, a new worker replaces it. */
 export class Link {
-  /** The address of this bus's inbox. After the worker died, the old address until its successor is ready, which has another one. */
+  /** The address of this bus's inbox. A new worker has another address; until it is ready, this is the address of the dead one. */
   inbox = "";
   #provider: Provider;
   #events: LinkEvents;
@@ -48,16 +48,16 @@ export class Link {
   #address = Promise.withResolvers<string>();
   /** Whether the receiver reaches its transport. */
   #connected = true;
-  /** Whether the receiver has subscribed everything that its predecessor had. */
+  /** Whether the receiver has all subscriptions that its predecessor had. */
   #resumed = true;
   #closed = false;
   #outbox: ToWorker[] = [];
   #flushing = false;
-  /** The requests of this turn that others of the same kind may join. */
+  /** The requests of this turn that later requests of the same kind can join. */
   #merged = new Map<string, { readonly receipts: string[]; readonly done: Promise<boolean[]> }>();
   #lastId = 0;
   #pending = new Map<number, Pending>();
-  /** The most items that each pending request may take without a lease. */
+  /** The largest number of items that each pending request may take without a lease. */
   #gets = new Map<number, number>();
   /** The cost of inbox messages that main has handled and that the worker has no credit for yet. */
   #owed = 0;
@@ -99,12 +99,12 @@ export class Link {
     return link;
   }
 
-  /** How many times the worker was replaced. */
+  /** The number of times that the worker was replaced. */
   get restarts(): number {
     return this.#worker.restarts;
   }
 
-  /** When something last came from the worker, in milliseconds of `Date.now()`. */
+  /** The time of the last message from the worker, in milliseconds of `Date.now()`. */
   get lastHeard(): number {
     return this.#worker.lastHeard;
   }
@@ -126,12 +126,12 @@ export class Link {
     return this.#address.promise;
   }
 
-  /** Returns an id for a request that may be cancelled. */
+  /** Returns an id for a request that can be cancelled. */
   nextId(): number {
     return ++this.#lastId;
   }
 
-  /** Receives items from a queue: none if `wait` ms have passed. When the signal aborts before items came, it rejects with the signal's reason. */
+  /** Receives items from a queue. Resolves with none after `wait` ms. Rejects with the signal's reason if the signal aborts before items arrive. */
   async receive(
     queue: string,
     options: { max: number; wait: number; lease?: number; signal?: AbortSignal },
@@ -168,7 +168,7 @@ export class Link {
     return this.#streams.open(filter, receive, onGap);
   }
 
-  /** Closes the receiver and its worker. When `over` resolves first, it ends them by force: not `clean`, and items of pending gets may be lost. */
+  /** Closes the receiver and its worker. If `over` resolves first, it terminates them: the result is not `clean`, and items of pending gets may be lost. */
   async close(over: Promise<void>): Promise<Ended & { readonly clean: boolean }> {
     let ended: Ended | void = { returned: 0, uncertain: 0 };
     if (this.#closed) return { ...ended, clean: true };
@@ -184,7 +184,7 @@ export class Link {
     return ended ? { ...ended, clean: true } : { returned: 0, uncertain, clean: false };
   }
 
-  /** Subscribes everything again, and then sends the requests that were made meanwhile, so that they find it. */
+  /** Restores all subscriptions, then sends the requests that were made meanwhile, so that they find the subscriptions. */
   async #resume(inbox: string): Promise<void> {
     this.inbox = inbox;
     this.#address.resolve(inbox);
@@ -246,7 +246,7 @@ export class Link {
     queueMicrotask(() => this.#flush());
   }
 
-  /** Posts the frames of this turn. While no receiver is ready they stay, and the next receiver gets them. */
+  /** Posts the frames of this turn. If no receiver is ready, the next receiver gets them. */
   #flush(): void {
     this.#flushing = false;
     this.#merged.clear();
@@ -297,7 +297,7 @@ export class Link {
     if (pending) settle(pending);
   }
 
-  /** Sends the answer to the worker that asked, ready or not, and not to its successor. */
+  /** Sends the answer to the worker that asked, even if it is not ready, but not to its successor. */
   async #answer(frame: FromReceiver & { kind: "ask" }, reply: (frame: ToWorker) => void): Promise<void> {
     try {
       const { askHandler } = this.#provider;

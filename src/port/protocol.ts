@@ -6,7 +6,7 @@
 import type { PlainError } from "../errors.ts";
 import type { Delivery, Filter, Outcome } from "../provider/provider.ts";
 
-/** The worker's message to its parent once it listens. Messages posted earlier are lost, on both runtimes. */
+/** The worker's message to its parent when it listens. On both runtimes, messages that were posted earlier are lost. */
 export interface Listening {
   readonly kind: "tsmq:listening";
 }
@@ -47,12 +47,12 @@ export type FromReceiver =
   | { kind: "done"; id: number; value?: unknown }
   | { kind: "failed"; id: number; error: PlainError }
   /**
-   * Columns, not rows. `runs`: pairs of a subscription and its number of consecutive events. `topics`: one for each event, present when
-   * any event is a pattern's. Topics and bodies are packed by `batch.ts`.
+   * Events, in columns. `runs`: pairs of a subscription and its number of consecutive events. `topics`: one for each event, present if
+   * any event belongs to a pattern. `batch.ts` packs topics and bodies.
    */
   | { kind: "events"; runs: number[]; topics?: string | string[]; bodies: string | string[] }
   | { kind: "inbox"; bodies: string[] }
-  /** A gap, in its place among the events of a subscription; without a number, of a bus that has no subscription. */
+  /** A gap, in its place among the events of a subscription. Without a number, it is the gap of a bus without subscriptions. */
   | { kind: "gap"; reason: string; lost: number; subscription?: number }
   | { kind: "state"; connected: boolean; error?: PlainError }
   | { kind: "fault"; error: PlainError }
@@ -69,10 +69,10 @@ export interface Answers {
   close: Ended;
 }
 
-/** The fate of the items that a receiver had when it closed. */
+/** The outcome for the items that a receiver had when it closed. */
 export interface Ended {
-  /** How many leased items went back. */
+  /** The number of leased items that went back. */
   readonly returned: number;
-  /** How many items may have been taken without reaching a get. */
+  /** The number of items that may have been taken, but have not reached a get. */
   readonly uncertain: number;
 }

@@ -1,6 +1,6 @@
 /**
- * Starts a provider's worker, or joins the one that its buses share. The differences between the runtimes' workers
- * stand here and nowhere else.
+ * Starts a provider's worker, or joins the worker that its buses share. This is the only file that knows how the workers of the
+ * runtimes differ.
  *
  * @module
  */
@@ -44,7 +44,7 @@ export async function spawn(provider: Provider, timeout: number, died: (error: u
       if (running.users.size > 0 && !dead) return;
       if (shared.get(provider) === starting) shared.delete(provider);
       running.worker.terminate();
-      if (dead) { for (const died of [...running.users]) died(gone(provider, "it ended")); }
+      if (dead) { for (const died of [...running.users]) died(gone(provider, "it died")); }
     },
   };
 }
@@ -73,7 +73,7 @@ function start(provider: Provider, timeout: number): Promise<Running> {
     fail(gone(provider, event.message, event.error ?? new Error(event.message)));
   };
   // only Bun emits "close" when a worker has ended; on Deno missing heartbeats show it
-  worker.addEventListener("close", () => fail(gone(provider, "it ended")));
+  worker.addEventListener("close", () => fail(gone(provider, "it died")));
   return promise;
 }
 

@@ -1,6 +1,5 @@
 /**
- * The subscriptions that main has over the port: their events, their credit and their gaps. Each is subscribed again when the worker was
- * replaced.
+ * The subscriptions that main has over the port, with their events, credit and gaps. A new worker subscribes all of them again.
  *
  * @module
  */
@@ -14,28 +13,28 @@ import type { FromReceiver } from "./protocol.ts";
 /** The reason of a gap after the worker died. */
 export const REPLACED = "the worker was replaced";
 
-/** Receives the events of one frame: one topic for all bodies, or one for each. */
+/** Receives the events of one frame, with one topic for all bodies or one topic for each. */
 export type Receive = (topics: string | string[], bodies: string[]) => void;
 
-/** Marks a gap: between the events that were received and those that will be. */
+/** Receives a gap, which is between the earlier and the later events. */
 export type OnGap = (reason: string, lost: number) => void;
 
 /** One subscription over the port. */
 export interface Stream {
   /** Resolves when the transport has the subscription. */
   readonly ready: Promise<void>;
-  /** Gives credit back: the cost of events that handlers have started. */
+  /** Returns credit: the cost of events whose handlers have started. */
   credit(count: number): void;
   /**
-   * Ends the subscription. Nothing is received after the call; a server receives until the transport has ended its subscription, so
-   * that it can refuse the requests of that time.
+   * Ends the subscription. No event is received after the call. But a server receives requests until the transport has ended its
+   * subscription, so that it can refuse them.
    */
   close(): Promise<void>;
 }
 
-/** What the streams need of the link. */
+/** The functions of a link that its streams use. */
 export interface StreamsLink {
-  /** Returns the inbox of the receiver that is ready, which tells one worker from the next. */
+  /** Returns the inbox of the ready receiver, which is different for each worker. */
   worker(): string | undefined;
   /** Returns whether the receiver reaches its transport. */
   connected(): boolean;
@@ -56,13 +55,13 @@ interface Subscription {
   readonly receive: Receive;
   readonly onGap: OnGap | undefined;
   readonly ready: PromiseWithResolvers<void>;
-  /** The transport had the subscription once, so `ready` has resolved. */
+  /** Whether the transport has confirmed the subscription before, so that `ready` has resolved. */
   confirmed: boolean;
-  /** The worker died after the subscription was confirmed, and the gap has not been reported. */
+  /** Whether a gap must be reported, because the worker died after the subscription was confirmed. */
   broken: boolean;
-  /** `close` was called: the next worker does not get the subscription. */
+  /** Whether `close` was called, so that the next worker does not subscribe again. */
   ended: boolean;
-  /** The cost of events that handlers have started and that the worker has no credit for yet. */
+  /** The cost of events whose handlers have started, and for which the worker has not received credit yet. */
   owed: number;
 }
 
@@ -71,7 +70,7 @@ export class Streams {
   #link: StreamsLink;
   #subscriptions = new Map<number, Subscription>();
 
-  /** No subscription yet. */
+  /** Creates an empty list of subscriptions. */
   constructor(link: StreamsLink) {
     this.#link = link;
   }
@@ -112,12 +111,12 @@ export class Streams {
     };
   }
 
-  /** Subscribes everything again at a new worker. */
+  /** Restores all subscriptions at a new worker. */
   async resume(): Promise<void> {
     await Promise.all([...this.#subscriptions].map(([id, subscription]) => this.#subscribe(id, subscription)));
   }
 
-  /** Remembers that the worker died: each confirmed subscription has a gap. */
+  /** Records that the worker died, so that each confirmed subscription has a gap. */
   broke(): void {
     for (const subscription of this.#subscriptions.values()) subscription.broken ||= subscription.confirmed;
   }
@@ -141,7 +140,7 @@ export class Streams {
   /** Reports a gap in the events of a subscription. */
   gap(id: number, reason: string, lost: number): void {
     const subscription = this.#subscriptions.get(id);
-    if (!subscription?.confirmed) return; // nothing can be missing before it has begun
+    if (!subscription?.confirmed) return; // a subscription that has not begun cannot miss events
     this.#guard(() => subscription.onGap?.(reason, lost));
   }
 
@@ -151,9 +150,9 @@ export class Streams {
     this.#subscriptions.clear();
   }
 
-  /** Subscribes. An unreachable transport is tried again until the stream is closed or the worker replaced; any other refusal ends the stream. */
+  /** Subscribes. If the transport is unreachable, it retries until the stream is closed or the worker is replaced. Any other error ends the stream. */
   async #subscribe(id: number, subscription: Subscription): Promise<void> {
-    const worker = this.#link.worker(); // the next worker is asked by `resume`
+    const worker = this.#link.worker(); // `resume` asks the next worker
     const live = () =>
       this.#subscriptions.get(id) === subscription && !subscription.ended && worker !== undefined &&
       this.#link.worker() === worker;
@@ -178,14 +177,14 @@ export class Streams {
     }
   }
 
-  /** Reports the gap that a dead worker left, before anything that its successor sends. */
+  /** Reports the gap after a worker died, before the first event from its successor. */
   #reportReplacement(subscription: Subscription): void {
     if (!subscription.broken) return;
     subscription.broken = false;
     this.#guard(() => subscription.onGap?.(REPLACED, 0));
   }
 
-  /** Runs a callback of a subscription: when it throws, the others go on. */
+  /** Runs a callback of a subscription. If it throws, the other subscriptions continue. */
   #guard(act: () => void): void {
     try {
       act();

@@ -1,5 +1,5 @@
 /**
- * The worker's life: starts it, sees that it answers, and replaces it when it does not.
+ * The supervisor of a worker: it starts the worker, checks its heartbeats, and replaces it when it dies.
  *
  * @module
  */
@@ -12,21 +12,21 @@ import { spawn, type Spawned } from "./spawn.ts";
 
 /** Milliseconds between two heartbeats that main asks the worker for. */
 const BEAT = 2_000;
-/** Heartbeats in a row that may be missing, while main itself was on time, before the worker counts as dead. */
+/** The number of consecutive heartbeats that may be missing before the worker counts as dead. Only those count for which main was on time. */
 const MISSED = 2;
 
-/** What a worker needs to open its receiver. */
+/** The data that a worker needs to open its receiver. */
 export type Opening = Pick<Hello, "namespace" | "connectTimeout">;
 
-/** What the supervisor tells the link. */
+/** The callbacks of a supervisor to its link. */
 export interface Supervised {
-  /** The receiver of a worker is ready. Resolves when everything that its predecessor had subscribed is subscribed again. */
+  /** The receiver of a worker is ready. Resolves when all subscriptions of its predecessor are restored. */
   ready(inbox: string): Promise<void>;
   /** A frame came from the receiver. `reply` posts to that receiver, never to its successor. */
   frame(frame: FromReceiver, reply: (frame: ToWorker) => void): void;
-  /** The worker died, and another one is being started. */
+  /** The worker died, and a new worker is being started. */
   died(error: BusError): void;
-  /** The worker in place of the dead one is ready. */
+  /** The new worker is ready. */
   replaced(): void;
   /** A fault that belongs to no request. */
   fault(error: BusError): void;
@@ -41,9 +41,9 @@ interface Start {
 
 /** Starts a worker, watches its heartbeats, and replaces it when it dies. */
 export class Supervisor {
-  /** How many times the worker was replaced. */
+  /** The number of times that the worker was replaced. */
   restarts = 0;
-  /** When something last came from the worker, in milliseconds of `Date.now()`. */
+  /** The time of the last message from the worker, in milliseconds of `Date.now()`. */
   lastHeard: number = Date.now();
   /** Whether a receiver is ready. */
   up = false;
@@ -53,27 +53,27 @@ export class Supervisor {
   #port: MessagePort | undefined;
   #spawned: Spawned | undefined;
   #spawning: Promise<Spawned> | undefined;
-  /** Heartbeats that main has asked for since anything came from the worker. */
+  /** The number of heartbeats that main has requested since the last message from the worker. */
   #missed = 0;
   #closed = false;
   #watch: ReturnType<typeof setInterval> | undefined;
   #retry: ReturnType<typeof setTimeout> | undefined;
   #late: ReturnType<typeof setTimeout> | undefined;
 
-  /** The worker of this provider; {@linkcode start} starts it. */
+  /** Creates the supervisor of a provider's worker, which {@linkcode start} starts. */
   constructor(provider: Provider, opening: Opening, events: Supervised) {
     this.#provider = provider;
     this.#opening = opening;
     this.#events = events;
   }
 
-  /** Starts the worker; rejects with what its receiver failed with, leaving nothing behind. */
+  /** Starts the worker. Rejects with the error of its receiver, and then terminates the worker. */
   async start(): Promise<void> {
     await this.#start();
     let last = performance.now();
     this.#watch = setInterval(() => {
       const now = performance.now();
-      // a busy main, a debugger or a sleeping laptop does not mean that the worker is dead: judge only when main was on time
+      // if main was late (a busy main, a debugger, a suspended laptop), a missing heartbeat does not mean that the worker is dead
       if (now - last > 2 * BEAT) this.#missed = 0;
       last = now;
       if (!this.up) return;
@@ -88,15 +88,15 @@ export class Supervisor {
     if (this.#port) this.#postTo(this.#port, frames);
   }
 
-  /** Posts a batch and wakes a receiver that sleeps outside its event loop. */
+  /** Posts a batch, and wakes the receiver if it sleeps outside its event loop. */
   #postTo(port: MessagePort, frames: ToWorker[]): void {
     port.postMessage(frames);
     this.#events.posted();
   }
 
   /**
-   * Ends the worker, unless others use it: that it does not answer they see for themselves. One that does not listen yet ends as
-   * soon as it does, or `over` is waited for.
+   * Ends the worker, unless other buses use it: their own supervisors detect that it is dead. A worker that is still starting ends when it
+   * listens, or when `over` resolves.
    */
   async close(over: Promise<unknown>): Promise<void> {
     this.#closed = true;
@@ -107,14 +107,20 @@ export class Supervisor {
     await Promise.race([this.#spawning?.catch(() => {}), over]);
   }
 
-  /** Starts a worker and resolves when its receiver is ready: with false if the supervisor was closed or the worker died meanwhile. */
+  /** Starts a worker. Resolves with true when its receiver is ready, or with false if the supervisor was closed or the worker died meanwhile. */
   async #start(): Promise<boolean> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     promise.catch(() => {});
     const { connectTimeout, namespace } = this.#opening;
     const late = this.#late = setTimeout(
-      () => reject(new ProviderError("unavailable", `Cannot open "${this.#provider.name}": no answer in time`)),
-      connectTimeout + 1_000, // the receiver's own deadline has the better message, so it goes first
+      () =>
+        reject(
+          new ProviderError(
+            "unavailable",
+            `Cannot open "${this.#provider.name}": its worker did not open the receiver in time`,
+          ),
+        ),
+      connectTimeout + 1_000, // the receiver's own deadline has a more precise message, so it ends first
     );
     try {
       this.#spawning = spawn(this.#provider, connectTimeout, (error) => {
@@ -181,7 +187,7 @@ export class Supervisor {
   #died(cause: unknown): void {
     if (!this.up) return;
     this.#drop(true);
-    const text = `Cannot finish: the worker of "${this.#provider.name}" died: ${textOf(cause)}`;
+    const text = `Cannot complete the operation: the worker of "${this.#provider.name}" died: ${textOf(cause)}`;
     this.#events.died(new BusError("worker_died", text, { cause }));
     this.#restart(0);
   }

@@ -1,19 +1,19 @@
 /**
- * The timers of a worker's end, and when the first of them is due: a receiver that sleeps outside its event loop must know.
+ * The timers of a worker. A receiver that sleeps outside its event loop must know when the next timer is due.
  *
  * @module
  */
 
 import { after } from "../internal/time.ts";
 
-/** The timers of a worker's end. */
+/** The timers of a worker. */
 export class Timers {
   #pending = new Map<number, number>();
   #last = 0;
-  /** A time no later than that of the first pending timer. */
+  /** A time that is not later than the first pending timer. */
   #first = Infinity;
 
-  /** When to turn the event loop, in milliseconds of `performance.now()`; `Infinity`: nothing is pending. */
+  /** The time at which the event loop must run, in milliseconds of `performance.now()`. `Infinity` if no timer is pending. */
   get due(): number {
     if (this.#first <= performance.now()) {
       this.#first = Infinity;
@@ -22,7 +22,7 @@ export class Timers {
     return this.#first;
   }
 
-  /** Calls `act` once, after `ms` milliseconds. Returns a function that cancels that. */
+  /** Calls `act` once, after `ms` milliseconds. Returns a function that cancels the call. */
   after(ms: number, act: () => void): () => void {
     const id = ++this.#last;
     const due = performance.now() + ms;

@@ -9,7 +9,7 @@
 export interface Check {
   /** The name of the check: `"login"`. */
   readonly name: string;
-  /** "ok"; "risk": it works, but something may be lost or slow; "broken": it does not work. */
+  /** "ok", "risk" (it works, but it may lose something or be slow) or "broken" (it does not work). */
   readonly state: "ok" | "risk" | "broken";
   /** The finding. */
   readonly detail: string;

@@ -1,6 +1,6 @@
 /**
- * Globs as Redis matches them, for the transports that have no patterns of their own. Like Redis it looks at the bytes
- * of UTF-8: `?` stands for one byte, and each byte above ASCII is below all of ASCII in a range (a signed `char`).
+ * Globs, for transports without patterns of their own. They match as in Redis, which compares the bytes of UTF-8: `?` matches one byte,
+ * and in a range, each byte above ASCII is less than all of ASCII (a signed `char`).
  *
  * @module
  */
@@ -9,20 +9,20 @@
 const STAR = -1;
 /** Any one byte. */
 const ANY = -2;
-/** A byte, one of the above, or the bytes of a class. */
+/** One element of a pattern: a byte, any byte, any number of bytes, or the bytes of a class. */
 type Token = number | Uint8Array;
 
 /**
- * Makes the matcher of a pattern: `*` (crosses `/`), `?`, `[abc]`, `[a-z]`, `[^x]`, and `\` before what is to be taken
- * literally. Every string is a pattern; a class that is not terminated ends with the pattern. A match takes at most
- * (length of the pattern) × (length of the topic) steps.
+ * Returns the matcher of a pattern: `*` (also matches `/`), `?`, `[abc]`, `[a-z]`, `[^x]`, and `\` to escape the next character. Every
+ * string is a pattern. A class that is not closed ends with the pattern. A match takes at most (length of the pattern) × (length of the
+ * topic) steps.
  */
 export function glob(pattern: string): (topic: string) => boolean {
   const tokens = compile(bytesOf(pattern));
   return (topic) => matches(tokens, bytesOf(topic));
 }
 
-/** The text with one character for each byte of its UTF-8. */
+/** Returns the UTF-8 bytes of a text, each as one character. */
 function bytesOf(text: string): string {
   if (/^[\0-\x7f]*$/.test(text)) return text;
   let bytes = "";
@@ -50,7 +50,7 @@ function compile(pattern: string): Token[] {
   return tokens;
 }
 
-/** Marks the bytes of the class whose inside begins at `at`; returns where the pattern goes on. */
+/** Marks the bytes of a class whose first element is at `at`. Returns the position after the class. */
 function compileClass(pattern: string, at: number, bytes: Uint8Array): number {
   const negated = pattern[at] === "^";
   if (negated) at++;
@@ -75,7 +75,7 @@ function signed(byte: number): number {
   return byte << 24 >> 24;
 }
 
-/** Only the last `*` is ever widened: what the ones before it took is enough for whatever follows. */
+/** Matches a topic. It only ever extends the match of the last `*`, because the earlier ones need not match more. */
 function matches(tokens: readonly Token[], topic: string): boolean {
   let token = 0;
   let at = 0;

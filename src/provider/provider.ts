@@ -2,13 +2,13 @@
  * The seam: what a transport implements so that a bus can run over it. Types and prose only.
  *
  * A provider is data and two halves. The {@linkcode Sender} lives on the user's thread, the {@linkcode Receiver} in a
- * worker. A half does each operation once and reports the outcome. It never retries, counts references, reads a body, or knows of calls,
- * handlers and schemas: that is the core's work, done once for all providers. Sixteen members are required. Everything
- * else is a named part that a half has or has not: {@linkcode AskHandler}, {@linkcode Waker}, {@linkcode ReplyQueues}.
+ * worker. A half does each operation once and reports the outcome. It never retries, counts references, reads a body, or knows about calls,
+ * handlers and schemas: the core does that for all providers. Sixteen members are required. Everything
+ * else is a named part that a half can have: {@linkcode AskHandler}, {@linkcode Waker}, {@linkcode ReplyQueues}.
  *
  * Rules for both halves
- * - Bodies are opaque strings of well-formed Unicode, white space at their end included; names are any non-empty string. Escape where the transport is narrow.
- * - A promise resolves when the transport has accepted the operation. Every promise settles: where the transport never answers, the half
+ * - Bodies are opaque strings of well-formed Unicode, white space at their end included; names are any non-empty string. Escape characters that the transport does not accept.
+ * - A promise resolves when the transport has accepted the operation. Every promise settles: if the transport never answers, the half
  *   rejects with a `ProviderError` "unavailable". An operation with an unknown outcome rejects and is never repeated.
  * - Errors are those of `errors.ts`. Each provider has one table from the transport's errors to these.
  * - Members may be called at any time after opening, concurrently, until `close`. After `close` the half has left nothing behind: no timer,
@@ -27,17 +27,17 @@ export interface Features {
   readonly durable: boolean;
   /** Other processes reach the same topics, queues and functions. */
   readonly shared: boolean;
-  /** Items a queue holds before it is full; `Infinity` where it never is. */
+  /** The number of items that a queue holds before it is full. `Infinity` if it is never full. */
   readonly capacity: number;
-  /** The largest body in bytes of UTF-8; `Infinity` where only memory limits it. */
+  /** The largest body in bytes of UTF-8. `Infinity` if only memory limits it. */
   readonly maxBody: number;
   /** `size` is exact rather than approximate. */
   readonly exactSize: boolean;
-  /** `attempt` counts recorded starts and nothing else. Otherwise it may be larger: then no item is dead-lettered before a handler has had it. */
+  /** `attempt` counts only recorded starts. Otherwise it may be larger, so an item is dead-lettered only after a handler has received it. */
   readonly exactAttempts: boolean;
   /** The longest `delay` of a nack in milliseconds. */
   readonly maxDelay: number;
-  /** Milliseconds within which what was sent is to be seen by all; the kit waits this long before it judges. */
+  /** Milliseconds until an operation is visible to all buses. The kit waits this long before it checks the result. */
   readonly latency: number;
 }
 
@@ -51,7 +51,7 @@ export interface Provider {
   readonly worker: URL;
   /** The options that the receiver is opened with. They are posted to the worker, so they must be cloneable: no functions. */
   readonly options: unknown;
-  /** All buses opened with this very value share one worker, as the in-memory broker needs. Default: false. */
+  /** All buses that are opened with this value share one worker, as the in-memory broker needs. Default: false. */
   readonly sharedWorker?: boolean;
   /**
    * Opens the sending half.
@@ -60,13 +60,13 @@ export interface Provider {
    * @throws {ProviderError} "unavailable" or "denied" when the transport cannot be reached within `context.connectTimeout`
    */
   open(context: SenderContext): Promise<Sender>;
-  /** Part: answers what the receiver asks main with `context.ask`, such as for credentials that a function gets. */
+  /** Part: answers the questions of the receiver (`context.ask`), for example for credentials that a function returns. */
   readonly askHandler?: AskHandler;
 }
 
-/** The part of a half that answers what the other half asks with `context.ask`. */
+/** The part of a half that answers questions of the other half, which calls `context.ask`. */
 export interface AskHandler {
-  /** Returns the answer. What it throws or rejects with, the asking half's `context.ask` rejects with. */
+  /** Returns the answer. If it throws or rejects, `context.ask` of the other half rejects with the same error. */
   answer(verb: string, argument: unknown): unknown | Promise<unknown>;
 }
 
@@ -80,23 +80,23 @@ export interface SenderContext {
   readonly sendTimeout: number;
   /** Asks the receiver of this bus; its `askHandler` answers. Rejects when the worker dies. For transports that live in the worker. */
   ask(verb: string, argument: unknown): Promise<unknown>;
-  /** Reports that the connection went down (with the reason) or came back. */
+  /** Reports that the connection was lost (with the reason) or restored. */
   state(connected: boolean, error?: unknown): void;
 }
 
 /** The sending half, on the user's thread. It must not block that thread. */
 export interface Sender {
   /**
-   * Publishes an event to all subscriptions whose filter matches the topic. Resolves with how many transport subscriptions matched
-   * (`Features.counts`), else with `undefined`.
+   * Publishes an event to all subscriptions whose filter matches the topic. Resolves with the number of matching transport
+   * subscriptions if `Features.counts` is true, otherwise with `undefined`.
    */
   publish(topic: string, body: string): Promise<number | undefined>;
   /**
    * Delivers a message to the receiver that has this inbox address. Resolves with true when the receiver gets it, with false when the
-   * receiver is gone, and with `undefined` where the transport cannot tell.
+   * receiver is gone, and with `undefined` if the transport cannot tell.
    */
   post(inbox: string, body: string): Promise<boolean | undefined>;
-  /** Lists the receivers that are registered as servers of this topic: those that subscribed to it with `Filter.serves` and still live. */
+  /** Lists the receivers that are registered as servers of this topic: those that have subscribed to it with `Filter.serves` and still live. */
   servers(topic: string, options?: ServersOptions): Promise<RegisteredServer[]>;
   /**
    * Puts one item at the end of a queue.
@@ -105,7 +105,7 @@ export interface Sender {
    * @throws `signal.reason` when the signal aborts first; then nothing was put
    */
   send(queue: string, body: string, options: SendOptions): Promise<void>;
-  /** Returns how many items wait in the queue; leased items do not wait. 0 for a queue that does not exist. */
+  /** Returns the number of items that wait in the queue, without leased items. 0 for a queue that does not exist. */
   size(queue: string): Promise<number>;
   /** Removes the queue with its items and leases. Removing a queue that does not exist does nothing. */
   drop(queue: string): Promise<void>;
@@ -114,16 +114,16 @@ export interface Sender {
   /** Part: for transports that PyMQ speaks too. */
   readonly replies?: ReplyQueues;
   /**
-   * Closes the half. The core has awaited the pending sends, or gives them up: those that are left may be dropped. The receiver has ended
-   * before, by its `close` or by force; in the second case this removes what only this process can remove. What has not ended after
-   * `within` ms is cut off; with 0 it is cut off immediately. Without `within`, the half chooses a deadline of some seconds.
+   * Closes the half. Sends that are still pending may be dropped, because the core has waited for them. The receiver has already closed, or
+   * was terminated; in the second case, this half removes everything that only this process can remove. Work that has not ended after
+   * `within` ms is aborted. Without `within`, the half chooses a deadline of some seconds.
    */
   close(within?: number): Promise<void>;
 }
 
 /** Options of {@linkcode Sender.servers}. */
 export interface ServersOptions {
-  /** The most servers to return. Where more are registered, each call returns a different sample. Default: all. */
+  /** The largest number of servers to return. If more are registered, each call returns a different sample. Default: all. */
   readonly max?: number;
   /**
    * Asks also whether each server listens now. That may cost a second request, so the core asks for it only when a registered server
@@ -136,7 +136,7 @@ export interface ServersOptions {
 export interface RegisteredServer {
   /** Its address for {@linkcode Sender.post}. */
   readonly inbox: string;
-  /** Whether it listens now: false for one that has died or is reconnecting. Absent where nobody asked or the transport cannot tell. */
+  /** Whether it listens now: false if it has died or is reconnecting. Absent without `listening`, or if the transport cannot tell. */
   readonly listening?: boolean;
 }
 
@@ -144,7 +144,7 @@ export interface RegisteredServer {
 export interface SendOptions {
   /** Milliseconds to wait for room; `Infinity`: without limit. */
   readonly wait: number;
-  /** Gives up waiting for room. */
+  /** A signal that ends the wait for room. */
   readonly signal?: AbortSignal;
 }
 
@@ -152,24 +152,24 @@ export interface SendOptions {
 export interface Waker {
   /**
    * Wakes the receiver with this inbox address. The core calls it when both halves are open and after each batch of frames that main
-   * posted to the worker. The address is another one after the worker was replaced. The receiver then turns its event loop until
+   * posted to the worker. A new worker has another address. The receiver then turns its event loop until
    * `ReceiverContext.arrived` has grown.
    */
   wake(inbox: string): void;
 }
 
 /**
- * The part of a sender that PyMQ's calls need. In PyMQ a caller makes an answer queue for each call, the server puts one answer into it,
- * and no registry knows the servers.
+ * The part of a sender that PyMQ's calls need. In PyMQ, a caller creates an answer queue for each call, the server puts one answer into it,
+ * and servers are not registered.
  */
 export interface ReplyQueues {
-  /** A late answer makes a queue again that the caller has removed with `drop`: the core fetches late answers for a while. */
+  /** Whether a late answer creates a queue again that the caller has removed with `drop`. Then the core takes late answers for a while. */
   readonly lingers: boolean;
-  /** Makes an answer queue, where a server would drop its answer if the queue did not exist. The core removes it with `drop`. */
+  /** Creates an answer queue, if servers drop their answer when the queue does not exist. The core removes it with `drop`. */
   open(queue: string): Promise<void>;
-  /** Puts an answer into the caller's queue. It expires by itself when nobody fetches it. */
+  /** Puts an answer into the caller's queue. The answer expires if the caller does not take it. */
   put(queue: string, body: string): Promise<void>;
-  /** Returns how many receivers subscribe to exactly this topic, tsmq's servers among them; `undefined` where the transport cannot tell. */
+  /** Returns how many receivers subscribe to exactly this topic, tsmq's servers among them; `undefined` if the transport cannot tell. */
   candidates(topic: string): Promise<number | undefined>;
   /**
    * Registers the receiver of this bus as a server of the topic again, at once. The core calls it when a caller found no registered
@@ -201,7 +201,7 @@ export interface ReceiverContext {
   readonly connectTimeout: number;
   /** Passes a message that was posted to this receiver's inbox to the core. Synchronous, cheap, never throws. */
   inbox(body: string): void;
-  /** Reports that the connection went down (with the reason), or is up again with everything subscribed and registered. */
+  /** Reports that the connection was lost (with the reason), or that it is restored, with all subscriptions and registrations. */
   state(connected: boolean, error?: unknown): void;
   /**
    * Reports that events may have been lost, and why. The receiver calls it when the subscription is live again, before it emits the
@@ -210,11 +210,11 @@ export interface ReceiverContext {
    * @param filter the object that `subscribe` was given
    */
   gap(reason: string, filter?: Filter): void;
-  /** Reports a fault that belongs to no call (garbage from the wire, a failed renewal). The receiver goes on. */
+  /** Reports a fault that belongs to no call (garbage from the wire, a failed renewal). The receiver continues. */
   fault(error: unknown): void;
-  /** True while main is far behind. A transport that keeps unread events stops reading them; others go on reading. */
+  /** True while main is far behind. A transport that keeps unread events then stops reading them; other transports continue to read. */
   readonly congested: boolean;
-  /** How many batches of frames have come from main. After {@linkcode Waker.wake}, a sleeping receiver turns its event loop until it grows. */
+  /** The number of batches of frames that have arrived from main. After {@linkcode Waker.wake}, a sleeping receiver turns its event loop until it grows. */
   readonly arrived: number;
   /** When the core's next timer in this worker is due, in milliseconds of `performance.now()`. A sleeping receiver turns its event loop then. */
   readonly due: number;
@@ -229,9 +229,9 @@ export type OpenReceiver = (context: ReceiverContext) => Promise<Receiver>;
 
 /** One item taken from a queue. */
 export interface Delivery {
-  /** Names the lease for `start`, `settle` and `extend`; empty for an item that was received without a lease. Useless once the lease has ended. */
+  /** Identifies the lease for `start`, `settle` and `extend`. Empty for an item without a lease. Invalid after the lease has ended. */
   readonly receipt: string;
-  /** The item, as it was sent. */
+  /** The body of the item, unchanged. */
   readonly body: string;
   /** The number of the attempt that begins if a handler starts now: one more than the recorded starts. */
   readonly attempt: number;
@@ -241,13 +241,13 @@ export interface Delivery {
 
 /** Options of {@linkcode Receiver.receive}. */
 export interface ReceiveOptions {
-  /** The most items to return, at least 1. */
+  /** The largest number of items to return, at least 1. */
   readonly max: number;
-  /** Milliseconds to wait for the first item. 0: it does not wait, but asks the transport. It may return no items earlier, and is called again. */
+  /** Milliseconds to wait for the first item. With 0 it asks the transport once. It may return no items earlier; then the core calls it again. */
   readonly wait: number;
-  /** Milliseconds of the lease. Without it the items are removed immediately, so each is delivered at most once when the process dies. */
+  /** Milliseconds of the lease. Without a lease, items are removed immediately, so they are lost if the process dies. */
   readonly lease?: number;
-  /** Ends the wait: the half resolves soon, with the items that it has taken already. It must not lose any. */
+  /** A signal that ends the wait: the half resolves soon, with the items that it has already taken, and loses none. */
   readonly signal: AbortSignal;
 }
 
@@ -278,7 +278,7 @@ export interface Receiver {
   restore(queue: string, deliveries: readonly Delivery[]): Promise<void>;
   /**
    * Records that the handlers of these leases start: only this counts an attempt, receiving does not. Resolves with true for each lease
-   * that still held. It may be called after the lease was settled. A transport that cannot record starts only says whether the leases hold.
+   * that still held. It may be called after the lease was settled. A transport that cannot record starts only returns whether the leases hold.
    */
   start(queue: string, receipts: readonly string[]): Promise<boolean[]>;
   /** Ends leases. Items that are given back can be received again after `delay` ms. Resolves with true for each lease that still held. */
@@ -289,8 +289,8 @@ export interface Receiver {
   readonly askHandler?: AskHandler;
   /**
    * Closes the half: ends subscriptions, registrations, the inbox and connections, and gives back items that it holds. The core has settled
-   * the leases. Resolves with how many items may have been received without a lease by requests that got no reply, where the transport has
-   * such requests. A second call does nothing.
+   * the leases. Resolves with the largest number of items that requests without a reply may have received without a lease, if the
+   * transport has such requests. A second call does nothing.
    */
   close(): Promise<number | void>;
 }

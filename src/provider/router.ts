@@ -1,6 +1,5 @@
 /**
- * The subscriptions of a receiver, found by the topics that their filters match. For transports that deliver events by topic and leave
- * the rest to the receiver.
+ * The router of a receiver: it finds the subscriptions whose filters match a topic. For transports that only deliver events by topic.
  *
  * @module
  */
@@ -23,7 +22,7 @@ export class Router {
    * @returns a function that removes the subscription, and returns true if it was the last one with this topic or pattern
    */
   add({ topic, pattern }: Filter, emit: Emit): () => boolean {
-    // a function of its own, so that one emit may be added twice
+    // a new function, so that the same `emit` can be added twice
     const one: Emit = (topic, body) => emit(topic, body);
     const emits = pattern ? this.#pattern(topic).emits : this.#exact(topic);
     emits.add(one);
@@ -33,12 +32,12 @@ export class Router {
     };
   }
 
-  /** Passes an event to all subscriptions that match its topic. Returns how many there are. */
+  /** Passes an event to all subscriptions that match its topic. Returns their number. */
   emit(topic: string, body: string): number {
     return this.emitExact(topic, body) + this.emitPatterns(topic, body);
   }
 
-  /** Passes an event to the subscriptions to exactly this topic. Returns how many there are. */
+  /** Passes an event to the subscriptions to exactly this topic. Returns their number. */
   emitExact(topic: string, body: string): number {
     const emits = this.#topics.get(topic);
     if (!emits) return 0;
@@ -46,7 +45,7 @@ export class Router {
     return emits.size;
   }
 
-  /** Passes an event to the subscriptions whose pattern matches its topic. Returns how many there are. */
+  /** Passes an event to the subscriptions whose pattern matches its topic. Returns their number. */
   emitPatterns(topic: string, body: string): number {
     let count = 0;
     for (const { matches, emits } of this.#patterns.values()) {
@@ -70,7 +69,7 @@ export class Router {
   }
 }
 
-/** Returns one text for equal filters, as the key of a map. */
+/** Returns the key of a filter in a map. Equal filters have the same key. */
 export function filterKey({ topic, pattern, serves }: Filter): string {
   return `${pattern ? "*" : "="}${serves ? "!" : "."}${topic}`;
 }

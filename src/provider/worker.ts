@@ -1,8 +1,8 @@
 /**
- * What a provider is made of beside the types of `./provider`: the whole of a worker entry, globs for transports that have
- * none or others, and the errors that both halves reject with.
+ * The functions and errors that a custom provider uses, in addition to the types of `./provider`: `serve` for its worker entry, globs, and
+ * the errors of both halves.
  *
- * @example The worker of a provider of your own, to which its `worker` URL points
+ * @example The worker entry of a custom provider, to which its `worker` URL points
  * ```ts ignore
  * import { serve } from "@tsmq/tsmq/worker";
  * import { openReceiver } from "./receiver.ts";

@@ -1,9 +1,8 @@
 /**
  * Spans and metrics of operations, by OpenTelemetry.
  *
- * OpenTelemetry's API registers itself under a symbol of the global object: all its versions, copies and implementations do,
- * Deno's own (`OTEL_DENO=true`) among them. So tsmq imports no package of it, and uses the one that the program has set up, also
- * after the bus was opened.
+ * OpenTelemetry's API registers itself under a symbol of the global object, in every version and implementation, including Deno's own
+ * (`OTEL_DENO=true`). So tsmq imports no package. It uses the API that the program sets up, even after the bus was opened.
  *
  * @module
  */
@@ -15,7 +14,7 @@ const API = Symbol.for("opentelemetry.js.api.1");
 /** The symbol under which a context holds its span (`trace/context-utils` of `@opentelemetry/api` 1.x). */
 const SPAN = Symbol.for("OpenTelemetry Context Key SPAN");
 const SCOPE = "@tsmq/tsmq";
-/** Histogram boundaries of durations in seconds: those of the semantic conventions, and finer ones below. */
+/** The boundaries of duration histograms in seconds: those of the semantic conventions, and smaller ones. */
 const BUCKETS = [0.0002, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
 
 interface SpanContext {
@@ -50,14 +49,14 @@ export interface Api {
   readonly metrics?: { getMeter(name: string): Meter };
 }
 
-/** Returns the API of OpenTelemetry that the program has set up, if it has. */
+/** Returns the API of OpenTelemetry if the program has set it up. */
 export function openTelemetry(): Api | undefined {
   return (globalThis as { [API]?: Api })[API];
 }
 
 type Attributes = Readonly<Record<string, string>>;
 
-/** The operations of a bus that are observed. */
+/** The observed operations of a bus. */
 export type Verb = "publish" | "process" | "put" | "receive" | "call" | "serve";
 
 /** OpenTelemetry's numbers of `SpanKind`, and names by its semantic conventions for messaging and for RPC. */
@@ -130,7 +129,7 @@ export class Recording {
     return traceId === undefined ? {} : { traceId, spanId };
   }
 
-  /** W3C's `traceparent` of the span; undefined if there is no span, or one that nobody records. */
+  /** W3C's `traceparent` of the span. Undefined if there is no span, or if the span is not recorded. */
   get traceparent(): string | undefined {
     const context = this.#span?.spanContext();
     if (!context || /^0*$/.test(context.traceId)) return undefined;

@@ -82,7 +82,7 @@ export class Operation {
   #since: number;
   #recording: Recording | undefined;
 
-  /** Begun by {@linkcode Telemetry.begin}. */
+  /** Created by {@linkcode Telemetry.begin}. */
   constructor(telemetry: Telemetry, verb: Verb, name: string, since: number, recording: Recording | undefined) {
     this.#telemetry = telemetry;
     this.#verb = verb;
