@@ -680,7 +680,7 @@ describe("codec: refusals", () => {
       [[].values(), ""],
       [Math, "platform"],
       [Object.create({ a: 1 }), "prototype"],
-      [Object.create(Date.prototype), "failed"],
+      [Object.create(Date.prototype), "threw"],
       [new (class {})(), "name"],
       [cycle, "a cycle"],
       [10n ** 5_000n, "digits"],
