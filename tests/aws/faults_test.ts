@@ -308,7 +308,7 @@ describe("a service that fails", () => {
     // the second poll, for the items that the first could not bring, is never answered
     proxy.fault = ({ action, body }) =>
       action === "sqs:ReceiveMessage" && !body.includes("tsmq-") && ++polls === 2 ? "hang" : undefined;
-    const held = await halves.receive("jobs", { max: 20, lease: 9_000, wait: 5_000 });
+    const held = await halves.receive("jobs", { max: 20, lease: 9_000 });
     const end = performance.now() + 6_500; // 9 s after they were taken, they were waited for 3 s
     assertEquals(new Set(held.map(({ body }) => body)).size, held.length);
     const [first, ...others] = held.map(({ receipt }) => receipt);
@@ -322,7 +322,7 @@ describe("a service that fails", () => {
     await Promise.all(Array.from({ length: 11 }, (_, i) => halves.sender.send("jobs", String(i), { wait: 0 })));
     const held: string[] = [];
     while (held.length < 11) {
-      const taken = await halves.receive("jobs", { max: 10, lease: 8_000, wait: 5_000 });
+      const taken = await halves.receive("jobs", { max: 10, lease: 8_000 });
       held.push(...taken.map(({ receipt }) => receipt));
     }
     proxy.fault = ({ action, body }) =>

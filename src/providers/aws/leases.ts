@@ -1,5 +1,6 @@
 /**
- * Leases of items: the visibility timeouts of SQS. SQS does not tell when one has ended, so their ends are kept here.
+ * Leases of items: the visibility timeouts of SQS. SQS does not tell when one has ended, so their ends are kept here,
+ * counted from when the request left: the answer may be late.
  *
  * SQS counts each delivery. So an item that no handler started is sent again, with its count in an attribute, and then deleted: a crash
  * in between duplicates it and never loses it. In a FIFO queue it stays where it is, and the delivery counts.
@@ -29,10 +30,17 @@ interface Change {
   readonly seconds: number;
 }
 
-/** The leases that this worker holds. */
+/** A lease, which ends at SQS no sooner than here. */
+interface Held {
+  readonly message: Message;
+  /** When the request for the item left, and when the lease ends, in milliseconds of `performance.now()`. */
+  readonly since: number;
+  end: number;
+}
+
+/** The leases that this worker holds, by their receipts. */
 export class Leases {
-  /** Receipt → its item, and when its lease began and ends, in milliseconds of `performance.now()`. */
-  readonly #held = new Map<string, { readonly message: Message; readonly since: number; end: number }>();
+  readonly #held = new Map<string, Held>();
   readonly #puts: Batcher<Outgoing & { readonly delay: number }>;
   readonly #deletes: Batcher<string>;
   readonly #changes: Batcher<Change>;
@@ -78,10 +86,9 @@ export class Leases {
     );
   }
 
-  /** Starts the lease of an item that was received for so many seconds. */
-  hold(message: Message, seconds: number): void {
-    const since = performance.now();
-    this.#held.set(message.ReceiptHandle!, { message, since, end: since + seconds * 1_000 });
+  /** Holds the lease of an item from when the request for it left until `end`, in milliseconds of `performance.now()`. */
+  hold(message: Message, since: number, end: number): void {
+    this.#held.set(message.ReceiptHandle!, { message, since, end });
   }
 
   /** Returns true for each lease that still holds. */
@@ -97,8 +104,11 @@ export class Leases {
 
   /** Gives the items back after so many milliseconds; returns true for each whose lease still held. */
   nack(queue: string, receipts: readonly string[], delay: number): Promise<boolean[]> {
-    const seconds = secondsOf(delay, 0);
-    return this.#settle(receipts, (receipt) => this.#change(queue, receipt, seconds));
+    const wanted = secondsOf(delay, 0);
+    return this.#settle(receipts, (receipt) => {
+      const seconds = allow(this.#held.get(receipt)!, wanted);
+      return this.#changes.add(queue, { receipt, seconds });
+    });
   }
 
   /** Gives back items that no handler started, after so many milliseconds; returns true for each whose lease still held. */
@@ -111,7 +121,13 @@ export class Leases {
     const now = performance.now();
     return this.#each(receipts, async (receipt) => {
       const held = this.#held.get(receipt)!;
-      held.end = now + await this.#change(queue, receipt, seconds) * 1_000;
+      const { end } = held;
+      const allowed = allow(held, seconds);
+      const extended = now + allowed * 1_000;
+      held.end = Math.min(end, extended); // the answer may be lost
+      await this.#changes.add(queue, { receipt, seconds: allowed });
+      held.end = extended;
+      return performance.now() < end; // later, another consumer may have had it before it was extended
     });
   }
 
@@ -135,6 +151,7 @@ export class Leases {
 
   /** Gives back items that nothing waits for. SQS redelivers those that could not be given back when their visibility timeout ends. */
   async giveBack(queue: string, messages: readonly Message[]): Promise<void> {
+    for (const { ReceiptHandle } of messages) this.#held.delete(ReceiptHandle!);
     await Promise.allSettled(messages.map((message) => this.#putAnew(queue, message, 0)));
   }
 
@@ -146,14 +163,6 @@ export class Leases {
         .then(() => true, () => false);
     // an item that cannot be sent again (too large with its count, or its queue is gone) keeps the counted delivery
     await (put ? this.#deletes.add(queue, receipt) : this.#changes.add(queue, { receipt, seconds }));
-  }
-
-  /** Makes SQS redeliver an item after so many seconds, or as many as SQS still allows; resolves with how many. */
-  async #change(queue: string, receipt: string, wanted: number): Promise<number> {
-    const left = MAX_VISIBILITY - MARGIN - Math.ceil((performance.now() - this.#held.get(receipt)!.since) / 1_000);
-    const seconds = left > 0 ? Math.min(wanted, left) : wanted;
-    await this.#changes.add(queue, { receipt, seconds });
-    return seconds;
   }
 
   async #settle(receipts: readonly string[], change: (receipt: string) => Promise<unknown>): Promise<boolean[]> {
@@ -168,8 +177,7 @@ export class Leases {
     return Promise.all(receipts.map(async (receipt) => {
       try {
         if ((this.#held.get(receipt)?.end ?? 0) > now) {
-          await change(receipt);
-          return true;
+          if (await change(receipt) !== false) return true;
         }
       } catch (error) {
         if (!isLost(error as BusError)) throw error;
@@ -178,6 +186,12 @@ export class Leases {
       return false;
     }));
   }
+}
+
+/** Returns so many seconds, or as many as SQS still allows for the lease. */
+function allow({ since }: Held, wanted: number): number {
+  const left = MAX_VISIBILITY - MARGIN - Math.ceil((performance.now() - since) / 1_000);
+  return left > 0 ? Math.min(wanted, left) : wanted;
 }
 
 function isLost(error: BusError): boolean {

@@ -15,6 +15,8 @@ import { readItem } from "./message.ts";
 
 /** Seconds that an item received without a lease stays hidden: enough to delete it, with all attempts. After a crash it is redelivered. */
 const CLAIM_VISIBILITY = 15;
+/** Seconds by which the answer with such an item may be late, so that SQS deletes the item before it delivers it again. */
+const CLAIM_LATENESS = 5;
 /** Seconds of the shortest long poll. */
 const MIN_POLL = 1;
 /** Waits of at least so many milliseconds use the longest poll, because another wait will follow. */
@@ -143,12 +145,18 @@ export class QueuePoller {
     return toBusError(`take from queue "${this.#queue}"`, error);
   }
 
+  /**
+   * Makes one request, and starts the leases of its items. SQS hides an item from when it hands the item out, which may be as soon as the
+   * request leaves, while its answer comes later. So the time of the poll is added to the lease, and the lease is counted from the request.
+   */
   async #request(seconds: number, max: number, limits: Partial<CallOptions> = {}): Promise<Message[]> {
-    const { polls, queues, closing } = this.#context;
+    const { polls, queues, leases, closing } = this.#context;
+    const visibility = secondsOf(1_000 * seconds + (this.#lease ?? 1_000 * CLAIM_VISIBILITY), 1);
+    let sent = 0;
     const input = {
       MaxNumberOfMessages: Math.min(max, BATCH),
       WaitTimeSeconds: seconds,
-      VisibilityTimeout: this.#visibility,
+      VisibilityTimeout: visibility,
       MessageAttributeNames: ["All"], // attributes of other programs go back with their item
       MessageSystemAttributeNames: ["ApproximateReceiveCount" as const],
     };
@@ -158,15 +166,18 @@ export class QueuePoller {
         queues.withUrl(
           this.#queue,
           abortSignal,
-          (QueueUrl) => polls.sqs.send(new ReceiveMessageCommand({ QueueUrl, ...input }), { abortSignal }),
+          (QueueUrl) => {
+            sent = performance.now();
+            return polls.sqs.send(new ReceiveMessageCommand({ QueueUrl, ...input }), { abortSignal });
+          },
         ),
       { repeatable: true, signal: closing, wait: seconds * 1_000, ...limits },
     );
-    return Messages ?? [];
-  }
-
-  get #visibility(): number {
-    return this.#lease === undefined ? CLAIM_VISIBILITY : secondsOf(this.#lease, 1);
+    const end = sent + 1_000 * (this.#lease === undefined ? seconds + CLAIM_LATENESS : visibility);
+    // another consumer may have the items of an answer that comes so late
+    if (!Messages || performance.now() >= end) return [];
+    if (this.#lease !== undefined) { for (const message of Messages) leases.hold(message, sent, end); }
+    return Messages;
   }
 
   /** Resolves a wait with these items: under their lease, or once SQS has deleted them. Gives back those that are too many. */
@@ -174,7 +185,7 @@ export class QueuePoller {
     waiter.claimed = true;
     const { leases } = this.#context;
     this.#track(this.#giveBack(messages.slice(waiter.max)));
-    const mine = this.#startLeases(messages.slice(0, waiter.max));
+    const mine = messages.slice(0, waiter.max);
     if (messages.length === BATCH) mine.push(...await this.#receiveMore(waiter.max - BATCH));
     if (this.#lease !== undefined) return waiter.resolve(mine.map(deliver));
     try {
@@ -188,19 +199,12 @@ export class QueuePoller {
     }
   }
 
-  /** Starts the leases of items that were received just now. */
-  #startLeases(messages: Message[]): Message[] {
-    if (this.#lease === undefined) return messages;
-    for (const message of messages) this.#context.leases.hold(message, this.#visibility);
-    return messages;
-  }
-
   /** Fetches more items after a full poll. It must not take long: the leases of the first items are to be extended soon. */
   async #receiveMore(wanted: number): Promise<Message[]> {
-    const limits = { attempts: 1, timeout: this.#visibility * 1_000 / 3 };
+    const limits = { attempts: 1, timeout: (this.#lease ?? 1_000 * CLAIM_VISIBILITY) / 3 };
     const polls = Array.from(
       { length: Math.min(PARALLEL, Math.ceil(Math.max(0, wanted) / BATCH)) },
-      async (_, index) => this.#startLeases(await this.#request(0, wanted - index * BATCH, limits)),
+      (_, index) => this.#request(0, wanted - index * BATCH, limits),
     );
     const results = await Promise.allSettled(polls);
     return results.flatMap((result) => result.status === "fulfilled" ? result.value : []);
