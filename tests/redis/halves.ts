@@ -1,9 +1,10 @@
 /** Both halves of the provider in one thread, without port and worker: what the seam says, and nothing else. */
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { redis, type RedisOptions } from "../../src/providers/redis/provider.ts";
 import { openReceiver } from "../../src/providers/redis/receiver.ts";
 import type { Delivery, ReceiveOptions, Receiver, Sender } from "../../src/provider/provider.ts";
-import { pause, quickest } from "../support/until.ts";
+import type { RedisServer } from "../support/redis_server.ts";
+import { pause, quickest, until } from "../support/until.ts";
 
 export interface Halves extends AsyncDisposable {
   readonly namespace: string;
@@ -22,21 +23,54 @@ export interface Halves extends AsyncDisposable {
 export const NOW = { wait: 0 };
 
 /**
- * Milliseconds until who waits for the queue "q" has the "x" that is put: the least of five times, `after` so many ms of waiting.
+ * Asserts that the server wakes a receive that waits for the queue "q" when an "x" is put. The server counts the takes: one at the
+ * beginning, none while nothing changes (a receive that is not woken takes five times a second), one for the item.
+ */
+export async function assertWoken(
+  server: RedisServer,
+  bus: Halves,
+  put: () => Promise<unknown>,
+  lease?: number,
+): Promise<void> {
+  await bus.receive("q", { lease }); // the server knows the script from now on
+  const before = await takes(server);
+  const waits = bus.bodies("q", { wait: 30_000, lease });
+  await until("it has taken nothing", async () => await takes(server) > before);
+  const start = performance.now();
+  await pause(500);
+  await put();
+  assertEquals(await waits, ["x"]);
+  const waited = performance.now() - start;
+  assert(waited < SLOW_POLL, `it was woken after ${waited} ms, not by the poll that is the safety net`);
+  assertEquals(await takes(server) - before, 2, "the number of takes");
+}
+
+/** The pause between polls of a receive that the server wakes. */
+const SLOW_POLL = 5_000;
+
+async function takes(server: RedisServer): Promise<number> {
+  const stats = String(await server.run("info", "commandstats"));
+  return [...stats.matchAll(/cmdstat_eval(?:sha)?:calls=(\d+)/g)].reduce((sum, [, calls]) => sum + Number(calls), 0);
+}
+
+/**
+ * Returns the milliseconds from when an "x" was put into the queue "q" until a receive that waits has it, without the time that one take
+ * costs at this moment: the least of five rounds, each of which waits for `after` ms before.
  */
 export function delivery(
   bus: Halves,
   put: () => Promise<unknown>,
-  after: (round: number) => number = () => 50,
-  lease?: number,
+  after: (round: number) => number,
 ): Promise<number> {
   return quickest(async (round) => {
-    const waits = bus.bodies("q", { wait: 10_000, lease });
+    const waits = bus.bodies("q", { wait: 10_000 });
     await pause(after(round));
-    const start = performance.now();
     await put();
+    const start = performance.now();
     assertEquals(await waits, ["x"]);
-    return performance.now() - start;
+    const arrived = performance.now();
+    await bus.receive("q");
+    return arrived - start - (performance.now() - arrived);
   });
 }
 

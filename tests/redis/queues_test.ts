@@ -4,7 +4,7 @@ import { type BusError, ProviderError } from "../../src/errors.ts";
 import type { Delivery } from "../../src/provider/provider.ts";
 import { RedisServer } from "../support/redis_server.ts";
 import { pause, until } from "../support/until.ts";
-import { delivery, NOW, open } from "./halves.ts";
+import { assertWoken, delivery, NOW, open } from "./halves.ts";
 
 describe("Redis queues", () => {
   let server: RedisServer;
@@ -34,21 +34,14 @@ describe("Redis queues", () => {
 
   it("receive() wakes when any client puts an item", async () => {
     await using bus = await open(here());
-    const puts = {
-      ours: () => bus.sender.send("q", "x", NOW),
-      theirs: () => server.run("lpush", `__eventbus:${bus.namespace}:q`, "x"),
-    };
-    for (const [whose, put] of Object.entries(puts)) {
-      const took = await delivery(bus, put);
-      assert(took < 75, `${whose}: the next look would have been 150 ms away, it took ${took} ms`);
-    }
+    await assertWoken(server, bus, () => bus.sender.send("q", "x", NOW));
+    await assertWoken(server, bus, () => server.run("lpush", `__eventbus:${bus.namespace}:q`, "x"));
   });
 
   it("a thousand queues wait on three connections", async () => {
     const before = (await server.clients()).length;
     await using bus = await open(here());
-    const waits = Array.from({ length: 1_000 }, (_, n) => bus.bodies(`q${n}`, { wait: 10_000 }));
-    await pause(50);
+    const waits = Array.from({ length: 1_000 }, (_, n) => bus.bodies(`q${n}`, { wait: 60_000 }));
     assertEquals((await server.clients()).length, before + 3);
     await Promise.all(waits.map((_, n) => bus.sender.send(`q${n}`, `${n}`, NOW)));
     assertEquals((await Promise.all(waits)).flat(), waits.map((_, n) => `${n}`));
@@ -143,10 +136,10 @@ describe("Redis queues", () => {
     await using bus = await open(here(), { namespace: holder.namespace });
     await bus.sender.send("q", "x", NOW);
     const start = performance.now();
-    const [held] = await holder.receive("q", { lease: 300 });
+    const [held] = await holder.receive("q", { lease: 1_000 });
     const [again] = await bus.receive("q", { wait: 10_000, lease: 5_000 });
     const waited = performance.now() - start;
-    assert(waited >= 299 && waited < 5_000, `${waited} ms`);
+    assert(waited >= 999 && waited < 10_000, `${waited} ms`);
     assertEquals([again!.body, again!.attempt, again!.unconfirmed], ["x", 1, true]);
     assertEquals(await holder.receiver.settle("q", [held!.receipt], "ack", 0), [false]);
     assertEquals(await holder.receiver.extend("q", [held!.receipt], 5_000), [false]);
@@ -183,8 +176,8 @@ describe("Redis queues", () => {
     await back("untried", [3, "unconfirmed"], false);
     await back("untried", [3, "unconfirmed"], true);
     await back("untried", [3, "unconfirmed"], true, 10);
-    const { receipts } = await take(500);
-    await receiver.start("q", receipts);
+    const { receipts } = await take(2_000);
+    assertEquals(await receiver.start("q", receipts), [true]);
     await back("nack", [4, "unconfirmed"], true);
     assertEquals((await take()).told, [5]);
     const bodies = (await server.keys()).find((key) => key.includes(bus.namespace) && key.includes("items:"))!;
