@@ -32,6 +32,8 @@ export class Call {
   readonly work: Work | undefined = Work.current;
   /** Whether the call has ended, so that nothing waits for it any more. */
   over = false;
+  /** The call has ended without an answer: its servers need not run it. */
+  cancelled = false;
   /** The age in milliseconds at which the request is sent again; it doubles each time. */
   repeatAt = FIRST_REPEAT;
   /** Functions to run when the call has ended. */

@@ -138,7 +138,7 @@ export class Caller {
     signal?.addEventListener("abort", abort, { once: true });
     this.#rejects.add(reject);
     rejected.catch(() => {
-      call.over = true;
+      call.over = call.cancelled = true;
       this.#pending.cancel(call);
     });
     const exposing = this.#server.exposing(fn);
@@ -210,6 +210,7 @@ export class Caller {
       try {
         if (await this.#core.sender.post(server, call.request(inbox, "")) !== false) {
           servers.set(server, 0);
+          if (call.cancelled) this.#pending.cancel(call, [server]); // meanwhile, when it was not known to have the request
           return true;
         }
         if (!unsure) return false;

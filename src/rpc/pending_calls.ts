@@ -136,8 +136,8 @@ export class PendingCalls {
   }
 
   /** Cancels a call at its servers. */
-  cancel(call: Call): void {
-    for (const server of this.#calls.get(call.id)?.servers.keys() ?? []) {
+  cancel(call: Call, servers: Iterable<string> = this.#calls.get(call.id)?.servers.keys() ?? []): void {
+    for (const server of servers) {
       this.#core.sender.post(server, writeCancel(call.id)).catch(() => {}); // the deadline ends the call at the server
     }
   }

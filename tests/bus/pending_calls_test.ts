@@ -11,6 +11,7 @@ import { Directory } from "../../src/rpc/directory.ts";
 import { PendingCalls } from "../../src/rpc/pending_calls.ts";
 import { exposures } from "../../src/rpc/exposure.ts";
 import { Server } from "../../src/rpc/server.ts";
+import { writeCancel } from "../../src/rpc/wire.ts";
 import { PendingWork } from "../../src/internal/pending_work.ts";
 import { pause, until } from "../support/until.ts";
 
@@ -75,6 +76,33 @@ describe("Caller", () => {
     for (const { reply } of posts) reply.resolve(true);
     stop.abort();
     await call;
+    caller.close(new ClosedError());
+  });
+});
+
+describe("a call that is cancelled while its request is being sent", () => {
+  it("is cancelled at the server, which has the request by then", async () => {
+    const posts: { readonly server: string; readonly text: string }[] = [];
+    const sent = Promise.withResolvers<boolean>();
+    const sender = {
+      servers: () => Promise.resolve([{ inbox: "server" }]),
+      post: (server: string, text: string) => {
+        posts.push({ server, text });
+        return sent.promise;
+      },
+    } as unknown as Sender;
+    const link = { address: () => Promise.resolve("inbox") } as Link;
+    const core = { sender, link, codec: new Codec(), recovering: () => false } as unknown as Core;
+    const caller = new Caller(core, { exposing: () => undefined } as unknown as Server);
+    const stop = new AbortController();
+    const call = caller.single("fn", [], { timeout: 60_000, signal: stop.signal }).catch((error) => error);
+    await until("the request is posted", () => posts.length === 1);
+    stop.abort("enough");
+    assertEquals(await call, "enough");
+    sent.resolve(true);
+    await until("it is cancelled", () => posts.length === 2);
+    const [id] = /[0-9a-f-]{36}/.exec(posts[0]!.text)!;
+    assertEquals(posts[1], { server: "server", text: writeCancel(id) });
     caller.close(new ClosedError());
   });
 });
