@@ -5,7 +5,8 @@
  */
 import { Bus } from "./bus.ts";
 import { BusError, NotInitializedError } from "./errors.ts";
-import { checkCount, checkFunction, checkSchema, checkSignal } from "./internal/arguments.ts";
+import { checkSchema } from "./codec/schema.ts";
+import { checkCount, checkFunction, checkSignal } from "./internal/arguments.ts";
 import { complain } from "./internal/thrown.ts";
 import type { BusOptions, CloseOptions } from "./options.ts";
 import type { Provider } from "./provider/provider.ts";

@@ -74,7 +74,11 @@ const CORE = [...SHARED, "codec", "core.ts", "events.ts", "port", "provider", "t
 const TRANSPORT = [...SHARED, "provider"];
 /** What the files of each folder of src/ may import from other folders and from the root of src/. */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
-  internal: ["errors.ts", "codec"],
+  "errors.ts": ["internal"],
+  "events.ts": SHARED,
+  "options.ts": [...SHARED, "codec", "provider", "telemetry"],
+  "core.ts": ["errors.ts", "events.ts", "internal", "codec", "port", "provider", "telemetry"],
+  internal: ["errors.ts"],
   codec: SHARED,
   provider: [...SHARED, "port"],
   port: [...SHARED, "provider"],

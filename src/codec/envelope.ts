@@ -72,13 +72,13 @@ export function withTrace(
 }
 
 /** Writes headers as JSON with no closing brace but the last. */
-export function writeHeaders(headers: MessageHeaders): string {
+function writeHeaders(headers: MessageHeaders): string {
   const text = JSON.stringify(headers);
   return text.indexOf("}") === text.length - 1 ? text : `${text.slice(0, -1).replaceAll("}", "\\u007d")}}`;
 }
 
 /** Reads headers from JSON; undefined if they are not valid. */
-export function readHeaders(json: string): MessageHeaders | undefined {
+function readHeaders(json: string): MessageHeaders | undefined {
   try {
     return checkedHeaders(JSON.parse(json));
   } catch {

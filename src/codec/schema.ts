@@ -4,6 +4,7 @@
  * @module
  */
 import { type Issue, ValidationError } from "../errors.ts";
+import { kindOf } from "../internal/arguments.ts";
 import { textOf } from "../internal/thrown.ts";
 
 /**
@@ -80,6 +81,12 @@ export type InferInput<S extends StandardSchemaV1> = StandardSchemaV1.InferInput
 
 /** The output type of a schema. */
 export type InferOutput<S extends StandardSchemaV1> = StandardSchemaV1.InferOutput<S>;
+
+/** Checks a Standard Schema; `undefined` is allowed. */
+export function checkSchema<S extends StandardSchemaV1 | undefined>(schema: S): S {
+  if (schema === undefined || typeof schema?.["~standard"]?.validate === "function") return schema;
+  throw new ValidationError(`Cannot use ${kindOf(schema)} as a schema: it is not a Standard Schema`);
+}
 
 /** The number of issues that an error message quotes. The error's `issues` has all of them. */
 const QUOTED = 3;

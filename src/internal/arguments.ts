@@ -4,7 +4,6 @@
  * @module
  */
 import { UnsupportedError, ValidationError } from "../errors.ts";
-import type { StandardSchemaV1 } from "../codec/schema.ts";
 
 /** Checks the name of a topic, queue, function or namespace: any non-empty string of well-formed Unicode. */
 export function checkName(what: string, name: unknown): string {
@@ -64,12 +63,6 @@ export function checkCount(what: string, value: unknown): number {
 export function checkFunction<F>(what: string, value: F): F {
   if (typeof value === "function") return value;
   throw new ValidationError(`Cannot use ${quote(value)} as ${what}: it is not a function`);
-}
-
-/** Checks a Standard Schema; `undefined` is allowed. */
-export function checkSchema<S extends StandardSchemaV1 | undefined>(schema: S): S {
-  if (schema === undefined || typeof schema?.["~standard"]?.validate === "function") return schema;
-  throw new ValidationError(`Cannot use ${quote(schema)} as a schema: it is not a Standard Schema`);
 }
 
 /** Checks an `AbortSignal`; `undefined` is allowed. Throws its reason if it has already aborted. */

@@ -55,6 +55,11 @@ export function backoff({ min, max }: Backoff, failures: number): number {
   return Math.min(max, min * 2 ** Math.min(failures - 1, 30));
 }
 
+/** Shortens a pause by up to half, at random, so that processes that failed together do not retry together. */
+export function spread(ms: number): number {
+  return ms * (0.5 + Math.random() / 2);
+}
+
 /** A deadline that can be shortened. */
 export class Deadline {
   /** Resolves when the deadline has passed. */
@@ -104,4 +109,9 @@ export async function withDeadline<T>(ms: number, act: (over: Promise<void>) => 
   } finally {
     deadline.end();
   }
+}
+
+/** Resolves with the result of the work, or with `undefined` if it has not settled after `ms` milliseconds. */
+export function within<T>(ms: number, work: Promise<T>): Promise<T | undefined> {
+  return withDeadline(ms, (over) => Promise.race([work, over.then(() => undefined)]));
 }

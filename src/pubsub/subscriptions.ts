@@ -4,7 +4,8 @@
  * @module
  */
 import type { Core } from "../core.ts";
-import { checkCount, checkFunction, checkSchema, checkSignal } from "../internal/arguments.ts";
+import { checkSchema } from "../codec/schema.ts";
+import { checkCount, checkFunction, checkSignal } from "../internal/arguments.ts";
 import type { Dispatch } from "./dispatch.ts";
 import { type Handler, resolveTarget, type SubscribeOptions, type Subscription } from "./topic.ts";
 

@@ -6,8 +6,8 @@
 import { Codec, type EventClass } from "../codec/codec.ts";
 import { ValidationError } from "../errors.ts";
 import { Fifo } from "../internal/fifo.ts";
-import { checkName, checkSchema } from "../internal/arguments.ts";
-import type { StandardSchemaV1 } from "../codec/schema.ts";
+import { checkName } from "../internal/arguments.ts";
+import { checkSchema, type StandardSchemaV1 } from "../codec/schema.ts";
 
 /** Properties of an event, the second argument of its handler. */
 export interface Message {

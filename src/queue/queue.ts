@@ -8,8 +8,8 @@ import { consume, type ConsumeOptions, type Consumer } from "./consumer.ts";
 import { Deliveries, type Lease, open, type Opened } from "./deliveries.ts";
 import type { Core } from "../core.ts";
 import { BusError, ClosedError, QueueEmptyError, ValidationError } from "../errors.ts";
-import { checkName, checkNumber, checkSchema, checkSignal, checkTime } from "../internal/arguments.ts";
-import { type StandardSchemaV1, validate } from "../codec/schema.ts";
+import { checkName, checkNumber, checkSignal, checkTime } from "../internal/arguments.ts";
+import { checkSchema, type StandardSchemaV1, validate } from "../codec/schema.ts";
 
 /** The default lease in milliseconds. */
 const LEASE = 30_000;

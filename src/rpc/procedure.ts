@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { checkName, checkSchema } from "../internal/arguments.ts";
-import type { StandardSchemaV1 } from "../codec/schema.ts";
+import { checkName } from "../internal/arguments.ts";
+import { checkSchema, type StandardSchemaV1 } from "../codec/schema.ts";
 
 /** Any function. */
 export type Fn = (...args: never[]) => unknown;

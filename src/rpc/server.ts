@@ -26,7 +26,7 @@ import {
 } from "./wire.ts";
 
 /** The number of calls that may run at once on one bus. Further calls are refused as "busy". */
-export const RUNNING_LIMIT = 10_000;
+const RUNNING_LIMIT = 10_000;
 /** Milliseconds for which an answer is retried while its caller is not connected. A caller that reconnects later sends its request again. */
 const AWAY = 10_000;
 /** Milliseconds that the clocks of two machines may differ before a deadline counts as passed. */

@@ -6,7 +6,7 @@
 import { SNSClient } from "@aws-sdk/client-sns";
 import { SQSClient } from "@aws-sdk/client-sqs";
 import { type BusError, ClosedError, ProviderError } from "../../errors.ts";
-import { type Backoff, backoff, pause, RETRY } from "../../internal/time.ts";
+import { type Backoff, backoff, pause, RETRY, spread } from "../../internal/time.ts";
 import { OnceHttpAgent, OnceHttpsAgent } from "./http_agents.ts";
 import { failureOf, noQueue, toBusError } from "./errors.ts";
 import type { AwsCredentials, Settings } from "./options.ts";
@@ -206,9 +206,4 @@ export async function retryNewQueue<O>(request: () => Promise<O>, signal: AbortS
       await pause(spread(backoff(RETRY.send, attempt)), signal);
     }
   }
-}
-
-/** Shortens a pause by up to half, at random, so that buses that were throttled together do not retry together. */
-function spread(ms: number): number {
-  return ms * (0.5 + Math.random() / 2);
 }

@@ -4,7 +4,7 @@
  * @module
  */
 import { BusError } from "../../errors.ts";
-import { pause } from "../../internal/time.ts";
+import { pause, within } from "../../internal/time.ts";
 import type {
   AskHandler,
   Delivery,
@@ -186,13 +186,12 @@ class AwsReceiver implements AskHandler, Receiver {
   /** Reads the bus's own queue to its end: the core refuses calls that came late, so that their callers try other servers. */
   async #close(): Promise<void> {
     this.#closing.abort();
-    const late = new AbortController();
     const pollers = Promise.all([...this.#pollers.values()].map((poller) => poller.idle()));
     try {
       // each step runs even when another one fails
       const [topics] = await Promise.allSettled([
         this.#topics.close().then(() => this.#reader?.empty(EMPTY_TIMEOUT)),
-        Promise.race([pollers, pause(GIVE_BACK_TIMEOUT, late.signal)]),
+        within(GIVE_BACK_TIMEOUT, pollers),
       ]);
       // a later cleanup needs the queue: its policy lists the topics whose subscriptions are left
       if (topics.status === "rejected") throw topics.reason;
@@ -200,7 +199,6 @@ class AwsReceiver implements AskHandler, Receiver {
     } catch (error) {
       throw toBusError("clear up after an AWS bus", error);
     } finally {
-      late.abort();
       this.destroy();
     }
   }

@@ -6,7 +6,7 @@
 import { PublishBatchCommand } from "@aws-sdk/client-sns";
 import { DeleteQueueCommand, SendMessageBatchCommand } from "@aws-sdk/client-sqs";
 import { type BusError, ClosedError } from "../../errors.ts";
-import { pause } from "../../internal/time.ts";
+import { within } from "../../internal/time.ts";
 import type { RegisteredServer, Sender, SenderContext, SendOptions } from "../../provider/provider.ts";
 import { type AskCredentials, AwsClient } from "./client.ts";
 import { Batcher } from "./batcher.ts";
@@ -137,10 +137,7 @@ export class AwsSender implements Sender {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    const late = new AbortController();
-    const left = Promise.all([this.#events.idle(), this.#posts.idle(), this.#items.idle()]);
-    await Promise.race([left, pause(CLOSE_TIMEOUT, late.signal)]);
-    late.abort();
+    await within(CLOSE_TIMEOUT, Promise.all([this.#events.idle(), this.#posts.idle(), this.#items.idle()]));
     this.#client.close();
   }
 

@@ -9,7 +9,7 @@ import type { Client } from "./client.ts";
 import { ClusterClient } from "./cluster.ts";
 import { Connection } from "./connection.ts";
 import { checkInfo } from "./admin_info.ts";
-import { Names } from "./names.ts";
+import { escapeGlob, Names } from "./names.ts";
 import { parseOptions, type RedisOptions } from "./options.ts";
 import type { Settings } from "./settings.ts";
 import { Queues } from "./queues.ts";
@@ -61,7 +61,7 @@ class RedisDoctor implements Doctor {
   async reap(): Promise<string[]> {
     await this.#open();
     const removed: string[] = [];
-    for await (const key of this.#scan(`${escape(this.#names.servers(""))}*`)) {
+    for await (const key of this.#scan(`${escapeGlob(this.#names.servers(""))}*`)) {
       const gone = await this.#commands.call(count, "zremrangebyscore", key, "-inf", String(await this.#now()));
       if (gone > 0) removed.push(`${gone} expired registration(s) of ${key.slice(this.#names.servers("").length)}`);
     }
@@ -71,7 +71,7 @@ class RedisDoctor implements Doctor {
   async queues(): Promise<string[]> {
     await this.#open();
     const found = new Set<string>();
-    for await (const key of this.#scan(`${escape(this.#names.prefix)}*`)) {
+    for await (const key of this.#scan(`${escapeGlob(this.#names.prefix)}*`)) {
       if (await this.#commands.call(text, "type", key) === "list") found.add(this.#names.topic(key));
     }
     return [...found];
@@ -122,7 +122,7 @@ class RedisDoctor implements Doctor {
     try {
       const now = await this.#now();
       let expired = 0;
-      for await (const key of this.#scan(`${escape(this.#names.servers(""))}*`)) {
+      for await (const key of this.#scan(`${escapeGlob(this.#names.servers(""))}*`)) {
         expired += await this.#commands.call(count, "zcount", key, "-inf", String(now));
       }
       if (expired === 0) yield { name, state: "ok", detail: "no registrations of dead servers" };
@@ -336,8 +336,4 @@ function unreachable(error: Error, { tls }: Settings): Check {
 function page(reply: unknown): { next: string; keys: string[] } {
   const [next, keys] = array(reply, 2);
   return { next: text(next), keys: texts(keys) };
-}
-
-function escape(text: string): string {
-  return text.replace(/[\\*?[\]]/g, "\\$&");
 }

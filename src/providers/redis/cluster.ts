@@ -5,6 +5,7 @@
  */
 import { Cluster, type Redis } from "ioredis";
 import { ClosedError } from "../../errors.ts";
+import { within } from "../../internal/time.ts";
 import type { Client, Observer } from "./client.ts";
 import { noConnection, noReply, outcomeUnknown, outOfStep, toProviderError } from "./errors.ts";
 import { operation } from "./operations.ts";
@@ -144,15 +145,9 @@ export class ClusterClient implements Client {
   /** Sends a command to every node, replicas too. Undefined when one of them does not answer. */
   async askAll<T>(read: ReplyReader<T>, name: string, ...args: string[]): Promise<T[] | undefined> {
     if (!this.#up) return undefined;
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const late = new Promise<undefined>((resolve) => timer = setTimeout(resolve, ASK_TIMEOUT, undefined));
     const nodes = this.#cluster.nodes("all");
     const replies = Promise.all(nodes.map((node) => this.#read(read, node.callBuffer(name, ...args))));
-    try {
-      return await Promise.race([replies.catch(() => undefined), late]);
-    } finally {
-      clearTimeout(timer);
-    }
+    return await within(ASK_TIMEOUT, replies).catch(() => undefined);
   }
 
   close(): Promise<void> {

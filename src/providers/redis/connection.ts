@@ -6,6 +6,7 @@
 import { Redis } from "ioredis";
 import { ClosedError } from "../../errors.ts";
 import { textOf } from "../../internal/thrown.ts";
+import { within } from "../../internal/time.ts";
 import type { Client, Observer } from "./client.ts";
 import { type Batch, Command, rejectBatch, type Replies, writeBatch } from "./command.ts";
 import { noConnection, noReply, outcomeUnknown, outOfStep, toProviderError } from "./errors.ts";
@@ -317,11 +318,7 @@ export class Connection implements Client, Member {
     this.#master.remove(this);
     if (this.#up) {
       this.#flush(); // commands of this turn are sent before QUIT
-      const quit = Promise.withResolvers<void>();
-      const timer = setTimeout(quit.resolve, QUIT);
-      this.#callFirst(exactly("OK"), "quit").then(() => quit.resolve(), () => quit.resolve());
-      await quit.promise;
-      clearTimeout(timer);
+      await within(QUIT, this.#callFirst(exactly("OK"), "quit")).catch(() => {});
     }
     this.#up = false;
     const closed = new ClosedError("Cannot use the connection to Redis: it was closed");

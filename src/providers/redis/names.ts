@@ -37,7 +37,7 @@ export class Names {
       );
     }
     this.prefix = `__eventbus:${namespace}:`;
-    this.#escaped = this.prefix.replace(/[\\*?[\]]/g, "\\$&");
+    this.#escaped = escapeGlob(this.prefix);
   }
 
   /** The channel of a topic. */
@@ -83,6 +83,11 @@ export class Names {
   }
 }
 
+/** Returns a pattern that matches only this text. */
+export function escapeGlob(text: string): string {
+  return text.replace(/[\\*?[\]]/g, "\\$&");
+}
+
 /** The number of slots of a Redis Cluster. */
 const SLOTS = 16_384;
 /** The tags that were searched for: key → tag. */
@@ -91,7 +96,7 @@ const cache = new Map<string, string>();
 const MAX_CACHE = 1_000;
 
 /** The text to write between braces in a key, so that it has the slot of `key`. */
-export function hashTag(key: string): string {
+function hashTag(key: string): string {
   const own = tagIn(key);
   if (own !== undefined) return own;
   if (!key.includes("}")) return key;

@@ -12,7 +12,7 @@ import type {
   Receiver,
   ReceiverContext,
 } from "../../provider/provider.ts";
-import { pause } from "../../internal/time.ts";
+import { pause, within } from "../../internal/time.ts";
 import type { Client, Observer } from "./client.ts";
 import { ClusterClient } from "./cluster.ts";
 import { Connection } from "./connection.ts";
@@ -207,12 +207,8 @@ class RedisReceiver implements Receiver {
     this.#queues.stop();
     this.#registry.stop();
     // a connection that is down may reconnect meanwhile
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const timer = setTimeout(resolve, CLEANUP);
-    Promise.allSettled([this.#events.up ? this.#leave() : undefined, this.#registry.close(), this.#queues.close()])
-      .then(() => resolve());
-    await promise;
-    clearTimeout(timer);
+    const left = [this.#events.up ? this.#leave() : undefined, this.#registry.close(), this.#queues.close()];
+    await within(CLEANUP, Promise.allSettled(left));
     const { uncertain } = this.#queues;
     await Promise.all([this.#events.close(), this.#commands.close()]);
     return uncertain;

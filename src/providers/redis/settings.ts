@@ -4,7 +4,7 @@
  * @module
  */
 import type { RedisOptions as IoRedisOptions } from "ioredis";
-import { backoff } from "../../internal/time.ts";
+import { backoff, spread } from "../../internal/time.ts";
 
 /** Address of a server. */
 export interface Address {
@@ -73,7 +73,7 @@ export function addresses(settings: Settings): readonly Address[] {
     (settings.path || settings.sentinels ? [] : [{ host: settings.host, port: settings.port }]);
 }
 
-/** Milliseconds to pause after so many failed attempts to connect. Half of it is random, so that clients do not reconnect all at once. */
+/** Milliseconds to pause after so many failed attempts to connect. */
 export function retryDelay({ retry }: Settings, failures: number): number {
-  return backoff(retry, failures) * (0.5 + Math.random() / 2);
+  return spread(backoff(retry, failures));
 }
