@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { LimitedMap } from "../internal/caches.ts";
 import { OWN } from "./tags.ts";
 
 /** The type of a value: one of {@linkcode KINDS}, or `@` and the tag of its class. */
@@ -54,8 +55,8 @@ const MAX_CACHED = 256;
 const MAX_CACHED_LENGTH = 1_024;
 /** The number of arguments in one call of `String.fromCharCode`. Engines accept about ten thousand. */
 const CHUNK = 4_096;
-const written = new Map<string, string>();
-const read = new Map<string, Mark>();
+const written = new LimitedMap<string, string>(MAX_CACHED);
+const read = new LimitedMap<string, Mark>(MAX_CACHED);
 
 /** Writes the JSON of a mark as white space. Returns an empty string if there is no mark. */
 export function writeMarks(mark: string | undefined): string {
@@ -65,7 +66,6 @@ export function writeMarks(mark: string | undefined): string {
 
 function cache<T>(map: Map<string, T>, key: string, value: T): T {
   if (key.length > MAX_CACHED_LENGTH) return value;
-  if (map.size >= MAX_CACHED) map.clear();
   map.set(key, value);
   return value;
 }

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { LimitedMap } from "../internal/caches.ts";
 import type { RegisteredServer, Sender } from "../provider/provider.ts";
 
 /** Milliseconds for which the servers of a function are cached. A new server receives calls after that time. */
@@ -24,7 +25,7 @@ interface Servers {
 /** The servers of the functions that a bus calls, by their inboxes. */
 export class Directory {
   #sender: Sender;
-  #known = new Map<string, Servers>();
+  #known = new LimitedMap<string, Servers>(MAX_FUNCTIONS);
 
   /** Creates a directory that reads the registry of this transport. */
   constructor(sender: Sender) {
@@ -79,10 +80,8 @@ export class Directory {
 
   #remember(fn: string, inboxes: string[], next: number): Servers {
     const servers = { inboxes, next, expires: performance.now() + SERVERS_TTL, refreshing: false };
-    this.#known.delete(fn); // the functions are in the order in which they were read
-    if (inboxes.length === 0) return servers;
-    this.#known.set(fn, servers);
-    if (this.#known.size > MAX_FUNCTIONS) this.#known.delete(this.#known.keys().next().value!);
+    if (inboxes.length > 0) this.#known.set(fn, servers);
+    else this.#known.delete(fn);
     return servers;
   }
 

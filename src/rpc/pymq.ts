@@ -6,7 +6,7 @@
  */
 import type { Core } from "../core.ts";
 import { type BusError, NoSuchRemoteError, RpcError } from "../errors.ts";
-import { ExpiringMap } from "../internal/expiring_map.ts";
+import { ExpiringMap } from "../internal/caches.ts";
 import type { Call } from "./call.ts";
 import { SERVERS_TTL } from "./directory.ts";
 import type { PendingCalls } from "./pending_calls.ts";
@@ -26,11 +26,11 @@ const MAX_LATE = 256;
 /** Calls servers of PyMQ. */
 export class PymqCaller {
   /** Function → the number of subscribers of its topic that did not answer a multi-call. */
-  readonly silent: ExpiringMap<number> = new ExpiringMap(SILENT_TTL);
+  readonly silent: ExpiringMap<string, number> = new ExpiringMap(SILENT_TTL);
   #core: Core;
   #pending: PendingCalls;
   /** Function that PyMQ has answered → the number of subscribers that the request reached. */
-  #answered = new ExpiringMap<{ readonly reached: number | undefined }>(SERVERS_TTL);
+  #answered = new ExpiringMap<string, { readonly reached: number | undefined }>(SERVERS_TTL);
   #late = new Set<AnswerQueue>();
 
   /** Creates the PyMQ part of a bus's caller. */

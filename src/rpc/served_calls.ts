@@ -4,6 +4,8 @@
  * @module
  */
 
+import { LimitedMap } from "../internal/caches.ts";
+
 /** The largest number of calls in the memory. */
 const MAX_CALLS = 16_384;
 /** The largest number of characters of all kept answers. */
@@ -22,7 +24,7 @@ export class ServedCalls {
   /** The time of the request of the youngest forgotten call. */
   #forgotten = -Infinity;
   /** Call → the number of the refused attempt, oldest first. */
-  #refused = new Map<string, number>();
+  #refused = new LimitedMap<string, number>(MAX_CALLS);
 
   /** Remembers a call. */
   add(id: string): void {
@@ -61,7 +63,6 @@ export class ServedCalls {
   refuse(id: string, attempt: number): void {
     this.#forget(id);
     this.#refused.set(id, attempt);
-    if (this.#refused.size > MAX_CALLS) this.#refused.delete(this.#refused.keys().next().value!);
   }
 
   /** Whether this attempt of a call was refused. */

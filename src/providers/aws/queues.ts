@@ -11,6 +11,7 @@ import {
   SendMessageBatchCommand,
 } from "@aws-sdk/client-sqs";
 import type { BusError } from "../../errors.ts";
+import { LimitedMap } from "../../internal/caches.ts";
 import { type AwsClient, retryNewQueue } from "./client.ts";
 import { noQueue } from "./errors.ts";
 import { keepsOrder, type Names } from "./names.ts";
@@ -27,7 +28,7 @@ const REMEMBERED = 10_000;
 export class Queues {
   readonly #client: AwsClient;
   readonly #names: Names;
-  readonly #urls = new Map<string, Promise<string>>();
+  readonly #urls = new LimitedMap<string, Promise<string>>(REMEMBERED);
 
   /** Prepares requests to queues with these names. */
   constructor(client: AwsClient, names: Names) {
@@ -123,7 +124,6 @@ export class Queues {
   }
 
   #remember(queue: string, get: () => Promise<string>): Promise<string> {
-    if (this.#urls.size >= REMEMBERED) this.#urls.clear();
     const url = get();
     this.#urls.set(queue, url);
     url.catch(() => {

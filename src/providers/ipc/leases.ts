@@ -19,6 +19,7 @@
  *
  * @module
  */
+import { LimitedMap } from "../../internal/caches.ts";
 import { mark } from "../../provider/delivery_mark.ts";
 import type { Delivery } from "../../provider/provider.ts";
 import { check } from "./errors.ts";
@@ -77,7 +78,7 @@ export function bodyDirectory(queue: string): string {
 export class Leases {
   #namespace: Namespace;
   #bus: string;
-  #states = new Map<string, QueueState>();
+  #states = new LimitedMap<string, QueueState>(CACHE_SIZE);
   #count = 0;
 
   /** `bus` is the name of the bus that holds the items. */
@@ -293,7 +294,6 @@ export class Leases {
   #state(queue: string): QueueState {
     let state = this.#states.get(queue);
     if (!state) {
-      if (this.#states.size >= CACHE_SIZE) this.#states.clear();
       const { directories } = this.#namespace;
       state = {
         ...{ back: directories.listing(`${queueDirectory(queue)}/back`), backNames: [], due: new Map() },

@@ -4,6 +4,7 @@
  * @module
  */
 import process from "node:process";
+import { ExpiringMap } from "../../internal/caches.ts";
 import { Errno } from "./errno.ts";
 import { check } from "./errors.ts";
 import type { ParsedBus, Process } from "./names.ts";
@@ -21,7 +22,7 @@ export class Processes {
   /** This process. */
   readonly self: Process;
   #posix: Posix;
-  #cache = new Map<number, { readonly start: number; readonly until: number }>();
+  #starts = new ExpiringMap<number, number>(CACHED, CACHE_SIZE);
   #buffer = new Uint8Array(4_096);
 
   /** Reads `/proc` with these system calls. */
@@ -49,13 +50,9 @@ export class Processes {
   }
 
   #startOf(pid: number): number {
-    const now = performance.now();
-    let known = this.#cache.get(pid);
-    if (!known || known.until < now) {
-      if (this.#cache.size >= CACHE_SIZE) this.#cache.clear();
-      this.#cache.set(pid, known = { start: this.#started(pid), until: now + CACHED });
-    }
-    return known.start;
+    let start = this.#starts.get(pid);
+    if (start === undefined) this.#starts.set(pid, start = this.#started(pid));
+    return start;
   }
 
   /** The start time of a process, field 22 of its `stat`; negative if it does not exist, is a zombie, or cannot be read now. */

@@ -10,6 +10,7 @@
  *
  * @module
  */
+import { LimitedMap } from "../../internal/caches.ts";
 import { glob } from "../../provider/glob.ts";
 import type { BodyFiles } from "./body_files.ts";
 import type { Directories, Listing } from "./directories.ts";
@@ -83,8 +84,8 @@ export class Subscriptions {
   /** The names of the pattern files that were read last. */
   #patternNames: readonly string[] = [];
   #patterns = new Map<string, Pattern>();
-  #routes = new Map<string, CachedRoute>();
-  #servers = new Map<string, Listing>();
+  #routes = new LimitedMap<string, CachedRoute>(CACHE_SIZE);
+  #servers = new LimitedMap<string, Listing>(CACHE_SIZE);
 
   /** `onDead` is called for each bus that is found dead. */
   constructor(context: SubscriptionsContext, onDead: (bus: string) => void) {
@@ -125,7 +126,6 @@ export class Subscriptions {
       return { bus, queue: eventsOf(bus), pymq, count };
     });
     const route = { exact, destinations, directories, names, patterns: this.#patternNames, checked: performance.now() };
-    if (this.#routes.size >= CACHE_SIZE) this.#routes.clear();
     this.#routes.set(topic, route);
     return route;
   }
@@ -134,7 +134,6 @@ export class Subscriptions {
   servers(topic: string): string[] {
     let listing = this.#servers.get(topic);
     if (!listing) {
-      if (this.#servers.size >= CACHE_SIZE) this.#servers.clear();
       listing = this.#own.listing(this.#context.names.servers(topic));
       this.#servers.set(topic, listing);
     }

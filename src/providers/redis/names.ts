@@ -4,8 +4,8 @@
  *
  * @module
  */
-
 import { ValidationError } from "../../errors.ts";
+import { LimitedMap } from "../../internal/caches.ts";
 
 /** The keys of one queue. They share a Cluster slot. */
 export interface QueueKeys {
@@ -90,22 +90,19 @@ export function escapeGlob(text: string): string {
 
 /** The number of slots of a Redis Cluster. */
 const SLOTS = 16_384;
-/** The tags that were searched for: key → tag. */
-const cache = new Map<string, string>();
-/** The largest size of that cache. */
-const MAX_CACHE = 1_000;
+/** The tags that were searched for last: key → tag. */
+const tags = new LimitedMap<string, string>(1_000);
 
 /** The text to write between braces in a key, so that it has the slot of `key`. */
 function hashTag(key: string): string {
   const own = tagIn(key);
   if (own !== undefined) return own;
   if (!key.includes("}")) return key;
-  let tag = cache.get(key);
+  let tag = tags.get(key);
   if (tag !== undefined) return tag;
   const slot = crc16(key) % SLOTS;
   for (let n = 0; tag === undefined; n++) if (crc16(String(n)) % SLOTS === slot) tag = String(n);
-  if (cache.size >= MAX_CACHE) cache.clear();
-  cache.set(key, tag);
+  tags.set(key, tag);
   return tag;
 }
 

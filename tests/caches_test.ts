@@ -1,10 +1,18 @@
 import { assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
-import { ExpiringMap } from "../src/internal/expiring_map.ts";
+import { ExpiringMap, LimitedMap } from "../src/internal/caches.ts";
+
+describe("LimitedMap", () => {
+  it("removes what was set first; what is set again counts as new", () => {
+    const map = new LimitedMap<number, string>(2);
+    map.set(0, "a").set(1, "b").set(0, "c").set(2, "d");
+    assertEquals([...map], [[0, "c"], [2, "d"]]);
+  });
+});
 
 describe("ExpiringMap", () => {
   it("keeps a value until it expires, and 10,000 values at most", () => {
-    const map = new ExpiringMap<number>(60_000);
+    const map = new ExpiringMap<string, number>(60_000);
     map.set("expired", 1, performance.now() - 60_000);
     assertEquals(map.get("expired"), undefined);
     for (let i = 0; i < 10_001; i++) map.set(`fn ${i}`, i);

@@ -1,0 +1,54 @@
+/**
+ * Maps of a limited size, for values that can be read or computed again.
+ *
+ * @module
+ */
+
+/** A map that removes its oldest entries beyond a limit. An entry that is set again counts as new. */
+export class LimitedMap<K, V> extends Map<K, V> {
+  readonly #limit: number;
+
+  /** Creates an empty map of at most `limit` entries. */
+  constructor(limit: number) {
+    super();
+    this.#limit = limit;
+  }
+
+  /** Sets a value. */
+  override set(key: K, value: V): this {
+    this.delete(key);
+    super.set(key, value);
+    if (this.size > this.#limit) this.delete(this.keys().next().value!);
+    return this;
+  }
+}
+
+/** A map whose entries expire. */
+export class ExpiringMap<K, V> {
+  readonly #ttl: number;
+  readonly #entries: LimitedMap<K, { readonly value: V; readonly expires: number }>;
+
+  /** Creates an empty map. Its entries expire after `ttl` milliseconds. */
+  constructor(ttl: number, limit = 10_000) {
+    this.#ttl = ttl;
+    this.#entries = new LimitedMap(limit);
+  }
+
+  /** Returns the value of this key, unless it has expired. */
+  get(key: K): V | undefined {
+    const entry = this.#entries.get(key);
+    if (entry && performance.now() < entry.expires) return entry.value;
+    this.#entries.delete(key);
+    return undefined;
+  }
+
+  /** Sets a value. Its time begins at `since`, in milliseconds of `performance.now()`. */
+  set(key: K, value: V, since: number = performance.now()): void {
+    this.#entries.set(key, { value, expires: since + this.#ttl });
+  }
+
+  /** Removes a value. */
+  delete(key: K): void {
+    this.#entries.delete(key);
+  }
+}
