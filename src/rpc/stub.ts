@@ -42,7 +42,7 @@ function claim(caller: Caller, what: string, target: object, remedy: string): vo
   claimed.set(caller, targets);
   const known = targets.get(what) ?? target;
   if (known !== target && String(known) !== String(target)) {
-    throw new ValidationError(`Cannot make a stub of ${what}: another one has the same name; ${remedy}`);
+    throw new ValidationError(`Cannot create a stub of ${what}: another one has the same name; ${remedy}`);
   }
   targets.set(what, known);
 }

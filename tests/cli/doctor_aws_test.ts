@@ -111,7 +111,7 @@ describe("tsmq doctor aws:", () => {
     // the bus of the last check has a namespace of its own, so it does not clean up this one
     const { notOk, of, code } = await diagnose(url(), ["-n", namespace!], { env: KEY });
     assertEquals([code, ...notOk()], [0, "leftovers: risk"]);
-    assertMatch(of("leftovers").detail, /1 queue\(s\) of buses that died, 1 topic\(s\) without a user/);
+    assertMatch(of("leftovers").detail, /1 queue\(s\) of buses that died, 1 unused topic\(s\)/);
     assertMatch(of("leftovers").mend!, /tsmq reap/);
     const { lines } = await tsmq(["reap", url(), "-n", namespace!], { env: KEY });
     assertEquals(lines, [`{"removed":"queue ${QueueName}"}`, `{"removed":"topic ${Name}"}`]);

@@ -1,6 +1,6 @@
 /**
- * Checks whether SNS and SQS are fit for a bus. The doctor creates one queue and one topic and deletes both. If it dies before, the
- * queue's lease expires and any bus deletes it.
+ * The checks of `tsmq doctor` for SNS and SQS. The doctor creates one queue and one topic, and deletes both. If it dies before that, the
+ * queue's lease expires, and any bus deletes it.
  *
  * @module
  */
@@ -43,10 +43,10 @@ import { cleanUpAll } from "./cleanup.ts";
 
 /** Milliseconds that a request may take, with all its attempts. */
 const TIMEOUT = 10_000;
-/** Milliseconds of the lease of the doctor's queue, in case that the doctor cannot delete it. */
+/** Milliseconds of the lease of the doctor's queue, for the case that the doctor cannot delete it. */
 const LIFE = 60_000;
 
-/** Returns a doctor for a bus of `aws(options)`. The key comes from where the SDK finds it, unless the options have one. */
+/** Returns a doctor for a bus of `aws(options)`. Without a key in the options, the SDK finds one. */
 export function awsDoctor(options: AwsOptions, namespace: string): Doctor {
   return new AwsDoctor(options, namespace);
 }
@@ -109,7 +109,7 @@ class AwsDoctor implements Doctor {
       const took = Math.round(performance.now() - start);
       return { name: "service", state: "ok", detail: `SQS in ${region} answered in ${took} ms` };
     } catch (error) {
-      // a good key may still be refused this list
+      // a valid key may lack the permission for this list
       if (denied(error) && /not authorized|AccessDenied/i.test(error.message)) return refusal("sqs:ListQueues", error);
       return unreachable(error as Error);
     }
@@ -140,13 +140,13 @@ class AwsDoctor implements Doctor {
         nameOf(topicArn)
       );
       if (dead.length + idle.length === 0) {
-        return { name, state: "ok", detail: "no queue of a dead bus, no topic without a user" };
+        return { name, state: "ok", detail: "no queues of dead buses and no unused topics" };
       }
-      const counted = [`${dead.length} queue(s) of buses that died`, `${idle.length} topic(s) without a user`];
+      const counted = [`${dead.length} queue(s) of buses that died`, `${idle.length} unused topic(s)`];
       const detail = `${counted.join(", ")}: ${[...dead.slice(0, 3), ...idle.slice(0, 3)].join(", ")}`;
       return { name, state: "risk", detail, mend: "tsmq reap deletes them" };
     } catch (error) {
-      return { name, state: "ok", detail: `not looked for: ${textOf(error)}` };
+      return { name, state: "ok", detail: `cannot check: ${textOf(error)}` };
     }
   }
 
@@ -154,12 +154,12 @@ class AwsDoctor implements Doctor {
     try {
       return await this.#client.call(action, run, { repeatable: true });
     } catch (error) {
-      throw toBusError(`do ${action}`, error);
+      throw toBusError(`perform ${action}`, error);
     }
   }
 }
 
-/** A queue and a topic on which every action is tried once. */
+/** A queue and a topic on which the doctor tries every action once. */
 class Scratch {
   #arns: Arns | undefined;
   readonly #client: AwsClient;
@@ -310,28 +310,28 @@ function refusal(action: string, error: Error): Check {
   return { name: `may ${action}`, state: "broken", detail: error.message, mend };
 }
 
-/** What to do about a first request that failed. */
+/** The advice for a first request that failed. */
 const CONNECTING: readonly (readonly [RegExp, string, string])[] = [
   [/--allow-(\w+)/, "runtime permission", "run Deno with the permission that it names"],
   [/region/i, "region", "name it in the URL, aws:eu-central-1, or set AWS_REGION"],
   [
     /CredentialsProviderError|Could not load credentials|MissingAuthenticationToken/i,
     "credentials",
-    "none were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give the machine a role",
+    "no credentials were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give the machine a role",
   ],
-  [/Expired/i, "credentials", "they have expired: get new ones (aws sso login, a fresh session token)"],
+  [/Expired/i, "credentials", "the credentials have expired: get new ones (aws sso login, a fresh session token)"],
   [
     /InvalidClientTokenId|UnrecognizedClient|InvalidAccessKeyId|AuthFailure/i,
     "credentials",
-    "AWS does not know this access key: is it of this account and partition, is it active?",
+    "AWS does not know this access key: check that it is active, and that it belongs to this account and partition",
   ],
   [/SignatureDoesNotMatch|InvalidSignature/i, "credentials", "wrong secret key, or this machine's clock is wrong"],
-  [/ENOTFOUND|EAI_AGAIN|getaddrinfo/i, "endpoint", "no such host: is the region or the endpoint right, does DNS work?"],
-  [/ECONNREFUSED/, "endpoint", "nobody listens there: start the emulator, or leave out the endpoint"],
+  [/ENOTFOUND|EAI_AGAIN|getaddrinfo/i, "endpoint", "the host does not exist: check the region, the endpoint and DNS"],
+  [/ECONNREFUSED/, "endpoint", "no server listens there: start the emulator, or remove the endpoint from the URL"],
   [
     /no answer|timed? ?out|ETIMEDOUT/i,
     "endpoint",
-    "no answer: is there a way out of this network (proxy, VPC endpoint)?",
+    "no answer: check that this network can reach AWS (proxy, VPC endpoint)",
   ],
 ];
 

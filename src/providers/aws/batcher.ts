@@ -1,5 +1,5 @@
 /**
- * Collects items of one turn, and those that come while requests are running, into few requests.
+ * Combines the items of one turn, and items that arrive while requests are running, into few requests.
  *
  * @module
  */
@@ -13,7 +13,7 @@ export type Run<T> = (key: string, items: T[]) => Promise<(BusError | undefined)
 
 /** Options of a batcher. */
 export interface BatcherOptions<T> {
-  /** The most requests of one key that run at once. */
+  /** The largest number of requests of one key that run at once. */
   readonly parallel: (key: string) => number;
   /** The bytes that an item counts against the limit of a batch. Default: 0. */
   readonly size?: (item: T) => number;
@@ -38,7 +38,7 @@ export class Batcher<T> {
     this.#options = options;
   }
 
-  /** Resolves when the item was sent; rejects with the error of this item. */
+  /** Adds an item. Resolves when it was sent, or rejects with the error of this item. */
   add(key: string, item: T): Promise<void> {
     let state = this.#keys.get(key);
     if (!state) {
@@ -59,7 +59,7 @@ export class Batcher<T> {
   #schedule(key: string, state: KeyState<T>): void {
     if (state.scheduled || state.running >= this.#options.parallel(key)) return;
     state.scheduled = true;
-    // a timer rather than a microtask: items that belong together may come at different depths of promises
+    // a timer rather than a microtask, because items of one turn may be added after several promises
     setTimeout(() => {
       state.scheduled = false;
       while (state.waiting.length > 0 && state.running < this.#options.parallel(key)) void this.#send(key, state);

@@ -1,5 +1,5 @@
 /**
- * The queue that a bus makes for itself, for its events and its inbox. A tag holds the end of the bus's lease.
+ * The own queue of a bus, which receives its events and its inbox messages. A tag of the queue contains the end of the bus's lease.
  *
  * @module
  */
@@ -16,7 +16,7 @@ import { noQueue } from "./errors.ts";
 import { type Arns, arnsOf } from "./arns.ts";
 import { LEASE_TAG } from "./registry.ts";
 
-/** Seconds until SQS delivers a message again that was not deleted, such as one that was lost with a broken connection. */
+/** Seconds until SQS redelivers a message that was not deleted, for example because the connection broke. */
 const VISIBILITY = 5;
 /** Bytes that SQS allows for a queue policy. */
 const MAX_POLICY = 8_192;
@@ -39,7 +39,7 @@ export class BusQueue {
   #setting: Promise<void> | undefined;
   #next: Promise<void> | undefined;
 
-  /** Prepares a queue with this name and a lease of so many milliseconds; `fault` is called with the error of each failed renewal. */
+  /** Prepares a queue with this name, and a lease in milliseconds. `fault` receives the error of each failed renewal. */
   constructor(client: AwsClient, name: string, lease: number, fault: (error: unknown) => void) {
     this.#client = client;
     this.name = name;
@@ -60,7 +60,7 @@ export class BusQueue {
   /** Creates the queue and begins to renew its lease. */
   async open(timeout: number): Promise<void> {
     const options = { repeatable: true, timeout };
-    const { QueueUrl } = await this.#client.call("make the queue of the bus", (abortSignal) =>
+    const { QueueUrl } = await this.#client.call("create the queue of the bus", (abortSignal) =>
       this.#client.sqs.send(
         new CreateQueueCommand({
           QueueName: this.name,
@@ -81,7 +81,7 @@ export class BusQueue {
     if (!this.#closing.signal.aborted) this.#renewing ??= setInterval(() => void this.#renew(), this.#lease / 3);
   }
 
-  /** Creates the queue again, under the same name, after it was deleted. Retries until it succeeds; returns false when it was closed. */
+  /** Creates the queue again, with the same name, after it was deleted. Retries until it succeeds. Resolves with false if the bus was closed. */
   async reopen(timeout: number): Promise<boolean> {
     for (let attempt = 1; !this.#closing.signal.aborted; attempt++) {
       try {
@@ -102,7 +102,7 @@ export class BusQueue {
     return this.#sync();
   }
 
-  /** Removes a topic from the policy. This takes effect when the next topic is allowed: until then the permission does no harm. */
+  /** Removes a topic from the policy. The change is sent with the next allowed topic, because until then the permission is harmless. */
   disallow(topicArn: string): void {
     this.#topics.delete(topicArn);
   }
@@ -139,7 +139,7 @@ export class BusQueue {
     }
   }
 
-  /** Resolves when a policy with all topics of now is set. At most one request runs, and at most one more waits. */
+  /** Resolves when the policy contains all current topics. At most one request runs, and at most one more waits. */
   #sync(): Promise<void> {
     this.#next ??= (this.#setting ?? Promise.resolve()).catch(() => {}).then(() => {
       this.#setting = this.#next;
@@ -163,7 +163,7 @@ export class BusQueue {
   }
 }
 
-/** Deletes a queue; does nothing if the queue does not exist. */
+/** Deletes a queue. Does nothing if the queue does not exist. */
 export async function deleteQueue(client: AwsClient, QueueUrl: string): Promise<void> {
   try {
     await client.call(
@@ -176,7 +176,7 @@ export async function deleteQueue(client: AwsClient, QueueUrl: string): Promise<
   }
 }
 
-/** The part of a policy that we read. SQS may write a list of one element as that element. */
+/** The part of a policy that tsmq reads. SQS may write a list of one element as that element. */
 interface Policy {
   readonly Statement?: OneOrMore<{ readonly Condition?: { readonly ArnEquals?: Record<string, OneOrMore<string>> } }>;
 }

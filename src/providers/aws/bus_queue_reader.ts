@@ -1,5 +1,5 @@
 /**
- * Reads the bus's own queue: by long polls, by several polls at once while there is much to read, and with deletes in batches.
+ * Reads the bus's own queue with long polls. It runs several polls at once while the queue is long, and deletes messages in batches.
  *
  * @module
  */
@@ -15,22 +15,22 @@ import type { BusQueue } from "./bus_queue.ts";
 import { noQueue, toBusError } from "./errors.ts";
 import { ATTRIBUTE, type Content, read } from "./message.ts";
 
-/** Polls that run at once while each returns a full batch. */
+/** The largest number of polls that run at once, while each returns a full batch. */
 const PARALLEL = 4;
-/** Milliseconds for which delivered messages wait to be deleted in one batch; less than their visibility timeout. */
+/** Milliseconds for which delivered messages wait to be deleted in one batch. It is less than their visibility timeout. */
 const LINGER = 1_000;
 /** Seconds until SQS delivers an event again that the bus has no room for. */
 const DEFER = 5;
-/** Milliseconds between polls while the bus has no room for events: it still needs the answers in between. */
+/** Milliseconds between polls while the bus has no room for events. It still polls, because it needs the answers between them. */
 const CONGESTED_PAUSE = 100;
 /** Milliseconds after which a long poll without an answer shows that the queue is empty. */
 const EMPTY_AFTER = 40;
 /** Milliseconds between checks whether the queue is empty. */
 const CHECK = 5;
-/** Ids of delivered messages that are remembered at most until their deletion is confirmed. */
+/** The largest number of remembered ids of delivered messages whose deletion is not confirmed. */
 const REMEMBERED = 10_000;
 
-/** What the reader calls. */
+/** The callbacks of a reader. */
 export interface ReaderEvents {
   /** Delivers a message; returns false if there is no room for it now. */
   deliver(content: Content): boolean;
@@ -52,15 +52,15 @@ export class BusQueueReader {
   readonly #closing = new AbortController();
   /** Message id → receipt, of messages to delete. */
   #toDelete = new Map<string, string>();
-  /** Ids of delivered messages that may not be deleted yet: when SQS delivers them again, they are only deleted. */
+  /** The ids of delivered messages that may not be deleted yet. If SQS redelivers them, they are only deleted. */
   readonly #delivered = new Set<string>();
   #flush: ReturnType<typeof setTimeout> | undefined;
   #extraPolls = 0;
   #connected = true;
-  /** When the running long poll began, in milliseconds of `performance.now()`. */
+  /** The time when the running long poll began, in milliseconds of `performance.now()`. */
   #pollingSince: number | undefined;
 
-  /** Starts reading with `polls`; deletes with `client`. */
+  /** Starts to read. It polls with `polls`, and deletes with `client`. */
   constructor(polls: AwsClient, client: AwsClient, queue: BusQueue, seconds: number, events: ReaderEvents) {
     this.#polls = polls;
     this.#client = client;
@@ -70,7 +70,7 @@ export class BusQueueReader {
     void this.#run();
   }
 
-  /** Resolves when the queue looks empty, because the running poll has waited for a while; after `limit` ms at the latest. */
+  /** Resolves when the queue seems empty, because the running poll has waited for a while, or after `limit` ms. */
   async empty(limit: number): Promise<void> {
     const deadline = performance.now() + limit;
     const { signal } = this.#closing;
@@ -111,13 +111,13 @@ export class BusQueueReader {
     }
   }
 
-  /** Runs one more poll at a time, until one returns less than a full batch. */
+  /** Adds polls, one at a time, until one returns less than a full batch. */
   async #pollMore(): Promise<void> {
     this.#extraPolls++;
     try {
       while (this.#connected && !this.#closing.signal.aborted && await this.#poll(0) === BATCH);
     } catch {
-      // the first poll reports it
+      // the first poll reports the error
     } finally {
       this.#extraPolls--;
     }
@@ -185,7 +185,7 @@ export class BusQueueReader {
   /** Makes SQS deliver these events again later. */
   async #defer(messages: readonly Message[]): Promise<void> {
     const QueueUrl = this.#queue.url;
-    await this.#client.batch("leave events for later", messages, async (entries, abortSignal) => {
+    await this.#client.batch("delay events", messages, async (entries, abortSignal) => {
       const Entries = entries.map(({ Id, item }) => (
         { Id, ReceiptHandle: item.ReceiptHandle, VisibilityTimeout: DEFER }
       ));

@@ -1,5 +1,5 @@
 /**
- * Removes what dead buses left: their queues hold the end of their lease and list the topics that they had subscribed to.
+ * Removes the queues, subscriptions and topics of dead buses. The queue of a bus contains the end of its lease and lists its topics.
  *
  * @module
  */
@@ -15,7 +15,7 @@ import { arnsOf, nameOf } from "./arns.ts";
 
 const REPEATABLE = { repeatable: true };
 
-/** What was deleted. */
+/** The deleted queues and topics. */
 export interface Swept {
   /** Names of the queues of dead buses. */
   readonly queues: string[];
@@ -23,7 +23,7 @@ export interface Swept {
   readonly topics: string[];
 }
 
-/** Deletes what dead buses of a namespace left; without `names`, those of all namespaces. */
+/** Deletes the queues and topics of dead buses of a namespace; without `names`, of all namespaces. */
 export async function cleanUp(client: AwsClient, names: Names | undefined, signal?: AbortSignal): Promise<Swept> {
   const swept: Swept = { queues: [], topics: [] };
   for await (const url of deadQueues(client, names)) {
@@ -33,7 +33,7 @@ export async function cleanUp(client: AwsClient, names: Names | undefined, signa
   return swept;
 }
 
-/** Deletes what `cleanUp` deletes, and unused topics that no queue leads to. It lists all topics and subscriptions of the account. */
+/** Does the same as `cleanUp`, and also deletes unused topics that no queue lists. It reads all topics and subscriptions of the account. */
 export async function cleanUpAll(client: AwsClient, names: Names | undefined): Promise<Swept> {
   const swept = await cleanUp(client, names);
   for await (const { topicArn, endpoint } of idleTopics(client, names)) {
@@ -42,7 +42,7 @@ export async function cleanUpAll(client: AwsClient, names: Names | undefined): P
   return swept;
 }
 
-/** Deletes the queue of a dead bus with its subscriptions. Another bus may do the same: what does not exist is skipped. */
+/** Deletes the queue of a dead bus with its subscriptions. Another bus may do the same, so missing ones are skipped. */
 async function removeDeadBus(client: AwsClient, QueueUrl: string, swept: Swept): Promise<void> {
   const command = new GetQueueAttributesCommand({ QueueUrl, AttributeNames: ["QueueArn", "Policy"] });
   let attributes: Record<string, string | undefined>;

@@ -1,5 +1,5 @@
 /**
- * Requests to SNS and SQS: each has a deadline, and is retried where that is safe.
+ * Requests to SNS and SQS. Each has a deadline, and is retried only when that is safe.
  *
  * @module
  */
@@ -11,20 +11,20 @@ import { OnceHttpAgent, OnceHttpsAgent } from "./http_agents.ts";
 import { failureOf, noQueue, toBusError } from "./errors.ts";
 import type { AwsCredentials, Settings } from "./options.ts";
 
-/** Gets an access key from the function that the provider was given. */
+/** Gets an access key from the user's function. */
 export type AskCredentials = () => Promise<AwsCredentials>;
 
 /** Options of a request. */
 export interface CallOptions {
-  /** True if the request may be done twice; otherwise it is retried only when it was certainly not done. */
+  /** Whether the request may be executed twice. If not, it is retried only when it was certainly not executed. */
   readonly repeatable: boolean;
-  /** The most attempts. Default: those of the provider's options. */
+  /** The largest number of attempts. Default: that of the provider's options. */
   readonly attempts?: number;
   /** Milliseconds that all attempts may take, beyond `wait`. Default: the client's. */
   readonly timeout?: number;
-  /** Milliseconds for which the service is asked to wait before it answers. Default: 0. */
+  /** Milliseconds for which the service may wait before it answers. Default: 0. */
   readonly wait?: number;
-  /** Cancels the request, which then rejects with the signal's reason. */
+  /** A signal that cancels the request, which then rejects with the signal's reason. */
   readonly signal?: AbortSignal;
 }
 
@@ -38,14 +38,14 @@ export interface FailedEntry {
 
 /** The most entries of one request, and the most messages of one answer, in SQS and SNS. */
 export const BATCH = 10;
-/** Milliseconds between attempts that AWS throttles: longer than `RETRY.send`, because AWS asks for fewer requests. */
+/** Milliseconds between attempts when AWS throttles requests. They are longer than `RETRY.send`, to send fewer requests. */
 const THROTTLED: Backoff = { min: 200, max: 5_000 };
-/** Attempts to use a queue that was created just now: with the pauses of `RETRY.send` they last longer than the second SQS may need. */
+/** The number of attempts to use a new queue. With the pauses of `RETRY.send` they take longer than the second that SQS may need. */
 const NEW_QUEUE_ATTEMPTS = 7;
 /** Milliseconds that connecting may take. */
 const CONNECT = 5_000;
 
-/** The SDK's clients of SNS and SQS, with sockets of their own. */
+/** The SDK's clients of SNS and SQS, with their own sockets. */
 export class AwsClient {
   /** The SDK's client of SQS. */
   readonly sqs: SQSClient;
@@ -55,7 +55,7 @@ export class AwsClient {
   readonly #timeout: number;
   readonly #closing = new AbortController();
 
-  /** Makes clients with these settings; a request may take `timeout` ms. */
+  /** Creates clients with these settings. A request may take `timeout` ms. */
   constructor(settings: Settings, ask: AskCredentials, timeout: number, sockets = 50) {
     const { client } = settings;
     const agents = {
@@ -68,13 +68,13 @@ export class AwsClient {
       ...client,
       credentials: settings.credentials === "ask" ? ask : settings.credentials,
       requestHandler: { connectionTimeout: CONNECT, ...client.requestHandler as object, ...agents },
-      // attempts are made below, where it is known what is safe to repeat
+      // this class retries, because it knows which requests are safe to repeat
       maxAttempts: 1,
     };
     for (const [key, value] of Object.entries(config)) {
       if (value === undefined) delete config[key as keyof typeof config];
     }
-    // TLS protects what MD5 would; a mismatch after the fact would only hide that the message is there
+    // TLS already protects the message, and an MD5 error after the request would hide that the message was sent
     this.sqs = new SQSClient({ ...config, md5: false, useQueueUrlAsEndpoint: false });
     this.sns = new SNSClient(config);
     this.#attempts = settings.attempts;
@@ -82,7 +82,7 @@ export class AwsClient {
   }
 
   /**
-   * Makes a request; `doing` completes "Cannot …". Rejects with AWS's own error, which {@linkcode toBusError} translates.
+   * Makes a request. `doing` completes "Cannot …". Rejects with the error of AWS, which {@linkcode toBusError} converts.
    */
   async call<O>(doing: string, run: (abortSignal: AbortSignal) => Promise<O>, options: CallOptions): Promise<O> {
     const { wait = 0, signal } = options;
@@ -98,7 +98,7 @@ export class AwsClient {
       abort.abort(reason);
     };
     const late = () => end(new ProviderError("unavailable", `Cannot ${doing}: no answer within ${timeout} ms`));
-    const unknown = `Cannot ${doing}: the bus was closed before the answer came, so the outcome is unknown`;
+    const unknown = `Cannot ${doing}: the bus was closed before the answer arrived, so the outcome is unknown`;
     const closed = () => end(new ProviderError("unavailable", unknown));
     const aborted = () => end(signal!.reason);
     const timer = setTimeout(late, timeout);
@@ -136,15 +136,15 @@ export class AwsClient {
     }
   }
 
-  /** Gets the key again, although it did not look expired. */
+  /** Gets the key again, before it seems to expire. */
   async #refresh(): Promise<void> {
     const force = { forceRefresh: true };
     await Promise.all([this.sqs.config.credentials(force), this.sns.config.credentials(force)]);
   }
 
   /**
-   * Makes a request of up to {@linkcode BATCH} entries. Returns an error or `undefined` for each entry. Entries that AWS says it did not
-   * accept are retried, because they were certainly not done.
+   * Makes a request of up to {@linkcode BATCH} entries. Returns an error or `undefined` for each entry. Entries that AWS did not accept
+   * are retried, because they were certainly not executed.
    */
   async batch<T>(
     doing: string,
@@ -196,7 +196,7 @@ async function within<O>(ms: number, run: (signal: AbortSignal) => Promise<O>, s
   }
 }
 
-/** Makes a request to a queue that was created just now, and retries while SQS does not know the queue yet. */
+/** Makes a request to a new queue, and retries while SQS does not know the queue yet. */
 export async function retryNewQueue<O>(request: () => Promise<O>, signal: AbortSignal): Promise<O> {
   for (let attempt = 1;; attempt++) {
     try {

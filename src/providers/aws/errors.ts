@@ -1,12 +1,12 @@
 /**
- * The one table from the errors of AWS, its SDK and sockets to our codes, and to what may be retried.
+ * The table from the errors of AWS, its SDK and sockets to the codes of tsmq, and to whether a retry is safe.
  *
  * @module
  */
 import { BusError, lacksPermission, ProviderError, ValidationError } from "../../errors.ts";
 import { isA, textOf } from "../../internal/thrown.ts";
 
-/** What a failed request has done. */
+/** The effect of a failed request. */
 export type Failure =
   /** Refused because requests came too fast or too soon; not done. */
   | "throttled"
@@ -24,7 +24,7 @@ export type Failure =
 type Code = "unavailable" | "denied" | "too_large" | "internal";
 type Entry = readonly [code: Code, failure: Failure, hint?: string];
 
-/** Name of an error → our code, what the request has done, and a hint where AWS gives none. */
+/** Name of an error → the code, the effect of the request, and advice if the error has none. */
 const ERRORS: ReadonlyMap<string, Entry> = new Map<string, Entry>([
   ...entries("unavailable", "throttled", [
     "RequestThrottled",
@@ -40,7 +40,7 @@ const ERRORS: ReadonlyMap<string, Entry> = new Map<string, Entry>([
     "KMSThrottlingException",
     "KmsThrottled",
     "OverLimit",
-    // a topic that was deleted a moment ago, or that another bus creates at this moment
+    // the topic was deleted a moment ago, or another bus is creating it
     "StaleTag",
     "StaleTagException",
     "ConcurrentAccess",
@@ -69,7 +69,7 @@ const ERRORS: ReadonlyMap<string, Entry> = new Map<string, Entry>([
     "UnrecognizedClientException",
   ]),
   ...entries("too_large", "refused", ["BatchRequestTooLong", "BatchRequestTooLongException"]),
-  ["QueueDeletedRecently", ["unavailable", "refused", "SQS makes a queue again 60 s after it was freed, not earlier"]],
+  ["QueueDeletedRecently", ["unavailable", "refused", "SQS creates a queue again only 60 s after it was freed"]],
   ["TopicLimitExceeded", ["unavailable", "refused", "the account has as many topics as its quota allows"]],
   ["SubscriptionLimitExceeded", ["unavailable", "refused"]],
 ]);
@@ -80,7 +80,7 @@ function entries(code: Code, failure: Failure, names: readonly string[]): [strin
 
 /** The prefix that SQS still writes before codes of its old protocol. */
 const SERVICE = /^(AWS\.SimpleQueueService|KMS)\./;
-/** The errors of a request that was signed with a wrong time. */
+/** The errors of requests that were signed with a wrong time. */
 const SKEWED: ReadonlySet<string> = new Set([
   "InvalidSignatureException",
   "RequestExpired",
@@ -103,7 +103,7 @@ export function noTopic(error: unknown): boolean {
   return NO_TOPIC.test(nameOf(error));
 }
 
-/** Returns what the request that failed with this error has done. */
+/** Returns the effect of the request that failed with this error. */
 export function failureOf(error: unknown): Failure {
   const { code, $fault, $metadata, $retryable } = shape(error);
   if ($metadata?.clockSkewCorrected && SKEWED.has(nameOf(error))) return "skewed";
@@ -111,18 +111,20 @@ export function failureOf(error: unknown): Failure {
   if (known) return known[1];
   if ($metadata?.httpStatusCode === 429 || $retryable?.throttling) return "throttled";
   const status = $metadata?.httpStatusCode;
-  // without `$fault` the reply broke off before it named the error
+  // without `$fault`, the reply ended before it named the error
   if ($fault !== undefined && status !== undefined && status >= 400 && status < 500) return "refused";
   if (code !== undefined && causes(error).some((cause) => UNSENT.has(shape(cause).code ?? ""))) return "unsent";
   return status === undefined && (isLocal(error) || lacksPermission(error)) ? "refused" : "unknown";
 }
 
-/** Turns anything that a request rejected with into an error of ours; `doing` completes "Cannot …". */
+/** Converts an error of a request to an error of tsmq. `doing` completes "Cannot …". */
 export function toBusError(doing: string, error: unknown): BusError {
   if (isA(error, BusError)) return error;
   const text = textOf(error);
   if (/^Region is missing/.test(text)) {
-    return new ValidationError(`Cannot ${doing}: no region; set \`region\` or AWS_REGION`);
+    return new ValidationError(
+      `Cannot ${doing}: there is no region; set the option \`region\` or the variable AWS_REGION`,
+    );
   }
   const known = ERRORS.get(nameOf(error));
   const hint = known?.[2];

@@ -2,8 +2,8 @@
  * Leases of items: the visibility timeouts of SQS. SQS does not tell when one has ended, so their ends are kept here,
  * counted from when the request left: the answer may be late.
  *
- * SQS counts each delivery. So an item that no handler started is sent again, with its count in an attribute, and then deleted: a crash
- * in between duplicates it and never loses it. In a FIFO queue it stays where it is, and the delivery counts.
+ * SQS counts each delivery. So if no handler has started with an item, it is sent again, with its count in an attribute, and then deleted. A
+ * crash between these steps duplicates the item, but does not lose it. In a FIFO queue the item stays, and the delivery counts.
  *
  * @module
  */
@@ -16,9 +16,9 @@ import { keepsOrder } from "./names.ts";
 import type { Queues } from "./queues.ts";
 import { asUntried, MAX_VISIBILITY, type Outgoing } from "./message.ts";
 
-/** Requests of one kind that run at once for one queue; what is settled meanwhile shares the next request. */
+/** The number of requests of one kind that run at once for one queue. Later items share the next request. */
 const PARALLEL = 2;
-/** Seconds below the 12 hours that SQS allows from the receipt on, because SQS does not tell when it began to count. */
+/** The longest lease in seconds. It is less than the 12 hours that SQS allows, because SQS does not report when they began. */
 const MARGIN = 60;
 /** Seconds of the longest delay that SQS allows for a sent item. */
 const MAX_DELAY = 900;
@@ -45,7 +45,7 @@ export class Leases {
   readonly #deletes: Batcher<string>;
   readonly #changes: Batcher<Change>;
 
-  /** Keeps leases on items of these queues. */
+  /** Creates an empty list of leases of items of these queues. */
   constructor(client: AwsClient, queues: Queues) {
     const options = { parallel: () => PARALLEL };
     this.#puts = new Batcher((queue, items) => queues.put(queue, items, true), {
@@ -97,12 +97,12 @@ export class Leases {
     return receipts.map((receipt) => (this.#held.get(receipt)?.end ?? 0) > now);
   }
 
-  /** Deletes the items; returns true for each whose lease still held. */
+  /** Deletes items. Resolves with true for each whose lease still held. */
   ack(queue: string, receipts: readonly string[]): Promise<boolean[]> {
     return this.#settle(receipts, (receipt) => this.#deletes.add(queue, receipt));
   }
 
-  /** Gives the items back after so many milliseconds; returns true for each whose lease still held. */
+  /** Gives items back after a delay in milliseconds. Resolves with true for each whose lease still held. */
   nack(queue: string, receipts: readonly string[], delay: number): Promise<boolean[]> {
     const wanted = secondsOf(delay, 0);
     return this.#settle(receipts, (receipt) => {
@@ -111,12 +111,12 @@ export class Leases {
     });
   }
 
-  /** Gives back items that no handler started, after so many milliseconds; returns true for each whose lease still held. */
+  /** Gives back items that no handler has started, after a delay in milliseconds. Resolves with true for each whose lease still held. */
   untried(queue: string, receipts: readonly string[], delay: number): Promise<boolean[]> {
     return this.#settle(receipts, (receipt) => this.#putAnew(queue, this.#held.get(receipt)!.message, delay));
   }
 
-  /** Makes leases end so many seconds from now; returns true for each that still held. */
+  /** Extends leases to a number of seconds from now. Resolves with true for each that still held. */
   extend(queue: string, receipts: readonly string[], seconds: number): Promise<boolean[]> {
     const now = performance.now();
     return this.#each(receipts, async (receipt) => {
@@ -132,8 +132,8 @@ export class Leases {
   }
 
   /**
-   * Deletes items that were received without a lease; returns true for each that the caller now owns. An item whose deletion SQS did not
-   * confirm is owned too: it may be delivered twice, but must not be lost. Rejects if SQS refused and no item is owned.
+   * Deletes items that were received without a lease. Resolves with true for each item that the caller now owns. If SQS did not confirm a
+   * deletion, the caller owns the item too, because it may be delivered twice, but must not be lost. Rejects if the caller owns no item.
    */
   async claim(queue: string, receipts: readonly string[]): Promise<boolean[]> {
     let refused: unknown;
@@ -171,7 +171,7 @@ export class Leases {
     return held;
   }
 
-  /** SQS would delete an item by an expired receipt even while another consumer holds the item, so it is not asked. */
+  /** Returns the leases that still hold. Requests with an expired receipt are not sent, because SQS would delete an item that another consumer holds. */
   #each(receipts: readonly string[], change: (receipt: string) => Promise<unknown>): Promise<boolean[]> {
     const now = performance.now();
     return Promise.all(receipts.map(async (receipt) => {
@@ -198,7 +198,7 @@ function isLost(error: BusError): boolean {
   return noQueue(error.cause) || LOST.test(error.message);
 }
 
-/** Returns whole seconds, no less than so many milliseconds as far as SQS allows. */
+/** Rounds milliseconds up to seconds, within the limit of SQS. */
 export function secondsOf(ms: number, least: number): number {
   return Math.min(MAX_VISIBILITY, Math.max(least, Math.ceil(ms / 1_000)));
 }

@@ -6,7 +6,7 @@
 import { Buffer } from "node:buffer";
 import { ProviderError } from "../../errors.ts";
 
-/** The name of our message attribute. Raw delivery drops the topic, so the attribute holds it. */
+/** The name of tsmq's message attribute. It contains the topic, because raw delivery does not. */
 export const ATTRIBUTE = "tsmq";
 /** Bytes that SNS accepts in a message and in a batch, attributes included. SQS accepts more since 2025, but not every emulator does. */
 export const MAX_MESSAGE: number = 256 * 1024;
@@ -25,21 +25,21 @@ const REFUSED = /[^\t\n\r\x20-\uD7FF\uE000-\uFFFD]/;
  */
 export const PATTERNS_TTL = 1_000;
 
-/** The content of our message attribute. */
+/** The content of tsmq's message attribute. */
 export interface Label {
   /** The topic of an event. */
   readonly topic?: string;
-  /** The event came over the namespace's topic of all events, for pattern subscriptions. */
+  /** The event was published to the namespace's topic of all events, for pattern subscriptions. */
   readonly all?: true;
   /** The message was posted to an inbox. */
   readonly inbox?: true;
-  /** Attempts at this item before it was sent to its queue again. */
+  /** The number of attempts before the item was sent to its queue again. */
   readonly attempts?: number;
-  /** The body is written as a JSON string, because it has characters that AWS refuses. */
+  /** The body is a JSON string, because it has characters that AWS refuses. */
   readonly json?: true;
 }
 
-/** A message attribute. Ours is a string. */
+/** A message attribute. That of tsmq is a string. */
 interface Attribute {
   readonly DataType: string | undefined;
   readonly StringValue?: string | undefined;
@@ -50,7 +50,7 @@ interface Attribute {
 export interface Outgoing {
   readonly body: string;
   readonly attributes?: Record<string, Attribute>;
-  /** Bytes that count against AWS's limit. */
+  /** The size in bytes, as AWS counts it. */
   readonly size: number;
 }
 
@@ -70,7 +70,7 @@ export interface Content {
 }
 
 /**
- * Encodes a message; `doing` completes "Cannot …".
+ * Encodes a message. `doing` completes "Cannot …".
  *
  * @throws {ProviderError} "too_large"
  */
@@ -90,10 +90,13 @@ export function write(body: string, label: Label, doing: string): Outgoing {
 }
 
 function tooLarge(doing: string, size: number, limit: number): ProviderError {
-  return new ProviderError("too_large", `Cannot ${doing}: ${size} bytes, but SNS and SQS take ${limit}`);
+  return new ProviderError(
+    "too_large",
+    `Cannot ${doing}: the message has ${size} bytes, and SNS and SQS accept ${limit}`,
+  );
 }
 
-/** Decodes a message: one of ours, an envelope of SNS around one, or any other. */
+/** Decodes a message: a message of tsmq, an envelope of SNS around one, or any other message. */
 export function read(message: Incoming): Content {
   const body = message.Body ?? "";
   const value = message.MessageAttributes?.[ATTRIBUTE]?.StringValue;
@@ -105,7 +108,7 @@ export function read(message: Incoming): Content {
   return { ...content, topicArn: envelope.TopicArn };
 }
 
-/** Decodes an item of a named queue: its body, and the number of the attempt that it is delivered for. It never has an envelope. */
+/** Decodes an item of a named queue: its body and the number of this attempt. An item has no envelope. */
 export function readItem(message: Incoming): { readonly body: string; readonly attempt: number } {
   const value = message.MessageAttributes?.[ATTRIBUTE]?.StringValue;
   const { body, label } = open(message.Body ?? "", value ?? "{}");
@@ -114,7 +117,7 @@ export function readItem(message: Incoming): { readonly body: string; readonly a
   return { body, attempt: before + Number(message.Attributes?.ApproximateReceiveCount ?? 1) };
 }
 
-/** Encodes an item that no handler started, with everything it had and the attempts before this delivery. */
+/** Encodes an item that no handler has started, with all its attributes and the number of earlier attempts. */
 export function asUntried(message: Incoming): Outgoing {
   const { Body: body = "", MessageAttributes: before = {} } = message;
   const label = { ...parse(before[ATTRIBUTE]?.StringValue ?? "{}") as Label, attempts: readItem(message).attempt - 1 };

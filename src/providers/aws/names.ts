@@ -1,9 +1,9 @@
 /**
  * The names that topics, queues and buses have in AWS, where only `[A-Za-z0-9_-]` is allowed.
  *
- * Characters that PyMQ 0.5 escapes are escaped as PyMQ does it; others become `_U<hex>_`. In a name that contains a marker by accident,
- * underscores are escaped too. So a name that is not hashed can be read back, and no two names are written alike. A name that is too
- * long ends in its SHA-256.
+ * Characters that PyMQ 0.5 escapes are escaped as PyMQ does it; others become `_U<hex>_`. If a name contains a marker by accident, its
+ * underscores are escaped too. So names without a hash can be decoded, and no two names have the same encoding. A name that is too long
+ * ends with its SHA-256.
  *
  * @module
  */
@@ -19,7 +19,7 @@ const MARKERS: ReadonlyMap<string, string> = new Map([
   [">", "_GT_"],
 ]);
 const CHARACTERS: ReadonlyMap<string, string> = new Map([...MARKERS].map(([character, marker]) => [marker, character]));
-/** All markers: of a character, a hash, a namespace, or a topic of tsmq's own. */
+/** All markers: of a character, a hash, a namespace, or an internal topic. */
 const MARKER = /_(?:WCD|FWS|DOT|COL|LT|GT|NS|RPC|ALL|U[0-9A-F]{1,6}|H[0-9a-f]{64})_/g;
 
 /** Characters that SNS allows in a name. */
@@ -30,24 +30,24 @@ const QUEUE_LENGTH = 80;
 const FIFO = ".fifo";
 /** The namespace whose names have no prefix, as PyMQ's have none. */
 const PYMQ_NAMESPACE = "global";
-/** Stands on both sides of the namespace. */
+/** The marker on both sides of the namespace. */
 const NAMESPACE = "_NS_";
-/** Marks the registry topic of a function, which its servers subscribe to beside the function's topic. */
+/** The marker of the registry topic of a function, to which its servers also subscribe. */
 const REGISTRY = "_RPC_";
-/** The topic that gets every event of the namespace while there are pattern subscriptions. */
+/** The topic that receives every event of the namespace while there are pattern subscriptions. */
 const ALL = "_ALL_";
-/** The beginning of the name of every bus's own queue. */
+/** The prefix of the names of the own queues of buses. */
 export const BUS_PREFIX = "tsmq-";
-/** Digits at the end of the name of a bus's queue. */
+/** The number of digits at the end of the name of a bus's queue. */
 const BUS_ID_LENGTH = 32;
-/** Characters of a namespace in the name of a bus's queue: 80 less the prefix, a dash and the digits. */
+/** The largest number of characters of a namespace in the name of a bus's queue: 80 minus the prefix, a dash and the digits. */
 const BUS_NAMESPACE_LENGTH = 40;
 
 /** The names of one namespace. */
 export class Names {
-  /** The topic that gets every event of the namespace while there are pattern subscriptions. */
+  /** The topic that receives every event of the namespace while there are pattern subscriptions. */
   readonly all: string;
-  /** The beginning of the names of all queues that buses of this namespace created for themselves. */
+  /** The prefix of the names of the own queues of this namespace's buses. */
   readonly busPrefix: string;
   readonly #prefix: string;
 
@@ -87,7 +87,7 @@ export class Names {
       queue.length === this.busPrefix.length + BUS_ID_LENGTH;
   }
 
-  /** Returns a new name for a bus's own queue, which nobody can guess. */
+  /** Returns a new, unguessable name for the own queue of a bus. */
   bus(): string {
     return this.busPrefix + crypto.randomUUID().replaceAll("-", "");
   }
@@ -108,14 +108,14 @@ export function keepsOrder(queue: string): boolean {
   return queue.endsWith(FIFO);
 }
 
-/** Writes any Unicode name with letters, digits, dashes and underscores. */
+/** Encodes any Unicode name as letters, digits, dashes and underscores. */
 export function escapeName(name: string): string {
   if (/^[A-Za-z0-9-]+$/.test(name)) return name;
   const escaped = escapeAll(name, /[^A-Za-z0-9_-]/gu);
   return unescapeName(escaped) === name ? escaped : strict(name);
 }
 
-/** Reads a name that {@linkcode escapeName} wrote; `undefined` for a hash, and for a name that is not a user's. */
+/** Decodes a name that {@linkcode escapeName} encoded. Returns undefined for a hash, and for an internal name. */
 export function unescapeName(escaped: string): string | undefined {
   let readable = true;
   const name = escaped.replace(MARKER, (marker) => {

@@ -23,7 +23,7 @@ export interface AwsCredentials {
   readonly secretAccessKey: string;
   /** The token of a key that expires. */
   readonly sessionToken?: string;
-  /** When the key expires. It is asked for again five minutes earlier. */
+  /** The time when the key expires. It is requested again five minutes earlier. */
   readonly expiration?: Date;
 }
 
@@ -34,22 +34,22 @@ export interface AwsOptions {
   /** The region, such as `"eu-central-1"`. Default: the region that the SDK finds, such as in `AWS_REGION`. */
   readonly region?: string;
   /**
-   * The key, or a function that gets one. A function stays on the main thread; it is called again when the key expires.
+   * The key, or a function that returns one. The function runs on the main thread, and is called again when the key expires.
    * Default: the key that the SDK finds (environment, profile, instance, container, web identity), once in each thread.
    */
   readonly credentials?: AwsCredentials | (() => AwsCredentials | Promise<AwsCredentials>);
-  /** The most attempts of a request that is safe to retry. Default: 4. */
+  /** The largest number of attempts of a request that is safe to retry. Default: 4. */
   readonly attempts?: number;
   /**
    * Milliseconds of the lease on the queue and the subscriptions of a bus, at least 1_000. A bus renews it three times in that time. When
-   * it expires, callers treat the bus as dead and other buses remove what it left. Default: 120_000.
+   * it expires, callers treat the bus as dead and other buses remove its queue and subscriptions. Default: 120_000.
    */
   readonly lease?: number;
   /** Milliseconds of a long poll, in whole seconds, at most 20_000. Shorter polls cost more requests. Default: 20_000. */
   readonly poll?: number;
   /**
-   * False subscribes with SNS's envelope around each event: it is larger, but it names the topic of events that tsmq did not publish (PyMQ,
-   * S3, EventBridge). With raw delivery, the topic of such events is unknown, and each is reported as an error. Default: true.
+   * Whether SNS delivers events without its envelope. The envelope makes events larger, but it contains the topic of events that tsmq did
+   * not publish (PyMQ, S3, EventBridge). With raw delivery, each such event is reported as an error. Default: true.
    */
   readonly rawDelivery?: boolean;
   /** More options for the SDK's `SNSClient` and `SQSClient`, such as `{ useFipsEndpoint: true }`. No functions. */
@@ -92,17 +92,17 @@ const OPTIONS = fields({
 
 /** The options with all defaults, as the worker gets them. `poll` is in whole seconds. */
 export interface Settings extends Omit<v.InferOutput<typeof OPTIONS>, "credentials"> {
-  /** `"ask"`: the provider on main has a function that gets the key. */
+  /** `"ask"` if the provider on main has a function that returns the key. */
   readonly credentials?: AwsCredentials | "ask";
 }
 
 /**
  * Checks the options and fills in the defaults.
  *
- * @throws {ValidationError} with one issue for each option that is wrong
+ * @throws {ValidationError} with one issue for each invalid option
  */
 export function parseOptions(options: AwsOptions): Settings {
-  const { credentials, ...rest } = parse(OPTIONS, options, "Cannot make an AWS provider");
+  const { credentials, ...rest } = parse(OPTIONS, options, "Cannot create an AWS provider");
   return { ...rest, credentials: typeof credentials === "function" ? "ask" : credentials };
 }
 

@@ -15,7 +15,7 @@ import { MAX_BODY, MAX_VISIBILITY } from "./message.ts";
 export type { AwsCredentials, AwsOptions } from "./options.ts";
 export type { Swept } from "./cleanup.ts";
 
-/** Milliseconds until a change is seen everywhere, on an emulator and mostly on AWS. */
+/** Milliseconds until a change is visible everywhere, on an emulator and usually on AWS. */
 const LATENCY = 250;
 /** Milliseconds that a request of `reap` may take. */
 const REAP_TIMEOUT = 30_000;
@@ -28,14 +28,14 @@ interface Made {
 const made = new WeakMap<Provider, Made>();
 
 /**
- * Makes a provider for SNS and SQS in one account and region, or for an emulator.
+ * Creates a provider for SNS and SQS in one account and region, or for an emulator.
  *
  * A bus creates one queue for itself, and one SNS topic for each topic that it is the first to subscribe to. It deletes them when it
- * closes; other buses delete them when it died. Events and answers arrive in no particular order, and sometimes twice.
+ * closes. If it dies, other buses delete them. Events and answers arrive in no particular order, and sometimes twice.
  * `docs/aws.md` has the IAM policy, the names, the cost and the delays.
  *
  * @param options `aws()` uses the region and the key that the SDK finds in the environment
- * @throws {ValidationError} when an option is wrong
+ * @throws {ValidationError} when an option is invalid
  *
  * @example
  * ```ts
@@ -50,7 +50,7 @@ export function aws(options: AwsOptions = {}): Provider {
   const { credentials } = options;
   const ask = async () => {
     if (typeof credentials === "function") return await credentials();
-    throw new ValidationError("Cannot answer for AWS credentials: no function gets them");
+    throw new ValidationError("Cannot get AWS credentials: the provider has no function that returns them");
   };
   const provider: Provider = {
     name: "aws",
@@ -72,7 +72,7 @@ export function aws(options: AwsOptions = {}): Provider {
     askHandler: {
       answer(verb): Promise<AwsCredentials> {
         if (verb === "credentials") return ask();
-        throw new ValidationError(`Cannot answer "${verb}": the AWS provider does not know this question`);
+        throw new ValidationError(`Cannot answer "${verb}": the AWS provider has no such request`);
       },
     },
   };
@@ -80,7 +80,7 @@ export function aws(options: AwsOptions = {}): Provider {
   return provider;
 }
 
-/** Loads the SDK with the first bus: it reads the environment, and a denied permission must be an error of that bus. */
+/** Loads the SDK with the first bus: it reads the environment, and a missing permission must be an error of that bus. */
 async function open(settings: Settings, ask: AskCredentials, context: SenderContext): Promise<Sender> {
   try {
     const { AwsSender } = await import("./sender.ts");
@@ -91,12 +91,12 @@ async function open(settings: Settings, ask: AskCredentials, context: SenderCont
 }
 
 /**
- * Deletes what dead buses left in the account and region of a provider: queues whose lease has expired, their subscriptions, and topics
- * of tsmq without another subscription. Each bus does this for its own namespace when it opens. `reap` also finds topics that no queue
- * leads to, among all topics of the account.
+ * Deletes the remains of dead buses in the account and region of a provider: queues whose lease has expired, their subscriptions, and
+ * topics of tsmq without another subscription. Each bus does this for its own namespace when it opens. `reap` also finds unused topics that
+ * no queue lists, among all topics of the account.
  *
  * @param provider the result of `aws()`
- * @param namespace the namespace whose leftovers are deleted; default: all
+ * @param namespace the namespace to clean up; default: all namespaces
  * @throws {ValidationError} when the provider was not made by `aws()`
  * @throws {ProviderError} when AWS cannot be reached or refuses a request
  */

@@ -1,6 +1,6 @@
 /**
- * Long polls on one named queue. A poll cannot be called back: SQS may have handed out an item for it already. So when a wait is
- * cancelled, its poll goes on; the next wait gets what it returns, and without a next wait the items are given back at once.
+ * Long polls on one named queue. A poll cannot be cancelled, because SQS may already have delivered an item for it. So when a wait is
+ * cancelled, its poll continues. Its items go to the next wait, or back to the queue if there is none.
  *
  * @module
  */
@@ -21,10 +21,10 @@ const CLAIM_LATENESS = 5;
 const MIN_POLL = 1;
 /** Waits of at least so many milliseconds use the longest poll, because another wait will follow. */
 const LONG_WAIT = 10_000;
-/** Polls that run at once to fetch more than one poll can return. */
+/** The number of polls that run at once, to receive more items than one poll can return. */
 const PARALLEL = 10;
 
-/** What all pollers of a receiver share. */
+/** The parts of a receiver that its pollers share. */
 export interface PollerContext {
   readonly polls: AwsClient;
   readonly queues: Queues;
@@ -37,9 +37,9 @@ export interface PollerContext {
 /** A call of `receive` that waits. */
 interface Waiter {
   readonly max: number;
-  /** Does not wait: only its own poll tells that the queue is empty. */
+  /** True for a call that does not wait: only its own poll decides that the queue is empty. */
   readonly once: boolean;
-  /** True from the moment at which items are being fetched for it; it can no longer end with nothing. */
+  /** True while items are being received for it, so that it can no longer end with none. */
   claimed: boolean;
   resolve(deliveries: Delivery[]): void;
   reject(error: unknown): void;
@@ -54,7 +54,7 @@ export class QueuePoller {
   #waiter: Waiter | undefined;
   #polls = 0;
 
-  /** Prepares polls on this queue; without a lease, received items are deleted at once. */
+  /** Prepares polls of this queue. Without a lease, received items are deleted immediately. */
   constructor(context: PollerContext, queue: string, lease: number | undefined) {
     this.#context = context;
     this.#queue = queue;
@@ -93,7 +93,7 @@ export class QueuePoller {
     }
   }
 
-  /** Ends a wait with nothing, unless items are being fetched for it. */
+  /** Ends a wait without items, unless items are being received for it. */
   #endWait(waiter: Waiter): void {
     if (waiter.claimed) return;
     if (this.#waiter === waiter) this.#waiter = undefined;
@@ -105,7 +105,7 @@ export class QueuePoller {
     work.finally(() => this.#running.delete(work));
   }
 
-  /** Polls without waiting. Such a poll may miss items, because SQS asks only some of its servers: an empty one is checked by a count. */
+  /** Polls without waiting. SQS then asks only some of its servers, so after an empty poll, the count of the queue is checked. */
   async #pollOnce(waiter: Waiter): Promise<void> {
     let messages: Message[] = [];
     try {
@@ -135,7 +135,7 @@ export class QueuePoller {
     const waiter = this.#waiter;
     if (!waiter || waiter.claimed) return await this.#giveBack(messages);
     if (messages.length > 0) return await this.#resolve(messages, waiter);
-    // another poll that is running may still bring something
+    // another running poll may still return items
     if (waiter.once || (waiter !== starter && this.#polls > 0)) return;
     if (failure === undefined) return this.#endWait(waiter);
     waiter.reject(this.#failed(failure));
@@ -180,7 +180,7 @@ export class QueuePoller {
     return Messages;
   }
 
-  /** Resolves a wait with these items: under their lease, or once SQS has deleted them. Gives back those that are too many. */
+  /** Resolves a wait with items, under their lease or after SQS has deleted them. Surplus items are given back. */
   async #resolve(messages: Message[], waiter: Waiter): Promise<void> {
     waiter.claimed = true;
     const { leases } = this.#context;
@@ -199,7 +199,7 @@ export class QueuePoller {
     }
   }
 
-  /** Fetches more items after a full poll. It must not take long: the leases of the first items are to be extended soon. */
+  /** Receives more items after a full poll. It must be fast, because the leases of the first items must be extended soon. */
   async #receiveMore(wanted: number): Promise<Message[]> {
     const limits = { attempts: 1, timeout: (this.#lease ?? 1_000 * CLAIM_VISIBILITY) / 3 };
     const polls = Array.from(

@@ -1,5 +1,5 @@
 /**
- * Named queues: their URLs are asked for once, and a queue is created when it is first used.
+ * The URLs of named queues, which are requested once. A queue is created when it is first used.
  *
  * @module
  */
@@ -17,11 +17,11 @@ import { noQueue } from "./errors.ts";
 import { keepsOrder, type Names } from "./names.ts";
 import type { Outgoing } from "./message.ts";
 
-/** What counts as waiting: available items, and those that SQS delays because of a setting of the queue. */
+/** The counts of waiting items: available items, and items that a setting of the queue delays. */
 const WAITING: QueueAttributeName[] = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesDelayed"];
 /** The message group of all items of a FIFO queue. */
 const GROUP = "tsmq";
-/** The most URLs that are remembered. */
+/** The largest number of cached URLs. */
 const REMEMBERED = 10_000;
 
 /** The named queues of a namespace. */
@@ -36,7 +36,7 @@ export class Queues {
     this.#names = names;
   }
 
-  /** Makes a request with the URL of the queue. Creates the queue if it does not exist, also when it was freed in the meantime. */
+  /** Makes a request with the URL of the queue. Creates the queue if it does not exist, even if it was freed meanwhile. */
   async withUrl<O>(queue: string, signal: AbortSignal, run: (url: string) => Promise<O>): Promise<O> {
     try {
       return await run(await this.#url(queue));
@@ -95,14 +95,14 @@ export class Queues {
     }
   }
 
-  /** Returns about how many items wait in the queue; 0 if it does not exist. */
+  /** Returns the approximate number of waiting items. 0 if the queue does not exist. */
   async count(queue: string): Promise<number> {
     const QueueUrl = await this.find(queue);
     if (QueueUrl === undefined) return 0;
     const command = new GetQueueAttributesCommand({ QueueUrl, AttributeNames: WAITING });
     try {
       const { Attributes } = await this.#client.call(
-        `count queue "${queue}"`,
+        `count the items of queue "${queue}"`,
         (abortSignal) => this.#client.sqs.send(command, { abortSignal }),
         { repeatable: true },
       );
@@ -146,7 +146,7 @@ export class Queues {
     const QueueName = this.#names.queue(queue);
     const Attributes = keepsOrder(QueueName) ? { FifoQueue: "true" } : undefined;
     const made = await this.#client.call(
-      `make queue "${queue}"`,
+      `create queue "${queue}"`,
       (abortSignal) => this.#client.sqs.send(new CreateQueueCommand({ QueueName, Attributes }), { abortSignal }),
       { repeatable: true },
     );

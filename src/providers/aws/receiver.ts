@@ -31,11 +31,11 @@ import { type Content, PATTERNS_TTL, write } from "./message.ts";
 
 /** Milliseconds that a request may take, with all its attempts. */
 const TIMEOUT = 10_000;
-/** Sockets for long polls: each queue that is polled takes one, and more while it is busy. */
+/** The number of sockets for long polls. Each polled queue uses one socket, and more while it is busy. */
 const POLL_SOCKETS = 1_024;
 /** Milliseconds that closing waits for items to be given back. */
 const GIVE_BACK_TIMEOUT = 500;
-/** Milliseconds that closing waits until the bus's own queue looks empty. */
+/** Milliseconds that closing waits until the bus's own queue seems empty. */
 const EMPTY_TIMEOUT = 300;
 
 /** Opens the receiving half. */
@@ -79,7 +79,7 @@ class AwsReceiver implements AskHandler, Receiver {
     this.inbox = this.#names.bus();
     this.#client = new AwsClient(settings, ask, TIMEOUT);
     this.#polls = new AwsClient(settings, ask, TIMEOUT, POLL_SOCKETS);
-    const fault = (error: unknown) => context.fault(toBusError("keep an AWS bus", error));
+    const fault = (error: unknown) => context.fault(toBusError("renew the lease of the bus", error));
     this.#queue = new BusQueue(this.#client, this.inbox, settings.lease, fault);
     this.#subscriptions = new Subscriptions(this.#names, context, this.#closing.signal);
     this.#topics = new Topics(this.#client, this.#queue, settings.rawDelivery, this.#subscriptions);
@@ -98,9 +98,9 @@ class AwsReceiver implements AskHandler, Receiver {
     this.#reader = new BusQueueReader(this.#polls, this.#client, this.#queue, this.#settings.poll, events);
     // opening the bus does not wait for the removal of what dead buses left, and does not fail with it
     cleanUp(this.#client, this.#names, this.#closing.signal).catch((error) => {
-      // where many buses open at once, the next bus cleans up
+      // if many buses open at once, the next bus cleans up
       if (this.#closing.signal.aborted || failureOf(error) === "throttled") return;
-      this.#context.fault(toBusError("clean up after dead buses", error));
+      this.#context.fault(toBusError("remove the remains of dead buses", error));
     });
   }
 
@@ -146,13 +146,13 @@ class AwsReceiver implements AskHandler, Receiver {
   async restore(queue: string, deliveries: readonly Delivery[]): Promise<void> {
     for (let at = 0; at < deliveries.length; at += BATCH) {
       const items = deliveries.slice(at, at + BATCH).map(({ body, attempt }) =>
-        write(body, attempt > 1 ? { attempts: attempt - 1 } : {}, `put back into "${queue}"`)
+        write(body, attempt > 1 ? { attempts: attempt - 1 } : {}, `put back into queue "${queue}"`)
       );
       for (const error of await this.#queues.put(queue, items)) if (error) throw error;
     }
   }
 
-  /** SQS counts deliveries itself and cannot record a start: this tells which leases still hold. */
+  /** Returns which leases still hold. SQS counts deliveries, and cannot record starts. */
   start(_queue: string, receipts: readonly string[]): Promise<boolean[]> {
     return Promise.resolve(this.#leases.holds(receipts));
   }
@@ -167,7 +167,7 @@ class AwsReceiver implements AskHandler, Receiver {
 
   answer(verb: string): unknown {
     if (verb === "arns") return this.#queue.arns;
-    throw new BusError("internal", `Cannot answer "${verb}": the AWS receiver does not know this question`);
+    throw new BusError("internal", `Cannot answer "${verb}": the AWS receiver has no such request`);
   }
 
   close(): Promise<void> {
@@ -183,7 +183,7 @@ class AwsReceiver implements AskHandler, Receiver {
     this.#polls.close();
   }
 
-  /** Reads the bus's own queue to its end: the core refuses calls that came late, so that their callers try other servers. */
+  /** Reads the bus's own queue until it is empty. The core refuses late calls, so that their callers try other servers. */
   async #close(): Promise<void> {
     this.#closing.abort();
     const pollers = Promise.all([...this.#pollers.values()].map((poller) => poller.idle()));
@@ -197,7 +197,7 @@ class AwsReceiver implements AskHandler, Receiver {
       if (topics.status === "rejected") throw topics.reason;
       await this.#queue.close();
     } catch (error) {
-      throw toBusError("clear up after an AWS bus", error);
+      throw toBusError("remove the queue and topics of the bus", error);
     } finally {
       this.destroy();
     }
@@ -207,7 +207,7 @@ class AwsReceiver implements AskHandler, Receiver {
     const name = this.#subscriptions.topicOf(filter);
     const fresh = await this.#topics.add(name);
     if (filter.pattern) {
-      // publishers that found no topic for patterns do not ask again for so long
+      // publishers that found no topic for patterns do not ask again during this time
       if (fresh) this.#patternsKnown = pause(PATTERNS_TTL, this.#closing.signal);
       return await this.#patternsKnown;
     }
@@ -216,7 +216,7 @@ class AwsReceiver implements AskHandler, Receiver {
     try {
       await this.#topics.add(this.#names.registry(filter.topic), true);
     } catch (error) {
-      // the first error says more than an error of the rollback
+      // the first error is more useful than an error of the rollback
       if (this.#subscriptions.remove(filter)) await this.#topics.remove(name).catch(() => {});
       throw error;
     }
@@ -231,10 +231,10 @@ class AwsReceiver implements AskHandler, Receiver {
     return this.#subscriptions.emit(content);
   }
 
-  /** Makes the bus's own queue again. Another bus deletes it when this one did not renew its lease, such as on a laptop that slept. */
+  /** Creates the bus's own queue again. Another bus deletes it if this one has not renewed its lease, for example on a suspended laptop. */
   async #reopen(timeout: number): Promise<boolean> {
     if (this.#closing.signal.aborted || !await this.#queue.reopen(timeout)) return false;
-    const reason = "the queue of the bus was deleted, and is there again";
+    const reason = "the queue of the bus was deleted and created again";
     // the inbox may have lost messages even without subscriptions
     if (this.#subscriptions.empty) this.#context.gap(reason);
     try {

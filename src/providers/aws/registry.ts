@@ -13,7 +13,7 @@ import { type Arns, nameOf } from "./arns.ts";
 /** The tag of a bus's queue that holds the end of the bus's lease, in milliseconds since 1970. */
 export const LEASE_TAG = "tsmq-lease";
 
-/** What SNS lists for a while instead of the ARN of a subscription that was ended. */
+/** The text that SNS lists for a while instead of the ARN of an ended subscription. */
 const ENDED = "Deleted";
 
 /** A subscription of a topic. */
@@ -24,7 +24,7 @@ export interface TopicSubscription {
   readonly endpoint: string;
 }
 
-/** Lists the subscriptions of a topic; none if the topic does not exist. */
+/** Lists the subscriptions of a topic. Returns none if the topic does not exist. */
 export async function subscriptionsOf(client: AwsClient, topicArn: string): Promise<TopicSubscription[]> {
   const found: TopicSubscription[] = [];
   let NextToken: string | undefined;
@@ -48,7 +48,7 @@ export async function subscriptionsOf(client: AwsClient, topicArn: string): Prom
   return found;
 }
 
-/** Returns the end of a bus's lease, in milliseconds since 1970; 0 if its queue does not exist or has no lease. */
+/** Returns the end of a bus's lease in milliseconds since 1970, or 0 if its queue does not exist or has no lease. */
 async function leaseOf(client: AwsClient, queueUrl: string): Promise<number> {
   try {
     const { Tags } = await client.call(
@@ -63,24 +63,24 @@ async function leaseOf(client: AwsClient, queueUrl: string): Promise<number> {
   }
 }
 
-/** Returns true if the bus of this queue is dead; a queue without a lease belongs to no bus. */
+/** Returns true if the bus of this queue is dead. A queue without a lease does not belong to a bus. */
 export async function hasExpired(client: AwsClient, queueUrl: string): Promise<boolean> {
   const lease = await leaseOf(client, queueUrl);
   return lease !== 0 && lease < Date.now();
 }
 
-/** Finds the servers of functions. Questions that are asked during a lookup of the same function share the next lookup. */
+/** Finds the servers of functions. Requests during a lookup of the same function share the next lookup. */
 export class Registry {
   readonly #client: AwsClient;
   readonly #leases = new Map<string, number>();
   /** The running lookup of each registry topic. */
   readonly #running = new Map<string, Promise<string[]>>();
-  /** The lookup that has not begun yet: its answer is newer than all questions that wait for it. */
+  /** The lookup that has not begun yet. Its answer is newer than all requests that wait for it. */
   readonly #next = new Map<string, Promise<string[]>>();
-  /** How often a server was reported gone. */
+  /** The number of times that a server was reported gone. */
   #reports = 0;
 
-  /** Asks with this client. */
+  /** Creates a registry that uses this client. */
   constructor(client: AwsClient) {
     this.#client = client;
   }
@@ -99,7 +99,7 @@ export class Registry {
   }
 
   async #findNext(registry: string, arns: Arns): Promise<string[]> {
-    // at least a microtask: all that is asked in one turn shares one lookup
+    // at least a microtask, so that all requests of one turn share a lookup
     await this.#running.get(registry)?.catch(() => {});
     this.#next.delete(registry);
     const running = this.#find(registry, arns);
@@ -119,7 +119,7 @@ export class Registry {
     return inboxes.filter((_, index) => live[index]);
   }
 
-  /** Returns true if a bus lives. Its lease is read again only when the remembered one has expired. */
+  /** Returns true if a bus lives. Its lease is read again only when the cached lease has expired. */
   async #lives(inbox: string, arns: Arns): Promise<boolean> {
     const known = this.#leases.get(inbox) ?? 0;
     if (known > Date.now()) return true;

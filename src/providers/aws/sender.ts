@@ -18,7 +18,7 @@ import { Queues } from "./queues.ts";
 import { Registry } from "./registry.ts";
 import { type Outgoing, PATTERNS_TTL, write } from "./message.ts";
 
-/** Requests of one topic or queue that run at once: more would only take sockets from the others. */
+/** The number of requests of one topic or queue that run at once. More would take sockets from other topics and queues. */
 const PARALLEL = 8;
 /** Milliseconds that closing waits for running requests. */
 const CLOSE_TIMEOUT = 500;
@@ -98,7 +98,7 @@ export class AwsSender implements Sender {
       const inboxes = await this.#registry.servers(this.#names.registry(topic), await this.#getArns());
       return inboxes.map((inbox) => ({ inbox }));
     } catch (error) {
-      throw toBusError(`look for servers of "${topic}"`, error);
+      throw toBusError(`look up the servers of "${topic}"`, error);
     }
   }
 
@@ -113,7 +113,7 @@ export class AwsSender implements Sender {
     try {
       return await this.#queues.count(queue);
     } catch (error) {
-      throw toBusError(`count queue "${queue}"`, error);
+      throw toBusError(`count the items of queue "${queue}"`, error);
     }
   }
 
@@ -133,7 +133,7 @@ export class AwsSender implements Sender {
     }
   }
 
-  /** Waits a moment for messages that nothing awaits, such as the refusal of a late call. */
+  /** Waits a moment for messages that no caller awaits, such as the refusal of a late call. */
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;

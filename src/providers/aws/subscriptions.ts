@@ -1,5 +1,5 @@
 /**
- * The subscriptions of one bus: which of them gets which event of its queue.
+ * The subscriptions of one bus. They receive the events of its queue.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import { nameOf } from "./arns.ts";
 import { type Content, PATTERNS_TTL } from "./message.ts";
 import type { Names } from "./names.ts";
 
-/** Events of one topic that are held back at most; SQS keeps the others. With the largest bodies they are 64 MiB. */
+/** The largest number of held events of one topic. SQS keeps further events. With the largest bodies they have 64 MiB. */
 const MAX_HELD = 256;
 
 interface Pattern {
@@ -60,7 +60,7 @@ export class Subscriptions {
     return filter.pattern ? this.#patterns.has(filter) : this.#exact.get(this.topicOf(filter))?.has(filter) ?? false;
   }
 
-  /** Emits no more events of a filter; returns false if the filter was not there. */
+  /** Emits no more events of a filter. Returns false if the filter is unknown. */
   remove(filter: Filter): boolean {
     if (filter.pattern) return this.#patterns.delete(filter);
     const name = this.topicOf(filter);
@@ -70,14 +70,14 @@ export class Subscriptions {
     return true;
   }
 
-  /** Emits an event, or holds it back; returns false if there is no room to hold it. */
+  /** Emits or holds an event. Returns false if there is no room to hold it. */
   emit(content: Content): boolean {
     const { label: { topic, all }, topicArn } = content;
     // only an envelope of SNS names the topic of an event that tsmq did not publish
     const name = topic === undefined ? topicArn && nameOf(topicArn) : all ? this.#names.all : this.#names.topic(topic);
     if (name === undefined) {
       const text =
-        "Cannot tell the topic of an event: tsmq did not publish it; open the provider with rawDelivery: false";
+        "Cannot find the topic of an event: tsmq did not publish it; create the provider with rawDelivery: false";
       this.#context.fault(new BusError("invalid", text));
       return true;
     }
@@ -88,12 +88,12 @@ export class Subscriptions {
     return true;
   }
 
-  /** Holds back the events of an SNS topic until {@linkcode release}. */
+  /** Holds the events of an SNS topic until {@linkcode release}. */
   hold(name: string): void {
     this.#held.set(name, []);
   }
 
-  /** Emits what was held back, after a gap if events were `missed` for that reason. */
+  /** Emits the held events, after a gap if `missed` is the reason of one. */
   async release(name: string, missed?: string): Promise<void> {
     if (missed !== undefined) {
       // publishers that found no topic for patterns do not ask again for so long

@@ -21,30 +21,30 @@ import { subscriptionsOf, type TopicSubscription } from "./registry.ts";
 export const TOPIC_TAG = { Key: "tsmq", Value: "topic" };
 
 const REPEATABLE = { repeatable: true };
-/** Milliseconds after which a new subscription is checked. A bus that deletes the topic at the moment of subscribing is done by then. */
+/** Milliseconds after which a new subscription is checked. By then, another bus that was deleting the topic has finished. */
 const CHECK_AFTER = 5_000;
-/** Topics that are changed at once. SNS grants 30 to 100 requests a second. */
+/** The number of topics that are changed at once. SNS allows 30 to 100 requests a second. */
 const PARALLEL = 20;
-/** Attempts to subscribe while other buses delete the topic. */
+/** The number of attempts to subscribe while other buses delete the topic. */
 const ATTEMPTS = 5;
 
 interface Subscription {
-  /** How many filters need the subscription. At 0 it could not be made, or could not be ended: `close` ends it. */
+  /** The number of filters that need the subscription. 0 if it could not be created or ended; then `close` ends it. */
   count: number;
   /** The ARN of the subscription. */
   arn?: string;
   /** True if the topic was not created by tsmq. */
   foreign: boolean;
-  /** Why events may have been missed since the subscription was confirmed last. */
+  /** The reason why events may have been missed since the last confirmation of the subscription. */
   missed?: string;
   timer?: ReturnType<typeof setTimeout>;
 }
 
-/** Holds back the events of a topic while its subscription is renewed. */
+/** Holds the events of a topic while its subscription is renewed. */
 export interface TopicEvents {
-  /** Holds back the events of a topic. */
+  /** Holds the events of a topic. */
   hold(name: string): void;
-  /** Emits what was held back, after a gap if events were `missed` for that reason. */
+  /** Emits the held events, after a gap if `missed` is the reason of one. */
   release(name: string, missed?: string): Promise<void>;
 }
 
@@ -69,7 +69,7 @@ export class Topics {
     this.#events = events;
   }
 
-  /** Subscribes to an SNS topic; `silent`: nothing is published to it. Resolves with false if it was subscribed to already. */
+  /** Subscribes to an SNS topic. `silent`: nothing is published to it. Resolves with false if the queue was already subscribed. */
   add(name: string, silent = false): Promise<boolean> {
     let fresh = false;
     return this.#change(name, async () => {
@@ -84,7 +84,7 @@ export class Topics {
     }).then(() => fresh);
   }
 
-  /** Ends what one `add` began. */
+  /** Undoes one `add`. */
   remove(name: string): Promise<void> {
     return this.#change(name, async () => {
       const subscription = this.#subscriptions.get(name);
@@ -93,8 +93,7 @@ export class Topics {
   }
 
   /**
-   * Subscribes to all topics again, after events were missed for that reason. Rejects with the first error; topics that failed are retried
-   * later.
+   * Subscribes to all topics again. `missed` is the reason of the gap. Rejects with the first error; failed topics are retried later.
    */
   async restore(missed: string): Promise<void> {
     for (const subscription of this.#subscriptions.values()) subscription.missed = missed;
@@ -108,7 +107,7 @@ export class Topics {
     );
   }
 
-  /** Ends all subscriptions, even when some cannot be ended. Rejects with the first error. */
+  /** Ends all subscriptions, even if some of them fail to end. Rejects with the first error. */
   async close(): Promise<void> {
     this.#closed = true;
     for (const { timer } of this.#subscriptions.values()) clearTimeout(timer);
@@ -148,7 +147,7 @@ export class Topics {
         subscription.arn = SubscriptionArn;
         return;
       } catch (error) {
-        // the topic's last subscriber deleted it in between
+        // the topic's last subscriber has deleted it meanwhile
         if (!noTopic(error) || attempt === ATTEMPTS) throw error;
       }
     }
@@ -158,7 +157,7 @@ export class Topics {
   async #create(name: string): Promise<boolean> {
     const create = (Tags?: typeof TOPIC_TAG[]) =>
       this.#call(
-        `make topic ${name}`,
+        `create topic ${name}`,
         (abortSignal) => this.#client.sns.send(new CreateTopicCommand({ Name: name, Tags }), { abortSignal }),
       );
     try {
@@ -171,7 +170,7 @@ export class Topics {
     }
   }
 
-  /** Ends a subscription. When that fails, `close` tries again. */
+  /** Ends a subscription. If that fails, `close` tries again. */
   async #end(name: string, subscription: Subscription): Promise<void> {
     clearTimeout(subscription.timer);
     const topicArn = this.#arnOf(name);
@@ -180,7 +179,7 @@ export class Topics {
     this.#queue.disallow(topicArn);
   }
 
-  /** Checks a new subscription once: a bus that saw no other subscriber may have deleted the topic right after this one subscribed. */
+  /** Checks a new subscription once, because another bus that saw no other subscriber may have deleted the topic meanwhile. */
   #checkLater(name: string): void {
     const subscription = this.#subscriptions.get(name);
     if (!subscription?.count || this.#closed) return;
@@ -192,12 +191,12 @@ export class Topics {
     }, CHECK_AFTER);
   }
 
-  /** Subscribes once more, which changes nothing while the subscription exists. */
+  /** Subscribes again, which has no effect while the subscription exists. */
   async #renew(name: string): Promise<void> {
     const subscription = this.#subscriptions.get(name);
     if (!subscription?.count || this.#closed) return;
     const { arn } = subscription;
-    // events that come before the answer may be later than a gap
+    // events that arrive before the answer may be later than a gap
     this.#events.hold(name);
     let missed: string | undefined;
     try {
@@ -216,7 +215,7 @@ export class Topics {
     return this.#client.call(doing, run, { repeatable: true });
   }
 
-  /** Runs a change after the running change of this topic, and beside at most `PARALLEL` others. */
+  /** Runs a change after the running change of this topic, with at most `PARALLEL` changes at once. */
   async #change<O>(name: string, run: () => Promise<O>): Promise<O> {
     const before = this.#changes.get(name);
     const { promise: done, resolve: finish } = Promise.withResolvers<void>();
@@ -276,7 +275,7 @@ export async function unsubscribeQueue(
 export async function createdByTsmq(client: AwsClient, ResourceArn: string): Promise<boolean> {
   const command = new ListTagsForResourceCommand({ ResourceArn });
   const { Tags } = await client.call(
-    "read tags",
+    "read the tags of a topic",
     (abortSignal) => client.sns.send(command, { abortSignal }),
     REPEATABLE,
   );

@@ -49,7 +49,7 @@ const OPTIONS = fields({
  * ```
  */
 export function ipc(options: IpcOptions = {}): Provider {
-  const { group, directory, messageSize } = parseOptions(OPTIONS, options, "Cannot make an IPC provider");
+  const { group, directory, messageSize } = parseOptions(OPTIONS, options, "Cannot create an IPC provider");
   const settings: Settings = { group, directory, messageSize, pymqDirectory: "/run/shm" };
   return {
     name: "ipc",

@@ -25,7 +25,7 @@ const OPTIONS = fields({
  * @throws {ValidationError} when an option is invalid
  */
 export function memory(options: MemoryOptions = {}): Provider {
-  const { capacity } = parseOptions(OPTIONS, options, "Cannot make a memory provider");
+  const { capacity } = parseOptions(OPTIONS, options, "Cannot create a memory provider");
   return {
     name: "memory",
     features: {

@@ -19,12 +19,12 @@ import { ANSWER, run, SERVERS } from "./scripts.ts";
 
 /** Milliseconds for connecting, and for each command. */
 const TIMEOUT = 5_000;
-/** Milliseconds after which what the checks write expires, if they are interrupted. */
+/** Milliseconds until the keys of the checks expire, in case the checks are interrupted. */
 const LIFE = 10_000;
 /** The number of keys that SCAN visits in one step. */
 const STEP = 1_000;
 
-/** Makes a doctor for the server of `redis(options)`. */
+/** Creates a doctor for the server of `redis(options)`. */
 export function redisDoctor(options: RedisOptions, namespace: string): Doctor {
   return new RedisDoctor(parseOptions(options), namespace);
 }
@@ -98,7 +98,7 @@ class RedisDoctor implements Doctor {
     yield* checkInfo(fields, limits?.[1], this.#settings);
   }
 
-  /** Tries everything that a bus does, under names that nothing else uses. */
+  /** Tries every operation of a bus, with names that nothing else uses. */
   async *#permissions(): AsyncGenerator<Check> {
     const scratch = `doctor-${crypto.randomUUID()}`;
     let refused = 0;
@@ -232,7 +232,7 @@ function probes(names: Names, scratch: string, { cluster }: Settings): Probe[] {
   return cluster ? all : [...singleServerProbes(channel), ...all];
 }
 
-/** Takes an item, and does with it everything that a bus can do with one. */
+/** Takes an item, and tries every operation of a bus on it. */
 async function takeAll(queues: Queues, queue: string): Promise<void> {
   const once = { max: 1, wait: 0, signal: new AbortController().signal };
   try {
@@ -280,7 +280,7 @@ function grant({ username = "default" }: Settings, ...rules: string[]): string {
   return `ACL SETUSER ${username} ${rules.join(" ")}   (all that a bus needs: docs/redis.md)`;
 }
 
-/** Error message of a failed connection → name of the check, and what to do. */
+/** Error message of a failed connection → name of the check, and advice. */
 const CONNECTING: readonly (readonly [RegExp, string, string])[] = [
   [/--allow-(\w+)/, "runtime permission", "run Deno with this permission"],
   [/WRONGPASS|invalid password/i, "login", "the user or the password is wrong: see ACL LIST on the server"],

@@ -1,5 +1,5 @@
 /**
- * What the provider needs of a Redis client. `Connection` implements it for one server, `ClusterClient` for a Redis Cluster.
+ * The interface of a Redis client. `Connection` implements it for one server, `ClusterClient` for a Redis Cluster.
  *
  * @module
  */
@@ -19,7 +19,7 @@ export interface Client {
    * @throws {ClosedError} after `close`
    */
   call<T>(read: ReplyReader<T>, name: string, ...args: string[]): Promise<T>;
-  /** Closes the connection. Calls without a reply reject. Resolves within half a second, whatever the server does. */
+  /** Closes the connection. Calls without a reply reject. Resolves within half a second, even if the server does not answer. */
   close(): Promise<void>;
 }
 
@@ -29,7 +29,7 @@ export interface Observer {
    * Prepares a new connection, before anything else is sent on it. If it rejects, the client drops the connection and tries another.
    */
   prepare?(call: Client["call"]): Promise<void>;
-  /** The connection is ready. `again` is true for all but the first. */
+  /** The connection is ready. `again` is false only for the first connection. */
   up?(again: boolean): void;
   /** The connection broke. */
   down?(error: unknown): void;

@@ -45,7 +45,7 @@ export class ClusterClient implements Client {
   /** The number of PINGs in a row that a node has not answered. */
   #unanswered = new WeakMap<Redis, number>();
 
-  /** `timeout`: milliseconds for each command. */
+  /** Creates a client. Each command may take `timeout` milliseconds. */
   constructor(settings: Settings, timeout: number, observer: Observer = {}) {
     this.#timeout = timeout;
     this.#observer = observer;
@@ -142,7 +142,7 @@ export class ClusterClient implements Client {
     return promise;
   }
 
-  /** Sends a command to every node, replicas too. Undefined when one of them does not answer. */
+  /** Sends a command to every node, including replicas. Resolves with undefined if one of them does not answer. */
   async askAll<T>(read: ReplyReader<T>, name: string, ...args: string[]): Promise<T[] | undefined> {
     if (!this.#up) return undefined;
     const nodes = this.#cluster.nodes("all");
@@ -214,7 +214,7 @@ export class ClusterClient implements Client {
   }
 }
 
-/** The error of the last node, where ioredis reports that all nodes failed. */
+/** Returns the error of the last node if ioredis reports that all nodes failed. */
 function causeOf(error: unknown): unknown {
   return error instanceof Error && "lastNodeError" in error ? error.lastNodeError ?? error : error;
 }

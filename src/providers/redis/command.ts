@@ -12,11 +12,11 @@ import { operation } from "./operations.ts";
 /** The commands of one turn. They are sent in one write and share one deadline. */
 export interface Batch {
   readonly commands: Command[];
-  /** By `performance.now()`. */
+  /** The deadline, by `performance.now()`. */
   readonly deadline: number;
   /** The number of commands without a reply. */
   pending: number;
-  /** When they were sent (`performance.now()`), and how many bytes the connection had received by then. */
+  /** The time when they were sent (`performance.now()`), and the number of bytes that the connection had received by then. */
   sent?: { readonly at: number; readonly received: number };
   readonly replies: Replies;
 }
@@ -29,7 +29,7 @@ export interface Replies {
   outOfStep(error: unknown): void;
 }
 
-/** Characters that a write to the socket has at least, except the last write of a batch. */
+/** The smallest number of characters of a write to the socket, except the last write of a batch. */
 const CHUNK = 256 * 1024;
 
 /** Writes the commands of a batch to the connection. */
@@ -60,7 +60,7 @@ export function rejectBatch(batch: Batch, error: unknown): void {
 
 /** One command of a batch. */
 export class Command {
-  /** In lower case: ioredis looks it up. */
+  /** The name in lower case, because ioredis looks it up. */
   readonly name: string;
   readonly args: readonly string[];
   /** True keeps ioredis from tracing the command on diagnostics channels. */
@@ -69,7 +69,7 @@ export class Command {
   #resolve: (reply: unknown) => void;
   #reject: (error: unknown) => void;
 
-  /** `resolve` throws if the reply does not fit this command. */
+  /** Creates a command. `resolve` throws if the reply does not fit this command. */
   constructor(
     name: string,
     args: readonly string[],
@@ -114,7 +114,7 @@ export class Command {
     if (this.#settle()) this.#reject(toProviderError(operation(this.name, this.args), error));
   }
 
-  /** False if it was settled before. */
+  /** Settles the command. Returns false if it was already settled. */
   #settle(): boolean {
     if (!this.#batch) return false;
     this.#batch.pending--;

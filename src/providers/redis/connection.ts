@@ -1,5 +1,5 @@
 /**
- * One connection to one Redis server. It reconnects by itself, and every command on it ends.
+ * One connection to one Redis server. It reconnects by itself, and every command on it has a deadline.
  *
  * @module
  */
@@ -16,13 +16,13 @@ import { addresses, retryDelay, serverOptions, type Settings } from "./settings.
 import { PubSubParser } from "./pubsub_parser.ts";
 import { echo, exactly, info, PING, type ReplyReader } from "./replies.ts";
 
-/** Milliseconds. A timer that fires later than that shows that this thread was busy, so the server may have answered. */
+/** Milliseconds. If a timer is later than this, the thread was busy, so the server may have answered. */
 const LATE = 250;
 /** Milliseconds to wait for the reply to QUIT. */
 const QUIT = 250;
-/** Milliseconds. A timer that is later than that shows that this process was suspended, so the master may have changed. */
+/** Milliseconds. If a timer is later than this, the process was suspended, so the master may have changed. */
 const SUSPENDED = 1_000;
-/** A connection that breaks before this many times the pause that preceded it counts as a failed attempt. */
+/** A factor of the pause before a connection. A connection that breaks within that time counts as a failed attempt. */
 const STABLE = 4;
 
 /** A {@linkcode Client} of one server: by address, by socket, behind Sentinels, or any one node of a Cluster. */
@@ -32,35 +32,35 @@ export class Connection implements Client, Member {
   #observer: Observer;
   #settings: Settings;
   #timeout: number;
-  /** Batches that lack replies, oldest first, so in the order of their deadlines. */
+  /** The batches without all replies, oldest first, so in the order of their deadlines. */
   #pending: Batch[] = [];
-  /** Those of them that wait for the connection, oldest first. */
+  /** The pending batches that wait for the connection, oldest first. */
   #unsent: Batch[] = [];
   /** The batch of this turn, and the batch that prepares a new connection. */
   #batch: Batch | undefined;
   #preparation: Batch | undefined;
-  /** The timer of the next check, and when it is due. */
+  /** The timer of the next check, and its time. */
   #timer: ReturnType<typeof setTimeout> | undefined;
   #checkAt = 0;
   #late = false;
   #replies: Replies = { overdueSince: undefined, outOfStep: (error) => this.#outOfStep(error) };
-  /** The number of PINGs, and when the next one is due. */
+  /** The number of PINGs, and the time of the next one. */
   #pings = 0;
   #pingAt = 0;
-  /** Failed attempts since a connection was stable, and the pause before the next attempt. */
+  /** The number of failed attempts since a connection was stable, and the pause before the next attempt. */
   #attempts = 0;
   #retry: ReturnType<typeof setTimeout> | undefined;
   #delay = 0;
-  /** When the connection became ready. */
+  /** The time when the connection became ready. */
   #readyAt = Infinity;
-  /** How often it became ready. */
+  /** The number of times that it became ready. */
   #connected = 0;
   #up = false;
   #error: unknown = new Error("Connection is closed.");
   #opening: PromiseWithResolvers<void> | undefined;
   #closing: Promise<void> | undefined;
 
-  /** `timeout`: milliseconds for each command. Connections that have to use the same server share a `master`. */
+  /** Creates a connection. Each command may take `timeout` milliseconds. Connections that must use the same server share a `master`. */
   constructor(settings: Settings, timeout: number, observer: Observer = {}, master = new Master(settings)) {
     this.#settings = settings;
     this.#master = master;
@@ -77,7 +77,7 @@ export class Connection implements Client, Member {
       enableOfflineQueue: false,
       autoResendUnfulfilledCommands: false,
       autoResubscribe: false,
-      // this class reconnects; null also rejects what was sent on a broken connection at once
+      // this class reconnects; null also makes ioredis immediately reject the commands of a broken connection
       retryStrategy: () => null,
       enableReadyCheck: false,
       // the only hook that sees every error reply
@@ -108,7 +108,7 @@ export class Connection implements Client, Member {
   }
 
   /**
-   * Connects. Rejects at once if the server cannot be reached, and then releases everything.
+   * Connects. If the server cannot be reached, it releases everything and rejects immediately.
    *
    * @throws {ProviderError} "unavailable" or "denied"
    */
@@ -116,7 +116,7 @@ export class Connection implements Client, Member {
     const opening = this.#opening = Promise.withResolvers<void>();
     const timer = setTimeout(() => opening.reject(noReply(timeout)), timeout);
     this.#scheduleCheck(Math.min(PING, this.#timeout));
-    // each address has its part of the time for opening; a command may have less
+    // each address has a part of the time for opening, which may be more than the time of a command
     const each = timeout / Math.max(1, addresses(this.#settings).length);
     this.#redis.options.connectTimeout = Math.max(this.#timeout, each);
     this.#master.add(this);
@@ -156,7 +156,7 @@ export class Connection implements Client, Member {
     while (this.#unsent.length > 0 && this.#write(this.#unsent[0]!)) this.#unsent.shift();
   }
 
-  /** Sends a command ahead of all that wait for the connection. */
+  /** Sends a command before all commands that wait for the connection. */
   #callFirst<T>(read: ReplyReader<T>, name: string, ...args: string[]): Promise<T> {
     this.#preparation ??= this.#begin();
     return this.#add(this.#preparation, read, name, args);
@@ -205,7 +205,7 @@ export class Connection implements Client, Member {
     });
   }
 
-  /** Drops the connection. ioredis would resolve later commands with what else it parses of this stream, so all reject now. */
+  /** Drops the connection, and rejects all commands, because ioredis would resolve them with wrong replies from this stream. */
   #outOfStep(error: unknown): void {
     this.#error = error;
     for (const batch of this.#pending) if (batch.sent) rejectBatch(batch, error);
@@ -223,7 +223,7 @@ export class Connection implements Client, Member {
       await this.#observer.prepare?.((read, name, ...args) => this.#callFirst(read, name, ...args));
     } catch (error) {
       if (!current()) return;
-      // after a wrong password, which ioredis reports, NOAUTH says less
+      // ioredis has reported a wrong password, which is a better reason than NOAUTH
       if (this.#settings.password === undefined || !/NOAUTH/.test(textOf(error))) this.#error = error;
       stream.destroy();
     }
@@ -276,14 +276,14 @@ export class Connection implements Client, Member {
   /** Rejects overdue commands, and drops a connection on which no replies arrive any more. */
   #check(): void {
     const now = performance.now();
-    // a busy thread first reads what has arrived meanwhile
+    // a busy thread first reads the replies that have arrived meanwhile
     this.#late = now - this.#checkAt > LATE && !this.#late;
     if (this.#late) return this.#scheduleCheck(LATE);
     const received = this.#redis.stream?.bytesRead ?? 0;
     let silent = false;
     while (this.#pending[0] && (this.#pending[0].pending === 0 || this.#pending[0].deadline <= now)) {
       const batch = this.#pending.shift()!;
-      // a batch that waited for the connection gave the server less time
+      // if the batch waited for the connection, the server had less time
       const given = batch.sent ? now - batch.sent.at : 0;
       silent ||= batch.pending > 0 && batch.sent?.received === received && given > this.#timeout / 2;
       if (batch.pending > 0 && batch.sent) this.#replies.overdueSince ??= now;
@@ -303,7 +303,7 @@ export class Connection implements Client, Member {
     this.#scheduleCheck(Math.max(1, Math.min(this.#pingAt, this.#pending[0]?.deadline ?? Infinity) - now));
   }
 
-  /** Sends a PING, on a busy connection too: the reply shows whether the connection is still in step. */
+  /** Sends a PING, even on a busy connection. The reply shows whether replies still match commands. */
   #ping(): void {
     const nonce = String(++this.#pings);
     this.call(echo(nonce), "ping", nonce).catch(() => {});

@@ -1,5 +1,5 @@
 /**
- * Taking items from a queue without losing those of a reply that a broken connection swallowed.
+ * Takes items from a queue, and recovers the items of a reply that was lost with the connection.
  *
  * @module
  */
@@ -11,12 +11,12 @@ import type { QueueKeys } from "./names.ts";
 import { array, count, exactly, integer, type ReplyReader, text } from "./replies.ts";
 import { GIVE_BACK, run, TAKE } from "./scripts.ts";
 
-/** Milliseconds for which the server keeps a record of the items that it handed out, so that a lost reply can be fetched again. */
+/** Milliseconds for which the server keeps a record of taken items, so that a lost reply can be recovered. */
 export const RECORD_LIFE = 60_000;
-/** Milliseconds after a reply until its record is removed. A take before that overwrites the record. */
+/** Milliseconds between a reply and the removal of its record. An earlier take overwrites the record. */
 const REMOVE_AFTER = 5;
 
-/** Matches the receipt of an item whose previous lease ran out. */
+/** Matches the receipt of an item whose previous lease expired. */
 const UNCONFIRMED = /\.u:\d+$/;
 
 /** The result of a take. */
@@ -31,9 +31,9 @@ export class LosslessTaker {
   readonly keys: QueueKeys;
   readonly queue: string;
   readonly lease: number | undefined;
-  /** The number of `receive` calls and returns of items that use it. */
+  /** The number of operations that use it: calls of `receive`, and items that are being given back. */
   active = 0;
-  /** When it was last used, by `performance.now()`. */
+  /** The time of its last use, by `performance.now()`. */
   used = performance.now();
   #client: Client;
   #fault: (error: unknown) => void;
@@ -42,17 +42,17 @@ export class LosslessTaker {
   #count = 0;
   #lost = false;
   #recorded = false;
-  /** When the last take was first sent, and the most items that its reply may contain. */
+  /** The time when the last take was first sent, and the largest number of items in its reply. */
   #sentAt = 0;
   #most = 0;
-  /** The work that runs now. */
+  /** The running work. */
   #running: Promise<void> | undefined;
   #removal: ReturnType<typeof setTimeout> | undefined;
   #woken = false;
   #wake: (() => void) | undefined;
   #wakeLater: ReturnType<typeof setTimeout> | undefined;
 
-  /** `id` must be unique among the takers of all buses. */
+  /** Creates a taker. `id` must be unique among the takers of all buses. */
   constructor(
     client: Client,
     keys: QueueKeys,
@@ -75,7 +75,7 @@ export class LosslessTaker {
     return this.#lost;
   }
 
-  /** The most items that are lost if a missing reply never arrives. With a lease, none: they come back. */
+  /** The largest number of items that are lost if a missing reply never arrives. With a lease it is 0, because they are redelivered. */
   get uncertain(): number {
     return this.#lost && this.lease === undefined ? this.#most : 0;
   }
@@ -95,7 +95,7 @@ export class LosslessTaker {
     return await this.#run(max, this.#lost ? "again" : "");
   }
 
-  /** Fetches the items of a lost reply again, if there were any. */
+  /** Returns the items of a lost reply, if any. */
   async recover(): Promise<Delivery[]> {
     return (await this.#run(1, "only")).deliveries;
   }
@@ -122,7 +122,7 @@ export class LosslessTaker {
     return work;
   }
 
-  /** Resolves when no work runs. */
+  /** Resolves when no work is running. */
   async idle(): Promise<void> {
     while (this.#running) await this.#running;
   }
@@ -214,7 +214,7 @@ export class LosslessTaker {
   }
 }
 
-/** Makes a reader of the reply to the take with this number. */
+/** Returns a reader of the reply to the take with this number. */
 function takenBy(number: string): ReplyReader<Taken> {
   return (reply) => {
     const [taken, wait, ...items] = array(reply);

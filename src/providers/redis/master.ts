@@ -1,6 +1,6 @@
 /**
- * The master that all connections of one half share. On different servers, one would register where no caller looks, and another
- * subscribe where nobody publishes. So they detect a new master together, and move to it together.
+ * The master that all connections of one half share. If they used different servers, registrations and subscriptions would not be found. So
+ * they detect a new master together, and move to it together.
  *
  * @module
  */
@@ -18,13 +18,13 @@ import { type News, Sentinels } from "./sentinels.ts";
 const LOADING = 500;
 /** Milliseconds that a check of the master may take. */
 const CHECK = 1_500;
-/** Milliseconds between checks that error replies cause. */
+/** Milliseconds between checks after error replies. */
 const CHECK_INTERVAL = 500;
 /** Milliseconds for which nothing is sent while a replica is promoted: the Sentinels check its role once a second. */
 const PROMOTION = 4_000;
 /** Milliseconds for which the last check decides between two servers that both claim to be the master. */
 const DECIDED = 2_000;
-/** Milliseconds in which the old master has to reply to earlier commands before a replica is promoted. */
+/** Milliseconds for the old master to reply to earlier commands before a replica is promoted. */
 const REPLY = 100;
 /** Milliseconds for subscribers to move to the new master, before pending events are published there. */
 const FOLLOW = 250;
@@ -35,7 +35,7 @@ export interface Member {
   readonly up: boolean;
   /** Whether it waits for replies. */
   readonly waiting: boolean;
-  /** Drops the connection, if it is up, and reconnects. `now` also ends the pause before the next attempt. */
+  /** Drops the connection if it is up, and reconnects. `now` also ends the pause before the next attempt. */
   reconnect(error: unknown, now: boolean): void;
   /** Sends the pending commands. */
   sendPending(): void;
@@ -51,17 +51,17 @@ export class Master {
   #server: string | undefined;
   #pausing: ReturnType<typeof setTimeout> | undefined;
   #reply: ReturnType<typeof setTimeout> | undefined;
-  /** The check that runs, and its connection. */
+  /** The running check, and its connection. */
   #checking: Promise<void> | undefined;
   #probe: Redis | undefined;
-  /** When the last check ended, and when a check last found a new master. */
+  /** The time of the end of the last check, and of the last check that found a new master. */
   #checkedAt = -Infinity;
   #foundAt = -Infinity;
   #infoDenied = false;
 
   /**
-   * With `masterOnly`, connections refuse a replica, and move when the master changes. It has no effect in a Cluster, where events go
-   * through any node.
+   * Creates a master without connections. With `masterOnly`, connections refuse a replica, and move when the master changes. It has no
+   * effect in a Cluster, where any node passes on events.
    */
   constructor(settings: Settings, masterOnly = false) {
     this.#settings = settings;
@@ -79,13 +79,13 @@ export class Master {
     return this.#masterOnly && !this.#infoDenied;
   }
 
-  /** Adds a connection that opens. */
+  /** Adds a new connection. */
   add(member: Member): void {
     this.#members.add(member);
     if (this.#masterOnly) this.#sentinels?.watch();
   }
 
-  /** Removes a connection that closes. After the last one, everything is released. */
+  /** Removes a closing connection. After the last one, everything is released. */
   remove(member: Member): void {
     this.#members.delete(member);
     if (this.#members.size > 0) return;
@@ -94,7 +94,7 @@ export class Master {
     this.#resume();
   }
 
-  /** The address for the attempt of this number. Undefined with a Unix socket. */
+  /** Returns the address for an attempt, by its number. Returns undefined for a Unix socket. */
   async locate(attempt: number): Promise<Address | undefined> {
     if (this.#sentinels) return await this.#sentinels.locate();
     const nodes = addresses(this.#settings);
@@ -163,9 +163,11 @@ export class Master {
     }
     if (this.paused) return;
     this.#pause(PROMOTION);
-    // the promoted replica will not have what a frozen master executes from now on
+    // the promoted replica will not have the commands that a frozen master executes from now on
     this.#reply = setTimeout(() => {
-      for (const member of this.#members) if (member.waiting) member.reconnect(new Error("no reply"), false);
+      for (const member of this.#members) {
+        if (member.waiting) member.reconnect(new Error("the master sent no reply"), false);
+      }
     }, REPLY);
   }
 
@@ -206,7 +208,7 @@ export class Master {
     this.#reconnectAll(new Error("another server is the master now"), server);
   }
 
-  /** Stands in for the reply to INFO where the server does not allow INFO. Throws any other error. */
+  /** Returns the replacement for the reply to INFO if the server does not allow INFO. Throws any other error. */
   #withoutInfo(error: unknown): ReadonlyMap<string, string> {
     if (!/NOPERM|unknown command/.test(textOf(error))) throw error;
     this.#infoDenied = true;

@@ -1,6 +1,6 @@
 /**
- * The names of channels and keys. What PyMQ shares has PyMQ's names, `__eventbus:<namespace>:<name>`. All others begin with `__tsmq:`,
- * which no topic, queue or pattern of a user can match, and end with the PyMQ name that they belong to.
+ * The names of channels and keys. Those that PyMQ shares have PyMQ's names, `__eventbus:<namespace>:<name>`. All others begin with
+ * `__tsmq:`, which no topic, queue or pattern of a user can match, and end with the PyMQ name to which they belong.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import { LimitedMap } from "../../internal/caches.ts";
 export interface QueueKeys {
   /** PyMQ's list: items are put at the left and taken from the right. */
   readonly list: string;
-  /** A sorted set of the leased and delayed items: member → when the item is due, in ms of the server's clock. */
+  /** A sorted set of the leased and delayed items: member → the time when the item is due, in ms of the server's clock. */
   readonly due: string;
   /** A hash of the bodies of the leased and delayed items. */
   readonly items: string;
@@ -26,7 +26,7 @@ export class Names {
   #escaped: string;
 
   /**
-   * Makes the names of a namespace.
+   * Creates the names of a namespace.
    *
    * @throws {ValidationError} when it contains a colon: PyMQ joins names with it, so topic `eu:x` of `shop` would be topic `x` of `shop:eu`
    */
@@ -65,7 +65,7 @@ export class Names {
     return `${inbox}:open`;
   }
 
-  /** The sorted set of the inboxes that serve a topic: inbox → when its registration expires. */
+  /** The sorted set of the inboxes that serve a topic: inbox → the time when its registration expires. */
   servers(topic: string): string {
     return `__tsmq:servers:${this.prefix}${topic}`;
   }
@@ -93,7 +93,7 @@ const SLOTS = 16_384;
 /** The tags that were searched for last: key → tag. */
 const tags = new LimitedMap<string, string>(1_000);
 
-/** The text to write between braces in a key, so that it has the slot of `key`. */
+/** Returns a text for the braces of a key, so that the key has the same slot as `key`. */
 function hashTag(key: string): string {
   const own = tagIn(key);
   if (own !== undefined) return own;

@@ -37,7 +37,7 @@ export interface RedisOptions {
   readonly password?: string;
   /** The number of the database for queues. Events are the same in all databases. Default 0. */
   readonly db?: number;
-  /** True, or settings, to use TLS. Default: as the URL says. */
+  /** True, or settings, to use TLS. Default: true for `rediss://`. */
   readonly tls?: boolean | RedisTls;
   /** The Sentinels to ask for the master. They need {@linkcode RedisOptions.name}. */
   readonly sentinels?: readonly Address[];
@@ -65,11 +65,11 @@ export interface RedisOptions {
 
 /** Redis' default hard limit of `client-output-buffer-limit pubsub`, in bytes. */
 const MAX_EVENT = 32 * 1024 * 1024;
-/** The port of a Redis server that says no other. */
+/** The default port of a Redis server. */
 const PORT = 6379;
-/** Milliseconds between attempts to connect, where the options say nothing else: the first, and the longest. */
+/** The default milliseconds between attempts to connect: the shortest and the longest. */
 const RETRY = { min: 50, max: 2_000 };
-const CANNOT = "Cannot make a Redis provider";
+const CANNOT = "Cannot create a Redis provider";
 
 const port = whole("a port", 1, 65_535);
 const address = fields({ host: text(), port });
@@ -114,7 +114,7 @@ function list<T>(item: v.GenericSchema<T>): v.GenericSchema<T[]> {
 /**
  * Checks the options and fills in the defaults.
  *
- * @throws {ValidationError} with one issue for each thing that is wrong
+ * @throws {ValidationError} with one issue for each invalid option
  */
 export function parseOptions(options: RedisOptions): Settings {
   const checked = parse(OPTIONS, options, CANNOT);
@@ -179,7 +179,7 @@ function parseUrl(text: string, path: string[], issues: Issue[]): Parts {
   // no message quotes the URL: it may contain a password
   if (!URL.canParse(text)) return wrong("is not a URL such as redis://127.0.0.1:6379");
   const url = new URL(text);
-  if (url.search || url.hash) return wrong("must have neither ?query nor #fragment: give options instead");
+  if (url.search || url.hash) return wrong("must have neither ?query nor #fragment: use options instead");
   let user: Parts;
   let rest: string;
   try {
@@ -199,7 +199,7 @@ function parseUrl(text: string, path: string[], issues: Issue[]): Parts {
     return wrong(`must begin with redis://, rediss:// or unix://, not ${url.protocol}`);
   }
   const db = rest.replace(/^\//, "");
-  if (!/^\d*$/.test(db)) return wrong("must end with the number of a database, if with anything");
+  if (!/^\d*$/.test(db)) return wrong("must end with the number of a database, or have no path");
   return defined({
     ...user,
     host: url.hostname.replace(/^\[(.*)\]$/, "$1") || undefined,

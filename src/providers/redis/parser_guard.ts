@@ -14,7 +14,7 @@ export type Parse = (bytes: Buffer) => void;
  * that it throws would end the program.
  *
  * @param onError receives the error that the parser throws
- * @param wrap makes the parser that receives the bytes first
+ * @param wrap returns the parser that receives the bytes first
  */
 export function guardParser(
   { stream }: Redis,

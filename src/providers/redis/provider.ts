@@ -12,14 +12,14 @@ export type { RedisOptions } from "./options.ts";
 export type { Address, RedisTls } from "./settings.ts";
 
 /**
- * Makes a provider for a Redis server, for a master behind Sentinels, or for a Redis Cluster.
+ * Creates a provider for a Redis server, for a master behind Sentinels, or for a Redis Cluster.
  *
  * A bus has three connections: one for sending, one for receiving events, one for queues. With a Cluster, each thread has one connection
  * for events and one for each node. There `publish` does not return the number of receivers, and waiting for an empty queue polls it five
  * times a second.
  *
  * @param options the address and the login; `redis()` is `redis({ url: "redis://127.0.0.1:6379/0" })`
- * @throws {ValidationError} when an option is wrong
+ * @throws {ValidationError} when an option is invalid
  *
  * @example
  * ```ts
@@ -52,7 +52,7 @@ export function redis(options: RedisOptions = {}): Provider {
   };
 }
 
-/** Loads ioredis with the first bus: it reads the environment, and a denied permission has to be the error of opening the bus. */
+/** Loads ioredis with the first bus: it reads the environment, and a missing permission must be an error of that bus. */
 async function open(settings: Settings, context: SenderContext): Promise<Sender> {
   try {
     const { openSender } = await import("./sender.ts");

@@ -1,6 +1,6 @@
 /**
- * A parser for pub/sub messages that stands in front of ioredis' parser. ioredis makes three buffers and three strings of each
- * message; this parser finds all messages of a chunk in one pass, at a third of the cost.
+ * A parser for pub/sub messages, which runs before ioredis' parser. ioredis creates three buffers and three strings for each message. This
+ * parser finds all messages of a chunk in one pass, at a third of the cost.
  *
  * @module
  */
@@ -19,18 +19,18 @@ const PATTERN_MESSAGE = "*4\r\n$8\r\npmessage\r\n";
 export class PubSubParser {
   #listener: Listener;
   #parseOther: (bytes: Buffer) => void;
-  /** The chunks of a reply whose end has not arrived, their bytes, and how many bytes it needs at least. */
+  /** The chunks of an incomplete reply, the number of their bytes, and the smallest number of bytes that it needs. */
   #rest: Buffer[] = [];
   #restBytes = 0;
   #needed = 0;
   /** The current chunk, and the same bytes as a string with one character for each byte. */
   #chunk: Buffer = Buffer.alloc(0);
   #text = "";
-  /** Where the string that was parsed last begins and ends. */
+  /** The beginning and end of the last parsed string. */
   #from = 0;
   #to = 0;
 
-  /** `parseOther` receives every other reply unchanged, whole, and in order with the messages. */
+  /** Creates a parser. `parseOther` receives every other reply, complete, unchanged and in order with the messages. */
   constructor(listener: Listener, parseOther: (bytes: Buffer) => void) {
     this.#listener = listener;
     this.#parseOther = parseOther;

@@ -13,11 +13,11 @@ import { count, flags } from "./replies.ts";
 import { ACK, EXTEND, NACK, RESTORE, run, START } from "./scripts.ts";
 import { LosslessTaker, RECORD_LIFE, type Taken } from "./lossless_take.ts";
 
-/** Milliseconds between polls while the server reports changes: a safety net. */
+/** Milliseconds between polls while the server reports changes, in case a report is lost. */
 const SLOW_POLL = 5_000;
-/** Milliseconds between polls while it does not. Items that PyMQ puts have to arrive within 250 ms. */
+/** Milliseconds between polls while the server does not report changes. Items that PyMQ puts must arrive within 250 ms. */
 const FAST_POLL = 200;
-/** Milliseconds in which several changes of leases count as one. */
+/** Milliseconds within which several changes of leases count as one. */
 const LEASE_CHANGES = 50;
 /** Milliseconds after which an unused taker is removed. */
 const IDLE = 5_000;
@@ -35,11 +35,11 @@ export class Queues {
   #byKey = new Map<string, Set<LosslessTaker>>();
   #sweeper: ReturnType<typeof setInterval> | undefined;
   #tracking = false;
-  /** Removals of records that run. */
+  /** The running removals of records. */
   #removals = new Set<Promise<unknown>>();
   #stopped = false;
 
-  /** `id` must be unguessable: it is part of every receipt, and a receipt is enough to settle an item. */
+  /** Creates the queues of a receiver. `id` must be unguessable, because it is part of every receipt, and a receipt is enough to settle an item. */
   constructor(client: Client, names: Names, id: string, fault: (error: unknown) => void) {
     this.#client = client;
     this.#names = names;
@@ -53,7 +53,7 @@ export class Queues {
     this.#wakeAll();
   }
 
-  /** Implements `Receiver.receive`. */
+  /** Receives items, as `Receiver.receive` describes. */
   async receive(queue: string, { max, wait, lease, signal }: ReceiveOptions): Promise<Delivery[]> {
     const deadline = performance.now() + wait;
     const taker = this.#taker(queue, lease);
@@ -61,7 +61,7 @@ export class Queues {
     try {
       while (!this.#stopped) {
         let next = Infinity;
-        // a call that can wait sends nothing on a broken connection: the reconnect wakes it
+        // a call that can wait sends nothing while the connection is down; the reconnect wakes it
         if (this.#client.up || wait <= 0) {
           try {
             const taken = await this.#take(taker, max, signal);
@@ -104,12 +104,12 @@ export class Queues {
     this.#removals.add(removed);
   }
 
-  /** Implements `Receiver.start`. */
+  /** Records starts, as `Receiver.start` describes. */
   start(queue: string, receipts: readonly string[]): Promise<boolean[]> {
     return run(this.#client, flags(receipts.length), START, [this.#names.queue(queue).due], receipts);
   }
 
-  /** Implements `Receiver.settle`. */
+  /** Settles leases, as `Receiver.settle` describes. */
   async settle(queue: string, receipts: readonly string[], outcome: Outcome, delay: number): Promise<boolean[]> {
     const { due, items, list } = this.#names.queue(queue);
     const held = flags(receipts.length);
@@ -119,7 +119,7 @@ export class Queues {
     return back;
   }
 
-  /** Implements `Receiver.extend`. */
+  /** Extends leases, as `Receiver.extend` describes. */
   extend(queue: string, receipts: readonly string[], lease: number): Promise<boolean[]> {
     const { due } = this.#names.queue(queue);
     return run(this.#client, flags(receipts.length), EXTEND, [due], [Math.ceil(lease), ...receipts]);
@@ -159,7 +159,7 @@ export class Queues {
   /** Gives back the items of lost replies, and removes all records from the server. */
   async close(): Promise<void> {
     const ended = [...this.#takers.values()].map(async (taker) => {
-      // the take may be executed first, or have to be sent again
+      // the server may not have executed the take yet, or it may have to be sent again
       if (taker.uncertain > 0) await taker.giveBack();
       await taker.idle();
       if (taker.lost) await retryUnavailable(() => this.#recover(taker));
@@ -168,7 +168,7 @@ export class Queues {
     await Promise.all([...ended, ...this.#removals]);
   }
 
-  /** The most items that may be lost because a take has no reply. */
+  /** The largest number of items that may be lost because a take has no reply. */
   get uncertain(): number {
     return [...this.#takers.values()].reduce((sum, taker) => sum + taker.uncertain, 0);
   }
@@ -233,7 +233,7 @@ export class Queues {
 
   /** Recovers lost replies, and removes old records and unused takers. */
   #sweep(): void {
-    // a reply may be late on a connection that works
+    // a reply may be late even while the connection is up
     if (this.#client.up) this.recover().catch(this.#fault);
     const before = performance.now() - IDLE;
     for (const [id, taker] of this.#takers) {

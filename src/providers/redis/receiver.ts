@@ -28,7 +28,7 @@ import { Subscriptions } from "./subscriptions.ts";
 const TIMEOUT = 5_000;
 /** Milliseconds that `close` may spend on cleaning up. */
 const CLEANUP = 1_000;
-/** Milliseconds for messages between the nodes of a Cluster whose senders found this inbox open. */
+/** Milliseconds for messages to pass between the nodes of a Cluster, after their senders have checked this inbox. */
 const LINGER = 150;
 /** The reason of a gap. */
 const LOST = "The connection to Redis was lost";
@@ -51,13 +51,13 @@ class RedisReceiver implements Receiver {
   #subscriptions: Subscriptions;
   #registry: Registry;
   #queues: Queues;
-  /** The id of the events' connection, if it can receive the changed keys. */
+  /** The id of the connection for events, if it can receive the names of changed keys. */
   #redirect: string | undefined;
   #cluster: boolean;
   #opened = false;
-  /** The state that was reported to main last. */
+  /** The last state that was reported to main. */
   #connected = true;
-  /** How often a connection was made or broke. What was restored before the last change is gone. */
+  /** The number of times that a connection was opened or broke. After a change, everything must be restored again. */
   #changes = 0;
   #closing: Promise<number> | undefined;
 
@@ -101,7 +101,7 @@ class RedisReceiver implements Receiver {
       throw failed.reason;
     }
     this.#opened = true;
-    // one of them may have broken again
+    // one of the connections may have broken again
     if (this.#up) await this.#restore();
     else this.#disconnected();
   }

@@ -28,7 +28,7 @@ export class Registry {
   #topics = new Set<string>();
   #timer: ReturnType<typeof setInterval> | undefined;
 
-  /** `fault` receives the error of a failed renewal. */
+  /** Creates an empty registry. `fault` receives the error of a failed renewal. */
   constructor(client: Client, names: Names, inbox: string, fault: (error: unknown) => void) {
     this.#client = client;
     this.#names = names;
@@ -58,7 +58,7 @@ export class Registry {
     await Promise.all([...this.#topics].map((topic) => this.#register(topic)));
   }
 
-  /** Removes all registrations, also over a connection that breaks meanwhile. */
+  /** Removes all registrations, even if the connection breaks meanwhile. */
   async close(): Promise<void> {
     const topics = [...this.#topics];
     this.#topics.clear(); // a reconnect renews those that are still in the set

@@ -13,7 +13,7 @@ export const PING = 2_500;
 export type ReplyReader<T> = (reply: unknown) => T;
 
 function mismatch(expected: string): Error {
-  return new Error(`the reply is not ${expected}: the connection is out of step`);
+  return new Error(`the reply is not ${expected}: replies no longer match commands`);
 }
 
 /** Reads a whole number. */
@@ -55,25 +55,25 @@ export function info(reply: unknown): Map<string, string> {
   );
 }
 
-/** Makes a reader that accepts only this string. */
+/** Returns a reader that accepts only this string. */
 export function exactly(expected: string): ReplyReader<void> {
   return (reply) => {
     if (text(reply) !== expected) throw mismatch(`"${expected}"`);
   };
 }
 
-/** Makes a reader of an array of this many flags, 1 for true. */
+/** Returns a reader of an array of this many flags, 1 for true. */
 export function flags(length: number): ReplyReader<boolean[]> {
   return (reply) => array(reply, length).map((flag) => count(flag) === 1);
 }
 
-/** Makes a reader of the reply to PING with this nonce, also on a connection that has subscribed. */
+/** Returns a reader of the reply to PING with this nonce, also on a connection that has subscribed. */
 export function echo(nonce: string): ReplyReader<void> {
   const read = exactly(nonce);
   return (reply) => read(Array.isArray(reply) ? reply[1] : reply);
 }
 
-/** Makes a reader of the reply to PUBSUB NUMSUB: the number of subscribers of each of these channels. */
+/** Returns a reader of the reply to PUBSUB NUMSUB: the number of subscribers of each of these channels. */
 export function subscribers(channels: readonly string[]): ReplyReader<number[]> {
   return (reply) => {
     const pairs = array(reply, 2 * channels.length);

@@ -93,7 +93,7 @@ class RedisSender implements Sender {
 
   /**
    * In a Cluster, PUBLISH does not count the receivers, so this first checks that the inbox accepts messages. A bus that closes keeps
-   * its inbox for a moment after it stopped accepting, so what was sent after a check still arrives.
+   * its inbox for a moment after it has stopped accepting, so messages that are sent after a check still arrive.
    */
   async post(inbox: string, body: string): Promise<boolean | undefined> {
     if (this.#cluster && !await this.#accepts(inbox)) return false;
@@ -109,7 +109,7 @@ class RedisSender implements Sender {
     return inboxes.map((inbox) => ({ inbox, listening: present.has(inbox) }));
   }
 
-  /** Those of these inboxes to which a receiver is subscribed now; all of them if a node of a Cluster does not answer. */
+  /** Returns the inboxes that have a subscribed receiver now. Returns all inboxes if a node of a Cluster does not answer. */
   async #present(inboxes: readonly string[]): Promise<string[]> {
     if (inboxes.length === 0) return [];
     const channels = this.#cluster ? inboxes.map((inbox) => this.#names.accepting(inbox)) : inboxes;
@@ -159,7 +159,7 @@ class RedisSender implements Sender {
     return this.#present([...inboxes]);
   }
 
-  /** The number of subscribers of each of these channels. Undefined when a node of a Cluster does not answer. */
+  /** Returns the number of subscribers of each channel, or undefined if a node of a Cluster does not answer. */
   async #subscribers(channels: readonly string[]): Promise<number[] | undefined> {
     const command = [subscribers(channels), "pubsub", "numsub", ...channels] as const;
     if (!this.#cluster) return await this.#events.call(...command);

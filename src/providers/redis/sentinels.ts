@@ -1,5 +1,5 @@
 /**
- * Redis Sentinels: the address of the master, and news of a failover.
+ * The client of Redis Sentinels. It finds the address of the master, and reports failovers.
  *
  * @module
  */
@@ -8,16 +8,16 @@ import { Redis, type RedisOptions as IoRedisOptions } from "ioredis";
 import { guardParser } from "./parser_guard.ts";
 import { type Address, retryDelay, type Settings } from "./settings.ts";
 
-/** Milliseconds for one Sentinel to connect and to answer. All are asked at the same time. */
+/** Milliseconds for a Sentinel to connect and to answer. All Sentinels are asked at the same time. */
 const TIMEOUT = 1_500;
-/** Milliseconds to wait for further answers after the first: a Sentinel that was away may still name the old master. */
+/** Milliseconds to wait for further answers after the first: a Sentinel that was not connected may still return the old master. */
 const GRACE = 250;
 /** Milliseconds for which an answer is reused, unless there is news. */
 const FRESH = 100;
 /** Milliseconds between PINGs to each watched Sentinel. */
 const PING = 10_000;
 
-/** The channels of Sentinels → what an event there means. The leading Sentinel announces a promotion; all announce the new master. */
+/** The channels of Sentinels → the meaning of an event. The leading Sentinel announces a promotion; all announce the new master. */
 const NEWS: Readonly<Record<string, "failover" | "moved" | "aborted">> = {
   "+failover-state-select-slave": "failover",
   "+failover-state-send-slaveof-noone": "failover",
@@ -46,11 +46,11 @@ export class Sentinels {
   #watchers = new Map<string, { readonly redis: Redis; pinged: boolean }>();
   #clients = new Set<Redis>();
   #asking: Promise<Address> | undefined;
-  /** Until when the last answer is reused. */
+  /** The time until which the last answer is reused. */
   #freshUntil = Infinity;
   #timer: ReturnType<typeof setInterval> | undefined;
 
-  /** `onNews` receives the news after {@linkcode watch}. */
+  /** Creates a client. `onNews` receives the news after {@linkcode watch}. */
   constructor(settings: Settings, onNews: (news: News) => void) {
     this.#settings = settings;
     this.#onNews = onNews;
@@ -83,7 +83,7 @@ export class Sentinels {
     this.#watchers.clear();
   }
 
-  /** Lets calls of {@linkcode locate} at the same time share one answer. */
+  /** Shares one answer between concurrent calls of {@linkcode locate}. */
   async #share(asking: Promise<Address>): Promise<Address> {
     this.#freshUntil = Infinity;
     try {
@@ -198,12 +198,12 @@ export class Sentinels {
     });
     this.#clients.add(redis);
     redis.on("end", () => this.#clients.delete(redis));
-    redis.on("error", () => {}); // commands and the next attempt report it
+    redis.on("error", () => {}); // commands and the next attempt report the error
     redis.on("connect", () => guardParser(redis, () => redis.stream.destroy()));
     return redis;
   }
 
-  /** Sends PINGs. A connection without a reply to the last PING is replaced: it may miss news. */
+  /** Sends PINGs. A connection without a reply to the last PING is replaced, because it may miss news. */
   #ping(): void {
     for (const watcher of this.#watchers.values()) {
       const { redis } = watcher;

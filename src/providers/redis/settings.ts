@@ -1,5 +1,5 @@
 /**
- * The settings of a Redis bus, which both threads have, and what connections derive from them.
+ * The settings of a Redis bus, which both threads have, and the connection options that are derived from them.
  *
  * @module
  */
@@ -54,7 +54,7 @@ export interface Settings {
 /** The longest string of Redis in bytes: its default `proto-max-bulk-len`, 512 MB. */
 export const MAX_BODY = 512 * 1024 * 1024;
 
-/** The settings in ioredis' terms. Behind Sentinels they have no address. */
+/** Returns the options of ioredis. Behind Sentinels they have no address. */
 export function serverOptions(settings: Settings): IoRedisOptions {
   const { path, tls, username, password, db } = settings;
   return {
@@ -67,7 +67,7 @@ export function serverOptions(settings: Settings): IoRedisOptions {
   };
 }
 
-/** The addresses that a single connection may use: those of all nodes of a Cluster, or that of the one server. */
+/** Returns the addresses that a single connection may use: all nodes of a Cluster, or the one server. */
 export function addresses(settings: Settings): readonly Address[] {
   return settings.cluster ??
     (settings.path || settings.sentinels ? [] : [{ host: settings.host, port: settings.port }]);

@@ -12,7 +12,7 @@ import { count, type ReplyReader } from "./replies.ts";
 interface Entry {
   readonly filter?: Filter;
   readonly emit: Emit;
-  /** The subscription was removed, and the server has not confirmed it yet. */
+  /** The subscription was removed, but the server has not confirmed it yet. */
   ending?: true;
 }
 
@@ -27,7 +27,7 @@ export class Subscriptions {
   #channels = new Map<string, Route>();
   #patterns = new Map<string, Route>();
 
-  /** The subscriptions of a namespace. */
+  /** Creates an empty list of subscriptions of a namespace. */
   constructor(names: Names) {
     this.#names = names;
   }
@@ -52,7 +52,7 @@ export class Subscriptions {
     }
   }
 
-  /** Removes a subscription. It emits nothing from now on; a server emits until Redis has confirmed the end, because it counts until then. */
+  /** Removes a subscription. It emits nothing after the call; but a server emits until Redis has confirmed the end, because it is counted until then. */
   async remove(client: Client, filter: Filter): Promise<void> {
     const [routes, name] = this.#routesOf(filter);
     const emits = routes.get(name)?.emits ?? [];
@@ -80,7 +80,7 @@ export class Subscriptions {
     onRefused: (name: string, error: unknown) => void,
   ): Promise<void> {
     const subscribe = (verb: string, [name, { emits }]: [string, Route]) => {
-      // a reader runs in order with the events; a promise would resolve after some of them
+      // a reader runs in order with the events; a promise would resolve after later events
       const subscribed: ReplyReader<number> = (reply) => {
         const subscriptions = count(reply);
         for (const { filter } of emits) if (filter) onSubscribed(filter);
