@@ -16,12 +16,12 @@ const OPAQUE: Readonly<Record<string, unknown>> = {
   "white space at both ends": " \t\r\n text \n\r\t ",
   "types behind the value": { at: new Date(0), ids: new Set([1n]), raw: [new Uint8Array([0, 255])], no: undefined },
   "a map": new Map<unknown, unknown>([[2, { b: 3 }], [[1], "x"]]),
-  "what looks like a tag": { __type: "tuple", __obj: [1, 2] },
+  "an object that looks like a tag": { __type: "tuple", __obj: [1, 2] },
 };
 
 /** Cases about bodies. */
 export const bodies: Cases = {
-  "events, items, items given back, arguments and results come out as they went in": async (t) => {
+  "events, items, returned items, arguments and results arrive unchanged": async (t) => {
     const [sender, receiver] = await t.buses(2) as [Bus, Bus];
     await receiver.expose("echo", (...args: unknown[]) => args);
     const echo = sender.stub("echo");
@@ -43,7 +43,7 @@ export const bodies: Cases = {
     });
   },
 
-  "garbage in the inbox does no harm": async (t) => {
+  "garbage in the inbox has no effect": async (t) => {
     const [server, caller] = await t.buses(2) as [Bus, Bus];
     for (const bus of [server, caller]) t.errors(bus);
     const client = await t.rawClient();

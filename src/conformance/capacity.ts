@@ -22,7 +22,7 @@ async function fill(t: CaseContext, queue: Queue<number>): Promise<void> {
 
 /** Cases about full queues. */
 export const capacity: Cases = {
-  "put() into a full queue waits for room, putNowait() does not": finite(async (t) => {
+  "put() into a full queue waits for room, and putNowait() rejects": finite(async (t) => {
     const [bus, other] = await t.buses(2) as [Bus, Bus];
     const queue = t.queue<number>(bus, "full");
     await fill(t, queue);

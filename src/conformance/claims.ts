@@ -29,7 +29,7 @@ export const claims: Cases = {
     return Promise.resolve();
   },
 
-  "shared: two values of one provider meet": {
+  "shared: buses of two provider values reach each other": {
     skip: ({ shared }) => shared ? undefined : "a provider value is a world of its own",
     run: async (t) => {
       const [one, two] = await t.buses(2) as [Bus, Bus];
@@ -40,7 +40,7 @@ export const claims: Cases = {
     },
   },
 
-  "maxBody: a body of so many bytes passes everywhere, a larger one nowhere": {
+  "maxBody: a body of this size is accepted everywhere, a larger one is refused everywhere": {
     skip: ({ maxBody }) => maxBody > TRIED ? `a body of more than ${TRIED} bytes is not tried` : undefined,
     run: async (t) => {
       const bus = await t.open();
@@ -63,7 +63,7 @@ export const claims: Cases = {
     },
   },
 
-  "maxBody: 5 MB pass everywhere where they may": {
+  "maxBody: 5 MB are accepted everywhere if the limit allows it": {
     skip: ({ maxBody }) => maxBody > TRIED ? undefined : "its largest body is tried itself",
     deadline: 60_000,
     run: async (t) => {
@@ -81,7 +81,7 @@ export const claims: Cases = {
     },
   },
 
-  "maxDelay: an item can stay away so long, and no longer is taken for shorter": async (t) => {
+  "maxDelay: a delay of this length works, and a longer one is never shortened": async (t) => {
     const bus = await t.open();
     const queue = t.queue<string>(bus, "queue");
     await queue.put("item");
@@ -97,7 +97,7 @@ export const claims: Cases = {
     equal(await drain(t, queue), []);
   },
 
-  "capacity: infinite, so 2,000 items find room": {
+  "capacity: a queue without a limit accepts 2,000 items": {
     ...slow(60_000, async (t) => {
       const bus = await t.open();
       const queue = t.queue<number>(bus, "queue");

@@ -82,29 +82,30 @@ export const closing: Cases = {
     }
   },
 
-  "close() awaited by a handler of its own waits for all other work, and the transport for that handler": async (t) => {
-    const all = await each(t, (on, seen, from) => async () => {
-      const { passed, open } = t.gate();
-      // a topic that the closing of the other buses does not touch
-      const other = `other than ${seen.what}`;
-      await on.subscribe(other, async () => {
-        seen.add("other begun");
-        await passed;
-        seen.add("other done");
-      }).ready;
-      await from.publish("event", other);
-      await seen.count(1);
-      setTimeout(open, 20);
-      equal((await on.close({ timeout: TIMEOUT })).abandoned, 0);
-      seen.add("close() resolved");
-      await on.publish("it still sends", "nowhere");
-      seen.add("handled");
-      return "bye";
-    });
-    for (const seen of all) {
-      await seen.are(["other begun", "closing", "other done", "close() resolved", "handled", "closed"]);
-    }
-  },
+  "close() awaited by the bus's own handler waits for all other work, and the transport is closed after that handler":
+    async (t) => {
+      const all = await each(t, (on, seen, from) => async () => {
+        const { passed, open } = t.gate();
+        // a topic that the closing of the other buses does not touch
+        const other = `other than ${seen.what}`;
+        await on.subscribe(other, async () => {
+          seen.add("other begun");
+          await passed;
+          seen.add("other done");
+        }).ready;
+        await from.publish("event", other);
+        await seen.count(1);
+        setTimeout(open, 20);
+        equal((await on.close({ timeout: TIMEOUT })).abandoned, 0);
+        seen.add("close() resolved");
+        await on.publish("it still sends", "nowhere");
+        seen.add("handled");
+        return "bye";
+      });
+      for (const seen of all) {
+        await seen.are(["other begun", "closing", "other done", "close() resolved", "handled", "closed"]);
+      }
+    },
 
   "close() awaited by two handlers at once ends when both wait for it": async (t) => {
     const bus = await t.open();
@@ -137,7 +138,7 @@ export const closing: Cases = {
     await bus.closed;
   },
 
-  "consumer.close() awaited by a handler of its own waits for its other handlers": async (t) => {
+  "consumer.close() awaited by its own handler waits for its other handlers": async (t) => {
     const bus = await t.open();
     const queue = t.queue<number>(bus, "work");
     const seen = t.collect<string>();
@@ -223,7 +224,7 @@ export const closing: Cases = {
       }));
     },
 
-  "close() with a shorter timeout brings the end forward": async (t) => {
+  "close() with a shorter timeout shortens the deadline": async (t) => {
     const bus = await t.open();
     const { passed } = t.gate();
     const seen = t.collect<string>();

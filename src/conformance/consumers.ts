@@ -33,7 +33,7 @@ export const consumers: Cases = {
     equal(seen.values.length, 20);
   },
 
-  "concurrency: so many handlers run at once, and no more": async (t) => {
+  "concurrency limits how many handlers run at once": async (t) => {
     const bus = await t.open();
     const queue = t.queue<number>(bus, "work");
     const { passed, open } = t.gate();
@@ -54,7 +54,7 @@ export const consumers: Cases = {
     await put;
   },
 
-  "a handler that throws gets the item again, after the backoff": async (t) => {
+  "a handler that throws receives the item again, after the backoff": async (t) => {
     const bus = await t.open();
     const errors = t.errors(bus);
     const queue = t.queue<string>(bus, "work");
@@ -75,7 +75,7 @@ export const consumers: Cases = {
     equal((await errors.count(2)).map(({ error, topic }) => [error, topic]), [[failure, "work"], [failure, "work"]]);
   },
 
-  "backoff: the item stays away so long": async (t) => {
+  "backoff: the item is redelivered after this time": async (t) => {
     const bus = await t.open();
     t.errors(bus);
     const queue = t.queue<string>(bus, "work");
@@ -89,7 +89,7 @@ export const consumers: Cases = {
     ok(second - first > 900, `the second attempt came after ${second - first} ms instead of 1,000`);
   },
 
-  "maxAttempts: then it goes to the dead-letter queue, with the cause": async (t) => {
+  "maxAttempts: after the last attempt, the item goes to the dead-letter queue with the cause": async (t) => {
     const bus = await t.open();
     const errors = t.errors(bus);
     const queue = t.queue<{ id: number }>(bus, "work");
@@ -122,7 +122,7 @@ export const consumers: Cases = {
     equal(await drain(t, bus.queue("work")), []);
   },
 
-  "an item that is not what the schema says goes to the dead-letter queue, and the next one on": async (t) => {
+  "an item that the schema rejects goes to the dead-letter queue, and the next item is handled": async (t) => {
     const bus = await t.open();
     const errors = t.errors(bus);
     const raw = t.queue<unknown>(bus, "work");
@@ -140,7 +140,7 @@ export const consumers: Cases = {
     equal(await drain(t, raw), []);
   },
 
-  "a handler may settle its item itself": async (t) => {
+  "a handler can settle its item itself": async (t) => {
     const bus = await t.open();
     const queue = t.queue<string>(bus, "work");
     const seen = t.collect<string>();
@@ -166,7 +166,7 @@ export const consumers: Cases = {
     equal(seen.values.toSorted((a, b) => a - b), Array.from({ length: 300 }, (_, i) => i));
   },
 
-  "close(), a signal and await using end a consumer; what it has not handled stays": async (t) => {
+  "close(), a signal and await using end a consumer; unhandled items stay in the queue": async (t) => {
     const bus = await t.open();
     const queue = t.queue<number>(bus, "work");
     const ends: Record<
@@ -202,7 +202,7 @@ export const consumers: Cases = {
     }
   },
 
-  "an item that comes while its consumer closes is not tried by that: maxAttempts 1 is enough": {
+  "an item that arrives while its consumer closes does not count an attempt, so maxAttempts 1 suffices": {
     deadline: 60_000,
     run: async (t) => {
       const bus = await t.open();
@@ -229,7 +229,7 @@ export const consumers: Cases = {
     },
   },
 
-  "consumers and buses that close under load start nothing more; each item is handled once, as the first attempt": {
+  "consumers and buses that close under load start no more handlers; each item is handled once, as the first attempt": {
     deadline: 60_000,
     run: async (t) => {
       const [stays, ...goes] = await t.buses(5) as [Bus, ...Bus[]];
@@ -267,7 +267,7 @@ export const consumers: Cases = {
     },
   },
 
-  "a bus that closes lets its consumers finish and leaves the rest": async (t) => {
+  "a closing bus waits for its consumers' handlers, and leaves the other items in the queue": async (t) => {
     const [stays, goes] = await t.buses(2) as [Bus, Bus];
     const queue = t.queue<number>(stays, "work");
     const { passed, open } = t.gate();
@@ -287,7 +287,7 @@ export const consumers: Cases = {
     equal([...seen.values, ...rest].toSorted(), [0, 1, 2, 3, 4]);
   },
 
-  "a bus that is closed by force gives back what its handlers hold": async (t) => {
+  "a bus that is closed by force gives back the items of its handlers": async (t) => {
     const [stays, goes] = await t.buses(2) as [Bus, Bus];
     t.errors(goes);
     const queue = t.queue<number>(stays, "work");

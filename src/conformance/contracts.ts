@@ -33,7 +33,7 @@ class Refund extends Payment {
 
 /** Cases about schemas of topics, subscriptions, classes and queues. */
 export const contracts: Cases = {
-  "a topic's schema refuses an event at the publisher, and nothing is sent": async (t) => {
+  "publish() rejects an event that the topic's schema refuses, and sends nothing": async (t) => {
     const [publisher, bus] = await t.buses(2) as [Bus, Bus];
     for (const [how, schema] of [["sync", amount], ["async", slowAmount]] as const) {
       const seen = t.collect<unknown>();
@@ -97,7 +97,7 @@ export const contracts: Cases = {
     equal(new Set(await others.count(3)), new Set([1, "free", 2]), "what a handler without a schema got");
   },
 
-  "a handler gets the output of the schema; the published event is sent unchanged": async (t) => {
+  "a handler receives the output of the schema; the published event is sent unchanged": async (t) => {
     const bus = await t.open();
     const seen = t.collect<unknown>();
     const topic = bus.topic("texts", { schema: length });
@@ -138,7 +138,7 @@ export const contracts: Cases = {
     equal(seen.values.length, 1);
   },
 
-  "a queue's schema refuses an item at put(), and nothing is put": async (t) => {
+  "put() rejects an item that the queue's schema refuses, and puts nothing": async (t) => {
     const bus = await t.open();
     const raw = t.queue(bus, "amounts");
     for (const [how, schema] of [["sync", amount], ["async", slowAmount]] as const) {
@@ -150,7 +150,7 @@ export const contracts: Cases = {
     }
   },
 
-  "an item that a queue's schema refuses at get() is in the error, so that nothing is lost": async (t) => {
+  "if the queue's schema refuses an item at get(), the error contains the item": async (t) => {
     const bus = await t.open();
     const raw = t.queue<unknown>(bus, "amounts");
     const queue = bus.queue("amounts", { schema: amount });
@@ -177,7 +177,7 @@ export const contracts: Cases = {
     equal(await drain(t, raw), []);
   },
 
-  "get(), receive() and consume() give the output of the schema": async (t) => {
+  "get(), receive() and consume() return the output of the schema": async (t) => {
     const bus = await t.open();
     t.frees("texts");
     const queue = bus.queue("texts", { schema: length });
@@ -193,7 +193,7 @@ export const contracts: Cases = {
     await seen.are([5]);
   },
 
-  "a schema that throws refuses the value": async (t) => {
+  "a value is refused if its schema throws": async (t) => {
     const bus = await t.open();
     const errors = t.errors(bus);
     const broken = {

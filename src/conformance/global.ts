@@ -73,7 +73,7 @@ export const global: Cases = {
     await tsmq.publish("still well", "topic");
   }),
 
-  "init() that fails leaves nothing behind, so another may follow": alone(async (t, init) => {
+  "a failed init() leaves nothing behind, so another init() can follow": alone(async (t, init) => {
     const denied = new tsmq.ProviderError("denied", "Cannot open: wrong password");
     const seen = t.collect<string>();
     tsmq.subscribe("topic", seen.add);
@@ -109,7 +109,7 @@ export const global: Cases = {
     );
   }),
 
-  "what is subscribed and exposed before init() is applied by it": alone(async (t, init) => {
+  "init() applies earlier subscriptions and exposures": alone(async (t, init) => {
     const seen = t.collect<string>();
     const topic = tsmq.topic<string>("typed");
     await tsmq.subscribe("name", (text) => seen.add(`name ${text}`)).ready;
@@ -152,7 +152,7 @@ export const global: Cases = {
     },
   ),
 
-  "what was taken back before init() is not applied": alone(async (t, init) => {
+  "init() does not apply subscriptions and exposures that were removed before": alone(async (t, init) => {
     const seen = t.collect<string>();
     const handler = (text: string) => seen.add(`unsubscribed ${text}`);
     const abort = new AbortController();
@@ -190,7 +190,7 @@ export const global: Cases = {
     await seen.are(["x", "x", "y"]);
   }),
 
-  "what was remembered can be taken back after init() too": alone(async (t, init) => {
+  "subscriptions and exposures from before init() can be removed after it": alone(async (t, init) => {
     const seen = t.collect<string>();
     const handler = () => seen.add("unsubscribed");
     tsmq.subscribe("topic", handler);
@@ -211,7 +211,7 @@ export const global: Cases = {
     await rejects(() => tsmq.stub("fn", { timeout: 5_000 })(), tsmq.NoSuchRemoteError);
   }),
 
-  "what is subscribed, exposed and taken back while init() applies the rest counts": alone(async (t, init) => {
+  "subscribing, exposing and removing take effect while init() applies the rest": alone(async (t, init) => {
     const seen = t.collect<string>();
     const late = t.collect<Promise<void>>();
     const gone = () => seen.add("gone");
@@ -234,7 +234,7 @@ export const global: Cases = {
     await rejects(() => tsmq.stub("gone", { timeout: 5_000 })(), tsmq.NoSuchRemoteError);
   }),
 
-  "shutdown() with an option that is none leaves the bus as it was": alone(async (t, init) => {
+  "shutdown() with an invalid option does not change the bus": alone(async (t, init) => {
     const seen = t.collect<string>();
     tsmq.subscribe("topic", seen.add);
     await init();
@@ -259,7 +259,7 @@ export const global: Cases = {
     equal(await Promise.all(ends), ["closed", "closed"]);
   }),
 
-  "shutdown() forgets what was remembered, applied or not": alone(async (t, init) => {
+  "shutdown() removes all subscriptions and exposures, applied or not": alone(async (t, init) => {
     const seen = t.collect<string>();
     tsmq.subscribe("topic", () => seen.add("applied"));
     await tsmq.expose("fn", () => "applied");
@@ -280,7 +280,7 @@ export const global: Cases = {
     await rejects(() => tsmq.expose("fn", () => 2), tsmq.BusError, "invalid");
   }),
 
-  "of an object with a method whose name is taken nothing is exposed": alone(async (_, init) => {
+  "if the name of one method is taken, no method of the object is exposed": alone(async (_, init) => {
     class Service {
       first(): void {}
       taken(): void {}
@@ -291,7 +291,7 @@ export const global: Cases = {
     await rejects(() => tsmq.stub(Service, { timeout: 5_000 }).first(), tsmq.NoSuchRemoteError);
   }),
 
-  "bad arguments are refused before init() as after it": alone(async (_, init) => {
+  "invalid arguments are refused before init(), as after it": alone(async (_, init) => {
     const verbs: Record<string, () => unknown> = {
       "subscribe to no name": () => tsmq.subscribe("", () => {}),
       "subscribe without a handler": () => tsmq.subscribe("topic", undefined as never),
@@ -305,7 +305,7 @@ export const global: Cases = {
     await each(verbs, (use, verb) => rejects(use, tsmq.ValidationError, "invalid", `${verb} after init`));
   }),
 
-  "for await over a topic may begin before init()": alone(async (t, init) => {
+  "for await over a topic can begin before init()": alone(async (t, init) => {
     const topic = tsmq.topic<number>("numbers");
     const seen = t.collect<number>();
     const loop = (async () => {

@@ -37,8 +37,8 @@ const FOREIGN: Readonly<Record<string, [body: string, value: unknown]>> = {
   "Python's None": ['{"__obj": null, "__type": "NoneType"}', null],
   "Python's tuple": ['{"__obj": [1, 2], "__type": "tuple"}', [1, 2]],
   "Python's set": ['{"__obj": [1, 2], "__type": "set"}', new Set([1, 2])],
-  "a tag that nobody registered": ['{"a": 1, "__type": "shop.events.Order"}', { a: 1 }],
-  "a list of a class that nobody registered": ['{"__list": [{"a": 1}], "__type": "shop.Order"}', [{ a: 1 }]],
+  "an unregistered tag": ['{"a": 1, "__type": "shop.events.Order"}', { a: 1 }],
+  "a list of an unregistered class": ['{"__list": [{"a": 1}], "__type": "shop.Order"}', [{ a: 1 }]],
   "a named tuple": ['{"__obj": [1, "x"], "__type": "shop.Pair"}', [1, "x"]],
   "a key that would change the prototype": ['{"constructor": {"prototype": 1}}', { constructor: { prototype: 1 } }],
   "white space": [" \n[ 1 ,\t2 ] ", [1, 2]],
@@ -71,7 +71,7 @@ export const input: Cases = {
     }
   },
 
-  "an item that cannot be read: get() rejects with its body, the next one is there": async (t) => {
+  "an item that cannot be read: get() rejects with its body, and the next item is delivered": async (t) => {
     const bus = await t.open();
     const client = await t.rawClient();
     const queue = t.queue(bus, "queue");
@@ -129,7 +129,7 @@ export const input: Cases = {
       await Promise.all([items.return!(), events.return!()]);
     },
 
-  "a body that is nested 100,000 levels deep is read or refused, and the next one is there": async (t) => {
+  "a body that is nested 100,000 levels deep is read or refused, and the next body is delivered": async (t) => {
     const bus = await t.open();
     const client = await t.rawClient();
     const queue = t.queue(bus, "queue");
@@ -143,7 +143,7 @@ export const input: Cases = {
     equal(await queue.get({ timeout: 5_000 }), 2);
   },
 
-  "what others write is read as they meant it": async (t) => {
+  "bodies of other writers are decoded to the intended values": async (t) => {
     const bus = await t.open();
     const client = await t.rawClient();
     const queue = t.queue(bus, "queue");
@@ -169,7 +169,7 @@ export const input: Cases = {
     }
   },
 
-  "garbage on a function's topic does no harm": async (t) => {
+  "garbage on a function's topic has no effect": async (t) => {
     const [server, caller] = await t.buses(2) as [Bus, Bus];
     t.errors(server);
     const client = await t.rawClient();
@@ -186,7 +186,7 @@ export const input: Cases = {
     }
   },
 
-  "what is no name is refused": async (t) => {
+  "an invalid name is refused": async (t) => {
     const bus = await t.open();
     const verbs: Record<string, (name: string) => unknown> = {
       "publish(event, name)": (name) => bus.publish("x", name),
@@ -211,7 +211,7 @@ export const input: Cases = {
     }
   },
 
-  "what is no time is refused": async (t) => {
+  "an invalid time is refused": async (t) => {
     const bus = await t.open();
     const queue = t.queue(bus, "queue");
     await queue.put("x");
@@ -244,7 +244,7 @@ export const input: Cases = {
     equal(await drain(t, queue), []);
   },
 
-  "what is no handler, count, schema, signal or class is refused": async (t) => {
+  "an invalid handler, count, schema, signal or class is refused": async (t) => {
     const bus = await t.open();
     const queue = t.queue(bus, "queue");
     const no = (value: unknown) => value as never;
@@ -282,7 +282,7 @@ export const input: Cases = {
     equal(bus.health().subscriptions, 0);
   },
 
-  "an error says what it is, and whether trying again may help": async (t) => {
+  "an error has a code, and says whether a retry may succeed": async (t) => {
     const bus = await t.open();
     const invalid = await rejects(() => bus.publish({}), BusError, "invalid");
     equal([invalid.name, invalid.retryable], ["ValidationError", false]);

@@ -16,7 +16,7 @@ const LEASE = 1_000;
 
 /** Cases about leases. */
 export const leases: Cases = {
-  "ack() removes the item for good": async (t) => {
+  "ack() removes the item": async (t) => {
     const bus = await t.open();
     const queue = t.queue<string>(bus, "held");
     await queue.put("item");
@@ -28,7 +28,7 @@ export const leases: Cases = {
     equal(await drain(t, queue), []);
   },
 
-  "nack() gives the item back to the head, one attempt older": async (t) => {
+  "nack() gives the item back to the head of the queue and counts an attempt": async (t) => {
     const [bus, other] = await t.buses(2) as [Bus, Bus];
     const queue = t.queue<string>(bus, "held");
     for (const item of ["first", "second"]) await queue.put(item);
@@ -42,7 +42,7 @@ export const leases: Cases = {
     equal(await drain(t, queue), ["first", "second"]);
   },
 
-  "nack({ delay }) gives it back later, and keeps nobody from the others": async (t) => {
+  "nack({ delay }) gives the item back later, and does not delay other items": async (t) => {
     const bus = await t.open();
     const queue = t.queue<string>(bus, "held");
     await queue.put("first");
@@ -59,7 +59,7 @@ export const leases: Cases = {
     await again.ack();
   },
 
-  "a get takes an item that came back": async (t) => {
+  "a get takes a returned item": async (t) => {
     const bus = await t.open();
     const queue = t.queue<string>(bus, "held");
     await queue.put("item");
@@ -67,7 +67,7 @@ export const leases: Cases = {
     equal(await queue.get({ timeout: 5_000 }), "item");
   },
 
-  "a get that waits gets what comes back": async (t) => {
+  "a waiting get takes a returned item": async (t) => {
     const [bus, other] = await t.buses(2) as [Bus, Bus];
     const queue = t.queue<string>(bus, "held");
     await queue.put("item");
@@ -78,7 +78,7 @@ export const leases: Cases = {
     equal(await got, "item");
   },
 
-  "await using gives back what was not settled, and nothing else": async (t) => {
+  "await using gives back an item that was not settled, and no other": async (t) => {
     const bus = await t.open();
     const queue = t.queue<string>(bus, "held");
     await queue.put("item");
@@ -113,7 +113,7 @@ export const leases: Cases = {
     equal(await drain(t, queue), ["two"]);
   },
 
-  "an item is extended for as long as it is held": {
+  "a lease is extended until the item is settled": {
     deadline: 30_000,
     run: async (t) => {
       const [bus, other] = await t.buses(2) as [Bus, Bus];
@@ -133,7 +133,7 @@ export const leases: Cases = {
     },
   },
 
-  "a bus that closes gives back what it holds": async (t) => {
+  "a closing bus gives back its leased items": async (t) => {
     const [holder, bus] = await t.buses(2) as [Bus, Bus];
     const queue = t.queue<string>(bus, "held");
     await queue.put("item");
@@ -144,7 +144,7 @@ export const leases: Cases = {
     await lease.ack();
   },
 
-  "the item of a holder that died comes back when its lease has ended": {
+  "the item of a dead process is redelivered when its lease has expired": {
     skip: (_, harness) => harness.provider().sharedWorker ? "its worker is the transport" : undefined,
     deadline: 30_000,
     run: async (t) => {
@@ -158,7 +158,7 @@ export const leases: Cases = {
     },
   },
 
-  "a holder that died before it started has made no attempt; one that dies again and again is found out": {
+  "a process that dies before its handler starts counts no attempt; an item that kills each process is detected": {
     skip: ({ exactAttempts }, harness) => {
       if (harness.provider().sharedWorker) return "its worker is the transport";
       return exactAttempts ? undefined : "the transport counts takes";
@@ -180,7 +180,7 @@ export const leases: Cases = {
     },
   },
 
-  "ack() of a lease that was lost says so": async (t) => {
+  "ack() of a lost lease rejects with lease_lost": async (t) => {
     const [bus, other] = await t.buses(2) as [Bus, Bus];
     const queue = t.queue<string>(bus, "held");
     await queue.put("item");
@@ -190,7 +190,7 @@ export const leases: Cases = {
     await rejects(() => lease.ack(), BusError, "lease_lost");
   },
 
-  "a bus that closes gives back what it holds, in its order": async (t) => {
+  "a closing bus gives back its leased items in their order": async (t) => {
     const [holder, other] = await t.buses(2) as [Bus, Bus];
     const queue = t.queue<number>(other, "queue");
     for (const item of [1, 2, 3, 4]) await queue.put(item);
@@ -204,7 +204,7 @@ export const leases: Cases = {
     else equal(got.toSorted(), [1, 2, 3, 4]);
   },
 
-  "several holders hold different items, and settle them in any order": async (t) => {
+  "several buses hold different items, and settle them in any order": async (t) => {
     const [one, two] = await t.buses(2) as [Bus, Bus];
     const queue = t.queue<number>(one, "held");
     for (let i = 0; i < 6; i++) await queue.put(i);
@@ -215,7 +215,7 @@ export const leases: Cases = {
     equal((await drain(t, queue)).toSorted(), [1, 3, 5]);
   },
 
-  "receive() that is cancelled holds nothing": async (t) => {
+  "a cancelled receive() holds no item": async (t) => {
     const bus = await t.open();
     const queue = t.queue<number>(bus, "held");
     const got: number[] = [];

@@ -10,7 +10,7 @@ import type { Cases } from "./cases.ts";
 
 /** Cases about opening and closing. */
 export const life: Cases = {
-  "Bus.open() gives a bus that works; close() gives a report, each time the same": async (t) => {
+  "Bus.open() resolves with a working bus; close() resolves with the same report each time": async (t) => {
     const bus = await t.open();
     const seen = t.collect<string>();
     bus.subscribe("greetings", seen.add);
@@ -22,7 +22,7 @@ export const life: Cases = {
     equal(await bus.closed, undefined);
   },
 
-  "Bus.open() opens several buses side by side, which meet": async (t) => {
+  "Bus.open() opens several buses at the same time, which reach each other": async (t) => {
     const buses = await t.buses(4);
     const seen = t.collect<number>();
     await Promise.all(buses.map((bus, i) => bus.subscribe("all", () => seen.add(i)).ready));
@@ -30,7 +30,7 @@ export const life: Cases = {
     equal((await seen.count(4)).toSorted(), [0, 1, 2, 3]);
   },
 
-  "Bus.open() opens one after the other, each as good as the first": async (t) => {
+  "Bus.open() opens buses one after the other, and each works": async (t) => {
     for (let i = 0; i < 10; i++) {
       const bus = await t.open();
       const seen = t.collect<number>();
@@ -41,7 +41,7 @@ export const life: Cases = {
     }
   },
 
-  "Bus.open() rejects with what the provider refuses with": async (t) => {
+  "Bus.open() rejects with the error of the provider": async (t) => {
     const refusal = new ProviderError("denied", "Cannot open: wrong password");
     const provider = { ...t.provider, open: () => Promise.reject(refusal) };
     equal(await rejects(() => Bus.open(provider, { namespace: t.namespace }), ProviderError, "denied"), refusal);
@@ -89,7 +89,7 @@ export const life: Cases = {
     await bus.unexpose("fn");
   },
 
-  "close() ends what waits: gets and calls reject with ClosedError, loops end": async (t) => {
+  "close() ends all waits: gets and calls reject with ClosedError, and loops end": async (t) => {
     const [server, bus] = await t.buses(2);
     const { passed, open } = t.gate();
     await server!.expose("wait", () => passed);
@@ -115,7 +115,7 @@ export const life: Cases = {
     open();
   },
 
-  "close() lets handlers finish": async (t) => {
+  "close() waits for running handlers": async (t) => {
     const bus = await t.open();
     const { passed, open } = t.gate();
     const seen = t.collect<string>();
@@ -138,7 +138,7 @@ export const life: Cases = {
     await seen.are(["first begun", "first done", "closed"]);
   },
 
-  "close({ timeout }) goes without the handlers that do not finish in time": async (t) => {
+  "close({ timeout }) does not wait longer for running handlers": async (t) => {
     const bus = await t.open();
     const { passed } = t.gate();
     const seen = t.collect<string>();
@@ -156,14 +156,14 @@ export const life: Cases = {
     equal(seen.values, ["first"]);
   },
 
-  "close() may be called by a handler": async (t) => {
+  "a handler can call close()": async (t) => {
     const bus = await t.open();
     bus.subscribe("end", () => bus.close({ timeout: 200 }));
     await bus.publish("now", "end");
     equal(await bus.closed, undefined);
   },
 
-  "close() is the end of deliveries": async (t) => {
+  "no event is delivered after close()": async (t) => {
     const [publisher, bus] = await t.buses(2);
     let handled = 0;
     await bus!.subscribe("stream", () => void handled++).ready;
@@ -185,7 +185,7 @@ export const life: Cases = {
     equal(handled, atClose, "the number of handled events");
   },
 
-  "close() keeps what publish() promised": async (t) => {
+  "close() delivers all events whose publish() resolved": async (t) => {
     const [publisher, bus] = await t.buses(2);
     const seen = t.collect<number>();
     await bus!.subscribe("last", seen.add).ready;
@@ -195,7 +195,7 @@ export const life: Cases = {
     await t.until(() => promised.every((i) => seen.values.includes(i)), "all that was promised has arrived");
   },
 
-  "close() ends one bus and no other": async (t) => {
+  "close() does not end other buses": async (t) => {
     const [bus, other] = await t.buses(2);
     const seen = t.collect<string>();
     bus!.subscribe("shared", () => {});
@@ -205,7 +205,7 @@ export const life: Cases = {
     await seen.are(["still here"]);
   },
 
-  "namespaces are worlds apart": async (t) => {
+  "namespaces do not see each other": async (t) => {
     const here = await t.open();
     const there = await t.open({ namespace: `${t.namespace}-there` });
     const seen = t.collect<string>();
@@ -224,7 +224,7 @@ export const life: Cases = {
     equal(seen.values, []);
   },
 
-  "a namespace may hold any character but a colon, and is no glob": async (t) => {
+  "a namespace may contain any character except a colon, and is not a glob": async (t) => {
     const names = ["*", "kit [a-z]?", "a/b|c", "ünï☃", "..", "\\", "x".repeat(200)].map((n) => `${t.namespace}${n}`);
     const other = await t.open({ namespace: `${t.namespace}b` });
     await Promise.all(names.map(async (namespace) => {
@@ -261,7 +261,7 @@ export const life: Cases = {
     equal(bus.health().state, "closed");
   },
 
-  "a state event comes with each new state": async (t) => {
+  "each new state emits a state event": async (t) => {
     const bus = await t.open();
     const seen = t.collect<unknown>();
     bus.addEventListener("state", (event) => seen.add((event as CustomEvent).detail));
@@ -297,7 +297,7 @@ export const life: Cases = {
     await each(nonsense, (value, what) => rejects(() => open(value), ValidationError, "invalid", what));
   },
 
-  "a time longer than a timer can hold stays a long one": async (t) => {
+  "a time that is longer than a timer can hold still works": async (t) => {
     for (const time of [2 ** 31, Infinity]) {
       const bus = await t.open({ sendTimeout: time, connectTimeout: time });
       const queue = t.queue<string>(bus, "queue");

@@ -47,7 +47,7 @@ export type { Faults, Harness } from "./harness.ts";
 
 /** One case of the kit. */
 export interface Case {
-  /** The subject and the rule: `"queues: items come out in the order they were put in"`. */
+  /** The subject and the rule: `"queues: items are delivered in the order of their puts"`. */
   readonly name: string;
   /** Why the case does not apply to this provider, if it does not. A runner shows the reason and does not run the case. */
   readonly skip?: string;

@@ -16,7 +16,7 @@ function values(results: PromiseSettledResult<unknown>[]): unknown[] {
 
 /** Cases about multi-calls. */
 export const multi: Cases = {
-  "multi gets one result of each server": async (t) => {
+  "multi resolves with one result for each server": async (t) => {
     const [caller, ...servers] = await t.buses(6) as [Bus, ...Bus[]];
     const calls = servers.map(() => 0);
     await Promise.all(servers.map((server, i) =>
@@ -61,7 +61,7 @@ export const multi: Cases = {
     ]]);
   },
 
-  "multi: a server that is too late is one of the results": async (t) => {
+  "multi: a server that does not answer in time is one of the results": async (t) => {
     const [caller, good, late] = await t.buses(3) as [Bus, Bus, Bus];
     const { passed } = t.gate();
     await good.expose("work", () => "done");
@@ -72,7 +72,7 @@ export const multi: Cases = {
     ok(failed!.reason instanceof TimeoutError, `the reason is ${failed!.reason} instead of a TimeoutError`);
   },
 
-  "multi ends when the servers have answered, also with other subscribers on the function's topic": async (t) => {
+  "multi ends when all servers have answered, even if other subscribers are on the function's topic": async (t) => {
     const [caller, server, ...others] = await t.buses(4) as [Bus, Bus, ...Bus[]];
     await server.expose("work", () => "done");
     await others[0]!.subscribe("work", () => {}).ready;
@@ -85,7 +85,7 @@ export const multi: Cases = {
     );
   },
 
-  "multi does not wait for a server that has gone": async (t) => {
+  "multi does not wait for a dead server": async (t) => {
     const [caller, stays, goes] = await t.buses(3) as [Bus, Bus, Bus];
     await stays.expose("work", () => "stays");
     await goes.expose("work", () => "goes");

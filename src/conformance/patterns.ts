@@ -90,7 +90,7 @@ export const NAMES: readonly string[] = [
 
 /** Cases about globs and names. */
 export const patterns: Cases = {
-  "a glob matches as Redis matches it": async (t) => {
+  "a glob matches as in Redis": async (t) => {
     const [publisher, bus] = await t.buses(2) as [Bus, Bus];
     const topics = [...new Set(GLOBS.flatMap(([, matched, unmatched]) => [...matched, ...unmatched]))];
     const logs = await Promise.all(GLOBS.map(async ([glob]) => {
@@ -109,7 +109,7 @@ export const patterns: Cases = {
     }
   },
 
-  "a glob matches byte by byte, as Redis does": async (t) => {
+  "a glob matches byte by byte, as in Redis": async (t) => {
     const bus = await t.open();
     const seen = t.collect<string>();
     for (const glob of ["caf?", "caf??"]) {
@@ -145,7 +145,7 @@ export const patterns: Cases = {
     await seen.are([{ topic: "shop/news" }, { topic: "shop/order", type: "shop/order" }]);
   },
 
-  "name and patterns side by side get the event each once": async (t) => {
+  "subscriptions by name and by pattern each receive the event once": async (t) => {
     const bus = await t.open();
     const seen = t.collect<string>();
     const globs = ["shop/*", "*", "shop/order", "[s]hop/order"];
@@ -157,7 +157,7 @@ export const patterns: Cases = {
     equal(seen.values.length, 5);
   },
 
-  "a topic may be a pattern: it is subscribed, never published to": async (t) => {
+  "a topic can be a pattern, which can be subscribed to but not published to": async (t) => {
     const bus = await t.open();
     const seen = t.collect<string>();
     const topic = bus.topic<string>("shop/*", { pattern: true });
@@ -188,7 +188,7 @@ export const patterns: Cases = {
     equal(seen.values.length, 3);
   },
 
-  "any text is a topic": async (t) => {
+  "any text can be a topic": async (t) => {
     const [publisher, bus] = await t.buses(2) as [Bus, Bus];
     const seen = t.collect<[string, string]>();
     await Promise.all(NAMES.map((name) => bus.subscribe(name, (_, { topic }) => seen.add([name, topic])).ready));

@@ -67,7 +67,7 @@ export const pubsub: Cases = {
     await seen.are([12]);
   },
 
-  "a handler gets the topic and the type of the event": async (t) => {
+  "a handler receives the topic and the type of the event": async (t) => {
     const bus = await t.open();
     const seen = t.collect<Message>();
     bus.subscribe("orders", (_, message) => seen.add(message));
@@ -198,7 +198,7 @@ export const pubsub: Cases = {
     equal(new Set(await seen.count(4)), new Set(["one", "two", "three", "other"]));
   },
 
-  "a slow handler gets all of 3,000 events": slow(60_000, async (t) => {
+  "a slow handler receives all of 3,000 events": slow(60_000, async (t) => {
     const [publisher, bus] = await t.buses(2) as [Bus, Bus];
     const seen = t.collect<number>();
     await bus.subscribe("stream", async (i: number) => {
@@ -209,7 +209,7 @@ export const pubsub: Cases = {
     equal(new Set(await seen.count(3_000)).size, 3_000);
   }),
 
-  "a handler that pauses gets all of 4 MB of events": slow(60_000, async (t) => {
+  "a handler that pauses receives all of 4 MB of events": slow(60_000, async (t) => {
     const [publisher, bus] = await t.buses(2) as [Bus, Bus];
     const { passed, open } = t.gate();
     const seen = t.collect<number>();
@@ -224,7 +224,7 @@ export const pubsub: Cases = {
     equal(new Set(await seen.count(count)).size, count);
   }),
 
-  "a handler may publish, also to its own topic": async (t) => {
+  "a handler can publish, even to its own topic": async (t) => {
     const bus = await t.open();
     const seen = t.collect<number>();
     bus.subscribe("countdown", async (i: number) => {

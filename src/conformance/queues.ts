@@ -25,7 +25,7 @@ export async function drain<T>(t: CaseContext, queue: Queue<T>): Promise<T[]> {
 
 /** Cases about put and get. */
 export const queues: Cases = {
-  "items come out in the order they were put in": async (t) => {
+  "items are delivered in the order of their puts": async (t) => {
     const [producer, consumer] = await t.buses(2) as [Bus, Bus];
     const queue = t.queue<number>(producer, "fifo");
     equal(queue.name, "fifo");
@@ -35,7 +35,7 @@ export const queues: Cases = {
     equal(t.features.ordered ? got : got.toSorted(), range(count));
   },
 
-  "puts that were begun one after the other keep their order": async (t) => {
+  "concurrent puts keep their order": async (t) => {
     const [producer, consumer] = await t.buses(2) as [Bus, Bus];
     const queue = t.queue<number>(producer, "fifo");
     const put = Promise.all(range(500).map((i) => queue.put(i)));
@@ -45,7 +45,7 @@ export const queues: Cases = {
     equal(t.features.ordered ? got : got.toSorted((a, b) => a - b), range(500));
   },
 
-  "a get that waits gets what is put later": async (t) => {
+  "a waiting get takes an item that is put later": async (t) => {
     const [producer, consumer] = await t.buses(2) as [Bus, Bus];
     const queue = t.queue<string>(producer, "later");
     const got = consumer.queue<string>("later").get();
@@ -79,7 +79,7 @@ export const queues: Cases = {
     }
   },
 
-  "get({ timeout }) waits as long, then rejects with QueueEmptyError": async (t) => {
+  "get({ timeout }) rejects with QueueEmptyError after the timeout": async (t) => {
     const bus = await t.open();
     const queue = t.queue(bus, "empty");
     for (const take of [() => queue.get({ timeout: 150 }), () => queue.receive({ timeout: 150 })]) {
@@ -92,7 +92,7 @@ export const queues: Cases = {
     equal(await queue.get(), "late");
   },
 
-  "a signal ends the wait with its reason, and takes nothing": async (t) => {
+  "a signal ends the wait with its reason, and no item is taken": async (t) => {
     const bus = await t.open();
     const queue = t.queue<string>(bus, "signal");
     const reason = new Error("changed my mind");
@@ -112,7 +112,7 @@ export const queues: Cases = {
     equal(await queue.get({ timeout: 5_000 }), "item");
   },
 
-  "gets that are cancelled while items come lose none": slow(60_000, async (t) => {
+  "gets that are cancelled while items arrive lose none": slow(60_000, async (t) => {
     const [producer, one, two] = await t.buses(3) as [Bus, Bus, Bus];
     const queue = t.queue<number>(producer, "race");
     const got: number[] = [];
@@ -151,7 +151,7 @@ export const queues: Cases = {
     equal((await Promise.all(takes)).toSorted((a, b) => a - b), range(150));
   },
 
-  "a bus that closes while its gets wait takes nothing along": async (t) => {
+  "a bus that closes while its gets wait takes no item": async (t) => {
     const [producer, stays] = await t.buses(2) as [Bus, Bus];
     const queue = t.queue<number>(producer, "closing");
     const got: number[] = [];
@@ -174,7 +174,7 @@ export const queues: Cases = {
     equal(got.toSorted((a, b) => a - b), range(50));
   },
 
-  "qsize() and empty() say what waits": async (t) => {
+  "qsize() and empty() report the waiting items": async (t) => {
     const [bus, other] = await t.buses(2) as [Bus, Bus];
     const queue = t.queue<number>(bus, "sized");
     const size = async (expected: number, what: string) => {
@@ -196,7 +196,7 @@ export const queues: Cases = {
     await size(1, "the size after the ack");
   },
 
-  "for await gets item after item, until the handle is closed": async (t) => {
+  "for await takes each item, until the handle is closed": async (t) => {
     const bus = await t.open();
     const queue = t.queue<number>(bus, "loop");
     const seen = t.collect<number>();
@@ -215,7 +215,7 @@ export const queues: Cases = {
     }
   },
 
-  "for await: return() ends a loop that waits, at once, and loses no item": async (t) => {
+  "for await: return() immediately ends a waiting loop, and no item is lost": async (t) => {
     const bus = await t.open();
     const queue = t.queue<number>(bus, "loop");
     const got: number[] = [];
@@ -233,7 +233,7 @@ export const queues: Cases = {
     equal([...got, ...await drain(t, queue)].toSorted((a, b) => a - b), range(10));
   },
 
-  "close() ends this handle: its gets, not those of others, and no item": async (t) => {
+  "close() ends the gets of this handle, not those of other handles, and takes no item": async (t) => {
     const bus = await t.open();
     const queue = t.queue<string>(bus, "handle");
     const other = bus.queue<string>("handle");
@@ -264,7 +264,7 @@ export const queues: Cases = {
     equal(await other.queue<string>("freed").get({ timeout: 5_000 }), "new");
   },
 
-  "a get that waits outlives free()": async (t) => {
+  "a waiting get continues after free()": async (t) => {
     const bus = await t.open();
     const queue = t.queue<string>(bus, "freed");
     const got = queue.get();
@@ -275,7 +275,7 @@ export const queues: Cases = {
     equal(await got, "new");
   },
 
-  "items live until free(), not until a bus closes": {
+  "items stay until free(), even when their bus closes": {
     deadline: 20_000,
     run: async (t) => {
       // what is not durable lives with the last bus, so one stays open
@@ -289,7 +289,7 @@ export const queues: Cases = {
     },
   },
 
-  "any text is a queue": slow(60_000, async (t) => {
+  "any text can be a queue": slow(60_000, async (t) => {
     const [producer, consumer] = await t.buses(2) as [Bus, Bus];
     const use = async (name: string) => {
       await t.queue<string>(producer, name).put(name, { timeout: 5_000 });
@@ -304,7 +304,7 @@ export const queues: Cases = {
     }
   }),
 
-  "topics and queues of one name have nothing to do with each other": async (t) => {
+  "a topic and a queue with the same name are independent": async (t) => {
     const bus = await t.open();
     const seen = t.collect<string>();
     const queue = t.queue<string>(bus, "same");

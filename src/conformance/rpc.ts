@@ -54,7 +54,7 @@ export const rpc: Cases = {
     equal(await bus.stub("echo")("self"), "self");
   },
 
-  "a function may be asynchronous, and may return nothing": async (t) => {
+  "a function can be asynchronous, and can return nothing": async (t) => {
     const [server, caller] = await t.buses(2) as [Bus, Bus];
     const functions: Record<string, [() => unknown, unknown]> = {
       promise: [() => Promise.resolve("later"), "later"],
@@ -70,7 +70,7 @@ export const rpc: Cases = {
     });
   },
 
-  "a function gets exactly the arguments of the call": async (t) => {
+  "a function receives exactly the arguments of the call": async (t) => {
     const bus = await t.open();
     await bus.expose("count", (...args: unknown[]) => args);
     const count = bus.stub("count");
@@ -108,7 +108,7 @@ export const rpc: Cases = {
     await rejects(() => call(-1, 1), RemoteInvocationError, "remote_failed", "a call with a wrong result");
   },
 
-  "the schemas of a procedure may be asynchronous": async (t) => {
+  "the schemas of a procedure can be asynchronous": async (t) => {
     const bus = await t.open();
     const half = procedure("half", { returns: slowAmount });
     await bus.expose(half, (value: unknown) => value as number / 2);
@@ -131,14 +131,14 @@ export const rpc: Cases = {
     equal(seen.values, []);
   },
 
-  "the caller gets the output of the result's schema": async (t) => {
+  "the caller receives the output of the result's schema": async (t) => {
     const bus = await t.open();
     const describe = procedure("describe", { returns: length });
     await bus.expose(describe, () => "seven !");
     equal(await bus.stub(describe)(), 7);
   },
 
-  "an error of the function comes back with its type, arguments and stack": async (t) => {
+  "an error of the function reaches the caller with its type, arguments and stack": async (t) => {
     const [server, caller] = await t.buses(2) as [Bus, Bus];
     class OutOfStock extends Error {
       override name = "OutOfStock";
@@ -229,7 +229,7 @@ export const rpc: Cases = {
     equal(await Promise.all(range(1_000).map((i) => double(i))), range(1_000).map((i) => 2 * i));
   }),
 
-  "a handler may call while further events wait": async (t) => {
+  "a handler can call while further events wait": async (t) => {
     const [server, bus] = await t.buses(2) as [Bus, Bus];
     const seen = t.collect<number>();
     await server.expose("double", (i: number) => 2 * i);
@@ -242,7 +242,7 @@ export const rpc: Cases = {
     equal(t.features.ordered ? got : got.toSorted((a, b) => a - b), range(100).map((i) => 3 * i + 1));
   },
 
-  "a function may call others, and itself": async (t) => {
+  "a function can call others, and itself": async (t) => {
     const [one, two] = await t.buses(2) as [Bus, Bus];
     const factorial = async (n: number): Promise<number> =>
       n < 2 ? 1 : n * (await one.stub<typeof factorial>("factorial")(n - 1));
@@ -316,7 +316,7 @@ export const rpc: Cases = {
     equal(await caller.stub("length")(large), 1e6);
   },
 
-  "any string is a function's name": slow(60_000, async (t) => {
+  "any string can be the name of a function": slow(60_000, async (t) => {
     const [server, caller] = await t.buses(2) as [Bus, Bus];
     await Promise.all(NAMES.map((name) => server.expose(name, () => name)));
     for (const name of NAMES) equal(await caller.stub(name)(), name);

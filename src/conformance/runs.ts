@@ -60,7 +60,7 @@ async function unregistered(t: CaseContext) {
 
 /** Cases about the runs of single calls. */
 export const runs: Cases = {
-  "a call while two servers expose its function runs once, or rejects because the function has no server": slow(
+  "a call made while two servers expose its function runs once, or rejects because the function has no server": slow(
     60_000,
     async (t) => {
       const [caller, one, two] = await t.buses(3) as [Bus, Bus, Bus];
@@ -94,7 +94,7 @@ export const runs: Cases = {
     },
   ),
 
-  "calls where the registry looks empty run once each, or reject because the function has no server": slow(
+  "calls with an empty registry run once each, or reject because the function has no server": slow(
     40_000,
     async (t) => {
       const { registry, caller, servers } = await unregistered(t);
@@ -115,7 +115,7 @@ export const runs: Cases = {
     },
   ),
 
-  "a multi-call where the registry looks empty awaits the slowest server": slow(40_000, async (t) => {
+  "a multi-call with an empty registry waits for the slowest server": slow(40_000, async (t) => {
     const { registry, caller, servers } = await unregistered(t);
     await Promise.all(servers.map((server, i) =>
       server.expose("who", async () => {

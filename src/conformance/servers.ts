@@ -12,7 +12,7 @@ import { schema } from "./schemas.ts";
 
 /** Cases about servers. */
 export const servers: Cases = {
-  "one server of ten runs a call, and calls spread over them": slow(60_000, async (t) => {
+  "one of ten servers runs each call, and calls are distributed over all": slow(60_000, async (t) => {
     const [caller, ...servers] = await t.buses(11) as [Bus, ...Bus[]];
     const served = servers.map(() => 0);
     await Promise.all(servers.map((server, i) =>
@@ -53,7 +53,7 @@ export const servers: Cases = {
     equal(await caller.stub("name")(), "again");
   },
 
-  "unexpose() ends an expose() under way; the function may be exposed again at once": async (t) => {
+  "unexpose() ends a pending expose(); the function can be exposed again immediately": async (t) => {
     const [server, caller] = await t.buses(2) as [Bus, Bus];
     const first = rejects(() => server.expose("fn", () => "first"), ClosedError, "closed");
     const ended = server.unexpose("fn");
@@ -137,7 +137,7 @@ export const servers: Cases = {
     await closed;
   },
 
-  "a server that goes without answering: the call rejects, outcome unknown": {
+  "if a server dies without an answer, the call rejects with an unknown outcome": {
     deadline: 30_000,
     run: async (t) => {
       const [caller, goes] = await t.buses(2) as [Bus, Bus];

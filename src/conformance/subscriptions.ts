@@ -34,7 +34,7 @@ export const subscriptions: Cases = {
     equal(bus.health().subscriptions - before, 2, "with a pattern of the same text");
   },
 
-  "ready resolves when events of other buses are sure to arrive": async (t) => {
+  "ready resolves when events of other buses arrive": async (t) => {
     const [publisher, bus] = await t.buses(2);
     for (let i = 0; i < 20; i++) {
       const seen = t.collect<number>();
@@ -92,7 +92,7 @@ export const subscriptions: Cases = {
     await seen.are(["x"]);
   },
 
-  "subscription.unsubscribe() may be called twice, and is called by await using": async (t) => {
+  "subscription.unsubscribe() can be called twice, and await using calls it": async (t) => {
     const bus = await t.open();
     const seen = t.collect<string>();
     {
@@ -110,7 +110,7 @@ export const subscriptions: Cases = {
     equal(seen.values, ["one"]);
   },
 
-  "unsubscribe() within a handler drops events that have arrived already": async (t) => {
+  "unsubscribe() within a handler drops events that have already arrived": async (t) => {
     const bus = await t.open();
     const seen = t.collect<number>();
     const subscription = bus.subscribe("stream", async (i: number) => {
@@ -156,7 +156,7 @@ export const subscriptions: Cases = {
     await rejectsWith(() => bus.subscribe("topic", () => {}, { signal: AbortSignal.abort(reason) }).ready, reason);
   },
 
-  "for await gets the events of a topic; leaving the loop unsubscribes": async (t) => {
+  "for await receives the events of a topic; leaving the loop unsubscribes": async (t) => {
     const [publisher, bus] = await t.buses(2) as [Bus, Bus];
     const topic = bus.topic<number>("stream");
     const got: number[] = [];
@@ -190,7 +190,7 @@ export const subscriptions: Cases = {
     equal(bus.health().subscriptions, 0);
   },
 
-  "for await: each of several loops over one topic gets every event": async (t) => {
+  "for await: each of several loops over one topic receives every event": async (t) => {
     const bus = await t.open();
     const topic = bus.topic<number>("stream");
     const loop = async () => {
@@ -205,7 +205,7 @@ export const subscriptions: Cases = {
     equal(await Promise.all(loops), [[0, 1, 2], [0, 1, 2]]);
   },
 
-  "for await: next() may be called several times before the events come": async (t) => {
+  "for await: next() can be called several times before the events arrive": async (t) => {
     const bus = await t.open();
     const iterator = bus.topic<number>("stream")[Symbol.asyncIterator]();
     const asked = [iterator.next(), iterator.next(), iterator.next()];
@@ -216,7 +216,7 @@ export const subscriptions: Cases = {
     equal(await iterator.next(), { done: true, value: undefined });
   },
 
-  "for await: a paused loop does not delay close(), and loses nothing when it goes on": async (t) => {
+  "for await: a paused loop does not delay close(), and loses no event when it continues": async (t) => {
     const bus = await t.open();
     const iterator = bus.topic<number>("stream")[Symbol.asyncIterator]();
     const first = iterator.next();

@@ -30,7 +30,7 @@ function cyclic(): Error {
 
 /** Values that cannot be turned into a text, or not as one would think. */
 const UNKIND: Readonly<Record<string, () => unknown>> = {
-  "an object whose toString is no function": () => ({ toString: 1 }),
+  "an object whose toString is not a function": () => ({ toString: 1 }),
   "an object without a prototype": () => Object.create(null),
   "an error whose message is a bigint": () => Object.assign(new Error(), { message: 5n }),
   "an error whose message throws": () => unreadable("message"),
@@ -55,7 +55,7 @@ const UNKIND: Readonly<Record<string, () => unknown>> = {
 
 /** Cases about what is thrown. */
 export const thrown: Cases = {
-  "whatever a function throws, its caller gets an error, and the server lives": async (t) => {
+  "for any value that a function throws, its caller receives an error, and the server continues": async (t) => {
     const [server, caller] = await t.buses(2) as [Bus, Bus];
     await server.expose("throw", (what: string) => {
       throw UNKIND[what]!();
@@ -69,7 +69,7 @@ export const thrown: Cases = {
     equal(error.remoteArgs, ['{"toString":1}']);
   },
 
-  "a class that extends Error without a name of its own arrives by the class's name": async (t) => {
+  "a class that extends Error without its own name arrives under the name of the class": async (t) => {
     const [server, caller] = await t.buses(2) as [Bus, Bus];
     class OutOfStock extends Error {}
     class Named extends Error {
@@ -82,7 +82,7 @@ export const thrown: Cases = {
     }
   },
 
-  "whatever a subscriber throws is reported, and the next event arrives": async (t) => {
+  "any value that a subscriber throws is reported, and the next event arrives": async (t) => {
     const [publisher, bus] = await t.buses(2) as [Bus, Bus];
     const errors = t.errors(bus);
     await bus.subscribe<string>("topic", (what) => {
@@ -101,7 +101,7 @@ export const thrown: Cases = {
     await t.until(() => bus.health().pending.handlers === 0, "all handlers have ended");
   },
 
-  "whatever a consumer's handler throws, its item is tried again and then a dead letter": async (t) => {
+  "for any value that a consumer's handler throws, its item is retried and then dead-lettered": async (t) => {
     const bus = await t.open();
     const errors = t.errors(bus);
     const queue = t.queue<string>(bus, "work");
@@ -122,7 +122,7 @@ export const thrown: Cases = {
     }
   },
 
-  "whatever a schema throws, or gives in place of a result, is a ValidationError": async (t) => {
+  "any value that a schema throws, or returns instead of a result, becomes a ValidationError": async (t) => {
     const bus = await t.open();
     await each(UNKIND, async (make, what) => {
       const failing: Record<string, () => never> = {

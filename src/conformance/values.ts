@@ -123,7 +123,7 @@ const types = [Shape, Circle, Square];
 
 /** Cases about values and classes. */
 export const values: Cases = {
-  "a published value comes out as it went in": async (t) => {
+  "a published value arrives unchanged": async (t) => {
     const [publisher, bus] = await t.buses(2) as [Bus, Bus];
     await each(VALUES, async (value, what) => {
       const seen = t.collect<unknown>(what);
@@ -134,7 +134,7 @@ export const values: Cases = {
     });
   },
 
-  "an item comes out as it went in": async (t) => {
+  "an item arrives unchanged": async (t) => {
     const [producer, consumer] = await t.buses(2) as [Bus, Bus];
     const queue = t.queue(producer, "values");
     await each(VALUES, async (value, what) => {
@@ -147,7 +147,7 @@ export const values: Cases = {
     });
   },
 
-  "an item that is given back several times comes out as it went in": async (t) => {
+  "an item that is given back several times arrives unchanged": async (t) => {
     const bus = await t.open();
     const queue = t.queue(bus, "values");
     for (const what of ["undefined", "a small bigint", "map", "all inside", "text"]) {
@@ -162,7 +162,7 @@ export const values: Cases = {
     }
   },
 
-  "arguments and results come out as they went in": async (t) => {
+  "arguments and results arrive unchanged": async (t) => {
     const [server, caller] = await t.buses(2) as [Bus, Bus];
     const got = t.collect<unknown[]>();
     await server.expose("echo", (...args: unknown[]) => {
@@ -197,7 +197,7 @@ export const values: Cases = {
     equal(error.issues.map(({ path }) => path), [["orders", 1, "callback"]]);
   },
 
-  "a key __proto__ is refused or comes out as it went in, and changes no prototype": async (t) => {
+  "a key __proto__ is refused or arrives unchanged, and changes no prototype": async (t) => {
     const bus = await t.open();
     const value = JSON.parse('{"__proto__":{"polluted":true},"a":1}');
     const queue = t.queue(bus, "values");
@@ -270,7 +270,7 @@ export const values: Cases = {
     equal((await seen.count(2))[1], new Circle(3), "a plain object that a subscriber declares as a Circle");
   },
 
-  "a tag that is not registered gives a plain object": async (t) => {
+  "an unregistered tag is decoded to a plain object": async (t) => {
     const [sender, receiver] = await t.buses(2) as [Bus, Bus];
     await t.queue(sender, "shapes").put(new Square(2, new Circle(3)));
     equal(await receiver.queue("shapes").get(), {

@@ -33,7 +33,7 @@ function by(worker: "deaf" | "doubtful" | "held_acks"): Provider {
 }
 
 describe("the start of an item whose last holder died without one", () => {
-  it("is confirmed before the handler runs: not while the transport is away, nor when the lease is lost", async () => {
+  it("is confirmed before the handler runs: not while the transport is unreachable, nor when the lease is lost", async () => {
     await using bus = await Bus.open(by("doubtful"));
     const errors: string[] = [];
     bus.addEventListener("error", (event) => errors.push((event as ErrorEvent).error.code));
@@ -60,7 +60,7 @@ describe("the start of an item whose last holder died without one", () => {
 });
 
 describe("acknowledgements", () => {
-  it("are not waited for: the next handler starts, but with no more than 64 of them under way", async () => {
+  it("do not delay the next handler, while at most 64 of them are pending", async () => {
     await using bus = await Bus.open(by("held_acks"));
     const jobs = bus.queue<number>("jobs");
     for (let i = 0; i < 100; i++) await jobs.put(i);
@@ -75,7 +75,7 @@ describe("acknowledgements", () => {
     assertEquals([handled.length, (await bus.close()).returned], [100, 0]);
   });
 
-  it("are waited for by who closes the consumer", async () => {
+  it("are awaited by consumer.close()", async () => {
     await using bus = await Bus.open(by("held_acks"));
     const jobs = bus.queue<number>("jobs");
     await jobs.put(1);
@@ -91,7 +91,7 @@ describe("acknowledgements", () => {
 });
 
 describe("a dead letter", () => {
-  it("has the item as it was put, though a schema or the handler made something of it that cannot be sent", async () => {
+  it("contains the item as it was put, even if a schema or the handler changed it into a value that cannot be sent", async () => {
     await using bus = await Bus.open(memory());
     bus.addEventListener("error", () => {});
     const link = v.object({ to: v.pipe(v.string(), v.transform((text) => new URL(text))) });
@@ -116,7 +116,7 @@ describe("a dead letter", () => {
 });
 
 describe("a lease whose acknowledgement failed", () => {
-  it("is not taken for settled: it can be given back", async () => {
+  it("does not count as settled: it can be given back", async () => {
     await using bus = await Bus.open(deaf());
     const jobs = bus.queue("jobs");
     await jobs.put("item");
@@ -130,7 +130,7 @@ describe("a lease whose acknowledgement failed", () => {
     await assertRejects(() => jobs.receive({ block: false }), QueueEmptyError);
   });
 
-  it("is acknowledged by the next attempt, if it holds still", async () => {
+  it("is acknowledged by the next ack(), if it still holds", async () => {
     await using bus = await Bus.open(deaf());
     const jobs = bus.queue("jobs");
     await jobs.put("item");
@@ -142,7 +142,7 @@ describe("a lease whose acknowledgement failed", () => {
     }
   });
 
-  it("hides nothing at the end of its block", async () => {
+  it("does not hide the error at the end of its block", async () => {
     await using bus = await Bus.open(deaf());
     const jobs = bus.queue("jobs");
     await jobs.put("item");
@@ -160,7 +160,7 @@ describe("a lease whose acknowledgement failed", () => {
     );
   });
 
-  it("goes back by the consumer whose handler failed for it", async () => {
+  it("is given back by the consumer whose handler failed", async () => {
     await using bus = await Bus.open(deaf());
     bus.addEventListener("error", () => {});
     const attempts: number[] = [];
@@ -174,8 +174,8 @@ describe("a lease whose acknowledgement failed", () => {
   });
 });
 
-describe("what a consumer can neither acknowledge nor bury", () => {
-  it("goes back: an item is held by nobody while the dead-letter queue is out of reach", async () => {
+describe("an item that a consumer can neither acknowledge nor dead-letter", () => {
+  it("goes back to its queue while the dead-letter queue is unreachable", async () => {
     let away = true;
     await using bus = await Bus.open(refusing((queue) => away && queue === "jobs.dead"));
     bus.addEventListener("error", () => {});
@@ -192,7 +192,7 @@ describe("what a consumer can neither acknowledge nor bury", () => {
     assertEquals(attempts, [1], "its attempts were over");
   });
 
-  it("goes back, though the backoff that its user gave throws", async () => {
+  it("goes back, even if the user's backoff throws", async () => {
     await using bus = await Bus.open(memory());
     bus.addEventListener("error", () => {});
     const attempts: number[] = [];
@@ -209,7 +209,7 @@ describe("what a consumer can neither acknowledge nor bury", () => {
     assertEquals(attempts, [1, 2]);
   });
 
-  it("is offered again when it was handled and just its acknowledgement failed", async () => {
+  it("is redelivered if it was handled and only its acknowledgement failed", async () => {
     let failures = 1;
     await using bus = await Bus.open(deaf());
     bus.addEventListener("error", () => failures--);
@@ -221,7 +221,7 @@ describe("what a consumer can neither acknowledge nor bury", () => {
     assertEquals([attempts, await bus.queue("jobs.dead").qsize(), failures], [[1, 2], 0, 0]);
   });
 
-  it("goes back while the dead-letter queue is full, and holds up nobody behind it", async () => {
+  it("goes back while the dead-letter queue is full, and does not delay later items", async () => {
     await using bus = await Bus.open(memory({ capacity: 2 }));
     const codes: string[] = [];
     bus.addEventListener("error", (event) => codes.push((event as ErrorEvent).error.code));

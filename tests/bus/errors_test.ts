@@ -52,7 +52,7 @@ describe("an error of a bus", () => {
     });
   }
 
-  it("goes to those who listen, and not to the console", async () => {
+  it("goes to the listeners, and not to the console", async () => {
     const heard: unknown[] = [];
     const said = await told(async () => {
       await using bus = await Bus.open(memory());
@@ -73,7 +73,7 @@ describe("an error of a bus", () => {
     return proxy;
   };
 
-  it("goes to the console also where the console cannot show it", async () => {
+  it("goes to the console even if the console cannot format it", async () => {
     const said = await told(async () => {
       await using bus = await Bus.open(memory());
       await bus.subscribe<string>("topic", () => {

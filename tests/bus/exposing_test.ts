@@ -108,7 +108,7 @@ describe("expose(object)", () => {
     });
   }
 
-  it("refuses an object whose class is the platform's, unless its methods are listed", async () => {
+  it("refuses an object whose class belongs to the platform, unless its methods are listed", async () => {
     await using bus = await Bus.open(memory());
     for (const object of [new Map(), new EventEmitter(), [], new Date(), new URL("http://host/"), Promise.resolve()]) {
       await assertRejects(() => bus.expose(object), ValidationError, "its class belongs to the platform");
@@ -121,7 +121,7 @@ describe("expose(object)", () => {
     assertEquals(await served(bus, "Map.get", "Map.has"), []);
   });
 
-  it("serves the listed methods and no others; one that is not there is refused, and nothing is served", async () => {
+  it("serves the listed methods and no others; if one does not exist, none is served", async () => {
     await using bus = await Bus.open(memory());
     const service = new Service();
     for (const list of [["find", "none"], ["arrow"], ["secret"], [], [7], "none"]) {
@@ -180,7 +180,7 @@ describe("expose(object)", () => {
     assertEquals(await served(bus, "Special.find", "Orders.find"), ["Special.find"]);
   });
 
-  it("leaves out what @remote has served", async () => {
+  it("leaves out methods that @remote serves", async () => {
     await using bus = await Bus.open(memory());
     class Shop {
       calls = 0;
@@ -202,7 +202,7 @@ describe("expose(object)", () => {
     assertEquals(await served(bus, "shop/buy", "Shop.sell"), []);
   });
 
-  it("answers with an error in place of an object that is served itself", async () => {
+  it("answers with an error if the result is an object that the bus serves", async () => {
     await using bus = await Bus.open(memory());
     const [service, plain] = [new Service(), { give: (): object => plain }];
     await bus.expose(service);
@@ -217,7 +217,7 @@ describe("expose(object)", () => {
   });
 });
 
-describe("names that a minifier gave", () => {
+describe("names from a minifier", () => {
   /** Two classes that share a name, and no method. */
   const classes = (): [object, object] => {
     const first = class a {
@@ -281,7 +281,7 @@ describe("names that a minifier gave", () => {
 });
 
 describe("stub(Class)", () => {
-  it("throws where a member is read that is no method", async () => {
+  it("throws when a member that is not a method is read", async () => {
     await using bus = await Bus.open(memory());
     await bus.expose(new Service());
     const service = bus.stub(Service);
@@ -298,7 +298,7 @@ describe("stub(Class)", () => {
 });
 
 describe("expose with options", () => {
-  it("takes them after a function, a name, an object and a list, and refuses what are none", async () => {
+  it("accepts options after a function, a name, an object and a list, and refuses invalid ones", async () => {
     await using bus = await Bus.open(memory());
     function named(): void {}
     await bus.expose(named, { concurrency: 1 });
@@ -318,7 +318,7 @@ describe("expose with options", () => {
     }
   });
 
-  it("runs so many calls of a function at once; the others wait in order, unless their caller gives up", async () => {
+  it("limits how many calls of a function run at once; the others wait in order, unless their caller cancels them", async () => {
     await using bus = await Bus.open(memory());
     const started: number[] = [];
     const gates = new Map<number, () => void>();
@@ -349,7 +349,7 @@ describe("expose with options", () => {
     assertEquals([started, most], [[0, 1, 2, 3, 4], 2]); // 5 was cancelled while it waited
   });
 
-  it("lets waiting calls go to another server when this one serves no more", async () => {
+  it("sends waiting calls to another server when this one stops serving", async () => {
     const provider = memory();
     await using one = await Bus.open(provider);
     await using two = await Bus.open(provider);

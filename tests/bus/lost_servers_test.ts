@@ -7,7 +7,7 @@ import { until, within } from "../support/until.ts";
 import { fresh, onRedis } from "./grounds.ts";
 
 onRedis("a server that is killed", ({ it, server }) => {
-  it("is registered a while longer, but single calls go to others, and multi-calls do not wait for it", async () => {
+  it("stays registered for a while, but single calls go to other servers, and multi-calls do not wait for it", async () => {
     const namespace = fresh();
     const { url } = server();
     await using bus = await Bus.open(redis({ url }), { namespace });

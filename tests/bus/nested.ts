@@ -104,7 +104,7 @@ export function nested({ name, it, server, provider }: Ground): void {
     );
   }
 
-  it("lives beside others of the same thread, in other namespaces and in its own", async () => {
+  it("works next to others of the same thread, in other namespaces and in its own", async () => {
     const { namespace } = place(0);
     const shared = provider();
     await using one = await Bus.open(shared, { namespace });

@@ -180,7 +180,7 @@ onRedis("a server", ({ it }) => {
     });
   });
 
-  it("whose connections are half open: nothing comes any more, and nothing says so", async () => {
+  it("whose connections are half open: nothing arrives, and no error is reported", async () => {
     await using server = await RedisServer.start(DURABLE);
     await using proxy = await TcpProxy.to(server.port);
     await disturbed(`redis://127.0.0.1:${proxy.port}`, async (buses) => {
@@ -191,7 +191,7 @@ onRedis("a server", ({ it }) => {
     });
   });
 
-  it("that comes back under another address of the same name", async () => {
+  it("that returns at another address of the same name", async () => {
     await using server = await RedisServer.start(DURABLE);
     await using proxy = await TcpProxy.to(server.port);
     await disturbed(`redis://127.0.0.1:${proxy.port}`, async (buses) => {
@@ -202,7 +202,7 @@ onRedis("a server", ({ it }) => {
     });
   });
 
-  it("that is away when a bus is closed: the bus closes in time and says what it could not do", async () => {
+  it("that is down when a bus is closed: the bus closes in time and reports what it could not do", async () => {
     await using server = await RedisServer.start();
     const bus = await Bus.open(redis({ url: server.url }), { namespace: fresh(), ...OPTIONS });
     listen(bus);
@@ -234,7 +234,7 @@ onRedis("a server", ({ it }) => {
     await until("the server sees no connection of it", async () => (await server.clients()).length === 0);
   });
 
-  it("that is away when one subscribes and publishes: each promise ends", async () => {
+  it("that is down when a bus subscribes and publishes: each promise settles", async () => {
     await using server = await RedisServer.start();
     await using bus = await Bus.open(redis({ url: server.url }), { namespace: fresh(), ...OPTIONS });
     listen(bus);

@@ -16,7 +16,7 @@ import { PendingWork } from "../../src/internal/pending_work.ts";
 import { pause, until } from "../support/until.ts";
 
 describe("PendingCalls", () => {
-  it("counts a server as gone after three checks a second apart, not after three that were answered at once", async () => {
+  it("counts a server as gone after three checks, one each second, not after three answers at the same time", async () => {
     const asked: PromiseWithResolvers<string[]>[] = [];
     const sender = {
       servers: () => {
@@ -81,7 +81,7 @@ describe("Caller", () => {
 });
 
 describe("a call that is cancelled while its request is being sent", () => {
-  it("is cancelled at the server, which has the request by then", async () => {
+  it("is cancelled at the server, which has received the request", async () => {
     const posts: { readonly server: string; readonly text: string }[] = [];
     const sent = Promise.withResolvers<boolean>();
     const sender = {
@@ -108,7 +108,7 @@ describe("a call that is cancelled while its request is being sent", () => {
 });
 
 describe("Server", () => {
-  it("does not run an attempt that it refused, when the request comes once more: the call may be at another server", async () => {
+  it("does not run an attempt that it has refused when the request arrives again, because the call may be at another server", async () => {
     const replies: { readonly refused?: string; readonly attempt?: number }[] = [];
     const stream = { ready: Promise.resolve(), credit: () => {}, close: () => Promise.resolve() };
     const core = {

@@ -12,14 +12,14 @@ async function refusal(promise: Promise<unknown>): Promise<BusError> {
 }
 
 onRedis("a bus that cannot be opened", ({ it }) => {
-  it("says unavailable where nobody listens, soon", async () => {
+  it("soon has the code unavailable if no server listens", async () => {
     const started = performance.now();
     const error = await refusal(Bus.open(redis({ port: await freePort() }), { namespace: fresh() }));
     assertEquals([error.code, error.retryable], ["unavailable", true]);
     assert(performance.now() - started < 5_000);
   });
 
-  it("says denied where the password is wrong, and tells none", async () => {
+  it("has the code denied if the password is wrong, and contains no password", async () => {
     await using server = await RedisServer.start({ password: "right" });
     for (const password of ["wrong", undefined]) {
       const error = await refusal(Bus.open(redis({ port: server.port, password }), { namespace: fresh() }));
@@ -43,7 +43,7 @@ describe("a subscription that is refused", () => {
     await subscription.unsubscribe();
   });
 
-  it("ends a loop over its topic with the error, whenever that asks", async () => {
+  it("ends a loop over its topic with the error, at whichever next()", async () => {
     await using bus = await Bus.open(provider);
     const [early, late] = [0, 1].map(() => bus.topic("secret")[Symbol.asyncIterator]());
     for (const loop of [early!, late!]) {
@@ -54,7 +54,7 @@ describe("a subscription that is refused", () => {
 });
 
 onEach("100 MB", ({ it, provider }) => {
-  it("arrive or are refused as too large, whole, as event, item and argument; and what follows arrives", async () => {
+  it("arrive completely or are refused as too large, as event, item and argument; later messages arrive", async () => {
     await using bus = await Bus.open(provider(), { namespace: fresh(), sendTimeout: 60_000 });
     const errors: unknown[] = [];
     bus.addEventListener("error", (event) => errors.push((event as ErrorEvent).error));

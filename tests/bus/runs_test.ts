@@ -10,7 +10,7 @@ import { fresh, onRedis } from "./grounds.ts";
 onRedis("a call that finds no registration", ({ it, server, provider }) => {
   const registered = (namespace: string, fn: string) => `__tsmq:servers:__eventbus:${namespace}:${fn}`;
 
-  it("because Redis lost its data runs once, and the servers register at once", async () => {
+  it("because Redis lost its data: a call runs once, and the servers register immediately", async () => {
     const namespace = fresh();
     const ran: number[] = [];
     const servers = await Promise.all([1, 2, 3].map(() => Bus.open(provider(), { namespace })));
@@ -29,7 +29,7 @@ onRedis("a call that finds no registration", ({ it, server, provider }) => {
     assertEquals(ran.sort((a, b) => a - b), numbers);
   });
 
-  it("because all servers were paused until theirs had lapsed runs once when they go on", async () => {
+  it("because all servers were paused until it expired: a call runs once when they continue", async () => {
     const namespace = fresh();
     const args = [server().url, namespace];
     const start = () => Peer.start<string>(new URL("serving_peer.ts", import.meta.url), { args });

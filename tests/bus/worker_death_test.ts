@@ -87,7 +87,7 @@ describe("a worker that dies", () => {
     assertEquals(codes, ["closed", "unavailable"], "nobody knows whether the item was put");
   });
 
-  it("gives items that are put after its death to those who ask after it", async () => {
+  it("delivers items that are put after its death to later gets", async () => {
     const { provider, fault } = faulty();
     await using bus = await Bus.open(provider);
     listen(bus);
@@ -131,7 +131,7 @@ describe("a worker that dies", () => {
 });
 
 describe("a worker that buses share", () => {
-  it("outlives the one that is closed by force, which leaves nothing there", async () => {
+  it("continues after one of them is closed by force, which leaves nothing there", async () => {
     const provider = memory();
     await using bus = await Bus.open(provider);
     const other = await Bus.open(provider);
@@ -172,7 +172,7 @@ describe("a worker that dies while the sender is still being opened", () => {
 });
 
 describe("a busy main thread", () => {
-  it("is no death of the worker, though it is blocked for seven seconds", async () => {
+  it("does not count as death of the worker, even if it is blocked for seven seconds", async () => {
     await using bus = await Bus.open(memory());
     const said = listen(bus);
     const got: unknown[] = [];

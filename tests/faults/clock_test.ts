@@ -25,7 +25,7 @@ describe("clocks that differ", () => {
     });
   }
 
-  it("a call whose deadline is long over by the server's clock is refused at once, and both sides say so", async () => {
+  it("a call whose deadline has long passed by the server's clock is refused immediately, and both sides report it", async () => {
     await using bus = await Bus.open(memory());
     const errors: unknown[] = [];
     bus.addEventListener("error", (event) => errors.push((event as ErrorEvent).error));

@@ -66,7 +66,7 @@ describe(`garbage (seed ${SEED})`, () => {
     assert(refused > COUNT / 4 && refused < COUNT, `${refused} of ${COUNT} were refused`);
   });
 
-  it("a kernel message is events, or nothing", () => {
+  it("a kernel message is decoded to events, or refused", () => {
     const message = new Uint8Array(8_192);
     const frames: Frame[] = BODIES.map((body, i) => ({ topic: `topic ${i >> 1}`, body, file: i % 3 === 0 }));
     const batch = decoder.decode(message.subarray(0, writeBatch(frames, message)));
@@ -80,7 +80,7 @@ describe(`garbage (seed ${SEED})`, () => {
     }, [batch, ...pymq]);
   });
 
-  it("a message of SQS is one of ours, or a body with nothing known of it", () => {
+  it("a message of SQS is a message of tsmq, or a body without attributes", () => {
     const labels = [
       '{"topic":"t","all":true}',
       '{"inbox":true,"json":true}',

@@ -72,7 +72,7 @@ onRedis(`a hostile peer (seed ${SEED})`, ({ it, server, provider }) => {
     }
   });
 
-  it("that forges answers to calls in flight: none is believed", async () => {
+  it("that forges answers to pending calls: none is accepted", async () => {
     const random = new Random(SEED);
     const namespace = fresh();
     await using all = await victim(open, namespace);

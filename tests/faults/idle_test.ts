@@ -47,7 +47,7 @@ onRedis("who waits for long gets the next message", ({ it }) => {
     await bus.close();
   });
 
-  it("though its connections were forgotten on the way, without a word", async () => {
+  it("though a router dropped its connections silently", async () => {
     await using server = await RedisServer.start();
     await using wire = await TcpProxy.to(server.port);
     const namespace = fresh();
@@ -64,7 +64,7 @@ onRedis("who waits for long gets the next message", ({ it }) => {
     await bus.close();
   });
 
-  it("though the server came back under another address", async () => {
+  it("though the server returned at another address", async () => {
     await using old = await RedisServer.start();
     await using wire = await TcpProxy.to(old.port);
     const namespace = fresh();

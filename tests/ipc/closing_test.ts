@@ -86,7 +86,7 @@ describe("a message to a closing bus", () => {
     assertEquals(await posted, true);
   });
 
-  it("was not sent if nobody reads it any more", async () => {
+  it("was not sent if no bus reads it any more", async () => {
     await using ground = await Ground.open();
     using _ = ground.atSend(() => ground.unlink());
     const posted = ground.sender.post(ground.busName, "body");

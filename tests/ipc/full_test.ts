@@ -67,7 +67,7 @@ function files(small: SmallDirectory, namespace: string): string[] {
 }
 
 describe("no space left in the directory:", () => {
-  test("a body that is too large is refused, and the bus works on", async (_, open) => {
+  test("a body that is too large is refused, and the bus continues to work", async (_, open) => {
     const bus = await open();
     const queue = bus.queue<string>("queue");
     await noRoom(() => queue.put(HUGE));

@@ -49,7 +49,7 @@ function half(): Uint8Array {
 }
 
 describe("bad input:", () => {
-  it("garbage in either queue of a bus is reported, and the bus lives", async () => {
+  it("garbage in either queue of a bus is reported, and the bus continues", async () => {
     const namespace = fresh();
     const posix = await loadPosix();
     await using bus = await Bus.open(ipc(), { namespace });

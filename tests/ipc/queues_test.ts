@@ -132,7 +132,7 @@ describe("a closing receiver", () => {
 });
 
 describe("attempts", () => {
-  it("count starts, not takes: a nack and an expired lease with a start count, giving back untried does not", () =>
+  it("count starts, not receives: a nack and an expired lease with a start count, and giving back untried does not", () =>
     both(async (sender, receiver) => {
       const { signal } = new AbortController();
       const posix = await loadPosix();

@@ -79,20 +79,20 @@ class Main implements AsyncDisposable {
 const filter = { topic: "a", pattern: false, serves: false };
 
 describe("host()", () => {
-  it("says ready with the receiver's inbox, and opens it with what the hello says", async () => {
+  it("posts ready with the receiver's inbox, and opens the receiver with the options of the hello", async () => {
     await using main = new Main();
     assertEquals((await main.next("ready")).inbox, main.receiver.inbox);
     const { namespace, options, connectTimeout } = main.context;
     assertEquals({ namespace, options, connectTimeout }, { namespace: "n", options: { a: 1 }, connectTimeout: 1_000 });
   });
 
-  it("says fatal when the receiver cannot be opened, with the error's name and code", async () => {
+  it("posts fatal with the name and code of the error if the receiver fails to open", async () => {
     await using main = new Main(() => Promise.reject(new ProviderError("denied", "Cannot open: wrong password")));
     const { error } = await main.next("fatal");
     assertEquals([error.name, error.code, error.message], ["ProviderError", "denied", "Cannot open: wrong password"]);
   });
 
-  it("serves what was posted before the receiver was open", async () => {
+  it("handles requests that were posted before the receiver was open", async () => {
     const opened = Promise.withResolvers<void>();
     const receiver = new TestReceiver();
     await using main = new Main(async () => {
@@ -107,7 +107,7 @@ describe("host()", () => {
     assertEquals(receiver.calls, [["subscribe", filter], ["answer", "echo"]]);
   });
 
-  it("sends a beat back while the receiver is being opened and after", async () => {
+  it("returns heartbeats while the receiver is being opened and later", async () => {
     const opened = Promise.withResolvers<void>();
     await using main = new Main(async () => {
       await opened.promise;
@@ -121,7 +121,7 @@ describe("host()", () => {
     await main.next("beat");
   });
 
-  it("posts one array for all that happened in one turn", async () => {
+  it("posts all frames of one turn as one array", async () => {
     await using main = new Main();
     await main.next("ready");
     main.post(
@@ -142,7 +142,7 @@ describe("host()", () => {
     assertEquals(main.batches.at(-1)!.map((frame) => frame.kind), ["events", "inbox"]);
   });
 
-  it("passes answers and confirmations on while events wait for credit", async () => {
+  it("passes on answers and confirmations while events wait for credit", async () => {
     await using main = new Main();
     main.post({ kind: "subscribe", id: 1, subscription: 1, filter, credit: 1 });
     await main.done(1);
@@ -174,7 +174,7 @@ describe("host()", () => {
     assertEquals(main.receiver.calls.filter(([verb]) => verb === "unsubscribe"), [["unsubscribe", "a"]]);
   });
 
-  it("answers a failed request with the error, also when it was thrown at once", async () => {
+  it("answers a failed request with the error, even if it was thrown synchronously", async () => {
     await using main = new Main();
     main.receiver.failures.push(new QueueFullError("q"), new Error("odd"));
     main.post({ kind: "subscribe", id: 1, subscription: 1, filter, credit: 1 });
@@ -188,7 +188,7 @@ describe("host()", () => {
     assertEquals((await main.failed(3)).error.code, "internal");
   });
 
-  it("asks main, and gives the receiver its answer or its error", async () => {
+  it("asks main, and passes the answer or the error to the receiver", async () => {
     await using main = new Main();
     await main.next("ready");
     const asked = main.context.ask("credentials", { region: "r" });
@@ -203,7 +203,7 @@ describe("host()", () => {
     assert(thrown instanceof ProviderError && thrown.code === "denied");
   });
 
-  it("lets all takers of one queue share one call to the receiver", async () => {
+  it("all gets of one queue share one call to the receiver", async () => {
     await using main = new Main();
     for (let id = 1; id <= 100; id++) main.post({ kind: "receive", id, queue: "q", max: 1, wait: Infinity });
     main.post({ kind: "ask", id: 101, verb: "echo", argument: 0 });
@@ -216,7 +216,7 @@ describe("host()", () => {
     await main.done(3);
   });
 
-  it("loses no item to a taker that was cancelled or timed out", async () => {
+  it("loses no item to a get that was cancelled or timed out", async () => {
     await using main = new Main();
     main.post({ kind: "receive", id: 1, queue: "q", max: 1, wait: Infinity });
     main.post({ kind: "cancel", id: 1 });
@@ -229,7 +229,7 @@ describe("host()", () => {
     assertEquals(delivery?.body, "1");
   });
 
-  it("gives back what comes for a taker that is gone: to the head, in its order", async () => {
+  it("gives back items for a get that has ended: to the head of the queue, in their order", async () => {
     await using main = new Main();
     // the transport has taken three items for a taker who leaves in the same moment
     main.post({ kind: "receive", id: 1, queue: "q", max: 3, wait: Infinity });
@@ -244,7 +244,7 @@ describe("host()", () => {
     assertEquals(bodies, ["1", "2", "3"]);
   });
 
-  it("looks once for a taker that does not wait, although another one waits", async () => {
+  it("calls the receiver once for a get that does not wait, even while another get waits", async () => {
     await using main = new Main();
     main.post({ kind: "receive", id: 1, queue: "q", max: 1, wait: Infinity });
     main.post({ kind: "receive", id: 2, queue: "q", max: 1, wait: 0 });
@@ -253,7 +253,7 @@ describe("host()", () => {
     await main.done(1);
   });
 
-  it("tells a taker that does not wait when the transport is out of reach, and lets the others go on waiting", async () => {
+  it("rejects a get that does not wait if the transport is unreachable, while the other gets continue to wait", async () => {
     await using main = new Main();
     await main.next("ready");
     main.receiver.failures.push(new ProviderError("unavailable", "Cannot receive: no connection"));
@@ -267,7 +267,7 @@ describe("host()", () => {
     assertEquals((value as { body: string }[]).map(({ body }) => body), ["1"]);
   });
 
-  it("extends leases until they are settled, and gives back the others when it closes: as tried only what has started", async () => {
+  it("extends leases until they are settled, and gives back the others when it closes; only started items count an attempt", async () => {
     await using main = new Main();
     main.receiver.offer("1", "2", "3");
     main.post({ kind: "receive", id: 1, queue: "q", max: 3, wait: 0, lease: 60 });
@@ -291,7 +291,7 @@ describe("host()", () => {
     assertEquals(extensions().length, settled);
   });
 
-  it("ends takers and asks with a ClosedError when it closes, also while the receiver is being opened", async () => {
+  it("rejects gets and questions with a ClosedError when it closes, even while the receiver is being opened", async () => {
     await using main = new Main();
     await main.next("ready");
     main.post({ kind: "receive", id: 1, queue: "q", max: 1, wait: Infinity });

@@ -22,7 +22,7 @@ function inflow(): { inflow: Inflow; posted: ToMain[] } {
 }
 
 describe("pack()", () => {
-  it("gives what unpack() makes the same bodies of, whatever they are", () => {
+  it("returns a value from which unpack() restores the same bodies", () => {
     for (
       const bodies of [[""], ["", ""], ["a"], ["a", "b", ""], ["\0"], ["a", "b\0c"], ["\0", "\0"], ["é", "\u{1f4a9}"]]
     ) {
@@ -32,7 +32,7 @@ describe("pack()", () => {
 });
 
 describe("Inflow", () => {
-  it("makes one frame a turn, with runs of events of one subscription each", () => {
+  it("makes one frame each turn, with runs of events of one subscription", () => {
     const { inflow: flow, posted } = inflow();
     const one = flow.open(1, false, 10_000);
     const two = flow.open(2, true, 10_000);
@@ -55,7 +55,7 @@ describe("Inflow", () => {
     ]);
   });
 
-  it("holds nothing for a subscription that has ended: its receiver may emit until it has unsubscribed", () => {
+  it("holds no event for an ended subscription, although its receiver may emit until it has unsubscribed", () => {
     const { inflow: flow, posted } = inflow();
     const emit = flow.open(1, false, 0);
     flow.close(1);
@@ -66,7 +66,7 @@ describe("Inflow", () => {
     assertEquals(seen(posted), ["held"]);
   });
 
-  it("holds events when their credit is used up, and inbox messages never", () => {
+  it("holds events without credit, but never inbox messages", () => {
     const { inflow: flow, posted } = inflow();
     const emit = flow.open(1, false, cost("1"));
     emit("a", "1");
@@ -82,7 +82,7 @@ describe("Inflow", () => {
     assertEquals(seen(posted), ["1", "answer", "2", "3"]);
   });
 
-  it("says how many events were lost, behind those that came before them and ahead of those that came after", () => {
+  it("reports the number of lost events between the earlier and the later events", () => {
     const { inflow: flow, posted } = inflow();
     const emit = flow.open(1, false, 0);
     const fit = Math.floor(HELD_LIMIT / cost(MEGABYTE));
@@ -97,7 +97,7 @@ describe("Inflow", () => {
     assert(all.every((body) => body === MEGABYTE));
   });
 
-  it("says a gap also while the handlers never catch up", () => {
+  it("reports a gap even if the handlers never catch up", () => {
     const { inflow: flow, posted } = inflow();
     const emit = flow.open(1, false, 0);
     let sent = 0;
@@ -118,7 +118,7 @@ describe("Inflow", () => {
     assertEquals(seen(posted).filter((body) => body === MEGABYTE).length + all, sent);
   });
 
-  it("is congested from half of its bound down to a quarter, and says when that ends", () => {
+  it("is congested from half of its limit down to a quarter, and reports the end", () => {
     const { inflow: flow } = inflow();
     let drained = 0;
     flow.onDrain = () => drained++;
@@ -130,7 +130,7 @@ describe("Inflow", () => {
     assertEquals([flow.congested, drained], [false, 1]);
   });
 
-  it("forgets what an ended subscription held", () => {
+  it("drops the held events of an ended subscription", () => {
     const { inflow: flow, posted } = inflow();
     const emit = flow.open(1, false, 0);
     while (!flow.congested) emit("a", MEGABYTE);
@@ -144,7 +144,7 @@ describe("Inflow", () => {
     assertEquals(seen(posted).length, fit);
   });
 
-  it("drops inbox messages that main does not take, says so once, and goes on when main has caught up", () => {
+  it("drops inbox messages that main does not handle, reports it once, and continues when main has caught up", () => {
     const { inflow: flow, posted } = inflow();
     const fits = Math.floor(AHEAD_LIMIT / cost(MEGABYTE)) + 1;
     for (let i = 0; i < fits + 5; i++) {

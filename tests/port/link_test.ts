@@ -88,7 +88,7 @@ const filter = { topic: "a", pattern: false, serves: false };
 const ignore = () => {};
 
 describe("Link", () => {
-  it("gives what the receiver answers, and its errors with their class and code", async () => {
+  it("resolves with the answers of the receiver, and rejects with its errors, with class and code", async () => {
     await using stage = new Stage();
     const link = await stage.open();
     assertEquals(link.inbox, stage.receiver.inbox);
@@ -98,7 +98,7 @@ describe("Link", () => {
     assert(error instanceof QueueFullError && error.code === "queue_full" && error.retryable);
   });
 
-  it("posts one array for all that was asked in one turn", async () => {
+  it("posts all requests of one turn as one array", async () => {
     await using stage = new Stage();
     const link = await stage.open();
     const before = stage.thread.last.toWorker.length;
@@ -108,7 +108,7 @@ describe("Link", () => {
     assertEquals(stage.thread.last.toWorker.length, before + 1);
   });
 
-  it("starts and settles in one request what is started and settled in one turn, and tells each its own", async () => {
+  it("combines the starts and settles of one turn in one request, and resolves each with its own result", async () => {
     await using stage = new Stage();
     const link = await stage.open();
     const held = await Promise.all([
@@ -128,7 +128,7 @@ describe("Link", () => {
     ]);
   });
 
-  it("tells of each batch that it has posted, also of a beat and of an answer", async () => {
+  it("reports each posted batch, including heartbeats and answers", async () => {
     await using stage = new Stage(() => "secret");
     const link = await stage.open();
     await link.request<"ask">({ kind: "ask", verb: "echo", argument: 0 });
@@ -139,7 +139,7 @@ describe("Link", () => {
     assert(stage.posted >= posted().length, `it told of ${stage.posted}`); // one of them may be on its way
   });
 
-  it("rejects with what the receiver could not be opened with, and leaves no thread behind", async () => {
+  it("rejects with the error of a receiver that fails to open, and leaves no thread behind", async () => {
     await using stage = new Stage();
     stage.refusals.push(new ProviderError("denied", "Cannot open: wrong password"));
     const error = await assertRejects(() => stage.open());
@@ -155,7 +155,7 @@ describe("Link", () => {
     assert(stage.thread.last.terminated);
   });
 
-  it("rejects what waits when its worker fails, and a fresh one takes over", async () => {
+  it("rejects pending requests when its worker fails, and a new worker replaces it", async () => {
     await using stage = new Stage();
     const link = await stage.open();
     const got: string[] = [];
@@ -183,7 +183,7 @@ describe("Link", () => {
     assertEquals(got, ["after"]);
   });
 
-  it("keeps requests for the fresh worker, also when a first one cannot be opened", async () => {
+  it("keeps requests for the new worker, even if the first new one fails to open", async () => {
     await using stage = new Stage();
     const link = await stage.open();
     stage.refusals.push(new ProviderError("unavailable", "Cannot open: the server is down"));
@@ -205,7 +205,7 @@ describe("Link", () => {
     assertEquals((await taken)[0]?.body, "item");
   });
 
-  it("subscribes again what was asked for while no worker was there", async () => {
+  it("makes the subscriptions that were requested while there was no worker", async () => {
     await using stage = new Stage();
     const link = await stage.open();
     stage.thread.last.fail("it broke");
@@ -220,7 +220,7 @@ describe("Link", () => {
     assert(!stage.receiver.emits.has("b"));
   });
 
-  it("takes a worker that does not answer for dead after two beats that it was asked for", async () => {
+  it("considers a worker dead after two missed heartbeats", async () => {
     await using stage = new Stage();
     const link = await stage.open();
     const asked = assertRejects(() => link.request<"ask">({ kind: "ask", verb: "never", argument: 0 }));
@@ -233,7 +233,7 @@ describe("Link", () => {
     await stage.heard("up");
   });
 
-  it("is not misled by a clock that is set forward", async () => {
+  it("ignores that the clock is set forward", async () => {
     await using stage = new Stage();
     await stage.open();
     const now = Date.now;
@@ -247,7 +247,7 @@ describe("Link", () => {
     }
   });
 
-  it("rejects a cancelled wait with the signal's reason, unless the item came first", async () => {
+  it("rejects a cancelled wait with the signal's reason, unless the item arrived first", async () => {
     await using stage = new Stage();
     const link = await stage.open();
     const abort = new AbortController();
@@ -269,7 +269,7 @@ describe("Link", () => {
     assertEquals([...bodies, ...rest.map(({ body }) => body)], ["item"]);
   });
 
-  it("gives credit back in large pieces", async () => {
+  it("returns credit in large amounts", async () => {
     await using stage = new Stage();
     const link = await stage.open();
     const body = "x".repeat(1_000);
@@ -289,7 +289,7 @@ describe("Link", () => {
     assert(credits.length >= 10 && credits.length <= 20, `${credits.length} credit frames`);
   });
 
-  it("asks the provider what the receiver asks", async () => {
+  it("passes the questions of the receiver to the provider", async () => {
     await using stage = new Stage((verb, argument) => {
       if (verb === "credentials") return Promise.resolve({ for: argument });
       throw new ProviderError("denied", "Cannot answer: no");
@@ -301,7 +301,7 @@ describe("Link", () => {
     assert(error instanceof ProviderError && error.code === "denied");
   });
 
-  it("gives no answer to a worker other than the one that asked", async () => {
+  it("answers only the worker that asked", async () => {
     const answers: PromiseWithResolvers<unknown>[] = [];
     await using stage = new Stage(() => {
       const answer = Promise.withResolvers<unknown>();
@@ -321,7 +321,7 @@ describe("Link", () => {
     assertEquals(await asked, "for the second");
   });
 
-  it("answers a receiver that asks while it is being opened", async () => {
+  it("answers questions of a receiver that is being opened", async () => {
     const thread = new OneThread(
       async (context) => {
         if (await context.ask("credentials", 0) !== "secret") throw new Error("no secret");
@@ -338,7 +338,7 @@ describe("Link", () => {
     }
   });
 
-  it("passes on what the receiver says", async () => {
+  it("passes on the reports of the receiver", async () => {
     await using stage = new Stage();
     const link = await stage.open();
     const stream = link.subscribe(filter, ignore, (reason) => stage.say(`gap a: ${reason}`));
@@ -359,7 +359,7 @@ describe("Link", () => {
     ]);
   });
 
-  it("subscribes until the transport is in reach, and ends the stream by any other refusal", async () => {
+  it("retries a subscription while the transport is unreachable, and ends the stream at any other error", async () => {
     await using stage = new Stage();
     const link = await stage.open();
     const unavailable = () => new ProviderError("unavailable", "Cannot subscribe: no connection");
@@ -371,7 +371,7 @@ describe("Link", () => {
     assert(error instanceof ProviderError && error.code === "denied");
   });
 
-  it("says so when a fresh worker may not subscribe what its predecessor had", async () => {
+  it("reports a subscription that a new worker is not allowed to restore", async () => {
     await using stage = new Stage();
     const link = await stage.open();
     await link.subscribe(filter, ignore).ready;
@@ -381,7 +381,7 @@ describe("Link", () => {
     assert(stage.said.includes("fault denied"), `it said ${stage.said}`);
   });
 
-  it("subscribes once at a fresh worker, though it was about to ask the dead one again", async () => {
+  it("subscribes once at a new worker, even if it was about to retry at the dead one", async () => {
     await using stage = new Stage();
     const link = await stage.open();
     const unavailable = () => new ProviderError("unavailable", "Cannot subscribe: no connection");
@@ -400,7 +400,7 @@ describe("Link", () => {
     assertEquals(link.restarts, 1);
   });
 
-  it("is closed at once while a fresh worker opens its receiver", async () => {
+  it("closes immediately while a new worker opens its receiver", async () => {
     await using stage = new Stage();
     const link = await stage.open(60_000);
     stage.opening = new Promise(() => {});
@@ -410,7 +410,7 @@ describe("Link", () => {
     assert(stage.thread.last.terminated);
   });
 
-  it("closes by force when the receiver does not", async () => {
+  it("terminates a receiver that does not close", async () => {
     await using stage = new Stage();
     const link = await stage.open();
     stage.receiver.close = () => new Promise(() => {});
@@ -425,7 +425,7 @@ describe("Link", () => {
     await assertRejects(() => link.request<"ask">({ kind: "ask", verb: "echo", argument: 0 }), BusError, "closed");
   });
 
-  it("starts no worker any more when it was closed while one was being replaced", async () => {
+  it("starts no worker if it was closed during a replacement", async () => {
     await using stage = new Stage();
     const link = await stage.open();
     stage.thread.listens = false;

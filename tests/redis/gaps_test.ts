@@ -72,7 +72,7 @@ describe("Redis: a gap", () => {
     return n - 1;
   }
 
-  it("is reported before the events after the loss, though the other connection is down for long", async () => {
+  it("is reported before the events after the loss, even if the other connection is down for a long time", async () => {
     await using wire = await Wire.to(server);
     const { bus, publisher, seen } = await open(wire);
     await bus.subscribe("t", (n) => seen.push(n)).ready;
