@@ -13,7 +13,7 @@ const FLOOD = 100_000;
 const GROWTH = 512 * 2 ** 20;
 
 onRedis("a hostile peer", ({ it, server, provider }) => {
-  it(`that floods a server with ${FLOOD} requests: it stays up, bounded, and says what it refused`, async () => {
+  it(`that floods a server with ${FLOOD} requests: it stays up, its memory is bounded, and it reports the refused messages`, async () => {
     const namespace = fresh();
     await using all = await victim((name) => Bus.open(provider(), { namespace: name, timeout: 10_000 }), namespace);
     const { promise, resolve } = Promise.withResolvers<void>();
