@@ -10,8 +10,8 @@
  *
  * A comment in a test file sets how the file runs:
  *
- *     // run: alone           no other file runs at the same time, because this one measures
- *     // run: lane NAME       at most one file of the lane runs at a time, because they share a resource of the machine
+ *     // run: quiet           it runs at the end, one file for each core, because it measures or is sensitive to load
+ *     // run: kernel-queues   it uses POSIX message queues: it gets its own ones, or waits for the others that use them
  *     // run: deadline 600    its deadline in seconds
  *
  * The last line is `N passed, N failed, N skipped`. A file that crashed, hung or had no test counts as failed.
@@ -20,6 +20,7 @@
  */
 import { relative } from "node:path";
 import { type Case, parse } from "./junit.ts";
+import { noOwnQueues, ownQueues } from "./kernel_queues.ts";
 
 /** The default deadline of a file under one runtime, in seconds. */
 const DEADLINE = 180;
@@ -37,8 +38,10 @@ type Runtime = "deno" | "bun";
 interface Run {
   readonly runtime: Runtime;
   readonly file: string;
-  readonly alone: boolean;
-  readonly lane?: string;
+  /** Whether it runs at the end, with few others. */
+  readonly quiet: boolean;
+  /** Whether it uses POSIX message queues. */
+  readonly queues: boolean;
   readonly deadline: number;
 }
 
@@ -57,17 +60,21 @@ async function main(): Promise<void> {
   const runtimes = (["deno", "bun"] as const).filter((runtime) => flags.has(runtime));
   const planned = await plan(runtimes.length > 0 ? runtimes : ["deno", "bun"], filters);
   if (planned.length === 0) throw new Error(`Cannot test: no file in tests/ matches ${filters.join(" ")}`);
-  const runs = Array.from({ length: Number(flags.get("repeat") ?? 1) }, () => planned).flat();
+  const runs = Array.from({ length: Number(flags.get("repeat") ?? 1) }, () => planned.map((run) => ({ ...run })))
+    .flat();
   const spinners = flags.has("load") ? Array.from({ length: cores }, spin) : [];
   const start = performance.now();
   const results: Result[] = [];
+  const shared = runs.some(({ queues }) => queues) ? await noOwnQueues() : undefined;
+  if (shared) console.log(`Files that use POSIX message queues run one at a time: ${shared}`);
+  const own = shared === undefined;
   const finish = (result: Result) => {
     results.push(result);
     show(result, `${results.length}/${runs.length}`, jobs === 1);
   };
   try {
-    await together(runs.filter((run) => !run.alone), jobs, finish);
-    for (const run of runs.filter((run) => run.alone)) finish(await execute(run, jobs === 1));
+    await together(runs.filter(({ quiet }) => !quiet), jobs, own, finish);
+    await together(runs.filter(({ quiet }) => quiet), Math.min(jobs, cores), own, finish);
   } finally {
     for (const spinner of spinners) spinner.kill("SIGKILL");
   }
@@ -101,15 +108,14 @@ async function plan(runtimes: readonly Runtime[], filters: readonly string[]): P
   const wishes = await Promise.all(files.map(async (file) => {
     const text = await Deno.readTextFile(ROOT + file);
     const needs = [...text.matchAll(/^\/\/ run: (.*)$/gm)].map(([, need]) => need!).join(" ");
-    const lane = /\blane (\S+)\b/.exec(needs)?.[1];
     return {
       file,
-      alone: /\balone\b/.test(needs),
-      lane,
+      quiet: /\bquiet\b/.test(needs),
+      queues: /\bkernel-queues\b/.test(needs),
       deadline: Number(/deadline (\d+)/.exec(needs)?.[1] ?? DEADLINE),
     };
   }));
-  wishes.sort((a, b) => Number(b.lane !== undefined) - Number(a.lane !== undefined) || b.deadline - a.deadline);
+  wishes.sort((a, b) => b.deadline - a.deadline || Number(b.queues) - Number(a.queues));
   return wishes.flatMap((wish) => runtimes.map((runtime) => ({ runtime, ...wish })));
 }
 
@@ -121,40 +127,44 @@ async function* walk(folder: string): AsyncGenerator<string> {
   }
 }
 
-/** Executes runs, up to `jobs` at the same time. A run whose lane is in use waits. */
-async function together(runs: readonly Run[], jobs: number, finish: (result: Result) => void): Promise<void> {
+/** Executes runs, up to `jobs` at the same time. Without queues of their own, files that use queues wait for one another. */
+async function together(
+  runs: readonly Run[],
+  jobs: number,
+  own: boolean,
+  finish: (result: Result) => void,
+): Promise<void> {
   const waiting = [...runs];
-  const taken = new Set<string>();
-  const under = new Set<Promise<void>>();
+  const under = new Map<Run, Promise<void>>();
   while (waiting.length > 0 || under.size > 0) {
-    const next = waiting.findIndex(({ lane }) => lane === undefined || !taken.has(lane));
+    const taken = !own && [...under.keys()].some(({ queues }) => queues);
+    const next = waiting.findIndex(({ queues }) => !(queues && taken));
     if (next < 0 || under.size >= jobs) {
-      await Promise.race(under);
+      await Promise.race(under.values());
       continue;
     }
     const [run] = waiting.splice(next, 1) as [Run];
-    if (run.lane) taken.add(run.lane);
-    const done = execute(run, jobs === 1).then((result) => {
-      under.delete(done);
-      if (run.lane) taken.delete(run.lane);
-      finish(result);
-    });
-    under.add(done);
+    under.set(
+      run,
+      execute(run, own, jobs === 1).then((result) => {
+        under.delete(run);
+        finish(result);
+      }),
+    );
   }
 }
 
-async function execute(run: Run, live: boolean): Promise<Result> {
-  const { runtime, file, deadline } = run;
+async function execute(run: Run, own: boolean, live: boolean): Promise<Result> {
+  const { runtime, file, queues, deadline } = run;
   const path = await Deno.makeTempFile({ prefix: "tsmq-junit-" });
-  const [command, args] = runtime === "deno"
+  const test = runtime === "deno"
     // `deno task ok` checks the types.
-    ? [Deno.execPath(), ["test", "-A", "--no-check", "--no-prompt", `--junit-path=${path}`, file]]
-    : [
-      `${ROOT}.cache/bin/bun`,
-      ["test", `--timeout=${LONG * 1_000}`, "--reporter=junit", `--reporter-outfile=${path}`, `./${file}`],
-    ];
+    ? [Deno.execPath(), "test", "-A", "--no-check", "--no-prompt", `--junit-path=${path}`, file]
+    : [`${ROOT}.cache/bin/bun`, "test", `--timeout=${LONG * 1_000}`, "--reporter=junit"]
+      .concat(`--reporter-outfile=${path}`, `./${file}`);
+  const [command, ...args] = queues && own ? ownQueues(test) : test;
   const start = performance.now();
-  const child = new Deno.Command(command, {
+  const child = new Deno.Command(command!, {
     args,
     cwd: ROOT,
     stdin: "null",

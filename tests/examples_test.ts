@@ -1,4 +1,4 @@
-// run: lane kernel-queues
+// run: kernel-queues
 /** Each program in `examples/` runs to its end by itself. */
 import { assertEquals, assertMatch } from "@std/assert";
 import { describe } from "@std/testing/bdd";

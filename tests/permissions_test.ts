@@ -1,4 +1,4 @@
-// run: lane kernel-queues
+// run: kernel-queues
 /** The README's table of Deno permissions: with exactly these a bus works, with one less it says what it lacks. */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";

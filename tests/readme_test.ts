@@ -1,4 +1,4 @@
-// run: lane kernel-queues
+// run: kernel-queues
 /** The README and docs/ do not lie: what they show runs, what they claim of a provider is what it says of itself. */
 import { assert, assertEquals } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";

@@ -269,18 +269,6 @@ export const life: Cases = {
     await seen.are(["closing", "closed"]);
   },
 
-  "30 buses at once": {
-    deadline: 60_000,
-    alone: true,
-    run: async (t) => {
-      const buses = await t.buses(30);
-      const seen = t.collect<number>();
-      await Promise.all(buses.map((bus, i) => bus.subscribe("all", () => seen.add(i)).ready));
-      await buses[7]!.publish("x", "all");
-      equal((await seen.count(30)).toSorted((a, b) => a - b), buses.map((_, i) => i));
-    },
-  },
-
   "what is not a provider is refused": async (t) => {
     const { provider } = t;
     const unclonable = { ...provider, options: { password: () => "secret" } };

@@ -54,7 +54,7 @@ export class HttpProxy implements AsyncDisposable {
     const server = createServer();
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
     const proxy = new HttpProxy(server, target);
-    server.on("request", (asked, answer) => void proxy.#handle(asked, answer));
+    server.on("request", (asked, answer) => void proxy.#handle(asked, answer).catch(() => {})); // the client has gone
     return proxy;
   }
 

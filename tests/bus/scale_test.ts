@@ -59,3 +59,17 @@ onEach("ten thousand topics", ({ it, provider }) => {
     assertEquals(await other.publish(0, "topic/7"), 0);
   });
 });
+
+onEach("30 buses at once", ({ it, provider }) => {
+  it("each get an event", async () => {
+    const [namespace, shared] = [fresh(), provider()];
+    const buses = await Promise.all(
+      Array.from({ length: 30 }, () => Bus.open(shared, { namespace, connectTimeout: 60_000 })),
+    );
+    const seen = new Set<number>();
+    await Promise.all(buses.map((bus, i) => bus.subscribe("all", () => seen.add(i)).ready));
+    await buses[7]!.publish("x", "all");
+    await until("all have it", () => seen.size === buses.length);
+    await Promise.all(buses.map((bus) => bus.close()));
+  });
+});

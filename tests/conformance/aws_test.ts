@@ -1,6 +1,4 @@
-// Thirty workers that load the SDK keep two cores busy for half a minute; both runtimes at it at once outlast the kit's patience.
-// run: alone
-// run: deadline 300
+// run: deadline 500, because each of some 300 buses starts a worker that loads the SDK
 import { afterAll, beforeAll, describe } from "@std/testing/bdd";
 import { aws, type AwsOptions } from "../../src/providers/aws/provider.ts";
 import type { Harness } from "../../src/conformance/mod.ts";

@@ -3,10 +3,11 @@ import { fromPlain, type PlainError, toPlain } from "../../src/errors.ts";
 import type { Provider, RegisteredServer, Sender, SenderContext, SendOptions } from "../../src/provider/provider.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import { Peer, there } from "../support/peer.ts";
+import { share } from "../support/share.ts";
 import { kit } from "./run.ts";
 
 // Buses receive in this runtime, and send from a process of the other one.
-// run: lane kernel-queues
+// run: kernel-queues
 
 type Said =
   | { id: number; value?: unknown; error?: PlainError }
@@ -112,5 +113,5 @@ describe("conformance of ipc between Deno and Bun", () => {
     ...ipc({ messageSize: 1_024 }),
     open: (context) => elsewhere.open(context),
   });
-  kit({ provider });
+  kit({ provider }, { which: share });
 });

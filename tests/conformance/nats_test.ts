@@ -1,4 +1,4 @@
-// run: alone, because JetStream holds an item that reaches a cancelled pull for ten seconds, which happens on a loaded machine
+// run: quiet, because JetStream holds an item that reaches a cancelled pull for ten seconds, which happens on a loaded machine
 /** A provider from outside of tsmq, `examples/nats`, passes the kit as ours do. */
 import { jetstreamManager } from "@nats-io/jetstream";
 import { connect } from "@nats-io/transport-node";
@@ -8,6 +8,7 @@ import { Connection } from "../../examples/nats/connection.ts";
 import { Bus } from "../../src/bus.ts";
 import { nats } from "../../examples/nats/provider.ts";
 import { NatsServer } from "../support/nats_server.ts";
+import { share } from "../support/share.ts";
 import { TcpProxy } from "../support/tcp_proxy.ts";
 import { kit } from "./run.ts";
 
@@ -22,6 +23,7 @@ describe("conformance of nats", () => {
     await proxy.close();
     await server.stop();
   });
+  // a transport of another package: half of the cases under each runtime
   kit({
     provider: () => nats({ servers: `127.0.0.1:${proxy?.port}` }),
     faults: {
@@ -30,7 +32,7 @@ describe("conformance of nats", () => {
         return Promise.resolve();
       },
     },
-  });
+  }, { which: share });
 
   it("queues are made while others are removed, the last of them with the server's directory for all", async () => {
     await Promise.all(["one", "other"].map(async (name) => {

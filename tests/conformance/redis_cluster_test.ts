@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe } from "@std/testing/bdd";
 import { redis } from "../../src/providers/redis/provider.ts";
 import { type RedisGroup, startCluster } from "../support/redis_cluster.ts";
+import { share } from "../support/share.ts";
 import { kit } from "./run.ts";
 
 /** Rooms in which it matters that there are several nodes; the others run on one. */
@@ -11,5 +12,7 @@ describe("conformance of a Redis Cluster", () => {
   beforeAll(async () => cluster = await startCluster());
   afterAll(() => cluster.stop());
   // before it runs, only the features are looked at
-  kit({ provider: () => redis({ cluster: cluster?.nodes ?? ["redis://localhost"] }) }, ROOMS);
+  kit({ provider: () => redis({ cluster: cluster?.nodes ?? ["redis://localhost"] }) }, {
+    which: (cases) => share(cases.filter(({ name }) => ROOMS.test(name))),
+  });
 });

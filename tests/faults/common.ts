@@ -40,6 +40,7 @@ export const COMMON: readonly Fault[] = [
   },
   {
     name: "busy main thread",
+    ofProcess: true,
     times: 5,
     pause: 100,
     inject: ({ random }) => {
@@ -84,6 +85,7 @@ export const COMMON: readonly Fault[] = [
 export function clockStep(most: number): Fault {
   return {
     name: "clock step",
+    ofProcess: true,
     times: 15,
     pause: 50,
     inject: async ({ random }) => {

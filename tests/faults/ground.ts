@@ -7,7 +7,7 @@ import type { Traffic } from "./traffic.ts";
 /** One kind of fault. */
 export interface Fault<G extends Ground = Ground> {
   readonly name: string;
-  /** How many are injected in a short run. */
+  /** How many are injected in a run of one runtime that does not share them with the other one. */
   readonly times: number;
   /** Milliseconds between two, at most. */
   readonly pause: number;
@@ -19,6 +19,8 @@ export interface Fault<G extends Ground = Ground> {
   readonly unheard?: boolean;
   /** Servers may be away for so long that they count as gone. */
   readonly long?: boolean;
+  /** It happens to the whole process, so no other kind is injected beside it. */
+  readonly ofProcess?: boolean;
   /** Lets it happen; resolves when it is mended. */
   inject(scene: Scene<G>): Promise<void>;
 }

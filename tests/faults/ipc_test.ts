@@ -1,4 +1,4 @@
-// run: lane kernel-queues, deadline 300 (what the kernel grants a user's queues is there only once)
+// run: kernel-queues, deadline 300 (what the kernel grants a user's queues is there only once)
 import { ipcFaults, IpcGround } from "./ipc.ts";
 import { faultsOf } from "./scenario.ts";
 

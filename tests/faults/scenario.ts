@@ -1,11 +1,13 @@
-/** Runs the faults of a ground, one kind after the other, under traffic of every style. */
+/** Runs the faults of a transport, some kinds side by side, under traffic of every style. */
 import { assertEquals } from "@std/assert";
-import { afterAll, beforeAll, describe } from "@std/testing/bdd";
+import { afterAll, describe } from "@std/testing/bdd";
 import { appendFileSync } from "node:fs";
 import process from "node:process";
 import { here } from "../support/peer.ts";
 import { Random, SEED } from "../support/random.ts";
 import { itNeeds } from "../support/skip.ts";
+import { ALL } from "../support/share.ts";
+import { sideBySide } from "../support/side_by_side.ts";
 import { pause, within } from "../support/until.ts";
 import type { Fault, Ground } from "./ground.ts";
 import { type Row, rowsOf, table } from "./report.ts";
@@ -15,8 +17,15 @@ import { Traffic } from "./traffic.ts";
 const ONLY = process.env.TSMQ_FAULTS_ONLY ?? "";
 /** How many times as many faults as in the short run: `deno task test:faults --long` says 10. */
 const SCALE = Number(process.env.TSMQ_FAULTS_SCALE || 1);
+/** Kinds of faults that are injected at the same time, each on its own server. */
+const LANES = 3;
 /** Milliseconds that one fault may take, with all that it needs to be mended. */
 const LONGEST = 40_000;
+
+/** Returns how many faults of a kind this runtime injects: the two runtimes together over 1,000 of all kinds. */
+function count(times: number): number {
+  return Math.ceil(times * SCALE * (ALL ? 1 : 2 / 3));
+}
 
 /** One test for each fault; a table at the end. */
 export function faultsOf<G extends Ground>(
@@ -24,22 +33,29 @@ export function faultsOf<G extends Ground>(
   missing: string | undefined,
   faults: readonly Fault<G>[],
   open: () => Promise<G>,
+  lanes: number = LANES,
 ): void {
   describe(`faults of ${name} (seed ${SEED})`, () => {
-    const it = itNeeds(missing);
     const rows: Row[] = [];
-    let ground: G;
+    const grounds: G[] = [];
     if (missing === undefined) {
-      beforeAll(async () => void (ground = await open()));
       afterAll(async () => {
-        await ground?.[Symbol.asyncDispose]();
+        for (const ground of grounds) await ground[Symbol.asyncDispose]();
         console.log(`Seed ${SEED}\n${table(rows)}`);
         const file = process.env.TSMQ_FAULTS_ROWS;
         if (file) appendFileSync(file, rows.map((row) => `${JSON.stringify(row)}\n`).join(""));
       });
     }
-    for (const fault of faults.filter(({ name }) => new RegExp(ONLY).test(name))) {
-      it(`${fault.name}: nothing is lost, nothing hangs`, async () => void rows.push(...await run(ground, fault)));
+    const play = async (fault: Fault<G>) => {
+      const ground = grounds.pop() ?? await open();
+      rows.push(...await run(ground, fault).finally(() => grounds.push(ground)));
+    };
+    const chosen = faults.filter(({ name }) => new RegExp(ONLY).test(name));
+    for (const ofProcess of [false, true]) {
+      const it = missing === undefined ? sideBySide(ofProcess ? 1 : lanes) : itNeeds(missing);
+      for (const fault of chosen.filter((fault) => (fault.ofProcess ?? false) === ofProcess)) {
+        it(`${fault.name}: nothing is lost, nothing hangs`, () => play(fault));
+      }
     }
   });
 }
@@ -51,7 +67,7 @@ async function run<G extends Ground>(ground: G, fault: Fault<G>): Promise<Row[]>
   if (fault.long) traffic.tallies.call.allowed.add("no_such_remote");
   traffic.once = fault.once ?? false;
   traffic.hearsStarts = !fault.unheard;
-  const injected = fault.times * SCALE;
+  const injected = count(fault.times);
   try {
     for (let i = 0; i < injected; i++) {
       await pause(random.int(1, fault.pause));

@@ -11,7 +11,7 @@ import { until, within } from "../support/until.ts";
 import { busesOf, fresh, HandmadeBus, left } from "./ground.ts";
 
 // Fifty buses use most of RLIMIT_MSGQUEUE.
-// run: lane kernel-queues
+// run: kernel-queues
 
 /** Queues that this process holds open. */
 function descriptors(): string[] {

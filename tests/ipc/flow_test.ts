@@ -1,4 +1,4 @@
-// run: alone, because it measures memory, which is collected late on a busy machine
+// run: quiet, kernel-queues, because it measures memory, which is collected late on a busy machine
 import { assert, assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import process from "node:process";

@@ -128,16 +128,18 @@ export function whole(received: string): number {
 
 /** Why no other user can run this file here; undefined if one can. */
 export function noOtherUser(file: URL): string | undefined {
-  if (process.getuid?.() !== 0) return "only root can become another user";
   try {
-    execFileSync("setpriv", [...become(40_000), "test", "-r", fileURLToPath(file)], { stdio: "ignore" });
+    execute([...become(40_000), "test", "-r", fileURLToPath(file)]);
   } catch {
-    return "another user cannot read these files";
+    return "nobody here can become another user who can read these files";
   }
 }
 
+/** What `mount` and `unshare` need: they look for user 0, not for its capabilities, which a test run may keep as another user. */
+const ROOT = ["setpriv", "--reuid=0"];
+
 function become(user: number): string[] {
-  return [`--reuid=${user}`, `--regid=${user}`, "--clear-groups"];
+  return ["setpriv", `--reuid=${user}`, `--regid=${user}`, "--clear-groups", "--inh-caps=-all", "--ambient-caps=-all"];
 }
 
 /** Runs a file to its end as another user; returns its output and exit code. */
@@ -151,10 +153,16 @@ export type KernelLimits = Partial<Record<"queues_max" | "msg_max" | "msgsize_ma
 /** Why there can be no IPC namespace with limits of its own here; undefined if there can. */
 export function noKernelLimits(): string | undefined {
   try {
-    execFileSync("unshare", within({ queues_max: 8 }).slice(1).concat("true"), { stdio: "ignore" });
+    execute([...within({ queues_max: 8 }), "true"]);
   } catch {
     return "nobody here can have an IPC namespace of its own and set its limits";
   }
+}
+
+/** Whether CAP_SYS_RESOURCE exempts root from the limits of the kernel. */
+export function rootIsExempt(): boolean {
+  const capabilities = /^CapEff:\s*([0-9a-f]+)$/m.exec(execute([...ROOT, "cat", "/proc/self/status"]))![1]!;
+  return (BigInt(`0x${capabilities}`) >> 24n) % 2n === 1n;
 }
 
 /** As {@linkcode runAs}, in an IPC namespace with these limits. */
@@ -170,17 +178,22 @@ export function runBlind(user: number, file: URL, ...args: string[]): Promise<Ra
 /** Why nobody can be kept from seeing others' processes here; undefined if it can be done. */
 export function notBlindable(): string | undefined {
   try {
-    execFileSync(BLIND[0]!, BLIND.slice(1).concat("true"), { stdio: "ignore" });
+    execute([...BLIND, "true"]);
   } catch {
     return "nobody here can mount a /proc that hides others' processes";
   }
 }
 
-const BLIND = ["unshare", "--mount", "sh", "-c", 'mount -t proc -o hidepid=2 proc /proc && exec "$@"', "sh"];
+const BLIND = [...ROOT, "unshare", "--mount", "sh", "-c", 'mount -t proc -o hidepid=2 proc /proc && exec "$@"', "sh"];
 
 function within(limits: KernelLimits): string[] {
   const set = Object.entries(limits).map(([name, value]) => `echo ${value} > /proc/sys/fs/mqueue/${name} && `);
-  return ["unshare", "--ipc", "sh", "-c", `${set.join("")}exec "$@"`, "sh"];
+  return [...ROOT, "unshare", "--ipc", "sh", "-c", `${set.join("")}exec "$@"`, "sh"];
+}
+
+/** Runs a command to its end; returns its output. */
+function execute([program, ...args]: string[]): string {
+  return execFileSync(program!, args, { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] });
 }
 
 /** Limits this process to few descriptors, so that using them up is quick. */
@@ -201,7 +214,7 @@ async function run(before: readonly string[], user: number, file: URL, args: rea
   copyFileSync(process.execPath, program);
   execFileSync("chown", [String(user), home, program]);
   const env = { ...process.env, HOME: home, DENO_DIR: `${home}/deno`, XDG_CACHE_HOME: home };
-  const command = [...before, "setpriv", ...become(user), program, ...runtime, fileURLToPath(file), ...args];
+  const command = [...before, ...become(user), program, ...runtime, fileURLToPath(file), ...args];
   const child = new Child(command[0]!, command.slice(1), { env });
   const { code } = await child.wait(170_000);
   removeDir(home);
@@ -224,7 +237,7 @@ export class SmallDirectory implements Disposable {
 
   constructor(options = "size=256k") {
     try {
-      execFileSync("mount", ["-t", "tmpfs", "-o", options, "none", this.path], { stdio: "ignore" });
+      execute([...ROOT, "mount", "-t", "tmpfs", "-o", options, "none", this.path]);
     } catch (error) {
       removeDir(this.path);
       throw error;
@@ -260,7 +273,7 @@ export class SmallDirectory implements Disposable {
   }
 
   remove(): void {
-    execFileSync("umount", ["-l", this.path]);
+    execute([...ROOT, "umount", "-l", this.path]);
     removeDir(this.path);
   }
 
@@ -274,9 +287,7 @@ export function allOf(user: number): string[] {
   const directory = makeDir("mqueue");
   const look = 'mount -t mqueue none "$1" && find "$1" /dev/shm -mindepth 1 -maxdepth 1 -uid "$2"';
   // in a mount namespace of its own, invisible to other processes
-  const found = execFileSync("unshare", ["--mount", "sh", "-c", look, "sh", directory, String(user)], {
-    encoding: "utf8",
-  });
+  const found = execute([...ROOT, "unshare", "--mount", "sh", "-c", look, "sh", directory, String(user)]);
   removeDir(directory);
   return found.split("\n").filter(Boolean).map((path) => path.slice(path.lastIndexOf("/") + 1));
 }

@@ -13,7 +13,7 @@ import { until } from "../support/until.ts";
 import { fresh, left, noOtherUser, notBlindable, runAs, runBlind } from "./ground.ts";
 
 // Any other bus of this user that opens at the same time would clean up these dead buses.
-// run: lane kernel-queues
+// run: kernel-queues
 
 const PEER = new URL("group_peer.ts", import.meta.url);
 const BLIND_PEER = new URL("blind_peer.ts", import.meta.url);

@@ -14,7 +14,7 @@ import { until } from "../support/until.ts";
 import { busesOf, fresh, left } from "./ground.ts";
 
 // One of these uses up RLIMIT_MSGQUEUE.
-// run: lane kernel-queues
+// run: kernel-queues
 
 const encoder = new TextEncoder();
 

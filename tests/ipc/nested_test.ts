@@ -1,5 +1,5 @@
 // The queues of a user share one limit.
-// run: lane kernel-queues
+// run: kernel-queues
 import { onIpc } from "../bus/grounds.ts";
 import { nested } from "../bus/nested.ts";
 

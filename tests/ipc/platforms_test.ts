@@ -1,10 +1,11 @@
-// run: lane kernel-queues
+// run: kernel-queues
 import { assertEquals } from "@std/assert";
 import { describe } from "@std/testing/bdd";
 import { Bus } from "../../src/bus.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import { Errno } from "../../src/providers/ipc/errno.ts";
 import { Peer } from "../support/peer.ts";
+import { share } from "../support/share.ts";
 import { itNeeds } from "../support/skip.ts";
 import { missing } from "../support/tools.ts";
 import { until } from "../support/until.ts";
@@ -25,7 +26,7 @@ const PLATFORMS = [
 
 // One kernel under both sides: each byte that they leave for one another must lie where the other one looks for it.
 describe("a bus on another platform", () => {
-  for (const { build, runtime, arch, library } of PLATFORMS) {
+  for (const { build, runtime, arch, library } of share(PLATFORMS)) {
     itNeeds(missing(build))(`${build} and this one understand each other, and leave nothing`, async () => {
       const namespace = fresh();
       await using bus = await Bus.open(ipc(), { namespace });

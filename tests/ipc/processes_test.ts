@@ -1,4 +1,4 @@
-// run: lane kernel-queues
+// run: kernel-queues
 import { assert, assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { readFileSync } from "node:fs";

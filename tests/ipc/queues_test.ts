@@ -1,4 +1,4 @@
-// run: lane kernel-queues
+// run: kernel-queues
 import { assert, assertEquals, assertNotEquals, assertRejects } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { ClosedError, ProviderError } from "../../src/errors.ts";

@@ -56,6 +56,13 @@ describe("Redis faults", () => {
     await wire.close();
   });
 
+  it("open() waits for a server that answers the first commands later than a command may take", async () => {
+    await using slow = await RedisServer.start();
+    await slow.run("client", "pause", "1000", "all");
+    await using bus = await open({ port: slow.port }, { sendTimeout: 250, connectTimeout: 30_000 });
+    assertEquals(await bus.sender.publish("t", "x"), 0);
+  });
+
   it("open() is denied with a wrong password, without one, and without rights", async () => {
     const safe = await RedisServer.start();
     await safe.run("acl", "setuser", "good", "on", ">right", "~*", "&*", "+@all");

@@ -116,9 +116,10 @@ export class Connection implements Client, Member {
     const opening = this.#opening = Promise.withResolvers<void>();
     const timer = setTimeout(() => opening.reject(noReply(timeout)), timeout);
     this.#scheduleCheck(Math.min(PING, this.#timeout));
-    // each address has a part of the time for opening, which may be more than the time of a command
+    // each address has a part of the time for opening, its first commands included, which may be more than the time of a command
+    const ofCommand = this.#timeout;
     const each = timeout / Math.max(1, addresses(this.#settings).length);
-    this.#redis.options.connectTimeout = Math.max(this.#timeout, each);
+    this.#timeout = this.#redis.options.connectTimeout = Math.max(ofCommand, each);
     this.#master.add(this);
     this.#connect();
     try {
@@ -128,7 +129,7 @@ export class Connection implements Client, Member {
       throw toProviderError("connect to Redis", error);
     } finally {
       clearTimeout(timer);
-      this.#redis.options.connectTimeout = this.#timeout;
+      this.#timeout = this.#redis.options.connectTimeout = ofCommand;
       this.#opening = undefined;
     }
   }

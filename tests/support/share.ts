@@ -1,0 +1,16 @@
+/** Splits tests between the runtimes, where the other program of a test matters and the runtime hardly does. `TSMQ_TEST_ALL=1`: no split. */
+import process from "node:process";
+import { here } from "./peer.ts";
+
+/** Whether both runtimes run all of them, as `.ci/nightly` does. */
+export const ALL: boolean = process.env.TSMQ_TEST_ALL === "1";
+
+/** Whether this runtime runs the test with this number. */
+export function runsHere(n: number): boolean {
+  return ALL || n % 2 === (here === "deno" ? 0 : 1);
+}
+
+/** Returns the half of these tests that this runtime runs; the other one runs the other half. */
+export function share<T>(tests: readonly T[]): T[] {
+  return tests.filter((_, n) => runsHere(n));
+}
