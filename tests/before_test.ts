@@ -1,4 +1,4 @@
-/** The version before type marks and headers as a peer: it reads messages without them, and this version reads its messages. */
+/** The version before type marks and headers, as a peer. Both versions read each other's messages. */
 import { assertEquals } from "@std/assert";
 import { afterAll, beforeAll, describe } from "@std/testing/bdd";
 import { spawnSync } from "node:child_process";

@@ -1,5 +1,5 @@
 // run: kernel-queues
-/** The README's table of Deno permissions: with exactly these a bus works, with one less it says what it lacks. */
+/** The README's table of Deno permissions. With exactly these, a bus works; without one of them, the error names it. */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { readFileSync } from "node:fs";
@@ -12,9 +12,9 @@ import { RedisServer } from "./support/redis_server.ts";
 
 const ROOT = fileURLToPath(new URL("../", import.meta.url));
 
-/** What a transport needs: as in the README, and on this test's server. */
+/** The permissions of a transport: in the README, and for the server of this test. */
 interface Ground {
-  /** The flags as the README has them. */
+  /** The flags in the README. */
   readonly flags: string;
   /** What takes the place of `host:port`. */
   readonly address?: () => string;

@@ -22,7 +22,7 @@ import { nameOf } from "../../src/providers/aws/arns.ts";
 import type { AwsOptions } from "../../src/providers/aws/provider.ts";
 import { ATTRIBUTE } from "../../src/providers/aws/message.ts";
 
-/** What buses created in a namespace by themselves. */
+/** The resources that buses have created for themselves in a namespace. */
 export interface Leftovers {
   readonly queues: string[];
   readonly topics: string[];
@@ -96,7 +96,7 @@ export class Admin implements Disposable {
     await this.sns.send(new DeleteTopicCommand({ TopicArn: await this.topic(Name) }));
   }
 
-  /** Publishes as PyMQ does: a body and nothing else. */
+  /** Publishes only a body, as PyMQ does. */
   async publish(Name: string, Message: string): Promise<void> {
     await this.sns.send(new PublishCommand({ TopicArn: await this.topic(Name), Message }));
   }

@@ -153,7 +153,7 @@ describe("what dead buses leave", () => {
     const one = await open(emulator.options, { namespace });
     await using two = await open(emulator.options, { namespace });
     for (const { receiver } of [one, two]) await receiver.subscribe(FN, () => {});
-    // a plain subscriber of the function's topic is no server of it
+    // a plain subscriber of the function's topic is not a server
     await caller.receiver.subscribe({ topic: "fn", pattern: false, serves: false }, () => {});
     const inboxes = (await caller.sender.servers("fn")).map(({ inbox }) => inbox);
     assertEquals(inboxes.toSorted(), [one.receiver.inbox, two.receiver.inbox].toSorted());

@@ -26,5 +26,5 @@ if (import.meta.main) {
   await bus.expose("fn", () => "served");
   const { item } = await bus.queue<string>("jobs").receive({ lease: 2_000 });
   say(item);
-  for await (const _ of told()); // until the test is gone
+  for await (const _ of told()); // until the test ends
 }

@@ -1,5 +1,5 @@
 /**
- * Where the tests of the AWS provider run: fauxqs, or what `TSMQ_TEST_AWS_ENDPOINT` names (the URL of another emulator,
+ * The service for the tests of the AWS provider: fauxqs, or the service that `TSMQ_TEST_AWS_ENDPOINT` names (the URL of another emulator,
  * or `aws` for the real service with the credentials and the region of the environment).
  */
 import { it } from "@std/testing/bdd";
@@ -11,7 +11,7 @@ import { skip } from "../support/skip.ts";
 export interface Emulator extends AsyncDisposable {
   /** Options of a provider for the emulator. */
   readonly options: AwsOptions;
-  /** Its port on loopback, before which a proxy can be put. */
+  /** The port of the emulator on loopback, for a proxy. */
   readonly port: number;
   /** The same options, with the port of a proxy. */
   through(port: number): AwsOptions;
@@ -20,10 +20,10 @@ export interface Emulator extends AsyncDisposable {
 
 const given = process.env.TSMQ_TEST_AWS_ENDPOINT;
 
-/** True if a proxy can be put before the service. */
+/** True if the tests can use a proxy to the service. */
 export const proxied: boolean = !given || ["127.0.0.1", "localhost"].includes(URL.parse(given)?.hostname ?? "");
 
-/** `it` for tests that put a proxy before the emulator. */
+/** `it` for tests that use a proxy to the emulator. */
 export const itProxied: (name: string, fn: () => unknown) => void = proxied
   ? it
   : (name) => skip(name, "TSMQ_TEST_AWS_ENDPOINT is not on this machine, so no proxy stands before it");

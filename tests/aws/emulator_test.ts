@@ -11,7 +11,7 @@ interface Said {
   readonly proxied: boolean;
 }
 
-/** What a test process reports that runs with this endpoint. */
+/** Returns the report of a test process that uses this endpoint. */
 async function given(endpoint: string, ...args: string[]): Promise<Said> {
   const file = new URL("emulator_peer.ts", import.meta.url);
   await using peer = Peer.start<Said>(file, { args, env: { TSMQ_TEST_AWS_ENDPOINT: endpoint } });

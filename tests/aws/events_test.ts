@@ -14,7 +14,7 @@ const exact = (topic: string): Filter => ({ topic, pattern: false, serves: false
 const serves = (topic: string): Filter => ({ topic, pattern: false, serves: true });
 const glob = (topic: string): Filter => ({ topic, pattern: true, serves: false });
 
-/** Collects what a subscription gets. */
+/** Collects the events of a subscription. */
 async function collect(halves: Halves, filter: Filter): Promise<string[]> {
   const got: string[] = [];
   await halves.receiver.subscribe(filter, (topic, body) => got.push(`${topic}=${body}`));
@@ -79,7 +79,7 @@ describe("events over SNS", () => {
 
   itProxied("a topic that another program created is used, and stays when its last subscriber ends", async () => {
     await using proxy = await HttpProxy.to(emulator.port);
-    // as AWS answers for a topic without our tag; fauxqs adds it
+    // the answer of AWS for a topic without the tag of tsmq; fauxqs adds the tag
     const message = "Invalid parameter: Tags Reason: Topic already exists with different tags";
     proxy.fault = ({ action, body }) => {
       const tagged = action === "sns:CreateTopic" && body.includes("Tags.member");
@@ -142,7 +142,7 @@ describe("events over SNS", () => {
     const namespace = fresh();
     await using publisher = await open(emulator.options, { namespace });
     await using subscriber = await open(emulator.options, { namespace });
-    assertEquals(await publisher.sender.publish("b", "early"), 0); // it assumes for a second that there are no patterns
+    assertEquals(await publisher.sender.publish("b", "early"), 0); // the publisher assumes for a second that there are no patterns
     const first = collect(subscriber, glob("a*"));
     const got = await collect(subscriber, glob("b*"));
     await publisher.sender.publish("b", "event");

@@ -20,7 +20,7 @@ const EXPIRED: Fault = { status: 403, name: "ExpiredTokenException" };
 /** Tests that run at a time: they wait for retries and for leases. */
 const LANES = 6;
 
-/** Faults after which the outcome of a request is unknown. */
+/** The faults that leave the outcome of a request unknown. */
 const UNSURE: readonly Fault[] = [BROKEN, "hang", "cut", "lose"];
 /** The name of a fault in the name of a test. */
 const named = (fault: Fault) => typeof fault === "object" && "name" in fault ? fault.name : fault;
@@ -39,7 +39,7 @@ class Scene {
     this.options = { ...emulator.through(proxy.port), attempts: 3, poll: 1_000 };
   }
 
-  /** Opens halves in a namespace of their own, and forgets earlier requests. */
+  /** Opens both halves in a new namespace, and clears the recorded requests. */
   readonly start = async (more: AwsOptions = {}, queue?: string, sendTimeout = PATIENCE): Promise<Halves> => {
     this.proxy.fault = () => undefined;
     const halves = await open({ ...this.options, ...more }, { sendTimeout });
@@ -205,7 +205,7 @@ describe("a service that fails", () => {
   it("a refusal whose reply breaks off is unavailable", async ({ proxy, start }) => {
     await using halves = await start({ attempts: 1 });
     const verbs = {
-      publish: () => halves.sender.publish("nobody", "x"), // SNS refuses: there is no such topic
+      publish: () => halves.sender.publish("nobody", "x"), // SNS refuses, because the topic does not exist
       size: () => halves.sender.size("none"),
     };
     for (const [verb, run] of Object.entries(verbs)) {

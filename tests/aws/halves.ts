@@ -1,4 +1,4 @@
-/** Both halves of the provider in one thread, without port and worker: only what the seam has. */
+/** Both halves of the provider in one thread, without port and worker. Tests use only the interface of the seam. */
 import { aws, type AwsOptions } from "../../src/providers/aws/provider.ts";
 import { openReceiver } from "../../src/providers/aws/receiver.ts";
 import type { Delivery, Filter, Provider, ReceiveOptions, Receiver, Sender } from "../../src/provider/provider.ts";
@@ -13,7 +13,7 @@ export interface Halves extends AsyncDisposable {
   /** The filter of each gap. */
   readonly gaps: (Filter | undefined)[];
   readonly inbox: string[];
-  /** Set to true, it tells the receiver that main is far behind. */
+  /** If true, the receiver considers main far behind. */
   congested: boolean;
   receive(queue: string, options?: Partial<ReceiveOptions>): Promise<Delivery[]>;
   bodies(queue: string, options?: Partial<ReceiveOptions>): Promise<string[]>;

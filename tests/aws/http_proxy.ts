@@ -1,11 +1,11 @@
-/** A proxy between the SDK and SNS/SQS: counts the actions, and answers in place of the service when a test asks for it. */
+/** A proxy between the SDK and SNS/SQS. It counts the actions, and can answer instead of the service. */
 import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from "node:http";
 
-/** What happens to a request instead of being passed on. */
+/** A fault: what the proxy does with a request instead of passing it on. */
 export type Fault =
-  /** The service does it when `before` has resolved; its answer waits for what `after` returns. */
+  /** The service executes the request after `before` has resolved. Its answer waits for the result of `after`. */
   | { readonly before?: Promise<void>; after?(): Promise<void> }
-  /** The service refuses or fails: an HTTP status and an error name; `code` is what SQS called it in its old protocol. */
+  /** The service refuses or fails, with an HTTP status and an error name. `code` is its name in the old protocol of SQS. */
   | {
     readonly status: number;
     readonly name: string;
@@ -15,30 +15,30 @@ export type Fault =
   }
   /** The request is never answered. */
   | "hang"
-  /** The connection is cut before the service sees the request. */
+  /** The connection is cut before the service receives the request. */
   | "cut"
-  /** The service does it, but the answer is lost with the connection. */
+  /** The service executes the request, but the answer is lost with the connection. */
   | "lose"
-  /** The service does it, but the connection breaks in the middle of the answer. */
+  /** The service executes the request, but the connection breaks in the middle of the answer. */
   | "tear";
 
-/** One request as the proxy saw it. */
+/** A request that the proxy has received. */
 export interface Seen {
   /** `sqs:SendMessageBatch` */
   readonly action: string;
   readonly body: string;
   /** The access key id that signed it. */
   readonly key: string;
-  /** When it came, in milliseconds of `performance.now()`. */
+  /** The time of its arrival, in milliseconds of `performance.now()`. */
   readonly at: number;
 }
 
 export class HttpProxy implements AsyncDisposable {
   readonly port: number;
   readonly seen: Seen[] = [];
-  /** Milliseconds by which the clock of the service is ahead of ours: it refuses what was signed at another time. */
+  /** Milliseconds by which the clock of the service is ahead of this machine's. It refuses requests that were signed at another time. */
   ahead = 0;
-  /** Returns the fault of each request; `undefined` passes the request on. */
+  /** Returns the fault of each request, or undefined to pass the request on. */
   fault: (seen: Seen) => Fault | undefined = () => undefined;
   readonly #server: Server;
   readonly #target: number;
@@ -58,19 +58,19 @@ export class HttpProxy implements AsyncDisposable {
     return proxy;
   }
 
-  /** How often this action was asked for. */
+  /** Returns the number of requests for this action. */
   count(action: string): number {
     return this.seen.filter((seen) => seen.action === action).length;
   }
 
-  /** Gives the next `times` requests for an action a fault. */
+  /** Injects a fault into the next `times` requests for an action. */
   next(action: string, fault: Fault, times = 1): void {
     let left = times;
     const before = this.fault;
     this.fault = (seen) => seen.action === action && left > 0 ? (left--, fault) : before(seen);
   }
 
-  /** Holds the answer to the next request for an action that contains `part`; `done` resolves when the service has answered. */
+  /** Holds the answer to the next request for an action that contains `part`. `done` resolves when the service has answered. */
   hold(action: string, part = "", fault: Fault & object = {}): { readonly done: Promise<void>; answer(): void } {
     const service = Promise.withResolvers<void>();
     const test = Promise.withResolvers<void>();
@@ -143,7 +143,7 @@ export class HttpProxy implements AsyncDisposable {
   }
 }
 
-/** Milliseconds by which AWS lets clocks differ. */
+/** The largest difference in milliseconds between clocks that AWS accepts. */
 const SKEW = 5 * 60_000;
 
 function join(chunks: readonly Uint8Array[]): Uint8Array {

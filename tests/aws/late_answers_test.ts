@@ -1,5 +1,5 @@
 // run: deadline 60
-/** Answers of SQS that come late: nobody believes to hold an item longer than SQS does. */
+/** Late answers of SQS: a bus never considers a lease valid for longer than SQS does. */
 import { assertEquals } from "@std/assert";
 import { afterAll, beforeAll, describe } from "@std/testing/bdd";
 import type { AwsOptions } from "../../src/providers/aws/provider.ts";

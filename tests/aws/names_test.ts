@@ -29,7 +29,7 @@ describe("names", () => {
     for (const a of pieces) {
       for (const b of pieces) for (const c of pieces) for (const d of ["", ...pieces]) check(a + b + c + d);
     }
-    // the same four pieces in another cut are the same name: fewer are seen than were tried
+    // different pieces can form the same name, so there are fewer names than attempts
     assertEquals(new Set(seen.values()).size, seen.size);
   });
 

@@ -21,7 +21,7 @@ interface Statement {
   readonly Resource: readonly string[];
 }
 
-/** Actions of the API that IAM knows by another name. */
+/** The actions of the API that have another name in IAM. */
 const IAM: Readonly<Record<string, string>> = {
   "sns:PublishBatch": "sns:Publish",
   "sqs:ChangeMessageVisibilityBatch": "sqs:ChangeMessageVisibility",
@@ -36,7 +36,7 @@ function policyFor(namespace: string): Statement[] {
   return JSON.parse(json!.replaceAll("shop", namespace)).Statement;
 }
 
-/** What a request needs of IAM: each action, and the name of its resource. */
+/** Returns the IAM actions that a request needs, each with the name of its resource. */
 function asked({ action, body }: Seen): { actions: string[]; name: string } {
   const iam = IAM[action] ?? action;
   if (action.startsWith("sqs:")) {
@@ -49,7 +49,7 @@ function asked({ action, body }: Seen): { actions: string[]; name: string } {
   return { actions, name: nameOf(fields.get("TopicArn") ?? fields.get("ResourceArn") ?? fields.get("Name") ?? "*") };
 }
 
-/** True if a name is one of a resource of the policy; the region and the account are the reader's. */
+/** True if a resource of the policy has this name. The region and the account are placeholders. */
 function covers(resource: string, name: string): boolean {
   const pattern = nameOf(resource);
   return pattern.endsWith("*") ? name.startsWith(pattern.slice(0, -1)) : name === pattern;
@@ -72,7 +72,7 @@ describe("the IAM policy of docs/aws.md", () => {
     await emulator.stop();
   });
 
-  /** Does all that a bus does: by its verbs, beside other buses, and after dead ones. */
+  /** Uses every operation of a bus: its verbs, with other buses, and after dead buses. */
   async function live(namespace: string): Promise<void> {
     await using bus = await Bus.open(aws({ ...options, poll: 1_000 }), { namespace });
     for (const name of ["jobs", "jobs.fifo"]) {
@@ -115,7 +115,7 @@ describe("the IAM policy of docs/aws.md", () => {
       await admin.tag(dead, { "tsmq-lease": "1" });
       assertEquals((await reap(aws(options), namespace)).queues, [dead]);
     }
-    // a topic that no queue leads to, and a topic of a bus whose queue does not exist
+    // a topic that no queue lists, and a topic of a bus whose queue does not exist
     const names = new Names(namespace);
     await admin.sns.send(new CreateTopicCommand({ Name: names.topic("idle"), Tags: [TOPIC_TAG] }));
     const idle = await admin.topic(names.topic("idle"));

@@ -14,7 +14,7 @@ await bus.expose("plain", (i: number, value: unknown) => difference(value, PLAIN
 await bus.expose("bare", (i: number, value: unknown) => difference(value, BARE[i]![1]));
 await bus.expose("value", (i: number) => ALL[i]);
 
-/** Returns where the next values differ from these. */
+/** Returns the differences between the next values and these. */
 async function compare(values: unknown[], next: (i: number) => Promise<unknown>): Promise<(string | undefined)[]> {
   const found: (string | undefined)[] = [];
   for (const [i, value] of values.entries()) found.push(difference(await next(i), value));

@@ -27,7 +27,7 @@ function deaf(): Provider {
   return by("deaf");
 }
 
-/** The in-memory broker by one of the workers that the tests have. */
+/** An in-memory provider with a worker of the tests. */
 function by(worker: "deaf" | "doubtful" | "held_acks"): Provider {
   return { ...memory(), worker: new URL(`../support/workers/${worker}.ts`, import.meta.url) };
 }
@@ -67,7 +67,7 @@ describe("acknowledgements", () => {
     const handled: number[] = [];
     const consumer = jobs.consume((item) => void handled.push(item));
     await until("as many are handled as may be", () => handled.length === 64);
-    await new Promise((resolve) => setTimeout(resolve, 100)); // for what must not happen
+    await new Promise((resolve) => setTimeout(resolve, 100)); // time in which nothing must happen
     assertEquals(handled.length, 64);
     await assertRejects(() => bus.queue("confirm").getNowait(), QueueEmptyError);
     await until("the others are handled", () => handled.length === 100);
@@ -83,7 +83,7 @@ describe("acknowledgements", () => {
     const consumer = jobs.consume(() => void (handled = true));
     await until("it is handled", () => handled);
     const closing = consumer.close().then(() => closed = true);
-    await new Promise((resolve) => setTimeout(resolve, 50)); // for what must not happen
+    await new Promise((resolve) => setTimeout(resolve, 50)); // time in which nothing must happen
     assertEquals(closed, false);
     await assertRejects(() => bus.queue("confirm").getNowait(), QueueEmptyError);
     await closing;

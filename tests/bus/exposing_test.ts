@@ -1,4 +1,4 @@
-/** What is served, and under which names: nothing that its author did not mean. */
+/** Which functions `expose` serves, and under which names. */
 import { assert, assertEquals, assertRejects, assertStrictEquals, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { EventEmitter } from "node:events";
@@ -28,7 +28,7 @@ class Service extends Base {
   }
 }
 
-/** The names of all functions that a bus serves, of those that may be. */
+/** Returns the names that a bus serves, out of the given ones. */
 async function served(bus: Bus, ...names: string[]): Promise<string[]> {
   const found = await Promise.all(
     names.map((name) =>
@@ -42,7 +42,7 @@ async function served(bus: Bus, ...names: string[]): Promise<string[]> {
 }
 
 describe("expose(object)", () => {
-  /** Objects of classes that extend the platform's, and what of the platform's must not be called from far away. */
+  /** Objects of classes that extend platform classes, and the platform methods that must not be served. */
   const extended: Record<string, [object, string[]]> = {
     "an EventEmitter": [
       new (class Emitting extends EventEmitter {
@@ -163,7 +163,7 @@ describe("expose(object)", () => {
   it("names methods by the class's own static topic", async () => {
     await using bus = await Bus.open(memory());
     class Orders {
-      static readonly topic = "shop.orders.Orders"; // as Python names them
+      static readonly topic = "shop.orders.Orders"; // the names of these types in Python
       find(id: string): string {
         return id;
       }
@@ -218,7 +218,7 @@ describe("expose(object)", () => {
 });
 
 describe("names from a minifier", () => {
-  /** Two classes that share a name, and no method. */
+  /** Two classes with the same name and different methods. */
   const classes = (): [object, object] => {
     const first = class a {
       get(): string {
@@ -340,7 +340,7 @@ describe("expose with options", () => {
     await third;
     abort.abort(new Error("enough"));
     await gone;
-    assertEquals(await bus.stub("free")(), "free"); // the cancellations came before it
+    assertEquals(await bus.stub("free")(), "free"); // the cancellations arrived before it
     for (const i of [0, 1, 2, 3, 4]) {
       await until(`${i} has started`, () => gates.has(i));
       gates.get(i)!();

@@ -2,10 +2,10 @@ import { memory } from "../../mod.ts";
 import type { Provider } from "../../src/provider/provider.ts";
 import type { Fault } from "../support/workers/faulty.ts";
 
-/** A provider with a worker that can be made to break. */
+/** A provider whose worker the test can break. */
 export interface Faulty {
   readonly provider: Provider;
-  /** Breaks the worker; that of the bus that was opened first, unless they share it. */
+  /** Breaks the worker: the shared one, or that of the first bus. */
   fault(how: Fault | "terminate", bus?: number): void;
 }
 
@@ -35,7 +35,7 @@ export function faulty(opening?: "hang" | "throw", base: Provider = memory()): F
   };
 }
 
-/** Tells of each worker that is started, until what it returns is called. */
+/** Reports each started worker, until the returned function is called. */
 function watchWorkers(started: (worker: Worker, url: string | URL) => void): () => void {
   const original = globalThis.Worker;
   globalThis.Worker = class extends original {

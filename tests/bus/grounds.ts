@@ -7,17 +7,17 @@ import { RedisServer } from "../support/redis_server.ts";
 import { itNeeds } from "../support/skip.ts";
 import { missing } from "../support/tools.ts";
 
-/** What buses stand on. */
+/** The transport of a test. */
 export interface Ground {
   readonly name: "memory" | "redis" | "ipc";
   readonly it: ReturnType<typeof itNeeds>;
-  /** The server, on Redis. */
+  /** The Redis server, if the transport is Redis. */
   server(): RedisServer;
   /** A new provider value. */
   provider(): Provider;
 }
 
-/** Runs tests on a Redis server of their own. */
+/** Runs tests with their own Redis server. */
 export function onRedis(what: string, tests: (ground: Ground) => void): void {
   describe(`${what}, on Redis`, () => {
     const lacks = missing("redis-server");
@@ -31,14 +31,14 @@ export function onRedis(what: string, tests: (ground: Ground) => void): void {
   });
 }
 
-/** Runs tests on POSIX queues. */
+/** Runs tests with POSIX queues. */
 export function onIpc(what: string, tests: (ground: Ground) => void): void {
   describe(`${what}, on POSIX queues`, () => {
     tests({ name: "ipc", it: itNeeds(undefined), server: none, provider: () => ipc() });
   });
 }
 
-/** Runs tests in memory and on a Redis server of their own. */
+/** Runs tests in memory, and with their own Redis server. */
 export function onEach(what: string, tests: (ground: Ground) => void): void {
   describe(`${what}, in memory`, () => {
     tests({ name: "memory", it: itNeeds(undefined), server: none, provider: () => memory() });
@@ -50,7 +50,7 @@ function none(): never {
   throw new Error("there is no server here");
 }
 
-/** A namespace of one test's own. */
+/** Returns a new namespace. */
 export function fresh(): string {
   return `test-${crypto.randomUUID()}`;
 }

@@ -2,14 +2,14 @@ import { expose, init, memory, type Provider, publish, queue, shutdown, stub, su
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import { redis } from "../../src/providers/redis/provider.ts";
 
-/** What a bus is to be started on, in a thread or process of its own. */
+/** The configuration of a bus in its own thread or process. */
 export interface Place {
   readonly namespace: string;
-  /** The server's, or `ipc:`; without it in memory. */
+  /** The URL of the server, or `ipc:`. Default: in memory. */
   readonly url?: string;
-  /** Workers to go down before it. */
+  /** The number of nested workers around it. */
   readonly depth: number;
-  /** Whether a bus of the starter's serves `outside` and calls `inside`. */
+  /** Whether a bus of the parent serves `outside` and calls `inside`. */
   readonly accompanied: boolean;
 }
 
@@ -23,7 +23,7 @@ function provider(url: string | undefined): Provider {
   return url === "ipc:" ? ipc() : redis({ url });
 }
 
-/** A bus's whole life, by the global API, on whatever thread or process this runs. Returns what it has seen. */
+/** Opens, uses and closes the default bus in this thread or process. Returns the results. */
 export async function live(place: Place): Promise<string[]> {
   const seen: string[] = [];
   const arrived = Promise.withResolvers<void>();
@@ -47,7 +47,7 @@ export async function live(place: Place): Promise<string[]> {
   seen.push(await jobs.get());
   await jobs.free();
   seen.push(await stub<(text: string) => string>("inside")("calls itself"));
-  // nobody waits for it any more, so it is nothing that a thread or a process must live on for
+  // nothing waits for it any more, so it must not keep a thread or a process alive
   const abort = new AbortController();
   const given = stub("wait", { multi: true, signal: abort.signal, timeout: 600_000 })().catch(() => {});
   await served.promise;
@@ -56,7 +56,7 @@ export async function live(place: Place): Promise<string[]> {
   released.resolve();
   if (place.accompanied) {
     seen.push(await stub<(text: string) => string>("outside")("is called"));
-    // the starter calls `inside`, and says that it has
+    // the parent calls `inside`, and reports it
     await queue("done").get({ timeout: 10_000 });
     await queue("done").free();
   }

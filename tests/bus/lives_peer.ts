@@ -1,16 +1,16 @@
-/** Many lives of the default bus in one process, which then ends by itself. Says what the process holds after some of them. */
+/** Opens and closes the default bus many times in one process, and reports the resources of the process. Then the process ends by itself. */
 import { readdirSync, readFileSync } from "node:fs";
 import process from "node:process";
 import { say } from "../support/peer_side.ts";
 import { live } from "./inside.ts";
 
-/** What a process holds. */
+/** The resources of a process. */
 export interface Held {
   readonly descriptors: number;
   readonly threads: number;
   /** Bytes of JavaScript's heap, after a collection. */
   readonly heap: number;
-  /** Bytes of memory, of the workers that have ended too. */
+  /** The memory in bytes, including that of ended workers. */
   readonly memory: number;
 }
 

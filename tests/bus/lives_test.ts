@@ -24,7 +24,7 @@ onEach("a program", ({ name, it, server }) => {
     const [first, last] = [held[0]!, held.at(-1)!];
     const grown = (what: keyof Held) => last[what] - first[what];
     const all = JSON.stringify(held);
-    // a life that left something would leave it 160 times
+    // a leak would occur 160 times
     assert(grown("descriptors") <= 4, all);
     assert(grown("threads") <= 4, all);
     assert(grown("heap") <= 2 * MB, all);

@@ -23,7 +23,7 @@ onRedis("a server that is killed", ({ it, server }) => {
     assertEquals(await all(), [{ status: "fulfilled", value: "ours" }]);
     assert(performance.now() - started < 2_500, `it took ${performance.now() - started} ms`);
     assertEquals(await server().run("zcard", `__tsmq:servers:__eventbus:${namespace}:whose`), 2);
-    // the last one goes too: who is registered, and away, may be about to come back; but not for long
+    // the last server dies too; a registered server may reconnect, so callers wait for it, but not for long
     await bus.unexpose("whose");
     await within("it fails", assertRejects(() => whose(), NoSuchRemoteError), 6_000);
   });
@@ -45,7 +45,7 @@ onRedis("a call", ({ it, server }) => {
       });
       const double = calling.stub<(n: number) => number>("double", { timeout: 14_000 });
       assertEquals(await double(1), 2);
-      // what Redis sends now arrives nowhere
+      // from now on, everything that Redis sends is lost
       proxy.deaf = true;
       const answer = double(2);
       answer.catch(() => {}); // awaited below, unless something else fails first

@@ -1,4 +1,4 @@
-/** A bus is started again inside workers and child processes, each with a module instance of its own. */
+/** Runs a bus inside workers and child processes, each with its own module instance. */
 import { assertEquals } from "@std/assert";
 import { Bus, expose, init, queue, shutdown, stub } from "../../mod.ts";
 import { here, Peer, there } from "../support/peer.ts";
@@ -11,7 +11,7 @@ import type { Place } from "./inside.ts";
 /** Milliseconds: a worker inside a worker takes seconds to start on Deno. */
 const PATIENCE = 30_000;
 
-/** What a bus has seen that lived in a worker, `depth` workers further down. */
+/** Returns the results of a bus in a worker that is nested `depth` levels deep. */
 async function inWorker(place: Place): Promise<string[]> {
   const worker = new Worker(new URL("../support/workers/inside.ts", import.meta.url), { type: "module" });
   try {
@@ -54,7 +54,7 @@ async function accompany(run: (accompanied: boolean) => Promise<string[]>, share
   return await running;
 }
 
-/** A bus on this ground, started in all these places. */
+/** Tests a bus over this transport in all these places. */
 export function nested({ name, it, server, provider }: Ground): void {
   const shared = name !== "memory";
   const place = (depth: number) => ({

@@ -7,10 +7,10 @@ import { pause, until, within } from "../support/until.ts";
 import { fresh, onRedis } from "./grounds.ts";
 
 const OPTIONS = { connectTimeout: 5_000, sendTimeout: 1_000, timeout: 10_000 };
-/** What was acknowledged is on the disk, so that a killed server has it again. */
+/** Options of a server that stores acknowledged writes on disk, so that they survive a kill. */
 const DURABLE = { args: ["--appendonly", "yes", "--appendfsync", "always"] };
 
-/** What a bus said of itself. */
+/** The reports of a bus. */
 function listen(bus: Bus): { states: string[]; gaps: Gap[]; errors: unknown[] } {
   const said = { states: [] as string[], gaps: [] as Gap[], errors: [] as unknown[] };
   bus.addEventListener("state", (event) => said.states.push((event as CustomEvent).detail));
@@ -19,7 +19,7 @@ function listen(bus: Bus): { states: string[]; gaps: Gap[]; errors: unknown[] } 
   return said;
 }
 
-/** Does something with 0, 1, 2, … every few milliseconds, without waiting for it, until it is stopped. */
+/** Calls a function with 0, 1, 2, … every few milliseconds, without waiting for its result, until it is stopped. */
 class Traffic<T> implements Disposable {
   readonly done: number[] = [];
   readonly failed: { n: number; error: unknown }[] = [];
@@ -50,7 +50,7 @@ class Traffic<T> implements Disposable {
   }
 }
 
-/** Publishers, consumers, callers and gets that run while `disturb` does what it does to the server. */
+/** Runs publishers, consumers, callers and gets while `disturb` disturbs the server. */
 async function disturbed(url: string, disturb: (buses: Bus[]) => Promise<void>): Promise<void> {
   const namespace = fresh();
   const open = () => Bus.open(redis({ url }), { namespace, ...OPTIONS });
@@ -98,7 +98,7 @@ async function disturbed(url: string, disturb: (buses: Bus[]) => Promise<void>):
   await until("calls are answered again", () => calling.done.length > call + 50);
   await Promise.all([publishing.stop(), putting.stop(), calling.stop()]);
 
-  // nothing failed but by the outage, and never as if the function or the queue were not there
+  // all errors are errors of the outage, and no error says that the function or the queue does not exist
   // (a request or an answer that was lost with its connection ends the call by its deadline)
   for (
     const [traffic, codes] of [[publishing, ["unavailable"]], [putting, ["unavailable"]], [calling, [

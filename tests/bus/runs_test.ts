@@ -25,7 +25,7 @@ onRedis("a call that finds no registration", ({ it, server, provider }) => {
     assert(performance.now() - since < 4_000, "they did not wait for the next renewal");
     await server().run("flushdb");
     await Promise.all(numbers.slice(1).map((n) => work(n)));
-    await Promise.all(servers.map((bus) => bus.close())); // all that they have taken has run
+    await Promise.all(servers.map((bus) => bus.close())); // all calls that they have received have run
     assertEquals(ran.sort((a, b) => a - b), numbers);
   });
 

@@ -1,4 +1,4 @@
-/** Serves `whose` on Redis until it is killed, and says each run. */
+/** Serves `whose` over Redis until it is killed, and reports each run. */
 import process from "node:process";
 import { expose, init } from "../../mod.ts";
 import { redis } from "../../src/providers/redis/provider.ts";

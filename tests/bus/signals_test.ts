@@ -1,4 +1,4 @@
-/** A signal that outlives many subscriptions and consumers keeps none of them. */
+/** A long-lived signal does not keep ended subscriptions and consumers in memory. */
 import { assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { Bus, memory } from "../../mod.ts";

@@ -4,7 +4,7 @@ import { Bus, BusError, type BusState, memory, ProviderError } from "../../mod.t
 import { faulty } from "./faulty.ts";
 import { pause, until, within } from "../support/until.ts";
 
-/** What a bus said of itself. */
+/** The reports of a bus. */
 function listen(bus: Bus): { states: BusState[]; gaps: string[] } {
   const said = { states: [] as BusState[], gaps: [] as string[] };
   bus.addEventListener("state", (event) => said.states.push((event as CustomEvent).detail));
@@ -13,7 +13,7 @@ function listen(bus: Bus): { states: BusState[]; gaps: string[] } {
   return said;
 }
 
-/** What a promise rejected with; fails when that takes longer than a death may go unnoticed. */
+/** Returns the error of a promise. Fails if the promise takes longer than the detection of a dead worker. */
 function rejection(promise: Promise<unknown>): Promise<unknown> {
   const settled = promise.then((value) => new Error(`it resolved with ${value}`), (error) => error);
   return within("a promise rejects when its worker dies", settled, 12_000);
@@ -55,7 +55,7 @@ describe("a worker that dies", () => {
       await until("both buses are up again", () => bus.health().state === "up" && other.health().state === "up");
       assertEquals([said.states, otherSaid.states], [["down", "up"], ["down", "up"]]);
       assertEquals([bus.health().restarts, other.health().restarts], [1, 1]);
-      // one for each subscription, and one of a bus that has none
+      // one for each subscription, and one for the bus without subscriptions
       assertEquals([said.gaps.length, otherSaid.gaps.length], [2, 1]);
 
       assertEquals(await other.publish("again", "news"), 2);
@@ -108,7 +108,7 @@ describe("a worker that dies", () => {
   it("rejects Bus.open() at once: an error while it starts", async () => {
     const since = performance.now();
     const bus = Bus.open(faulty("throw").provider).then(async (bus) => await bus.close());
-    // it may just have become ready before it threw; then the bus outlives it
+    // the worker may have become ready before it threw; then it is replaced
     await bus.catch((error) => assert(error instanceof ProviderError && error.code === "unavailable", String(error)));
     assert(performance.now() - since < 5_000);
   });

@@ -6,7 +6,7 @@ import { type Emulator, proxied, startEmulator } from "../aws/emulator.ts";
 import { TcpProxy } from "../support/tcp_proxy.ts";
 import { kit } from "./run.ts";
 
-/** Short, so that what a case leaves dead is soon seen to be dead, and what a dead poll took soon comes back. */
+/** Short leases and polls, so that dead buses are soon detected, and items of dead polls are soon redelivered. */
 const QUICK: AwsOptions = { lease: 10_000, poll: 2_000 };
 
 describe("conformance of aws", () => {
@@ -24,7 +24,7 @@ describe("conformance of aws", () => {
   });
   const harness: Harness = {
     provider: () => aws(options),
-    // between us and somebody else's service there is nothing that we could cut
+    // the tests cannot cut the connection to an external service
     faults: proxied ? { cut: () => Promise.resolve(proxy!.cut()) } : undefined,
     skip: Object.fromEntries(
       [

@@ -24,7 +24,7 @@ class Elsewhere {
   async open(context: SenderContext): Promise<Sender> {
     const bus = ++this.#last;
     this.#contexts.set(bus, context);
-    // the doorbell is of this process
+    // the eventfd belongs to this process
     const local = await ipc().open(context);
     const call = (verb: string, ...args: unknown[]) => this.#call({ bus, verb, args });
     await call("open", context.namespace, context.sendTimeout);

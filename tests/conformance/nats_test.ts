@@ -1,5 +1,5 @@
 // run: quiet, because JetStream holds an item that reaches a cancelled pull for ten seconds, which happens on a loaded machine
-/** A provider from outside of tsmq, `examples/nats`, passes the kit as ours do. */
+/** A custom provider, `examples/nats`, passes the kit like the providers of tsmq. */
 import { jetstreamManager } from "@nats-io/jetstream";
 import { connect } from "@nats-io/transport-node";
 import { assertEquals, assertRejects } from "@std/assert";

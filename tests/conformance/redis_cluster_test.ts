@@ -4,14 +4,14 @@ import { type RedisGroup, startCluster } from "../support/redis_cluster.ts";
 import { share } from "../support/share.ts";
 import { kit } from "./run.ts";
 
-/** Rooms in which it matters that there are several nodes; the others run on one. */
+/** The subjects that depend on several nodes. The others run with one server. */
 const ROOMS = /^(claims|pubsub|queues|leases|consumers|rpc|runs|multi): /;
 
 describe("conformance of a Redis Cluster", () => {
   let cluster: RedisGroup;
   beforeAll(async () => cluster = await startCluster());
   afterAll(() => cluster.stop());
-  // before it runs, only the features are looked at
+  // before it runs, only the features are read
   kit({ provider: () => redis({ cluster: cluster?.nodes ?? ["redis://localhost"] }) }, {
     which: (cases) => share(cases.filter(({ name }) => ROOMS.test(name))),
   });

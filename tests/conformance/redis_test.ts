@@ -8,7 +8,7 @@ describe("conformance of redis", () => {
   beforeAll(async () => server = await RedisServer.start());
   afterAll(() => server.stop());
   kit({
-    // before the server runs, only the features are looked at
+    // before the server runs, only the features are read
     provider: () => redis({ port: server?.port }),
     faults: {
       cut: async () => {

@@ -1,9 +1,9 @@
-/** Runs the kit: one test for each case, the skipped ones with their reason. */
+/** Runs the kit with one test for each case. A skipped test has its reason. */
 import { type Case, conformance, type Harness } from "../../src/conformance/mod.ts";
 import { sideBySide } from "../support/side_by_side.ts";
 import { skip } from "../support/skip.ts";
 
-/** Cases that run at a time: half of their time goes in waits, for leases, for polls, for what must not happen. */
+/** The number of cases that run at once. They wait for half of their time, for leases, for polls, or to see that nothing happens. */
 const LANES = 4;
 
 /** Options of {@linkcode kit}. */

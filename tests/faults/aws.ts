@@ -1,4 +1,4 @@
-/** SNS and SQS as fauxqs has them, and a wire to it. */
+/** The emulator fauxqs of SNS and SQS, and a proxy to it. */
 import type { Provider } from "../../mod.ts";
 import { aws, type AwsOptions } from "../../src/providers/aws/provider.ts";
 import { type Faulty, faulty } from "../bus/faulty.ts";
@@ -8,7 +8,7 @@ import { pause } from "../support/until.ts";
 import { clockStep, COMMON, peerKilled, workerDies } from "./common.ts";
 import type { Fault, Ground, Scene } from "./ground.ts";
 
-/** An emulator of its own. */
+/** Starts a separate emulator. */
 export class AwsGround implements Ground {
   readonly name = "aws";
   readonly server: FauxqsServer;

@@ -3,7 +3,7 @@ import process from "node:process";
 import { awsFaults, AwsGround } from "./aws.ts";
 import { faultsOf } from "./scenario.ts";
 
-// between us and somebody else's service there is nothing that we could break
+// the tests cannot break the connection to an external service
 const elsewhere = process.env.TSMQ_TEST_AWS_ENDPOINT ? "TSMQ_TEST_AWS_ENDPOINT names another service" : undefined;
 // a bus on AWS takes so much of the machine that a second kind of fault beside it would be a fault of its own
 faultsOf("aws", elsewhere, awsFaults, () => AwsGround.open(), 1);

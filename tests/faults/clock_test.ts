@@ -2,7 +2,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { Bus, memory, TimeoutError } from "../../mod.ts";
 
-/** What the work returns, with the clock of this machine set to elsewhere while it starts. */
+/** Runs work with a shifted clock of this machine while it starts, and returns its result. */
 function withClock<T>(ahead: number, work: () => T): T {
   const now = Date.now;
   Date.now = () => now() + ahead;

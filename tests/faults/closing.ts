@@ -1,4 +1,4 @@
-/** Graceful ends under load: every item is handled once, as the first attempt. */
+/** Closing under load: every item is handled once, as the first attempt. */
 import { Bus } from "../../mod.ts";
 import { Peer } from "../support/peer.ts";
 import { pause, until } from "../support/until.ts";
@@ -13,7 +13,7 @@ import { DEADLINES } from "./traffic.ts";
  */
 const HELD = 5_000;
 
-/** Four buses are opened and closed again while items come, their consumers each in another way. */
+/** Opens and closes four buses while items arrive, and ends each consumer in another way. */
 export const CLOSED_IN_TURN: Fault = {
   name: "consumers closed in turn",
   times: 4,
@@ -50,7 +50,7 @@ export const CLOSED_IN_TURN: Fault = {
   },
 };
 
-/** A process gets SIGTERM while it handles items, and closes its bus before it ends. */
+/** Sends SIGTERM to a process that handles items; it closes its bus before it ends. */
 export function peerEnded(times: number): Fault<Shared> {
   return {
     name: "peer ended by SIGTERM",

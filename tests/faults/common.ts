@@ -1,4 +1,4 @@
-/** Faults that need no server: of handlers, of users, of this very process. */
+/** Faults that need no server: those of handlers, of users and of this process. */
 import { Bus } from "../../mod.ts";
 import { Peer } from "../support/peer.ts";
 import { pause, until } from "../support/until.ts";
@@ -9,7 +9,7 @@ import type { Style } from "./tally.ts";
 import type { Place, Said } from "./peer.ts";
 import { DEADLINES, LEASE, PEER } from "./traffic.ts";
 
-/** Those of every transport. */
+/** The faults of every transport. */
 export const COMMON: readonly Fault[] = [
   CLOSED_IN_TURN,
   {
@@ -81,7 +81,7 @@ export const COMMON: readonly Fault[] = [
   },
 ];
 
-/** The clock of this machine is set, for a moment, by at most so many milliseconds. */
+/** Sets the clock of this machine for a moment, by at most this many milliseconds. */
 export function clockStep(most: number): Fault {
   return {
     name: "clock step",
@@ -98,13 +98,13 @@ export function clockStep(most: number): Fault {
   };
 }
 
-/** A ground whose provider's workers can be broken. */
+/** A transport whose workers the test can break. */
 export interface Breakable extends Ground {
   /** Breaks the worker of one of the buses. */
   breakWorker(...how: Parameters<Faulty["fault"]>): void;
 }
 
-/** The worker of one bus, or of all that share it, dies in different ways. */
+/** Breaks the worker of one bus, or of all buses that share it, in different ways. */
 export function workerDies(times: number, misses: readonly Style[]): Fault<Breakable> {
   return {
     name: "worker dies",
@@ -121,13 +121,13 @@ export function workerDies(times: number, misses: readonly Style[]): Fault<Break
   };
 }
 
-/** A ground that other processes can reach. */
+/** A transport that other processes can reach. */
 export interface Shared extends Ground {
-  /** How they do. */
+  /** The URL for other processes. */
   readonly place: Pick<Place, "provider" | "options">;
 }
 
-/** A process is killed that holds leases, serves calls, and is about to publish. */
+/** Kills a process that holds leases, serves calls, and is about to publish. */
 export function peerKilled(times: number): Fault<Shared> {
   let first = 0;
   return {
@@ -144,7 +144,7 @@ export function peerKilled(times: number): Fault<Shared> {
           const said = await peer.next();
           if ("published" in said) traffic.peers.promise(said.published);
           if (!("held" in said)) continue;
-          // it is killed with some in its hands
+          // it is killed while it holds some items
           if (random.chance(0.5)) continue;
           await traffic.handle(said.held, said.attempt);
           peer.tell(said.held);

@@ -1,5 +1,5 @@
 /**
- * What a failover behind Sentinels costs, under steady traffic; each time on fresh servers:
+ * Measures the cost of a failover behind Sentinels under steady traffic, each time with new servers:
  *
  *     deno task test:faults --failover=10          ten planned ones, ten crashes and ten freezes
  *     deno task test:faults --failover=10 --bun
@@ -18,10 +18,10 @@ const BACKLOG = 500;
 /** Milliseconds between two of each: put, get, publish. */
 const PACE = 3;
 
-/** How the master is lost. */
+/** The ways in which the master is lost. */
 export type Failure = "planned" | "crash" | "freeze";
 
-/** What one failover cost. */
+/** The cost of one failover. */
 export interface Cost {
   /** Acknowledged puts, those of them that nobody got, and ms from the first to the last of these. */
   readonly puts: number;
@@ -110,7 +110,7 @@ export async function failover(
   await Promise.all(traffic);
   const buses = [putter, publisher, subscriber, ...getters];
   await until("all buses are up", () => buses.every((bus) => bus.health().state === "up"), 30_000);
-  // what the new master holds is all that is left, and all of it will be handed out
+  // the new master has all remaining items, and all of them will be delivered
   const rest = await ground.replica.run("lrange", new Names(namespace).list("items"), 0, -1) as string[];
   for (const item of rest.map((body) => parseInt(body))) got.set(item, (got.get(item) ?? 0) + 1);
 

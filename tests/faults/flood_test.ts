@@ -1,4 +1,4 @@
-/** A flood of requests, in a process of its own: what others have left for the garbage collector would count as its memory. */
+/** A flood of requests in a separate process, because garbage of other tests would count as its memory. */
 import { assert, assertEquals } from "@std/assert";
 import { Redis } from "ioredis";
 import process from "node:process";
@@ -7,7 +7,7 @@ import { fresh, onRedis } from "../bus/grounds.ts";
 import { until, within } from "../support/until.ts";
 import { victim } from "./victim.ts";
 
-/** Requests of a flood. */
+/** The number of requests in a flood. */
 const FLOOD = 100_000;
 /** Bytes of memory that it may cost. */
 const GROWTH = 512 * 2 ** 20;

@@ -15,7 +15,7 @@ import { Random, SEED } from "../support/random.ts";
 import { until, within } from "../support/until.ts";
 import { BODIES, garbage } from "./garbage.ts";
 
-/** Inputs for each reader; `deno task test:faults --long` says ten times as many. */
+/** The number of inputs for each reader. `deno task test:faults --long` uses ten times as many. */
 const COUNT = 20_000 * Number(process.env.TSMQ_FAULTS_SCALE || 1);
 /** Bytes that reading all of them may leave or hold at once. */
 const GROWTH = 256 * 2 ** 20;
@@ -29,7 +29,7 @@ class OrderPlaced {
 
 const decoder = new TextDecoder();
 
-/** Reads garbage; what reading throws must be ours. */
+/** Reads garbage. Every error that it throws must be an error of tsmq. */
 function fuzz(random: Random, read: (bytes: Uint8Array) => unknown, bodies?: readonly string[]): number {
   const before = process.memoryUsage().rss;
   let refused = 0;
@@ -147,7 +147,7 @@ describe(`garbage (seed ${SEED})`, () => {
       const frames = Array.from({ length: 20 }, () => {
         if (random.chance(0.1)) return random.pick(values);
         const some = fields.filter(() => random.chance(0.5)).map((field) => [field, random.pick(values)]);
-        // no id of a request that waits
+        // not the id of a pending request
         return { ...Object.fromEntries(some), id: -random.int(1, 1_000), kind: random.pick(kinds) };
       });
       thread.last.say(frames);

@@ -1,9 +1,9 @@
-/** What nobody of ours would send: random bytes, and right messages cut, changed and swollen. */
+/** Messages that tsmq never sends: random bytes, and valid messages that are cut, changed or enlarged. */
 import type { Random } from "../support/random.ts";
 
 const call = { id: "1b4e28ba-2fa1-11d2-883f-0016d3cca427", inbox: "__tsmq:inbox:x", deadline: 2e12 };
 
-/** Right bodies of every kind. */
+/** Valid bodies of every kind. */
 export const BODIES: readonly string[] = [
   JSON.stringify({ id: "o-1", total: 12, list: [1, 2.5, -3e9, null, true, "ä\u2028😀"] }),
   JSON.stringify({ __obj: { id: "o-1" }, __type: "shop.OrderPlaced" }),
@@ -18,7 +18,7 @@ export const BODIES: readonly string[] = [
 ];
 
 const encoder = new TextEncoder();
-/** What breaks readers of JSON. */
+/** Texts that break readers of JSON. */
 const PIECES = ['"', "\\", "{", "}", "[", "]", ",", ":", "null", "-", "1e999", "\\u0000", "\\ud800", "__type", "__obj"]
   .concat([
     '"__proto__"',
@@ -29,7 +29,7 @@ const PIECES = ['"', "\\", "{", "}", "[", "]", ",", ":", "null", "-", "1e999", "
     "[".repeat(500),
   ]);
 
-/** Bytes as a hostile or broken peer sends them; up to some 10 kB. */
+/** Returns bytes as a hostile or broken peer sends them, up to about 10 kB. */
 export function garbage(random: Random, bodies: readonly string[] = BODIES): Uint8Array {
   if (random.chance(0.2)) return random.bytes(random.int(0, 300));
   let bytes: Uint8Array = encoder.encode(random.pick(bodies));

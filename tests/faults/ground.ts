@@ -1,4 +1,4 @@
-/** What the scenarios stand on: a transport, and what can go wrong with it. */
+/** The transport of the scenarios, and its faults. */
 import type { Provider } from "../../mod.ts";
 import type { Random } from "../support/random.ts";
 import type { Style } from "./tally.ts";
@@ -9,19 +9,19 @@ export interface Fault<G extends Ground = Ground> {
   readonly name: string;
   /** How many are injected in a run of one runtime that does not share them with the other one. */
   readonly times: number;
-  /** Milliseconds between two, at most. */
+  /** The largest number of milliseconds between two faults. */
   readonly pause: number;
   /** The styles whose messages may be missed if a gap is reported. Default: events. */
   readonly misses?: readonly Style[];
-  /** Nothing is killed or cut in it, so no item is handled twice. */
+  /** Whether the fault kills and cuts nothing, so that no item is handled twice. */
   readonly once?: boolean;
-  /** Starts of handlers may be recorded that this process never hears of. */
+  /** Whether starts of handlers may be recorded without the knowledge of this process. */
   readonly unheard?: boolean;
-  /** Servers may be away for so long that they count as gone. */
+  /** Whether servers may be disconnected for so long that they count as gone. */
   readonly long?: boolean;
   /** It happens to the whole process, so no other kind is injected beside it. */
   readonly ofProcess?: boolean;
-  /** Lets it happen; resolves when it is mended. */
+  /** Injects the fault. Resolves when it is repaired. */
   inject(scene: Scene<G>): Promise<void>;
 }
 
@@ -36,8 +36,8 @@ export interface Scene<G extends Ground = Ground> {
 /** A transport. */
 export interface Ground extends AsyncDisposable {
   readonly name: string;
-  /** A provider of its own for each scenario. */
+  /** Returns a new provider for each scenario. */
   provider(): Provider;
-  /** Connections of one bus, where that is known. */
+  /** The number of connections of one bus, if known. */
   connections?(): Promise<number>;
 }

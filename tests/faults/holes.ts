@@ -1,20 +1,20 @@
-/** Whether each hole in what a subscription received has a gap between its two neighbours. */
+/** Checks that a gap was reported at each place where a subscription missed events. */
 import type { Tally } from "./tally.ts";
 
 interface Sequence {
-  /** The last number of it that was received. */
+  /** The last received number. */
   last: number;
-  /** A gap came since. */
+  /** Whether a gap has arrived since then. */
   gap: boolean;
 }
 
 /** The events of one subscription: each publisher numbers its own, one after the other. */
 export class Holes {
   readonly #publishers = new Map<number, Sequence>();
-  /** Numbers that were passed over without a gap: right only where they were never promised. */
+  /** The skipped numbers without a gap, which is correct only if their publish did not resolve. */
   readonly #passed = new Set<number>();
 
-  /** An event was received. */
+  /** Records an event. */
   see(n: number, publisher = 0): void {
     const sequence = this.#publishers.get(publisher);
     if (!sequence) return void this.#publishers.set(publisher, { last: n, gap: false });
@@ -23,12 +23,12 @@ export class Holes {
     sequence.gap = false;
   }
 
-  /** A gap came. */
+  /** Records a gap. */
   gap(): void {
     for (const sequence of this.#publishers.values()) sequence.gap = true;
   }
 
-  /** Those that were promised, and missed without a gap in their place. */
+  /** Returns the events whose publish resolved, and that are missing without a gap. */
   without(tally: Tally): number[] {
     return [...this.#passed].filter((n) => tally.misses(n));
   }

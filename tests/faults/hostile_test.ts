@@ -91,7 +91,7 @@ onRedis(`a hostile peer (seed ${SEED})`, ({ it, server, provider }) => {
         const answer = { __obj: ["slow", "forged", "str", false, call], __type: "pymq.core.RpcResponse" };
         for (const inbox of inboxes) await redis.publish(inbox, JSON.stringify(answer));
       }
-      // nor is a cancellation of what was guessed
+      // nor a cancellation with a guessed id
       for (const inbox of inboxes) await redis.publish(inbox, '{"__obj":["x"],"__type":"tsmq:cancel"}');
     } finally {
       redis.disconnect();
@@ -111,7 +111,7 @@ onRedis(`a hostile peer (seed ${SEED})`, ({ it, server, provider }) => {
       const large = (mib: number) => JSON.stringify("x".repeat(mib * 2 ** 20));
       await redis.publish(`__eventbus:${namespace}:large`, large(8));
       await until("8 MiB arrive", () => sizes.length === 1);
-      // more than Redis lets wait for a subscriber: it breaks our connection
+      // this exceeds the output buffer of a subscriber, so Redis closes the connection
       await redis.publish(`__eventbus:${namespace}:large`, large(40));
       for (const channel of await redis.call("pubsub", "channels", `__tsmq:inbox:*${namespace}*`) as string[]) {
         await redis.publish(channel, large(40));

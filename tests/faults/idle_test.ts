@@ -6,7 +6,7 @@ import { RedisServer } from "../support/redis_server.ts";
 import { TcpProxy } from "../support/tcp_proxy.ts";
 import { pause, until } from "../support/until.ts";
 
-/** A bus that waits in every way, and what came. */
+/** A bus with every kind of wait, and the received messages. */
 async function waiting(port: number, namespace: string): Promise<{ bus: Bus; came: () => unknown[] }> {
   const bus = await Bus.open(redis({ port }), { namespace });
   bus.addEventListener("error", () => {});
@@ -28,7 +28,7 @@ async function next(port: number, namespace: string): Promise<void> {
   await sender.queue("jobs").put("consumed");
   await sender.queue("got").put("got");
   await sender.queue("held").put("held");
-  assert((await sender.publish("event", "news"))! >= 1); // a server may take a connection that was forgotten for one that lives
+  assert((await sender.publish("event", "news"))! >= 1); // a server may consider a dropped connection alive
   assertEquals(await sender.stub("echo")("answer"), "answer");
 }
 

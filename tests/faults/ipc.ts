@@ -1,4 +1,4 @@
-/** POSIX message queues: no server to break, only processes and workers. */
+/** POSIX message queues. There is no server to break, only processes and workers. */
 import type { Provider } from "../../mod.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import { type Faulty, faulty } from "../bus/faulty.ts";

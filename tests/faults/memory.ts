@@ -1,14 +1,14 @@
-/** The in-memory provider: its broker is a worker, and dies with it. */
+/** The in-memory provider. Its broker dies with its worker. */
 import { memory, type Provider } from "../../mod.ts";
 import { type Faulty, faulty } from "../bus/faulty.ts";
 import { clockStep, COMMON, workerDies } from "./common.ts";
 import type { Fault, Ground } from "./ground.ts";
 import { STYLES } from "./tally.ts";
 
-/** Items that a queue holds: so few that it is full now and then. */
+/** The capacity of a queue, which is so small that it is sometimes full. */
 const CAPACITY = 20;
 
-/** A broker in a worker that can be broken. */
+/** A broker whose worker the test can break. */
 export class MemoryGround implements Ground {
   readonly name = "memory";
   #faulty: Faulty | undefined;

@@ -8,16 +8,16 @@ import { say, told } from "../support/peer_side.ts";
 import { pause } from "../support/until.ts";
 import { DEADLINES, LEASE } from "./traffic.ts";
 
-/** What it is started with. */
+/** The arguments of the process. */
 export interface Place {
   readonly provider: "redis" | "aws" | "ipc";
   readonly options: object;
   readonly namespace: string;
-  /** The number of the first event that it publishes; none: it publishes nothing. */
+  /** The number of the first event that it publishes. Absent if it publishes nothing. */
   readonly first?: number;
 }
 
-/** What it says: it holds an item and waits for leave to acknowledge it; it has published an event. */
+/** The reports of the process: it holds an item and waits for permission to acknowledge it, or it has published an event. */
 export type Said = { ready: true } | { held: number; attempt: number } | { published: number };
 
 const MAKE: Record<Place["provider"], (options: object) => Provider> = { redis, aws, ipc };

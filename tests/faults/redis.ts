@@ -1,4 +1,4 @@
-/** A Redis server that keeps on disk what it acknowledged, and a wire to it. */
+/** A Redis server that stores acknowledged writes on disk, and a proxy to it. */
 import type { Provider } from "../../mod.ts";
 import { redis } from "../../src/providers/redis/provider.ts";
 import { mkdirSync, rmSync } from "node:fs";
@@ -44,7 +44,7 @@ export class RedisGround implements Ground {
     this.#faulty!.fault(...how);
   }
 
-  /** Sets something of its configuration for a moment. */
+  /** Changes the configuration of the server for a moment. */
   async configured(name: string, value: string, otherwise: string, ms: number): Promise<void> {
     await this.server.run("config", "set", name, value);
     await pause(ms);
@@ -61,7 +61,7 @@ export class RedisGround implements Ground {
   }
 }
 
-/** Resolves when the buses have lost their connections, or had them lost, and are back. */
+/** Resolves when the buses have lost their connections and reconnected. */
 async function back(traffic: Traffic): Promise<void> {
   await until("the buses are up", () => traffic.buses.every((bus) => bus.health().state === "up"), 30_000);
 }
@@ -82,7 +82,7 @@ const REFUSALS: readonly Fault<RedisGround>[] = [
     ({ ground, random }) => ground.configured("min-replicas-to-write", "1", "0", random.int(10, 200)),
   ),
   fault("disk refuses", 4, 100, async ({ ground: { server }, random }) => {
-    // a snapshot cannot take the place of a directory; until one succeeds, the server takes no writes
+    // a snapshot cannot replace a directory; until a snapshot succeeds, the server refuses writes
     const file = join(server.dir, "dump.rdb");
     const done = async (status: string) => {
       await server.run("bgsave");
@@ -118,7 +118,7 @@ const REFUSALS: readonly Fault<RedisGround>[] = [
   }),
 ];
 
-/** What happens to the server. */
+/** The faults of the server. */
 const SERVER: readonly Fault<RedisGround>[] = [
   fault("server killed", 5, 100, async ({ ground: { server }, traffic, random }) => {
     await server.kill();
@@ -137,7 +137,7 @@ const SERVER: readonly Fault<RedisGround>[] = [
   }),
 ];
 
-/** What happens on the way to the server. */
+/** The faults of the network. */
 const WIRE: readonly Fault<RedisGround>[] = [
   fault("wire cut", 60, 40, ({ ground: { wire } }) => Promise.resolve(wire.cut())),
   fault("replies lost", 25, 40, async ({ ground: { wire }, random }) => {
@@ -178,7 +178,7 @@ const WIRE: readonly Fault<RedisGround>[] = [
   }),
 ];
 
-/** What only TLS notices for certain: the protocol of Redis has no checksum. */
+/** The faults that only TLS detects reliably, because the protocol of Redis has no checksum. */
 export const tlsFaults: readonly Fault<RedisGround>[] = [{
   name: "corrupted",
   times: 8,

@@ -1,7 +1,7 @@
-/** What the scenarios found, as a table. */
+/** The results of the scenarios as a table. */
 import { type Style, STYLES, type Tally } from "./tally.ts";
 
-/** What one fault did to one style. */
+/** The effect of one fault on one style. */
 export interface Row {
   readonly provider: string;
   readonly runtime: string;
@@ -13,11 +13,11 @@ export interface Row {
   readonly failed: number;
   readonly delivered: number;
   readonly redelivered: number;
-  /** Not delivered, and a gap said so. */
+  /** Missed, and reported by a gap. */
   readonly missed: number;
-  /** Promised, and gone without a word. */
+  /** Accepted, and lost without a report. */
   readonly lost: number;
-  /** Answered falsely, out of order, or done twice. */
+  /** Wrong answers, wrong order, or executed twice. */
   readonly wrong: number;
   /** Never settled. */
   readonly hung: number;

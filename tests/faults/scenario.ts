@@ -13,13 +13,13 @@ import type { Fault, Ground } from "./ground.ts";
 import { type Row, rowsOf, table } from "./report.ts";
 import { Traffic } from "./traffic.ts";
 
-/** Which faults: `deno task test:faults --only=closed`. */
+/** The filter for faults: `deno task test:faults --only=closed`. */
 const ONLY = process.env.TSMQ_FAULTS_ONLY ?? "";
-/** How many times as many faults as in the short run: `deno task test:faults --long` says 10. */
+/** The factor for the number of faults. `deno task test:faults --long` sets it to 10. */
 const SCALE = Number(process.env.TSMQ_FAULTS_SCALE || 1);
 /** Kinds of faults that are injected at the same time, each on its own server. */
 const LANES = 3;
-/** Milliseconds that one fault may take, with all that it needs to be mended. */
+/** The time limit of one fault and its repair, in milliseconds. */
 const LONGEST = 40_000;
 
 /** Returns how many faults of a kind this runtime injects: the two runtimes together over 1,000 of all kinds. */
@@ -27,7 +27,7 @@ function count(times: number): number {
   return Math.ceil(times * SCALE * (ALL ? 1 : 2 / 3));
 }
 
-/** One test for each fault; a table at the end. */
+/** Registers one test for each fault, and prints a table at the end. */
 export function faultsOf<G extends Ground>(
   name: string,
   missing: string | undefined,

@@ -41,7 +41,7 @@ async function sample(ground: RedisGround, traffic: Traffic): Promise<Sample> {
   };
 }
 
-/** The middle of the first and of the last third: what has grown, and what just goes up and down. */
+/** Returns the medians of the first and of the last third, to distinguish growth from noise. */
 function compare(samples: readonly Sample[], name: keyof Sample): string {
   const middle = (some: readonly Sample[]) => some.map((one) => one[name]).sort((a, b) => a - b)[some.length >> 1]!;
   const third = Math.ceil(samples.length / 3);
@@ -84,4 +84,4 @@ if (traffic.faults.length > 0) console.log("reported:", traffic.faults);
 await traffic.close();
 await ground[Symbol.asyncDispose]();
 const bad = rows.some(({ lost, wrong, hung }) => lost + wrong + hung > 0) || samples.some((one) => one.connections > 4);
-process.exit(bad || traffic.faults.length > 0 ? 1 : 0); // Bun would wait for the watchdog of our children
+process.exit(bad || traffic.faults.length > 0 ? 1 : 0); // Bun would wait for the watchdog of the child processes

@@ -1,33 +1,33 @@
-/** The account of one way to send: what was sent, what was promised, what arrived. */
+/** The tally of one style: the sent, accepted and received messages. */
 import { BusError } from "../../mod.ts";
 
-/** The ways to send. */
+/** The styles of sending. */
 export const STYLES = ["events", "get", "consume", "call", "multi call"] as const;
 
-/** One of the ways to send. */
+/** A style of sending. */
 export type Style = typeof STYLES[number];
 
 /** Numbers whose arrival is remembered, so that a second one is noticed: the last so many. */
 const WINDOW = 20_000;
 
-/** What is sent has a number; its size stays the same however long it counts. */
+/** Counts messages by their numbers, in constant memory. */
 export class Tally {
   sent = 0;
-  /** Arrived, or was answered. */
+  /** The number of messages that arrived or were answered. */
   delivered = 0;
-  /** Arrived, or was offered, once more. */
+  /** The number of messages that arrived again. */
   redelivered = 0;
   /** The number of sends that rejected, by the code of the error. */
   readonly failed = new Map<string, number>();
   /** The error codes that a fault may cause. */
   readonly allowed = new Set(["unavailable", "worker_died", "timeout", "queue_full", "busy"]);
-  /** What must never be. */
+  /** Violations of the guarantees. */
   readonly wrong: string[] = [];
   #pending = new Set<number>();
   #promised = new Set<number>();
   #seen = new Set<number>();
 
-  /** Sends the next one; a promise that resolves is a promise that it is there. */
+  /** Sends the next message. If the promise resolves, the message must arrive. */
   async send(act: (n: number) => Promise<unknown>): Promise<void> {
     const n = this.sent++;
     this.#pending.add(n);
@@ -43,12 +43,12 @@ export class Tally {
     }
   }
 
-  /** It was promised to arrive. */
+  /** Records that a message was accepted. */
   promise(n: number): void {
     if (!this.#seen.has(n)) this.#promised.add(n);
   }
 
-  /** It arrived; false: it had arrived before. */
+  /** Records an arrival. Returns false if the message had already arrived. */
   see(n: number): boolean {
     this.#promised.delete(n);
     if (this.#seen.has(n)) return false;
@@ -63,12 +63,12 @@ export class Tally {
     return this.#pending.size;
   }
 
-  /** What was promised and did not arrive yet. */
+  /** Returns the accepted messages that have not arrived yet. */
   get missing(): number {
     return this.#promised.size;
   }
 
-  /** Whether this one was promised and did not arrive yet. */
+  /** Whether a message was accepted and has not arrived yet. */
   misses(n: number): boolean {
     return this.#promised.has(n);
   }

@@ -1,10 +1,10 @@
-/** Everything that a bus can carry, at once and all the time, with an account of each message. */
+/** Continuous traffic of every style over a bus, with a tally of each message. */
 import { Bus, type BusOptions, type Gap, type Provider } from "../../mod.ts";
 import { pause, until } from "../support/until.ts";
 import { Holes } from "./holes.ts";
 import { type Style, STYLES, Tally } from "./tally.ts";
 
-/** Deadlines short enough that a fault is felt. */
+/** Deadlines that are so short that a fault affects them. */
 export const DEADLINES: BusOptions = { connectTimeout: 15_000, sendTimeout: 1_000, timeout: 4_000 };
 /** Milliseconds after which an item of a dead holder comes back. */
 export const LEASE = 1_500;
@@ -13,10 +13,10 @@ export const PEER = 1_000_000;
 /** Milliseconds between two messages of each style. */
 const PACE: Record<Style, number> = { events: 8, get: 12, consume: 12, call: 12, "multi call": 40 };
 
-/** A handler of ours that throws on purpose. */
+/** The error of a handler that throws on purpose. */
 export class Flaw extends Error {}
 
-/** How the traffic runs. */
+/** The options of the traffic. */
 export interface TrafficOptions {
   readonly provider: Provider;
   readonly namespace: string;
@@ -24,7 +24,7 @@ export interface TrafficOptions {
   readonly pace?: number;
 }
 
-/** One bus sends, two handle. */
+/** One bus that sends, and two buses that handle. */
 export class Traffic {
   readonly tallies: Readonly<Record<Style, Tally>> = {
     events: new Tally(),
@@ -33,17 +33,17 @@ export class Traffic {
     call: new Tally(),
     "multi call": new Tally(),
   };
-  /** Events of other processes; they are accounted with ours. */
+  /** The events of other processes, which are counted too. */
   readonly peers = new Tally();
-  /** Gaps that the bus with the subscriptions said. */
+  /** The gaps that the subscribed bus has reported. */
   gaps = 0;
-  /** Handlers that are to throw. */
+  /** The number of handlers that will throw. */
   flaws = 0;
   /** Milliseconds that each handler takes. */
   slow = 0;
   /** No item of `consume` may be handled twice. */
   once = false;
-  /** Each start of a handler is heard of here, so that none may be counted beyond those. */
+  /** Whether this process knows of each start of a handler, so that the count of attempts must be exact. */
   hearsStarts = true;
   /** Ends the gets that wait; new ones follow. */
   cancelGets = new AbortController();
@@ -55,7 +55,7 @@ export class Traffic {
   readonly #ended = new AbortController();
   readonly #executed = new Set<string>();
   readonly #holes = { events: new Holes(), peers: new Holes() };
-  /** How often a handler has started, by item. */
+  /** Item → the number of handler starts. */
   readonly #starts = new Map<number, number>();
   #last = -1;
   #marked = false;
@@ -126,7 +126,7 @@ export class Traffic {
     })());
   }
 
-  /** Both servers expose the function of the single calls, at once. */
+  /** Exposes the function of the single calls on both servers at the same time. */
   async expose(): Promise<void> {
     await Promise.all(this.serving.map((bus, i) => bus.expose("echo", (n: number) => this.#execute("call", n, i))));
   }
@@ -171,7 +171,7 @@ export class Traffic {
     return 2 * n;
   }
 
-  /** SQS may hand out an item twice, and says so. */
+  /** SQS may deliver an item twice, and reports it. */
   get #exact(): boolean {
     return this.provider.features.exactSize;
   }
@@ -220,7 +220,7 @@ export class Traffic {
     }
   }
 
-  /** What the buses reported, but what a fault of the transport or of a handler is. */
+  /** Returns the reported errors, except those of the transport and of handlers. */
   readonly faults: unknown[] = [];
 
   /**
@@ -256,12 +256,12 @@ export class Traffic {
     await until("the rest may come", () => tallies.every(({ missing }) => missing === 0), LEASE).catch(() => {});
   }
 
-  /** Whether what is missing of a style was missed, not lost. */
+  /** Whether the missing messages of a style were reported by a gap. */
   forgives(style: Style, misses: readonly Style[]): boolean {
     return this.gaps > 0 && misses.includes(style);
   }
 
-  /** Ends the buses; false: one of them was cut off. */
+  /** Closes the buses. Returns false if one of them was cut off. */
   async close(): Promise<boolean> {
     for (const timer of this.#timers.splice(0)) clearInterval(timer);
     this.#ended.abort();
@@ -272,5 +272,5 @@ export class Traffic {
   }
 }
 
-/** The event that says that events come through. */
+/** The event that shows that events arrive again. */
 const MARK = -1;

@@ -1,12 +1,12 @@
-/** Whom a hostile peer attacks. */
+/** The bus that a hostile peer attacks. */
 import { assertEquals } from "@std/assert";
 import type { Bus, BusError } from "../../mod.ts";
 import { until } from "../support/until.ts";
 
-/** Milliseconds for what stands behind all that the peer sent, on a machine that has much else to do. */
+/** Milliseconds for a message that was sent after all messages of the peer, on a busy machine. */
 const PATIENCE = 60_000;
 
-/** A bus of every kind of use, that says what it refuses, and a caller of it. */
+/** A bus that uses every style and reports refused messages, and a bus that calls it. */
 export interface Victim extends AsyncDisposable {
   readonly bus: Bus;
   readonly caller: Bus;

@@ -1,4 +1,4 @@
-/** Publishes to a bus of another user of its group; prints how many it reached. Its arguments: the namespace, the group. */
+/** Publishes to a bus of another user of its group, and prints how many it reached. Arguments: the namespace, the group. */
 import process from "node:process";
 import { Bus } from "../../src/bus.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";

@@ -42,7 +42,7 @@ class Ground implements AsyncDisposable {
     return new Ground(namespace, bus, await ipc().open(context));
   }
 
-  /** The next message of its inbox; undefined if there is none. */
+  /** Returns the next message of its inbox, or undefined if there is none. */
   read(): string | undefined {
     const buffer = new Uint8Array(SIZE);
     const length = this.posix.receive(this.inbox.descriptor, buffer);
@@ -58,7 +58,7 @@ class Ground implements AsyncDisposable {
     this.#bus.remove();
   }
 
-  /** Runs `act` when a message is sent, just after the sender has seen that the queue exists. */
+  /** Runs `act` when a message is sent, just after the sender has checked that the queue exists. */
   atSend(act: () => void): Disposable {
     const { posix } = this;
     const { send } = posix;

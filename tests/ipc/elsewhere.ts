@@ -1,4 +1,4 @@
-/** A machine that is no Linux, as far as this process can tell. */
+/** Makes this process believe that the machine does not run Linux. */
 import process from "node:process";
 import { Bus } from "../../src/bus.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";

@@ -23,7 +23,7 @@ const missing = notMountable();
 
 type Play = (small: SmallDirectory, open: () => Promise<Bus>, namespace: string) => Promise<void>;
 
-/** A test in a small directory and a namespace of its own. It frees the queue "queue" and checks that nothing is left. */
+/** Runs a test in a small directory and its own namespace. It frees the queue "queue", and checks that nothing is left. */
 function test(name: string, play: Play): void {
   if (missing) return skip(name, missing);
   it(name, async () => {

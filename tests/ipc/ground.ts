@@ -1,4 +1,4 @@
-/** Shared parts of the IPC tests: a bus made by hand, what is left of a namespace, and running files as another user. */
+/** Shared parts of the IPC tests: a hand-made bus, the files and queues that remain of a namespace, and programs that run as another user. */
 import { assert, assertEquals } from "@std/assert";
 import { execFileSync } from "node:child_process";
 import {
@@ -36,7 +36,7 @@ export async function busesOf(namespace: string): Promise<string[]> {
   return typeof listed === "number" ? [] : listed;
 }
 
-/** A bus of this process without halves: it does only what the test does. */
+/** A bus of this process without halves. The test performs its operations. */
 export class HandmadeBus implements Disposable {
   readonly busName: string;
 
@@ -46,7 +46,7 @@ export class HandmadeBus implements Disposable {
     directories.within("loops", () => posix.makeDirectory(this.#path(this.busName), 0o700));
   }
 
-  /** Creates its directory. It has no queues yet. */
+  /** Creates the directory of the bus, without queues. */
   static async open(namespace: string, directory?: string): Promise<HandmadeBus> {
     return new HandmadeBus(await Namespace.open(ipc({ directory }).options as Settings, namespace, () => {}));
   }
@@ -66,7 +66,7 @@ export class HandmadeBus implements Disposable {
     return new TextDecoder().decode(message);
   }
 
-  /** Holds an item without setting the end of its lease; the returned function sets it. */
+  /** Holds an item without setting the end of its lease. The returned function sets it. */
   hold(queue: string, message: Uint8Array): (lease: number) => void {
     const leases = new Leases(this.internals, this.busName);
     const name = this.internals.names.queue(queue);
@@ -75,7 +75,7 @@ export class HandmadeBus implements Disposable {
     return (lease) => void assert(leases.extend(name, receipt, lease));
   }
 
-  /** Turns it into a bus whose process has ended; returns the new name. */
+  /** Turns it into a bus whose process has ended. Returns the new name. */
   die(): string {
     const { names, posix, processes } = this.internals;
     // no process has that start time
@@ -95,7 +95,7 @@ export class HandmadeBus implements Disposable {
   }
 }
 
-/** What is left of a namespace: files, and the queues of these buses and names. */
+/** Returns the remaining files of a namespace, and the remaining queues of these buses and names. */
 export async function left(
   namespace: string,
   buses: readonly string[],
@@ -116,17 +116,17 @@ export async function left(
   return [...open, ...(typeof files === "number" ? [] : [`/dev/shm/${namespace}`, ...files])];
 }
 
-/** A text of so many characters, of which no eight repeat. */
+/** Returns a text of this length in which no eight characters repeat. */
 export function text(length: number): string {
   return Array.from({ length: Math.ceil(length / 8) }, (_, i) => String(i).padStart(8)).join("").slice(0, length);
 }
 
-/** The length of a text that {@linkcode text} made; -1 if it was changed. */
+/** Returns the length of a text of {@linkcode text}, or -1 if it was changed. */
 export function whole(received: string): number {
   return received === text(received.length) ? received.length : -1;
 }
 
-/** Why no other user can run this file here; undefined if one can. */
+/** Returns the reason why another user cannot run this file here, or undefined if that is possible. */
 export function noOtherUser(file: URL): string | undefined {
   try {
     execute([...become(40_000), "test", "-r", fileURLToPath(file)]);
@@ -142,7 +142,7 @@ function become(user: number): string[] {
   return ["setpriv", `--reuid=${user}`, `--regid=${user}`, "--clear-groups", "--inh-caps=-all", "--ambient-caps=-all"];
 }
 
-/** Runs a file to its end as another user; returns its output and exit code. */
+/** Runs a file as another user. Resolves with its output and exit code. */
 export function runAs(user: number, file: URL, ...args: string[]): Promise<Ran> {
   return run([], user, file, args);
 }
@@ -150,7 +150,7 @@ export function runAs(user: number, file: URL, ...args: string[]): Promise<Ran> 
 /** Limits for the queues of one IPC namespace. */
 export type KernelLimits = Partial<Record<"queues_max" | "msg_max" | "msgsize_max", number>>;
 
-/** Why there can be no IPC namespace with limits of its own here; undefined if there can. */
+/** Returns the reason why this machine does not allow an IPC namespace with its own limits, or undefined if it does. */
 export function noKernelLimits(): string | undefined {
   try {
     execute([...within({ queues_max: 8 }), "true"]);
@@ -165,17 +165,17 @@ export function rootIsExempt(): boolean {
   return (BigInt(`0x${capabilities}`) >> 24n) % 2n === 1n;
 }
 
-/** As {@linkcode runAs}, in an IPC namespace with these limits. */
+/** Does the same as {@linkcode runAs}, in an IPC namespace with these limits. */
 export function runWithin(limits: KernelLimits, user: number, file: URL, ...args: string[]): Promise<Ran> {
   return run(within(limits), user, file, args);
 }
 
-/** As {@linkcode runAs}, where the processes of other users cannot be seen. */
+/** Does the same as {@linkcode runAs}, with the processes of other users hidden. */
 export function runBlind(user: number, file: URL, ...args: string[]): Promise<Ran> {
   return run(BLIND, user, file, args);
 }
 
-/** Why nobody can be kept from seeing others' processes here; undefined if it can be done. */
+/** Returns the reason why processes cannot be hidden here, or undefined if they can. */
 export function notBlindable(): string | undefined {
   try {
     execute([...BLIND, "true"]);
@@ -221,7 +221,7 @@ async function run(before: readonly string[], user: number, file: URL, args: rea
   return { code, output: child.output };
 }
 
-/** Why no small directory in memory can be mounted here; undefined if one can. */
+/** Returns the reason why a small directory in memory cannot be mounted here, or undefined if it can. */
 export function notMountable(): string | undefined {
   try {
     new SmallDirectory().remove();

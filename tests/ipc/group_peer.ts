@@ -1,4 +1,4 @@
-/** What a user can do with what another one of its group has left; prints how each went. Its arguments: the namespace, the group. */
+/** Uses the items and files of another user of the group, and prints each result. Arguments: the namespace, the group. */
 import process from "node:process";
 import { Bus } from "../../src/bus.ts";
 import { BusError } from "../../src/errors.ts";
@@ -16,7 +16,7 @@ async function attempt(what: string, act: () => Promise<unknown>): Promise<void>
   said[what] = await act().catch((error) => error instanceof BusError ? error.code : String(error));
 }
 
-/** Takes the item of a queue; what it is, and how often it was delivered. */
+/** Takes the item of a queue. Returns the item and the number of its deliveries. */
 async function receive(queue: string): Promise<unknown> {
   const lease = await bus.queue<string>(queue).receive({ timeout: 5_000 });
   await lease.ack();

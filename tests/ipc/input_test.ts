@@ -18,7 +18,7 @@ import { busesOf, fresh, left } from "./ground.ts";
 
 const encoder = new TextEncoder();
 
-/** Garbage that a stranger may write to a bus's queues. */
+/** Garbage that another program may write to a bus's queues. */
 const GARBAGE: Record<string, Uint8Array> = {
   nothing: new Uint8Array(),
   zeros: new Uint8Array(100),
@@ -175,7 +175,7 @@ describe("bad input:", () => {
       renameSync(`${root}/aside`, `${root}/loops/${busName}`); // in one step: a cleanup could find it without its slot
       return busName;
     });
-    // one cleanup of five buses, up to ten seconds; half a minute if it counted the unknown names
+    // the time of one cleanup of five buses is at most ten seconds; it would be half a minute if unknown names counted
     await until("what they left is gone", async () => !(await busesOf(namespace)).some((name) => dead.includes(name)));
     assertEquals(await queue.get({ timeout: 5_000 }), "item");
     assertEquals(await queue.qsize(), 0);

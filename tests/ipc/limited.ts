@@ -13,7 +13,7 @@ const bus = await Bus.open(ipc(), { namespace });
 const said: string[] = [];
 const tell = (error: Error) => void said.push(error.message);
 
-// as many queues as there may be: the last ones are small, then none is made
+// creates queues up to the limit: the last ones are small, then creating fails
 const queues: string[] = [];
 for (let i = 0; said.length === 0; i++) {
   queues.push(`queue-${i}`);

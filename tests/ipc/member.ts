@@ -6,7 +6,7 @@ import { say, told } from "../support/peer_side.ts";
 
 const [namespace] = process.argv.slice(2) as [string];
 const bus = await Bus.open(ipc(), { namespace });
-bus.addEventListener("error", () => {}); // others are killed while we talk to them
+bus.addEventListener("error", () => {}); // other members are killed while this one calls them
 let received = 0;
 await bus.subscribe("all", () => void received++).ready;
 await bus.expose("who", () => process.pid);
@@ -34,7 +34,7 @@ for await (const command of told<string | { topic: string; body: string }>()) {
     working = work();
   } else if (command === "hold") {
     const { item } = await bus.queue<string>("held").receive({ lease: 600_000 });
-    await bus.queue("none").getNowait().catch(() => {}); // behind which the worker has recorded the start
+    await bus.queue("none").getNowait().catch(() => {}); // when this has been answered, the worker has recorded the start
     say(item);
     continue;
   } else if (typeof command === "object") {

@@ -1,8 +1,8 @@
 /**
- * Opens the halves of a bus beside another bus, with ever more descriptors left; says how each attempt ended, and what there is
- * then. At the end, whom a process without descriptors takes for dead, and how many an event reaches.
+ * Opens the halves of a bus next to another bus, with more and more free descriptors. It prints the outcome of each attempt, and the files
+ * that exist then. At the end, it prints the buses that a process without descriptors considers dead, and how many buses an event reaches.
  *
- * On one thread: where another one is at work, the runtimes themselves end the process for want of descriptors.
+ * It uses one thread, because with further threads, the runtimes themselves end the process when there are no descriptors.
  */
 import process from "node:process";
 import { Bus } from "../../src/bus.ts";
@@ -36,7 +36,7 @@ function take(): number[] {
   return taken;
 }
 
-/** Does something with only so many descriptors left; again, where there are more or fewer afterwards: a thread of the runtime's was at work. */
+/** Runs a function with this number of free descriptors. Repeats it if their number has changed, because a thread of the runtime was running. */
 async function crowded<T>(free: number, act: () => T | Promise<T>): Promise<T> {
   while (true) {
     const taken = take();
@@ -52,7 +52,7 @@ async function crowded<T>(free: number, act: () => T | Promise<T>): Promise<T> {
   }
 }
 
-/** How it ends to open both halves of a bus. */
+/** Opens both halves of a bus, and returns the outcome. */
 async function open(): Promise<string> {
   try {
     const sender = await ipc().open(context);

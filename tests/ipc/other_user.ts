@@ -1,4 +1,4 @@
-/** Makes what another user may find in its way: a queue with an item, and a directory. Its arguments: their names. */
+/** Creates a queue with an item, and a directory, which are in the way of another user. Arguments: their names. */
 import { mkdirSync } from "node:fs";
 import process from "node:process";
 import { writeItem } from "../../src/providers/ipc/frames.ts";

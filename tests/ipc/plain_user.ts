@@ -1,4 +1,4 @@
-/** What a plain user can do within the default limits; prints what it found. Its argument: what to do. */
+/** Uses queues as a plain user with the default limits, and prints the results. Argument: the operation. */
 import process from "node:process";
 import { Bus } from "../../src/bus.ts";
 import { conformance } from "../../src/conformance/mod.ts";

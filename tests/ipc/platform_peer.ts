@@ -32,7 +32,7 @@ const verbs = {
 };
 
 const [library] = /(?<=\/)libc[.-][^/]*$/m.exec(readFileSync("/proc/self/maps", "utf8"))!;
-// the flag that says so is another one on each architecture
+// each architecture has another value for this flag
 const link = (await loadPosix()).openFile("/proc/self/cwd");
 say([process.arch, library, link]);
 for await (const [verb, length] of told<[keyof typeof verbs, number]>()) {

@@ -24,7 +24,7 @@ const PLATFORMS = [
   { build: "bun-aarch64", runtime: "bun", arch: "arm64", library: "libc.so.6" },
 ] as const;
 
-// One kernel under both sides: each byte that they leave for one another must lie where the other one looks for it.
+// Both sides use one kernel, so they must agree on the position of each byte.
 describe("a bus on another platform", () => {
   for (const { build, runtime, arch, library } of share(PLATFORMS)) {
     itNeeds(missing(build))(`${build} and this one understand each other, and leave nothing`, async () => {

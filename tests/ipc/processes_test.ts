@@ -27,7 +27,7 @@ describe("Processes", () => {
     assert(!dead(self.pid, self.start));
     assert(dead(self.pid, self.start - 1), "another process had this id before");
 
-    // its child ends on command and becomes a zombie, because the shell that would wait for it has become another program
+    // its child becomes a zombie when it ends, because the shell that would wait for it has become another program
     const parent = new Child("sh", ["-c", "exec 3<&0; head -n 1 <&3 >/dev/null & echo $!; exec sleep 600"]);
     const child = Number(await until("the child has started", () => /^\d+(?=\n)/.exec(parent.output)?.[0]));
     const { start } = statOf(child);

@@ -61,7 +61,7 @@ async function both(
   assertEquals(await left(namespace, buses, ["queue"]), []);
 }
 
-/** Until it is disposed, such files cannot be opened: no descriptor is left. */
+/** Uses up all descriptors until it is disposed, so that files cannot be opened. */
 async function noDescriptor(file = /./): Promise<Disposable> {
   const posix = await loadPosix();
   const { openFile } = posix;
@@ -156,7 +156,7 @@ describe("attempts", () => {
       await sender.send("queue", "item", { wait: 0 });
       await back("untried", [1], false);
       await back("untried", [1], true);
-      // PyMQ sees it as it was put
+      // PyMQ reads the item unchanged
       const queue = posix.openQueue(`/${receiver.inbox.slice(0, receiver.inbox.indexOf("$"))}queue`);
       const message = new Uint8Array(128);
       const length = posix.receive(queue, message);
@@ -248,7 +248,7 @@ describe("the eventfd of a worker", () => {
       sender.waker!.wake(receiver.inbox);
       await receiver.close();
       assertEquals(target(), "anon_inode:[eventfd]");
-      sender.waker!.wake(receiver.inbox); // main has not heard yet that the worker has closed
+      sender.waker!.wake(receiver.inbox); // main does not know yet that the worker has closed
       await sender.close();
       assertNotEquals(target(), "anon_inode:[eventfd]");
     }));

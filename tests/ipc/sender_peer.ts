@@ -1,4 +1,4 @@
-/** Holds the sending halves of another process's buses: everything they send leaves from this runtime. */
+/** Runs the sending halves of another process's buses, so that they send from this runtime. */
 import { fromPlain, toPlain } from "../../src/errors.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import { loadPosix, POLLOUT } from "../../src/providers/ipc/posix.ts";

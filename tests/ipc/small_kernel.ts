@@ -1,4 +1,4 @@
-/** Uses each style once in the namespace of its argument, and prints what worked or the error. */
+/** Uses each style once in the namespace of its argument, and prints the styles that worked, or the error. */
 import process from "node:process";
 import { Bus } from "../../src/bus.ts";
 import { BusError } from "../../src/errors.ts";

@@ -17,7 +17,7 @@ const LONG = "長いtopic/\n".repeat(1_000);
 const LARGE = "é".repeat(100_000);
 /** Takes up most of a message of the smallest queue. */
 const WIDE = `長${"x".repeat(440)}`;
-/** What is published, in this order. */
+/** The published events, in order. */
 const EVENTS: [topic: string, body: string][] = [
   ["長い", "short"],
   [LONG, "long topic"],

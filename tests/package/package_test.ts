@@ -1,4 +1,4 @@
-/** The package as JSR would serve it, installed into empty projects: every provider works from there, worker included. */
+/** Installs the package, as JSR serves it, into empty projects. Every provider works there, including its worker. */
 // run: deadline 300
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";

@@ -1,4 +1,4 @@
-/** What is published, as `deno publish` would send it. */
+/** The files that `deno publish` sends. */
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join, relative } from "node:path";
@@ -7,7 +7,7 @@ import { tool } from "../support/tools.ts";
 
 export const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 
-/** What the registry learns of the package. */
+/** The data that the registry receives. */
 export const CONFIG = JSON.parse(readFileSync(join(ROOT, "deno.json"), "utf8")) as {
   readonly version: string;
   readonly exports: Readonly<Record<string, string>>;
@@ -19,7 +19,7 @@ function deno(...args: string[]): string {
   return execFileSync(tool("deno"), args, { cwd: ROOT, env, encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
 }
 
-/** The files that `deno publish` sends; it rejects what it has to object to. */
+/** Returns the files that `deno publish` sends. Rejects with its complaints. */
 export function published(): string[] {
   const env = { ...process.env, NO_COLOR: "1" };
   const args = ["-c", '"$0" publish --dry-run --allow-dirty 2>&1', tool("deno")];

@@ -25,7 +25,7 @@ export class Registry implements AsyncDisposable {
     server.on("request", ({ url = "" }, answer) => this.#answer(decodeURIComponent(url.split("?")[0]!), answer));
   }
 
-  /** Starts one; `dir` is where it may write. */
+  /** Starts a registry that writes into `dir`. */
   static async start(dir: string): Promise<Registry> {
     const server = createServer();
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
@@ -42,7 +42,7 @@ export class Registry implements AsyncDisposable {
     await closed;
   }
 
-  /** As JSR serves to Deno: modules whose specifiers `deno publish` has resolved by the import map. */
+  /** Serves modules as JSR does for Deno, with specifiers that `deno publish` has resolved. */
   #addSources(): void {
     const { version, exports, imports } = CONFIG;
     const base = `/@tsmq/tsmq/${version}`;
@@ -59,7 +59,7 @@ export class Registry implements AsyncDisposable {
     this.#files.set("/@tsmq/tsmq/meta.json", JSON.stringify(meta));
   }
 
-  /** As JSR serves to npm clients. */
+  /** Serves the package as JSR does for npm clients. */
   #addTarball(dir: string): void {
     const { file, manifest } = makeTarball(dir);
     const tarball = readFileSync(file);
@@ -67,7 +67,7 @@ export class Registry implements AsyncDisposable {
     this.#files.set(`/-/${NPM_NAME}/${CONFIG.version}.tgz`, tarball);
   }
 
-  /** As npm serves what the package depends on. */
+  /** Serves the dependencies of the package as npm does. */
   #addInstalled(): void {
     const store = join(ROOT, "node_modules", ".deno");
     for (const entry of readdirSync(store)) {

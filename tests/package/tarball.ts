@@ -8,10 +8,10 @@ import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync
 import { dirname, join } from "node:path";
 import { CONFIG, dependencies, pack, published, source } from "./published.ts";
 
-/** The name by which npm clients know the package. */
+/** The name of the package for npm clients. */
 export const NPM_NAME = "@jsr/tsmq__tsmq";
 
-/** Makes it in this directory; returns its path and what its `package.json` says. */
+/** Creates the tarball in this directory. Returns its path and its `package.json`. */
 export function makeTarball(dir: string): { readonly file: string; readonly manifest: Record<string, unknown> } {
   const root = join(dir, "package");
   pack(join(dir, "pack.tgz"));

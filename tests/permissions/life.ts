@@ -1,4 +1,4 @@
-/** A whole life of a bus under the permissions of this process: says "done", or the error that it got. */
+/** Opens, uses and closes a bus with the permissions of this process. Prints "done", or the error. */
 import process from "node:process";
 import { Bus, BusError, type Provider } from "../../mod.ts";
 import { say } from "../support/peer_side.ts";

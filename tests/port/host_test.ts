@@ -10,11 +10,11 @@ import { TestReceiver } from "./receiver.ts";
 
 type Of<K extends ToMain["kind"]> = ToMain & { kind: K };
 
-/** A main that is nothing but its end of the port. */
+/** The main thread's end of the port, without the rest. */
 class Main implements AsyncDisposable {
   readonly receiver = new TestReceiver();
   context!: ReceiverContext;
-  /** Each array that came. */
+  /** The received arrays. */
   readonly batches: ToMain[][] = [];
   #port: MessagePort;
   #hosted: Promise<void>;
@@ -231,7 +231,7 @@ describe("host()", () => {
 
   it("gives back items for a get that has ended: to the head of the queue, in their order", async () => {
     await using main = new Main();
-    // the transport has taken three items for a taker who leaves in the same moment
+    // the transport has taken three items for a get that is cancelled at the same moment
     main.post({ kind: "receive", id: 1, queue: "q", max: 3, wait: Infinity });
     main.post({ kind: "ask", id: 2, verb: "echo", argument: 0 });
     await main.done(2);

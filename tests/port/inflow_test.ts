@@ -7,7 +7,7 @@ import type { ToMain } from "../../src/port/protocol.ts";
 
 const MEGABYTE = "x".repeat(1024 * 1024);
 
-/** What reached main, flat and in order: bodies, and `gap:<lost>`. */
+/** The bodies and gaps (`gap:<lost>`) that reached main, in order. */
 function seen(posted: readonly ToMain[]): string[] {
   return posted.flatMap((frame) => {
     if (frame.kind === "inbox") return frame.bodies;
@@ -101,7 +101,7 @@ describe("Inflow", () => {
     const { inflow: flow, posted } = inflow();
     const emit = flow.open(1, false, 0);
     let sent = 0;
-    // two come for each that is handled: what is held stays at its bound for ever
+    // two events arrive for each handled one, so the held events stay at their limit
     for (; sent < 400; sent += 2) {
       emit("a", MEGABYTE);
       emit("a", MEGABYTE);

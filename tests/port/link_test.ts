@@ -13,18 +13,18 @@ function close(link: Link | undefined, ms: number): Promise<Awaited<ReturnType<L
   return withDeadline(ms, async (over) => await link?.close(over));
 }
 
-/** A link, the threads behind it, and what the link said. */
+/** A link, its threads, and the reports of the link. */
 class Stage implements AsyncDisposable {
   readonly receivers: TestReceiver[] = [];
   readonly contexts: ReceiverContext[] = [];
-  /** Thrown by the next openings, one each. */
+  /** The errors of the next openings, one for each. */
   readonly refusals: unknown[] = [];
-  /** Thrown by the verbs of the next receiver, one each. */
+  /** The errors of the next operations of the next receiver, one for each. */
   readonly failures: unknown[] = [];
   /** While it is pending, no receiver opens. */
   opening: Promise<void> | undefined;
   readonly said: string[] = [];
-  /** How many batches the link said it had posted. */
+  /** The number of batches that the link has reported as posted. */
   posted = 0;
   readonly thread: OneThread;
   link!: Link;
@@ -61,7 +61,7 @@ class Stage implements AsyncDisposable {
     return this.link = await Link.open(this.thread.provider, { namespace: "n", connectTimeout }, events);
   }
 
-  /** Waits until the link has said this. */
+  /** Waits until the link has reported this. */
   async heard(text: string): Promise<void> {
     while (!this.said.includes(text)) {
       await new Promise<void>((resolve) => {
@@ -263,7 +263,7 @@ describe("Link", () => {
     await link.request<"ask">({ kind: "ask", verb: "echo", argument: 0 });
     stage.receiver.offer("item");
     late.abort();
-    // either it was taken, or it is still there: lost it is not
+    // either the item was taken, or it is still there
     const bodies = (await taken.catch(() => [])).map(({ body }) => body);
     const rest = await link.receive("q", { max: 1, wait: 0 });
     assertEquals([...bodies, ...rest.map(({ body }) => body)], ["item"]);

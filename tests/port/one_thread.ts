@@ -3,7 +3,7 @@ import type { Hello, ToMain, ToWorker } from "../../src/port/protocol.ts";
 import type { AskHandler, OpenReceiver, Provider, Sender } from "../../src/provider/provider.ts";
 
 /**
- * Stands where the runtime's `Worker` stands, but hosts the receiver in this very thread: both ends of the port in one test.
+ * Replaces the runtime's `Worker`, and runs the receiver in this thread, so that a test has both ends of the port.
  * Each end has a real `MessagePort`; the thread passes the frames on, so that a test can read them and hold them back.
  */
 export class Thread {
@@ -12,7 +12,7 @@ export class Thread {
   readonly toWorker: ToWorker[][] = [];
   readonly toMain: ToMain[][] = [];
   terminated = false;
-  /** While true nothing reaches main, not even a beat. */
+  /** While true, no frame reaches main, not even a heartbeat. */
   mute = false;
   #open: OpenReceiver;
   #ports: { main: MessagePort; host: MessagePort }[] = [];
@@ -40,22 +40,22 @@ export class Thread {
 
   addEventListener(): void {}
 
-  /** Says to main what its host would never say. */
+  /** Posts a frame to main that a host never posts. */
   say(frames: unknown[]): void {
     for (const { main } of this.#ports) main.postMessage(frames);
   }
 
-  /** Tells the host what main would never tell. */
+  /** Posts a frame to the host that main never posts. */
   tell(frames: unknown[]): void {
     for (const { host } of this.#ports) host.postMessage(frames);
   }
 
-  /** An error that nobody caught, as the runtimes tell it. */
+  /** Reports an uncaught error, as the runtimes do. */
   fail(message: string): void {
     this.onerror?.({ message, preventDefault: () => {} });
   }
 
-  /** A thread cannot be ended from within: the host is asked to close, so that nothing of it stays. */
+  /** Asks the host to close, because a thread cannot be terminated from inside. */
   terminate(): void {
     this.terminated = true;
     for (const { main, host } of this.#ports) {
@@ -72,7 +72,7 @@ export class Thread {
 export class OneThread implements Disposable {
   readonly threads: Thread[] = [];
   readonly provider: Provider;
-  /** Whether the next threads say that they listen. */
+  /** Whether the next threads report that they listen. */
   listens = true;
   #worker: typeof Worker = globalThis.Worker;
 

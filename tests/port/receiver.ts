@@ -8,18 +8,18 @@ import type {
   Receiver,
 } from "../../src/provider/provider.ts";
 
-/** A receiver without a transport: the test plays the transport, and reads what the port asked for. */
+/** A receiver without a transport. The test acts as the transport, and reads the calls of the port. */
 export class TestReceiver implements AskHandler, Receiver {
   readonly askHandler: AskHandler = this;
   readonly inbox: string = crypto.randomUUID();
-  /** What was called, in order. */
+  /** The calls, in order. */
   readonly calls: unknown[][] = [];
   readonly emits = new Map<string, Emit>();
   readonly items: Delivery[] = [];
-  /** The wait of the call to `receive` that is under way, if any. */
+  /** The pending call of `receive`, if any. */
   waiting: number | undefined;
   closed = false;
-  /** Thrown by the next verbs, one each. */
+  /** The errors of the next operations, one for each. */
   readonly failures: unknown[] = [];
 
   subscribe(filter: Filter, emit: Emit): Promise<void> {

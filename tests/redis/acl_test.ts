@@ -1,4 +1,4 @@
-/** The least privilege of docs/redis.md is enough for a bus, and no more than that. */
+/** The ACL rules of docs/redis.md allow every operation of a bus, and nothing else. */
 import { assertEquals, assertRejects } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { readFileSync } from "node:fs";
@@ -13,7 +13,7 @@ import { RedisServer } from "../support/redis_server.ts";
 import { runsHere } from "../support/share.ts";
 
 const PAGE = readFileSync(new URL("../../docs/redis.md", import.meta.url), "utf8");
-/** The rules on that page. */
+/** The rules of docs/redis.md. */
 const RULES = /ACL SETUSER shop ([^]*?)^```/m.exec(PAGE)![1]!.replace(/[\\\n']/g, " ").trim().split(/\s+/);
 
 describe("the ACL user of docs/redis.md", () => {
@@ -57,7 +57,7 @@ describe("the ACL user of docs/redis.md", () => {
     beforeAll(async () => nodes = await startCluster(2));
     afterAll(() => nodes.stop());
 
-    /** Half moves a slot: what the queue does not have yet is asked for at the other node. */
+    /** Moves a slot halfway: keys that do not exist yet are requested from the other node. */
     async function move(queue: string): Promise<void> {
       const [one, other] = nodes.servers.map((server) => server.run.bind(server));
       const slot = Number(await one!("cluster", "keyslot", new Names("shop").list(queue)));

@@ -7,7 +7,7 @@ import { RedisServer } from "../support/redis_server.ts";
 import { pause, until } from "../support/until.ts";
 import { fresh, type Halves, open } from "./halves.ts";
 
-/** The request that a body is. */
+/** Returns the request in a body. */
 function requestOf(body: string): Request {
   return readRequest(JSON.parse(body).__obj)!;
 }
@@ -28,7 +28,7 @@ describe("a caller", () => {
   beforeAll(async () => server = await RedisServer.start());
   afterAll(() => server.stop());
 
-  /** Somebody who sees the requests on a topic, and what comes to its inbox. */
+  /** A client that records the requests on a topic, and the messages in its inbox. */
   async function stranger(namespace: string, topic: string, serves: boolean): Promise<[Halves, string[]]> {
     const halves = await open({ port: server.port }, { namespace });
     const seen: string[] = [];
@@ -48,7 +48,7 @@ describe("a caller", () => {
     const serve = async () => {
       served++;
       await refuse();
-      await pause(200); // another one would be asked by now
+      await pause(200); // by now, another server would have been asked
       return served;
     };
     await using one = await Bus.open(redis({ port: server.port }), { namespace });

@@ -132,7 +132,7 @@ describe("Redis events", () => {
     const [key] = (await server.keys()).filter((key) => key.includes(bus.namespace));
     const left = Number(await server.run("pttl", key!));
     assert(left > 0 && left <= 15_000, `${left} ms`);
-    // as if its time were over: nobody waits 15 s here
+    // makes the registration expire, instead of waiting for 15 s
     await server.run("zadd", key!, "1", bus.receiver.inbox);
     assertEquals(await bus.sender.servers("f"), []);
   });

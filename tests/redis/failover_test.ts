@@ -1,4 +1,4 @@
-/** All connections of a bus are on one master, and follow it together when it becomes another. */
+/** All connections of a bus use one master, and follow it together after a failover. */
 import { assert, assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { Names } from "../../src/providers/redis/names.ts";
@@ -25,7 +25,7 @@ async function pair(stack: AsyncDisposableStack) {
   return { master, replica, wire };
 }
 
-/** Subscribed, registered and publishing on this server. */
+/** Whether the connections are subscribed, registered and publishing on this server. */
 async function isOn(server: RedisServer, bus: Halves): Promise<void> {
   const channel = new Names(bus.namespace).channel("t");
   const numsub = async () => (await server.run("pubsub", "numsub", channel) as [string, number])[1];

@@ -19,7 +19,7 @@ async function rejection(promise: Promise<unknown>): Promise<BusError> {
   return await assertRejects(() => promise, ProviderError) as BusError;
 }
 
-/** Publishes until one arrives: the subscription is back. */
+/** Publishes until an event arrives, which shows that the subscription is restored. */
 async function arrives(bus: Halves, seen: string[]): Promise<void> {
   await until("an event arrives", async () => {
     await bus.sender.publish("t", "again").catch(() => {});
@@ -67,7 +67,7 @@ describe("Redis faults", () => {
     const safe = await RedisServer.start();
     await safe.run("acl", "setuser", "good", "on", ">right", "~*", "&*", "+@all");
     await safe.run("acl", "setuser", "poor", "on", ">right", "~*", "resetchannels", "+@all");
-    // what connects without a name is now refused
+    // the server now refuses connections without a user name
     await safe.run("config", "set", "requirepass", "secret");
     try {
       const port = safe.port;

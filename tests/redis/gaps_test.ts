@@ -8,12 +8,12 @@ import { RedisServer } from "../support/redis_server.ts";
 import { TcpProxy } from "../support/tcp_proxy.ts";
 import { pause, until } from "../support/until.ts";
 
-/** A wire on which a receiver's two connections are told apart by what they send. */
+/** A proxy that distinguishes the two connections of a receiver by their commands. */
 class Wire implements AsyncDisposable {
   readonly proxy: TcpProxy;
-  /** Breaks each connection that begins to restore what is not events, before the server hears of it. */
+  /** Breaks each connection for commands when it begins to restore, before the server receives a command. */
   commandsDown = false;
-  /** Called when the connection that is not for events begins to restore. */
+  /** Called when the connection for commands begins to restore. */
   restores: (() => void) | undefined;
   #events = new WeakSet<Socket>();
   #commands = new WeakSet<Socket>();
@@ -52,7 +52,7 @@ describe("Redis: a gap", () => {
   beforeAll(async () => server = await RedisServer.start());
   afterAll(() => server.stop());
 
-  /** A bus whose receiver and sender go through the wire, and another that publishes past it. */
+  /** A bus whose halves use the proxy, and another bus that publishes directly. */
   async function open(wire: Wire): Promise<{ bus: Bus; publisher: Bus; seen: unknown[] }> {
     const namespace = `test-${crypto.randomUUID()}`;
     const bus = await Bus.open(redis({ port: wire.proxy.port }), { namespace });
@@ -64,7 +64,7 @@ describe("Redis: a gap", () => {
     return { bus, publisher, seen };
   }
 
-  /** Publishes until nobody is reached, then until somebody is; the numbers that were missed lie between. */
+  /** Publishes until an event reaches no subscriber, then until one reaches a subscriber again. Returns the missed numbers. */
   async function publishOverTheHole(publisher: Bus, from: number): Promise<number> {
     let n = from;
     while (await publisher.publish(n++, "t") !== 0);

@@ -1,4 +1,4 @@
-/** Both halves of the provider in one thread, without port and worker: what the seam says, and nothing else. */
+/** Both halves of the provider in one thread, without port and worker. Tests use only the interface of the seam. */
 import { assert, assertEquals } from "@std/assert";
 import { redis, type RedisOptions } from "../../src/providers/redis/provider.ts";
 import { openReceiver } from "../../src/providers/redis/receiver.ts";
@@ -12,7 +12,7 @@ export interface Halves extends AsyncDisposable {
   readonly receiver: Receiver;
   /** The reports of the receiver, in order: `up`, `down`, `gap`, `fault: …`. */
   readonly said: string[];
-  /** The same of the sender. */
+  /** The reports of the sender. */
   readonly senderSaid: string[];
   readonly inbox: string[];
   receive(queue: string, options?: Partial<ReceiveOptions>): Promise<Delivery[]>;
@@ -32,7 +32,7 @@ export async function assertWoken(
   put: () => Promise<unknown>,
   lease?: number,
 ): Promise<void> {
-  await bus.receive("q", { lease }); // the server knows the script from now on
+  await bus.receive("q", { lease }); // from now on, the server knows the script
   const before = await takes(server);
   const waits = bus.bodies("q", { wait: 30_000, lease });
   await until("it has taken nothing", async () => await takes(server) > before);
@@ -54,7 +54,7 @@ async function takes(server: RedisServer): Promise<number> {
 }
 
 /**
- * Returns the milliseconds from when an "x" was put into the queue "q" until a receive that waits has it, without the time that one take
+ * Returns the milliseconds between a put of "x" into the queue "q" and its delivery to a waiting receive, without the time that one take
  * costs at this moment: the least of five rounds, each of which waits for `after` ms before.
  */
 export function delivery(
@@ -82,7 +82,7 @@ export interface Opening {
   readonly namespace?: string;
   readonly connectTimeout?: number;
   readonly sendTimeout?: number;
-  /** Where the receiver connects, if elsewhere. */
+  /** The port of the receiver, if it differs from the sender's. */
   readonly receiver?: RedisOptions;
 }
 

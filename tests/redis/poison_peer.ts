@@ -1,4 +1,4 @@
-/** Consumes until an item kills it, at once: `poison_test.ts`. */
+/** Consumes items until one kills this process, for `poison_test.ts`. */
 import process from "node:process";
 import { Bus } from "../../mod.ts";
 import { redis } from "../../src/providers/redis/provider.ts";

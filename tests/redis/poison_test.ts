@@ -1,4 +1,4 @@
-/** Items that kill who handles them. */
+/** Items that kill the process that handles them. */
 import { assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { Bus, type DeadLetter } from "../../mod.ts";

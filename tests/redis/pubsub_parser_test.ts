@@ -23,7 +23,7 @@ const OTHERS = [
   array(array(array(), bulk("z".repeat(500))), ":1\r\n"),
 ];
 
-/** A stream of random replies, and what is to be made of it. */
+/** A stream of random replies, and the expected result of parsing it. */
 function stream(random: () => number): { bytes: Buffer; expected: string[] } {
   const pick = <T>(list: readonly T[]) => list[Math.floor(random() * list.length)]!;
   const replies = Array.from({ length: 60 }, (): [string, string] => {

@@ -1,4 +1,4 @@
-/** What a take leaves on the server until its reply has arrived. */
+/** The record of a take, which the server keeps until the reply has arrived. */
 import { assert, assertEquals } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { Bus } from "../../mod.ts";

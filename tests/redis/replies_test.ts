@@ -50,7 +50,7 @@ describe(`Redis replies that were altered on the way (seed ${SEED})`, () => {
     return { bus, wire, [Symbol.asyncDispose]: end };
   }
 
-  /** Every kind of use, each with the right outcome. */
+  /** Uses every operation, and checks the result. */
   async function works(bus: Halves): Promise<void> {
     await until("everything is up", async () => {
       const servers = await bus.sender.servers("f", { listening: true });
@@ -93,7 +93,7 @@ describe(`Redis replies that were altered on the way (seed ${SEED})`, () => {
       await using scene = await place();
       const { bus, wire } = scene;
       for (const [kind, reply] of Object.entries(KINDS)) {
-        // what it may well have been
+        // the reply may have been altered to this
         if (kind === "a number" && (name === "publish" || name === "size")) continue;
         if (name === "servers" && (kind === "an empty array" || kind === "an array of texts")) continue;
         const before = wire.accepted;
@@ -120,7 +120,7 @@ describe(`Redis replies that were altered on the way (seed ${SEED})`, () => {
     assertEquals(await bus.bodies("q"), []);
   });
 
-  /** One connection that is never idle, and what its next replies become. */
+  /** A connection that is never idle, and a function that alters its next replies. */
   async function busy(alter: (chunk: Uint8Array) => Uint8Array): Promise<void> {
     await using wire = await TcpProxy.to(server.port);
     const said: string[] = [];
@@ -129,7 +129,7 @@ describe(`Redis replies that were altered on the way (seed ${SEED})`, () => {
       down: () => said.push("down"),
     });
     await link.open(2_000);
-    // some commands are always under way, and nothing but its place tells their replies apart
+    // some commands are always pending, and only their order identifies their replies
     wire.delay = 50;
     const traffic = setInterval(() => link.call(text, "echo", "same").catch(() => {}), 2);
     await pause(200);

@@ -10,7 +10,7 @@ describe("a function with more servers than a call asks for", () => {
   beforeAll(async () => server = await RedisServer.start());
   afterAll(() => server.stop());
 
-  /** Registers that many inboxes. */
+  /** Registers a number of inboxes. */
   async function register(namespace: string, count: number): Promise<void> {
     const entries = Array.from({ length: count }, (_, i) => [`${Date.now() + 60_000 + i}`, `inbox ${i}`]).flat();
     await server.run("zadd", `__tsmq:servers:__eventbus:${namespace}:fn`, ...entries);

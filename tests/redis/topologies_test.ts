@@ -16,7 +16,7 @@ import { missing } from "../support/tools.ts";
 import { pause, until } from "../support/until.ts";
 import { assertWoken, delivery, type Halves, NOW, open } from "./halves.ts";
 
-/** What must work whatever the server looks like. */
+/** Uses every operation, which must work with every topology. */
 async function works(options: RedisOptions, counts = true): Promise<void> {
   await using bus = await open(options);
   await using other = await open(options, { namespace: bus.namespace });
@@ -45,7 +45,7 @@ async function works(options: RedisOptions, counts = true): Promise<void> {
   }
 }
 
-/** The halves find back to where the events and queues are now. */
+/** Checks that both halves reconnect to the current master. */
 async function recovers(bus: Halves): Promise<void> {
   const seen: string[] = [];
   await until(
@@ -108,7 +108,7 @@ describe("Redis over TLS", () => {
     const { ca, certFile, keyFile } = certificate(dir);
     const [cert, key] = [certFile, keyFile].map((file) => readFileSync(file, "utf8"));
     const strict = ["--tls-ca-cert-file", certFile, "--tls-auth-clients", "yes"];
-    // its administrator has no certificate to show, so it is asked nothing
+    // the administrator has no client certificate, so it sends no command
     await using asking = await RedisServer.start({ tls: true, args: strict });
     await works({ url: asking.url, tls: { ca: [ca, asking.ca!], cert, key } });
     const error = await assertRejects(() => open({ url: asking.url, tls: { ca: asking.ca } }), ProviderError);
