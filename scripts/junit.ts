@@ -4,6 +4,7 @@
 export interface Case {
   readonly name: string;
   readonly outcome: "passed" | "failed" | "skipped";
+  readonly seconds: number;
   /** Why it failed: the error, with its stack and causes. */
   readonly failure?: string;
 }
@@ -13,9 +14,10 @@ export function parse(xml: string): Case[] {
   const cases = [...xml.matchAll(/<testcase ([^>]*?)(?:\/>|>([\s\S]*?)<\/testcase>)/g)].map(
     ([, head, body = ""]): Case => {
       const name = [...groups(attribute(head!, "classname")), attribute(head!, "name")].join(" > ");
+      const seconds = Number(attribute(head!, "time"));
       const failure = /<(failure|error)\b[^>]*?(?:\/>|>([\s\S]*?)<\/\1>)/.exec(body);
-      if (failure) return { name, outcome: "failed", failure: unescape(failure[2] ?? "") };
-      return { name, outcome: /<skipped\b/.test(body) ? "skipped" : "passed" };
+      if (failure) return { name, outcome: "failed", seconds, failure: unescape(failure[2] ?? "") };
+      return { name, outcome: /<skipped\b/.test(body) ? "skipped" : "passed", seconds };
     },
   );
   const names = cases.map(({ name }) => name).sort();

@@ -6,7 +6,8 @@
  *     deno task test --bun ipc              under one runtime only
  *     deno task test --jobs=1               one file at a time, with live output
  *     deno task test --repeat=5 --load      each file five times, with one busy process for each core
- *     deno task test --report=report.json   also writes the outcome of each test as JSON
+ *     deno task test --report=report.json   also writes the outcome and the seconds of each test as JSON
+ *     deno task test --deadline=3600        the deadline of each file in seconds, in place of its own
  *
  * A comment in a test file sets how the file runs:
  *
@@ -59,8 +60,12 @@ async function main(): Promise<void> {
   const jobs = Number(flags.get("jobs") ?? JOBS_PER_CORE * cores);
   const runtimes = (["deno", "bun"] as const).filter((runtime) => flags.has(runtime));
   const planned = await plan(runtimes.length > 0 ? runtimes : ["deno", "bun"], filters);
+  const deadline = flags.get("deadline");
   if (planned.length === 0) throw new Error(`Cannot test: no file in tests/ matches ${filters.join(" ")}`);
-  const runs = Array.from({ length: Number(flags.get("repeat") ?? 1) }, () => planned.map((run) => ({ ...run })))
+  const runs = Array.from(
+    { length: Number(flags.get("repeat") ?? 1) },
+    () => planned.map((run) => deadline ? { ...run, deadline: Number(deadline) } : { ...run }),
+  )
     .flat();
   const spinners = flags.has("load") ? Array.from({ length: cores }, spin) : [];
   const start = performance.now();
@@ -87,7 +92,7 @@ function read(args: readonly string[]): { flags: Map<string, string>; filters: s
   const flags = new Map<string, string>();
   for (const arg of args.filter((arg) => arg.startsWith("--"))) {
     const [name = "", value = ""] = arg.slice(2).split("=");
-    if (!["deno", "bun", "jobs", "repeat", "load", "report"].includes(name)) {
+    if (!["deno", "bun", "jobs", "repeat", "load", "report", "deadline"].includes(name)) {
       throw new Error(`Cannot test: unknown option --${name}`);
     }
     flags.set(name, value);

@@ -38,11 +38,13 @@ const only = value("only");
 if (only) env.TSMQ_FAULTS_ONLY = only;
 const scale = value("scale");
 if (scale) env.TSMQ_FAULTS_SCALE = scale;
-if (Deno.args.includes("--long")) env.TSMQ_FAULTS_SCALE = "10";
+const long = Deno.args.includes("--long");
+if (long) env.TSMQ_FAULTS_SCALE = "10";
 const flags = Deno.args.filter((arg) => ["--deno", "--bun"].includes(arg) || arg.startsWith("--jobs="));
 const providers = Deno.args.filter((arg) => !arg.startsWith("--"));
 const code = await run([
   "scripts/test.ts",
+  ...(long ? ["--deadline=3600"] : []),
   ...flags,
   ...(providers.length > 0 ? providers : [""]).map((name) => `faults/${name}`),
 ], env);
