@@ -163,6 +163,7 @@ export const input: Cases = {
       await client.put("queue", body);
       const value = await queue.get({ timeout: 5_000 });
       equal(Object.getPrototypeOf(value), Object.prototype);
+      for (const part of [value, value.a ?? {}]) equal(Object.hasOwn(part, "__proto__"), false, "a key __proto__");
       equal(value.polluted, undefined);
       equal((value.a as Record<string, unknown> | undefined)?.polluted, undefined);
       equal(({} as Record<string, unknown>).polluted, undefined);

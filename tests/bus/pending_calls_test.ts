@@ -1,6 +1,7 @@
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
-import { ClosedError } from "../../src/errors.ts";
+import { FakeTime } from "@std/testing/time";
+import { ClosedError, TimeoutError } from "../../src/errors.ts";
 import type { Core } from "../../src/core.ts";
 import type { Link } from "../../src/port/link.ts";
 import type { Sender } from "../../src/provider/provider.ts";
@@ -9,10 +10,8 @@ import { Call } from "../../src/rpc/call.ts";
 import { Caller } from "../../src/rpc/caller.ts";
 import { Directory } from "../../src/rpc/directory.ts";
 import { PendingCalls } from "../../src/rpc/pending_calls.ts";
-import { exposures } from "../../src/rpc/exposure.ts";
-import { Server } from "../../src/rpc/server.ts";
+import type { Server } from "../../src/rpc/server.ts";
 import { writeCancel } from "../../src/rpc/wire.ts";
-import { PendingWork } from "../../src/internal/pending_work.ts";
 import { pause, until } from "../support/until.ts";
 
 describe("PendingCalls", () => {
@@ -80,6 +79,26 @@ describe("Caller", () => {
   });
 });
 
+describe("the timeout of a call", () => {
+  it("ends the call, neither sooner nor later", async () => {
+    using time = new FakeTime();
+    const sender = {
+      servers: () => Promise.resolve([{ inbox: "server" }]),
+      post: () => Promise.resolve(true),
+    } as unknown as Sender;
+    const link = { address: () => Promise.resolve("inbox") } as Link;
+    const core = { sender, link, codec: new Codec(), recovering: () => false } as unknown as Core;
+    const caller = new Caller(core, { exposing: () => undefined } as unknown as Server);
+    let error: unknown;
+    caller.single("fn", [], { timeout: 500 }).catch((reason) => error = reason);
+    await time.tickAsync(499);
+    assertEquals(error, undefined);
+    await time.tickAsync(1);
+    assert(error instanceof TimeoutError);
+    caller.close(new ClosedError());
+  });
+});
+
 describe("a call that is cancelled while its request is being sent", () => {
   it("is cancelled at the server, which has received the request", async () => {
     const posts: { readonly server: string; readonly text: string }[] = [];
@@ -104,40 +123,5 @@ describe("a call that is cancelled while its request is being sent", () => {
     const [id] = /[0-9a-f-]{36}/.exec(posts[0]!.text)!;
     assertEquals(posts[1], { server: "server", text: writeCancel(id) });
     caller.close(new ClosedError());
-  });
-});
-
-describe("Server", () => {
-  it("does not run an attempt that it has refused when the request arrives again, because the call may be at another server", async () => {
-    const replies: { readonly refused?: string; readonly attempt?: number }[] = [];
-    const stream = { ready: Promise.resolve(), credit: () => {}, close: () => Promise.resolve() };
-    const core = {
-      link: { inbox: "server", subscribe: () => stream },
-      sender: {
-        post: (_inbox: string, text: string) => {
-          replies.push(JSON.parse(text).__obj[4]);
-          return Promise.resolve(true);
-        },
-      },
-      codec: new Codec(),
-      telemetry: { observe: (_verb: string, _name: string, work: () => unknown) => work() },
-      handlers: new PendingWork(),
-      report: () => {},
-    } as unknown as Core;
-    const server = new Server(core, () => undefined);
-    const id = crypto.randomUUID();
-    const request = (attempt: number, age?: number) => {
-      server.handleRequest(["fn", "", [], {}, { id, inbox: "caller", deadline: Date.now() + 60_000, attempt, age }]);
-      return until("it replies", () => replies.shift()).then((reply) => reply!);
-    };
-    const gone = await request(1);
-    assertEquals([gone.refused, gone.attempt], ["gone", 1]);
-    let runs = 0;
-    for (const exposure of exposures("fn", () => void runs++, undefined, [])) await server.expose(exposure);
-    assertEquals((await request(1, 2_000)).refused, "gone");
-    assertEquals(runs, 0);
-    assertEquals((await request(2)).refused, undefined);
-    assertEquals(runs, 1);
-    await server.stop();
   });
 });

@@ -97,6 +97,17 @@ describe("Inflow", () => {
     assert(all.every((body) => body === MEGABYTE));
   });
 
+  it("holds a gap between the events that wait for credit and those that come after it", () => {
+    const { inflow: flow, posted } = inflow();
+    const emit = flow.open(1, false, 0);
+    emit("a", "before");
+    flow.gap(1, "a reason");
+    emit("a", "after");
+    assertEquals(seen(posted), []);
+    flow.credit(1, 10_000);
+    assertEquals(seen(posted), ["before", "gap:0", "after"]);
+  });
+
   it("reports a gap even if the handlers never catch up", () => {
     const { inflow: flow, posted } = inflow();
     const emit = flow.open(1, false, 0);
@@ -142,6 +153,16 @@ describe("Inflow", () => {
     for (let i = 0; i < fit; i++) fresh("a", MEGABYTE);
     flow.credit(2, HELD_LIMIT);
     assertEquals(seen(posted).length, fit);
+  });
+
+  it("passes on any number of inbox messages that main takes", () => {
+    const { inflow: flow, posted } = inflow();
+    for (let i = 0; i < 4 * AHEAD_LIMIT / cost(MEGABYTE); i++) {
+      flow.inbox(MEGABYTE);
+      flow.sent();
+      assertEquals(posted.pop()?.kind, "inbox");
+      flow.credit(INBOX, cost(MEGABYTE));
+    }
   });
 
   it("drops inbox messages that main does not handle, reports it once, and continues when main has caught up", () => {

@@ -5,6 +5,18 @@ import { redis } from "../../src/providers/redis/provider.ts";
 import { RedisServer } from "../support/redis_server.ts";
 import { fresh, open } from "./halves.ts";
 
+describe("a function that is served no more", () => {
+  it("has no registration left", async () => {
+    await using server = await RedisServer.start();
+    await using bus = await open({ port: server.port });
+    const filter = { topic: "fn", pattern: false, serves: true };
+    await bus.receiver.subscribe(filter, () => {});
+    assertEquals(await bus.sender.servers("fn"), [{ inbox: bus.receiver.inbox }]);
+    await bus.receiver.unsubscribe(filter);
+    assertEquals(await bus.sender.servers("fn"), []);
+  });
+});
+
 describe("a function with more servers than a call asks for", () => {
   let server: RedisServer;
   beforeAll(async () => server = await RedisServer.start());

@@ -1,0 +1,115 @@
+/** Mutants: the faults in queues and leases. */
+import { memory, type Mutant, redis } from "./mutant.ts";
+
+/** The faults in queues and leases. */
+export const QUEUES: readonly Mutant[] = [
+  {
+    subject: "an acknowledgement is lost",
+    file: "src/queue/consumer.ts",
+    text: "return held.settled ? NOTHING : held.ack;",
+    fault: "return NOTHING;",
+    tests: memory(/^consumers: (several consumers share|a bus that closes lets)/),
+  },
+  {
+    subject: "an acknowledgement of Redis leaves the item in the queue",
+    file: "src/providers/redis/scripts.ts",
+    text: "local member, stem = held(receipt)\n  out[i] = member and 1 or 0\n  if member then\n" +
+      "    redis.call('ZREM', due, member)\n",
+    fault: "local member, stem = held(receipt)\n  out[i] = member and 1 or 0\n  if member then\n",
+    tests: "tests/redis/queues_test.ts",
+  },
+  {
+    subject: "an attempt is counted for an item that no handler started",
+    file: "src/providers/memory/queue.ts",
+    text: 'if (outcome === "nack") count(leased.item);',
+    fault: "count(leased.item);",
+    tests: memory(
+      /^consumers: (an item that comes while its consumer closes|consumers and buses that close under load)/,
+    ),
+  },
+  {
+    subject: "a start is not recorded",
+    file: "src/providers/redis/scripts.ts",
+    text: "redis.call('ZADD', due, till, stem .. '|' .. (count + 1))",
+    fault: "redis.call('ZADD', due, till, member)",
+    tests: redis(/^leases: .* died/),
+  },
+  {
+    subject: "the delay of a nack is ignored",
+    file: "src/queue/consumer.ts",
+    text: 'deliveries.settle(delivery, "nack", delayOf(delivery.attempt));',
+    fault: 'deliveries.settle(delivery, "nack", 0);',
+    tests: memory(/^consumers: backoff/),
+  },
+  {
+    subject: "a lease is not extended",
+    file: "src/port/leases.ts",
+    text: "this.#receiver.extend(queue, receipts, lease).then(",
+    fault: "Promise.resolve(receipts.map(() => true)).then(",
+    tests: memory(/^leases: an item is extended/),
+  },
+  {
+    subject: "an expired lease can be settled",
+    file: "src/providers/redis/scripts.ts",
+    text: "if till and tonumber(till) > now then return member, stem, tonumber(count), till end",
+    fault: "if till then return member, stem, tonumber(count), till end",
+    tests: "tests/redis/queues_test.ts",
+  },
+  {
+    subject: "a lease on SQS is counted from its answer",
+    file: "src/providers/aws/queue_poller.ts",
+    text: "leases.hold(message, sent, end);",
+    fault: "leases.hold(message, sent, end + performance.now() - sent);",
+    tests: "tests/aws/late_answers_test.ts",
+  },
+  {
+    subject: "items that are given back change their order",
+    file: "src/providers/memory/queue.ts",
+    text: "const held = receipts.toReversed().map(",
+    fault: "const held = receipts.map(",
+    tests: memory(/^leases: a bus that closes gives back what it holds, in its order/),
+  },
+  {
+    subject: "a dead letter is lost",
+    file: "src/queue/deliveries.ts",
+    text: "    await this.putDeadLetter(delivery, readable, error, deadLetter);\n",
+    fault: "",
+    tests: memory(/^consumers: (maxAttempts|an item that is not)/),
+  },
+  {
+    subject: "a get ends later than its timeout",
+    file: "src/port/intake.ts",
+    text: "waiter.stop = this.#timers.after(wait, ",
+    fault: "waiter.stop = this.#timers.after(3 * wait, ",
+    tests: "tests/port/intake_test.ts",
+  },
+  {
+    subject: "items for a cancelled get are dropped",
+    file: "src/port/intake.ts",
+    text: "if (surplus.length === 0) return;",
+    fault: "if (surplus.length >= 0) return;",
+    tests: "tests/port/intake_test.ts",
+  },
+  {
+    subject: "the items of a lost reply are not fetched again",
+    file: "src/providers/redis/lossless_take.ts",
+    text: 'this.#lost ? "again" : ""',
+    fault: '""',
+    tests: "tests/redis/replies_test.ts",
+  },
+  {
+    subject: "a put whose outcome is unknown is sent again",
+    file: "src/providers/redis/sender.ts",
+    text: 'await this.#queues.call(count, "lpush", this.#names.list(queue), body);',
+    fault: 'const put = () => this.#queues.call(count, "lpush", this.#names.list(queue), body);\n' +
+      "    await put().catch(put);",
+    tests: redis(/^faults: what put\(\) promised/),
+  },
+  {
+    subject: "a consumer runs more handlers than its concurrency",
+    file: "src/queue/consumer.ts",
+    text: "const free = concurrency - handlers;",
+    fault: "const free = concurrency + 1 - handlers;",
+    tests: memory(/^consumers: (consume\(\) handles each item once|concurrency)/),
+  },
+];

@@ -1,0 +1,69 @@
+/** Mutants: the faults in RPC. */
+import { memory, type Mutant } from "./mutant.ts";
+
+/** The faults in RPC. */
+export const CALLS: readonly Mutant[] = [
+  {
+    subject: "a registration is left behind",
+    file: "src/providers/redis/registry.ts",
+    text: "if (this.#forget(topic)) await this.#unregister(topic);",
+    fault: "this.#forget(topic);",
+    tests: "tests/redis/servers_test.ts",
+  },
+  {
+    subject: "a call runs twice",
+    file: "src/rpc/server.ts",
+    text: "if (answer !== false) return void this.#replies.track(this.#core.sender.post(call.inbox, answer));",
+    fault: "",
+    tests: "tests/bus/server_test.ts",
+  },
+  {
+    subject: "an answer is sent to a caller that has given up",
+    file: "src/rpc/server.ts",
+    text: "if (this.#cancelled.delete(call.id)) return;\n",
+    fault: "this.#cancelled.delete(call.id);\n",
+    tests: "tests/bus/server_test.ts",
+  },
+  {
+    subject: "an answer is sent twice",
+    file: "src/rpc/server.ts",
+    text: "    const text = writeAnswer(answer);\n",
+    fault: "    const text = writeAnswer(answer);\n    await sender.post(call.inbox, text);\n",
+    tests: "tests/bus/server_test.ts",
+  },
+  {
+    subject: "a call ends later than its timeout",
+    file: "src/rpc/caller.ts",
+    text: "const stop = after(timeout, () =>",
+    fault: "const stop = after(3 * timeout, () =>",
+    tests: "tests/bus/pending_calls_test.ts",
+  },
+  {
+    subject: "a call that has ended is kept",
+    file: "src/rpc/pending_calls.ts",
+    text: "this.#calls.delete(call.id);",
+    fault: "",
+    tests: memory(/^rpc: (an aborted call|a call without an answer)/),
+  },
+  {
+    subject: "the arguments of a procedure are not validated",
+    file: "src/rpc/server.ts",
+    text: 'await validate(procedure.args, args, `the arguments of "${fn}"`) as unknown[]',
+    fault: "args",
+    tests: memory(/^rpc: caller and server validate/),
+  },
+  {
+    subject: "a served function ignores its concurrency",
+    file: "src/rpc/server.ts",
+    text: "if (!semaphore) return await this.#invoke(request, exposure);",
+    fault: "if (semaphore || !semaphore) return await this.#invoke(request, exposure);",
+    tests: "tests/bus/exposing_test.ts",
+  },
+  {
+    subject: "a private method is served",
+    file: "src/rpc/methods.ts",
+    text: ' && !name.startsWith("_")',
+    fault: "",
+    tests: "tests/bus/exposing_test.ts",
+  },
+];

@@ -1,0 +1,107 @@
+import { assert, assertEquals } from "@std/assert";
+import { describe, it } from "@std/testing/bdd";
+import { Codec } from "../../src/codec/codec.ts";
+import type { Core } from "../../src/core.ts";
+import { PendingWork } from "../../src/internal/pending_work.ts";
+import { exposures } from "../../src/rpc/exposure.ts";
+import { Server } from "../../src/rpc/server.ts";
+import { until } from "../support/until.ts";
+
+/** A server, and the answers that it has posted. */
+function serve() {
+  const answers: { readonly id: string; readonly refused?: string; readonly attempt?: number }[] = [];
+  const stream = { ready: Promise.resolve(), credit: () => {}, close: () => Promise.resolve() };
+  const core = {
+    link: { inbox: "server", subscribe: () => stream },
+    sender: {
+      post: (_inbox: string, text: string) => {
+        answers.push(JSON.parse(text).__obj[4]);
+        return Promise.resolve(true);
+      },
+    },
+    codec: new Codec(),
+    telemetry: { observe: (_verb: string, _name: string, work: () => unknown) => work() },
+    handlers: new PendingWork(),
+    report: () => {},
+  } as unknown as Core;
+  const server = new Server(core, () => undefined);
+  const expose = async (fn: () => unknown) => {
+    for (const exposure of exposures("fn", fn, undefined, [])) await server.expose(exposure);
+  };
+  const request = (id: string, attempt: number, age?: number) =>
+    server.handleRequest(["fn", "", [], {}, { id, inbox: "caller", deadline: Date.now() + 60_000, attempt, age }]);
+  const idle = () => Promise.all([core.handlers.idle(), server.idle()]);
+  return { server, expose, request, answers, idle };
+}
+
+describe("Server", () => {
+  it("does not run an attempt that it has refused when the request arrives again, because the call may be at another server", async () => {
+    const { server, expose, request, answers } = serve();
+    const id = crypto.randomUUID();
+    const ask = (attempt: number, age?: number) => {
+      request(id, attempt, age);
+      return until("it replies", () => answers.shift()).then((reply) => reply!);
+    };
+    const gone = await ask(1);
+    assertEquals([gone.refused, gone.attempt], ["gone", 1]);
+    let runs = 0;
+    await expose(() => void runs++);
+    assertEquals((await ask(1, 2_000)).refused, "gone");
+    assertEquals(runs, 0);
+    assertEquals((await ask(2)).refused, undefined);
+    assertEquals(runs, 1);
+    await server.stop();
+  });
+
+  it("runs a call once and answers each of its requests once", async () => {
+    const { server, expose, request, answers, idle } = serve();
+    let runs = 0;
+    await expose(() => ++runs);
+    const id = crypto.randomUUID();
+    request(id, 1);
+    await idle();
+    assertEquals([runs, answers.length], [1, 1]);
+    request(id, 1, 2_000);
+    await idle();
+    assertEquals([runs, answers.length], [1, 2]);
+    assertEquals(answers[1], answers[0]);
+    await server.stop();
+  });
+
+  it("runs a call once though its request comes again while it runs", async () => {
+    const { server, expose, request, answers, idle } = serve();
+    const gate = Promise.withResolvers<void>();
+    let runs = 0;
+    await expose(() => {
+      runs++;
+      return gate.promise;
+    });
+    const id = crypto.randomUUID();
+    request(id, 1);
+    request(id, 1, 2_000);
+    await server.idle();
+    assertEquals(answers.map(({ refused }) => refused), ["running"]);
+    gate.resolve();
+    await idle();
+    assertEquals([runs, answers.length], [1, 2]);
+    await server.stop();
+  });
+
+  it("does not answer a call whose caller has given up", async () => {
+    const { server, expose, request, answers, idle } = serve();
+    const gate = Promise.withResolvers<void>();
+    let ran = false;
+    await expose(() => {
+      ran = true;
+      return gate.promise;
+    });
+    const id = crypto.randomUUID();
+    request(id, 1);
+    server.cancel(id);
+    gate.resolve();
+    await idle();
+    assert(ran);
+    assertEquals(answers, []);
+    await server.stop();
+  });
+});

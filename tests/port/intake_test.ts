@@ -1,0 +1,60 @@
+import { assertEquals } from "@std/assert";
+import { describe, it } from "@std/testing/bdd";
+import { Intake } from "../../src/port/intake.ts";
+import { Leases } from "../../src/port/leases.ts";
+import type { Timers } from "../../src/port/timers.ts";
+import type { Delivery, Receiver } from "../../src/provider/provider.ts";
+
+const THREE: Delivery[] = ["1", "2", "3"].map((body) => ({ receipt: `receipt ${body}`, body, attempt: 1 }));
+
+/** An intake whose receiver answers when `answer` is called, and whose timers fire when their `act` is called. */
+function intake(lease?: number) {
+  const timers: { readonly ms: number; readonly act: () => void }[] = [];
+  const after = (ms: number, act: () => void) => {
+    timers.push({ ms, act });
+    return () => {};
+  };
+  const answers: ((deliveries: Delivery[]) => void)[] = [];
+  const back: unknown[] = [];
+  const receiver = {
+    receive: () => new Promise<Delivery[]>((resolve) => answers.push(resolve)),
+    restore: (_queue: string, items: Delivery[]) => {
+      back.push(items.map(({ body }) => body));
+      return Promise.resolve();
+    },
+    settle: (_queue: string, receipts: string[], outcome: string) => {
+      back.push([outcome, ...receipts]);
+      return Promise.resolve(receipts.map(() => true));
+    },
+  } as unknown as Receiver;
+  const idle = Promise.withResolvers<void>();
+  const both = { after } as unknown as Timers;
+  const made = new Intake(receiver, new Leases(receiver, both), both, "queue", lease, idle.resolve);
+  return { intake: made, timers, answer: (items: Delivery[]) => answers.shift()!(items), back, idle: idle.promise };
+}
+
+describe("Intake", () => {
+  it("ends a get without an item when its time has passed, neither sooner nor later", async () => {
+    const { intake: gets, timers, answer, idle } = intake();
+    const got = gets.take(1, 1, 150);
+    assertEquals(timers.map(({ ms }) => ms), [150]);
+    timers[0]!.act();
+    assertEquals(await got, []);
+    answer([]);
+    await idle;
+  });
+
+  for (const [lease, expected] of [[undefined, ["2", "3"]], [1_000, ["untried", "receipt 2", "receipt 3"]]] as const) {
+    it(`gives back items for a get that has ended: ${lease ? "with a lease" : "without a lease"}`, async () => {
+      const { intake: gets, answer, back, idle } = intake(lease);
+      const goes = gets.take(1, 2, Infinity);
+      const stays = gets.take(2, 1, Infinity);
+      gets.cancel(1);
+      assertEquals(await goes, []);
+      answer(THREE);
+      assertEquals((await stays).map(({ body }) => body), ["1"]);
+      await idle;
+      assertEquals(back, [expected]);
+    });
+  }
+});

@@ -1,0 +1,68 @@
+import { assertEquals } from "@std/assert";
+import { describe, it } from "@std/testing/bdd";
+import { pack } from "../../src/port/batch.ts";
+import { WINDOW } from "../../src/port/credit.ts";
+import { REPLACED, Streams, type StreamsLink } from "../../src/port/streams.ts";
+import type { Filter } from "../../src/provider/provider.ts";
+
+const filterOf = (topic: string): Filter => ({ topic, pattern: false, serves: false });
+
+/** Streams whose link records what it is asked, and whose worker can be replaced. */
+function streams() {
+  let worker = 1;
+  let ids = 0;
+  const asked: unknown[] = [];
+  const link: StreamsLink = {
+    worker: () => `worker ${worker}`,
+    connected: () => true,
+    nextId: () => ++ids,
+    subscribe: (_id, { topic }) => Promise.resolve(void asked.push(["subscribe", topic, `worker ${worker}`])),
+    unsubscribe: (id) => Promise.resolve(void asked.push(["unsubscribe", id])),
+    credit: (id, count) => void asked.push(["credit", id, count]),
+    fault: (error) => void asked.push(error),
+  };
+  const made = new Streams(link);
+  const replace = () => {
+    made.broke();
+    worker++;
+    return made.resume();
+  };
+  return { streams: made, asked, replace };
+}
+
+describe("Streams", () => {
+  it("subscribes everything again at a new worker, except what was closed", async () => {
+    const { streams: some, asked, replace } = streams();
+    const all = ["a", "b", "c"].map((topic) => some.open(filterOf(topic), () => {}));
+    await Promise.all(all.map(({ ready }) => ready));
+    await all[1]!.close();
+    asked.length = 0;
+    await replace();
+    assertEquals(asked, [["subscribe", "a", "worker 2"], ["subscribe", "c", "worker 2"]]);
+  });
+
+  it("reports the gap of a dead worker once, before the events of the next one", async () => {
+    const { streams: some, replace } = streams();
+    const seen: unknown[] = [];
+    const stream = some.open(
+      filterOf("a"),
+      (_, bodies) => seen.push(...bodies),
+      (reason, lost) => seen.push({ reason, lost }),
+    );
+    await stream.ready;
+    some.receive({ kind: "events", runs: [1, 1], bodies: pack(["before"]) });
+    const replaced = replace();
+    some.receive({ kind: "events", runs: [1, 1], bodies: pack(["after"]) });
+    await replaced;
+    assertEquals(seen, ["before", { reason: REPLACED, lost: 0 }, "after"]);
+  });
+
+  it("gives all credit back, in pieces of half a window", async () => {
+    const { streams: some, asked } = streams();
+    const stream = some.open(filterOf("a"), () => {});
+    await stream.ready;
+    asked.length = 0;
+    for (let i = 0; i < 8; i++) stream.credit(WINDOW / 4);
+    assertEquals(asked, Array.from({ length: 4 }, () => ["credit", 1, WINDOW / 2]));
+  });
+});
