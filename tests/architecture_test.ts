@@ -151,6 +151,14 @@ describe("the house", () => {
     assert(members.length <= 20, `${members.length} members`);
   });
 
+  it("has each member of the seam named in docs/provider.md", () => {
+    const guide = readFileSync(join(ROOT, "docs/provider.md"), "utf8");
+    const seam = codeOf("src/provider/provider.ts");
+    const members = [...seam.matchAll(/^ {2}(?:readonly )?(\w+)\??[(:]/gm)].map(([, name]) => name!);
+    assert(members.length > 50, `${members.length} members`);
+    assertEquals(members.filter((name) => !new RegExp(`\\b${name}\\b[\`(:]|^ +${name}[:,]`, "m").test(guide)), []);
+  });
+
   it("has a core whose functions keep their bus where a part takes them out of it: the engine has them as fields", () => {
     const core = codeOf("src/core.ts");
     assertEquals(core.match(/^ {2}\w+\(/gm), null);
