@@ -1,4 +1,8 @@
-/** One queue of the broker. @module */
+/**
+ * One queue of the in-memory broker.
+ *
+ * @module
+ */
 import { QueueFullError } from "../../errors.ts";
 import { Fifo } from "../../internal/fifo.ts";
 import { after } from "../../internal/time.ts";
