@@ -31,7 +31,7 @@ import {
 import type { Check, Doctor } from "../../provider/admin.ts";
 import { BusError } from "../../errors.ts";
 import { textOf } from "../../internal/thrown.ts";
-import { AwsClient } from "./client.ts";
+import { AwsClient, type HttpOptions, REPEATABLE } from "./client.ts";
 import { toBusError } from "./errors.ts";
 import { TOPIC_TAG } from "./topics.ts";
 import { deadQueues, idleTopics } from "./cleanup.ts";
@@ -52,7 +52,7 @@ export function awsDoctor(options: AwsOptions, namespace: string): Doctor {
 }
 
 /** An action that a bus needs, tried on the doctor's queue and topic. */
-type Action = readonly [name: string, attempt: (signal: AbortSignal) => Promise<unknown>];
+type Action = readonly [name: string, attempt: (http: HttpOptions) => Promise<unknown>];
 
 class AwsDoctor implements Doctor {
   #client: AwsClient;
@@ -103,8 +103,7 @@ class AwsDoctor implements Doctor {
       const region = await this.#client.sqs.config.region();
       await this.#do(
         "sqs:ListQueues",
-        (abortSignal) =>
-          this.#client.sqs.send(new ListQueuesCommand({ QueueNamePrefix: this.#names.busPrefix }), { abortSignal }),
+        (http) => this.#client.sqs.send(new ListQueuesCommand({ QueueNamePrefix: this.#names.busPrefix }), http),
       );
       const took = Math.round(performance.now() - start);
       return { name: "service", state: "ok", detail: `SQS in ${region} answered in ${took} ms` };
@@ -150,9 +149,9 @@ class AwsDoctor implements Doctor {
     }
   }
 
-  async #do<O>(action: string, run: (signal: AbortSignal) => Promise<O>): Promise<O> {
+  async #do<O>(action: string, run: (http: HttpOptions) => Promise<O>): Promise<O> {
     try {
-      return await this.#client.call(action, run, { repeatable: true });
+      return await this.#client.call(action, run, REPEATABLE);
     } catch (error) {
       throw toBusError(`perform ${action}`, error);
     }
@@ -180,73 +179,66 @@ class Scratch {
     const { sns, sqs } = this.#client;
     const entry = () => ({ Id: "0", ReceiptHandle: this.#receipt });
     return [
-      ["sqs:CreateQueue", async (abortSignal) => {
+      ["sqs:CreateQueue", async (http) => {
         const tags = { [LEASE_TAG]: String(Date.now() + LIFE) };
-        const made = await sqs.send(new CreateQueueCommand({ QueueName: this.#queue, tags }), { abortSignal });
+        const made = await sqs.send(new CreateQueueCommand({ QueueName: this.#queue, tags }), http);
         this.#url = made.QueueUrl;
       }],
-      ["sqs:GetQueueAttributes", async (abortSignal) => {
+      ["sqs:GetQueueAttributes", async (http) => {
         const command = new GetQueueAttributesCommand({ QueueUrl: this.#url, AttributeNames: ["QueueArn"] });
-        this.#arns = arnsOf((await sqs.send(command, { abortSignal })).Attributes!.QueueArn!, this.#url!);
+        this.#arns = arnsOf((await sqs.send(command, http)).Attributes!.QueueArn!, this.#url!);
       }],
-      [
-        "sqs:GetQueueUrl",
-        (abortSignal) => sqs.send(new GetQueueUrlCommand({ QueueName: this.#queue }), { abortSignal }),
-      ],
+      ["sqs:GetQueueUrl", (http) => sqs.send(new GetQueueUrlCommand({ QueueName: this.#queue }), http)],
       [
         "sqs:SetQueueAttributes",
-        (abortSignal) =>
-          sqs.send(new SetQueueAttributesCommand({ QueueUrl: this.#url, Attributes: { VisibilityTimeout: "5" } }), {
-            abortSignal,
-          }),
+        (http) =>
+          sqs.send(
+            new SetQueueAttributesCommand({ QueueUrl: this.#url, Attributes: { VisibilityTimeout: "5" } }),
+            http,
+          ),
       ],
       [
         "sqs:TagQueue",
-        (abortSignal) =>
-          sqs.send(new TagQueueCommand({ QueueUrl: this.#url, Tags: { [LEASE_TAG]: String(Date.now() + LIFE) } }), {
-            abortSignal,
-          }),
-      ],
-      [
-        "sqs:ListQueueTags",
-        (abortSignal) => sqs.send(new ListQueueTagsCommand({ QueueUrl: this.#url }), { abortSignal }),
-      ],
-      [
-        "sqs:SendMessage",
-        (abortSignal) =>
+        (http) =>
           sqs.send(
-            new SendMessageBatchCommand({ QueueUrl: this.#url, Entries: [{ Id: "0", MessageBody: "doctor" }] }),
-            {
-              abortSignal,
-            },
+            new TagQueueCommand({ QueueUrl: this.#url, Tags: { [LEASE_TAG]: String(Date.now() + LIFE) } }),
+            http,
           ),
       ],
-      ["sqs:ReceiveMessage", async (abortSignal) => {
+      ["sqs:ListQueueTags", (http) => sqs.send(new ListQueueTagsCommand({ QueueUrl: this.#url }), http)],
+      [
+        "sqs:SendMessage",
+        (http) =>
+          sqs.send(
+            new SendMessageBatchCommand({ QueueUrl: this.#url, Entries: [{ Id: "0", MessageBody: "doctor" }] }),
+            http,
+          ),
+      ],
+      ["sqs:ReceiveMessage", async (http) => {
         const command = new ReceiveMessageCommand({ QueueUrl: this.#url, WaitTimeSeconds: 1 });
-        this.#receipt = (await sqs.send(command, { abortSignal })).Messages?.[0]?.ReceiptHandle ?? "none";
+        this.#receipt = (await sqs.send(command, http)).Messages?.[0]?.ReceiptHandle ?? "none";
       }],
-      ["sqs:ChangeMessageVisibility", (abortSignal) =>
+      ["sqs:ChangeMessageVisibility", (http) =>
         sqs.send(
           new ChangeMessageVisibilityBatchCommand({
             QueueUrl: this.#url,
             Entries: [{ ...entry(), VisibilityTimeout: 5 }],
           }),
-          { abortSignal },
+          http,
         )],
       [
         "sqs:DeleteMessage",
-        (abortSignal) =>
-          sqs.send(new DeleteMessageBatchCommand({ QueueUrl: this.#url, Entries: [entry()] }), { abortSignal }),
+        (http) => sqs.send(new DeleteMessageBatchCommand({ QueueUrl: this.#url, Entries: [entry()] }), http),
       ],
-      ["sns:CreateTopic", async (abortSignal) => {
+      ["sns:CreateTopic", async (http) => {
         const command = new CreateTopicCommand({ Name: this.#topic, Tags: [TOPIC_TAG] });
-        this.#topicArn = (await sns.send(command, { abortSignal })).TopicArn;
+        this.#topicArn = (await sns.send(command, http)).TopicArn;
       }],
       [
         "sns:ListTagsForResource",
-        (abortSignal) => sns.send(new ListTagsForResourceCommand({ ResourceArn: this.#topicArn }), { abortSignal }),
+        (http) => sns.send(new ListTagsForResourceCommand({ ResourceArn: this.#topicArn }), http),
       ],
-      ["sns:Subscribe", async (abortSignal) => {
+      ["sns:Subscribe", async (http) => {
         const Endpoint = this.#arns!.queueArn + this.#queue;
         const command = new SubscribeCommand({
           TopicArn: this.#topicArn,
@@ -254,24 +246,24 @@ class Scratch {
           Endpoint,
           ReturnSubscriptionArn: true,
         });
-        this.#subscription = (await sns.send(command, { abortSignal })).SubscriptionArn;
+        this.#subscription = (await sns.send(command, http)).SubscriptionArn;
       }],
       [
         "sns:ListSubscriptionsByTopic",
-        (abortSignal) => sns.send(new ListSubscriptionsByTopicCommand({ TopicArn: this.#topicArn }), { abortSignal }),
+        (http) => sns.send(new ListSubscriptionsByTopicCommand({ TopicArn: this.#topicArn }), http),
       ],
-      ["sns:ListSubscriptions", (abortSignal) => sns.send(new ListSubscriptionsCommand({}), { abortSignal })],
-      ["sns:Publish", (abortSignal) =>
+      ["sns:ListSubscriptions", (http) => sns.send(new ListSubscriptionsCommand({}), http)],
+      ["sns:Publish", (http) =>
         sns.send(
           new PublishBatchCommand({
             TopicArn: this.#topicArn,
             PublishBatchRequestEntries: [{ Id: "0", Message: "doctor" }],
           }),
-          { abortSignal },
+          http,
         )],
-      ["sns:Unsubscribe", (abortSignal) => this.#unsubscribe(abortSignal)],
-      ["sns:DeleteTopic", (abortSignal) => this.#deleteTopic(abortSignal)],
-      ["sqs:DeleteQueue", (abortSignal) => this.#deleteQueue(abortSignal)],
+      ["sns:Unsubscribe", (http) => this.#unsubscribe(http)],
+      ["sns:DeleteTopic", (http) => this.#deleteTopic(http)],
+      ["sqs:DeleteQueue", (http) => this.#deleteQueue(http)],
     ];
   }
 
@@ -280,21 +272,21 @@ class Scratch {
     return this.actions.slice(-3);
   }
 
-  async #unsubscribe(abortSignal: AbortSignal): Promise<void> {
+  async #unsubscribe(http: HttpOptions): Promise<void> {
     if (!this.#subscription) return;
-    await this.#client.sns.send(new UnsubscribeCommand({ SubscriptionArn: this.#subscription }), { abortSignal });
+    await this.#client.sns.send(new UnsubscribeCommand({ SubscriptionArn: this.#subscription }), http);
     this.#subscription = undefined;
   }
 
-  async #deleteTopic(abortSignal: AbortSignal): Promise<void> {
+  async #deleteTopic(http: HttpOptions): Promise<void> {
     if (!this.#topicArn) return;
-    await this.#client.sns.send(new DeleteTopicCommand({ TopicArn: this.#topicArn }), { abortSignal });
+    await this.#client.sns.send(new DeleteTopicCommand({ TopicArn: this.#topicArn }), http);
     this.#topicArn = undefined;
   }
 
-  async #deleteQueue(abortSignal: AbortSignal): Promise<void> {
+  async #deleteQueue(http: HttpOptions): Promise<void> {
     if (!this.#url) return;
-    await this.#client.sqs.send(new DeleteQueueCommand({ QueueUrl: this.#url }), { abortSignal });
+    await this.#client.sqs.send(new DeleteQueueCommand({ QueueUrl: this.#url }), http);
     this.#url = undefined;
   }
 }

@@ -11,7 +11,7 @@ import {
   TagQueueCommand,
 } from "@aws-sdk/client-sqs";
 import { backoff, pause, RETRY } from "../../internal/time.ts";
-import { type AwsClient, retryNewQueue } from "./client.ts";
+import { type AwsClient, REPEATABLE, retryNewQueue } from "./client.ts";
 import { noQueue } from "./errors.ts";
 import { type Arns, arnsOf } from "./arns.ts";
 import { LEASE_TAG } from "./registry.ts";
@@ -60,20 +60,20 @@ export class BusQueue {
   /** Creates the queue and begins to renew its lease. */
   async open(timeout: number): Promise<void> {
     const options = { repeatable: true, timeout };
-    const { QueueUrl } = await this.#client.call("create the queue of the bus", (abortSignal) =>
+    const { QueueUrl } = await this.#client.call("create the queue of the bus", (http) =>
       this.#client.sqs.send(
         new CreateQueueCommand({
           QueueName: this.name,
           Attributes: { VisibilityTimeout: String(VISIBILITY) },
           tags: this.#tags(),
         }),
-        { abortSignal },
+        http,
       ), options);
     const command = new GetQueueAttributesCommand({ QueueUrl, AttributeNames: ["QueueArn"] });
     const read = () =>
       this.#client.call(
         "read the ARN of the queue of the bus",
-        (abortSignal) => this.#client.sqs.send(command, { abortSignal }),
+        (http) => this.#client.sqs.send(command, http),
         options,
       );
     const { Attributes } = await retryNewQueue(read, this.#closing.signal);
@@ -128,11 +128,7 @@ export class BusQueue {
   async #renew(): Promise<void> {
     const command = new TagQueueCommand({ QueueUrl: this.url, Tags: this.#tags() });
     try {
-      await this.#client.call(
-        "renew the lease of the bus",
-        (abortSignal) => this.#client.sqs.send(command, { abortSignal }),
-        { repeatable: true },
-      );
+      await this.#client.call("renew the lease of the bus", (http) => this.#client.sqs.send(command, http), REPEATABLE);
     } catch (error) {
       // a missing queue is reported by the poll
       if (!this.#closing.signal.aborted && !noQueue(error)) this.#fault(error);
@@ -156,8 +152,8 @@ export class BusQueue {
     const command = new SetQueueAttributesCommand({ QueueUrl: this.url, Attributes: { Policy } });
     await this.#client.call(
       "let topics send to the queue of the bus",
-      (abortSignal) => this.#client.sqs.send(command, { abortSignal }),
-      { repeatable: true },
+      (http) => this.#client.sqs.send(command, http),
+      REPEATABLE,
     );
     created.policy = Policy;
   }
@@ -168,8 +164,8 @@ export async function deleteQueue(client: AwsClient, QueueUrl: string): Promise<
   try {
     await client.call(
       "delete the queue of a bus",
-      (abortSignal) => client.sqs.send(new DeleteQueueCommand({ QueueUrl }), { abortSignal }),
-      { repeatable: true },
+      (http) => client.sqs.send(new DeleteQueueCommand({ QueueUrl }), http),
+      REPEATABLE,
     );
   } catch (error) {
     if (!noQueue(error)) throw error;

@@ -10,7 +10,7 @@ import {
   ReceiveMessageCommand,
 } from "@aws-sdk/client-sqs";
 import { backoff, pause, RETRY } from "../../internal/time.ts";
-import { type AwsClient, BATCH } from "./client.ts";
+import { type AwsClient, BATCH, REPEATABLE } from "./client.ts";
 import type { BusQueue } from "./bus_queue.ts";
 import { noQueue, toBusError } from "./errors.ts";
 import { ATTRIBUTE, type Content, read } from "./message.ts";
@@ -139,7 +139,7 @@ export class BusQueueReader {
     });
     const { Messages = [] } = await this.#polls.call(
       "read the queue of the bus",
-      (abortSignal) => this.#polls.sqs.send(command, { abortSignal }),
+      (http) => this.#polls.sqs.send(command, http),
       { repeatable: true, attempts: 1, signal, wait: WaitTimeSeconds * 1_000 },
     );
     this.#pollingSince = undefined;
@@ -168,11 +168,11 @@ export class BusQueueReader {
     const deleted = [...this.#toDelete];
     this.#toDelete = new Map();
     const QueueUrl = this.#queue.url;
-    void this.#client.batch("delete messages that were read", deleted, async (entries, abortSignal) => {
+    void this.#client.batch("delete messages that were read", deleted, async (entries, http) => {
       const Entries = entries.map(({ Id, item: [, ReceiptHandle] }) => ({ Id, ReceiptHandle }));
-      return (await this.#client.sqs.send(new DeleteMessageBatchCommand({ QueueUrl, Entries }), { abortSignal }))
+      return (await this.#client.sqs.send(new DeleteMessageBatchCommand({ QueueUrl, Entries }), http))
         .Failed;
-    }, { repeatable: true }).then((results) => {
+    }, REPEATABLE).then((results) => {
       if (this.#delivered.size > REMEMBERED) this.#delivered.clear();
       results.forEach((error, index) => {
         if (!error) this.#delivered.delete(deleted[index]![0]);
@@ -185,12 +185,12 @@ export class BusQueueReader {
   /** Makes SQS deliver these events again later. */
   async #defer(messages: readonly Message[]): Promise<void> {
     const QueueUrl = this.#queue.url;
-    await this.#client.batch("delay events", messages, async (entries, abortSignal) => {
+    await this.#client.batch("delay events", messages, async (entries, http) => {
       const Entries = entries.map(({ Id, item }) => (
         { Id, ReceiptHandle: item.ReceiptHandle, VisibilityTimeout: DEFER }
       ));
       const command = new ChangeMessageVisibilityBatchCommand({ QueueUrl, Entries });
-      return (await this.#client.sqs.send(command, { abortSignal })).Failed;
-    }, { repeatable: true });
+      return (await this.#client.sqs.send(command, http)).Failed;
+    }, REPEATABLE);
   }
 }

@@ -5,15 +5,13 @@
  */
 import { ListSubscriptionsCommand, ListTopicsCommand } from "@aws-sdk/client-sns";
 import { GetQueueAttributesCommand, GetQueueUrlCommand, ListQueuesCommand } from "@aws-sdk/client-sqs";
-import type { AwsClient } from "./client.ts";
+import { type AwsClient, REPEATABLE } from "./client.ts";
 import { deleteQueue, topicsOf } from "./bus_queue.ts";
 import { noQueue } from "./errors.ts";
 import { createdByTsmq, unsubscribeQueue } from "./topics.ts";
 import { hasExpired } from "./registry.ts";
 import { BUS_PREFIX, type Names, ownedByBus, registryOf } from "./names.ts";
 import { arnsOf, nameOf } from "./arns.ts";
-
-const REPEATABLE = { repeatable: true };
 
 /** The deleted queues and topics. */
 export interface Swept {
@@ -47,9 +45,7 @@ async function removeDeadBus(client: AwsClient, QueueUrl: string, swept: Swept):
   const command = new GetQueueAttributesCommand({ QueueUrl, AttributeNames: ["QueueArn", "Policy"] });
   let attributes: Record<string, string | undefined>;
   try {
-    const found = await client.call("read a queue", (abortSignal) => client.sqs.send(command, { abortSignal }), {
-      repeatable: true,
-    });
+    const found = await client.call("read a queue", (http) => client.sqs.send(command, http), REPEATABLE);
     attributes = found.Attributes ?? {};
   } catch (error) {
     if (noQueue(error)) return;
@@ -98,7 +94,7 @@ export async function* subscriptions(client: AwsClient): AsyncGenerator<Subscrip
   const list = (NextToken?: string) =>
     client.call(
       "list subscriptions",
-      (abortSignal) => client.sns.send(new ListSubscriptionsCommand({ NextToken }), { abortSignal }),
+      (http) => client.sns.send(new ListSubscriptionsCommand({ NextToken }), http),
       REPEATABLE,
     );
   for await (const { Subscriptions = [] } of pages(list)) {
@@ -124,11 +120,7 @@ export async function* idleTopics(client: AwsClient, names: Names | undefined): 
     if (owns(subscription.topicArn) && await isGone(nameOf(subscription.endpoint))) yield subscription;
   }
   const list = (NextToken?: string) =>
-    client.call(
-      "list topics",
-      (abortSignal) => client.sns.send(new ListTopicsCommand({ NextToken }), { abortSignal }),
-      REPEATABLE,
-    );
+    client.call("list topics", (http) => client.sns.send(new ListTopicsCommand({ NextToken }), http), REPEATABLE);
   for await (const { Topics = [] } of pages(list)) {
     for (const { TopicArn = "" } of Topics) {
       if (owns(TopicArn) && !subscribed.has(TopicArn) && await createdByTsmq(client, TopicArn)) {
@@ -142,11 +134,7 @@ export async function* idleTopics(client: AwsClient, names: Names | undefined): 
 async function hasNoQueue(client: AwsClient, QueueName: string): Promise<boolean> {
   try {
     const command = new GetQueueUrlCommand({ QueueName });
-    await client.call(
-      "look for the queue of a bus",
-      (abortSignal) => client.sqs.send(command, { abortSignal }),
-      REPEATABLE,
-    );
+    await client.call("look for the queue of a bus", (http) => client.sqs.send(command, http), REPEATABLE);
     return false;
   } catch (error) {
     if (noQueue(error)) return true;
@@ -159,7 +147,7 @@ async function busQueues(client: AwsClient, names: Names | undefined): Promise<s
   const QueueNamePrefix = names?.busPrefix ?? BUS_PREFIX;
   const list = (NextToken?: string) => {
     const command = new ListQueuesCommand({ QueueNamePrefix, MaxResults: 1_000, NextToken });
-    return client.call("list queues", (abortSignal) => client.sqs.send(command, { abortSignal }), REPEATABLE);
+    return client.call("list queues", (http) => client.sqs.send(command, http), REPEATABLE);
   };
   const urls: string[] = [];
   for await (const { QueueUrls = [] } of pages(list)) urls.push(...QueueUrls);

@@ -45,6 +45,15 @@ const NEW_QUEUE_ATTEMPTS = 7;
 /** Milliseconds that connecting may take. */
 const CONNECT = 5_000;
 
+/** The options of a request, which the SDK's `send` takes. */
+export interface HttpOptions {
+  /** Cancels the request. */
+  readonly abortSignal: AbortSignal;
+}
+
+/** The options of a call that is safe to repeat. */
+export const REPEATABLE: CallOptions = { repeatable: true };
+
 /** The SDK's clients of SNS and SQS, with their own sockets. */
 export class AwsClient {
   /** The SDK's client of SQS. */
@@ -84,7 +93,7 @@ export class AwsClient {
   /**
    * Makes a request. `doing` completes "Cannot …". Rejects with the error of AWS, which {@linkcode toBusError} converts.
    */
-  async call<O>(doing: string, run: (abortSignal: AbortSignal) => Promise<O>, options: CallOptions): Promise<O> {
+  async call<O>(doing: string, run: (http: HttpOptions) => Promise<O>, options: CallOptions): Promise<O> {
     const { wait = 0, signal } = options;
     const timeout = wait + (options.timeout ?? this.#timeout);
     const { signal: closing } = this.#closing;
@@ -116,22 +125,26 @@ export class AwsClient {
     }
   }
 
-  async #attempt<O>(run: (signal: AbortSignal) => Promise<O>, options: CallOptions, signal: AbortSignal): Promise<O> {
+  async #attempt<O>(
+    run: (http: HttpOptions) => Promise<O>,
+    options: CallOptions,
+    abortSignal: AbortSignal,
+  ): Promise<O> {
     const { repeatable, attempts = this.#attempts, timeout = this.#timeout, wait = 0 } = options;
     for (let attempt = 1;; attempt++) {
       try {
         // an attempt without an answer must leave time for another one
-        if (repeatable && attempt < attempts) return await within(wait + timeout / attempts, run, signal);
-        return await run(signal);
+        if (repeatable && attempt < attempts) return await within(wait + timeout / attempts, run, abortSignal);
+        return await run({ abortSignal });
       } catch (error) {
         const failure = failureOf(error);
         const harmless = failure !== "refused" && (failure !== "unknown" || repeatable);
-        if (signal.aborted || !harmless) throw error;
+        if (abortSignal.aborted || !harmless) throw error;
         if (failure === "expired") await this.#refresh();
         // retries at once, even when only one attempt is allowed
         if (attempt === 1 && (failure === "expired" || failure === "skewed")) continue;
         if (attempt >= attempts) throw error;
-        await pause(spread(backoff(failure === "throttled" ? THROTTLED : RETRY.send, attempt)), signal);
+        await pause(spread(backoff(failure === "throttled" ? THROTTLED : RETRY.send, attempt)), abortSignal);
       }
     }
   }
@@ -149,7 +162,7 @@ export class AwsClient {
   async batch<T>(
     doing: string,
     items: readonly T[],
-    run: (entries: { Id: string; item: T }[], abortSignal: AbortSignal) => Promise<readonly FailedEntry[] | undefined>,
+    run: (entries: { Id: string; item: T }[], http: HttpOptions) => Promise<readonly FailedEntry[] | undefined>,
     options: CallOptions,
   ): Promise<(BusError | undefined)[]> {
     const results: (BusError | undefined)[] = items.map(() => undefined);
@@ -157,7 +170,7 @@ export class AwsClient {
     for (let attempt = 1; entries.length > 0; attempt++) {
       let failed: readonly FailedEntry[];
       try {
-        failed = await this.call(doing, (signal) => run(entries, signal), options) ?? [];
+        failed = await this.call(doing, (http) => run(entries, http), options) ?? [];
       } catch (error) {
         for (const { Id } of entries) results[Number(Id)] = toBusError(doing, error);
         return results;
@@ -183,13 +196,13 @@ export class AwsClient {
 }
 
 /** Runs a request that is cancelled after so many milliseconds, or when the signal aborts. */
-async function within<O>(ms: number, run: (signal: AbortSignal) => Promise<O>, signal: AbortSignal): Promise<O> {
+async function within<O>(ms: number, run: (http: HttpOptions) => Promise<O>, signal: AbortSignal): Promise<O> {
   const abort = new AbortController();
   const end = () => abort.abort(signal.reason);
   const timer = setTimeout(end, ms);
   signal.addEventListener("abort", end);
   try {
-    return await run(abort.signal);
+    return await run({ abortSignal: abort.signal });
   } finally {
     clearTimeout(timer);
     signal.removeEventListener("abort", end);

@@ -9,7 +9,7 @@
  */
 import { ChangeMessageVisibilityBatchCommand, DeleteMessageBatchCommand, type Message } from "@aws-sdk/client-sqs";
 import type { BusError } from "../../errors.ts";
-import type { AwsClient } from "./client.ts";
+import { type AwsClient, REPEATABLE } from "./client.ts";
 import { Batcher } from "./batcher.ts";
 import { noQueue } from "./errors.ts";
 import { keepsOrder } from "./names.ts";
@@ -57,13 +57,13 @@ export class Leases {
         client.batch(
           `remove items of queue "${queue}"`,
           receipts,
-          (entries, abortSignal) =>
+          (entries, http) =>
             queues.withKnownUrl(queue, async (QueueUrl) => {
               const Entries = entries.map(({ Id, item }) => ({ Id, ReceiptHandle: item }));
-              return (await client.sqs.send(new DeleteMessageBatchCommand({ QueueUrl, Entries }), { abortSignal }))
+              return (await client.sqs.send(new DeleteMessageBatchCommand({ QueueUrl, Entries }), http))
                 .Failed;
             }),
-          { repeatable: true },
+          REPEATABLE,
         ),
       options,
     );
@@ -72,15 +72,15 @@ export class Leases {
         client.batch(
           `change leases of queue "${queue}"`,
           changes,
-          (entries, abortSignal) =>
+          (entries, http) =>
             queues.withKnownUrl(queue, async (QueueUrl) => {
               const Entries = entries.map(({ Id, item }) => (
                 { Id, ReceiptHandle: item.receipt, VisibilityTimeout: item.seconds }
               ));
               const command = new ChangeMessageVisibilityBatchCommand({ QueueUrl, Entries });
-              return (await client.sqs.send(command, { abortSignal })).Failed;
+              return (await client.sqs.send(command, http)).Failed;
             }),
-          { repeatable: true },
+          REPEATABLE,
         ),
       options,
     );

@@ -162,13 +162,13 @@ export class QueuePoller {
     };
     const { Messages } = await polls.call(
       `take from queue "${this.#queue}"`,
-      (abortSignal) =>
+      (http) =>
         queues.withUrl(
           this.#queue,
-          abortSignal,
+          http.abortSignal,
           (QueueUrl) => {
             sent = performance.now();
-            return polls.sqs.send(new ReceiveMessageCommand({ QueueUrl, ...input }), { abortSignal });
+            return polls.sqs.send(new ReceiveMessageCommand({ QueueUrl, ...input }), http);
           },
         ),
       { repeatable: true, signal: closing, wait: seconds * 1_000, ...limits },

@@ -12,7 +12,7 @@ import {
 } from "@aws-sdk/client-sqs";
 import type { BusError } from "../../errors.ts";
 import { LimitedMap } from "../../internal/caches.ts";
-import { type AwsClient, retryNewQueue } from "./client.ts";
+import { type AwsClient, REPEATABLE, retryNewQueue } from "./client.ts";
 import { noQueue } from "./errors.ts";
 import { keepsOrder, type Names } from "./names.ts";
 import type { Outgoing } from "./message.ts";
@@ -73,15 +73,15 @@ export class Queues {
     const grouped = items.map((item) => (
       { item, order: ordered ? { MessageGroupId: GROUP, MessageDeduplicationId: crypto.randomUUID() } : {} }
     ));
-    return this.#client.batch(doing, grouped, (entries, abortSignal) => {
+    return this.#client.batch(doing, grouped, (entries, http) => {
       const send = async (QueueUrl: string) => {
         const Entries = entries.map(({ Id, item: { item, order } }) => (
           { Id, MessageBody: item.body, MessageAttributes: item.attributes, DelaySeconds: item.delay, ...order }
         ));
-        return (await this.#client.sqs.send(new SendMessageBatchCommand({ QueueUrl, Entries }), { abortSignal }))
+        return (await this.#client.sqs.send(new SendMessageBatchCommand({ QueueUrl, Entries }), http))
           .Failed;
       };
-      return back ? this.withKnownUrl(queue, send) : this.withUrl(queue, abortSignal, send);
+      return back ? this.withKnownUrl(queue, send) : this.withUrl(queue, http.abortSignal, send);
     }, { repeatable: ordered });
   }
 
@@ -103,8 +103,8 @@ export class Queues {
     try {
       const { Attributes } = await this.#client.call(
         `count the items of queue "${queue}"`,
-        (abortSignal) => this.#client.sqs.send(command, { abortSignal }),
-        { repeatable: true },
+        (http) => this.#client.sqs.send(command, http),
+        REPEATABLE,
       );
       return WAITING.reduce((sum, name) => sum + Number(Attributes?.[name] ?? 0), 0);
     } catch (error) {
@@ -136,8 +136,8 @@ export class Queues {
     const command = () => new GetQueueUrlCommand({ QueueName: this.#names.queue(queue) });
     const found = await this.#client.call(
       `look for queue "${queue}"`,
-      (abortSignal) => this.#client.sqs.send(command(), { abortSignal }),
-      { repeatable: true },
+      (http) => this.#client.sqs.send(command(), http),
+      REPEATABLE,
     );
     return found.QueueUrl!;
   }
@@ -147,8 +147,8 @@ export class Queues {
     const Attributes = keepsOrder(QueueName) ? { FifoQueue: "true" } : undefined;
     const made = await this.#client.call(
       `create queue "${queue}"`,
-      (abortSignal) => this.#client.sqs.send(new CreateQueueCommand({ QueueName, Attributes }), { abortSignal }),
-      { repeatable: true },
+      (http) => this.#client.sqs.send(new CreateQueueCommand({ QueueName, Attributes }), http),
+      REPEATABLE,
     );
     return made.QueueUrl!;
   }

@@ -5,7 +5,7 @@
  */
 import { ListSubscriptionsByTopicCommand } from "@aws-sdk/client-sns";
 import { ListQueueTagsCommand } from "@aws-sdk/client-sqs";
-import type { AwsClient } from "./client.ts";
+import { type AwsClient, REPEATABLE } from "./client.ts";
 import { noQueue, noTopic } from "./errors.ts";
 import { BUS_PREFIX } from "./names.ts";
 import { type Arns, nameOf } from "./arns.ts";
@@ -33,8 +33,8 @@ export async function subscriptionsOf(client: AwsClient, topicArn: string): Prom
     try {
       const page = await client.call(
         "list the subscriptions of a topic",
-        (abortSignal) => client.sns.send(new ListSubscriptionsByTopicCommand(input), { abortSignal }),
-        { repeatable: true },
+        (http) => client.sns.send(new ListSubscriptionsByTopicCommand(input), http),
+        REPEATABLE,
       );
       for (const { SubscriptionArn = "", Endpoint = "" } of page.Subscriptions ?? []) {
         if (SubscriptionArn !== ENDED) found.push({ arn: SubscriptionArn, endpoint: Endpoint });
@@ -53,8 +53,8 @@ async function leaseOf(client: AwsClient, queueUrl: string): Promise<number> {
   try {
     const { Tags } = await client.call(
       "read the lease of a bus",
-      (abortSignal) => client.sqs.send(new ListQueueTagsCommand({ QueueUrl: queueUrl }), { abortSignal }),
-      { repeatable: true },
+      (http) => client.sqs.send(new ListQueueTagsCommand({ QueueUrl: queueUrl }), http),
+      REPEATABLE,
     );
     return Number(Tags?.[LEASE_TAG] ?? 0);
   } catch (error) {

@@ -8,7 +8,7 @@ import { DeleteQueueCommand, SendMessageBatchCommand } from "@aws-sdk/client-sqs
 import { type BusError, ClosedError } from "../../errors.ts";
 import { within } from "../../internal/time.ts";
 import type { RegisteredServer, Sender, SenderContext, SendOptions } from "../../provider/provider.ts";
-import { type AskCredentials, AwsClient } from "./client.ts";
+import { type AskCredentials, AwsClient, REPEATABLE } from "./client.ts";
 import { Batcher } from "./batcher.ts";
 import { noQueue, noTopic, toBusError } from "./errors.ts";
 import { keepsOrder, Names } from "./names.ts";
@@ -125,8 +125,8 @@ export class AwsSender implements Sender {
       if (QueueUrl === undefined) return;
       await this.#client.call(
         `free queue "${queue}"`,
-        (abortSignal) => this.#client.sqs.send(new DeleteQueueCommand({ QueueUrl }), { abortSignal }),
-        { repeatable: true },
+        (http) => this.#client.sqs.send(new DeleteQueueCommand({ QueueUrl }), http),
+        REPEATABLE,
       );
     } catch (error) {
       if (!noQueue(error)) throw toBusError(`free queue "${queue}"`, error);
@@ -156,12 +156,12 @@ export class AwsSender implements Sender {
     const doing = `publish to topic ${topic}`;
     try {
       const TopicArn = (await this.#getArns()).topicArn + topic;
-      const results = await this.#client.batch(doing, events, async (entries, abortSignal) => {
+      const results = await this.#client.batch(doing, events, async (entries, http) => {
         const PublishBatchRequestEntries = entries.map(({ Id, item: { message } }) => (
           { Id, Message: message.body, MessageAttributes: message.attributes }
         ));
         const command = new PublishBatchCommand({ TopicArn, PublishBatchRequestEntries });
-        return (await this.#client.sns.send(command, { abortSignal })).Failed;
+        return (await this.#client.sns.send(command, http)).Failed;
       }, { repeatable: false });
       return results.map((error, index) => {
         if (!error || !noTopic(error.cause)) return error;
@@ -177,11 +177,11 @@ export class AwsSender implements Sender {
     const doing = `post to inbox ${inbox}`;
     try {
       const QueueUrl = (await this.#getArns()).queueUrl + inbox;
-      return await this.#client.batch(doing, messages, async (entries, abortSignal) => {
+      return await this.#client.batch(doing, messages, async (entries, http) => {
         const Entries = entries.map(({ Id, item }) => (
           { Id, MessageBody: item.body, MessageAttributes: item.attributes }
         ));
-        return (await this.#client.sqs.send(new SendMessageBatchCommand({ QueueUrl, Entries }), { abortSignal }))
+        return (await this.#client.sqs.send(new SendMessageBatchCommand({ QueueUrl, Entries }), http))
           .Failed;
       }, { repeatable: false });
     } catch (error) {

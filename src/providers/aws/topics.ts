@@ -11,7 +11,7 @@ import {
   UnsubscribeCommand,
 } from "@aws-sdk/client-sns";
 import { ClosedError } from "../../errors.ts";
-import type { AwsClient } from "./client.ts";
+import { type AwsClient, type HttpOptions, REPEATABLE } from "./client.ts";
 import type { BusQueue } from "./bus_queue.ts";
 import { noTopic } from "./errors.ts";
 import { nameOf } from "./arns.ts";
@@ -20,7 +20,6 @@ import { subscriptionsOf, type TopicSubscription } from "./registry.ts";
 /** Marks the topics that tsmq created and may delete. It never changes: SNS refuses to create an existing topic with other tags. */
 export const TOPIC_TAG = { Key: "tsmq", Value: "topic" };
 
-const REPEATABLE = { repeatable: true };
 /** Milliseconds after which a new subscription is checked. By then, another bus that was deleting the topic has finished. */
 const CHECK_AFTER = 5_000;
 /** The number of topics that are changed at once. SNS allows 30 to 100 requests a second. */
@@ -142,7 +141,7 @@ export class Topics {
       try {
         const { SubscriptionArn } = await this.#call(
           `subscribe to topic ${name}`,
-          (abortSignal) => this.#client.sns.send(command, { abortSignal }),
+          (http) => this.#client.sns.send(command, http),
         );
         subscription.arn = SubscriptionArn;
         return;
@@ -158,7 +157,7 @@ export class Topics {
     const create = (Tags?: typeof TOPIC_TAG[]) =>
       this.#call(
         `create topic ${name}`,
-        (abortSignal) => this.#client.sns.send(new CreateTopicCommand({ Name: name, Tags }), { abortSignal }),
+        (http) => this.#client.sns.send(new CreateTopicCommand({ Name: name, Tags }), http),
       );
     try {
       await create([TOPIC_TAG]);
@@ -211,8 +210,8 @@ export class Topics {
     }
   }
 
-  #call<O>(doing: string, run: (abortSignal: AbortSignal) => Promise<O>): Promise<O> {
-    return this.#client.call(doing, run, { repeatable: true });
+  #call<O>(doing: string, run: (http: HttpOptions) => Promise<O>): Promise<O> {
+    return this.#client.call(doing, run, REPEATABLE);
   }
 
   /** Runs a change after the running change of this topic, with at most `PARALLEL` changes at once. */
@@ -254,16 +253,12 @@ export async function unsubscribeQueue(
       const SubscriptionArn = subscribed.find(({ endpoint }) => endpoint === queueArn)?.arn ?? arn;
       if (SubscriptionArn === undefined) return false;
       const unsubscribe = new UnsubscribeCommand({ SubscriptionArn });
-      await client.call(
-        `unsubscribe from topic ${name}`,
-        (abortSignal) => client.sns.send(unsubscribe, { abortSignal }),
-        REPEATABLE,
-      );
+      await client.call(`unsubscribe from topic ${name}`, (http) => client.sns.send(unsubscribe, http), REPEATABLE);
       // another bus that ends its subscription at this moment still saw this one: the last to check deletes the topic
       if (!alone(await subscriptionsOf(client, TopicArn)) || !await ours()) return false;
     }
     const remove = new DeleteTopicCommand({ TopicArn });
-    await client.call(`delete topic ${name}`, (abortSignal) => client.sns.send(remove, { abortSignal }), REPEATABLE);
+    await client.call(`delete topic ${name}`, (http) => client.sns.send(remove, http), REPEATABLE);
     return true;
   } catch (error) {
     if (!noTopic(error)) throw error;
@@ -274,10 +269,6 @@ export async function unsubscribeQueue(
 /** Returns true for a topic that tsmq created; rejects if the topic does not exist. */
 export async function createdByTsmq(client: AwsClient, ResourceArn: string): Promise<boolean> {
   const command = new ListTagsForResourceCommand({ ResourceArn });
-  const { Tags } = await client.call(
-    "read the tags of a topic",
-    (abortSignal) => client.sns.send(command, { abortSignal }),
-    REPEATABLE,
-  );
+  const { Tags } = await client.call("read the tags of a topic", (http) => client.sns.send(command, http), REPEATABLE);
   return Tags?.some(({ Key, Value }) => Key === TOPIC_TAG.Key && Value === TOPIC_TAG.Value) ?? false;
 }
