@@ -159,10 +159,17 @@ function kitFile(kit: Kit, cases: RegExp): string {
     'import { memory } from "../../src/providers/memory/provider.ts";',
     'import { redis } from "../../src/providers/redis/provider.ts";',
     'import { RedisServer } from "../support/redis_server.ts";',
-    'import { kit } from "./run.ts";',
+    'import { CORE } from "../core/subjects.ts";',
+    'import { casesOf } from "../../src/conformance/case_list.ts";',
+    'import { conformance } from "../../src/conformance/mod.ts";',
+    'import { register } from "./run.ts";',
+    `const some = (cases) => cases.filter(({ name }) => ${cases}.test(name));`,
   ];
   const bodies: Record<Kit, string> = {
-    memory: `const provider = memory(); kit({ provider: () => provider, core: true }, ${cases});`,
+    memory: `
+      const provider = memory();
+      const harness = { provider: () => provider };
+      register(some([...conformance(harness), ...casesOf(CORE, harness)]));`,
     redis: `
       let server;
       beforeAll(async () => server = await RedisServer.start());
@@ -170,7 +177,7 @@ function kitFile(kit: Kit, cases: RegExp): string {
       const cut = async () => {
         for (const type of ["normal", "pubsub"]) await server.run("client", "kill", "type", type);
       };
-      kit({ provider: () => redis({ port: server?.port }), faults: { cut } }, ${cases});`,
+      register(some(conformance({ provider: () => redis({ port: server?.port }), faults: { cut } })));`,
   };
   return `${imports.join("\n")}\ndescribe("${kit}", () => {${bodies[kit]}});\n`;
 }

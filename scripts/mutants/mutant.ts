@@ -22,7 +22,7 @@ export interface Mutant {
   readonly tests: Tests;
 }
 
-/** Cases of the kit over the memory provider. */
+/** Cases of the kit and of `tests/core/` over the memory provider. */
 export const memory = (cases: RegExp): Tests => ({ kit: "memory", cases });
 /** Cases of the kit over a Redis server. */
 export const redis = (cases: RegExp): Tests => ({ kit: "redis", cases });

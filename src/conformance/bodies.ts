@@ -4,9 +4,26 @@
  * @module
  */
 import type { Bus } from "../bus.ts";
+import { OWN } from "../codec/tags.ts";
 import { each, equal, ok } from "./assert.ts";
-import { MALFORMED } from "./input.ts";
 import type { Cases } from "./cases.ts";
+
+/** Bodies that cannot be read. */
+export const MALFORMED: Readonly<Record<string, string>> = {
+  "nothing at all": "",
+  "half an object": '{"a":',
+  "half a list": "[1,",
+  "half a text": '"abc',
+  "no JSON": "<xml/>",
+  "two values": "1 2",
+  "a wrong literal": "nul",
+  "no date": `{"__obj":"tomorrow","__type":"${OWN.date}"}`,
+  "no map": `{"__obj":[1,2],"__type":"${OWN.map}"}`,
+  "no set": `{"__obj":{},"__type":"${OWN.set}"}`,
+  "no bytes": `{"__obj":"***","__type":"${OWN.bytes}"}`,
+  "no bigint": `{"__obj":"1.5","__type":"${OWN.bigint}"}`,
+  "100,000 levels": "[".repeat(100_000),
+};
 
 /** Values whose bodies a transport is likely to change: white space stands behind some of them, and must stay. */
 const OPAQUE: Readonly<Record<string, unknown>> = {

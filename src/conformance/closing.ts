@@ -107,37 +107,6 @@ export const closing: Cases = {
       }
     },
 
-  "close() awaited by two handlers at once ends when both wait for it": async (t) => {
-    const bus = await t.open();
-    const seen = t.collect<string>();
-    const { passed, open } = t.gate();
-    bus.subscribe("work", async (name: string) => {
-      seen.add("begun");
-      await passed;
-      await bus.close({ timeout: TIMEOUT });
-      seen.add(name);
-    }, { concurrency: 2 });
-    await bus.publish("first", "work");
-    await bus.publish("second", "work");
-    await seen.count(2);
-    open();
-    await bus.closed;
-    equal(seen.values.toSorted(), ["begun", "begun", "first", "second"]);
-  },
-
-  "close() awaited by a function that a handler of the same bus has called": async (t) => {
-    const bus = await t.open();
-    const seen = t.collect<unknown>();
-    await bus.expose("end", async () => {
-      await bus.close({ timeout: TIMEOUT });
-      return "ended";
-    });
-    bus.subscribe("work", async () => seen.add(await bus.stub("end")()));
-    await bus.publish("event", "work");
-    await seen.are(["ended"]);
-    await bus.closed;
-  },
-
   "consumer.close() awaited by its own handler waits for its other handlers": async (t) => {
     const bus = await t.open();
     const queue = t.queue<number>(bus, "work");
@@ -223,20 +192,4 @@ export const closing: Cases = {
         }
       }));
     },
-
-  "close() with a shorter timeout shortens the deadline": async (t) => {
-    const bus = await t.open();
-    const { passed } = t.gate();
-    const seen = t.collect<string>();
-    bus.subscribe("work", () => {
-      seen.add("begun");
-      return passed;
-    });
-    await bus.publish("event", "work");
-    await seen.count(1);
-    const first = bus.close({ timeout: TIMEOUT });
-    const joined = bus.close();
-    equal((await bus.close({ timeout: 300 })).abandoned, 1);
-    equal(await first, await joined);
-  },
 };

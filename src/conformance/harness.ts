@@ -17,8 +17,6 @@ export interface Harness {
   provider(): Provider;
   /** The faults that the tests can inject. Without them, the cases that need a fault are skipped. */
   readonly faults?: Faults;
-  /** Also run the cases in which the transport makes no difference. tsmq runs them on memory. Default: false. */
-  readonly core?: boolean;
   /** Cases to leave out: name → reason. A name that no case has is an error. */
   readonly skip?: Readonly<Record<string, string>>;
 }

@@ -5,12 +5,11 @@
  */
 import type { Bus } from "../bus.ts";
 import { RemoteInvocationError, TimeoutError } from "../errors.ts";
-import { procedure } from "../rpc/procedure.ts";
 import { equal, ok, rejects, rejectsWith } from "./assert.ts";
 import type { Cases } from "./cases.ts";
-import { amount } from "./schemas.ts";
 
-function values(results: PromiseSettledResult<unknown>[]): unknown[] {
+/** The value of each result, or why it was rejected, sorted. */
+export function values(results: PromiseSettledResult<unknown>[]): unknown[] {
   return results.map((result) => result.status === "fulfilled" ? result.value : result.reason).toSorted();
 }
 
@@ -94,30 +93,6 @@ export const multi: Cases = {
     equal(values(await caller.stub("work", { multi: true })()), ["stays"]);
     await stays.unexpose("work");
     equal(await caller.stub("work", { multi: true })(), []);
-  },
-
-  "multi: the schema of a procedure validates each result": async (t) => {
-    const [caller, good, bad] = await t.buses(3) as [Bus, Bus, Bus];
-    const stock = procedure("stock", { returns: amount });
-    await good.expose(stock, () => 7);
-    await bad.expose("stock", () => -7);
-    const results = await caller.stub(stock, { multi: true })();
-    equal(results.map(({ status }) => status).toSorted(), ["fulfilled", "rejected"]);
-  },
-
-  "multi: stub(Class) calls each method on all servers": async (t) => {
-    const [caller, one, two] = await t.buses(3) as [Bus, Bus, Bus];
-    class Service {
-      readonly #name: string;
-      constructor(name: string) {
-        this.#name = name;
-      }
-      name(): string {
-        return this.#name;
-      }
-    }
-    await Promise.all([one.expose(new Service("one")), two.expose(new Service("two"))]);
-    equal(values(await caller.stub(Service, { multi: true }).name()), ["one", "two"]);
   },
 
   "multi: an aborted call rejects with the reason of the signal": async (t) => {

@@ -11,13 +11,10 @@ import {
   ProviderError,
   RemoteInvocationError,
   TimeoutError,
-  ValidationError,
 } from "../errors.ts";
-import { procedure } from "../rpc/procedure.ts";
 import { each, equal, ok, range, rejects, rejectsWith } from "./assert.ts";
 import { NAMES } from "./patterns.ts";
 import { type Cases, slow } from "./cases.ts";
-import { amount, length, pair, schema, slowAmount } from "./schemas.ts";
 
 /** Cases about single calls. */
 export const rpc: Cases = {
@@ -52,90 +49,6 @@ export const rpc: Cases = {
     const bus = await t.open();
     await bus.expose("echo", (value: unknown) => value);
     equal(await bus.stub("echo")("self"), "self");
-  },
-
-  "a function can be asynchronous, and can return nothing": async (t) => {
-    const [server, caller] = await t.buses(2) as [Bus, Bus];
-    const functions: Record<string, [() => unknown, unknown]> = {
-      promise: [() => Promise.resolve("later"), "later"],
-      nothing: [() => {}, undefined],
-      "nothing later": [() => Promise.resolve(), undefined],
-      null: [() => null, null],
-      false: [() => false, false],
-      "an empty text": [() => "", ""],
-    };
-    await each(functions, async ([fn, expected], name) => {
-      await server.expose(name, fn);
-      equal(await caller.stub(name)(), expected, `the result of "${name}"`);
-    });
-  },
-
-  "a function receives exactly the arguments of the call": async (t) => {
-    const bus = await t.open();
-    await bus.expose("count", (...args: unknown[]) => args);
-    const count = bus.stub("count");
-    equal(await count(), []);
-    equal(await count(undefined, null), [undefined, null]);
-    equal(await count([1, [2]], { a: {} }), [[1, [2]], { a: {} }]);
-    equal(await count(...range(100)), range(100));
-  },
-
-  "caller and server validate the calls of a procedure": async (t) => {
-    const [server, caller] = await t.buses(2) as [Bus, Bus];
-    const divide = procedure("divide", { args: pair, returns: amount });
-    let served = 0;
-    await server.expose(divide, (a: number, b: number) => {
-      served++;
-      return a / b;
-    });
-    const call = caller.stub(divide);
-    equal(await call(6, 3), 2);
-    const error = await rejects(
-      () => call("6" as never, 3),
-      ValidationError,
-      "invalid",
-      "a call with a wrong argument",
-    );
-    equal(error.issues.map(({ message }) => message), ["no pair of numbers"]);
-    equal(served, 1, "the number of calls served: an invalid one is not sent");
-    await rejects(
-      () => caller.stub("divide")(1),
-      RemoteInvocationError,
-      "remote_failed",
-      "a wrong call without the contract",
-    );
-    equal(served, 1, "the number of calls served: an invalid one is not served");
-    await rejects(() => call(-1, 1), RemoteInvocationError, "remote_failed", "a call with a wrong result");
-  },
-
-  "the schemas of a procedure can be asynchronous": async (t) => {
-    const bus = await t.open();
-    const half = procedure("half", { returns: slowAmount });
-    await bus.expose(half, (value: unknown) => value as number / 2);
-    equal(await bus.stub(half)(4), 2);
-    await rejects(() => bus.stub(half)(-4), RemoteInvocationError);
-  },
-
-  "a call that is aborted while a schema validates its arguments is not served": async (t) => {
-    const [server, caller] = await t.buses(2) as [Bus, Bus];
-    const seen = t.collect<string>();
-    const { passed, open } = t.gate();
-    const contract = procedure("work", { args: schema<unknown[]>((value) => passed.then(() => value as unknown[])) });
-    await server.expose("work", () => seen.add("served"));
-    const abort = new AbortController();
-    const call = rejectsWith(caller.stub(contract, { signal: abort.signal })(), "enough");
-    abort.abort("enough");
-    open();
-    await call;
-    await t.quiet();
-    equal(seen.values, []);
-  },
-
-  "the caller receives the output of the result's schema": async (t) => {
-    const bus = await t.open();
-    const describe = procedure("describe", { returns: length });
-    await bus.expose(describe, () => "seven !");
-    equal(await bus.stub(describe)(), 7);
   },
 
   "an error of the function reaches the caller with its type, arguments and stack": async (t) => {
@@ -250,53 +163,6 @@ export const rpc: Cases = {
     await two.expose("twice", async (n: number) => 2 * (await two.stub<typeof factorial>("factorial")(n)));
     equal(await one.stub("twice")(6), 1440);
     equal(await two.stub("twice")(5), 240);
-  },
-
-  "rpc() resolves with the raw answer, also if the function threw": async (t) => {
-    const [server, caller] = await t.buses(2) as [Bus, Bus];
-    await server.expose("add", (a: number, b: number) => a + b);
-    await server.expose("fail", () => Promise.reject(new RangeError("too far")));
-    equal(await caller.stub("add").rpc(1, 2), { fn: "add", result: 3, resultType: "int", isError: false });
-    const failed = await caller.stub("fail").rpc();
-    equal(failed, { fn: "fail", result: ["too far"], resultType: "RangeError", isError: true });
-  },
-
-  "a result that cannot be encoded is an error of the function": async (t) => {
-    const [server, caller] = await t.buses(2) as [Bus, Bus];
-    await server.expose("fn", () => () => {});
-    const error = await rejects(() => caller.stub("fn")(), RemoteInvocationError, "remote_failed");
-    equal(error.remoteType, "ValidationError");
-  },
-
-  "a call rejects if the schema of a class refuses its arguments or its result": async (t) => {
-    class Small {
-      static readonly topic = "kit.Size";
-      constructor(readonly size: number) {}
-    }
-    /** The same class as the server has it. */
-    class Checked {
-      static readonly topic = "kit.Size";
-      static readonly schema = schema((value) => {
-        if ((value as Small).size > 9) throw "too large";
-        return value;
-      });
-    }
-    const plain = await t.open({ types: [Small] });
-    const strict = await t.open({ types: [Checked] });
-    const errors = t.errors(strict);
-    await strict.expose("takes", (size: Small) => size.size);
-    await plain.expose("gives", (size: number) => new Small(size));
-    const takes = plain.stub<(size: Small) => number>("takes");
-    const gives = strict.stub<(size: number) => Small>("gives");
-    equal(await takes(new Small(1)), 1);
-    equal((await gives(1)).size, 1);
-    for (const call of [() => takes(new Small(10)), () => gives(10)]) {
-      const error = await rejects(call, RemoteInvocationError, "remote_failed");
-      equal(error.remoteType, "ValidationError");
-      ok(error.message.includes("too large"), error.message);
-    }
-    equal(await takes(new Small(2)), 2);
-    await errors.count(2);
   },
 
   "a large result arrives, or the call fails as too large": async (t) => {

@@ -4,8 +4,7 @@
  * @module
  */
 import type { Bus } from "../bus.ts";
-import { BusError, ClosedError, NoSuchRemoteError, ProviderError } from "../errors.ts";
-import { procedure } from "../rpc/procedure.ts";
+import { ClosedError, ProviderError } from "../errors.ts";
 import { equal, ok, range, rejects } from "./assert.ts";
 import { type Cases, slow } from "./cases.ts";
 import { schema } from "./schemas.ts";
@@ -33,26 +32,6 @@ export const servers: Cases = {
     ok(Math.max(...served) <= 50, `one server of ten served ${Math.max(...served)} calls of 100`);
   }),
 
-  "unexpose() ends a name, a function or a procedure; an unknown one has no effect": async (t) => {
-    const [server, caller] = await t.buses(2) as [Bus, Bus];
-    const contract = procedure<() => string>("contract");
-    function named(): string {
-      return "named";
-    }
-    await server.expose("name", () => "name");
-    await server.expose(named);
-    await server.expose(contract, () => "contract");
-    for (const [name, target] of [["name", "name"], ["named", named], ["contract", contract]] as const) {
-      equal(await caller.stub(name)(), name);
-      await server.unexpose(target);
-      await rejects(() => caller.stub(name, { timeout: 5_000 })(), NoSuchRemoteError, "no_such_remote", `"${name}"`);
-      await server.unexpose(target);
-    }
-    await server.unexpose("never");
-    await server.expose("name", () => "again");
-    equal(await caller.stub("name")(), "again");
-  },
-
   "unexpose() ends a pending expose(); the function can be exposed again immediately": async (t) => {
     const [server, caller] = await t.buses(2) as [Bus, Bus];
     const first = rejects(() => server.expose("fn", () => "first"), ClosedError, "closed");
@@ -61,14 +40,6 @@ export const servers: Cases = {
     await Promise.all([first, ended]);
     await t.settle();
     equal(await caller.stub("fn")(), "second");
-  },
-
-  "a second function under a name that the bus serves is refused, and the first one stays": async (t) => {
-    const [server, other] = await t.buses(2) as [Bus, Bus];
-    await server.expose("fn", () => "first");
-    await rejects(() => server.expose("fn", () => "second"), BusError, "invalid");
-    equal(await other.stub("fn")(), "first");
-    await other.expose("fn", () => "another bus may");
   },
 
   "a server that closes finishes its calls; the next calls go to other servers": slow(60_000, async (t) => {

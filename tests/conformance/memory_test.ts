@@ -4,7 +4,7 @@ import { kit } from "./run.ts";
 
 describe("conformance of memory", () => {
   const provider = memory();
-  kit({ provider: () => provider, core: true });
+  kit({ provider: () => provider });
 });
 
 describe("conformance of memory with a capacity", () => {

@@ -14,9 +14,13 @@ export interface KitOptions {
   readonly lanes?: number;
 }
 
-/** Registers a test for each case of the kit. The cases that must be alone come last, one at a time. */
+/** Registers a test for each case of the kit. */
 export function kit(harness: Harness, { which = (cases) => cases, lanes = LANES }: KitOptions = {}): void {
-  const cases = which(conformance(harness));
+  register(which(conformance(harness)), lanes);
+}
+
+/** Registers a test for each case. The cases that must be alone come last, one at a time. */
+export function register(cases: readonly Case[], lanes: number = LANES): void {
   for (const last of [false, true]) {
     const it = sideBySide(last ? 1 : lanes);
     for (const { name, skip: reason, run } of cases.filter(({ alone }) => alone === last)) {

@@ -3,32 +3,15 @@
  *
  * @module
  */
-import type { Bus } from "../bus.ts";
-import { OWN } from "../codec/tags.ts";
-import { BusError, ValidationError } from "../errors.ts";
-import type { DeadLetter } from "../queue/deliveries.ts";
-import type { BusOptions } from "../options.ts";
-import { procedure } from "../rpc/procedure.ts";
-import { each, equal, ok, rejects } from "./assert.ts";
-import { drain } from "./queues.ts";
-import type { Cases } from "./cases.ts";
-
-/** Bodies that cannot be read. */
-export const MALFORMED: Readonly<Record<string, string>> = {
-  "nothing at all": "",
-  "half an object": '{"a":',
-  "half a list": "[1,",
-  "half a text": '"abc',
-  "no JSON": "<xml/>",
-  "two values": "1 2",
-  "a wrong literal": "nul",
-  "no date": `{"__obj":"tomorrow","__type":"${OWN.date}"}`,
-  "no map": `{"__obj":[1,2],"__type":"${OWN.map}"}`,
-  "no set": `{"__obj":{},"__type":"${OWN.set}"}`,
-  "no bytes": `{"__obj":"***","__type":"${OWN.bytes}"}`,
-  "no bigint": `{"__obj":"1.5","__type":"${OWN.bigint}"}`,
-  "100,000 levels": "[".repeat(100_000),
-};
+import type { Bus } from "../../src/bus.ts";
+import { BusError, ValidationError } from "../../src/errors.ts";
+import type { DeadLetter } from "../../src/queue/deliveries.ts";
+import type { BusOptions } from "../../src/options.ts";
+import { procedure } from "../../src/rpc/procedure.ts";
+import { each, equal, ok, rejects } from "../../src/conformance/assert.ts";
+import { drain } from "../../src/conformance/queues.ts";
+import { MALFORMED } from "../../src/conformance/bodies.ts";
+import type { Cases } from "../../src/conformance/cases.ts";
 
 /** Bodies that others may well send, and what they mean. */
 const FOREIGN: Readonly<Record<string, [body: string, value: unknown]>> = {

@@ -3,11 +3,11 @@
  *
  * @module
  */
-import type { Bus } from "../bus.ts";
-import { RemoteInvocationError, ValidationError } from "../errors.ts";
-import type { DeadLetter } from "../queue/deliveries.ts";
-import { each, equal, ok, rejects } from "./assert.ts";
-import type { Cases } from "./cases.ts";
+import type { Bus } from "../../src/bus.ts";
+import { RemoteInvocationError, ValidationError } from "../../src/errors.ts";
+import type { DeadLetter } from "../../src/queue/deliveries.ts";
+import { each, equal, ok, rejects } from "../../src/conformance/assert.ts";
+import type { Cases } from "../../src/conformance/cases.ts";
 
 function unreadable(key: string): Error {
   return Object.defineProperty(new Error("on purpose"), key, {

@@ -3,11 +3,11 @@
  *
  * @module
  */
-import type { Bus } from "../bus.ts";
-import { OWN } from "../codec/tags.ts";
-import { RemoteInvocationError, ValidationError } from "../errors.ts";
-import { each, equal, ok, rejects } from "./assert.ts";
-import type { Cases } from "./cases.ts";
+import type { Bus } from "../../src/bus.ts";
+import { OWN } from "../../src/codec/tags.ts";
+import { RemoteInvocationError, ValidationError } from "../../src/errors.ts";
+import { each, equal, ok, rejects } from "../../src/conformance/assert.ts";
+import type { Cases } from "../../src/conformance/cases.ts";
 
 /** Values of every kind that the codec knows. */
 const VALUES: Readonly<Record<string, unknown>> = {

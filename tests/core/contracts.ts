@@ -3,12 +3,12 @@
  *
  * @module
  */
-import type { Bus } from "../bus.ts";
-import { ValidationError } from "../errors.ts";
-import { equal, ok, rejects } from "./assert.ts";
-import { drain } from "./queues.ts";
-import type { Cases } from "./cases.ts";
-import { amount, length, schema, slowAmount } from "./schemas.ts";
+import type { Bus } from "../../src/bus.ts";
+import { ValidationError } from "../../src/errors.ts";
+import { equal, ok, rejects } from "../../src/conformance/assert.ts";
+import { drain } from "../../src/conformance/queues.ts";
+import type { Cases } from "../../src/conformance/cases.ts";
+import { amount, length, schema, slowAmount } from "../../src/conformance/schemas.ts";
 
 class Payment {
   static readonly topic = "kit.payment";

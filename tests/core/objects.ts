@@ -3,10 +3,10 @@
  *
  * @module
  */
-import type { Bus } from "../bus.ts";
-import { BusError, NoSuchRemoteError, ValidationError } from "../errors.ts";
-import { each, equal, ok, rejects } from "./assert.ts";
-import type { Cases } from "./cases.ts";
+import type { Bus } from "../../src/bus.ts";
+import { BusError, NoSuchRemoteError, ValidationError } from "../../src/errors.ts";
+import { each, equal, ok, rejects } from "../../src/conformance/assert.ts";
+import type { Cases } from "../../src/conformance/cases.ts";
 
 class Base {
   inherited(): string {

@@ -4,9 +4,9 @@
  * @module
  */
 import * as tsmq from "../../mod.ts";
-import { each, equal, ok, rejects } from "./assert.ts";
-import type { Cases, Conditional } from "./cases.ts";
-import type { CaseContext } from "./case_context.ts";
+import { each, equal, ok, rejects } from "../../src/conformance/assert.ts";
+import type { Cases, Conditional } from "../../src/conformance/cases.ts";
+import type { CaseContext } from "../../src/conformance/case_context.ts";
 
 /** There is one default bus: the cases that use it take turns, however they are run. */
 let turn: Promise<unknown> = Promise.resolve();
