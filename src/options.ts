@@ -87,11 +87,11 @@ const OPTIONS = fields({
 });
 
 /** The longest deadline in milliseconds, 12 days. A timer holds twice as much, so that sums of it fit too. */
-const LONGEST = 2 ** 30;
+const LONGEST_DEADLINE = 2 ** 30;
 
 /** Milliseconds as a timer holds them. */
 function deadline(): v.GenericSchema<number> {
-  return v.pipe(milliseconds(1, Infinity), v.transform((ms) => Math.min(ms, LONGEST)));
+  return v.pipe(milliseconds(1, Infinity), v.transform((ms) => Math.min(ms, LONGEST_DEADLINE)));
 }
 
 /**

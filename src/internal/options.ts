@@ -14,8 +14,8 @@ export function must(be: string): (issue: { readonly input: unknown }) => string
 }
 
 /** A string that is not empty. */
-export function text(what = "a non-empty string"): v.GenericSchema<string> {
-  return v.pipe(v.string(must(what)), v.nonEmpty("is empty"));
+export function text(): v.GenericSchema<string> {
+  return v.pipe(v.string(must("a non-empty string")), v.nonEmpty("is empty"));
 }
 
 /** A boolean. */

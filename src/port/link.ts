@@ -178,7 +178,8 @@ export class Link {
     }
     this.#closed = true;
     await this.#worker.close(over);
-    this.#endAll();
+    const text = "Cannot tell whether a request was carried out: the bus was closed before the answer came";
+    this.#rejectAll(({ changes }) => changes ? new ProviderError("unavailable", text) : new ClosedError());
     this.#address.reject(new ClosedError());
     this.#streams.close();
     return ended ? { ...ended, clean: true } : { returned: 0, uncertain, clean: false };
@@ -204,23 +205,15 @@ export class Link {
     this.#owed = 0;
     this.#address = Promise.withResolvers();
     this.#address.promise.catch(() => {});
-    this.#rejectAll(error);
+    this.#rejectAll(() => error);
     this.#events.died(error);
     this.#events.state(false, error);
   }
 
-  /** Rejects all pending requests. The outcome of those that may have changed something is unknown. */
-  #endAll(): void {
-    const text = "Cannot tell whether a request was carried out: the bus was closed before the answer came";
-    const unknown = new ProviderError("unavailable", text);
-    for (const { reject, changes } of this.#pending.values()) reject(changes ? unknown : new ClosedError());
+  #rejectAll(errorOf: (pending: Pending) => BusError): void {
+    const all = [...this.#pending.values()];
     this.#pending.clear();
-  }
-
-  #rejectAll(error: unknown): void {
-    const pending = [...this.#pending.values()];
-    this.#pending.clear();
-    for (const { reject } of pending) reject(error);
+    for (const pending of all) pending.reject(errorOf(pending));
   }
 
   /** Sends the requests of one turn that differ only in their receipts as one request. */
