@@ -5,7 +5,7 @@ import { Bus } from "../../src/bus.ts";
 import { ClosedError, ProviderError } from "../../src/errors.ts";
 import type { Sender } from "../../src/provider/provider.ts";
 import { eventsOf, inboxOf, Names } from "../../src/providers/ipc/names.ts";
-import type { Posix } from "../../src/providers/ipc/posix.ts";
+import { loadPosix, type Posix } from "../../src/providers/ipc/posix.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import type { OpenQueue } from "../../src/providers/ipc/mqueues.ts";
 import { writeRequest } from "../../src/rpc/wire.ts";
@@ -199,5 +199,22 @@ describe("a closing bus", () => {
     assertMatch(ground.read()!, /fills the inbox$/);
     assertMatch(await until("it is refused", () => ground.read() ?? ""), /"id":"call".*"refused":"gone"/);
     assertEquals((await closed).clean, true);
+  });
+});
+
+describe("closing a bus", () => {
+  it("closes each descriptor of its namespace's directory", async () => {
+    const namespace = fresh();
+    const posix = await loadPosix();
+    for (let i = 0; i < 3; i++) {
+      const bus = await Bus.open(ipc(), { namespace });
+      await bus.subscribe("topic", () => {}).ready;
+      const waiting = assertRejects(() => bus.queue("queue").get(), ClosedError);
+      await bus.publish("event", "topic");
+      await bus.close();
+      await waiting;
+    }
+    const open = (posix.list("/proc/self/fd") as string[]).map((name) => posix.readLink(`/proc/self/fd/${name}`));
+    assertEquals(open.filter((path) => String(path).includes(`/${namespace}`)), []);
   });
 });

@@ -41,9 +41,9 @@ export class HandmadeBus implements Disposable {
   readonly busName: string;
 
   private constructor(readonly internals: Namespace) {
-    const { names, directories, posix, processes } = internals;
+    const { names, directories, processes } = internals;
     this.busName = names.newBus(processes.self, 0);
-    directories.within("loops", () => posix.makeDirectory(this.#path(this.busName), 0o700));
+    directories.within("loops", () => directories.make(internals.busDirectory(this.busName)));
   }
 
   /** Creates the directory of the bus, without queues. */
@@ -138,12 +138,16 @@ export function noOtherUser(file: URL): string | undefined {
 /** What `mount` and `unshare` need: they look for user 0, not for its capabilities, which a test run may keep as another user. */
 const ROOT = ["setpriv", "--reuid=0"];
 
-function become(user: number): string[] {
-  return ["setpriv", `--reuid=${user}`, `--regid=${user}`, "--clear-groups", "--inh-caps=-all", "--ambient-caps=-all"];
+/** A user, with the group of the same id or another one. */
+type User = number | { readonly user: number; readonly group: number };
+
+function become(who: User): string[] {
+  const { user, group } = typeof who === "number" ? { user: who, group: who } : who;
+  return ["setpriv", `--reuid=${user}`, `--regid=${group}`, "--clear-groups", "--inh-caps=-all", "--ambient-caps=-all"];
 }
 
 /** Runs a file as another user. Resolves with its output and exit code. */
-export function runAs(user: number, file: URL, ...args: string[]): Promise<Ran> {
+export function runAs(user: User, file: URL, ...args: string[]): Promise<Ran> {
   return run([], user, file, args);
 }
 
@@ -206,13 +210,13 @@ interface Ran {
   readonly output: string;
 }
 
-async function run(before: readonly string[], user: number, file: URL, args: readonly string[]): Promise<Ran> {
+async function run(before: readonly string[], user: User, file: URL, args: readonly string[]): Promise<Ran> {
   const runtime = here === "deno" ? ["run", "-A", "--no-check", "--no-lock"] : ["run"];
   const home = makeDir("home");
   const program = `${home}/${here}`;
   // the runtime may be in a directory that only root can enter
   copyFileSync(process.execPath, program);
-  execFileSync("chown", [String(user), home, program]);
+  execFileSync("chown", [String(typeof user === "number" ? user : user.user), home, program]);
   const env = { ...process.env, HOME: home, DENO_DIR: `${home}/deno`, XDG_CACHE_HOME: home };
   const command = [...before, ...become(user), program, ...runtime, fileURLToPath(file), ...args];
   const child = new Child(command[0]!, command.slice(1), { env });

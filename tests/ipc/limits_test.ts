@@ -1,7 +1,7 @@
 // run: kernel-queues, deadline 400
 import { assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
-import { chmodSync, existsSync, mkdirSync, readdirSync, statSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readdirSync, rmSync, statSync, symlinkSync } from "node:fs";
 import process from "node:process";
 import { Bus } from "../../src/bus.ts";
 import { ProviderError } from "../../src/errors.ts";
@@ -99,7 +99,9 @@ describe("access", () => {
       const namespace = fresh();
       await using bus = await Bus.open(ipc({ directory, group }), { namespace });
       await bus.subscribe("*", () => {}, { pattern: true }).ready;
-      assertEquals(statSync(`${directory}/${namespace}`).mode & 0o7777, folder);
+      // members of the group cannot rename or remove what another one has at the top
+      const sticky = group === undefined ? 0 : 0o1000;
+      assertEquals(statSync(`${directory}/${namespace}`).mode & 0o7777, folder | sticky);
       const [busName] = readdirSync(`${directory}/${namespace}/loops`);
       assertEquals(statSync(`${directory}/${namespace}/loops/${busName}`).mode & 0o7777, folder);
       const [pattern] = readdirSync(`${directory}/${namespace}/patterns`);
@@ -126,6 +128,27 @@ describe("access", () => {
   if (missing) {
     skip(refuses, missing);
   } else {
+    it("a queue that has the name of a dead PyMQ bus keeps no other user's bus from opening", async () => {
+      const namespace = fresh();
+      const queue = `/pymq_${namespace}_$4194304`; // the largest pid is 4,194,303
+      await using first = await Bus.open(ipc(), { namespace });
+      await first.subscribe("topic", () => {}).ready;
+      const theirs = `/dev/shm/${fresh()}`;
+      const { output } = await runAs(USER, OTHER_USER, queue, theirs);
+      assertMatch(output, /^made$/m);
+      const link = `/dev/shm/${namespace}/subscribers/topic${queue}`;
+      symlinkSync(`/dev/mqueue${queue}`, link); // where /dev/mqueue is mounted, a bus finds the queue there
+      try {
+        await using second = await Bus.open(ipc(), { namespace });
+        rmSync(link);
+        assertEquals(await second.publish("event", "topic"), 1);
+      } finally {
+        const posix = await loadPosix();
+        posix.unlinkQueue(queue);
+        posix.removeDirectory(theirs);
+      }
+    });
+
     it(refuses, async () => {
       const [namespace, theirs] = [fresh(), fresh()];
       const queue = new Names(namespace).queue("jobs");

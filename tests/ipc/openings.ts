@@ -7,7 +7,7 @@
 import process from "node:process";
 import { Bus } from "../../src/bus.ts";
 import { BusError } from "../../src/errors.ts";
-import type { ReceiverContext } from "../../src/provider/provider.ts";
+import type { ReceiverContext, Sender } from "../../src/provider/provider.ts";
 import { loadPosix } from "../../src/providers/ipc/posix.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import { openReceiver } from "../../src/providers/ipc/receiver.ts";
@@ -54,14 +54,16 @@ async function crowded<T>(free: number, act: () => T | Promise<T>): Promise<T> {
 
 /** Opens both halves of a bus, and returns the outcome. */
 async function open(): Promise<string> {
+  let sender: Sender | undefined;
   try {
-    const sender = await ipc().open(context);
+    sender = await ipc().open(context);
     const receiver = await openReceiver(context);
     await receiver.close();
-    await sender.close();
     return "opens";
   } catch (error) {
     return error instanceof BusError ? `${error.code}: ${error.message}` : `untyped: ${error}`;
+  } finally {
+    await sender?.close();
   }
 }
 

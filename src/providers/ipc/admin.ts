@@ -64,7 +64,7 @@ class IpcDoctor implements Doctor {
   }
 
   close(): Promise<void> {
-    this.#namespace?.queues.close();
+    this.#namespace?.close();
     return Promise.resolve();
   }
 

@@ -4,8 +4,8 @@
  * @module
  */
 import { BusError, ProviderError } from "../../errors.ts";
-import { check, systemError } from "./errors.ts";
-import { type Access, type Directories, modes } from "./directories.ts";
+import { check, notOwned, systemError } from "./errors.ts";
+import { type Access, type Directories, trusted } from "./directories.ts";
 import { Errno } from "./errno.ts";
 import type { Posix } from "./posix.ts";
 
@@ -35,25 +35,17 @@ export class BodyFiles {
     return name;
   }
 
-  /** Creates a file; returns its descriptor. */
-  create(path: string): number {
-    const { file: mode } = modes(this.#access);
-    const file = this.#posix.createFile(path, mode);
-    if (file >= 0 && this.#access.group !== undefined) this.#posix.share(file, mode, this.#access.group);
-    return file;
-  }
-
   /** Creates a file with this content. */
   writeFile(directory: string, name: string, bytes: Uint8Array, make: boolean): void {
-    const path = this.#directories.path(`${directory}/${name}`);
-    const what = `Cannot write ${bytes.length} bytes to ${path}`;
-    const create = () => this.create(path);
+    const path = `${directory}/${name}`;
+    const what = `Cannot write ${bytes.length} bytes to ${this.#directories.path(path)}`;
+    const create = () => this.#directories.createFile(path);
     const file = check(make ? this.#directories.within(directory, create) : create(), what);
     try {
       for (let at = 0; at < bytes.length;) {
         const written = this.#posix.write(file, bytes.subarray(at));
         if (written < 0 && written !== -Errno.EINTR) {
-          this.#posix.unlink(path);
+          this.#directories.unlink(path);
           if (make) this.#directories.prune(directory);
           throw systemError(written, what);
         }
@@ -74,12 +66,14 @@ export class BodyFiles {
 
   /** Reads a whole file. */
   readFile(directory: string, name: string): Uint8Array {
-    const path = this.#directories.path(`${directory}/${name}`);
-    const what = `Cannot read ${path}`;
-    const file = check(this.#posix.openFile(path), what);
+    const path = `${directory}/${name}`;
+    const what = `Cannot read ${this.#directories.path(path)}`;
+    const file = check(this.#directories.openFile(path), what);
     try {
       const stat = this.#posix.stat(file);
       if (typeof stat === "number") throw systemError(stat, what);
+      if (!stat.regular) throw new ProviderError("internal", `${what}: it is not a file`);
+      if (!trusted(stat, this.#posix.user, this.#access)) throw notOwned(what, stat.uid);
       const bytes = new Uint8Array(stat.size);
       let at = 0;
       while (at < bytes.length) {
@@ -96,11 +90,11 @@ export class BodyFiles {
   /** Whether a file that could not be read exists and may be read later, for example because no descriptor was left. */
   later(error: unknown, directory: string, name: string): boolean {
     const passes = error instanceof BusError && error.code === "unavailable";
-    return passes && typeof this.#posix.stat(this.#directories.path(`${directory}/${name}`)) === "object";
+    return passes && this.#directories.stat(`${directory}/${name}`) !== -Errno.ENOENT;
   }
 
   /** Removes the file of a body, if it exists. */
   remove(directory: string, name: string): void {
-    if (NAME.test(name)) this.#posix.unlink(this.#directories.path(`${directory}/${name}`));
+    if (NAME.test(name)) this.#directories.unlink(`${directory}/${name}`);
   }
 }

@@ -34,7 +34,7 @@ function recoverItem(namespace: Namespace, bus: string): boolean {
     const { deliveries } = readItem(message);
     const partial = nameOfItem({ key, starts: deliveries, lease: 0, unconfirmed: false, bus });
     // the bus may have died while it wrote this file
-    namespace.posix.unlink(namespace.directories.path(`${queueDirectory(queue)}/held/${partial}`));
+    namespace.directories.unlink(`${queueDirectory(queue)}/held/${partial}`);
     new Leases(namespace, bus).restore(queue, key, message, deliveries);
     return true;
   } catch (error) {

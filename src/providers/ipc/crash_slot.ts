@@ -5,6 +5,7 @@
  * @module
  */
 import { ProviderError } from "../../errors.ts";
+import { Errno } from "./errno.ts";
 import { check, systemError } from "./errors.ts";
 import type { Mapping } from "./posix.ts";
 import type { Namespace } from "./namespace.ts";
@@ -72,22 +73,23 @@ export class CrashSlot {
   #bytes(size: number): Uint8Array {
     if (this.#mapping && this.#mapping.bytes.length >= HEAD + size) return this.#mapping.bytes;
     this.close();
-    const { bodyFiles, posix } = this.#namespace;
+    const { directories, posix } = this.#namespace;
     const path = pathOf(this.#namespace, this.#bus);
-    const what = `Cannot create ${path}`;
-    posix.unlink(path);
-    const file = check(bodyFiles.create(path), what);
+    const what = `Cannot create ${directories.path(path)}`;
+    directories.unlink(path);
+    // a member of the group that cuts it short would crash this process
+    const file = check(directories.createFile(path, false), what);
     const mapping = posix.map(file, HEAD + size);
     posix.close(file);
     if (typeof mapping !== "number") return (this.#mapping = mapping).bytes;
-    posix.unlink(path);
+    directories.unlink(path);
     throw systemError(mapping, what);
   }
 }
 
 /** Whether a bus has a crash slot, empty or not. */
 export function slotExists(namespace: Namespace, bus: string): boolean {
-  return typeof namespace.posix.stat(pathOf(namespace, bus)) === "object";
+  return namespace.directories.stat(pathOf(namespace, bus)) !== -Errno.ENOENT;
 }
 
 /** Reads the item in the crash slot of a bus that has ended; undefined if the slot is empty. */
@@ -99,6 +101,6 @@ export function readSlot({ bodyFiles, busDirectory }: Namespace, bus: string): T
   return { queue, key, message: bytes.subarray(HEAD, end) };
 }
 
-function pathOf({ busDirectory, directories }: Namespace, bus: string): string {
-  return directories.path(`${busDirectory(bus)}/${FILE}`);
+function pathOf({ busDirectory }: Namespace, bus: string): string {
+  return `${busDirectory(bus)}/${FILE}`;
 }

@@ -1,23 +1,28 @@
 /**
- * The directory tree of one namespace. Directories are made when a file is put into them and removed when they are empty.
+ * The directory tree of one namespace: all of its files are reached through here. Directories are made when a file is put into
+ * them and removed when they are empty.
+ *
+ * Any user can create names in `/dev/shm`, and the members of a group can rename each other's directories. So the tree's root is
+ * opened once, as no link, and its owner is checked by its descriptor. Everything else starts at that descriptor:
+ *
+ * - Where only this user can write to the root, nobody else can have put a link below it, and the kernel follows the whole path.
+ * - Where others can, each directory on the way is opened as no link, and the call is made in the last one. It can be renamed
+ *   meanwhile, but what is done is done in the directory that was opened, and that is one of this tree.
  *
  * @module
  */
-import { check, notOwned, systemError } from "./errors.ts";
+import { check, notDirectory, notOwned, systemError } from "./errors.ts";
 import { Errno } from "./errno.ts";
-import { encodePath, type Posix, type Stat } from "./posix.ts";
+import { Listing } from "./listing.ts";
+import type { Posix, Stat } from "./posix.ts";
 
 /** Attempts to create something in a directory that other processes remove because it is empty. */
 const ATTEMPTS = 100;
 
-/** Milliseconds within which a directory may change twice and look the same: twice a tick (10 ms) of the kernel's coarse clock. */
-const TICK = 20;
-
-/** The errors of listing a directory that does not exist, or that this user may not read. */
-const NO_DIRECTORY = [Errno.ENOENT, Errno.ENOTDIR, Errno.ELOOP, Errno.EACCES];
-
-/** The names in a directory that does not exist. */
-const NO_NAMES: readonly string[] = [];
+/** The mode bits for others who may write. */
+const OTHERS_WRITE = 0o022;
+/** The mode bit that keeps a user from renaming and removing what other users have in a directory. */
+const STICKY = 0o1000;
 
 /** Who may use the files and queues of a namespace. */
 export interface Access {
@@ -30,12 +35,24 @@ export function modes({ group }: Access): { readonly file: number; readonly dire
   return group === undefined ? { file: 0o600, directory: 0o700 } : { file: 0o660, directory: 0o2770 };
 }
 
+/** Characters of a path at most, as for the kernel. */
+const PATH_LENGTH = 4_096;
+/** Levels of directories that are removed at most. tsmq makes three. */
+const LEVELS = 8;
+
+/** A call in an open directory, where `name` starts; and the descriptor of the root. */
+type Call<T> = (at: number, name: string, root: number) => T | number;
+
 /** The directories of one namespace. All paths are relative to its root. */
 export class Directories {
   /** The path of the namespace's own directory. */
   readonly root: string;
   #posix: Posix;
   #access: Access;
+  /** The descriptor of the root while it is open. */
+  #descriptor: number | undefined;
+  /** Whether other users may write below the root. */
+  #shared = false;
 
   /** Works below `root`, which need not exist. */
   constructor(posix: Posix, root: string, access: Access) {
@@ -45,19 +62,26 @@ export class Directories {
   }
 
   /**
-   * Throws where the root exists and belongs to another user.
+   * Throws where the root exists and is not this user's or the group's.
    *
    * @throws {ProviderError} "denied"
    */
   trust(): void {
+    const opened = this.#open();
+    if (opened >= 0 || opened === -Errno.ENOENT) return;
     const what = `Cannot use ${this.root}`;
-    const stat = this.#posix.stat(this.root);
-    if (typeof stat === "number") return void check(stat, what, Errno.ENOENT);
-    if (!stat.directory) throw systemError(-Errno.ENOTDIR, `${what}: it is not a directory`);
-    if (!trusted(stat, this.#posix.user, this.#access)) throw notOwned(what, stat.uid);
+    const stat = this.#posix.stat(this.root); // says whose it is
+    if (typeof stat === "object" && !stat.directory) throw notDirectory(what);
+    throw typeof stat === "object" && opened === -Errno.EACCES ? notOwned(what, stat.uid) : systemError(opened, what);
   }
 
-  /** The absolute path of a relative one. */
+  /** Closes the root, until the next call. */
+  close(): void {
+    if (this.#descriptor !== undefined) this.#posix.close(this.#descriptor);
+    this.#descriptor = undefined;
+  }
+
+  /** The absolute path of a relative one, for messages. */
   path(path: string): string {
     return `${this.root}/${path}`;
   }
@@ -70,90 +94,193 @@ export class Directories {
       const made = this.make(directory);
       result = made < 0 && made !== -Errno.EEXIST ? made : create();
     }
+    if (result === -Errno.EACCES) this.trust();
     if (result < 0 && attempt > 0) this.prune(directory);
     return result;
   }
 
   /** Makes a directory and its parents. */
   make(path: string): number {
-    const full = path === "" ? this.root : this.path(path);
-    const { directory } = modes(this.#access);
-    let made = this.#posix.makeDirectory(full, directory);
-    if (made === -Errno.ENOENT && path !== "") {
-      const parent = this.make(path.includes("/") ? path.slice(0, path.lastIndexOf("/")) : "");
-      if (parent < 0 && parent !== -Errno.EEXIST) return parent;
-      made = this.#posix.makeDirectory(full, directory);
-    }
-    if (made === 0 && this.#access.group !== undefined) this.#share(full, directory, this.#access.group);
-    if (path === "") this.trust();
+    if (path === "") return this.#makeRoot();
+    const make = () => this.#at(path, (at, name) => this.#make(at, name));
+    const made = make();
+    if (made !== -Errno.ENOENT) return made;
+    const parent = this.make(path.includes("/") ? path.slice(0, path.lastIndexOf("/")) : "");
+    return parent < 0 && parent !== -Errno.EEXIST ? parent : make();
+  }
+
+  #makeRoot(): number {
+    const made = this.#make(undefined, this.root);
+    this.trust();
     return made;
   }
 
-  #share(directory: string, mode: number, group: number): void {
-    const shared = this.#posix.share(directory, mode, group);
-    if (shared < 0) this.#posix.removeDirectory(directory);
-    // another process may have removed it already, because it is empty
-    check(shared, `Cannot give ${directory} to the group ${group}`, Errno.ENOENT);
+  /** Makes a directory; its group and mode are set by its descriptor. */
+  #make(at: number | undefined, name: string): number {
+    const { group } = this.#access;
+    const { directory: mode } = modes(this.#access);
+    const made = this.#posix.makeDirectory(name, mode, at);
+    if (made < 0 || group === undefined) return made;
+    const directory = this.#posix.openDirectory(name, at, true);
+    if (directory === -Errno.ENOENT) return made; // another process has removed it already, because it is empty
+    check(directory, `Cannot open ${name}`);
+    try {
+      const stat = this.#posix.stat(directory);
+      // another member may have put a directory of its own in its place
+      if (typeof stat === "number" || stat.uid !== this.#posix.user) return -Errno.EEXIST;
+      const shared = this.#posix.share(directory, at === undefined ? mode | STICKY : mode, group);
+      if (shared < 0) this.#posix.removeDirectory(name, at);
+      check(shared, `Cannot give ${name} to the group ${group}`);
+    } finally {
+      this.#posix.close(directory);
+    }
+    return made;
   }
 
   /** Removes a directory and its parents as far as they are empty. */
   prune(path: string): void {
     for (let at = path; at !== ""; at = at.slice(0, Math.max(0, at.lastIndexOf("/")))) {
-      const removed = this.#posix.removeDirectory(this.path(at));
+      const removed = this.#at(at, (directory, name) => this.#posix.removeDirectory(name, directory));
       if (removed < 0 && removed !== -Errno.ENOENT) return;
     }
     this.#posix.removeDirectory(this.root);
   }
 
-  /** Removes a directory with everything in it. */
+  /** Removes a file, or a directory with everything in it. A link is removed, and not what it leads to. */
   remove(path: string): void {
-    for (const name of this.list(path)) {
-      const inside = `${path}/${name}`;
-      if (this.#posix.unlink(this.path(inside)) < 0) this.remove(inside);
+    this.#at(path, (at, name) => this.#remove(at, name, LEVELS));
+  }
+
+  #remove(at: number, name: string, levels: number): number {
+    const unlinked = this.#posix.unlink(name, at);
+    if (unlinked !== -Errno.EISDIR || levels === 0) return unlinked;
+    const directory = this.#posix.openDirectory(name, at, true);
+    if (directory >= 0) {
+      const names = this.#posix.listOpen(directory);
+      for (const each of typeof names === "number" ? [] : names) this.#remove(directory, each, levels - 1);
+      this.#posix.close(directory);
     }
-    this.#posix.removeDirectory(this.path(path));
+    return this.#posix.removeDirectory(name, at);
   }
 
   /** The names in a directory; none where it does not exist. */
   list(path: string): readonly string[] {
-    const names = this.#posix.list(this.path(path));
-    return typeof names === "number" ? NO_NAMES : names;
+    const names = this.read(path);
+    return typeof names === "number" ? [] : names;
   }
 
   /** The cached listing of a directory that is read often. */
   listing(path: string): Listing {
-    return new Listing(this.#posix, this.path(path));
-  }
-}
-
-/** The names in a directory, read again only when the directory has changed. */
-export class Listing {
-  #posix: Posix;
-  #path: string;
-  #encoded: Uint8Array;
-  #names = NO_NAMES;
-  /** The directory's state when its names were read; undefined where it may change without a visible difference. */
-  #read: Stat | undefined;
-
-  /** Lists the directory at this absolute path, which need not exist. */
-  constructor(posix: Posix, path: string) {
-    this.#posix = posix;
-    this.#path = path;
-    this.#encoded = encodePath(path);
+    return new Listing(this, path);
   }
 
-  /** The names in the directory: the same array as long as it has not changed. */
-  names(): readonly string[] {
-    const stat = this.#posix.stat(this.#encoded);
-    if (typeof stat === "number") return this.#names = NO_NAMES;
-    const read = this.#read;
-    const same = read?.inode === stat.inode && read.modified === stat.modified && read.size === stat.size;
-    if (same && this.#names !== NO_NAMES) return this.#names;
-    const names = this.#posix.list(this.#path);
-    // a lack of descriptors must not look like an empty directory
-    if (typeof names === "number") check(names, `Cannot list ${this.#path}`, ...NO_DIRECTORY);
-    this.#read = Date.now() - stat.modified > TICK ? stat : undefined;
-    return this.#names = typeof names === "number" ? NO_NAMES : names;
+  /** The names in a directory, or an errno. */
+  read(path: string): readonly string[] | number {
+    return this.#at<readonly string[]>(path, (at, name) => this.#posix.list(name, false, at));
+  }
+
+  /** The state of a file or directory, or an errno. A link is not followed. */
+  stat(path: string): Stat | number {
+    return this.#at<Stat>(path, (at, name) => this.#posix.stat(name, false, at));
+  }
+
+  /** Opens a file for reading; not through a link. */
+  openFile(path: string): number {
+    return this.#at(path, (at, name) => this.#posix.openFile(name, false, at));
+  }
+
+  /** Creates a file that its owner can write, and with `written` the group too; returns its descriptor. */
+  createFile(path: string, written = true): number {
+    const { group } = this.#access;
+    const mode = modes(this.#access).file & (written ? ~0 : ~OTHERS_WRITE);
+    const file = this.#at(path, (at, name) => this.#posix.createFile(name, mode, at));
+    if (file >= 0 && group !== undefined) this.#posix.share(file, mode, group);
+    return file;
+  }
+
+  /** Creates a symbolic link. */
+  symlink(target: string, path: string): number {
+    return this.#at(path, (at, name) => this.#posix.symlink(target, name, at));
+  }
+
+  /** Removes a file or link. */
+  unlink(path: string): number {
+    return this.#at(path, (at, name) => this.#posix.unlink(name, at));
+  }
+
+  /** Renames a file or directory. */
+  rename(from: string, to: string): number {
+    return this.#at(
+      from,
+      (at, name, root) => this.#in(root, to, (toAt, toName) => this.#posix.rename(name, toName, at, toAt)),
+    );
+  }
+
+  /** Sets the modification time in milliseconds, and with `read` the access time to now. */
+  setModified(path: string, ms: number, read = false): number {
+    return this.#at(path, (at, name) => this.#posix.setModified(name, ms, read, at));
+  }
+
+  /** Sets the access time in milliseconds. */
+  setRead(path: string, ms: number): number {
+    return this.#at(path, (at, name) => this.#posix.setRead(name, ms, at));
+  }
+
+  /** Sets the times of a file to now, by the wall clock. */
+  touch(path: string): number {
+    return this.#at(path, (at, name) => this.#posix.touch(name, at));
+  }
+
+  /** Makes a call where a path leads; again, if the root was removed and exists again. */
+  #at<T = number>(path: string, call: Call<T>): T | number {
+    while (true) {
+      const root = this.#open();
+      if (root < 0) return root;
+      const result = this.#in(root, path, call);
+      if (result !== -Errno.ENOENT || !this.#removed()) return result;
+    }
+  }
+
+  /** Makes a call below an open root: in the directory of the path where other users may have put links on the way. */
+  #in<T>(root: number, path: string, call: Call<T>): T | number {
+    if (!this.#shared) return call(root, path, root);
+    if (path.length > PATH_LENGTH) return -Errno.ENAMETOOLONG;
+    const names = path.split("/");
+    const last = names.pop()!;
+    let at = root;
+    try {
+      for (const name of names) {
+        const next = this.#posix.openDirectory(name, at);
+        if (next < 0) return next;
+        if (at !== root) this.#posix.close(at);
+        at = next;
+      }
+      return call(at, last, root);
+    } finally {
+      if (at !== root) this.#posix.close(at);
+    }
+  }
+
+  /** The descriptor of the root, or an errno: EACCES where it is another user's. */
+  #open(): number {
+    if (this.#descriptor !== undefined) return this.#descriptor;
+    const root = this.#posix.openDirectory(this.root);
+    if (root < 0) return root;
+    const stat = this.#posix.stat(root);
+    if (typeof stat === "object" && trusted(stat, this.#posix.user, this.#access)) {
+      this.#shared = this.#access.group !== undefined || (stat.mode & OTHERS_WRITE) !== 0;
+      return this.#descriptor = root;
+    }
+    this.#posix.close(root);
+    return typeof stat === "number" ? stat : -Errno.EACCES;
+  }
+
+  /** Whether the open root was removed, so that another one may have its name. */
+  #removed(): boolean {
+    const stat = this.#posix.stat(this.#descriptor!);
+    if (typeof stat === "object" && stat.links > 0) return false;
+    this.close();
+    return true;
   }
 }
 

@@ -15,6 +15,7 @@ export const Errno = {
   EACCES: 13,
   EEXIST: 17,
   ENOTDIR: 20,
+  EISDIR: 21,
   EINVAL: 22,
   ENFILE: 23,
   EMFILE: 24,

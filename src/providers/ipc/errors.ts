@@ -47,12 +47,22 @@ export function limitReached(what: string, limit: keyof typeof LIMITS): BusError
   return new ProviderError("unavailable", `${what}: ${LIMITS[limit]}`);
 }
 
-/** The error of a file or queue of another user. */
+/** What a user can do whose namespace's names are taken: any local user can create a name in `/dev/shm`, and a queue, first. */
+const ELSEWHERE = 'use another namespace, or the option "group" on both sides';
+
+/** The error of a directory or queue of another user. */
 export function notOwned(what: string, uid: number): BusError {
-  return new ProviderError(
-    "denied",
-    `${what}: it belongs to user ${uid}; use another namespace, or the option "group" on both sides`,
-  );
+  return new ProviderError("denied", `${what}: it belongs to user ${uid}; ${ELSEWHERE}`);
+}
+
+/** The error of a queue that may not even be opened. */
+export function notOpened(what: string): BusError {
+  return new ProviderError("denied", `${what}: it belongs to another user; ${ELSEWHERE}`);
+}
+
+/** The error of a file or link in the place of a namespace's directory. */
+export function notDirectory(what: string): BusError {
+  return new ProviderError("denied", `${what}: it is a file or a link, and no directory; remove it, or ${ELSEWHERE}`);
 }
 
 /** Returns the result of a system call. Throws if it failed, except with one of the `allowed` errors. */

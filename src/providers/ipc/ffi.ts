@@ -18,22 +18,18 @@ const SYMBOLS = {
   mq_unlink: [["buffer"], "i32"],
   ppoll: [["buffer", "usize", "buffer", "buffer"], "i32"],
   eventfd: [["u32", "i32"], "i32"],
-  open: [["buffer", "i32", "u32"], "i32"],
+  openat: [["i32", "buffer", "i32", "u32"], "i32"],
   ftruncate: [["i32", "i64"], "i32"],
   mmap: [["pointer", "usize", "i32", "i32", "i32", "i64"], "pointer"],
   munmap: [["pointer", "usize"], "i32"],
   read: [["i32", "buffer", "usize"], "i32"],
   write: [["i32", "buffer", "usize"], "i32"],
   close: [["i32"], "i32"],
-  mkdir: [["buffer", "u32"], "i32"],
-  rmdir: [["buffer"], "i32"],
-  unlink: [["buffer"], "i32"],
-  rename: [["buffer", "buffer"], "i32"],
-  link: [["buffer", "buffer"], "i32"],
-  symlink: [["buffer", "buffer"], "i32"],
+  mkdirat: [["i32", "buffer", "u32"], "i32"],
+  unlinkat: [["i32", "buffer", "i32"], "i32"],
+  renameat: [["i32", "buffer", "i32", "buffer"], "i32"],
+  symlinkat: [["buffer", "i32", "buffer"], "i32"],
   readlink: [["buffer", "buffer", "usize"], "i32"],
-  chmod: [["buffer", "u32"], "i32"],
-  chown: [["buffer", "u32", "u32"], "i32"],
   fchmod: [["i32", "u32"], "i32"],
   fchown: [["i32", "u32", "u32"], "i32"],
   utimensat: [["i32", "buffer", "buffer", "i32"], "i32"],
@@ -44,16 +40,17 @@ const SYMBOLS = {
   __errno_location: [[], "pointer"],
 } as const satisfies Record<string, readonly [readonly Type[], Type]>;
 
-/** What differs between the architectures: the numbers of system calls that old C libraries lack, and a flag of `open`. */
+/** What differs between the architectures: the numbers of system calls that old C libraries lack, and flags of `openat`. */
 export interface Cpu {
   readonly statx: number;
   readonly getdents64: number;
+  readonly directory: number;
   readonly noFollow: number;
 }
 
 const CPUS = {
-  x64: { statx: 332, getdents64: 217, noFollow: 0o400000 },
-  arm64: { statx: 291, getdents64: 61, noFollow: 0o100000 },
+  x64: { statx: 332, getdents64: 217, directory: 0o200000, noFollow: 0o400000 },
+  arm64: { statx: 291, getdents64: 61, directory: 0o40000, noFollow: 0o100000 },
 } as const satisfies Record<string, Cpu>;
 
 /** The C library and what its callers need. */

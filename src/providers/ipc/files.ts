@@ -1,7 +1,7 @@
 /**
  * The system calls for files and directories. Deno's own functions would refuse `/dev` and `/proc` unless everything is allowed.
  *
- * A result below 0 is a negated errno.
+ * A path that is not absolute starts at the directory whose descriptor is `at`. A result below 0 is a negated errno.
  *
  * @module
  */
@@ -14,15 +14,18 @@ const O_CREAT = 0o100;
 const O_EXCL = 0o200;
 const O_NONBLOCK = 0o4000;
 const O_CLOEXEC = 0o2000000;
+const O_PATH = 0o10000000;
 const AT_FDCWD = -100;
 const AT_EMPTY_PATH = 0x1000;
 const AT_SYMLINK_NOFOLLOW = 0x100;
+const AT_REMOVEDIR = 0x200;
 const STATX_BASIC = 0x7ff;
 const PROT_READ = 1;
 const PROT_WRITE = 2;
 const MAP_SHARED = 1;
 const S_IFMT = 0o170000;
 const S_IFDIR = 0o040000;
+const S_IFREG = 0o100000;
 const UTIME_OMIT = (1 << 30) - 2;
 const UTIME_NOW = (1 << 30) - 1;
 /** Bytes of the buffer for directory entries: that of the C library. */
@@ -34,6 +37,8 @@ export interface Stat {
   readonly gid: number;
   readonly mode: number;
   readonly directory: boolean;
+  /** Whether it is a file, and no directory, link, pipe or device. */
+  readonly regular: boolean;
   readonly links: number;
   /** The file system: the major number above the 20 bits of the minor one. */
   readonly device: number;
@@ -79,16 +84,23 @@ export class Files {
   }
 
   /** Opens a file for reading, without waiting for a pipe. A symbolic link is followed only with `follow`. */
-  openFile(path: string, follow = false): number {
+  openFile(path: string, follow = false, at = AT_FDCWD): number {
     const { cpu, native } = this.#library;
     const flags = O_RDONLY | O_NONBLOCK | O_CLOEXEC | (follow ? 0 : cpu.noFollow);
-    return this.result(native.open(encodePath(path), flags, 0));
+    return this.result(native.openat(at, encodePath(path), flags, 0));
+  }
+
+  /** Opens a directory, and no link to one: to start paths there, or with `read` also to list and change it. */
+  openDirectory(path: string, at = AT_FDCWD, read = false): number {
+    const { cpu, native } = this.#library;
+    const flags = (read ? O_RDONLY : O_PATH) | O_CLOEXEC | cpu.directory | cpu.noFollow;
+    return this.result(native.openat(at, encodePath(path), flags, 0));
   }
 
   /** Creates a file; fails if it exists. */
-  createFile(path: string, mode: number): number {
+  createFile(path: string, mode: number, at = AT_FDCWD): number {
     const flags = O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC;
-    return this.result(this.#library.native.open(encodePath(path), flags, mode));
+    return this.result(this.#library.native.openat(at, encodePath(path), flags, mode));
   }
 
   /** Sets the length of an open file and maps it into memory. What is written there survives this process. Returns an errno else. */
@@ -121,12 +133,12 @@ export class Files {
   }
 
   /** The state of a path or a descriptor, or an errno. A symbolic link is followed only with `follow`. */
-  stat(target: string | Uint8Array | number, follow = false): Stat | number {
+  stat(target: string | Uint8Array | number, follow = false, at = AT_FDCWD): Stat | number {
     const { cpu, native } = this.#library;
-    const [at, path, flags] = typeof target === "number"
+    const [from, path, flags] = typeof target === "number"
       ? [target, NO_PATH, AT_EMPTY_PATH]
-      : [AT_FDCWD, typeof target === "string" ? encodePath(target) : target, follow ? 0 : AT_SYMLINK_NOFOLLOW];
-    const result = this.result(native.syscall(cpu.statx, at, path, flags, STATX_BASIC, this.#statx));
+      : [at, typeof target === "string" ? encodePath(target) : target, follow ? 0 : AT_SYMLINK_NOFOLLOW];
+    const result = this.result(native.syscall(cpu.statx, from, path, flags, STATX_BASIC, this.#statx));
     if (result < 0) return result;
     const view = this.#statxView;
     const mode = view.getUint16(28, true);
@@ -136,6 +148,7 @@ export class Files {
       gid: view.getUint32(24, true),
       mode: mode & 0o7777,
       directory: (mode & S_IFMT) === S_IFDIR,
+      regular: (mode & S_IFMT) === S_IFREG,
       device: view.getUint32(136, true) * 2 ** 20 + view.getUint32(140, true),
       inode: Number(view.getBigUint64(32, true)),
       size: Number(view.getBigUint64(40, true)),
@@ -145,56 +158,56 @@ export class Files {
   }
 
   /** The names in a directory, or an errno. A symbolic link is followed only with `follow`. */
-  list(path: string, follow = false): string[] | number {
-    const { cpu, native } = this.#library;
-    const directory = this.openFile(path, follow);
+  list(path: string, follow = false, at = AT_FDCWD): string[] | number {
+    const directory = this.openFile(path, follow, at);
     if (directory < 0) return directory;
-    const buffer = this.#listing ??= new Uint8Array(LISTING_BYTES);
-    const view = new DataView(buffer.buffer);
-    const names: string[] = [];
     try {
-      while (true) {
-        const length = this.result(native.syscall(cpu.getdents64, directory, buffer, buffer.length, 0, null));
-        if (length < 0) return length;
-        if (length === 0) return names;
-        for (let at = 0; at < length; at += view.getUint16(at + 16, true)) {
-          const name = decoder.decode(buffer.subarray(at + 19, buffer.indexOf(0, at + 19)));
-          if (name !== "." && name !== "..") names.push(name);
-        }
-      }
+      return this.listOpen(directory);
     } finally {
       this.close(directory);
     }
   }
 
+  /** The names in a directory that was opened to be read, or an errno. */
+  listOpen(directory: number): string[] | number {
+    const { cpu, native } = this.#library;
+    const buffer = this.#listing ??= new Uint8Array(LISTING_BYTES);
+    const view = new DataView(buffer.buffer);
+    const names: string[] = [];
+    while (true) {
+      const length = this.result(native.syscall(cpu.getdents64, directory, buffer, buffer.length, 0, null));
+      if (length < 0) return length;
+      if (length === 0) return names;
+      for (let at = 0; at < length; at += view.getUint16(at + 16, true)) {
+        const name = decoder.decode(buffer.subarray(at + 19, buffer.indexOf(0, at + 19)));
+        if (name !== "." && name !== "..") names.push(name);
+      }
+    }
+  }
+
   /** Makes a directory. */
-  makeDirectory(path: string, mode: number): number {
-    return this.result(this.#library.native.mkdir(encodePath(path), mode));
+  makeDirectory(path: string, mode: number, at = AT_FDCWD): number {
+    return this.result(this.#library.native.mkdirat(at, encodePath(path), mode));
   }
 
   /** Removes an empty directory. */
-  removeDirectory(path: string): number {
-    return this.result(this.#library.native.rmdir(encodePath(path)));
+  removeDirectory(path: string, at = AT_FDCWD): number {
+    return this.result(this.#library.native.unlinkat(at, encodePath(path), AT_REMOVEDIR));
   }
 
   /** Removes a file or link. */
-  unlink(path: string): number {
-    return this.result(this.#library.native.unlink(encodePath(path)));
+  unlink(path: string, at = AT_FDCWD): number {
+    return this.result(this.#library.native.unlinkat(at, encodePath(path), 0));
   }
 
   /** Renames a file or directory. */
-  rename(from: string, to: string): number {
-    return this.result(this.#library.native.rename(encodePath(from), encodePath(to)));
-  }
-
-  /** Creates a hard link. */
-  link(existing: string, path: string): number {
-    return this.result(this.#library.native.link(encodePath(existing), encodePath(path)));
+  rename(from: string, to: string, fromAt = AT_FDCWD, toAt = AT_FDCWD): number {
+    return this.result(this.#library.native.renameat(fromAt, encodePath(from), toAt, encodePath(to)));
   }
 
   /** Creates a symbolic link. */
-  symlink(target: string, path: string): number {
-    return this.result(this.#library.native.symlink(encodePath(target), encodePath(path)));
+  symlink(target: string, path: string, at = AT_FDCWD): number {
+    return this.result(this.#library.native.symlinkat(encodePath(target), at, encodePath(path)));
   }
 
   /** The target of a symbolic link, or an errno. */
@@ -204,35 +217,31 @@ export class Files {
     return length < 0 ? length : decoder.decode(buffer.subarray(0, length));
   }
 
-  /** Sets the mode and the group of a path or descriptor; `undefined` keeps the group. */
-  share(target: string | number, mode: number, group: number | undefined): number {
+  /** Sets the group and the mode of a descriptor. */
+  share(descriptor: number, mode: number, group: number): number {
     const { native } = this.#library;
     const keep = 0xffffffff;
-    if (typeof target === "number") {
-      const changed = group === undefined ? 0 : this.result(native.fchown(target, keep, group));
-      return changed < 0 ? changed : this.result(native.fchmod(target, mode));
-    }
-    const changed = group === undefined ? 0 : this.result(native.chown(encodePath(target), keep, group));
-    return changed < 0 ? changed : this.result(native.chmod(encodePath(target), mode));
+    const changed = this.result(native.fchown(descriptor, keep, group));
+    return changed < 0 ? changed : this.result(native.fchmod(descriptor, mode));
   }
 
   /** Sets the modification time in milliseconds, and with `read` the access time to now. */
-  setModified(path: string, ms: number, read = false): number {
+  setModified(path: string, ms: number, read = false, at = AT_FDCWD): number {
     this.#timesView.setBigInt64(8, BigInt(read ? UTIME_NOW : UTIME_OMIT), true);
     this.#setTime(16, ms);
-    return this.#utimensat(path, this.#times);
+    return this.#utimensat(at, path, this.#times);
   }
 
   /** Sets the access time in milliseconds. */
-  setRead(path: string, ms: number): number {
+  setRead(path: string, ms: number, at = AT_FDCWD): number {
     this.#setTime(0, ms);
     this.#timesView.setBigInt64(24, BigInt(UTIME_OMIT), true);
-    return this.#utimensat(path, this.#times);
+    return this.#utimensat(at, path, this.#times);
   }
 
   /** Sets the times of a file to now, by the wall clock. Unlike other times, a user who can write to the file may set these. */
-  touch(path: string): number {
-    return this.#utimensat(path, null);
+  touch(path: string, at = AT_FDCWD): number {
+    return this.#utimensat(at, path, null);
   }
 
   #setTime(offset: number, ms: number): void {
@@ -241,8 +250,8 @@ export class Files {
     this.#timesView.setBigInt64(offset + 8, BigInt(Math.floor((ms - seconds * 1_000) * 1e6)), true);
   }
 
-  #utimensat(path: string, times: Uint8Array | null): number {
-    return this.result(this.#library.native.utimensat(AT_FDCWD, encodePath(path), times, AT_SYMLINK_NOFOLLOW));
+  #utimensat(at: number, path: string, times: Uint8Array | null): number {
+    return this.result(this.#library.native.utimensat(at, encodePath(path), times, AT_SYMLINK_NOFOLLOW));
   }
 
   /** The result of a system call; its negated errno if it failed. */

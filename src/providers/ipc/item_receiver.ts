@@ -157,14 +157,14 @@ export class ItemReceiver {
   }
 
   #readHeld(queue: string, receipt: string): string | undefined {
-    const { bodyFiles, directories, posix } = this.#namespace;
+    const { bodyFiles, directories } = this.#namespace;
     const held = `${queueDirectory(queue)}/held`;
     let item: Uint8Array;
     try {
       item = bodyFiles.readFile(held, receipt);
     } catch (error) {
       this.#throwIfLater(error, held, receipt, queue, receipt);
-      posix.unlink(directories.path(`${held}/${receipt}`)); // otherwise it would come back forever
+      directories.unlink(`${held}/${receipt}`); // otherwise it would come back forever
       this.#fault(error);
       return undefined;
     }

@@ -25,8 +25,8 @@ import type { Delivery } from "../../provider/provider.ts";
 import { check } from "./errors.ts";
 import { readItem, writeItem } from "./frames.ts";
 import { nameOfItem, parseItem } from "./items.ts";
-import type { Listing } from "./directories.ts";
 import { Errno } from "./errno.ts";
+import type { Listing } from "./listing.ts";
 import type { Namespace } from "./namespace.ts";
 
 /** The priority of items that came back. All others have 0, PyMQ's too. */
@@ -67,6 +67,10 @@ interface QueueState {
 /** The directory beside a queue of the kernel. */
 export function queueDirectory(queue: string): string {
   return `queues${queue}`;
+}
+
+function pathOf(queue: string, name: string): string {
+  return `${queueDirectory(queue)}/${name}`;
 }
 
 /** The directory of the bodies that are too large for a queue's messages. */
@@ -138,18 +142,18 @@ export class Leases {
 
   /** Removes a held item; false if its lease has ended. */
   ack(queue: string, receipt: string): boolean {
-    const { bodyFiles, directories, posix } = this.#namespace;
+    const { bodyFiles, directories } = this.#namespace;
     const held = `${queueDirectory(queue)}/held`;
     const file = this.#fileOf(held, receipt);
-    if (posix.unlink(directories.path(`${held}/${receipt}`)) < 0) return false;
+    if (directories.unlink(`${held}/${receipt}`) < 0) return false;
     if (file !== undefined) bodyFiles.remove(bodyDirectory(queue), file);
     return true;
   }
 
   /** Records that the handler of an item starts; false if its lease has ended. */
   start(queue: string, receipt: string): boolean {
-    const { posix } = this.#namespace;
-    const mark = () => posix.setRead(this.#path(queue, `held/${receipt}`), STARTED);
+    const { directories } = this.#namespace;
+    const mark = () => directories.setRead(pathOf(queue, `held/${receipt}`), STARTED);
     let marked = mark();
     if (marked === -Errno.EPERM) {
       // it is another user's file: there was no room for a copy, and there may be now
@@ -172,31 +176,31 @@ export class Leases {
   }
 
   #giveBack(queue: string, receipt: string, name: string, delay: number): number {
-    const { directories, posix } = this.#namespace;
-    const from = this.#path(queue, `held/${receipt}`);
+    const { directories } = this.#namespace;
+    const from = pathOf(queue, `held/${receipt}`);
     const held = this.#setTime(from, delay);
     if (held < 0) return held;
-    const to = this.#path(queue, `back/${name}`);
-    const moved = directories.within(`${queueDirectory(queue)}/back`, () => posix.rename(from, to));
+    const to = pathOf(queue, `back/${name}`);
+    const moved = directories.within(`${queueDirectory(queue)}/back`, () => directories.rename(from, to));
     // its lease ends then: touching the directory makes buses that have cached its old time read it again
-    if (moved < 0) this.#setTime(this.#path(queue, "held"), 0);
+    if (moved < 0) this.#setTime(pathOf(queue, "held"), 0);
     return moved;
   }
 
   /** Moves an item that came back to the front of the kernel queue, if that has room. */
   #moveToKernel(queue: string, name: string): void {
-    const { bodyFiles, posix } = this.#namespace;
+    const { bodyFiles, directories, posix } = this.#namespace;
     const { starts, unconfirmed } = parseItem(name)!;
-    const path = this.#path(queue, `back/${name}`);
-    if (unconfirmed) return void posix.setModified(path, posix.now());
+    const path = pathOf(queue, `back/${name}`);
+    if (unconfirmed) return void directories.setModified(path, posix.now());
     let item: Uint8Array;
     try {
       item = bodyFiles.readFile(`${queueDirectory(queue)}/back`, name);
     } catch {
       return; // the queue has just been removed
     }
-    if (this.#putFirst(queue, item, starts)) posix.unlink(path);
-    else posix.setModified(path, posix.now());
+    if (this.#putFirst(queue, item, starts)) directories.unlink(path);
+    else directories.setModified(path, posix.now());
   }
 
   /** Puts an item to the front of the kernel queue; false if that has no room. */
@@ -211,7 +215,7 @@ export class Leases {
 
   /** Extends a lease from now on; false if it has ended. */
   extend(queue: string, receipt: string, lease: number): boolean {
-    return this.#setTime(this.#path(queue, `held/${receipt}`), lease) >= 0;
+    return this.#setTime(pathOf(queue, `held/${receipt}`), lease) >= 0;
   }
 
   /** The number of items that came back and are due. */
@@ -236,21 +240,19 @@ export class Leases {
     return nameOfItem({ key, starts, lease: 0, unconfirmed, bus: this.#bus });
   }
 
-  #path(queue: string, name: string): string {
-    return this.#namespace.directories.path(`${queueDirectory(queue)}/${name}`);
-  }
-
   #claim(queue: string, name: string, lease: number | undefined, read: Read): Delivery | undefined {
-    const { directories, posix } = this.#namespace;
+    const { directories } = this.#namespace;
     const item = parseItem(name)!;
-    const from = this.#path(queue, `back/${name}`);
+    const from = pathOf(queue, `back/${name}`);
     // its receipt differs from those of earlier leases
     const receipt = nameOfItem({ ...item, lease: item.lease + 1, bus: this.#bus });
     const held = `${queueDirectory(queue)}/held`;
     // the time is set first, so that its lease is not expired from the start
     const set = this.#setTime(from, lease ?? CHECK_INTERVAL, true);
     if (set < 0) return undefined;
-    if (directories.within(held, () => posix.rename(from, this.#path(queue, `held/${receipt}`))) < 0) return undefined;
+    if (directories.within(held, () => directories.rename(from, pathOf(queue, `held/${receipt}`))) < 0) {
+      return undefined;
+    }
     if (set === TOUCHED && lease !== undefined) this.#replaceByCopy(queue, receipt, lease);
     const body = read(receipt);
     if (body === undefined) return undefined;
@@ -261,22 +263,22 @@ export class Leases {
 
   /** Sets the modification time of a file to `ms` from now. Returns {@linkcode TOUCHED} for another user's file. */
   #setTime(path: string, ms: number, unstarted = false): number {
-    const { posix } = this.#namespace;
-    const set = posix.setModified(path, posix.now() + Math.min(ms, LONGEST), unstarted);
+    const { directories, posix } = this.#namespace;
+    const set = directories.setModified(path, posix.now() + Math.min(ms, LONGEST), unstarted);
     if (set !== -Errno.EPERM) return set;
-    const touched = posix.touch(path);
+    const touched = directories.touch(path);
     return touched < 0 ? touched : TOUCHED;
   }
 
   /** Replaces another user's file by a copy, whose times can be set. Without room, the item is held as long as this bus lives. */
   #replaceByCopy(queue: string, receipt: string, lease: number): void {
-    const { bodyFiles, posix } = this.#namespace;
+    const { bodyFiles, directories } = this.#namespace;
     const held = `${queueDirectory(queue)}/held`;
     const copy = `~${receipt}`;
     try {
       bodyFiles.writeFile(held, copy, bodyFiles.readFile(held, receipt), false);
-      this.#setTime(this.#path(queue, `held/${copy}`), lease);
-      posix.rename(this.#path(queue, `held/${copy}`), this.#path(queue, `held/${receipt}`));
+      this.#setTime(pathOf(queue, `held/${copy}`), lease);
+      directories.rename(pathOf(queue, `held/${copy}`), pathOf(queue, `held/${receipt}`));
     } catch {
       // no room, or its queue has just been removed
     }
@@ -311,8 +313,9 @@ export class Leases {
     state.backNames = names;
     state.due.clear();
     for (const name of names.filter((name) => parseItem(name) !== undefined)) {
-      const stat = this.#namespace.posix.stat(this.#path(queue, `back/${name}`));
+      const stat = this.#namespace.directories.stat(pathOf(queue, `back/${name}`));
       if (typeof stat === "object") state.due.set(name, stat.modified > WALL ? 0 : stat.modified);
+      else if (stat !== -Errno.ENOENT) state.backNames = []; // no descriptor was left: read it again
     }
     return names;
   }
@@ -320,7 +323,7 @@ export class Leases {
   /** Gives back the items whose lease has expired or whose holder is dead. */
   #expire(queue: string): QueueState {
     const state = this.#state(queue);
-    const { names, posix, processes } = this.#namespace;
+    const { directories, names, posix, processes } = this.#namespace;
     if (performance.now() - state.checked < CHECK_INTERVAL) return state;
     state.checked = performance.now();
     const held = state.held.names();
@@ -333,7 +336,7 @@ export class Leases {
       const holder = names.parseBus(item.bus);
       const dead = holder !== undefined && processes.dead(holder);
       if (!dead && (state.until.get(name) ?? 0) > now) continue;
-      const stat = posix.stat(this.#path(queue, `held/${name}`));
+      const stat = directories.stat(pathOf(queue, `held/${name}`));
       if (typeof stat === "number") continue;
       state.until.set(name, Math.min(stat.modified, now + CACHED));
       if (!dead && stat.modified > now) continue;

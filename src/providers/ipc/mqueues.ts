@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { check, limitReached, notOwned, systemError } from "./errors.ts";
+import { check, limitReached, notOpened, notOwned, systemError } from "./errors.ts";
 import { type Access, modes, trusted } from "./directories.ts";
 import { Errno } from "./errno.ts";
 import type { Posix } from "./posix.ts";
@@ -179,6 +179,7 @@ export class MessageQueues {
         return descriptor;
       }
       if (descriptor === -Errno.ENOENT) return undefined;
+      if (descriptor === -Errno.EACCES) throw notOpened(what);
       check(descriptor, what);
       const stat = this.#posix.stat(descriptor);
       if (typeof stat === "object" && trusted(stat, this.#posix.user, this.#access)) return descriptor;

@@ -4,8 +4,10 @@
  * @module
  */
 import { BodyFiles } from "./body_files.ts";
-import { type Access, Directories, type Listing } from "./directories.ts";
+import { BusError } from "../../errors.ts";
+import { type Access, Directories } from "./directories.ts";
 import { systemError } from "./errors.ts";
+import type { Listing } from "./listing.ts";
 import { MessageQueues } from "./mqueues.ts";
 import { directoryOf, Names } from "./names.ts";
 import { loadPosix, type Posix } from "./posix.ts";
@@ -25,6 +27,9 @@ export interface Settings extends Access {
 /** The directory that holds a directory for each bus. Buses of all versions look for it. */
 export const BUSES = "loops";
 
+/** The mode bit of a directory that a bus with the option `group` has made. */
+const SETGID = 0o2000;
+
 /** A namespace as one half of a bus uses it. */
 export class Namespace {
   readonly posix: Posix;
@@ -36,6 +41,7 @@ export class Namespace {
   readonly subscriptions: Subscriptions;
 
   readonly #settings: Settings;
+  readonly #pymq: Directories;
   readonly #buses: Listing;
 
   private constructor(posix: Posix, settings: Settings, name: string, onDead: (bus: string) => void) {
@@ -49,8 +55,8 @@ export class Namespace {
     this.#buses = this.directories.listing(BUSES);
     this.bodyFiles = new BodyFiles(posix, this.directories, settings);
     this.queues = new MessageQueues(posix, settings);
-    const pymq = new Directories(posix, `${pymqDirectory}/${name}`, settings);
-    const roots = () => differ(posix, directory, pymqDirectory) ? [this.directories, pymq] : [this.directories];
+    this.#pymq = new Directories(posix, `${pymqDirectory}/${name}`, settings);
+    const roots = () => differ(posix, directory, pymqDirectory) ? [this.directories, this.#pymq] : [this.directories];
     this.subscriptions = new Subscriptions({ ...this, roots }, onDead);
   }
 
@@ -64,6 +70,13 @@ export class Namespace {
     return new Namespace(await loadPosix(), settings, directoryOf(name), onDead);
   }
 
+  /** Closes its directories and queues. */
+  close(): void {
+    this.queues.close();
+    this.directories.close();
+    this.#pymq.close();
+  }
+
   /** Opens the other namespaces of this user, one after the other. */
   *others(): Generator<Namespace> {
     const { directory } = this.#settings;
@@ -74,9 +87,16 @@ export class Namespace {
       const stat = this.posix.stat(path);
       if (path === this.directories.root || typeof stat === "number") continue;
       if (!stat.directory || stat.uid !== this.posix.user) continue;
-      if (typeof this.posix.stat(`${path}/${BUSES}`) === "object") {
-        yield new Namespace(this.posix, this.#settings, name, () => {});
+      if (typeof this.posix.stat(`${path}/${BUSES}`) === "number") continue;
+      const group = (stat.mode & SETGID) === 0 ? undefined : stat.gid;
+      let other: Namespace;
+      try {
+        other = new Namespace(this.posix, { ...this.#settings, group }, name, () => {});
+      } catch (error) {
+        if (error instanceof BusError && error.code === "denied") continue; // it is another user's meanwhile
+        throw error;
       }
+      yield other;
     }
   }
 

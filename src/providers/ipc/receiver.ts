@@ -41,20 +41,36 @@ interface PatternSubscription {
 export async function openReceiver(context: ReceiverContext): Promise<Receiver> {
   const settings = context.options as Settings;
   const namespace = await Namespace.open(settings, context.namespace, () => {});
-  for (const each of [namespace, ...namespace.others()]) {
-    for (const bus of each.deadBuses()) removeBus(each, bus);
-    if (each !== namespace) each.queues.close();
+  try {
+    removeDead(namespace);
+    for (const other of namespace.others()) {
+      try {
+        removeDead(other);
+      } finally {
+        other.close();
+      }
+    }
+    return open(context, settings, namespace);
+  } catch (error) {
+    namespace.close();
+    throw error;
   }
+}
+
+function open(context: ReceiverContext, settings: Settings, namespace: Namespace): Receiver {
   const eventfd = check(namespace.posix.eventfd(), "Cannot create an eventfd");
   const name = namespace.names.newBus(namespace.processes.self, eventfd);
   try {
     return new IpcReceiver(context, settings, namespace, name, eventfd);
   } catch (error) {
     removeBus(namespace, name);
-    namespace.queues.close();
     namespace.posix.close(eventfd);
     throw error;
   }
+}
+
+function removeDead(namespace: Namespace): void {
+  for (const bus of namespace.deadBuses()) removeBus(namespace, bus);
 }
 
 class IpcReceiver implements AskHandler, Receiver {
@@ -205,12 +221,12 @@ class IpcReceiver implements AskHandler, Receiver {
     this.#crashSlot.close();
     removeBus(this.#namespace, this.inbox);
     try {
-      for (const bus of this.#namespace.deadBuses()) removeBus(this.#namespace, bus);
+      removeDead(this.#namespace);
     } catch {
       // the next bus that opens or closes does it
     }
     await this.#pollLoop.close();
-    this.#namespace.queues.close();
+    this.#namespace.close();
   }
 
   /** Cleans up; returns the milliseconds until the next time. The more buses there are, the more rarely each one does it. */

@@ -73,7 +73,7 @@ class IpcSender implements Sender, Waker {
       },
       closed: (bus) =>
         namespace.gone(bus, "dead") ||
-        typeof namespace.posix.stat(namespace.directories.path(namespace.busDirectory(bus))) === "number",
+        namespace.directories.stat(namespace.busDirectory(bus)) === -Errno.ENOENT,
       writable,
     });
     this.#itemSender = new ItemSender(namespace, settings.messageSize, writable);
@@ -160,9 +160,9 @@ class IpcSender implements Sender, Waker {
     const name = names.queue(queue);
     // its directory moves away first: a bus that creates the queue again puts its files into a new one
     const aside = `queues/~${crypto.randomUUID()}`;
-    const moved = posix.rename(directories.path(queueDirectory(name)), directories.path(aside));
+    const moved = directories.rename(queueDirectory(name), aside);
     const unlinked = posix.unlinkQueue(name);
-    if (unlinked === -Errno.EACCES) posix.rename(directories.path(aside), directories.path(queueDirectory(name))); // another user of the group created it
+    if (unlinked === -Errno.EACCES) directories.rename(aside, queueDirectory(name)); // another user of the group created it
     check(unlinked, `Cannot remove the queue ${name}`, Errno.ENOENT);
     if (moved === 0) directories.remove(aside);
     directories.prune("queues");
@@ -193,7 +193,7 @@ class IpcSender implements Sender, Waker {
     const bus = this.#bus;
     if (bus !== "" && this.#namespace.queues.use(eventsOf(bus))) this.#removeOld(bus);
     this.#closeBell();
-    this.#namespace.queues.close();
+    this.#namespace.close();
     return Promise.resolve();
   }
 

@@ -10,13 +10,15 @@
  *
  * @module
  */
+import { BusError } from "../../errors.ts";
 import { LimitedMap } from "../../internal/caches.ts";
 import { glob } from "../../provider/glob.ts";
 import type { BodyFiles } from "./body_files.ts";
-import type { Directories, Listing } from "./directories.ts";
+import type { Directories } from "./directories.ts";
 import { Errno } from "./errno.ts";
 import { check } from "./errors.ts";
 import { writePymq } from "./frames.ts";
+import type { Listing } from "./listing.ts";
 import type { MessageQueues } from "./mqueues.ts";
 import { type Address, eventsOf, hashed, type Names } from "./names.ts";
 import type { Posix } from "./posix.ts";
@@ -142,11 +144,9 @@ export class Subscriptions {
 
   /** Links a bus to a topic. */
   subscribe(topic: string, bus: string): void {
-    const { posix, names } = this.#context;
-    const { path } = names.topic(topic);
+    const { path } = this.#context.names.topic(topic);
     for (const root of this.#topicRoots(topic)) {
-      const link = root.path(`${path}/${bus}`);
-      const made = root.within(path, () => posix.symlink(`${MQUEUE}/${bus}`, link));
+      const made = root.within(path, () => root.symlink(`${MQUEUE}/${bus}`, `${path}/${bus}`));
       check(made, `Cannot subscribe to "${topic}"`, Errno.EEXIST);
     }
   }
@@ -192,8 +192,13 @@ export class Subscriptions {
       if (!bus || !bus.pymq || !processes.missing(bus)) return false;
       if (this.#unread(name)) return true;
       const probe = writePymq("", "null");
-      const queue = queues.use(eventsOf(name));
-      if (queue && probe.length <= queue.size) posix.send(queue.descriptor, probe, probe.length);
+      try {
+        const queue = queues.use(eventsOf(name));
+        if (queue && probe.length <= queue.size) posix.send(queue.descriptor, probe, probe.length);
+      } catch (error) {
+        // anybody can create a queue of that name, and must not keep this user's buses from opening
+        if (!(error instanceof BusError && error.code === "denied")) throw error;
+      }
       return false;
     });
   }
@@ -225,7 +230,7 @@ export class Subscriptions {
   }
 
   #unlink(root: Directories, path: string, name: string): void {
-    this.#context.posix.unlink(root.path(`${path}/${name}`));
+    root.unlink(`${path}/${name}`);
     root.prune(path);
   }
 

@@ -1,0 +1,60 @@
+/**
+ * The names in a directory that is read often.
+ *
+ * @module
+ */
+import { Errno } from "./errno.ts";
+import { check } from "./errors.ts";
+import type { Stat } from "./posix.ts";
+
+/** Milliseconds within which a directory may change twice and look the same: twice a tick (10 ms) of the kernel's coarse clock. */
+const TICK = 20;
+
+/** The errors of a directory that does not exist, or that this user may not read. */
+const NO_DIRECTORY: number[] = [Errno.ENOENT, Errno.ENOTDIR, Errno.ELOOP, Errno.EACCES];
+
+/** The names in a directory that does not exist. */
+const NO_NAMES: readonly string[] = [];
+
+/** The tree that a directory is in. */
+export interface Tree {
+  /** The absolute path of a relative one, for messages. */
+  path(path: string): string;
+  /** The state of a directory, or an errno. */
+  stat(path: string): Stat | number;
+  /** The names in a directory, or an errno. */
+  read(path: string): readonly string[] | number;
+}
+
+/** The names in a directory, read again only when the directory has changed. */
+export class Listing {
+  #tree: Tree;
+  #path: string;
+  #names = NO_NAMES;
+  /** The directory's state when its names were read; undefined where it may change without a visible difference. */
+  #read: Stat | undefined;
+
+  /** Lists the directory at this path of the tree, which need not exist. */
+  constructor(tree: Tree, path: string) {
+    this.#tree = tree;
+    this.#path = path;
+  }
+
+  /** The names in the directory: the same array as long as it has not changed. */
+  names(): readonly string[] {
+    const stat = this.#tree.stat(this.#path);
+    // a lack of descriptors must not look like an empty directory
+    if (typeof stat === "number") return this.#none(stat);
+    const read = this.#read;
+    const same = read?.inode === stat.inode && read.modified === stat.modified && read.size === stat.size;
+    if (same && this.#names !== NO_NAMES) return this.#names;
+    const names = this.#tree.read(this.#path);
+    this.#read = Date.now() - stat.modified > TICK ? stat : undefined;
+    return typeof names === "number" ? this.#none(names) : this.#names = names;
+  }
+
+  #none(result: number): readonly string[] {
+    check(result, `Cannot list ${this.#tree.path(this.#path)}`, ...NO_DIRECTORY);
+    return this.#names = NO_NAMES;
+  }
+}
