@@ -1,5 +1,5 @@
 /**
- * What the AWS provider costs: requests for each delivered message and for each idle minute, counted at a proxy before an
+ * Measures the cost of the AWS provider: the requests for each delivered message and for each idle minute, counted at a proxy before an
  * emulator, beside plain loops of sqs-consumer that do the same work. AWS charges by the request.
  *
  * @module

@@ -14,7 +14,7 @@ export interface System {
   readonly runtimes: readonly Runtime[];
   /** The workloads that it does. */
   readonly does: readonly string[];
-  /** How much of the work a round of it has, so that the slow take no longer than the fast. */
+  /** The share of the work in one round, so that slow systems do not take longer than fast ones. */
   readonly share: number;
 }
 

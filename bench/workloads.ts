@@ -4,7 +4,7 @@ import type { Runtime, Subject } from "./process.ts";
 import type { Figures } from "./subject.ts";
 import type { System } from "./systems.ts";
 
-/** How much work a round does. */
+/** The amount of work in one round. */
 export interface Size {
   readonly rounds: number;
   readonly events: number;

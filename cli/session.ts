@@ -1,5 +1,5 @@
 /**
- * What every command shares: a bus from a URL, flags, and Ctrl-C.
+ * The parts that all commands share: a bus from a URL, flags, and Ctrl-C.
  *
  * @module
  */
@@ -15,7 +15,7 @@ export interface BusFlags {
   readonly namespace: string;
 }
 
-/** How the command line parses {@linkcode BusFlags}. */
+/** The parsers of {@linkcode BusFlags}. */
 export const BUS_FLAGS: FlagParametersForType<BusFlags> = {
   namespace: {
     kind: "parsed",

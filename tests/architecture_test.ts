@@ -1,4 +1,4 @@
-/** Who may import whom: `docs/design.md`, "The house". */
+/** The import rules of `docs/design.md`, "The house". */
 import { assert, assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { readdirSync, readFileSync } from "node:fs";
@@ -10,7 +10,7 @@ const ROOT = fileURLToPath(new URL("../", import.meta.url));
 
 interface Import {
   readonly from: string;
-  /** A path from the root for a file of ours, else the specifier as it is. */
+  /** The path from the root for a file of this project, otherwise the unchanged specifier. */
   readonly to: string;
   /** Erased by the compiler. */
   readonly typeOnly: boolean;
@@ -72,7 +72,7 @@ const PROVIDERS = "src/providers/";
 const SHARED = ["errors.ts", "internal"];
 const CORE = [...SHARED, "codec", "core.ts", "events.ts", "port", "provider", "telemetry"];
 const TRANSPORT = [...SHARED, "provider"];
-/** What the files of each folder of src/ may import from other folders and from the root of src/. */
+/** Folder of src/ → the folders and root files of src/ that its files may import. */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   "errors.ts": ["internal"],
   "events.ts": SHARED,
@@ -103,7 +103,7 @@ const SRC_ROOT = [
 ];
 /** Files that have no code: they are gone when the types are. */
 const TYPES = ["src/provider/provider.ts", "src/port/protocol.ts"];
-/** What users hold, and what stands on main's side of the port. */
+/** The files of objects that users hold, and of main's end of the port. */
 const MAIN = [
   "src/bus.ts",
   "src/engine.ts",
@@ -233,7 +233,7 @@ describe("the house", () => {
     assertEquals(offences(({ to }) => to.startsWith("workers/"), [...others, ...imports]), []);
   });
 
-  it("is not reached into by what is published: no tests, bench, examples or scripts", () => {
+  it("is not imported by published files: no tests, bench, examples or scripts", () => {
     assertEquals(offences(({ to }) => /^(tests|bench|examples|scripts)\//.test(to)), []);
   });
 

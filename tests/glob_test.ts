@@ -10,7 +10,7 @@ import { itNeeds } from "./support/skip.ts";
 const BINARY = process.env.TSMQ_TEST_REDIS_SERVER ?? "redis-server";
 const itOnRedis = itNeeds(spawnSync(BINARY, ["--version"]).error ? `there is no ${BINARY}` : undefined);
 
-/** What is easily got wrong: the ends of classes, escapes, and bytes against characters. */
+/** The difficult parts: the ends of classes, escapes, and bytes that are not characters. */
 const PATTERNS = [
   ..."* ** ? a a* *a a?c a/* */c [abc] [a-c]x [^a-c]x [c-a]x [ [^ [] [^] []a] [^]x [a [^a [a- [a-] [a-]x [- [-]".split(
     " ",

@@ -16,7 +16,7 @@ const ROOT = fileURLToPath(new URL("../", import.meta.url));
 interface Ground {
   /** The flags in the README. */
   readonly flags: string;
-  /** What takes the place of `host:port`. */
+  /** The replacement for `host:port`. */
   readonly address?: () => string;
   readonly options?: () => unknown;
   start?(): Promise<unknown>;

@@ -28,6 +28,22 @@ const PHRASES: readonly (readonly [RegExp, instead: string])[] = [
   [/\bunless that is harmless\b/i, "only if that is safe"],
   [/\btakes what a body says\b/i, "decodes a body"],
   [/\bis to end is never rung\b/i, "say who wakes whom"],
+  [/\bout of reach\b/i, "unreachable"],
+  [/\bof ours\b/i, "of tsmq, of this project"],
+  [/\b(go|goes|went|going) on\b(?! (the|a|an|its|their|to)\b)/i, "continues"],
+  [/\bcomes? to pass\b/i, "happens, becomes true"],
+  [
+    /\b(?<!as )so many (ms|milliseconds|bytes|characters|seconds|minutes|times|digits)\b/i,
+    "a number of, at most, about",
+  ],
+  [/\b(by|for|of|from) who\b/i, "name the subject"],
+  [/\bwithout a word\b/i, "without a report, silently"],
+  [/\bsees? to it\b/i, "ensures, checks"],
+  [/\btaken for (dead|gone|settled|a|an)\b/i, "counts as, is considered"],
+  [/\bwhat (is|was) (sent|put|taken|held|left|given|remembered|published)\b/i, "name the thing: the items, the events"],
+  [/\bthat (is|are) no (?!longer\b)/i, "that is not a"],
+  [/\bfor ever\b/i, "without a limit, always"],
+  [/\/\*\*[\s*]*(Who|Whom|Where|What|How|Those)\b(?! tsmq)/, "a doc comment begins with the thing it describes"],
 ];
 
 function files(place: string): string[] {

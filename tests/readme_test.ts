@@ -21,7 +21,7 @@ const ROOT = fileURLToPath(new URL("../", import.meta.url));
 const PAGES = ["README.md", ...readdirSync(join(ROOT, "docs")).map((name) => `docs/${name}`)];
 const text = (page: string) => readFileSync(join(ROOT, page), "utf8");
 
-/** What an emulator takes; the SDK finds it, and the endpoint, in the environment. */
+/** Credentials for an emulator. The SDK finds them, and the endpoint, in the environment. */
 const KEY = { AWS_ACCESS_KEY_ID: "test", AWS_SECRET_ACCESS_KEY: "test" };
 
 interface Example {

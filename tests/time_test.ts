@@ -10,7 +10,7 @@ import { MemoryQueue } from "../src/providers/memory/queue.ts";
 
 const DAY = 24 * 3_600_000;
 
-/** What a lease tells the transport when it is given back with this delay. */
+/** Returns the delay that a lease passes to the transport when it is given back with this delay. */
 async function told(delay: number, maxDelay = Infinity): Promise<number | undefined> {
   let told: number | undefined;
   const link = {
@@ -29,7 +29,7 @@ async function told(delay: number, maxDelay = Infinity): Promise<number | undefi
 }
 
 describe("times longer than a timer holds", () => {
-  it("after() fires when its time is over, not before", () => {
+  it("after() fires after its time, not before", () => {
     using time = new FakeTime();
     const fired: string[] = [];
     const stop = after(2 * MAX_TIMER, () => fired.push("stopped"));

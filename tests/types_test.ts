@@ -1,4 +1,4 @@
-/** What the compiler knows at call sites: nobody writes a type twice. `deno check` is the test; running it adds nothing. */
+/** The types that the compiler infers at call sites. `deno check` is the test; running the file adds nothing. */
 import { assertEquals } from "@std/assert";
 import { it } from "@std/testing/bdd";
 import { assertType, type IsExact } from "@std/testing/types";

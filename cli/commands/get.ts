@@ -30,7 +30,7 @@ export const command = buildCommand({
       timeout: {
         kind: "parsed",
         parse: number(),
-        brief: "Milliseconds to wait for each item; 0: do not wait; Infinity: for ever",
+        brief: "Milliseconds to wait for each item; 0: do not wait; Infinity: no limit",
         default: "0",
       },
     },

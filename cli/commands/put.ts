@@ -23,7 +23,7 @@ export const command = buildCommand({
       timeout: {
         kind: "parsed",
         parse: number(),
-        brief: "Milliseconds to wait for room in a full queue; default: for ever",
+        brief: "Milliseconds to wait for room in a full queue; default: no limit",
         optional: true,
       },
     },

@@ -21,7 +21,7 @@ const MUTANTS: readonly Mutant[] = [...EVENTS, ...QUEUES, ...CALLS, ...BUS];
 
 /** Seconds after which a run counts as hung. A fault may make a test hang, which its suite notices too. */
 const DEADLINE = 120;
-/** What a copy of the project contains. What is installed is linked, because no fault goes there. */
+/** The contents of a copy of the project. Installed packages are linked, because faults are not injected there. */
 const COPIED = ["src", "tests", "workers", "mod.ts", "deno.json", "package.json", "tsconfig.json"];
 const LINKED = ["node_modules", ".cache"];
 /** The test file of a copy that runs some cases of the kit. */
@@ -29,7 +29,7 @@ const KIT_FILE = "tests/conformance/mutant_test.ts";
 
 const ROOT = new URL("../../", import.meta.url).pathname;
 
-/** How a run of tests ended. */
+/** The outcome of a test run. */
 interface Outcome {
   readonly state: "passed" | "failed" | "broken";
   readonly seconds: number;

@@ -12,7 +12,7 @@ export type Tests = string | { readonly kit: Kit; readonly cases: RegExp };
 
 /** One fault. */
 export interface Mutant {
-  /** What the fault does. */
+  /** A description of the fault. */
   readonly subject: string;
   readonly file: string;
   /** Stands in the file exactly once. */

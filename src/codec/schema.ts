@@ -49,7 +49,7 @@ export declare namespace StandardSchemaV1 {
 
   /** One reason why a value is invalid. */
   export interface Issue {
-    /** What is wrong. */
+    /** The reason. */
     readonly message: string;
     /** The keys that lead from the whole value to the invalid part. */
     readonly path?: readonly (PropertyKey | PathSegment)[] | undefined;

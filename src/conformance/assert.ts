@@ -99,7 +99,7 @@ function sameMembers(a: Set<unknown>, b: Set<unknown>): boolean {
     others.every((member) => rest.some((other) => difference(member, other, "") === undefined));
 }
 
-/** How many characters of a value a message quotes. */
+/** The largest number of characters that a message quotes of a value. */
 const QUOTED = 300;
 
 /** A value as a message quotes it. */

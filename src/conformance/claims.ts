@@ -75,9 +75,9 @@ export const claims: Cases = {
       const queue = t.queue<string>(bus, "queue");
       await queue.put(body);
       await bus.expose("echo", (value: string) => value);
-      ok((await seen.count(1))[0] === body, "the event is what was published");
-      ok(await queue.get() === body, "the item is what was put");
-      ok(await bus.stub("echo")(body) === body, "the result is what was sent");
+      ok((await seen.count(1))[0] === body, "the event");
+      ok(await queue.get() === body, "the item");
+      ok(await bus.stub("echo")(body) === body, "the result");
     },
   },
 

@@ -15,7 +15,7 @@ import type { CaseContext } from "./case_context.ts";
 /** Far longer than a case may take: whatever waits for it fails. */
 const TIMEOUT = 60_000;
 
-/** What can run on a bus: each starts `handler` once on a bus, from another one, and resolves with what that gets for it. */
+/** The kinds of work on a bus. Each function starts `handler` once on a bus, from another bus, and resolves with the result for that bus. */
 const KINDS: Readonly<
   Record<string, (t: CaseContext, from: Bus, on: Bus, handler: () => unknown) => Promise<unknown>>
 > = {

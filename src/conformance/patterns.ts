@@ -43,7 +43,7 @@ const GLOBS: readonly (readonly [glob: string, matched: readonly string[], unmat
   ["shop/*/order[0-9]*", ["shop/eu/order7", "shop/eu/de/order77/paid"], ["shop/order7", "shop/eu/orders"]],
 ];
 
-/** What a topic, queue or function may be called. */
+/** Valid names of topics, queues and functions. */
 export const NAMES: readonly string[] = [
   "plain",
   "with space",

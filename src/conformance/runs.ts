@@ -1,5 +1,5 @@
 /**
- * How often a call of one server runs, counted on all servers.
+ * The number of times that a call of one server runs, counted on all servers.
  *
  * @module
  */

@@ -108,7 +108,7 @@ export class Intake {
         failures = 0;
       } catch (error) {
         const unavailable = error instanceof BusError && error.code === "unavailable";
-        // gets with a wait go on waiting while the transport is unreachable; all others reject
+        // gets with a wait continue to wait while the transport is unreachable; all others reject
         const failed = this.#waiters.filter((waiter) => waiter.now || !unavailable);
         this.#waiters = this.#waiters.filter((waiter) => !failed.includes(waiter));
         for (const waiter of failed) this.#fail(waiter, error);

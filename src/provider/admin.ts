@@ -13,7 +13,7 @@ export interface Check {
   readonly state: "ok" | "risk" | "broken";
   /** The finding. */
   readonly detail: string;
-  /** How to solve the problem, if the state is not "ok". */
+  /** Advice to solve the problem, if the state is not "ok". */
   readonly mend?: string;
 }
 

@@ -17,7 +17,7 @@
  * @module
  */
 
-/** What a transport can and cannot do. The conformance kit checks each claim. */
+/** The capabilities of a transport. The conformance kit checks each claim. */
 export interface Features {
   /** `publish` resolves with the number of transport subscriptions that it reached; otherwise with `undefined`. */
   readonly counts: boolean;
@@ -45,7 +45,7 @@ export interface Features {
 export interface Provider {
   /** Short name: `"redis"`. */
   readonly name: string;
-  /** What the transport can do. */
+  /** The capabilities of the transport. */
   readonly features: Features;
   /** The module of the worker, which calls `serve(openReceiver)` of `@tsmq/tsmq/worker`. */
   readonly worker: URL;
@@ -70,7 +70,7 @@ export interface AskHandler {
   answer(verb: string, argument: unknown): unknown | Promise<unknown>;
 }
 
-/** What the core gives to {@linkcode Provider.open}. */
+/** The functions and settings that the core passes to {@linkcode Provider.open}. */
 export interface SenderContext {
   /** The namespace of the bus. */
   readonly namespace: string;
@@ -191,7 +191,7 @@ export interface Filter {
 /** Passes one event to the core: its concrete topic and its body. Synchronous, cheap, never throws. */
 export type Emit = (topic: string, body: string) => void;
 
-/** What the core gives to the receiver's factory in the worker. */
+/** The functions and settings that the core passes to the receiver's factory in the worker. */
 export interface ReceiverContext {
   /** The namespace of the bus. */
   readonly namespace: string;
@@ -252,7 +252,7 @@ export interface ReceiveOptions {
 }
 
 /**
- * How a lease ends. "ack" removes the item. "nack" gives it back after an attempt: the next delivery has `attempt` + 1, whether `start`
+ * The outcome of a lease. "ack" removes the item. "nack" gives it back after an attempt: the next delivery has `attempt` + 1, whether `start`
  * has arrived or not. "untried" gives it back as if it had never been received: the next delivery has the same `attempt` (and
  * `unconfirmed`), even if a start was recorded meanwhile. Items that are given back go to the head of the queue.
  */

@@ -64,7 +64,7 @@ describe("what dead buses leave", () => {
     assertEquals(await admin.leftovers(namespace), NOTHING);
   });
 
-  /** The queue of a bus that died just now, with an expired lease. */
+  /** The queue of a bus that has just died, with an expired lease. */
   async function deadBus(namespace: string, topics: readonly string[]): Promise<string> {
     const before = (await admin.leftovers(namespace)).queues;
     const { peer } = await startDoomed({ options: emulator.options, namespace, topics });

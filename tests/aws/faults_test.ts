@@ -110,7 +110,7 @@ describe("a service that fails", () => {
     proxy.fault = ({ action }) => action === "sns:PublishBatch" ? THROTTLED : undefined;
     const error = await assertRejects(() => halves.sender.publish("t", "x"), ProviderError);
     assertEquals({ code: error.code, retryable: error.retryable }, { code: "unavailable", retryable: true });
-    assert(proxy.count("sns:PublishBatch") <= 6, "three for the topic, three for those who subscribe to patterns");
+    assert(proxy.count("sns:PublishBatch") <= 6, "three for the topic, three for the pattern subscribers");
   });
 
   it("requests that come too soon, or that KMS throttles, are retried", async ({ proxy, start }) => {
@@ -170,7 +170,7 @@ describe("a service that fails", () => {
       await sender.publish("t", "before");
       await sender.send("jobs", "before", { wait: 0 });
       proxy.seen.length = 0;
-      // the bus may publish to the topic of those who subscribe to patterns as well: it remembers for a second that there is none
+      // the bus may also publish to the topic of pattern subscribers: it remembers for a second that there is none
       const toTopic = ({ action, body }: Seen) =>
         action === "sns:PublishBatch" && !body.includes(encodeURIComponent(new Names(halves.namespace).all));
       proxy.next("sqs:SendMessageBatch", fault, 2);

@@ -8,7 +8,7 @@ export interface Halves extends AsyncDisposable {
   readonly namespace: string;
   readonly sender: Sender;
   readonly receiver: Receiver;
-  /** What the receiver reported, in order: `up`, `down`, `gap: …`, `fault: …`. */
+  /** The reports of the receiver, in order: `up`, `down`, `gap: …`, `fault: …`. */
   readonly said: string[];
   /** The filter of each gap. */
   readonly gaps: (Filter | undefined)[];

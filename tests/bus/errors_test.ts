@@ -37,7 +37,7 @@ describe("an error of a bus", () => {
     "listens for something else": (bus) => bus.addEventListener("gap", listener),
   };
   for (const [who, act] of Object.entries(nobody)) {
-    it(`goes to the console where somebody ${who}`, async () => {
+    it(`goes to the console if a listener ${who}`, async () => {
       const failure = new Error("on purpose");
       const said = await told(async () => {
         await using bus = await Bus.open(memory());
@@ -88,7 +88,7 @@ describe("an error of a bus", () => {
   });
 
   for (const [what, thrown] of Object.entries({ "an error": () => new Error("mine"), "a revoked proxy": revoked })) {
-    it(`may meet listeners that throw ${what}, now or later, and a log function that does: the bus goes on`, async () => {
+    it(`may meet listeners that throw ${what}, now or later, and a log function that does: the bus continues`, async () => {
       const fail = () => {
         throw thrown();
       };

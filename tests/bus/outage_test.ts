@@ -122,11 +122,11 @@ async function disturbed(url: string, disturb: (buses: Bus[]) => Promise<void>):
   await sending.queue("got").put("got");
   await sending.queue("received").put("received");
   await sending.queue("looped").put("looped");
-  assertEquals(await within("the blocked get goes on", got), "got");
-  const lease = await within("the blocked receive goes on", received);
+  assertEquals(await within("the blocked get continues", got), "got");
+  const lease = await within("the blocked receive continues", received);
   assertEquals(lease.item, "received");
   await lease.ack();
-  await until("the loop goes on", () => looped.length === 1);
+  await until("the loop continues", () => looped.length === 1);
   waiting.queue("looped").close();
   await consumer.close();
   await waiting.close();

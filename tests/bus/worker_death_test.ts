@@ -62,9 +62,9 @@ describe("a worker that dies", () => {
       await until("the event is handled twice", () => got.length === 1 && globbed.length === 1);
       assertEquals(await bus.stub<(a: number, b: number) => number>("add")(1, 2), 3);
       await other.queue("jobs").put("job");
-      await until("the consumer goes on", () => consumed.length === 1);
+      await until("the consumer continues", () => consumed.length === 1);
       await other.queue("looped").put("item");
-      assertEquals(await within("the loop goes on", looped), { done: false, value: "item" });
+      assertEquals(await within("the loop continues", looped), { done: false, value: "item" });
       await consumer.close();
       released.resolve();
     });

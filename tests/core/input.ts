@@ -84,7 +84,7 @@ export const input: Cases = {
     equal((await dead.get({ timeout: 5_000 })).item, "half of {");
   },
 
-  "an item or event that cannot be read ends no for await: it is reported, an item dead-lettered, and the loop goes on":
+  "an item or event that cannot be read ends no for await: it is reported, an item dead-lettered, and the loop continues":
     async (
       t,
     ) => {

@@ -72,7 +72,7 @@ export const life: Cases = {
       "an empty object": {},
       "the factory itself": () => provider,
       "options that cannot be posted": unclonable,
-      "a worker that is no URL": { ...provider, worker: "worker.ts" },
+      "a worker that is not a URL": { ...provider, worker: "worker.ts" },
     };
     const open = (value: unknown) => Bus.open(value as typeof provider, { namespace: t.namespace });
     await each(nonsense, (value, what) => rejects(() => open(value), ValidationError, "invalid", what));

@@ -7,7 +7,7 @@ import type { Traffic } from "./traffic.ts";
 /** One kind of fault. */
 export interface Fault<G extends Ground = Ground> {
   readonly name: string;
-  /** How many are injected in a run of one runtime that does not share them with the other one. */
+  /** The number of injected faults in a run of one runtime, if the runtimes do not share them. */
   readonly times: number;
   /** The largest number of milliseconds between two faults. */
   readonly pause: number;
@@ -25,7 +25,7 @@ export interface Fault<G extends Ground = Ground> {
   inject(scene: Scene<G>): Promise<void>;
 }
 
-/** Where a fault happens. */
+/** The environment of a fault. */
 export interface Scene<G extends Ground = Ground> {
   readonly ground: G;
   readonly traffic: Traffic;

@@ -3,7 +3,7 @@
  *
  *     deno task test:faults                  the short run, as in CI
  *     deno task test:faults --long           ten times as many faults
- *     deno task test:faults --scale=60 --only="closed in turn" redis   so many times as many faults, of those whose name matches
+ *     deno task test:faults --scale=60 --only="closed in turn" redis   a factor for the number of faults, and a filter for their names
  *     deno task test:faults --seed=7 redis   the choices of an earlier run again, of one provider
  *     deno task test:faults --soak=30        minutes of steady traffic on Redis, a fault every few seconds
  *     deno task test:faults --failover=10    what a failover behind Sentinels costs, ten times of each kind

@@ -1,5 +1,5 @@
 /**
- * Steady traffic on Redis for so many minutes, with a fault every few seconds; what this process holds is printed each minute:
+ * Steady traffic on Redis for a number of minutes, with a fault every few seconds; what this process holds is printed each minute:
  *
  *     deno task test:faults --soak=30
  */
@@ -12,7 +12,7 @@ import { redisFaults, RedisGround } from "./redis.ts";
 import { rowsOf, table } from "./report.ts";
 import { Traffic } from "./traffic.ts";
 
-/** Messages are sent so many times more slowly than in the scenarios. */
+/** The factor by which messages are sent more slowly than in the scenarios. */
 const PACE = 2;
 /** Milliseconds between two faults. */
 const BETWEEN = [2_000, 6_000] as const;

@@ -131,7 +131,7 @@ export class Traffic {
     await Promise.all(this.serving.map((bus, i) => bus.expose("echo", (n: number) => this.#execute("call", n, i))));
   }
 
-  /** What the consumer does with an item. */
+  /** Handles an item of the consumer. */
   async handle(n: number, attempt: number): Promise<void> {
     this.#start(n, attempt);
     if (this.slow > 0) await pause(this.slow);
@@ -176,7 +176,7 @@ export class Traffic {
     return this.provider.features.exactSize;
   }
 
-  /** How the next message of each style is sent. */
+  /** The functions that send the next message of each style. */
   #prepare(): Record<Style, (n: number) => Promise<unknown>> {
     const { sending, tallies } = this;
     const got = sending.queue<number>("got");
@@ -241,7 +241,7 @@ export class Traffic {
       const tally = this.tallies[style];
       const done = () => tally.sent - tally.failures;
       const before = done();
-      await until(`${style} goes on`, async () => {
+      await until(`${style} continues`, async () => {
         await tally.send(this.#acts[style]);
         return done() > before;
       });

@@ -135,7 +135,7 @@ export function noOtherUser(file: URL): string | undefined {
   }
 }
 
-/** What `mount` and `unshare` need: they look for user 0, not for its capabilities, which a test run may keep as another user. */
+/** The condition for `mount` and `unshare`: they require user 0, not its capabilities, which a test run may keep as another user. */
 const ROOT = ["setpriv", "--reuid=0"];
 
 /** A user, with the group of the same id or another one. */

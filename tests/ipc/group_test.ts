@@ -75,7 +75,7 @@ describe("users of one group", () => {
 });
 
 describe("buses of a user whose processes others of the group cannot see", () => {
-  const name = "are not taken for dead by them";
+  const name = "do not count as dead for them";
   const missing = noOtherUser(PEER) ?? notBlindable();
   if (missing) return skip(name, missing);
   it(name, async () => {

@@ -1,4 +1,4 @@
-/** What another user of the machine can do to a namespace, whatever the moment at which it acts. */
+/** Attacks of another user of the machine on a namespace, at every moment at which it can act. */
 // run: kernel-queues
 import { assertEquals, assertMatch } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
@@ -14,7 +14,7 @@ const ATTACKER = new URL("attacker.ts", import.meta.url);
 const USER = 40_000 + Math.floor(Math.random() * 20_000);
 const OTHER = USER + 1;
 
-/** What the victim found after the attacker has acted before each of its system calls. */
+/** The results of the victim after the attacker has acted before each of its system calls. */
 async function attacked(attack: string, group?: number): Promise<{ found: string[]; trials: number }> {
   const directory = makeDir("neighbours");
   const [commands, answers, home] = ["commands", "answers", "home"].map((name) => `${directory}/${name}`) as [

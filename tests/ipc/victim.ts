@@ -51,7 +51,7 @@ for (const name of Object.getOwnPropertyNames(Object.getPrototypeOf(Object.getPr
   };
 }
 
-/** What a bus does; the texts of the items that it received. */
+/** Uses every operation of a bus. Resolves with the texts of the received items. */
 async function live(name: string): Promise<string[]> {
   const namespace = await Namespace.open(settings, name, () => {});
   const { bodyFiles, directories, names, processes, queues, subscriptions } = namespace;

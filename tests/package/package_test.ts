@@ -17,8 +17,8 @@ import { Registry } from "./registry.ts";
 /** Milliseconds that a command of a package manager may take. */
 const LONG = 120_000;
 
-describe("what is published", () => {
-  it("is what the exports reach, and what says what it is", () => {
+describe("the published package", () => {
+  it("is the files that the exports reach, and what says what it is", () => {
     assertEquals(published(), [...reached(), "LICENSE", "README.md"].sort());
   });
 });

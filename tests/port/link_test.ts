@@ -226,7 +226,7 @@ describe("Link", () => {
     const asked = assertRejects(() => link.request<"ask">({ kind: "ask", verb: "never", argument: 0 }));
     const since = performance.now();
     stage.thread.last.mute = true;
-    const error = await within("the worker is taken for dead", asked, 30_000);
+    const error = await within("the worker counts as dead", asked, 30_000);
     assert(error instanceof BusError && error.code === "worker_died");
     const took = performance.now() - since;
     assert(took > 4_000 && took < 15_000, `it took ${took} ms`);

@@ -320,7 +320,7 @@ export function suite(transport: Transport): Map<string, () => Promise<void>> {
     assertEquals(names(await call("half", 1_000)), ["TimeoutError", "python"]);
     const since = performance.now();
     assertEquals(names(await call("half", 30_000)), ["python"]);
-    assert(performance.now() - since < 10_000, "the server that was missing is taken for a stranger");
+    assert(performance.now() - since < 10_000, "the server that was missing counts as a stranger");
   });
 
   add("a single call without a registered server runs on PyMQ's server, and on no tsmq server", async (
@@ -370,7 +370,7 @@ export function suite(transport: Transport): Map<string, () => Promise<void>> {
       await until("nothing of the calls is left", async () => {
         return !(await transport.left(namespace)).some((name) => name.includes("__rpc_"));
       });
-      await until("it is not taken for a server any more", async () => {
+      await until("it does not count as a server any more", async () => {
         const call = bus.stub("never", { timeout: 300 })();
         return await call.catch((error) => error instanceof NoSuchRemoteError);
       });

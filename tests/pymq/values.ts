@@ -143,7 +143,7 @@ export const cases: Record<string, (bus: Bus, python: Python, open: () => Promis
     await queue.free();
   },
 
-  "as an event, to a Python subscriber with a type hint and to one of ours": async (bus, python) => {
+  "as an event, to a Python subscriber with a type hint and to one of tsmq": async (bus, python) => {
     const got: unknown[] = [];
     await bus.subscribe("hinted*", (event) => got.push(event), { pattern: true }).ready;
     for (const [i, [hint, value, shown]] of HINTED.entries()) {
@@ -168,7 +168,7 @@ export const cases: Record<string, (bus: Bus, python: Python, open: () => Promis
     assertEquals(await bus.stub<() => { at: unknown }>("when")().then(({ at }) => at), TEXT);
   },
 
-  "as results of ours to a Python caller, and to one of ours": async (bus, python, open) => {
+  "as results of tsmq to a Python caller, and to one of tsmq": async (bus, python, open) => {
     const results: [unknown, Shown][] = [
       [AT, str(TEXT)],
       [new Map([["k", AT]]), dict({ k: str(TEXT) })],

@@ -181,7 +181,7 @@ describe("Redis queues", () => {
     await back("nack", [4, "unconfirmed"], true);
     assertEquals((await take()).told, [5]);
     const bodies = (await server.keys()).find((key) => key.includes(bus.namespace) && key.includes("items:"))!;
-    assertEquals(await server.run("hlen", bodies), 1, "only the body of what is held is kept");
+    assertEquals(await server.run("hlen", bodies), 1, "only the body of the held item is kept");
   });
 
   it("an expired lease is lost, though no other client took the item yet", async () => {

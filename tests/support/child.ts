@@ -6,7 +6,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { within } from "./until.ts";
 
-/** How a child ended: its exit code, or the signal that ended it. */
+/** The exit of a child process: its exit code, or the signal that ended it. */
 export interface Exit {
   readonly code: number | null;
   readonly signal: string | null;
@@ -16,7 +16,7 @@ export interface Exit {
 export class Child {
   readonly pid: number;
   readonly exited: Promise<Exit>;
-  /** How the process ended; undefined while it runs. */
+  /** The exit of the process. Undefined while it runs. */
   exit: Exit | undefined;
   /** Standard output and error so far, at most the last 64 KiB. */
   output = "";

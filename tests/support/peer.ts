@@ -71,7 +71,7 @@ export class Peer<Said = unknown> implements AsyncDisposable {
     return this.#child.output;
   }
 
-  /** How the process ended; undefined while it runs. */
+  /** The exit of the process. Undefined while it runs. */
   get exit(): Exit | undefined {
     return this.#child.exit;
   }

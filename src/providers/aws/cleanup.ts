@@ -130,7 +130,7 @@ export async function* idleTopics(client: AwsClient, names: Names | undefined): 
   }
 }
 
-/** Returns true if the queue does not exist. It asks by name, because a list may lack a queue that was created just now. */
+/** Returns true if the queue does not exist. It asks by name, because a list may lack a queue that was created a moment ago. */
 async function hasNoQueue(client: AwsClient, QueueName: string): Promise<boolean> {
   try {
     const command = new GetQueueUrlCommand({ QueueName });

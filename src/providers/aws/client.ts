@@ -195,7 +195,7 @@ export class AwsClient {
   }
 }
 
-/** Runs a request that is cancelled after so many milliseconds, or when the signal aborts. */
+/** Runs a request, and cancels it after a time or when the signal aborts. */
 async function within<O>(ms: number, run: (http: HttpOptions) => Promise<O>, signal: AbortSignal): Promise<O> {
   const abort = new AbortController();
   const end = () => abort.abort(signal.reason);

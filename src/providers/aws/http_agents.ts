@@ -2,7 +2,7 @@
  * The sockets of the SDK's clients.
  *
  * Deno's `node:http` silently repeats a request when a connection that was used before ends without an answer, even when this program
- * cancelled the request (github.com/denoland/deno/issues/36786). An item would be put twice, and a cancelled poll would go on receiving
+ * cancelled the request (github.com/denoland/deno/issues/36786). An item would be put twice, and a cancelled poll would continue to receive
  * items. Deno recognises such a connection by `reusedSocket`, so that stays false here.
  *
  * @module

@@ -188,7 +188,7 @@ export class Leases {
   }
 }
 
-/** Returns so many seconds, or as many as SQS still allows for the lease. */
+/** Limits a number of seconds to the number that SQS still allows for the lease. */
 function allow({ since }: Held, wanted: number): number {
   const left = MAX_VISIBILITY - MARGIN - Math.ceil((performance.now() - since) / 1_000);
   return left > 0 ? Math.min(wanted, left) : wanted;

@@ -19,7 +19,7 @@ const CLAIM_VISIBILITY = 15;
 const CLAIM_LATENESS = 5;
 /** Seconds of the shortest long poll. */
 const MIN_POLL = 1;
-/** Waits of at least so many milliseconds use the longest poll, because another wait will follow. */
+/** The milliseconds from which a wait uses the longest poll, because another wait will follow. */
 const LONG_WAIT = 10_000;
 /** The number of polls that run at once, to receive more items than one poll can return. */
 const PARALLEL = 10;

@@ -12,7 +12,7 @@ import { ipc, type IpcOptions } from "./provider.ts";
 import { EVENTS, INBOX, itemSizes } from "./mqueues.ts";
 import { Namespace, type Settings } from "./namespace.ts";
 
-/** Where the kernel shows its queues, if that is mounted. */
+/** The directory in which the kernel lists its queues, if it is mounted. */
 const MQUEUE = "/dev/mqueue";
 const LIMITS = "/proc/sys/fs/mqueue";
 

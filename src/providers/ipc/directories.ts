@@ -24,7 +24,7 @@ const OTHERS_WRITE = 0o022;
 /** The mode bit that keeps a user from renaming and removing what other users have in a directory. */
 const STICKY = 0o1000;
 
-/** Who may use the files and queues of a namespace. */
+/** The users that may access the files and queues of a namespace. */
 export interface Access {
   /** The id of a group whose members may. Default: only this user. */
   readonly group?: number;

@@ -8,7 +8,7 @@ import { Errno } from "./errno.ts";
 
 type Code = "unavailable" | "denied" | "too_large" | "internal";
 
-/** What each errno means. All others are "internal". */
+/** Errno → the code and the reason. All others are "internal". */
 const MEANING: Readonly<Record<number, readonly [Code, string]>> = {
   [Errno.EPERM]: ["denied", "this user has no permission"],
   [Errno.EACCES]: ["denied", "this user has no permission"],
@@ -47,7 +47,7 @@ export function limitReached(what: string, limit: keyof typeof LIMITS): BusError
   return new ProviderError("unavailable", `${what}: ${LIMITS[limit]}`);
 }
 
-/** What a user can do whose namespace's names are taken: any local user can create a name in `/dev/shm`, and a queue, first. */
+/** The advice if another user has created the names of a namespace first, which any local user can do in `/dev/shm` and for queues. */
 const ELSEWHERE = 'use another namespace, or the option "group" on both sides';
 
 /** The error of a directory or queue of another user. */

@@ -40,7 +40,7 @@ const SYMBOLS = {
   __errno_location: [[], "pointer"],
 } as const satisfies Record<string, readonly [readonly Type[], Type]>;
 
-/** What differs between the architectures: the numbers of system calls that old C libraries lack, and flags of `openat`. */
+/** The differences between the architectures: the numbers of system calls that old C libraries lack, and flags of `openat`. */
 export interface Cpu {
   readonly statx: number;
   readonly getdents64: number;

@@ -12,9 +12,9 @@ const ITEM = /^(\d{16}-\d{6})\.(\d+)(?:\.(\d+)(\??))?\.(.+)$/;
 /** An item, as the name of its file describes it. */
 export interface Item {
   readonly key: string;
-  /** How many attempts were recorded. */
+  /** The number of recorded attempts. */
   readonly starts: number;
-  /** How often it came back. */
+  /** The number of times that it was given back. */
   readonly lease: number;
   /** Whether its last lease expired. */
   readonly unconfirmed: boolean;

@@ -51,7 +51,7 @@ const CACHE_SIZE = 4_096;
 /** Reads the body of a held item; undefined if it has none. */
 export type Read = (receipt: string) => string | undefined;
 
-/** What is known of the files beside one queue. */
+/** The cached state of the files of one queue. */
 interface QueueState {
   readonly back: Listing;
   backNames: readonly string[];

@@ -8,7 +8,7 @@ import { type Access, modes, trusted } from "./directories.ts";
 import { Errno } from "./errno.ts";
 import type { Posix } from "./posix.ts";
 
-/** How many messages a queue holds, and the bytes of each. RLIMIT_MSGQUEUE counts both, and 96 bytes more for each message. */
+/** The number of messages that a queue holds, and the bytes of each. RLIMIT_MSGQUEUE counts both, and 96 bytes more for each message. */
 export interface Size {
   readonly messages: number;
   readonly size: number;
@@ -48,7 +48,7 @@ export interface OpenQueue {
   readonly descriptor: number;
   /** The largest message that it takes. */
   readonly size: number;
-  /** How often it is held: {@linkcode MessageQueues.hold}. */
+  /** The number of calls of {@linkcode MessageQueues.hold} without a release. */
   users: number;
   /** When it was last used, by `performance.now()`. */
   used: number;

@@ -1,7 +1,7 @@
 /**
  * The names that namespaces, topics, queues and buses have in the kernel and in the file system.
  *
- * What PyMQ can name has PyMQ's name. Everything else has `~` and its SHA-256 as its name: a name with a `/`, one that is longer
+ * Names that PyMQ supports are PyMQ's names. Any other name becomes `~` and its SHA-256: a name with a `/`, one that is longer
  * than the kernel allows, or one that would leave its directory.
  *
  * PyMQ's names are ambiguous in one case: the queue `b_c` of namespace `a` and the queue `c` of namespace `a_b` are the same.
@@ -96,7 +96,7 @@ export interface Process {
   readonly pidNamespace: number;
 }
 
-/** What the name of a bus tells about it. PyMQ's names hold only a pid. */
+/** The parts of the name of a bus. PyMQ's names contain only a pid. */
 export interface ParsedBus extends Partial<Process> {
   readonly pid: number;
   /** Whether it is a PyMQ bus. */

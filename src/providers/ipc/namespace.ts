@@ -1,5 +1,5 @@
 /**
- * What both halves of a bus share: the system calls, and the names, directories, queues and subscriptions of its namespace.
+ * The parts that both halves of a bus share: the system calls, and the names, directories, queues and subscriptions of its namespace.
  *
  * @module
  */
@@ -115,7 +115,7 @@ export class Namespace {
     return [...this.dead(this.buses()), ...this.subscriptions.deadPymq()];
   }
 
-  /** Those of these buses whose process has ended. */
+  /** Returns the buses whose process has ended, out of the given ones. */
   dead(buses: readonly string[]): string[] {
     return buses.filter((bus) => this.gone(bus, "dead"));
   }

@@ -15,7 +15,7 @@ import type { MessageQueues, OpenQueue } from "./mqueues.ts";
 import type { Address } from "./names.ts";
 import { POLLOUT, type Posix } from "./posix.ts";
 
-/** Milliseconds that one turn may block for room, over all queues. A reader makes room in some 20 µs. */
+/** Milliseconds that one turn may block for room, over all queues. A reader makes room in about 20 µs. */
 const BLOCKING = 0.8;
 /** Milliseconds that the worker waits for room before the receiver's process is checked. */
 const WAIT = 250;
@@ -32,7 +32,7 @@ export interface Outgoing {
   failed(queue: string, error: unknown): void;
 }
 
-/** What an outbox needs of its sender. */
+/** The functions of a sender that its outbox uses. */
 export interface OutboxContext {
   readonly posix: Posix;
   readonly queues: MessageQueues;
@@ -55,7 +55,7 @@ export const GONE = Symbol("gone");
 /** A queue with messages on their way. */
 interface Target extends Address {
   readonly waiting: Fifo<Outgoing>;
-  /** What the next message holds, and the files that it names. */
+  /** The contents of the next message, and the files that it names. */
   packed: Outgoing[];
   files: string[];
   message: Uint8Array;

@@ -39,9 +39,9 @@ interface Reader {
 /** Checks a condition that no descriptor reports: returns 0 if it may hold, else the milliseconds until the next check. */
 export type Probe = () => number;
 
-/** What a {@linkcode PollLoop} needs of its worker. */
+/** The functions of a worker that its {@linkcode PollLoop} uses. */
 export interface PollLoopContext {
-  /** How many batches of frames have arrived from the main thread. */
+  /** The number of batches of frames that have arrived from the main thread. */
   readonly arrived: number;
   /** When the next timer of the event loop is due, by `performance.now()`. */
   readonly due: number;

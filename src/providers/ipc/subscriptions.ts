@@ -1,5 +1,5 @@
 /**
- * Who subscribes to what: a tree of links that every bus reads without a lock.
+ * The subscriptions of all buses: a tree of links that every bus reads without a lock.
  *
  *     subscribers/<topic>/<bus>   PyMQ's: a link to the bus's queue
  *     topics/<~hash>/<bus>        the same for topics that cannot be a path
@@ -25,7 +25,7 @@ import type { Posix } from "./posix.ts";
 import type { Processes } from "./processes.ts";
 
 const PATTERNS = "patterns";
-/** Where the kernel shows its queues. PyMQ finds a queue by a link to its file there. */
+/** The directory in which the kernel lists its queues. PyMQ finds a queue by a link to its file there. */
 const MQUEUE = "/dev/mqueue";
 /** Milliseconds for which a route is cached before its subscribers' processes are checked again. */
 const ROUTE_CACHED = 250;
@@ -36,22 +36,22 @@ const ROOTS_CACHED = 1_000;
 /** Topics whose routes, and whose servers, are cached at most. */
 const CACHE_SIZE = 16_384;
 
-/** Where an event goes. */
+/** The destinations of an event. */
 export interface Route {
-  /** How many buses subscribe to the topic by name. */
+  /** The number of buses that subscribe to the topic by name. */
   readonly exact: number;
   readonly destinations: readonly Destination[];
 }
 
 /** A bus that an event goes to. */
 export interface Destination extends Address {
-  /** How many of its subscriptions match. */
+  /** The number of its matching subscriptions. */
   readonly count: number;
 }
 
 interface CachedRoute extends Route {
   readonly directories: readonly Listing[];
-  /** What the directories held. */
+  /** The contents of the directories. */
   readonly names: readonly (readonly string[])[];
   readonly patterns: readonly string[];
   /** When the processes were last checked, by `performance.now()`. */
@@ -64,7 +64,7 @@ interface Pattern {
   readonly matches: (topic: string) => boolean;
 }
 
-/** What {@linkcode Subscriptions} needs of its namespace. */
+/** The parts of a namespace that {@linkcode Subscriptions} uses. */
 export interface SubscriptionsContext {
   readonly posix: Posix;
   readonly names: Names;

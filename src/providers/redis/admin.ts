@@ -246,7 +246,7 @@ async function takeAll(queues: Queues, queue: string): Promise<void> {
   } finally {
     queues.stop();
   }
-  // only after success: it repeats commands until they succeed, and a server that rejected one may reject it for ever
+  // only after success: it repeats commands until they succeed, and a server that rejected one may always reject it
   await queues.close();
 }
 

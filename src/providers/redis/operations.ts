@@ -1,5 +1,5 @@
 /**
- * What each command does, in the words of users. Error messages begin with it.
+ * Describes commands in the words of users, for error messages.
  *
  * @module
  */

@@ -18,7 +18,7 @@ import type { ReplyReader } from "./replies.ts";
 
 /** A Lua script and its SHA-1 digest, by which EVALSHA finds it. */
 export interface Script {
-  /** What it does with its first key, for error messages: "take from queue". */
+  /** The operation on its first key, for error messages: "take from queue". */
   readonly operation: string;
   readonly lua: string;
   readonly sha: string;

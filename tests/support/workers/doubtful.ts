@@ -1,6 +1,6 @@
 /**
  * The in-memory broker, where each item's last holder died without a recorded start. The first start of an item "lost" finds its lease
- * over, and that of an item "away" the transport out of reach.
+ * over, and that of an item "away" the transport unreachable.
  */
 import { ProviderError } from "../../../src/errors.ts";
 import { serve } from "../../../src/port/host.ts";

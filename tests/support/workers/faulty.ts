@@ -3,7 +3,7 @@ import process from "node:process";
 import { serve } from "../../../src/port/host.ts";
 import type { OpenReceiver, Receiver } from "../../../src/provider/provider.ts";
 
-/** How a worker can end, or stop working. */
+/** The ways in which a worker can end, or stop working. */
 export type Fault = "throw" | "reject" | "exit" | "hang";
 
 serve(async (context): Promise<Receiver> => {
