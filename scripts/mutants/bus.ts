@@ -8,14 +8,14 @@ export const BUS: readonly Mutant[] = [
     file: "src/closing.ts",
     text: "receives.idle().then(() => handlers.idle())",
     fault: "receives.idle()",
-    tests: memory(/^life: close\(\) lets handlers finish/),
+    tests: memory(/^life: close\(\) waits for running handlers/),
   },
   {
     subject: "close() called by a handler does not wait for the other handlers",
     file: "src/closing.ts",
     text: "receives.idle().then(() => handlers.othersIdle())",
     fault: "receives.idle()",
-    tests: memory(/^closing: close\(\) awaited by a handler of its own/),
+    tests: memory(/^closing: close\(\) awaited by the bus's own handler/),
   },
   {
     subject: "the server of a cancelled call is not told",

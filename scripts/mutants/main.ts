@@ -10,6 +10,10 @@
  *
  * @module
  */
+import { casesOf } from "../../src/conformance/case_list.ts";
+import { conformance, type Harness } from "../../src/conformance/mod.ts";
+import { memory } from "../../src/providers/memory/provider.ts";
+import { CORE } from "../../tests/core/subjects.ts";
 import { parse } from "../junit.ts";
 import { BUS } from "./bus.ts";
 import type { Kit, Mutant, Tests } from "./mutant.ts";
@@ -19,6 +23,9 @@ import { CALLS } from "./rpc.ts";
 
 const MUTANTS: readonly Mutant[] = [...EVENTS, ...QUEUES, ...CALLS, ...BUS];
 
+const HARNESS: Harness = { provider: memory, faults: { cut: () => Promise.resolve() } };
+/** All cases. Which of them a transport skips makes no difference to their names. */
+const CASES = [...conformance(HARNESS), ...casesOf(CORE, HARNESS)];
 /** Seconds after which a run counts as hung. A fault may make a test hang, which its suite notices too. */
 const DEADLINE = 120;
 /** The contents of a copy of the project. Installed packages are linked, because faults are not injected there. */
@@ -66,11 +73,15 @@ async function main(): Promise<void> {
   }
 }
 
-/** Returns what is wrong with the text of a mutant; undefined if it stands in its file exactly once. */
-async function misplacement({ subject, file, text }: Mutant): Promise<string | undefined> {
+/** Returns what is wrong with a mutant; undefined if its text stands in its file exactly once, and its tests exist. */
+async function misplacement({ subject, file, text, tests }: Mutant): Promise<string | undefined> {
   const content = await Deno.readTextFile(ROOT + file).catch(() => "");
   const times = content.split(text).length - 1;
-  return times === 1 ? undefined : `"${subject}": its text stands in ${file} ${times} times:\n${text}`;
+  if (times !== 1) return `"${subject}": its text stands in ${file} ${times} times:\n${text}`;
+  const found = typeof tests === "string"
+    ? await Deno.stat(ROOT + tests).then(() => true, () => false)
+    : CASES.some(({ name }) => tests.cases.test(name));
+  return found ? undefined : `"${subject}": no test is ${typeof tests === "string" ? tests : tests.cases}`;
 }
 
 /** Returns what all mutants need to pass without a fault: each file once, and all cases of a kit in one run. */

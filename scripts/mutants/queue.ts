@@ -8,7 +8,7 @@ export const QUEUES: readonly Mutant[] = [
     file: "src/queue/consumer.ts",
     text: "return held.settled ? NOTHING : held.ack;",
     fault: "return NOTHING;",
-    tests: memory(/^consumers: (several consumers share|a bus that closes lets)/),
+    tests: memory(/^consumers: a closing bus waits for its consumers' handlers/),
   },
   {
     subject: "an acknowledgement of Redis leaves the item in the queue",
@@ -24,7 +24,7 @@ export const QUEUES: readonly Mutant[] = [
     text: 'if (outcome === "nack") count(leased.item);',
     fault: "count(leased.item);",
     tests: memory(
-      /^consumers: (an item that comes while its consumer closes|consumers and buses that close under load)/,
+      /^consumers: consumers and buses that close under load/,
     ),
   },
   {
@@ -32,7 +32,7 @@ export const QUEUES: readonly Mutant[] = [
     file: "src/providers/redis/scripts.ts",
     text: "redis.call('ZADD', due, till, stem .. '|' .. (count + 1))",
     fault: "redis.call('ZADD', due, till, member)",
-    tests: redis(/^leases: .* died/),
+    tests: redis(/^leases: (the item of a dead process|a process that dies)/),
   },
   {
     subject: "the delay of a nack is ignored",
@@ -46,7 +46,7 @@ export const QUEUES: readonly Mutant[] = [
     file: "src/port/leases.ts",
     text: "this.#receiver.extend(queue, receipts, lease).then(",
     fault: "Promise.resolve(receipts.map(() => true)).then(",
-    tests: memory(/^leases: an item is extended/),
+    tests: memory(/^leases: a lease is extended/),
   },
   {
     subject: "an expired lease can be settled",
@@ -67,14 +67,14 @@ export const QUEUES: readonly Mutant[] = [
     file: "src/providers/memory/queue.ts",
     text: "const held = receipts.toReversed().map(",
     fault: "const held = receipts.map(",
-    tests: memory(/^leases: a bus that closes gives back what it holds, in its order/),
+    tests: memory(/^leases: a closing bus gives back its leased items in their order/),
   },
   {
     subject: "a dead letter is lost",
     file: "src/queue/deliveries.ts",
     text: "    await this.putDeadLetter(delivery, readable, error, deadLetter);\n",
     fault: "",
-    tests: memory(/^consumers: (maxAttempts|an item that is not)/),
+    tests: memory(/^consumers: (maxAttempts|an item that the schema rejects)/),
   },
   {
     subject: "a get ends later than its timeout",
@@ -95,7 +95,7 @@ export const QUEUES: readonly Mutant[] = [
     file: "src/providers/redis/lossless_take.ts",
     text: 'this.#lost ? "again" : ""',
     fault: '""',
-    tests: "tests/redis/replies_test.ts",
+    tests: "tests/redis/lossless_take_test.ts",
   },
   {
     subject: "a put whose outcome is unknown is sent again",
@@ -103,7 +103,7 @@ export const QUEUES: readonly Mutant[] = [
     text: 'await this.#queues.call(count, "lpush", this.#names.list(queue), body);',
     fault: 'const put = () => this.#queues.call(count, "lpush", this.#names.list(queue), body);\n' +
       "    await put().catch(put);",
-    tests: redis(/^faults: what put\(\) promised/),
+    tests: redis(/^faults: an item whose put\(\) resolved/),
   },
   {
     subject: "a consumer runs more handlers than its concurrency",

@@ -3,7 +3,7 @@ import { Bus, NoSuchRemoteError } from "../../mod.ts";
 import { redis } from "../../src/providers/redis/provider.ts";
 import { Peer } from "../support/peer.ts";
 import { TcpProxy } from "../support/tcp_proxy.ts";
-import { until, within } from "../support/until.ts";
+import { timed, until, within } from "../support/until.ts";
 import { fresh, onRedis } from "./grounds.ts";
 
 onRedis("a server that is killed", ({ it, server }) => {
@@ -18,10 +18,11 @@ onRedis("a server that is killed", ({ it, server }) => {
     const all = bus.stub<() => string>("whose", { multi: true });
     assertEquals((await all()).length, 2);
     await peer.kill();
-    const started = performance.now();
-    for (let n = 0; n < 10; n++) assertEquals(await whose(), "ours");
-    assertEquals(await all(), [{ status: "fulfilled", value: "ours" }]);
-    assert(performance.now() - started < 2_500, `it took ${performance.now() - started} ms`);
+    const took = await timed(async () => {
+      for (let n = 0; n < 10; n++) assertEquals(await whose(), "ours");
+      assertEquals(await all(), [{ status: "fulfilled", value: "ours" }]);
+    });
+    assert(took < 2_500, `it took ${took} ms`);
     assertEquals(await server().run("zcard", `__tsmq:servers:__eventbus:${namespace}:whose`), 2);
     // the last server dies too; a registered server may reconnect, so callers wait for it, but not for long
     await bus.unexpose("whose");

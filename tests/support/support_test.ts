@@ -9,9 +9,20 @@ import { RedisServer } from "./redis_server.ts";
 import { itNeeds } from "./skip.ts";
 import { TcpProxy } from "./tcp_proxy.ts";
 import { missing } from "./tools.ts";
-import { until, within } from "./until.ts";
+import { pause, timed, until, within } from "./until.ts";
 
 const echo = new URL("echo_peer.ts", import.meta.url);
+
+describe("timed()", () => {
+  it("leaves out the time for which this thread was busy", async () => {
+    const took = await timed(async () => {
+      await pause(100);
+      for (const end = performance.now() + 2_000; performance.now() < end;);
+      await pause(100);
+    });
+    assert(took < 1_000, `${took} ms`);
+  });
+});
 
 describe("RedisServer", () => {
   const it = itNeeds(missing("redis-server"));

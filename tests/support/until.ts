@@ -36,6 +36,30 @@ export async function within<T>(what: string, promise: Promise<T>, patience: num
   }
 }
 
+/**
+ * Resolves with the milliseconds that `act` takes, without those by which timers of this thread were late meanwhile: a busy machine
+ * delays both.
+ */
+export async function timed(act: () => Promise<unknown>): Promise<number> {
+  const start = performance.now();
+  let [last, late] = [start, 0];
+  const timer = setInterval(() => {
+    const now = performance.now();
+    late += Math.max(0, now - last - TICK);
+    last = now;
+  }, TICK);
+  try {
+    await act();
+  } finally {
+    clearInterval(timer);
+  }
+  const end = performance.now();
+  return end - start - late - Math.max(0, end - last - TICK);
+}
+
+/** Milliseconds between two timers of {@linkcode timed}. */
+const TICK = 20;
+
 /** Resolves with the shortest time of five runs of `act`, in ms, because a busy machine rarely delays all of them. */
 export async function quickest(act: (round: number) => Promise<number>): Promise<number> {
   const took: number[] = [];
