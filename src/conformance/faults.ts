@@ -4,7 +4,7 @@
  * @module
  */
 import type { Bus } from "../bus.ts";
-import { BusError } from "../errors.ts";
+import { BusError, QueueEmptyError } from "../errors.ts";
 import { equal, ok } from "./assert.ts";
 import { drain } from "./queues.ts";
 import type { CaseBody, Cases, Conditional } from "./cases.ts";
@@ -135,13 +135,19 @@ export const faults: Cases = {
       for (const each of [producer, consumer]) t.errors(each);
       const queue = t.queue<number>(producer, "queue");
       const promised: number[] = [];
+      const cuts: Promise<void>[] = [];
       for (let i = 0; i < 300; i++) {
-        if (i === 100 || i === 200) void t.faults.cut();
+        if (i === 100 || i === 200) cuts.push(t.faults.cut());
         await queue.put(i).then(() => promised.push(i), (error) => {
           ok(error instanceof BusError && error.code === "unavailable", `put failed with ${error}`);
         });
       }
+      await Promise.all(cuts);
       await recovered(t, producer, consumer);
+      // a bus that is back may not have noticed the second break yet
+      const works = () =>
+        consumer.queue("none").getNowait().then(() => false, (error) => error instanceof QueueEmptyError);
+      await t.until(works, "the consumer reaches the transport");
       const got = await drain(t, consumer.queue<number>("queue"));
       equal(got.length, new Set(got).size, "the number of different items");
       equal(promised.filter((i) => !got.includes(i)), [], "what was promised and lost");
