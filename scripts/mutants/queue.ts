@@ -103,7 +103,7 @@ export const QUEUES: readonly Mutant[] = [
     text: 'await this.#queues.call(count, "lpush", this.#names.list(queue), body);',
     fault: 'const put = () => this.#queues.call(count, "lpush", this.#names.list(queue), body);\n' +
       "    await put().catch(put);",
-    tests: redis(/^faults: an item whose put\(\) resolved/),
+    tests: "tests/redis/faults_test.ts",
   },
   {
     subject: "a consumer runs more handlers than its concurrency",
