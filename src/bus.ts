@@ -302,7 +302,7 @@ export class Bus extends EventTarget implements AsyncDisposable {
     super.removeEventListener(type, this.#guard(listener), options);
   }
 
-  /** A listener that throws must not end the process. */
+  /** Wraps a listener, so that an error that it throws does not end the process. */
   #guard(listener: EventListenerOrEventListenerObject | null): EventListener | null {
     if (listener === null) return null;
     let guarded = this.#guarded.get(listener);

@@ -33,7 +33,7 @@ export interface Core {
   readonly checkOpen: () => void;
   /** Throws a `ClosedError` once the bus begins to close. */
   readonly checkNotClosing: () => void;
-  /** Whether a connection is down, or came back less than `ms` milliseconds ago. */
+  /** Whether a connection is down, or was restored less than `ms` milliseconds ago. */
   readonly recovering: (ms: number) => boolean;
   /**
    * Decodes a body and passes it to `accept`. If the body cannot be read, it reports the error for the topic, queue or function of this

@@ -95,7 +95,7 @@ function deadline(): v.GenericSchema<number> {
 }
 
 /**
- * The options with their defaults.
+ * Checks the options of a bus, and returns them with their defaults.
  *
  * @throws {ValidationError} with one issue for each fault
  */

@@ -20,7 +20,7 @@ async function* calls(flags: Flags, args: readonly string[], signal: AbortSignal
   }
 }
 
-/** `tsmq call` */
+/** The command `tsmq call`. */
 export const command = buildCommand({
   func: (flags: Flags, url: string, name: string, ...args: string[]) =>
     withBus(url, flags, async (bus, signal) => {

@@ -20,7 +20,7 @@ compdef _tsmq tsmq`,
   fish: `complete -c tsmq -a '(tsmq complete -- (commandline -opc)[2..] (commandline -ct) 2>/dev/null)'`,
 };
 
-/** `tsmq completion` */
+/** The command `tsmq completion`. */
 export const command = buildCommand({
   func: (_: Record<never, never>, shell: Shell) => whileRead(() => print(SCRIPTS[shell])),
   parameters: {

@@ -76,7 +76,7 @@ function format({ name, state, detail, mend }: Check): string {
   return `${MARKS[state]} ${name}: ${detail}${mend ? `\n       → ${mend}` : ""}`;
 }
 
-/** `tsmq doctor` */
+/** The command `tsmq doctor`. */
 export const command = buildCommand({
   func: ({ namespace, json }: Flags, url: string) =>
     whileRead(async () => {

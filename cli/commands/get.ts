@@ -7,7 +7,7 @@ interface Flags extends BusFlags {
   readonly timeout: number;
 }
 
-/** `tsmq get` */
+/** The command `tsmq get`. */
 export const command = buildCommand({
   func: (flags: Flags, url: string, name: string) =>
     withBus(url, flags, async (bus, signal) => {

@@ -6,7 +6,7 @@ interface Flags extends BusFlags {
   readonly text: boolean;
 }
 
-/** `tsmq pub` */
+/** The command `tsmq pub`. */
 export const command = buildCommand({
   func: (flags: Flags, url: string, topic: string, ...events: string[]) =>
     withBus(url, flags, async (bus, signal) => {

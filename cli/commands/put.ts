@@ -7,7 +7,7 @@ interface Flags extends BusFlags {
   readonly timeout?: number;
 }
 
-/** `tsmq put` */
+/** The command `tsmq put`. */
 export const command = buildCommand({
   func: (flags: Flags, url: string, name: string, ...items: string[]) =>
     withBus(url, flags, async (bus, signal) => {

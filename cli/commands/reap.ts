@@ -4,7 +4,7 @@ import { print, whileRead } from "../io.ts";
 import { BUS_FLAGS, type BusFlags, URL_ARGUMENT } from "../session.ts";
 import { transportFor } from "../urls.ts";
 
-/** `tsmq reap` */
+/** The command `tsmq reap`. */
 export const command = buildCommand({
   func: async ({ namespace }: BusFlags, url: string) => {
     const doctor = await transportFor(url).doctor?.(namespace);

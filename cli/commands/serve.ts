@@ -37,7 +37,7 @@ async function load(url: string): Promise<Record<string, unknown>> {
   }
 }
 
-/** `tsmq serve` */
+/** The command `tsmq serve`. */
 export const command = buildCommand({
   func: (flags: BusFlags, url: string, specifier: string) =>
     withBus(url, flags, async (bus, signal) => {

@@ -35,7 +35,7 @@ async function sub(flags: Flags, url: string, ...topics: string[]): Promise<void
   });
 }
 
-/** `tsmq sub` */
+/** The command `tsmq sub`. */
 export const command = buildCommand({
   func: (flags: Flags, url: string, ...topics: string[]) => sub(flags, url, ...topics),
   parameters: {

@@ -89,7 +89,7 @@ function table(rows: readonly Row[]): string {
     : lines.join("\n");
 }
 
-/** `tsmq top` */
+/** The command `tsmq top`. */
 export const command = buildCommand({
   func: (flags: Flags, url: string, pattern?: string) =>
     withBus(url, flags, async (bus, signal) => {

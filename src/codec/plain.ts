@@ -35,7 +35,7 @@ export function plainFields(fields: Fields, depth: number): boolean {
   return !empty || !platform(fields);
 }
 
-/** False for numbers that JSON cannot express, and for integers that would come back as bigints. */
+/** Returns false for numbers that JSON cannot express, and for integers that would be decoded as bigints. */
 function plainNumber(value: number): boolean {
   if (value === 0) return !Object.is(value, -0);
   return Math.abs(value) <= Number.MAX_SAFE_INTEGER || Math.abs(value) >= 1e21 && Number.isFinite(value);

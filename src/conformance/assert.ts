@@ -24,7 +24,7 @@ export function equal<T>(actual: T, expected: NoInfer<T>, what = "the value"): v
   throw new ConformanceError(`${what} is ${show(actual)}, but should be ${show(expected)}${where}`);
 }
 
-/** Waits for the rejection (or the throw) of an action and returns its error; fails if it is of another class or code, or none. */
+/** Waits until an action rejects or throws, and returns its error. Fails if there is no error, or an error of another class or code. */
 export async function rejects<E extends Error>(
   action: (() => unknown) | Promise<unknown>,
   type: abstract new (...args: never[]) => E,

@@ -4,7 +4,7 @@
  * @module
  */
 
-/** The prefixes of ARNs and URLs in one account and region, as plain data. The receiver learns them from its queue, the sender asks it. */
+/** The prefixes of ARNs and URLs in one account and region, as plain data. The receiver reads them from its queue, and the sender asks the receiver. */
 export interface Arns {
   /** `arn:aws:sqs:eu-central-1:123456789012:`; a queue's name follows. */
   readonly queueArn: string;

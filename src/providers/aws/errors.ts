@@ -8,17 +8,17 @@ import { isA, textOf } from "../../internal/thrown.ts";
 
 /** The effect of a failed request. */
 export type Failure =
-  /** Refused because requests came too fast or too soon; not done. */
+  /** AWS refused the request because requests came too fast or too soon. It was not executed. */
   | "throttled"
-  /** Refused because the credentials have expired; not done. */
+  /** AWS refused the request because the credentials have expired. It was not executed. */
   | "expired"
-  /** Refused because of this machine's clock, whose offset the SDK knows by now; not done. */
+  /** AWS refused the request because of this machine's clock, whose offset the SDK now knows. It was not executed. */
   | "skewed"
-  /** Not sent, or nothing listened at the address; not done. */
+  /** The request was not sent, or no server listened at the address. It was not executed. */
   | "unsent"
-  /** May have been done or not. */
+  /** The request may have been executed or not. */
   | "unknown"
-  /** Refused for good; not done. */
+  /** AWS refused the request, and a retry would fail too. It was not executed. */
   | "refused";
 
 type Code = "unavailable" | "denied" | "too_large" | "internal";

@@ -15,7 +15,7 @@ import { readItem } from "./message.ts";
 
 /** Seconds that an item received without a lease stays hidden: enough to delete it, with all attempts. After a crash it is redelivered. */
 const CLAIM_VISIBILITY = 15;
-/** Seconds by which the answer with such an item may be late, so that SQS deletes the item before it delivers it again. */
+/** The largest delay of such an answer in seconds. An item of a later answer is not returned, because SQS may deliver it again before it is deleted. */
 const CLAIM_LATENESS = 5;
 /** Seconds of the shortest long poll. */
 const MIN_POLL = 1;

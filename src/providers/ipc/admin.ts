@@ -86,7 +86,7 @@ class IpcDoctor implements Doctor {
     }
   }
 
-  /** Creates and removes the queues of a bus and a named queue. */
+  /** Checks that the queues of a bus and a named queue can be created. */
   #queues(): Check {
     const { names, posix, processes, queues } = this.#namespace!;
     const name = "queues";

@@ -40,7 +40,7 @@ const PATH_LENGTH = 4_096;
 /** Levels of directories that are removed at most. tsmq makes three. */
 const LEVELS = 8;
 
-/** A call in an open directory, where `name` starts; and the descriptor of the root. */
+/** A system call relative to the open directory `at`, in which `name` is. `root` is the descriptor of the root. */
 type Call<T> = (at: number, name: string, root: number) => T | number;
 
 /** The directories of one namespace. All paths are relative to its root. */

@@ -1,5 +1,5 @@
 /**
- * Takes items out of named queues: first those that came back, then those in the kernel queue.
+ * Receives the items of named queues: first the returned items, then those in the kernel queue.
  *
  * @module
  */

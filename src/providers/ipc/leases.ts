@@ -55,11 +55,11 @@ export type Read = (receipt: string) => string | undefined;
 interface QueueState {
   readonly back: Listing;
   backNames: readonly string[];
-  /** When items that came back are due, by their names. */
+  /** The times when returned items are due, by their names. */
   readonly due: Map<string, number>;
   readonly held: Listing;
   heldNames: readonly string[];
-  /** Until when held items need no check, by their names. */
+  /** The times until which held items need no check, by their names. */
   readonly until: Map<string, number>;
   checked: number;
 }
@@ -91,7 +91,7 @@ export class Leases {
     this.#bus = bus;
   }
 
-  /** A key for an item that is taken now. Keys are in the order in which items are taken. */
+  /** Returns a key for an item that is taken now. Keys are in the order in which items are taken. */
   key(): string {
     const taken = Math.floor(this.#namespace.posix.now() * 1_000).toString().padStart(16, "0");
     return `${taken}-${(this.#count++ % 1e6).toString().padStart(6, "0")}`;
@@ -140,7 +140,7 @@ export class Leases {
     this.#giveBack(queue, name, name, 0);
   }
 
-  /** Removes a held item; false if its lease has ended. */
+  /** Removes a held item. Returns false if its lease has ended. */
   ack(queue: string, receipt: string): boolean {
     const { bodyFiles, directories } = this.#namespace;
     const held = `${queueDirectory(queue)}/held`;
@@ -150,7 +150,7 @@ export class Leases {
     return true;
   }
 
-  /** Records that the handler of an item starts; false if its lease has ended. */
+  /** Records that the handler of an item starts. Returns false if its lease has ended. */
   start(queue: string, receipt: string): boolean {
     const { directories } = this.#namespace;
     const mark = () => directories.setRead(pathOf(queue, `held/${receipt}`), STARTED);
@@ -203,7 +203,7 @@ export class Leases {
     else directories.setModified(path, posix.now());
   }
 
-  /** Puts an item to the front of the kernel queue; false if that has no room. */
+  /** Puts an item to the front of the kernel queue. Returns false if that has no room. */
   #putFirst(queue: string, item: Uint8Array, starts: number): boolean {
     const { posix, queues } = this.#namespace;
     const { text, file } = readItem(item);
@@ -213,7 +213,7 @@ export class Leases {
     return posix.send(open.descriptor, message, message.length, HEAD) === 0;
   }
 
-  /** Extends a lease from now on; false if it has ended. */
+  /** Extends a lease from now on. Returns false if it has ended. */
   extend(queue: string, receipt: string, lease: number): boolean {
     return this.#setTime(pathOf(queue, `held/${receipt}`), lease) >= 0;
   }

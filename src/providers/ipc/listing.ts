@@ -13,7 +13,7 @@ const TICK = 20;
 /** The errors of a directory that does not exist, or that this user may not read. */
 const NO_DIRECTORY: number[] = [Errno.ENOENT, Errno.ENOTDIR, Errno.ELOOP, Errno.EACCES];
 
-/** The names in a directory that does not exist. */
+/** The empty listing of a directory that does not exist. */
 const NO_NAMES: readonly string[] = [];
 
 /** The tree that a directory is in. */

@@ -50,7 +50,7 @@ export interface OpenQueue {
   readonly size: number;
   /** The number of calls of {@linkcode MessageQueues.hold} without a release. */
   users: number;
-  /** When it was last used, by `performance.now()`. */
+  /** The time of its last use, by `performance.now()`. */
   used: number;
 }
 
@@ -95,7 +95,7 @@ export class MessageQueues {
     return this.hold(this.use(name, sizes)!);
   }
 
-  /** Keeps a queue open, even if it is removed, until {@linkcode release} was called as often. */
+  /** Keeps a queue open, even if it is removed, until {@linkcode release} was called the same number of times. */
   hold(queue: OpenQueue): OpenQueue {
     queue.users++;
     return queue;

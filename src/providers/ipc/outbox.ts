@@ -100,7 +100,7 @@ export class Outbox {
     queueMicrotask(() => this.#flush());
   }
 
-  /** Fails everything that has not left. */
+  /** Rejects all messages that have not been sent. */
   close(error: unknown): void {
     this.#closing.abort();
     for (const target of this.#targets.values()) this.#fail(target, error);
@@ -208,7 +208,7 @@ export class Outbox {
     }
   }
 
-  /** Removes a message from a queue that has no reader any more; false if it is not there. Messages of other senders stay. */
+  /** Removes a message from a queue that has no reader any more. Returns false if it is not there. Messages of other senders stay. */
   #remove({ descriptor, size }: OpenQueue, message: Uint8Array): boolean {
     const { posix } = this.#context;
     const buffer = Buffer.alloc(size);
@@ -231,7 +231,7 @@ export class Outbox {
     for (const outgoing of batch) outgoing.failed(target.queue, error);
   }
 
-  /** Packs the next message; false if there is nothing to send. */
+  /** Packs the next message. Returns false if there is nothing to send. */
   #pack(target: Target, { size }: OpenQueue): boolean {
     if (this.#scratch.length < size) this.#scratch = new Uint8Array(size);
     target.message = this.#scratch;

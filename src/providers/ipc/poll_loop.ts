@@ -25,7 +25,7 @@ interface Waiter {
   /** By `performance.now()`. */
   readonly deadline: number;
   readonly probe: Probe;
-  /** When to probe next. */
+  /** The time of the next probe. */
   next: number;
   wake(ready: boolean): void;
 }
@@ -45,7 +45,7 @@ export interface PollLoopContext {
   readonly arrived: number;
   /** When the next timer of the event loop is due, by `performance.now()`. */
   readonly due: number;
-  /** Reports what a reader throws. */
+  /** Reports an error that a reader throws. */
   fault(error: unknown): void;
 }
 
@@ -119,7 +119,7 @@ export class PollLoop {
     });
   }
 
-  /** Runs all probes at once: what they check may have changed. */
+  /** Runs all probes immediately, because their conditions may have changed. */
   probeAll(): void {
     for (const waiter of this.#waiters) waiter.next = 0;
     this.#next = 0;
@@ -154,7 +154,7 @@ export class PollLoop {
     }
   }
 
-  /** Ends the waits entry time is over or entry probe returns 0; true if there were any. */
+  /** Ends the waits whose time is over or whose probe returns 0. Returns true if there were any. */
   #wakeDue(now: number): boolean {
     if (now < this.#next) return false;
     const before = this.#waiters.size;
@@ -180,7 +180,7 @@ export class PollLoop {
     }
   }
 
-  /** Calls the readers and ends the waits entry descriptors are ready; true if there was anything but readers. */
+  /** Calls the readers, and ends the waits whose descriptors are ready. Returns true if it ended a wait. */
   #dispatch(): boolean {
     let others = false;
     const order = this.#order;

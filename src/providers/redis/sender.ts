@@ -61,7 +61,7 @@ class RedisSender implements Sender {
   #events: Client;
   #queues: Client;
   #maxEvent: number;
-  /** A node of a Cluster counts its own subscribers only, so PUBLISH returns no total, and all nodes have to be asked. */
+  /** The client of all nodes of a Cluster. Each node counts only its own subscribers, so all nodes have to be asked. */
   #cluster: ClusterClient | undefined;
   /** The inboxes that were open at the last check. */
   #open = { inboxes: new Set<string>(), until: 0 };
