@@ -4,7 +4,7 @@ import type { DeadLetter } from "../../src/queue/deliveries.ts";
 import { equal, ok } from "../../src/conformance/assert.ts";
 import { drain } from "../../src/conformance/queues.ts";
 import type { Cases } from "../../src/conformance/cases.ts";
-import { amount } from "../../src/conformance/schemas.ts";
+import { amount } from "./schemas.ts";
 
 /** Cases about consumers in which the transport makes no difference. */
 export const consumers: Cases = {

@@ -3,7 +3,7 @@ import type { Bus } from "../../src/bus.ts";
 import { procedure } from "../../src/rpc/procedure.ts";
 import { equal } from "../../src/conformance/assert.ts";
 import type { Cases } from "../../src/conformance/cases.ts";
-import { amount } from "../../src/conformance/schemas.ts";
+import { amount } from "./schemas.ts";
 import { values } from "../../src/conformance/multi.ts";
 
 /** Cases about multi-calls in which the transport makes no difference. */

@@ -4,7 +4,8 @@ import { RemoteInvocationError, ValidationError } from "../../src/errors.ts";
 import { procedure } from "../../src/rpc/procedure.ts";
 import { each, equal, ok, range, rejects, rejectsWith } from "../../src/conformance/assert.ts";
 import type { Cases } from "../../src/conformance/cases.ts";
-import { amount, length, pair, schema, slowAmount } from "../../src/conformance/schemas.ts";
+import { schema } from "../../src/conformance/schemas.ts";
+import { amount, length, pair, slowAmount } from "./schemas.ts";
 
 /** Cases about calls in which the transport makes no difference. */
 export const rpc: Cases = {
