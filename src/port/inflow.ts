@@ -49,7 +49,7 @@ export class Inflow {
   #full = false;
   #post: (frame: ToMain) => void;
 
-  /** `post` appends a frame to the batch that leaves at the end of the turn. */
+  /** Creates an inflow without events. `post` appends a frame to the batch that leaves at the end of the turn. */
   constructor(post: (frame: ToMain) => void) {
     this.#post = post;
   }

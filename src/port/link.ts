@@ -163,7 +163,7 @@ export class Link {
     return this.#merge(key, receipts, (receipts) => ({ kind: "settle", queue, receipts, outcome, delay }));
   }
 
-  /** Subscribes, and again after each replacement of the worker, until the stream is closed. `onGap` is called at each gap. */
+  /** Creates a subscription, and restores it after each replacement of the worker, until the stream is closed. `onGap` is called at each gap. */
   subscribe(filter: Filter, receive: Receive, onGap?: OnGap): Stream {
     return this.#streams.open(filter, receive, onGap);
   }

@@ -80,7 +80,7 @@ export class Streams {
     return [...this.#subscriptions.values()].some(({ onGap }) => onGap !== undefined);
   }
 
-  /** Subscribes, and again after each replacement of the worker, until the stream is closed. */
+  /** Creates a subscription, and restores it after each replacement of the worker, until the stream is closed. */
   open(filter: Filter, receive: Receive, onGap?: OnGap): Stream {
     const id = this.#link.nextId();
     const ready = Promise.withResolvers<void>();

@@ -144,7 +144,7 @@ interface Shape {
   readonly code?: string;
   readonly Code?: string;
   readonly cause?: unknown;
-  /** Present only in the SDK's errors that were read from a complete reply. */
+  /** Present only in errors of the SDK that come from a complete reply. */
   readonly $fault?: string;
   readonly $metadata?: { readonly httpStatusCode?: number; readonly clockSkewCorrected?: boolean };
   readonly $retryable?: { readonly throttling?: boolean };

@@ -36,7 +36,7 @@ const NAMESPACE = "_NS_";
 const REGISTRY = "_RPC_";
 /** The topic that receives every event of the namespace while there are pattern subscriptions. */
 const ALL = "_ALL_";
-/** The prefix of the names of the own queues of buses. */
+/** The prefix of the names of the queues that buses create for themselves. */
 export const BUS_PREFIX = "tsmq-";
 /** The number of digits at the end of the name of a bus's queue. */
 const BUS_ID_LENGTH = 32;
@@ -47,7 +47,7 @@ const BUS_NAMESPACE_LENGTH = 40;
 export class Names {
   /** The topic that receives every event of the namespace while there are pattern subscriptions. */
   readonly all: string;
-  /** The prefix of the names of the own queues of this namespace's buses. */
+  /** The prefix of the names of the queues that the buses of this namespace create for themselves. */
   readonly busPrefix: string;
   readonly #prefix: string;
 

@@ -93,7 +93,7 @@ export class Subscriptions {
     this.#held.set(name, []);
   }
 
-  /** Emits the held events, after a gap if `missed` is the reason of one. */
+  /** Emits the held events. If `missed` is the reason of a gap, it reports the gap first. */
   async release(name: string, missed?: string): Promise<void> {
     if (missed !== undefined) {
       // publishers that found no topic for patterns do not ask again for so long

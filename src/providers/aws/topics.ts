@@ -43,7 +43,7 @@ interface Subscription {
 export interface TopicEvents {
   /** Holds the events of a topic. */
   hold(name: string): void;
-  /** Emits the held events, after a gap if `missed` is the reason of one. */
+  /** Emits the held events. If `missed` is the reason of a gap, it reports the gap first. */
   release(name: string, missed?: string): Promise<void>;
 }
 

@@ -180,7 +180,7 @@ export class PollLoop {
     }
   }
 
-  /** Calls the readers, and ends the waits whose descriptors are ready. Returns true if it ended a wait. */
+  /** Calls the readers, and ends the waits whose descriptors are ready. Returns true unless only readers were called. */
   #dispatch(): boolean {
     let others = false;
     const order = this.#order;
