@@ -27,6 +27,7 @@ import { leases } from "./leases.ts";
 import { life } from "./life.ts";
 import { multi } from "./multi.ts";
 import { patterns } from "./patterns.ts";
+import { prefetch } from "./prefetch.ts";
 import { pubsub } from "./pubsub.ts";
 import { queues } from "./queues.ts";
 import type { Cases } from "./cases.ts";
@@ -51,6 +52,7 @@ const SUBJECTS: Readonly<Record<string, Cases>> = {
   capacity,
   leases,
   consumers,
+  prefetch,
   rpc,
   servers,
   runs,

@@ -6,6 +6,7 @@
 import { BusError, ClosedError, fromPlain, ProviderError, toPlain } from "../errors.ts";
 import type { Delivery, Filter, Outcome, Provider } from "../provider/provider.ts";
 import { cost, INBOX, WINDOW } from "./credit.ts";
+import { Outbox } from "./outbox.ts";
 import type { Answers, Ended, FromReceiver, ToWorker } from "./protocol.ts";
 import { type OnGap, type Receive, REPLACED, type Stream, Streams } from "./streams.ts";
 import { type Opening, Supervisor } from "./supervisor.ts";
@@ -51,10 +52,15 @@ export class Link {
   /** Whether the receiver has all subscriptions that its predecessor had. */
   #resumed = true;
   #closed = false;
-  #outbox: ToWorker[] = [];
-  #flushing = false;
-  /** The requests of this turn that later requests of the same kind can join. */
-  #merged = new Map<string, { readonly receipts: string[]; readonly done: Promise<boolean[]> }>();
+  #outbox = new Outbox(
+    (frames) => {
+      const { up } = this.#worker;
+      if (up) this.#worker.post(frames);
+      return up;
+    },
+    // a failed attempt is counted when the item goes back
+    (queue, receipts) => void this.start(queue, receipts).catch(() => {}),
+  );
   #lastId = 0;
   #pending = new Map<number, Pending>();
   /** The largest number of items that each pending request may take without a lease. */
@@ -109,15 +115,16 @@ export class Link {
     return this.#worker.lastHeard;
   }
 
-  /** Sends a request. Rejects with the receiver's error, or when the worker dies or the link is closed. */
+  /** Sends a request, in this turn or `soon`. Rejects with the receiver's error, or when the worker dies or the link is closed. */
   request<K extends keyof Answers>(
     frame: Request<ToWorker & { kind: K }>,
     id: number = this.nextId(),
+    soon = false,
   ): Promise<Answers[K]> {
     if (this.#closed) return Promise.reject(new ClosedError());
     return new Promise((resolve, reject) => {
       this.#pending.set(id, { resolve, reject, changes: CHANGES.has(frame.kind) });
-      this.#post({ ...frame, id } as unknown as ToWorker);
+      this.#outbox.add({ ...frame, id } as unknown as ToWorker, soon);
     });
   }
 
@@ -154,13 +161,33 @@ export class Link {
 
   /** Records that the handlers of leases start. Resolves with true for each lease that still held. */
   start(queue: string, receipts: string[]): Promise<boolean[]> {
-    return this.#merge(`start ${queue}`, receipts, (receipts) => ({ kind: "start", queue, receipts }));
+    return this.#outbox.merge(
+      `start ${queue}`,
+      receipts,
+      false,
+      (receipts) => this.request<"start">({ kind: "start", queue, receipts }),
+    );
   }
 
-  /** Settles leases. Resolves with true for each lease that still held. */
-  settle(queue: string, receipts: string[], outcome: Outcome, delay = 0): Promise<boolean[]> {
-    const key = `${outcome} ${delay} ${queue}`;
-    return this.#merge(key, receipts, (receipts) => ({ kind: "settle", queue, receipts, outcome, delay }));
+  /** Records with the next requests that the handler of a lease starts. Records nothing if the lease is settled before. */
+  startSoon(queue: string, receipt: string): void {
+    this.#outbox.start(queue, receipt);
+  }
+
+  /** Settles leases, in this turn or `soon`: with the next requests. Resolves with true for each lease that still held. */
+  settle(queue: string, receipts: string[], outcome: Outcome, delay = 0, soon = false): Promise<boolean[]> {
+    this.#outbox.settled(queue, receipts);
+    return this.#outbox.merge(
+      `${outcome} ${delay} ${queue}`,
+      receipts,
+      soon,
+      (receipts) => this.request<"settle">({ kind: "settle", queue, receipts, outcome, delay }, this.nextId(), soon),
+    );
+  }
+
+  /** Sends the requests that wait for the next ones. */
+  flush(): void {
+    this.#outbox.flush();
   }
 
   /** Creates a subscription, and restores it after each replacement of the worker, until the stream is closed. `onGap` is called at each gap. */
@@ -177,6 +204,7 @@ export class Link {
       ended = await Promise.race([this.request<"close">({ kind: "close" }).catch(() => undefined), over]);
     }
     this.#closed = true;
+    this.#outbox.clear();
     await this.#worker.close(over);
     const text = "Cannot tell whether a request was carried out: the bus was closed before the answer came";
     this.#rejectAll(({ changes }) => changes ? new ProviderError("unavailable", text) : new ClosedError());
@@ -190,16 +218,15 @@ export class Link {
     this.inbox = inbox;
     this.#address.resolve(inbox);
     this.#connected = true;
-    const asked = this.#outbox;
-    this.#outbox = [];
+    const asked = this.#outbox.take();
     const resumed = this.#streams.resume();
-    this.#outbox = this.#outbox.concat(asked);
-    this.#flush();
+    for (const frame of asked) this.#outbox.add(frame, false);
+    this.#outbox.flush();
     await resumed;
   }
 
   #died(error: BusError): void {
-    this.#outbox = [];
+    this.#outbox.clear();
     this.#resumed = false;
     this.#streams.broke();
     this.#owed = 0;
@@ -216,36 +243,8 @@ export class Link {
     for (const pending of all) pending.reject(errorOf(pending));
   }
 
-  /** Sends the requests of one turn that differ only in their receipts as one request. */
-  async #merge(
-    key: string,
-    receipts: string[],
-    frame: (receipts: string[]) => Request<ToWorker & { kind: "start" | "settle" }>,
-  ): Promise<boolean[]> {
-    let merged = this.#merged.get(key);
-    if (!merged) {
-      const all: string[] = [];
-      this.#merged.set(key, merged = { receipts: all, done: this.request<"start" | "settle">(frame(all)) });
-    }
-    const from = merged.receipts.length;
-    merged.receipts.push(...receipts);
-    return (await merged.done).slice(from, from + receipts.length);
-  }
-
   #post(frame: ToWorker): void {
-    this.#outbox.push(frame);
-    if (this.#flushing) return;
-    this.#flushing = true;
-    queueMicrotask(() => this.#flush());
-  }
-
-  /** Posts the frames of this turn. If no receiver is ready, the next receiver gets them. */
-  #flush(): void {
-    this.#flushing = false;
-    this.#merged.clear();
-    if (!this.#worker.up || this.#outbox.length === 0) return;
-    this.#worker.post(this.#outbox);
-    this.#outbox = [];
+    this.#outbox.add(frame, false);
   }
 
   #receive(frame: FromReceiver, reply: (frame: ToWorker) => void): void {

@@ -7,6 +7,7 @@ import { type Deliveries, type Held, type Lease, open, type Opened } from "./del
 import { BusError, ValidationError } from "../errors.ts";
 import { isA, textOf } from "../internal/thrown.ts";
 import { backoff as backoffAfter, pause } from "../internal/time.ts";
+import { Prefetch } from "./prefetch.ts";
 import { checkCount, checkDelay, checkFunction, checkName, checkSignal } from "../internal/arguments.ts";
 import { PendingWork, Work } from "../internal/pending_work.ts";
 
@@ -74,6 +75,7 @@ export function consume<T>(
   if (options.signal) signals.push(options.signal);
   const signal = AbortSignal.any(signals);
   const jobs = new PendingWork();
+  const prefetch = new Prefetch((items) => deliveries.untried(items));
   let handlers = 0;
   let settling = 0;
   let changed = Promise.withResolvers<void>();
@@ -87,7 +89,8 @@ export function consume<T>(
     if (signal.aborted) return untried;
     // only recorded starts count as attempts
     const over = core.features.exactAttempts && delivery.attempt > maxAttempts;
-    if (!over && !await deliveries.start(delivery)) return NOTHING; // the lease was lost, so another consumer may have the item
+    // false: the lease was lost, so another consumer may have the item
+    if (!over && !await deliveries.start(delivery, true)) return NOTHING;
     let readable = false;
     let held: Held<T> | undefined;
     try {
@@ -110,11 +113,13 @@ export function consume<T>(
     if (!held) {
       return () => deliveries.moveToDeadLetters(delivery, readable, new Error("its last holder died"), deadLetter);
     }
-    return held.settled ? NOTHING : held.ack;
+    return held.settled ? NOTHING : held.finish;
   };
   const handle = async (delivery: Opened): Promise<void> => {
+    const since = performance.now();
     try {
       const settle = await attempt(delivery).finally(() => {
+        prefetch.ran(performance.now() - since);
         handlers--;
         settling++;
         change();
@@ -131,16 +136,22 @@ export function consume<T>(
     while (!signal.aborted) {
       try {
         const free = concurrency - handlers;
-        if (free <= 0) {
+        if (free <= 0 || settling >= UNCONFIRMED) {
+          if (settling >= UNCONFIRMED) core.link.flush();
           await changed.promise;
           continue;
         }
-        const max = Math.min(free, BATCH);
-        for (const delivery of await core.link.receive(queue, { max, wait: Infinity, lease, signal })) {
-          while (settling >= UNCONFIRMED && !signal.aborted) await changed.promise;
+        const delivery = prefetch.take();
+        if (delivery) {
           handlers++;
           void new Work([core.handlers, jobs]).run(() => handle(open(delivery)));
+          continue;
         }
+        await prefetch.returned();
+        // where receiving counts as an attempt, nothing is fetched that does not start
+        const ahead = core.features.exactAttempts ? prefetch.room(concurrency) : 0;
+        const max = Math.min(free + ahead, BATCH);
+        prefetch.add(await core.link.receive(queue, { max, wait: Infinity, lease, signal }), free);
       } catch (error) {
         if (signal.aborted) break;
         // a dead worker is replaced and a lost connection is restored, so the consumer continues
@@ -153,8 +164,12 @@ export function consume<T>(
       }
     }
   };
+  const end = async () => {
+    prefetch.clear();
+    await prefetch.returned();
+  };
   signal.addEventListener("abort", change, { once: true });
-  const intake = core.receives.track(run());
+  const intake = core.receives.track(run().finally(end));
   const closed = intake.then(async (error) => {
     signal.removeEventListener("abort", change); // otherwise the user's signal would keep this consumer in memory
     await jobs.idle();

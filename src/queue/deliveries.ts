@@ -52,6 +52,8 @@ export interface Lease<T> extends AsyncDisposable {
 /** A lease that knows whether it was settled. */
 export interface Held<T> extends Lease<T> {
   readonly settled: boolean;
+  /** Acknowledges the item, with the next requests. */
+  finish(): Promise<void>;
 }
 
 /** A delivery whose headers have been removed from the body. */
@@ -92,14 +94,19 @@ export class Deliveries {
 
   /**
    * Records the start of this attempt. Resolves with false if the lease was lost. Usually it does not wait for the confirmation. But if
-   * the last lease expired, the item may have killed its process, so it waits.
+   * the last lease expired, the item may have killed its process, so it waits. The record of a first attempt may leave `soon`: with the
+   * next requests, and not at all if the item is settled before.
    */
-  async start(delivery: Opened): Promise<boolean> {
-    const recorded = this.core.link.start(this.queue, [delivery.receipt]);
-    if (delivery.unconfirmed) {
-      const [held] = await recorded;
-      if (!held) return false;
-    } else recorded.catch(() => {}); // a failed attempt is counted when the item goes back
+  async start(delivery: Opened, soon = false): Promise<boolean> {
+    const { link } = this.core;
+    if (soon && delivery.attempt === 1 && !delivery.unconfirmed) link.startSoon(this.queue, delivery.receipt);
+    else {
+      const recorded = link.start(this.queue, [delivery.receipt]);
+      if (delivery.unconfirmed) {
+        const [held] = await recorded;
+        if (!held) return false;
+      } else recorded.catch(() => {}); // a failed attempt is counted when the item goes back
+    }
     delivery.started = true;
     return true;
   }
@@ -108,16 +115,20 @@ export class Deliveries {
   lease<T>(delivery: Delivery, item: T): Held<T> {
     let settling: { readonly outcome: Outcome; readonly done: Promise<boolean> } | undefined;
     let tried = false;
-    const settle = async (outcome: Outcome, delay: number) => {
+    const settle = async (outcome: Outcome, delay: number, soon = false) => {
       if (settling) return settling.outcome === outcome && await settling.done;
       tried = true;
-      settling = { outcome, done: this.settle(delivery, outcome, delay) };
+      settling = { outcome, done: this.settle(delivery, outcome, delay, soon) };
       try {
         return await settling.done;
       } catch (error) {
         settling = undefined; // so that the user can settle it again
         throw error;
       }
+    };
+    const ack = async (soon = false) => {
+      if (await settle("ack", 0, soon)) return;
+      throw new BusError("lease_lost", `Cannot acknowledge an item of queue "${this.queue}": its lease has ended`);
     };
     const nack = async (options: { delay?: number } = {}) => {
       await settle("nack", checkDelay("a delay", options.delay ?? 0, this.core.features.maxDelay));
@@ -128,10 +139,8 @@ export class Deliveries {
       get settled() {
         return settling !== undefined;
       },
-      ack: async () => {
-        if (await settle("ack", 0)) return;
-        throw new BusError("lease_lost", `Cannot acknowledge an item of queue "${this.queue}": its lease has ended`);
-      },
+      ack: () => ack(),
+      finish: () => ack(true),
       nack,
       // settling has already rejected with the reason: a second failure must not hide the first
       [Symbol.asyncDispose]: async () => {
@@ -140,10 +149,15 @@ export class Deliveries {
     };
   }
 
-  /** Settles a lease. Resolves with true if it still held. */
-  async settle(delivery: Delivery, outcome: Outcome, delay = 0): Promise<boolean> {
-    const [held] = await this.core.link.settle(this.queue, [delivery.receipt], outcome, delay);
+  /** Settles a lease, at once or `soon`: with the next requests. Resolves with true if it still held. */
+  async settle(delivery: Delivery, outcome: Outcome, delay = 0, soon = false): Promise<boolean> {
+    const [held] = await this.core.link.settle(this.queue, [delivery.receipt], outcome, delay, soon);
     return held === true;
+  }
+
+  /** Gives back items that no handler has started with. */
+  untried(deliveries: readonly Delivery[]): Promise<boolean[]> {
+    return this.core.link.settle(this.queue, deliveries.map(({ receipt }) => receipt), "untried");
   }
 
   /** Moves an item to the dead-letter queue. It is put there before it is removed here, so a crash can duplicate it, but not lose it. */

@@ -107,7 +107,8 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
 
   /**
    * Runs a handler for each item, under a lease. The item is acknowledged when the handler has finished. If the handler throws, the bus
-   * emits an `"error"` event and gives the item back, or moves it to a dead-letter queue after `maxAttempts`.
+   * emits an `"error"` event and gives the item back, or moves it to a dead-letter queue after `maxAttempts`. While handlers are fast, the
+   * consumer fetches up to 64 items ahead; none of them waits longer than 50 ms for its handler.
    */
   consume(handler: (item: T, lease: Lease<T>) => unknown, options: ConsumeOptions = {}): Consumer {
     this.#checkNotClosing();

@@ -156,3 +156,37 @@ export function peerKilled(times: number): Fault<Shared> {
     },
   };
 }
+
+/** A consumer kills its process in a handler, while items wait that it has fetched ahead. */
+export function prefetcherKilled(times: number): Fault<Shared> {
+  return {
+    name: "peer killed with prefetched items",
+    times,
+    pause: 20,
+    // it may die between the confirmed record of a start and that start
+    unheard: true,
+    inject: async ({ ground, traffic, namespace, random }) => {
+      const place: Place = { ...ground.place, namespace, kills: random.int(20, 60) };
+      await using peer = Peer.start<Said>(new URL("peer.ts", import.meta.url), { args: [JSON.stringify(place)] });
+      const heard = (async () => {
+        for (;;) {
+          const said = await peer.next(30_000);
+          if (!("started" in said)) continue;
+          traffic.started(said.started, said.attempt);
+          if (said.kills) return;
+          traffic.tallies.consume.see(said.started);
+        }
+      })();
+      // the peer is not the only consumer
+      let putting = true;
+      const put = (async () => {
+        while (putting) {
+          if (await traffic.sending.queue("jobs").qsize() < 200) await traffic.burst(100);
+          await pause(10);
+        }
+      })();
+      await heard.finally(() => putting = false);
+      await put;
+    },
+  };
+}

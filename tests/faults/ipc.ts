@@ -2,7 +2,7 @@
 import type { Provider } from "../../mod.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import { type Faulty, faulty } from "../bus/faulty.ts";
-import { clockStep, COMMON, peerKilled, workerDies } from "./common.ts";
+import { clockStep, COMMON, peerKilled, prefetcherKilled, workerDies } from "./common.ts";
 import type { Fault, Ground } from "./ground.ts";
 
 /** The kernel's queues; they are full at 10 messages. */
@@ -31,4 +31,5 @@ export const ipcFaults: readonly Fault<IpcGround>[] = [
   clockStep(3_600_000),
   workerDies(8, ["events", "get"]),
   peerKilled(8),
+  prefetcherKilled(4),
 ];

@@ -1,4 +1,5 @@
 /** Another process that takes part in the traffic until it is killed. */
+import { writeSync } from "node:fs";
 import process from "node:process";
 import { Bus, type Provider } from "../../mod.ts";
 import { aws } from "../../src/providers/aws/provider.ts";
@@ -15,10 +16,19 @@ export interface Place {
   readonly namespace: string;
   /** The number of the first event that it publishes. Absent if it publishes nothing. */
   readonly first?: number;
+  /** The number of items that it handles without permission, as fast as it can. The next handler kills the process. Default: none. */
+  readonly kills?: number;
 }
 
-/** The reports of the process: it holds an item and waits for permission to acknowledge it, or it has published an event. */
-export type Said = { ready: true } | { held: number; attempt: number } | { published: number };
+/**
+ * The reports of the process: it holds an item and waits for permission to acknowledge it, a handler started without waiting, or it
+ * has published an event.
+ */
+export type Said =
+  | { ready: true }
+  | { held: number; attempt: number }
+  | { started: number; attempt: number; kills: boolean }
+  | { published: number };
 
 const MAKE: Record<Place["provider"], (options: object) => Provider> = { redis, aws, ipc };
 
@@ -26,7 +36,15 @@ const place = JSON.parse(process.argv[2]!) as Place;
 const bus = await Bus.open(MAKE[place.provider](place.options), { ...DEADLINES, namespace: place.namespace });
 bus.addEventListener("error", () => {});
 const leave = new Map<number, () => void>();
+let left = place.kills ?? Infinity;
 bus.queue<number>("jobs").consume(async (n, { attempt }) => {
+  if (left < Infinity) {
+    const kills = left-- === 0;
+    // in the pipe before it dies
+    writeSync(1, `@${JSON.stringify({ started: n, attempt, kills } satisfies Said)}\n`);
+    if (kills) process.kill(process.pid, "SIGKILL");
+    return;
+  }
   const granted = new Promise<void>((resolve) => leave.set(n, resolve));
   say({ held: n, attempt } satisfies Said);
   await granted;

@@ -8,7 +8,7 @@ import { RedisServer } from "../support/redis_server.ts";
 import { TcpProxy } from "../support/tcp_proxy.ts";
 import { pause, until } from "../support/until.ts";
 import { peerEnded } from "./closing.ts";
-import { clockStep, COMMON, peerKilled, workerDies } from "./common.ts";
+import { clockStep, COMMON, peerKilled, prefetcherKilled, workerDies } from "./common.ts";
 import type { Fault, Ground, Scene } from "./ground.ts";
 import type { Traffic } from "./traffic.ts";
 
@@ -201,4 +201,5 @@ export const redisFaults: readonly Fault<RedisGround>[] = [
   workerDies(8, ["events", "get"]),
   peerEnded(2),
   peerKilled(6),
+  prefetcherKilled(4),
 ];

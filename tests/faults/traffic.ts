@@ -133,7 +133,7 @@ export class Traffic {
 
   /** Handles an item of the consumer. */
   async handle(n: number, attempt: number): Promise<void> {
-    this.#start(n, attempt);
+    this.started(n, attempt);
     if (this.slow > 0) await pause(this.slow);
     if (this.flaws > 0) {
       this.flaws--;
@@ -149,7 +149,7 @@ export class Traffic {
   }
 
   /** Records the start of a handler, and the number of its attempt. */
-  #start(n: number, attempt: number): void {
+  started(n: number, attempt: number): void {
     const { consume } = this.tallies;
     const starts = (this.#starts.get(n) ?? 0) + 1;
     this.#starts.set(n, starts);

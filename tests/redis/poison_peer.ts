@@ -6,5 +6,8 @@ import { say } from "../support/peer_side.ts";
 
 const [port, namespace] = JSON.parse(process.argv[2]!) as [number, string];
 const bus = await Bus.open(redis({ port }), { namespace });
-bus.queue("jobs").consume(() => process.kill(process.pid, "SIGKILL"), { maxAttempts: 2, lease: 300 });
+bus.queue("jobs").consume((item) => item === "poison" && process.kill(process.pid, "SIGKILL"), {
+  maxAttempts: 2,
+  lease: 300,
+});
 say("ready");

@@ -28,4 +28,29 @@ describe("Redis: poison", () => {
       await server.stop();
     }
   });
+
+  it("an item that waited for its handler in a process that was killed is redelivered, and has made no attempt", async () => {
+    const server = await RedisServer.start();
+    try {
+      await using bus = await Bus.open(redis({ port: server.port }));
+      const queue = bus.queue<number | string>("jobs");
+      // the first ones teach the consumer that its handlers are fast
+      const before = Array.from({ length: 150 }, (_, i) => i);
+      const after = Array.from({ length: 50 }, (_, i) => 1_000 + i);
+      for (const item of [...before, "poison", ...after]) await queue.put(item);
+      const args = [JSON.stringify([server.port, bus.namespace])];
+      await using peer = Peer.start(new URL("poison_peer.ts", import.meta.url), { args });
+      await until("it dies", () => peer.exit !== undefined);
+      const waiting = await queue.qsize();
+      const attempts = new Map<number | string, number>();
+      queue.consume((item, { attempt }) => void attempts.set(item, attempt));
+      await until("all are handled", () => attempts.has("poison") && after.every((item) => attempts.has(item)));
+      assertEquals(waiting < after.length, true, "some of the items waited in the peer");
+      assertEquals(after.map((item) => attempts.get(item)), after.map(() => 1));
+      const again = before.filter((item) => attempts.has(item)).length;
+      assertEquals(again <= 64, true, `${again} handled items were handled again`);
+    } finally {
+      await server.stop();
+    }
+  });
 });

@@ -1,0 +1,108 @@
+/**
+ * The frames of main that have not been posted yet. Those of one turn leave as one array. Some need not leave at once: they wait for
+ * the next ones, or for a timer.
+ *
+ * @module
+ */
+import type { ToWorker } from "./protocol.ts";
+
+/** A request for several leases. */
+interface Merged {
+  readonly receipts: string[];
+  readonly done: Promise<boolean[]>;
+}
+
+/** Collects frames. */
+export class Outbox {
+  #post: (frames: ToWorker[]) => boolean;
+  #record: (queue: string, receipts: string[]) => void;
+  #frames: ToWorker[] = [];
+  /** The requests among them that others of the same kind may join. */
+  #merged = new Map<string, Merged>();
+  /** Queue → receipts of handlers that have started, whose record waits. */
+  #starting = new Map<string, Set<string>>();
+  #flushing = false;
+  #later: ReturnType<typeof setTimeout> | undefined;
+
+  /** `post` posts frames, or returns false while it cannot; `record` requests the record of starts. */
+  constructor(post: (frames: ToWorker[]) => boolean, record: (queue: string, receipts: string[]) => void) {
+    this.#post = post;
+    this.#record = record;
+  }
+
+  /** Adds a frame, which leaves in this turn or `soon`. */
+  add(frame: ToWorker, soon: boolean): void {
+    this.#frames.push(frame);
+    this.#flushIn(soon);
+  }
+
+  /** Joins a request that has not been posted yet and differs only in its receipts, or makes one. Resolves with the part for these receipts. */
+  async merge(
+    key: string,
+    receipts: readonly string[],
+    soon: boolean,
+    request: (receipts: string[]) => Promise<boolean[]>,
+  ): Promise<boolean[]> {
+    let merged = this.#merged.get(key);
+    if (merged) this.#flushIn(soon);
+    else {
+      const all: string[] = [];
+      this.#merged.set(key, merged = { receipts: all, done: request(all) });
+    }
+    const from = merged.receipts.length;
+    merged.receipts.push(...receipts);
+    return (await merged.done).slice(from, from + receipts.length);
+  }
+
+  /** Records soon that the handler of a lease has started. */
+  start(queue: string, receipt: string): void {
+    const receipts = this.#starting.get(queue);
+    if (receipts) receipts.add(receipt);
+    else this.#starting.set(queue, new Set([receipt]));
+    this.#flushIn(true);
+  }
+
+  /** Records no starts of these leases that still wait, because the leases are settled now. */
+  settled(queue: string, receipts: readonly string[]): void {
+    const starting = this.#starting.get(queue);
+    if (starting) { for (const receipt of receipts) starting.delete(receipt); }
+  }
+
+  /** Posts all frames. While that is not possible they stay. */
+  flush(): void {
+    this.#flushing = true; // the records that follow leave with the others
+    for (const [queue, receipts] of this.#starting) if (receipts.size > 0) this.#record(queue, [...receipts]);
+    this.#flushing = false;
+    this.#starting.clear();
+    this.#merged.clear();
+    if (this.#frames.length > 0 && this.#post(this.#frames)) this.#frames = [];
+  }
+
+  /** Removes and returns all frames. */
+  take(): ToWorker[] {
+    const frames = this.#frames;
+    this.#frames = [];
+    return frames;
+  }
+
+  /** Drops everything. */
+  clear(): void {
+    clearTimeout(this.#later);
+    this.#later = undefined;
+    this.#frames = [];
+    this.#merged.clear();
+    this.#starting.clear();
+  }
+
+  #flushIn(soon: boolean): void {
+    if (soon) {
+      this.#later ??= setTimeout(() => {
+        this.#later = undefined;
+        this.flush();
+      }, 0);
+    } else if (!this.#flushing) {
+      this.#flushing = true;
+      queueMicrotask(() => this.flush());
+    }
+  }
+}

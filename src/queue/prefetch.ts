@@ -1,0 +1,104 @@
+/**
+ * The items that a consumer has fetched ahead of its handlers, so that a fast handler does not wait for the transport each time.
+ *
+ * @module
+ */
+import { after } from "../internal/time.ts";
+import { WINDOW } from "../port/credit.ts";
+import type { Delivery } from "../provider/provider.ts";
+
+/** The largest number of items that wait for a handler of one consumer. */
+const COUNT = 64;
+/** Milliseconds that an item may wait for a handler. Then it goes back, because another consumer may be free. */
+const TIME = 50;
+/** The weight of the last handler, and of the last item, in the running averages. */
+const WEIGHT = 1 / 8;
+
+/** Leased items that wait for a handler of one consumer. */
+export class Prefetch {
+  #giveBack: (deliveries: readonly Delivery[]) => Promise<unknown>;
+  #waiting: Delivery[] = [];
+  /** The index of the first item in it that still waits. */
+  #next = 0;
+  /** The number of items of the last fetch that had a free handler. */
+  #free = 0;
+  #fetchedAt = 0;
+  #stop: (() => void) | undefined;
+  #returned: Promise<unknown> = Promise.resolve();
+  /** Averages of the last handlers and items: milliseconds of one handler, if one has ended, and characters of one item. */
+  #duration: number | undefined;
+  #size = 0;
+
+  /** `giveBack` gives items back as if they had never been received. */
+  constructor(giveBack: (deliveries: readonly Delivery[]) => Promise<unknown>) {
+    this.#giveBack = giveBack;
+  }
+
+  /**
+   * The number of items to fetch for so many handlers at once, in addition to those that start now: as many as are going to start in
+   * half of the time that an item may wait, if the next handlers take as long as the last ones.
+   */
+  room(concurrency: number): number {
+    if (this.#duration === undefined) return 0;
+    const inTime = concurrency * TIME / 2 / this.#duration;
+    const inMemory = WINDOW / Math.max(1, this.#size);
+    return Math.floor(Math.min(COUNT, inTime, inMemory));
+  }
+
+  /** Counts the duration of a handler. */
+  ran(ms: number): void {
+    const before = this.#duration ?? ms;
+    this.#duration = before + (ms - before) * WEIGHT;
+  }
+
+  /**
+   * Adds fetched items, oldest first; `free` of them start now. An item that may have killed its process does not wait behind the
+   * handlers of others: it goes back, with all after it.
+   */
+  add(deliveries: readonly Delivery[], free: number): void {
+    for (const { body } of deliveries) this.#size += (body.length - this.#size) * WEIGHT;
+    const end = deliveries.findIndex(({ unconfirmed }, i) => unconfirmed && i >= free);
+    this.#waiting = end < 0 ? [...deliveries] : deliveries.slice(0, end);
+    this.#next = 0;
+    this.#free = free;
+    this.#fetchedAt = performance.now();
+    if (end >= 0) this.#return(deliveries.slice(end));
+    if (this.#waiting.length > free) this.#stop = after(TIME, () => this.clear());
+  }
+
+  /** Removes and returns the oldest item; undefined if there is none, or if they have waited for too long and go back. */
+  take(): Delivery | undefined {
+    if (this.#next === this.#waiting.length) return undefined;
+    // a busy thread has not called the timer
+    if (this.#next >= this.#free && performance.now() - this.#fetchedAt > TIME) return void this.clear();
+    const delivery = this.#waiting[this.#next++];
+    if (this.#next === this.#waiting.length) this.#forget();
+    return delivery;
+  }
+
+  /** Gives back all items. */
+  clear(): void {
+    const rest = this.#waiting.slice(this.#next);
+    this.#forget();
+    if (rest.length === 0) return;
+    this.#duration = Math.max(this.#duration ?? 0, TIME);
+    this.#return(rest);
+  }
+
+  /** Resolves when no items are on their way back. The next items must be received after that, or they would overtake these. */
+  returned(): Promise<unknown> {
+    return this.#returned;
+  }
+
+  #forget(): void {
+    this.#stop?.();
+    this.#stop = undefined;
+    this.#waiting = [];
+    this.#next = 0;
+  }
+
+  #return(deliveries: readonly Delivery[]): void {
+    const given = this.#giveBack(deliveries).catch(() => {}); // then their leases end by themselves
+    this.#returned = Promise.all([this.#returned, given]);
+  }
+}
