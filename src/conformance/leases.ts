@@ -6,7 +6,7 @@
 import type { Bus } from "../bus.ts";
 import type { DeadLetter } from "../queue/deliveries.ts";
 import { BusError, QueueEmptyError } from "../errors.ts";
-import { equal, ok, rejects } from "./assert.ts";
+import { equal, ok, rejects, rejectsWith } from "./assert.ts";
 import { drain } from "./queues.ts";
 import type { Cases } from "./cases.ts";
 import { dieHolding } from "./raw_client.ts";
@@ -189,6 +189,27 @@ export const leases: Cases = {
     await t.settle();
     await rejects(() => lease.ack(), BusError, "lease_lost");
   },
+
+  "an item that is given back when another bus has cancelled its wait goes to the next wait, and a held one does not":
+    async (
+      t,
+    ) => {
+      const [holder, other] = await t.buses(2) as [Bus, Bus];
+      const queue = t.queue<string>(holder, "queue");
+      await Promise.all(["one", "two"].map((item) => queue.put(item)));
+      const [returned, held] = [await queue.receive(), await queue.receive()];
+      const [abort, reason] = [new AbortController(), new Error("changed my mind")];
+      const cancelled = rejectsWith(other.queue("queue").receive({ signal: abort.signal }), reason);
+      await t.quiet();
+      abort.abort(reason);
+      await cancelled;
+      await returned.nack();
+      const again = await queue.receive({ timeout: 5_000 });
+      equal(again.item, returned.item);
+      await t.settle();
+      await rejects(() => queue.receive({ timeout: 0 }), QueueEmptyError);
+      await Promise.all([again, held].map((lease) => lease.ack()));
+    },
 
   "a closing bus gives back its leased items in their order": async (t) => {
     const [holder, other] = await t.buses(2) as [Bus, Bus];
