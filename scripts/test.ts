@@ -71,7 +71,10 @@ async function main(): Promise<void> {
   const start = performance.now();
   const results: Result[] = [];
   const shared = runs.some(({ queues }) => queues) ? await noOwnQueues() : undefined;
-  if (shared) console.log(`Files that use POSIX message queues run one at a time: ${shared}`);
+  if (shared) {
+    console.log(`Files that use POSIX message queues run one at a time: ${shared}`);
+    runs.sort((a, b) => Number(b.queues) - Number(a.queues)); // they take longest
+  }
   const own = shared === undefined;
   const finish = (result: Result) => {
     results.push(result);
@@ -120,7 +123,7 @@ async function plan(runtimes: readonly Runtime[], filters: readonly string[]): P
       deadline: Number(/deadline (\d+)/.exec(needs)?.[1] ?? DEADLINE),
     };
   }));
-  wishes.sort((a, b) => b.deadline - a.deadline || Number(b.queues) - Number(a.queues));
+  wishes.sort((a, b) => b.deadline - a.deadline);
   return wishes.flatMap((wish) => runtimes.map((runtime) => ({ runtime, ...wish })));
 }
 

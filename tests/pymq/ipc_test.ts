@@ -1,4 +1,4 @@
-// run: kernel-queues, because RLIMIT_MSGQUEUE limits all queues of a user
+// run: kernel-queues, deadline 300
 import { describe } from "@std/testing/bdd";
 import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, rmSync } from "node:fs";
