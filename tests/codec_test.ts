@@ -215,6 +215,20 @@ describe("codec: values that JSON does not have", () => {
 });
 
 describe("codec: bodies from Python", () => {
+  it("decode() takes linear time for NaN beside long runs of zeros", () => {
+    const took = (length: number) => {
+      const text = `[NaN,"0e${"0".repeat(length / 2)}","${"0".repeat(length / 2)}"]`;
+      return Math.min(...[1, 2, 3].map(() => {
+        const start = performance.now();
+        decode(text);
+        return performance.now() - start;
+      }));
+    };
+    const [small, large] = [took(25_000), took(400_000)];
+    assert(large < 250 || large <= 64 * small, `${small} ms, and ${large} ms for 16 times the size`);
+    assertSame(decode('[0e0,0e1,0e02,NaN,0e3,"0e2"]').value, [0, 0, 0, NaN, 0, "0e2"]);
+  });
+
   it("decode() reads bare NaN and infinities, but not in strings", () => {
     assertSame(decode('{"a": NaN, "b": [-Infinity,Infinity ], "NaN": "NaN, \\"Infinity\\\\"}').value, {
       a: NaN,

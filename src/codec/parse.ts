@@ -11,6 +11,8 @@ import { MAX_DIGITS } from "./tags.ts";
  */
 const LONG_INTEGER = new RegExp(`(?:^|[[:,\\s-])${"\\d".repeat(16)}`);
 const INTEGER = /^-?\d+$/;
+/** Matches an exponent of zero. Longer ones are above the length of any text. */
+const EXPONENT_OF_ZERO = /0e(\d{1,10})(?!\d)/g;
 const BARE = /(?<=^|[[:,\s])(?:NaN|-?Infinity)(?=$|[\]},\s])/g;
 
 /**
@@ -45,15 +47,20 @@ function exact(value: number, source: string): unknown {
 }
 
 function parseBare(text: string): unknown {
-  // NaN is replaced by a spelling of zero that the text does not contain
-  let zeros = "0";
-  while (text.includes(`0e${zeros}`)) zeros += zeros;
-  const nan = `0e${zeros}`;
+  const nan = unusedZero(text);
   const tame = outsideStrings(
     text,
     (part) => part.replace(BARE, (bare) => bare === "NaN" ? nan : bare.replace("Infinity", "1e999")),
   );
   return parseWith(tame, (value, source) => source === nan ? NaN : exact(value, source));
+}
+
+/** Returns a spelling of zero that the text does not contain and that replaces `NaN`. */
+function unusedZero(text: string): string {
+  // a text contains fewer exponents than characters, so one of these is unused; a search for each would take quadratic time
+  const used = new Uint8Array(text.length);
+  for (const [, exponent] of text.matchAll(EXPONENT_OF_ZERO)) used[Number(exponent)] = 1;
+  return `0e${used.indexOf(0)}`;
 }
 
 /** Rewrites the parts of a JSON text outside its strings, in a loop because a regular expression overflows on a long string. */
