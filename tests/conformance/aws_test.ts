@@ -1,4 +1,4 @@
-// run: deadline 500, because each of some 300 buses starts a worker that loads the SDK
+// run: quiet, deadline 500, because each of some 300 buses starts a worker that loads the SDK
 import { afterAll, beforeAll, describe } from "@std/testing/bdd";
 import { aws, type AwsOptions } from "../../src/providers/aws/provider.ts";
 import type { Harness } from "../../src/conformance/mod.ts";
