@@ -157,7 +157,7 @@ export function subscriber(target: Target, options: SubscribeOptions = {}): Wrap
   return wrapper((fn) => listen(target, fn as unknown as Handler<never>, options));
 }
 
-/** Returns a topic of the bus that is the default one when the topic is used; see {@linkcode Bus.topic}. */
+/** Returns a topic. It uses the default bus of the moment at which it is used; see {@linkcode Bus.topic}. */
 export const topic: Bus["topic"] = (name: string, options: TopicOptions = {}): Topic<never> =>
   new Topic(name, options, { publish, subscribe: listen });
 

@@ -17,7 +17,7 @@ interface Waiter {
   readonly max: number;
   /** Milliseconds of `performance.now()`. */
   readonly deadline: number;
-  /** True for a get that does not wait, which one call to the receiver decides. */
+  /** True for a get that does not wait: it ends after one call to the receiver. */
   readonly now: boolean;
   /** Stops the timer of its end. */
   stop?: () => void;
