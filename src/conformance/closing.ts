@@ -149,8 +149,7 @@ export const closing: Cases = {
             else equal(error.code, "closed");
           });
         });
-        await bus.close({ timeout: i * 1_000 });
-        await Promise.all(puts);
+        await Promise.all([...puts, bus.close({ timeout: i * 1_000 })]);
       }));
       await t.settle();
       const there = new Set(await drain(t, kept));
@@ -180,8 +179,11 @@ export const closing: Cases = {
           bus.queue(freed.name).free(),
           bus.queue(freed.name).qsize(),
         ].map((sent) => sent.then(() => true, unlessClosed));
-        await bus.close({ timeout: i * 1_000 });
-        const [published, settled, dropped] = await Promise.all(inFlight);
+        const [[published, settled, dropped]] = await Promise.all([
+          Promise.all(inFlight),
+          bus.close({ timeout: i * 1_000 }),
+        ]);
+        if (published) await events.count(1);
         await t.settle();
         if (published !== undefined) equal(events.values.length, published ? 1 : 0, "events");
         if (settled !== undefined) {

@@ -1,9 +1,10 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
-import { readdirSync, readlinkSync } from "node:fs";
+import { existsSync, readdirSync, readlinkSync } from "node:fs";
 import { Bus } from "../../src/bus.ts";
 import { QueueEmptyError } from "../../src/errors.ts";
 import { writeItem } from "../../src/providers/ipc/frames.ts";
+import { loadPosix } from "../../src/providers/ipc/posix.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import { faulty } from "../bus/faulty.ts";
 import { here, Peer, there } from "../support/peer.ts";
@@ -111,10 +112,36 @@ describe("processes that are killed", () => {
       assertEquals(buses.length, 1);
       fault(how);
       assertEquals((await bus.close({ timeout: 200 })).clean, false);
-      assertEquals(await left(namespace, buses), []);
-      assertEquals(descriptors(), before, "descriptors of queues");
+      await until("all is removed", async () => (await left(namespace, buses)).length === 0);
+      await until("all is closed", () => String(descriptors()) === String(before));
     });
   }
+
+  it("descriptors of a worker that was terminated are closed only when its thread has ended", async () => {
+    const namespace = fresh();
+    const posix = await loadPosix();
+    const early: string[] = [];
+    for (let i = 0; i < 10; i++) {
+      const before = descriptors();
+      const bus = await Bus.open(ipc(), { namespace });
+      const [name] = await busesOf(namespace);
+      const thread = String(posix.readLink(`/dev/shm/${namespace}/loops/${name}/thread`)).split(" ")[0];
+      const { close } = posix;
+      posix.close = (descriptor) => {
+        const target = String(posix.readLink(`/proc/self/fd/${descriptor}`));
+        if (target.startsWith(`/${name}`) && existsSync(`/proc/self/task/${thread}`)) early.push(target);
+        close.call(posix, descriptor);
+      };
+      try {
+        await bus.close({ timeout: 0 });
+        await until("all is removed", async () => (await left(namespace, [name!])).length === 0);
+        await until("all is closed", () => String(descriptors()) === String(before));
+      } finally {
+        posix.close = close;
+      }
+    }
+    assertEquals(early, []);
+  });
 
   it("an item is not lost if its bus is killed just after taking it", async () => {
     const namespace = fresh();

@@ -45,12 +45,13 @@ export interface Cpu {
   readonly statx: number;
   readonly getdents64: number;
   readonly directory: number;
+  readonly gettid: number;
   readonly noFollow: number;
 }
 
 const CPUS = {
-  x64: { statx: 332, getdents64: 217, directory: 0o200000, noFollow: 0o400000 },
-  arm64: { statx: 291, getdents64: 61, directory: 0o40000, noFollow: 0o100000 },
+  x64: { statx: 332, getdents64: 217, gettid: 186, directory: 0o200000, noFollow: 0o400000 },
+  arm64: { statx: 291, getdents64: 61, gettid: 178, directory: 0o40000, noFollow: 0o100000 },
 } as const satisfies Record<string, Cpu>;
 
 /** The C library and what its callers need. */

@@ -41,15 +41,13 @@ export function loadPosix(): Promise<Posix> {
   return loaded ??= openLibrary().then((library) => new Posix(library));
 }
 
-/** The descriptors of the queues that are open in this thread. */
-const opened = new Set<number>();
-
 /** The system calls for queues, eventfds, processes, and those for files. */
 export class Posix extends Files {
   /** The id of this process's user. */
   readonly user: number;
   #native: Library["native"];
   #errno: Library["errno"];
+  #cpu: Library["cpu"];
   #attributes = new Uint8Array(64);
   #attributesView = new DataView(this.#attributes.buffer);
   #time = new Uint8Array(16);
@@ -62,6 +60,7 @@ export class Posix extends Files {
     super(library);
     this.#native = library.native;
     this.#errno = library.errno;
+    this.#cpu = library.cpu;
     this.user = this.#native.geteuid();
   }
 
@@ -70,28 +69,22 @@ export class Posix extends Files {
     return this.result(this.#native.kill(pid, 0)) !== -Errno.ESRCH;
   }
 
+  /** The id of this thread, as `/proc/self/task` lists it. */
+  thread(): number {
+    return this.#native.syscall(this.#cpu.gettid, 0, null, 0, 0, null);
+  }
+
   /** Opens a queue in non-blocking mode; with `create` a missing queue is created. */
   openQueue(
     name: string,
     create?: { readonly messages: number; readonly size: number; readonly mode: number; readonly exclusive?: boolean },
   ): number {
     const flags = O_RDWR | O_NONBLOCK | O_CLOEXEC;
-    if (!create) return this.#opened(this.#native.mq_open(encodePath(name), flags, 0, null));
+    if (!create) return this.result(this.#native.mq_open(encodePath(name), flags, 0, null));
     this.#attributesView.setBigInt64(8, BigInt(create.messages), true);
     this.#attributesView.setBigInt64(16, BigInt(create.size), true);
     const creating = flags | O_CREAT | (create.exclusive ? O_EXCL : 0);
-    return this.#opened(this.#native.mq_open(encodePath(name), creating, create.mode, this.#attributes));
-  }
-
-  /** Whether a descriptor is a queue that was opened in this thread. */
-  holds(descriptor: number): boolean {
-    return opened.has(descriptor);
-  }
-
-  #opened(result: number): number {
-    const descriptor = this.result(result);
-    if (descriptor >= 0) opened.add(descriptor);
-    return descriptor;
+    return this.result(this.#native.mq_open(encodePath(name), creating, create.mode, this.#attributes));
   }
 
   /** Sends the first `length` bytes of a message, behind the messages of the same priority and before those of lower ones. */
@@ -146,11 +139,5 @@ export class Posix extends Files {
   /** Reads an eventfd and sets it to 0. */
   readEventfd(eventfd: number): number {
     return this.#native.read(eventfd, this.#word, 8) === 8 ? Number(this.#wordView.getBigUint64(0, true)) : 0;
-  }
-
-  /** Closes a file, queue or eventfd. */
-  override close(descriptor: number): void {
-    opened.delete(descriptor);
-    super.close(descriptor);
   }
 }

@@ -26,6 +26,7 @@ import { Errno } from "./errno.ts";
 import { EVENTS, INBOX, type OpenQueue } from "./mqueues.ts";
 import { BUSES, Namespace, type Settings } from "./namespace.ts";
 import { ItemReceiver } from "./item_receiver.ts";
+import { recordThread } from "./worker_thread.ts";
 
 /** Milliseconds between two checks for dead buses and for PyMQ's directory, times the number of buses. */
 const CLEANUP_INTERVAL = 2_000;
@@ -99,6 +100,7 @@ class IpcReceiver implements AskHandler, Receiver {
     check(namespace.directories.within(BUSES, () => namespace.directories.make(directory)), "Cannot open a bus");
     this.#events = namespace.queues.create(eventsOf(name), EVENTS);
     this.#inbox = namespace.queues.create(inboxOf(name), INBOX);
+    recordThread(namespace, name, [this.#events.descriptor, this.#inbox.descriptor]);
     this.#buffer = new Uint8Array(Math.max(this.#events.size, this.#inbox.size));
     this.#pollLoop = new PollLoop(namespace.posix, eventfd, context);
     this.#leases = new Leases(namespace, name);

@@ -4,6 +4,7 @@
  * @module
  */
 import { ClosedError } from "../../errors.ts";
+import { PendingWork } from "../../internal/pending_work.ts";
 import type {
   RegisteredServer,
   ReplyQueues,
@@ -12,16 +13,16 @@ import type {
   SendOptions,
   Waker,
 } from "../../provider/provider.ts";
-import { removeBus } from "./cleanup.ts";
 import { check } from "./errors.ts";
 import { Leases, queueDirectory } from "./leases.ts";
-import { eventsOf, inboxOf } from "./names.ts";
+import { inboxOf } from "./names.ts";
 import { GONE, Outbox, type Outgoing } from "./outbox.ts";
 import { Errno } from "./errno.ts";
 import { ItemSender } from "./item_sender.ts";
 import { REPLIES } from "./mqueues.ts";
 import { Namespace, type Settings } from "./namespace.ts";
 import type { Route } from "./subscriptions.ts";
+import { WorkerThread } from "./worker_thread.ts";
 
 /** Milliseconds for which a PyMQ bus may read nothing before it counts as dead if no process here has its pid. */
 const PYMQ_STUCK = 1_000;
@@ -49,9 +50,10 @@ class IpcSender implements Sender, Waker {
   #leases: Leases;
   /** The routes of this turn. */
   #routes = new Map<string, Route>();
-  /** The bus of this sender's receiver when it was last woken. */
-  #bus = "";
-  #eventfd: number | undefined;
+  /** The worker of this sender's receiver when it was last woken. */
+  #worker: WorkerThread | undefined;
+  /** The removal of workers that were replaced. */
+  #removing = new PendingWork();
   #closed = false;
   /** The timers that remove the queues of unread answers to PyMQ. */
   #answers = new Map<string, ReturnType<typeof setTimeout>>();
@@ -172,29 +174,23 @@ class IpcSender implements Sender, Waker {
   }
 
   wake(inbox: string): void {
-    const { names, posix } = this.#namespace;
-    if (inbox !== this.#bus) {
+    if (inbox !== this.#worker?.bus) {
       // the worker was replaced: the old bus looks alive, because this process is alive
-      if (this.#bus !== "") this.#removeOld(this.#bus);
-      this.#closeBell();
-      this.#bus = inbox;
-      this.#eventfd = names.parseBus(inbox)?.eventfd;
+      if (this.#worker) void this.#removing.track(this.#worker.remove());
+      this.#worker = new WorkerThread(this.#namespace, inbox);
     }
-    if (this.#eventfd !== undefined) posix.writeEventfd(this.#eventfd);
+    this.#worker.wake();
   }
 
-  close(): Promise<void> {
+  async close(): Promise<void> {
     this.#closed = true;
     for (const [queue, timer] of this.#answers) this.#expire(queue, timer);
     const closed = new ClosedError();
     this.#outbox.close(closed);
     this.#itemSender.close(closed);
     // a receiver that was terminated has removed nothing, and its bus looks alive as long as this process lives
-    const bus = this.#bus;
-    if (bus !== "" && this.#namespace.queues.use(eventsOf(bus))) this.#removeOld(bus);
-    this.#closeBell();
+    await Promise.all([this.#worker?.remove(), this.#removing.idle()]);
     this.#namespace.close();
-    return Promise.resolve();
   }
 
   async #answer(queue: string, body: string): Promise<void> {
@@ -211,23 +207,6 @@ class IpcSender implements Sender, Waker {
     this.#answers.delete(queue);
     const { posix, queues } = this.#namespace;
     if (queues.readers(queue, UNREAD) === "none") posix.unlinkQueue(queue);
-  }
-
-  #closeBell(): void {
-    if (this.#eventfd !== undefined) this.#namespace.posix.close(this.#eventfd);
-    this.#eventfd = undefined;
-  }
-
-  #removeOld(bus: string): void {
-    const { posix, queues } = this.#namespace;
-    for (const queue of [eventsOf(bus), inboxOf(bus)]) queues.removed(queue);
-    removeBus(this.#namespace, bus);
-    // the terminated worker's queues count towards the limits as long as its descriptors are open
-    const descriptors = posix.list("/proc/self/fd");
-    for (const descriptor of typeof descriptors === "number" ? [] : descriptors) {
-      if (posix.holds(Number(descriptor))) continue; // a bus of this thread has opened it
-      if (String(posix.readLink(`/proc/self/fd/${descriptor}`)).startsWith(`/${bus}`)) posix.close(Number(descriptor));
-    }
   }
 
   #route(topic: string): Route {
