@@ -31,7 +31,7 @@ export class TcpProxy implements AsyncDisposable {
   /** Called with each chunk of a client. If it returns true, the connection breaks and the chunk is discarded. */
   breaks: ((chunk: Uint8Array, client: Socket) => boolean) | undefined;
   /** Changes each chunk: corrupts it, truncates it, or discards it (an empty result). */
-  alter: ((chunk: Uint8Array, direction: Direction) => Uint8Array) | undefined;
+  alter: ((chunk: Uint8Array, direction: Direction, client: Socket) => Uint8Array) | undefined;
   #server: Server | undefined;
   readonly #pairs = new Set<Pair>();
 
@@ -133,7 +133,7 @@ export class TcpProxy implements AsyncDisposable {
           to.destroy();
           return;
         }
-        const passed = this.alter ? this.alter(chunk, direction) : chunk;
+        const passed = this.alter ? this.alter(chunk, direction, pair.client) : chunk;
         this.bytes[direction] += passed.length;
         if (passed.length > 0 && !to.destroyed) to.write(passed);
       }));
