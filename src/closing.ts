@@ -69,6 +69,7 @@ export class Closing {
     const counted = this.#count(handlers.running);
     caller.close(new ClosedError());
     // leaves time for the last sends of handlers to arrive, and for the transport to close
+    server.abandon();
     await this.#all.within(publisher.idle());
     const { returned, uncertain, clean } = await link.close(this.#all.over);
     // the receiver may have received requests at its end

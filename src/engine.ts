@@ -90,6 +90,7 @@ export class Engine implements Core {
       gap: (reason, lost) => this.gap({ reason, lost }),
       fault: (error) => this.report(error, ""),
       inbox: (bodies) => this.#inbox(bodies),
+      requests: (topics, bodies) => this.#requests(topics, bodies),
       posted: () => this.sender?.waker?.wake(this.link.inbox),
     });
     link.then(opening.resolve, opening.reject);
@@ -177,6 +178,15 @@ export class Engine implements Core {
         else if (unreadable) return; // reported already
         else if (type === CANCEL && Array.isArray(value)) this.server.cancel(String(value[0]));
         else this.report(new RpcError("invalid", "Cannot read a message from the inbox: unknown message type"), "");
+      });
+    }
+  }
+
+  #requests(topics: string[], bodies: string[]): void {
+    for (const [i, body] of bodies.entries()) {
+      this.decode(body, topics[i]!, ({ value, type }, unreadable) => {
+        // other events on a function's topic are not for servers
+        if (type === REQUEST) this.server.handleRequest(value, unreadable);
       });
     }
   }

@@ -1,10 +1,12 @@
 import { assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
+import { stub } from "@std/testing/mock";
 import type { Filter } from "../src/provider/provider.ts";
 import { filterKey, Router } from "../src/provider/router.ts";
 
 const exact = (topic: string): Filter => ({ topic, pattern: false, serves: false });
 const pattern = (topic: string): Filter => ({ topic, pattern: true, serves: false });
+const served = (topic: string): Filter => ({ topic, pattern: false, serves: true });
 
 describe("Router", () => {
   it("emit() passes an event to every subscription that matches, and returns how many there are", () => {
@@ -53,6 +55,51 @@ describe("Router", () => {
     router.emit("t", "x");
     router.emit("t", "x");
     assertEquals(count, 3);
+  });
+
+  it("routes by the transport's names of topics and patterns where add() gets them", () => {
+    const router = new Router();
+    const got: string[] = [];
+    const take = (topic: string, body: string) => void got.push(`${topic} ${body}`);
+    router.add(exact("a"), take, "ns:a");
+    router.add(served("a"), take, "ns:a");
+    router.add(pattern("b*"), take, "ns:b*");
+    assertEquals([router.emitExact("ns:a", "x"), router.emitExact("a", "x")], [2, 0]);
+    assertEquals([router.emitPattern("ns:b*", "bc", "y"), router.emitPattern("b*", "bc", "y")], [1, 0]);
+    assertEquals([router.emitPatterns("bc", "z"), router.emitPatterns("c", "z")], [1, 0]);
+    assertEquals(got, ["a x", "a x", "bc y", "bc z"]);
+    assertEquals(router.filters("topics"), [["ns:a", [exact("a"), served("a")]]]);
+    assertEquals(router.filters("patterns"), [["ns:b*", [pattern("b*")]]]);
+  });
+
+  it("passes requests to a server for ten seconds after its end, uncounted, unless another one has come", () => {
+    let clock = 0;
+    using _ = stub(performance, "now", () => clock);
+    const router = new Router();
+    const got: string[] = [];
+    const add = (name: string, filter: Filter) => router.add(filter, (_, body) => void got.push(`${name} ${body}`));
+    add("subscriber", exact("f"))();
+    const first = add("first", served("f"));
+    assertEquals(first(), true);
+    assertEquals(first(), false);
+    assertEquals(router.emit("f", "late"), 0);
+    const second = add("second", served("f"));
+    assertEquals(router.emit("f", "next"), 1);
+    second();
+    clock = 9_000;
+    assertEquals(router.emit("f", "later"), 0);
+    clock = 11_000;
+    assertEquals(router.emit("f", "too late"), 0);
+    assertEquals(got, ["first late", "second next", "second later"]);
+    assertEquals(router.filters("topics"), []);
+  });
+
+  it("passes nothing on after the end where nothing arrives late", () => {
+    const router = new Router({ late: false });
+    let count = 0;
+    assertEquals(router.add(served("f"), () => void count++)(), true);
+    router.emit("f", "x");
+    assertEquals(count, 0);
   });
 
   it("filterKey() tells filters apart by all that they say", () => {

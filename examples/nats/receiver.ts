@@ -5,7 +5,7 @@
  */
 import type { Msg, Subscription } from "@nats-io/transport-node";
 import type { Delivery, Emit, Filter, Outcome, ReceiveOptions, Receiver, ReceiverContext } from "@tsmq/tsmq/provider";
-import { glob } from "@tsmq/tsmq/worker";
+import { filterKey, glob } from "@tsmq/tsmq/worker";
 import { Connection, registryStream, type Settings, unavailable } from "./connection.ts";
 import { Names } from "./names.ts";
 import { Queues } from "./queues.ts";
@@ -73,7 +73,7 @@ class NatsReceiver implements Receiver {
       emit(topic, body);
     };
     const subscription = await this.#listen(...this.#route(filter, behind));
-    this.#subscriptions.set(keyOf(filter), { filter, subscription });
+    this.#subscriptions.set(filterKey(filter), { filter, subscription });
     if (!filter.serves) return;
     const subject = this.#names.server(filter.topic, this.#id);
     this.#registered.add(subject);
@@ -86,11 +86,19 @@ class NatsReceiver implements Receiver {
   }
 
   async unsubscribe(filter: Filter): Promise<void> {
-    this.#subscriptions.get(keyOf(filter))?.subscription.unsubscribe();
-    this.#subscriptions.delete(keyOf(filter));
+    const { subscription } = this.#subscriptions.get(filterKey(filter)) ?? {};
+    this.#subscriptions.delete(filterKey(filter));
     this.#missed.delete(filter);
+    if (!filter.serves) return subscription?.unsubscribe();
     const subject = this.#names.server(filter.topic, this.#id);
-    if (filter.serves && this.#registered.delete(subject)) await this.#unregister(subject);
+    try {
+      if (this.#registered.delete(subject)) await this.#unregister(subject);
+    } finally {
+      // the server listens until callers cannot find it any more, so that the core refuses what they sent before
+      if (subscription) {
+        await this.#connection.run("unsubscribe", () => subscription.drain()).catch(() => subscription.unsubscribe());
+      }
+    }
   }
 
   receive(queue: string, options: ReceiveOptions): Promise<Delivery[]> {
@@ -198,8 +206,4 @@ class NatsReceiver implements Receiver {
   #miss(filter: Filter): void {
     if (this.#missed.delete(filter)) this.#context.gap("The connection to NATS was lost", filter);
   }
-}
-
-function keyOf({ topic, pattern, serves }: Filter): string {
-  return `${pattern}:${serves}:${topic}`;
 }

@@ -53,8 +53,8 @@ export class CaseContext {
   }
 
   /** Opens a bus in the case's namespace. An error that it reports fails the case, unless the case asks for `errors`. */
-  async open(options: BusOptions = {}): Promise<Bus> {
-    const bus = await Bus.open(this.#harness.provider(), {
+  async open(options: BusOptions = {}, provider: Provider = this.#harness.provider()): Promise<Bus> {
+    const bus = await Bus.open(provider, {
       namespace: this.namespace,
       connectTimeout: OPENING,
       ...options,

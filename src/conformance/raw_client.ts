@@ -32,6 +32,7 @@ export class RawClient {
       gap: () => {},
       fault: () => {},
       inbox: (bodies) => client.inbox.push(...bodies),
+      requests: () => {},
       posted: () => client.sender?.waker?.wake(client.#link.inbox),
     });
     client.#link = link;

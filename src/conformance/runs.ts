@@ -3,12 +3,12 @@
  *
  * @module
  */
-import { Bus } from "../bus.ts";
+import type { Bus } from "../bus.ts";
 import { NoSuchRemoteError } from "../errors.ts";
 import type { Provider, Sender } from "../provider/provider.ts";
 import { equal, rejects } from "./assert.ts";
 import { type Cases, slow } from "./cases.ts";
-import { type CaseContext, OPENING } from "./case_context.ts";
+import type { CaseContext } from "./case_context.ts";
 
 /** Functions that servers expose while callers call them. */
 const FUNCTIONS = 6;
@@ -49,11 +49,7 @@ export function forgetful(provider: Provider): { readonly provider: Provider; em
 /** Opens three servers, and a caller that does not find them in the registry. */
 async function unregistered(t: CaseContext) {
   const registry = forgetful(t.provider);
-  const open = async () => {
-    const bus = await Bus.open(registry.provider, { namespace: t.namespace, connectTimeout: OPENING });
-    t.adopt(bus);
-    return bus;
-  };
+  const open = () => t.open({}, registry.provider);
   const [caller, ...servers] = await Promise.all(Array.from({ length: 4 }, open)) as [Bus, ...Bus[]];
   return { registry, caller, servers };
 }

@@ -4,10 +4,45 @@
  * @module
  */
 import type { Bus } from "../bus.ts";
-import { ClosedError, ProviderError } from "../errors.ts";
+import { ClosedError, NoSuchRemoteError, ProviderError } from "../errors.ts";
 import { equal, ok, range, rejects } from "./assert.ts";
+import type { CaseContext } from "./case_context.ts";
 import { type Cases, slow } from "./cases.ts";
+import { forgetful } from "./runs.ts";
 import { schema } from "./schemas.ts";
+
+/** Times that a server stops serving while calls reach it. */
+const ENDS = { unexpose: 16, close: 4 };
+/** The same where nobody counts whom a request reached: a multi-call waits a second for a server that ended before it was published. */
+const UNCOUNTED_ENDS = { unexpose: 4, close: 2 };
+/** Calls that are under way meanwhile. */
+const CALLS_AT_ONCE = 8;
+
+/**
+ * Calls a function until its server has `ended`, on one server by its topic and on all servers. Each call must be served or refused:
+ * its timeout is longer than the case may take.
+ */
+async function callUntil(t: CaseContext, ended: Promise<unknown>, fn: string, blind: Bus, caller: Bus): Promise<void> {
+  const one = blind.stub(fn, { timeout: 120_000 });
+  const all = caller.stub(fn, { timeout: 120_000, multi: true });
+  const calls: Promise<unknown>[] = [];
+  let [over, pending] = [false, 0];
+  void ended.finally(() => over = true);
+  const add = (call: Promise<unknown>) => {
+    pending++;
+    const ended = call.finally(() => pending--);
+    ended.catch(() => {}); // the case awaits it later
+    calls.push(ended);
+  };
+  while (!over) {
+    if (pending < CALLS_AT_ONCE) {
+      add(one().then((value) => equal(value, fn), (error) => ok(error instanceof NoSuchRemoteError, `${error}`)));
+      add(all().then((results) => equal(results.filter(({ status }) => status === "rejected"), [])));
+    }
+    await t.pause(1);
+  }
+  await Promise.all(calls);
+}
 
 /** Cases about servers. */
 export const servers: Cases = {
@@ -107,6 +142,29 @@ export const servers: Cases = {
     equal(await answer, "stays");
     await closed;
   },
+
+  "a server that stops serving refuses the calls that still reach it": slow(90_000, async (t) => {
+    const [server, caller] = await t.buses(2) as [Bus, Bus];
+    const blind = await t.open({}, forgetful(t.provider).provider);
+    const { unexpose } = t.features.counts ? ENDS : UNCOUNTED_ENDS;
+    for (const fn of range(unexpose).map((round) => `fn ${round}`)) {
+      await server.expose(fn, () => fn);
+      await callUntil(t, server.unexpose(fn), fn, blind, caller);
+    }
+  }),
+
+  "a bus that closes refuses the calls that still reach it": slow(90_000, async (t) => {
+    const caller = await t.open();
+    const blind = await t.open({}, forgetful(t.provider).provider);
+    // a pattern that matches hides from the count of a publish that a server is missing
+    if (t.features.counts) await blind.subscribe("*", () => {}, { pattern: true }).ready;
+    const { close } = t.features.counts ? ENDS : UNCOUNTED_ENDS;
+    for (const fn of range(close).map((round) => `fn ${round}`)) {
+      const server = await t.open();
+      await server.expose(fn, () => fn);
+      await callUntil(t, server.close(), fn, blind, caller);
+    }
+  }),
 
   "if a server dies without an answer, the call rejects with an unknown outcome": {
     deadline: 30_000,

@@ -4,7 +4,7 @@
  * @module
  */
 import { BusError, ClosedError, fromPlain, toPlain } from "../errors.ts";
-import type { Filter, OpenReceiver, Receiver, ReceiverContext } from "../provider/provider.ts";
+import type { Emit, Filter, OpenReceiver, Receiver, ReceiverContext } from "../provider/provider.ts";
 import { Inflow } from "./inflow.ts";
 import { Intake } from "./intake.ts";
 import { Leases } from "./leases.ts";
@@ -135,11 +135,7 @@ class Host {
         this.#forget(frame.subscription); // main retries after a failure
         this.#filters.set(frame.subscription, frame.filter);
         this.#subscriptions.set(frame.filter, frame.subscription);
-        return this.#reply(frame.id, () =>
-          receiver.subscribe(
-            frame.filter,
-            this.#inflow.open(frame.subscription, frame.filter.pattern, frame.credit),
-          ));
+        return this.#reply(frame.id, () => receiver.subscribe(frame.filter, this.#emitOf(frame)));
       case "unsubscribe":
         return this.#reply(frame.id, () => this.#unsubscribe(receiver, frame.subscription));
       case "credit":
@@ -185,8 +181,13 @@ class Host {
   async #unsubscribe(receiver: Receiver, subscription: number): Promise<void> {
     const filter = this.#forget(subscription);
     if (!filter) return;
-    if (!filter.serves) this.#inflow.close(subscription);
-    await receiver.unsubscribe(filter).finally(() => this.#inflow.close(subscription));
+    this.#inflow.close(subscription);
+    await receiver.unsubscribe(filter);
+  }
+
+  #emitOf({ subscription, filter, credit }: ToWorker & { kind: "subscribe" }): Emit {
+    if (filter.serves) return (topic, body) => this.#inflow.request(topic, body);
+    return this.#inflow.open(subscription, filter.pattern, credit);
   }
 
   #receive(receiver: Receiver, frame: ToWorker & { kind: "receive" }): void {

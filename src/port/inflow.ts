@@ -44,6 +44,7 @@ export class Inflow {
   #events: (ToMain & { kind: "events" }) | undefined;
   #last: Flow | undefined;
   #inbox: (ToMain & { kind: "inbox" }) | undefined;
+  #requests: (ToMain & { kind: "requests" }) | undefined;
   #held = 0;
   #ahead = 0;
   #full = false;
@@ -107,24 +108,42 @@ export class Inflow {
 
   /** Passes an inbox message to main. It is never held. If main is too far behind, the message is dropped, and its sender sends it again. */
   inbox(body: string): void {
-    if (this.#full) return;
-    // a message that is larger than the limit passes when main has handled all earlier messages
-    if (this.#ahead > AHEAD_LIMIT) {
-      this.#full = true;
-      const text =
-        "Cannot pass on calls and answers: the main thread is far behind, and they are dropped until it has caught up";
-      return this.#post({ kind: "fault", error: toPlain(new BusError("busy", text)) });
-    }
-    this.#ahead += cost(body);
+    if (!this.#admit(body)) return;
     if (this.#inbox) return void this.#inbox.bodies.push(body);
     this.#inbox = { kind: "inbox", bodies: [body] };
     this.#post(this.#inbox);
   }
 
+  /**
+   * Passes what came on the topic of a served function to main, like an inbox message. It belongs to no flow, so the server can refuse
+   * requests that arrive after its subscription has ended.
+   */
+  request(topic: string, body: string): void {
+    if (!this.#admit(body)) return;
+    if (!this.#requests) this.#post(this.#requests = { kind: "requests", topics: [], bodies: [] });
+    this.#requests.topics.push(topic);
+    this.#requests.bodies.push(body);
+  }
+
   /** Ends the frames of the batch that is being posted. Later events start new frames. */
   sent(): void {
-    this.#inbox = undefined;
+    this.#inbox = this.#requests = undefined;
     this.#seal();
+  }
+
+  /** Whether a message that needs no credit may pass. */
+  #admit(body: string): boolean {
+    if (this.#full) return false;
+    // a message larger than the limit passes when main has handled those before it
+    if (this.#ahead <= AHEAD_LIMIT) {
+      this.#ahead += cost(body);
+      return true;
+    }
+    this.#full = true;
+    const text =
+      "Cannot pass on calls and answers: the main thread is far behind, and they are dropped until it has caught up";
+    this.#post({ kind: "fault", error: toPlain(new BusError("busy", text)) });
+    return false;
   }
 
   #send(flow: Flow, topic: string, body: string): void {

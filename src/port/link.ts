@@ -23,6 +23,8 @@ export interface LinkEvents {
   fault(error: BusError): void;
   /** Messages for this bus's inbox. */
   inbox(bodies: string[]): void;
+  /** Bodies from the topics of served functions, one topic for each; also for a moment after the subscription has ended. */
+  requests(topics: string[], bodies: string[]): void;
   /** A batch of frames was posted. */
   posted(): void;
 }
@@ -254,6 +256,9 @@ export class Link {
       case "inbox":
         this.#events.inbox(frame.bodies);
         return this.#creditInbox(frame.bodies);
+      case "requests":
+        this.#events.requests(frame.topics, frame.bodies);
+        return this.#creditInbox(frame.bodies);
       case "done":
         return this.#settleRequest(frame.id, (pending) => pending.resolve(frame.value as never));
       case "failed":
@@ -275,7 +280,7 @@ export class Link {
     }
   }
 
-  /** Gives credit for handled inbox messages. */
+  /** Gives credit for handled messages that belong to no subscription. */
   #creditInbox(bodies: string[]): void {
     for (const body of bodies) this.#owed += cost(body);
     if (this.#owed < WINDOW / 2) return;

@@ -52,6 +52,8 @@ export type FromReceiver =
    */
   | { kind: "events"; runs: number[]; topics?: string | string[]; bodies: string | string[] }
   | { kind: "inbox"; bodies: string[] }
+  /** Bodies from the topics of served functions, one topic for each. */
+  | { kind: "requests"; topics: string[]; bodies: string[] }
   /** A gap, in its place among the events of a subscription. Without a number, it is the gap of a bus without subscriptions. */
   | { kind: "gap"; reason: string; lost: number; subscription?: number }
   | { kind: "state"; connected: boolean; error?: PlainError }

@@ -25,10 +25,7 @@ export interface Stream {
   readonly ready: Promise<void>;
   /** Returns credit: the cost of events whose handlers have started. */
   credit(count: number): void;
-  /**
-   * Ends the subscription. No event is received after the call. But a server receives requests until the transport has ended its
-   * subscription, so that it can refuse them.
-   */
+  /** Ends the subscription. Nothing is received after the call. */
   close(): Promise<void>;
 }
 
@@ -59,8 +56,6 @@ interface Subscription {
   confirmed: boolean;
   /** Whether a gap must be reported, because the worker died after the subscription was confirmed. */
   broken: boolean;
-  /** Whether `close` was called, so that the next worker does not subscribe again. */
-  ended: boolean;
   /** The cost of events whose handlers have started, and for which the worker has not received credit yet. */
   owed: number;
 }
@@ -84,8 +79,7 @@ export class Streams {
   open(filter: Filter, receive: Receive, onGap?: OnGap): Stream {
     const id = this.#link.nextId();
     const ready = Promise.withResolvers<void>();
-    const state = { confirmed: false, broken: false, ended: false, owed: 0 };
-    const subscription: Subscription = { filter, receive, onGap, ready, ...state };
+    const subscription: Subscription = { filter, receive, onGap, ready, confirmed: false, broken: false, owed: 0 };
     ready.promise.catch(() => {});
     this.#subscriptions.set(id, subscription);
     this.#subscribe(id, subscription);
@@ -98,15 +92,9 @@ export class Streams {
         subscription.owed = 0;
       },
       close: async () => {
-        if (subscription.ended || this.#subscriptions.get(id) !== subscription) return;
-        subscription.ended = true;
-        if (!filter.serves) this.#subscriptions.delete(id);
+        if (!this.#subscriptions.delete(id)) return;
         ready.reject(new ClosedError("Cannot subscribe: the subscription was ended"));
-        try {
-          if (this.#link.worker() !== undefined) await this.#link.unsubscribe(id);
-        } finally {
-          this.#subscriptions.delete(id);
-        }
+        if (this.#link.worker() !== undefined) await this.#link.unsubscribe(id);
       },
     };
   }
@@ -154,8 +142,7 @@ export class Streams {
   async #subscribe(id: number, subscription: Subscription): Promise<void> {
     const worker = this.#link.worker(); // `resume` asks the next worker
     const live = () =>
-      this.#subscriptions.get(id) === subscription && !subscription.ended && worker !== undefined &&
-      this.#link.worker() === worker;
+      this.#subscriptions.get(id) === subscription && worker !== undefined && this.#link.worker() === worker;
     subscription.owed = 0;
     for (let failures = 1; live(); failures++) {
       try {

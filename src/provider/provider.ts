@@ -267,7 +267,10 @@ export interface Receiver {
    * filter at most once at a time. When it rejects, it has removed what it created.
    */
   subscribe(filter: Filter, emit: Emit): Promise<void>;
-  /** Ends a subscription and its registration. Nothing is emitted after it has resolved. An unknown filter is ignored. */
+  /**
+   * Ends a subscription and its registration. Nothing is emitted after it has resolved, except by a filter that `serves`: it
+   * emits the requests that were published before. The core refuses them, so that no caller waits for them. An unknown filter is ignored.
+   */
   unsubscribe(filter: Filter): Promise<void>;
   /**
    * Receives up to `max` items, oldest first, as soon as there is one. The core makes one call at a time for each pair of a queue and a

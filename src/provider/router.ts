@@ -3,33 +3,76 @@
  *
  * @module
  */
+import { ExpiringMap } from "../internal/caches.ts";
 import { glob } from "./glob.ts";
 import type { Emit, Filter } from "./provider.ts";
 
-interface Pattern {
-  readonly matches: (topic: string) => boolean;
-  readonly emits: Set<Emit>;
+/** Milliseconds for which requests may arrive after their server's subscription has ended: a full queue holds them up. */
+const LATE = 10_000;
+
+interface Subscription {
+  readonly filter: Filter;
+  readonly emit: Emit;
+}
+
+/** The subscriptions to one topic or pattern. A change makes a new list, because an emit may add and remove subscriptions. */
+interface Route {
+  subscriptions: readonly Subscription[];
+  /** For patterns, made when it is first needed: some transports match patterns themselves. */
+  matches?: (topic: string) => boolean;
+}
+
+/** Options of a {@linkcode Router}. */
+export interface RouterOptions {
+  /**
+   * Whether a filter that `serves` emits for ten more seconds after its end, so that the core can refuse requests that were sent
+   * before. Default: true. False where nothing can arrive after the end.
+   */
+  readonly late?: boolean;
 }
 
 /** Passes each event to the subscriptions whose filters match its topic. */
 export class Router {
-  #topics = new Map<string, Set<Emit>>();
-  #patterns = new Map<string, Pattern>();
+  #topics = new Map<string, Route>();
+  #patterns = new Map<string, Route>();
+  /** The server of each topic whose subscription has ended a moment ago, where requests may arrive late. */
+  #ended: ExpiringMap<string, Subscription> | undefined;
+  #late: boolean;
+
+  /** Creates a router without subscriptions. */
+  constructor({ late = true }: RouterOptions = {}) {
+    this.#late = late;
+  }
 
   /**
    * Adds a subscription.
    *
-   * @returns a function that removes the subscription, and returns true if it was the last one with this topic or pattern
+   * @param key the transport's name of the topic or pattern, by which events are routed
+   * @returns a function that ends the subscription, and returns true if it was the last one with this topic or pattern
    */
-  add({ topic, pattern }: Filter, emit: Emit): () => boolean {
-    // a new function, so that the same `emit` can be added twice
-    const one: Emit = (topic, body) => emit(topic, body);
-    const emits = pattern ? this.#pattern(topic).emits : this.#exact(topic);
-    emits.add(one);
+  add(filter: Filter, emit: Emit, key: string = filter.topic): () => boolean {
+    const routes = filter.pattern ? this.#patterns : this.#topics;
+    const subscription = { filter, emit };
+    const route = routes.get(key);
+    if (route) route.subscriptions = [...route.subscriptions, subscription];
+    else routes.set(key, { subscriptions: [subscription] });
+    if (filter.serves) this.#ended?.delete(key); // the new server takes the requests
     return () => {
-      if (!emits.delete(one) || emits.size > 0) return false;
-      return pattern ? this.#patterns.delete(topic) : this.#topics.delete(topic);
+      const route = routes.get(key);
+      if (!route?.subscriptions.includes(subscription)) return false;
+      route.subscriptions = route.subscriptions.filter((each) => each !== subscription);
+      if (this.#late && filter.serves && !route.subscriptions.some(({ filter }) => filter.serves)) {
+        this.#ended ??= new ExpiringMap(LATE);
+        this.#ended.set(key, subscription);
+      }
+      return route.subscriptions.length === 0 && routes.delete(key);
     };
+  }
+
+  /** Returns the filters of the subscriptions to topics, or to patterns, by their keys. */
+  filters(kind: "topics" | "patterns"): [key: string, filters: Filter[]][] {
+    const routes = kind === "topics" ? this.#topics : this.#patterns;
+    return [...routes].map(([key, { subscriptions }]) => [key, subscriptions.map(({ filter }) => filter)]);
   }
 
   /** Passes an event to all subscriptions that match its topic. Returns their number. */
@@ -37,35 +80,32 @@ export class Router {
     return this.emitExact(topic, body) + this.emitPatterns(topic, body);
   }
 
-  /** Passes an event to the subscriptions to exactly this topic. Returns their number. */
-  emitExact(topic: string, body: string): number {
-    const emits = this.#topics.get(topic);
-    if (!emits) return 0;
-    for (const emit of emits) emit(topic, body);
-    return emits.size;
+  /** Passes an event to the subscriptions to the topic with this key. Returns their number. */
+  emitExact(key: string, body: string): number {
+    const ended = this.#ended?.get(key);
+    if (ended) ended.emit(ended.filter.topic, body);
+    const subscriptions = this.#topics.get(key)?.subscriptions;
+    if (!subscriptions) return 0;
+    for (const { filter, emit } of subscriptions) emit(filter.topic, body);
+    return subscriptions.length;
   }
 
   /** Passes an event to the subscriptions whose pattern matches its topic. Returns their number. */
   emitPatterns(topic: string, body: string): number {
     let count = 0;
-    for (const { matches, emits } of this.#patterns.values()) {
-      if (!matches(topic)) continue;
-      for (const emit of emits) emit(topic, body);
-      count += emits.size;
+    for (const [key, route] of this.#patterns) {
+      route.matches ??= glob(route.subscriptions[0]?.filter.topic ?? key);
+      if (route.matches(topic)) count += this.emitPattern(key, topic, body);
     }
     return count;
   }
 
-  #exact(topic: string): Set<Emit> {
-    let emits = this.#topics.get(topic);
-    if (!emits) this.#topics.set(topic, emits = new Set());
-    return emits;
-  }
-
-  #pattern(topic: string): Pattern {
-    let pattern = this.#patterns.get(topic);
-    if (!pattern) this.#patterns.set(topic, pattern = { matches: glob(topic), emits: new Set() });
-    return pattern;
+  /** Passes an event to the subscriptions to the pattern with this key, which the transport has matched. Returns their number. */
+  emitPattern(key: string, topic: string, body: string): number {
+    const subscriptions = this.#patterns.get(key)?.subscriptions;
+    if (!subscriptions) return 0;
+    for (const { emit } of subscriptions) emit(topic, body);
+    return subscriptions.length;
   }
 }
 

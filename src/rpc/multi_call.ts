@@ -83,6 +83,8 @@ export async function multiCall(call: Call, parts: MultiCallParts): Promise<(Ans
       answers.push(new ProviderError("unavailable", text));
       judge();
     },
+    // where nobody counts, a server that closed without saying that it ran the call may have ended before the request was published
+    closed: core.features.counts ? undefined : (server) => void (missing.delete(server) && judge()),
   });
   // this ends just before the deadline of the call, which would discard the answers that have arrived
   const stop = after(Math.max(0, call.left - 5), () => {
@@ -96,6 +98,12 @@ export async function multiCall(call: Call, parts: MultiCallParts): Promise<(Ans
   const reached = await sender.publish(fn, call.request(inbox, queue?.name ?? ""));
   if (reached !== undefined) others = Math.min(others, reached - servers.length);
   if (reached === 0 && servers.length === 0) return [];
+  if (reached !== undefined) {
+    const expected = Math.max(servers.length, subscribers ?? 0);
+    // patterns may hide that some of the subscribers have ended, so those that are left are counted
+    const left = reached < expected ? reached : await replies?.candidates(fn).catch(() => reached) ?? reached;
+    if (left < expected) void askMissing(call, inbox, missing, expected - left, parts).then(judge);
+  }
   queue?.expect(others);
   queue?.read((answer) => {
     unregistered++;
@@ -106,4 +114,27 @@ export async function multiCall(call: Call, parts: MultiCallParts): Promise<(Ans
   await done;
   if (unregistered > 0 && (silent() < silentBefore || due() > 0)) pymq.silent.set(fn, silent());
   return answers;
+}
+
+/**
+ * Posts the request to the servers that have not answered, because some of them ended before it was published. One that still has its
+ * bus refuses it. If its bus is closed as well, it does not count as missing: at most so many as were `unreached`.
+ */
+async function askMissing(
+  call: Call,
+  inbox: string,
+  missing: Map<string, number>,
+  unreached: number,
+  { core: { sender }, directory }: MultiCallParts,
+): Promise<void> {
+  const asked = [...missing.keys()];
+  const there = await Promise.all(
+    asked.map((server) => sender.post(server, call.request(inbox, "")).catch(() => undefined)), // the checks of pending calls repeat it
+  );
+  const closed = asked.filter((_, i) => there[i] === false);
+  if (closed.length === 0) return;
+  await pause(GRACE); // the answer of a server that closed after the call may still arrive
+  const { registered } = await directory.all(call.fn).catch(() => ({ registered: asked }));
+  const ended = closed.filter((server) => missing.has(server) && !registered.includes(server)); // others may be dead
+  for (const server of ended.slice(0, unreached)) missing.delete(server);
 }

@@ -31,6 +31,8 @@ export interface PendingCall {
   offered?(server: string): void;
   /** Called when a server is gone. It may have served the call. */
   lost(server: string): void;
+  /** Called when a server has neither a registration nor an inbox any more, as after it closed: see {@linkcode Server.abandon}. */
+  closed?(server: string): void;
 }
 
 /** The calls of a bus that wait for answers. */
@@ -100,14 +102,12 @@ export class PendingCalls {
     }
     const old = [...this.#calls.values()].filter(({ call }) => call.age > CHECK);
     const recovering = this.#core.recovering(RECOVERY);
-    await Promise.all(
-      old.filter(({ call }) => recovering || call.age > call.repeatAt).map((pending) => this.#repeat(pending)),
-    );
+    for (const pending of old) if (recovering || pending.call.age > pending.call.repeatAt) this.#repeat(pending);
     if (recovering) return;
     for (const fn of new Set(old.map(({ call }) => call.fn))) {
-      let present: string[];
+      let registered: string[], present: string[];
       try {
-        present = (await this.#directory.all(fn)).present;
+        ({ registered, present } = await this.#directory.all(fn));
       } catch {
         return; // the registry is unreachable, so the next check decides
       }
@@ -116,23 +116,32 @@ export class PendingCalls {
           const missed = present.includes(server) ? 0 : misses + 1;
           pending.servers.set(server, missed);
           if (missed >= MISSES) pending.lost(server);
-          // a server that no longer serves the function may still run this call: it answers "running"
-          else if (missed > 0) await this.#send(pending, server);
+          else if (missed > 0) void this.#recall(pending, server, missed > 1 && !registered.includes(server));
         }
       }
     }
   }
 
   /** Sends a request again, because it or its answer may have been lost with a connection. */
-  async #repeat(pending: PendingCall): Promise<void> {
+  #repeat(pending: PendingCall): void {
     pending.call.repeatAt = 2 * pending.call.age;
-    await Promise.all([...pending.servers.keys()].map((server) => this.#send(pending, server)));
+    for (const server of pending.servers.keys()) void this.#send(pending, server);
   }
 
-  async #send({ call, channel }: PendingCall, server: string): Promise<void> {
-    const inbox = await this.#core.link.address();
-    if (call.over) return;
-    this.#core.sender.post(server, call.request(inbox, channel)).catch(() => {}); // the next check sends it again
+  /** Sends a request again to a server that no longer serves the function. It may still run the call, and then answers "running". */
+  async #recall(pending: PendingCall, server: string, ended: boolean): Promise<void> {
+    const there = await this.#send(pending, server);
+    if (there === false && ended) pending.closed?.(server); // it has had a second to say that it ran the call
+  }
+
+  /** Resolves with false if the server is gone. */
+  async #send({ call, channel }: PendingCall, server: string): Promise<boolean | undefined> {
+    try {
+      const inbox = await this.#core.link.address();
+      return call.over ? undefined : await this.#core.sender.post(server, call.request(inbox, channel));
+    } catch {
+      return undefined; // the next check sends it again
+    }
   }
 
   /** Cancels a call at its servers. */

@@ -73,9 +73,11 @@ export class PymqCaller {
     const spoken = new Set<string>();
     const offers = new Set<string>();
     let due = Infinity;
+    /** The number of subscribers just after the request was published. */
+    let left = Infinity;
     let denied: BusError | undefined;
     const judge = () => {
-      if (spoken.size < due) return;
+      if (spoken.size < due && offers.size < left) return;
       if (offers.size > 0) resolve([...offers]);
       else reject(denied ?? new NoSuchRemoteError(fn));
     };
@@ -104,8 +106,9 @@ export class PymqCaller {
     const reached = await sender.publish(fn, call.offer(inbox, queue.name));
     if (known && known.reached !== reached) this.forget(fn);
     if (reached === 0) throw new NoSuchRemoteError(fn);
+    if (!known) left = await replies.candidates(fn) ?? Infinity;
     // the request has also reached subscriptions to patterns, which never answer, or more servers have subscribed meanwhile
-    if (reached !== undefined && reached > subscribers) subscribers = await replies.candidates(fn) ?? Infinity;
+    if (reached !== undefined && reached > subscribers) subscribers = left;
     due = Math.min(reached ?? Infinity, subscribers);
     queue.expect(due < Infinity ? due : 1);
     judge();

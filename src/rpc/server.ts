@@ -7,23 +7,13 @@ import type { Core } from "../core.ts";
 import { BusError, ClosedError, RpcError, TimeoutError, ValidationError } from "../errors.ts";
 import { Semaphore } from "../internal/semaphore.ts";
 import { backoff, pause, RETRY } from "../internal/time.ts";
-import { cost } from "../port/credit.ts";
 import type { Stream } from "../port/streams.ts";
 import { validate } from "../codec/schema.ts";
 import { PendingWork, Work } from "../internal/pending_work.ts";
 import type { Exposure } from "./exposure.ts";
 import { answerPymq } from "./pymq.ts";
 import { ServedCalls } from "./served_calls.ts";
-import {
-  type Answer,
-  errorAnswer,
-  readRequest,
-  type Refusal,
-  REQUEST,
-  type Request,
-  voidAnswer,
-  writeAnswer,
-} from "./wire.ts";
+import { type Answer, errorAnswer, readRequest, type Refusal, type Request, voidAnswer, writeAnswer } from "./wire.ts";
 
 /** The number of calls that may run at once on one bus. Further calls are refused as "busy". */
 const RUNNING_LIMIT = 10_000;
@@ -50,7 +40,8 @@ export class Server {
   #sources = new Map<unknown, number>();
   /** The functions that callers cannot find yet. */
   #exposing = new Map<string, Promise<void>>();
-  #running = new Set<string>();
+  /** The calls that run, each with its request. */
+  #running = new Map<string, Request>();
   #cancelled = new Set<string>();
   #served = new ServedCalls();
   /** The sending of refusals, and of answers that are retried after their call has ended. */
@@ -74,15 +65,7 @@ export class Server {
   async expose(exposure: Exposure): Promise<void> {
     const { name, concurrency } = exposure;
     if (this.#exposed.has(name) || exposure.type) exposure.checkUnused(this.exposures);
-    const stream: Stream = this.#core.link.subscribe({ topic: name, pattern: false, serves: true }, (_, bodies) => {
-      for (const body of bodies) {
-        stream.credit(cost(body));
-        this.#core.decode(body, name, ({ value, type }, unreadable) => {
-          if (type !== REQUEST) return; // other events on the function's topic are not for servers
-          this.handleRequest(value, unreadable, this.#exposed.get(name)?.stream !== stream);
-        });
-      }
-    });
+    const stream = this.#core.link.subscribe({ topic: name, pattern: false, serves: true }, () => {}); // see `handleRequest`
     const semaphore = concurrency === Infinity ? undefined : new Semaphore(concurrency);
     this.#exposed.set(name, { exposure, stream, semaphore });
     this.#sources.set(exposure.source, (this.#sources.get(exposure.source) ?? 0) + 1);
@@ -125,6 +108,11 @@ export class Server {
     await Promise.allSettled([...this.#exposed.keys()].map((name) => this.unexpose(name)));
   }
 
+  /** Tells the callers of all calls that still run that their outcome will not be known. */
+  abandon(): void {
+    for (const request of this.#running.values()) this.#reply(request, "forgotten");
+  }
+
   /** Resolves when all refusals have been sent. A caller that does not receive its refusal must treat the call as lost. */
   idle(): Promise<void> {
     return this.#replies.idle();
@@ -135,16 +123,12 @@ export class Server {
     if (this.#running.has(id)) this.#cancelled.add(id);
   }
 
-  /**
-   * Handles a request from the inbox or from the function's topic. An `unreadable` request is answered with that error. A request for
-   * an exposure that has `ended` is refused, unless the function is exposed again, where its id says that it is the same one.
-   */
-  handleRequest(value: unknown, unreadable?: ValidationError, ended = false): void {
+  /** Handles a request from the inbox or from the function's topic. An `unreadable` request is answered with that error. */
+  handleRequest(value: unknown, unreadable?: ValidationError): void {
     const request = readRequest(value);
     if (!request && unreadable) return; // this was already reported
     if (!request) return this.#core.report(new ValidationError("Cannot serve a request: it is malformed"), "");
     const { call, fn } = request;
-    if (ended && !call) return; // a request of PyMQ has no id, so a function that was exposed again would run it twice
     if (call?.offer) return this.#offer(request);
     if (call) {
       if (this.#running.has(call.id)) return this.#reply(request, "running");
@@ -206,7 +190,7 @@ export class Server {
   async #serve(request: Request, exposed: Exposed, unreadable?: ValidationError): Promise<void> {
     const { fn, call } = request;
     const server = this.#core.link.inbox; // the caller knows this address, even if the worker is replaced meanwhile
-    if (call) this.#running.add(call.id);
+    if (call) this.#running.set(call.id, request);
     const answer = unreadable ? errorAnswer(fn, unreadable) : await this.#limited(request, exposed);
     if (!answer) return this.#passOver(request);
     if (!call) return await answerPymq(request, answer, this.#core);

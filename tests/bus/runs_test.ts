@@ -1,11 +1,11 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import process from "node:process";
-import { Bus, NoSuchRemoteError } from "../../mod.ts";
+import { Bus, type BusError, NoSuchRemoteError } from "../../mod.ts";
 import { redis } from "../../src/providers/redis/provider.ts";
 import { Peer } from "../support/peer.ts";
 import { TcpProxy } from "../support/tcp_proxy.ts";
 import { until } from "../support/until.ts";
-import { fresh, onRedis } from "./grounds.ts";
+import { fresh, onEach, onRedis } from "./grounds.ts";
 
 onRedis("a call that finds no registration", ({ it, server, provider }) => {
   const registered = (namespace: string, fn: string) => `__tsmq:servers:__eventbus:${namespace}:${fn}`;
@@ -50,6 +50,31 @@ onRedis("a call that finds no registration", ({ it, server, provider }) => {
     const runs = peers.reduce((sum, { output }) => sum + output.split('@"ran"').length - 1, 0);
     assertEquals(runs, 3);
     await Promise.all(peers.map((peer) => peer.kill()));
+  });
+});
+
+onEach("a bus that is closed while it runs a call", ({ it, provider }) => {
+  it("tells the caller at once that the outcome is unknown", async () => {
+    const [namespace, transport] = [fresh(), provider()];
+    const server = await Bus.open(transport, { namespace });
+    await using caller = await Bus.open(transport, { namespace });
+    const begun = Promise.withResolvers<void>();
+    await server.expose("work", () => {
+      begun.resolve();
+      return new Promise(() => {});
+    });
+    const calls = [caller.stub("work", { timeout: 60_000 })(), caller.stub("work", { timeout: 60_000, multi: true })()];
+    const outcomes = Promise.allSettled(calls);
+    await begun.promise;
+    await until("the server runs both calls", () => server.health().pending.handlers === 2);
+    assertEquals((await server.close({ timeout: 500 })).abandoned, 2);
+    const since = performance.now();
+    const [one, all] = await outcomes;
+    assert(performance.now() - since < 2_500, "the callers waited until the server was missed");
+    const reason = one!.status === "rejected" ? one!.reason as BusError : undefined;
+    assertEquals(reason?.code, "unavailable");
+    const [result] = all!.status === "fulfilled" ? all!.value as PromiseSettledResult<unknown>[] : [];
+    assertEquals(result?.status === "rejected" && (result.reason as BusError).code, "unavailable");
   });
 });
 

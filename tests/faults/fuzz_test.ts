@@ -110,7 +110,7 @@ describe(`garbage (seed ${SEED})`, () => {
     using thread = new OneThread(() => Promise.resolve(receiver));
     const faults: unknown[] = [];
     const nothing = () => {};
-    const events = { died: nothing, state: nothing, gap: nothing, inbox: nothing, posted: nothing };
+    const events = { died: nothing, state: nothing, gap: nothing, inbox: nothing, requests: nothing, posted: nothing };
     const link = await Link.open(thread.provider, { namespace: "n", connectTimeout: 5_000 }, {
       ...events,
       fault: (error) => faults.push(error),

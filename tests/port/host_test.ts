@@ -121,6 +121,20 @@ describe("host()", () => {
     await main.next("beat");
   });
 
+  it("passes on what comes on a served function's topic, also after its subscription has ended", async () => {
+    await using main = new Main();
+    await main.next("ready");
+    main.post({ kind: "subscribe", id: 1, subscription: 1, filter: { ...filter, serves: true }, credit: 1 });
+    await main.done(1);
+    const emit = main.receiver.emits.get("a")!;
+    emit("a", "1");
+    main.post({ kind: "unsubscribe", id: 2, subscription: 1 });
+    await main.done(2);
+    emit("a", "late");
+    const [first, late] = [await main.next("requests"), await main.next("requests")];
+    assertEquals([first.topics, first.bodies, late.bodies], [["a"], ["1"], ["late"]]);
+  });
+
   it("posts all frames of one turn as one array", async () => {
     await using main = new Main();
     await main.next("ready");

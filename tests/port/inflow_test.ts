@@ -181,4 +181,23 @@ describe("Inflow", () => {
     assertEquals(seen(posted).at(-1), "in time");
     assertEquals(seen(posted).length, fits + 1);
   });
+
+  it("passes on requests with their topics, one frame a turn, within the limit of inbox messages", () => {
+    const { inflow: flow, posted } = inflow();
+    flow.request("f", "1");
+    flow.inbox("answer");
+    flow.request("g", "2");
+    flow.sent();
+    flow.request("f", "3");
+    flow.sent();
+    assertEquals(posted.splice(0), [
+      { kind: "requests", topics: ["f", "g"], bodies: ["1", "2"] },
+      { kind: "inbox", bodies: ["answer"] },
+      { kind: "requests", topics: ["f"], bodies: ["3"] },
+    ]);
+    const fits = Math.floor(AHEAD_LIMIT / cost(MEGABYTE)) + 1;
+    for (let i = 0; i < fits + 5; i++) flow.request("f", MEGABYTE);
+    assertEquals(posted.map(({ kind }) => kind), ["requests", "fault"]);
+    assert((posted[0] as { bodies: string[] }).bodies.length <= fits);
+  });
 });

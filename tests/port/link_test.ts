@@ -56,6 +56,7 @@ class Stage implements AsyncDisposable {
       gap: (reason, lost) => say(`gap ${lost || ""}: ${reason}`),
       fault: (error) => say(`fault ${error.code}`),
       inbox: (bodies) => say(`inbox ${bodies}`),
+      requests: (topics, bodies) => say(`requests ${topics} ${bodies}`),
       posted: () => this.posted++,
     };
     return this.link = await Link.open(this.thread.provider, { namespace: "n", connectTimeout }, events);
@@ -330,7 +331,15 @@ describe("Link", () => {
       () => "secret",
     );
     try {
-      const events = { died: ignore, state: ignore, gap: ignore, fault: ignore, inbox: ignore, posted: ignore };
+      const events = {
+        died: ignore,
+        state: ignore,
+        gap: ignore,
+        fault: ignore,
+        inbox: ignore,
+        requests: ignore,
+        posted: ignore,
+      };
       const link = await Link.open(thread.provider, { namespace: "n", connectTimeout: 1_000 }, events);
       await close(link, 1_000);
     } finally {

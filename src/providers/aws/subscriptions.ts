@@ -5,8 +5,8 @@
  */
 import { BusError } from "../../errors.ts";
 import { pause } from "../../internal/time.ts";
-import { glob } from "../../provider/glob.ts";
 import type { Emit, Filter, ReceiverContext } from "../../provider/provider.ts";
+import { Router } from "../../provider/router.ts";
 import { nameOf } from "./arns.ts";
 import { type Content, PATTERNS_TTL } from "./message.ts";
 import type { Names } from "./names.ts";
@@ -14,19 +14,15 @@ import type { Names } from "./names.ts";
 /** The largest number of held events of one topic. SQS keeps further events. With the largest bodies they have 64 MiB. */
 const MAX_HELD = 256;
 
-interface Pattern {
-  readonly matches: (topic: string) => boolean;
-  readonly emit: Emit;
-}
-
 /** Emits events to the subscriptions of a bus. */
 export class Subscriptions {
   readonly #names: Names;
   readonly #context: ReceiverContext;
   readonly #closing: AbortSignal;
-  /** SNS topic → its exact subscriptions. */
-  readonly #exact = new Map<string, Map<Filter, Emit>>();
-  readonly #patterns = new Map<Filter, Pattern>();
+  /** Routes exact subscriptions by their SNS topics. */
+  readonly #router = new Router();
+  /** The SNS topic of each subscription, and what ends it. */
+  readonly #subscriptions = new Map<Filter, { readonly name: string; readonly end: () => void }>();
   /** SNS topic → its events that wait until it is known whether earlier ones were lost. */
   readonly #held = new Map<string, Content[]>();
 
@@ -39,7 +35,7 @@ export class Subscriptions {
 
   /** True if there is no subscription. */
   get empty(): boolean {
-    return this.#exact.size === 0 && this.#patterns.size === 0;
+    return this.#subscriptions.size === 0;
   }
 
   /** Returns the SNS topic that carries the events of a filter. */
@@ -49,25 +45,20 @@ export class Subscriptions {
 
   /** Emits the events of a filter from now on. */
   add(filter: Filter, emit: Emit): void {
-    if (filter.pattern) return void this.#patterns.set(filter, { matches: glob(filter.topic), emit });
     const name = this.topicOf(filter);
-    const emits = this.#exact.get(name) ?? new Map<Filter, Emit>();
-    this.#exact.set(name, emits.set(filter, emit));
+    const end = this.#router.add(filter, emit, filter.pattern ? filter.topic : name);
+    this.#subscriptions.set(filter, { name, end });
   }
 
   /** True while the events of a filter are emitted. */
   has(filter: Filter): boolean {
-    return filter.pattern ? this.#patterns.has(filter) : this.#exact.get(this.topicOf(filter))?.has(filter) ?? false;
+    return this.#subscriptions.has(filter);
   }
 
   /** Emits no more events of a filter. Returns false if the filter is unknown. */
   remove(filter: Filter): boolean {
-    if (filter.pattern) return this.#patterns.delete(filter);
-    const name = this.topicOf(filter);
-    const emits = this.#exact.get(name);
-    if (!emits?.delete(filter)) return false;
-    if (emits.size === 0) this.#exact.delete(name);
-    return true;
+    this.#subscriptions.get(filter)?.end();
+    return this.#subscriptions.delete(filter);
   }
 
   /** Emits or holds an event. Returns false if there is no room to hold it. */
@@ -105,16 +96,15 @@ export class Subscriptions {
     for (const content of held) this.#emit(name, content);
   }
 
-  #filters(name: string): Iterable<Filter> {
-    return name === this.#names.all ? this.#patterns.keys() : this.#exact.get(name)?.keys() ?? [];
+  #filters(name: string): Filter[] {
+    return [...this.#subscriptions].filter(([, subscription]) => subscription.name === name).map(([filter]) => filter);
   }
 
   #emit(name: string, { label: { topic }, body }: Content): void {
     if (name === this.#names.all) {
-      if (topic === undefined) return; // not published by tsmq
-      for (const { matches, emit } of this.#patterns.values()) if (matches(topic)) emit(topic, body);
+      if (topic !== undefined) this.#router.emitPatterns(topic, body); // tsmq published it
       return;
     }
-    for (const [filter, emit] of this.#exact.get(name) ?? []) emit(filter.topic, body);
+    this.#router.emitExact(name, body);
   }
 }

@@ -4,7 +4,6 @@
  * @module
  */
 import { BusError, ClosedError, ProviderError } from "../../errors.ts";
-import { glob } from "../../provider/glob.ts";
 import type {
   AskHandler,
   Delivery,
@@ -15,6 +14,7 @@ import type {
   Receiver,
   ReceiverContext,
 } from "../../provider/provider.ts";
+import { filterKey, Router } from "../../provider/router.ts";
 import { removeBus } from "./cleanup.ts";
 import { check } from "./errors.ts";
 import { type Frame, readEvents, readLarge } from "./frames.ts";
@@ -32,11 +32,6 @@ import { recordThread } from "./worker_thread.ts";
 const CLEANUP_INTERVAL = 2_000;
 /** Messages that are read from one queue in a row. */
 const READ_LIMIT = 64;
-
-interface PatternSubscription {
-  readonly matches: (topic: string) => boolean;
-  readonly emit: Emit;
-}
 
 /** Opens the receiving half of an IPC bus. */
 export async function openReceiver(context: ReceiverContext): Promise<Receiver> {
@@ -85,8 +80,7 @@ class IpcReceiver implements AskHandler, Receiver {
   #leases: Leases;
   #crashSlot: CrashSlot;
   #itemReceiver: ItemReceiver;
-  #exact = new Map<string, Set<Emit>>();
-  #patterns = new Map<string, PatternSubscription>();
+  #router = new Router();
   /** Ends each subscription, by the key of its filter. */
   #unsubscribers = new Map<string, () => void>();
   #buffer: Uint8Array;
@@ -125,26 +119,16 @@ class IpcReceiver implements AskHandler, Receiver {
     if (this.#closing) throw new ClosedError();
     const { topic, pattern, serves } = filter;
     const { subscriptions } = this.#namespace;
-    if (pattern) {
-      subscriptions.subscribePattern(topic, this.inbox);
-      this.#patterns.set(topic, { matches: glob(topic), emit });
-      this.#unsubscribers.set(keyOf(filter), () => {
-        this.#patterns.delete(topic);
-        subscriptions.unsubscribePattern(topic, this.inbox);
-      });
-      return;
-    }
-    subscriptions.subscribe(topic, this.inbox);
-    const emits = this.#exact.get(topic) ?? new Set();
-    this.#exact.set(topic, emits.add(emit));
+    if (pattern) subscriptions.subscribePattern(topic, this.inbox);
+    else subscriptions.subscribe(topic, this.inbox);
+    const remove = this.#router.add(filter, emit);
     const end = () => {
-      emits.delete(emit);
       if (serves) subscriptions.unregister(topic, this.inbox);
-      if (emits.size > 0) return;
-      this.#exact.delete(topic);
-      subscriptions.unsubscribe(topic, this.inbox);
+      if (!remove()) return;
+      if (pattern) subscriptions.unsubscribePattern(topic, this.inbox);
+      else subscriptions.unsubscribe(topic, this.inbox);
     };
-    this.#unsubscribers.set(keyOf(filter), end);
+    this.#unsubscribers.set(filterKey(filter), end);
     if (!serves) return;
     try {
       subscriptions.register(topic, this.inbox);
@@ -156,8 +140,8 @@ class IpcReceiver implements AskHandler, Receiver {
 
   // deno-lint-ignore require-await
   async unsubscribe(filter: Filter): Promise<void> {
-    this.#unsubscribers.get(keyOf(filter))?.();
-    this.#unsubscribers.delete(keyOf(filter));
+    this.#unsubscribers.get(filterKey(filter))?.();
+    this.#unsubscribers.delete(filterKey(filter));
   }
 
   receive(queue: string, options: ReceiveOptions): Promise<Delivery[]> {
@@ -217,8 +201,9 @@ class IpcReceiver implements AskHandler, Receiver {
   async #close(): Promise<void> {
     for (const end of this.#unsubscribers.values()) end();
     this.#unsubscribers.clear();
-    // the messages in the inbox are passed on and answered; a later sender sees that its message was not read
-    this.#namespace.posix.unlinkQueue(this.#inbox.name);
+    // the messages in both queues are passed on and answered; a later sender sees that its message was not read
+    for (const { name } of [this.#events, this.#inbox]) this.#namespace.posix.unlinkQueue(name);
+    this.#read(this.#events, (frame) => this.#emit(frame));
     this.#readInbox();
     this.#crashSlot.close();
     removeBus(this.#namespace, this.inbox);
@@ -238,7 +223,9 @@ class IpcReceiver implements AskHandler, Receiver {
       buses = this.#namespace.buses();
       for (const bus of this.#namespace.dead(buses)) removeBus(this.#namespace, bus);
       if (this.#namespace.subscriptions.discover()) {
-        for (const topic of this.#exact.keys()) this.#namespace.subscriptions.subscribe(topic, this.inbox);
+        for (const [topic] of this.#router.filters("topics")) {
+          this.#namespace.subscriptions.subscribe(topic, this.inbox);
+        }
       }
     } catch (error) {
       this.#context.fault(error);
@@ -297,11 +284,6 @@ class IpcReceiver implements AskHandler, Receiver {
   }
 
   #emit({ topic, body }: Frame): void {
-    for (const emit of this.#exact.get(topic) ?? []) emit(topic, body);
-    for (const { matches, emit } of this.#patterns.values()) if (matches(topic)) emit(topic, body);
+    this.#router.emit(topic, body);
   }
-}
-
-function keyOf({ topic, pattern, serves }: Filter): string {
-  return `${pattern ? "*" : "="}${serves ? "!" : "."}${topic}`;
 }

@@ -20,7 +20,7 @@ import { MemoryQueue } from "./queue.ts";
 
 /** The topics, queues and receivers of one namespace. */
 class Namespace {
-  readonly router = new Router();
+  readonly router = new Router({ late: false });
   readonly servers = new Map<string, Set<string>>();
   readonly inboxes = new Map<string, (body: string) => void>();
   readonly queues = new Map<string, MemoryQueue>();

@@ -5,27 +5,21 @@
  */
 import { BusError } from "../../errors.ts";
 import type { Emit, Filter } from "../../provider/provider.ts";
+import { filterKey, Router } from "../../provider/router.ts";
 import type { Client } from "./client.ts";
 import type { Names } from "./names.ts";
 import { count, type ReplyReader } from "./replies.ts";
 
-interface Entry {
-  readonly filter?: Filter;
-  readonly emit: Emit;
-  /** The subscription was removed, but the server has not confirmed it yet. */
-  ending?: true;
-}
-
-interface Route {
-  readonly topic: string;
-  readonly emits: Entry[];
-}
+/** The filter of the channels that the provider itself needs. */
+const INTERNAL: Filter = { topic: "", pattern: false, serves: false };
 
 /** The subscriptions of one connection, which is replaced when it breaks. */
 export class Subscriptions {
   #names: Names;
-  #channels = new Map<string, Route>();
-  #patterns = new Map<string, Route>();
+  /** Routes by channel and by pattern, as Redis has them. */
+  #router = new Router();
+  /** Ends each subscription, by the key of its filter. */
+  #ends = new Map<string, () => boolean>();
 
   /** Creates an empty list of subscriptions of a namespace. */
   constructor(names: Names) {
@@ -34,38 +28,28 @@ export class Subscriptions {
 
   /** Adds a channel that the provider itself needs. {@linkcode subscribeAll} subscribes to it. */
   addInternal(channel: string, emit: (body: string) => void): void {
-    this.#channels.set(channel, { topic: "", emits: [{ emit: (_, body) => emit(body) }] });
+    this.#router.add(INTERNAL, (_, body) => emit(body), channel);
   }
 
   /** Adds a subscription, and subscribes to its channel or pattern. */
   async add(client: Client, filter: Filter, emit: Emit): Promise<void> {
-    const [routes, name] = this.#routesOf(filter);
-    const known = routes.get(name);
-    const entry: Entry = { filter, emit };
-    if (known) known.emits.push(entry);
-    else routes.set(name, { topic: filter.topic, emits: [entry] });
+    const name = this.#nameOf(filter);
+    const end = this.#router.add(filter, emit, name);
+    this.#ends.set(filterKey(filter), end);
     try {
       await client.call(count, filter.pattern ? "psubscribe" : "subscribe", name);
     } catch (error) {
-      this.#removeEntry(filter, entry);
+      if (this.#ends.get(filterKey(filter)) === end) this.#ends.delete(filterKey(filter));
+      end();
       throw error;
     }
   }
 
-  /** Removes a subscription. It emits nothing after the call; but a server emits until Redis has confirmed the end, because it is counted until then. */
+  /** Removes a subscription. */
   async remove(client: Client, filter: Filter): Promise<void> {
-    const [routes, name] = this.#routesOf(filter);
-    const emits = routes.get(name)?.emits ?? [];
-    const entry = emits.find((each) => each.filter?.serves === filter.serves && !each.ending);
-    if (!entry) return;
-    entry.ending = true;
-    if (!filter.serves) this.#removeEntry(filter, entry);
-    try {
-      if (emits.some(({ ending }) => !ending)) return;
-      await client.call(count, filter.pattern ? "punsubscribe" : "unsubscribe", name);
-    } finally {
-      this.#removeEntry(filter, entry);
-    }
+    const last = this.#ends.get(filterKey(filter))?.();
+    this.#ends.delete(filterKey(filter));
+    if (last) await client.call(count, filter.pattern ? "punsubscribe" : "unsubscribe", this.#nameOf(filter));
   }
 
   /**
@@ -79,11 +63,11 @@ export class Subscriptions {
     onSubscribed: (filter: Filter) => void,
     onRefused: (name: string, error: unknown) => void,
   ): Promise<void> {
-    const subscribe = (verb: string, [name, { emits }]: [string, Route]) => {
+    const subscribe = (verb: string, [name, filters]: [string, Filter[]]) => {
       // a reader runs in order with the events; a promise would resolve after later events
       const subscribed: ReplyReader<number> = (reply) => {
         const subscriptions = count(reply);
-        for (const { filter } of emits) if (filter) onSubscribed(filter);
+        for (const filter of filters) if (filter !== INTERNAL) onSubscribed(filter);
         return subscriptions;
       };
       return call(subscribed, verb, name).catch((error) => {
@@ -93,36 +77,22 @@ export class Subscriptions {
       });
     };
     await Promise.all([
-      ...[...this.#channels].map((channel) => subscribe("subscribe", channel)),
-      ...[...this.#patterns].map((pattern) => subscribe("psubscribe", pattern)),
+      ...this.#router.filters("topics").map((channel) => subscribe("subscribe", channel)),
+      ...this.#router.filters("patterns").map((pattern) => subscribe("psubscribe", pattern)),
     ]);
   }
 
   /** Emits an event of a channel to its subscribers. */
   message(channel: string, body: string): void {
-    const route = this.#channels.get(channel);
-    if (route) { for (const { emit } of route.emits) emit(route.topic, body); }
+    this.#router.emitExact(channel, body);
   }
 
   /** Emits an event that a pattern matched to the subscribers of that pattern. */
   patternMessage(pattern: string, channel: string, body: string): void {
-    const route = this.#patterns.get(pattern);
-    if (!route) return;
-    const topic = this.#names.topic(channel);
-    for (const { emit } of route.emits) emit(topic, body);
+    this.#router.emitPattern(pattern, this.#names.topic(channel), body);
   }
 
-  #routesOf({ topic, pattern }: Filter): [Map<string, Route>, string] {
-    return pattern ? [this.#patterns, this.#names.pattern(topic)] : [this.#channels, this.#names.channel(topic)];
-  }
-
-  /** Removes an entry from its route, and the route with its last entry. */
-  #removeEntry(filter: Filter, entry: Entry): void {
-    const [routes, name] = this.#routesOf(filter);
-    const emits = routes.get(name)?.emits ?? [];
-    const index = emits.indexOf(entry);
-    if (index < 0) return;
-    emits.splice(index, 1);
-    if (emits.length === 0) routes.delete(name);
+  #nameOf({ topic, pattern }: Filter): string {
+    return pattern ? this.#names.pattern(topic) : this.#names.channel(topic);
   }
 }
