@@ -34,8 +34,8 @@ const ABOUT = `tsmq: pub/sub, queues and calls over transports that you already 
 The first argument of each command is the URL of the transport:
   redis://user:password@host:6379/0   rediss://… for TLS   unix:///path/of/socket
   redis+sentinel://host:26379,host:26379/mymaster   redis+cluster://host:7000,host:7001
-  aws:eu-central-1   aws:us-east-1?endpoint=http://localhost:4566   (credentials: as the AWS SDK finds them)
-  ipc:   memory: (this process only, for trying commands)
+  aws:eu-central-1   aws:us-east-1?endpoint=http://localhost:4566   (the AWS SDK finds the credentials)
+  ipc:   memory: (for this process only, to try commands)
 
 Values are JSON, on the command line, on standard input (one value a line) and on standard output.
 An error is one line on standard error.
@@ -75,7 +75,7 @@ const app: Application<CommandContext> = buildApplication(
   },
 );
 
-/** Runs the command of this command line and sets the exit code of the process. */
+/** Runs the command that these arguments name, and sets the exit code of the process. */
 export async function main(args: readonly string[] = process.argv.slice(2)): Promise<void> {
   const { stdout, stderr } = process;
   // print() rejects when the reader is gone; an unhandled "error" event would end the process before the bus is closed

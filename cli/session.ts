@@ -69,7 +69,7 @@ export function say(text: string): void {
   process.stderr.write(`tsmq: ${text}\n`);
 }
 
-/** Returns a signal that aborts on Ctrl-C or SIGTERM. A second one ends the process at once. */
+/** Returns a signal that aborts on Ctrl-C or SIGTERM. A second Ctrl-C or SIGTERM ends the process immediately. */
 function interrupted(): Disposable & { readonly signal: AbortSignal } {
   const controller = new AbortController();
   const end = () => controller.signal.aborted ? process.exit(130) : controller.abort();

@@ -94,7 +94,7 @@ function ipcTransport(options: IpcOptions): Transport {
   };
 }
 
-/** Parses `//user:password@host:port,host:port/path`, which `URL` cannot, because it has several hosts. */
+/** Parses `//user:password@host:port,host:port/path`, which the class `URL` rejects because it names several hosts. */
 function many(rest: string, defaultPort: number) {
   const [, user, password, hosts = "", path] = /^\/\/(?:([^:@/]*)(?::([^@/]*))?@)?([^/]+)(?:\/(.*))?$/.exec(rest) ?? [];
   const addresses = hosts.split(",").map((address) => {

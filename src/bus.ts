@@ -116,7 +116,7 @@ export class Bus extends EventTarget implements AsyncDisposable {
   }
 
   /**
-   * Ends the oldest subscription of this handler to this target: one by name and one by pattern. A handler that was subscribed twice
+   * Ends the oldest subscription of this handler to this target by name, and the oldest by pattern. A handler that was subscribed twice
    * stays subscribed once. An unknown pair is ignored.
    */
   async unsubscribe<T, I>(

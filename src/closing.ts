@@ -20,7 +20,7 @@ export interface Parts {
   readonly publisher: Publisher;
 }
 
-/** Closes a bus. Its construction begins the closing. */
+/** The closing of a bus, which begins with the constructor. */
 export class Closing {
   /** The report after all work has ended, except work that waits for this promise itself. The transport may still be open. */
   readonly stopped: Promise<CloseReport>;
@@ -85,7 +85,7 @@ export class Closing {
   }
 }
 
-/** Milliseconds of the timeout that are reserved for the transport, which gives back the items of unfinished handlers. */
+/** Returns how many milliseconds of the timeout are reserved for the transport, which gives back the items of unfinished handlers. */
 function reserve(timeout: number): number {
   return Math.min(1_000, Math.max(timeout / 4, Math.min(250, timeout / 2)));
 }

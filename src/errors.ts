@@ -232,7 +232,7 @@ export interface PlainError {
   message: string;
   /** The property `retryable` of a `BusError`. */
   retryable: boolean;
-  /** The cause of the error, if any. */
+  /** The stack of the error, if any. */
   stack?: string;
 }
 
@@ -268,7 +268,7 @@ export function fromPlain(plain: PlainError): BusError {
   return error;
 }
 
-/** Whether the error means that Deno lacks a permission. An error from a worker has only its message. */
+/** Returns whether the error means that Deno lacks a permission. An error from a worker has only its message. */
 export function lacksPermission(error: unknown): boolean {
   return isA(error, Error) && (nameOf(error) === "NotCapable" || /^Requires \w+ access/.test(textOf(error)));
 }

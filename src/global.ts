@@ -28,9 +28,9 @@ let bus: Bus | undefined;
 let opening: Promise<Bus> | undefined;
 let closing: Bus | undefined;
 
-/** A subscription or exposure made before `init`, which applies it. `shutdown` removes it. */
+/** A subscription or an exposure that was made before `init`. `init` applies it, and `shutdown` removes it. */
 interface Registration {
-  /** The exposures. Absent for a subscription, which has the other members. */
+  /** The exposure. A subscription does not have it, but has the other members. */
   readonly exposure?: Exposure;
   readonly topic?: string;
   readonly handler?: unknown;
@@ -157,7 +157,7 @@ export function subscriber(target: Target, options: SubscribeOptions = {}): Wrap
   return wrapper((fn) => listen(target, fn as unknown as Handler<never>, options));
 }
 
-/** Returns a topic. It uses the default bus of the moment at which it is used; see {@linkcode Bus.topic}. */
+/** Returns a topic of the default bus that is open when the topic is used; see {@linkcode Bus.topic}. */
 export const topic: Bus["topic"] = (name: string, options: TopicOptions = {}): Topic<never> =>
   new Topic(name, options, { publish, subscribe: listen });
 

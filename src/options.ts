@@ -54,7 +54,7 @@ export interface CloseReport {
 export interface Health {
   /** "up", "down" while a connection is lost, then "closing" and "closed". */
   readonly state: BusState;
-  /** When the worker last sent a message, in milliseconds of `Date.now()`. */
+  /** The time when the worker last sent a message, in milliseconds of `Date.now()`. */
   readonly lastReceive: number;
   /** The last error that was reported, if any. */
   readonly lastError: unknown;
@@ -86,10 +86,13 @@ const OPTIONS = fields({
   log: v.optional(callable<Log>()),
 });
 
-/** The longest deadline in milliseconds, 12 days. A timer holds twice as much, so that sums of it fit too. */
+/**
+ * The longest deadline in milliseconds, 12 days. It is half of the longest time of a timer, so that the sum of two deadlines fits a timer
+ * too.
+ */
 const LONGEST_DEADLINE = 2 ** 30;
 
-/** Milliseconds as a timer holds them. */
+/** Returns the schema of a deadline in milliseconds, which fits a timer. */
 function deadline(): v.GenericSchema<number> {
   return v.pipe(milliseconds(1, Infinity), v.transform((ms) => Math.min(ms, LONGEST_DEADLINE)));
 }

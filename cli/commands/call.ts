@@ -44,7 +44,7 @@ export const command = buildCommand({
       multi: { kind: "boolean", brief: "Call every server of the function", default: false, withNegated: false },
       stdin: {
         kind: "boolean",
-        brief: "One call for each line of standard input, an array of arguments",
+        brief: "Make one call for each line of standard input, an array of arguments",
         default: false,
         withNegated: false,
       },

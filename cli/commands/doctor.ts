@@ -99,11 +99,11 @@ export const command = buildCommand({
     positional: { kind: "tuple", parameters: [URL_ARGUMENT] },
   },
   docs: {
-    brief: "Find problems of a transport, and how to solve them",
+    brief: "Find problems of a transport, and explain how to solve them",
     fullDescription: [
-      "Checks, in this order: is the transport reachable, does it accept the credentials, is its version supported, does it",
-      "permit all that a bus does, has it room, what have dead buses left. Then a bus sends itself an event, an item and a",
-      "call. It writes only under names of its own, and removes what it has written.",
+      "Checks whether the transport is reachable, accepts the credentials, has a supported version, permits everything that",
+      "a bus does, and has room, and what dead buses have left. Then a bus sends an event, an item and a call to itself.",
+      "The doctor writes only under its own names, and removes everything that it has written.",
       "RISK: it works, but something may be lost. BROKEN: it does not work; the exit code is 1.",
     ].join("\n"),
     customUsage: [

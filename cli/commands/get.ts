@@ -26,7 +26,7 @@ export const command = buildCommand({
   parameters: {
     flags: {
       ...BUS_FLAGS,
-      count: { kind: "parsed", parse: count, brief: "How many items; Infinity: until Ctrl-C", default: "1" },
+      count: { kind: "parsed", parse: count, brief: "The number of items; Infinity: until Ctrl-C", default: "1" },
       timeout: {
         kind: "parsed",
         parse: number(),
@@ -43,7 +43,7 @@ export const command = buildCommand({
   docs: {
     brief: "Take items from a queue, one JSON a line",
     fullDescription: [
-      "Removes an item after its line is written. An item that could not be written goes back to the queue.",
+      "Removes an item after its line is written. An item whose line could not be written goes back to the queue.",
       "Exit code 3: no item in time.",
     ].join("\n"),
     customUsage: [

@@ -24,9 +24,9 @@ export const command = buildCommand({
     positional: { kind: "tuple", parameters: [URL_ARGUMENT] },
   },
   docs: {
-    brief: "Remove what dead buses have left in a namespace",
+    brief: "Remove the remains of dead buses from a namespace",
     fullDescription: [
-      "Prints a line for each thing that it removes. It keeps what belongs to a live bus, and named queues with their items.",
+      "Prints a line for each thing that it removes. It keeps what belongs to a live bus, and all named queues.",
       "Every bus does the same when it opens. Use this in a namespace where no bus opens any more.",
     ].join("\n"),
     customUsage: ["<url> [flags]", {

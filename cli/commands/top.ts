@@ -139,8 +139,8 @@ export const command = buildCommand({
   docs: {
     brief: "Watch the rates of topics and queues",
     fullDescription: [
-      "Subscribes to the topics and counts their events: in a second, and since the start. For queues it shows how many items",
-      "wait, and their growth in a second. Single calls are not counted, because they go straight to a server's inbox.",
+      "Subscribes to the topics and counts their events: each second, and since the start. For queues it shows the number of",
+      "waiting items, and its growth each second. Single calls are not counted, because they go straight to a server's inbox.",
     ].join("\n"),
     customUsage: [
       "<url> [<pattern>] [flags]",

@@ -26,7 +26,7 @@ export type TagResult = { readonly tag: string; readonly json: string } | { read
 
 const NATIVE = /\{\s*\[native code\]\s*\}\s*$/;
 
-/** Whether a class is native code. */
+/** Returns whether a class is native code. */
 export function native(type: object): boolean {
   return NATIVE.test(Function.prototype.toString.call(type));
 }

@@ -28,7 +28,7 @@ export interface Decoded {
   type?: string;
 }
 
-/** Whether a body can hold a tag or a `__proto__`. Two searches cost less than one regular expression. */
+/** Returns whether a body can hold a tag or a `__proto__`. Two searches cost less than one regular expression. */
 function mayHoldTags(body: string): boolean {
   return body.includes("__") || body.includes("\\u005");
 }
@@ -95,7 +95,7 @@ export class Codec {
     }
   }
 
-  /** Encodes a value that becomes a part of a body, as JSON and mark. Throws as {@linkcode Codec.encode} does. */
+  /** Encodes a value that becomes a part of a body. Returns its JSON and its mark. Throws as {@linkcode Codec.encode} does. */
   write(value: unknown): Written {
     try {
       const json = writePlain(value);
@@ -115,7 +115,7 @@ export class Codec {
   }
 
   /**
-   * Decodes a body; returns a promise only where a registered class in it has an asynchronous schema.
+   * Decodes a body; returns a promise only if a registered class in it has an asynchronous schema.
    *
    * @throws {ValidationError} (or rejects with it) when the body is malformed or a schema rejects it; the error contains the `body`
    */

@@ -63,7 +63,7 @@ function openTraced(text: string): Opened | undefined {
   return body === undefined ? undefined : { body, headers: { traceparent: text.slice(0, TRACEPARENT_LENGTH) } };
 }
 
-/** Adds the trace that a message belongs to, if there is one, to its headers. */
+/** Adds the trace of a message to its headers, if it has one. */
 export function withTrace(
   headers: MessageHeaders | undefined,
   traceparent: string | undefined,
@@ -71,7 +71,7 @@ export function withTrace(
   return traceparent === undefined ? headers : { ...headers, traceparent };
 }
 
-/** Writes headers as JSON with no closing brace but the last. */
+/** Writes headers as JSON in which only the last character is a closing brace. */
 function writeHeaders(headers: MessageHeaders): string {
   const text = JSON.stringify(headers);
   return text.indexOf("}") === text.length - 1 ? text : `${text.slice(0, -1).replaceAll("}", "\\u007d")}}`;
@@ -97,7 +97,7 @@ export function checkedHeaders(value: unknown): MessageHeaders | undefined {
   return headers;
 }
 
-/** Returns the body from the part of an envelope behind its headers. */
+/** Returns the body from the part of an envelope that follows the headers. */
 function openBody(rest: string): string | undefined {
   const tag = tagAtStart(rest);
   if (tag) {
@@ -129,7 +129,7 @@ function tagAtEnd(text: string): { readonly from: number; readonly to: number } 
   return { from, to: quote + 1 };
 }
 
-/** Whether the text has only white space from this index on. */
+/** Returns whether the text has only white space from this index on. */
 function blank(text: string, from: number): boolean {
   for (let i = from; i < text.length; i++) {
     const code = text.charCodeAt(i);

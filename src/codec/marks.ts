@@ -32,7 +32,7 @@ export const KINDS: ReadonlyMap<Kind, string> = new Map([
   ["U", OWN.undefined],
 ]);
 
-/** The digits 0 to 3; four of them are a character. */
+/** The white space for the digits 0 to 3. Four digits encode one character. */
 const SPACES = " \t\n\r";
 /** The end of the marks. A count of deliveries, which may follow, does not contain it. */
 const END = "\r";
@@ -138,7 +138,7 @@ export function kindIn(mark: Mark): Kind | undefined {
   return Array.isArray(mark) && mark.length > 1 ? typeof mark[0] === "string" ? mark[0] : "" : undefined;
 }
 
-/** Returns the marks in a mark. */
+/** Returns the part of a list's or an object's mark that contains the marks of its values. */
 export function withinOf(mark: Mark | undefined): Within | undefined {
   if (typeof mark !== "object" || mark === null) return undefined;
   return Array.isArray(mark) && mark.length > 1 ? mark[1] as Within : mark as Within;

@@ -11,7 +11,7 @@ import { MAX_DIGITS } from "./tags.ts";
  */
 const LONG_INTEGER = new RegExp(`(?:^|[[:,\\s-])${"\\d".repeat(16)}`);
 const INTEGER = /^-?\d+$/;
-/** Matches an exponent of zero. Longer ones are above the length of any text. */
+/** Matches a zero with an exponent. The exponent has at most ten digits, because a larger one exceeds the length of any text. */
 const EXPONENT_OF_ZERO = /0e(\d{1,10})(?!\d)/g;
 const BARE = /(?<=^|[[:,\s])(?:NaN|-?Infinity)(?=$|[\]},\s])/g;
 
@@ -19,7 +19,7 @@ const BARE = /(?<=^|[[:,\s])(?:NaN|-?Infinity)(?=$|[\]},\s])/g;
  * Parses JSON. Integers beyond ±(2^53 - 1) become bigints.
  *
  * @throws {SyntaxError} when the text is not JSON
- * @throws {RangeError} when such an integer is too long or nested too deeply
+ * @throws {RangeError} when an integer has too many digits, or the text is nested too deeply
  */
 export function parse(text: string): unknown {
   try {
@@ -78,7 +78,7 @@ function outsideStrings(text: string, rewrite: (part: string) => string): string
   return parts.join("");
 }
 
-/** Whether an odd number of backslashes precedes this character. */
+/** Returns whether an odd number of backslashes precedes this character. */
 function escaped(text: string, at: number): boolean {
   let first = at;
   while (text[first - 1] === "\\") first--;

@@ -10,7 +10,7 @@ export function writePlain(value: unknown): string | undefined {
   return value !== null && plain(value, 0) ? withoutTags(JSON.stringify(value)) : undefined;
 }
 
-/** Whether JSON expresses a value and all values in it. It does not check keys, so it is fast. */
+/** Returns whether JSON expresses a value and all values in it. It does not check keys, so it is fast. */
 export function plain(value: unknown, depth: number): boolean {
   if (typeof value !== "object") {
     return typeof value === "string" || typeof value === "boolean" || typeof value === "number" && plainNumber(value);
@@ -24,7 +24,7 @@ export function plain(value: unknown, depth: number): boolean {
   return true;
 }
 
-/** Whether JSON expresses all values of an object. */
+/** Returns whether JSON expresses all values of an object. */
 export function plainFields(fields: Fields, depth: number): boolean {
   let empty = true;
   for (const key in fields) {
@@ -46,7 +46,7 @@ export function withoutTags(text: string): string | undefined {
   return text.includes("__") ? undefined : text;
 }
 
-/** Whether an object belongs to the platform, so that its state is not in its fields: `Math`, `Intl`, `JSON`, a module. */
+/** Returns whether an object belongs to the platform, so that its state is not in its fields: `Math`, `Intl`, `JSON`, a module. */
 export function platform(fields: object): boolean {
   return Symbol.toStringTag in fields;
 }

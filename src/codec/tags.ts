@@ -34,7 +34,7 @@ const PYTHON_TYPES: ReadonlySet<string> = new Set(
  */
 export const MAX_DEPTH = 500;
 
-/** Whether a string in a list breaks PyMQ's reader, which searches lists for its keys too. */
+/** Returns whether a string in a list breaks PyMQ's reader, which searches lists for its keys too. */
 export function breaksPymq(value: unknown): boolean {
   return value === "__type" || value === "__obj" || value === "__list";
 }
@@ -45,12 +45,12 @@ export const MAX_DIGITS = 4_300;
 /** An object that is read from JSON or written as JSON. */
 export type Fields = Record<string, unknown>;
 
-/** Whether a key makes an object a tag, or changes its prototype. Most keys fail the first, cheap comparison. */
+/** Returns whether a key makes an object a tag, or changes its prototype. Most keys fail the first, cheap comparison. */
 export function reservedKey(key: string): boolean {
   return key.charCodeAt(0) === 0x5f && key.charCodeAt(1) === 0x5f && (TAG_KEYS.has(key) || key === "__proto__");
 }
 
-/** Whether a tag is reserved, so that a class cannot have it as its name. */
+/** Returns whether a tag is reserved, so that a class cannot have it as its name. */
 export function reservedTag(tag: string): boolean {
   return PYTHON_TYPES.has(tag) || tag.startsWith("tsmq:");
 }

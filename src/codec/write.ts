@@ -11,7 +11,7 @@ import { breaksPymq, type Fields, MAX_DEPTH, MAX_DIGITS, reservedKey } from "./t
 
 /** The text of a value in a body. */
 export interface Written {
-  /** Its JSON. */
+  /** The JSON of the value. */
   readonly json: string;
   /** The type mark as JSON, if the value has one. */
   readonly mark?: string;
@@ -23,7 +23,7 @@ export class Writer {
   readonly #tags: boolean;
   /** The keys that lead to the value that is being written. */
   readonly #path: PropertyKey[] = [];
-  /** The objects that contain it. */
+  /** The objects that contain the value that is being written. */
   readonly #open: object[] = [];
   /** The current level of nesting. */
   #depth = 0;
@@ -294,7 +294,7 @@ function tagged(tag: string, json: string): string {
   return `{"__obj":${json},"__type":${JSON.stringify(tag)}}`;
 }
 
-/** Whether Python can represent this set, whose elements must not be lists or dictionaries. */
+/** Returns whether Python can represent this set, whose elements must not be lists or dictionaries. */
 export function pythonSet(set: Set<unknown>): boolean {
   for (const element of set) {
     const scalar = typeof element !== "object" || element === null || element instanceof Date ||

@@ -1,5 +1,5 @@
 /**
- * The assertions of the kit: a published module brings no test framework along.
+ * The assertions of the kit, which must not depend on a test framework.
  *
  * @module
  */
@@ -16,7 +16,7 @@ export function ok(condition: boolean, what: string): asserts condition {
   if (!condition) throw new ConformanceError(what);
 }
 
-/** Fails unless both are the same by value: prototypes, dates, maps, sets, bytes, -0, NaN and missing keys included. */
+/** Fails unless both values are equal. It also compares prototypes, dates, maps, sets, bytes, -0, NaN and missing keys. */
 export function equal<T>(actual: T, expected: NoInfer<T>, what = "the value"): void {
   const path = difference(actual, expected, "");
   if (path === undefined) return;
@@ -41,7 +41,7 @@ export async function rejects<E extends Error>(
   throw new ConformanceError(`${what} should fail with ${wanted}, but failed with ${show(error)}`, { cause: error });
 }
 
-/** Fails unless the action rejects with (or throws) this very value: a signal's reason. */
+/** Fails unless the action rejects with (or throws) exactly this value, such as a signal's reason. */
 export async function rejectsWith(action: (() => unknown) | Promise<unknown>, reason: unknown): Promise<void> {
   const outcome = await settle(action);
   ok(
@@ -52,7 +52,7 @@ export async function rejectsWith(action: (() => unknown) | Promise<unknown>, re
   );
 }
 
-/** Checks each entry of a table, and fails with all that failed. */
+/** Checks each entry of a table, and fails with a list of all failed entries. */
 export async function each<T>(
   table: Readonly<Record<string, T>>,
   check: (value: T, what: string) => unknown,
@@ -73,7 +73,7 @@ async function settle(action: (() => unknown) | Promise<unknown>): Promise<{ val
   }
 }
 
-/** The path to the first difference; undefined if there is none. */
+/** Returns the path to the first difference; undefined if there is none. */
 function difference(a: unknown, b: unknown, path: string): string | undefined {
   if (Object.is(a, b)) return undefined;
   if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return path;
@@ -102,7 +102,7 @@ function sameMembers(a: Set<unknown>, b: Set<unknown>): boolean {
 /** The largest number of characters that a message quotes of a value. */
 const QUOTED = 300;
 
-/** A value as a message quotes it. */
+/** Returns the text by which a message quotes a value. */
 export function show(value: unknown): string {
   const text = write(value, 0);
   return text.length > QUOTED ? `${text.slice(0, QUOTED)}… (${text.length} characters)` : text;

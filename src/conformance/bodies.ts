@@ -1,5 +1,5 @@
 /**
- * Bodies as a transport sees them: it carries every text as it is, and what strangers post into an inbox harms nobody.
+ * Bodies: a transport carries every text unchanged, and an unknown message in an inbox does no harm.
  *
  * @module
  */
@@ -25,7 +25,7 @@ export const MALFORMED: Readonly<Record<string, string>> = {
   "100,000 levels": "[".repeat(100_000),
 };
 
-/** Values whose bodies a transport is likely to change: white space stands behind some of them, and must stay. */
+/** Values whose bodies a transport is likely to change: some of them end with white space, which must stay. */
 const OPAQUE: Readonly<Record<string, unknown>> = {
   "an empty text": "",
   "text of every kind": 'quotes ", backslash \\, line\n, NUL \0, ☃ 🧊 \u2028',

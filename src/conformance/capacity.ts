@@ -1,5 +1,5 @@
 /**
- * Queues that are full: puts wait for room, and nothing is put that was given up.
+ * Full queues: a put waits for room, and a put that was cancelled adds nothing.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import { drain } from "./queues.ts";
 import type { CaseBody, Cases, Conditional } from "./cases.ts";
 import type { CaseContext } from "./case_context.ts";
 
-/** A case for queues that can be full. */
+/** Returns a case for queues that can be full. */
 function finite(run: CaseBody): Conditional {
   return { skip: ({ capacity }) => capacity === Infinity ? "its queues are never full" : undefined, run };
 }

@@ -75,7 +75,7 @@ export class CaseContext {
     return Promise.all(Array.from({ length: count }, () => this.open(options)));
   }
 
-  /** The errors that a bus reports, which the case expects. */
+  /** Returns the errors that a bus reports, which the case expects. */
   errors(bus: Bus): Collector<BusErrorEvent> {
     this.#expected.add(bus);
     return this.#buses.get(bus)!;

@@ -1,5 +1,5 @@
 /**
- * From the cases of each subject to a list that a test runner can run.
+ * Converts the cases of each subject to one list that a test runner can run.
  *
  * @module
  */
@@ -16,7 +16,7 @@ export interface Case {
   readonly skip?: string;
   /** Milliseconds within which the case ends by itself. A runner's own limit should be longer. */
   readonly deadline: number;
-  /** No other case may run at the same time, because this one breaks all connections or loads the whole machine. */
+  /** Whether the case must run alone, because it breaks all connections or loads the whole machine. */
   readonly alone: boolean;
   /** Runs the case in its own namespace. Rejects with an error that names the broken rule. */
   run(): Promise<void>;

@@ -10,11 +10,11 @@ import type { CaseContext } from "./case_context.ts";
 /** The body of a case. The case passes if it resolves. */
 export type CaseBody = (context: CaseContext) => Promise<void>;
 
-/** A case with a condition, or with a deadline of its own. */
+/** A case with a condition or with its own deadline. */
 export interface Conditional {
   /** Returns the reason to skip the case, or undefined to run it. */
   skip?(features: Features, harness: Harness): string | undefined;
-  /** No other case may run at the same time, because this one breaks all connections or loads the whole machine. */
+  /** Whether the case must run alone, because it breaks all connections or loads the whole machine. */
   readonly alone?: boolean;
   /** Milliseconds within which the case must end. Default 20,000. */
   readonly deadline?: number;

@@ -1,5 +1,5 @@
 /**
- * The provider's claims: its data is what the seam says, and its features are true.
+ * The provider's claims: its fields are valid, and its features are true.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import { type Cases, slow } from "./cases.ts";
 /** The largest body in bytes that the kit tries. */
 const TRIED = 8_000_000;
 
-/** Features that the cases of other files check: counts, ordered, durable, capacity, exactSize, latency. */
+/** Cases about claims. Other files have the cases about `counts`, `ordered`, `durable`, `capacity`, `exactSize` and `latency`. */
 export const claims: Cases = {
   "a provider is plain data: a name, features, a worker, options that can be posted": (t) => {
     const { name, features, worker, options } = t.provider;

@@ -12,10 +12,10 @@ import type { Cases } from "./cases.ts";
 import type { Collector } from "./collector.ts";
 import type { CaseContext } from "./case_context.ts";
 
-/** Far longer than a case may take: whatever waits for it fails. */
+/** Milliseconds, far more than a case may take: a case that waits for this timeout fails. */
 const TIMEOUT = 60_000;
 
-/** The kinds of work on a bus. Each function starts `handler` once on a bus, from another bus, and resolves with the result for that bus. */
+/** The kinds of work on a bus. Each function makes the bus `from` start `handler` once on the bus `on`, and resolves with the result. */
 const KINDS: Readonly<
   Record<string, (t: CaseContext, from: Bus, on: Bus, handler: () => unknown) => Promise<unknown>>
 > = {
@@ -41,7 +41,7 @@ const KINDS: Readonly<
   },
 };
 
-/** Starts a handler of each kind, on a bus of its own. */
+/** Starts a handler of each kind, each on its own bus. */
 async function each(
   t: CaseContext,
   make: (on: Bus, seen: Collector<unknown>, from: Bus) => () => unknown,
@@ -60,7 +60,7 @@ async function each(
   );
 }
 
-/** False if it certainly did not happen, undefined if the outcome is unknown. */
+/** Returns false if the operation certainly did not happen, undefined if its outcome is unknown. */
 function unlessClosed(error: BusError): false | undefined {
   if (error.code === "unavailable" && error.retryable) return undefined;
   equal(error.code, "closed");

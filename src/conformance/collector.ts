@@ -38,7 +38,7 @@ export class Collector<T> {
     return this.values.slice(0, count);
   }
 
-  /** Waits for as many values as are expected, and compares them. */
+  /** Waits for the number of expected values, then compares the collected values with them. */
   async are(expected: readonly NoInfer<T>[]): Promise<void> {
     equal(await this.count(expected.length), [...expected], this.what);
   }

@@ -14,7 +14,7 @@ function broken(run: CaseBody): Conditional {
   return { skip, alone: true, deadline: 60_000, run };
 }
 
-/** Waits until the bus has said that its connection was lost, and is back. */
+/** Waits until each bus has reported that its connection was lost, and then that it was restored. */
 async function recovered(t: Parameters<CaseBody>[0], ...buses: Bus[]): Promise<void> {
   await t.until(
     () => buses.every((bus) => bus.health().reconnects > 0 && bus.health().state === "up"),

@@ -7,13 +7,13 @@ import type { Provider } from "../provider/provider.ts";
 
 /** Breaks connections to the transport, if the tests can do that. */
 export interface Faults {
-  /** Breaks every connection of every bus, once; the transport can be reached again at once. */
+  /** Breaks every connection of every bus, once; the transport can be reached again immediately. */
   cut(): Promise<void>;
 }
 
 /** A provider under test. */
 export interface Harness {
-  /** The provider. For one with `sharedWorker`, the same value each time: buses of another do not meet. */
+  /** Returns the provider. With `sharedWorker`, each call returns the same value, because only buses of one value share a broker. */
   provider(): Provider;
   /** The faults that the tests can inject. Without them, the cases that need a fault are skipped. */
   readonly faults?: Faults;

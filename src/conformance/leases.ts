@@ -1,5 +1,5 @@
 /**
- * Items that are held, not taken: they come back unless they are acknowledged.
+ * Leased items: each is redelivered unless it is acknowledged.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * The life of a bus: opening, closing, what happens around both.
+ * The life of a bus: opening, closing, and operations before and after them.
  *
  * @module
  */

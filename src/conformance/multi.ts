@@ -8,7 +8,7 @@ import { RemoteInvocationError, TimeoutError } from "../errors.ts";
 import { equal, ok, rejects, rejectsWith } from "./assert.ts";
 import type { Cases } from "./cases.ts";
 
-/** The value of each result, or why it was rejected, sorted. */
+/** Returns the values of the results, and the reasons of the rejected ones, sorted. */
 export function values(results: PromiseSettledResult<unknown>[]): unknown[] {
   return results.map((result) => result.status === "fulfilled" ? result.value : result.reason).toSorted();
 }

@@ -1,5 +1,5 @@
 /**
- * Patterns are globs as Redis matches them; names are any text.
+ * Patterns and names: patterns are globs as Redis matches them, and a name is any text.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import type { Message } from "../pubsub/topic.ts";
 import { equal, rejects } from "./assert.ts";
 import type { Cases } from "./cases.ts";
 
-/** glob → topics that it matches, topics that it does not. */
+/** Globs, each with topics that it matches and topics that it does not match. */
 const GLOBS: readonly (readonly [glob: string, matched: readonly string[], unmatched: readonly string[]])[] = [
   ["*", ["a", "a/b", "a.b:c", "☃", " "], []],
   ["a*", ["a", "ab", "a/b/c", "a*"], ["b", "ba", "A"]],

@@ -9,11 +9,11 @@ import type { Message } from "../pubsub/topic.ts";
 import { equal, ok, rejects } from "./assert.ts";
 import { type Cases, counting, ordered, slow } from "./cases.ts";
 
-/** An event with a topic of its own. */
+/** An event whose class names its topic. */
 export class Named {
   /** The topic. */
   static readonly topic: string = "kit.named";
-  /** An event with this text. */
+  /** Creates an event with this text. */
   constructor(readonly text: string) {}
 }
 

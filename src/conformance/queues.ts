@@ -1,5 +1,5 @@
 /**
- * Queues: put and get, who gets what, and that nothing is lost on the way.
+ * Queues: put and get, the order of items and of gets, and no lost items.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import { NAMES } from "./patterns.ts";
 import { type Cases, slow } from "./cases.ts";
 import type { CaseContext } from "./case_context.ts";
 
-/** Takes what is in a queue, until it is empty. */
+/** Takes all items of a queue until it is empty. */
 export async function drain<T>(t: CaseContext, queue: Queue<T>): Promise<T[]> {
   await t.settle();
   const items: T[] = [];

@@ -46,17 +46,17 @@ export class RawClient {
     return client;
   }
 
-  /** Publishes a body as it is. */
+  /** Publishes a body unchanged. */
   publish(topic: string, body: string): Promise<number | undefined> {
     return this.sender.publish(topic, body);
   }
 
-  /** Puts a body as it is. */
+  /** Puts a body unchanged. */
   put(queue: string, body: string): Promise<void> {
     return this.sender.send(queue, body, { wait: TIMEOUT });
   }
 
-  /** Closes its connections. */
+  /** Closes the connections of the client. */
   async close(): Promise<void> {
     await withDeadline(TIMEOUT, (over) => this.#link.close(over));
     await this.sender.close();
@@ -64,8 +64,8 @@ export class RawClient {
 }
 
 /**
- * Receives one item under a lease and dies while it holds the item, before or after a start was recorded: its worker is terminated, and
- * the item is not settled. Resolves with a function that removes what the dead client left, as the sending half of a bus does.
+ * Receives one item under a lease and dies while it holds the item, before or after a start was recorded: its worker is terminated, and the
+ * item is not settled. Resolves with a function that removes the remains of the dead client, as the sending half of a bus would.
  */
 export async function dieHolding(
   provider: Provider,

@@ -10,9 +10,9 @@ import { equal, rejects } from "./assert.ts";
 import { type Cases, slow } from "./cases.ts";
 import type { CaseContext } from "./case_context.ts";
 
-/** Functions that servers expose while callers call them. */
+/** The number of functions that servers expose while callers call them. */
 const FUNCTIONS = 6;
-/** Calls while the registry looks empty. */
+/** The number of calls while the registry looks empty. */
 const CALLS = 20;
 
 /** Counts the runs of each call; a call is identified by its number. */

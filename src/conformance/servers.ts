@@ -11,15 +11,15 @@ import { type Cases, slow } from "./cases.ts";
 import { forgetful } from "./runs.ts";
 import { schema } from "./schemas.ts";
 
-/** Times that a server stops serving while calls reach it. */
+/** The number of times that a server stops serving while calls reach it, for each of two ways to stop. */
 const ENDS = { unexpose: 16, close: 4 };
-/** The same where nobody counts whom a request reached: a multi-call waits a second for a server that ended before it was published. */
+/** The same numbers for a transport that does not count receivers. There, a multi-call waits a second for a server that has just ended. */
 const UNCOUNTED_ENDS = { unexpose: 4, close: 2 };
-/** Calls that are under way meanwhile. */
+/** The number of calls that run at the same time. */
 const CALLS_AT_ONCE = 8;
 
 /**
- * Calls a function until its server has `ended`, on one server by its topic and on all servers. Each call must be served or refused:
+ * Calls a function until its server has `ended`, with single calls by its topic and with multi-calls. Each call must be served or refused:
  * its timeout is longer than the case may take.
  */
 async function callUntil(t: CaseContext, ended: Promise<unknown>, fn: string, blind: Bus, caller: Bus): Promise<void> {

@@ -25,7 +25,7 @@ export function nameFault(name: string): string | undefined {
 /** The prefix that providers use for their own names. */
 const RESERVED = "__tsmq:";
 
-/** Checks a number of milliseconds or of anything else: at least `least`, and `Infinity` is allowed. */
+/** Checks a number, such as milliseconds: it must be at least `least`, and `Infinity` is allowed. */
 export function checkNumber(what: string, value: unknown, least = 0): number {
   if (typeof value === "number" && value >= least) return value;
   throw new ValidationError(`Cannot use ${quote(value)} as ${what}: it is not a number of at least ${least}`);
@@ -75,14 +75,14 @@ export function checkSignal(signal: AbortSignal | undefined): AbortSignal | unde
   return signal;
 }
 
-/** The kind of a value, for a message that must not quote it: `"a string"`. */
+/** Returns the kind of a value, for a message that must not quote it: `"a string"`. */
 export function kindOf(value: unknown): string {
   if (typeof value === "boolean" || value === undefined || value === null) return String(value);
   if (typeof value !== "object") return `a ${typeof value}`;
   return Array.isArray(value) ? "an array" : "an object";
 }
 
-/** A value as a message quotes it; of an object or a function only its kind. */
+/** Returns the text by which a message quotes a value: of an object or a function, only its kind. */
 function quote(value: unknown): string {
   if (typeof value === "string") return JSON.stringify(value);
   return typeof value === "function" || typeof value === "object" ? kindOf(value) : String(value);

@@ -13,39 +13,39 @@ export function must(be: string): (issue: { readonly input: unknown }) => string
   return ({ input }) => `must be ${be}, not ${kindOf(input)}`;
 }
 
-/** A string that is not empty. */
+/** Returns the schema of a string that is not empty. */
 export function text(): v.GenericSchema<string> {
   return v.pipe(v.string(must("a non-empty string")), v.nonEmpty("is empty"));
 }
 
-/** A boolean. */
+/** Returns the schema of a boolean. */
 export function flag(): v.GenericSchema<boolean> {
   return v.boolean(must("true or false"));
 }
 
-/** A number in a range. */
+/** Returns the schema of a number in a range. */
 export function amount(what: string, least: number, most = Infinity): v.GenericSchema<number> {
   const message = ({ input }: { readonly input: unknown }) =>
     typeof input === "number" ? `must be ${what}, not another number` : must(what)({ input });
   return v.pipe(v.number(message), v.minValue(least, message), v.maxValue(most, message));
 }
 
-/** A whole number in a range. */
+/** Returns the schema of a whole number in a range. */
 export function whole(what: string, least = 0, most: number = Number.MAX_SAFE_INTEGER): v.GenericSchema<number> {
   return v.pipe(amount(what, least, most), v.integer(`must be ${what}, not another number`));
 }
 
-/** A number of milliseconds, from `least` to `most`. */
+/** Returns the schema of a number of milliseconds, from `least` to `most`. */
 export function milliseconds(least: number, most = MAX_TIMER, what?: string): v.GenericSchema<number> {
   return amount(what ?? `milliseconds, at least ${least}`, least, most);
 }
 
-/** A function. */
+/** Returns the schema of a function. */
 export function callable<F>(): v.GenericSchema<F> {
   return v.custom<F>((value) => typeof value === "function", must("a function"));
 }
 
-/** An object with these fields and no others. Its message distinguishes an unknown field from a missing one. */
+/** Returns the schema of an object with these fields and no others. Its message distinguishes an unknown field from a missing one. */
 export function fields<const E extends v.ObjectEntries>(
   entries: E,
 ): v.StrictObjectSchema<E, v.ErrorMessage<v.StrictObjectIssue>> {

@@ -39,7 +39,7 @@ export class Work {
     return current.run(this, act);
   }
 
-  /** Begins, runs the code, and ends when its promise settles. */
+  /** Begins a run of this work, runs the code, and ends the run when the promise of the code settles. */
   run<T>(act: () => Promise<T>): Promise<T> {
     this.begin();
     const result = this.enter(act);

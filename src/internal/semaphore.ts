@@ -20,7 +20,7 @@ export class Semaphore {
     return new Promise((resolve) => this.#waiting.push(resolve));
   }
 
-  /** Lets the next one run. */
+  /** Ends one piece of work, so that the next waiter may run. */
   release(): void {
     const next = this.#waiting.shift();
     if (next) next();

@@ -10,7 +10,7 @@ const QUOTED = 1_000;
 
 const UNREADABLE = "a value that cannot be read";
 
-/** Whether a value is an instance of a class. `instanceof` itself throws for a revoked proxy. */
+/** Returns whether a value is an instance of a class. `instanceof` itself throws for a revoked proxy. */
 export function isA<T>(value: unknown, type: abstract new (...args: never[]) => T): value is T {
   try {
     return value instanceof type;
@@ -47,7 +47,7 @@ export function nameOf(thrown: unknown): string {
   }
 }
 
-/** The classes of the platform, whose `name` is not the name of a class that extends them. */
+/** The classes of the platform. An error that inherits its `name` from one of them gets the name of its own class instead. */
 const PLATFORM = new Set<object>(
   [Error, TypeError, RangeError, SyntaxError, ReferenceError, EvalError, URIError, AggregateError]
     .map(({ prototype }) => prototype),
@@ -69,7 +69,7 @@ export function stackOf(thrown: unknown): string | undefined {
   }
 }
 
-/** Returns the result of an object's own `toString`, unless that is only its kind. */
+/** Returns the result of an object's own `toString`, unless that text only names its kind, such as "[object Object]". */
 function spoken(value: object): string | undefined {
   if (Array.isArray(value)) return undefined;
   try {

@@ -7,7 +7,10 @@
 /** The longest time of a timer in milliseconds. The runtimes fire a timer with a longer time immediately. */
 export const MAX_TIMER: number = 2 ** 31 - 1;
 
-/** Calls `act` once, after `ms` milliseconds of any number; with `Infinity`, never. Returns a function that cancels the call. */
+/**
+ * Calls `act` once, after `ms` milliseconds. Any number is allowed; with `Infinity`, it never calls. Returns a function that cancels the
+ * call.
+ */
 export function after(ms: number, act: () => void): () => void {
   if (ms <= MAX_TIMER) {
     const timer = setTimeout(act, ms);
@@ -44,7 +47,7 @@ export interface Backoff {
 export const RETRY: { readonly restore: Backoff; readonly send: Backoff; readonly prompt: Backoff } = {
   /** Restores a worker, a connection, a subscription or a registration. */
   restore: { min: 100, max: 5_000 },
-  /** Repeats a send or a receive that the transport or a peer refuses for the moment. */
+  /** Repeats a send or a receive that the transport or a peer refuses temporarily. */
   send: { min: 50, max: 2_000 },
   /** Waits for something that a call or a closing bus needs soon, such as a server that reconnects. The pauses stay short. */
   prompt: { min: 50, max: 200 },

@@ -1,10 +1,10 @@
 /**
- * The packing of bodies for the port. On Bun, one long string costs a quarter of many short strings; on Deno, the same.
+ * The packing of bodies for the port. On Bun, one long string costs a quarter of many short strings. On Deno, both cost the same.
  *
  * @module
  */
 
-/** JSON never contains this character. Bodies that contain it, and so are not JSON, are posted as they are. */
+/** The separator of joined bodies, which JSON never contains. A batch with a body that contains it is posted as a list. */
 const BETWEEN = "\0";
 
 /** Joins bodies into the value that is posted in their place. */

@@ -7,10 +7,10 @@
 /** The number of characters of events that main accepts for each subscription before its handlers run. */
 export const WINDOW = 1024 * 1024;
 
-/** The subscription's number in a credit frame for the inbox. */
+/** The number that means the inbox in a credit frame, in place of a subscription's number. */
 export const INBOX = 0;
 
-/** Returns what an event costs of its credit: its characters, and its share of the frame. */
+/** Returns the credit that an event costs: the number of its characters, plus its share of the frame. */
 export function cost(body: string): number {
   return body.length + 64;
 }

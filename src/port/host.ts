@@ -100,7 +100,7 @@ class Host {
     }
   }
 
-  /** Posts a frame. All frames of one turn leave as one array. */
+  /** Posts a frame. All frames of one turn are sent as one array. */
   #post(frame: ToMain): void {
     this.#outbox.push(frame);
     if (this.#flushing) return;

@@ -40,7 +40,7 @@ export class Inflow {
   /** True while a transport that keeps unread events should not be read, because many events are held. */
   congested = false;
   #flows = new Map<number, Flow>();
-  /** The frame for further events of this turn, and the flow of its last event. */
+  /** The frame to which further events of this turn are added. */
   #events: (ToMain & { kind: "events" }) | undefined;
   #last: Flow | undefined;
   #inbox: (ToMain & { kind: "inbox" }) | undefined;
@@ -50,7 +50,7 @@ export class Inflow {
   #full = false;
   #post: (frame: ToMain) => void;
 
-  /** Creates an inflow without events. `post` appends a frame to the batch that leaves at the end of the turn. */
+  /** Creates an inflow without events. `post` appends a frame to the batch that is posted at the end of the turn. */
   constructor(post: (frame: ToMain) => void) {
     this.#post = post;
   }
@@ -115,8 +115,8 @@ export class Inflow {
   }
 
   /**
-   * Passes what came on the topic of a served function to main, like an inbox message. It belongs to no flow, so the server can refuse
-   * requests that arrive after its subscription has ended.
+   * Passes a request that arrived on the topic of a served function to main, like an inbox message. It belongs to no flow, so the server
+   * can refuse requests that arrive after its subscription has ended.
    */
   request(topic: string, body: string): void {
     if (!this.#admit(body)) return;
@@ -131,7 +131,7 @@ export class Inflow {
     this.#seal();
   }
 
-  /** Whether a message that needs no credit may pass. */
+  /** Returns whether main can accept one more message that needs no credit. */
   #admit(body: string): boolean {
     if (this.#full) return false;
     // a message larger than the limit passes when main has handled those before it

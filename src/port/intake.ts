@@ -19,13 +19,13 @@ interface Waiter {
   readonly deadline: number;
   /** True for a get that does not wait: it ends after one call to the receiver. */
   readonly now: boolean;
-  /** Stops the timer of its end. */
+  /** Stops the timer that ends this get. */
   stop?: () => void;
   resolve(deliveries: Delivery[]): void;
   reject(error: unknown): void;
 }
 
-/** The waiting gets of one queue with one lease, in order. */
+/** The gets that wait for items of one queue, all with the same length of lease, in order. */
 export class Intake {
   #receiver: Receiver;
   #leases: Leases;

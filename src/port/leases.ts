@@ -1,6 +1,6 @@
 /**
- * The leases that this worker holds. It extends them until they are settled, and gives back the others when it closes. Only items whose
- * handler has started then count an attempt.
+ * The leases that this worker holds. It extends each lease until it is settled. When it closes, it gives back the items that are not
+ * settled; an attempt counts only if a handler has started.
  *
  * @module
  */
@@ -22,7 +22,7 @@ export class Leases {
     this.#timers = timers;
   }
 
-  /** Extends these leases from now on. */
+  /** Begins to extend these leases. */
   hold(queue: string, lease: number, deliveries: readonly Delivery[]): void {
     let queues = this.#held.get(lease);
     if (!queues) {
@@ -34,7 +34,7 @@ export class Leases {
     for (const delivery of deliveries) receipts.set(delivery.receipt, false);
   }
 
-  /** Records that the handlers of leases start. Resolves with true for each lease that still held. */
+  /** Records that the handlers of leases start. Resolves with true for each lease that was still valid. */
   start(queue: string, receipts: string[]): Promise<boolean[]> {
     for (const queues of this.#held.values()) {
       const held = queues.get(queue);
@@ -43,13 +43,13 @@ export class Leases {
     return this.#receiver.start(queue, receipts);
   }
 
-  /** Settles leases. Resolves with true for each lease that still held. */
+  /** Settles leases. Resolves with true for each lease that was still valid. */
   settle(queue: string, receipts: string[], outcome: Outcome, delay: number): Promise<boolean[]> {
     this.#forget(queue, receipts);
     return this.#receiver.settle(queue, receipts, outcome, delay);
   }
 
-  /** Gives back all leases that are still held. Resolves with the number of items that went back. */
+  /** Gives back the items of all leases that are not settled. Resolves with the number of these items. */
   async close(): Promise<number> {
     for (const stop of this.#stops.values()) stop();
     this.#stops.clear();

@@ -13,19 +13,21 @@ import { type Opening, Supervisor } from "./supervisor.ts";
 
 /** The callbacks of a link to its bus. */
 export interface LinkEvents {
-  /** The worker died. All pending requests were rejected with this error. */
+  /** Called when the worker has died. All pending requests were rejected with this error. */
   died(error: BusError): void;
-  /** The receiver's connection was lost or restored. A dead worker counts as a lost connection. */
+  /** Called when the receiver's connection was lost or restored. A dead worker counts as a lost connection. */
   state(connected: boolean, error?: BusError): void;
-  /** Events may be missing, and no subscription reports the gap among its own events. */
+  /** Called when events may be missing and no subscription reports the gap among its own events. */
   gap(reason: string, lost: number): void;
-  /** A fault that belongs to no request. */
+  /** Called with a fault that belongs to no request. */
   fault(error: BusError): void;
-  /** Messages for this bus's inbox. */
+  /** Called with messages for this bus's inbox. */
   inbox(bodies: string[]): void;
-  /** Bodies from the topics of served functions, one topic for each; also for a moment after the subscription has ended. */
+  /**
+   * Called with bodies from the topics of served functions, one topic for each body; also for a moment after the subscription has ended.
+   */
   requests(topics: string[], bodies: string[]): void;
-  /** A batch of frames was posted. */
+  /** Called when a batch of frames was posted. */
   posted(): void;
 }
 
@@ -49,7 +51,7 @@ export class Link {
   #events: LinkEvents;
   #worker: Supervisor;
   #address = Promise.withResolvers<string>();
-  /** Whether the receiver reaches its transport. */
+  /** Whether the receiver is connected to its transport. */
   #connected = true;
   /** Whether the receiver has all subscriptions that its predecessor had. */
   #resumed = true;
@@ -117,7 +119,10 @@ export class Link {
     return this.#worker.lastHeard;
   }
 
-  /** Sends a request, in this turn or `soon`. Rejects with the receiver's error, or when the worker dies or the link is closed. */
+  /**
+   * Sends a request in this turn or, with `soon`, together with the next request. Rejects with the receiver's error, or when the worker
+   * dies or the link is closed.
+   */
   request<K extends keyof Answers>(
     frame: Request<ToWorker & { kind: K }>,
     id: number = this.nextId(),
@@ -161,7 +166,7 @@ export class Link {
     }
   }
 
-  /** Records that the handlers of leases start. Resolves with true for each lease that still held. */
+  /** Records that the handlers of leases start. Resolves with true for each lease that was still valid. */
   start(queue: string, receipts: string[]): Promise<boolean[]> {
     return this.#outbox.merge(
       `start ${queue}`,
@@ -171,12 +176,12 @@ export class Link {
     );
   }
 
-  /** Records with the next requests that the handler of a lease starts. Records nothing if the lease is settled before. */
+  /** Records that the handler of a lease starts, together with the next request. Records nothing if the lease is settled before that. */
   startSoon(queue: string, receipt: string): void {
     this.#outbox.start(queue, receipt);
   }
 
-  /** Settles leases, in this turn or `soon`: with the next requests. Resolves with true for each lease that still held. */
+  /** Settles leases in this turn or, with `soon`, together with the next request. Resolves with true for each lease that was still valid. */
   settle(queue: string, receipts: string[], outcome: Outcome, delay = 0, soon = false): Promise<boolean[]> {
     this.#outbox.settled(queue, receipts);
     return this.#outbox.merge(
@@ -187,7 +192,7 @@ export class Link {
     );
   }
 
-  /** Sends the requests that wait for the next ones. */
+  /** Sends the requests that were delayed by `soon`. */
   flush(): void {
     this.#outbox.flush();
   }

@@ -1,6 +1,6 @@
 /**
- * The frames of main that have not been posted yet. Those of one turn leave as one array. Some need not leave at once: they wait for
- * the next ones, or for a timer.
+ * The frames of main that are not posted yet. The frames of one turn are posted as one array. Some frames are not urgent: they wait for the
+ * next frame, or for a timer.
  *
  * @module
  */
@@ -17,26 +17,29 @@ export class Outbox {
   #post: (frames: ToWorker[]) => boolean;
   #record: (queue: string, receipts: string[]) => void;
   #frames: ToWorker[] = [];
-  /** The requests among them that others of the same kind may join. */
+  /** The frames that later requests of the same kind may join. */
   #merged = new Map<string, Merged>();
-  /** Queue → receipts of handlers that have started, whose record waits. */
+  /** Queue → receipts of the handlers whose start is not recorded yet. */
   #starting = new Map<string, Set<string>>();
   #flushing = false;
   #later: ReturnType<typeof setTimeout> | undefined;
 
-  /** `post` posts frames, or returns false while it cannot; `record` requests the record of starts. */
+  /** Creates an empty outbox. `post` posts frames, or returns false while it cannot; `record` asks the worker to record starts. */
   constructor(post: (frames: ToWorker[]) => boolean, record: (queue: string, receipts: string[]) => void) {
     this.#post = post;
     this.#record = record;
   }
 
-  /** Adds a frame, which leaves in this turn or `soon`. */
+  /** Adds a frame. It is posted in this turn or, with `soon`, together with the next frame. */
   add(frame: ToWorker, soon: boolean): void {
     this.#frames.push(frame);
     this.#flushIn(soon);
   }
 
-  /** Joins a request that has not been posted yet and differs only in its receipts, or makes one. Resolves with the part for these receipts. */
+  /**
+   * Adds receipts to an unposted request that differs only in its receipts. If there is none, creates a request. Resolves with the results
+   * of these receipts.
+   */
   async merge(
     key: string,
     receipts: readonly string[],
@@ -62,13 +65,13 @@ export class Outbox {
     this.#flushIn(true);
   }
 
-  /** Records no starts of these leases that still wait, because the leases are settled now. */
+  /** Drops the starts of these leases that are not recorded yet, because the leases are settled now. */
   settled(queue: string, receipts: readonly string[]): void {
     const starting = this.#starting.get(queue);
     if (starting) { for (const receipt of receipts) starting.delete(receipt); }
   }
 
-  /** Posts all frames. While that is not possible they stay. */
+  /** Posts all frames. If they cannot be posted now, they stay in the outbox. */
   flush(): void {
     this.#flushing = true; // the records that follow leave with the others
     for (const [queue, receipts] of this.#starting) if (receipts.size > 0) this.#record(queue, [...receipts]);

@@ -22,7 +22,7 @@ export interface Hello {
 
 /** From main to the worker. Each frame with an `id` is answered by `done` or `failed`. */
 export type ToWorker =
-  /** The worker sends it back. */
+  /** A heartbeat, which the worker sends back. */
   | { kind: "beat" }
   | { kind: "subscribe"; id: number; subscription: number; filter: Filter; credit: number }
   | { kind: "unsubscribe"; id: number; subscription: number }
@@ -73,7 +73,7 @@ export interface Answers {
 
 /** The outcome for the items that a receiver had when it closed. */
 export interface Ended {
-  /** The number of leased items that went back. */
+  /** The number of leased items that went back to their queues. */
   readonly returned: number;
   /** The number of items that may have been taken, but have not reached a get. */
   readonly uncertain: number;

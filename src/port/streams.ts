@@ -1,5 +1,5 @@
 /**
- * The subscriptions that main has over the port, with their events, credit and gaps. A new worker subscribes all of them again.
+ * The subscriptions that main has over the port, with their events, credit and gaps. In a new worker, all of them are subscribed again.
  *
  * @module
  */
@@ -23,7 +23,7 @@ export type OnGap = (reason: string, lost: number) => void;
 export interface Stream {
   /** Resolves when the transport has the subscription. */
   readonly ready: Promise<void>;
-  /** Returns credit: the cost of events whose handlers have started. */
+  /** Gives credit back to the worker: the cost of events whose handlers have started. */
   credit(count: number): void;
   /** Ends the subscription. Nothing is received after the call. */
   close(): Promise<void>;
@@ -33,7 +33,7 @@ export interface Stream {
 export interface StreamsLink {
   /** Returns the inbox of the ready receiver, which is different for each worker. */
   worker(): string | undefined;
-  /** Returns whether the receiver reaches its transport. */
+  /** Returns whether the receiver is connected to its transport. */
   connected(): boolean;
   /** Returns a number for a new subscription. */
   nextId(): number;
@@ -99,7 +99,7 @@ export class Streams {
     };
   }
 
-  /** Restores all subscriptions at a new worker. */
+  /** Restores all subscriptions in a new worker. */
   async resume(): Promise<void> {
     await Promise.all([...this.#subscriptions].map(([id, subscription]) => this.#subscribe(id, subscription)));
   }

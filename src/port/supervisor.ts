@@ -12,7 +12,10 @@ import { spawn, type Spawned } from "./spawn.ts";
 
 /** Milliseconds between two heartbeats that main asks the worker for. */
 const BEAT = 2_000;
-/** The number of consecutive heartbeats that may be missing before the worker counts as dead. Only those count for which main was on time. */
+/**
+ * The number of consecutive heartbeats that may be missing before the worker counts as dead. A missing heartbeat counts only if main was on
+ * time.
+ */
 const MISSED = 2;
 
 /** The data that a worker needs to open its receiver. */
@@ -20,17 +23,17 @@ export type Opening = Pick<Hello, "namespace" | "connectTimeout">;
 
 /** The callbacks of a supervisor to its link. */
 export interface Supervised {
-  /** The receiver of a worker is ready. Resolves when all subscriptions of its predecessor are restored. */
+  /** Called when the receiver of a worker is ready. Resolves when all subscriptions of its predecessor are restored. */
   ready(inbox: string): Promise<void>;
-  /** A frame came from the receiver. `reply` posts to that receiver, never to its successor. */
+  /** Called with a frame from the receiver. `reply` posts to that receiver, never to its successor. */
   frame(frame: FromReceiver, reply: (frame: ToWorker) => void): void;
-  /** The worker died, and a new worker is being started. */
+  /** Called when the worker has died and a new worker is being started. */
   died(error: BusError): void;
-  /** The new worker is ready. */
+  /** Called when the new worker is ready. */
   replaced(): void;
-  /** A fault that belongs to no request. */
+  /** Called with a fault that belongs to no request. */
   fault(error: BusError): void;
-  /** A batch of frames was posted to the worker. */
+  /** Called when a batch of frames was posted to the worker. */
   posted(): void;
 }
 

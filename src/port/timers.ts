@@ -10,7 +10,7 @@ import { after } from "../internal/time.ts";
 export class Timers {
   #pending = new Map<number, number>();
   #last = 0;
-  /** A time that is not later than the first pending timer. */
+  /** A time that is not later than the end of the first pending timer. */
   #first = Infinity;
 
   /** The time at which the event loop must run, in milliseconds of `performance.now()`. `Infinity` if no timer is pending. */

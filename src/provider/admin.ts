@@ -13,7 +13,7 @@ export interface Check {
   readonly state: "ok" | "risk" | "broken";
   /** The finding. */
   readonly detail: string;
-  /** Advice to solve the problem, if the state is not "ok". */
+  /** The advice for this problem, if the state is not "ok". */
   readonly mend?: string;
 }
 
@@ -21,10 +21,10 @@ export interface Check {
 export interface Doctor {
   /** Runs the checks one after the other. After a broken one it skips those that depend on it. */
   checks(): AsyncIterable<Check>;
-  /** Removes what dead buses left; resolves with one line for each removed thing. */
+  /** Removes the remains of dead buses. Resolves with one line for each removed thing. */
   reap(): Promise<string[]>;
-  /** The names of the queues that have items; undefined if the transport cannot list them. */
+  /** Returns the names of the queues that have items; undefined if the transport cannot list them. */
   queues(): Promise<string[] | undefined>;
-  /** Closes its connections. */
+  /** Closes the doctor's connections. */
   close(): Promise<void>;
 }

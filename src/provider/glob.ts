@@ -5,17 +5,17 @@
  * @module
  */
 
-/** Any number of any bytes. */
+/** The token of `*`: any number of any bytes. */
 const STAR = -1;
-/** Any one byte. */
+/** The token of `?`: any one byte. */
 const ANY = -2;
-/** One element of a pattern: a byte, any byte, any number of bytes, or the bytes of a class. */
+/** One element of a pattern: a byte, any byte, any number of bytes, or the bytes of a character class. */
 type Token = number | Uint8Array;
 
 /**
  * Returns the matcher of a pattern: `*` (also matches `/`), `?`, `[abc]`, `[a-z]`, `[^x]`, and `\` to escape the next character. Every
- * string is a pattern. A class that is not closed ends with the pattern. A match takes at most (length of the pattern) × (length of the
- * topic) steps.
+ * string is a pattern. A character class that is not closed ends with the pattern. A match takes at most (length of the pattern) × (length
+ * of the topic) steps.
  */
 export function glob(pattern: string): (topic: string) => boolean {
   const tokens = compile(bytesOf(pattern));
@@ -50,7 +50,7 @@ function compile(pattern: string): Token[] {
   return tokens;
 }
 
-/** Marks the bytes of a class whose first element is at `at`. Returns the position after the class. */
+/** Marks the bytes of a character class, `[…]`, whose first element is at `at`. Returns the position after the class. */
 function compileClass(pattern: string, at: number, bytes: Uint8Array): number {
   const negated = pattern[at] === "^";
   if (negated) at++;

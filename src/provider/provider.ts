@@ -51,7 +51,7 @@ export interface Provider {
   readonly worker: URL;
   /** The options that the receiver is opened with. They are posted to the worker, so they must be cloneable: no functions. */
   readonly options: unknown;
-  /** All buses that are opened with this value share one worker, as the in-memory broker needs. Default: false. */
+  /** Whether all buses that are opened with this provider share one worker, as the in-memory broker needs. Default: false. */
   readonly sharedWorker?: boolean;
   /**
    * Opens the sending half.
@@ -60,7 +60,7 @@ export interface Provider {
    * @throws {ProviderError} "unavailable" or "denied" when the transport cannot be reached within `context.connectTimeout`
    */
   open(context: SenderContext): Promise<Sender>;
-  /** Part: answers the questions of the receiver (`context.ask`), for example for credentials that a function returns. */
+  /** Optional part that answers the questions of the receiver (`context.ask`), for example for credentials that a function returns. */
   readonly askHandler?: AskHandler;
 }
 
@@ -109,9 +109,9 @@ export interface Sender {
   size(queue: string): Promise<number>;
   /** Removes the queue with its items and leases. Removing a queue that does not exist does nothing. */
   drop(queue: string): Promise<void>;
-  /** Part: for receivers that sleep outside their event loop. */
+  /** Optional part for a receiver that sleeps outside its event loop. */
   readonly waker?: Waker;
-  /** Part: for transports that PyMQ speaks too. */
+  /** Optional part for a transport that PyMQ supports too. */
   readonly replies?: ReplyQueues;
   /**
    * Closes the half. Sends that are still pending may be dropped, because the core has waited for them. The receiver has already closed, or
@@ -126,7 +126,7 @@ export interface ServersOptions {
   /** The largest number of servers to return. If more are registered, each call returns a different sample. Default: all. */
   readonly max?: number;
   /**
-   * Asks also whether each server listens now. That may cost a second request, so the core asks for it only when a registered server
+   * Whether to check also which servers listen now. That may cost a second request, so the core asks for it only when a registered server
    * may be dead or reconnecting, not for each call. Default: false.
    */
   readonly listening?: boolean;
@@ -134,9 +134,11 @@ export interface ServersOptions {
 
 /** A receiver that is registered as a server of a topic. */
 export interface RegisteredServer {
-  /** Its address for {@linkcode Sender.post}. */
+  /** The server's address for {@linkcode Sender.post}. */
   readonly inbox: string;
-  /** Whether it listens now: false if it has died or is reconnecting. Absent without `listening`, or if the transport cannot tell. */
+  /**
+   * Whether the server listens now: false if it has died or is reconnecting. Absent without `listening`, or if the transport cannot tell.
+   */
   readonly listening?: boolean;
 }
 
@@ -163,17 +165,20 @@ export interface Waker {
  * and servers are not registered.
  */
 export interface ReplyQueues {
-  /** Whether a late answer creates a queue again that the caller has removed with `drop`. Then the core takes late answers for a while. */
+  /**
+   * Whether a late answer creates its queue again after the caller has removed it with `drop`. If so, the core reads late answers for a
+   * while.
+   */
   readonly lingers: boolean;
   /** Creates an answer queue, if servers drop their answer when the queue does not exist. The core removes it with `drop`. */
   open(queue: string): Promise<void>;
   /** Puts an answer into the caller's queue. The answer expires if the caller does not take it. */
   put(queue: string, body: string): Promise<void>;
-  /** Returns how many receivers subscribe to exactly this topic, tsmq's servers among them; `undefined` if the transport cannot tell. */
+  /** Returns how many receivers subscribe to exactly this topic, including tsmq's servers; `undefined` if the transport cannot tell. */
   candidates(topic: string): Promise<number | undefined>;
   /**
-   * Registers the receiver of this bus as a server of the topic again, at once. The core calls it when a caller found no registered
-   * server and reached this one by publishing: the registration was lost, or has expired.
+   * Immediately registers the receiver of this bus as a server of the topic again. The core calls it when its registration was lost or has
+   * expired: a caller found no registered server, but reached this one by publishing.
    */
   register(topic: string, inbox: string): Promise<void>;
 }
@@ -216,7 +221,10 @@ export interface ReceiverContext {
   readonly congested: boolean;
   /** The number of batches of frames that have arrived from main. After {@linkcode Waker.wake}, a sleeping receiver turns its event loop until it grows. */
   readonly arrived: number;
-  /** When the core's next timer in this worker is due, in milliseconds of `performance.now()`. A sleeping receiver turns its event loop then. */
+  /**
+   * The time when the core's next timer in this worker is due, in milliseconds of `performance.now()`. A sleeping receiver turns its event
+   * loop then.
+   */
   readonly due: number;
   /** Called each time `congested` ends. */
   onDrain?: () => void;
@@ -281,14 +289,15 @@ export interface Receiver {
   restore(queue: string, deliveries: readonly Delivery[]): Promise<void>;
   /**
    * Records that the handlers of these leases start: only this counts an attempt, receiving does not. Resolves with true for each lease
-   * that still held. It may be called after the lease was settled. A transport that cannot record starts only returns whether the leases hold.
+   * that was still valid. It may be called after the lease was settled. A transport that cannot record starts only returns whether the
+   * leases are valid.
    */
   start(queue: string, receipts: readonly string[]): Promise<boolean[]>;
-  /** Ends leases. Items that are given back can be received again after `delay` ms. Resolves with true for each lease that still held. */
+  /** Ends leases. Items that are given back can be received again after `delay` ms. Resolves with true for each lease that was still valid. */
   settle(queue: string, receipts: readonly string[], outcome: Outcome, delay: number): Promise<boolean[]>;
-  /** Extends leases to `lease` ms from now. Resolves with true for each lease that still held. */
+  /** Extends leases to `lease` ms from now. Resolves with true for each lease that was still valid. */
   extend(queue: string, receipts: readonly string[], lease: number): Promise<boolean[]>;
-  /** Part: answers what the sender asks with `context.ask`. */
+  /** Optional part that answers the questions of the sender (`context.ask`). */
   readonly askHandler?: AskHandler;
   /**
    * Closes the half: ends subscriptions, registrations, the inbox and connections, and gives back items that it holds. The core has settled

@@ -7,7 +7,7 @@ import { ExpiringMap } from "../internal/caches.ts";
 import { glob } from "./glob.ts";
 import type { Emit, Filter } from "./provider.ts";
 
-/** Milliseconds for which requests may arrive after their server's subscription has ended: a full queue holds them up. */
+/** Milliseconds for which requests may arrive after their server's subscription has ended, for example because a queue was full. */
 const LATE = 10_000;
 
 interface Subscription {
@@ -18,7 +18,7 @@ interface Subscription {
 /** The subscriptions to one topic or pattern. A change makes a new list, because an emit may add and remove subscriptions. */
 interface Route {
   subscriptions: readonly Subscription[];
-  /** For patterns, made when it is first needed: some transports match patterns themselves. */
+  /** The matcher of a pattern. It is created when it is first needed, because some transports match patterns themselves. */
   matches?: (topic: string) => boolean;
 }
 
@@ -35,7 +35,7 @@ export interface RouterOptions {
 export class Router {
   #topics = new Map<string, Route>();
   #patterns = new Map<string, Route>();
-  /** The server of each topic whose subscription has ended a moment ago, where requests may arrive late. */
+  /** The subscriptions of servers that have just ended, by topic. Requests for them may still arrive. Undefined if none can. */
   #ended: ExpiringMap<string, Subscription> | undefined;
   #late: boolean;
 

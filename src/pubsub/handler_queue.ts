@@ -35,7 +35,7 @@ export interface Event {
   readonly message: Message;
   /** The size of the event, as flow control counts it. */
   readonly cost: number;
-  /** The span of its publisher, if known. */
+  /** The span of the event's publisher, if known. */
   readonly traceparent: string | undefined;
   /** The number of handlers that have not started. When it is 0, the credit of the event is returned. */
   waiting: number;

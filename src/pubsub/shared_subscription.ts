@@ -52,7 +52,7 @@ export class SharedSubscription {
     return queue;
   }
 
-  /** Ends a handler. Returns false if it has already ended. */
+  /** Removes a handler. Returns false if it was already removed. */
   remove(queue: HandlerQueue): boolean {
     if (!this.#queues.delete(queue)) return false;
     queue.end();
@@ -64,7 +64,7 @@ export class SharedSubscription {
     return this.#stream.close();
   }
 
-  /** Ends all handlers. Returns the number of events whose handlers had not started. */
+  /** Removes all handlers. Returns the number of events whose handlers had not started. */
   end(): number {
     let dropped = 0;
     for (const queue of this.#queues) dropped += queue.end();

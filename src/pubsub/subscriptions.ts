@@ -19,7 +19,7 @@ export class Subscriptions {
   #dispatch: Dispatch;
   #active = new Set<Active>();
 
-  /** Subscribes handlers through this dispatch. */
+  /** Creates an empty list of subscriptions. Handlers are subscribed through this dispatch. */
   constructor(core: Core, dispatch: Dispatch) {
     this.#core = core;
     this.#dispatch = dispatch;
@@ -57,7 +57,7 @@ export class Subscriptions {
     return active;
   }
 
-  /** Ends the oldest subscription of this handler to this target, one by name and one by pattern. */
+  /** Ends two subscriptions of this handler to this target, if they exist: the oldest by name and the oldest by pattern. */
   async unsubscribe(target: unknown, handler: unknown): Promise<void> {
     const { topic } = resolveTarget(target);
     const all = [...this.#active].filter((active) => active.topic === topic && active.handler === handler);

@@ -77,7 +77,7 @@ export class Topic<T = unknown, I = T> implements AsyncIterable<T> {
   readonly name: string;
   /** Whether the name is a glob. */
   readonly pattern: boolean;
-  /** The schema of its events, if any. */
+  /** The schema of the topic's events, if any. */
   readonly schema: StandardSchemaV1 | undefined;
   #verbs: TopicVerbs;
 

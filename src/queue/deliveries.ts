@@ -52,7 +52,7 @@ export interface Lease<T> extends AsyncDisposable {
 /** A lease that knows whether it was settled. */
 export interface Held<T> extends Lease<T> {
   readonly settled: boolean;
-  /** Acknowledges the item, with the next requests. */
+  /** Acknowledges the item, together with the next request. */
   finish(): Promise<void>;
 }
 
@@ -93,9 +93,9 @@ export class Deliveries {
   }
 
   /**
-   * Records the start of this attempt. Resolves with false if the lease was lost. Usually it does not wait for the confirmation. But if
-   * the last lease expired, the item may have killed its process, so it waits. The record of a first attempt may leave `soon`: with the
-   * next requests, and not at all if the item is settled before.
+   * Records the start of this attempt. Resolves with false if the lease was lost. Usually it does not wait for the confirmation. But if the
+   * last lease expired, the item may have killed its process, so it waits. With `soon`, the record of a first attempt is sent together with
+   * the next request, or not at all if the item is settled before.
    */
   async start(delivery: Opened, soon = false): Promise<boolean> {
     const { link } = this.core;
@@ -149,13 +149,13 @@ export class Deliveries {
     };
   }
 
-  /** Settles a lease, at once or `soon`: with the next requests. Resolves with true if it still held. */
+  /** Settles a lease now or, with `soon`, together with the next request. Resolves with true if the lease was still valid. */
   async settle(delivery: Delivery, outcome: Outcome, delay = 0, soon = false): Promise<boolean> {
     const [held] = await this.core.link.settle(this.queue, [delivery.receipt], outcome, delay, soon);
     return held === true;
   }
 
-  /** Gives back items that no handler has started with. */
+  /** Gives back items whose handlers have not started. */
   untried(deliveries: readonly Delivery[]): Promise<boolean[]> {
     return this.core.link.settle(this.queue, deliveries.map(({ receipt }) => receipt), "untried");
   }

@@ -18,25 +18,25 @@ const WEIGHT = 1 / 8;
 export class Prefetch {
   #giveBack: (deliveries: readonly Delivery[]) => Promise<unknown>;
   #waiting: Delivery[] = [];
-  /** The index of the first item in it that still waits. */
+  /** The index of the first item that still waits. */
   #next = 0;
   /** The number of items of the last fetch that had a free handler. */
   #free = 0;
   #fetchedAt = 0;
   #stop: (() => void) | undefined;
   #returned: Promise<unknown> = Promise.resolve();
-  /** Averages of the last handlers and items: milliseconds of one handler, if one has ended, and characters of one item. */
+  /** The average milliseconds of the last handlers, once one has ended. `#size` is the average number of characters of the last items. */
   #duration: number | undefined;
   #size = 0;
 
-  /** `giveBack` gives items back as if they had never been received. */
+  /** Creates an empty list. `giveBack` gives items back as if they had never been received. */
   constructor(giveBack: (deliveries: readonly Delivery[]) => Promise<unknown>) {
     this.#giveBack = giveBack;
   }
 
   /**
-   * The number of items to fetch for so many handlers at once, in addition to those that start now: as many as are going to start in
-   * half of the time that an item may wait, if the next handlers take as long as the last ones.
+   * Returns the number of items to fetch in addition to those that start now. They are as many as will start within half of the time that
+   * an item may wait, if `concurrency` handlers run at once and take as long as the last ones.
    */
   room(concurrency: number): number {
     if (this.#duration === undefined) return 0;
@@ -52,8 +52,8 @@ export class Prefetch {
   }
 
   /**
-   * Adds fetched items, oldest first; `free` of them start now. An item that may have killed its process does not wait behind the
-   * handlers of others: it goes back, with all after it.
+   * Adds fetched items, oldest first; `free` of them start now. An item that may have killed its process must not wait for the handlers
+   * of other items: it goes back, with all items after it.
    */
   add(deliveries: readonly Delivery[], free: number): void {
     for (const { body } of deliveries) this.#size += (body.length - this.#size) * WEIGHT;
@@ -85,7 +85,7 @@ export class Prefetch {
     this.#return(rest);
   }
 
-  /** Resolves when no items are on their way back. The next items must be received after that, or they would overtake these. */
+  /** Resolves when no items are being given back. The next items must be received after that, or they would overtake the returned ones. */
   returned(): Promise<unknown> {
     return this.#returned;
   }

@@ -24,7 +24,7 @@ export class Call {
   readonly id: string = crypto.randomUUID();
   readonly #since = performance.now();
   readonly #traceparent: string | undefined;
-  /** The number of servers that the call was sent to, one after the other. 0: to none yet, or to all at once. */
+  /** The number of servers that the call was sent to, one after the other. 0 if it was sent to none yet, or to all at the same time. */
   attempt = 0;
   /** Whether the servers may have received the request. */
   #sent = false;
@@ -32,7 +32,7 @@ export class Call {
   readonly work: Work | undefined = Work.current;
   /** Whether the call has ended, so that nothing waits for it any more. */
   over = false;
-  /** The call has ended without an answer: its servers need not run it. */
+  /** Whether the call has ended without an answer, so that its servers need not run it. */
   cancelled = false;
   /** The age in milliseconds at which the request is sent again; it doubles each time. */
   repeatAt = FIRST_REPEAT;
@@ -58,7 +58,7 @@ export class Call {
     return performance.now() - this.#since;
   }
 
-  /** Resolves with the inbox for the answers. Never resolves once the call has ended. */
+  /** Resolves with the inbox for the answers. Never resolves if the call has ended before. */
   async inbox(link: Link): Promise<string> {
     const inbox = await link.address();
     return this.over ? await new Promise(() => {}) : inbox;
@@ -77,7 +77,7 @@ export class Call {
     return this.#write(inbox, channel, age);
   }
 
-  /** Writes a request that PyMQ's servers run; servers of tsmq offer themselves instead. */
+  /** Writes a request that PyMQ's servers run. A server of tsmq does not run it, but offers to serve the call. */
   offer(inbox: string, channel: string): string {
     return this.#write(inbox, channel, undefined, true);
   }

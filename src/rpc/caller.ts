@@ -42,11 +42,11 @@ export class Caller {
   #pending: PendingCalls;
   #pymq: PymqCaller;
   #multi: MultiCallParts;
-  /** The functions that reject each running call. */
+  /** The functions that reject the running calls, one for each call. */
   #rejects = new Set<(error: BusError) => void>();
   #closed: ClosedError | undefined;
 
-  /** Creates the caller of a bus. A call waits until callers can find a function that the `server` of this bus is exposing. */
+  /** Creates the caller of a bus. While the `server` of this bus is exposing a function, calls of that function wait. */
   constructor(core: Core, server: Server) {
     this.#core = core;
     this.#server = server;

@@ -32,7 +32,7 @@ export class Directory {
     this.#sender = sender;
   }
 
-  /** Whether the function had servers at the last read of the registry. */
+  /** Returns whether the function had servers at the last read of the registry. */
   has(fn: string): boolean {
     return this.#known.has(fn);
   }
@@ -47,7 +47,10 @@ export class Directory {
     return { registered: inboxesOf(servers), present: inboxesOf(present) };
   }
 
-  /** Returns the next server of a function, round-robin. Old servers are read again in the background, so that no call waits. */
+  /**
+   * Returns the next server of a function, round-robin. If the cached list of servers is old, it is read again in the background, so that
+   * no call waits.
+   */
   async pick(fn: string, except: ReadonlySet<string>): Promise<string | undefined> {
     let known = this.#known.get(fn);
     const fresh = known === undefined;

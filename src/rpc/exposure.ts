@@ -56,7 +56,7 @@ export class Exposure {
     this.concurrency = more.concurrency ?? Infinity;
   }
 
-  /** Whether `unexpose` with this target ends the exposure. */
+  /** Returns whether `unexpose` with this target ends the exposure. */
   isOf(target: unknown): boolean {
     if (typeof target === "string") return this.name === target;
     if (target instanceof Procedure) return this.name === target.name;

@@ -9,7 +9,7 @@ import { type EventClass, nameOf, native } from "../codec/classes.ts";
 /** A class whose instances are `C`, abstract or not. */
 export type Class<C = unknown> = abstract new (...args: never[]) => C;
 
-/** Whether a value is a class, rather than a function that can be called. */
+/** Returns whether a value is a class, rather than a function that can be called. */
 export function isClass(target: unknown): target is Class {
   return typeof target === "function" && /^class\b/.test(Function.prototype.toString.call(target));
 }
@@ -64,7 +64,7 @@ function isMethod(name: string, value: unknown): boolean {
   return typeof value === "function" && name !== "constructor" && !name.startsWith("_");
 }
 
-/** Whether a class belongs to the platform: it is a global, from a `node:` module, or native code. */
+/** Returns whether a class belongs to the platform: it is a global, from a `node:` module, or native code. */
 export function isPlatform(type: object): boolean {
   if (native(type)) return true;
   const { name } = type as { name?: unknown };

@@ -117,8 +117,8 @@ export async function multiCall(call: Call, parts: MultiCallParts): Promise<(Ans
 }
 
 /**
- * Posts the request to the servers that have not answered, because some of them ended before it was published. One that still has its
- * bus refuses it. If its bus is closed as well, it does not count as missing: at most so many as were `unreached`.
+ * Posts the request to the servers that have not answered, because some of them ended before it was published. If the bus of such a server
+ * is open, it refuses the request. If its bus is closed, the server does not count as missing; this applies to at most `unreached` servers.
  */
 async function askMissing(
   call: Call,

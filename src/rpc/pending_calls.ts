@@ -134,7 +134,7 @@ export class PendingCalls {
     if (there === false && ended) pending.closed?.(server); // it has had a second to say that it ran the call
   }
 
-  /** Resolves with false if the server is gone. */
+  /** Sends the request of a call again. Resolves with false if the server is gone. */
   async #send({ call, channel }: PendingCall, server: string): Promise<boolean | undefined> {
     try {
       const inbox = await this.#core.link.address();

@@ -101,14 +101,14 @@ export interface StubOptions {
 /** The awaited result of a function. */
 export type Result<F extends Fn> = Awaited<ReturnType<F>>;
 
-/** Calls one server of the function. */
+/** A function that calls a remote function on one server. */
 export type Stub<F extends Fn = (...args: unknown[]) => unknown> = {
   (...args: Parameters<F>): Promise<Result<F>>;
   /** Calls the function and resolves with the raw answer, also if the function threw. */
   rpc(...args: Parameters<F>): Promise<RpcResponse<Result<F>>>;
 };
 
-/** Calls all servers of the function and resolves with one result for each. */
+/** A function that calls a remote function on all its servers and resolves with one result for each server. */
 export type MultiStub<F extends Fn = (...args: unknown[]) => unknown> = {
   (...args: Parameters<F>): Promise<PromiseSettledResult<Result<F>>[]>;
   /** Calls all servers and resolves with the raw answers that arrived. */

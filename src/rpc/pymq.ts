@@ -39,7 +39,7 @@ export class PymqCaller {
     this.#pending = pending;
   }
 
-  /** Whether PyMQ answered a call of this function a moment ago. */
+  /** Returns whether PyMQ answered a call of this function a moment ago. */
   answers(fn: string): boolean {
     return this.#answered.get(fn) !== undefined;
   }
@@ -151,7 +151,7 @@ export class AnswerQueue {
   #removed = new AbortController();
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  /** Creates an object for one call. `late` contains the queues of this bus whose calls have ended. */
+  /** Creates the answer queue of one call. `late` contains the queues of this bus whose calls have ended. */
   constructor(core: Core, late: Set<AnswerQueue>) {
     this.#core = core;
     this.#late = late;

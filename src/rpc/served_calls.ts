@@ -57,15 +57,15 @@ export class ServedCalls {
   }
 
   /**
-   * Remembers that this attempt of a call, counted from 1, is refused: its caller may be at another server when the request comes
-   * once more. The call was not served after all.
+   * Remembers that this attempt of a call (counted from 1) was refused, so the call was not served. If the request arrives again, it must
+   * not run, because the caller may have called another server meanwhile.
    */
   refuse(id: string, attempt: number): void {
     this.#forget(id);
     this.#refused.set(id, attempt);
   }
 
-  /** Whether this attempt of a call was refused. */
+  /** Returns whether this attempt of a call was refused. */
   refused(id: string, attempt: number): boolean {
     return attempt <= (this.#refused.get(id) ?? 0);
   }

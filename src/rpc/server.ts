@@ -44,7 +44,7 @@ export class Server {
   #running = new Map<string, Request>();
   #cancelled = new Set<string>();
   #served = new ServedCalls();
-  /** The sending of refusals, and of answers that are retried after their call has ended. */
+  /** The replies that are being sent: refusals, and answers that are retried after their call has ended. */
   #replies = new PendingWork();
   #count = 0;
   #refused = 0;
@@ -108,7 +108,7 @@ export class Server {
     await Promise.allSettled([...this.#exposed.keys()].map((name) => this.unexpose(name)));
   }
 
-  /** Tells the callers of all calls that still run that their outcome will not be known. */
+  /** Reports to the callers of all running calls that the outcome will not be known. */
   abandon(): void {
     for (const request of this.#running.values()) this.#reply(request, "forgotten");
   }

@@ -159,7 +159,7 @@ export class Recording {
   }
 }
 
-/** W3C's `traceparent`, the header that carries a trace. */
+/** Matches W3C's `traceparent`, the header that carries a trace. */
 const TRACEPARENT = /^00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$/;
 
 /** Parses a `traceparent`. Returns undefined for anything else, because nothing from the wire is trusted. */
@@ -203,7 +203,7 @@ interface Instruments {
 
 const known = new WeakMap<object, Instruments>();
 
-/** The instruments of a meter provider, each created once. */
+/** Returns the instruments of a meter provider, each created once. */
 function instrumentsOf(provider: NonNullable<Api["metrics"]>): Instruments {
   let instruments = known.get(provider);
   if (!instruments) {

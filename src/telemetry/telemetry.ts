@@ -37,11 +37,11 @@ export type Log = (record: LogRecord) => void;
 export class Telemetry {
   /** The namespace of the bus. */
   readonly namespace: string;
-  /** The name of its provider. */
+  /** The name of the bus's provider. */
   readonly provider: string;
   #log: Log | undefined;
 
-  /** Observes a bus. */
+  /** Creates the telemetry of a bus. */
   constructor(namespace: string, provider: string, log?: Log) {
     this.namespace = namespace;
     this.provider = provider;
@@ -61,7 +61,10 @@ export class Telemetry {
     return new Operation(this, verb, name, since ?? performance.now(), recording);
   }
 
-  /** Runs an operation, observed if something observes it. `work` receives the trace context for the message, if any. */
+  /**
+   * Runs an operation. If a log hook, a tracer or a meter is registered, the operation is logged, traced and measured. `work` receives the
+   * trace context for the message, if any.
+   */
   observe<T>(verb: Verb, name: string, work: (own?: string) => Promise<T>, traceparent?: string): Promise<T> {
     const operation = this.begin(verb, name, traceparent);
     return operation ? operation.follow(() => work(operation.traceparent)) : work();
@@ -74,7 +77,7 @@ export class Telemetry {
   }
 }
 
-/** An observed operation. */
+/** A running operation, which is logged, traced and measured when it ends. */
 export class Operation {
   #telemetry: Telemetry;
   #verb: Verb;

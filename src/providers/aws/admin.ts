@@ -267,7 +267,7 @@ class Scratch {
     ];
   }
 
-  /** The actions that clean up, even after one before them failed. They skip what does not exist. */
+  /** The actions that clean up. They run even if an earlier action failed, and skip queues and topics that do not exist. */
   get cleaning(): Action[] {
     return this.actions.slice(-3);
   }

@@ -1,5 +1,5 @@
 /**
- * The own queue of a bus, which receives its events and its inbox messages. A tag of the queue contains the end of the bus's lease.
+ * A bus's own queue, which receives its events and its inbox messages. A tag of the queue contains the end of the bus's lease.
  *
  * @module
  */
@@ -33,7 +33,7 @@ export class BusQueue {
   readonly #fault: (error: unknown) => void;
   readonly #closing = new AbortController();
   #renewing: ReturnType<typeof setInterval> | undefined;
-  /** The queue that was created last, with the policy that it has. */
+  /** The most recently created queue. It contains the policy of the queue. */
   #created: { policy?: string } = {};
   #opening: Promise<void> | undefined;
   #setting: Promise<void> | undefined;
@@ -186,7 +186,7 @@ export function topicsOf(policy: string | undefined): string[] | undefined {
   return arns === undefined ? undefined : [arns].flat();
 }
 
-/** Allows exactly these topics to send. Where their ARNs do not fit into a policy, it allows all topics of the account and region. */
+/** Allows exactly these topics to send. If their ARNs do not fit into a policy, it allows all topics of the account and region. */
 function policyOf(queueArn: string, topicArns: readonly string[], all: string): string {
   const exact = policyWith(queueArn, { ArnEquals: { "aws:SourceArn": topicArns } });
   return exact.length <= MAX_POLICY ? exact : policyWith(queueArn, { ArnLike: { "aws:SourceArn": `${all}*` } });

@@ -52,7 +52,7 @@ export class BusQueueReader {
   readonly #closing = new AbortController();
   /** Message id → receipt, of messages to delete. */
   #toDelete = new Map<string, string>();
-  /** The ids of delivered messages that may not be deleted yet. If SQS redelivers them, they are only deleted. */
+  /** The ids of delivered messages whose deletion is not confirmed. If SQS redelivers one, it is deleted and not delivered again. */
   readonly #delivered = new Set<string>();
   #flush: ReturnType<typeof setTimeout> | undefined;
   #extraPolls = 0;

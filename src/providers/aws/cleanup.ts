@@ -21,7 +21,7 @@ export interface Swept {
   readonly topics: string[];
 }
 
-/** Deletes the queues and topics of dead buses of a namespace; without `names`, of all namespaces. */
+/** Deletes the queues and topics of dead buses: those of one namespace or, without `names`, of all namespaces. */
 export async function cleanUp(client: AwsClient, names: Names | undefined, signal?: AbortSignal): Promise<Swept> {
   const swept: Swept = { queues: [], topics: [] };
   for await (const url of deadQueues(client, names)) {
@@ -59,7 +59,7 @@ async function removeDeadBus(client: AwsClient, QueueUrl: string, swept: Swept):
   swept.queues.push(nameOf(QueueUrl));
 }
 
-/** Finds the topics that a queue is subscribed to among all subscriptions of the account, where its policy could not list them. */
+/** Searches all subscriptions of the account for the topics of a queue. It is for a queue whose policy cannot list all its topics. */
 async function topicsWith(client: AwsClient, queueArn: string): Promise<string[]> {
   const topics: string[] = [];
   for await (const { topicArn, endpoint } of subscriptions(client)) if (endpoint === queueArn) topics.push(topicArn);
@@ -71,19 +71,19 @@ async function unsubscribe(client: AwsClient, topicArn: string, queueArn: string
   if (deleted) swept.topics.push(nameOf(topicArn));
 }
 
-/** One page of a list of AWS. */
+/** One page of a listing. */
 interface Page {
   readonly NextToken?: string | undefined;
 }
 
-/** Finds the queues of dead buses of a namespace, by URL; without `names`, of all namespaces. */
+/** Yields the URLs of the queues of dead buses: those of one namespace or, without `names`, of all namespaces. */
 export async function* deadQueues(client: AwsClient, names: Names | undefined): AsyncGenerator<string> {
   for (const url of await busQueues(client, names)) if (await hasExpired(client, url)) yield url;
 }
 
 /** A subscription of the account. */
 export interface Subscription {
-  /** The ARN of its topic. */
+  /** The ARN of the topic. */
   readonly topicArn: string;
   /** The ARN of the queue, for subscriptions of queues. */
   readonly endpoint: string;
@@ -103,7 +103,7 @@ export async function* subscriptions(client: AwsClient): AsyncGenerator<Subscrip
 }
 
 /**
- * Finds unused topics that tsmq created, of a namespace or of all: those without a subscription, and those with the subscription of a
+ * Finds unused topics that tsmq created, in one namespace or in all: those without a subscription, and those with the subscription of a
  * queue that does not exist (`endpoint`). It lists all topics and subscriptions of the account.
  */
 export async function* idleTopics(client: AwsClient, names: Names | undefined): AsyncGenerator<Subscription> {

@@ -20,7 +20,7 @@ export interface CallOptions {
   readonly repeatable: boolean;
   /** The largest number of attempts. Default: that of the provider's options. */
   readonly attempts?: number;
-  /** Milliseconds that all attempts may take, beyond `wait`. Default: the client's. */
+  /** Milliseconds that all attempts may take, in addition to `wait`. Default: the timeout of the client. */
   readonly timeout?: number;
   /** Milliseconds for which the service may wait before it answers. Default: 0. */
   readonly wait?: number;

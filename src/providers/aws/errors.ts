@@ -78,7 +78,7 @@ function entries(code: Code, failure: Failure, names: readonly string[]): [strin
   return names.map((name) => [name, [code, failure]]);
 }
 
-/** The prefix that SQS still writes before codes of its old protocol. */
+/** Matches the prefix that SQS still writes before codes of its old protocol. */
 const SERVICE = /^(AWS\.SimpleQueueService|KMS)\./;
 /** The errors of requests that were signed with a wrong time. */
 const SKEWED: ReadonlySet<string> = new Set([
@@ -171,7 +171,7 @@ function causes(error: unknown): unknown[] {
   return cause === undefined ? [error] : [error, cause];
 }
 
-/** True for an error that the SDK found before it sent anything: a wrong parameter, endpoint or type. */
+/** Returns true for an error that the SDK found before it sent anything: a wrong parameter, endpoint or type. */
 function isLocal(error: unknown): boolean {
   return isA(error, TypeError) || isA(error, RangeError) || /^Region is missing|^Invalid URL/.test(textOf(error));
 }

@@ -11,7 +11,7 @@ import { Agent as HttpAgent, type ClientRequest } from "node:http";
 import { Agent as HttpsAgent } from "node:https";
 import type { Duplex } from "node:stream";
 
-/** Options of both agents. */
+/** Options of both kinds of agents. */
 interface AgentOptions {
   /** The most sockets to one server. */
   readonly maxSockets: number;
@@ -19,7 +19,7 @@ interface AgentOptions {
 
 /** An HTTP agent that keeps connections and sends each request once. */
 export class OnceHttpAgent extends HttpAgent {
-  /** Makes an agent with so many sockets. */
+  /** Creates an agent with at most `maxSockets` sockets to one server. */
   constructor(options: AgentOptions) {
     super({ keepAlive: true, ...options });
   }
@@ -33,7 +33,7 @@ export class OnceHttpAgent extends HttpAgent {
 
 /** An HTTPS agent that keeps connections and sends each request once. */
 export class OnceHttpsAgent extends HttpsAgent {
-  /** Makes an agent with so many sockets. */
+  /** Creates an agent with at most `maxSockets` sockets to one server. */
   constructor(options: AgentOptions) {
     super({ keepAlive: true, ...options });
   }

@@ -1,9 +1,9 @@
 /**
- * Leases of items: the visibility timeouts of SQS. SQS does not tell when one has ended, so their ends are kept here,
- * counted from when the request left: the answer may be late.
+ * Leases of items: the visibility timeouts of SQS. SQS does not report when a timeout ends. So this module stores the ends, counted from
+ * the time of the request, because the answer may be late.
  *
- * SQS counts each delivery. So if no handler has started with an item, it is sent again, with its count in an attribute, and then deleted. A
- * crash between these steps duplicates the item, but does not lose it. In a FIFO queue the item stays, and the delivery counts.
+ * SQS counts each delivery. So if no handler has started with an item, it is sent again, with its count in an attribute, and then deleted.
+ * A crash between these steps duplicates the item, but does not lose it. In a FIFO queue the item stays, and the delivery counts.
  *
  * @module
  */
@@ -22,7 +22,7 @@ const PARALLEL = 2;
 const MARGIN = 60;
 /** Seconds of the longest delay that SQS allows for a sent item. */
 const MAX_DELAY = 900;
-/** The errors of SQS for a receipt that no longer holds its message. */
+/** Matches the errors of SQS for an expired receipt. */
 const LOST = /ReceiptHandleIsInvalid|MessageNotInflight|InvalidParameterValue|NonExistentQueue|QueueDoesNotExist/;
 
 interface Change {
@@ -30,10 +30,10 @@ interface Change {
   readonly seconds: number;
 }
 
-/** A lease, which ends at SQS no sooner than here. */
+/** A lease. At SQS it ends at the recorded time or later. */
 interface Held {
   readonly message: Message;
-  /** When the request for the item left, and when the lease ends, in milliseconds of `performance.now()`. */
+  /** The time of the request for the item, in milliseconds of `performance.now()`. `end` is the end of the lease. */
   readonly since: number;
   end: number;
 }
@@ -86,23 +86,23 @@ export class Leases {
     );
   }
 
-  /** Holds the lease of an item from when the request for it left until `end`, in milliseconds of `performance.now()`. */
+  /** Records the lease of an item. `since` is the time of the request for it, `end` the end of the lease, by `performance.now()`. */
   hold(message: Message, since: number, end: number): void {
     this.#held.set(message.ReceiptHandle!, { message, since, end });
   }
 
-  /** Returns true for each lease that still holds. */
+  /** Returns true for each lease that is still valid. */
   holds(receipts: readonly string[]): boolean[] {
     const now = performance.now();
     return receipts.map((receipt) => (this.#held.get(receipt)?.end ?? 0) > now);
   }
 
-  /** Deletes items. Resolves with true for each whose lease still held. */
+  /** Deletes items. Resolves with true for each item whose lease was still valid. */
   ack(queue: string, receipts: readonly string[]): Promise<boolean[]> {
     return this.#settle(receipts, (receipt) => this.#deletes.add(queue, receipt));
   }
 
-  /** Gives items back after a delay in milliseconds. Resolves with true for each whose lease still held. */
+  /** Gives items back after a delay in milliseconds. Resolves with true for each item whose lease was still valid. */
   nack(queue: string, receipts: readonly string[], delay: number): Promise<boolean[]> {
     const wanted = secondsOf(delay, 0);
     return this.#settle(receipts, (receipt) => {
@@ -111,12 +111,15 @@ export class Leases {
     });
   }
 
-  /** Gives back items that no handler has started, after a delay in milliseconds. Resolves with true for each whose lease still held. */
+  /**
+   * Gives back items that no handler has started, after a delay in milliseconds. Resolves with true for each item whose lease was still
+   * valid.
+   */
   untried(queue: string, receipts: readonly string[], delay: number): Promise<boolean[]> {
     return this.#settle(receipts, (receipt) => this.#putAnew(queue, this.#held.get(receipt)!.message, delay));
   }
 
-  /** Extends leases to a number of seconds from now. Resolves with true for each that still held. */
+  /** Extends leases to a number of seconds from now. Resolves with true for each lease that was still valid. */
   extend(queue: string, receipts: readonly string[], seconds: number): Promise<boolean[]> {
     const now = performance.now();
     return this.#each(receipts, async (receipt) => {
@@ -171,7 +174,10 @@ export class Leases {
     return held;
   }
 
-  /** Returns the leases that still hold. Requests with an expired receipt are not sent, because SQS would delete an item that another consumer holds. */
+  /**
+   * Makes a change for each lease that is still valid. A request with an expired receipt is not sent, because SQS would delete an item that
+   * another consumer holds.
+   */
   #each(receipts: readonly string[], change: (receipt: string) => Promise<unknown>): Promise<boolean[]> {
     const now = performance.now();
     return Promise.all(receipts.map(async (receipt) => {

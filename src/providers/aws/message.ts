@@ -1,5 +1,5 @@
 /**
- * The format of a message in SNS and SQS: the body as it is, and one message attribute that describes it.
+ * The format of a message in SNS and SQS: the unchanged body, and one message attribute that describes it.
  *
  * @module
  */
@@ -12,11 +12,11 @@ export const ATTRIBUTE = "tsmq";
 export const MAX_MESSAGE: number = 256 * 1024;
 /** Bytes of a message reserved for the topic's name and the rest of the attribute. */
 const LABEL = 4 * 1024;
-/** Bytes of UTF-8 of the largest body. */
+/** The largest body in bytes of UTF-8. */
 export const MAX_BODY: number = MAX_MESSAGE - LABEL;
-/** Seconds of the longest visibility timeout: SQS allows 12 hours from the receipt on. */
+/** Seconds of the longest visibility timeout. SQS allows 12 hours after a message was received. */
 export const MAX_VISIBILITY: number = 12 * 60 * 60;
-/** The characters that SNS and SQS refuse, and those beyond U+FFFF, which some emulators refuse. */
+/** Matches a character that SNS and SQS refuse, or one beyond U+FFFF, which some emulators refuse. */
 const REFUSED = /[^\t\n\r\x20-\uD7FF\uE000-\uFFFD]/;
 
 /**

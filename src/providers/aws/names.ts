@@ -19,7 +19,7 @@ const MARKERS: ReadonlyMap<string, string> = new Map([
   [">", "_GT_"],
 ]);
 const CHARACTERS: ReadonlyMap<string, string> = new Map([...MARKERS].map(([character, marker]) => [marker, character]));
-/** All markers: of a character, a hash, a namespace, or an internal topic. */
+/** Matches any marker: of a character, a hash, a namespace, or an internal topic. */
 const MARKER = /_(?:WCD|FWS|DOT|COL|LT|GT|NS|RPC|ALL|U[0-9A-F]{1,6}|H[0-9a-f]{64})_/g;
 
 /** Characters that SNS allows in a name. */
@@ -87,7 +87,7 @@ export class Names {
       queue.length === this.busPrefix.length + BUS_ID_LENGTH;
   }
 
-  /** Returns a new, unguessable name for the own queue of a bus. */
+  /** Returns a new, unguessable name for a bus's own queue. */
   bus(): string {
     return this.busPrefix + crypto.randomUUID().replaceAll("-", "");
   }

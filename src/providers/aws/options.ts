@@ -111,7 +111,7 @@ function isKey(value: unknown): boolean {
   return typeof accessKeyId === "string" && typeof secretAccessKey === "string" && postable(value);
 }
 
-/** True if a value can be posted to a worker. */
+/** Returns true if a value can be posted to a worker. */
 function postable(value: unknown): boolean {
   try {
     structuredClone(value);

@@ -15,7 +15,10 @@ import { readItem } from "./message.ts";
 
 /** Seconds that an item received without a lease stays hidden: enough to delete it, with all attempts. After a crash it is redelivered. */
 const CLAIM_VISIBILITY = 15;
-/** The largest delay of such an answer in seconds. An item of a later answer is not returned, because SQS may deliver it again before it is deleted. */
+/**
+ * The largest delay in seconds of the answer to a poll without a lease. An item of a later answer is not returned, because SQS may deliver
+ * it again before it is deleted.
+ */
 const CLAIM_LATENESS = 5;
 /** Seconds of the shortest long poll. */
 const MIN_POLL = 1;
@@ -39,7 +42,7 @@ interface Waiter {
   readonly max: number;
   /** True for a call that does not wait: only its own poll decides that the queue is empty. */
   readonly once: boolean;
-  /** True while items are being received for it, so that it can no longer end with none. */
+  /** True while items are being received for this call, so that it can no longer end without items. */
   claimed: boolean;
   resolve(deliveries: Delivery[]): void;
   reject(error: unknown): void;
@@ -146,8 +149,9 @@ export class QueuePoller {
   }
 
   /**
-   * Makes one request, and starts the leases of its items. SQS hides an item from when it hands the item out, which may be as soon as the
-   * request leaves, while its answer comes later. So the time of the poll is added to the lease, and the lease is counted from the request.
+   * Makes one request, and starts the leases of its items. SQS hides an item from the moment when it delivers it. That moment may be just
+   * after the request was sent, and the answer may arrive much later. So the duration of the poll is added to the lease, and the lease is
+   * counted from the request.
    */
   async #request(seconds: number, max: number, limits: Partial<CallOptions> = {}): Promise<Message[]> {
     const { polls, queues, leases, closing } = this.#context;

@@ -35,7 +35,7 @@ const TIMEOUT = 10_000;
 const POLL_SOCKETS = 1_024;
 /** Milliseconds that closing waits for items to be given back. */
 const GIVE_BACK_TIMEOUT = 500;
-/** Milliseconds that closing waits until the bus's own queue seems empty. */
+/** The longest time in milliseconds that closing waits for the bus's own queue to become empty. */
 const EMPTY_TIMEOUT = 300;
 
 /** Opens the receiving half. */
@@ -142,7 +142,7 @@ class AwsReceiver implements AskHandler, Receiver {
     return await poller.receive(options);
   }
 
-  /** SQS cannot put an item at the head of a queue: the items go to the end, as new ones. */
+  /** Puts items back at the end of the queue, as new items, because SQS cannot put an item at the head. */
   async restore(queue: string, deliveries: readonly Delivery[]): Promise<void> {
     for (let at = 0; at < deliveries.length; at += BATCH) {
       const items = deliveries.slice(at, at + BATCH).map(({ body, attempt }) =>
@@ -152,7 +152,7 @@ class AwsReceiver implements AskHandler, Receiver {
     }
   }
 
-  /** Returns which leases still hold. SQS counts deliveries, and cannot record starts. */
+  /** Returns which leases are still valid. SQS counts deliveries, and cannot record starts. */
   start(_queue: string, receipts: readonly string[]): Promise<boolean[]> {
     return Promise.resolve(this.#leases.holds(receipts));
   }

@@ -75,7 +75,7 @@ export class Registry {
   readonly #leases = new Map<string, number>();
   /** The running lookup of each registry topic. */
   readonly #running = new Map<string, Promise<string[]>>();
-  /** The lookup that has not begun yet. Its answer is newer than all requests that wait for it. */
+  /** The next lookup of each registry topic, which has not begun yet. Its answer is newer than all requests that wait for it. */
   readonly #next = new Map<string, Promise<string[]>>();
   /** The number of times that a server was reported gone. */
   #reports = 0;

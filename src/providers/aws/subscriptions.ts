@@ -11,7 +11,7 @@ import { nameOf } from "./arns.ts";
 import { type Content, PATTERNS_TTL } from "./message.ts";
 import type { Names } from "./names.ts";
 
-/** The largest number of held events of one topic. SQS keeps further events. With the largest bodies they have 64 MiB. */
+/** The largest number of held events of one topic. SQS keeps further events. If their bodies have the largest size, they take 64 MiB. */
 const MAX_HELD = 256;
 
 /** Emits events to the subscriptions of a bus. */
@@ -19,11 +19,11 @@ export class Subscriptions {
   readonly #names: Names;
   readonly #context: ReceiverContext;
   readonly #closing: AbortSignal;
-  /** Routes exact subscriptions by their SNS topics. */
+  /** Finds the subscriptions to an exact topic by its SNS topic. */
   readonly #router = new Router();
-  /** The SNS topic of each subscription, and what ends it. */
+  /** The SNS topic of each subscription, and the function that ends the subscription. */
   readonly #subscriptions = new Map<Filter, { readonly name: string; readonly end: () => void }>();
-  /** SNS topic → its events that wait until it is known whether earlier ones were lost. */
+  /** SNS topic → its held events. They wait until the bus knows whether earlier events were lost. */
   readonly #held = new Map<string, Content[]>();
 
   /** Prepares the subscriptions of a bus with these names. */
@@ -50,7 +50,7 @@ export class Subscriptions {
     this.#subscriptions.set(filter, { name, end });
   }
 
-  /** True while the events of a filter are emitted. */
+  /** Returns true while the events of a filter are emitted. */
   has(filter: Filter): boolean {
     return this.#subscriptions.has(filter);
   }

@@ -152,7 +152,7 @@ export class Topics {
     }
   }
 
-  /** Creates the topic if it does not exist. Returns true if it exists and was not created by tsmq. */
+  /** Creates the topic if it does not exist. Returns true for an existing topic that tsmq did not create. */
   async #create(name: string): Promise<boolean> {
     const create = (Tags?: typeof TOPIC_TAG[]) =>
       this.#call(

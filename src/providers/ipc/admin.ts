@@ -1,5 +1,5 @@
 /**
- * Checks the POSIX queues of this machine, lists queues and removes what dead buses have left.
+ * Checks the POSIX queues of this machine, lists queues and removes the remains of dead buses.
  *
  * @module
  */
@@ -16,7 +16,7 @@ import { Namespace, type Settings } from "./namespace.ts";
 const MQUEUE = "/dev/mqueue";
 const LIMITS = "/proc/sys/fs/mqueue";
 
-/** The administration of a namespace that `ipc(options)` uses. */
+/** Returns the doctor of a namespace of `ipc(options)`. */
 export function ipcDoctor(options: IpcOptions, name: string): Doctor {
   return new IpcDoctor(ipc(options).options as Settings, name);
 }

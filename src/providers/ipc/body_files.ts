@@ -12,7 +12,7 @@ import type { Posix } from "./posix.ts";
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
-/** The name of a body file: a UUID. */
+/** Matches the name of a body file: a UUID. */
 const NAME = /^[0-9a-f-]{36}$/;
 
 /** Writes and reads whole files of one namespace. */
@@ -21,14 +21,14 @@ export class BodyFiles {
   #directories: Directories;
   #access: Access;
 
-  /** All paths are relative to `directories`. */
+  /** Creates the body files of a namespace. All paths are relative to `directories`. */
   constructor(posix: Posix, directories: Directories, access: Access) {
     this.#posix = posix;
     this.#directories = directories;
     this.#access = access;
   }
 
-  /** Writes a body into a new file of a directory; returns its name. With `make` a missing directory is made. */
+  /** Writes a body into a new file of a directory; returns its name. With `make`, a missing directory is created. */
   write(directory: string, body: string, make: boolean): string {
     const name = crypto.randomUUID();
     this.writeFile(directory, name, encoder.encode(body), make);
@@ -87,7 +87,7 @@ export class BodyFiles {
     }
   }
 
-  /** Whether a file that could not be read exists and may be read later, for example because no descriptor was left. */
+  /** Returns whether a later read may succeed: the file exists, and the error is temporary, such as a lack of descriptors. */
   later(error: unknown, directory: string, name: string): boolean {
     const passes = error instanceof BusError && error.code === "unavailable";
     return passes && this.#directories.stat(`${directory}/${name}`) !== -Errno.ENOENT;

@@ -1,5 +1,5 @@
 /**
- * Removing what a bus has created: its queues, links and files. An item that it was taking goes back into its queue.
+ * Removes everything that a bus has created: its queues, links and files. An item that it was taking goes back into its queue.
  *
  * @module
  */
@@ -24,7 +24,7 @@ export function removeBus(namespace: Namespace, bus: string): void {
   directories.prune(BUSES);
 }
 
-/** Gives back the item in a bus's crash slot; false if there is no room for it now. */
+/** Gives back the item in a bus's crash slot. Returns false if its queue has no room now. */
 function recoverItem(namespace: Namespace, bus: string): boolean {
   if (!slotExists(namespace, bus)) return true;
   try {

@@ -12,7 +12,7 @@ import type { Namespace } from "./namespace.ts";
 
 /** Bytes in front of the message, for the name of the queue and the key of the lease. */
 const HEAD = 1_024;
-/** The queue and the key, as they stand there. */
+/** Matches the queue and the key in the file. */
 const OCCUPIED = /^(\/[^/\n]+)\n(\d{16}-\d{6})\n/;
 /** The name of the file in the bus's directory. Buses of all versions look for it. */
 const FILE = "landing";
@@ -34,13 +34,13 @@ export class CrashSlot {
   #mapping: Mapping | undefined;
   #occupied = false;
 
-  /** The slot of this bus. Its file is made when it is first needed. */
+  /** Creates the slot of this bus. The file is created when it is first needed. */
   constructor(namespace: Namespace, bus: string) {
     this.#namespace = namespace;
     this.#bus = bus;
   }
 
-  /** Takes a message of at most `size` bytes out of a queue; returns it with the result of `Posix.receive`. */
+  /** Takes a message of at most `size` bytes out of a queue. Returns it, and the result of `Posix.receive`. */
   receive(queue: string, key: string, descriptor: number, size: number): { length: number; message: Uint8Array } {
     if (this.#occupied) {
       throw new ProviderError(
@@ -87,7 +87,7 @@ export class CrashSlot {
   }
 }
 
-/** Whether a bus has a crash slot, empty or not. */
+/** Returns whether a bus has a crash slot, empty or not. */
 export function slotExists(namespace: Namespace, bus: string): boolean {
   return namespace.directories.stat(pathOf(namespace, bus)) !== -Errno.ENOENT;
 }

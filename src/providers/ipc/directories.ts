@@ -1,13 +1,13 @@
 /**
- * The directory tree of one namespace: all of its files are reached through here. Directories are made when a file is put into
- * them and removed when they are empty.
+ * The directory tree of one namespace. All files of the namespace are opened, created and removed by this module. A directory is created
+ * when a file is put into it, and removed when it is empty.
  *
- * Any user can create names in `/dev/shm`, and the members of a group can rename each other's directories. So the tree's root is
- * opened once, as no link, and its owner is checked by its descriptor. Everything else starts at that descriptor:
+ * Any user can create names in `/dev/shm`, and the members of a group can rename each other's directories. So the root of the tree is
+ * opened once, but not through a link, and its owner is checked by its descriptor. All other paths start at that descriptor:
  *
- * - Where only this user can write to the root, nobody else can have put a link below it, and the kernel follows the whole path.
- * - Where others can, each directory on the way is opened as no link, and the call is made in the last one. It can be renamed
- *   meanwhile, but what is done is done in the directory that was opened, and that is one of this tree.
+ * - If only this user can write to the root, no other user can have put a link below it, and the kernel follows the whole path.
+ * - If other users can write to it, each directory of the path is opened, but not through a link, and the call is made in the last one.
+ *   That directory can be renamed meanwhile, but the call still affects the opened directory, which belongs to this tree.
  *
  * @module
  */
@@ -16,28 +16,28 @@ import { Errno } from "./errno.ts";
 import { Listing } from "./listing.ts";
 import type { Posix, Stat } from "./posix.ts";
 
-/** Attempts to create something in a directory that other processes remove because it is empty. */
+/** The number of attempts to create something in a directory that other processes remove because it is empty. */
 const ATTEMPTS = 100;
 
-/** The mode bits for others who may write. */
+/** The mode bits that let other users write. */
 const OTHERS_WRITE = 0o022;
-/** The mode bit that keeps a user from renaming and removing what other users have in a directory. */
+/** The mode bit of a directory that keeps users from renaming and removing the files of other users. */
 const STICKY = 0o1000;
 
 /** The users that may access the files and queues of a namespace. */
 export interface Access {
-  /** The id of a group whose members may. Default: only this user. */
+  /** The id of a group whose members have access. Default: only this user has access. */
   readonly group?: number;
 }
 
-/** The modes of files and queues, and of directories. */
+/** Returns the modes of files and queues, and of directories. */
 export function modes({ group }: Access): { readonly file: number; readonly directory: number } {
   return group === undefined ? { file: 0o600, directory: 0o700 } : { file: 0o660, directory: 0o2770 };
 }
 
-/** Characters of a path at most, as for the kernel. */
+/** The largest number of characters of a path, as in the kernel. */
 const PATH_LENGTH = 4_096;
-/** Levels of directories that are removed at most. tsmq makes three. */
+/** The largest number of levels of directories that are removed. tsmq creates three. */
 const LEVELS = 8;
 
 /** A system call relative to the open directory `at`, in which `name` is. `root` is the descriptor of the root. */
@@ -54,7 +54,7 @@ export class Directories {
   /** Whether other users may write below the root. */
   #shared = false;
 
-  /** Works below `root`, which need not exist. */
+  /** Creates an object for the tree below `root`, which need not exist. */
   constructor(posix: Posix, root: string, access: Access) {
     this.#posix = posix;
     this.root = root;
@@ -62,7 +62,7 @@ export class Directories {
   }
 
   /**
-   * Throws where the root exists and is not this user's or the group's.
+   * Throws if the root exists and belongs neither to this user nor to the group.
    *
    * @throws {ProviderError} "denied"
    */
@@ -75,18 +75,18 @@ export class Directories {
     throw typeof stat === "object" && opened === -Errno.EACCES ? notOwned(what, stat.uid) : systemError(opened, what);
   }
 
-  /** Closes the root, until the next call. */
+  /** Closes the root. The next call opens it again. */
   close(): void {
     if (this.#descriptor !== undefined) this.#posix.close(this.#descriptor);
     this.#descriptor = undefined;
   }
 
-  /** The absolute path of a relative one, for messages. */
+  /** Returns the absolute path for a path in this tree, for messages. */
   path(path: string): string {
     return `${this.root}/${path}`;
   }
 
-  /** Runs `create`, which needs a directory: makes that directory if it is missing, and removes it again if `create` fails. */
+  /** Runs `create`, which needs a directory. If the directory is missing, it is created, and removed again if `create` fails. */
   within(directory: string, create: () => number): number {
     let result = create();
     let attempt = 0;
@@ -99,7 +99,7 @@ export class Directories {
     return result;
   }
 
-  /** Makes a directory and its parents. */
+  /** Creates a directory and its parents. */
   make(path: string): number {
     if (path === "") return this.#makeRoot();
     const make = () => this.#at(path, (at, name) => this.#make(at, name));
@@ -115,7 +115,7 @@ export class Directories {
     return made;
   }
 
-  /** Makes a directory; its group and mode are set by its descriptor. */
+  /** Creates a directory, and sets its group and mode by its descriptor. */
   #make(at: number | undefined, name: string): number {
     const { group } = this.#access;
     const { directory: mode } = modes(this.#access);
@@ -137,7 +137,7 @@ export class Directories {
     return made;
   }
 
-  /** Removes a directory and its parents as far as they are empty. */
+  /** Removes a directory and its parents, up to the first one that is not empty. */
   prune(path: string): void {
     for (let at = path; at !== ""; at = at.slice(0, Math.max(0, at.lastIndexOf("/")))) {
       const removed = this.#at(at, (directory, name) => this.#posix.removeDirectory(name, directory));
@@ -146,7 +146,7 @@ export class Directories {
     this.#posix.removeDirectory(this.root);
   }
 
-  /** Removes a file, or a directory with everything in it. A link is removed, and not what it leads to. */
+  /** Removes a file, or a directory with everything in it. If it is a link, only the link is removed, not its target. */
   remove(path: string): void {
     this.#at(path, (at, name) => this.#remove(at, name, LEVELS));
   }
@@ -163,33 +163,33 @@ export class Directories {
     return this.#posix.removeDirectory(name, at);
   }
 
-  /** The names in a directory; none where it does not exist. */
+  /** Returns the names in a directory; none if it does not exist. */
   list(path: string): readonly string[] {
     const names = this.read(path);
     return typeof names === "number" ? [] : names;
   }
 
-  /** The cached listing of a directory that is read often. */
+  /** Returns the cached listing of a directory that is read often. */
   listing(path: string): Listing {
     return new Listing(this, path);
   }
 
-  /** The names in a directory, or an errno. */
+  /** Returns the names in a directory, or an errno. */
   read(path: string): readonly string[] | number {
     return this.#at<readonly string[]>(path, (at, name) => this.#posix.list(name, false, at));
   }
 
-  /** The state of a file or directory, or an errno. A link is not followed. */
+  /** Returns the state of a file or directory, or an errno. A link is not followed. */
   stat(path: string): Stat | number {
     return this.#at<Stat>(path, (at, name) => this.#posix.stat(name, false, at));
   }
 
-  /** Opens a file for reading; not through a link. */
+  /** Opens a file for reading, but not through a link. */
   openFile(path: string): number {
     return this.#at(path, (at, name) => this.#posix.openFile(name, false, at));
   }
 
-  /** Creates a file that its owner can write, and with `written` the group too; returns its descriptor. */
+  /** Creates a file that its owner can write and, with `written`, the group too. Returns its descriptor. */
   createFile(path: string, written = true): number {
     const { group } = this.#access;
     const mode = modes(this.#access).file & (written ? ~0 : ~OTHERS_WRITE);
@@ -216,12 +216,12 @@ export class Directories {
     );
   }
 
-  /** Sets the modification time in milliseconds, and with `read` the access time to now. */
+  /** Sets the modification time to `ms` milliseconds. With `read`, it also sets the access time to now. */
   setModified(path: string, ms: number, read = false): number {
     return this.#at(path, (at, name) => this.#posix.setModified(name, ms, read, at));
   }
 
-  /** Sets the access time in milliseconds. */
+  /** Sets the access time to `ms` milliseconds. */
   setRead(path: string, ms: number): number {
     return this.#at(path, (at, name) => this.#posix.setRead(name, ms, at));
   }
@@ -231,7 +231,7 @@ export class Directories {
     return this.#at(path, (at, name) => this.#posix.touch(name, at));
   }
 
-  /** Makes a call where a path leads; again, if the root was removed and exists again. */
+  /** Makes a system call for a path. Repeats it if the root was removed and created again. */
   #at<T = number>(path: string, call: Call<T>): T | number {
     while (true) {
       const root = this.#open();
@@ -241,7 +241,10 @@ export class Directories {
     }
   }
 
-  /** Makes a call below an open root: in the directory of the path where other users may have put links on the way. */
+  /**
+   * Makes a system call for a path below an open root. If other users may have put links into the path, it first opens each directory of
+   * it.
+   */
   #in<T>(root: number, path: string, call: Call<T>): T | number {
     if (!this.#shared) return call(root, path, root);
     if (path.length > PATH_LENGTH) return -Errno.ENAMETOOLONG;
@@ -261,7 +264,7 @@ export class Directories {
     }
   }
 
-  /** The descriptor of the root, or an errno: EACCES where it is another user's. */
+  /** Returns the descriptor of the root, or an errno: EACCES if the root belongs to another user. */
   #open(): number {
     if (this.#descriptor !== undefined) return this.#descriptor;
     const root = this.#posix.openDirectory(this.root);
@@ -275,7 +278,7 @@ export class Directories {
     return typeof stat === "number" ? stat : -Errno.EACCES;
   }
 
-  /** Whether the open root was removed, so that another one may have its name. */
+  /** Returns whether the open root was removed, so that another directory may have its name. If so, closes it. */
   #removed(): boolean {
     const stat = this.#posix.stat(this.#descriptor!);
     if (typeof stat === "object" && stat.links > 0) return false;
@@ -284,7 +287,7 @@ export class Directories {
   }
 }
 
-/** Whether a file or queue belongs to this user or to the group. */
+/** Returns whether a file or queue belongs to this user or to the group. */
 export function trusted(
   stat: { readonly uid: number; readonly gid: number },
   user: number,

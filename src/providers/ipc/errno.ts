@@ -4,7 +4,7 @@
  * @module
  */
 
-/** The numbers of the errors that the IPC provider tells apart. */
+/** The numbers of the errors that the IPC provider distinguishes. */
 export const Errno = {
   EPERM: 1,
   ENOENT: 2,

@@ -1,5 +1,5 @@
 /**
- * Errors of system calls as errors of tsmq: the one table of this provider.
+ * The table from errors of system calls to errors of tsmq.
  *
  * @module
  */
@@ -24,7 +24,7 @@ const MEANING: Readonly<Record<number, readonly [Code, string]>> = {
   [Errno.ENAMETOOLONG]: ["internal", "its name is too long"],
 };
 
-/** The error of a system call that returned a negative result. `what` reads "Cannot <do> <what>". */
+/** Returns the error for a system call that returned a negative result. `what` reads "Cannot <do> <what>". */
 export function systemError(result: number, what: string): BusError {
   const errno = -result;
   if (errno === Errno.ENOSYS) {
@@ -34,7 +34,7 @@ export function systemError(result: number, what: string): BusError {
   return new ProviderError(code, `${what}: ${text}`);
 }
 
-/** The limits for queues, and how to raise each. */
+/** The limits for queues, each with the way to raise it. */
 const LIMITS = {
   bytes: "the queues of this user use all of RLIMIT_MSGQUEUE (819,200 bytes by default); " +
     "raise it (ulimit -q, LimitMSGQUEUE= of systemd), or free queues",
@@ -42,7 +42,7 @@ const LIMITS = {
   size: "the sysctls fs.mqueue.msg_max and msgsize_max allow fewer or smaller messages; raise them",
 } as const;
 
-/** The error of a queue that a limit does not allow. */
+/** Returns the error for a queue that a limit does not allow. */
 export function limitReached(what: string, limit: keyof typeof LIMITS): BusError {
   return new ProviderError("unavailable", `${what}: ${LIMITS[limit]}`);
 }
@@ -50,17 +50,17 @@ export function limitReached(what: string, limit: keyof typeof LIMITS): BusError
 /** The advice if another user has created the names of a namespace first, which any local user can do in `/dev/shm` and for queues. */
 const ELSEWHERE = 'use another namespace, or the option "group" on both sides';
 
-/** The error of a directory or queue of another user. */
+/** Returns the error for a directory or queue that belongs to another user. */
 export function notOwned(what: string, uid: number): BusError {
   return new ProviderError("denied", `${what}: it belongs to user ${uid}; ${ELSEWHERE}`);
 }
 
-/** The error of a queue that may not even be opened. */
+/** Returns the error for a queue that this user must not open. */
 export function notOpened(what: string): BusError {
   return new ProviderError("denied", `${what}: it belongs to another user; ${ELSEWHERE}`);
 }
 
-/** The error of a file or link in the place of a namespace's directory. */
+/** Returns the error for a file or link that exists in place of a namespace's directory. */
 export function notDirectory(what: string): BusError {
   return new ProviderError("denied", `${what}: it is a file or a link, and no directory; remove it, or ${ELSEWHERE}`);
 }

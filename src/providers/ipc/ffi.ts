@@ -54,7 +54,7 @@ const CPUS = {
   arm64: { statx: 291, getdents64: 61, gettid: 178, directory: 0o40000, noFollow: 0o100000 },
 } as const satisfies Record<string, Cpu>;
 
-/** The C library and what its callers need. */
+/** The C library, with the functions and constants that its callers need. */
 export interface Library {
   readonly native: Native;
   /** The errno of the last call of this thread. */
@@ -67,8 +67,8 @@ export interface Library {
 /**
  * Opens the C library.
  *
- * @throws {UnsupportedError} where there are no POSIX message queues
- * @throws {ProviderError} "denied" where FFI is not allowed
+ * @throws {UnsupportedError} if the platform has no POSIX message queues
+ * @throws {ProviderError} "denied" if FFI is not allowed
  */
 export async function openLibrary(): Promise<Library> {
   const { platform, arch } = process;

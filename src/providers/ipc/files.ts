@@ -1,5 +1,5 @@
 /**
- * The system calls for files and directories. Deno's own functions would refuse `/dev` and `/proc` unless everything is allowed.
+ * The system calls for files and directories. Deno's own functions refuse paths in `/dev` and `/proc` unless all permissions are granted.
  *
  * A path that is not absolute starts at the directory whose descriptor is `at`. A result below 0 is a negated errno.
  *
@@ -28,7 +28,7 @@ const S_IFDIR = 0o040000;
 const S_IFREG = 0o100000;
 const UTIME_OMIT = (1 << 30) - 2;
 const UTIME_NOW = (1 << 30) - 1;
-/** Bytes of the buffer for directory entries: that of the C library. */
+/** Bytes of the buffer for directory entries, as in the C library. */
 const LISTING_BYTES = 32 * 1024;
 
 /** The state of a file, directory or queue. */
@@ -37,23 +37,23 @@ export interface Stat {
   readonly gid: number;
   readonly mode: number;
   readonly directory: boolean;
-  /** Whether it is a file, and no directory, link, pipe or device. */
+  /** True for a regular file, false for a directory, link, pipe or device. */
   readonly regular: boolean;
   readonly links: number;
-  /** The file system: the major number above the 20 bits of the minor one. */
+  /** The number of the file system: the major number, then 20 bits of the minor number. */
   readonly device: number;
   readonly inode: number;
   readonly size: number;
-  /** When it was last modified, in milliseconds with a fraction. */
+  /** The time of the last modification, in milliseconds with a fraction. */
   readonly modified: number;
-  /** When it was last read. */
+  /** The time of the last access, in milliseconds with a fraction. */
   readonly read: number;
 }
 
 /** A file that is mapped into memory. */
 export interface Mapping {
   readonly bytes: Uint8Array;
-  /** Unmaps it; the bytes must not be used any more. */
+  /** Unmaps the file. After that, the bytes must not be used. */
   unmap(): void;
 }
 
@@ -65,7 +65,7 @@ export function encodePath(path: string): Uint8Array {
   return encoder.encode(`${path}\0`);
 }
 
-/** The path for a call that means a descriptor. */
+/** The empty path, for a system call on the descriptor itself. */
 const NO_PATH = encodePath("");
 
 /** The system calls for files and directories. */
@@ -78,7 +78,7 @@ export class Files {
   #timesView = new DataView(this.#times.buffer);
   #listing: Uint8Array | undefined;
 
-  /** Calls this C library. */
+  /** Creates the system calls of this C library. */
   constructor(library: Library) {
     this.#library = library;
   }
@@ -90,20 +90,20 @@ export class Files {
     return this.result(native.openat(at, encodePath(path), flags, 0));
   }
 
-  /** Opens a directory, and no link to one: to start paths there, or with `read` also to list and change it. */
+  /** Opens a directory, but not through a link. Paths can start at it; with `read`, it can also be listed and changed. */
   openDirectory(path: string, at = AT_FDCWD, read = false): number {
     const { cpu, native } = this.#library;
     const flags = (read ? O_RDONLY : O_PATH) | O_CLOEXEC | cpu.directory | cpu.noFollow;
     return this.result(native.openat(at, encodePath(path), flags, 0));
   }
 
-  /** Creates a file; fails if it exists. */
+  /** Creates a file. Fails if the file exists. */
   createFile(path: string, mode: number, at = AT_FDCWD): number {
     const flags = O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC;
     return this.result(this.#library.native.openat(at, encodePath(path), flags, mode));
   }
 
-  /** Sets the length of an open file and maps it into memory. What is written there survives this process. Returns an errno else. */
+  /** Sets the length of an open file and maps it into memory. Written bytes outlive this process. Returns an errno if it fails. */
   map(file: number, length: number): Mapping | number {
     const { memory, native } = this.#library;
     const sized = this.result(native.ftruncate(file, length));
@@ -117,12 +117,12 @@ export class Files {
     return { bytes: new Uint8Array(buffer), unmap: () => void native.munmap(pointer, length) };
   }
 
-  /** Reads into a buffer; returns the number of bytes. */
+  /** Reads into a buffer. Returns the number of bytes. */
   read(file: number, buffer: Uint8Array): number {
     return this.result(this.#library.native.read(file, buffer, buffer.length));
   }
 
-  /** Writes bytes; returns how many were written. */
+  /** Writes bytes. Returns the number of written bytes. */
   write(file: number, bytes: Uint8Array): number {
     return this.result(this.#library.native.write(file, bytes, bytes.length));
   }
@@ -132,7 +132,7 @@ export class Files {
     this.#library.native.close(descriptor);
   }
 
-  /** The state of a path or a descriptor, or an errno. A symbolic link is followed only with `follow`. */
+  /** Returns the state of a path or a descriptor, or an errno. A symbolic link is followed only with `follow`. */
   stat(target: string | Uint8Array | number, follow = false, at = AT_FDCWD): Stat | number {
     const { cpu, native } = this.#library;
     const [from, path, flags] = typeof target === "number"
@@ -157,7 +157,7 @@ export class Files {
     };
   }
 
-  /** The names in a directory, or an errno. A symbolic link is followed only with `follow`. */
+  /** Returns the names in a directory, or an errno. A symbolic link is followed only with `follow`. */
   list(path: string, follow = false, at = AT_FDCWD): string[] | number {
     const directory = this.openFile(path, follow, at);
     if (directory < 0) return directory;
@@ -168,7 +168,7 @@ export class Files {
     }
   }
 
-  /** The names in a directory that was opened to be read, or an errno. */
+  /** Returns the names in a directory that was opened to be read, or an errno. */
   listOpen(directory: number): string[] | number {
     const { cpu, native } = this.#library;
     const buffer = this.#listing ??= new Uint8Array(LISTING_BYTES);
@@ -185,7 +185,7 @@ export class Files {
     }
   }
 
-  /** Makes a directory. */
+  /** Creates a directory. */
   makeDirectory(path: string, mode: number, at = AT_FDCWD): number {
     return this.result(this.#library.native.mkdirat(at, encodePath(path), mode));
   }
@@ -210,7 +210,7 @@ export class Files {
     return this.result(this.#library.native.symlinkat(encodePath(target), at, encodePath(path)));
   }
 
-  /** The target of a symbolic link, or an errno. */
+  /** Returns the target of a symbolic link, or an errno. */
   readLink(path: string): string | number {
     const buffer = new Uint8Array(4_096);
     const length = this.result(this.#library.native.readlink(encodePath(path), buffer, buffer.length));
@@ -225,21 +225,21 @@ export class Files {
     return changed < 0 ? changed : this.result(native.fchmod(descriptor, mode));
   }
 
-  /** Sets the modification time in milliseconds, and with `read` the access time to now. */
+  /** Sets the modification time to `ms` milliseconds. With `read`, it also sets the access time to now. */
   setModified(path: string, ms: number, read = false, at = AT_FDCWD): number {
     this.#timesView.setBigInt64(8, BigInt(read ? UTIME_NOW : UTIME_OMIT), true);
     this.#setTime(16, ms);
     return this.#utimensat(at, path, this.#times);
   }
 
-  /** Sets the access time in milliseconds. */
+  /** Sets the access time to `ms` milliseconds. */
   setRead(path: string, ms: number, at = AT_FDCWD): number {
     this.#setTime(0, ms);
     this.#timesView.setBigInt64(24, BigInt(UTIME_OMIT), true);
     return this.#utimensat(at, path, this.#times);
   }
 
-  /** Sets the times of a file to now, by the wall clock. Unlike other times, a user who can write to the file may set these. */
+  /** Sets the times of a file to now, by the wall clock. To set other times, a user must own the file; for this, write access is enough. */
   touch(path: string, at = AT_FDCWD): number {
     return this.#utimensat(at, path, null);
   }
@@ -254,7 +254,7 @@ export class Files {
     return this.result(this.#library.native.utimensat(at, encodePath(path), times, AT_SYMLINK_NOFOLLOW));
   }
 
-  /** The result of a system call; its negated errno if it failed. */
+  /** Returns the result of a system call, or its negated errno if it failed. */
   protected result(result: number): number {
     return result >= 0 ? result : -this.#library.errno();
   }

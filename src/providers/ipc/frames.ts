@@ -20,25 +20,25 @@ const TEXT = "\x03";
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
-/** Bytes of a batch besides its events: the first byte and the end of the line. */
+/** The number of bytes of a batch in addition to its events: the first byte and the end of the line. */
 export const BATCH_BYTES = 2;
-/** Bytes of an event's lengths at most: two numbers of five digits and three signs. */
+/** The largest number of bytes of an event's lengths: two numbers of five digits and three other characters. */
 export const LENGTHS_BYTES = 13;
 /** Bytes of the name of a body file: a UUID. */
 const NAME_BYTES = 36;
-/** Bytes of an event whose text is in a file, at most. */
+/** The largest number of bytes of an event whose text is in a file. */
 export const LARGE_BYTES: number = LENGTHS_BYTES + NAME_BYTES;
 
 /** One event in a message. */
 export interface Frame {
-  /** Empty if the event is in a file. */
+  /** The topic. Empty if the event is in a file. */
   readonly topic: string;
   /** The body, or the name of a file with topic and body. */
   readonly body: string;
   readonly file: boolean;
 }
 
-/** Writes events into a message; returns the number of its bytes. */
+/** Writes events into a message. Returns the number of written bytes. */
 export function writeBatch(frames: readonly Frame[], message: Uint8Array): number {
   let lengths = "";
   let texts = "";
@@ -52,7 +52,7 @@ export function writeBatch(frames: readonly Frame[], message: Uint8Array): numbe
   return encoder.encodeInto(`${BATCH}${lengths}\n${texts}`, message).written;
 }
 
-/** Reads the events of a message from tsmq or PyMQ; undefined if neither has written it. */
+/** Reads the events of a message. Returns undefined if neither tsmq nor PyMQ has written the message. */
 export function readEvents(message: Uint8Array): Frame[] | undefined {
   const text = decoder.decode(message);
   return text.startsWith(BATCH) ? readBatch(text) : readPymq(text);
@@ -74,12 +74,12 @@ function readBatch(text: string): Frame[] | undefined {
   return at === text.length ? frames : undefined;
 }
 
-/** The text of the file of a large event. */
+/** Returns the text for the file of a large event. */
 export function writeLarge(topic: string, body: string): string {
   return `${topic.length}\n${topic}${body}`;
 }
 
-/** Reads the file of a large event; undefined if tsmq has not written it. */
+/** Reads the text of the file of a large event. Returns undefined if tsmq has not written it. */
 export function readLarge(text: string): Frame | undefined {
   const length = /^(\d{1,15})\n/.exec(text);
   if (!length) return undefined;
@@ -106,14 +106,14 @@ function readPymq(text: string): Frame[] | undefined {
   }
 }
 
-/** The message of an item: its text, or the name of its file. */
+/** Returns the message of an item. `item` is its text or, with `file`, the name of its file. */
 export function writeItem(item: string, file: boolean): Uint8Array {
   const first = item.charCodeAt(0);
   const prefix = file ? FILE : first >= 1 && first <= 3 ? TEXT : "";
   return encoder.encode(prefix + item);
 }
 
-/** Reads the message of an item: its text or the name of its file, and how often it was delivered before. */
+/** Reads the message of an item. Returns its text or the name of its file, and the number of earlier deliveries. */
 export function readItem(
   message: Uint8Array,
 ): { readonly text: string; readonly file: boolean; readonly deliveries: number } {

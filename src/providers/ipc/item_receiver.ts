@@ -13,11 +13,13 @@ import { Errno } from "./errno.ts";
 import type { OpenQueue } from "./mqueues.ts";
 import type { Namespace } from "./namespace.ts";
 
-/** Milliseconds between two checks for items that came back, while any item is held or back. All waits check at the same moments. */
+/**
+ * Milliseconds between two checks for returned items, while the queue has leased or returned items. All waits check at the same moments.
+ */
 const CHECK_INTERVAL = 200;
-/** The same while none is: another bus may have taken one meanwhile. */
+/** Milliseconds between two such checks while the queue has no leased or returned items. Another bus may lease one meanwhile. */
 const IDLE_INTERVAL = 1_000;
-/** The same while the queue does not exist, which no descriptor reports: a quarter of the time waited, within these bounds. */
+/** Milliseconds between two checks whether a missing queue exists now: a quarter of the time waited so far, within these bounds. */
 const MISSING_INTERVAL = { min: 5, max: 500 };
 
 /** Takes items for one bus. */
@@ -30,7 +32,7 @@ export class ItemReceiver {
   #fault: (error: unknown) => void;
   #buffer = new Uint8Array(8_192);
 
-  /** `fault` reports an item that could not be read. */
+  /** Creates the receiver of a bus. `fault` reports an item that could not be read. */
   constructor(
     namespace: Namespace,
     leases: Leases,
@@ -171,14 +173,14 @@ export class ItemReceiver {
     return this.#body(queue, readItem(item), receipt);
   }
 
-  /** Gives an item back, and throws, if its file may be read later. */
+  /** If a later read of an item's file may succeed, gives the item back and throws. */
   #throwIfLater(error: unknown, directory: string, file: string, queue: string, receipt: string): void {
     if (!this.#namespace.bodyFiles.later(error, directory, file)) return;
     if (receipt !== "") this.#leases.giveBack(queue, receipt, 0, true);
     throw error;
   }
 
-  /** The body of an item; undefined if it is in a file that does not exist. */
+  /** Returns the body of an item. Returns undefined if the body is in a file that does not exist. */
   #body(
     queue: string,
     { text, file }: { readonly text: string; readonly file: boolean },

@@ -1,5 +1,5 @@
 /**
- * Puts items into named queues: at once, or one after the other when a queue has room.
+ * Puts items into named queues: immediately or, if a queue is full, one after the other when it has room.
  *
  * @module
  */
@@ -19,7 +19,7 @@ const WAIT = 250;
 
 interface PendingItem {
   readonly body: string;
-  /** The queue that the message was made for. */
+  /** The queue for which the message was written. */
   queue?: OpenQueue;
   message?: Uint8Array;
   file?: string;
@@ -34,12 +34,12 @@ export class ItemSender {
   #writable: (descriptor: number, ms: number) => Promise<unknown>;
   /** The items that wait for room, by queue. */
   #pending = new Map<string, Fifo<PendingItem>>();
-  /** Why nothing is put any more. */
+  /** The error with which puts reject after {@linkcode close}. */
   #closed: unknown;
-  /** Ends the wait for room in a queue. */
+  /** Queue → the function that ends the wait for room in it. */
   #endWait = new Map<string, () => void>();
 
-  /** `writable` resolves when a queue has room, or after `ms`. */
+  /** Creates the sender of a bus. `writable` resolves when a queue has room, or after `ms`. */
   constructor(
     namespace: Namespace,
     messageSize: number,
@@ -107,7 +107,7 @@ export class ItemSender {
     this.#endWait.get(queue)?.();
   }
 
-  /** Rejects everything that waits. */
+  /** Rejects all pending puts, and all later ones, with this error. */
   close(error: unknown): void {
     this.#closed = error;
     for (const [queue, items] of this.#pending) for (const item of items.drain()) this.#fail(queue, item, error);
@@ -132,7 +132,7 @@ export class ItemSender {
     if (this.#pending.get(queue) === items) this.#pending.delete(queue);
   }
 
-  /** Makes one attempt; false when the queue is full. */
+  /** Tries once to put an item. Returns false if the queue is full. */
   #try(queue: string, item: PendingItem): boolean {
     const { bodyFiles, posix, queues } = this.#namespace;
     const open = queues.use(queue, itemSizes(this.#messageSize))!;

@@ -6,7 +6,7 @@
  * @module
  */
 
-/** Buses of an earlier version leave out the `lease`. */
+/** Matches the name of an item's file. Earlier versions of tsmq omit the `lease`. */
 const ITEM = /^(\d{16}-\d{6})\.(\d+)(?:\.(\d+)(\??))?\.(.+)$/;
 
 /** An item, as the name of its file describes it. */
@@ -14,9 +14,9 @@ export interface Item {
   readonly key: string;
   /** The number of recorded attempts. */
   readonly starts: number;
-  /** The number of times that it was given back. */
+  /** The number of times that the item was given back. */
   readonly lease: number;
-  /** Whether its last lease expired. */
+  /** Whether the last lease of the item expired. */
   readonly unconfirmed: boolean;
   readonly bus: string;
 }
@@ -28,7 +28,7 @@ export function parseItem(name: string): Item | undefined {
   return { key, starts: Number(starts), lease: Number(lease), unconfirmed: unconfirmed !== "", bus };
 }
 
-/** The name of an item's file. */
+/** Returns the name of an item's file. */
 export function nameOfItem({ key, starts, lease, unconfirmed, bus }: Item): string {
   return `${key}.${starts}.${lease}${unconfirmed ? "?" : ""}.${bus}`;
 }

@@ -1,21 +1,21 @@
 /**
- * Items that are held under a lease, or came back. They are files beside their queue, because the kernel delivers a message once.
+ * Items that are held under a lease, or were given back. They are files beside their queue, because the kernel delivers a message once.
  *
  *     queues/<queue>/held/<key>.<starts>.<lease>.<bus>   held by a bus until the file's modification time
  *     queues/<queue>/back/<key>.<starts>.<lease>.<bus>   came back; due from the modification time on, the lowest key first
  *
- * `starts` counts the attempts that were recorded before this lease. `lease` counts how often the item came back, followed by `?`
- * if the last lease expired. The start of a handler is recorded by setting the file's access time to 1970: one system call, which
- * survives the process and changes no directory that other buses watch.
+ * `starts` counts the attempts that were recorded before this lease. `lease` counts how often the item came back, followed by `?` if the
+ * last lease expired. The start of a handler is recorded by setting the file's access time to 1970: one system call, which survives the
+ * process and changes no directory that other buses watch.
  *
- * An item that is given back without a delay goes to the front of the kernel queue if that has room, where PyMQ sees it too. A
- * message cannot hold the `?`, so an item with it stays a file until its handler has started.
+ * An item that is given back without a delay goes to the front of the kernel queue if that has room, where PyMQ sees it too. A message
+ * cannot hold the `?`, so an item with it stays a file until its handler has started.
  *
  * All times are of the clock that starts at boot. Each change of state is one rename, so exactly one of several buses succeeds.
  *
- * With the option `group`, the file may belong to another user. Only its owner can set its times; others can touch it, which sets
- * them to the wall clock, decades ahead of the boot clock. Such an item is due at once if it came back, and held as long as its
- * holder lives.
+ * With the option `group`, the file may belong to another user. Only its owner can set its times; others can touch it, which sets them to
+ * the wall clock, decades ahead of the boot clock. If such an item was given back, it is due immediately. If it is held, its lease lasts
+ * until its holder ends.
  *
  * @module
  */
@@ -29,26 +29,26 @@ import { Errno } from "./errno.ts";
 import type { Listing } from "./listing.ts";
 import type { Namespace } from "./namespace.ts";
 
-/** The priority of items that came back. All others have 0, PyMQ's too. */
+/** The priority of items that were given back. All others have 0, as PyMQ's have. */
 export const HEAD = 1;
 /** Milliseconds between two checks for expired leases. */
 const CHECK_INTERVAL = 100;
-/** Milliseconds for which a lease's end is cached. A holder that was suspended may set it late, after it created the file. */
+/** Milliseconds for which a lease's end is cached. If a holder is suspended just after it created the file, it sets the end late. */
 const CACHED = 5_000;
 
 /** The longest lease or delay in milliseconds, 31 years: less than the wall clock, which marks a touched file. */
 const LONGEST = 1e12;
 /** A modification time above this is the wall clock's. */
 const WALL = 1.5e12;
-/** The access time of an item's file once its handler has started. */
+/** The access time of an item's file after its handler has started. */
 const STARTED = 0;
-/** The result of setting a time where the file could only be touched. */
+/** The result of setting a time if the file could only be touched. */
 const TOUCHED = 1;
 
-/** Queues whose state is cached at most. */
+/** The largest number of queues whose state is cached. */
 const CACHE_SIZE = 4_096;
 
-/** Reads the body of a held item; undefined if it has none. */
+/** Reads the body of a held item. Returns undefined if the item has none. */
 export type Read = (receipt: string) => string | undefined;
 
 /** The cached state of the files of one queue. */
@@ -64,7 +64,7 @@ interface QueueState {
   checked: number;
 }
 
-/** The directory beside a queue of the kernel. */
+/** Returns the directory for the files of a kernel queue. */
 export function queueDirectory(queue: string): string {
   return `queues${queue}`;
 }
@@ -73,19 +73,19 @@ function pathOf(queue: string, name: string): string {
   return `${queueDirectory(queue)}/${name}`;
 }
 
-/** The directory of the bodies that are too large for a queue's messages. */
+/** Returns the directory of the bodies that are too large for a queue's messages. */
 export function bodyDirectory(queue: string): string {
   return `${queueDirectory(queue)}/bodies`;
 }
 
-/** The leases of one bus, and the items that came back to its queues. */
+/** The leases of one bus, and the items that were given back to its queues. */
 export class Leases {
   #namespace: Namespace;
   #bus: string;
   #states = new LimitedMap<string, QueueState>(CACHE_SIZE);
   #count = 0;
 
-  /** `bus` is the name of the bus that holds the items. */
+  /** Creates the leases of the bus of this name. */
   constructor(namespace: Namespace, bus: string) {
     this.#namespace = namespace;
     this.#bus = bus;
@@ -97,7 +97,7 @@ export class Leases {
     return `${taken}-${(this.#count++ % 1e6).toString().padStart(6, "0")}`;
   }
 
-  /** Records a lease of a message that was just taken; returns its receipt. */
+  /** Records a lease of a message that was just taken. Returns the receipt. */
   hold(queue: string, key: string, message: Uint8Array, starts: number, lease: number): string {
     const receipt = this.#name(key, starts);
     this.#namespace.bodyFiles.writeFile(`${queueDirectory(queue)}/held`, receipt, message, true);
@@ -105,7 +105,7 @@ export class Leases {
     return receipt;
   }
 
-  /** Takes at most `max` items that came back and are due. Without a `lease` they are removed. `read` reads the body of an item. */
+  /** Takes at most `max` items that were given back and are due. Without a `lease` they are removed. `read` reads the body of an item. */
   take(queue: string, max: number, lease: number | undefined, read: Read): Delivery[] {
     const state = this.#expire(queue);
     const back = this.#readBack(queue, state);
@@ -187,7 +187,7 @@ export class Leases {
     return moved;
   }
 
-  /** Moves an item that came back to the front of the kernel queue, if that has room. */
+  /** Moves an item that was given back to the front of the kernel queue, if the queue has room. */
   #moveToKernel(queue: string, name: string): void {
     const { bodyFiles, directories, posix } = this.#namespace;
     const { starts, unconfirmed } = parseItem(name)!;
@@ -203,7 +203,7 @@ export class Leases {
     else directories.setModified(path, posix.now());
   }
 
-  /** Puts an item to the front of the kernel queue. Returns false if that has no room. */
+  /** Puts an item at the front of the kernel queue. Returns false if the queue has no room. */
   #putFirst(queue: string, item: Uint8Array, starts: number): boolean {
     const { posix, queues } = this.#namespace;
     const { text, file } = readItem(item);
@@ -218,14 +218,14 @@ export class Leases {
     return this.#setTime(pathOf(queue, `held/${receipt}`), lease) >= 0;
   }
 
-  /** The number of items that came back and are due. */
+  /** Returns the number of items that were given back and are due. */
   due(queue: string): number {
     const state = this.#expire(queue);
     const now = this.#namespace.posix.now();
     return this.#readBack(queue, state).filter((name) => (state.due.get(name) ?? Infinity) <= now).length;
   }
 
-  /** Whether any item was held or back at the last check. */
+  /** Returns whether the queue had held or returned items at the last check. */
   any(queue: string): boolean {
     const { backNames, heldNames } = this.#state(queue);
     return backNames.length + heldNames.length > 0;
@@ -270,7 +270,9 @@ export class Leases {
     return touched < 0 ? touched : TOUCHED;
   }
 
-  /** Replaces another user's file by a copy, whose times can be set. Without room, the item is held as long as this bus lives. */
+  /**
+   * Replaces another user's file by a copy, whose times can be set. If there is no room for a copy, the item is held until this bus ends.
+   */
   #replaceByCopy(queue: string, receipt: string, lease: number): void {
     const { bodyFiles, directories } = this.#namespace;
     const held = `${queueDirectory(queue)}/held`;

@@ -7,7 +7,7 @@ import { Errno } from "./errno.ts";
 import { check } from "./errors.ts";
 import type { Stat } from "./posix.ts";
 
-/** Milliseconds within which a directory may change twice and look the same: twice a tick (10 ms) of the kernel's coarse clock. */
+/** Milliseconds within which two changes of a directory may set the same time: two ticks (10 ms each) of the kernel's coarse clock. */
 const TICK = 20;
 
 /** The errors of a directory that does not exist, or that this user may not read. */
@@ -18,11 +18,11 @@ const NO_NAMES: readonly string[] = [];
 
 /** The tree that a directory is in. */
 export interface Tree {
-  /** The absolute path of a relative one, for messages. */
+  /** Returns the absolute path for a path in the tree, for messages. */
   path(path: string): string;
-  /** The state of a directory, or an errno. */
+  /** Returns the state of a directory, or an errno. */
   stat(path: string): Stat | number;
-  /** The names in a directory, or an errno. */
+  /** Returns the names in a directory, or an errno. */
   read(path: string): readonly string[] | number;
 }
 
@@ -31,16 +31,16 @@ export class Listing {
   #tree: Tree;
   #path: string;
   #names = NO_NAMES;
-  /** The directory's state when its names were read; undefined where it may change without a visible difference. */
+  /** The directory's state when its names were read. Undefined if the next change might not change the state. */
   #read: Stat | undefined;
 
-  /** Lists the directory at this path of the tree, which need not exist. */
+  /** Creates a listing of the directory at this path of the tree, which need not exist. */
   constructor(tree: Tree, path: string) {
     this.#tree = tree;
     this.#path = path;
   }
 
-  /** The names in the directory: the same array as long as it has not changed. */
+  /** Returns the names in the directory. It is the same array until the directory changes. */
   names(): readonly string[] {
     const stat = this.#tree.stat(this.#path);
     // a lack of descriptors must not look like an empty directory

@@ -14,20 +14,20 @@ export interface Size {
   readonly size: number;
 }
 
-/** Idle queues that stay open at most. */
+/** The largest number of idle queues that stay open. */
 const IDLE_LIMIT = 64;
 /** Milliseconds after which an idle queue is closed. A removed queue counts towards the limits as long as it is open. */
 const IDLE = 250;
 
-/** Messages that a named queue holds: the default of the sysctl fs.mqueue.msg_max, and PyMQ's number. */
+/** The number of messages that a named queue holds: the default of the sysctl fs.mqueue.msg_max, as in PyMQ. */
 export const CAPACITY = 10;
 
-/** The sizes to try for a named queue: PyMQ's, then smaller ones, whose larger items go into files. */
+/** Returns the sizes to try for a named queue: PyMQ's, then smaller ones, for which larger items go into files. */
 export function itemSizes(messageSize: number): Size[] {
   return [messageSize, 1_024, 128].filter((size) => size <= messageSize).map((size) => ({ messages: CAPACITY, size }));
 }
 
-/** The sizes to try for the queue of a PyMQ call. Its answers come one by one and are read at once, so two messages suffice. */
+/** The sizes to try for the queue of a PyMQ call. Its answers arrive one at a time and are read immediately, so two messages suffice. */
 export const REPLIES: readonly Size[] = [{ messages: 2, size: 8_192 }, { messages: 1, size: 8_192 }];
 
 /**
@@ -44,13 +44,13 @@ export const INBOX: readonly Size[] = [
 /** An open queue. */
 export interface OpenQueue {
   readonly name: string;
-  /** Its descriptor. */
+  /** The descriptor of the queue. */
   readonly descriptor: number;
-  /** The largest message that it takes. */
+  /** The size in bytes of the largest message that fits into the queue. */
   readonly size: number;
   /** The number of calls of {@linkcode MessageQueues.hold} without a release. */
   users: number;
-  /** The time of its last use, by `performance.now()`. */
+  /** The time when the queue was last used, by `performance.now()`. */
   used: number;
 }
 
@@ -61,15 +61,15 @@ export class MessageQueues {
   #open = new Map<string, OpenQueue>();
   #idleTimer: ReturnType<typeof setTimeout> | undefined;
 
-  /** Opens queues of this user or the group only. */
+  /** Creates an empty list of open queues. It opens only queues of this user or the group. */
   constructor(posix: Posix, access: Access) {
     this.#posix = posix;
     this.#access = access;
   }
 
   /**
-   * Opens a queue, unless it is open; returns undefined if it does not exist. With `sizes` a missing queue is created, of the
-   * first size that the limits allow.
+   * Returns a queue, which it opens if it is not open yet. Returns undefined if the queue does not exist. With `sizes`, a missing queue is
+   * created, with the first size that the limits allow.
    *
    * @throws {ProviderError} "denied" when it belongs to another user, "unavailable" when a limit is reached
    */
@@ -107,7 +107,7 @@ export class MessageQueues {
     if (--queue.users === 0 && this.#open.get(queue.name) !== queue) this.#posix.close(queue.descriptor);
   }
 
-  /** Whether a queue still has its name: it has not been removed. */
+  /** Returns whether a queue still exists under its name, so that it has not been removed. */
   exists({ descriptor }: OpenQueue): boolean {
     const stat = this.#posix.stat(descriptor);
     return typeof stat === "object" && stat.links > 0;
@@ -124,7 +124,7 @@ export class MessageQueues {
     if (queue) this.closeIdle(queue);
   }
 
-  /** Whether a queue has readers: "none" if nothing was put or taken for `ms` and a message waits, "gone" if there is no queue. */
+  /** Returns "gone" if the queue does not exist, "none" if a message waits and nothing was put or taken for `ms`, otherwise "some". */
   readers(name: string, ms: number): "none" | "some" | "gone" {
     const descriptor = this.#posix.openQueue(name);
     if (descriptor < 0) return descriptor === -Errno.ENOENT ? "gone" : "some";
@@ -203,7 +203,7 @@ export class MessageQueues {
     throw limitReached(what, refused === -Errno.EINVAL ? "size" : "bytes");
   }
 
-  /** Whether EMFILE meant this process's descriptors: it also reports RLIMIT_MSGQUEUE. */
+  /** Returns whether this process has no descriptors left. The kernel reports EMFILE for that, but also for RLIMIT_MSGQUEUE. */
   #outOfDescriptors(): boolean {
     const eventfd = this.#posix.eventfd();
     if (eventfd < 0) return true;

@@ -10,11 +10,11 @@
  */
 import { createHash } from "node:crypto";
 
-/** Bytes of the name of a file or queue: the kernel's NAME_MAX. */
+/** The largest number of bytes of the name of a file or queue: the kernel's NAME_MAX. */
 const NAME_BYTES = 255;
-/** Bytes of a topic's path in the tree: PATH_MAX (4,096), less room for the directories above and the name below. */
+/** The largest number of bytes of a topic's path in the tree: PATH_MAX (4,096), minus room for the directories above and the name below. */
 const PATH_BYTES = 3_000;
-/** Bytes of a namespace, which leave room for the rest of a name. */
+/** The largest number of bytes of a namespace, which leaves room for the rest of a name. */
 const NAMESPACE_BYTES = 100;
 
 /** The suffix of a bus's inbox queue. */
@@ -26,12 +26,12 @@ function bytesOf(text: string): number {
   return encoder.encode(text).length;
 }
 
-/** A file name for any text: `~` and its SHA-256. */
+/** Returns a file name for any text: `~` and its SHA-256. */
 export function hashed(name: string): string {
   return `~${createHash("sha256").update(name).digest("base64url")}`;
 }
 
-/** The name of a namespace's directory. */
+/** Returns the name of a namespace's directory. */
 export function directoryOf(namespace: string): string {
   const plain = /^[^~/][^/]*$/.test(namespace) && !/^\.+$/.test(namespace) && bytesOf(namespace) <= NAMESPACE_BYTES;
   return plain ? namespace : hashed(namespace);
@@ -41,24 +41,24 @@ export function directoryOf(namespace: string): string {
 export class Names {
   readonly #prefix: string;
 
-  /** `directory` is the name of the namespace's directory. */
+  /** Creates the names of the namespace whose directory has this name. */
   constructor(directory: string) {
     this.#prefix = `pymq_${directory}_`;
   }
 
-  /** The kernel's name of a queue. */
+  /** Returns the name of a queue in the kernel. */
   queue(name: string): string {
     const plain = `/${this.#prefix}${name}`;
     const usable = !/^[$~]|_\$|\//.test(name) && bytesOf(plain) <= NAME_BYTES;
     return usable ? plain : `/${this.#prefix}${hashed(name)}`;
   }
 
-  /** Whether a kernel queue may belong to this namespace, by its name. */
+  /** Returns whether a kernel queue of this name may belong to this namespace. */
   owns(queue: string): boolean {
     return queue.startsWith(`/${this.#prefix}`);
   }
 
-  /** The directory of a topic's subscribers. It is `shared` with PyMQ if PyMQ can name it. */
+  /** Returns the directory of a topic's subscribers. It is `shared` with PyMQ if PyMQ can name it. */
   topic(topic: string): { readonly path: string; readonly shared: boolean } {
     const segments = topic.split("/");
     const usable = bytesOf(topic) <= PATH_BYTES &&
@@ -69,39 +69,39 @@ export class Names {
     return usable ? { path: `subscribers/${topic}`, shared: true } : { path: `topics/${hashed(topic)}`, shared: false };
   }
 
-  /** The directory of a function's servers. */
+  /** Returns the directory of a function's servers. */
   servers(topic: string): string {
     return `servers/${hashed(topic)}`;
   }
 
-  /** The name of a new bus of this process: of its queues, its links, and its address for direct messages. */
+  /** Returns a name for a new bus of this process. Its queues and links have this name, and it is the address for direct messages. */
   newBus({ pid, start, pidNamespace }: Process, eventfd: number): string {
     const random = crypto.getRandomValues(new Uint32Array(2)).reduce((text, word) => text + word.toString(16), "");
     return `${this.#prefix}$${pid}_${start}_${pidNamespace}.${eventfd}.${random}`;
   }
 
-  /** Parses the name of a bus; undefined if it is not a bus of this namespace. */
+  /** Parses the name of a bus. Returns undefined if it is not a bus of this namespace. */
   parseBus(name: string): ParsedBus | undefined {
     if (!name.startsWith(`${this.#prefix}$`)) return undefined;
     return parseBus(name.slice(this.#prefix.length));
   }
 }
 
-/** A process, distinct from earlier ones with the same id, and from those of other pid namespaces. */
+/** The identity of a process. It differs from earlier processes with the same id, and from processes of other pid namespaces. */
 export interface Process {
   readonly pid: number;
-  /** When it started, in clock ticks after the boot. */
+  /** The time when the process started, in clock ticks after the boot. */
   readonly start: number;
-  /** The inode of its pid namespace. */
+  /** The inode of the process's pid namespace. */
   readonly pidNamespace: number;
 }
 
 /** The parts of the name of a bus. PyMQ's names contain only a pid. */
 export interface ParsedBus extends Partial<Process> {
   readonly pid: number;
-  /** Whether it is a PyMQ bus. */
+  /** Whether the bus is PyMQ's. */
   readonly pymq: boolean;
-  /** The descriptor that wakes its worker, in its own process. */
+  /** The eventfd that wakes the worker of the bus, as a descriptor of the bus's process. */
   readonly eventfd?: number;
 }
 
@@ -120,16 +120,16 @@ export interface Address {
   /** The name of the bus. */
   readonly bus: string;
   readonly queue: string;
-  /** Whether it is a PyMQ bus, which reads nothing but PyMQ's events. */
+  /** Whether the bus is PyMQ's. It then reads only events in PyMQ's format. */
   readonly pymq: boolean;
 }
 
-/** The kernel queue of a bus's events. */
+/** Returns the kernel queue of a bus's events. */
 export function eventsOf(bus: string): string {
   return `/${bus}`;
 }
 
-/** The kernel queue of a bus's direct messages. */
+/** Returns the kernel queue of a bus's direct messages. */
 export function inboxOf(bus: string): string {
   return `/${bus}${INBOX}`;
 }

@@ -18,7 +18,7 @@ import { Subscriptions } from "./subscriptions.ts";
 export interface Settings extends Access {
   /** The directory that holds the directories of the namespaces. */
   readonly directory: string;
-  /** The same for PyMQ. */
+  /** The directory that holds PyMQ's directories of the namespaces. */
   readonly pymqDirectory: string;
   /** The largest message of a named queue in bytes. */
   readonly messageSize: number;
@@ -30,7 +30,7 @@ export const BUSES = "loops";
 /** The mode bit of a directory that a bus with the option `group` has made. */
 const SETGID = 0o2000;
 
-/** A namespace as one half of a bus uses it. */
+/** A namespace, opened by one half of a bus. */
 export class Namespace {
   readonly posix: Posix;
   readonly names: Names;
@@ -63,14 +63,14 @@ export class Namespace {
   /**
    * Opens a namespace. `onDead` is called for each bus whose process is found to have ended.
    *
-   * @throws {UnsupportedError} where there are no POSIX message queues
+   * @throws {UnsupportedError} if the platform has no POSIX message queues
    * @throws {ProviderError} "denied" when the namespace's directory belongs to another user
    */
   static async open(settings: Settings, name: string, onDead: (bus: string) => void): Promise<Namespace> {
     return new Namespace(await loadPosix(), settings, directoryOf(name), onDead);
   }
 
-  /** Closes its directories and queues. */
+  /** Closes the directories and queues of the namespace. */
   close(): void {
     this.queues.close();
     this.directories.close();
@@ -100,27 +100,27 @@ export class Namespace {
     }
   }
 
-  /** The directory of a bus: it makes the bus known, and holds messages that are too large for its queues. */
+  /** Returns the directory of a bus. It shows that the bus exists, and holds messages that are too large for the queues of the bus. */
   busDirectory(this: void, bus: string): string {
     return `${BUSES}/${bus}`;
   }
 
-  /** The tsmq buses of this namespace. */
+  /** Returns the tsmq buses of this namespace. */
   buses(): readonly string[] {
     return this.#buses.names().filter((name) => this.names.parseBus(name) !== undefined);
   }
 
-  /** The buses of this namespace whose process has ended, PyMQ's too. */
+  /** Returns the buses of this namespace whose process has ended, including PyMQ's. */
   deadBuses(): string[] {
     return [...this.dead(this.buses()), ...this.subscriptions.deadPymq()];
   }
 
-  /** Returns the buses whose process has ended, out of the given ones. */
+  /** Returns those of the given buses whose process has ended. */
   dead(buses: readonly string[]): string[] {
     return buses.filter((bus) => this.gone(bus, "dead"));
   }
 
-  /** Whether the process of a bus has ended, by {@linkcode Processes.dead} or {@linkcode Processes.missing}. */
+  /** Returns whether the process of a bus has ended, as {@linkcode Processes.dead} or {@linkcode Processes.missing} decides. */
   gone(name: string, how: "dead" | "missing"): boolean {
     const bus = this.names.parseBus(name);
     return bus !== undefined && this.processes[how](bus);

@@ -22,13 +22,13 @@ const WAIT = 250;
 /** Milliseconds between two checks whether a closing bus has read a message. */
 const CHECK_INTERVAL = 5;
 
-/** A body on its way to one or more queues. */
+/** A body that is being sent to one or more queues. */
 export interface Outgoing {
   readonly topic: string;
   readonly body: string;
-  /** Called when it is in one of its queues. */
+  /** Called when the body is in one of its queues. */
   sent(): void;
-  /** Called when it will not be in this queue: with {@linkcode GONE} if the receiver is gone. */
+  /** Called when the body cannot be put into this queue. The error is {@linkcode GONE} if the receiver is gone. */
   failed(queue: string, error: unknown): void;
 }
 
@@ -37,22 +37,22 @@ export interface OutboxContext {
   readonly posix: Posix;
   readonly queues: MessageQueues;
   readonly bodyFiles: BodyFiles;
-  /** Milliseconds for which a receiver may take nothing before the messages to it are given up. */
+  /** Milliseconds that a receiver may read nothing. After that, the messages to it are rejected. */
   readonly sendTimeout: number;
-  /** The directory of a bus, for messages that are too large for its queues. */
+  /** Returns the directory of a bus, for messages that are too large for its queues. */
   directory(bus: string): string;
-  /** Whether the process of a bus has ended that has taken nothing for `stuck` milliseconds. */
+  /** Returns whether the process of a bus has ended. The bus has read nothing for `stuck` milliseconds. */
   gone(bus: string, stuck: number): boolean;
-  /** Whether a closing bus has read its queues for the last time. */
+  /** Returns whether a closing bus has read its queues for the last time. */
   closed(bus: string): boolean;
-  /** Resolves with true when the queue has room, with false after `ms`. The worker waits for it. */
+  /** Waits in the worker until the queue has room. Resolves with true when it has room, with false after `ms`. */
   writable(descriptor: number, ms: number): Promise<unknown>;
 }
 
 /** The receiver is gone, and has not read the message. */
 export const GONE = Symbol("gone");
 
-/** A queue with messages on their way. */
+/** A queue to which messages are being sent. */
 interface Target extends Address {
   readonly waiting: Fifo<Outgoing>;
   /** The contents of the next message, and the files that it names. */
@@ -62,11 +62,11 @@ interface Target extends Address {
   length: number;
   /** Whether the worker waits for room in the queue. */
   blocked: boolean;
-  /** When the queue last took a message, by `performance.now()`. */
+  /** The time when the queue last accepted a message, by `performance.now()`. */
   accepted: number;
 }
 
-/** The messages that leave one bus. */
+/** The messages that one bus sends. */
 export class Outbox {
   #context: OutboxContext;
   #targets = new Map<string, Target>();
@@ -144,7 +144,7 @@ export class Outbox {
     this.#targets.delete(target.queue);
   }
 
-  /** Blocks this thread until the queue has room or the time has come; returns whether it has room. */
+  /** Blocks this thread until the queue has room, or until the given time. Returns whether the queue has room. */
   #block(queue: OpenQueue, until: number): boolean {
     const left = until - performance.now();
     if (left <= 0) return false;

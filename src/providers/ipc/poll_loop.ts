@@ -7,13 +7,16 @@
 import { setImmediate } from "node:timers";
 import { POLLIN, POLLOUT, type Posix } from "./posix.ts";
 
-/** Milliseconds for which `poll` may block the event loop: a worker that is terminated notices it there. */
+/** Milliseconds for which `poll` may block the event loop. A terminated worker ends only when its event loop runs. */
 const SLICE = 5_000;
-/** The same before the main thread has woken the worker once: if the sender fails to open, main never wakes it. */
+/**
+ * Milliseconds for which `poll` may block before main has woken the worker for the first time. If the sender fails to open, main never
+ * wakes it.
+ */
 const OPENING = 100;
-/** The same while there is work. */
+/** Milliseconds for which `poll` may block while there is work. */
 const BUSY = 10;
-/** Turns of the event loop within which a posted message must arrive; both runtimes need one or two. */
+/** The number of turns of the event loop within which a posted message must arrive. Both runtimes need one or two. */
 const TURNS = 200;
 /** Bytes of a descriptor in the array for `poll`: `struct pollfd`. */
 const ENTRY = 8;
@@ -22,7 +25,7 @@ const ENTRY = 8;
 interface Waiter {
   readonly descriptor: number | undefined;
   readonly events: number;
-  /** By `performance.now()`. */
+  /** The end of the wait, by `performance.now()`. */
   readonly deadline: number;
   readonly probe: Probe;
   /** The time of the next probe. */
@@ -30,20 +33,22 @@ interface Waiter {
   wake(ready: boolean): void;
 }
 
-/** Reads a descriptor whenever it is readable; it needs no turn of the event loop. */
+/** Reads a descriptor whenever it is readable, without a turn of the event loop. */
 interface Reader {
   readonly descriptor: number;
   read(): void;
 }
 
-/** Checks a condition that no descriptor reports: returns 0 if it may hold, else the milliseconds until the next check. */
+/**
+ * Checks a condition that no descriptor reports. Returns 0 if the condition may be true, otherwise the milliseconds until the next check.
+ */
 export type Probe = () => number;
 
 /** The functions of a worker that its {@linkcode PollLoop} uses. */
 export interface PollLoopContext {
   /** The number of batches of frames that have arrived from the main thread. */
   readonly arrived: number;
-  /** When the next timer of the event loop is due, by `performance.now()`. */
+  /** The time when the next timer of the event loop is due, by `performance.now()`. */
   readonly due: number;
   /** Reports an error that a reader throws. */
   fault(error: unknown): void;
@@ -51,7 +56,7 @@ export interface PollLoopContext {
 
 /** The poll loop of one worker. */
 export class PollLoop {
-  /** The main thread writes to it to wake this thread. */
+  /** The eventfd to which the main thread writes to wake this thread. */
   readonly eventfd: number;
   #posix: Posix;
   #context: PollLoopContext;
@@ -59,7 +64,7 @@ export class PollLoop {
   #slice = OPENING;
   #readers = new Map<number, Reader>();
   #waiters = new Set<Waiter>();
-  /** When the next of them is due. */
+  /** The time of the next probe or deadline of a wait. */
   #next = Infinity;
   #set = new Uint8Array(ENTRY);
   #view = new DataView(this.#set.buffer);
@@ -119,7 +124,7 @@ export class PollLoop {
     });
   }
 
-  /** Runs all probes immediately, because their conditions may have changed. */
+  /** Makes all probes run now, because their conditions may have changed. */
   probeAll(): void {
     for (const waiter of this.#waiters) waiter.next = 0;
     this.#next = 0;
@@ -154,7 +159,7 @@ export class PollLoop {
     }
   }
 
-  /** Ends the waits whose time is over or whose probe returns 0. Returns true if there were any. */
+  /** Ends the waits whose time is over or whose probe returns 0. Returns true if it ended a wait. */
   #wakeDue(now: number): boolean {
     if (now < this.#next) return false;
     const before = this.#waiters.size;
@@ -171,7 +176,7 @@ export class PollLoop {
     return this.#waiters.size < before;
   }
 
-  /** A probe that throws ends its wait: the waiting code meets the same error, and reports it. */
+  /** Runs the probe of a wait. If the probe throws, the wait ends: the waiting code gets the same error and reports it. */
   #probe({ probe }: Waiter): number {
     try {
       return probe();

@@ -1,7 +1,7 @@
 /**
- * The system calls of the IPC provider. `ffi.ts` calls the C library, `files.ts` has those for files.
+ * The system calls of the IPC provider. `ffi.ts` loads the C library, and `files.ts` contains the system calls for files.
  *
- * All of them return at once, except {@linkcode Posix.poll}. A result below 0 is a negated errno.
+ * All of them return immediately, except {@linkcode Posix.poll}. A result below 0 is a negated errno.
  *
  * @module
  */
@@ -22,7 +22,7 @@ const CLOCK_MONOTONIC = 1;
 export const POLLIN = 1;
 export const POLLOUT = 4;
 
-/** The size of a queue, and how many messages wait in it. */
+/** The size of a queue, and the number of messages that wait in it. */
 export interface Attributes {
   readonly messages: number;
   readonly size: number;
@@ -34,8 +34,8 @@ let loaded: Promise<Posix> | undefined;
 /**
  * Loads the system calls, once for each thread.
  *
- * @throws {UnsupportedError} where there are no POSIX message queues
- * @throws {ProviderError} "denied" where FFI is not allowed
+ * @throws {UnsupportedError} if the platform has no POSIX message queues
+ * @throws {ProviderError} "denied" if FFI is not allowed
  */
 export function loadPosix(): Promise<Posix> {
   return loaded ??= openLibrary().then((library) => new Posix(library));
@@ -55,7 +55,7 @@ export class Posix extends Files {
   #word = new Uint8Array(8);
   #wordView = new DataView(this.#word.buffer);
 
-  /** Use {@linkcode loadPosix}. */
+  /** Created by {@linkcode loadPosix}. */
   constructor(library: Library) {
     super(library);
     this.#native = library.native;
@@ -64,17 +64,17 @@ export class Posix extends Files {
     this.user = this.#native.geteuid();
   }
 
-  /** Whether a process has this id, even if `/proc` does not show it. */
+  /** Returns whether a process has this id, even if `/proc` does not show it. */
   lives(pid: number): boolean {
     return this.result(this.#native.kill(pid, 0)) !== -Errno.ESRCH;
   }
 
-  /** The id of this thread, as `/proc/self/task` lists it. */
+  /** Returns the id of this thread, as `/proc/self/task` lists it. */
   thread(): number {
     return this.#native.syscall(this.#cpu.gettid, 0, null, 0, 0, null);
   }
 
-  /** Opens a queue in non-blocking mode; with `create` a missing queue is created. */
+  /** Opens a queue in non-blocking mode. With `create`, a missing queue is created. */
   openQueue(
     name: string,
     create?: { readonly messages: number; readonly size: number; readonly mode: number; readonly exclusive?: boolean },
@@ -87,7 +87,7 @@ export class Posix extends Files {
     return this.result(this.#native.mq_open(encodePath(name), creating, create.mode, this.#attributes));
   }
 
-  /** Sends the first `length` bytes of a message, behind the messages of the same priority and before those of lower ones. */
+  /** Sends the first `length` bytes of a message. It follows the messages of the same priority and precedes those of lower priorities. */
   send(queue: number, message: Uint8Array, length: number, priority = 0): number {
     return this.#native.mq_send(queue, message, length, priority) === 0 ? 0 : -this.#errno();
   }
@@ -98,7 +98,7 @@ export class Posix extends Files {
     return length >= 0 ? length : -this.#errno();
   }
 
-  /** The attributes of a queue; undefined if the descriptor is not a queue. */
+  /** Returns the attributes of a queue; undefined if the descriptor is not a queue. */
   attributes(queue: number): Attributes | undefined {
     if (this.#native.mq_getattr(queue, this.#attributes) !== 0) return undefined;
     const field = (offset: number) => Number(this.#attributesView.getBigInt64(offset, true));
@@ -110,7 +110,10 @@ export class Posix extends Files {
     return this.result(this.#native.mq_unlink(encodePath(name)));
   }
 
-  /** Blocks at most `ms` milliseconds until one of `count` descriptors is ready: 8 bytes for each, `struct pollfd`. */
+  /**
+   * Blocks until one of `count` descriptors is ready, at most `ms` milliseconds. Each descriptor has 8 bytes of the array (`struct
+   * pollfd`).
+   */
   poll(descriptors: Uint8Array, count: number, ms: number): number {
     const seconds = Math.floor(ms / 1_000);
     this.#timeView.setBigInt64(0, BigInt(seconds), true);
@@ -119,7 +122,7 @@ export class Posix extends Files {
     return ready >= 0 ? ready : -this.#errno();
   }
 
-  /** Milliseconds since the boot: a clock that all processes share and nobody sets. */
+  /** Returns the milliseconds since the boot, by a clock that all processes share and that cannot be set. */
   now(): number {
     this.#native.clock_gettime(CLOCK_MONOTONIC, this.#time);
     return Number(this.#timeView.getBigInt64(0, true)) * 1_000 + Number(this.#timeView.getBigInt64(8, true)) / 1e6;

@@ -1,5 +1,5 @@
 /**
- * Tells which processes live: by their pid and their start time, within this process's pid namespace.
+ * Checks which processes have ended, by their pid and their start time, within this process's pid namespace.
  *
  * @module
  */
@@ -12,12 +12,12 @@ import type { Posix } from "./posix.ts";
 
 /** Milliseconds for which a start time is cached. */
 const CACHED = 200;
-/** The result for a process that does not exist. Other errors, such as a lack of descriptors, do not tell. */
+/** The result for a process that does not exist. Other errors, such as a lack of descriptors, do not show whether it exists. */
 const GONE = -Errno.ENOENT;
-/** Start times cached at most. */
+/** The largest number of cached start times. */
 const CACHE_SIZE = 4_096;
 
-/** Which processes live. */
+/** Checks which processes have ended. */
 export class Processes {
   /** This process. */
   readonly self: Process;
@@ -25,7 +25,7 @@ export class Processes {
   #starts = new ExpiringMap<number, number>(CACHED, CACHE_SIZE);
   #buffer = new Uint8Array(4_096);
 
-  /** Reads `/proc` with these system calls. */
+  /** Creates the object, which reads `/proc` with these system calls. */
   constructor(posix: Posix) {
     this.#posix = posix;
     const inode = /\d+/.exec(String(posix.readLink("/proc/self/ns/pid")));
@@ -34,8 +34,8 @@ export class Processes {
   }
 
   /**
-   * Whether the process of a bus is known to have ended. This cannot be known of a process in another pid namespace, nor of a PyMQ
-   * process, whose bus's name does not hold its namespace.
+   * Returns whether the process of a bus is known to have ended. That cannot be known for a process in another pid namespace, nor for a
+   * PyMQ bus, whose name does not contain a pid namespace.
    */
   dead({ pid, start, pidNamespace, pymq }: ParsedBus): boolean {
     if (pymq || pidNamespace !== this.self.pidNamespace) return false;
@@ -44,7 +44,7 @@ export class Processes {
     return found === GONE || (found >= 0 && found !== start);
   }
 
-  /** Whether a bus is dead, or is PyMQ's and no process here has its pid. The latter is dead if it reads nothing either. */
+  /** Returns whether a bus is dead, or is a PyMQ bus and no process here has its pid. Such a PyMQ bus is dead if it also reads nothing. */
   missing(bus: ParsedBus): boolean {
     return this.dead(bus) || (bus.pymq && this.#startOf(bus.pid) === GONE);
   }
@@ -55,7 +55,7 @@ export class Processes {
     return start;
   }
 
-  /** The start time of a process, field 22 of its `stat`; negative if it does not exist, is a zombie, or cannot be read now. */
+  /** Returns the start time of a process, field 22 of its `stat`; negative if it does not exist, is a zombie, or cannot be read now. */
   #started(pid: number): number {
     // The `stat` of the first thread holds the same start as the process's: a first thread that has ended stays as a zombie while
     // others run, and a thread that calls `exec` takes its place and its start. The process's own cannot be used: qemu-user

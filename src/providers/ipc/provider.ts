@@ -17,9 +17,9 @@ export interface IpcOptions {
   /** The directory, in memory, that holds a directory for each namespace. Default `/dev/shm`. */
   readonly directory?: string;
   /**
-   * The largest message, in bytes, of a named queue that this bus creates. Larger items go into files, which PyMQ cannot read.
-   * Default 8,192, as PyMQ has it: the most that Linux allows a plain user. A queue uses 10 times as much of RLIMIT_MSGQUEUE
-   * (819,200 bytes for all queues of a user). Where that is used up, queues are smaller.
+   * The largest message, in bytes, of a named queue that this bus creates. Larger items go into files, which PyMQ cannot read. Default
+   * 8,192, as PyMQ has it: the most that Linux allows a plain user. A queue uses 10 times as much of RLIMIT_MSGQUEUE (819,200 bytes for all
+   * queues of a user). When that is used up, new queues are smaller.
    */
   readonly messageSize?: number;
 }
@@ -35,8 +35,8 @@ const OPTIONS = fields({
 });
 
 /**
- * Creates a provider that connects the processes of this machine and this user. Except on Linux (x86-64, aarch64), which has POSIX
- * message queues, `init` rejects with `UnsupportedError`. Deno needs `--allow-ffi`.
+ * Creates a provider that connects the processes of this machine and this user. It needs Linux on x86-64 or aarch64; elsewhere `init`
+ * rejects with `UnsupportedError`. Deno needs `--allow-ffi`.
  *
  * @throws {ValidationError} when an option is invalid
  *

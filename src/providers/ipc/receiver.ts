@@ -30,7 +30,7 @@ import { recordThread } from "./worker_thread.ts";
 
 /** Milliseconds between two checks for dead buses and for PyMQ's directory, times the number of buses. */
 const CLEANUP_INTERVAL = 2_000;
-/** Messages that are read from one queue in a row. */
+/** The largest number of messages that are read from one queue in a row. */
 const READ_LIMIT = 64;
 
 /** Opens the receiving half of an IPC bus. */
@@ -81,7 +81,7 @@ class IpcReceiver implements AskHandler, Receiver {
   #crashSlot: CrashSlot;
   #itemReceiver: ItemReceiver;
   #router = new Router();
-  /** Ends each subscription, by the key of its filter. */
+  /** The functions that end the subscriptions, by the keys of the filters. */
   #unsubscribers = new Map<string, () => void>();
   #buffer: Uint8Array;
   #closing: Promise<void> | undefined;
@@ -216,7 +216,7 @@ class IpcReceiver implements AskHandler, Receiver {
     this.#namespace.close();
   }
 
-  /** Cleans up; returns the milliseconds until the next time. The more buses there are, the more rarely each one does it. */
+  /** Removes dead buses. Returns the milliseconds until the next cleanup, which grow with the number of buses. */
   #cleanUp(): number {
     let buses: readonly string[] = [];
     try {

@@ -26,12 +26,12 @@ import { WorkerThread } from "./worker_thread.ts";
 
 /** Milliseconds for which a PyMQ bus may read nothing before it counts as dead if no process here has its pid. */
 const PYMQ_STUCK = 1_000;
-/** Milliseconds that an answer to PyMQ waits for room. */
+/** The longest time in milliseconds that an answer to PyMQ waits for room. */
 const ANSWER_WAIT = 5_000;
 
-/** Milliseconds after which the queue of an unread answer to PyMQ is removed: a live caller reads it at once. */
+/** Milliseconds after which the queue of an unread answer to PyMQ is removed: a live caller reads it immediately. */
 const ANSWER_LIFE = 5_000;
-/** The same when this bus closes. */
+/** Milliseconds after which the queue of an unread answer to PyMQ is removed when this bus closes. */
 const UNREAD = 250;
 
 /** Opens the sending half. */
@@ -48,14 +48,14 @@ class IpcSender implements Sender, Waker {
   #outbox: Outbox;
   #itemSender: ItemSender;
   #leases: Leases;
-  /** The routes of this turn. */
+  /** The routes that were looked up in this turn, by topic. */
   #routes = new Map<string, Route>();
-  /** The worker of this sender's receiver when it was last woken. */
+  /** The worker that was last woken: that of this bus's receiver. */
   #worker: WorkerThread | undefined;
   /** The removal of workers that were replaced. */
   #removing = new PendingWork();
   #closed = false;
-  /** The timers that remove the queues of unread answers to PyMQ. */
+  /** The timers that remove the queues of unread answers to PyMQ, by queue. */
   #answers = new Map<string, ReturnType<typeof setTimeout>>();
 
   constructor(namespace: Namespace, settings: Settings, context: SenderContext, onDead: (bus: string) => void) {

@@ -6,7 +6,7 @@
  *     patterns/<bus><~hash>       a file with the pattern
  *     servers/<~hash>/<bus>       a bus that serves the function of this topic
  *
- * `subscribers` stands below `/run/shm` too, where that is a directory of its own.
+ * `subscribers` also exists below `/run/shm`, if that is a separate directory.
  *
  * @module
  */
@@ -29,11 +29,11 @@ const PATTERNS = "patterns";
 const MQUEUE = "/dev/mqueue";
 /** Milliseconds for which a route is cached before its subscribers' processes are checked again. */
 const ROUTE_CACHED = 250;
-/** Milliseconds after which a message to PyMQ that nobody has taken shows that its reader is gone. */
+/** Milliseconds after which an unread message to PyMQ shows that its reader is gone. */
 const UNREAD = 250;
-/** Milliseconds between two checks whether PyMQ has made a directory of its own. */
+/** Milliseconds between two checks whether PyMQ has created its own directory. */
 const ROOTS_CACHED = 1_000;
-/** Topics whose routes, and whose servers, are cached at most. */
+/** The largest number of topics whose routes are cached, and of those whose servers are cached. */
 const CACHE_SIZE = 16_384;
 
 /** The destinations of an event. */
@@ -43,18 +43,18 @@ export interface Route {
   readonly destinations: readonly Destination[];
 }
 
-/** A bus that an event goes to. */
+/** A bus that receives an event. */
 export interface Destination extends Address {
-  /** The number of its matching subscriptions. */
+  /** The number of matching subscriptions of the bus. */
   readonly count: number;
 }
 
 interface CachedRoute extends Route {
   readonly directories: readonly Listing[];
-  /** The contents of the directories. */
+  /** The names that the directories contained. */
   readonly names: readonly (readonly string[])[];
   readonly patterns: readonly string[];
-  /** When the processes were last checked, by `performance.now()`. */
+  /** The time when the processes were last checked, by `performance.now()`. */
   readonly checked: number;
 }
 
@@ -71,7 +71,7 @@ export interface SubscriptionsContext {
   readonly processes: Processes;
   readonly queues: MessageQueues;
   readonly bodyFiles: BodyFiles;
-  /** The directories of the namespace, and PyMQ's where they are others. */
+  /** Returns the directory of the namespace, and PyMQ's if it is another one. */
   roots(): readonly Directories[];
 }
 
@@ -79,7 +79,7 @@ export interface SubscriptionsContext {
 export class Subscriptions {
   #context: SubscriptionsContext;
   #onDead: (bus: string) => void;
-  /** The directories of the namespace, and PyMQ's where they are others. */
+  /** The directory of the namespace, and PyMQ's if it is another one. */
   #roots: readonly Directories[];
   #rootsRead = performance.now();
   #patternFiles: Listing;
@@ -89,7 +89,7 @@ export class Subscriptions {
   #routes = new LimitedMap<string, CachedRoute>(CACHE_SIZE);
   #servers = new LimitedMap<string, Listing>(CACHE_SIZE);
 
-  /** `onDead` is called for each bus that is found dead. */
+  /** Creates the subscriptions of a namespace. `onDead` is called for each bus that is found dead. */
   constructor(context: SubscriptionsContext, onDead: (bus: string) => void) {
     this.#context = context;
     this.#onDead = onDead;
@@ -97,7 +97,7 @@ export class Subscriptions {
     this.#patternFiles = this.#own.listing(PATTERNS);
   }
 
-  /** Checks whether PyMQ has made a directory of its own. If it returns true, subscriptions must be linked there too. */
+  /** Checks whether PyMQ has created its own directory. If it returns true, subscriptions must be linked there too. */
   discover(): boolean {
     const before = this.#roots.length;
     this.#roots = this.#context.roots();
@@ -106,7 +106,7 @@ export class Subscriptions {
     return this.#roots.length > before;
   }
 
-  /** The buses that subscribe to this topic, by name or by a pattern. */
+  /** Returns the buses that subscribe to this topic, by name or by a pattern. */
   route(topic: string): Route {
     if (performance.now() - this.#rootsRead > ROOTS_CACHED) this.discover();
     const cached = this.#routes.get(topic);
@@ -132,7 +132,7 @@ export class Subscriptions {
     return route;
   }
 
-  /** The live buses that serve the function of this topic. */
+  /** Returns the live buses that serve the function of this topic. */
   servers(topic: string): string[] {
     let listing = this.#servers.get(topic);
     if (!listing) {
@@ -179,8 +179,8 @@ export class Subscriptions {
   }
 
   /**
-   * The PyMQ buses that are gone, as far as that can be known: no process here has their pid, and a message to them lies unread.
-   * A bus that nobody sends to gets a message that PyMQ ignores, for the next check.
+   * Returns the PyMQ buses that are gone: no process here has their pid, and a message to them has not been read. If no message waits,
+   * this sends one that PyMQ ignores, so that the next call can decide.
    */
   deadPymq(): string[] {
     const { names, posix, processes, queues } = this.#context;
@@ -224,7 +224,10 @@ export class Subscriptions {
     );
   }
 
-  /** Whether nobody reads the events of a bus. A process that cannot be seen here may live in another pid namespace, and read. */
+  /**
+   * Returns whether no process reads the events of a bus. The bus may belong to a process in another pid namespace, which is not visible
+   * here.
+   */
   #unread(name: string): boolean {
     return this.#context.queues.readers(eventsOf(name), UNREAD) !== "some";
   }
@@ -243,7 +246,7 @@ export class Subscriptions {
     return false;
   }
 
-  /** The directories of the namespace. */
+  /** The directory of the namespace. */
   get #own(): Directories {
     return this.#roots[0]!;
   }
@@ -283,7 +286,7 @@ export class Subscriptions {
   }
 }
 
-/** The bus of a pattern file. */
+/** Returns the bus that created a pattern file, from the file's name. */
 function busOf(name: string): string {
   return name.slice(0, name.indexOf("~", name.indexOf("$")));
 }

@@ -1,9 +1,8 @@
 /**
  * The thread of a bus's worker. It outlives the worker for a moment after the worker was terminated.
  *
- * A terminated worker closes nothing, and its queues count towards the limits as long as they are open. Another thread may close
- * their descriptors only after the worker's thread has ended: until then the worker may close them itself, and their numbers may
- * belong to anything else.
+ * A terminated worker does not close its queues, and open queues count towards the limits. Another thread may close their descriptors only
+ * after the worker's thread has ended: until then the worker may close a descriptor itself, and its number may then belong to another file.
  *
  * @module
  */
@@ -13,14 +12,14 @@ import { check } from "./errors.ts";
 import { eventsOf, inboxOf } from "./names.ts";
 import type { Namespace } from "./namespace.ts";
 
-/** The link in a bus's directory whose target holds the numbers. */
+/** The name of a link in a bus's directory. Its target is a list of numbers: the thread, then the descriptors of the queues. */
 const LINK = "thread";
 /**
- * Milliseconds within which the thread of a terminated worker ends: it takes up to 100. One that hangs never ends on Deno, and
- * closes nothing either.
+ * Milliseconds within which the thread of a terminated worker ends: it takes up to 100 ms. On Deno, a thread that hangs never ends, and
+ * never closes a descriptor.
  */
 const ENDING = 2_000;
-/** Milliseconds between two checks. */
+/** Milliseconds between two checks whether the thread has ended. */
 const CHECK_INTERVAL = 5;
 
 /** Records the calling thread as that of a bus, and the descriptors of the bus's queues. */
@@ -35,12 +34,12 @@ export class WorkerThread {
   /** The name of the bus. */
   readonly bus: string;
   readonly #namespace: Namespace;
-  /** The descriptor that wakes it, until it has ended. */
+  /** The descriptor that wakes the worker; undefined once the worker has ended. */
   #eventfd: number | undefined;
   readonly #thread: number;
   readonly #queues: readonly number[];
 
-  /** Reads what the worker has recorded. Even if another member of the group has changed it, only queues of this bus are closed. */
+  /** Reads the record of the worker. If another member of the group has changed the record, still only queues of this bus are closed. */
   constructor(namespace: Namespace, bus: string) {
     const { posix, names, directories, busDirectory } = namespace;
     this.bus = bus;
@@ -52,12 +51,12 @@ export class WorkerThread {
     this.#queues = queues;
   }
 
-  /** Wakes it. */
+  /** Wakes the worker. */
   wake(): void {
     if (this.#eventfd !== undefined) this.#namespace.posix.writeEventfd(this.#eventfd);
   }
 
-  /** Removes the queues and files of its bus, after its thread has ended. A worker that has closed its bus has removed them itself. */
+  /** Waits until the worker's thread has ended, then removes the queues and files of its bus, unless the worker has removed them. */
   async remove(): Promise<void> {
     const { bus } = this;
     const { posix, queues } = this.#namespace;
@@ -80,7 +79,7 @@ export class WorkerThread {
     return typeof this.#namespace.posix.stat(`/proc/self/task/${this.#thread}`) === "object";
   }
 
-  /** Whether a descriptor is one of its queues. */
+  /** Returns whether a descriptor is an open queue of this worker. */
   #open(descriptor: number): boolean {
     return String(this.#namespace.posix.readLink(`/proc/self/fd/${descriptor}`)).startsWith(`/${this.bus}`);
   }

@@ -10,7 +10,7 @@ import type { Provider, RegisteredServer, Sender, SenderContext } from "../../pr
 
 /** Options of {@linkcode memory}. */
 export interface MemoryOptions {
-  /** Items that a queue holds before it is full. Default: no limit. */
+  /** The number of items that a queue holds before it is full. Default: no limit. */
   readonly capacity?: number;
 }
 

@@ -12,14 +12,14 @@ interface Item {
   readonly body: string;
   /** The number of recorded attempts. */
   starts: number;
-  /** Whether its last lease expired. */
+  /** Whether the last lease of the item expired. */
   unconfirmed: boolean;
 }
 
 interface Leased {
   readonly item: Item;
   started: boolean;
-  /** When the lease or the delay ends, in milliseconds of `performance.now()`. */
+  /** The end of the lease or the delay, in milliseconds of `performance.now()`. */
   due: number;
 }
 
@@ -129,7 +129,7 @@ export class MemoryQueue {
     this.#serve();
   }
 
-  /** Records starts. Returns true for each lease that still held. */
+  /** Records starts. Returns true for each lease that was still valid. */
   start(receipts: readonly string[]): boolean[] {
     return receipts.map((receipt) => {
       const leased = this.#leased.get(receipt);
@@ -138,7 +138,7 @@ export class MemoryQueue {
     });
   }
 
-  /** Settles leases. Returns true for each that still held. */
+  /** Settles leases. Returns true for each lease that was still valid. */
   settle(receipts: readonly string[], outcome: Outcome, delay: number): boolean[] {
     // the last item first, so that they are at the head in their order
     const held = receipts.toReversed().map((receipt) => {
@@ -156,7 +156,7 @@ export class MemoryQueue {
     return held.reverse();
   }
 
-  /** Extends leases from now. Returns true for each that still held. */
+  /** Extends leases from now. Returns true for each lease that was still valid. */
   extend(receipts: readonly string[], lease: number): boolean[] {
     return receipts.map((receipt) => {
       const leased = this.#leased.get(receipt);

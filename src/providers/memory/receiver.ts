@@ -89,7 +89,7 @@ class MemoryReceiver implements Receiver, AskHandler {
     return Promise.resolve(this.#queue(queue).extend(receipts, lease));
   }
 
-  /** Runs a request of the sender. Synchronous, so that events stay in order. */
+  /** Handles a request of the sender. Synchronous, so that events stay in order. */
   answer(verb: string, argument: unknown): unknown {
     const [name, ...rest] = argument as [string, ...unknown[]];
     const { router, servers, inboxes, queues } = this.#namespace;

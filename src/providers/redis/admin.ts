@@ -250,7 +250,7 @@ async function takeAll(queues: Queues, queue: string): Promise<void> {
   await queues.close();
 }
 
-/** The probes for a single server. They come first, because a connection that has subscribed cannot send other commands. */
+/** Returns the probes for a single server. They come first, because a connection that has subscribed cannot send other commands. */
 function singleServerProbes(channel: string): Probe[] {
   return [{
     what: "watch empty queues",
@@ -268,7 +268,7 @@ function singleServerProbes(channel: string): Probe[] {
   }];
 }
 
-/** The ACL rules that allow what an error message refused. */
+/** Returns the ACL rules that allow what an error message refused. */
 function rulesFor(message: string, namespace: string): string[] {
   const command = /'([\w|]+)' command/i.exec(message);
   if (/channel/i.test(message)) return [`'&__eventbus:${namespace}:*'`, "'&__tsmq:*'", "'&__redis__:invalidate'"];

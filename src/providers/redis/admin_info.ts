@@ -99,7 +99,7 @@ function clients(info: ReadonlyMap<string, string>): Check {
   };
 }
 
-/** `pubsub 33554432 8388608 60`: hard limit, soft limit, seconds over the soft one. */
+/** Checks the output buffer limits, such as `pubsub 33554432 8388608 60`: hard limit, soft limit, seconds over the soft limit. */
 function buffers(limits: string, { maxEvent }: Settings): Check {
   const name = "pub/sub buffer";
   const [, hard = 0, soft = 0, seconds = 0] = (/pubsub (\d+) (\d+) (\d+)/.exec(limits) ?? []).map(Number);

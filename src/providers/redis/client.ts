@@ -29,12 +29,12 @@ export interface Observer {
    * Prepares a new connection, before anything else is sent on it. If it rejects, the client drops the connection and tries another.
    */
   prepare?(call: Client["call"]): Promise<void>;
-  /** The connection is ready. `again` is false only for the first connection. */
+  /** Called when the connection is ready. `again` is false only for the first connection. */
   up?(again: boolean): void;
-  /** The connection broke. */
+  /** Called when the connection broke. */
   down?(error: unknown): void;
-  /** An event on a channel. */
+  /** Called with an event on a channel. */
   message?(channel: string, body: string): void;
-  /** An event that a pattern matched. */
+  /** Called with an event that a pattern matched. */
   patternMessage?(pattern: string, channel: string, body: string): void;
 }

@@ -16,14 +16,14 @@ import { echo, PING, type ReplyReader } from "./replies.ts";
 /** Milliseconds between refreshes of the slot table. A node reports a slot that moved, but a dead node reports nothing. */
 const REFRESH = 2_000;
 
-/** Milliseconds that {@linkcode ClusterClient.askAll} waits: a dead node stays in the table until a replica replaces it. */
+/** Milliseconds that {@linkcode ClusterClient.askAll} waits for a node. A dead node stays in the table until a replica replaces it. */
 const ASK_TIMEOUT = 1_000;
-/** PINGs without an answer after which a connection is dropped. */
+/** The number of consecutive PINGs without an answer after which a connection is dropped. */
 const MAX_UNANSWERED = 2;
 
 /** One command that has no reply yet. */
 interface Call {
-  /** False while it waits for the Cluster. */
+  /** Whether the command was sent. False while it waits for the Cluster. */
   sent: boolean;
   send(): void;
   fail(error: unknown): void;

@@ -16,14 +16,14 @@ export interface Batch {
   readonly deadline: number;
   /** The number of commands without a reply. */
   pending: number;
-  /** The time when they were sent (`performance.now()`), and the number of bytes that the connection had received by then. */
+  /** The time when the commands were sent (`performance.now()`), and the number of bytes that the connection had received by then. */
   sent?: { readonly at: number; readonly received: number };
   readonly replies: Replies;
 }
 
 /** The replies of one connection: whether they still match its commands. */
 export interface Replies {
-  /** `performance.now()` when a command became overdue, if no reply to any command has arrived since. */
+  /** The time (`performance.now()`) when a command became overdue, if no reply to any command has arrived since. */
   overdueSince: number | undefined;
   /** Drops the connection, because a reply does not fit its command: all later ones may belong to other commands. */
   outOfStep(error: unknown): void;
@@ -84,12 +84,12 @@ export class Command {
     this.#reject = reject;
   }
 
-  /** True after it was resolved or rejected. */
+  /** Whether the command was resolved or rejected. */
   get settled(): boolean {
     return this.#batch === undefined;
   }
 
-  /** The bytes to send: an array of bulk strings. */
+  /** Returns the bytes to send: an array of bulk strings. */
   toWritable(): string {
     let text = `*${this.args.length + 1}\r\n$${this.name.length}\r\n${this.name}\r\n`;
     for (const arg of this.args) text += `$${Buffer.byteLength(arg)}\r\n${arg}\r\n`;

@@ -22,7 +22,7 @@ const LATE = 250;
 const QUIT = 250;
 /** Milliseconds. If a timer is later than this, the process was suspended, so the master may have changed. */
 const SUSPENDED = 1_000;
-/** A factor of the pause before a connection. A connection that breaks within that time counts as a failed attempt. */
+/** A connection counts as a failed attempt if it breaks within this number of times the pause before it. */
 const STABLE = 4;
 
 /** A {@linkcode Client} of one server: by address, by socket, behind Sentinels, or any one node of a Cluster. */
@@ -32,28 +32,30 @@ export class Connection implements Client, Member {
   #observer: Observer;
   #settings: Settings;
   #timeout: number;
-  /** The batches without all replies, oldest first, so in the order of their deadlines. */
+  /** The batches that still wait for replies, oldest first, so in the order of their deadlines. */
   #pending: Batch[] = [];
   /** The pending batches that wait for the connection, oldest first. */
   #unsent: Batch[] = [];
-  /** The batch of this turn, and the batch that prepares a new connection. */
+  /** The batch of this turn. `#preparation` is the batch that prepares a new connection. */
   #batch: Batch | undefined;
   #preparation: Batch | undefined;
-  /** The timer of the next check, and its time. */
+  /** The timer of the next check. `#checkAt` is the time of that check. */
   #timer: ReturnType<typeof setTimeout> | undefined;
   #checkAt = 0;
   #late = false;
   #replies: Replies = { overdueSince: undefined, outOfStep: (error) => this.#outOfStep(error) };
-  /** The number of PINGs, and the time of the next one. */
+  /** The number of sent PINGs. `#pingAt` is the time of the next one. */
   #pings = 0;
   #pingAt = 0;
-  /** The number of failed attempts since a connection was stable, and the pause before the next attempt. */
+  /**
+   * The number of failed attempts since a connection was stable. `#retry` is the timer of the next attempt, `#delay` the pause before it.
+   */
   #attempts = 0;
   #retry: ReturnType<typeof setTimeout> | undefined;
   #delay = 0;
   /** The time when the connection became ready. */
   #readyAt = Infinity;
-  /** The number of times that it became ready. */
+  /** The number of times that a connection became ready. */
   #connected = 0;
   #up = false;
   #error: unknown = new Error("Connection is closed.");

@@ -31,14 +31,14 @@ const REPLIES: Readonly<Record<string, readonly [Code, string?]>> = {
   WRONGTYPE: ["internal", "another program stores a value of another type under this name"],
 };
 
-/** Error replies that begin with `ERR` only. */
+/** Text of an error reply → code, for replies whose first word is the general `ERR`. */
 const TEXTS: readonly (readonly [RegExp, Code])[] = [
   [/max number of clients/i, "unavailable"],
   [/invalid (multi)?bulk length|exceeds maximum allowed size|string is too long/i, "too_large"],
   [/invalid password|without any password|AUTH/, "denied"],
 ];
 
-/** The prefix of Redis 6 for the error of a command in a script. */
+/** Matches the prefix of Redis 6 for the error of a command in a script. */
 const SCRIPT_PREFIX = /^(ERR Error running script \(call to \w+\): )?(@user_script: ?\d+: -?)+/;
 
 /** Converts an error of ioredis or of a socket to a `ProviderError`. `doing` completes "Cannot …". */
@@ -65,19 +65,19 @@ export function outcomeUnknown(): ProviderError {
   return new ProviderError("unavailable", text);
 }
 
-/** Whether ioredis reports bytes that are not a reply, or a reply without a command. */
+/** Returns whether ioredis reports bytes that are not a reply, or a reply without a command. */
 export function outOfStep(error: Error): boolean {
   return error.name === "ParserError" || error.message.startsWith("Command queue state error");
 }
 
-/** Whether an error has the code "unavailable": the command may have been executed. */
+/** Returns whether an error has the code "unavailable": the command may have been executed. */
 export function unavailable(error: unknown): boolean {
   return error instanceof BusError && error.code === "unavailable";
 }
 
 /**
- * Repeats an act while it fails with "unavailable". For acts that may be done twice. It ends at the latest when the client is closed,
- * because then the act fails with "closed".
+ * Repeats an operation while it fails with "unavailable". The operation must be safe to repeat. The repetition ends at the latest when the
+ * client is closed, because then the operation fails with "closed".
  */
 export async function retryUnavailable<T>(act: () => Promise<T>): Promise<T> {
   for (let failures = 1;; failures++) {
@@ -99,7 +99,7 @@ function judge(error: unknown, text: string): readonly [Code, string?] {
   return [TEXTS.find(([pattern]) => pattern.test(reply))?.[1] ?? "internal"];
 }
 
-/** An error reply without the prefix of a script. */
+/** Returns an error reply without the prefix of a script. */
 export function replyOf(text: string): string {
   return text.replace(SCRIPT_PREFIX, "");
 }

@@ -26,14 +26,14 @@ export interface Taken {
   readonly next: number;
 }
 
-/** Takes items from one queue, with one lease or without, one take at a time. */
+/** Takes items from one queue, one take at a time. All its takes have the same length of lease, or none has a lease. */
 export class LosslessTaker {
   readonly keys: QueueKeys;
   readonly queue: string;
   readonly lease: number | undefined;
-  /** The number of operations that use it: calls of `receive`, and items that are being given back. */
+  /** The number of operations that use the taker: calls of `receive`, and items that are being given back. */
   active = 0;
-  /** The time of its last use, by `performance.now()`. */
+  /** The time when the taker was last used, by `performance.now()`. */
   used = performance.now();
   #client: Client;
   #fault: (error: unknown) => void;
@@ -42,7 +42,7 @@ export class LosslessTaker {
   #count = 0;
   #lost = false;
   #recorded = false;
-  /** The time when the last take was first sent, and the largest number of items in its reply. */
+  /** The time when the last take was first sent. `#most` is the largest number of items in its reply. */
   #sentAt = 0;
   #most = 0;
   /** The running work. */

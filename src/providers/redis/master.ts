@@ -33,7 +33,7 @@ const FOLLOW = 250;
 export interface Member {
   /** Whether the connection is up. */
   readonly up: boolean;
-  /** Whether it waits for replies. */
+  /** Whether the connection waits for replies. */
   readonly waiting: boolean;
   /** Drops the connection if it is up, and reconnects. `now` also ends the pause before the next attempt. */
   reconnect(error: unknown, now: boolean): void;
@@ -51,10 +51,10 @@ export class Master {
   #server: string | undefined;
   #pausing: ReturnType<typeof setTimeout> | undefined;
   #reply: ReturnType<typeof setTimeout> | undefined;
-  /** The running check, and its connection. */
+  /** The running check. `#probe` is its connection. */
   #checking: Promise<void> | undefined;
   #probe: Redis | undefined;
-  /** The time of the end of the last check, and of the last check that found a new master. */
+  /** The time when the last check ended. `#foundAt` is the time when a check last found a new master. */
   #checkedAt = -Infinity;
   #foundAt = -Infinity;
   #infoDenied = false;
@@ -237,7 +237,7 @@ export class Master {
   }
 }
 
-/** The address to which a client connects. */
+/** Returns the address to which a client connects. */
 export function addressOf({ options }: Redis): string {
   return `${options.host}:${options.port}`;
 }

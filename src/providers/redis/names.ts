@@ -40,42 +40,42 @@ export class Names {
     this.#escaped = escapeGlob(this.prefix);
   }
 
-  /** The channel of a topic. */
+  /** Returns the channel of a topic. */
   channel(topic: string): string {
     return this.prefix + topic;
   }
 
-  /** The pattern for PSUBSCRIBE: the escaped namespace, then the user's glob as it is. */
+  /** Returns the pattern for PSUBSCRIBE: the escaped namespace, then the user's glob unchanged. */
   pattern(glob: string): string {
     return this.#escaped + glob;
   }
 
-  /** The topic of a channel. */
+  /** Returns the topic of a channel. */
   topic(channel: string): string {
     return channel.slice(this.prefix.length);
   }
 
-  /** The channel of a new inbox. Its 128 random bits cannot be guessed. */
+  /** Returns the channel of a new inbox. Its 128 random bits cannot be guessed. */
   inbox(): string {
     return `__tsmq:inbox:${this.prefix}${crypto.randomUUID().replaceAll("-", "")}`;
   }
 
-  /** The channel to which a bus of a Cluster is subscribed while its inbox accepts messages (see `RedisSender.post`). */
+  /** Returns the channel to which a bus of a Cluster is subscribed while its inbox accepts messages (see `RedisSender.post`). */
   accepting(inbox: string): string {
     return `${inbox}:open`;
   }
 
-  /** The sorted set of the inboxes that serve a topic: inbox → the time when its registration expires. */
+  /** Returns the sorted set of the inboxes that serve a topic: inbox → the time when its registration expires. */
   servers(topic: string): string {
     return `__tsmq:servers:${this.prefix}${topic}`;
   }
 
-  /** The list of a queue. */
+  /** Returns the list of a queue. */
   list(name: string): string {
     return this.prefix + name;
   }
 
-  /** The keys of a queue. */
+  /** Returns the keys of a queue. */
   queue(name: string): QueueKeys {
     const list = this.list(name);
     const prefix = `__tsmq:{${hashTag(list)}}`;
@@ -90,7 +90,7 @@ export function escapeGlob(text: string): string {
 
 /** The number of slots of a Redis Cluster. */
 const SLOTS = 16_384;
-/** The tags that were searched for last: key → tag. */
+/** The tags that were computed last: key → tag. */
 const tags = new LimitedMap<string, string>(1_000);
 
 /** Returns a text for the braces of a key, so that the key has the same slot as `key`. */
@@ -106,7 +106,7 @@ function hashTag(key: string): string {
   return tag;
 }
 
-/** The hash tag of a key: the text between the first `{` and the next `}`, unless it is empty. */
+/** Returns the hash tag of a key: the text between the first `{` and the next `}`, unless it is empty. */
 function tagIn(key: string): string | undefined {
   const open = key.indexOf("{");
   if (open < 0) return undefined;

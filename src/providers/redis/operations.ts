@@ -5,7 +5,7 @@
  */
 import { operationOf } from "./scripts.ts";
 
-/** Command → what it does with the topic, queue or function that its first key belongs to. */
+/** Command → its description, which is followed by the topic, queue or function of its first key. */
 const OPERATIONS: Readonly<Record<string, string>> = {
   publish: "publish to",
   subscribe: "subscribe to",
@@ -17,9 +17,9 @@ const OPERATIONS: Readonly<Record<string, string>> = {
   zrem: "unregister",
 };
 
-/** The inbox channel of a bus. Its random name tells users nothing. */
+/** Matches the inbox channel of a bus. Its random name would not help users. */
 const INBOX = /^__tsmq:inbox:/;
-/** The end of a key or channel: the name of a topic, queue or function. */
+/** Matches the end of a key or channel: the name of a topic, queue or function. */
 const NAME = /__eventbus:[^:]*:(.*)$/s;
 
 /** Returns what a command does, for "Cannot …": `put into queue "thumbs"`. */

@@ -106,7 +106,7 @@ const OPTIONS = fields({
   maxEvent: v.optional(whole("a number of bytes, above 0", 1), MAX_EVENT),
 });
 
-/** A list that is not empty. */
+/** Returns the schema of a list that is not empty. */
 function list<T>(item: v.GenericSchema<T>): v.GenericSchema<T[]> {
   return v.pipe(v.array(item, must("a list")), v.nonEmpty("is empty"));
 }

@@ -19,18 +19,18 @@ const PATTERN_MESSAGE = "*4\r\n$8\r\npmessage\r\n";
 export class PubSubParser {
   #listener: Listener;
   #parseOther: (bytes: Buffer) => void;
-  /** The chunks of an incomplete reply, the number of their bytes, and the smallest number of bytes that it needs. */
+  /** The chunks of an incomplete reply. `#restBytes` is the number of their bytes, `#needed` the smallest number of bytes of the reply. */
   #rest: Buffer[] = [];
   #restBytes = 0;
   #needed = 0;
-  /** The current chunk, and the same bytes as a string with one character for each byte. */
+  /** The current chunk. `#text` has the same bytes as a string, with one character for each byte. */
   #chunk: Buffer = Buffer.alloc(0);
   #text = "";
-  /** The beginning and end of the last parsed string. */
+  /** The beginning of the last parsed string. `#to` is its end. */
   #from = 0;
   #to = 0;
 
-  /** Creates a parser. `parseOther` receives every other reply, complete, unchanged and in order with the messages. */
+  /** Creates a parser. `parseOther` receives every other reply: whole, unchanged, and in its order among the messages. */
   constructor(listener: Listener, parseOther: (bytes: Buffer) => void) {
     this.#listener = listener;
     this.#parseOther = parseOther;

@@ -214,7 +214,9 @@ class RedisReceiver implements Receiver {
     return uncertain;
   }
 
-  /** Unsubscribes from the inbox before QUIT: otherwise Redis would count it as reached for a moment, and drop the message. */
+  /**
+   * Unsubscribes from the inbox before QUIT: otherwise Redis would still count this bus as a receiver for a moment, and drop the message.
+   */
   async #leave(): Promise<void> {
     if (this.#cluster) {
       await this.#events.call(count, "unsubscribe", this.#names.accepting(this.inbox));

@@ -5,7 +5,7 @@
  * A member of the `due` set is `<stem>:<starts>` while the item is leased and its start is not recorded. That is also its receipt. It is
  * `<stem>|<starts>` after a start was recorded, or when the item was put back with a delay. The `items` hash contains the body under the
  * stem. A stem begins with the time of the first delivery, so items that were put back keep their order. The rest of a stem is new with
- * each take, so a receipt stands for one lease. A stem ends with `.u` if the previous lease ran out, and with `.` if the item was put back.
+ * each take, so a receipt identifies one lease. A stem ends with `.u` if the previous lease expired, and with `.` if the item was put back.
  *
  * Items that are put back without a delay go to the head of the list, where PyMQ sees them too, with the mark of `delivery_mark.ts`.
  *
@@ -50,7 +50,10 @@ local function unmark(text)
 end
 `;
 
-/** For the receipt of a valid lease: the member of the `due` set, its stem, its starts at the take, and when the lease ends. */
+/**
+ * A function in Lua. For the receipt of a valid lease, it returns the member of the `due` set, its stem, its starts at the take, and the
+ * end of the lease.
+ */
 const HELD = `
 local function held(receipt)
   local stem, count = string.match(receipt, '^(.*):(%d+)$')
@@ -273,7 +276,7 @@ return (#out - 2) / 3
 `,
 );
 
-/** The number of items that can be taken now: those of the list and those that are due. */
+/** Replies with the number of items that can be taken now: those of the list and those that are due. */
 export const SIZE: Script = script(
   "count the items of queue",
   `
@@ -295,8 +298,8 @@ return 1
 );
 
 /**
- * The registered inboxes. If there are more than ARGV[1], that many in a row, from a position that ARGV[2] (0 to 1) chooses. The order is
- * that of their renewals, so each inbox gets to every position.
+ * Replies with the registered inboxes. If there are more than ARGV[1], it replies with that number of consecutive ones, from a position
+ * that ARGV[2] (0 to 1) chooses. They are in the order of their renewals, so each inbox gets to every position.
  */
 export const SERVERS: Script = script(
   "look up the servers of",

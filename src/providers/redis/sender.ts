@@ -92,8 +92,9 @@ class RedisSender implements Sender {
   }
 
   /**
-   * In a Cluster, PUBLISH does not count the receivers, so this first checks that the inbox accepts messages. A bus that closes keeps
-   * its inbox for a moment after it has stopped accepting, so messages that are sent after a check still arrive.
+   * Publishes a message to an inbox. In a Cluster, PUBLISH does not count the receivers, so this first checks that the inbox accepts
+   * messages. A bus that closes keeps its inbox for a moment after it has stopped accepting, so messages that are sent after a check still
+   * arrive.
    */
   async post(inbox: string, body: string): Promise<boolean | undefined> {
     if (this.#cluster && !await this.#accepts(inbox)) return false;
@@ -137,7 +138,7 @@ class RedisSender implements Sender {
     await Promise.all([this.#events.close(), this.#queues.close()]);
   }
 
-  /** Whether an inbox accepts messages. The inboxes of one turn share a check, whose result is reused for a moment. */
+  /** Returns whether an inbox accepts messages. The inboxes of one turn share a check, whose result is reused for a moment. */
   async #accepts(inbox: string): Promise<boolean> {
     const now = performance.now();
     if (now > this.#open.until) this.#open = { inboxes: new Set(), until: now + OPEN_FOR };

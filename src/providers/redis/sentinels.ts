@@ -234,7 +234,7 @@ function fieldsOf(reply: unknown): Map<string, string> {
   return fields;
 }
 
-/** Reads the other Sentinels that one Sentinel knows, without those that it cannot reach. */
+/** Reads the list of other Sentinels that a Sentinel knows, without those that it cannot reach. */
 function otherSentinels(reply: unknown): Address[] {
   if (!Array.isArray(reply)) return [];
   return reply.map(fieldsOf).flatMap((fields) => {

@@ -73,7 +73,7 @@ export function addresses(settings: Settings): readonly Address[] {
     (settings.path || settings.sentinels ? [] : [{ host: settings.host, port: settings.port }]);
 }
 
-/** Milliseconds to pause after so many failed attempts to connect. */
+/** Returns the milliseconds to pause after this number of failed attempts to connect. */
 export function retryDelay({ retry }: Settings, failures: number): number {
   return spread(backoff(retry, failures));
 }

@@ -16,9 +16,9 @@ const INTERNAL: Filter = { topic: "", pattern: false, serves: false };
 /** The subscriptions of one connection, which is replaced when it breaks. */
 export class Subscriptions {
   #names: Names;
-  /** Routes by channel and by pattern, as Redis has them. */
+  /** Finds the subscriptions to a channel or a pattern of Redis. */
   #router = new Router();
-  /** Ends each subscription, by the key of its filter. */
+  /** The functions that end the subscriptions, by the keys of the filters. */
   #ends = new Map<string, () => boolean>();
 
   /** Creates an empty list of subscriptions of a namespace. */
