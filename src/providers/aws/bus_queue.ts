@@ -33,7 +33,7 @@ export class BusQueue {
   readonly #fault: (error: unknown) => void;
   readonly #closing = new AbortController();
   #renewing: ReturnType<typeof setInterval> | undefined;
-  /** The most recently created queue. It contains the policy of the queue. */
+  /** The policy of the queue that was created last. Each creation of the queue makes a new object. */
   #created: { policy?: string } = {};
   #opening: Promise<void> | undefined;
   #setting: Promise<void> | undefined;

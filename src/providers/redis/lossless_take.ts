@@ -13,7 +13,7 @@ import { GIVE_BACK, run, TAKE } from "./scripts.ts";
 
 /** Milliseconds for which the server keeps a record of taken items, so that a lost reply can be recovered. */
 export const RECORD_LIFE = 60_000;
-/** Milliseconds between a reply and the removal of its record. An earlier take overwrites the record. */
+/** Milliseconds between a reply and the removal of its record. If the next take comes before that, it overwrites the record. */
 const REMOVE_AFTER = 5;
 
 /** Matches the receipt of an item whose previous lease expired. */
