@@ -63,7 +63,8 @@ function reported(bus: Bus): BusError[] {
 /** The files of large events to a bus. */
 function files(small: SmallDirectory, namespace: string): string[] {
   const buses = `${small.path}/${namespace}/loops`;
-  return readdirSync(buses).flatMap((busName) => readdirSync(`${buses}/${busName}`));
+  const found = readdirSync(buses).flatMap((bus) => readdirSync(`${buses}/${bus}`, { withFileTypes: true }));
+  return found.filter((entry) => entry.isFile()).map((entry) => entry.name);
 }
 
 describe("no space left in the directory:", () => {

@@ -10,7 +10,7 @@ import { readItem } from "./frames.ts";
 import { nameOfItem } from "./items.ts";
 import { Leases, queueDirectory } from "./leases.ts";
 import { eventsOf, inboxOf } from "./names.ts";
-import { BUSES, type Namespace } from "./namespace.ts";
+import { BUSES, type Namespace, THREAD } from "./namespace.ts";
 
 /** Removes everything that a bus has created for itself. Its crash slot stays until there is room to give back the item in it. */
 export function removeBus(namespace: Namespace, bus: string): void {
@@ -20,7 +20,9 @@ export function removeBus(namespace: Namespace, bus: string): void {
   subscriptions.removeBus(bus);
   // only its own user can remove the queues of another user's bus, and has to find the bus here
   if (!recovered || unlinked.includes(-Errno.EACCES)) return;
-  directories.remove(namespace.busDirectory(bus));
+  const directory = namespace.busDirectory(bus);
+  directories.unlink(`${directory}/${THREAD}`); // an empty directory is removed even if no descriptor is left
+  directories.remove(directory);
   directories.prune(BUSES);
 }
 

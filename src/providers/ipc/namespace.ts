@@ -26,6 +26,8 @@ export interface Settings extends Access {
 
 /** The directory that holds a directory for each bus. Buses of all versions look for it. */
 export const BUSES = "loops";
+/** The link in a bus's directory whose target holds the number of its worker's thread, and the descriptors of its two queues. */
+export const THREAD = "thread";
 
 /** The mode bit of a directory that a bus with the option `group` has made. */
 const SETGID = 0o2000;

@@ -10,10 +10,8 @@ import { pause } from "../../internal/time.ts";
 import { removeBus } from "./cleanup.ts";
 import { check } from "./errors.ts";
 import { eventsOf, inboxOf } from "./names.ts";
-import type { Namespace } from "./namespace.ts";
+import { type Namespace, THREAD } from "./namespace.ts";
 
-/** The name of a link in a bus's directory. Its target is a list of numbers: the thread, then the descriptors of the queues. */
-const LINK = "thread";
 /**
  * Milliseconds within which the thread of a terminated worker ends: it takes up to 100 ms. On Deno, a thread that hangs never ends, and
  * never closes a descriptor.
@@ -24,7 +22,7 @@ const CHECK_INTERVAL = 5;
 
 /** Records the calling thread as that of a bus, and the descriptors of the bus's queues. */
 export function recordThread({ posix, directories, busDirectory }: Namespace, bus: string, queues: number[]): void {
-  const link = `${busDirectory(bus)}/${LINK}`;
+  const link = `${busDirectory(bus)}/${THREAD}`;
   const numbers = [posix.thread(), ...queues].join(" ");
   check(directories.symlink(numbers, link), `Cannot create ${directories.path(link)}`);
 }
@@ -45,7 +43,7 @@ export class WorkerThread {
     this.bus = bus;
     this.#eventfd = names.parseBus(bus)?.eventfd;
     this.#namespace = namespace;
-    const recorded = String(posix.readLink(directories.path(`${busDirectory(bus)}/${LINK}`)));
+    const recorded = String(posix.readLink(directories.path(`${busDirectory(bus)}/${THREAD}`)));
     const [thread = NaN, ...queues] = recorded.split(" ").map(Number);
     this.#thread = thread;
     this.#queues = queues;
