@@ -18,9 +18,9 @@ export interface BusOptions {
   readonly namespace?: string;
   /** The default timeout of a call in milliseconds. Default 30,000. */
   readonly timeout?: number;
-  /** Milliseconds that a send may take before it rejects "unavailable". Default 10,000. */
+  /** Milliseconds that a send may take before it rejects "unavailable", at most 12 days. Default 10,000. */
   readonly sendTimeout?: number;
-  /** Milliseconds that opening may take. Default 10,000. */
+  /** Milliseconds that opening may take, at most 12 days. Default 10,000. */
   readonly connectTimeout?: number;
   /** Classes whose instances are restored in events, items, arguments and results, at any depth. */
   readonly types?: readonly EventClass[];
@@ -71,6 +71,12 @@ export interface Health {
 /** The states of a bus. */
 export type BusState = "up" | "down" | "closing" | "closed";
 
+/**
+ * The longest deadline in milliseconds, 12 days. It is half of the longest time of a timer, so that the sum of two deadlines fits a timer
+ * too.
+ */
+const LONGEST_DEADLINE = 2 ** 30;
+
 const OPTIONS = fields({
   namespace: v.optional(
     v.pipe(
@@ -80,22 +86,11 @@ const OPTIONS = fields({
     "global",
   ),
   timeout: v.optional(milliseconds(0, Infinity), 30_000),
-  sendTimeout: v.optional(deadline(), 10_000),
-  connectTimeout: v.optional(deadline(), 10_000),
+  sendTimeout: v.optional(milliseconds(1, LONGEST_DEADLINE), 10_000),
+  connectTimeout: v.optional(milliseconds(1, LONGEST_DEADLINE), 10_000),
   types: v.optional(v.array(v.custom<EventClass>(() => true), must("a list of classes")), []),
   log: v.optional(callable<Log>()),
 });
-
-/**
- * The longest deadline in milliseconds, 12 days. It is half of the longest time of a timer, so that the sum of two deadlines fits a timer
- * too.
- */
-const LONGEST_DEADLINE = 2 ** 30;
-
-/** Returns the schema of a deadline in milliseconds, which fits a timer. */
-function deadline(): v.GenericSchema<number> {
-  return v.pipe(milliseconds(1, Infinity), v.transform((ms) => Math.min(ms, LONGEST_DEADLINE)));
-}
 
 /**
  * Checks the options of a bus, and returns them with their defaults.

@@ -36,7 +36,12 @@ async function callUntil(t: CaseContext, ended: Promise<unknown>, fn: string, bl
   };
   while (!over) {
     if (pending < CALLS_AT_ONCE) {
-      add(one().then((value) => equal(value, fn), (error) => ok(error instanceof NoSuchRemoteError, `${error}`)));
+      add(
+        one().then((value) => equal(value, fn), (error) => {
+          // "unavailable" where a server of PyMQ may have run it and left
+          ok(error instanceof NoSuchRemoteError || error.code === "unavailable", `${error}`);
+        }),
+      );
       add(all().then((results) => equal(results.filter(({ status }) => status === "rejected"), [])));
     }
     await t.pause(1);

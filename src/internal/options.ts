@@ -37,7 +37,8 @@ export function whole(what: string, least = 0, most: number = Number.MAX_SAFE_IN
 
 /** Returns the schema of a number of milliseconds, from `least` to `most`. */
 export function milliseconds(least: number, most = MAX_TIMER, what?: string): v.GenericSchema<number> {
-  return amount(what ?? `milliseconds, at least ${least}`, least, most);
+  const range = most < Infinity ? `milliseconds from ${least} to ${most}` : `milliseconds, at least ${least}`;
+  return amount(what ?? range, least, most);
 }
 
 /** Returns the schema of a function. */

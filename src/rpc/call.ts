@@ -24,7 +24,7 @@ export class Call {
   readonly id: string = crypto.randomUUID();
   readonly #since = performance.now();
   readonly #traceparent: string | undefined;
-  /** The number of servers that the call was sent to, one after the other. 0 if it was sent to none yet, or to all at the same time. */
+  /** The number of servers that the call was sent to, one after the other. All servers of a multi-call count as one. */
   attempt = 0;
   /** Whether the servers may have received the request. */
   #sent = false;

@@ -42,49 +42,70 @@ export async function multiCall(call: Call, parts: MultiCallParts): Promise<(Ans
   if (registered.length > MAX_SERVERS) {
     throw new RpcError("too_large", `Cannot call "${fn}" on all its servers: more than ${MAX_SERVERS} are registered`);
   }
+  call.next(); // a server that has refused the request refuses it again
   const subscribers = replies ? await replies.candidates(fn) : servers.length;
   if (servers.length === 0 && subscribers === 0) return [];
-  let others = (subscribers ?? Infinity) - servers.length;
-  const queue = replies && others > 0 ? await pymq.open(call) : undefined;
+  /** The number of subscribers that were not registered. */
+  const strangers = (subscribers ?? Infinity) - servers.length;
+  const queue = replies && strangers > 0 ? await pymq.open(call) : undefined;
 
   const answers: (Answer | BusError)[] = [];
   const { promise: done, resolve: finish } = Promise.withResolvers<void>();
+  const known = new Set(servers);
   const missing = new Map(servers.map((server) => [server, 0]));
-  const answered = new Set<string>();
+  /** The servers that have answered, refused, or were lost. */
+  const settled = new Set<string>();
   const silentBefore = pymq.silent.get(fn) ?? 0;
+  /** The number of subscribers that the request reached; Infinity if it is not known. */
+  let reached = Infinity;
+  /** The number of registered servers that the request may not have reached, because they have ended. */
+  let ended = 0;
+  /** The number of refusals by servers that were not registered any more. */
+  let refusals = 0;
   /** The answers of servers that were not registered. */
   let unregistered = 0;
-  const silent = () => Math.max(0, others - unregistered);
+  /** The number of subscribers that the request reached and that are neither registered nor have refused it. */
+  const others = () => Math.min(strangers, reached - servers.length + ended) - refusals;
+  const silent = () => Math.max(0, others() - unregistered);
   /** The number of other subscribers that may be servers, so that the call waits for them until the deadline. */
-  const due = () => unregistered > 0 && others < Infinity ? Math.max(0, silent() - silentBefore) : 0;
+  const due = () => unregistered > 0 && others() < Infinity ? Math.max(0, silent() - silentBefore) : 0;
   let grace: ReturnType<typeof setTimeout> | undefined;
   const judge = () => {
     clearTimeout(grace);
-    if (missing.size > 0 || due() > 0) return;
+    if (call.over || missing.size > 0 || due() > 0) return;
     if (silent() === 0) return finish();
     if (answers.length > 0) grace = setTimeout(finish, GRACE);
+  };
+  const settle = (server: string, result: Answer | BusError | undefined) => {
+    if (settled.has(server)) return; // the request was sent again
+    settled.add(server);
+    missing.delete(server);
+    if (result) answers.push(result);
+    if (known.has(server)) ended += result ? 0 : 1;
+    else if (result) unregistered++; // this server has registered meanwhile
+    else refusals++;
+    judge();
+  };
+  /** A server has closed without an answer. If one arrives later after all, it counts. */
+  const leave = (server: string) => {
+    if (!missing.delete(server)) return;
+    ended++;
+    judge();
   };
   pending.add({
     call,
     channel: queue?.name ?? "",
     servers: missing,
     answer: (answer, server) => {
-      if (answered.has(server)) return; // the request was sent again
-      answered.add(server);
-      if (!missing.delete(server)) unregistered++; // this server has registered meanwhile
       const refused = answer.call?.refused;
-      const result = refused ? denial(fn, refused) : answer;
-      if (result) answers.push(result);
-      judge();
+      settle(server, refused ? denial(fn, refused) : answer);
     },
     lost: (server) => {
-      missing.delete(server);
       const text = `Cannot call "${fn}": a server is gone, and may have served the call`;
-      answers.push(new ProviderError("unavailable", text));
-      judge();
+      settle(server, new ProviderError("unavailable", text));
     },
     // where nobody counts, a server that closed without saying that it ran the call may have ended before the request was published
-    closed: core.features.counts ? undefined : (server) => void (missing.delete(server) && judge()),
+    closed: core.features.counts ? undefined : leave,
   });
   // this ends just before the deadline of the call, which would discard the answers that have arrived
   const stop = after(Math.max(0, call.left - 5), () => {
@@ -95,16 +116,19 @@ export async function multiCall(call: Call, parts: MultiCallParts): Promise<(Ans
   });
   call.cleanups.push(stop, () => clearTimeout(grace));
   const inbox = await call.inbox(link);
-  const reached = await sender.publish(fn, call.request(inbox, queue?.name ?? ""));
-  if (reached !== undefined) others = Math.min(others, reached - servers.length);
+  reached = await sender.publish(fn, call.request(inbox, queue?.name ?? "")) ?? Infinity;
   if (reached === 0 && servers.length === 0) return [];
-  if (reached !== undefined) {
+  let possible = others();
+  if (reached < Infinity) {
     const expected = Math.max(servers.length, subscribers ?? 0);
     // patterns may hide that some of the subscribers have ended, so those that are left are counted
-    const left = reached < expected ? reached : await replies?.candidates(fn).catch(() => reached) ?? reached;
-    if (left < expected) void askMissing(call, inbox, missing, expected - left, parts).then(judge);
+    const left = reached < expected ? reached : await remaining(fn, parts).catch(() => undefined) ?? reached;
+    if (left < expected) {
+      possible = Math.min(strangers, reached); // those that ended may all have been registered
+      void askMissing(call, inbox, missing, expected - left, parts).then((closed) => closed.forEach(leave));
+    }
   }
-  queue?.expect(others);
+  queue?.expect(possible);
   queue?.read((answer) => {
     unregistered++;
     if (answer) answers.push(answer);
@@ -116,25 +140,31 @@ export async function multiCall(call: Call, parts: MultiCallParts): Promise<(Ans
   return answers;
 }
 
+/** Returns how many receivers subscribe to exactly the function's topic or, where that is not known, how many serve it. */
+async function remaining(fn: string, { core, directory }: MultiCallParts): Promise<number | undefined> {
+  const { replies } = core.sender;
+  return replies ? await replies.candidates(fn) : (await directory.all(fn)).registered.length;
+}
+
 /**
  * Posts the request to the servers that have not answered, because some of them ended before it was published. If the bus of such a server
- * is open, it refuses the request. If its bus is closed, the server does not count as missing; this applies to at most `unreached` servers.
+ * is open, it refuses the request. Resolves with the servers whose bus is closed, which do not count as missing; at most `unreached` servers.
  */
 async function askMissing(
   call: Call,
   inbox: string,
-  missing: Map<string, number>,
+  missing: ReadonlyMap<string, number>,
   unreached: number,
   { core: { sender }, directory }: MultiCallParts,
-): Promise<void> {
+): Promise<string[]> {
   const asked = [...missing.keys()];
   const there = await Promise.all(
     asked.map((server) => sender.post(server, call.request(inbox, "")).catch(() => undefined)), // the checks of pending calls repeat it
   );
   const closed = asked.filter((_, i) => there[i] === false);
-  if (closed.length === 0) return;
+  if (closed.length === 0) return [];
   await pause(GRACE); // the answer of a server that closed after the call may still arrive
   const { registered } = await directory.all(call.fn).catch(() => ({ registered: asked }));
-  const ended = closed.filter((server) => missing.has(server) && !registered.includes(server)); // others may be dead
-  for (const server of ended.slice(0, unreached)) missing.delete(server);
+  // others may be dead
+  return closed.filter((server) => missing.has(server) && !registered.includes(server)).slice(0, unreached);
 }

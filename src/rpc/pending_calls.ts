@@ -135,10 +135,13 @@ export class PendingCalls {
   }
 
   /** Sends the request of a call again. Resolves with false if the server is gone. */
-  async #send({ call, channel }: PendingCall, server: string): Promise<boolean | undefined> {
+  async #send(pending: PendingCall, server: string): Promise<boolean | undefined> {
+    const { call, channel } = pending;
     try {
       const inbox = await this.#core.link.address();
-      return call.over ? undefined : await this.#core.sender.post(server, call.request(inbox, channel));
+      // if the call is at another server by now, this server has refused it, and would take the request for a further attempt
+      if (this.#calls.get(call.id) !== pending) return undefined;
+      return await this.#core.sender.post(server, call.request(inbox, channel));
     } catch {
       return undefined; // the next check sends it again
     }

@@ -5,7 +5,7 @@
  * @module
  */
 import type { Core } from "../core.ts";
-import { type BusError, NoSuchRemoteError, RpcError } from "../errors.ts";
+import { type BusError, NoSuchRemoteError, ProviderError, RpcError } from "../errors.ts";
 import { ExpiringMap } from "../internal/caches.ts";
 import type { Call } from "./call.ts";
 import { SERVERS_TTL } from "./directory.ts";
@@ -14,7 +14,7 @@ import { type Answer, denial, errorAnswer, readAnswer, type Request, writeAnswer
 
 /** The prefix of the names of PyMQ's answer queues. */
 const PREFIX = "__rpc_";
-/** Milliseconds to wait for offers of tsmq's servers, if the transport does not count subscribers. */
+/** Milliseconds to wait for offers and refusals of tsmq's servers, if the number of subscribers is unknown or they have all left. */
 const OFFERS = 200;
 /** Milliseconds for which subscribers that did not answer a multi-call do not count as servers. */
 const SILENT_TTL = 60_000;
@@ -63,7 +63,7 @@ export class PymqCaller {
     const since = performance.now();
     const known = this.#answered.get(fn);
     // if PyMQ answered a moment ago, subscribers are counted only if their number has changed since then
-    let subscribers = known ? Infinity : await replies?.candidates(fn) ?? Infinity;
+    const subscribers = known ? Infinity : await replies?.candidates(fn) ?? Infinity;
     if (!replies || subscribers === 0) throw new NoSuchRemoteError(fn);
     const queue = await this.open(call);
     const inbox = await call.inbox(link);
@@ -73,11 +73,9 @@ export class PymqCaller {
     const spoken = new Set<string>();
     const offers = new Set<string>();
     let due = Infinity;
-    /** The number of subscribers just after the request was published. */
-    let left = Infinity;
     let denied: BusError | undefined;
     const judge = () => {
-      if (spoken.size < due && offers.size < left) return;
+      if (spoken.size < due) return;
       if (offers.size > 0) resolve([...offers]);
       else reject(denied ?? new NoSuchRemoteError(fn));
     };
@@ -104,16 +102,20 @@ export class PymqCaller {
     queue.read((answer, error = malformed) => answer ? resolve(answer) : reject(error)).catch(reject);
 
     const reached = await sender.publish(fn, call.offer(inbox, queue.name));
-    if (known && known.reached !== reached) this.forget(fn);
+    const unchanged = known !== undefined && known.reached === reached;
+    if (known && !unchanged) this.forget(fn);
     if (reached === 0) throw new NoSuchRemoteError(fn);
-    if (!known) left = await replies.candidates(fn) ?? Infinity;
-    // the request has also reached subscriptions to patterns, which never answer, or more servers have subscribed meanwhile
-    if (reached !== undefined && reached > subscribers) subscribers = left;
-    due = Math.min(reached ?? Infinity, subscribers);
+    const left = unchanged ? undefined : await replies.candidates(fn).catch(() => undefined);
+    due = reached ?? subscribers;
+    // the request has also reached subscriptions to patterns, which never answer, or more servers have subscribed meanwhile. Subscribers
+    // that have left are not subtracted: a server of PyMQ among them may have received the request before
+    if (due > subscribers) due = Math.min(due, Math.max(subscribers, left ?? due));
     queue.expect(due < Infinity ? due : 1);
     judge();
-    if (due === Infinity && !known) {
-      const timer = setTimeout(() => offers.size > 0 && resolve([...offers]), OFFERS);
+    if (left === 0 || (due === Infinity && !known)) {
+      const text = `Cannot call "${fn}": its server is gone, and may have served the call`;
+      const gone = new ProviderError("unavailable", text);
+      const timer = setTimeout(() => left === 0 ? reject(gone) : offers.size > 0 && resolve([...offers]), OFFERS);
       call.cleanups.push(() => clearTimeout(timer));
     }
     const outcome = await promise;

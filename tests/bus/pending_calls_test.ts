@@ -4,14 +4,14 @@ import { FakeTime } from "@std/testing/time";
 import { ClosedError, TimeoutError } from "../../src/errors.ts";
 import type { Core } from "../../src/core.ts";
 import type { Link } from "../../src/port/link.ts";
-import type { Sender } from "../../src/provider/provider.ts";
+import type { RegisteredServer, Sender, ServersOptions } from "../../src/provider/provider.ts";
 import { Codec } from "../../src/codec/codec.ts";
 import { Call } from "../../src/rpc/call.ts";
 import { Caller } from "../../src/rpc/caller.ts";
 import { Directory } from "../../src/rpc/directory.ts";
 import { PendingCalls } from "../../src/rpc/pending_calls.ts";
 import type { Server } from "../../src/rpc/server.ts";
-import { writeCancel } from "../../src/rpc/wire.ts";
+import { readRequest, writeCancel } from "../../src/rpc/wire.ts";
 import { pause, until } from "../support/until.ts";
 
 describe("PendingCalls", () => {
@@ -76,6 +76,40 @@ describe("Caller", () => {
     stop.abort();
     await call;
     caller.close(new ClosedError());
+  });
+});
+
+describe("a check of pending calls that takes long", () => {
+  it("does not ask a server again that has refused the call meanwhile: the call may be at another server", async () => {
+    const posts: string[] = [];
+    let id = "";
+    const looks: PromiseWithResolvers<RegisteredServer[]>[] = [];
+    const sender = {
+      servers: (_fn: string, { listening }: ServersOptions) => {
+        if (!listening) return Promise.resolve([{ inbox: "first" }, { inbox: "second" }]);
+        const look = Promise.withResolvers<RegisteredServer[]>();
+        looks.push(look);
+        return look.promise;
+      },
+      post: (server: string, text: string) => {
+        id = readRequest(JSON.parse(text).__obj)?.call?.id ?? id;
+        posts.push(server);
+        return Promise.resolve(true);
+      },
+    } as unknown as Sender;
+    const link = { address: () => Promise.resolve("inbox") } as Link;
+    const core = { sender, link, codec: new Codec(), recovering: () => false } as unknown as Core;
+    const caller = new Caller(core, { exposing: () => undefined } as unknown as Server);
+    const call = caller.single("fn", [], { timeout: 60_000 }).catch(() => {});
+    await until("the registry is read", () => looks.length > 0);
+    const [server] = posts;
+    caller.handleAnswer(["fn", null, "NoneType", true, { id, server, refused: "gone", attempt: 1 }]);
+    await until("the call moves on", () => posts.length === 2);
+    looks[0]!.resolve([{ inbox: posts[1]!, listening: true }]);
+    await pause(50);
+    assertEquals(posts.length, 2);
+    caller.close(new ClosedError());
+    await call;
   });
 });
 

@@ -224,6 +224,11 @@ export const input: Cases = {
         await rejects(() => t.open({ [option]: time }), ValidationError, "invalid", `Bus.open({ ${option} })`);
       }
     }
+    for (const option of options.slice(1)) {
+      for (const time of [2 ** 30 + 1, Infinity]) { // 12 days; calls accept any timeout
+        await rejects(() => t.open({ [option]: time }), ValidationError, "invalid", `Bus.open({ ${option} })`);
+      }
+    }
     await lease.ack();
     equal(await drain(t, queue), []);
   },

@@ -1,0 +1,161 @@
+import { assertEquals, assertRejects } from "@std/assert";
+import { describe, it } from "@std/testing/bdd";
+import { Codec } from "../../src/codec/codec.ts";
+import type { Core } from "../../src/core.ts";
+import { ClosedError, ProviderError } from "../../src/errors.ts";
+import type { Sender } from "../../src/provider/provider.ts";
+import { Caller } from "../../src/rpc/caller.ts";
+import type { Server } from "../../src/rpc/server.ts";
+import { type Answer, readRequest, type Refusal } from "../../src/rpc/wire.ts";
+import { pause, until, within } from "../support/until.ts";
+
+const OPTIONS = { timeout: 20_000 };
+
+/** The replies of a transport during one call, in their order; the last one is repeated. */
+interface Script {
+  /** The registered servers. */
+  readonly servers: string[][];
+  /** The numbers of subscribers. Absent: the transport does not know PyMQ. */
+  readonly candidates?: (number | Error)[];
+  /** The number of subscriptions that the request reached. */
+  readonly reached: number;
+  /** The servers that can be posted to. Default: all. */
+  readonly there?: string[];
+}
+
+/** A caller whose transport follows a script. */
+class Scripted {
+  readonly posts: { readonly server: string; readonly text: string }[] = [];
+  readonly published: string[] = [];
+  readonly caller: Caller;
+  readonly #answers: PromiseWithResolvers<{ body: string }[]> = Promise.withResolvers();
+  #received = false;
+
+  constructor({ servers, candidates, reached, there }: Script) {
+    const next = <T>(replies: T[]): T => replies.length > 1 ? replies.shift()! : replies[0]!;
+    const settled = (value: number | Error) => value instanceof Error ? Promise.reject(value) : Promise.resolve(value);
+    const sender = {
+      servers: () => Promise.resolve(next(servers).map((inbox) => ({ inbox }))),
+      publish: (_topic: string, text: string) => {
+        this.published.push(text);
+        return Promise.resolve(reached);
+      },
+      post: (server: string, text: string) => {
+        this.posts.push({ server, text });
+        return Promise.resolve(!there || there.includes(server));
+      },
+      drop: () => Promise.resolve(),
+      replies: candidates &&
+        { lingers: false, open: () => Promise.resolve(), candidates: () => settled(next(candidates)) },
+    } as unknown as Sender;
+    const link = {
+      address: () => Promise.resolve("inbox"),
+      receive: () => {
+        if (this.#received) return new Promise(() => {});
+        this.#received = true;
+        return this.#answers.promise;
+      },
+    };
+    const core = { sender, link, codec: new Codec(), recovering: () => false, features: { counts: true } };
+    this.caller = new Caller(core as unknown as Core, { exposing: () => undefined } as unknown as Server);
+  }
+
+  /** Returns the request after it was published. */
+  async request(): Promise<string> {
+    await until("the request is published", () => this.published.length > 0);
+    return this.published[0]!;
+  }
+
+  /** A server of tsmq answers the published request with its name, or refuses it. */
+  async reply(server: string, refused?: Refusal): Promise<void> {
+    const [id] = /[0-9a-f-]{36}(?=","inbox")/.exec(await this.request())!;
+    this.caller.handleAnswer(["fn", server, "str", refused !== undefined, { id, server, refused, attempt: 1 }]);
+  }
+
+  /** A server of PyMQ answers. */
+  pymqAnswers(): void {
+    this.#answers.resolve([{ body: '{"__obj":["fn","PyMQ","str",false],"__type":"pymq.core.RpcResponse"}' }]);
+  }
+
+  async multi(): Promise<unknown[]> {
+    const answers = await this.caller.multi("fn", [], OPTIONS);
+    return answers.map((answer) => answer instanceof Error ? answer.name : answer.result).sort();
+  }
+
+  single(): Promise<Answer> {
+    return this.caller.single("fn", [], OPTIONS);
+  }
+
+  [Symbol.dispose](): void {
+    this.caller.close(new ClosedError());
+  }
+}
+
+describe("a multi-call", () => {
+  it("has one outcome for each server that it asks twice", async () => {
+    using transport = new Scripted({ servers: [["one", "two"]], candidates: [2], reached: 2 });
+    const results = transport.multi();
+    await transport.reply("one");
+    await transport.reply("one", "forgotten"); // its answer was too large to keep
+    await transport.reply("two", "forgotten");
+    await transport.reply("two", "forgotten");
+    assertEquals(await within("the results", results), ["ProviderError", "one"]);
+  });
+
+  it("is one attempt, so a server that has refused it refuses it again", async () => {
+    using transport = new Scripted({ servers: [["one"]], candidates: [1], reached: 1 });
+    const results = transport.multi();
+    assertEquals(readRequest(JSON.parse(await transport.request()).__obj)?.call?.attempt, 1);
+    await transport.reply("one");
+    assertEquals(await within("the results", results), ["one"]);
+  });
+
+  it("waits for a server of PyMQ if a registered server ended before the request reached it", async () => {
+    using transport = new Scripted({ servers: [["one"]], candidates: [2, 1], reached: 1 });
+    const results = transport.multi();
+    await transport.reply("one", "gone");
+    await pause(50);
+    transport.pymqAnswers();
+    assertEquals(await within("the results", results), ["PyMQ"]);
+  });
+
+  it("does not wait for silent subscribers because a server that is not registered any more refuses it", async () => {
+    using transport = new Scripted({ servers: [["one"]], candidates: [3], reached: 3 });
+    const results = transport.multi();
+    await transport.reply("goes", "gone");
+    await transport.reply("one");
+    assertEquals(await within("the results", results, 5_000), ["one"]);
+  });
+
+  it("finds that a server has closed though a pattern hides it, where only the registry knows", async () => {
+    using transport = new Scripted({ servers: [["goes"], []], reached: 1, there: [] });
+    assertEquals(await within("the results", transport.multi(), 2_500), []);
+  });
+});
+
+describe("a call that may have reached a server of PyMQ that has left", () => {
+  it("does not run on a server of tsmq too", async () => {
+    using transport = new Scripted({ servers: [[]], candidates: [2, 1], reached: 2 });
+    const answer = transport.single();
+    await transport.reply("tsmq", "here");
+    await pause(500); // longer than offers are awaited
+    assertEquals(transport.posts, []);
+    transport.pymqAnswers();
+    assertEquals((await within("the answer", answer)).result, "PyMQ");
+  });
+
+  it("rejects with an unknown outcome if nobody is left", async () => {
+    using transport = new Scripted({ servers: [[]], candidates: [1, 0], reached: 1 });
+    const error = await within("it fails", assertRejects(() => transport.single(), ProviderError));
+    assertEquals(error.code, "unavailable");
+  });
+
+  it("has its answer though the subscribers could not be counted again", async () => {
+    const error = new ProviderError("unavailable", "no reply");
+    using transport = new Scripted({ servers: [[]], candidates: [1, error], reached: 1 });
+    const answer = transport.single();
+    await transport.request();
+    transport.pymqAnswers();
+    assertEquals((await within("the answer", answer)).result, "PyMQ");
+  });
+});
