@@ -9,6 +9,7 @@ import type { Accept, Core } from "./core.ts";
 import { type BusError, ClosedError, RpcError, ValidationError } from "./errors.ts";
 import { BusErrorEvent, type Gap } from "./events.ts";
 import { PendingWork } from "./internal/pending_work.ts";
+import { Work } from "./internal/work.ts";
 import { isA } from "./internal/thrown.ts";
 import { withDeadline } from "./internal/time.ts";
 import { type BusOptions, type BusState, checkOptions, type CloseReport, type Health } from "./options.ts";
@@ -151,7 +152,7 @@ export class Engine implements Core {
    * a handler of this bus calls it, when everything except that handler and the transport has ended.
    */
   close(timeout?: number): Promise<CloseReport> {
-    const fromHandler = this.handlers.excludeCaller();
+    const fromHandler = this.handlers.exclude(Work.ofCaller(this.handlers));
     const end = this.#end ?? this.#startClosing(timeout ?? CLOSE_TIMEOUT);
     if (timeout !== undefined) end.bringForward(timeout);
     return fromHandler ? end.stopped : end.report;

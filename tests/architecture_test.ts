@@ -107,6 +107,7 @@ const TYPES = ["src/provider/provider.ts", "src/port/protocol.ts"];
 const MAIN = [
   "src/bus.ts",
   "src/engine.ts",
+  "src/internal/work.ts",
   "src/port/link.ts",
   "src/port/supervisor.ts",
   "src/port/spawn.ts",

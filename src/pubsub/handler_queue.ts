@@ -9,7 +9,7 @@ import type { Core } from "../core.ts";
 import { BusError, ValidationError } from "../errors.ts";
 import type { Gap } from "../events.ts";
 import { Fifo } from "../internal/fifo.ts";
-import { Work } from "../internal/pending_work.ts";
+import { Work } from "../internal/work.ts";
 import type { Operation } from "../telemetry/telemetry.ts";
 import type { Message } from "./topic.ts";
 

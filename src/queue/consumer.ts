@@ -9,7 +9,8 @@ import { isA, textOf } from "../internal/thrown.ts";
 import { backoff as backoffAfter, pause } from "../internal/time.ts";
 import { Prefetch } from "./prefetch.ts";
 import { checkCount, checkDelay, checkFunction, checkName, checkSignal } from "../internal/arguments.ts";
-import { PendingWork, Work } from "../internal/pending_work.ts";
+import { PendingWork } from "../internal/pending_work.ts";
+import { Work } from "../internal/work.ts";
 
 /** Milliseconds before a failed item is retried. They double with each attempt, from `min` to `max`. */
 const BACKOFF = { min: 100, max: 30_000 };
@@ -177,7 +178,7 @@ export function consume<T>(
   });
   const close = async () => {
     stop.abort();
-    const own = jobs.excludeCaller();
+    const own = jobs.exclude(Work.ofCaller(jobs));
     await (own ? intake.then(() => jobs.othersIdle()) : closed);
   };
   return { closed, close, [Symbol.asyncDispose]: close };

@@ -6,7 +6,7 @@
 import type { Written } from "../codec/codec.ts";
 import { withTrace } from "../codec/envelope.ts";
 import type { Link } from "../port/link.ts";
-import { Work } from "../internal/pending_work.ts";
+import { Work } from "../internal/work.ts";
 import { writeRequest } from "./wire.ts";
 
 /** Milliseconds until a request is sent again for the first time. Most calls are answered much earlier. */

@@ -15,7 +15,7 @@ import {
 import { after, backoff, pause, RETRY } from "../internal/time.ts";
 import { LONGEST } from "../internal/arguments.ts";
 import { validate } from "../codec/schema.ts";
-import type { Work } from "../internal/pending_work.ts";
+import type { Work } from "../internal/work.ts";
 import { Call } from "./call.ts";
 import { Directory } from "./directory.ts";
 import { multiCall, type MultiCallParts } from "./multi_call.ts";
