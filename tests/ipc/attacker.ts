@@ -18,7 +18,7 @@ import {
 } from "node:fs";
 import process from "node:process";
 import { writeItem } from "../../src/providers/ipc/frames.ts";
-import { queueDirectory } from "../../src/providers/ipc/leases.ts";
+import { queueDirectory } from "../../src/providers/ipc/items.ts";
 import { Names } from "../../src/providers/ipc/names.ts";
 
 const [commands, answers, home] = process.argv.slice(2) as [string, string, string];

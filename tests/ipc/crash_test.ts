@@ -14,12 +14,12 @@ import { busesOf, fresh, HandmadeBus, left } from "./ground.ts";
 // Fifty buses use most of RLIMIT_MSGQUEUE.
 // run: kernel-queues
 
-/** Queues that this process holds open. */
+/** Queues and directories of namespaces that this process holds open. */
 function descriptors(): string[] {
   return readdirSync("/proc/self/fd").flatMap((name) => {
     try {
       const target = readlinkSync(`/proc/self/fd/${name}`);
-      return target.startsWith("/pymq_") ? [target] : [];
+      return /^\/(pymq_|dev\/shm\/ipc-)/.test(target) ? [target] : [];
     } catch {
       return []; // that of the listing itself
     }

@@ -46,10 +46,11 @@ function test(name: string, play: Play): void {
   });
 }
 
-/** Checks that an operation without room is refused with advice. */
-async function noRoom(act: () => Promise<unknown>): Promise<void> {
+/** Checks that an operation without room is refused with advice. `doing` is the operation in the words of its user. */
+async function noRoom(act: () => Promise<unknown>, doing = ""): Promise<void> {
   const error = await assertRejects(act, ProviderError);
   assertEquals(error.code, "unavailable");
+  assert(error.message.startsWith(`Cannot ${doing}`), error.message);
   assertMatch(error.message, /no space is left there; enlarge it/);
 }
 
@@ -71,9 +72,9 @@ describe("no space left in the directory:", () => {
   test("a body that is too large is refused, and the bus continues to work", async (_, open) => {
     const bus = await open();
     const queue = bus.queue<string>("queue");
-    await noRoom(() => queue.put(HUGE));
+    await noRoom(() => queue.put(HUGE), 'put into queue "queue" by a file of 500002 bytes in ');
     await bus.subscribe("topic", () => {}).ready;
-    await noRoom(() => bus.publish(HUGE, "topic"));
+    await noRoom(() => bus.publish(HUGE, "topic"), 'publish to "topic" by a file of ');
     await queue.put("small");
     assertEquals(await queue.get(), "small");
     assertEquals(await bus.publish("small", "topic"), 1);
@@ -113,7 +114,11 @@ describe("no space left in the directory:", () => {
       deaf.internals.queues.create(eventsOf(deaf.busName), [{ messages: 1, size: 512 }]);
       deaf.internals.subscriptions.subscribe("topic", deaf.busName);
       assertEquals(await bus.publish(LARGE, "topic"), 1);
-      await assertRejects(() => bus.publish(LARGE, "topic"), ProviderError, "has read nothing for 500 ms");
+      await assertRejects(
+        () => bus.publish(LARGE, "topic"),
+        ProviderError,
+        'Cannot publish to "topic": the queue of a bus is full, and that bus has read nothing for 500 ms',
+      );
       assertEquals(files(small, namespace).length, 1);
     },
   );
@@ -129,7 +134,7 @@ describe("no space left in the directory:", () => {
     small.empty();
     const lease = await take();
     small.fill();
-    await noRoom(take); // nor, once there is, where it would be held
+    await noRoom(take, 'hold an item of queue "queue" by a file of '); // nor, once there is, where it would be held
     assertEquals(await queue.qsize(), 1);
     const waiting = queue.receive();
     await lease.nack();
@@ -167,7 +172,7 @@ describe("no space left in the directory:", () => {
   });
 
   test("with no inode left opening a bus fails and leaves nothing", async (small, open) => {
-    for (const some of [0, 1, 2]) {
+    for (const some of [0, 1, 2, 3]) {
       small.fillNames(some);
       await noRoom(open);
       assertEquals(readdirSync(small.path), ["ballast"]);
@@ -211,7 +216,7 @@ describe("no space left in the directory:", () => {
     await queue.put("item");
     const lease = await queue.receive();
     small.fillNames();
-    await noRoom(() => lease.nack());
+    await noRoom(() => lease.nack(), 'give an item back to queue "queue": ');
     assertEquals(await queue.qsize(), 0);
     small.empty();
     const again = await queue.receive({ timeout: 10_000 });

@@ -57,9 +57,9 @@ describe("a plain user with default limits", () => {
 describe("the kernel's limits", () => {
   const all = { bus: /^works$/, events: /^works$/, calls: /^works$/, queues: /^works$/, "second bus": /^works$/ };
   const queues =
-    /^unavailable: Cannot create the queue .* the sysctl fs\.mqueue\.queues_max allows no more queues; raise it/;
+    /^unavailable: Cannot create (a queue of a bus|queue "queue"): the sysctl fs\.mqueue\.queues_max allows no more queues; raise it/;
   const size =
-    /^unavailable: Cannot create the queue .* sysctls fs\.mqueue\.msg_max and msgsize_max allow fewer or smaller messages; raise them$/;
+    /^unavailable: Cannot create (a queue of a bus|queue "queue"): the sysctls fs\.mqueue\.msg_max and msgsize_max allow fewer or smaller messages; raise them$/;
   const cases: [limits: KernelLimits, said: Record<string, RegExp>][] = [
     [{ queues_max: 1 }, { bus: queues }],
     [{ queues_max: 2 }, { ...all, queues, "second bus": queues }],

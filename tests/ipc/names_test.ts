@@ -30,6 +30,7 @@ describe(`names of POSIX queues and of the tree (seed ${SEED})`, () => {
       assertMatch(queue, /^\/[^/]+$/);
       assert(encoder.encode(queue).length <= 256, `the kernel takes 255 bytes: ${queue}`);
       queues.set(queue, name);
+      assertEquals(names.title(queue), `queue "${name}"`);
       const { path } = names.topic(name);
       for (const segment of path.split("/")) {
         assert(segment !== "" && segment !== "." && segment !== "..", `${JSON.stringify(path)} leaves the tree`);

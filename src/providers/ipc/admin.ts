@@ -9,11 +9,9 @@ import { BusError } from "../../errors.ts";
 import { textOf } from "../../internal/thrown.ts";
 import { eventsOf, inboxOf } from "./names.ts";
 import { ipc, type IpcOptions } from "./provider.ts";
-import { EVENTS, INBOX, itemSizes } from "./mqueues.ts";
+import { EVENTS, INBOX, itemSizes, MQUEUE } from "./mqueues.ts";
 import { Namespace, type Settings } from "./namespace.ts";
 
-/** The directory in which the kernel lists its queues, if it is mounted. */
-const MQUEUE = "/dev/mqueue";
 const LIMITS = "/proc/sys/fs/mqueue";
 
 /** Returns the doctor of a namespace of `ipc(options)`. */
@@ -142,7 +140,7 @@ class IpcDoctor implements Doctor {
 }
 
 const ROOM = "raise RLIMIT_MSGQUEUE (`ulimit -q`, LimitMSGQUEUE= of systemd) or fs.mqueue.queues_max, or free queues " +
-  "that are not needed: `ls /dev/mqueue` shows them (mount -t mqueue none /dev/mqueue)";
+  `that are not needed: \`ls ${MQUEUE}\` shows them (mount -t mqueue none ${MQUEUE})`;
 
 function unusable(error: Error, directory: string): Check {
   const { message: detail } = error;

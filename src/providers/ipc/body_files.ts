@@ -29,16 +29,17 @@ export class BodyFiles {
   }
 
   /** Writes a body into a new file of a directory; returns its name. With `make`, a missing directory is created. */
-  write(directory: string, body: string, make: boolean): string {
+  write(directory: string, body: string, make: boolean, doing?: string): string {
     const name = crypto.randomUUID();
-    this.writeFile(directory, name, encoder.encode(body), make);
+    this.writeFile(directory, name, encoder.encode(body), make, doing);
     return name;
   }
 
-  /** Creates a file with this content. */
-  writeFile(directory: string, name: string, bytes: Uint8Array, make: boolean): void {
+  /** Creates a file with this content. `doing` is the purpose of the file, for the message of an error. */
+  writeFile(directory: string, name: string, bytes: Uint8Array, make: boolean, doing?: string): void {
     const path = `${directory}/${name}`;
-    const what = `Cannot write ${bytes.length} bytes to ${this.#directories.path(path)}`;
+    const does = doing === undefined ? "write" : `${doing} by`;
+    const what = `Cannot ${does} a file of ${bytes.length} bytes in ${this.#directories.root}`;
     const create = () => this.#directories.createFile(path);
     const file = check(make ? this.#directories.within(directory, create) : create(), what);
     try {
@@ -70,21 +71,26 @@ export class BodyFiles {
     const what = `Cannot read ${this.#directories.path(path)}`;
     const file = check(this.#directories.openFile(path), what);
     try {
-      const stat = this.#posix.stat(file);
-      if (typeof stat === "number") throw systemError(stat, what);
-      if (!stat.regular) throw new ProviderError("internal", `${what}: it is not a file`);
-      if (!trusted(stat, this.#posix.user, this.#access)) throw notOwned(what, stat.uid);
-      const bytes = new Uint8Array(stat.size);
-      let at = 0;
-      while (at < bytes.length) {
-        const read = check(this.#posix.read(file, bytes.subarray(at)), what, Errno.EINTR);
-        if (read === 0) break;
-        at += Math.max(0, read);
-      }
-      return bytes.subarray(0, at);
+      return this.readOpen(file, what);
     } finally {
       this.#posix.close(file);
     }
+  }
+
+  /** Reads a whole file that is open. `what` begins the message of an error. */
+  readOpen(file: number, what: string): Uint8Array {
+    const stat = this.#posix.stat(file);
+    if (typeof stat === "number") throw systemError(stat, what);
+    if (!stat.regular) throw new ProviderError("internal", `${what}: it is not a file`);
+    if (!trusted(stat, this.#posix.user, this.#access)) throw notOwned(what, stat.uid);
+    const bytes = new Uint8Array(stat.size);
+    let at = 0;
+    while (at < bytes.length) {
+      const read = check(this.#posix.read(file, bytes.subarray(at)), what, Errno.EINTR);
+      if (read === 0) break;
+      at += Math.max(0, read);
+    }
+    return bytes.subarray(0, at);
   }
 
   /** Returns whether a later read may succeed: the file exists, and the error is temporary, such as a lack of descriptors. */

@@ -4,15 +4,15 @@
  * @module
  */
 import { BusError } from "../../errors.ts";
-import { readSlot, slotExists } from "./crash_slot.ts";
+import { emptySlot } from "./crash_slot.ts";
 import { Errno } from "./errno.ts";
 import { readItem } from "./frames.ts";
-import { nameOfItem } from "./items.ts";
-import { Leases, queueDirectory } from "./leases.ts";
+import { nameOfItem, queueDirectory } from "./items.ts";
+import { Leases } from "./leases.ts";
 import { eventsOf, inboxOf } from "./names.ts";
 import { BUSES, type Namespace, THREAD } from "./namespace.ts";
 
-/** Removes everything that a bus has created for itself. Its crash slot stays until there is room to give back the item in it. */
+/** Removes everything that a bus has created for itself. Its crash slot stays until the item in it was given back. */
 export function removeBus(namespace: Namespace, bus: string): void {
   const { directories, posix, subscriptions } = namespace;
   const recovered = recoverItem(namespace, bus);
@@ -26,19 +26,17 @@ export function removeBus(namespace: Namespace, bus: string): void {
   directories.prune(BUSES);
 }
 
-/** Gives back the item in a bus's crash slot. Returns false if its queue has no room now. */
+/** Gives back the item in a bus's crash slot. Returns false if another process is doing so, or if its queue has no room now. */
 function recoverItem(namespace: Namespace, bus: string): boolean {
-  if (!slotExists(namespace, bus)) return true;
   try {
-    const taken = readSlot(namespace, bus);
-    if (!taken || !namespace.names.owns(taken.queue)) return true;
-    const { queue, key, message } = taken;
-    const { deliveries } = readItem(message);
-    const partial = nameOfItem({ key, starts: deliveries, lease: 0, unconfirmed: false, bus });
-    // the bus may have died while it wrote this file
-    namespace.directories.unlink(`${queueDirectory(queue)}/held/${partial}`);
-    new Leases(namespace, bus).restore(queue, key, message, deliveries);
-    return true;
+    return emptySlot(namespace, bus, ({ queue, key, message }) => {
+      if (!namespace.names.owns(queue)) return;
+      const { deliveries } = readItem(message);
+      const partial = nameOfItem({ key, starts: deliveries, lease: 0, unconfirmed: false, bus });
+      // the bus may have died while it wrote this file
+      namespace.directories.unlink(`${queueDirectory(queue)}/held/${partial}`);
+      new Leases(namespace, bus).restore(queue, key, message, deliveries);
+    });
   } catch (error) {
     return !(error instanceof BusError && error.code === "unavailable");
   }

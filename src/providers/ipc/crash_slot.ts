@@ -87,14 +87,41 @@ export class CrashSlot {
   }
 }
 
-/** Returns whether a bus has a crash slot, empty or not. */
-export function slotExists(namespace: Namespace, bus: string): boolean {
-  return namespace.directories.stat(pathOf(namespace, bus)) !== -Errno.ENOENT;
+/**
+ * Passes the item in the crash slot of a bus that has ended to `restore`, and removes the slot. Of several processes that do so at
+ * the same time, one restores the item. Returns false if that is another one.
+ */
+export function emptySlot(namespace: Namespace, bus: string, restore: (item: TakenItem) => void): boolean {
+  const { bodyFiles, directories, posix } = namespace;
+  const path = pathOf(namespace, bus);
+  const what = `Cannot read ${directories.path(path)}`;
+  if (directories.stat(path) === -Errno.ENOENT) return true; // needs no descriptor
+  const file = check(directories.openFile(path), what, Errno.ENOENT);
+  if (file < 0) return true;
+  try {
+    if (posix.lock(file) === -Errno.EAGAIN) return false;
+    const stat = posix.stat(file);
+    if (typeof stat === "object" && stat.links === 0) return true; // another process has just emptied it
+    const item = parse(bodyFiles.readOpen(file, what));
+    if (item) restore(item);
+    directories.unlink(path);
+    return true;
+  } finally {
+    posix.close(file);
+  }
 }
 
-/** Reads the item in the crash slot of a bus that has ended; undefined if the slot is empty. */
-export function readSlot({ bodyFiles, busDirectory }: Namespace, bus: string): TakenItem | undefined {
-  const bytes = bodyFiles.readFile(busDirectory(bus), FILE);
+/** Returns whether the crash slot of a bus holds the item with this key. */
+export function slotHolds({ bodyFiles, busDirectory }: Namespace, bus: string, key: string): boolean {
+  try {
+    return parse(bodyFiles.readFile(busDirectory(bus), FILE))?.key === key;
+  } catch (error) {
+    return bodyFiles.later(error, busDirectory(bus), FILE);
+  }
+}
+
+/** Returns the item in a slot, or undefined if the slot is empty. */
+function parse(bytes: Uint8Array): TakenItem | undefined {
   const end = bytes.findLastIndex((byte) => byte !== 0) + 1;
   const [, queue, key] = OCCUPIED.exec(decoder.decode(bytes.subarray(0, HEAD))) ?? [];
   if (end <= HEAD || queue === undefined || key === undefined) return undefined;

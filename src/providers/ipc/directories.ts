@@ -51,6 +51,8 @@ export class Directories {
   #access: Access;
   /** The descriptor of the root while it is open. */
   #descriptor: number | undefined;
+  /** Whether the open root was removed. */
+  #removed = false;
   /** Whether other users may write below the root. */
   #shared = false;
 
@@ -75,10 +77,16 @@ export class Directories {
     throw typeof stat === "object" && opened === -Errno.EACCES ? notOwned(what, stat.uid) : systemError(opened, what);
   }
 
+  /** Returns the descriptor of the root, if it is open. The number stays the same until {@linkcode close}. */
+  get descriptor(): number | undefined {
+    return this.#descriptor;
+  }
+
   /** Closes the root. The next call opens it again. */
   close(): void {
     if (this.#descriptor !== undefined) this.#posix.close(this.#descriptor);
     this.#descriptor = undefined;
+    this.#removed = false;
   }
 
   /** Returns the absolute path for a path in this tree, for messages. */
@@ -237,7 +245,7 @@ export class Directories {
       const root = this.#open();
       if (root < 0) return root;
       const result = this.#in(root, path, call);
-      if (result !== -Errno.ENOENT || !this.#removed()) return result;
+      if (result !== -Errno.ENOENT || !this.#wasRemoved()) return result;
     }
   }
 
@@ -266,24 +274,26 @@ export class Directories {
 
   /** Returns the descriptor of the root, or an errno: EACCES if the root belongs to another user. */
   #open(): number {
-    if (this.#descriptor !== undefined) return this.#descriptor;
+    const before = this.#descriptor;
+    if (before !== undefined && !this.#removed) return before;
     const root = this.#posix.openDirectory(this.root);
     if (root < 0) return root;
     const stat = this.#posix.stat(root);
     if (typeof stat === "object" && trusted(stat, this.#posix.user, this.#access)) {
       this.#shared = this.#access.group !== undefined || (stat.mode & OTHERS_WRITE) !== 0;
-      return this.#descriptor = root;
+      const descriptor = before === undefined ? root : this.#posix.replace(before, root);
+      if (descriptor < 0) return descriptor;
+      this.#removed = false;
+      return this.#descriptor = descriptor;
     }
     this.#posix.close(root);
     return typeof stat === "number" ? stat : -Errno.EACCES;
   }
 
-  /** Returns whether the open root was removed, so that another directory may have its name. If so, closes it. */
-  #removed(): boolean {
+  /** Returns whether the open root was removed, so that another directory may have its name. If so, the next call opens that one. */
+  #wasRemoved(): boolean {
     const stat = this.#posix.stat(this.#descriptor!);
-    if (typeof stat === "object" && stat.links > 0) return false;
-    this.close();
-    return true;
+    return this.#removed = typeof stat === "number" || stat.links === 0;
   }
 }
 

@@ -25,6 +25,8 @@ const SYMBOLS = {
   read: [["i32", "buffer", "usize"], "i32"],
   write: [["i32", "buffer", "usize"], "i32"],
   close: [["i32"], "i32"],
+  dup3: [["i32", "i32", "i32"], "i32"],
+  flock: [["i32", "i32"], "i32"],
   mkdirat: [["i32", "buffer", "u32"], "i32"],
   unlinkat: [["i32", "buffer", "i32"], "i32"],
   renameat: [["i32", "buffer", "i32", "buffer"], "i32"],

@@ -8,12 +8,13 @@
 import { Errno } from "./errno.ts";
 import type { Library } from "./ffi.ts";
 
+/** Flags for opening files and queues. */
+export const O_RDWR = 2;
+export const O_CREAT = 0o100;
+export const O_EXCL = 0o200;
+export const O_NONBLOCK = 0o4000;
+export const O_CLOEXEC = 0o2000000;
 const O_RDONLY = 0;
-const O_RDWR = 2;
-const O_CREAT = 0o100;
-const O_EXCL = 0o200;
-const O_NONBLOCK = 0o4000;
-const O_CLOEXEC = 0o2000000;
 const O_PATH = 0o10000000;
 const AT_FDCWD = -100;
 const AT_EMPTY_PATH = 0x1000;
@@ -23,6 +24,8 @@ const STATX_BASIC = 0x7ff;
 const PROT_READ = 1;
 const PROT_WRITE = 2;
 const MAP_SHARED = 1;
+const LOCK_EX = 2;
+const LOCK_NB = 4;
 const S_IFMT = 0o170000;
 const S_IFDIR = 0o040000;
 const S_IFREG = 0o100000;
@@ -127,9 +130,21 @@ export class Files {
     return this.result(this.#library.native.write(file, bytes, bytes.length));
   }
 
+  /** Locks an open file until it is closed or this process ends; EAGAIN if another process or thread has locked it. */
+  lock(file: number): number {
+    return this.result(this.#library.native.flock(file, LOCK_EX | LOCK_NB));
+  }
+
   /** Closes a file. */
   close(descriptor: number): void {
     this.#library.native.close(descriptor);
+  }
+
+  /** Closes `descriptor`, and gives its number to the open file `to`. Returns the number. */
+  replace(descriptor: number, to: number): number {
+    const replaced = this.result(this.#library.native.dup3(to, descriptor, O_CLOEXEC));
+    this.close(to);
+    return replaced;
   }
 
   /** Returns the state of a path or a descriptor, or an errno. A symbolic link is followed only with `follow`. */

@@ -6,7 +6,8 @@
 import type { Delivery, ReceiveOptions } from "../../provider/provider.ts";
 import { check } from "./errors.ts";
 import { readItem, writeItem } from "./frames.ts";
-import { bodyDirectory, HEAD, type Leases, queueDirectory } from "./leases.ts";
+import { bodyDirectory, queueDirectory } from "./items.ts";
+import { HEAD, type Leases } from "./leases.ts";
 import type { CrashSlot } from "./crash_slot.ts";
 import type { PollLoop } from "./poll_loop.ts";
 import { Errno } from "./errno.ts";
@@ -91,7 +92,8 @@ export class ItemReceiver {
       try {
         let message = writeItem(body, false);
         if (message.length > this.#messageSize) {
-          message = writeItem(bodyFiles.write(bodyDirectory(name), body, true), true);
+          const file = bodyFiles.write(bodyDirectory(name), body, true, `give an item back to queue "${queue}"`);
+          message = writeItem(file, true);
         }
         this.#leases.restore(name, this.#leases.key(), message, attempt - 1, unconfirmed);
       } catch (error) {
@@ -122,7 +124,7 @@ export class ItemReceiver {
     while (true) {
       const length = this.#namespace.posix.receive(descriptor, this.#buffer);
       if (length === -Errno.EINTR) continue;
-      if (check(length, `Cannot take from the queue ${name}`, Errno.EAGAIN) < 0) return undefined;
+      if (check(length, `Cannot take from ${this.#namespace.names.title(name)}`, Errno.EAGAIN) < 0) return undefined;
       const message = this.#buffer.subarray(0, length);
       const item = readItem(message);
       const attempt = item.deliveries + 1;
@@ -142,7 +144,7 @@ export class ItemReceiver {
       const key = this.#leases.key();
       const { length, message } = this.#crashSlot.receive(name, key, descriptor, size);
       if (length === -Errno.EINTR) continue;
-      if (check(length, `Cannot take from the queue ${name}`, Errno.EAGAIN) < 0) return undefined;
+      if (check(length, `Cannot take from ${this.#namespace.names.title(name)}`, Errno.EAGAIN) < 0) return undefined;
       const item = readItem(message);
       let receipt: string;
       try {

@@ -10,12 +10,14 @@ import type { SendOptions } from "../../provider/provider.ts";
 import { Errno } from "./errno.ts";
 import { systemError } from "./errors.ts";
 import { writeItem } from "./frames.ts";
-import { bodyDirectory } from "./leases.ts";
+import { bodyDirectory } from "./items.ts";
 import { itemSizes, type OpenQueue, REPLIES } from "./mqueues.ts";
 import type { Namespace } from "./namespace.ts";
 
 /** Milliseconds that the worker waits for room before this thread checks whether the queue was replaced. */
 const WAIT = 250;
+/** The beginning of the messages about answers. The names of their queues tell users nothing. */
+const ANSWER = "Cannot answer a call of PyMQ";
 
 interface PendingItem {
   readonly body: string;
@@ -91,15 +93,16 @@ export class ItemSender {
       if (this.#closed) throw this.#closed;
       const open = queues.use(queue, REPLIES)!;
       if (message.length > open.size) {
-        const text = `Cannot send ${message.length} bytes to ${queue}: its messages hold ${open.size}`;
+        const text =
+          `${ANSWER}: it has ${message.length} bytes, and a message of the caller's queue holds ${open.size}`;
         throw new ProviderError("too_large", text);
       }
       const result = posix.send(open.descriptor, message, message.length);
       if (result === 0) return queues.closeIdle(open);
-      if (result !== -Errno.EAGAIN && result !== -Errno.EINTR) throw systemError(result, `Cannot send to ${queue}`);
+      if (result !== -Errno.EAGAIN && result !== -Errno.EINTR) throw systemError(result, ANSWER);
       await this.#waitForRoom(queue, open);
     }
-    throw new ProviderError("unavailable", `Cannot send to ${queue}: it has been full for ${ms} ms`);
+    throw new ProviderError("unavailable", `${ANSWER}: the caller's queue has been full for ${ms} ms`);
   }
 
   /** Ends the wait for room in a queue that was removed. */
@@ -134,14 +137,15 @@ export class ItemSender {
 
   /** Tries once to put an item. Returns false if the queue is full. */
   #try(queue: string, item: PendingItem): boolean {
-    const { bodyFiles, posix, queues } = this.#namespace;
+    const { bodyFiles, names, posix, queues } = this.#namespace;
+    const doing = () => `put into ${names.title(queue)}`;
     const open = queues.use(queue, itemSizes(this.#messageSize))!;
     if (item.queue !== open) {
       this.#removeFile(queue, item);
       item.queue = open;
       item.message = writeItem(item.body, false);
       if (item.message.length > open.size) {
-        item.file = bodyFiles.write(bodyDirectory(queue), item.body, true);
+        item.file = bodyFiles.write(bodyDirectory(queue), item.body, true, doing());
         item.message = writeItem(item.file, true);
       }
     }
@@ -149,7 +153,7 @@ export class ItemSender {
     if (result === 0) return true;
     if (result === -Errno.EAGAIN || result === -Errno.EINTR) return false;
     this.#removeFile(queue, item);
-    throw systemError(result, `Cannot put into the queue ${queue}`);
+    throw systemError(result, `Cannot ${doing()}`);
   }
 
   async #waitForRoom(queue: string, open: OpenQueue): Promise<void> {

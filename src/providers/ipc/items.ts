@@ -1,5 +1,5 @@
 /**
- * The file names of items that are held or came back:
+ * The directories of queues, and the file names of items that are held or came back:
  *
  *     <key>.<starts>.<lease>.<bus>
  *
@@ -31,4 +31,14 @@ export function parseItem(name: string): Item | undefined {
 /** Returns the name of an item's file. */
 export function nameOfItem({ key, starts, lease, unconfirmed, bus }: Item): string {
   return `${key}.${starts}.${lease}${unconfirmed ? "?" : ""}.${bus}`;
+}
+
+/** Returns the directory for the files of a kernel queue. */
+export function queueDirectory(queue: string): string {
+  return `queues${queue}`;
+}
+
+/** Returns the directory of the bodies that are too large for a queue's messages. */
+export function bodyDirectory(queue: string): string {
+  return `${queueDirectory(queue)}/bodies`;
 }

@@ -22,9 +22,10 @@
 import { LimitedMap } from "../../internal/caches.ts";
 import { mark } from "../../provider/delivery_mark.ts";
 import type { Delivery } from "../../provider/provider.ts";
+import { slotHolds } from "./crash_slot.ts";
 import { check } from "./errors.ts";
 import { readItem, writeItem } from "./frames.ts";
-import { nameOfItem, parseItem } from "./items.ts";
+import { bodyDirectory, nameOfItem, parseItem, queueDirectory } from "./items.ts";
 import { Errno } from "./errno.ts";
 import type { Listing } from "./listing.ts";
 import type { Namespace } from "./namespace.ts";
@@ -64,18 +65,8 @@ interface QueueState {
   checked: number;
 }
 
-/** Returns the directory for the files of a kernel queue. */
-export function queueDirectory(queue: string): string {
-  return `queues${queue}`;
-}
-
 function pathOf(queue: string, name: string): string {
   return `${queueDirectory(queue)}/${name}`;
-}
-
-/** Returns the directory of the bodies that are too large for a queue's messages. */
-export function bodyDirectory(queue: string): string {
-  return `${queueDirectory(queue)}/bodies`;
 }
 
 /** The leases of one bus, and the items that were given back to its queues. */
@@ -100,7 +91,7 @@ export class Leases {
   /** Records a lease of a message that was just taken. Returns the receipt. */
   hold(queue: string, key: string, message: Uint8Array, starts: number, lease: number): string {
     const receipt = this.#name(key, starts);
-    this.#namespace.bodyFiles.writeFile(`${queueDirectory(queue)}/held`, receipt, message, true);
+    this.#writeHeld(queue, receipt, message, "hold an item of");
     this.extend(queue, receipt, lease);
     return receipt;
   }
@@ -131,7 +122,7 @@ export class Leases {
   restore(queue: string, key: string, message: Uint8Array, starts: number, unconfirmed = false): void {
     const name = this.#name(key, starts, unconfirmed);
     try {
-      this.#namespace.bodyFiles.writeFile(`${queueDirectory(queue)}/held`, name, message, true);
+      this.#writeHeld(queue, name, message, "give an item back to");
     } catch (error) {
       // without room for a file, the queue that it has just left may have room
       if (this.#putFirst(queue, message, starts)) return;
@@ -152,7 +143,7 @@ export class Leases {
 
   /** Records that the handler of an item starts. Returns false if its lease has ended. */
   start(queue: string, receipt: string): boolean {
-    const { directories } = this.#namespace;
+    const { directories, names } = this.#namespace;
     const mark = () => directories.setRead(pathOf(queue, `held/${receipt}`), STARTED);
     let marked = mark();
     if (marked === -Errno.EPERM) {
@@ -160,7 +151,7 @@ export class Leases {
       this.#replaceByCopy(queue, receipt, CACHED);
       marked = mark();
     }
-    return check(marked, "Cannot record an attempt", Errno.ENOENT) >= 0;
+    return check(marked, `Cannot record an attempt at an item of ${names.title(queue)}`, Errno.ENOENT) >= 0;
   }
 
   /** Gives a held item back after `delay`. It counts an attempt, unless `untried`. Returns false if its lease has ended. */
@@ -170,7 +161,8 @@ export class Leases {
     const back = untried ? receipt : nameOfItem({ ...item, starts: item.starts + 1, unconfirmed: false });
     const given = this.#giveBack(queue, receipt, back, delay > 0 ? delay : CHECK_INTERVAL);
     // without room it stays held until then, and the next bus that checks gives it back
-    if (check(given, "Cannot give an item back", Errno.ENOENT) < 0) return false;
+    const what = `Cannot give an item back to ${this.#namespace.names.title(queue)}`;
+    if (check(given, what, Errno.ENOENT) < 0) return false;
     if (delay <= 0) this.#moveToKernel(queue, back);
     return true;
   }
@@ -240,6 +232,11 @@ export class Leases {
     return nameOfItem({ key, starts, lease: 0, unconfirmed, bus: this.#bus });
   }
 
+  #writeHeld(queue: string, name: string, message: Uint8Array, doing: string): void {
+    const { bodyFiles, names } = this.#namespace;
+    bodyFiles.writeFile(`${queueDirectory(queue)}/held`, name, message, true, `${doing} ${names.title(queue)}`);
+  }
+
   #claim(queue: string, name: string, lease: number | undefined, read: Read): Delivery | undefined {
     const { directories } = this.#namespace;
     const item = parseItem(name)!;
@@ -250,9 +247,8 @@ export class Leases {
     // the time is set first, so that its lease is not expired from the start
     const set = this.#setTime(from, lease ?? CHECK_INTERVAL, true);
     if (set < 0) return undefined;
-    if (directories.within(held, () => directories.rename(from, pathOf(queue, `held/${receipt}`))) < 0) {
-      return undefined;
-    }
+    const moved = directories.within(held, () => directories.rename(from, pathOf(queue, `held/${receipt}`)));
+    if (moved < 0) return undefined;
     if (set === TOUCHED && lease !== undefined) this.#replaceByCopy(queue, receipt, lease);
     const body = read(receipt);
     if (body === undefined) return undefined;
@@ -340,6 +336,8 @@ export class Leases {
       if (!dead && (state.until.get(name) ?? 0) > now) continue;
       const stat = directories.stat(pathOf(queue, `held/${name}`));
       if (typeof stat === "number") continue;
+      // its file may be incomplete: the process that cleans up after its holder gives it back
+      if (dead && slotHolds(this.#namespace, item.bus, item.key)) continue;
       state.until.set(name, Math.min(stat.modified, now + CACHED));
       if (!dead && stat.modified > now) continue;
       const starts = item.starts + Number(stat.read === STARTED);

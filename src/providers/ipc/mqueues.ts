@@ -6,7 +6,11 @@
 import { check, limitReached, notOpened, notOwned, systemError } from "./errors.ts";
 import { type Access, modes, trusted } from "./directories.ts";
 import { Errno } from "./errno.ts";
+import type { Names } from "./names.ts";
 import type { Posix } from "./posix.ts";
+
+/** The directory in which the kernel lists its queues, if it is mounted. PyMQ finds a queue by a link to its file there. */
+export const MQUEUE = "/dev/mqueue";
 
 /** The number of messages that a queue holds, and the bytes of each. RLIMIT_MSGQUEUE counts both, and 96 bytes more for each message. */
 export interface Size {
@@ -57,13 +61,15 @@ export interface OpenQueue {
 /** The open queues of one thread. */
 export class MessageQueues {
   #posix: Posix;
+  #names: Names;
   #access: Access;
   #open = new Map<string, OpenQueue>();
   #idleTimer: ReturnType<typeof setTimeout> | undefined;
 
   /** Creates an empty list of open queues. It opens only queues of this user or the group. */
-  constructor(posix: Posix, access: Access) {
+  constructor(posix: Posix, names: Names, access: Access) {
     this.#posix = posix;
+    this.#names = names;
     this.#access = access;
   }
 
@@ -165,7 +171,7 @@ export class MessageQueues {
   }
 
   #openOrCreate(name: string, sizes: readonly Size[]): number | undefined {
-    const what = `Cannot open the queue ${name}`;
+    const what = `Cannot open ${this.#names.title(name)}`;
     const { file: mode } = modes(this.#access);
     for (let attempt = 0;; attempt++) {
       let descriptor = this.#posix.openQueue(name);
@@ -189,7 +195,7 @@ export class MessageQueues {
   }
 
   #create(name: string, mode: number, sizes: readonly Size[]): number {
-    const what = `Cannot create the queue ${name}`;
+    const what = `Cannot create ${this.#names.title(name)}`;
     let refused = 0;
     for (const size of sizes) {
       const descriptor = this.#posix.openQueue(name, { ...size, mode, exclusive: true });

@@ -9,6 +9,7 @@
  * @module
  */
 import { createHash } from "node:crypto";
+import { LimitedMap } from "../../internal/caches.ts";
 
 /** The largest number of bytes of the name of a file or queue: the kernel's NAME_MAX. */
 const NAME_BYTES = 255;
@@ -16,6 +17,9 @@ const NAME_BYTES = 255;
 const PATH_BYTES = 3_000;
 /** The largest number of bytes of a namespace, which leaves room for the rest of a name. */
 const NAMESPACE_BYTES = 100;
+
+/** Hashed names of queues that are remembered at most. */
+const REMEMBERED = 4_096;
 
 /** The suffix of a bus's inbox queue. */
 const INBOX = ".inbox";
@@ -40,6 +44,8 @@ export function directoryOf(namespace: string): string {
 /** The names in one namespace. */
 export class Names {
   readonly #prefix: string;
+  /** The users' names of the queues that have hashed names. */
+  readonly #hashed = new LimitedMap<string, string>(REMEMBERED);
 
   /** Creates the names of the namespace whose directory has this name. */
   constructor(directory: string) {
@@ -50,7 +56,16 @@ export class Names {
   queue(name: string): string {
     const plain = `/${this.#prefix}${name}`;
     const usable = !/^[$~]|_\$|\//.test(name) && bytesOf(plain) <= NAME_BYTES;
-    return usable ? plain : `/${this.#prefix}${hashed(name)}`;
+    if (usable) return plain;
+    const queue = `/${this.#prefix}${hashed(name)}`;
+    this.#hashed.set(queue, name);
+    return queue;
+  }
+
+  /** Returns the words of users for a kernel queue, for error messages. */
+  title(queue: string): string {
+    const name = queue.slice(this.#prefix.length + 1);
+    return name.startsWith("$") ? "a queue of a bus" : `queue "${this.#hashed.get(queue) ?? name}"`;
   }
 
   /** Returns whether a kernel queue of this name may belong to this namespace. */

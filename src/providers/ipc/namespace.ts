@@ -26,7 +26,7 @@ export interface Settings extends Access {
 
 /** The directory that holds a directory for each bus. Buses of all versions look for it. */
 export const BUSES = "loops";
-/** The link in a bus's directory whose target holds the number of its worker's thread, and the descriptors of its two queues. */
+/** The link in a bus's directory whose target holds numbers: its worker's thread, and the descriptors that `worker_thread.ts` closes. */
 export const THREAD = "thread";
 
 /** The mode bit of a directory that a bus with the option `group` has made. */
@@ -56,7 +56,7 @@ export class Namespace {
     this.directories.trust();
     this.#buses = this.directories.listing(BUSES);
     this.bodyFiles = new BodyFiles(posix, this.directories, settings);
-    this.queues = new MessageQueues(posix, settings);
+    this.queues = new MessageQueues(posix, this.names, settings);
     this.#pymq = new Directories(posix, `${pymqDirectory}/${name}`, settings);
     const roots = () => differ(posix, directory, pymqDirectory) ? [this.directories, this.#pymq] : [this.directories];
     this.subscriptions = new Subscriptions({ ...this, roots }, onDead);

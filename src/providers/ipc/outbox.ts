@@ -103,7 +103,7 @@ export class Outbox {
   /** Rejects all messages that have not been sent. */
   close(error: unknown): void {
     this.#closing.abort();
-    for (const target of this.#targets.values()) this.#fail(target, error);
+    for (const target of this.#targets.values()) this.#fail(target, () => error);
   }
 
   #flush(): void {
@@ -114,7 +114,7 @@ export class Outbox {
       try {
         this.#drain(target, until);
       } catch (error) {
-        this.#fail(target, error);
+        this.#fail(target, () => error);
       }
     }
   }
@@ -122,7 +122,7 @@ export class Outbox {
   #drain(target: Target, until: number): void {
     const { posix, queues } = this.#context;
     const queue = queues.use(target.queue);
-    if (!queue) return this.#fail(target, GONE);
+    if (!queue) return this.#fail(target, () => GONE);
     target.accepted = performance.now();
     while (target.packed.length > 0 || this.#pack(target, queue)) {
       const result = posix.send(queue.descriptor, target.message, target.length);
@@ -132,13 +132,13 @@ export class Outbox {
         target.files = [];
         if (!queues.exists(queue)) {
           void this.#awaitLastRead(target.bus, queue, target.message.slice(0, target.length), packed);
-          return this.#fail(target, GONE);
+          return this.#fail(target, () => GONE);
         }
         for (const outgoing of packed) outgoing.sent();
       } else if (result === -Errno.EAGAIN) {
         if (!this.#block(queue, until)) return void this.#wait(target, queue);
       } else if (result !== -Errno.EINTR) {
-        throw systemError(result, `Cannot send to ${target.queue}`);
+        return this.#fail(target, ({ topic }) => systemError(result, `Cannot ${sending(topic)}`));
       }
     }
     this.#targets.delete(target.queue);
@@ -163,12 +163,12 @@ export class Outbox {
     while (!signal.aborted) {
       const stuck = performance.now() - target.accepted;
       if (gone(target.bus, stuck) || !queues.exists(queue)) {
-        this.#fail(target, GONE);
+        this.#fail(target, () => GONE);
         break;
       }
       if (stuck >= sendTimeout) {
-        const text = `Cannot send to ${target.queue}: it is full, and its bus has read nothing for ${sendTimeout} ms`;
-        this.#fail(target, new ProviderError("unavailable", text));
+        const why = `the queue of a bus is full, and that bus has read nothing for ${sendTimeout} ms`;
+        this.#fail(target, ({ topic }) => new ProviderError("unavailable", `Cannot ${sending(topic)}: ${why}`));
         break;
       }
       const ready = await writable(queue.descriptor, Math.min(WAIT, sendTimeout - stuck)).catch(async () => {
@@ -204,7 +204,7 @@ export class Outbox {
     queues.release(queue);
     for (const outgoing of batch) {
       if (read) outgoing.sent();
-      else outgoing.failed(queue.name, read === false ? GONE : unknown(queue.name));
+      else outgoing.failed(queue.name, read === false ? GONE : unknown(outgoing.topic));
     }
   }
 
@@ -221,14 +221,14 @@ export class Outbox {
     return false;
   }
 
-  #fail(target: Target, error: unknown): void {
+  #fail(target: Target, error: (outgoing: Outgoing) => unknown): void {
     this.#targets.delete(target.queue);
     const batch = [...target.packed, ...target.waiting.drain()];
     const { bodyFiles, directory } = this.#context;
     for (const file of target.files) bodyFiles.remove(directory(target.bus), file);
     target.packed = [];
     target.files = [];
-    for (const outgoing of batch) outgoing.failed(target.queue, error);
+    for (const outgoing of batch) outgoing.failed(target.queue, error(outgoing));
   }
 
   /** Packs the next message. Returns false if there is nothing to send. */
@@ -278,7 +278,8 @@ export class Outbox {
         target.packed.push(target.waiting.shift()!);
         return true;
       }
-      const text = `Cannot send ${bytes.length} bytes to a PyMQ subscriber: a message of its queue holds ${size}`;
+      const why = `the event has ${bytes.length} bytes, and a message of a PyMQ subscriber's queue holds ${size}`;
+      const text = `Cannot publish to "${outgoing.topic}": ${why}`;
       this.#refuse(target, new ProviderError("too_large", text));
     }
     return false;
@@ -291,13 +292,19 @@ export class Outbox {
   /** Writes a body into the receiver's directory; returns the name of the file. */
   #writeFile({ bus, files }: Target, { topic, body }: Outgoing): string {
     const { bodyFiles, directory } = this.#context;
-    const file = bodyFiles.write(directory(bus), writeLarge(topic, body), false);
+    const file = bodyFiles.write(directory(bus), writeLarge(topic, body), false, sending(topic));
     files.push(file);
     return file;
   }
 }
 
-function unknown(queue: string): ProviderError {
-  const text = `Cannot tell whether the last message to ${queue} was read: its bus is closing`;
+/** Returns what a send does, for error messages. Direct messages have no topic. */
+function sending(topic: string): string {
+  return topic === "" ? "send to the inbox of a bus" : `publish to "${topic}"`;
+}
+
+function unknown(topic: string): ProviderError {
+  const what = topic === "" ? "a direct message" : `an event of "${topic}"`;
+  const text = `Cannot tell whether ${what} was read: the bus that receives it is closing`;
   return new ProviderError("unavailable", text);
 }

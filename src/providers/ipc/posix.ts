@@ -7,15 +7,10 @@
  */
 import { Errno } from "./errno.ts";
 import { type Library, openLibrary } from "./ffi.ts";
-import { encodePath, Files } from "./files.ts";
+import { encodePath, Files, O_CLOEXEC, O_CREAT, O_EXCL, O_NONBLOCK, O_RDWR } from "./files.ts";
 
 export { encodePath, type Mapping, type Stat } from "./files.ts";
 
-const O_RDWR = 2;
-const O_CREAT = 0o100;
-const O_EXCL = 0o200;
-const O_NONBLOCK = 0o4000;
-const O_CLOEXEC = 0o2000000;
 const CLOCK_MONOTONIC = 1;
 
 /** Events of {@linkcode Posix.poll}. */

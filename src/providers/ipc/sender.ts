@@ -14,7 +14,8 @@ import type {
   Waker,
 } from "../../provider/provider.ts";
 import { check } from "./errors.ts";
-import { Leases, queueDirectory } from "./leases.ts";
+import { queueDirectory } from "./items.ts";
+import { Leases } from "./leases.ts";
 import { inboxOf } from "./names.ts";
 import { GONE, Outbox, type Outgoing } from "./outbox.ts";
 import { Errno } from "./errno.ts";
@@ -165,7 +166,7 @@ class IpcSender implements Sender, Waker {
     const moved = directories.rename(queueDirectory(name), aside);
     const unlinked = posix.unlinkQueue(name);
     if (unlinked === -Errno.EACCES) directories.rename(aside, queueDirectory(name)); // another user of the group created it
-    check(unlinked, `Cannot remove the queue ${name}`, Errno.ENOENT);
+    check(unlinked, `Cannot remove queue "${queue}"`, Errno.ENOENT);
     if (moved === 0) directories.remove(aside);
     directories.prune("queues");
     this.#leases.forget(name);

@@ -19,14 +19,12 @@ import { Errno } from "./errno.ts";
 import { check } from "./errors.ts";
 import { writePymq } from "./frames.ts";
 import type { Listing } from "./listing.ts";
-import type { MessageQueues } from "./mqueues.ts";
+import { type MessageQueues, MQUEUE } from "./mqueues.ts";
 import { type Address, eventsOf, hashed, type Names } from "./names.ts";
 import type { Posix } from "./posix.ts";
 import type { Processes } from "./processes.ts";
 
 const PATTERNS = "patterns";
-/** The directory in which the kernel lists its queues. PyMQ finds a queue by a link to its file there. */
-const MQUEUE = "/dev/mqueue";
 /** Milliseconds for which a route is cached before its subscribers' processes are checked again. */
 const ROUTE_CACHED = 250;
 /** Milliseconds after which an unread message to PyMQ shows that its reader is gone. */
@@ -159,7 +157,8 @@ export class Subscriptions {
 
   /** Records that a bus subscribes to a pattern. */
   subscribePattern(pattern: string, bus: string): void {
-    this.#context.bodyFiles.writeFile(PATTERNS, bus + hashed(pattern), new TextEncoder().encode(pattern), true);
+    const text = new TextEncoder().encode(pattern);
+    this.#context.bodyFiles.writeFile(PATTERNS, bus + hashed(pattern), text, true, `subscribe to "${pattern}"`);
   }
 
   /** Removes the record of a pattern. */
@@ -170,7 +169,7 @@ export class Subscriptions {
   /** Registers a bus as a server of a topic's function. */
   register(topic: string, bus: string): void {
     const { bodyFiles, names } = this.#context;
-    bodyFiles.writeFile(names.servers(topic), bus, new Uint8Array(), true);
+    bodyFiles.writeFile(names.servers(topic), bus, new Uint8Array(), true, `register a server of "${topic}"`);
   }
 
   /** Removes the registration of a server. */

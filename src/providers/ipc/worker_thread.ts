@@ -20,10 +20,10 @@ const ENDING = 2_000;
 /** Milliseconds between two checks whether the thread has ended. */
 const CHECK_INTERVAL = 5;
 
-/** Records the calling thread as that of a bus, and the descriptors of the bus's queues. */
+/** Records the calling thread as that of a bus, and its descriptors of the namespace's directory and of the bus's queues. */
 export function recordThread({ posix, directories, busDirectory }: Namespace, bus: string, queues: number[]): void {
   const link = `${busDirectory(bus)}/${THREAD}`;
-  const numbers = [posix.thread(), ...queues].join(" ");
+  const numbers = [posix.thread(), directories.descriptor, ...queues].join(" ");
   check(directories.symlink(numbers, link), `Cannot create ${directories.path(link)}`);
 }
 
@@ -35,17 +35,19 @@ export class WorkerThread {
   /** The descriptor that wakes the worker; undefined once the worker has ended. */
   #eventfd: number | undefined;
   readonly #thread: number;
+  readonly #directory: number;
   readonly #queues: readonly number[];
 
-  /** Reads the record of the worker. If another member of the group has changed the record, still only queues of this bus are closed. */
+  /** Reads the record of the worker. If another member of the group has changed the record, still nothing of other namespaces is closed. */
   constructor(namespace: Namespace, bus: string) {
     const { posix, names, directories, busDirectory } = namespace;
     this.bus = bus;
     this.#eventfd = names.parseBus(bus)?.eventfd;
     this.#namespace = namespace;
     const recorded = String(posix.readLink(directories.path(`${busDirectory(bus)}/${THREAD}`)));
-    const [thread = NaN, ...queues] = recorded.split(" ").map(Number);
+    const [thread = NaN, directory = NaN, ...queues] = recorded.split(" ").map(Number);
     this.#thread = thread;
+    this.#directory = directory;
     this.#queues = queues;
   }
 
@@ -67,7 +69,10 @@ export class WorkerThread {
       this.wake(); // it ends when it returns from `poll`
       for (const end = performance.now() + ENDING; this.#lives && performance.now() < end;) await pause(CHECK_INTERVAL);
       removeBus(this.#namespace, bus);
-      for (const descriptor of this.#queues) if (this.#open(descriptor)) posix.close(descriptor);
+      const open = this.#queues.filter((descriptor) => this.#open(descriptor));
+      // a worker that closes its bus closes the queues first; what has the directory's number then may belong to another bus
+      if (open.length === this.#queues.length && this.#opensDirectory) posix.close(this.#directory);
+      for (const descriptor of open) posix.close(descriptor);
     }
     if (this.#eventfd !== undefined) posix.close(this.#eventfd);
     this.#eventfd = undefined;
@@ -77,8 +82,19 @@ export class WorkerThread {
     return typeof this.#namespace.posix.stat(`/proc/self/task/${this.#thread}`) === "object";
   }
 
+  /** Returns whether the recorded descriptor is that of the directory of the namespace. */
+  get #opensDirectory(): boolean {
+    const { root } = this.#namespace.directories;
+    const name = root.slice(root.lastIndexOf("/"));
+    return this.#target(this.#directory).replace(/ \(deleted\)$/, "").endsWith(name);
+  }
+
   /** Returns whether a descriptor is an open queue of this worker. */
   #open(descriptor: number): boolean {
-    return String(this.#namespace.posix.readLink(`/proc/self/fd/${descriptor}`)).startsWith(`/${this.bus}`);
+    return this.#target(descriptor).startsWith(`/${this.bus}`);
+  }
+
+  #target(descriptor: number): string {
+    return String(this.#namespace.posix.readLink(`/proc/self/fd/${descriptor}`));
   }
 }

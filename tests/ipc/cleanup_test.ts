@@ -1,0 +1,131 @@
+/** The cleanup after a dead bus, next to other buses that act before each of its system calls. */
+// run: kernel-queues
+import { assert, assertEquals } from "@std/assert";
+import { describe, it } from "@std/testing/bdd";
+import { readFileSync, writeFileSync } from "node:fs";
+import { removeBus } from "../../src/providers/ipc/cleanup.ts";
+import { Directories } from "../../src/providers/ipc/directories.ts";
+import { readItem, writeItem } from "../../src/providers/ipc/frames.ts";
+import { nameOfItem, queueDirectory } from "../../src/providers/ipc/items.ts";
+import { Leases } from "../../src/providers/ipc/leases.ts";
+import { Namespace, type Settings } from "../../src/providers/ipc/namespace.ts";
+import { loadPosix, type Posix } from "../../src/providers/ipc/posix.ts";
+import { ipc } from "../../src/providers/ipc/provider.ts";
+import { fresh, HandmadeBus, left } from "./ground.ts";
+
+const ITEM = writeItem('"item"', false);
+
+/** Runs `act`, with `other` before one of its system calls on files. Returns whether there was that many calls. */
+function interrupted(posix: Posix, call: number, act: () => void, other: () => void): boolean {
+  const methods = posix as unknown as Record<string, (...args: unknown[]) => unknown>;
+  const names = Object.getOwnPropertyNames(Object.getPrototypeOf(Object.getPrototypeOf(posix)))
+    .filter((name) => !["constructor", "result"].includes(name));
+  let calls = 0;
+  for (const name of names) {
+    const real = methods[name]!;
+    methods[name] = (...args) => {
+      if (calls++ === call) other();
+      return real.apply(posix, args);
+    };
+  }
+  try {
+    act();
+  } finally {
+    for (const name of names) delete methods[name];
+  }
+  return calls > call;
+}
+
+/** The items that are taken from a queue now. */
+function take(internals: Namespace, queue: string): string[] {
+  const { bodyFiles, names, posix, processes, queues } = internals;
+  const taken: string[] = [];
+  const leases = new Leases(internals, names.newBus(processes.self, 0));
+  leases.take(queue, 10, undefined, (receipt) => {
+    const { text } = readItem(bodyFiles.readFile(`${queueDirectory(queue)}/held`, receipt));
+    taken.push(text);
+    return text;
+  });
+  const { descriptor, size } = queues.use(queue)!;
+  const buffer = new Uint8Array(size);
+  for (let length; (length = posix.receive(descriptor, buffer)) >= 0;) {
+    taken.push(readItem(buffer.subarray(0, length)).text);
+  }
+  return taken;
+}
+
+const WRITTEN: Record<string, Uint8Array | undefined> = {
+  "": undefined,
+  ", which had begun to hold it": ITEM.subarray(0, 3),
+  ", which had held it": ITEM,
+};
+
+describe("the item in the crash slot of a dead bus", () => {
+  for (const [how, written] of Object.entries(WRITTEN)) {
+    for (const rival of ["cleans up too", "takes items"]) {
+      it(`comes back once and whole${how}, at whichever moment another bus ${rival}`, async () => {
+        const namespace = fresh();
+        const posix = await loadPosix();
+        const [first, second] = [await open(namespace), await open(namespace)];
+        const queue = first.names.queue("jobs");
+        const found: string[] = [];
+        let moments = 0;
+        for (let met = true; met; moments++) {
+          using bus = await HandmadeBus.open(namespace);
+          const { descriptor } = first.queues.use(queue, [{ messages: 1, size: 128 }])!;
+          assertEquals(posix.send(descriptor, ITEM, ITEM.length), 0);
+          bus.take("jobs");
+          const dead = bus.die();
+          if (written) {
+            const slot = readFileSync(first.directories.path(`${first.busDirectory(dead)}/landing`), "utf8");
+            const key = slot.split("\n")[1]!;
+            const held = nameOfItem({ key, starts: 0, lease: 0, unconfirmed: false, bus: dead });
+            const directory = `${queueDirectory(queue)}/held`;
+            first.directories.within(directory, () => first.directories.make(directory));
+            writeFileSync(first.directories.path(`${directory}/${held}`), written, { mode: 0o600 });
+          }
+          const taken: string[] = [];
+          met = interrupted(posix, moments, () => removeBus(first, dead), () => {
+            if (rival === "cleans up too") removeBus(second, dead);
+            taken.push(...take(second, queue));
+          });
+          // another process removes the rest if it had to wait for this one
+          for (const bus of first.deadBuses()) removeBus(first, bus);
+          taken.push(...take(second, queue));
+          if (String(taken) !== '"item"') found.push(`${moments}: ${JSON.stringify(taken)}`);
+        }
+        posix.unlinkQueue(queue);
+        first.directories.remove("queues");
+        first.directories.prune("");
+        for (const each of [first, second]) each.close();
+        assertEquals(found, []);
+        assert(moments > 20, `${moments} moments`);
+        assertEquals(await left(namespace, []), []);
+      });
+    }
+  }
+});
+
+describe("the descriptor of a namespace's directory", () => {
+  it("keeps its number when the directory is removed and made again", async () => {
+    const posix = await loadPosix();
+    const directories = new Directories(posix, `/dev/shm/${fresh()}`, {});
+    const open = () => (posix.list("/proc/self/fd") as string[]).length;
+    directories.make("below");
+    const [{ descriptor }, count] = [directories, open()];
+    for (let i = 0; i < 3; i++) {
+      directories.prune("below");
+      assertEquals(directories.list(""), []);
+      assertEquals(directories.make("below"), 0);
+      assertEquals([directories.descriptor, open()], [descriptor, count]);
+      assertEquals(typeof directories.stat("below"), "object");
+    }
+    directories.prune("below");
+    directories.close();
+    assertEquals(open(), count - 1);
+  });
+});
+
+function open(namespace: string): Promise<Namespace> {
+  return Namespace.open(ipc().options as Settings, namespace, () => {});
+}
