@@ -174,7 +174,10 @@ export interface ReplyQueues {
   open(queue: string): Promise<void>;
   /** Puts an answer into the caller's queue. The answer expires if the caller does not take it. */
   put(queue: string, body: string): Promise<void>;
-  /** Returns how many receivers subscribe to exactly this topic, including tsmq's servers; `undefined` if the transport cannot tell. */
+  /**
+   * Returns how many receivers subscribe to exactly this topic, tsmq's servers among them; `undefined` if the transport cannot tell. After
+   * a `publish` in the same turn, it is the number of those that the event reaches.
+   */
   candidates(topic: string): Promise<number | undefined>;
   /**
    * Immediately registers the receiver of this bus as a server of the topic again. The core calls it when its registration was lost or has

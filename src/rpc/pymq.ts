@@ -101,15 +101,17 @@ export class PymqCaller {
     // the queue is read before the request leaves, so that no answer is missed
     queue.read((answer, error = malformed) => answer ? resolve(answer) : reject(error)).catch(reject);
 
-    const reached = await sender.publish(fn, call.offer(inbox, queue.name));
+    const count = () => replies.candidates(fn).catch(() => undefined);
+    const published = sender.publish(fn, call.offer(inbox, queue.name));
+    const counted = known ? undefined : count(); // in the same turn, so that it is the number of those that the request reaches
+    const reached = await published;
     const unchanged = known !== undefined && known.reached === reached;
     if (known && !unchanged) this.forget(fn);
     if (reached === 0) throw new NoSuchRemoteError(fn);
-    const left = unchanged ? undefined : await replies.candidates(fn).catch(() => undefined);
-    due = reached ?? subscribers;
-    // the request has also reached subscriptions to patterns, which never answer, or more servers have subscribed meanwhile. Subscribers
-    // that have left are not subtracted: a server of PyMQ among them may have received the request before
-    if (due > subscribers) due = Math.min(due, Math.max(subscribers, left ?? due));
+    const exact = await counted;
+    // the request has also reached subscriptions to patterns, which never answer
+    due = reached === undefined ? subscribers : Math.min(reached, exact ?? reached);
+    const left = unchanged || exact === 0 ? exact : await count();
     queue.expect(due < Infinity ? due : 1);
     judge();
     if (left === 0 || (due === Infinity && !known)) {

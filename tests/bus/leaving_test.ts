@@ -133,9 +133,9 @@ describe("a multi-call", () => {
   });
 });
 
-describe("a call that may have reached a server of PyMQ that has left", () => {
-  it("does not run on a server of tsmq too", async () => {
-    using transport = new Scripted({ servers: [[]], candidates: [2, 1], reached: 2 });
+describe("a call without a registered server, whose subscribers change", () => {
+  it("does not run on a server of tsmq too if a server of PyMQ has left", async () => {
+    using transport = new Scripted({ servers: [[]], candidates: [2, 2, 1], reached: 2 });
     const answer = transport.single();
     await transport.reply("tsmq", "here");
     await pause(500); // longer than offers are awaited
@@ -144,8 +144,18 @@ describe("a call that may have reached a server of PyMQ that has left", () => {
     assertEquals((await within("the answer", answer)).result, "PyMQ");
   });
 
+  it("is posted to a server of tsmq if all have made an offer, although others subscribe afterwards", async () => {
+    using transport = new Scripted({ servers: [[]], candidates: [2, 2, 3], reached: 3 });
+    const answer = transport.single();
+    await transport.reply("one", "here");
+    await transport.reply("two", "here");
+    await until("it is posted", () => transport.posts.length > 0);
+    await transport.reply(transport.posts[0]!.server);
+    await within("the answer", answer);
+  });
+
   it("rejects with an unknown outcome if nobody is left", async () => {
-    using transport = new Scripted({ servers: [[]], candidates: [1, 0], reached: 1 });
+    using transport = new Scripted({ servers: [[]], candidates: [1, 1, 0], reached: 1 });
     const error = await within("it fails", assertRejects(() => transport.single(), ProviderError));
     assertEquals(error.code, "unavailable");
   });

@@ -22,7 +22,7 @@ describe("PyMQ and tsmq on one Redis", () => {
   for (const [name, run] of suite(onRedis(() => server))) itNeeds(lacking)(name, run);
 
   itNeeds(lacking)(
-    "subscribers of a PyMQ function are counted twice a second at most, and calls leave no records",
+    "subscribers of a PyMQ function are counted for one call a second, and calls leave no records",
     async () => {
       const namespace = crypto.randomUUID();
       await using python = await Python.start(server.url, namespace);
@@ -39,7 +39,7 @@ describe("PyMQ and tsmq on one Redis", () => {
       for (let i = 0; i < 100; i++) assertEquals(await bus.stub("add")(i, 1), i + 1);
       const seconds = (performance.now() - start) / 1_000;
       const looks = await asked() - before;
-      assert(looks >= 1 && looks <= 2 * (1 + seconds), `${looks} looks in ${seconds} s`);
+      assert(looks >= 1 && looks <= 3 * (1 + seconds), `${looks} looks in ${seconds} s`);
       // the record of a take is removed a few milliseconds after its reply
       const kept = (await server.keys()).filter((key) => key.includes(namespace) && key.includes("record:"));
       assert(kept.length <= 50, `${kept.length} records are left of 100 calls`);

@@ -84,8 +84,10 @@ class IpcSender implements Sender, Waker {
     this.replies = {
       lingers: false,
       open: (queue) => this.#openReplies(queue),
-      // deno-lint-ignore require-await
-      candidates: async (topic) => this.#route(topic).exact,
+      candidates: async (topic) => {
+        await undefined; // the events of this turn are sent first, which shows whose queues are gone
+        return this.#route(topic).exact;
+      },
       put: (queue, body) => this.#answer(namespace.names.queue(queue), body),
       // deno-lint-ignore require-await
       register: async (topic, inbox) => namespace.subscriptions.register(topic, inbox),
