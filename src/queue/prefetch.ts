@@ -24,10 +24,10 @@ export class Prefetch {
   #free = 0;
   #fetchedAt = 0;
   #stop: (() => void) | undefined;
-  #returned: Promise<unknown> = Promise.resolve();
-  /** The average milliseconds of the last handlers, once one has ended. `#size` is the average number of characters of the last items. */
+  #returned: Promise<void> = Promise.resolve();
+  /** The average milliseconds of the last handlers, and the average number of characters of the last items, once there was one. */
   #duration: number | undefined;
-  #size = 0;
+  #size: number | undefined;
 
   /** Creates an empty list. `giveBack` gives items back as if they had never been received. */
   constructor(giveBack: (deliveries: readonly Delivery[]) => Promise<unknown>) {
@@ -36,19 +36,18 @@ export class Prefetch {
 
   /**
    * Returns the number of items to fetch in addition to those that start now. They are as many as will start within half of the time that
-   * an item may wait, if `concurrency` handlers run at once and take as long as the last ones.
+   * an item may wait, if `concurrency` handlers run at once, and the next handlers and items are like the last ones.
    */
   room(concurrency: number): number {
     if (this.#duration === undefined) return 0;
     const inTime = concurrency * TIME / 2 / this.#duration;
-    const inMemory = WINDOW / Math.max(1, this.#size);
+    const inMemory = WINDOW / (this.#size || 1);
     return Math.floor(Math.min(COUNT, inTime, inMemory));
   }
 
   /** Counts the duration of a handler. */
   ran(ms: number): void {
-    const before = this.#duration ?? ms;
-    this.#duration = before + (ms - before) * WEIGHT;
+    this.#duration = average(this.#duration, ms);
   }
 
   /**
@@ -56,7 +55,7 @@ export class Prefetch {
    * of other items: it goes back, with all items after it.
    */
   add(deliveries: readonly Delivery[], free: number): void {
-    for (const { body } of deliveries) this.#size += (body.length - this.#size) * WEIGHT;
+    for (const { body } of deliveries) this.#size = average(this.#size, body.length);
     const end = deliveries.findIndex(({ unconfirmed }, i) => unconfirmed && i >= free);
     this.#waiting = end < 0 ? [...deliveries] : deliveries.slice(0, end);
     this.#next = 0;
@@ -86,7 +85,7 @@ export class Prefetch {
   }
 
   /** Resolves when no items are being given back. The next items must be received after that, or they would overtake the returned ones. */
-  returned(): Promise<unknown> {
+  returned(): Promise<void> {
     return this.#returned;
   }
 
@@ -99,6 +98,12 @@ export class Prefetch {
 
   #return(deliveries: readonly Delivery[]): void {
     const given = this.#giveBack(deliveries).catch(() => {}); // then their leases end by themselves
-    this.#returned = Promise.all([this.#returned, given]);
+    // without a value: it would contain those of all earlier returns
+    this.#returned = Promise.all([this.#returned, given]).then(() => {});
   }
+}
+
+/** Returns a running average after one more value. */
+function average(before: number | undefined, value: number): number {
+  return before === undefined ? value : before + (value - before) * WEIGHT;
 }

@@ -44,6 +44,13 @@ describe("a consumer fetches ahead", () => {
     assertEquals(items.room(100), 4);
   });
 
+  it("few items after the first one if that one was large", () => {
+    const { items } = prefetch();
+    items.add([{ receipt: "", body: "x".repeat(2 ** 18), attempt: 1 }], 1);
+    items.ran(0.1);
+    assertEquals(items.room(1), 4);
+  });
+
   it("nothing if its handlers are slow", () => {
     const { items } = prefetch();
     items.ran(26);
@@ -74,6 +81,15 @@ describe("a consumer fetches ahead", () => {
     assertEquals(items.take(), undefined);
     await items.returned();
     assertEquals(returned, [["2"]]);
+  });
+
+  it("and keeps nothing of what it gave back", async () => {
+    const { items } = prefetch();
+    for (let i = 0; i < 3; i++) {
+      items.add(deliveries("1", "2"), 1);
+      items.clear();
+    }
+    assertEquals(await items.returned() as unknown, undefined);
   });
 
   it("but never an item that may have killed its process: it goes back with all after it", () => {
