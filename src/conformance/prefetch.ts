@@ -53,4 +53,31 @@ export const prefetch: Cases = {
     await consumer.close();
     equal(await drain(t, queue), []);
   },
+
+  "items that go back while others are put keep their place": async (t) => {
+    const [producer, bus] = await t.buses(2) as [Bus, Bus];
+    const queue = t.queue<number>(producer, "work");
+    const put = (from: number, to: number) =>
+      Promise.all(Array.from({ length: to - from }, (_, i) => queue.put(from + i)));
+    const seen = t.collect<number>();
+    const [ten, eleven] = [t.gate(), t.gate()];
+    const consumer = bus.queue<number>("work").consume(async (item) => {
+      seen.add(item);
+      if (item === 10) await ten.passed;
+      if (item === 11) await eleven.passed;
+    });
+    for (let i = 0; i <= 10; i++) await queue.put(i);
+    await t.until(() => seen.values.includes(10), "it waits");
+    await put(11, 17);
+    ten.open();
+    await t.until(() => seen.values.includes(11), "it waits again, and has fetched some of the others");
+    const last = put(17, 25); // not all of them have room in a queue of ten
+    if (t.features.exactSize) await t.until(async () => await queue.qsize() >= 10, "the fetched items went back");
+    eleven.open();
+    const got = await seen.count(25);
+    equal(t.features.ordered ? got : got.toSorted((a, b) => a - b), Array.from({ length: 25 }, (_, i) => i));
+    await last;
+    await consumer.close();
+    equal(await drain(t, queue), []);
+  },
 };

@@ -181,6 +181,30 @@ describe("attempts", () => {
     }));
 });
 
+describe("items that are given back", () => {
+  it("keep their order, in the kernel queue and in files", () =>
+    both(async (sender, receiver) => {
+      const { signal } = new AbortController();
+      const send = async (bodies: string) => {
+        for (const body of bodies) await sender.send("queue", body, { wait: 0 });
+      };
+      const take = async (max: number, bodies: string) => {
+        const deliveries = await receiver.receive("queue", { max, wait: 0, lease: 3_600_000, signal });
+        assertEquals(deliveries.map(({ body }) => body).join(""), bodies);
+        return deliveries.map(({ receipt }) => receipt);
+      };
+      const giveBack = (receipts: string[]) => receiver.settle("queue", receipts, "untried", 0);
+      await send("abcdef");
+      await giveBack(await take(6, "abcdef"));
+      await giveBack(await take(2, "ab"));
+      const held = await take(6, "abcdef");
+      await send("ghijklm");
+      await giveBack(held); // the kernel queue has room for three of them
+      await giveBack(await take(2, "ab"));
+      await take(13, "abcdefghijklm");
+    }));
+});
+
 describe("items that arrive too late, without room for files", () => {
   it("go back; one that is too large is reported", () =>
     both(async (sender, receiver, faults) => {

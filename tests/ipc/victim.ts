@@ -83,7 +83,7 @@ async function live(name: string): Promise<string[]> {
     if (bodyFiles.read(bodyDirectory(queue), large) !== LARGE) throw new Error("another body");
     for (const { receipt } of leases.take(queue, 10, 60_000, read)) {
       leases.start(queue, receipt);
-      leases.giveBack(queue, receipt, 1, true);
+      leases.giveBack(queue, [receipt], 1, true);
     }
     leases.hold(queue, leases.key(), writeItem("mine", false), 0, 60_000);
     const { descriptor, size } = queues.use(queue, [{ messages: 1, size: 128 }])!;

@@ -7,7 +7,7 @@ import type { Delivery, ReceiveOptions } from "../../provider/provider.ts";
 import { check } from "./errors.ts";
 import { readItem, writeItem } from "./frames.ts";
 import { bodyDirectory, queueDirectory } from "./items.ts";
-import { HEAD, type Leases } from "./leases.ts";
+import type { Leases } from "./leases.ts";
 import type { CrashSlot } from "./crash_slot.ts";
 import type { PollLoop } from "./poll_loop.ts";
 import { Errno } from "./errno.ts";
@@ -88,14 +88,16 @@ export class ItemReceiver {
   restore(queue: string, deliveries: readonly Delivery[]): void {
     const name = this.#namespace.names.queue(queue);
     const { bodyFiles } = this.#namespace;
-    for (const { body, attempt, unconfirmed } of deliveries) {
+    const all = deliveries.map((delivery) => ({ ...delivery, key: this.#leases.key() }));
+    // the last one first, so that they are at the head in their order
+    for (const { body, attempt, unconfirmed, key } of all.reverse()) {
       try {
         let message = writeItem(body, false);
         if (message.length > this.#messageSize) {
           const file = bodyFiles.write(bodyDirectory(name), body, true, `give an item back to queue "${queue}"`);
           message = writeItem(file, true);
         }
-        this.#leases.restore(name, this.#leases.key(), message, attempt - 1, unconfirmed);
+        this.#leases.restore(name, key, message, attempt - 1, unconfirmed);
       } catch (error) {
         this.#fault(error); // the other items still go back
       }
@@ -139,10 +141,10 @@ export class ItemReceiver {
     }
   }
 
-  #hold(name: string, { descriptor, size }: OpenQueue, lease: number): Delivery | undefined {
+  #hold(name: string, open: OpenQueue, lease: number): Delivery | undefined {
     while (true) {
       const key = this.#leases.key();
-      const { length, message } = this.#crashSlot.receive(name, key, descriptor, size);
+      const { length, message } = this.#crashSlot.receive(name, key, open.descriptor, open.size);
       if (length === -Errno.EINTR) continue;
       if (check(length, `Cannot take from ${this.#namespace.names.title(name)}`, Errno.EAGAIN) < 0) return undefined;
       const item = readItem(message);
@@ -151,7 +153,7 @@ export class ItemReceiver {
         receipt = this.#leases.hold(name, key, message, item.deliveries, lease);
       } catch (error) {
         // there is no room for the lease: it goes back into its queue, or stays in the crash slot
-        if (this.#namespace.posix.send(descriptor, message, length, HEAD) === 0) this.#crashSlot.clear();
+        if (this.#namespace.queues.putFirst(open, message)) this.#crashSlot.clear();
         throw error;
       }
       this.#crashSlot.clear();
@@ -178,7 +180,7 @@ export class ItemReceiver {
   /** If a later read of an item's file may succeed, gives the item back and throws. */
   #throwIfLater(error: unknown, directory: string, file: string, queue: string, receipt: string): void {
     if (!this.#namespace.bodyFiles.later(error, directory, file)) return;
-    if (receipt !== "") this.#leases.giveBack(queue, receipt, 0, true);
+    if (receipt !== "") this.#leases.giveBack(queue, [receipt], 0, true);
     throw error;
   }
 

@@ -38,6 +38,11 @@ export function queueDirectory(queue: string): string {
   return `queues${queue}`;
 }
 
+/** Returns the path of a file of a kernel queue. */
+export function pathOf(queue: string, name: string): string {
+  return `${queueDirectory(queue)}/${name}`;
+}
+
 /** Returns the directory of the bodies that are too large for a queue's messages. */
 export function bodyDirectory(queue: string): string {
   return `${queueDirectory(queue)}/bodies`;

@@ -8,8 +8,8 @@
  * last lease expired. The start of a handler is recorded by setting the file's access time to 1970: one system call, which survives the
  * process and changes no directory that other buses watch.
  *
- * An item that is given back without a delay goes to the front of the kernel queue if that has room, where PyMQ sees it too. A message
- * cannot hold the `?`, so an item with it stays a file until its handler has started.
+ * An item that is given back without a delay goes to the front of the kernel queue, where PyMQ sees it too, if that has room and no
+ * file is due: files are taken first. A message cannot hold the `?`, so an item with it stays a file until its handler has started.
  *
  * All times are of the clock that starts at boot. Each change of state is one rename, so exactly one of several buses succeeds.
  *
@@ -25,18 +25,15 @@ import type { Delivery } from "../../provider/provider.ts";
 import { slotHolds } from "./crash_slot.ts";
 import { check } from "./errors.ts";
 import { readItem, writeItem } from "./frames.ts";
-import { bodyDirectory, nameOfItem, parseItem, queueDirectory } from "./items.ts";
+import { bodyDirectory, nameOfItem, parseItem, pathOf, queueDirectory } from "./items.ts";
 import { Errno } from "./errno.ts";
 import type { Listing } from "./listing.ts";
 import type { Namespace } from "./namespace.ts";
 
-/** The priority of items that were given back. All others have 0, as PyMQ's have. */
-export const HEAD = 1;
 /** Milliseconds between two checks for expired leases. */
 const CHECK_INTERVAL = 100;
 /** Milliseconds for which a lease's end is cached. If a holder is suspended just after it created the file, it sets the end late. */
 const CACHED = 5_000;
-
 /** The longest lease or delay in milliseconds, 31 years: less than the wall clock, which marks a touched file. */
 const LONGEST = 1e12;
 /** A modification time above this is the wall clock's. */
@@ -45,7 +42,6 @@ const WALL = 1.5e12;
 const STARTED = 0;
 /** The result of setting a time if the file could only be touched. */
 const TOUCHED = 1;
-
 /** The largest number of queues whose state is cached. */
 const CACHE_SIZE = 4_096;
 
@@ -63,10 +59,6 @@ interface QueueState {
   /** The times until which held items need no check, by their names. */
   readonly until: Map<string, number>;
   checked: number;
-}
-
-function pathOf(queue: string, name: string): string {
-  return `${queueDirectory(queue)}/${name}`;
 }
 
 /** The leases of one bus, and the items that were given back to its queues. */
@@ -154,17 +146,21 @@ export class Leases {
     return check(marked, `Cannot record an attempt at an item of ${names.title(queue)}`, Errno.ENOENT) >= 0;
   }
 
-  /** Gives a held item back after `delay`. It counts an attempt, unless `untried`. Returns false if its lease has ended. */
-  giveBack(queue: string, receipt: string, delay: number, untried: boolean): boolean {
-    const item = parseItem(receipt);
-    if (!item) return false;
-    const back = untried ? receipt : nameOfItem({ ...item, starts: item.starts + 1, unconfirmed: false });
-    const given = this.#giveBack(queue, receipt, back, delay > 0 ? delay : CHECK_INTERVAL);
-    // without room it stays held until then, and the next bus that checks gives it back
+  /** Gives held items back after `delay`. It counts an attempt, unless `untried`. Returns false for each whose lease has ended. */
+  giveBack(queue: string, receipts: readonly string[], delay: number, untried: boolean): boolean[] {
     const what = `Cannot give an item back to ${this.#namespace.names.title(queue)}`;
-    if (check(given, what, Errno.ENOENT) < 0) return false;
-    if (delay <= 0) this.#moveToKernel(queue, back);
-    return true;
+    // files are taken before messages: the last item goes first, and if it stays a file, the others do too
+    let stays = delay <= 0 && this.#anyDue(queue);
+    return receipts.toReversed().map((receipt) => {
+      const item = parseItem(receipt);
+      if (!item) return false;
+      const back = untried ? receipt : nameOfItem({ ...item, starts: item.starts + 1, unconfirmed: false });
+      const given = this.#giveBack(queue, receipt, back, delay > 0 ? delay : CHECK_INTERVAL);
+      // without room it stays held until then, and the next bus that checks gives it back
+      if (check(given, what, Errno.ENOENT) < 0) return false;
+      if (delay <= 0) stays = !this.#moveToKernel(queue, back, stays);
+      return true;
+    }).reverse();
   }
 
   #giveBack(queue: string, receipt: string, name: string, delay: number): number {
@@ -179,30 +175,27 @@ export class Leases {
     return moved;
   }
 
-  /** Moves an item that was given back to the front of the kernel queue, if the queue has room. */
-  #moveToKernel(queue: string, name: string): void {
+  /** Moves an item that was given back to the front of the kernel queue. Returns false if the queue has no room, or the item must stay a file. */
+  #moveToKernel(queue: string, name: string, stays: boolean): boolean {
     const { bodyFiles, directories, posix } = this.#namespace;
     const { starts, unconfirmed } = parseItem(name)!;
     const path = pathOf(queue, `back/${name}`);
-    if (unconfirmed) return void directories.setModified(path, posix.now());
-    let item: Uint8Array;
     try {
-      item = bodyFiles.readFile(`${queueDirectory(queue)}/back`, name);
+      const item = stays || unconfirmed ? undefined : bodyFiles.readFile(`${queueDirectory(queue)}/back`, name);
+      if (item && this.#putFirst(queue, item, starts)) return directories.unlink(path) >= 0;
     } catch {
-      return; // the queue has just been removed
+      return false; // the queue has just been removed
     }
-    if (this.#putFirst(queue, item, starts)) directories.unlink(path);
-    else directories.setModified(path, posix.now());
+    directories.setModified(path, posix.now());
+    return false;
   }
 
   /** Puts an item at the front of the kernel queue. Returns false if the queue has no room. */
   #putFirst(queue: string, item: Uint8Array, starts: number): boolean {
-    const { posix, queues } = this.#namespace;
     const { text, file } = readItem(item);
     const message = writeItem(starts > 0 ? text + mark(starts) : text, file);
-    const open = queues.use(queue);
-    if (!open || message.length > open.size) return false;
-    return posix.send(open.descriptor, message, message.length, HEAD) === 0;
+    const open = this.#namespace.queues.use(queue);
+    return open !== undefined && message.length <= open.size && this.#namespace.queues.putFirst(open, message);
   }
 
   /** Extends a lease from now on. Returns false if it has ended. */
@@ -215,6 +208,15 @@ export class Leases {
     const state = this.#expire(queue);
     const now = this.#namespace.posix.now();
     return this.#readBack(queue, state).filter((name) => (state.due.get(name) ?? Infinity) <= now).length;
+  }
+
+  /** Returns whether items that were given back are due, or cannot be listed. */
+  #anyDue(queue: string): boolean {
+    try {
+      return this.due(queue) > 0;
+    } catch {
+      return true;
+    }
   }
 
   /** Returns whether the queue had held or returned items at the last check. */

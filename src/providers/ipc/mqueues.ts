@@ -6,6 +6,7 @@
 import { check, limitReached, notOpened, notOwned, systemError } from "./errors.ts";
 import { type Access, modes, trusted } from "./directories.ts";
 import { Errno } from "./errno.ts";
+import { LimitedMap } from "../../internal/caches.ts";
 import type { Names } from "./names.ts";
 import type { Posix } from "./posix.ts";
 
@@ -22,6 +23,11 @@ export interface Size {
 const IDLE_LIMIT = 64;
 /** Milliseconds after which an idle queue is closed. A removed queue counts towards the limits as long as it is open. */
 const IDLE = 250;
+
+/** The lowest and the highest priority of items that were given back. All others have 0, as PyMQ's have. */
+const FIRST = { min: 1, max: 32_767 };
+/** The number of queues whose last priority is cached. */
+const REMEMBERED = 4_096;
 
 /** The number of messages that a named queue holds: the default of the sysctl fs.mqueue.msg_max, as in PyMQ. */
 export const CAPACITY = 10;
@@ -64,6 +70,8 @@ export class MessageQueues {
   #names: Names;
   #access: Access;
   #open = new Map<string, OpenQueue>();
+  /** Queue → the priority of the last message that was put to its front. */
+  #first = new LimitedMap<string, number>(REMEMBERED);
   #idleTimer: ReturnType<typeof setTimeout> | undefined;
 
   /** Creates an empty list of open queues. It opens only queues of this user or the group. */
@@ -99,6 +107,16 @@ export class MessageQueues {
   /** Creates a queue and holds it. */
   create(name: string, sizes: readonly Size[]): OpenQueue {
     return this.hold(this.use(name, sizes)!);
+  }
+
+  /** Puts a message in front of all others, if there is room. Those that other buses put to the front may stay in front of it. */
+  putFirst({ name, descriptor }: OpenQueue, message: Uint8Array): boolean {
+    const { min, max } = FIRST;
+    const last = this.#posix.attributes(descriptor)?.current ? this.#first.get(name) ?? 0 : 0;
+    const priority = Math.min(Math.max(min, last + 1), max);
+    if (this.#posix.send(descriptor, message, message.length, priority) !== 0) return false;
+    this.#first.set(name, priority);
+    return true;
   }
 
   /** Keeps a queue open, even if it is removed, until {@linkcode release} was called the same number of times. */

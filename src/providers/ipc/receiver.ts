@@ -163,12 +163,9 @@ class IpcReceiver implements AskHandler, Receiver {
   // deno-lint-ignore require-await
   async settle(queue: string, receipts: readonly string[], outcome: Outcome, delay: number): Promise<boolean[]> {
     const name = this.#namespace.names.queue(queue);
-    if (outcome !== "ack") this.#pollLoop.probeAll();
-    return receipts.map((receipt) =>
-      outcome === "ack"
-        ? this.#leases.ack(name, receipt)
-        : this.#leases.giveBack(name, receipt, delay, outcome === "untried")
-    );
+    if (outcome === "ack") return receipts.map((receipt) => this.#leases.ack(name, receipt));
+    this.#pollLoop.probeAll();
+    return this.#leases.giveBack(name, receipts, delay, outcome === "untried");
   }
 
   // deno-lint-ignore require-await
