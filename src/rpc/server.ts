@@ -264,7 +264,8 @@ export class Server {
         if (await sender.post(call.inbox, text) !== false || refused || performance.now() - since > AWAY) return;
       } catch (error) {
         if (error instanceof ClosedError) return; // the bus has closed, and the caller detects that this server is gone
-        if (!(error instanceof BusError) || error.code !== "unavailable") {
+        // a transport whose sender asks its worker rejects when that worker dies
+        if (!(error instanceof BusError) || (error.code !== "unavailable" && error.code !== "worker_died")) {
           this.#core.report(error, fn);
           if (refusedBefore || refused) return;
           // the error of a function may be too large too

@@ -2,20 +2,26 @@ import { assert, assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { Codec } from "../../src/codec/codec.ts";
 import type { Core } from "../../src/core.ts";
+import { BusError } from "../../src/errors.ts";
 import { PendingWork } from "../../src/internal/pending_work.ts";
 import { exposures } from "../../src/rpc/exposure.ts";
 import { Server } from "../../src/rpc/server.ts";
 import { until } from "../support/until.ts";
 
-/** A server, and the answers that it has posted. */
-function serve() {
+/** A server, and the answers that it has posted. The first posts reject with `errors`. */
+function serve(...errors: BusError[]) {
   const answers: { readonly id: string; readonly refused?: string; readonly attempt?: number }[] = [];
+  const results: unknown[] = [];
   const stream = { ready: Promise.resolve(), credit: () => {}, close: () => Promise.resolve() };
   const core = {
     link: { inbox: "server", subscribe: () => stream },
     sender: {
       post: (_inbox: string, text: string) => {
-        answers.push(JSON.parse(text).__obj[4]);
+        const error = errors.shift();
+        if (error) return Promise.reject(error);
+        const { __obj: answer } = JSON.parse(text);
+        answers.push(answer[4]);
+        results.push(answer[1]);
         return Promise.resolve(true);
       },
     },
@@ -31,7 +37,7 @@ function serve() {
   const request = (id: string, attempt: number, age?: number) =>
     server.handleRequest(["fn", "", [], {}, { id, inbox: "caller", deadline: Date.now() + 60_000, attempt, age }]);
   const idle = () => Promise.all([core.handlers.idle(), server.idle()]);
-  return { server, expose, request, answers, idle };
+  return { server, expose, request, answers, results, idle };
 }
 
 describe("Server", () => {
@@ -102,6 +108,19 @@ describe("Server", () => {
     await idle();
     assert(ran);
     assertEquals(answers, []);
+    await server.stop();
+  });
+
+  it("posts an answer again if the transport was not available, or its worker died meanwhile", async () => {
+    const { server, expose, request, answers, results, idle } = serve(
+      new BusError("worker_died", "its worker died"),
+      new BusError("unavailable", "no connection"),
+    );
+    await expose(() => 1);
+    request(crypto.randomUUID(), 1);
+    await idle();
+    assertEquals(answers.length, 1);
+    assertEquals(results, [1]);
     await server.stop();
   });
 });

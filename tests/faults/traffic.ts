@@ -248,7 +248,8 @@ export class Traffic {
     }
     const due = STYLES.filter((style) => !this.forgives(style, misses)).map((style) => this.tallies[style]);
     if (!this.forgives("events", misses)) due.push(this.peers);
-    await until("all has come", () => due.every(({ missing }) => missing === 0)).catch(() => {}); // it is counted
+    const come = () => due.every(({ missing }) => missing === 0);
+    await until("all has come", come, HIDDEN).catch(() => {}); // it is counted
     const { events, peers } = this.#holes;
     for (const n of [...events.without(this.tallies.events), ...peers.without(this.peers)]) {
       this.tallies.events.wrong.push(`${n} was missed, and no gap stood in its place`);
@@ -272,5 +273,7 @@ export class Traffic {
   }
 }
 
+/** SQS hides the items of a `get` whose reply was lost for 15 s and the duration of a poll; milliseconds, with room. */
+const HIDDEN = 60_000;
 /** The event that shows that events arrive again. */
 const MARK = -1;

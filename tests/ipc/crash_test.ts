@@ -14,12 +14,12 @@ import { busesOf, fresh, HandmadeBus, left } from "./ground.ts";
 // Fifty buses use most of RLIMIT_MSGQUEUE.
 // run: kernel-queues
 
-/** Queues and directories of namespaces that this process holds open. */
-function descriptors(): string[] {
+/** Queues, and if wanted directories of namespaces, that this process holds open. */
+function descriptors(pattern = /^\/(pymq_|dev\/shm\/ipc-)/): string[] {
   return readdirSync("/proc/self/fd").flatMap((name) => {
     try {
       const target = readlinkSync(`/proc/self/fd/${name}`);
-      return /^\/(pymq_|dev\/shm\/ipc-)/.test(target) ? [target] : [];
+      return pattern.test(target) ? [target] : [];
     } catch {
       return []; // that of the listing itself
     }
@@ -122,7 +122,9 @@ describe("processes that are killed", () => {
     const posix = await loadPosix();
     const early: string[] = [];
     for (let i = 0; i < 10; i++) {
-      const before = descriptors();
+      // a worker that was terminated while it closed its bus may leave the directory open: who has its number is not known then
+      const queues = () => descriptors(/^\/pymq_/);
+      const before = queues();
       const bus = await Bus.open(ipc(), { namespace });
       const [name] = await busesOf(namespace);
       const thread = String(posix.readLink(`/dev/shm/${namespace}/loops/${name}/thread`)).split(" ")[0];
@@ -135,7 +137,7 @@ describe("processes that are killed", () => {
       try {
         await bus.close({ timeout: 0 });
         await until("all is removed", async () => (await left(namespace, [name!])).length === 0);
-        await until("all is closed", () => String(descriptors()) === String(before));
+        await until("all is closed", () => String(queues()) === String(before));
       } finally {
         posix.close = close;
       }
