@@ -137,7 +137,9 @@ export function consume<T>(
     while (!signal.aborted) {
       try {
         const free = concurrency - handlers;
-        if (free <= 0 || settling >= UNCONFIRMED) {
+        // the next items may be fetched meanwhile, in the same request as the acknowledgements
+        const unconfirmed = settling >= UNCONFIRMED && (!prefetch.empty || !core.features.exactAttempts);
+        if (free <= 0 || unconfirmed) {
           if (settling >= UNCONFIRMED) core.link.flush();
           await changed.promise;
           continue;

@@ -34,6 +34,11 @@ export class Prefetch {
     this.#giveBack = giveBack;
   }
 
+  /** Whether no item waits for a handler. */
+  get empty(): boolean {
+    return this.#next === this.#waiting.length;
+  }
+
   /**
    * Returns the number of items to fetch in addition to those that start now. They are as many as will start within half of the time that
    * an item may wait, if `concurrency` handlers run at once, and the next handlers and items are like the last ones.
