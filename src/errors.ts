@@ -268,6 +268,11 @@ export function fromPlain(plain: PlainError): BusError {
   return error;
 }
 
+/** Returns whether the error means an interruption that ends by itself: a dead worker is replaced, and a lost connection is restored. */
+export function isInterruption(error: unknown): boolean {
+  return isA(error, BusError) && (error.code === "worker_died" || error.code === "unavailable");
+}
+
 /** Returns whether the error means that Deno lacks a permission. An error from a worker has only its message. */
 export function lacksPermission(error: unknown): boolean {
   return isA(error, Error) && (nameOf(error) === "NotCapable" || /^Requires \w+ access/.test(textOf(error)));

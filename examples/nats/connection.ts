@@ -155,7 +155,7 @@ export class Connection {
     }
   }
 
-  /** Stores a message in a stream, which is created if there is none. Resolves with true if it was created. */
+  /** Stores a message in a stream, and creates the stream if it is missing. Resolves with true if it created the stream. */
   async store(subject: string, body: string, stream: Stream): Promise<boolean> {
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       const answer = await this.request(subject, body);

@@ -40,7 +40,7 @@ const ROOT = new URL("../../", import.meta.url).pathname;
 interface Outcome {
   readonly state: "passed" | "failed" | "broken";
   readonly seconds: number;
-  /** The first test that failed, or the reason why there is none. */
+  /** The first test that failed, or the reason why no test did. */
   readonly detail: string;
 }
 

@@ -80,7 +80,7 @@ function spaces(mark: string): string {
   return text + END;
 }
 
-/** Reads the mark that follows a JSON text. Returns undefined if there is none. */
+/** Reads the mark that follows a JSON text. Returns undefined if no mark follows. */
 export function readMarks(body: string): Mark | undefined {
   const end = body.length - 1;
   if (body.charCodeAt(end) !== END_CODE) return undefined;

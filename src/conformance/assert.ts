@@ -73,7 +73,7 @@ async function settle(action: (() => unknown) | Promise<unknown>): Promise<{ val
   }
 }
 
-/** Returns the path to the first difference; undefined if there is none. */
+/** Returns the path to the first difference, or undefined if the values are equal. */
 function difference(a: unknown, b: unknown, path: string): string | undefined {
   if (Object.is(a, b)) return undefined;
   if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return path;

@@ -34,7 +34,7 @@ export class PendingWork {
     for (const check of this.#checks) check();
   }
 
-  /** Excludes work that itself waits for all other work from {@linkcode others}. Returns false if there is none. */
+  /** Excludes work that itself waits for all other work from {@linkcode others}. Returns false if `waiting` is empty. */
   exclude(waiting: Iterable<{ readonly running: number }>): boolean {
     const excluded = [...waiting];
     for (const work of excluded) this.#waiting.add(work);

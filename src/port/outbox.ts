@@ -37,8 +37,8 @@ export class Outbox {
   }
 
   /**
-   * Adds receipts to an unposted request that differs only in its receipts. If there is none, creates a request. Resolves with the results
-   * of these receipts.
+   * Adds receipts to an unposted request that differs only in its receipts. Without such a request, creates one. Resolves with the
+   * results of these receipts.
    */
   async merge(
     key: string,

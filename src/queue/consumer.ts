@@ -4,7 +4,7 @@
  * @module
  */
 import { type Deliveries, type Held, type Lease, open, type Opened } from "./deliveries.ts";
-import { BusError, ValidationError } from "../errors.ts";
+import { BusError, isInterruption, ValidationError } from "../errors.ts";
 import { isA, textOf } from "../internal/thrown.ts";
 import { backoff as backoffAfter, pause } from "../internal/time.ts";
 import { Prefetch } from "./prefetch.ts";
@@ -157,8 +157,7 @@ export function consume<T>(
         prefetch.add(await core.link.receive(queue, { max, wait: Infinity, lease, signal }), free);
       } catch (error) {
         if (signal.aborted) break;
-        // a dead worker is replaced and a lost connection is restored, so the consumer continues
-        if (error instanceof BusError && (error.code === "worker_died" || error.code === "unavailable")) continue;
+        if (isInterruption(error)) continue;
         const reported = isA(error, BusError) ? error : new BusError("internal", textOf(error), { cause: error });
         core.report(reported, queue);
         // an internal error may pass, such as another program's value under the queue's key

@@ -70,13 +70,13 @@ export class Prefetch {
     if (this.#waiting.length > free) this.#stop = after(TIME, () => this.clear());
   }
 
-  /** Removes and returns the oldest item; undefined if there is none, or if they have waited for too long and go back. */
+  /** Removes and returns the oldest item. Returns undefined if no item waits, or if the items have waited for too long and go back. */
   take(): Delivery | undefined {
-    if (this.#next === this.#waiting.length) return undefined;
+    if (this.empty) return undefined;
     // a busy thread has not called the timer
     if (this.#next >= this.#free && performance.now() - this.#fetchedAt > TIME) return void this.clear();
     const delivery = this.#waiting[this.#next++];
-    if (this.#next === this.#waiting.length) this.#forget();
+    if (this.empty) this.#forget();
     return delivery;
   }
 

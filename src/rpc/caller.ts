@@ -4,14 +4,7 @@
  * @module
  */
 import type { Core } from "../core.ts";
-import {
-  BusError,
-  type ClosedError,
-  ProviderError,
-  RemoteInvocationError,
-  TimeoutError,
-  type ValidationError,
-} from "../errors.ts";
+import { BusError, type ClosedError, RemoteInvocationError, TimeoutError, type ValidationError } from "../errors.ts";
 import { after, backoff, pause, RETRY } from "../internal/time.ts";
 import { LONGEST } from "../internal/arguments.ts";
 import { validate } from "../codec/schema.ts";
@@ -23,7 +16,7 @@ import { PendingCalls, RECOVERY } from "./pending_calls.ts";
 import type { Procedure, RpcResponse } from "./procedure.ts";
 import { PymqCaller } from "./pymq.ts";
 import type { Server } from "./server.ts";
-import { type Answer, denial } from "./wire.ts";
+import { type Answer, denial, serverGone } from "./wire.ts";
 
 /** The options of one call. */
 export interface CallOptions {
@@ -238,10 +231,7 @@ export class Caller {
         const { refused, attempt: of = attempt } = answer.call ?? {};
         if (!refused || (from === server && of === attempt)) resolve(answer);
       },
-      lost: () => {
-        const text = `Cannot call "${call.fn}": its server is gone, and may have served the call`;
-        reject(new ProviderError("unavailable", text));
-      },
+      lost: () => reject(serverGone(call.fn)),
     });
     return promise;
   }

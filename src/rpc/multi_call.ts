@@ -5,12 +5,12 @@
  */
 import type { Core } from "../core.ts";
 import { after, backoff, pause, RETRY } from "../internal/time.ts";
-import { type BusError, ProviderError, RpcError, TimeoutError } from "../errors.ts";
+import { type BusError, RpcError, TimeoutError } from "../errors.ts";
 import type { Call } from "./call.ts";
 import { type Directory, MAX_SERVERS } from "./directory.ts";
 import { type PendingCalls, RECOVERY } from "./pending_calls.ts";
 import type { PymqCaller } from "./pymq.ts";
-import { type Answer, denial } from "./wire.ts";
+import { type Answer, denial, serverGone } from "./wire.ts";
 
 /** Milliseconds that a multi-call waits after each answer for servers that are not registered. */
 const GRACE = 500;
@@ -100,10 +100,7 @@ export async function multiCall(call: Call, parts: MultiCallParts): Promise<(Ans
       const refused = answer.call?.refused;
       settle(server, refused ? denial(fn, refused) : answer);
     },
-    lost: (server) => {
-      const text = `Cannot call "${fn}": a server is gone, and may have served the call`;
-      settle(server, new ProviderError("unavailable", text));
-    },
+    lost: (server) => settle(server, serverGone(fn, "a server")),
     // where nobody counts, a server that closed without saying that it ran the call may have ended before the request was published
     closed: core.features.counts ? undefined : leave,
   });

@@ -5,12 +5,12 @@
  * @module
  */
 import type { Core } from "../core.ts";
-import { type BusError, NoSuchRemoteError, ProviderError, RpcError } from "../errors.ts";
+import { type BusError, NoSuchRemoteError, RpcError } from "../errors.ts";
 import { ExpiringMap } from "../internal/caches.ts";
 import type { Call } from "./call.ts";
 import { SERVERS_TTL } from "./directory.ts";
 import type { PendingCalls } from "./pending_calls.ts";
-import { type Answer, denial, errorAnswer, readAnswer, type Request, writeAnswer } from "./wire.ts";
+import { type Answer, denial, errorAnswer, readAnswer, type Request, serverGone, writeAnswer } from "./wire.ts";
 
 /** The prefix of the names of PyMQ's answer queues. */
 const PREFIX = "__rpc_";
@@ -115,9 +115,10 @@ export class PymqCaller {
     queue.expect(due < Infinity ? due : 1);
     judge();
     if (left === 0 || (due === Infinity && !known)) {
-      const text = `Cannot call "${fn}": its server is gone, and may have served the call`;
-      const gone = new ProviderError("unavailable", text);
-      const timer = setTimeout(() => left === 0 ? reject(gone) : offers.size > 0 && resolve([...offers]), OFFERS);
+      const timer = setTimeout(
+        () => left === 0 ? reject(serverGone(fn)) : offers.size > 0 && resolve([...offers]),
+        OFFERS,
+      );
       call.cleanups.push(() => clearTimeout(timer));
     }
     const outcome = await promise;

@@ -4,7 +4,7 @@
  * @module
  */
 import type { Core } from "../core.ts";
-import { BusError, ClosedError, RpcError, TimeoutError, ValidationError } from "../errors.ts";
+import { BusError, ClosedError, isInterruption, RpcError, TimeoutError, ValidationError } from "../errors.ts";
 import { Semaphore } from "../internal/semaphore.ts";
 import { backoff, pause, RETRY } from "../internal/time.ts";
 import type { Stream } from "../port/streams.ts";
@@ -264,8 +264,8 @@ export class Server {
         if (await sender.post(call.inbox, text) !== false || refused || performance.now() - since > AWAY) return;
       } catch (error) {
         if (error instanceof ClosedError) return; // the bus has closed, and the caller detects that this server is gone
-        // a transport whose sender asks its worker rejects when that worker dies
-        if (!(error instanceof BusError) || (error.code !== "unavailable" && error.code !== "worker_died")) {
+        // the sender of a transport may ask the worker, which may die
+        if (!isInterruption(error)) {
           this.#core.report(error, fn);
           if (refusedBefore || refused) return;
           // the error of a function may be too large too

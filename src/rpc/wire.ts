@@ -6,7 +6,7 @@
 import type { Written } from "../codec/codec.ts";
 import { checkedHeaders, type MessageHeaders } from "../codec/envelope.ts";
 import { writeMarks } from "../codec/marks.ts";
-import { type BusError, RpcError, TimeoutError, type ValidationError } from "../errors.ts";
+import { type BusError, ProviderError, RpcError, TimeoutError, type ValidationError } from "../errors.ts";
 import { nameOf, stackOf, textOf } from "../internal/thrown.ts";
 
 /** The tag of a request. */
@@ -135,6 +135,11 @@ export function denial(fn: string, refused: Refusal): BusError | undefined {
   if (refused === "busy") return new RpcError("busy", `Cannot call "${fn}": every server is at its limit of calls`);
   if (refused === "late") return new TimeoutError(`Cannot call "${fn}": by its server's clock the deadline has passed`);
   return undefined;
+}
+
+/** Returns the error of the caller when a server that may have the request is gone. */
+export function serverGone(fn: string, server = "its server"): ProviderError {
+  return new ProviderError("unavailable", `Cannot call "${fn}": ${server} is gone, and may have served the call`);
 }
 
 /** Writes a cancellation. */

@@ -170,7 +170,7 @@ describe("a service that fails", () => {
       await sender.publish("t", "before");
       await sender.send("jobs", "before", { wait: 0 });
       proxy.seen.length = 0;
-      // the bus may also publish to the topic of pattern subscribers: it remembers for a second that there is none
+      // the bus may also publish to the topic of pattern subscribers: it remembers for a second that this topic does not exist
       const toTopic = ({ action, body }: Seen) =>
         action === "sns:PublishBatch" && !body.includes(encodeURIComponent(new Names(halves.namespace).all));
       proxy.next("sqs:SendMessageBatch", fault, 2);

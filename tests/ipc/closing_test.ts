@@ -42,7 +42,7 @@ class Ground implements AsyncDisposable {
     return new Ground(namespace, bus, await ipc().open(context));
   }
 
-  /** Returns the next message of its inbox, or undefined if there is none. */
+  /** Returns the next message of its inbox, or undefined if the inbox is empty. */
   read(): string | undefined {
     const buffer = new Uint8Array(SIZE);
     const length = this.posix.receive(this.inbox.descriptor, buffer);

@@ -42,9 +42,9 @@ async function attacked(attack: string, group?: number): Promise<{ found: string
 describe("another user, who acts before any system call of a bus,", () => {
   const cases: [name: string, attack: string, group?: number][] = [
     ["forges no item by creating the namespace first", "plant"],
-    ["has no file of the bus's user removed through a link", "leaves"],
-    ["has nothing of the bus's user changed through a link, as a member of its group", "leaves", USER],
-    ["has nothing of the bus's user changed through a link further up, as a member of its group", "parents", USER],
+    ["causes no file of the bus's user to be removed through a link", "leaves"],
+    ["changes nothing of the bus's user through a link, as a member of its group", "leaves", USER],
+    ["changes nothing of the bus's user through a link further up, as a member of its group", "parents", USER],
   ];
   const missing = noOtherUser(VICTIM);
   for (const [name, attack, group] of cases) {

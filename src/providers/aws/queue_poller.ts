@@ -1,6 +1,6 @@
 /**
  * Long polls on one named queue. A poll cannot be cancelled, because SQS may already have delivered an item for it. So when a wait is
- * cancelled, its poll continues. Its items go to the next wait, or back to the queue if there is none.
+ * cancelled, its poll continues. Its items go to the next wait, or back to the queue if no call waits.
  *
  * @module
  */

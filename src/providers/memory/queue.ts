@@ -95,7 +95,7 @@ export class MemoryQueue {
     }
   }
 
-  /** Resolves with items. If there is none, it waits for the first. */
+  /** Resolves with items. If the queue is empty, it waits for the first item. */
   receive(options: ReceiveOptions): Promise<Delivery[]> {
     if (this.size > 0 || options.wait <= 0 || options.signal.aborted) return Promise.resolve(this.#pop(options));
     return new Promise((resolve) => {
