@@ -41,7 +41,7 @@ export const EVENTS: readonly Mutant[] = [
   {
     subject: "a pattern is not subscribed again on a new connection",
     file: "src/providers/redis/subscriptions.ts",
-    text: '      ...[...this.#patterns].map((pattern) => subscribe("psubscribe", pattern)),\n',
+    text: '      ...this.#router.filters("patterns").map((pattern) => subscribe("psubscribe", pattern)),\n',
     fault: "",
     tests: "tests/redis/gaps_test.ts",
   },
