@@ -33,11 +33,12 @@ export {
   unsubscribe,
 } from "./src/global.ts";
 export type { Wrapper } from "./src/pubsub/decorate.ts";
+export type { MessageHeaders } from "./src/codec/headers.ts";
 export type { EventClass } from "./src/codec/codec.ts";
 export * from "./src/errors.ts";
-export { BusErrorEvent } from "./src/events.ts";
-export type { Gap } from "./src/events.ts";
-export type { BusOptions, BusState, CloseOptions, CloseReport, Health } from "./src/options.ts";
+export { BusErrorEvent, BusEvents } from "./src/events.ts";
+export type { BusEventListener, BusEventMap, BusState, Gap } from "./src/events.ts";
+export type { BusOptions, CloseOptions, CloseReport, Health } from "./src/options.ts";
 export type {
   AskHandler,
   Features,
@@ -54,9 +55,11 @@ export { memory } from "./src/providers/memory/provider.ts";
 export type { MemoryOptions } from "./src/providers/memory/provider.ts";
 export type { ConsumeOptions, Consumer } from "./src/queue/consumer.ts";
 export type { DeadLetter, Lease } from "./src/queue/deliveries.ts";
-export type { Queue, QueueOptions, ReceiveOptions, WaitOptions } from "./src/queue/queue.ts";
+export type { ItemOptions, PutOptions, Queue, QueueOptions, ReceiveOptions, WaitOptions } from "./src/queue/queue.ts";
 export type { ExposeOptions } from "./src/rpc/exposure.ts";
 export type { Class } from "./src/rpc/methods.ts";
+export { currentCall } from "./src/rpc/current_call.ts";
+export type { CurrentCall } from "./src/rpc/current_call.ts";
 export { procedure } from "./src/rpc/procedure.ts";
 export type {
   ArgsSchema,
@@ -80,5 +83,13 @@ export type {
 export type { StandardSchemaV1 } from "./src/codec/schema.ts";
 export type { Log, LogRecord } from "./src/telemetry/telemetry.ts";
 export type { Verb } from "./src/telemetry/opentelemetry.ts";
-export type { Handler, Message, SubscribeOptions, Subscription, Target, TopicOptions } from "./src/pubsub/topic.ts";
+export type {
+  Handler,
+  Message,
+  PublishOptions,
+  SubscribeOptions,
+  Subscription,
+  Target,
+  TopicOptions,
+} from "./src/pubsub/topic.ts";
 export { Topic } from "./src/pubsub/topic.ts";

@@ -6,16 +6,8 @@
  * bun node_modules/@tsmq/tsmq/cli/mod.ts --help
  * ```
  *
- * As a module it exports {@linkcode providerFor}, which makes a provider from a URL, for programs that configure their
- * transport. `init` takes no URL, because it would have to load the client of every transport.
- *
- * @example
- * ```ts ignore
- * import { init } from "@tsmq/tsmq";
- * import { providerFor } from "@tsmq/tsmq/cli";
- *
- * await init(await providerFor("redis://localhost"));
- * ```
+ * A program that configures its transport by a URL imports {@linkcode providerFor} from `@tsmq/tsmq/url`. `init` takes no URL, because
+ * it would have to load the client of every transport.
  *
  * @module
  */

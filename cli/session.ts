@@ -60,7 +60,7 @@ export async function withBus(
   using interrupts = interrupted();
   await using bus = await Bus.open(await transportFor(url).provider(), { namespace });
   // one line, where the bus itself would print the error with its stack
-  bus.addEventListener("error", (event) => say(messageOf((event as ErrorEvent).error)));
+  bus.addEventListener("error", (event) => say(messageOf(event.error)));
   await whileRead(() => run(bus, interrupts.signal));
 }
 

@@ -7,14 +7,14 @@ import type { EventClass } from "./codec/codec.ts";
 import type { StandardSchemaV1 } from "./codec/schema.ts";
 import { Engine } from "./engine.ts";
 import type { BusError } from "./errors.ts";
-import { BusErrorEvent } from "./events.ts";
+import { BusEvents } from "./events.ts";
 import { checkNumber } from "./internal/arguments.ts";
-import { complain, guard } from "./internal/thrown.ts";
 import { type BusOptions, checkProvider, type CloseOptions, type CloseReport, type Health } from "./options.ts";
 import type { Provider } from "./provider/provider.ts";
 import { type Wrapper, wrapper } from "./pubsub/decorate.ts";
 import {
   type Handler,
+  type PublishOptions,
   type SubscribeOptions,
   type Subscription,
   type Target,
@@ -39,22 +39,18 @@ import { stubFor } from "./rpc/stub.ts";
 /**
  * A message bus: pub/sub, queues and RPC over one transport.
  *
- * It emits `"error"` ({@linkcode BusErrorEvent}), `"gap"` (detail: {@linkcode Gap}) and `"state"` (detail: {@linkcode BusState}).
+ * It emits the events of {@linkcode BusEventMap}: `"error"`, `"gap"` and `"state"`.
  */
-export class Bus extends EventTarget implements AsyncDisposable {
+export class Bus extends BusEvents implements AsyncDisposable {
   /** The namespace. Buses in different namespaces of one transport do not see each other. */
   readonly namespace: string;
   /** Resolves when the bus is closed: with an error if it was not closed by `close`. */
   readonly closed: Promise<BusError | undefined>;
   #engine: Engine;
-  /** The function that is called in place of each listener. */
-  #guarded = new WeakMap<object, EventListener>();
-  /** Events that reached a listener. */
-  #heard = new WeakSet<Event>();
 
   private constructor(provider: Provider, options: BusOptions) {
     super();
-    this.#engine = new Engine(provider, options, (event) => this.#emit(event));
+    this.#engine = new Engine(provider, options, (event) => this.emit(event));
     this.namespace = this.#engine.namespace;
     this.closed = this.#engine.closed;
   }
@@ -77,18 +73,18 @@ export class Bus extends EventTarget implements AsyncDisposable {
    * Publishes an event to the subscribers of a typed topic. Resolves with the number of transport subscriptions that it reached (buses,
    * not handlers), or with `undefined` if the transport does not count them.
    *
-   * @throws {ValidationError} when the schema rejects the event, or it cannot be encoded
+   * @throws {ValidationError} when the schema rejects the event, it cannot be encoded, or the headers are invalid
    * @throws {ClosedError} when the bus is closed
    */
-  publish<I>(event: I, target: Topic<never, I>): Promise<number | undefined>;
+  publish<I>(event: I, target: Topic<never, I>, options?: PublishOptions): Promise<number | undefined>;
   /** Publishes an event to the subscribers of the topic of this name. Resolves with the number of buses that it reached, if known. */
-  publish(event: unknown, target: string | Topic): Promise<number | undefined>;
+  publish(event: unknown, target: string | Topic, options?: PublishOptions): Promise<number | undefined>;
   /** Publishes an instance to the topic that its class names. Resolves with the number of buses that it reached, if known. */
-  publish(event: object): Promise<number | undefined>;
-  publish(event: unknown, target?: string | Topic): Promise<number | undefined> {
+  publish(event: object, options?: PublishOptions): Promise<number | undefined>;
+  publish(event: unknown, target?: unknown, options?: unknown): Promise<number | undefined> {
     try {
       this.#engine.checkOpen();
-      return this.#engine.publisher.publish(event, target);
+      return this.#engine.publisher.publish(event, target, options);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -142,7 +138,7 @@ export class Bus extends EventTarget implements AsyncDisposable {
   topic<T = unknown>(name: string, options?: TopicOptions<undefined>): Topic<T>;
   topic(name: string, options: TopicOptions = {}): Topic {
     return new Topic(name, options, {
-      publish: (event, target) => this.publish(event, target),
+      publish: (event, target, options) => this.publish(event, target, options),
       subscribe: (target, handler, options) => this.subscribe(target, handler, options as SubscribeOptions<undefined>),
     });
   }
@@ -288,41 +284,5 @@ export class Bus extends EventTarget implements AsyncDisposable {
   /** Closes the bus with the default timeout. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
-  }
-
-  /** Adds a listener, as `EventTarget` does. An error that no listener receives is written to the console. */
-  override addEventListener(...args: Parameters<EventTarget["addEventListener"]>): void {
-    const [type, listener, options] = args;
-    super.addEventListener(type, this.#guard(listener), options);
-  }
-
-  /** Removes a listener, as `EventTarget` does. */
-  override removeEventListener(...args: Parameters<EventTarget["removeEventListener"]>): void {
-    const [type, listener, options] = args;
-    super.removeEventListener(type, this.#guard(listener), options);
-  }
-
-  /** Wraps a listener, so that an error that it throws does not end the process. */
-  #guard(listener: EventListenerOrEventListenerObject | null): EventListener | null {
-    if (listener === null) return null;
-    let guarded = this.#guarded.get(listener);
-    if (!guarded) {
-      guarded = (event) => {
-        this.#heard.add(event);
-        guard(
-          `a listener for "${event.type}"`,
-          () => typeof listener === "function" ? listener.call(this, event) : listener.handleEvent(event),
-        );
-      };
-      this.#guarded.set(listener, guarded);
-      this.#guarded.set(guarded, guarded); // Deno itself removes a listener whose signal aborts
-    }
-    return guarded;
-  }
-
-  #emit(event: Event): void {
-    this.dispatchEvent(event);
-    if (!(event instanceof BusErrorEvent) || this.#heard.has(event)) return;
-    complain(event.topic ? `on "${event.topic}":` : "", event.error);
   }
 }

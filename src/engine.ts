@@ -6,13 +6,13 @@
 import { Closing } from "./closing.ts";
 import { Codec } from "./codec/codec.ts";
 import type { Accept, Core } from "./core.ts";
-import { type BusError, ClosedError, RpcError, ValidationError } from "./errors.ts";
-import { BusErrorEvent, type Gap } from "./events.ts";
+import { BusError, ClosedError, RpcError, ValidationError } from "./errors.ts";
+import { BusErrorEvent, type BusState, type Gap } from "./events.ts";
 import { PendingWork } from "./internal/pending_work.ts";
 import { Work } from "./internal/work.ts";
 import { isA } from "./internal/thrown.ts";
-import { withDeadline } from "./internal/time.ts";
-import { type BusOptions, type BusState, checkOptions, type CloseReport, type Health } from "./options.ts";
+import { backoff, pause, RETRY, withDeadline } from "./internal/time.ts";
+import { type BusOptions, checkOptions, type CloseReport, type Health } from "./options.ts";
 import { Link } from "./port/link.ts";
 import type { Features, Provider, Sender } from "./provider/provider.ts";
 import { Dispatch } from "./pubsub/dispatch.ts";
@@ -25,6 +25,8 @@ import { Telemetry } from "./telemetry/telemetry.ts";
 
 /** The default timeout of `close` in milliseconds. */
 const CLOSE_TIMEOUT = 5_000;
+/** Milliseconds of one attempt to open a bus that waits for its transport: a host that does not answer may answer the next attempt. */
+const FIRST_CONNECT = 10_000;
 
 /** The inside of a bus, without its public verbs. */
 export class Engine implements Core {
@@ -73,9 +75,25 @@ export class Engine implements Core {
     this.#resolveClosed = resolve;
   }
 
-  /** Opens the sender and the receiver. If one of them fails to open, it closes the other one and rejects. */
+  /** Opens both halves. With `waitOnFirstConnect`, it tries again while the transport is unreachable. */
   async open(): Promise<void> {
-    const { namespace, connectTimeout, sendTimeout } = this.#options;
+    const { connectTimeout, waitOnFirstConnect } = this.#options;
+    const deadline = performance.now() + connectTimeout;
+    for (let failures = 1;; failures++) {
+      const left = Math.max(1, deadline - performance.now());
+      try {
+        return await this.#open(waitOnFirstConnect ? Math.min(left, FIRST_CONNECT) : connectTimeout);
+      } catch (error) {
+        const wait = backoff(RETRY.restore, failures);
+        if (!waitOnFirstConnect || !unreachable(error) || performance.now() + wait >= deadline) throw error;
+        await pause(wait);
+      }
+    }
+  }
+
+  /** Opens the sender and the receiver. If one of them fails to open, it closes the other one and rejects. */
+  async #open(connectTimeout: number): Promise<void> {
+    const { namespace, sendTimeout } = this.#options;
     const opening = Promise.withResolvers<Link>();
     opening.promise.catch(() => {});
     const sender = this.#provider.open({
@@ -237,4 +255,9 @@ export class Engine implements Core {
     this.telemetry.log({ level: "error", event: "error", ...name && { name }, error });
     this.#emit(new BusErrorEvent(error, name));
   };
+}
+
+/** Returns whether the error means that the transport cannot be reached now. */
+function unreachable(error: unknown): boolean {
+  return isA(error, BusError) && error.code === "unavailable";
 }

@@ -1,18 +1,24 @@
 /**
- * The events that a bus emits.
+ * The events that a bus emits, and their listeners.
  *
  * @module
  */
-import { textOf } from "./internal/thrown.ts";
+import { complain, guard, textOf } from "./internal/thrown.ts";
 
 /** The `"error"` event of a bus: a handler threw, a body could not be read, the transport reported a fault. */
-export class BusErrorEvent extends ErrorEvent {
+export class BusErrorEvent extends Event {
+  /** The error. */
+  readonly error: unknown;
+  /** The text of the error. */
+  readonly message: string;
   /** The topic, queue or function of the error; empty if there is none. */
   readonly topic: string;
 
   /** Created by the bus. */
   constructor(error: unknown, topic: string) {
-    super("error", { error, message: textOf(error) });
+    super("error");
+    this.error = error;
+    this.message = textOf(error);
     this.topic = topic;
   }
 
@@ -33,4 +39,77 @@ export interface Gap {
   readonly lost: number;
   /** The topic or glob of the subscription; absent if the bus has no subscription. */
   readonly topic?: string;
+}
+
+/** The states of a bus. */
+export type BusState = "up" | "down" | "closing" | "closed";
+
+/** The events of a bus, by their types. */
+export interface BusEventMap {
+  /** A handler threw, a body could not be read, or the transport reported a fault. */
+  readonly error: BusErrorEvent;
+  /** Events may have been missed. */
+  readonly gap: CustomEvent<Gap>;
+  /** The state of the bus has changed. */
+  readonly state: CustomEvent<BusState>;
+}
+
+/** A listener for one type of event of a bus: a function, or an object with the method `handleEvent`. */
+export type BusEventListener<E extends Event> = ((event: E) => unknown) | { handleEvent(event: E): unknown };
+
+/** The listeners of a bus. An error that a listener throws does not end the process. */
+export class BusEvents extends EventTarget {
+  /** The function that is called in place of each listener. */
+  #guarded = new WeakMap<object, EventListener>();
+  /** Events that reached a listener. */
+  #heard = new WeakSet<Event>();
+
+  /** Adds a listener, as `EventTarget` does. An error that no listener receives is written to the console. */
+  override addEventListener<K extends keyof BusEventMap>(
+    type: K,
+    listener: BusEventListener<BusEventMap[K]> | null,
+    options?: AddEventListenerOptions | boolean,
+  ): void;
+  /** Adds a listener for events of any other type. */
+  override addEventListener(...args: Parameters<EventTarget["addEventListener"]>): void;
+  override addEventListener(type: string, listener: unknown, options?: AddEventListenerOptions | boolean): void {
+    super.addEventListener(type, this.#guard(listener as EventListener | null), options);
+  }
+
+  /** Removes a listener, as `EventTarget` does. */
+  override removeEventListener<K extends keyof BusEventMap>(
+    type: K,
+    listener: BusEventListener<BusEventMap[K]> | null,
+    options?: EventListenerOptions | boolean,
+  ): void;
+  /** Removes a listener for events of any other type. */
+  override removeEventListener(...args: Parameters<EventTarget["removeEventListener"]>): void;
+  override removeEventListener(type: string, listener: unknown, options?: EventListenerOptions | boolean): void {
+    super.removeEventListener(type, this.#guard(listener as EventListener | null), options);
+  }
+
+  /** Emits an event. Writes an error that no listener receives to the console. */
+  protected emit(event: Event): void {
+    this.dispatchEvent(event);
+    if (!(event instanceof BusErrorEvent) || this.#heard.has(event)) return;
+    complain(event.topic ? `on "${event.topic}":` : "", event.error);
+  }
+
+  /** Wraps a listener, so that an error that it throws does not end the process. */
+  #guard(listener: EventListenerOrEventListenerObject | null): EventListener | null {
+    if (listener === null) return null;
+    let guarded = this.#guarded.get(listener);
+    if (!guarded) {
+      guarded = (event) => {
+        this.#heard.add(event);
+        guard(
+          `a listener for "${event.type}"`,
+          () => typeof listener === "function" ? listener.call(this, event) : listener.handleEvent(event),
+        );
+      };
+      this.#guarded.set(listener, guarded);
+      this.#guarded.set(guarded, guarded); // Deno itself removes a listener whose signal aborts
+    }
+    return guarded;
+  }
 }

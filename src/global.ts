@@ -13,6 +13,7 @@ import type { Provider } from "./provider/provider.ts";
 import { decorating, type Wrapper, wrapper } from "./pubsub/decorate.ts";
 import {
   type Handler,
+  type PublishOptions,
   resolveTarget,
   type SubscribeOptions,
   type Subscription,
@@ -97,8 +98,12 @@ function current(): Bus {
 }
 
 /** Publishes an event on the default bus; see {@linkcode Bus.publish}. */
-export const publish: Bus["publish"] = (event: unknown, target?: unknown): Promise<number | undefined> =>
-  bus ? bus.publish(event, target as string) : Promise.reject(new NotInitializedError());
+export const publish: Bus["publish"] = (
+  event: unknown,
+  target?: unknown,
+  options?: PublishOptions,
+): Promise<number | undefined> =>
+  bus ? bus.publish(event, target as string, options) : Promise.reject(new NotInitializedError());
 
 /** Subscribes a handler on the default bus, also before `init`; see {@linkcode Bus.subscribe}. */
 export const subscribe: Bus["subscribe"] = (

@@ -4,9 +4,10 @@
  * @module
  */
 import * as v from "valibot";
+import type { BusState } from "./events.ts";
 import type { EventClass } from "./codec/codec.ts";
 import { ValidationError } from "./errors.ts";
-import { callable, fields, milliseconds, must, parseOptions } from "./internal/options.ts";
+import { callable, fields, flag, milliseconds, must, parseOptions } from "./internal/options.ts";
 import { nameFault } from "./internal/arguments.ts";
 import type { Provider } from "./provider/provider.ts";
 import type { Log } from "./telemetry/telemetry.ts";
@@ -22,6 +23,11 @@ export interface BusOptions {
   readonly sendTimeout?: number;
   /** Milliseconds that opening may take, at most 12 days. Default 10,000. */
   readonly connectTimeout?: number;
+  /**
+   * Whether opening waits for a transport that is unreachable: it tries again until `connectTimeout` has passed. Default false: it rejects
+   * immediately.
+   */
+  readonly waitOnFirstConnect?: boolean;
   /** Classes whose instances are restored in events, items, arguments and results, at any depth. */
   readonly types?: readonly EventClass[];
   /** Receives a record of each message, call, error and change of state. Default: no records. */
@@ -68,9 +74,6 @@ export interface Health {
   readonly restarts: number;
 }
 
-/** The states of a bus. */
-export type BusState = "up" | "down" | "closing" | "closed";
-
 /**
  * The longest deadline in milliseconds, 12 days. It is half of the longest time of a timer, so that the sum of two deadlines fits a timer
  * too.
@@ -88,6 +91,7 @@ const OPTIONS = fields({
   timeout: v.optional(milliseconds(0, Infinity), 30_000),
   sendTimeout: v.optional(milliseconds(1, LONGEST_DEADLINE), 10_000),
   connectTimeout: v.optional(milliseconds(1, LONGEST_DEADLINE), 10_000),
+  waitOnFirstConnect: v.optional(flag(), false),
   types: v.optional(v.array(v.custom<EventClass>(() => true), must("a list of classes")), []),
   log: v.optional(callable<Log>()),
 });

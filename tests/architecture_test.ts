@@ -76,7 +76,7 @@ const TRANSPORT = [...SHARED, "provider"];
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   "errors.ts": ["internal"],
   "events.ts": SHARED,
-  "options.ts": [...SHARED, "codec", "provider", "telemetry"],
+  "options.ts": [...SHARED, "events.ts", "codec", "provider", "telemetry"],
   "core.ts": ["errors.ts", "events.ts", "internal", "codec", "port", "provider", "telemetry"],
   internal: ["errors.ts"],
   codec: SHARED,

@@ -6,6 +6,7 @@ import { Deliveries, open } from "../src/queue/deliveries.ts";
 import type { Core } from "../src/core.ts";
 import { UnsupportedError } from "../src/errors.ts";
 import { after, backoff, Deadline, MAX_TIMER, pause } from "../src/internal/time.ts";
+import { LostLeases } from "../src/port/lost_leases.ts";
 import { MemoryQueue } from "../src/providers/memory/queue.ts";
 
 const DAY = 24 * 3_600_000;
@@ -14,6 +15,7 @@ const DAY = 24 * 3_600_000;
 async function told(delay: number, maxDelay = Infinity): Promise<number | undefined> {
   let told: number | undefined;
   const link = {
+    leases: new LostLeases(),
     settle: (_queue: string, _receipts: string[], _outcome: string, delay: number) => {
       told = delay;
       return Promise.resolve([true]);

@@ -5,9 +5,16 @@ import { assertType, type IsExact } from "@std/testing/types";
 import * as v from "valibot";
 import {
   type Bus,
+  type BusErrorEvent,
+  type BusEventMap,
+  type BusState,
+  type CurrentCall,
+  currentCall,
   type EventClass,
+  type Gap,
   type Lease,
   type Message,
+  type MessageHeaders,
   type ObjectStub,
   type Procedure,
   procedure,
@@ -107,17 +114,31 @@ export async function calls(bus: Bus | typeof tsmq): Promise<void> {
   assertType<IsExact<typeof reached, number | undefined>>(true);
   await bus.publish("any value", "topic");
   await bus.publish(7, numbers);
+  const headers: MessageHeaders = { tenant: "acme" };
+  await bus.publish(new Order(1), { headers });
+  await bus.publish("any value", "topic", { headers });
+  await bus.publish(7, numbers, { headers: { tenant: "acme" } });
+  await numbers.publish(7, { headers });
+  // @ts-expect-error the value of a header is a string
+  await bus.publish("any value", "topic", { headers: { tenant: 7 } });
+  // @ts-expect-error options have only headers
+  await bus.publish(new Order(1), { header: {} });
   // @ts-expect-error a primitive has no class to name its topic
   await bus.publish("text");
 
   // queues
   const queue = bus.queue("prices", { schema: price });
   await queue.put({ symbol: "ACME", at: "2026-01-01" }, { timeout: 100 });
+  await queue.put({ symbol: "ACME", at: "2026-01-01" }, { headers, timeout: 100 });
+  await queue.putNowait({ symbol: "ACME", at: "2026-01-01" }, { headers });
   // @ts-expect-error the schema's input is what one puts
   await queue.putNowait({ symbol: "ACME" });
   const item = await queue.get();
   assertType<IsExact<typeof item, PriceOut>>(true);
   const lease = await queue.receive({ lease: 1_000 });
+  assertType<IsExact<typeof lease.headers, MessageHeaders>>(true);
+  assertType<IsExact<typeof lease.signal, AbortSignal>>(true);
+  queue.consume(() => {}, { handlerTimeout: 1_000 });
   assertType<IsExact<typeof lease, Lease<PriceOut>>>(true);
   queue.consume((event, held) => {
     assertType<IsExact<typeof event, PriceOut>>(true);
@@ -255,6 +276,27 @@ export async function calls(bus: Bus | typeof tsmq): Promise<void> {
     }
   }
   new Decorated().add(1, 2);
+}
+
+/** The events of a bus, and the call of a served function. */
+export function listeners(bus: Bus): void {
+  bus.addEventListener("error", (event) => {
+    assertType<IsExact<typeof event, BusErrorEvent>>(true);
+    assertType<IsExact<typeof event.error, unknown>>(true);
+  });
+  bus.addEventListener("gap", (event) => assertType<IsExact<typeof event.detail, Gap>>(true), { once: true });
+  bus.addEventListener("state", { handleEvent: (event) => assertType<IsExact<typeof event.detail, BusState>>(true) });
+  const listener = (event: BusEventMap["state"]) => event.detail === "up";
+  bus.addEventListener("state", listener);
+  bus.removeEventListener("state", listener);
+  bus.addEventListener("custom", (event) => assertType<IsExact<typeof event, Event>>(true));
+  // @ts-expect-error a "gap" has a Gap
+  bus.addEventListener("gap", (event: BusErrorEvent) => event.error);
+  const call = currentCall();
+  assertType<IsExact<typeof call, CurrentCall | undefined>>(true);
+  bus.stub("fn", { headers: { user: "ada" }, timeout: 1 });
+  // @ts-expect-error headers are an object of strings
+  bus.stub("fn", { headers: "user=ada" });
 }
 
 it("the types of the API are those that its users expect", () => {

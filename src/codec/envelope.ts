@@ -6,8 +6,7 @@
  * @module
  */
 
-/** Short strings that are sent with a body. Names are tokens as in HTTP, case-sensitive; names that begin with `tsmq-` are reserved. */
-export type MessageHeaders = Readonly<Record<string, string>>;
+import { type MessageHeaders, readHeaders } from "./headers.ts";
 
 /** A message's body and headers. */
 export interface Opened {
@@ -19,9 +18,6 @@ export interface Opened {
 const HEAD = '{"__tsmq":{';
 /** The largest number of characters of the headers: 8 KiB of names and values, if each character is escaped, and tsmq's own headers. */
 const MAX_HEAD = 65_536;
-const NAME = /^[!#$%&'*+\-.^_`|~\dA-Za-z]+$/;
-// deno-lint-ignore no-control-regex
-const CONTROL = /[\u0000-\u001f\u007f-\u009f]/;
 
 /** The first characters of the envelope of older versions, which contains only a trace. */
 const TRACE_HEAD = '{"__traceparent":"';
@@ -53,7 +49,7 @@ export function unwrap(text: string): Opened | undefined {
   // names and values contain no closing brace
   const end = text.indexOf("}", HEAD.length);
   if (end < 0 || end > MAX_HEAD || text[end + 1] !== ",") return undefined;
-  const headers = readHeaders(text.slice(HEAD.length - 1, end + 1));
+  const headers = headersIn(text.slice(HEAD.length - 1, end + 1));
   const body = headers && openBody(text.slice(end + 2));
   return headers && body !== undefined ? { body, headers } : undefined;
 }
@@ -78,23 +74,12 @@ function writeHeaders(headers: MessageHeaders): string {
 }
 
 /** Reads headers from JSON; undefined if they are not valid. */
-function readHeaders(json: string): MessageHeaders | undefined {
+function headersIn(json: string): MessageHeaders | undefined {
   try {
-    return checkedHeaders(JSON.parse(json));
+    return readHeaders(JSON.parse(json));
   } catch {
     return undefined;
   }
-}
-
-/** Returns a value as headers, in an object without a prototype; undefined if they are not valid. */
-export function checkedHeaders(value: unknown): MessageHeaders | undefined {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) return undefined;
-  const headers: Record<string, string> = Object.create(null);
-  for (const [name, text] of Object.entries(value)) {
-    if (!NAME.test(name) || typeof text !== "string" || CONTROL.test(text) || !text.isWellFormed()) return undefined;
-    headers[name] = text;
-  }
-  return headers;
 }
 
 /** Returns the body from the part of an envelope that follows the headers. */

@@ -66,7 +66,7 @@ export class CaseContext {
   /** Adds a bus that the case opened itself, to close it after the case. */
   adopt(bus: Bus): void {
     const errors = this.collect<BusErrorEvent>("the reported errors");
-    bus.addEventListener("error", (event) => errors.add(event as BusErrorEvent));
+    bus.addEventListener("error", (event) => errors.add(event));
     this.#buses.set(bus, errors);
   }
 

@@ -10,7 +10,7 @@ import { drain } from "./queues.ts";
 import { type Cases, slow } from "./cases.ts";
 
 /** The largest body in bytes that the kit tries. */
-const TRIED = 8_000_000;
+export const TRIED = 8_000_000;
 
 /** Cases about claims. Other files have the cases about `counts`, `ordered`, `durable`, `capacity`, `exactSize` and `latency`. */
 export const claims: Cases = {

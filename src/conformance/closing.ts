@@ -51,7 +51,7 @@ async function each(
     Object.entries(KINDS).map(async ([kind, start], i) => {
       const on = buses[i]!;
       const seen = t.collect<unknown>(kind);
-      on.addEventListener("state", (event) => seen.add((event as CustomEvent).detail));
+      on.addEventListener("state", (event) => seen.add(event.detail));
       const outcome = await start(t, from, on, make(on, seen, from));
       await on.closed;
       if (kind === "a served function") equal(outcome, "bye");

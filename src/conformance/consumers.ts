@@ -4,8 +4,9 @@
  * @module
  */
 import type { Bus } from "../bus.ts";
-import type { DeadLetter } from "../queue/deliveries.ts";
-import { equal, ok } from "./assert.ts";
+import { BusError, TimeoutError } from "../errors.ts";
+import type { DeadLetter, Lease } from "../queue/deliveries.ts";
+import { equal, ok, rejects } from "./assert.ts";
 import { drain } from "./queues.ts";
 import type { Cases } from "./cases.ts";
 
@@ -85,6 +86,31 @@ export const consumers: Cases = {
     await queue.put("item");
     const [first, second] = await times.count(2) as [number, number];
     ok(second - first > 900, `the second attempt came after ${second - first} ms instead of 1,000`);
+  },
+
+  "handlerTimeout: the item of a late handler goes to another consumer, and the late handler can stop": async (t) => {
+    const [bus, other] = await t.buses(2) as [Bus, Bus];
+    t.errors(bus);
+    const queue = t.queue<string>(bus, "work");
+    const { passed, open } = t.gate();
+    const leases = t.collect<Lease<string>>("the leases");
+    queue.consume(async (_, lease) => {
+      leases.add(lease);
+      await passed;
+    }, { handlerTimeout: 300, backoff: 0 });
+    await queue.put("item");
+    const [late] = await leases.count(1) as [Lease<string>];
+    const again = await other.queue<string>("work").receive({ timeout: 10_000 });
+    equal([again.item, again.attempt], ["item", 2]);
+    ok(late.signal.aborted && late.signal.reason instanceof TimeoutError, `the signal: ${late.signal.reason}`);
+    await rejects(() => late.ack(), BusError, "lease_lost");
+    await late.nack();
+    await queue.put("next"); // the late handler still has the only place of its consumer
+    const next = await other.queue<string>("work").receive({ timeout: 10_000 });
+    equal([next.item, leases.values.length], ["next", 1]);
+    await next.ack();
+    await again.ack();
+    open();
   },
 
   "maxAttempts: after the last attempt, the item goes to the dead-letter queue with the cause": async (t) => {

@@ -30,8 +30,8 @@ export const faults: Cases = {
     const seen = t.collect<string>();
     const gaps = t.collect<string>("the gap events");
     const states = t.collect<string>("the state events");
-    bus.addEventListener("gap", (event) => gaps.add((event as CustomEvent).detail.reason));
-    bus.addEventListener("state", (event) => states.add((event as CustomEvent).detail));
+    bus.addEventListener("gap", (event) => gaps.add(event.detail.reason));
+    bus.addEventListener("state", (event) => states.add(event.detail));
     await bus.subscribe("topic", () => seen.add("name")).ready;
     await bus.subscribe("t*", () => seen.add("pattern"), { pattern: true }).ready;
     await t.faults.cut();
@@ -52,7 +52,7 @@ export const faults: Cases = {
         const others = t.collect<string>("the gaps of a subscription without a backlog");
         const { passed, open } = t.gate();
         bus.addEventListener("gap", (event) => {
-          const { topic } = (event as CustomEvent).detail;
+          const { topic } = event.detail;
           if (topic === "topic") seen.push("gap");
           if (topic === "other") others.add(topic);
         });

@@ -113,6 +113,26 @@ export const leases: Cases = {
     equal(await drain(t, queue), ["two"]);
   },
 
+  "the signal of a lease aborts when the lease is lost, and not when the item is settled": async (t) => {
+    const [bus, other] = await t.buses(2) as [Bus, Bus];
+    const queue = t.queue<string>(bus, "held");
+    for (const item of ["settled", "lost", "lost"]) await queue.put(item);
+    const lease = 3 * LEASE; // long enough that a busy machine extends it in time
+    const settled = await queue.receive({ lease });
+    const watched = await queue.receive({ lease });
+    const unwatched = await queue.receive({ lease });
+    equal([settled.signal.aborted, watched.signal.aborted], [false, false]);
+    await settled.ack();
+    const lost = t.collect<unknown>("the reasons");
+    watched.signal.addEventListener("abort", () => lost.add(watched.signal.reason));
+    await other.queue("held").free();
+    const [reason] = await lost.count(1);
+    ok(reason instanceof BusError && reason.code === "lease_lost", `the signal aborted with ${reason}`);
+    await t.until(() => unwatched.signal.aborted, "a signal that is first read later has aborted too");
+    equal(settled.signal.aborted, false, "whether the signal of a settled item aborted");
+    await rejects(() => watched.ack(), BusError, "lease_lost");
+  },
+
   "a lease is extended until the item is settled": {
     deadline: 30_000,
     run: async (t) => {

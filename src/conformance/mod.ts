@@ -23,6 +23,7 @@ import { closing } from "./closing.ts";
 import { consumers } from "./consumers.ts";
 import { faults } from "./faults.ts";
 import type { Harness } from "./harness.ts";
+import { headers } from "./headers.ts";
 import { leases } from "./leases.ts";
 import { life } from "./life.ts";
 import { multi } from "./multi.ts";
@@ -53,6 +54,7 @@ const SUBJECTS: Readonly<Record<string, Cases>> = {
   leases,
   consumers,
   prefetch,
+  headers,
   rpc,
   servers,
   runs,

@@ -92,7 +92,11 @@ class Host {
       const receiver = await open(context);
       if (this.#closed) return void await receiver.close();
       this.#receiver = receiver;
-      this.#leases = new Leases(receiver, timers);
+      this.#leases = new Leases(
+        receiver,
+        timers,
+        (queue, receipts) => this.#post({ kind: "lost", queue, receipts }),
+      );
       this.#post({ kind: "ready", inbox: receiver.inbox });
       for (const frame of this.#early.splice(0)) this.#receiveFrame(frame);
     } catch (error) {

@@ -7,19 +7,29 @@
 import type { Delivery, Outcome, Receiver } from "../provider/provider.ts";
 import type { Timers } from "./timers.ts";
 
+/** A held lease. */
+interface Held {
+  /** Whether its handler has started. */
+  started: boolean;
+  /** The end of the lease, unless it is extended, in milliseconds of `performance.now()`. */
+  until: number;
+}
+
 /** Extends every held lease after a third of its time, in one call for each queue. */
 export class Leases {
   #receiver: Receiver;
   #timers: Timers;
-  /** Milliseconds of the lease → queue → receipt → whether its handler has started. */
-  #held = new Map<number, Map<string, Map<string, boolean>>>();
+  #lost: (queue: string, receipts: string[]) => void;
+  /** Milliseconds of the lease → queue → receipt → the lease. */
+  #held = new Map<number, Map<string, Map<string, Held>>>();
   /** Milliseconds of the lease → cancels the timer of the next extension. */
   #stops = new Map<number, () => void>();
 
-  /** Creates an empty list of leases of this receiver. */
-  constructor(receiver: Receiver, timers: Timers) {
+  /** Creates an empty list of leases of this receiver. It calls `lost` with leases that ended before they were settled. */
+  constructor(receiver: Receiver, timers: Timers, lost: (queue: string, receipts: string[]) => void) {
     this.#receiver = receiver;
     this.#timers = timers;
+    this.#lost = lost;
   }
 
   /** Begins to extend these leases. */
@@ -31,14 +41,18 @@ export class Leases {
     }
     let receipts = queues.get(queue);
     if (!receipts) queues.set(queue, receipts = new Map());
-    for (const delivery of deliveries) receipts.set(delivery.receipt, false);
+    const until = performance.now() + lease;
+    for (const { receipt } of deliveries) receipts.set(receipt, { started: false, until });
   }
 
   /** Records that the handlers of leases start. Resolves with true for each lease that was still valid. */
   start(queue: string, receipts: string[]): Promise<boolean[]> {
     for (const queues of this.#held.values()) {
       const held = queues.get(queue);
-      for (const receipt of receipts) if (held?.has(receipt)) held.set(receipt, true);
+      for (const receipt of receipts) {
+        const lease = held?.get(receipt);
+        if (lease) lease.started = true;
+      }
     }
     return this.#receiver.start(queue, receipts);
   }
@@ -55,11 +69,12 @@ export class Leases {
     this.#stops.clear();
     const held = [...this.#held.values()].flatMap((queues) => [...queues]);
     this.#held.clear();
+    for (const [queue, receipts] of held) this.#lost(queue, [...receipts.keys()]);
     // items with a started handler are older, so they are given back last, to the head of the queue
     const settled = await Promise.allSettled(
       held.flatMap(([queue, receipts]) =>
         ([["untried", false], ["nack", true]] as const).flatMap(([outcome, started]) => {
-          const some = [...receipts.keys()].filter((receipt) => receipts.get(receipt) === started);
+          const some = [...receipts.keys()].filter((receipt) => receipts.get(receipt)!.started === started);
           return some.length > 0 ? [this.#receiver.settle(queue, some, outcome, 0)] : [];
         })
       ),
@@ -89,10 +104,23 @@ export class Leases {
     this.#extendLater(lease);
     for (const [queue, held] of this.#held.get(lease) ?? []) {
       const receipts = [...held.keys()];
-      // the next extension retries a failed one; settle() reports a lost lease
+      const until = performance.now() + lease;
       this.#receiver.extend(queue, receipts, lease).then(
-        (kept) => this.#forget(queue, receipts.filter((_, i) => kept[i] === false)),
-        () => {},
+        (kept) => {
+          const lost = receipts.filter((receipt, i) => kept[i] === false && held.has(receipt));
+          for (const receipt of receipts) {
+            const extended = held.get(receipt);
+            if (extended) extended.until = until;
+          }
+          this.#forget(queue, lost);
+          if (lost.length > 0) this.#lost(queue, lost);
+        },
+        // the next extension retries it; until then, another consumer may receive an item whose lease has ended
+        () => {
+          const now = performance.now();
+          const ended = receipts.filter((receipt) => held.has(receipt) && held.get(receipt)!.until <= now);
+          if (ended.length > 0) this.#lost(queue, ended);
+        },
       );
     }
   }

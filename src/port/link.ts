@@ -6,6 +6,7 @@
 import { BusError, ClosedError, fromPlain, ProviderError, toPlain } from "../errors.ts";
 import type { Delivery, Filter, Outcome, Provider } from "../provider/provider.ts";
 import { cost, INBOX, WINDOW } from "./credit.ts";
+import { LostLeases } from "./lost_leases.ts";
 import { Outbox } from "./outbox.ts";
 import type { Answers, Ended, FromReceiver, ToWorker } from "./protocol.ts";
 import { type OnGap, type Receive, REPLACED, type Stream, Streams } from "./streams.ts";
@@ -47,6 +48,8 @@ type Request<F = ToWorker> = F extends { id: number } ? Omit<F, "id"> : never;
 export class Link {
   /** The address of this bus's inbox. A new worker has another address; until it is ready, this is the address of the dead one. */
   inbox = "";
+  /** The leases that the worker can no longer extend. */
+  readonly leases: LostLeases = new LostLeases();
   #provider: Provider;
   #events: LinkEvents;
   #worker: Supervisor;
@@ -240,6 +243,7 @@ export class Link {
     this.#address = Promise.withResolvers();
     this.#address.promise.catch(() => {});
     this.#rejectAll(() => error);
+    this.leases.loseAll(error);
     this.#events.died(error);
     this.#events.state(false, error);
   }
@@ -271,6 +275,8 @@ export class Link {
       case "gap":
         if (frame.subscription === undefined) return this.#events.gap(frame.reason, frame.lost);
         return this.#streams.gap(frame.subscription, frame.reason, frame.lost);
+      case "lost":
+        return this.leases.lose(frame.queue, frame.receipts);
       case "state":
         this.#connected = frame.connected;
         // `replaced` reports "up" after everything is subscribed and registered again

@@ -56,6 +56,8 @@ export type FromReceiver =
   | { kind: "requests"; topics: string[]; bodies: string[] }
   /** A gap, in its place among the events of a subscription. Without a number, it is the gap of a bus without subscriptions. */
   | { kind: "gap"; reason: string; lost: number; subscription?: number }
+  /** Leases that ended before they were settled, or whose extension has failed until their end. */
+  | { kind: "lost"; queue: string; receipts: string[] }
   | { kind: "state"; connected: boolean; error?: PlainError }
   | { kind: "fault"; error: PlainError }
   | { kind: "ask"; id: number; verb: string; argument: unknown };

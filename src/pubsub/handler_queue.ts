@@ -9,12 +9,10 @@ import type { Core } from "../core.ts";
 import { BusError, ValidationError } from "../errors.ts";
 import type { Gap } from "../events.ts";
 import { Fifo } from "../internal/fifo.ts";
+import { STALLED } from "../internal/time.ts";
 import { Work } from "../internal/work.ts";
 import type { Operation } from "../telemetry/telemetry.ts";
 import type { Message } from "./topic.ts";
-
-/** Milliseconds that a handler may run while events wait, before a "stalled" error is reported. */
-const STALLED = 30_000;
 
 /** One handler, and the topic or pattern that it subscribes to. */
 export interface Subscriber {
@@ -35,8 +33,6 @@ export interface Event {
   readonly message: Message;
   /** The size of the event, as flow control counts it. */
   readonly cost: number;
-  /** The span of the event's publisher, if known. */
-  readonly traceparent: string | undefined;
   /** The number of handlers that have not started. When it is 0, the credit of the event is returned. */
   waiting: number;
 }
@@ -87,10 +83,10 @@ export class HandlerQueue {
     }
     this.#gap = undefined;
     this.#waiting.push(event);
-    if (!this.#stalled && this.#running > 0 && performance.now() - this.#since > STALLED) {
+    if (!this.#stalled && this.#running > 0 && performance.now() - this.#since > STALLED.after) {
       this.#stalled = true;
       const text =
-        `Cannot handle events on "${this.#subscriber.topic}": the handler has been running for ${STALLED} ms`;
+        `Cannot handle events on "${this.#subscriber.topic}": the handler has been running for ${STALLED.after} ms`;
       this.#core.report(new BusError("stalled", text), this.#subscriber.topic);
     }
     return false;
@@ -149,8 +145,8 @@ export class HandlerQueue {
     return revived instanceof Promise ? revived.then(check) : check(revived);
   }
 
-  #run(value: unknown, { message, traceparent }: Event): void {
-    const operation = this.#core.telemetry.begin("process", message.topic, traceparent);
+  #run(value: unknown, { message }: Event): void {
+    const operation = this.#core.telemetry.begin("process", message.topic, message.headers.traceparent);
     const work = this.#work ?? new Work([this.#core.handlers]);
     let done: Promise<unknown> | undefined;
     work.begin();

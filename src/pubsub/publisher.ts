@@ -6,12 +6,13 @@
 import { Codec, type EventClass } from "../codec/codec.ts";
 import { native } from "../codec/classes.ts";
 import { withTrace, wrap } from "../codec/envelope.ts";
+import { checkHeaders, type MessageHeaders } from "../codec/headers.ts";
 import type { Core } from "../core.ts";
 import { ValidationError } from "../errors.ts";
 import { checkName } from "../internal/arguments.ts";
 import { type StandardSchemaV1, validate } from "../codec/schema.ts";
 import type { Dispatch } from "./dispatch.ts";
-import { Topic } from "./topic.ts";
+import { type PublishOptions, Topic } from "./topic.ts";
 
 /** Publishes events in order: an event that has to wait delays all later events of its topic. */
 export class Publisher {
@@ -26,11 +27,13 @@ export class Publisher {
   }
 
   /** Publishes an event. Resolves with the number of transport subscriptions it reached, if known. */
-  publish(event: unknown, target: unknown): Promise<number | undefined> {
-    const { topic, schema } = destination(event, target);
+  publish(event: unknown, target: unknown, options: unknown): Promise<number | undefined> {
+    const only = isOptions(target); // publish(event, options)
+    const { topic, schema } = destination(event, only ? undefined : target);
+    const headers = only ? headersIn(target, options) : headersIn(options);
     const operation = this.#core.telemetry.begin("publish", topic);
-    if (!operation) return this.#send(event, topic, schema);
-    return operation.follow(() => this.#send(event, topic, schema, operation.traceparent));
+    if (!operation) return this.#send(event, topic, schema, headers);
+    return operation.follow(() => this.#send(event, topic, schema, withTrace(headers, operation.traceparent)));
   }
 
   /** Resolves when no event waits. */
@@ -42,11 +45,11 @@ export class Publisher {
     event: unknown,
     topic: string,
     schema?: StandardSchemaV1,
-    traceparent?: string,
+    headers?: MessageHeaders,
   ): Promise<number | undefined> {
     const { sender, codec } = this.#core;
     const valid = schema && validate(schema, event, `an event on "${topic}"`);
-    const body = wrap(codec.encode(event), withTrace(undefined, traceparent));
+    const body = wrap(codec.encode(event), headers);
     const tail = this.#tails.get(topic);
     const subscribed = this.#dispatch.unready;
     if (!subscribed && !tail && !(valid instanceof Promise)) return sender.publish(topic, body);
@@ -62,6 +65,19 @@ export class Publisher {
       if (this.#tails.get(topic) === left) this.#tails.delete(topic);
     });
   }
+}
+
+/** Returns whether an argument is options: an object with no other key than `headers`. */
+function isOptions(value: unknown): value is PublishOptions {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return false;
+  return Object.keys(value).every((key) => key === "headers");
+}
+
+/** Returns the headers of options, which are the last argument of `publish`. */
+function headersIn(options: unknown, further?: unknown): MessageHeaders | undefined {
+  if (options === undefined) return undefined;
+  if (isOptions(options) && further === undefined) return checkHeaders(options.headers);
+  throw new ValidationError("Cannot publish an event: the options are not an object with only headers");
 }
 
 function destination(event: unknown, target: unknown): { topic: string; schema?: StandardSchemaV1 } {

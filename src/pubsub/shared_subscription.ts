@@ -5,6 +5,7 @@
  */
 import type { Decoded } from "../codec/codec.ts";
 import { unwrap } from "../codec/envelope.ts";
+import { type MessageHeaders, userHeaders } from "../codec/headers.ts";
 import type { Core } from "../core.ts";
 import type { Gap } from "../events.ts";
 import { Fifo } from "../internal/fifo.ts";
@@ -94,17 +95,17 @@ export class SharedSubscription {
 
   #deliver(topic: string, body: string): void {
     const opened = unwrap(body);
-    const traceparent = opened?.headers.traceparent;
+    const headers = opened?.headers;
     let decoded: Decoded | Promise<Decoded>;
     try {
       decoded = this.#core.codec.decode(opened?.body ?? body);
     } catch (error) {
       return this.#refuse(topic, body, error);
     }
-    if (!(decoded instanceof Promise)) return this.#add(topic, body, decoded, traceparent);
+    if (!(decoded instanceof Promise)) return this.#add(topic, body, decoded, headers);
     this.#behind ??= new Fifo();
     decoded
-      .then((decoded) => this.#add(topic, body, decoded, traceparent), (error) => this.#refuse(topic, body, error))
+      .then((decoded) => this.#add(topic, body, decoded, headers), (error) => this.#refuse(topic, body, error))
       .then(() => this.#resume());
   }
 
@@ -126,9 +127,10 @@ export class SharedSubscription {
     this.#core.report(error, topic || this.#topic);
   }
 
-  #add(topic: string, body: string, decoded: Decoded, traceparent: string | undefined): void {
-    const message: Message = decoded.type === undefined ? { topic } : { topic, type: decoded.type };
-    this.#events.push({ decoded, message, cost: cost(body), traceparent, waiting: 1 });
+  #add(topic: string, body: string, decoded: Decoded, received: MessageHeaders | undefined): void {
+    const headers = userHeaders(received);
+    const message: Message = decoded.type === undefined ? { topic, headers } : { topic, type: decoded.type, headers };
+    this.#events.push({ decoded, message, cost: cost(body), waiting: 1 });
   }
 
   /** Offers the batch to each handler. To enter a handler's queue once for a batch is cheaper than once for each event. */

@@ -4,6 +4,7 @@
  * @module
  */
 import { Codec, type EventClass } from "../codec/codec.ts";
+import type { MessageHeaders } from "../codec/headers.ts";
 import { ValidationError } from "../errors.ts";
 import { Fifo } from "../internal/fifo.ts";
 import { checkName } from "../internal/arguments.ts";
@@ -15,6 +16,14 @@ export interface Message {
   readonly topic: string;
   /** The type tag of the body, if any: the name of the publisher's class. */
   readonly type?: string;
+  /** The headers of the event; empty if it has none. */
+  readonly headers: MessageHeaders;
+}
+
+/** Options of `publish`. */
+export interface PublishOptions {
+  /** Headers that are sent with the event: at most 8 KiB of names and values. */
+  readonly headers?: MessageHeaders;
 }
 
 /** Handles one event. If it throws or rejects, the bus emits an `"error"` event and continues. */
@@ -57,7 +66,7 @@ export interface TopicOptions<S extends StandardSchemaV1 | undefined = StandardS
 /** The parts of a bus that a topic uses. */
 export interface TopicVerbs {
   /** Publishes an event. */
-  publish(event: unknown, target: string | Topic): Promise<number | undefined>;
+  publish(event: unknown, target: string | Topic, options?: PublishOptions): Promise<number | undefined>;
   /** Subscribes a handler. */
   subscribe(target: string, handler: Handler<never>, options: SubscribeOptions): Subscription;
 }
@@ -92,10 +101,10 @@ export class Topic<T = unknown, I = T> implements AsyncIterable<T> {
   /**
    * Publishes an event. Resolves with the number of transport subscriptions it reached, if the transport knows.
    *
-   * @throws {ValidationError} when the topic is a pattern, or the schema rejects the event
+   * @throws {ValidationError} when the topic is a pattern, the headers are invalid, or the schema rejects the event
    */
-  publish(event: I): Promise<number | undefined> {
-    return this.#verbs.publish(event, this as unknown as Topic);
+  publish(event: I, options?: PublishOptions): Promise<number | undefined> {
+    return this.#verbs.publish(event, this as unknown as Topic, options);
   }
 
   /** Subscribes a handler. */

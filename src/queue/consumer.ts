@@ -4,11 +4,12 @@
  * @module
  */
 import { type Deliveries, type Held, type Lease, open, type Opened } from "./deliveries.ts";
-import { BusError, isInterruption, ValidationError } from "../errors.ts";
+import { BusError, isInterruption, TimeoutError, ValidationError } from "../errors.ts";
 import { isA, textOf } from "../internal/thrown.ts";
-import { backoff as backoffAfter, pause } from "../internal/time.ts";
+import { after, backoff as backoffAfter, pause } from "../internal/time.ts";
 import { Prefetch } from "./prefetch.ts";
-import { checkCount, checkDelay, checkFunction, checkName, checkSignal } from "../internal/arguments.ts";
+import { StallWatch } from "./stall.ts";
+import { checkCount, checkDelay, checkFunction, checkName, checkNumber, checkSignal } from "../internal/arguments.ts";
 import { PendingWork } from "../internal/pending_work.ts";
 import { Work } from "../internal/work.ts";
 
@@ -36,6 +37,11 @@ export interface ConsumeOptions {
   readonly backoff?: number | ((attempt: number) => number);
   /** The name of the dead-letter queue. Default: the queue's name and `.dead`. */
   readonly deadLetter?: string;
+  /**
+   * Milliseconds that a handler may take. Then the attempt has failed: the item is given back or dead-lettered immediately, and
+   * `lease.signal` aborts. The next handler starts in its place when the late one has ended. Default: no limit.
+   */
+  readonly handlerTimeout?: number;
   /** A signal that closes the consumer when it aborts. */
   readonly signal?: AbortSignal;
 }
@@ -70,6 +76,7 @@ export function consume<T>(
   const concurrency = checkCount("a concurrency", options.concurrency ?? 1);
   const maxAttempts = checkCount("a number of attempts", options.maxAttempts ?? Infinity);
   const deadLetter = checkName("a dead-letter queue", options.deadLetter ?? `${queue}.dead`);
+  const handlerTimeout = checkNumber("a handler timeout", options.handlerTimeout ?? Infinity, 1);
   const delayOf = backoffOf(options.backoff, core.features.maxDelay);
   const stop = new AbortController();
   const signals = [stop.signal, ended];
@@ -78,11 +85,40 @@ export function consume<T>(
   const jobs = new PendingWork();
   const prefetch = new Prefetch((items) => deliveries.untried(items));
   let handlers = 0;
+  const stall = new StallWatch(core, queue, () => handlers >= concurrency);
   let settling = 0;
   let changed = Promise.withResolvers<void>();
   const change = () => {
     changed.resolve(); // `Promise.race` over the running handlers would add a callback to each of them, every time
     changed = Promise.withResolvers();
+  };
+
+  /** Returns how to settle an item after a failed attempt. Without a lease, no handler has started. */
+  const failed = (delivery: Opened, readable: boolean, error: unknown, held?: Held<T>): Settle => {
+    const exhausted = delivery.attempt >= maxAttempts || (!held && isA(error, ValidationError));
+    if (exhausted) return () => deliveries.moveToDeadLetters(delivery, readable, error, deadLetter);
+    return () => deliveries.settle(delivery, "nack", delayOf(delivery.attempt));
+  };
+  /** Waits for a handler. If it is late, its attempt fails immediately, but it still waits for the handler. */
+  const inTime = async (delivery: Opened, held: Held<T>, running: Promise<unknown>): Promise<void> => {
+    const text = `Cannot wait for a handler of queue "${queue}": it has not ended within ${handlerTimeout} ms`;
+    const late = new TimeoutError(text);
+    let settling: Promise<unknown> | undefined;
+    const stop = after(handlerTimeout, () => {
+      if (held.settled) return;
+      held.expire(late);
+      core.report(late, queue);
+      const settle = async () => await failed(delivery, true, late, held)();
+      settling = settle().catch((error) => deliveries.giveBack(delivery, error));
+    });
+    try {
+      await running;
+    } catch (error) {
+      if (error !== late) throw error; // a handler that its signal has stopped was reported already
+    } finally {
+      stop();
+      await settling;
+    }
   };
 
   const attempt = async (delivery: Opened): Promise<Settle> => {
@@ -101,14 +137,15 @@ export function consume<T>(
       if (!over) {
         const holder = held = deliveries.lease(delivery, item);
         const work = async () => await handler(item, holder);
-        await core.telemetry.observe("process", queue, work, delivery.headers?.traceparent);
+        const running = core.telemetry.observe("process", queue, work, delivery.headers?.traceparent);
+        await (handlerTimeout === Infinity ? running : inTime(delivery, holder, running));
       }
     } catch (error) {
       core.report(error, queue);
       if (held?.settled) return NOTHING;
-      const exhausted = delivery.attempt >= maxAttempts || (!held && isA(error, ValidationError));
-      if (exhausted) return () => deliveries.moveToDeadLetters(delivery, readable, error, deadLetter);
-      return () => deliveries.settle(delivery, "nack", delayOf(delivery.attempt));
+      return failed(delivery, readable, error, held);
+    } finally {
+      held?.release();
     }
     // the holder of the last attempt died before it could report an error
     if (!held) {
@@ -118,6 +155,7 @@ export function consume<T>(
   };
   const handle = async (delivery: Opened): Promise<void> => {
     const since = performance.now();
+    stall.started(since);
     try {
       const settle = await attempt(delivery).finally(() => {
         prefetch.ran(performance.now() - since);
@@ -140,6 +178,7 @@ export function consume<T>(
         // the next items may be fetched meanwhile, in the same request as the acknowledgements
         const unconfirmed = settling >= UNCONFIRMED && (!prefetch.empty || !core.features.exactAttempts);
         if (free <= 0 || unconfirmed) {
+          if (free <= 0) stall.begin();
           if (settling >= UNCONFIRMED) core.link.flush();
           await changed.promise;
           continue;
@@ -173,6 +212,7 @@ export function consume<T>(
   signal.addEventListener("abort", change, { once: true });
   const intake = core.receives.track(run().finally(end));
   const closed = intake.then(async (error) => {
+    stall.end();
     signal.removeEventListener("abort", change); // otherwise the user's signal would keep this consumer in memory
     await jobs.idle();
     return error;

@@ -3,10 +3,12 @@
  *
  * @module
  */
-import { type MessageHeaders, unwrap } from "../codec/envelope.ts";
+import { unwrap, wrap } from "../codec/envelope.ts";
+import { type MessageHeaders, userHeaders } from "../codec/headers.ts";
 import { readMarks, writeMarks } from "../codec/marks.ts";
 import type { Core } from "../core.ts";
-import { BusError, ValidationError } from "../errors.ts";
+import { ValidationError } from "../errors.ts";
+import { leaseLost } from "../port/lost_leases.ts";
 import { isA, nameOf, textOf } from "../internal/thrown.ts";
 import { checkDelay } from "../internal/arguments.ts";
 import type { Delivery, Outcome } from "../provider/provider.ts";
@@ -35,6 +37,13 @@ export interface Lease<T> extends AsyncDisposable {
   readonly item: T;
   /** The number of this attempt: 1 plus the number of handlers that have started with this item before. */
   readonly attempt: number;
+  /** The headers of the item; empty if it has none. */
+  readonly headers: MessageHeaders;
+  /**
+   * Aborts when the lease is lost before it is settled: another consumer may receive the item, so the handler should stop. The lease is
+   * lost if it could not be extended in time, if the worker of the bus has died, or if the bus is closed.
+   */
+  readonly signal: AbortSignal;
   /**
    * Removes the item for good.
    *
@@ -54,6 +63,10 @@ export interface Held<T> extends Lease<T> {
   readonly settled: boolean;
   /** Acknowledges the item, together with the next request. */
   finish(): Promise<void>;
+  /** Ends the lease for its holder, because the handler has timed out: the signal aborts, and the holder cannot settle the item. */
+  expire(error: unknown): void;
+  /** Stops watching the lease, because its handler has ended. */
+  release(): void;
 }
 
 /** A delivery whose headers have been removed from the body. */
@@ -112,15 +125,27 @@ export class Deliveries {
   }
 
   /** Returns the lease for the user. */
-  lease<T>(delivery: Delivery, item: T): Held<T> {
+  lease<T>(delivery: Opened, item: T): Held<T> {
     let settling: { readonly outcome: Outcome; readonly done: Promise<boolean> } | undefined;
     let tried = false;
+    const { leases } = this.core.link;
+    const { worker } = leases;
+    let controller: AbortController | undefined;
+    let unwatch = () => {};
+    const watch = () => {
+      const made = controller = new AbortController();
+      if (!settling) unwatch = leases.watch(worker, this.queue, delivery.receipt, (error) => made.abort(error));
+      return made;
+    };
     const settle = async (outcome: Outcome, delay: number, soon = false) => {
       if (settling) return settling.outcome === outcome && await settling.done;
       tried = true;
       settling = { outcome, done: this.settle(delivery, outcome, delay, soon) };
       try {
-        return await settling.done;
+        const valid = await settling.done;
+        unwatch();
+        if (!valid) controller?.abort(leaseLost(this.queue));
+        return valid;
       } catch (error) {
         settling = undefined; // so that the user can settle it again
         throw error;
@@ -128,7 +153,7 @@ export class Deliveries {
     };
     const ack = async (soon = false) => {
       if (await settle("ack", 0, soon)) return;
-      throw new BusError("lease_lost", `Cannot acknowledge an item of queue "${this.queue}": its lease has ended`);
+      throw leaseLost(this.queue);
     };
     const nack = async (options: { delay?: number } = {}) => {
       await settle("nack", checkDelay("a delay", options.delay ?? 0, this.core.features.maxDelay));
@@ -136,12 +161,23 @@ export class Deliveries {
     return {
       item,
       attempt: delivery.attempt,
+      headers: userHeaders(delivery.headers),
+      get signal() {
+        return (controller ?? watch()).signal;
+      },
       get settled() {
         return settling !== undefined;
       },
       ack: () => ack(),
       finish: () => ack(true),
       nack,
+      expire: (error) => {
+        unwatch();
+        tried = true;
+        settling ??= { outcome: "untried", done: Promise.resolve(false) };
+        (controller ??= new AbortController()).abort(error);
+      },
+      release: () => unwatch(),
       // settling has already rejected with the reason: a second failure must not hide the first
       [Symbol.asyncDispose]: async () => {
         if (!tried) await nack();
@@ -170,13 +206,14 @@ export class Deliveries {
   async putDeadLetter(delivery: Opened, readable: boolean, error: unknown, deadLetter: string): Promise<void> {
     const { sender } = this.core;
     const cause = { name: nameOf(error), message: textOf(error).slice(0, MAX_CAUSE) };
-    const { body, attempt, started } = delivery;
+    const { body, headers, attempt, started } = delivery;
     // the item as it was put, because a schema or a handler may have changed it into a value that cannot be sent
     const letter = `{"queue":${JSON.stringify(this.queue)},"item":${readable ? body : JSON.stringify(body)},` +
       `"attempts":${started ? attempt : attempt - 1},"cause":${JSON.stringify(cause)}}`;
     const item = readable ? readMarks(body) : undefined;
+    const text = wrap(letter + writeMarks(item && JSON.stringify({ item })), headers);
     // a full dead-letter queue must not block the next items, so the item is retried later
-    await sender.send(deadLetter, letter + writeMarks(item && JSON.stringify({ item })), { wait: 0 });
+    await sender.send(deadLetter, text, { wait: 0 });
   }
 
   /** Gives back an item that could be neither acknowledged nor dead-lettered. An acknowledgement that did arrive stays valid. */

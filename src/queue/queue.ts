@@ -4,6 +4,7 @@
  * @module
  */
 import { withTrace, wrap } from "../codec/envelope.ts";
+import { checkHeaders, type MessageHeaders } from "../codec/headers.ts";
 import { consume, type ConsumeOptions, type Consumer } from "./consumer.ts";
 import { Deliveries, type Lease, open, type Opened } from "./deliveries.ts";
 import type { Core } from "../core.ts";
@@ -20,7 +21,7 @@ export interface QueueOptions<S extends StandardSchemaV1 | undefined = StandardS
   readonly schema?: S;
 }
 
-/** Options of {@linkcode Queue.put} and {@linkcode Queue.get}. */
+/** Options of {@linkcode Queue.get}. */
 export interface WaitOptions {
   /** Whether to wait. Default true. */
   readonly block?: boolean;
@@ -29,6 +30,15 @@ export interface WaitOptions {
   /** A signal that cancels the wait. The promise rejects with the signal's reason, and no item is lost. */
   readonly signal?: AbortSignal;
 }
+
+/** Options of {@linkcode Queue.putNowait}. */
+export interface ItemOptions {
+  /** Headers that are sent with the item: at most 8 KiB of names and values. */
+  readonly headers?: MessageHeaders;
+}
+
+/** Options of {@linkcode Queue.put}. */
+export interface PutOptions extends WaitOptions, ItemOptions {}
 
 /** Options of {@linkcode Queue.receive}. */
 export interface ReceiveOptions extends WaitOptions {
@@ -60,22 +70,23 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
    * Puts an item at the end of the queue. Resolves when the transport has accepted it.
    *
    * @throws {QueueFullError} when there was no room in time, on transports whose queues can be full
-   * @throws {ValidationError} when the schema rejects the item, or it cannot be encoded
+   * @throws {ValidationError} when the schema rejects the item, it cannot be encoded, or the headers are invalid
    */
-  async put(item: I, options: WaitOptions = {}): Promise<void> {
+  async put(item: I, options: PutOptions = {}): Promise<void> {
     this.#checkOpen();
     const wait = waitOf(options);
     checkSignal(options.signal);
+    const headers = checkHeaders(options.headers);
     await this.#core.telemetry.observe("put", this.name, async (traceparent) => {
       if (this.#schema) await validate(this.#schema, item, `an item of queue "${this.name}"`);
-      const body = wrap(this.#core.codec.encode(item), withTrace(undefined, traceparent));
+      const body = wrap(this.#core.codec.encode(item), withTrace(headers, traceparent));
       await this.#core.sender.send(this.name, body, { wait, signal: options.signal });
     });
   }
 
   /** Puts an item without waiting for room. */
-  putNowait(item: I): Promise<void> {
-    return this.put(item, { block: false });
+  putNowait(item: I, options: ItemOptions = {}): Promise<void> {
+    return this.put(item, { ...options, block: false });
   }
 
   /**

@@ -4,7 +4,7 @@
  * @module
  */
 import type { Written } from "../codec/codec.ts";
-import { withTrace } from "../codec/envelope.ts";
+import type { MessageHeaders } from "../codec/headers.ts";
 import type { Link } from "../port/link.ts";
 import { Work } from "../internal/work.ts";
 import { writeRequest } from "./wire.ts";
@@ -23,7 +23,7 @@ export class Call {
   /** The id of the call: 122 random bits, so only servers that received the request know it. */
   readonly id: string = crypto.randomUUID();
   readonly #since = performance.now();
-  readonly #traceparent: string | undefined;
+  readonly #headers: MessageHeaders | undefined;
   /** The number of servers that the call was sent to, one after the other. All servers of a multi-call count as one. */
   attempt = 0;
   /** Whether the servers may have received the request. */
@@ -40,11 +40,11 @@ export class Call {
   readonly cleanups: (() => void)[] = [];
 
   /** Creates a call that ends after `timeout` milliseconds. */
-  constructor(fn: string, args: Written, timeout: number, traceparent: string | undefined) {
+  constructor(fn: string, args: Written, timeout: number, headers: MessageHeaders | undefined) {
     this.fn = fn;
     this.#args = args;
     this.#timeout = timeout;
-    this.#traceparent = traceparent;
+    this.#headers = headers;
     this.deadline = Date.now() + timeout;
   }
 
@@ -84,8 +84,15 @@ export class Call {
 
   #write(inbox: string, channel: string, age?: number, offer?: true): string {
     const { fn, id, deadline, attempt } = this;
-    const headers = withTrace(undefined, this.#traceparent);
     const counted = offer || attempt === 0 ? undefined : attempt;
-    return writeRequest(fn, channel, this.#args, { id, inbox, deadline, offer, attempt: counted, age, headers });
+    return writeRequest(fn, channel, this.#args, {
+      id,
+      inbox,
+      deadline,
+      offer,
+      attempt: counted,
+      age,
+      headers: this.#headers,
+    });
   }
 }

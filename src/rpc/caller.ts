@@ -3,6 +3,8 @@
  *
  * @module
  */
+import { withTrace } from "../codec/envelope.ts";
+import type { MessageHeaders } from "../codec/headers.ts";
 import type { Core } from "../core.ts";
 import { BusError, type ClosedError, RemoteInvocationError, TimeoutError, type ValidationError } from "../errors.ts";
 import { after, backoff, pause, RETRY } from "../internal/time.ts";
@@ -23,8 +25,8 @@ export interface CallOptions {
   readonly timeout: number;
   readonly signal?: AbortSignal;
   readonly procedure?: Procedure;
-  /** The trace that the call belongs to, as W3C's `traceparent`. */
-  readonly traceparent?: string;
+  /** The headers of the request. */
+  readonly headers?: MessageHeaders;
 }
 
 /** Calls functions over this bus. */
@@ -77,12 +79,13 @@ export class Caller {
     return this.#pending.handleAnswer(value, unreadable);
   }
 
-  /** Makes a call within a trace, if traces are recorded. `call` receives the options with the trace. */
+  /** Makes a call within a trace, if traces are recorded. `call` receives the options with the trace in their headers. */
   observe<T>(fn: string, options: CallOptions, call: (options: CallOptions) => Promise<T>): Promise<T> {
     return this.#core.telemetry.observe(
       "call",
       fn,
-      (traceparent) => call(traceparent === undefined ? options : { ...options, traceparent }),
+      (traceparent) =>
+        call(traceparent === undefined ? options : { ...options, headers: withTrace(options.headers, traceparent) }),
     );
   }
 
@@ -119,12 +122,12 @@ export class Caller {
     options: CallOptions,
     run: (call: Call) => Promise<T>,
   ): Promise<T> {
-    const { timeout, signal, procedure, traceparent } = options;
+    const { timeout, signal, procedure, headers } = options;
     if (procedure?.args) await validate(procedure.args, args, `the arguments of "${fn}"`);
     signal?.throwIfAborted();
     if (this.#closed) throw this.#closed;
     const written = this.#core.codec.write(args);
-    const call = new Call(fn, written, Math.min(timeout, LONGEST), traceparent);
+    const call = new Call(fn, written, Math.min(timeout, LONGEST), headers);
     const { promise: rejected, reject } = Promise.withResolvers<never>();
     const stop = after(timeout, () => reject(new TimeoutError(`Cannot call "${fn}": no answer within ${timeout} ms`)));
     const abort = () => reject(signal!.reason);

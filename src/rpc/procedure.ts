@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { MessageHeaders } from "../codec/headers.ts";
 import { checkName } from "../internal/arguments.ts";
 import { checkSchema, type StandardSchemaV1 } from "../codec/schema.ts";
 
@@ -94,6 +95,8 @@ export interface StubOptions {
   readonly timeout?: number;
   /** Calls all servers of the function instead of one. Default false. */
   readonly multi?: boolean;
+  /** Headers of each request. The served function reads them with {@linkcode currentCall}. */
+  readonly headers?: MessageHeaders;
   /** A signal that aborts the calls of this stub. They reject with its reason. */
   readonly signal?: AbortSignal;
 }

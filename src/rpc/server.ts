@@ -10,7 +10,8 @@ import { backoff, pause, RETRY } from "../internal/time.ts";
 import type { Stream } from "../port/streams.ts";
 import { validate } from "../codec/schema.ts";
 import { PendingWork } from "../internal/pending_work.ts";
-import { Work } from "../internal/work.ts";
+import type { Work } from "../internal/work.ts";
+import { CLOCK_SKEW, ServedCall } from "./current_call.ts";
 import type { Exposure } from "./exposure.ts";
 import { answerPymq } from "./pymq.ts";
 import { ServedCalls } from "./served_calls.ts";
@@ -20,8 +21,6 @@ import { type Answer, errorAnswer, readRequest, type Refusal, type Request, void
 const RUNNING_LIMIT = 10_000;
 /** Milliseconds for which an answer is retried while its caller is not connected. A caller that reconnects later sends its request again. */
 const AWAY = 10_000;
-/** Milliseconds that the clocks of two machines may differ before a deadline counts as passed. */
-const CLOCK_SKEW = 60_000;
 
 interface Exposed {
   readonly exposure: Exposure;
@@ -41,9 +40,8 @@ export class Server {
   #sources = new Map<unknown, number>();
   /** The functions that callers cannot find yet. */
   #exposing = new Map<string, Promise<void>>();
-  /** The calls that run, each with its request. */
-  #running = new Map<string, Request>();
-  #cancelled = new Set<string>();
+  /** The calls that run. */
+  #running = new Map<string, ServedCall>();
   #served = new ServedCalls();
   /** The replies that are being sent: refusals, and answers that are retried after their call has ended. */
   #replies = new PendingWork();
@@ -111,7 +109,7 @@ export class Server {
 
   /** Reports to the callers of all running calls that the outcome will not be known. */
   abandon(): void {
-    for (const request of this.#running.values()) this.#reply(request, "forgotten");
+    for (const { request } of this.#running.values()) this.#reply(request, "forgotten");
   }
 
   /** Resolves when all refusals have been sent. A caller that does not receive its refusal must treat the call as lost. */
@@ -119,9 +117,9 @@ export class Server {
     return this.#replies.idle();
   }
 
-  /** Cancels a call: its answer is not sent, because its caller does not wait any more. */
+  /** Cancels a call: its signal aborts, and its answer is not sent, because its caller does not wait any more. */
   cancel(id: string): void {
-    if (this.#running.has(id)) this.#cancelled.add(id);
+    this.#running.get(id)?.cancel();
   }
 
   /** Handles a request from the inbox or from the function's topic. An `unreadable` request is answered with that error. */
@@ -156,8 +154,8 @@ export class Server {
       return this.#refuse(request, "busy");
     }
     this.#count++;
-    const work = new Work([this.#core.handlers], call && this.#callerOf(call.id));
-    void work.run(() => this.#serve(request, exposed, unreadable)).finally(() => {
+    const work = new ServedCall(this.#core, request, call && this.#callerOf(call.id));
+    void work.run(() => this.#serve(work, exposed, unreadable)).finally(() => {
       if (--this.#count === 0) this.#refused = 0;
     });
   }
@@ -188,26 +186,28 @@ export class Server {
     );
   }
 
-  async #serve(request: Request, exposed: Exposed, unreadable?: ValidationError): Promise<void> {
+  async #serve(work: ServedCall, exposed: Exposed, unreadable?: ValidationError): Promise<void> {
+    const { request } = work;
     const { fn, call } = request;
     const server = this.#core.link.inbox; // the caller knows this address, even if the worker is replaced meanwhile
-    if (call) this.#running.set(call.id, request);
-    const answer = unreadable ? errorAnswer(fn, unreadable) : await this.#limited(request, exposed);
-    if (!answer) return this.#passOver(request);
+    if (call) this.#running.set(call.id, work);
+    const answer = unreadable ? errorAnswer(fn, unreadable) : await this.#limited(work, exposed);
+    if (!answer) return this.#passOver(work);
     if (!call) return await answerPymq(request, answer, this.#core);
     this.#running.delete(call.id);
-    if (this.#cancelled.delete(call.id)) return;
+    if (work.cancelled) return;
     await this.#answer(request, { ...answer, call: { ...answer.call, id: call.id, server } })
       .catch((error) => this.#core.report(error, fn));
   }
 
   /** Runs the function within its limit. Resolves with undefined if the caller has cancelled the call or the function is no longer served. */
-  async #limited(request: Request, { exposure, semaphore }: Exposed): Promise<Answer<string> | undefined> {
+  async #limited(work: ServedCall, { exposure, semaphore }: Exposed): Promise<Answer<string> | undefined> {
+    const { request } = work;
     if (!semaphore) return await this.#invoke(request, exposure);
     await semaphore.acquire();
     try {
       const served = !this.#closed && this.#exposed.get(request.fn)?.exposure === exposure;
-      if (!served || this.#cancelled.has(request.call?.id ?? "")) return undefined;
+      if (!served || work.cancelled) return undefined;
       return await this.#invoke(request, exposure);
     } finally {
       semaphore.release();
@@ -215,10 +215,9 @@ export class Server {
   }
 
   /** Refuses a call that has not run, so that its caller tries another server. Does nothing if the caller has cancelled it. */
-  #passOver(request: Request): void {
-    const id = request.call?.id ?? "";
-    this.#running.delete(id);
-    if (!this.#cancelled.delete(id)) this.#refuse(request, "gone");
+  #passOver({ request, cancelled }: ServedCall): void {
+    this.#running.delete(request.call?.id ?? "");
+    if (!cancelled) this.#refuse(request, "gone");
   }
 
   async #invoke({ fn, args, kwargs, call }: Request, { fn: serve, procedure }: Exposure): Promise<Answer<string>> {

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { checkHeaders } from "../codec/headers.ts";
 import { BusError, ValidationError } from "../errors.ts";
 import { checkName, checkNumber, checkSignal } from "../internal/arguments.ts";
 import type { Caller, CallOptions } from "./caller.ts";
@@ -67,7 +68,7 @@ function stub(
 ): unknown {
   const name = checkName("a function", target);
   const { timeout, signal, multi } = options;
-  const call: CallOptions = { timeout, signal, procedure };
+  const call: CallOptions = { timeout, signal, procedure, headers: checkHeaders(options.headers) };
   if (!multi) {
     const single = (...args: unknown[]): Promise<unknown> =>
       caller.observe(name, call, async (call) => caller.unwrap(await caller.single(name, args, call), procedure));

@@ -4,7 +4,7 @@
  * @module
  */
 import type { Written } from "../codec/codec.ts";
-import { checkedHeaders, type MessageHeaders } from "../codec/envelope.ts";
+import { type MessageHeaders, readHeaders } from "../codec/headers.ts";
 import { writeMarks } from "../codec/marks.ts";
 import { type BusError, ProviderError, RpcError, TimeoutError, type ValidationError } from "../errors.ts";
 import { nameOf, stackOf, textOf } from "../internal/thrown.ts";
@@ -159,7 +159,7 @@ function isCall(value: unknown): value is NonNullable<Request["call"]> {
 function withHeaders(call: NonNullable<Request["call"]> & { readonly traceparent?: unknown }): Request["call"] {
   const { traceparent, headers = { traceparent }, ...rest } = call;
   if (traceparent === undefined && call.headers === undefined) return call;
-  return { ...rest, headers: checkedHeaders(headers) };
+  return { ...rest, headers: readHeaders(headers) };
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

@@ -3,6 +3,7 @@ import { describe, it } from "@std/testing/bdd";
 import * as v from "valibot";
 import { Bus, BusError, type DeadLetter, memory, ProviderError, QueueEmptyError } from "../../mod.ts";
 import type { Provider, Sender } from "../../src/provider/provider.ts";
+import { STALLED } from "../../src/internal/time.ts";
 import { until } from "../support/until.ts";
 
 /** A provider whose sender rejects the sends that a test chooses. */
@@ -36,7 +37,7 @@ describe("the start of an item whose last holder died without one", () => {
   it("is confirmed before the handler runs: not while the transport is unreachable, nor when the lease is lost", async () => {
     await using bus = await Bus.open(by("doubtful"));
     const errors: string[] = [];
-    bus.addEventListener("error", (event) => errors.push((event as ErrorEvent).error.code));
+    bus.addEventListener("error", (event) => errors.push((event.error as BusError).code));
     const handled: [string, number][] = [];
     const jobs = bus.queue<string>("jobs");
     for (const item of ["lost", "away", "fine"]) await jobs.put(item);
@@ -224,7 +225,7 @@ describe("an item that a consumer can neither acknowledge nor dead-letter", () =
   it("goes back while the dead-letter queue is full, and does not delay later items", async () => {
     await using bus = await Bus.open(memory({ capacity: 2 }));
     const codes: string[] = [];
-    bus.addEventListener("error", (event) => codes.push((event as ErrorEvent).error.code));
+    bus.addEventListener("error", (event) => codes.push((event.error as BusError).code));
     const done: string[] = [];
     const jobs = bus.queue<string>("jobs");
     jobs.consume((item) => {
@@ -237,5 +238,36 @@ describe("an item that a consumer can neither acknowledge nor dead-letter", () =
     const letters: string[] = [];
     for (let i = 0; i < 3; i++) letters.push((await bus.queue<DeadLetter<string>>("jobs.dead").get()).item);
     assertEquals(letters.sort(), ["bad 1", "bad 2", "bad 3"]);
+  });
+});
+
+describe("a consumer whose handlers stand", () => {
+  it("is reported once while items wait, and again after it has moved", async () => {
+    const before = STALLED.after;
+    STALLED.after = 50;
+    try {
+      await using bus = await Bus.open(memory());
+      const errors: string[] = [];
+      bus.addEventListener("error", (event) => errors.push((event.error as BusError).code));
+      const queue = bus.queue<PromiseWithResolvers<void>>("jobs");
+      const gates = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+      let started = 0;
+      queue.consume(() => gates[started++]?.promise);
+      await queue.put({} as never);
+      await until("the first handler stands", () => started === 1);
+      await new Promise((resolve) => setTimeout(resolve, 3 * STALLED.after));
+      assertEquals(errors, [], "nothing waits");
+      await queue.put({} as never);
+      await until("it is reported", () => errors.length === 1);
+      await queue.put({} as never);
+      await new Promise((resolve) => setTimeout(resolve, 3 * STALLED.after));
+      gates[0]!.resolve();
+      await until("the second one is reported too", () => errors.length === 2);
+      gates[1]!.resolve();
+      await until("all have ended", () => started === 3);
+      assertEquals(errors, ["stalled", "stalled"]);
+    } finally {
+      STALLED.after = before;
+    }
   });
 });

@@ -57,7 +57,7 @@ describe("an error of a bus", () => {
     const said = await told(async () => {
       await using bus = await Bus.open(memory());
       bus.addEventListener("error", listener, { once: true });
-      bus.addEventListener("error", (event) => heard.push((event as ErrorEvent).error));
+      bus.addEventListener("error", (event) => heard.push(event.error));
       await bus.subscribe<string>("topic", (text) => {
         throw text;
       }).ready;

@@ -13,9 +13,9 @@ const DURABLE = { args: ["--appendonly", "yes", "--appendfsync", "always"] };
 /** The reports of a bus. */
 function listen(bus: Bus): { states: string[]; gaps: Gap[]; errors: unknown[] } {
   const said = { states: [] as string[], gaps: [] as Gap[], errors: [] as unknown[] };
-  bus.addEventListener("state", (event) => said.states.push((event as CustomEvent).detail));
-  bus.addEventListener("gap", (event) => said.gaps.push((event as CustomEvent).detail));
-  bus.addEventListener("error", (event) => said.errors.push((event as ErrorEvent).error));
+  bus.addEventListener("state", (event) => said.states.push(event.detail));
+  bus.addEventListener("gap", (event) => said.gaps.push(event.detail));
+  bus.addEventListener("error", (event) => said.errors.push(event.error));
   return said;
 }
 

@@ -7,8 +7,8 @@ import { pause, until, within } from "../support/until.ts";
 /** The reports of a bus. */
 function listen(bus: Bus): { states: BusState[]; gaps: string[] } {
   const said = { states: [] as BusState[], gaps: [] as string[] };
-  bus.addEventListener("state", (event) => said.states.push((event as CustomEvent).detail));
-  bus.addEventListener("gap", (event) => said.gaps.push((event as CustomEvent).detail.reason));
+  bus.addEventListener("state", (event) => said.states.push(event.detail));
+  bus.addEventListener("gap", (event) => said.gaps.push(event.detail.reason));
   bus.addEventListener("error", () => {});
   return said;
 }

@@ -1,7 +1,7 @@
 /** The provider for each kind of URL, and the URLs that are rejected. */
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
-import { providerFor } from "../../cli/mod.ts";
+import { providerFor } from "../../cli/url.ts";
 import { ValidationError } from "../../mod.ts";
 
 /** The defined options of the provider for a URL. */

@@ -26,6 +26,38 @@ export const consumers: Cases = {
     equal(await drain(t, raw), []);
   },
 
+  "handlerTimeout: the last attempt is dead-lettered while its handler runs, which is reported once": async (t) => {
+    const bus = await t.open();
+    const errors = t.errors(bus);
+    const queue = t.queue<string>(bus, "work");
+    const consumer = queue.consume(
+      (_, { signal }) => new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason))),
+      { handlerTimeout: 20, backoff: 0, maxAttempts: 2 },
+    );
+    await queue.put("item");
+    const letter = await bus.queue<DeadLetter>("work.dead").get();
+    equal([letter.item, letter.attempts, letter.cause.name], ["item", 2, "TimeoutError"]);
+    await consumer.close();
+    equal(errors.values.length, 2, "the number of reports");
+  },
+
+  "handlerTimeout: a handler that has settled its item, or ends in time, is not late": async (t) => {
+    const bus = await t.open();
+    const queue = t.queue<string>(bus, "work");
+    const seen = t.collect<boolean>();
+    const consumer = queue.consume(async (item, lease) => {
+      if (item === "settled") await lease.ack();
+      if (item === "settled") await t.pause(300);
+      seen.add(lease.signal.aborted);
+    }, { handlerTimeout: 250 });
+    await queue.put("settled");
+    await queue.put("in time");
+    await seen.are([false, false]);
+    await consumer.close();
+    equal(await bus.queue("work.dead").qsize(), 0);
+    equal(await drain(t, queue), []);
+  },
+
   "a handler can settle its item itself": async (t) => {
     const bus = await t.open();
     const queue = t.queue<string>(bus, "work");

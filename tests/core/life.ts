@@ -57,7 +57,7 @@ export const life: Cases = {
   "each new state emits a state event": async (t) => {
     const bus = await t.open();
     const seen = t.collect<unknown>();
-    bus.addEventListener("state", (event) => seen.add((event as CustomEvent).detail));
+    bus.addEventListener("state", (event) => seen.add(event.detail));
     await bus.close();
     await seen.are(["closing", "closed"]);
   },

@@ -4,6 +4,7 @@ import { closing } from "./closing.ts";
 import { consumers } from "./consumers.ts";
 import { contracts } from "./contracts.ts";
 import { global } from "./global.ts";
+import { headers } from "./headers.ts";
 import { input } from "./input.ts";
 import { life } from "./life.ts";
 import { multi } from "./multi.ts";
@@ -26,6 +27,7 @@ export const CORE: Readonly<Record<string, Cases>> = {
   servers,
   multi,
   thrown,
+  headers,
   global,
   objects,
   values,

@@ -1,5 +1,5 @@
 /** Continuous traffic of every style over a bus, with a tally of each message. */
-import { Bus, type BusOptions, type Gap, type Provider } from "../../mod.ts";
+import { Bus, type BusOptions, type Provider } from "../../mod.ts";
 import { pause, until } from "../support/until.ts";
 import { Holes } from "./holes.ts";
 import { type Style, STYLES, Tally } from "./tally.ts";
@@ -84,11 +84,11 @@ export class Traffic {
 
   async #serve(): Promise<void> {
     const [bus] = this.serving;
-    for (const each of this.buses) each.addEventListener("error", (event) => this.#error((event as ErrorEvent).error));
+    for (const each of this.buses) each.addEventListener("error", (event) => this.#error(event.error));
     const holes = this.#holes;
     bus.addEventListener("gap", (event) => {
       this.gaps++;
-      const { topic } = (event as CustomEvent<Gap>).detail;
+      const { topic } = event.detail;
       if (topic === "events" || topic === "peers") holes[topic].gap();
     });
     const { events, get } = this.tallies;

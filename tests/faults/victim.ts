@@ -21,7 +21,7 @@ export async function victim(open: (namespace: string) => Promise<Bus>, namespac
   const refused = new Map<string, number>();
   for (const each of [bus, caller]) {
     each.addEventListener("error", (event) => {
-      const { code } = (event as ErrorEvent).error as BusError;
+      const { code } = event.error as BusError;
       refused.set(code, (refused.get(code) ?? 0) + 1);
     });
   }

@@ -4,7 +4,6 @@ import { describe, it } from "@std/testing/bdd";
 import { readdirSync } from "node:fs";
 import { Bus } from "../../src/bus.ts";
 import { type BusError, ProviderError, QueueEmptyError } from "../../src/errors.ts";
-import type { BusErrorEvent } from "../../src/events.ts";
 import { eventsOf } from "../../src/providers/ipc/names.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import { skip } from "../support/skip.ts";
@@ -57,7 +56,7 @@ async function noRoom(act: () => Promise<unknown>, doing = ""): Promise<void> {
 /** The errors that a bus reports. */
 function reported(bus: Bus): BusError[] {
   const errors: BusError[] = [];
-  bus.addEventListener("error", (event) => errors.push((event as BusErrorEvent).error as BusError));
+  bus.addEventListener("error", (event) => errors.push(event.error as BusError));
   return errors;
 }
 

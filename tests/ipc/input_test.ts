@@ -3,7 +3,6 @@ import { describe, it } from "@std/testing/bdd";
 import { execFileSync } from "node:child_process";
 import { mkdirSync, readdirSync, renameSync, symlinkSync, writeFileSync } from "node:fs";
 import { Bus } from "../../src/bus.ts";
-import type { BusErrorEvent } from "../../src/events.ts";
 import { writeBatch } from "../../src/providers/ipc/frames.ts";
 import { loadPosix, type Posix } from "../../src/providers/ipc/posix.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
@@ -54,7 +53,7 @@ describe("bad input:", () => {
     const posix = await loadPosix();
     await using bus = await Bus.open(ipc(), { namespace });
     const errors: string[] = [];
-    bus.addEventListener("error", (event) => errors.push(String((event as BusErrorEvent).error)));
+    bus.addEventListener("error", (event) => errors.push(String(event.error)));
     const seen: unknown[] = [];
     await bus.subscribe("topic", (event) => void seen.push(event)).ready;
     await bus.expose("fn", () => "answer");
@@ -101,7 +100,7 @@ describe("bad input:", () => {
     writeFileSync(`${outside}/secret`, '5\ntopic"secret"');
     await using bus = await Bus.open(ipc(), { namespace });
     const errors: string[] = [];
-    bus.addEventListener("error", (event) => errors.push(String((event as BusErrorEvent).error)));
+    bus.addEventListener("error", (event) => errors.push(String(event.error)));
     const seen: unknown[] = [];
     await bus.subscribe("topic", (event) => void seen.push(event)).ready;
     const queue = bus.queue<string>("queue");
@@ -146,7 +145,7 @@ describe("bad input:", () => {
     const namespace = fresh();
     await using bus = await Bus.open(ipc(), { namespace });
     const errors: unknown[] = [];
-    bus.addEventListener("error", (event) => errors.push((event as BusErrorEvent).error));
+    bus.addEventListener("error", (event) => errors.push(event.error));
     const seen: unknown[] = [];
     await bus.subscribe("topic", (event) => void seen.push(event)).ready;
     const queue = bus.queue<string>("queue");

@@ -29,7 +29,7 @@ function intake(lease?: number) {
   } as unknown as Receiver;
   const idle = Promise.withResolvers<void>();
   const both = { after } as unknown as Timers;
-  const made = new Intake(receiver, new Leases(receiver, both), both, "queue", lease, idle.resolve);
+  const made = new Intake(receiver, new Leases(receiver, both, () => {}), both, "queue", lease, idle.resolve);
   return { intake: made, timers, answer: (items: Delivery[]) => answers.shift()!(items), back, idle: idle.promise };
 }
 

@@ -58,8 +58,8 @@ describe("Redis: a gap", () => {
     const bus = await Bus.open(redis({ port: wire.proxy.port }), { namespace });
     const publisher = await Bus.open(redis({ port: server.port }), { namespace });
     const seen: unknown[] = [];
-    bus.addEventListener("gap", (event) => seen.push((event as CustomEvent).detail.topic ?? "gap"));
-    bus.addEventListener("state", (event) => seen.push((event as CustomEvent).detail));
+    bus.addEventListener("gap", (event) => seen.push(event.detail.topic ?? "gap"));
+    bus.addEventListener("state", (event) => seen.push(event.detail));
     bus.addEventListener("error", () => {});
     return { bus, publisher, seen };
   }

@@ -1,0 +1,83 @@
+/**
+ * Headers: short strings that are sent with a body.
+ *
+ * @module
+ */
+import { ValidationError } from "../errors.ts";
+import { kindOf } from "../internal/arguments.ts";
+import { textOf } from "../internal/thrown.ts";
+
+/** Short strings that are sent with a body. Names are tokens as in HTTP, case-sensitive; names that begin with `tsmq-` are reserved. */
+export type MessageHeaders = Readonly<Record<string, string>>;
+
+/** The largest number of bytes of all names and values. */
+const MAX_BYTES = 8_192;
+/** The prefix of tsmq's own headers, which users neither set nor see. */
+const RESERVED = "tsmq-";
+/** A token of RFC 9110. */
+const NAME = /^[!#$%&'*+\-.^_`|~\dA-Za-z]+$/;
+// deno-lint-ignore no-control-regex
+const CONTROL = /[\u0000-\u001f\u007f-\u009f]/;
+const bytes = new TextEncoder();
+
+/** The headers of a message without headers. */
+export const NO_HEADERS: MessageHeaders = Object.freeze(Object.create(null));
+
+/**
+ * Checks the headers that a user passes. Returns a copy, or undefined if there are none.
+ *
+ * @throws {ValidationError} when a name or a value is invalid, or they are too long
+ */
+export function checkHeaders(headers: unknown): MessageHeaders | undefined {
+  if (headers === undefined) return undefined;
+  const invalid = (why: string, cause?: unknown) => new ValidationError(`Cannot use headers: ${why}`, [], { cause });
+  if (typeof headers !== "object" || headers === null || Array.isArray(headers)) {
+    throw invalid(`${kindOf(headers)} is not an object of strings`);
+  }
+  const checked: Record<string, string> = Object.create(null);
+  let size = 0;
+  try {
+    for (const [name, value] of Object.entries(headers)) {
+      const fault = nameFault(name) ?? valueFault(value);
+      if (fault) throw invalid(`${NAME.test(name) ? `"${name}"` : "a name"} ${fault}`);
+      checked[name] = value;
+      size += bytes.encode(name).length + bytes.encode(value).length;
+    }
+  } catch (error) {
+    throw error instanceof ValidationError ? error : invalid(`reading them threw: ${textOf(error)}`, error);
+  }
+  if (size > MAX_BYTES) throw invalid(`their names and values have ${size} bytes, and ${MAX_BYTES} is the most`);
+  return size > 0 ? checked : undefined;
+}
+
+/** Returns received headers, in an object without a prototype; undefined if they are not valid. */
+export function readHeaders(value: unknown): MessageHeaders | undefined {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return undefined;
+  const headers: Record<string, string> = Object.create(null);
+  for (const [name, text] of Object.entries(value)) {
+    if (!NAME.test(name) || valueFault(text)) return undefined;
+    headers[name] = text as string;
+  }
+  return headers;
+}
+
+/** Returns the headers that a user sees: those that are not tsmq's own. */
+export function userHeaders(headers: MessageHeaders | undefined): MessageHeaders {
+  if (headers === undefined) return NO_HEADERS;
+  const own = Object.keys(headers).filter((name) => name.startsWith(RESERVED));
+  if (own.length === 0) return headers;
+  const seen: Record<string, string> = Object.assign(Object.create(null), headers);
+  for (const name of own) delete seen[name];
+  return seen;
+}
+
+function nameFault(name: string): string | undefined {
+  if (!NAME.test(name)) return "is not a token as in HTTP";
+  return name.startsWith(RESERVED) ? `begins with "${RESERVED}", which is reserved` : undefined;
+}
+
+function valueFault(value: unknown): string | undefined {
+  if (typeof value !== "string") return `has a value that is not a string but ${kindOf(value)}`;
+  if (CONTROL.test(value)) return "has a value with a control character";
+  return value.isWellFormed() ? undefined : "has a value with a lone surrogate";
+}

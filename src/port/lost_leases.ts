@@ -1,0 +1,62 @@
+/**
+ * Lost leases, on the main thread: it aborts the signals of leases that the worker can no longer extend.
+ *
+ * @module
+ */
+import { BusError } from "../errors.ts";
+import { LimitedMap } from "../internal/caches.ts";
+
+/** The largest number of remembered leases that were lost before anything watched them. */
+const MAX_LOST = 1_024;
+
+/** The leases that handlers watch, and those that were lost lately. */
+export class LostLeases {
+  /** The number of workers that have died. A lease of an earlier worker is lost. */
+  #deaths = 0;
+  #watched = new Map<string, (error: BusError) => void>();
+  #lost = new LimitedMap<string, true>(MAX_LOST);
+
+  /** The worker that extends leases now. */
+  get worker(): number {
+    return this.#deaths;
+  }
+
+  /**
+   * Calls `lose` once when the lease is lost, or immediately if it is lost already. `worker` is the worker that received the item. Returns
+   * a function that stops watching.
+   */
+  watch(worker: number, queue: string, receipt: string, lose: (error: BusError) => void): () => void {
+    const key = keyOf(queue, receipt);
+    if (worker !== this.#deaths || this.#lost.has(key)) lose(leaseLost(queue));
+    else this.#watched.set(key, lose);
+    return () => void this.#watched.delete(key);
+  }
+
+  /** Handles the loss of leases. */
+  lose(queue: string, receipts: readonly string[]): void {
+    for (const receipt of receipts) {
+      const key = keyOf(queue, receipt);
+      const lose = this.#watched.get(key);
+      this.#watched.delete(key);
+      if (lose) lose(leaseLost(queue));
+      else this.#lost.set(key, true);
+    }
+  }
+
+  /** Handles the death of the worker, which extended all leases. */
+  loseAll(error: BusError): void {
+    this.#deaths++;
+    const all = [...this.#watched.values()];
+    this.#watched.clear();
+    for (const lose of all) lose(error);
+  }
+}
+
+/** Returns the error of an item whose lease has ended. */
+export function leaseLost(queue: string): BusError {
+  return new BusError("lease_lost", `Cannot settle an item of queue "${queue}": its lease has ended`);
+}
+
+function keyOf(queue: string, receipt: string): string {
+  return JSON.stringify([queue, receipt]);
+}

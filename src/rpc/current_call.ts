@@ -1,0 +1,124 @@
+/**
+ * The call that code runs for: its headers, its deadline, and a signal that aborts when nobody waits for the answer.
+ *
+ * @module
+ */
+import { type MessageHeaders, userHeaders } from "../codec/headers.ts";
+import type { Core } from "../core.ts";
+import { TimeoutError } from "../errors.ts";
+import { after } from "../internal/time.ts";
+import { Work } from "../internal/work.ts";
+import type { Request } from "./wire.ts";
+
+/** Milliseconds that the clocks of two machines may differ before a deadline counts as passed. */
+export const CLOCK_SKEW = 60_000;
+
+/** The call that a served function runs for: the result of {@linkcode currentCall}. */
+export interface CurrentCall {
+  /** The name of the function. */
+  readonly fn: string;
+  /** The headers of the request; empty if it has none, as a request of PyMQ. */
+  readonly headers: MessageHeaders;
+  /**
+   * Aborts when nobody waits for the answer any more, because the caller has cancelled the call or its deadline has passed, and when this
+   * bus begins to close. A function that ignores it may finish until the bus is closed.
+   */
+  readonly signal: AbortSignal;
+  /** The time when the call times out, in milliseconds of `Date.now()` on the caller's machine. `Infinity` for a caller of PyMQ. */
+  readonly deadline: number;
+}
+
+/**
+ * Returns the call that the calling code runs for, or undefined outside a served function.
+ *
+ * @example
+ * ```ts ignore
+ * await bus.expose("report", async (id: string) => {
+ *   const { headers, signal } = currentCall()!;
+ *   return await (await fetch(`${reports}/${id}`, { headers, signal })).json();
+ * });
+ * ```
+ */
+export function currentCall(): CurrentCall | undefined {
+  const work = Work.current;
+  return work instanceof ServedCall ? work.current : undefined;
+}
+
+/** A call that this bus serves. */
+export class ServedCall extends Work {
+  readonly request: Request;
+  readonly #closing: AbortSignal;
+  /** Created when it is first used. */
+  #current: CurrentCall | undefined;
+  #controller: AbortController | undefined;
+  #cancelled = false;
+  #stop: (() => void) | undefined;
+
+  /** Creates the work of a request. `caller` is the handler of this bus that waits for the answer, if any. */
+  constructor(core: Core, request: Request, caller: Work | undefined) {
+    super([core.handlers], caller);
+    this.request = request;
+    this.#closing = core.closing;
+  }
+
+  /** Whether the caller has cancelled the call, so that it needs no answer. */
+  get cancelled(): boolean {
+    return this.#cancelled;
+  }
+
+  /** The call, as the served function sees it. */
+  get current(): CurrentCall {
+    return this.#current ??= this.#view();
+  }
+
+  /** Cancels the call. */
+  cancel(): void {
+    this.#cancelled = true;
+    this.#controller?.abort(cancellation(this.request.fn));
+  }
+
+  override end(): void {
+    super.end();
+    this.#stop?.();
+  }
+
+  #view(): CurrentCall {
+    const { fn, call } = this.request;
+    const signal = () => this.#signal();
+    return {
+      fn,
+      headers: userHeaders(call?.headers),
+      deadline: call?.deadline ?? Infinity,
+      get signal() {
+        return signal();
+      },
+    };
+  }
+
+  #signal(): AbortSignal {
+    if (this.#controller) return this.#controller.signal;
+    const { fn } = this.request;
+    const controller = this.#controller = new AbortController();
+    const closing = this.#closing;
+    if (this.#cancelled) controller.abort(cancellation(fn));
+    else if (closing.aborted) controller.abort(closing.reason);
+    else if (this.running > 0) {
+      const left = this.current.deadline - Date.now();
+      // a call whose deadline has passed already comes from a machine with another clock
+      const stop = after(left > 0 ? left : left + CLOCK_SKEW, () => {
+        controller.abort(new TimeoutError(`Cannot finish the call of "${fn}": its deadline has passed`));
+      });
+      const close = () => controller.abort(closing.reason);
+      closing.addEventListener("abort", close, { once: true });
+      this.#stop = () => {
+        stop();
+        closing.removeEventListener("abort", close);
+      };
+    }
+    return controller.signal;
+  }
+}
+
+function cancellation(fn: string): DOMException {
+  return new DOMException(`The caller of "${fn}" has cancelled the call`, "AbortError");
+}

@@ -1,0 +1,48 @@
+/** `waitOnFirstConnect`: opening a bus before its transport is there. */
+import { assertEquals, assertRejects } from "@std/assert";
+import { describe, it } from "@std/testing/bdd";
+import { Bus, memory, type Provider, ProviderError } from "../../mod.ts";
+
+/** A provider that fails to open a number of times, and the number of attempts to open it. */
+function late(
+  failures: number,
+  code: "unavailable" | "denied" = "unavailable",
+): { provider: Provider; opened: number } {
+  const base = memory();
+  const made = {
+    opened: 0,
+    provider: {
+      ...base,
+      open: (context) => {
+        if (made.opened++ >= failures) return base.open(context);
+        return Promise.reject(new ProviderError(code, "Cannot connect: on purpose"));
+      },
+    } as Provider,
+  };
+  return made;
+}
+
+describe("waitOnFirstConnect", () => {
+  it("tries again until the transport is reachable", async () => {
+    const transport = late(2);
+    await using bus = await Bus.open(transport.provider, { waitOnFirstConnect: true });
+    assertEquals(transport.opened, 3);
+    await bus.queue("jobs").put(1);
+    assertEquals(await bus.queue("jobs").get(), 1);
+  });
+
+  it("rejects with the last error when connectTimeout has passed", async () => {
+    const transport = late(Infinity);
+    const options = { waitOnFirstConnect: true, connectTimeout: 400 };
+    const error = await assertRejects(() => Bus.open(transport.provider, options), ProviderError, "on purpose");
+    assertEquals(error.code, "unavailable");
+  });
+
+  it("rejects immediately with another error, and without the option", async () => {
+    const refused = late(1, "denied");
+    await assertRejects(() => Bus.open(refused.provider, { waitOnFirstConnect: true }), ProviderError, "on purpose");
+    const away = late(1);
+    await assertRejects(() => Bus.open(away.provider), ProviderError, "on purpose");
+    assertEquals([refused.opened, away.opened], [1, 1]);
+  });
+});
