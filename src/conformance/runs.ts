@@ -5,7 +5,7 @@
  */
 import type { Bus } from "../bus.ts";
 import { NoSuchRemoteError } from "../errors.ts";
-import type { Provider, Sender } from "../provider/provider.ts";
+import type { Provider } from "../provider/provider.ts";
 import { equal, rejects } from "./assert.ts";
 import { type Cases, slow } from "./cases.ts";
 import type { CaseContext } from "./case_context.ts";
@@ -29,21 +29,45 @@ class Runs {
   }
 }
 
-/** Wraps a provider so that its registry of servers looks empty while `empty` is true. `pymq` is true once a sender with answer queues is open. */
-export function forgetful(provider: Provider): { readonly provider: Provider; empty: boolean; pymq: boolean } {
-  const state = { empty: true, pymq: false };
+/** A provider whose registry of servers looks empty. */
+export interface Forgetful {
+  readonly provider: Provider;
+  /** Whether the registry looks empty. */
+  empty: boolean;
+  /** True once a sender with answer queues is open. */
+  pymq: boolean;
+  /** Awaited after each count of the subscribers of a topic, before the caller gets the number. */
+  counted: () => unknown;
+}
+
+/** Wraps a provider so that its registry of servers looks empty while `empty` is true. */
+export function forgetful(provider: Provider): Forgetful {
+  const state = { empty: true, pymq: false, counted: (): unknown => undefined };
   const open: Provider["open"] = async (context) => {
     const sender = await provider.open(context);
-    state.pymq = sender.replies !== undefined;
-    return new Proxy(sender, {
-      get: (target, key) => {
-        if (key === "servers" && state.empty) return () => Promise.resolve([]);
-        const value: unknown = target[key as keyof Sender];
-        return typeof value === "function" ? value.bind(target) : value;
-      },
+    const { replies } = sender;
+    state.pymq = replies !== undefined;
+    const candidates = async (topic: string) => {
+      const count = await replies!.candidates(topic);
+      await state.counted();
+      return count;
+    };
+    return overridden(sender, {
+      servers: (...args) => state.empty ? Promise.resolve([]) : sender.servers(...args),
+      replies: replies && overridden(replies, { candidates }),
     });
   };
   return Object.assign(state, { provider: { ...provider, open } });
+}
+
+/** Returns an object with the members of another one, some of them replaced. */
+function overridden<T extends object>(object: T, members: Partial<T>): T {
+  return new Proxy(object, {
+    get: (target, key) => {
+      const value: unknown = key in members ? members[key as keyof T] : target[key as keyof T];
+      return typeof value === "function" ? value.bind(target) : value;
+    },
+  });
 }
 
 /** Opens three servers, and a caller that does not find them in the registry. */

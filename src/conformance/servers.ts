@@ -171,6 +171,27 @@ export const servers: Cases = {
     }
   }),
 
+  "calls end if their server leaves while they count the servers, though a pattern hides that none has the request":
+    slow(
+      40_000,
+      async (t) => {
+        const registry = forgetful(t.provider);
+        const [caller, server] = [await t.open({}, registry.provider), await t.open()];
+        await caller.subscribe("*", () => {}, { pattern: true }).ready;
+        const serve = async () => {
+          registry.counted = () => undefined;
+          await server.unexpose("fn"); // where nobody counts, it is still there
+          await server.expose("fn", () => "served");
+          await t.settle();
+          registry.counted = () => server.unexpose("fn");
+        };
+        await serve();
+        await rejects(caller.stub("fn", { timeout: 120_000 }), NoSuchRemoteError);
+        await serve();
+        equal(await caller.stub("fn", { timeout: 120_000, multi: true })(), []);
+      },
+    ),
+
   "if a server dies without an answer, the call rejects with an unknown outcome": {
     deadline: 30_000,
     run: async (t) => {

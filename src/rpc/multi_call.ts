@@ -64,8 +64,10 @@ export async function multiCall(call: Call, parts: MultiCallParts): Promise<(Ans
   let refusals = 0;
   /** The answers of servers that were not registered. */
   let unregistered = 0;
+  /** The number of unregistered subscribers that left while the call was being made, and that `GRACE` ms later count as silent. */
+  let departed = 0;
   /** The number of subscribers that the request reached and that are neither registered nor have refused it. */
-  const others = () => Math.min(strangers, reached - servers.length + ended) - refusals;
+  const others = () => Math.min(strangers - Math.max(refusals, departed), reached - servers.length + ended - refusals);
   const silent = () => Math.max(0, others() - unregistered);
   /** The number of other subscribers that may be servers, so that the call waits for them until the deadline. */
   const due = () => unregistered > 0 && others() < Infinity ? Math.max(0, silent() - silentBefore) : 0;
@@ -123,6 +125,12 @@ export async function multiCall(call: Call, parts: MultiCallParts): Promise<(Ans
     if (left < expected) {
       possible = Math.min(strangers, reached); // those that ended may all have been registered
       void askMissing(call, inbox, missing, expected - left, parts).then((closed) => closed.forEach(leave));
+      // where patterns hide them, nobody else says that those that left do not answer
+      const timer = setTimeout(() => {
+        departed = Math.max(0, expected - left - servers.length);
+        judge();
+      }, GRACE);
+      call.cleanups.push(() => clearTimeout(timer));
     }
   }
   queue?.expect(possible);

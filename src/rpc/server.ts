@@ -272,8 +272,9 @@ export class Server {
           return await this.#answer(request, { ...errorAnswer(fn, error), call: { id, server } }, true);
         }
       }
-      // a caller that does not receive a refusal sends its request again; a caller that does not receive an offer does not
-      if ((refused && refused !== "here") || this.#closed || Date.now() > call.deadline + CLOCK_SKEW) return;
+      // a caller that posted its request, and receives no refusal, posts it again; it does not publish it again
+      const repeated = refused && request.channel === "";
+      if (repeated || this.#closed || Date.now() > call.deadline + CLOCK_SKEW) return;
       await pause(backoff(RETRY.send, attempt));
     }
   }

@@ -34,8 +34,10 @@ function serve(...errors: BusError[]) {
   const expose = async (fn: () => unknown) => {
     for (const exposure of exposures("fn", fn, undefined, [])) await server.expose(exposure);
   };
-  const request = (id: string, attempt: number, age?: number) =>
-    server.handleRequest(["fn", "", [], {}, { id, inbox: "caller", deadline: Date.now() + 60_000, attempt, age }]);
+  const request = (id: string, attempt: number, age?: number, channel = "") => {
+    const call = { id, inbox: "caller", deadline: Date.now() + 60_000, attempt, age };
+    server.handleRequest(["fn", channel, [], {}, call]);
+  };
   const idle = () => Promise.all([core.handlers.idle(), server.idle()]);
   return { server, expose, request, answers, results, idle };
 }
@@ -122,5 +124,15 @@ describe("Server", () => {
     assertEquals(answers.length, 1);
     assertEquals(results, [1]);
     await server.stop();
+  });
+
+  it("posts a refusal again if its request was published, because the caller does not publish it again", async () => {
+    for (const [channel, posted] of [["", 0], ["__rpc_answers", 1]] as const) {
+      const { server, request, answers, idle } = serve(new BusError("unavailable", "no connection"));
+      request(crypto.randomUUID(), 1, undefined, channel);
+      await idle();
+      assertEquals(answers.map(({ refused }) => refused), Array(posted).fill("gone"));
+      await server.stop();
+    }
   });
 });
