@@ -3,14 +3,13 @@ import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { Buffer } from "node:buffer";
 import { BusError, ProviderError } from "../../src/errors.ts";
 import { Connection } from "../../src/providers/redis/connection.ts";
-import { Names } from "../../src/providers/redis/names.ts";
 import { parseOptions } from "../../src/providers/redis/options.ts";
-import { Registry } from "../../src/providers/redis/registry.ts";
-import { type ReplyReader, text } from "../../src/providers/redis/replies.ts";
+import { text } from "../../src/providers/redis/replies.ts";
 import { freePort } from "../support/port.ts";
 import { RedisServer } from "../support/redis_server.ts";
+import { sideBySide } from "../support/side_by_side.ts";
 import { type Direction, TcpProxy } from "../support/tcp_proxy.ts";
-import { pause, until } from "../support/until.ts";
+import { pause, timed, until, within } from "../support/until.ts";
 import { assertWoken, type Halves, NOW, open } from "./halves.ts";
 
 const topic = (topic: string) => ({ topic, pattern: false, serves: false });
@@ -32,38 +31,35 @@ describe("Redis faults", () => {
   beforeAll(async () => server = await RedisServer.start());
   afterAll(() => server.stop());
   const here = () => ({ port: server.port });
+  const beside = sideBySide(4);
 
-  it("open() rejects at once if no server listens, and stops trying", async () => {
+  beside("open() rejects at once if no server listens, and stops trying", async () => {
     const port = await freePort();
-    const start = performance.now();
-    const error = await rejection(open({ port }, { connectTimeout: 5_000 }));
+    const error = await within("it rejects", rejection(open({ port }, { connectTimeout: 120_000 })));
     assertEquals([error.code, error.retryable], ["unavailable", true]);
     assertMatch(
       error.message,
       /^Cannot connect to Redis: Redis at 127\.0\.0\.1:\d+ refused the connection \(ECONNREFUSED\)$/,
     );
-    assert(performance.now() - start < 4_000);
   });
 
-  it("open() times out at a server that accepts and never answers", async () => {
+  beside("open() times out at a server that accepts and never answers", async () => {
     const wire = await TcpProxy.to(server.port);
     wire.dead = true;
-    const start = performance.now();
-    const error = await rejection(open({ port: wire.port }, { connectTimeout: 300 }));
+    const error = await within("it rejects", rejection(open({ port: wire.port }, { connectTimeout: 300 })));
     assertEquals(error.code, "unavailable");
     assertMatch(error.message, /no reply within 300 ms/);
-    assert(performance.now() - start < 5_000);
     await wire.close();
   });
 
-  it("open() waits for a server that answers the first commands later than a command may take", async () => {
+  beside("open() waits for a server that answers the first commands later than a command may take", async () => {
     await using slow = await RedisServer.start();
     await slow.run("client", "pause", "1000", "all");
     await using bus = await open({ port: slow.port }, { sendTimeout: 250, connectTimeout: 30_000 });
     assertEquals(await bus.sender.publish("t", "x"), 0);
   });
 
-  it("open() is denied with a wrong password, without one, and without rights", async () => {
+  beside("open() is denied with a wrong password, without one, and without rights", async () => {
     const safe = await RedisServer.start();
     await safe.run("acl", "setuser", "good", "on", ">right", "~*", "&*", "+@all");
     await safe.run("acl", "setuser", "poor", "on", ">right", "~*", "resetchannels", "+@all");
@@ -92,7 +88,7 @@ describe("Redis faults", () => {
     }
   });
 
-  it("open() rejects for a database that does not exist, or that the user may not select", async () => {
+  beside("open() rejects for a database that does not exist, or that the user may not select", async () => {
     await server.run("acl", "setuser", "first", "on", ">pw", "~*", "&*", "+@all", "-select");
     const none = await rejection(open({ ...here(), db: 99 }));
     assertEquals([none.code, none.message], [
@@ -102,7 +98,7 @@ describe("Redis faults", () => {
     assertEquals((await rejection(open({ ...here(), db: 1, username: "first", password: "pw" }))).code, "denied");
   });
 
-  it("a denied topic rejects alone", async () => {
+  beside("a denied topic rejects alone", async () => {
     await server.run(
       "acl",
       "setuser",
@@ -130,42 +126,7 @@ describe("Redis faults", () => {
     await until("it has come", () => seen.length === 1);
   });
 
-  it("killed connections reconnect, subscribe and register again, and the gap is reported", async () => {
-    await using bus = await open(here());
-    const seen: string[] = [];
-    await bus.receiver.subscribe({ topic: "t", pattern: false, serves: true }, (_, body) => seen.push(body));
-    await bus.receiver.subscribe({ topic: "t?", pattern: true, serves: false }, (topic) => seen.push(topic));
-    const waits = bus.bodies("q", { wait: 20_000 });
-    await pause(50);
-    for (const type of ["pubsub", "normal"]) await server.run("client", "kill", "type", type, "skipme", "yes");
-    await arrives(bus, seen);
-    await until("it is up and the gap is reported", () => bus.said.includes("up"));
-    assertEquals(bus.said, ["down", "gap", "gap", "up"]);
-    await until("the sender is up", () => bus.senderSaid.length === 2);
-    assertEquals(bus.senderSaid, ["down", "up"]);
-    assertEquals(await bus.sender.servers("t"), [{ inbox: bus.receiver.inbox }]);
-    await bus.sender.publish("tt", "x");
-    await until("the pattern is back", () => seen.includes("tt"));
-    await bus.sender.send("q", "x", NOW);
-    assertEquals(await waits, ["x"]);
-    await assertWoken(server, bus, () => bus.sender.send("q", "x", NOW));
-  });
-
-  it("a waiting receive() still wakes soon if only the events' connection breaks", async () => {
-    await using bus = await open(here());
-    for (let round = 0; round < 3; round++) {
-      const waits = bus.bodies("q", { wait: 20_000 });
-      await pause(30);
-      await server.run("client", "kill", "type", "pubsub");
-      if (round > 0) await pause(100 * round);
-      const start = performance.now();
-      await server.run("lpush", `__eventbus:${bus.namespace}:q`, "x");
-      assertEquals(await waits, ["x"]);
-      assert(performance.now() - start < 2_500, `${performance.now() - start} ms`);
-    }
-  });
-
-  it("a server killed and started again: waiting gets continue, sends in progress reject", async () => {
+  beside("a server killed and started again: waiting gets continue, sends in progress reject", async () => {
     const mortal = await RedisServer.start({ args: ["--appendonly", "yes", "--appendfsync", "always"] });
     try {
       await using bus = await open({ port: mortal.port }, { sendTimeout: 10_000 });
@@ -192,23 +153,21 @@ describe("Redis faults", () => {
     }
   });
 
-  it("commands that wait for a connection reject by their deadline", async () => {
+  beside("commands that wait for a connection reject by their deadline", async () => {
     const mortal = await RedisServer.start();
     await using bus = await open({ port: mortal.port }, { sendTimeout: 300 });
     await mortal.stop();
     await until("the sender knows", () => bus.senderSaid.length > 0);
     const start = performance.now();
-    const error = await rejection(bus.sender.publish("t", "x"));
+    const error = await within("it rejects", rejection(bus.sender.publish("t", "x")));
     const waited = performance.now() - start;
     assertEquals(error.code, "unavailable");
-    assert(waited >= 299 && waited < 5_000, `${waited} ms`);
+    assert(waited >= 299, `${waited} ms`);
     assertEquals(await bus.receive("q", { wait: 200 }), []);
-    const end = performance.now();
-    await bus.close();
-    assert(performance.now() - end < 5_000);
+    await within("it closes", bus.close());
   });
 
-  it("commands without a reply reject at once when the connection breaks, and are never sent again", async () => {
+  beside("commands without a reply reject at once when the connection breaks, and are never sent again", async () => {
     const wire = await TcpProxy.to(server.port);
     await using bus = await open({ port: wire.port }, { sendTimeout: 20_000 });
     wire.deaf = true;
@@ -233,10 +192,11 @@ describe("Redis faults", () => {
   });
 
   for (const lease of [undefined, 60_000]) {
-    it(`a lost reply neither loses nor duplicates items${lease ? ", with a lease" : ""}`, async () => {
+    beside(`a lost reply neither loses nor duplicates items${lease ? ", with a lease" : ""}`, async () => {
       const wire = await TcpProxy.to(server.port);
       await using bus = await open(here(), { receiver: { port: wire.port } });
       const list = `__eventbus:${bus.namespace}:q`;
+      assertEquals(await bus.bodies("q", { lease }), []); // from now on, the server knows the script
       const got: string[] = [];
       for (let round = 0; round < 10; round++) {
         const before = got.length;
@@ -260,10 +220,11 @@ describe("Redis faults", () => {
     });
   }
 
-  it("the items of a lost reply go back to the queue if no receive() waits any more", async () => {
+  beside("the items of a lost reply go back to the queue if no receive() waits any more", async () => {
     const wire = await TcpProxy.to(server.port);
     await using bus = await open(here(), { receiver: { port: wire.port } });
     const list = `__eventbus:${bus.namespace}:q`;
+    assertEquals(await bus.receive("q"), []); // from now on, the server knows the script
     for (const body of ["a", "b", "c"]) await bus.sender.send("q", body, NOW);
     wire.deaf = true;
     const cancel = new AbortController();
@@ -280,7 +241,7 @@ describe("Redis faults", () => {
     await wire.close();
   });
 
-  it("the items of a late reply go back to the queue, though the connection works", async () => {
+  beside("the items of a late reply go back to the queue, though the connection works", async () => {
     await using wire = await TcpProxy.to(server.port);
     await using bus = await open(here(), { receiver: { port: wire.port } });
     assertEquals(await bus.receive("q"), []);
@@ -307,7 +268,7 @@ describe("Redis faults", () => {
     await until("it is back", async () => await bus.sender.size("q") === 1);
   });
 
-  it("receive() does not return items that are being given back", async () => {
+  beside("receive() does not return items that are being given back", async () => {
     await using wire = await TcpProxy.to(server.port);
     await using bus = await open(here(), { receiver: { port: wire.port } });
     const list = `__eventbus:${bus.namespace}:q`;
@@ -336,7 +297,7 @@ describe("Redis faults", () => {
     assertEquals(await bus.sender.size("q"), 0);
   });
 
-  it("restore() repeats until the server has the items, once", async () => {
+  beside("restore() repeats until the server has the items, once", async () => {
     const wire = await TcpProxy.to(server.port);
     await using bus = await open(here(), { receiver: { port: wire.port } });
     for (const body of ["a", "b"]) await bus.sender.send("q", body, NOW);
@@ -354,23 +315,7 @@ describe("Redis faults", () => {
     await wire.close();
   });
 
-  it("close() while the connection reconnects leaves no registration", async () => {
-    const sent: string[] = [];
-    const call = <T>(reads: ReplyReader<T>, name: string) => {
-      sent.push(name);
-      return Promise.resolve(reads(1));
-    };
-    const client = { up: true, call, close: () => Promise.resolve() };
-    const registry = new Registry(client, new Names("n"), "inbox", () => {});
-    await registry.add("t");
-    registry.stop();
-    const closed = registry.close();
-    await registry.renew();
-    await closed;
-    assertEquals(sent, ["evalsha", "zrem"]);
-  });
-
-  it("a frozen server: everything ends by its deadline, and continues when it thaws", async () => {
+  beside("a frozen server: everything ends by its deadline, and continues when it thaws", async () => {
     const frozen = await RedisServer.start();
     try {
       await using bus = await open({ port: frozen.port }, { sendTimeout: 500 });
@@ -379,11 +324,8 @@ describe("Redis faults", () => {
       const waits = bus.bodies("q", { wait: 30_000 });
       await pause(50);
       frozen.signal("SIGSTOP");
-      const start = performance.now();
-      assertEquals((await rejection(bus.sender.publish("t", "x"))).code, "unavailable");
-      assertEquals((await rejection(bus.sender.send("p", "x", NOW))).code, "unavailable");
-      assert(performance.now() - start < 8_000);
-      assertEquals((await rejection(bus.receive("p"))).code, "unavailable");
+      const ended = [bus.sender.publish("t", "x"), bus.sender.send("p", "x", NOW), bus.receive("p")].map(rejection);
+      for (const { code } of await within("all reject", Promise.all(ended))) assertEquals(code, "unavailable");
       frozen.signal("SIGCONT");
       await arrives(bus, seen);
       await bus.sender.send("q", "x", NOW);
@@ -394,7 +336,7 @@ describe("Redis faults", () => {
     }
   });
 
-  it("close() ends by its deadline though the server is frozen", async () => {
+  beside("close() ends by its deadline though the server is frozen", async () => {
     const frozen = await RedisServer.start();
     try {
       const bus = await open({ port: frozen.port });
@@ -404,9 +346,7 @@ describe("Redis faults", () => {
       frozen.signal("SIGSTOP");
       const sent = assertRejects(() => bus.sender.publish("t", "x"), BusError);
       await pause(50);
-      const start = performance.now();
-      await bus.close();
-      assert(performance.now() - start < 8_000, `${performance.now() - start} ms`);
+      await within("it closes", bus.close());
       assertEquals(await waits, []);
       assertEquals((await sent).code, "unavailable", "Redis may execute it when it thaws");
     } finally {
@@ -415,7 +355,7 @@ describe("Redis faults", () => {
     }
   });
 
-  it("a half-open connection is detected while nothing is sent", async () => {
+  beside("a half-open connection is detected while nothing is sent", async () => {
     const wire = await TcpProxy.to(server.port);
     const said: string[] = [];
     const link = new Connection(parseOptions({ port: wire.port }), 1_000, {
@@ -424,24 +364,61 @@ describe("Redis faults", () => {
     });
     await link.open(2_000);
     wire.dead = true;
-    await until("it is noticed", () => said.includes("down"), 8_000);
+    await until("it is noticed", () => said.includes("down"));
     wire.dead = false;
-    await until("it is back", () => said.includes("again"), 8_000);
+    await until("it is back", () => said.includes("again"));
     assertEquals(await link.call(text, "ping"), "PONG");
     await link.close();
     await wire.close();
   });
 
+  // these kill every connection of the server, count them, or block this thread
+  it("killed connections reconnect, subscribe and register again, and the gap is reported", async () => {
+    await using bus = await open(here());
+    const seen: string[] = [];
+    await bus.receiver.subscribe({ topic: "t", pattern: false, serves: true }, (_, body) => seen.push(body));
+    await bus.receiver.subscribe({ topic: "t?", pattern: true, serves: false }, (topic) => seen.push(topic));
+    const waits = bus.bodies("q", { wait: 20_000 });
+    await pause(50);
+    for (const type of ["pubsub", "normal"]) await server.run("client", "kill", "type", type, "skipme", "yes");
+    await arrives(bus, seen);
+    await until("it is up and the gap is reported", () => bus.said.includes("up"));
+    assertEquals(bus.said, ["down", "gap", "gap", "up"]);
+    await until("the sender is up", () => bus.senderSaid.length === 2);
+    assertEquals(bus.senderSaid, ["down", "up"]);
+    assertEquals(await bus.sender.servers("t"), [{ inbox: bus.receiver.inbox }]);
+    await bus.sender.publish("tt", "x");
+    await until("the pattern is back", () => seen.includes("tt"));
+    await bus.sender.send("q", "x", NOW);
+    assertEquals(await waits, ["x"]);
+    await assertWoken(server, bus, () => bus.sender.send("q", "x", NOW));
+  });
+
+  it("a waiting receive() still wakes soon if only the events' connection breaks", async () => {
+    await using bus = await open(here());
+    for (let round = 0; round < 3; round++) {
+      const waits = bus.bodies("q", { wait: 20_000 });
+      await pause(30);
+      await server.run("client", "kill", "type", "pubsub");
+      if (round > 0) await pause(100 * round);
+      const took = await timed(async () => {
+        await server.run("lpush", `__eventbus:${bus.namespace}:q`, "x");
+        assertEquals(await waits, ["x"]);
+      });
+      assert(took < 2_500, `${took} ms`);
+    }
+  });
+
   it("a thread that was busy does not mistake its delay for a silent server", async () => {
     const said: string[] = [];
-    const link = new Connection(parseOptions(here()), 300, { down: () => said.push("down") });
+    const link = new Connection(parseOptions(here()), 1_000, { down: () => said.push("down") });
     await link.open(2_000);
     const replies = Promise.all([link.call(text, "ping"), link.call(text, "ping")]);
     await Promise.resolve();
-    const end = performance.now() + 1_500;
+    const end = performance.now() + 2_500;
     while (performance.now() < end) { /* busy */ }
     assertEquals(await replies, ["PONG", "PONG"]);
-    await pause(700);
+    await pause(1_500);
     assertEquals(said, []);
     await link.close();
   });

@@ -4,7 +4,7 @@
  * @module
  */
 import type { Client } from "./client.ts";
-import { retryUnavailable } from "./errors.ts";
+import { retryUnavailable, unavailable } from "./errors.ts";
 import type { Names } from "./names.ts";
 import { count } from "./replies.ts";
 import { REGISTER, run } from "./scripts.ts";
@@ -28,7 +28,7 @@ export class Registry {
   #topics = new Set<string>();
   #timer: ReturnType<typeof setInterval> | undefined;
 
-  /** Creates an empty registry. `fault` receives the error of a failed renewal. */
+  /** Creates an empty registry. `fault` receives the error of a failed renewal, unless the connection is down. */
   constructor(client: Client, names: Names, inbox: string, fault: (error: unknown) => void) {
     this.#client = client;
     this.#names = names;
@@ -39,7 +39,7 @@ export class Registry {
   /** Registers the inbox as a server of the topic. */
   async add(topic: string): Promise<void> {
     this.#topics.add(topic);
-    this.#timer ??= setInterval(() => this.renew().catch(this.#fault), RENEW);
+    this.#timer ??= setInterval(() => this.renew().catch((error) => this.#failed(error)), RENEW);
     try {
       await this.#register(topic);
     } catch (error) {
@@ -68,6 +68,11 @@ export class Registry {
   /** Stops renewing. */
   stop(): void {
     clearInterval(this.#timer);
+  }
+
+  /** Reports the error of a renewal. The loss of a connection was reported already, and the next connection renews. */
+  #failed(error: unknown): void {
+    if (this.#client.up || !unavailable(error)) this.#fault(error);
   }
 
   #register(topic: string): Promise<void> {
