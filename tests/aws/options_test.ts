@@ -7,6 +7,7 @@ import { freePort } from "../support/port.ts";
 import { type Emulator, itProxied, startEmulator } from "./emulator.ts";
 import { fresh, open } from "./halves.ts";
 import { HttpProxy } from "./http_proxy.ts";
+import { within } from "../support/until.ts";
 
 describe("aws()", () => {
   let emulator: Emulator;
@@ -64,20 +65,15 @@ describe("aws()", () => {
   it("an unreachable server rejects within the connect timeout", async () => {
     const endpoint = `http://127.0.0.1:${await freePort()}`;
     const provider = aws({ endpoint, region: "us-east-1", credentials: { accessKeyId: "a", secretAccessKey: "b" } });
-    const start = performance.now();
-    const error = await assertRejects(() => Bus.open(provider, { connectTimeout: 3_000 }), ProviderError);
-    assertEquals(error.code, "unavailable");
-    assert(performance.now() - start < 10_000);
+    const opening = assertRejects(() => Bus.open(provider, { connectTimeout: 3_000 }), ProviderError);
+    assertEquals((await within("it rejects", opening)).code, "unavailable");
   });
 
   itProxied("a server that never answers rejects within the connect timeout", async () => {
     await using proxy = await HttpProxy.to(emulator.port);
     proxy.fault = () => "hang";
-    const start = performance.now();
-    const opening = () => open(emulator.through(proxy.port), { connectTimeout: 500 });
-    const error = await assertRejects(opening, ProviderError);
-    assertEquals(error.code, "unavailable");
-    assert(performance.now() - start < 5_000);
+    const opening = assertRejects(() => open(emulator.through(proxy.port), { connectTimeout: 500 }), ProviderError);
+    assertEquals((await within("it rejects", opening)).code, "unavailable");
   });
 
   it("credentials that cannot be fetched reject", async () => {

@@ -13,10 +13,9 @@ async function refusal(promise: Promise<unknown>): Promise<BusError> {
 
 onRedis("a bus that cannot be opened", ({ it }) => {
   it("soon has the code unavailable if no server listens", async () => {
-    const started = performance.now();
-    const error = await refusal(Bus.open(redis({ port: await freePort() }), { namespace: fresh() }));
+    const options = { namespace: fresh(), connectTimeout: 120_000 };
+    const error = await within("it rejects", refusal(Bus.open(redis({ port: await freePort() }), options)));
     assertEquals([error.code, error.retryable], ["unavailable", true]);
-    assert(performance.now() - started < 5_000);
   });
 
   it("has the code denied if the password is wrong, and contains no password", async () => {

@@ -31,13 +31,11 @@ describe("clocks that differ", () => {
     bus.addEventListener("error", (event) => errors.push(event.error));
     let served = 0;
     await bus.expose("echo", () => served++);
-    const since = performance.now();
-    const call = () => withClock(-3_600_000, () => bus.stub("echo", { timeout: 30_000 })());
+    const call = () => withClock(-3_600_000, () => bus.stub("echo", { timeout: 3_000_000 })());
     const error = await assertRejects(call, TimeoutError);
     assertEquals(error.message, 'Cannot call "echo": by its server\'s clock the deadline has passed');
-    const multi = await withClock(-3_600_000, () => bus.stub("echo", { timeout: 30_000, multi: true })());
+    const multi = await withClock(-3_600_000, () => bus.stub("echo", { timeout: 3_000_000, multi: true })());
     assert(multi.length === 1 && multi[0]!.status === "rejected" && multi[0]!.reason instanceof TimeoutError);
-    assert(performance.now() - since < 10_000);
     assertEquals([served, errors.length, errors[0] instanceof TimeoutError], [0, 2, true]);
   });
 });

@@ -230,7 +230,7 @@ describe("Link", () => {
     const error = await within("the worker counts as dead", asked, 30_000);
     assert(error instanceof BusError && error.code === "worker_died");
     const took = performance.now() - since;
-    assert(took > 4_000 && took < 15_000, `it took ${took} ms`);
+    assert(took > 4_000, `it took ${took} ms`);
     await stage.heard("up");
   });
 

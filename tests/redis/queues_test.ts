@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { type BusError, ProviderError } from "../../src/errors.ts";
 import type { Delivery } from "../../src/provider/provider.ts";
 import { RedisServer } from "../support/redis_server.ts";
-import { pause, until } from "../support/until.ts";
+import { pause, timed, until, within } from "../support/until.ts";
 import { assertWoken, delivery, NOW, open } from "./halves.ts";
 
 describe("Redis queues", () => {
@@ -57,9 +57,7 @@ describe("Redis queues", () => {
 
   it("receive() ends when it times out or its signal aborts, and loses nothing", async () => {
     await using bus = await open(here());
-    const start = performance.now();
-    assertEquals(await bus.receive("q", { wait: 100 }), []);
-    assert(performance.now() - start < 5_000);
+    assertEquals(await within("it times out", bus.receive("q", { wait: 100 })), []);
     const cancel = new AbortController();
     const waits = bus.receive("q", { wait: Infinity, signal: cancel.signal });
     await pause(20);
@@ -137,9 +135,9 @@ describe("Redis queues", () => {
     await bus.sender.send("q", "x", NOW);
     const start = performance.now();
     const [held] = await holder.receive("q", { lease: 1_000 });
-    const [again] = await bus.receive("q", { wait: 10_000, lease: 5_000 });
+    const [again] = await bus.receive("q", { wait: 15_000, lease: 15_000 });
     const waited = performance.now() - start;
-    assert(waited >= 999 && waited < 10_000, `${waited} ms`);
+    assert(waited >= 999, `${waited} ms`);
     assertEquals([again!.body, again!.attempt, again!.unconfirmed], ["x", 1, true]);
     assertEquals(await holder.receiver.settle("q", [held!.receipt], "ack", 0), [false]);
     assertEquals(await holder.receiver.extend("q", [held!.receipt], 5_000), [false]);
@@ -208,14 +206,16 @@ describe("Redis queues", () => {
     await using other = await open(here(), { namespace: bus.namespace });
     await bus.sender.send("q", "x", NOW);
     const [held] = await bus.receive("q", { lease: 30_000 });
-    const waits = other.receive("q", { wait: 10_000 });
+    const waits = other.receive("q", { wait: 15_000 });
     await pause(50);
     const start = performance.now();
-    await bus.receiver.settle("q", [held!.receipt], "nack", 1_000);
-    assertEquals(await bus.sender.size("q"), 0);
-    assertEquals((await waits).map(({ body, attempt }) => body + attempt), ["x2"]);
+    const took = await timed(async () => {
+      await bus.receiver.settle("q", [held!.receipt], "nack", 1_000);
+      assertEquals(await bus.sender.size("q"), 0);
+      assertEquals((await waits).map(({ body, attempt }) => body + attempt), ["x2"]);
+    });
     const waited = performance.now() - start;
-    assert(waited >= 999 && waited < 5_000, `${waited} ms`);
+    assert(waited >= 999 && took < 5_000, `${waited} ms`);
   });
 
   it("restore() puts items back to the head, in their order", async () => {
