@@ -43,18 +43,25 @@ export type {
   AskHandler,
   Features,
   Provider,
+  QueueInspector,
+  QueuePeeker,
+  QueueStats,
   RegisteredServer,
   ReplyQueues,
   Sender,
   SenderContext,
   SendOptions,
   ServersOptions,
+  WaitingItem,
   Waker,
 } from "./src/provider/provider.ts";
 export { memory } from "./src/providers/memory/provider.ts";
 export type { MemoryOptions } from "./src/providers/memory/provider.ts";
 export type { ConsumeOptions, Consumer } from "./src/queue/consumer.ts";
-export type { DeadLetter, Lease } from "./src/queue/deliveries.ts";
+export type { DeadLetters, RetryOptions } from "./src/queue/dead_letters.ts";
+export type { Lease } from "./src/queue/deliveries.ts";
+export type { DeadLetter } from "./src/queue/letter.ts";
+export type { Peeked, PeekOptions, Unreadable } from "./src/queue/peek.ts";
 export type { ItemOptions, PutOptions, Queue, QueueOptions, ReceiveOptions, WaitOptions } from "./src/queue/queue.ts";
 export type { ExposeOptions } from "./src/rpc/exposure.ts";
 export type { Class } from "./src/rpc/methods.ts";

@@ -10,6 +10,7 @@ import {
   type BusState,
   type CurrentCall,
   currentCall,
+  type DeadLetter,
   type EventClass,
   type Gap,
   type Lease,
@@ -139,6 +140,26 @@ export async function calls(bus: Bus | typeof tsmq): Promise<void> {
   assertType<IsExact<typeof lease.headers, MessageHeaders>>(true);
   assertType<IsExact<typeof lease.signal, AbortSignal>>(true);
   queue.consume(() => {}, { handlerTimeout: 1_000 });
+  await queue.put({ symbol: "ACME", at: "2026-01-01" }, { delay: 1_000 });
+  const [peeked] = await queue.peek({ limit: 1, offset: 2 });
+  if (peeked) {
+    assertType<IsExact<typeof peeked.item, PriceOut | undefined>>(true);
+    assertType<IsExact<typeof peeked.attempt, number>>(true);
+    assertType<IsExact<typeof peeked.headers, MessageHeaders>>(true);
+    if (peeked.error) assertType<IsExact<typeof peeked.body, string>>(true);
+    else assertType<IsExact<typeof peeked.item, PriceOut>>(true);
+  }
+  const stats = await queue.stats();
+  assertType<IsExact<typeof stats.leased, number | undefined>>(true);
+  const letters = await queue.dead.peek();
+  assertType<IsExact<NonNullable<typeof letters[0]>["item"], DeadLetter<PriceOut> | undefined>>(true);
+  const counts = [await queue.dead.size(), await queue.dead.retry({ limit: 1 }), await queue.dead.purge()];
+  assertType<IsExact<typeof counts, number[]>>(true);
+  const purged = await queue.purge();
+  assertType<IsExact<typeof purged, number | undefined>>(true);
+  bus.queue("prices", { schema: price, deadLetter: "graveyard" });
+  // @ts-expect-error a delay is a number of milliseconds
+  await queue.put({ symbol: "ACME", at: "2026-01-01" }, { delay: "1 s" });
   assertType<IsExact<typeof lease, Lease<PriceOut>>>(true);
   queue.consume((event, held) => {
     assertType<IsExact<typeof event, PriceOut>>(true);

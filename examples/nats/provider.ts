@@ -6,7 +6,14 @@
  * @module
  */
 import { createInbox, headers } from "@nats-io/transport-node";
-import type { Provider, RegisteredServer, Sender, SenderContext, SendOptions } from "@tsmq/tsmq/provider";
+import type {
+  Provider,
+  QueueInspector,
+  RegisteredServer,
+  Sender,
+  SenderContext,
+  SendOptions,
+} from "@tsmq/tsmq/provider";
 import { Connection, notFound, registryStream, type Settings } from "./connection.ts";
 import { Names } from "./names.ts";
 import { CONSUMER, queueStream } from "./queues.ts";
@@ -45,6 +52,8 @@ export function nats(options: NatsOptions = {}): Provider {
       exactSize: false,
       exactAttempts: false,
       maxDelay: Infinity,
+      maxPutDelay: 0,
+      peek: false,
       latency: 50,
     },
     worker: new URL("./worker.ts", import.meta.url),
@@ -54,6 +63,9 @@ export function nats(options: NatsOptions = {}): Provider {
 }
 
 class NatsSender implements Sender {
+  readonly inspector: QueueInspector = {
+    stats: (queue) => this.#stats(queue),
+  };
   #connection: Connection;
   #names: Names;
   /** The subject to which the server reports, under the number of a message, that it had no receiver. */
@@ -114,13 +126,19 @@ class NatsSender implements Sender {
     });
   }
 
-  size(queue: string): Promise<number> {
+  async size(queue: string): Promise<number> {
+    return (await this.#stats(queue)).waiting;
+  }
+
+  /** JetStream counts an item that was given back with a delay as leased. */
+  #stats(queue: string): Promise<{ waiting: number; leased: number }> {
     const { consumers, streams } = this.#connection.manager;
     const stream = this.#names.stream(queue);
     return this.#connection.run(`count the items of queue "${queue}"`, async () => {
       const taken = await consumers.info(stream, CONSUMER).catch(unless(notFound));
-      if (taken) return taken.num_pending;
-      return (await streams.info(stream).catch(unless(notFound)))?.state.messages ?? 0;
+      if (taken) return { waiting: taken.num_pending, leased: taken.num_ack_pending };
+      const waiting = (await streams.info(stream).catch(unless(notFound)))?.state.messages ?? 0;
+      return { waiting, leased: 0 };
     });
   }
 

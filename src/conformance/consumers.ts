@@ -5,7 +5,8 @@
  */
 import type { Bus } from "../bus.ts";
 import { BusError, TimeoutError } from "../errors.ts";
-import type { DeadLetter, Lease } from "../queue/deliveries.ts";
+import type { Lease } from "../queue/deliveries.ts";
+import type { DeadLetter } from "../queue/letter.ts";
 import { equal, ok, rejects } from "./assert.ts";
 import { drain } from "./queues.ts";
 import type { Cases } from "./cases.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 import type { Bus } from "../bus.ts";
-import type { DeadLetter } from "../queue/deliveries.ts";
+import type { DeadLetter } from "../queue/letter.ts";
 import { BusError, QueueEmptyError } from "../errors.ts";
 import { equal, ok, rejects, rejectsWith } from "./assert.ts";
 import { drain } from "./queues.ts";

@@ -24,6 +24,7 @@ import { consumers } from "./consumers.ts";
 import { faults } from "./faults.ts";
 import type { Harness } from "./harness.ts";
 import { headers } from "./headers.ts";
+import { inspection } from "./inspection.ts";
 import { leases } from "./leases.ts";
 import { life } from "./life.ts";
 import { multi } from "./multi.ts";
@@ -55,6 +56,7 @@ const SUBJECTS: Readonly<Record<string, Cases>> = {
   consumers,
   prefetch,
   headers,
+  inspection,
   rpc,
   servers,
   runs,

@@ -18,6 +18,11 @@ export class Fifo<T> {
     return this.#items[this.#head];
   }
 
+  /** Returns the oldest items, at most `count`, without removing them. */
+  first(count: number): T[] {
+    return this.#items.slice(this.#head, this.#head + count) as T[];
+  }
+
   /** Removes and returns the oldest item, or `undefined`. */
   shift(): T | undefined {
     const item = this.#items[this.#head];

@@ -3,8 +3,7 @@
  *
  * A provider is data and two halves. The {@linkcode Sender} lives on the user's thread, the {@linkcode Receiver} in a
  * worker. A half does each operation once and reports the outcome. It never retries, counts references, reads a body, or knows about calls,
- * handlers and schemas: the core does that for all providers. Sixteen members are required. Everything
- * else is a named part that a half can have: {@linkcode AskHandler}, {@linkcode Waker}, {@linkcode ReplyQueues}.
+ * handlers and schemas: the core does that for all providers. Sixteen members are required, all else is a named part.
  *
  * Rules for both halves
  * - Bodies are opaque strings of well-formed Unicode, white space at their end included; names are any non-empty string. Escape characters that the transport does not accept.
@@ -37,6 +36,10 @@ export interface Features {
   readonly exactAttempts: boolean;
   /** The longest `delay` of a nack in milliseconds. */
   readonly maxDelay: number;
+  /** The longest `delay` of a send in milliseconds. 0 if the transport cannot keep an item away. One queue may have a shorter limit. */
+  readonly maxPutDelay: number;
+  /** Whether the sender has {@linkcode QueuePeeker}. */
+  readonly peek: boolean;
   /** Milliseconds until an operation is visible to all buses. The kit waits this long before it checks the result. */
   readonly latency: number;
 }
@@ -105,12 +108,16 @@ export interface Sender {
    * @throws `signal.reason` when the signal aborts first; then nothing was put
    */
   send(queue: string, body: string, options: SendOptions): Promise<void>;
-  /** Returns the number of items that wait in the queue, without leased items. 0 for a queue that does not exist. */
+  /** Returns the number of items that wait in the queue, without leased and delayed items. 0 for a queue that does not exist. */
   size(queue: string): Promise<number>;
   /** Removes the queue with its items and leases. Removing a queue that does not exist does nothing. */
   drop(queue: string): Promise<void>;
   /** Optional part for a receiver that sleeps outside its event loop. */
   readonly waker?: Waker;
+  /** Optional part for a transport that knows more of a queue than its size. */
+  readonly inspector?: QueueInspector;
+  /** Optional part for a transport that can show items without delivering them. */
+  readonly peeker?: QueuePeeker;
   /** Optional part for a transport that PyMQ supports too. */
   readonly replies?: ReplyQueues;
   /**
@@ -148,6 +155,38 @@ export interface SendOptions {
   readonly wait: number;
   /** A signal that ends the wait for room. */
   readonly signal?: AbortSignal;
+  /** Milliseconds that the transport keeps the item away, at most `Features.maxPutDelay`. Then the item comes before those that wait. Default 0. */
+  readonly delay?: number;
+}
+
+/** The part of a sender that counts the items of a queue by their states. A queue that does not exist has no items. */
+export interface QueueInspector {
+  /** Counts the items. A count is absent if the transport does not know it. */
+  stats(queue: string): Promise<QueueStats>;
+}
+
+/** The part of a sender that shows waiting items. */
+export interface QueuePeeker {
+  /** Returns up to `limit` waiting items after the first `offset` ones, in the order in which they will be received. It takes none. */
+  peek(queue: string, offset: number, limit: number): Promise<WaitingItem[]>;
+}
+
+/** An item that waits in a queue. */
+export interface WaitingItem {
+  /** The body of the item, unchanged. */
+  readonly body: string;
+  /** The attempt of the next delivery, as in {@linkcode Delivery}. */
+  readonly attempt: number;
+}
+
+/** The numbers of items of a queue. */
+export interface QueueStats {
+  /** The items that can be received now. */
+  readonly waiting?: number;
+  /** The items that are leased. */
+  readonly leased?: number;
+  /** The items whose delay has not passed. */
+  readonly delayed?: number;
 }
 
 /** The part of a sender that wakes a receiver which sleeps outside its event loop, in a blocking call to the transport. */

@@ -35,7 +35,7 @@ export interface ConsumeOptions {
   readonly maxAttempts?: number;
   /** Milliseconds before the next attempt. A function receives the number of the failed attempt. Default: 100, doubled each time, at most 30,000. */
   readonly backoff?: number | ((attempt: number) => number);
-  /** The name of the dead-letter queue. Default: the queue's name and `.dead`. */
+  /** The name of the dead-letter queue. Default: that of the queue. */
   readonly deadLetter?: string;
   /**
    * Milliseconds that a handler may take. Then the attempt has failed: the item is given back or dead-lettered immediately, and
@@ -75,7 +75,7 @@ export function consume<T>(
   checkSignal(options.signal);
   const concurrency = checkCount("a concurrency", options.concurrency ?? 1);
   const maxAttempts = checkCount("a number of attempts", options.maxAttempts ?? Infinity);
-  const deadLetter = checkName("a dead-letter queue", options.deadLetter ?? `${queue}.dead`);
+  const deadLetter = checkName("a dead-letter queue", options.deadLetter ?? deliveries.deadLetter);
   const handlerTimeout = checkNumber("a handler timeout", options.handlerTimeout ?? Infinity, 1);
   const delayOf = backoffOf(options.backoff, core.features.maxDelay);
   const stop = new AbortController();

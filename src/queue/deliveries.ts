@@ -5,7 +5,6 @@
  */
 import { unwrap, wrap } from "../codec/envelope.ts";
 import { type MessageHeaders, userHeaders } from "../codec/headers.ts";
-import { readMarks, writeMarks } from "../codec/marks.ts";
 import type { Core } from "../core.ts";
 import { ValidationError } from "../errors.ts";
 import { leaseLost } from "../port/lost_leases.ts";
@@ -13,23 +12,12 @@ import { isA, nameOf, textOf } from "../internal/thrown.ts";
 import { checkDelay } from "../internal/arguments.ts";
 import type { Delivery, Outcome } from "../provider/provider.ts";
 import { type StandardSchemaV1, validate } from "../codec/schema.ts";
+import { writeLetter } from "./letter.ts";
 
 /** Milliseconds before an item that could be neither acknowledged nor dead-lettered is redelivered. */
 const REDELIVERY_DELAY = 1_000;
 /** The largest number of characters of an error in a dead letter, so that the letter fits the transport. */
 const MAX_CAUSE = 4_096;
-
-/** An item of a dead-letter queue. */
-export interface DeadLetter<T = unknown> {
-  /** The name of the queue that delivered the item. */
-  readonly queue: string;
-  /** The item as it was put, or the body as a string if it could not be read. */
-  readonly item: T;
-  /** The number of attempts. */
-  readonly attempts: number;
-  /** The error of the last attempt. */
-  readonly cause: { readonly name: string; readonly message: string };
-}
 
 /** A leased item. It is redelivered unless it is acknowledged. `await using` gives it back if it is not settled. */
 export interface Lease<T> extends AsyncDisposable {
@@ -85,11 +73,14 @@ export function open(delivery: Delivery): Opened {
 export class Deliveries {
   readonly queue: string;
   readonly core: Core;
+  /** The name of the dead-letter queue. */
+  readonly deadLetter: string;
   #schema: StandardSchemaV1 | undefined;
 
   /** Creates the deliveries of the queue of this name, whose items the schema validates. */
-  constructor(queue: string, schema: StandardSchemaV1 | undefined, core: Core) {
+  constructor(queue: string, schema: StandardSchemaV1 | undefined, core: Core, deadLetter = `${queue}.dead`) {
     this.queue = queue;
+    this.deadLetter = deadLetter;
     this.#schema = schema;
     this.core = core;
   }
@@ -207,11 +198,8 @@ export class Deliveries {
     const { sender } = this.core;
     const cause = { name: nameOf(error), message: textOf(error).slice(0, MAX_CAUSE) };
     const { body, headers, attempt, started } = delivery;
-    // the item as it was put, because a schema or a handler may have changed it into a value that cannot be sent
-    const letter = `{"queue":${JSON.stringify(this.queue)},"item":${readable ? body : JSON.stringify(body)},` +
-      `"attempts":${started ? attempt : attempt - 1},"cause":${JSON.stringify(cause)}}`;
-    const item = readable ? readMarks(body) : undefined;
-    const text = wrap(letter + writeMarks(item && JSON.stringify({ item })), headers);
+    const attempts = started ? attempt : attempt - 1;
+    const text = wrap(writeLetter(this.queue, body, readable, attempts, cause), headers);
     // a full dead-letter queue must not block the next items, so the item is retried later
     await sender.send(deadLetter, text, { wait: 0 });
   }

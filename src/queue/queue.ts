@@ -5,20 +5,27 @@
  */
 import { withTrace, wrap } from "../codec/envelope.ts";
 import { checkHeaders, type MessageHeaders } from "../codec/headers.ts";
+import { DeadLetters } from "./dead_letters.ts";
+import { peek, type Peeked, type PeekOptions, type Unreadable } from "./peek.ts";
 import { consume, type ConsumeOptions, type Consumer } from "./consumer.ts";
 import { Deliveries, type Lease, open, type Opened } from "./deliveries.ts";
 import type { Core } from "../core.ts";
 import { BusError, ClosedError, QueueEmptyError, ValidationError } from "../errors.ts";
-import { checkName, checkNumber, checkSignal, checkTime } from "../internal/arguments.ts";
+import type { QueueStats } from "../provider/provider.ts";
+import { checkDelay, checkName, checkNumber, checkSignal, checkTime } from "../internal/arguments.ts";
 import { checkSchema, type StandardSchemaV1, validate } from "../codec/schema.ts";
 
 /** The default lease in milliseconds. */
 const LEASE = 30_000;
+/** The number of items in one request of a purge. */
+const PURGE_BATCH = 256;
 
 /** Options of `queue`. */
 export interface QueueOptions<S extends StandardSchemaV1 | undefined = StandardSchemaV1 | undefined> {
   /** A schema that validates items: `put` sends its input, `get` and `receive` return its output. */
   readonly schema?: S;
+  /** The name of the dead-letter queue, which `receive`, `consume` and {@linkcode Queue.dead} use. Default: the queue's name and `.dead`. */
+  readonly deadLetter?: string;
 }
 
 /** Options of {@linkcode Queue.get}. */
@@ -35,6 +42,10 @@ export interface WaitOptions {
 export interface ItemOptions {
   /** Headers that are sent with the item: at most 8 KiB of names and values. */
   readonly headers?: MessageHeaders;
+  /**
+   * Milliseconds before the item can be taken. The transport stores the time, so the item arrives even if this process ends. Then the item is taken before those that wait.
+   */
+  readonly delay?: number;
 }
 
 /** Options of {@linkcode Queue.put}. */
@@ -50,6 +61,8 @@ export interface ReceiveOptions extends WaitOptions {
 export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
   /** The name of the queue. */
   readonly name: string;
+  /** The dead letters of the queue. */
+  readonly dead: DeadLetters<T>;
   #schema: StandardSchemaV1 | undefined;
   #core: Core;
   #deliveries: Deliveries;
@@ -63,13 +76,16 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
     this.#schema = checkSchema(options.schema);
     this.#core = core;
     this.#ended = AbortSignal.any([this.#closing.signal, core.closing]);
-    this.#deliveries = new Deliveries(this.name, this.#schema, core);
+    if (options.deadLetter !== undefined) checkName("a dead-letter queue", options.deadLetter);
+    this.#deliveries = new Deliveries(this.name, this.#schema, core, options.deadLetter);
+    this.dead = new DeadLetters(this.name, this.#deliveries.deadLetter, core, () => this.#checkOpen());
   }
 
   /**
    * Puts an item at the end of the queue. Resolves when the transport has accepted it.
    *
    * @throws {QueueFullError} when there was no room in time, on transports whose queues can be full
+   * @throws {UnsupportedError} when the delay is longer than the transport supports; nothing was sent
    * @throws {ValidationError} when the schema rejects the item, it cannot be encoded, or the headers are invalid
    */
   async put(item: I, options: PutOptions = {}): Promise<void> {
@@ -77,10 +93,11 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
     const wait = waitOf(options);
     checkSignal(options.signal);
     const headers = checkHeaders(options.headers);
+    const delay = checkDelay("a delay", options.delay ?? 0, this.#core.features.maxPutDelay);
     await this.#core.telemetry.observe("put", this.name, async (traceparent) => {
       if (this.#schema) await validate(this.#schema, item, `an item of queue "${this.name}"`);
       const body = wrap(this.#core.codec.encode(item), withTrace(headers, traceparent));
-      await this.#core.sender.send(this.name, body, { wait, signal: options.signal });
+      await this.#core.sender.send(this.name, body, { wait, signal: options.signal, delay });
     });
   }
 
@@ -135,6 +152,32 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
   /** Resolves with true if no item waits. */
   async empty(): Promise<boolean> {
     return (await this.qsize()) === 0;
+  }
+
+  /**
+   * Returns waiting items in the order in which they will be taken, and takes none. Leased and delayed items do not wait. An item that
+   * cannot be read has an `error` and its `body` in place of `item`.
+   *
+   * @throws {UnsupportedError} when the transport cannot do that, as SQS
+   */
+  async peek(options: PeekOptions = {}): Promise<(Peeked<T> | Unreadable)[]> {
+    this.#checkOpen();
+    return await peek<T>(this.#core, this.name, options, (body) => this.#deliveries.read(body));
+  }
+
+  /** Resolves with the numbers of items that wait, are leased and are delayed; `undefined` for a number that the transport does not know. */
+  async stats(): Promise<QueueStats> {
+    this.#checkOpen();
+    const { inspector } = this.#core.sender;
+    const stats = inspector ? await inspector.stats(this.name) : { waiting: await this.qsize() };
+    return { waiting: stats.waiting, leased: stats.leased, delayed: stats.delayed };
+  }
+
+  /**
+   * Removes the items that wait. Leased items, delayed items and the queue stay. Resolves with the number of removed items.
+   */
+  purge(): Promise<number | undefined> {
+    return this.#core.receives.track(this.#purge());
   }
 
   /** Closes this handle and ends its waiting gets and its consumers. The queue and its items stay. */
@@ -201,13 +244,28 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
     return opened;
   }
 
+  async #purge(): Promise<number> {
+    this.#checkNotClosing();
+    const { link, sender, features } = this.#core;
+    let removed = 0;
+    // items that are put meanwhile stay, where the size is exact
+    let left = features.exactSize ? await sender.size(this.name) : Infinity;
+    while (left > 0 && !this.#ended.aborted) {
+      const items = await link.receive(this.name, { max: Math.min(PURGE_BATCH, left), wait: 0 });
+      if (items.length === 0) break;
+      removed += items.length;
+      left -= items.length;
+    }
+    return removed;
+  }
+
   /** Decodes an item without a lease. If that fails, it reports and dead-letters the item, and resolves with undefined. */
   async #readOrDeadLetter(delivery: Opened): Promise<{ readonly value: T } | undefined> {
     try {
       return { value: (await this.#deliveries.read(delivery.body)) as T };
     } catch (error) {
       this.#core.report(error, this.name);
-      const letter = this.#deliveries.putDeadLetter({ ...delivery, started: true }, false, error, `${this.name}.dead`);
+      const letter = this.#deliveries.putDeadLetter({ ...delivery, started: true }, false, error, this.dead.name);
       await letter.catch((why) => this.#core.report(why, this.name)); // the first report has the body
     }
   }
@@ -225,7 +283,7 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
       const item = (await deliveries.read(delivery.body)) as T;
       if (!this.#ended.aborted) return deliveries.lease(delivery, item);
     } catch (error) {
-      await deliveries.moveToDeadLetters(delivery, false, error, `${this.name}.dead`).catch((why) =>
+      await deliveries.moveToDeadLetters(delivery, false, error, this.dead.name).catch((why) =>
         deliveries.giveBack(delivery, why)
       );
       throw error;

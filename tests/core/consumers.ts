@@ -1,6 +1,6 @@
 /** Cases about consumers in which the transport makes no difference. */
 import { ValidationError } from "../../src/errors.ts";
-import type { DeadLetter } from "../../src/queue/deliveries.ts";
+import type { DeadLetter } from "../../src/queue/letter.ts";
 import { equal, ok } from "../../src/conformance/assert.ts";
 import { drain } from "../../src/conformance/queues.ts";
 import type { Cases } from "../../src/conformance/cases.ts";

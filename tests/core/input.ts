@@ -5,7 +5,7 @@
  */
 import type { Bus } from "../../src/bus.ts";
 import { BusError, ValidationError } from "../../src/errors.ts";
-import type { DeadLetter } from "../../src/queue/deliveries.ts";
+import type { DeadLetter } from "../../src/queue/letter.ts";
 import type { BusOptions } from "../../src/options.ts";
 import { procedure } from "../../src/rpc/procedure.ts";
 import { each, equal, ok, rejects } from "../../src/conformance/assert.ts";
@@ -249,6 +249,19 @@ export const input: Cases = {
       "consume({ concurrency: 0 })": () => queue.consume(() => {}, { concurrency: 0 }),
       "consume({ concurrency: '2' })": () => queue.consume(() => {}, { concurrency: no("2") }),
       "consume({ concurrency: 1.5 })": () => queue.consume(() => {}, { concurrency: 1.5 }),
+      "put({ delay: -1 })": () => queue.put("x", { delay: -1 }),
+      "put({ delay: '9' })": () => queue.put("x", { delay: no("9") }),
+      "putNowait({ delay: NaN })": () => queue.putNowait("x", { delay: NaN }),
+      "peek({ limit: 0 })": () => queue.peek({ limit: 0 }),
+      "peek({ limit: 1.5 })": () => queue.peek({ limit: 1.5 }),
+      "peek({ limit: 10_001 })": () => queue.peek({ limit: 10_001 }),
+      "peek({ offset: -1 })": () => queue.peek({ offset: -1 }),
+      "peek({ offset: '1' })": () => queue.peek({ offset: no("1") }),
+      "dead.peek({ limit: NaN })": () => queue.dead.peek({ limit: NaN }),
+      "dead.retry({ limit: 0 })": () => queue.dead.retry({ limit: 0 }),
+      "dead.retry({ limit: '1' })": () => queue.dead.retry({ limit: no("1") }),
+      "queue({ deadLetter: '' })": () => bus.queue("q", { deadLetter: "" }),
+      "queue({ deadLetter: 7 })": () => bus.queue("q", { deadLetter: no(7) }),
       "consume({ handlerTimeout: 0 })": () => queue.consume(() => {}, { handlerTimeout: 0 }),
       "consume({ handlerTimeout: '9' })": () => queue.consume(() => {}, { handlerTimeout: no("9") }),
       "consume({ maxAttempts: 0 })": () => queue.consume(() => {}, { maxAttempts: 0 }),

@@ -5,7 +5,7 @@
  */
 import type { Bus } from "../../src/bus.ts";
 import { RemoteInvocationError, ValidationError } from "../../src/errors.ts";
-import type { DeadLetter } from "../../src/queue/deliveries.ts";
+import type { DeadLetter } from "../../src/queue/letter.ts";
 import { each, equal, ok, rejects } from "../../src/conformance/assert.ts";
 import type { Cases } from "../../src/conformance/cases.ts";
 

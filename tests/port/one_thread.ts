@@ -96,6 +96,8 @@ export class OneThread implements Disposable {
         exactSize: true,
         exactAttempts: true,
         maxDelay: Infinity,
+        maxPutDelay: 0,
+        peek: false,
         latency: 100,
       },
       worker: new URL("one-thread:"),

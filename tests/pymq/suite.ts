@@ -128,6 +128,23 @@ export function suite(transport: Transport): Map<string, () => Promise<void>> {
     },
   );
 
+  add("events, items and calls with headers are bare values for PyMQ", async (bus, python) => {
+    const headers: Record<string, string> = { tenant: "acme", note: 'a "}" in it' };
+    await python.do({ do: "subscribe", channel: "things" });
+    await bus.publish([1, "two"], "things", { headers });
+    assertEquals(await python.event(), py("list", [py("int", "1"), py("str", "'two'")]));
+    await bus.queue("jobs").put(7, { headers });
+    await bus.queue("jobs").put(new OrderPlaced("o-9", 4.5, [], {}), { headers });
+    const lease = await bus.queue("jobs").receive();
+    assertEquals({ ...lease.headers }, headers);
+    await lease.nack(); // back in the list, with an attempt
+    assertEquals(await python.do({ do: "get", queue: "jobs" }), py("int", "7"));
+    assertEquals((await python.do<Shown>({ do: "get", queue: "jobs" })).type, "shop.events.OrderPlaced");
+    await python.do({ do: "expose", fn: "add" });
+    assertEquals(await bus.stub("add", { headers })(2, 3), 5);
+    await bus.queue("jobs").free();
+  });
+
   add("a NamedTuple arrives as its schema declares it", async (bus, python) => {
     const got: Line[] = [];
     await bus.subscribe(Line, (line) => got.push(line)).ready;

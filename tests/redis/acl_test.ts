@@ -34,6 +34,7 @@ describe("the ACL user of docs/redis.md", () => {
     assertEquals(await bus.publish(1, "orders"), 1);
     assertEquals(await heard.promise, 1);
     await bus.queue("jobs").put("job");
+    await bus.queue("jobs").peek();
     await using lease = await bus.queue("jobs").receive();
     assertEquals(lease.item, "job");
     await lease.ack();

@@ -14,14 +14,12 @@ import { Batcher } from "./batcher.ts";
 import { noQueue } from "./errors.ts";
 import { keepsOrder } from "./names.ts";
 import type { Queues } from "./queues.ts";
-import { asUntried, MAX_VISIBILITY, type Outgoing } from "./message.ts";
+import { asUntried, MAX_PUT_DELAY, MAX_VISIBILITY, type Outgoing } from "./message.ts";
 
 /** The number of requests of one kind that run at once for one queue. Later items share the next request. */
 const PARALLEL = 2;
 /** The longest lease in seconds. It is less than the 12 hours that SQS allows, because SQS does not report when they began. */
 const MARGIN = 60;
-/** Seconds of the longest delay that SQS allows for a sent item. */
-const MAX_DELAY = 900;
 /** Matches the errors of SQS for an expired receipt. */
 const LOST = /ReceiptHandleIsInvalid|MessageNotInflight|InvalidParameterValue|NonExistentQueue|QueueDoesNotExist/;
 
@@ -162,7 +160,7 @@ export class Leases {
     const receipt = message.ReceiptHandle!;
     const seconds = secondsOf(delay, 0);
     const put = !keepsOrder(queue) &&
-      await this.#puts.add(queue, { ...asUntried(message), delay: Math.min(seconds, MAX_DELAY) })
+      await this.#puts.add(queue, { ...asUntried(message), delay: Math.min(seconds, MAX_PUT_DELAY) })
         .then(() => true, () => false);
     // an item that cannot be sent again (too large with its count, or its queue is gone) keeps the counted delivery
     await (put ? this.#deletes.add(queue, receipt) : this.#changes.add(queue, { receipt, seconds }));

@@ -16,6 +16,8 @@ const LABEL = 4 * 1024;
 export const MAX_BODY: number = MAX_MESSAGE - LABEL;
 /** Seconds of the longest visibility timeout. SQS allows 12 hours after a message was received. */
 export const MAX_VISIBILITY: number = 12 * 60 * 60;
+/** Seconds of the longest delay that SQS allows for a sent item. FIFO queues allow none for a single item. */
+export const MAX_PUT_DELAY = 900;
 /** Matches a character that SNS and SQS refuse, or one beyond U+FFFF, which some emulators refuse. */
 const REFUSED = /[^\t\n\r\x20-\uD7FF\uE000-\uFFFD]/;
 

@@ -10,7 +10,7 @@ import { toBusError } from "./errors.ts";
 import { Names } from "./names.ts";
 import { type AwsCredentials, type AwsOptions, parseOptions, type Settings } from "./options.ts";
 import type { Swept } from "./cleanup.ts";
-import { MAX_BODY, MAX_VISIBILITY } from "./message.ts";
+import { MAX_BODY, MAX_PUT_DELAY, MAX_VISIBILITY } from "./message.ts";
 
 export type { AwsCredentials, AwsOptions } from "./options.ts";
 export type { Swept } from "./cleanup.ts";
@@ -64,6 +64,8 @@ export function aws(options: AwsOptions = {}): Provider {
       exactSize: false,
       exactAttempts: false,
       maxDelay: MAX_VISIBILITY * 1_000,
+      maxPutDelay: MAX_PUT_DELAY * 1_000,
+      peek: false,
       latency: LATENCY,
     },
     worker: new URL("../../../workers/aws.ts", import.meta.url),

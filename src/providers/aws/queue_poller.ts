@@ -114,7 +114,7 @@ export class QueuePoller {
     try {
       messages = await this.#request(0, waiter.max);
       const more = messages.length === 0 && this.#waiter === waiter &&
-        await this.#context.queues.count(this.#queue) > 0;
+        (await this.#context.queues.count(this.#queue)).waiting > 0;
       if (more) messages = await this.#request(MIN_POLL, waiter.max);
     } catch (error) {
       if (!this.#context.closing.aborted && !waiter.claimed) waiter.reject(this.#failed(error));

@@ -11,14 +11,19 @@ import {
   SendMessageBatchCommand,
 } from "@aws-sdk/client-sqs";
 import type { BusError } from "../../errors.ts";
+import type { QueueStats } from "../../provider/provider.ts";
 import { LimitedMap } from "../../internal/caches.ts";
 import { type AwsClient, REPEATABLE, retryNewQueue } from "./client.ts";
 import { noQueue } from "./errors.ts";
 import { keepsOrder, type Names } from "./names.ts";
 import type { Outgoing } from "./message.ts";
 
-/** The counts of waiting items: available items, and items that a setting of the queue delays. */
-const WAITING: QueueAttributeName[] = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesDelayed"];
+/** The counts of items that wait, are leased or given back with a delay, and were put with a delay. */
+const COUNTS = [
+  "ApproximateNumberOfMessages",
+  "ApproximateNumberOfMessagesNotVisible",
+  "ApproximateNumberOfMessagesDelayed",
+] as const satisfies readonly QueueAttributeName[];
 /** The message group of all items of a FIFO queue. */
 const GROUP = "tsmq";
 /** The largest number of cached URLs. */
@@ -59,8 +64,8 @@ export class Queues {
   }
 
   /**
-   * Puts up to ten items. Returns an error or `undefined` for each. With `back`, it does not create a queue that was freed, and items may
-   * have a delay in seconds.
+   * Puts up to ten items, each after a delay in seconds. Returns an error or `undefined` for each. With `back`, it does not create a queue
+   * that was freed.
    */
   put(
     queue: string,
@@ -95,20 +100,26 @@ export class Queues {
     }
   }
 
-  /** Returns the approximate number of waiting items. 0 if the queue does not exist. */
-  async count(queue: string): Promise<number> {
+  /** Returns the approximate numbers of items. 0 if the queue does not exist. */
+  async count(queue: string): Promise<Required<QueueStats>> {
+    const none = { waiting: 0, leased: 0, delayed: 0 };
     const QueueUrl = await this.find(queue);
-    if (QueueUrl === undefined) return 0;
-    const command = new GetQueueAttributesCommand({ QueueUrl, AttributeNames: WAITING });
+    if (QueueUrl === undefined) return none;
+    const command = new GetQueueAttributesCommand({ QueueUrl, AttributeNames: [...COUNTS] });
     try {
       const { Attributes } = await this.#client.call(
         `count the items of queue "${queue}"`,
         (http) => this.#client.sqs.send(command, http),
         REPEATABLE,
       );
-      return WAITING.reduce((sum, name) => sum + Number(Attributes?.[name] ?? 0), 0);
+      const [waiting, leased, delayed] = COUNTS.map((name) => Number(Attributes?.[name] ?? 0)) as [
+        number,
+        number,
+        number,
+      ];
+      return { waiting, leased, delayed };
     } catch (error) {
-      if (noQueue(error)) return 0;
+      if (noQueue(error)) return none;
       throw error;
     }
   }

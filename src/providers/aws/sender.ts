@@ -5,9 +5,16 @@
  */
 import { PublishBatchCommand } from "@aws-sdk/client-sns";
 import { DeleteQueueCommand, SendMessageBatchCommand } from "@aws-sdk/client-sqs";
-import { type BusError, ClosedError } from "../../errors.ts";
+import { type BusError, ClosedError, UnsupportedError } from "../../errors.ts";
 import { within } from "../../internal/time.ts";
-import type { RegisteredServer, Sender, SenderContext, SendOptions } from "../../provider/provider.ts";
+import type {
+  QueueInspector,
+  QueueStats,
+  RegisteredServer,
+  Sender,
+  SenderContext,
+  SendOptions,
+} from "../../provider/provider.ts";
 import { type AskCredentials, AwsClient, REPEATABLE } from "./client.ts";
 import { Batcher } from "./batcher.ts";
 import { noQueue, noTopic, toBusError } from "./errors.ts";
@@ -32,6 +39,9 @@ interface Event {
 
 /** The sending half of a bus. */
 export class AwsSender implements Sender {
+  readonly inspector: QueueInspector = {
+    stats: (queue) => this.#stats(queue),
+  };
   readonly #client: AwsClient;
   readonly #names: Names;
   readonly #queues: Queues;
@@ -39,7 +49,7 @@ export class AwsSender implements Sender {
   readonly #context: SenderContext;
   readonly #events: Batcher<Event>;
   readonly #posts: Batcher<Outgoing>;
-  readonly #items: Batcher<Outgoing>;
+  readonly #items: Batcher<Outgoing & { readonly delay?: number }>;
   #arns: Promise<Arns> | undefined;
   #noPatternsUntil = 0;
   #closed = false;
@@ -105,16 +115,17 @@ export class AwsSender implements Sender {
   async send(queue: string, body: string, options: SendOptions): Promise<void> {
     this.#throwIfClosed();
     options.signal?.throwIfAborted();
-    await this.#items.add(queue, write(body, {}, `put into queue "${queue}"`));
+    const doing = `put into queue "${queue}"`;
+    const message = write(body, {}, doing);
+    const { delay = 0 } = options;
+    if (delay > 0 && keepsOrder(queue)) {
+      throw new UnsupportedError(`Cannot ${doing} with a delay: a FIFO queue of SQS delays no single item`);
+    }
+    await this.#items.add(queue, delay > 0 ? { ...message, delay: Math.ceil(delay / 1_000) } : message);
   }
 
   async size(queue: string): Promise<number> {
-    this.#throwIfClosed();
-    try {
-      return await this.#queues.count(queue);
-    } catch (error) {
-      throw toBusError(`count the items of queue "${queue}"`, error);
-    }
+    return (await this.#stats(queue)).waiting;
   }
 
   async drop(queue: string): Promise<void> {
@@ -139,6 +150,15 @@ export class AwsSender implements Sender {
     this.#closed = true;
     await within(CLOSE_TIMEOUT, Promise.all([this.#events.idle(), this.#posts.idle(), this.#items.idle()]));
     this.#client.close();
+  }
+
+  async #stats(queue: string): Promise<Required<QueueStats>> {
+    this.#throwIfClosed();
+    try {
+      return await this.#queues.count(queue);
+    } catch (error) {
+      throw toBusError(`count the items of queue "${queue}"`, error);
+    }
   }
 
   #throwIfClosed(): void {

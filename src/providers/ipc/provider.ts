@@ -63,6 +63,8 @@ export function ipc(options: IpcOptions = {}): Provider {
       exactSize: true,
       exactAttempts: true,
       maxDelay: Infinity,
+      maxPutDelay: 0,
+      peek: false,
       latency: 50,
     },
     worker: new URL("../../../workers/ipc.ts", import.meta.url),

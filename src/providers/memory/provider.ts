@@ -6,7 +6,15 @@
 import * as v from "valibot";
 import { ClosedError } from "../../errors.ts";
 import { amount, fields, parseOptions } from "../../internal/options.ts";
-import type { Provider, RegisteredServer, Sender, SenderContext } from "../../provider/provider.ts";
+import type {
+  Provider,
+  QueueInspector,
+  QueuePeeker,
+  RegisteredServer,
+  Sender,
+  SenderContext,
+  SendOptions,
+} from "../../provider/provider.ts";
 
 /** Options of {@linkcode memory}. */
 export interface MemoryOptions {
@@ -38,6 +46,8 @@ export function memory(options: MemoryOptions = {}): Provider {
       exactSize: true,
       exactAttempts: true,
       maxDelay: Infinity,
+      maxPutDelay: Infinity,
+      peek: true,
       latency: 100,
     },
     worker: new URL("../../../workers/memory.ts", import.meta.url),
@@ -49,6 +59,12 @@ export function memory(options: MemoryOptions = {}): Provider {
 
 /** The sending half: asks the broker in the worker. The port batches its requests. */
 class MemorySender implements Sender {
+  readonly inspector: QueueInspector = {
+    stats: (queue) => this.#ask("stats", [queue]),
+  };
+  readonly peeker: QueuePeeker = {
+    peek: (queue, offset, limit) => this.#ask("peek", [queue, offset, limit]),
+  };
   #context: SenderContext;
   #lastSend = 0;
 
@@ -68,14 +84,14 @@ class MemorySender implements Sender {
     return this.#ask("servers", [topic]);
   }
 
-  async send(queue: string, body: string, options: { wait: number; signal?: AbortSignal }): Promise<void> {
-    const { wait, signal } = options;
+  async send(queue: string, body: string, options: SendOptions): Promise<void> {
+    const { wait, signal, delay = 0 } = options;
     signal?.throwIfAborted();
     const id = ++this.#lastSend;
     const cancel = () => void this.#ask("unsend", [queue, id]).catch(() => {}); // if it fails, the send rejects too
     signal?.addEventListener("abort", cancel, { once: true });
     try {
-      if (await this.#ask<boolean>("send", [queue, body, wait, id])) return;
+      if (await this.#ask<boolean>("send", [queue, body, wait, id, delay])) return;
       signal?.throwIfAborted();
       throw new ClosedError(); // the receiver has ended, and all waiting puts with it
     } finally {

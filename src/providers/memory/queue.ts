@@ -19,8 +19,14 @@ interface Item {
 interface Leased {
   readonly item: Item;
   started: boolean;
-  /** The end of the lease or the delay, in milliseconds of `performance.now()`. */
+  /** The end of the lease, in milliseconds of `performance.now()`. */
   due: number;
+}
+
+interface Delayed {
+  readonly item: Item;
+  /** The end of the delay, in milliseconds of `performance.now()`. */
+  readonly due: number;
 }
 
 /** A receive that waits for an item. */
@@ -47,8 +53,11 @@ export class MemoryQueue {
   #items = new Fifo<Item>();
   /** Items that were given back to the head. The last one is taken first. */
   #returned: Item[] = [];
+  /** Items whose delay has passed, the earliest first. They are taken before all others. */
+  #due = new Fifo<Item>();
   #leased = new Map<string, Leased>();
-  #delayed = new Set<Leased>();
+  /** Items that were put or given back with a delay, the earliest first. */
+  #delayed: Delayed[] = [];
   #receives = new Set<WaitingReceive>();
   #puts = new Fifo<WaitingPut>();
   #stop = () => {};
@@ -61,16 +70,32 @@ export class MemoryQueue {
 
   /** The number of waiting items. */
   get size(): number {
-    return this.#items.length + this.#returned.length;
+    return this.#due.length + this.#items.length + this.#returned.length;
   }
 
   /** Whether the queue has no item and no waiting call, so that it can be removed. */
   get idle(): boolean {
-    return this.size + this.#leased.size + this.#delayed.size + this.#receives.size + this.#puts.length === 0;
+    return this.size + this.#leased.size + this.#delayed.length + this.#receives.size + this.#puts.length === 0;
   }
 
-  /** Puts an item. Resolves with false if it was cancelled. Rejects with `QueueFullError` if there was no room in time. */
-  put(id: string, body: string, wait: number): true | Promise<boolean> {
+  /** The numbers of waiting, leased and delayed items. */
+  get stats(): { waiting: number; leased: number; delayed: number } {
+    return { waiting: this.size, leased: this.#leased.size, delayed: this.#delayed.length };
+  }
+
+  /** Returns up to `limit` waiting items after the first `offset` ones. */
+  peek(offset: number, limit: number): { body: string; attempt: number }[] {
+    const end = offset + limit;
+    const waiting = [...this.#due.first(end), ...this.#returned.slice(-end).reverse(), ...this.#items.first(end)];
+    return waiting.slice(offset, end).map(({ body, starts }) => ({ body, attempt: starts + 1 }));
+  }
+
+  /** Puts an item. With a delay, the queue never counts as full. Resolves with false if it was cancelled. Rejects with `QueueFullError` if there was no room in time. */
+  put(id: string, body: string, wait: number, delay = 0): true | Promise<boolean> {
+    if (delay > 0) {
+      this.#delay({ body, starts: 0, unconfirmed: false }, delay);
+      return true;
+    }
     if (this.size < this.#capacity && this.#puts.length === 0) {
       this.#items.push({ body, starts: 0, unconfirmed: false });
       this.#serve();
@@ -147,7 +172,7 @@ export class MemoryQueue {
       this.#leased.delete(receipt);
       if (outcome === "ack") return true;
       if (outcome === "nack") count(leased.item);
-      if (delay > 0) this.#delayed.add({ ...leased, due: performance.now() + delay });
+      if (delay > 0) this.#delay(leased.item, delay);
       else this.#returned.push(leased.item);
       return true;
     });
@@ -167,10 +192,11 @@ export class MemoryQueue {
 
   /** Removes all items. Waiting puts continue. */
   clear(): void {
+    this.#due.drain();
     this.#items.drain();
     this.#returned = [];
     this.#leased.clear();
-    this.#delayed.clear();
+    this.#delayed = [];
     this.#stop();
     this.#serve();
   }
@@ -178,7 +204,7 @@ export class MemoryQueue {
   #pop({ max, lease }: ReceiveOptions): Delivery[] {
     const deliveries: Delivery[] = [];
     while (deliveries.length < max) {
-      const item = this.#returned.pop() ?? this.#items.shift();
+      const item = this.#due.shift() ?? this.#returned.pop() ?? this.#items.shift();
       if (!item) break;
       let receipt = "";
       if (lease !== undefined) {
@@ -210,12 +236,24 @@ export class MemoryQueue {
     }
   }
 
+  #delay(item: Item, delay: number): void {
+    const due = performance.now() + delay;
+    let [from, to] = [0, this.#delayed.length];
+    while (from < to) {
+      const middle = (from + to) >> 1;
+      if (this.#delayed[middle]!.due <= due) from = middle + 1;
+      else to = middle;
+    }
+    this.#delayed.splice(from, 0, { item, due });
+    if (from === 0) this.#schedule();
+  }
+
   /** Sets one timer for the next lease or delay that ends. */
   #schedule(): void {
     this.#stop();
     let next = Infinity;
     for (const { due } of this.#leased.values()) next = Math.min(next, due);
-    for (const { due } of this.#delayed) next = Math.min(next, due);
+    next = Math.min(next, this.#delayed[0]?.due ?? Infinity);
     this.#stop = after(Math.max(0, next - performance.now()), () => this.#return());
   }
 
@@ -228,11 +266,9 @@ export class MemoryQueue {
       leased.item.unconfirmed = true;
       this.#returned.push(leased.item);
     }
-    for (const delayed of this.#delayed) {
-      if (delayed.due > now) continue;
-      this.#delayed.delete(delayed);
-      this.#returned.push(delayed.item);
-    }
+    const later = this.#delayed.findIndex(({ due }) => due > now);
+    const due = this.#delayed.splice(0, later < 0 ? this.#delayed.length : later);
+    for (const { item } of due) this.#due.push(item);
     this.#serve();
     this.#schedule();
   }

@@ -104,9 +104,13 @@ class MemoryReceiver implements Receiver, AskHandler {
       case "servers":
         return [...servers.get(name) ?? []].map((inbox) => ({ inbox }));
       case "send":
-        return this.#put(name, rest as [body: string, wait: number, id: number]);
+        return this.#put(name, rest as [body: string, wait: number, id: number, delay: number]);
       case "unsend":
         return queues.get(name)?.cancelPut(`${this.inbox}:${rest[0]}`);
+      case "peek":
+        return queues.get(name)?.peek(...rest as [offset: number, limit: number]) ?? [];
+      case "stats":
+        return queues.get(name)?.stats ?? { waiting: 0, leased: 0, delayed: 0 };
       case "size":
         return queues.get(name)?.size ?? 0;
       case "drop": {
@@ -128,8 +132,11 @@ class MemoryReceiver implements Receiver, AskHandler {
     await this.#puts.idle(); // a cancelled put is answered first, so that its outcome is known
   }
 
-  #put(name: string, [body, wait, id]: [body: string, wait: number, id: number]): true | Promise<boolean> {
-    const put = this.#queue(name).put(`${this.inbox}:${id}`, body, wait);
+  #put(
+    name: string,
+    [body, wait, id, delay]: [body: string, wait: number, id: number, delay: number],
+  ): true | Promise<boolean> {
+    const put = this.#queue(name).put(`${this.inbox}:${id}`, body, wait, delay);
     return put === true ? put : this.#puts.track(put);
   }
 

@@ -44,6 +44,8 @@ export function redis(options: RedisOptions = {}): Provider {
       exactSize: true,
       exactAttempts: true,
       maxDelay: Infinity,
+      maxPutDelay: Infinity,
+      peek: true,
       latency: settings.cluster === undefined ? 50 : 250,
     },
     worker: new URL("../../../workers/redis.ts", import.meta.url),

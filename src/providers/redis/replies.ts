@@ -83,3 +83,18 @@ export function subscribers(channels: readonly string[]): ReplyReader<number[]> 
     });
   };
 }
+
+/** Reads items that wait: pairs of an attempt and a body. */
+export function waiting(reply: unknown): { attempt: number; body: string }[] {
+  const parts = array(reply);
+  if (parts.length % 2 !== 0) throw mismatch("pairs");
+  return Array.from({ length: parts.length / 2 }, (_, i) => (
+    { attempt: count(parts[2 * i]), body: text(parts[2 * i + 1]) }
+  ));
+}
+
+/** Reads the numbers of waiting, leased and delayed items. */
+export function stats(reply: unknown): { waiting: number; leased: number; delayed: number } {
+  const [waiting, leased, delayed] = array(reply, 3).map(count) as [number, number, number];
+  return { waiting, leased, delayed };
+}

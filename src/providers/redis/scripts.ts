@@ -24,13 +24,16 @@ export interface Script {
   readonly sha: string;
 }
 
-const NOW = `
+const SCRIPTS: Script[] = [];
+
+/** The server's clock, in Lua. */
+export const NOW: string = `
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 `;
 
 /** `delivery_mark.ts` in Lua. */
-const MARKS = `
+export const MARKS: string = `
 local function mark(count)
   local digits = ''
   repeat
@@ -276,15 +279,6 @@ return (#out - 2) / 3
 `,
 );
 
-/** Replies with the number of items that can be taken now: those of the list and those that are due. */
-export const SIZE: Script = script(
-  "count the items of queue",
-  `
-${NOW}
-return redis.call('LLEN', KEYS[1]) + redis.call('ZCOUNT', KEYS[2], '-inf', now)
-`,
-);
-
 /** Registers the inbox ARGV[1] as a server for ARGV[2] milliseconds, and removes expired registrations. */
 export const REGISTER: Script = script(
   "register",
@@ -321,8 +315,6 @@ return redis.call('EXPIRE', KEYS[1], ARGV[2])
 `,
 );
 
-const SCRIPTS = [TAKE, START, ACK, NACK, EXTEND, RESTORE, GIVE_BACK, SIZE, REGISTER, SERVERS, ANSWER];
-
 /** Runs a script: by its digest, or by its text if the server does not have it. */
 export async function run<T>(
   client: Client,
@@ -345,6 +337,9 @@ export function operationOf(script: string): string | undefined {
   return SCRIPTS.find(({ lua, sha }) => script === sha || script === lua)?.operation;
 }
 
-function script(operation: string, lua: string): Script {
-  return { operation, lua, sha: createHash("sha1").update(lua).digest("hex") };
+/** Creates a script. */
+export function script(operation: string, lua: string): Script {
+  const made = { operation, lua, sha: createHash("sha1").update(lua).digest("hex") };
+  SCRIPTS.push(made);
+  return made;
 }

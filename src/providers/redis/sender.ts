@@ -6,6 +6,8 @@
 import { Buffer } from "node:buffer";
 import { ProviderError } from "../../errors.ts";
 import type {
+  QueueInspector,
+  QueuePeeker,
   RegisteredServer,
   ReplyQueues,
   Sender,
@@ -20,8 +22,9 @@ import { Names } from "./names.ts";
 import { Master } from "./master.ts";
 import { MAX_BODY, type Settings } from "./settings.ts";
 import { register } from "./registry.ts";
-import { count, subscribers, texts } from "./replies.ts";
-import { ANSWER, run, SERVERS, SIZE } from "./scripts.ts";
+import { count, stats, subscribers, texts, waiting } from "./replies.ts";
+import { PEEK, PUT_LATER, SIZE, STATS } from "./inspect_scripts.ts";
+import { ANSWER, run, SERVERS } from "./scripts.ts";
 
 /** Milliseconds for which an inbox of a Cluster counts as open after a check: less than `LINGER` in `receiver.ts`. */
 const OPEN_FOR = 50;
@@ -57,6 +60,8 @@ export async function openSender(settings: Settings, context: SenderContext): Pr
 
 class RedisSender implements Sender {
   readonly replies: ReplyQueues;
+  readonly inspector: QueueInspector;
+  readonly peeker: QueuePeeker;
   #names: Names;
   #events: Client;
   #queues: Client;
@@ -74,6 +79,18 @@ class RedisSender implements Sender {
     this.#queues = cluster ?? events;
     this.#maxEvent = settings.maxEvent;
     this.#cluster = cluster;
+    this.peeker = {
+      peek: (queue, offset, limit) => {
+        const { list, due, items } = names.queue(queue);
+        return run(this.#queues, waiting, PEEK, [list, due, items], [offset, limit]);
+      },
+    };
+    this.inspector = {
+      stats: (queue) => {
+        const { list, due } = names.queue(queue);
+        return run(this.#queues, stats, STATS, [list, due], []);
+      },
+    };
     this.replies = {
       lingers: true,
       open: () => Promise.resolve(),
@@ -118,9 +135,14 @@ class RedisSender implements Sender {
     return inboxes.filter((_, i) => !counts || counts[i]! > 0);
   }
 
-  async send(queue: string, body: string, { signal }: SendOptions): Promise<void> {
+  async send(queue: string, body: string, { signal, delay = 0 }: SendOptions): Promise<void> {
     signal?.throwIfAborted();
     limit(body, MAX_BODY, "proto-max-bulk-len");
+    if (delay > 0) {
+      const { due, items } = this.#names.queue(queue);
+      await run(this.#queues, count, PUT_LATER, [due, items], [body, Math.ceil(delay), crypto.randomUUID()]);
+      return;
+    }
     await this.#queues.call(count, "lpush", this.#names.list(queue), body);
   }
 

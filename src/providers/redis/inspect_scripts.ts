@@ -1,0 +1,73 @@
+/**
+ * The Lua scripts that put an item for later, and that count or show the items of a queue. `scripts.ts` describes the keys.
+ *
+ * @module
+ */
+import { MARKS, NOW, type Script, script } from "./scripts.ts";
+
+/**
+ * Puts the body ARGV[1], due in ARGV[2] milliseconds. ARGV[3] is unique. The item is one that was put back with a delay, and has no
+ * attempts.
+ */
+export const PUT_LATER: Script = script(
+  "put into queue",
+  `
+local due, items = KEYS[1], KEYS[2]
+${NOW}
+local stem = clock[1] .. string.format('%06d.%06d.', clock[2], 0) .. ARGV[3] .. '.'
+redis.call('HSET', items, stem, ARGV[1])
+return redis.call('ZADD', due, now + ARGV[2], stem .. '|0')
+`,
+);
+
+/** Replies with the number of items that can be taken now: those of the list and those that are due. */
+export const SIZE: Script = script(
+  "count the items of queue",
+  `
+${NOW}
+return redis.call('LLEN', KEYS[1]) + redis.call('ZCOUNT', KEYS[2], '-inf', now)
+`,
+);
+
+/** Replies with attempt and body of up to ARGV[2] items after the first ARGV[1] ones: first those that are due, then those of the list. */
+export const PEEK: Script = script(
+  "peek into queue",
+  `
+local list, due, items = KEYS[1], KEYS[2], KEYS[3]
+local offset, limit = tonumber(ARGV[1]), tonumber(ARGV[2])
+${NOW}${MARKS}
+local out, before = {}, redis.call('ZCOUNT', due, '-inf', now)
+for _, member in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', now, 'LIMIT', offset, limit)) do
+  local stem, count = string.match(member, '^(.*)[:|](%d+)$')
+  local body = stem and redis.call('HGET', items, stem)
+  if body then
+    out[#out + 1] = count + 1
+    out[#out + 1] = body
+  end
+end
+local first, left = math.max(0, offset - before), limit - math.max(0, math.min(before - offset, limit))
+if left > 0 then
+  local texts = redis.call('LRANGE', list, -first - left, -first - 1)
+  for i = #texts, 1, -1 do
+    local body, count = unmark(texts[i])
+    out[#out + 1] = count + 1
+    out[#out + 1] = body
+  end
+end
+return out
+`,
+);
+
+/** Replies with the numbers of waiting, leased and delayed items. */
+export const STATS: Script = script(
+  "count the items of queue",
+  `
+local list, due = KEYS[1], KEYS[2]
+${NOW}
+local leased, delayed = 0, 0
+for _, member in ipairs(redis.call('ZRANGEBYSCORE', due, '(' .. now, '+inf')) do
+  if string.match(member, '%.[:|]%d+$') then delayed = delayed + 1 else leased = leased + 1 end
+end
+return {redis.call('LLEN', list) + redis.call('ZCOUNT', due, '-inf', now), leased, delayed}
+`,
+);

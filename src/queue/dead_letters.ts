@@ -1,0 +1,119 @@
+/**
+ * The dead letters of a queue: to look at, to put back, and to remove.
+ *
+ * @module
+ */
+import { wrap } from "../codec/envelope.ts";
+import type { Core } from "../core.ts";
+import { checkCount } from "../internal/arguments.ts";
+import { open, type Opened } from "./deliveries.ts";
+import { type DeadLetter, itemOf } from "./letter.ts";
+import { peek, type Peeked, type PeekOptions, type Unreadable } from "./peek.ts";
+
+/** Milliseconds of the leases of letters that are put back or removed. They are extended meanwhile. */
+const LEASE = 30_000;
+/** The number of letters in one request. */
+const BATCH = 64;
+
+/** Options of {@linkcode DeadLetters.retry}. */
+export interface RetryOptions {
+  /** The largest number of letters that are put back. Default: all. */
+  readonly limit?: number;
+}
+
+/** The dead letters of a queue. Several queues can share one dead-letter queue. */
+export class DeadLetters<T = unknown> {
+  /** The name of the dead-letter queue. */
+  readonly name: string;
+  #queue: string;
+  #core: Core;
+  #check: () => void;
+
+  /** Created by {@linkcode Queue}. `check` throws when the queue cannot be used. */
+  constructor(queue: string, name: string, core: Core, check: () => void) {
+    this.name = name;
+    this.#queue = queue;
+    this.#core = core;
+    this.#check = check;
+  }
+
+  /**
+   * Returns letters without taking them, oldest first, also those of other queues that share this dead-letter queue.
+   *
+   * @throws {UnsupportedError} when the transport cannot do that
+   */
+  async peek(options: PeekOptions = {}): Promise<(Peeked<DeadLetter<T>> | Unreadable)[]> {
+    this.#check();
+    return await peek<DeadLetter<T>>(
+      this.#core,
+      this.name,
+      options,
+      async (body) => (await this.#core.codec.decode(body)).value,
+    );
+  }
+
+  /** Resolves with the number of letters, including those of other queues that share this dead-letter queue. */
+  async size(): Promise<number> {
+    this.#check();
+    return await this.#core.sender.size(this.name);
+  }
+
+  /**
+   * Puts letters of this queue back as the items that they were, at the end of the queue, with their headers and without attempts.
+   * Resolves with their number. A letter is removed after its item was put, so if this process dies in between, the item is there twice.
+   */
+  async retry({ limit = Infinity }: RetryOptions = {}): Promise<number> {
+    this.#check();
+    checkCount("a limit", limit);
+    return await this.#each(limit, async ({ headers }, item) => {
+      await this.#core.sender.send(this.#queue, wrap(item, headers), { wait: 0 });
+    });
+  }
+
+  /** Removes the letters of this queue. Resolves with their number. */
+  async purge(): Promise<number> {
+    this.#check();
+    return await this.#each(Infinity, () => Promise.resolve());
+  }
+
+  /** Removes up to `limit` letters of this queue, each after `act` has resolved. Gives back letters of other queues. */
+  #each(limit: number, act: (letter: Opened, item: string) => Promise<void>): Promise<number> {
+    return this.#core.receives.track(this.#process(limit, act));
+  }
+
+  async #process(limit: number, act: (letter: Opened, item: string) => Promise<void>): Promise<number> {
+    const { link, sender, features, closing } = this.#core;
+    const kept: string[] = [];
+    let done = 0;
+    // letters that arrive meanwhile stay, because a retried item may fail again
+    let left = features.exactSize ? await sender.size(this.name) : Infinity;
+    const settle = (receipts: string[], outcome: "ack" | "untried") =>
+      receipts.length > 0 ? link.settle(this.name, receipts, outcome) : undefined;
+    try {
+      while (done < limit && left > 0 && !closing.aborted) {
+        const max = Math.min(BATCH, limit - done, left);
+        const letters = (await link.receive(this.name, { max, wait: 0, lease: LEASE })).map(open);
+        if (letters.length === 0) break;
+        left -= letters.length;
+        const unsettled = new Set(letters.map(({ receipt }) => receipt));
+        try {
+          for (const letter of letters) {
+            const item = itemOf(letter.body, this.#queue);
+            if (item === undefined) kept.push(letter.receipt);
+            else {
+              await act(letter, item);
+              await settle([letter.receipt], "ack");
+              done++;
+            }
+            unsettled.delete(letter.receipt);
+          }
+        } finally {
+          kept.push(...unsettled);
+        }
+      }
+      return done;
+    } finally {
+      await settle(kept, "untried");
+    }
+  }
+}

@@ -1,0 +1,56 @@
+/**
+ * The text of a dead letter.
+ *
+ * @module
+ */
+import { readMarks, writeMarks } from "../codec/marks.ts";
+
+/** An item of a dead-letter queue. */
+export interface DeadLetter<T = unknown> {
+  /** The name of the queue that delivered the item. */
+  readonly queue: string;
+  /** The item as it was put, or the body as a string if it could not be read. */
+  readonly item: T;
+  /** The number of attempts. */
+  readonly attempts: number;
+  /** Whether the item could not be read. */
+  readonly unreadable?: true;
+  /** The error of the last attempt. */
+  readonly cause: { readonly name: string; readonly message: string };
+}
+
+/** Writes a dead letter. Its item is the body of the item, or a string with that body if it is not `readable`. */
+export function writeLetter(
+  queue: string,
+  body: string,
+  readable: boolean,
+  attempts: number,
+  cause: DeadLetter["cause"],
+): string {
+  // the item as it was put, because a schema or a handler may have changed it into a value that cannot be sent
+  const text = readable ? body : JSON.stringify(body);
+  const item = readable ? readMarks(body) : undefined;
+  return `${prefixOf(queue)}${text},"attempts":${attempts}${readable ? "" : ',"unreadable":true'},"cause":${
+    JSON.stringify(cause)
+  }}${writeMarks(item && JSON.stringify({ item }))}`;
+}
+
+/** Returns the body of the item of a letter, as it was put; undefined if the letter is not one of this queue. */
+export function itemOf(letter: string, queue: string): string | undefined {
+  const prefix = prefixOf(queue);
+  // the name and the message after it are strings, in which each quote has a backslash
+  const end = letter.lastIndexOf(',"attempts":');
+  if (!letter.startsWith(prefix) || end < prefix.length) return undefined;
+  const item = letter.slice(prefix.length, end);
+  if (!/^,"attempts":\d+,"unreadable":true,/.test(letter.slice(end, end + 64))) return item;
+  try {
+    const body: unknown = JSON.parse(item);
+    return typeof body === "string" ? body : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function prefixOf(queue: string): string {
+  return `{"queue":${JSON.stringify(queue)},"item":`;
+}

@@ -1,0 +1,76 @@
+/**
+ * Reading waiting items without taking them.
+ *
+ * @module
+ */
+import { unwrap } from "../codec/envelope.ts";
+import { type MessageHeaders, userHeaders } from "../codec/headers.ts";
+import type { Core } from "../core.ts";
+import { UnsupportedError, ValidationError } from "../errors.ts";
+import { checkCount, checkNumber } from "../internal/arguments.ts";
+import { isA } from "../internal/thrown.ts";
+
+/** The default number of items of a peek. */
+const LIMIT = 10;
+/** The largest number of items of a peek, because all of them are in memory at once. */
+const MAX_LIMIT = 10_000;
+
+/** Options of {@linkcode Queue.peek}. */
+export interface PeekOptions {
+  /** The largest number of items, at most 10,000. Default 10. */
+  readonly limit?: number;
+  /** The number of items to skip. Default 0. */
+  readonly offset?: number;
+}
+
+/** A waiting item that was read without being taken. */
+export interface Peeked<T> {
+  /** The item. */
+  readonly item: T;
+  /** The attempt that the next delivery will have. */
+  readonly attempt: number;
+  /** The headers of the item; empty if it has none. */
+  readonly headers: MessageHeaders;
+  /** Absent, because the item can be read. */
+  readonly error?: undefined;
+}
+
+/** A waiting item that cannot be read. */
+export interface Unreadable {
+  /** Why it cannot be read. */
+  readonly error: ValidationError;
+  /** The body of the item. */
+  readonly body: string;
+  /** The attempt that the next delivery will have. */
+  readonly attempt: number;
+  /** The headers of the item; empty if it has none. */
+  readonly headers: MessageHeaders;
+  /** Absent, because the item cannot be read. */
+  readonly item?: undefined;
+}
+
+/** Returns waiting items of a queue. `read` decodes a body. */
+export async function peek<T>(
+  core: Core,
+  queue: string,
+  { limit = LIMIT, offset = 0 }: PeekOptions,
+  read: (body: string) => unknown,
+): Promise<(Peeked<T> | Unreadable)[]> {
+  checkCount("a limit", limit);
+  if (limit > MAX_LIMIT) throw new ValidationError(`Cannot use ${limit} as a limit: ${MAX_LIMIT} is the most`);
+  if (offset !== 0) checkCount("an offset", checkNumber("an offset", offset));
+  const { peeker } = core.sender;
+  if (!peeker) {
+    throw new UnsupportedError(`Cannot peek into queue "${queue}": the transport shows an item only to its consumer`);
+  }
+  const items = await peeker.peek(queue, Math.min(offset, Number.MAX_SAFE_INTEGER), limit);
+  return await Promise.all(items.map(async ({ body: text, attempt }) => {
+    const { body, headers } = unwrap(text) ?? { body: text, headers: undefined };
+    try {
+      return { item: await read(body) as T, attempt, headers: userHeaders(headers) };
+    } catch (error) {
+      if (!isA(error, ValidationError)) throw error;
+      return { error, body, attempt, headers: userHeaders(headers) };
+    }
+  }));
+}
