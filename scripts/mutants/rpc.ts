@@ -20,8 +20,8 @@ export const CALLS: readonly Mutant[] = [
   {
     subject: "an answer is sent to a caller that has given up",
     file: "src/rpc/server.ts",
-    text: "if (this.#cancelled.delete(call.id)) return;\n",
-    fault: "this.#cancelled.delete(call.id);\n",
+    text: "if (work.cancelled) return;\n",
+    fault: "\n",
     tests: "tests/bus/server_test.ts",
   },
   {
