@@ -126,7 +126,7 @@ export class Codec {
       const mark = readMarks(body);
       if (!tags && mark === undefined) return { value: parsed };
       const type = tagIn(parsed);
-      const value = (tags ? this.#reviver : this.#untagged).revive(parsed, mark);
+      const value = (tags ? this.#reviver : this.#untagged).body(parsed, mark, body.length);
       if (!(value instanceof Promise)) return decoded(value, type);
       return value.then((settled) => decoded(settled, type), (error) => {
         throw unreadable(error, body);

@@ -118,18 +118,33 @@ export function markOf(kind: Kind | undefined, within: string | undefined, keys?
 }
 
 /**
- * Composes the JSON of the marks of `count` values. A mark that all values have is written once. `marks` has holes for values without a
- * mark. `keys` are the keys of an object; a list has no keys.
+ * Composes the JSON of the marks of values with these texts. A mark that all values have is written once, unless it adds more undefined
+ * fields than half of the characters of the texts: readers refuse that. `marks` has holes for values without a mark. `keys` are the keys of an
+ * object; a list has no keys.
  */
-export function marksOfAll(marks: readonly string[], count: number, keys?: readonly string[]): string | undefined {
+export function marksOfAll(
+  marks: readonly string[],
+  texts: readonly string[],
+  keys?: readonly string[],
+): string | undefined {
   if (marks.length === 0) return undefined;
   const [first] = marks;
+  const count = texts.length;
   let same = 0;
   if (first !== undefined) { while (same < count && marks[same] === first) same++; }
-  if (same === count) return `[${first}]`;
+  if (same === count && (count === 1 || 2 * missingIn(first!) * count <= lengthOf(texts))) return `[${first}]`;
   const parts: string[] = [];
   marks.forEach((mark, i) => parts.push(`${JSON.stringify(keys ? keys[i] : String(i))}:${mark}`));
   return `{${parts}}`;
+}
+
+/** Returns the number of undefined fields in the JSON of a mark. */
+function missingIn(mark: string): number {
+  return mark.split(':"U"').length - 1;
+}
+
+function lengthOf(texts: readonly string[]): number {
+  return texts.reduce((sum, { length }) => sum + length, 0);
 }
 
 /** Returns the kind of a mark. */

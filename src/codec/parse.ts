@@ -50,7 +50,8 @@ function parseBare(text: string): unknown {
   const nan = unusedZero(text);
   const tame = outsideStrings(
     text,
-    (part) => part.replace(BARE, (bare) => bare === "NaN" ? nan : bare.replace("Infinity", "1e999")),
+    (part) =>
+      part.length < 3 ? part : part.replace(BARE, (bare) => bare === "NaN" ? nan : bare.replace("Infinity", "1e999")),
   );
   return parseWith(tame, (value, source) => source === nan ? NaN : exact(value, source));
 }

@@ -10,6 +10,16 @@ import { type Classes, type EventClass, reviveOf, schemaOf } from "./classes.ts"
 import { type Kind, kindIn, KINDS, type Mark, markAt, type Within, withinOf } from "./marks.ts";
 import { type Fields, MAX_DEPTH, OWN } from "./tags.ts";
 
+/**
+ * The largest number of marked keys: a part for each character of a body, and a part for any body. One mark may describe all elements of a
+ * list, so without a limit, marks could take quadratic time. tsmq writes at most three for four characters (`marksOfAll`).
+ */
+const MAX_KEYS = { each: 1, any: 1_000 };
+/** The number of characters of the longest date, `+275760-09-13T00:00:00.000Z`. */
+const DATE_LENGTH = 27;
+
+const NO_KEYS: readonly string[] = [];
+
 /** Returns the tag of an object from the wire, if it is a tagged one. */
 export function tagIn(value: unknown): string | undefined {
   if (!isRecord(value)) return undefined;
@@ -26,11 +36,19 @@ export function tagIn(value: unknown): string | undefined {
 export class Reviver {
   readonly #classes: Classes;
   readonly #tags: boolean;
+  /** The number of marked keys that the rest of the body may have. */
+  #keys = 0;
 
   /** Creates a reviver for instances of these classes. `tags`: whether bodies may contain tags. */
   constructor(classes: Classes, tags = true) {
     this.#classes = classes;
     this.#tags = tags;
+  }
+
+  /** Revives the value of a body of this length. Returns a promise if the schema of a class is asynchronous. */
+  body(value: unknown, mark: Mark | undefined, length: number): unknown {
+    this.#keys = MAX_KEYS.any + MAX_KEYS.each * length;
+    return this.revive(value, mark);
   }
 
   /** Revives a value and all values in it. Returns a promise if the schema of a class is asynchronous. */
@@ -95,7 +113,8 @@ export class Reviver {
     const missing = this.#tags ? missingIn(fields) : undefined;
     if (missing || Object.hasOwn(fields, "__proto__")) return this.#copy(fields, {}, within, depth, undefined, missing);
     const pending: Promise<unknown>[] = [];
-    for (const key of this.#tags || Array.isArray(within) ? Object.keys(fields) : Object.keys(within ?? {})) {
+    const marked = this.#keysOf(within);
+    for (const key of this.#tags || Array.isArray(within) ? Object.keys(fields) : marked) {
       if (!Object.hasOwn(fields, key)) continue;
       const child = fields[key];
       const mark = markAt(within, key);
@@ -105,7 +124,7 @@ export class Reviver {
       if (revived instanceof Promise) pending.push(later(revived, (value) => fields[key] = value));
       else if (revived !== child) fields[key] = revived;
     }
-    addMissing(within, fields);
+    addMissing(within, marked, fields);
     return after(all(pending), () => fields);
   }
 
@@ -143,7 +162,7 @@ export class Reviver {
       if (revived instanceof Promise) pending.push(later(revived, (value) => put(target, key, value)));
     }
     for (const key of missing ?? []) if (key !== "__proto__") put(target, key, undefined);
-    addMissing(within, target);
+    addMissing(within, this.#keysOf(within), target);
     return after(all(pending), () => target);
   }
 
@@ -173,10 +192,21 @@ export class Reviver {
       else list[i] = done;
     };
     if (this.#tags || finish || Array.isArray(within)) { for (let i = 0; i < list.length; i++) revive(i); }
-    else {for (const key of Object.keys(within ?? {})) {
+    else {for (const key of this.#keysOf(within)) {
         if (key !== "length" && Object.hasOwn(list, key)) revive(Number(key));
       }}
     return all(pending);
+  }
+
+  /** Returns the keys that marks describe, and counts them. */
+  #keysOf(within: Within | undefined): readonly string[] {
+    if (typeof within !== "object" || within === null || Array.isArray(within)) return NO_KEYS;
+    const keys = Object.keys(within);
+    this.#keys -= keys.length;
+    if (this.#keys < 0) {
+      throw new ValidationError("Cannot read a body: its type marks describe more values than it has");
+    }
+    return keys;
   }
 }
 
@@ -212,10 +242,10 @@ function missingIn(fields: Fields): string[] | undefined {
 }
 
 /** Adds the fields that marks show as undefined: JSON leaves them out. */
-function addMissing(within: Within | undefined, target: Fields): void {
-  if (typeof within !== "object" || within === null || Array.isArray(within)) return;
-  for (const [key, mark] of Object.entries(within)) {
-    if (mark === "U" && key !== "__proto__" && !Object.hasOwn(target, key)) put(target, key, undefined);
+function addMissing(within: Within | undefined, marked: readonly string[], target: Fields): void {
+  for (const key of marked) {
+    const missing = markAt(within, key) === "U" && key !== "__proto__" && !Object.hasOwn(target, key);
+    if (missing) put(target, key, undefined);
   }
 }
 
@@ -266,7 +296,7 @@ function bigint(value: unknown): bigint {
 }
 
 function date(value: unknown): Date {
-  const date = new Date(typeof value === "string" ? value : NaN);
+  const date = new Date(typeof value === "string" && value.length <= DATE_LENGTH ? value : NaN);
   return value === null || date.toJSON() === value ? date : malformed(OWN.date);
 }
 

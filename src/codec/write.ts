@@ -164,7 +164,7 @@ export class Writer {
       if (mark !== undefined) marks[texts.length] = mark;
       texts.push(text);
     }
-    this.#marked(kind, marksOfAll(marks, texts.length));
+    this.#marked(kind, marksOfAll(marks, texts));
     return `[${texts}]`;
   }
 
@@ -183,7 +183,7 @@ export class Writer {
     // an object has integer keys first
     const sorted = Object.keys(Object.fromEntries(map));
     const same = sorted.every((key, i) => key === keys[i]);
-    this.#marked("M", marksOfAll(marks, keys.length, keys), same ? undefined : JSON.stringify(keys));
+    this.#marked("M", marksOfAll(marks, parts, keys), same ? undefined : JSON.stringify(keys));
     return `{${parts}}`;
   }
 
@@ -214,7 +214,7 @@ export class Writer {
       if (mark !== undefined) marks[i] = mark;
       return `{${fields}}`;
     });
-    const within = marksOfAll(marks, list.length);
+    const within = marksOfAll(marks, list);
     this.#marked(undefined, python ? within && `{"__list":${within}}` : within);
     return python ? `{"__list":[${list}],"__type":${found.json}}` : `[${list}]`;
   }

@@ -14,12 +14,17 @@ export interface Listener {
 
 const MESSAGE = "*3\r\n$7\r\nmessage\r\n";
 const PATTERN_MESSAGE = "*4\r\n$8\r\npmessage\r\n";
+/** The largest number of bytes of a line whose end has not arrived. Redis sends long texts with a length in front of them. */
+const MAX_LINE = 65_536;
 
 /** Parses the stream of one connection, from its first byte. */
 export class PubSubParser {
   #listener: Listener;
   #parseOther: (bytes: Buffer) => void;
-  /** The chunks of an incomplete reply. `#restBytes` is the number of their bytes, `#needed` the smallest number of bytes of the reply. */
+  /** The complete elements of an incomplete reply, which are not scanned again. `#open`: how many elements each of its lists misses. */
+  #head: Buffer[] = [];
+  #open: number[] = [];
+  /** The chunks that follow `#head`. `#restBytes` is the number of their bytes, `#needed` the smallest number that is worth a scan. */
   #rest: Buffer[] = [];
   #restBytes = 0;
   #needed = 0;
@@ -29,6 +34,8 @@ export class PubSubParser {
   /** The beginning of the last parsed string. `#to` is its end. */
   #from = 0;
   #to = 0;
+  /** The beginning of the element in which the last scan ended. */
+  #scanned = 0;
 
   /** Creates a parser. `parseOther` receives every other reply: whole, unchanged, and in its order among the messages. */
   constructor(listener: Listener, parseOther: (bytes: Buffer) => void) {
@@ -47,18 +54,34 @@ export class PubSubParser {
       this.#rest = [];
       this.#restBytes = 0;
     }
-    this.#chunk = chunk;
-    this.#text = chunk.toString("latin1");
+    this.#read(chunk);
     let at = 0;
+    if (this.#open.length > 0) {
+      at = this.#scan(0);
+      if (at < 0) return this.#keep(0);
+      this.#read(Buffer.concat([...this.#head, chunk.subarray(0, at)]));
+      this.#head = [];
+      this.#reply(0);
+      this.#read(chunk);
+    }
     while (at < chunk.length) {
       const end = this.#reply(at);
-      if (end < 0) break;
+      if (end < 0) return this.#keep(at);
       at = end;
     }
-    if (at === chunk.length) return;
-    this.#rest = [chunk.subarray(at)];
-    this.#restBytes = chunk.length - at;
-    this.#needed -= at;
+  }
+
+  #read(chunk: Buffer): void {
+    this.#chunk = chunk;
+    this.#text = chunk.toString("latin1");
+  }
+
+  /** Keeps the incomplete reply that begins at `at`, or continues there. */
+  #keep(at: number): void {
+    if (this.#scanned > at) this.#head.push(this.#chunk.subarray(at, this.#scanned));
+    this.#rest = [this.#chunk.subarray(this.#scanned)];
+    this.#restBytes = this.#chunk.length - this.#scanned;
+    this.#needed -= this.#scanned;
   }
 
   /** Parses the reply that begins at `at`. Returns where it ends, or -1 if its end has not arrived. */
@@ -102,29 +125,37 @@ export class PubSubParser {
   }
 
   #other(at: number): number {
-    const end = this.#end(at);
+    const end = this.#scan(at);
     if (end >= 0) this.#parseOther(this.#chunk.subarray(at, end));
     return end;
   }
 
-  /** Returns where the reply that begins at `at` ends. If that is not in this chunk, returns -1 and sets `#needed`. */
-  #end(at: number): number {
-    const line = this.#text.indexOf("\r\n", at);
-    this.#needed = this.#text.length + 1;
-    if (line < 0) return -1;
-    let end = line + 2;
-    const type = this.#text[at];
-    if (type !== "$" && type !== "*") return end;
-    const count = Number(this.#text.slice(at + 1, line));
-    if (!Number.isSafeInteger(count)) throw new Error("a reply has no valid length: the connection is out of step");
-    if (count < 0) return end;
-    if (type === "*") {
-      for (let i = 0; i < count && end >= 0; i++) end = this.#end(end);
-      return end;
+  /**
+   * Returns where the reply ends of which `#open` lists are open, or the one that begins at `at`. If that is not in this chunk, returns -1
+   * and sets `#needed` and `#scanned`.
+   */
+  #scan(at: number): number {
+    const open = this.#open;
+    for (;;) {
+      this.#scanned = at;
+      this.#needed = this.#text.length + 1;
+      const line = this.#text.indexOf("\r\n", at);
+      if (line < 0 && this.#text.length - at <= MAX_LINE) return -1;
+      const type = this.#text[at];
+      const sized = type === "$" || type === "*";
+      const count = sized ? Number(this.#text.slice(at + 1, line)) : 0;
+      if (line < 0 || !Number.isSafeInteger(count)) {
+        throw new Error("a reply has no valid length: the connection is out of step");
+      }
+      at = line + 2;
+      if (type === "$" && count >= 0) at += count + 2;
+      if (at > this.#text.length) {
+        this.#needed = at;
+        return -1;
+      }
+      if (type === "*" && count > 0) open.push(count);
+      else while (open.length > 0 && --open[open.length - 1]! === 0) open.pop();
+      if (open.length === 0) return at;
     }
-    end += count + 2;
-    if (end <= this.#text.length) return end;
-    this.#needed = end;
-    return -1;
   }
 }

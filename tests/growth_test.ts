@@ -1,0 +1,226 @@
+/** Every reader of text from the wire takes time that is linear in its size, whatever a hostile peer sends. */
+import { assertEquals, assertThrows } from "@std/assert";
+import { describe, it } from "@std/testing/bdd";
+import { Buffer } from "node:buffer";
+import { ValidationError } from "../mod.ts";
+import { Codec } from "../src/codec/codec.ts";
+import { unwrap } from "../src/codec/envelope.ts";
+import { writeMarks } from "../src/codec/marks.ts";
+import { unmark } from "../src/provider/delivery_mark.ts";
+import { glob } from "../src/provider/glob.ts";
+import { asUntried, read, readItem as readAwsItem } from "../src/providers/aws/message.ts";
+import { unescapeName } from "../src/providers/aws/names.ts";
+import { readEvents, readItem, readLarge } from "../src/providers/ipc/frames.ts";
+import { Names } from "../src/providers/ipc/names.ts";
+import { PubSubParser } from "../src/providers/redis/pubsub_parser.ts";
+import { readRequest } from "../src/rpc/wire.ts";
+import { linear } from "./support/growth.ts";
+
+class Order {
+  static readonly topic = "shop.Order";
+}
+
+const codec = new Codec([Order]);
+const encoder = new TextEncoder();
+
+/** Repeats a part until the text has about `size` characters. */
+function fill(size: number, part: string | ((i: number) => string), between = ""): string {
+  const parts: string[] = [];
+  for (let length = 0, i = 0; length < size; i++) {
+    const next = typeof part === "string" ? part : part(i);
+    parts.push(next);
+    length += next.length + between.length;
+  }
+  return parts.join(between);
+}
+
+/** A list of this JSON, and marks, each about half of the body. */
+function marked(size: number, element: string, marks: (size: number) => string): string {
+  return `[${fill(size / 2, element, ",")}]${writeMarks(marks(size / 8))}`;
+}
+
+const keys = (size: number, mark = '"U"') => `{${fill(size, (i) => `"${i.toString(36)}":${mark}`, ",")}}`;
+
+/** Bodies whose parts are chosen to make a reader look at the same text again. */
+const BODIES: Readonly<Record<string, (size: number) => string>> = {
+  "NaN beside zeros": (size) => `[NaN,"0e${"0".repeat(size / 2)}","${"0".repeat(size / 2)}"]`,
+  "NaN beside every exponent": (size) => `[NaN,${fill(size, (i) => `0e${i}`, ",")}]`,
+  "many NaN": (size) => `[${fill(size, "NaN,-Infinity", ",")}]`,
+  "NaN beside backslashes": (size) => `[NaN,"${fill(size, '\\\\\\"')}"]`,
+  "NaN beside quotes": (size) => `[NaN,${fill(size, '""', ",")}]`,
+  "NaN and a string without an end": (size) => `[NaN,"${"\\\\".repeat(size / 2)}\\"`,
+  "white space": (size) => `[1${" ".repeat(size)}]`,
+  "white space after the value": (size) => `[NaN]${" \t".repeat(size / 2)}\r`,
+  "long integers": (size) => `[${fill(size, "12345678901234567890", ",")}]`,
+  "an integer of the whole size": (size) => "9".repeat(size),
+  "fractions": (size) => `[${fill(size, "0.1234567890123456789e-300", ",")}]`,
+  "minus signs": (size) => `[${"-".repeat(size)}]`,
+  "keys beside a long integer": (size) => `[12345678901234567,{${fill(size, (i) => `"${i}":${i}`, ",")}}]`,
+  "one key": (size) => `{${fill(size, '"__type":"set"', ",")}}`,
+  "depth": (size) => fill(size, () => "[".repeat(400) + "]".repeat(400), ",").replace(/^(.*)$/, "[$1]"),
+  "depth without an end": (size) => "[".repeat(size),
+  "tags": (size) => `[${fill(size, '{"__obj":[[]],"__type":"set"}', ",")}]`,
+  "unknown tags": (size) => `[${fill(size, '{"__obj":{"__type":"y","a":1},"__type":"x"}', ",")}]`,
+  "a list of instances": (size) => `{"__list":[${fill(size, '{"a":1}', ",")}],"__type":"shop.Order"}`,
+  "keys of undefined fields": (size) => `{"__undefined":[${fill(size, (i) => `"${i}"`, ",")}],"a":{}}`,
+  "a set": (size) => `{"__obj":[${fill(size, (i) => `"${i}"`, ",")}],"__type":"tsmq:Set"}`,
+  "a map": (size) => `{"__obj":[${fill(size, (i) => `["${i}",1]`, ",")}],"__type":"tsmq:Map"}`,
+  "bytes": (size) => `{"__obj":"${"A".repeat(4 * Math.floor(size / 4))}","__type":"tsmq:bytes"}`,
+  "a date of parentheses": (size) => `{"__obj":"${"(".repeat(size)}","__type":"tsmq:Date"}`,
+  "a date of words": (size) => `{"__obj":"${"1 jan ".repeat(size / 6)}","__type":"tsmq:Date"}`,
+  "keys that many maps share": (size) => marked(size, "{}", (size) => `[["M",{},[${fill(size, '"a"', ",")}]]]`),
+  "the key of each element": (size) => marked(size, "[]", (size) => keys(size, '"S"')),
+  "marks that are not JSON": (size) => `1${" ".repeat(size)}\r`,
+};
+
+/** Bodies in which one mark is applied to many values. The reader counts the keys. */
+const SHARED: Readonly<Record<string, (size: number) => string>> = {
+  "undefined fields of objects": (size) => marked(size, "{}", (size) => `[${keys(size)}]`),
+  "marks of objects": (size) => marked(size, "{}", (size) => `[${keys(size, '["D"]')}]`),
+  "marks of lists": (size) => marked(size, "[]", (size) => `[${keys(size)}]`),
+  "marks of instances": (size) => marked(size, "{}", (size) => `[["@shop.Order",${keys(size)}]]`),
+  "marks of tagged objects": (size) => marked(size, '{"__type":"shop.Order"}', (size) => `[${keys(size)}]`),
+};
+
+const HEAD = '{"__tsmq":{"a":"b"},';
+const ENVELOPES: Readonly<Record<string, (size: number) => string>> = {
+  "many headers": (size) => `{"__tsmq":{${fill(size, (i) => `"h${i}":"v"`, ",")}},"__obj":1}`,
+  "a long header": (size) => `{"__tsmq":{"a":"${"x".repeat(size)}"},"__obj":1}`,
+  "headers without an end": (size) => `{"__tsmq":{${'"'.repeat(size)}`,
+  "many tags": (size) => `${HEAD}"__obj":[${fill(size, '"__type":"x"', ",")}]}`,
+  "a tag without an end": (size) => `${HEAD}"__type":"x","__obj":{${fill(size, '"__type":"', ",")}`,
+  "many braces": (size) => `${HEAD}"__type":"x","__obj":{${"}".repeat(size)}`,
+  "white space": (size) => `${HEAD}"__obj":{},"__type":"x"}${" ".repeat(size)}x`,
+  "a trace": (size) => `{"__traceparent":"00-${"0".repeat(size)}`,
+};
+
+const MESSAGES: Readonly<Record<string, (size: number) => string>> = {
+  "lengths": (size) => `\x01${fill(size, "0:0,")}\n`,
+  "wrong lengths": (size) => `\x01${"9".repeat(size)}\n`,
+  "lengths without texts": (size) => `\x01${fill(size, "1:1,")}\n`,
+  "an event of PyMQ": (size) => `{"__obj":[0,"t","${"x".repeat(size)}"],"__type":"pymq.provider.ipc.IpcEvent"}`,
+  "brackets": (size) => "[".repeat(size),
+  "a length": (size) => `${"9".repeat(size)}\nx`,
+  "a mark": (size) => `1\n${" ".repeat(size)}`,
+  "line feeds": (size) => "\n ".repeat(size / 2),
+};
+
+const SMALL = 5_000;
+
+describe("The readers of the wire take linear time", () => {
+  for (const [what, make] of Object.entries(BODIES)) {
+    it(`the codec, for ${what}`, () => {
+      linear(what, SMALL, make, (body) => {
+        try {
+          codec.decode(body);
+        } catch (error) {
+          if (!(error instanceof ValidationError)) throw error;
+        }
+      });
+    });
+  }
+
+  it("the codec refuses marks that describe far more than the value, and restores what it writes", () => {
+    for (const make of Object.values(SHARED)) {
+      assertThrows(
+        () => codec.decode(make(100_000)),
+        ValidationError,
+        "its type marks describe more values than it has",
+      );
+    }
+    for (const missing of [1, 5, 30, 200]) {
+      const fields = Object.fromEntries(Array.from({ length: missing }, (_, i) => [`k${i}`, undefined]));
+      for (const count of [1, 2, 100]) {
+        for (const value of [Array(count).fill(fields), Array(count).fill([{ id: 1, ...fields }, fields])]) {
+          const { value: same } = codec.decode(codec.encode(value)) as { value: typeof value };
+          assertEquals(same, value);
+        }
+      }
+    }
+  });
+
+  it("envelopes and headers", () => {
+    for (const [what, make] of Object.entries(ENVELOPES)) linear(what, SMALL, make, unwrap);
+    const headers = (size: number) => JSON.parse(`{${fill(size, (i) => `"h${i}":"v"`, ",")}}`);
+    const call = { id: "x", inbox: "y", deadline: 1 };
+    linear("a request", SMALL, (size) => ["f", "", [], {}, { ...call, headers: headers(size) }], readRequest);
+  });
+
+  it("globs: in the pattern and in the topic", () => {
+    for (const part of ["a*", "*a?", "[a-b]*", "\\a*", "*[^b]a"]) {
+      linear(`topic of ${part}`, 2_000, (size) => "a".repeat(size), glob(`${part.repeat(100)}b`));
+      linear(
+        `pattern of ${part}`,
+        100,
+        (size) => glob(`${part.repeat(size)}b`),
+        (match) => void match("a".repeat(2_000)),
+      );
+    }
+    linear("unclosed classes", SMALL, (size) => "[".repeat(size), glob);
+    linear("a class", SMALL, (size) => `[${"!-~".repeat(size / 3)}`, glob);
+  });
+
+  it("kernel messages, items and their marks", () => {
+    for (const [what, make] of Object.entries(MESSAGES)) {
+      const bytes = (size: number) => encoder.encode(make(size));
+      linear(what, SMALL, bytes, readEvents);
+      linear(what, SMALL, bytes, readItem);
+      linear(what, SMALL, make, readLarge);
+      linear(what, SMALL, make, unmark);
+    }
+    const { parseBus } = new Names("n");
+    linear("the name of a bus", SMALL, (size) => `pymq_n_$${"1".repeat(size)}_1_1.1.`, (name) => {
+      parseBus.call(new Names("n"), name);
+    });
+  });
+
+  it("messages of SNS and SQS", () => {
+    const envelope = (message: string, label: string) =>
+      JSON.stringify({
+        Type: "Notification",
+        TopicArn: "a:b",
+        Message: message,
+        MessageAttributes: { tsmq: { Type: "String", Value: label } },
+      });
+    const labels = ["{}", '{"json":true}', '{"topic":"t"}'];
+    for (const [what, make] of Object.entries({ ...BODIES, ...MESSAGES })) {
+      for (const label of labels) {
+        linear(what, SMALL, make, (text) => {
+          const MessageAttributes = { tsmq: { DataType: "String", StringValue: label } };
+          read({ Body: text, MessageAttributes });
+          readAwsItem({ Body: text, MessageAttributes });
+          asUntried({ Body: text, MessageAttributes });
+          read({ Body: envelope(text, label) });
+        });
+      }
+      linear(what, SMALL, make, (StringValue) => {
+        read({ Body: "1", MessageAttributes: { tsmq: { DataType: "String", StringValue } } });
+      });
+    }
+    for (const part of ["_", "_U", "_H0", "_U1F600_", "_RPC_"]) {
+      linear(`names of ${part}`, SMALL, (size) => part.repeat(size), unescapeName);
+    }
+  });
+
+  it("replies of Redis, in small chunks", () => {
+    const replies: Record<string, (size: number) => string> = {
+      "many elements": (size) => `*${size}\r\n${":1\r\n".repeat(size)}`,
+      "many lists": (size) => `*${size}\r\n${"*1\r\n:1\r\n".repeat(size)}`,
+      "nested lists": (size) => "*1\r\n".repeat(size) + ":1\r\n",
+      "a long list of keys": (size) => `*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n*${size}\r\n${"$1\r\nk\r\n".repeat(size)}`,
+      "a long message": (size) => `*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$${4 * size}\r\n${"\r\n$1".repeat(size)}\r\n`,
+      "many messages": (size) => "*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\nx\r\n".repeat(size / 10),
+      "a long line": (size) => `+${"x".repeat(8 * size)}`,
+    };
+    for (const [what, make] of Object.entries(replies)) {
+      linear(what, 4_000, (size) => Buffer.from(make(size)), (bytes) => {
+        const parser = new PubSubParser({}, () => {});
+        try {
+          for (let at = 0; at < bytes.length; at += 256) parser.parse(bytes.subarray(at, at + 256));
+        } catch (error) {
+          if (!/out of step/.test(String(error))) throw error;
+        }
+      });
+    }
+  });
+});
