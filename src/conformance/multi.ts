@@ -5,8 +5,10 @@
  */
 import type { Bus } from "../bus.ts";
 import { RemoteInvocationError, TimeoutError } from "../errors.ts";
+import type { Provider, Sender } from "../provider/provider.ts";
 import { equal, ok, rejects, rejectsWith } from "./assert.ts";
-import type { Cases } from "./cases.ts";
+import { type Cases, slow } from "./cases.ts";
+import { overridden } from "./runs.ts";
 
 /** Returns the values of the results, and the reasons of the rejected ones, sorted. */
 export function values(results: PromiseSettledResult<unknown>[]): unknown[] {
@@ -87,6 +89,36 @@ export const multi: Cases = {
     await stays.unexpose("work");
     equal(await caller.stub("work", { multi: true })(), []);
   },
+
+  "multi does not wait for servers that ended after the look at the registry, if as many servers have started": slow(
+    60_000,
+    async (t) => {
+      let looks = 0;
+      const open: Provider["open"] = async (context) => {
+        const sender = await t.provider.open(context);
+        const servers: Sender["servers"] = async (...look) => {
+          const found = await sender.servers(...look);
+          if (looks++ === 0) await change();
+          return found;
+        };
+        return overridden(sender, { servers });
+      };
+      const provider = { ...t.provider, open };
+      const buses = await Promise.all(Array.from({ length: 6 }, () => t.open({}, provider)));
+      const [caller, stays, closes, unexposes, starts, follows] = buses as [Bus, Bus, Bus, Bus, Bus, Bus];
+      const change = async () => {
+        await Promise.all([closes.close(), unexposes.unexpose("who")]);
+        await Promise.all([starts.expose("who", () => "starts"), follows.expose("who", () => "follows")]);
+        await t.settle();
+      };
+      for (const bus of [stays, closes, unexposes]) await bus.expose("who", () => "before");
+      await t.settle();
+      const results = await caller.stub("who", { multi: true, timeout: 55_000 })();
+      equal(results.filter(({ status }) => status === "rejected"), []);
+      // where nobody counts, nobody waits for the servers that have started
+      if (t.features.counts) equal(values(results), ["before", "follows", "starts"]);
+    },
+  ),
 
   "multi: an aborted call rejects with the reason of the signal": async (t) => {
     const [caller, server] = await t.buses(2) as [Bus, Bus];

@@ -61,7 +61,7 @@ export function forgetful(provider: Provider): Forgetful {
 }
 
 /** Returns an object with the members of another one, some of them replaced. */
-function overridden<T extends object>(object: T, members: Partial<T>): T {
+export function overridden<T extends object>(object: T, members: Partial<T>): T {
   return new Proxy(object, {
     get: (target, key) => {
       const value: unknown = key in members ? members[key as keyof T] : target[key as keyof T];

@@ -75,6 +75,11 @@ export class Router {
     return [...routes].map(([key, { subscriptions }]) => [key, subscriptions.map(({ filter }) => filter)]);
   }
 
+  /** Returns whether there are subscriptions to the topic with this key. */
+  has(key: string): boolean {
+    return this.#topics.has(key);
+  }
+
   /** Passes an event to all subscriptions that match its topic. Returns their number. */
   emit(topic: string, body: string): number {
     return this.emitExact(topic, body) + this.emitPatterns(topic, body);

@@ -64,10 +64,8 @@ export async function multiCall(call: Call, parts: MultiCallParts): Promise<(Ans
   let refusals = 0;
   /** The answers of servers that were not registered. */
   let unregistered = 0;
-  /** The number of unregistered subscribers that left while the call was being made, and that `GRACE` ms later count as silent. */
-  let departed = 0;
   /** The number of subscribers that the request reached and that are neither registered nor have refused it. */
-  const others = () => Math.min(strangers - Math.max(refusals, departed), reached - servers.length + ended - refusals);
+  const others = () => Math.min(strangers, reached - servers.length + ended) - refusals;
   const silent = () => Math.max(0, others() - unregistered);
   /** The number of other subscribers that may be servers, so that the call waits for them until the deadline. */
   const due = () => unregistered > 0 && others() < Infinity ? Math.max(0, silent() - silentBefore) : 0;
@@ -115,25 +113,20 @@ export async function multiCall(call: Call, parts: MultiCallParts): Promise<(Ans
   });
   call.cleanups.push(stop, () => clearTimeout(grace));
   const inbox = await call.inbox(link);
-  reached = await sender.publish(fn, call.request(inbox, queue?.name ?? "")) ?? Infinity;
+  const publishing = sender.publish(fn, call.request(inbox, queue?.name ?? ""));
+  // in the same turn: the servers and subscribers that the request reaches, without those that have ended and without patterns
+  const { counts } = core.features;
+  const registration = counts ? directory.registered(fn).catch(() => servers) : servers;
+  const exact = counts ? replies?.candidates(fn).catch(() => undefined) : undefined;
+  const published = await publishing ?? Infinity;
+  reached = Math.min(published, await exact ?? published);
   if (reached === 0 && servers.length === 0) return [];
-  let possible = others();
-  if (reached < Infinity) {
-    const expected = Math.max(servers.length, subscribers ?? 0);
-    // patterns may hide that some of the subscribers have ended, so those that are left are counted
-    const left = reached < expected ? reached : await remaining(fn, parts).catch(() => undefined) ?? reached;
-    if (left < expected) {
-      possible = Math.min(strangers, reached); // those that ended may all have been registered
-      void askMissing(call, inbox, missing, expected - left, parts).then((closed) => closed.forEach(leave));
-      // where patterns hide them, nobody else says that those that left do not answer
-      const timer = setTimeout(() => {
-        departed = Math.max(0, expected - left - servers.length);
-        judge();
-      }, GRACE);
-      call.cleanups.push(() => clearTimeout(timer));
-    }
-  }
-  queue?.expect(possible);
+  const still = new Set(await registration);
+  const gone = servers.filter((server) => !still.has(server) && missing.has(server));
+  if (gone.length > 0) void askGone(call, inbox, gone, parts).then((closed) => closed.forEach(leave));
+  // those that the request did not reach may all have been registered
+  const changed = gone.length > 0 || reached < Math.max(servers.length, subscribers ?? 0);
+  queue?.expect(changed ? Math.min(strangers, reached) : others());
   queue?.read((answer) => {
     unregistered++;
     if (answer) answers.push(answer);
@@ -145,31 +138,22 @@ export async function multiCall(call: Call, parts: MultiCallParts): Promise<(Ans
   return answers;
 }
 
-/** Returns how many receivers subscribe to exactly the function's topic or, where that is not known, how many serve it. */
-async function remaining(fn: string, { core, directory }: MultiCallParts): Promise<number | undefined> {
-  const { replies } = core.sender;
-  return replies ? await replies.candidates(fn) : (await directory.all(fn)).registered.length;
-}
-
 /**
- * Posts the request to the servers that have not answered, because some of them ended before it was published. If the bus of such a server
- * is open, it refuses the request. Resolves with the servers whose bus is closed, which do not count as missing; at most `unreached` servers.
+ * Posts the request to servers that are no longer registered. A server whose bus is open answers the call or refuses it. Resolves with the
+ * servers whose bus has closed: they did not run the call, or have answered it.
  */
-async function askMissing(
+async function askGone(
   call: Call,
   inbox: string,
-  missing: ReadonlyMap<string, number>,
-  unreached: number,
+  gone: readonly string[],
   { core: { sender }, directory }: MultiCallParts,
 ): Promise<string[]> {
-  const asked = [...missing.keys()];
   const there = await Promise.all(
-    asked.map((server) => sender.post(server, call.request(inbox, "")).catch(() => undefined)), // the checks of pending calls repeat it
+    gone.map((server) => sender.post(server, call.request(inbox, "")).catch(() => undefined)), // the checks of pending calls repeat it
   );
-  const closed = asked.filter((_, i) => there[i] === false);
+  const closed = gone.filter((_, i) => there[i] === false);
   if (closed.length === 0) return [];
   await pause(GRACE); // the answer of a server that closed after the call may still arrive
-  const { registered } = await directory.all(call.fn).catch(() => ({ registered: asked }));
-  // others may be dead
-  return closed.filter((server) => missing.has(server) && !registered.includes(server)).slice(0, unreached);
+  const registered = await directory.registered(call.fn).catch(() => gone);
+  return closed.filter((server) => !registered.includes(server));
 }

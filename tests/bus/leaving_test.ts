@@ -111,7 +111,7 @@ describe("a multi-call", () => {
   });
 
   it("waits for a server of PyMQ if a registered server ended before the request reached it", async () => {
-    using transport = new Scripted({ servers: [["one"]], candidates: [2, 1], reached: 1 });
+    using transport = new Scripted({ servers: [["one"], []], candidates: [2, 1], reached: 1 });
     const results = transport.multi();
     await transport.reply("one", "gone");
     await pause(50);
@@ -125,6 +125,11 @@ describe("a multi-call", () => {
     await transport.reply("goes", "gone");
     await transport.reply("one");
     assertEquals(await within("the results", results, 5_000), ["one"]);
+  });
+
+  it("does not wait for a server that unregistered before the look and unsubscribed after it, though a pattern hides that", async () => {
+    using transport = new Scripted({ servers: [[]], candidates: [1, 0], reached: 1 });
+    assertEquals(await within("the results", transport.multi(), 2_500), []);
   });
 
   it("finds that a server has closed though a pattern hides it, where only the registry knows", async () => {

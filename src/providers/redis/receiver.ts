@@ -118,9 +118,9 @@ class RedisReceiver implements Receiver {
   }
 
   async unsubscribe(filter: Filter): Promise<void> {
-    const ended = this.#subscriptions.remove(this.#events, filter);
+    // unregisters first, so that a server that a request does not reach any more is not in the registry either
     const unregistered = filter.serves ? this.#registry.remove(filter.topic) : undefined;
-    await Promise.all([ended, unregistered]);
+    await Promise.all([this.#subscriptions.remove(this.#events, filter, unregistered), unregistered]);
   }
 
   receive(queue: string, options: ReceiveOptions): Promise<Delivery[]> {

@@ -45,11 +45,17 @@ export class Subscriptions {
     }
   }
 
-  /** Removes a subscription. */
-  async remove(client: Client, filter: Filter): Promise<void> {
+  /** Removes a subscription. The server receives the command after `before` has settled, if nobody has subscribed again by then. */
+  async remove(client: Client, filter: Filter, before?: Promise<void>): Promise<void> {
+    const name = this.#nameOf(filter);
     const last = this.#ends.get(filterKey(filter))?.();
     this.#ends.delete(filterKey(filter));
-    if (last) await client.call(count, filter.pattern ? "punsubscribe" : "unsubscribe", this.#nameOf(filter));
+    if (!last) return;
+    if (before) {
+      await before.catch(() => {}); // `unsubscribe` of the receiver rejects with it
+      if (this.#router.has(name)) return;
+    }
+    await client.call(count, filter.pattern ? "punsubscribe" : "unsubscribe", name);
   }
 
   /**
