@@ -109,7 +109,7 @@ export class Inflow {
   /** Passes an inbox message to main. It is never held. If main is too far behind, the message is dropped, and its sender sends it again. */
   inbox(body: string): void {
     if (!this.#admit(body)) return;
-    if (this.#inbox) return void this.#inbox.bodies.push(body);
+    if (this.#inbox) return void (this.#inbox.bodies as string[]).push(body);
     this.#inbox = { kind: "inbox", bodies: [body] };
     this.#post(this.#inbox);
   }
@@ -127,6 +127,7 @@ export class Inflow {
 
   /** Ends the frames of the batch that is being posted. Later events start new frames. */
   sent(): void {
+    if (this.#inbox) this.#inbox.bodies = pack(this.#inbox.bodies as string[]);
     this.#inbox = this.#requests = undefined;
     this.#seal();
   }

@@ -5,6 +5,7 @@
  */
 import { BusError, ClosedError, fromPlain, ProviderError, toPlain } from "../errors.ts";
 import type { Delivery, Filter, Outcome, Provider } from "../provider/provider.ts";
+import { unpack } from "./batch.ts";
 import { cost, INBOX, WINDOW } from "./credit.ts";
 import { LostLeases } from "./lost_leases.ts";
 import { Outbox } from "./outbox.ts";
@@ -262,9 +263,11 @@ export class Link {
     switch (frame.kind) {
       case "events":
         return this.#streams.receive(frame);
-      case "inbox":
-        this.#events.inbox(frame.bodies);
-        return this.#creditInbox(frame.bodies);
+      case "inbox": {
+        const bodies = unpack(frame.bodies);
+        this.#events.inbox(bodies);
+        return this.#creditInbox(bodies);
+      }
       case "requests":
         this.#events.requests(frame.topics, frame.bodies);
         return this.#creditInbox(frame.bodies);

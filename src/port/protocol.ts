@@ -51,7 +51,8 @@ export type FromReceiver =
    * any event belongs to a pattern. `batch.ts` packs topics and bodies.
    */
   | { kind: "events"; runs: number[]; topics?: string | string[]; bodies: string | string[] }
-  | { kind: "inbox"; bodies: string[] }
+  /** Messages of the inbox, which `batch.ts` packs. */
+  | { kind: "inbox"; bodies: string | string[] }
   /** Bodies from the topics of served functions, one topic for each. */
   | { kind: "requests"; topics: string[]; bodies: string[] }
   /** A gap, in its place among the events of a subscription. Without a number, it is the gap of a bus without subscriptions. */

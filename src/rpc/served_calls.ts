@@ -6,10 +6,13 @@
 
 import { LimitedMap } from "../internal/caches.ts";
 
-/** The largest number of calls in the memory. */
+/** The number of the latest calls that the memory holds. */
 const MAX_CALLS = 16_384;
-/** The largest number of characters of all kept answers. */
+/** The number of characters of the latest answers that it holds. */
 const MAX_ANSWERS = 4 * 1024 * 1024;
+
+/** The share of these limits that is removed at once. A map needs long to find its oldest entry after many others were removed. */
+const SLACK = 1 / 8;
 
 /** The largest difference in milliseconds between the delivery times of two requests. */
 const DELIVERY_SLACK = 5_000;
@@ -29,10 +32,12 @@ export class ServedCalls {
   /** Remembers a call. */
   add(id: string): void {
     this.#received.set(id, performance.now());
-    if (this.#received.size <= MAX_CALLS) return;
-    const [oldest, came] = this.#received.entries().next().value!;
-    this.#forgotten = came;
-    this.#forget(oldest);
+    if (this.#received.size <= MAX_CALLS * (1 + SLACK)) return;
+    for (const [oldest, came] of this.#received) {
+      if (this.#received.size <= MAX_CALLS) return;
+      this.#forgotten = came;
+      this.#forget(oldest);
+    }
   }
 
   /** Keeps the answer of a call, and removes the oldest answers if there are too many. */
@@ -40,6 +45,7 @@ export class ServedCalls {
     this.#drop(id);
     this.#answers.set(id, answer);
     this.#size += answer.length;
+    if (this.#size <= MAX_ANSWERS * (1 + SLACK)) return;
     for (const oldest of this.#answers.keys()) {
       if (this.#size <= MAX_ANSWERS) return;
       this.#drop(oldest);
