@@ -136,7 +136,8 @@ export function suite(transport: Transport): Map<string, () => Promise<void>> {
     await bus.queue("jobs").put(7, { headers });
     await bus.queue("jobs").put(new OrderPlaced("o-9", 4.5, [], {}), { headers });
     const lease = await bus.queue("jobs").receive();
-    assertEquals({ ...lease.headers }, headers);
+    const { traceparent: _trace, ...received } = lease.headers; // with a tracer
+    assertEquals(received, headers);
     await lease.nack(); // back in the list, with an attempt
     assertEquals(await python.do({ do: "get", queue: "jobs" }), py("int", "7"));
     assertEquals((await python.do<Shown>({ do: "get", queue: "jobs" })).type, "shop.events.OrderPlaced");
