@@ -1,13 +1,13 @@
 /**
- * The work that code belongs to: a handler or a served call. It is a file of its own because `node:async_hooks` makes the start of a
- * worker slower, and no worker needs it.
+ * The work that code belongs to: a handler or a served call.
  *
  * @module
  */
-import { AsyncLocalStorage } from "node:async_hooks";
+import type * as hooks from "node:async_hooks";
+import { builtin } from "./builtin.ts";
 import type { PendingWork } from "./pending_work.ts";
 
-const current = new AsyncLocalStorage<Work>();
+let storage: hooks.AsyncLocalStorage<Work> | undefined;
 
 /**
  * One piece of work, such as one run of a handler. Its code finds it in {@linkcode Work.current}, so that a `close` that is called by a
@@ -27,7 +27,7 @@ export class Work {
 
   /** The work that the calling code belongs to, if any. */
   static get current(): Work | undefined {
-    return current.getStore();
+    return storage?.getStore();
   }
 
   /** The work of the calling code and all work that waits for it, as far as the tracker counts it. */
@@ -37,7 +37,8 @@ export class Work {
 
   /** Runs code that belongs to this work. */
   enter<T>(act: () => T): T {
-    return current.run(this, act);
+    storage ??= new (builtin<typeof hooks>("async_hooks")!.AsyncLocalStorage)();
+    return storage.run(this, act);
   }
 
   /** Begins a run of this work, runs the code, and ends the run when the promise of the code settles. */

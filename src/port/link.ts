@@ -180,7 +180,7 @@ export class Link {
     );
   }
 
-  /** Records that the handler of a lease starts, together with the next request. Records nothing if the lease is settled before that. */
+  /** Records soon that the handler of a lease starts. Records nothing if the lease is settled before that. */
   startSoon(queue: string, receipt: string): void {
     this.#outbox.start(queue, receipt);
   }
@@ -212,6 +212,7 @@ export class Link {
     if (this.#closed) return { ...ended, clean: true };
     const uncertain = [...this.#gets.values()].reduce((sum, max) => sum + max, 0);
     if (this.#worker.up) {
+      this.#outbox.flushStarts();
       ended = await Promise.race([this.request<"close">({ kind: "close" }).catch(() => undefined), over]);
     }
     this.#closed = true;

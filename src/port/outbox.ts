@@ -6,6 +6,12 @@
  */
 import type { ToWorker } from "./protocol.ts";
 
+/**
+ * The number of receipts after which a request leaves at once. So the worker and the transport are busy with the first half of the 64
+ * acknowledgements that a consumer may have unconfirmed, while main runs the handlers of the second.
+ */
+const FULL = 32;
+
 /** A request for several leases. */
 interface Merged {
   readonly receipts: string[];
@@ -54,6 +60,7 @@ export class Outbox {
     }
     const from = merged.receipts.length;
     merged.receipts.push(...receipts);
+    if (soon && merged.receipts.length >= FULL) this.flush();
     return (await merged.done).slice(from, from + receipts.length);
   }
 
@@ -71,14 +78,22 @@ export class Outbox {
     if (starting) { for (const receipt of receipts) starting.delete(receipt); }
   }
 
-  /** Posts all frames. If they cannot be posted now, they stay in the outbox. */
+  /**
+   * Posts the frames. If they cannot be posted now, they stay in the outbox. The starts that are not recorded yet wait for their timer,
+   * because handlers often settle their items in the same turn.
+   */
   flush(): void {
-    this.#flushing = true; // the records that follow leave with the others
-    for (const [queue, receipts] of this.#starting) if (receipts.size > 0) this.#record(queue, [...receipts]);
     this.#flushing = false;
-    this.#starting.clear();
     this.#merged.clear();
     if (this.#frames.length > 0 && this.#post(this.#frames)) this.#frames = [];
+  }
+
+  /** Records all starts, and posts the frames. */
+  flushStarts(): void {
+    this.#flushing = true; // the records that follow leave with the others
+    for (const [queue, receipts] of this.#starting) if (receipts.size > 0) this.#record(queue, [...receipts]);
+    this.#starting.clear();
+    this.flush();
   }
 
   /** Removes and returns all frames. */
@@ -101,7 +116,7 @@ export class Outbox {
     if (soon) {
       this.#later ??= setTimeout(() => {
         this.#later = undefined;
-        this.flush();
+        this.flushStarts();
       }, 0);
     } else if (!this.#flushing) {
       this.#flushing = true;

@@ -98,8 +98,8 @@ export class Deliveries {
 
   /**
    * Records the start of this attempt. Resolves with false if the lease was lost. Usually it does not wait for the confirmation. But if the
-   * last lease expired, the item may have killed its process, so it waits. With `soon`, the record of a first attempt is sent together with
-   * the next request, or not at all if the item is settled before.
+   * last lease expired, the item may have killed its process, so it waits. With `soon`, the record of a first attempt is sent a moment
+   * later, or not at all if the item is settled before.
    */
   async start(delivery: Opened, soon = false): Promise<boolean> {
     const { link } = this.core;

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import process from "node:process";
+import { builtin } from "../internal/builtin.ts";
 import { type EventClass, nameOf, native } from "../codec/classes.ts";
 
 /** A class whose instances are `C`, abstract or not. */
@@ -84,7 +84,5 @@ let known: ReadonlySet<unknown> | undefined;
 
 /** Returns all functions of these modules. The first call, when the first object is exposed, loads them in 20 to 40 ms. */
 function nodeClasses(): ReadonlySet<unknown> {
-  return known ??= new Set(
-    MODULES.split(",").flatMap((name) => Object.values(process.getBuiltinModule(`node:${name}`) ?? {})),
-  );
+  return known ??= new Set(MODULES.split(",").flatMap((name) => Object.values(builtin(name) ?? {})));
 }

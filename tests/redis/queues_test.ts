@@ -94,8 +94,54 @@ describe("Redis queues", () => {
     const [again] = await bus.receive("q", { lease: 5_000 });
     assertEquals([again!.body, again!.attempt], ["b", 2]);
     assertEquals(await bus.receiver.settle("q", [b!.receipt], "ack", 0), [false]);
-    assertEquals(await bus.receiver.settle("q", [again!.receipt], "ack", 0), [true]);
+    assertEquals(await bus.receiver.settle("q", [again!.receipt, again!.receipt], "ack", 0), [true, false]);
     assertEquals(await bus.receiver.settle("q", [], "ack", 0), []);
+  });
+
+  it("one command takes, starts, extends and settles thousands of leases", async () => {
+    await using bus = await open(here());
+    const bodies = Array.from({ length: 2_500 }, (_, n) => `${n}`);
+    await Promise.all(bodies.map((body) => bus.sender.send("q", body, NOW)));
+    const taken = await bus.receive("q", { max: 3_000, lease: 60_000 });
+    assertEquals(taken.map(({ body }) => body), bodies);
+    const receipts = taken.map(({ receipt }) => receipt);
+    const valid = receipts.map(() => true);
+    assertEquals(await bus.receiver.start("q", receipts), valid);
+    assertEquals(await bus.receiver.extend("q", receipts, 60_000), valid);
+    assertEquals(await bus.receiver.settle("q", receipts, "nack", 0), valid);
+    const again = await bus.receive("q", { max: 3_000, lease: 60_000 });
+    assertEquals(again.map(({ body, attempt }) => [body, attempt]), bodies.map((body) => [body, 2]));
+    assertEquals(await bus.receiver.settle("q", again.map(({ receipt }) => receipt), "ack", 0), valid);
+    assertEquals(await bus.receiver.settle("q", receipts, "ack", 0), valid.map(() => false));
+  });
+
+  it("a waiting receive() learns of later changes by others after a change by its own bus", async () => {
+    await using bus = await open(here());
+    await using other = await open(here(), { namespace: bus.namespace });
+    for (const body of ["own", "other"]) await bus.sender.send("q", body, NOW);
+    const [own] = await bus.receive("q", { lease: 60_000 });
+    const [theirs] = await other.receive("q", { lease: 60_000 });
+    const waits = bus.receive("q", { wait: 30_000, lease: 60_000 });
+    await bus.receiver.settle("q", [own!.receipt], "ack", 0); // the server stops watching the leases
+    await pause(500);
+    const start = performance.now();
+    await other.receiver.settle("q", [theirs!.receipt], "nack", 100);
+    assertEquals((await waits).map(({ body, attempt }) => [body, attempt]), [["other", 2]]);
+    const waited = performance.now() - start;
+    assert(waited < 3_000, `it was woken after ${waited} ms, not by the poll that is the safety net`);
+  });
+
+  it("a waiting receive() learns of leases that its own bus changes", async () => {
+    await using bus = await open(here());
+    await bus.sender.send("q", "x", NOW);
+    const [held] = await bus.receive("q", { lease: 60_000 });
+    const start = performance.now();
+    const waits = bus.bodies("q", { wait: 30_000, lease: 60_000 });
+    await pause(100);
+    await bus.receiver.extend("q", [held!.receipt], 400);
+    assertEquals(await waits, ["x"]);
+    const waited = performance.now() - start;
+    assert(waited < 4_000, `it was woken after ${waited} ms, not by the poll that is the safety net`);
   });
 
   it("items that were put back come first, in their old order, also without a lease", async () => {

@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { MARKS, NOW, type Script, script } from "./scripts.ts";
+import { MARKS, NOW } from "./lua.ts";
+import { type Script, script } from "./scripts.ts";
 
 /**
  * Puts the body ARGV[1], due in ARGV[2] milliseconds. ARGV[3] is unique. The item is one that was put back with a delay, and has no

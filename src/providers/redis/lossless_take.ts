@@ -177,6 +177,8 @@ export class LosslessTaker {
   async #take(max: number, mode: "" | "again" | "only"): Promise<Taken> {
     clearTimeout(this.#removal);
     if (mode === "") {
+      clearTimeout(this.#wakeLater); // this take sees all earlier changes
+      this.#wakeLater = undefined;
       this.#count++;
       this.#sentAt = performance.now();
       this.#most = 0;

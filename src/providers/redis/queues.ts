@@ -65,7 +65,10 @@ export class Queues {
         if (this.#client.up || wait <= 0) {
           try {
             const taken = await this.#take(taker, max, signal);
-            if (taken.deliveries.length > 0) return this.#atMost(max, taker, taken.deliveries);
+            if (taken.deliveries.length > 0) {
+              this.keyChanged(taker.keys.due, taker);
+              return this.#atMost(max, taker, taken.deliveries);
+            }
             next = taken.next;
           } catch (error) {
             if (this.#stopped) break;
@@ -97,7 +100,7 @@ export class Queues {
           `Cannot tell whether items of queue "${queue}" were put back: Redis was unreachable for too long`,
         );
       }
-      return run(this.#client, count, RESTORE, [list, record], [RECORD_LIFE, ...bodies]);
+      return run(this.#client, count, RESTORE, [list, record], [RECORD_LIFE, ...bodies], () => this.keyChanged(list));
     });
     const removed: Promise<unknown> = retryUnavailable(() => this.#client.call(count, "unlink", record)).catch(() => {})
       .finally(() => this.#removals.delete(removed));
@@ -106,29 +109,35 @@ export class Queues {
 
   /** Records starts, as `Receiver.start` describes. */
   start(queue: string, receipts: readonly string[]): Promise<boolean[]> {
-    return run(this.#client, flags(receipts.length), START, [this.#names.queue(queue).due], receipts);
+    const { due } = this.#names.queue(queue);
+    return run(this.#client, flags(receipts.length), START, [due], receipts, () => this.keyChanged(due));
   }
 
   /** Settles leases, as `Receiver.settle` describes. */
   async settle(queue: string, receipts: readonly string[], outcome: Outcome, delay: number): Promise<boolean[]> {
     const { due, items, list } = this.#names.queue(queue);
     const held = flags(receipts.length);
-    if (outcome === "ack") return await run(this.#client, held, ACK, [due, items], receipts);
-    const back = await run(this.#client, held, NACK, [due, items, list], [Math.ceil(delay), outcome, ...receipts]);
-    if (delay <= 0) this.keyChanged(list);
-    return back;
+    const sent = () => this.keyChanged(outcome === "ack" || delay > 0 ? due : list);
+    if (outcome === "ack") return await run(this.#client, held, ACK, [due, items], receipts, sent);
+    return await run(this.#client, held, NACK, [due, items, list], [Math.ceil(delay), outcome, ...receipts], sent);
   }
 
   /** Extends leases, as `Receiver.extend` describes. */
   extend(queue: string, receipts: readonly string[], lease: number): Promise<boolean[]> {
     const { due } = this.#names.queue(queue);
-    return run(this.#client, flags(receipts.length), EXTEND, [due], [Math.ceil(lease), ...receipts]);
+    const sent = () => this.keyChanged(due);
+    return run(this.#client, flags(receipts.length), EXTEND, [due], [Math.ceil(lease), ...receipts], sent);
   }
 
-  /** Wakes the calls that wait for a key that changed, or all for an empty key. */
-  keyChanged(key: string): void {
+  /**
+   * Wakes the calls that wait for a key that changed, or all for an empty key. The server reports changes by others only. It also stops
+   * watching a key that this connection changes, so each own change must be passed here, and the calls take again.
+   */
+  keyChanged(key: string, by?: LosslessTaker): void {
     if (key === "") return this.#wakeAll();
-    for (const taker of this.#byKey.get(key) ?? []) taker.wake(key === taker.keys.list ? 0 : LEASE_CHANGES);
+    for (const taker of this.#byKey.get(key) ?? []) {
+      if (taker !== by) taker.wake(key === taker.keys.list ? 0 : LEASE_CHANGES);
+    }
   }
 
   /** Gives back the items of lost replies for which no call waits any more. */
@@ -145,8 +154,13 @@ export class Queues {
   }
 
   async #recover(taker: LosslessTaker): Promise<void> {
-    if (taker.lease === undefined) await taker.giveBack();
+    if (taker.lease === undefined) await this.#giveBackLast(taker);
     else await this.#giveBack(taker, await taker.recover());
+  }
+
+  async #giveBackLast(taker: LosslessTaker): Promise<void> {
+    await taker.giveBack();
+    this.keyChanged(taker.keys.list);
   }
 
   /** Makes all waiting calls return. */
@@ -191,7 +205,7 @@ export class Queues {
     taker.active++;
     const back = taking.then(({ deliveries }) => {
       if (deliveries.length === 0) return;
-      return taker.lease === undefined ? taker.giveBack() : this.#giveBack(taker, deliveries);
+      return taker.lease === undefined ? this.#giveBackLast(taker) : this.#giveBack(taker, deliveries);
     });
     taker.block(back).catch(() => {}).finally(() => taker.active--);
     return { deliveries: [], next: Infinity };

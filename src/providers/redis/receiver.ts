@@ -169,7 +169,7 @@ class RedisReceiver implements Receiver {
   async #track(): Promise<void> {
     const id = this.#redirect;
     if (id === undefined || !this.#commands.up) return;
-    const asked = this.#commands.call(exactly("OK"), "client", "tracking", "on", "redirect", id);
+    const asked = this.#commands.call(exactly("OK"), "client", "tracking", "on", "redirect", id, "noloop");
     const tracking = await asked.then(() => true, () => false);
     if (id === this.#redirect) this.#queues.setTracking(tracking);
   }

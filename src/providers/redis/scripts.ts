@@ -14,6 +14,7 @@
 import { createHash } from "node:crypto";
 import { textOf } from "../../internal/thrown.ts";
 import type { Client } from "./client.ts";
+import { HELD, MANY, MARKS, NOW } from "./lua.ts";
 import type { ReplyReader } from "./replies.ts";
 
 /** A Lua script and its SHA-1 digest, by which EVALSHA finds it. */
@@ -25,48 +26,6 @@ export interface Script {
 }
 
 const SCRIPTS: Script[] = [];
-
-/** The server's clock, in Lua. */
-export const NOW: string = `
-local clock = redis.call('TIME')
-local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-`;
-
-/** `delivery_mark.ts` in Lua. */
-export const MARKS: string = `
-local function mark(count)
-  local digits = ''
-  repeat
-    digits = (count % 2 == 1 and '\\t' or ' ') .. digits
-    count = math.floor(count / 2)
-  until count == 0
-  return '\\n' .. digits
-end
-local function unmark(text)
-  local last = string.byte(text, -1)
-  if last ~= 9 and last ~= 32 then return text, 0 end
-  local body, digits = string.match(text, '^(.*)\\n([ \\t]+)$')
-  if not body or #digits > 32 then return text, 0 end
-  local count = 0
-  for digit in string.gmatch(digits, '.') do count = 2 * count + (digit == '\\t' and 1 or 0) end
-  return body, count
-end
-`;
-
-/**
- * A function in Lua. For the receipt of a valid lease, it returns the member of the `due` set, its stem, its starts at the take, and the
- * end of the lease.
- */
-const HELD = `
-local function held(receipt)
-  local stem, count = string.match(receipt, '^(.*):(%d+)$')
-  if not stem then return end
-  for _, member in ipairs({stem .. '|' .. (count + 1), receipt}) do
-    local till = redis.call('ZSCORE', due, member)
-    if till and tonumber(till) > now then return member, stem, tonumber(count), till end
-  end
-end
-`;
 
 /**
  * Takes up to ARGV[2] items: first those that are due, then from the list. ARGV[3] is the lease in milliseconds, 0 for none. It records
@@ -82,7 +41,7 @@ export const TAKE: Script = script(
   `
 local list, due, items, record = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local number, max, lease, mode = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
-${NOW}${MARKS}
+${NOW}${MARKS}${MANY}
 if mode ~= '' then
   local kept = redis.call('GET', record)
   kept = kept and cmsgpack.unpack(kept)
@@ -103,7 +62,7 @@ if mode ~= '' then
   end
   if mode == 'only' then return {number, -1} end
 end
-local out, members = {number, -1}, {}
+local out, members, bodies, ends = {number, -1}, {}, {}, {}
 local function give(before, count, body, unconfirmed)
   local member = ''
   if lease > 0 then
@@ -111,8 +70,10 @@ local function give(before, count, body, unconfirmed)
     local stem = order .. number .. '.' .. #members .. (unconfirmed and '.u' or '')
     member = stem .. ':' .. count
     members[#members + 1] = member
-    redis.call('HSET', items, stem, body)
-    redis.call('ZADD', due, now + lease, member)
+    bodies[#bodies + 1] = stem
+    bodies[#bodies + 1] = body
+    ends[#ends + 1] = now + lease
+    ends[#ends + 1] = member
   end
   out[#out + 1] = member
   out[#out + 1] = count + 1
@@ -135,15 +96,17 @@ for i = 1, #first, 2 do
   end
 end
 local left = max - (#out - 2) / 3
-local bodies = left > 0 and redis.pcall('RPOP', list, left)
-if bodies and bodies.err then
-  if #out == 2 then return bodies end
-  bodies = false
+local texts = left > 0 and redis.pcall('RPOP', list, left)
+if texts and texts.err then
+  if #out == 2 then return texts end
+  texts = false
 end
-for _, text in ipairs(bodies or {}) do
+for _, text in ipairs(texts or {}) do
   local body, count = unmark(text)
   give('', count, body)
 end
+many('HSET', items, bodies)
+many('ZADD', due, ends)
 if #out > 2 then
   redis.call('SET', record, cmsgpack.pack({number, lease > 0 and members or out}), 'PX', ARGV[5])
 else
@@ -159,16 +122,16 @@ export const START: Script = script(
   `
 local due = KEYS[1]
 ${NOW}${HELD}
-local out = {}
-for i, receipt in ipairs(ARGV) do
-  local member, stem, count, till = held(receipt)
-  out[i] = member and 1 or 0
-  if member == receipt then
-    redis.call('ZREM', due, member)
-    redis.call('ZADD', due, till, stem .. '|' .. (count + 1))
-  end
+local flags, leases = held(1)
+local before, started = {}, {}
+for _, lease in ipairs(leases) do
+  before[#before + 1] = lease.member
+  started[#started + 1] = lease.till
+  started[#started + 1] = lease.stem .. '|' .. (lease.count + 1)
 end
-return out
+many('ZREM', due, before)
+many('ZADD', due, started)
+return flags
 `,
 );
 
@@ -178,16 +141,12 @@ export const ACK: Script = script(
   `
 local due, items = KEYS[1], KEYS[2]
 ${NOW}${HELD}
-local out = {}
-for i, receipt in ipairs(ARGV) do
-  local member, stem = held(receipt)
-  out[i] = member and 1 or 0
-  if member then
-    redis.call('ZREM', due, member)
-    redis.call('HDEL', items, stem)
-  end
-end
-return out
+local flags, leases = held(1)
+local members, stems = {}, {}
+for i, lease in ipairs(leases) do members[i], stems[i] = lease.member, lease.stem end
+many('ZREM', due, members)
+many('HDEL', items, stems)
+return flags
 `,
 );
 
@@ -200,19 +159,15 @@ export const NACK: Script = script(
   `
 local due, items, list = KEYS[1], KEYS[2], KEYS[3]
 ${NOW}${MARKS}${HELD}
-local delay, tried, out, order = tonumber(ARGV[1]), ARGV[2] == 'nack', {}, {}
-for i = 3, #ARGV do order[i - 2] = i end
-table.sort(order, function(a, b) return ARGV[a] > ARGV[b] end)
-for _, i in ipairs(order) do
-  local member, stem, count = held(ARGV[i])
-  out[i - 2] = member and 1 or 0
-  local body = member and redis.call('HGET', items, stem)
-  if member then
-    redis.call('ZREM', due, member)
-    redis.call('HDEL', items, stem)
-  end
+local delay, tried = tonumber(ARGV[1]), ARGV[2] == 'nack'
+local flags, leases = held(3)
+table.sort(leases, function(a, b) return ARGV[a.index + 2] > ARGV[b.index + 2] end)
+for _, lease in ipairs(leases) do
+  local stem, count = lease.stem, tried and lease.count + 1 or lease.count
+  local body = redis.call('HGET', items, stem)
+  redis.call('ZREM', due, lease.member)
+  redis.call('HDEL', items, stem)
   if body then
-    count = tried and count + 1 or count
     -- an item of the list cannot be unconfirmed, so such an item stays in due, like a lease that ran out
     local unconfirmed = not tried and string.sub(stem, -2) == '.u'
     local pushed = delay <= 0 and not unconfirmed and
@@ -224,7 +179,7 @@ for _, i in ipairs(order) do
     end
   end
 end
-return out
+return flags
 `,
 );
 
@@ -234,16 +189,16 @@ export const EXTEND: Script = script(
   `
 local due = KEYS[1]
 ${NOW}${HELD}
-local out = {}
-for i = 2, #ARGV do
-  local member = held(ARGV[i])
-  out[i - 1] = member and 1 or 0
-  if member then
-    redis.call('ZREM', due, member)
-    redis.call('ZADD', due, now + ARGV[1], member)
-  end
+local flags, leases = held(2)
+local members, ends = {}, {}
+for i, lease in ipairs(leases) do
+  members[i] = lease.member
+  ends[#ends + 1] = now + ARGV[1]
+  ends[#ends + 1] = lease.member
 end
-return out
+many('ZREM', due, members)
+many('ZADD', due, ends)
+return flags
 `,
 );
 
@@ -315,20 +270,28 @@ return redis.call('EXPIRE', KEYS[1], ARGV[2])
 `,
 );
 
-/** Runs a script: by its digest, or by its text if the server does not have it. */
+/**
+ * Runs a script: by its digest, or by its text if the server does not have it. `sent` is called each time the script was sent: commands
+ * that are sent later are executed later.
+ */
 export async function run<T>(
   client: Client,
   read: ReplyReader<T>,
   { lua, sha }: Script,
   keys: readonly string[],
   args: readonly (string | number)[],
+  sent?: () => void,
 ): Promise<T> {
-  const rest = [String(keys.length), ...keys, ...args.map(String)];
+  const send = (name: string, script: string) => {
+    const reply = client.call(read, name, script, String(keys.length), ...keys, ...args.map(String));
+    sent?.();
+    return reply;
+  };
   try {
-    return await client.call(read, "evalsha", sha, ...rest);
+    return await send("evalsha", sha);
   } catch (error) {
     if (!(error instanceof Error) || !/^NOSCRIPT/.test(textOf(error.cause))) throw error;
-    return await client.call(read, "eval", lua, ...rest);
+    return await send("eval", lua);
   }
 }
 

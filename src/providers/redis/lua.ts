@@ -1,0 +1,76 @@
+/**
+ * The functions that the scripts of `scripts.ts` share, in Lua. Each text is put before the text of a script.
+ *
+ * @module
+ */
+
+/** The server's time in milliseconds, as `now`. */
+export const NOW: string = `
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+`;
+
+/** The functions of `delivery_mark.ts`. */
+export const MARKS: string = `
+local function mark(count)
+  local digits = ''
+  repeat
+    digits = (count % 2 == 1 and '\\t' or ' ') .. digits
+    count = math.floor(count / 2)
+  until count == 0
+  return '\\n' .. digits
+end
+local function unmark(text)
+  local last = string.byte(text, -1)
+  if last ~= 9 and last ~= 32 then return text, 0 end
+  local body, digits = string.match(text, '^(.*)\\n([ \\t]+)$')
+  if not body or #digits > 32 then return text, 0 end
+  local count = 0
+  for digit in string.gmatch(digits, '.') do count = 2 * count + (digit == '\\t' and 1 or 0) end
+  return body, count
+end
+`;
+
+/** A function that runs a command with many arguments, in parts, because `unpack` has a limit. A part has whole pairs. */
+export const MANY: string = `
+local function many(command, key, args)
+  local replies = {}
+  for i = 1, #args, 1000 do
+    replies[#replies + 1] = redis.call(command, key, unpack(args, i, math.min(i + 999, #args)))
+  end
+  return replies
+end
+`;
+
+/**
+ * A function that finds the leases of the receipts ARGV[first…]. It returns the flags to reply with, 1 for each valid lease, and the valid
+ * leases: the index of the flag, the member of the `due` set, its stem, its starts at the take, and the end of the lease. A repeated receipt
+ * is valid once.
+ */
+export const HELD: string = `${MANY}
+local function held(first)
+  local flags, leases, stems, members, seen = {}, {}, {}, {}, {}
+  for i = first, #ARGV do
+    local stem, count = string.match(ARGV[i], '^(.*):(%d+)$')
+    flags[#flags + 1] = 0
+    if stem and not seen[ARGV[i]] then
+      seen[ARGV[i]] = true
+      stems[#stems + 1] = {#flags, stem, tonumber(count)}
+      members[#members + 1] = stem .. '|' .. (count + 1)
+      members[#members + 1] = ARGV[i]
+    end
+  end
+  local at = 0
+  for _, ends in ipairs(many('ZMSCORE', due, members)) do
+    for _, till in ipairs(ends) do
+      at = at + 1
+      local index, stem, count = unpack(stems[math.ceil(at / 2)])
+      if till and tonumber(till) > now and flags[index] == 0 then
+        flags[index] = 1
+        leases[#leases + 1] = {index = index, member = members[at], stem = stem, count = count, till = till}
+      end
+    end
+  end
+  return flags, leases
+end
+`;
