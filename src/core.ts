@@ -6,6 +6,7 @@
 import type { Codec, Decoded } from "./codec/codec.ts";
 import type { ValidationError } from "./errors.ts";
 import type { Gap } from "./events.ts";
+import type { Authorize, ExposeErrors } from "./hooks.ts";
 import type { PendingWork } from "./internal/pending_work.ts";
 import type { Link } from "./port/link.ts";
 import type { Features, Sender } from "./provider/provider.ts";
@@ -21,6 +22,10 @@ export interface Core {
   readonly features: Features;
   readonly codec: Codec;
   readonly telemetry: Telemetry;
+  /** The part of the errors of served functions that callers learn. */
+  readonly exposeErrors: ExposeErrors;
+  /** Decides whether a call runs, if the user gave such a function. */
+  readonly authorize?: Authorize;
   /** Handlers that run: of events, items and calls. `close` waits for them. */
   readonly handlers: PendingWork;
   /** Requests for items. `close` waits for them, so that an item that arrives too late goes back to its queue. */

@@ -205,7 +205,7 @@ export class RemoteInvocationError extends RpcError {
   readonly remoteType: string;
   /** The arguments of the remote error. For an error of JavaScript, this is its message. */
   readonly remoteArgs: readonly unknown[];
-  /** The remote stack, if the server sent it. */
+  /** The remote stack, if the server's option `exposeErrors` is true. */
   readonly remoteStack?: string;
 
   /** Creates an error from the answer of the server. */

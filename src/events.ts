@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { complain, guard, textOf } from "./internal/thrown.ts";
+import { complain, guard } from "./internal/complain.ts";
+import { textOf } from "./internal/thrown.ts";
 
 /** The `"error"` event of a bus: a handler threw, a body could not be read, the transport reported a fault. */
 export class BusErrorEvent extends Event {

@@ -7,7 +7,7 @@ import { Bus } from "./bus.ts";
 import { BusError, NotInitializedError } from "./errors.ts";
 import { checkSchema } from "./codec/schema.ts";
 import { checkCount, checkFunction, checkSignal } from "./internal/arguments.ts";
-import { complain } from "./internal/thrown.ts";
+import { complain } from "./internal/complain.ts";
 import type { BusOptions, CloseOptions } from "./options.ts";
 import type { Provider } from "./provider/provider.ts";
 import { decorating, type Wrapper, wrapper } from "./pubsub/decorate.ts";

@@ -7,6 +7,7 @@ import * as v from "valibot";
 import type { BusState } from "./events.ts";
 import type { EventClass } from "./codec/codec.ts";
 import { ValidationError } from "./errors.ts";
+import type { Authorize, ExposeErrors } from "./hooks.ts";
 import { callable, fields, flag, milliseconds, must, parseOptions } from "./internal/options.ts";
 import { nameFault } from "./internal/arguments.ts";
 import type { Provider } from "./provider/provider.ts";
@@ -30,6 +31,13 @@ export interface BusOptions {
   readonly waitOnFirstConnect?: boolean;
   /** Classes whose instances are restored in events, items, arguments and results, at any depth. */
   readonly types?: readonly EventClass[];
+  /**
+   * The part of an error of a served function that callers learn. False: the name of its class and its message, without the stack, which
+   * names files of this server. True: the stack too. A function: only its result. Default false.
+   */
+  readonly exposeErrors?: ExposeErrors;
+  /** Decides for each call of a function that this bus serves whether it runs. Default: every call runs. */
+  readonly authorize?: Authorize;
   /** Receives a record of each message, call, error and change of state. Default: no records. */
   readonly log?: Log;
 }
@@ -93,6 +101,14 @@ const OPTIONS = fields({
   connectTimeout: v.optional(milliseconds(1, LONGEST_DEADLINE), 10_000),
   waitOnFirstConnect: v.optional(flag(), false),
   types: v.optional(v.array(v.custom<EventClass>(() => true), must("a list of classes")), []),
+  exposeErrors: v.optional(
+    v.custom<ExposeErrors>(
+      (value) => ["boolean", "function"].includes(typeof value),
+      must("true, false or a function"),
+    ),
+    false,
+  ),
+  authorize: v.optional(callable<Authorize>()),
   log: v.optional(callable<Log>()),
 });
 

@@ -70,14 +70,15 @@ function offences(rule: (one: Import) => boolean, among: readonly Import[] = imp
 
 const PROVIDERS = "src/providers/";
 const SHARED = ["errors.ts", "internal"];
-const CORE = [...SHARED, "codec", "core.ts", "events.ts", "port", "provider", "telemetry"];
+const CORE = [...SHARED, "codec", "core.ts", "events.ts", "hooks.ts", "port", "provider", "telemetry"];
 const TRANSPORT = [...SHARED, "provider"];
 /** Folder of src/ → the folders and root files of src/ that its files may import. */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   "errors.ts": ["internal"],
   "events.ts": SHARED,
-  "options.ts": [...SHARED, "events.ts", "codec", "provider", "telemetry"],
-  "core.ts": ["errors.ts", "events.ts", "internal", "codec", "port", "provider", "telemetry"],
+  "hooks.ts": ["codec"],
+  "options.ts": [...SHARED, "events.ts", "hooks.ts", "codec", "provider", "telemetry"],
+  "core.ts": ["errors.ts", "events.ts", "hooks.ts", "internal", "codec", "port", "provider", "telemetry"],
   internal: ["errors.ts"],
   codec: SHARED,
   provider: [...SHARED, "port"],
@@ -99,6 +100,7 @@ const SRC_ROOT = [
   "errors.ts",
   "events.ts",
   "global.ts",
+  "hooks.ts",
   "options.ts",
 ];
 /** Files that have no code: they are gone when the types are. */

@@ -51,7 +51,7 @@ export const rpc: Cases = {
     equal(await bus.stub("echo")("self"), "self");
   },
 
-  "an error of the function reaches the caller with its type, arguments and stack": async (t) => {
+  "an error of the function reaches the caller with its type and arguments, without its stack": async (t) => {
     const [server, caller] = await t.buses(2) as [Bus, Bus];
     class OutOfStock extends Error {
       override name = "OutOfStock";
@@ -72,7 +72,7 @@ export const rpc: Cases = {
       await server.expose(what, fn);
       const error = await rejects(() => caller.stub(what)(), RemoteInvocationError, "remote_failed", what);
       equal([error.remoteType, error.remoteArgs], [type, args], `the error of a function that throws ${what}`);
-      if (what === "TypeError") ok(error.remoteStack?.includes("no number") === true, "the error has the remote stack");
+      equal(error.remoteStack, undefined, "the stack: it names files of the server");
     });
   },
 

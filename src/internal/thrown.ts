@@ -83,23 +83,3 @@ function spoken(value: object): string | undefined {
 function cut(text: string): string {
   return text.length > QUOTED ? `${text.slice(0, QUOTED)}…` : text;
 }
-
-/** Writes a thrown value to the console, with its stack if the console can read it. */
-export function complain(text: string, thrown: unknown): void {
-  try {
-    console.error(`tsmq: ${text}`, thrown);
-  } catch {
-    console.error(`tsmq: ${text}`, textOf(thrown)); // formatting the value threw
-  }
-}
-
-/** Calls a function of the user that should not fail. If it throws or rejects, the error is written to the console. */
-export function guard(what: string, work: () => unknown): void {
-  const failed = (thrown: unknown) => complain(`${what} threw:`, thrown);
-  try {
-    const result = work();
-    if (result instanceof Promise) result.catch(failed);
-  } catch (thrown) {
-    failed(thrown);
-  }
-}

@@ -6,7 +6,14 @@
 import { withTrace } from "../codec/envelope.ts";
 import type { MessageHeaders } from "../codec/headers.ts";
 import type { Core } from "../core.ts";
-import { BusError, type ClosedError, RemoteInvocationError, TimeoutError, type ValidationError } from "../errors.ts";
+import {
+  BusError,
+  type ClosedError,
+  RemoteInvocationError,
+  RpcError,
+  TimeoutError,
+  type ValidationError,
+} from "../errors.ts";
 import { after, backoff, pause, RETRY } from "../internal/time.ts";
 import { LONGEST } from "../internal/arguments.ts";
 import { validate } from "../codec/schema.ts";
@@ -102,6 +109,7 @@ export class Caller {
   /** Returns the value of an answer, or rejects with the error that the function threw. */
   async unwrap(answer: Answer, procedure?: Procedure): Promise<unknown> {
     const { fn, result, resultType, isError, call } = answer;
+    if (call?.denied === true) throw new RpcError("denied", `Cannot call "${fn}": the server does not allow this call`);
     if (isError) {
       throw new RemoteInvocationError(fn, resultType, Array.isArray(result) ? result : [result], call?.stack);
     }

@@ -4,8 +4,9 @@
  * @module
  */
 import { ValidationError } from "../errors.ts";
+import type { Authorize } from "../hooks.ts";
 import { textOf } from "../internal/thrown.ts";
-import { checkCount, checkName } from "../internal/arguments.ts";
+import { checkCount, checkFunction, checkName } from "../internal/arguments.ts";
 import {
   authoredMethodsOf,
   type Class,
@@ -22,6 +23,8 @@ import { type Fn, Procedure } from "./procedure.ts";
 export interface ExposeOptions {
   /** The number of calls of a function that may run at once on this bus; further calls wait. Each method of an object has its own limit. Default Infinity. */
   readonly concurrency?: number;
+  /** Decides for each call whether it runs, after the hook of the bus. Default: every call runs. */
+  readonly authorize?: Authorize;
 }
 
 /** A function with the name under which it is served. */
@@ -40,12 +43,14 @@ export class Exposure {
   readonly procedure?: Procedure;
   /** The number of calls that may run at once. */
   readonly concurrency: number;
+  /** The hook that decides whether a call runs, if any. */
+  readonly authorize?: Authorize;
 
   /** Creates an exposure. */
   constructor(
     name: string,
     fn: Fn,
-    more: { source?: object; decorated?: string; type?: Class; procedure?: Procedure; concurrency?: number } = {},
+    more: ExposeOptions & { source?: object; decorated?: string; type?: Class; procedure?: Procedure } = {},
   ) {
     this.name = checkName("a function", name);
     this.fn = fn;
@@ -54,6 +59,7 @@ export class Exposure {
     this.type = more.type;
     this.procedure = more.procedure;
     this.concurrency = more.concurrency ?? Infinity;
+    this.authorize = more.authorize;
   }
 
   /** Returns whether `unexpose` with this target ends the exposure. */
@@ -161,5 +167,7 @@ function optionsOf(options: unknown): ExposeOptions {
   if (typeof options !== "object" || options === null || Array.isArray(options)) {
     throw new ValidationError("Cannot expose with these options: they are not an object");
   }
-  return { concurrency: checkCount("a concurrency", (options as ExposeOptions).concurrency ?? Infinity) };
+  const { concurrency = Infinity, authorize } = options as ExposeOptions;
+  if (authorize !== undefined) checkFunction("authorize", authorize);
+  return { concurrency: checkCount("a concurrency", concurrency), authorize };
 }

@@ -9,8 +9,9 @@ import { type BusError, NoSuchRemoteError, RpcError } from "../errors.ts";
 import { ExpiringMap } from "../internal/caches.ts";
 import type { Call } from "./call.ts";
 import { SERVERS_TTL } from "./directory.ts";
+import { errorAnswer } from "./error_answer.ts";
 import type { PendingCalls } from "./pending_calls.ts";
-import { type Answer, denial, errorAnswer, readAnswer, type Request, serverGone, writeAnswer } from "./wire.ts";
+import { type Answer, denial, readAnswer, type Request, serverGone, writeAnswer } from "./wire.ts";
 
 /** The prefix of the names of PyMQ's answer queues. */
 const PREFIX = "__rpc_";
@@ -223,6 +224,6 @@ export async function answerPymq(
     await put(answer);
   } catch (error) {
     core.report(error, fn);
-    await put(errorAnswer(fn, error)).catch((error) => core.report(error, fn)); // the error of a function may be too large too
+    await put(errorAnswer(fn, error, core.exposeErrors)).catch((error) => core.report(error, fn)); // the error of a function may be too large too
   }
 }

@@ -8,14 +8,17 @@ import { BusError, ClosedError, isInterruption, RpcError, TimeoutError, Validati
 import { Semaphore } from "../internal/semaphore.ts";
 import { backoff, pause, RETRY } from "../internal/time.ts";
 import type { Stream } from "../port/streams.ts";
+import { userHeaders } from "../codec/headers.ts";
 import { validate } from "../codec/schema.ts";
 import { PendingWork } from "../internal/pending_work.ts";
 import type { Work } from "../internal/work.ts";
+import { allowed, deniedAnswer } from "./authorization.ts";
 import { CLOCK_SKEW, ServedCall } from "./current_call.ts";
+import { errorAnswer } from "./error_answer.ts";
 import type { Exposure } from "./exposure.ts";
 import { answerPymq } from "./pymq.ts";
 import { ServedCalls } from "./served_calls.ts";
-import { type Answer, errorAnswer, readRequest, type Refusal, type Request, voidAnswer, writeAnswer } from "./wire.ts";
+import { type Answer, readRequest, type Refusal, type Request, voidAnswer, writeAnswer } from "./wire.ts";
 
 /** The number of calls that may run at once on one bus. Further calls are refused as "busy". */
 const RUNNING_LIMIT = 10_000;
@@ -191,7 +194,7 @@ export class Server {
     const { fn, call } = request;
     const server = this.#core.link.inbox; // the caller knows this address, even if the worker is replaced meanwhile
     if (call) this.#running.set(call.id, work);
-    const answer = unreadable ? errorAnswer(fn, unreadable) : await this.#limited(work, exposed);
+    const answer = await this.#outcome(work, exposed, unreadable);
     if (!answer) return this.#passOver(work);
     if (!call) return await answerPymq(request, answer, this.#core);
     this.#running.delete(call.id);
@@ -200,14 +203,35 @@ export class Server {
       .catch((error) => this.#core.report(error, fn));
   }
 
+  /** Runs the function if the call is allowed. Resolves like {@linkcode #limited}. */
+  async #outcome(
+    work: ServedCall,
+    exposed: Exposed,
+    unreadable?: ValidationError,
+  ): Promise<Answer<string> | undefined> {
+    const { fn, call } = work.request;
+    const { authorize, exposeErrors, report } = this.#core;
+    if (authorize || exposed.exposure.authorize) {
+      const hooks = [authorize, exposed.exposure.authorize];
+      if (!await allowed(hooks, { fn, headers: userHeaders(call?.headers) }, report)) return deniedAnswer(fn);
+      if (!this.#serves(work, exposed)) return undefined;
+    }
+    return unreadable ? errorAnswer(fn, unreadable, exposeErrors) : await this.#limited(work, exposed);
+  }
+
+  /** Returns whether a call that has waited still runs: its function is served, and its caller has not cancelled it. */
+  #serves({ request, cancelled }: ServedCall, { exposure }: Exposed): boolean {
+    return !this.#closed && !cancelled && this.#exposed.get(request.fn)?.exposure === exposure;
+  }
+
   /** Runs the function within its limit. Resolves with undefined if the caller has cancelled the call or the function is no longer served. */
-  async #limited(work: ServedCall, { exposure, semaphore }: Exposed): Promise<Answer<string> | undefined> {
+  async #limited(work: ServedCall, exposed: Exposed): Promise<Answer<string> | undefined> {
+    const { exposure, semaphore } = exposed;
     const { request } = work;
     if (!semaphore) return await this.#invoke(request, exposure);
     await semaphore.acquire();
     try {
-      const served = !this.#closed && this.#exposed.get(request.fn)?.exposure === exposure;
-      if (!served || work.cancelled) return undefined;
+      if (!this.#serves(work, exposed)) return undefined;
       return await this.#invoke(request, exposure);
     } finally {
       semaphore.release();
@@ -221,7 +245,7 @@ export class Server {
   }
 
   async #invoke({ fn, args, kwargs, call }: Request, { fn: serve, procedure }: Exposure): Promise<Answer<string>> {
-    const { codec, telemetry } = this.#core;
+    const { codec, telemetry, exposeErrors } = this.#core;
     try {
       if (Object.keys(kwargs).length > 0) {
         throw new TypeError(`Cannot call "${fn}" with keyword arguments: ${Object.keys(kwargs).join(", ")}`);
@@ -245,7 +269,7 @@ export class Server {
       };
       return await telemetry.observe("serve", fn, work, call?.headers?.traceparent);
     } catch (error) {
-      return errorAnswer(fn, error);
+      return errorAnswer(fn, error, exposeErrors);
     }
   }
 
@@ -269,7 +293,10 @@ export class Server {
           if (refusedBefore || refused) return;
           // the error of a function may be too large too
           const { id, server } = answer.call!;
-          return await this.#answer(request, { ...errorAnswer(fn, error), call: { id, server } }, true);
+          return await this.#answer(request, {
+            ...errorAnswer(fn, error, this.#core.exposeErrors),
+            call: { id, server },
+          }, true);
         }
       }
       // a caller that posted its request, and receives no refusal, posts it again; it does not publish it again

@@ -7,7 +7,6 @@ import type { Written } from "../codec/codec.ts";
 import { type MessageHeaders, readHeaders } from "../codec/headers.ts";
 import { writeMarks } from "../codec/marks.ts";
 import { type BusError, ProviderError, RpcError, TimeoutError, type ValidationError } from "../errors.ts";
-import { nameOf, stackOf, textOf } from "../internal/thrown.ts";
 
 /** The tag of a request. */
 export const REQUEST = "pymq.core.RpcRequest";
@@ -27,7 +26,7 @@ export type Refusal = "gone" | "busy" | "late" | "forgotten" | "running" | "here
 const MAX_ID = 64;
 
 /** The fifth element of an answer until the server fills it in. */
-const UNADDRESSED = { id: "", server: "" };
+export const UNADDRESSED = { id: "", server: "" };
 
 /** A request: `[fn, response_channel, args, kwargs, { id, inbox, deadline, headers }]`. */
 export interface Request {
@@ -68,6 +67,8 @@ export interface Answer<Result = unknown> {
     readonly attempt?: number;
     /** Whether the result is `undefined`, which Python does not have. */
     readonly void?: boolean;
+    /** Whether the server did not run the call because its hook `authorize` does not allow it. */
+    readonly denied?: boolean;
     readonly stack?: string;
   };
 }
@@ -116,13 +117,6 @@ export function readAnswer(value: unknown, unreadable?: ValidationError): Answer
     isError: isError === true,
     call: call as Answer["call"],
   };
-}
-
-/** Creates the answer of a function that threw. The server adds its inbox before it sends the answer. */
-export function errorAnswer(fn: string, error: unknown): Answer<string> {
-  const stack = stackOf(error);
-  const answer = { fn, isError: true, result: JSON.stringify([textOf(error)]), resultType: nameOf(error) };
-  return stack === undefined ? answer : { ...answer, call: { ...UNADDRESSED, stack } };
 }
 
 /** Creates the answer of a function that returned `undefined`. Python does not have that value, so the answer is marked for tsmq. */

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { guard } from "../internal/thrown.ts";
+import { guard } from "../internal/complain.ts";
 import { openTelemetry, Recording, type Verb } from "./opentelemetry.ts";
 
 /** A log record: one operation or event of a bus. */

@@ -1,6 +1,7 @@
 /** Cases about calls in which the transport makes no difference. */
 import type { Bus } from "../../src/bus.ts";
 import { RemoteInvocationError, ValidationError } from "../../src/errors.ts";
+import type { ExposeErrors } from "../../src/hooks.ts";
 import { procedure } from "../../src/rpc/procedure.ts";
 import { each, equal, ok, range, rejects, rejectsWith } from "../../src/conformance/assert.ts";
 import type { Cases } from "../../src/conformance/cases.ts";
@@ -33,6 +34,57 @@ export const rpc: Cases = {
     equal(await count(undefined, null), [undefined, null]);
     equal(await count([1, [2]], { a: {} }), [[1, [2]], { a: {} }]);
     equal(await count(...range(100)), range(100));
+  },
+
+  "callers learn of an error what exposeErrors says": async (t) => {
+    const shown: Record<string, [ExposeErrors, type: string, message: string, stack: boolean]> = {
+      false: [false, "RangeError", "secret", false],
+      true: [true, "RangeError", "secret", true],
+      "a function": [
+        (error) => ({ name: "Failed", message: `by ${(error as Error).name}` }),
+        "Failed",
+        "by RangeError",
+        false,
+      ],
+      "a function that throws": [
+        () => {
+          throw new Error("on purpose");
+        },
+        "Error",
+        "the function threw",
+        false,
+      ],
+      "a function that returns nothing": [() => undefined as never, "Error", "the function threw", false],
+      "a function that returns an error": [(error) => error as never, "RangeError", "secret", false],
+      "a function that returns other values": [
+        () => ({ name: 7, message: "secret" }) as never,
+        "Error",
+        "the function threw",
+        false,
+      ],
+    };
+    const caller = await t.open();
+    const kept = console.error;
+    console.error = () => {}; // a function that fails is reported there
+    try {
+      await each(shown, async ([exposeErrors, type, message, stack], name) => {
+        const server = await t.open({ exposeErrors });
+        await server.expose(name, () => {
+          throw new RangeError("secret");
+        });
+        const error = await rejects(() => caller.stub(name)(), RemoteInvocationError);
+        equal([error.remoteType, error.remoteArgs], [type, [message]], `with ${name}`);
+        equal(error.remoteStack?.includes("secret") ?? false, stack, `with ${name}, whether the stack arrives`);
+        equal(
+          JSON.stringify(await caller.stub(name).rpc()).includes("secret"),
+          message === "secret",
+          `the response with ${name}`,
+        );
+      });
+    } finally {
+      console.error = kept;
+    }
+    await rejects(() => t.open({ exposeErrors: "stack" as never }), ValidationError);
   },
 
   "caller and server validate the calls of a procedure": async (t) => {

@@ -54,7 +54,7 @@ describe("the log hook", () => {
     } finally {
       console.error = error;
     }
-    assert(said.length > 0 && said.every(([text]) => text === "tsmq: the log function threw:"));
+    assert(said.length > 0 && said.every(([, text]) => text === "the log function threw:"));
   });
 
   it("is rejected if it is not a function", () => {

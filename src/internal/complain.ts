@@ -1,0 +1,29 @@
+/**
+ * Reports on the console. Their texts may come from the wire, so they are escaped, and they are never a format string.
+ *
+ * @module
+ */
+import { builtin } from "./builtin.ts";
+import { isPrintable, printable, printableLines } from "./printable.ts";
+import { textOf } from "./thrown.ts";
+
+/** Writes a thrown value to the console, with its stack if the console can read it. */
+export function complain(text: string, thrown: unknown): void {
+  try {
+    const shown = builtin<{ inspect(value: unknown): string }>("util")!.inspect(thrown);
+    console.error("tsmq: %s", printable(text), isPrintable(shown) ? thrown : printableLines(shown));
+  } catch {
+    console.error("tsmq: %s %s", printable(text), printableLines(textOf(thrown))); // formatting the value threw
+  }
+}
+
+/** Calls a function of the user that should not fail. If it throws or rejects, the error is written to the console. */
+export function guard(what: string, work: () => unknown): void {
+  const failed = (thrown: unknown) => complain(`${what} threw:`, thrown);
+  try {
+    const result = work();
+    if (result instanceof Promise) result.catch(failed);
+  } catch (thrown) {
+    failed(thrown);
+  }
+}

@@ -1,0 +1,32 @@
+/**
+ * Text from the wire for a terminal or a log: nothing in it can move the cursor, write to the clipboard, reorder text or begin a new line.
+ *
+ * @module
+ */
+
+/** Control characters (C0, DEL, C1), line and paragraph separators, marks that change the direction of text, and lone surrogates. */
+const UNSAFE = /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}\p{Cs}]/gu;
+/** The same, without the line feed before a line that is indented or closes a bracket, as in a stack or an inspected value. */
+const UNSAFE_IN_LINES = /(?!\n[ \]})])[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}\p{Cs}]/gu;
+
+/**
+ * Returns a text as one line, in which each unsafe character is written as `\u001b`. In JSON text such characters stand only inside
+ * strings, so the result is the same JSON value.
+ */
+export function printable(text: string): string {
+  return text.replace(UNSAFE, escaped);
+}
+
+/** Returns a text of several lines, such as a stack, with its unsafe characters escaped. No line but the first begins with a word. */
+export function printableLines(text: string): string {
+  return text.replace(UNSAFE_IN_LINES, escaped);
+}
+
+/** Returns whether a text of several lines has no unsafe character. */
+export function isPrintable(text: string): boolean {
+  return text.search(UNSAFE_IN_LINES) < 0;
+}
+
+function escaped(char: string): string {
+  return `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`;
+}

@@ -1,0 +1,64 @@
+/** Nothing from the wire reaches a terminal as it came: the escaping printer, and the reports on the console. */
+import { assertEquals, assertMatch } from "@std/assert";
+import { describe, it } from "@std/testing/bdd";
+import { format, inspect } from "node:util";
+import { Bus, memory } from "../mod.ts";
+import { isPrintable, printable, printableLines } from "../src/internal/printable.ts";
+import { until } from "./support/until.ts";
+
+/** Escape sequences (also by C1), the clipboard (OSC 52), a bell, a new line, marks of direction, a lone surrogate. */
+const HOSTILE = "\x1b]52;c;ZXZpbA==\x07\x9b2J\r\ntsmq: all is well\x7f\u202e\u2066\u200f\u061c\u2028\ud800";
+
+describe("printable", () => {
+  it("escapes what a terminal or a log would act on, and keeps all other text", () => {
+    assertEquals(
+      printable(HOSTILE),
+      "\\u001b]52;c;ZXZpbA==\\u0007\\u009b2J\\u000d\\u000atsmq: all is well\\u007f\\u202e\\u2066\\u200f\\u061c\\u2028\\ud800",
+    );
+    for (const text of ["", "plain %s %o", "ä, 漢字, עברית", "👩‍👩‍👧 🇪🇺", "a\\u001b"]) assertEquals(printable(text), text);
+  });
+
+  it("keeps the value of JSON text", () => {
+    for (const value of [HOSTILE.slice(0, -1), { [HOSTILE.slice(0, -1)]: ["\u2029\x85"] }]) {
+      assertEquals(JSON.parse(printable(JSON.stringify(value))), value);
+    }
+  });
+
+  it("keeps the lines of a stack, and no line of its own from a message", () => {
+    const stack = "Error: no\n    at f (file.ts:1)\n  [cause]: Error: why\n}";
+    assertEquals([printableLines(stack), isPrintable(stack)], [stack, true]);
+    assertEquals(printableLines("Error: no\ntsmq: fine\n\nx"), "Error: no\\u000atsmq: fine\\u000a\\u000ax");
+    assertEquals(isPrintable(inspect(new Error(HOSTILE))), false);
+  });
+});
+
+describe("a report on the console", () => {
+  it("has a constant format string, and its text is escaped", async () => {
+    const kept = console.error;
+    const reports: unknown[][] = [];
+    console.error = (...args: unknown[]) => void reports.push(args);
+    try {
+      await using bus = await Bus.open(memory());
+      const thrown = [
+        new Error(`%s ${HOSTILE}`),
+        new Error("outer", { cause: new TypeError(HOSTILE) }),
+        Object.assign(new Error("fields"), { body: HOSTILE, [HOSTILE]: 1 }),
+        HOSTILE,
+      ];
+      const topic = `%s%o${HOSTILE.replaceAll("\ud800", "")}`;
+      await bus.subscribe<number>(topic, (index) => {
+        throw thrown[index];
+      }).ready;
+      for (const index of thrown.keys()) await bus.publish(index, topic);
+      await until("all are reported", () => reports.length === thrown.length);
+    } finally {
+      console.error = kept;
+    }
+    for (const report of reports) {
+      assertEquals(report[0], "tsmq: %s");
+      const text = format(...report);
+      assertEquals(isPrintable(text), true, text);
+      assertMatch(text, /^tsmq: on "%s%o\\u001b/);
+    }
+  });
+});
