@@ -27,15 +27,16 @@ import { command as serve } from "./commands/serve.ts";
 import { command as sub } from "./commands/sub.ts";
 import { command as top } from "./commands/top.ts";
 import { exitCode, EXITS } from "./exit.ts";
-import { messageOf, print } from "./io.ts";
+import { messageOf, printRaw } from "./io.ts";
 
 const ABOUT = `tsmq: pub/sub, queues and calls over transports that you already run
 
 The first argument of each command is the URL of the transport:
   redis://user:password@host:6379/0   rediss://… for TLS   unix:///path/of/socket
-  redis+sentinel://host:26379,host:26379/mymaster   redis+cluster://host:7000,host:7001
+  redis+sentinel://host:26379,host:26379/mymaster   redis+cluster://host:7000,host:7001   rediss+… for TLS
   aws:eu-central-1   aws:us-east-1?endpoint=http://localhost:4566   (the AWS SDK finds the credentials)
   ipc:   memory: (for this process only, to try commands)
+  env:NAME   file:/path   (the URL in that variable or file; all users see a password on the command line)
 
 Values are JSON, on the command line, on standard input (one value a line) and on standard output.
 An error is one line on standard error.
@@ -84,7 +85,7 @@ export async function main(args: readonly string[] = process.argv.slice(2)): Pro
   const context: Parameters<typeof run>[2] = { process: { stdout, stderr, env: {} } };
   if (args[0] === "complete") {
     const proposed = await proposeCompletions(app, args.slice(args[1] === "--" ? 2 : 1), context);
-    for (const { completion, brief } of proposed) await print(`${completion}\t${brief}`);
+    for (const { completion, brief } of proposed) await printRaw(`${completion}\t${brief}\n`);
     return;
   }
   await run(app, args, context);

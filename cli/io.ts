@@ -6,6 +6,7 @@
 import process from "node:process";
 import { Codec } from "../src/codec/codec.ts";
 import { ValidationError } from "../src/errors.ts";
+import { printable } from "../src/internal/printable.ts";
 import { textOf } from "../src/internal/thrown.ts";
 
 const codec = new Codec();
@@ -66,16 +67,24 @@ export function aborted(signal: AbortSignal): Promise<void> {
   });
 }
 
-/** Prints a line and resolves when it is written. Rejects when the reader has closed the pipe, see {@linkcode whileRead}. */
+/**
+ * Prints one line, with its unsafe characters escaped, and resolves when it is written. Rejects when the reader has closed the pipe, see
+ * {@linkcode whileRead}.
+ */
 export function print(text: string): Promise<void> {
+  return printRaw(`${printable(text)}\n`);
+}
+
+/** Prints a text as it is, like {@linkcode print}. It must contain nothing from the wire. */
+export function printRaw(text: string): Promise<void> {
   return new Promise((resolve, reject) => {
-    process.stdout.write(`${text}\n`, (error) => error ? reject(error) : resolve());
+    process.stdout.write(text, (error) => error ? reject(error) : resolve());
   });
 }
 
-/** Returns the message of an error as one line. */
+/** Returns the message of an error as one line, with its unsafe characters escaped. */
 export function messageOf(error: unknown): string {
-  return textOf(error).split("\n").map((part) => part.trim()).join(" ");
+  return printable(textOf(error).split("\n").map((part) => part.trim()).join(" "));
 }
 
 /** Runs work that prints, and ends it without an error when the reader closes the pipe, as in `tsmq sub … | head -1`. */

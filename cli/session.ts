@@ -7,6 +7,7 @@ import type { FlagParametersForType } from "@stricli/core";
 import process from "node:process";
 import { Bus } from "../mod.ts";
 import { ValidationError } from "../src/errors.ts";
+import { printable } from "../src/internal/printable.ts";
 import { messageOf, whileRead } from "./io.ts";
 import { transportFor } from "./urls.ts";
 
@@ -66,7 +67,7 @@ export async function withBus(
 
 /** Writes a line to standard error. */
 export function say(text: string): void {
-  process.stderr.write(`tsmq: ${text}\n`);
+  process.stderr.write(`tsmq: ${printable(text)}\n`);
 }
 
 /** Returns a signal that aborts on Ctrl-C or SIGTERM. A second Ctrl-C or SIGTERM ends the process immediately. */

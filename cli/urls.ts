@@ -3,8 +3,11 @@
  *
  * @module
  */
+import { readFileSync } from "node:fs";
+import process from "node:process";
 import type { Doctor } from "../src/provider/admin.ts";
 import { ValidationError } from "../src/errors.ts";
+import { textOf } from "../src/internal/thrown.ts";
 import type { Provider } from "../src/provider/provider.ts";
 import type { AwsOptions } from "../src/providers/aws/provider.ts";
 import type { IpcOptions } from "../src/providers/ipc/provider.ts";
@@ -23,9 +26,12 @@ export interface Transport {
  *
  * - `memory:`
  * - `redis://user:password@host:6379/0`, `rediss://…` for TLS, `unix:///path/of/socket`;
- *   `redis+sentinel://host:26379,host:26379/mymaster`, `redis+cluster://host:7000,host:7001`
+ *   `redis+sentinel://host:26379,host:26379/mymaster`, `redis+cluster://host:7000,host:7001`,
+ *   `rediss+sentinel://…`, `rediss+cluster://…` for TLS with every server
  * - `ipc:`, or `ipc:/directory/in/memory` instead of `/dev/shm`
  * - `aws:`, `aws:eu-central-1`, `aws:us-east-1?endpoint=http://localhost:4566`; credentials come from where the AWS SDK finds them
+ * - `env:NAME`, `file:/path`: the URL in this environment variable or file. All users of a machine see the arguments of its commands, so a
+ *   URL with a password belongs there
  *
  * @throws {ValidationError} when the URL is none of these; the message does not repeat it, because it may contain a password
  */
@@ -50,15 +56,12 @@ const SCHEMES: Record<string, (rest: string, url: string) => Transport> = {
   redis: (_, url) => redisTransport({ url }),
   rediss: (_, url) => redisTransport({ url }),
   unix: (_, url) => redisTransport({ url }),
-  "redis+sentinel": (rest) => {
-    const { addresses, path, ...user } = many(rest, 26_379);
-    return redisTransport({ sentinels: addresses, name: path, ...user });
-  },
-  "redis+cluster": (rest) => {
-    const { addresses, path, ...user } = many(rest, 6_379);
-    if (path && path !== "0") throw unusable("it names a database, and a Redis Cluster has only 0");
-    return redisTransport({ cluster: addresses, ...user });
-  },
+  "redis+sentinel": (rest) => sentinels(rest),
+  "rediss+sentinel": (rest) => sentinels(rest, true),
+  "redis+cluster": (rest) => cluster(rest),
+  "rediss+cluster": (rest) => cluster(rest, true),
+  env: (name) => elsewhere(process.env[name], `the environment variable ${name}`),
+  file: (path) => elsewhere(content(path), `the file ${path}`),
   ipc: (rest) => {
     // as a path, `//` would be the root of the file system
     if (rest.startsWith("//")) throw unusable("ipc: has no host; give ipc: alone, or a directory as in ipc:/dev/shm");
@@ -72,6 +75,33 @@ const SCHEMES: Record<string, (rest: string, url: string) => Transport> = {
     return awsTransport({ region: region || undefined, endpoint });
   },
 };
+
+function sentinels(rest: string, tls?: true): Transport {
+  const { addresses, path, ...user } = many(rest, 26_379);
+  return redisTransport({ sentinels: addresses, name: path, tls, ...user });
+}
+
+function cluster(rest: string, tls?: true): Transport {
+  const { addresses, path, ...user } = many(rest, 6_379);
+  if (path && path !== "0") throw unusable("it names a database, and a Redis Cluster has only 0");
+  return redisTransport({ cluster: addresses, tls, ...user });
+}
+
+/** Returns the transport of a URL that is not on the command line. */
+function elsewhere(url: string | undefined, where: string): Transport {
+  const text = url?.trim() ?? "";
+  if (text === "") throw unusable(`${where} has none`);
+  if (/^(env|file):/.test(text)) throw unusable(`${where} names another place`);
+  return transportFor(text);
+}
+
+function content(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    throw unusable(`the file cannot be read: ${textOf(error)}`);
+  }
+}
 
 function redisTransport(options: RedisOptions): Transport {
   return {

@@ -1,5 +1,5 @@
 import { buildCommand } from "@stricli/core";
-import { print, whileRead } from "../io.ts";
+import { printRaw, whileRead } from "../io.ts";
 
 type Shell = "bash" | "zsh" | "fish";
 
@@ -22,7 +22,7 @@ compdef _tsmq tsmq`,
 
 /** The command `tsmq completion`. */
 export const command = buildCommand({
-  func: (_: Record<never, never>, shell: Shell) => whileRead(() => print(SCRIPTS[shell])),
+  func: (_: Record<never, never>, shell: Shell) => whileRead(() => printRaw(`${SCRIPTS[shell]}\n`)),
   parameters: {
     positional: {
       kind: "tuple",

@@ -72,8 +72,8 @@ async function within(promise: Promise<void>, ms: number): Promise<void> {
 
 const MARKS: Record<Check["state"], string> = { ok: "ok    ", risk: "RISK  ", broken: "BROKEN" };
 
-function format({ name, state, detail, mend }: Check): string {
-  return `${MARKS[state]} ${name}: ${detail}${mend ? `\n       → ${mend}` : ""}`;
+function format({ name, state, detail, mend }: Check): string[] {
+  return [`${MARKS[state]} ${name}: ${detail}`, ...mend ? [`       → ${mend}`] : []];
 }
 
 /** The command `tsmq doctor`. */
@@ -82,7 +82,7 @@ export const command = buildCommand({
     whileRead(async () => {
       for await (const check of checks(transportFor(url), namespace)) {
         if (check.state === "broken") process.exitCode = 1;
-        await print(json ? JSON.stringify(check) : format(check));
+        for (const line of json ? [JSON.stringify(check)] : format(check)) await print(line);
       }
     }),
   parameters: {

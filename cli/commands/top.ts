@@ -2,8 +2,9 @@ import { buildCommand } from "@stricli/core";
 import process from "node:process";
 import type { Bus } from "../../mod.ts";
 import type { Doctor } from "../../src/provider/admin.ts";
+import { printable } from "../../src/internal/printable.ts";
 import { after } from "../../src/internal/time.ts";
-import { aborted, print } from "../io.ts";
+import { aborted, print, printRaw } from "../io.ts";
 import { BUS_FLAGS, type BusFlags, count, number, URL_ARGUMENT, withBus } from "../session.ts";
 import { transportFor } from "../urls.ts";
 
@@ -71,7 +72,8 @@ class Meter {
   }
 }
 
-function table(rows: readonly Row[]): string {
+function table(all: readonly Row[]): string {
+  const rows = all.map((row) => ({ ...row, name: printable(row.name) }));
   const width = Math.max(20, ...rows.map(({ name }) => name.length));
   const one = (name: string, rate: string, total: string) =>
     `${name.padEnd(width)} ${rate.padStart(12)} ${total.padStart(12)}`;
@@ -101,7 +103,7 @@ export const command = buildCommand({
         for (let left = flags.count; left > 0 && !signal.aborted; left--) {
           await pause(flags.interval, signal);
           const rows = await meter.sample();
-          if (!flags.json) await print(`${isTTY ? "\x1b[H\x1b[2J" : ""}${table(rows)}`);
+          if (!flags.json) await printRaw(`${isTTY ? "\x1b[H\x1b[2J" : ""}${table(rows)}\n`);
           else for (const row of rows) await print(JSON.stringify(row));
         }
       } finally {

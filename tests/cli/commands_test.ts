@@ -2,6 +2,9 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { fileURLToPath } from "node:url";
+import { Bus } from "../../mod.ts";
+import { isPrintable } from "../../src/internal/printable.ts";
+import { redis } from "../../src/providers/redis/provider.ts";
 import { RedisServer } from "../support/redis_server.ts";
 import { until } from "../support/until.ts";
 import { Running, tsmq } from "./run.ts";
@@ -80,7 +83,8 @@ describe("tsmq", () => {
     const ns = fresh();
     await tsmq(["put", url, "q", ...ns], { input: ['"a\u2028b"', " ", '"c"\r'] });
     await tsmq(["put", url, "q", "--text", ...ns], { input: ["d\re", " f "] });
-    assertEquals((await tsmq(["get", url, "q", "-c", "4", ...ns])).lines, ['"a\u2028b"', '"c"', '"d\\re"', '" f "']);
+    const { lines } = await tsmq(["get", url, "q", "-c", "4", ...ns]);
+    assertEquals(lines.map((line) => JSON.parse(line)), ["a\u2028b", "c", "d\re", " f "]);
   });
 
   it("ends silently when the reader closes the pipe, and puts an unread item back", async () => {
@@ -103,8 +107,18 @@ describe("tsmq", () => {
     const [serving] = await serve.printed(1);
     assertEquals(JSON.parse(serving!), {
       serving: ["add", "fail", "hello"],
-      skipped: ["Counter", "_internal", "counter"],
+      skipped: {
+        Counter: "it is a class; a default export can expose an object of it",
+        EventEmitter: "it belongs to the platform",
+        _internal: "its name begins with _",
+        clone: "it belongs to the platform",
+        counter: "it is not a function",
+        list: "it is not a function",
+        store: "it is not a function",
+      },
     });
+    const denied = await tsmq(["call", url, "store.get", "key", "--text", ...ns]);
+    assertEquals([denied.code, denied.lines], [7, []]);
     assertEquals((await tsmq(["call", url, "add", "1", "2", ...ns])).lines, ["3"]);
     assertEquals((await tsmq(["call", url, "add", ...ns, "--", "-1", "2"])).lines, ["1"]);
     assertEquals((await tsmq(["call", url, "hello", "--text", "you", ...ns])).lines, ['"hello you"']);
@@ -148,6 +162,29 @@ describe("tsmq", () => {
     assertEquals((await top.ended()).code, 0);
     const table = (await tsmq(["top", url, "-c", "1", "-i", "50", ...ns])).lines;
     assertMatch(table.join("\n"), /QUEUE +growth\/s +waiting\nwaiting +0\.0 +3/);
+  });
+
+  it("prints nothing from the wire that a terminal would act on", async () => {
+    const ns = crypto.randomUUID();
+    const hostile = "\x1b]52;c;ZXZpbA==\x07\x9b2J\ntsmq: done\u202e";
+    await server.run("lpush", `__eventbus:${ns}:${hostile}`, JSON.stringify(hostile), JSON.stringify({ [hostile]: 1 }));
+    await using bus = await Bus.open(redis({ url }), { namespace: ns });
+    await bus.expose("fail", () => Promise.reject(Object.assign(new Error(hostile), { name: hostile })));
+    const runs: Record<string, [args: string[], code: number]> = {
+      top: [["top", url, "-c", "1", "-i", "50"], 0],
+      "top --json": [["top", url, "-c", "1", "-i", "50", "--json"], 0],
+      get: [["get", url, hostile, "-c", "2"], 0],
+      "get of an empty queue": [["get", url, hostile], 3],
+      call: [["call", url, "fail"], 8],
+      "call --multi": [["call", url, "fail", "--multi"], 0],
+    };
+    for (const [what, [args, code]] of Object.entries(runs)) {
+      await using run = new Running([...args, "-n", ns]);
+      assertEquals((await run.ended()).code, code, run.child.output);
+      assertMatch(run.child.output, /\\u001b/, what);
+      assertEquals(isPrintable(run.child.output.replace(/\n(?=\S)/g, "\n ").trim()), true, what);
+      assertEquals(/^tsmq: done/m.test(run.child.output), false, what);
+    }
   });
 
   it("reap removes expired registrations", async () => {

@@ -2,9 +2,11 @@ import type { Bus } from "../../mod.ts";
 
 export const add = (a: number, b: number): number => a + b;
 
-export function hello(name: string): string {
-  return `hello ${name}`;
-}
+const greeter = { greeting: "hello" };
+
+export const hello = function (this: typeof greeter, name: string): string {
+  return `${this.greeting} ${name}`;
+}.bind(greeter);
 
 export function fail(): never {
   throw new RangeError("out of luck");
@@ -19,6 +21,14 @@ export class Counter {
 }
 
 export const counter: Counter = new Counter();
+
+export const store: Map<string, string> = new Map([["key", "secret"]]);
+
+export const list: string[] = ["secret"];
+
+export { EventEmitter } from "node:events";
+
+export const clone = structuredClone;
 
 export const _internal = (): string => "not served";
 

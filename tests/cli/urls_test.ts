@@ -1,19 +1,32 @@
 /** The provider for each kind of URL, and the URLs that are rejected. */
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { describe, it } from "@std/testing/bdd";
+import { afterAll, describe, it } from "@std/testing/bdd";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import process from "node:process";
 import { providerFor } from "../../cli/url.ts";
 import { ValidationError } from "../../mod.ts";
+import { makeDir, removeDir } from "../support/child.ts";
 
 /** The defined options of the provider for a URL. */
 async function options(url: string): Promise<Record<string, unknown>> {
   return JSON.parse(JSON.stringify((await providerFor(url)).options));
 }
 
+/** The settings that the worker of a Redis bus receives, with the secrets. */
+async function secrets(url: string): Promise<Record<string, unknown>> {
+  return await (await providerFor(url)).askHandler!.answer("settings", undefined) as Record<string, unknown>;
+}
+
 describe("providerFor()", () => {
+  const dir = makeDir("urls");
+  afterAll(() => removeDir(dir));
+
   it("parses several hosts, each with the default port of its kind", async () => {
-    const { sentinels, name, username, password } = await options("redis+sentinel://a:p%40ss@one,[::1]:7/mymaster");
+    const { sentinels, name, username } = await options("redis+sentinel://a:p%40ss@one,[::1]:7/mymaster");
     assertEquals(sentinels, [{ host: "one", port: 26_379 }, { host: "::1", port: 7 }]);
-    assertEquals([name, username, password], ["mymaster", "a", "p@ss"]);
+    assertEquals([name, username], ["mymaster", "a"]);
+    assertEquals((await secrets("redis+sentinel://a:p%40ss@one/mymaster")).password, "p@ss");
     const { cluster } = await options("redis+cluster://one,two:7001/0");
     assertEquals(cluster, [{ host: "one", port: 6_379 }, { host: "two", port: 7_001 }]);
   });
@@ -22,6 +35,30 @@ describe("providerFor()", () => {
     assertEquals([(await options("ipc:")).directory, (await options("ipc:/tmp")).directory], ["/dev/shm", "/tmp"]);
     const { region, endpoint } = await options("aws:us-east-1?endpoint=http://localhost:4566");
     assertEquals([region, endpoint], ["us-east-1", "http://localhost:4566"]);
+  });
+
+  it("uses TLS for every server of rediss+sentinel: and rediss+cluster:", async () => {
+    const { tls, sentinelTls } = await secrets("rediss+sentinel://:p@one/mymaster");
+    assertEquals([tls, sentinelTls], [{}, {}]);
+    assertEquals((await secrets("rediss+cluster://:p@one")).tls, {});
+    assertEquals((await secrets("redis+sentinel://:p@one/mymaster")).sentinelTls, undefined);
+  });
+
+  it("reads the URL from the environment or from a file", async () => {
+    const file = join(dir, "url");
+    writeFileSync(file, "redis://:s3cret@one:7/2\n");
+    process.env.TSMQ_TEST_URL = "redis://:s3cret@one:7/2";
+    for (const url of ["env:TSMQ_TEST_URL", `file:${file}`]) {
+      const { host, port, db, password } = await secrets(url);
+      assertEquals([host, port, db, password], ["one", 7, 2, "s3cret"]);
+    }
+    process.env.TSMQ_TEST_URL = "http://:secret@one";
+    writeFileSync(file, "env:TSMQ_TEST_URL");
+    for (const url of ["env:TSMQ_TEST_URL", `file:${file}`, "env:TSMQ_TEST_NONE", "env:", `file:${file}.none`]) {
+      const error = await assertRejects(() => providerFor(url), ValidationError, "Cannot use a URL");
+      assert(!error.message.includes("secret"), error.message);
+    }
+    delete process.env.TSMQ_TEST_URL;
   });
 
   const wrong: Record<string, string> = {
