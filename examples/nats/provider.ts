@@ -57,7 +57,9 @@ export function nats(options: NatsOptions = {}): Provider {
       latency: 50,
     },
     worker: new URL("./worker.ts", import.meta.url),
-    options: settings,
+    // a printed provider shows its options, so the worker asks for the login
+    options: { servers: settings.servers, maxPayload },
+    askHandler: { answer: () => settings },
     open: (context) => NatsSender.open(settings, context),
   };
 }

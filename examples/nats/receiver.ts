@@ -23,7 +23,7 @@ const CLEANUP = 1_000;
 /** Opens the receiving half of a NATS bus. */
 export async function openReceiver(context: ReceiverContext): Promise<Receiver> {
   const receiver = new NatsReceiver(context);
-  await receiver.open(context.options as Settings);
+  await receiver.open(await context.ask("settings", undefined) as Settings);
   return receiver;
 }
 

@@ -52,7 +52,10 @@ export interface Provider {
   readonly features: Features;
   /** The module of the worker, which calls `serve(openReceiver)` of `@tsmq/tsmq/worker`. */
   readonly worker: URL;
-  /** The options that the receiver is opened with. They are posted to the worker, so they must be cloneable: no functions. */
+  /**
+   * The options that the receiver is opened with. They are posted to the worker, so they must be cloneable: no functions. A console or a
+   * logger prints them, so they should have no secrets: the receiver asks for those (`context.ask`).
+   */
   readonly options: unknown;
   /** Whether all buses that are opened with this provider share one worker, as the in-memory broker needs. Default: false. */
   readonly sharedWorker?: boolean;

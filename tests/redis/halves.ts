@@ -93,6 +93,7 @@ export async function open(options: RedisOptions, opening: Opening = {}): Promis
   const senderSaid: string[] = [];
   const inbox: string[] = [];
   const ask = () => Promise.reject(new Error("nothing to ask"));
+  const received = opening.receiver ? redis(opening.receiver) : provider;
   const sender = await provider.open({
     namespace,
     connectTimeout,
@@ -102,7 +103,7 @@ export async function open(options: RedisOptions, opening: Opening = {}): Promis
   });
   const receiver = await openReceiver({
     namespace,
-    options: structuredClone(opening.receiver ? redis(opening.receiver).options : provider.options),
+    options: structuredClone(received.options),
     connectTimeout,
     inbox: (body) => inbox.push(body),
     state: (connected) => said.push(connected ? "up" : "down"),
@@ -111,7 +112,7 @@ export async function open(options: RedisOptions, opening: Opening = {}): Promis
     congested: false,
     arrived: 0,
     due: Infinity,
-    ask,
+    ask: async (verb, argument) => structuredClone(await received.askHandler!.answer(verb, argument)),
   });
   const receive = (queue: string, options: Partial<ReceiveOptions> = {}) =>
     receiver.receive(queue, { max: 1, wait: 0, signal: new AbortController().signal, ...options });

@@ -43,6 +43,17 @@ describe("redis()", () => {
     assertEquals(redis().features.counts, true);
   });
 
+  it("uses TLS with the Sentinels where the master has TLS, unless sentinelTls says otherwise", () => {
+    const given = { sentinels: [{ host: "a", port: 1 }], name: "main" };
+    const tls = { ca: "x" };
+    assertEquals(parseOptions({ ...given, tls }).sentinelTls, tls);
+    assertEquals(parseOptions({ ...given, tls: true }).sentinelTls, {});
+    assertEquals(parseOptions({ ...given, tls, sentinelTls: { ca: "y" } }).sentinelTls, { ca: "y" });
+    assertEquals(parseOptions({ ...given, tls, sentinelTls: false }).sentinelTls, undefined);
+    assertEquals(parseOptions(given).sentinelTls, undefined);
+    assertEquals(parseOptions({ tls }).sentinelTls, undefined);
+  });
+
   it("is plain data that can be posted to the worker", () => {
     const { options, worker } = redis({ url: "redis://h", tls: { ca: ["x"] } });
     assertEquals(structuredClone(options), options);
@@ -62,6 +73,9 @@ describe("redis()", () => {
       [{ port: "6379" }, "port", "must be a port, not a string"],
       [{ port: 0 }, "port", "must be a port, not another number"],
       [{ db: -1 }, "db", "whole number"],
+      [{ credentials: { password: "x" } }, "credentials", "must be a function"],
+      [{ credentials: () => ({}), username: "me" }, "username", "credentials"],
+      [{ credentials: () => ({}), password: "x" }, "password", "credentials"],
       [{ prot: 1 }, "prot", "not an option"],
       [{ retry: { min: 0 } }, "retry.min", "milliseconds"],
       [{ retry: { times: 3 } }, "retry.times", "not an option"],

@@ -27,7 +27,7 @@ export interface AwsCredentials {
   readonly expiration?: Date;
 }
 
-/** Options of `aws()`. All but `credentials` is plain data, because it is posted to the worker. */
+/** Options of `aws()`. All but `credentials` is plain data, which reaches the worker. A printed provider does not show the secrets among them. */
 export interface AwsOptions {
   /** URL of an emulator or a VPC endpoint that serves SNS and SQS. Default: AWS itself. */
   readonly endpoint?: string;

@@ -7,6 +7,7 @@ import { ValidationError } from "../../errors.ts";
 import type { Provider, Sender, SenderContext } from "../../provider/provider.ts";
 import type { AskCredentials } from "./client.ts";
 import { toBusError } from "./errors.ts";
+import { posted } from "./posted.ts";
 import { Names } from "./names.ts";
 import { type AwsCredentials, type AwsOptions, parseOptions, type Settings } from "./options.ts";
 import type { Swept } from "./cleanup.ts";
@@ -69,11 +70,12 @@ export function aws(options: AwsOptions = {}): Provider {
       latency: LATENCY,
     },
     worker: new URL("../../../workers/aws.ts", import.meta.url),
-    options: settings,
+    options: posted(settings),
     open: (context) => open(settings, ask, context),
     askHandler: {
-      answer(verb): Promise<AwsCredentials> {
+      answer(verb): Promise<AwsCredentials> | Settings {
         if (verb === "credentials") return ask();
+        if (verb === "settings") return settings;
         throw new ValidationError(`Cannot answer "${verb}": the AWS provider has no such request`);
       },
     },

@@ -21,6 +21,7 @@ import { failureOf, toBusError } from "./errors.ts";
 import { Leases, secondsOf } from "./leases.ts";
 import { Names } from "./names.ts";
 import type { AwsCredentials, Settings } from "./options.ts";
+import { received } from "./posted.ts";
 import { BusQueueReader, type ReaderEvents } from "./bus_queue_reader.ts";
 import { Queues } from "./queues.ts";
 import { cleanUp } from "./cleanup.ts";
@@ -40,7 +41,7 @@ const EMPTY_TIMEOUT = 300;
 
 /** Opens the receiving half. */
 export async function openReceiver(context: ReceiverContext): Promise<Receiver> {
-  const settings = context.options as Settings;
+  const settings = await received(context);
   const receiver = new AwsReceiver(settings, context);
   try {
     await receiver.open(context.connectTimeout);

@@ -3,14 +3,15 @@
  *
  * @module
  */
-import { Cluster, type Redis } from "ioredis";
+import { Cluster, type Redis, type RedisOptions as IoRedisOptions } from "ioredis";
 import { ClosedError } from "../../errors.ts";
 import { within } from "../../internal/time.ts";
 import type { Client, Observer } from "./client.ts";
 import { noConnection, noReply, outcomeUnknown, outOfStep, toProviderError } from "./errors.ts";
+import { login } from "./login.ts";
 import { operation } from "./operations.ts";
 import { guardParser } from "./parser_guard.ts";
-import { addresses, retryDelay, serverOptions, type Settings } from "./settings.ts";
+import { addresses, type RedisCredentials, retryDelay, type Settings } from "./settings.ts";
 import { echo, PING, type ReplyReader } from "./replies.ts";
 
 /** Milliseconds between refreshes of the slot table. A node reports a slot that moved, but a dead node reports nothing. */
@@ -32,6 +33,9 @@ interface Call {
 /** A {@linkcode Client} of all masters of a Redis Cluster. It calls no `Observer.prepare`, and receives no events. */
 export class ClusterClient implements Client {
   #cluster: Cluster;
+  #settings: Settings;
+  /** The options of ioredis for each node. */
+  #nodeOptions: IoRedisOptions;
   #timeout: number;
   #observer: Observer;
   #calls = new Set<Call>();
@@ -49,7 +53,15 @@ export class ClusterClient implements Client {
   constructor(settings: Settings, timeout: number, observer: Observer = {}) {
     this.#timeout = timeout;
     this.#observer = observer;
-    const { host: _host, port: _port, ...login } = serverOptions(settings) as Record<string, unknown>;
+    this.#settings = settings;
+    const { username, password } = settings;
+    this.#nodeOptions = {
+      tls: settings.tls as IoRedisOptions["tls"],
+      ...loginOf({ username, password }),
+      connectTimeout: timeout,
+      disableClientInfo: true,
+      autoResendUnfulfilledCommands: false,
+    };
     let attempts = 0;
     const cluster = this.#cluster = new Cluster(addresses(settings).map(({ host, port }) => ({ host, port })), {
       lazyConnect: true,
@@ -61,12 +73,7 @@ export class ClusterClient implements Client {
       slotsRefreshTimeout: timeout,
       // a certificate contains the name of a node, not its IP address
       dnsLookup: (name, done) => done(null, name),
-      redisOptions: {
-        ...login,
-        connectTimeout: timeout,
-        disableClientInfo: true,
-        autoResendUnfulfilledCommands: false,
-      },
+      redisOptions: this.#nodeOptions,
       clusterRetryStrategy: () => this.#closed || this.#connected === 0 ? null : retryDelay(settings, ++attempts),
     });
     cluster.on("ready", () => {
@@ -79,6 +86,7 @@ export class ClusterClient implements Client {
       if (outOfStep(error)) this.#outOfStep(error);
     });
     cluster.on("+node", (node: Redis) => {
+      if (settings.credentials) this.#askLogin(node);
       node.on("connect", () => guardParser(node, (error) => this.#outOfStep(error)));
       // ioredis does not handle a rejected ASKING, which would end the program
       const asking = node.asking.bind(node);
@@ -101,8 +109,10 @@ export class ClusterClient implements Client {
     const opening = this.#opening = Promise.withResolvers<void>();
     const timer = setTimeout(() => opening.reject(this.#error), timeout);
     this.#timer = setInterval(() => this.#ping(), PING);
-    this.#cluster.connect().catch(() => {});
     try {
+      // a function that returns the login is asked before ioredis copies these options
+      if (this.#settings.credentials) Object.assign(this.#nodeOptions, loginOf(await login(this.#settings, timeout)));
+      this.#cluster.connect().catch(() => {});
       await opening.promise;
     } catch (error) {
       await this.close();
@@ -148,6 +158,30 @@ export class ClusterClient implements Client {
     const nodes = this.#cluster.nodes("all");
     const replies = Promise.all(nodes.map((node) => this.#read(read, node.callBuffer(name, ...args))));
     return await within(ASK_TIMEOUT, replies).catch(() => undefined);
+  }
+
+  /**
+   * Makes a node ask for its login each time it connects, and the copies by which ioredis reads the slots. ioredis reads `condition.auth`
+   * when the connector has connected.
+   */
+  #askLogin(node: Redis): void {
+    const duplicate = node.duplicate.bind(node);
+    node.duplicate = (options) => {
+      const copy = duplicate(options);
+      this.#askLogin(copy);
+      return copy;
+    };
+    const { connector } = node as unknown as { connector: { connect(...args: unknown[]): Promise<unknown> } };
+    const connect = connector.connect.bind(connector);
+    connector.connect = async (...args) => {
+      const options = loginOf(await login(this.#settings, this.#timeout));
+      // later connections that ioredis makes for itself copy these
+      Object.assign(this.#nodeOptions, options);
+      Object.assign(node.options, options);
+      const { condition } = node as unknown as { condition: { auth?: unknown } };
+      condition.auth = options.username === undefined ? options.password : [options.username, options.password];
+      return await connect(...args);
+    };
   }
 
   close(): Promise<void> {
@@ -212,6 +246,11 @@ export class ClusterClient implements Client {
     if (this.#up && !this.#closed) this.#observer.down?.(toProviderError("reach the Redis Cluster", this.#error));
     this.#up = false;
   }
+}
+
+/** Returns the login as options of ioredis. A user with `nopass` accepts any password. */
+function loginOf({ username, password }: RedisCredentials): RedisCredentials {
+  return { username, password: username === undefined ? password : password ?? "" };
 }
 
 /** Returns the error of the last node if ioredis reports that all nodes failed. */

@@ -5,11 +5,11 @@
  */
 import { Redis } from "ioredis";
 import { ClosedError } from "../../errors.ts";
-import { textOf } from "../../internal/thrown.ts";
 import { within } from "../../internal/time.ts";
 import type { Client, Observer } from "./client.ts";
 import { type Batch, Command, rejectBatch, type Replies, writeBatch } from "./command.ts";
 import { noConnection, noReply, outcomeUnknown, outOfStep, toProviderError } from "./errors.ts";
+import { authenticate, login } from "./login.ts";
 import { guardParser } from "./parser_guard.ts";
 import { addressOf, Master, type Member } from "./master.ts";
 import { addresses, retryDelay, serverOptions, type Settings } from "./settings.ts";
@@ -219,15 +219,18 @@ export class Connection implements Client, Member {
     const { stream } = this.#redis;
     const current = () => this.#redis.stream === stream && this.#redis.status === "ready" && !this.#closing;
     const { db } = this.#settings;
+    const call: Client["call"] = (read, name, ...args) => this.#callFirst(read, name, ...args);
     try {
+      const credentials = await login(this.#settings, this.#timeout);
+      if (!current()) return;
+      await authenticate(call, credentials);
       await this.#master.accept(this, addressOf(this.#redis), () => this.#callFirst(info, "info"));
-      // ioredis selects it too, but ignores a refusal and stays on database 0
+      // ioredis would ignore a refusal and stay on database 0
       if (db > 0) await this.#callFirst(exactly("OK"), "select", String(db));
-      await this.#observer.prepare?.((read, name, ...args) => this.#callFirst(read, name, ...args));
+      await this.#observer.prepare?.(call);
     } catch (error) {
       if (!current()) return;
-      // ioredis has reported a wrong password, which is a better reason than NOAUTH
-      if (this.#settings.password === undefined || !/NOAUTH/.test(textOf(error))) this.#error = error;
+      this.#error = error;
       stream.destroy();
     }
     if (!current() || stream.destroyed) return;

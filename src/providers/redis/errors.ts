@@ -46,7 +46,16 @@ export function toProviderError(doing: string, error: unknown): BusError {
   if (error instanceof BusError) return error;
   const text = messageOf(error);
   const [code, hint] = judge(error, text);
+  dropArguments(error);
   return new ProviderError(code, `Cannot ${doing}: ${text}${hint ? ` (${hint})` : ""}`, { cause: error });
+}
+
+/** Removes the arguments of the command from an error of ioredis and from its causes: they may be a password, or the data of a user. */
+function dropArguments(error: unknown, depth = 0): void {
+  if (!(error instanceof Error) || depth > 4) return;
+  const { cause, command, errors, lastNodeError } = error as Error & Partial<Record<string, unknown>>;
+  if (command !== undefined) delete (error as { command?: unknown }).command;
+  for (const one of [cause, lastNodeError, ...Array.isArray(errors) ? errors : []]) dropArguments(one, depth + 1);
 }
 
 /** Creates the error of a command without a reply. */

@@ -9,6 +9,7 @@ import { ProviderError } from "../../errors.ts";
 import { textOf } from "../../internal/thrown.ts";
 import { pause } from "../../internal/time.ts";
 import { replyOf } from "./errors.ts";
+import { authenticate, login } from "./login.ts";
 import { guardParser } from "./parser_guard.ts";
 import { type Address, addresses, serverOptions, type Settings } from "./settings.ts";
 import { info } from "./replies.ts";
@@ -197,7 +198,9 @@ export class Master {
     redis.on("connect", () => guardParser(redis, () => redis.stream.destroy()));
     let fields: ReadonlyMap<string, string>;
     try {
+      const credentials = await login(this.#settings, CHECK);
       await redis.connect();
+      await authenticate(async (read, ...command) => read(await redis.callBuffer(...command)), credentials);
       fields = await redis.callBuffer("info").then(info, (error) => this.#withoutInfo(error));
     } finally {
       redis.disconnect();

@@ -6,6 +6,7 @@
 import * as v from "valibot";
 import type { Issue } from "../../errors.ts";
 import {
+  callable,
   fields,
   flag,
   invalidOptions,
@@ -15,9 +16,9 @@ import {
   text,
   whole,
 } from "../../internal/options.ts";
-import type { Address, RedisTls, Settings } from "./settings.ts";
+import type { Address, RedisCredentials, RedisTls, Settings } from "./settings.ts";
 
-/** Options of `redis()`. They are plain data, because they are posted to the worker. */
+/** Options of `redis()`. A printed provider does not show the secrets among them. */
 export interface RedisOptions {
   /**
    * The URL of the server: `redis://user:password@host:port/db`, `rediss://…` for TLS, or `unix:///path/of/socket`. Other options override
@@ -35,6 +36,11 @@ export interface RedisOptions {
   readonly username?: string;
   /** The password of the user. */
   readonly password?: string;
+  /**
+   * A function that returns the login, instead of `username` and `password`, for passwords that change. It runs on the main thread, once
+   * for each new connection. Default: none.
+   */
+  readonly credentials?: () => RedisCredentials | Promise<RedisCredentials>;
   /** The number of the database for queues. Events are the same in all databases. Default 0. */
   readonly db?: number;
   /** True, or settings, to use TLS. Default: true for `rediss://`. */
@@ -47,7 +53,7 @@ export interface RedisOptions {
   readonly sentinelUsername?: string;
   /** The password of the Sentinels. */
   readonly sentinelPassword?: string;
-  /** True, or settings, to use TLS with the Sentinels. Default false. */
+  /** True, or settings, to use TLS with the Sentinels. Default: the value of `tls`, so that none of them is asked without TLS. */
   readonly sentinelTls?: boolean | RedisTls;
   /** Some nodes of a Redis Cluster, as addresses or URLs. The bus finds the others through them. */
   readonly cluster?: readonly (Address | string)[];
@@ -94,6 +100,7 @@ const OPTIONS = fields({
   path: v.optional(text()),
   username: v.optional(text()),
   password: v.optional(text()),
+  credentials: v.optional(callable<() => RedisCredentials | Promise<RedisCredentials>>()),
   db: v.optional(whole("a whole number of at least 0")),
   tls: v.optional(tls),
   sentinels: v.optional(list(address)),
@@ -126,19 +133,21 @@ export function parseOptions(options: RedisOptions): Settings {
   const first = nodes?.[0] ?? {};
   const { host = "127.0.0.1", port = PORT, db = 0, ...rest } = { ...first, ...url, ...defined(checked) };
   const { min, max } = checked.retry;
+  const { credentials } = checked;
   return defined({
     host,
     port,
     db,
     path: rest.path,
-    username: rest.username,
-    password: rest.password,
+    ...credentials
+      ? { credentials: async () => await credentials() }
+      : { username: rest.username, password: rest.password },
     tls: tlsOf(rest.tls),
     sentinels: checked.sentinels,
     name: checked.name,
     sentinelUsername: checked.sentinelUsername,
     sentinelPassword: checked.sentinelPassword,
-    sentinelTls: tlsOf(checked.sentinelTls),
+    sentinelTls: checked.sentinels && tlsOf(checked.sentinelTls ?? rest.tls),
     cluster: nodes?.map((node) => ({ host: node.host ?? host, port: node.port ?? PORT })),
     retry: { min, max: Math.max(min, max) },
     maxEvent: checked.maxEvent,
@@ -157,6 +166,9 @@ function checkTogether(options: RedisOptions, issues: Issue[]): void {
     if (options.cluster) wrong(single, "cannot be combined with cluster: its nodes have addresses");
   }
   if (options.path && (options.host || options.port)) wrong("path", "cannot be combined with host or port");
+  for (const part of ["username", "password"] as const) {
+    if (options.credentials && options[part] !== undefined) wrong(part, "cannot be combined with credentials");
+  }
   if (options.cluster && options.db) wrong("db", "must be 0: a Redis Cluster has no other");
 }
 

@@ -5,11 +5,12 @@
  */
 import type { Provider, Sender, SenderContext } from "../../provider/provider.ts";
 import { toProviderError } from "./errors.ts";
+import { answer, posted } from "./login.ts";
 import { parseOptions, type RedisOptions } from "./options.ts";
 import { MAX_BODY, type Settings } from "./settings.ts";
 
 export type { RedisOptions } from "./options.ts";
-export type { Address, RedisTls } from "./settings.ts";
+export type { Address, RedisCredentials, RedisTls } from "./settings.ts";
 
 /**
  * Creates a provider for a Redis server, for a master behind Sentinels, or for a Redis Cluster.
@@ -49,8 +50,9 @@ export function redis(options: RedisOptions = {}): Provider {
       latency: settings.cluster === undefined ? 50 : 250,
     },
     worker: new URL("../../../workers/redis.ts", import.meta.url),
-    options: settings,
+    options: posted(settings),
     open: (context) => open(settings, context),
+    askHandler: { answer: (verb) => answer(settings, verb) },
   };
 }
 

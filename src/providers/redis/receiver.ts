@@ -16,6 +16,7 @@ import { pause, within } from "../../internal/time.ts";
 import type { Client, Observer } from "./client.ts";
 import { ClusterClient } from "./cluster.ts";
 import { Connection } from "./connection.ts";
+import { received } from "./login.ts";
 import { Names } from "./names.ts";
 import { Master } from "./master.ts";
 import type { Settings } from "./settings.ts";
@@ -37,7 +38,7 @@ const INVALIDATE = "__redis__:invalidate";
 
 /** Opens the receiving half of a Redis bus. */
 export async function openReceiver(context: ReceiverContext): Promise<Receiver> {
-  const receiver = new RedisReceiver(context, context.options as Settings);
+  const receiver = new RedisReceiver(context, await received(context));
   await receiver.open(context.connectTimeout);
   return receiver;
 }

@@ -5,6 +5,7 @@
  */
 import { textOf } from "../../internal/thrown.ts";
 import { Redis, type RedisOptions as IoRedisOptions } from "ioredis";
+import { authenticate } from "./login.ts";
 import { guardParser } from "./parser_guard.ts";
 import { type Address, retryDelay, type Settings } from "./settings.ts";
 
@@ -126,6 +127,7 @@ export class Sentinels {
     const ask = (verb: string) => redis.call("sentinel", verb, this.#settings.name!);
     try {
       await redis.connect();
+      await this.#authenticate(redis);
       const [found, state, others] = await Promise.all([
         ask("get-master-addr-by-name"),
         // an ACL user of a Sentinel may be allowed to ask for the address only
@@ -165,6 +167,7 @@ export class Sentinels {
       const watcher = this.#watchers.get(`${address.host}:${address.port}`);
       if (watcher) watcher.pinged = false;
       try {
+        await this.#authenticate(redis);
         await redis.subscribe(...Object.keys(NEWS));
         attempts = 0;
         // news may have been missed meanwhile
@@ -178,14 +181,16 @@ export class Sentinels {
     return redis;
   }
 
+  async #authenticate(redis: Redis): Promise<void> {
+    const { sentinelUsername: username, sentinelPassword: password } = this.#settings;
+    await authenticate(async (read, ...command) => read(await redis.callBuffer(...command)), { username, password });
+  }
+
   #client({ host, port }: Address, options: IoRedisOptions): Redis {
-    const { sentinelUsername, sentinelPassword, sentinelTls } = this.#settings;
     const redis = new Redis({
       host,
       port,
-      username: sentinelUsername,
-      password: sentinelPassword,
-      tls: sentinelTls as IoRedisOptions["tls"],
+      tls: this.#settings.sentinelTls as IoRedisOptions["tls"],
       lazyConnect: true,
       connectTimeout: TIMEOUT,
       enableReadyCheck: false,

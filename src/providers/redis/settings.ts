@@ -32,13 +32,23 @@ export interface RedisTls {
   readonly minVersion?: "TLSv1.2" | "TLSv1.3";
 }
 
-/** The checked options, with every default filled in. Plain data, because it is posted to the worker. */
+/** The login of a connection. */
+export interface RedisCredentials {
+  /** The ACL user. Default: `default`, as in Redis. */
+  readonly username?: string;
+  /** The password of the user. */
+  readonly password?: string;
+}
+
+/** The checked options, with every default filled in. */
 export interface Settings {
   readonly host: string;
   readonly port: number;
   readonly path?: string;
   readonly username?: string;
   readonly password?: string;
+  /** Returns the login of a new connection, instead of `username` and `password`. */
+  readonly credentials?: () => Promise<RedisCredentials>;
   readonly db: number;
   readonly tls?: RedisTls;
   readonly sentinels?: readonly Address[];
@@ -54,17 +64,10 @@ export interface Settings {
 /** The longest string of Redis in bytes: its default `proto-max-bulk-len`, 512 MB. */
 export const MAX_BODY = 512 * 1024 * 1024;
 
-/** Returns the options of ioredis. Behind Sentinels they have no address. */
+/** Returns the options of ioredis. They have no login, and behind Sentinels no address. */
 export function serverOptions(settings: Settings): IoRedisOptions {
-  const { path, tls, username, password, db } = settings;
-  return {
-    // a user with `nopass` accepts any password
-    username,
-    password: username === undefined ? password : password ?? "",
-    db,
-    tls: tls as IoRedisOptions["tls"],
-    ...path === undefined ? addresses(settings)[0] : { path },
-  };
+  const { path, tls } = settings;
+  return { tls: tls as IoRedisOptions["tls"], ...path === undefined ? addresses(settings)[0] : { path } };
 }
 
 /** Returns the addresses that a single connection may use: all nodes of a Cluster, or the one server. */

@@ -1,0 +1,77 @@
+/**
+ * The login of connections, and the way of secrets to the worker: they are not in the options that a printed provider shows.
+ *
+ * @module
+ */
+import type { ReceiverContext } from "../../provider/provider.ts";
+import { ProviderError } from "../../errors.ts";
+import { textOf } from "../../internal/thrown.ts";
+import { within } from "../../internal/time.ts";
+import { exactly, type ReplyReader } from "./replies.ts";
+import type { RedisCredentials, Settings } from "./settings.ts";
+
+/** The options that are posted to the worker, and that a printed provider shows. */
+type Posted = Omit<Settings, "password" | "credentials" | "tls" | "sentinelPassword" | "sentinelTls"> & {
+  /** Whether the worker asks for the settings with the secrets. */
+  readonly asks: boolean;
+  /** Whether the worker asks for the login of each connection. */
+  readonly asksLogin: boolean;
+};
+
+/** Returns the options of the provider: the settings without secrets. */
+export function posted(settings: Settings): Posted {
+  const { password, credentials, tls, sentinelPassword, sentinelTls, ...rest } = settings;
+  const asks = [password, tls, sentinelPassword, sentinelTls].some((secret) => secret !== undefined);
+  return { ...rest, asks, asksLogin: credentials !== undefined };
+}
+
+/** Answers a question of the worker: for all settings, or for the login of a connection. */
+export async function answer(settings: Settings, verb: string): Promise<unknown> {
+  return verb === "credentials" ? await settings.credentials?.() : { ...settings, credentials: undefined };
+}
+
+/** Returns the settings in the worker. */
+export async function received({ options, ask }: ReceiverContext): Promise<Settings> {
+  const { asks, asksLogin, ...rest } = options as Posted;
+  const settings = asks ? await ask("settings", undefined) as Settings : rest;
+  if (!asksLogin) return settings;
+  return { ...settings, credentials: async () => await ask("credentials", undefined) as RedisCredentials };
+}
+
+/**
+ * Returns the login of a new connection.
+ *
+ * @throws {ProviderError} "unavailable" when the user's function fails, returns something else, or takes too long
+ */
+export async function login(settings: Settings, timeout: number): Promise<RedisCredentials> {
+  const { credentials, username, password } = settings;
+  if (!credentials) return { username, password };
+  try {
+    const given: unknown = await within(timeout, credentials());
+    const { username, password } = Object(given) as Record<string, unknown>;
+    if (given === undefined || !isText(username) || !isText(password)) {
+      throw new TypeError(`it returned no { username, password } within ${timeout} ms`);
+    }
+    return { username, password };
+  } catch (cause) {
+    const text = `Cannot log in to Redis: the function "credentials" failed: ${textOf(cause)}`;
+    throw new ProviderError("unavailable", text, { cause });
+  }
+}
+
+/**
+ * Logs in, before anything else is sent. ioredis does it too, but does not wait for the reply: if the user `default` has no password, a
+ * connection with a wrong login would be used as that user.
+ */
+export async function authenticate(
+  call: <T>(read: ReplyReader<T>, name: string, ...args: string[]) => Promise<T>,
+  { username, password }: RedisCredentials,
+): Promise<void> {
+  if (username === undefined && password === undefined) return;
+  // a user with `nopass` accepts any password
+  await call(exactly("OK"), "auth", ...username === undefined ? [] : [username], password ?? "");
+}
+
+function isText(value: unknown): value is string | undefined {
+  return value === undefined || typeof value === "string";
+}

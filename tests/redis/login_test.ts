@@ -1,0 +1,104 @@
+/** The login of connections: a refused one is never used, and a function is asked for the login at each connection. */
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
+import { Bus, BusError, ProviderError } from "../../mod.ts";
+import { redis, type RedisOptions } from "../../src/providers/redis/provider.ts";
+import { RedisServer } from "../support/redis_server.ts";
+import { until } from "../support/until.ts";
+
+/** Opens the sending half alone, and resolves with its error. */
+async function senderError(options: RedisOptions): Promise<BusError> {
+  const context = {
+    namespace: "n",
+    connectTimeout: 10_000,
+    sendTimeout: 2_000,
+    ask: () => Promise.reject(new Error("nothing to ask")),
+    state: () => {},
+  };
+  const opened = await redis(options).open(context).catch((error) => error);
+  if (opened instanceof BusError) return opened;
+  await opened.close();
+  throw new Error("it opened");
+}
+
+describe("a login to Redis", () => {
+  let server: RedisServer;
+  let cluster: RedisServer;
+  beforeAll(async () => {
+    server = await RedisServer.start();
+    cluster = await RedisServer.start({ config: ["cluster-enabled yes", "cluster-announce-ip 127.0.0.1"] });
+    await cluster.run("cluster", "addslotsrange", "0", "16383");
+    for (const one of [server, cluster]) await one.run("acl", "setuser", "me", "on", ">right", "~*", "&*", "+@all");
+    await until("the Cluster is ready", async () => /state:ok/.test(String(await cluster.run("cluster", "info"))));
+  });
+  afterAll(() => Promise.all([server.stop(), cluster.stop()]));
+
+  const addresses: Record<string, () => RedisOptions> = {
+    "a server": () => ({ port: server.port }),
+    "a Cluster": () => ({ cluster: [{ host: "127.0.0.1", port: cluster.port }] }),
+  };
+  for (const [what, address] of Object.entries(addresses)) {
+    it(`that ${what} refuses is not used, even if the default user has no password`, async () => {
+      const wrong: Partial<RedisOptions>[] = [
+        { username: "me", password: "wrong" },
+        { username: "nobody", password: "right" },
+        { username: "me" },
+        { credentials: () => ({ username: "me", password: "wrong" }) },
+      ];
+      for (let round = 0; round < 3; round++) {
+        for (const login of wrong) {
+          const error = await senderError({ ...address(), ...login });
+          assertEquals(error.code, "denied", error.message);
+          assertMatch(error.message, /WRONGPASS/);
+        }
+      }
+    });
+
+    it(`is asked for at each connection to ${what}, so that a password can change`, async () => {
+      const of = what === "a server" ? server : cluster;
+      let asked = 0;
+      let password = "right";
+      const credentials = () => {
+        asked++;
+        return Promise.resolve({ username: "me", password });
+      };
+      const options = { ...address(), credentials, retry: { min: 10, max: 100 } };
+      await using bus = await Bus.open(redis(options), { namespace: crypto.randomUUID() });
+      const events: unknown[] = [];
+      await bus.subscribe("t", (event) => void events.push(event)).ready;
+      assert(asked >= 2, `${asked} times, at least once in each thread`);
+      password = "new";
+      await of.run("acl", "setuser", "me", "resetpass", ">new");
+      const before = asked;
+      await of.run("client", "kill", "user", "me");
+      await until("the bus works again, with the new password", async () => {
+        await bus.publish("x", "t").catch(() => {});
+        await bus.queue("q").put(1, { timeout: 1_000 }).catch(() => {});
+        return events.length > 0 && asked > before + 1 && bus.health().state === "up";
+      });
+      assertEquals(await bus.queue("q").get({ timeout: 5_000 }), 1);
+      await bus.queue("q").free();
+      await of.run("acl", "setuser", "me", "resetpass", ">right");
+    });
+  }
+
+  it("that cannot be obtained makes opening fail with the reason, and is asked for again later", async () => {
+    const failing: Record<string, () => unknown> = {
+      throws: () => {
+        throw new Error("the vault is closed");
+      },
+      rejects: () => Promise.reject(new Error("the vault is closed")),
+      "returns nothing": () => undefined,
+      "returns a number": () => ({ username: "me", password: 7 }),
+      "never returns": () => new Promise(() => {}),
+    };
+    for (const [what, credentials] of Object.entries(failing)) {
+      const options = { port: server.port, credentials: credentials as () => Record<never, never> };
+      const error = await Bus.open(redis(options), { connectTimeout: 1_000, sendTimeout: 500 }).then(
+        () => undefined,
+        (error) => error,
+      );
+      assert(error instanceof ProviderError && error.code === "unavailable", `${what}: ${error}`);
+    }
+  });
+});

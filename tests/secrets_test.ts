@@ -1,0 +1,131 @@
+/** No secret is in anything that a program prints: a provider, a bus, an error and its causes, a log record, a span, the doctor's output. */
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
+import { inspect } from "node:util";
+import { Bus, type BusOptions, type LogRecord, type Provider, ProviderError } from "../mod.ts";
+import { aws } from "../src/providers/aws/provider.ts";
+import { redisDoctor } from "../src/providers/redis/admin.ts";
+import { redis, type RedisOptions } from "../src/providers/redis/provider.ts";
+import { tsmq } from "./cli/run.ts";
+import { freePort } from "./support/port.ts";
+import { RedisServer } from "./support/redis_server.ts";
+import { until } from "./support/until.ts";
+
+const CANARY = `canary-${crypto.randomUUID()}`;
+
+/** Everything that a console, a logger or a collector of errors can make of a value. */
+function printed(value: unknown, seen = new Set<unknown>()): string {
+  if (typeof value !== "object" || value === null || seen.has(value)) return String(value);
+  seen.add(value);
+  const parts = [inspect(value, { depth: Infinity }), inspect(value, { getters: true })];
+  if ("Deno" in globalThis) parts.push(Deno.inspect(value, { depth: 20 }));
+  try {
+    parts.push(JSON.stringify(value) ?? "");
+  } catch {
+    // it refers to itself
+  }
+  const shown = [...Reflect.ownKeys(value), ...value instanceof Error ? ["message", "stack", "cause", "errors"] : []]
+    .filter((key) => value instanceof Error || Object.prototype.propertyIsEnumerable.call(value, key));
+  for (const key of shown) parts.push(String(key), printed((value as Record<PropertyKey, unknown>)[key], seen));
+  return parts.join("\n");
+}
+
+function assertSecret(value: unknown, what: string): void {
+  const text = printed(value);
+  const at = text.indexOf(CANARY);
+  assert(at < 0, `${what} contains the secret: …${text.slice(Math.max(0, at - 200), at + 50)}`);
+}
+
+describe("a secret", () => {
+  let server: RedisServer;
+  beforeAll(async () => void (server = await RedisServer.start({ password: "right" })));
+  afterAll(() => server.stop());
+
+  it("is not in a printed provider", async () => {
+    const node = { host: "one", port: 1 };
+    const tls = { key: CANARY, passphrase: CANARY };
+    const providers: Record<string, Provider> = {
+      "a password": redis({ password: CANARY, username: "me" }),
+      "a URL": redis({ url: `rediss://me:${CANARY}@one:7/3` }),
+      "the URL of a node": redis({ cluster: [`redis://me:${CANARY}@one:7`] }),
+      "a function": redis({ credentials: () => ({ password: CANARY }) }),
+      "a private key": redis({ tls }),
+      Sentinels: redis({ sentinels: [node], name: "m", sentinelPassword: CANARY, sentinelTls: tls }),
+      "an access key": aws({
+        credentials: { accessKeyId: "id", secretAccessKey: CANARY, sessionToken: CANARY },
+        client: { token: { token: CANARY } },
+      }),
+      "a function of AWS": aws({ credentials: () => ({ accessKeyId: "id", secretAccessKey: CANARY }) }),
+    };
+    for (const [what, provider] of Object.entries(providers)) {
+      assertSecret(provider, what);
+      assertSecret({ ...provider }, `a copy with ${what}`);
+      if (!what.includes("function")) {
+        const answer = await provider.askHandler!.answer("settings", undefined);
+        assert(JSON.stringify(answer).includes(CANARY), `the worker gets ${what}`);
+      }
+    }
+  });
+
+  const refused: Record<string, (port: number) => RedisOptions> = {
+    "a server": (port) => ({ port, password: CANARY }),
+    "a server with ACLs": (port) => ({ url: `redis://me:${CANARY}@127.0.0.1:${port}` }),
+    "a function": (port) => ({ port, credentials: () => ({ username: "me", password: CANARY }) }),
+    "a Cluster": (port) => ({ cluster: [`redis://:${CANARY}@127.0.0.1:${port}`] }),
+    "a Sentinel": (port) => ({ sentinels: [{ host: "127.0.0.1", port }], name: "m", sentinelPassword: CANARY }),
+  };
+  for (const [what, options] of Object.entries(refused)) {
+    it(`is not in an error, a log record or the doctor's output when ${what} refuses it`, async () => {
+      const records: LogRecord[] = [];
+      const log: BusOptions = { log: (record) => void records.push(record), connectTimeout: 5_000 };
+      const provider = redis(options(server.port));
+      assertSecret(await assertRejects(() => Bus.open(provider, log), ProviderError), "the error of a bus");
+      const context = {
+        namespace: "n",
+        connectTimeout: 5_000,
+        sendTimeout: 5_000,
+        ask: () => Promise.reject(new Error("nothing to ask")),
+        state: (_: boolean, error?: unknown) => assertSecret(error, "the state"),
+      };
+      assertSecret(await assertRejects(() => provider.open(context), ProviderError), "the error of a sender");
+      assertSecret(records, "the log");
+      const doctor = redisDoctor(options(server.port), "n");
+      assertSecret(await Array.fromAsync(doctor.checks()), "the doctor's output");
+      await doctor.close();
+    });
+  }
+
+  it("is not in what a bus reports after its server has refused it", async () => {
+    await server.run("acl", "setuser", "me", "on", `>${CANARY}`, "~*", "&*", "+@all");
+    const records: LogRecord[] = [];
+    const provider = redis({ port: server.port, username: "me", password: CANARY, retry: { min: 10, max: 20 } });
+    await using bus = await Bus.open(provider, { log: (record) => void records.push(record), sendTimeout: 500 });
+    const heard: unknown[] = [];
+    for (const type of ["error", "state", "gap"]) bus.addEventListener(type, (event) => heard.push(event));
+    await server.run("acl", "setuser", "me", "resetpass", ">other");
+    await server.run("client", "kill", "user", "me");
+    await until("the bus is down", () => bus.health().state === "down");
+    await until("an error has the reason", async () => {
+      const error = await assertRejects(() => bus.publish("x", "t"), ProviderError);
+      assertSecret(error, "the error of a publish");
+      return error.message.includes("WRONGPASS");
+    });
+    assertSecret([records, heard, bus, bus.health()], "a report");
+  });
+
+  it("is not in the errors of AWS", async () => {
+    const credentials = { accessKeyId: "id", secretAccessKey: CANARY, sessionToken: CANARY };
+    const provider = aws({ endpoint: `http://127.0.0.1:${await freePort()}`, region: "eu-central-1", credentials });
+    const error = await assertRejects(() => Bus.open(provider, { connectTimeout: 2_000 }), ProviderError);
+    assertSecret(error, "the error");
+  });
+
+  it("is not in the output of the command line, and need not be among its arguments", async () => {
+    const env = { TSMQ_TEST_URL: `redis://:${CANARY}@127.0.0.1:${server.port}` };
+    const denied = await tsmq(["pub", "env:TSMQ_TEST_URL", "t", "1"], { env });
+    assertEquals(denied.code, 6);
+    const doctor = await tsmq(["doctor", "env:TSMQ_TEST_URL", "--json"], { env });
+    assertEquals(doctor.code, 1);
+    assertSecret([denied, doctor], "the output");
+  });
+});
