@@ -18,12 +18,15 @@ import { errorAnswer } from "./error_answer.ts";
 import type { Exposure } from "./exposure.ts";
 import { answerPymq } from "./pymq.ts";
 import { ServedCalls } from "./served_calls.ts";
+import { Undelivered } from "./undelivered.ts";
 import { type Answer, readRequest, type Refusal, type Request, voidAnswer, writeAnswer } from "./wire.ts";
 
-/** The number of calls that may run at once on one bus. Further calls are refused as "busy". */
+/** The number of calls whose functions may run at once on one bus. Further calls are refused as "busy". */
 const RUNNING_LIMIT = 10_000;
 /** Milliseconds for which an answer is retried while its caller is not connected. A caller that reconnects later sends its request again. */
 const AWAY = 10_000;
+/** Milliseconds for which an answer is retried while the transport is unreachable. */
+const MAX_RETRY = 600_000;
 
 interface Exposed {
   readonly exposure: Exposure;
@@ -46,6 +49,9 @@ export class Server {
   /** The calls that run. */
   #running = new Map<string, ServedCall>();
   #served = new ServedCalls();
+  #undelivered = new Undelivered();
+  /** The number of answers that were not sent, because too much is on its way to their callers. */
+  #unsent = 0;
   /** The replies that are being sent: refusals, and answers that are retried after their call has ended. */
   #replies = new PendingWork();
   #count = 0;
@@ -137,7 +143,7 @@ export class Server {
       const answer = this.#served.answer(call.id, call.age ?? 0);
       if (answer === undefined) return this.#reply(request, "forgotten");
       // if this fails, the caller sends its request again
-      if (answer !== false) return void this.#replies.track(this.#core.sender.post(call.inbox, answer));
+      if (answer !== false) return void this.#replies.track(this.#send(request, answer, (post) => post()));
       const late = Date.now() - call.deadline;
       if (late > CLOCK_SKEW) {
         const text = `Cannot serve a call of "${fn}": by this machine's clock its deadline was ${late} ms ago`;
@@ -158,9 +164,7 @@ export class Server {
     }
     this.#count++;
     const work = new ServedCall(this.#core, request, call && this.#callerOf(call.id));
-    void work.run(() => this.#serve(work, exposed, unreadable)).finally(() => {
-      if (--this.#count === 0) this.#refused = 0;
-    });
+    void work.run(() => this.#serve(work, exposed, unreadable));
   }
 
   /** Offers to serve a call whose caller found no registered server, and registers again. The caller then posts the call to one server. */
@@ -195,6 +199,7 @@ export class Server {
     const server = this.#core.link.inbox; // the caller knows this address, even if the worker is replaced meanwhile
     if (call) this.#running.set(call.id, work);
     const answer = await this.#outcome(work, exposed, unreadable);
+    if (--this.#count === 0) this.#refused = 0; // an answer that its caller does not take must not keep others from being served
     if (!answer) return this.#passOver(work);
     if (!call) return await answerPymq(request, answer, this.#core);
     this.#running.delete(call.id);
@@ -277,32 +282,58 @@ export class Server {
   async #answer(request: Request, answer: Answer<string>, refusedBefore = false): Promise<void> {
     const { fn } = request;
     const call = request.call!;
-    const { sender } = this.#core;
     const text = writeAnswer(answer);
     const refused = answer.call?.refused;
     if (!refused) this.#served.keep(call.id, text);
     const since = performance.now();
-    for (let attempt = 1;; attempt++) {
-      try {
-        if (await sender.post(call.inbox, text) !== false || refused || performance.now() - since > AWAY) return;
-      } catch (error) {
-        if (error instanceof ClosedError) return; // the bus has closed, and the caller detects that this server is gone
-        // the sender of a transport may ask the worker, which may die
-        if (!isInterruption(error)) {
-          this.#core.report(error, fn);
-          if (refusedBefore || refused) return;
-          // the error of a function may be too large too
-          const { id, server } = answer.call!;
-          return await this.#answer(request, {
-            ...errorAnswer(fn, error, this.#core.exposeErrors),
-            call: { id, server },
-          }, true);
+    await this.#send(request, text, async (post) => {
+      for (let attempt = 1;; attempt++) {
+        const age = performance.now() - since;
+        try {
+          if (await post() !== false || refused || age > AWAY) return;
+        } catch (error) {
+          if (error instanceof ClosedError) return; // the bus has closed, and the caller detects that this server is gone
+          // the sender of a transport may ask the worker, which may die
+          if (!isInterruption(error)) {
+            this.#core.report(error, fn);
+            if (refusedBefore || refused) return;
+            // the error of a function may be too large too
+            const { id, server } = answer.call!;
+            return await this.#answer(request, {
+              ...errorAnswer(fn, error, this.#core.exposeErrors),
+              call: { id, server },
+            }, true);
+          }
         }
+        // a caller that posted its request, and receives no refusal, posts it again; it does not publish it again
+        const repeated = refused && request.channel === "";
+        if (repeated || this.#closed || !this.#undelivered.mayRetry(call.inbox, text)) return;
+        if (age > MAX_RETRY || Date.now() > call.deadline + CLOCK_SKEW) return;
+        await pause(backoff(RETRY.send, attempt));
       }
-      // a caller that posted its request, and receives no refusal, posts it again; it does not publish it again
-      const repeated = refused && request.channel === "";
-      if (repeated || this.#closed || Date.now() > call.deadline + CLOCK_SKEW) return;
-      await pause(backoff(RETRY.send, attempt));
+    });
+  }
+
+  /** Sends an answer to its caller by `posting`, unless too much is on its way to that caller. */
+  async #send<T>(
+    { fn, call }: Request,
+    text: string,
+    posting: (post: () => Promise<boolean | undefined>) => Promise<T>,
+  ): Promise<T | undefined> {
+    const { inbox } = call!;
+    if (!this.#undelivered.add(inbox, text)) {
+      if (this.#unsent++ > 0) return;
+      this.#core.report(
+        new BusError("busy", `Cannot answer calls of "${fn}": their caller does not take its answers`),
+        fn,
+      );
+      return;
+    }
+    try {
+      return await posting(() => this.#core.sender.post(inbox, text));
+    } finally {
+      this.#undelivered.remove(inbox, text);
+      if (this.#undelivered.empty) this.#unsent = 0;
     }
   }
 }

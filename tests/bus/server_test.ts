@@ -6,7 +6,7 @@ import { BusError } from "../../src/errors.ts";
 import { PendingWork } from "../../src/internal/pending_work.ts";
 import { exposures } from "../../src/rpc/exposure.ts";
 import { Server } from "../../src/rpc/server.ts";
-import { until } from "../support/until.ts";
+import { pause, until } from "../support/until.ts";
 
 /** A server, and the answers that it has posted. The first posts reject with `errors`. */
 function serve(...errors: BusError[]) {
@@ -16,7 +16,8 @@ function serve(...errors: BusError[]) {
   const core = {
     link: { inbox: "server", subscribe: () => stream },
     sender: {
-      post: (_inbox: string, text: string) => {
+      post: (inbox: string, text: string) => {
+        if (inbox === "nobody") return Promise.resolve(false);
         const error = errors.shift();
         if (error) return Promise.reject(error);
         const { __obj: answer } = JSON.parse(text);
@@ -34,8 +35,8 @@ function serve(...errors: BusError[]) {
   const expose = async (fn: () => unknown) => {
     for (const exposure of exposures("fn", fn, undefined, [])) await server.expose(exposure);
   };
-  const request = (id: string, attempt: number, age?: number, channel = "") => {
-    const call = { id, inbox: "caller", deadline: Date.now() + 60_000, attempt, age };
+  const request = (id: string, attempt: number, age?: number, channel = "", inbox = "caller") => {
+    const call = { id, inbox, deadline: Date.now() + 60_000, attempt, age };
     server.handleRequest(["fn", channel, [], {}, call]);
   };
   const idle = () => Promise.all([core.handlers.idle(), server.idle()]);
@@ -134,5 +135,19 @@ describe("Server", () => {
       assertEquals(answers.map(({ refused }) => refused), Array(posted).fill("gone"));
       await server.stop();
     }
+  });
+
+  it("serves other callers while 18,000 answers wait for one that does not take them", async () => {
+    const { server, expose, request, answers } = serve();
+    let runs = 0;
+    await expose(() => ++runs);
+    for (const count of [9_000, 18_000]) {
+      for (let i = 0; i < 9_000; i++) request(crypto.randomUUID(), 1, undefined, "", "nobody");
+      await until("they have run", () => runs === count);
+      await pause(0); // until the turn of the handlers has ended
+    }
+    request(crypto.randomUUID(), 1);
+    assertEquals((await until("it answers", () => answers.shift()))?.refused, undefined);
+    await server.stop();
   });
 });

@@ -12,6 +12,9 @@ const FLOOD = 100_000;
 /** Bytes of memory that it may cost. */
 const GROWTH = 512 * 2 ** 20;
 
+/** The address of an inbox that nobody reads. */
+const nobody = (namespace: string, j: number) => `__tsmq:inbox:__eventbus:${namespace}:${String(j).padStart(32, "0")}`;
+
 onRedis("a hostile peer", ({ it, server, provider }) => {
   it(`that floods a server with ${FLOOD} requests: it stays up, its memory is bounded, and it reports the refused messages`, async () => {
     const namespace = fresh();
@@ -27,7 +30,7 @@ onRedis("a hostile peer", ({ it, server, provider }) => {
       for (let i = 0; i < FLOOD; i += 200) {
         const pipeline = redis.pipeline();
         for (let j = 0; j < 200; j++) {
-          const call = { id: crypto.randomUUID(), inbox: `nobody ${j}`, deadline: Date.now() + 1e9 };
+          const call = { id: crypto.randomUUID(), inbox: nobody(namespace, j), deadline: Date.now() + 1e9 };
           const request = { __obj: ["slow", "", [i + j], {}, call], __type: "pymq.core.RpcRequest" };
           pipeline.publish(server!, JSON.stringify(request));
         }
