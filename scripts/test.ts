@@ -25,6 +25,8 @@ import { noOwnQueues, ownQueues } from "./kernel_queues.ts";
 
 /** The default deadline of a file under one runtime, in seconds. */
 const DEADLINE = 180;
+/** The number of runs that the report at the end lists as the longest. */
+const LONGEST = 12;
 /** The report at the end shows this many characters of each failure. */
 const SHOWN = 3_000;
 /** The limit of one test in seconds, for Bun, whose default of 5 is too short. The deadline of the file ends a test instead. */
@@ -230,7 +232,12 @@ function report(results: readonly Result[], milliseconds: number): void {
         `  ${run.runtime} ${run.file}: ${name}${indent(failure.trim().slice(0, SHOWN))}`
       )
     );
-  console.log(`\n── ${results.length} runs in ${(milliseconds / 1_000).toFixed(0)} s`);
+  const sum = results.reduce((sum, { seconds }) => sum + seconds, 0);
+  console.log(`\n── ${results.length} runs in ${(milliseconds / 1_000).toFixed(0)} s, ${sum.toFixed(0)} s one by one`);
+  const longest = results.toSorted((a, b) => b.seconds - a.seconds).slice(0, LONGEST).map(({ run, seconds }) =>
+    `  ${seconds.toFixed(1).padStart(6)} s of ${run.deadline}: ${run.runtime} ${run.file}`
+  );
+  if (results.length > LONGEST) console.log(["Longest:", ...longest].join("\n"));
   if (count("skipped") > 0) console.log(["Skipped:", ...lines("skipped")].join("\n"));
   if (count("failed") > 0) console.log(["Failed:", ...lines("failed")].join("\n"));
   if (faults.length > 0) {

@@ -1,13 +1,12 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { afterAll, beforeAll, describe } from "@std/testing/bdd";
+import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { ProviderError } from "../../src/errors.ts";
 import { Names } from "../../src/providers/aws/names.ts";
 import type { Arns } from "../../src/providers/aws/arns.ts";
 import type { Filter } from "../../src/provider/provider.ts";
-import { sideBySide } from "../support/side_by_side.ts";
 import { pause, until } from "../support/until.ts";
 import { Admin, NOTHING } from "./admin.ts";
-import { type Emulator, itProxied as skipped, proxied, startEmulator } from "./emulator.ts";
+import { type Emulator, itProxied, startEmulator } from "./emulator.ts";
 import { fresh, type Halves, open } from "./halves.ts";
 import { HttpProxy } from "./http_proxy.ts";
 
@@ -33,9 +32,6 @@ describe("events over SNS", () => {
     admin[Symbol.dispose]();
     await emulator.stop();
   });
-
-  const it = sideBySide(4);
-  const itProxied = proxied ? it : skipped;
 
   it("publish() to a topic without subscribers returns 0 and creates no topic", async () => {
     await using halves = await open(emulator.options);

@@ -1,11 +1,10 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { ReceiveMessageCommand, SendMessageCommand } from "@aws-sdk/client-sqs";
-import { afterAll, beforeAll, describe } from "@std/testing/bdd";
+import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { Bus } from "../../src/bus.ts";
 import { ProviderError } from "../../src/errors.ts";
 import { aws } from "../../src/providers/aws/provider.ts";
 import { Names } from "../../src/providers/aws/names.ts";
-import { sideBySide } from "../support/side_by_side.ts";
 import { pause, quickest, timed, until } from "../support/until.ts";
 import { Admin } from "./admin.ts";
 import { type Emulator, startEmulator } from "./emulator.ts";
@@ -24,8 +23,6 @@ describe("queues over SQS", () => {
     }
     await emulator.stop();
   });
-
-  const it = sideBySide(4);
 
   /** Halves with a queue of this name, freed at the end. */
   async function using(queue: string, namespace = fresh()): Promise<Halves> {

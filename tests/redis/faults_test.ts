@@ -7,7 +7,6 @@ import { parseOptions } from "../../src/providers/redis/options.ts";
 import { text } from "../../src/providers/redis/replies.ts";
 import { freePort } from "../support/port.ts";
 import { RedisServer } from "../support/redis_server.ts";
-import { sideBySide } from "../support/side_by_side.ts";
 import { type Direction, TcpProxy } from "../support/tcp_proxy.ts";
 import { pause, timed, until, within } from "../support/until.ts";
 import { assertWoken, type Halves, NOW, open } from "./halves.ts";
@@ -31,9 +30,8 @@ describe("Redis faults", () => {
   beforeAll(async () => server = await RedisServer.start());
   afterAll(() => server.stop());
   const here = () => ({ port: server.port });
-  const beside = sideBySide(4);
 
-  beside("open() rejects at once if no server listens, and stops trying", async () => {
+  it("open() rejects at once if no server listens, and stops trying", async () => {
     const port = await freePort();
     const error = await within("it rejects", rejection(open({ port }, { connectTimeout: 120_000 })));
     assertEquals([error.code, error.retryable], ["unavailable", true]);
@@ -43,7 +41,7 @@ describe("Redis faults", () => {
     );
   });
 
-  beside("open() times out at a server that accepts and never answers", async () => {
+  it("open() times out at a server that accepts and never answers", async () => {
     const wire = await TcpProxy.to(server.port);
     wire.dead = true;
     const error = await within("it rejects", rejection(open({ port: wire.port }, { connectTimeout: 300 })));
@@ -52,14 +50,14 @@ describe("Redis faults", () => {
     await wire.close();
   });
 
-  beside("open() waits for a server that answers the first commands later than a command may take", async () => {
+  it("open() waits for a server that answers the first commands later than a command may take", async () => {
     await using slow = await RedisServer.start();
     await slow.run("client", "pause", "1000", "all");
     await using bus = await open({ port: slow.port }, { sendTimeout: 250, connectTimeout: 30_000 });
     assertEquals(await bus.sender.publish("t", "x"), 0);
   });
 
-  beside("open() is denied with a wrong password, without one, and without rights", async () => {
+  it("open() is denied with a wrong password, without one, and without rights", async () => {
     const safe = await RedisServer.start();
     await safe.run("acl", "setuser", "good", "on", ">right", "~*", "&*", "+@all");
     await safe.run("acl", "setuser", "poor", "on", ">right", "~*", "resetchannels", "+@all");
@@ -88,7 +86,7 @@ describe("Redis faults", () => {
     }
   });
 
-  beside("open() rejects for a database that does not exist, or that the user may not select", async () => {
+  it("open() rejects for a database that does not exist, or that the user may not select", async () => {
     await server.run("acl", "setuser", "first", "on", ">pw", "~*", "&*", "+@all", "-select");
     const none = await rejection(open({ ...here(), db: 99 }));
     assertEquals([none.code, none.message], [
@@ -98,7 +96,7 @@ describe("Redis faults", () => {
     assertEquals((await rejection(open({ ...here(), db: 1, username: "first", password: "pw" }))).code, "denied");
   });
 
-  beside("a denied topic rejects alone", async () => {
+  it("a denied topic rejects alone", async () => {
     await server.run(
       "acl",
       "setuser",
@@ -126,7 +124,7 @@ describe("Redis faults", () => {
     await until("it has come", () => seen.length === 1);
   });
 
-  beside("a server killed and started again: waiting gets continue, sends in progress reject", async () => {
+  it("a server killed and started again: waiting gets continue, sends in progress reject", async () => {
     const mortal = await RedisServer.start({ args: ["--appendonly", "yes", "--appendfsync", "always"] });
     try {
       await using bus = await open({ port: mortal.port }, { sendTimeout: 10_000 });
@@ -153,7 +151,7 @@ describe("Redis faults", () => {
     }
   });
 
-  beside("commands that wait for a connection reject by their deadline", async () => {
+  it("commands that wait for a connection reject by their deadline", async () => {
     const mortal = await RedisServer.start();
     await using bus = await open({ port: mortal.port }, { sendTimeout: 300 });
     await mortal.stop();
@@ -167,7 +165,7 @@ describe("Redis faults", () => {
     await within("it closes", bus.close());
   });
 
-  beside("commands without a reply reject at once when the connection breaks, and are never sent again", async () => {
+  it("commands without a reply reject at once when the connection breaks, and are never sent again", async () => {
     const wire = await TcpProxy.to(server.port);
     await using bus = await open({ port: wire.port }, { sendTimeout: 20_000 });
     wire.deaf = true;
@@ -192,7 +190,7 @@ describe("Redis faults", () => {
   });
 
   for (const lease of [undefined, 60_000]) {
-    beside(`a lost reply neither loses nor duplicates items${lease ? ", with a lease" : ""}`, async () => {
+    it(`a lost reply neither loses nor duplicates items${lease ? ", with a lease" : ""}`, async () => {
       const wire = await TcpProxy.to(server.port);
       await using bus = await open(here(), { receiver: { port: wire.port } });
       const list = `__eventbus:${bus.namespace}:q`;
@@ -220,7 +218,7 @@ describe("Redis faults", () => {
     });
   }
 
-  beside("the items of a lost reply go back to the queue if no receive() waits any more", async () => {
+  it("the items of a lost reply go back to the queue if no receive() waits any more", async () => {
     const wire = await TcpProxy.to(server.port);
     await using bus = await open(here(), { receiver: { port: wire.port } });
     const list = `__eventbus:${bus.namespace}:q`;
@@ -241,7 +239,7 @@ describe("Redis faults", () => {
     await wire.close();
   });
 
-  beside("the items of a late reply go back to the queue, though the connection works", async () => {
+  it("the items of a late reply go back to the queue, though the connection works", async () => {
     await using wire = await TcpProxy.to(server.port);
     await using bus = await open(here(), { receiver: { port: wire.port } });
     assertEquals(await bus.receive("q"), []);
@@ -268,7 +266,7 @@ describe("Redis faults", () => {
     await until("it is back", async () => await bus.sender.size("q") === 1);
   });
 
-  beside("receive() does not return items that are being given back", async () => {
+  it("receive() does not return items that are being given back", async () => {
     await using wire = await TcpProxy.to(server.port);
     await using bus = await open(here(), { receiver: { port: wire.port } });
     const list = `__eventbus:${bus.namespace}:q`;
@@ -297,7 +295,7 @@ describe("Redis faults", () => {
     assertEquals(await bus.sender.size("q"), 0);
   });
 
-  beside("restore() repeats until the server has the items, once", async () => {
+  it("restore() repeats until the server has the items, once", async () => {
     const wire = await TcpProxy.to(server.port);
     await using bus = await open(here(), { receiver: { port: wire.port } });
     for (const body of ["a", "b"]) await bus.sender.send("q", body, NOW);
@@ -315,7 +313,7 @@ describe("Redis faults", () => {
     await wire.close();
   });
 
-  beside("a frozen server: everything ends by its deadline, and continues when it thaws", async () => {
+  it("a frozen server: everything ends by its deadline, and continues when it thaws", async () => {
     const frozen = await RedisServer.start();
     try {
       await using bus = await open({ port: frozen.port }, { sendTimeout: 500 });
@@ -336,7 +334,7 @@ describe("Redis faults", () => {
     }
   });
 
-  beside("close() ends by its deadline though the server is frozen", async () => {
+  it("close() ends by its deadline though the server is frozen", async () => {
     const frozen = await RedisServer.start();
     try {
       const bus = await open({ port: frozen.port });
@@ -355,7 +353,7 @@ describe("Redis faults", () => {
     }
   });
 
-  beside("a half-open connection is detected while nothing is sent", async () => {
+  it("a half-open connection is detected while nothing is sent", async () => {
     const wire = await TcpProxy.to(server.port);
     const said: string[] = [];
     const link = new Connection(parseOptions({ port: wire.port }), 1_000, {
@@ -372,7 +370,6 @@ describe("Redis faults", () => {
     await wire.close();
   });
 
-  // these kill every connection of the server, count them, or block this thread
   it("killed connections reconnect, subscribe and register again, and the gap is reported", async () => {
     await using bus = await open(here());
     const seen: string[] = [];

@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { afterAll, beforeAll, describe } from "@std/testing/bdd";
+import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { Buffer } from "node:buffer";
 import { ProviderError } from "../../src/errors.ts";
 import { Connection } from "../../src/providers/redis/connection.ts";
@@ -7,7 +7,6 @@ import { parseOptions } from "../../src/providers/redis/options.ts";
 import { text } from "../../src/providers/redis/replies.ts";
 import { Random, SEED } from "../support/random.ts";
 import { RedisServer } from "../support/redis_server.ts";
-import { sideBySide } from "../support/side_by_side.ts";
 import { TcpProxy } from "../support/tcp_proxy.ts";
 import { pause, until } from "../support/until.ts";
 import { type Halves, NOW, open } from "./halves.ts";
@@ -38,7 +37,6 @@ describe(`Redis replies that were altered on the way (seed ${SEED})`, () => {
   let server: RedisServer;
   beforeAll(async () => server = await RedisServer.start());
   afterAll(() => server.stop());
-  const it = sideBySide(4); // each has its own connections
 
   async function place(): Promise<Place> {
     const wire = await TcpProxy.to(server.port);
