@@ -182,6 +182,12 @@ export class Connection {
     await this.nats.close();
   }
 
+  /** Closes the connection immediately. */
+  abort(): void {
+    this.#observer = { up: () => {}, down: () => {} };
+    this.nats.close().catch(() => {});
+  }
+
   /** Creates a stream. Concurrent calls for the same stream share one attempt. */
   #create(stream: Stream): Promise<void> {
     const { name } = stream;

@@ -132,6 +132,11 @@ class NatsReceiver implements Receiver {
     await this.#connection.close();
   }
 
+  abort(): void {
+    clearInterval(this.#renewing);
+    this.#connection.abort();
+  }
+
   /** NATS matches exact topics. Its wildcards match tokens and tsmq's match text, so a pattern subscribes to all topics. */
   #route({ topic, pattern }: Filter, emit: Emit): [subject: string, take: (message: Msg) => void] {
     if (!pattern) return [this.#names.topic(topic), (message) => emit(topic, message.string())];

@@ -26,10 +26,17 @@ export const BUS: readonly Mutant[] = [
   },
   {
     subject: "a dead worker is not noticed",
-    file: "src/port/supervisor.ts",
+    file: "src/port/pool.ts",
     text: "if (this.#missed === MISSED)",
     fault: "if (this.#missed > 1_000)",
     tests: "tests/port/link_test.ts",
+  },
+  {
+    subject: "a forced close leaves its receiver in a shared worker",
+    file: "src/port/host.ts",
+    text: "if (!this.#ended) this.#receiver?.abort();",
+    fault: "",
+    tests: "tests/port/pool_test.ts",
   },
   {
     subject: "the queue of a bus is left behind",

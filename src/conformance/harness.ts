@@ -13,7 +13,7 @@ export interface Faults {
 
 /** A provider under test. */
 export interface Harness {
-  /** Returns the provider. With `sharedWorker`, each call returns the same value, because only buses of one value share a broker. */
+  /** Returns the provider. If its broker lives in the worker, each call returns the same value, because only its buses share the broker. */
   provider(): Provider;
   /** The faults that the tests can inject. Without them, the cases that need a fault are skipped. */
   readonly faults?: Faults;

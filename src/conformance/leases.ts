@@ -165,7 +165,7 @@ export const leases: Cases = {
   },
 
   "the item of a dead process is redelivered when its lease has expired": {
-    skip: (_, harness) => harness.provider().sharedWorker ? "its worker is the transport" : undefined,
+    skip: ({ durable }) => durable ? undefined : "its worker is the transport",
     deadline: 30_000,
     run: async (t) => {
       const bus = await t.open();
@@ -179,8 +179,8 @@ export const leases: Cases = {
   },
 
   "a process that dies before its handler starts counts no attempt; an item that kills each process is detected": {
-    skip: ({ exactAttempts }, harness) => {
-      if (harness.provider().sharedWorker) return "its worker is the transport";
+    skip: ({ durable, exactAttempts }) => {
+      if (!durable) return "its worker is the transport";
       return exactAttempts ? undefined : "the transport counts takes";
     },
     deadline: 40_000,

@@ -3,9 +3,13 @@
  *
  * @module
  */
+import type { Bus } from "../bus.ts";
 import { BusError, ClosedError } from "../errors.ts";
 import { equal, ok, rejects } from "./assert.ts";
 import type { Cases } from "./cases.ts";
+
+/** Milliseconds of a lease. */
+const LEASE = 1_000;
 
 /** Cases about opening and closing. */
 export const life: Cases = {
@@ -154,6 +158,39 @@ export const life: Cases = {
     await bus!.close();
     await other!.publish("still here", "shared");
     await seen.are(["still here"]);
+  },
+
+  "a bus that is closed by force gives up its leases, and the other buses of its worker miss nothing": {
+    deadline: 60_000,
+    run: async (t) => {
+      const [publisher, other] = await t.buses(2) as [Bus, Bus];
+      const gaps = t.collect<string>();
+      other.addEventListener("gap", (event) => gaps.add(event.type));
+      const events = t.collect<number>();
+      await other.subscribe<number>("stream", events.add).ready;
+      const queue = t.queue<number>(other, "held");
+      let [published, stop] = [0, false];
+      const streaming = (async () => {
+        for (; !stop; await t.pause(1)) await publisher.publish(published++, "stream");
+      })();
+      for (let round = 0; round < 3; round++) {
+        await queue.put(round);
+        const forced = await t.open();
+        await forced.subscribe("stream", () => {}).ready;
+        await forced.expose(`function ${round}`, () => {});
+        await forced.queue("held").receive({ lease: LEASE });
+        const waiting = rejects(forced.queue("empty").get(), ClosedError, "closed");
+        await forced.close({ timeout: 0 });
+        await waiting;
+        const lease = await queue.receive({ timeout: 20 * LEASE });
+        equal(lease.item, round);
+        await lease.ack();
+      }
+      stop = true;
+      await streaming;
+      await t.until(() => new Set(events.values).size === published, "the other bus has all events");
+      equal([gaps.values, publisher.health().restarts, other.health().restarts], [[], 0, 0]);
+    },
   },
 
   "namespaces do not see each other": async (t) => {

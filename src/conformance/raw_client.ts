@@ -85,7 +85,14 @@ export async function dieHolding(
   const { port1, port2 } = new MessageChannel();
   const post = (frame: ToWorker) => port1.postMessage([frame]);
   let inbox = "";
-  const spawned = await spawn(provider, TIMEOUT, reject);
+  const listening = Promise.withResolvers<void>();
+  const worker = spawn(provider, {
+    listening: listening.resolve,
+    died: (error) => {
+      listening.reject(error);
+      reject(error);
+    },
+  });
   port1.onmessage = async (event) => {
     for (const frame of event.data as ToMain[]) {
       if (frame.kind === "ready") {
@@ -104,11 +111,12 @@ export async function dieHolding(
     }
   };
   const { options } = provider;
-  spawned.greet({ kind: "tsmq:hello", port: port2, namespace, options, connectTimeout: TIMEOUT });
   try {
+    await listening.promise;
+    worker.greet({ kind: "tsmq:hello", port: port2, namespace, options, connectTimeout: TIMEOUT });
     await held;
   } finally {
-    spawned.release(true);
+    worker.terminate();
     port1.close();
   }
   return () => sender.close();

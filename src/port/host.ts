@@ -24,7 +24,7 @@ export function serve(open: OpenReceiver): void {
   scope.postMessage({ kind: "tsmq:listening" } satisfies Listening);
 }
 
-/** Runs one receiver on the port of a `Hello`, until the `close` frame. */
+/** Runs one receiver on the port of a `Hello`, until the `close` or `abort` frame. */
 export async function host(hello: Hello, open: OpenReceiver): Promise<void> {
   const host = new Host(hello);
   await host.open(hello, open);
@@ -37,6 +37,9 @@ class Host {
   #outbox: ToMain[] = [];
   #flushing = false;
   #closed = false;
+  #aborted = false;
+  /** Whether `close` has ended the receiver. */
+  #ended = false;
   #arrived = 0;
   #inflow: Inflow;
   #filters = new Map<number, Filter>();
@@ -90,8 +93,9 @@ class Host {
     inflow.onDrain = () => context.onDrain?.();
     try {
       const receiver = await open(context);
-      if (this.#closed) return void await receiver.close();
       this.#receiver = receiver;
+      if (this.#aborted) return receiver.abort();
+      if (this.#closed) return void await receiver.close();
       this.#leases = new Leases(
         receiver,
         timers,
@@ -106,6 +110,7 @@ class Host {
 
   /** Posts a frame. All frames of one turn are sent as one array. */
   #post(frame: ToMain): void {
+    if (this.#aborted) return;
     this.#outbox.push(frame);
     if (this.#flushing) return;
     this.#flushing = true;
@@ -133,6 +138,7 @@ class Host {
     if (frame.kind === "beat") return this.#post(frame);
     if (frame.kind === "answer") return this.#answered(frame);
     if (frame.kind === "close") return this.#reply(frame.id, () => this.#close());
+    if (frame.kind === "abort") return this.#abort();
     if (!receiver) return void this.#early.push(frame);
     switch (frame.kind) {
       case "subscribe":
@@ -230,8 +236,26 @@ class Host {
     this.#closed = true;
     await Promise.all([...this.#intakes.values()].map((intake) => intake.close()));
     const returned = await this.#leases?.close() ?? 0;
+    if (this.#aborted) throw new ClosedError(); // nothing receives the answer
     const uncertain = await this.#receiver?.close() || 0;
-    for (const asked of this.#asks.values()) asked.reject(new ClosedError());
+    this.#ended = true;
+    this.#rejectAsks();
     return { returned, uncertain };
+  }
+
+  /** Ends everything of this bus immediately. The other buses of the worker continue. */
+  #abort(): void {
+    this.#aborted = this.#closed = true;
+    this.#port.close();
+    for (const intake of this.#intakes.values()) void intake.close();
+    this.#leases?.stop();
+    this.#inflow.end();
+    this.#rejectAsks();
+    if (!this.#ended) this.#receiver?.abort();
+  }
+
+  #rejectAsks(): void {
+    for (const asked of this.#asks.values()) asked.reject(new ClosedError());
+    this.#asks.clear();
   }
 }

@@ -10,7 +10,7 @@ import { BusError, toPlain } from "../errors.ts";
 import type { Emit } from "../provider/provider.ts";
 import type { ToMain } from "./protocol.ts";
 
-/** The number of characters of events that the worker holds, for all subscriptions. Further events are dropped, and a gap is reported. */
+/** The number of characters of events that the worker holds, for all subscriptions of a bus. Further events are dropped, and a gap is reported. */
 export const HELD_LIMIT = 64 * 1024 * 1024;
 
 /** The number of characters of inbox messages that main has not handled. Further messages are dropped, and an error is reported. */
@@ -73,13 +73,20 @@ export class Inflow {
     else this.#postGap(flow, reason, 0);
   }
 
-  /** Closes a flow and drops the events that it holds. */
+  /** Closes a flow. Drops the events that it holds, and later ones. */
   close(id: number): void {
     const flow = this.#flows.get(id);
     if (!flow) return;
     this.#flows.delete(id);
+    flow.credit = 0;
     for (const held of flow.held.drain()) if (Array.isArray(held)) this.#held -= cost(held[1]);
     this.#relax();
+  }
+
+  /** Closes all flows, and drops later inbox messages. */
+  end(): void {
+    for (const id of this.#flows.keys()) this.close(id);
+    this.#full = true;
   }
 
   /** Gives a flow credit for events of this cost, which main has handled. */

@@ -65,10 +65,8 @@ export class Leases {
 
   /** Gives back the items of all leases that are not settled. Resolves with the number of these items. */
   async close(): Promise<number> {
-    for (const stop of this.#stops.values()) stop();
-    this.#stops.clear();
     const held = [...this.#held.values()].flatMap((queues) => [...queues]);
-    this.#held.clear();
+    this.stop();
     for (const [queue, receipts] of held) this.#lost(queue, [...receipts.keys()]);
     // items with a started handler are older, so they are given back last, to the head of the queue
     const settled = await Promise.allSettled(
@@ -80,6 +78,13 @@ export class Leases {
       ),
     );
     return settled.flatMap((result) => result.status === "fulfilled" ? result.value.filter(Boolean) : []).length;
+  }
+
+  /** Forgets all leases, so that they expire. */
+  stop(): void {
+    for (const stop of this.#stops.values()) stop();
+    this.#stops.clear();
+    this.#held.clear();
   }
 
   #forget(queue: string, receipts: Iterable<string>): void {

@@ -206,7 +206,7 @@ export class Link {
     return this.#streams.open(filter, receive, onGap);
   }
 
-  /** Closes the receiver and its worker. If `over` resolves first, it terminates them: the result is not `clean`, and items of pending gets may be lost. */
+  /** Closes the receiver. If `over` resolves first, it aborts the receiver: the result is not `clean`, and items of pending gets may be lost. */
   async close(over: Promise<void>): Promise<Ended & { readonly clean: boolean }> {
     let ended: Ended | void = { returned: 0, uncertain: 0 };
     if (this.#closed) return { ...ended, clean: true };
@@ -217,7 +217,7 @@ export class Link {
     }
     this.#closed = true;
     this.#outbox.clear();
-    await this.#worker.close(over);
+    this.#worker.close();
     const text = "Cannot tell whether a request was carried out: the bus was closed before the answer came";
     this.#rejectAll(({ changes }) => changes ? new ProviderError("unavailable", text) : new ClosedError());
     this.#address.reject(new ClosedError());

@@ -33,7 +33,9 @@ export type ToWorker =
   | { kind: "settle"; id: number; queue: string; receipts: string[]; outcome: Outcome; delay: number }
   | { kind: "ask"; id: number; verb: string; argument: unknown }
   | { kind: "answer"; id: number; value?: unknown; error?: PlainError }
-  | { kind: "close"; id: number };
+  | { kind: "close"; id: number }
+  /** The last frame, to a worker that other buses use: it ends the port and, unless `close` has ended it, the receiver. */
+  | { kind: "abort" };
 
 /** From the worker to main: its own state, and the frames of its receiver. */
 export type ToMain =

@@ -1,22 +1,14 @@
 /**
- * The supervisor of a worker: it starts the worker, checks its heartbeats, and replaces it when it dies.
+ * The supervisor of a bus's receiver: it opens the receiver in a worker, and again in a new worker when that worker dies.
  *
  * @module
  */
-import { BusError, fromPlain, ProviderError, toPlain } from "../errors.ts";
+import { BusError, ClosedError, fromPlain, ProviderError, toPlain } from "../errors.ts";
 import type { Provider } from "../provider/provider.ts";
 import { textOf } from "../internal/thrown.ts";
 import { backoff, RETRY } from "../internal/time.ts";
 import type { FromReceiver, Hello, ToMain, ToWorker } from "./protocol.ts";
-import { spawn, type Spawned } from "./spawn.ts";
-
-/** Milliseconds between two heartbeats that main asks the worker for. */
-const BEAT = 2_000;
-/**
- * The number of consecutive heartbeats that may be missing before the worker counts as dead. A missing heartbeat counts only if main was on
- * time.
- */
-const MISSED = 2;
+import { PooledWorker, type WorkerUser } from "./pool.ts";
 
 /** The data that a worker needs to open its receiver. */
 export type Opening = Pick<Hello, "namespace" | "connectTimeout">;
@@ -42,51 +34,60 @@ interface Start {
   reject(error: unknown): void;
 }
 
-/** Starts a worker, watches its heartbeats, and replaces it when it dies. */
+/** Opens a receiver in a worker, and again in a new worker when the worker dies. */
 export class Supervisor {
   /** The number of times that the worker was replaced. */
   restarts = 0;
-  /** The time of the last message from the worker, in milliseconds of `Date.now()`. */
-  lastHeard: number = Date.now();
   /** Whether a receiver is ready. */
   up = false;
   #provider: Provider;
   #opening: Opening;
   #events: Supervised;
+  #worker: PooledWorker | undefined;
+  #user: WorkerUser;
   #port: MessagePort | undefined;
-  #spawned: Spawned | undefined;
-  #spawning: Promise<Spawned> | undefined;
-  /** The number of heartbeats that main has requested since the last message from the worker. */
-  #missed = 0;
-  #closed = false;
-  #watch: ReturnType<typeof setInterval> | undefined;
+  /** Whether the running start failed because a worker died that other buses used before. */
+  #again = false;
+  /** Rejects the running start. */
+  #fail: (error: unknown) => void = () => {};
+  #lastHeard = Date.now();
   #retry: ReturnType<typeof setTimeout> | undefined;
-  #late: ReturnType<typeof setTimeout> | undefined;
+  #closed = false;
 
-  /** Creates the supervisor of a provider's worker, which {@linkcode start} starts. */
+  /** Creates the supervisor of a receiver, which {@linkcode start} opens. */
   constructor(provider: Provider, opening: Opening, events: Supervised) {
     this.#provider = provider;
     this.#opening = opening;
     this.#events = events;
+    this.#user = {
+      beat: () => {
+        if (this.up) this.post([{ kind: "beat" }]);
+        return this.up;
+      },
+      died: (error, joined) => {
+        this.#again = joined && !this.up;
+        this.#fail(error);
+        this.#died(error);
+      },
+    };
   }
 
-  /** Starts the worker. Rejects with the error of its receiver, and then terminates the worker. */
+  /** The time of the last message from the worker, in milliseconds of `Date.now()`. */
+  get lastHeard(): number {
+    return this.#worker?.lastHeard ?? this.#lastHeard;
+  }
+
+  /** Opens the receiver. Rejects with its error, and then leaves the worker. */
   async start(): Promise<void> {
-    await this.#start();
-    let last = performance.now();
-    this.#watch = setInterval(() => {
-      const now = performance.now();
-      // if main was late (a busy main, a debugger, a suspended laptop), a missing heartbeat does not mean that the worker is dead
-      if (now - last > 2 * BEAT) this.#missed = 0;
-      last = now;
-      if (!this.up) return;
-      if (this.#missed === MISSED) return this.#died(new Error("it does not answer"));
-      this.#missed++;
-      this.post([{ kind: "beat" }]);
-    }, BEAT);
+    try {
+      await this.#start();
+    } catch (error) {
+      if (!this.#again) throw error;
+      await this.#start();
+    }
   }
 
-  /** Sends frames to the worker that is ready. */
+  /** Sends frames to the receiver that is ready. */
   post(frames: ToWorker[]): void {
     if (this.#port) this.#postTo(this.#port, frames);
   }
@@ -97,58 +98,45 @@ export class Supervisor {
     this.#events.posted();
   }
 
-  /**
-   * Ends the worker, unless other buses use it: their own supervisors detect that it is dead. A worker that is still starting ends when it
-   * listens, or when `over` resolves.
-   */
-  async close(over: Promise<unknown>): Promise<void> {
+  /** Leaves the worker, which ends unless other buses use it. A receiver that has not closed is aborted. */
+  close(): void {
     this.#closed = true;
-    clearInterval(this.#watch);
     clearTimeout(this.#retry);
-    clearTimeout(this.#late);
-    this.#drop(false);
-    await Promise.race([this.#spawning?.catch(() => {}), over]);
+    this.#drop();
+    this.#fail(new ClosedError());
   }
 
-  /** Starts a worker. Resolves with true when its receiver is ready, or with false if the supervisor was closed or the worker died meanwhile. */
+  /** Opens the receiver. Resolves with true when it is ready, or with false if the supervisor was closed or the worker died meanwhile. */
   async #start(): Promise<boolean> {
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    promise.catch(() => {});
+    const started = Promise.withResolvers<void>();
+    started.promise.catch(() => {});
+    this.#fail = started.reject;
     const { connectTimeout, namespace } = this.#opening;
-    const late = this.#late = setTimeout(
-      () =>
-        reject(
-          new ProviderError(
-            "unavailable",
-            `Cannot open "${this.#provider.name}": its worker did not open the receiver in time`,
-          ),
-        ),
-      connectTimeout + 1_000, // the receiver's own deadline has a more precise message, so it ends first
-    );
+    const worker = this.#worker = PooledWorker.join(this.#provider, this.#user);
+    let listening = false;
+    const late = setTimeout(() => {
+      if (!listening) worker.retire();
+      const what = listening ? "did not open the receiver" : "did not start";
+      const text = `Cannot open "${this.#provider.name}": its worker ${what} in time`;
+      started.reject(new ProviderError("unavailable", text));
+    }, connectTimeout + 1_000); // the receiver's own deadline has a more precise message, so it ends first
     try {
-      this.#spawning = spawn(this.#provider, connectTimeout, (error) => {
-        reject(error);
-        if (this.#spawned === spawned) this.#died(error);
-      });
-      const spawned = this.#spawned = await this.#spawning;
-      if (this.#closed) {
-        this.#drop(false);
-        return false;
-      }
+      await Promise.race([worker.listening, started.promise]);
+      if (this.#worker !== worker) return false;
+      listening = true;
       const { port1, port2 } = new MessageChannel();
       this.#port = port1;
       port1.onmessage = (event) => {
         if (this.#port !== port1) return;
-        this.lastHeard = Date.now();
-        this.#missed = 0;
-        this.#receive(event.data as ToMain[], port1, { resolve, reject });
+        worker.heard();
+        this.#receive(event.data as ToMain[], port1, started);
       };
       const { options } = this.#provider;
-      spawned.greet({ kind: "tsmq:hello", port: port2, namespace, options, connectTimeout });
-      await promise;
-      return this.#spawned === spawned;
+      worker.greet({ kind: "tsmq:hello", port: port2, namespace, options, connectTimeout });
+      await started.promise;
+      return this.#worker === worker;
     } catch (error) {
-      this.#drop(false);
+      if (this.#worker === worker) this.#drop();
       throw error;
     } finally {
       clearTimeout(late);
@@ -178,24 +166,25 @@ export class Supervisor {
     }
   }
 
-  #drop(dead: boolean): void {
+  #drop(): void {
+    const [worker, port] = [this.#worker, this.#port];
     this.up = false;
-    this.#port?.close();
-    this.#port = undefined;
-    const spawned = this.#spawned;
-    this.#spawned = undefined;
-    spawned?.release(dead);
+    this.#lastHeard = this.lastHeard;
+    this.#worker = this.#port = undefined;
+    // a worker that is terminated takes the receiver along
+    if (worker?.leave(this.#user)) port?.postMessage([{ kind: "abort" }] satisfies ToWorker[]);
+    port?.close();
   }
 
-  #died(cause: unknown): void {
+  #died(cause: Error): void {
     if (!this.up) return;
-    this.#drop(true);
+    this.#drop();
     const text = `Cannot complete the operation: the worker of "${this.#provider.name}" died: ${textOf(cause)}`;
     this.#events.died(new BusError("worker_died", text, { cause }));
     this.#restart(0);
   }
 
-  /** Starts a worker in place of the dead one: immediately, or with a pause after failed attempts. */
+  /** Opens the receiver in a new worker: immediately, or with a pause after failed attempts. */
   #restart(failures: number): void {
     this.#retry = setTimeout(async () => {
       try {

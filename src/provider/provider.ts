@@ -3,7 +3,7 @@
  *
  * A provider is data and two halves. The {@linkcode Sender} lives on the user's thread, the {@linkcode Receiver} in a
  * worker. A half does each operation once and reports the outcome. It never retries, counts references, reads a body, or knows about calls,
- * handlers and schemas: the core does that for all providers. Sixteen members are required, all else is a named part.
+ * handlers and schemas: the core does that for all providers. Seventeen members are required, all else is a named part.
  *
  * Rules for both halves
  * - Bodies are opaque strings of well-formed Unicode, white space at their end included; names are any non-empty string. Escape characters that the transport does not accept.
@@ -15,6 +15,10 @@
  *
  * @module
  */
+
+import type { AskHandler, QueueInspector, QueuePeeker, ReplyQueues, Waker } from "./parts.ts";
+
+export type * from "./parts.ts";
 
 /** The capabilities of a transport. The conformance kit checks each claim. */
 export interface Features {
@@ -57,7 +61,10 @@ export interface Provider {
    * logger prints them, so they should have no secrets: the receiver asks for those (`context.ask`).
    */
   readonly options: unknown;
-  /** Whether all buses that are opened with this provider share one worker, as the in-memory broker needs. Default: false. */
+  /**
+   * Whether a bus shares its worker with the other buses of its thread whose provider has the same `worker`, whatever their options. Default:
+   * true. False for a receiver that blocks its thread.
+   */
   readonly sharedWorker?: boolean;
   /**
    * Opens the sending half.
@@ -68,12 +75,6 @@ export interface Provider {
   open(context: SenderContext): Promise<Sender>;
   /** Optional part that answers the questions of the receiver (`context.ask`), for example for credentials that a function returns. */
   readonly askHandler?: AskHandler;
-}
-
-/** The part of a half that answers questions of the other half, which calls `context.ask`. */
-export interface AskHandler {
-  /** Returns the answer. If it throws or rejects, `context.ask` of the other half rejects with the same error. */
-  answer(verb: string, argument: unknown): unknown | Promise<unknown>;
 }
 
 /** The functions and settings that the core passes to {@linkcode Provider.open}. */
@@ -129,7 +130,7 @@ export interface Sender {
   readonly replies?: ReplyQueues;
   /**
    * Closes the half. Sends that are still pending may be dropped, because the core has waited for them. The receiver has already closed, or
-   * was terminated; in the second case, this half removes everything that only this process can remove. Work that has not ended after
+   * was aborted or terminated; in these cases, this half removes everything that only this process can remove. Work that has not ended after
    * `within` ms is aborted. Without `within`, the half chooses a deadline of some seconds.
    */
   close(within?: number): Promise<void>;
@@ -164,72 +165,6 @@ export interface SendOptions {
   readonly signal?: AbortSignal;
   /** Milliseconds that the transport keeps the item away, at most `Features.maxPutDelay`. Then the item comes before those that wait. Default 0. */
   readonly delay?: number;
-}
-
-/** The part of a sender that counts the items of a queue by their states. A queue that does not exist has no items. */
-export interface QueueInspector {
-  /** Counts the items. A count is absent if the transport does not know it. */
-  stats(queue: string): Promise<QueueStats>;
-}
-
-/** The part of a sender that shows waiting items. */
-export interface QueuePeeker {
-  /** Returns up to `limit` waiting items after the first `offset` ones, in the order in which they will be received. It takes none. */
-  peek(queue: string, offset: number, limit: number): Promise<WaitingItem[]>;
-}
-
-/** An item that waits in a queue. */
-export interface WaitingItem {
-  /** The body of the item, unchanged. */
-  readonly body: string;
-  /** The attempt of the next delivery, as in {@linkcode Delivery}. */
-  readonly attempt: number;
-}
-
-/** The numbers of items of a queue. */
-export interface QueueStats {
-  /** The items that can be received now. */
-  readonly waiting?: number;
-  /** The items that are leased. */
-  readonly leased?: number;
-  /** The items whose delay has not passed. */
-  readonly delayed?: number;
-}
-
-/** The part of a sender that wakes a receiver which sleeps outside its event loop, in a blocking call to the transport. */
-export interface Waker {
-  /**
-   * Wakes the receiver with this inbox address. The core calls it when both halves are open and after each batch of frames that main
-   * posted to the worker. A new worker has another address. The receiver then turns its event loop until
-   * `ReceiverContext.arrived` has grown.
-   */
-  wake(inbox: string): void;
-}
-
-/**
- * The part of a sender that PyMQ's calls need. In PyMQ, a caller creates an answer queue for each call, the server puts one answer into it,
- * and servers are not registered.
- */
-export interface ReplyQueues {
-  /**
-   * Whether a late answer creates its queue again after the caller has removed it with `drop`. If so, the core reads late answers for a
-   * while.
-   */
-  readonly lingers: boolean;
-  /** Creates an answer queue, if servers drop their answer when the queue does not exist. The core removes it with `drop`. */
-  open(queue: string): Promise<void>;
-  /** Puts an answer into the caller's queue. The answer expires if the caller does not take it. */
-  put(queue: string, body: string): Promise<void>;
-  /**
-   * Returns how many receivers subscribe to exactly this topic, tsmq's servers among them; `undefined` if the transport cannot tell. After
-   * a `publish` in the same turn, it is the number of those that the event reaches.
-   */
-  candidates(topic: string): Promise<number | undefined>;
-  /**
-   * Immediately registers the receiver of this bus as a server of the topic again. The core calls it when its registration was lost or has
-   * expired: a caller found no registered server, but reached this one by publishing.
-   */
-  register(topic: string, inbox: string): Promise<void>;
 }
 
 /** The topics that a subscription receives events of. */
@@ -354,4 +289,10 @@ export interface Receiver {
    * transport has such requests. A second call does nothing.
    */
   close(): Promise<number | void>;
+  /**
+   * Ends the half immediately, without the transport: it destroys sockets and timers, drops its leases so that they expire, and rejects what
+   * is pending. Nothing is emitted or reported after it. The core calls it at the end of a forced close, also while `close` is running or has
+   * failed. Other receivers of the worker are not affected.
+   */
+  abort(): void;
 }

@@ -5,7 +5,7 @@ import type { Fault } from "../support/workers/faulty.ts";
 /** A provider whose worker the test can break. */
 export interface Faulty {
   readonly provider: Provider;
-  /** Breaks the worker: the shared one, or that of the first bus. */
+  /** Breaks the worker of a bus, which other buses may share. */
   fault(how: Fault | "terminate", bus?: number): void;
 }
 
@@ -16,27 +16,28 @@ export function faulty(opening?: "hang" | "throw", base: Provider = memory()): F
   const provider: Provider = {
     ...base,
     options: { ...base.options as object, opening, of: base.name },
-    worker: new URL("../support/workers/faulty.ts", import.meta.url),
+    // a URL of its own, so that only the buses of this provider share the worker
+    worker: new URL(`../support/workers/faulty.ts?${crypto.randomUUID()}`, import.meta.url),
     open: (context) => {
       asks.push(context.ask);
       return base.open(context);
     },
   };
-  const started = watchWorkers((worker, url) => {
+  const unwatch = watchWorkers((worker, url) => {
     if (String(url) === provider.worker.href) workers.push(worker);
   });
   return {
     provider,
     fault: (how, bus = 0) => {
       if (how !== "terminate") return void asks[bus]!("fault", how).catch(() => {}); // it never answers
-      started();
+      unwatch();
       workers.at(-1)!.terminate();
     },
   };
 }
 
 /** Reports each started worker, until the returned function is called. */
-function watchWorkers(started: (worker: Worker, url: string | URL) => void): () => void {
+export function watchWorkers(started: (worker: Worker, url: string | URL) => void): () => void {
   const original = globalThis.Worker;
   globalThis.Worker = class extends original {
     constructor(url: string | URL, options?: WorkerOptions) {

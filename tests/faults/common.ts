@@ -5,7 +5,7 @@ import { pause, until } from "../support/until.ts";
 import type { Faulty } from "../bus/faulty.ts";
 import type { Fault, Ground } from "./ground.ts";
 import { CLOSED_IN_TURN } from "./closing.ts";
-import type { Style } from "./tally.ts";
+import { type Style, STYLES } from "./tally.ts";
 import type { Place, Said } from "./peer.ts";
 import { DEADLINES, LEASE, PEER } from "./traffic.ts";
 
@@ -111,6 +111,7 @@ export function workerDies(times: number, misses: readonly Style[]): Fault<Break
     times,
     pause: 100,
     misses,
+    ownWorkers: misses !== STYLES, // so that the other server continues; tests/bus/shared_worker_test.ts breaks a shared worker
     inject: async ({ ground, traffic, random }) => {
       const restarts = () => traffic.buses.reduce((sum, bus) => sum + bus.health().restarts, 0);
       const before = restarts();

@@ -19,6 +19,8 @@ export interface Fault<G extends Ground = Ground> {
   readonly unheard?: boolean;
   /** Whether servers may be disconnected for so long that they count as gone. */
   readonly long?: boolean;
+  /** Whether each bus has a worker of its own. */
+  readonly ownWorkers?: boolean;
   /** It happens to the whole process, so no other kind is injected beside it. */
   readonly ofProcess?: boolean;
   /** Injects the fault. Resolves when it is repaired. */

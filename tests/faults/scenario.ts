@@ -63,7 +63,9 @@ export function faultsOf<G extends Ground>(
 async function run<G extends Ground>(ground: G, fault: Fault<G>): Promise<Row[]> {
   const random = new Random(SEED);
   const namespace = `faults-${crypto.randomUUID()}`;
-  const traffic = await Traffic.start({ provider: ground.provider(), namespace });
+  const provider = ground.provider();
+  const own = fault.ownWorkers ? { ...provider, sharedWorker: false } : provider;
+  const traffic = await Traffic.start({ provider: own, namespace });
   if (fault.long) traffic.tallies.call.allowed.add("no_such_remote");
   traffic.once = fault.once ?? false;
   traffic.hearsStarts = !fault.unheard;

@@ -100,7 +100,7 @@ export class OneThread implements Disposable {
         peek: false,
         latency: 100,
       },
-      worker: new URL("one-thread:"),
+      worker: new URL(`one-thread:${crypto.randomUUID()}`),
       options: {},
       open: () => Promise.reject<Sender>(new Error("only the link is under test")),
       ...answer && { askHandler: { answer } },

@@ -19,6 +19,7 @@ export class TestReceiver implements AskHandler, Receiver {
   /** The pending call of `receive`, if any. */
   waiting: number | undefined;
   closed = false;
+  aborted = false;
   /** The errors of the next operations, one for each. */
   readonly failures: unknown[] = [];
 
@@ -85,6 +86,10 @@ export class TestReceiver implements AskHandler, Receiver {
   close(): Promise<void> {
     this.closed = true;
     return Promise.resolve();
+  }
+
+  abort(): void {
+    this.aborted = true;
   }
 
   #fail<T>(work: () => T): Promise<T> {

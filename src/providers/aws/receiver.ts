@@ -47,7 +47,7 @@ export async function openReceiver(context: ReceiverContext): Promise<Receiver> 
     await receiver.open(context.connectTimeout);
     return receiver;
   } catch (error) {
-    receiver.destroy();
+    receiver.abort();
     throw toBusError("open an AWS bus", error);
   }
 }
@@ -176,9 +176,10 @@ class AwsReceiver implements AskHandler, Receiver {
   }
 
   /** Stops all work and closes all sockets, without removing anything from AWS. */
-  destroy(): void {
+  abort(): void {
     this.#closing.abort();
     this.#reader?.close();
+    this.#topics.stop();
     this.#queue.stop();
     this.#client.close();
     this.#polls.close();
@@ -200,7 +201,7 @@ class AwsReceiver implements AskHandler, Receiver {
     } catch (error) {
       throw toBusError("remove the queue and topics of the bus", error);
     } finally {
-      this.destroy();
+      this.abort();
     }
   }
 

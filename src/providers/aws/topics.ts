@@ -106,10 +106,15 @@ export class Topics {
     );
   }
 
-  /** Ends all subscriptions, even if some of them fail to end. Rejects with the first error. */
-  async close(): Promise<void> {
+  /** Stops to check subscriptions. */
+  stop(): void {
     this.#closed = true;
     for (const { timer } of this.#subscriptions.values()) clearTimeout(timer);
+  }
+
+  /** Ends all subscriptions, even if some of them fail to end. Rejects with the first error. */
+  async close(): Promise<void> {
+    this.stop();
     // a change that is running may still subscribe
     const names = new Set([...this.#subscriptions.keys(), ...this.#changes.keys()]);
     const ended = await Promise.allSettled([...names].map((name) =>

@@ -68,6 +68,7 @@ export function ipc(options: IpcOptions = {}): Provider {
       latency: 50,
     },
     worker: new URL("../../../workers/ipc.ts", import.meta.url),
+    sharedWorker: false, // a receiver sleeps in `poll`
     options: settings,
     open: (context) => openSender(settings, context),
   };

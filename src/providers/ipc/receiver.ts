@@ -195,6 +195,9 @@ class IpcReceiver implements AskHandler, Receiver {
     return this.#closing ??= this.#close();
   }
 
+  /** Does nothing: this bus's worker is terminated, and then its sender removes what the worker had. */
+  abort(): void {}
+
   async #close(): Promise<void> {
     for (const end of this.#unsubscribers.values()) end();
     this.#unsubscribers.clear();

@@ -22,6 +22,14 @@ export interface MemoryOptions {
   readonly capacity?: number;
 }
 
+/** The options of the receivers. */
+export interface Settings {
+  /** The number of items that a queue holds before it is full. */
+  readonly capacity: number;
+  /** The id of the broker: the buses of one provider value share it. */
+  readonly broker: string;
+}
+
 const OPTIONS = fields({
   capacity: v.optional(amount("a number of items, at least 1", 1), Infinity),
 });
@@ -34,6 +42,7 @@ const OPTIONS = fields({
  */
 export function memory(options: MemoryOptions = {}): Provider {
   const { capacity } = parseOptions(OPTIONS, options, "Cannot create a memory provider");
+  const settings: Settings = { capacity, broker: crypto.randomUUID() };
   return {
     name: "memory",
     features: {
@@ -51,8 +60,7 @@ export function memory(options: MemoryOptions = {}): Provider {
       latency: 100,
     },
     worker: new URL("../../../workers/memory.ts", import.meta.url),
-    options: { capacity },
-    sharedWorker: true,
+    options: settings,
     open: (context) => Promise.resolve(new MemorySender(context)),
   };
 }

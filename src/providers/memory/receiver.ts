@@ -1,5 +1,5 @@
 /**
- * The in-memory broker and its receivers, in the worker that all buses of one provider value share.
+ * The in-memory brokers and their receivers, in the worker that all buses of this thread share. Each provider value has its own broker.
  *
  * @module
  */
@@ -16,6 +16,7 @@ import type {
   ReceiverContext,
 } from "../../provider/provider.ts";
 import { filterKey, Router } from "../../provider/router.ts";
+import type { Settings } from "./provider.ts";
 import { MemoryQueue } from "./queue.ts";
 
 /** The topics, queues and receivers of one namespace. */
@@ -26,29 +27,59 @@ class Namespace {
   readonly queues = new Map<string, MemoryQueue>();
 }
 
-const namespaces = new Map<string, Namespace>();
+/** The broker of one provider value. It ends with its last receiver. */
+class Broker {
+  readonly #id: string;
+  readonly #namespaces = new Map<string, Namespace>();
+  readonly #receivers = new Set<MemoryReceiver>();
 
-/** Opens a receiver on the broker of this worker. */
+  constructor(id: string) {
+    this.#id = id;
+  }
+
+  namespace(name: string): Namespace {
+    let namespace = this.#namespaces.get(name);
+    if (!namespace) this.#namespaces.set(name, namespace = new Namespace());
+    return namespace;
+  }
+
+  add(receiver: MemoryReceiver): void {
+    this.#receivers.add(receiver);
+  }
+
+  remove(receiver: MemoryReceiver): void {
+    if (!this.#receivers.delete(receiver) || this.#receivers.size > 0) return;
+    brokers.delete(this.#id);
+    for (const { queues } of this.#namespaces.values()) for (const queue of queues.values()) queue.clear();
+  }
+}
+
+const brokers = new Map<string, Broker>();
+
+/** Opens a receiver on its broker. */
 export function openReceiver(context: ReceiverContext): Promise<Receiver> {
-  let namespace = namespaces.get(context.namespace);
-  if (!namespace) namespaces.set(context.namespace, namespace = new Namespace());
-  const { capacity } = context.options as { capacity: number };
-  return Promise.resolve(new MemoryReceiver(context, namespace, capacity));
+  const { capacity, broker: id } = context.options as Settings;
+  let broker = brokers.get(id);
+  if (!broker) brokers.set(id, broker = new Broker(id));
+  return Promise.resolve(new MemoryReceiver(context, broker, capacity));
 }
 
 class MemoryReceiver implements Receiver, AskHandler {
   readonly askHandler: AskHandler = this;
   readonly inbox: string = crypto.randomUUID();
+  #broker: Broker;
   #namespace: Namespace;
   #capacity: number;
   #subscriptions = new Map<string, () => void>();
   /** Puts that wait for room. */
   #puts = new PendingWork();
 
-  constructor(context: ReceiverContext, namespace: Namespace, capacity: number) {
-    this.#namespace = namespace;
+  constructor(context: ReceiverContext, broker: Broker, capacity: number) {
+    this.#broker = broker;
+    this.#namespace = broker.namespace(context.namespace);
     this.#capacity = capacity;
-    namespace.inboxes.set(this.inbox, (body) => context.inbox(body));
+    broker.add(this);
+    this.#namespace.inboxes.set(this.inbox, (body) => context.inbox(body));
   }
 
   subscribe(filter: Filter, emit: Emit): Promise<void> {
@@ -125,11 +156,21 @@ class MemoryReceiver implements Receiver, AskHandler {
   }
 
   async close(): Promise<void> {
+    this.#leave();
+    await this.#puts.idle(); // a cancelled put is answered first, so that its outcome is known
+    this.#broker.remove(this);
+  }
+
+  abort(): void {
+    this.#leave();
+    this.#broker.remove(this);
+  }
+
+  #leave(): void {
     for (const end of this.#subscriptions.values()) end();
     this.#subscriptions.clear();
     this.#namespace.inboxes.delete(this.inbox);
     for (const queue of this.#namespace.queues.values()) queue.cancelPut(`${this.inbox}:`, true);
-    await this.#puts.idle(); // a cancelled put is answered first, so that its outcome is known
   }
 
   #put(

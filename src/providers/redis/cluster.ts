@@ -185,15 +185,19 @@ export class ClusterClient implements Client {
   }
 
   close(): Promise<void> {
-    if (!this.#closed) {
-      this.#closed = true;
-      this.#up = false;
-      clearInterval(this.#timer);
-      const closed = new ClosedError("Cannot use the connection to Redis: it was closed");
-      for (const call of this.#calls) call.fail(call.sent ? outcomeUnknown() : closed);
-      this.#cluster.disconnect();
-    }
+    this.abort();
     return Promise.resolve();
+  }
+
+  /** Destroys all connections immediately. */
+  abort(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#up = false;
+    clearInterval(this.#timer);
+    const closed = new ClosedError("Cannot use the connection to Redis: it was closed");
+    for (const call of this.#calls) call.fail(call.sent ? outcomeUnknown() : closed);
+    this.#cluster.disconnect();
   }
 
   /** Sends a PING to each node: the reply shows whether its connection is still in step. */

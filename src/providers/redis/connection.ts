@@ -146,6 +146,12 @@ export class Connection implements Client, Member {
     return this.#closing ??= this.#close();
   }
 
+  /** Destroys the connection immediately. It may be called while `close` is running. */
+  abort(): void {
+    this.#closing ??= Promise.resolve();
+    this.#end();
+  }
+
   reconnect(error: unknown, now: boolean): void {
     if (this.#closing) return;
     if (this.#retry !== undefined && now) return void this.#connect();
@@ -326,6 +332,13 @@ export class Connection implements Client, Member {
       this.#flush(); // commands of this turn are sent before QUIT
       await within(QUIT, this.#callFirst(exactly("OK"), "quit")).catch(() => {});
     }
+    this.#end();
+  }
+
+  #end(): void {
+    clearTimeout(this.#timer);
+    clearTimeout(this.#retry);
+    this.#master.remove(this);
     this.#up = false;
     const closed = new ClosedError("Cannot use the connection to Redis: it was closed");
     for (const batch of this.#pending.splice(0)) rejectBatch(batch, batch.sent ? outcomeUnknown() : closed);

@@ -148,6 +148,14 @@ class RedisReceiver implements Receiver {
     return this.#closing ??= this.#close();
   }
 
+  abort(): void {
+    this.#closing ??= Promise.resolve(0);
+    this.#queues.stop();
+    this.#registry.stop();
+    this.#events.abort();
+    this.#commands.abort();
+  }
+
   /** Prepares a new connection for events: asks for its id, then subscribes to everything. */
   async #subscribe(call: Client["call"]): Promise<void> {
     const id = this.#cluster ? undefined : await call(count, "client", "id").catch(() => undefined);

@@ -1,0 +1,77 @@
+/**
+ * The optional parts of a provider and of its halves, for what only some transports can do or need. Types and prose only.
+ *
+ * @module
+ */
+
+/** The part of a half that answers questions of the other half, which calls `context.ask`. */
+export interface AskHandler {
+  /** Returns the answer. If it throws or rejects, `context.ask` of the other half rejects with the same error. */
+  answer(verb: string, argument: unknown): unknown | Promise<unknown>;
+}
+
+/** The part of a sender that counts the items of a queue by their states. A queue that does not exist has no items. */
+export interface QueueInspector {
+  /** Counts the items. A count is absent if the transport does not know it. */
+  stats(queue: string): Promise<QueueStats>;
+}
+
+/** The part of a sender that shows waiting items. */
+export interface QueuePeeker {
+  /** Returns up to `limit` waiting items after the first `offset` ones, in the order in which they will be received. It takes none. */
+  peek(queue: string, offset: number, limit: number): Promise<WaitingItem[]>;
+}
+
+/** An item that waits in a queue. */
+export interface WaitingItem {
+  /** The body of the item, unchanged. */
+  readonly body: string;
+  /** The attempt of the next delivery, as in `Delivery`. */
+  readonly attempt: number;
+}
+
+/** The numbers of items of a queue. */
+export interface QueueStats {
+  /** The items that can be received now. */
+  readonly waiting?: number;
+  /** The items that are leased. */
+  readonly leased?: number;
+  /** The items whose delay has not passed. */
+  readonly delayed?: number;
+}
+
+/** The part of a sender that wakes a receiver which sleeps outside its event loop, in a blocking call to the transport. */
+export interface Waker {
+  /**
+   * Wakes the receiver with this inbox address. The core calls it when both halves are open and after each batch of frames that main
+   * posted to the worker. A new worker has another address. The receiver then turns its event loop until
+   * `ReceiverContext.arrived` has grown.
+   */
+  wake(inbox: string): void;
+}
+
+/**
+ * The part of a sender that PyMQ's calls need. In PyMQ, a caller creates an answer queue for each call, the server puts one answer into it,
+ * and servers are not registered.
+ */
+export interface ReplyQueues {
+  /**
+   * Whether a late answer creates its queue again after the caller has removed it with `drop`. If so, the core reads late answers for a
+   * while.
+   */
+  readonly lingers: boolean;
+  /** Creates an answer queue, if servers drop their answer when the queue does not exist. The core removes it with `drop`. */
+  open(queue: string): Promise<void>;
+  /** Puts an answer into the caller's queue. The answer expires if the caller does not take it. */
+  put(queue: string, body: string): Promise<void>;
+  /**
+   * Returns how many receivers subscribe to exactly this topic, tsmq's servers among them; `undefined` if the transport cannot tell. After
+   * a `publish` in the same turn, it is the number of those that the event reaches.
+   */
+  candidates(topic: string): Promise<number | undefined>;
+  /**
+   * Immediately registers the receiver of this bus as a server of the topic again. The core calls it when its registration was lost or has
+   * expired: a caller found no registered server, but reached this one by publishing.
+   */
+  register(topic: string, inbox: string): Promise<void>;
+}
