@@ -76,7 +76,7 @@ export class Bus extends BusEvents implements AsyncDisposable {
    * @throws {ValidationError} when the schema rejects the event, it cannot be encoded, or the headers are invalid
    * @throws {ClosedError} when the bus is closed
    */
-  publish<I>(event: I, target: Topic<never, I>, options?: PublishOptions): Promise<number | undefined>;
+  publish<I>(event: I, target: Topic<unknown, I>, options?: PublishOptions): Promise<number | undefined>;
   /** Publishes an event to the subscribers of the topic of this name. Resolves with the number of buses that it reached, if known. */
   publish(event: unknown, target: string | Topic, options?: PublishOptions): Promise<number | undefined>;
   /** Publishes an instance to the topic that its class names. Resolves with the number of buses that it reached, if known. */

@@ -73,7 +73,9 @@ describe("envelope", () => {
     for (const value of VALUES) {
       const body = codec.encode(value);
       if (readMarks(body) !== undefined) continue; // versions without headers had no marks
-      assertEquals(unwrap(stamp(body)), { body, headers: { traceparent: TRACEPARENT } }, body);
+      const opened = unwrap(stamp(body))!;
+      assertEquals(opened, { body, headers: { traceparent: TRACEPARENT } }, body);
+      assertEquals(Object.getPrototypeOf(opened.headers), null);
     }
     const message = stamp("1");
     assertEquals(unwrap(message.replace("4bf9", "4BF9")), undefined);

@@ -120,6 +120,9 @@ export async function calls(bus: Bus | typeof tsmq): Promise<void> {
   await bus.publish("any value", "topic", { headers });
   await bus.publish(7, numbers, { headers: { tenant: "acme" } });
   await numbers.publish(7, { headers });
+  const tasks = bus.topic<{ run: (n: number) => void }>("tasks");
+  await bus.publish({ run: (n) => assertType<IsExact<typeof n, number>>(true) }, tasks); // the topic types the event
+  await bus.publish({ run: (n) => assertType<IsExact<typeof n, number>>(true) }, tasks, { headers });
   // @ts-expect-error the value of a header is a string
   await bus.publish("any value", "topic", { headers: { tenant: 7 } });
   // @ts-expect-error options have only headers

@@ -6,7 +6,7 @@
  * @module
  */
 
-import { type MessageHeaders, readHeaders } from "./headers.ts";
+import { type MessageHeaders, parseHeaders, readHeaders } from "./headers.ts";
 
 /** A message's body and headers. */
 export interface Opened {
@@ -49,14 +49,15 @@ export function unwrap(text: string): Opened | undefined {
   // names and values contain no closing brace
   const end = text.indexOf("}", HEAD.length);
   if (end < 0 || end > MAX_HEAD || text[end + 1] !== ",") return undefined;
-  const headers = headersIn(text.slice(HEAD.length - 1, end + 1));
+  const headers = parseHeaders(text.slice(HEAD.length - 1, end + 1));
   const body = headers && openBody(text.slice(end + 2));
   return headers && body !== undefined ? { body, headers } : undefined;
 }
 
 function openTraced(text: string): Opened | undefined {
   const body = TRACED.test(text) ? openBody(text.slice(TRACEPARENT_LENGTH + 2)) : undefined;
-  return body === undefined ? undefined : { body, headers: { traceparent: text.slice(0, TRACEPARENT_LENGTH) } };
+  const headers = readHeaders({ traceparent: text.slice(0, TRACEPARENT_LENGTH) });
+  return headers && body !== undefined ? { body, headers } : undefined;
 }
 
 /** Adds the trace of a message to its headers, if it has one. */
@@ -71,15 +72,6 @@ export function withTrace(
 function writeHeaders(headers: MessageHeaders): string {
   const text = JSON.stringify(headers);
   return text.indexOf("}") === text.length - 1 ? text : `${text.slice(0, -1).replaceAll("}", "\\u007d")}}`;
-}
-
-/** Reads headers from JSON; undefined if they are not valid. */
-function headersIn(json: string): MessageHeaders | undefined {
-  try {
-    return readHeaders(JSON.parse(json));
-  } catch {
-    return undefined;
-  }
 }
 
 /** Returns the body from the part of an envelope that follows the headers. */

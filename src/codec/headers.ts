@@ -37,6 +37,7 @@ export function checkHeaders(headers: unknown): MessageHeaders | undefined {
   const checked: Record<string, string> = Object.create(null);
   let size = 0;
   try {
+    if (Symbol.iterator in headers) throw invalid("they are an iterable, such as a Map, and not an object of strings");
     for (const [name, value] of Object.entries(headers)) {
       const fault = nameFault(name) ?? valueFault(value);
       if (fault) throw invalid(`${NAME.test(name) ? `"${name}"` : "a name"} ${fault}`);
@@ -59,6 +60,15 @@ export function readHeaders(value: unknown): MessageHeaders | undefined {
     headers[name] = text as string;
   }
   return headers;
+}
+
+/** Reads headers from JSON. Returns undefined if they are not valid. */
+export function parseHeaders(json: string): MessageHeaders | undefined {
+  try {
+    return readHeaders(JSON.parse(json));
+  } catch {
+    return undefined;
+  }
 }
 
 /** Returns the headers that a user sees: those that are not tsmq's own. */

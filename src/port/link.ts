@@ -222,6 +222,7 @@ export class Link {
     this.#rejectAll(({ changes }) => changes ? new ProviderError("unavailable", text) : new ClosedError());
     this.#address.reject(new ClosedError());
     this.#streams.close();
+    this.leases.loseAll(new ClosedError());
     return ended ? { ...ended, clean: true } : { returned: 0, uncertain, clean: false };
   }
 

@@ -43,7 +43,7 @@ export class LostLeases {
     }
   }
 
-  /** Handles the death of the worker, which extended all leases. */
+  /** Handles the end of the worker, which extended all leases. */
   loseAll(error: BusError): void {
     this.#deaths++;
     const all = [...this.#watched.values()];

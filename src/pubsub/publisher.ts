@@ -70,7 +70,11 @@ export class Publisher {
 /** Returns whether an argument is options: an object with no other key than `headers`. */
 function isOptions(value: unknown): value is PublishOptions {
   if (typeof value !== "object" || value === null || Array.isArray(value)) return false;
-  return Object.keys(value).every((key) => key === "headers");
+  const keys = Object.keys(value);
+  if (keys.length > 0) return keys.every((key) => key === "headers");
+  // a promise of a topic, a Date or a Map has no keys either
+  const prototype = Object.getPrototypeOf(value);
+  return prototype === null || Object.getPrototypeOf(prototype) === null;
 }
 
 /** Returns the headers of options, which are the last argument of `publish`. */

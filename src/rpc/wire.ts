@@ -4,8 +4,9 @@
  * @module
  */
 import type { Written } from "../codec/codec.ts";
-import { type MessageHeaders, readHeaders } from "../codec/headers.ts";
+import { type MessageHeaders, parseHeaders, readHeaders } from "../codec/headers.ts";
 import { writeMarks } from "../codec/marks.ts";
+import { reservedKey } from "../codec/tags.ts";
 import { type BusError, ProviderError, RpcError, TimeoutError, type ValidationError } from "../errors.ts";
 
 /** The tag of a request. */
@@ -75,8 +76,11 @@ export interface Answer<Result = unknown> {
 
 /** Writes a request. */
 export function writeRequest(fn: string, channel: string, args: Written, call: Request["call"]): string {
+  const { headers = {} } = call ?? {};
+  // as an object they would be read as a tag
+  const text = Object.keys(headers).some(reservedKey) ? JSON.stringify(headers) : undefined;
   return `{"__obj":[${JSON.stringify(fn)},"${channel}",${args.json},{},${
-    JSON.stringify(call)
+    JSON.stringify(text === undefined ? call : { ...call, headers: text })
   }],"__type":"${REQUEST}"}` +
     writeMarks(args.mark && `{"__obj":{"2":${args.mark}}}`);
 }
@@ -153,7 +157,7 @@ function isCall(value: unknown): value is NonNullable<Request["call"]> {
 function withHeaders(call: NonNullable<Request["call"]> & { readonly traceparent?: unknown }): Request["call"] {
   const { traceparent, headers = { traceparent }, ...rest } = call;
   if (traceparent === undefined && call.headers === undefined) return call;
-  return { ...rest, headers: readHeaders(headers) };
+  return { ...rest, headers: typeof headers === "string" ? parseHeaders(headers) : readHeaders(headers) };
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

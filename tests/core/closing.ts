@@ -38,6 +38,23 @@ export const closing: Cases = {
     await bus.closed;
   },
 
+  "a forced close aborts the signals of the leases that it ends": async (t) => {
+    const bus = await t.open();
+    const queue = t.queue<string>(bus, "queue");
+    const { passed } = t.gate();
+    const seen = t.collect<AbortSignal>();
+    queue.consume((_, { signal }) => {
+      seen.add(signal);
+      return passed;
+    });
+    await queue.put("handled");
+    const [signal] = await seen.count(1);
+    await queue.put("received");
+    const lease = await queue.receive();
+    await bus.close({ timeout: 0 });
+    equal([signal!.aborted, lease.signal.aborted], [true, true]);
+  },
+
   "close() with a shorter timeout shortens the deadline": async (t) => {
     const bus = await t.open();
     const { passed } = t.gate();

@@ -1,6 +1,8 @@
 /** Headers: which are refused, and what is kept where one would not expect it. */
 import type { Bus } from "../../src/bus.ts";
+import type { MessageHeaders } from "../../src/codec/headers.ts";
 import { ValidationError } from "../../src/errors.ts";
+import { currentCall } from "../../src/rpc/current_call.ts";
 import { equal, ok, rejects } from "../../src/conformance/assert.ts";
 import type { Cases } from "../../src/conformance/cases.ts";
 import { drain } from "../../src/conformance/queues.ts";
@@ -9,6 +11,8 @@ const INVALID: Readonly<Record<string, unknown>> = {
   "null": null,
   "a string": "a=b",
   "a list": ["a", "b"],
+  "a Map": new Map([["a", "b"]]),
+  "a Headers": new Headers({ a: "b" }),
   "a function": () => {},
   "a name with a space": { "a b": "c" },
   "an empty name": { "": "c" },
@@ -27,6 +31,19 @@ const INVALID: Readonly<Record<string, unknown>> = {
     },
   },
 };
+
+/** Objects without keys that are not options. The first one is a topic that was not awaited. */
+const EMPTY: readonly unknown[] = [Promise.resolve("topic"), new Map(), new Date()];
+
+/** Headers whose names are keys of the wire format. */
+const TAGS: readonly string[] = [
+  '{"__type":"set"}',
+  '{"__type":"tsmq:Date"}',
+  '{"__type":"kit.event","id":"1"}',
+  '{"__type":"set","__obj":"[1]"}',
+  '{"__type":"set","__list":"[1]"}',
+  '{"__proto__":"own","__tsmq":"a","__traceparent":"b","__undefined":"c"}',
+];
 
 /** Cases about headers. */
 export const headers: Cases = {
@@ -65,7 +82,7 @@ export const headers: Cases = {
     const seen = t.collect<unknown>();
     bus.subscribe("event", (_, message) => seen.add({ ...message.headers }));
     const publish = bus.publish.bind(bus) as (...args: unknown[]) => Promise<unknown>;
-    for (const second of [null, 7, true, [], () => {}, { header: {} }, { headers: {}, timeout: 1 }, Event]) {
+    for (const second of [null, 7, true, [], () => {}, { header: {} }, { headers: {}, timeout: 1 }, Event, ...EMPTY]) {
       await rejects(
         () => publish(new Event(), second),
         ValidationError,
@@ -73,7 +90,7 @@ export const headers: Cases = {
         `publish(event, ${String(second)})`,
       );
     }
-    for (const third of [null, 7, "x", [], { timeout: 1 }]) {
+    for (const third of [null, 7, "x", [], { timeout: 1 }, ...EMPTY]) {
       await rejects(() => publish(new Event(), "event", third), ValidationError, "invalid", "a third argument");
     }
     await rejects(() => publish(new Event(), { headers: {} }, {}), ValidationError, "invalid", "options twice");
@@ -85,6 +102,31 @@ export const headers: Cases = {
     await publish(new Event(), undefined, undefined);
     await publish(new Event(), "event", { headers: { a: "6" } });
     await seen.are([{ a: "1" }, {}, {}, {}, {}, { a: "6" }]);
+  },
+
+  "the name of a header may be a key of the wire format": async (t) => {
+    class Event {
+      static readonly topic = "kit.event";
+      constructor(readonly id: number) {}
+    }
+    const bus = await t.open({ types: [Event] });
+    const seen = t.collect<MessageHeaders>();
+    bus.subscribe(Event, (_, message) => seen.add(message.headers));
+    bus.queue("queue").consume((_, lease) => seen.add(lease.headers));
+    t.frees("queue");
+    await bus.expose("fn", () => void seen.add(currentCall()!.headers));
+    for (const [i, json] of TAGS.entries()) {
+      const headers = JSON.parse(json);
+      await bus.publish(new Event(1), { headers });
+      await seen.count(4 * i + 1);
+      await bus.queue("queue").put(new Event(2), { headers });
+      await seen.count(4 * i + 2);
+      await bus.stub("fn", { headers })();
+      await bus.stub("fn", { headers, multi: true })();
+      for (const each of (await seen.count(4 * i + 4)).slice(4 * i)) {
+        equal([JSON.stringify(each), Object.getPrototypeOf(each)], [json, null]);
+      }
+    }
   },
 
   "an item that cannot be read keeps its headers in its dead letter": async (t) => {

@@ -129,7 +129,7 @@ export function suite(transport: Transport): Map<string, () => Promise<void>> {
   );
 
   add("events, items and calls with headers are bare values for PyMQ", async (bus, python) => {
-    const headers: Record<string, string> = { tenant: "acme", note: 'a "}" in it' };
+    const headers: Record<string, string> = { tenant: "acme", note: 'a "}" in it', __type: "tuple", __obj: "[]" };
     await python.do({ do: "subscribe", channel: "things" });
     await bus.publish([1, "two"], "things", { headers });
     assertEquals(await python.event(), py("list", [py("int", "1"), py("str", "'two'")]));
