@@ -54,6 +54,12 @@ export class Names {
     return `${this.#prefix}.i.${id}`;
   }
 
+  /** Returns whether an address, which may come from the wire, is the subject of an inbox. */
+  isInbox(address: string): boolean {
+    const prefix = this.inbox("");
+    return address.startsWith(prefix) && /^[0-9a-f-]{36}$/.test(address.slice(prefix.length));
+  }
+
   /** The subject that registers the inbox with this id as a server of a topic; `*`: of all inboxes. */
   server(topic: string, id: string): string {
     return `${this.#prefix}.s.${token(topic)}.${id}`;

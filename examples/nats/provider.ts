@@ -101,6 +101,7 @@ class NatsSender implements Sender {
 
   /** The receiver does not answer. But the server reports a message without a receiver before it answers the ping of a flush. */
   async post(inbox: string, body: string): Promise<boolean> {
+    if (!this.#names.isInbox(inbox)) return false;
     const reply = `${this.#echo}.${++this.#posted}`;
     try {
       await this.#connection.publish(inbox, body, { reply });

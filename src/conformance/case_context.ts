@@ -93,8 +93,8 @@ export class CaseContext {
   }
 
   /** Opens another client of the same transport, which sends raw bodies. */
-  async rawClient(): Promise<RawClient> {
-    const client = await RawClient.open(this.#harness.provider(), this.namespace);
+  async rawClient(namespace: string = this.namespace): Promise<RawClient> {
+    const client = await RawClient.open(this.#harness.provider(), namespace);
     this.after(() => client.close());
     return client;
   }

@@ -46,6 +46,11 @@ export class RawClient {
     return client;
   }
 
+  /** The address of the inbox. */
+  get address(): string {
+    return this.#link.inbox;
+  }
+
   /** Publishes a body unchanged. */
   publish(topic: string, body: string): Promise<number | undefined> {
     return this.sender.publish(topic, body);

@@ -51,6 +51,36 @@ async function callUntil(t: CaseContext, ended: Promise<unknown>, fn: string, bl
 
 /** Cases about servers. */
 export const servers: Cases = {
+  "post() sends only to inboxes of its own namespace: any other address resolves with false": async (t) => {
+    const [client, neighbour] = [await t.rawClient(), await t.rawClient(`${t.namespace}-other`)];
+    const foreign = await t.open({ namespace: `${t.namespace}-other` });
+    const events = t.collect<unknown>();
+    await foreign.subscribe("topic", events.add).ready;
+    await foreign.subscribe("*", events.add, { pattern: true }).ready;
+    const own = await t.open();
+    await own.subscribe("topic", events.add).ready;
+    const address = neighbour.address;
+    const forged = [
+      address,
+      `${address}x`,
+      address.slice(0, -1),
+      `x${address}`,
+      "",
+      "topic",
+      "*",
+      "__rpc_1",
+      "a b\0c",
+      ">",
+    ];
+    for (const inbox of [...forged, "x".repeat(5_000), `__eventbus:${foreign.namespace}:topic`]) {
+      equal(await client.sender.post(inbox, "forged"), false, `the result of a post to ${inbox.slice(0, 80)}`);
+    }
+    await t.quiet();
+    equal([neighbour.inbox, events.values], [[], []], "the messages that arrived elsewhere");
+    equal(await client.sender.post(client.address, "right") ?? true, true);
+    await t.until(() => client.inbox.length > 0, "the message to an inbox of the namespace arrives");
+  },
+
   "one of ten servers runs each call, and calls are distributed over all": slow(60_000, async (t) => {
     const [caller, ...servers] = await t.buses(11) as [Bus, ...Bus[]];
     const served = servers.map(() => 0);

@@ -100,7 +100,8 @@ export interface Sender {
   publish(topic: string, body: string): Promise<number | undefined>;
   /**
    * Delivers a message to the receiver that has this inbox address. Resolves with true when the receiver gets it, with false when the
-   * receiver is gone, and with `undefined` if the transport cannot tell.
+   * receiver is gone, and with `undefined` if the transport cannot tell. Requests and registrations name addresses, and anybody may have
+   * written them: for a text that is not an inbox address of this namespace, the half sends nothing and resolves with false.
    */
   post(inbox: string, body: string): Promise<boolean | undefined>;
   /**

@@ -66,18 +66,25 @@ export class Directory {
     }
     const first = next(known, except);
     if (first !== undefined || fresh) return first;
-    return next(await this.#refresh(fn, known), except);
+    return next(await this.#refresh(fn, known, except.size >= SAMPLE), except);
   }
 
-  async #refresh(fn: string, known: Servers | undefined): Promise<Servers> {
+  /** Reads the registry again. If a whole sample of servers was `gone`, it looks for those that listen among many more. */
+  async #refresh(fn: string, known: Servers | undefined, gone = false): Promise<Servers> {
     if (known) known.refreshing = true;
     try {
-      const inboxes = sample(inboxesOf(await this.#sender.servers(fn, { max: SAMPLE })));
+      const { registered, present } = gone ? await this.all(fn) : await this.#some(fn);
+      const inboxes = sample(present.length > 0 ? present : registered);
       const start = known ? known.next : Math.floor(Math.random() * inboxes.length);
       return this.#remember(fn, inboxes, start);
     } finally {
       if (known) known.refreshing = false;
     }
+  }
+
+  async #some(fn: string): Promise<{ registered: string[]; present: string[] }> {
+    const registered = inboxesOf(await this.#sender.servers(fn, { max: SAMPLE }));
+    return { registered, present: registered };
   }
 
   /** Adds servers that are not in the registry. */

@@ -111,9 +111,10 @@ export class PendingCalls {
       } catch {
         return; // the registry is unreachable, so the next check decides
       }
+      const there = new Set(present); // a multi-call may have 10,000 servers
       for (const pending of old.filter(({ call }) => call.fn === fn)) {
         for (const [server, misses] of pending.servers) {
-          const missed = present.includes(server) ? 0 : misses + 1;
+          const missed = there.has(server) ? 0 : misses + 1;
           pending.servers.set(server, missed);
           if (missed >= MISSES) pending.lost(server);
           else if (missed > 0) void this.#recall(pending, server, missed > 1 && !registered.includes(server));

@@ -13,8 +13,9 @@ import { errorAnswer } from "./error_answer.ts";
 import type { PendingCalls } from "./pending_calls.ts";
 import { type Answer, denial, readAnswer, type Request, serverGone, writeAnswer } from "./wire.ts";
 
-/** The prefix of the names of PyMQ's answer queues. */
+/** The prefix of the names of PyMQ's answer queues, and the whole name. */
 const PREFIX = "__rpc_";
+const ANSWER_QUEUE = /^__rpc_[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 /** Milliseconds to wait for offers and refusals of tsmq's servers, if the number of subscribers is unknown or they have all left. */
 const OFFERS = 200;
 /** Milliseconds for which subscribers that did not answer a multi-call do not count as servers. */
@@ -218,7 +219,7 @@ export async function answerPymq(
 ): Promise<void> {
   const { replies } = core.sender;
   // the name comes from the wire, and a request must not make this server write into another queue
-  if (!replies || !channel.startsWith(PREFIX)) return;
+  if (!replies || !ANSWER_QUEUE.test(channel)) return;
   const put = (answer: Answer<string>) => replies.put(channel, writeAnswer({ ...answer, call: undefined }));
   try {
     await put(answer);

@@ -91,6 +91,7 @@ export class AwsSender implements Sender {
 
   async post(inbox: string, body: string): Promise<boolean | undefined> {
     this.#throwIfClosed();
+    if (!this.#names.ownsBus(inbox)) return false;
     const message = write(body, { inbox: true }, `post to inbox ${inbox}`);
     try {
       await this.#posts.add(inbox, message);

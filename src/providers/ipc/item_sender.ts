@@ -3,21 +3,26 @@
  *
  * @module
  */
-import { ProviderError, QueueFullError } from "../../errors.ts";
+import { BusError, ProviderError, QueueFullError } from "../../errors.ts";
 import { Fifo } from "../../internal/fifo.ts";
-import { after, RETRY } from "../../internal/time.ts";
+import { after, backoff, pause, RETRY } from "../../internal/time.ts";
 import type { SendOptions } from "../../provider/provider.ts";
 import { Errno } from "./errno.ts";
 import { systemError } from "./errors.ts";
 import { writeItem } from "./frames.ts";
 import { bodyDirectory } from "./items.ts";
-import { itemSizes, type OpenQueue, REPLIES } from "./mqueues.ts";
+import { itemSizes, type OpenQueue } from "./mqueues.ts";
 import type { Namespace } from "./namespace.ts";
 
 /** Milliseconds that the worker waits for room before this thread checks whether the queue was replaced. */
 const WAIT = 250;
 /** The beginning of the messages about answers. The names of their queues tell users nothing. */
 const ANSWER = "Cannot answer a call of PyMQ";
+
+/** Milliseconds between checks whether the queue for an answer exists now. */
+const MISSING = { min: 1, max: 100 };
+/** The largest number of answers that wait for their queues. */
+const MAX_ANSWERS = 1_024;
 
 interface PendingItem {
   readonly body: string;
@@ -36,6 +41,8 @@ export class ItemSender {
   #writable: (descriptor: number, ms: number) => Promise<unknown>;
   /** The items that wait for room, by queue. */
   #pending = new Map<string, Fifo<PendingItem>>();
+  /** The number of answers that wait for their queues. */
+  #answers = 0;
   /** The error with which puts reject after {@linkcode close}. */
   #closed: unknown;
   /** Queue → the function that ends the wait for room in it. */
@@ -83,26 +90,47 @@ export class ItemSender {
   }
 
   /**
-   * Puts an answer into the queue of a PyMQ call, and waits at most `ms` for room. PyMQ creates the queue after it has sent its
-   * request, so the queue may not exist yet.
+   * Puts an answer into the queue of a PyMQ call, and waits at most `ms` until it exists and has room. PyMQ creates the queue after it
+   * has sent its request. The queue is not created here, because any request may name any number of queues.
+   *
+   * @throws {BusError} "busy" when it would have to wait, and too many other answers wait
    */
   async answer(queue: string, body: string, ms: number): Promise<void> {
-    const { posix, queues } = this.#namespace;
     const message = writeItem(body, false);
-    for (const deadline = performance.now() + ms; performance.now() < deadline;) {
-      if (this.#closed) throw this.#closed;
-      const open = queues.use(queue, REPLIES)!;
-      if (message.length > open.size) {
-        const text =
-          `${ANSWER}: it has ${message.length} bytes, and a message of the caller's queue holds ${open.size}`;
-        throw new ProviderError("too_large", text);
-      }
-      const result = posix.send(open.descriptor, message, message.length);
-      if (result === 0) return queues.closeIdle(open);
-      if (result !== -Errno.EAGAIN && result !== -Errno.EINTR) throw systemError(result, ANSWER);
-      await this.#waitForRoom(queue, open);
+    if (this.#tryAnswer(queue, message)) return;
+    if (this.#answers >= MAX_ANSWERS) {
+      throw new BusError("busy", `${ANSWER}: ${MAX_ANSWERS} other answers wait for their callers' queues`);
     }
-    throw new ProviderError("unavailable", `${ANSWER}: the caller's queue has been full for ${ms} ms`);
+    this.#answers++;
+    try {
+      const start = performance.now();
+      for (let attempt = 1; performance.now() < start + ms; attempt++) {
+        const open = this.#namespace.queues.use(queue);
+        if (open) await this.#waitForRoom(queue, open);
+        else await pause(backoff(MISSING, attempt));
+        if (this.#tryAnswer(queue, message)) return;
+      }
+    } finally {
+      this.#answers--;
+    }
+    throw new ProviderError("unavailable", `${ANSWER}: for ${ms} ms, its queue was missing or full`);
+  }
+
+  /** Puts an answer into its queue. Returns false if the queue does not exist or is full. */
+  #tryAnswer(queue: string, message: Uint8Array): boolean {
+    if (this.#closed) throw this.#closed;
+    const { posix, queues } = this.#namespace;
+    const open = queues.use(queue);
+    if (!open) return false;
+    if (message.length > open.size) {
+      const text = `${ANSWER}: it has ${message.length} bytes, and a message of the caller's queue holds ${open.size}`;
+      throw new ProviderError("too_large", text);
+    }
+    const result = posix.send(open.descriptor, message, message.length);
+    if (result === -Errno.EAGAIN || result === -Errno.EINTR) return false;
+    if (result !== 0) throw systemError(result, ANSWER);
+    queues.closeIdle(open);
+    return true;
   }
 
   /** Ends the wait for room in a queue that was removed. */

@@ -7,7 +7,7 @@
  */
 
 /** Matches the name of an item's file. Earlier versions of tsmq omit the `lease`. */
-const ITEM = /^(\d{16}-\d{6})\.(\d+)(?:\.(\d+)(\??))?\.(.+)$/;
+const ITEM = /^(\d{16}-\d{6})\.(\d{1,10})(?:\.(\d{1,10})(\??))?\.(.+)$/;
 
 /** An item, as the name of its file describes it. */
 export interface Item {

@@ -121,12 +121,12 @@ export interface ParsedBus extends Partial<Process> {
 }
 
 function parseBus(name: string): ParsedBus | undefined {
-  const tsmq = /^\$(\d+)_(\d+)_(\d+)\.(\d+)\.[0-9a-f]+$/.exec(name);
+  const tsmq = /^\$(\d{1,10})_(\d{1,20})_(\d{1,20})\.(\d{1,10})\.[0-9a-f]{1,16}$/.exec(name);
   if (tsmq) {
     const [pid, start, pidNamespace, eventfd] = tsmq.slice(1).map(Number) as [number, number, number, number];
     return { pid, start, pidNamespace, eventfd, pymq: false };
   }
-  const pymq = /^\$(\d+)$/.exec(name);
+  const pymq = /^\$(\d{1,10})$/.exec(name);
   return pymq ? { pid: Number(pymq[1]), pymq: true } : undefined;
 }
 

@@ -13,9 +13,9 @@ import { escapeGlob, Names } from "./names.ts";
 import { parseOptions, type RedisOptions } from "./options.ts";
 import type { Settings } from "./settings.ts";
 import { Queues } from "./queues.ts";
-import { Registry } from "./registry.ts";
+import { Registry, servers } from "./registry.ts";
 import { array, count, exactly, info, subscribers, text, texts } from "./replies.ts";
-import { ANSWER, run, SERVERS } from "./scripts.ts";
+import { ANSWER, run } from "./scripts.ts";
 
 /** Milliseconds for connecting, and for each command. */
 const TIMEOUT = 5_000;
@@ -212,7 +212,7 @@ function probes(names: Names, scratch: string, { cluster }: Settings): Probe[] {
         const registry = new Registry(commands, names, inbox, () => {});
         try {
           await registry.add(scratch);
-          await run(commands, texts, SERVERS, [names.servers(scratch)], [1, 0]);
+          await servers(commands, names, scratch, 1);
           await registry.remove(scratch);
         } finally {
           registry.stop();

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { MARKS, NOW } from "./lua.ts";
+import { COUNT, MARKS, NOW } from "./lua.ts";
 import { type Script, script } from "./scripts.ts";
 
 /**
@@ -36,13 +36,13 @@ export const PEEK: Script = script(
   `
 local list, due, items = KEYS[1], KEYS[2], KEYS[3]
 local offset, limit = tonumber(ARGV[1]), tonumber(ARGV[2])
-${NOW}${MARKS}
+${NOW}${MARKS}${COUNT}
 local out, before = {}, redis.call('ZCOUNT', due, '-inf', now)
 for _, member in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', now, 'LIMIT', offset, limit)) do
   local stem, count = string.match(member, '^(.*)[:|](%d+)$')
   local body = stem and redis.call('HGET', items, stem)
   if body then
-    out[#out + 1] = count + 1
+    out[#out + 1] = limited(count) + 1
     out[#out + 1] = body
   end
 end

@@ -10,6 +10,11 @@ local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 `;
 
+/** A function that returns the count at the end of a member of the `due` set, which may have any digits if another client wrote it. */
+export const COUNT: string = `
+local function limited(count) return math.min(tonumber(count), ${2 ** 31}) end
+`;
+
 /** The functions of `delivery_mark.ts`. */
 export const MARKS: string = `
 local function mark(count)

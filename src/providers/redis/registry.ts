@@ -6,17 +6,24 @@
 import type { Client } from "./client.ts";
 import { retryUnavailable, unavailable } from "./errors.ts";
 import type { Names } from "./names.ts";
-import { count } from "./replies.ts";
-import { REGISTER, run } from "./scripts.ts";
+import { count, texts } from "./replies.ts";
+import { REGISTER, run, SERVERS } from "./scripts.ts";
 
 /** Milliseconds until a registration expires. Callers may try a killed server for that long. */
 const LEASE = 15_000;
+/** Milliseconds after which no registration of a bus expires, although the server's clock may have been set back. */
+const LONGEST = 2 * LEASE;
 /** Milliseconds between renewals. Two of them may fail before a registration expires. */
 const RENEW = 5_000;
 
 /** Registers an inbox as a server of the topic. */
 export async function register(client: Client, names: Names, topic: string, inbox: string): Promise<void> {
-  await run(client, count, REGISTER, [names.servers(topic)], [inbox, LEASE]);
+  await run(client, count, REGISTER, [names.servers(topic)], [inbox, LEASE, LONGEST]);
+}
+
+/** Returns the registered servers of the topic: all of them, or `max` consecutive ones from a random position. */
+export function servers(client: Client, names: Names, topic: string, max: number): Promise<string[]> {
+  return run(client, texts, SERVERS, [names.servers(topic)], [max, Math.random(), LONGEST]);
 }
 
 /** The registrations of one inbox. */

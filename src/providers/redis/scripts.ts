@@ -14,7 +14,7 @@
 import { createHash } from "node:crypto";
 import { textOf } from "../../internal/thrown.ts";
 import type { Client } from "./client.ts";
-import { HELD, MANY, MARKS, NOW } from "./lua.ts";
+import { COUNT, HELD, MANY, MARKS, NOW } from "./lua.ts";
 import type { ReplyReader } from "./replies.ts";
 
 /** A Lua script and its SHA-1 digest, by which EVALSHA finds it. */
@@ -26,6 +26,9 @@ export interface Script {
 }
 
 const SCRIPTS: Script[] = [];
+
+/** The longest wait in milliseconds that a take replies with. Another client may have written a member that is never due. */
+const MAX_WAIT = 60_000;
 
 /**
  * Takes up to ARGV[2] items: first those that are due, then from the list. ARGV[3] is the lease in milliseconds, 0 for none. It records
@@ -41,7 +44,7 @@ export const TAKE: Script = script(
   `
 local list, due, items, record = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local number, max, lease, mode = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
-${NOW}${MARKS}${MANY}
+${NOW}${MARKS}${MANY}${COUNT}
 if mode ~= '' then
   local kept = redis.call('GET', record)
   kept = kept and cmsgpack.unpack(kept)
@@ -62,11 +65,11 @@ if mode ~= '' then
   end
   if mode == 'only' then return {number, -1} end
 end
-local out, members, bodies, ends = {number, -1}, {}, {}, {}
+local out, members, bodies, ends, removed = {number, -1}, {}, {}, {}, false
 local function give(before, count, body, unconfirmed)
   local member = ''
   if lease > 0 then
-    local order = string.match(before, '^%d+%.%d+%.') or clock[1] .. string.format('%06d.%06d.', clock[2], #members)
+    local order = #before < 256 and string.match(before, '^%d+%.%d+%.') or clock[1] .. string.format('%06d.%06d.', clock[2], #members)
     local stem = order .. number .. '.' .. #members .. (unconfirmed and '.u' or '')
     member = stem .. ':' .. count
     members[#members + 1] = member
@@ -83,7 +86,7 @@ local first = redis.call('ZRANGE', due, 0, max - 1, 'WITHSCORES')
 for i = 1, #first, 2 do
   local wait = tonumber(first[i + 1]) - now
   if wait > 0 then
-    out[2] = wait
+    out[2] = math.min(wait, ${MAX_WAIT})
     break
   end
   local stem, state, count = string.match(first[i], '^(.*)([:|])(%d+)$')
@@ -92,8 +95,9 @@ for i = 1, #first, 2 do
   if stem then
     local body = redis.call('HGET', items, stem)
     redis.call('HDEL', items, stem)
-    if body then give(stem, count, body, state == ':' or string.sub(stem, -1) ~= '.') end
+    if body then give(stem, limited(count), body, state == ':' or string.sub(stem, -1) ~= '.') end
   end
+  removed = true
 end
 local left = max - (#out - 2) / 3
 local texts = left > 0 and redis.pcall('RPOP', list, left)
@@ -111,6 +115,7 @@ if #out > 2 then
   redis.call('SET', record, cmsgpack.pack({number, lease > 0 and members or out}), 'PX', ARGV[5])
 else
   redis.call('LLEN', list)
+  if removed then out[2] = 0 end -- items that are due may be behind what was removed
 end
 return out
 `,
@@ -234,12 +239,16 @@ return (#out - 2) / 3
 `,
 );
 
-/** Registers the inbox ARGV[1] as a server for ARGV[2] milliseconds, and removes expired registrations. */
+/**
+ * Registers the inbox ARGV[1] as a server for ARGV[2] milliseconds. Removes expired registrations, and those that would last longer than
+ * ARGV[3], which no bus has made.
+ */
 export const REGISTER: Script = script(
   "register",
   `
 ${NOW}
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '(' .. now + ARGV[3], '+inf')
 redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return 1
@@ -247,17 +256,18 @@ return 1
 );
 
 /**
- * Replies with the registered inboxes. If there are more than ARGV[1], it replies with that number of consecutive ones, from a position
- * that ARGV[2] (0 to 1) chooses. They are in the order of their renewals, so each inbox gets to every position.
+ * Replies with the registered inboxes, without those that would last longer than ARGV[3]. If there are more than ARGV[1], it replies with
+ * that number of consecutive ones, from a position that ARGV[2] (0 to 1) chooses. They are in the order of their renewals, so each inbox
+ * gets to every position.
  */
 export const SERVERS: Script = script(
   "look up the servers of",
   `
 ${NOW}
-local live, max = '(' .. now, tonumber(ARGV[1])
-local surplus = redis.call('ZCOUNT', KEYS[1], live, '+inf') - max
+local live, last, max = '(' .. now, now + ARGV[3], tonumber(ARGV[1])
+local surplus = redis.call('ZCOUNT', KEYS[1], live, last) - max
 local first = surplus > 0 and math.floor(ARGV[2] * (surplus + 1)) or 0
-return redis.call('ZRANGEBYSCORE', KEYS[1], live, '+inf', 'LIMIT', first, max)
+return redis.call('ZRANGEBYSCORE', KEYS[1], live, last, 'LIMIT', first, max)
 `,
 );
 

@@ -15,21 +15,20 @@ import type {
   SendOptions,
   ServersOptions,
 } from "../../provider/provider.ts";
+import { Answers } from "./answers.ts";
 import type { Client } from "./client.ts";
 import { ClusterClient } from "./cluster.ts";
 import { Connection } from "./connection.ts";
 import { Names } from "./names.ts";
 import { Master } from "./master.ts";
 import { MAX_BODY, type Settings } from "./settings.ts";
-import { register } from "./registry.ts";
-import { count, stats, subscribers, texts, waiting } from "./replies.ts";
+import { register, servers } from "./registry.ts";
+import { count, stats, subscribers, waiting } from "./replies.ts";
 import { PEEK, PUT_LATER, SIZE, STATS } from "./inspect_scripts.ts";
-import { ANSWER, run, SERVERS } from "./scripts.ts";
+import { run } from "./scripts.ts";
 
 /** Milliseconds for which an inbox of a Cluster counts as open after a check: less than `LINGER` in `receiver.ts`. */
 const OPEN_FOR = 50;
-/** Seconds after which an answer to PyMQ expires, as with PyMQ. */
-const ANSWER_LIFE = 300;
 
 /** Opens the sending half of a Redis bus. */
 export async function openSender(settings: Settings, context: SenderContext): Promise<Sender> {
@@ -91,13 +90,14 @@ class RedisSender implements Sender {
         return run(this.#queues, stats, STATS, [list, due], []);
       },
     };
+    const answers = new Answers(this.#queues);
     this.replies = {
       lingers: true,
       open: () => Promise.resolve(),
       candidates: async (topic) => (await this.#subscribers([this.#names.channel(topic)]))?.[0],
       put: async (queue, body) => {
         limit(body, MAX_BODY, "proto-max-bulk-len");
-        await run(this.#queues, count, ANSWER, [this.#names.list(queue)], [body, ANSWER_LIFE]);
+        await answers.put(this.#names.list(queue), body);
       },
       register: (topic, inbox) => register(this.#queues, this.#names, topic, inbox),
     };
@@ -114,6 +114,7 @@ class RedisSender implements Sender {
    * arrive.
    */
   async post(inbox: string, body: string): Promise<boolean | undefined> {
+    if (!this.#names.isInbox(inbox)) return false;
     if (this.#cluster && !await this.#accepts(inbox)) return false;
     const count = await this.#publish(inbox, body);
     return count > 0 || (this.#cluster ? undefined : false);
@@ -121,7 +122,7 @@ class RedisSender implements Sender {
 
   async servers(topic: string, options: ServersOptions = {}): Promise<RegisteredServer[]> {
     const { max = Number.MAX_SAFE_INTEGER, listening = false } = options;
-    const inboxes = await run(this.#queues, texts, SERVERS, [this.#names.servers(topic)], [max, Math.random()]);
+    const inboxes = await servers(this.#queues, this.#names, topic, max);
     if (!listening) return inboxes.map((inbox) => ({ inbox }));
     const present = new Set(await this.#present(inboxes));
     return inboxes.map((inbox) => ({ inbox, listening: present.has(inbox) }));

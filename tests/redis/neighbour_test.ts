@@ -1,0 +1,171 @@
+/** State and requests that another client of the same Redis forges. */
+import { assert, assertEquals } from "@std/assert";
+import { Redis } from "ioredis";
+import { Bus, type BusError } from "../../mod.ts";
+import { fresh, onRedis } from "../bus/grounds.ts";
+import { PATIENCE, until } from "../support/until.ts";
+
+/** The number of answers to PyMQ that may be unread. */
+const UNREAD = 16_384;
+
+onRedis("a neighbour", ({ it, server, provider }) => {
+  const open = (namespace: string) => Bus.open(provider(), { namespace, timeout: PATIENCE });
+
+  /** Runs with another client of the server. */
+  async function neighbour<T>(run: (redis: Redis) => Promise<T>): Promise<T> {
+    const redis = new Redis({ port: server().port, host: "127.0.0.1" });
+    try {
+      return await run(redis);
+    } finally {
+      redis.disconnect();
+    }
+  }
+
+  /** Sends many commands. */
+  async function send(redis: Redis, count: number, command: (i: number) => [string, ...(string | number)[]]) {
+    for (let i = 0; i < count; i += 1_000) {
+      const commands = Array.from({ length: Math.min(1_000, count - i) }, (_, j) => command(i + j));
+      await redis.pipeline(commands).exec();
+    }
+  }
+
+  const address = (namespace: string, i: number) =>
+    `__tsmq:inbox:__eventbus:${namespace}:${i.toString(16).padStart(32, "0")}`;
+
+  const requestTo = (inbox: string, channel = "") =>
+    JSON.stringify({
+      __obj: [
+        "fn",
+        channel,
+        [],
+        {},
+        ...channel ? [] : [{ id: crypto.randomUUID(), inbox, deadline: Date.now() + 60_000 }],
+      ],
+      __type: "pymq.core.RpcRequest",
+    });
+
+  it("whose requests name channels and keys as the address of the answer: the answers go nowhere", async () => {
+    const [namespace, other] = [fresh(), fresh()];
+    await using bus = await open(namespace);
+    await using foreign = await open(other);
+    const events: unknown[] = [];
+    await foreign.subscribe("*", (event) => events.push(event), { pattern: true }).ready;
+    await bus.subscribe("topic", (event) => events.push(event)).ready;
+    let runs = 0;
+    await bus.expose("fn", () => ++runs);
+    const inboxes = [`__eventbus:${other}:topic`, `__eventbus:${namespace}:topic`, address(other, 1), "", "x"];
+    const channels = ["topic", `__rpc_`, "__rpc_jobs", `__rpc_${crypto.randomUUID()}:x`, "jobs"];
+    await neighbour(async (redis) => {
+      const seen: string[] = [];
+      const watch = redis.duplicate();
+      watch.on("pmessage", (_pattern, channel: string) => seen.push(channel));
+      await watch.psubscribe(`*${other}*`, `*${namespace}:topic`);
+      try {
+        for (const inbox of inboxes) await redis.publish(`__eventbus:${namespace}:fn`, requestTo(inbox));
+        for (const channel of channels) await redis.publish(`__eventbus:${namespace}:fn`, requestTo("", channel));
+        await until("all are served", () => runs === inboxes.length + channels.length);
+        assertEquals(await bus.stub("fn")(), runs);
+        await redis.ping();
+      } finally {
+        watch.disconnect();
+      }
+      assertEquals(seen, []);
+    });
+    assertEquals(events, []);
+    assertEquals((await server().keys()).filter((key) => /rpc_|jobs|:topic/.test(key) && key.includes(namespace)), []);
+  });
+
+  it(`whose requests name more than ${UNREAD} answer queues of PyMQ: there are never more keys, and PyMQ is served again`, async () => {
+    const namespace = fresh();
+    await using bus = await open(namespace);
+    const errors: string[] = [];
+    bus.addEventListener("error", (event) => errors.push((event.error as BusError).code));
+    let runs = 0;
+    await bus.expose("fn", () => ++runs);
+    const channel = `__eventbus:${namespace}:fn`;
+    const answers = async () => (await server().keys()).filter((key) => key.includes(`${namespace}:__rpc_`)).length;
+    await neighbour(async (redis) => {
+      for (let count = 0; count <= UNREAD; count = runs) {
+        await send(redis, 5_000, () => ["publish", channel, requestTo("", `__rpc_${crypto.randomUUID()}`)]);
+        await until("they are served", () => runs === count + 5_000);
+      }
+      const own = `__rpc_${crypto.randomUUID()}`;
+      await until("a caller of PyMQ gets an answer", async () => {
+        await redis.publish(channel, requestTo("", own));
+        return await redis.lpop(`__eventbus:${namespace}:${own}`);
+      });
+      assert(await answers() <= UNREAD, "the number of keys");
+    });
+    assert(errors.every((code) => code === "busy"), `it reported ${[...new Set(errors)]}`);
+  });
+
+  it("that counts the starts of an item beyond 2^53: the item is delivered, and the connection stays", async () => {
+    const namespace = fresh();
+    await using bus = await open(namespace);
+    const keys = (kind: string) => `__tsmq:{__eventbus:${namespace}:jobs}${kind}:__eventbus:${namespace}:jobs`;
+    await neighbour(async (redis) => {
+      for (const [i, count] of ["9007199254740993", "9".repeat(400), "1e5", "-1"].entries()) {
+        for (const state of [":", "|"]) {
+          await redis.hset(keys("items"), `stem${i}`, '"forged"');
+          await redis.zadd(keys("due"), 0, `stem${i}${state}${count}`);
+          await bus.queue("jobs").put("honest");
+          await bus.queue("jobs").peek();
+          const queue = bus.queue("jobs");
+          const seen: unknown[] = [];
+          while (!seen.includes("honest")) {
+            const lease = await queue.receive({ timeout: 5_000 });
+            assert(lease.attempt <= 2 ** 31 + 8, `attempt ${lease.attempt}`);
+            if (lease.item === "honest") await lease.ack();
+            else if (lease.attempt < 2 ** 31 || !seen.includes("forged")) await lease.nack(); // its count stays within the limit
+            else await lease.ack();
+            seen.push(lease.item);
+          }
+          await redis.del(keys("due"), keys("items"), `__eventbus:${namespace}:jobs`);
+        }
+      }
+      // members that are due in the past, and never
+      await send(redis, 200, (i) => ["zadd", keys("due"), "-inf", `garbage ${i}:1`]);
+      await redis.zadd(keys("due"), "inf", "never:1");
+      await redis.hset(keys("items"), "late", '"delayed"');
+      await redis.zadd(keys("due"), Date.now() - 1, "late|1");
+      assertEquals(await bus.queue("jobs").get({ timeout: PATIENCE }), "delayed");
+    });
+    assertEquals(bus.health().reconnects, 0);
+  });
+
+  for (
+    const [what, count, score] of [
+      ["100,000 servers that never expire", 100_000, 9e15],
+      ["1,000 servers that expire at infinity", 1_000, "inf"],
+      ["10,000 servers that look right", 10_000, undefined],
+    ] as const
+  ) {
+    it(`that registers ${what}: calls reach the real server`, async () => {
+      const namespace = fresh();
+      await using bus = await open(namespace);
+      await using caller = await open(namespace);
+      await bus.expose("fn", () => "right");
+      const key = `__tsmq:servers:__eventbus:${namespace}:fn`;
+      await neighbour((redis) =>
+        send(redis, count, (i) => ["zadd", key, score ?? Date.now() + 14_000, address(namespace, i)])
+      );
+      const calls = Array.from({ length: 20 }, () => caller.stub("fn", { timeout: PATIENCE })());
+      assertEquals(new Set(await Promise.all(calls)), new Set(["right"]));
+    });
+  }
+
+  it("whose answers nobody takes: other calls are served meanwhile", async () => {
+    const namespace = fresh();
+    await using bus = await open(namespace);
+    await using caller = await open(namespace);
+    let runs = 0;
+    await bus.expose("fn", () => ++runs);
+    for (const count of [4_000, 8_000, 12_000]) {
+      await neighbour((redis) =>
+        send(redis, 4_000, (i) => ["publish", `__eventbus:${namespace}:fn`, requestTo(address(namespace, i % 3))])
+      );
+      await until("they are served", () => runs === count);
+    }
+    assertEquals(await caller.stub("fn", { timeout: PATIENCE })(), 12_001);
+  });
+});
