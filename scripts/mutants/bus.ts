@@ -27,8 +27,8 @@ export const BUS: readonly Mutant[] = [
   {
     subject: "a dead worker is not noticed",
     file: "src/port/pool.ts",
-    text: "if (this.#missed === MISSED)",
-    fault: "if (this.#missed > 1_000)",
+    text: "(this.#asked ? MISSED : STARTING.missed)",
+    fault: "1_000",
     tests: "tests/port/link_test.ts",
   },
   {

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { ProviderError } from "../errors.ts";
+import { ProviderError } from "../errors.ts";
 import type { Provider } from "../provider/provider.ts";
 import type { Hello } from "./protocol.ts";
 import { spawn, type Spawned } from "./spawn.ts";
@@ -16,19 +16,24 @@ const BEAT = 2_000;
  * time.
  */
 const MISSED = 2;
+/**
+ * The number of consecutive heartbeats that may be missing while no receiver of the worker is ready: a worker starts slowly on a busy machine.
+ * Tests may lower it.
+ */
+export const STARTING: { missed: number } = { missed: 30 };
 
 /** The worker of each URL, for the next bus. */
 const shared = new Map<string, PooledWorker>();
 
 /** A bus that uses a worker. */
 export interface WorkerUser {
-  /** Asks the worker for a heartbeat. Returns false if the receiver of this bus is not ready. */
+  /** Asks the worker for a heartbeat, if it has a port. Returns false if the receiver of this bus is not ready. */
   beat(): boolean;
   /**
    * Called when the worker could not be loaded or has died. It has no users any more. `joined` is true if the worker was listening when this
    * bus joined it.
    */
-  died(error: Error, joined: boolean): void;
+  died(error: ProviderError, joined: boolean): void;
 }
 
 /** A worker and the buses that use it. */
@@ -38,27 +43,34 @@ export class PooledWorker {
   /** The time of the last message from the worker, in milliseconds of `Date.now()`. */
   lastHeard: number = Date.now();
   #key: string;
+  #name: string;
   #spawned: Spawned;
+  #listens = false;
   /** User → whether the worker was listening when the user joined. */
   #users = new Map<WorkerUser, boolean>();
-  /** The number of heartbeats that main has requested since the last message from the worker. `#asked` is the last user it asked. */
+  /**
+   * The number of heartbeats that main has requested since the last message from the worker. `#asked` is the user with a ready receiver that
+   * it asked last.
+   */
   #missed = 0;
   #asked: WorkerUser | undefined;
-  #watch: ReturnType<typeof setInterval> | undefined;
+  #watch: ReturnType<typeof setInterval>;
   #ended = false;
 
   private constructor(provider: Provider) {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.listening = promise;
     this.#key = provider.worker.href;
+    this.#name = provider.name;
     this.#spawned = spawn(provider, {
       listening: () => {
-        if (this.#ended) return;
-        this.#startWatch();
+        this.#listens = true;
+        this.heard();
         resolve();
       },
-      died: (error: ProviderError) => this.#die(error),
+      died: (error) => this.#die(error),
     });
+    this.#watch = this.#startWatch();
   }
 
   /** Returns the worker of a provider with a new user. If none can be shared, it starts one. */
@@ -66,7 +78,7 @@ export class PooledWorker {
     const sharing = provider.sharedWorker ?? true;
     const worker = (sharing ? shared.get(provider.worker.href) : undefined) ?? new PooledWorker(provider);
     if (sharing) shared.set(worker.#key, worker);
-    worker.#users.set(user, worker.#watch !== undefined);
+    worker.#users.set(user, worker.#listens);
     return worker;
   }
 
@@ -81,11 +93,6 @@ export class PooledWorker {
     this.#missed = 0;
   }
 
-  /** Keeps other buses from joining this worker. */
-  retire(): void {
-    if (shared.get(this.#key) === this) shared.delete(this.#key);
-  }
-
   /** Removes a user. Terminates the worker after the last one. Returns true if others still use it. */
   leave(user: WorkerUser): boolean {
     if (!this.#users.delete(user)) return false;
@@ -95,20 +102,20 @@ export class PooledWorker {
     return this.#users.size > 0;
   }
 
-  #startWatch(): void {
+  #startWatch(): ReturnType<typeof setInterval> {
     let last = performance.now();
-    this.#watch = setInterval(() => {
+    return setInterval(() => {
       const now = performance.now();
       // if main was late (a busy main, a debugger, a suspended laptop), a missing heartbeat does not mean that the worker is dead
       if (now - last > 2 * BEAT) this.#missed = 0;
       last = now;
-      if (this.#missed === MISSED) return this.#die(new Error("it does not answer"));
       this.#asked = [...this.#users.keys()].find((user) => user.beat());
-      if (this.#asked) this.#missed++;
+      if (++this.#missed <= (this.#asked ? MISSED : STARTING.missed)) return;
+      this.#die(new ProviderError("unavailable", `Cannot use the worker of "${this.#name}": it does not answer`));
     }, BEAT);
   }
 
-  #die(error: Error): void {
+  #die(error: ProviderError): void {
     if (this.#ended) return;
     this.#end();
     const users = [...this.#users];
@@ -118,7 +125,7 @@ export class PooledWorker {
 
   #end(): void {
     this.#ended = true;
-    this.retire();
+    if (shared.get(this.#key) === this) shared.delete(this.#key);
     clearInterval(this.#watch);
     this.#spawned.terminate();
   }

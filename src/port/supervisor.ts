@@ -61,7 +61,7 @@ export class Supervisor {
     this.#events = events;
     this.#user = {
       beat: () => {
-        if (this.up) this.post([{ kind: "beat" }]);
+        this.post([{ kind: "beat" }]);
         return this.up;
       },
       died: (error, joined) => {
@@ -87,7 +87,7 @@ export class Supervisor {
     }
   }
 
-  /** Sends frames to the receiver that is ready. */
+  /** Sends frames to the receiver. */
   post(frames: ToWorker[]): void {
     if (this.#port) this.#postTo(this.#port, frames);
   }
@@ -115,7 +115,6 @@ export class Supervisor {
     const worker = this.#worker = PooledWorker.join(this.#provider, this.#user);
     let listening = false;
     const late = setTimeout(() => {
-      if (!listening) worker.retire();
       const what = listening ? "did not open the receiver" : "did not start";
       const text = `Cannot open "${this.#provider.name}": its worker ${what} in time`;
       started.reject(new ProviderError("unavailable", text));

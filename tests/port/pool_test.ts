@@ -2,6 +2,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { BusError, ProviderError } from "../../src/errors.ts";
 import { Link } from "../../src/port/link.ts";
+import { STARTING } from "../../src/port/pool.ts";
 import type { Provider, ReceiverContext } from "../../src/provider/provider.ts";
 import { withDeadline } from "../../src/internal/time.ts";
 import { pause, until } from "../support/until.ts";
@@ -196,7 +197,7 @@ describe("a worker that buses share", () => {
     await first.close(0);
     for (const { link, said } of buses) {
       await until("it is up again", () => said.at(-1) === "up", 30_000);
-      assertEquals([link.restarts, said[0]], [1, `${DIED}: it does not answer`]);
+      assertEquals([link.restarts, said[0]], [1, `${DIED}: Cannot use the worker of "test": it does not answer`]);
     }
     assertEquals(stage.count, 2);
   });
@@ -215,21 +216,50 @@ describe("a worker that buses share", () => {
     assertEquals([stage.count, joined.link.restarts, joined.said], [2, 0, []]);
   });
 
-  it("that does not start rejects all that wait for it, and the next bus starts another one", async () => {
+  it("that starts slowly is the worker of later buses too, though an earlier one did not wait for it", async () => {
     await using stage = new Stage();
     stage.threads.listens = false;
     const patient = stage.open();
-    const openings = [
-      assertRejects(() => stage.open({}, 0), ProviderError),
-      assertRejects(() => patient, ProviderError),
-    ];
-    const error = await openings[0]!;
-    assert(error.message.includes("did not start in time"), error.message);
+    const error = await assertRejects(() => stage.open({}, 0), ProviderError);
+    assert(error.code === "unavailable" && error.message.includes("did not start in time"), error.message);
+    const later = stage.open();
+    stage.threads.last.onmessage?.({ data: { kind: "tsmq:listening" } });
+    for (const bus of await Promise.all([patient, later])) await bus.works();
+    assertEquals(stage.count, 1);
+  });
+
+  it("that cannot be loaded rejects all that wait for it, and the next bus starts another one", async () => {
+    await using stage = new Stage();
+    stage.threads.listens = false;
+    const openings = [stage.open(), stage.open()].map((opening) => assertRejects(() => opening, ProviderError));
+    stage.threads.last.fail("it cannot be loaded");
+    for (const error of await Promise.all(openings)) assert(error.message.includes("it cannot be loaded"));
     stage.threads.listens = true;
-    await (await stage.open()).works(); // does not wait for the first one
-    assertEquals(stage.threads.threads.map(({ terminated }) => terminated), [false, false]);
-    stage.threads.threads[0]!.fail("it cannot be loaded");
-    assert((await openings[1]!).message.includes("it cannot be loaded"));
+    await (await stage.open()).works();
     assertEquals(stage.threads.threads.map(({ terminated }) => terminated), [true, false]);
+  });
+
+  it("that never answers is replaced, though no receiver is ready and buses wait for it all the time", async () => {
+    await using stage = new Stage();
+    const { missed } = STARTING;
+    try {
+      STARTING.missed = 1;
+      stage.threads.listens = false;
+      const error = await assertRejects(() => stage.open(), ProviderError);
+      assert(error.code === "unavailable" && error.message.includes("it does not answer"), error.message);
+      stage.threads.listens = true;
+      stage.opening = new Promise(() => {});
+      const first = assertRejects(() => stage.open(), ProviderError, "it does not answer");
+      await until("its receiver is being opened", () => stage.late);
+      const second = stage.open(); // the worker listens by now, so this bus joins the next one
+      await until("its receiver is being opened too", () => stage.late);
+      stage.opening = undefined;
+      stage.threads.last.mute = true;
+      await first;
+      await (await second).works();
+      assertEquals(stage.count, 3);
+    } finally {
+      STARTING.missed = missed;
+    }
   });
 });
