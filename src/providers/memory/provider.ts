@@ -26,8 +26,8 @@ export interface MemoryOptions {
 export interface Settings {
   /** The number of items that a queue holds before it is full. */
   readonly capacity: number;
-  /** The id of the broker: the buses of one provider value share it. */
-  readonly broker: string;
+  /** The id of the broker: the buses of one provider value share it. It changes when a bus opens after all others have closed. */
+  broker: string;
 }
 
 const OPTIONS = fields({
@@ -43,6 +43,7 @@ const OPTIONS = fields({
 export function memory(options: MemoryOptions = {}): Provider {
   const { capacity } = parseOptions(OPTIONS, options, "Cannot create a memory provider");
   const settings: Settings = { capacity, broker: crypto.randomUUID() };
+  const open = new Set<Sender>();
   return {
     name: "memory",
     features: {
@@ -61,7 +62,12 @@ export function memory(options: MemoryOptions = {}): Provider {
     },
     worker: new URL("../../../workers/memory.ts", import.meta.url),
     options: settings,
-    open: (context) => Promise.resolve(new MemorySender(context)),
+    open: (context) => {
+      if (open.size === 0) settings.broker = crypto.randomUUID();
+      const sender = new MemorySender(context, () => open.delete(sender));
+      open.add(sender);
+      return Promise.resolve(sender);
+    },
   };
 }
 
@@ -74,10 +80,12 @@ class MemorySender implements Sender {
     peek: (queue, offset, limit) => this.#ask("peek", [queue, offset, limit]),
   };
   #context: SenderContext;
+  #closed: () => void;
   #lastSend = 0;
 
-  constructor(context: SenderContext) {
+  constructor(context: SenderContext, closed: () => void) {
     this.#context = context;
+    this.#closed = closed;
   }
 
   publish(topic: string, body: string): Promise<number> {
@@ -116,6 +124,7 @@ class MemorySender implements Sender {
   }
 
   close(): Promise<void> {
+    this.#closed();
     return Promise.resolve();
   }
 

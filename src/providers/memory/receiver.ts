@@ -19,6 +19,12 @@ import { filterKey, Router } from "../../provider/router.ts";
 import type { Settings } from "./provider.ts";
 import { MemoryQueue } from "./queue.ts";
 
+/**
+ * Milliseconds for which a broker without receivers is kept. Main decides which bus shares it, by its id: a bus that opened before the last
+ * one closed may join later, because each bus has a port of its own.
+ */
+const LINGER = 10_000;
+
 /** The topics, queues and receivers of one namespace. */
 class Namespace {
   readonly router = new Router({ late: false });
@@ -27,11 +33,12 @@ class Namespace {
   readonly queues = new Map<string, MemoryQueue>();
 }
 
-/** The broker of one provider value. It ends with its last receiver. */
+/** The broker of one provider value. It ends some time after its last receiver. */
 class Broker {
   readonly #id: string;
   readonly #namespaces = new Map<string, Namespace>();
   readonly #receivers = new Set<MemoryReceiver>();
+  #ending: ReturnType<typeof setTimeout> | undefined;
 
   constructor(id: string) {
     this.#id = id;
@@ -44,11 +51,16 @@ class Broker {
   }
 
   add(receiver: MemoryReceiver): void {
+    clearTimeout(this.#ending);
     this.#receivers.add(receiver);
   }
 
   remove(receiver: MemoryReceiver): void {
     if (!this.#receivers.delete(receiver) || this.#receivers.size > 0) return;
+    this.#ending = setTimeout(() => this.#end(), LINGER);
+  }
+
+  #end(): void {
     brokers.delete(this.#id);
     for (const { queues } of this.#namespaces.values()) for (const queue of queues.values()) queue.clear();
   }
