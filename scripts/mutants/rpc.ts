@@ -13,7 +13,7 @@ export const CALLS: readonly Mutant[] = [
   {
     subject: "a call runs twice",
     file: "src/rpc/server.ts",
-    text: "if (answer !== false) return void this.#replies.track(this.#core.sender.post(call.inbox, answer));",
+    text: "if (answer !== false) return void this.#replies.track(this.#undelivered.post(request, answer));",
     fault: "",
     tests: "tests/bus/server_test.ts",
   },
@@ -28,7 +28,7 @@ export const CALLS: readonly Mutant[] = [
     subject: "an answer is sent twice",
     file: "src/rpc/server.ts",
     text: "    const text = writeAnswer(answer);\n",
-    fault: "    const text = writeAnswer(answer);\n    await sender.post(call.inbox, text);\n",
+    fault: "    const text = writeAnswer(answer);\n    await this.#undelivered.post(request, text);\n",
     tests: "tests/bus/server_test.ts",
   },
   {

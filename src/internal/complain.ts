@@ -17,6 +17,11 @@ export function complain(text: string, thrown: unknown): void {
   }
 }
 
+/** Writes a warning to the console. */
+export function warn(text: string): void {
+  console.warn("tsmq: %s", printable(text));
+}
+
 /** Calls a function of the user that should not fail. If it throws or rejects, the error is written to the console. */
 export function guard(what: string, work: () => unknown): void {
   const failed = (thrown: unknown) => complain(`${what} threw:`, thrown);

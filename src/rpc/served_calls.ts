@@ -40,9 +40,10 @@ export class ServedCalls {
     }
   }
 
-  /** Keeps the answer of a call, and removes the oldest answers if there are too many. */
+  /** Keeps the answer of a call, and removes the oldest answers if there are too many. An answer that exceeds the memory is not kept. */
   keep(id: string, answer: string): void {
     this.#drop(id);
+    if (answer.length > MAX_ANSWERS) return;
     this.#answers.set(id, answer);
     this.#size += answer.length;
     if (this.#size <= MAX_ANSWERS * (1 + SLACK)) return;

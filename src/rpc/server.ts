@@ -4,9 +4,8 @@
  * @module
  */
 import type { Core } from "../core.ts";
-import { BusError, ClosedError, isInterruption, RpcError, TimeoutError, ValidationError } from "../errors.ts";
+import { BusError, RpcError, TimeoutError, ValidationError } from "../errors.ts";
 import { Semaphore } from "../internal/semaphore.ts";
-import { backoff, pause, RETRY } from "../internal/time.ts";
 import type { Stream } from "../port/streams.ts";
 import { userHeaders } from "../codec/headers.ts";
 import { validate } from "../codec/schema.ts";
@@ -23,10 +22,6 @@ import { type Answer, readRequest, type Refusal, type Request, voidAnswer, write
 
 /** The number of calls whose functions may run at once on one bus. Further calls are refused as "busy". */
 const RUNNING_LIMIT = 10_000;
-/** Milliseconds for which an answer is retried while its caller is not connected. A caller that reconnects later sends its request again. */
-const AWAY = 10_000;
-/** Milliseconds for which an answer is retried while the transport is unreachable. */
-const MAX_RETRY = 600_000;
 
 interface Exposed {
   readonly exposure: Exposure;
@@ -49,9 +44,7 @@ export class Server {
   /** The calls that run. */
   #running = new Map<string, ServedCall>();
   #served = new ServedCalls();
-  #undelivered = new Undelivered();
-  /** The number of answers that were not sent, because too much is on its way to their callers. */
-  #unsent = 0;
+  #undelivered: Undelivered;
   /** The replies that are being sent: refusals, and answers that are retried after their call has ended. */
   #replies = new PendingWork();
   #count = 0;
@@ -62,6 +55,7 @@ export class Server {
   constructor(core: Core, callerOf: (id: string) => Work | undefined) {
     this.#core = core;
     this.#callerOf = callerOf;
+    this.#undelivered = new Undelivered(core);
   }
 
   /** The served functions. */
@@ -113,6 +107,7 @@ export class Server {
   /** Stops serving all names, and refuses all further requests. */
   async stop(): Promise<void> {
     this.#closed = true;
+    this.#undelivered.stop();
     await Promise.allSettled([...this.#exposed.keys()].map((name) => this.unexpose(name)));
   }
 
@@ -143,7 +138,7 @@ export class Server {
       const answer = this.#served.answer(call.id, call.age ?? 0);
       if (answer === undefined) return this.#reply(request, "forgotten");
       // if this fails, the caller sends its request again
-      if (answer !== false) return void this.#replies.track(this.#send(request, answer, (post) => post()));
+      if (answer !== false) return void this.#replies.track(this.#undelivered.post(request, answer));
       const late = Date.now() - call.deadline;
       if (late > CLOCK_SKEW) {
         const text = `Cannot serve a call of "${fn}": by this machine's clock its deadline was ${late} ms ago`;
@@ -278,62 +273,17 @@ export class Server {
     }
   }
 
-  /** Sends an answer. While the caller is not connected, it retries until the deadline of the call. */
+  /** Sends an answer. If the transport refuses it, the caller receives the refusal as an error. */
   async #answer(request: Request, answer: Answer<string>, refusedBefore = false): Promise<void> {
     const { fn } = request;
-    const call = request.call!;
     const text = writeAnswer(answer);
-    const refused = answer.call?.refused;
-    if (!refused) this.#served.keep(call.id, text);
-    const since = performance.now();
-    await this.#send(request, text, async (post) => {
-      for (let attempt = 1;; attempt++) {
-        const age = performance.now() - since;
-        try {
-          if (await post() !== false || refused || age > AWAY) return;
-        } catch (error) {
-          if (error instanceof ClosedError) return; // the bus has closed, and the caller detects that this server is gone
-          // the sender of a transport may ask the worker, which may die
-          if (!isInterruption(error)) {
-            this.#core.report(error, fn);
-            if (refusedBefore || refused) return;
-            // the error of a function may be too large too
-            const { id, server } = answer.call!;
-            return await this.#answer(request, {
-              ...errorAnswer(fn, error, this.#core.exposeErrors),
-              call: { id, server },
-            }, true);
-          }
-        }
-        // a caller that posted its request, and receives no refusal, posts it again; it does not publish it again
-        const repeated = refused && request.channel === "";
-        if (repeated || this.#closed || !this.#undelivered.mayRetry(call.inbox, text)) return;
-        if (age > MAX_RETRY || Date.now() > call.deadline + CLOCK_SKEW) return;
-        await pause(backoff(RETRY.send, attempt));
-      }
-    });
-  }
-
-  /** Sends an answer to its caller by `posting`, unless too much is on its way to that caller. */
-  async #send<T>(
-    { fn, call }: Request,
-    text: string,
-    posting: (post: () => Promise<boolean | undefined>) => Promise<T>,
-  ): Promise<T | undefined> {
-    const { inbox } = call!;
-    if (!this.#undelivered.add(inbox, text)) {
-      if (this.#unsent++ > 0) return;
-      this.#core.report(
-        new BusError("busy", `Cannot answer calls of "${fn}": their caller does not take its answers`),
-        fn,
-      );
-      return;
-    }
-    try {
-      return await posting(() => this.#core.sender.post(inbox, text));
-    } finally {
-      this.#undelivered.remove(inbox, text);
-      if (this.#undelivered.empty) this.#unsent = 0;
-    }
+    const { id, server, refused } = answer.call!;
+    if (!refused) this.#served.keep(id, text);
+    const error = await this.#undelivered.send(request, text, refused !== undefined);
+    if (error === undefined) return;
+    this.#core.report(error, fn);
+    if (refusedBefore || refused) return;
+    // the error of a function may be too large too
+    await this.#answer(request, { ...errorAnswer(fn, error, this.#core.exposeErrors), call: { id, server } }, true);
   }
 }

@@ -4,42 +4,128 @@
  *
  * @module
  */
+import type { Core } from "../core.ts";
+import { BusError, ClosedError, isInterruption } from "../errors.ts";
+import { backoff, pause, RETRY } from "../internal/time.ts";
+import { CLOCK_SKEW } from "./current_call.ts";
+import type { Request } from "./wire.ts";
 
+/** Milliseconds for which an answer is retried while its caller is not connected. A caller that reconnects later sends its request again. */
+const AWAY = 10_000;
+/** Milliseconds for which an answer is retried while the transport is unreachable. */
+const MAX_RETRY = 600_000;
 /** The characters that an answer counts in addition to its own. */
 const EACH = 1_024;
-/** The largest number of characters on their way to one caller. One answer may be larger. */
-const MAX_SENT = 64 * 1024 * 1024;
-/** The largest number of characters that wait to be sent to one caller again. A caller that reconnects asks again for answers beyond it. */
-const MAX_RETRIED = 4 * 1024 * 1024;
-/** The largest number of characters that are on their way to all callers while answers are sent again. */
-const MAX_RETRIED_TOTAL = 64 * 1024 * 1024;
+/** The largest number of characters on their way to one caller. Many calls that end at once may have large answers. */
+const MAX_SENT = 512 * 1024 * 1024;
+/** The largest number of characters that are retried for one caller, and for all. A caller sends its request again for further answers. */
+const MAX_RETRIED = 16 * 1024 * 1024;
+const MAX_RETRIED_TOTAL = 256 * 1024 * 1024;
 
-/** Counts the characters of unconfirmed answers, by caller. */
+/** Sends the answers of a server. */
 export class Undelivered {
+  #core: Core;
+  #sent = new Sizes(MAX_SENT);
+  #retried = new Sizes(MAX_RETRIED, MAX_RETRIED_TOTAL);
+  /** The number of answers that were not sent, because too much is on its way to their callers. */
+  #unsent = 0;
+  #stopped = false;
+
+  /** Creates the sender of a server's answers. */
+  constructor(core: Core) {
+    this.#core = core;
+  }
+
+  /** From now on, no answer is retried. */
+  stop(): void {
+    this.#stopped = true;
+  }
+
+  /** Posts an answer once. */
+  async post(request: Request, text: string): Promise<void> {
+    await this.#count(request, text, () => this.#core.sender.post(request.call!.inbox, text));
+  }
+
+  /**
+   * Posts an answer or a refusal. While the transport is unreachable, and for an answer also while the caller is not connected, it retries
+   * until the deadline of the call. Resolves with the error if the transport refuses it.
+   */
+  send(request: Request, text: string, refusal: boolean): Promise<unknown> {
+    return this.#count(request, text, () => this.#send(request, text, refusal));
+  }
+
+  async #send({ call, channel }: Request, text: string, refusal: boolean): Promise<unknown> {
+    const { inbox, deadline } = call!;
+    // a caller that posted its request, and receives no refusal, posts it again; it does not publish it again
+    const repeated = refusal && channel === "";
+    const since = performance.now();
+    let retried = false;
+    try {
+      for (let attempt = 1;; attempt++) {
+        const age = performance.now() - since;
+        try {
+          if (await this.#core.sender.post(inbox, text) !== false || refusal || age > AWAY) return;
+        } catch (error) {
+          if (error instanceof ClosedError) return; // the bus has closed, and the caller detects that this server is gone
+          // the sender of a transport may ask the worker, which may die
+          if (!isInterruption(error)) return error;
+        }
+        if (repeated || this.#stopped || age > MAX_RETRY || Date.now() > deadline + CLOCK_SKEW) return;
+        retried ||= this.#retried.add(inbox, text);
+        if (!retried) return;
+        await pause(backoff(RETRY.send, attempt));
+      }
+    } finally {
+      if (retried) this.#retried.remove(inbox, text);
+    }
+  }
+
+  /** Runs `send`, unless too much is on its way to the caller. */
+  async #count<T>({ fn, call }: Request, text: string, send: () => Promise<T>): Promise<T | undefined> {
+    const { inbox } = call!;
+    if (!this.#sent.add(inbox, text)) {
+      if (this.#unsent++ > 0) return;
+      const why = `Cannot answer calls of "${fn}": their caller does not take its answers`;
+      this.#core.report(new BusError("busy", why), fn);
+      return;
+    }
+    try {
+      return await send();
+    } finally {
+      this.#sent.remove(inbox, text);
+      if (this.#sent.empty) this.#unsent = 0;
+    }
+  }
+}
+
+/** Counts the characters of answers, by caller, up to limits. One answer may be larger than the limits. */
+class Sizes {
+  readonly #max: number;
+  readonly #maxTotal: number;
   #sizes = new Map<string, number>();
   #total = 0;
 
-  /** Whether no answer is on its way. */
+  /** Creates an empty count of at most `max` characters for one caller, and `maxTotal` for all. */
+  constructor(max: number, maxTotal = Infinity) {
+    this.#max = max;
+    this.#maxTotal = maxTotal;
+  }
+
+  /** Whether no answer is counted. */
   get empty(): boolean {
     return this.#sizes.size === 0;
   }
 
-  /** Adds an answer. Returns false, and adds nothing, if too much is on its way to its caller. */
+  /** Adds an answer. Returns false, and adds nothing, if its caller or all callers have reached their limit. */
   add(caller: string, answer: string): boolean {
     const size = this.#sizes.get(caller) ?? 0;
-    if (size > MAX_SENT) return false;
+    if (size > this.#max || this.#total > this.#maxTotal) return false;
     this.#sizes.set(caller, size + cost(answer));
     this.#total += cost(answer);
     return true;
   }
 
-  /** Returns whether an answer that did not arrive may be sent again. */
-  mayRetry(caller: string, answer: string): boolean {
-    const own = cost(answer); // one answer may be larger than the limits
-    return (this.#sizes.get(caller) ?? 0) - own <= MAX_RETRIED && this.#total - own <= MAX_RETRIED_TOTAL;
-  }
-
-  /** Removes an answer that has arrived, or is not sent again. */
+  /** Removes an answer that was added. */
   remove(caller: string, answer: string): void {
     const size = this.#sizes.get(caller)! - cost(answer);
     if (size > 0) this.#sizes.set(caller, size);

@@ -30,4 +30,14 @@ describe("ServedCalls", () => {
     for (let i = 2 * kept; i < 3 * kept; i++) assertEquals(served.answer(`call ${i}`, 1), answer);
     assertEquals(served.answer("call 0", 1), undefined);
   });
+
+  it("does not forget all answers for one that is larger than its memory", () => {
+    const served = new ServedCalls();
+    for (const [id, answer] of [["small", "answer"], ["large", "x".repeat(2 * ANSWERS)]] as const) {
+      served.add(id);
+      served.keep(id, answer);
+    }
+    assertEquals(served.answer("small", 1), "answer");
+    assertEquals(served.answer("large", 1), undefined);
+  });
 });

@@ -23,7 +23,7 @@ function serve(...errors: BusError[]) {
         const { __obj: answer } = JSON.parse(text);
         answers.push(answer[4]);
         results.push(answer[1]);
-        return Promise.resolve(true);
+        return inbox === "slow" ? pause(10).then(() => true) : Promise.resolve(true);
       },
     },
     codec: new Codec(),
@@ -135,6 +135,33 @@ describe("Server", () => {
       assertEquals(answers.map(({ refused }) => refused), Array(posted).fill("gone"));
       await server.stop();
     }
+  });
+
+  it("sends the large answers of many calls that end at once", async () => {
+    const { server, expose, request, answers } = serve();
+    const result = "x".repeat(2 ** 20);
+    await expose(() => result);
+    for (let i = 0; i < 100; i++) request(crypto.randomUUID(), 1, undefined, "", "slow");
+    await until("all are answered", () => answers.length === 100);
+    await server.stop();
+  });
+
+  it("answers with the error of the transport if it refuses a large answer", async () => {
+    const { server, expose, request, results } = serve(new BusError("too_large", "too large"));
+    await expose(() => "x".repeat(70 * 2 ** 20));
+    request(crypto.randomUUID(), 1);
+    assertEquals(await until("it answers", () => results.shift()), ["too large"]);
+    await server.stop();
+  });
+
+  it("sends the large answers of many callers again after the transport was unreachable", async () => {
+    const lost = Array.from({ length: 20 }, () => new BusError("unavailable", "the connection broke"));
+    const { server, expose, request, answers } = serve(...lost);
+    const result = "x".repeat(5 * 2 ** 20);
+    await expose(() => result);
+    for (let i = 0; i < lost.length; i++) request(crypto.randomUUID(), 1, undefined, "", `caller ${i}`);
+    await until("all are answered", () => answers.length === lost.length);
+    await server.stop();
   });
 
   it("serves other callers while 18,000 answers wait for one that does not take them", async () => {

@@ -3,19 +3,48 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { Bus, BusError, ProviderError } from "../../mod.ts";
 import { redis, type RedisOptions } from "../../src/providers/redis/provider.ts";
+import { Peer } from "../support/peer.ts";
+import { startSentinels } from "../support/redis_cluster.ts";
 import { RedisServer } from "../support/redis_server.ts";
 import { until } from "../support/until.ts";
 
+/** The context of a sending half alone. */
+const CONTEXT = {
+  namespace: "n",
+  connectTimeout: 10_000,
+  sendTimeout: 2_000,
+  ask: () => Promise.reject(new Error("nothing to ask")),
+  state: () => {},
+};
+
+/** A login as libraries return it: an object with accessors and methods. */
+class Token {
+  readonly username = "me";
+  readonly #password: string;
+  readonly renew = () => {};
+  constructor(password: string) {
+    this.#password = password;
+  }
+  get password() {
+    return this.#password;
+  }
+}
+
+/** Uses two buses in one process with a password that no server needs. Checks that they work, and which servers it warned of. */
+async function worksWithoutNeed(options: RedisOptions, ports: readonly number[]): Promise<void> {
+  await using peer = Peer.start(new URL("needless_peer.ts", import.meta.url), { args: [JSON.stringify(options)] });
+  for (let i = 0; i < 2; i++) assertEquals(await peer.next(), ["event", "item"]);
+  await until("it ends", () => peer.exit);
+  const warned = peer.output.split("\n").filter((line) => /password/.test(line));
+  const expected = ports.map((port) =>
+    `tsmq: Redis at 127.0.0.1:${port} has no password, but one was given: remove it`
+  );
+  assertEquals(warned.sort(), expected.sort());
+}
+
 /** Opens the sending half alone, and resolves with its error. */
 async function senderError(options: RedisOptions): Promise<BusError> {
-  const context = {
-    namespace: "n",
-    connectTimeout: 10_000,
-    sendTimeout: 2_000,
-    ask: () => Promise.reject(new Error("nothing to ask")),
-    state: () => {},
-  };
-  const opened = await redis(options).open(context).catch((error) => error);
+  const opened = await redis(options).open(CONTEXT).catch((error) => error);
   if (opened instanceof BusError) return opened;
   await opened.close();
   throw new Error("it opened");
@@ -60,7 +89,7 @@ describe("a login to Redis", () => {
       let password = "right";
       const credentials = () => {
         asked++;
-        return Promise.resolve({ username: "me", password });
+        return Promise.resolve(new Token(password));
       };
       const options = { ...address(), credentials, retry: { min: 10, max: 100 } };
       await using bus = await Bus.open(redis(options), { namespace: crypto.randomUUID() });
@@ -80,7 +109,37 @@ describe("a login to Redis", () => {
       await bus.queue("q").free();
       await of.run("acl", "setuser", "me", "resetpass", ">right");
     });
+
+    it(`that ${what} does not need is left out, with one warning in a process`, async () => {
+      await worksWithoutNeed({ ...address(), password: "needless" }, [(what === "a server" ? server : cluster).port]);
+    });
+
+    it(`that is still asked for when the bus closes opens no connection to ${what} any more`, async () => {
+      const of = what === "a server" ? server : cluster;
+      const { promise: given, resolve: give } = Promise.withResolvers<void>();
+      let [asked, held] = [0, Infinity];
+      const credentials = async () => {
+        if (++asked >= held) await given;
+        return { username: "me", password: "right" };
+      };
+      const sender = await redis({ ...address(), credentials, retry: { min: 10, max: 100 } }).open(CONTEXT);
+      // a connection for events; in a Cluster also one to read the slots, then one to the node
+      held = asked + (of === cluster ? 3 : 1);
+      await of.run("client", "kill", "user", "me");
+      await until("it is asked again", () => asked >= held);
+      await sender.close();
+      give();
+      await until("its connections are closed", async () => (await of.clients()).length === 0);
+      for (let i = 0; i < 30; i++) assertEquals(await of.clients(), []);
+    });
   }
+
+  it("that neither Sentinels nor their master need is left out", async () => {
+    await using group = await startSentinels(1);
+    const { name, master, sentinels } = group;
+    const options = { name, sentinels: sentinels.nodes, password: "needless", sentinelPassword: "needless" };
+    await worksWithoutNeed(options, [master.port, ...sentinels.nodes.map(({ port }) => port)]);
+  });
 
   it("that cannot be obtained makes opening fail with the reason, and is asked for again later", async () => {
     const failing: Record<string, () => unknown> = {
@@ -89,6 +148,8 @@ describe("a login to Redis", () => {
       },
       rejects: () => Promise.reject(new Error("the vault is closed")),
       "returns nothing": () => undefined,
+      "returns null": () => null,
+      "returns a text": () => "right",
       "returns a number": () => ({ username: "me", password: 7 }),
       "never returns": () => new Promise(() => {}),
     };

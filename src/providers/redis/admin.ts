@@ -285,7 +285,6 @@ const CONNECTING: readonly (readonly [RegExp, string, string])[] = [
   [/--allow-(\w+)/, "runtime permission", "run Deno with this permission"],
   [/WRONGPASS|invalid password/i, "login", "the user or the password is wrong: see ACL LIST on the server"],
   [/NOAUTH/, "login", "the server requires a password: redis://user:password@host, percent-encoded"],
-  [/without any password/, "login", "the server has no password: remove it from the URL"],
   [
     /max number of clients/i,
     "clients",

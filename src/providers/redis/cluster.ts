@@ -8,10 +8,10 @@ import { ClosedError } from "../../errors.ts";
 import { within } from "../../internal/time.ts";
 import type { Client, Observer } from "./client.ts";
 import { noConnection, noReply, outcomeUnknown, outOfStep, toProviderError } from "./errors.ts";
-import { login } from "./login.ts";
+import { isNeedless, login } from "./login.ts";
 import { operation } from "./operations.ts";
 import { guardParser } from "./parser_guard.ts";
-import { addresses, type RedisCredentials, retryDelay, type Settings } from "./settings.ts";
+import { addresses, addressOf, type RedisCredentials, retryDelay, type Settings } from "./settings.ts";
 import { echo, PING, type ReplyReader } from "./replies.ts";
 
 /** Milliseconds between refreshes of the slot table. A node reports a slot that moved, but a dead node reports nothing. */
@@ -86,7 +86,7 @@ export class ClusterClient implements Client {
       if (outOfStep(error)) this.#outOfStep(error);
     });
     cluster.on("+node", (node: Redis) => {
-      if (settings.credentials) this.#askLogin(node);
+      this.#adopt(node);
       node.on("connect", () => guardParser(node, (error) => this.#outOfStep(error)));
       // ioredis does not handle a rejected ASKING, which would end the program
       const asking = node.asking.bind(node);
@@ -160,21 +160,33 @@ export class ClusterClient implements Client {
     return await within(ASK_TIMEOUT, replies).catch(() => undefined);
   }
 
-  /**
-   * Makes a node ask for its login each time it connects, and the copies by which ioredis reads the slots. ioredis reads `condition.auth`
-   * when the connector has connected.
-   */
-  #askLogin(node: Redis): void {
+  /** Makes a node, and the copies by which ioredis reads the slots, log in like other connections. */
+  #adopt(node: Redis): void {
     const duplicate = node.duplicate.bind(node);
     node.duplicate = (options) => {
       const copy = duplicate(options);
-      this.#askLogin(copy);
+      this.#adopt(copy);
       return copy;
     };
-    const { connector } = node as unknown as { connector: { connect(...args: unknown[]): Promise<unknown> } };
+    type Auth = (login: unknown, done: (error: unknown) => void) => Promise<unknown>;
+    const auth = node.auth.bind(node) as Auth;
+    // ioredis would warn at each connection
+    const authenticate: Auth = (login, done) =>
+      auth(login, (error) => done(isNeedless(error, addressOf(node), this.#settings) ? null : error));
+    node.auth = authenticate as Redis["auth"];
+    if (this.#settings.credentials) this.#askLogin(node);
+  }
+
+  /** Makes a node ask for its login each time it connects. ioredis reads `condition.auth` when the connector has connected. */
+  #askLogin(node: Redis): void {
+    const { connector } = node as unknown as {
+      connector: { connecting: boolean; connect(...args: unknown[]): Promise<unknown> };
+    };
     const connect = connector.connect.bind(connector);
     connector.connect = async (...args) => {
+      connector.connecting = true;
       const options = loginOf(await login(this.#settings, this.#timeout));
+      if (!connector.connecting) throw new Error("Connection is closed."); // the node was disconnected meanwhile
       // later connections that ioredis makes for itself copy these
       Object.assign(this.#nodeOptions, options);
       Object.assign(node.options, options);

@@ -9,10 +9,10 @@ import { within } from "../../internal/time.ts";
 import type { Client, Observer } from "./client.ts";
 import { type Batch, Command, rejectBatch, type Replies, writeBatch } from "./command.ts";
 import { noConnection, noReply, outcomeUnknown, outOfStep, toProviderError } from "./errors.ts";
-import { authenticate, login } from "./login.ts";
+import { authenticate, isNeedless, login } from "./login.ts";
 import { guardParser } from "./parser_guard.ts";
-import { addressOf, Master, type Member } from "./master.ts";
-import { addresses, retryDelay, serverOptions, type Settings } from "./settings.ts";
+import { Master, type Member } from "./master.ts";
+import { addresses, addressOf, retryDelay, serverOptions, type Settings } from "./settings.ts";
 import { PubSubParser } from "./pubsub_parser.ts";
 import { echo, exactly, info, PING, type ReplyReader } from "./replies.ts";
 
@@ -229,8 +229,9 @@ export class Connection implements Client, Member {
     try {
       const credentials = await login(this.#settings, this.#timeout);
       if (!current()) return;
-      await authenticate(call, credentials);
-      await this.#master.accept(this, addressOf(this.#redis), () => this.#callFirst(info, "info"));
+      const address = addressOf(this.#redis);
+      await authenticate(call, credentials, (error) => isNeedless(error, address, this.#settings));
+      await this.#master.accept(this, address, () => this.#callFirst(info, "info"));
       // ioredis would ignore a refusal and stay on database 0
       if (db > 0) await this.#callFirst(exactly("OK"), "select", String(db));
       await this.#observer.prepare?.(call);

@@ -5,6 +5,7 @@
  */
 import type { ReceiverContext } from "../../provider/provider.ts";
 import { ProviderError } from "../../errors.ts";
+import { warn } from "../../internal/complain.ts";
 import { textOf } from "../../internal/thrown.ts";
 import { within } from "../../internal/time.ts";
 import { exactly, type ReplyReader } from "./replies.ts";
@@ -33,7 +34,7 @@ export async function answer(settings: Settings, verb: string): Promise<unknown>
 /** Returns the settings in the worker. */
 export async function received({ options, ask }: ReceiverContext): Promise<Settings> {
   const { asks, asksLogin, ...rest } = options as Posted;
-  const settings = asks ? await ask("settings", undefined) as Settings : rest;
+  const settings: Settings = { ...asks ? await ask("settings", undefined) as Settings : rest, quiet: true };
   if (!asksLogin) return settings;
   return { ...settings, credentials: async () => await ask("credentials", undefined) as RedisCredentials };
 }
@@ -47,16 +48,26 @@ export async function login(settings: Settings, timeout: number): Promise<RedisC
   const { credentials, username, password } = settings;
   if (!credentials) return { username, password };
   try {
-    const given: unknown = await within(timeout, credentials());
-    const { username, password } = Object(given) as Record<string, unknown>;
-    if (given === undefined || !isText(username) || !isText(password)) {
-      throw new TypeError(`it returned no { username, password } within ${timeout} ms`);
-    }
-    return { username, password };
+    const given = await within(timeout, credentials());
+    if (!given) throw new TypeError(`it returned nothing within ${timeout} ms`);
+    return given;
   } catch (cause) {
     const text = `Cannot log in to Redis: the function "credentials" failed: ${textOf(cause)}`;
     throw new ProviderError("unavailable", text, { cause });
   }
+}
+
+/**
+ * Checks what the function of a user has returned. The result is plain data, so that it reaches the worker.
+ *
+ * @throws {TypeError} when it is no login
+ */
+export function checkLogin(given: unknown): RedisCredentials {
+  const { username, password } = Object(given) as Record<string, unknown>;
+  if (typeof given !== "object" || given === null || !isText(username) || !isText(password)) {
+    throw new TypeError("it returned no { username, password }");
+  }
+  return { username, password };
 }
 
 /**
@@ -66,10 +77,31 @@ export async function login(settings: Settings, timeout: number): Promise<RedisC
 export async function authenticate(
   call: <T>(read: ReplyReader<T>, name: string, ...args: string[]) => Promise<T>,
   { username, password }: RedisCredentials,
+  needless: (error: unknown) => boolean,
 ): Promise<void> {
   if (username === undefined && password === undefined) return;
-  // a user with `nopass` accepts any password
-  await call(exactly("OK"), "auth", ...username === undefined ? [] : [username], password ?? "");
+  try {
+    // a user with `nopass` accepts any password
+    await call(exactly("OK"), "auth", ...username === undefined ? [] : [username], password ?? "");
+  } catch (error) {
+    if (!needless(error)) throw error;
+  }
+}
+
+/** The servers for which this thread has written a warning. */
+const warned = new Set<string>();
+
+/**
+ * Returns whether a server has refused a password only because it has none itself, so that the connection can be used. The main thread
+ * warns, once for each server.
+ */
+export function isNeedless(error: unknown, server: string, { quiet }: Settings): boolean {
+  if (!/without any password|no password is set/.test(textOf(error))) return false;
+  if (!quiet && !warned.has(server)) {
+    warned.add(server);
+    warn(`Redis at ${server} has no password, but one was given: remove it`);
+  }
+  return true;
 }
 
 function isText(value: unknown): value is string | undefined {

@@ -9,9 +9,9 @@ import { ProviderError } from "../../errors.ts";
 import { textOf } from "../../internal/thrown.ts";
 import { pause } from "../../internal/time.ts";
 import { replyOf } from "./errors.ts";
-import { authenticate, login } from "./login.ts";
+import { authenticate, isNeedless, login } from "./login.ts";
 import { guardParser } from "./parser_guard.ts";
-import { type Address, addresses, serverOptions, type Settings } from "./settings.ts";
+import { type Address, addresses, addressOf, serverOptions, type Settings } from "./settings.ts";
 import { info } from "./replies.ts";
 import { type News, Sentinels } from "./sentinels.ts";
 
@@ -182,6 +182,7 @@ export class Master {
 
   async #compare(): Promise<void> {
     const address = await this.locate(0);
+    const credentials = await login(this.#settings, CHECK);
     if (this.#members.size === 0) return;
     const redis = this.#probe = new Redis({
       ...serverOptions(this.#settings),
@@ -198,9 +199,12 @@ export class Master {
     redis.on("connect", () => guardParser(redis, () => redis.stream.destroy()));
     let fields: ReadonlyMap<string, string>;
     try {
-      const credentials = await login(this.#settings, CHECK);
       await redis.connect();
-      await authenticate(async (read, ...command) => read(await redis.callBuffer(...command)), credentials);
+      await authenticate(
+        async (read, ...command) => read(await redis.callBuffer(...command)),
+        credentials,
+        (error) => isNeedless(error, addressOf(redis), this.#settings),
+      );
       fields = await redis.callBuffer("info").then(info, (error) => this.#withoutInfo(error));
     } finally {
       redis.disconnect();
@@ -238,11 +242,6 @@ export class Master {
     this.#pausing = undefined;
     for (const member of this.#members) member.sendPending();
   }
-}
-
-/** Returns the address to which a client connects. */
-export function addressOf({ options }: Redis): string {
-  return `${options.host}:${options.port}`;
 }
 
 function refuseReplica(info: ReadonlyMap<string, string>): void {

@@ -16,6 +16,7 @@ import {
   text,
   whole,
 } from "../../internal/options.ts";
+import { checkLogin } from "./login.ts";
 import type { Address, RedisCredentials, RedisTls, Settings } from "./settings.ts";
 
 /** Options of `redis()`. A printed provider does not show the secrets among them. */
@@ -140,7 +141,7 @@ export function parseOptions(options: RedisOptions): Settings {
     db,
     path: rest.path,
     ...credentials
-      ? { credentials: async () => await credentials() }
+      ? { credentials: async () => checkLogin(await credentials()) }
       : { username: rest.username, password: rest.password },
     tls: tlsOf(rest.tls),
     sentinels: checked.sentinels,

@@ -5,9 +5,9 @@
  */
 import { textOf } from "../../internal/thrown.ts";
 import { Redis, type RedisOptions as IoRedisOptions } from "ioredis";
-import { authenticate } from "./login.ts";
+import { authenticate, isNeedless } from "./login.ts";
 import { guardParser } from "./parser_guard.ts";
-import { type Address, retryDelay, type Settings } from "./settings.ts";
+import { type Address, addressOf as serverOf, retryDelay, type Settings } from "./settings.ts";
 
 /** Milliseconds for a Sentinel to connect and to answer. All Sentinels are asked at the same time. */
 const TIMEOUT = 1_500;
@@ -183,7 +183,11 @@ export class Sentinels {
 
   async #authenticate(redis: Redis): Promise<void> {
     const { sentinelUsername: username, sentinelPassword: password } = this.#settings;
-    await authenticate(async (read, ...command) => read(await redis.callBuffer(...command)), { username, password });
+    await authenticate(
+      async (read, ...command) => read(await redis.callBuffer(...command)),
+      { username, password },
+      (error) => isNeedless(error, serverOf(redis), this.#settings),
+    );
   }
 
   #client({ host, port }: Address, options: IoRedisOptions): Redis {

@@ -59,6 +59,8 @@ export interface Settings {
   readonly cluster?: readonly Address[];
   readonly retry: { readonly min: number; readonly max: number };
   readonly maxEvent: number;
+  /** True in the worker: the main thread warns for both. */
+  readonly quiet?: boolean;
 }
 
 /** The longest string of Redis in bytes: its default `proto-max-bulk-len`, 512 MB. */
@@ -74,6 +76,11 @@ export function serverOptions(settings: Settings): IoRedisOptions {
 export function addresses(settings: Settings): readonly Address[] {
   return settings.cluster ??
     (settings.path || settings.sentinels ? [] : [{ host: settings.host, port: settings.port }]);
+}
+
+/** Returns the address or socket to which a client connects. */
+export function addressOf({ options }: { readonly options: IoRedisOptions }): string {
+  return options.path ?? `${options.host}:${options.port}`;
 }
 
 /** Returns the milliseconds to pause after this number of failed attempts to connect. */
