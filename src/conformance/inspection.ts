@@ -202,6 +202,24 @@ export const inspection: Cases = {
     const left = await bus.queue<DeadLetter>("graveyard").get({ timeout: 10_000 });
     equal([left.queue, left.item], ["stranger", "of another queue"]);
   },
+
+  "dead.retry() ends while a consumer fails with each item that it puts back": async (t) => {
+    const [bus, other] = await t.buses(2) as [Bus, Bus];
+    t.errors(bus);
+    const queue = t.queue<number>(bus, "work");
+    const fail = () => {
+      throw new Error("failed");
+    };
+    const consumer = queue.consume(fail, { maxAttempts: 1, concurrency: 8 });
+    for (let i = 0; i < 8; i++) await queue.put(i);
+    const { dead } = other.queue<number>("work");
+    const all = () => t.until(async () => await dead.size() === 8, "all items are dead letters");
+    await all();
+    const count = await dead.retry();
+    ok(count > 0 && count <= 8, `retry() put ${count} of 8 letters back`);
+    await all();
+    await consumer.close();
+  },
 };
 
 function same(a: unknown, b: unknown): boolean {

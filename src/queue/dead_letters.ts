@@ -14,6 +14,11 @@ import { peek, type Peeked, type PeekOptions, type Unreadable } from "./peek.ts"
 const LEASE = 30_000;
 /** The number of letters in one request. */
 const BATCH = 64;
+/**
+ * Where the size is approximate, so many letters are received before the first is put back, so that no item that fails again at once is
+ * put back again.
+ */
+const PASS = 1_024;
 
 /** Options of {@linkcode DeadLetters.retry}. */
 export interface RetryOptions {
@@ -83,37 +88,40 @@ export class DeadLetters<T = unknown> {
 
   async #process(limit: number, act: (letter: Opened, item: string) => Promise<void>): Promise<number> {
     const { link, sender, features, closing } = this.#core;
-    const kept: string[] = [];
+    const held = new Set<string>();
     let done = 0;
     // letters that arrive meanwhile stay, because a retried item may fail again
-    let left = features.exactSize ? await sender.size(this.name) : Infinity;
+    const size = await sender.size(this.name);
+    let left = features.exactSize ? size : Math.max(size, PASS);
     const settle = (receipts: string[], outcome: "ack" | "untried") =>
       receipts.length > 0 ? link.settle(this.name, receipts, outcome) : undefined;
     try {
       while (done < limit && left > 0 && !closing.aborted) {
-        const max = Math.min(BATCH, limit - done, left);
-        const letters = (await link.receive(this.name, { max, wait: 0, lease: LEASE })).map(open);
-        if (letters.length === 0) break;
-        left -= letters.length;
-        const unsettled = new Set(letters.map(({ receipt }) => receipt));
-        try {
-          for (const letter of letters) {
-            const item = itemOf(letter.body, this.#queue);
-            if (item === undefined) kept.push(letter.receipt);
-            else {
-              await act(letter, item);
-              await settle([letter.receipt], "ack");
-              done++;
-            }
-            unsettled.delete(letter.receipt);
+        const most = Math.min(features.exactSize ? BATCH : PASS, limit - done, left);
+        const letters: Opened[] = [];
+        while (letters.length < most && !closing.aborted) {
+          const max = Math.min(BATCH, most - letters.length);
+          const received = await link.receive(this.name, { max, wait: 0, lease: LEASE });
+          if (received.length === 0) break;
+          for (const delivery of received) {
+            held.add(delivery.receipt);
+            letters.push(open(delivery));
           }
-        } finally {
-          kept.push(...unsettled);
         }
+        for (const letter of letters) {
+          const item = itemOf(letter.body, this.#queue);
+          if (item === undefined) continue;
+          await act(letter, item);
+          await settle([letter.receipt], "ack");
+          held.delete(letter.receipt);
+          done++;
+        }
+        if (letters.length < most) break;
+        left -= letters.length;
       }
       return done;
     } finally {
-      await settle(kept, "untried");
+      await settle([...held], "untried");
     }
   }
 }
