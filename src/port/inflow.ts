@@ -13,6 +13,9 @@ import type { ToMain } from "./protocol.ts";
 /** The number of characters of events that the worker holds, for all subscriptions of a bus. Further events are dropped, and a gap is reported. */
 export const HELD_LIMIT = 64 * 1024 * 1024;
 
+/** The same number for all buses of the worker: a worker that runs out of memory ends the whole program on Deno. */
+export const WORKER_LIMIT: number = 4 * HELD_LIMIT;
+
 /** The number of characters of inbox messages that main has not handled. Further messages are dropped, and an error is reported. */
 export const AHEAD_LIMIT = 64 * 1024 * 1024;
 
@@ -33,9 +36,12 @@ interface Flow {
   gap: Gap | undefined;
 }
 
+/** The number of characters of events that all buses of this worker hold. */
+let heldByAll = 0;
+
 /** Batches events and inbox messages into frames, and holds the events that main has given no credit for. */
 export class Inflow {
-  /** Called when `congested` ends: the held events have shrunk to half of the limit. */
+  /** Called when `congested` ends: the held events of this bus have shrunk to a quarter of the limit. */
   onDrain?: () => void;
   /** True while a transport that keeps unread events should not be read, because many events are held. */
   congested = false;
@@ -79,7 +85,7 @@ export class Inflow {
     if (!flow) return;
     this.#flows.delete(id);
     flow.credit = 0;
-    for (const held of flow.held.drain()) if (Array.isArray(held)) this.#held -= cost(held[1]);
+    for (const held of flow.held.drain()) if (Array.isArray(held)) this.#count(-cost(held[1]));
     this.#relax();
   }
 
@@ -103,7 +109,7 @@ export class Inflow {
       const held = flow.held.shift();
       if (!held) break;
       if (Array.isArray(held)) {
-        this.#held -= cost(held[1]);
+        this.#count(-cost(held[1]));
         this.#send(flow, held[0], held[1]);
       } else {
         if (flow.gap === held) flow.gap = undefined;
@@ -188,11 +194,17 @@ export class Inflow {
 
   #hold(flow: Flow, topic: string, body: string): void {
     if (this.#flows.get(flow.id) !== flow) return; // it has ended, and its events would never be released
-    if (this.#held + cost(body) > HELD_LIMIT) return this.#lose(flow, "the handlers are behind", 1);
+    const room = Math.min(HELD_LIMIT - this.#held, WORKER_LIMIT - heldByAll);
+    if (cost(body) > room) return this.#lose(flow, "the handlers are behind", 1);
     flow.gap = undefined;
     flow.held.push([topic, body]);
-    this.#held += cost(body);
-    if (this.#held > HELD_LIMIT / 2) this.congested = true;
+    this.#count(cost(body));
+    if (this.#held > HELD_LIMIT / 2 || heldByAll > WORKER_LIMIT / 2) this.congested = true;
+  }
+
+  #count(change: number): void {
+    this.#held += change;
+    heldByAll += change;
   }
 
   #relax(): void {

@@ -1,8 +1,8 @@
 import { assert, assertEquals } from "@std/assert";
-import { describe, it } from "@std/testing/bdd";
+import { afterEach, describe, it } from "@std/testing/bdd";
 import { pack, unpack } from "../../src/port/batch.ts";
 import { cost, INBOX } from "../../src/port/credit.ts";
-import { AHEAD_LIMIT, HELD_LIMIT, Inflow } from "../../src/port/inflow.ts";
+import { AHEAD_LIMIT, HELD_LIMIT, Inflow, WORKER_LIMIT } from "../../src/port/inflow.ts";
 import type { ToMain } from "../../src/port/protocol.ts";
 
 const MEGABYTE = "x".repeat(1024 * 1024);
@@ -16,9 +16,14 @@ function seen(posted: readonly ToMain[]): string[] {
   });
 }
 
+/** The inflows of the running test. */
+const inflows: Inflow[] = [];
+
 function inflow(): { inflow: Inflow; posted: ToMain[] } {
   const posted: ToMain[] = [];
-  return { inflow: new Inflow((frame) => posted.push(frame)), posted };
+  const inflow = new Inflow((frame) => posted.push(frame));
+  inflows.push(inflow);
+  return { inflow, posted };
 }
 
 describe("pack()", () => {
@@ -32,6 +37,10 @@ describe("pack()", () => {
 });
 
 describe("Inflow", () => {
+  afterEach(() => {
+    for (const inflow of inflows.splice(0)) inflow.end();
+  });
+
   it("makes one frame each turn, with runs of events of one subscription", () => {
     const { inflow: flow, posted } = inflow();
     const one = flow.open(1, false, 10_000);
@@ -139,6 +148,27 @@ describe("Inflow", () => {
     assert(flow.congested);
     flow.credit(1, HELD_LIMIT / 4);
     assertEquals([flow.congested, drained], [false, 1]);
+  });
+
+  it("holds a limited number of events for all buses of the worker, which are congested from half of it", () => {
+    const buses = Array.from({ length: WORKER_LIMIT / HELD_LIMIT }, inflow);
+    for (const [i, { inflow: flow }] of buses.entries()) {
+      const emit = flow.open(1, false, 0);
+      emit("a", "first");
+      assertEquals(flow.congested, i > buses.length / 2);
+      for (let held = 0; held <= HELD_LIMIT; held += MEGABYTE.length) emit("a", MEGABYTE);
+    }
+    const { inflow: flow, posted } = inflow();
+    const emit = flow.open(1, false, 0);
+    for (let i = 0; i < 10; i++) emit("a", MEGABYTE);
+    flow.credit(1, HELD_LIMIT);
+    assert(seen(posted).length <= 5 && posted.some(({ kind }) => kind === "gap"), "the worker held too much");
+    flow.credit(1, -HELD_LIMIT);
+    buses[0]!.inflow.end();
+    emit("a", MEGABYTE);
+    emit("a", "held");
+    flow.credit(1, HELD_LIMIT);
+    assertEquals(seen(posted).at(-1), "held");
   });
 
   it("drops the held events of an ended subscription", () => {
