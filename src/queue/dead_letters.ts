@@ -15,8 +15,8 @@ const LEASE = 30_000;
 /** The number of letters in one request. */
 const BATCH = 64;
 /**
- * Where the size is approximate, so many letters are received before the first is put back, so that no item that fails again at once is
- * put back again.
+ * The number of letters that are received before the first is put back, if the size of the queue is approximate. So an item that fails
+ * again at once is not put back twice.
  */
 const PASS = 1_024;
 
