@@ -45,8 +45,11 @@ export interface Core {
    * name, and passes on the parts that can be read, because a peer may wait for the outcome.
    */
   readonly decode: (body: string, name: string, accept: Accept) => void;
-  /** Emits an `"error"` event for the topic, queue or function of this name; `""` for none. */
-  readonly report: (error: unknown, name: string) => void;
+  /**
+   * Emits an `"error"` event for the topic, queue or function of this name; `""` for none. `rejected`: the error is of a message that is
+   * rejected. If there are too many of them, it only counts them.
+   */
+  readonly report: (error: unknown, name: string, rejected?: boolean) => void;
   /** Emits a `"gap"` event. */
   readonly gap: (detail: Gap) => void;
 }

@@ -11,6 +11,7 @@ import { BusErrorEvent, type BusState, type Gap } from "./events.ts";
 import type { Authorize, ExposeErrors } from "./hooks.ts";
 import { PendingWork } from "./internal/pending_work.ts";
 import { Work } from "./internal/work.ts";
+import { ReportLimit, WINDOW } from "./internal/report_limit.ts";
 import { isA } from "./internal/thrown.ts";
 import { backoff, pause, RETRY, withDeadline } from "./internal/time.ts";
 import { type BusOptions, checkOptions, type CloseReport, type Health } from "./options.ts";
@@ -28,6 +29,8 @@ import { Telemetry } from "./telemetry/telemetry.ts";
 const CLOSE_TIMEOUT = 5_000;
 /** Milliseconds of one attempt to open a bus that waits for its transport: a host that does not answer may answer the next attempt. */
 const FIRST_CONNECT = 10_000;
+/** The largest number of errors of rejected messages that are reported in a window. */
+const REJECTED = 100;
 
 /** The inside of a bus, without its public verbs. */
 export class Engine implements Core {
@@ -58,6 +61,10 @@ export class Engine implements Core {
   #upSince = -Infinity;
   #reconnects = 0;
   #lastError: unknown;
+  #rejected = new ReportLimit(REJECTED, (count) => {
+    const text = `Cannot report ${count} more rejected messages: there are at most ${REJECTED} reports in ${WINDOW} ms`;
+    this.report(new ValidationError(text), "");
+  });
   #closing = new AbortController();
   #end: Closing | undefined;
   #resolveClosed: (error: BusError | undefined) => void;
@@ -186,6 +193,7 @@ export class Engine implements Core {
     const { server, caller, publisher } = this;
     const end = this.#end = new Closing(this, { dispatch: this.#dispatch, server, caller, publisher }, timeout);
     end.report.then((report) => {
+      this.#rejected.flush();
       this.#setState("closed");
       this.#resolveClosed(undefined);
       this.telemetry.log({ level: report.clean ? "info" : "warn", event: "close", detail: report });
@@ -201,7 +209,11 @@ export class Engine implements Core {
         else if (type === REQUEST) this.server.handleRequest(value, unreadable);
         else if (unreadable) return; // reported already
         else if (type === CANCEL && Array.isArray(value)) this.server.cancel(String(value[0]));
-        else this.report(new RpcError("invalid", "Cannot read a message from the inbox: unknown message type"), "");
+        else {this.report(
+            new RpcError("invalid", "Cannot read a message from the inbox: unknown message type"),
+            "",
+            true,
+          );}
       });
     }
   }
@@ -217,7 +229,7 @@ export class Engine implements Core {
 
   readonly decode = (body: string, name: string, accept: Accept): void => {
     const fail = (error: unknown) => {
-      this.report(error, name);
+      this.report(error, name, true);
       if (!isA(error, ValidationError) || error.body !== body) return;
       const outline = Codec.outline(body);
       if (outline) accept(outline, error);
@@ -255,8 +267,9 @@ export class Engine implements Core {
     this.#emit(new CustomEvent("gap", { detail }));
   };
 
-  readonly report = (error: unknown, name: string): void => {
+  readonly report = (error: unknown, name: string, rejected = false): void => {
     this.#lastError = error;
+    if (rejected && !this.#rejected.pass()) return;
     this.telemetry.log({ level: "error", event: "error", ...name && { name }, error });
     this.#emit(new BusErrorEvent(error, name));
   };

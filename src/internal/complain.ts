@@ -5,10 +5,17 @@
  */
 import { builtin } from "./builtin.ts";
 import { isPrintable, printable, printableLines } from "./printable.ts";
+import { ReportLimit } from "./report_limit.ts";
 import { textOf } from "./thrown.ts";
 
-/** Writes a thrown value to the console, with its stack if the console can read it. */
+/** The largest number of reports in a window: more than a bus makes of rejected messages, so that its count of the others passes too. */
+const MOST = 300;
+
+const limit = new ReportLimit(MOST, (count) => console.error("tsmq: %d more reports were left out", count));
+
+/** Writes a thrown value to the console, with its stack if the console can read it. If there are too many, it only counts them. */
 export function complain(text: string, thrown: unknown): void {
+  if (!limit.pass()) return;
   try {
     const shown = builtin<{ inspect(value: unknown): string }>("util")!.inspect(thrown);
     console.error("tsmq: %s", printable(text), isPrintable(shown) ? thrown : printableLines(shown));

@@ -141,7 +141,7 @@ export function consume<T>(
         await (handlerTimeout === Infinity ? running : inTime(delivery, holder, running));
       }
     } catch (error) {
-      core.report(error, queue);
+      core.report(error, queue, !readable);
       if (held?.settled) return NOTHING;
       return failed(delivery, readable, error, held);
     } finally {

@@ -224,7 +224,7 @@ export async function answerPymq(
   try {
     await put(answer);
   } catch (error) {
-    core.report(error, fn);
-    await put(errorAnswer(fn, error, core.exposeErrors)).catch((error) => core.report(error, fn)); // the error of a function may be too large too
+    core.report(error, fn, true);
+    await put(errorAnswer(fn, error, core.exposeErrors)).catch((error) => core.report(error, fn, true)); // the error of a function may be too large too
   }
 }

@@ -130,7 +130,7 @@ export class Server {
   handleRequest(value: unknown, unreadable?: ValidationError): void {
     const request = readRequest(value);
     if (!request && unreadable) return; // this was already reported
-    if (!request) return this.#core.report(new ValidationError("Cannot serve a request: it is malformed"), "");
+    if (!request) return this.#core.report(new ValidationError("Cannot serve a request: it is malformed"), "", true);
     const { call, fn } = request;
     if (call?.offer) return this.#offer(request);
     if (call) {
@@ -142,7 +142,7 @@ export class Server {
       const late = Date.now() - call.deadline;
       if (late > CLOCK_SKEW) {
         const text = `Cannot serve a call of "${fn}": by this machine's clock its deadline was ${late} ms ago`;
-        this.#core.report(new TimeoutError(text), fn);
+        this.#core.report(new TimeoutError(text), fn, true);
         return this.#refuse(request, "late");
       }
       if (this.#served.refused(call.id, call.attempt ?? Infinity)) return this.#reply(request, "gone");

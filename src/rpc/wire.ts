@@ -119,7 +119,7 @@ export function readAnswer(value: unknown, unreadable?: ValidationError): Answer
     result: call?.void === true ? undefined : result,
     resultType: typeof resultType === "string" ? resultType : "NoneType",
     isError: isError === true,
-    call: call as Answer["call"],
+    call: typeof call?.stack === "string" ? call : call && { ...call, stack: undefined },
   };
 }
 

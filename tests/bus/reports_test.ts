@@ -1,0 +1,136 @@
+/** A peer that sends many bad messages does not fill the log of a process. */
+import { assert, assertEquals, assertInstanceOf } from "@std/assert";
+import { describe, it } from "@std/testing/bdd";
+import { Bus, BusError, memory, RemoteInvocationError } from "../../mod.ts";
+import { Codec } from "../../src/codec/codec.ts";
+import { RawClient } from "../../src/conformance/raw_client.ts";
+import type { Core } from "../../src/core.ts";
+import { complain } from "../../src/internal/complain.ts";
+import { ReportLimit } from "../../src/internal/report_limit.ts";
+import { Caller } from "../../src/rpc/caller.ts";
+import type { Server } from "../../src/rpc/server.ts";
+import { readAnswer } from "../../src/rpc/wire.ts";
+import { until } from "../support/until.ts";
+import { fresh } from "./grounds.ts";
+
+/** The number of bad messages of each kind. */
+const COUNT = 2_000;
+
+/** Returns what the console receives while `work` runs. */
+async function written(work: () => unknown): Promise<unknown[][]> {
+  const original = console.error;
+  const lines: unknown[][] = [];
+  console.error = (...args: unknown[]) => void lines.push(args);
+  try {
+    await work();
+  } finally {
+    console.error = original;
+  }
+  return lines;
+}
+
+describe("reports of messages that are rejected", () => {
+  for (const listened of [true, false]) {
+    it(`${listened ? "to a listener" : "on the console"}: a limited number is made, and the others are counted`, async () => {
+      const namespace = fresh();
+      const provider = memory();
+      const heard: unknown[] = [];
+      const lines = await written(async () => {
+        const bus = await Bus.open(provider, { namespace });
+        if (listened) bus.addEventListener("error", (event) => heard.push(event.error));
+        const client = await RawClient.open(provider, namespace);
+        try {
+          let last = "";
+          await bus.subscribe<string>("topic", (text) => last = text).ready;
+          await bus.expose("fn", () => {});
+          const inbox = (await client.sender.servers("fn"))[0]!.inbox;
+          for (let i = 0; i < COUNT; i++) {
+            void client.publish("topic", "{");
+            void client.publish("fn", '{"__obj":[1],"__type":"pymq.core.RpcRequest"}');
+            void client.sender.post(inbox, "[");
+            await client.sender.post(inbox, "1");
+          }
+          await client.publish("topic", '"end"');
+          await until("all are read", () => last === "end");
+          assertEquals(await bus.stub("fn", { timeout: 10_000 })(), undefined);
+        } finally {
+          await client.close();
+          await bus.close();
+        }
+      });
+      const errors = (listened ? heard : lines.map((line) => line.at(-1))) as BusError[];
+      const left = errors.map(({ message }) => Number(/^Cannot report (\d+) more/.exec(message)?.[1] ?? 0));
+      const sum = left.reduce((sum, count) => sum + (count || 1), 0);
+      assertEquals(sum, 4 * COUNT);
+      assert(errors.length < COUNT, `${errors.length} reports`);
+      if (listened) assertEquals(lines, []);
+    });
+  }
+});
+
+describe("complain()", () => {
+  it("writes a limited number of reports", async () => {
+    const lines = await written(() => {
+      for (let i = 0; i < 10_000; i++) complain("", "text");
+    });
+    assert(lines.length <= 1_000, `${lines.length} lines`);
+  });
+});
+
+describe("ReportLimit", () => {
+  it("lets a number of reports pass in each window, and reports how many others there were", async () => {
+    const counts: number[] = [];
+    const limit = new ReportLimit(3, (count) => counts.push(count), 100);
+    const passed = Array.from({ length: 5 }, () => limit.pass());
+    assertEquals(passed, [true, true, true, false, false]);
+    assertEquals(counts, []);
+    await until("they are counted", () => counts.length > 0);
+    assertEquals(counts, [2]);
+    limit.flush();
+    assertEquals(counts, [2]);
+    await until("the next window begins", () => limit.pass());
+  });
+});
+
+describe("an answer of a hostile server", () => {
+  class Order {
+    static topic = "shop.Order";
+    id = "";
+  }
+  const results = [
+    "null",
+    "0",
+    '""',
+    '"x"',
+    "[]",
+    "[1]",
+    "[[1,2]]",
+    "[[1]]",
+    "{}",
+    '{"id":1}',
+    '{"toString":1}',
+    "[".repeat(60),
+  ]
+    .concat(['{"then":1,"constructor":1,"__proto__":1}', '[{"toString":null,"toJSON":1,"length":1}]', "[1e999,-0]"]);
+  const types = ["set", "dict", "shop.Order", "constructor", "__proto__", "", "x"]
+    .concat(["map", "set", "date", "bigint", "bytes", "undefined"].map((kind) => `tsmq:${kind}`));
+
+  it("gives a value or an error of tsmq, whatever its parts are", async () => {
+    const codec = new Codec([Order]);
+    const caller = new Caller({ codec, sender: {} } as unknown as Core, {} as Server);
+    for (const result of results) {
+      for (const type of types) {
+        for (const isError of [false, true]) {
+          const call = `{"id":"x","server":"x","stack":${result},"denied":${result},"refused":${result}}`;
+          const body = `["fn",${result},${JSON.stringify(type)},${isError},${call}]`;
+          const read = async () => readAnswer((await codec.decode(body)).value)!;
+          for (const work of [async () => caller.unwrap(await read()), async () => caller.response(await read())]) {
+            const error = await work().then(() => undefined, (error: unknown) => error);
+            if (error !== undefined) assertInstanceOf(error, BusError, body);
+            if (error instanceof RemoteInvocationError) assert(typeof (error.remoteStack ?? "") === "string");
+          }
+        }
+      }
+    }
+  });
+});
