@@ -5,7 +5,7 @@
  */
 import type { ExposedError, ExposeErrors } from "../hooks.ts";
 import { complain } from "../internal/complain.ts";
-import { nameOf, stackOf, textOf } from "../internal/thrown.ts";
+import { isA, nameOf, stackOf, textOf } from "../internal/thrown.ts";
 import { type Answer, UNADDRESSED } from "./wire.ts";
 
 /** The error that callers receive if the function `exposeErrors` fails. */
@@ -23,7 +23,9 @@ export function errorAnswer(fn: string, error: unknown, expose: ExposeErrors): A
 
 function mapped(expose: (error: unknown) => ExposedError, error: unknown): ExposedError {
   try {
-    const { name, message } = expose(error);
+    const shown = expose(error);
+    if (isA(shown, Promise)) shown.catch(() => {}); // reported below; its rejection must not end the program
+    const { name, message } = shown;
     if (typeof name === "string" && typeof message === "string") return { name, message };
     complain("the function exposeErrors must return { name, message } with two strings, but returned", {
       name,

@@ -55,6 +55,12 @@ export const rpc: Cases = {
         false,
       ],
       "a function that returns nothing": [() => undefined as never, "Error", "the function threw", false],
+      "an asynchronous function that throws": [
+        (() => Promise.reject(new Error("on purpose"))) as never,
+        "Error",
+        "the function threw",
+        false,
+      ],
       "a function that returns an error": [(error) => error as never, "RangeError", "secret", false],
       "a function that returns other values": [
         () => ({ name: 7, message: "secret" }) as never,
