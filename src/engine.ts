@@ -74,10 +74,10 @@ export class Engine implements Core {
     this.#provider = provider;
     this.#options = checkOptions(options);
     this.#emit = emit;
-    const { namespace, timeout, types, log, exposeErrors, authorize } = this.#options;
+    const { namespace, timeout, types, maxReceive, log, exposeErrors, authorize } = this.#options;
     this.namespace = namespace;
     this.timeout = timeout;
-    this.codec = new Codec(types);
+    this.codec = new Codec(types, maxReceive);
     this.telemetry = new Telemetry(namespace, provider.name, log);
     this.exposeErrors = exposeErrors;
     this.authorize = authorize;

@@ -8,7 +8,7 @@ import type { BusState } from "./events.ts";
 import type { EventClass } from "./codec/codec.ts";
 import { ValidationError } from "./errors.ts";
 import type { Authorize, ExposeErrors } from "./hooks.ts";
-import { callable, fields, flag, milliseconds, must, parseOptions } from "./internal/options.ts";
+import { callable, fields, flag, milliseconds, must, parseOptions, whole } from "./internal/options.ts";
 import { nameFault } from "./internal/arguments.ts";
 import type { Provider } from "./provider/provider.ts";
 import type { Log } from "./telemetry/telemetry.ts";
@@ -29,6 +29,11 @@ export interface BusOptions {
    * immediately.
    */
   readonly waitOnFirstConnect?: boolean;
+  /**
+   * The largest body in bytes that this bus decodes. It drops larger events, requests and answers, and an `"error"` event reports each. A
+   * larger item cannot be read: `get` rejects, `receive` and `consume` move it to the dead-letter queue. Default 32 MiB.
+   */
+  readonly maxReceive?: number;
   /** Classes whose instances are restored in events, items, arguments and results, at any depth. */
   readonly types?: readonly EventClass[];
   /**
@@ -88,6 +93,9 @@ export interface Health {
  */
 const LONGEST_DEADLINE = 2 ** 30;
 
+/** The default of `maxReceive`: Redis too limits an event to 32 MiB. */
+const MAX_RECEIVE = 32 * 2 ** 20;
+
 const OPTIONS = fields({
   namespace: v.optional(
     v.pipe(
@@ -100,6 +108,7 @@ const OPTIONS = fields({
   sendTimeout: v.optional(milliseconds(1, LONGEST_DEADLINE), 10_000),
   connectTimeout: v.optional(milliseconds(1, LONGEST_DEADLINE), 10_000),
   waitOnFirstConnect: v.optional(flag(), false),
+  maxReceive: v.optional(whole("a number of bytes, above 0", 1), MAX_RECEIVE),
   types: v.optional(v.array(v.custom<EventClass>(() => true), must("a list of classes")), []),
   exposeErrors: v.optional(
     v.custom<ExposeErrors>(

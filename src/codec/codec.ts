@@ -15,6 +15,7 @@ import { Reviver, tagIn } from "./revive.ts";
 import { dictKeys, pythonSet, Writer, type Written } from "./write.ts";
 import { ValidationError } from "../errors.ts";
 import type { StandardSchemaV1 } from "./schema.ts";
+import { builtin } from "../internal/builtin.ts";
 import { isA, textOf } from "../internal/thrown.ts";
 
 export type { EventClass } from "./classes.ts";
@@ -53,8 +54,11 @@ export class Codec {
   /** The reviver for bodies without tags. It visits only marked values. */
   readonly #untagged = new Reviver(this.#classes, false);
 
-  /** Creates a codec that revives instances of these classes. */
-  constructor(types: Iterable<EventClass> = []) {
+  readonly #maxBody: number;
+
+  /** Creates a codec that revives instances of these classes, and decodes bodies of up to `maxBody` bytes of UTF-8. */
+  constructor(types: Iterable<EventClass> = [], maxBody = Infinity) {
+    this.#maxBody = maxBody;
     for (const type of types) this.register(type);
   }
 
@@ -118,8 +122,13 @@ export class Codec {
    * Decodes a body; returns a promise only if a registered class in it has an asynchronous schema.
    *
    * @throws {ValidationError} (or rejects with it) when the body is malformed or a schema rejects it; the error contains the `body`
+   * @throws {ValidationError} without the `body` when the body is too large
    */
   decode(body: string): Decoded | Promise<Decoded> {
+    if (body.length * 3 > this.#maxBody && exceeds(body, this.#maxBody)) {
+      const message = `Cannot read a body of ${body.length} characters: it exceeds ${this.#maxBody} bytes (maxReceive)`;
+      throw new ValidationError(message, [{ message }]);
+    }
     try {
       const parsed = parse(body);
       const tags = mayHoldTags(body);
@@ -191,6 +200,13 @@ export class Codec {
     const tag = this.tagOf(value);
     return tag?.includes(".") ? tag : "dict";
   }
+}
+
+/** Returns whether a text has more bytes in UTF-8. A character has at most three. */
+function exceeds(text: string, bytes: number): boolean {
+  if (text.length > bytes) return true;
+  const { Buffer } = builtin<{ Buffer: { byteLength(text: string): number } }>("buffer")!;
+  return Buffer.byteLength(text) > bytes;
 }
 
 function decoded(value: unknown, type: string | undefined): Decoded {

@@ -54,7 +54,7 @@ describe("a subscription that is refused", () => {
 
 onEach("100 MB", ({ it, provider }) => {
   it("arrive completely or are refused as too large, as event, item and argument; later messages arrive", async () => {
-    await using bus = await Bus.open(provider(), { namespace: fresh(), sendTimeout: 60_000 });
+    await using bus = await Bus.open(provider(), { namespace: fresh(), sendTimeout: 60_000, maxReceive: 2 ** 27 });
     const errors: unknown[] = [];
     bus.addEventListener("error", (event) => errors.push(event.error));
     const huge = "x".repeat(100_000_000);

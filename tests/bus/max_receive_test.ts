@@ -1,0 +1,56 @@
+/** The limit for what a bus decodes. */
+import { assertEquals, assertRejects } from "@std/assert";
+import { Bus, type DeadLetter, TimeoutError, ValidationError } from "../../mod.ts";
+import { PATIENCE, until } from "../support/until.ts";
+import { fresh, onEach } from "./grounds.ts";
+
+/** The limit in bytes. */
+const MOST = 2_000;
+
+onEach("a body that is larger than maxReceive", ({ it, provider }) => {
+  it("is dropped and reported if it is an event, a request or an answer, and dead-lettered if it is an item", async () => {
+    const [namespace, transport] = [fresh(), provider()];
+    await using bus = await Bus.open(transport, { namespace, maxReceive: MOST });
+    await using peer = await Bus.open(transport, { namespace });
+    const errors: string[] = [];
+    bus.addEventListener("error", (event) => errors.push(event.message));
+    const expected = (count: number) => until("it is reported", () => errors.length >= count);
+
+    const received: number[] = [];
+    await bus.subscribe<string>("topic", (text) => received.push(text.length)).ready;
+    const [fits, large] = ["x".repeat(MOST - 2), "ä".repeat(MOST / 2)]; // with two quotes
+    await peer.publish(large, "topic");
+    await peer.publish(fits, "topic");
+    await until("the next event arrives", () => received.length > 0);
+    assertEquals(received, [fits.length]);
+    await expected(1);
+
+    let runs = 0;
+    await bus.expose("count", (_text: string) => ++runs);
+    await assertRejects(() => peer.stub("count", { timeout: 1_000 })(large), TimeoutError);
+    await expected(2);
+    assertEquals(await peer.stub("count")("small"), 1);
+
+    await peer.expose("repeat", (count: number) => "x".repeat(count));
+    await assertRejects(() => bus.stub("repeat", { timeout: 1_000 })(MOST), TimeoutError);
+    await expected(3);
+    assertEquals(await bus.stub("repeat")(1), "x");
+
+    const [jobs, sender] = [bus.queue<string>("jobs"), peer.queue<string>("jobs")];
+    const letter = () => peer.queue<DeadLetter<string>>("jobs.dead").get({ timeout: PATIENCE });
+    const body = JSON.stringify(large);
+    await sender.put(large);
+    assertEquals((await assertRejects(() => jobs.get(), ValidationError)).body, body);
+    await sender.put(large);
+    await assertRejects(() => jobs.receive(), ValidationError);
+    assertEquals((await letter()).item, body);
+    await sender.put(large);
+    await sender.put("small");
+    const items: string[] = [];
+    jobs.consume((item) => items.push(item));
+    await until("the next item arrives", () => items.length > 0);
+    assertEquals([items, (await letter()).item], [["small"], body]);
+    await expected(4);
+    assertEquals(errors.filter((message) => !message.includes("(maxReceive)")), []);
+  });
+});
