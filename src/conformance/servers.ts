@@ -12,7 +12,7 @@ import { forgetful } from "./runs.ts";
 import { schema } from "./schemas.ts";
 
 /** The number of times that a server stops serving while calls reach it, for each of two ways to stop. */
-const ENDS = { unexpose: 16, close: 4 };
+const ENDS = { unexpose: 16, close: 16 };
 /** The same numbers for a transport that does not count receivers. There, a multi-call waits a second for a server that has just ended. */
 const UNCOUNTED_ENDS = { unexpose: 4, close: 2 };
 /** The number of calls that run at the same time. */
@@ -172,7 +172,7 @@ export const servers: Cases = {
     await looked.count(1);
     await stays.expose("work", () => "stays");
     const closed = goes.close();
-    await t.quiet();
+    await t.settle();
     open();
     equal(await answer, "stays");
     await closed;

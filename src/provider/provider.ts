@@ -106,8 +106,8 @@ export interface Sender {
   post(inbox: string, body: string): Promise<boolean | undefined>;
   /**
    * Lists the receivers that are registered as servers of this topic: those that have subscribed to it with `Filter.serves` and still live.
-   * With `Features.counts`, a list that is requested in the same turn after a `publish` contains no server that had ended before, and each
-   * server that the event has reached, unless that server has unregistered itself.
+   * With `Features.counts`, a list that is requested in the same turn after a `publish` contains no server that had ended before the
+   * event reached it, and each server that the event has reached, unless that server has unregistered itself.
    */
   servers(topic: string, options?: ServersOptions): Promise<RegisteredServer[]>;
   /**

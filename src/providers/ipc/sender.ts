@@ -51,6 +51,11 @@ class IpcSender implements Sender, Waker {
   #leases: Leases;
   /** The routes that were looked up in this turn, by topic. */
   #routes = new Map<string, Route>();
+  /**
+   * The numbers of buses that the events of this turn reach by name, by topic. An event may wait for room in a queue, and the bus may close
+   * meanwhile.
+   */
+  #reached = new Map<string, Promise<number | undefined>>();
   /** The worker that was last woken: that of this bus's receiver. */
   #worker: WorkerThread | undefined;
   /** The removal of workers that were replaced. */
@@ -85,8 +90,9 @@ class IpcSender implements Sender, Waker {
       lingers: false,
       open: (queue) => this.#openReplies(queue),
       candidates: async (topic) => {
+        const reached = this.#reached.get(topic);
         await undefined; // the events of this turn are sent first, which shows whose queues are gone
-        return this.#route(topic).exact;
+        return reached ?? this.#route(topic).exact;
       },
       put: (queue, body) => this.#answer(namespace.names.queue(queue), body),
       // deno-lint-ignore require-await
@@ -103,10 +109,10 @@ class IpcSender implements Sender, Waker {
     }
     const { destinations } = route;
     if (destinations.length === 0) return Promise.resolve(0);
-    return new Promise((resolve, reject) => {
+    const published = new Promise<{ all: number; named: number }>((resolve, reject) => {
       let left = destinations.length;
-      let reached = 0;
-      for (const { count } of destinations) reached += count;
+      const reached = { all: 0, named: route.exact };
+      for (const { count } of destinations) reached.all += count;
       let fault: unknown;
       const done = () => {
         if (--left > 0) return;
@@ -118,13 +124,19 @@ class IpcSender implements Sender, Waker {
         body,
         sent: done,
         failed: (queue, error) => {
-          if (error === GONE) reached -= destinations.find((each) => each.queue === queue)?.count ?? 0;
-          else fault = error;
+          const to = destinations.find((each) => each.queue === queue);
+          if (error !== GONE) fault = error;
+          else if (to) {
+            reached.all -= to.count;
+            if (to.named) reached.named--;
+          }
           done();
         },
       };
       for (const destination of destinations) this.#outbox.send(destination, outgoing);
     });
+    this.#reached.set(topic, published.then(({ named }) => named, () => undefined));
+    return published.then(({ all }) => all);
   }
 
   post(inbox: string, body: string): Promise<boolean> {
@@ -141,8 +153,8 @@ class IpcSender implements Sender, Waker {
     });
   }
 
-  // deno-lint-ignore require-await
   async servers(topic: string): Promise<RegisteredServer[]> {
+    await this.#reached.get(topic);
     return this.#namespace.subscriptions.servers(topic).map((inbox) => ({ inbox }));
   }
 
@@ -216,7 +228,12 @@ class IpcSender implements Sender, Waker {
     let route = this.#routes.get(topic);
     if (route) return route;
     // the subscribers are looked up once in each turn, not for each event
-    if (this.#routes.size === 0) queueMicrotask(() => this.#routes.clear());
+    if (this.#routes.size === 0) {
+      queueMicrotask(() => {
+        this.#routes.clear();
+        this.#reached.clear();
+      });
+    }
     this.#routes.set(topic, route = this.#namespace.subscriptions.route(topic));
     return route;
   }

@@ -45,6 +45,8 @@ export interface Route {
 export interface Destination extends Address {
   /** The number of matching subscriptions of the bus. */
   readonly count: number;
+  /** Whether the bus subscribes to the topic by name. */
+  readonly named: boolean;
 }
 
 interface CachedRoute extends Route {
@@ -118,12 +120,13 @@ export class Subscriptions {
     const buses = new Map<string, number>();
     for (const name of names.flat()) if (this.#lives(name)) buses.set(name, 1);
     const exact = buses.size;
+    const named = new Set(buses.keys());
     for (const { bus, matches } of this.#patterns.values()) {
       if (matches(topic) && this.#lives(bus)) buses.set(bus, (buses.get(bus) ?? 0) + 1);
     }
     const destinations = [...buses].map(([bus, count]) => {
       const pymq = this.#context.names.parseBus(bus)?.pymq === true;
-      return { bus, queue: eventsOf(bus), pymq, count };
+      return { bus, queue: eventsOf(bus), pymq, count, named: named.has(bus) };
     });
     const route = { exact, destinations, directories, names, patterns: this.#patternNames, checked: performance.now() };
     this.#routes.set(topic, route);
