@@ -38,6 +38,12 @@ export class Fifo<T> {
     return item;
   }
 
+  /** Returns the oldest item that fulfils a condition, or `undefined`. */
+  find(matches: (item: T) => boolean): T | undefined {
+    for (let i = this.#head; i < this.#items.length; i++) if (matches(this.#items[i]!)) return this.#items[i];
+    return undefined;
+  }
+
   /** Removes an item. Returns false if it is not in the list. */
   remove(item: T): boolean {
     const index = this.#items.indexOf(item, this.#head);

@@ -133,9 +133,9 @@ export class PymqCaller {
   /** Creates the queue for the answers to a call. */
   async open(call: Call): Promise<AnswerQueue> {
     const queue = new AnswerQueue(this.#core, this.#late);
+    call.cleanups.push(() => queue.close()); // also ends a wait for room
     await queue.open();
     if (call.over) queue.close(); // the call ended meanwhile
-    else call.cleanups.push(() => queue.close());
     return queue;
   }
 

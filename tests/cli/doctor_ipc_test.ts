@@ -35,17 +35,23 @@ describe("tsmq doctor ipc:", () => {
     const diagnosis = await diagnose("ipc:", fresh());
     assertEquals(diagnosis.notOk(ROOM), []);
     assertEquals(diagnosis.checks.map(({ name }) => name), [
-      ...["platform", "directory", "queues", "kernel limits", "leftovers", "bus"],
+      ...["platform", "directory", "process limits", "queues", "kernel limits", "leftovers", "bus"],
     ]);
   });
 
   it("reports that RLIMIT_MSGQUEUE is exhausted, or nearly", async () => {
-    const none = await diagnose("ipc:", fresh(), { through: ["prlimit", "--msgqueue=1000"] });
-    assertEquals(none.notOk(), ["queues: broken"]);
+    const none = await diagnose("ipc:", fresh(), { through: ["prlimit", "--msgqueue=500"] });
+    assertEquals(none.notOk(), ["process limits: risk", "queues: broken"]);
+    assertEquals(none.of("process limits").detail, "RLIMIT_MSGQUEUE is 500 bytes");
     assertMatch(none.of("queues").mend!, /RLIMIT_MSGQUEUE/);
     // queues of other tests count too, so the test knows only that room is short
     const little = await diagnose("ipc:", fresh(), { through: ["prlimit", "--msgqueue=30000"] });
     assert(little.of("queues").state !== "ok");
+  });
+
+  it("reports that it raised the soft limit to the hard one", async () => {
+    const raised = await diagnose("ipc:", fresh(), { through: ["prlimit", "--msgqueue=1000:819200"] });
+    assertEquals(raised.of("process limits").detail, "RLIMIT_MSGQUEUE is 819200 bytes, raised from 1000 bytes");
   });
 
   it("reports that the directory is not writable", async () => {

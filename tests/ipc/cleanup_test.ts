@@ -42,7 +42,7 @@ function take(internals: Namespace, queue: string): string[] {
   const taken: string[] = [];
   const leases = new Leases(internals, names.newBus(processes.self, 0));
   leases.take(queue, 10, undefined, (receipt) => {
-    const { text } = readItem(bodyFiles.readFile(`${queueDirectory(queue)}/held`, receipt));
+    const { text } = readItem(bodyFiles.readItem(`${queueDirectory(queue)}/held`, receipt));
     taken.push(text);
     return text;
   });

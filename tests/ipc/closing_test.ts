@@ -152,7 +152,7 @@ describe("an answer to PyMQ whose queue is full", () => {
 describe("a closing bus", () => {
   it("holds its deadline while a subscriber and a queue are full and the subscriber's process is stopped", async () => {
     const namespace = fresh();
-    const bus = await Bus.open(ipc(), { namespace });
+    const bus = await Bus.open(ipc({ capacity: 10 }), { namespace });
     const queue = bus.queue<number>("full");
     await using subscriber = Peer.start(new URL("subscriber_peer.ts", import.meta.url), { args: [namespace, "topic"] });
     await subscriber.next();

@@ -4,6 +4,7 @@ import { existsSync, readdirSync, readlinkSync } from "node:fs";
 import { Bus } from "../../src/bus.ts";
 import { QueueEmptyError } from "../../src/errors.ts";
 import { writeItem } from "../../src/providers/ipc/frames.ts";
+import { Names } from "../../src/providers/ipc/names.ts";
 import { loadPosix } from "../../src/providers/ipc/posix.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import { faulty } from "../bus/faulty.ts";
@@ -110,10 +111,17 @@ describe("processes that are killed", () => {
       bus.addEventListener("error", () => {});
       const buses = await busesOf(namespace);
       assertEquals(buses.length, 1);
+      const queue = bus.queue("queue");
+      await queue.put("item");
+      await queue.get();
+      queue.get().catch(() => {}); // its worker holds the kernel's queue open
+      await bus.queue("none").getNowait().catch(() => {}); // when this has been answered, the worker waits
       fault(how);
       assertEquals((await bus.close({ timeout: 200 })).clean, false);
-      await until("all is removed", async () => (await left(namespace, buses)).length === 0);
       await until("all is closed", () => String(descriptors()) === String(before));
+      const posix = await loadPosix();
+      posix.unlinkQueue(new Names(namespace).queue("queue"));
+      await until("all is removed", async () => (await left(namespace, buses)).length === 0);
     });
   }
 

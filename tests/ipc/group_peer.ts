@@ -25,6 +25,7 @@ async function receive(queue: string): Promise<unknown> {
 
 await attempt("back", () => receive("back"));
 await attempt("back, for good", () => bus.queue("for good").get({ timeout: 5_000 }));
+await attempt("in the overflow", () => receive("overflow"));
 await attempt("held by a dead bus", () => receive("held"));
 await attempt("in the crash slot of a dead bus", () => receive("taken"));
 await attempt("held here, by one who stands still", async () => {

@@ -39,6 +39,7 @@ describe("users of one group", () => {
     for (const queue of ["back", "for good", "still"]) {
       living.restore(names.queue(queue), living.key(), ITEM, 0);
     }
+    internals.overflow.put(names.queue("overflow"), living.key(), ITEM);
     gone.hold(names.queue("held"), gone.key(), ITEM, 1, 3_600_000);
     const { descriptor } = queues.use(names.queue("taken"), SMALL)!;
     assertEquals(posix.send(descriptor, ITEM, ITEM.length), 0);
@@ -55,6 +56,7 @@ describe("users of one group", () => {
       assertEquals(JSON.parse(/^\{.*\}$/m.exec(output)![0]), {
         back: ["item", 1],
         "back, for good": "item",
+        "in the overflow": ["item", 1],
         "held by a dead bus": ["item", 2],
         "in the crash slot of a dead bus": ["item", 1],
         "held here, by one who stands still": [1, ["item", 1]],

@@ -13,19 +13,31 @@ const bus = await Bus.open(ipc(), { namespace });
 const said: string[] = [];
 const tell = (error: Error) => void said.push(error.message);
 
-// creates queues up to the limit: the last ones are small, then creating fails
-const queues: string[] = [];
-for (let i = 0; said.length === 0; i++) {
-  queues.push(`queue-${i}`);
-  await bus.queue(queues.at(-1)!).put(i).catch(tell);
+// others use up the limit: no bus opens, and the items of queues are in files
+const taken: string[] = [];
+for (const size of [8_192, 64]) {
+  const open = () => posix.openQueue(taken.at(-1)!, { messages: 1, size, mode: 0o600 });
+  for (let descriptor = 0; descriptor >= 0;) {
+    taken.push(`/pymq_${namespace}_${crypto.randomUUID()}`);
+    descriptor = open();
+    if (descriptor >= 0) posix.close(descriptor);
+  }
 }
-await Promise.all(queues.map((name) => bus.queue(name).free()));
+await Bus.open(ipc(), { namespace }).catch(tell);
+await bus.queue("file").put("works");
+said.push(await bus.queue<string>("file").get());
+await bus.queue("file").free();
+for (const name of taken) posix.unlinkQueue(name);
 
 const held: number[] = [];
-for (let descriptor; (descriptor = posix.eventfd()) >= 0;) held.push(descriptor);
-await bus.queue("one").put(1).catch(tell);
+// what the bus closes meanwhile is used up too
+for (const before = said.length; said.length === before;) {
+  for (let descriptor; (descriptor = posix.eventfd()) >= 0;) held.push(descriptor);
+  await bus.queue("one").put("x".repeat(10_000)).catch(tell);
+}
 for (const descriptor of held) posix.close(descriptor);
 
+await bus.queue("one").free();
 await bus.queue("one").put("works");
 said.push(await bus.queue<string>("one").get());
 await bus.queue("one").free();

@@ -57,16 +57,16 @@ describe("a plain user with default limits", () => {
 describe("the kernel's limits", () => {
   const all = { bus: /^works$/, events: /^works$/, calls: /^works$/, queues: /^works$/, "second bus": /^works$/ };
   const queues =
-    /^unavailable: Cannot create (a queue of a bus|queue "queue"): the sysctl fs\.mqueue\.queues_max allows no more queues; raise it/;
+    /^unavailable: Cannot create a queue of a bus: the sysctl fs\.mqueue\.queues_max allows no more queues; raise it/;
   const size =
-    /^unavailable: Cannot create (a queue of a bus|queue "queue"): the sysctls fs\.mqueue\.msg_max and msgsize_max allow fewer or smaller messages; raise them$/;
+    /^unavailable: Cannot create a queue of a bus: the sysctls fs\.mqueue\.msg_max and msgsize_max allow fewer or smaller messages; raise them$/;
   const cases: [limits: KernelLimits, said: Record<string, RegExp>][] = [
     [{ queues_max: 1 }, { bus: queues }],
-    [{ queues_max: 2 }, { ...all, queues, "second bus": queues }],
+    [{ queues_max: 2 }, { ...all, "second bus": queues }],
     [{ msgsize_max: 1_024 }, all],
     [{ msgsize_max: 512, msg_max: 10 }, all],
     [{ msgsize_max: 128 }, { bus: size }],
-    [{ msg_max: 2 }, { ...all, queues: size }],
+    [{ msg_max: 2 }, all],
   ];
   const missing = noOtherUser(SMALL_KERNEL) ?? noKernelLimits();
   const rootHasLimits = missing !== undefined || !rootIsExempt();
@@ -140,7 +140,7 @@ describe("access", () => {
       symlinkSync(`/dev/mqueue${queue}`, link); // where /dev/mqueue is mounted, a bus finds the queue there
       try {
         await using second = await Bus.open(ipc(), { namespace });
-        rmSync(link);
+        rmSync(link, { force: true }); // a bus may have removed it by now
         assertEquals(await second.publish("event", "topic"), 1);
       } finally {
         const posix = await loadPosix();

@@ -29,8 +29,8 @@ await attempt("bus", async () => {
   });
   await attempt("queues", async () => {
     const queue = bus.queue<string>("queue");
-    for (let i = 0; i < 10; i++) await queue.putNowait(`${i} ${LARGE}`);
-    for (let i = 0; i < 10; i++) if (await queue.get() !== `${i} ${LARGE}`) throw new Error("it holds something else");
+    for (let i = 0; i < 20; i++) await queue.putNowait(`${i} ${LARGE}`);
+    for (let i = 0; i < 20; i++) if (await queue.get() !== `${i} ${LARGE}`) throw new Error("it holds something else");
     await queue.free();
   });
   await attempt("second bus", async () => await (await Bus.open(ipc(), { namespace })).close());

@@ -42,7 +42,7 @@ const posix = await loadPosix() as unknown as Record<string, (...args: unknown[]
 let calls = 0;
 let before = (_call: number) => {};
 const FILES =
-  /^(open(File|Directory)|createFile|stat|list|(make|remove)Directory|unlink|rename|symlink|share|touch|set\w+)$/;
+  /^(open(File|Directory)|createFile|stat|list|(make|remove)Directory|unlink|rename|symlink|readLinkBytes|share|touch|set\w+)$/;
 for (const name of Object.getOwnPropertyNames(Object.getPrototypeOf(Object.getPrototypeOf(posix)))) {
   if (!FILES.test(name)) continue;
   const real = posix[name]!;
@@ -61,7 +61,7 @@ async function live(name: string): Promise<string[]> {
   const [queue, held] = [names.queue("queue"), `${queueDirectory(names.queue("queue"))}/held`];
   const received: string[] = [];
   const read = (receipt: string) => {
-    const { text } = readItem(bodyFiles.readFile(held, receipt));
+    const { text } = readItem(bodyFiles.readItem(held, receipt));
     received.push(text);
     return text;
   };

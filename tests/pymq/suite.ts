@@ -261,6 +261,13 @@ export function suite(transport: Transport): Map<string, () => Promise<void>> {
     await assertRejects(() => bus.stub("unknown")(), NoSuchRemoteError);
   });
 
+  add("200 calls at once to a Python function are all answered", async (bus, python) => {
+    await python.do({ do: "expose", fn: "add" });
+    const add = bus.stub<(a: number, b: number) => number>("add", { timeout: 60_000 });
+    const answers = await Promise.all(Array.from({ length: 200 }, (_, i) => add(i, 1)));
+    assertEquals(answers, Array.from({ length: 200 }, (_, i) => i + 1));
+  });
+
   add("a Python stub calls a tsmq function", async (bus, python) => {
     await bus.expose("plus", (a: number, b: number) => a + b);
     await bus.expose("void", () => {});

@@ -9,10 +9,14 @@ import { BusError } from "../../errors.ts";
 import { textOf } from "../../internal/thrown.ts";
 import { eventsOf, inboxOf } from "./names.ts";
 import { ipc, type IpcOptions } from "./provider.ts";
-import { EVENTS, INBOX, itemSizes, MQUEUE } from "./mqueues.ts";
+import { type Raised, raiseLimits } from "./limits.ts";
+import { EVENTS, INBOX, MQUEUE } from "./mqueues.ts";
 import { Namespace, type Settings } from "./namespace.ts";
+import { loadPosix } from "./posix.ts";
 
 const LIMITS = "/proc/sys/fs/mqueue";
+/** The default of RLIMIT_MSGQUEUE in bytes. */
+const USUAL = 819_200;
 
 /** Returns the doctor of a namespace of `ipc(options)`. */
 export function ipcDoctor(options: IpcOptions, name: string): Doctor {
@@ -23,6 +27,7 @@ class IpcDoctor implements Doctor {
   #settings: Settings;
   #name: string;
   #namespace: Namespace | undefined;
+  #raised: Raised | undefined;
 
   constructor(settings: Settings, name: string) {
     this.#settings = settings;
@@ -38,6 +43,7 @@ class IpcDoctor implements Doctor {
     }
     yield { name: "platform", state: "ok", detail: "Linux, its C library can be called" };
     yield this.#directory();
+    yield this.#process();
     yield this.#queues();
     yield this.#limits();
     yield this.#leftovers();
@@ -52,12 +58,14 @@ class IpcDoctor implements Doctor {
   }
 
   async queues(): Promise<string[]> {
-    const { posix, names } = await this.#open();
+    const { directories, posix, names } = await this.#open();
     const listed = posix.list(MQUEUE);
     const prefix = names.queue("x").slice(1, -1);
-    if (typeof listed === "number") return [];
+    const files = directories.list("queues");
     // $ begins the queues of buses, ~ the hashed names
-    return listed.filter((name) => name.startsWith(prefix) && !/^[$~]/.test(name.slice(prefix.length)))
+    return [...new Set([...typeof listed === "number" ? [] : listed, ...files])].filter((name) =>
+      name.startsWith(prefix) && !/^[$~]/.test(name.slice(prefix.length))
+    )
       .map((name) => name.slice(prefix.length));
   }
 
@@ -67,6 +75,7 @@ class IpcDoctor implements Doctor {
   }
 
   async #open(): Promise<Namespace> {
+    this.#raised ??= raiseLimits(await loadPosix(), this.#settings.raiseLimit);
     return this.#namespace ??= await Namespace.open(this.#settings, this.#name, () => {});
   }
 
@@ -84,24 +93,42 @@ class IpcDoctor implements Doctor {
     }
   }
 
+  /** Reports the limit of this process, and what was done about it. */
+  #process(): Check {
+    const { before, now } = this.#raised!;
+    const bytes = (limit: number) => limit === Infinity ? "unlimited" : `${limit} bytes`;
+    const raised = now > before ? `, raised from ${bytes(before)}` : "";
+    const detail = `RLIMIT_MSGQUEUE is ${bytes(now)}${raised}`;
+    const name = "process limits";
+    if (!(now < USUAL)) return { name, state: "ok", detail };
+    const mend =
+      "raise the hard limit (`ulimit -Hq`, LimitMSGQUEUE= of systemd), or use `raiseLimit: true` with CAP_SYS_RESOURCE";
+    return { name, state: "risk", detail, mend };
+  }
+
   /** Checks that the queues of a bus and a named queue can be created. */
   #queues(): Check {
     const { names, posix, processes, queues } = this.#namespace!;
     const name = "queues";
     const bus = names.newBus(processes.self, 0);
-    const items = itemSizes(this.#settings.messageSize);
-    const made = [[eventsOf(bus), EVENTS], [inboxOf(bus), INBOX], [names.queue(bus), items]] as const;
+    const made = [eventsOf(bus), inboxOf(bus), names.queue(bus)] as const;
     try {
-      const smaller = made.filter(([queue, sizes]) => queues.use(queue, sizes)!.size < sizes[0]!.size);
-      if (smaller.length === 0) {
+      const [events, inbox] = [queues.create(made[0], EVENTS), queues.create(made[1], INBOX)];
+      const smaller = events.size < EVENTS[0]!.size || inbox.size < INBOX[0]!.size;
+      for (const queue of [events, inbox]) queues.release(queue);
+      const inFiles = queues.useNamed(made[2], this.#settings.messageSize) === undefined;
+      if (!smaller && !inFiles) {
         return { name, state: "ok", detail: "there is room for one more bus and one more queue" };
       }
-      const detail = "the next queues are smaller than usual: larger events and items go into files";
+      const detail = [
+        smaller ? "the queues of the next bus are smaller than usual: larger events go into files" : "",
+        inFiles ? "the items of the next named queue are in files, which PyMQ cannot read" : "",
+      ].filter(Boolean).join("; ");
       return { name, state: "risk", detail, mend: ROOM };
     } catch (error) {
       return { name, state: "broken", detail: textOf(error), mend: ROOM };
     } finally {
-      for (const [queue] of made) {
+      for (const queue of made) {
         posix.unlinkQueue(queue);
         queues.removed(queue);
       }

@@ -7,6 +7,7 @@ import { BusError, ProviderError } from "../../errors.ts";
 import { check, notOwned, systemError } from "./errors.ts";
 import { type Access, type Directories, trusted } from "./directories.ts";
 import { Errno } from "./errno.ts";
+import { LINK_BYTES } from "./files.ts";
 import type { Posix } from "./posix.ts";
 
 const encoder = new TextEncoder();
@@ -14,6 +15,11 @@ const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /** Matches the name of a body file: a UUID. */
 const NAME = /^[0-9a-f-]{36}$/;
+
+/** The first byte of the target of a link that holds a message. */
+const LINK = 4;
+/** The largest number of bytes of a message in a link. */
+export const LINK_MESSAGE: number = LINK_BYTES - 1;
 
 /** Writes and reads whole files of one namespace. */
 export class BodyFiles {
@@ -75,6 +81,35 @@ export class BodyFiles {
     } finally {
       this.#posix.close(file);
     }
+  }
+
+  /** Returns whether a link can hold a message. */
+  fitsLink(message: Uint8Array): boolean {
+    return message.length < LINK_BYTES && !message.includes(0);
+  }
+
+  /**
+   * Writes a message of at most {@linkcode LINK_MESSAGE} bytes, without a byte 0, into a new link. In one step, so that no other bus sees a
+   * part of it. A missing directory is created. Returns an errno if it fails.
+   */
+  writeLink(directory: string, name: string, message: Uint8Array): number {
+    const target = new Uint8Array(message.length + 1);
+    target[0] = LINK;
+    target.set(message, 1);
+    return this.#directories.within(directory, () => this.#directories.symlink(target, `${directory}/${name}`));
+  }
+
+  /** Reads an item: a file, or a link of {@linkcode writeLink}. Other links are refused. */
+  readItem(directory: string, name: string): Uint8Array {
+    const path = `${directory}/${name}`;
+    const target = this.#directories.readLink(path);
+    if (target === -Errno.EINVAL) return this.readFile(directory, name);
+    const what = `Cannot read ${this.#directories.path(path)}`;
+    if (typeof target === "number") throw systemError(target, what);
+    const stat = this.#directories.stat(path);
+    if (typeof stat === "object" && !trusted(stat, this.#posix.user, this.#access)) throw notOwned(what, stat.uid);
+    if (target[0] !== LINK) throw systemError(-Errno.ELOOP, what);
+    return target.subarray(1);
   }
 
   /** Reads a whole file that is open. `what` begins the message of an error. */

@@ -197,6 +197,11 @@ export class Directories {
     return this.#at(path, (at, name) => this.#posix.openFile(name, false, at));
   }
 
+  /** Opens a directory to be listed or locked. */
+  openDirectory(path: string): number {
+    return this.#at(path, (at, name) => this.#posix.openDirectory(name, at, true));
+  }
+
   /** Creates a file that its owner can write and, with `written`, the group too. Returns its descriptor. */
   createFile(path: string, written = true): number {
     const { group } = this.#access;
@@ -207,8 +212,13 @@ export class Directories {
   }
 
   /** Creates a symbolic link. */
-  symlink(target: string, path: string): number {
+  symlink(target: string | Uint8Array, path: string): number {
     return this.#at(path, (at, name) => this.#posix.symlink(target, name, at));
+  }
+
+  /** Returns the target of a symbolic link, or an errno. */
+  readLink(path: string): Uint8Array | number {
+    return this.#at<Uint8Array>(path, (at, name) => this.#posix.readLinkBytes(name, at));
   }
 
   /** Removes a file or link. */

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type BusError, ProviderError, UnsupportedError } from "../../errors.ts";
+import { BusError, ProviderError, UnsupportedError } from "../../errors.ts";
 import { Errno } from "./errno.ts";
 
 type Code = "unavailable" | "denied" | "too_large" | "internal";
@@ -20,7 +20,7 @@ const MEANING: Readonly<Record<number, readonly [Code, string]>> = {
   [Errno.ENOSPC]: ["unavailable", "no space is left there; enlarge it (mount -o remount,size=…) or remove files"],
   [Errno.EDQUOT]: ["unavailable", "the quota of this user is used up"],
   [Errno.EMSGSIZE]: ["too_large", "it is larger than the messages of the queue"],
-  [Errno.ELOOP]: ["internal", "it is a symbolic link, which tsmq never creates there"],
+  [Errno.ELOOP]: ["internal", "it is a symbolic link that tsmq has not created"],
   [Errno.ENAMETOOLONG]: ["internal", "its name is too long"],
 };
 
@@ -42,9 +42,19 @@ const LIMITS = {
   size: "the sysctls fs.mqueue.msg_max and msgsize_max allow fewer or smaller messages; raise them",
 } as const;
 
+/** The errors of {@linkcode limitReached}. */
+const limitErrors = new WeakSet<BusError>();
+
 /** Returns the error for a queue that a limit does not allow. */
 export function limitReached(what: string, limit: keyof typeof LIMITS): BusError {
-  return new ProviderError("unavailable", `${what}: ${LIMITS[limit]}`);
+  const error = new ProviderError("unavailable", `${what}: ${LIMITS[limit]}`);
+  limitErrors.add(error);
+  return error;
+}
+
+/** Returns whether a limit does not allow a queue, which may have room later. */
+export function isLimit(error: unknown): boolean {
+  return error instanceof BusError && limitErrors.has(error);
 }
 
 /** The advice if another user has created the names of a namespace first, which any local user can do in `/dev/shm` and for queues. */

@@ -34,6 +34,9 @@ const UTIME_NOW = (1 << 30) - 1;
 /** Bytes of the buffer for directory entries, as in the C library. */
 const LISTING_BYTES = 32 * 1024;
 
+/** The largest number of bytes of the target of a symbolic link, as in the kernel. */
+export const LINK_BYTES = 4_095;
+
 /** The state of a file, directory or queue. */
 export interface Stat {
   readonly uid: number;
@@ -80,6 +83,7 @@ export class Files {
   #times = new Uint8Array(32);
   #timesView = new DataView(this.#times.buffer);
   #listing: Uint8Array | undefined;
+  #link = new Uint8Array(LINK_BYTES + 1);
 
   /** Creates the system calls of this C library. */
   constructor(library: Library) {
@@ -220,16 +224,25 @@ export class Files {
     return this.result(this.#library.native.renameat(fromAt, encodePath(from), toAt, encodePath(to)));
   }
 
-  /** Creates a symbolic link. */
-  symlink(target: string, path: string, at = AT_FDCWD): number {
-    return this.result(this.#library.native.symlinkat(encodePath(target), at, encodePath(path)));
+  /** Creates a symbolic link. Its target has at most {@linkcode LINK_BYTES} bytes, and no byte 0. */
+  symlink(target: string | Uint8Array, path: string, at = AT_FDCWD): number {
+    let bytes: Uint8Array;
+    if (typeof target === "string") bytes = encodePath(target);
+    else (bytes = new Uint8Array(target.length + 1)).set(target);
+    return this.result(this.#library.native.symlinkat(bytes, at, encodePath(path)));
   }
 
   /** Returns the target of a symbolic link, or an errno. */
   readLink(path: string): string | number {
-    const buffer = new Uint8Array(4_096);
-    const length = this.result(this.#library.native.readlink(encodePath(path), buffer, buffer.length));
-    return length < 0 ? length : decoder.decode(buffer.subarray(0, length));
+    const target = this.readLinkBytes(path);
+    return typeof target === "number" ? target : decoder.decode(target);
+  }
+
+  /** Returns the bytes of the target of a symbolic link, or an errno. */
+  readLinkBytes(path: string, at = AT_FDCWD): Uint8Array | number {
+    const buffer = this.#link;
+    const length = this.result(this.#library.native.readlinkat(at, encodePath(path), buffer, buffer.length));
+    return length < 0 ? length : buffer.slice(0, length);
   }
 
   /** Sets the group and the mode of a descriptor. */

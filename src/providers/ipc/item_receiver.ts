@@ -6,13 +6,16 @@
 import type { Delivery, ReceiveOptions } from "../../provider/provider.ts";
 import { check } from "./errors.ts";
 import { readItem, writeItem } from "./frames.ts";
-import { bodyDirectory, queueDirectory } from "./items.ts";
+import { bodyDirectory, nameOfItem, parseItem, queueDirectory } from "./items.ts";
 import type { Leases } from "./leases.ts";
 import type { CrashSlot } from "./crash_slot.ts";
 import type { PollLoop } from "./poll_loop.ts";
 import { Errno } from "./errno.ts";
 import type { OpenQueue } from "./mqueues.ts";
+import type { Moves } from "./moves.ts";
 import type { Namespace } from "./namespace.ts";
+import { TakenBodies } from "./taken_bodies.ts";
+import type { Oldest } from "./overflow.ts";
 
 /**
  * Milliseconds between two checks for returned items, while the queue has leased or returned items. All waits check at the same moments.
@@ -26,16 +29,21 @@ const MISSING_INTERVAL = { min: 5, max: 500 };
 /** Takes items for one bus. */
 export class ItemReceiver {
   #namespace: Namespace;
+  #bus: string;
+  #moves: Moves;
   #leases: Leases;
   #crashSlot: CrashSlot;
   #pollLoop: PollLoop;
   #messageSize: number;
   #fault: (error: unknown) => void;
+  #bodies: TakenBodies;
   #buffer = new Uint8Array(8_192);
 
   /** Creates the receiver of a bus. `fault` reports an item that could not be read. */
   constructor(
     namespace: Namespace,
+    bus: string,
+    moves: Moves,
     leases: Leases,
     crashSlot: CrashSlot,
     pollLoop: PollLoop,
@@ -43,11 +51,19 @@ export class ItemReceiver {
     fault: (error: unknown) => void,
   ) {
     this.#namespace = namespace;
+    this.#bus = bus;
+    this.#moves = moves;
     this.#leases = leases;
     this.#crashSlot = crashSlot;
     this.#pollLoop = pollLoop;
     this.#messageSize = messageSize;
     this.#fault = fault;
+    this.#bodies = new TakenBodies(namespace.bodyFiles);
+  }
+
+  /** Removes the files of the bodies that were just taken. */
+  close(): void {
+    this.#bodies.remove();
   }
 
   /** Takes items, as `Receiver.receive` does. */
@@ -55,13 +71,14 @@ export class ItemReceiver {
     const name = this.#namespace.names.queue(queue);
     const start = performance.now();
     const deadline = start + wait;
-    const { queues } = this.#namespace;
+    const { overflow, queues, waiting } = this.#namespace;
     while (!signal.aborted && !this.#pollLoop.closed) {
       // it is not created here: a queue that was freed must not come back because a bus waits for its items
       const open = queues.use(name);
       if (open) queues.hold(open);
       const probe = () => {
-        if (this.#leases.due(name) > 0 || queues.use(name) !== open) return 0;
+        waiting.add(name, this.#bus);
+        if (this.#leases.due(name) > 0 || overflow.any(name) || queues.use(name) !== open) return 0;
         const now = performance.now();
         const { min, max: most } = MISSING_INTERVAL;
         if (!open) return Math.min(most, Math.max(min, (now - start) / 4));
@@ -94,7 +111,8 @@ export class ItemReceiver {
       try {
         let message = writeItem(body, false);
         if (message.length > this.#messageSize) {
-          const file = bodyFiles.write(bodyDirectory(name), body, true, `give an item back to queue "${queue}"`);
+          const file = this.#bodies.keep(name, body) ??
+            bodyFiles.write(bodyDirectory(name), body, true, `give an item back to queue "${queue}"`);
           message = writeItem(file, true);
         }
         this.#leases.restore(name, key, message, attempt - 1, unconfirmed);
@@ -105,21 +123,63 @@ export class ItemReceiver {
   }
 
   #take(name: string, open: OpenQueue | undefined, max: number, lease: number | undefined): Delivery[] {
-    const deliveries = this.#leases.take(name, max, lease, (receipt) => this.#readHeld(name, receipt));
-    if (!open) return deliveries;
-    if (this.#buffer.length < open.size) this.#buffer = new Uint8Array(open.size);
-    while (deliveries.length < max) {
-      try {
-        const taken = lease === undefined ? this.#takeForGood(name, open) : this.#hold(name, open, lease);
-        if (taken) deliveries.push(taken);
-        else break;
-      } catch (error) {
-        if (deliveries.length === 0) throw error;
-        this.#fault(error);
-        break;
+    const deliveries = this.#leases.take(name, max, lease, (receipt) => this.#readHeld(name, receipt, lease));
+    if (open && this.#buffer.length < open.size) this.#buffer = new Uint8Array(open.size);
+    try {
+      let untaken: string | undefined;
+      while (deliveries.length < max) {
+        // the overflow is read before the kernel's queue: what is the oldest item then is the next one once that queue is empty
+        const oldest = this.#oldest(name);
+        if (open) this.#takeMessages(name, open, max, lease, deliveries);
+        if (!oldest || deliveries.length >= max || oldest.path === untaken) break;
+        untaken = this.#takeOverflow(name, oldest, max, lease, deliveries);
       }
+    } catch (error) {
+      if (deliveries.length === 0) throw error;
+      this.#fault(error);
     }
     return deliveries;
+  }
+
+  /** Takes messages of the kernel's queue until it is empty. */
+  #takeMessages(name: string, open: OpenQueue, max: number, lease: number | undefined, taken: Delivery[]): void {
+    while (taken.length < max) {
+      const delivery = lease === undefined ? this.#takeForGood(name, open) : this.#hold(name, open, lease);
+      if (!delivery) return;
+      taken.push(delivery);
+    }
+  }
+
+  #oldest(name: string): Oldest | undefined {
+    const { overflow } = this.#namespace;
+    if (!overflow.any(name)) return undefined;
+    const oldest = overflow.oldest(name);
+    if (oldest) this.#moves.settle(name);
+    return oldest;
+  }
+
+  /** Takes items from the overflow. Returns the path of an item that it could not take, if any. */
+  #takeOverflow(
+    name: string,
+    first: Oldest,
+    max: number,
+    lease: number | undefined,
+    taken: Delivery[],
+  ): string | undefined {
+    const { overflow } = this.#namespace;
+    const read = (receipt: string) => this.#readHeld(name, receipt, lease);
+    for (let oldest: Oldest | undefined = first; oldest && taken.length < max; oldest = overflow.oldest(name)) {
+      // its key is that of an item that is taken now, as for a message: items that go back are in the order of their keys
+      const taking = nameOfItem({ ...parseItem(oldest.name)!, key: this.#leases.key() });
+      const delivery = this.#leases.claim(name, oldest.path, taking, lease, read);
+      if (!delivery) {
+        overflow.refresh(name);
+        return oldest.path;
+      }
+      overflow.taken(name);
+      taken.push(delivery);
+    }
+    return undefined;
   }
 
   #takeForGood(name: string, { descriptor }: OpenQueue): Delivery | undefined {
@@ -132,7 +192,7 @@ export class ItemReceiver {
       const attempt = item.deliveries + 1;
       let body: string | undefined;
       try {
-        body = this.#body(name, item, "");
+        body = this.#body(name, item, "", true);
       } catch (error) {
         this.#leases.restore(name, this.#leases.key(), message, item.deliveries);
         throw error;
@@ -157,24 +217,24 @@ export class ItemReceiver {
         throw error;
       }
       this.#crashSlot.clear();
-      const body = this.#body(name, item, receipt);
+      const body = this.#body(name, item, receipt, false);
       if (body !== undefined) return { receipt, body, attempt: item.deliveries + 1 };
     }
   }
 
-  #readHeld(queue: string, receipt: string): string | undefined {
+  #readHeld(queue: string, receipt: string, lease: number | undefined): string | undefined {
     const { bodyFiles, directories } = this.#namespace;
     const held = `${queueDirectory(queue)}/held`;
     let item: Uint8Array;
     try {
-      item = bodyFiles.readFile(held, receipt);
+      item = bodyFiles.readItem(held, receipt);
     } catch (error) {
       this.#throwIfLater(error, held, receipt, queue, receipt);
       directories.unlink(`${held}/${receipt}`); // otherwise it would come back forever
       this.#fault(error);
       return undefined;
     }
-    return this.#body(queue, readItem(item), receipt);
+    return this.#body(queue, readItem(item), receipt, lease === undefined);
   }
 
   /** If a later read of an item's file may succeed, gives the item back and throws. */
@@ -189,12 +249,13 @@ export class ItemReceiver {
     queue: string,
     { text, file }: { readonly text: string; readonly file: boolean },
     receipt: string,
+    removed: boolean,
   ): string | undefined {
     if (!file) return text;
     const { bodyFiles } = this.#namespace;
     try {
       const body = bodyFiles.read(bodyDirectory(queue), text);
-      if (receipt === "") bodyFiles.remove(bodyDirectory(queue), text);
+      if (removed) this.#bodies.add(queue, body, text);
       return body;
     } catch (error) {
       this.#throwIfLater(error, bodyDirectory(queue), text, queue, receipt);

@@ -11,11 +11,14 @@ import { Errno } from "./errno.ts";
 import { systemError } from "./errors.ts";
 import { writeItem } from "./frames.ts";
 import { bodyDirectory } from "./items.ts";
-import { itemSizes, type OpenQueue } from "./mqueues.ts";
-import type { Namespace } from "./namespace.ts";
+import { LINK_MESSAGE } from "./body_files.ts";
+import { CAPACITY, type OpenQueue } from "./mqueues.ts";
+import type { Namespace, Settings } from "./namespace.ts";
 
 /** Milliseconds that the worker waits for room before this thread checks whether the queue was replaced. */
 const WAIT = 250;
+/** Milliseconds between two checks whether a queue with a `capacity` of its own has room. */
+const CHECK_INTERVAL = 10;
 /** The beginning of the messages about answers. The names of their queues tell users nothing. */
 const ANSWER = "Cannot answer a call of PyMQ";
 
@@ -26,19 +29,28 @@ const MAX_ANSWERS = 1_024;
 
 interface PendingItem {
   readonly body: string;
-  /** The queue for which the message was written. */
-  queue?: OpenQueue;
-  message?: Uint8Array;
+  /** The file of a large body. */
   file?: string;
   resolve(): void;
   reject(error: unknown): void;
+}
+
+/** The functions of a sender that its {@linkcode ItemSender} uses. */
+export interface ItemSenderContext {
+  /** Returns a key for an item that is put now. */
+  key(): string;
+  /** Waits in the worker until the queue has room. Resolves then, or after `ms`. */
+  writable(descriptor: number, ms: number): Promise<unknown>;
+  /** Reports that a queue has overflow now, from which a worker fills the kernel's queue again. */
+  overflowed(): void;
 }
 
 /** Puts items for one bus. */
 export class ItemSender {
   #namespace: Namespace;
   #messageSize: number;
-  #writable: (descriptor: number, ms: number) => Promise<unknown>;
+  #capacity: number;
+  #context: ItemSenderContext;
   /** The items that wait for room, by queue. */
   #pending = new Map<string, Fifo<PendingItem>>();
   /** The number of answers that wait for their queues. */
@@ -48,15 +60,12 @@ export class ItemSender {
   /** Queue → the function that ends the wait for room in it. */
   #endWait = new Map<string, () => void>();
 
-  /** Creates the sender of a bus. `writable` resolves when a queue has room, or after `ms`. */
-  constructor(
-    namespace: Namespace,
-    messageSize: number,
-    writable: (descriptor: number, ms: number) => Promise<unknown>,
-  ) {
+  /** Creates the sender of a bus. */
+  constructor(namespace: Namespace, { messageSize, capacity }: Settings, context: ItemSenderContext) {
     this.#namespace = namespace;
     this.#messageSize = messageSize;
-    this.#writable = writable;
+    this.#capacity = capacity;
+    this.#context = context;
   }
 
   /** Puts an item, as `Sender.send` does. `name` is the queue's name to users, `queue` its name in the kernel. */
@@ -106,7 +115,7 @@ export class ItemSender {
       const start = performance.now();
       for (let attempt = 1; performance.now() < start + ms; attempt++) {
         const open = this.#namespace.queues.use(queue);
-        if (open) await this.#waitForRoom(queue, open);
+        if (open) await this.#waitForRoom(queue, true);
         else await pause(backoff(MISSING, attempt));
         if (this.#tryAnswer(queue, message)) return;
       }
@@ -153,7 +162,7 @@ export class ItemSender {
           items.shift();
           item.resolve();
         } else {
-          await this.#waitForRoom(queue, item.queue!);
+          await this.#waitForRoom(queue);
         }
       } catch (error) {
         items.shift();
@@ -163,35 +172,71 @@ export class ItemSender {
     if (this.#pending.get(queue) === items) this.#pending.delete(queue);
   }
 
-  /** Tries once to put an item. Returns false if the queue is full. */
+  /** Tries once to put an item into the kernel's queue or into the overflow. Returns false if the queue is full. */
   #try(queue: string, item: PendingItem): boolean {
-    const { bodyFiles, names, posix, queues } = this.#namespace;
-    const doing = () => `put into ${names.title(queue)}`;
-    const open = queues.use(queue, itemSizes(this.#messageSize))!;
-    if (item.queue !== open) {
-      this.#removeFile(queue, item);
-      item.queue = open;
-      item.message = writeItem(item.body, false);
-      if (item.message.length > open.size) {
-        item.file = bodyFiles.write(bodyDirectory(queue), item.body, true, doing());
-        item.message = writeItem(item.file, true);
+    const { names, overflow, posix, queues, waiting } = this.#namespace;
+    const doing = `put into ${names.title(queue)}`;
+    const overflows = overflow.any(queue);
+    const open = overflows ? queues.use(queue) : queues.useNamed(queue, this.#messageSize);
+    if (this.#capacity < Infinity && this.#count(queue, open) >= this.#capacity) return false;
+    try {
+      if (open && !overflows) {
+        const message = this.#message(queue, item, open.size, doing);
+        const result = posix.send(open.descriptor, message, message.length);
+        if (result === 0) {
+          if (open.fresh) waiting.wake(queue); // the buses that wait for its items have not opened it yet
+          open.fresh = false;
+          return true;
+        }
+        if (result !== -Errno.EAGAIN && result !== -Errno.EINTR) throw systemError(result, `Cannot ${doing}`);
+        if (this.#capacity <= CAPACITY) {
+          this.#removeFile(queue, item); // the queue may be removed meanwhile, with its files
+          return false;
+        }
       }
+      overflow.put(queue, this.#context.key(), this.#message(queue, item, LINK_MESSAGE, doing));
+    } catch (error) {
+      this.#removeFile(queue, item);
+      throw error;
     }
-    const result = posix.send(open.descriptor, item.message!, item.message!.length);
-    if (result === 0) return true;
-    if (result === -Errno.EAGAIN || result === -Errno.EINTR) return false;
-    this.#removeFile(queue, item);
-    throw systemError(result, `Cannot ${doing()}`);
+    waiting.wake(queue);
+    if (!overflows) this.#context.overflowed();
+    return true;
   }
 
-  async #waitForRoom(queue: string, open: OpenQueue): Promise<void> {
+  /** Returns the message of an item, which is at most `size` bytes long. A larger item is written into a file. */
+  #message(queue: string, item: PendingItem, size: number, doing: string): Uint8Array {
+    if (item.file !== undefined) return writeItem(item.file, true);
+    const message = writeItem(item.body, false);
+    if (message.length <= size && (size !== LINK_MESSAGE || this.#namespace.bodyFiles.fitsLink(message))) {
+      return message;
+    }
+    item.file = this.#namespace.bodyFiles.write(bodyDirectory(queue), item.body, true, doing);
+    return writeItem(item.file, true);
+  }
+
+  /** Returns the number of items in a queue, without those that came back. */
+  #count(queue: string, open: OpenQueue | undefined): number {
+    const { overflow, posix } = this.#namespace;
+    return (open ? posix.attributes(open.descriptor)?.current ?? 0 : 0) + overflow.size(queue);
+  }
+
+  /** Waits for room: in the worker if the kernel's queue may be full, otherwise by checking again soon. */
+  async #waitForRoom(queue: string, answers = false): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#endWait.set(queue, resolve);
-    this.#namespace.queues.hold(open);
-    // it rejects while the worker is being replaced
-    this.#writable(open.descriptor, WAIT).then(() => resolve(), () => after(RETRY.send.min, resolve));
+    const { overflow, queues } = this.#namespace;
+    const open = queues.use(queue);
+    const full = open && (answers || (this.#capacity === CAPACITY && !overflow.any(queue)));
+    if (full) {
+      queues.hold(open);
+      // it rejects while the worker is being replaced
+      this.#context.writable(open.descriptor, WAIT).then(() => resolve(), () => after(RETRY.send.min, resolve));
+    } else {
+      after(CHECK_INTERVAL, resolve);
+    }
     await promise;
-    this.#namespace.queues.release(open);
+    if (full) queues.release(open);
     if (this.#endWait.get(queue) === resolve) this.#endWait.delete(queue);
   }
 

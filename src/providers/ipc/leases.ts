@@ -20,14 +20,14 @@
  * @module
  */
 import { LimitedMap } from "../../internal/caches.ts";
-import { mark } from "../../provider/delivery_mark.ts";
 import type { Delivery } from "../../provider/provider.ts";
 import { slotHolds } from "./crash_slot.ts";
-import { check } from "./errors.ts";
-import { readItem, writeItem } from "./frames.ts";
+import { check, systemError } from "./errors.ts";
+import { readItem } from "./frames.ts";
 import { bodyDirectory, nameOfItem, parseItem, pathOf, queueDirectory } from "./items.ts";
 import { Errno } from "./errno.ts";
 import type { Listing } from "./listing.ts";
+import { Moves } from "./moves.ts";
 import type { Namespace } from "./namespace.ts";
 
 /** Milliseconds between two checks for expired leases. */
@@ -65,13 +65,15 @@ interface QueueState {
 export class Leases {
   #namespace: Namespace;
   #bus: string;
+  #moves: Moves;
   #states = new LimitedMap<string, QueueState>(CACHE_SIZE);
   #count = 0;
 
   /** Creates the leases of the bus of this name. */
-  constructor(namespace: Namespace, bus: string) {
+  constructor(namespace: Namespace, bus: string, moves: Moves = new Moves(namespace, bus)) {
     this.#namespace = namespace;
     this.#bus = bus;
+    this.#moves = moves;
   }
 
   /** Returns a key for an item that is taken now. Keys are in the order in which items are taken. */
@@ -99,7 +101,7 @@ export class Leases {
       if (deliveries.length === max) break;
       if ((state.due.get(name) ?? Infinity) > now) continue;
       try {
-        const delivery = this.#claim(queue, name, lease, read);
+        const delivery = this.claim(queue, pathOf(queue, `back/${name}`), name, lease, read);
         if (delivery) deliveries.push(delivery);
         else state.due.set(name, now + CHECK_INTERVAL); // if it is still there, it cannot be taken now
       } catch (error) {
@@ -114,20 +116,24 @@ export class Leases {
   restore(queue: string, key: string, message: Uint8Array, starts: number, unconfirmed = false): void {
     const name = this.#name(key, starts, unconfirmed);
     try {
-      this.#writeHeld(queue, name, message, "give an item back to");
+      // a link needs no bytes, so there may be room for it only
+      const link = this.#namespace.bodyFiles.fitsLink(message)
+        ? this.#namespace.bodyFiles.writeLink(`${queueDirectory(queue)}/held`, name, message)
+        : -1;
+      if (link < 0) this.#writeHeld(queue, name, message, "give an item back to");
     } catch (error) {
       // without room for a file, the queue that it has just left may have room
-      if (this.#putFirst(queue, message, starts)) return;
+      if (this.#moves.putFirst(queue, message, starts)) return;
       throw error;
     }
     this.#giveBack(queue, name, name, 0);
   }
 
-  /** Removes a held item. Returns false if its lease has ended. */
-  ack(queue: string, receipt: string): boolean {
+  /** Removes a held item, and its body unless the body is `kept`. Returns false if its lease has ended. */
+  ack(queue: string, receipt: string, kept = false): boolean {
     const { bodyFiles, directories } = this.#namespace;
     const held = `${queueDirectory(queue)}/held`;
-    const file = this.#fileOf(held, receipt);
+    const file = kept ? undefined : this.#fileOf(held, receipt);
     if (directories.unlink(`${held}/${receipt}`) < 0) return false;
     if (file !== undefined) bodyFiles.remove(bodyDirectory(queue), file);
     return true;
@@ -150,17 +156,27 @@ export class Leases {
   giveBack(queue: string, receipts: readonly string[], delay: number, untried: boolean): boolean[] {
     const what = `Cannot give an item back to ${this.#namespace.names.title(queue)}`;
     // files are taken before messages: the last item goes first, and if it stays a file, the others do too
-    let stays = delay <= 0 && this.#anyDue(queue);
-    return receipts.toReversed().map((receipt) => {
+    let stays = delay > 0 || this.#anyDue(queue);
+    let failed: number | undefined;
+    const given = receipts.toReversed().map((receipt) => {
       const item = parseItem(receipt);
       if (!item) return false;
-      const back = untried ? receipt : nameOfItem({ ...item, starts: item.starts + 1, unconfirmed: false });
-      const given = this.#giveBack(queue, receipt, back, delay > 0 ? delay : CHECK_INTERVAL);
-      // without room it stays held until then, and the next bus that checks gives it back
-      if (check(given, what, Errno.ENOENT) < 0) return false;
-      if (delay <= 0) stays = !this.#moveToKernel(queue, back, stays);
-      return true;
+      const back = untried ? item : { ...item, starts: item.starts + 1, unconfirmed: false };
+      let result: number = -Errno.EAGAIN;
+      // a message cannot say that the last lease expired
+      if (!stays && !back.unconfirmed) {
+        result = this.#moves.move(queue, pathOf(queue, `held/${receipt}`), back, "front");
+      }
+      if (result >= 0 || result === -Errno.ENOENT) return result >= 0;
+      stays = true;
+      result = this.#giveBack(queue, receipt, nameOfItem(back), delay);
+      // without room it stays held, and the next bus that checks gives it back
+      if (result < 0 && result !== -Errno.ENOENT) failed ??= result;
+      return result >= 0;
     }).reverse();
+    if (failed !== undefined) throw systemError(failed, what); // the others have been given back
+    if (delay <= 0) this.#namespace.waiting.wake(queue);
+    return given;
   }
 
   #giveBack(queue: string, receipt: string, name: string, delay: number): number {
@@ -173,29 +189,6 @@ export class Leases {
     // its lease ends then: touching the directory makes buses that have cached its old time read it again
     if (moved < 0) this.#setTime(pathOf(queue, "held"), 0);
     return moved;
-  }
-
-  /** Moves an item that was given back to the front of the kernel queue. Returns false if the queue has no room, or the item must stay a file. */
-  #moveToKernel(queue: string, name: string, stays: boolean): boolean {
-    const { bodyFiles, directories, posix } = this.#namespace;
-    const { starts, unconfirmed } = parseItem(name)!;
-    const path = pathOf(queue, `back/${name}`);
-    try {
-      const item = stays || unconfirmed ? undefined : bodyFiles.readFile(`${queueDirectory(queue)}/back`, name);
-      if (item && this.#putFirst(queue, item, starts)) return directories.unlink(path) >= 0;
-    } catch {
-      return false; // the queue has just been removed
-    }
-    directories.setModified(path, posix.now());
-    return false;
-  }
-
-  /** Puts an item at the front of the kernel queue. Returns false if the queue has no room. */
-  #putFirst(queue: string, item: Uint8Array, starts: number): boolean {
-    const { text, file } = readItem(item);
-    const message = writeItem(starts > 0 ? text + mark(starts) : text, file);
-    const open = this.#namespace.queues.use(queue);
-    return open !== undefined && message.length <= open.size && this.#namespace.queues.putFirst(open, message);
   }
 
   /** Extends a lease from now on. Returns false if it has ended. */
@@ -239,10 +232,10 @@ export class Leases {
     bodyFiles.writeFile(`${queueDirectory(queue)}/held`, name, message, true, `${doing} ${names.title(queue)}`);
   }
 
-  #claim(queue: string, name: string, lease: number | undefined, read: Read): Delivery | undefined {
+  /** Takes the item in the file `from`. Without a `lease` it is removed, but not its body. Returns undefined if another bus has it, or it cannot be read. */
+  claim(queue: string, from: string, name: string, lease: number | undefined, read: Read): Delivery | undefined {
     const { directories } = this.#namespace;
     const item = parseItem(name)!;
-    const from = pathOf(queue, `back/${name}`);
     // its receipt differs from those of earlier leases
     const receipt = nameOfItem({ ...item, lease: item.lease + 1, bus: this.#bus });
     const held = `${queueDirectory(queue)}/held`;
@@ -254,7 +247,7 @@ export class Leases {
     if (set === TOUCHED && lease !== undefined) this.#replaceByCopy(queue, receipt, lease);
     const body = read(receipt);
     if (body === undefined) return undefined;
-    if (lease === undefined) this.ack(queue, receipt);
+    if (lease === undefined && !this.ack(queue, receipt, true)) return undefined; // it took too long, and was given back
     const attempt = item.starts + 1;
     return { receipt: lease === undefined ? "" : receipt, body, attempt, ...item.unconfirmed && { unconfirmed: true } };
   }
@@ -276,7 +269,7 @@ export class Leases {
     const held = `${queueDirectory(queue)}/held`;
     const copy = `~${receipt}`;
     try {
-      bodyFiles.writeFile(held, copy, bodyFiles.readFile(held, receipt), false);
+      bodyFiles.writeFile(held, copy, bodyFiles.readItem(held, receipt), false);
       this.#setTime(pathOf(queue, `held/${copy}`), lease);
       directories.rename(pathOf(queue, `held/${copy}`), pathOf(queue, `held/${receipt}`));
     } catch {
@@ -286,7 +279,7 @@ export class Leases {
 
   #fileOf(held: string, receipt: string): string | undefined {
     try {
-      const { text, file } = readItem(this.#namespace.bodyFiles.readFile(held, receipt));
+      const { text, file } = readItem(this.#namespace.bodyFiles.readItem(held, receipt));
       return file ? text : undefined;
     } catch {
       return undefined; // its lease has ended
@@ -326,6 +319,7 @@ export class Leases {
     const { directories, names, posix, processes } = this.#namespace;
     if (performance.now() - state.checked < CHECK_INTERVAL) return state;
     state.checked = performance.now();
+    this.#moves.recover(queue);
     const held = state.held.names();
     if (held !== state.heldNames) state.until.clear();
     state.heldNames = held;
@@ -338,10 +332,12 @@ export class Leases {
       if (!dead && (state.until.get(name) ?? 0) > now) continue;
       const stat = directories.stat(pathOf(queue, `held/${name}`));
       if (typeof stat === "number") continue;
+      // the wall clock's time does not end a lease: its bus was stopped before it set the end, or could only touch the file
+      const over = dead || (stat.modified > WALL && this.#namespace.ended(item.bus));
       // its file may be incomplete: the process that cleans up after its holder gives it back
       if (dead && slotHolds(this.#namespace, item.bus, item.key)) continue;
       state.until.set(name, Math.min(stat.modified, now + CACHED));
-      if (!dead && stat.modified > now) continue;
+      if (!over && stat.modified > now) continue;
       const starts = item.starts + Number(stat.read === STARTED);
       this.#giveBack(queue, name, nameOfItem({ ...item, starts, unconfirmed: true }), 0);
     }

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { check, limitReached, notOpened, notOwned, systemError } from "./errors.ts";
+import { check, isLimit, limitReached, notOpened, notOwned, systemError } from "./errors.ts";
 import { type Access, modes, trusted } from "./directories.ts";
 import { Errno } from "./errno.ts";
 import { LimitedMap } from "../../internal/caches.ts";
@@ -37,6 +37,16 @@ export function itemSizes(messageSize: number): Size[] {
   return [messageSize, 1_024, 128].filter((size) => size <= messageSize).map((size) => ({ messages: CAPACITY, size }));
 }
 
+/**
+ * The room that a named queue leaves for buses and for PyMQ's answer queues: four queues of PyMQ's size, 331,520 of the 819,200 bytes
+ * of a user. A hundred small buses fit into it.
+ */
+const ITEMS_LEAVE: readonly Size[] = Array.from({ length: 4 }, () => ({ messages: CAPACITY, size: 8_192 }));
+/** The room that a bus with large queues leaves for others: half of a user's bytes. When there is less, buses have smaller queues. */
+const BUS_LEAVES: readonly Size[] = [...ITEMS_LEAVE, { messages: CAPACITY, size: 8_192 }];
+/** Milliseconds for which a lack of room for named queues is cached. */
+const NO_ROOM = 100;
+
 /** The sizes to try for the queue of a PyMQ call. Its answers arrive one at a time and are read immediately, so two messages suffice. */
 export const REPLIES: readonly Size[] = [{ messages: 2, size: 8_192 }, { messages: 1, size: 8_192 }];
 
@@ -62,6 +72,8 @@ export interface OpenQueue {
   users: number;
   /** The time when the queue was last used, by `performance.now()`. */
   used: number;
+  /** Whether nothing was put into it since it was opened. */
+  fresh: boolean;
 }
 
 /** The open queues of one thread. */
@@ -73,6 +85,8 @@ export class MessageQueues {
   /** Queue → the priority of the last message that was put to its front. */
   #first = new LimitedMap<string, number>(REMEMBERED);
   #idleTimer: ReturnType<typeof setTimeout> | undefined;
+  /** The time until which named queues have no room, by `performance.now()`. */
+  #noRoomUntil = 0;
 
   /** Creates an empty list of open queues. It opens only queues of this user or the group. */
   constructor(posix: Posix, names: Names, access: Access) {
@@ -97,16 +111,45 @@ export class MessageQueues {
     const descriptor = this.#openOrCreate(name, sizes);
     if (descriptor === undefined) return undefined;
     const attributes = this.#posix.attributes(descriptor)!;
-    const queue = { name, descriptor, size: attributes.size, users: 0, used: performance.now() };
+    const queue = { name, descriptor, size: attributes.size, users: 0, used: performance.now(), fresh: true };
     if (this.#open.size >= IDLE_LIMIT) this.#closeUnused(0);
     this.#open.set(name, queue);
     this.#idleTimer ??= setTimeout(() => this.#closeIdleQueues(), IDLE);
     return queue;
   }
 
-  /** Creates a queue and holds it. */
+  /** Returns a named queue, which it creates if there is room for it. If this returns undefined, items go into the overflow. */
+  useNamed(name: string, messageSize: number): OpenQueue | undefined {
+    const known = this.use(name);
+    if (known || performance.now() < this.#noRoomUntil) return known;
+    const sizes = itemSizes(messageSize);
+    try {
+      if (this.#hasRoom([sizes[0]!, ...ITEMS_LEAVE])) return this.use(name, sizes);
+    } catch (error) {
+      if (!isLimit(error)) throw error;
+    }
+    this.#noRoomUntil = performance.now() + NO_ROOM;
+    return undefined;
+  }
+
+  /** Creates a queue of a bus and holds it. If other buses would have too little room, the queue is small. */
   create(name: string, sizes: readonly Size[]): OpenQueue {
-    return this.hold(this.use(name, sizes)!);
+    const fitting = this.#hasRoom(BUS_LEAVES) ? sizes : sizes.slice(1);
+    return this.hold(this.use(name, fitting.length > 0 ? fitting : sizes)!);
+  }
+
+  /** Returns whether queues of these sizes could be created now. Sizes that the kernel does not allow do not count. */
+  #hasRoom(sizes: readonly Size[]): boolean {
+    const made: number[] = [];
+    for (const size of sizes) {
+      const name = this.#names.probe();
+      const descriptor = this.#posix.openQueue(name, { ...size, mode: 0o600, exclusive: true });
+      if (descriptor === -Errno.EMFILE || descriptor === -Errno.ENOSPC) break;
+      if (descriptor >= 0) this.#posix.unlinkQueue(name);
+      made.push(descriptor);
+    }
+    for (const descriptor of made) if (descriptor >= 0) this.#posix.close(descriptor);
+    return made.length === sizes.length;
   }
 
   /** Puts a message in front of all others, if there is room. Those that other buses put to the front may stay in front of it. */

@@ -95,6 +95,11 @@ export class Names {
     return `${this.#prefix}$${pid}_${start}_${pidNamespace}.${eventfd}.${random}`;
   }
 
+  /** Returns a new name for a queue that only shows how much room there is. */
+  probe(): string {
+    return `/${this.#prefix}$probe.${crypto.randomUUID()}`;
+  }
+
   /** Parses the name of a bus. Returns undefined if it is not a bus of this namespace. */
   parseBus(name: string): ParsedBus | undefined {
     if (!name.startsWith(`${this.#prefix}$`)) return undefined;

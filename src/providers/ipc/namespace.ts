@@ -6,13 +6,17 @@
 import { BodyFiles } from "./body_files.ts";
 import { BusError } from "../../errors.ts";
 import { type Access, Directories } from "./directories.ts";
+import { Errno } from "./errno.ts";
 import { systemError } from "./errors.ts";
+import { raiseLimits } from "./limits.ts";
 import type { Listing } from "./listing.ts";
 import { MessageQueues } from "./mqueues.ts";
 import { directoryOf, Names } from "./names.ts";
+import { Overflow } from "./overflow.ts";
 import { loadPosix, type Posix } from "./posix.ts";
 import { Processes } from "./processes.ts";
 import { Subscriptions } from "./subscriptions.ts";
+import { Waiting } from "./waiting.ts";
 
 /** The options of the provider, with their defaults applied. */
 export interface Settings extends Access {
@@ -22,6 +26,10 @@ export interface Settings extends Access {
   readonly pymqDirectory: string;
   /** The largest message of a named queue in bytes. */
   readonly messageSize: number;
+  /** The number of items that may wait in a queue. */
+  readonly capacity: number;
+  /** Whether to raise the hard limit of the bytes of queues too. */
+  readonly raiseLimit: boolean;
 }
 
 /** The directory that holds a directory for each bus. Buses of all versions look for it. */
@@ -41,6 +49,8 @@ export class Namespace {
   readonly bodyFiles: BodyFiles;
   readonly queues: MessageQueues;
   readonly subscriptions: Subscriptions;
+  readonly overflow: Overflow;
+  readonly waiting: Waiting;
 
   readonly #settings: Settings;
   readonly #pymq: Directories;
@@ -60,6 +70,8 @@ export class Namespace {
     this.#pymq = new Directories(posix, `${pymqDirectory}/${name}`, settings);
     const roots = () => differ(posix, directory, pymqDirectory) ? [this.directories, this.#pymq] : [this.directories];
     this.subscriptions = new Subscriptions({ ...this, roots }, onDead);
+    this.overflow = new Overflow(this);
+    this.waiting = new Waiting(this);
   }
 
   /**
@@ -69,7 +81,9 @@ export class Namespace {
    * @throws {ProviderError} "denied" when the namespace's directory belongs to another user
    */
   static async open(settings: Settings, name: string, onDead: (bus: string) => void): Promise<Namespace> {
-    return new Namespace(await loadPosix(), settings, directoryOf(name), onDead);
+    const posix = await loadPosix();
+    raiseLimits(posix, settings.raiseLimit);
+    return new Namespace(posix, settings, directoryOf(name), onDead);
   }
 
   /** Closes the directories and queues of the namespace. */
@@ -120,6 +134,11 @@ export class Namespace {
   /** Returns those of the given buses whose process has ended. */
   dead(buses: readonly string[]): string[] {
     return buses.filter((bus) => this.gone(bus, "dead"));
+  }
+
+  /** Returns whether a bus has ended: its process has, or the bus was closed or replaced. */
+  ended(bus: string): boolean {
+    return this.gone(bus, "dead") || this.directories.stat(this.busDirectory(bus)) === -Errno.ENOENT;
   }
 
   /** Returns whether the process of a bus has ended, as {@linkcode Processes.dead} or {@linkcode Processes.missing} decides. */

@@ -17,6 +17,8 @@ import { POLLOUT, type Posix } from "./posix.ts";
 
 /** Milliseconds that one turn may block for room, over all queues. A reader makes room in about 20 µs. */
 const BLOCKING = 0.8;
+/** Milliseconds within which a receiver that is not slow makes room while the worker waits. */
+const PROMPT = 5;
 /** Milliseconds that the worker waits for room before the receiver's process is checked. */
 const WAIT = 250;
 /** Milliseconds between two checks whether a closing bus has read a message. */
@@ -62,6 +64,8 @@ interface Target extends Address {
   length: number;
   /** Whether the worker waits for room in the queue. */
   blocked: boolean;
+  /** Whether the receiver took long to make room. Then this thread does not block for it. */
+  slow: boolean;
   /** The time when the queue last accepted a message, by `performance.now()`. */
   accepted: number;
 }
@@ -88,7 +92,7 @@ export class Outbox {
     if (!target) {
       target = {
         ...{ bus, queue, pymq, waiting: new Fifo<Outgoing>(), packed: [], files: [] },
-        ...{ message: this.#scratch, length: 0, blocked: false, accepted: 0 },
+        ...{ message: this.#scratch, length: 0, blocked: false, slow: false, accepted: 0 },
       };
       this.#targets.set(queue, target);
     }
@@ -108,21 +112,35 @@ export class Outbox {
 
   #flush(): void {
     this.#flushing = false;
-    const until = performance.now() + BLOCKING;
+    const full = new Map<Target, OpenQueue>();
     for (const target of this.#ready) {
       this.#ready.delete(target);
-      try {
-        this.#drain(target, until);
-      } catch (error) {
-        this.#fail(target, () => error);
-      }
+      this.#drain(target, full);
+    }
+    // one wait for all, after each has received what fits: a receiver that reads nothing delays no other one
+    for (const until = performance.now() + BLOCKING; this.#block(full, until););
+    for (const [target, queue] of full) {
+      target.slow = true;
+      void this.#wait(target, queue);
     }
   }
 
-  #drain(target: Target, until: number): void {
+  /** Sends the messages for which a target has room. If it becomes full, adds it to `full`. */
+  #drain(target: Target, full: Map<Target, OpenQueue>): void {
+    full.delete(target);
+    try {
+      const queue = this.#send(target);
+      if (queue) full.set(target, queue);
+    } catch (error) {
+      this.#fail(target, () => error);
+    }
+  }
+
+  /** Sends messages. Returns the queue if it is full. */
+  #send(target: Target): OpenQueue | undefined {
     const { posix, queues } = this.#context;
     const queue = queues.use(target.queue);
-    if (!queue) return this.#fail(target, () => GONE);
+    if (!queue) return void this.#fail(target, () => GONE);
     target.accepted = performance.now();
     while (target.packed.length > 0 || this.#pack(target, queue)) {
       const result = posix.send(queue.descriptor, target.message, target.length);
@@ -132,32 +150,44 @@ export class Outbox {
         target.files = [];
         if (!queues.exists(queue)) {
           void this.#awaitLastRead(target.bus, queue, target.message.slice(0, target.length), packed);
-          return this.#fail(target, () => GONE);
+          return void this.#fail(target, () => GONE);
         }
         for (const outgoing of packed) outgoing.sent();
       } else if (result === -Errno.EAGAIN) {
-        if (!this.#block(queue, until)) return void this.#wait(target, queue);
+        target.message = target.message.slice(0, target.length); // other targets use the buffer
+        return queue;
       } else if (result !== -Errno.EINTR) {
-        return this.#fail(target, ({ topic }) => systemError(result, `Cannot ${sending(topic)}`));
+        return void this.#fail(target, ({ topic }) => systemError(result, `Cannot ${sending(topic)}`));
       }
     }
     this.#targets.delete(target.queue);
+    return undefined;
   }
 
-  /** Blocks this thread until the queue has room, or until the given time. Returns whether the queue has room. */
-  #block(queue: OpenQueue, until: number): boolean {
+  /**
+   * Blocks this thread until a full target that is not slow has room, or until the given time, and sends to those that have room. Returns
+   * whether some had.
+   */
+  #block(full: Map<Target, OpenQueue>, until: number): boolean {
     const left = until - performance.now();
-    if (left <= 0) return false;
-    const descriptor = new DataView(new ArrayBuffer(8));
-    descriptor.setInt32(0, queue.descriptor, true);
-    descriptor.setInt16(4, POLLOUT, true);
-    return this.#context.posix.poll(new Uint8Array(descriptor.buffer), 1, left) > 0;
+    const prompt = [...full].filter(([{ slow }]) => !slow);
+    if (left <= 0 || prompt.length === 0) return false;
+    const entries = new DataView(new ArrayBuffer(8 * prompt.length));
+    for (const [i, [, { descriptor }]] of prompt.entries()) {
+      entries.setInt32(8 * i, descriptor, true);
+      entries.setInt16(8 * i + 4, POLLOUT, true);
+    }
+    if (this.#context.posix.poll(new Uint8Array(entries.buffer), prompt.length, left) <= 0) return false;
+    for (const [i, [target]] of prompt.entries()) {
+      if (entries.getInt16(8 * i + 6, true) !== 0) this.#drain(target, full);
+    }
+    return true;
   }
 
   async #wait(target: Target, queue: OpenQueue): Promise<void> {
     const { gone, queues, writable, sendTimeout } = this.#context;
     target.blocked = true;
-    target.message = target.message.slice(0, target.length);
+    const since = performance.now();
     const { signal } = this.#closing;
     queues.hold(queue);
     while (!signal.aborted) {
@@ -179,6 +209,7 @@ export class Outbox {
     }
     queues.release(queue);
     target.blocked = false;
+    target.slow = performance.now() - since > PROMPT;
     if (target.packed.length + target.waiting.length === 0) return;
     this.#ready.add(target);
     this.#flush();

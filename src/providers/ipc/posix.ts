@@ -12,6 +12,8 @@ import { encodePath, Files, O_CLOEXEC, O_CREAT, O_EXCL, O_NONBLOCK, O_RDWR } fro
 export { encodePath, type Mapping, type Stat } from "./files.ts";
 
 const CLOCK_MONOTONIC = 1;
+/** A limit of a process that does not exist: RLIM_INFINITY. */
+const UNLIMITED = 2n ** 64n - 1n;
 
 /** Events of {@linkcode Posix.poll}. */
 export const POLLIN = 1;
@@ -43,6 +45,7 @@ export class Posix extends Files {
   #native: Library["native"];
   #errno: Library["errno"];
   #cpu: Library["cpu"];
+  #thread: number;
   #attributes = new Uint8Array(64);
   #attributesView = new DataView(this.#attributes.buffer);
   #time = new Uint8Array(16);
@@ -57,6 +60,7 @@ export class Posix extends Files {
     this.#errno = library.errno;
     this.#cpu = library.cpu;
     this.user = this.#native.geteuid();
+    this.#thread = this.thread();
   }
 
   /** Returns whether a process has this id, even if `/proc` does not show it. */
@@ -69,8 +73,34 @@ export class Posix extends Files {
     return this.#native.syscall(this.#cpu.gettid, 0, null, 0, 0, null);
   }
 
-  /** Opens a queue in non-blocking mode. With `create`, a missing queue is created. */
+  /**
+   * Opens a queue in non-blocking mode. With `create`, a missing queue is created. The position of the descriptor, which queues do not use, is
+   * the id of this thread: see {@linkcode Posix.openedBy}.
+   */
   openQueue(
+    name: string,
+    create?: { readonly messages: number; readonly size: number; readonly mode: number; readonly exclusive?: boolean },
+  ): number {
+    const descriptor = this.#openQueue(name, create);
+    if (descriptor >= 0) this.#native.lseek(descriptor, this.#thread, 0);
+    return descriptor;
+  }
+
+  /** Returns the descriptors of queues that a thread of this process has opened. */
+  openedBy(thread: number): number[] {
+    const listed = this.list("/proc/self/fd");
+    return (typeof listed === "number" ? [] : listed).map(Number).filter((descriptor) => {
+      if (!String(this.readLink(`/proc/self/fd/${descriptor}`)).startsWith("/pymq_")) return false;
+      const file = this.openFile(`/proc/self/fdinfo/${descriptor}`);
+      if (file < 0) return false;
+      const buffer = new Uint8Array(64);
+      const length = this.read(file, buffer);
+      this.close(file);
+      return new TextDecoder().decode(buffer.subarray(0, Math.max(0, length))).startsWith(`pos:\t${thread}\n`);
+    });
+  }
+
+  #openQueue(
     name: string,
     create?: { readonly messages: number; readonly size: number; readonly mode: number; readonly exclusive?: boolean },
   ): number {
@@ -121,6 +151,25 @@ export class Posix extends Files {
   now(): number {
     this.#native.clock_gettime(CLOCK_MONOTONIC, this.#time);
     return Number(this.#timeView.getBigInt64(0, true)) * 1_000 + Number(this.#timeView.getBigInt64(8, true)) / 1e6;
+  }
+
+  /** Returns the soft and the hard limit of this process for a resource, or an errno. */
+  limit(resource: number): { readonly soft: number; readonly hard: number } | number {
+    const result = this.result(this.#native.prlimit(0, resource, null, this.#time));
+    if (result < 0) return result;
+    const value = (offset: number) => {
+      const limit = this.#timeView.getBigUint64(offset, true);
+      return limit === UNLIMITED ? Infinity : Number(limit);
+    };
+    return { soft: value(0), hard: value(8) };
+  }
+
+  /** Sets the soft and the hard limit of this process for a resource. */
+  setLimit(resource: number, soft: number, hard: number): number {
+    [soft, hard].forEach((limit, i) =>
+      this.#timeView.setBigUint64(8 * i, limit === Infinity ? UNLIMITED : BigInt(limit), true)
+    );
+    return this.result(this.#native.prlimit(0, resource, this.#time, null));
   }
 
   /** Creates an eventfd: a counter that can be polled. */

@@ -4,9 +4,8 @@
  * @module
  */
 import * as v from "valibot";
-import { fields, must, parseOptions, whole } from "../../internal/options.ts";
+import { amount, fields, flag, must, parseOptions, whole } from "../../internal/options.ts";
 import type { Provider } from "../../provider/provider.ts";
-import { CAPACITY } from "./mqueues.ts";
 import { openSender } from "./sender.ts";
 import type { Settings } from "./namespace.ts";
 
@@ -19,9 +18,19 @@ export interface IpcOptions {
   /**
    * The largest message, in bytes, of a named queue that this bus creates. Larger items go into files, which PyMQ cannot read. Default
    * 8,192, as PyMQ has it: the most that Linux allows a plain user. A queue uses 10 times as much of RLIMIT_MSGQUEUE (819,200 bytes for all
-   * queues of a user). When that is used up, new queues are smaller.
+   * queues of a user). When that is used up, the items of new queues are in files.
    */
   readonly messageSize?: number;
+  /**
+   * The number of items that may wait in a queue before `put` waits for room. Default `Infinity`: only the space in the directory limits
+   * it. The kernel's queue holds 10 items; the others are in files.
+   */
+  readonly capacity?: number;
+  /**
+   * Whether to raise RLIMIT_MSGQUEUE beyond the hard limit, which needs CAP_SYS_RESOURCE. Default false: a bus raises the soft limit to the
+   * hard one.
+   */
+  readonly raiseLimit?: boolean;
 }
 
 /** The smallest `messageSize` in bytes: the name of a file fits into it. */
@@ -32,6 +41,8 @@ const OPTIONS = fields({
   group: v.optional(whole("the id of a group")),
   directory: v.optional(v.pipe(v.string(PATH), v.startsWith("/", PATH)), "/dev/shm"),
   messageSize: v.optional(whole(`a whole number of bytes, at least ${LEAST_MESSAGE}`, LEAST_MESSAGE), 8_192),
+  capacity: v.optional(amount("a number of items, at least 1", 1), Infinity),
+  raiseLimit: v.optional(flag(), false),
 });
 
 /**
@@ -49,8 +60,12 @@ const OPTIONS = fields({
  * ```
  */
 export function ipc(options: IpcOptions = {}): Provider {
-  const { group, directory, messageSize } = parseOptions(OPTIONS, options, "Cannot create an IPC provider");
-  const settings: Settings = { group, directory, messageSize, pymqDirectory: "/run/shm" };
+  const { group, directory, messageSize, capacity, raiseLimit } = parseOptions(
+    OPTIONS,
+    options,
+    "Cannot create an IPC provider",
+  );
+  const settings: Settings = { group, directory, messageSize, capacity, raiseLimit, pymqDirectory: "/run/shm" };
   return {
     name: "ipc",
     features: {
@@ -58,7 +73,7 @@ export function ipc(options: IpcOptions = {}): Provider {
       ordered: true,
       durable: true,
       shared: true,
-      capacity: CAPACITY,
+      capacity,
       maxBody: Infinity,
       exactSize: true,
       exactAttempts: true,

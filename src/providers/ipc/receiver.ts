@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { pause, RETRY, spread } from "../../internal/time.ts";
 import { BusError, ClosedError, ProviderError } from "../../errors.ts";
 import type {
   AskHandler,
@@ -16,20 +17,26 @@ import type {
 } from "../../provider/provider.ts";
 import { filterKey, Router } from "../../provider/router.ts";
 import { removeBus } from "./cleanup.ts";
-import { check } from "./errors.ts";
+import { check, isLimit } from "./errors.ts";
 import { type Frame, readEvents, readLarge } from "./frames.ts";
 import { CrashSlot } from "./crash_slot.ts";
 import { Leases } from "./leases.ts";
+import { Moves } from "./moves.ts";
 import { PollLoop } from "./poll_loop.ts";
 import { eventsOf, inboxOf } from "./names.ts";
 import { Errno } from "./errno.ts";
 import { EVENTS, INBOX, type OpenQueue } from "./mqueues.ts";
 import { BUSES, Namespace, type Settings } from "./namespace.ts";
 import { ItemReceiver } from "./item_receiver.ts";
+import { Refill } from "./refill.ts";
 import { recordThread } from "./worker_thread.ts";
 
 /** Milliseconds between two checks for dead buses and for PyMQ's directory, times the number of buses. */
 const CLEANUP_INTERVAL = 2_000;
+/** Milliseconds until a bus checks for overflow again if there was none: another bus that has ended may have left some. */
+const REFILL_INTERVAL = 2_000;
+/** Milliseconds that opening waits for room. */
+const ROOM = 2_000;
 /** The largest number of messages that are read from one queue in a row. */
 const READ_LIMIT = 64;
 
@@ -46,10 +53,23 @@ export async function openReceiver(context: ReceiverContext): Promise<Receiver> 
         other.close();
       }
     }
-    return open(context, settings, namespace);
+    return await openWhenRoom(context, settings, namespace);
   } catch (error) {
     namespace.close();
     throw error;
+  }
+}
+
+/** Opens a bus. If the limits leave no room for its queues, it waits a moment: others may need that room only briefly. */
+async function openWhenRoom(context: ReceiverContext, settings: Settings, namespace: Namespace): Promise<Receiver> {
+  const end = performance.now() + Math.min(ROOM, context.connectTimeout / 2);
+  while (true) {
+    try {
+      return open(context, settings, namespace);
+    } catch (error) {
+      if (!isLimit(error) || performance.now() >= end) throw error;
+    }
+    await pause(spread(RETRY.prompt.min));
   }
 }
 
@@ -76,10 +96,13 @@ class IpcReceiver implements AskHandler, Receiver {
   #namespace: Namespace;
   #events: OpenQueue;
   #inbox: OpenQueue;
+  /** The number of messages that the inbox holds. */
+  #inboxMessages: number;
   #pollLoop: PollLoop;
   #leases: Leases;
   #crashSlot: CrashSlot;
   #itemReceiver: ItemReceiver;
+  #refill: Refill;
   #router = new Router();
   /** The functions that end the subscriptions, by the keys of the filters. */
   #unsubscribers = new Map<string, () => void>();
@@ -95,12 +118,17 @@ class IpcReceiver implements AskHandler, Receiver {
     this.#events = namespace.queues.create(eventsOf(name), EVENTS);
     this.#inbox = namespace.queues.create(inboxOf(name), INBOX);
     recordThread(namespace, name, [this.#events.descriptor, this.#inbox.descriptor]);
+    this.#inboxMessages = namespace.posix.attributes(this.#inbox.descriptor)?.messages ?? 1;
     this.#buffer = new Uint8Array(Math.max(this.#events.size, this.#inbox.size));
     this.#pollLoop = new PollLoop(namespace.posix, eventfd, context);
-    this.#leases = new Leases(namespace, name);
+    const moves = new Moves(namespace, name);
+    this.#leases = new Leases(namespace, name, moves);
+    this.#refill = new Refill(namespace, moves, () => this.#leases.key());
     this.#crashSlot = new CrashSlot(namespace, name);
     this.#itemReceiver = new ItemReceiver(
       namespace,
+      name,
+      moves,
       this.#leases,
       this.#crashSlot,
       this.#pollLoop,
@@ -108,6 +136,7 @@ class IpcReceiver implements AskHandler, Receiver {
       context.fault,
     );
     void this.#pollLoop.wait(undefined, "in", Infinity, { probe: () => this.#cleanUp() });
+    void this.#pollLoop.wait(undefined, "in", Infinity, { probe: () => this.#fillQueues() });
     this.#pollLoop.read(this.#inbox.descriptor, () => this.#readInbox());
     this.#readEvents();
     context.onDrain = () => this.#readEvents();
@@ -205,6 +234,7 @@ class IpcReceiver implements AskHandler, Receiver {
     for (const { name } of [this.#events, this.#inbox]) this.#namespace.posix.unlinkQueue(name);
     this.#read(this.#events, (frame) => this.#emit(frame));
     this.#readInbox();
+    this.#itemReceiver.close();
     this.#crashSlot.close();
     removeBus(this.#namespace, this.inbox);
     try {
@@ -218,6 +248,7 @@ class IpcReceiver implements AskHandler, Receiver {
 
   /** Removes dead buses. Returns the milliseconds until the next cleanup, which grow with the number of buses. */
   #cleanUp(): number {
+    this.#namespace.waiting.removeIdle(this.inbox);
     let buses: readonly string[] = [];
     try {
       buses = this.#namespace.buses();
@@ -234,6 +265,17 @@ class IpcReceiver implements AskHandler, Receiver {
     return every - performance.now() % every; // at the same moments as other probes, so that the thread wakes once
   }
 
+  /** Fills the kernel's queues from their overflow. Returns the milliseconds until the next time. */
+  #fillQueues(): number {
+    try {
+      const next = this.#refill.pass();
+      if (next < Infinity) return next;
+    } catch (error) {
+      this.#context.fault(error);
+    }
+    return REFILL_INTERVAL - performance.now() % REFILL_INTERVAL;
+  }
+
   /** Reads events as long as the main thread keeps up. Unread events stay in the queue, and their senders wait. */
   #readEvents(): void {
     this.#pollLoop.read(this.#events.descriptor, () => {
@@ -243,17 +285,19 @@ class IpcReceiver implements AskHandler, Receiver {
   }
 
   #readInbox(): void {
-    this.#read(this.#inbox, ({ body }) => this.#context.inbox(body));
+    const read = this.#read(this.#inbox, ({ body }) => this.#context.inbox(body));
+    if (read >= this.#inboxMessages) this.#pollLoop.probeAll(); // it may have been full, without room for an empty message
   }
 
-  #read({ descriptor }: OpenQueue, take: (frame: Frame) => void): void {
+  /** Reads the messages of a queue. Returns how many it has read. An empty message reports an item for which this bus waits. */
+  #read({ descriptor }: OpenQueue, take: (frame: Frame) => void): number {
     for (let i = 0; i < READ_LIMIT; i++) {
       const length = this.#namespace.posix.receive(descriptor, this.#buffer);
       if (length < 0) {
         if (length !== -Errno.EAGAIN && length !== -Errno.EINTR) {
           this.#context.fault(new ProviderError("internal", `Cannot read events: errno ${-length}`));
         }
-        return;
+        return i;
       }
       const frames = readEvents(this.#buffer.subarray(0, length));
       if (!frames) {
@@ -261,11 +305,13 @@ class IpcReceiver implements AskHandler, Receiver {
         this.#context.fault(new ProviderError("internal", text));
         continue;
       }
+      if (frames.length === 0) this.#pollLoop.probeAll();
       for (const frame of frames) {
         if (!frame.file) take(frame);
         else this.#readLarge(frame.body, take);
       }
     }
+    return READ_LIMIT;
   }
 
   #readLarge(file: string, take: (frame: Frame) => void): void {

@@ -13,6 +13,7 @@ import type {
   SendOptions,
   Waker,
 } from "../../provider/provider.ts";
+import { AnswerQueues } from "./answer_queues.ts";
 import { check } from "./errors.ts";
 import { queueDirectory } from "./items.ts";
 import { Leases } from "./leases.ts";
@@ -20,7 +21,6 @@ import { inboxOf } from "./names.ts";
 import { GONE, Outbox, type Outgoing } from "./outbox.ts";
 import { Errno } from "./errno.ts";
 import { ItemSender } from "./item_sender.ts";
-import { REPLIES } from "./mqueues.ts";
 import { Namespace, type Settings } from "./namespace.ts";
 import type { Route } from "./subscriptions.ts";
 import { WorkerThread } from "./worker_thread.ts";
@@ -35,6 +35,9 @@ const ANSWER_LIFE = 5_000;
 /** Milliseconds after which the queue of an unread answer to PyMQ is removed when this bus closes. */
 const UNREAD = 250;
 
+/** Milliseconds within which overflow is announced once. Buses look for it for a second after they have seen some. */
+const OVERFLOW_TOLD = 500;
+
 /** Opens the sending half. */
 export async function openSender(settings: Settings, context: SenderContext): Promise<Sender> {
   // if the worker cannot, the next bus that finds it dead cleans up
@@ -48,6 +51,7 @@ class IpcSender implements Sender, Waker {
   #namespace: Namespace;
   #outbox: Outbox;
   #itemSender: ItemSender;
+  #answerQueues: AnswerQueues;
   #leases: Leases;
   /** The routes that were looked up in this turn, by topic. */
   #routes = new Map<string, Route>();
@@ -84,11 +88,18 @@ class IpcSender implements Sender, Waker {
         namespace.directories.stat(namespace.busDirectory(bus)) === -Errno.ENOENT,
       writable,
     });
-    this.#itemSender = new ItemSender(namespace, settings.messageSize, writable);
+    this.#answerQueues = new AnswerQueues(namespace.queues);
     this.#leases = new Leases(namespace, "");
+    let told = -Infinity;
+    const overflowed = () => {
+      if (performance.now() - told < OVERFLOW_TOLD) return;
+      told = performance.now();
+      namespace.waiting.wakeAll(namespace.buses());
+    };
+    this.#itemSender = new ItemSender(namespace, settings, { key: () => this.#leases.key(), writable, overflowed });
     this.replies = {
       lingers: false,
-      open: (queue) => this.#openReplies(queue),
+      open: (queue) => this.#answerQueues.open(namespace.names.queue(queue)),
       candidates: async (topic) => {
         const reached = this.#reached.get(topic);
         await undefined; // the events of this turn are sent first, which shows whose queues are gone
@@ -164,11 +175,11 @@ class IpcSender implements Sender, Waker {
 
   // deno-lint-ignore require-await
   async size(queue: string): Promise<number> {
-    const { names, posix, queues } = this.#namespace;
+    const { names, overflow, posix, queues } = this.#namespace;
     const name = names.queue(queue);
     const open = queues.use(name);
     const current = open ? posix.attributes(open.descriptor)?.current ?? 0 : 0;
-    return current + this.#leases.due(name);
+    return current + overflow.size(name) + this.#leases.due(name);
   }
 
   // deno-lint-ignore require-await
@@ -185,6 +196,7 @@ class IpcSender implements Sender, Waker {
     directories.prune("queues");
     this.#leases.forget(name);
     queues.removed(name);
+    this.#answerQueues.removed(name);
     this.#itemSender.removed(name);
   }
 
@@ -203,6 +215,7 @@ class IpcSender implements Sender, Waker {
     const closed = new ClosedError();
     this.#outbox.close(closed);
     this.#itemSender.close(closed);
+    this.#answerQueues.close(closed);
     // a receiver that was terminated has removed nothing, and its bus looks alive as long as this process lives
     await Promise.all([this.#worker?.remove(), this.#removing.idle()]);
     this.#namespace.close();
@@ -236,11 +249,5 @@ class IpcSender implements Sender, Waker {
     }
     this.#routes.set(topic, route = this.#namespace.subscriptions.route(topic));
     return route;
-  }
-
-  // deno-lint-ignore require-await
-  async #openReplies(queue: string): Promise<void> {
-    const { names, queues } = this.#namespace;
-    queues.closeIdle(queues.use(names.queue(queue), REPLIES)!);
   }
 }

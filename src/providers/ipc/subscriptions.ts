@@ -23,6 +23,7 @@ import { type MessageQueues, MQUEUE } from "./mqueues.ts";
 import { type Address, eventsOf, hashed, type Names } from "./names.ts";
 import type { Posix } from "./posix.ts";
 import type { Processes } from "./processes.ts";
+import { WAITING } from "./waiting.ts";
 
 const PATTERNS = "patterns";
 /** Milliseconds for which a route is cached before its subscribers' processes are checked again. */
@@ -208,7 +209,7 @@ export class Subscriptions {
   /** Removes the links and files of a bus. */
   removeBus(bus: string): void {
     for (const root of this.#roots) {
-      for (const directory of ["subscribers", "topics", "servers"]) this.#removeBus(root, directory, bus);
+      for (const directory of ["subscribers", "topics", "servers", WAITING]) this.#removeBus(root, directory, bus);
       for (const name of root.list(PATTERNS)) if (busOf(name) === bus) this.#unlink(root, PATTERNS, name);
     }
   }

@@ -40,11 +40,12 @@ export class WorkerThread {
 
   /** Reads the record of the worker. If another member of the group has changed the record, still nothing of other namespaces is closed. */
   constructor(namespace: Namespace, bus: string) {
-    const { posix, names, directories, busDirectory } = namespace;
+    const { names, directories, busDirectory } = namespace;
     this.bus = bus;
     this.#eventfd = names.parseBus(bus)?.eventfd;
     this.#namespace = namespace;
-    const recorded = String(posix.readLink(directories.path(`${busDirectory(bus)}/${THREAD}`)));
+    const link = directories.readLink(`${busDirectory(bus)}/${THREAD}`);
+    const recorded = typeof link === "number" ? "" : new TextDecoder().decode(link);
     const [thread = NaN, directory = NaN, ...queues] = recorded.split(" ").map(Number);
     this.#thread = thread;
     this.#directory = directory;
@@ -73,6 +74,8 @@ export class WorkerThread {
       // a worker that closes its bus closes the queues first; what has the directory's number then may belong to another bus
       if (open.length === this.#queues.length && this.#opensDirectory) posix.close(this.#directory);
       for (const descriptor of open) posix.close(descriptor);
+      // named queues that it had open
+      for (const descriptor of posix.openedBy(this.#thread)) posix.close(descriptor);
     }
     if (this.#eventfd !== undefined) posix.close(this.#eventfd);
     this.#eventfd = undefined;

@@ -1,0 +1,138 @@
+/**
+ * Moves items from their files into the kernel's queue. While an item is moved, its file is in a directory that no bus takes from:
+ *
+ *     queues/<queue>/moving/<key>.<starts>.<lease>.<bus>
+ *
+ * However long the bus pauses there, no other bus delivers the item a second time. If the bus ends there, the next bus that checks gives
+ * the item back: it is delivered twice only if its bus was killed between the kernel's acceptance and the removal of the file.
+ *
+ * @module
+ */
+import { mark } from "../../provider/delivery_mark.ts";
+import { Errno } from "./errno.ts";
+import { readItem, writeItem } from "./frames.ts";
+import { bodyDirectory, type Item, nameOfItem, parseItem, pathOf, queueDirectory } from "./items.ts";
+import { LimitedMap } from "../../internal/caches.ts";
+import type { Listing } from "./listing.ts";
+import type { OpenQueue } from "./mqueues.ts";
+import type { Namespace } from "./namespace.ts";
+
+/** Milliseconds that a take waits for an item that another bus is moving. A bus that pauses longer does not stop the queue. */
+const PATIENCE = 50;
+/** Milliseconds between two checks whether the item has been moved. */
+const CHECK_INTERVAL = 1;
+/** The largest number of queues whose listing is cached, and of items that are known to be moved by a paused bus. */
+const CACHE_SIZE = 4_096;
+
+/** Moves items for one bus. */
+export class Moves {
+  #namespace: Namespace;
+  #bus: string;
+  #moving = new LimitedMap<string, Listing>(CACHE_SIZE);
+  /** The items whose buses have paused while they moved them. */
+  #paused = new LimitedMap<string, true>(CACHE_SIZE);
+
+  /** Creates the moves of the bus of this name. */
+  constructor(namespace: Namespace, bus: string) {
+    this.#namespace = namespace;
+    this.#bus = bus;
+  }
+
+  /**
+   * Moves the item in the file `from` to the front or the end of the kernel's queue. Returns 0, or EAGAIN if there is no room and the file
+   * is in its place again, or the error of moving the file.
+   */
+  move(queue: string, from: string, item: Item, where: "front" | "end"): number {
+    const { directories, queues } = this.#namespace;
+    const open = queues.use(queue);
+    if (!open) return -Errno.EAGAIN;
+    const directory = `${queueDirectory(queue)}/moving`;
+    const name = nameOfItem({ ...item, bus: this.#bus });
+    const path = `${directory}/${name}`;
+    const moved = directories.within(directory, () => directories.rename(from, path));
+    if (moved < 0) return moved;
+    if (this.#send(open, directory, name, item.starts, where)) {
+      directories.unlink(path);
+      return 0;
+    }
+    directories.within(from.slice(0, from.lastIndexOf("/")), () => directories.rename(path, from));
+    return -Errno.EAGAIN;
+  }
+
+  /** Puts a message at the front of the kernel's queue. Returns false if the queue has no room. */
+  putFirst(queue: string, message: Uint8Array, starts: number): boolean {
+    const open = this.#namespace.queues.use(queue);
+    return open !== undefined && this.#put(open, message, starts, "front");
+  }
+
+  /** Waits until no other bus moves an item of this queue. */
+  settle(queue: string): void {
+    const { posix } = this.#namespace;
+    const end = performance.now() + PATIENCE;
+    while (true) {
+      const moving = this.recover(queue).filter((name) => !this.#paused.has(name));
+      if (moving.length === 0) return;
+      if (performance.now() >= end) return moving.forEach((name) => this.#paused.set(name, true));
+      posix.poll(new Uint8Array(0), 0, CHECK_INTERVAL);
+    }
+  }
+
+  /** Gives back the items whose bus has ended while it moved them. Returns the other items that are being moved. */
+  recover(queue: string): string[] {
+    const { directories, posix } = this.#namespace;
+    return this.#listing(queue).names().filter((name) => {
+      const item = parseItem(name);
+      if (!item || item.bus === this.#bus) return false;
+      if (!this.#namespace.ended(item.bus)) return true;
+      const path = pathOf(queue, `moving/${name}`);
+      directories.setModified(path, posix.now());
+      directories.within(
+        `${queueDirectory(queue)}/back`,
+        () => directories.rename(path, pathOf(queue, `back/${name}`)),
+      );
+      return false;
+    });
+  }
+
+  #listing(queue: string): Listing {
+    let listing = this.#moving.get(queue);
+    if (!listing) {
+      listing = this.#namespace.directories.listing(`${queueDirectory(queue)}/moving`);
+      this.#moving.set(queue, listing);
+    }
+    return listing;
+  }
+
+  #send(open: OpenQueue, directory: string, name: string, starts: number, where: "front" | "end"): boolean {
+    try {
+      return this.#put(open, this.#namespace.bodyFiles.readItem(directory, name), starts, where);
+    } catch {
+      return false; // the queue has just been removed, or no descriptor is left
+    }
+  }
+
+  #put(open: OpenQueue, item: Uint8Array, starts: number, where: "front" | "end"): boolean {
+    const { bodyFiles, posix, queues } = this.#namespace;
+    const { text, file } = readItem(item);
+    const marked = (text: string, file: boolean) => writeItem(starts > 0 ? text + mark(starts) : text, file);
+    let message = marked(text, file);
+    let inline = false;
+    // PyMQ cannot read files: a body that fits into a message leaves its file
+    if (file && this.#fits(open, text)) {
+      const whole = marked(bodyFiles.read(bodyDirectory(open.name), text), false);
+      inline = whole.length <= open.size;
+      if (inline) message = whole;
+    }
+    if (message.length > open.size) return false;
+    const sent = where === "front"
+      ? queues.putFirst(open, message)
+      : posix.send(open.descriptor, message, message.length) === 0;
+    if (sent && inline) bodyFiles.remove(bodyDirectory(open.name), text);
+    return sent;
+  }
+
+  #fits({ name, size }: OpenQueue, file: string): boolean {
+    const stat = this.#namespace.directories.stat(`${bodyDirectory(name)}/${file}`);
+    return typeof stat === "object" && stat.size <= size;
+  }
+}

@@ -1,0 +1,146 @@
+/**
+ * The overflow of a queue: the items for which the kernel's queue has no room. Each is a link whose target is its message, in pages:
+ *
+ *     queues/<queue>/over/<page>/<key>.0.0.over
+ *
+ * A link is created in one step, so no bus sees half an item, and a small one takes no block of the file system. Pages keep the listings
+ * short. Both pages and items are taken in the order of their names, which begin with the time.
+ *
+ * While a queue has overflow, items are put only there, so all items in the kernel's queue are older. A bus takes one from the overflow
+ * if the kernel's queue was empty after that item had become the oldest one: see {@linkcode Overflow.oldest}.
+ *
+ * @module
+ */
+import { LimitedMap } from "../../internal/caches.ts";
+import type { BodyFiles } from "./body_files.ts";
+import type { Directories } from "./directories.ts";
+import { check } from "./errors.ts";
+import { nameOfItem, parseItem, queueDirectory } from "./items.ts";
+import type { Listing } from "./listing.ts";
+import type { Names } from "./names.ts";
+
+/** The number of items in a page, about. */
+const PAGE = 256;
+/** Bytes that an entry adds to the size of a directory in memory. Other file systems have shorter or longer pages. */
+const ENTRY_BYTES = 20;
+/** The largest number of queues, and of pages, whose listings are cached. */
+const CACHE_SIZE = 1_024;
+
+/** The oldest known items of a queue, in one page. */
+interface Head {
+  readonly page: string;
+  /** The names of items, the oldest first. */
+  readonly names: readonly string[];
+  next: number;
+}
+
+/** The parts of a namespace that {@linkcode Overflow} uses. */
+export interface OverflowContext {
+  readonly bodyFiles: BodyFiles;
+  readonly directories: Directories;
+  readonly names: Names;
+}
+
+/** The oldest item of a queue's overflow. */
+export interface Oldest {
+  readonly path: string;
+  readonly name: string;
+}
+
+/** The overflow of the queues of one namespace, for one half of a bus. */
+export class Overflow {
+  #context: OverflowContext;
+  #pages = new LimitedMap<string, Listing>(CACHE_SIZE);
+  #items = new LimitedMap<string, Listing>(CACHE_SIZE);
+  #heads = new LimitedMap<string, Head>(CACHE_SIZE);
+
+  /** Creates the overflow of a namespace's queues. */
+  constructor(context: OverflowContext) {
+    this.#context = context;
+  }
+
+  /** Returns whether a queue has overflow. */
+  any(queue: string): boolean {
+    return this.#pagesOf(queue).length > 0;
+  }
+
+  /** Puts a message at the end. `key` is later than those of earlier puts. */
+  put(queue: string, key: string, message: Uint8Array): void {
+    const { bodyFiles, directories, names } = this.#context;
+    const name = nameOfItem({ key, starts: 0, lease: 0, unconfirmed: false, bus: "over" });
+    let page = last(this.#pagesOf(queue));
+    const stat = page === undefined ? undefined : directories.stat(this.#path(queue, page));
+    if (page === undefined || (typeof stat === "object" && stat.size >= PAGE * ENTRY_BYTES)) page = key;
+    const what = `Cannot put into ${names.title(queue)} by a link in ${directories.root}`;
+    check(bodyFiles.writeLink(this.#path(queue, page), name, message), what);
+  }
+
+  /** Returns the number of items. */
+  size(queue: string): number {
+    let size = 0;
+    for (const page of this.#pagesOf(queue)) size += this.#namesIn(queue, page).filter(parseItem).length;
+    return size;
+  }
+
+  /**
+   * Returns the path of the oldest item. The caller may take it if it has found the kernel's queue empty after this call, or if it has just
+   * taken the item before. If it cannot be taken, another bus has taken or moved it, and the kernel's queue must be checked again.
+   */
+  oldest(queue: string): Oldest | undefined {
+    const head = this.#heads.get(queue) ?? this.#findHead(queue);
+    if (!head) return undefined;
+    const name = head.names[head.next]!;
+    return { path: `${this.#path(queue, head.page)}/${name}`, name };
+  }
+
+  /** Reports that the oldest item was taken or moved, by this bus or another one. */
+  taken(queue: string): void {
+    const head = this.#heads.get(queue);
+    if (head && ++head.next >= head.names.length) this.#heads.delete(queue);
+  }
+
+  /** Reads the pages again before the next item is taken. */
+  refresh(queue: string): void {
+    this.#heads.delete(queue);
+  }
+
+  #findHead(queue: string): Head | undefined {
+    const { directories } = this.#context;
+    for (const page of [...this.#pagesOf(queue)].sort()) {
+      const names = this.#namesIn(queue, page).filter(parseItem).sort();
+      if (names.length > 0) {
+        const head = { page, names, next: 0 };
+        this.#heads.set(queue, head);
+        return head;
+      }
+      directories.prune(this.#path(queue, page)); // unless another bus has just put an item into it
+    }
+    return undefined;
+  }
+
+  #pagesOf(queue: string): readonly string[] {
+    return this.#listing(this.#pages, this.#path(queue)).names();
+  }
+
+  #namesIn(queue: string, page: string): readonly string[] {
+    return this.#listing(this.#items, this.#path(queue, page)).names();
+  }
+
+  #listing(listings: Map<string, Listing>, path: string): Listing {
+    let listing = listings.get(path);
+    if (!listing) listings.set(path, listing = this.#context.directories.listing(path));
+    return listing;
+  }
+
+  #path(queue: string, page?: string): string {
+    const path = `${queueDirectory(queue)}/over`;
+    return page === undefined ? path : `${path}/${page}`;
+  }
+}
+
+/** Returns the name that is the last one in order. */
+function last(names: readonly string[]): string | undefined {
+  let last: string | undefined;
+  for (const name of names) if (last === undefined || name > last) last = name;
+  return last;
+}

@@ -1,0 +1,102 @@
+/**
+ * The buses that wait for items of a queue. Items in files wake no bus by themselves, so the bus that puts one sends a message without frames to
+ * the inbox of each of these buses.
+ *
+ *     waiting/<queue>/<bus>
+ *
+ * @module
+ */
+import { LimitedMap } from "../../internal/caches.ts";
+import type { Directories } from "./directories.ts";
+import { Errno } from "./errno.ts";
+import { BATCH_BYTES, writeBatch } from "./frames.ts";
+import type { Listing } from "./listing.ts";
+import type { MessageQueues } from "./mqueues.ts";
+import { inboxOf, type Names } from "./names.ts";
+import type { Posix } from "./posix.ts";
+
+/** The directory of all queues. */
+export const WAITING = "waiting";
+/** Milliseconds for which a bus stays registered after its last wait, so that repeated gets need no system call. */
+const LINGER = 1_000;
+/** The largest number of queues whose listing is cached. */
+const CACHE_SIZE = 4_096;
+
+/** A message without frames. */
+const EMPTY = new Uint8Array(BATCH_BYTES);
+writeBatch([], EMPTY);
+
+/** The parts of a namespace that {@linkcode Waiting} uses. */
+export interface WaitingContext {
+  readonly directories: Directories;
+  readonly names: Names;
+  readonly posix: Posix;
+  readonly queues: MessageQueues;
+}
+
+/** The buses that wait, for one half of a bus. */
+export class Waiting {
+  #context: WaitingContext;
+  #listings = new LimitedMap<string, Listing>(CACHE_SIZE);
+  /** Queue → the time of the last wait of this bus, by `performance.now()`. */
+  #registered = new Map<string, number>();
+
+  /** Creates the list of a namespace. */
+  constructor(context: WaitingContext) {
+    this.#context = context;
+  }
+
+  /** Registers a bus. It has to check the queue once more before it waits. */
+  add(queue: string, bus: string): void {
+    const before = this.#registered.has(queue);
+    this.#registered.set(queue, performance.now());
+    if (before) return;
+    const { directories } = this.#context;
+    const path = directoryOf(queue);
+    const made = directories.within(path, () => directories.symlink("bus", `${path}/${bus}`));
+    if (made < 0 && made !== -Errno.EEXIST) this.#registered.delete(queue); // without room for the entry, it polls
+  }
+
+  /** Removes a bus from the queues for which it has not waited for a while. */
+  removeIdle(bus: string): void {
+    for (const [queue, used] of this.#registered) {
+      if (performance.now() - used > LINGER) this.#remove(queue, bus);
+    }
+  }
+
+  /** Wakes the buses that wait for items of this queue. */
+  wake(queue: string): void {
+    let listing = this.#listings.get(queue);
+    if (!listing) this.#listings.set(queue, listing = this.#context.directories.listing(directoryOf(queue)));
+    try {
+      this.wakeAll(listing.names());
+    } catch {
+      // no descriptor is left: they find the item when they check
+    }
+  }
+
+  /** Wakes these buses, so that they check the queues. */
+  wakeAll(buses: readonly string[]): void {
+    const { names, posix, queues } = this.#context;
+    for (const bus of buses) {
+      if (!names.parseBus(bus)) continue;
+      try {
+        const inbox = queues.use(inboxOf(bus));
+        if (inbox) posix.send(inbox.descriptor, EMPTY, EMPTY.length); // a full inbox has the same effect when the bus has read it
+      } catch {
+        // no descriptor is left, or the inbox is another user's
+      }
+    }
+  }
+
+  #remove(queue: string, bus: string): void {
+    const { directories } = this.#context;
+    this.#registered.delete(queue);
+    directories.unlink(`${directoryOf(queue)}/${bus}`);
+    directories.prune(directoryOf(queue));
+  }
+}
+
+function directoryOf(queue: string): string {
+  return `${WAITING}${queue}`;
+}

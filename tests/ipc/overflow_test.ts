@@ -1,0 +1,256 @@
+/** Queues that are longer, and more numerous, than the kernel allows. */
+// run: kernel-queues, deadline 400
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { describe, it } from "@std/testing/bdd";
+import { Bus } from "../../src/bus.ts";
+import { ProviderError, QueueFullError } from "../../src/errors.ts";
+import { Errno } from "../../src/providers/ipc/errno.ts";
+import { writeItem } from "../../src/providers/ipc/frames.ts";
+import { queueDirectory } from "../../src/providers/ipc/items.ts";
+import { Leases } from "../../src/providers/ipc/leases.ts";
+import { Names } from "../../src/providers/ipc/names.ts";
+import { loadPosix, type Posix } from "../../src/providers/ipc/posix.ts";
+import { ipc } from "../../src/providers/ipc/provider.ts";
+import { ALL } from "../support/share.ts";
+import { skip } from "../support/skip.ts";
+import { until } from "../support/until.ts";
+import { allOf, busesOf, fresh, HandmadeBus, left, noOtherUser, notMountable, runAs } from "./ground.ts";
+
+const CROWD = new URL("crowd.ts", import.meta.url);
+/** A user of this run alone, so that no other queues count. */
+const USER = 40_000 + Math.floor(Math.random() * 20_000);
+
+describe("a plain user with default limits", () => {
+  // the nightly run has the full numbers
+  const [items, long, processes] = ALL ? [100, 100_000, 50] : [14, 10_000, 4];
+  const shows: [name: string, expected: unknown, what: string, ...counts: number[]][] = [
+    [
+      `has 1,000 queues of ${items} items from 4 processes, of which two are killed`,
+      { rounds: [items, items, items], half: true, lost: true, twice: 0, disordered: true },
+      ...["queues", 1_000, items] as const,
+    ],
+    [`has ${long} items in one queue, in order`, { size: long, disordered: 0, flat: true }, "long", long],
+    ["has 30 waiting gets on 30 queues, which wake at once", { prompt: true }, "gets", 30],
+    [`has two buses in each of ${processes} processes`, { reached: 2 * processes }, "pairs", processes],
+  ];
+  const missing = noOtherUser(CROWD);
+  for (const [name, expected, what, ...counts] of shows) {
+    if (missing) {
+      skip(name, missing);
+      continue;
+    }
+    it(name, async () => {
+      const { output } = await runAs(USER, CROWD, what, fresh(), ...counts.map(String));
+      assertMatch(output, /^\{.*\}$/m);
+      assertEquals(JSON.parse(/^\{.*\}$/m.exec(output)![0]), expected, output);
+    });
+  }
+  const nothing = "has left nothing behind";
+  const blind = missing ?? notMountable();
+  if (blind) skip(nothing, blind);
+  else it(nothing, () => assertEquals(allOf(USER), []));
+});
+
+/** A queue of the kernel as PyMQ sees it. */
+class KernelQueue implements Disposable {
+  readonly #buffer = new Uint8Array(8_192);
+  readonly #descriptor: number;
+
+  private constructor(readonly posix: Posix, descriptor: number) {
+    this.#descriptor = descriptor;
+  }
+
+  static async open(namespace: string, queue: string): Promise<KernelQueue> {
+    const posix = await loadPosix();
+    const descriptor = posix.openQueue(new Names(namespace).queue(queue));
+    assert(descriptor >= 0, `errno ${-descriptor}`);
+    return new KernelQueue(posix, descriptor);
+  }
+
+  get(): string | undefined {
+    const length = this.posix.receive(this.#descriptor, this.#buffer);
+    return length < 0 ? undefined : new TextDecoder().decode(this.#buffer.subarray(0, length));
+  }
+
+  put(text: string): number {
+    const message = new TextEncoder().encode(text);
+    return this.posix.send(this.#descriptor, message, message.length);
+  }
+
+  get size(): number {
+    return this.posix.attributes(this.#descriptor)!.current;
+  }
+
+  [Symbol.dispose](): void {
+    this.posix.close(this.#descriptor);
+  }
+}
+
+function numbers(count: number): number[] {
+  return Array.from({ length: count }, (_, i) => i);
+}
+
+describe("a queue with more items than the kernel holds", () => {
+  it("is refilled in order for PyMQ, whose items are taken in their turn; nothing is left when it is freed", async () => {
+    const namespace = fresh();
+    const bus = await Bus.open(ipc(), { namespace });
+    const queue = bus.queue<number>("queue");
+    const large = "x".repeat(6_000); // PyMQ reads it, although a link cannot hold it
+    for (let i = 0; i < 25; i++) await queue.put(i);
+    const texts = bus.queue<string>("queue");
+    await texts.put(large);
+    for (let i = 25; i < 34; i++) await queue.put(i);
+    assertEquals(await queue.qsize(), 35);
+    {
+      using pymq = await KernelQueue.open(namespace, "queue");
+      const got: (string | undefined)[] = [];
+      for (const most of [10, 20, 30]) {
+        while (got.length < most) got.push(pymq.get());
+        await until("it is filled again", () => pymq.size === Math.min(10, 35 - most));
+      }
+      assertEquals(got, [...numbers(25).map(String), JSON.stringify(large), "25", "26", "27", "28"]);
+      assertEquals(pymq.put("-1"), 0);
+      const rest = [];
+      for (let i = 0; i < 6; i++) rest.push(await queue.get({ timeout: 5_000 }));
+      assertEquals(rest, [29, 30, 31, 32, 33, -1]);
+    }
+    for (let i = 0; i < 30; i++) await queue.put(i);
+    const buses = await busesOf(namespace);
+    await queue.free();
+    await bus.close();
+    assertEquals(await left(namespace, buses, ["queue"]), []);
+  });
+
+  it("keeps its order under leases, when they are given back, and between buses", async () => {
+    const namespace = fresh();
+    await using bus = await Bus.open(ipc(), { namespace });
+    await using other = await Bus.open(ipc(), { namespace });
+    const queue = bus.queue<number>("queue");
+    for (let i = 0; i < 30; i++) await (i % 2 ? queue : other.queue<number>("queue")).put(i);
+    const leases = [];
+    for (let i = 0; i < 15; i++) leases.push(await queue.receive({ timeout: 5_000 }));
+    assertEquals(leases.map(({ item }) => item), numbers(15));
+    assertEquals(await queue.qsize(), 15);
+    for (const lease of leases.reverse()) await lease.nack();
+    const again = [];
+    for (let i = 0; i < 30; i++) again.push(await other.queue<number>("queue").get({ timeout: 5_000 }));
+    assertEquals(again, numbers(30));
+    await queue.free();
+  });
+
+  it("holds as many items as `capacity` says", async () => {
+    for (const capacity of [3, 10, 25]) {
+      const namespace = fresh();
+      await using bus = await Bus.open(ipc({ capacity }), { namespace });
+      const queue = bus.queue<number>("queue");
+      for (let i = 0; i < capacity; i++) await queue.putNowait(i);
+      await assertRejects(() => queue.putNowait(-1), QueueFullError);
+      const put = queue.put(capacity);
+      assertEquals(await queue.get(), 0);
+      await put;
+      const rest = [];
+      for (let i = 0; i < capacity; i++) rest.push(await queue.get({ timeout: 5_000 }));
+      assertEquals(rest, numbers(capacity + 1).slice(1));
+      await queue.free();
+    }
+  });
+});
+
+describe("an item that moves into the kernel's queue", () => {
+  it("is delivered once, however long its bus pauses", async () => {
+    const namespace = fresh();
+    using bus = await HandmadeBus.open(namespace);
+    using other = await HandmadeBus.open(namespace);
+    const { names, posix, queues } = bus.internals;
+    const name = names.queue("queue");
+    queues.use(name, [{ messages: 2, size: 128 }]);
+    const [leases, theirs] = [new Leases(bus.internals, bus.busName), new Leases(other.internals, other.busName)];
+    const receipt = leases.hold(name, leases.key(), writeItem("item", false), 0, 60_000);
+    const { now, send } = posix;
+    let found: unknown[] = [];
+    posix.send = (...args) => {
+      const sent = send.apply(posix, args);
+      posix.now = () => now.call(posix) + 3_600_000;
+      found = theirs.take(name, 10, undefined, () => "item");
+      posix.now = now;
+      return sent;
+    };
+    try {
+      assertEquals(leases.giveBack(name, [receipt], 0, true), [true]);
+    } finally {
+      posix.send = send;
+    }
+    assertEquals(found, []);
+    assertEquals(posix.attributes(queues.use(name)!.descriptor)!.current, 1);
+    posix.unlinkQueue(name);
+    bus.internals.directories.remove(queueDirectory(name));
+    bus.internals.directories.prune("queues");
+  });
+
+  it("comes back if its bus ends before it is sent, also if the process lives", async () => {
+    const namespace = fresh();
+    using bus = await HandmadeBus.open(namespace);
+    using other = await HandmadeBus.open(namespace);
+    const { directories, names } = bus.internals;
+    const name = names.queue("queue");
+    const leases = new Leases(bus.internals, bus.busName);
+    const receipt = leases.hold(name, leases.key(), writeItem("item", false), 0, 60_000);
+    const moving = `${queueDirectory(name)}/moving`;
+    const to = `${moving}/${receipt}`;
+    directories.within(moving, () => directories.rename(`${queueDirectory(name)}/held/${receipt}`, to));
+    const theirs = new Leases(other.internals, other.busName);
+    assertEquals(theirs.due(name), 0);
+    bus.remove();
+    await until("it comes back", () => theirs.due(name) === 1);
+    directories.remove(queueDirectory(name));
+    directories.prune("queues");
+  });
+});
+
+describe("items of which one cannot be given back", () => {
+  it("are all given back in the end, in their order", async () => {
+    const namespace = fresh();
+    await using bus = await Bus.open(ipc(), { namespace });
+    await bus.queue("queue").put("later");
+    using mine = await HandmadeBus.open(namespace);
+    const { names, posix } = mine.internals;
+    const name = names.queue("queue");
+    const leases = new Leases(mine.internals, mine.busName);
+    const receipts = ["a", "b", "c"].map((text) =>
+      leases.hold(name, leases.key(), writeItem(JSON.stringify(text), false), 0, 60_000)
+    );
+    const { rename } = posix;
+    posix.rename = (from, to, ...at) =>
+      to.includes(receipts[2]!.slice(0, 23)) ? -Errno.ENOSPC : rename.call(posix, from, to, ...at);
+    try {
+      await assertRejects(async () => void await leases.giveBack(name, receipts, 0, true), ProviderError, "no space");
+    } finally {
+      posix.rename = rename;
+    }
+    const queue = bus.queue<string>("queue");
+    await until("all are back", async () => await queue.qsize() === 4);
+    const got = [];
+    for (let i = 0; i < 4; i++) got.push(await queue.get({ timeout: 5_000 }));
+    assertEquals(got, ["a", "b", "c", "later"]);
+    await queue.free();
+  });
+});
+
+describe("the limit of queues", () => {
+  it("is raised to the hard one, and beyond it only with `raiseLimit` and the permission", async () => {
+    const posix = await loadPosix();
+    const MSGQUEUE = 12;
+    const before = posix.limit(MSGQUEUE) as { soft: number; hard: number };
+    if (before.hard < Infinity) assertEquals(posix.setLimit(MSGQUEUE, before.hard / 2, before.hard), 0);
+    await (await Bus.open(ipc(), { namespace: fresh() })).close();
+    assertEquals(posix.limit(MSGQUEUE), { soft: before.hard, hard: before.hard });
+    try {
+      await (await Bus.open(ipc({ raiseLimit: true }), { namespace: fresh() })).close();
+      assertEquals(posix.limit(MSGQUEUE), { soft: Infinity, hard: Infinity });
+      posix.setLimit(MSGQUEUE, before.hard, before.hard);
+    } catch (error) {
+      assert(error instanceof ProviderError && error.code === "denied", String(error));
+      assertMatch(error.message, /CAP_SYS_RESOURCE/);
+    }
+  });
+});
