@@ -26,6 +26,11 @@ const IDLE_INTERVAL = 1_000;
 /** Milliseconds between two checks whether a missing queue exists now: a quarter of the time waited so far, within these bounds. */
 const MISSING_INTERVAL = { min: 5, max: 500 };
 
+/** The number of checks in a row that may find overflow, but no item that can be taken: other buses take some first. */
+const QUICK = 16;
+/** Milliseconds between two such checks after that. */
+const UNTAKEN_INTERVAL = 10;
+
 /** Takes items for one bus. */
 export class ItemReceiver {
   #namespace: Namespace;
@@ -59,6 +64,7 @@ export class ItemReceiver {
     this.#messageSize = messageSize;
     this.#fault = fault;
     this.#bodies = new TakenBodies(namespace.bodyFiles);
+    leases.onLost = (receipt) => this.#bodies.lost(receipt);
   }
 
   /** Removes the files of the bodies that were just taken. */
@@ -72,14 +78,18 @@ export class ItemReceiver {
     const start = performance.now();
     const deadline = start + wait;
     const { overflow, queues, waiting } = this.#namespace;
+    let [idle, checked] = [0, start]; // the checks in a row that found nothing although the queue has overflow, and the last one
     while (!signal.aborted && !this.#pollLoop.closed) {
       // it is not created here: a queue that was freed must not come back because a bus waits for its items
       const open = queues.use(name);
       if (open) queues.hold(open);
       const probe = () => {
         waiting.add(name, this.#bus);
-        if (this.#leases.due(name) > 0 || overflow.any(name) || queues.use(name) !== open) return 0;
+        if (this.#leases.due(name) > 0 || queues.use(name) !== open) return 0;
+        // without room in the directory, an item cannot be taken
         const now = performance.now();
+        if (overflow.any(name)) return idle < QUICK ? 0 : Math.max(0, checked + UNTAKEN_INTERVAL - now);
+        idle = 0;
         const { min, max: most } = MISSING_INTERVAL;
         if (!open) return Math.min(most, Math.max(min, (now - start) / 4));
         const every = this.#leases.any(name) ? CHECK_INTERVAL : IDLE_INTERVAL;
@@ -89,6 +99,7 @@ export class ItemReceiver {
         const deliveries = this.#take(name, open, max, lease);
         const now = performance.now();
         if (deliveries.length > 0 || now >= deadline) return deliveries;
+        [idle, checked] = [idle + 1, now];
         await this.#pollLoop.wait(open?.descriptor, "in", deadline - now, { probe, signal });
       } finally {
         // a queue that another bus removes counts towards the limits as long as it is open here
@@ -123,7 +134,9 @@ export class ItemReceiver {
   }
 
   #take(name: string, open: OpenQueue | undefined, max: number, lease: number | undefined): Delivery[] {
-    const deliveries = this.#leases.take(name, max, lease, (receipt) => this.#readHeld(name, receipt, lease));
+    const read = (receipt: string) => this.#readHeld(name, receipt, lease);
+    const deliveries = this.#leases.take(name, max, lease, read);
+    const { queues } = this.#namespace;
     if (open && this.#buffer.length < open.size) this.#buffer = new Uint8Array(open.size);
     try {
       let untaken: string | undefined;
@@ -132,6 +145,7 @@ export class ItemReceiver {
         const oldest = this.#oldest(name);
         if (open) this.#takeMessages(name, open, max, lease, deliveries);
         if (!oldest || deliveries.length >= max || oldest.path === untaken) break;
+        if (queues.use(name) !== open) break; // it was created meanwhile, and has older items
         untaken = this.#takeOverflow(name, oldest, max, lease, deliveries);
       }
     } catch (error) {
@@ -255,7 +269,7 @@ export class ItemReceiver {
     const { bodyFiles } = this.#namespace;
     try {
       const body = bodyFiles.read(bodyDirectory(queue), text);
-      if (removed) this.#bodies.add(queue, body, text);
+      if (removed) this.#bodies.add(receipt, queue, body, text);
       return body;
     } catch (error) {
       this.#throwIfLater(error, bodyDirectory(queue), text, queue, receipt);

@@ -176,7 +176,8 @@ export class ItemSender {
   #try(queue: string, item: PendingItem): boolean {
     const { names, overflow, posix, queues, waiting } = this.#namespace;
     const doing = `put into ${names.title(queue)}`;
-    const overflows = overflow.any(queue);
+    const any = overflow.any(queue);
+    const overflows = any || overflow.moves(queue);
     const open = overflows ? queues.use(queue) : queues.useNamed(queue, this.#messageSize);
     if (this.#capacity < Infinity && this.#count(queue, open) >= this.#capacity) return false;
     try {
@@ -200,7 +201,7 @@ export class ItemSender {
       throw error;
     }
     waiting.wake(queue);
-    if (!overflows) this.#context.overflowed();
+    if (!any) this.#context.overflowed();
     return true;
   }
 

@@ -43,6 +43,11 @@ export function pathOf(queue: string, name: string): string {
   return `${queueDirectory(queue)}/${name}`;
 }
 
+/** Returns the directory of the items that are being moved into a kernel queue. */
+export function movingDirectory(queue: string): string {
+  return `${queueDirectory(queue)}/moving`;
+}
+
 /** Returns the directory of the bodies that are too large for a queue's messages. */
 export function bodyDirectory(queue: string): string {
   return `${queueDirectory(queue)}/bodies`;

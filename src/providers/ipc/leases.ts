@@ -34,6 +34,8 @@ import type { Namespace } from "./namespace.ts";
 const CHECK_INTERVAL = 100;
 /** Milliseconds for which a lease's end is cached. If a holder is suspended just after it created the file, it sets the end late. */
 const CACHED = 5_000;
+/** Milliseconds for which a live bus may read the body of an item that it takes without a lease. */
+const READING = 5_000;
 /** The longest lease or delay in milliseconds, 31 years: less than the wall clock, which marks a touched file. */
 const LONGEST = 1e12;
 /** A modification time above this is the wall clock's. */
@@ -63,6 +65,8 @@ interface QueueState {
 
 /** The leases of one bus, and the items that were given back to its queues. */
 export class Leases {
+  /** Called if an item was read to be taken without a lease, but another bus has given it back meanwhile. */
+  onLost: (receipt: string) => void = () => {};
   #namespace: Namespace;
   #bus: string;
   #moves: Moves;
@@ -234,20 +238,20 @@ export class Leases {
 
   /** Takes the item in the file `from`. Without a `lease` it is removed, but not its body. Returns undefined if another bus has it, or it cannot be read. */
   claim(queue: string, from: string, name: string, lease: number | undefined, read: Read): Delivery | undefined {
-    const { directories } = this.#namespace;
+    const { directories, names } = this.#namespace;
     const item = parseItem(name)!;
-    // its receipt differs from those of earlier leases
-    const receipt = nameOfItem({ ...item, lease: item.lease + 1, bus: this.#bus });
+    const receipt = nameOfItem({ ...item, lease: item.lease + 1, bus: this.#bus }); // differs from those of earlier leases
     const held = `${queueDirectory(queue)}/held`;
-    // the time is set first, so that its lease is not expired from the start
-    const set = this.#setTime(from, lease ?? CHECK_INTERVAL, true);
+    const set = this.#setTime(from, lease ?? READING, true); // first, so that its lease is not expired from the start
     if (set < 0) return undefined;
     const moved = directories.within(held, () => directories.rename(from, pathOf(queue, `held/${receipt}`)));
+    if (moved < 0) this.#setTime(from, 0); // it stays due
+    check(moved, `Cannot take an item of ${names.title(queue)}`, Errno.ENOENT);
     if (moved < 0) return undefined;
     if (set === TOUCHED && lease !== undefined) this.#replaceByCopy(queue, receipt, lease);
     const body = read(receipt);
     if (body === undefined) return undefined;
-    if (lease === undefined && !this.ack(queue, receipt, true)) return undefined; // it took too long, and was given back
+    if (lease === undefined && !this.ack(queue, receipt, true)) return void this.onLost(receipt); // it took too long, and was given back
     const attempt = item.starts + 1;
     return { receipt: lease === undefined ? "" : receipt, body, attempt, ...item.unconfirmed && { unconfirmed: true } };
   }

@@ -11,7 +11,7 @@
 import { mark } from "../../provider/delivery_mark.ts";
 import { Errno } from "./errno.ts";
 import { readItem, writeItem } from "./frames.ts";
-import { bodyDirectory, type Item, nameOfItem, parseItem, pathOf, queueDirectory } from "./items.ts";
+import { bodyDirectory, type Item, movingDirectory, nameOfItem, parseItem, pathOf, queueDirectory } from "./items.ts";
 import { LimitedMap } from "../../internal/caches.ts";
 import type { Listing } from "./listing.ts";
 import type { OpenQueue } from "./mqueues.ts";
@@ -43,10 +43,16 @@ export class Moves {
    * is in its place again, or the error of moving the file.
    */
   move(queue: string, from: string, item: Item, where: "front" | "end"): number {
-    const { directories, queues } = this.#namespace;
+    const { directories, posix, queues } = this.#namespace;
     const open = queues.use(queue);
     if (!open) return -Errno.EAGAIN;
-    const directory = `${queueDirectory(queue)}/moving`;
+    // an item for which there is no room stays in its place: meanwhile another bus would take the next one
+    const { current = 0, messages = 0 } = posix.attributes(open.descriptor) ?? {};
+    if (current >= messages) return -Errno.EAGAIN;
+    const stat = directories.stat(from); // reading it would set its access time, which records that its handler has started
+    if (typeof stat === "number") return stat;
+    if (stat.size - Number(!stat.regular) > open.size) return -Errno.EAGAIN;
+    const directory = movingDirectory(queue);
     const name = nameOfItem({ ...item, bus: this.#bus });
     const path = `${directory}/${name}`;
     const moved = directories.within(directory, () => directories.rename(from, path));
@@ -82,8 +88,9 @@ export class Moves {
     const { directories, posix } = this.#namespace;
     return this.#listing(queue).names().filter((name) => {
       const item = parseItem(name);
-      if (!item || item.bus === this.#bus) return false;
-      if (!this.#namespace.ended(item.bus)) return true;
+      if (!item) return false;
+      // this bus moves nothing now: its own item could be neither sent nor put back into its place
+      if (item.bus !== this.#bus && !this.#namespace.ended(item.bus)) return true;
       const path = pathOf(queue, `moving/${name}`);
       directories.setModified(path, posix.now());
       directories.within(
@@ -97,7 +104,7 @@ export class Moves {
   #listing(queue: string): Listing {
     let listing = this.#moving.get(queue);
     if (!listing) {
-      listing = this.#namespace.directories.listing(`${queueDirectory(queue)}/moving`);
+      listing = this.#namespace.directories.listing(movingDirectory(queue));
       this.#moving.set(queue, listing);
     }
     return listing;

@@ -7,7 +7,7 @@ import { check, isLimit, limitReached, notOpened, notOwned, systemError } from "
 import { type Access, modes, trusted } from "./directories.ts";
 import { Errno } from "./errno.ts";
 import { LimitedMap } from "../../internal/caches.ts";
-import type { Names } from "./names.ts";
+import { type Names, probeOf } from "./names.ts";
 import type { Posix } from "./posix.ts";
 
 /** The directory in which the kernel lists its queues, if it is mounted. PyMQ finds a queue by a link to its file there. */
@@ -141,8 +141,9 @@ export class MessageQueues {
   /** Returns whether queues of these sizes could be created now. Sizes that the kernel does not allow do not count. */
   #hasRoom(sizes: readonly Size[]): boolean {
     const made: number[] = [];
-    for (const size of sizes) {
-      const name = this.#names.probe();
+    for (const [i, size] of sizes.entries()) {
+      const name = probeOf(this.#posix.user, i);
+      this.#posix.unlinkQueue(name); // a process that was killed here has left it
       const descriptor = this.#posix.openQueue(name, { ...size, mode: 0o600, exclusive: true });
       if (descriptor === -Errno.EMFILE || descriptor === -Errno.ENOSPC) break;
       if (descriptor >= 0) this.#posix.unlinkQueue(name);
@@ -205,6 +206,7 @@ export class MessageQueues {
   /** Closes all queues. */
   close(): void {
     clearTimeout(this.#idleTimer);
+    this.#idleTimer = undefined;
     for (const queue of [...this.#open.values()]) {
       queue.users = 0;
       this.#forget(queue);

@@ -95,11 +95,6 @@ export class Names {
     return `${this.#prefix}$${pid}_${start}_${pidNamespace}.${eventfd}.${random}`;
   }
 
-  /** Returns a new name for a queue that only shows how much room there is. */
-  probe(): string {
-    return `/${this.#prefix}$probe.${crypto.randomUUID()}`;
-  }
-
   /** Parses the name of a bus. Returns undefined if it is not a bus of this namespace. */
   parseBus(name: string): ParsedBus | undefined {
     if (!name.startsWith(`${this.#prefix}$`)) return undefined;
@@ -142,6 +137,11 @@ export interface Address {
   readonly queue: string;
   /** Whether the bus is PyMQ's. It then reads only events in PyMQ's format. */
   readonly pymq: boolean;
+}
+
+/** Returns the name of a queue of a user that only shows how much room there is. */
+export function probeOf(user: number, i: number): string {
+  return `/tsmq_probe_${user}_${i}`;
 }
 
 /** Returns the kernel queue of a bus's events. */

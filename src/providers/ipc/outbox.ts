@@ -122,15 +122,19 @@ export class Outbox {
     for (const [target, queue] of full) {
       target.slow = true;
       void this.#wait(target, queue);
+      this.#context.queues.release(queue);
     }
   }
 
-  /** Sends the messages for which a target has room. If it becomes full, adds it to `full`. */
+  /** Sends the messages for which a target has room. If its queue becomes full, holds that and adds it to `full`. */
   #drain(target: Target, full: Map<Target, OpenQueue>): void {
+    const { queues } = this.#context;
+    const before = full.get(target);
+    if (before) queues.release(before);
     full.delete(target);
     try {
       const queue = this.#send(target);
-      if (queue) full.set(target, queue);
+      if (queue) full.set(target, queues.hold(queue));
     } catch (error) {
       this.#fail(target, () => error);
     }

@@ -1,12 +1,12 @@
 /**
  * The overflow of a queue: the items for which the kernel's queue has no room. Each is a link whose target is its message, in pages:
  *
- *     queues/<queue>/over/<page>/<key>.0.0.over
+ *     queues/<queue>/over/<page>/<key>.0.0.over-<id>
  *
  * A link is created in one step, so no bus sees half an item, and a small one takes no block of the file system. Pages keep the listings
  * short. Both pages and items are taken in the order of their names, which begin with the time.
  *
- * While a queue has overflow, items are put only there, so all items in the kernel's queue are older. A bus takes one from the overflow
+ * While a queue has overflow, or an item moves from there, items are put only there, so all items in the kernel's queue are older. A bus takes one from the overflow
  * if the kernel's queue was empty after that item had become the oldest one: see {@linkcode Overflow.oldest}.
  *
  * @module
@@ -15,7 +15,7 @@ import { LimitedMap } from "../../internal/caches.ts";
 import type { BodyFiles } from "./body_files.ts";
 import type { Directories } from "./directories.ts";
 import { check } from "./errors.ts";
-import { nameOfItem, parseItem, queueDirectory } from "./items.ts";
+import { movingDirectory, nameOfItem, parseItem, queueDirectory } from "./items.ts";
 import type { Listing } from "./listing.ts";
 import type { Names } from "./names.ts";
 
@@ -50,6 +50,9 @@ export interface Oldest {
 /** The overflow of the queues of one namespace, for one half of a bus. */
 export class Overflow {
   #context: OverflowContext;
+  /** Makes the names of items unique: two processes may have the same key. */
+  #id = `over-${crypto.randomUUID()}`;
+  #moving = new LimitedMap<string, Listing>(CACHE_SIZE);
   #pages = new LimitedMap<string, Listing>(CACHE_SIZE);
   #items = new LimitedMap<string, Listing>(CACHE_SIZE);
   #heads = new LimitedMap<string, Head>(CACHE_SIZE);
@@ -64,10 +67,15 @@ export class Overflow {
     return this.#pagesOf(queue).length > 0;
   }
 
+  /** Returns whether an item is being moved into the kernel's queue: it may be the last one of the overflow. */
+  moves(queue: string): boolean {
+    return this.#listing(this.#moving, movingDirectory(queue)).names().length > 0;
+  }
+
   /** Puts a message at the end. `key` is later than those of earlier puts. */
   put(queue: string, key: string, message: Uint8Array): void {
     const { bodyFiles, directories, names } = this.#context;
-    const name = nameOfItem({ key, starts: 0, lease: 0, unconfirmed: false, bus: "over" });
+    const name = nameOfItem({ key, starts: 0, lease: 0, unconfirmed: false, bus: this.#id });
     let page = last(this.#pagesOf(queue));
     const stat = page === undefined ? undefined : directories.stat(this.#path(queue, page));
     if (page === undefined || (typeof stat === "object" && stat.size >= PAGE * ENTRY_BYTES)) page = key;

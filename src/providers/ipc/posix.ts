@@ -86,11 +86,11 @@ export class Posix extends Files {
     return descriptor;
   }
 
-  /** Returns the descriptors of queues that a thread of this process has opened. */
-  openedBy(thread: number): number[] {
+  /** Returns the descriptors of those queues that a thread of this process has opened. */
+  openedBy(thread: number, queues: (name: string) => boolean): number[] {
     const listed = this.list("/proc/self/fd");
     return (typeof listed === "number" ? [] : listed).map(Number).filter((descriptor) => {
-      if (!String(this.readLink(`/proc/self/fd/${descriptor}`)).startsWith("/pymq_")) return false;
+      if (!queues(String(this.readLink(`/proc/self/fd/${descriptor}`)))) return false;
       const file = this.openFile(`/proc/self/fdinfo/${descriptor}`);
       if (file < 0) return false;
       const buffer = new Uint8Array(64);

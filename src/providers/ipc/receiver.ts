@@ -80,6 +80,7 @@ function open(context: ReceiverContext, settings: Settings, namespace: Namespace
     return new IpcReceiver(context, settings, namespace, name, eventfd);
   } catch (error) {
     removeBus(namespace, name);
+    namespace.queues.close(); // the first of its two queues counts towards the limits as long as it is open
     namespace.posix.close(eventfd);
     throw error;
   }

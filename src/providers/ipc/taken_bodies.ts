@@ -9,6 +9,8 @@ import type { BodyFiles } from "./body_files.ts";
 import { bodyDirectory } from "./items.ts";
 
 interface TakenBody {
+  /** The receipt while it was taken from a file; empty for a message. */
+  readonly receipt: string;
   readonly queue: string;
   readonly body: string;
   readonly file: string;
@@ -25,9 +27,14 @@ export class TakenBodies {
   }
 
   /** Removes the file of a body later. */
-  add(queue: string, body: string, file: string): void {
+  add(receipt: string, queue: string, body: string, file: string): void {
     if (this.#taken.length === 0) setImmediate(() => this.remove());
-    this.#taken.push({ queue, body, file });
+    this.#taken.push({ receipt, queue, body, file });
+  }
+
+  /** Leaves the file of an item that was given back while it was taken. */
+  lost(receipt: string): void {
+    this.#taken = this.#taken.filter((each) => each.receipt !== receipt);
   }
 
   /** Returns the file of a body that was just taken. It stays. */

@@ -17,8 +17,11 @@ import type { Posix } from "./posix.ts";
 
 /** The directory of all queues. */
 export const WAITING = "waiting";
-/** Milliseconds for which a bus stays registered after its last wait, so that repeated gets need no system call. */
-const LINGER = 1_000;
+/**
+ * Milliseconds for which a bus stays registered after its last check in a wait, so that repeated gets need no system call. A wait checks
+ * once a second.
+ */
+const LINGER = 2_000;
 /** The largest number of queues whose listing is cached. */
 const CACHE_SIZE = 4_096;
 

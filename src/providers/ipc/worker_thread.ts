@@ -75,7 +75,8 @@ export class WorkerThread {
       if (open.length === this.#queues.length && this.#opensDirectory) posix.close(this.#directory);
       for (const descriptor of open) posix.close(descriptor);
       // named queues that it had open
-      for (const descriptor of posix.openedBy(this.#thread)) posix.close(descriptor);
+      const { names } = this.#namespace;
+      for (const descriptor of posix.openedBy(this.#thread, (queue) => names.owns(queue))) posix.close(descriptor);
     }
     if (this.#eventfd !== undefined) posix.close(this.#eventfd);
     this.#eventfd = undefined;
