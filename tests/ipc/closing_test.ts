@@ -140,7 +140,8 @@ describe("an answer to PyMQ whose queue is full", () => {
   it("rejects when its bus closes", async () => {
     await using ground = await Ground.open();
     const { namespace, posix, sender } = ground;
-    const { put } = sender.replies!;
+    const { open, put } = sender.replies!;
+    await open("answers");
     for (const answer of ["first", "second"]) await put("answers", answer);
     const third = assertRejects(() => put("answers", "third"), ClosedError);
     await sender.close();
