@@ -87,11 +87,11 @@ function cluster(rest: string, tls?: true): Transport {
   return redisTransport({ cluster: addresses, tls, ...user });
 }
 
-/** Returns the transport of a URL that is not on the command line. */
+/** Returns the transport of a URL that an environment variable or a file contains. */
 function elsewhere(url: string | undefined, where: string): Transport {
   const text = url?.trim() ?? "";
-  if (text === "") throw unusable(`${where} has none`);
-  if (/^(env|file):/.test(text)) throw unusable(`${where} names another place`);
+  if (text === "") throw unusable(`${where} contains no URL`);
+  if (/^(env|file):/.test(text)) throw unusable(`${where} must contain the URL itself, not env: or file:`);
   return transportFor(text);
 }
 

@@ -22,7 +22,7 @@ export interface Core {
   readonly features: Features;
   readonly codec: Codec;
   readonly telemetry: Telemetry;
-  /** The part of the errors of served functions that callers learn. */
+  /** The part of a served function's error that callers receive. */
   readonly exposeErrors: ExposeErrors;
   /** Decides whether a call runs, if the user gave such a function. */
   readonly authorize?: Authorize;
@@ -46,8 +46,8 @@ export interface Core {
    */
   readonly decode: (body: string, name: string, accept: Accept) => void;
   /**
-   * Emits an `"error"` event for the topic, queue or function of this name; `""` for none. `rejected`: the error is of a message that is
-   * rejected. If there are too many of them, it only counts them.
+   * Emits an `"error"` event for the topic, queue or function of this name; `""` for none. `rejected`: the error belongs to a message
+   * that the bus rejects. The number of such reports is limited; further ones are only counted.
    */
   readonly report: (error: unknown, name: string, rejected?: boolean) => void;
   /** Emits a `"gap"` event. */

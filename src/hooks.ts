@@ -1,5 +1,5 @@
 /**
- * The functions of a user that decide about calls: which of them run, and the part of an error that callers learn.
+ * The functions of a user that decide about calls: which of them run, and the part of an error that callers receive.
  *
  * @module
  */
@@ -14,7 +14,7 @@ export interface CallToAuthorize {
 }
 
 /**
- * Decides whether a call runs. Only `true` lets it run. For any other result its caller receives an `RpcError` with the code "denied"; an
+ * Decides whether a call runs. Only `true` lets it run. For any other result, the caller receives an `RpcError` with the code "denied"; an
  * error that the function throws is reported as an `"error"` event too.
  */
 export type Authorize = (call: CallToAuthorize) => boolean | Promise<boolean>;
@@ -27,5 +27,5 @@ export interface ExposedError {
   readonly message: string;
 }
 
-/** The option `exposeErrors` of a bus. */
+/** The part of a served function's error that callers receive: the option `exposeErrors` of a bus. */
 export type ExposeErrors = boolean | ((error: unknown) => ExposedError);

@@ -30,18 +30,18 @@ export interface BusOptions {
    */
   readonly waitOnFirstConnect?: boolean;
   /**
-   * The largest body in bytes that this bus decodes. It drops larger events, requests and answers, and an `"error"` event reports each. A
-   * larger item cannot be read: `get` rejects, `receive` and `consume` move it to the dead-letter queue. Default 32 MiB.
+   * The largest body in bytes that this bus decodes. It drops larger events, requests and answers, and reports each with an `"error"` event.
+   * A larger item cannot be read: `get` rejects, `receive` and `consume` move it to the dead-letter queue. Default 32 MiB.
    */
   readonly maxReceive?: number;
   /** Classes whose instances are restored in events, items, arguments and results, at any depth. */
   readonly types?: readonly EventClass[];
   /**
-   * The part of an error of a served function that callers learn. False: the name of its class and its message, without the stack, which
-   * names files of this server. True: the stack too. A function: only its result. Default false.
+   * The part of a served function's error that callers receive. False: the name of its class and its message, but not its stack, which
+   * names files of this server. True: the stack too. A function: the name and the message that it returns. Default false.
    */
   readonly exposeErrors?: ExposeErrors;
-  /** Decides for each call of a function that this bus serves whether it runs. Default: every call runs. */
+  /** A function that decides whether this bus runs a call. It is called for each call that the bus serves. Default: every call runs. */
   readonly authorize?: Authorize;
   /** Receives a record of each message, call, error and change of state. Default: no records. */
   readonly log?: Log;

@@ -38,7 +38,7 @@ async function exposeAll(bus: Bus, specifier: string): Promise<Outcome> {
 /** Returns the reason why an export is not served; undefined if it is. */
 function reasonToSkip(name: string, value: unknown): string | undefined {
   if (typeof value !== "function") return "it is not a function";
-  if (isClass(value)) return "it is a class; a default export can expose an object of it";
+  if (isClass(value)) return "it is a class; a default export can expose an instance of it";
   // the source of a bound function is native code too
   if (isPlatform(value) && !value.name.startsWith("bound ")) return "it belongs to the platform";
   return name.startsWith("_") ? "its name begins with _" : undefined;

@@ -47,7 +47,9 @@ export function checkHeaders(headers: unknown): MessageHeaders | undefined {
   } catch (error) {
     throw error instanceof ValidationError ? error : invalid(`reading them threw: ${textOf(error)}`, error);
   }
-  if (size > MAX_BYTES) throw invalid(`their names and values have ${size} bytes, and ${MAX_BYTES} is the most`);
+  if (size > MAX_BYTES) {
+    throw invalid(`their names and values have ${size} bytes, and at most ${MAX_BYTES} are allowed`);
+  }
   return size > 0 ? checked : undefined;
 }
 

@@ -11,8 +11,8 @@ import { type Kind, kindIn, KINDS, type Mark, markAt, type Within, withinOf } fr
 import { type Fields, MAX_DEPTH, OWN } from "./tags.ts";
 
 /**
- * The largest number of marked keys: a part for each character of a body, and a part for any body. One mark may describe all elements of a
- * list, so without a limit, marks could take quadratic time. tsmq writes at most three for four characters (`marksOfAll`).
+ * The largest number of marked keys: `each` for each character of a body, and `any` more for the whole body. One mark may describe all
+ * elements of a list, so without a limit, marks could take quadratic time. tsmq writes at most three for four characters (`marksOfAll`).
  */
 const MAX_KEYS = { each: 1, any: 1_000 };
 /** The number of characters of the longest date, `+275760-09-13T00:00:00.000Z`. */
@@ -36,7 +36,7 @@ export function tagIn(value: unknown): string | undefined {
 export class Reviver {
   readonly #classes: Classes;
   readonly #tags: boolean;
-  /** The number of marked keys that the rest of the body may have. */
+  /** The number of marked keys that the rest of the body may still have. */
   #keys = 0;
 
   /** Creates a reviver for instances of these classes. `tags`: whether bodies may contain tags. */

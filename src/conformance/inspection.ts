@@ -1,5 +1,5 @@
 /**
- * Queues that can be looked after: delayed items, peek, stats, purge, and dead letters that go back.
+ * Inspection and maintenance of queues: delayed items, peek, stats, purge, and retries of dead letters.
  *
  * @module
  */
@@ -23,7 +23,7 @@ function peeking(run: CaseBody): Conditional {
   return { skip: ({ peek }) => peek ? undefined : "the transport cannot peek", run };
 }
 
-/** Cases about looking after queues. */
+/** Cases about inspecting and maintaining queues. */
 export const inspection: Cases = {
   "put({ delay }) keeps the item away, then it is taken before the items that wait": delaying(async (t) => {
     const [bus, other] = await t.buses(2) as [Bus, Bus];
@@ -100,7 +100,7 @@ export const inspection: Cases = {
     await are(3, 0, 1);
   },
 
-  "peek() returns what waits in the order of taking, and takes nothing": peeking(async (t) => {
+  "peek() returns the waiting items in their order, and takes none": peeking(async (t) => {
     const [bus, other] = await t.buses(2) as [Bus, Bus];
     const queue = t.queue<unknown>(bus, "shown");
     equal(await queue.peek(), []);
@@ -125,7 +125,7 @@ export const inspection: Cases = {
     equal((await queue.receive()).attempt, 1, "a peek counts as no attempt");
   }),
 
-  "peek() where the transport cannot: UnsupportedError": {
+  "peek() rejects with an UnsupportedError where the transport cannot peek": {
     skip: ({ peek }) => peek ? "the transport can" : undefined,
     run: async (t) => {
       const bus = await t.open();

@@ -90,7 +90,7 @@ export const multi: Cases = {
     equal(await caller.stub("work", { multi: true })(), []);
   },
 
-  "multi does not wait for servers that ended after the look at the registry, if as many servers have started": slow(
+  "multi does not wait for servers that ended after it read the registry, if as many servers have started": slow(
     60_000,
     async (t) => {
       let looks = 0;
@@ -115,7 +115,7 @@ export const multi: Cases = {
       await t.settle();
       const results = await caller.stub("who", { multi: true, timeout: 55_000 })();
       equal(results.filter(({ status }) => status === "rejected"), []);
-      // where nobody counts, nobody waits for the servers that have started
+      // where the transport does not count receivers, the caller does not wait for the servers that have started
       if (t.features.counts) equal(values(results), ["before", "follows", "starts"]);
     },
   ),

@@ -201,7 +201,7 @@ export const servers: Cases = {
     }
   }),
 
-  "calls end if their server leaves while they count the servers, though a pattern hides that none has the request":
+  "calls end if their server leaves while they count the servers, although a pattern subscriber receives the request":
     slow(
       40_000,
       async (t) => {
@@ -210,7 +210,7 @@ export const servers: Cases = {
         await caller.subscribe("*", () => {}, { pattern: true }).ready;
         const serve = async () => {
           registry.counted = () => undefined;
-          await server.unexpose("fn"); // where nobody counts, it is still there
+          await server.unexpose("fn"); // where the transport does not count receivers, the server stays
           await server.expose("fn", () => "served");
           await t.settle();
           registry.counted = () => server.unexpose("fn");

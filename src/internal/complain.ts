@@ -1,5 +1,5 @@
 /**
- * Reports on the console. Their texts may come from the wire, so they are escaped, and they are never a format string.
+ * Reports on the console. Their text may come from the wire, so it is escaped, and it is never a format string.
  *
  * @module
  */
@@ -8,12 +8,12 @@ import { isPrintable, printable, printableLines } from "./printable.ts";
 import { ReportLimit } from "./report_limit.ts";
 import { textOf } from "./thrown.ts";
 
-/** The largest number of reports in a window: more than a bus makes of rejected messages, so that its count of the others passes too. */
+/** The largest number of reports in a window. A bus reports fewer rejected messages, so its report of their number is written too. */
 const MOST = 300;
 
 const limit = new ReportLimit(MOST, (count) => console.error("tsmq: %d more reports were left out", count));
 
-/** Writes a thrown value to the console, with its stack if the console can read it. If there are too many, it only counts them. */
+/** Writes a thrown value to the console, with its stack if it can be formatted. Beyond the limit of a window, it only counts reports. */
 export function complain(text: string, thrown: unknown): void {
   if (!limit.pass()) return;
   try {

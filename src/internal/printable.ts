@@ -17,7 +17,10 @@ export function printable(text: string): string {
   return text.replace(UNSAFE, escaped);
 }
 
-/** Returns a text of several lines, such as a stack, with its unsafe characters escaped. No line but the first begins with a word. */
+/**
+ * Returns a text of several lines, such as a stack, with its unsafe characters escaped. Each line after the first is indented or begins with
+ * a closing bracket.
+ */
 export function printableLines(text: string): string {
   return text.replace(UNSAFE_IN_LINES, escaped);
 }

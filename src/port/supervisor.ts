@@ -46,7 +46,7 @@ export class Supervisor {
   #worker: PooledWorker | undefined;
   #user: WorkerUser;
   #port: MessagePort | undefined;
-  /** Whether the running start failed because a worker died that other buses used before. */
+  /** Whether the running start failed because a worker died that other buses had started. */
   #again = false;
   /** Rejects the running start. */
   #fail: (error: unknown) => void = () => {};
@@ -170,7 +170,7 @@ export class Supervisor {
     this.up = false;
     this.#lastHeard = this.lastHeard;
     this.#worker = this.#port = undefined;
-    // a worker that is terminated takes the receiver along
+    // if this bus was the last one, the worker is terminated, and its receiver with it
     if (worker?.leave(this.#user)) port?.postMessage([{ kind: "abort" }] satisfies ToWorker[]);
     port?.close();
   }

@@ -44,7 +44,7 @@ export interface QueueStats {
 export interface Waker {
   /**
    * Wakes the receiver with this inbox address. The core calls it when both halves are open and after each batch of frames that main
-   * posted to the worker. A new worker has another address. The receiver then turns its event loop until
+   * posted to the worker. A new worker has another address. The receiver then runs its event loop until
    * `ReceiverContext.arrived` has grown.
    */
   wake(inbox: string): void;

@@ -40,7 +40,7 @@ export interface Features {
   readonly exactAttempts: boolean;
   /** The longest `delay` of a nack in milliseconds. */
   readonly maxDelay: number;
-  /** The longest `delay` of a send in milliseconds. 0 if the transport cannot keep an item away. One queue may have a shorter limit. */
+  /** The longest `delay` of a send in milliseconds. 0 if the transport cannot delay an item. One queue may have a shorter limit. */
   readonly maxPutDelay: number;
   /** Whether the sender has {@linkcode QueuePeeker}. */
   readonly peek: boolean;
@@ -58,7 +58,7 @@ export interface Provider {
   readonly worker: URL;
   /**
    * The options that the receiver is opened with. They are posted to the worker, so they must be cloneable: no functions. A console or a
-   * logger prints them, so they should have no secrets: the receiver asks for those (`context.ask`).
+   * logger may print them, so they must contain no secrets: the receiver asks for those (`context.ask`).
    */
   readonly options: unknown;
   /**
@@ -100,8 +100,9 @@ export interface Sender {
   publish(topic: string, body: string): Promise<number | undefined>;
   /**
    * Delivers a message to the receiver that has this inbox address. Resolves with true when the receiver gets it, with false when the
-   * receiver is gone, and with `undefined` if the transport cannot tell. Requests and registrations name addresses, and anybody may have
-   * written them: for a text that is not an inbox address of this namespace, the half sends nothing and resolves with false.
+   * receiver is gone, and with `undefined` if the transport cannot tell. The address may come from a request or a
+   * registration that a hostile peer wrote: if it is not the address of an inbox of this namespace, the half sends nothing and resolves
+   * with false.
    */
   post(inbox: string, body: string): Promise<boolean | undefined>;
   /**
@@ -123,7 +124,7 @@ export interface Sender {
   drop(queue: string): Promise<void>;
   /** Optional part for a receiver that sleeps outside its event loop. */
   readonly waker?: Waker;
-  /** Optional part for a transport that knows more of a queue than its size. */
+  /** Optional part for a transport that can also count leased and delayed items. */
   readonly inspector?: QueueInspector;
   /** Optional part for a transport that can show items without delivering them. */
   readonly peeker?: QueuePeeker;
@@ -164,7 +165,7 @@ export interface SendOptions {
   readonly wait: number;
   /** A signal that ends the wait for room. */
   readonly signal?: AbortSignal;
-  /** Milliseconds that the transport keeps the item away, at most `Features.maxPutDelay`. Then the item comes before those that wait. Default 0. */
+  /** Milliseconds before the item can be received, at most `Features.maxPutDelay`. It then precedes the items that wait. Default 0. */
   readonly delay?: number;
 }
 

@@ -38,8 +38,8 @@ export interface ConsumeOptions {
   /** The name of the dead-letter queue. Default: that of the queue. */
   readonly deadLetter?: string;
   /**
-   * Milliseconds that a handler may take. Then the attempt has failed: the item is given back or dead-lettered immediately, and
-   * `lease.signal` aborts. The next handler starts in its place when the late one has ended. Default: no limit.
+   * Milliseconds that a handler may take. When they have passed, the attempt has failed: the item is given back or dead-lettered
+   * immediately, and `lease.signal` aborts. The late handler counts towards `concurrency` until it ends. Default: no limit.
    */
   readonly handlerTimeout?: number;
   /** A signal that closes the consumer when it aborts. */
@@ -99,7 +99,7 @@ export function consume<T>(
     if (exhausted) return () => deliveries.moveToDeadLetters(delivery, readable, error, deadLetter);
     return () => deliveries.settle(delivery, "nack", delayOf(delivery.attempt));
   };
-  /** Waits for a handler. If it is late, its attempt fails immediately, but it still waits for the handler. */
+  /** Waits for a handler. When the timeout has passed, the attempt fails immediately, but the wait continues until the handler ends. */
   const inTime = async (delivery: Opened, held: Held<T>, running: Promise<unknown>): Promise<void> => {
     const text = `Cannot wait for a handler of queue "${queue}": it has not ended within ${handlerTimeout} ms`;
     const late = new TimeoutError(text);
@@ -114,7 +114,7 @@ export function consume<T>(
     try {
       await running;
     } catch (error) {
-      if (error !== late) throw error; // a handler that its signal has stopped was reported already
+      if (error !== late) throw error; // a handler may rethrow the reason of its signal, which was reported already
     } finally {
       stop();
       await settling;

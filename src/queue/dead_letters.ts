@@ -1,5 +1,5 @@
 /**
- * The dead letters of a queue: to look at, to put back, and to remove.
+ * The dead letters of a queue: reading them, putting them back and removing them.
  *
  * @module
  */
@@ -43,9 +43,9 @@ export class DeadLetters<T = unknown> {
   }
 
   /**
-   * Returns letters without taking them, oldest first, also those of other queues that share this dead-letter queue.
+   * Returns dead letters without taking them, oldest first, including those of other queues that share this dead-letter queue.
    *
-   * @throws {UnsupportedError} when the transport cannot do that
+   * @throws {UnsupportedError} when the transport cannot peek
    */
   async peek(options: PeekOptions = {}): Promise<(Peeked<DeadLetter<T>> | Unreadable)[]> {
     this.#check();
@@ -57,15 +57,15 @@ export class DeadLetters<T = unknown> {
     );
   }
 
-  /** Resolves with the number of letters, including those of other queues that share this dead-letter queue. */
+  /** Resolves with the number of dead letters, including those of other queues that share this dead-letter queue. */
   async size(): Promise<number> {
     this.#check();
     return await this.#core.sender.size(this.name);
   }
 
   /**
-   * Puts letters of this queue back as the items that they were, at the end of the queue, with their headers and without attempts.
-   * Resolves with their number. A letter is removed after its item was put, so if this process dies in between, the item is there twice.
+   * Puts the items of dead letters back at the end of this queue, with their headers and without attempts. Resolves with their number.
+   * A letter is removed after its item was put, so if this process dies in between, the item exists twice.
    */
   async retry({ limit = Infinity }: RetryOptions = {}): Promise<number> {
     this.#check();
@@ -75,7 +75,7 @@ export class DeadLetters<T = unknown> {
     });
   }
 
-  /** Removes the letters of this queue. Resolves with their number. */
+  /** Removes the dead letters of this queue. Resolves with their number. */
   async purge(): Promise<number> {
     this.#check();
     return await this.#each(Infinity, () => Promise.resolve());

@@ -1,5 +1,5 @@
 /**
- * Reading waiting items without taking them.
+ * Reads waiting items without taking them.
  *
  * @module
  */
@@ -57,7 +57,7 @@ export async function peek<T>(
   read: (body: string) => unknown,
 ): Promise<(Peeked<T> | Unreadable)[]> {
   checkCount("a limit", limit);
-  if (limit > MAX_LIMIT) throw new ValidationError(`Cannot use ${limit} as a limit: ${MAX_LIMIT} is the most`);
+  if (limit > MAX_LIMIT) throw new ValidationError(`Cannot use ${limit} as a limit: at most ${MAX_LIMIT} is allowed`);
   if (offset !== 0) checkCount("an offset", checkNumber("an offset", offset));
   const { peeker } = core.sender;
   if (!peeker) {

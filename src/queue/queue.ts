@@ -24,7 +24,7 @@ const PURGE_BATCH = 256;
 export interface QueueOptions<S extends StandardSchemaV1 | undefined = StandardSchemaV1 | undefined> {
   /** A schema that validates items: `put` sends its input, `get` and `receive` return its output. */
   readonly schema?: S;
-  /** The name of the dead-letter queue, which `receive`, `consume` and {@linkcode Queue.dead} use. Default: the queue's name and `.dead`. */
+  /** The name of the dead-letter queue that `receive`, `consume` and {@linkcode Queue.dead} use. Default: the queue's name plus `.dead`. */
   readonly deadLetter?: string;
 }
 
@@ -43,7 +43,8 @@ export interface ItemOptions {
   /** Headers that are sent with the item: at most 8 KiB of names and values. */
   readonly headers?: MessageHeaders;
   /**
-   * Milliseconds before the item can be taken. The transport stores the time, so the item arrives even if this process ends. Then the item is taken before those that wait.
+   * Milliseconds before the item can be taken. It is then taken before the items that wait. The transport stores the time, so the item
+   * arrives even if this process ends. Default 0.
    */
   readonly delay?: number;
 }
@@ -155,10 +156,10 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
   }
 
   /**
-   * Returns waiting items in the order in which they will be taken, and takes none. Leased and delayed items do not wait. An item that
+   * Returns waiting items in the order in which they will be taken, without taking them. Leased and delayed items do not wait. An item that
    * cannot be read has an `error` and its `body` in place of `item`.
    *
-   * @throws {UnsupportedError} when the transport cannot do that, as SQS
+   * @throws {UnsupportedError} when the transport cannot peek: AWS and IPC
    */
   async peek(options: PeekOptions = {}): Promise<(Peeked<T> | Unreadable)[]> {
     this.#checkOpen();

@@ -6,7 +6,7 @@
 import type { Authorize, CallToAuthorize } from "../hooks.ts";
 import { type Answer, UNADDRESSED } from "./wire.ts";
 
-/** Returns whether all hooks allow a call. A hook that throws does not. */
+/** Returns whether all hooks allow a call. A hook that throws denies it. */
 export async function allowed(
   hooks: readonly (Authorize | undefined)[],
   call: CallToAuthorize,

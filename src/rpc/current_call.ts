@@ -1,5 +1,5 @@
 /**
- * The call that code runs for: its headers, its deadline, and a signal that aborts when nobody waits for the answer.
+ * The call that code runs for: its headers, its deadline, and a signal that aborts when the answer is no longer needed.
  *
  * @module
  */
@@ -17,11 +17,11 @@ export const CLOCK_SKEW = 60_000;
 export interface CurrentCall {
   /** The name of the function. */
   readonly fn: string;
-  /** The headers of the request; empty if it has none, as a request of PyMQ. */
+  /** The headers of the request; empty if it has none, such as PyMQ's requests. */
   readonly headers: MessageHeaders;
   /**
-   * Aborts when nobody waits for the answer any more, because the caller has cancelled the call or its deadline has passed, and when this
-   * bus begins to close. A function that ignores it may finish until the bus is closed.
+   * Aborts when the answer is no longer needed: the caller has cancelled the call, the deadline has passed, or this bus begins to close.
+   * A function that ignores the signal may continue until the bus is closed.
    */
   readonly signal: AbortSignal;
   /** The time when the call times out, in milliseconds of `Date.now()` on the caller's machine. `Infinity` for a caller of PyMQ. */

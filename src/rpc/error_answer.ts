@@ -1,5 +1,5 @@
 /**
- * The answer of a function that threw: what callers learn of the error.
+ * The answer of a function that threw: the part of the error that callers receive.
  *
  * @module
  */

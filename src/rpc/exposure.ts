@@ -23,7 +23,7 @@ import { type Fn, Procedure } from "./procedure.ts";
 export interface ExposeOptions {
   /** The number of calls of a function that may run at once on this bus; further calls wait. Each method of an object has its own limit. Default Infinity. */
   readonly concurrency?: number;
-  /** Decides for each call whether it runs, after the hook of the bus. Default: every call runs. */
+  /** A function that decides for each call whether it runs, after `authorize` of the bus has allowed it. Default: every call runs. */
   readonly authorize?: Authorize;
 }
 

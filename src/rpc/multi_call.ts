@@ -124,7 +124,7 @@ export async function multiCall(call: Call, parts: MultiCallParts): Promise<(Ans
   const still = new Set(await registration);
   const gone = servers.filter((server) => !still.has(server) && missing.has(server));
   if (gone.length > 0) void askGone(call, inbox, gone, parts).then((closed) => closed.forEach(leave));
-  // those that the request did not reach may all have been registered
+  // all subscribers that the request did not reach may have been registered servers
   const changed = gone.length > 0 || reached < Math.max(servers.length, subscribers ?? 0);
   queue?.expect(changed ? Math.min(strangers, reached) : others());
   queue?.read((answer) => {

@@ -1,6 +1,6 @@
 /**
- * The answers that are on their way to their callers. Their size is limited for each caller, so that one that does not take its answers
- * costs the others nothing.
+ * The answers that are on their way to their callers. Their total size is limited for each caller, so that a caller that does not read its
+ * answers does not affect the others.
  *
  * @module
  */
@@ -14,7 +14,7 @@ import type { Request } from "./wire.ts";
 const AWAY = 10_000;
 /** Milliseconds for which an answer is retried while the transport is unreachable. */
 const MAX_RETRY = 600_000;
-/** The characters that an answer counts in addition to its own. */
+/** The number of characters that are counted for each answer in addition to its text. */
 const EACH = 1_024;
 /** The largest number of characters on their way to one caller. Many calls that end at once may have large answers. */
 const MAX_SENT = 512 * 1024 * 1024;
@@ -36,7 +36,7 @@ export class Undelivered {
     this.#core = core;
   }
 
-  /** From now on, no answer is retried. */
+  /** Stops retrying answers. */
   stop(): void {
     this.#stopped = true;
   }
@@ -47,8 +47,8 @@ export class Undelivered {
   }
 
   /**
-   * Posts an answer or a refusal. While the transport is unreachable, and for an answer also while the caller is not connected, it retries
-   * until the deadline of the call. Resolves with the error if the transport refuses it.
+   * Posts an answer or a refusal. Retries until the deadline of the call while the transport is unreachable, and retries an answer also
+   * while the caller is not connected. Resolves with the error if the transport refuses the message.
    */
   send(request: Request, text: string, refusal: boolean): Promise<unknown> {
     return this.#count(request, text, () => this.#send(request, text, refusal));

@@ -241,8 +241,8 @@ describe("an item that a consumer can neither acknowledge nor dead-letter", () =
   });
 });
 
-describe("a consumer whose handlers stand", () => {
-  it("is reported once while items wait, and again after it has moved", async () => {
+describe("a consumer whose handlers do not end", () => {
+  it("is reported as stalled once while items wait, and again if its next handler does not end either", async () => {
     const before = STALLED.after;
     STALLED.after = 50;
     try {

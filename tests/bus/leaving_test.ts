@@ -127,12 +127,12 @@ describe("a multi-call", () => {
     assertEquals(await within("the results", results, 5_000), ["one"]);
   });
 
-  it("does not wait for a server that unregistered before the look and unsubscribed after it, though a pattern hides that", async () => {
+  it("does not wait for a server that unregistered before the registry was read and unsubscribed later, though a pattern matches", async () => {
     using transport = new Scripted({ servers: [[]], candidates: [1, 0], reached: 1 });
     assertEquals(await within("the results", transport.multi(), 2_500), []);
   });
 
-  it("finds that a server has closed though a pattern hides it, where only the registry knows", async () => {
+  it("learns from the registry that a server has closed, although a pattern subscriber receives the request", async () => {
     using transport = new Scripted({ servers: [["goes"], []], reached: 1, there: [] });
     assertEquals(await within("the results", transport.multi(), 2_500), []);
   });

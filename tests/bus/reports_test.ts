@@ -115,7 +115,7 @@ describe("an answer of a hostile server", () => {
   const types = ["set", "dict", "shop.Order", "constructor", "__proto__", "", "x"]
     .concat(["map", "set", "date", "bigint", "bytes", "undefined"].map((kind) => `tsmq:${kind}`));
 
-  it("gives a value or an error of tsmq, whatever its parts are", async () => {
+  it("resolves with a value or rejects with an error of tsmq, whatever it contains", async () => {
     const codec = new Codec([Order]);
     const caller = new Caller({ codec, sender: {} } as unknown as Core, {} as Server);
     for (const result of results) {

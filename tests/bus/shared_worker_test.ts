@@ -133,7 +133,7 @@ describe("a bus that is closed by force while its server does not answer, on AWS
 });
 
 describe("two memory() values", () => {
-  it("share a worker, and no topics, queues, functions or end", async () => {
+  it("share a worker, but not their topics, queues and functions, and end separately", async () => {
     const [one, two] = [memory(), memory({ capacity: 2 })];
     await using buses = new Buses();
     const [bus, other, stranger] = await buses.open(one, one, two) as [Bus, Bus, Bus];
@@ -153,7 +153,7 @@ describe("two memory() values", () => {
     assert(stranger.health().restarts === 0);
   });
 
-  it("end exactly when no bus of theirs is open, though its port is slower than the worker", async () => {
+  it("lose their items exactly when their last bus has closed, although a port may be slower than the worker", async () => {
     await using other = await Bus.open(memory());
     for (let round = 0; round < 30; round++) {
       const provider = memory();

@@ -108,7 +108,7 @@ describe("tsmq", () => {
     assertEquals(JSON.parse(serving!), {
       serving: ["add", "fail", "hello"],
       skipped: {
-        Counter: "it is a class; a default export can expose an object of it",
+        Counter: "it is a class; a default export can expose an instance of it",
         EventEmitter: "it belongs to the platform",
         _internal: "its name begins with _",
         clone: "it belongs to the platform",

@@ -1,4 +1,4 @@
-/** Headers: which are refused, and what is kept where one would not expect it. */
+/** Headers: the invalid ones are refused, and the names of keys of the wire format, unreadable items and frozen objects work. */
 import type { Bus } from "../../src/bus.ts";
 import type { MessageHeaders } from "../../src/codec/headers.ts";
 import { ValidationError } from "../../src/errors.ts";

@@ -36,7 +36,7 @@ export const rpc: Cases = {
     equal(await count(...range(100)), range(100));
   },
 
-  "callers learn of an error what exposeErrors says": async (t) => {
+  "exposeErrors decides which part of an error callers receive": async (t) => {
     const shown: Record<string, [ExposeErrors, type: string, message: string, stack: boolean]> = {
       false: [false, "RangeError", "secret", false],
       true: [true, "RangeError", "secret", true],

@@ -7,7 +7,7 @@ import { fresh } from "./ground.ts";
 const COUNT = 1_000_000;
 /** Bytes of all events together; each side holds a small part of them. */
 const ALL = COUNT * 210;
-/** Megabytes of a heap in Deno. Without a limit, V8 lets garbage grow to several times of what is in use. A heap that is full ends the process. */
+/** Megabytes of a heap in Deno. Without a limit, garbage grows to several times the size of the live objects. A full heap ends the process. */
 const HEAP = 160;
 
 interface Report {

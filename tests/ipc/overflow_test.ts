@@ -207,8 +207,8 @@ describe("an item that moves into the kernel's queue", () => {
   });
 });
 
-describe("items of which one cannot be given back", () => {
-  it("are all given back in the end, in their order", async () => {
+describe("a batch with an item that cannot be given back", () => {
+  it("is given back as a whole in the end, in its order", async () => {
     const namespace = fresh();
     await using bus = await Bus.open(ipc(), { namespace });
     await bus.queue("queue").put("later");

@@ -11,7 +11,7 @@ const COUNT = 4_000;
 const ROUNDS = 5;
 
 describe("a subscriber whose process is stopped", () => {
-  it("holds up neither the other subscribers of its publisher nor other publishers of that process", async () => {
+  it("delays neither the other subscribers of its publisher nor other publishers in that process", async () => {
     const namespace = fresh();
     await using bus = await Bus.open(ipc(), { namespace, sendTimeout: 120_000 });
     await using other = await Bus.open(ipc(), { namespace, sendTimeout: 120_000 });

@@ -1,5 +1,5 @@
 /**
- * The way of secrets to the worker: they are not in the options that a printed provider shows.
+ * Passes secrets to the worker separately from the options, because a printed provider shows its options.
  *
  * @module
  */

@@ -106,7 +106,7 @@ export class Topics {
     );
   }
 
-  /** Stops to check subscriptions. */
+  /** Stops checking subscriptions. */
   stop(): void {
     this.#closed = true;
     for (const { timer } of this.#subscriptions.values()) clearTimeout(timer);

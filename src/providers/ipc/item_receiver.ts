@@ -26,7 +26,7 @@ const IDLE_INTERVAL = 1_000;
 /** Milliseconds between two checks whether a missing queue exists now: a quarter of the time waited so far, within these bounds. */
 const MISSING_INTERVAL = { min: 5, max: 500 };
 
-/** The number of checks in a row that may find overflow, but no item that can be taken: other buses take some first. */
+/** The number of consecutive checks without a pause that may find overflow, but no item, because other buses take the items first. */
 const QUICK = 16;
 /** Milliseconds between two such checks after that. */
 const UNTAKEN_INTERVAL = 10;
@@ -141,7 +141,7 @@ export class ItemReceiver {
     try {
       let untaken: string | undefined;
       while (deliveries.length < max) {
-        // the overflow is read before the kernel's queue: what is the oldest item then is the next one once that queue is empty
+        // the overflow is read first: its oldest item at this time is the next one once the kernel's queue is empty
         const oldest = this.#oldest(name);
         if (open) this.#takeMessages(name, open, max, lease, deliveries);
         if (!oldest || deliveries.length >= max || oldest.path === untaken) break;
@@ -183,7 +183,7 @@ export class ItemReceiver {
     const { overflow } = this.#namespace;
     const read = (receipt: string) => this.#readHeld(name, receipt, lease);
     for (let oldest: Oldest | undefined = first; oldest && taken.length < max; oldest = overflow.oldest(name)) {
-      // its key is that of an item that is taken now, as for a message: items that go back are in the order of their keys
+      // the item gets a new key, as a message does when it is taken, because items that are given back are ordered by their keys
       const taking = nameOfItem({ ...parseItem(oldest.name)!, key: this.#leases.key() });
       const delivery = this.#leases.claim(name, oldest.path, taking, lease, read);
       if (!delivery) {

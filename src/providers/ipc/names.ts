@@ -139,7 +139,7 @@ export interface Address {
   readonly pymq: boolean;
 }
 
-/** Returns the name of a queue of a user that only shows how much room there is. */
+/** Returns the name of a queue that a bus creates only to check whether the limits of this user leave room for it. */
 export function probeOf(user: number, i: number): string {
   return `/tsmq_probe_${user}_${i}`;
 }

@@ -6,8 +6,9 @@
  * A link is created in one step, so no bus sees half an item, and a small one takes no block of the file system. Pages keep the listings
  * short. Both pages and items are taken in the order of their names, which begin with the time.
  *
- * While a queue has overflow, or an item moves from there, items are put only there, so all items in the kernel's queue are older. A bus takes one from the overflow
- * if the kernel's queue was empty after that item had become the oldest one: see {@linkcode Overflow.oldest}.
+ * While a queue has overflow, or an item is being moved out of it, new items are put only there, so all items in the kernel's queue are
+ * older. A bus takes an item from the overflow only if the kernel's queue was empty after that item had become the oldest one of the
+ * overflow: see {@linkcode Overflow.oldest}.
  *
  * @module
  */
@@ -19,7 +20,7 @@ import { movingDirectory, nameOfItem, parseItem, queueDirectory } from "./items.
 import type { Listing } from "./listing.ts";
 import type { Names } from "./names.ts";
 
-/** The number of items in a page, about. */
+/** The approximate number of items in a page. */
 const PAGE = 256;
 /** Bytes that an entry adds to the size of a directory in memory. Other file systems have shorter or longer pages. */
 const ENTRY_BYTES = 20;

@@ -1,5 +1,5 @@
 /**
- * The login of connections, and the way of secrets to the worker: they are not in the options that a printed provider shows.
+ * Logs connections in, and passes secrets to the worker separately from the options, because a printed provider shows its options.
  *
  * @module
  */
@@ -58,9 +58,9 @@ export async function login(settings: Settings, timeout: number): Promise<RedisC
 }
 
 /**
- * Checks what the function of a user has returned. The result is plain data, so that it reaches the worker.
+ * Checks the result of a user's function `credentials`. Returns it as plain data, which can be posted to the worker.
  *
- * @throws {TypeError} when it is no login
+ * @throws {TypeError} when it is not a login
  */
 export function checkLogin(given: unknown): RedisCredentials {
   const { username, password } = Object(given) as Record<string, unknown>;

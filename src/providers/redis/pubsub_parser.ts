@@ -21,7 +21,7 @@ const MAX_LINE = 65_536;
 export class PubSubParser {
   #listener: Listener;
   #parseOther: (bytes: Buffer) => void;
-  /** The complete elements of an incomplete reply, which are not scanned again. `#open`: how many elements each of its lists misses. */
+  /** The complete elements of an incomplete reply, which are not scanned again. `#open`: the number of missing elements of each of its lists. */
   #head: Buffer[] = [];
   #open: number[] = [];
   /** The chunks that follow `#head`. `#restBytes` is the number of their bytes, `#needed` the smallest number that is worth a scan. */

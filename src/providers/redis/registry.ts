@@ -11,7 +11,7 @@ import { REGISTER, run, SERVERS } from "./scripts.ts";
 
 /** Milliseconds until a registration expires. Callers may try a killed server for that long. */
 const LEASE = 15_000;
-/** Milliseconds after which no registration of a bus expires, although the server's clock may have been set back. */
+/** The longest time in milliseconds until a registration expires. A longer one is forged, or the server's clock was set back. */
 const LONGEST = 2 * LEASE;
 /** Milliseconds between renewals. Two of them may fail before a registration expires. */
 const RENEW = 5_000;

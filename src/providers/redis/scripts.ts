@@ -241,7 +241,7 @@ return (#out - 2) / 3
 
 /**
  * Registers the inbox ARGV[1] as a server for ARGV[2] milliseconds. Removes expired registrations, and those that would last longer than
- * ARGV[3], which no bus has made.
+ * ARGV[3]: they are forged, or the server's clock was set back.
  */
 export const REGISTER: Script = script(
   "register",
@@ -258,7 +258,7 @@ return 1
 /**
  * Replies with the registered inboxes, without those that would last longer than ARGV[3]. If there are more than ARGV[1], it replies with
  * that number of consecutive ones, from a position that ARGV[2] (0 to 1) chooses. They are in the order of their renewals, so each inbox
- * gets to every position.
+ * is returned from time to time.
  */
 export const SERVERS: Script = script(
   "look up the servers of",
