@@ -13,9 +13,8 @@ export const QUEUES: readonly Mutant[] = [
   {
     subject: "an acknowledgement of Redis leaves the item in the queue",
     file: "src/providers/redis/scripts.ts",
-    text: "local member, stem = held(receipt)\n  out[i] = member and 1 or 0\n  if member then\n" +
-      "    redis.call('ZREM', due, member)\n",
-    fault: "local member, stem = held(receipt)\n  out[i] = member and 1 or 0\n  if member then\n",
+    text: "many('ZREM', due, members)\nmany('HDEL', items, stems)\n",
+    fault: "many('HDEL', items, stems)\n",
     tests: "tests/redis/queues_test.ts",
   },
   {
@@ -30,8 +29,8 @@ export const QUEUES: readonly Mutant[] = [
   {
     subject: "a start is not recorded",
     file: "src/providers/redis/scripts.ts",
-    text: "redis.call('ZADD', due, till, stem .. '|' .. (count + 1))",
-    fault: "redis.call('ZADD', due, till, member)",
+    text: "started[#started + 1] = lease.stem .. '|' .. (lease.count + 1)",
+    fault: "started[#started + 1] = lease.member",
     tests: redis(/^leases: (the item of a dead process|a process that dies)/),
   },
   {
@@ -50,9 +49,9 @@ export const QUEUES: readonly Mutant[] = [
   },
   {
     subject: "an expired lease can be settled",
-    file: "src/providers/redis/scripts.ts",
-    text: "if till and tonumber(till) > now then return member, stem, tonumber(count), till end",
-    fault: "if till then return member, stem, tonumber(count), till end",
+    file: "src/providers/redis/lua.ts",
+    text: "if till and tonumber(till) > now and flags[index] == 0 then",
+    fault: "if till and flags[index] == 0 then",
     tests: "tests/redis/queues_test.ts",
   },
   {

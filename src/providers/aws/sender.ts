@@ -72,6 +72,7 @@ export class AwsSender implements Sender {
       parallel: (queue) => keepsOrder(queue) ? 1 : PARALLEL,
       size,
     });
+    void this.#getArns(); // now, because refusals are posted after the receiver has closed
   }
 
   async publish(topic: string, body: string): Promise<number | undefined> {
