@@ -11,7 +11,7 @@ import type { OpenQueue } from "../../src/providers/ipc/mqueues.ts";
 import { writeRequest } from "../../src/rpc/wire.ts";
 import { Peer } from "../support/peer.ts";
 import { pause, timed, until, within } from "../support/until.ts";
-import { busesOf, fresh, HandmadeBus } from "./ground.ts";
+import { fresh, HandmadeBus } from "./ground.ts";
 
 /** Bytes of a message. */
 const SIZE = 512;
@@ -195,8 +195,8 @@ describe("a closing bus", () => {
     const call = { id: "call", inbox: busName, deadline: Date.now() + 60_000 };
     assertEquals(await sender.post(server, writeRequest("nobody's work", "", { json: "[]" }, call)), true);
     const closed = bus.close({ timeout: 30_000 });
-    await until("its worker has gone", async () => !(await busesOf(namespace)).includes(server));
-    await pause(50);
+    await until("it serves no more", async () => (await sender.servers("work")).length === 0);
+    await pause(50); // the refusal waits for room now
     assertMatch(ground.read()!, /fills the inbox$/);
     assertMatch(await until("it is refused", () => ground.read() ?? ""), /"id":"call".*"refused":"gone"/);
     assertEquals((await closed).clean, true);
