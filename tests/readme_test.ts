@@ -99,6 +99,13 @@ describe("what the README and docs/ show", () => {
     });
   }
 
+  it("names tasks that install their packages first", () => {
+    const { tasks } = JSON.parse(text("deno.json")) as { tasks: Record<string, string> };
+    const named = [...text("README.md").matchAll(/npx -y deno task ([\w:]+)/g)].map(([, name]) => name!);
+    assert(named.length >= 2);
+    for (const name of named) assert(/^deno task --quiet (install|tools)\b/.test(tasks[name] ?? ""), name);
+  });
+
   it("links to what there is", () => {
     for (const page of PAGES) {
       for (const [, link] of text(page).matchAll(/\]\((?!https?:|#)([^)#]+)/g)) {
