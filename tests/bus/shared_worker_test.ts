@@ -115,7 +115,7 @@ async function closeByForce(provider: Provider, behind: Provider, proxy: TcpProx
 }
 
 onRedis("a bus that is closed by force while its server does not answer", ({ it, server }) => {
-  it("ends its sockets, timers and leases, and nothing of the other buses of its worker", async () => {
+  it("ends its own sockets, timers and leases; the other buses of its worker keep theirs", async () => {
     const { port } = server();
     await using proxy = await TcpProxy.to(port);
     await closeByForce(redis({ port }), redis({ port: proxy.port }), proxy);
@@ -123,7 +123,7 @@ onRedis("a bus that is closed by force while its server does not answer", ({ it,
 });
 
 describe("a bus that is closed by force while its server does not answer, on AWS", () => {
-  itProxied("ends its sockets, timers and leases, and nothing of the other buses of its worker", async () => {
+  itProxied("ends its own sockets, timers and leases; the other buses of its worker keep theirs", async () => {
     await using emulator = await startEmulator();
     await using proxy = await TcpProxy.to(emulator.port);
     const quick = { lease: 10_000, poll: 1_000 };

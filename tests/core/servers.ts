@@ -82,7 +82,7 @@ export const servers: Cases = {
     }
     await server.expose(new Accounts(), ["close"], { authorize });
     const error = await rejects(() => caller.stub(Accounts, { headers: { tenant: "a" } }).close(), RpcError, "denied");
-    ok(!error.message.includes("on purpose"), "the caller learns nothing of the error");
+    ok(!error.message.includes("on purpose"), "the caller does not receive the error");
     equal(asked, [["Accounts.close", { tenant: "a" }]]);
     equal((await errors.count(1))[0]!.message, "on purpose");
   },

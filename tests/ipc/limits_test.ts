@@ -10,17 +10,8 @@ import { loadPosix } from "../../src/providers/ipc/posix.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import { makeDir, removeDir } from "../support/child.ts";
 import { skip } from "../support/skip.ts";
-import {
-  allOf,
-  fresh,
-  type KernelLimits,
-  noKernelLimits,
-  noOtherUser,
-  notMountable,
-  rootIsExempt,
-  runAs,
-  runWithin,
-} from "./ground.ts";
+import { describePlainUser } from "./as_plain_user.ts";
+import { fresh, type KernelLimits, noKernelLimits, noOtherUser, rootIsExempt, runAs, runWithin } from "./ground.ts";
 
 const PLAIN_USER = new URL("plain_user.ts", import.meta.url);
 const SMALL_KERNEL = new URL("small_kernel.ts", import.meta.url);
@@ -29,30 +20,11 @@ const OTHER_USER = new URL("other_user.ts", import.meta.url);
 /** A user of this run alone, so that no other queues count. */
 const USER = 40_000 + Math.floor(Math.random() * 20_000);
 
-describe("a plain user with default limits", () => {
-  const shows: Record<string, [what: string, expected: unknown]> = {
-    "has 60 buses alive at once": ["buses", { reached: 60, received: 60 }],
-    "uses and frees 5,000 queues in turn in one process": ["queues", { got: 5_000, few: true }],
-    "passes the kit": ["kit", { passed: true, failed: [] }],
-  };
-  const missing = noOtherUser(PLAIN_USER);
-  for (const [name, [what, expected]] of Object.entries(shows)) {
-    if (missing) {
-      skip(name, missing);
-      continue;
-    }
-    it(name, async () => {
-      const { output } = await runAs(USER, PLAIN_USER, what, fresh());
-      assertMatch(output, /^\{.*\}$/m);
-      assertEquals(JSON.parse(/^\{.*\}$/m.exec(output)![0]), expected, output);
-    });
-  }
-
-  const nothing = "has left nothing behind";
-  const blind = missing ?? notMountable();
-  if (blind) skip(nothing, blind);
-  else it(nothing, () => assertEquals(allOf(USER), []));
-});
+describePlainUser(PLAIN_USER, [
+  ["has 60 buses alive at once", { reached: 60, received: 60 }, "buses"],
+  ["uses and frees 5,000 queues in turn in one process", { got: 5_000, few: true }, "queues"],
+  ["passes the kit", { passed: true, failed: [] }, "kit"],
+]);
 
 describe("the kernel's limits", () => {
   const all = { bus: /^works$/, events: /^works$/, calls: /^works$/, queues: /^works$/, "second bus": /^works$/ };

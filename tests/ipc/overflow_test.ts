@@ -12,44 +12,24 @@ import { Names } from "../../src/providers/ipc/names.ts";
 import { loadPosix, type Posix } from "../../src/providers/ipc/posix.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import { ALL } from "../support/share.ts";
-import { skip } from "../support/skip.ts";
 import { until } from "../support/until.ts";
-import { allOf, busesOf, fresh, HandmadeBus, left, noOtherUser, notMountable, runAs } from "./ground.ts";
+import { describePlainUser } from "./as_plain_user.ts";
+import { busesOf, fresh, HandmadeBus, left } from "./ground.ts";
 
 const CROWD = new URL("crowd.ts", import.meta.url);
-/** A user of this run alone, so that no other queues count. */
-const USER = 40_000 + Math.floor(Math.random() * 20_000);
+// the nightly run has the full numbers
+const [items, long, processes] = ALL ? [100, 100_000, 50] : [14, 10_000, 4];
 
-describe("a plain user with default limits", () => {
-  // the nightly run has the full numbers
-  const [items, long, processes] = ALL ? [100, 100_000, 50] : [14, 10_000, 4];
-  const shows: [name: string, expected: unknown, what: string, ...counts: number[]][] = [
-    [
-      `has 1,000 queues of ${items} items from 4 processes, of which two are killed`,
-      { rounds: [items, items, items], half: true, lost: true, twice: 0, disordered: true },
-      ...["queues", 1_000, items] as const,
-    ],
-    [`has ${long} items in one queue, in order`, { size: long, disordered: 0, flat: true }, "long", long],
-    ["has 30 waiting gets on 30 queues, which wake at once", { prompt: true }, "gets", 30],
-    [`has two buses in each of ${processes} processes`, { reached: 2 * processes }, "pairs", processes],
-  ];
-  const missing = noOtherUser(CROWD);
-  for (const [name, expected, what, ...counts] of shows) {
-    if (missing) {
-      skip(name, missing);
-      continue;
-    }
-    it(name, async () => {
-      const { output } = await runAs(USER, CROWD, what, fresh(), ...counts.map(String));
-      assertMatch(output, /^\{.*\}$/m);
-      assertEquals(JSON.parse(/^\{.*\}$/m.exec(output)![0]), expected, output);
-    });
-  }
-  const nothing = "has left nothing behind";
-  const blind = missing ?? notMountable();
-  if (blind) skip(nothing, blind);
-  else it(nothing, () => assertEquals(allOf(USER), []));
-});
+describePlainUser(CROWD, [
+  [
+    `has 1,000 queues of ${items} items from 4 processes, of which two are killed`,
+    { rounds: [items, items, items], half: true, lost: true, twice: 0, disordered: true },
+    ...["queues", 1_000, items] as const,
+  ],
+  [`has ${long} items in one queue, in order`, { size: long, disordered: 0, flat: true }, "long", long],
+  ["has 30 waiting gets on 30 queues, which wake at once", { prompt: true }, "gets", 30],
+  [`has two buses in each of ${processes} processes`, { reached: 2 * processes }, "pairs", processes],
+]);
 
 /** A queue of the kernel as PyMQ sees it. */
 class KernelQueue implements Disposable {

@@ -121,7 +121,7 @@ describe("a worker that buses share", () => {
     assertEquals(stage.threads.threads.filter(({ terminated }) => !terminated).length, 0);
   });
 
-  it("ends the receiver of a bus that is closed by force, and nothing of the others", async () => {
+  it("ends the receiver of a bus that is closed by force; the other receivers continue", async () => {
     await using stage = new Stage();
     const [bus, other] = await stage.three() as [Opened, Opened];
     const { receivers: [receiver], contexts: [context], link } = bus;
