@@ -52,6 +52,9 @@ export class Supervisor {
   #fail: (error: unknown) => void = () => {};
   #lastHeard = Date.now();
   #retry: ReturnType<typeof setTimeout> | undefined;
+  /** The number of consecutive workers that died soon after they were ready, and the time at which the last one was ready. */
+  #shortLives = 0;
+  #upSince = -Infinity;
   #closed = false;
 
   /** Creates the supervisor of a receiver, which {@linkcode start} opens. */
@@ -149,6 +152,7 @@ export class Supervisor {
         switch (frame.kind) {
           case "ready":
             this.up = true;
+            this.#upSince = performance.now();
             start.resolve(this.#events.ready(frame.inbox));
             break;
           case "fatal":
@@ -180,10 +184,11 @@ export class Supervisor {
     this.#drop();
     const text = `Cannot complete the operation: the worker of "${this.#provider.name}" died: ${textOf(cause)}`;
     this.#events.died(new BusError("worker_died", text, { cause }));
-    this.#restart(0);
+    const short = performance.now() - this.#upSince < RETRY.restore.max;
+    this.#restart(short ? this.#shortLives++ : this.#shortLives = 0);
   }
 
-  /** Opens the receiver in a new worker: immediately, or with a pause after failed attempts. */
+  /** Opens the receiver in a new worker: immediately, or with a pause after failed attempts and short lives. */
   #restart(failures: number): void {
     this.#retry = setTimeout(async () => {
       try {

@@ -409,6 +409,21 @@ describe("Link", () => {
     assertEquals(link.restarts, 1);
   });
 
+  it("waits longer and longer before it replaces workers that die as soon as they are ready", async () => {
+    await using stage = new Stage();
+    const link = await stage.open();
+    const starts: number[] = [];
+    for (let deaths = 0; deaths < 4; deaths++) {
+      const { restarts } = link;
+      const died = performance.now();
+      stage.thread.last.fail("it broke");
+      await until("the worker is replaced", () => link.restarts > restarts);
+      starts.push(performance.now() - died);
+    }
+    // nothing, 100, 200 and 400 ms
+    assert(starts[1]! >= 99 && starts[2]! >= 199 && starts[3]! >= 399, String(starts));
+  });
+
   it("closes immediately while a new worker opens its receiver", async () => {
     await using stage = new Stage();
     const link = await stage.open(60_000);
