@@ -27,14 +27,18 @@ import type { Class } from "./rpc/methods.ts";
 import type {
   Fn,
   FunctionName,
+  MayStream,
   MultiObjectStub,
   MultiStub,
+  NotStream,
   ObjectStub,
   Procedure,
+  StreamOptions,
+  StreamStub,
   Stub,
   StubOptions,
 } from "./rpc/procedure.ts";
-import { stubFor } from "./rpc/stub.ts";
+import { streamFor, stubFor } from "./rpc/stub.ts";
 
 /**
  * A message bus: pub/sub, queues and RPC over one transport.
@@ -230,11 +234,14 @@ export class Bus extends BusEvents implements AsyncDisposable {
    * Calls reject with `NoSuchRemoteError`, `RemoteInvocationError`, `TimeoutError`, `ProviderError` or the signal's reason.
    */
   stub<Call extends Fn, Serve extends Fn>(
-    target: Procedure<Call, Serve>,
+    target: Procedure<Call, Serve> & NotStream<Call>,
     options: StubOptions & { readonly multi: true },
   ): MultiStub<Call>;
   /** Returns a function that calls a procedure on one server. */
-  stub<Call extends Fn, Serve extends Fn>(target: Procedure<Call, Serve>, options?: StubOptions): Stub<Call>;
+  stub<Call extends Fn, Serve extends Fn>(
+    target: Procedure<Call, Serve> & NotStream<Call>,
+    options?: StubOptions,
+  ): Stub<Call>;
   /** Returns an object with every method of a class. Each method calls every server. */
   stub<C>(target: Class<C>, options: StubOptions & { readonly multi: true }): MultiObjectStub<C>;
   /** Returns an object with every method of a class. Each method calls one server. */
@@ -247,17 +254,40 @@ export class Bus extends BusEvents implements AsyncDisposable {
   /** Returns a function that calls the remote function of this name on one server. */
   stub<F extends Fn = (...args: unknown[]) => unknown>(name: string, options?: StubOptions): Stub<F>;
   /** Returns a function that calls the remote function with the same name on every server. */
-  stub<F extends Fn>(fn: F, options: StubOptions & { readonly multi: true }): MultiStub<F>;
+  stub<F extends Fn>(fn: F & NotStream<F>, options: StubOptions & { readonly multi: true }): MultiStub<F>;
   /**
    * Returns a function that calls the remote function with the same name on one server.
    *
    * @throws {ValidationError} when another function of this name has a stub on this bus: a minifier can give one name to several functions
    */
-  stub<F extends Fn>(fn: F, options?: StubOptions): Stub<F>;
+  stub<F extends Fn>(fn: F & NotStream<F>, options?: StubOptions): Stub<F>;
   stub(target: unknown, options: StubOptions = {}): unknown {
     this.#engine.checkOpen();
     const { caller, timeout } = this.#engine;
     return stubFor(caller, target, { ...options, timeout: options.timeout ?? timeout });
+  }
+
+  /**
+   * Returns a function that reads the values of a served async generator, from one server and in order.
+   *
+   * The call starts when the first value is read, and the generator runs at most 256 values ahead of its reader. A `break` ends the
+   * generator. Reading rejects with the errors of a call, and with `RpcError` "invalid" if the result of the function is not a stream.
+   */
+  stream<Call extends Fn, Serve extends Fn>(
+    target: Procedure<Call, Serve> & MayStream<Call>,
+    options?: StreamOptions,
+  ): StreamStub<Call>;
+  /** Returns a function that reads the stream of the remote function of this name. */
+  stream<F extends Fn = (...args: unknown[]) => AsyncIterable<unknown>>(
+    name: string,
+    options?: StreamOptions,
+  ): StreamStub<F>;
+  /** Returns a function that reads the stream of the remote function with the same name. */
+  stream<F extends Fn>(fn: F & MayStream<F>, options?: StreamOptions): StreamStub<F>;
+  stream(target: unknown, options: StreamOptions = {}): unknown {
+    this.#engine.checkOpen();
+    const { caller, timeout } = this.#engine;
+    return streamFor(caller, target, { ...options, timeout: options.timeout ?? timeout });
   }
 
   /** Returns the state of the bus, its last error, and the numbers of pending calls and running handlers. */

@@ -22,6 +22,7 @@ import { Publisher } from "./pubsub/publisher.ts";
 import { Subscriptions } from "./pubsub/subscriptions.ts";
 import { Caller } from "./rpc/caller.ts";
 import { Server } from "./rpc/server.ts";
+import { CREDIT, VALUES } from "./rpc/stream_messages.ts";
 import { ANSWER, CANCEL, REQUEST } from "./rpc/wire.ts";
 import { Telemetry } from "./telemetry/telemetry.ts";
 
@@ -207,7 +208,9 @@ export class Engine implements Core {
       this.decode(body, "", ({ value, type }, unreadable) => {
         if (type === ANSWER) this.caller.handleAnswer(value, unreadable);
         else if (type === REQUEST) this.server.handleRequest(value, unreadable);
+        else if (type === VALUES) this.caller.streams.handleValues(value, body.length, unreadable);
         else if (unreadable) return; // reported already
+        else if (type === CREDIT) this.server.streams.handleCredit(value);
         else if (type === CANCEL && Array.isArray(value)) this.server.cancel(String(value[0]));
         else {this.report(
             new RpcError("invalid", "Cannot read a message from the inbox: unknown message type"),

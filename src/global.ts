@@ -23,7 +23,7 @@ import {
 } from "./pubsub/topic.ts";
 import type { Queue, QueueOptions } from "./queue/queue.ts";
 import { checkUnexposeTarget, type ExposeOptions, type Exposure, exposures, remoteExposure } from "./rpc/exposure.ts";
-import type { Fn, Procedure, StubOptions } from "./rpc/procedure.ts";
+import type { Fn, Procedure, StreamOptions, StubOptions } from "./rpc/procedure.ts";
 
 let bus: Bus | undefined;
 let opening: Promise<Bus> | undefined;
@@ -198,3 +198,7 @@ export function remote(name?: string): Wrapper {
 /** Returns a function, or an object of functions, that calls remote functions from the default bus; see {@linkcode Bus.stub}. */
 export const stub: Bus["stub"] = (target: unknown, options?: StubOptions): never =>
   current().stub(target as string, options) as never;
+
+/** Returns a function that reads the stream of a remote function from the default bus; see {@linkcode Bus.stream}. */
+export const stream: Bus["stream"] = (target: unknown, options?: StreamOptions): never =>
+  current().stream(target as string, options) as never;

@@ -40,7 +40,14 @@ class Service {
   async find(id: string): Promise<Order | undefined> {
     return await Promise.resolve(id ? new Order(1) : undefined);
   }
+  async *ticks(count: number): AsyncGenerator<Order> {
+    for (let i = 0; i < count; i++) yield new Order(i);
+  }
   _hidden(): void {}
+}
+
+async function* alphabet(count: number): AsyncGenerator<string> {
+  yield* "letters".slice(0, count);
 }
 
 function divide(a: number, b: number): number {
@@ -55,6 +62,8 @@ const at = procedure("at", {
   args: v.tuple([price]),
   returns: v.pipe(v.string(), v.transform((text) => new Date(text))),
 });
+const rows = procedure("rows", { args: v.tuple([v.number()]), yields: price });
+const ids = procedure<(from: number) => AsyncIterable<number>>("ids");
 const plain = procedure<(id: number, name?: string) => Promise<boolean>>("plain");
 
 /** Compiled, never called. The global API and a bus have the same types. */
@@ -216,6 +225,46 @@ export async function calls(bus: Bus | typeof tsmq): Promise<void> {
   service.name;
   // @ts-expect-error what begins with _ is no remote
   service._hidden();
+
+  // streams: by procedure, function, name
+  for await (const row of bus.stream(rows)(1)) assertType<IsExact<typeof row, PriceOut>>(true);
+  for await (const id of bus.stream(ids)(1)) assertType<IsExact<typeof id, number>>(true);
+  for await (const letter of bus.stream(alphabet)(3)) assertType<IsExact<typeof letter, string>>(true);
+  for await (const letter of bus.stream<typeof alphabet>("letters")(3)) {
+    assertType<IsExact<typeof letter, string>>(true);
+  }
+  for await (const order of bus.stream<Service["ticks"]>("Service.ticks")(3)) {
+    assertType<IsExact<typeof order, Order>>(true);
+  }
+  const anything = bus.stream("fn", { timeout: 1, headers, signal: new AbortController().signal });
+  for await (const value of anything(1, "x")) assertType<IsExact<typeof value, unknown>>(true);
+  // @ts-expect-error the arguments are those of the schema
+  bus.stream(rows)("1");
+  // @ts-expect-error a stream is no call
+  bus.stub(rows);
+  // @ts-expect-error a stream is no call
+  bus.stub(ids, { multi: true });
+  // @ts-expect-error a stream is no call
+  bus.stub(alphabet);
+  // @ts-expect-error a call is no stream
+  bus.stream(sum);
+  // @ts-expect-error a call is no stream
+  bus.stream(divide);
+  // @ts-expect-error every stream has one server
+  bus.stream("fn", { multi: true });
+  // @ts-expect-error a function has a result or values
+  procedure("both", { returns: v.number(), yields: v.number() });
+  await bus.expose(rows, async function* (count) {
+    assertType<IsExact<typeof count, number>>(true);
+    yield { symbol: "ACME", at: "2026-01-01" };
+  });
+  await bus.expose(ids, async function* (from) {
+    yield from;
+  });
+  // @ts-expect-error the function yields what the schema takes
+  await bus.expose(rows, async function* () {
+    yield "ACME";
+  });
 
   // expose: a procedure says what its function takes and gives
   await bus.expose(sum, (numbers) => {

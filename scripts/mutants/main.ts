@@ -20,8 +20,9 @@ import type { Kit, Mutant, Tests } from "./mutant.ts";
 import { EVENTS } from "./pubsub.ts";
 import { QUEUES } from "./queue.ts";
 import { CALLS } from "./rpc.ts";
+import { STREAMS } from "./streams.ts";
 
-const MUTANTS: readonly Mutant[] = [...EVENTS, ...QUEUES, ...CALLS, ...BUS];
+const MUTANTS: readonly Mutant[] = [...EVENTS, ...QUEUES, ...CALLS, ...STREAMS, ...BUS];
 
 const HARNESS: Harness = { provider: memory, faults: { cut: () => Promise.resolve() } };
 /** All cases. Which of them a transport skips makes no difference to their names. */

@@ -20,8 +20,8 @@ export const CALLS: readonly Mutant[] = [
   {
     subject: "an answer is sent to a caller that has given up",
     file: "src/rpc/server.ts",
-    text: "if (work.cancelled) return;\n",
-    fault: "\n",
+    text: "if (work.cancelled || work.streaming) return",
+    fault: "if (work.streaming) return",
     tests: "tests/bus/server_test.ts",
   },
   {
@@ -48,15 +48,15 @@ export const CALLS: readonly Mutant[] = [
   {
     subject: "the arguments of a procedure are not validated",
     file: "src/rpc/server.ts",
-    text: 'await validate(procedure.args, args, `the arguments of "${fn}"`) as unknown[]',
+    text: 'await validate(procedure.args, args, `the arguments of "${fn}"`)',
     fault: "args",
     tests: memory(/^rpc: caller and server validate/),
   },
   {
     subject: "a served function ignores its concurrency",
     file: "src/rpc/server.ts",
-    text: "if (!semaphore) return await this.#invoke(request, exposure);",
-    fault: "if (semaphore || !semaphore) return await this.#invoke(request, exposure);",
+    text: "if (!semaphore) return await this.#invoke(work, exposure);",
+    fault: "if (semaphore || !semaphore) return await this.#invoke(work, exposure);",
     tests: "tests/bus/exposing_test.ts",
   },
   {

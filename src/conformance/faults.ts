@@ -9,13 +9,14 @@ import { equal, ok } from "./assert.ts";
 import { drain } from "./queues.ts";
 import type { CaseBody, Cases, Conditional } from "./cases.ts";
 
-function broken(run: CaseBody): Conditional {
+/** Creates a case that breaks connections. */
+export function broken(run: CaseBody): Conditional {
   const skip: Conditional["skip"] = (_, { faults }) => faults ? undefined : "the harness cannot break connections";
   return { skip, alone: true, deadline: 60_000, run };
 }
 
 /** Waits until each bus has reported that its connection was lost, and then that it was restored. */
-async function recovered(t: Parameters<CaseBody>[0], ...buses: Bus[]): Promise<void> {
+export async function recovered(t: Parameters<CaseBody>[0], ...buses: Bus[]): Promise<void> {
   await t.until(
     () => buses.every((bus) => bus.health().reconnects > 0 && bus.health().state === "up"),
     "the buses are back",

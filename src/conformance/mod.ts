@@ -36,6 +36,7 @@ import type { Cases } from "./cases.ts";
 import { rpc } from "./rpc.ts";
 import { runs } from "./runs.ts";
 import { servers } from "./servers.ts";
+import { streams } from "./streams.ts";
 import { subscriptions } from "./subscriptions.ts";
 
 export { ConformanceError } from "./assert.ts";
@@ -61,6 +62,7 @@ const SUBJECTS: Readonly<Record<string, Cases>> = {
   servers,
   runs,
   multi,
+  streams,
   bodies,
   faults,
 };

@@ -10,6 +10,9 @@ export const MAX_TIMER: number = 2 ** 31 - 1;
 /** Milliseconds that a handler may run while messages wait for it, before the bus reports "stalled". Tests may shorten it. */
 export const STALLED: { after: number } = { after: 30_000 };
 
+/** Milliseconds between two checks of an open stream. Five of them are the time between two keep-alive messages. Tests may shorten it. */
+export const STREAM_CHECK: { every: number } = { every: 1_000 };
+
 /**
  * Calls `act` once, after `ms` milliseconds. Any number is allowed; with `Infinity`, it never calls. Returns a function that cancels the
  * call.

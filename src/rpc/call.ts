@@ -21,7 +21,9 @@ export class Call {
   readonly deadline: number;
   readonly #timeout: number;
   /** The id of the call: 122 random bits, so only servers that received the request know it. */
-  readonly id: string = crypto.randomUUID();
+  readonly id: string;
+  /** Whether the caller reads the result as a stream. */
+  readonly #stream: true | undefined;
   readonly #since = performance.now();
   readonly #headers: MessageHeaders | undefined;
   /** The number of servers that the call was sent to, one after the other. All servers of a multi-call count as one. */
@@ -39,9 +41,11 @@ export class Call {
   /** Functions to run when the call has ended. */
   readonly cleanups: (() => void)[] = [];
 
-  /** Creates a call that ends after `timeout` milliseconds. */
-  constructor(fn: string, args: Written, timeout: number, headers: MessageHeaders | undefined) {
+  /** Creates a call that ends after `timeout` milliseconds. If it opens a stream, `stream` is the id of both. */
+  constructor(fn: string, args: Written, timeout: number, headers: MessageHeaders | undefined, stream?: string) {
     this.fn = fn;
+    this.id = stream ?? crypto.randomUUID();
+    this.#stream = stream === undefined ? undefined : true;
     this.#args = args;
     this.#timeout = timeout;
     this.#headers = headers;
@@ -92,6 +96,7 @@ export class Call {
       offer,
       attempt: counted,
       age,
+      stream: this.#stream,
       headers: this.#headers,
     });
   }

@@ -19,6 +19,7 @@ import { LONGEST } from "../internal/arguments.ts";
 import { validate } from "../codec/schema.ts";
 import type { Work } from "../internal/work.ts";
 import { Call } from "./call.ts";
+import { CalledStreams } from "./called_stream.ts";
 import { Directory } from "./directory.ts";
 import { multiCall, type MultiCallParts } from "./multi_call.ts";
 import { PendingCalls, RECOVERY } from "./pending_calls.ts";
@@ -34,10 +35,14 @@ export interface CallOptions {
   readonly procedure?: Procedure;
   /** The headers of the request. */
   readonly headers?: MessageHeaders;
+  /** The id of the stream that the call opens, if it opens one. */
+  readonly stream?: string;
 }
 
 /** Calls functions over this bus. */
 export class Caller {
+  /** The streams that this bus reads. */
+  readonly streams: CalledStreams;
   #core: Core;
   #server: Server;
   #directory: Directory;
@@ -52,6 +57,7 @@ export class Caller {
   constructor(core: Core, server: Server) {
     this.#core = core;
     this.#server = server;
+    this.streams = new CalledStreams(core);
     this.#directory = new Directory(core.sender);
     this.#pending = new PendingCalls(core, this.#directory);
     this.#pymq = new PymqCaller(core, this.#pending);
@@ -70,6 +76,7 @@ export class Caller {
 
   /** Rejects every call with this error, because the inbox for its answer no longer exists. */
   fail(error: BusError): void {
+    this.streams.fail(error);
     for (const reject of [...this.#rejects]) reject(error);
   }
 
@@ -101,6 +108,24 @@ export class Caller {
     return this.#call(fn, args, options, (call) => this.#single(call));
   }
 
+  /** Returns the values of a served stream. The call starts when they are first read. */
+  stream(fn: string, args: readonly unknown[], options: CallOptions): AsyncIterable<unknown> {
+    const { timeout, signal, procedure } = options;
+    const open = (stream: string, signal: AbortSignal) =>
+      this.observe(fn, { ...options, signal, stream }, (options) => this.#openStream(fn, args, options));
+    return this.streams.values({ fn, timeout, signal, yields: procedure?.yields, open });
+  }
+
+  /** Opens a stream. Resolves with the inbox of its server. */
+  async #openStream(fn: string, args: readonly unknown[], options: CallOptions): Promise<string> {
+    if (options.procedure?.returns) throw notStream(fn);
+    const answer = await this.single(fn, args, options);
+    const { call, isError } = answer;
+    if (call?.stream === true && !isError) return call.server;
+    await this.unwrap(answer);
+    throw notStream(fn);
+  }
+
   /** Calls all servers of a function. For each server that did not answer, the result contains an error. */
   multi(fn: string, args: readonly unknown[], options: CallOptions): Promise<(Answer | BusError)[]> {
     return this.#call(fn, args, options, (call) => multiCall(call, this.#multi));
@@ -110,6 +135,9 @@ export class Caller {
   async unwrap(answer: Answer, procedure?: Procedure): Promise<unknown> {
     const { fn, result, resultType, isError, call } = answer;
     if (call?.denied === true) throw new RpcError("denied", `Cannot call "${fn}": the server does not allow this call`);
+    if (call?.stream === true) {
+      throw new RpcError("invalid", `Cannot call "${fn}" through a stub: its result is a stream; use stream()`);
+    }
     if (isError) {
       throw new RemoteInvocationError(fn, resultType, Array.isArray(result) ? result : [result], call?.stack);
     }
@@ -130,12 +158,12 @@ export class Caller {
     options: CallOptions,
     run: (call: Call) => Promise<T>,
   ): Promise<T> {
-    const { timeout, signal, procedure, headers } = options;
+    const { timeout, signal, procedure, headers, stream } = options;
     if (procedure?.args) await validate(procedure.args, args, `the arguments of "${fn}"`);
     signal?.throwIfAborted();
     if (this.#closed) throw this.#closed;
     const written = this.#core.codec.write(args);
-    const call = new Call(fn, written, Math.min(timeout, LONGEST), headers);
+    const call = new Call(fn, written, Math.min(timeout, LONGEST), headers, stream);
     const { promise: rejected, reject } = Promise.withResolvers<never>();
     const stop = after(timeout, () => reject(new TimeoutError(`Cannot call "${fn}": no answer within ${timeout} ms`)));
     const abort = () => reject(signal!.reason);
@@ -246,4 +274,8 @@ export class Caller {
     });
     return promise;
   }
+}
+
+function notStream(fn: string): RpcError {
+  return new RpcError("invalid", `Cannot read "${fn}" as a stream: its result is not a stream; use stub()`);
 }

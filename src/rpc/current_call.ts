@@ -24,7 +24,10 @@ export interface CurrentCall {
    * A function that ignores the signal may continue until the bus is closed.
    */
   readonly signal: AbortSignal;
-  /** The time when the call times out, in milliseconds of `Date.now()` on the caller's machine. `Infinity` for a caller of PyMQ. */
+  /**
+   * The time when the call times out, in milliseconds of `Date.now()` on the caller's machine. `Infinity` for a stream and for a caller of
+   * PyMQ.
+   */
   readonly deadline: number;
 }
 
@@ -47,6 +50,10 @@ export function currentCall(): CurrentCall | undefined {
 /** A call that this bus serves. */
 export class ServedCall extends Work {
   readonly request: Request;
+  /** The inbox that received the request. The caller knows this address, even if the worker is replaced meanwhile. */
+  readonly server: string;
+  /** Whether the call has opened a stream, so that its caller has its answer. */
+  streaming = false;
   readonly #closing: AbortSignal;
   /** Created when it is first used. */
   #current: CurrentCall | undefined;
@@ -58,6 +65,7 @@ export class ServedCall extends Work {
   constructor(core: Core, request: Request, caller: Work | undefined) {
     super([core.handlers], caller);
     this.request = request;
+    this.server = core.link.inbox;
     this.#closing = core.closing;
   }
 
@@ -88,7 +96,7 @@ export class ServedCall extends Work {
     return {
       fn,
       headers: userHeaders(call?.headers),
-      deadline: call?.deadline ?? Infinity,
+      deadline: call?.stream ? Infinity : call?.deadline ?? Infinity,
       get signal() {
         return signal();
       },

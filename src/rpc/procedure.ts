@@ -4,6 +4,7 @@
  * @module
  */
 import type { MessageHeaders } from "../codec/headers.ts";
+import { ValidationError } from "../errors.ts";
 import { checkName } from "../internal/arguments.ts";
 import { checkSchema, type StandardSchemaV1 } from "../codec/schema.ts";
 
@@ -13,7 +14,7 @@ export type Fn = (...args: never[]) => unknown;
 /** A function on a server: it returns the result, or a promise of the result. */
 export type Served<F extends Fn> = (...args: Parameters<F>) => Result<F> | Promise<Result<F>>;
 
-/** A contract between callers and servers: the name of a function, and the schemas of its arguments and its result. */
+/** A contract between callers and servers: the name of a function, and the schemas of its arguments and of its result or its values. */
 export class Procedure<Call extends Fn = Fn, Serve extends Fn = Served<Call>> {
   /** The function's name. */
   readonly name: string;
@@ -21,17 +22,30 @@ export class Procedure<Call extends Fn = Fn, Serve extends Fn = Served<Call>> {
   readonly args: StandardSchemaV1 | undefined;
   /** Schema of the result. */
   readonly returns: StandardSchemaV1 | undefined;
+  /** Schema of each value of a stream. */
+  readonly yields: StandardSchemaV1 | undefined;
   /** The type of the function for callers; absent at run time. */
   declare readonly "~call": Call;
   /** The type of the function for servers; absent at run time. */
   declare readonly "~serve": Serve;
 
   /** Creates a procedure. Use {@linkcode procedure} instead, which infers the types. */
-  constructor(name: string, contract: { args?: StandardSchemaV1; returns?: StandardSchemaV1 }) {
+  constructor(name: string, { args, returns, yields }: Schemas) {
     this.name = checkName("a procedure", name);
-    this.args = checkSchema(contract.args);
-    this.returns = checkSchema(contract.returns);
+    this.args = checkSchema(args);
+    this.returns = checkSchema(returns);
+    this.yields = checkSchema(yields);
+    if (returns && yields) {
+      throw new ValidationError(`Cannot use procedure "${name}": it has a schema of its result and one of its values`);
+    }
   }
+}
+
+/** The schemas of a procedure. */
+interface Schemas {
+  args?: StandardSchemaV1;
+  returns?: StandardSchemaV1;
+  yields?: StandardSchemaV1;
 }
 
 /** A schema of a tuple of arguments. */
@@ -48,6 +62,12 @@ export type Arguments<T> = T extends readonly unknown[] ? [...T] : unknown[];
 export type Contract<A, R> = Procedure<
   (...args: Arguments<Given<A>>) => Made<R>,
   (...args: Arguments<Made<A>>) => Given<R> | Promise<Given<R>>
+>;
+
+/** The type of a stream with these schemas: callers pass inputs and read outputs; servers receive outputs and yield inputs. */
+export type StreamContract<A, Y> = Procedure<
+  (...args: Arguments<Given<A>>) => AsyncIterable<Made<Y>>,
+  (...args: Arguments<Made<A>>) => AsyncIterable<Given<Y>> | Promise<AsyncIterable<Given<Y>>>
 >;
 
 /**
@@ -68,12 +88,14 @@ export function procedure<
   R extends StandardSchemaV1 | undefined = undefined,
 >(
   name: string,
-  contract?: { args?: A; returns?: R },
+  contract?: { args?: A; returns?: R; yields?: undefined },
 ): Contract<A, R>;
-export function procedure(
+/** Declares a stream by its schemas: the server exposes an async generator, and both sides validate each of its values. */
+export function procedure<Y extends StandardSchemaV1, A extends ArgsSchema | undefined = undefined>(
   name: string,
-  contract: { args?: StandardSchemaV1; returns?: StandardSchemaV1 } = {},
-): Procedure {
+  contract: { args?: A; returns?: undefined; yields: Y },
+): StreamContract<A, Y>;
+export function procedure(name: string, contract: Schemas = {}): Procedure {
   return new Procedure(name, contract);
 }
 
@@ -103,6 +125,36 @@ export interface StubOptions {
 
 /** The awaited result of a function. */
 export type Result<F extends Fn> = Awaited<ReturnType<F>>;
+
+/** Options of `stream`. */
+export interface StreamOptions {
+  /** Milliseconds until the next value, while the reader waits for it. Default: the bus's `timeout`. */
+  readonly timeout?: number;
+  /** Headers of the request. The served function reads them with {@linkcode currentCall}. */
+  readonly headers?: MessageHeaders;
+  /** A signal that ends the streams of this function. The next read rejects with its reason. */
+  readonly signal?: AbortSignal;
+}
+
+/** The type of the values of a stream. */
+export type Yielded<F extends Fn> = Result<F> extends AsyncIterable<infer T> ? T : unknown;
+
+/** Whether the result of a function is a stream, as that of an async generator is. */
+export type IsStream<F extends Fn> = unknown extends Result<F> ? false
+  : [Result<F>] extends [never] ? false
+  : Result<F> extends AsyncIterable<unknown> ? true
+  : false;
+
+/** `unknown` for a function that a stub can call; `never` for a stream. */
+export type NotStream<F extends Fn> = IsStream<F> extends true ? never : unknown;
+
+/** `unknown` for a function whose result is a stream or of an unknown type; otherwise `never`. */
+export type MayStream<F extends Fn> = unknown extends Result<F> ? unknown : IsStream<F> extends true ? unknown : never;
+
+/** A function that calls a remote function on one server and iterates over the values that it yields. */
+export type StreamStub<F extends Fn = (...args: unknown[]) => AsyncIterable<unknown>> = (
+  ...args: Parameters<F>
+) => AsyncIterable<Yielded<F>>;
 
 /** A function that calls a remote function on one server. */
 export type Stub<F extends Fn = (...args: unknown[]) => unknown> = {
@@ -135,7 +187,12 @@ export type MethodName<C> = {
     : never;
 }[FunctionName<C>];
 
-/** An object with a stub for each method of a class. */
-export type ObjectStub<C> = { readonly [K in MethodName<C>]: C[K] extends Fn ? Stub<C[K]> : never };
-/** An object with a multi-stub for each method of a class. */
-export type MultiObjectStub<C> = { readonly [K in MethodName<C>]: C[K] extends Fn ? MultiStub<C[K]> : never };
+/** The names of the methods of a class that a stub can call: all except streams. */
+export type CallName<C> = {
+  [K in MethodName<C>]: C[K] extends Fn ? IsStream<C[K]> extends true ? never : K : never;
+}[MethodName<C>];
+
+/** An object with a stub for each method of a class, without its streams. */
+export type ObjectStub<C> = { readonly [K in CallName<C>]: C[K] extends Fn ? Stub<C[K]> : never };
+/** An object with a multi-stub for each method of a class, without its streams. */
+export type MultiObjectStub<C> = { readonly [K in CallName<C>]: C[K] extends Fn ? MultiStub<C[K]> : never };

@@ -17,6 +17,7 @@ import { errorAnswer } from "./error_answer.ts";
 import type { Exposure } from "./exposure.ts";
 import { answerPymq } from "./pymq.ts";
 import { ServedCalls } from "./served_calls.ts";
+import { asStream, ServedStreams } from "./served_stream.ts";
 import { Undelivered } from "./undelivered.ts";
 import { type Answer, readRequest, type Refusal, type Request, voidAnswer, writeAnswer } from "./wire.ts";
 
@@ -34,6 +35,8 @@ interface Exposed {
 
 /** Serves the functions that this bus exposes. */
 export class Server {
+  /** The streams that this bus serves. */
+  readonly streams: ServedStreams;
   #core: Core;
   #callerOf: (id: string) => Work | undefined;
   #exposed = new Map<string, Exposed>();
@@ -53,6 +56,7 @@ export class Server {
 
   /** Creates the server of a bus. `callerOf` returns the handler of this bus that waits for the call with an id, if any. */
   constructor(core: Core, callerOf: (id: string) => Work | undefined) {
+    this.streams = new ServedStreams(core);
     this.#core = core;
     this.#callerOf = callerOf;
     this.#undelivered = new Undelivered(core);
@@ -114,6 +118,7 @@ export class Server {
   /** Reports to the callers of all running calls that the outcome will not be known. */
   abandon(): void {
     for (const { request } of this.#running.values()) this.#reply(request, "forgotten");
+    this.#replies.track(this.streams.abandon());
   }
 
   /** Resolves when all refusals have been sent. A caller that does not receive its refusal must treat the call as lost. */
@@ -121,9 +126,10 @@ export class Server {
     return this.#replies.idle();
   }
 
-  /** Cancels a call: its signal aborts, and its answer is not sent, because its caller does not wait any more. */
+  /** Cancels a call or a stream: its signal aborts, and nothing more is sent, because its caller does not wait any more. */
   cancel(id: string): void {
     this.#running.get(id)?.cancel();
+    this.streams.cancel(id);
   }
 
   /** Handles a request from the inbox or from the function's topic. An `unreadable` request is answered with that error. */
@@ -190,17 +196,14 @@ export class Server {
 
   async #serve(work: ServedCall, exposed: Exposed, unreadable?: ValidationError): Promise<void> {
     const { request } = work;
-    const { fn, call } = request;
-    const server = this.#core.link.inbox; // the caller knows this address, even if the worker is replaced meanwhile
+    const { call } = request;
     if (call) this.#running.set(call.id, work);
     const answer = await this.#outcome(work, exposed, unreadable);
     if (--this.#count === 0) this.#refused = 0; // an answer that its caller does not take must not keep others from being served
     if (!answer) return this.#passOver(work);
     if (!call) return await answerPymq(request, answer, this.#core);
-    this.#running.delete(call.id);
-    if (work.cancelled) return;
-    await this.#answer(request, { ...answer, call: { ...answer.call, id: call.id, server } })
-      .catch((error) => this.#core.report(error, fn));
+    if (work.cancelled || work.streaming) return void this.#running.delete(call.id);
+    await this.#deliver(work, answer);
   }
 
   /** Runs the function if the call is allowed. Resolves like {@linkcode #limited}. */
@@ -227,12 +230,11 @@ export class Server {
   /** Runs the function within its limit. Resolves with undefined if the caller has cancelled the call or the function is no longer served. */
   async #limited(work: ServedCall, exposed: Exposed): Promise<Answer<string> | undefined> {
     const { exposure, semaphore } = exposed;
-    const { request } = work;
-    if (!semaphore) return await this.#invoke(request, exposure);
+    if (!semaphore) return await this.#invoke(work, exposure);
     await semaphore.acquire();
     try {
       if (!this.#serves(work, exposed)) return undefined;
-      return await this.#invoke(request, exposure);
+      return await this.#invoke(work, exposure);
     } finally {
       semaphore.release();
     }
@@ -244,33 +246,41 @@ export class Server {
     if (!cancelled) this.#refuse(request, "gone");
   }
 
-  async #invoke({ fn, args, kwargs, call }: Request, { fn: serve, procedure }: Exposure): Promise<Answer<string>> {
+  async #invoke(work: ServedCall, { fn: serve, procedure }: Exposure): Promise<Answer<string>> {
+    const { fn, args, kwargs, call } = work.request;
+    const open = (answer: Answer<string>) => void this.#replies.track(this.#deliver(work, answer));
     const { codec, telemetry, exposeErrors } = this.#core;
     try {
       if (Object.keys(kwargs).length > 0) {
         throw new TypeError(`Cannot call "${fn}" with keyword arguments: ${Object.keys(kwargs).join(", ")}`);
       }
-      const work = async (): Promise<Answer<string>> => {
-        const checked = procedure?.args
-          ? await validate(procedure.args, args, `the arguments of "${fn}"`) as unknown[]
-          : args;
+      const run = async (): Promise<Answer<string>> => {
+        const checked = procedure?.args ? await validate(procedure.args, args, `the arguments of "${fn}"`) : args;
         const result: unknown = await serve(...checked as never[]);
         if (this.#sources.has(result)) {
-          throw new RpcError(
-            "invalid",
-            `Cannot answer a call of "${fn}": its result is an object that this bus serves`,
-          );
+          throw new RpcError("invalid", `Cannot answer a call of "${fn}": its result is a served object`);
         }
+        const stream = asStream(result);
+        if (stream) return await this.streams.serve(work, stream, procedure?.yields, open);
+        if (procedure?.yields) throw new RpcError("invalid", `Cannot serve "${fn}": its result is not a stream`);
         if (procedure?.returns) await validate(procedure.returns, result, `the result of "${fn}"`);
         const resultType = codec.pythonType(result);
         if (call && result === undefined) return voidAnswer(fn, resultType);
         const { json, mark } = codec.write(result); // if this throws, the result is invalid
         return { fn, resultType, isError: false, result: json, mark };
       };
-      return await telemetry.observe("serve", fn, work, call?.headers?.traceparent);
+      return await telemetry.observe("serve", fn, run, call?.headers?.traceparent);
     } catch (error) {
-      return errorAnswer(fn, error, exposeErrors);
+      return work.streaming ? voidAnswer(fn, "") : errorAnswer(fn, error, exposeErrors); // a stream has sent its error
     }
+  }
+
+  /** Sends the answer of a call. If it opens a stream, the call runs on, and a repeated request receives the answer again. */
+  async #deliver({ request, server }: ServedCall, answer: Answer<string>): Promise<void> {
+    const { id } = request.call!;
+    this.#running.delete(id);
+    await this.#answer(request, { ...answer, call: { ...answer.call, id, server } })
+      .catch((error) => this.#core.report(error, request.fn));
   }
 
   /** Sends an answer. If the transport refuses it, the caller receives the refusal as an error. */

@@ -8,7 +8,7 @@ import { BusError, ValidationError } from "../errors.ts";
 import { checkName, checkNumber, checkSignal } from "../internal/arguments.ts";
 import type { Caller, CallOptions } from "./caller.ts";
 import { className, isClass, methodsOf } from "./methods.ts";
-import { Procedure, type RpcResponse, type StubOptions } from "./procedure.ts";
+import { Procedure, type RpcResponse, type StreamOptions, type StubOptions } from "./procedure.ts";
 import type { Answer } from "./wire.ts";
 
 /** Creates the stub of a name, a function or a procedure, or the object of stubs of a class. */
@@ -18,17 +18,37 @@ export function stubFor(caller: Caller, target: unknown, options: StubOptions & 
   if (isClass(target)) {
     const name = className(target);
     claim(caller, `class "${name}"`, target, "give each class a static topic");
-    const methods = methodsOf(target.prototype as object);
-    return methodsOnly(
-      name,
-      Object.fromEntries(methods.map((method) => [method, stub(caller, `${name}.${method}`, options)])),
-    );
+    const prototype = target.prototype as Readonly<Record<string, unknown>>;
+    const [streams, calls] = [new Set<string>(), new Map<string, unknown>()];
+    for (const method of methodsOf(prototype)) {
+      if (prototype[method] instanceof AsyncGenerator) streams.add(method);
+      else calls.set(method, stub(caller, `${name}.${method}`, options));
+    }
+    return methodsOnly(name, Object.fromEntries(calls), streams);
   }
   if (target instanceof Procedure) return stub(caller, target.name, options, target);
   if (typeof target !== "function") return stub(caller, target, options);
   const made = stub(caller, target.name, options);
   claim(caller, `function "${target.name}"`, target, "pass a name or a procedure instead");
   return made;
+}
+
+/** The class of async generator functions. */
+const AsyncGenerator = (async function* () {}).constructor as new () => unknown;
+
+/** Creates the function that reads the stream of a name, a function or a procedure. */
+export function streamFor(caller: Caller, target: unknown, options: StreamOptions & { timeout: number }): unknown {
+  const timeout = checkNumber("a timeout", options.timeout);
+  const signal = checkSignal(options.signal);
+  const headers = checkHeaders(options.headers);
+  if (isClass(target)) {
+    const { name } = target;
+    throw new ValidationError(`Cannot read class ${name} as a stream: name the method, as in "${name}.method"`);
+  }
+  const procedure = target instanceof Procedure ? target : undefined;
+  const name = checkName("a function", typeof target === "function" ? target.name : procedure?.name ?? target);
+  if (typeof target === "function") claim(caller, `function "${name}"`, target, "pass a name or a procedure instead");
+  return (...args: unknown[]) => caller.stream(name, args, { timeout, signal, headers, procedure });
 }
 
 /** The functions and classes that have stubs, by kind and name, for each bus. */
@@ -48,11 +68,18 @@ function claim(caller: Caller, what: string, target: object, remedy: string): vo
   targets.set(what, known);
 }
 
-/** Creates the object of stubs of a class. Reading a member that is not a method of the class throws. */
-function methodsOnly(name: string, stubs: Readonly<Record<string, unknown>>): unknown {
+/** Creates the object of stubs of a class. Reading a member that is a stream, or not a method of the class, throws. */
+function methodsOnly(
+  name: string,
+  stubs: Readonly<Record<string, unknown>>,
+  streams: ReadonlySet<string>,
+): unknown {
   return new Proxy(stubs, {
     get: (stubs, key) => {
       if (typeof key === "symbol" || key === "then" || key in stubs) return Reflect.get(stubs, key);
+      if (streams.has(key)) {
+        throw new ValidationError(`Cannot call "${name}.${key}": it is a stream; use stream("${name}.${key}")`);
+      }
       throw new ValidationError(
         `Cannot call "${name}.${key}": it is not a method; arrow fields and accessors are not served`,
       );

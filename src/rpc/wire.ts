@@ -47,6 +47,8 @@ export interface Request {
     readonly attempt?: number;
     /** The milliseconds since the request was sent for the first time. Only in repeated requests. */
     readonly age?: number;
+    /** Whether the caller reads the result as a stream. */
+    readonly stream?: true;
     readonly headers?: MessageHeaders;
   };
 }
@@ -70,6 +72,8 @@ export interface Answer<Result = unknown> {
     readonly void?: boolean;
     /** Whether the server did not run the call because its hook `authorize` does not allow it. */
     readonly denied?: boolean;
+    /** Whether the result is a stream: the answer opens it for a caller that reads streams, and is an error for all other callers. */
+    readonly stream?: boolean;
     readonly stack?: string;
   };
 }
@@ -148,7 +152,7 @@ export function writeCancel(id: string): string {
 function isCall(value: unknown): value is NonNullable<Request["call"]> {
   return isRecord(value) && typeof value.id === "string" && value.id.length <= MAX_ID &&
     typeof value.inbox === "string" && Number.isFinite(value.deadline) &&
-    (value.offer === undefined || value.offer === true) &&
+    (value.offer === undefined || value.offer === true) && (value.stream === undefined || value.stream === true) &&
     (value.attempt === undefined || typeof value.attempt === "number") &&
     (value.age === undefined || typeof value.age === "number");
 }

@@ -12,6 +12,7 @@ import { objects } from "./objects.ts";
 import { pubsub } from "./pubsub.ts";
 import { rpc } from "./rpc.ts";
 import { servers } from "./servers.ts";
+import { streams } from "./streams.ts";
 import { subscriptions } from "./subscriptions.ts";
 import { thrown } from "./thrown.ts";
 import { values } from "./values.ts";
@@ -26,6 +27,7 @@ export const CORE: Readonly<Record<string, Cases>> = {
   rpc,
   servers,
   multi,
+  streams,
   thrown,
   headers,
   global,

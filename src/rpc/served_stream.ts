@@ -1,0 +1,329 @@
+/**
+ * The serving side of streams: it takes values from an async generator while the caller gives credit, and sends them in order.
+ *
+ * @module
+ */
+import type { Written } from "../codec/codec.ts";
+import { type StandardSchemaV1, validate } from "../codec/schema.ts";
+import type { Core } from "../core.ts";
+import { ClosedError, isInterruption } from "../errors.ts";
+import { backoff, pause, RETRY } from "../internal/time.ts";
+import type { ServedCall } from "./current_call.ts";
+import { errorAnswer } from "./error_answer.ts";
+import { type CheckedStream, MAX_SILENT, OpenStreams } from "./open_streams.ts";
+import {
+  MAX_AHEAD,
+  MAX_AHEAD_SIZE,
+  readCredit,
+  type StreamCredit,
+  type StreamEnd,
+  writeValues,
+} from "./stream_messages.ts";
+import { type Answer, UNADDRESSED } from "./wire.ts";
+
+/** The number of characters of the values in one message, unless one value is longer. */
+const MAX_BATCH = 16 * 1024;
+
+/** The streams that a bus serves. */
+export class ServedStreams {
+  #core: Core;
+  #streams: OpenStreams<ServedStream>;
+  #abandoned = false;
+
+  /** Creates an empty list of streams. */
+  constructor(core: Core) {
+    this.#core = core;
+    this.#streams = new OpenStreams(core);
+  }
+
+  /**
+   * Opens a stream for the caller of a request, with an answer that it passes to `open`, and sends the values. Resolves when the caller has
+   * all values or has left; rejects with the error of the stream, which the caller receives too. For a caller that does not read the result
+   * as a stream, it resolves with the answer.
+   */
+  async serve(
+    work: ServedCall,
+    values: AsyncIterable<unknown>,
+    yields: StandardSchemaV1 | undefined,
+    open: (answer: Answer<string>) => void,
+  ): Promise<Answer<string>> {
+    const { fn, call } = work.request;
+    const answer = call?.stream ? openAnswer(fn) : streamAnswer(fn);
+    if (!call?.stream || work.cancelled || this.#abandoned || this.#streams.get(call.id)) {
+      await values[Symbol.asyncIterator]().return?.(); // a generator that has not started runs nothing
+      return answer;
+    }
+    work.streaming = true;
+    open(answer);
+    await new ServedStream(this.#core, work, values, this.#streams).run(yields);
+    return answer;
+  }
+
+  /** Passes credit from the inbox to its stream. Credit for an unknown stream is ignored, because the stream may have ended. */
+  handleCredit(value: unknown): void {
+    const credit = readCredit(value);
+    if (credit) this.#streams.get(credit.id)?.credit(credit);
+  }
+
+  /** Ends a stream that its caller does not read any more. */
+  cancel(id: string): void {
+    this.#streams.get(id)?.end();
+  }
+
+  /** Gives up all streams, and reports that to their callers. Resolves when the transport has the reports. */
+  async abandon(): Promise<void> {
+    this.#abandoned = true;
+    await Promise.all(this.#streams.all.map((stream) => stream.abandon()));
+  }
+}
+
+/** Returns the result of a served function as a stream, if it is one. */
+export function asStream(result: unknown): AsyncIterable<unknown> | undefined {
+  if (typeof result !== "object" || result === null) return undefined;
+  const values = result as AsyncIterable<unknown>;
+  return typeof values[Symbol.asyncIterator] === "function" ? values : undefined;
+}
+
+/** Creates the answer that opens a stream. */
+function openAnswer(fn: string): Answer<string> {
+  return { fn, isError: false, result: "null", resultType: "NoneType", call: { ...UNADDRESSED, stream: true } };
+}
+
+/** Creates the answer for a caller that does not read the result as a stream. */
+function streamAnswer(fn: string): Answer<string> {
+  const result = JSON.stringify(["the result is a stream"]);
+  return { fn, isError: true, result, resultType: "RpcError", call: { ...UNADDRESSED, stream: true } };
+}
+
+/** Values that are sent together, until the caller has taken them. */
+interface Batch {
+  readonly first: number;
+  readonly count: number;
+  readonly size: number;
+  readonly text: string;
+  /** Whether the batch was posted, or is being posted. */
+  posted: boolean;
+}
+
+/** One stream that a bus serves. */
+class ServedStream implements CheckedStream {
+  readonly #core: Core;
+  readonly #work: ServedCall;
+  readonly #fn: string;
+  readonly #id: string;
+  readonly #inbox: string;
+  readonly #streams: OpenStreams<ServedStream>;
+  readonly #iterator: AsyncIterator<unknown>;
+  /** The values that are in no batch yet. */
+  #values: Written[] = [];
+  /** The end as JSON, once it is known, and whether it is in a batch. */
+  #end: string | undefined;
+  #complete = false;
+  /** The batches that the caller has not taken, in order. */
+  #batches: Batch[] = [];
+  /** The number of values, with the end, in all batches so far. */
+  #batched = 0;
+  #taken = 0;
+  /** The number of characters of all values that the caller has not taken. */
+  #size = 0;
+  #posting: Promise<void> | undefined;
+  /** Aborts when nothing more is sent. */
+  #removed = new AbortController();
+  /** Resolves at the same time. */
+  #over = Promise.withResolvers<void>();
+  /** Whether the iterator has ended by itself. */
+  #finished = false;
+  /** The return of the iterator, once no more values are taken from it. */
+  #returned: Promise<unknown> | undefined;
+  /** Resumes the iterator that waits for credit. */
+  #resume: (() => void) | undefined;
+  /** Whether a message was refused by the transport, so that an error has replaced the rest of the stream. */
+  #refused = false;
+  /** Whether values were sent again since the last check. */
+  #repeated = false;
+  /** The number of consecutive checks without a message from the caller. */
+  #silent = 0;
+
+  constructor(core: Core, work: ServedCall, values: AsyncIterable<unknown>, streams: OpenStreams<ServedStream>) {
+    this.#core = core;
+    this.#work = work;
+    const { fn, call } = work.request;
+    this.#fn = fn;
+    this.#id = call!.id;
+    this.#inbox = call!.inbox;
+    this.#streams = streams;
+    this.#iterator = values[Symbol.asyncIterator]();
+    streams.add(this.#id, this);
+  }
+
+  /** Takes values from the iterator until it ends, fails or is returned, and waits until the caller has all of them. */
+  async run(yields: StandardSchemaV1 | undefined): Promise<void> {
+    try {
+      await this.#takeAll(yields);
+      this.#finish({});
+    } catch (error) {
+      this.#finish(this.#endOf(error));
+      throw error;
+    } finally {
+      await this.#over.promise;
+      await this.#returned;
+    }
+  }
+
+  async #takeAll(yields: StandardSchemaV1 | undefined): Promise<void> {
+    while (!this.#returned) {
+      const { done, value } = await this.#next();
+      if (done || this.#returned) return;
+      if (yields) await validate(yields, value, `a value of "${this.#fn}"`);
+      const written = this.#core.codec.write(value);
+      this.#values.push(written);
+      this.#size += sizeOf(written);
+      void this.#post();
+      while (!this.#returned && !this.#hasCredit()) {
+        const { promise, resolve } = Promise.withResolvers<void>();
+        this.#resume = resolve;
+        await promise;
+      }
+    }
+  }
+
+  async #next(): Promise<IteratorResult<unknown>> {
+    try {
+      const result = await this.#iterator.next();
+      this.#finished = result.done === true;
+      return result;
+    } catch (error) {
+      this.#finished = true;
+      throw error;
+    }
+  }
+
+  #hasCredit(): boolean {
+    const ahead = this.#batched + this.#values.length - this.#taken;
+    return ahead < MAX_AHEAD && this.#size < MAX_AHEAD_SIZE;
+  }
+
+  #endOf(error: unknown): StreamEnd {
+    const { resultType: type, result, call } = errorAnswer(this.#fn, error, this.#core.exposeErrors);
+    return { error: { type, args: JSON.parse(result), stack: call?.stack } };
+  }
+
+  /** Sends the end after the values, and takes no more values. */
+  #finish(end: StreamEnd): void {
+    if (this.#removed.signal.aborted || this.#end !== undefined) return;
+    this.#end = JSON.stringify(end);
+    this.#return();
+    void this.#post();
+  }
+
+  /** Takes no more values. A generator that has not ended runs its `finally` blocks as soon as it stands at a `yield`. */
+  #return(): void {
+    if (this.#returned) return;
+    if (!this.#finished) this.#work.cancel();
+    this.#returned = this.#work.enter(async () => this.#finished ? undefined : await this.#iterator.return?.());
+    this.#returned.catch(() => {}); // `run` rejects with it
+    this.#resume?.();
+  }
+
+  /** Ends the stream, because its caller has everything or has left. */
+  end(): void {
+    this.#streams.delete(this.#id);
+    this.#removed.abort();
+    this.#over.resolve();
+    this.#return();
+  }
+
+  /** Gives up the stream: ends it, and reports that to the caller. */
+  async abandon(): Promise<void> {
+    const text = writeValues(this.#id, this.#batched, [], JSON.stringify({ lost: true } satisfies StreamEnd));
+    const ended = this.#end !== undefined;
+    this.end();
+    if (!ended) await this.#core.sender.post(this.#inbox, text).catch(() => {}); // the caller notices that no keep-alive arrives
+  }
+
+  /** Sends the batches one after the other. Values that are added meanwhile are sent together. */
+  #post(): Promise<void> {
+    return this.#posting ??= this.#postAll();
+  }
+
+  async #postAll(): Promise<void> {
+    await Promise.resolve(); // values that are already there
+    for (let failures = 0; !this.#removed.signal.aborted;) {
+      const batch = this.#batches.find(({ posted }) => !posted) ?? this.#nextBatch();
+      if (!batch) break;
+      batch.posted = true;
+      try {
+        if (await this.#core.sender.post(this.#inbox, batch.text) !== false) {
+          failures = 0;
+          continue;
+        }
+      } catch (error) {
+        if (error instanceof ClosedError) break;
+        if (!isInterruption(error)) {
+          this.#refuse(batch, error);
+          continue;
+        }
+      }
+      batch.posted = false; // a batch that arrives twice is ignored
+      await pause(backoff(RETRY.send, ++failures), this.#removed.signal);
+    }
+    this.#posting = undefined;
+  }
+
+  #nextBatch(): Batch | undefined {
+    const limit = Math.min(MAX_BATCH, this.#core.features.maxBody / 4); // a character has at most three bytes
+    let [count, size] = [0, 0];
+    while (count < this.#values.length && (count === 0 || size + sizeOf(this.#values[count]!) <= limit)) {
+      size += sizeOf(this.#values[count++]!);
+    }
+    const values = this.#values.splice(0, count);
+    const end = count === 0 && !this.#complete ? this.#end : undefined;
+    if (end !== undefined) [count, this.#complete] = [1, true];
+    if (count === 0) return undefined;
+    const first = this.#batched;
+    const batch = { first, count, size, text: writeValues(this.#id, first, values, end), posted: false };
+    this.#batched += count;
+    this.#batches.push(batch);
+    return batch;
+  }
+
+  /** The transport refuses a message, for example because a value is too large: the caller receives the error in its place. */
+  #refuse(batch: Batch, error: unknown): void {
+    this.#core.report(error, this.#fn);
+    if (this.#refused) return this.end();
+    this.#refused = true;
+    this.#batches.splice(this.#batches.indexOf(batch));
+    this.#batched = batch.first;
+    this.#values = [];
+    [this.#end, this.#complete] = [JSON.stringify(this.#endOf(error)), false];
+    this.#return();
+  }
+
+  /** Handles a message with credit. Numbers that cannot be true are ignored. */
+  credit({ taken, received }: StreamCredit): void {
+    if (taken < this.#taken || taken > this.#batched) return;
+    this.#silent = 0;
+    this.#taken = taken;
+    const kept = this.#batches.findIndex(({ first, count }) => first + count > taken);
+    for (const { size } of this.#batches.splice(0, kept < 0 ? this.#batches.length : kept)) this.#size -= size;
+    if (received !== undefined && !this.#repeated) {
+      this.#repeated = true; // at most once in a check, because one short message asks for many
+      for (const batch of this.#batches) if (batch.first >= received) batch.posted = false;
+      void this.#post();
+    }
+    this.#resume?.();
+  }
+
+  check(keepAlive: boolean, recovering: boolean): void {
+    this.#repeated = false;
+    if (!recovering && ++this.#silent > MAX_SILENT) return void this.abandon();
+    if (!keepAlive || this.#posting) return;
+    const text = writeValues(this.#id, this.#batched, []);
+    this.#core.sender.post(this.#inbox, text).catch(() => {}); // the next one may arrive
+  }
+}
+
+/** Returns the number of characters of a value in a message. Each character of a mark is written as four. */
+function sizeOf({ json, mark }: Written): number {
+  return json.length + 1 + (mark === undefined ? 0 : 4 * (mark.length + 8));
+}

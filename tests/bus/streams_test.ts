@@ -1,0 +1,173 @@
+/** Streams whose messages are lost, whose connections break, or whose other end dies. */
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
+import { Bus, memory, ProviderError, type Sender } from "../../mod.ts";
+import { overridden } from "../../src/conformance/runs.ts";
+import { STREAM_CHECK } from "../../src/internal/time.ts";
+import { redis } from "../../src/providers/redis/provider.ts";
+import { Peer } from "../support/peer.ts";
+import { RedisServer } from "../support/redis_server.ts";
+import { itNeeds } from "../support/skip.ts";
+import { missing } from "../support/tools.ts";
+import { pause, until } from "../support/until.ts";
+import { fresh } from "./grounds.ts";
+
+/** The check of streams in these tests: a keep-alive each second, and a peer that is silent for three seconds is gone. */
+const CHECK = 200;
+const COUNT = 2_000;
+/** The number of times that connections break during one stream, and the number of values between two breaks. */
+const CUTS = 10;
+const EACH = 600;
+
+type Numbers = () => AsyncIterable<number>;
+type Post = Sender["post"];
+
+/** Opens two buses over memory. `posting` sends the messages with values, which are counted from 1. */
+async function pair(posting: (n: number, post: () => ReturnType<Post>) => ReturnType<Post>): Promise<[Bus, Bus]> {
+  const provider = memory();
+  let n = 0;
+  const open: typeof provider.open = async (context) => {
+    const sender = await provider.open(context);
+    const post: Post = (inbox, body) => {
+      const send = () => sender.post(inbox, body);
+      return body.includes('"__type":"tsmq:values"') ? posting(++n, send) : send();
+    };
+    return overridden(sender, { post });
+  };
+  return [await Bus.open({ ...provider, open }), await Bus.open(provider)];
+}
+
+/** Serves numbers up to a limit. The returned function says how many generators have ended. */
+async function serve(bus: Bus, fn: string, limit: number): Promise<() => number> {
+  let ended = 0;
+  await bus.expose(fn, async function* () {
+    try {
+      for (let i = 0; i < limit; i++) yield i;
+    } finally {
+      ended++;
+    }
+  });
+  return () => ended;
+}
+
+async function readAll(values: AsyncIterable<number>, each: (seen: number) => unknown = () => {}): Promise<number> {
+  let seen = 0;
+  for await (const value of values) {
+    assertEquals(value, seen++);
+    await each(seen);
+  }
+  return seen;
+}
+
+describe("a stream", () => {
+  const before = STREAM_CHECK.every;
+  beforeAll(() => void (STREAM_CHECK.every = CHECK));
+  afterAll(() => void (STREAM_CHECK.every = before));
+
+  const lacks = missing("redis-server");
+  let server: RedisServer | undefined;
+  beforeAll(async () => void (server = lacks === undefined ? await RedisServer.start() : undefined));
+  afterAll(async () => await server?.stop());
+  const itOnRedis = itNeeds(lacks);
+
+  it("loses, repeats and swaps nothing, though its messages are lost, repeated and swapped", async () => {
+    const faults: Record<number, (post: () => ReturnType<Post>) => ReturnType<Post>> = {
+      2: () => Promise.resolve(true), // lost
+      5: async (post) => await post() && await post(), // repeated
+      7: () => Promise.reject(new ProviderError("unavailable", "not sent")),
+      9: async (post) => await post() && Promise.reject(new ProviderError("unavailable", "sent")),
+      11: () => Promise.resolve(false), // the caller reconnects
+      13: (post) => {
+        setTimeout(post, 100); // later than the next ones
+        return Promise.resolve(true);
+      },
+      15: () => Promise.resolve(true),
+    };
+    const [server, caller] = await pair((n, post) => faults[n] ? faults[n](post) : post());
+    await using _ = { [Symbol.asyncDispose]: () => Promise.all([server.close(), caller.close()]).then(() => {}) };
+    const ended = await serve(server, "numbers", COUNT);
+    assertEquals(await readAll(caller.stream<Numbers>("numbers")()), COUNT);
+    await until("the generator has ended", () => ended() === 1);
+  });
+
+  it("rejects as unavailable if its values no longer arrive, and its generator ends", async () => {
+    const [server, caller] = await pair((n, post) => n > 3 ? Promise.resolve(true) : post());
+    await using _ = { [Symbol.asyncDispose]: () => Promise.all([server.close(), caller.close()]).then(() => {}) };
+    const ended = await serve(server, "numbers", Infinity);
+    let seen = 0;
+    const reading = readAll(caller.stream<Numbers>("numbers")(), () => seen++);
+    const error = await assertRejects(() => reading, ProviderError);
+    assertEquals(error.code, "unavailable");
+    assert(seen > 0);
+    await until("the generator has ended", () => ended() === 1);
+  });
+
+  it("replaces a value that the transport refuses by an error", async () => {
+    const refusal = new ProviderError("too_large", "Cannot post: the message is too large");
+    const [server, caller] = await pair((n, post) => n === 3 ? Promise.reject(refusal) : post());
+    await using _ = { [Symbol.asyncDispose]: () => Promise.all([server.close(), caller.close()]).then(() => {}) };
+    const reported: unknown[] = [];
+    server.addEventListener("error", ({ error }) => reported.push(error));
+    const ended = await serve(server, "numbers", Infinity);
+    const error = await assertRejects(() => readAll(caller.stream<Numbers>("numbers")()), Error);
+    assert(error.message.includes("too large"), error.message);
+    assertEquals(reported, [refusal]);
+    await until("the generator has ended", () => ended() === 1);
+  });
+
+  itOnRedis("has each value once and in order, though its connections break ten times", async () => {
+    const provider = redis({ url: server!.url });
+    const namespace = fresh();
+    await using serving = await Bus.open(provider, { namespace });
+    await using reading = await Bus.open(provider, { namespace });
+    for (const bus of [serving, reading]) bus.addEventListener("error", () => {});
+    const ended = await serve(serving, "numbers", CUTS * EACH);
+    let cut: Promise<unknown> = Promise.resolve();
+    const seen = await readAll(reading.stream<Numbers>("numbers")(), async (seen) => {
+      if (seen % EACH !== EACH / 2) return;
+      await cut;
+      cut = server!.run("client", "kill", "type", "normal").then(() => server!.run("client", "kill", "type", "pubsub"));
+    });
+    assertEquals(seen, CUTS * EACH);
+    await cut;
+    await until("the generator has ended", () => ended() === 1);
+  });
+
+  itOnRedis("ends if its reader's process is killed", async () => {
+    const namespace = fresh();
+    await using bus = await Bus.open(redis({ url: server!.url }), { namespace });
+    const ended = await serve(bus, "theirs", Infinity);
+    const file = new URL("streams_peer.ts", import.meta.url);
+    await using reader = Peer.start<number>(file, { args: [server!.url, namespace, "reader", String(CHECK)] });
+    for (let i = 0; i < 10; i++) assertEquals(await reader.next(), i);
+    assertEquals(ended(), 0);
+    await reader.kill();
+    await until("the generator has ended", () => ended() === 1);
+  });
+
+  itOnRedis("rejects as unavailable if its server's process is killed", async () => {
+    const namespace = fresh();
+    const file = new URL("streams_peer.ts", import.meta.url);
+    await using serving = Peer.start<string>(file, { args: [server!.url, namespace, "server", String(CHECK)] });
+    assertEquals(await serving.next(), "served");
+    await using bus = await Bus.open(redis({ url: server!.url }), { namespace });
+    const error = await assertRejects(
+      () =>
+        readAll(bus.stream<Numbers>("numbers")(), async (seen) => {
+          if (seen === 10) await serving.kill();
+        }),
+      ProviderError,
+    );
+    assertEquals(error.code, "unavailable");
+  });
+
+  it("is kept alive for a reader that takes no value for a long time", async () => {
+    const [server, caller] = await pair((_, post) => post());
+    await using _ = { [Symbol.asyncDispose]: () => Promise.all([server.close(), caller.close()]).then(() => {}) };
+    const ended = await serve(server, "numbers", COUNT);
+    const seen = await readAll(caller.stream<Numbers>("numbers")(), async (seen) => {
+      if (seen === 10) await pause(30 * CHECK);
+    });
+    assertEquals([seen, ended()], [COUNT, 1]);
+  });
+});
