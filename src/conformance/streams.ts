@@ -212,7 +212,7 @@ export const streams: Cases = {
     await ended.count(1);
   }),
 
-  "a server that closes finishes its streams; one that cannot tells the reader": slow(60_000, async (t) => {
+  "a server that closes finishes its streams, and reports those that do not end to their readers": slow(60_000, async (t) => {
     const [caller, finishes, breaks] = await t.buses(3) as [Bus, Bus, Bus];
     await finishes.expose("finishes", async function* () {
       const { signal } = currentCall()!;

@@ -3,14 +3,14 @@
  *
  * @module
  */
-import { validate } from "../codec/schema.ts";
-import type { StandardSchemaV1 } from "../codec/schema.ts";
+import { type StandardSchemaV1, validate } from "../codec/schema.ts";
 import type { Core } from "../core.ts";
 import { RemoteInvocationError, RpcError, TimeoutError, type ValidationError } from "../errors.ts";
 import { Fifo } from "../internal/fifo.ts";
 import { after } from "../internal/time.ts";
 import { type CheckedStream, MAX_SILENT, OpenStreams } from "./open_streams.ts";
 import {
+  malformed,
   MAX_AHEAD,
   MAX_AHEAD_SIZE,
   readValues,
@@ -63,8 +63,9 @@ export class CalledStreams {
   /** Passes a message of this size to its stream. An `unreadable` message ends the stream with that error. */
   handleValues(value: unknown, size: number, unreadable?: ValidationError): void {
     const message = readValues(value);
-    const stream = message && this.#streams.get(message.id);
-    stream?.handle(unreadable ? { ...message!, values: [], end: {} } : message!, size, unreadable);
+    if (!message) return unreadable ? undefined : this.#core.report(malformed(), "", true);
+    const stream = this.#streams.get(message.id); // the stream may have ended
+    stream?.handle(unreadable ? { ...message, values: [], end: {} } : message, size, unreadable);
   }
 
   /** Ends all streams with this error. */

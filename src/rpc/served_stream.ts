@@ -12,6 +12,7 @@ import type { ServedCall } from "./current_call.ts";
 import { errorAnswer } from "./error_answer.ts";
 import { type CheckedStream, MAX_SILENT, OpenStreams } from "./open_streams.ts";
 import {
+  malformed,
   MAX_AHEAD,
   MAX_AHEAD_SIZE,
   readCredit,
@@ -62,7 +63,8 @@ export class ServedStreams {
   /** Passes credit from the inbox to its stream. Credit for an unknown stream is ignored, because the stream may have ended. */
   handleCredit(value: unknown): void {
     const credit = readCredit(value);
-    if (credit) this.#streams.get(credit.id)?.credit(credit);
+    if (!credit) return this.#core.report(malformed(), "", true);
+    this.#streams.get(credit.id)?.credit(credit);
   }
 
   /** Ends a stream that its caller does not read any more. */

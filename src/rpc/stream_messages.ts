@@ -5,6 +5,7 @@
  */
 import type { Written } from "../codec/codec.ts";
 import { marksOfAll, writeMarks } from "../codec/marks.ts";
+import { ValidationError } from "../errors.ts";
 
 /** The tag of a message with values. */
 export const VALUES = "tsmq:values";
@@ -51,7 +52,8 @@ export function writeValues(id: string, first: number, values: readonly Written[
   });
   const mark = marksOfAll(marks, texts);
   const rest = end === undefined ? "" : `,${end}`;
-  return `{"__obj":["${id}",${first},[${texts}]${rest}],"__type":"${VALUES}"}` +
+  // the id comes from the wire
+  return `{"__obj":[${JSON.stringify(id)},${first},[${texts}]${rest}],"__type":"${VALUES}"}` +
     writeMarks(mark && `{"__obj":{"2":${mark}}}`);
 }
 
@@ -65,7 +67,8 @@ export function readValues(value: unknown): StreamValues | undefined {
 
 /** Writes a message with credit. */
 export function writeCredit({ id, taken, received }: StreamCredit): string {
-  return `{"__obj":["${id}",${taken}${received === undefined ? "" : `,${received}`}],"__type":"${CREDIT}"}`;
+  const rest = received === undefined ? "" : `,${received}`;
+  return `{"__obj":[${JSON.stringify(id)},${taken}${rest}],"__type":"${CREDIT}"}`;
 }
 
 /** Reads a message with credit. Returns undefined if it is malformed. */
@@ -74,6 +77,11 @@ export function readCredit(value: unknown): StreamCredit | undefined {
   const [id, taken, received] = value;
   if (typeof id !== "string" || !isCount(taken)) return undefined;
   return received === undefined ? { id, taken } : isCount(received) ? { id, taken, received } : undefined;
+}
+
+/** Creates the error of a message that cannot be read. */
+export function malformed(): ValidationError {
+  return new ValidationError("Cannot read a message of a stream: it is malformed");
 }
 
 function isCount(value: unknown): value is number {

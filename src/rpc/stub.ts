@@ -18,10 +18,10 @@ export function stubFor(caller: Caller, target: unknown, options: StubOptions & 
   if (isClass(target)) {
     const name = className(target);
     claim(caller, `class "${name}"`, target, "give each class a static topic");
-    const prototype = target.prototype as Readonly<Record<string, unknown>>;
+    const prototype = target.prototype as object;
     const [streams, calls] = [new Set<string>(), new Map<string, unknown>()];
     for (const method of methodsOf(prototype)) {
-      if (prototype[method] instanceof AsyncGenerator) streams.add(method);
+      if (isGenerator(prototype, method)) streams.add(method);
       else calls.set(method, stub(caller, `${name}.${method}`, options));
     }
     return methodsOnly(name, Object.fromEntries(calls), streams);
@@ -35,6 +35,15 @@ export function stubFor(caller: Caller, target: unknown, options: StubOptions & 
 
 /** The class of async generator functions. */
 const AsyncGenerator = (async function* () {}).constructor as new () => unknown;
+
+/** Returns whether a method of a prototype chain is an async generator. It reads no accessors. */
+function isGenerator(prototype: object, method: string): boolean {
+  for (let link: object | null = prototype; link; link = Object.getPrototypeOf(link)) {
+    const own = Object.getOwnPropertyDescriptor(link, method);
+    if (own) return own.value instanceof AsyncGenerator;
+  }
+  return false;
+}
 
 /** Creates the function that reads the stream of a name, a function or a procedure. */
 export function streamFor(caller: Caller, target: unknown, options: StreamOptions & { timeout: number }): unknown {

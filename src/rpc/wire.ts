@@ -146,7 +146,7 @@ export function serverGone(fn: string, server = "its server"): ProviderError {
 
 /** Writes a cancellation. */
 export function writeCancel(id: string): string {
-  return `{"__obj":["${id}"],"__type":"${CANCEL}"}`;
+  return `{"__obj":[${JSON.stringify(id)}],"__type":"${CANCEL}"}`;
 }
 
 function isCall(value: unknown): value is NonNullable<Request["call"]> {

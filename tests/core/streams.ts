@@ -27,20 +27,21 @@ async function* yields<T>(...values: T[]): AsyncGenerator<T> {
 
 /** A client without a bus that reads a stream by itself. */
 class RawReader {
-  readonly id: string = crypto.randomUUID();
+  readonly id: string;
   readonly #client: RawClient;
   readonly #server: string;
 
-  constructor(client: RawClient, server: string) {
+  constructor(client: RawClient, server: string, id: string) {
+    this.id = id;
     this.#client = client;
     this.#server = server;
   }
 
   /** Requests a stream of `fn`. */
-  static async open(t: CaseContext, fn: string): Promise<RawReader> {
+  static async open(t: CaseContext, fn: string, id: string = crypto.randomUUID()): Promise<RawReader> {
     const client = await t.rawClient();
     const [server] = await client.sender.servers(fn);
-    const reader = new RawReader(client, server!.inbox);
+    const reader = new RawReader(client, server!.inbox, id);
     const deadline = Date.now() + 60_000;
     await reader.post(
       writeRequest(fn, "", { json: "[]" }, { id: reader.id, inbox: client.address, deadline, stream: true }),
@@ -231,6 +232,7 @@ export const streams: Cases = {
 
   "a caller that gives no credit, or forged credit, receives no more values": async (t) => {
     const server = await t.open();
+    const errors = t.errors(server);
     let made = 0;
     await server.expose("numbers", async function* () {
       for (;;) yield made++;
@@ -242,6 +244,7 @@ export const streams: Cases = {
     for (const id of ["", "x", crypto.randomUUID()]) await reader.post(writeCredit({ id, taken: 5 }));
     await reader.post('{"__obj":{"id":1},"__type":"tsmq:credit"}');
     await reader.post('{"__obj":[],"__type":"tsmq:values"}');
+    for (const { error } of await errors.count(5)) ok(error instanceof ValidationError, `reported: ${error}`);
     await t.quiet();
     equal([made, reader.values], [MAX_AHEAD, range(MAX_AHEAD)]);
     await reader.credit(10);
@@ -257,6 +260,10 @@ export const streams: Cases = {
     );
     equal(made, MAX_AHEAD + 10);
     await reader.post(writeCancel(reader.id));
+
+    const quoted = await RawReader.open(t, "numbers", 'x"],"__type":"tsmq:cancel","y":["');
+    await t.until(() => quoted.values.length === MAX_AHEAD, "the values of a stream whose id has quotes");
+    await quoted.post(writeCancel(quoted.id));
   },
 
   "values that a stranger forges are dropped": async (t) => {
@@ -271,6 +278,7 @@ export const streams: Cases = {
       return overridden(sender, { post });
     };
     const [server, caller, client] = [await t.open(), await t.open({}, { ...provider, open }), await t.rawClient()];
+    t.errors(caller);
     await server.expose("numbers", async function* (count: number) {
       yield* range(count);
     });
