@@ -45,6 +45,8 @@ export interface Core {
    * name, and passes on the parts that can be read, because a peer may wait for the outcome.
    */
   readonly decode: (body: string, name: string, accept: Accept) => void;
+  /** Posts a message to the inbox of a bus. Resolves as `post` of the sender. */
+  readonly post: (inbox: string, message: string) => Promise<boolean | undefined>;
   /**
    * Emits an `"error"` event for the topic, queue or function of this name; `""` for none. `rejected`: the error belongs to a message
    * that the bus rejects. The number of such reports is limited; further ones are only counted.

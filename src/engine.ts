@@ -270,6 +270,10 @@ export class Engine implements Core {
     this.#emit(new CustomEvent("gap", { detail }));
   };
 
+  readonly post = (inbox: string, message: string): Promise<boolean | undefined> => {
+    return this.sender.post(inbox, message);
+  };
+
   readonly report = (error: unknown, name: string, rejected = false): void => {
     this.#lastError = error;
     if (rejected && !this.#rejected.pass()) return;

@@ -212,27 +212,30 @@ export const streams: Cases = {
     await ended.count(1);
   }),
 
-  "a server that closes finishes its streams, and reports those that do not end to their readers": slow(60_000, async (t) => {
-    const [caller, finishes, breaks] = await t.buses(3) as [Bus, Bus, Bus];
-    await finishes.expose("finishes", async function* () {
-      const { signal } = currentCall()!;
-      yield 0;
-      await new Promise((resolve) => signal.addEventListener("abort", resolve));
-      yield* range(MANY);
-    });
-    const state = await serveNumbers(t, breaks);
-    const values = caller.stream<() => AsyncIterable<number>>("finishes")()[Symbol.asyncIterator]();
-    equal(await values.next(), { done: false, value: 0 });
-    const closing = finishes.close({ timeout: 30_000 });
-    equal(await read({ [Symbol.asyncIterator]: () => values }), range(MANY));
-    equal((await closing).abandoned, 0);
-    const numbers = caller.stream<Numbers>("numbers")(0)[Symbol.asyncIterator]();
-    equal(await numbers.next(), { done: false, value: 0 });
-    const { abandoned } = await breaks.close({ timeout: 200 });
-    equal(abandoned, 1);
-    await rejects(() => read({ [Symbol.asyncIterator]: () => numbers }), ProviderError, "unavailable");
-    await t.until(() => state.ended.length === 1, "the generator has ended");
-  }),
+  "a server that closes finishes its streams, and reports those that do not end to their readers": slow(
+    60_000,
+    async (t) => {
+      const [caller, finishes, breaks] = await t.buses(3) as [Bus, Bus, Bus];
+      await finishes.expose("finishes", async function* () {
+        const { signal } = currentCall()!;
+        yield 0;
+        await new Promise((resolve) => signal.addEventListener("abort", resolve));
+        yield* range(MANY);
+      });
+      const state = await serveNumbers(t, breaks);
+      const values = caller.stream<() => AsyncIterable<number>>("finishes")()[Symbol.asyncIterator]();
+      equal(await values.next(), { done: false, value: 0 });
+      const closing = finishes.close({ timeout: 30_000 });
+      equal(await read({ [Symbol.asyncIterator]: () => values }), range(MANY));
+      equal((await closing).abandoned, 0);
+      const numbers = caller.stream<Numbers>("numbers")(0)[Symbol.asyncIterator]();
+      equal(await numbers.next(), { done: false, value: 0 });
+      const { abandoned } = await breaks.close({ timeout: 200 });
+      equal(abandoned, 1);
+      await rejects(() => read({ [Symbol.asyncIterator]: () => numbers }), ProviderError, "unavailable");
+      await t.until(() => state.ended.length === 1, "the generator has ended");
+    },
+  ),
 
   "a reader whose bus closes reads no more, and the generator ends": async (t) => {
     const [server, caller] = await t.buses(2) as [Bus, Bus];

@@ -230,7 +230,7 @@ class CalledStream implements AsyncIterator<unknown, undefined>, CheckedStream {
   }
 
   #cancel(): void {
-    this.#core.sender.post(this.#server!, writeCancel(this.#id)).catch(() => {}); // the server notices that no keep-alive arrives
+    this.#core.post(this.#server!, writeCancel(this.#id)).catch(() => {}); // the server notices that no keep-alive arrives
   }
 
   /** Handles a message from the server. Values that are not expected now are dropped; the server sends them again. */
@@ -290,6 +290,6 @@ class CalledStream implements AsyncIterator<unknown, undefined>, CheckedStream {
     this.#creditLost = false;
     const credit = { id: this.#id, taken: this.#taken, received: ask ? this.#received : undefined };
     const lost = () => this.#creditLost = true;
-    this.#core.sender.post(this.#server, writeCredit(credit)).then((there) => there === false && lost(), lost);
+    this.#core.post(this.#server, writeCredit(credit)).then((there) => there === false && lost(), lost);
   }
 }

@@ -240,7 +240,7 @@ class ServedStream implements CheckedStream {
     const text = writeValues(this.#id, this.#batched, [], JSON.stringify({ lost: true } satisfies StreamEnd));
     const ended = this.#end !== undefined;
     this.end();
-    if (!ended) await this.#core.sender.post(this.#inbox, text).catch(() => {}); // the caller notices that no keep-alive arrives
+    if (!ended) await this.#core.post(this.#inbox, text).catch(() => {}); // the caller notices that no keep-alive arrives
   }
 
   /** Sends the batches one after the other. Values that are added meanwhile are sent together. */
@@ -255,7 +255,7 @@ class ServedStream implements CheckedStream {
       if (!batch) break;
       batch.posted = true;
       try {
-        if (await this.#core.sender.post(this.#inbox, batch.text) !== false) {
+        if (await this.#core.post(this.#inbox, batch.text) !== false) {
           failures = 0;
           continue;
         }
@@ -321,7 +321,7 @@ class ServedStream implements CheckedStream {
     if (!recovering && ++this.#silent > MAX_SILENT) return void this.abandon();
     if (!keepAlive || this.#posting) return;
     const text = writeValues(this.#id, this.#batched, []);
-    this.#core.sender.post(this.#inbox, text).catch(() => {}); // the next one may arrive
+    this.#core.post(this.#inbox, text).catch(() => {}); // the next one may arrive
   }
 }
 
