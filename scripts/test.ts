@@ -1,5 +1,6 @@
 /**
- * Runs each test file under Deno and under Bun, each in a process with a deadline, and counts the tests:
+ * Runs each test file under Deno and under Bun, each in a process with a deadline, and counts the tests. Two files run at the same time for
+ * each core, and more while cores are idle.
  *
  *     deno task test                        everything
  *     deno task test redis port/link        the files whose path contains one of these
@@ -31,8 +32,11 @@ const LONGEST = 12;
 const SHOWN = 3_000;
 /** The limit of one test in seconds, for Bun, whose default of 5 is too short. The deadline of the file ends a test instead. */
 const LONG = 3_600;
-/** Files that run at the same time for each core. Tests mostly wait: for leases, polls and deadlines. */
+/** Files that run at the same time for each core, and the most while cores are idle. Tests mostly wait: for leases, polls and deadlines. */
 const JOBS_PER_CORE = 2;
+const MOST_PER_CORE = 4;
+/** The share of the cores that must have been idle for so many milliseconds before a further file starts. */
+const IDLE = { share: 0.25, during: 1_000 };
 
 const ROOT = new URL("../", import.meta.url).pathname;
 
@@ -83,8 +87,10 @@ async function main(): Promise<void> {
     show(result, `${results.length}/${runs.length}`, jobs === 1);
   };
   try {
-    await together(runs.filter(({ quiet }) => !quiet), jobs, own, finish);
-    await together(runs.filter(({ quiet }) => quiet), Math.min(jobs, cores), own, finish);
+    const most = flags.has("jobs") ? jobs : MOST_PER_CORE * cores;
+    await together(runs.filter(({ quiet }) => !quiet), { jobs, most }, own, finish);
+    const few = Math.min(jobs, cores);
+    await together(runs.filter(({ quiet }) => quiet), { jobs: few, most: few }, own, finish);
   } finally {
     for (const spinner of spinners) spinner.kill("SIGKILL");
   }
@@ -137,26 +143,55 @@ async function* walk(folder: string): AsyncGenerator<string> {
   }
 }
 
-/** Executes runs, up to `jobs` at the same time. Without queues of their own, files that use queues wait for one another. */
+/**
+ * Returns a function that tells which share of the cores was idle since it returned a number last, at least `IDLE.during` before. It returns
+ * undefined where too little time has passed, or the system does not tell.
+ */
+function watchCores(): () => number | undefined {
+  const read = () => {
+    try {
+      // user, nice, system, idle, waiting for a disk, … (proc_stat(5))
+      const times = Deno.readTextFileSync("/proc/stat").split("\n", 1)[0]!.split(/ +/).slice(1).map(Number);
+      return { at: performance.now(), idle: times[3]!, all: times.reduce((sum, time) => sum + time, 0) };
+    } catch {
+      return undefined;
+    }
+  };
+  let last = read();
+  return () => {
+    if (!last || performance.now() - last.at < IDLE.during) return undefined;
+    const now = read()!;
+    const share = (now.idle - last.idle) / (now.all - last.all);
+    last = now;
+    return share;
+  };
+}
+
+/**
+ * Executes runs, up to `jobs` at the same time, and up to `most` while cores are idle. Without queues of their own, files that use queues
+ * wait for one another.
+ */
 async function together(
   runs: readonly Run[],
-  jobs: number,
+  { jobs, most }: { jobs: number; most: number },
   own: boolean,
   finish: (result: Result) => void,
 ): Promise<void> {
   const waiting = [...runs];
   const under = new Map<Run, Promise<void>>();
+  const idle = watchCores();
   while (waiting.length > 0 || under.size > 0) {
     const taken = !own && [...under.keys()].some(({ queues }) => queues);
     const next = waiting.findIndex(({ queues }) => !(queues && taken));
-    if (next < 0 || under.size >= jobs) {
-      await Promise.race(under.values());
+    const full = under.size >= jobs && (under.size >= most || !((idle() ?? 0) >= IDLE.share));
+    if (next < 0 || full) {
+      await Promise.race([...under.values(), new Promise((resolve) => setTimeout(resolve, IDLE.during))]);
       continue;
     }
     const [run] = waiting.splice(next, 1) as [Run];
     under.set(
       run,
-      execute(run, own, jobs === 1).then((result) => {
+      execute(run, own, most === 1).then((result) => {
         under.delete(run);
         finish(result);
       }),
