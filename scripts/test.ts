@@ -35,7 +35,7 @@ const LONG = 3_600;
 /** Files that run at the same time for each core, and the most while cores are idle. Tests mostly wait: for leases, polls and deadlines. */
 const JOBS_PER_CORE = 2;
 const MOST_PER_CORE = 4;
-/** The share of the cores that must have been idle for so many milliseconds before a further file starts. */
+/** A further file starts when this share of the cores was idle during this time, in milliseconds. */
 const IDLE = { share: 0.25, during: 1_000 };
 
 const ROOT = new URL("../", import.meta.url).pathname;
