@@ -60,7 +60,7 @@ export type {
 export { memory } from "./src/providers/memory/provider.ts";
 export type { MemoryOptions } from "./src/providers/memory/provider.ts";
 export type { ConsumeOptions, Consumer } from "./src/queue/consumer.ts";
-export type { DeadLetters, RetryOptions } from "./src/queue/dead_letters.ts";
+export type { DeadLetters, RetryOptions, SelectOptions } from "./src/queue/dead_letters.ts";
 export type { Lease } from "./src/queue/deliveries.ts";
 export type { DeadLetter } from "./src/queue/letter.ts";
 export type { Peeked, PeekOptions, Unreadable } from "./src/queue/peek.ts";

@@ -174,7 +174,8 @@ export const inspection: Cases = {
       const letters = (await dead.peek()).map((letter) => letter.item);
       ok(letters.some((letter) => letter?.queue === "stranger" && letter.item === "of another queue"), "it is shown");
     }
-    equal(await dead.retry({ limit: 1 }), 1);
+    equal(await dead.purge({ only: () => false }), 0);
+    equal(await dead.retry({ limit: 1, only: ({ item }) => item === items[1] }), 1);
     equal(await dead.retry(), 2);
     await t.settle();
     const seen: unknown[] = [];

@@ -5,7 +5,7 @@
  */
 import { wrap } from "../codec/envelope.ts";
 import type { Core } from "../core.ts";
-import { checkCount } from "../internal/arguments.ts";
+import { checkCount, checkFunction } from "../internal/arguments.ts";
 import { open, type Opened } from "./deliveries.ts";
 import { type DeadLetter, itemOf } from "./letter.ts";
 import { peek, type Peeked, type PeekOptions, type Unreadable } from "./peek.ts";
@@ -20,11 +20,23 @@ const BATCH = 64;
  */
 const PASS = 1_024;
 
+/** Options of {@linkcode DeadLetters.purge}. */
+export interface SelectOptions<T = unknown> {
+  /**
+   * Selects letters: it is called with each letter of this queue, oldest first, and those for which it returns false stay. Default: all
+   * are selected.
+   */
+  readonly only?: (letter: DeadLetter<T>) => boolean;
+}
+
 /** Options of {@linkcode DeadLetters.retry}. */
-export interface RetryOptions {
+export interface RetryOptions<T = unknown> extends SelectOptions<T> {
   /** The largest number of letters that are put back. Default: all. */
   readonly limit?: number;
 }
+
+/** Does something with a letter before it is removed. `item` is its item as it was put. */
+type Act = (letter: Opened, item: string) => Promise<void>;
 
 /** The dead letters of a queue. Several queues can share one dead-letter queue. */
 export class DeadLetters<T = unknown> {
@@ -53,8 +65,12 @@ export class DeadLetters<T = unknown> {
       this.#core,
       this.name,
       options,
-      async (body) => (await this.#core.codec.decode(body)).value,
+      (body) => this.#read(body),
     );
+  }
+
+  async #read(body: string): Promise<DeadLetter<T>> {
+    return (await this.#core.codec.decode(body)).value as DeadLetter<T>;
   }
 
   /** Resolves with the number of dead letters, including those of other queues that share this dead-letter queue. */
@@ -67,26 +83,27 @@ export class DeadLetters<T = unknown> {
    * Puts the items of dead letters back at the end of this queue, with their headers and without attempts. Resolves with their number.
    * A letter is removed after its item was put, so if this process dies in between, the item exists twice.
    */
-  async retry({ limit = Infinity }: RetryOptions = {}): Promise<number> {
+  async retry({ limit = Infinity, only }: RetryOptions<T> = {}): Promise<number> {
     this.#check();
     checkCount("a limit", limit);
-    return await this.#each(limit, async ({ headers }, item) => {
+    return await this.#each(limit, only, async ({ headers }, item) => {
       await this.#core.sender.send(this.#queue, wrap(item, headers), { wait: 0 });
     });
   }
 
   /** Removes the dead letters of this queue. Resolves with their number. */
-  async purge(): Promise<number> {
+  async purge({ only }: SelectOptions<T> = {}): Promise<number> {
     this.#check();
-    return await this.#each(Infinity, () => Promise.resolve());
+    return await this.#each(Infinity, only, () => Promise.resolve());
   }
 
-  /** Removes up to `limit` letters of this queue, each after `act` has resolved. Gives back letters of other queues. */
-  #each(limit: number, act: (letter: Opened, item: string) => Promise<void>): Promise<number> {
-    return this.#core.receives.track(this.#process(limit, act));
+  /** Removes up to `limit` letters of this queue, each after `act` has resolved. Gives back all others. */
+  #each(limit: number, only: SelectOptions<T>["only"], act: Act): Promise<number> {
+    if (only !== undefined) checkFunction("only", only);
+    return this.#core.receives.track(this.#process(limit, only, act));
   }
 
-  async #process(limit: number, act: (letter: Opened, item: string) => Promise<void>): Promise<number> {
+  async #process(limit: number, only: SelectOptions<T>["only"], act: Act): Promise<number> {
     const { link, sender, features, closing } = this.#core;
     const held = new Set<string>();
     let done = 0;
@@ -97,7 +114,7 @@ export class DeadLetters<T = unknown> {
       receipts.length > 0 ? link.settle(this.name, receipts, outcome) : undefined;
     try {
       while (done < limit && left > 0 && !closing.aborted) {
-        const most = Math.min(features.exactSize ? BATCH : PASS, limit - done, left);
+        const most = Math.min(features.exactSize ? BATCH : PASS, only ? Infinity : limit - done, left);
         const letters: Opened[] = [];
         while (letters.length < most && !closing.aborted) {
           const max = Math.min(BATCH, most - letters.length);
@@ -109,8 +126,9 @@ export class DeadLetters<T = unknown> {
           }
         }
         for (const letter of letters) {
+          if (done === limit) break;
           const item = itemOf(letter.body, this.#queue);
-          if (item === undefined) continue;
+          if (item === undefined || (only && !only(await this.#read(letter.body)))) continue;
           await act(letter, item);
           await settle([letter.receipt], "ack");
           held.delete(letter.receipt);

@@ -259,6 +259,7 @@ export const input: Cases = {
       "peek({ offset: '1' })": () => queue.peek({ offset: no("1") }),
       "dead.peek({ limit: NaN })": () => queue.dead.peek({ limit: NaN }),
       "dead.retry({ limit: 0 })": () => queue.dead.retry({ limit: 0 }),
+      "dead.retry({ only: 1 })": () => queue.dead.retry({ only: no(1) }),
       "dead.retry({ limit: '1' })": () => queue.dead.retry({ limit: no("1") }),
       "queue({ deadLetter: '' })": () => bus.queue("q", { deadLetter: "" }),
       "queue({ deadLetter: 7 })": () => bus.queue("q", { deadLetter: no(7) }),
