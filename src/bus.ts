@@ -81,7 +81,10 @@ export class Bus extends BusEvents implements AsyncDisposable {
    * @throws {ClosedError} when the bus is closed
    */
   publish<I>(event: I, target: Topic<unknown, I>, options?: PublishOptions): Promise<number | undefined>;
-  /** Publishes an event to the subscribers of the topic of this name. Resolves with the number of buses that it reached, if known. */
+  /**
+   * Publishes an event to the subscribers of the topic of this name. The event comes first and the topic second, unlike in NATS, in Redis and
+   * on the command line. Resolves with the number of buses that it reached, if known.
+   */
   publish(event: unknown, target: string | Topic, options?: PublishOptions): Promise<number | undefined>;
   /** Publishes an instance to the topic that its class names. Resolves with the number of buses that it reached, if known. */
   publish(event: object, options?: PublishOptions): Promise<number | undefined>;

@@ -28,6 +28,8 @@ import type { Fn, Procedure, StreamOptions, StubOptions } from "./rpc/procedure.
 let bus: Bus | undefined;
 let opening: Promise<Bus> | undefined;
 let closing: Bus | undefined;
+/** The reason why there is no default bus. */
+let missing = "init() has not been called";
 
 /** A subscription or an exposure that was made before `init`. `init` applies it, and `shutdown` removes it. */
 interface Registration {
@@ -54,8 +56,12 @@ function removeRegistration(registration: Registration): void {
 export async function init(provider: Provider, options?: BusOptions): Promise<Bus> {
   if (bus || opening) throw new BusError("already_open", "Cannot init: the default bus is open; call shutdown() first");
   opening = open(provider, options);
+  missing = "init() has not finished: await it";
   try {
     return await opening;
+  } catch (error) {
+    missing = "init() has failed";
+    throw error;
   } finally {
     opening = undefined;
   }
@@ -86,14 +92,22 @@ export async function shutdown(options?: CloseOptions): Promise<void> {
   if (bus) {
     const ending = closing = bus;
     ending.closed.then(() => closing = closing === ending ? undefined : closing);
+    missing = "shutdown() has closed the bus";
   }
   registrations.forEach(removeRegistration);
   bus = undefined;
   await ended;
 }
 
-function current(): Bus {
-  if (!bus) throw new NotInitializedError();
+/** Returns the error of a verb without a default bus: `Cannot publish to "news": …`. The target is a name, or has one. */
+function noBus(verb: string, preposition: string, target: unknown): NotInitializedError {
+  const name: unknown = typeof target === "string" ? target : Object(target).name;
+  const named = typeof name === "string" && name ? `${preposition} "${name}"` : "";
+  return new NotInitializedError(`Cannot ${verb}${named}: ${missing}`);
+}
+
+function current(verb: string, preposition: string, target: unknown): Bus {
+  if (!bus) throw noBus(verb, preposition, target);
   return bus;
 }
 
@@ -103,7 +117,7 @@ export const publish: Bus["publish"] = (
   target?: unknown,
   options?: PublishOptions,
 ): Promise<number | undefined> =>
-  bus ? bus.publish(event, target as string, options) : Promise.reject(new NotInitializedError());
+  bus ? bus.publish(event, target as string, options) : Promise.reject(noBus("publish", " to", target));
 
 /** Subscribes a handler on the default bus, also before `init`; see {@linkcode Bus.subscribe}. */
 export const subscribe: Bus["subscribe"] = (
@@ -168,7 +182,7 @@ export const topic: Bus["topic"] = (name: string, options: TopicOptions = {}): T
 
 /** Returns a queue of the default bus; see {@linkcode Bus.queue}. */
 export const queue: Bus["queue"] = (name: string, options?: QueueOptions): Queue<never> =>
-  current().queue(name, options as QueueOptions<undefined>);
+  current("use queue", "", name).queue(name, options as QueueOptions<undefined>);
 
 /** Serves a function, or the methods of an object, on the default bus, also before `init`; see {@linkcode Bus.expose}. */
 export const expose: Bus["expose"] = async (target: unknown, second?: unknown, third?: unknown): Promise<void> => {
@@ -197,8 +211,8 @@ export function remote(name?: string): Wrapper {
 
 /** Returns a function, or an object of functions, that calls remote functions from the default bus; see {@linkcode Bus.stub}. */
 export const stub: Bus["stub"] = (target: unknown, options?: StubOptions): never =>
-  current().stub(target as string, options) as never;
+  current("create a stub", " of", target).stub(target as string, options) as never;
 
 /** Returns a function that reads the stream of a remote function from the default bus; see {@linkcode Bus.stream}. */
 export const stream: Bus["stream"] = (target: unknown, options?: StreamOptions): never =>
-  current().stream(target as string, options) as never;
+  current("read a stream", " of", target).stream(target as string, options) as never;

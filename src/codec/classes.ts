@@ -40,7 +40,7 @@ export function nameOf(type: EventClass): string {
   const topic = Object.hasOwn(type, "topic") ? type.topic : undefined;
   const name: unknown = typeof topic === "string" ? topic : type.name;
   if (typeof name !== "string" || name === "") {
-    throw new ValidationError("Cannot name a class: it has neither a name nor a `static topic`");
+    throw new ValidationError("Cannot use a class that has neither a name nor a `static topic`: add a `static topic`");
   }
   if (reservedTag(name)) throw new ValidationError(`Cannot name a class "${name}": this name is reserved`);
   return name;

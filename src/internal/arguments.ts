@@ -16,7 +16,7 @@ export function checkName(what: string, name: unknown): string {
 
 /** Returns the reason why a string is not a valid name, or undefined if it is valid. */
 export function nameFault(name: string): string | undefined {
-  if (name === "") return "is empty";
+  if (name === "") return "is empty; pass a name";
   if (!name.isWellFormed()) return "contains a lone surrogate";
   if (name.includes("\0")) return "contains a NUL character";
   return name.startsWith(RESERVED) ? `begins with "${RESERVED}", which is reserved` : undefined;

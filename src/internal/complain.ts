@@ -29,6 +29,15 @@ export function warn(text: string): void {
   console.warn("tsmq: %s", printable(text));
 }
 
+const warned = new Set<string>();
+
+/** Writes the first warning of each kind to the console. */
+export function warnOnce(kind: string, text: string): void {
+  if (warned.has(kind)) return;
+  warned.add(kind);
+  warn(text);
+}
+
 /** Calls a function of the user that should not fail. If it throws or rejects, the error is written to the console. */
 export function guard(what: string, work: () => unknown): void {
   const failed = (thrown: unknown) => complain(`${what} threw:`, thrown);

@@ -14,8 +14,8 @@ export function must(be: string): (issue: { readonly input: unknown }) => string
 }
 
 /** Returns the schema of a string that is not empty. */
-export function text(): v.GenericSchema<string> {
-  return v.pipe(v.string(must("a non-empty string")), v.nonEmpty("is empty"));
+export function text(empty = "is empty"): v.GenericSchema<string> {
+  return v.pipe(v.string(must("a non-empty string")), v.nonEmpty(empty));
 }
 
 /** Returns the schema of a boolean. */

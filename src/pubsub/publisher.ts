@@ -9,7 +9,8 @@ import { withTrace, wrap } from "../codec/envelope.ts";
 import { checkHeaders, type MessageHeaders } from "../codec/headers.ts";
 import type { Core } from "../core.ts";
 import { ValidationError } from "../errors.ts";
-import { checkName } from "../internal/arguments.ts";
+import { checkName, kindOf } from "../internal/arguments.ts";
+import { warnOnce } from "../internal/complain.ts";
 import { type StandardSchemaV1, validate } from "../codec/schema.ts";
 import type { Dispatch } from "./dispatch.ts";
 import { type PublishOptions, Topic } from "./topic.ts";
@@ -89,13 +90,22 @@ function destination(event: unknown, target: unknown): { topic: string; schema?:
     if (target.pattern) throw new ValidationError(`Cannot publish to "${target.name}": it is a pattern`);
     return { topic: target.name, schema: target.schema };
   }
+  if (typeof event === "string" && typeof target === "string" && /\s/.test(target)) warnOfOrder(event);
   const type = classOf(event);
   const schema = type && Codec.schemaOf(type);
   if (target !== undefined) return { topic: checkName("a topic", target), schema };
   if (!type) {
-    throw new ValidationError("Cannot publish an event: it has no class to name its topic, and none was given");
+    throw new ValidationError(
+      `Cannot publish ${kindOf(event)} without a topic: pass one, as in publish(event, "orders")`,
+    );
   }
   return { topic: checkName("a topic", Codec.nameOf(type)), schema };
+}
+
+/** Warns if the arguments of `publish` seem to be swapped: the topic has white space, and the event, a string, has none. */
+function warnOfOrder(event: string): void {
+  if (/\s/.test(event)) return;
+  warnOnce("publish", "publish(event, topic) got a topic with white space and an event without: the event comes first");
 }
 
 /** Returns the class of an event, if the event is an instance of a class that names a topic. */

@@ -6,6 +6,7 @@
 import type { Core } from "../core.ts";
 import { checkSchema } from "../codec/schema.ts";
 import { checkCount, checkFunction, checkSignal } from "../internal/arguments.ts";
+import { warnOnce } from "../internal/complain.ts";
 import type { Dispatch } from "./dispatch.ts";
 import { type Handler, resolveTarget, type SubscribeOptions, type Subscription } from "./topic.ts";
 
@@ -34,6 +35,11 @@ export class Subscriptions {
     const concurrency = checkCount("a concurrency", options.concurrency ?? 1);
     checkSchema(schema);
     checkSignal(options.signal);
+    if (typeof target === "string" && target.includes("*") && options.pattern === undefined) {
+      const text = `subscribe("${target}") receives only events of the topic with exactly this name; ` +
+        "for all topics that match it, pass { pattern: true }";
+      warnOnce("subscribe", text);
+    }
     if (type) this.#core.codec.register(type);
     const { promise: closed, resolve } = Promise.withResolvers<void>();
     const ended = () => {

@@ -7,7 +7,7 @@ import { Codec, type EventClass } from "../codec/codec.ts";
 import type { MessageHeaders } from "../codec/headers.ts";
 import { ValidationError } from "../errors.ts";
 import { Fifo } from "../internal/fifo.ts";
-import { checkName } from "../internal/arguments.ts";
+import { checkName, kindOf } from "../internal/arguments.ts";
 import { checkSchema, type StandardSchemaV1 } from "../codec/schema.ts";
 
 /** Properties of an event, the second argument of its handler. */
@@ -169,5 +169,5 @@ export function resolveTarget(
     return { topic: checkName("a topic", Codec.nameOf(type)), type };
   }
   if (typeof target === "string") return { topic: checkName("a topic", target) };
-  throw new ValidationError("Cannot use a target: it is not a name, a topic or an event class");
+  throw new ValidationError(`Cannot use ${kindOf(target)} as a topic: pass its name, a topic or an event class`);
 }

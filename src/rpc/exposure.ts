@@ -99,7 +99,7 @@ export function exposures(
   if (target instanceof Procedure) return [named(target.name, second, third, target)];
   if (typeof target === "string") return [named(target, second, third)];
   if (isClass(target)) throw new ValidationError(`Cannot expose class ${target.name}: expose an object of it`);
-  if (typeof target === "function") return [new Exposure(target.name, target as Fn, optionsOf(second))];
+  if (typeof target === "function") return [new Exposure(ownName(target as Fn), target as Fn, optionsOf(second))];
   if (typeof target !== "object" || target === null) {
     throw new ValidationError("Cannot expose a value: it is not a function, name, procedure or object");
   }
@@ -124,7 +124,7 @@ export function exposures(
 
 /** Creates the exposure of a function that `remote` wraps, or of a method that it decorates. */
 export function remoteExposure(name: string | undefined, fn: Fn, self?: unknown, method?: string): Exposure {
-  if (method === undefined) return new Exposure(name ?? fn.name, fn);
+  if (method === undefined) return new Exposure(name ?? ownName(fn), fn);
   const source = self as object;
   const more = { source, decorated: method };
   if (name !== undefined) return new Exposure(name, fn, more);
@@ -137,6 +137,11 @@ export function checkUnexposeTarget(target: unknown): void {
   if (typeof target === "string" || typeof target === "function") return;
   if (typeof target === "object" && target !== null) return;
   throw new ValidationError("Cannot unexpose a value: it is not a function, name, procedure or object");
+}
+
+function ownName(fn: Fn): string {
+  if (fn.name) return fn.name;
+  throw new ValidationError('Cannot expose a function that has no name: pass one, as in expose("add", fn)');
 }
 
 function named(name: string, fn: unknown, options: unknown, procedure?: Procedure): Exposure {

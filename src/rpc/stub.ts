@@ -28,6 +28,9 @@ export function stubFor(caller: Caller, target: unknown, options: StubOptions & 
   }
   if (target instanceof Procedure) return stub(caller, target.name, options, target);
   if (typeof target !== "function") return stub(caller, target, options);
+  if (!target.name) {
+    throw new ValidationError('Cannot create a stub of a function that has no name: pass one, as in stub("add")');
+  }
   const made = stub(caller, target.name, options);
   claim(caller, `function "${target.name}"`, target, "pass a name or a procedure instead");
   return made;

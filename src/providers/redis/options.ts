@@ -95,7 +95,7 @@ const node = v.lazy<v.GenericSchema<string | Address>>((input) => typeof input =
 const ms = milliseconds(Number.MIN_VALUE, undefined, "milliseconds, above 0");
 
 const OPTIONS = fields({
-  url: v.optional(text()),
+  url: v.optional(text("is empty; leave it out for redis://127.0.0.1:6379")),
   host: v.optional(text()),
   port: v.optional(port),
   path: v.optional(text()),

@@ -1,0 +1,111 @@
+/** The errors and warnings of a user's first steps: each names the verb and what to write instead. */
+import { assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { describe, it } from "@std/testing/bdd";
+import * as tsmq from "../mod.ts";
+import { redis } from "../src/providers/redis/provider.ts";
+
+/** Returns the message of the error that work throws or rejects with. */
+async function messageOf(work: () => unknown): Promise<string> {
+  return (await assertRejects(async () => void await work(), tsmq.BusError)).message;
+}
+
+/** Returns the warnings on the console while work runs. */
+async function warnings(work: () => unknown): Promise<string[]> {
+  const original = console.warn;
+  const lines: string[] = [];
+  console.warn = (...args: unknown[]) => void lines.push(args.join(" "));
+  try {
+    await work();
+  } finally {
+    console.warn = original;
+  }
+  return lines;
+}
+
+describe("the default bus", () => {
+  it("says which verb was used, and whether init() was called, awaited, has failed, or shutdown() followed", async () => {
+    assertEquals(
+      await messageOf(() => tsmq.publish("x", "news")),
+      'Cannot publish to "news": init() has not been called',
+    );
+    const opening = tsmq.init(tsmq.memory());
+    assertEquals(
+      await messageOf(() => tsmq.queue("jobs")),
+      'Cannot use queue "jobs": init() has not finished: await it',
+    );
+    await opening;
+    await tsmq.shutdown();
+    const again = 'Cannot create a stub of "add": shutdown() has closed the bus';
+    assertEquals(await messageOf(() => tsmq.stub("add")), again);
+    await assertRejects(() => tsmq.init({ ...tsmq.memory(), open: () => Promise.reject(new Error("no")) }));
+    assertEquals(await messageOf(() => tsmq.publish({ a: 1 })), "Cannot publish: init() has failed");
+  });
+});
+
+describe("a name that is missing", () => {
+  it("is asked for", async () => {
+    assertEquals(
+      assertThrows(() => redis({ url: "" }), tsmq.ValidationError).message,
+      "Cannot create a Redis provider: url is empty; leave it out for redis://127.0.0.1:6379",
+    );
+    await using bus = await tsmq.Bus.open(tsmq.memory());
+    const nameless = Object.assign(() => 1);
+    const table: [() => unknown, string][] = [
+      [() => bus.queue(""), 'Cannot use "" as a queue: it is empty; pass a name'],
+      [
+        () => bus.expose(nameless),
+        'Cannot expose a function that has no name: pass one, as in expose("add", fn)',
+      ],
+      [
+        () => bus.stub(nameless),
+        'Cannot create a stub of a function that has no name: pass one, as in stub("add")',
+      ],
+      [
+        () => bus.publish({ id: 1 }),
+        'Cannot publish an object without a topic: pass one, as in publish(event, "orders")',
+      ],
+      [
+        () => bus.publish("x" as never),
+        'Cannot publish a string without a topic: pass one, as in publish(event, "orders")',
+      ],
+      [
+        () => bus.subscribe(undefined as never, () => {}),
+        "Cannot use undefined as a topic: pass its name, a topic or an event class",
+      ],
+      [
+        () => bus.subscribe(class {}, () => {}),
+        "Cannot use a class that has neither a name nor a `static topic`: add a `static topic`",
+      ],
+    ];
+    for (const [work, message] of table) assertEquals(await messageOf(work), message);
+  });
+});
+
+describe("a likely mistake that is valid", () => {
+  it("is a warning, once in a process", async () => {
+    await using bus = await tsmq.Bus.open(tsmq.memory());
+    const lines = await warnings(async () => {
+      for (const pattern of ["a.*", "b.*"]) {
+        await bus.subscribe(pattern, () => {}).ready;
+        await bus.subscribe(pattern, () => {}, { pattern: true }).ready;
+        await bus.publish("greetings", "hello to all");
+      }
+    });
+    assertEquals(lines, [
+      'tsmq: %s subscribe("a.*") receives only events of the topic with exactly this name; ' +
+      "for all topics that match it, pass { pattern: true }",
+      "tsmq: %s publish(event, topic) got a topic with white space and an event without: the event comes first",
+    ]);
+  });
+
+  it("is no warning where the topic has no white space, or the event has some", async () => {
+    await using bus = await tsmq.Bus.open(tsmq.memory());
+    const lines = await warnings(async () => {
+      await bus.publish("hello to all", "greetings");
+      await bus.publish("hello to all", "good morning");
+      await bus.publish(12, "good morning");
+      await bus.subscribe("*", () => {}, { pattern: false }).ready;
+    });
+    assertEquals(lines, []);
+  });
+});
