@@ -6,7 +6,7 @@ import { until } from "../support/until.ts";
 import { fresh, onEach } from "./grounds.ts";
 import type { Held } from "./lives_peer.ts";
 
-const LIVES = 200;
+const LIVES = 100;
 const MB = 1024 * 1024;
 
 onEach("a program", ({ name, it, server }) => {
@@ -24,7 +24,7 @@ onEach("a program", ({ name, it, server }) => {
     const [first, last] = [held[0]!, held.at(-1)!];
     const grown = (what: keyof Held) => last[what] - first[what];
     const all = JSON.stringify(held);
-    // a leak would occur 160 times
+    // a leak would occur 80 times
     assert(grown("descriptors") <= 4, all);
     assert(grown("threads") <= 4, all);
     assert(grown("heap") <= 2 * MB, all);

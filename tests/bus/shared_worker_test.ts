@@ -6,7 +6,7 @@ import { aws } from "../../src/providers/aws/provider.ts";
 import { redis } from "../../src/providers/redis/provider.ts";
 import { itProxied, startEmulator } from "../aws/emulator.ts";
 import { TcpProxy } from "../support/tcp_proxy.ts";
-import { until } from "../support/until.ts";
+import { pause, until } from "../support/until.ts";
 import { faulty, watchWorkers } from "./faulty.ts";
 import { fresh, onRedis } from "./grounds.ts";
 
@@ -97,7 +97,10 @@ async function closeByForce(provider: Provider, behind: Provider, proxy: TcpProx
   waiting.push(assertRejects(() => bus.publish("lost", "news")));
   let busy = true;
   const working = (async () => {
-    for (let i = 0; busy; i++) await work(other, third, `work ${i}`);
+    for (let i = 0; busy; i++) {
+      await work(other, third, `work ${i}`);
+      await pause(20);
+    }
   })();
   const { clean } = await bus.close({ timeout: 200 });
   assertEquals(clean, false);
