@@ -20,6 +20,7 @@ import { command as call } from "./commands/call.ts";
 import { command as completion } from "./commands/completion.ts";
 import { command as doctor } from "./commands/doctor.ts";
 import { command as get } from "./commands/get.ts";
+import { command as groups } from "./commands/groups.ts";
 import { command as pub } from "./commands/pub.ts";
 import { command as put } from "./commands/put.ts";
 import { command as reap } from "./commands/reap.ts";
@@ -63,7 +64,7 @@ const text = {
 
 const app: Application<CommandContext> = buildApplication(
   buildRouteMap({
-    routes: { sub, pub, put, get, call, serve, top, doctor, reap, completion },
+    routes: { sub, pub, put, get, call, serve, top, doctor, reap, groups, completion },
     docs: { brief: "A message bus from the command line", fullDescription: ABOUT },
   }),
   {

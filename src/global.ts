@@ -11,6 +11,7 @@ import { complain } from "./internal/complain.ts";
 import type { BusOptions, CloseOptions } from "./options.ts";
 import type { Provider } from "./provider/provider.ts";
 import { decorating, type Wrapper, wrapper } from "./pubsub/decorate.ts";
+import { checkGroup, notDurable } from "./pubsub/groups.ts";
 import {
   type Handler,
   type PublishOptions,
@@ -149,13 +150,20 @@ function listen(target: unknown, handler: Handler<never>, options: SubscribeOpti
     removeRegistration(registration);
     await live?.unsubscribe();
   };
+  const free = async () => {
+    if (group === undefined) throw notDurable(topic);
+    if (!live) throw new NotInitializedError();
+    removeRegistration(registration);
+    await live.free();
+  };
   checkFunction("a handler", handler);
   checkCount("a concurrency", options.concurrency ?? 1);
   checkSchema(options.schema);
   checkSignal(options.signal);
+  const group = checkGroup(options);
   options.signal?.addEventListener("abort", abort, { once: true });
   registrations.add(registration);
-  return { topic, pattern, ready: Promise.resolve(), closed, unsubscribe, [Symbol.asyncDispose]: unsubscribe };
+  return { topic, pattern, ready: Promise.resolve(), closed, unsubscribe, free, [Symbol.asyncDispose]: unsubscribe };
 }
 
 /** Ends a subscription of the default bus, also before `init`; see {@linkcode Bus.unsubscribe}. */

@@ -83,7 +83,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   codec: SHARED,
   provider: [...SHARED, "port"],
   port: [...SHARED, "provider"],
-  pubsub: [...CORE, "rpc"],
+  pubsub: [...CORE, "queue", "rpc"],
   queue: CORE,
   rpc: CORE,
   telemetry: SHARED,

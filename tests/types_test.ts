@@ -77,7 +77,15 @@ export async function calls(bus: Bus | typeof tsmq): Promise<void> {
   bus.subscribe<PriceIn>("prices", (event) => assertType<IsExact<typeof event, PriceIn>>(true));
   bus.subscribe("prices", (event: PriceIn) => event.at, { concurrency: 3 });
   bus.subscribe("p*", (event) => assertType<IsExact<typeof event, PriceOut>>(true), { schema: price, pattern: true });
+  bus.subscribe(Order, (order, { attempt, signal }) => {
+    assertType<IsExact<typeof order, Order>>(true);
+    assertType<IsExact<typeof attempt, number | undefined>>(true);
+    assertType<IsExact<typeof signal, AbortSignal | undefined>>(true);
+  }, { group: "billing", lease: 1, maxAttempts: 2, backoff: (n) => n, deadLetter: "dead", handlerTimeout: 9 });
+  // @ts-expect-error a group is a name
+  bus.subscribe("prices", () => {}, { group: 7 });
   const subscription = bus.subscribe("prices", () => {});
+  assertType<IsExact<ReturnType<typeof subscription.free>, Promise<void>>>(true);
   assertType<IsExact<typeof subscription, Subscription>>(true);
   // @ts-expect-error the class says what the handler gets
   bus.subscribe(Order, (order: string) => order);

@@ -165,7 +165,7 @@ export class Connection {
         return attempt > 0;
       }
       if (attempt > 0) await pause(PAUSE);
-      await this.#create(stream);
+      await this.create(stream);
     }
     throw unreachable(`the stream "${stream.name}" accepts no messages`, "store");
   }
@@ -189,7 +189,7 @@ export class Connection {
   }
 
   /** Creates a stream. Concurrent calls for the same stream share one attempt. */
-  #create(stream: Stream): Promise<void> {
+  create(stream: Stream): Promise<void> {
     const { name } = stream;
     const creating = this.#creating.get(name) ?? this.#createOnce(stream).finally(() => this.#creating.delete(name));
     this.#creating.set(name, creating);

@@ -70,6 +70,16 @@ export class Names {
     return this.inbox(subject.slice(subject.lastIndexOf(".") + 1));
   }
 
+  /** The subject of the binding with this text. */
+  binding(text: string): string {
+    return `${this.#prefix}.g.${createHash("sha256").update(text).digest("hex")}`;
+  }
+
+  /** The subjects of all bindings. */
+  get bindings(): string {
+    return `${this.#prefix}.g.*`;
+  }
+
   /** The subject of a queue's items. */
   queue(queue: string): string {
     return `${this.#prefix}.q.${token(queue)}`;

@@ -6,6 +6,7 @@
  * @module
  */
 import { createInbox, headers } from "@nats-io/transport-node";
+import { type GroupPuts, writeTopic } from "@tsmq/tsmq/worker";
 import type {
   Provider,
   QueueInspector,
@@ -15,6 +16,7 @@ import type {
   SendOptions,
 } from "@tsmq/tsmq/provider";
 import { Connection, notFound, registryStream, type Settings } from "./connection.ts";
+import { groupPuts } from "./bindings.ts";
 import { Names } from "./names.ts";
 import { CONSUMER, queueStream } from "./queues.ts";
 
@@ -54,6 +56,7 @@ export function nats(options: NatsOptions = {}): Provider {
       maxDelay: Infinity,
       maxPutDelay: 0,
       peek: false,
+      groups: true,
       latency: 50,
     },
     worker: new URL("./worker.ts", import.meta.url),
@@ -73,11 +76,13 @@ class NatsSender implements Sender {
   /** The subject to which the server reports, under the number of a message, that it had no receiver. */
   #echo = createInbox();
   #gone = new Set<string>();
+  #groups: GroupPuts;
   #posted = 0;
 
   private constructor(connection: Connection, names: Names) {
     this.#connection = connection;
     this.#names = names;
+    this.#groups = groupPuts(connection, names, (queue, item) => this.#put(queue, item));
     connection.nats.subscribe(`${this.#echo}.*`, {
       callback: (_, { subject }) => void this.#gone.add(subject),
     });
@@ -92,8 +97,14 @@ class NatsSender implements Sender {
   }
 
   async publish(topic: string, body: string): Promise<undefined> {
+    const { put, finish } = this.#groups.begin(topic, body);
+    await Promise.all([this.#publish(topic, body), put]);
+    await finish();
+  }
+
+  async #publish(topic: string, body: string): Promise<void> {
     const subject = this.#names.topic(topic);
-    if (!this.#names.digested(subject)) return void await this.#connection.publish(subject, body);
+    if (!this.#names.digested(subject)) return await this.#connection.publish(subject, body);
     const topicHeader = headers();
     topicHeader.set("topic", encodeURIComponent(topic));
     await this.#connection.publish(subject, body, { headers: topicHeader });
@@ -121,10 +132,14 @@ class NatsSender implements Sender {
   }
 
   send(queue: string, body: string, { signal }: SendOptions): Promise<void> {
+    if (signal?.aborted) return Promise.reject(signal.reason);
+    return this.#put(queue, writeTopic(body));
+  }
+
+  #put(queue: string, item: string): Promise<void> {
     return this.#connection.run(`put into queue "${queue}"`, async () => {
-      signal?.throwIfAborted();
       const subject = this.#names.queue(queue);
-      const created = await this.#connection.store(subject, body, queueStream(this.#names.stream(queue), subject));
+      const created = await this.#connection.store(subject, item, queueStream(this.#names.stream(queue), subject));
       if (created) this.#connection.nats.publish(this.#names.created(queue));
     });
   }

@@ -6,6 +6,7 @@
 import { AckPolicy, type ConsumerConfig, JetStreamApiCodes, JetStreamApiError, StorageType } from "@nats-io/jetstream";
 import { createInbox, type Msg, nanos } from "@nats-io/transport-node";
 import type { Delivery, Outcome, ReceiveOptions } from "@tsmq/tsmq/provider";
+import { readTopic } from "@tsmq/tsmq/worker";
 import { type Connection, notFound, type Stream, unavailable } from "./connection.ts";
 import type { Names } from "./names.ts";
 
@@ -262,7 +263,7 @@ function toDelivery(message: Msg): Delivery {
   const tokens = receipt.split(".");
   // $JS.ACK.<stream>.<consumer>.<deliveries>. … ; newer servers add a domain and an account before the stream
   const attempt = Number(tokens.length === 9 ? tokens[4] : tokens[6]);
-  return { receipt, body: message.string(), attempt };
+  return { receipt, ...readTopic(message.string()), attempt };
 }
 
 function pause(ms: number): Promise<void> {

@@ -7,6 +7,7 @@ import type { Msg, Subscription } from "@nats-io/transport-node";
 import type { Delivery, Emit, Filter, Outcome, ReceiveOptions, Receiver, ReceiverContext } from "@tsmq/tsmq/provider";
 import { filterKey, glob } from "@tsmq/tsmq/worker";
 import { Connection, registryStream, type Settings, unavailable } from "./connection.ts";
+import { Bindings } from "./bindings.ts";
 import { Names } from "./names.ts";
 import { Queues } from "./queues.ts";
 
@@ -34,6 +35,7 @@ class NatsReceiver implements Receiver {
   #id = crypto.randomUUID();
   #connection!: Connection;
   #queues!: Queues;
+  binder!: Bindings;
   #inbox!: Subscription;
   #subscriptions = new Map<string, { readonly filter: Filter; readonly subscription: Subscription }>();
   /** The subscriptions that may have missed events, until a gap reports it. */
@@ -58,6 +60,7 @@ class NatsReceiver implements Receiver {
       },
     });
     this.#queues = new Queues(this.#connection, this.#names);
+    this.binder = new Bindings(this.#connection, this.#names);
     try {
       this.#inbox = await this.#listen(this.inbox, (message) => this.#context.inbox(message.string()));
     } catch (error) {

@@ -83,8 +83,8 @@ export const BUS: readonly Mutant[] = [
   {
     subject: "headers are not removed from a body",
     file: "src/queue/deliveries.ts",
-    text: "...delivery, ...unwrap(delivery.body), started: false",
-    fault: "...delivery, started: false",
+    text: "{ ...delivery, ...opened,",
+    fault: "{ ...delivery,",
     tests: "tests/telemetry/otel_test.ts",
   },
 ];

@@ -99,7 +99,7 @@ export const QUEUES: readonly Mutant[] = [
   {
     subject: "a put whose outcome is unknown is sent again",
     file: "src/providers/redis/sender.ts",
-    text: 'await this.#queues.call(count, "lpush", this.#names.list(queue), body);',
+    text: 'await this.#queues.call(count, "lpush", this.#names.list(queue), writeTopic(body));',
     fault: 'const put = () => this.#queues.call(count, "lpush", this.#names.list(queue), body);\n' +
       "    await put().catch(put);",
     tests: "tests/redis/faults_test.ts",

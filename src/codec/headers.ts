@@ -83,6 +83,28 @@ export function userHeaders(headers: MessageHeaders | undefined): MessageHeaders
   return seen;
 }
 
+/** The header that has the topic of an event among the dead letters of a group. */
+const TOPIC = `${RESERVED}topic`;
+/** The largest number of characters of that header. Of a longer topic, the letter has none. */
+const MAX_TOPIC = 16_384;
+
+/** Adds the topic of an event to its headers, if there is one. */
+export function withTopic(headers: MessageHeaders | undefined, topic: string | undefined): MessageHeaders | undefined {
+  const value = topic === undefined ? undefined : encodeURIComponent(topic.toWellFormed());
+  return value === undefined || value.length > MAX_TOPIC ? headers : { ...headers, [TOPIC]: value };
+}
+
+/** Returns the topic in the headers of an event, if there is one. */
+export function topicIn(headers: MessageHeaders | undefined): string | undefined {
+  const value = headers?.[TOPIC];
+  if (value === undefined) return undefined;
+  try {
+    return decodeURIComponent(value);
+  } catch {
+    return undefined;
+  }
+}
+
 function nameFault(name: string): string | undefined {
   if (!NAME.test(name)) return "is not a token as in HTTP";
   return name.startsWith(RESERVED) ? `begins with "${RESERVED}", which is reserved` : undefined;

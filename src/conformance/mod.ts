@@ -22,6 +22,7 @@ import { claims } from "./claims.ts";
 import { closing } from "./closing.ts";
 import { consumers } from "./consumers.ts";
 import { faults } from "./faults.ts";
+import { groups } from "./groups.ts";
 import type { Harness } from "./harness.ts";
 import { headers } from "./headers.ts";
 import { inspection } from "./inspection.ts";
@@ -56,6 +57,7 @@ const SUBJECTS: Readonly<Record<string, Cases>> = {
   leases,
   consumers,
   prefetch,
+  groups,
   headers,
   inspection,
   rpc,

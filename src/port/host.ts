@@ -4,7 +4,7 @@
  * @module
  */
 import { BusError, ClosedError, fromPlain, toPlain } from "../errors.ts";
-import type { Emit, Filter, OpenReceiver, Receiver, ReceiverContext } from "../provider/provider.ts";
+import type { Binder, Emit, Filter, OpenReceiver, Receiver, ReceiverContext } from "../provider/provider.ts";
 import { Inflow } from "./inflow.ts";
 import { Intake } from "./intake.ts";
 import { Leases } from "./leases.ts";
@@ -142,12 +142,17 @@ class Host {
     if (!receiver) return void this.#early.push(frame);
     switch (frame.kind) {
       case "subscribe":
+        if (frame.queue !== undefined) {
+          return this.#reply(frame.id, () => binderOf(receiver).bind(frame.filter, frame.queue!));
+        }
         this.#forget(frame.subscription); // main retries after a failure
         this.#filters.set(frame.subscription, frame.filter);
         this.#subscriptions.set(frame.filter, frame.subscription);
         return this.#reply(frame.id, () => receiver.subscribe(frame.filter, this.#emitOf(frame)));
       case "unsubscribe":
         return this.#reply(frame.id, () => this.#unsubscribe(receiver, frame.subscription));
+      case "unbind":
+        return this.#reply(frame.id, () => binderOf(receiver).unbind(frame.filter, frame.queue));
       case "credit":
         return this.#inflow.credit(frame.subscription, frame.count);
       case "receive":
@@ -258,4 +263,9 @@ class Host {
     for (const asked of this.#asks.values()) asked.reject(new ClosedError());
     this.#asks.clear();
   }
+}
+
+function binderOf({ binder }: Receiver): Binder {
+  if (binder) return binder;
+  throw new BusError("internal", "Cannot store events in a queue: the receiver has no binder");
 }

@@ -34,7 +34,7 @@ export interface LinkEvents {
 }
 
 /** Requests that may change something at the transport. */
-const CHANGES: ReadonlySet<string> = new Set<ToWorker["kind"]>(["ask", "start", "settle"]);
+const CHANGES: ReadonlySet<string> = new Set<ToWorker["kind"]>(["ask", "start", "settle", "unbind"]);
 
 interface Pending {
   /** Whether the request may change something at the transport. */
@@ -85,8 +85,8 @@ export class Link {
       worker: () => this.#worker.up ? this.inbox : undefined,
       connected: () => this.#connected,
       nextId: () => this.nextId(),
-      subscribe: (subscription, filter) =>
-        this.request<"subscribe">({ kind: "subscribe", subscription, filter, credit: WINDOW }),
+      subscribe: (subscription, filter, queue) =>
+        this.request<"subscribe">({ kind: "subscribe", subscription, filter, credit: WINDOW, queue }),
       unsubscribe: (subscription) => this.request<"unsubscribe">({ kind: "unsubscribe", subscription }),
       credit: (subscription, count) => this.#post({ kind: "credit", subscription, count }),
       fault: events.fault,
@@ -204,6 +204,16 @@ export class Link {
   /** Creates a subscription, and restores it after each replacement of the worker, until the stream is closed. `onGap` is called at each gap. */
   subscribe(filter: Filter, receive: Receive, onGap?: OnGap): Stream {
     return this.#streams.open(filter, receive, onGap);
+  }
+
+  /** Binds a queue to a topic or a pattern, and again after each replacement of the worker, until the stream is closed. The binding stays then. */
+  bind(filter: Filter, queue: string): Stream {
+    return this.#streams.open(filter, () => {}, undefined, queue);
+  }
+
+  /** Ends the binding of a queue. */
+  unbind(filter: Filter, queue: string): Promise<void> {
+    return this.request<"unbind">({ kind: "unbind", filter, queue });
   }
 
   /** Closes the receiver. If `over` resolves first, it aborts the receiver: the result is not `clean`, and items of pending gets may be lost. */

@@ -24,8 +24,10 @@ export interface Hello {
 export type ToWorker =
   /** A heartbeat, which the worker sends back. */
   | { kind: "beat" }
-  | { kind: "subscribe"; id: number; subscription: number; filter: Filter; credit: number }
+  /** With a queue, it binds the queue, which stores the events, in place of a subscription that receives them. */
+  | { kind: "subscribe"; id: number; subscription: number; filter: Filter; credit: number; queue?: string }
   | { kind: "unsubscribe"; id: number; subscription: number }
+  | { kind: "unbind"; id: number; filter: Filter; queue: string }
   | { kind: "credit"; subscription: number; count: number }
   | { kind: "receive"; id: number; queue: string; max: number; wait: number; lease?: number }
   | { kind: "cancel"; id: number }
@@ -69,6 +71,7 @@ export type FromReceiver =
 export interface Answers {
   subscribe: undefined;
   unsubscribe: undefined;
+  unbind: undefined;
   receive: Delivery[];
   start: boolean[];
   settle: boolean[];

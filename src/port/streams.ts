@@ -37,8 +37,8 @@ export interface StreamsLink {
   connected(): boolean;
   /** Returns a number for a new subscription. */
   nextId(): number;
-  /** Asks the receiver to subscribe, with a full window of credit. */
-  subscribe(subscription: number, filter: Filter): Promise<void>;
+  /** Asks the receiver to subscribe, with a full window of credit, or to bind a queue. */
+  subscribe(subscription: number, filter: Filter, queue?: string): Promise<void>;
   /** Asks the receiver to end a subscription. */
   unsubscribe(subscription: number): Promise<void>;
   /** Gives credit to the receiver. */
@@ -51,6 +51,8 @@ interface Subscription {
   readonly filter: Filter;
   readonly receive: Receive;
   readonly onGap: OnGap | undefined;
+  /** The queue that stores the events, if this is a binding. */
+  readonly queue: string | undefined;
   readonly ready: PromiseWithResolvers<void>;
   /** Whether the transport has confirmed the subscription before, so that `ready` has resolved. */
   confirmed: boolean;
@@ -75,11 +77,14 @@ export class Streams {
     return [...this.#subscriptions.values()].some(({ onGap }) => onGap !== undefined);
   }
 
-  /** Creates a subscription, and restores it after each replacement of the worker, until the stream is closed. */
-  open(filter: Filter, receive: Receive, onGap?: OnGap): Stream {
+  /** Creates a subscription or, with a queue, a binding. Restores it after each replacement of the worker, until the stream is closed. */
+  open(filter: Filter, receive: Receive, onGap?: OnGap, queue?: string): Stream {
     const id = this.#link.nextId();
     const ready = Promise.withResolvers<void>();
-    const subscription: Subscription = { filter, receive, onGap, ready, confirmed: false, broken: false, owed: 0 };
+    const subscription: Subscription = {
+      ...{ filter, receive, onGap, queue, ready },
+      ...{ confirmed: false, broken: false, owed: 0 },
+    };
     ready.promise.catch(() => {});
     this.#subscriptions.set(id, subscription);
     this.#subscribe(id, subscription);
@@ -94,7 +99,7 @@ export class Streams {
       close: async () => {
         if (!this.#subscriptions.delete(id)) return;
         ready.reject(new ClosedError("Cannot subscribe: the subscription was ended"));
-        if (this.#link.worker() !== undefined) await this.#link.unsubscribe(id);
+        if (this.#link.worker() !== undefined && queue === undefined) await this.#link.unsubscribe(id);
       },
     };
   }
@@ -146,7 +151,7 @@ export class Streams {
     subscription.owed = 0;
     for (let failures = 1; live(); failures++) {
       try {
-        await this.#link.subscribe(id, subscription.filter);
+        await this.#link.subscribe(id, subscription.filter, subscription.queue);
         subscription.confirmed = true;
         this.#reportReplacement(subscription);
         return subscription.ready.resolve();

@@ -10,6 +10,33 @@ export interface AskHandler {
   answer(verb: string, argument: unknown): unknown | Promise<unknown>;
 }
 
+/** The topics whose events a subscription receives or a queue stores. */
+export interface TopicFilter {
+  /** A topic, or a glob as Redis matches it. */
+  readonly topic: string;
+  /** Whether `topic` is a glob. */
+  readonly pattern: boolean;
+}
+
+/**
+ * The part of a receiver that stores the events of topics in queues, for groups. A binding is not the receiver's own: it stays when the
+ * receiver closes or dies, until `unbind`. It outlives as much as an item of the queue does.
+ */
+export interface Binder {
+  /**
+   * Binds a queue to a topic or a pattern. From when it resolves, an event that is published anywhere, and that matches, is also put at the
+   * end of the queue, with no limit of its capacity if that is possible, before its `publish` resolves. The transport may also store events
+   * that do not match: the core acknowledges those, by `Delivery.topic`. Binding again does nothing. The core repeats it when it rejects
+   * "unavailable", and in each new worker.
+   */
+  bind(filter: TopicFilter, queue: string): Promise<void>;
+  /**
+   * Ends a binding. When it resolves, no publisher puts further events into the queue, except those whose publish has begun before. An
+   * unknown binding is ignored. The queue and its items stay.
+   */
+  unbind(filter: TopicFilter, queue: string): Promise<void>;
+}
+
 /** The part of a sender that counts the items of a queue by their states. A queue that does not exist has no items. */
 export interface QueueInspector {
   /** Counts the items. A count is absent if the transport does not know it. */

@@ -16,7 +16,7 @@
  * @module
  */
 
-import type { AskHandler, QueueInspector, QueuePeeker, ReplyQueues, Waker } from "./parts.ts";
+import type { AskHandler, Binder, QueueInspector, QueuePeeker, ReplyQueues, TopicFilter, Waker } from "./parts.ts";
 
 export type * from "./parts.ts";
 
@@ -44,6 +44,8 @@ export interface Features {
   readonly maxPutDelay: number;
   /** Whether the sender has {@linkcode QueuePeeker}. */
   readonly peek: boolean;
+  /** Whether the receiver has {@linkcode Binder}, so that subscriptions can have groups. */
+  readonly groups: boolean;
   /** Milliseconds until an operation is visible to all buses. The kit waits this long before it checks the result. */
   readonly latency: number;
 }
@@ -170,11 +172,7 @@ export interface SendOptions {
 }
 
 /** The topics that a subscription receives events of. */
-export interface Filter {
-  /** A topic, or a glob as Redis matches it. */
-  readonly topic: string;
-  /** Whether `topic` is a glob. */
-  readonly pattern: boolean;
+export interface Filter extends TopicFilter {
   /** Whether to register this receiver's inbox as a server of the topic, before the subscription is confirmed. Never with `pattern`. */
   readonly serves: boolean;
 }
@@ -231,6 +229,8 @@ export interface Delivery {
   readonly attempt: number;
   /** The previous lease expired: the item may have killed its process. The core awaits `start` before the handler runs. */
   readonly unconfirmed?: boolean;
+  /** The topic of an event that was stored for a bound pattern. Optional if the queue is bound to one topic. Absent for other items. */
+  readonly topic?: string;
 }
 
 /** Options of {@linkcode Receiver.receive}. */
@@ -283,6 +283,8 @@ export interface Receiver {
   settle(queue: string, receipts: readonly string[], outcome: Outcome, delay: number): Promise<boolean[]>;
   /** Extends leases to `lease` ms from now. Resolves with true for each lease that was still valid. */
   extend(queue: string, receipts: readonly string[], lease: number): Promise<boolean[]>;
+  /** Optional part for a transport that can store events in queues. */
+  readonly binder?: Binder;
   /** Optional part that answers the questions of the sender (`context.ask`). */
   readonly askHandler?: AskHandler;
   /**

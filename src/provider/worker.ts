@@ -1,6 +1,6 @@
 /**
- * The functions and errors that a custom provider uses, in addition to the types of `./provider`: `serve` for its worker entry, globs, and
- * the errors of both halves.
+ * The functions and errors that a custom provider uses, in addition to the types of `./provider`: `serve` for its worker entry, globs,
+ * groups, and the errors of both halves.
  *
  * @example The worker entry of a custom provider, to which its `worker` URL points
  * ```ts ignore
@@ -13,7 +13,10 @@
  * @module
  */
 export * from "../errors.ts";
+export { writeBinding } from "./bindings.ts";
+export { type EventPuts, GroupPuts, type GroupQueues, KNOWN } from "./group_puts.ts";
 export { glob } from "./glob.ts";
 export { filterKey, Router } from "./router.ts";
+export { readTopic, writeTopic } from "./topic_mark.ts";
 export { serve } from "../port/host.ts";
 export type { Emit, Filter, OpenReceiver } from "./provider.ts";

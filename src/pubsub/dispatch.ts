@@ -52,20 +52,24 @@ export class Dispatch {
     };
   }
 
-  async #watch(shared: SharedSubscription, key: string): Promise<void> {
+  /** Makes publishes wait for a subscription, until it is ready or has failed. Resolves with true when it is ready. */
+  async pending(ready: Promise<void>): Promise<boolean> {
     this.#unready++;
     const allReady = this.#allReady ??= Promise.withResolvers();
     const timer = setTimeout(allReady.resolve, this.#timeout);
-    try {
-      await shared.ready;
-    } catch {
-      if (this.#shared.get(key) === shared) this.#shared.delete(key);
-      shared.end();
-    }
+    const done = await ready.then(() => true, () => false);
     clearTimeout(timer);
-    if (--this.#unready > 0) return;
-    this.#allReady = undefined;
-    allReady.resolve();
+    if (--this.#unready === 0) {
+      this.#allReady = undefined;
+      allReady.resolve();
+    }
+    return done;
+  }
+
+  async #watch(shared: SharedSubscription, key: string): Promise<void> {
+    if (await this.pending(shared.ready)) return;
+    if (this.#shared.get(key) === shared) this.#shared.delete(key);
+    shared.end();
   }
 
   /** Ends all subscriptions; returns the number of events whose handlers had not started. */

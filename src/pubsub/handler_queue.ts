@@ -3,24 +3,20 @@
  *
  * @module
  */
-import { Codec, type Decoded, type EventClass } from "../codec/codec.ts";
-import { type StandardSchemaV1, validate } from "../codec/schema.ts";
+import type { Decoded } from "../codec/codec.ts";
 import type { Core } from "../core.ts";
-import { BusError, ValidationError } from "../errors.ts";
+import { BusError } from "../errors.ts";
 import type { Gap } from "../events.ts";
 import { Fifo } from "../internal/fifo.ts";
 import { STALLED } from "../internal/time.ts";
 import { Work } from "../internal/work.ts";
 import type { Operation } from "../telemetry/telemetry.ts";
+import { type Accepted, acceptEvent } from "./accept.ts";
 import type { Message } from "./topic.ts";
 
 /** One handler, and the topic or pattern that it subscribes to. */
-export interface Subscriber {
-  readonly topic: string;
+export interface Subscriber extends Accepted {
   readonly pattern: boolean;
-  /** The class that events must be instances of. */
-  readonly type?: EventClass;
-  readonly schema?: StandardSchemaV1;
   readonly concurrency: number;
   readonly handler: (event: never, message: Message) => unknown;
   /** Called once when the subscription has ended. */
@@ -114,7 +110,7 @@ export class HandlerQueue {
     const { type, schema } = this.#subscriber;
     if (!type && !schema) return this.#run(event.decoded.value, event);
     try {
-      const prepared = this.#prepare(event.decoded.value);
+      const prepared = acceptEvent(this.#core, this.#subscriber, event.decoded.value);
       if (!(prepared instanceof Promise)) return this.#run(prepared, event);
       this.#preparing = true;
       prepared.then(
@@ -130,19 +126,6 @@ export class HandlerQueue {
     } catch (error) {
       this.#core.report(error, event.message.topic);
     }
-  }
-
-  /** Checks that an event is an instance of the subscriber's class, or returns the output of the subscriber's schema. */
-  #prepare(value: unknown): unknown {
-    const { type, schema, topic } = this.#subscriber;
-    const accept = (value: unknown) => schema ? validate(schema, value, `an event on "${topic}"`) : value;
-    if (!type || value instanceof type) return accept(value);
-    const revived = this.#core.codec.revive(value, Codec.nameOf(type));
-    const check = (value: unknown) => {
-      if (value instanceof type) return accept(value);
-      throw new ValidationError(`Cannot handle an event on "${topic}": it is not an instance of ${type.name}`);
-    };
-    return revived instanceof Promise ? revived.then(check) : check(revived);
   }
 
   #run(value: unknown, { message }: Event): void {

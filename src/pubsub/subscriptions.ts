@@ -8,6 +8,8 @@ import { checkSchema } from "../codec/schema.ts";
 import { checkCount, checkFunction, checkSignal } from "../internal/arguments.ts";
 import { warnOnce } from "../internal/complain.ts";
 import type { Dispatch } from "./dispatch.ts";
+import { checkGroup, GroupMember, notDurable } from "./groups.ts";
+import type { Subscriber } from "./handler_queue.ts";
 import { type Handler, resolveTarget, type SubscribeOptions, type Subscription } from "./topic.ts";
 
 interface Active extends Subscription {
@@ -35,6 +37,7 @@ export class Subscriptions {
     const concurrency = checkCount("a concurrency", options.concurrency ?? 1);
     checkSchema(schema);
     checkSignal(options.signal);
+    const group = checkGroup(options);
     if (typeof target === "string" && target.includes("*") && options.pattern === undefined) {
       const text = `subscribe("${target}") receives only events of the topic with exactly this name; ` +
         "for all topics that match it, pass { pattern: true }";
@@ -47,7 +50,10 @@ export class Subscriptions {
       this.#active.delete(active);
       resolve();
     };
-    const { ready, unsubscribe } = this.#dispatch.add({ topic, pattern, type, schema, concurrency, handler, ended });
+    const subscriber = { topic, pattern, type, schema, concurrency, handler, ended };
+    const { ready, unsubscribe, free } = group === undefined
+      ? { ...this.#dispatch.add(subscriber), free: () => Promise.reject(notDurable(topic)) }
+      : this.#join(group, subscriber, options);
     const abort = () => void unsubscribe().catch((error) => this.#core.report(error, topic));
     options.signal?.addEventListener("abort", abort, { once: true });
     const active: Active = {
@@ -57,10 +63,23 @@ export class Subscriptions {
       closed,
       handler,
       unsubscribe,
+      free,
       [Symbol.asyncDispose]: unsubscribe,
     };
     this.#active.add(active);
     return active;
+  }
+
+  /** Joins a group. Publishes wait until the transport stores the events. */
+  #join(
+    group: string,
+    subscriber: Subscriber,
+    options: SubscribeOptions,
+  ): Pick<Active, "ready" | "unsubscribe" | "free"> {
+    const member = new GroupMember(this.#core, group, subscriber, options);
+    const { ready } = member;
+    void this.#dispatch.pending(ready);
+    return { ready, unsubscribe: () => member.close(), free: () => member.free() };
   }
 
   /** Ends two subscriptions of this handler to this target, if they exist: the oldest by name and the oldest by pattern. */

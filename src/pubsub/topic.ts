@@ -18,6 +18,10 @@ export interface Message {
   readonly type?: string;
   /** The headers of the event; empty if it has none. */
   readonly headers: MessageHeaders;
+  /** In a group: the number of this attempt, as in {@linkcode Lease.attempt}. */
+  readonly attempt?: number;
+  /** In a group: aborts when the lease of the event is lost, or its handler has timed out, as in {@linkcode Lease.signal}. */
+  readonly signal?: AbortSignal;
 }
 
 /** Options of `publish`. */
@@ -26,7 +30,7 @@ export interface PublishOptions {
   readonly headers?: MessageHeaders;
 }
 
-/** Handles one event. If it throws or rejects, the bus emits an `"error"` event and continues. */
+/** Handles one event. If it throws or rejects, the bus emits an `"error"` event and continues. In a group, the event is retried. */
 export type Handler<T> = (event: T, message: Message) => unknown;
 
 /** Options of `subscribe`. */
@@ -39,6 +43,22 @@ export interface SubscribeOptions<S extends StandardSchemaV1 | undefined = Stand
   readonly concurrency?: number;
   /** A signal that ends the subscription when it aborts. */
   readonly signal?: AbortSignal;
+  /**
+   * The name of a group, which makes the subscription durable. The members of a group share its events: each event is handled at least once,
+   * also if no member was there when it was published. The events are items of the queue `<target>@<group>`. A group stores the events that
+   * tsmq publishes, from when `ready` has resolved for its first member, until {@linkcode Subscription.free}.
+   */
+  readonly group?: string;
+  /** With `group`: milliseconds of the lease of an event, as for {@linkcode Queue.receive}. Default 30,000. */
+  readonly lease?: number;
+  /** With `group`: the number of attempts after which a failing event goes to the dead-letter queue. Default: unlimited. */
+  readonly maxAttempts?: number;
+  /** With `group`: milliseconds before the next attempt, as for {@linkcode Queue.consume}. */
+  readonly backoff?: number | ((attempt: number) => number);
+  /** With `group`: the name of the dead-letter queue. Default: `<target>@<group>.dead`. */
+  readonly deadLetter?: string;
+  /** With `group`: milliseconds that a handler may take, as for {@linkcode Queue.consume}. Default: no limit. */
+  readonly handlerTimeout?: number;
 }
 
 /** A running subscription. `await using` ends it. */
@@ -51,8 +71,15 @@ export interface Subscription extends AsyncDisposable {
   readonly ready: Promise<void>;
   /** Resolves when the subscription has ended: by `unsubscribe`, by its signal, or with the bus. */
   readonly closed: Promise<void>;
-  /** Ends the subscription. No handler starts after the call; running handlers finish. */
+  /** Ends the subscription. No handler starts after the call; running handlers finish. A group stays, and stores the events. */
   unsubscribe(): Promise<void>;
+  /**
+   * Ends the subscription and its group for good: the transport stores no more events for it, and its stored events and dead letters are
+   * removed. End the other members first.
+   *
+   * @throws {ValidationError} when the subscription has no group
+   */
+  free(): Promise<void>;
 }
 
 /** Options of `topic`. */

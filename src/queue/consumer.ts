@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type Deliveries, type Held, type Lease, open, type Opened } from "./deliveries.ts";
+import { type Deliveries, type Held, open, type Opened } from "./deliveries.ts";
 import { BusError, isInterruption, TimeoutError, ValidationError } from "../errors.ts";
 import { isA, textOf } from "../internal/thrown.ts";
 import { after, backoff as backoffAfter, pause } from "../internal/time.ts";
@@ -66,7 +66,7 @@ const NOTHING: Settle = () => Promise.resolve();
 export function consume<T>(
   deliveries: Deliveries,
   ended: AbortSignal,
-  handler: (item: T, lease: Lease<T>) => unknown,
+  handler: (item: T, lease: Held<T>) => unknown,
   options: ConsumeOptions & { readonly lease: number },
 ): Consumer {
   const { queue, core } = deliveries;
@@ -124,6 +124,7 @@ export function consume<T>(
   const attempt = async (delivery: Opened): Promise<Settle> => {
     const untried = () => deliveries.settle(delivery, "untried");
     if (signal.aborted) return untried;
+    if (deliveries.skips(delivery)) return () => deliveries.settle(delivery, "ack", 0, true);
     // only recorded starts count as attempts
     const over = core.features.exactAttempts && delivery.attempt > maxAttempts;
     // false: the lease was lost, so another consumer may have the item

@@ -3,17 +3,20 @@
  *
  * @module
  */
+import type { Decoded } from "../codec/codec.ts";
 import { unwrap, wrap } from "../codec/envelope.ts";
-import { type MessageHeaders, userHeaders } from "../codec/headers.ts";
+import { type MessageHeaders, topicIn, userHeaders, withTopic } from "../codec/headers.ts";
 import type { Core } from "../core.ts";
 import { ValidationError } from "../errors.ts";
 import { leaseLost } from "../port/lost_leases.ts";
 import { isA, nameOf, textOf } from "../internal/thrown.ts";
-import { checkDelay } from "../internal/arguments.ts";
+import { checkDelay, checkTime } from "../internal/arguments.ts";
 import type { Delivery, Outcome } from "../provider/provider.ts";
 import { type StandardSchemaV1, validate } from "../codec/schema.ts";
 import { writeLetter } from "./letter.ts";
 
+/** The default lease in milliseconds. */
+const LEASE = 30_000;
 /** Milliseconds before an item that could be neither acknowledged nor dead-lettered is redelivered. */
 const REDELIVERY_DELAY = 1_000;
 /** The largest number of characters of an error in a dead letter, so that the letter fits the transport. */
@@ -48,6 +51,8 @@ export interface Lease<T> extends AsyncDisposable {
 
 /** A lease that knows whether it was settled. */
 export interface Held<T> extends Lease<T> {
+  /** The topic of an event that a pattern's group has stored. */
+  readonly topic: string | undefined;
   readonly settled: boolean;
   /** Acknowledges the item, together with the next request. */
   finish(): Promise<void>;
@@ -66,7 +71,27 @@ export interface Opened extends Delivery {
 
 /** Separates the body from the headers of a delivery. */
 export function open(delivery: Delivery): Opened {
-  return { ...delivery, ...unwrap(delivery.body), started: false };
+  const opened = unwrap(delivery.body);
+  const topic = delivery.topic ?? topicIn(opened?.headers); // that of a dead letter was put back as a header
+  return { ...delivery, ...opened, ...topic !== undefined && { topic }, started: false };
+}
+
+/** Checks the milliseconds of a lease, and returns them or the default. */
+export function leaseOf(lease: number | undefined): number {
+  if (lease === Infinity) {
+    throw new ValidationError(
+      "Cannot use Infinity as a lease: then an item would not be redelivered if its consumer died",
+    );
+  }
+  return checkTime("a lease", lease ?? LEASE, 1);
+}
+
+/** The rules by which a group reads its queue. */
+export interface Reading {
+  /** Returns the item of a decoded body, or throws a `ValidationError`. */
+  accept(decoded: Decoded): unknown;
+  /** Returns whether an event on this topic is acknowledged without a handler. */
+  skips(topic: string | undefined): boolean;
 }
 
 /** The deliveries of one queue. */
@@ -76,9 +101,17 @@ export class Deliveries {
   /** The name of the dead-letter queue. */
   readonly deadLetter: string;
   #schema: StandardSchemaV1 | undefined;
+  #reading: Reading | undefined;
 
-  /** Creates the deliveries of the queue of this name, whose items the schema validates. */
-  constructor(queue: string, schema: StandardSchemaV1 | undefined, core: Core, deadLetter = `${queue}.dead`) {
+  /** Creates the deliveries of the queue of this name, whose items the schema validates. A group reads them in its own way. */
+  constructor(
+    queue: string,
+    schema: StandardSchemaV1 | undefined,
+    core: Core,
+    deadLetter = `${queue}.dead`,
+    reading?: Reading,
+  ) {
+    this.#reading = reading;
     this.queue = queue;
     this.deadLetter = deadLetter;
     this.#schema = schema;
@@ -88,12 +121,19 @@ export class Deliveries {
   /** Decodes the item of a body. If that fails, the error contains the body, so that it is not lost. */
   async read(body: string): Promise<unknown> {
     try {
-      const { value } = await this.core.codec.decode(body);
+      const decoded = await this.core.codec.decode(body);
+      if (this.#reading) return await this.#reading.accept(decoded);
+      const { value } = decoded;
       return this.#schema ? await validate(this.#schema, value, `an item of queue "${this.queue}"`) : value;
     } catch (error) {
       if (!isA(error, ValidationError) || error.body !== undefined) throw error;
       throw new ValidationError(error.message, error.issues, { cause: error, body });
     }
+  }
+
+  /** Returns whether a delivery is acknowledged without a handler. */
+  skips({ topic }: Delivery): boolean {
+    return this.#reading?.skips(topic) ?? false;
   }
 
   /**
@@ -151,6 +191,7 @@ export class Deliveries {
     };
     return {
       item,
+      topic: delivery.topic,
       attempt: delivery.attempt,
       headers: userHeaders(delivery.headers),
       get signal() {
@@ -197,9 +238,9 @@ export class Deliveries {
   async putDeadLetter(delivery: Opened, readable: boolean, error: unknown, deadLetter: string): Promise<void> {
     const { sender } = this.core;
     const cause = { name: nameOf(error), message: textOf(error).slice(0, MAX_CAUSE) };
-    const { body, headers, attempt, started } = delivery;
+    const { body, headers, attempt, started, topic } = delivery;
     const attempts = started ? attempt : attempt - 1;
-    const text = wrap(writeLetter(this.queue, body, readable, attempts, cause), headers);
+    const text = wrap(writeLetter(this.queue, body, readable, attempts, cause), withTopic(headers, topic));
     // a full dead-letter queue must not block the next items, so the item is retried later
     await sender.send(deadLetter, text, { wait: 0 });
   }

@@ -8,15 +8,13 @@ import { checkHeaders, type MessageHeaders } from "../codec/headers.ts";
 import { DeadLetters } from "./dead_letters.ts";
 import { peek, type Peeked, type PeekOptions, type Unreadable } from "./peek.ts";
 import { consume, type ConsumeOptions, type Consumer } from "./consumer.ts";
-import { Deliveries, type Lease, open, type Opened } from "./deliveries.ts";
+import { Deliveries, type Lease, leaseOf, open, type Opened } from "./deliveries.ts";
 import type { Core } from "../core.ts";
-import { BusError, ClosedError, QueueEmptyError, ValidationError } from "../errors.ts";
+import { BusError, ClosedError, QueueEmptyError } from "../errors.ts";
 import type { QueueStats } from "../provider/provider.ts";
-import { checkDelay, checkName, checkNumber, checkSignal, checkTime } from "../internal/arguments.ts";
+import { checkDelay, checkName, checkNumber, checkSignal } from "../internal/arguments.ts";
 import { checkSchema, type StandardSchemaV1, validate } from "../codec/schema.ts";
 
-/** The default lease in milliseconds. */
-const LEASE = 30_000;
 /** The number of items in one request of a purge. */
 const PURGE_BATCH = 256;
 
@@ -297,13 +295,4 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
 function waitOf(options: WaitOptions): number {
   const timeout = checkNumber("a timeout", options.timeout ?? Infinity);
   return options.block === false ? 0 : timeout;
-}
-
-function leaseOf(lease: number | undefined): number {
-  if (lease === Infinity) {
-    throw new ValidationError(
-      "Cannot use Infinity as a lease: then an item would not be redelivered if its consumer died",
-    );
-  }
-  return checkTime("a lease", lease ?? LEASE, 1);
 }

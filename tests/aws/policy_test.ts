@@ -92,6 +92,11 @@ describe("the IAM policy of docs/aws.md", () => {
     assertEquals(await bus.stub("fn")(1), 1);
     assertEquals((await bus.stub("fn", { multi: true })(1)).length, 1);
     await subscription.unsubscribe();
+    const member = bus.subscribe("paid", (event) => events.push(event), { group: "billing" });
+    await member.ready;
+    await bus.publish("paid", "paid");
+    await until("the group's event arrives", () => events.length === 3);
+    await member.free();
 
     await using crowded = await open(options, { namespace });
     const got: string[] = [];

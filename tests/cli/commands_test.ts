@@ -44,6 +44,22 @@ describe("tsmq", () => {
     ]);
   });
 
+  it("groups free ends a group that has no member", async () => {
+    const namespace = crypto.randomUUID();
+    await using bus = await Bus.open(redis({ url }), { namespace });
+    const member = bus.subscribe("shop.*", () => {}, { group: "audit", pattern: true });
+    await member.ready;
+    await member.unsubscribe();
+    await bus.publish(1, "shop.orders");
+    const queue = bus.queue("shop.*@audit");
+    assertEquals(await queue.qsize(), 1);
+    const { code, errors } = await tsmq(["groups", "free", url, "shop.*", "audit", "-p", "-n", namespace]);
+    assertEquals([code, errors], [0, []]);
+    await bus.publish(2, "shop.orders");
+    assertEquals(await queue.qsize(), 0);
+    assertEquals((await tsmq(["groups", "free", url, "shop", "a@b", "-n", namespace])).code, 2);
+  });
+
   it("sub ends with 0 on Ctrl-C, and with 4 when events are missing", async () => {
     // longer than any timer
     await using sub = new Running(["sub", url, "t", "-b", "-t", "Infinity"]);
@@ -227,7 +243,9 @@ describe("tsmq", () => {
   it("prints --help, even without any permission", async () => {
     const { code, lines } = await tsmq(["--help"], { permissions: [] });
     assertEquals(code, 0);
-    for (const command of ["sub", "pub", "put", "get", "call", "serve", "top", "doctor", "reap", "completion"]) {
+    for (
+      const command of ["sub", "pub", "put", "get", "call", "serve", "top", "doctor", "reap", "groups", "completion"]
+    ) {
       assert(lines.some((line) => line.startsWith(`  ${command} `)), command);
       const help = await tsmq([command, "--help"], { permissions: [] });
       assertEquals(help.code, 0);

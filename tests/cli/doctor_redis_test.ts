@@ -156,6 +156,7 @@ describe("tsmq doctor redis:", () => {
       ...["may have an inbox: broken", "may post to an inbox: broken"],
     ], /'&__tsmq:\*'/],
     ["keys", ["resetkeys", "~__eventbus:*"], [
+      ...["may publish: broken", "may have groups: risk"],
       ...["may take, extend, give back and acknowledge: broken", "may register as a server: broken"],
     ], /'~__tsmq:\*'/],
     ["INFO", ["-info"], ["version: risk"], /^ACL SETUSER bus \+info/],

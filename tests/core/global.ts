@@ -11,7 +11,8 @@ import type { CaseContext } from "../../src/conformance/case_context.ts";
 /** There is one default bus: the cases that use it take turns, however they are run. */
 let turn: Promise<unknown> = Promise.resolve();
 
-function alone(
+/** Creates a case that has the default bus for itself. */
+export function alone(
   body: (t: CaseContext, init: (options?: tsmq.BusOptions) => Promise<tsmq.Bus>) => Promise<void>,
 ): Conditional {
   const run = async (t: CaseContext) => {

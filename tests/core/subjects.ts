@@ -4,6 +4,7 @@ import { closing } from "./closing.ts";
 import { consumers } from "./consumers.ts";
 import { contracts } from "./contracts.ts";
 import { global } from "./global.ts";
+import { groups } from "./groups.ts";
 import { headers } from "./headers.ts";
 import { input } from "./input.ts";
 import { life } from "./life.ts";
@@ -24,6 +25,7 @@ export const CORE: Readonly<Record<string, Cases>> = {
   pubsub,
   subscriptions,
   consumers,
+  groups,
   rpc,
   servers,
   multi,

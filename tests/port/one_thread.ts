@@ -98,6 +98,7 @@ export class OneThread implements Disposable {
         maxDelay: Infinity,
         maxPutDelay: 0,
         peek: false,
+        groups: false,
         latency: 100,
       },
       worker: new URL(`one-thread:${crypto.randomUUID()}`),

@@ -33,6 +33,9 @@ describe("the ACL user of docs/redis.md", () => {
     await bus.subscribe("orders", heard.resolve).ready;
     assertEquals(await bus.publish(1, "orders"), 1);
     assertEquals(await heard.promise, 1);
+    const member = bus.subscribe("bills", () => {}, { group: "billing" });
+    await member.ready;
+    await member.free();
     await bus.queue("jobs").put("job");
     await bus.queue("jobs").peek();
     await using lease = await bus.queue("jobs").receive();

@@ -187,7 +187,7 @@ export function topicsOf(policy: string | undefined): string[] | undefined {
 }
 
 /** Allows exactly these topics to send. If their ARNs do not fit into a policy, it allows all topics of the account and region. */
-function policyOf(queueArn: string, topicArns: readonly string[], all: string): string {
+export function policyOf(queueArn: string, topicArns: readonly string[], all: string): string {
   const exact = policyWith(queueArn, { ArnEquals: { "aws:SourceArn": topicArns } });
   return exact.length <= MAX_POLICY ? exact : policyWith(queueArn, { ArnLike: { "aws:SourceArn": `${all}*` } });
 }

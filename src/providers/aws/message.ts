@@ -110,13 +110,23 @@ export function read(message: Incoming): Content {
   return { ...content, topicArn: envelope.TopicArn };
 }
 
-/** Decodes an item of a named queue: its body and the number of this attempt. An item has no envelope. */
-export function readItem(message: Incoming): { readonly body: string; readonly attempt: number } {
+/** An item of a named queue. */
+export interface Item {
+  readonly body: string;
+  /** The number of this attempt. */
+  readonly attempt: number;
+  /** The topic of an event that SNS has put into the queue. */
+  readonly topic?: string;
+}
+
+/** Decodes an item of a named queue. An item has no envelope. */
+export function readItem(message: Incoming): Item {
   const value = message.MessageAttributes?.[ATTRIBUTE]?.StringValue;
   const { body, label } = open(message.Body ?? "", value ?? "{}");
-  const { attempts = 0 } = label;
+  const { attempts = 0, topic } = label;
   const before = Number.isSafeInteger(attempts) && attempts > 0 ? attempts : 0;
-  return { body, attempt: before + Number(message.Attributes?.ApproximateReceiveCount ?? 1) };
+  const attempt = before + Number(message.Attributes?.ApproximateReceiveCount ?? 1);
+  return { body, attempt, ...topic !== undefined && { topic } };
 }
 
 /** Encodes an item that no handler has started, with all its attributes and the number of earlier attempts. */

@@ -67,6 +67,7 @@ export function aws(options: AwsOptions = {}): Provider {
       maxDelay: MAX_VISIBILITY * 1_000,
       maxPutDelay: MAX_PUT_DELAY * 1_000,
       peek: false,
+      groups: true,
       latency: LATENCY,
     },
     worker: new URL("../../../workers/aws.ts", import.meta.url),

@@ -174,6 +174,7 @@ export class QueuePoller {
             sent = performance.now();
             return polls.sqs.send(new ReceiveMessageCommand({ QueueUrl, ...input }), http);
           },
+          () => this.#waiter !== undefined, // a poll that nothing waits for must not create a queue that was freed
         ),
       { repeatable: true, signal: closing, wait: seconds * 1_000, ...limits },
     );

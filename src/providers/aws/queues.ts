@@ -41,13 +41,21 @@ export class Queues {
     this.#names = names;
   }
 
-  /** Makes a request with the URL of the queue. Creates the queue if it does not exist, even if it was freed meanwhile. */
-  async withUrl<O>(queue: string, signal: AbortSignal, run: (url: string) => Promise<O>): Promise<O> {
+  /**
+   * Makes a request with the URL of the queue. Creates the queue if it does not exist, even if it was freed meanwhile and is still `wanted`.
+   */
+  async withUrl<O>(
+    queue: string,
+    signal: AbortSignal,
+    run: (url: string) => Promise<O>,
+    wanted: () => boolean = () => true,
+  ): Promise<O> {
     try {
       return await run(await this.#url(queue));
     } catch (error) {
       if (!noQueue(error)) throw error;
       this.forget(queue);
+      if (!wanted()) throw error;
       const url = await this.#remember(queue, () => this.#create(queue));
       return await retryNewQueue(() => run(url), signal);
     }

@@ -16,6 +16,7 @@ import type {
   ReceiverContext,
 } from "../../provider/provider.ts";
 import { type AskCredentials, AwsClient, BATCH } from "./client.ts";
+import { Bindings } from "./bindings.ts";
 import { BusQueue } from "./bus_queue.ts";
 import { failureOf, toBusError } from "./errors.ts";
 import { Leases, secondsOf } from "./leases.ts";
@@ -55,6 +56,7 @@ export async function openReceiver(context: ReceiverContext): Promise<Receiver> 
 class AwsReceiver implements AskHandler, Receiver {
   readonly askHandler: AskHandler = this;
   readonly inbox: string;
+  readonly binder: Bindings;
   readonly #settings: Settings;
   readonly #context: ReceiverContext;
   readonly #names: Names;
@@ -86,6 +88,7 @@ class AwsReceiver implements AskHandler, Receiver {
     this.#topics = new Topics(this.#client, this.#queue, settings.rawDelivery, this.#subscriptions);
     this.#queues = new Queues(this.#client, this.#names);
     this.#leases = new Leases(this.#client, this.#queues);
+    this.binder = new Bindings(this.#client, this.#names, this.#queues, this.#queue, this.#closing.signal);
   }
 
   async open(timeout: number): Promise<void> {
@@ -146,9 +149,10 @@ class AwsReceiver implements AskHandler, Receiver {
   /** Puts items back at the end of the queue, as new items, because SQS cannot put an item at the head. */
   async restore(queue: string, deliveries: readonly Delivery[]): Promise<void> {
     for (let at = 0; at < deliveries.length; at += BATCH) {
-      const items = deliveries.slice(at, at + BATCH).map(({ body, attempt }) =>
-        write(body, attempt > 1 ? { attempts: attempt - 1 } : {}, `put back into queue "${queue}"`)
-      );
+      const items = deliveries.slice(at, at + BATCH).map(({ body, topic, attempt }) => {
+        const label = { ...topic !== undefined && { topic }, ...attempt > 1 && { attempts: attempt - 1 } };
+        return write(body, label, `put back into queue "${queue}"`);
+      });
       for (const error of await this.#queues.put(queue, items)) if (error) throw error;
     }
   }

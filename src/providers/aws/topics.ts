@@ -11,7 +11,7 @@ import {
   UnsubscribeCommand,
 } from "@aws-sdk/client-sns";
 import { ClosedError } from "../../errors.ts";
-import { type AwsClient, type HttpOptions, REPEATABLE } from "./client.ts";
+import { type AwsClient, REPEATABLE } from "./client.ts";
 import type { BusQueue } from "./bus_queue.ts";
 import { noTopic } from "./errors.ts";
 import { nameOf } from "./arns.ts";
@@ -21,11 +21,11 @@ import { subscriptionsOf, type TopicSubscription } from "./registry.ts";
 export const TOPIC_TAG = { Key: "tsmq", Value: "topic" };
 
 /** Milliseconds after which a new subscription is checked. By then, another bus that was deleting the topic has finished. */
-const CHECK_AFTER = 5_000;
+export const CHECK_AFTER = 5_000;
 /** The number of topics that are changed at once. SNS allows 30 to 100 requests a second. */
 const PARALLEL = 20;
 /** The number of attempts to subscribe while other buses delete the topic. */
-const ATTEMPTS = 5;
+export const ATTEMPTS = 5;
 
 interface Subscription {
   /** The number of filters that need the subscription. 0 if it could not be created or ended; then `close` ends it. */
@@ -131,46 +131,17 @@ export class Topics {
   }
 
   async #subscribe(name: string): Promise<void> {
-    const RawMessageDelivery = String(this.#raw);
     for (let attempt = 1;; attempt++) {
-      const foreign = await this.#create(name);
+      const foreign = await createTopic(this.#client, name);
       const subscription: Subscription = Object.assign(this.#subscriptions.get(name) ?? { count: 0 }, { foreign });
       this.#subscriptions.set(name, subscription);
-      const command = new SubscribeCommand({
-        TopicArn: this.#arnOf(name),
-        Protocol: "sqs",
-        Endpoint: this.#queue.arn,
-        Attributes: { RawMessageDelivery },
-        ReturnSubscriptionArn: true,
-      });
       try {
-        const { SubscriptionArn } = await this.#call(
-          `subscribe to topic ${name}`,
-          (http) => this.#client.sns.send(command, http),
-        );
-        subscription.arn = SubscriptionArn;
+        subscription.arn = await subscribeQueue(this.#client, this.#arnOf(name), this.#queue.arn, this.#raw);
         return;
       } catch (error) {
         // the topic's last subscriber has deleted it meanwhile
         if (!noTopic(error) || attempt === ATTEMPTS) throw error;
       }
-    }
-  }
-
-  /** Creates the topic if it does not exist. Returns true for an existing topic that tsmq did not create. */
-  async #create(name: string): Promise<boolean> {
-    const create = (Tags?: typeof TOPIC_TAG[]) =>
-      this.#call(
-        `create topic ${name}`,
-        (http) => this.#client.sns.send(new CreateTopicCommand({ Name: name, Tags }), http),
-      );
-    try {
-      await create([TOPIC_TAG]);
-      return false;
-    } catch (error) {
-      if (!(error instanceof Error) || !/already exists/i.test(error.message)) throw error;
-      await create();
-      return true;
     }
   }
 
@@ -215,10 +186,6 @@ export class Topics {
     }
   }
 
-  #call<O>(doing: string, run: (http: HttpOptions) => Promise<O>): Promise<O> {
-    return this.#client.call(doing, run, REPEATABLE);
-  }
-
   /** Runs a change after the running change of this topic, with at most `PARALLEL` changes at once. */
   async #change<O>(name: string, run: () => Promise<O>): Promise<O> {
     const before = this.#changes.get(name);
@@ -237,6 +204,47 @@ export class Topics {
       finish();
     }
   }
+}
+
+/** Creates a topic if it does not exist. Returns true for an existing topic that tsmq did not create. */
+export async function createTopic(client: AwsClient, name: string): Promise<boolean> {
+  const create = (Tags?: typeof TOPIC_TAG[]) =>
+    client.call(
+      `create topic ${name}`,
+      (http) => client.sns.send(new CreateTopicCommand({ Name: name, Tags }), http),
+      REPEATABLE,
+    );
+  try {
+    await create([TOPIC_TAG]);
+    return false;
+  } catch (error) {
+    if (!(error instanceof Error) || !/already exists/i.test(error.message)) throw error;
+    await create();
+    return true;
+  }
+}
+
+/** Subscribes a queue to a topic, with raw delivery if `raw`. Returns the ARN of the subscription, which may already exist. */
+export async function subscribeQueue(
+  client: AwsClient,
+  TopicArn: string,
+  Endpoint: string,
+  raw: boolean,
+): Promise<string | undefined> {
+  const Attributes = { RawMessageDelivery: String(raw) };
+  const command = new SubscribeCommand({
+    TopicArn,
+    Protocol: "sqs",
+    Endpoint,
+    Attributes,
+    ReturnSubscriptionArn: true,
+  });
+  const { SubscriptionArn } = await client.call(
+    `subscribe to topic ${nameOf(TopicArn)}`,
+    (http) => client.sns.send(command, http),
+    REPEATABLE,
+  );
+  return SubscriptionArn;
 }
 
 /**

@@ -80,6 +80,7 @@ export function ipc(options: IpcOptions = {}): Provider {
       maxDelay: Infinity,
       maxPutDelay: 0,
       peek: false,
+      groups: true,
       latency: 50,
     },
     worker: new URL("../../../workers/ipc.ts", import.meta.url),

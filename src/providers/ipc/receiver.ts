@@ -5,8 +5,10 @@
  */
 import { pause, RETRY, spread } from "../../internal/time.ts";
 import { BusError, ClosedError, ProviderError } from "../../errors.ts";
+import { readTopic, writeTopic } from "../../provider/topic_mark.ts";
 import type {
   AskHandler,
+  Binder,
   Delivery,
   Emit,
   Filter,
@@ -93,6 +95,12 @@ function removeDead(namespace: Namespace): void {
 class IpcReceiver implements AskHandler, Receiver {
   readonly askHandler: AskHandler = this;
   readonly inbox: string;
+  readonly binder: Binder = {
+    // deno-lint-ignore require-await
+    bind: async (filter, queue) => this.#namespace.subscriptions.bind(filter, queue),
+    // deno-lint-ignore require-await
+    unbind: async (filter, queue) => this.#namespace.subscriptions.unbind(filter, queue),
+  };
   #context: ReceiverContext;
   #namespace: Namespace;
   #events: OpenQueue;
@@ -174,14 +182,16 @@ class IpcReceiver implements AskHandler, Receiver {
     this.#unsubscribers.delete(filterKey(filter));
   }
 
-  receive(queue: string, options: ReceiveOptions): Promise<Delivery[]> {
-    return this.#itemReceiver.receive(queue, options);
+  async receive(queue: string, options: ReceiveOptions): Promise<Delivery[]> {
+    const deliveries = await this.#itemReceiver.receive(queue, options);
+    return deliveries.map((delivery) => ({ ...delivery, ...readTopic(delivery.body) }));
   }
 
   // deno-lint-ignore require-await
   async restore(queue: string, deliveries: readonly Delivery[]): Promise<void> {
     this.#pollLoop.probeAll();
-    this.#itemReceiver.restore(queue, deliveries);
+    const items = deliveries.map((delivery) => ({ ...delivery, body: writeTopic(delivery.body, delivery.topic) }));
+    this.#itemReceiver.restore(queue, items);
   }
 
   // deno-lint-ignore require-await

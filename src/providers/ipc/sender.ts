@@ -5,6 +5,7 @@
  */
 import { ClosedError } from "../../errors.ts";
 import { PendingWork } from "../../internal/pending_work.ts";
+import { writeTopic } from "../../provider/topic_mark.ts";
 import type {
   RegisteredServer,
   ReplyQueues,
@@ -65,11 +66,13 @@ class IpcSender implements Sender, Waker {
   /** The removal of workers that were replaced. */
   #removing = new PendingWork();
   #closed = false;
+  #sendTimeout: number;
   /** The timers that remove the queues of unread answers to PyMQ, by queue. */
   #answers = new Map<string, ReturnType<typeof setTimeout>>();
 
   constructor(namespace: Namespace, settings: Settings, context: SenderContext, onDead: (bus: string) => void) {
     this.#namespace = namespace;
+    this.#sendTimeout = context.sendTimeout;
     const writable = (descriptor: number, ms: number) => context.ask("writable", [descriptor, ms]);
     this.#outbox = new Outbox({
       posix: namespace.posix,
@@ -118,7 +121,21 @@ class IpcSender implements Sender, Waker {
     } catch (error) {
       return Promise.reject(error);
     }
-    const { destinations } = route;
+    return route.queues.size === 0 ? this.#deliver(topic, body, route) : this.#store(topic, body, route);
+  }
+
+  /** Publishes an event, and puts it into the queues of groups. They have room when their members have handled earlier events. */
+  async #store(topic: string, body: string, route: Route): Promise<number> {
+    const { names } = this.#namespace;
+    const puts = [...route.queues].map(([queue, marked]) => {
+      const item = writeTopic(body, marked ? topic : undefined);
+      return this.#itemSender.put(queue, names.queue(queue), item, { wait: this.#sendTimeout });
+    });
+    const [reached] = await Promise.all([this.#deliver(topic, body, route), ...puts]);
+    return reached;
+  }
+
+  #deliver(topic: string, body: string, { destinations }: Route): Promise<number> {
     if (destinations.length === 0) return Promise.resolve(0);
     const published = new Promise<{ all: number; named: number }>((resolve, reject) => {
       let left = destinations.length;
@@ -170,7 +187,7 @@ class IpcSender implements Sender, Waker {
   }
 
   send(queue: string, body: string, options: SendOptions): Promise<void> {
-    return this.#itemSender.put(queue, this.#namespace.names.queue(queue), body, options);
+    return this.#itemSender.put(queue, this.#namespace.names.queue(queue), writeTopic(body), options);
   }
 
   // deno-lint-ignore require-await

@@ -4,6 +4,7 @@
  *     subscribers/<topic>/<bus>   PyMQ's: a link to the bus's queue
  *     topics/<~hash>/<bus>        the same for topics that cannot be a path
  *     patterns/<bus><~hash>       a file with the pattern
+ *     patterns/group<~hash>       a file with the binding of a group's queue
  *     servers/<~hash>/<bus>       a bus that serves the function of this topic
  *
  * `subscribers` also exists below `/run/shm`, if that is a separate directory.
@@ -12,7 +13,9 @@
  */
 import { BusError } from "../../errors.ts";
 import { LimitedMap } from "../../internal/caches.ts";
+import { BoundQueues, writeBinding } from "../../provider/bindings.ts";
 import { glob } from "../../provider/glob.ts";
+import type { TopicFilter } from "../../provider/provider.ts";
 import type { BodyFiles } from "./body_files.ts";
 import type { Directories } from "./directories.ts";
 import { Errno } from "./errno.ts";
@@ -26,6 +29,8 @@ import type { Processes } from "./processes.ts";
 import { WAITING } from "./waiting.ts";
 
 const PATTERNS = "patterns";
+/** The beginning of the name of a binding's file, in place of a bus. Versions without groups ignore such files. */
+const GROUP = "group";
 /** Milliseconds for which a route is cached before its subscribers' processes are checked again. */
 const ROUTE_CACHED = 250;
 /** Milliseconds after which an unread message to PyMQ shows that its reader is gone. */
@@ -40,6 +45,8 @@ export interface Route {
   /** The number of buses that subscribe to the topic by name. */
   readonly exact: number;
   readonly destinations: readonly Destination[];
+  /** The queues of groups, and whether their items need the topic. */
+  readonly queues: ReadonlyMap<string, boolean>;
 }
 
 /** A bus that receives an event. */
@@ -87,6 +94,9 @@ export class Subscriptions {
   /** The names of the pattern files that were read last. */
   #patternNames: readonly string[] = [];
   #patterns = new Map<string, Pattern>();
+  /** The bindings of the groups, by the names of their files. */
+  #bindings = new Map<string, string>();
+  #bound = new BoundQueues([]);
   #routes = new LimitedMap<string, CachedRoute>(CACHE_SIZE);
   #servers = new LimitedMap<string, Listing>(CACHE_SIZE);
 
@@ -129,7 +139,9 @@ export class Subscriptions {
       const pymq = this.#context.names.parseBus(bus)?.pymq === true;
       return { bus, queue: eventsOf(bus), pymq, count, named: named.has(bus) };
     });
-    const route = { exact, destinations, directories, names, patterns: this.#patternNames, checked: performance.now() };
+    const queues = this.#bound.queuesOf(topic);
+    const checked = performance.now();
+    const route = { exact, destinations, queues, directories, names, patterns: this.#patternNames, checked };
     this.#routes.set(topic, route);
     return route;
   }
@@ -168,6 +180,18 @@ export class Subscriptions {
   /** Removes the record of a pattern. */
   unsubscribePattern(pattern: string, bus: string): void {
     this.#unlink(this.#own, PATTERNS, bus + hashed(pattern));
+  }
+
+  /** Records that a queue stores the events of a topic or a pattern. The record belongs to no bus. */
+  bind(filter: TopicFilter, queue: string): void {
+    const binding = writeBinding(filter, queue);
+    const text = new TextEncoder().encode(binding);
+    this.#context.bodyFiles.writeFile(PATTERNS, GROUP + hashed(binding), text, true, `subscribe to "${filter.topic}"`);
+  }
+
+  /** Removes the record of a binding. */
+  unbind(filter: TopicFilter, queue: string): void {
+    this.#unlink(this.#own, PATTERNS, GROUP + hashed(writeBinding(filter, queue)));
   }
 
   /** Registers a bus as a server of a topic's function. */
@@ -269,23 +293,27 @@ export class Subscriptions {
     if (names === this.#patternNames) return;
     this.#patternNames = names;
     const patterns = new Map<string, Pattern>();
+    const bindings = new Map<string, string>();
     for (const name of names) {
       const known = this.#patterns.get(name);
-      if (known) {
-        patterns.set(name, known);
-        continue;
-      }
+      const binding = this.#bindings.get(name);
+      if (known) patterns.set(name, known);
+      if (binding !== undefined) bindings.set(name, binding);
+      if (known || binding !== undefined) continue;
       try {
         const pattern = new TextDecoder("utf-8", { ignoreBOM: true }).decode(bodyFiles.readFile(PATTERNS, name));
         const bus = busOf(name);
-        if (name === bus + hashed(pattern)) patterns.set(name, { bus, matches: glob(pattern) });
-        else this.#patternNames = []; // it is still being written: read it again
+        if (name !== bus + hashed(pattern)) this.#patternNames = []; // it is still being written: read it again
+        else if (bus === GROUP) bindings.set(name, pattern);
+        else patterns.set(name, { bus, matches: glob(pattern) });
       } catch (error) {
         this.#patternNames = []; // it has just been removed
         if (bodyFiles.later(error, PATTERNS, name)) throw error;
       }
     }
     this.#patterns = patterns;
+    this.#bindings = bindings;
+    this.#bound = new BoundQueues(bindings.values(), this.#bound);
   }
 }
 

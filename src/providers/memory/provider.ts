@@ -58,6 +58,7 @@ export function memory(options: MemoryOptions = {}): Provider {
       maxDelay: Infinity,
       maxPutDelay: Infinity,
       peek: true,
+      groups: true,
       latency: 100,
     },
     worker: new URL("../../../workers/memory.ts", import.meta.url),

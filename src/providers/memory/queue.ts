@@ -10,6 +10,8 @@ import type { Delivery, Outcome, ReceiveOptions } from "../../provider/provider.
 
 interface Item {
   readonly body: string;
+  /** The topic of an event that was stored for a binding. */
+  readonly topic?: string;
   /** The number of recorded attempts. */
   starts: number;
   /** Whether the last lease of the item expired. */
@@ -111,6 +113,12 @@ export class MemoryQueue {
     return promise.finally(stop);
   }
 
+  /** Stores an event at the end of the queue, even if the queue is full. */
+  store(body: string, topic: string): void {
+    this.#items.push({ body, topic, starts: 0, unconfirmed: false });
+    this.#serve();
+  }
+
   /** Cancels the waiting put with this id or, with `all`, those whose ids begin with it. */
   cancelPut(id: string, all = false): void {
     const kept = this.#puts.drain();
@@ -148,8 +156,8 @@ export class MemoryQueue {
 
   /** Puts items back to the head, in their order. */
   restore(deliveries: readonly Delivery[]): void {
-    for (const { body, attempt, unconfirmed = false } of deliveries.toReversed()) {
-      this.#returned.push({ body, starts: attempt - 1, unconfirmed });
+    for (const { body, topic, attempt, unconfirmed = false } of deliveries.toReversed()) {
+      this.#returned.push({ body, topic, starts: attempt - 1, unconfirmed });
     }
     this.#serve();
   }
@@ -211,8 +219,15 @@ export class MemoryQueue {
         receipt = `${BROKER}:${++lastReceipt}`;
         this.#leased.set(receipt, { item, started: false, due: performance.now() + lease });
       }
-      const { body, starts, unconfirmed } = item;
-      deliveries.push({ receipt, body, attempt: starts + 1, ...unconfirmed && { unconfirmed } });
+      const { body, topic, starts, unconfirmed } = item;
+      const attempt = starts + 1;
+      deliveries.push({
+        receipt,
+        body,
+        attempt,
+        ...topic !== undefined && { topic },
+        ...unconfirmed && { unconfirmed },
+      });
     }
     if (lease !== undefined && deliveries.length > 0) this.#schedule();
     this.#admit();

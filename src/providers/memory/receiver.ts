@@ -7,6 +7,7 @@ import { BusError } from "../../errors.ts";
 import { PendingWork } from "../../internal/pending_work.ts";
 import type {
   AskHandler,
+  Binder,
   Delivery,
   Emit,
   Filter,
@@ -15,6 +16,7 @@ import type {
   Receiver,
   ReceiverContext,
 } from "../../provider/provider.ts";
+import { writeBinding } from "../../provider/bindings.ts";
 import { filterKey, Router } from "../../provider/router.ts";
 import type { Settings } from "./provider.ts";
 import { MemoryQueue } from "./queue.ts";
@@ -31,6 +33,10 @@ class Namespace {
   readonly servers = new Map<string, Set<string>>();
   readonly inboxes = new Map<string, (body: string) => void>();
   readonly queues = new Map<string, MemoryQueue>();
+  /** Finds the queues that are bound to a topic. */
+  readonly bound = new Router({ late: false });
+  /** The functions that end the bindings. */
+  readonly bindings = new Map<string, () => void>();
 }
 
 /** The broker of one provider value. It ends some time after its last receiver. */
@@ -79,6 +85,10 @@ export function openReceiver(context: ReceiverContext): Promise<Receiver> {
 class MemoryReceiver implements Receiver, AskHandler {
   readonly askHandler: AskHandler = this;
   readonly inbox: string = crypto.randomUUID();
+  readonly binder: Binder = {
+    bind: (filter, queue) => Promise.resolve(this.#bind({ ...filter, serves: false }, queue)),
+    unbind: (filter, queue) => Promise.resolve(this.#unbind({ ...filter, serves: false }, queue)),
+  };
   #broker: Broker;
   #namespace: Namespace;
   #capacity: number;
@@ -135,9 +145,10 @@ class MemoryReceiver implements Receiver, AskHandler {
   /** Handles a request of the sender. Synchronous, so that events stay in order. */
   answer(verb: string, argument: unknown): unknown {
     const [name, ...rest] = argument as [string, ...unknown[]];
-    const { router, servers, inboxes, queues } = this.#namespace;
+    const { bound, router, servers, inboxes, queues } = this.#namespace;
     switch (verb) {
       case "publish":
+        bound.emit(name, rest[0] as string);
         return router.emit(name, rest[0] as string);
       case "post": {
         const inbox = inboxes.get(name);
@@ -183,6 +194,19 @@ class MemoryReceiver implements Receiver, AskHandler {
     this.#subscriptions.clear();
     this.#namespace.inboxes.delete(this.inbox);
     for (const queue of this.#namespace.queues.values()) queue.cancelPut(`${this.inbox}:`, true);
+  }
+
+  #bind(filter: Filter, name: string): void {
+    const { bound, bindings } = this.#namespace;
+    const key = writeBinding(filter, name);
+    if (!bindings.has(key)) bindings.set(key, bound.add(filter, (topic, body) => this.#queue(name).store(body, topic)));
+  }
+
+  #unbind(filter: Filter, name: string): void {
+    const { bindings } = this.#namespace;
+    const key = writeBinding(filter, name);
+    bindings.get(key)?.();
+    bindings.delete(key);
   }
 
   #put(

@@ -188,7 +188,16 @@ function probes(names: Names, scratch: string, { cluster }: Settings): Probe[] {
     {
       what: "publish",
       needed: "publishing events needs it",
-      attempt: (_, commands) => commands.call(count, "publish", channel, "{}"),
+      attempt: async (_, commands) => {
+        await commands.call(texts, "hkeys", names.bindings);
+        await commands.call(count, "publish", channel, "{}");
+      },
+    },
+    {
+      what: "have groups",
+      needed: "subscribing with a group needs it",
+      optional: true,
+      attempt: (_, commands) => commands.call(count, "hdel", names.bindings, scratch),
     },
     {
       what: "post to an inbox",

@@ -5,6 +5,7 @@
  */
 import { ProviderError } from "../../errors.ts";
 import type { Delivery } from "../../provider/provider.ts";
+import { readTopic } from "../../provider/topic_mark.ts";
 import type { Client } from "./client.ts";
 import { retryUnavailable, unavailable } from "./errors.ts";
 import type { QueueKeys } from "./names.ts";
@@ -226,8 +227,8 @@ function takenBy(number: string): ReplyReader<Taken> {
     for (let i = 0; i < items.length; i += 3) {
       const receipt = text(items[i]);
       const unconfirmed = UNCONFIRMED.test(receipt);
-      const [attempt, body] = [count(items[i + 1]), text(items[i + 2])];
-      deliveries.push({ receipt, body, attempt, ...unconfirmed && { unconfirmed } });
+      const [attempt, item] = [count(items[i + 1]), text(items[i + 2])];
+      deliveries.push({ receipt, attempt, ...readTopic(item), ...unconfirmed && { unconfirmed } });
     }
     return { deliveries, next: next < 0 ? Infinity : Math.max(1, next) };
   };

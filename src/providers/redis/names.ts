@@ -81,6 +81,11 @@ export class Names {
     return `__tsmq:servers:${this.prefix}${topic}`;
   }
 
+  /** The hash of the queues that are bound to topics. */
+  get bindings(): string {
+    return `__tsmq:bindings:${this.prefix}`;
+  }
+
   /** Returns the list of a queue. */
   list(name: string): string {
     return this.prefix + name;

@@ -19,6 +19,8 @@ const OPERATIONS: Readonly<Record<string, string>> = {
 
 /** Matches the inbox channel of a bus. Its random name would not help users. */
 const INBOX = /^__tsmq:inbox:/;
+/** Matches the hash of the queues that are bound to topics. */
+const BINDINGS = /^__tsmq:bindings:/;
 /** Matches the end of a key or channel: the name of a topic, queue or function. */
 const NAME = /__eventbus:[^:]*:(.*)$/s;
 
@@ -27,6 +29,7 @@ export function operation(command: string, args: readonly string[]): string {
   const script = /^eval/.test(command) ? operationOf(args[0]!) : undefined;
   const [does, key = ""] = script ? [script, args[2]] : [OPERATIONS[command], args[0]];
   if (command === "select") return `select database ${args[0]} of Redis`;
+  if (BINDINGS.test(key)) return command === "hkeys" ? "publish an event" : "bind the queue of a group";
   if (does && INBOX.test(key)) return `${does} the inbox of a bus`;
   const name = NAME.exec(key)?.[1];
   if (!does || name === undefined) return `run ${command.toUpperCase()} on Redis`;

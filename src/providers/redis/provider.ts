@@ -47,6 +47,7 @@ export function redis(options: RedisOptions = {}): Provider {
       maxDelay: Infinity,
       maxPutDelay: Infinity,
       peek: true,
+      groups: true,
       latency: settings.cluster === undefined ? 50 : 250,
     },
     worker: new URL("../../../workers/redis.ts", import.meta.url),

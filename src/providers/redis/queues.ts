@@ -4,6 +4,7 @@
  * @module
  */
 import { mark } from "../../provider/delivery_mark.ts";
+import { writeTopic } from "../../provider/topic_mark.ts";
 import { BusError } from "../../errors.ts";
 import type { Delivery, Outcome, ReceiveOptions } from "../../provider/provider.ts";
 import type { Client } from "./client.ts";
@@ -90,7 +91,10 @@ export class Queues {
   async restore(queue: string, deliveries: readonly Delivery[]): Promise<void> {
     const { list, prefix } = this.#names.queue(queue);
     const record = `${prefix}restored:${this.#id}.${this.#count++}`;
-    const bodies = deliveries.map(({ body, attempt }) => attempt > 1 ? body + mark(attempt - 1) : body).reverse();
+    const bodies = deliveries.map(({ body, topic, attempt }) => {
+      const item = writeTopic(body, topic);
+      return attempt > 1 ? item + mark(attempt - 1) : item;
+    }).reverse();
     const end = performance.now() + RECORD_LIFE / 2;
     await retryUnavailable(() => {
       // later, the record may have expired, and the items would be put back twice

@@ -13,6 +13,7 @@ import type {
   ReceiverContext,
 } from "../../provider/provider.ts";
 import { pause, within } from "../../internal/time.ts";
+import { RedisBinder } from "./bindings.ts";
 import type { Client, Observer } from "./client.ts";
 import { ClusterClient } from "./cluster.ts";
 import { Connection } from "./connection.ts";
@@ -45,6 +46,7 @@ export async function openReceiver(context: ReceiverContext): Promise<Receiver> 
 
 class RedisReceiver implements Receiver {
   readonly inbox: string;
+  readonly binder: RedisBinder;
   #context: ReceiverContext;
   #names: Names;
   #events: Connection;
@@ -90,6 +92,7 @@ class RedisReceiver implements Receiver {
       ? new ClusterClient(settings, TIMEOUT, commands)
       : new Connection(settings, TIMEOUT, commands, master);
     const id = this.inbox.slice(this.inbox.lastIndexOf(":") + 1);
+    this.binder = new RedisBinder(this.#commands, names);
     this.#registry = new Registry(this.#commands, names, this.inbox, fault);
     this.#queues = new Queues(this.#commands, names, id, fault);
   }
@@ -152,6 +155,7 @@ class RedisReceiver implements Receiver {
     this.#closing ??= Promise.resolve(0);
     this.#queues.stop();
     this.#registry.stop();
+    this.binder.stop();
     this.#events.abort();
     this.#commands.abort();
   }
@@ -215,6 +219,7 @@ class RedisReceiver implements Receiver {
   async #close(): Promise<number> {
     this.#queues.stop();
     this.#registry.stop();
+    this.binder.stop();
     // a connection that is down may reconnect meanwhile
     const left = [this.#events.up ? this.#leave() : undefined, this.#registry.close(), this.#queues.close()];
     await within(CLEANUP, Promise.allSettled(left));

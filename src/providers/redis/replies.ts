@@ -5,6 +5,7 @@
  * @module
  */
 import { Buffer } from "node:buffer";
+import { readTopic } from "../../provider/topic_mark.ts";
 
 /** Milliseconds between PINGs. They show whether the server still answers, and whether its answers fit the commands. */
 export const PING = 2_500;
@@ -89,7 +90,7 @@ export function waiting(reply: unknown): { attempt: number; body: string }[] {
   const parts = array(reply);
   if (parts.length % 2 !== 0) throw mismatch("pairs");
   return Array.from({ length: parts.length / 2 }, (_, i) => (
-    { attempt: count(parts[2 * i]), body: text(parts[2 * i + 1]) }
+    { attempt: count(parts[2 * i]), body: readTopic(text(parts[2 * i + 1])).body }
   ));
 }
 

@@ -5,6 +5,7 @@
  */
 import { Buffer } from "node:buffer";
 import { ProviderError } from "../../errors.ts";
+import { writeTopic } from "../../provider/topic_mark.ts";
 import type {
   QueueInspector,
   QueuePeeker,
@@ -16,6 +17,7 @@ import type {
   ServersOptions,
 } from "../../provider/provider.ts";
 import { Answers } from "./answers.ts";
+import { Publisher } from "./bindings.ts";
 import type { Client } from "./client.ts";
 import { ClusterClient } from "./cluster.ts";
 import { Connection } from "./connection.ts";
@@ -29,6 +31,8 @@ import { run } from "./scripts.ts";
 
 /** Milliseconds for which an inbox of a Cluster counts as open after a check: less than `LINGER` in `receiver.ts`. */
 const OPEN_FOR = 50;
+/** The setting that limits events. */
+const LIMIT_EVENT = "client-output-buffer-limit pubsub";
 
 /** Opens the sending half of a Redis bus. */
 export async function openSender(settings: Settings, context: SenderContext): Promise<Sender> {
@@ -64,6 +68,7 @@ class RedisSender implements Sender {
   #names: Names;
   #events: Client;
   #queues: Client;
+  #publisher: Publisher;
   #maxEvent: number;
   /** The client of all nodes of a Cluster. Each node counts only its own subscribers, so all nodes have to be asked. */
   #cluster: ClusterClient | undefined;
@@ -76,6 +81,7 @@ class RedisSender implements Sender {
     this.#names = names;
     this.#events = events;
     this.#queues = cluster ?? events;
+    this.#publisher = new Publisher(events, this.#queues, names);
     this.#maxEvent = settings.maxEvent;
     this.#cluster = cluster;
     this.peeker = {
@@ -103,8 +109,14 @@ class RedisSender implements Sender {
     };
   }
 
+  /** Publishes on the one connection, which keeps the order. In a Cluster, any node passes an event to all others. */
   publish(topic: string, body: string): Promise<number | undefined> {
-    const count = this.#publish(this.#names.channel(topic), body);
+    try {
+      limit(body, this.#maxEvent, LIMIT_EVENT);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    const count = this.#publisher.publish(topic, body);
     return this.#cluster ? count.then(() => undefined) : count;
   }
 
@@ -116,8 +128,9 @@ class RedisSender implements Sender {
   async post(inbox: string, body: string): Promise<boolean | undefined> {
     if (!this.#names.isInbox(inbox)) return false;
     if (this.#cluster && !await this.#accepts(inbox)) return false;
-    const count = await this.#publish(inbox, body);
-    return count > 0 || (this.#cluster ? undefined : false);
+    limit(body, this.#maxEvent, LIMIT_EVENT);
+    const reached = await this.#events.call(count, "publish", inbox, body);
+    return reached > 0 || (this.#cluster ? undefined : false);
   }
 
   async servers(topic: string, options: ServersOptions = {}): Promise<RegisteredServer[]> {
@@ -141,10 +154,14 @@ class RedisSender implements Sender {
     limit(body, MAX_BODY, "proto-max-bulk-len");
     if (delay > 0) {
       const { due, items } = this.#names.queue(queue);
-      await run(this.#queues, count, PUT_LATER, [due, items], [body, Math.ceil(delay), crypto.randomUUID()]);
+      await run(this.#queues, count, PUT_LATER, [due, items], [
+        writeTopic(body),
+        Math.ceil(delay),
+        crypto.randomUUID(),
+      ]);
       return;
     }
-    await this.#queues.call(count, "lpush", this.#names.list(queue), body);
+    await this.#queues.call(count, "lpush", this.#names.list(queue), writeTopic(body));
   }
 
   async size(queue: string): Promise<number> {
@@ -189,16 +206,6 @@ class RedisSender implements Sender {
     if (!this.#cluster) return await this.#events.call(...command);
     const nodes = await this.#cluster.askAll(...command);
     return nodes && channels.map((_, i) => nodes.reduce((sum, counts) => sum + counts[i]!, 0));
-  }
-
-  /** Publishes on the one connection, which keeps the order. In a Cluster, any node passes an event to all others. */
-  #publish(channel: string, body: string): Promise<number> {
-    try {
-      limit(body, this.#maxEvent, "client-output-buffer-limit pubsub");
-    } catch (error) {
-      return Promise.reject(error);
-    }
-    return this.#events.call(count, "publish", channel, body);
   }
 }
 

@@ -1,0 +1,133 @@
+/**
+ * Durable subscriptions: a group's queue stores the events of a topic, and the members of the group consume it.
+ *
+ * @module
+ */
+import type { Decoded } from "../codec/codec.ts";
+import type { Core } from "../core.ts";
+import { UnsupportedError, ValidationError } from "../errors.ts";
+import { checkName } from "../internal/arguments.ts";
+import type { Stream } from "../port/streams.ts";
+import { glob } from "../provider/glob.ts";
+import type { Filter } from "../provider/provider.ts";
+import { consume, type Consumer } from "../queue/consumer.ts";
+import { Deliveries, type Held, leaseOf } from "../queue/deliveries.ts";
+import { acceptEvent } from "./accept.ts";
+import type { Subscriber } from "./handler_queue.ts";
+import type { Message, SubscribeOptions } from "./topic.ts";
+
+/** The options that only a member of a group has. */
+const OF_GROUPS = ["lease", "maxAttempts", "backoff", "deadLetter", "handlerTimeout"] as const;
+/** The end of the name of a dead-letter queue. A group of this name would store events among the dead letters of another one. */
+const DEAD = ".dead";
+
+/**
+ * Returns the group that the options name, if they name one.
+ *
+ * @throws {ValidationError} when the name is invalid, or there is no group but an option that only a member of a group has
+ */
+export function checkGroup(options: SubscribeOptions): string | undefined {
+  if (options.group !== undefined) {
+    const group = checkName("a group", options.group);
+    const fault = group.includes("@") ? 'contains "@"' : group.endsWith(DEAD) ? `ends with "${DEAD}"` : undefined;
+    if (fault === undefined) return group;
+    throw new ValidationError(
+      `Cannot use ${JSON.stringify(group)} as a group: it ${fault}, which the names of its queues need`,
+    );
+  }
+  const wrong = OF_GROUPS.find((name) => options[name] !== undefined);
+  if (wrong !== undefined) throw new ValidationError(`Cannot subscribe with the option "${wrong}" without a group`);
+  return undefined;
+}
+
+/** Returns the error of `free` of a subscription without a group. */
+export function notDurable(topic: string): ValidationError {
+  return new ValidationError(
+    `Cannot free the subscription to "${topic}": it has no group; unsubscribe() ends it, and nothing of it remains`,
+  );
+}
+
+/** An item of a group's queue: an accepted event, and the type tag of its body. */
+interface Item {
+  readonly event: unknown;
+  readonly type: string | undefined;
+}
+
+/** A member of a group. It consumes the stored events from the moment when it is created. */
+export class GroupMember {
+  /** Resolves when the transport stores the events of the topic for the group. */
+  readonly ready: Promise<void>;
+  /** Resolves when the member has ended. */
+  readonly closed: Promise<void>;
+  #core: Core;
+  #filter: Filter;
+  #queue: string;
+  #deadLetter: string | undefined;
+  #binding: Stream;
+  #consumer: Consumer;
+
+  /**
+   * Joins a group.
+   *
+   * @throws {ValidationError} when an option is invalid
+   * @throws {UnsupportedError} when the transport has no groups
+   */
+  constructor(core: Core, group: string, subscriber: Subscriber, options: SubscribeOptions) {
+    const { topic, pattern, concurrency } = subscriber;
+    if (!core.features.groups) {
+      throw new UnsupportedError(`Cannot subscribe to "${topic}" with a group: the transport stores no events`);
+    }
+    this.#core = core;
+    this.#filter = { topic, pattern, serves: false };
+    this.#queue = `${topic}@${group}`;
+    const { lease, maxAttempts, backoff, handlerTimeout, signal } = options;
+    this.#deadLetter = options.deadLetter;
+    const matches = pattern ? glob(topic) : (name: string) => name === topic;
+    const deliveries = new Deliveries(this.#queue, undefined, core, this.#deadLetter, {
+      accept: async ({ value, type }: Decoded): Promise<Item> => ({
+        event: await acceptEvent(core, subscriber, value),
+        type,
+      }),
+      skips: (topic) => topic !== undefined && !matches(topic),
+    });
+    const handle = ({ event, type }: Item, held: Held<Item>) => subscriber.handler(event as never, message(held, type));
+    const message = (held: Held<Item>, type: string | undefined): Message => ({
+      topic: held.topic ?? topic,
+      ...type !== undefined && { type },
+      headers: held.headers,
+      attempt: held.attempt,
+      get signal() {
+        return held.signal;
+      },
+    });
+    this.#consumer = consume<Item>(deliveries, core.closing, handle, {
+      concurrency,
+      lease: leaseOf(lease),
+      maxAttempts,
+      backoff,
+      handlerTimeout,
+      signal,
+    });
+    this.#binding = core.link.bind(this.#filter, this.#queue);
+    this.ready = this.#binding.ready;
+    this.ready.catch(() => this.close()); // the subscription has failed
+    this.closed = this.#consumer.closed.then(() => this.#binding.close()).then(() => {
+      subscriber.ended?.();
+    });
+  }
+
+  /** Leaves the group. The group stays, and stores events for its other members, and for those that come later. */
+  async close(): Promise<void> {
+    await this.#consumer.close();
+    await this.#binding.close();
+  }
+
+  /** Ends the group: its binding, the events that it has stored, and its dead letters, unless they are in a queue that the user named. */
+  async free(): Promise<void> {
+    const { link, sender } = this.#core;
+    await this.close();
+    await link.unbind(this.#filter, this.#queue);
+    await sender.drop(this.#queue);
+    if (this.#deadLetter === undefined) await sender.drop(this.#queue + DEAD);
+  }
+}

@@ -1,0 +1,86 @@
+/** The texts of bindings, the topics in front of stored events, and what a publisher puts. */
+import { assertEquals, assertRejects } from "@std/assert";
+import { describe, it } from "@std/testing/bdd";
+import { readItem, write } from "../src/providers/aws/message.ts";
+import { BoundQueues, writeBinding } from "../src/provider/bindings.ts";
+import { GroupPuts } from "../src/provider/group_puts.ts";
+import { readTopic, writeTopic } from "../src/provider/topic_mark.ts";
+
+const exact = (topic: string) => ({ topic, pattern: false });
+const globbed = (topic: string) => ({ topic, pattern: true });
+
+describe("bindings", () => {
+  it("give the queues of a topic, by name and by pattern, each once", () => {
+    const bound = new BoundQueues([
+      writeBinding(exact("a"), "a@one"),
+      writeBinding(exact("a"), "a@two"),
+      writeBinding(globbed("*"), "*@all"),
+      writeBinding(exact("*"), "*@all"),
+      writeBinding(exact("=\n@ é"), "=\n@ é@one"),
+    ]);
+    assertEquals(bound.queuesOf("a"), new Map([["*@all", true], ["a@one", false], ["a@two", false]]));
+    assertEquals(bound.queuesOf("*"), new Map([["*@all", false]]));
+    assertEquals(bound.queuesOf("=\n@ é"), new Map([["*@all", true], ["=\n@ é@one", false]]));
+    assertEquals(bound.empty, false);
+  });
+
+  it("ignore texts that another program has written", () => {
+    const bound = new BoundQueues(["", "=", "\0", "=a", "=\0q", "=a\0", "?a\0q", "a\0q"]);
+    assertEquals(bound.empty, true);
+    assertEquals(bound.queuesOf("a"), new Map());
+  });
+});
+
+describe("the topic in front of an event", () => {
+  for (const body of ["{}", "", "\0", "\0a\0b", " {}\n\t", '"\\u0000"']) {
+    it(`leaves the body ${JSON.stringify(body)} as it was, with and without a topic`, () => {
+      assertEquals(readTopic(writeTopic(body)), { body });
+      assertEquals(readTopic(writeTopic(body, "shop/é *")), { body, topic: "shop/é *" });
+    });
+  }
+
+  it("is read from an item of SNS too", () => {
+    const { body, attributes } = write("{}", { topic: "shop.é", all: true }, "publish");
+    assertEquals(readItem({ Body: body, MessageAttributes: attributes }), { body: "{}", attempt: 1, topic: "shop.é" });
+  });
+});
+
+describe("a publisher", () => {
+  it("puts events in their order, though the first ones wait for the bindings, and reads them once", async () => {
+    const put: string[] = [];
+    const read = Promise.withResolvers<string[]>();
+    let reads = 0;
+    const puts = new GroupPuts({
+      read: () => {
+        reads++;
+        return read.promise;
+      },
+      put: (queue, item) => Promise.resolve(void put.push(`${queue} ${item}`)),
+    });
+    assertEquals(puts.noneUntil, -Infinity);
+    const early = [1, 2].map((n) => puts.begin("a", String(n)));
+    const late = read.promise.then(() => puts.begin("a", "3"));
+    read.resolve([writeBinding(exact("a"), "a@one")]);
+    for (const { finish } of [...early, await late]) await finish();
+    assertEquals(put, ["a@one 1", "a@one 2", "a@one 3"]);
+    assertEquals(reads, 1);
+    assertEquals(puts.noneUntil, -Infinity);
+  });
+
+  it("rejects what it cannot look up, and asks again for the next event", async () => {
+    let failing = true;
+    const puts = new GroupPuts({
+      read: () => failing ? Promise.reject(new Error("denied")) : Promise.resolve([]),
+      put: () => Promise.reject(new Error("no group has this event")),
+    });
+    const { put, finish } = puts.begin("a", "1");
+    await assertRejects(() => put, Error, "denied");
+    await assertRejects(finish, Error, "denied");
+    failing = false;
+    await puts.begin("a", "2").finish();
+    assertEquals(puts.noneUntil > performance.now(), true);
+    failing = true;
+    await puts.begin("a", "3").finish();
+    await assertRejects(() => puts.late("a", "4"), Error, "denied");
+  });
+});

@@ -1,0 +1,102 @@
+/** The commands that groups need on Redis, and when publishers read the bindings. */
+import { assertEquals } from "@std/assert";
+import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
+import { Bus } from "../../mod.ts";
+import { redis } from "../../src/providers/redis/provider.ts";
+import { RedisServer } from "../support/redis_server.ts";
+import { TcpProxy } from "../support/tcp_proxy.ts";
+import { pause, until } from "../support/until.ts";
+
+describe("groups on Redis", () => {
+  let server: RedisServer;
+  beforeAll(async () => server = await RedisServer.start());
+  afterAll(() => server.stop());
+
+  const open = () => Bus.open(redis({ port: server.port }), { namespace: crypto.randomUUID() });
+
+  /** Returns how often the server has executed a command. */
+  async function calls(command: string): Promise<number> {
+    const stats = String(await server.run("info", "commandstats"));
+    return Number(new RegExp(`cmdstat_${command}:calls=(\\d+)`).exec(stats)?.[1] ?? 0);
+  }
+
+  it("publishers read the bindings at most once a second, and only while they publish", async () => {
+    await using bus = await open();
+    const [reads, puts] = [await calls("hkeys"), await calls("lpush")];
+    const since = performance.now();
+    for (let i = 0; performance.now() - since < 2_200; i++) {
+      await Promise.all([bus.publish(i, "orders"), bus.publish(i, "bills")]);
+      await pause(1);
+    }
+    const seconds = (performance.now() - since) / 1_000;
+    const used = await calls("hkeys") - reads;
+    assertEquals(used >= 2 && used <= Math.ceil(seconds), true, `${used} reads in ${seconds} s`);
+    await pause(1_100);
+    assertEquals(await calls("hkeys") - reads, used);
+    assertEquals(await calls("lpush"), puts);
+  });
+
+  it("keep the order of events while the bindings are read again", async () => {
+    await using bus = await open();
+    const member = bus.subscribe("orders", () => {}, { group: "billing" });
+    await member.ready;
+    await member.unsubscribe();
+    const sent: Promise<unknown>[] = [];
+    const since = performance.now();
+    while (performance.now() - since < 2_200) {
+      for (let i = 0; i < 5; i++) {
+        const n = sent.length;
+        // an event that is published as soon as another one was accepted
+        sent.push(bus.publish(n, "orders"));
+      }
+      await pause(1);
+    }
+    await Promise.all(sent);
+    const seen: number[] = [];
+    const reader = bus.subscribe<number>("orders", (n) => void seen.push(n), { group: "billing" });
+    await until("all events are handled", () => seen.length >= sent.length, 20_000);
+    assertEquals(seen, sent.map((_, i) => i));
+    await reader.free();
+  });
+
+  it("have an event whose replies took so long that a group was bound meanwhile", async () => {
+    const namespace = crypto.randomUUID();
+    await using wire = await TcpProxy.to(server.port);
+    await using publisher = await Bus.open(redis({ port: wire.port }), { namespace });
+    await using bus = await Bus.open(redis({ port: server.port }), { namespace });
+    await publisher.publish(0, "orders"); // it has read that there is no group
+    wire.delay = 1_500;
+    const published = publisher.publish(1, "orders");
+    const member = bus.subscribe("orders", () => {}, { group: "billing" });
+    await member.ready;
+    await member.unsubscribe();
+    wire.delay = 0;
+    await published;
+    assertEquals(await bus.queue("orders@billing").qsize(), 1);
+    await member.free();
+  });
+
+  it("miss no event that is published after the group was bound, whichever bus publishes", async () => {
+    const namespace = crypto.randomUUID();
+    const buses = await Promise.all([1, 2].map(() => Bus.open(redis({ port: server.port }), { namespace })));
+    const [publisher, bus] = buses as [Bus, Bus];
+    const seen = new Set<number>();
+    let next = 0;
+    let publishing = true;
+    const published = (async () => {
+      for (; publishing; await pause(2)) await publisher.publish(next++, "orders");
+    })();
+    await until("it publishes", () => next > 10);
+    const member = bus.subscribe<number>("orders", (n) => void seen.add(n), { group: "billing" });
+    await member.ready;
+    const first = next;
+    await until("it publishes further events", () => next > first + 100, 20_000);
+    publishing = false;
+    await published;
+    await until("the last event is handled", () => seen.has(next - 1), 20_000);
+    assertEquals(Array.from({ length: next - first }, (_, i) => first + i).filter((n) => !seen.has(n)), []);
+    await member.free();
+    for (const each of buses) await each.close();
+    assertEquals(await server.run("keys", `*${namespace}*`), []);
+  });
+});
