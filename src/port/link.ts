@@ -294,6 +294,7 @@ export class Link {
         return this.leases.lose(frame.queue, frame.receipts);
       case "state":
         this.#connected = frame.connected;
+        if (frame.connected) this.#streams.rebind();
         // `replaced` reports "up" after everything is subscribed and registered again
         if (frame.connected && !this.#resumed) return;
         return this.#events.state(frame.connected, frame.error && fromPlain(frame.error));

@@ -109,6 +109,13 @@ export class Streams {
     await Promise.all([...this.#subscriptions].map(([id, subscription]) => this.#subscribe(id, subscription)));
   }
 
+  /** Binds all queues again, because the transport may have lost the bindings while it was unreachable. */
+  rebind(): void {
+    for (const [id, subscription] of this.#subscriptions) {
+      if (subscription.queue !== undefined && subscription.confirmed) void this.#subscribe(id, subscription);
+    }
+  }
+
   /** Records that the worker died, so that each confirmed subscription has a gap. */
   broke(): void {
     for (const subscription of this.#subscriptions.values()) subscription.broken ||= subscription.confirmed;

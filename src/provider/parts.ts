@@ -25,9 +25,9 @@ export interface TopicFilter {
 export interface Binder {
   /**
    * Binds a queue to a topic or a pattern. From when it resolves, an event that is published anywhere, and that matches, is also put at the
-   * end of the queue, with no limit of its capacity if that is possible, before its `publish` resolves. The transport may also store events
-   * that do not match: the core acknowledges those, by `Delivery.topic`. Binding again does nothing. The core repeats it when it rejects
-   * "unavailable", and in each new worker.
+   * end of the queue before its `publish` resolves. If the queue is full, the event is put nevertheless, or `publish` waits for room. The
+   * transport may also store events that do not match: the core acknowledges those, by `Delivery.topic`. Binding again does nothing. The
+   * core repeats it when it rejects "unavailable", after each lost connection, and in each new worker.
    */
   bind(filter: TopicFilter, queue: string): Promise<void>;
   /**

@@ -76,6 +76,22 @@ describe("groups on Redis", () => {
     await member.free();
   });
 
+  it("are bound again when the server has lost the bindings, and its clients have reconnected", async () => {
+    await using bus = await open();
+    bus.addEventListener("error", () => {});
+    const seen: number[] = [];
+    const member = bus.subscribe<number>("orders", (n) => void seen.push(n), { group: "billing" });
+    await member.ready;
+    await server.run("flushall");
+    for (const type of ["normal", "pubsub"]) await server.run("client", "kill", "type", type);
+    let n = 0;
+    await until("an event reaches the group", async () => {
+      await bus.publish(n++, "orders").catch(() => {}); // the connection may be down
+      return seen.length > 0;
+    }, 20_000);
+    await member.free();
+  });
+
   it("miss no event that is published after the group was bound, whichever bus publishes", async () => {
     const namespace = crypto.randomUUID();
     const buses = await Promise.all([1, 2].map(() => Bus.open(redis({ port: server.port }), { namespace })));
