@@ -20,6 +20,8 @@ import type { Message, SubscribeOptions } from "./topic.ts";
 const OF_GROUPS = ["lease", "maxAttempts", "backoff", "deadLetter", "handlerTimeout"] as const;
 /** The end of the name of a dead-letter queue. A group of this name would store events among the dead letters of another one. */
 const DEAD = ".dead";
+/** The end of the names of FIFO queues of SQS, which cannot store events. */
+const FIFO = ".fifo";
 
 /**
  * Returns the group that the options name, if they name one.
@@ -29,10 +31,11 @@ const DEAD = ".dead";
 export function checkGroup(options: SubscribeOptions): string | undefined {
   if (options.group !== undefined) {
     const group = checkName("a group", options.group);
-    const fault = group.includes("@") ? 'contains "@"' : group.endsWith(DEAD) ? `ends with "${DEAD}"` : undefined;
-    if (fault === undefined) return group;
+    const end = [DEAD, FIFO].find((end) => group.endsWith(end));
+    if (end === undefined && !group.includes("@")) return group;
+    const fault = end === undefined ? 'contains "@"' : `ends with "${end}"`;
     throw new ValidationError(
-      `Cannot use ${JSON.stringify(group)} as a group: it ${fault}, which the names of its queues need`,
+      `Cannot use ${JSON.stringify(group)} as a group: it ${fault}, which has a meaning in names of queues`,
     );
   }
   const wrong = OF_GROUPS.find((name) => options[name] !== undefined);

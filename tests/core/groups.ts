@@ -24,6 +24,7 @@ export const groups: Cases = {
       "a group with @": { group: "a@b" },
       "a group with NUL": { group: "a\0b" },
       "a group that ends with .dead": { group: "billing.dead" },
+      "a group that ends with .fifo": { group: "billing.fifo" },
       "lease without a group": { lease: 1_000 },
       "maxAttempts without a group": { maxAttempts: 1 },
       "backoff without a group": { backoff: 1 },

@@ -5,14 +5,13 @@
  * @module
  */
 import { SetQueueAttributesCommand } from "@aws-sdk/client-sqs";
-import { UnsupportedError } from "../../errors.ts";
 import { pause } from "../../internal/time.ts";
 import type { Binder, TopicFilter } from "../../provider/provider.ts";
 import { type BusQueue, policyOf } from "./bus_queue.ts";
 import { type AwsClient, REPEATABLE } from "./client.ts";
 import { noTopic, toBusError } from "./errors.ts";
 import { PATTERNS_TTL } from "./message.ts";
-import { keepsOrder, type Names } from "./names.ts";
+import type { Names } from "./names.ts";
 import type { Queues } from "./queues.ts";
 import { ATTEMPTS, CHECK_AFTER, createdByTsmq, createTopic, subscribeQueue, unsubscribeQueue } from "./topics.ts";
 
@@ -47,11 +46,6 @@ export class Bindings implements Binder {
   }
 
   async #bind(filter: TopicFilter, queue: string): Promise<void> {
-    if (keepsOrder(queue)) {
-      throw new UnsupportedError(
-        `Cannot subscribe to "${filter.topic}" with a group whose name ends in ".fifo": SNS does not send to FIFO queues`,
-      );
-    }
     try {
       await this.#allow(filter, queue);
       await this.#subscribe(this.#topicOf(filter), queue);
