@@ -135,11 +135,11 @@ class IpcSender implements Sender, Waker {
     return reached;
   }
 
-  #deliver(topic: string, body: string, { destinations }: Route): Promise<number> {
+  #deliver(topic: string, body: string, { destinations, exact }: Route): Promise<number> {
     if (destinations.length === 0) return Promise.resolve(0);
     const published = new Promise<{ all: number; named: number }>((resolve, reject) => {
       let left = destinations.length;
-      const reached = { all: 0, named: route.exact };
+      const reached = { all: 0, named: exact };
       for (const { count } of destinations) reached.all += count;
       let fault: unknown;
       const done = () => {
