@@ -97,7 +97,10 @@ class IpcReceiver implements AskHandler, Receiver {
   readonly inbox: string;
   readonly binder: Binder = {
     // deno-lint-ignore require-await
-    bind: async (filter, queue) => this.#namespace.subscriptions.bind(filter, queue),
+    bind: async (filter, queue) => {
+      const { subscriptions } = this.#namespace;
+      subscriptions.bind(filter, queue, this.#namespace.busDirectory(this.inbox));
+    },
     // deno-lint-ignore require-await
     unbind: async (filter, queue) => this.#namespace.subscriptions.unbind(filter, queue),
   };

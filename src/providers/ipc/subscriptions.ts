@@ -182,11 +182,19 @@ export class Subscriptions {
     this.#unlink(this.#own, PATTERNS, bus + hashed(pattern));
   }
 
-  /** Records that a queue stores the events of a topic or a pattern. The record belongs to no bus. */
-  bind(filter: TopicFilter, queue: string): void {
+  /**
+   * Records that a queue stores the events of a topic or a pattern. The record belongs to no bus, and may exist. It is written in the
+   * directory of a bus, so that no other bus reads a part of it, and that nothing of it remains if the process dies.
+   */
+  bind(filter: TopicFilter, queue: string, busDirectory: string): void {
+    const { bodyFiles } = this.#context;
     const binding = writeBinding(filter, queue);
-    const text = new TextEncoder().encode(binding);
-    this.#context.bodyFiles.writeFile(PATTERNS, GROUP + hashed(binding), text, true, `subscribe to "${filter.topic}"`);
+    const doing = `subscribe to "${filter.topic}"`;
+    const written = `${busDirectory}/${bodyFiles.write(busDirectory, binding, false, doing)}`;
+    const move = () => this.#own.rename(written, `${PATTERNS}/${GROUP}${hashed(binding)}`);
+    const moved = this.#own.within(PATTERNS, move);
+    if (moved < 0) this.#own.unlink(written);
+    check(moved, `Cannot ${doing}`);
   }
 
   /** Removes the record of a binding. */
