@@ -54,6 +54,8 @@ export class ServedCall extends Work {
   readonly server: string;
   /** Whether the call has opened a stream, so that its caller has its answer. */
   streaming = false;
+  /** The time when the caller gives up, by the clock of this machine. */
+  readonly #end: number;
   readonly #closing: AbortSignal;
   /** Created when it is first used. */
   #current: CurrentCall | undefined;
@@ -66,12 +68,20 @@ export class ServedCall extends Work {
     super([core.handlers], caller);
     this.request = request;
     this.server = core.link.inbox;
+    const deadline = request.call?.deadline ?? Infinity;
+    // a call whose deadline has passed already comes from a machine with another clock
+    this.#end = Date.now() < deadline ? deadline : deadline + CLOCK_SKEW;
     this.#closing = core.closing;
   }
 
   /** Whether the caller has cancelled the call, so that it needs no answer. */
   get cancelled(): boolean {
     return this.#cancelled;
+  }
+
+  /** Whether the deadline of the call has passed, so that it needs no answer. */
+  get late(): boolean {
+    return Date.now() >= this.#end;
   }
 
   /** The call, as the served function sees it. */
@@ -111,9 +121,8 @@ export class ServedCall extends Work {
     if (this.#cancelled) controller.abort(cancellation(fn));
     else if (closing.aborted) controller.abort(closing.reason);
     else if (this.running > 0) {
-      const left = this.current.deadline - Date.now();
-      // a call whose deadline has passed already comes from a machine with another clock
-      const stop = after(left > 0 ? left : left + CLOCK_SKEW, () => {
+      const end = this.request.call?.stream ? Infinity : this.#end;
+      const stop = after(end - Date.now(), () => {
         controller.abort(new TimeoutError(`Cannot finish the call of "${fn}": its deadline has passed`));
       });
       const close = () => controller.abort(closing.reason);

@@ -23,6 +23,8 @@ import { type Answer, readRequest, type Refusal, type Request, voidAnswer, write
 
 /** The number of calls whose functions may run at once on one bus. Further calls are refused as "busy". */
 const RUNNING_LIMIT = 10_000;
+/** Milliseconds that a call must have waited for its turn before the server checks whether its caller still exists. */
+const LONG_WAIT = 1_000;
 
 interface Exposed {
   readonly exposure: Exposure;
@@ -189,9 +191,7 @@ export class Server {
     if (!request.call) return; // PyMQ has no refusals: the deadline of its caller ends the call
     const { id, attempt } = request.call;
     const call = { id, server: this.#core.link.inbox, refused, attempt };
-    this.#replies.track(
-      this.#answer(request, { fn: request.fn, result: "null", resultType: "NoneType", isError: true, call }),
-    );
+    this.#replies.track(this.#answer(request, refusal(request.fn, call)));
   }
 
   async #serve(work: ServedCall, exposed: Exposed, unreadable?: ValidationError): Promise<void> {
@@ -227,17 +227,27 @@ export class Server {
     return !this.#closed && !cancelled && this.#exposed.get(request.fn)?.exposure === exposure;
   }
 
-  /** Runs the function within its limit. Resolves with undefined if the caller has cancelled the call or the function is no longer served. */
+  /** Runs the function within its limit. Resolves with undefined if the caller does not wait any more or the function is no longer served. */
   async #limited(work: ServedCall, exposed: Exposed): Promise<Answer<string> | undefined> {
     const { exposure, semaphore } = exposed;
     if (!semaphore) return await this.#invoke(work, exposure);
+    const since = performance.now();
     await semaphore.acquire();
     try {
+      if (work.late || performance.now() - since > LONG_WAIT && await this.#callerLeft(work)) return undefined;
       if (!this.#serves(work, exposed)) return undefined;
       return await this.#invoke(work, exposure);
     } finally {
       semaphore.release();
     }
+  }
+
+  /** Returns whether the inbox of the caller no longer exists, as after the caller was killed. Callers of PyMQ have no inbox. */
+  async #callerLeft({ request, server }: ServedCall): Promise<boolean> {
+    const { fn, call } = request;
+    if (!call || this.#core.recovering(LONG_WAIT)) return false;
+    const running = refusal(fn, { id: call.id, server, refused: "running" });
+    return await this.#core.post(call.inbox, writeAnswer(running)).catch(() => undefined) === false;
   }
 
   /** Refuses a call that has not run, so that its caller tries another server. Does nothing if the caller has cancelled it. */
@@ -296,4 +306,9 @@ export class Server {
     // the error of a function may be too large too
     await this.#answer(request, { ...errorAnswer(fn, error, this.#core.exposeErrors), call: { id, server } }, true);
   }
+}
+
+/** Creates the answer for a call that has no result. */
+function refusal(fn: string, call: Answer["call"]): Answer<string> {
+  return { fn, result: "null", resultType: "NoneType", isError: true, call };
 }

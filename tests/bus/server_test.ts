@@ -13,31 +13,32 @@ function serve(...errors: BusError[]) {
   const answers: { readonly id: string; readonly refused?: string; readonly attempt?: number }[] = [];
   const results: unknown[] = [];
   const stream = { ready: Promise.resolve(), credit: () => {}, close: () => Promise.resolve() };
+  const post = (inbox: string, text: string) => {
+    if (inbox === "nobody") return Promise.resolve(false);
+    const error = errors.shift();
+    if (error) return Promise.reject(error);
+    const { __obj: answer } = JSON.parse(text);
+    answers.push(answer[4]);
+    results.push(answer[1]);
+    return inbox === "slow" ? pause(10).then(() => true) : Promise.resolve(true);
+  };
   const core = {
     link: { inbox: "server", subscribe: () => stream },
-    sender: {
-      post: (inbox: string, text: string) => {
-        if (inbox === "nobody") return Promise.resolve(false);
-        const error = errors.shift();
-        if (error) return Promise.reject(error);
-        const { __obj: answer } = JSON.parse(text);
-        answers.push(answer[4]);
-        results.push(answer[1]);
-        return inbox === "slow" ? pause(10).then(() => true) : Promise.resolve(true);
-      },
-    },
+    sender: { post },
+    post,
     codec: new Codec(),
     telemetry: { observe: (_verb: string, _name: string, work: () => unknown) => work() },
     handlers: new PendingWork(),
     report: () => {},
+    recovering: () => false,
   } as unknown as Core;
   const server = new Server(core, () => undefined);
-  const expose = async (fn: () => unknown) => {
-    for (const exposure of exposures("fn", fn, undefined, [])) await server.expose(exposure);
+  const expose = async (fn: (name: string) => unknown, concurrency?: number) => {
+    for (const exposure of exposures("fn", fn, { concurrency }, [])) await server.expose(exposure);
   };
-  const request = (id: string, attempt: number, age?: number, channel = "", inbox = "caller") => {
-    const call = { id, inbox, deadline: Date.now() + 60_000, attempt, age };
-    server.handleRequest(["fn", channel, [], {}, call]);
+  const request = (id: string, attempt: number, age?: number, channel = "", inbox = "caller", timeout = 60_000) => {
+    const call = { id, inbox, deadline: Date.now() + timeout, attempt, age };
+    server.handleRequest(["fn", channel, [inbox], {}, call]);
   };
   const idle = () => Promise.all([core.handlers.idle(), server.idle()]);
   return { server, expose, request, answers, results, idle };
@@ -111,6 +112,29 @@ describe("Server", () => {
     await idle();
     assert(ran);
     assertEquals(answers, []);
+    await server.stop();
+  });
+
+  it("does not run a call that has waited for its turn, if its caller has died, cancelled it, or given up", async () => {
+    const { server, expose, request, answers, idle } = serve();
+    const gate = Promise.withResolvers<void>();
+    const ran: string[] = [];
+    await expose((name) => {
+      ran.push(name);
+      return gate.promise;
+    }, 1);
+    request("1", 1, undefined, "", "runs");
+    request("2", 1, undefined, "", "nobody");
+    request("3", 1, undefined, "", "has a short deadline", 500);
+    request("4", 1, undefined, "", "cancels");
+    request("5", 1, undefined, "", "runs later");
+    request("6", 1, undefined, "", "another clock", -5_000);
+    server.cancel("4");
+    await pause(1_100); // the server asks only for callers that have waited for a second
+    gate.resolve();
+    await idle();
+    assertEquals(ran, ["runs", "runs later", "another clock"]);
+    assertEquals(answers.find(({ id }) => id === "3")?.refused, "gone");
     await server.stop();
   });
 
