@@ -5,7 +5,7 @@
  */
 import type { Codec, Decoded } from "./codec/codec.ts";
 import type { ValidationError } from "./errors.ts";
-import type { Gap } from "./events.ts";
+import type { ErrorContext, Gap } from "./events.ts";
 import type { Authorize, ExposeErrors } from "./hooks.ts";
 import type { PendingWork } from "./internal/pending_work.ts";
 import type { Link } from "./port/link.ts";
@@ -51,7 +51,7 @@ export interface Core {
    * Emits an `"error"` event for the topic, queue or function of this name; `""` for none. `rejected`: the error belongs to a message
    * that the bus rejects. The number of such reports is limited; further ones are only counted.
    */
-  readonly report: (error: unknown, name: string, rejected?: boolean) => void;
+  readonly report: (error: unknown, name: string, rejected?: boolean, context?: ErrorContext) => void;
   /** Emits a `"gap"` event. */
   readonly gap: (detail: Gap) => void;
 }

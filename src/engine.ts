@@ -7,7 +7,7 @@ import { Closing } from "./closing.ts";
 import { Codec } from "./codec/codec.ts";
 import type { Accept, Core } from "./core.ts";
 import { BusError, ClosedError, RpcError, ValidationError } from "./errors.ts";
-import { BusErrorEvent, type BusState, type Gap } from "./events.ts";
+import { BusErrorEvent, type BusState, type ErrorContext, type Gap } from "./events.ts";
 import type { Authorize, ExposeErrors } from "./hooks.ts";
 import { PendingWork } from "./internal/pending_work.ts";
 import { Work } from "./internal/work.ts";
@@ -274,11 +274,17 @@ export class Engine implements Core {
     return this.sender.post(inbox, message);
   };
 
-  readonly report = (error: unknown, name: string, rejected = false): void => {
+  readonly report = (error: unknown, name: string, rejected = false, context?: ErrorContext): void => {
     this.#lastError = error;
     if (rejected && !this.#rejected.pass()) return;
-    this.telemetry.log({ level: "error", event: "error", ...name && { name }, error });
-    this.#emit(new BusErrorEvent(error, name));
+    this.telemetry.log({
+      level: "error",
+      event: "error",
+      ...name && { name },
+      error,
+      ...context && { detail: context },
+    });
+    this.#emit(new BusErrorEvent(error, name, context));
   };
 }
 

@@ -6,21 +6,53 @@
 import { complain, guard } from "./internal/complain.ts";
 import { textOf } from "./internal/thrown.ts";
 
+/** The origin of an error, and what the bus does next. */
+export interface ErrorContext {
+  /** The verb that the user called: its handler or function threw, or its message could not be read. */
+  readonly verb?: "subscribe" | "consume" | "expose";
+  /** The number of the attempt that failed, for an item. */
+  readonly attempt?: number;
+  /**
+   * The next step of the bus: the item is tried again after `delay` milliseconds, the item moves to its dead-letter queue, the event is dropped, or
+   * the caller receives the error.
+   */
+  readonly next?: "retry" | "dead-letter" | "drop" | "answer";
+  /** Milliseconds until the next attempt. */
+  readonly delay?: number;
+}
+
 /** The `"error"` event of a bus: a handler threw, a body could not be read, the transport reported a fault. */
-export class BusErrorEvent extends Event {
+export class BusErrorEvent extends Event implements ErrorContext {
   /** The error. */
   readonly error: unknown;
   /** The text of the error. */
   readonly message: string;
   /** The topic, queue or function of the error; empty if there is none. */
   readonly topic: string;
+  /** The verb whose handler or function threw, or whose message could not be read; absent for other errors. */
+  readonly verb?: ErrorContext["verb"];
+  /** The number of the attempt that failed, for an item. */
+  readonly attempt?: number;
+  /** The next step of the bus, if it is known. */
+  readonly next?: ErrorContext["next"];
+  /** Milliseconds until the next attempt, if `next` is "retry". */
+  readonly delay?: number;
 
   /** Created by the bus. */
-  constructor(error: unknown, topic: string) {
+  constructor(error: unknown, topic: string, { verb, attempt, next, delay }: ErrorContext = {}) {
     super("error");
     this.error = error;
     this.message = textOf(error);
     this.topic = topic;
+    this.verb = verb;
+    this.attempt = attempt;
+    this.next = next;
+    this.delay = delay;
+  }
+
+  /** The name that the user gave to the topic, queue or function of the error; empty if there is none. */
+  get name(): string {
+    return this.topic;
   }
 
   /** The error. */
@@ -93,7 +125,7 @@ export class BusEvents extends EventTarget {
   protected emit(event: Event): void {
     this.dispatchEvent(event);
     if (!(event instanceof BusErrorEvent) || this.#heard.has(event)) return;
-    complain(event.topic ? `on "${event.topic}":` : "", event.error);
+    complain(originOf(event), event.error);
   }
 
   /** Wraps a listener, so that an error that it throws does not end the process. */
@@ -113,4 +145,20 @@ export class BusEvents extends EventTarget {
     }
     return guarded;
   }
+}
+
+const OUTCOMES = {
+  retry: "it is retried",
+  "dead-letter": "it moves to the dead-letter queue",
+  drop: "it is dropped",
+  answer: "the caller receives the error",
+} as const;
+
+/** Returns the origin of an error as a prefix of its text: `consume "jobs", attempt 1, it is retried in 100 ms:`. */
+function originOf({ topic, verb, attempt, next, delay }: BusErrorEvent): string {
+  if (!topic) return "";
+  const parts = [`${verb ?? "on"} "${topic}"`];
+  if (attempt !== undefined) parts.push(`attempt ${attempt}`);
+  if (next) parts.push(`${OUTCOMES[next]}${delay === undefined ? "" : ` in ${delay} ms`}`);
+  return `${parts.join(", ")}:`;
 }

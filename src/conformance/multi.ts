@@ -46,6 +46,7 @@ export const multi: Cases = {
 
   "multi: an error of one server is one of the results": async (t) => {
     const [caller, good, bad] = await t.buses(3) as [Bus, Bus, Bus];
+    t.errors(bad); // it reports the error too
     await good.expose("work", () => "done");
     await bad.expose("work", () => Promise.reject(new RangeError("too far")));
     const results = await caller.stub("work", { multi: true })();

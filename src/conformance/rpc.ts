@@ -53,6 +53,7 @@ export const rpc: Cases = {
 
   "an error of the function reaches the caller with its type and arguments, without its stack": async (t) => {
     const [server, caller] = await t.buses(2) as [Bus, Bus];
+    t.errors(server); // it reports the error too
     class OutOfStock extends Error {
       override name = "OutOfStock";
     }

@@ -150,6 +150,7 @@ export const streams: Cases = {
 
   "an error of the generator reaches its reader after the values": async (t) => {
     const [server, caller] = await t.buses(2) as [Bus, Bus];
+    t.errors(server); // it reports the error too
     await server.expose("fails", async function* () {
       yield 1;
       yield 2;

@@ -120,11 +120,11 @@ export class HandlerQueue {
         },
         (error) => {
           this.#preparing = false;
-          this.#core.report(error, event.message.topic);
+          this.#report(event.message.topic, error);
         },
       ).then(() => this.#next());
     } catch (error) {
-      this.#core.report(error, event.message.topic);
+      this.#report(event.message.topic, error);
     }
   }
 
@@ -157,8 +157,12 @@ export class HandlerQueue {
   }
 
   #fail(topic: string, work: Work, operation: Operation | undefined, error: unknown): void {
-    this.#core.report(error, topic);
+    this.#report(topic, error);
     this.#finish(work, operation, error);
+  }
+
+  #report(topic: string, error: unknown): void {
+    this.#core.report(error, topic, false, { verb: "subscribe", next: "drop" });
   }
 
   #finish(work: Work, operation: Operation | undefined, error?: unknown): void {

@@ -124,7 +124,7 @@ export class SharedSubscription {
 
   #refuse(topic: string, body: string, error: unknown): void {
     this.#stream.credit(cost(body));
-    this.#core.report(error, topic || this.#topic, true);
+    this.#core.report(error, topic || this.#topic, true, { verb: "subscribe", next: "drop" });
   }
 
   #add(topic: string, body: string, decoded: Decoded, received: MessageHeaders | undefined): void {

@@ -10,6 +10,7 @@ import { after, backoff as backoffAfter, pause } from "../internal/time.ts";
 import { Prefetch } from "./prefetch.ts";
 import { StallWatch } from "./stall.ts";
 import { checkCount, checkDelay, checkFunction, checkName, checkNumber, checkSignal } from "../internal/arguments.ts";
+import type { ErrorContext } from "../events.ts";
 import { PendingWork } from "../internal/pending_work.ts";
 import { Work } from "../internal/work.ts";
 
@@ -93,11 +94,23 @@ export function consume<T>(
     changed = Promise.withResolvers();
   };
 
-  /** Returns how to settle an item after a failed attempt. Without a lease, no handler has started. */
+  const report = (delivery: Opened, error: unknown, rejected: boolean, more: ErrorContext = {}) =>
+    core.report(error, queue, rejected, { verb: "consume", attempt: delivery.attempt, ...more });
+  /** Reports a failed attempt, and returns how to settle its item. Without a lease, no handler has started. */
   const failed = (delivery: Opened, readable: boolean, error: unknown, held?: Held<T>): Settle => {
     const exhausted = delivery.attempt >= maxAttempts || (!held && isA(error, ValidationError));
-    if (exhausted) return () => deliveries.moveToDeadLetters(delivery, readable, error, deadLetter);
-    return () => deliveries.settle(delivery, "nack", delayOf(delivery.attempt));
+    if (exhausted) {
+      report(delivery, error, !readable, { next: "dead-letter" });
+      return () => deliveries.moveToDeadLetters(delivery, readable, error, deadLetter);
+    }
+    try {
+      const delay = delayOf(delivery.attempt);
+      report(delivery, error, !readable, { next: "retry", delay });
+      return () => deliveries.settle(delivery, "nack", delay);
+    } catch (why) { // the function `backoff` threw
+      report(delivery, error, !readable);
+      return () => Promise.reject(why);
+    }
   };
   /** Waits for a handler. When the timeout has passed, the attempt fails immediately, but the wait continues until the handler ends. */
   const inTime = async (delivery: Opened, held: Held<T>, running: Promise<unknown>): Promise<void> => {
@@ -107,7 +120,6 @@ export function consume<T>(
     const stop = after(handlerTimeout, () => {
       if (held.settled) return;
       held.expire(late);
-      core.report(late, queue);
       const settle = async () => await failed(delivery, true, late, held)();
       settling = settle().catch((error) => deliveries.giveBack(delivery, error));
     });
@@ -142,9 +154,9 @@ export function consume<T>(
         await (handlerTimeout === Infinity ? running : inTime(delivery, holder, running));
       }
     } catch (error) {
-      core.report(error, queue, !readable);
-      if (held?.settled) return NOTHING;
-      return failed(delivery, readable, error, held);
+      if (!held?.settled) return failed(delivery, readable, error, held);
+      report(delivery, error, false);
+      return NOTHING;
     } finally {
       held?.release();
     }

@@ -247,7 +247,8 @@ export class Deliveries {
 
   /** Gives back an item that could be neither acknowledged nor dead-lettered. An acknowledgement that did arrive stays valid. */
   async giveBack(delivery: Opened, error: unknown): Promise<void> {
-    this.core.report(error, this.queue);
+    const { attempt } = delivery;
+    this.core.report(error, this.queue, false, { verb: "consume", attempt, next: "retry", delay: REDELIVERY_DELAY });
     const outcome = delivery.started ? "nack" : "untried";
     await this.settle(delivery, outcome, REDELIVERY_DELAY).catch(() => {}); // if this fails, the lease expires
   }

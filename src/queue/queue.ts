@@ -263,7 +263,7 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
     try {
       return { value: (await this.#deliveries.read(delivery.body)) as T };
     } catch (error) {
-      this.#core.report(error, this.name, true);
+      this.#core.report(error, this.name, true, { next: "dead-letter" });
       const letter = this.#deliveries.putDeadLetter({ ...delivery, started: true }, false, error, this.dead.name);
       await letter.catch((why) => this.#core.report(why, this.name)); // the first report has the body
     }

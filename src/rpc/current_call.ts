@@ -84,6 +84,12 @@ export class ServedCall extends Work {
     return Date.now() >= this.#end;
   }
 
+  /** Returns whether an error is the reason of the signal: the function ended because nobody needs its answer. */
+  isAbort(error: unknown): boolean {
+    const signal = this.#controller?.signal;
+    return signal?.aborted === true && signal.reason === error;
+  }
+
   /** The call, as the served function sees it. */
   get current(): CurrentCall {
     return this.#current ??= this.#view();

@@ -259,13 +259,15 @@ export class Server {
   async #invoke(work: ServedCall, { fn: serve, procedure }: Exposure): Promise<Answer<string>> {
     const { fn, args, kwargs, call } = work.request;
     const open = (answer: Answer<string>) => void this.#replies.track(this.#deliver(work, answer));
-    const { codec, telemetry, exposeErrors } = this.#core;
+    const { codec, telemetry, exposeErrors, report } = this.#core;
+    let started = false;
     try {
       if (Object.keys(kwargs).length > 0) {
         throw new TypeError(`Cannot call "${fn}" with keyword arguments: ${Object.keys(kwargs).join(", ")}`);
       }
       const run = async (): Promise<Answer<string>> => {
         const checked = procedure?.args ? await validate(procedure.args, args, `the arguments of "${fn}"`) : args;
+        started = true;
         const result: unknown = await serve(...checked as never[]);
         if (this.#sources.has(result)) {
           throw new RpcError("invalid", `Cannot answer a call of "${fn}": its result is a served object`);
@@ -281,6 +283,8 @@ export class Server {
       };
       return await telemetry.observe("serve", fn, run, call?.headers?.traceparent);
     } catch (error) {
+      // arguments that the schema rejects are the caller's fault, and an aborted function ends as its caller wants
+      if (started && !work.isAbort(error)) report(error, fn, false, { verb: "expose", next: "answer" });
       return work.streaming ? voidAnswer(fn, "") : errorAnswer(fn, error, exposeErrors); // a stream has sent its error
     }
   }

@@ -75,6 +75,7 @@ export const rpc: Cases = {
     try {
       await each(shown, async ([exposeErrors, type, message, stack], name) => {
         const server = await t.open({ exposeErrors });
+        t.errors(server); // it reports the error too
         await server.expose(name, () => {
           throw new RangeError("secret");
         });
@@ -95,6 +96,7 @@ export const rpc: Cases = {
 
   "caller and server validate the calls of a procedure": async (t) => {
     const [server, caller] = await t.buses(2) as [Bus, Bus];
+    t.errors(server); // it reports the error too
     const divide = procedure("divide", { args: pair, returns: amount });
     let served = 0;
     await server.expose(divide, (a: number, b: number) => {
@@ -123,6 +125,7 @@ export const rpc: Cases = {
 
   "the schemas of a procedure can be asynchronous": async (t) => {
     const bus = await t.open();
+    t.errors(bus); // it reports the error too
     const half = procedure("half", { returns: slowAmount });
     await bus.expose(half, (value: unknown) => value as number / 2);
     equal(await bus.stub(half)(4), 2);
@@ -153,6 +156,7 @@ export const rpc: Cases = {
 
   "rpc() resolves with the raw answer, also if the function threw": async (t) => {
     const [server, caller] = await t.buses(2) as [Bus, Bus];
+    t.errors(server); // it reports the error too
     await server.expose("add", (a: number, b: number) => a + b);
     await server.expose("fail", () => Promise.reject(new RangeError("too far")));
     equal(await caller.stub("add").rpc(1, 2), { fn: "add", result: 3, resultType: "int", isError: false });
@@ -162,6 +166,7 @@ export const rpc: Cases = {
 
   "a result that cannot be encoded is an error of the function": async (t) => {
     const [server, caller] = await t.buses(2) as [Bus, Bus];
+    t.errors(server); // it reports the error too
     await server.expose("fn", () => () => {});
     const error = await rejects(() => caller.stub("fn")(), RemoteInvocationError, "remote_failed");
     equal(error.remoteType, "ValidationError");

@@ -76,6 +76,7 @@ class RawReader {
 export const streams: Cases = {
   "the schemas of a procedure validate the arguments and each value, at both ends": async (t) => {
     const [server, caller] = await t.buses(2) as [Bus, Bus];
+    t.errors(server); // it reports the error too
     const names = procedure("names", { yields: length });
     await server.expose(names, () => yields("a", "bcd"));
     equal(await read(caller.stream(names)()), [1, 3]);
@@ -103,6 +104,7 @@ export const streams: Cases = {
       exposeErrors: (error) => ({ name: "Hidden", message: (error as Error).name }),
     });
     const caller = await t.open();
+    t.errors(server); // it reports the error too
     await server.expose("whoami", async function* () {
       yield currentCall()?.headers.user;
       throw new RangeError("secret");

@@ -11,6 +11,7 @@ import { life } from "./life.ts";
 import { multi } from "./multi.ts";
 import { objects } from "./objects.ts";
 import { pubsub } from "./pubsub.ts";
+import { reports } from "./reports.ts";
 import { rpc } from "./rpc.ts";
 import { servers } from "./servers.ts";
 import { streams } from "./streams.ts";
@@ -31,6 +32,7 @@ export const CORE: Readonly<Record<string, Cases>> = {
   multi,
   streams,
   thrown,
+  reports,
   headers,
   global,
   objects,

@@ -57,6 +57,7 @@ const UNKIND: Readonly<Record<string, () => unknown>> = {
 export const thrown: Cases = {
   "for any value that a function throws, its caller receives an error, and the server continues": async (t) => {
     const [server, caller] = await t.buses(2) as [Bus, Bus];
+    t.errors(server); // it reports the error too
     await server.expose("throw", (what: string) => {
       throw UNKIND[what]!();
     });
@@ -71,6 +72,7 @@ export const thrown: Cases = {
 
   "a class that extends Error without its own name arrives under the name of the class": async (t) => {
     const [server, caller] = await t.buses(2) as [Bus, Bus];
+    t.errors(server); // it reports the error too
     class OutOfStock extends Error {}
     class Named extends Error {
       override name = "shop.Named";

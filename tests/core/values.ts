@@ -291,6 +291,7 @@ export const values: Cases = {
 
   "an instance of an unregistered class in arguments and results becomes a plain object": async (t) => {
     const bus = await t.open();
+    t.errors(bus); // it reports the error too
     await bus.expose("echo", (value: unknown) => value);
     equal(await bus.stub("echo")(new Circle(1)), { radius: 1, name: "circle" });
     await bus.expose("fail", () => ({ secret: () => {} }));

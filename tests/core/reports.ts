@@ -1,0 +1,110 @@
+/**
+ * Errors that a bus reports: each names the verb, the name and the attempt, and what the bus does next.
+ *
+ * @module
+ */
+import type { BusErrorEvent } from "../../src/events.ts";
+import { RemoteInvocationError } from "../../src/errors.ts";
+import { equal, rejects } from "../../src/conformance/assert.ts";
+import type { Cases } from "../../src/conformance/cases.ts";
+import { currentCall } from "../../src/rpc/current_call.ts";
+import { procedure } from "../../src/rpc/procedure.ts";
+import { amount, pair } from "./schemas.ts";
+
+const shape = ({ verb, name, attempt, next, delay }: BusErrorEvent) => [verb, name, attempt, next, delay];
+
+/** Cases about the errors that a bus reports. */
+export const reports: Cases = {
+  "an event whose handler throws, or that cannot be read, is dropped": async (t) => {
+    const bus = await t.open();
+    const errors = t.errors(bus);
+    await bus.subscribe("topic", () => Promise.reject(new Error("no"))).ready;
+    await bus.publish(1, "topic");
+    await errors.count(1);
+    await (await t.rawClient()).publish("topic", "{");
+    equal((await errors.count(2)).map(shape), [
+      ["subscribe", "topic", undefined, "drop", undefined],
+      ["subscribe", "topic", undefined, "drop", undefined],
+    ]);
+  },
+
+  "an item whose handler throws is retried after its delay, and dead-lettered after the last attempt": async (t) => {
+    const bus = await t.open();
+    const errors = t.errors(bus);
+    const queue = t.queue<string>(bus, "jobs");
+    const consumer = queue.consume(() => Promise.reject(new Error("no")), {
+      maxAttempts: 3,
+      backoff: (attempt) => attempt,
+    });
+    await queue.put("item");
+    equal((await errors.count(3)).map(shape), [
+      ["consume", "jobs", 1, "retry", 1],
+      ["consume", "jobs", 2, "retry", 2],
+      ["consume", "jobs", 3, "dead-letter", undefined],
+    ]);
+    await consumer.close();
+  },
+
+  "an item that its handler has settled, or whose backoff throws, is reported with what happens to it": async (t) => {
+    const bus = await t.open();
+    const errors = t.errors(bus);
+    const queue = t.queue<string>(bus, "jobs");
+    const consumer = queue.consume(async (item, lease) => {
+      if (item === "settled") await lease.ack();
+      throw new Error(item);
+    }, {
+      backoff: () => {
+        throw new Error("the backoff");
+      },
+    });
+    await queue.put("settled");
+    await errors.count(1);
+    await queue.put("item");
+    equal((await errors.count(3)).map((event) => [event.message, ...shape(event)]), [
+      ["settled", "consume", "jobs", 1, undefined, undefined],
+      ["item", "consume", "jobs", 1, undefined, undefined],
+      ["the backoff", "consume", "jobs", 1, "retry", 1_000],
+    ]);
+    await consumer.close();
+  },
+
+  "a served function that throws, or whose result cannot be sent, is reported on its server too": async (t) => {
+    const server = await t.open();
+    const caller = await t.open();
+    const errors = t.errors(server);
+    const thrown = new RangeError("too far");
+    await server.expose("fail", () => Promise.reject(thrown));
+    await server.expose(procedure("half", { args: pair, returns: amount }), () => -1);
+    const failed = await rejects(() => caller.stub("fail")(), RemoteInvocationError);
+    equal([failed.remoteType, failed.remoteArgs], ["RangeError", ["too far"]]);
+    await rejects(() => caller.stub("half")("x", 1), RemoteInvocationError, undefined, "wrong arguments");
+    await rejects(() => caller.stub("half")(1, 1), RemoteInvocationError, undefined, "a wrong result");
+    equal((await errors.count(2)).map(shape), [
+      ["expose", "fail", undefined, "answer", undefined],
+      ["expose", "half", undefined, "answer", undefined],
+    ]);
+    equal(errors.values[0]!.error, thrown);
+    equal(errors.values.length, 2, "the number of reports");
+  },
+
+  "a served function that ends with the reason of its signal is not reported": async (t) => {
+    const server = await t.open();
+    const caller = await t.open();
+    const started = t.collect<string>();
+    const ended = t.collect<unknown>();
+    await server.expose("wait", async () => {
+      const { signal } = currentCall()!;
+      started.add("started");
+      await new Promise((resolve) => signal.addEventListener("abort", resolve));
+      ended.add(signal.reason);
+      throw signal.reason;
+    });
+    const left = new AbortController();
+    const call = caller.stub("wait", { signal: left.signal })().catch(() => {});
+    await started.count(1);
+    left.abort();
+    await call;
+    await ended.count(1);
+    await t.quiet();
+  },
+};
