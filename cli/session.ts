@@ -6,10 +6,11 @@
 import type { FlagParametersForType } from "@stricli/core";
 import process from "node:process";
 import { Bus } from "../mod.ts";
-import { ValidationError } from "../src/errors.ts";
+import { UnsupportedError, ValidationError } from "../src/errors.ts";
+import type { Admin } from "../src/provider/admin.ts";
 import { printable } from "../src/internal/printable.ts";
 import { messageOf, whileRead } from "./io.ts";
-import { transportFor } from "./urls.ts";
+import { providerFor } from "./urls.ts";
 
 /** The flags of every command that opens a bus. */
 export interface BusFlags {
@@ -59,10 +60,26 @@ export async function withBus(
   run: (bus: Bus, signal: AbortSignal) => Promise<void>,
 ): Promise<void> {
   using interrupts = interrupted();
-  await using bus = await Bus.open(await transportFor(url).provider(), { namespace });
+  await using bus = await Bus.open(await providerFor(url), { namespace });
   // one line, where the bus itself would print the error with its stack
   bus.addEventListener("error", (event) => say(messageOf(event.error)));
   await whileRead(() => run(bus, interrupts.signal));
+}
+
+/** Opens the admin of a namespace, runs a command on it, and closes it. */
+export async function withAdmin(
+  url: string,
+  namespace: string,
+  run: (admin: Admin) => Promise<void>,
+): Promise<void> {
+  const { name, admin: opener } = await providerFor(url);
+  if (!opener) throw new UnsupportedError(`Cannot look into "${name}": this transport lists nothing`);
+  const admin = await opener.open(namespace);
+  try {
+    await whileRead(() => run(admin));
+  } finally {
+    await admin.close();
+  }
 }
 
 /** Writes a line to standard error. */

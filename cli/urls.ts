@@ -5,7 +5,6 @@
  */
 import { readFileSync } from "node:fs";
 import process from "node:process";
-import type { Doctor } from "../src/provider/admin.ts";
 import { ValidationError } from "../src/errors.ts";
 import { textOf } from "../src/internal/thrown.ts";
 import type { Provider } from "../src/provider/provider.ts";
@@ -13,13 +12,8 @@ import type { AwsOptions } from "../src/providers/aws/provider.ts";
 import type { IpcOptions } from "../src/providers/ipc/provider.ts";
 import type { RedisOptions } from "../src/providers/redis/provider.ts";
 
-/** The transport that a URL names. */
-export interface Transport {
-  /** Loads and creates the provider. */
-  provider(): Promise<Provider>;
-  /** Opens the checks of this transport. `memory:` has none. */
-  doctor?(namespace: string): Promise<Doctor>;
-}
+/** Loads and creates a provider. */
+type Load = () => Promise<Provider>;
 
 /**
  * Returns the provider for a URL:
@@ -36,11 +30,10 @@ export interface Transport {
  * @throws {ValidationError} when the URL is none of these; the message does not repeat it, because it may contain a password
  */
 export async function providerFor(url: string): Promise<Provider> {
-  return await transportFor(url).provider();
+  return await loaderOf(url)();
 }
 
-/** Returns the provider for a URL, as {@linkcode providerFor} does, and the checks of its transport. */
-export function transportFor(url: string): Transport {
+function loaderOf(url: string): Load {
   const [, scheme = "", rest = ""] = /^([a-z][a-z+]*):(.*)$/s.exec(url) ?? [];
   const make = Object.hasOwn(SCHEMES, scheme) ? SCHEMES[scheme] : undefined;
   if (make) return make(rest, url);
@@ -51,11 +44,11 @@ function unusable(why: string): ValidationError {
   return new ValidationError(`Cannot use a URL: ${why}`);
 }
 
-const SCHEMES: Record<string, (rest: string, url: string) => Transport> = {
-  memory: () => ({ provider: async () => (await import("../src/providers/memory/provider.ts")).memory() }),
-  redis: (_, url) => redisTransport({ url }),
-  rediss: (_, url) => redisTransport({ url }),
-  unix: (_, url) => redisTransport({ url }),
+const SCHEMES: Record<string, (rest: string, url: string) => Load> = {
+  memory: () => async () => (await import("../src/providers/memory/provider.ts")).memory(),
+  redis: (_, url) => redis({ url }),
+  rediss: (_, url) => redis({ url }),
+  unix: (_, url) => redis({ url }),
   "redis+sentinel": (rest) => sentinels(rest),
   "rediss+sentinel": (rest) => sentinels(rest, true),
   "redis+cluster": (rest) => cluster(rest),
@@ -65,34 +58,34 @@ const SCHEMES: Record<string, (rest: string, url: string) => Transport> = {
   ipc: (rest) => {
     // as a path, `//` would be the root of the file system
     if (rest.startsWith("//")) throw unusable("ipc: has no host; give ipc: alone, or a directory as in ipc:/dev/shm");
-    return ipcTransport({ directory: rest || undefined });
+    return ipc({ directory: rest || undefined });
   },
   aws: (rest) => {
     const [region, query] = rest.split("?", 2);
     const { endpoint, ...unknown } = Object.fromEntries(new URLSearchParams(query));
     // with a misspelt `endpoint` the command would run on AWS itself
     if (Object.keys(unknown).length > 0) throw unusable("aws: takes no other parameter than ?endpoint=…");
-    return awsTransport({ region: region || undefined, endpoint });
+    return aws({ region: region || undefined, endpoint });
   },
 };
 
-function sentinels(rest: string, tls?: true): Transport {
+function sentinels(rest: string, tls?: true): Load {
   const { addresses, path, ...user } = many(rest, 26_379);
-  return redisTransport({ sentinels: addresses, name: path, tls, ...user });
+  return redis({ sentinels: addresses, name: path, tls, ...user });
 }
 
-function cluster(rest: string, tls?: true): Transport {
+function cluster(rest: string, tls?: true): Load {
   const { addresses, path, ...user } = many(rest, 6_379);
   if (path && path !== "0") throw unusable("it names a database, and a Redis Cluster has only 0");
-  return redisTransport({ cluster: addresses, tls, ...user });
+  return redis({ cluster: addresses, tls, ...user });
 }
 
-/** Returns the transport of a URL that an environment variable or a file contains. */
-function elsewhere(url: string | undefined, where: string): Transport {
+/** Returns the loader for a URL that an environment variable or a file contains. */
+function elsewhere(url: string | undefined, where: string): Load {
   const text = url?.trim() ?? "";
   if (text === "") throw unusable(`${where} contains no URL`);
   if (/^(env|file):/.test(text)) throw unusable(`${where} must contain the URL itself, not env: or file:`);
-  return transportFor(text);
+  return loaderOf(text);
 }
 
 function content(path: string): string {
@@ -103,25 +96,16 @@ function content(path: string): string {
   }
 }
 
-function redisTransport(options: RedisOptions): Transport {
-  return {
-    provider: async () => (await import("../src/providers/redis/provider.ts")).redis(options),
-    doctor: async (namespace) => (await import("../src/providers/redis/admin.ts")).redisDoctor(options, namespace),
-  };
+function redis(options: RedisOptions): Load {
+  return async () => (await import("../src/providers/redis/provider.ts")).redis(options);
 }
 
-function awsTransport(options: AwsOptions): Transport {
-  return {
-    provider: async () => (await import("../src/providers/aws/provider.ts")).aws(options),
-    doctor: async (namespace) => (await import("../src/providers/aws/admin.ts")).awsDoctor(options, namespace),
-  };
+function aws(options: AwsOptions): Load {
+  return async () => (await import("../src/providers/aws/provider.ts")).aws(options);
 }
 
-function ipcTransport(options: IpcOptions): Transport {
-  return {
-    provider: async () => (await import("../src/providers/ipc/provider.ts")).ipc(options),
-    doctor: async (namespace) => (await import("../src/providers/ipc/admin.ts")).ipcDoctor(options, namespace),
-  };
+function ipc(options: IpcOptions): Load {
+  return async () => (await import("../src/providers/ipc/provider.ts")).ipc(options);
 }
 
 /** Parses `//user:password@host:port,host:port/path`, which the class `URL` rejects because it names several hosts. */

@@ -4,7 +4,6 @@ import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { inspect } from "node:util";
 import { Bus, type BusOptions, type LogRecord, type Provider, ProviderError } from "../mod.ts";
 import { aws } from "../src/providers/aws/provider.ts";
-import { redisDoctor } from "../src/providers/redis/admin.ts";
 import { redis, type RedisOptions } from "../src/providers/redis/provider.ts";
 import { tsmq } from "./cli/run.ts";
 import { freePort } from "./support/port.ts";
@@ -89,9 +88,9 @@ describe("a secret", () => {
       };
       assertSecret(await assertRejects(() => provider.open(context), ProviderError), "the error of a sender");
       assertSecret(records, "the log");
-      const doctor = redisDoctor(options(server.port), "n");
-      assertSecret(await Array.fromAsync(doctor.checks()), "the doctor's output");
-      await doctor.close();
+      const admin = await redis(options(server.port)).admin!.open("n");
+      assertSecret(await Array.fromAsync(admin.checks()), "the doctor's output");
+      await admin.close();
     });
   }
 

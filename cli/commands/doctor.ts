@@ -1,26 +1,26 @@
 import { buildCommand } from "@stricli/core";
 import process from "node:process";
 import { Bus } from "../../mod.ts";
-import type { Check, Doctor } from "../../src/provider/admin.ts";
+import type { Admin, Check } from "../../src/provider/admin.ts";
 import { lacksPermission } from "../../src/errors.ts";
 import type { Provider } from "../../src/provider/provider.ts";
 import { textOf } from "../../src/internal/thrown.ts";
 import { print, whileRead } from "../io.ts";
 import { BUS_FLAGS, type BusFlags, URL_ARGUMENT } from "../session.ts";
-import { type Transport, transportFor } from "../urls.ts";
+import { providerFor } from "../urls.ts";
 
 interface Flags extends BusFlags {
   readonly json: boolean;
 }
 
 /** Runs the checks of the transport, then a round trip over a bus. */
-async function* checks(transport: Transport, namespace: string): AsyncGenerator<Check> {
-  let [provider, doctor, broken]: [Provider?, Doctor?, boolean?] = [];
+async function* checks(url: string, namespace: string): AsyncGenerator<Check> {
+  let [provider, admin, broken]: [Provider?, Admin?, boolean?] = [];
   try {
     // a client may need a permission when it is imported
-    provider = await transport.provider();
-    doctor = await transport.doctor?.(namespace);
-    for await (const check of doctor?.checks() ?? []) {
+    provider = await providerFor(url);
+    admin = await provider.admin?.open(namespace);
+    for await (const check of admin?.checks() ?? []) {
       broken ||= check.state === "broken";
       yield check;
     }
@@ -29,7 +29,7 @@ async function* checks(transport: Transport, namespace: string): AsyncGenerator<
     const mend = "run Deno with the permission that the message names";
     return yield { name: "runtime permission", state: "broken", detail: textOf(error), mend };
   } finally {
-    await doctor?.close();
+    await admin?.close();
   }
   if (!broken) yield await roundTrip(provider);
 }
@@ -80,7 +80,7 @@ function format({ name, state, detail, mend }: Check): string[] {
 export const command = buildCommand({
   func: ({ namespace, json }: Flags, url: string) =>
     whileRead(async () => {
-      for await (const check of checks(transportFor(url), namespace)) {
+      for await (const check of checks(url, namespace)) {
         if (check.state === "broken") process.exitCode = 1;
         for (const line of json ? [JSON.stringify(check)] : format(check)) await print(line);
       }

@@ -1,23 +1,13 @@
 import { buildCommand } from "@stricli/core";
-import { UnsupportedError } from "../../src/errors.ts";
-import { print, whileRead } from "../io.ts";
-import { BUS_FLAGS, type BusFlags, URL_ARGUMENT } from "../session.ts";
-import { transportFor } from "../urls.ts";
+import { print } from "../io.ts";
+import { BUS_FLAGS, type BusFlags, URL_ARGUMENT, withAdmin } from "../session.ts";
 
 /** The command `tsmq reap`. */
 export const command = buildCommand({
-  func: async ({ namespace }: BusFlags, url: string) => {
-    const doctor = await transportFor(url).doctor?.(namespace);
-    if (!doctor) throw new UnsupportedError("Cannot reap: on this transport nothing remains of a dead process");
-    try {
-      const all = await doctor.reap();
-      await whileRead(async () => {
-        for (const removed of all) await print(JSON.stringify({ removed }));
-      });
-    } finally {
-      await doctor.close();
-    }
-  },
+  func: ({ namespace }: BusFlags, url: string) =>
+    withAdmin(url, namespace, async (admin) => {
+      for await (const removed of admin.reap()) await print(JSON.stringify({ removed }));
+    }),
   parameters: {
     flags: BUS_FLAGS,
     aliases: { n: "namespace" },

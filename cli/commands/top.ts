@@ -1,12 +1,12 @@
 import { buildCommand } from "@stricli/core";
 import process from "node:process";
 import type { Bus } from "../../mod.ts";
-import type { Doctor } from "../../src/provider/admin.ts";
+import type { Admin } from "../../src/provider/admin.ts";
 import { printable } from "../../src/internal/printable.ts";
 import { after } from "../../src/internal/time.ts";
 import { aborted, print, printRaw } from "../io.ts";
 import { BUS_FLAGS, type BusFlags, count, number, URL_ARGUMENT, withBus } from "../session.ts";
-import { transportFor } from "../urls.ts";
+import { providerFor } from "../urls.ts";
 
 interface Flags extends BusFlags {
   readonly interval: number;
@@ -27,15 +27,15 @@ interface Row {
 /** Counts received events and samples the sizes of queues. */
 class Meter {
   #bus: Bus;
-  #doctor: Doctor | undefined;
+  #admin: Admin | undefined;
   #given: readonly string[];
   #topics = new Map<string, { seen: number; before: number }>();
   #sizes = new Map<string, number>();
   #last = performance.now();
 
-  constructor(bus: Bus, doctor: Doctor | undefined, queues: readonly string[]) {
+  constructor(bus: Bus, admin: Admin | undefined, queues: readonly string[]) {
     this.#bus = bus;
-    this.#doctor = doctor;
+    this.#admin = admin;
     this.#given = queues;
   }
 
@@ -51,7 +51,11 @@ class Meter {
   }
 
   async sample(): Promise<Row[]> {
-    const names = new Set([...this.#given, ...await this.#doctor?.queues() ?? [], ...this.#sizes.keys()]);
+    const names = new Set([
+      ...this.#given,
+      ...(await this.#admin?.queues() ?? []).map(({ name }) => name),
+      ...this.#sizes.keys(),
+    ]);
     const sizes = await Promise.all([...names].map((name) => this.#bus.queue(name).qsize()));
     const now = performance.now();
     const seconds = (now - this.#last) / 1_000;
@@ -95,10 +99,10 @@ function table(all: readonly Row[]): string {
 export const command = buildCommand({
   func: (flags: Flags, url: string, pattern?: string) =>
     withBus(url, flags, async (bus, signal) => {
-      const doctor = await transportFor(url).doctor?.(flags.namespace);
+      const admin = await (await providerFor(url)).admin?.open(flags.namespace);
       const { isTTY } = process.stdout;
       try {
-        const meter = new Meter(bus, doctor, flags.queue ?? []);
+        const meter = new Meter(bus, admin, flags.queue ?? []);
         await meter.watch(pattern ?? "*");
         for (let left = flags.count; left > 0 && !signal.aborted; left--) {
           await pause(flags.interval, signal);
@@ -107,7 +111,7 @@ export const command = buildCommand({
           else for (const row of rows) await print(JSON.stringify(row));
         }
       } finally {
-        await doctor?.close();
+        await admin?.close();
       }
     }),
   parameters: {

@@ -15,6 +15,7 @@
  *
  * @module
  */
+import { admin } from "./admin.ts";
 import { bodies } from "./bodies.ts";
 import { capacity } from "./capacity.ts";
 import { type Case, casesOf } from "./case_list.ts";
@@ -60,6 +61,7 @@ const SUBJECTS: Readonly<Record<string, Cases>> = {
   groups,
   headers,
   inspection,
+  admin,
   rpc,
   servers,
   runs,

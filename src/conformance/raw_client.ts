@@ -118,7 +118,7 @@ export async function dieHolding(
   const { options } = provider;
   try {
     await listening.promise;
-    worker.greet({ kind: "tsmq:hello", port: port2, namespace, options, connectTimeout: TIMEOUT });
+    worker.greet({ kind: "tsmq:hello", port: port2, namespace, options, origin: {}, connectTimeout: TIMEOUT });
     await held;
   } finally {
     worker.terminate();

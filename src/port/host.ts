@@ -73,6 +73,7 @@ class Host {
     const context: ReceiverContext = {
       namespace: hello.namespace,
       options: hello.options,
+      origin: hello.origin,
       connectTimeout: hello.connectTimeout,
       inbox: (body) => inflow.inbox(body),
       state: (connected, error) =>

@@ -4,7 +4,7 @@
  * @module
  */
 import type { PlainError } from "../errors.ts";
-import type { Delivery, Filter, Outcome } from "../provider/provider.ts";
+import type { BusOrigin, Delivery, Filter, Outcome } from "../provider/provider.ts";
 
 /** The worker's message to its parent when it listens. On both runtimes, messages that were posted earlier are lost. */
 export interface Listening {
@@ -17,6 +17,7 @@ export interface Hello {
   readonly port: MessagePort;
   readonly namespace: string;
   readonly options: unknown;
+  readonly origin: BusOrigin;
   readonly connectTimeout: number;
 }
 

@@ -5,6 +5,7 @@
  */
 import { BusError, ClosedError, fromPlain, ProviderError, toPlain } from "../errors.ts";
 import type { Provider } from "../provider/provider.ts";
+import { originOfBus } from "../internal/origin.ts";
 import { textOf } from "../internal/thrown.ts";
 import { backoff, RETRY } from "../internal/time.ts";
 import type { FromReceiver, Hello, ToMain, ToWorker } from "./protocol.ts";
@@ -42,6 +43,7 @@ export class Supervisor {
   up = false;
   #provider: Provider;
   #opening: Opening;
+  #origin = originOfBus();
   #events: Supervised;
   #worker: PooledWorker | undefined;
   #user: WorkerUser;
@@ -134,7 +136,8 @@ export class Supervisor {
         this.#receive(event.data as ToMain[], port1, started);
       };
       const { options } = this.#provider;
-      worker.greet({ kind: "tsmq:hello", port: port2, namespace, options, connectTimeout });
+      const origin = this.#origin;
+      worker.greet({ kind: "tsmq:hello", port: port2, namespace, options, origin, connectTimeout });
       await started.promise;
       return this.#worker === worker;
     } catch (error) {

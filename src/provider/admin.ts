@@ -1,9 +1,44 @@
 /**
- * The interface between the command line and a transport: checks of the transport, and the remains of dead buses. Types only. A
- * provider implements it in its `admin.ts`, which only the command line imports.
+ * The interface between a transport and those who look into it, the command line and the dashboard: checks, the contents of a namespace,
+ * and the remains of dead buses. Types only. A provider implements it in its `admin.ts`, which is loaded when it is first asked for.
  *
  * @module
  */
+import type { BusOrigin } from "../internal/origin.ts";
+import type { QueueStats } from "./parts.ts";
+
+export type { BusOrigin };
+
+/** The part of a provider that opens its {@linkcode Admin}. */
+export interface AdminOpener {
+  /** Opens the admin of a namespace. It needs no bus. */
+  open(namespace: string): Promise<Admin>;
+}
+
+/**
+ * Examines a transport and lists what one namespace contains. A list is `undefined` if the transport cannot give it, and a field is absent
+ * if the transport does not know it. All names come from the wire.
+ */
+export interface Admin {
+  /** Runs the checks one after the other. After a broken one it skips those that depend on it. */
+  checks(): AsyncIterable<Check>;
+  /** Lists the queues. A queue without items may be absent, and so may one whose name is stored as a hash. */
+  queues(): Promise<readonly QueueInfo[] | undefined>;
+  /** Lists the topics and patterns that have subscribers. Servers subscribe to the topics of their functions. */
+  topics(): Promise<readonly TopicInfo[] | undefined>;
+  /** Lists the functions that have registered servers. */
+  functions(): Promise<readonly FunctionInfo[] | undefined>;
+  /** Lists the groups, whether they have members or not. */
+  groups(): Promise<readonly GroupInfo[] | undefined>;
+  /** Lists the buses that are up. Those of PyMQ may be absent. */
+  buses(): Promise<readonly BusInfo[] | undefined>;
+  /** Lists the remains of dead buses that `reap` would remove, one line each. */
+  leftovers(): Promise<readonly string[]>;
+  /** Removes the remains of dead buses. Yields one line for each removed thing. */
+  reap(): AsyncIterable<string>;
+  /** Closes the connections. */
+  close(): Promise<void>;
+}
 
 /** The result of one check. */
 export interface Check {
@@ -17,14 +52,44 @@ export interface Check {
   readonly mend?: string;
 }
 
-/** Examines a transport for one namespace, without a bus. */
-export interface Doctor {
-  /** Runs the checks one after the other. After a broken one it skips those that depend on it. */
-  checks(): AsyncIterable<Check>;
-  /** Removes the remains of dead buses. Resolves with one line for each removed thing. */
-  reap(): Promise<string[]>;
-  /** Returns the names of the queues that have items; undefined if the transport cannot list them. */
-  queues(): Promise<string[] | undefined>;
-  /** Closes the doctor's connections. */
-  close(): Promise<void>;
+/** A queue and the numbers of its items. */
+export interface QueueInfo extends QueueStats {
+  /** The name of the queue. */
+  readonly name: string;
+}
+
+/** A topic or a pattern that has subscribers. */
+export interface TopicInfo {
+  /** The topic, or the glob. */
+  readonly name: string;
+  /** Whether it is a glob. */
+  readonly pattern: boolean;
+  /** The number of buses that subscribe to it. */
+  readonly subscribers?: number;
+}
+
+/** A function that has registered servers. */
+export interface FunctionInfo {
+  /** The name of the function. */
+  readonly name: string;
+  /** The ids of the buses that serve it, as in {@linkcode BusInfo.id}. */
+  readonly servers: readonly string[];
+}
+
+/** A group: a queue that stores the events of a topic. */
+export interface GroupInfo {
+  /** The topic, or the glob. */
+  readonly target: string;
+  /** Whether the target is a glob. */
+  readonly pattern: boolean;
+  /** The name of the group. */
+  readonly group: string;
+  /** The name of its queue. */
+  readonly queue: string;
+}
+
+/** A bus that is up. */
+export interface BusInfo extends BusOrigin {
+  /** A short id, unique among the buses of the namespace. */
+  readonly id: string;
 }

@@ -4,6 +4,7 @@
  * @module
  */
 import { glob } from "./glob.ts";
+import type { GroupInfo } from "./admin.ts";
 import type { TopicFilter } from "./parts.ts";
 
 /** Separates the topic from the queue. No topic contains it. */
@@ -12,6 +13,24 @@ const SEPARATOR = "\0";
 /** Returns the text of a binding. */
 export function writeBinding({ topic, pattern }: TopicFilter, queue: string): string {
   return `${pattern ? "*" : "="}${topic}${SEPARATOR}${queue}`;
+}
+
+/** Reads the text of a binding. Returns undefined for any other text. */
+function readBinding(binding: string): (TopicFilter & { readonly queue: string }) | undefined {
+  const at = binding.indexOf(SEPARATOR);
+  const [topic, queue] = [binding.slice(1, at), binding.slice(at + 1)];
+  if (at < 2 || queue === "" || !/^[=*]/.test(binding)) return undefined;
+  return { topic, pattern: binding[0] === "*", queue };
+}
+
+/** Describes the groups to which the texts of bindings belong. Other texts are ignored. */
+export function groupsOf(bindings: Iterable<string>): GroupInfo[] {
+  return [...bindings].flatMap((binding) => {
+    const { topic: target, pattern, queue } = readBinding(binding) ?? { topic: "", pattern: false, queue: "" };
+    // a group's queue is `<target>@<group>`
+    if (!queue.startsWith(`${target}@`) || target === "") return [];
+    return [{ target, pattern, group: queue.slice(target.length + 1), queue }];
+  });
 }
 
 /** A queue that is bound to a pattern. */
@@ -29,12 +48,11 @@ export class BoundQueues {
   constructor(bindings: Iterable<string>, before?: BoundQueues) {
     const compiled = before ? before.#patterns : new Map<string, BoundPattern>();
     for (const binding of bindings) {
-      const at = binding.indexOf(SEPARATOR);
-      const [topic, queue] = [binding.slice(1, at), binding.slice(at + 1)];
-      if (at < 2 || queue === "") continue;
-      if (binding[0] === "=") this.#topics.set(topic, [...this.#topics.get(topic) ?? [], queue]);
-      if (binding[0] !== "*") continue;
-      this.#patterns.set(binding, compiled.get(binding) ?? { matches: glob(topic), queue });
+      const read = readBinding(binding);
+      if (!read) continue;
+      const { topic, pattern, queue } = read;
+      if (pattern) this.#patterns.set(binding, compiled.get(binding) ?? { matches: glob(topic), queue });
+      else this.#topics.set(topic, [...this.#topics.get(topic) ?? [], queue]);
     }
   }
 

@@ -16,8 +16,10 @@
  * @module
  */
 
+import type { AdminOpener, BusOrigin } from "./admin.ts";
 import type { AskHandler, Binder, QueueInspector, QueuePeeker, ReplyQueues, TopicFilter, Waker } from "./parts.ts";
 
+export type * from "./admin.ts";
 export type * from "./parts.ts";
 
 /** The capabilities of a transport. The conformance kit checks each claim. */
@@ -77,6 +79,8 @@ export interface Provider {
   open(context: SenderContext): Promise<Sender>;
   /** Optional part that answers the questions of the receiver (`context.ask`), for example for credentials that a function returns. */
   readonly askHandler?: AskHandler;
+  /** Optional part that lists what a namespace contains, for the command line and the dashboard. */
+  readonly admin?: AdminOpener;
 }
 
 /** The functions and settings that the core passes to {@linkcode Provider.open}. */
@@ -186,6 +190,8 @@ export interface ReceiverContext {
   readonly namespace: string;
   /** {@linkcode Provider.options}, cloned. */
   readonly options: unknown;
+  /** The program, machine and time of the bus's opening, for `Admin.buses`. */
+  readonly origin: BusOrigin;
   /** Milliseconds that opening may take. */
   readonly connectTimeout: number;
   /** Passes a message that was posted to this receiver's inbox to the core. Synchronous, cheap, never throws. */

@@ -5,7 +5,7 @@ import { share } from "../support/share.ts";
 import { kit } from "./run.ts";
 
 /** The subjects that depend on several nodes. The others run with one server. */
-const ROOMS = /^(claims|pubsub|queues|leases|consumers|prefetch|groups|inspection|rpc|runs|multi): /;
+const ROOMS = /^(claims|pubsub|queues|leases|consumers|prefetch|groups|inspection|admin|rpc|runs|multi): /;
 
 describe("conformance of a Redis Cluster", () => {
   let cluster: RedisGroup;

@@ -2,6 +2,7 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { readFileSync } from "node:fs";
+import process from "node:process";
 import { Bus } from "../../mod.ts";
 import { BusError } from "../../src/errors.ts";
 import type { Case } from "../../src/conformance/mod.ts";
@@ -47,6 +48,25 @@ describe("the ACL user of docs/redis.md", () => {
     assertEquals(refused.code, "denied");
     await server.run("acl", "setuser", "shop", "&__eventbus:shop:orders.*");
     await bus.subscribe("orders.*", () => {}, { pattern: true }).ready;
+  });
+
+  it("may look into its namespace, with the rules for that", async () => {
+    const more = /\*\*To look into a namespace\*\* [^]*?needs `(.*?)`/.exec(PAGE)![1]!.replaceAll("'", "").split(" ");
+    const provider = await user("looker", [...RULES, ...more]);
+    await using bus = await Bus.open(provider, { namespace: "shop" });
+    await bus.queue("seen").put(1);
+    await bus.expose("seen", () => {});
+    const admin = await provider.admin!.open("shop");
+    try {
+      const [buses, functions] = [await admin.buses(), await admin.functions()];
+      assertEquals(buses?.map(({ pid }) => pid), [process.pid]);
+      assertEquals(functions, [{ name: "seen", servers: [buses![0]!.id] }]);
+      assertEquals(await admin.queues(), [{ name: "seen", waiting: 1, leased: 0, delayed: 0 }]);
+      assertEquals(await admin.topics(), [{ name: "seen", pattern: false, subscribers: 1 }]);
+      await bus.queue("seen").free();
+    } finally {
+      await admin.close();
+    }
   });
 
   it("may do nothing in another namespace", async () => {

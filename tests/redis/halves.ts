@@ -105,6 +105,7 @@ export async function open(options: RedisOptions, opening: Opening = {}): Promis
     namespace,
     options: structuredClone(received.options),
     connectTimeout,
+    origin: {},
     inbox: (body) => inbox.push(body),
     state: (connected) => said.push(connected ? "up" : "down"),
     gap: () => said.push("gap"),

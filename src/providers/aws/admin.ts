@@ -1,94 +1,116 @@
 /**
- * The checks of `tsmq doctor` for SNS and SQS. The doctor creates one queue and one topic, and deletes both. If it dies before that, the
- * queue's lease expires, and any bus deletes it.
+ * Lists what a namespace contains in SNS and SQS, for the command line and the dashboard. Each list makes several requests, and one for
+ * each queue or bus.
  *
  * @module
  */
-import {
-  CreateTopicCommand,
-  DeleteTopicCommand,
-  ListSubscriptionsByTopicCommand,
-  ListSubscriptionsCommand,
-  ListTagsForResourceCommand,
-  PublishBatchCommand,
-  SubscribeCommand,
-  UnsubscribeCommand,
-} from "@aws-sdk/client-sns";
-import {
-  ChangeMessageVisibilityBatchCommand,
-  CreateQueueCommand,
-  DeleteMessageBatchCommand,
-  DeleteQueueCommand,
-  GetQueueAttributesCommand,
-  GetQueueUrlCommand,
-  ListQueuesCommand,
-  ListQueueTagsCommand,
-  ReceiveMessageCommand,
-  SendMessageBatchCommand,
-  SetQueueAttributesCommand,
-  TagQueueCommand,
-} from "@aws-sdk/client-sqs";
-import type { Check, Doctor } from "../../provider/admin.ts";
-import { BusError } from "../../errors.ts";
-import { textOf } from "../../internal/thrown.ts";
-import { AwsClient, type HttpOptions, REPEATABLE } from "./client.ts";
+import type { Admin, BusInfo, Check, FunctionInfo, GroupInfo, QueueInfo, TopicInfo } from "../../provider/admin.ts";
+import { checkService } from "./checks.ts";
+import { type AskCredentials, AwsClient } from "./client.ts";
+import { busQueues, cleanUpAll, deadQueues, idleTopics, queuesWith, subscriptions } from "./cleanup.ts";
 import { toBusError } from "./errors.ts";
-import { TOPIC_TAG } from "./topics.ts";
-import { deadQueues, idleTopics } from "./cleanup.ts";
-import { Names } from "./names.ts";
-import { type AwsOptions, parseOptions } from "./options.ts";
-import { type Arns, arnsOf, nameOf } from "./arns.ts";
-import { LEASE_TAG } from "./registry.ts";
-import { cleanUpAll } from "./cleanup.ts";
+import { Names, ownedByBus, topicOfRegistry } from "./names.ts";
+import { nameOf } from "./arns.ts";
+import { readOrigin } from "./origin_tag.ts";
+import { countItems } from "./queues.ts";
+import { LEASE_TAG, tagsOf } from "./registry.ts";
+import type { Settings } from "./options.ts";
 
 /** Milliseconds that a request may take, with all its attempts. */
 const TIMEOUT = 10_000;
-/** Milliseconds of the lease of the doctor's queue, for the case that the doctor cannot delete it. */
-const LIFE = 60_000;
+/** The number of queues that are asked at once. */
+const PARALLEL = 16;
+/** The number of characters of the id of a bus. They do not reveal its inbox. */
+const ID_LENGTH = 8;
 
-/** Returns a doctor for a bus of `aws(options)`. Without a key in the options, the SDK finds one. */
-export function awsDoctor(options: AwsOptions, namespace: string): Doctor {
-  return new AwsDoctor(options, namespace);
-}
-
-/** An action that a bus needs, tried on the doctor's queue and topic. */
-type Action = readonly [name: string, attempt: (http: HttpOptions) => Promise<unknown>];
-
-class AwsDoctor implements Doctor {
+/** Lists what a namespace contains. */
+export class AwsAdmin implements Admin {
   #client: AwsClient;
   #names: Names;
 
-  constructor(options: AwsOptions, namespace: string) {
-    const { credentials } = options;
-    const ask = () => typeof credentials === "function" ? Promise.resolve(credentials()) : Promise.reject();
-    this.#client = new AwsClient(parseOptions(options), ask, TIMEOUT);
+  /** Prepares the admin of a namespace. It makes no request. */
+  constructor(settings: Settings, ask: AskCredentials, namespace: string) {
+    this.#client = new AwsClient(settings, ask, TIMEOUT);
     this.#names = new Names(namespace);
   }
 
-  async *checks(): AsyncGenerator<Check> {
-    const first = await this.#first();
-    yield first;
-    if (first.state === "broken") return;
-    const refused = [];
-    for await (const check of this.#actions()) {
-      refused.push(check);
-      yield check;
-    }
-    if (refused.length === 0) yield { name: "permissions", state: "ok", detail: "every action of a bus is allowed" };
-    yield await this.#leftovers();
+  checks(): AsyncIterable<Check> {
+    return checkService(this.#client, this.#names, () => this.leftovers());
   }
 
-  queues(): Promise<undefined> {
-    return Promise.resolve(undefined);
+  /** Lists queues, also those without items. The namespace `global` has no prefix: its list contains all queues of the account. */
+  queues(): Promise<QueueInfo[]> {
+    return this.#try("list queues", async () => {
+      const urls = await queuesWith(this.#client, this.#names.prefix);
+      const named = urls.flatMap((url) => {
+        const name = this.#names.queueOf(nameOf(url));
+        return name === undefined ? [] : [{ url, name }];
+      });
+      return await inParallel(named, async ({ url, name }) => ({ name, ...await countItems(this.#client, url, name) }));
+    });
   }
 
-  async reap(): Promise<string[]> {
-    try {
-      const { queues, topics } = await cleanUpAll(this.#client, this.#names);
-      return [...queues.map((name) => `queue ${name}`), ...topics.map((name) => `topic ${name}`)];
-    } catch (error) {
-      throw toBusError("reap", error);
-    }
+  /** Lists topics. A bus with a pattern subscribes to the topic of all events, which is listed as `*`. */
+  topics(): Promise<TopicInfo[]> {
+    return this.#try("list topics", async () => {
+      const found = await this.#subscribed();
+      return [...found].flatMap(([topic, queues]): TopicInfo[] => {
+        const subscribers = [...queues].filter(ownedByBus).length;
+        if (subscribers === 0 || topicOfRegistry(topic) !== undefined) return [];
+        if (topic === this.#names.all) return [{ name: "*", pattern: true, subscribers }];
+        const name = this.#names.topicOf(topic);
+        return name === undefined ? [] : [{ name, pattern: false, subscribers }];
+      });
+    });
+  }
+
+  functions(): Promise<FunctionInfo[]> {
+    return this.#try("list functions", async () => {
+      const [subscribed, buses] = await Promise.all([this.#subscribed(), this.#buses()]);
+      const up = new Set(buses.map(({ id }) => id));
+      return [...subscribed].flatMap(([topic, queues]) => {
+        const served = topicOfRegistry(topic);
+        const name = served === undefined ? undefined : this.#names.topicOf(served);
+        const servers = [...queues].filter(ownedByBus).map(busId).filter((id) => up.has(id));
+        return name === undefined || servers.length === 0 ? [] : [{ name, servers }];
+      });
+    });
+  }
+
+  groups(): Promise<GroupInfo[]> {
+    return this.#try("list groups", async () => {
+      const found = [...await this.#subscribed()].flatMap(([topic, queues]) =>
+        [...queues].map((queue) => ({ topic, queue: this.#names.queueOf(queue) ?? "" }))
+      );
+      return found.flatMap(({ topic, queue }) => {
+        // a group's queue is `<target>@<group>`, and no group contains an @
+        const [target, group] = [queue.slice(0, queue.lastIndexOf("@")), queue.slice(queue.lastIndexOf("@") + 1)];
+        const pattern = topic === this.#names.all;
+        if (target === "" || group === "" || !(pattern || topic === this.#names.topic(target))) return [];
+        return [{ target, pattern, group, queue }];
+      });
+    });
+  }
+
+  buses(): Promise<BusInfo[]> {
+    return this.#try("list buses", () => this.#buses());
+  }
+
+  leftovers(): Promise<string[]> {
+    return this.#try("list the remains of dead buses", async () => {
+      const dead = await Array.fromAsync(deadQueues(this.#client, this.#names));
+      const idle = await Array.fromAsync(idleTopics(this.#client, this.#names));
+      return [
+        ...dead.map((url) => `queue ${nameOf(url)}`),
+        ...new Set(idle.map(({ topicArn }) => `topic ${nameOf(topicArn)}`)),
+      ];
+    });
+  }
+
+  async *reap(): AsyncGenerator<string> {
+    const { queues, topics } = await this.#try("reap", () => cleanUpAll(this.#client, this.#names));
+    for (const name of queues) yield `queue ${name}`;
+    for (const name of topics) yield `topic ${name}`;
   }
 
   close(): Promise<void> {
@@ -96,239 +118,45 @@ class AwsDoctor implements Doctor {
     return Promise.resolve();
   }
 
-  /** Makes a first request, which checks the address, the region and the key. */
-  async #first(): Promise<Check> {
-    const start = performance.now();
+  async #buses(): Promise<BusInfo[]> {
+    const urls = await busQueues(this.#client, this.#names);
+    const found = await inParallel(urls, async (url) => ({ url, tags: await tagsOf(this.#client, url) }));
+    return found.filter(({ tags }) => Number(tags[LEASE_TAG]) > Date.now())
+      .map(({ url, tags }) => ({ id: busId(nameOf(url)), ...readOrigin(tags) }));
+  }
+
+  /** Returns the SNS topics of the namespace that have subscriptions, each with the names of the subscribed queues. */
+  async #subscribed(): Promise<Map<string, Set<string>>> {
+    const found = new Map<string, Set<string>>();
+    for await (const { topicArn, endpoint } of subscriptions(this.#client)) {
+      const topic = nameOf(topicArn);
+      if (!this.#names.ownsTopic(topic)) continue;
+      found.set(topic, (found.get(topic) ?? new Set()).add(nameOf(endpoint)));
+    }
+    return found;
+  }
+
+  async #try<T>(doing: string, run: () => Promise<T>): Promise<T> {
     try {
-      const region = await this.#client.sqs.config.region();
-      await this.#do(
-        "sqs:ListQueues",
-        (http) => this.#client.sqs.send(new ListQueuesCommand({ QueueNamePrefix: this.#names.busPrefix }), http),
-      );
-      const took = Math.round(performance.now() - start);
-      return { name: "service", state: "ok", detail: `SQS in ${region} answered in ${took} ms` };
+      return await run();
     } catch (error) {
-      // a valid key may lack the permission for this list
-      if (denied(error) && /not authorized|AccessDenied/i.test(error.message)) return refusal("sqs:ListQueues", error);
-      return unreachable(error as Error);
-    }
-  }
-
-  async *#actions(): AsyncGenerator<Check> {
-    const scratch = new Scratch(this.#client, this.#names);
-    try {
-      for (const [name, attempt] of scratch.actions) {
-        try {
-          await this.#do(name, attempt);
-        } catch (error) {
-          yield refusal(name, error as Error);
-          // without the queue or the topic the rest cannot be tried
-          if (/Create(Queue|Topic)$|GetQueueAttributes$/.test(name)) return;
-        }
-      }
-    } finally {
-      for (const [name, attempt] of scratch.cleaning) await this.#do(name, attempt).catch(() => {});
-    }
-  }
-
-  async #leftovers(): Promise<Check> {
-    const name = "leftovers";
-    try {
-      const dead = (await Array.fromAsync(deadQueues(this.#client, this.#names))).map(nameOf);
-      const idle = (await Array.fromAsync(idleTopics(this.#client, this.#names))).map(({ topicArn }) =>
-        nameOf(topicArn)
-      );
-      if (dead.length + idle.length === 0) {
-        return { name, state: "ok", detail: "no queues of dead buses and no unused topics" };
-      }
-      const counted = [`${dead.length} queue(s) of buses that died`, `${idle.length} unused topic(s)`];
-      const detail = `${counted.join(", ")}: ${[...dead.slice(0, 3), ...idle.slice(0, 3)].join(", ")}`;
-      return { name, state: "risk", detail, mend: "tsmq reap deletes them" };
-    } catch (error) {
-      return { name, state: "ok", detail: `cannot check: ${textOf(error)}` };
-    }
-  }
-
-  async #do<O>(action: string, run: (http: HttpOptions) => Promise<O>): Promise<O> {
-    try {
-      return await this.#client.call(action, run, REPEATABLE);
-    } catch (error) {
-      throw toBusError(`perform ${action}`, error);
+      throw toBusError(doing, error);
     }
   }
 }
 
-/** A queue and a topic on which the doctor tries every action once. */
-class Scratch {
-  #arns: Arns | undefined;
-  readonly #client: AwsClient;
-  readonly #queue: string;
-  readonly #topic: string;
-  #url: string | undefined;
-  #topicArn: string | undefined;
-  #subscription: string | undefined;
-  #receipt = "none";
-
-  constructor(client: AwsClient, names: Names) {
-    this.#client = client;
-    this.#queue = names.bus();
-    this.#topic = names.topic(`doctor-${crypto.randomUUID()}`);
-  }
-
-  get actions(): Action[] {
-    const { sns, sqs } = this.#client;
-    const entry = () => ({ Id: "0", ReceiptHandle: this.#receipt });
-    return [
-      ["sqs:CreateQueue", async (http) => {
-        const tags = { [LEASE_TAG]: String(Date.now() + LIFE) };
-        const made = await sqs.send(new CreateQueueCommand({ QueueName: this.#queue, tags }), http);
-        this.#url = made.QueueUrl;
-      }],
-      ["sqs:GetQueueAttributes", async (http) => {
-        const command = new GetQueueAttributesCommand({ QueueUrl: this.#url, AttributeNames: ["QueueArn"] });
-        this.#arns = arnsOf((await sqs.send(command, http)).Attributes!.QueueArn!, this.#url!);
-      }],
-      ["sqs:GetQueueUrl", (http) => sqs.send(new GetQueueUrlCommand({ QueueName: this.#queue }), http)],
-      [
-        "sqs:SetQueueAttributes",
-        (http) =>
-          sqs.send(
-            new SetQueueAttributesCommand({ QueueUrl: this.#url, Attributes: { VisibilityTimeout: "5" } }),
-            http,
-          ),
-      ],
-      [
-        "sqs:TagQueue",
-        (http) =>
-          sqs.send(
-            new TagQueueCommand({ QueueUrl: this.#url, Tags: { [LEASE_TAG]: String(Date.now() + LIFE) } }),
-            http,
-          ),
-      ],
-      ["sqs:ListQueueTags", (http) => sqs.send(new ListQueueTagsCommand({ QueueUrl: this.#url }), http)],
-      [
-        "sqs:SendMessage",
-        (http) =>
-          sqs.send(
-            new SendMessageBatchCommand({ QueueUrl: this.#url, Entries: [{ Id: "0", MessageBody: "doctor" }] }),
-            http,
-          ),
-      ],
-      ["sqs:ReceiveMessage", async (http) => {
-        const command = new ReceiveMessageCommand({ QueueUrl: this.#url, WaitTimeSeconds: 1 });
-        this.#receipt = (await sqs.send(command, http)).Messages?.[0]?.ReceiptHandle ?? "none";
-      }],
-      ["sqs:ChangeMessageVisibility", (http) =>
-        sqs.send(
-          new ChangeMessageVisibilityBatchCommand({
-            QueueUrl: this.#url,
-            Entries: [{ ...entry(), VisibilityTimeout: 5 }],
-          }),
-          http,
-        )],
-      [
-        "sqs:DeleteMessage",
-        (http) => sqs.send(new DeleteMessageBatchCommand({ QueueUrl: this.#url, Entries: [entry()] }), http),
-      ],
-      ["sns:CreateTopic", async (http) => {
-        const command = new CreateTopicCommand({ Name: this.#topic, Tags: [TOPIC_TAG] });
-        this.#topicArn = (await sns.send(command, http)).TopicArn;
-      }],
-      [
-        "sns:ListTagsForResource",
-        (http) => sns.send(new ListTagsForResourceCommand({ ResourceArn: this.#topicArn }), http),
-      ],
-      ["sns:Subscribe", async (http) => {
-        const Endpoint = this.#arns!.queueArn + this.#queue;
-        const command = new SubscribeCommand({
-          TopicArn: this.#topicArn,
-          Protocol: "sqs",
-          Endpoint,
-          ReturnSubscriptionArn: true,
-        });
-        this.#subscription = (await sns.send(command, http)).SubscriptionArn;
-      }],
-      [
-        "sns:ListSubscriptionsByTopic",
-        (http) => sns.send(new ListSubscriptionsByTopicCommand({ TopicArn: this.#topicArn }), http),
-      ],
-      ["sns:ListSubscriptions", (http) => sns.send(new ListSubscriptionsCommand({}), http)],
-      ["sns:Publish", (http) =>
-        sns.send(
-          new PublishBatchCommand({
-            TopicArn: this.#topicArn,
-            PublishBatchRequestEntries: [{ Id: "0", Message: "doctor" }],
-          }),
-          http,
-        )],
-      ["sns:Unsubscribe", (http) => this.#unsubscribe(http)],
-      ["sns:DeleteTopic", (http) => this.#deleteTopic(http)],
-      ["sqs:DeleteQueue", (http) => this.#deleteQueue(http)],
-    ];
-  }
-
-  /** The actions that clean up. They run even if an earlier action failed, and skip queues and topics that do not exist. */
-  get cleaning(): Action[] {
-    return this.actions.slice(-3);
-  }
-
-  async #unsubscribe(http: HttpOptions): Promise<void> {
-    if (!this.#subscription) return;
-    await this.#client.sns.send(new UnsubscribeCommand({ SubscriptionArn: this.#subscription }), http);
-    this.#subscription = undefined;
-  }
-
-  async #deleteTopic(http: HttpOptions): Promise<void> {
-    if (!this.#topicArn) return;
-    await this.#client.sns.send(new DeleteTopicCommand({ TopicArn: this.#topicArn }), http);
-    this.#topicArn = undefined;
-  }
-
-  async #deleteQueue(http: HttpOptions): Promise<void> {
-    if (!this.#url) return;
-    await this.#client.sqs.send(new DeleteQueueCommand({ QueueUrl: this.#url }), http);
-    this.#url = undefined;
-  }
+/** Returns the id of the bus that has this queue. */
+function busId(queue: string): string {
+  return queue.slice(queue.lastIndexOf("-") + 1).slice(0, ID_LENGTH);
 }
 
-function denied(error: unknown): error is BusError {
-  return error instanceof BusError && error.code === "denied";
-}
-
-function refusal(action: string, error: Error): Check {
-  const mend = denied(error)
-    ? `allow ${action} to this user or role: the policy in docs/aws.md`
-    : "see the message; the service may be at a quota, or an emulator that lacks this";
-  return { name: `may ${action}`, state: "broken", detail: error.message, mend };
-}
-
-/** The advice for a first request that failed. */
-const CONNECTING: readonly (readonly [RegExp, string, string])[] = [
-  [/--allow-(\w+)/, "runtime permission", "run Deno with the permission that it names"],
-  [/region/i, "region", "name it in the URL, aws:eu-central-1, or set AWS_REGION"],
-  [
-    /CredentialsProviderError|Could not load credentials|MissingAuthenticationToken/i,
-    "credentials",
-    "no credentials were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give the machine a role",
-  ],
-  [/Expired/i, "credentials", "the credentials have expired: get new ones (aws sso login, a fresh session token)"],
-  [
-    /InvalidClientTokenId|UnrecognizedClient|InvalidAccessKeyId|AuthFailure/i,
-    "credentials",
-    "AWS does not know this access key: check that it is active, and that it belongs to this account and partition",
-  ],
-  [/SignatureDoesNotMatch|InvalidSignature/i, "credentials", "wrong secret key, or this machine's clock is wrong"],
-  [/ENOTFOUND|EAI_AGAIN|getaddrinfo/i, "endpoint", "the host does not exist: check the region, the endpoint and DNS"],
-  [/ECONNREFUSED/, "endpoint", "no server listens there: start the emulator, or remove the endpoint from the URL"],
-  [
-    /no answer|timed? ?out|ETIMEDOUT/i,
-    "endpoint",
-    "no answer: check that this network can reach AWS (proxy, VPC endpoint)",
-  ],
-];
-
-function unreachable(error: Error): Check {
-  const known = CONNECTING.find(([pattern]) => pattern.test(error.message));
-  const [, name, mend] = known ?? [undefined, "service", "see the message"];
-  return { name, state: "broken", detail: error.message, mend };
+/** Maps items by requests, of which a limited number runs at once. */
+async function inParallel<T, O>(items: readonly T[], run: (item: T) => Promise<O>): Promise<O[]> {
+  const results: O[] = [];
+  let next = 0;
+  const work = async () => {
+    for (let i = next++; i < items.length; i = next++) results[i] = await run(items[i]!);
+  };
+  await Promise.all(Array.from({ length: Math.min(PARALLEL, items.length) }, work));
+  return results;
 }

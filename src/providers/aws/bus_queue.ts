@@ -10,10 +10,12 @@ import {
   SetQueueAttributesCommand,
   TagQueueCommand,
 } from "@aws-sdk/client-sqs";
+import type { BusOrigin } from "../../provider/admin.ts";
 import { backoff, pause, RETRY } from "../../internal/time.ts";
 import { type AwsClient, REPEATABLE, retryNewQueue } from "./client.ts";
 import { noQueue } from "./errors.ts";
 import { type Arns, arnsOf } from "./arns.ts";
+import { writeOrigin } from "./origin_tag.ts";
 import { LEASE_TAG } from "./registry.ts";
 
 /** Seconds until SQS redelivers a message that was not deleted, for example because the connection broke. */
@@ -29,6 +31,7 @@ export class BusQueue {
   arns!: Arns;
   readonly #client: AwsClient;
   readonly #lease: number;
+  readonly #origin: BusOrigin;
   readonly #topics = new Set<string>();
   readonly #fault: (error: unknown) => void;
   readonly #closing = new AbortController();
@@ -40,7 +43,14 @@ export class BusQueue {
   #next: Promise<void> | undefined;
 
   /** Prepares a queue with this name, and a lease in milliseconds. `fault` receives the error of each failed renewal. */
-  constructor(client: AwsClient, name: string, lease: number, fault: (error: unknown) => void) {
+  constructor(
+    client: AwsClient,
+    name: string,
+    lease: number,
+    origin: BusOrigin,
+    fault: (error: unknown) => void,
+  ) {
+    this.#origin = origin;
     this.#client = client;
     this.name = name;
     this.#lease = lease;
@@ -65,7 +75,7 @@ export class BusQueue {
         new CreateQueueCommand({
           QueueName: this.name,
           Attributes: { VisibilityTimeout: String(VISIBILITY) },
-          tags: this.#tags(),
+          tags: { ...this.#tags(), ...writeOrigin(this.#origin) },
         }),
         http,
       ), options);

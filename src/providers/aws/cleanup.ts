@@ -142,15 +142,20 @@ async function hasNoQueue(client: AwsClient, QueueName: string): Promise<boolean
   }
 }
 
-/** Lists the URLs of the queues that buses created for themselves. */
-async function busQueues(client: AwsClient, names: Names | undefined): Promise<string[]> {
-  const QueueNamePrefix = names?.busPrefix ?? BUS_PREFIX;
+/** Lists the URLs of the queues whose names have this prefix. */
+export async function queuesWith(client: AwsClient, prefix: string): Promise<string[]> {
   const list = (NextToken?: string) => {
-    const command = new ListQueuesCommand({ QueueNamePrefix, MaxResults: 1_000, NextToken });
+    const command = new ListQueuesCommand({ QueueNamePrefix: prefix || undefined, MaxResults: 1_000, NextToken });
     return client.call("list queues", (http) => client.sqs.send(command, http), REPEATABLE);
   };
   const urls: string[] = [];
   for await (const { QueueUrls = [] } of pages(list)) urls.push(...QueueUrls);
+  return urls;
+}
+
+/** Lists the URLs of the queues that buses created for themselves. */
+export async function busQueues(client: AwsClient, names: Names | undefined): Promise<string[]> {
+  const urls = await queuesWith(client, names?.busPrefix ?? BUS_PREFIX);
   return urls.filter((url) => names ? names.ownsBus(nameOf(url)) : ownedByBus(nameOf(url)));
 }
 

@@ -49,18 +49,19 @@ export class Names {
   readonly all: string;
   /** The prefix of the names of the queues that the buses of this namespace create for themselves. */
   readonly busPrefix: string;
-  readonly #prefix: string;
+  /** The prefix of the names of topics and queues; empty for PyMQ's namespace. */
+  readonly prefix: string;
 
   /** Prepares the names of this namespace. */
   constructor(namespace: string) {
-    this.#prefix = namespace === PYMQ_NAMESPACE ? "" : `${NAMESPACE}${shorten(strict(namespace), 100)}${NAMESPACE}`;
-    this.all = this.#prefix + ALL;
+    this.prefix = namespace === PYMQ_NAMESPACE ? "" : `${NAMESPACE}${shorten(strict(namespace), 100)}${NAMESPACE}`;
+    this.all = this.prefix + ALL;
     this.busPrefix = `${BUS_PREFIX}${shorten(escapeName(namespace), BUS_NAMESPACE_LENGTH)}-`;
   }
 
   /** Returns the name of the SNS topic of a topic. */
   topic(topic: string): string {
-    return shorten(this.#prefix + escapeName(topic), TOPIC_LENGTH - REGISTRY.length);
+    return shorten(this.prefix + escapeName(topic), TOPIC_LENGTH - REGISTRY.length);
   }
 
   /** Returns the name of the registry topic of a function. Nothing is published to it: its subscriptions are the function's servers. */
@@ -72,13 +73,26 @@ export class Names {
   queue(queue: string): string {
     const fifo = queue.length > FIFO.length && queue.endsWith(FIFO);
     const stem = fifo ? queue.slice(0, -FIFO.length) : queue;
-    const name = shorten(this.#prefix + escapeName(stem), fifo ? QUEUE_LENGTH - FIFO.length : QUEUE_LENGTH);
+    const name = shorten(this.prefix + escapeName(stem), fifo ? QUEUE_LENGTH - FIFO.length : QUEUE_LENGTH);
     return (name.startsWith(BUS_PREFIX) ? shorten(escapeFirst(name), 75) : name) + (fifo ? FIFO : "");
+  }
+
+  /** Returns the named queue that has this SQS queue; undefined if it belongs to another namespace or to a bus, or if its name is a hash. */
+  queueOf(name: string): string | undefined {
+    if (!this.ownsTopic(name) || ownedByBus(name)) return undefined;
+    const fifo = keepsOrder(name);
+    const stem = unescapeName(name.slice(this.prefix.length, fifo ? -FIFO.length : undefined));
+    return stem && fifo ? stem + FIFO : stem || undefined;
+  }
+
+  /** Returns the topic that has this SNS topic; undefined if it belongs to another namespace, or if its name is a hash. */
+  topicOf(name: string): string | undefined {
+    return this.ownsTopic(name) ? unescapeName(name.slice(this.prefix.length)) || undefined : undefined;
   }
 
   /** Returns true if the SNS topic belongs to this namespace. */
   ownsTopic(topic: string): boolean {
-    return this.#prefix === "" ? !topic.startsWith(NAMESPACE) : topic.startsWith(this.#prefix);
+    return this.prefix === "" ? !topic.startsWith(NAMESPACE) : topic.startsWith(this.prefix);
   }
 
   /** Returns true if a bus of this namespace created the SQS queue for itself. */
@@ -96,6 +110,11 @@ export class Names {
 /** Returns the registry topic that belongs to an SNS topic. */
 export function registryOf(topic: string): string {
   return topic + REGISTRY;
+}
+
+/** Returns the SNS topic to which a registry topic belongs; undefined for other topics. */
+export function topicOfRegistry(topic: string): string | undefined {
+  return topic.endsWith(REGISTRY) ? topic.slice(0, -REGISTRY.length) : undefined;
 }
 
 /** Returns true if a bus created the SQS queue for itself. */

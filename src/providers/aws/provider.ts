@@ -73,6 +73,7 @@ export function aws(options: AwsOptions = {}): Provider {
     worker: new URL("../../../workers/aws.ts", import.meta.url),
     options: posted(settings),
     open: (context) => open(settings, ask, context),
+    admin: { open: async (namespace) => new (await import("./admin.ts")).AwsAdmin(settings, ask, namespace) },
     askHandler: {
       answer(verb): Promise<AwsCredentials> | Settings {
         if (verb === "credentials") return ask();

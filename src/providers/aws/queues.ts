@@ -24,6 +24,8 @@ const COUNTS = [
   "ApproximateNumberOfMessagesNotVisible",
   "ApproximateNumberOfMessagesDelayed",
 ] as const satisfies readonly QueueAttributeName[];
+/** The counts of a queue that does not exist. */
+const NONE = { waiting: 0, leased: 0, delayed: 0 };
 /** The message group of all items of a FIFO queue. */
 const GROUP = "tsmq";
 /** The largest number of cached URLs. */
@@ -110,26 +112,8 @@ export class Queues {
 
   /** Returns the approximate numbers of items. 0 if the queue does not exist. */
   async count(queue: string): Promise<Required<QueueStats>> {
-    const none = { waiting: 0, leased: 0, delayed: 0 };
     const QueueUrl = await this.find(queue);
-    if (QueueUrl === undefined) return none;
-    const command = new GetQueueAttributesCommand({ QueueUrl, AttributeNames: [...COUNTS] });
-    try {
-      const { Attributes } = await this.#client.call(
-        `count the items of queue "${queue}"`,
-        (http) => this.#client.sqs.send(command, http),
-        REPEATABLE,
-      );
-      const [waiting, leased, delayed] = COUNTS.map((name) => Number(Attributes?.[name] ?? 0)) as [
-        number,
-        number,
-        number,
-      ];
-      return { waiting, leased, delayed };
-    } catch (error) {
-      if (noQueue(error)) return none;
-      throw error;
-    }
+    return QueueUrl === undefined ? NONE : await countItems(this.#client, QueueUrl, queue);
   }
 
   /** Forgets the URL of a queue that was freed. */
@@ -170,5 +154,26 @@ export class Queues {
       REPEATABLE,
     );
     return made.QueueUrl!;
+  }
+}
+
+/** Returns the approximate numbers of items of the queue with this URL. 0 if it does not exist. */
+export async function countItems(client: AwsClient, QueueUrl: string, queue: string): Promise<Required<QueueStats>> {
+  const command = new GetQueueAttributesCommand({ QueueUrl, AttributeNames: [...COUNTS] });
+  try {
+    const { Attributes } = await client.call(
+      `count the items of queue "${queue}"`,
+      (http) => client.sqs.send(command, http),
+      REPEATABLE,
+    );
+    const [waiting, leased, delayed] = COUNTS.map((name) => Number(Attributes?.[name] ?? 0)) as [
+      number,
+      number,
+      number,
+    ];
+    return { waiting, leased, delayed };
+  } catch (error) {
+    if (noQueue(error)) return NONE;
+    throw error;
   }
 }

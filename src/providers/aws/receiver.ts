@@ -83,7 +83,7 @@ class AwsReceiver implements AskHandler, Receiver {
     this.#client = new AwsClient(settings, ask, TIMEOUT);
     this.#polls = new AwsClient(settings, ask, TIMEOUT, POLL_SOCKETS);
     const fault = (error: unknown) => context.fault(toBusError("renew the lease of the bus", error));
-    this.#queue = new BusQueue(this.#client, this.inbox, settings.lease, fault);
+    this.#queue = new BusQueue(this.#client, this.inbox, settings.lease, context.origin, fault);
     this.#subscriptions = new Subscriptions(this.#names, context, this.#closing.signal);
     this.#topics = new Topics(this.#client, this.#queue, settings.rawDelivery, this.#subscriptions);
     this.#queues = new Queues(this.#client, this.#names);

@@ -48,19 +48,24 @@ export async function subscriptionsOf(client: AwsClient, topicArn: string): Prom
   return found;
 }
 
-/** Returns the end of a bus's lease in milliseconds since 1970, or 0 if its queue does not exist or has no lease. */
-async function leaseOf(client: AwsClient, queueUrl: string): Promise<number> {
+/** Returns the tags of a queue; none if it does not exist. */
+export async function tagsOf(client: AwsClient, queueUrl: string): Promise<Record<string, string>> {
   try {
     const { Tags } = await client.call(
       "read the lease of a bus",
       (http) => client.sqs.send(new ListQueueTagsCommand({ QueueUrl: queueUrl }), http),
       REPEATABLE,
     );
-    return Number(Tags?.[LEASE_TAG] ?? 0);
+    return Tags ?? {};
   } catch (error) {
-    if (noQueue(error)) return 0;
+    if (noQueue(error)) return {};
     throw error;
   }
+}
+
+/** Returns the end of a bus's lease in milliseconds since 1970, or 0 if its queue does not exist or has no lease. */
+async function leaseOf(client: AwsClient, queueUrl: string): Promise<number> {
+  return Number((await tagsOf(client, queueUrl))[LEASE_TAG] ?? 0);
 }
 
 /** Returns true if the bus of this queue is dead. A queue without a lease does not belong to a bus. */

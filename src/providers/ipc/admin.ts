@@ -4,31 +4,38 @@
  * @module
  */
 import { removeBus } from "./cleanup.ts";
-import type { Check, Doctor } from "../../provider/admin.ts";
+import type { Admin, BusInfo, Check, FunctionInfo, GroupInfo, QueueInfo, TopicInfo } from "../../provider/admin.ts";
+import { groupsOf } from "../../provider/bindings.ts";
 import { BusError } from "../../errors.ts";
+import { originOfBus } from "../../internal/origin.ts";
 import { textOf } from "../../internal/thrown.ts";
-import { eventsOf, inboxOf } from "./names.ts";
-import { ipc, type IpcOptions } from "./provider.ts";
+import { parseItem, pathOf } from "./items.ts";
+import { Leases } from "./leases.ts";
+import { eventsOf, hashed, inboxOf } from "./names.ts";
 import { type Raised, raiseLimits } from "./limits.ts";
 import { EVENTS, INBOX, MQUEUE } from "./mqueues.ts";
-import { Namespace, type Settings } from "./namespace.ts";
+import { Namespace, type Settings, THREAD } from "./namespace.ts";
+import { busOf, GROUP, PATTERNS } from "./subscriptions.ts";
 import { loadPosix } from "./posix.ts";
 
 const LIMITS = "/proc/sys/fs/mqueue";
 /** The default of RLIMIT_MSGQUEUE in bytes. */
 const USUAL = 819_200;
 
-/** Returns the doctor of a namespace of `ipc(options)`. */
-export function ipcDoctor(options: IpcOptions, name: string): Doctor {
-  return new IpcDoctor(ipc(options).options as Settings, name);
-}
+/** The largest number of bytes of a command line that are read. */
+const COMMAND_LINE = 4_096;
 
-class IpcDoctor implements Doctor {
+const decoder = new TextDecoder();
+
+/** Checks the POSIX queues, and lists what a namespace contains. */
+export class IpcAdmin implements Admin {
   #settings: Settings;
   #name: string;
   #namespace: Namespace | undefined;
+  #leases: Leases | undefined;
   #raised: Raised | undefined;
 
+  /** Prepares the admin of the namespace of this name. */
   constructor(settings: Settings, name: string) {
     this.#settings = settings;
     this.#name = name;
@@ -49,34 +56,132 @@ class IpcDoctor implements Doctor {
     yield this.#leftovers();
   }
 
-  async reap(): Promise<string[]> {
-    const namespace = await this.#open();
-    return namespace.deadBuses().map((bus) => {
-      removeBus(namespace, bus);
-      return `bus ${bus}`;
-    });
-  }
-
-  async queues(): Promise<string[]> {
+  async queues(): Promise<QueueInfo[]> {
     const { directories, posix, names } = await this.#open();
     const listed = posix.list(MQUEUE);
     const prefix = names.queue("x").slice(1, -1);
-    const files = directories.list("queues");
+    const found = new Set([...typeof listed === "number" ? [] : listed, ...directories.list("queues")]);
     // $ begins the queues of buses, ~ the hashed names
-    return [...new Set([...typeof listed === "number" ? [] : listed, ...files])].filter((name) =>
-      name.startsWith(prefix) && !/^[$~]/.test(name.slice(prefix.length))
-    )
-      .map((name) => name.slice(prefix.length));
+    return [...found].filter((name) => name.startsWith(prefix) && !/^[$~]/.test(name.slice(prefix.length)))
+      .map((name) => this.#count(name.slice(prefix.length)))
+      .filter(({ waiting = 0, leased = 0, delayed = 0 }) => waiting + leased + delayed > 0);
+  }
+
+  async topics(): Promise<TopicInfo[]> {
+    const { directories } = await this.#open();
+    const patterns = new Map<string, number>();
+    for (const file of directories.list(PATTERNS)) {
+      if (!this.#lives(busOf(file))) continue;
+      for (const pattern of this.#text(PATTERNS, file)) patterns.set(pattern, (patterns.get(pattern) ?? 0) + 1);
+    }
+    const found = this.#topicsBelow("subscribers", "");
+    return [...found, ...[...patterns].map(([name, subscribers]) => ({ name, pattern: true, subscribers }))];
+  }
+
+  async functions(): Promise<FunctionInfo[]> {
+    const { directories } = await this.#open();
+    return directories.list("servers").flatMap((directory) => {
+      const path = `servers/${directory}`;
+      const buses = directories.list(path).filter((bus) => this.#lives(bus));
+      // an older version wrote no name
+      const name = buses.flatMap((bus) => this.#text(path, bus)).find((name) => hashed(name) === directory);
+      return name === undefined ? [] : [{ name, servers: buses.map(busId) }];
+    });
+  }
+
+  async groups(): Promise<GroupInfo[]> {
+    await this.#open();
+    const files = this.#namespace!.directories.list(PATTERNS).filter((file) => file.startsWith(`${GROUP}~`));
+    return groupsOf(files.flatMap((file) => this.#text(PATTERNS, file)));
+  }
+
+  async buses(): Promise<BusInfo[]> {
+    const namespace = await this.#open();
+    const { host } = originOfBus();
+    return namespace.buses().filter((bus) => this.#lives(bus)).map((bus) => {
+      const pid = namespace.names.parseBus(bus)?.pid;
+      const opened = namespace.directories.stat(`${namespace.busDirectory(bus)}/${THREAD}`);
+      const since = typeof opened === "number" ? undefined : Math.round(opened.modified);
+      return { id: busId(bus), process: pid === undefined ? undefined : this.#programOf(pid), host, pid, since };
+    });
+  }
+
+  async leftovers(): Promise<string[]> {
+    return (await this.#open()).deadBuses().map((bus) => `bus ${bus}`);
+  }
+
+  async *reap(): AsyncGenerator<string> {
+    const namespace = await this.#open();
+    for (const bus of namespace.deadBuses()) {
+      removeBus(namespace, bus);
+      yield `bus ${bus}`;
+    }
   }
 
   close(): Promise<void> {
     this.#namespace?.close();
+    this.#namespace = undefined;
     return Promise.resolve();
   }
 
   async #open(): Promise<Namespace> {
     this.#raised ??= raiseLimits(await loadPosix(), this.#settings.raiseLimit);
     return this.#namespace ??= await Namespace.open(this.#settings, this.#name, () => {});
+  }
+
+  #count(name: string): QueueInfo {
+    const { directories, names, overflow, posix, queues } = this.#namespace!;
+    const leases = this.#leases ??= new Leases(this.#namespace!, "");
+    const queue = names.queue(name);
+    const items = (state: string) => directories.list(pathOf(queue, state)).filter(parseItem).length;
+    const due = leases.due(queue);
+    const open = queues.use(queue);
+    const inKernel = open ? posix.attributes(open.descriptor)?.current ?? 0 : 0;
+    const waiting = inKernel + overflow.size(queue) + due;
+    return { name, waiting, leased: items("held"), delayed: Math.max(0, items("back") - due) };
+  }
+
+  /** Returns the text of a file or link; none if it has just been removed. */
+  #text(directory: string, file: string): string[] {
+    try {
+      return [decoder.decode(this.#namespace!.bodyFiles.readItem(directory, file))];
+    } catch {
+      return [];
+    }
+  }
+
+  #topicsBelow(path: string, topic: string): TopicInfo[] {
+    const { directories, names } = this.#namespace!;
+    let subscribers = 0;
+    const below = directories.list(path).flatMap((name) => {
+      if (!names.parseBus(name)) return this.#topicsBelow(`${path}/${name}`, topic === "" ? name : `${topic}/${name}`);
+      if (this.#lives(name)) subscribers++;
+      return [];
+    });
+    return subscribers > 0 ? [{ name: topic, pattern: false, subscribers }, ...below] : below;
+  }
+
+  #lives(bus: string): boolean {
+    const { names } = this.#namespace!;
+    return names.parseBus(bus) !== undefined && !this.#namespace!.gone(bus, "missing");
+  }
+
+  /** Returns the name of the program of a process, if this user may see it. */
+  #programOf(pid: number): string | undefined {
+    const args = this.#read(`/proc/${pid}/cmdline`, COMMAND_LINE)?.split("\0") ?? [];
+    const program = args.find((arg) => /\.[cm]?[jt]sx?$/.test(arg)) ?? args[0];
+    return program === undefined ? undefined : program.slice(program.lastIndexOf("/") + 1) || undefined;
+  }
+
+  /** Reads the beginning of a file of the kernel. */
+  #read(path: string, length: number): string | undefined {
+    const { posix } = this.#namespace!;
+    const file = posix.openFile(path);
+    if (file < 0) return undefined;
+    const buffer = new Uint8Array(length);
+    const read = posix.read(file, buffer);
+    posix.close(file);
+    return decoder.decode(buffer.subarray(0, Math.max(0, read)));
   }
 
   /** Checks the directory of subscriptions, leases and large bodies. */
@@ -148,13 +253,7 @@ class IpcDoctor implements Doctor {
   }
 
   #limit(name: string): number {
-    const { posix } = this.#namespace!;
-    const file = posix.openFile(`${LIMITS}/${name}`);
-    if (file < 0) return NaN;
-    const buffer = new Uint8Array(32);
-    const length = posix.read(file, buffer);
-    posix.close(file);
-    return Number(new TextDecoder().decode(buffer.subarray(0, Math.max(0, length))));
+    return Number(this.#read(`${LIMITS}/${name}`, 32) ?? NaN);
   }
 
   #leftovers(): Check {
@@ -164,6 +263,11 @@ class IpcDoctor implements Doctor {
     const detail = `queues, links and files of ${dead.length} bus(es) whose process has ended`;
     return { name, state: "risk", detail, mend: "tsmq reap removes them; so does the next bus of this user" };
   }
+}
+
+/** Returns the id of a bus: the random part of its name. */
+function busId(bus: string): string {
+  return bus.slice(bus.lastIndexOf(".") + 1);
 }
 
 const ROOM = "raise RLIMIT_MSGQUEUE (`ulimit -q`, LimitMSGQUEUE= of systemd) or fs.mqueue.queues_max, or free queues " +

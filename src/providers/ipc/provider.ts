@@ -87,5 +87,6 @@ export function ipc(options: IpcOptions = {}): Provider {
     sharedWorker: false, // a receiver sleeps in `poll`
     options: settings,
     open: (context) => openSender(settings, context),
+    admin: { open: async (namespace) => new (await import("./admin.ts")).IpcAdmin(settings, namespace) },
   };
 }

@@ -5,7 +5,7 @@
  *     topics/<~hash>/<bus>        the same for topics that cannot be a path
  *     patterns/<bus><~hash>       a file with the pattern
  *     patterns/group<~hash>       a file with the binding of a group's queue
- *     servers/<~hash>/<bus>       a bus that serves the function of this topic
+ *     servers/<~hash>/<bus>       a link, to the name of the function, for a bus that serves it
  *
  * `subscribers` also exists below `/run/shm`, if that is a separate directory.
  *
@@ -28,9 +28,10 @@ import type { Posix } from "./posix.ts";
 import type { Processes } from "./processes.ts";
 import { WAITING } from "./waiting.ts";
 
-const PATTERNS = "patterns";
+/** The directory of the patterns and bindings. */
+export const PATTERNS = "patterns";
 /** The beginning of the name of a binding's file, in place of a bus. Versions without groups ignore such files. */
-const GROUP = "group";
+export const GROUP = "group";
 /** Milliseconds for which a route is cached before its subscribers' processes are checked again. */
 const ROUTE_CACHED = 250;
 /** Milliseconds after which an unread message to PyMQ shows that its reader is gone. */
@@ -205,7 +206,11 @@ export class Subscriptions {
   /** Registers a bus as a server of a topic's function. */
   register(topic: string, bus: string): void {
     const { bodyFiles, names } = this.#context;
-    bodyFiles.writeFile(names.servers(topic), bus, new Uint8Array(), true, `register a server of "${topic}"`);
+    const name = new TextEncoder().encode(topic);
+    // the name is for those who list functions, because the directory's is a hash
+    const text = bodyFiles.fitsLink(name) ? name : new Uint8Array();
+    const what = `Cannot register a server of "${topic}"`;
+    check(bodyFiles.writeLink(names.servers(topic), bus, text), what, Errno.EEXIST);
   }
 
   /** Removes the registration of a server. */
@@ -326,6 +331,6 @@ export class Subscriptions {
 }
 
 /** Returns the bus that created a pattern file, from the file's name. */
-function busOf(name: string): string {
+export function busOf(name: string): string {
   return name.slice(0, name.indexOf("~", name.indexOf("$")));
 }

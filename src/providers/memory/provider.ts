@@ -15,6 +15,7 @@ import type {
   SenderContext,
   SendOptions,
 } from "../../provider/provider.ts";
+import { type Contents, MemoryAdmin } from "./admin.ts";
 
 /** Options of {@linkcode memory}. */
 export interface MemoryOptions {
@@ -43,7 +44,7 @@ const OPTIONS = fields({
 export function memory(options: MemoryOptions = {}): Provider {
   const { capacity } = parseOptions(OPTIONS, options, "Cannot create a memory provider");
   const settings: Settings = { capacity, broker: crypto.randomUUID() };
-  const open = new Set<Sender>();
+  const open = new Set<MemorySender>();
   return {
     name: "memory",
     features: {
@@ -69,6 +70,12 @@ export function memory(options: MemoryOptions = {}): Provider {
       open.add(sender);
       return Promise.resolve(sender);
     },
+    admin: {
+      open: (namespace) =>
+        Promise.resolve(
+          new MemoryAdmin(() => [...open].find((sender) => sender.namespace === namespace)?.contents()),
+        ),
+    },
   };
 }
 
@@ -87,6 +94,16 @@ class MemorySender implements Sender {
   constructor(context: SenderContext, closed: () => void) {
     this.#context = context;
     this.#closed = closed;
+  }
+
+  /** The namespace of the bus. */
+  get namespace(): string {
+    return this.#context.namespace;
+  }
+
+  /** Returns what the namespace contains. */
+  contents(): Promise<Contents> {
+    return this.#ask("contents", []);
   }
 
   publish(topic: string, body: string): Promise<number> {

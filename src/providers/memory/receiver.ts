@@ -8,6 +8,7 @@ import { PendingWork } from "../../internal/pending_work.ts";
 import type {
   AskHandler,
   Binder,
+  BusOrigin,
   Delivery,
   Emit,
   Filter,
@@ -16,8 +17,9 @@ import type {
   Receiver,
   ReceiverContext,
 } from "../../provider/provider.ts";
-import { writeBinding } from "../../provider/bindings.ts";
+import { groupsOf, writeBinding } from "../../provider/bindings.ts";
 import { filterKey, Router } from "../../provider/router.ts";
+import type { Contents } from "./admin.ts";
 import type { Settings } from "./provider.ts";
 import { MemoryQueue } from "./queue.ts";
 
@@ -32,11 +34,30 @@ class Namespace {
   readonly router = new Router({ late: false });
   readonly servers = new Map<string, Set<string>>();
   readonly inboxes = new Map<string, (body: string) => void>();
+  readonly origins = new Map<string, BusOrigin>();
   readonly queues = new Map<string, MemoryQueue>();
   /** Finds the queues that are bound to a topic. */
   readonly bound = new Router({ late: false });
   /** The functions that end the bindings. */
   readonly bindings = new Map<string, () => void>();
+}
+
+/** Lists what a namespace contains. */
+function contentsOf({ router, servers, queues, bindings, origins }: Namespace): Contents {
+  const topics = (kind: "topics" | "patterns") =>
+    router.filters(kind).map(([name, { length }]) => ({ name, pattern: kind === "patterns", subscribers: length }));
+  return {
+    queues: [...queues].map(([name, { stats }]) => ({ name, ...stats })),
+    topics: [...topics("topics"), ...topics("patterns")],
+    functions: [...servers].map(([name, inboxes]) => ({ name, servers: [...inboxes].map(busId) })),
+    groups: groupsOf(bindings.keys()),
+    buses: [...origins].map(([inbox, origin]) => ({ id: busId(inbox), ...origin })),
+  };
+}
+
+/** Returns the id of the bus that has this inbox. */
+function busId(inbox: string): string {
+  return inbox.slice(0, 8);
 }
 
 /** The broker of one provider value. It ends some time after its last receiver. */
@@ -102,6 +123,7 @@ class MemoryReceiver implements Receiver, AskHandler {
     this.#capacity = capacity;
     broker.add(this);
     this.#namespace.inboxes.set(this.inbox, (body) => context.inbox(body));
+    this.#namespace.origins.set(this.inbox, context.origin);
   }
 
   subscribe(filter: Filter, emit: Emit): Promise<void> {
@@ -157,6 +179,8 @@ class MemoryReceiver implements Receiver, AskHandler {
       }
       case "servers":
         return [...servers.get(name) ?? []].map((inbox) => ({ inbox }));
+      case "contents":
+        return contentsOf(this.#namespace);
       case "send":
         return this.#put(name, rest as [body: string, wait: number, id: number, delay: number]);
       case "unsend":
@@ -193,6 +217,7 @@ class MemoryReceiver implements Receiver, AskHandler {
     for (const end of this.#subscriptions.values()) end();
     this.#subscriptions.clear();
     this.#namespace.inboxes.delete(this.inbox);
+    this.#namespace.origins.delete(this.inbox);
     for (const queue of this.#namespace.queues.values()) queue.cancelPut(`${this.inbox}:`, true);
   }
 

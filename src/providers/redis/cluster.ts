@@ -160,6 +160,13 @@ export class ClusterClient implements Client {
     return await within(ASK_TIMEOUT, replies).catch(() => undefined);
   }
 
+  /** Returns a function for each master that sends it a command. */
+  masters(): Client["call"][] {
+    return this.#cluster.nodes("master").map((node): Client["call"] => (read, name, ...args) =>
+      this.#read(read, node.callBuffer(name, ...args))
+    );
+  }
+
   /** Makes a node, and the copies by which ioredis reads the slots, log in like other connections. */
   #adopt(node: Redis): void {
     const duplicate = node.duplicate.bind(node);

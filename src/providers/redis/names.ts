@@ -26,9 +26,9 @@ const INBOX_ID = /^[0-9a-f]{32}$/;
 export class Names {
   /** The prefix of every channel and list. */
   readonly prefix: string;
-  #escaped: string;
   /** The prefix of the inboxes. */
-  #inboxes: string;
+  readonly inboxes: string;
+  #escaped: string;
 
   /**
    * Creates the names of a namespace.
@@ -43,7 +43,7 @@ export class Names {
     }
     this.prefix = `__eventbus:${namespace}:`;
     this.#escaped = escapeGlob(this.prefix);
-    this.#inboxes = `__tsmq:inbox:${this.prefix}`;
+    this.inboxes = `__tsmq:inbox:${this.prefix}`;
   }
 
   /** Returns the channel of a topic. */
@@ -63,12 +63,12 @@ export class Names {
 
   /** Returns the channel of a new inbox. Its 128 random bits cannot be guessed. */
   inbox(): string {
-    return `${this.#inboxes}${crypto.randomUUID().replaceAll("-", "")}`;
+    return `${this.inboxes}${crypto.randomUUID().replaceAll("-", "")}`;
   }
 
   /** Returns whether a channel is the inbox of a bus of this namespace, or could be. Addresses come from the wire. */
   isInbox(channel: string): boolean {
-    return channel.startsWith(this.#inboxes) && INBOX_ID.test(channel.slice(this.#inboxes.length));
+    return channel.startsWith(this.inboxes) && INBOX_ID.test(channel.slice(this.inboxes.length));
   }
 
   /** Returns the channel to which a bus of a Cluster is subscribed while its inbox accepts messages (see `RedisSender.post`). */

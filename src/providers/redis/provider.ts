@@ -54,6 +54,7 @@ export function redis(options: RedisOptions = {}): Provider {
     options: posted(settings),
     open: (context) => open(settings, context),
     askHandler: { answer: (verb) => answer(settings, verb) },
+    admin: { open: async (namespace) => new (await import("./admin.ts")).RedisAdmin(settings, namespace) },
   };
 }
 

@@ -15,6 +15,7 @@ import type {
 import { pause, within } from "../../internal/time.ts";
 import { RedisBinder } from "./bindings.ts";
 import type { Client, Observer } from "./client.ts";
+import { writeClientName } from "./client_name.ts";
 import { ClusterClient } from "./cluster.ts";
 import { Connection } from "./connection.ts";
 import { received } from "./login.ts";
@@ -162,6 +163,8 @@ class RedisReceiver implements Receiver {
 
   /** Prepares a new connection for events: asks for its id, then subscribes to everything. */
   async #subscribe(call: Client["call"]): Promise<void> {
+    const name = writeClientName(this.inbox, this.#context.origin);
+    call(exactly("OK"), "client", "setname", name).catch(() => {}); // only admins read it
     const id = this.#cluster ? undefined : await call(count, "client", "id").catch(() => undefined);
     let tracked = id !== undefined;
     let events = false;

@@ -1,0 +1,44 @@
+/**
+ * Describes the bus of this process that is opening, for those who look for the buses of a namespace.
+ *
+ * @module
+ */
+import { builtin } from "./builtin.ts";
+
+/** The program, machine and time of the opening of a bus. */
+export interface BusOrigin {
+  /** The name of its program: the file of its main module. */
+  readonly process?: string;
+  /** The name or the address of its machine. */
+  readonly host?: string;
+  /** The id of its process. */
+  readonly pid?: number;
+  /** The time when it opened, in milliseconds of `Date.now()`. */
+  readonly since?: number;
+}
+
+/** The globals of the runtimes that this module reads. */
+interface Runtimes {
+  readonly Deno?: {
+    readonly mainModule: string;
+    readonly pid: number;
+    readonly permissions: { querySync(permission: { name: "sys"; kind: "hostname" }): { readonly state: string } };
+  };
+  readonly Bun?: { readonly main: string };
+  readonly process?: { readonly pid: number };
+}
+
+/** Describes a bus that opens now on this thread, the main thread of a program. It asks for no permission. */
+export function originOfBus(): BusOrigin {
+  const { Deno, Bun, process } = globalThis as unknown as Runtimes;
+  const main = (Deno ? Deno.mainModule : Bun?.main) ?? "";
+  return {
+    process: /([^/\\]+)[/\\]?$/.exec(main)?.[1],
+    // without the permission, Deno would ask the user for it
+    host: !Deno || Deno.permissions.querySync({ name: "sys", kind: "hostname" }).state === "granted"
+      ? builtin<{ hostname(): string }>("os")?.hostname()
+      : undefined,
+    pid: Deno ? Deno.pid : process?.pid,
+    since: Date.now(),
+  };
+}
