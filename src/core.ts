@@ -15,6 +15,9 @@ import type { Telemetry } from "./telemetry/telemetry.ts";
 /** Receives a decoded body. If the body could not be read, it receives the parts that could be read, and the error. */
 export type Accept = (decoded: Decoded, unreadable?: ValidationError) => void;
 
+/** Called with the parts of a body that can be read before an asynchronous schema validates the body. It may return a function for the end. */
+export type Begin = (outline: Decoded) => (() => void) | undefined;
+
 /** The members of a bus that its parts use. Its functions are properties, so that a part can keep them without the object. */
 export interface Core {
   readonly link: Link;
@@ -44,7 +47,7 @@ export interface Core {
    * Decodes a body and passes it to `accept`. If the body cannot be read, it reports the error for the topic, queue or function of this
    * name, and passes on the parts that can be read, because a peer may wait for the outcome.
    */
-  readonly decode: (body: string, name: string, accept: Accept) => void;
+  readonly decode: (body: string, name: string, accept: Accept, begin?: Begin) => void;
   /** Posts a message to the inbox of a bus. Resolves as `post` of the sender. */
   readonly post: (inbox: string, message: string) => Promise<boolean | undefined>;
   /**

@@ -5,7 +5,7 @@
  */
 import { Closing } from "./closing.ts";
 import { Codec } from "./codec/codec.ts";
-import type { Accept, Core } from "./core.ts";
+import type { Accept, Begin, Core } from "./core.ts";
 import { BusError, ClosedError, RpcError, ValidationError } from "./errors.ts";
 import { BusErrorEvent, type BusState, type ErrorContext, type Gap } from "./events.ts";
 import type { Authorize, ExposeErrors } from "./hooks.ts";
@@ -217,7 +217,7 @@ export class Engine implements Core {
             "",
             true,
           );}
-      });
+      }, this.#begin);
     }
   }
 
@@ -226,11 +226,13 @@ export class Engine implements Core {
       this.decode(body, topics[i]!, ({ value, type }, unreadable) => {
         // other events on a function's topic are not for servers
         if (type === REQUEST) this.server.handleRequest(value, unreadable);
-      });
+      }, this.#begin);
     }
   }
 
-  readonly decode = (body: string, name: string, accept: Accept): void => {
+  readonly #begin: Begin = ({ value, type }) => type === REQUEST ? this.server.validating(value) : undefined;
+
+  readonly decode = (body: string, name: string, accept: Accept, begin?: Begin): void => {
     const fail = (error: unknown) => {
       this.report(error, name, true);
       if (!isA(error, ValidationError) || error.body !== body) return;
@@ -239,8 +241,10 @@ export class Engine implements Core {
     };
     try {
       const decoded = this.codec.decode(body);
-      if (decoded instanceof Promise) void this.decodings.track(decoded.then((decoded) => accept(decoded)).catch(fail));
-      else accept(decoded);
+      if (!(decoded instanceof Promise)) return accept(decoded);
+      const outline = begin && Codec.outline(body);
+      const end = outline && begin(outline);
+      void this.decodings.track(decoded.then((decoded) => accept(decoded)).catch(fail).finally(end));
     } catch (error) {
       fail(error);
     }

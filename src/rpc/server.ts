@@ -46,6 +46,8 @@ export class Server {
   #sources = new Map<unknown, number>();
   /** The functions that callers cannot find yet. */
   #exposing = new Map<string, Promise<void>>();
+  /** The calls whose arguments an asynchronous schema validates. */
+  #validating = new Set<string>();
   /** The calls that run. */
   #running = new Map<string, ServedCall>();
   #served = new ServedCalls();
@@ -132,6 +134,19 @@ export class Server {
   cancel(id: string): void {
     this.#running.get(id)?.cancel();
     this.streams.cancel(id);
+  }
+
+  /**
+   * Handles a request whose arguments an asynchronous schema is about to validate, so that a server that closes meanwhile does not count
+   * as gone. Returns the function to call when the request has been handled; undefined if the same request is being validated already.
+   */
+  validating(value: unknown): (() => void) | undefined {
+    const request = readRequest(value);
+    if (!request?.call || request.call.offer) return undefined;
+    const { id } = request.call;
+    if (this.#validating.has(id)) return void this.#reply(request, "running");
+    this.#validating.add(id);
+    return () => void this.#validating.delete(id);
   }
 
   /** Handles a request from the inbox or from the function's topic. An `unreadable` request is answered with that error. */

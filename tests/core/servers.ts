@@ -4,7 +4,8 @@ import { BusError, NoSuchRemoteError, RpcError, TimeoutError, ValidationError } 
 import type { Authorize } from "../../src/hooks.ts";
 import { procedure } from "../../src/rpc/procedure.ts";
 import { each, equal, ok, rejects } from "../../src/conformance/assert.ts";
-import type { Cases } from "../../src/conformance/cases.ts";
+import { type Cases, slow } from "../../src/conformance/cases.ts";
+import { schema } from "../../src/conformance/schemas.ts";
 
 /** Cases about servers in which the transport makes no difference. */
 export const servers: Cases = {
@@ -35,6 +36,35 @@ export const servers: Cases = {
     equal(await other.stub("fn")(), "first");
     await other.expose("fn", () => "another bus may");
   },
+
+  "a server that validates a request for a long time, and closes meanwhile, refuses it, so that another one runs it":
+    slow(
+      40_000,
+      async (t) => {
+        const { promise: validated, resolve: pass } = Promise.withResolvers<void>();
+        let validating = false;
+        class Order {
+          static readonly topic = "Order";
+          static readonly schema = schema<{ id: number }>(async (value) => {
+            validating = true;
+            await validated;
+            return value as { id: number };
+          });
+          constructor(readonly id: number) {}
+        }
+        const slow = await t.open({ types: [Order] });
+        const [caller, other] = await t.buses(2) as [Bus, Bus];
+        await slow.expose("ship", () => "slow");
+        const shipped = caller.stub("ship", { timeout: 30_000 })(new Order(1));
+        await t.until(() => validating, "the arguments are being validated");
+        const closing = slow.close({ timeout: 30_000 });
+        await other.expose("ship", () => "other");
+        await t.pause(4_500); // a server that is missed for three seconds is gone
+        pass();
+        equal(await shipped, "other");
+        equal((await closing).clean, true);
+      },
+    ),
 
   "only calls that authorize allows run; the others reject with the code denied": async (t) => {
     const caller = await t.open();
