@@ -19,7 +19,7 @@ import { removeBus } from "../../src/providers/ipc/cleanup.ts";
 import { nameOfItem, queueDirectory } from "../../src/providers/ipc/items.ts";
 import { Leases } from "../../src/providers/ipc/leases.ts";
 import { Names } from "../../src/providers/ipc/names.ts";
-import { loadPosix } from "../../src/providers/ipc/posix.ts";
+import { loadPosix, type Posix } from "../../src/providers/ipc/posix.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import { Namespace, type Settings } from "../../src/providers/ipc/namespace.ts";
 import { Child, makeDir, removeDir } from "../support/child.ts";
@@ -92,6 +92,41 @@ export class HandmadeBus implements Disposable {
   [Symbol.dispose](): void {
     this.remove();
     this.internals.queues.close();
+  }
+}
+
+/** A queue of the kernel as PyMQ sees it. */
+export class KernelQueue implements Disposable {
+  readonly #buffer = new Uint8Array(8_192);
+  readonly #descriptor: number;
+
+  private constructor(readonly posix: Posix, descriptor: number) {
+    this.#descriptor = descriptor;
+  }
+
+  static async open(namespace: string, queue: string): Promise<KernelQueue> {
+    const posix = await loadPosix();
+    const descriptor = posix.openQueue(new Names(namespace).queue(queue));
+    assert(descriptor >= 0, `errno ${-descriptor}`);
+    return new KernelQueue(posix, descriptor);
+  }
+
+  get(): string | undefined {
+    const length = this.posix.receive(this.#descriptor, this.#buffer);
+    return length < 0 ? undefined : new TextDecoder().decode(this.#buffer.subarray(0, length));
+  }
+
+  put(text: string): number {
+    const message = new TextEncoder().encode(text);
+    return this.posix.send(this.#descriptor, message, message.length);
+  }
+
+  get size(): number {
+    return this.posix.attributes(this.#descriptor)!.current;
+  }
+
+  [Symbol.dispose](): void {
+    this.posix.close(this.#descriptor);
   }
 }
 

@@ -173,7 +173,7 @@ describe("an item that could be neither sent nor put back into its place", () =>
       );
       leases.giveBack(name, [receipt], 0, true);
     }
-    await until("it comes back", () => leases.due(name) === 1);
+    await until("it comes back", () => leases.due(name).length === 1);
     posix.unlinkQueue(name);
     directories.remove(queueDirectory(name));
     directories.prune("queues");

@@ -8,13 +8,12 @@ import { Errno } from "../../src/providers/ipc/errno.ts";
 import { writeItem } from "../../src/providers/ipc/frames.ts";
 import { queueDirectory } from "../../src/providers/ipc/items.ts";
 import { Leases } from "../../src/providers/ipc/leases.ts";
-import { Names } from "../../src/providers/ipc/names.ts";
-import { loadPosix, type Posix } from "../../src/providers/ipc/posix.ts";
+import { loadPosix } from "../../src/providers/ipc/posix.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import { ALL } from "../support/share.ts";
 import { until } from "../support/until.ts";
 import { describePlainUser } from "./as_plain_user.ts";
-import { busesOf, fresh, HandmadeBus, left } from "./ground.ts";
+import { busesOf, fresh, HandmadeBus, KernelQueue, left } from "./ground.ts";
 
 const CROWD = new URL("crowd.ts", import.meta.url);
 // the nightly run has the full numbers
@@ -30,41 +29,6 @@ describePlainUser(CROWD, [
   ["has 30 waiting gets on 30 queues, which wake at once", { prompt: true }, "gets", 30],
   [`has two buses in each of ${processes} processes`, { reached: 2 * processes }, "pairs", processes],
 ]);
-
-/** A queue of the kernel as PyMQ sees it. */
-class KernelQueue implements Disposable {
-  readonly #buffer = new Uint8Array(8_192);
-  readonly #descriptor: number;
-
-  private constructor(readonly posix: Posix, descriptor: number) {
-    this.#descriptor = descriptor;
-  }
-
-  static async open(namespace: string, queue: string): Promise<KernelQueue> {
-    const posix = await loadPosix();
-    const descriptor = posix.openQueue(new Names(namespace).queue(queue));
-    assert(descriptor >= 0, `errno ${-descriptor}`);
-    return new KernelQueue(posix, descriptor);
-  }
-
-  get(): string | undefined {
-    const length = this.posix.receive(this.#descriptor, this.#buffer);
-    return length < 0 ? undefined : new TextDecoder().decode(this.#buffer.subarray(0, length));
-  }
-
-  put(text: string): number {
-    const message = new TextEncoder().encode(text);
-    return this.posix.send(this.#descriptor, message, message.length);
-  }
-
-  get size(): number {
-    return this.posix.attributes(this.#descriptor)!.current;
-  }
-
-  [Symbol.dispose](): void {
-    this.posix.close(this.#descriptor);
-  }
-}
 
 function numbers(count: number): number[] {
   return Array.from({ length: count }, (_, i) => i);
@@ -179,9 +143,9 @@ describe("an item that moves into the kernel's queue", () => {
     const to = `${moving}/${receipt}`;
     directories.within(moving, () => directories.rename(`${queueDirectory(name)}/held/${receipt}`, to));
     const theirs = new Leases(other.internals, other.busName);
-    assertEquals(theirs.due(name), 0);
+    assertEquals(theirs.due(name), []);
     bus.remove();
-    await until("it comes back", () => theirs.due(name) === 1);
+    await until("it comes back", () => theirs.due(name).length === 1);
     directories.remove(queueDirectory(name));
     directories.prune("queues");
   });

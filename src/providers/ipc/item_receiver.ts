@@ -6,16 +6,15 @@
 import type { Delivery, ReceiveOptions } from "../../provider/provider.ts";
 import { check } from "./errors.ts";
 import { readItem, writeItem } from "./frames.ts";
-import { bodyDirectory, nameOfItem, parseItem, queueDirectory } from "./items.ts";
-import type { Leases } from "./leases.ts";
+import { bodyDirectory, type ItemFile, nameOfItem, parseItem, queueDirectory } from "./items.ts";
+import { type Leases, READING } from "./leases.ts";
 import type { CrashSlot } from "./crash_slot.ts";
 import type { PollLoop } from "./poll_loop.ts";
 import { Errno } from "./errno.ts";
-import type { OpenQueue } from "./mqueues.ts";
+import { DUE, type OpenQueue, WAITS } from "./mqueues.ts";
 import type { Moves } from "./moves.ts";
 import type { Namespace } from "./namespace.ts";
 import { TakenBodies } from "./taken_bodies.ts";
-import type { Oldest } from "./overflow.ts";
 
 /**
  * Milliseconds between two checks for returned items, while the queue has leased or returned items. All waits check at the same moments.
@@ -77,7 +76,7 @@ export class ItemReceiver {
     const name = this.#namespace.names.queue(queue);
     const start = performance.now();
     const deadline = start + wait;
-    const { overflow, queues, waiting } = this.#namespace;
+    const { delayed, overflow, queues, waiting } = this.#namespace;
     let [idle, checked] = [0, start]; // the checks in a row that found nothing although the queue has overflow, and the last one
     while (!signal.aborted && !this.#pollLoop.closed) {
       // it is not created here: a queue that was freed must not come back because a bus waits for its items
@@ -85,15 +84,17 @@ export class ItemReceiver {
       if (open) queues.hold(open);
       const probe = () => {
         waiting.add(name, this.#bus);
-        if (this.#leases.due(name) > 0 || queues.use(name) !== open) return 0;
+        if (this.#leases.due(name).length > 0 || queues.use(name) !== open) return 0;
+        const next = delayed.wait(name);
         // without room in the directory, an item cannot be taken
         const now = performance.now();
-        if (overflow.any(name)) return idle < QUICK ? 0 : Math.max(0, checked + UNTAKEN_INTERVAL - now);
+        const any = next === 0 || overflow.any(name);
+        if (any) return idle < QUICK ? 0 : Math.max(0, checked + UNTAKEN_INTERVAL - now);
         idle = 0;
         const { min, max: most } = MISSING_INTERVAL;
-        if (!open) return Math.min(most, Math.max(min, (now - start) / 4));
+        if (!open) return Math.min(next, most, Math.max(min, (now - start) / 4));
         const every = this.#leases.any(name) ? CHECK_INTERVAL : IDLE_INTERVAL;
-        return every - now % every;
+        return Math.min(next, every - now % every);
       };
       try {
         const deliveries = this.#take(name, open, max, lease);
@@ -135,10 +136,12 @@ export class ItemReceiver {
 
   #take(name: string, open: OpenQueue | undefined, max: number, lease: number | undefined): Delivery[] {
     const read = (receipt: string) => this.#readHeld(name, receipt, lease);
+    this.#moves.settle(name);
     const deliveries = this.#leases.take(name, max, lease, read);
-    const { queues } = this.#namespace;
+    const { delayed, queues } = this.#namespace;
     if (open && this.#buffer.length < open.size) this.#buffer = new Uint8Array(open.size);
     try {
+      if (deliveries.length < max && delayed.wait(name) === 0) this.#takeDue(name, open, max, lease, deliveries);
       let untaken: string | undefined;
       while (deliveries.length < max) {
         // the overflow is read first: its oldest item at this time is the next one once the kernel's queue is empty
@@ -155,16 +158,37 @@ export class ItemReceiver {
     return deliveries;
   }
 
-  /** Takes messages of the kernel's queue until it is empty. */
-  #takeMessages(name: string, open: OpenQueue, max: number, lease: number | undefined, taken: Delivery[]): void {
+  /** Takes messages of the kernel's queue until it is empty, or the next one has a lower priority than `least`. */
+  #takeMessages(
+    name: string,
+    open: OpenQueue,
+    max: number,
+    lease: number | undefined,
+    taken: Delivery[],
+    least = 0,
+  ): void {
     while (taken.length < max) {
-      const delivery = lease === undefined ? this.#takeForGood(name, open) : this.#hold(name, open, lease);
+      const delivery = lease === undefined && least === 0
+        ? this.#takeForGood(name, open)
+        : this.#hold(name, open, lease, least);
       if (!delivery) return;
       taken.push(delivery);
     }
   }
 
-  #oldest(name: string): Oldest | undefined {
+  /** Takes items whose delay is over: first those that were moved into the kernel's queue, which were due earlier. */
+  #takeDue(name: string, open: OpenQueue | undefined, max: number, lease: number | undefined, taken: Delivery[]): void {
+    const { delayed } = this.#namespace;
+    const read = (receipt: string) => this.#readHeld(name, receipt, lease);
+    if (open) this.#takeMessages(name, open, max, lease, taken, DUE);
+    for (const item of delayed.due(name, max - taken.length)) {
+      const delivery = this.#leases.claim(name, item.path, item.name, lease, read);
+      delayed.taken(name);
+      if (delivery) taken.push(delivery);
+    }
+  }
+
+  #oldest(name: string): ItemFile | undefined {
     const { overflow } = this.#namespace;
     if (!overflow.any(name)) return undefined;
     const oldest = overflow.oldest(name);
@@ -175,14 +199,14 @@ export class ItemReceiver {
   /** Takes items from the overflow. Returns the path of an item that it could not take, if any. */
   #takeOverflow(
     name: string,
-    first: Oldest,
+    first: ItemFile,
     max: number,
     lease: number | undefined,
     taken: Delivery[],
   ): string | undefined {
     const { overflow } = this.#namespace;
     const read = (receipt: string) => this.#readHeld(name, receipt, lease);
-    for (let oldest: Oldest | undefined = first; oldest && taken.length < max; oldest = overflow.oldest(name)) {
+    for (let oldest: ItemFile | undefined = first; oldest && taken.length < max; oldest = overflow.oldest(name)) {
       // the item gets a new key, as a message does when it is taken, because items that are given back are ordered by their keys
       const taking = nameOfItem({ ...parseItem(oldest.name)!, key: this.#leases.key() });
       const delivery = this.#leases.claim(name, oldest.path, taking, lease, read);
@@ -215,24 +239,33 @@ export class ItemReceiver {
     }
   }
 
-  #hold(name: string, open: OpenQueue, lease: number): Delivery | undefined {
+  #hold(name: string, open: OpenQueue, lease: number | undefined, least: number): Delivery | undefined {
+    const { posix, queues } = this.#namespace;
     while (true) {
       const key = this.#leases.key();
       const { length, message } = this.#crashSlot.receive(name, key, open.descriptor, open.size);
       if (length === -Errno.EINTR) continue;
       if (check(length, `Cannot take from ${this.#namespace.names.title(name)}`, Errno.EAGAIN) < 0) return undefined;
       const item = readItem(message);
+      if (posix.priority < least && posix.send(open.descriptor, message, message.length, WAITS) === 0) {
+        this.#crashSlot.clear();
+        return undefined;
+      }
       let receipt: string;
       try {
-        receipt = this.#leases.hold(name, key, message, item.deliveries, lease);
+        receipt = this.#leases.hold(name, key, message, item.deliveries, lease ?? READING);
       } catch (error) {
         // there is no room for the lease: it goes back into its queue, or stays in the crash slot
-        if (this.#namespace.queues.putFirst(open, message)) this.#crashSlot.clear();
+        if (queues.putFirst(open, message)) this.#crashSlot.clear();
         throw error;
       }
       this.#crashSlot.clear();
-      const body = this.#body(name, item, receipt, false);
-      if (body !== undefined) return { receipt, body, attempt: item.deliveries + 1 };
+      const body = this.#body(name, item, receipt, lease === undefined);
+      if (body === undefined) continue;
+      const attempt = item.deliveries + 1;
+      if (lease !== undefined) return { receipt, body, attempt };
+      if (this.#leases.ack(name, receipt, true)) return { receipt: "", body, attempt };
+      this.#bodies.lost(receipt); // it took too long, and was given back
     }
   }
 

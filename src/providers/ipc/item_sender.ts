@@ -19,6 +19,8 @@ import type { Namespace, Settings } from "./namespace.ts";
 const WAIT = 250;
 /** Milliseconds between two checks whether a queue with a `capacity` of its own has room. */
 const CHECK_INTERVAL = 10;
+/** The longest delay in milliseconds that is reported to the workers. They look for items with longer delays by themselves. */
+const SOON = 2_500;
 /** The beginning of the messages about answers. The names of their queues tell users nothing. */
 const ANSWER = "Cannot answer a call of PyMQ";
 
@@ -27,10 +29,13 @@ const MISSING = { min: 1, max: 100 };
 /** The largest number of answers that wait for their queues. */
 const MAX_ANSWERS = 1_024;
 
-interface PendingItem {
+interface NewItem {
   readonly body: string;
   /** The file of a large body. */
   file?: string;
+}
+
+interface PendingItem extends NewItem {
   resolve(): void;
   reject(error: unknown): void;
 }
@@ -41,7 +46,7 @@ export interface ItemSenderContext {
   key(): string;
   /** Waits in the worker until the queue has room. Resolves then, or after `ms`. */
   writable(descriptor: number, ms: number): Promise<unknown>;
-  /** Reports that a queue has overflow now, from which a worker fills the kernel's queue again. */
+  /** Reports that a queue has overflow now, or an item that is due soon, from which a worker fills the kernel's queue. */
   overflowed(): void;
 }
 
@@ -69,8 +74,9 @@ export class ItemSender {
   }
 
   /** Puts an item, as `Sender.send` does. `name` is the queue's name to users, `queue` its name in the kernel. */
-  async put(name: string, queue: string, body: string, { wait, signal }: SendOptions): Promise<void> {
+  async put(name: string, queue: string, body: string, { wait, signal, delay = 0 }: SendOptions): Promise<void> {
     signal?.throwIfAborted();
+    if (delay > 0) return this.#putLater(queue, body, delay);
     const waiting = this.#pending.get(queue);
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const item: PendingItem = { body, resolve, reject };
@@ -172,12 +178,28 @@ export class ItemSender {
     if (this.#pending.get(queue) === items) this.#pending.delete(queue);
   }
 
+  /** Puts an item that may be taken after `delay`. No queue is too full for it. */
+  #putLater(queue: string, body: string, delay: number): void {
+    const { delayed, names, queues, waiting } = this.#namespace;
+    const item: NewItem = { body };
+    const message = this.#message(queue, item, LINK_MESSAGE, `put into ${names.title(queue)}`);
+    try {
+      queues.useNamed(queue, this.#messageSize); // "denied" if it is another user's
+      delayed.put(queue, delay, message);
+    } catch (error) {
+      this.#removeFile(queue, item);
+      throw error;
+    }
+    waiting.wake(queue);
+    if (delay < SOON) this.#context.overflowed();
+  }
+
   /** Tries once to put an item into the kernel's queue or into the overflow. Returns false if the queue is full. */
   #try(queue: string, item: PendingItem): boolean {
     const { names, overflow, posix, queues, waiting } = this.#namespace;
     const doing = `put into ${names.title(queue)}`;
     const any = overflow.any(queue);
-    const overflows = any || overflow.moves(queue);
+    const overflows = any || overflow.moving(queue) > 0;
     const open = overflows ? queues.use(queue) : queues.useNamed(queue, this.#messageSize);
     if (this.#capacity < Infinity && this.#count(queue, open) >= this.#capacity) return false;
     try {
@@ -206,7 +228,7 @@ export class ItemSender {
   }
 
   /** Returns the message of an item, which is at most `size` bytes long. A larger item is written into a file. */
-  #message(queue: string, item: PendingItem, size: number, doing: string): Uint8Array {
+  #message(queue: string, item: NewItem, size: number, doing: string): Uint8Array {
     if (item.file !== undefined) return writeItem(item.file, true);
     const message = writeItem(item.body, false);
     if (message.length <= size && (size !== LINK_MESSAGE || this.#namespace.bodyFiles.fitsLink(message))) {
@@ -250,7 +272,7 @@ export class ItemSender {
     item.reject(reason);
   }
 
-  #removeFile(queue: string, item: PendingItem): void {
+  #removeFile(queue: string, item: NewItem): void {
     if (item.file !== undefined) this.#namespace.bodyFiles.remove(bodyDirectory(queue), item.file);
     item.file = undefined;
   }

@@ -21,6 +21,12 @@ export interface Item {
   readonly bus: string;
 }
 
+/** The file of an item. */
+export interface ItemFile {
+  readonly path: string;
+  readonly name: string;
+}
+
 /** Parses the name of an item's file; undefined for any other file. */
 export function parseItem(name: string): Item | undefined {
   const [, key, starts, lease = 0, unconfirmed = "", bus] = ITEM.exec(name) ?? [];

@@ -29,17 +29,16 @@ import { Errno } from "./errno.ts";
 import type { Listing } from "./listing.ts";
 import { Moves } from "./moves.ts";
 import type { Namespace } from "./namespace.ts";
+import { ReturnedItems, WALL } from "./returned_items.ts";
 
 /** Milliseconds between two checks for expired leases. */
 const CHECK_INTERVAL = 100;
 /** Milliseconds for which a lease's end is cached. If a holder is suspended just after it created the file, it sets the end late. */
 const CACHED = 5_000;
 /** Milliseconds for which a live bus may read the body of an item that it takes without a lease. */
-const READING = 5_000;
+export const READING = 5_000;
 /** The longest lease or delay in milliseconds, 31 years: less than the wall clock, which marks a touched file. */
 const LONGEST = 1e12;
-/** A modification time above this is the wall clock's. */
-const WALL = 1.5e12;
 /** The access time of an item's file after its handler has started. */
 const STARTED = 0;
 /** The result of setting a time if the file could only be touched. */
@@ -50,12 +49,8 @@ const CACHE_SIZE = 4_096;
 /** Reads the body of a held item. Returns undefined if the item has none. */
 export type Read = (receipt: string) => string | undefined;
 
-/** The cached state of the files of one queue. */
+/** The cached state of the held items of one queue. */
 interface QueueState {
-  readonly back: Listing;
-  backNames: readonly string[];
-  /** The times when returned items are due, by their names. */
-  readonly due: Map<string, number>;
   readonly held: Listing;
   heldNames: readonly string[];
   /** The times until which held items need no check, by their names. */
@@ -70,6 +65,7 @@ export class Leases {
   #namespace: Namespace;
   #bus: string;
   #moves: Moves;
+  #returned: ReturnedItems;
   #states = new LimitedMap<string, QueueState>(CACHE_SIZE);
   #count = 0;
 
@@ -78,6 +74,7 @@ export class Leases {
     this.#namespace = namespace;
     this.#bus = bus;
     this.#moves = moves;
+    this.#returned = new ReturnedItems(namespace);
   }
 
   /** Returns a key for an item that is taken now. Keys are in the order in which items are taken. */
@@ -96,18 +93,13 @@ export class Leases {
 
   /** Takes at most `max` items that were given back and are due. Without a `lease` they are removed. `read` reads the body of an item. */
   take(queue: string, max: number, lease: number | undefined, read: Read): Delivery[] {
-    const state = this.#expire(queue);
-    const back = this.#readBack(queue, state);
     const deliveries: Delivery[] = [];
-    if (back.length === 0) return deliveries;
-    const now = this.#namespace.posix.now();
-    for (const name of [...back].sort()) {
+    for (const name of this.due(queue)) {
       if (deliveries.length === max) break;
-      if ((state.due.get(name) ?? Infinity) > now) continue;
       try {
         const delivery = this.claim(queue, pathOf(queue, `back/${name}`), name, lease, read);
         if (delivery) deliveries.push(delivery);
-        else state.due.set(name, now + CHECK_INTERVAL); // if it is still there, it cannot be taken now
+        else this.#returned.postpone(queue, name, CHECK_INTERVAL); // if it is still there, it cannot be taken now
       } catch (error) {
         if (deliveries.length === 0) throw error;
         break;
@@ -200,17 +192,21 @@ export class Leases {
     return this.#setTime(pathOf(queue, `held/${receipt}`), lease) >= 0;
   }
 
-  /** Returns the number of items that were given back and are due. */
-  due(queue: string): number {
-    const state = this.#expire(queue);
-    const now = this.#namespace.posix.now();
-    return this.#readBack(queue, state).filter((name) => (state.due.get(name) ?? Infinity) <= now).length;
+  /** Returns the names of the items that were given back and are due, in the order in which they are taken. */
+  due(queue: string): string[] {
+    this.#expire(queue);
+    return this.#returned.due(queue);
+  }
+
+  /** Returns the numbers of the items that are held, and of those that were given back and are not due. */
+  counts(queue: string): { readonly held: number; readonly delayed: number } {
+    return { held: this.#expire(queue).held.names().filter(parseItem).length, delayed: this.#returned.delayed(queue) };
   }
 
   /** Returns whether items that were given back are due, or cannot be listed. */
   #anyDue(queue: string): boolean {
     try {
-      return this.due(queue) > 0;
+      return this.due(queue).length > 0;
     } catch {
       return true;
     }
@@ -218,13 +214,13 @@ export class Leases {
 
   /** Returns whether the queue had held or returned items at the last check. */
   any(queue: string): boolean {
-    const { backNames, heldNames } = this.#state(queue);
-    return backNames.length + heldNames.length > 0;
+    return this.#returned.any(queue) || this.#state(queue).heldNames.length > 0;
   }
 
   /** Forgets a queue that was removed. */
   forget(queue: string): void {
     this.#states.delete(queue);
+    this.#returned.forget(queue);
   }
 
   #name(key: string, starts: number, unconfirmed = false): string {
@@ -293,28 +289,11 @@ export class Leases {
   #state(queue: string): QueueState {
     let state = this.#states.get(queue);
     if (!state) {
-      const { directories } = this.#namespace;
-      state = {
-        ...{ back: directories.listing(`${queueDirectory(queue)}/back`), backNames: [], due: new Map() },
-        ...{ held: directories.listing(`${queueDirectory(queue)}/held`), heldNames: [], until: new Map() },
-        checked: -Infinity,
-      };
+      const held = this.#namespace.directories.listing(`${queueDirectory(queue)}/held`);
+      state = { held, heldNames: [], until: new Map(), checked: -Infinity };
       this.#states.set(queue, state);
     }
     return state;
-  }
-
-  #readBack(queue: string, state: QueueState): readonly string[] {
-    const names = state.back.names();
-    if (names === state.backNames) return names;
-    state.backNames = names;
-    state.due.clear();
-    for (const name of names.filter((name) => parseItem(name) !== undefined)) {
-      const stat = this.#namespace.directories.stat(pathOf(queue, `back/${name}`));
-      if (typeof stat === "object") state.due.set(name, stat.modified > WALL ? 0 : stat.modified);
-      else if (stat !== -Errno.ENOENT) state.backNames = []; // no descriptor was left: read it again
-    }
-    return names;
   }
 
   /** Gives back the items whose lease has expired or whose holder is dead. */

@@ -24,6 +24,9 @@ const CHECK_INTERVAL = 1;
 /** The largest number of queues whose listing is cached, and of items that are known to be moved by a paused bus. */
 const CACHE_SIZE = 4_096;
 
+/** The place for an item in the kernel's queue: the front, or behind the messages of a priority. */
+type Where = "front" | number;
+
 /** Moves items for one bus. */
 export class Moves {
   #namespace: Namespace;
@@ -39,10 +42,10 @@ export class Moves {
   }
 
   /**
-   * Moves the item in the file `from` to the front or the end of the kernel's queue. Returns 0, or EAGAIN if there is no room and the file
-   * is in its place again, or the error of moving the file.
+   * Moves the item in the file `from` to the front of the kernel's queue, or behind the messages of a priority. Returns 0, or EAGAIN if there
+   * is no room and the file is in its place again, or the error of moving the file.
    */
-  move(queue: string, from: string, item: Item, where: "front" | "end"): number {
+  move(queue: string, from: string, item: Item, where: Where): number {
     const { directories, posix, queues } = this.#namespace;
     const open = queues.use(queue);
     if (!open) return -Errno.EAGAIN;
@@ -85,20 +88,37 @@ export class Moves {
 
   /** Gives back the items whose bus has ended while it moved them. Returns the other items that are being moved. */
   recover(queue: string): string[] {
-    const { directories, posix } = this.#namespace;
     return this.#listing(queue).names().filter((name) => {
       const item = parseItem(name);
       if (!item) return false;
       // this bus moves nothing now: its own item could be neither sent nor put back into its place
       if (item.bus !== this.#bus && !this.#namespace.ended(item.bus)) return true;
-      const path = pathOf(queue, `moving/${name}`);
-      directories.setModified(path, posix.now());
-      directories.within(
-        `${queueDirectory(queue)}/back`,
-        () => directories.rename(path, pathOf(queue, `back/${name}`)),
-      );
+      this.giveBack(queue, name);
       return false;
     });
+  }
+
+  /** Moves a held item to those that are being moved. The caller sends it, then calls {@linkcode Moves.sent} or {@linkcode Moves.giveBack}. */
+  stage(queue: string, name: string): void {
+    const { directories } = this.#namespace;
+    const moving = movingDirectory(queue);
+    directories.within(moving, () => directories.rename(pathOf(queue, `held/${name}`), `${moving}/${name}`));
+  }
+
+  /** Removes the file of an item that was sent. */
+  sent(queue: string, name: string): void {
+    this.#namespace.directories.unlink(`${movingDirectory(queue)}/${name}`);
+  }
+
+  /** Gives back an item that is being moved. */
+  giveBack(queue: string, name: string): void {
+    const { directories, posix } = this.#namespace;
+    const path = pathOf(queue, `moving/${name}`);
+    directories.setModified(path, posix.now());
+    directories.within(
+      `${queueDirectory(queue)}/back`,
+      () => directories.rename(path, pathOf(queue, `back/${name}`)),
+    );
   }
 
   #listing(queue: string): Listing {
@@ -110,7 +130,7 @@ export class Moves {
     return listing;
   }
 
-  #send(open: OpenQueue, directory: string, name: string, starts: number, where: "front" | "end"): boolean {
+  #send(open: OpenQueue, directory: string, name: string, starts: number, where: Where): boolean {
     try {
       return this.#put(open, this.#namespace.bodyFiles.readItem(directory, name), starts, where);
     } catch {
@@ -118,7 +138,7 @@ export class Moves {
     }
   }
 
-  #put(open: OpenQueue, item: Uint8Array, starts: number, where: "front" | "end"): boolean {
+  #put(open: OpenQueue, item: Uint8Array, starts: number, where: Where): boolean {
     const { bodyFiles, posix, queues } = this.#namespace;
     const { text, file } = readItem(item);
     const marked = (text: string, file: boolean) => writeItem(starts > 0 ? text + mark(starts) : text, file);
@@ -133,7 +153,7 @@ export class Moves {
     if (message.length > open.size) return false;
     const sent = where === "front"
       ? queues.putFirst(open, message)
-      : posix.send(open.descriptor, message, message.length) === 0;
+      : posix.send(open.descriptor, message, message.length, where) === 0;
     if (sent && inline) bodyFiles.remove(bodyDirectory(open.name), text);
     return sent;
   }

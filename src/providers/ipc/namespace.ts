@@ -5,6 +5,7 @@
  */
 import { BodyFiles } from "./body_files.ts";
 import { BusError } from "../../errors.ts";
+import { DelayedItems } from "./delayed_items.ts";
 import { type Access, Directories } from "./directories.ts";
 import { Errno } from "./errno.ts";
 import { systemError } from "./errors.ts";
@@ -50,6 +51,7 @@ export class Namespace {
   readonly queues: MessageQueues;
   readonly subscriptions: Subscriptions;
   readonly overflow: Overflow;
+  readonly delayed: DelayedItems;
   readonly waiting: Waiting;
 
   readonly #settings: Settings;
@@ -71,6 +73,7 @@ export class Namespace {
     const roots = () => differ(posix, directory, pymqDirectory) ? [this.directories, this.#pymq] : [this.directories];
     this.subscriptions = new Subscriptions({ ...this, roots }, onDead);
     this.overflow = new Overflow(this);
+    this.delayed = new DelayedItems(this);
     this.waiting = new Waiting(this);
   }
 

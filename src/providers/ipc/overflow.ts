@@ -16,7 +16,7 @@ import { LimitedMap } from "../../internal/caches.ts";
 import type { BodyFiles } from "./body_files.ts";
 import type { Directories } from "./directories.ts";
 import { check } from "./errors.ts";
-import { movingDirectory, nameOfItem, parseItem, queueDirectory } from "./items.ts";
+import { type ItemFile, movingDirectory, nameOfItem, parseItem, queueDirectory } from "./items.ts";
 import type { Listing } from "./listing.ts";
 import type { Names } from "./names.ts";
 
@@ -42,12 +42,6 @@ export interface OverflowContext {
   readonly names: Names;
 }
 
-/** The oldest item of a queue's overflow. */
-export interface Oldest {
-  readonly path: string;
-  readonly name: string;
-}
-
 /** The overflow of the queues of one namespace, for one half of a bus. */
 export class Overflow {
   #context: OverflowContext;
@@ -68,9 +62,9 @@ export class Overflow {
     return this.#pagesOf(queue).length > 0;
   }
 
-  /** Returns whether an item is being moved into the kernel's queue: it may be the last one of the overflow. */
-  moves(queue: string): boolean {
-    return this.#listing(this.#moving, movingDirectory(queue)).names().length > 0;
+  /** Returns the number of items that are being moved into the kernel's queue. The last one of the overflow may be among them. */
+  moving(queue: string): number {
+    return this.#listing(this.#moving, movingDirectory(queue)).names().length;
   }
 
   /** Puts a message at the end. `key` is later than those of earlier puts. */
@@ -91,11 +85,20 @@ export class Overflow {
     return size;
   }
 
+  /** Yields all items, the oldest first. */
+  *all(queue: string): Generator<ItemFile> {
+    for (const page of [...this.#pagesOf(queue)].sort()) {
+      for (const name of this.#namesIn(queue, page).filter(parseItem).sort()) {
+        yield { path: `${this.#path(queue, page)}/${name}`, name };
+      }
+    }
+  }
+
   /**
-   * Returns the path of the oldest item. The caller may take it if it has found the kernel's queue empty after this call, or if it has just
+   * Returns the oldest item. The caller may take it if it has found the kernel's queue empty after this call, or if it has just
    * taken the item before. If it cannot be taken, another bus has taken or moved it, and the kernel's queue must be checked again.
    */
-  oldest(queue: string): Oldest | undefined {
+  oldest(queue: string): ItemFile | undefined {
     const head = this.#heads.get(queue) ?? this.#findHead(queue);
     if (!head) return undefined;
     const name = head.names[head.next]!;

@@ -51,6 +51,8 @@ export class Posix extends Files {
   #time = new Uint8Array(16);
   #timeView = new DataView(this.#time.buffer);
   #word = new Uint8Array(8);
+  #priority = new Uint8Array(4);
+  #priorityView = new DataView(this.#priority.buffer);
   #wordView = new DataView(this.#word.buffer);
 
   /** Created by {@linkcode loadPosix}. */
@@ -119,8 +121,13 @@ export class Posix extends Files {
 
   /** Takes a message; returns the number of its bytes. The buffer must hold the largest message of the queue. */
   receive(queue: number, buffer: Uint8Array): number {
-    const length = this.#native.mq_receive(queue, buffer, buffer.length, null);
+    const length = this.#native.mq_receive(queue, buffer, buffer.length, this.#priority);
     return length >= 0 ? length : -this.#errno();
+  }
+
+  /** The priority of the message that was taken last. */
+  get priority(): number {
+    return this.#priorityView.getUint32(0, true);
   }
 
   /** Returns the attributes of a queue; undefined if the descriptor is not a queue. */

@@ -24,6 +24,7 @@ import { type Frame, readEvents, readLarge } from "./frames.ts";
 import { CrashSlot } from "./crash_slot.ts";
 import { Leases } from "./leases.ts";
 import { Moves } from "./moves.ts";
+import { Peeker } from "./peeker.ts";
 import { PollLoop } from "./poll_loop.ts";
 import { eventsOf, inboxOf } from "./names.ts";
 import { Errno } from "./errno.ts";
@@ -35,8 +36,6 @@ import { recordThread } from "./worker_thread.ts";
 
 /** Milliseconds between two checks for dead buses and for PyMQ's directory, times the number of buses. */
 const CLEANUP_INTERVAL = 2_000;
-/** Milliseconds until a bus checks for overflow again if there was none: another bus that has ended may have left some. */
-const REFILL_INTERVAL = 2_000;
 /** Milliseconds that opening waits for room. */
 const ROOM = 2_000;
 /** The largest number of messages that are read from one queue in a row. */
@@ -114,6 +113,7 @@ class IpcReceiver implements AskHandler, Receiver {
   #leases: Leases;
   #crashSlot: CrashSlot;
   #itemReceiver: ItemReceiver;
+  #peeker: Peeker;
   #refill: Refill;
   #router = new Router();
   /** The functions that end the subscriptions, by the keys of the filters. */
@@ -135,8 +135,9 @@ class IpcReceiver implements AskHandler, Receiver {
     this.#pollLoop = new PollLoop(namespace.posix, eventfd, context);
     const moves = new Moves(namespace, name);
     this.#leases = new Leases(namespace, name, moves);
-    this.#refill = new Refill(namespace, moves, () => this.#leases.key());
+    this.#refill = new Refill(namespace, moves, () => this.#leases.key(), context.fault);
     this.#crashSlot = new CrashSlot(namespace, name);
+    this.#peeker = new Peeker(namespace, moves, this.#leases, this.#crashSlot);
     this.#itemReceiver = new ItemReceiver(
       namespace,
       name,
@@ -148,7 +149,7 @@ class IpcReceiver implements AskHandler, Receiver {
       context.fault,
     );
     void this.#pollLoop.wait(undefined, "in", Infinity, { probe: () => this.#cleanUp() });
-    void this.#pollLoop.wait(undefined, "in", Infinity, { probe: () => this.#fillQueues() });
+    void this.#pollLoop.wait(undefined, "in", Infinity, { probe: () => this.#refill.run() });
     this.#pollLoop.read(this.#inbox.descriptor, () => this.#readInbox());
     this.#readEvents();
     context.onDrain = () => this.#readEvents();
@@ -217,12 +218,16 @@ class IpcReceiver implements AskHandler, Receiver {
     return receipts.map((receipt) => this.#leases.extend(name, receipt, lease));
   }
 
-  /** Answers the sender: "writable" waits for room in a queue, "cleanup" removes a bus whose process has ended. */
+  /** Answers the sender: "writable" waits for room in a queue, "peek" shows items, "cleanup" removes a bus whose process has ended. */
   answer(verb: string, argument: unknown): unknown {
     switch (verb) {
       case "writable": {
         const [descriptor, ms] = argument as [number, number];
         return this.#pollLoop.wait(descriptor, "out", ms);
+      }
+      case "peek": {
+        const [queue, offset, limit] = argument as [string, number, number];
+        return this.#peeker.peek(queue, offset, limit);
       }
       case "cleanup": {
         const bus = argument as string;
@@ -277,17 +282,6 @@ class IpcReceiver implements AskHandler, Receiver {
     }
     const every = CLEANUP_INTERVAL * Math.max(1, buses.length);
     return every - performance.now() % every; // at the same moments as other probes, so that the thread wakes once
-  }
-
-  /** Fills the kernel's queues from their overflow. Returns the milliseconds until the next time. */
-  #fillQueues(): number {
-    try {
-      const next = this.#refill.pass();
-      if (next < Infinity) return next;
-    } catch (error) {
-      this.#context.fault(error);
-    }
-    return REFILL_INTERVAL - performance.now() % REFILL_INTERVAL;
   }
 
   /** Reads events as long as the main thread keeps up. Unread events stay in the queue, and their senders wait. */

@@ -1,6 +1,6 @@
 /**
- * Fills the kernel's queues again from their overflow, in order, for PyMQ's processes, which cannot read files. One bus of the namespace
- * does it at a time.
+ * Fills the kernel's queues, in order, from their overflow and with the items whose delay is over, for PyMQ's processes, which cannot read
+ * files. One bus of the namespace does it at a time.
  *
  * @module
  */
@@ -8,15 +8,17 @@ import { Errno } from "./errno.ts";
 import { parseItem } from "./items.ts";
 import type { Listing } from "./listing.ts";
 import type { Moves } from "./moves.ts";
-import type { OpenQueue } from "./mqueues.ts";
+import { DUE, type OpenQueue } from "./mqueues.ts";
 import type { Namespace } from "./namespace.ts";
 
 /** Milliseconds between two passes while a queue has overflow. */
 const INTERVAL = 200;
 /** Milliseconds after a pass within which another bus need not do one. */
 const FRESH = 150;
-/** Milliseconds for which a bus looks for overflow after it has seen some. */
+/** Milliseconds for which a bus looks for overflow after it has seen some, or an item that is due within this time. */
 const ACTIVE = 1_000;
+/** Milliseconds until a bus checks again if there was nothing to move: another bus that has ended may have left some. */
+const IDLE_INTERVAL = 2_000;
 /** The directory of all queues. Its access time is that of the last pass, by the clock that starts at boot. */
 const QUEUES = "queues";
 
@@ -25,44 +27,65 @@ export class Refill {
   #namespace: Namespace;
   #moves: Moves;
   #key: () => string;
+  #fault: (error: unknown) => void;
   #queues: Listing;
   /** The time until which this bus looks for overflow, by `performance.now()`. */
   #activeUntil = 0;
 
-  /** Creates the refill of a bus. `key` returns a key for an item that is taken now. */
-  constructor(namespace: Namespace, moves: Moves, key: () => string) {
+  /** Creates the refill of a bus. `key` returns a key for an item that is taken now; `fault` reports an error of a pass. */
+  constructor(namespace: Namespace, moves: Moves, key: () => string, fault: (error: unknown) => void) {
     this.#namespace = namespace;
     this.#moves = moves;
     this.#key = key;
+    this.#fault = fault;
     this.#queues = namespace.directories.listing(QUEUES);
   }
 
-  /** Moves items into all kernel queues that have room. Returns the milliseconds until the next pass: Infinity without overflow. */
-  pass(): number {
-    const { directories, overflow, posix } = this.#namespace;
+  /** Moves items into all kernel queues that have room. Returns the milliseconds until the next time. */
+  run(): number {
+    let next = Infinity;
+    try {
+      next = this.#pass();
+    } catch (error) {
+      this.#fault(error);
+    }
+    return Math.min(next, IDLE_INTERVAL - performance.now() % IDLE_INTERVAL);
+  }
+
+  /** Returns the milliseconds until the next pass: Infinity if there is nothing to move. */
+  #pass(): number {
+    const { delayed, directories, overflow, posix } = this.#namespace;
     const next = INTERVAL - performance.now() % INTERVAL;
     const stat = directories.stat(QUEUES);
     if (typeof stat === "number") return Infinity;
     const since = posix.now() - stat.read;
     if (since >= 0 && since < FRESH) return next; // another bus has just done it
-    const overflowing = this.#queues.names().map((name) => `/${name}`).filter((queue) => overflow.any(queue));
     const now = performance.now();
-    if (overflowing.length > 0) this.#activeUntil = now + ACTIVE;
-    else return now < this.#activeUntil ? next : Infinity;
+    const full: string[] = [];
+    let due = Infinity;
+    for (const name of this.#queues.names()) {
+      const queue = `/${name}`;
+      const wait = delayed.wait(queue);
+      if (wait === 0 || overflow.any(queue)) full.push(queue);
+      if (wait > 0) due = Math.min(due, wait);
+    }
+    // more items with short delays may be put without a message to this bus
+    if (full.length > 0 || due < ACTIVE) this.#activeUntil = now + ACTIVE;
+    if (full.length === 0) return Math.min(due, now < this.#activeUntil ? next : Infinity);
     const lock = directories.openDirectory(QUEUES);
     if (lock < 0) return next;
     try {
       if (posix.lock(lock) < 0) return next;
       directories.setRead(QUEUES, posix.now());
-      for (const queue of overflowing) this.#fill(queue);
+      for (const queue of full) this.#fill(queue);
     } finally {
       posix.close(lock);
     }
-    return next;
+    return Math.min(due, next);
   }
 
   #fill(queue: string): void {
-    const { overflow, posix, queues } = this.#namespace;
+    const { delayed, overflow, posix, queues } = this.#namespace;
     let open: OpenQueue | undefined;
     try {
       open = queues.use(queue);
@@ -73,11 +96,18 @@ export class Refill {
     queues.hold(open);
     try {
       const { current = 0, messages = 0 } = posix.attributes(open.descriptor) ?? {};
-      for (let room = messages - current; room > 0;) {
+      let room = messages - current;
+      for (const { path, name } of delayed.due(queue, room)) {
+        const moved = this.#moves.move(queue, path, parseItem(name)!, DUE);
+        if (moved !== 0 && moved !== -Errno.ENOENT) return;
+        delayed.taken(queue);
+        if (moved === 0) room--;
+      }
+      while (room > 0) {
         const oldest = overflow.oldest(queue);
         if (!oldest) return;
         const item = { ...parseItem(oldest.name)!, key: this.#key() };
-        const moved = this.#moves.move(queue, oldest.path, item, "end");
+        const moved = this.#moves.move(queue, oldest.path, item, 0);
         if (moved === 0) room--;
         else if (moved !== -Errno.ENOENT) return;
         if (moved === 0) overflow.taken(queue);

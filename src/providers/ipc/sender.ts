@@ -7,11 +7,15 @@ import { ClosedError } from "../../errors.ts";
 import { PendingWork } from "../../internal/pending_work.ts";
 import { writeTopic } from "../../provider/topic_mark.ts";
 import type {
+  QueueInspector,
+  QueuePeeker,
+  QueueStats,
   RegisteredServer,
   ReplyQueues,
   Sender,
   SenderContext,
   SendOptions,
+  WaitingItem,
   Waker,
 } from "../../provider/provider.ts";
 import { AnswerQueues } from "./answer_queues.ts";
@@ -46,7 +50,9 @@ export async function openSender(settings: Settings, context: SenderContext): Pr
   return new IpcSender(await Namespace.open(settings, context.namespace, onDead), settings, context, onDead);
 }
 
-class IpcSender implements Sender, Waker {
+class IpcSender implements Sender, QueueInspector, Waker {
+  readonly inspector: QueueInspector = this;
+  readonly peeker: QueuePeeker;
   readonly waker: Waker = this;
   readonly replies: ReplyQueues;
   #namespace: Namespace;
@@ -91,6 +97,10 @@ class IpcSender implements Sender, Waker {
         namespace.directories.stat(namespace.busDirectory(bus)) === -Errno.ENOENT,
       writable,
     });
+    this.peeker = {
+      peek: async (queue, ...range) =>
+        await context.ask("peek", [namespace.names.queue(queue), ...range]) as WaitingItem[],
+    };
     this.#answerQueues = new AnswerQueues(namespace.queues);
     this.#leases = new Leases(namespace, "");
     let told = -Infinity;
@@ -192,11 +202,22 @@ class IpcSender implements Sender, Waker {
 
   // deno-lint-ignore require-await
   async size(queue: string): Promise<number> {
-    const { names, overflow, posix, queues } = this.#namespace;
-    const name = names.queue(queue);
+    return this.#waiting(this.#namespace.names.queue(queue));
+  }
+
+  // deno-lint-ignore require-await
+  async stats(queue: string): Promise<QueueStats> {
+    const name = this.#namespace.names.queue(queue);
+    const { held, delayed } = this.#leases.counts(name);
+    return { waiting: this.#waiting(name), leased: held, delayed: delayed + this.#namespace.delayed.count(name) };
+  }
+
+  #waiting(name: string): number {
+    const { delayed, overflow, posix, queues } = this.#namespace;
     const open = queues.use(name);
     const current = open ? posix.attributes(open.descriptor)?.current ?? 0 : 0;
-    return current + overflow.size(name) + this.#leases.due(name);
+    return current + overflow.size(name) + overflow.moving(name) + this.#leases.due(name).length +
+      delayed.due(name).length;
   }
 
   // deno-lint-ignore require-await
@@ -212,6 +233,7 @@ class IpcSender implements Sender, Waker {
     if (moved === 0) directories.remove(aside);
     directories.prune("queues");
     this.#leases.forget(name);
+    this.#namespace.delayed.forget(name);
     queues.removed(name);
     this.#answerQueues.removed(name);
     this.#itemSender.removed(name);

@@ -1,0 +1,186 @@
+/**
+ * The items of a queue that were put with a delay. Each is a link whose target is its message, and whose name begins with the time from
+ * which it may be taken, in microseconds of the clock that starts at boot. Each minute has its own directory:
+ *
+ *     queues/<queue>/later/<minute>/<time>.0.0.over-<id>
+ *
+ * The name is all that is known of an item, so it is put in one step, needs no process that waits for its time, and every bus can take it.
+ *
+ * PyMQ cannot read files: for it, a bus moves the items whose time has come into the kernel's queue, in order, with the priority `DUE` (see
+ * `mqueues.ts`). So a bus that takes items first takes the messages of this priority, then these files, then the other messages.
+ *
+ * @module
+ */
+import { LimitedMap } from "../../internal/caches.ts";
+import type { BodyFiles } from "./body_files.ts";
+import type { Directories } from "./directories.ts";
+import { check } from "./errors.ts";
+import { type ItemFile, nameOfItem, parseItem, queueDirectory } from "./items.ts";
+import type { Listing } from "./listing.ts";
+import type { Names } from "./names.ts";
+import type { Posix } from "./posix.ts";
+
+/** Milliseconds of the items in one directory. */
+const PAGE = 60_000;
+/** Matches the name of a directory: a minute. */
+const PAGE_NAME = /^\d{10}$/;
+/** The number of digits of a time in the name of an item. */
+const TIME_DIGITS = 16;
+/** The longest delay in milliseconds: 31 years. */
+const LONGEST = 1e12;
+/** The share of its time that a bus may spend on reading the names of items that others take or put at that moment. */
+const READING_SHARE = 0.1;
+/** The largest number of queues whose items are cached, and of their directories. */
+const CACHE_SIZE = 1_024;
+
+/** The parts of a namespace that {@linkcode DelayedItems} uses. */
+export interface DelayedItemsContext {
+  readonly bodyFiles: BodyFiles;
+  readonly directories: Directories;
+  readonly names: Names;
+  readonly posix: Posix;
+}
+
+/** The items of one queue whose minute has begun, in the order of their times. */
+interface Soon {
+  /** The listings that the items are from: they are the same arrays as long as nothing has changed. */
+  readonly listed: readonly (readonly string[])[];
+  readonly items: readonly ItemFile[];
+  /** The index of the first item that was not taken. */
+  next: number;
+  /** The time when the next minute begins that has items. */
+  readonly later: number;
+  /** The time until which they are not read again, by `performance.now()`. */
+  until: number;
+}
+
+/** The state of a queue without delayed items. */
+const NONE: Readonly<Soon> = { listed: [], items: [], next: 0, later: Infinity, until: 0 };
+
+/** The delayed items of the queues of one namespace, for one half of a bus. */
+export class DelayedItems {
+  #context: DelayedItemsContext;
+  /** Makes the names of items unique: two processes may have the same time. */
+  #id = `over-${crypto.randomUUID()}`;
+  #count = 0;
+  #soon = new LimitedMap<string, Soon>(CACHE_SIZE);
+  #listings = new LimitedMap<string, Listing>(CACHE_SIZE);
+
+  /** Creates the delayed items of a namespace's queues. */
+  constructor(context: DelayedItemsContext) {
+    this.#context = context;
+  }
+
+  /** Puts a message that may be taken after `delay` milliseconds. */
+  put(queue: string, delay: number, message: Uint8Array): void {
+    const { bodyFiles, directories, names, posix } = this.#context;
+    const time = posix.now() + Math.min(delay, LONGEST);
+    const key = `${digits(time * 1_000, TIME_DIGITS)}-${digits(this.#count++ % 1e6, 6)}`;
+    const name = nameOfItem({ key, starts: 0, lease: 0, unconfirmed: false, bus: this.#id });
+    const what = `Cannot put into ${names.title(queue)} by a link in ${directories.root}`;
+    check(bodyFiles.writeLink(`${pagesOf(queue)}/${pageOf(time)}`, name, message), what);
+    this.#soon.delete(queue);
+  }
+
+  /** Returns the items that may be taken now, at most `max`, in the order of their times. */
+  due(queue: string, max = Infinity): readonly ItemFile[] {
+    const { items, next } = this.#read(queue);
+    if (next >= items.length) return [];
+    const now = digits(this.#context.posix.now() * 1_000, TIME_DIGITS);
+    let end = next;
+    while (end < items.length && end - next < max && items[end]!.name <= now) end++;
+    return items.slice(next, end);
+  }
+
+  /** Reports that the first item of {@linkcode due} was taken or moved, by this bus or another one. */
+  taken(queue: string): void {
+    const soon = this.#soon.get(queue);
+    if (soon) soon.next++;
+  }
+
+  /** Returns the milliseconds after which the queue has to be checked again: 0 if an item is due, Infinity without items. */
+  wait(queue: string): number {
+    const start = performance.now();
+    const unread = (this.#soon.get(queue)?.until ?? 0) - start;
+    const { items, next, later } = this.#read(queue);
+    const first = next < items.length ? Number(items[next]!.name.slice(0, TIME_DIGITS)) / 1_000 : later;
+    const wait = Math.max(0, Math.min(first, later) - this.#context.posix.now());
+    return unread > 0 ? Math.min(wait, unread) : wait;
+  }
+
+  /** Returns the number of items whose time has not come. */
+  count(queue: string): number {
+    const { directories } = this.#context;
+    const pages = pagesOf(queue);
+    let count = 0;
+    for (const page of directories.list(pages)) count += directories.list(`${pages}/${page}`).filter(parseItem).length;
+    return count - this.due(queue).length;
+  }
+
+  /** Forgets a queue that was removed. */
+  forget(queue: string): void {
+    this.#soon.delete(queue);
+  }
+
+  #read(queue: string): Soon {
+    const start = performance.now();
+    const known = this.#soon.get(queue);
+    if (known && start < known.until) return known;
+    const { directories, posix } = this.#context;
+    const root = pagesOf(queue);
+    const pages = this.#listing(root).names();
+    if (pages.length === 0) {
+      this.#soon.delete(queue);
+      return NONE;
+    }
+    const current = pageOf(posix.now());
+    const listed = [pages];
+    const begun = pages.filter((page) => PAGE_NAME.test(page) && page <= current).sort();
+    for (const page of begun) {
+      const names = this.#listing(`${root}/${page}`).names();
+      if (names.length === 0) directories.prune(`${root}/${page}`); // unless another bus has just put an item into it
+      listed.push(names);
+    }
+    if (known && known.listed.length === listed.length && known.listed.every((names, i) => names === listed[i])) {
+      known.until = rest(start);
+      return known;
+    }
+    const items = begun.flatMap((page, i) =>
+      listed[i + 1]!.filter(parseItem).sort().map((name) => ({ name, path: `${root}/${page}/${name}` }))
+    );
+    const later = pages.filter((page) => PAGE_NAME.test(page) && page > current).sort()[0];
+    const soon = {
+      listed,
+      items,
+      next: 0,
+      later: later === undefined ? Infinity : Number(later) * PAGE,
+      until: rest(start),
+    };
+    this.#soon.set(queue, soon);
+    return soon;
+  }
+
+  #listing(path: string): Listing {
+    let listing = this.#listings.get(path);
+    if (!listing) this.#listings.set(path, listing = this.#context.directories.listing(path));
+    return listing;
+  }
+}
+
+function pagesOf(queue: string): string {
+  return `${queueDirectory(queue)}/later`;
+}
+
+function pageOf(ms: number): string {
+  return digits(ms / PAGE, 10);
+}
+
+function digits(value: number, length: number): string {
+  return Math.floor(value).toString().padStart(length, "0");
+}
+
+/** Returns the time until which names need not be read again, after reading them has begun at `start`. */
+function rest(start: number): number {
+  const end = performance.now();
+  return end + (end - start) / READING_SHARE;
+}

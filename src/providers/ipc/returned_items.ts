@@ -1,0 +1,80 @@
+/**
+ * The items that were given back to queues, as one half of a bus knows them. `leases.ts` describes their files.
+ *
+ * @module
+ */
+import { LimitedMap } from "../../internal/caches.ts";
+import { Errno } from "./errno.ts";
+import { parseItem, pathOf, queueDirectory } from "./items.ts";
+import type { Listing } from "./listing.ts";
+import type { Namespace } from "./namespace.ts";
+
+/** A modification time above this is the wall clock's. */
+export const WALL = 1.5e12;
+/** The largest number of queues whose state is cached. */
+const CACHE_SIZE = 4_096;
+
+/** The cached state of the files of one queue. */
+interface QueueState {
+  readonly listing: Listing;
+  names: readonly string[];
+  /** The times when the items are due, by their names. */
+  readonly due: Map<string, number>;
+}
+
+/** The returned items of the queues of one namespace. */
+export class ReturnedItems {
+  #namespace: Namespace;
+  #states = new LimitedMap<string, QueueState>(CACHE_SIZE);
+
+  /** Creates the returned items of a namespace's queues. */
+  constructor(namespace: Namespace) {
+    this.#namespace = namespace;
+  }
+
+  /** Returns the names of the items that are due, in the order in which they are taken. */
+  due(queue: string): string[] {
+    const { due } = this.#read(queue);
+    const now = this.#namespace.posix.now();
+    return due.size === 0 ? [] : [...due].filter(([, time]) => time <= now).map(([name]) => name).sort();
+  }
+
+  /** Returns the number of items that are not due yet. */
+  delayed(queue: string): number {
+    return this.#read(queue).due.size - this.due(queue).length;
+  }
+
+  /** Returns whether the queue had returned items at the last check. */
+  any(queue: string): boolean {
+    return (this.#states.get(queue)?.names.length ?? 0) > 0;
+  }
+
+  /** Does not offer an item for `ms`, because it cannot be taken now. */
+  postpone(queue: string, name: string, ms: number): void {
+    this.#states.get(queue)?.due.set(name, this.#namespace.posix.now() + ms);
+  }
+
+  /** Forgets a queue that was removed. */
+  forget(queue: string): void {
+    this.#states.delete(queue);
+  }
+
+  #read(queue: string): QueueState {
+    const { directories } = this.#namespace;
+    let state = this.#states.get(queue);
+    if (!state) {
+      state = { listing: directories.listing(`${queueDirectory(queue)}/back`), names: [], due: new Map() };
+      this.#states.set(queue, state);
+    }
+    const names = state.listing.names();
+    if (names === state.names) return state;
+    state.names = names;
+    state.due.clear();
+    for (const name of names.filter((name) => parseItem(name) !== undefined)) {
+      const stat = directories.stat(pathOf(queue, `back/${name}`));
+      if (typeof stat === "object") state.due.set(name, stat.modified > WALL ? 0 : stat.modified);
+      else if (stat !== -Errno.ENOENT) state.names = []; // no descriptor was left: read it again
+    }
+    return state;
+  }
+}
