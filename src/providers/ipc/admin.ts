@@ -4,12 +4,12 @@
  * @module
  */
 import { removeBus } from "./cleanup.ts";
+import { countItems } from "./counts.ts";
 import type { Admin, BusInfo, Check, FunctionInfo, GroupInfo, QueueInfo, TopicInfo } from "../../provider/admin.ts";
 import { groupsOf } from "../../provider/bindings.ts";
 import { BusError } from "../../errors.ts";
 import { originOfBus } from "../../internal/origin.ts";
 import { textOf } from "../../internal/thrown.ts";
-import { parseItem, pathOf } from "./items.ts";
 import { Leases } from "./leases.ts";
 import { eventsOf, hashed, inboxOf } from "./names.ts";
 import { type Raised, raiseLimits } from "./limits.ts";
@@ -130,15 +130,9 @@ export class IpcAdmin implements Admin {
   }
 
   #count(name: string): QueueInfo {
-    const { directories, names, overflow, posix, queues } = this.#namespace!;
-    const leases = this.#leases ??= new Leases(this.#namespace!, "");
-    const queue = names.queue(name);
-    const items = (state: string) => directories.list(pathOf(queue, state)).filter(parseItem).length;
-    const due = leases.due(queue);
-    const open = queues.use(queue);
-    const inKernel = open ? posix.attributes(open.descriptor)?.current ?? 0 : 0;
-    const waiting = inKernel + overflow.size(queue) + due;
-    return { name, waiting, leased: items("held"), delayed: Math.max(0, items("back") - due) };
+    const namespace = this.#namespace!;
+    const leases = this.#leases ??= new Leases(namespace, "");
+    return { name, ...countItems(namespace, leases, namespace.names.queue(name)) };
   }
 
   /** Returns the text of a file or link; none if it has just been removed. */

@@ -19,6 +19,7 @@ import type {
   Waker,
 } from "../../provider/provider.ts";
 import { AnswerQueues } from "./answer_queues.ts";
+import { countItems, countWaiting } from "./counts.ts";
 import { check } from "./errors.ts";
 import { queueDirectory } from "./items.ts";
 import { Leases } from "./leases.ts";
@@ -202,22 +203,12 @@ class IpcSender implements Sender, QueueInspector, Waker {
 
   // deno-lint-ignore require-await
   async size(queue: string): Promise<number> {
-    return this.#waiting(this.#namespace.names.queue(queue));
+    return countWaiting(this.#namespace, this.#leases, this.#namespace.names.queue(queue));
   }
 
   // deno-lint-ignore require-await
   async stats(queue: string): Promise<QueueStats> {
-    const name = this.#namespace.names.queue(queue);
-    const { held, delayed } = this.#leases.counts(name);
-    return { waiting: this.#waiting(name), leased: held, delayed: delayed + this.#namespace.delayed.count(name) };
-  }
-
-  #waiting(name: string): number {
-    const { delayed, overflow, posix, queues } = this.#namespace;
-    const open = queues.use(name);
-    const current = open ? posix.attributes(open.descriptor)?.current ?? 0 : 0;
-    return current + overflow.size(name) + overflow.moving(name) + this.#leases.due(name).length +
-      delayed.due(name).length;
+    return countItems(this.#namespace, this.#leases, this.#namespace.names.queue(queue));
   }
 
   // deno-lint-ignore require-await
