@@ -16,6 +16,8 @@ const MESSAGE = "*3\r\n$7\r\nmessage\r\n";
 const PATTERN_MESSAGE = "*4\r\n$8\r\npmessage\r\n";
 /** The largest number of bytes of a line whose end has not arrived. Redis sends long texts with a length in front of them. */
 const MAX_LINE = 65_536;
+/** The number of bytes of a chunk that are read as text at once. The middle of a long body is never read as text. */
+const WINDOW = 2 * MAX_LINE;
 
 /** Parses the stream of one connection, from its first byte. */
 export class PubSubParser {
@@ -28,9 +30,10 @@ export class PubSubParser {
   #rest: Buffer[] = [];
   #restBytes = 0;
   #needed = 0;
-  /** The current chunk. `#text` has the same bytes as a string, with one character for each byte. */
+  /** The current chunk. `#text` has some of its bytes, from `#start`, as a string with one character for each byte. */
   #chunk: Buffer = Buffer.alloc(0);
   #text = "";
+  #start = 0;
   /** The beginning of the last parsed string. `#to` is its end. */
   #from = 0;
   #to = 0;
@@ -73,27 +76,48 @@ export class PubSubParser {
 
   #read(chunk: Buffer): void {
     this.#chunk = chunk;
-    this.#text = chunk.toString("latin1");
+    this.#text = chunk.toString("latin1", 0, WINDOW);
+    this.#start = 0;
+  }
+
+  /** Returns the index in `#text` of the byte at `at`. The text goes on from there for at least the length of a line, or to the end of the chunk. */
+  #see(at: number): number {
+    const end = this.#start + this.#text.length;
+    if (at < this.#start || (at + MAX_LINE > end && end < this.#chunk.length)) {
+      this.#text = this.#chunk.toString("latin1", at, at + WINDOW);
+      this.#start = at;
+    }
+    return at - this.#start;
   }
 
   /** Keeps the incomplete reply that begins at `at`, or continues there. */
   #keep(at: number): void {
-    if (this.#scanned > at) this.#head.push(this.#chunk.subarray(at, this.#scanned));
-    this.#rest = [this.#chunk.subarray(this.#scanned)];
-    this.#restBytes = this.#chunk.length - this.#scanned;
-    this.#needed -= this.#scanned;
+    // a message has few elements, so it is scanned again, which saves a copy of its body
+    const again = this.#head.length === 0 && this.#open.length <= 1 && this.#isMessage(at);
+    const from = again ? at : this.#scanned;
+    if (again) this.#open = [];
+    else if (from > at) this.#head.push(this.#chunk.subarray(at, from));
+    this.#rest = [this.#chunk.subarray(from)];
+    this.#restBytes = this.#chunk.length - from;
+    this.#needed -= from;
+  }
+
+  #isMessage(at: number): boolean {
+    const index = this.#see(at);
+    return this.#text.startsWith(MESSAGE, index) || this.#text.startsWith(PATTERN_MESSAGE, index);
   }
 
   /** Parses the reply that begins at `at`. Returns where it ends, or -1 if its end has not arrived. */
   #reply(at: number): number {
-    if (this.#text.startsWith(MESSAGE, at)) {
+    const index = this.#see(at);
+    if (this.#text.startsWith(MESSAGE, index)) {
       if (!this.#string(at + MESSAGE.length)) return this.#other(at);
       const [from, to] = [this.#from, this.#to];
       if (!this.#string(to + 2)) return this.#other(at);
       this.#listener.message?.(this.#slice(from, to), this.#slice(this.#from, this.#to));
       return this.#to + 2;
     }
-    if (this.#text.startsWith(PATTERN_MESSAGE, at)) {
+    if (this.#text.startsWith(PATTERN_MESSAGE, index)) {
       if (!this.#string(at + PATTERN_MESSAGE.length)) return this.#other(at);
       const [from, to] = [this.#from, this.#to];
       if (!this.#string(to + 2)) return this.#other(at);
@@ -111,12 +135,13 @@ export class PubSubParser {
 
   /** Finds the string that begins at `at`. Returns false if no whole string is there. */
   #string(at: number): boolean {
-    if (this.#text.charCodeAt(at) !== 0x24) return false; // $
-    const line = this.#text.indexOf("\r\n", at);
+    const index = this.#see(at);
+    if (this.#text.charCodeAt(index) !== 0x24) return false; // $
+    const line = this.#text.indexOf("\r\n", index);
     if (line < 0) return false;
-    this.#from = line + 2;
-    this.#to = this.#from + Number(this.#text.slice(at + 1, line));
-    return this.#to >= this.#from && this.#to + 2 <= this.#text.length;
+    this.#from = this.#start + line + 2;
+    this.#to = this.#from + Number(this.#text.slice(index + 1, line));
+    return this.#to >= this.#from && this.#to + 2 <= this.#chunk.length;
   }
 
   /** Copies a string: a slice of the chunk's text would keep the whole chunk in memory. */
@@ -138,18 +163,19 @@ export class PubSubParser {
     const open = this.#open;
     for (;;) {
       this.#scanned = at;
-      this.#needed = this.#text.length + 1;
-      const line = this.#text.indexOf("\r\n", at);
-      if (line < 0 && this.#text.length - at <= MAX_LINE) return -1;
-      const type = this.#text[at];
+      this.#needed = this.#chunk.length + 1;
+      const index = this.#see(at);
+      const line = this.#text.indexOf("\r\n", index);
+      if (line < 0 && this.#text.length - index <= MAX_LINE) return -1;
+      const type = this.#text[index];
       const sized = type === "$" || type === "*";
-      const count = sized ? Number(this.#text.slice(at + 1, line)) : 0;
+      const count = sized ? Number(this.#text.slice(index + 1, line)) : 0;
       if (line < 0 || !Number.isSafeInteger(count)) {
         throw new Error("a reply has no valid length: the connection is out of step");
       }
-      at = line + 2;
+      at = this.#start + line + 2;
       if (type === "$" && count >= 0) at += count + 2;
-      if (at > this.#text.length) {
+      if (at > this.#chunk.length) {
         this.#needed = at;
         return -1;
       }
