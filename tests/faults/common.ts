@@ -128,7 +128,7 @@ export interface Shared extends Ground {
   readonly place: Pick<Place, "provider" | "options">;
 }
 
-/** Kills a process that holds leases, serves calls, and is about to publish. */
+/** Kills a process that holds leases, waits for items, serves calls, and is about to publish. */
 export function peerKilled(times: number): Fault<Shared> {
   let first = 0;
   return {
@@ -152,6 +152,8 @@ export function peerKilled(times: number): Fault<Shared> {
         }
       })().catch(() => {});
       await pause(random.int(100, 500));
+      void traffic.burst(2); // items are on their way to its waiting consumer
+      await pause(random.int(0, 2));
       await peer.kill();
       await heard;
     },

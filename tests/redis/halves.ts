@@ -24,13 +24,14 @@ export const NOW = { wait: 0 };
 
 /**
  * Asserts that the server wakes a receive that waits for the queue "q" when an "x" is put. The server counts the takes: one at the
- * beginning, none while nothing changes (a receive that is not woken takes five times a second), one for the item.
+ * beginning, none while nothing changes (a receive that is not woken takes five times a second), one for the item, if it is not handed over.
  */
 export async function assertWoken(
   server: RedisServer,
   bus: Halves,
   put: () => Promise<unknown>,
   lease?: number,
+  most = 2,
 ): Promise<void> {
   await bus.receive("q", { lease }); // from now on, the server knows the script
   const before = await takes(server);
@@ -42,7 +43,7 @@ export async function assertWoken(
   assertEquals(await waits, ["x"]);
   const waited = performance.now() - start;
   assert(waited < SLOW_POLL, `it was woken after ${waited} ms, not by the poll that is the safety net`);
-  assertEquals(await takes(server) - before, 2, "the number of takes");
+  assertEquals(await takes(server) - before, most, "the number of takes");
 }
 
 /** The pause between polls of a receive that the server wakes. */
@@ -50,7 +51,7 @@ const SLOW_POLL = 5_000;
 
 async function takes(server: RedisServer): Promise<number> {
   const stats = String(await server.run("info", "commandstats"));
-  return [...stats.matchAll(/cmdstat_eval(?:sha)?:calls=(\d+)/g)].reduce((sum, [, calls]) => sum + Number(calls), 0);
+  return [...stats.matchAll(/cmdstat_evalsha:calls=(\d+)/g)].reduce((sum, [, calls]) => sum + Number(calls), 0);
 }
 
 /**

@@ -3,6 +3,7 @@ import { describe, it } from "@std/testing/bdd";
 import { Buffer } from "node:buffer";
 import { ProviderError } from "../../src/errors.ts";
 import type { Client } from "../../src/providers/redis/client.ts";
+import { Names } from "../../src/providers/redis/names.ts";
 import { LosslessTaker } from "../../src/providers/redis/lossless_take.ts";
 import type { ReplyReader } from "../../src/providers/redis/replies.ts";
 
@@ -12,14 +13,14 @@ describe("LosslessTaker", () => {
     const client = {
       up: true,
       call: (read: ReplyReader<unknown>, _verb: string, _sha: string, ...rest: string[]) => {
-        const [number, , , mode] = rest.slice(5) as [string, string, string, string];
+        const [number, , , mode] = rest.slice(6) as [string, string, string, string];
         takes.push({ number, mode });
         if (takes.length === 1) return Promise.reject(new ProviderError("unavailable", "the connection broke"));
         const item = takes.length === 2 ? [Buffer.from(""), 1, Buffer.from("item")] : [];
         return Promise.resolve(read([Buffer.from(number), -1, ...item]));
       },
     } as unknown as Client;
-    const keys = { list: "list", due: "due", items: "items", prefix: "prefix" };
+    const keys = new Names("shop").queue("queue");
     const taker = new LosslessTaker(client, keys, "id", "queue", undefined, () => {});
     const { signal } = new AbortController();
     await assertRejects(() => taker.take(1, signal), ProviderError);

@@ -10,10 +10,9 @@ import type { Client } from "./client.ts";
 import { retryUnavailable, unavailable } from "./errors.ts";
 import type { QueueKeys } from "./names.ts";
 import { array, count, exactly, integer, type ReplyReader, text } from "./replies.ts";
-import { GIVE_BACK, run, TAKE } from "./scripts.ts";
+import type { HandedOver } from "./hand_over.ts";
+import { GIVE_BACK, RECORD_LIFE, run, TAKE } from "./scripts.ts";
 
-/** Milliseconds for which the server keeps a record of taken items, so that a lost reply can be recovered. */
-export const RECORD_LIFE = 60_000;
 /** Milliseconds between a reply and the removal of its record. If the next take comes before that, it overwrites the record. */
 const REMOVE_AFTER = 5;
 
@@ -29,6 +28,7 @@ export interface Taken {
 
 /** Takes items from one queue, one take at a time. All its takes have the same length of lease, or none has a lease. */
 export class LosslessTaker {
+  readonly id: string;
   readonly keys: QueueKeys;
   readonly queue: string;
   readonly lease: number | undefined;
@@ -39,9 +39,12 @@ export class LosslessTaker {
   #client: Client;
   #fault: (error: unknown) => void;
   #record: string;
-  #id: string;
   #count = 0;
   #lost = false;
+  /** Whether the last take has found nothing, and waits for an item that is handed over. Until it arrives, it counts as a lost reply. */
+  #waiting = false;
+  #handedOver: Delivery | undefined;
+  #taking = false;
   #recorded = false;
   /** The time when the last take was first sent. `#most` is the largest number of items in its reply. */
   #sentAt = 0;
@@ -65,10 +68,10 @@ export class LosslessTaker {
     this.#client = client;
     this.#fault = fault;
     this.keys = keys;
-    this.#id = id;
+    this.id = id;
     this.queue = queue;
     this.lease = lease;
-    this.#record = `${keys.prefix}record:${id}`;
+    this.#record = keys.records + id;
   }
 
   /** Whether a reply was lost that may contain items. */
@@ -86,19 +89,35 @@ export class LosslessTaker {
     return this.#recorded;
   }
 
-  /** Takes up to `max` items, or all items of a lost reply. Takes nothing if the signal aborts before its turn. */
-  async take(max: number, signal: AbortSignal): Promise<Taken> {
+  /** Whether an item may be handed over at any time. */
+  get waiting(): boolean {
+    return this.#waiting;
+  }
+
+  /**
+   * Takes up to `max` items, or all items of a lost reply. Takes nothing if the signal aborts before its turn. If there are none, an item
+   * may be handed over in the next `wait` milliseconds. It wakes {@linkcode sleep}, and {@linkcode arrived} returns it.
+   */
+  async take(max: number, signal: AbortSignal, wait = 0): Promise<Taken> {
     for (let waited = this.#running; waited; waited = this.#running) {
       await waited;
       if (signal.aborted) return { deliveries: [], next: Infinity };
     }
     this.#woken = false;
-    return await this.#run(max, this.#lost ? "again" : "");
+    return this.arrived() ?? await this.#run(max, this.#lost ? "again" : "", wait);
+  }
+
+  /** Accepts an item that was handed over to the take with this number. */
+  handOver({ number, delivery }: HandedOver): void {
+    // a later take has fetched the item like that of a lost reply
+    if (number !== this.#number || !this.#lost) return;
+    this.#handedOver = delivery;
+    this.wake();
   }
 
   /** Returns the items of a lost reply, if any. */
   async recover(): Promise<Delivery[]> {
-    return (await this.#run(1, "only")).deliveries;
+    return (this.arrived() ?? await this.#run(1, "only")).deliveries;
   }
 
   /** Puts the items of the last take without a lease back, whether or not its reply arrived. Repeating it has no effect. */
@@ -168,15 +187,25 @@ export class LosslessTaker {
   }
 
   get #number(): string {
-    return `${this.#id}.${this.#count}`;
+    return `${this.id}.${this.#count}`;
   }
 
-  #run(max: number, mode: "" | "again" | "only"): Promise<Taken> {
-    return this.block(this.#take(max, mode));
+  /** Returns the item that was handed over, if it has arrived and no call has returned it. */
+  arrived(): Taken | undefined {
+    const delivery = this.#handedOver;
+    if (!delivery || this.#taking) return undefined; // the running take fetches it, or returns it
+    this.#received();
+    return { deliveries: [delivery], next: Infinity };
   }
 
-  async #take(max: number, mode: "" | "again" | "only"): Promise<Taken> {
+  #run(max: number, mode: "" | "again" | "only", wait = 0): Promise<Taken> {
+    return this.block(this.#take(max, mode, wait));
+  }
+
+  async #take(max: number, mode: "" | "again" | "only", wait = 0): Promise<Taken> {
     clearTimeout(this.#removal);
+    this.#waiting = false;
+    this.#taking = true;
     if (mode === "") {
       clearTimeout(this.#wakeLater); // this take sees all earlier changes
       this.#wakeLater = undefined;
@@ -186,25 +215,38 @@ export class LosslessTaker {
     }
     this.#most = Math.max(this.#most, max);
     this.#lost = true;
-    const { list, due, items } = this.keys;
+    const { list, due, items, receivers } = this.keys;
+    const keys = [list, due, items, this.#record, receivers];
     let taken: Taken;
     try {
-      const args = [this.#number, max, Math.ceil(this.lease ?? 0), mode, RECORD_LIFE];
-      taken = await run(this.#client, takenBy(this.#number), TAKE, [list, due, items, this.#record], args);
+      const args = [this.#number, max, Math.ceil(this.lease ?? 0), mode, RECORD_LIFE, wait];
+      taken = await run(this.#client, takenBy(this.#number), TAKE, keys, args);
     } catch (error) {
       // with any other error, the reply has arrived
       this.#lost = unavailable(error);
       throw error;
+    } finally {
+      this.#taking = false;
     }
-    this.#lost = false;
-    this.used = performance.now();
     if (taken.deliveries.length > 0) {
-      this.#recorded = true;
-      this.#removal = setTimeout(() => this.removeRecord().catch(() => {}), REMOVE_AFTER); // if that fails, the sweep repeats it
-    } else if (mode !== "") {
-      this.#reportLoss();
+      this.#received();
+      return taken;
     }
+    const arrived = this.arrived(); // its message was faster than the reply
+    if (arrived) return arrived;
+    this.#lost = this.#waiting = wait > 0;
+    this.used = performance.now();
+    if (mode !== "") this.#reportLoss();
     return taken;
+  }
+
+  /** Records that the items of the last take have arrived. */
+  #received(): void {
+    this.#handedOver = undefined;
+    this.#lost = this.#waiting = false;
+    this.used = performance.now();
+    this.#recorded = true;
+    this.#removal = setTimeout(() => this.removeRecord().catch(() => {}), REMOVE_AFTER); // if that fails, the sweep repeats it
   }
 
   /** Reports items that may be lost because the record of a lost reply has expired. */

@@ -15,16 +15,8 @@ export const COUNT: string = `
 local function limited(count) return math.min(tonumber(count), ${2 ** 31}) end
 `;
 
-/** The functions of `delivery_mark.ts`. */
-export const MARKS: string = `
-local function mark(count)
-  local digits = ''
-  repeat
-    digits = (count % 2 == 1 and '\\t' or ' ') .. digits
-    count = math.floor(count / 2)
-  until count == 0
-  return '\\n' .. digits
-end
+/** The function `unmark` of `delivery_mark.ts`. */
+export const UNMARK: string = `
 local function unmark(text)
   local last = string.byte(text, -1)
   if last ~= 9 and last ~= 32 then return text, 0 end
@@ -35,6 +27,18 @@ local function unmark(text)
   return body, count
 end
 `;
+
+/** Both functions of `delivery_mark.ts`. */
+export const MARKS: string = `
+local function mark(count)
+  local digits = ''
+  repeat
+    digits = (count % 2 == 1 and '\\t' or ' ') .. digits
+    count = math.floor(count / 2)
+  until count == 0
+  return '\\n' .. digits
+end
+${UNMARK}`;
 
 /** A function that runs a command with many arguments, in parts, because `unpack` has a limit. A part has whole pairs. */
 export const MANY: string = `

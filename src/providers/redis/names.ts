@@ -15,8 +15,12 @@ export interface QueueKeys {
   readonly due: string;
   /** A hash of the bodies of the leased and delayed items. */
   readonly items: string;
+  /** A sorted set of the receivers that wait for an item: see `hand_over.ts`. */
+  readonly receivers: string;
   /** `__tsmq:{slot}`, the prefix of any further key of the queue. */
   readonly prefix: string;
+  /** The prefix of the records of takes, which end with the id of a taker. */
+  readonly records: string;
 }
 
 /** The random part of the name of an inbox. */
@@ -76,6 +80,11 @@ export class Names {
     return `${inbox}:open`;
   }
 
+  /** Returns the channel to which items are handed over to the bus of this inbox. */
+  handedOver(inbox: string): string {
+    return `${inbox}:items`;
+  }
+
   /** Returns the sorted set of the inboxes that serve a topic: inbox → the time when its registration expires. */
   servers(topic: string): string {
     return `__tsmq:servers:${this.prefix}${topic}`;
@@ -95,7 +104,15 @@ export class Names {
   queue(name: string): QueueKeys {
     const list = this.list(name);
     const prefix = `__tsmq:{${hashTag(list)}}`;
-    return { list, due: `${prefix}due:${list}`, items: `${prefix}items:${list}`, prefix };
+    const key = (kind: string) => `${prefix}${kind}:${list}`;
+    return {
+      list,
+      due: key("due"),
+      items: key("items"),
+      receivers: key("receivers"),
+      prefix,
+      records: `${prefix}record:`,
+    };
   }
 }
 

@@ -80,7 +80,7 @@ export class PubSubParser {
     this.#start = 0;
   }
 
-  /** Returns the index in `#text` of the byte at `at`. The text goes on from there for at least the length of a line, or to the end of the chunk. */
+  /** Returns the index in `#text` of the byte at `at`. The text reaches at least the length of a line further, or to the end of the chunk. */
   #see(at: number): number {
     const end = this.#start + this.#text.length;
     if (at < this.#start || (at + MAX_LINE > end && end < this.#chunk.length)) {

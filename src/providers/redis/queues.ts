@@ -11,13 +11,16 @@ import type { Client } from "./client.ts";
 import { retryUnavailable, unavailable } from "./errors.ts";
 import type { Names } from "./names.ts";
 import { count, flags } from "./replies.ts";
-import { ACK, EXTEND, NACK, RESTORE, run, START } from "./scripts.ts";
-import { LosslessTaker, RECORD_LIFE, type Taken } from "./lossless_take.ts";
+import { readHandedOver } from "./hand_over.ts";
+import { ACK, EXTEND, NACK, RECORD_LIFE, RESTORE, run, START } from "./scripts.ts";
+import { LosslessTaker, type Taken } from "./lossless_take.ts";
 
 /** Milliseconds between polls while the server reports changes, in case a report is lost. */
 const SLOW_POLL = 5_000;
 /** Milliseconds between polls while the server does not report changes. Items that PyMQ puts must arrive within 250 ms. */
 const FAST_POLL = 200;
+/** Milliseconds for which items may be handed over to a waiting call. It polls before, so a process that stopped receives no more items. */
+const HAND_OVER = 1.5 * SLOW_POLL;
 /** Milliseconds within which several changes of leases count as one. */
 const LEASE_CHANGES = 50;
 /** Milliseconds after which an unused taker is removed. */
@@ -33,15 +36,21 @@ export class Queues {
   #fault: (error: unknown) => void;
   #count = 0;
   #takers = new Map<string, LosslessTaker>();
+  #byId = new Map<string, LosslessTaker>();
   #byKey = new Map<string, Set<LosslessTaker>>();
   #sweeper: ReturnType<typeof setInterval> | undefined;
   #tracking = false;
   /** The running removals of records. */
   #removals = new Set<Promise<unknown>>();
   #stopped = false;
+  #handOver: number;
 
-  /** Creates the queues of a receiver. `id` must be unguessable, because it is part of every receipt, and a receipt is enough to settle an item. */
-  constructor(client: Client, names: Names, id: string, fault: (error: unknown) => void) {
+  /**
+   * Creates the queues of a receiver. `id` must be unguessable, because it is part of every receipt, and a receipt is enough to settle an
+   * item. With `handsOver`, the receiver passes the messages of `Names.handedOver` to {@linkcode handOver}.
+   */
+  constructor(client: Client, names: Names, id: string, fault: (error: unknown) => void, handsOver = false) {
+    this.#handOver = handsOver ? HAND_OVER : 0;
     this.#client = client;
     this.#names = names;
     this.#id = id;
@@ -65,7 +74,7 @@ export class Queues {
         // a call that can wait sends nothing while the connection is down; the reconnect wakes it
         if (this.#client.up || wait <= 0) {
           try {
-            const taken = await this.#take(taker, max, signal);
+            const taken = await this.#take(taker, max, signal, wait > 0);
             if (taken.deliveries.length > 0) {
               this.keyChanged(taker.keys.due, taker);
               return this.#atMost(max, taker, taken.deliveries);
@@ -79,12 +88,23 @@ export class Queues {
         const left = deadline - performance.now();
         if (left <= 0 || signal.aborted) break;
         await taker.sleep(Math.min(left, next, this.#tracking ? SLOW_POLL : FAST_POLL), signal);
+        const handedOver = taker.arrived();
+        if (handedOver) return handedOver.deliveries;
       }
       return [];
     } finally {
       taker.active--;
       taker.used = performance.now();
+      // if this fails, the sweep repeats it
+      if (taker.waiting && taker.active === 0 && this.#client.up) this.recover().catch(() => {});
     }
+  }
+
+  /** Accepts a message to the channel on which items are handed over. */
+  handOver(message: string): void {
+    const handedOver = readHandedOver(message);
+    const number = handedOver?.number ?? "";
+    if (handedOver) this.#byId.get(number.slice(0, number.lastIndexOf(".")))?.handOver(handedOver);
   }
 
   /** Puts items back to the head of the queue, once, even if the connection breaks meanwhile. */
@@ -192,8 +212,9 @@ export class Queues {
   }
 
   /** Takes items. If the signal aborts and the reply is late, it returns nothing, and gives the items back when they arrive. */
-  async #take(taker: LosslessTaker, max: number, signal: AbortSignal): Promise<Taken> {
-    const taking = taker.take(max, signal);
+  async #take(taker: LosslessTaker, max: number, signal: AbortSignal, waits: boolean): Promise<Taken> {
+    // an item without a lease would be lost with this process
+    const taking = taker.take(max, signal, waits && taker.lease !== undefined ? this.#handOver : 0);
     const late = Promise.withResolvers<void>();
     let timer: ReturnType<typeof setTimeout> | undefined;
     const abort = () => timer = setTimeout(late.resolve, CANCELLED);
@@ -231,15 +252,10 @@ export class Queues {
     const id = `${lease ?? ""}:${queue}`;
     let taker = this.#takers.get(id);
     if (taker) return taker;
-    taker = new LosslessTaker(
-      this.#client,
-      this.#names.queue(queue),
-      `${this.#id}.${this.#count++}`,
-      queue,
-      lease,
-      this.#fault,
-    );
+    const unique = `${this.#id}.${this.#count++}`;
+    taker = new LosslessTaker(this.#client, this.#names.queue(queue), unique, queue, lease, this.#fault);
     this.#takers.set(id, taker);
+    this.#byId.set(unique, taker);
     for (const key of [taker.keys.list, taker.keys.due]) {
       const takers = this.#byKey.get(key);
       if (takers) takers.add(taker);
@@ -258,6 +274,7 @@ export class Queues {
       if (taker.recorded) taker.removeRecord().catch(this.#fault);
       if (taker.lost || taker.recorded || taker.active > 0 || taker.used > before) continue;
       this.#takers.delete(id);
+      this.#byId.delete(taker.id);
       for (const key of [taker.keys.list, taker.keys.due]) {
         const takers = this.#byKey.get(key);
         takers?.delete(taker);

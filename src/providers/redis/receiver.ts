@@ -74,6 +74,7 @@ class RedisReceiver implements Receiver {
     this.#subscriptions = new Subscriptions(names);
     this.#subscriptions.addInternal(this.inbox, (body) => context.inbox(body));
     if (this.#cluster) this.#subscriptions.addInternal(names.accepting(this.inbox), () => {});
+    else this.#subscriptions.addInternal(names.handedOver(this.inbox), (item) => this.#queues.handOver(item));
     this.#subscriptions.addInternal(INVALIDATE, (key) => this.#queues.keyChanged(key));
     const master = new Master(settings, true);
     const events: Observer = {
@@ -95,7 +96,14 @@ class RedisReceiver implements Receiver {
     const id = this.inbox.slice(this.inbox.lastIndexOf(":") + 1);
     this.binder = new RedisBinder(this.#commands, names);
     this.#registry = new Registry(this.#commands, names, this.inbox, fault);
-    this.#queues = new Queues(this.#commands, names, id, fault);
+    // a node of a Cluster cannot tell whether another node has the receiver of a message
+    this.#queues = new Queues(
+      this.#commands,
+      names,
+      id,
+      fault,
+      !this.#cluster,
+    );
   }
 
   async open(timeout: number): Promise<void> {

@@ -27,6 +27,9 @@ export interface Script {
 
 const SCRIPTS: Script[] = [];
 
+/** Milliseconds for which the server keeps a record of taken items, so that a lost reply can be recovered. */
+export const RECORD_LIFE = 60_000;
+
 /** The longest wait in milliseconds that a take replies with. Another client may have written a member that is never due. */
 const MAX_WAIT = 60_000;
 
@@ -36,16 +39,21 @@ const MAX_WAIT = 60_000;
  * reply was lost; without a record it takes anew. With `only`, it returns the items of the record or nothing. The reply contains ARGV[1],
  * by which the client recognises it, the milliseconds until the next item is due (-1: none), then receipt, attempt and body of each item.
  *
+ * A take that finds nothing waits for ARGV[6] milliseconds (0: not at all) for an item that is handed over (see `hand_over.ts`). The next
+ * take has the same number and `again` or `only`, which ends the wait.
+ *
  * It reads the list as a read-only command only when it returns nothing: that makes the server report the next change of the keys
  * (CLIENT TRACKING), which wakes the clients that wait for this queue.
  */
 export const TAKE: Script = script(
   "take from queue",
   `
-local list, due, items, record = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local list, due, items, record, receivers = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local number, max, lease, mode = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
+local wait, receiver = tonumber(ARGV[6]), number .. ' ' .. ARGV[3]
 ${NOW}${MARKS}${MANY}${COUNT}
 if mode ~= '' then
+  redis.call('ZREM', receivers, receiver)
   local kept = redis.call('GET', record)
   kept = kept and cmsgpack.unpack(kept)
   if kept and kept[1] == number then
@@ -61,7 +69,7 @@ if mode ~= '' then
         out[#out + 1] = body
       end
     end
-    return out
+    if #out > 2 then return out end
   end
   if mode == 'only' then return {number, -1} end
 end
@@ -114,6 +122,11 @@ many('ZADD', due, ends)
 if #out > 2 then
   redis.call('SET', record, cmsgpack.pack({number, lease > 0 and members or out}), 'PX', ARGV[5])
 else
+  if wait > 0 then
+    -- a server that refuses this still hands out items
+    redis.pcall('ZADD', receivers, now + wait, receiver)
+    redis.pcall('PEXPIRE', receivers, wait)
+  end
   redis.call('LLEN', list)
   if removed then out[2] = 0 end -- items that are due may be behind what was removed
 end
