@@ -27,6 +27,7 @@ import { command as reap } from "./commands/reap.ts";
 import { command as serve } from "./commands/serve.ts";
 import { command as sub } from "./commands/sub.ts";
 import { command as top } from "./commands/top.ts";
+import { command as ui } from "./commands/ui.ts";
 import { exitCode, EXITS } from "./exit.ts";
 import { messageOf, printRaw } from "./io.ts";
 
@@ -64,7 +65,7 @@ const text = {
 
 const app: Application<CommandContext> = buildApplication(
   buildRouteMap({
-    routes: { sub, pub, put, get, call, serve, top, doctor, reap, groups, completion },
+    routes: { sub, pub, put, get, call, serve, top, ui, doctor, reap, groups, completion },
     docs: { brief: "A message bus from the command line", fullDescription: ABOUT },
   }),
   {

@@ -88,7 +88,7 @@ export function say(text: string): void {
 }
 
 /** Returns a signal that aborts on Ctrl-C or SIGTERM. A second Ctrl-C or SIGTERM ends the process immediately. */
-function interrupted(): Disposable & { readonly signal: AbortSignal } {
+export function interrupted(): Disposable & { readonly signal: AbortSignal } {
   const controller = new AbortController();
   const end = () => controller.signal.aborted ? process.exit(130) : controller.abort();
   process.on("SIGINT", end).on("SIGTERM", end);

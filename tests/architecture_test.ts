@@ -48,7 +48,7 @@ function importsOf(file: string): Import[] {
   });
 }
 
-const sources = ["mod.ts", ...present("src", "workers", "cli")];
+const sources = ["mod.ts", ...present("src", "workers", "cli", "ui")];
 const imports = sources.flatMap(importsOf);
 const others = present("tests", "bench", "examples", "scripts").flatMap(importsOf);
 
@@ -231,9 +231,16 @@ describe("the house", () => {
 
   it("has entries that nobody imports: mod.ts and workers/", () => {
     // programs and tests are users, who import mod.ts
-    const user = /^cli\//;
+    const user = /^(cli|ui)\//;
     assertEquals(offences(({ from, to }) => to === "mod.ts" && !user.test(from)), []);
     assertEquals(offences(({ to }) => to.startsWith("workers/"), [...others, ...imports]), []);
+  });
+
+  it("has a dashboard that only its command imports, and only when it runs", () => {
+    assertEquals(offences(({ from, to }) => to.startsWith("ui/") && !from.startsWith("ui/")), [
+      "cli/commands/ui.ts imports ui/mod.ts",
+    ]);
+    assert(/await import\("..\/..\/ui\/mod.ts"\)/.test(codeOf("cli/commands/ui.ts")));
   });
 
   it("is not imported by published files: no tests, bench, examples or scripts", () => {

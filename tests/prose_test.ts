@@ -17,6 +17,7 @@ const PLACES = [
   "scripts",
   "src",
   "tests",
+  "ui",
   "workers",
 ];
 const SELF = "tests/prose_test.ts";
@@ -63,7 +64,7 @@ function files(place: string): string[] {
   return readdirSync(join(ROOT, place), { withFileTypes: true }).flatMap((entry) => {
     const path = join(place, entry.name);
     if (entry.isDirectory()) return files(path);
-    return /\.(ts|md|py|c)$/.test(entry.name) && path !== SELF ? [path] : [];
+    return /\.(tsx?|md|py|c)$/.test(entry.name) && path !== SELF ? [path] : [];
   });
 }
 
@@ -75,7 +76,7 @@ function joined(text: string): string {
 describe("docs/design.md", () => {
   const page = readFileSync(join(ROOT, "docs/design.md"), "utf8");
   const base = (file: string) => file.slice(file.lastIndexOf("/") + 1);
-  const code = ["src", "cli", "workers", "examples", "bench", "tests"].flatMap(files).concat("mod.ts");
+  const code = ["src", "cli", "ui", "workers", "examples", "bench", "tests"].flatMap(files).concat("mod.ts");
 
   it("names each file of src/, or describes its folder", () => {
     const described = /^src\/(providers|conformance)\//;

@@ -5,7 +5,9 @@
  */
 import { wrap } from "../codec/envelope.ts";
 import type { Core } from "../core.ts";
+import { ValidationError } from "../errors.ts";
 import { checkCount, checkFunction } from "../internal/arguments.ts";
+import { isA } from "../internal/thrown.ts";
 import { open, type Opened } from "./deliveries.ts";
 import { type DeadLetter, itemOf } from "./letter.ts";
 import { peek, type Peeked, type PeekOptions, type Unreadable } from "./peek.ts";
@@ -23,8 +25,8 @@ const PASS = 1_024;
 /** Options of {@linkcode DeadLetters.purge}. */
 export interface SelectOptions<T = unknown> {
   /**
-   * Selects letters: it is called with each letter of this queue, oldest first, and those for which it returns false stay. Default: all
-   * are selected.
+   * Selects letters: it is called with each letter of this queue, oldest first, and those for which it returns false stay. A letter that
+   * cannot be read stays too. Default: all letters are selected, readable or not.
    */
   readonly only?: (letter: DeadLetter<T>) => boolean;
 }
@@ -67,6 +69,17 @@ export class DeadLetters<T = unknown> {
       options,
       (body) => this.#read(body),
     );
+  }
+
+  async #selects(only: NonNullable<SelectOptions<T>["only"]>, body: string): Promise<boolean> {
+    let letter: DeadLetter<T>;
+    try {
+      letter = await this.#read(body);
+    } catch (error) {
+      if (isA(error, ValidationError)) return false;
+      throw error;
+    }
+    return only(letter);
   }
 
   async #read(body: string): Promise<DeadLetter<T>> {
@@ -128,7 +141,7 @@ export class DeadLetters<T = unknown> {
         for (const letter of letters) {
           if (done === limit) break;
           const item = itemOf(letter.body, this.#queue);
-          if (item === undefined || (only && !only(await this.#read(letter.body)))) continue;
+          if (item === undefined || (only && !await this.#selects(only, letter.body))) continue;
           await act(letter, item);
           await settle([letter.receipt], "ack");
           held.delete(letter.receipt);

@@ -243,7 +243,7 @@ describe("tsmq", () => {
   it("prints --help, even without any permission", async () => {
     const { code, lines } = await tsmq(["--help"], { permissions: [] });
     assertEquals(code, 0);
-    const commands = "sub,pub,put,get,call,serve,top,doctor,reap,groups free,completion".split(",");
+    const commands = "sub,pub,put,get,call,serve,top,ui,doctor,reap,groups free,completion".split(",");
     for (const command of commands) {
       const words = command.split(" ");
       assert(lines.some((line) => line.startsWith(`  ${words[0]} `)), command);

@@ -1,10 +1,12 @@
 /** Uses an installed package over a provider, its worker included. */
 import { Bus } from "@tsmq/tsmq";
 import { providerFor } from "@tsmq/tsmq/cli";
+import { openDashboard } from "@tsmq/tsmq/ui";
 import process from "node:process";
 
 const [url, namespace] = process.argv.slice(2) as [string, string];
-await using bus = await Bus.open(await providerFor(url), { namespace });
+const provider = await providerFor(url);
+await using bus = await Bus.open(provider, { namespace });
 
 const heard = Promise.withResolvers<unknown>();
 await bus.subscribe("topic", heard.resolve).ready;
@@ -18,5 +20,9 @@ await queue.free();
 
 await bus.expose("add", (a: number, b: number) => a + b);
 const sum = await bus.stub<(a: number, b: number) => number>("add")(1, 2);
+
+await using dashboard = await openDashboard(provider, { namespace });
+const page = await fetch(`${dashboard.url}page.js`);
+if (!page.ok || (await page.text()).length < 50_000) throw new Error("the dashboard has no page");
 
 console.log(JSON.stringify([await heard.promise, lease.item, sum]));

@@ -12,6 +12,7 @@ export type Tool =
   | "redis-server-8.2"
   | "valkey-server-9.1"
   | "nats-server"
+  | "chromium"
   | "openssl"
   | "python"
   | "deno-glibc-2.31"

@@ -1,0 +1,258 @@
+/**
+ * Samples a namespace while somebody views it, and sends what has changed.
+ *
+ * @module
+ */
+import { textOf } from "../src/internal/thrown.ts";
+import { pause } from "../src/internal/time.ts";
+import type { Action, Change, Frame, Job, Report, Row, TableName, Tables, Totals } from "./protocol.ts";
+import type { Send } from "./server.ts";
+import type { Look, Source } from "./source.ts";
+
+/** The samples that a new viewer receives. */
+const MOMENTS = 300;
+/** The reports that a new viewer receives. */
+const REPORTS = 200;
+/** The reports of one interval. Further ones are counted. */
+const BURST = 20;
+/** The jobs that a new viewer receives. */
+const JOBS = 5;
+/** A sample takes at most one part in this many of the time, so that a large namespace is asked less often. */
+const SHARE = 20;
+/** Milliseconds between two samples at most. */
+const SLOWEST = 60_000;
+/** Milliseconds that sampling continues after the last viewer has left, who may only load the page again. */
+const LINGER = 5_000;
+/** Milliseconds between two looks at the progress of a job. */
+const PROGRESS = 250;
+/** The queues of one sample whose new dead letters are reported with their cause. */
+const CAUSES = 3;
+
+const NAMES: readonly TableName[] = ["queues", "topics", "groups", "functions", "buses"];
+
+/** Options of {@linkcode Monitor}. */
+export interface MonitorOptions {
+  readonly transport: string;
+  readonly namespace: string;
+  /** Milliseconds between two samples, at least. */
+  readonly interval: number;
+}
+
+/** Watches a namespace for all viewers. */
+export class Monitor implements AsyncDisposable {
+  readonly #source: Source;
+  readonly #options: MonitorOptions;
+  readonly #viewers = new Set<Send>();
+  readonly #closing = new AbortController();
+  readonly #jobs = new Map<number, Job>();
+  readonly #work = new Set<Promise<void>>();
+  #tables = new Map<TableName, Map<string, string>>(NAMES.map((name) => [name, new Map()]));
+  #latest: Look | undefined;
+  #history: Totals[] = [];
+  #reports: Report[] = [];
+  #reported = 0;
+  #running: Promise<void> | undefined;
+  #nextJob = 1;
+  #fault = "";
+
+  constructor(source: Source, options: MonitorOptions) {
+    this.#source = source;
+    this.#options = options;
+  }
+
+  /** Adds a viewer. Returns what removes it. */
+  watch(send: Send): () => void {
+    const { tables, unknown } = this.#latest ?? { tables: EMPTY, unknown: [] };
+    const { transport, namespace, interval } = this.#options;
+    send(JSON.stringify(
+      {
+        type: "hello",
+        transport,
+        namespace,
+        interval,
+        history: this.#history,
+        tables,
+        unknown,
+        reports: this.#reports,
+        jobs: [...this.#jobs.values()],
+      } satisfies Frame,
+    ));
+    this.#viewers.add(send);
+    this.#running ??= this.#run().finally(() => this.#running = undefined);
+    return () => void this.#viewers.delete(send);
+  }
+
+  /** Reports something to all viewers, at most {@linkcode BURST} times in an interval. */
+  report(kind: Report["kind"], text: string): void {
+    if (++this.#reported > BURST) return;
+    const report = { time: Date.now(), kind, text };
+    this.#reports = [report, ...this.#reports].slice(0, REPORTS);
+    this.#broadcast({ type: "report", report });
+  }
+
+  /** Starts a job, whose progress all viewers see. */
+  start(action: Action): void {
+    const work = this.#do(action).finally(() => this.#work.delete(work));
+    this.#work.add(work);
+  }
+
+  /** Stops sampling. Resolves when the running jobs have ended. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closing.abort();
+    await Promise.all([this.#running, ...this.#work]);
+  }
+
+  #broadcast(frame: Frame): void {
+    const text = JSON.stringify(frame);
+    for (const send of this.#viewers) send(text);
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#closing;
+    let stop: (() => Promise<void>) | undefined;
+    try {
+      stop = await this.#source.count();
+    } catch (error) {
+      this.report("error", `Events are not counted: ${textOf(error)}`);
+    }
+    // the first rate would be that of the time without viewers
+    let last = await this.#look();
+    let left: number | undefined;
+    while (!signal.aborted) {
+      const { interval } = this.#options;
+      await pause(Math.min(SLOWEST, Math.max(interval, (SHARE - 1) * last.took)), signal);
+      if (signal.aborted) break;
+      if (this.#viewers.size > 0) left = undefined;
+      else if (performance.now() - (left ??= performance.now()) > LINGER) break;
+      last = await this.#look(last);
+    }
+    await stop?.().catch(() => {});
+  }
+
+  /** Takes a sample and sends what has changed. */
+  async #look(before?: { readonly at: number; readonly events: number }) {
+    const start = performance.now();
+    let look: Look | undefined;
+    try {
+      look = await this.#source.look();
+      this.#fault = "";
+    } catch (error) {
+      const fault = textOf(error);
+      if (fault !== this.#fault) this.report("error", `The transport was not read: ${fault}`);
+      this.#fault = fault;
+    }
+    const at = performance.now();
+    const took = at - start;
+    if (!look) return { at, took, events: before?.events ?? 0 };
+    const { events, tables } = look;
+    const seconds = before && (at - before.at) / 1_000;
+    const totals = sums(tables, before && seconds ? Math.max(0, events - before.events) / seconds : 0);
+    if (this.#latest) await this.#reportDead(this.#latest.tables, tables);
+    this.#latest = look;
+    if (before) this.#history = [...this.#history, totals].slice(-MOMENTS);
+    if (this.#reported > BURST) {
+      const more = this.#reported - BURST;
+      this.#reported = 0;
+      this.report("error", `${more} more reports in this moment`);
+    }
+    this.#reported = 0;
+    this.#broadcast({
+      type: "sample",
+      totals,
+      changes: this.#changes(tables),
+      unknown: look.unknown,
+      took: Math.round(took),
+    });
+    return { at, took, events };
+  }
+
+  #changes(tables: Tables): Partial<Record<TableName, Change>> {
+    const changes: Partial<Record<TableName, Change>> = {};
+    for (const name of NAMES) {
+      const before = this.#tables.get(name)!;
+      const now = new Map(tables[name].map((row: Row) => [row.id, JSON.stringify(row)]));
+      const set = tables[name].filter((row: Row) => before.get(row.id) !== now.get(row.id));
+      const removed = [...before.keys()].filter((id) => !now.has(id));
+      if (set.length > 0 || removed.length > 0) changes[name] = { set, removed };
+      this.#tables.set(name, now);
+    }
+    return changes;
+  }
+
+  async #reportDead(before: Tables, now: Tables): Promise<void> {
+    const known = new Map(before.queues.map(({ name, dead = 0 }) => [name, dead]));
+    const grown = now.queues.flatMap(({ name, dead = 0 }) => {
+      const more = dead - (known.get(name) ?? 0);
+      return more > 0 ? [{ name, dead, more }] : [];
+    });
+    const causes = await Promise.all(
+      grown.slice(0, CAUSES).map(async ({ name, dead }) => {
+        return await this.#source.lastCause(name, dead).catch(() => undefined);
+      }),
+    );
+    grown.forEach(({ name, more }, index) => {
+      const cause = causes[index];
+      this.report("dead", `${name}: ${more} more${cause ? `, the last one: ${cause}` : ""}`);
+    });
+  }
+
+  async #do(action: Action): Promise<void> {
+    const id = this.#nextJob++;
+    const title = titleOf(action);
+    const show = (job: Pick<Job, "done" | "state" | "total" | "error">) => {
+      const one = { id, title, ...job };
+      this.#jobs.set(id, one);
+      const ended = [...this.#jobs.values()].filter(({ state }) => state !== "running");
+      for (const { id } of ended.slice(0, -JOBS)) this.#jobs.delete(id);
+      this.#broadcast({ type: "job", job: one });
+    };
+    show({ done: 0, state: "running" });
+    const ended = new AbortController();
+    try {
+      const total = await this.#source.size(action).catch(() => undefined);
+      show({ done: 0, total, state: "running" });
+      const following = total === undefined ? undefined : this.#follow(action, total, ended.signal, show);
+      const done = await this.#source.act(action).finally(() => ended.abort());
+      await following;
+      show({ done: done ?? total ?? 0, total: done ?? total, state: "done" });
+      this.report("action", `${title}: ${done ?? "done"}`);
+    } catch (error) {
+      show({ done: 0, state: "failed", error: textOf(error) });
+      this.report("error", `${title}: ${textOf(error)}`);
+    }
+  }
+
+  /** Shows the progress of an action by the number of items that are left. */
+  async #follow(action: Action, total: number, signal: AbortSignal, show: (job: Omit<Job, "id" | "title">) => void) {
+    let done = 0;
+    while (!signal.aborted) {
+      await pause(PROGRESS, signal);
+      if (signal.aborted) return;
+      const left = await this.#source.size(action).catch(() => undefined);
+      if (signal.aborted || left === undefined || total - left <= done) continue;
+      done = total - left;
+      show({ done, total, state: "running" });
+    }
+  }
+}
+
+const EMPTY: Tables = { queues: [], topics: [], groups: [], functions: [], buses: [] };
+
+function sums({ queues }: Tables, events: number): Totals {
+  const sum = (field: "waiting" | "leased" | "delayed" | "dead") =>
+    queues.reduce((all, { [field]: value = 0 }) => all + value, 0);
+  return {
+    time: Math.round(Date.now() / 100) / 10,
+    events: Math.round(events * 10) / 10,
+    waiting: sum("waiting"),
+    leased: sum("leased"),
+    delayed: sum("delayed"),
+    dead: sum("dead"),
+  };
+}
+
+function titleOf({ action, queue, key }: Action): string {
+  if (action === "purge") return `Purge ${queue}`;
+  const letters = key === undefined ? "dead letters" : "a dead letter";
+  return `${action === "retry" ? "Retry" : "Purge"} ${letters} of ${queue}`;
+}

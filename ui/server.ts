@@ -1,0 +1,190 @@
+/**
+ * An HTTP server for one user of this machine. A secret token is the first part of every path, so a page of another origin, or another user,
+ * can neither read nor change anything.
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { isIP } from "node:net";
+import { textOf } from "../src/internal/thrown.ts";
+
+/** The largest body of a request in bytes. */
+const MAX_BODY = 65_536;
+/** The characters that may wait for a viewer before it is disconnected. Its page then connects again. */
+const MAX_UNSENT = 16_777_216;
+
+/** The headers of every answer: the page loads nothing from elsewhere, runs no script but its own, and is in no frame. */
+const HEADERS: Readonly<Record<string, string>> = {
+  "content-security-policy": [
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'",
+    "form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
+  ].join("; "),
+  "cache-control": "no-store",
+  "cross-origin-opener-policy": "same-origin",
+  "cross-origin-resource-policy": "same-origin",
+  "referrer-policy": "no-referrer",
+  "x-content-type-options": "nosniff",
+  "x-frame-options": "DENY",
+};
+
+/** An answer to a request. */
+export interface Answer {
+  readonly status?: number;
+  readonly type: string;
+  readonly body: string;
+}
+
+/** A request to a route. */
+export interface Query {
+  /** The parameters of its address. */
+  readonly parameters: URLSearchParams;
+  /** Its body. Empty for GET. */
+  readonly body: string;
+}
+
+/** Sends a text as an event of a stream. Does nothing after the viewer has gone. */
+export type Send = (data: string) => void;
+
+/** The routes by method and path below the token. */
+export interface Routes {
+  readonly answers: Readonly<Record<string, (query: Query) => Answer | Promise<Answer>>>;
+  /** Streams of events: called with each new viewer, returns what is called when that viewer has gone. */
+  readonly streams: Readonly<Record<string, (send: Send) => () => void>>;
+}
+
+/** An error whose message the answer contains. */
+export class Refusal extends Error {
+  readonly status: number;
+
+  constructor(status: number, message: string) {
+    super(message);
+    this.status = status;
+  }
+}
+
+/** A running server. */
+export class Site implements AsyncDisposable {
+  /** Its address with the token. */
+  readonly url: string;
+  readonly #server: Server;
+  readonly #host: string;
+  readonly #token: Uint8Array;
+  readonly #routes: Routes;
+
+  private constructor(server: Server, host: string, routes: Routes) {
+    const token = randomBytes(24).toString("base64url");
+    const { port } = server.address() as { port: number };
+    this.#server = server;
+    this.#host = host;
+    this.#token = digest(token);
+    this.#routes = routes;
+    this.url = `http://${isIP(host) === 6 ? `[${host}]` : host}:${port}/${token}/`;
+    server.on("request", (request, response) => void this.#serve(request, response));
+  }
+
+  /** Listens on an address and a port; 0 is a free one. */
+  static async listen(host: string, port: number, routes: Routes): Promise<Site> {
+    const server = createServer();
+    await new Promise<void>((resolve, reject) => {
+      server.once("error", reject);
+      server.listen(port, host, () => {
+        server.off("error", reject);
+        resolve();
+      });
+    });
+    return new Site(server, host, routes);
+  }
+
+  /** Ends all connections and stops listening. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    const closed = new Promise((resolve) => this.#server.close(resolve));
+    this.#server.closeAllConnections();
+    await closed;
+  }
+
+  async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    // a viewer that goes while it is answered
+    response.on("error", () => {});
+    try {
+      const { method = "", headers, url = "" } = request;
+      this.#checkOrigin(headers.host, headers.origin);
+      const [path = "", query = ""] = url.split("?", 2);
+      const [, token = "", rest] = /^\/([^/]*)(?:\/(.*))?$/.exec(path) ?? [];
+      if (!timingSafeEqual(digest(token), this.#token) || rest === undefined) {
+        throw new Refusal(403, "Open the address that `tsmq ui` has printed: it contains this dashboard's token");
+      }
+      const stream = method === "GET" && own(this.#routes.streams, rest);
+      if (stream) return this.#stream(response, stream);
+      const answer = own(this.#routes.answers, `${method} ${rest}`);
+      if (!answer) throw new Refusal(404, "Nothing is here");
+      const body = method === "POST" ? await read(request) : "";
+      send(response, await answer({ parameters: new URLSearchParams(query), body }));
+    } catch (error) {
+      const status = error instanceof Refusal ? error.status : 500;
+      send(response, { status, type: "text/plain", body: textOf(error) });
+    }
+  }
+
+  /**
+   * Refuses a request by a name that a stranger's DNS may have pointed to this machine, and one from a page of another origin. The port may
+   * be that of a tunnel.
+   */
+  #checkOrigin(host: string | undefined, origin: string | undefined): void {
+    const name = host === undefined ? "" : nameOf(host);
+    if (name !== "localhost" && name !== this.#host && isIP(name) === 0) {
+      throw new Refusal(403, "This dashboard answers to an IP address or localhost only");
+    }
+    if (origin !== undefined && origin !== `http://${host}`) {
+      throw new Refusal(403, "This dashboard answers to its own page only");
+    }
+  }
+
+  #stream(response: ServerResponse, open: (send: Send) => () => void): void {
+    response.writeHead(200, { ...HEADERS, "content-type": "text/event-stream" });
+    // node sends headers with the first data otherwise
+    response.flushHeaders();
+    const left = open((data) => {
+      if (response.destroyed) return;
+      if (response.writableLength > MAX_UNSENT) return void response.destroy();
+      response.write(`data: ${data}\n\n`);
+    });
+    response.once("close", left);
+  }
+}
+
+function own<T>(routes: Readonly<Record<string, T>>, path: string): T | undefined {
+  return Object.hasOwn(routes, path) ? routes[path] : undefined;
+}
+
+/** Returns the name or the address in a Host header; an empty text if it cannot be read. */
+function nameOf(host: string): string {
+  try {
+    return new URL(`http://${host}`).hostname.replace(/^\[(.*)\]$/, "$1");
+  } catch {
+    return "";
+  }
+}
+
+/** Tokens are compared by their digests, which have one length. */
+function digest(token: string): Uint8Array {
+  return createHash("sha256").update(token).digest();
+}
+
+async function read(request: IncomingMessage): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of request as AsyncIterable<Uint8Array>) {
+    size += chunk.length;
+    if (size > MAX_BODY) throw new Refusal(413, `A request has at most ${MAX_BODY} bytes`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString("utf8");
+}
+
+function send(response: ServerResponse, { status = 200, type, body }: Answer): void {
+  if (response.headersSent || response.destroyed) return;
+  response.writeHead(status, { ...HEADERS, "content-type": `${type}; charset=utf-8` });
+  response.end(body);
+}
