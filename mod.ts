@@ -37,7 +37,7 @@ export type { Wrapper } from "./src/pubsub/decorate.ts";
 export type { MessageHeaders } from "./src/codec/headers.ts";
 export type { EventClass } from "./src/codec/codec.ts";
 export * from "./src/errors.ts";
-export { BusErrorEvent, BusEvents } from "./src/events.ts";
+export { BusErrorEvent, BusEvents, BusStateEvent } from "./src/events.ts";
 export type { BusEventListener, BusEventMap, BusState, ErrorContext, Gap } from "./src/events.ts";
 export type { Authorize, CallToAuthorize, ExposedError, ExposeErrors } from "./src/hooks.ts";
 export type { BusOptions, CloseOptions, CloseReport, Health } from "./src/options.ts";

@@ -7,14 +7,14 @@ import { Closing } from "./closing.ts";
 import { Codec } from "./codec/codec.ts";
 import type { Accept, Begin, Core } from "./core.ts";
 import { BusError, ClosedError, RpcError, ValidationError } from "./errors.ts";
-import { BusErrorEvent, type BusState, type ErrorContext, type Gap } from "./events.ts";
+import { BusErrorEvent, type BusState, BusStateEvent, type ErrorContext, type Gap } from "./events.ts";
 import type { Authorize, ExposeErrors } from "./hooks.ts";
 import { PendingWork } from "./internal/pending_work.ts";
 import { Work } from "./internal/work.ts";
 import { ReportLimit, WINDOW } from "./internal/report_limit.ts";
 import { isA } from "./internal/thrown.ts";
 import { backoff, pause, RETRY, withDeadline } from "./internal/time.ts";
-import { type BusOptions, checkOptions, type CloseReport, type Health } from "./options.ts";
+import { type BusOptions, checkOptions, type CloseReport, type Health, healthOf } from "./options.ts";
 import { Link } from "./port/link.ts";
 import type { Features, Provider, Sender } from "./provider/provider.ts";
 import { Dispatch } from "./pubsub/dispatch.ts";
@@ -167,7 +167,7 @@ export class Engine implements Core {
 
   /** The health of the bus. */
   get health(): Health {
-    return {
+    return healthOf({
       state: this.#state,
       lastReceive: this.link.lastHeard,
       lastError: this.#lastError,
@@ -175,7 +175,7 @@ export class Engine implements Core {
       subscriptions: this.#dispatch.size,
       reconnects: this.#reconnects,
       restarts: this.link.restarts,
-    };
+    });
   }
 
   /**
@@ -251,22 +251,29 @@ export class Engine implements Core {
   };
 
   #connection(half: "receiver" | "sender", connected: boolean, error: unknown): void {
+    if (!connected && error !== undefined) this.#lastError = error;
     if (this.#down[half] === !connected) return;
     this.#down[half] = !connected;
-    if (error !== undefined) this.#lastError = error;
     if (this.#state === "closing" || this.#state === "closed") return;
     const down = this.#down.receiver || this.#down.sender;
     if (!down) {
       this.#upSince = performance.now();
       this.#reconnects++;
+      this.#lastError = undefined;
     }
     if ((this.#state === "down") !== down) this.#setState(down ? "down" : "up");
   }
 
   #setState(state: BusState): void {
     this.#state = state;
-    this.telemetry.log({ level: state === "down" ? "warn" : "info", event: "state", detail: state });
-    this.#emit(new CustomEvent("state", { detail: state }));
+    const error = state === "down" ? this.#lastError : undefined;
+    this.telemetry.log({
+      level: error ? "warn" : "info",
+      event: "state",
+      detail: state,
+      ...error !== undefined && { error },
+    });
+    this.#emit(new BusStateEvent(state, error));
   }
 
   readonly gap = (detail: Gap): void => {

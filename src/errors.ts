@@ -76,6 +76,12 @@ export class BusError extends Error {
     this.code = code;
     this.retryable = options.retryable ?? RETRYABLE.has(code);
   }
+
+  /** Returns the name, code and message for JSON, which would leave the message out. */
+  toJSON(): { name: string; code: ErrorCode; message: string; retryable: boolean } {
+    const { name, code, message, retryable } = this;
+    return { name, code, message, retryable };
+  }
 }
 
 /** Thrown when a verb that needs a bus is called before `init`. */

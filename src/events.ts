@@ -77,6 +77,18 @@ export interface Gap {
 /** The states of a bus. */
 export type BusState = "up" | "down" | "closing" | "closed";
 
+/** The `"state"` event of a bus. */
+export class BusStateEvent extends CustomEvent<BusState> {
+  /** The reason why the state is "down"; undefined for other states. */
+  readonly error: unknown;
+
+  /** Created by the bus. */
+  constructor(state: BusState, error?: unknown) {
+    super("state", { detail: state });
+    this.error = error;
+  }
+}
+
 /** The events of a bus, by their types. */
 export interface BusEventMap {
   /** A handler threw, a body could not be read, or the transport reported a fault. */
@@ -84,7 +96,7 @@ export interface BusEventMap {
   /** Events may have been missed. */
   readonly gap: CustomEvent<Gap>;
   /** The state of the bus has changed. */
-  readonly state: CustomEvent<BusState>;
+  readonly state: BusStateEvent;
 }
 
 /** A listener for one type of event of a bus: a function, or an object with the method `handleEvent`. */

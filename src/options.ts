@@ -6,13 +6,13 @@
 import * as v from "valibot";
 import type { BusState } from "./events.ts";
 import type { EventClass } from "./codec/codec.ts";
-import { ValidationError } from "./errors.ts";
+import { BusError, ValidationError } from "./errors.ts";
 import type { Authorize, ExposeErrors } from "./hooks.ts";
 import { callable, fields, flag, milliseconds, must, parseOptions, whole } from "./internal/options.ts";
 import { nameFault } from "./internal/arguments.ts";
 import type { Provider } from "./provider/provider.ts";
 import type { Log } from "./telemetry/telemetry.ts";
-import { textOf } from "./internal/thrown.ts";
+import { isA, nameOf, textOf } from "./internal/thrown.ts";
 
 /** Options of `init` and {@linkcode Bus.open}. */
 export interface BusOptions {
@@ -75,7 +75,10 @@ export interface Health {
   readonly state: BusState;
   /** The time when the worker last sent a message, in milliseconds of `Date.now()`. */
   readonly lastReceive: number;
-  /** The last error that was reported, if any. */
+  /**
+   * The last error since the connection was last restored: an error that was reported, or while the state is "down" the reason. As JSON it has a
+   * name, a message and, for an error of tsmq, a code.
+   */
   readonly lastError: unknown;
   /** The numbers of pending calls and running handlers. */
   readonly pending: { readonly calls: number; readonly handlers: number };
@@ -85,6 +88,14 @@ export interface Health {
   readonly reconnects: number;
   /** The number of times that the worker was replaced. */
   readonly restarts: number;
+}
+
+/** Makes a health that keeps its error in JSON. */
+export function healthOf(health: Health): Health {
+  const { lastError } = health;
+  if (!isA(lastError, Error) || isA(lastError, BusError)) return health;
+  const plain = { name: nameOf(lastError), message: textOf(lastError) };
+  return Object.defineProperty({ ...health }, "toJSON", { value: () => ({ ...health, lastError: plain }) });
 }
 
 /**

@@ -1,7 +1,11 @@
 import { assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { RemoteInvocationError } from "../mod.ts";
-import { nameOf, textOf } from "../src/internal/thrown.ts";
+import { connectionFault, nameOf, textOf } from "../src/internal/thrown.ts";
+import { toBusError } from "../src/providers/aws/errors.ts";
+import { Errno } from "../src/providers/ipc/errno.ts";
+import { systemError } from "../src/providers/ipc/errors.ts";
+import { toProviderError } from "../src/providers/redis/errors.ts";
 
 class OutOfStock extends Error {}
 class Wrong extends TypeError {}
@@ -54,5 +58,58 @@ describe("what a thrown value says", () => {
       new RemoteInvocationError("fn", "E", [{ toString: 1 }]).message,
       'Cannot call "fn": E({"toString":1})',
     );
+  });
+});
+
+describe("an error of a connection", () => {
+  const refused = Object.assign(new Error("connect ECONNREFUSED"), {
+    code: "ECONNREFUSED",
+    address: "::1",
+    port: 6379,
+  });
+  const reset = Object.assign(new Error("read ECONNRESET"), { code: "ECONNRESET" });
+
+  it("has the address of the server and the code of its cause", () => {
+    const table: [unknown, string | undefined, string | undefined][] = [
+      [refused, "db:1", "Redis at ::1:6379 refused the connection (ECONNREFUSED)"],
+      [reset, "db:1", "Redis at db:1 broke the connection (ECONNRESET)"],
+      [reset, undefined, "Redis broke the connection (ECONNRESET)"],
+      [
+        Object.assign(new Error("getaddrinfo"), { code: "ENOTFOUND", hostname: "db" }),
+        "db:1",
+        "the host name db cannot be resolved (ENOTFOUND)",
+      ],
+      [
+        Object.assign(new Error("connect"), { code: "ENOENT", address: "/run/redis" }),
+        "/run/redis",
+        "there is no socket /run/redis (ENOENT)",
+      ],
+      [
+        new AggregateError([refused, reset]),
+        "db:1",
+        "Redis at ::1:6379 refused the connection (ECONNREFUSED), Redis at db:1 broke the connection (ECONNRESET)",
+      ],
+      [Object.assign(new Error("?"), { code: "ERR_OTHER" }), "db:1", undefined],
+      ["ECONNREFUSED", "db:1", undefined],
+    ];
+    for (const [error, address, text] of table) assertEquals(connectionFault(error, "Redis", address), text);
+  });
+
+  it("follows the verb and the name of the user, on each transport", () => {
+    const closed = new Error("Connection is closed.");
+    const messages = [
+      toProviderError('put into queue "a"', refused).message,
+      toProviderError('put into queue "a"', closed, "db:1").message,
+      toBusError('put into queue "a"', refused).message,
+      systemError(-Errno.EACCES, 'Cannot put into queue "a"').message,
+      systemError(-5, 'Cannot put into queue "a"').message,
+    ];
+    assertEquals(messages, [
+      'Cannot put into queue "a": Redis at ::1:6379 refused the connection (ECONNREFUSED)',
+      'Cannot put into queue "a": Redis at db:1 closed the connection',
+      'Cannot put into queue "a": AWS at ::1:6379 refused the connection (ECONNREFUSED)',
+      'Cannot put into queue "a": this user has no permission (EACCES)',
+      'Cannot put into queue "a": the system call failed with errno 5',
+    ]);
   });
 });

@@ -69,6 +69,43 @@ export function stackOf(thrown: unknown): string | undefined {
   }
 }
 
+/** Code of a socket's error → its meaning, after the address of the server. */
+const CONNECTION: Readonly<Record<string, string>> = {
+  ECONNREFUSED: "refused the connection",
+  ECONNRESET: "broke the connection",
+  EPIPE: "closed the connection",
+  ETIMEDOUT: "did not answer",
+  EHOSTUNREACH: "cannot be reached from this machine",
+  ENETUNREACH: "cannot be reached from this machine",
+};
+
+/**
+ * Returns the text of a socket's error, `Redis at 127.0.0.1:6379 refused the connection (ECONNREFUSED)`; undefined for any other error.
+ * `address` is that of the server, for an error that does not contain it.
+ */
+export function connectionFault(error: unknown, service: string, address?: string): string | undefined {
+  // a host name with several addresses fails with one error for each
+  if (isA(error, AggregateError) && error.errors.length > 0) {
+    return error.errors.map((one) => connectionFault(one, service, address) ?? textOf(one)).join(", ");
+  }
+  const { code, port, hostname, ...own } = fieldsOf(error);
+  if (typeof code !== "string") return undefined;
+  if (code === "ENOTFOUND" && hostname) return `the host name ${hostname} cannot be resolved (${code})`;
+  if (code === "ENOENT" && own.address) return `there is no socket ${own.address} (${code})`;
+  if (!Object.hasOwn(CONNECTION, code)) return undefined;
+  const at = own.address ? `${own.address}${port ? `:${port}` : ""}` : address;
+  return `${service}${at === undefined ? "" : ` at ${at}`} ${CONNECTION[code]} (${code})`;
+}
+
+/** Returns the fields of an error; none for any other value, or if they cannot be read. */
+function fieldsOf(error: unknown): Readonly<Record<string, unknown>> {
+  try {
+    return error instanceof Error ? { ...error } : {};
+  } catch {
+    return {};
+  }
+}
+
 /** Returns the result of an object's own `toString`, unless that text only names its kind, such as "[object Object]". */
 function spoken(value: object): string | undefined {
   if (Array.isArray(value)) return undefined;

@@ -93,7 +93,7 @@ export interface SenderContext {
   readonly sendTimeout: number;
   /** Asks the receiver of this bus; its `askHandler` answers. Rejects when the worker dies. For transports that live in the worker. */
   ask(verb: string, argument: unknown): Promise<unknown>;
-  /** Reports that the connection was lost (with the reason) or restored. */
+  /** Reports that the connection was lost (with the reason) or restored. While it is lost, it may be called again with a newer reason. */
   state(connected: boolean, error?: unknown): void;
 }
 
@@ -196,7 +196,10 @@ export interface ReceiverContext {
   readonly connectTimeout: number;
   /** Passes a message that was posted to this receiver's inbox to the core. Synchronous, cheap, never throws. */
   inbox(body: string): void;
-  /** Reports that the connection was lost (with the reason), or that it is restored, with all subscriptions and registrations. */
+  /**
+   * Reports that the connection was lost (with the reason), or that it is restored, with all subscriptions and registrations. While it is
+   * lost, it may be called again with a newer reason.
+   */
   state(connected: boolean, error?: unknown): void;
   /**
    * Reports that events may have been lost, and why. The receiver calls it when the subscription is live again, before it emits the

@@ -100,7 +100,7 @@ export async function open(options: RedisOptions, opening: Opening = {}): Promis
     connectTimeout,
     sendTimeout,
     ask,
-    state: (connected) => senderSaid.push(connected ? "up" : "down"),
+    state: (connected) => change(senderSaid, connected),
   });
   const receiver = await openReceiver({
     namespace,
@@ -108,7 +108,7 @@ export async function open(options: RedisOptions, opening: Opening = {}): Promis
     connectTimeout,
     origin: {},
     inbox: (body) => inbox.push(body),
-    state: (connected) => said.push(connected ? "up" : "down"),
+    state: (connected) => change(said, connected),
     gap: () => said.push("gap"),
     fault: (error) => said.push(`fault: ${error}`),
     congested: false,
@@ -131,4 +131,10 @@ export async function open(options: RedisOptions, opening: Opening = {}): Promis
     close,
     [Symbol.asyncDispose]: close,
   };
+}
+
+/** Adds a change of state. A half that is down may report a newer reason. */
+function change(said: string[], connected: boolean): void {
+  const state = connected ? "up" : "down";
+  if (connected || said.findLast((one) => one === "up" || one === "down") !== "down") said.push(state);
 }

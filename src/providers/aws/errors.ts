@@ -4,7 +4,7 @@
  * @module
  */
 import { BusError, lacksPermission, ProviderError, ValidationError } from "../../errors.ts";
-import { isA, textOf } from "../../internal/thrown.ts";
+import { connectionFault, isA, textOf } from "../../internal/thrown.ts";
 
 /** The effect of a failed request. */
 export type Failure =
@@ -128,7 +128,7 @@ export function toBusError(doing: string, error: unknown): BusError {
   }
   const known = ERRORS.get(nameOf(error));
   const hint = known?.[2];
-  const said = `${nameOf(error)}: ${text}${hint ? ` (${hint})` : ""}`;
+  const said = connectionFault(error, "AWS") ?? `${nameOf(error)}: ${text}${hint ? ` (${hint})` : ""}`;
   return new ProviderError(known?.[0] ?? codeOf(error, text), `Cannot ${doing}: ${said}`, { cause: error });
 }
 

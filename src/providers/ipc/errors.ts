@@ -30,8 +30,9 @@ export function systemError(result: number, what: string): BusError {
   if (errno === Errno.ENOSYS) {
     return new UnsupportedError(`${what}: this kernel has no POSIX message queues (CONFIG_POSIX_MQUEUE)`);
   }
-  const [code, text] = MEANING[errno] ?? ["internal", `errno ${errno}`];
-  return new ProviderError(code, `${what}: ${text}`);
+  const [code, text] = MEANING[errno] ?? ["internal", `the system call failed with errno ${errno}`];
+  const name = Object.entries(Errno).find(([, number]) => number === errno)?.[0];
+  return new ProviderError(code, `${what}: ${text}${name ? ` (${name})` : ""}`);
 }
 
 /** The limits for queues, each with the way to raise it. */

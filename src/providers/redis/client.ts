@@ -33,6 +33,8 @@ export interface Observer {
   up?(again: boolean): void;
   /** Called when the connection broke. */
   down?(error: unknown): void;
+  /** Called when an attempt to restore the connection failed. */
+  stillDown?(error: unknown): void;
   /** Called with an event on a channel. */
   message?(channel: string, body: string): void;
   /** Called with an event that a pattern matched. */

@@ -135,7 +135,7 @@ export class ClusterClient implements Client {
       reject(toProviderError(operation(name, args), error));
     };
     const timer = setTimeout(
-      () => fail(call.sent ? noReply(this.#timeout) : noConnection(this.#timeout, this.#error)),
+      () => fail(call.sent ? noReply(this.#timeout) : noConnection(this.#error)),
       this.#timeout,
     );
     const send = () => {

@@ -8,6 +8,7 @@ import type { Redis } from "ioredis";
 import { Buffer } from "node:buffer";
 import { toProviderError } from "./errors.ts";
 import { operation } from "./operations.ts";
+import { addressOf } from "./settings.ts";
 
 /** The commands of one turn. They are sent in one write and share one deadline. */
 export interface Batch {
@@ -22,11 +23,23 @@ export interface Batch {
 }
 
 /** The replies of one connection: whether they still match its commands. */
-export interface Replies {
+export class Replies {
   /** The time (`performance.now()`) when a command became overdue, if no reply to any command has arrived since. */
   overdueSince: number | undefined;
   /** Drops the connection, because a reply does not fit its command: all later ones may belong to other commands. */
-  outOfStep(error: unknown): void;
+  readonly outOfStep: (error: unknown) => void;
+  #redis: Redis;
+
+  /** Creates the state of a connection's replies. */
+  constructor(redis: Redis, outOfStep: (error: unknown) => void) {
+    this.#redis = redis;
+    this.outOfStep = outOfStep;
+  }
+
+  /** The address of the server. */
+  get address(): string {
+    return addressOf(this.#redis);
+  }
 }
 
 /** The smallest number of characters of a write to the socket, except the last write of a batch. */
@@ -111,7 +124,8 @@ export class Command {
 
   /** ioredis calls this with an error reply, or when the connection broke. */
   reject(error: unknown): void {
-    if (this.#settle()) this.#reject(toProviderError(operation(this.name, this.args), error));
+    const address = this.#batch?.replies.address;
+    if (this.#settle()) this.#reject(toProviderError(operation(this.name, this.args), error, address));
   }
 
   /** Settles the command. Returns false if it was already settled. */

@@ -4,15 +4,15 @@
  * @module
  */
 import { Redis } from "ioredis";
-import { ClosedError } from "../../errors.ts";
+import { type BusError, ClosedError } from "../../errors.ts";
 import { within } from "../../internal/time.ts";
 import type { Client, Observer } from "./client.ts";
-import { type Batch, Command, rejectBatch, type Replies, writeBatch } from "./command.ts";
-import { noConnection, noReply, outcomeUnknown, outOfStep, toProviderError } from "./errors.ts";
+import { type Batch, Command, rejectBatch, Replies, writeBatch } from "./command.ts";
+import { CLOSED, noConnection, noReply, outcomeUnknown, outOfStep, toProviderError } from "./errors.ts";
 import { authenticate, isNeedless, login } from "./login.ts";
 import { guardParser } from "./parser_guard.ts";
 import { Master, type Member } from "./master.ts";
-import { addresses, addressOf, retryDelay, serverOptions, type Settings } from "./settings.ts";
+import { addresses, addressOf, MANAGED, retryDelay, serverOptions, type Settings } from "./settings.ts";
 import { PubSubParser } from "./pubsub_parser.ts";
 import { echo, exactly, info, PING, type ReplyReader } from "./replies.ts";
 
@@ -43,7 +43,7 @@ export class Connection implements Client, Member {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #checkAt = 0;
   #late = false;
-  #replies: Replies = { overdueSince: undefined, outOfStep: (error) => this.#outOfStep(error) };
+  #replies: Replies;
   /** The number of sent PINGs. `#pingAt` is the time of the next one. */
   #pings = 0;
   #pingAt = 0;
@@ -58,7 +58,7 @@ export class Connection implements Client, Member {
   /** The number of times that a connection became ready. */
   #connected = 0;
   #up = false;
-  #error: unknown = new Error("Connection is closed.");
+  #error: unknown = CLOSED;
   #opening: PromiseWithResolvers<void> | undefined;
   #closing: Promise<void> | undefined;
 
@@ -70,24 +70,17 @@ export class Connection implements Client, Member {
     this.#timeout = timeout;
     const redis = this.#redis = new Redis({
       ...serverOptions(settings),
-      lazyConnect: true,
+      ...MANAGED,
       connectTimeout: timeout,
-      disableClientInfo: true,
       // ioredis sets this timer for a broken connection too: its default would keep the process alive for 2 s
       disconnectTimeout: QUIT,
-      // this class queues commands, sends none again, and subscribes again
-      enableOfflineQueue: false,
-      autoResendUnfulfilledCommands: false,
-      autoResubscribe: false,
-      // this class reconnects; null also makes ioredis immediately reject the commands of a broken connection
-      retryStrategy: () => null,
-      enableReadyCheck: false,
       // the only hook that sees every error reply
       reconnectOnError: (error) => {
         this.#master.checkError(error);
         return false;
       },
     });
+    this.#replies = new Replies(redis, (error) => this.#outOfStep(error));
     redis.on("error", (error) => {
       this.#error = error;
       if (outOfStep(error)) this.#outOfStep(error);
@@ -128,7 +121,7 @@ export class Connection implements Client, Member {
       await opening.promise;
     } catch (error) {
       await this.close();
-      throw toProviderError("connect to Redis", error);
+      throw toProviderError("connect to Redis", error, this.#replies.address);
     } finally {
       clearTimeout(timer);
       this.#timeout = this.#redis.options.connectTimeout = ofCommand;
@@ -243,6 +236,7 @@ export class Connection implements Client, Member {
     if (!current() || stream.destroyed) return;
     const again = this.#connected++ > 0;
     this.#readyAt = performance.now();
+    this.#error = CLOSED;
     this.#up = true;
     this.#flush();
     this.#opening?.resolve();
@@ -251,8 +245,12 @@ export class Connection implements Client, Member {
 
   #disconnected(): void {
     this.#replies.overdueSince = undefined;
-    if (this.#up && !this.#closing) this.#observer.down?.(toProviderError("reach Redis", this.#error));
+    if (this.#up && !this.#closing) this.#observer.down?.(this.#reason());
     this.#up = false;
+  }
+
+  #reason(): BusError {
+    return toProviderError("reach Redis", this.#error, this.#replies.address);
   }
 
   async #connect(): Promise<void> {
@@ -276,8 +274,10 @@ export class Connection implements Client, Member {
     this.#readyAt = Infinity;
     this.#attempts++;
     // open() tries each node of a Cluster once
-    if (this.#connected > 0) this.#delay = retryDelay(this.#settings, this.#attempts);
-    else if (this.#attempts >= addresses(this.#settings).length) return this.#opening?.reject(this.#error);
+    if (this.#connected > 0) {
+      this.#observer.stillDown?.(this.#reason());
+      this.#delay = retryDelay(this.#settings, this.#attempts);
+    } else if (this.#attempts >= addresses(this.#settings).length) return this.#opening?.reject(this.#error);
     this.#retry = setTimeout(() => this.#connect(), this.#delay);
   }
 
@@ -300,7 +300,7 @@ export class Connection implements Client, Member {
       const given = batch.sent ? now - batch.sent.at : 0;
       silent ||= batch.pending > 0 && batch.sent?.received === received && given > this.#timeout / 2;
       if (batch.pending > 0 && batch.sent) this.#replies.overdueSince ??= now;
-      rejectBatch(batch, batch.sent ? noReply(this.#timeout) : noConnection(this.#timeout, this.#error));
+      rejectBatch(batch, batch.sent ? noReply(this.#timeout) : noConnection(this.#error));
     }
     this.#unsent = this.#unsent.filter((batch) => batch.pending > 0);
     // after a corrupted length, bytes still arrive, but no replies

@@ -4,7 +4,7 @@
  * @module
  */
 import { BusError, lacksPermission, ProviderError } from "../../errors.ts";
-import { textOf } from "../../internal/thrown.ts";
+import { connectionFault, textOf } from "../../internal/thrown.ts";
 import { backoff, pause, RETRY } from "../../internal/time.ts";
 
 type Code = "unavailable" | "denied" | "too_large" | "internal";
@@ -41,10 +41,10 @@ const TEXTS: readonly (readonly [RegExp, Code])[] = [
 /** Matches the prefix of Redis 6 for the error of a command in a script. */
 const SCRIPT_PREFIX = /^(ERR Error running script \(call to \w+\): )?(@user_script: ?\d+: -?)+/;
 
-/** Converts an error of ioredis or of a socket to a `ProviderError`. `doing` completes "Cannot …". */
-export function toProviderError(doing: string, error: unknown): BusError {
+/** Converts an error of ioredis or of a socket to a `ProviderError`. `doing` completes "Cannot …"; `address` is that of the server. */
+export function toProviderError(doing: string, error: unknown, address?: string): BusError {
   if (error instanceof BusError) return error;
-  const text = messageOf(error);
+  const text = messageOf(error, address);
   const [code, hint] = judge(error, text);
   dropArguments(error);
   return new ProviderError(code, `Cannot ${doing}: ${text}${hint ? ` (${hint})` : ""}`, { cause: error });
@@ -58,14 +58,22 @@ function dropArguments(error: unknown, depth = 0): void {
   for (const one of [cause, lastNodeError, ...Array.isArray(errors) ? errors : []]) dropArguments(one, depth + 1);
 }
 
+/** A fault of a server, or of the way to it. The message is preceded by the address of the server. */
+class ServerFault extends Error {}
+
+/** The error of a connection that the server closed. */
+export const CLOSED: Error = new ServerFault("closed the connection");
+
 /** Creates the error of a command without a reply. */
 export function noReply(ms: number): Error {
-  return new Error(`Redis sent no reply within ${ms} ms`);
+  return new ServerFault(`sent no reply within ${ms} ms`);
 }
 
-/** Creates the error of a command that was not sent, because the connection was down. `cause` is the last error of the connection. */
-export function noConnection(ms: number, cause: unknown): Error {
-  return new Error(`no connection for ${ms} ms: ${messageOf(cause)}`, { cause });
+/** Returns the error of a command that was not sent, because the connection was down. `cause` is the last error of the connection. */
+export function noConnection(cause: unknown): unknown {
+  if (!isReply(cause) && !(cause instanceof BusError)) return cause;
+  // a refused login is an error of the connection, not of this command, and another attempt may succeed
+  return new ServerFault(`gives no connection: ${messageOf(cause)}`, { cause });
 }
 
 /** Creates the error of a command whose connection was closed before its reply arrived. */
@@ -104,7 +112,7 @@ function judge(error: unknown, text: string): readonly [Code, string?] {
   const known = REPLIES[/^[A-Z]+/.exec(reply)?.[0] ?? ""];
   if (known) return known;
   if (lacksPermission(error)) return ["denied"];
-  if (!(error instanceof Error) || error.name !== "ReplyError") return ["unavailable"];
+  if (!isReply(error)) return ["unavailable"];
   return [TEXTS.find(([pattern]) => pattern.test(reply))?.[1] ?? "internal"];
 }
 
@@ -113,13 +121,13 @@ export function replyOf(text: string): string {
   return text.replace(SCRIPT_PREFIX, "");
 }
 
-function messageOf(error: unknown): string {
-  // a host name with several addresses fails with one error for each
-  if (error instanceof AggregateError && error.errors.length > 0) return error.errors.map(messageOf).join(", ");
-  const { code, address, port, hostname } = Object(error) as Partial<Record<string, unknown>>;
-  if (code === "ECONNREFUSED" && address) {
-    return `Redis at ${address}${port ? `:${port}` : ""} refused the connection (${code})`;
-  }
-  if (code === "ENOTFOUND" && hostname) return `the host name ${hostname} cannot be resolved (${code})`;
-  return textOf(error);
+function isReply(error: unknown): boolean {
+  return error instanceof Error && error.name === "ReplyError";
+}
+
+function messageOf(error: unknown, server?: string): string {
+  // ioredis rejects commands with this text
+  const fault = textOf(error) === "Connection is closed." ? CLOSED : error;
+  if (fault instanceof ServerFault) return `${server === undefined ? "Redis" : `Redis at ${server}`} ${fault.message}`;
+  return connectionFault(error, "Redis", server) ?? textOf(error);
 }

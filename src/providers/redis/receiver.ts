@@ -85,10 +85,15 @@ class RedisReceiver implements Receiver {
         this.#queues.setTracking(false);
         this.#disconnected(error);
       },
+      stillDown: (error) => this.#stillDown(error),
       message: (channel, body) => this.#subscriptions.message(channel, body),
       patternMessage: (pattern, channel, body) => this.#subscriptions.patternMessage(pattern, channel, body),
     };
-    const commands: Observer = { up: () => this.#restore(), down: (error) => this.#disconnected(error) };
+    const commands: Observer = {
+      up: () => this.#restore(),
+      down: (error) => this.#disconnected(error),
+      stillDown: (error) => this.#stillDown(error),
+    };
     this.#events = new Connection(settings, TIMEOUT, events, master);
     this.#commands = settings.cluster
       ? new ClusterClient(settings, TIMEOUT, commands)
@@ -205,6 +210,10 @@ class RedisReceiver implements Receiver {
   #disconnected(error?: unknown): void {
     this.#changes++;
     if (this.#opened) this.#report(false, error);
+  }
+
+  #stillDown(error: unknown): void {
+    if (this.#opened && !this.#closing) this.#context.state(false, error);
   }
 
   /** Renews registrations and recovers lost replies. Then the bus is up, if both connections stayed up. */

@@ -51,6 +51,7 @@ export async function openSender(settings: Settings, context: SenderContext): Pr
       if (connected) context.state(false, error);
       connected = false;
     },
+    stillDown: (error: unknown) => context.state(false, error),
   };
   const events = new Connection(settings, context.sendTimeout, observer, new Master(settings, true));
   connections.push(events);

@@ -72,6 +72,18 @@ export function serverOptions(settings: Settings): IoRedisOptions {
   return { tls: tls as IoRedisOptions["tls"], ...path === undefined ? addresses(settings)[0] : { path } };
 }
 
+/** Options of ioredis for a connection whose owner queues commands, reconnects and subscribes again. It sends no command again. */
+export const MANAGED: IoRedisOptions = {
+  lazyConnect: true,
+  disableClientInfo: true,
+  enableOfflineQueue: false,
+  autoResendUnfulfilledCommands: false,
+  autoResubscribe: false,
+  // null also makes ioredis immediately reject the commands of a broken connection
+  retryStrategy: () => null,
+  enableReadyCheck: false,
+};
+
 /** Returns the addresses that a single connection may use: all nodes of a Cluster, or the one server. */
 export function addresses(settings: Settings): readonly Address[] {
   return settings.cluster ??

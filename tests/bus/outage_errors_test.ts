@@ -1,0 +1,56 @@
+/** A server that is down: the same message in rejections, in the "state" event, in the health and in its JSON. */
+import { assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { describe, it } from "@std/testing/bdd";
+import { Bus, BusError, type BusState, memory } from "../../mod.ts";
+import { redis } from "../../src/providers/redis/provider.ts";
+import { RedisServer } from "../support/redis_server.ts";
+import { until } from "../support/until.ts";
+import { fresh } from "./grounds.ts";
+
+describe("an outage of Redis", () => {
+  it("has the same message in rejections, in the state event and in the health, which is cleared at its end", async () => {
+    await using server = await RedisServer.start();
+    const at = `127.0.0.1:${server.port}`;
+    const url = `redis://:secret@${at}`;
+    await server.run("config", "set", "requirepass", "secret");
+    await using bus = await Bus.open(redis({ url, retry: { max: 100 } }), { namespace: fresh(), sendTimeout: 300 });
+    const states: [BusState, string | undefined][] = [];
+    bus.addEventListener("state", ({ detail, error }) => states.push([detail, (error as Error | undefined)?.message]));
+    await server.kill();
+    const refused = `Redis at ${at} refused the connection (ECONNREFUSED)`;
+    const down = () => (bus.health().lastError as Error | undefined)?.message === `Cannot reach Redis: ${refused}`;
+    await until("an attempt to connect has failed", down);
+    assertEquals(states.map(([state]) => state), ["down"]);
+    assertMatch(
+      states[0]![1]!,
+      new RegExp(`^Cannot reach Redis: Redis at ${at} (closed|broke|refused) the connection`),
+    );
+    const message = async (work: () => Promise<unknown>) => (await assertRejects(work, BusError)).message;
+    assertEquals(await message(() => bus.queue("thumbs").put(1)), `Cannot put into queue "thumbs": ${refused}`);
+    assertEquals(await message(() => bus.publish(1, "news")), `Cannot publish to "news": ${refused}`);
+    const { lastError } = JSON.parse(JSON.stringify(bus.health()));
+    assertEquals(lastError, {
+      name: "ProviderError",
+      code: "unavailable",
+      message: `Cannot reach Redis: ${refused}`,
+      retryable: true,
+    });
+    await server.start();
+    await until("it is up", () => bus.health().state === "up");
+    assertEquals(bus.health().lastError, undefined);
+    assertEquals(states.at(-1), ["up", undefined]);
+  });
+});
+
+describe("health().lastError", () => {
+  it("survives JSON, whatever was thrown", async () => {
+    await using bus = await Bus.open(memory());
+    bus.addEventListener("error", () => {});
+    for (const [thrown, json] of [[new RangeError("far"), { name: "RangeError", message: "far" }], ["text", "text"]]) {
+      await bus.subscribe("topic", () => Promise.reject(thrown)).ready;
+      await bus.publish(1, "topic");
+      await until("it is reported", () => bus.health().lastError === thrown);
+      assertEquals(JSON.parse(JSON.stringify({ health: bus.health() })).health.lastError, json);
+    }
+  });
+});
