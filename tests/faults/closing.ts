@@ -4,7 +4,7 @@ import { Peer } from "../support/peer.ts";
 import { pause, until } from "../support/until.ts";
 import type { Shared } from "./common.ts";
 import type { Fault } from "./ground.ts";
-import type { Place, Said } from "./peer.ts";
+import type { Part, Said } from "./peer.ts";
 import { DEADLINES } from "./traffic.ts";
 
 /**
@@ -58,7 +58,7 @@ export function peerEnded(times: number): Fault<Shared> {
     pause: 20,
     once: true,
     inject: async ({ ground, traffic, namespace, random }) => {
-      const place: Place = { ...ground.place, namespace };
+      const place: Part = { ...ground.place, namespace };
       await using peer = Peer.start<Said>(new URL("peer.ts", import.meta.url), { args: [JSON.stringify(place)] });
       const ready = Promise.withResolvers<void>();
       const heard = (async () => {

@@ -6,7 +6,8 @@ import type { Faulty } from "../bus/faulty.ts";
 import type { Fault, Ground } from "./ground.ts";
 import { CLOSED_IN_TURN } from "./closing.ts";
 import { type Style, STYLES } from "./tally.ts";
-import type { Place, Said } from "./peer.ts";
+import type { Part, Said } from "./peer.ts";
+import type { Place } from "./places.ts";
 import { DEADLINES, LEASE, PEER } from "./traffic.ts";
 
 /** The faults of every transport. */
@@ -125,7 +126,7 @@ export function workerDies(times: number, misses: readonly Style[]): Fault<Break
 /** A transport that other processes can reach. */
 export interface Shared extends Ground {
   /** The URL for other processes. */
-  readonly place: Pick<Place, "provider" | "options">;
+  readonly place: Place;
 }
 
 /** Kills a process that holds leases, waits for items, serves calls, and is about to publish. */
@@ -137,7 +138,7 @@ export function peerKilled(times: number): Fault<Shared> {
     pause: 20,
     unheard: true,
     inject: async ({ ground, traffic, namespace, random }) => {
-      const place: Place = { ...ground.place, namespace, first: first += PEER };
+      const place: Part = { ...ground.place, namespace, first: first += PEER };
       await using peer = Peer.start<Said>(new URL("peer.ts", import.meta.url), { args: [JSON.stringify(place)] });
       await peer.next(30_000);
       const heard = (async () => {
@@ -169,7 +170,7 @@ export function prefetcherKilled(times: number): Fault<Shared> {
     // it may die between the confirmed record of a start and that start
     unheard: true,
     inject: async ({ ground, traffic, namespace, random }) => {
-      const place: Place = { ...ground.place, namespace, kills: random.int(20, 60) };
+      const place: Part = { ...ground.place, namespace, kills: random.int(20, 60) };
       await using peer = Peer.start<Said>(new URL("peer.ts", import.meta.url), { args: [JSON.stringify(place)] });
       const heard = (async () => {
         for (;;) {

@@ -1,123 +1,83 @@
-/** Groups on Redis while members, publishers and the server are killed and restarted. */
-import { assertEquals } from "@std/assert";
-import { describe, it } from "@std/testing/bdd";
+// run: kernel-queues, deadline 300 (four transports, one after the other)
+import { afterAll, describe, it } from "@std/testing/bdd";
+import { appendFileSync } from "node:fs";
 import process from "node:process";
-import { Bus } from "../../mod.ts";
-import { redis } from "../../src/providers/redis/provider.ts";
-import { Peer } from "../support/peer.ts";
-import { Random, SEED } from "../support/random.ts";
-import { RedisServer } from "../support/redis_server.ts";
-import { pause, until } from "../support/until.ts";
-import type { Part, Report } from "./group_peer.ts";
+import { memory } from "../../mod.ts";
+import { SEED } from "../support/random.ts";
+import { runsHere } from "../support/share.ts";
+import { skip } from "../support/skip.ts";
+import { pause } from "../support/until.ts";
+import { AwsGround } from "./aws.ts";
+import { buses, type GroupGround, processes, trial } from "./groups.ts";
+import { IpcGround } from "./ipc.ts";
+import { RedisGround } from "./redis.ts";
+import { type Row, table } from "./report.ts";
 
-/** The topic of the events, of which one group has the name and the other one a pattern. */
-const TOPIC = "shop.orders";
-/** Milliseconds of faults. `TSMQ_FAULTS_SCALE=10` makes it a minute. */
-const TIME = 6_000 * Number(process.env.TSMQ_FAULTS_SCALE || 1);
-/** The numbers of one publisher process: the first is a multiple of this. */
-const RANGE = 1_000_000;
-/** Milliseconds within which the rest is handled, after the last fault. */
-const PATIENCE = 60_000;
+/** The filter for transports: `deno task test:faults groups --only=redis`. */
+const ONLY = new RegExp(process.env.TSMQ_FAULTS_ONLY ?? "");
 
-/** One run of a handler: its process, and how often the server had been killed before. */
-interface Handled {
-  readonly peer: Peer<Report>;
-  readonly kills: number;
+/** The broker is in this process, so its members are buses, which are closed by force. */
+function inMemory(): Promise<GroupGround> {
+  const provider = memory();
+  const ended = () => Promise.resolve();
+  return Promise.resolve({ provider, rest: [50, 400], start: buses(provider), [Symbol.asyncDispose]: ended });
 }
 
-describe(`groups on Redis, while processes die (seed ${SEED})`, () => {
-  it("each accepted event is handled, and twice only where a kill explains it; an absent group has each one, in order", async () => {
-    await using server = await RedisServer.start({ args: ["--appendonly", "yes", "--appendfsync", "always"] });
-    const random = new Random(SEED);
-    const namespace = crypto.randomUUID();
-    const accepted = new Set<number>();
-    const handled = new Map<number, Handled[]>();
-    const killed = new Set<Peer<Report>>();
-    let kills = 0;
-    let publishers = 0;
-    const { port } = server;
+async function onRedis(): Promise<GroupGround> {
+  const ground = await RedisGround.open();
+  const { server } = ground;
+  return {
+    provider: ground.provider(),
+    rest: [100, 800],
+    start: processes(ground.place),
+    break: async (random) => {
+      await server.kill();
+      await pause(random.int(0, 500));
+      await server.start();
+    },
+    [Symbol.asyncDispose]: () => ground[Symbol.asyncDispose](),
+  };
+}
 
-    // both groups are bound before the first event
-    const bus = await Bus.open(redis({ port }), { namespace, waitOnFirstConnect: true });
-    bus.addEventListener("error", () => {});
-    const absent = bus.subscribe(TOPIC, () => {}, { group: "absent" });
-    const first = bus.subscribe("shop.*", () => {}, { group: "members", pattern: true });
-    await Promise.all([absent.ready, first.ready]);
-    await Promise.all([absent.unsubscribe(), first.unsubscribe()]);
+function onIpc(): Promise<GroupGround> {
+  const ground = new IpcGround();
+  const ended = () => ground[Symbol.asyncDispose]();
+  const start = processes(ground.place);
+  return Promise.resolve({ provider: ground.provider(), rest: [100, 800], start, [Symbol.asyncDispose]: ended });
+}
 
-    const start = (kind: "member" | "publisher"): Peer<Report> => {
-      const part: Part = { port, namespace, topic: TOPIC, ...kind === "publisher" && { first: RANGE * publishers++ } };
-      const args = [JSON.stringify(part)];
-      const peer = Peer.start<Report>(new URL("group_peer.ts", import.meta.url), { args });
-      void (async () => {
-        for (;;) {
-          const said = await peer.next(2 ** 30);
-          if ("published" in said) accepted.add(said.published);
-          if (!("handled" in said)) continue;
-          const before = handled.get(said.handled);
-          if (before) before.push({ peer, kills });
-          else handled.set(said.handled, [{ peer, kills }]);
-        }
-      })().catch(() => {}); // it was killed
-      return peer;
-    };
-    const peers = (["member", "member", "member", "publisher", "publisher"] as const).map((kind) => (
-      { kind, peer: start(kind) }
-    ));
-    try {
-      await until("events are handled", () => handled.size > 20, PATIENCE);
-      for (const end = performance.now() + TIME; performance.now() < end;) {
-        await pause(random.int(100, 800));
-        if (random.chance(0.2)) {
-          kills++;
-          await server.kill();
-          await pause(random.int(0, 500));
-          await server.start();
-          continue;
-        }
-        const place = random.pick(peers);
-        killed.add(place.peer);
-        await place.peer.kill();
-        place.peer = start(place.kind);
-      }
-      for (const { kind, peer } of peers) if (kind === "publisher") await peer.kill();
-      const missing = () => [...accepted].filter((n) => !handled.has(n));
-      await until("each accepted event is handled", () => missing().length === 0, PATIENCE).catch(() => {});
-      assertEquals(missing(), [], "accepted, but never handled");
-      // no server was killed after the last run, whose acknowledgement was accepted
-      const unexplained = [...handled].filter(([, runs]) =>
-        runs.slice(0, -1).some((run) => !killed.has(run.peer) && run.kills === kills)
-      );
-      assertEquals(
-        unexplained.map(([n]) => n),
-        [],
-        "handled twice, though neither its process nor the server was killed",
-      );
-      const again = [...handled.values()].filter((runs) => runs.length > 1).length;
-      console.log(
-        `${accepted.size} accepted, ${handled.size} handled, ${again} of them again, ${killed.size} processes killed`,
-      );
-      console.log(`the server was killed ${kills} times`);
+async function onAws(): Promise<GroupGround> {
+  const ground = await AwsGround.open();
+  return {
+    provider: ground.provider(),
+    rest: [300, 2_400], // a process loads the SDK
+    start: processes(ground.place),
+    // the emulator keeps everything in memory
+    break: () => Promise.resolve(ground.wire.cut()),
+    [Symbol.asyncDispose]: () => ground[Symbol.asyncDispose](),
+  };
+}
 
-      await until("the bus is up", () => bus.health().state === "up", PATIENCE);
-      const order: number[] = [];
-      const late = bus.subscribe<number>(TOPIC, (n) => void order.push(n), { group: "absent" });
-      const seen = () => new Set(order);
-      await until("the absent group has each event", () => {
-        const all = seen();
-        return [...accepted].every((n) => all.has(n));
-      }, PATIENCE).catch(() => {});
-      const all = seen();
-      assertEquals([...accepted].filter((n) => !all.has(n)), [], "accepted, but not stored for the absent group");
-      assertEquals(order.length, all.size, "the absent group has each event once");
-      for (let publisher = 0; publisher < publishers; publisher++) {
-        const own = order.filter((n) => Math.floor(n / RANGE) === publisher);
-        assertEquals(own, own.toSorted((a, b) => a - b), "the order of a publisher");
-      }
-      await late.free();
-    } finally {
-      for (const { peer } of peers) await peer.kill();
-      await bus.close();
-    }
+describe(`groups, while processes and servers die (seed ${SEED})`, () => {
+  const rows: Row[] = [];
+  const grounds = { memory: inMemory, redis: onRedis, ipc: onIpc, aws: onAws };
+  afterAll(() => {
+    console.log(table(rows));
+    const file = process.env.TSMQ_FAULTS_ROWS;
+    if (file) appendFileSync(file, rows.map((row) => `${JSON.stringify(row)}\n`).join(""));
   });
+  for (const [n, [name, open]] of Object.entries(grounds).entries()) {
+    // members and publishers are processes of both runtimes
+    if (!ONLY.test(name) || !runsHere(n)) continue;
+    const title =
+      `on ${name}: each accepted event is handled, and twice only where a kill explains it; an absent group has each one, in order`;
+    if (name === "aws" && process.env.TSMQ_TEST_AWS_ENDPOINT) {
+      skip(title, "TSMQ_TEST_AWS_ENDPOINT names another service");
+      continue;
+    }
+    it(title, async () => {
+      await using ground = await open();
+      rows.push(await trial(name, ground));
+    });
+  }
 });

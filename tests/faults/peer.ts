@@ -1,18 +1,14 @@
 /** Another process that takes part in the traffic until it is killed. */
 import { writeSync } from "node:fs";
 import process from "node:process";
-import { Bus, type Provider } from "../../mod.ts";
-import { aws } from "../../src/providers/aws/provider.ts";
-import { ipc } from "../../src/providers/ipc/provider.ts";
-import { redis } from "../../src/providers/redis/provider.ts";
+import { Bus } from "../../mod.ts";
 import { say, told } from "../support/peer_side.ts";
 import { pause } from "../support/until.ts";
+import { type Place, providerOf } from "./places.ts";
 import { DEADLINES, LEASE } from "./traffic.ts";
 
 /** The arguments of the process. */
-export interface Place {
-  readonly provider: "redis" | "aws" | "ipc";
-  readonly options: object;
+export interface Part extends Place {
   readonly namespace: string;
   /** The number of the first event that it publishes. Absent if it publishes nothing. */
   readonly first?: number;
@@ -30,10 +26,8 @@ export type Said =
   | { started: number; attempt: number; kills: boolean }
   | { published: number };
 
-const MAKE: Record<Place["provider"], (options: object) => Provider> = { redis, aws, ipc };
-
-const place = JSON.parse(process.argv[2]!) as Place;
-const bus = await Bus.open(MAKE[place.provider](place.options), { ...DEADLINES, namespace: place.namespace });
+const place = JSON.parse(process.argv[2]!) as Part;
+const bus = await Bus.open(providerOf(place), { ...DEADLINES, namespace: place.namespace });
 bus.addEventListener("error", () => {});
 const leave = new Map<number, () => void>();
 let left = place.kills ?? Infinity;

@@ -6,7 +6,7 @@ export interface Row {
   readonly provider: string;
   readonly runtime: string;
   readonly fault: string;
-  readonly style: Style;
+  readonly style: Style | "group";
   readonly injected: number;
   readonly sent: number;
   /** Sends that rejected. */
@@ -30,7 +30,7 @@ export function rowsOf(
   about: Pick<Row, "provider" | "runtime" | "fault" | "injected">,
   tallies: Readonly<Record<Style, Tally>>,
   mayMiss: (style: Style) => boolean,
-): Row[] {
+): (Row & { readonly style: Style })[] {
   return STYLES.map((style) => {
     const { sent, failures, delivered, redelivered, missing, wrong, pending } = tallies[style];
     const missed = mayMiss(style) ? missing : 0;
@@ -65,7 +65,8 @@ export function table(rows: readonly Row[]): string {
     hung: 0,
   };
   for (const row of rows) {
-    for (const name of NUMBERS) total[name] += name === "injected" && row.style !== STYLES[0] ? 0 : row[name];
+    const counts = row.style === STYLES[0] || row.style === "group";
+    for (const name of NUMBERS) total[name] += name === "injected" && !counts ? 0 : row[name];
   }
   lines.push(["all", "", "", "", ...NUMBERS.map((name) => String(total[name]))]);
   const widths = head.map((name, i) => Math.max(name.length, ...lines.map((line) => line[i]!.length)));
