@@ -1,4 +1,4 @@
-/** What a publisher and a member of a group do until they are killed. */
+/** The work of a publisher and of a member of a group, until it is killed. */
 import { Bus, type BusError, type Provider } from "../../mod.ts";
 import { pause } from "../support/until.ts";
 import { DEADLINES, LEASE } from "./traffic.ts";

@@ -82,7 +82,7 @@ export async function trial(name: string, ground: GroupGround): Promise<Row> {
   const killed = new Map<Life, number>();
   /** The times when the server was broken, and when it was repaired. */
   const broken: (readonly [number, number])[] = [];
-  /** Those that report that a lease of theirs has ended: under load, an extension is late. */
+  /** Members of which a lease has ended, because under load an extension is late. */
   const late = new Set<Life>();
   let publishers = 0;
 
