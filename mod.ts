@@ -40,7 +40,7 @@ export * from "./src/errors.ts";
 export { BusErrorEvent, BusEvents, BusStateEvent } from "./src/events.ts";
 export type { BusEventListener, BusEventMap, BusState, ErrorContext, Gap } from "./src/events.ts";
 export type { Authorize, CallToAuthorize, ExposedError, ExposeErrors } from "./src/hooks.ts";
-export type { BusOptions, CloseOptions, CloseReport, Health } from "./src/options.ts";
+export type { BusKey, BusOptions, CloseOptions, CloseReport, Health } from "./src/options.ts";
 export type {
   AskHandler,
   Features,

@@ -4,6 +4,7 @@
  * @module
  */
 import type { Codec, Decoded } from "./codec/codec.ts";
+import type { Envelopes } from "./codec/envelope.ts";
 import type { ValidationError } from "./errors.ts";
 import type { ErrorContext, Gap } from "./events.ts";
 import type { Authorize, ExposeErrors } from "./hooks.ts";
@@ -24,6 +25,7 @@ export interface Core {
   readonly sender: Sender;
   readonly features: Features;
   readonly codec: Codec;
+  readonly envelopes: Envelopes;
   readonly telemetry: Telemetry;
   /** The part of a served function's error that callers receive. */
   readonly exposeErrors: ExposeErrors;
@@ -48,8 +50,10 @@ export interface Core {
    * name, and passes on the parts that can be read, because a peer may wait for the outcome.
    */
   readonly decode: (body: string, name: string, accept: Accept, begin?: Begin) => void;
-  /** Posts a message to the inbox of a bus. Resolves as `post` of the sender. */
+  /** Posts a message to the inbox of a bus, in an envelope for that inbox. Resolves as `post` of the sender. */
   readonly post: (inbox: string, message: string) => Promise<boolean | undefined>;
+  /** Counts an event that was dropped because the same event had arrived before. */
+  readonly repeated: () => void;
   /**
    * Emits an `"error"` event for the topic, queue or function of this name; `""` for none. `rejected`: the error belongs to a message
    * that the bus rejects. The number of such reports is limited; further ones are only counted.

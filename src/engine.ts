@@ -5,8 +5,9 @@
  */
 import { Closing } from "./closing.ts";
 import { Codec } from "./codec/codec.ts";
+import { type Envelopes, UNSIGNED } from "./codec/envelope.ts";
 import type { Accept, Begin, Core } from "./core.ts";
-import { BusError, ClosedError, RpcError, ValidationError } from "./errors.ts";
+import { BusError, ClosedError, RpcError, UntrustedError, ValidationError } from "./errors.ts";
 import { BusErrorEvent, type BusState, BusStateEvent, type ErrorContext, type Gap } from "./events.ts";
 import type { Authorize, ExposeErrors } from "./hooks.ts";
 import { PendingWork } from "./internal/pending_work.ts";
@@ -22,7 +23,7 @@ import { Publisher } from "./pubsub/publisher.ts";
 import { Subscriptions } from "./pubsub/subscriptions.ts";
 import { Caller } from "./rpc/caller.ts";
 import { Server } from "./rpc/server.ts";
-import { CREDIT, VALUES } from "./rpc/stream_messages.ts";
+import { CREDIT, tooOld, VALUES } from "./rpc/stream_messages.ts";
 import { ANSWER, CANCEL, REQUEST } from "./rpc/wire.ts";
 import { Telemetry } from "./telemetry/telemetry.ts";
 
@@ -40,6 +41,7 @@ export class Engine implements Core {
   readonly timeout: number;
   readonly closed: Promise<BusError | undefined>;
   readonly codec: Codec;
+  envelopes: Envelopes = UNSIGNED;
   readonly telemetry: Telemetry;
   readonly exposeErrors: ExposeErrors;
   readonly authorize?: Authorize;
@@ -62,6 +64,8 @@ export class Engine implements Core {
   #upSince = -Infinity;
   #reconnects = 0;
   #lastError: unknown;
+  #refused = 0;
+  #repeated = 0;
   #rejected = new ReportLimit(REJECTED, (count) => {
     const text = `Cannot report ${count} more rejected messages: there are at most ${REJECTED} reports in ${WINDOW} ms`;
     this.report(new ValidationError(text), "");
@@ -106,7 +110,11 @@ export class Engine implements Core {
 
   /** Opens the sender and the receiver. If one of them fails to open, it closes the other one and rejects. */
   async #open(connectTimeout: number): Promise<void> {
-    const { namespace, sendTimeout } = this.#options;
+    const { namespace, sendTimeout, keys, encrypt, maxReceive } = this.#options;
+    if (keys) {
+      const { SignedEnvelopes } = await import("./keys/signed_envelopes.ts"); // not loaded without keys
+      this.envelopes = new SignedEnvelopes(namespace, keys, encrypt, maxReceive);
+    }
     const opening = Promise.withResolvers<Link>();
     opening.promise.catch(() => {});
     const sender = this.#provider.open({
@@ -175,6 +183,7 @@ export class Engine implements Core {
       subscriptions: this.#dispatch.size,
       reconnects: this.#reconnects,
       restarts: this.link.restarts,
+      ...this.envelopes.signed && { refused: this.#refused, repeated: this.#repeated },
     });
   }
 
@@ -204,10 +213,17 @@ export class Engine implements Core {
   }
 
   #inbox(bodies: string[]): void {
-    for (const body of bodies) {
+    for (const text of bodies) {
+      const { body, signed, refused } = this.envelopes.open("inbox", this.link.inbox, text) ?? { body: text };
+      if (refused) {
+        this.report(refused, "", true);
+        continue;
+      }
       this.decode(body, "", ({ value, type }, unreadable) => {
-        if (type === ANSWER) this.caller.handleAnswer(value, unreadable);
-        else if (type === REQUEST) this.server.handleRequest(value, unreadable);
+        const old = signed && tooOld(type, signed);
+        if (old) this.report(old, "", true);
+        else if (type === ANSWER) this.caller.handleAnswer(value, unreadable);
+        else if (type === REQUEST) this.server.handleRequest(value, unreadable, signed);
         else if (type === VALUES) this.caller.streams.handleValues(value, body.length, unreadable);
         else if (unreadable) return; // reported already
         else if (type === CREDIT) this.server.streams.handleCredit(value);
@@ -222,10 +238,16 @@ export class Engine implements Core {
   }
 
   #requests(topics: string[], bodies: string[]): void {
-    for (const [i, body] of bodies.entries()) {
-      this.decode(body, topics[i]!, ({ value, type }, unreadable) => {
+    for (const [i, text] of bodies.entries()) {
+      const topic = topics[i]!;
+      const { body, signed, refused } = this.envelopes.open("event", topic, text) ?? { body: text };
+      if (refused) {
+        this.report(refused, topic, true);
+        continue;
+      }
+      this.decode(body, topic, ({ value, type }, unreadable) => {
         // other events on a function's topic are not for servers
-        if (type === REQUEST) this.server.handleRequest(value, unreadable);
+        if (type === REQUEST) this.server.handleRequest(value, unreadable, signed);
       }, this.#begin);
     }
   }
@@ -282,10 +304,15 @@ export class Engine implements Core {
   };
 
   readonly post = (inbox: string, message: string): Promise<boolean | undefined> => {
-    return this.sender.post(inbox, message);
+    return this.sender.post(inbox, this.envelopes.seal("inbox", inbox, message));
+  };
+
+  readonly repeated = (): void => {
+    this.#repeated++;
   };
 
   readonly report = (error: unknown, name: string, rejected = false, context?: ErrorContext): void => {
+    if (isA(error, UntrustedError)) this.#refused++;
     this.#lastError = error;
     if (rejected && !this.#rejected.pass()) return;
     this.telemetry.log({

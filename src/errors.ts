@@ -163,6 +163,9 @@ export class ValidationError extends BusError {
   }
 }
 
+/** The error for a message that a bus with keys does not accept. To users it is a `ValidationError`. */
+export class UntrustedError extends ValidationError {}
+
 /** Thrown when the transport or the platform does not support an operation. */
 export class UnsupportedError extends BusError {
   /** The name of the class, also after minifying. */

@@ -11,6 +11,8 @@ export interface CallToAuthorize {
   readonly fn: string;
   /** The headers of the call. Its sender chooses them, so they prove nothing by themselves. */
   readonly headers: MessageHeaders;
+  /** The id of the key that the call is signed with. Every bus that has this key can make such calls. Absent without `keys`. */
+  readonly key?: string;
 }
 
 /**

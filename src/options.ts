@@ -8,11 +8,19 @@ import type { BusState } from "./events.ts";
 import type { EventClass } from "./codec/codec.ts";
 import { BusError, ValidationError } from "./errors.ts";
 import type { Authorize, ExposeErrors } from "./hooks.ts";
-import { callable, fields, flag, milliseconds, must, parseOptions, whole } from "./internal/options.ts";
+import { callable, fields, flag, invalidOptions, milliseconds, must, parseOptions, whole } from "./internal/options.ts";
 import { nameFault } from "./internal/arguments.ts";
 import type { Provider } from "./provider/provider.ts";
 import type { Log } from "./telemetry/telemetry.ts";
 import { isA, nameOf, textOf } from "./internal/thrown.ts";
+
+/** A key of a bus. */
+export interface BusKey {
+  /** The name of the key, which each signature contains: at most 64 letters, digits, `.`, `_` and `-`. It is not secret. */
+  readonly id: string;
+  /** The secret: at least 32 bytes, or a string of at least 32 bytes in UTF-8. Use random ones, not a password. */
+  readonly secret: string | Uint8Array;
+}
 
 /** Options of `init` and {@linkcode Bus.open}. */
 export interface BusOptions {
@@ -43,6 +51,13 @@ export interface BusOptions {
   readonly exposeErrors?: ExposeErrors;
   /** A function that decides whether this bus runs a call. It is called for each call that the bus serves. Default: every call runs. */
   readonly authorize?: Authorize;
+  /**
+   * Keys that all members of the namespace share. The first one signs every message, and each one verifies. The bus accepts only messages
+   * that a key has signed, so PyMQ and buses without keys cannot be peers. Default: it neither signs nor verifies.
+   */
+  readonly keys?: readonly BusKey[];
+  /** Whether to encrypt every message too, and to accept only encrypted ones. It needs `keys`. Default false. */
+  readonly encrypt?: boolean;
   /** Receives a record of each message, call, error and change of state. Default: no records. */
   readonly log?: Log;
 }
@@ -88,6 +103,10 @@ export interface Health {
   readonly reconnects: number;
   /** The number of times that the worker was replaced. */
   readonly restarts: number;
+  /** The number of messages that were refused: not signed, signed for another place, altered, or not encrypted. Absent without `keys`. */
+  readonly refused?: number;
+  /** The number of events that were dropped, because they had arrived before. Absent without `keys`. */
+  readonly repeated?: number;
 }
 
 /** Makes a health that keeps its error in JSON. */
@@ -103,6 +122,31 @@ export function healthOf(health: Health): Health {
  * too.
  */
 const LONGEST_DEADLINE = 2 ** 30;
+
+/** The fewest bytes of a secret: as many as HMAC-SHA-256 and AES-256 can use. */
+const SECRET_BYTES = 32;
+
+const KEYS = v.pipe(
+  v.array(
+    fields({
+      id: v.pipe(
+        v.string(must("a string")),
+        v.regex(/^[\w.-]{1,64}$/, 'must be 1 to 64 letters, digits, ".", "_" and "-"'),
+      ),
+      secret: v.pipe(
+        v.custom<string | Uint8Array>(
+          (secret) => typeof secret === "string" || secret instanceof Uint8Array,
+          must("a string or a Uint8Array"),
+        ),
+        v.check((secret) => typeof secret !== "string" || secret.isWellFormed(), "has a lone surrogate"),
+        v.check((secret) => bytesOf(secret) >= SECRET_BYTES, `has fewer than ${SECRET_BYTES} bytes`),
+      ),
+    }),
+    must("a list of keys"),
+  ),
+  v.minLength(1, "has no key"),
+  v.check((keys) => new Set(keys.map(({ id }) => id)).size === keys.length, "has two keys with one id"),
+);
 
 /** The default of `maxReceive`: Redis too limits an event to 32 MiB. */
 const MAX_RECEIVE = 32 * 2 ** 20;
@@ -129,6 +173,8 @@ const OPTIONS = fields({
     false,
   ),
   authorize: v.optional(callable<Authorize>()),
+  keys: v.optional(KEYS),
+  encrypt: v.optional(flag(), false),
   log: v.optional(callable<Log>()),
 });
 
@@ -138,7 +184,13 @@ const OPTIONS = fields({
  * @throws {ValidationError} with one issue for each fault
  */
 export function checkOptions(options: BusOptions): v.InferOutput<typeof OPTIONS> {
-  return parseOptions(OPTIONS, options, "Cannot open a bus");
+  const checked = parseOptions(OPTIONS, options, "Cannot open a bus");
+  if (!checked.encrypt || checked.keys) return checked;
+  throw invalidOptions([{ path: ["encrypt"], message: "needs keys" }], "Cannot open a bus");
+}
+
+function bytesOf(secret: string | Uint8Array): number {
+  return typeof secret === "string" ? new TextEncoder().encode(secret).length : secret.length;
 }
 
 /** Checks that a value is a provider and that its options can be posted to its worker. */

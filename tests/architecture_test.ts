@@ -78,6 +78,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   "events.ts": SHARED,
   "hooks.ts": ["codec"],
   "options.ts": [...SHARED, "events.ts", "hooks.ts", "codec", "provider", "telemetry"],
+  keys: [...SHARED, "codec", "provider"],
   "core.ts": ["errors.ts", "events.ts", "hooks.ts", "internal", "codec", "port", "provider", "telemetry"],
   internal: ["errors.ts"],
   codec: SHARED,

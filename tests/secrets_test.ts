@@ -2,7 +2,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { inspect } from "node:util";
-import { Bus, type BusOptions, type LogRecord, type Provider, ProviderError } from "../mod.ts";
+import { Bus, type BusOptions, type LogRecord, memory, type Provider, ProviderError, ValidationError } from "../mod.ts";
 import { aws } from "../src/providers/aws/provider.ts";
 import { redis, type RedisOptions } from "../src/providers/redis/provider.ts";
 import { tsmq } from "./cli/run.ts";
@@ -110,6 +110,43 @@ describe("a secret", () => {
       return error.message.includes("WRONGPASS");
     });
     assertSecret([records, heard, bus, bus.health()], "a report");
+  });
+
+  it("of a key is in nothing that a bus prints, reports or refuses", async () => {
+    for (const encrypt of [false, true]) {
+      const records: LogRecord[] = [];
+      const keys = [{ id: "k", secret: CANARY }];
+      const provider = memory();
+      const options: BusOptions = { keys, encrypt, log: (record) => void records.push(record) };
+      await using bus = await Bus.open(provider, options);
+      await using other = await Bus.open(provider, { keys: [{ id: "k", secret: `${CANARY} other` }], encrypt });
+      const heard: unknown[] = [];
+      for (const type of ["error", "state"]) bus.addEventListener(type, (event) => heard.push(event));
+      const subscription = bus.subscribe("t", () => {});
+      await subscription.ready;
+      await bus.expose("f", () => {
+        throw new Error("no");
+      });
+      await other.publish("x", "t");
+      await until("it is refused", () => heard.length > 0);
+      const error = await assertRejects(() => bus.stub("f")());
+      assertSecret([records, heard, error, bus, other, subscription, bus.health(), bus.queue("q"), provider], "a bus");
+    }
+    const bad: unknown[] = [
+      { keys: CANARY },
+      { keys: [CANARY] },
+      { keys: { secret: CANARY } },
+      { keys: [{ id: CANARY.repeat(9), secret: CANARY }] },
+      { keys: [{ id: `${CANARY} `, secret: CANARY }] },
+      { keys: [{ id: "k", secret: { CANARY } }] },
+      { keys: [{ id: "k", secret: `${CANARY}\ud800` }] },
+      { keys: [{ id: "k", secret: CANARY }, { id: "k", secret: CANARY }] },
+      { keys: [{ id: "k", secret: CANARY, more: CANARY }] },
+      { keys: [{ id: "k", secret: CANARY }], encrypt: CANARY },
+    ];
+    for (const options of bad) {
+      assertSecret(await assertRejects(() => Bus.open(memory(), options as BusOptions), ValidationError), "the error");
+    }
   });
 
   it("is not in the errors of AWS", async () => {

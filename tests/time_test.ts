@@ -2,7 +2,8 @@ import { assertEquals, assertRejects } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { FakeTime } from "@std/testing/time";
 import { Codec } from "../src/codec/codec.ts";
-import { Deliveries, open } from "../src/queue/deliveries.ts";
+import { UNSIGNED } from "../src/codec/envelope.ts";
+import { Deliveries } from "../src/queue/deliveries.ts";
 import type { Core } from "../src/core.ts";
 import { UnsupportedError } from "../src/errors.ts";
 import { after, backoff, Deadline, MAX_TIMER, pause } from "../src/internal/time.ts";
@@ -21,9 +22,9 @@ async function told(delay: number, maxDelay = Infinity): Promise<number | undefi
       return Promise.resolve([true]);
     },
   };
-  const core = { link, codec: new Codec([]), features: { maxDelay } } as unknown as Core;
-  const delivery = open({ receipt: "r", body: "1", attempt: 1 });
-  await new Deliveries("queue", undefined, core).lease(delivery, 1).nack({ delay }).catch((error) => {
+  const core = { link, envelopes: UNSIGNED, codec: new Codec([]), features: { maxDelay } } as unknown as Core;
+  const deliveries = new Deliveries("queue", undefined, core);
+  await deliveries.lease(deliveries.open({ receipt: "r", body: "1", attempt: 1 }), 1).nack({ delay }).catch((error) => {
     assertEquals(told, undefined, "nothing is sent");
     throw error;
   });

@@ -6,7 +6,8 @@
  * @module
  */
 
-import { type MessageHeaders, parseHeaders, readHeaders } from "./headers.ts";
+import { UntrustedError, type ValidationError } from "../errors.ts";
+import { itemHeaders, type MessageHeaders, parseHeaders, readHeaders, topicIn } from "./headers.ts";
 
 /** A message's body and headers. */
 export interface Opened {
@@ -14,10 +15,77 @@ export interface Opened {
   readonly headers: MessageHeaders;
 }
 
+/**
+ * The place of a message, which its signature covers: an event of a topic (or a request on the topic of a function), an item of a queue, or
+ * a message for the inbox of one bus.
+ */
+export type Place = "event" | "item" | "inbox";
+
+/** A received message without its envelope. */
+export interface Received {
+  /** The body. If the message is refused, the whole text. */
+  readonly body: string;
+  /** Absent if the message has none, or is refused. */
+  readonly headers?: MessageHeaders;
+  /** The signature of the message, if this bus has verified it. */
+  readonly signed?: Signed;
+  /** The topic of an event that a group has stored. Absent if its queue has the name of that topic. */
+  readonly topic?: string;
+  /** Why this bus does not accept the message. */
+  readonly refused?: ValidationError;
+}
+
+/** The verified parts of a signature. */
+export interface Signed {
+  /** The id of the key. */
+  readonly key: string;
+  /** The time of the signature, in milliseconds of the sender's `Date.now()`. */
+  readonly time: number;
+  /** A text that no other message of any bus has. */
+  readonly nonce: string;
+}
+
+/** Writes and reads the envelopes of a bus's messages. */
+export interface Envelopes {
+  /** Whether the bus has keys: it signs all messages, and accepts only signed ones. */
+  readonly signed: boolean;
+  /** Writes the text of a message. */
+  seal(place: Place, name: string, body: string, headers?: MessageHeaders): string;
+  /** Reads the text of a message. Returns undefined if the text is the body, without headers. */
+  open(place: Place, name: string, text: string): Received | undefined;
+  /** Reads the text of an item. `topic` is that of an event which a group has stored; a dead letter that was put back has it in a header. */
+  openItem(queue: string, text: string, topic?: string): Received | undefined;
+  /** Writes the text of an item that was in a dead letter, with the headers of the letter. The item keeps the signature that it had. */
+  restore(queue: string, item: string, headers: MessageHeaders | undefined): string;
+}
+
+/** The header of an encrypted message. */
+export const ENCRYPTION = "tsmq-encryption";
+
+/** The envelopes of a bus without keys. */
+export const UNSIGNED: Envelopes = {
+  signed: false,
+  seal: (_place, _name, body, headers) => wrap(body, headers),
+  open: (_place, _name, text) => {
+    const opened = unwrap(text);
+    if (opened?.headers[ENCRYPTION] === undefined) return opened;
+    return {
+      body: text,
+      refused: new UntrustedError("Cannot read a message: it is encrypted, and this bus has no keys"),
+    };
+  },
+  openItem: (queue, text, topic) => {
+    const opened = UNSIGNED.open("item", queue, text);
+    const stored = topic ?? topicIn(opened?.headers);
+    return stored === undefined ? opened : { body: text, ...opened, topic: stored };
+  },
+  restore: (_queue, item, headers) => wrap(item, itemHeaders(headers)),
+};
+
 /** The first characters of an envelope. No body begins like this, because the codec boxes an object with such a key. */
 const HEAD = '{"__tsmq":{';
 /** The largest number of characters of the headers: 8 KiB of names and values, if each character is escaped, and tsmq's own headers. */
-const MAX_HEAD = 65_536;
+export const MAX_HEAD = 65_536;
 
 /** The first characters of the envelope of older versions, which contains only a trace. */
 const TRACE_HEAD = '{"__traceparent":"';

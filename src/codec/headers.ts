@@ -84,7 +84,7 @@ export function userHeaders(headers: MessageHeaders | undefined): MessageHeaders
 }
 
 /** The header that has the topic of an event among the dead letters of a group. */
-const TOPIC = `${RESERVED}topic`;
+export const TOPIC = `${RESERVED}topic`;
 /** The largest number of characters of that header. Of a longer topic, the letter has none. */
 const MAX_TOPIC = 16_384;
 
@@ -103,6 +103,36 @@ export function topicIn(headers: MessageHeaders | undefined): string | undefined
   } catch {
     return undefined;
   }
+}
+
+/** The prefix, in the headers of a dead letter, of tsmq's own headers of its item. */
+const OF_ITEM = `${RESERVED}item-`;
+
+/** Returns the headers of the dead letter of an item: those of the item. The letter gets a signature of its own beside the item's. */
+export function letterHeaders(headers: MessageHeaders | undefined): MessageHeaders | undefined {
+  return renamed(headers, (name) => name.startsWith(RESERVED) ? OF_ITEM + name.slice(RESERVED.length) : name);
+}
+
+/** Returns the headers of the item of a dead letter. */
+export function itemHeaders(headers: MessageHeaders | undefined): MessageHeaders | undefined {
+  return renamed(headers, (name) => {
+    if (name.startsWith(OF_ITEM)) return RESERVED + name.slice(OF_ITEM.length);
+    return name.startsWith(RESERVED) ? undefined : name;
+  });
+}
+
+/** Renames tsmq's own headers, or removes those without a new name. */
+function renamed(
+  headers: MessageHeaders | undefined,
+  rename: (name: string) => string | undefined,
+): MessageHeaders | undefined {
+  if (headers === undefined || !Object.keys(headers).some((name) => name.startsWith(RESERVED))) return headers;
+  const result: Record<string, string> = Object.create(null);
+  for (const [name, value] of Object.entries(headers)) {
+    const other = rename(name);
+    if (other !== undefined) result[other] = value;
+  }
+  return Object.keys(result).length > 0 ? result : undefined;
 }
 
 function nameFault(name: string): string | undefined {

@@ -57,6 +57,7 @@ export class CaseContext {
     const bus = await Bus.open(provider, {
       namespace: this.namespace,
       connectTimeout: OPENING,
+      ...this.#harness.options,
       ...options,
     });
     this.adopt(bus);

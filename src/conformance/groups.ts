@@ -219,7 +219,7 @@ export const groups: Cases = {
     await join(t, bus, "orders", seen.add, { group: "billing" }).ready;
     await t.settle();
     await client.publish("orders", "{not JSON");
-    await client.publish("orders", '"x"');
+    await bus.publish("x", "orders");
     await seen.are(["x"]);
     ok((await errors.count(1))[0]!.error instanceof ValidationError, "the error is a ValidationError");
     const { dead } = bus.queue("orders@billing");

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { BusOptions } from "../options.ts";
 import type { Provider } from "../provider/provider.ts";
 
 /** Breaks connections to the transport, if the tests can do that. */
@@ -15,6 +16,8 @@ export interface Faults {
 export interface Harness {
   /** Returns the provider. If its broker lives in the worker, each call returns the same value, because only its buses share the broker. */
   provider(): Provider;
+  /** Options of every bus that the cases open, such as `keys`. */
+  readonly options?: BusOptions;
   /** The faults that the tests can inject. Without them, the cases that need a fault are skipped. */
   readonly faults?: Faults;
   /** Cases to leave out: name → reason. A name that no case has is an error. */

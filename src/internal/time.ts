@@ -7,6 +7,9 @@
 /** The longest time of a timer in milliseconds. The runtimes fire a timer with a longer time immediately. */
 export const MAX_TIMER: number = 2 ** 31 - 1;
 
+/** Milliseconds that the clocks of two machines may differ before a deadline counts as passed. */
+export const CLOCK_SKEW = 60_000;
+
 /** Milliseconds that a handler may run while messages wait for it, before the bus reports "stalled". Tests may shorten it. */
 export const STALLED: { after: number } = { after: 30_000 };
 

@@ -55,6 +55,8 @@ export interface WaitingItem {
   readonly body: string;
   /** The attempt of the next delivery, as in `Delivery`. */
   readonly attempt: number;
+  /** The topic of an event that was stored for a bound pattern, as in `Delivery`. */
+  readonly topic?: string;
 }
 
 /** The numbers of items of a queue. */

@@ -5,7 +5,7 @@
  */
 import { Codec, type EventClass } from "../codec/codec.ts";
 import { native } from "../codec/classes.ts";
-import { withTrace, wrap } from "../codec/envelope.ts";
+import { withTrace } from "../codec/envelope.ts";
 import { checkHeaders, type MessageHeaders } from "../codec/headers.ts";
 import type { Core } from "../core.ts";
 import { ValidationError } from "../errors.ts";
@@ -48,9 +48,9 @@ export class Publisher {
     schema?: StandardSchemaV1,
     headers?: MessageHeaders,
   ): Promise<number | undefined> {
-    const { sender, codec } = this.#core;
+    const { sender, codec, envelopes } = this.#core;
     const valid = schema && validate(schema, event, `an event on "${topic}"`);
-    const body = wrap(codec.encode(event), headers);
+    const body = envelopes.seal("event", topic, codec.encode(event), headers);
     const tail = this.#tails.get(topic);
     const subscribed = this.#dispatch.unready;
     if (!subscribed && !tail && !(valid instanceof Promise)) return sender.publish(topic, body);

@@ -4,13 +4,13 @@
  * @module
  */
 import type { Decoded } from "../codec/codec.ts";
-import { unwrap } from "../codec/envelope.ts";
 import { type MessageHeaders, userHeaders } from "../codec/headers.ts";
 import type { Core } from "../core.ts";
 import type { Gap } from "../events.ts";
 import { Fifo } from "../internal/fifo.ts";
 import { cost } from "../port/credit.ts";
 import type { Stream } from "../port/streams.ts";
+import { SeenEvents } from "./seen_events.ts";
 import { type Event, HandlerQueue, type Subscriber } from "./handler_queue.ts";
 import type { Message } from "./topic.ts";
 
@@ -22,6 +22,7 @@ export class SharedSubscription {
   #core: Core;
   #stream: Stream;
   #topic: string;
+  #seen: SeenEvents | undefined;
   /** The events and gaps that arrived after an event that is being decoded asynchronously. */
   #behind: Fifo<[topic: string, body: string] | Gap> | undefined;
 
@@ -29,6 +30,7 @@ export class SharedSubscription {
   constructor(core: Core, topic: string, pattern: boolean) {
     this.#core = core;
     this.#topic = topic;
+    if (core.envelopes.signed) this.#seen = new SeenEvents();
     this.#stream = core.link.subscribe(
       { topic, pattern, serves: false },
       (topics, bodies) => this.#receive(topics, bodies),
@@ -94,7 +96,12 @@ export class SharedSubscription {
   }
 
   #deliver(topic: string, body: string): void {
-    const opened = unwrap(body);
+    const opened = this.#core.envelopes.open("event", topic, body);
+    if (opened?.refused) return this.#refuse(topic, body, opened.refused);
+    if (opened?.signed && this.#seen?.add(opened.signed.nonce) === false) {
+      this.#stream.credit(cost(body));
+      return this.#core.repeated();
+    }
     const headers = opened?.headers;
     let decoded: Decoded | Promise<Decoded>;
     try {

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type Deliveries, type Held, open, type Opened } from "./deliveries.ts";
+import type { Deliveries, Held, Opened } from "./deliveries.ts";
 import { BusError, isInterruption, TimeoutError, ValidationError } from "../errors.ts";
 import { isA, textOf } from "../internal/thrown.ts";
 import { after, backoff as backoffAfter, pause } from "../internal/time.ts";
@@ -144,7 +144,7 @@ export function consume<T>(
     let readable = false;
     let held: Held<T> | undefined;
     try {
-      const item = (await deliveries.read(delivery.body)) as T;
+      const item = (await deliveries.read(delivery)) as T;
       readable = true;
       if (signal.aborted) return untried;
       if (!over) {
@@ -199,7 +199,7 @@ export function consume<T>(
         const delivery = prefetch.take();
         if (delivery) {
           handlers++;
-          void new Work([core.handlers, jobs]).run(() => handle(open(delivery)));
+          void new Work([core.handlers, jobs]).run(() => handle(deliveries.open(delivery)));
           continue;
         }
         await prefetch.returned();

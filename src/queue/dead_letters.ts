@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { wrap } from "../codec/envelope.ts";
+import type { Received } from "../codec/envelope.ts";
 import type { Core } from "../core.ts";
 import { ValidationError } from "../errors.ts";
 import { checkCount, checkFunction } from "../internal/arguments.ts";
@@ -67,22 +67,23 @@ export class DeadLetters<T = unknown> {
       this.#core,
       this.name,
       options,
-      (body) => this.#read(body),
+      (received) => this.#read(received),
     );
   }
 
-  async #selects(only: NonNullable<SelectOptions<T>["only"]>, body: string): Promise<boolean> {
-    let letter: DeadLetter<T>;
+  async #selects(only: NonNullable<SelectOptions<T>["only"]>, letter: Received): Promise<boolean> {
+    let read: DeadLetter<T>;
     try {
-      letter = await this.#read(body);
+      read = await this.#read(letter);
     } catch (error) {
       if (isA(error, ValidationError)) return false;
       throw error;
     }
-    return only(letter);
+    return only(read);
   }
 
-  async #read(body: string): Promise<DeadLetter<T>> {
+  async #read({ body, refused }: Received): Promise<DeadLetter<T>> {
+    if (refused) throw refused;
     return (await this.#core.codec.decode(body)).value as DeadLetter<T>;
   }
 
@@ -94,13 +95,14 @@ export class DeadLetters<T = unknown> {
 
   /**
    * Puts the items of dead letters back at the end of this queue, with their headers and without attempts. Resolves with their number.
-   * A letter is removed after its item was put, so if this process dies in between, the item exists twice.
+   * Items keep the signatures that they had. A letter is removed after its item was put, so if this process dies in between, the item
+   * exists twice.
    */
   async retry({ limit = Infinity, only }: RetryOptions<T> = {}): Promise<number> {
     this.#check();
     checkCount("a limit", limit);
     return await this.#each(limit, only, async ({ headers }, item) => {
-      await this.#core.sender.send(this.#queue, wrap(item, headers), { wait: 0 });
+      await this.#core.sender.send(this.#queue, this.#core.envelopes.restore(this.#queue, item, headers), { wait: 0 });
     });
   }
 
@@ -117,7 +119,7 @@ export class DeadLetters<T = unknown> {
   }
 
   async #process(limit: number, only: SelectOptions<T>["only"], act: Act): Promise<number> {
-    const { link, sender, features, closing } = this.#core;
+    const { link, sender, features, closing, envelopes } = this.#core;
     const held = new Set<string>();
     let done = 0;
     // letters that arrive meanwhile stay, because a retried item may fail again
@@ -135,13 +137,14 @@ export class DeadLetters<T = unknown> {
           if (received.length === 0) break;
           for (const delivery of received) {
             held.add(delivery.receipt);
-            letters.push(open(delivery));
+            letters.push(open(delivery, this.name, envelopes));
           }
         }
         for (const letter of letters) {
           if (done === limit) break;
-          const item = itemOf(letter.body, this.#queue);
-          if (item === undefined || (only && !await this.#selects(only, letter.body))) continue;
+          if (letter.refused) this.#core.report(letter.refused, this.name, true);
+          const item = letter.refused ? undefined : itemOf(letter.body, this.#queue);
+          if (item === undefined || (only && !await this.#selects(only, letter))) continue;
           await act(letter, item);
           await settle([letter.receipt], "ack");
           held.delete(letter.receipt);

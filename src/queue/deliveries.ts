@@ -4,8 +4,8 @@
  * @module
  */
 import type { Decoded } from "../codec/codec.ts";
-import { unwrap, wrap } from "../codec/envelope.ts";
-import { type MessageHeaders, topicIn, userHeaders, withTopic } from "../codec/headers.ts";
+import type { Envelopes, Received } from "../codec/envelope.ts";
+import { letterHeaders, type MessageHeaders, userHeaders, withTopic } from "../codec/headers.ts";
 import type { Core } from "../core.ts";
 import { ValidationError } from "../errors.ts";
 import { leaseLost } from "../port/lost_leases.ts";
@@ -62,18 +62,15 @@ export interface Held<T> extends Lease<T> {
   release(): void;
 }
 
-/** A delivery whose headers have been removed from the body. */
-export interface Opened extends Delivery {
-  readonly headers?: MessageHeaders;
+/** A delivery without its envelope. */
+export interface Opened extends Delivery, Received {
   /** Whether the start of this attempt was recorded. */
   started: boolean;
 }
 
-/** Separates the body from the headers of a delivery. */
-export function open(delivery: Delivery): Opened {
-  const opened = unwrap(delivery.body);
-  const topic = delivery.topic ?? topicIn(opened?.headers); // that of a dead letter was put back as a header
-  return { ...delivery, ...opened, ...topic !== undefined && { topic }, started: false };
+/** Opens the envelope of a delivery. */
+export function open(delivery: Delivery, queue: string, envelopes: Envelopes): Opened {
+  return { ...delivery, ...envelopes.openItem(queue, delivery.body, delivery.topic), started: false };
 }
 
 /** Checks the milliseconds of a lease, and returns them or the default. */
@@ -118,8 +115,14 @@ export class Deliveries {
     this.core = core;
   }
 
-  /** Decodes the item of a body. If that fails, the error contains the body, so that it is not lost. */
-  async read(body: string): Promise<unknown> {
+  /** Opens the envelope of a delivery of this queue. */
+  open(delivery: Delivery): Opened {
+    return open(delivery, this.queue, this.core.envelopes);
+  }
+
+  /** Decodes the item of a message. If that fails, the error contains the body, so that it is not lost. Rejects if the message is refused. */
+  async read({ body, refused }: Received): Promise<unknown> {
+    if (refused) throw refused;
     try {
       const decoded = await this.core.codec.decode(body);
       if (this.#reading) return await this.#reading.accept(decoded);
@@ -236,11 +239,12 @@ export class Deliveries {
 
   /** Puts an item into the dead-letter queue, with the error that it failed with. */
   async putDeadLetter(delivery: Opened, readable: boolean, error: unknown, deadLetter: string): Promise<void> {
-    const { sender } = this.core;
+    const { sender, envelopes } = this.core;
     const cause = { name: nameOf(error), message: textOf(error).slice(0, MAX_CAUSE) };
     const { body, headers, attempt, started, topic } = delivery;
     const attempts = started ? attempt : attempt - 1;
-    const text = wrap(writeLetter(this.queue, body, readable, attempts, cause), withTopic(headers, topic));
+    const letter = writeLetter(this.queue, body, readable, attempts, cause);
+    const text = envelopes.seal("item", deadLetter, letter, letterHeaders(withTopic(headers, topic)));
     // a full dead-letter queue must not block the next items, so the item is retried later
     await sender.send(deadLetter, text, { wait: 0 });
   }

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { unwrap } from "../codec/envelope.ts";
+import type { Received } from "../codec/envelope.ts";
 import { type MessageHeaders, userHeaders } from "../codec/headers.ts";
 import type { Core } from "../core.ts";
 import { UnsupportedError, ValidationError } from "../errors.ts";
@@ -49,12 +49,12 @@ export interface Unreadable {
   readonly item?: undefined;
 }
 
-/** Returns waiting items of a queue. `read` decodes a body. */
+/** Returns waiting items of a queue. `read` decodes an item, or throws if it is refused. */
 export async function peek<T>(
   core: Core,
   queue: string,
   { limit = LIMIT, offset = 0 }: PeekOptions,
-  read: (body: string) => unknown,
+  read: (received: Received) => unknown,
 ): Promise<(Peeked<T> | Unreadable)[]> {
   checkCount("a limit", limit);
   if (limit > MAX_LIMIT) throw new ValidationError(`Cannot use ${limit} as a limit: at most ${MAX_LIMIT} is allowed`);
@@ -64,10 +64,11 @@ export async function peek<T>(
     throw new UnsupportedError(`Cannot peek into queue "${queue}": the transport shows an item only to its consumer`);
   }
   const items = await peeker.peek(queue, Math.min(offset, Number.MAX_SAFE_INTEGER), limit);
-  return await Promise.all(items.map(async ({ body: text, attempt }) => {
-    const { body, headers } = unwrap(text) ?? { body: text, headers: undefined };
+  return await Promise.all(items.map(async ({ body: text, attempt, topic }) => {
+    const received: Received = core.envelopes.openItem(queue, text, topic) ?? { body: text };
+    const { body, headers } = received;
     try {
-      return { item: await read(body) as T, attempt, headers: userHeaders(headers) };
+      return { item: await read(received) as T, attempt, headers: userHeaders(headers) };
     } catch (error) {
       if (!isA(error, ValidationError)) throw error;
       return { error, body, attempt, headers: userHeaders(headers) };

@@ -3,12 +3,12 @@
  *
  * @module
  */
-import { withTrace, wrap } from "../codec/envelope.ts";
+import { withTrace } from "../codec/envelope.ts";
 import { checkHeaders, type MessageHeaders } from "../codec/headers.ts";
 import { DeadLetters } from "./dead_letters.ts";
 import { peek, type Peeked, type PeekOptions, type Unreadable } from "./peek.ts";
 import { consume, type ConsumeOptions, type Consumer } from "./consumer.ts";
-import { Deliveries, type Lease, leaseOf, open, type Opened } from "./deliveries.ts";
+import { Deliveries, type Lease, leaseOf, type Opened } from "./deliveries.ts";
 import type { Core } from "../core.ts";
 import { BusError, ClosedError, QueueEmptyError } from "../errors.ts";
 import type { QueueStats } from "../provider/provider.ts";
@@ -95,7 +95,8 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
     const delay = checkDelay("a delay", options.delay ?? 0, this.#core.features.maxPutDelay);
     await this.#core.telemetry.observe("put", this.name, async (traceparent) => {
       if (this.#schema) await validate(this.#schema, item, `an item of queue "${this.name}"`);
-      const body = wrap(this.#core.codec.encode(item), withTrace(headers, traceparent));
+      const { codec, envelopes } = this.#core;
+      const body = envelopes.seal("item", this.name, codec.encode(item), withTrace(headers, traceparent));
       await this.#core.sender.send(this.name, body, { wait, signal: options.signal, delay });
     });
   }
@@ -113,7 +114,7 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
    */
   async get(options: WaitOptions = {}): Promise<T> {
     const delivery = await this.#take(options);
-    return (await this.#deliveries.read(delivery.body)) as T;
+    return (await this.#deliveries.read(delivery)) as T;
   }
 
   /** Takes the oldest item without waiting. */
@@ -161,7 +162,7 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
    */
   async peek(options: PeekOptions = {}): Promise<(Peeked<T> | Unreadable)[]> {
     this.#checkOpen();
-    return await peek<T>(this.#core, this.name, options, (body) => this.#deliveries.read(body));
+    return await peek<T>(this.#core, this.name, options, (received) => this.#deliveries.read(received));
   }
 
   /** Resolves with the numbers of items that wait, are leased and are delayed; `undefined` for a number that the transport does not know. */
@@ -236,11 +237,32 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
     checkSignal(options.signal);
     const signal = options.signal ? AbortSignal.any([options.signal, this.#ended]) : this.#ended;
     const since = performance.now();
-    const [delivery] = await this.#core.link.receive(this.name, { max: 1, wait, lease, signal });
-    if (!delivery) throw new QueueEmptyError(this.name);
-    const opened = open(delivery);
-    this.#core.telemetry.begin("receive", this.name, opened.headers?.traceparent, since)?.end();
-    return opened;
+    while (true) {
+      const left = Math.max(0, wait - (performance.now() - since));
+      const [delivery] = await this.#core.link.receive(this.name, { max: 1, wait: left, lease, signal });
+      if (!delivery) throw new QueueEmptyError(this.name);
+      const opened = this.#deliveries.open(delivery);
+      if (!opened.refused) {
+        this.#core.telemetry.begin("receive", this.name, opened.headers?.traceparent, since)?.end();
+        return opened;
+      }
+      await this.#refuse(opened, lease !== undefined);
+    }
+  }
+
+  /** Moves an item that this bus does not accept to the dead-letter queue. */
+  async #refuse(delivery: Opened, leased: boolean): Promise<void> {
+    const deliveries = this.#deliveries;
+    this.#core.report(delivery.refused, this.name, true);
+    if (leased) {
+      await deliveries.moveToDeadLetters(delivery, false, delivery.refused, this.dead.name).catch((error) =>
+        deliveries.giveBack(delivery, error)
+      );
+    } else {
+      await deliveries.putDeadLetter(delivery, false, delivery.refused, this.dead.name).catch((error) =>
+        this.#core.report(error, this.name)
+      );
+    }
   }
 
   async #purge(): Promise<number> {
@@ -261,7 +283,7 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
   /** Decodes an item without a lease. If that fails, it reports and dead-letters the item, and resolves with undefined. */
   async #readOrDeadLetter(delivery: Opened): Promise<{ readonly value: T } | undefined> {
     try {
-      return { value: (await this.#deliveries.read(delivery.body)) as T };
+      return { value: (await this.#deliveries.read(delivery)) as T };
     } catch (error) {
       this.#core.report(error, this.name, true, { next: "dead-letter" });
       const letter = this.#deliveries.putDeadLetter({ ...delivery, started: true }, false, error, this.dead.name);
@@ -279,7 +301,7 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
       throw error;
     }
     try {
-      const item = (await deliveries.read(delivery.body)) as T;
+      const item = (await deliveries.read(delivery)) as T;
       if (!this.#ended.aborted) return deliveries.lease(delivery, item);
     } catch (error) {
       await deliveries.moveToDeadLetters(delivery, false, error, this.dead.name).catch((why) =>

@@ -24,6 +24,7 @@ import { Directory } from "./directory.ts";
 import { multiCall, type MultiCallParts } from "./multi_call.ts";
 import { PendingCalls, RECOVERY } from "./pending_calls.ts";
 import type { Procedure, RpcResponse } from "./procedure.ts";
+import { Proofs } from "./proofs.ts";
 import { PymqCaller } from "./pymq.ts";
 import type { Server } from "./server.ts";
 import { type Answer, denial, serverGone } from "./wire.ts";
@@ -46,6 +47,7 @@ export class Caller {
   #core: Core;
   #server: Server;
   #directory: Directory;
+  #proofs: Proofs | undefined;
   #pending: PendingCalls;
   #pymq: PymqCaller;
   #multi: MultiCallParts;
@@ -58,7 +60,8 @@ export class Caller {
     this.#core = core;
     this.#server = server;
     this.streams = new CalledStreams(core);
-    this.#directory = new Directory(core.sender);
+    this.#proofs = core.envelopes.signed ? new Proofs(core) : undefined;
+    this.#directory = new Directory(core.sender, this.#proofs);
     this.#pending = new PendingCalls(core, this.#directory);
     this.#pymq = new PymqCaller(core, this.#pending);
     this.#multi = { core, directory: this.#directory, pending: this.#pending, pymq: this.#pymq };
@@ -86,11 +89,12 @@ export class Caller {
     this.#pending.close();
     this.fail(error);
     this.#pymq.close();
+    this.#proofs?.close();
   }
 
   /** Passes an answer from the inbox to its call. Returns false if no call waits for it. */
   handleAnswer(value: unknown, unreadable?: ValidationError): boolean {
-    return this.#pending.handleAnswer(value, unreadable);
+    return this.#proofs?.handleAnswer(value) || this.#pending.handleAnswer(value, unreadable);
   }
 
   /** Makes a call within a trace, if traces are recorded. `call` receives the options with the trace in their headers. */
@@ -240,7 +244,7 @@ export class Caller {
     let unsure = false;
     for (let attempt = 1; !call.over; await pause(backoff(RETRY.prompt, attempt++))) {
       try {
-        if (await this.#core.sender.post(server, call.request(inbox, "")) !== false) {
+        if (await this.#core.post(server, call.request(inbox, "")) !== false) {
           servers.set(server, 0);
           if (call.cancelled) this.#pending.cancel(call, [server]); // meanwhile, when it was not known to have the request
           return true;

@@ -6,12 +6,9 @@
 import { type MessageHeaders, userHeaders } from "../codec/headers.ts";
 import type { Core } from "../core.ts";
 import { TimeoutError } from "../errors.ts";
-import { after } from "../internal/time.ts";
+import { after, CLOCK_SKEW } from "../internal/time.ts";
 import { Work } from "../internal/work.ts";
 import type { Request } from "./wire.ts";
-
-/** Milliseconds that the clocks of two machines may differ before a deadline counts as passed. */
-export const CLOCK_SKEW = 60_000;
 
 /** The call that a served function runs for: the result of {@linkcode currentCall}. */
 export interface CurrentCall {

@@ -5,6 +5,7 @@
  */
 import { LimitedMap } from "../internal/caches.ts";
 import type { RegisteredServer, Sender } from "../provider/provider.ts";
+import type { Proofs } from "./proofs.ts";
 
 /** Milliseconds for which the servers of a function are cached. A new server receives calls after that time. */
 export const SERVERS_TTL = 1_000;
@@ -25,11 +26,13 @@ interface Servers {
 /** The servers of the functions that a bus calls, by their inboxes. */
 export class Directory {
   #sender: Sender;
+  #proofs: Proofs | undefined;
   #known = new LimitedMap<string, Servers>(MAX_FUNCTIONS);
 
-  /** Creates a directory that reads the registry of this transport. */
-  constructor(sender: Sender) {
+  /** Creates a directory that reads the registry of this transport. With `proofs`, calls are made only to servers that have a key. */
+  constructor(sender: Sender, proofs?: Proofs) {
     this.#sender = sender;
+    this.#proofs = proofs;
   }
 
   /** Returns whether the function had servers at the last read of the registry. */
@@ -45,6 +48,17 @@ export class Directory {
     const servers = await this.#sender.servers(fn, { max: MAX_SERVERS + 1, listening: true });
     const present = servers.filter(({ listening }) => listening !== false);
     return { registered: inboxesOf(servers), present: inboxesOf(present) };
+  }
+
+  /**
+   * Reads all servers of a function, as {@linkcode all} does. On a bus with keys, only those that have proved that they have one; `listed` are
+   * the others too.
+   */
+  async proven(fn: string): Promise<{ listed: string[]; registered: string[]; present: string[] }> {
+    const { registered, present } = await this.all(fn);
+    if (!this.#proofs) return { listed: registered, registered, present };
+    const proven = new Set(await this.#proofs.all(fn, present));
+    return { listed: registered, registered: registered.filter((inbox) => proven.has(inbox)), present: [...proven] };
   }
 
   /** Reads all registered servers of a function, as {@linkcode all} does, with one request. */
@@ -74,7 +88,8 @@ export class Directory {
     if (known) known.refreshing = true;
     try {
       const { registered, present } = gone ? await this.all(fn) : await this.#some(fn);
-      const inboxes = sample(present.length > 0 ? present : registered);
+      const listed = sample(present.length > 0 ? present : registered);
+      const inboxes = this.#proofs ? await this.#proofs.some(fn, listed, (all) => this.add(fn, all)) : listed;
       const start = known ? known.next : Math.floor(Math.random() * inboxes.length);
       return this.#remember(fn, inboxes, start);
     } finally {

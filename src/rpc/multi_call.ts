@@ -30,14 +30,14 @@ export interface MultiCallParts {
  */
 export async function multiCall(call: Call, parts: MultiCallParts): Promise<(Answer | BusError)[]> {
   const { core, directory, pending, pymq } = parts;
-  const { link, sender } = core;
+  const { link, sender, envelopes } = core;
   const { replies } = sender;
   const { fn } = call;
-  let { registered, present: servers } = await directory.all(fn);
+  let { listed, registered, present: servers } = await directory.proven(fn);
   const awaited = () => core.recovering(RECOVERY) || (registered.length > 0 && call.age < RECOVERY);
   for (let attempt = 1; servers.length === 0 && !call.over && awaited(); attempt++) {
     await pause(backoff(RETRY.prompt, attempt));
-    ({ registered, present: servers } = await directory.all(fn));
+    ({ listed, registered, present: servers } = await directory.proven(fn));
   }
   if (registered.length > MAX_SERVERS) {
     throw new RpcError("too_large", `Cannot call "${fn}" on all its servers: more than ${MAX_SERVERS} are registered`);
@@ -47,7 +47,7 @@ export async function multiCall(call: Call, parts: MultiCallParts): Promise<(Ans
   if (servers.length === 0 && subscribers === 0) return [];
   /** The number of subscribers that were not registered. */
   const strangers = (subscribers ?? Infinity) - servers.length;
-  const queue = replies && strangers > 0 ? await pymq.open(call) : undefined;
+  const queue = replies && strangers > 0 && !envelopes.signed ? await pymq.open(call) : undefined;
 
   const answers: (Answer | BusError)[] = [];
   const { promise: done, resolve: finish } = Promise.withResolvers<void>();
@@ -69,12 +69,15 @@ export async function multiCall(call: Call, parts: MultiCallParts): Promise<(Ans
   const silent = () => Math.max(0, others() - unregistered);
   /** The number of other subscribers that may be servers, so that the call waits for them until the deadline. */
   const due = () => unregistered > 0 && others() < Infinity ? Math.max(0, silent() - silentBefore) : 0;
+  /** The servers that have started since the registry was read, once that is known. */
+  let started: readonly string[] | undefined = undefined;
   let grace: ReturnType<typeof setTimeout> | undefined;
   const judge = () => {
     clearTimeout(grace);
-    if (call.over || missing.size > 0 || due() > 0) return;
-    if (silent() === 0) return finish();
-    if (answers.length > 0) grace = setTimeout(finish, GRACE);
+    if (call.over || !started || missing.size > 0 || due() > 0) return;
+    const all = silent() === 0;
+    if (all && started.every((server) => settled.has(server))) return finish();
+    if (all || answers.length > 0) grace = setTimeout(finish, GRACE);
   };
   const settle = (server: string, result: Answer | BusError | undefined) => {
     if (settled.has(server)) return; // the request was sent again
@@ -113,7 +116,10 @@ export async function multiCall(call: Call, parts: MultiCallParts): Promise<(Ans
   });
   call.cleanups.push(stop, () => clearTimeout(grace));
   const inbox = await call.inbox(link);
-  const publishing = sender.publish(fn, call.request(inbox, queue?.name ?? ""));
+  const publishing = sender.publish(
+    fn,
+    envelopes.seal("event", fn, call.request(inbox, queue?.name ?? "")),
+  );
   // in the same turn: the servers and subscribers that the request reaches, without those that have ended and without patterns
   const { counts } = core.features;
   const registration = counts ? directory.registered(fn).catch(() => servers) : servers;
@@ -122,6 +128,7 @@ export async function multiCall(call: Call, parts: MultiCallParts): Promise<(Ans
   reached = Math.min(published, await exact ?? published);
   if (reached === 0 && servers.length === 0) return [];
   const still = new Set(await registration);
+  started = [...still.difference(new Set(listed))];
   const gone = servers.filter((server) => !still.has(server) && missing.has(server));
   if (gone.length > 0) void askGone(call, inbox, gone, parts).then((closed) => closed.forEach(leave));
   // all subscribers that the request did not reach may have been registered servers
@@ -146,10 +153,10 @@ async function askGone(
   call: Call,
   inbox: string,
   gone: readonly string[],
-  { core: { sender }, directory }: MultiCallParts,
+  { core, directory }: MultiCallParts,
 ): Promise<string[]> {
   const there = await Promise.all(
-    gone.map((server) => sender.post(server, call.request(inbox, "")).catch(() => undefined)), // the checks of pending calls repeat it
+    gone.map((server) => core.post(server, call.request(inbox, "")).catch(() => undefined)), // the checks of pending calls repeat it
   );
   const closed = gone.filter((_, i) => there[i] === false);
   if (closed.length === 0) return [];

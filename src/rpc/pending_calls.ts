@@ -142,7 +142,7 @@ export class PendingCalls {
       const inbox = await this.#core.link.address();
       // if the call is at another server by now, this server has refused it, and would take the request for a further attempt
       if (this.#calls.get(call.id) !== pending) return undefined;
-      return await this.#core.sender.post(server, call.request(inbox, channel));
+      return await this.#core.post(server, call.request(inbox, channel));
     } catch {
       return undefined; // the next check sends it again
     }
@@ -151,7 +151,7 @@ export class PendingCalls {
   /** Cancels a call at its servers. */
   cancel(call: Call, servers: Iterable<string> = this.#calls.get(call.id)?.servers.keys() ?? []): void {
     for (const server of servers) {
-      this.#core.sender.post(server, writeCancel(call.id)).catch(() => {}); // the deadline ends the call at the server
+      this.#core.post(server, writeCancel(call.id)).catch(() => {}); // the deadline ends the call at the server
     }
   }
 }

@@ -59,15 +59,16 @@ export class PymqCaller {
    * @returns the answer of PyMQ's server, or the servers of tsmq that have offered themselves
    */
   async single(call: Call): Promise<Answer | string[]> {
-    const { link, sender } = this.#core;
+    const { link, sender, envelopes } = this.#core;
     const { replies } = sender;
     const { fn } = call;
+    const { signed } = envelopes; // PyMQ's servers cannot be peers of a bus with keys: only offers count
     const since = performance.now();
     const known = this.#answered.get(fn);
     // if PyMQ answered a moment ago, subscribers are counted only if their number has changed since then
     const subscribers = known ? Infinity : await replies?.candidates(fn) ?? Infinity;
     if (!replies || subscribers === 0) throw new NoSuchRemoteError(fn);
-    const queue = await this.open(call);
+    const queue = signed ? undefined : await this.open(call);
     const inbox = await call.inbox(link);
     const { promise, resolve, reject } = Promise.withResolvers<Answer | string[]>();
     promise.catch(() => {}); // the call may have ended at its deadline
@@ -83,7 +84,7 @@ export class PymqCaller {
     };
     this.#pending.add({
       call,
-      channel: queue.name,
+      channel: queue?.name ?? "",
       servers: new Map(),
       answer: (answer, server) => {
         const refused = answer.call?.refused;
@@ -95,16 +96,17 @@ export class PymqCaller {
       offered: (server) => {
         spoken.add(server);
         offers.add(server);
+        if (signed) resolve([server]);
         judge();
       },
       lost: () => {}, // the call waits for no particular server
     });
     const malformed = new RpcError("internal", `Cannot call "${fn}": the answer is malformed`);
     // the queue is read before the request leaves, so that no answer is missed
-    queue.read((answer, error = malformed) => answer ? resolve(answer) : reject(error)).catch(reject);
+    queue?.read((answer, error = malformed) => answer ? resolve(answer) : reject(error)).catch(reject);
 
     const count = () => replies.candidates(fn).catch(() => undefined);
-    const published = sender.publish(fn, call.offer(inbox, queue.name));
+    const published = sender.publish(fn, envelopes.seal("event", fn, call.offer(inbox, queue?.name ?? "")));
     const counted = known ? undefined : count(); // in the same turn, so that it is the number of those that the request reaches
     const reached = await published;
     const unchanged = known !== undefined && known.reached === reached;
@@ -114,7 +116,7 @@ export class PymqCaller {
     // the request has also reached subscriptions to patterns, which never answer
     due = reached === undefined ? subscribers : Math.min(reached, exact ?? reached);
     const left = unchanged || exact === 0 ? exact : await count();
-    queue.expect(due < Infinity ? due : 1);
+    queue?.expect(due < Infinity ? due : 1);
     judge();
     if (left === 0 || (due === Infinity && !known)) {
       const timer = setTimeout(
@@ -124,8 +126,8 @@ export class PymqCaller {
       call.cleanups.push(() => clearTimeout(timer));
     }
     const outcome = await promise;
-    queue.expect(-spoken.size);
-    if (Array.isArray(outcome)) queue.remove(); // no server puts an answer there
+    queue?.expect(-spoken.size);
+    if (Array.isArray(outcome)) queue?.remove(); // no server puts an answer there
     else if (!known && !outcome.call && offers.size === 0) this.#answered.set(fn, { reached }, since);
     return outcome;
   }

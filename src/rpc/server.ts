@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { Signed } from "../codec/envelope.ts";
 import type { Core } from "../core.ts";
 import { BusError, RpcError, TimeoutError, ValidationError } from "../errors.ts";
 import { Semaphore } from "../internal/semaphore.ts";
@@ -10,12 +11,14 @@ import type { Stream } from "../port/streams.ts";
 import { userHeaders } from "../codec/headers.ts";
 import { validate } from "../codec/schema.ts";
 import { PendingWork } from "../internal/pending_work.ts";
+import { CLOCK_SKEW } from "../internal/time.ts";
 import type { Work } from "../internal/work.ts";
 import { allowed, deniedAnswer } from "./authorization.ts";
-import { CLOCK_SKEW, ServedCall } from "./current_call.ts";
+import { ServedCall } from "./current_call.ts";
 import { errorAnswer } from "./error_answer.ts";
 import type { Exposure } from "./exposure.ts";
 import { answerPymq } from "./pymq.ts";
+import { SeenRequests } from "./seen_requests.ts";
 import { ServedCalls } from "./served_calls.ts";
 import { asStream, ServedStreams } from "./served_stream.ts";
 import { Undelivered } from "./undelivered.ts";
@@ -51,6 +54,7 @@ export class Server {
   /** The calls that run. */
   #running = new Map<string, ServedCall>();
   #served = new ServedCalls();
+  #seen = new SeenRequests();
   #undelivered: Undelivered;
   /** The replies that are being sent: refusals, and answers that are retried after their call has ended. */
   #replies = new PendingWork();
@@ -149,26 +153,31 @@ export class Server {
     return () => void this.#validating.delete(id);
   }
 
-  /** Handles a request from the inbox or from the function's topic. An `unreadable` request is answered with that error. */
-  handleRequest(value: unknown, unreadable?: ValidationError): void {
-    const request = readRequest(value);
+  /**
+   * Handles a request from the inbox or from the function's topic. An `unreadable` request is answered with that error. A bus with keys has
+   * verified that the request is `signed`.
+   */
+  handleRequest(value: unknown, unreadable?: ValidationError, signed?: Signed): void {
+    const request = readRequest(value, signed);
     if (!request && unreadable) return; // this was already reported
     if (!request) return this.#core.report(new ValidationError("Cannot serve a request: it is malformed"), "", true);
     const { call, fn } = request;
-    if (call?.offer) return this.#offer(request);
+    const late = call ? Date.now() - call.deadline : 0;
+    if (call?.offer) return late > CLOCK_SKEW ? undefined : this.#offer(request);
     if (call) {
       if (this.#running.has(call.id)) return this.#reply(request, "running");
       const answer = this.#served.answer(call.id, call.age ?? 0);
       if (answer === undefined) return this.#reply(request, "forgotten");
       // if this fails, the caller sends its request again
       if (answer !== false) return void this.#replies.track(this.#undelivered.post(request, answer));
-      const late = Date.now() - call.deadline;
       if (late > CLOCK_SKEW) {
         const text = `Cannot serve a call of "${fn}": by this machine's clock its deadline was ${late} ms ago`;
         this.#core.report(new TimeoutError(text), fn, true);
         return this.#refuse(request, "late");
       }
       if (this.#served.refused(call.id, call.attempt ?? Infinity)) return this.#reply(request, "gone");
+      const seen = signed && !this.#seen.add(`${call.id} ${call.attempt}`, signed.time, call.deadline + CLOCK_SKEW);
+      if (seen) return this.#reply(request, "forgotten");
       this.#served.add(call.id);
     }
     const exposed = this.#exposed.get(fn);
@@ -227,11 +236,12 @@ export class Server {
     exposed: Exposed,
     unreadable?: ValidationError,
   ): Promise<Answer<string> | undefined> {
-    const { fn, call } = work.request;
+    const { fn, call, key } = work.request;
     const { authorize, exposeErrors, report } = this.#core;
     if (authorize || exposed.exposure.authorize) {
       const hooks = [authorize, exposed.exposure.authorize];
-      if (!await allowed(hooks, { fn, headers: userHeaders(call?.headers) }, report)) return deniedAnswer(fn);
+      const asked = { fn, headers: userHeaders(call?.headers), ...key !== undefined && { key } };
+      if (!await allowed(hooks, asked, report)) return deniedAnswer(fn);
       if (!this.#serves(work, exposed)) return undefined;
     }
     return unreadable ? errorAnswer(fn, unreadable, exposeErrors) : await this.#limited(work, exposed);

@@ -4,8 +4,10 @@
  * @module
  */
 import type { Written } from "../codec/codec.ts";
+import type { Signed } from "../codec/envelope.ts";
 import { marksOfAll, writeMarks } from "../codec/marks.ts";
-import { ValidationError } from "../errors.ts";
+import { UntrustedError, ValidationError } from "../errors.ts";
+import { CLOCK_SKEW } from "../internal/time.ts";
 
 /** The tag of a message with values. */
 export const VALUES = "tsmq:values";
@@ -77,6 +79,16 @@ export function readCredit(value: unknown): StreamCredit | undefined {
   const [id, taken, received] = value;
   if (typeof id !== "string" || !isCount(taken)) return undefined;
   return received === undefined ? { id, taken } : isCount(received) ? { id, taken, received } : undefined;
+}
+
+/**
+ * Returns the error of a signed message that is too old to belong to a stream, or undefined. The last message of a dead peer, sent again,
+ * could keep a stream open that nobody reads or serves any more.
+ */
+export function tooOld(type: string | undefined, signed: Signed): UntrustedError | undefined {
+  const age = Date.now() - signed.time;
+  if (age <= CLOCK_SKEW || (type !== VALUES && type !== CREDIT)) return undefined;
+  return new UntrustedError(`Cannot accept a message of a stream: by this machine's clock it was sent ${age} ms ago`);
 }
 
 /** Creates the error of a message that cannot be read. */

@@ -6,8 +6,7 @@
  */
 import type { Core } from "../core.ts";
 import { BusError, ClosedError, isInterruption } from "../errors.ts";
-import { backoff, pause, RETRY } from "../internal/time.ts";
-import { CLOCK_SKEW } from "./current_call.ts";
+import { backoff, CLOCK_SKEW, pause, RETRY } from "../internal/time.ts";
 import type { Request } from "./wire.ts";
 
 /** Milliseconds for which an answer is retried while its caller is not connected. A caller that reconnects later sends its request again. */
@@ -43,7 +42,7 @@ export class Undelivered {
 
   /** Posts an answer once. */
   async post(request: Request, text: string): Promise<void> {
-    await this.#count(request, text, () => this.#core.sender.post(request.call!.inbox, text));
+    await this.#count(request, text, () => this.#core.post(request.call!.inbox, text));
   }
 
   /**
@@ -64,7 +63,7 @@ export class Undelivered {
       for (let attempt = 1;; attempt++) {
         const age = performance.now() - since;
         try {
-          if (await this.#core.sender.post(inbox, text) !== false || refusal || age > AWAY) return;
+          if (await this.#core.post(inbox, text) !== false || refusal || age > AWAY) return;
         } catch (error) {
           if (error instanceof ClosedError) return; // the bus has closed, and the caller detects that this server is gone
           // the sender of a transport may ask the worker, which may die

@@ -4,10 +4,13 @@
  * @module
  */
 import type { Written } from "../codec/codec.ts";
+import type { Signed } from "../codec/envelope.ts";
 import { type MessageHeaders, parseHeaders, readHeaders } from "../codec/headers.ts";
 import { writeMarks } from "../codec/marks.ts";
 import { reservedKey } from "../codec/tags.ts";
 import { type BusError, ProviderError, RpcError, TimeoutError, type ValidationError } from "../errors.ts";
+import { LONGEST } from "../internal/arguments.ts";
+import { CLOCK_SKEW } from "../internal/time.ts";
 
 /** The tag of a request. */
 export const REQUEST = "pymq.core.RpcRequest";
@@ -51,6 +54,8 @@ export interface Request {
     readonly stream?: true;
     readonly headers?: MessageHeaders;
   };
+  /** The id of the key that signed the request. Not a part of its text. */
+  readonly key?: string;
 }
 
 /** An answer: `[fn, result, result_type, is_error, { id, server, … }]`. */
@@ -89,13 +94,20 @@ export function writeRequest(fn: string, channel: string, args: Written, call: R
     writeMarks(args.mark && `{"__obj":{"2":${args.mark}}}`);
 }
 
-/** Reads a request from the value of its body. Returns undefined if it is malformed. */
-export function readRequest(value: unknown): Request | undefined {
+/** Reads a request from the value of its body, and its signature, if it has one. Returns undefined if it is malformed. */
+export function readRequest(value: unknown, signed?: Signed): Request | undefined {
   if (!Array.isArray(value)) return undefined;
-  const [fn, channel, args, kwargs, call] = value;
+  const [fn, channel, args, kwargs, part] = value;
   if (typeof fn !== "string" || typeof channel !== "string" || !Array.isArray(args ?? [])) return undefined;
-  if (call !== undefined && !isCall(call)) return undefined;
-  return { fn, channel, args: args ?? [], kwargs: isRecord(kwargs) ? kwargs : {}, call: call && withHeaders(call) };
+  if (part !== undefined && !isCall(part)) return undefined;
+  let call = part && withHeaders(part);
+  const latest = (signed?.time ?? Date.now()) + LONGEST + CLOCK_SKEW;
+  if (call && call.deadline > latest) {
+    if (signed) return undefined; // no bus sets such a deadline, and the server would have to remember the call until then
+    call = { ...call, deadline: latest };
+  }
+  const request: Request = { fn, channel, args: args ?? [], kwargs: isRecord(kwargs) ? kwargs : {}, call };
+  return signed ? { ...request, key: signed.key } : request;
 }
 
 /** Writes an answer whose result is already JSON text. */

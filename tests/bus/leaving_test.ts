@@ -1,6 +1,7 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { Codec } from "../../src/codec/codec.ts";
+import { UNSIGNED } from "../../src/codec/envelope.ts";
 import type { Core } from "../../src/core.ts";
 import { ClosedError, ProviderError } from "../../src/errors.ts";
 import type { Sender } from "../../src/provider/provider.ts";
@@ -56,7 +57,15 @@ class Scripted {
         return this.#answers.promise;
       },
     };
-    const core = { sender, link, codec: new Codec(), recovering: () => false, features: { counts: true } };
+    const core = {
+      sender,
+      link,
+      envelopes: UNSIGNED,
+      post: sender.post,
+      codec: new Codec(),
+      recovering: () => false,
+      features: { counts: true },
+    };
     this.caller = new Caller(core as unknown as Core, { exposing: () => undefined } as unknown as Server);
   }
 

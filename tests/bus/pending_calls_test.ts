@@ -6,6 +6,7 @@ import type { Core } from "../../src/core.ts";
 import type { Link } from "../../src/port/link.ts";
 import type { RegisteredServer, Sender, ServersOptions } from "../../src/provider/provider.ts";
 import { Codec } from "../../src/codec/codec.ts";
+import { UNSIGNED } from "../../src/codec/envelope.ts";
 import { Call } from "../../src/rpc/call.ts";
 import { Caller } from "../../src/rpc/caller.ts";
 import { Directory } from "../../src/rpc/directory.ts";
@@ -27,7 +28,7 @@ describe("PendingCalls", () => {
     } as unknown as Sender;
     const link = { address: () => Promise.resolve("inbox") } as Link;
     const pending = new PendingCalls(
-      { sender, link, recovering: () => false } as unknown as Core,
+      { sender, link, post: sender.post, recovering: () => false } as unknown as Core,
       new Directory(sender),
     );
     const lost: string[] = [];
@@ -59,7 +60,14 @@ describe("Caller", () => {
       },
     } as unknown as Sender;
     const link = { address: () => Promise.resolve("inbox") } as Link;
-    const core = { sender, link, codec: new Codec(), recovering: () => true } as unknown as Core;
+    const core = {
+      sender,
+      link,
+      envelopes: UNSIGNED,
+      post: sender.post,
+      codec: new Codec(),
+      recovering: () => true,
+    } as unknown as Core;
     const caller = new Caller(core, { exposing: () => undefined } as unknown as Server);
     const stop = new AbortController();
     const call = caller.single("fn", [], { timeout: 60_000, signal: stop.signal }).catch(() => {});
@@ -98,7 +106,14 @@ describe("a check of pending calls that takes long", () => {
       },
     } as unknown as Sender;
     const link = { address: () => Promise.resolve("inbox") } as Link;
-    const core = { sender, link, codec: new Codec(), recovering: () => false } as unknown as Core;
+    const core = {
+      sender,
+      link,
+      envelopes: UNSIGNED,
+      post: sender.post,
+      codec: new Codec(),
+      recovering: () => false,
+    } as unknown as Core;
     const caller = new Caller(core, { exposing: () => undefined } as unknown as Server);
     const call = caller.single("fn", [], { timeout: 60_000 }).catch(() => {});
     await until("the registry is read", () => looks.length > 0);
@@ -121,7 +136,14 @@ describe("the timeout of a call", () => {
       post: () => Promise.resolve(true),
     } as unknown as Sender;
     const link = { address: () => Promise.resolve("inbox") } as Link;
-    const core = { sender, link, codec: new Codec(), recovering: () => false } as unknown as Core;
+    const core = {
+      sender,
+      link,
+      envelopes: UNSIGNED,
+      post: sender.post,
+      codec: new Codec(),
+      recovering: () => false,
+    } as unknown as Core;
     const caller = new Caller(core, { exposing: () => undefined } as unknown as Server);
     let error: unknown;
     caller.single("fn", [], { timeout: 500 }).catch((reason) => error = reason);
@@ -145,7 +167,14 @@ describe("a call that is cancelled while its request is being sent", () => {
       },
     } as unknown as Sender;
     const link = { address: () => Promise.resolve("inbox") } as Link;
-    const core = { sender, link, codec: new Codec(), recovering: () => false } as unknown as Core;
+    const core = {
+      sender,
+      link,
+      envelopes: UNSIGNED,
+      post: sender.post,
+      codec: new Codec(),
+      recovering: () => false,
+    } as unknown as Core;
     const caller = new Caller(core, { exposing: () => undefined } as unknown as Server);
     const stop = new AbortController();
     const call = caller.single("fn", [], { timeout: 60_000, signal: stop.signal }).catch((error) => error);

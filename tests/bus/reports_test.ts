@@ -3,6 +3,7 @@ import { assert, assertEquals, assertInstanceOf } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { Bus, BusError, memory, RemoteInvocationError } from "../../mod.ts";
 import { Codec } from "../../src/codec/codec.ts";
+import { UNSIGNED } from "../../src/codec/envelope.ts";
 import { RawClient } from "../../src/conformance/raw_client.ts";
 import type { Core } from "../../src/core.ts";
 import { complain } from "../../src/internal/complain.ts";
@@ -117,7 +118,7 @@ describe("an answer of a hostile server", () => {
 
   it("resolves with a value or rejects with an error of tsmq, whatever it contains", async () => {
     const codec = new Codec([Order]);
-    const caller = new Caller({ codec, sender: {} } as unknown as Core, {} as Server);
+    const caller = new Caller({ codec, sender: {}, envelopes: UNSIGNED } as unknown as Core, {} as Server);
     for (const result of results) {
       for (const type of types) {
         for (const isError of [false, true]) {

@@ -24,7 +24,6 @@ function serve(...errors: BusError[]) {
   };
   const core = {
     link: { inbox: "server", subscribe: () => stream },
-    sender: { post },
     post,
     codec: new Codec(),
     telemetry: { observe: (_verb: string, _name: string, work: () => unknown) => work() },

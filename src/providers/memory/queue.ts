@@ -6,6 +6,7 @@
 import { QueueFullError } from "../../errors.ts";
 import { Fifo } from "../../internal/fifo.ts";
 import { after } from "../../internal/time.ts";
+import type { WaitingItem } from "../../provider/parts.ts";
 import type { Delivery, Outcome, ReceiveOptions } from "../../provider/provider.ts";
 
 interface Item {
@@ -86,10 +87,12 @@ export class MemoryQueue {
   }
 
   /** Returns up to `limit` waiting items after the first `offset` ones. */
-  peek(offset: number, limit: number): { body: string; attempt: number }[] {
+  peek(offset: number, limit: number): WaitingItem[] {
     const end = offset + limit;
     const waiting = [...this.#due.first(end), ...this.#returned.slice(-end).reverse(), ...this.#items.first(end)];
-    return waiting.slice(offset, end).map(({ body, starts }) => ({ body, attempt: starts + 1 }));
+    return waiting.slice(offset, end).map(({ body, starts, topic }) => (
+      { body, attempt: starts + 1, ...topic !== undefined && { topic } }
+    ));
   }
 
   /** Puts an item. With a delay, the queue never counts as full. Resolves with false if it was cancelled. Rejects with `QueueFullError` if there was no room in time. */

@@ -5,6 +5,7 @@
  * @module
  */
 import { Buffer } from "node:buffer";
+import type { WaitingItem } from "../../provider/parts.ts";
 import { readTopic } from "../../provider/topic_mark.ts";
 
 /** Milliseconds between PINGs. They show whether the server still answers, and whether its answers fit the commands. */
@@ -86,11 +87,11 @@ export function subscribers(channels: readonly string[]): ReplyReader<number[]> 
 }
 
 /** Reads items that wait: pairs of an attempt and a body. */
-export function waiting(reply: unknown): { attempt: number; body: string }[] {
+export function waiting(reply: unknown): WaitingItem[] {
   const parts = array(reply);
   if (parts.length % 2 !== 0) throw mismatch("pairs");
   return Array.from({ length: parts.length / 2 }, (_, i) => (
-    { attempt: count(parts[2 * i]), body: readTopic(text(parts[2 * i + 1])).body }
+    { attempt: count(parts[2 * i]), ...readTopic(text(parts[2 * i + 1])) }
   ));
 }
 

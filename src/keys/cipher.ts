@@ -1,0 +1,62 @@
+/**
+ * Encryption with AES-256-GCM. Each bus encrypts with its own key, which it derives from the shared one and from a random session id. A
+ * counter is the nonce, so no nonce is ever used twice with one key.
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import { createCipheriv, createDecipheriv } from "node:crypto";
+import { LimitedMap } from "../internal/caches.ts";
+import { derive } from "./hmac.ts";
+
+/** The number of sessions whose keys are cached. */
+const MAX_SESSIONS = 1_024;
+/** The number of bytes of the tag behind an encrypted text. */
+const TAG = 16;
+
+/** Encrypts and decrypts with the keys of the sessions of one secret. */
+export class Cipher {
+  readonly #source: Uint8Array;
+  readonly #sessions = new LimitedMap<string, Uint8Array>(MAX_SESSIONS);
+
+  /** Creates a cipher. `source` is the key that the keys of all sessions are derived from. */
+  constructor(source: Uint8Array) {
+    this.#source = source;
+  }
+
+  /** Encrypts a text; returns it in base64. `context` is a text that the reader must have too. Each `count` may be used once in a session. */
+  encrypt(text: string, context: string, session: string, count: number): string {
+    const cipher = createCipheriv("aes-256-gcm", this.#key(session), nonce(count));
+    cipher.setAAD(Buffer.from(context, "utf8"));
+    return Buffer.concat([cipher.update(text, "utf8"), cipher.final(), cipher.getAuthTag()]).toString("base64");
+  }
+
+  /** Decrypts a text; undefined if it, its context, its session or its count was altered. */
+  decrypt(encrypted: string, context: string, session: string, count: number): string | undefined {
+    try {
+      const bytes = Buffer.from(encrypted, "base64");
+      if (bytes.length < TAG || bytes.toString("base64") !== encrypted) return undefined; // it ignores wrong characters
+      const decipher = createDecipheriv("aes-256-gcm", this.#key(session), nonce(count), { authTagLength: TAG });
+      decipher.setAAD(Buffer.from(context, "utf8"));
+      decipher.setAuthTag(bytes.subarray(bytes.length - TAG));
+      return Buffer.concat([decipher.update(bytes.subarray(0, bytes.length - TAG)), decipher.final()]).toString("utf8");
+    } catch {
+      return undefined;
+    }
+  }
+
+  #key(session: string): Uint8Array {
+    let key = this.#sessions.get(session);
+    if (!key) {
+      key = derive(this.#source, "tsmq 1 session", session);
+      this.#sessions.set(session, key);
+    }
+    return key;
+  }
+}
+
+function nonce(count: number): Uint8Array {
+  const bytes = new Uint8Array(12);
+  new DataView(bytes.buffer).setBigUint64(4, BigInt(count));
+  return bytes;
+}

@@ -1,0 +1,186 @@
+/**
+ * The envelopes of a bus with keys: each message has a signature over its namespace, place, headers, body and time, and is encrypted if the
+ * bus says so. The format is described in `docs/wire.md`, "Signatures".
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import {
+  ENCRYPTION,
+  type Envelopes,
+  MAX_HEAD,
+  type Opened,
+  type Place,
+  type Received,
+  type Signed,
+  unwrap,
+  wrap,
+} from "../codec/envelope.ts";
+import { itemHeaders, type MessageHeaders, readHeaders, TOPIC, topicIn, withTopic } from "../codec/headers.ts";
+import { UntrustedError } from "../errors.ts";
+import { glob } from "../provider/glob.ts";
+import { equal } from "./hmac.ts";
+import { type Key, Keyring, type SecretKey } from "./keyring.ts";
+
+/** The header with the signature: version, id of the key, time, nonce, HMAC. */
+const SIGNATURE = "tsmq-signature";
+/** The headers that a signature does not cover. The topic is a part of its place. */
+const UNCOVERED = new Set([SIGNATURE, ENCRYPTION, TOPIC]);
+/** A place and its name. */
+type Signable = readonly [place: Place, name: string];
+/** The version of a signature that belongs to a message that is sent in the clear, and of one that is only sent encrypted. */
+const CLEAR = "1";
+const SECRET = "1e";
+
+/** The number of characters of base64 for each byte. */
+const BASE64 = 4 / 3;
+/** The number of random bytes of a session's name, so that no two sessions have one name. */
+const SESSION_BYTES = 16;
+
+/** The envelopes of a bus with keys. */
+export class SignedEnvelopes implements Envelopes {
+  readonly signed = true;
+  readonly #namespace: string;
+  readonly #keys: Keyring;
+  readonly #encrypt: boolean;
+  /** The largest number of characters of a text that it reads. */
+  readonly #largest: number;
+  /** A random name of this bus: the first part of its nonces, and of the keys that it encrypts with. */
+  readonly #session = randomName();
+  /** The number of the last nonce. */
+  #count = 0;
+
+  /**
+   * Creates the envelopes of a bus, which accepts bodies of at most `maxReceive` bytes. With `encrypt`, it encrypts all messages, and accepts
+   * only encrypted ones.
+   */
+  constructor(namespace: string, keys: readonly SecretKey[], encrypt: boolean, maxReceive = Infinity) {
+    this.#namespace = namespace;
+    this.#keys = new Keyring(keys);
+    this.#encrypt = encrypt;
+    this.#largest = (maxReceive + MAX_HEAD) * BASE64 + MAX_HEAD;
+  }
+
+  seal(place: Place, name: string, body: string, headers?: MessageHeaders): string {
+    const { first } = this.#keys;
+    const version = this.#encrypt ? SECRET : CLEAR;
+    const stamp = `${version} ${first.id} ${Date.now().toString(36)} ${this.#session}.${(++this.#count).toString(36)}`;
+    const listed = list(headers);
+    const signature = `${stamp} ${first.sign(this.#signed(stamp, [place, name], listed, body))}`;
+    if (this.#encrypt) return this.#encrypted(listed, body, signature);
+    return wrap(body, { ...headers, [SIGNATURE]: signature });
+  }
+
+  open(place: Place, name: string, text: string): Received {
+    return this.#open([[place, name]], unwrap(text), text);
+  }
+
+  openItem(queue: string, text: string, topic?: string): Received {
+    const outer = unwrap(text);
+    const stored = topic ?? topicIn(outer?.headers);
+    const event = eventOf(queue, stored);
+    const item = ["item", queue] as const;
+    const received = this.#open(event === undefined ? [item] : [["event", event], item], outer, text);
+    return stored === undefined ? received : { ...received, topic: stored };
+  }
+
+  restore(_queue: string, item: string, headers: MessageHeaders | undefined): string {
+    const own = itemHeaders(headers);
+    const signature = own?.[SIGNATURE];
+    // what was never signed, or was refused, is not signed now either
+    if (!signature?.startsWith(`${SECRET} `)) return wrap(item, own);
+    return this.#encrypted(list(own), item, signature, own);
+  }
+
+  /** Reads a text that was signed for one of the places. `outer` is the text without its envelope. */
+  #open(places: readonly Signable[], outer: Opened | undefined, text: string): Received {
+    const refuse = (why: string): Received => ({ body: text, refused: refusal(places.at(-1)!, why) });
+    if (text.length > this.#largest) return refuse("it is larger than maxReceive"); // before it costs the time of an HMAC
+    const signature = outer?.headers[SIGNATURE];
+    if (!outer || signature === undefined) return refuse("it is not signed");
+    const encryption = outer.headers[ENCRYPTION];
+    if (encryption === undefined && this.#encrypt) return refuse("it is not encrypted");
+    const parts = signature.split(" ", 6);
+    const [version, id, time, nonce, hmac] = parts;
+    if (parts.length !== 5 || version !== (encryption === undefined ? CLEAR : SECRET)) {
+      return refuse("its signature is not valid");
+    }
+    const key = this.#keys.get(id!);
+    if (!key) return refuse("this bus does not have the key that it is signed with");
+    let { body, headers } = outer;
+    if (encryption !== undefined) {
+      const inner = this.#decrypted(body, signature, encryption);
+      if (!inner) return refuse("it cannot be decrypted");
+      ({ body, headers } = inner);
+    }
+    const stamp = signature.slice(0, -hmac!.length - 1);
+    const listed = list(headers);
+    const right = places.some((place) => equal(hmac!, key.sign(this.#signed(stamp, place, listed, body))));
+    if (!right) return refuse("its signature does not match");
+    const signed: Signed = { key: key.id, time: parseInt(time!, 36), nonce: nonce! };
+    // the signature stays with an item that becomes a dead letter
+    return { body, headers: encryption === undefined ? headers : { ...headers, [SIGNATURE]: signature }, signed };
+  }
+
+  /** Returns the text that a signature covers. Only the body, its last part, may contain a line feed. */
+  #signed(stamp: string, place: Signable, headers: string, body: string): string {
+    return `tsmq ${stamp}\n${JSON.stringify([this.#namespace, ...place])}\n${headers}\n${body}`;
+  }
+
+  /** Encrypts a message. Its signature covers its place; the encryption covers the signature. */
+  #encrypted(headers: string, body: string, signature: string, own?: MessageHeaders): string {
+    const { first } = this.#keys;
+    const count = ++this.#count;
+    const text = first.cipher.encrypt(`${headers}\n${body}`, signature, this.#session, count);
+    const encryption = `${first.id} ${this.#session} ${count.toString(36)}`;
+    return wrap(`"${text}"`, withTopic({ [SIGNATURE]: signature, [ENCRYPTION]: encryption }, topicIn(own)));
+  }
+
+  #decrypted(body: string, signature: string, encryption: string): Opened | undefined {
+    const [id, session, count, ...more] = encryption.split(" ", 4);
+    const key: Key | undefined = this.#keys.get(id!);
+    const number = parseInt(count ?? "", 36);
+    if (!key || !session || !Number.isSafeInteger(number) || more.length > 0) return undefined;
+    if (!body.startsWith('"') || !body.endsWith('"')) return undefined;
+    const text = key.cipher.decrypt(body.slice(1, -1), signature, session, number);
+    const end = text?.indexOf("\n") ?? -1;
+    const headers = text === undefined || end < 0 ? undefined : unlist(text.slice(0, end));
+    return headers && { body: text!.slice(end + 1), headers };
+  }
+}
+
+/**
+ * Returns the topic for which the items of a group's queue are signed; undefined for any other queue. Such a queue has the name of a topic,
+ * or of a pattern that matches the topic, then "@" and the name of the group, which contains no "@".
+ */
+function eventOf(queue: string, topic: string | undefined): string | undefined {
+  const end = queue.lastIndexOf("@");
+  if (end < 0 || queue.endsWith(".dead")) return undefined;
+  const target = queue.slice(0, end);
+  return topic === undefined || topic === target || glob(target)(topic) ? topic ?? target : undefined;
+}
+
+/** Writes the headers that a signature covers, in one line and in their order. */
+function list(headers: MessageHeaders | undefined): string {
+  if (headers === undefined) return "";
+  const names = Object.keys(headers).filter((name) => !UNCOVERED.has(name));
+  return names.length === 0 ? "" : JSON.stringify(names.map((name) => [name, headers[name]]));
+}
+
+/** Reads the result of {@linkcode list}. */
+function unlist(text: string): MessageHeaders | undefined {
+  try {
+    return readHeaders(text === "" ? {} : Object.fromEntries(JSON.parse(text) as [string, string][]));
+  } catch {
+    return undefined;
+  }
+}
+
+function randomName(): string {
+  return Buffer.from(crypto.getRandomValues(new Uint8Array(SESSION_BYTES))).toString("base64url");
+}
+
+function refusal([place, name]: Signable, why: string): UntrustedError {
+  const what = { event: "an event on", item: "an item of queue", inbox: "a message" }[place];
+  return new UntrustedError(`Cannot accept ${place === "inbox" ? what : `${what} "${name}"`}: ${why}`);
+}

@@ -1,0 +1,123 @@
+/**
+ * Which registered servers have a key. A registration names an inbox, and every peer on the broker can write one. So a bus with keys asks
+ * each inbox before its first call, and the server answers with its signature. The question contains a random id, so an answer cannot be
+ * repeated.
+ *
+ * @module
+ */
+import type { Core } from "../core.ts";
+import { LimitedMap } from "../internal/caches.ts";
+import { after } from "../internal/time.ts";
+import { readAnswer, writeRequest } from "./wire.ts";
+
+/** Milliseconds for which a proof counts. Then the next call asks again. */
+const VALID = 60_000;
+/** Milliseconds to wait for a proof. A server with a busy thread answers late. */
+const WAIT = 5_000;
+/** Milliseconds for which an inbox that did not answer is ignored. */
+const IGNORED = 60_000;
+/** Milliseconds for which a server that is not connected now is ignored. */
+const AWAY = 500;
+/** The largest number of inboxes that are remembered. */
+const MAX = 65_536;
+
+interface Proof {
+  /** Whether the server has a key, once that is known. */
+  proven: boolean | undefined;
+  expires: number;
+  /** Resolves when it is known. */
+  known: Promise<void>;
+}
+
+/** Asks servers for proofs, and remembers them. */
+export class Proofs {
+  #core: Core;
+  #proofs = new LimitedMap<string, Proof>(MAX);
+  /** Id of a question → the function that receives the answer. */
+  #asked = new LimitedMap<string, () => void>(MAX);
+  /** The functions that end the waits. */
+  #waiting = new Set<() => void>();
+
+  /** Creates an empty memory. */
+  constructor(core: Core) {
+    this.#core = core;
+  }
+
+  /** Resolves with the servers of a function that have a key, when all have answered or the wait is over. */
+  async all(fn: string, servers: readonly string[]): Promise<string[]> {
+    const proofs = servers.map((server) => this.#proof(fn, server));
+    await Promise.all(proofs.map(({ proven, known }) => proven === undefined ? known : undefined));
+    return servers.filter((_, i) => proofs[i]!.proven);
+  }
+
+  /** Resolves with servers of a function that have a key, as soon as one of them has answered. `later` receives all, if others answer later. */
+  async some(fn: string, servers: readonly string[], later: (servers: string[]) => void): Promise<string[]> {
+    const proofs = servers.map((server) => this.#proof(fn, server));
+    const proven = () => servers.filter((_, i) => proofs[i]!.proven);
+    const unknown = proofs.filter((proof) => proof.proven === undefined);
+    if (unknown.length > 0 && proven().length === 0) {
+      await new Promise<void>((resolve) => {
+        let left = unknown.length;
+        for (const proof of unknown) proof.known.then(() => (--left === 0 || proof.proven) && resolve());
+      });
+    }
+    const first = proven();
+    if (unknown.some((proof) => proof.proven === undefined)) {
+      void Promise.all(unknown.map(({ known }) => known)).then(() => proven().length > first.length && later(proven()));
+    }
+    return first;
+  }
+
+  /** Passes an answer to its question. Returns false if it belongs to none. */
+  handleAnswer(value: unknown): boolean {
+    if (this.#asked.size === 0) return false;
+    const call = readAnswer(value)?.call;
+    const asked = call && this.#asked.get(call.id);
+    if (!asked) return false;
+    this.#asked.delete(call.id);
+    asked(); // also if it does not have the function any more
+    return true;
+  }
+
+  /** Ends all waits. */
+  close(): void {
+    for (const end of this.#waiting) end();
+  }
+
+  #proof(fn: string, server: string): Proof {
+    const key = JSON.stringify([fn, server]);
+    const found = this.#proofs.get(key);
+    if (found && (found.proven === undefined || performance.now() < found.expires)) return found;
+    const proof: Proof = { proven: undefined, expires: 0, known: Promise.resolve() };
+    proof.known = this.#ask(fn, server, proof);
+    this.#proofs.set(key, proof);
+    return proof;
+  }
+
+  /** Asks a server, and waits for its answer. An answer that arrives after the wait counts too. */
+  async #ask(fn: string, server: string, proof: Proof): Promise<void> {
+    const id = crypto.randomUUID();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const settle = (proven: boolean, time: number) => {
+      if (proof.proven && !proven) return;
+      proof.proven = proven;
+      proof.expires = performance.now() + time;
+      resolve();
+    };
+    this.#asked.set(id, () => settle(true, VALID));
+    const stop = after(WAIT, () => settle(false, IGNORED));
+    const end = () => settle(false, 0);
+    this.#waiting.add(end);
+    try {
+      const inbox = await this.#core.link.address();
+      const deadline = Date.now() + WAIT;
+      const question = writeRequest(fn, "", { json: "[]" }, { id, inbox, deadline, offer: true });
+      if (await this.#core.post(server, question) === false) settle(false, AWAY);
+    } catch {
+      settle(false, AWAY);
+    }
+    await promise;
+    stop();
+    this.#waiting.delete(end);
+  }
+}

@@ -1,0 +1,38 @@
+/**
+ * The signed requests that a server has received, until they are too old. An attacker can send a request again until then, also after the
+ * memory for served calls has forgotten it.
+ *
+ * @module
+ */
+
+/** The largest number of requests. Beyond it, the oldest ones are forgotten, and requests that were signed before them are refused. */
+const MAX = 2 ** 20;
+/** The number of new requests after which those that are too old are removed. */
+const BATCH = 2 ** 14;
+
+/** The requests that a server must not run again. */
+export class SeenRequests {
+  /** Request → the time after which its deadline refuses it, and the time of its signature. Oldest first. */
+  #requests = new Map<string, { readonly until: number; readonly signed: number }>();
+  #added = 0;
+  /** The latest signature of a forgotten request. */
+  #forgotten = -Infinity;
+
+  /** Adds a request. Returns false if it was there, or may have been there. `until` is the time after which its deadline refuses it. */
+  add(id: string, signed: number, until: number): boolean {
+    if (signed <= this.#forgotten || this.#requests.has(id)) return false;
+    this.#requests.set(id, { until, signed });
+    if (++this.#added % BATCH === 0) this.#clean();
+    return true;
+  }
+
+  #clean(): void {
+    const now = Date.now();
+    for (const [id, { until }] of this.#requests) if (until < now) this.#requests.delete(id);
+    for (const [id, { signed }] of this.#requests) {
+      if (this.#requests.size <= MAX) return;
+      this.#forgotten = Math.max(this.#forgotten, signed);
+      this.#requests.delete(id);
+    }
+  }
+}

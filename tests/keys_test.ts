@@ -1,0 +1,157 @@
+/** The parts of signatures: HMACs, encrypted texts, and the memories for what has arrived. */
+import { assert, assertEquals, assertFalse } from "@std/assert";
+import { describe, it } from "@std/testing/bdd";
+import { createHmac } from "node:crypto";
+import { inspect } from "node:util";
+import { unwrap, wrap } from "../src/codec/envelope.ts";
+import { Cipher } from "../src/keys/cipher.ts";
+import { equal, Hmac } from "../src/keys/hmac.ts";
+import { Keyring } from "../src/keys/keyring.ts";
+import { SignedEnvelopes } from "../src/keys/signed_envelopes.ts";
+import { SeenEvents } from "../src/pubsub/seen_events.ts";
+import { SeenRequests } from "../src/rpc/seen_requests.ts";
+
+const SECRET = "s".repeat(32);
+const TEXTS = ["", "a", "ünï☃\u{1f600}\n", "x".repeat(55), "x".repeat(56), "x".repeat(64), "x".repeat(100_000)];
+
+describe("Hmac", () => {
+  it("computes HMAC-SHA-256", () => {
+    for (const length of [0, 1, 32, 64]) {
+      const key = crypto.getRandomValues(new Uint8Array(length));
+      const hmac = new Hmac(key);
+      for (const text of [...TEXTS, ...TEXTS]) {
+        assertEquals(hmac.of(text), createHmac("sha256", key).update(text).digest("hex"));
+      }
+    }
+  });
+
+  it("compares whole texts", () => {
+    assert(equal("", "") && equal("abc", "abc"));
+    assertFalse(equal("abc", "abd") || equal("abc", "bbc") || equal("abc", "ab") || equal("", "a"));
+  });
+});
+
+describe("Cipher", () => {
+  it("decrypts its own texts only, unchanged", () => {
+    const cipher = new Cipher(new Uint8Array(32));
+    for (const [count, text] of TEXTS.entries()) {
+      const encrypted = cipher.encrypt(text, "context", "session", count);
+      assertEquals(cipher.decrypt(encrypted, "context", "session", count), text);
+      assertEquals(new Cipher(new Uint8Array(32)).decrypt(encrypted, "context", "session", count), text);
+      assertEquals(new Cipher(new Uint8Array(32).fill(1)).decrypt(encrypted, "context", "session", count), undefined);
+      assertEquals(cipher.decrypt(encrypted, "other", "session", count), undefined);
+      assertEquals(cipher.decrypt(encrypted, "context", "other", count), undefined);
+      assertEquals(cipher.decrypt(encrypted, "context", "session", count + 1), undefined);
+      assertEquals(cipher.decrypt(encrypted, "context", "session", -1), undefined);
+      assertEquals(cipher.decrypt(encrypted.slice(4), "context", "session", count), undefined);
+      assertEquals(cipher.decrypt(encrypted.slice(0, 8), "context", "session", count), undefined);
+    }
+  });
+});
+
+describe("SignedEnvelopes", () => {
+  const keys = [{ id: "k", secret: SECRET }];
+
+  it("have no secret that anything prints", () => {
+    const signed = new SignedEnvelopes("n", keys, true);
+    const all = [signed, new Keyring(keys), new Keyring(keys).first];
+    const derived = Object.keys(new Keyring(keys).first.cipher);
+    for (const each of all) {
+      const text = inspect(each, { depth: Infinity, showHidden: true }) + JSON.stringify(each);
+      assertFalse(text.includes("sss") || /Uint8Array|Buffer/.test(text), text);
+    }
+    assertEquals(derived, []);
+  });
+
+  it("refuse every altered character of a message", () => {
+    for (const encrypt of [false, true]) {
+      const envelopes = new SignedEnvelopes("n", keys, encrypt);
+      const text = envelopes.seal("event", "t", '{"a":"b"}', { h: "v" });
+      assertEquals(envelopes.open("event", "t", text).body, '{"a":"b"}');
+      assertEquals({ ...envelopes.open("event", "t", text).headers }.h, "v");
+      for (let i = 0; i < text.length; i++) {
+        for (const other of ["0", "Z", " ", ""]) {
+          const altered = text.slice(0, i) + other + text.slice(i + 1);
+          if (altered === text) continue;
+          const { body, refused } = envelopes.open("event", "t", altered);
+          assert(refused, `${altered} is accepted as ${body}`);
+          assertEquals(body, altered);
+        }
+      }
+    }
+  });
+
+  it("cover the namespace, the place, the name and which key", () => {
+    for (const encrypt of [false, true]) {
+      const envelopes = new SignedEnvelopes("n", keys, encrypt);
+      const text = envelopes.seal("event", "t", "1");
+      const refused = (other: SignedEnvelopes, place: "event" | "item" | "inbox", name: string) =>
+        other.open(place, name, text).refused !== undefined;
+      assertFalse(refused(new SignedEnvelopes("n", keys, false), "event", "t"));
+      assert(refused(new SignedEnvelopes("m", keys, false), "event", "t"));
+      for (const place of ["item", "inbox"] as const) assert(refused(envelopes, place, "t"));
+      assert(refused(envelopes, "event", "u"));
+      const same = [{ id: "j", secret: SECRET }, { id: "k", secret: `${SECRET}x` }];
+      assert(refused(new SignedEnvelopes("n", same, false), "event", "t"));
+    }
+  });
+
+  it("give each message its own nonce, also of two buses", () => {
+    const two = [new SignedEnvelopes("n", keys, true), new SignedEnvelopes("n", keys, true)];
+    const nonces = two.flatMap((each) =>
+      [1, 2, 3].map(() => each.open("event", "t", each.seal("event", "t", "1")).signed!.nonce)
+    );
+    assertEquals(new Set(nonces).size, 6);
+    const encrypted = two.flatMap((each) => [1, 2].map(() => unwrap(each.seal("event", "t", "1"))!));
+    assertEquals(new Set(encrypted.map(({ body }) => body)).size, 4);
+    assertEquals(new Set(encrypted.map(({ headers }) => headers["tsmq-encryption"])).size, 4);
+  });
+
+  it("read hostile signatures in linear time, without an error", () => {
+    const envelopes = new SignedEnvelopes("n", keys, false);
+    const signature = unwrap(envelopes.seal("event", "t", "1"))!.headers["tsmq-signature"]!;
+    for (const value of ["", " ", "    ", "1 k", "1 k 0 0", "1  0 0 0", " ".repeat(60_000), "1 __proto__ 0 0 0"]) {
+      assert(envelopes.open("event", "t", wrap("1", { "tsmq-signature": value })).refused);
+    }
+    for (const value of ["", " ", "k", "k s", "k s -1", "k s zzzzzzzzzzzzzzzzzz", "k s 1 1", "k  1", "x s 1"]) {
+      const secret = signature.replace("1 ", "1e ");
+      const text = wrap('"AAAA"', { "tsmq-signature": secret, "tsmq-encryption": value });
+      assert(envelopes.open("event", "t", text).refused);
+    }
+  });
+});
+
+describe("SeenEvents", () => {
+  it("remembers at least the last 16,384 events, and at most twice as many", () => {
+    const seen = new SeenEvents();
+    for (let i = 0; i < 100_000; i++) assert(seen.add(`${i}`));
+    for (let i = 100_000 - 16_384; i < 100_000; i++) assertFalse(seen.add(`${i}`));
+    assert(seen.add("1"));
+  });
+});
+
+describe("SeenRequests", () => {
+  it("remembers a request until its deadline refuses it, however many follow", () => {
+    const seen = new SeenRequests();
+    const later = Date.now() + 60_000;
+    for (let i = 0; i < 50_000; i++) assert(seen.add(`${i}`, i, i % 2 ? later : later + 1));
+    for (const id of [0, 1, 25_000, 49_999]) assertFalse(seen.add(`${id}`, id, later));
+    assert(seen.add("new", 0, later));
+  });
+
+  it("forgets those that are too old", () => {
+    const seen = new SeenRequests();
+    assert(seen.add("old", 1, Date.now() - 1_000));
+    for (let i = 0; i < 20_000; i++) seen.add(`${i}`, i, Date.now() + 60_000);
+    assert(seen.add("old", 1, Date.now() + 1_000));
+  });
+
+  it("refuses requests that were signed before those that it had to forget", () => {
+    const seen = new SeenRequests();
+    const later = Date.now() + 3_600_000;
+    const count = 2 ** 20 + 2 ** 14;
+    for (let i = 1; i <= count; i++) assert(seen.add(`${i}`, i, later));
+    for (const i of [1, 100, 2 ** 14, 2 ** 14 + 1, count]) assertFalse(seen.add(`${i}`, i, later), `${i}`);
+    assert(seen.add("new", count + 1, later));
+  });
+});
