@@ -28,6 +28,7 @@ import { command as serve } from "./commands/serve.ts";
 import { command as sub } from "./commands/sub.ts";
 import { command as top } from "./commands/top.ts";
 import { command as ui } from "./commands/ui.ts";
+import { printable } from "../src/internal/printable.ts";
 import { exitCode, EXITS } from "./exit.ts";
 import { messageOf, printRaw } from "./io.ts";
 
@@ -41,6 +42,8 @@ The first argument of each command is the URL of the transport:
   env:NAME   file:/path   (the URL in that variable or file; all users see a password on the command line)
 
 Values are JSON, on the command line, on standard input (one value a line) and on standard output.
+A type that JSON lacks has a tag: {"__obj":"NaN","__type":"tsmq:number"}, and likewise tsmq:Date, tsmq:Map, tsmq:Set,
+tsmq:bigint (up to 2^53), tsmq:bytes (base64) and tsmq:undefined. Each command reads what another prints.
 An error is one line on standard error.
 
 In one terminal:  tsmq sub redis://localhost greetings
@@ -50,6 +53,40 @@ find problems:    tsmq doctor redis://localhost
 Exit codes:
 ${EXITS.map(([code, meaning]) => `  ${code}  ${meaning}`).join("\n")}`;
 
+/** Words of other tools → the command of tsmq. */
+const SYNONYMS: Readonly<Record<string, string>> = {
+  publish: "pub",
+  emit: "pub",
+  subscribe: "sub",
+  listen: "sub",
+  events: "sub",
+  push: "put",
+  send: "put",
+  enqueue: "put",
+  pop: "get",
+  take: "get",
+  receive: "get",
+  consume: "get",
+  rpc: "call",
+  request: "call",
+  expose: "serve",
+  reply: "serve",
+  queues: "top",
+  stats: "top",
+  status: "top",
+  check: "doctor",
+  health: "doctor",
+  clean: "reap",
+  purge: "reap",
+};
+
+/** Returns the commands that a user may have meant: a synonym, or similar names that begin with the same letter. */
+function suggestions(input: string, similar: readonly string[]): readonly string[] {
+  const word = input.toLowerCase();
+  if (Object.hasOwn(SYNONYMS, word)) return [`\`${SYNONYMS[word]}\``];
+  return similar.filter((name) => name.replaceAll("`", "")[0] === word[0]);
+}
+
 const text = {
   ...text_en,
   exceptionWhileParsingArguments: (error: unknown) =>
@@ -57,10 +94,11 @@ const text = {
       error instanceof ArgumentScannerError ? formatMessageForArgumentScannerError(error, {}) : messageOf(error)
     }`,
   exceptionWhileRunningCommand: (error: unknown) => `tsmq: ${messageOf(error)}`,
-  noCommandRegisteredForInput: ({ input, corrections }: { input: string; corrections: readonly string[] }) =>
-    `tsmq: Cannot run "${input}": unknown command; ${
-      corrections.length > 0 ? `did you mean ${corrections.join(" or ")}?` : "see tsmq --help"
-    }`,
+  noCommandRegisteredForInput: ({ input, corrections }: { input: string; corrections: readonly string[] }) => {
+    const meant = suggestions(input, corrections);
+    const advice = meant.length > 0 ? `did you mean ${meant.join(" or ")}?` : "see tsmq --help";
+    return `tsmq: Cannot run "${printable(input)}": unknown command; ${advice}`;
+  },
 };
 
 const app: Application<CommandContext> = buildApplication(

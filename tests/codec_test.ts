@@ -58,6 +58,7 @@ function comesBack(value: unknown, by = codec): unknown {
 function assertInLine(value: unknown, by = codec): void {
   const line = by.line(value);
   assertFalse(/[\r\n]/.test(line), line);
+  JSON.parse(line);
   assertEquals(difference(decode(line, by).value, value), undefined, line);
 }
 

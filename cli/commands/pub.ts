@@ -21,7 +21,7 @@ export const command = buildCommand({
       ...BUS_FLAGS,
       text: { kind: "boolean", brief: "The events are strings, not JSON", default: false, withNegated: false },
     },
-    aliases: { n: "namespace", t: "text" },
+    aliases: { n: "namespace" },
     positional: {
       kind: "array",
       minimum: 2,

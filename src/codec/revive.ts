@@ -86,6 +86,8 @@ export class Reviver {
         return bigint(value);
       case OWN.bytes:
         return bytes(value);
+      case OWN.number:
+        return ["NaN", "Infinity", "-Infinity"].includes(value as string) ? Number(value) : malformed(tag);
     }
     const type = this.#classes.get(tag);
     return type ? instance(type, tag, value) : value;

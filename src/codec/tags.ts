@@ -13,6 +13,8 @@ export const OWN = {
   bytes: "tsmq:bytes",
   date: "tsmq:Date",
   map: "tsmq:Map",
+  /** NaN and the infinities, in a line of JSON. A body has them as Python writes them. */
+  number: "tsmq:number",
   set: "tsmq:Set",
   undefined: "tsmq:undefined",
 } as const;

@@ -7,7 +7,7 @@ import { ValidationError } from "../errors.ts";
 import type { Classes } from "./classes.ts";
 import { type Kind, KINDS, markOf, marksOfAll, writeMarks } from "./marks.ts";
 import { plain, plainFields, platform, withoutTags } from "./plain.ts";
-import { breaksPymq, type Fields, MAX_DEPTH, MAX_DIGITS, reservedKey } from "./tags.ts";
+import { breaksPymq, type Fields, MAX_DEPTH, MAX_DIGITS, OWN, reservedKey } from "./tags.ts";
 
 /** The text of a value in a body. */
 export interface Written {
@@ -74,6 +74,7 @@ export class Writer {
       case "string":
         return JSON.stringify(value);
       case "number":
+        if (this.#tags && !Number.isFinite(value)) return tagged(OWN.number, `"${value}"`);
         return writeNumber(value);
       case "boolean":
         return String(value);

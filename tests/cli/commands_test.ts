@@ -218,7 +218,9 @@ describe("tsmq", () => {
       assertEquals([code, errors.length], [2, 1]);
       return errors[0]!;
     };
-    assertMatch(await wrong("gett"), /unknown command; did you mean `?get/);
+    assertMatch(await wrong("gett"), /unknown command; did you mean `get`\?$/);
+    assertMatch(await wrong("publish"), /unknown command; did you mean `pub`\?$/);
+    assertMatch(await wrong("foo"), /unknown command; see tsmq --help$/);
     assertMatch(await wrong("get", url), /Expected argument for queue/);
     assertMatch(await wrong("get", url, "q", "--nope"), /nope/);
     assertMatch(await wrong("get", url, "q", "-c", "none"), /must be a number of at least 1/);
