@@ -12,7 +12,7 @@
  *
  * @module
  */
-import { Bus } from "../mod.ts";
+import { Bus, type BusOptions } from "../mod.ts";
 import type { Provider } from "../src/provider/provider.ts";
 import { SCRIPT, STYLE } from "./assets.ts";
 import { Monitor } from "./monitor.ts";
@@ -44,10 +44,8 @@ const ICON = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16">
 </svg>
 `;
 
-/** Options of {@linkcode openDashboard}. */
-export interface DashboardOptions {
-  /** The namespace that the dashboard shows. Default `"global"`. */
-  readonly namespace?: string;
+/** Options of {@linkcode openDashboard}, among them the namespace that it shows, and its keys. */
+export interface DashboardOptions extends Pick<BusOptions, "namespace" | "keys" | "encrypt"> {
   /** The address or name that it listens on. Default `"127.0.0.1"`: only this machine reaches it. */
   readonly host?: string;
   /** The port. Default 0: a free one. */
@@ -68,9 +66,10 @@ export interface Dashboard extends AsyncDisposable {
 
 /** Opens a dashboard. It asks the transport only while somebody views it. */
 export async function openDashboard(provider: Provider, options: DashboardOptions = {}): Promise<Dashboard> {
-  const { namespace = "global", host = "127.0.0.1", port = 0, interval = 1_000, title = provider.name } = options;
+  const { namespace = "global", keys, encrypt } = options;
+  const { host = "127.0.0.1", port = 0, interval = 1_000, title = provider.name } = options;
   await using resources = new AsyncDisposableStack();
-  const bus = resources.use(await Bus.open(provider, { namespace }));
+  const bus = resources.use(await Bus.open(provider, { namespace, keys, encrypt }));
   const admin = await provider.admin?.open(namespace);
   resources.defer(async () => await admin?.close());
   const source = new Source(bus, admin);

@@ -143,8 +143,8 @@ export class Site implements AsyncDisposable {
 
   #stream(response: ServerResponse, open: (send: Send) => () => void): void {
     response.writeHead(200, { ...HEADERS, "content-type": "text/event-stream" });
-    // node sends headers with the first data otherwise
-    response.flushHeaders();
+    // milliseconds until a page connects again
+    response.write("retry: 1000\n");
     const left = open((data) => {
       if (response.destroyed) return;
       if (response.writableLength > MAX_UNSENT) return void response.destroy();
