@@ -128,7 +128,10 @@ export class Engine implements Core {
       died: (error) => this.caller?.fail(error), // the worker may die while the sender is still being opened
       state: (connected, error) => this.#connection("receiver", connected, error),
       gap: (reason, lost) => this.gap({ reason, lost }),
-      fault: (error) => this.report(error, ""),
+      fault: (error) => {
+        this.report(error, "");
+        if (isA(error, BusError) && error.code === "busy") this.caller?.dropped();
+      },
       inbox: (bodies) => this.#inbox(bodies),
       requests: (topics, bodies) => this.#requests(topics, bodies),
       posted: () => this.sender?.waker?.wake(this.link.inbox),

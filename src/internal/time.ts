@@ -13,7 +13,7 @@ export const CLOCK_SKEW = 60_000;
 /** Milliseconds that a handler may run while messages wait for it, before the bus reports "stalled". Tests may shorten it. */
 export const STALLED: { after: number } = { after: 30_000 };
 
-/** Milliseconds between two checks of an open stream. Five of them are the time between two keep-alive messages. Tests may shorten it. */
+/** Milliseconds between two checks of an open stream, or of large answers on their way. Five of them are the time between two keep-alive messages. Tests may shorten it. */
 export const STREAM_CHECK: { every: number } = { every: 1_000 };
 
 /**

@@ -97,6 +97,7 @@ export class Call {
       attempt: counted,
       age,
       stream: this.#stream,
+      confirms: true,
       headers: this.#headers,
     });
   }

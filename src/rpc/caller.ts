@@ -27,7 +27,7 @@ import type { Procedure, RpcResponse } from "./procedure.ts";
 import { Proofs } from "./proofs.ts";
 import { PymqCaller } from "./pymq.ts";
 import type { Server } from "./server.ts";
-import { type Answer, denial, serverGone } from "./wire.ts";
+import { type Answer, denial, outcomeForgotten, serverGone } from "./wire.ts";
 
 /** The options of one call. */
 export interface CallOptions {
@@ -90,6 +90,11 @@ export class Caller {
     this.fail(error);
     this.#pymq.close();
     this.#proofs?.close();
+  }
+
+  /** Asks again for all answers, because the inbox has dropped messages. */
+  dropped(): void {
+    this.#pending.dropped();
   }
 
   /** Passes an answer from the inbox to its call. Returns false if no call waits for it. */
@@ -274,7 +279,7 @@ export class Caller {
         const { refused, attempt: of = attempt } = answer.call ?? {};
         if (!refused || (from === server && of === attempt)) resolve(answer);
       },
-      lost: () => reject(serverGone(call.fn)),
+      lost: (_, forgotten) => reject(forgotten ? outcomeForgotten(call.fn) : serverGone(call.fn)),
     });
     return promise;
   }

@@ -10,7 +10,7 @@ import type { Call } from "./call.ts";
 import { type Directory, MAX_SERVERS } from "./directory.ts";
 import { type PendingCalls, RECOVERY } from "./pending_calls.ts";
 import type { PymqCaller } from "./pymq.ts";
-import { type Answer, denial, serverGone } from "./wire.ts";
+import { type Answer, denial, outcomeForgotten, serverGone } from "./wire.ts";
 
 /** Milliseconds that a multi-call waits after each answer for servers that are not registered. */
 const GRACE = 500;
@@ -103,7 +103,7 @@ export async function multiCall(call: Call, parts: MultiCallParts): Promise<(Ans
       const refused = answer.call?.refused;
       settle(server, refused ? denial(fn, refused) : answer);
     },
-    lost: (server) => settle(server, serverGone(fn, "a server")),
+    lost: (server, forgotten) => settle(server, (forgotten ? outcomeForgotten : serverGone)(fn, "a server")),
     // where nobody counts, a server that closed without saying that it ran the call may have ended before the request was published
     closed: core.features.counts ? undefined : leave,
   });

@@ -29,8 +29,8 @@ export interface PendingCall {
   answer(answer: Answer, server: string): void;
   /** Called when a server has the function and did not run the request. */
   offered?(server: string): void;
-  /** Called when a server is gone. It may have served the call. */
-  lost(server: string): void;
+  /** Called when a server is gone, or has `forgotten` the call. It may have served the call. */
+  lost(server: string, forgotten?: boolean): void;
   /** Called when a server has neither a registration nor an inbox any more, as after it closed: see {@linkcode Server.abandon}. */
   closed?(server: string): void;
 }
@@ -75,15 +75,21 @@ export class PendingCalls {
     this.#calls.delete(call.id);
   }
 
+  /** Sends all requests again at the next check, because answers were dropped. */
+  dropped(): void {
+    for (const { call } of this.#calls.values()) call.repeatAt = 0;
+  }
+
   /** Passes an answer to its call. Returns false if no call waits for it. An `unreadable` answer is an error. */
   handleAnswer(value: unknown, unreadable?: ValidationError): boolean {
     const answer = readAnswer(value, unreadable);
     const pending = answer?.call && this.#calls.get(answer.call.id);
     if (!answer || !pending) return false;
-    const { server, refused } = answer.call!;
+    const { server, refused, confirm } = answer.call!;
+    if (confirm === true) this.#cancel(pending.call, server);
     if (refused === "running") {
       if (pending.servers.has(server)) pending.servers.set(server, 0);
-    } else if (refused === "forgotten") pending.lost(server);
+    } else if (refused === "forgotten") pending.lost(server, true);
     else if (refused === "here") pending.offered?.(server);
     else pending.answer(answer, server);
     return true;
@@ -150,8 +156,10 @@ export class PendingCalls {
 
   /** Cancels a call at its servers. */
   cancel(call: Call, servers: Iterable<string> = this.#calls.get(call.id)?.servers.keys() ?? []): void {
-    for (const server of servers) {
-      this.#core.post(server, writeCancel(call.id)).catch(() => {}); // the deadline ends the call at the server
-    }
+    for (const server of servers) this.#cancel(call, server);
+  }
+
+  #cancel({ id }: Call, server: string): void {
+    this.#core.post(server, writeCancel(id)).catch(() => {}); // the deadline ends the call at the server
   }
 }

@@ -18,11 +18,12 @@ import { ServedCall } from "./current_call.ts";
 import { errorAnswer } from "./error_answer.ts";
 import type { Exposure } from "./exposure.ts";
 import { answerPymq } from "./pymq.ts";
+import { LargeAnswers } from "./large_answers.ts";
 import { SeenRequests } from "./seen_requests.ts";
 import { ServedCalls } from "./served_calls.ts";
 import { asStream, ServedStreams } from "./served_stream.ts";
 import { Undelivered } from "./undelivered.ts";
-import { type Answer, readRequest, type Refusal, type Request, voidAnswer, writeAnswer } from "./wire.ts";
+import { type Answer, readRequest, type Refusal, refusal, type Request, voidAnswer, writeAnswer } from "./wire.ts";
 
 /** The number of calls whose functions may run at once on one bus. Further calls are refused as "busy". */
 const RUNNING_LIMIT = 10_000;
@@ -56,6 +57,7 @@ export class Server {
   #served = new ServedCalls();
   #seen = new SeenRequests();
   #undelivered: Undelivered;
+  #large: LargeAnswers;
   /** The replies that are being sent: refusals, and answers that are retried after their call has ended. */
   #replies = new PendingWork();
   #count = 0;
@@ -68,6 +70,7 @@ export class Server {
     this.#core = core;
     this.#callerOf = callerOf;
     this.#undelivered = new Undelivered(core);
+    this.#large = new LargeAnswers(core);
   }
 
   /** The served functions. */
@@ -127,6 +130,7 @@ export class Server {
   abandon(): void {
     for (const { request } of this.#running.values()) this.#reply(request, "forgotten");
     this.#replies.track(this.streams.abandon());
+    this.#large.end();
   }
 
   /** Resolves when all refusals have been sent. A caller that does not receive its refusal must treat the call as lost. */
@@ -137,6 +141,7 @@ export class Server {
   /** Cancels a call or a stream: its signal aborts, and nothing more is sent, because its caller does not wait any more. */
   cancel(id: string): void {
     this.#running.get(id)?.cancel();
+    this.#large.confirm(id);
     this.streams.cancel(id);
   }
 
@@ -166,7 +171,7 @@ export class Server {
     if (call?.offer) return late > CLOCK_SKEW ? undefined : this.#offer(request);
     if (call) {
       if (this.#running.has(call.id)) return this.#reply(request, "running");
-      const answer = this.#served.answer(call.id, call.age ?? 0);
+      const answer = this.#large.text(call.id) ?? this.#served.answer(call.id, call.age ?? 0);
       if (answer === undefined) return this.#reply(request, "forgotten");
       // if this fails, the caller sends its request again
       if (answer !== false) return void this.#replies.track(this.#undelivered.post(request, answer));
@@ -315,10 +320,13 @@ export class Server {
   }
 
   /** Sends the answer of a call. If it opens a stream, the call runs on, and a repeated request receives the answer again. */
-  async #deliver({ request, server }: ServedCall, answer: Answer<string>): Promise<void> {
+  async #deliver(work: ServedCall, answer: Answer<string>): Promise<void> {
+    const { request, server } = work;
     const { id } = request.call!;
+    const sent = this.#large.includes(work, answer) ? await this.#large.admit(work, answer) : answer;
     this.#running.delete(id);
-    await this.#answer(request, { ...answer, call: { ...answer.call, id, server } })
+    if (!sent) return;
+    await this.#answer(request, { ...sent, call: { ...sent.call, id, server } })
       .catch((error) => this.#core.report(error, request.fn));
   }
 
@@ -327,17 +335,13 @@ export class Server {
     const { fn } = request;
     const text = writeAnswer(answer);
     const { id, server, refused } = answer.call!;
-    if (!refused) this.#served.keep(id, text);
+    if (!refused && !this.#large.keep(id, text)) this.#served.keep(id, text);
     const error = await this.#undelivered.send(request, text, refused !== undefined);
     if (error === undefined) return;
     this.#core.report(error, fn);
     if (refusedBefore || refused) return;
+    this.#large.confirm(id);
     // the error of a function may be too large too
     await this.#answer(request, { ...errorAnswer(fn, error, this.#core.exposeErrors), call: { id, server } }, true);
   }
-}
-
-/** Creates the answer for a call that has no result. */
-function refusal(fn: string, call: Answer["call"]): Answer<string> {
-  return { fn, result: "null", resultType: "NoneType", isError: true, call };
 }

@@ -52,6 +52,8 @@ export interface Request {
     readonly age?: number;
     /** Whether the caller reads the result as a stream. */
     readonly stream?: true;
+    /** Whether the caller confirms a large answer with a cancellation. */
+    readonly confirms?: true;
     readonly headers?: MessageHeaders;
   };
   /** The id of the key that signed the request. Not a part of its text. */
@@ -77,6 +79,8 @@ export interface Answer<Result = unknown> {
     readonly void?: boolean;
     /** Whether the server did not run the call because its hook `authorize` does not allow it. */
     readonly denied?: boolean;
+    /** Whether the server waits for a cancellation that confirms this answer. */
+    readonly confirm?: boolean;
     /** Whether the result is a stream: the answer opens it for a caller that reads streams, and is an error for all other callers. */
     readonly stream?: boolean;
     readonly stack?: string;
@@ -139,6 +143,11 @@ export function readAnswer(value: unknown, unreadable?: ValidationError): Answer
   };
 }
 
+/** Creates the answer for a call that has no result. */
+export function refusal(fn: string, call: Answer["call"]): Answer<string> {
+  return { fn, result: "null", resultType: "NoneType", isError: true, call };
+}
+
 /** Creates the answer of a function that returned `undefined`. Python does not have that value, so the answer is marked for tsmq. */
 export function voidAnswer(fn: string, resultType: string): Answer<string> {
   return { fn, isError: false, result: "null", resultType, call: { ...UNADDRESSED, void: true } };
@@ -156,7 +165,14 @@ export function serverGone(fn: string, server = "its server"): ProviderError {
   return new ProviderError("unavailable", `Cannot call "${fn}": ${server} is gone, and may have served the call`);
 }
 
-/** Writes a cancellation. */
+/** Returns the error of a call whose server does not know its outcome any more. */
+export function outcomeForgotten(fn: string, server = "its server"): ProviderError {
+  const why = `${server} has closed, or has run it and does not have the answer any more`;
+  const what = "if its results are large, make fewer calls at once, or serve a stream";
+  return new ProviderError("unavailable", `Cannot call "${fn}": ${why}; ${what}`);
+}
+
+/** Writes a cancellation. It also confirms a large answer: the caller needs nothing more of the call. */
 export function writeCancel(id: string): string {
   return `{"__obj":[${JSON.stringify(id)}],"__type":"${CANCEL}"}`;
 }
@@ -165,6 +181,7 @@ function isCall(value: unknown): value is NonNullable<Request["call"]> {
   return isRecord(value) && typeof value.id === "string" && value.id.length <= MAX_ID &&
     typeof value.inbox === "string" && Number.isFinite(value.deadline) &&
     (value.offer === undefined || value.offer === true) && (value.stream === undefined || value.stream === true) &&
+    (value.confirms === undefined || value.confirms === true) &&
     (value.attempt === undefined || typeof value.attempt === "number") &&
     (value.age === undefined || typeof value.age === "number");
 }

@@ -1,0 +1,166 @@
+/**
+ * The large answers of a server that their callers have not confirmed. Their size is limited for each caller, so that a caller that reads
+ * slowly loses none, and an answer that was lost on its way is sent again.
+ *
+ * @module
+ */
+import type { Core } from "../core.ts";
+import { BusError } from "../errors.ts";
+import { STREAM_CHECK } from "../internal/time.ts";
+import type { ServedCall } from "./current_call.ts";
+import { errorAnswer } from "./error_answer.ts";
+import { MAX_SILENT } from "./open_streams.ts";
+import type { Answer } from "./wire.ts";
+
+/** The number of characters of a result from which its answer is large. */
+const LARGE = 64 * 1024;
+/** The number of characters on their way to one caller: Redis disconnects a subscriber with 32 MB of unread messages. */
+const WINDOW = 8 * 1024 * 1024;
+/** The largest number of characters that wait for one caller, and for all. */
+const MAX_WAITING = 256 * 1024 * 1024;
+const MAX_WAITING_TOTAL = 512 * 1024 * 1024;
+interface Waiting {
+  readonly work: ServedCall;
+  readonly size: number;
+  /** Called with true when the answer may be sent, and with false when its caller does not need it any more. */
+  readonly resolve: (send: boolean) => void;
+}
+
+/** The answers for one caller, by the ids of their calls. */
+interface Caller {
+  readonly inbox: string;
+  readonly sent: Map<string, { readonly size: number; text?: string }>;
+  sentSize: number;
+  readonly waiting: Map<string, Waiting>;
+  waitingSize: number;
+  /** The number of consecutive checks without a confirmation. */
+  silent: number;
+}
+
+/** The large answers of a server. */
+export class LargeAnswers {
+  #core: Core;
+  #callers = new Map<string, Caller>();
+  #byCall = new Map<string, Caller>();
+  #waitingSize = 0;
+  #timer: ReturnType<typeof setInterval> | undefined;
+
+  /** Creates an empty list of answers. */
+  constructor(core: Core) {
+    this.#core = core;
+  }
+
+  /** Returns whether an answer is large, and its caller confirms it. */
+  includes({ request: { call } }: ServedCall, { result }: Answer<string>): boolean {
+    return call?.confirms === true && result.length > LARGE;
+  }
+
+  /**
+   * Waits until a large answer may be sent. Resolves with the answer, with an error in its place if too many answers wait, or with undefined
+   * if the caller does not need it any more.
+   */
+  async admit(work: ServedCall, answer: Answer<string>): Promise<Answer<string> | undefined> {
+    const { id, inbox } = work.request.call!;
+    const { length: size } = answer.result;
+    const caller = this.#callers.get(inbox) ?? this.#add(inbox);
+    if (caller.sentSize >= WINDOW) {
+      if (caller.waitingSize > MAX_WAITING || this.#waitingSize > MAX_WAITING_TOTAL) return this.#refusal(answer.fn);
+      const { promise, resolve } = Promise.withResolvers<boolean>();
+      this.#byCall.set(id, caller);
+      caller.waiting.set(id, { work, size, resolve });
+      caller.waitingSize += size;
+      this.#waitingSize += size;
+      if (!await promise) return undefined;
+    } else this.#send(caller, id, size);
+    return { ...answer, call: { ...answer.call!, confirm: true } };
+  }
+
+  /** Keeps the text of an answer that is sent, until it is confirmed. Returns false if the answer is not large. */
+  keep(id: string, text: string): boolean {
+    const sent = this.#byCall.get(id)?.sent.get(id);
+    if (sent) sent.text = text;
+    return sent !== undefined;
+  }
+
+  /** Returns the text of an answer that its caller has not confirmed. */
+  text(id: string): string | undefined {
+    return this.#byCall.get(id)?.sent.get(id)?.text;
+  }
+
+  /** Handles the confirmation of a caller that it needs nothing more of a call. */
+  confirm(id: string): void {
+    const caller = this.#byCall.get(id);
+    if (!caller) return;
+    caller.silent = 0;
+    this.#remove(caller, id);
+    this.#next(caller);
+  }
+
+  /** Ends everything: answers that wait are not sent. */
+  end(): void {
+    for (const [id, caller] of [...this.#byCall]) this.#remove(caller, id);
+    for (const caller of [...this.#callers.values()]) this.#next(caller);
+  }
+
+  #add(inbox: string): Caller {
+    const caller = { inbox, sent: new Map(), sentSize: 0, waiting: new Map(), waitingSize: 0, silent: 0 };
+    this.#callers.set(inbox, caller);
+    this.#timer ??= setInterval(() => this.#check(), STREAM_CHECK.every);
+    return caller;
+  }
+
+  #refusal(fn: string): Answer<string> {
+    const what = "make fewer calls at once, or serve a stream";
+    const text = `Cannot answer a call of "${fn}": too many large answers wait for their callers; ${what}`;
+    return errorAnswer(fn, new BusError("busy", text), this.#core.exposeErrors);
+  }
+
+  #send(caller: Caller, id: string, size: number): void {
+    this.#byCall.set(id, caller);
+    caller.sent.set(id, { size });
+    caller.sentSize += size;
+  }
+
+  #remove(caller: Caller, id: string): void {
+    this.#byCall.delete(id);
+    caller.sentSize -= caller.sent.get(id)?.size ?? 0;
+    caller.sent.delete(id);
+    this.#unqueue(caller, id)?.resolve(false);
+  }
+
+  #unqueue(caller: Caller, id: string): Waiting | undefined {
+    const waiting = caller.waiting.get(id);
+    if (!waiting) return undefined;
+    caller.waiting.delete(id);
+    caller.waitingSize -= waiting.size;
+    this.#waitingSize -= waiting.size;
+    return waiting;
+  }
+
+  /** Lets the answers that have waited longest be sent, as far as there is room. Forgets the caller if it has no answers. */
+  #next(caller: Caller): void {
+    for (const id of caller.waiting.keys()) {
+      if (caller.sentSize >= WINDOW) break;
+      const { size, resolve } = this.#unqueue(caller, id)!;
+      this.#send(caller, id, size);
+      resolve(true);
+    }
+    if (caller.sent.size > 0) return;
+    this.#callers.delete(caller.inbox);
+    if (this.#callers.size > 0) return;
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+  }
+
+  /** Called once a second. Ends the answers whose callers have given up, or have confirmed nothing for a long time. */
+  #check(): void {
+    for (const caller of [...this.#callers.values()]) {
+      for (const [id, { work }] of caller.waiting) if (work.late) this.#remove(caller, id);
+      if (++caller.silent > MAX_SILENT) { // further answers may be sent, because these may have been lost with their caller
+        caller.silent = 0;
+        for (const id of caller.sent.keys()) this.#remove(caller, id);
+      }
+      this.#next(caller);
+    }
+  }
+}

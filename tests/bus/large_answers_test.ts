@@ -1,0 +1,163 @@
+/** Large answers: their callers confirm them, so that none is lost when many arrive at once. */
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { describe, it } from "@std/testing/bdd";
+import { Bus, ProviderError } from "../../mod.ts";
+import { overridden } from "../../src/conformance/runs.ts";
+import type { Core } from "../../src/core.ts";
+import { STREAM_CHECK } from "../../src/internal/time.ts";
+import type { Sender } from "../../src/provider/provider.ts";
+import type { ServedCall } from "../../src/rpc/current_call.ts";
+import { LargeAnswers } from "../../src/rpc/large_answers.ts";
+import type { Answer } from "../../src/rpc/wire.ts";
+import { pause, until } from "../support/until.ts";
+import { fresh, onEach } from "./grounds.ts";
+
+const MI = 2 ** 20;
+
+/** Large answers, and the ids of those that were admitted. */
+function open() {
+  const answers = new LargeAnswers({ exposeErrors: false } as Core);
+  const admitted: string[] = [];
+  const refused: unknown[] = [];
+  /** Asks for the admission of an answer of this size. `call` can be changed afterwards. */
+  const admit = (id: string, text: string, call = { late: false, inbox: "caller" }) => {
+    const work = {
+      request: { fn: "fn", call: { id, inbox: call.inbox, confirms: true } },
+      get late() {
+        return call.late;
+      },
+    } as unknown as ServedCall;
+    const answer: Answer<string> = {
+      fn: "fn",
+      result: text,
+      resultType: "str",
+      isError: false,
+      call: { id, server: "" },
+    };
+    assert(answers.includes(work, answer));
+    void answers.admit(work, answer).then((sent) => {
+      if (sent?.isError) refused.push(JSON.parse(sent.result));
+      else if (sent?.call?.confirm) admitted.push(id);
+      if (sent && !sent.isError) answers.keep(id, `answer ${id}`);
+    });
+    return call;
+  };
+  return { answers, admitted, refused, admit };
+}
+
+describe("LargeAnswers", () => {
+  const text = "x".repeat(MI);
+
+  it("admits 8 Mi characters for each caller, and further answers as the caller confirms them", async () => {
+    const { answers, admitted, admit } = open();
+    for (let i = 0; i < 12; i++) admit(String(i), text);
+    admit("other", text, { late: false, inbox: "other caller" });
+    await pause(0);
+    assertEquals(admitted, ["0", "1", "2", "3", "4", "5", "6", "7", "other"]);
+    assertEquals([answers.text("0"), answers.text("9")], ["answer 0", undefined]);
+    answers.confirm("9"); // its caller has cancelled it
+    answers.confirm("0");
+    answers.confirm("unknown");
+    await pause(0);
+    assertEquals(admitted.slice(9), ["8"]);
+    assertEquals(answers.text("0"), undefined);
+    for (let i = 1; i < 12; i++) answers.confirm(String(i));
+    await pause(0);
+    assertEquals(admitted.slice(10), ["10", "11"]);
+    answers.end();
+  });
+
+  it("drops the answers of late calls, and makes room if a caller confirms nothing for a long time", async () => {
+    const before = STREAM_CHECK.every;
+    STREAM_CHECK.every = 10;
+    try {
+      const { answers, admitted, admit } = open();
+      for (let i = 0; i < 8; i++) admit(String(i), text);
+      const late = admit("late", text);
+      admit("next", text);
+      late.late = true;
+      await until("the next one is admitted", () => admitted.includes("next"));
+      assertEquals(admitted.includes("late"), false);
+      assertEquals(answers.text("0"), undefined);
+      answers.end();
+    } finally {
+      STREAM_CHECK.every = before;
+    }
+  });
+
+  it("refuses answers beyond 256 Mi waiting characters, with an error that says what to do", async () => {
+    const { answers, admitted, refused, admit } = open();
+    const huge = "x".repeat(64 * MI);
+    for (let i = 0; i < 7; i++) admit(String(i), huge);
+    await pause(0);
+    assertEquals(admitted, ["0"]);
+    assertEquals(refused, [[
+      'Cannot answer a call of "fn": too many large answers wait for their callers; make fewer calls at once, or serve a stream',
+    ]]);
+    answers.end();
+    await pause(0);
+    assertEquals(admitted, ["0"]);
+  });
+});
+
+onEach("a hundred answers of a million characters", ({ it, provider }) => {
+  it("arrive, though all calls end in one turn", async () => {
+    const [shared, namespace] = [provider(), fresh()];
+    await using server = await Bus.open(shared, { namespace });
+    await using caller = await Bus.open(shared, { namespace });
+    const errors: unknown[] = [];
+    for (const bus of [server, caller]) bus.addEventListener("error", ({ error }) => errors.push(error));
+    const { promise, resolve } = Promise.withResolvers<void>();
+    let count = 0;
+    await server.expose("large", async (i: number) => {
+      if (++count === 100) resolve();
+      await promise;
+      return String(i).padStart(1_000_000, "x");
+    });
+    const large = caller.stub<(i: number) => Promise<string>>("large", { timeout: 60_000 });
+    const results = await Promise.all(Array.from({ length: 100 }, (_, i) => large(i)));
+    assertEquals(results.map((text) => text.length), Array(100).fill(1_000_000));
+    assertEquals(results.map((text) => Number(text.slice(-2).replaceAll("x", ""))), [...Array(100).keys()]);
+    assertEquals(errors, []);
+  });
+});
+
+onEach("a large answer that is lost on its way", ({ it, provider }) => {
+  const lossy = (drops: (body: string) => boolean) => {
+    const inner = provider();
+    const open: typeof inner.open = async (context) => {
+      const sender = await inner.open(context);
+      const post: Sender["post"] = (inbox, body) => drops(body) ? Promise.resolve(true) : sender.post(inbox, body);
+      return overridden(sender, { post });
+    };
+    return [{ ...inner, open }, inner] as const;
+  };
+
+  it("is sent again", async () => {
+    let lost = 0;
+    const [serving, calling] = lossy((body) => body.length > 5 * MI && lost++ === 0);
+    const namespace = fresh();
+    await using server = await Bus.open(serving, { namespace });
+    await using caller = await Bus.open(calling, { namespace });
+    await server.expose("large", () => "x".repeat(6 * MI)); // more than a server remembers of confirmed answers
+    const text = await caller.stub("large")() as string;
+    assertEquals([text.length, lost], [6 * MI, 2]);
+  });
+
+  it("rejects with an error that says what to do if the server no longer has it", async () => {
+    const [serving, calling] = lossy((body) => body.length > 5 * MI);
+    const namespace = fresh();
+    await using server = await Bus.open(serving, { namespace });
+    await using caller = await Bus.open(calling, { namespace });
+    await server.expose("large", () => "x".repeat(6 * MI));
+    const before = STREAM_CHECK.every;
+    STREAM_CHECK.every = 50; // the server soon forgets the answer
+    try {
+      const { code, message } = await assertRejects(() => caller.stub("large", { timeout: 30_000 })(), ProviderError);
+      assertEquals(code, "unavailable");
+      assert(message.endsWith("make fewer calls at once, or serve a stream"), message);
+    } finally {
+      STREAM_CHECK.every = before;
+    }
+  });
+});
