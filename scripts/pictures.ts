@@ -39,7 +39,8 @@ for (const [id, cause] of CAUSES.entries()) {
 await bus.expose("price", (id: number) => id);
 await bus.expose("stock", (id: number) => id);
 await bus.subscribe("shop.orders", () => {}).ready;
-bus.queue("thumbnails").consume(() => pause(80), { concurrency: 6 });
+bus.queue("thumbnails").consume(() => pause(200), { concurrency: 4 });
+await bus.subscribe("shop.prices", () => pause(20), { group: "billing", concurrency: 2 }).ready;
 
 await using dashboard = await openDashboard(provider, { namespace: "shop", title: "redis://localhost", interval: 500 });
 const ended = new AbortController();
