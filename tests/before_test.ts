@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe } from "@std/testing/bdd";
 import { spawnSync } from "node:child_process";
 import { copyFileSync, mkdirSync, symlinkSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { Bus } from "../mod.ts";
+import { Bus, type DeadLetter } from "../mod.ts";
 import { redis } from "../src/providers/redis/provider.ts";
 import { ALL, BARE, PLAIN, types } from "./before/values.ts";
 import { makeDir, removeDir } from "./support/child.ts";
@@ -86,6 +86,23 @@ describe(`a bus of the commit ${BEFORE}`, () => {
       assertEquals(difference(got[i], value), undefined);
       assertEquals(difference(await bus.queue("from-before").get(), value), undefined);
     }
+  });
+
+  itNeeds(lacking)("its dead letters have their item and their cause, and go back", async () => {
+    await peer.ask("fail");
+    const { dead } = bus.queue("doomed");
+    const letters = await dead.peek({ limit: ALL.length });
+    for (const [i, value] of ALL.entries()) {
+      const { item, queue, attempts, cause } = (letters[i] as { item: DeadLetter }).item;
+      assertEquals(difference(item, value), undefined);
+      assertEquals({ queue, attempts, cause }, {
+        queue: "doomed",
+        attempts: 1,
+        cause: { name: "RangeError", message: "on purpose" },
+      });
+    }
+    assertEquals(await dead.retry(), ALL.length);
+    for (const value of ALL) assertEquals(difference(await bus.queue("doomed").get(), value), undefined);
   });
 
   itNeeds(lacking)("serves our calls, and calls us", async () => {

@@ -33,6 +33,19 @@ const commands: Record<string, () => unknown> = {
     await lease.nack();
     return lease.attempt;
   },
+  fail: async () => {
+    const doomed = bus.queue("doomed");
+    for (const value of ALL) await doomed.put(value);
+    let failures = 0;
+    const consumer = doomed.consume(() => {
+      failures++;
+      throw new RangeError("on purpose");
+    }, { maxAttempts: 1 });
+    while (failures < ALL.length || await bus.queue("doomed.dead").qsize() < ALL.length) {
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    await consumer.close();
+  },
   send: async () => {
     for (const value of ALL) {
       await bus.publish(value, "from-before");
@@ -45,5 +58,5 @@ const commands: Record<string, () => unknown> = {
   },
 };
 say("ready");
-for await (const command of told<string>()) say(await commands[command]!());
+for await (const command of told<string>()) say(await commands[command]!() ?? "done");
 await bus.close();
