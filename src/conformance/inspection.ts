@@ -46,6 +46,22 @@ export const inspection: Cases = {
     equal(await drain(t, queue), ["first", "second", "waits"]);
   }),
 
+  "a delayed item that is given back is taken before the items whose time came later": {
+    skip: ({ maxPutDelay, ordered }) => maxPutDelay > 0 && ordered ? undefined : "delayed items have no order",
+    run: async (t) => {
+      const [bus, other] = await t.buses(2) as [Bus, Bus];
+      const queue = t.queue<string>(bus, "later");
+      await queue.put("waits");
+      for (const [i, name] of ["first", "second", "third"].entries()) await queue.put(name, { delay: DELAY + 20 * i });
+      await t.until(async () => await queue.qsize() === 4, "all items wait");
+      const lease = await queue.receive();
+      equal(lease.item, "first");
+      equal(await other.queue("later").get(), "second");
+      await lease.nack();
+      equal(await drain(t, other.queue("later")), ["first", "third", "waits"]);
+    },
+  },
+
   "a delayed item survives the bus that put it, and goes with its queue": {
     skip: ({ maxPutDelay, durable }) => maxPutDelay > 0 && durable ? undefined : "delayed items do not survive",
     run: async (t) => {

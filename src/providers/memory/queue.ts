@@ -17,6 +17,8 @@ interface Item {
   starts: number;
   /** Whether the last lease of the item expired. */
   unconfirmed: boolean;
+  /** The end of the item's last delay, in milliseconds of `performance.now()`. */
+  due?: number;
 }
 
 interface Leased {
@@ -56,8 +58,10 @@ export class MemoryQueue {
   #items = new Fifo<Item>();
   /** Items that were given back to the head. The last one is taken first. */
   #returned: Item[] = [];
-  /** Items whose delay has passed, the earliest first. They are taken before all others. */
+  /** Items whose delay has passed, the earliest first. They are taken before those that had none. */
   #due = new Fifo<Item>();
+  /** Items whose delay had passed before they were given back. The last one is taken first, before all others, because it is the earliest. */
+  #returnedDue: Item[] = [];
   #leased = new Map<string, Leased>();
   /** Items that were put or given back with a delay, the earliest first. */
   #delayed: Delayed[] = [];
@@ -73,7 +77,7 @@ export class MemoryQueue {
 
   /** The number of waiting items. */
   get size(): number {
-    return this.#due.length + this.#items.length + this.#returned.length;
+    return this.#returnedDue.length + this.#due.length + this.#items.length + this.#returned.length;
   }
 
   /** Whether the queue has no item and no waiting call, so that it can be removed. */
@@ -89,7 +93,9 @@ export class MemoryQueue {
   /** Returns up to `limit` waiting items after the first `offset` ones. */
   peek(offset: number, limit: number): WaitingItem[] {
     const end = offset + limit;
-    const waiting = [...this.#due.first(end), ...this.#returned.slice(-end).reverse(), ...this.#items.first(end)];
+    const returned = (items: readonly Item[]) => items.slice(-end).reverse();
+    const due = [...returned(this.#returnedDue), ...this.#due.first(end)];
+    const waiting = [...due, ...returned(this.#returned), ...this.#items.first(end)];
     return waiting.slice(offset, end).map(({ body, starts, topic }) => (
       { body, attempt: starts + 1, ...topic !== undefined && { topic } }
     ));
@@ -184,7 +190,7 @@ export class MemoryQueue {
       if (outcome === "ack") return true;
       if (outcome === "nack") count(leased.item);
       if (delay > 0) this.#delay(leased.item, delay);
-      else this.#returned.push(leased.item);
+      else this.#giveBack(leased.item);
       return true;
     });
     this.#serve();
@@ -204,6 +210,7 @@ export class MemoryQueue {
   /** Removes all items. Waiting puts continue. */
   clear(): void {
     this.#due.drain();
+    this.#returnedDue = [];
     this.#items.drain();
     this.#returned = [];
     this.#leased.clear();
@@ -215,7 +222,7 @@ export class MemoryQueue {
   #pop({ max, lease }: ReceiveOptions): Delivery[] {
     const deliveries: Delivery[] = [];
     while (deliveries.length < max) {
-      const item = this.#due.shift() ?? this.#returned.pop() ?? this.#items.shift();
+      const item = this.#returnedDue.pop() ?? this.#due.shift() ?? this.#returned.pop() ?? this.#items.shift();
       if (!item) break;
       let receipt = "";
       if (lease !== undefined) {
@@ -235,6 +242,14 @@ export class MemoryQueue {
     if (lease !== undefined && deliveries.length > 0) this.#schedule();
     this.#admit();
     return deliveries;
+  }
+
+  /** Puts an item back: to its place among those whose delay has passed if it had one, otherwise to the head of the others. */
+  #giveBack(item: Item): void {
+    const { due } = item;
+    if (due === undefined) return void this.#returned.push(item);
+    const earlier = this.#returnedDue.findLastIndex((other) => other.due! >= due);
+    this.#returnedDue.splice(earlier + 1, 0, item);
   }
 
   #serve(): void {
@@ -282,11 +297,14 @@ export class MemoryQueue {
       this.#leased.delete(receipt);
       if (leased.started) count(leased.item);
       leased.item.unconfirmed = true;
-      this.#returned.push(leased.item);
+      this.#giveBack(leased.item);
     }
     const later = this.#delayed.findIndex(({ due }) => due > now);
     const due = this.#delayed.splice(0, later < 0 ? this.#delayed.length : later);
-    for (const { item } of due) this.#due.push(item);
+    for (const { item, due: time } of due) {
+      item.due = time;
+      this.#due.push(item);
+    }
     this.#serve();
     this.#schedule();
   }

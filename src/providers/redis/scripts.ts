@@ -5,9 +5,11 @@
  * A member of the `due` set is `<stem>:<starts>` while the item is leased and its start is not recorded. That is also its receipt. It is
  * `<stem>|<starts>` after a start was recorded, or when the item was put back with a delay. The `items` hash contains the body under the
  * stem. A stem begins with the time of the first delivery, so items that were put back keep their order. The rest of a stem is new with
- * each take, so a receipt identifies one lease. A stem ends with `.u` if the previous lease expired, and with `.` if the item was put back.
+ * each take, so a receipt identifies one lease. A stem ends with `.u` if the previous lease expired, with `.d` and the time from which the
+ * item may be taken if it was put or put back with a delay, and with `.` if it was put back.
  *
- * Items that are put back without a delay go to the head of the list, where PyMQ sees them too, with the mark of `delivery_mark.ts`.
+ * Items that are put back without a delay go to the head of the list, where PyMQ sees them too, with the mark of `delivery_mark.ts`. Those
+ * with a time go back to it, because due items are taken first: the others, whose time came later, would be taken before them.
  *
  * @module
  */
@@ -74,11 +76,11 @@ if mode ~= '' then
   if mode == 'only' then return {number, -1} end
 end
 local out, members, bodies, ends, removed = {number, -1}, {}, {}, {}, false
-local function give(before, count, body, unconfirmed)
+local function give(before, count, body, unconfirmed, time)
   local member = ''
   if lease > 0 then
     local order = #before < 256 and string.match(before, '^%d+%.%d+%.') or clock[1] .. string.format('%06d.%06d.', clock[2], #members)
-    local stem = order .. number .. '.' .. #members .. (unconfirmed and '.u' or '')
+    local stem = order .. number .. '.' .. #members .. (unconfirmed and '.u' or time and '.d' .. time or '')
     member = stem .. ':' .. count
     members[#members + 1] = member
     bodies[#bodies + 1] = stem
@@ -103,7 +105,8 @@ for i = 1, #first, 2 do
   if stem then
     local body = redis.call('HGET', items, stem)
     redis.call('HDEL', items, stem)
-    if body then give(stem, limited(count), body, state == ':' or string.sub(stem, -1) ~= '.') end
+    local expired = state == ':' or string.sub(stem, -1) ~= '.'
+    if body then give(stem, limited(count), body, expired, string.match(first[i + 1], '^%d+$')) end
   end
   removed = true
 end
@@ -188,12 +191,13 @@ for _, lease in ipairs(leases) do
   if body then
     -- an item of the list cannot be unconfirmed, so such an item stays in due, like a lease that ran out
     local unconfirmed = not tried and string.sub(stem, -2) == '.u'
-    local pushed = delay <= 0 and not unconfirmed and
+    local time = delay > 0 and now + delay or string.match(stem, '%.d(%d+)$')
+    local pushed = not time and not unconfirmed and
       redis.pcall('RPUSH', list, count > 0 and body .. mark(count) or body)
     if type(pushed) ~= 'number' then
       stem = stem .. '.' -- this makes its receipt invalid, and says that no lease ran out
       redis.call('HSET', items, stem, body)
-      redis.call('ZADD', due, delay > 0 and now + delay or 0, stem .. (unconfirmed and ':' or '|') .. count)
+      redis.call('ZADD', due, time or 0, stem .. (unconfirmed and ':' or '|') .. count)
     end
   end
 end
