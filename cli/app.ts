@@ -18,19 +18,27 @@ import process from "node:process";
 import config from "../deno.json" with { type: "json" };
 import { command as call } from "./commands/call.ts";
 import { command as completion } from "./commands/completion.ts";
+import { command as dead } from "./commands/dead.ts";
 import { command as doctor } from "./commands/doctor.ts";
 import { command as get } from "./commands/get.ts";
 import { command as groups } from "./commands/groups.ts";
 import { command as pub } from "./commands/pub.ts";
 import { command as put } from "./commands/put.ts";
+import { command as bench } from "./commands/bench.ts";
+import { command as peek } from "./commands/peek.ts";
+import { command as purge } from "./commands/purge.ts";
+import { command as queues } from "./commands/queues.ts";
+import { command as who } from "./commands/who.ts";
 import { command as reap } from "./commands/reap.ts";
 import { command as serve } from "./commands/serve.ts";
 import { command as sub } from "./commands/sub.ts";
 import { command as top } from "./commands/top.ts";
 import { command as ui } from "./commands/ui.ts";
 import { printable } from "../src/internal/printable.ts";
+import { environment } from "./environment.ts";
 import { exitCode, EXITS } from "./exit.ts";
 import { messageOf, printRaw } from "./io.ts";
+import { isUrl } from "./urls.ts";
 
 const ABOUT = `tsmq: pub/sub, queues and calls over transports that you already run
 
@@ -40,6 +48,7 @@ The first argument of each command is the URL of the transport:
   aws:eu-central-1   aws:us-east-1?endpoint=http://localhost:4566   (the AWS SDK finds the credentials)
   ipc:   memory: (for this process only, to try commands)
   env:NAME   file:/path   (the URL in that variable or file; all users see a password on the command line)
+With TSMQ_URL in the environment it can be left out; TSMQ_NAMESPACE is the default of --namespace.
 
 Values are JSON, on the command line, on standard input (one value a line) and on standard output.
 A type that JSON lacks has a tag: {"__obj":"NaN","__type":"tsmq:number"}, and likewise tsmq:Date, tsmq:Map, tsmq:Set,
@@ -48,6 +57,8 @@ An error is one line on standard error.
 
 In one terminal:  tsmq sub redis://localhost greetings
 in another:       tsmq pub redis://localhost greetings '"hello"'
+look into it:     tsmq top redis://localhost; tsmq who redis://localhost
+put things right: tsmq dead list redis://localhost; tsmq dead retry redis://localhost jobs
 find problems:    tsmq doctor redis://localhost
 
 Exit codes:
@@ -71,13 +82,15 @@ const SYNONYMS: Readonly<Record<string, string>> = {
   request: "call",
   expose: "serve",
   reply: "serve",
-  queues: "top",
-  stats: "top",
+  list: "queues",
+  stats: "queues",
   status: "top",
   check: "doctor",
   health: "doctor",
   clean: "reap",
-  purge: "reap",
+  retry: "dead",
+  clients: "who",
+  dashboard: "ui",
 };
 
 /** Returns the commands that a user may have meant: a synonym, or similar names that begin with the same letter. */
@@ -103,7 +116,26 @@ const text = {
 
 const app: Application<CommandContext> = buildApplication(
   buildRouteMap({
-    routes: { sub, pub, put, get, call, serve, top, ui, doctor, reap, groups, completion },
+    routes: {
+      sub,
+      pub,
+      put,
+      get,
+      peek,
+      purge,
+      dead,
+      call,
+      serve,
+      groups,
+      queues,
+      who,
+      top,
+      ui,
+      bench,
+      doctor,
+      reap,
+      completion,
+    },
     docs: { brief: "A message bus from the command line", fullDescription: ABOUT },
   }),
   {
@@ -116,8 +148,24 @@ const app: Application<CommandContext> = buildApplication(
   },
 );
 
+/** The commands that take no URL, and the number of words of the names of those whose name has two. */
+const WITHOUT_URL = /^(completion|complete|-.*)$/;
+const TWO_WORDS = /^(dead|groups)$/;
+
+/** Inserts the URL of the environment where the URL of a command is missing. */
+function withUrl(args: readonly string[]): readonly string[] {
+  const [command, sub] = args;
+  if (command === undefined || WITHOUT_URL.test(command) || environment("TSMQ_URL") === undefined) return args;
+  const at = TWO_WORDS.test(command) ? 2 : 1;
+  if (at === 2 && (sub === undefined || sub.startsWith("-"))) return args;
+  // flags may precede the URL
+  const candidates = args[at]?.startsWith("-") ? args.slice(at) : args.slice(at, at + 1);
+  return candidates.some(isUrl) ? args : [...args.slice(0, at), "env:TSMQ_URL", ...args.slice(at)];
+}
+
 /** Runs the command that these arguments name, and sets the exit code of the process. */
-export async function main(args: readonly string[] = process.argv.slice(2)): Promise<void> {
+export async function main(given: readonly string[] = process.argv.slice(2)): Promise<void> {
+  const args = withUrl(given);
   const { stdout, stderr } = process;
   // print() rejects when the reader is gone; an unhandled "error" event would end the process before the bus is closed
   stdout.on("error", () => {});

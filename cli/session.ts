@@ -8,7 +8,9 @@ import process from "node:process";
 import { Bus } from "../mod.ts";
 import { UnsupportedError, ValidationError } from "../src/errors.ts";
 import type { Admin } from "../src/provider/admin.ts";
+import type { Provider } from "../src/provider/provider.ts";
 import { printable } from "../src/internal/printable.ts";
+import { environment } from "./environment.ts";
 import { messageOf, whileRead } from "./io.ts";
 import { providerFor } from "./urls.ts";
 
@@ -24,9 +26,20 @@ export const BUS_FLAGS: FlagParametersForType<BusFlags> = {
     parse: String,
     brief: "The namespace of the bus",
     placeholder: "name",
-    default: "global",
+    default: environment("TSMQ_NAMESPACE") ?? "global",
   },
 };
+
+/** The flag of the commands that print a table. */
+export const JSON_FLAG = {
+  kind: "boolean",
+  brief: "Print one JSON object a line, for programs",
+  default: false,
+  withNegated: false,
+} as const;
+
+/** An argument that is the name of a queue. */
+export const QUEUE_ARGUMENT = { parse: String, brief: "The queue", placeholder: "queue" } as const;
 
 /** The first argument of every command. */
 export const URL_ARGUMENT = {
@@ -57,29 +70,35 @@ export function count(text: string): number {
 export async function withBus(
   url: string,
   { namespace }: BusFlags,
-  run: (bus: Bus, signal: AbortSignal) => Promise<void>,
+  run: (bus: Bus, signal: AbortSignal, provider: Provider) => Promise<void>,
 ): Promise<void> {
   using interrupts = interrupted();
-  await using bus = await Bus.open(await providerFor(url), { namespace });
+  const provider = await providerFor(url);
+  await using bus = await Bus.open(provider, { namespace });
   // one line, where the bus itself would print the error with its stack
   bus.addEventListener("error", (event) => say(messageOf(event.error)));
-  await whileRead(() => run(bus, interrupts.signal));
+  await whileRead(() => run(bus, interrupts.signal, provider));
 }
 
-/** Opens the admin of a namespace, runs a command on it, and closes it. */
+/** Opens the admin of a namespace, runs a command on it, and closes it. The signal aborts on Ctrl-C. */
 export async function withAdmin(
   url: string,
-  namespace: string,
-  run: (admin: Admin) => Promise<void>,
+  { namespace }: BusFlags,
+  run: (admin: Admin, signal: AbortSignal) => Promise<void>,
 ): Promise<void> {
-  const { name, admin: opener } = await providerFor(url);
-  if (!opener) throw new UnsupportedError(`Cannot look into "${name}": this transport lists nothing`);
-  const admin = await opener.open(namespace);
+  using interrupts = interrupted();
+  const admin = await openAdmin(await providerFor(url), namespace);
   try {
-    await whileRead(() => run(admin));
+    await whileRead(() => run(admin, interrupts.signal));
   } finally {
     await admin.close();
   }
+}
+
+/** Opens the admin of a namespace. */
+export async function openAdmin({ name, admin }: Provider, namespace: string): Promise<Admin> {
+  if (admin) return await admin.open(namespace);
+  throw new UnsupportedError(`Cannot look into "${name}": the transport lists nothing`);
 }
 
 /** Writes a line to standard error. */

@@ -33,6 +33,12 @@ export async function providerFor(url: string): Promise<Provider> {
   return await loaderOf(url)();
 }
 
+/** Returns whether a text begins like the URL of a transport. */
+export function isUrl(text: string): boolean {
+  const [, scheme = ""] = /^([a-z][a-z+]*):/.exec(text) ?? [];
+  return Object.hasOwn(SCHEMES, scheme);
+}
+
 function loaderOf(url: string): Load {
   const [, scheme = "", rest = ""] = /^([a-z][a-z+]*):(.*)$/s.exec(url) ?? [];
   const make = Object.hasOwn(SCHEMES, scheme) ? SCHEMES[scheme] : undefined;

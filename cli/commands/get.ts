@@ -50,10 +50,7 @@ export const command = buildCommand({
       "<url> <queue> [flags]",
       { input: "redis://localhost jobs", brief: "the oldest item, if there is one" },
       { input: "redis://localhost jobs -c Infinity -t Infinity | ./worker", brief: "each item as it arrives" },
-      {
-        input: "redis://localhost jobs.dead -c 100 | tsmq put redis://localhost jobs",
-        brief: "try dead letters again",
-      },
+      { input: "redis://localhost jobs > jobs.ndjson -c Infinity", brief: "all items, into a file" },
     ],
   },
 });

@@ -1,9 +1,46 @@
 import { buildCommand, buildRouteMap } from "@stricli/core";
-import { BUS_FLAGS, type BusFlags, URL_ARGUMENT, withBus } from "../session.ts";
+import { UnsupportedError } from "../../src/errors.ts";
+import { print } from "../io.ts";
+import { look } from "../overview.ts";
+import { BUS_FLAGS, type BusFlags, JSON_FLAG, URL_ARGUMENT, withAdmin, withBus } from "../session.ts";
+import { table } from "../table.ts";
 
 interface Flags extends BusFlags {
   readonly pattern: boolean;
 }
+
+const list = buildCommand({
+  func: (flags: BusFlags & { readonly json: boolean }, url: string) =>
+    withAdmin(url, flags, async (admin) => {
+      const { groups } = await look(admin);
+      if (!groups) throw new UnsupportedError("Cannot list groups: the transport does not list them");
+      const rows = groups.map(({ target, pattern, group, items: { waiting, leased, delayed, dead } }) => (
+        { target, pattern, group, waiting, leased, delayed, dead }
+      ));
+      const lines = flags.json ? rows.map((row) => JSON.stringify(row)) : table(
+        ["TARGET", "GROUP", "WAITING", "LEASED", "DELAYED", "DEAD"],
+        rows.map((
+          { target, group, waiting, leased, delayed, dead },
+        ) => [target, group, waiting, leased, delayed, dead]),
+      );
+      for (const line of lines) await print(line);
+    }),
+  parameters: {
+    flags: { ...BUS_FLAGS, json: JSON_FLAG },
+    aliases: { n: "namespace" },
+    positional: { kind: "tuple", parameters: [URL_ARGUMENT] },
+  },
+  docs: {
+    brief: "List the groups and their stored events",
+    fullDescription:
+      "Lists each group with the events that wait for its members, are leased, are delayed, and its dead letters.",
+    customUsage: [
+      "<url> [flags]",
+      { input: "redis://localhost", brief: "a table" },
+      { input: "redis://localhost --json | jq 'select(.waiting > 1000)'", brief: "the groups that lag behind" },
+    ],
+  },
+});
 
 const free = buildCommand({
   func: (flags: Flags, url: string, target: string, group: string) =>
@@ -38,6 +75,6 @@ const free = buildCommand({
 
 /** The commands `tsmq groups …`. */
 export const command = buildRouteMap({
-  routes: { free },
+  routes: { list, free },
   docs: { brief: "Groups: durable subscriptions" },
 });

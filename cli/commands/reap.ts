@@ -1,12 +1,19 @@
 import { buildCommand } from "@stricli/core";
 import { print } from "../io.ts";
+import { withProgress } from "../progress.ts";
 import { BUS_FLAGS, type BusFlags, URL_ARGUMENT, withAdmin } from "../session.ts";
 
 /** The command `tsmq reap`. */
 export const command = buildCommand({
-  func: ({ namespace }: BusFlags, url: string) =>
-    withAdmin(url, namespace, async (admin) => {
-      for await (const removed of admin.reap()) await print(JSON.stringify({ removed }));
+  func: (flags: BusFlags, url: string) =>
+    withAdmin(url, flags, async (admin) => {
+      let done = 0;
+      await withProgress("reap", undefined, () => done, async () => {
+        for await (const removed of admin.reap()) {
+          done++;
+          await print(JSON.stringify({ removed }));
+        }
+      });
     }),
   parameters: {
     flags: BUS_FLAGS,

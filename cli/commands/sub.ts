@@ -1,6 +1,7 @@
 import { buildCommand } from "@stricli/core";
 import { TimeoutError } from "../../src/errors.ts";
 import { after } from "../../src/internal/time.ts";
+import { type EventFilter, parseFilter } from "../filter.ts";
 import { aborted, line, print, toJson } from "../io.ts";
 import { BUS_FLAGS, type BusFlags, count, number, URL_ARGUMENT, withBus } from "../session.ts";
 
@@ -8,6 +9,7 @@ interface Flags extends BusFlags {
   readonly pattern: boolean;
   readonly bare: boolean;
   readonly count?: number;
+  readonly where?: readonly EventFilter[];
   readonly timeout: number;
 }
 
@@ -17,7 +19,7 @@ async function sub(flags: Flags, url: string, ...topics: string[]): Promise<void
     ended.catch(() => {}); // events may arrive before all topics are subscribed
     let left = flags.count ?? Infinity;
     const handler = async (event: unknown, { topic, type }: { topic: string; type?: string }) => {
-      if (left-- <= 0) return;
+      if (!(flags.where ?? []).every((passes) => passes({ topic, type, event })) || left-- <= 0) return;
       const body = toJson(event);
       const fields = { topic: JSON.stringify(topic), type: JSON.stringify(type), event: body };
       await print(flags.bare ? body : line(fields)).catch(fail);
@@ -48,10 +50,18 @@ export const command = buildCommand({
         default: false,
         withNegated: false,
       },
+      where: {
+        kind: "parsed",
+        parse: parseFilter,
+        brief: "Only events that pass this filter, such as event.total>100; may be repeated",
+        placeholder: "filter",
+        optional: true,
+        variadic: true,
+      },
       count: { kind: "parsed", parse: count, brief: "End after this number of events", optional: true },
       timeout: { kind: "parsed", parse: number(), brief: "End after this number of milliseconds", default: "Infinity" },
     },
-    aliases: { n: "namespace", p: "pattern", b: "bare", c: "count", t: "timeout" },
+    aliases: { n: "namespace", p: "pattern", b: "bare", w: "where", c: "count", t: "timeout" },
     positional: {
       kind: "array",
       minimum: 2,
@@ -62,12 +72,14 @@ export const command = buildCommand({
     brief: "Print the events of topics, one JSON value a line",
     fullDescription: [
       'Prints {"topic":…,"type":…,"event":…} for each event until Ctrl-C, --count or --timeout. "type" is the name of the',
-      "event's class, if it has one. Exit code 4: fewer events than --count within --timeout.",
+      "event's class, if it has one. A filter is a path from topic, type or event, one of = != > >= < <= ~ (a glob), and a",
+      "value, which is JSON or a text. Exit code 4: fewer events than --count within --timeout.",
     ].join("\n"),
     customUsage: [
       "<url> <topic>... [flags]",
       { input: "redis://localhost greetings", brief: "all events of one topic" },
-      { input: "redis://localhost 'shop.*' -p | jq .event.total", brief: "a glob, filtered by jq" },
+      { input: "redis://localhost 'shop.*' -p -w type=Order -w 'event.total>100'", brief: "a glob, filtered" },
+      { input: "redis://localhost greetings --bare | jq .name", brief: "only the events" },
       { input: "redis://localhost ready -c 1 -t 5000 && deploy", brief: "wait five seconds for one event" },
     ],
   },

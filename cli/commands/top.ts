@@ -3,10 +3,12 @@ import process from "node:process";
 import type { Bus } from "../../mod.ts";
 import type { Admin } from "../../src/provider/admin.ts";
 import { printable } from "../../src/internal/printable.ts";
-import { after } from "../../src/internal/time.ts";
-import { aborted, print, printRaw } from "../io.ts";
-import { BUS_FLAGS, type BusFlags, count, number, URL_ARGUMENT, withBus } from "../session.ts";
-import { providerFor } from "../urls.ts";
+import { pause } from "../../src/internal/time.ts";
+import { print } from "../io.ts";
+import { listQueues, type QueueRow } from "../overview.ts";
+import { Screen } from "../screen.ts";
+import { BUS_FLAGS, type BusFlags, count, JSON_FLAG, number, URL_ARGUMENT, withBus } from "../session.ts";
+import { table } from "../table.ts";
 
 interface Flags extends BusFlags {
   readonly interval: number;
@@ -15,22 +17,31 @@ interface Flags extends BusFlags {
   readonly json: boolean;
 }
 
-interface Row {
-  readonly kind: "topic" | "queue";
+interface TopicRow {
   readonly name: string;
-  /** Events a second since the last sample, or the growth of the queue a second. */
+  /** Events a second since the last sample. */
   readonly rate: number;
-  /** All received events, or the waiting items. */
+  /** All received events. */
   readonly total: number;
 }
 
-/** Counts received events and samples the sizes of queues. */
+/** A queue, and the growth of its waiting items a second since the last sample. */
+type SampledQueue = QueueRow & { readonly rate: number };
+
+interface Sample {
+  readonly queues: readonly SampledQueue[];
+  readonly topics: readonly TopicRow[];
+  /** The number of buses that are up, if the transport knows it; without the bus of this command. */
+  readonly buses?: number;
+}
+
+/** Counts received events, and samples queues. */
 class Meter {
   #bus: Bus;
   #admin: Admin | undefined;
   #given: readonly string[];
   #topics = new Map<string, { seen: number; before: number }>();
-  #sizes = new Map<string, number>();
+  #waiting = new Map<string, number>();
   #last = performance.now();
 
   constructor(bus: Bus, admin: Admin | undefined, queues: readonly string[]) {
@@ -50,66 +61,142 @@ class Meter {
     else this.#topics.set(topic, { seen: 1, before: 0 });
   }
 
-  async sample(): Promise<Row[]> {
-    const names = new Set([
-      ...this.#given,
-      ...(await this.#admin?.queues() ?? []).map(({ name }) => name),
-      ...this.#sizes.keys(),
-    ]);
-    const sizes = await Promise.all([...names].map((name) => this.#bus.queue(name).qsize()));
+  async sample(): Promise<Sample> {
+    const [listed, buses] = await Promise.all([this.#list(), this.#admin?.buses()]);
     const now = performance.now();
     const seconds = (now - this.#last) / 1_000;
     this.#last = now;
-    const topics = [...this.#topics].map(([name, counter]): Row => {
+    const topics = [...this.#topics].map(([name, counter]): TopicRow => {
       const rate = (counter.seen - counter.before) / seconds;
       counter.before = counter.seen;
-      return { kind: "topic", name, rate, total: counter.seen };
+      return { name, rate, total: counter.seen };
     });
-    const queues = [...names].map((name, index): Row => {
-      const total = sizes[index]!;
-      const rate = (total - (this.#sizes.get(name) ?? total)) / seconds;
-      this.#sizes.set(name, total);
-      return { kind: "queue", name, rate, total };
+    const queues = listed.map((queue): SampledQueue => {
+      const { name, waiting = 0 } = queue;
+      const rate = (waiting - (this.#waiting.get(name) ?? waiting)) / seconds;
+      this.#waiting.set(name, waiting);
+      return { ...queue, rate };
     });
-    const busiest = (a: Row, b: Row) => Math.abs(b.rate) - Math.abs(a.rate) || b.total - a.total;
-    return [...topics.sort(busiest), ...queues.sort(busiest)];
+    return { queues, topics, buses: buses && Math.max(0, buses.length - 1) };
+  }
+
+  /** Lists the queues: those of the transport, those that the user named, and those that were there before. */
+  async #list(): Promise<QueueRow[]> {
+    const listed = this.#admin && await listQueues(this.#admin) || [];
+    const found = new Set(listed.map(({ name }) => name));
+    const others = [...new Set([...this.#given, ...this.#waiting.keys()])].filter((name) => !found.has(name));
+    return [...listed, ...await Promise.all(others.map((name) => this.#read(name)))];
+  }
+
+  async #read(name: string): Promise<QueueRow> {
+    return { name, ...await this.#bus.queue(name).stats() };
   }
 }
 
-function table(all: readonly Row[]): string {
-  const rows = all.map((row) => ({ ...row, name: printable(row.name) }));
-  const width = Math.max(20, ...rows.map(({ name }) => name.length));
-  const one = (name: string, rate: string, total: string) =>
-    `${name.padEnd(width)} ${rate.padStart(12)} ${total.padStart(12)}`;
-  const part = (kind: Row["kind"], head: string) => {
-    const found = rows.filter((row) => row.kind === kind);
-    if (found.length === 0) return [];
-    return [head, ...found.map(({ name, rate, total }) => one(name, rate.toFixed(1), String(total))), ""];
-  };
-  const lines = [
-    ...part("topic", one("TOPIC", "events/s", "seen")),
-    ...part("queue", one("QUEUE", "growth/s", "waiting")),
+/** The keys that sort the queues, and their columns. */
+const ORDERS = {
+  n: { head: "QUEUE", of: ({ name }: SampledQueue) => name },
+  w: { head: "WAITING", of: ({ waiting }: SampledQueue) => waiting },
+  l: { head: "LEASED", of: ({ leased }: SampledQueue) => leased },
+  d: { head: "DELAYED", of: ({ delayed }: SampledQueue) => delayed },
+  x: { head: "DEAD", of: ({ dead }: SampledQueue) => dead },
+  g: { head: "GROWTH/S", of: ({ rate }: SampledQueue) => rate },
+} as const;
+type Key = keyof typeof ORDERS;
+
+const KEYS = "sort by: n name  w waiting  l leased  d delayed  x dead  g growth   q quit";
+
+/** Sorts queues: by name from a to z, by a number from the largest to the smallest. */
+function sorted(queues: readonly SampledQueue[], key: Key): SampledQueue[] {
+  const { of } = ORDERS[key];
+  const size = (queue: SampledQueue) => Math.abs(Number(of(queue) ?? -1));
+  const byName = (a: SampledQueue, b: SampledQueue) => a.name < b.name ? -1 : Number(a.name > b.name);
+  return queues.toSorted((a, b) => (key === "n" ? 0 : size(b) - size(a)) || byName(a, b));
+}
+
+/** Returns the lines of a sample. With a `height`, it shows what fits, and says how many rows there are more. */
+function format({ queues, topics }: Sample, key: Key, width: number, height = Infinity): string[] {
+  const rows = [
+    ...table(
+      Object.entries(ORDERS).map(([each, { head }]) => each === key && height < Infinity ? `${head}*` : head),
+      sorted(queues, key).map((queue) => Object.values(ORDERS).map(({ of }) => of(queue))),
+      width,
+    ),
   ];
-  return lines.length === 0
-    ? "Nothing yet: no event has arrived, and no queue that the transport lists has items. Name others with --queue.\n"
-    : lines.join("\n");
+  const events = table(
+    ["TOPIC", "EVENTS/S", "SEEN"],
+    topics.toSorted((a, b) => b.rate - a.rate || b.total - a.total).map(({ name, rate, total }) => [name, rate, total]),
+    width,
+  );
+  if (queues.length + topics.length === 0) {
+    return ["No event has arrived yet, and no queue that the transport lists has items. Name others with --queue."];
+  }
+  // half of the screen each, unless one of them needs less
+  const room = height - 2;
+  const forTopics = Math.max(Math.floor(room / 2), room - rows.length);
+  const forQueues = Math.max(Math.floor(room / 2), room - events.length);
+  return [
+    ...queues.length > 0 ? [...fitted(rows, forQueues), ""] : [],
+    ...topics.length > 0 ? fitted(events, forTopics) : [],
+  ];
+}
+
+function fitted(lines: readonly string[], height: number): readonly string[] {
+  return lines.length <= height ? lines : [...lines.slice(0, height - 1), `… ${lines.length - height + 1} more`];
+}
+
+/** Shows samples on the whole terminal until a key ends it. Resolves when the signal aborts or `q` is pressed. */
+async function watch(meter: Meter, title: string, flags: Flags, signal: AbortSignal): Promise<void> {
+  const quit = new AbortController();
+  const ended = AbortSignal.any([signal, quit.signal]);
+  let [key, sample]: [Key, Sample | undefined] = ["n", undefined];
+  using screen = new Screen((pressed) => {
+    if (pressed === "q") return quit.abort();
+    if (Object.hasOwn(ORDERS, pressed)) key = pressed as Key;
+    draw();
+  });
+  const draw = () => {
+    if (!sample) return;
+    const time = new Date().toTimeString().slice(0, 8);
+    const buses = sample.buses === undefined ? [] : [`${sample.buses} bus(es)`];
+    const body = format(sample, key, screen.width, screen.height - 3);
+    const free = Array.from({ length: Math.max(0, screen.height - 3 - body.length) }, () => "");
+    screen.draw([[title, ...buses, time].join("   "), "", ...body, ...free, KEYS]);
+  };
+  for (let left = flags.count; left > 0 && !ended.aborted; left--) {
+    await pause(flags.interval, ended);
+    if (ended.aborted) return;
+    sample = await meter.sample();
+    draw();
+  }
+}
+
+/** Prints samples as JSON lines or as tables, one after the other. */
+async function report(meter: Meter, flags: Flags, signal: AbortSignal): Promise<void> {
+  for (let left = flags.count; left > 0 && !signal.aborted; left--) {
+    await pause(flags.interval, signal);
+    const sample = await meter.sample();
+    const lines = flags.json
+      ? [
+        ...sample.topics.map((topic) => JSON.stringify({ kind: "topic", ...topic })),
+        ...sample.queues.map((queue) => JSON.stringify({ kind: "queue", ...queue })),
+      ]
+      : [...format(sample, "n", Infinity), ""];
+    for (const line of lines) await print(line);
+  }
 }
 
 /** The command `tsmq top`. */
 export const command = buildCommand({
   func: (flags: Flags, url: string, pattern?: string) =>
-    withBus(url, flags, async (bus, signal) => {
-      const admin = await (await providerFor(url)).admin?.open(flags.namespace);
-      const { isTTY } = process.stdout;
+    withBus(url, flags, async (bus, signal, { name, admin: opener }) => {
+      const admin = await opener?.open(flags.namespace);
       try {
         const meter = new Meter(bus, admin, flags.queue ?? []);
         await meter.watch(pattern ?? "*");
-        for (let left = flags.count; left > 0 && !signal.aborted; left--) {
-          await pause(flags.interval, signal);
-          const rows = await meter.sample();
-          if (!flags.json) await printRaw(`${isTTY ? "\x1b[H\x1b[2J" : ""}${table(rows)}\n`);
-          else for (const row of rows) await print(JSON.stringify(row));
-        }
+        const title = printable(`${name}   ${flags.namespace}`);
+        if (flags.json || !process.stdout.isTTY) await report(meter, flags, signal);
+        else await watch(meter, title, flags, signal);
       } finally {
         await admin?.close();
       }
@@ -126,12 +213,7 @@ export const command = buildCommand({
         optional: true,
         variadic: true,
       },
-      json: {
-        kind: "boolean",
-        brief: "Print one JSON object for each row, for programs",
-        default: false,
-        withNegated: false,
-      },
+      json: JSON_FLAG,
     },
     aliases: { n: "namespace", i: "interval", c: "count", q: "queue" },
     positional: {
@@ -143,10 +225,11 @@ export const command = buildCommand({
     },
   },
   docs: {
-    brief: "Watch the rates of topics and queues",
+    brief: "Watch queues and the rates of topics",
     fullDescription: [
-      "Subscribes to the topics and counts their events: each second, and since the start. For queues it shows the number of",
-      "waiting items, and its growth each second. Single calls are not counted, because they go straight to a server's inbox.",
+      "Shows for each queue the items that wait, are leased and are delayed, its dead letters, and the growth of the waiting",
+      "items each second. Subscribes to the topics and counts their events. Calls of single servers are not counted, because",
+      "they go straight to a server's inbox. On a terminal, keys sort the queues, and q quits.",
     ].join("\n"),
     customUsage: [
       "<url> [<pattern>] [flags]",
@@ -156,8 +239,3 @@ export const command = buildCommand({
     ],
   },
 });
-
-async function pause(ms: number, signal: AbortSignal): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  await Promise.race([aborted(signal), promise]).finally(after(ms, resolve));
-}

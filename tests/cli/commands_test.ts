@@ -173,11 +173,84 @@ describe("tsmq", () => {
     assertEquals(topic().name, "ticks");
     const seen = top.lines.map((line) => JSON.parse(line)).filter((row) => row.name === "ticks");
     assert(seen.some(({ rate }) => rate > 0), "a rate is seen");
-    assertEquals(JSON.parse(top.lines[0]!), { kind: "queue", name: "waiting", rate: 0, total: 3 });
+    const counts = { waiting: 3, leased: 0, delayed: 0, dead: 0 };
+    assertEquals(JSON.parse(top.lines[0]!), { kind: "queue", name: "waiting", ...counts, rate: 0 });
     top.child.signal("SIGINT");
     assertEquals((await top.ended()).code, 0);
     const table = (await tsmq(["top", url, "-c", "1", "-i", "50", ...ns])).lines;
-    assertMatch(table.join("\n"), /QUEUE +growth\/s +waiting\nwaiting +0\.0 +3/);
+    assertMatch(table.join("\n"), /^QUEUE +WAITING +LEASED +DELAYED +DEAD +GROWTH\/S\nwaiting +3 +0 +0 +0 +0$/m);
+  });
+
+  it("top fills a terminal of 80 columns, sorts by the pressed key, and ends with q", async () => {
+    const ns = fresh();
+    await tsmq(["put", url, "a", "1", ...ns]);
+    await tsmq(["put", url, `b${"-".repeat(100)}`, "1", "2", ...ns]);
+    // `script` runs the command on a terminal, and passes on what it reads
+    const terminal = [
+      "bash",
+      "-c",
+      'printf -v run "%q " "$@"; exec script -qefc "stty cols 80 rows 20; $run" /dev/null',
+      "bash",
+    ];
+    await using top = new Running(["top", url, "-i", "100", ...ns], {
+      through: terminal,
+      open: true,
+      env: { SHELL: "/bin/bash" },
+    });
+    /** Waits for a frame in which these texts follow each other. */
+    const drawn = async (...texts: string[]) => {
+      const shows = (frame: string) => {
+        const at = texts.map((text) => frame.indexOf(text));
+        return at.every((each, i) => each >= 0 && (i === 0 || each > at[i - 1]!));
+      };
+      const last = () => top.child.output.split("\x1b[H").at(-2) ?? "";
+      await until(`top draws ${texts}; it drew:\n${last()}`, () => shows(last()));
+      return last();
+    };
+    await until("top takes the terminal over", () => top.child.output.includes("\x1b[?1049h\x1b[?25l"));
+    const byName = await drawn("redis", ns[1]!, "QUEUE*", "\na ", "\nb---", "q quit");
+    const lines = byName.replaceAll("\x1b[K", "").replaceAll("\x1b[J", "").replaceAll("\r", "").split("\n");
+    assertEquals([lines.length, lines.every(({ length }) => length <= 80)], [20, true]);
+    top.child.write("w");
+    await drawn("WAITING*", "\nb---", "\na ");
+    top.child.write("q");
+    assertEquals((await top.ended()).code, 0);
+    const { output } = top.child;
+    assertEquals(output.includes("\x1b[2J"), false); // it never clears the screen, which would flicker
+    assertEquals(output.trimEnd().slice(-"\x1b[?25h\x1b[?1049l".length), "\x1b[?25h\x1b[?1049l");
+  });
+
+  it("TSMQ_URL and TSMQ_NAMESPACE stand for the URL and the namespace", async () => {
+    const env = { TSMQ_URL: url, TSMQ_NAMESPACE: crypto.randomUUID() };
+    assertEquals(await tsmq(["put", "jobs", "1"], { env }), { code: 0, lines: [], errors: [] });
+    assertMatch((await tsmq(["queues"], { env })).lines.join("\n"), /\njobs +1 /);
+    assertEquals((await tsmq(["get", url, "jobs", "-n", "other"], { env })).code, 3);
+    assertEquals((await tsmq(["get", "-n", env.TSMQ_NAMESPACE, "jobs"], { env })).lines, ["1"]);
+    assertEquals((await tsmq(["dead", "list", "jobs", "--json"], { env })).code, 0);
+  });
+
+  it("sub --where prints only the events that pass every filter", async () => {
+    const ns = fresh();
+    await using sub = new Running([
+      "sub",
+      url,
+      "t*",
+      "-p",
+      "-b",
+      "-c",
+      "2",
+      "-w",
+      "event.n>1",
+      "-w",
+      "topic~t?",
+      "-w",
+      "event.s!=x",
+      ...ns,
+    ]);
+    const publish = (topic: string, ...events: string[]) => tsmq(["pub", url, topic, ...events, ...ns]);
+    while (JSON.parse((await publish("t", "0")).lines[0]!).reached === 0 && !sub.child.exit);
+    await publish("t1", '{"n":1}', '{"n":2,"s":"x"}', '{"n":"3"}', '{"n":4}', "[5]", '{"n":6,"s":"y"}');
+    assertEquals((await sub.ended()).lines, ['{"n":4}', '{"n":6,"s":"y"}']);
   });
 
   it("prints nothing from the wire that a terminal would act on", async () => {
@@ -186,8 +259,12 @@ describe("tsmq", () => {
     await server.run("lpush", `__eventbus:${ns}:${hostile}`, JSON.stringify(hostile), JSON.stringify({ [hostile]: 1 }));
     await using bus = await Bus.open(redis({ url }), { namespace: ns });
     await bus.expose("fail", () => Promise.reject(Object.assign(new Error(hostile), { name: hostile })));
+    await bus.expose(hostile, () => {});
     const runs: Record<string, [args: string[], code: number]> = {
       top: [["top", url, "-c", "1", "-i", "50"], 0],
+      queues: [["queues", url], 0],
+      who: [["who", url], 0],
+      peek: [["peek", url, hostile], 0],
       "top --json": [["top", url, "-c", "1", "-i", "50", "--json"], 0],
       get: [["get", url, hostile, "-c", "2"], 0],
       "get of an empty queue": [["get", url, hostile], 3],
@@ -198,7 +275,7 @@ describe("tsmq", () => {
       await using run = new Running([...args, "-n", ns]);
       assertEquals((await run.ended()).code, code, run.child.output);
       assertMatch(run.child.output, /\\u001b/, what);
-      assertEquals(isPrintable(run.child.output.replace(/\n(?=\S)/g, "\n ").trim()), true, what);
+      assertEquals(isPrintable(run.child.output.replace(/\n(?! )/g, "\n ").trim()), true, what);
       assertEquals(/^tsmq: done/m.test(run.child.output), false, what);
     }
   });
@@ -245,14 +322,15 @@ describe("tsmq", () => {
   it("prints --help, even without any permission", async () => {
     const { code, lines } = await tsmq(["--help"], { permissions: [] });
     assertEquals(code, 0);
-    const commands = "sub,pub,put,get,call,serve,top,ui,doctor,reap,groups free,completion".split(",");
-    for (const command of commands) {
+    const one = "sub,pub,put,get,peek,purge,call,serve,queues,who,top,ui,bench,doctor,reap,completion".split(",");
+    const two = "dead list,dead show,dead retry,dead purge,groups list,groups free".split(",");
+    await Promise.all([...one, ...two].map(async (command) => {
       const words = command.split(" ");
       assert(lines.some((line) => line.startsWith(`  ${words[0]} `)), command);
       const help = await tsmq([...words, "--help"], { permissions: [] });
       assertEquals(help.code, 0);
       assert(help.lines.filter((line) => line.startsWith(`  tsmq ${command} `)).length >= 3, `${command} has examples`);
-    }
+    }));
   });
 
   it("completes commands, flags and URLs", async () => {

@@ -56,15 +56,22 @@ export class IpcAdmin implements Admin {
     yield this.#leftovers();
   }
 
+  /**
+   * Lists the queues that have items. The kernel shows the names of queues only where their file system is mounted; elsewhere, a queue is
+   * listed if it has files, or while a bus has it open.
+   */
   async queues(): Promise<QueueInfo[]> {
     const { directories, posix, names } = await this.#open();
     const listed = posix.list(MQUEUE);
     const prefix = names.queue("x").slice(1, -1);
-    const found = new Set([...typeof listed === "number" ? [] : listed, ...directories.list("queues")]);
+    const files = [...typeof listed === "number" ? this.#openQueues() : listed, ...directories.list("queues")];
     // $ begins the queues of buses, ~ the hashed names
-    return [...found].filter((name) => name.startsWith(prefix) && !/^[$~]/.test(name.slice(prefix.length)))
-      .map((name) => this.#count(name.slice(prefix.length)))
-      .filter(({ waiting = 0, leased = 0, delayed = 0 }) => waiting + leased + delayed > 0);
+    const found = files.filter((name) => name.startsWith(prefix) && !/^[$~]/.test(name.slice(prefix.length)))
+      .map((name) => name.slice(prefix.length));
+    const dead = found.map((name) => `${name}.dead`);
+    return [...new Set([...found, ...dead])].map((name) => this.#count(name)).filter((
+      { waiting = 0, leased = 0, delayed = 0 },
+    ) => waiting + leased + delayed > 0);
   }
 
   async topics(): Promise<TopicInfo[]> {
@@ -127,6 +134,17 @@ export class IpcAdmin implements Admin {
   async #open(): Promise<Namespace> {
     this.#raised ??= raiseLimits(await loadPosix(), this.#settings.raiseLimit);
     return this.#namespace ??= await Namespace.open(this.#settings, this.#name, () => {});
+  }
+
+  /** Returns the kernel queues that the processes of this namespace's buses have open. */
+  #openQueues(): string[] {
+    const { names, posix } = this.#namespace!;
+    const pids = new Set(this.#namespace!.buses().map((bus) => names.parseBus(bus)!.pid));
+    return [...pids].flatMap((pid) => {
+      const descriptors = posix.list(`/proc/${pid}/fd`);
+      if (typeof descriptors === "number") return []; // another user's process, or one that has just ended
+      return descriptors.map((each) => String(posix.readLink(`/proc/${pid}/fd/${each}`)).slice(1));
+    });
   }
 
   #count(name: string): QueueInfo {

@@ -1,0 +1,233 @@
+import { buildCommand, buildRouteMap } from "@stricli/core";
+import { UnsupportedError, ValidationError } from "../../src/errors.ts";
+import type { DeadLetter } from "../../src/queue/letter.ts";
+import type { Queue } from "../../src/queue/queue.ts";
+import { confirm, YES_FLAG } from "../confirm.ts";
+import { line, print, toJson } from "../io.ts";
+import { listQueues } from "../overview.ts";
+import { withProgress } from "../progress.ts";
+import {
+  BUS_FLAGS,
+  type BusFlags,
+  count,
+  JSON_FLAG,
+  QUEUE_ARGUMENT,
+  URL_ARGUMENT,
+  withAdmin,
+  withBus,
+} from "../session.ts";
+import { shorten, table } from "../table.ts";
+
+/** The number of characters of an item or a cause in a table. */
+const SHOWN = 40;
+
+interface ListFlags extends BusFlags {
+  readonly count: number;
+  readonly json: boolean;
+}
+
+/** A dead letter with its position, 1 for the oldest. It is undefined if it cannot be read. */
+interface Numbered {
+  readonly n: number;
+  readonly letter?: DeadLetter;
+  readonly body?: string;
+}
+
+/** Returns the dead letters of a queue, without those of other queues in the same dead-letter queue. */
+async function letters(queue: Queue, limit: number, offset = 0): Promise<Numbered[]> {
+  const found = await queue.dead.peek({ limit, offset });
+  return found.map((each, i): Numbered => {
+    const n = offset + i + 1;
+    return each.error || !isLetter(each.item)
+      ? { n, body: each.error ? each.body : toJson(each.item) }
+      : { n, letter: each.item };
+  }).filter(({ letter }) => letter === undefined || letter.queue === queue.name);
+}
+
+/** Returns whether an item of a dead-letter queue is a letter. Other clients may put anything there. */
+function isLetter(item: unknown): item is DeadLetter {
+  const { queue, cause } = (item ?? {}) as Partial<DeadLetter>;
+  return typeof queue === "string" && typeof cause?.message === "string";
+}
+
+function json({ n, letter, body }: Numbered): string {
+  if (!letter) return line({ n: String(n), body: JSON.stringify(body) });
+  const { attempts, cause, item, unreadable } = letter;
+  return line({
+    n: String(n),
+    attempts: toJson(attempts),
+    cause: toJson(cause),
+    unreadable: unreadable && "true",
+    item: toJson(item),
+  });
+}
+
+const list = buildCommand({
+  func: async (flags: ListFlags, url: string, name?: string) => {
+    if (name === undefined) {
+      return await withAdmin(url, flags, async (admin) => {
+        const queues = await listQueues(admin);
+        if (!queues) throw new UnsupportedError("Cannot list queues: the transport does not list them");
+        const found = queues.filter(({ dead = 0 }) => dead > 0);
+        const lines = flags.json
+          ? found.map(({ name, dead }) => JSON.stringify({ queue: name, dead }))
+          : table(["QUEUE", "DEAD"], found.map(({ name, dead }) => [name, dead]));
+        for (const each of lines) await print(each);
+      });
+    }
+    await withBus(url, flags, async (bus) => {
+      const found = await letters(bus.queue(name), flags.count);
+      const cause = ({ letter }: Numbered) =>
+        letter ? `${letter.cause.name}: ${letter.cause.message}` : "cannot be read";
+      const lines = flags.json ? found.map(json) : table(
+        ["N", "ATTEMPTS", "CAUSE", "ITEM"],
+        found.map((each) => [
+          each.n,
+          each.letter?.attempts,
+          shorten(cause(each), SHOWN),
+          shorten(each.letter ? toJson(each.letter.item) : each.body ?? "", SHOWN),
+        ]),
+      );
+      for (const each of lines) await print(each);
+    });
+  },
+  parameters: {
+    flags: {
+      ...BUS_FLAGS,
+      count: { kind: "parsed", parse: count, brief: "The largest number of letters, at most 10,000", default: "100" },
+      json: JSON_FLAG,
+    },
+    aliases: { n: "namespace", c: "count" },
+    positional: {
+      kind: "tuple",
+      parameters: [URL_ARGUMENT, {
+        ...QUEUE_ARGUMENT,
+        brief: "The queue; default: all queues that have some",
+        optional: true,
+      }],
+    },
+  },
+  docs: {
+    brief: "List the dead letters of a queue, or the queues that have some",
+    fullDescription: [
+      "With a queue: the number of each letter (1 is the oldest), its attempts, its cause and the beginning of its item.",
+      "Exit code 9: the transport cannot show them (AWS); there, list the queues, retry or purge.",
+    ].join("\n"),
+    customUsage: [
+      "<url> [<queue>] [flags]",
+      { input: "redis://localhost", brief: "the queues that have dead letters" },
+      { input: "redis://localhost jobs", brief: "the dead letters of a queue" },
+      { input: "redis://localhost jobs --json | jq .item", brief: "their items" },
+    ],
+  },
+});
+
+const show = buildCommand({
+  func: (flags: BusFlags & { readonly json: boolean }, url: string, name: string, n: number) =>
+    withBus(url, flags, async (bus) => {
+      const [found] = await letters(bus.queue(name), 1, n - 1);
+      if (!found) throw new ValidationError(`Cannot show letter ${n} of queue "${name}": there is none of this number`);
+      if (flags.json || !found.letter) return await print(json(found));
+      const { attempts, cause, item } = found.letter;
+      const text = JSON.stringify(JSON.parse(toJson(item)), undefined, 2);
+      const shown = [`attempts  ${attempts}`, `cause     ${cause.name}: ${cause.message}`, "item", ...text.split("\n")];
+      for (const each of shown) await print(each);
+    }),
+  parameters: {
+    flags: { ...BUS_FLAGS, json: JSON_FLAG },
+    aliases: { n: "namespace" },
+    positional: {
+      kind: "tuple",
+      parameters: [URL_ARGUMENT, QUEUE_ARGUMENT, {
+        parse: count,
+        brief: "The number of the letter, as `list` prints it; default: the oldest",
+        placeholder: "n",
+        default: "1",
+      }],
+    },
+  },
+  docs: {
+    brief: "Show one dead letter in full",
+    fullDescription: "Prints its attempts, its cause and its whole item, without taking it.",
+    customUsage: [
+      "<url> <queue> [<n>] [flags]",
+      { input: "redis://localhost jobs", brief: "the oldest" },
+      { input: "redis://localhost jobs 3 --json", brief: "the third, as JSON" },
+    ],
+  },
+});
+
+const retry = buildCommand({
+  func: ({ count: limit, ...flags }: BusFlags & { readonly count: number }, url: string, name: string) =>
+    withBus(url, flags, async (bus) => {
+      const { dead } = bus.queue(name);
+      const total = Math.min(limit, await dead.size());
+      let done = 0;
+      const only = () => ++done > 0;
+      const retried = await withProgress(`retry ${name}`, total, () => done, () => dead.retry({ limit, only }));
+      await print(JSON.stringify({ retried }));
+    }),
+  parameters: {
+    flags: {
+      ...BUS_FLAGS,
+      count: {
+        kind: "parsed",
+        parse: count,
+        brief: "The largest number of letters, the oldest first",
+        default: "Infinity",
+      },
+    },
+    aliases: { n: "namespace", c: "count" },
+    positional: { kind: "tuple", parameters: [URL_ARGUMENT, QUEUE_ARGUMENT] },
+  },
+  docs: {
+    brief: "Put the items of dead letters back into their queue",
+    fullDescription: [
+      "Each item goes to the end of its queue, with its headers and without attempts; then its letter is removed.",
+      'Prints {"retried":…}, the number of items. If the command is killed, one item may be there twice.',
+    ].join("\n"),
+    customUsage: [
+      "<url> <queue> [flags]",
+      { input: "redis://localhost jobs -c 1", brief: "the oldest, to see whether the mistake is corrected" },
+      { input: "redis://localhost jobs", brief: "all" },
+    ],
+  },
+});
+
+const purge = buildCommand({
+  func: (flags: BusFlags & { readonly yes: boolean }, url: string, name: string) =>
+    withBus(url, flags, async (bus, signal) => {
+      const { dead } = bus.queue(name);
+      const total = await dead.size();
+      if (!await confirm(`Remove ${total} dead letter(s) of queue "${name}"?`, flags.yes, signal)) return;
+      let done = 0;
+      const only = () => ++done > 0;
+      const purged = await withProgress(
+        `purge the dead letters of ${name}`,
+        total,
+        () => done,
+        () => dead.purge({ only }),
+      );
+      await print(JSON.stringify({ purged }));
+    }),
+  parameters: {
+    flags: { ...BUS_FLAGS, yes: YES_FLAG },
+    aliases: { n: "namespace", y: "yes" },
+    positional: { kind: "tuple", parameters: [URL_ARGUMENT, QUEUE_ARGUMENT] },
+  },
+  docs: {
+    brief: "Remove the dead letters of a queue",
+    fullDescription: 'Asks first, unless --yes is given. Prints {"purged":…}, the number of removed letters.',
+    customUsage: [
+      "<url> <queue> [flags]",
+      { input: "redis://localhost jobs", brief: "asks, then removes" },
+      { input: "redis://localhost jobs --yes", brief: "in a script" },
+    ],
+  },
+});
+
+/** The commands `tsmq dead …`. */
+export const command = buildRouteMap({
+  routes: { list, show, retry, purge },
+  docs: { brief: "Dead letters: items whose handlers failed too often" },
+});

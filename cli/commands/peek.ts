@@ -1,0 +1,50 @@
+import { buildCommand } from "@stricli/core";
+import type { Peeked, Unreadable } from "../../src/queue/peek.ts";
+import { line, print, toJson } from "../io.ts";
+import { BUS_FLAGS, type BusFlags, count, number, QUEUE_ARGUMENT, URL_ARGUMENT, withBus } from "../session.ts";
+
+interface Flags extends BusFlags {
+  readonly count: number;
+  readonly offset: number;
+}
+
+/** Returns the JSON of a waiting item. */
+export function peeked(found: Peeked<unknown> | Unreadable): string {
+  const { attempt, headers } = found;
+  return line({
+    attempt: String(attempt),
+    headers: Object.keys(headers).length > 0 ? JSON.stringify(headers) : undefined,
+    ...found.error
+      ? { error: JSON.stringify(found.error.message), body: JSON.stringify(found.body) }
+      : { item: toJson(found.item) },
+  });
+}
+
+/** The command `tsmq peek`. */
+export const command = buildCommand({
+  func: ({ count: limit, offset, ...flags }: Flags, url: string, name: string) =>
+    withBus(url, flags, async (bus) => {
+      for (const found of await bus.queue(name).peek({ limit, offset })) await print(peeked(found));
+    }),
+  parameters: {
+    flags: {
+      ...BUS_FLAGS,
+      count: { kind: "parsed", parse: count, brief: "The largest number of items, at most 10,000", default: "10" },
+      offset: { kind: "parsed", parse: number(), brief: "The number of items to skip", default: "0" },
+    },
+    aliases: { n: "namespace", c: "count", o: "offset" },
+    positional: { kind: "tuple", parameters: [URL_ARGUMENT, QUEUE_ARGUMENT] },
+  },
+  docs: {
+    brief: "Print waiting items of a queue without taking them",
+    fullDescription: [
+      'Prints {"attempt":…,"headers":…,"item":…} for each item, in the order in which they will be taken. An item that cannot be',
+      'read has "error" and "body" in place of "item". Exit code 9: the transport shows an item only to its consumer (AWS).',
+    ].join("\n"),
+    customUsage: [
+      "<url> <queue> [flags]",
+      { input: "redis://localhost jobs", brief: "the next ten items" },
+      { input: "redis://localhost jobs -c 1 -o 99 | jq .item", brief: "only the hundredth" },
+    ],
+  },
+});

@@ -1,0 +1,53 @@
+/**
+ * The progress of long work on standard error: a bar on a terminal, elsewhere a line of JSON each second.
+ *
+ * @module
+ */
+import process from "node:process";
+import { printable } from "../src/internal/printable.ts";
+
+/** Milliseconds between two updates of a bar. */
+const BAR = 100;
+/** Milliseconds between two lines. Shorter work prints none. */
+const LINE = 1_000;
+/** The number of characters of a full bar. */
+const WIDTH = 30;
+
+/** Shows the progress of work while it runs. `done` returns how much of `total` is done. */
+export async function withProgress<T>(
+  what: string,
+  total: number | undefined,
+  done: () => number | Promise<number>,
+  work: () => Promise<T>,
+): Promise<T> {
+  const { stderr } = process;
+  const show = stderr.isTTY ? bar : line;
+  let asking = false;
+  const update = async () => {
+    if (asking) return;
+    asking = true;
+    // the work itself reports an error
+    const part = await Promise.resolve(done()).catch(() => undefined);
+    asking = false;
+    if (part !== undefined && !ended) stderr.write(show(what, part, total));
+  };
+  let ended = false;
+  const timer = setInterval(update, stderr.isTTY ? BAR : LINE);
+  try {
+    return await work();
+  } finally {
+    ended = true;
+    clearInterval(timer);
+    if (stderr.isTTY) stderr.write("\r\x1b[K");
+  }
+}
+
+function bar(what: string, done: number, total: number | undefined): string {
+  const part = total ? Math.min(1, done / total) : 0;
+  const full = "█".repeat(Math.round(part * WIDTH)).padEnd(WIDTH, "░");
+  return `\r\x1b[K${printable(what)} ${total ? `${full} ${done} of ${total}` : done}`;
+}
+
+function line(what: string, done: number, total: number | undefined): string {
+  return `${printable(JSON.stringify({ progress: what, done, total }))}\n`;
+}

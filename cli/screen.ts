@@ -1,0 +1,60 @@
+/**
+ * A full screen of a terminal that is drawn again and again, and the keys that are pressed meanwhile.
+ *
+ * @module
+ */
+import process from "node:process";
+
+/** Switches to a second screen and hides the cursor. `LEAVE` undoes it. */
+const ENTER = "\x1b[?1049h\x1b[?25l";
+const LEAVE = "\x1b[?25h\x1b[?1049l";
+/** The code that a terminal in raw mode sends for Ctrl-C. */
+const CTRL_C = "\x03";
+
+/** A screen. Dispose of it to restore the terminal. */
+export class Screen implements Disposable {
+  #onKey: (key: string) => void;
+  #lines: readonly string[] = [];
+  #resized = () => this.draw(this.#lines);
+  #pressed = (chunk: string) => {
+    for (const key of chunk.startsWith("\x1b") ? [chunk] : chunk) {
+      if (key === CTRL_C) process.kill(process.pid, "SIGINT");
+      else this.#onKey(key);
+    }
+  };
+
+  /** Takes the terminal over. `onKey` is called with each key, except Ctrl-C, which is a SIGINT. */
+  constructor(onKey: (key: string) => void) {
+    this.#onKey = onKey;
+    process.stdout.write(ENTER);
+    process.stdout.on("resize", this.#resized);
+    if (!process.stdin.isTTY) return;
+    process.stdin.setRawMode(true);
+    process.stdin.setEncoding("utf8").on("data", this.#pressed);
+  }
+
+  /** The number of characters of a line. */
+  get width(): number {
+    return process.stdout.columns || 80;
+  }
+
+  /** The number of lines. */
+  get height(): number {
+    return process.stdout.rows || 24;
+  }
+
+  /** Draws these lines over the last ones, in one write and without clearing the screen first, so that nothing flickers. */
+  draw(lines: readonly string[]): void {
+    this.#lines = lines;
+    const shown = lines.slice(0, this.height).map((line) => `${line.slice(0, this.width)}\x1b[K`);
+    process.stdout.write(`\x1b[H${shown.join("\r\n")}\x1b[J`);
+  }
+
+  [Symbol.dispose](): void {
+    process.stdout.off("resize", this.#resized);
+    process.stdout.write(LEAVE);
+    if (!process.stdin.isTTY) return;
+    process.stdin.off("data", this.#pressed).pause();
+    process.stdin.setRawMode(false);
+  }
+}

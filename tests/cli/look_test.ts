@@ -1,0 +1,181 @@
+// run: kernel-queues, deadline 400, because it starts some forty processes
+/** The commands that look into a namespace and put things right, on each transport. */
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
+import process from "node:process";
+import { Bus, type Provider } from "../../mod.ts";
+import { aws } from "../../src/providers/aws/provider.ts";
+import { ipc } from "../../src/providers/ipc/provider.ts";
+import { redis } from "../../src/providers/redis/provider.ts";
+import { isPrintable } from "../../src/internal/printable.ts";
+import { FauxqsServer } from "../support/fauxqs_server.ts";
+import { RedisServer } from "../support/redis_server.ts";
+import { until } from "../support/until.ts";
+import { type Outcome, tsmq } from "./run.ts";
+
+/** A transport of these tests. */
+interface Ground {
+  readonly url: string;
+  readonly provider: Provider;
+  readonly env?: Readonly<Record<string, string>>;
+  stop(): Promise<unknown>;
+}
+
+const GROUNDS: Record<string, () => Promise<Ground>> = {
+  redis: async () => {
+    const server = await RedisServer.start();
+    const { url } = server;
+    return { url, provider: redis({ url }), stop: () => server.stop() };
+  },
+  aws: async () => {
+    const server = await FauxqsServer.start();
+    const { endpoint } = server;
+    const credentials = { accessKeyId: "test", secretAccessKey: "test" };
+    return {
+      url: `aws:us-east-1?endpoint=${endpoint}`,
+      provider: aws({ region: "us-east-1", endpoint, credentials, poll: 1_000 }),
+      env: { AWS_ACCESS_KEY_ID: "test", AWS_SECRET_ACCESS_KEY: "test", AWS_EC2_METADATA_DISABLED: "true" },
+      stop: () => server.stop(),
+    };
+  },
+};
+if (process.platform === "linux") {
+  GROUNDS.ipc = () => Promise.resolve({ url: "ipc:", provider: ipc(), stop: () => Promise.resolve() });
+}
+
+const HOSTILE = "\x1b]52;c;ZXZpbA==\x07\n\u202etsmq: done";
+
+for (const [name, start] of Object.entries(GROUNDS)) {
+  describe(`tsmq looks into ${name}`, () => {
+    const namespace = `n${crypto.randomUUID().slice(0, 8)}`;
+    let ground: Ground;
+    let bus: Bus;
+    beforeAll(async () => {
+      ground = await start();
+      bus = await Bus.open(ground.provider, { namespace });
+      bus.addEventListener("error", () => {}); // the handlers of these tests throw
+    });
+    afterAll(async () => {
+      await bus.queue("jobs").free();
+      await bus.queue("jobs.dead").free();
+      await bus.close();
+      await ground.stop();
+    });
+
+    async function run(...args: string[]): Promise<Outcome> {
+      const words = /^(dead|groups)$/.test(args[0]!) ? 2 : 1;
+      const all = [...args.slice(0, words), ground.url, ...args.slice(words), "-n", namespace];
+      const outcome = await tsmq(all, { env: ground.env });
+      for (const line of [...outcome.lines, ...outcome.errors]) assert(isPrintable(line), line);
+      return outcome;
+    }
+
+    /** Runs a command that must succeed, and parses its lines. */
+    async function json(...args: string[]): Promise<Record<string, unknown>[]> {
+      const { code, lines, errors } = await run(...args);
+      assertEquals([code, errors], [0, []], args.join(" "));
+      return lines.filter((line) => line.startsWith("{")).map((line) => JSON.parse(line));
+    }
+
+    it("queues, peek, dead and purge show items, and put them right", async () => {
+      const queue = bus.queue<unknown>("jobs");
+      await queue.put({ bad: HOSTILE });
+      await queue.put({ bad: 2 });
+      const failing = queue.consume(() => {
+        throw new RangeError(HOSTILE);
+      }, { maxAttempts: 1, concurrency: 1 });
+      await until("both are dead letters", async () => await queue.dead.size() === 2);
+      await failing.close();
+      for (const item of [1, 2, 3]) await queue.put(item);
+      await until("all wait", async () => await queue.qsize() === 3);
+
+      const counts = { name: "jobs", waiting: 3, leased: 0, delayed: 0, dead: 2 };
+      const [listed, tables, dead, asks, asksToo] = await Promise.all([
+        json("queues", "--json"),
+        run("queues"),
+        json("dead", "list", "--json"),
+        run("purge", "jobs"),
+        run("dead", "purge", "jobs"),
+      ]);
+      const [peeked, letters, shown] = await Promise.all([
+        run("peek", "jobs", "-c", "1", "-o", "1"),
+        run("dead", "list", "jobs"),
+        ground.provider.features.peek ? undefined : run("dead", "show", "jobs", "1"),
+      ]);
+      assertEquals(listed, [counts]);
+      assertMatch(tables.lines.join("\n"), /^QUEUE +WAITING +LEASED +DELAYED +DEAD\njobs +3 +0 +0 +2$/);
+      assertEquals(dead, [{ queue: "jobs", dead: 2 }]);
+      assertEquals([asks.code, asksToo.code], [2, 2]); // without a terminal and --yes
+      if (ground.provider.features.peek) {
+        assertEquals(peeked.lines, ['{"attempt":1,"item":2}']);
+        assertEquals(letters.lines.length, 3);
+        assertMatch(letters.lines[1]!, /^ *1 +1 +RangeError: \\u001b\]52/);
+        assertMatch(
+          (await run("dead", "show", "jobs", "1")).lines.join("\n"),
+          /^attempts +1\ncause +RangeError: .*\nitem\n\{\n +"bad": "\\u001b\]52/,
+        );
+        const [first] = await json("dead", "list", "jobs", "--json");
+        assertEquals(first!.item, { bad: HOSTILE });
+        assertEquals((await json("dead", "show", "jobs", "1", "--json"))[0], first);
+        assertEquals((await run("dead", "show", "jobs", "9")).code, 2);
+      } else {
+        assertEquals([peeked.code, letters.code, shown?.code], [9, 9, 9]);
+      }
+      assertEquals(await json("dead", "retry", "jobs", "-c", "1"), [{ retried: 1 }]);
+      assertEquals(await json("dead", "purge", "jobs", "--yes"), [{ purged: 1 }]);
+      await until("the item is back", async () => await queue.qsize() === 4);
+      assertEquals(await json("purge", "jobs", "-y"), [{ purged: 4 }]);
+      assertEquals([await queue.qsize(), await queue.dead.size()], [0, 0]);
+    });
+
+    it("who and groups list buses, functions, topics and groups; groups free ends one", async () => {
+      await bus.expose("add", (a: number, b: number) => a + b);
+      await bus.subscribe("news", () => {}).ready;
+      const member = bus.subscribe("news", () => {}, { group: "billing" });
+      await member.ready;
+      const found = await json("who", "--json");
+      const [own] = found.filter(({ kind }) => kind === "bus");
+      assertEquals(own!.pid, process.pid);
+      assertEquals(found.filter(({ kind }) => kind === "function"), [{
+        kind: "function",
+        name: "add",
+        servers: [own!.id],
+      }]);
+      assertEquals(found.filter(({ kind }) => kind === "topic"), [
+        { kind: "topic", name: "news", pattern: false, subscribers: 1 },
+      ]);
+      assertEquals(found.filter(({ kind }) => kind === "group").map(({ queue }) => queue), ["news@billing"]);
+      const [tables, groups] = await Promise.all([run("who"), json("groups", "list", "--json")]);
+      assertMatch(
+        tables.lines.join("\n"),
+        new RegExp(`^BUS +PROGRAM[^]*\\b${process.pid}\\b[^]*^FUNCTION[^]*^add `, "m"),
+      );
+      const counts = { waiting: 0, leased: 0, delayed: 0, dead: 0 };
+      assertEquals(groups, [{ target: "news", pattern: false, group: "billing", ...counts }]);
+      await member.unsubscribe();
+      assertEquals(await run("groups", "free", "news", "billing"), { code: 0, lines: [], errors: [] });
+      assertEquals(await json("groups", "list", "--json"), []);
+    });
+
+    it("bench measures events, items and calls, and leaves nothing behind", async () => {
+      const { code, lines, errors } = await tsmq(["bench", ground.url, "-s", "0.2", "--json"], { env: ground.env });
+      assertEquals([code, errors], [0, []]);
+      const results = lines.filter((line) => line.includes('"what"')).map((line) => JSON.parse(line));
+      assertEquals(results.map(({ what }) => what), ["events", "items", "calls"]);
+      for (const { rate, p50, p99 } of results) assert(rate > 0 && p50 <= p99, lines.join("\n"));
+    });
+  });
+}
+
+describe("tsmq looks into memory", () => {
+  it("queues and who find nothing in a process of its own, and bench runs", async () => {
+    const [queues, who, bench] = await Promise.all([
+      tsmq(["queues", "memory:", "--json"]),
+      tsmq(["who", "memory:", "--json"]),
+      tsmq(["bench", "memory:", "-s", "0.2"]),
+    ]);
+    assertEquals([queues, who], [{ code: 0, lines: [], errors: [] }, { code: 0, lines: [], errors: [] }]);
+    assertEquals(bench.code, 0);
+    assertMatch(bench.lines.join("\n"), /^LOAD +PER SECOND +P50 MS +P99 MS\nevents +\d/m);
+  });
+});
