@@ -6,6 +6,7 @@
 import { ValidationError } from "../errors.ts";
 import { isA, textOf } from "../internal/thrown.ts";
 import { validate } from "./schema.ts";
+import { Collections } from "./collections.ts";
 import { type Classes, type EventClass, reviveOf, schemaOf } from "./classes.ts";
 import { type Kind, kindIn, KINDS, type Mark, markAt, type Within, withinOf } from "./marks.ts";
 import { type Fields, MAX_DEPTH, OWN } from "./tags.ts";
@@ -38,6 +39,7 @@ export class Reviver {
   readonly #tags: boolean;
   /** The number of marked keys that the rest of the body may still have. */
   #keys = 0;
+  readonly #collections = new Collections();
 
   /** Creates a reviver for instances of these classes. `tags`: whether bodies may contain tags. */
   constructor(classes: Classes, tags = true) {
@@ -48,6 +50,7 @@ export class Reviver {
   /** Revives the value of a body of this length. Returns a promise if the schema of a class is asynchronous. */
   body(value: unknown, mark: Mark | undefined, length: number): unknown {
     this.#keys = MAX_KEYS.any + MAX_KEYS.each * length;
+    this.#collections.begin();
     return this.revive(value, mark);
   }
 
@@ -73,11 +76,11 @@ export class Reviver {
   apply(tag: string, value: unknown): unknown {
     switch (tag) {
       case "set":
-        return Array.isArray(value) ? new Set(value) : value;
+        return Array.isArray(value) ? this.#collections.set(value) : value;
       case OWN.set:
-        return Array.isArray(value) ? new Set(value) : malformed(tag);
+        return Array.isArray(value) ? this.#collections.set(value) : malformed(tag);
       case OWN.map:
-        return Array.isArray(value) ? map(value) : malformed(tag);
+        return Array.isArray(value) ? this.#map(value) : malformed(tag);
       case OWN.undefined:
         return value === null ? undefined : malformed(tag);
       case OWN.date:
@@ -98,7 +101,7 @@ export class Reviver {
     const content = this.#content(value, mark, depth);
     const tag = kind.startsWith("@") ? kind.slice(1) : KINDS.get(kind);
     if (tag === undefined) return content; // a kind of a later version
-    if (tag === OWN.map) return after(content, (value) => map(value, Array.isArray(mark) ? mark[2] : undefined));
+    if (tag === OWN.map) return after(content, (value) => this.#map(value, Array.isArray(mark) ? mark[2] : undefined));
     return after(content, (value) => this.apply(tag, value));
   }
 
@@ -200,6 +203,18 @@ export class Reviver {
     return all(pending);
   }
 
+  /** Creates a Map from a list of pairs, or from an object and the order of its `keys`. */
+  #map(value: unknown, keys?: unknown): Map<unknown, unknown> {
+    if (Array.isArray(value) && value.every(isPair)) return this.#collections.map(value);
+    if (!isPlain(value)) return malformed(OWN.map);
+    if (keys === undefined) return this.#collections.map(Object.entries(value));
+    if (!Array.isArray(keys)) return malformed(OWN.map);
+    const map = this.#collections.map(keys.map((key) => [key, typeof key === "string" ? value[key] : undefined]));
+    const { length } = Object.keys(value);
+    const same = map.size === length && keys.length === length && keys.every((key) => Object.hasOwn(value, key));
+    return same ? map : malformed(OWN.map);
+  }
+
   /** Returns the keys that marks describe, and counts them. */
   #keysOf(within: Within | undefined): readonly string[] {
     if (typeof within !== "object" || within === null || Array.isArray(within)) return NO_KEYS;
@@ -278,18 +293,6 @@ function isPlain(value: unknown): value is Fields {
 
 function isPair(value: unknown): value is [unknown, unknown] {
   return Array.isArray(value) && value.length === 2;
-}
-
-/** Creates a Map from a list of pairs, or from an object and the order of its `keys`. */
-function map(value: unknown, keys?: unknown): Map<unknown, unknown> {
-  if (Array.isArray(value) && value.every(isPair)) return new Map(value);
-  if (!isPlain(value)) return malformed(OWN.map);
-  if (keys === undefined) return new Map(Object.entries(value));
-  if (!Array.isArray(keys)) return malformed(OWN.map);
-  const map = new Map(keys.map((key) => [key, typeof key === "string" ? value[key] : undefined]));
-  const { length } = Object.keys(value);
-  const same = map.size === length && keys.length === length && keys.every((key) => Object.hasOwn(value, key));
-  return same ? map : malformed(OWN.map);
 }
 
 function bigint(value: unknown): bigint {
