@@ -18,7 +18,8 @@ import { RedisServer } from "./support/redis_server.ts";
 import { tool } from "./support/tools.ts";
 
 const ROOT = fileURLToPath(new URL("../", import.meta.url));
-const PAGES = ["README.md", ...readdirSync(join(ROOT, "docs")).map((name) => `docs/${name}`)];
+const DOCS = readdirSync(join(ROOT, "docs")).filter((name) => name.endsWith(".md"));
+const PAGES = ["README.md", ...DOCS.map((name) => `docs/${name}`)];
 const text = (page: string) => readFileSync(join(ROOT, page), "utf8");
 
 /** Credentials for an emulator. The SDK finds them, and the endpoint, in the environment. */
