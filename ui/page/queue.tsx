@@ -20,19 +20,19 @@ const EVERY = 2;
 export function Queue({ name, dead }: { readonly name: string; readonly dead: boolean }): JSX.Element {
   void version.value;
   const row = rows.queues.get(name);
-  const letters = row?.dead ?? 0;
+  const letters = row?.dead;
   const moments = queueHistory.value;
   const purge = () =>
     ask({
       title: `Purge ${shown(name)}?`,
-      text: `This removes ${count(row?.waiting)} waiting items. It cannot be undone.`,
+      text: `This removes ${number(row?.waiting)} waiting items. It cannot be undone.`,
       yes: "Purge items",
       confirmed: () => act({ action: "purge", queue: name }),
     });
   const purgeDead = () =>
     ask({
       title: `Purge the dead letters of ${shown(name)}?`,
-      text: `This removes ${count(letters)} dead letters. It cannot be undone.`,
+      text: `This removes ${number(letters)} dead letters. It cannot be undone.`,
       yes: "Purge dead letters",
       confirmed: () => act({ action: "purge-dead", queue: name }),
     });
@@ -74,11 +74,15 @@ export function Queue({ name, dead }: { readonly name: string; readonly dead: bo
               <button type="button" class="danger" disabled={letters === 0} onClick={purgeDead}>Purge all</button>
             </>
           )
-          : <button type="button" class="danger" disabled={!row?.waiting} onClick={purge}>Purge items</button>}
+          : <button type="button" class="danger" disabled={row?.waiting === 0} onClick={purge}>Purge items</button>}
       </div>
       <Items key={`${name} ${dead}`} name={name} dead={dead} />
     </>
   );
+}
+
+function number(value: number | undefined): string {
+  return value === undefined ? "all" : count(value);
 }
 
 function Figure({ term, value, color }: { term: string; value: number | undefined; color: string }): JSX.Element {
