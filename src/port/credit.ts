@@ -4,8 +4,11 @@
  * @module
  */
 
-/** The number of characters of events that main accepts for each subscription before its handlers run. */
-export const WINDOW = 1024 * 1024;
+/**
+ * The number of characters of events that main accepts for each subscription before its handlers run. With a quarter of it, events of
+ * 100 kB spend half of their time on waiting for credit.
+ */
+export const WINDOW = 4 * 1024 * 1024;
 
 /** The number that means the inbox in a credit frame, in place of a subscription's number. */
 export const INBOX = 0;

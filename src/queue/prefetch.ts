@@ -4,11 +4,12 @@
  * @module
  */
 import { after } from "../internal/time.ts";
-import { WINDOW } from "../port/credit.ts";
 import type { Delivery } from "../provider/provider.ts";
 
 /** The largest number of items that wait for a handler of one consumer. */
 const COUNT = 64;
+/** The largest number of their characters. */
+const CHARACTERS = 1024 * 1024;
 /** Milliseconds that an item may wait for a handler. Then it goes back, because another consumer may be free. */
 const TIME = 50;
 /** The weight of the last handler, and of the last item, in the running averages. */
@@ -46,7 +47,7 @@ export class Prefetch {
   room(concurrency: number): number {
     if (this.#duration === undefined) return 0;
     const inTime = concurrency * TIME / 2 / this.#duration;
-    const inMemory = WINDOW / (this.#size || 1);
+    const inMemory = CHARACTERS / (this.#size || 1);
     return Math.floor(Math.min(COUNT, inTime, inMemory));
   }
 
