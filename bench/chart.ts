@@ -3,14 +3,17 @@ import { labelOf, number, type Report, type Result } from "./report.ts";
 import { METRICS } from "./workloads.ts";
 
 const PANELS = [
+  ["redis", "consumed1"],
+  ["redis", "consumed64"],
+  ["redis", "picked"],
+  ["redis", "called64"],
+  ["redis", "called1000"],
+  ["redis", "p50"],
   ["redis", "events"],
   ["redis", "queued"],
-  ["redis", "p50"],
   ["ipc", "events"],
-  ["ipc", "p50"],
-  ["nats", "events"],
 ] as const;
-const TITLES = { redis: "Redis", ipc: "POSIX message queues", nats: "NATS" } as const;
+const TITLES = { redis: "Redis", ipc: "POSIX message queues" } as const;
 
 const COLUMNS = 3;
 const PANEL = 320;

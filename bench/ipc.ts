@@ -1,7 +1,7 @@
 /**
  * Compares the bus over IPC with a C program over POSIX queues and with the bus over Redis, in one run:
  *
- *     deno run -A bench/ipc.ts [rounds]        bun bench/ipc.ts [rounds]
+ *     deno run -A bench/ipc.ts [rounds] [--json]        bun bench/ipc.ts [rounds] [--json]
  *
  * Two processes, 100 bytes: a round trip to the other's handler and back, events one way, a call; and the round trip of what no
  * bus with a Worker can be faster than (`ipc_bare.ts`). Then what a process costs whose bus does nothing, with a subscription, a
@@ -76,7 +76,7 @@ async function measure(url: string): Promise<Figures & { rate: number }> {
     const done = new Promise<void>((resolve) => finished = resolve);
     const start = performance.now();
     for (let sent = 0; sent < events; sent += WINDOW) {
-      await Promise.all(Array.from({ length: WINDOW }, () => bus.publish(EVENT, "one way")));
+      await Promise.all(Array.from({ length: WINDOW }, () => bus.publish(EVENT, "one-way")));
     }
     await done;
     return events / (performance.now() - start) * 1_000;
@@ -91,6 +91,10 @@ async function measure(url: string): Promise<Figures & { rate: number }> {
 }
 
 const rounds = Number(process.argv[2] ?? 3);
+/** The last line is JSON, for `bench/mod.ts`: metric → system → figures. */
+const json = process.argv.includes("--json");
+const figures: Record<string, Record<string, number[]>> = { roundTrip: {}, oneWay: {}, idleBus: {} };
+const keep = (metric: string, system: string, value: number) => (figures[metric]![system] ??= []).push(value);
 const folder = mkdtempSync(join(tmpdir(), "tsmq-bench-"));
 const program = join(folder, "raw_mq");
 execFileSync("cc", ["-O2", "-o", program, fileURLToPath(new URL("raw_mq.c", import.meta.url)), "-lrt"]);
@@ -112,6 +116,10 @@ try {
       console.log(name.padStart(14), show(p50), show(call), show(rate));
     }
     const { p50, rate } = sides.ipc;
+    for (const [system, side] of Object.entries({ C: c, "bare Workers": sides["Workers, bare"], tsmq: sides.ipc })) {
+      keep("roundTrip", system, side.p50);
+      if ("rate" in side) keep("oneWay", system, side.rate!);
+    }
     for (const [name, side] of Object.entries({ C: c, "C on two cores": apart })) {
       console.log(
         `ipc to ${name}: round trip ${(p50 / side.p50).toFixed(2)} ×, events ${(rate / side.rate).toFixed(2)} ×`,
@@ -119,9 +127,13 @@ try {
     }
     const [floor, least] = [sides["Workers, bare"].p50, sides["Workers, bare"].p50 / apart.p50];
     console.log(`ipc to bare Workers: round trip ${(p50 / floor).toFixed(2)} ×; these to C: ${least.toFixed(2)} ×`);
-    const [worker, ipc, redis] = [await idle("worker"), await idle("ipc:"), await idle(onRedis)];
+    // they are idle, so they do not disturb one another
+    const [worker, ipc, redis] = await Promise.all([idle("worker"), idle("ipc:"), idle(onRedis)]);
+    keep("idleBus", "a Worker, no bus", worker);
+    keep("idleBus", "tsmq", ipc);
     console.log(`idle, ms of CPU a second: a Worker${show(worker)}, ipc${show(ipc)}, redis${show(redis)}`);
   }
+  if (json) console.log(JSON.stringify(figures));
 } finally {
   await redis.stop();
   rmSync(folder, { recursive: true });

@@ -8,7 +8,7 @@ const bus = await Bus.open(await providerFor(url), { namespace });
 let seen = 0;
 let expected = 0;
 await bus.subscribe("ping", (event) => bus.publish(event, "pong")).ready;
-await bus.subscribe("one way", () => ++seen === expected && bus.publish(0, "done")).ready;
+await bus.subscribe("one-way", () => ++seen === expected && bus.publish(0, "done")).ready;
 await bus.expose("echo", (value: unknown) => value);
 await bus.expose("expect", (count: number) => {
   seen = 0;

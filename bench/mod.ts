@@ -6,21 +6,37 @@
  */
 import { cpus } from "node:os";
 import process from "node:process";
+import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { FauxqsServer } from "../tests/support/fauxqs_server.ts";
+import { aimsTable } from "./aims.ts";
+import { fleets } from "./fleet.ts";
 import { Load } from "./load.ts";
-import { type Runtime, type Server, startNats, startRedis, startSubject, versionOf } from "./process.ts";
-import { curveOf, number, type Report, type Result, spread, tableOf, toText, verdicts } from "./report.ts";
-import { CURVES, type Point, scale } from "./scale.ts";
+import {
+  commandOf,
+  output,
+  type Runtime,
+  type Server,
+  startNats,
+  startRedis,
+  startSubject,
+  versionOf,
+} from "./process.ts";
+import { curveOf, number, type Report, type Result, Samples, type Source, tableOf, toText } from "./report.ts";
+import { CURVES, curves, grow, type Point } from "./scale.ts";
 import { type Group, type System, SYSTEMS } from "./systems.ts";
-import { type Bench, METRICS, type Size, type Workload, WORKLOADS } from "./workloads.ts";
+import { type Bench, type Size, type Workload, WORKLOADS } from "./workloads.ts";
 import { write } from "./write.ts";
+
+/** The parts that are not workloads of `workloads.ts`. */
+const PARTS = ["fleet", "grow", "more", "scale", "wakes"];
 
 const HELP = `deno task bench [options]
 
   --group name,name     of redis ipc nats memory (all)
   --system name,name    of ${[...new Set(SYSTEMS.map(({ name }) => name))].join(" ")} (all)
   --runtime deno|bun    for the sides in JavaScript (both)
-  --only name,name      of ${WORKLOADS.map(({ name }) => name).join(" ")} scale (all)
+  --only name,name      of ${WORKLOADS.map(({ name }) => name).join(" ")} (all), or of the parts ${PARTS.join(" ")}
   --rounds n            rounds that alternate between the systems (5)
   --quick               2 short rounds
   --json file           where the figures go too
@@ -53,15 +69,12 @@ function wanted(option: string | undefined, name: string): boolean {
 /** The systems that failed, and why. */
 const failures: string[] = [];
 
-/** The results by metric and bench, one for each round. */
-type Figures = Map<string, Map<Bench, number[]>>;
-
 /**
  * Runs the workloads of a group, each in rounds that alternate between all who do it, forwards and backwards. Kernel queues are
  * few for one user, so who uses them comes one after the other.
  */
 async function measure(group: Group, url: string, load: Load, serverCpu: () => number): Promise<Result[]> {
-  const figures: Figures = new Map();
+  const samples = new Samples();
   const all = SYSTEMS.filter((one) => one.group === group && wanted(values.system, one.name)).flatMap((system) => {
     const runtimes = system.runtimes.filter((one) => !values.runtime || ["python", "c", values.runtime].includes(one));
     return runtimes.map((runtime) => ({ system, runtime }));
@@ -73,18 +86,18 @@ async function measure(group: Group, url: string, load: Load, serverCpu: () => n
         await attempt(system, runtime, "startup", async () => {
           const bench = await start(system, runtime, url, load, serverCpu);
           benches.push(bench);
-          if (runtime !== "c") add(figures, "startup", bench, bench.subject.startup);
+          if (runtime !== "c") samples.add("startup", sourceOf(bench), bench.subject.startup);
         });
       }
       for (const workload of WORKLOADS) {
         const able = benches.filter(({ system }) => system.does.includes(workload.name));
-        if (wanted(values.only, workload.name)) await rounds(workload, able, figures);
+        if (wanted(values.only, workload.name)) await rounds(workload, able, samples);
       }
     } finally {
       await Promise.all(benches.flatMap(({ subject, partner }) => [subject, partner]).map((one) => one.stop()));
     }
   }
-  return resultsOf(figures);
+  return samples.results();
 }
 
 async function start(
@@ -101,7 +114,7 @@ async function start(
   return { system, runtime, id: `${system.side}:${runtime}`, subject, partner, load, serverCpu, size };
 }
 
-async function rounds(workload: Workload, benches: readonly Bench[], figures: Figures): Promise<void> {
+async function rounds(workload: Workload, benches: readonly Bench[], samples: Samples): Promise<void> {
   const given = new Map<Bench, Record<string, number>[]>();
   for (const bench of benches) {
     await attempt(bench.system, bench.runtime, workload.name, async () => {
@@ -120,7 +133,9 @@ async function rounds(workload: Workload, benches: readonly Bench[], figures: Fi
     }
   }
   for (const [bench, rounds] of given) {
-    for (const round of rounds) for (const [metric, value] of Object.entries(round)) add(figures, metric, bench, value);
+    for (const round of rounds) {
+      for (const [metric, value] of Object.entries(round)) samples.add(metric, sourceOf(bench), value);
+    }
   }
 }
 
@@ -140,24 +155,44 @@ async function attempt(
   }
 }
 
-function add(figures: Figures, metric: string, bench: Bench, value: number): void {
-  const ofMetric = figures.get(metric) ?? new Map<Bench, number[]>();
-  figures.set(metric, ofMetric.set(bench, [...ofMetric.get(bench) ?? [], value]));
+function sourceOf({ system, runtime }: Bench): Source {
+  return { group: system.group, system: system.name, runtime };
 }
 
-/** The ratios are to the metric's peer or the first system, on the same runtime where it runs on that. */
-function resultsOf(figures: Figures): Result[] {
-  return [...figures].flatMap(([metric, ofMetric]) => {
-    const benches = [...ofMetric.keys()];
-    const first = benches.find(({ system }) => system.name === METRICS[metric]!.peer) ?? benches[0];
-    return [...ofMetric].map(([bench, values]): Result => {
-      const { system, runtime } = bench;
-      const same = [...ofMetric.keys()].find((one) => one.system === first!.system && one.runtime === runtime);
-      const base = ofMetric.get(same ?? first!)!;
-      const ratio = spread(values.map((value, i) => value / base[i]!));
-      return { group: system.group, system: system.name, runtime, metric, value: spread(values), ratio };
-    });
-  });
+/** Runs a program of this folder on a runtime, and reads the JSON of its last line. */
+async function figuresOf<T>(runtime: Runtime, file: string, ...args: string[]): Promise<T> {
+  const text = await output(...commandOf(runtime), fileURLToPath(new URL(file, import.meta.url)), ...args);
+  return JSON.parse(text.trim().split("\n").at(-1)!) as T;
+}
+
+/** Measures a further bus of a process, on three transports. AWS is an emulator in a process of its own. */
+async function measureMore(runtimes: readonly Runtime[], redisUrl: string, samples: Samples): Promise<void> {
+  const emulator = await FauxqsServer.start();
+  try {
+    const urls = { redis: redisUrl, memory: "", aws: emulator.endpoint };
+    for (const runtime of runtimes) {
+      for (const [group, url] of Object.entries(urls) as [Group, string][]) {
+        const figures = await figuresOf<Record<string, number[]>>(runtime, "one_more.ts", group, url);
+        for (const [metric, values] of Object.entries(figures)) {
+          for (const value of values) samples.add(metric, { group, system: "tsmq", runtime }, value);
+        }
+      }
+    }
+  } finally {
+    await emulator.stop();
+  }
+}
+
+/** Measures POSIX queues: `bench/ipc.ts`. */
+async function measureWakes(runtimes: readonly Runtime[], samples: Samples): Promise<void> {
+  for (const runtime of runtimes) {
+    const figures = await figuresOf<Record<string, Record<string, number[]>>>(runtime, "ipc.ts", "3", "--json");
+    for (const [metric, systems] of Object.entries(figures)) {
+      for (const [system, values] of Object.entries(systems)) {
+        for (const value of values) samples.add(metric, { group: "ipc", system, runtime }, value);
+      }
+    }
+  }
 }
 
 async function machine(): Promise<string[]> {
@@ -183,25 +218,52 @@ async function main(): Promise<void> {
   const servers: Partial<Record<Group, Server>> = { redis, ...nats && { nats } };
   const results: Result[] = [];
   const points: Point[] = [];
+  const runtimes = (["deno", "bun"] as const).filter((one) => wanted(values.runtime, one));
+  const parts = async (name: string, work: (samples: Samples) => Promise<void>) => {
+    if (!wanted(values.only, name)) return;
+    const samples = new Samples();
+    await work(samples).catch((error) =>
+      void failures.push(`${name}: ${error instanceof Error ? error.message : error}`)
+    );
+    const measured = samples.results();
+    console.log(`\n${name}, after ${number((performance.now() - begin) / 1_000)} s`);
+    for (const group of new Set(measured.map(({ group }) => group))) {
+      console.log(toText(tableOf(measured.filter((one) => one.group === group))));
+    }
+    results.push(...measured);
+  };
+  const scripts = PARTS.some((part) => values.only?.split(",").includes(part));
   try {
     for (const [group, url] of Object.entries(urls) as [Group, string][]) {
-      if (!wanted(values.group, group) || values.only === "scale") continue;
+      if (!wanted(values.group, group) || scripts) continue;
       const measured = await measure(group, url, load, servers[group]?.cpu ?? (() => NaN));
       console.log(
-        `\n${group}: the middle of ${size.rounds} rounds (and its ratio to the first)\n${toText(tableOf(measured))}`,
+        `\n${group}: the middle of ${size.rounds} rounds (and its ratio to the first), after ${
+          number((performance.now() - begin) / 1_000)
+        } s\n${toText(tableOf(measured))}`,
       );
       results.push(...measured);
     }
-    if (wanted(values.group, "redis") && wanted(values.only, "scale")) {
-      points.push(...await scale((values.runtime ?? "deno") as Runtime, redisUrl, load));
-      for (const curve of CURVES) console.log(`\n${toText(curveOf(points, curve))}`);
+    if (wanted(values.group, "redis")) {
+      await parts("fleet", async (samples) => {
+        for (const runtime of runtimes) await fleets(runtime, redisUrl, size, samples);
+      });
+      await parts("grow", async (samples) => {
+        for (const runtime of runtimes) await grow(runtime, redisUrl, size.rounds, samples);
+      });
+      await parts("more", (samples) => measureMore(runtimes, redisUrl, samples));
+      if (wanted(values.only, "scale")) {
+        points.push(...await curves((values.runtime ?? "deno") as Runtime, redisUrl, load));
+        for (const curve of CURVES) console.log(`\n${toText(curveOf(points, curve))}`);
+      }
     }
+    if (wanted(values.group, "ipc")) await parts("wakes", (samples) => measureWakes(runtimes, samples));
   } finally {
     load.close();
     await Promise.all([redis.stop(), nats?.stop()]);
   }
-  const judged = verdicts(results).map(({ text, figure, met }) => [met ? "met" : "MISSED", text, figure]);
-  if (judged.length > 0) console.log(`\n${toText([["", "aim", ""], ...judged])}`);
+  const judged = aimsTable(results);
+  if (judged.length > 0) console.log(`\n${toText(judged)}`);
   const seconds = (performance.now() - begin) / 1_000;
   console.log(`\n${number(seconds)} s`);
   if (failures.length > 0) console.log(["", "Not measured:", ...failures].join("\n"));

@@ -1,20 +1,17 @@
 /**
- * Measures a further bus of a process: the time until it is open and subscribed, its memory, and the time of 30 that open at once. Each
- * provider is measured in a process of its own.
+ * Measures a further bus of a process: the time until it is open and subscribed, its memory, and the time of 30 that open at once. `bench/mod.ts`
+ * starts it, once for each provider:
+ *
+ *     deno run -A bench/one_more.ts redis redis://localhost
  *
  * @module
  */
-import { spawn } from "node:child_process";
-import { once } from "node:events";
 import process from "node:process";
-import { fileURLToPath } from "node:url";
 import { Bus } from "../src/bus.ts";
 import { memory } from "../src/providers/memory/provider.ts";
 import { redis } from "../src/providers/redis/provider.ts";
 import { aws } from "../src/providers/aws/provider.ts";
 import type { Provider } from "../src/provider/provider.ts";
-import { FauxqsServer } from "../tests/support/fauxqs_server.ts";
-import { startRedis } from "./process.ts";
 
 /** Further buses that open one after the other. */
 const ONE_BY_ONE = 20;
@@ -44,12 +41,7 @@ async function took(work: () => Promise<unknown>): Promise<number> {
   return performance.now() - start;
 }
 
-function spread(values: readonly number[]): string {
-  const sorted = values.toSorted((a, b) => a - b);
-  return [sorted[0]!, sorted[sorted.length >> 1]!, sorted.at(-1)!].map((value) => value.toFixed(1)).join(" – ");
-}
-
-/** Prints the figures of one provider: least, middle and most. */
+/** Prints the figures of one provider as JSON. */
 async function measure(name: string, url: string): Promise<void> {
   const provider = () => PROVIDERS[name]!(url);
   const first = await open(provider());
@@ -68,23 +60,9 @@ async function measure(name: string, url: string): Promise<void> {
     await Promise.all(many.map((bus) => bus.close()));
   }
   await Promise.all([first, rest].map((bus) => bus.close()));
-  console.log(`| ${name} | ${spread(each)} | ${megabytes.toFixed(2)} | ${spread(rounds)} |`);
+  console.log(JSON.stringify({ further: each, furtherMemory: [megabytes], further30: rounds }));
 }
 
-const [name, url] = process.argv.slice(2);
-if (name !== undefined) {
-  await measure(name, url!);
-} else {
-  const server = await startRedis();
-  const emulator = await FauxqsServer.start();
-  console.log(`| provider | one more, ms | MB | ${AT_ONCE} at once, ms |`);
-  console.log("| --- | --: | --: | --: |");
-  const urls = { memory: "", redis: `redis://127.0.0.1:${server.port}`, aws: emulator.endpoint };
-  for (const [name, url] of Object.entries(urls)) {
-    const runtime = "Deno" in globalThis ? ["run", "-A", "--quiet"] : ["run"];
-    const file = fileURLToPath(import.meta.url);
-    await once(spawn(process.execPath, [...runtime, file, name, url], { stdio: "inherit" }), "exit");
-  }
-  await server.stop();
-  await emulator.stop();
-}
+const [name, url] = process.argv.slice(2) as [string, string];
+await measure(name, url);
+process.exit();

@@ -30,7 +30,7 @@ export interface Running {
 }
 
 /** The command line that runs a module on a runtime. */
-function commandOf(runtime: Runtime): string[] {
+export function commandOf(runtime: Runtime): [string, ...string[]] {
   if (runtime === "bun") return ["bun"];
   return [process.versions.deno ? process.execPath : "deno", "run", "--quiet", "-A"];
 }

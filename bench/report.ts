@@ -33,19 +33,45 @@ export interface Report {
   readonly failures: readonly string[];
 }
 
-/** An aim, and whether it was met. */
-export interface Verdict {
-  readonly text: string;
-  readonly figure: string;
-  readonly met: boolean;
-}
-
 /** The middle of the values, the least, and the greatest. */
 export function spread(values: readonly number[]): Spread {
   const sorted = [...values].sort((a, b) => a - b);
   const middle = (sorted.length - 1) / 2;
   const median = (sorted[Math.floor(middle)]! + sorted[Math.ceil(middle)]!) / 2;
   return { median, min: sorted[0]!, max: sorted.at(-1)! };
+}
+
+/** A system on a runtime. */
+export type Source = Pick<Result, "group" | "system" | "runtime">;
+
+/** The values of all rounds. */
+export class Samples {
+  /** Group and metric → the values of each source. */
+  #values = new Map<string, { source: Source; metric: string; values: number[] }[]>();
+
+  /** Adds the value of a round. */
+  add(metric: string, { group, system, runtime }: Source, value: number): void {
+    const key = `${group} ${metric}`;
+    let sources = this.#values.get(key);
+    if (!sources) this.#values.set(key, sources = []);
+    const same = sources.find(({ source }) => source.system === system && source.runtime === runtime);
+    if (same) same.values.push(value);
+    else sources.push({ source: { group, system, runtime }, metric, values: [value] });
+  }
+
+  /** Returns the figures. The ratios are to the metric's peer or the first system, on the same runtime where it runs on that. */
+  results(): Result[] {
+    return [...this.#values.values()].flatMap((sources) => {
+      const { peer } = METRICS[sources[0]!.metric]!;
+      const first = sources.find(({ source }) => source.system === peer) ?? sources[0]!;
+      const ofFirst = sources.filter(({ source }) => source.system === first.source.system);
+      return sources.map(({ source, metric, values }): Result => {
+        const base = (ofFirst.find((one) => one.source.runtime === source.runtime) ?? first).values;
+        const ratio = spread(values.map((value, i) => value / (base[i] ?? spread(base).median)));
+        return { ...source, metric, value: spread(values), ratio };
+      });
+    });
+  }
 }
 
 /** Returns the name of a system with its runtime. */
@@ -81,34 +107,6 @@ export function curveOf(points: readonly Point[], curve: Point["curve"]): string
     ...systems.map((system) => `${number(some.find((point) => point.x === x && point.system === system)!.rate)} /s`),
   ]);
   return [[curve, ...systems], ...rows];
-}
-
-/** Returns the aims: close to the bare client, ten times PyMQ, faster than every other JavaScript library. */
-export function verdicts(results: readonly Result[]): Verdict[] {
-  return results.filter(({ system }) => system === "tsmq").flatMap((ours) => {
-    const { aim, rate, text, peer } = METRICS[ours.metric]!;
-    const verdicts: Verdict[] = [];
-    const judge = (text: string, factor: number, aim: number, better: boolean, spread = "") => {
-      const met = better ? factor >= aim : factor <= aim;
-      verdicts.push({ text, figure: `${factor.toFixed(2)} ×${spread}, aim ${better ? "≥" : "≤"} ${aim}`, met });
-    };
-    const what = `${ours.group} on ${ours.runtime}: ${text}`;
-    const same = results.filter(({ group, metric }) => group === ours.group && metric === ours.metric);
-    const { system } = same.find(({ system }) => system === peer) ?? same[0]!;
-    if (aim !== undefined && system !== "tsmq" && system !== "PyMQ") {
-      const { median, min, max } = ours.ratio;
-      judge(`${what}, to ${system}`, median, aim, rate, ` (${min.toFixed(2)} – ${max.toFixed(2)})`);
-    }
-    if (!["events", "queued", "p50"].includes(ours.metric)) return verdicts;
-    for (const other of results) {
-      if (other.group !== ours.group || other.metric !== ours.metric) continue;
-      const peer = ["Moleculer", "BullMQ"].includes(other.system) && other.runtime === ours.runtime;
-      if (!peer && other.system !== "PyMQ") continue;
-      const factor = rate ? ours.value.median / other.value.median : other.value.median / ours.value.median;
-      judge(`${what}, ahead of ${other.system}`, factor, peer ? 1 : 10, true);
-    }
-    return verdicts;
-  });
 }
 
 /** Rows as lines of a terminal. */

@@ -1,10 +1,11 @@
 /** Measures how the bus over Redis and bare ioredis scale with topics, bytes and processes. @module */
 import type { Load } from "./load.ts";
 import { type Runtime, startSubject, type Subject } from "./process.ts";
-import { loaded } from "./workloads.ts";
+import type { Samples } from "./report.ts";
+import { BYTES, loaded, PROCESSES } from "./workloads.ts";
 
-/** The growing quantities: topics with events on each, topics with events on ten of them, bytes of an event, processes. */
-export const CURVES = ["topics", "subscribed", "bytes", "processes"] as const;
+/** The growing quantities of the curves: topics with events on each, topics with events on ten of them. */
+export const CURVES = ["topics", "subscribed"] as const;
 /** One of them. */
 export type Curve = (typeof CURVES)[number];
 
@@ -13,53 +14,87 @@ export interface Point {
   readonly curve: Curve;
   readonly x: number;
   readonly system: string;
-  /** Events delivered a second, over all processes. */
+  /** Events delivered a second. */
   readonly rate: number;
 }
 
 const TOPICS = [1, 10, 100, 1_000, 10_000];
-const BYTES = [100, 1_000, 10_000, 100_000, 1_000_000];
-const PROCESSES = [1, 10, 25, 50];
 /** Deliveries of a point. */
 const DELIVERIES = 50_000;
 /** Bytes of a point. */
-const VOLUME = 60e6;
-/** The number of rounds. Only the last one counts, the others warm up. */
+const VOLUME = 40e6;
+/** The number of rounds of a curve. Only the last one counts, the others warm up. */
 const RUNS = 2;
 
-/** Measures all curves on a runtime. */
-export async function scale(runtime: Runtime, url: string, load: Load): Promise<Point[]> {
+const SYSTEMS = ["ioredis", "tsmq"] as const;
+type System = (typeof SYSTEMS)[number];
+
+/** Measures both curves on a runtime. */
+export async function curves(runtime: Runtime, url: string, load: Load): Promise<Point[]> {
   const points: Point[] = [];
-  for (const [system, side] of [["ioredis", "ioredis"], ["tsmq", "tsmq"]] as const) {
-    const start = () => startSubject(runtime, side, "redis", url);
-    const add = (curve: Curve, x: number, rate: number) => points.push({ curve, x, system, rate });
-    const [subject, partner] = await Promise.all([start(), start()]);
+  for (const system of SYSTEMS) {
+    const subject = await startSubject(runtime, system, "redis", url);
+    const last = async (topics: readonly string[]) => {
+      let value = NaN;
+      for (let i = 0; i < RUNS; i++) value = (await loaded("x", subject, load, topics, DELIVERIES)).x!;
+      return value;
+    };
     try {
-      const ten = Array.from({ length: 10 }, (_, i) => `ten:${side}:${i}`);
+      const ten = Array.from({ length: 10 }, (_, i) => `ten:${system}:${i}`);
       await subject.do({ verb: "subscribe", topics: ten });
-      for (const count of TOPICS) {
-        const topics = Array.from({ length: count }, (_, i) => `scale:${side}:${count}:${i}`);
+      for (const x of TOPICS) {
+        const topics = Array.from({ length: x }, (_, i) => `scale:${system}:${x}:${i}`);
         await subject.do({ verb: "subscribe", topics });
-        for (const [curve, used] of [["topics", topics], ["subscribed", ten]] as const) {
-          add(curve, count, await last(async () => (await loaded("x", subject, load, used, DELIVERIES)).x!));
-        }
-      }
-      await partner.do({ verb: "subscribe", topics: [`bytes:${side}`] });
-      for (const bytes of BYTES) {
-        add("bytes", bytes, await last(() => sized(subject, partner, `bytes:${side}`, bytes)));
+        points.push({ curve: "topics", x, system, rate: await last(topics) });
+        points.push({ curve: "subscribed", x, system, rate: await last(ten) });
       }
     } finally {
-      await Promise.all([subject.stop(), partner.stop()]);
+      await subject.stop();
     }
-    await fanOut(start, side, (count, rate) => add("processes", count, rate));
   }
   return points;
 }
 
-async function last(run: () => Promise<number>): Promise<number> {
-  let value = NaN;
-  for (let i = 0; i < RUNS; i++) value = await run();
-  return value;
+/** Measures events of growing size, and events to a growing number of processes, in rounds that alternate between the systems. */
+export async function grow(runtime: Runtime, url: string, rounds: number, samples: Samples): Promise<void> {
+  const start = (system: System) => startSubject(runtime, system, "redis", url);
+  const add = (metric: string, system: System, value: number) =>
+    samples.add(metric, { group: "redis", system, runtime }, value);
+  /** Runs a round for each system, after one that only warms up. */
+  const alternate = async (metric: string, run: (system: System) => Promise<number>) => {
+    for (let round = 0; round <= rounds; round++) {
+      for (const system of round % 2 === 0 ? SYSTEMS : SYSTEMS.toReversed()) {
+        const value = await run(system);
+        if (round > 0) add(metric, system, value);
+      }
+    }
+  };
+  const subjects: Record<System, Subject[]> = { ioredis: [], tsmq: [] };
+  try {
+    for (const system of SYSTEMS) subjects[system].push(await start(system), await start(system));
+    for (const bytes of BYTES) {
+      for (const system of SYSTEMS) {
+        await subjects[system][1]!.do({ verb: "subscribe", topics: [`bytes:${system}:${bytes}`] });
+      }
+      await alternate(`bytes${bytes}`, (system) => {
+        const [from, to] = subjects[system] as [Subject, Subject];
+        return sized(from, to, `bytes:${system}:${bytes}`, bytes);
+      });
+    }
+    for (const count of PROCESSES) {
+      for (const system of SYSTEMS) {
+        while (subjects[system].length <= count) {
+          const missing = Math.min(5, count + 1 - subjects[system].length);
+          subjects[system].push(...await Promise.all(Array.from({ length: missing }, () => start(system))));
+        }
+        const topics = [`processes:${system}:${count}`];
+        await Promise.all(subjects[system].slice(1, count + 1).map((one) => one.do({ verb: "subscribe", topics })));
+      }
+      await alternate(`processes${count}`, (system) => fanOut(subjects[system], `processes:${system}:${count}`, count));
+    }
+  } finally {
+    await Promise.all(Object.values(subjects).flat().map((subject) => subject.stop()));
+  }
 }
 
 async function sized(from: Subject, to: Subject, topic: string, bytes: number): Promise<number> {
@@ -70,37 +105,14 @@ async function sized(from: Subject, to: Subject, topic: string, bytes: number): 
   return count / (await received).ms * 1_000;
 }
 
-/** One publishes, 1 to 50 processes get each event. */
-async function fanOut(
-  start: () => Promise<Subject>,
-  side: string,
-  add: (count: number, rate: number) => void,
-): Promise<void> {
-  const most = Math.max(...PROCESSES);
-  const publisher = await start();
-  const subjects: Subject[] = [];
-  try {
-    while (subjects.length < most) {
-      subjects.push(...await Promise.all(Array.from({ length: Math.min(5, most - subjects.length) }, start)));
-    }
-    for (const count of PROCESSES) {
-      const topic = `processes:${side}:${count}`;
-      const some = subjects.slice(0, count);
-      await Promise.all(some.map((subject) => subject.do({ verb: "subscribe", topics: [topic] })));
-      add(
-        count,
-        await last(async () => {
-          const each = DELIVERIES / count;
-          await Promise.all(some.map((subject) => subject.do({ verb: "expect", count: each })));
-          const begin = performance.now();
-          const received = Promise.all(some.map((subject) => subject.do({ verb: "received" })));
-          await publisher.do({ verb: "published", count: each, topic, window: 500 });
-          await received;
-          return DELIVERIES / (performance.now() - begin) * 1_000;
-        }),
-      );
-    }
-  } finally {
-    await Promise.all([publisher, ...subjects].map((subject) => subject.stop()));
-  }
+/** The first subject publishes, the next ones get each event. */
+async function fanOut([publisher, ...others]: readonly Subject[], topic: string, count: number): Promise<number> {
+  const some = others.slice(0, count);
+  const each = DELIVERIES / count;
+  await Promise.all(some.map((subject) => subject.do({ verb: "expect", count: each })));
+  const begin = performance.now();
+  const received = Promise.all(some.map((subject) => subject.do({ verb: "received" })));
+  await publisher!.do({ verb: "published", count: each, topic, window: 500 });
+  await received;
+  return DELIVERIES / (performance.now() - begin) * 1_000;
 }

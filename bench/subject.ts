@@ -17,6 +17,9 @@ export type Command =
   | { verb: "queued"; count: number; concurrency: number }
   | { verb: "fill"; count: number }
   | { verb: "consumed"; count: number; concurrency: number }
+  | { verb: "join"; concurrency: number }
+  | { verb: "handled" }
+  | { verb: "leave" }
   | { verb: "picked"; count: number }
   | { verb: "serve" }
   | { verb: "called"; count: number; concurrency: number }
@@ -39,6 +42,10 @@ export interface Figures {
   readonly rss?: number;
   /** Milliseconds of each. */
   readonly latencies?: number[];
+  /** Handled items, and the times of the first and the last in milliseconds since 1970, which other processes can compare. */
+  readonly count?: number;
+  readonly first?: number;
+  readonly last?: number;
 }
 
 const [name, group, url] = process.argv.slice(2) as [string, string, string];
@@ -104,6 +111,24 @@ async function consume(count: number, concurrency: number): Promise<Figures> {
   return figures;
 }
 
+/** A consumer beside those of other processes. */
+let joined:
+  | { readonly start: Figures; count: number; first: number; last: number; leave(): Promise<unknown> }
+  | undefined;
+
+function join(concurrency: number): void {
+  const one = joined = { start: now(), count: 0, first: 0, last: 0, leave: () => consumer.close() };
+  const consumer = side.consume!(() => {
+    one.last = performance.timeOrigin + performance.now();
+    if (one.count++ === 0) one.first = one.last;
+  }, concurrency);
+}
+
+function handled(): Figures {
+  const { start, count, first, last } = joined!;
+  return { ...since(start), count, first, last };
+}
+
 /** From each put to its handler, of a consumer that waits. */
 async function pick(count: number): Promise<Figures> {
   const start = now();
@@ -162,6 +187,12 @@ async function work(command: Command): Promise<Figures | undefined> {
       return void await side.fill!(Array.from({ length: command.count }, (_, i) => order(i)));
     case "consumed":
       return await consume(command.count, command.concurrency);
+    case "join":
+      return void join(command.concurrency);
+    case "handled":
+      return handled();
+    case "leave":
+      return void await joined!.leave();
     case "picked":
       return await pick(command.count);
     case "called":

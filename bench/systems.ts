@@ -2,7 +2,7 @@
 import type { Runtime } from "./process.ts";
 
 /** A transport, and all that is measured on it. The ratios are to its first system. */
-export type Group = "redis" | "ipc" | "nats" | "memory";
+export type Group = "redis" | "ipc" | "nats" | "memory" | "aws";
 
 /** A system on a transport. */
 export interface System {

@@ -38,12 +38,10 @@ export interface Workload {
   run(bench: Bench): Promise<Record<string, number>>;
 }
 
-/** A metric and its aim. */
+/** A metric. `aims.ts` has the aims. */
 export interface Metric {
   readonly text: string;
   readonly unit: string;
-  /** The ratio that we aim at: at least for rates, at most for the rest. */
-  readonly aim?: number;
   /** The system that the ratios are to. Default: the first of the transport. */
   readonly peer?: string;
   /** More is better. */
@@ -58,42 +56,68 @@ const CONCURRENCY = 64;
 const BUSES = 10;
 /** Milliseconds of that measurement. */
 const IDLE = 1_000;
-/** Handlers of a consumer at once, and the aim for each: its jobs a second to those of BullMQ. */
-const HANDLERS: readonly (readonly [concurrency: number, aim?: number])[] = [[1, 2], [16], [64, 3], [256]];
+/** Handlers of a consumer at once. */
+const HANDLERS = [1, 16, 64, 256];
 /** Calls at once. */
 const AT_ONCE = [64, 1_000];
+/** Bytes of an event. */
+export const BYTES = [100, 1_000, 10_000, 100_000, 1_000_000];
+/** Processes that receive each event. */
+export const PROCESSES = [1, 10, 25, 50];
 
 /** All metrics, in the order of the report. */
 export const METRICS: Readonly<Record<string, Metric>> = {
-  events: { text: "events, process to process", unit: "/s", aim: 0.85, rate: true },
-  eventsCpu: { text: "CPU per received event, whole process", unit: "µs", rate: false },
-  queued: { text: `queue put + get, ${CONCURRENCY} at once`, unit: "/s", aim: 0.85, rate: true },
-  queuedCpu: { text: "CPU per put + get, whole process", unit: "µs", rate: false },
-  p50: { text: "sequential call, p50", unit: "ms", aim: 1.5, rate: false },
-  p99: { text: "sequential call, p99", unit: "ms", aim: 1.5, rate: false },
-  ...Object.assign({}, ...HANDLERS.map(([concurrency, aim]) => jobMetrics(concurrency, aim))),
-  picked: { text: "put to the handler of a waiting consumer, p50", unit: "ms", peer: "BullMQ", aim: 0.6, rate: false },
+  ...Object.assign({}, ...HANDLERS.map(jobMetrics)),
+  shared: { text: "jobs, four processes with 64 at once each", unit: "/s", peer: "BullMQ", rate: true },
+  sharedCpu: { text: "CPU per job, the four processes", unit: "µs", peer: "BullMQ", rate: false },
+  picked: { text: "put to the handler of a waiting consumer, p50", unit: "ms", peer: "BullMQ", rate: false },
   picked99: { text: "put to the handler of a waiting consumer, p99", unit: "ms", peer: "BullMQ", rate: false },
+  p50: { text: "sequential call, p50", unit: "ms", peer: "Moleculer", rate: false },
+  p99: { text: "sequential call, p99", unit: "ms", peer: "Moleculer", rate: false },
   ...Object.assign({}, ...AT_ONCE.map(callMetrics)),
-  received: { text: "received of a full load", unit: "/s", aim: 0.85, rate: true },
-  receivedCpu: { text: "main thread's CPU per event of it", unit: "µs", aim: 0.35, rate: false },
-  published: { text: "published events", unit: "/s", aim: 0.85, rate: true },
+  crossed: {
+    text: "calls, eight callers with 8 at once each to eight servers",
+    unit: "/s",
+    peer: "Moleculer",
+    rate: true,
+  },
+  crossedCaller: { text: "CPU per call, the eight callers", unit: "µs", peer: "Moleculer", rate: false },
+  crossedServed: { text: "CPU per call, the eight servers", unit: "µs", peer: "Moleculer", rate: false },
+  events: { text: "events, process to process", unit: "/s", rate: true },
+  eventsCpu: { text: "CPU per received event, whole process", unit: "µs", rate: false },
+  queued: { text: `queue put + get, ${CONCURRENCY} at once`, unit: "/s", rate: true },
+  queuedCpu: { text: "CPU per put + get, whole process", unit: "µs", rate: false },
+  received: { text: "received of a full load", unit: "/s", rate: true },
+  receivedCpu: { text: "main thread's CPU per event of it", unit: "µs", rate: false },
+  published: { text: "published events", unit: "/s", rate: true },
   publishedCpu: { text: "main thread's CPU per published event", unit: "µs", rate: false },
   looped: { text: "published and received in one process", unit: "/s", rate: true },
   loopedCpu: { text: "main thread's CPU per event of it", unit: "µs", rate: false },
+  ...Object.fromEntries(BYTES.map((bytes) => [`bytes${bytes}`, rate(`events of ${bytes.toLocaleString("en")} bytes`)])),
+  ...Object.fromEntries(PROCESSES.map((n) => [`processes${n}`, rate(`received by ${n} process${n > 1 ? "es" : ""}`)])),
+  roundTrip: { text: "round trip of 100 bytes to a handler, p50", unit: "µs", peer: "bare Workers", rate: false },
+  oneWay: { text: "events of 100 bytes", unit: "/s", peer: "C", rate: true },
+  idleBus: { text: "CPU of an idle process with one", unit: "ms/s", rate: false },
+  further: { text: "a further bus of a process: open, subscribe", unit: "ms", rate: false },
+  further30: { text: "30 further buses at once: open, subscribe", unit: "ms", rate: false },
+  furtherMemory: { text: "memory of a further bus", unit: "MB", rate: false },
   startup: { text: "process start to first subscription", unit: "ms", rate: false },
   opened: { text: "one more: open, subscribe", unit: "ms", rate: false },
   idleMemory: { text: "memory of one more", unit: "MB", rate: false },
   idleCpu: { text: "CPU of one more that idles", unit: "ms/s", rate: false },
 };
 
-function jobMetrics(concurrency: number, aim?: number): Record<string, Metric> {
+function rate(text: string): Metric {
+  return { text, unit: "/s", peer: "ioredis", rate: true };
+}
+
+function jobMetrics(concurrency: number): Record<string, Metric> {
   const name = `consumed${concurrency}`;
   const what = concurrency === 1 ? "one at a time" : `${concurrency} at once`;
   const peer = "BullMQ";
   return {
-    [name]: { text: `jobs, ${what}`, unit: "/s", peer, aim, rate: true },
-    [`${name}Cpu`]: { text: `CPU per job, whole process, ${what}`, unit: "µs", peer, aim: aim && 0.5, rate: false },
+    [name]: { text: `jobs, ${what}`, unit: "/s", peer, rate: true },
+    [`${name}Cpu`]: { text: `CPU per job, whole process, ${what}`, unit: "µs", peer, rate: false },
     [`${name}Server`]: { text: `CPU per job, server, ${what}`, unit: "µs", peer, rate: false },
   };
 }
@@ -103,8 +127,8 @@ function callMetrics(concurrency: number): Record<string, Metric> {
   const what = `${concurrency.toLocaleString("en")} at once`;
   const peer = "Moleculer";
   return {
-    [name]: { text: `calls, ${what}`, unit: "/s", peer, aim: 1.5, rate: true },
-    [`${name}Caller`]: { text: `CPU per call, caller, ${what}`, unit: "µs", peer, aim: 0.6, rate: false },
+    [name]: { text: `calls, ${what}`, unit: "/s", peer, rate: true },
+    [`${name}Caller`]: { text: `CPU per call, caller, ${what}`, unit: "µs", peer, rate: false },
     [`${name}Served`]: { text: `CPU per call, other side, ${what}`, unit: "µs", peer, rate: false },
     [`${name}Server`]: { text: `CPU per call, server, ${what}`, unit: "µs", peer, rate: false },
   };
@@ -253,7 +277,7 @@ const idle: Workload = {
 export const WORKLOADS: readonly Workload[] = [
   events,
   queued,
-  ...HANDLERS.map(([concurrency]) => consumed(concurrency)),
+  ...HANDLERS.map(consumed),
   picked,
   called,
   ...AT_ONCE.map(atOnce),

@@ -3,13 +3,28 @@ import { readFile, writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { chart } from "./chart.ts";
 import { output } from "./process.ts";
-import { curveOf, labelOf, number, type Report, type Result, tableOf, toMarkdown, verdicts } from "./report.ts";
+import { aimsTable, verdicts } from "./aims.ts";
+import { curveOf, labelOf, number, type Report, type Result, tableOf, toMarkdown } from "./report.ts";
 import { CURVES } from "./scale.ts";
+import type { Group } from "./systems.ts";
 import { METRICS } from "./workloads.ts";
 
-const GROUPS = { redis: "Redis", ipc: "POSIX message queues", nats: "NATS", memory: "Memory" } as const;
+const GROUPS = { redis: "Redis", ipc: "POSIX message queues", nats: "NATS", memory: "Memory", aws: "AWS" } as const;
+/** tsmq in the report before jobs and calls were measured. */
+const BEFORE = JSON.parse(await readFile(inRoot("bench/before.json"), "utf8")) as {
+  readonly date: string;
+  readonly figures: readonly {
+    readonly group: Group;
+    readonly metric: string;
+    /** The bare client of the transport. */
+    readonly client: string | null;
+    /** The figure, and its ratio to the bare client. */
+    readonly deno: readonly (number | null)[];
+    readonly bun: readonly (number | null)[];
+  }[];
+};
 /** The metrics that the README shows. */
-const SHOWN = ["events", "queued", "p50", "p99"];
+const SHOWN = ["consumed1", "consumed64", "called64", "p50", "events", "queued"];
 
 /** Writes the JSON to a given path, or all figures of the repository. */
 export async function write(report: Report, { json, all }: { json?: string; all: boolean }): Promise<void> {
@@ -26,6 +41,23 @@ export async function write(report: Report, { json, all }: { json?: string; all:
 function page(report: Report): string {
   const { date, machine, seconds, results, scale, failures } = report;
   const parts = [`Taken on ${date.slice(0, 10)}, in ${number(seconds)} s, on ${machine.join("; ")}.`];
+  const judged = verdicts(results);
+  if (judged.length > 0) {
+    const met = judged.filter(({ met }) => met).length;
+    parts.push(
+      "### Aims",
+      `${met} of ${judged.length} are met on both runtimes. In parentheses: least – most of the rounds.`,
+    );
+    parts.push(toMarkdown(aimsTable(results)));
+  }
+  const compared = besideBefore(results);
+  if (compared.length > 1) {
+    parts.push(
+      "### Before and now",
+      `tsmq on ${BEFORE.date} and now: the figure, and its ratio to the bare client of that run. The machine differs from day to day, so compare the ratios.`,
+      toMarkdown(compared),
+    );
+  }
   for (const [group, title] of Object.entries(GROUPS)) {
     const some = results.filter((result) => result.group === group);
     if (some.length > 0) parts.push(`### ${title}`, toMarkdown(tableOf(some)));
@@ -36,11 +68,6 @@ function page(report: Report): string {
       ...CURVES.map((curve) => toMarkdown(curveOf(scale, curve))),
     );
   }
-  const judged = verdicts(results);
-  const met = judged.filter(({ met }) => met).length;
-  const missed = judged.filter(({ met }) => !met).map(({ text, figure }) => [text, figure]);
-  parts.push("### Aims", `${met} of ${judged.length} are met.`);
-  if (missed.length > 0) parts.push(toMarkdown([["not met", "figure"], ...missed]));
   if (failures.length > 0) parts.push("### Not measured", failures.map((failure) => `- ${failure}`).join("\n"));
   return parts.join("\n\n");
 }
@@ -57,6 +84,26 @@ function summary({ machine, results }: Report): string {
   return `![The figures as a chart](bench/report.svg)\n\n${toMarkdown([head, ...rows])}\n\nOn ${
     machine.slice(0, 4).join("; ")
   }.`;
+}
+
+/** The figures of an earlier report beside the new ones. */
+function besideBefore(results: readonly Result[]): string[][] {
+  const cell = (value: number, ratio: number | undefined) =>
+    `${number(value)}${ratio === undefined ? "" : ` (${ratio.toFixed(2)})`}`;
+  const rows = BEFORE.figures.flatMap(({ group, metric, client, deno, bun }) => {
+    const now = (runtime: string) => {
+      const found = (system: string) =>
+        results.find((one) =>
+          one.group === group && one.metric === metric && one.system === system && one.runtime === runtime
+        )?.value.median;
+      const [ours, theirs] = [found("tsmq"), client === null ? undefined : found(client)];
+      return ours === undefined ? "" : cell(ours, theirs === undefined ? undefined : ours / theirs);
+    };
+    const before = ([value, ratio]: readonly (number | null)[]) => cell(value!, ratio ?? undefined);
+    const { text, unit } = METRICS[metric]!;
+    return [[`${group}: ${text}, ${unit}`, before(deno), now("deno"), before(bun), now("bun")]];
+  });
+  return [["", "Deno, before", "Deno, now", "Bun, before", "Bun, now"], ...rows];
 }
 
 /** Replaces the text between the marks of a file. */

@@ -7,10 +7,11 @@ const CONCURRENCY = 64;
 
 /** Opens a queue, and its worker with the first get. */
 export function openSide(url: string): Promise<Side> {
-  const { hostname: host, port } = new URL(url);
+  const { hostname: host, port, searchParams } = new URL(url);
   const connection = { host, port: Number(port) };
-  // the worker continues after the last get, so each process has its own queue
-  const name = `bench-${crypto.randomUUID()}`;
+  // the worker continues after the last get, so each process has its own queue, unless several are to share one
+  const common = searchParams.get("queue");
+  const name = common ?? `bench-${crypto.randomUUID()}`;
   const queue = new Queue<Order>(name, { connection, defaultJobOptions: { removeOnComplete: true } });
   const taken: Order[] = [];
   const waiting: ((order: Order) => void)[] = [];
@@ -46,7 +47,7 @@ export function openSide(url: string): Promise<Side> {
     },
     close: async () => {
       await worker?.close();
-      await queue.obliterate({ force: true });
+      if (common === null) await queue.obliterate({ force: true });
       await queue.close();
     },
   });
