@@ -83,8 +83,8 @@ export const BUS: readonly Mutant[] = [
   {
     subject: "headers are not removed from a body",
     file: "src/queue/deliveries.ts",
-    text: "{ ...delivery, ...opened,",
-    fault: "{ ...delivery,",
+    text: "{ ...delivery, ...envelopes.openItem(queue, delivery.body, delivery.topic), started",
+    fault: "{ ...delivery, started",
     tests: "tests/telemetry/otel_test.ts",
   },
 ];

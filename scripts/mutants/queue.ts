@@ -34,9 +34,16 @@ export const QUEUES: readonly Mutant[] = [
     tests: redis(/^leases: (the item of a dead process|a process that dies)/),
   },
   {
+    subject: "a delayed item that is given back loses its time",
+    file: "src/providers/memory/queue.ts",
+    text: "if (due === undefined) return void",
+    fault: "return void",
+    tests: memory(/^inspection: a delayed item that is given back/),
+  },
+  {
     subject: "the delay of a nack is ignored",
     file: "src/queue/consumer.ts",
-    text: 'deliveries.settle(delivery, "nack", delayOf(delivery.attempt));',
+    text: 'deliveries.settle(delivery, "nack", delay);',
     fault: 'deliveries.settle(delivery, "nack", 0);',
     tests: memory(/^consumers: backoff/),
   },
@@ -99,9 +106,8 @@ export const QUEUES: readonly Mutant[] = [
   {
     subject: "a put whose outcome is unknown is sent again",
     file: "src/providers/redis/sender.ts",
-    text: 'await this.#queues.call(count, "lpush", this.#names.list(queue), writeTopic(body));',
-    fault: 'const put = () => this.#queues.call(count, "lpush", this.#names.list(queue), body);\n' +
-      "    await put().catch(put);",
+    text: "isSmall(body)) await this.#handOver(queue, writeTopic(body));",
+    fault: "isSmall(body)) await this.#handOver(queue, body).catch(() => this.#handOver(queue, body));",
     tests: "tests/redis/faults_test.ts",
   },
   {
