@@ -51,7 +51,11 @@ export async function listQueues(admin: Admin): Promise<QueueRow[] | undefined> 
   const queues = [...found.values()].filter(({ name }) =>
     !(name.endsWith(DEAD) && found.has(name.slice(0, -DEAD.length)))
   );
-  const dead = (name: string) => found.get(name + DEAD)?.waiting ?? 0;
+  const dead = (name: string) => {
+    // a retry or a purge leases dead letters
+    const { waiting = 0, leased = 0 } = found.get(name + DEAD) ?? {};
+    return waiting + leased;
+  };
   return queues.sort(byName).map((queue) => ({ ...queue, dead: dead(queue.name) }));
 }
 

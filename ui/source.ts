@@ -10,9 +10,9 @@ import type { DeadLetter } from "../mod.ts";
 import { Codec } from "../src/codec/codec.ts";
 import { UnsupportedError } from "../src/errors.ts";
 import { isA } from "../src/internal/thrown.ts";
-import type { Admin, BusInfo } from "../src/provider/admin.ts";
-import type { QueueStats } from "../src/provider/parts.ts";
-import type { Action, BusRow, Item, Page, TableName, Tables } from "./protocol.ts";
+import { look, type Overview } from "../cli/overview.ts";
+import type { Admin, BusInfo, TopicInfo } from "../src/provider/admin.ts";
+import type { Action, Item, Page, QueueRow, TableName, Tables, TopicRow } from "./protocol.ts";
 
 /** The characters of an item that the page receives. */
 const SHOWN = 65_536;
@@ -63,49 +63,39 @@ export class Source {
 
   /** Lists everything. */
   async look(): Promise<Look> {
-    const admin = this.#admin;
-    const [queues, topics, groups, functions, buses] = await Promise.all([
-      admin?.queues(),
-      admin?.topics(),
-      admin?.groups(),
-      admin?.functions(),
-      admin?.buses(),
-    ]);
+    const { queues, topics, groups, functions, buses }: Overview = this.#admin ? await look(this.#admin) : {};
     const known = { queues, topics, groups, functions, buses };
     const names = Object.keys(known) as TableName[];
-    const sizes = new Map((queues ?? []).map((queue) => [queue.name, queue]));
-    const people = new Map((buses ?? []).map((bus) => [bus.id, bus]));
-    const rates = this.#rates();
-    const topicNames = new Map((topics ?? []).map((topic) => [topic.name, topic]));
     const tables: Tables = {
-      queues: [...new Set([...sizes.keys()].map(ownerOf))].map((name) => {
-        const { waiting, leased, delayed } = sizes.get(name) ?? none(sizes.get(`${name}.dead`));
-        return { id: name, name, waiting, leased, delayed, dead: all(sizes.get(`${name}.dead`)) };
+      queues: (queues ?? []).map(queueRow),
+      topics: this.#topics(topics),
+      groups: (groups ?? []).map(({ target, group, queue, items: { waiting, leased, dead } }) => {
+        return { id: queue, target, group, queue, lag: waiting, leased, dead };
       }),
-      topics: [
-        ...[...topicNames.values()].filter(({ pattern }) => pattern).flatMap(({ name, subscribers = 0 }) => {
-          // one of those that subscribe to everything is this dashboard
-          const others = name === "*" ? subscribers - 1 : subscribers;
-          return others > 0 ? [{ id: `glob ${name}`, name, pattern: true, subscribers: others }] : [];
-        }),
-        ...[...new Set([...rates.keys(), ...topicNames.keys()])].filter((name) => !topicNames.get(name)?.pattern)
-          .map((name) => {
-            const { rate = 0, seen = 0 } = rates.get(name) ?? {};
-            return { id: name, name, rate, seen, subscribers: topics && (topicNames.get(name)?.subscribers ?? 0) };
-          }),
-      ],
-      groups: (groups ?? []).map(({ target, group, queue }) => {
-        const { waiting, leased } = sizes.get(queue) ?? none(sizes.get(`${queue}.dead`));
-        return { id: queue, target, group, queue, lag: waiting, leased, dead: all(sizes.get(`${queue}.dead`)) };
-      }),
-      functions: (functions ?? []).map(({ name, servers }) => ({
-        id: name,
-        name,
-        servers: servers.map((id) => label(people.get(id) ?? { id })),
-      })),
-      buses: (buses ?? []).map((bus): BusRow => ({ ...bus, process: bus.process ?? bus.id })),
+      functions: (functions ?? []).map(({ name, servers }) => ({ id: name, name, servers: servers.map(label) })),
+      buses: (buses ?? []).map((bus) => ({ ...bus, process: bus.process ?? bus.id })),
     };
     return { tables, unknown: names.filter((name) => known[name] === undefined), events: this.#events };
+  }
+
+  /** Joins the topics that have subscribers with those whose events were seen. */
+  #topics(listed: readonly TopicInfo[] | undefined): TopicRow[] {
+    const rates = this.#rates();
+    const subscribers = new Map(
+      (listed ?? []).flatMap((topic) => topic.pattern ? [] : [[topic.name, topic.subscribers]]),
+    );
+    const names = new Set([...rates.keys(), ...subscribers.keys()]);
+    return [
+      ...(listed ?? []).filter(({ pattern }) => pattern).flatMap(({ name, subscribers = 0 }): TopicRow[] => {
+        // one of those that subscribe to everything is this dashboard
+        const others = name === "*" ? subscribers - 1 : subscribers;
+        return others > 0 ? [{ id: `glob ${name}`, name, pattern: true, subscribers: others }] : [];
+      }),
+      ...[...names].map((name): TopicRow => {
+        const { rate, seen } = rates.get(name) ?? { rate: 0, seen: 0 };
+        return { id: name, name, rate, seen, subscribers: subscribers.has(name) ? subscribers.get(name) : listed && 0 };
+      }),
+    ];
   }
 
   #rates(): Map<string, { rate: number; seen: number }> {
@@ -164,9 +154,8 @@ export class Source {
   /** Returns the number of items that an action will change, if it is known. */
   async size({ action, queue, key }: Action): Promise<number | undefined> {
     if (key !== undefined) return 1;
-    const { dead, ...stats } = { ...await this.#bus.queue(queue).stats(), dead: 0 };
-    void dead;
-    return action === "purge" ? stats.waiting : await this.#bus.queue(queue).dead.size();
+    const it = this.#bus.queue(queue);
+    return action === "purge" ? (await it.stats()).waiting : await it.dead.size();
   }
 
   /** Does an action. Resolves with the number of items that it changed, if it is known. */
@@ -182,20 +171,8 @@ export class Source {
   }
 }
 
-/** Returns the queue to which a queue of dead letters belongs; the queue itself if it has none. */
-function ownerOf(name: string): string {
-  return name.length > 5 && name.endsWith(".dead") ? name.slice(0, -5) : name;
-}
-
-/** Returns the number of dead letters. A retry or purge leases them. */
-function all({ waiting = 0, leased = 0, delayed = 0 }: QueueStats = {}): number {
-  return waiting + leased + delayed;
-}
-
-/** Returns the numbers of an empty queue: those that are known of another one. */
-function none(other: QueueStats = { waiting: 0 }): QueueStats {
-  const zero = (count: number | undefined) => count === undefined ? undefined : 0;
-  return { waiting: 0, leased: zero(other.leased), delayed: zero(other.delayed) };
+function queueRow({ name, waiting, leased, delayed, dead }: Omit<QueueRow, "id">): QueueRow {
+  return { id: name, name, waiting, leased, delayed, dead };
 }
 
 function label({ id, process: program, host, pid }: BusInfo): string {
