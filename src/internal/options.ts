@@ -46,6 +46,11 @@ export function callable<F>(): v.GenericSchema<F> {
   return v.custom<F>((value) => typeof value === "function", must("a function"));
 }
 
+/** Returns the schema of the URL of a worker's module. */
+export function workerUrl(): v.GenericSchema<URL> {
+  return v.custom<URL>((value) => value instanceof URL, must('a URL, as in new URL("./worker.js", import.meta.url)'));
+}
+
 /** Returns the schema of an object with these fields and no others. Its message distinguishes an unknown field from a missing one. */
 export function fields<const E extends v.ObjectEntries>(
   entries: E,

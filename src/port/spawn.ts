@@ -23,15 +23,27 @@ export interface Spawned {
   terminate(): void;
 }
 
+/** Matches the error of a runtime that does not find the module of a worker, or a module that it imports. */
+const NOT_FOUND = /module ?not ?found|cannot find (module|package)|could not resolve/i;
+
 /** Starts a worker of a provider. */
 export function spawn(provider: Provider, events: WorkerEvents): Spawned {
   const worker = new Worker(provider.worker, { type: "module", name: `tsmq-${provider.name}` });
+  let loaded = false;
   const died = (why: string, cause?: unknown) => {
+    if (!loaded && NOT_FOUND.test(why)) {
+      const remedy =
+        `in a bundle, pass the option worker: new URL("./worker.js", import.meta.url), see docs/deploying.md`;
+      const text = `Cannot load the worker of "${provider.name}": ${why}; ${remedy}`;
+      return events.died(new ProviderError("internal", text, { cause }));
+    }
     const code = lacksPermission(cause) ? "denied" : "unavailable";
     events.died(new ProviderError(code, `Cannot use the worker of "${provider.name}": ${why}`, { cause }));
   };
   worker.onmessage = (event) => {
-    if ((event.data as Listening).kind === "tsmq:listening") events.listening();
+    if ((event.data as Listening).kind !== "tsmq:listening") return;
+    loaded = true;
+    events.listening();
   };
   worker.onerror = (event) => {
     // Deno ends the whole program when an uncaught error of a worker is not prevented

@@ -13,6 +13,7 @@ import {
   parseOptions as parse,
   text,
   whole,
+  workerUrl,
 } from "../../internal/options.ts";
 
 /** An AWS access key. */
@@ -54,6 +55,11 @@ export interface AwsOptions {
   readonly rawDelivery?: boolean;
   /** More options for the SDK's `SNSClient` and `SQSClient`, such as `{ useFipsEndpoint: true }`. No functions. */
   readonly client?: Readonly<Record<string, unknown>>;
+  /**
+   * The worker's module, in a program that is bundled into other files: `new URL("./worker.js", import.meta.url)`, where `worker.ts` imports
+   * "@tsmq/tsmq/workers/aws". Default: the module of the package.
+   */
+  readonly worker?: URL;
 }
 
 /** Milliseconds of the longest poll that SQS allows. */
@@ -88,10 +94,11 @@ const OPTIONS = fields({
     ),
     {},
   ),
+  worker: v.optional(workerUrl()),
 });
 
 /** The options with all defaults, as the worker gets them. `poll` is in whole seconds. */
-export interface Settings extends Omit<v.InferOutput<typeof OPTIONS>, "credentials"> {
+export interface Settings extends Omit<v.InferOutput<typeof OPTIONS>, "credentials" | "worker"> {
   /** `"ask"` if the provider on main has a function that returns the key. */
   readonly credentials?: AwsCredentials | "ask";
 }
@@ -102,7 +109,7 @@ export interface Settings extends Omit<v.InferOutput<typeof OPTIONS>, "credentia
  * @throws {ValidationError} with one issue for each invalid option
  */
 export function parseOptions(options: AwsOptions): Settings {
-  const { credentials, ...rest } = parse(OPTIONS, options, "Cannot create an AWS provider");
+  const { credentials, worker: _, ...rest } = parse(OPTIONS, options, "Cannot create an AWS provider");
   return { ...rest, credentials: typeof credentials === "function" ? "ask" : credentials };
 }
 

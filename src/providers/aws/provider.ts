@@ -70,7 +70,7 @@ export function aws(options: AwsOptions = {}): Provider {
       groups: true,
       latency: LATENCY,
     },
-    worker: new URL("../../../workers/aws.ts", import.meta.url),
+    worker: options.worker ?? new URL("../../../workers/aws.ts", import.meta.url),
     options: posted(settings),
     open: (context) => open(settings, ask, context),
     admin: { open: async (namespace) => new (await import("./admin.ts")).AwsAdmin(settings, ask, namespace) },

@@ -4,7 +4,7 @@
  * @module
  */
 import * as v from "valibot";
-import { amount, fields, flag, must, parseOptions, whole } from "../../internal/options.ts";
+import { amount, fields, flag, must, parseOptions, whole, workerUrl } from "../../internal/options.ts";
 import type { Provider } from "../../provider/provider.ts";
 import { openSender } from "./sender.ts";
 import type { Settings } from "./namespace.ts";
@@ -31,6 +31,11 @@ export interface IpcOptions {
    * hard one.
    */
   readonly raiseLimit?: boolean;
+  /**
+   * The worker's module, in a program that is bundled into other files: `new URL("./worker.js", import.meta.url)`, where `worker.ts` imports
+   * "@tsmq/tsmq/workers/ipc". Default: the module of the package.
+   */
+  readonly worker?: URL;
 }
 
 /** The smallest `messageSize` in bytes: the name of a file fits into it. */
@@ -43,6 +48,7 @@ const OPTIONS = fields({
   messageSize: v.optional(whole(`a whole number of bytes, at least ${LEAST_MESSAGE}`, LEAST_MESSAGE), 8_192),
   capacity: v.optional(amount("a number of items, at least 1", 1), Infinity),
   raiseLimit: v.optional(flag(), false),
+  worker: v.optional(workerUrl()),
 });
 
 /**
@@ -60,7 +66,7 @@ const OPTIONS = fields({
  * ```
  */
 export function ipc(options: IpcOptions = {}): Provider {
-  const { group, directory, messageSize, capacity, raiseLimit } = parseOptions(
+  const { group, directory, messageSize, capacity, raiseLimit, worker } = parseOptions(
     OPTIONS,
     options,
     "Cannot create an IPC provider",
@@ -83,7 +89,7 @@ export function ipc(options: IpcOptions = {}): Provider {
       groups: true,
       latency: 50,
     },
-    worker: new URL("../../../workers/ipc.ts", import.meta.url),
+    worker: worker ?? new URL("../../../workers/ipc.ts", import.meta.url),
     sharedWorker: false, // a receiver sleeps in `poll`
     options: settings,
     open: (context) => openSender(settings, context),

@@ -5,7 +5,7 @@
  */
 import * as v from "valibot";
 import { ClosedError } from "../../errors.ts";
-import { amount, fields, parseOptions } from "../../internal/options.ts";
+import { amount, fields, parseOptions, workerUrl } from "../../internal/options.ts";
 import type {
   Provider,
   QueueInspector,
@@ -21,6 +21,11 @@ import { type Contents, MemoryAdmin } from "./admin.ts";
 export interface MemoryOptions {
   /** The number of items that a queue holds before it is full. Default: no limit. */
   readonly capacity?: number;
+  /**
+   * The worker's module, in a program that is bundled into other files: `new URL("./worker.js", import.meta.url)`, where `worker.ts` imports
+   * "@tsmq/tsmq/workers/memory". Default: the module of the package.
+   */
+  readonly worker?: URL;
 }
 
 /** The options of the receivers. */
@@ -33,6 +38,7 @@ export interface Settings {
 
 const OPTIONS = fields({
   capacity: v.optional(amount("a number of items, at least 1", 1), Infinity),
+  worker: v.optional(workerUrl()),
 });
 
 /**
@@ -42,7 +48,7 @@ const OPTIONS = fields({
  * @throws {ValidationError} when an option is invalid
  */
 export function memory(options: MemoryOptions = {}): Provider {
-  const { capacity } = parseOptions(OPTIONS, options, "Cannot create a memory provider");
+  const { capacity, worker } = parseOptions(OPTIONS, options, "Cannot create a memory provider");
   const settings: Settings = { capacity, broker: crypto.randomUUID() };
   const open = new Set<MemorySender>();
   return {
@@ -62,7 +68,7 @@ export function memory(options: MemoryOptions = {}): Provider {
       groups: true,
       latency: 100,
     },
-    worker: new URL("../../../workers/memory.ts", import.meta.url),
+    worker: worker ?? new URL("../../../workers/memory.ts", import.meta.url),
     options: settings,
     open: (context) => {
       if (open.size === 0) settings.broker = crypto.randomUUID();

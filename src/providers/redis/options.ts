@@ -15,6 +15,7 @@ import {
   parseOptions as parse,
   text,
   whole,
+  workerUrl,
 } from "../../internal/options.ts";
 import { checkLogin } from "./login.ts";
 import type { Address, RedisCredentials, RedisTls, Settings } from "./settings.ts";
@@ -68,6 +69,11 @@ export interface RedisOptions {
    * so a larger event would reach no subscriber. Raise both together. Default 32 MiB, as in Redis.
    */
   readonly maxEvent?: number;
+  /**
+   * The worker's module, in a program that is bundled into other files: `new URL("./worker.js", import.meta.url)`, where `worker.ts` imports
+   * "@tsmq/tsmq/workers/redis". Default: the module of the package.
+   */
+  readonly worker?: URL;
 }
 
 /** Redis' default hard limit of `client-output-buffer-limit pubsub`, in bytes. */
@@ -112,6 +118,7 @@ const OPTIONS = fields({
   cluster: v.optional(list(node)),
   retry: v.optional(fields({ min: v.optional(ms, RETRY.min), max: v.optional(ms, RETRY.max) }), {}),
   maxEvent: v.optional(whole("a number of bytes, above 0", 1), MAX_EVENT),
+  worker: v.optional(workerUrl()),
 });
 
 /** Returns the schema of a list that is not empty. */

@@ -50,7 +50,7 @@ export function redis(options: RedisOptions = {}): Provider {
       groups: true,
       latency: settings.cluster === undefined ? 50 : 250,
     },
-    worker: new URL("../../../workers/redis.ts", import.meta.url),
+    worker: options.worker ?? new URL("../../../workers/redis.ts", import.meta.url),
     options: posted(settings),
     open: (context) => open(settings, context),
     askHandler: { answer: (verb) => answer(settings, verb) },

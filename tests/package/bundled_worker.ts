@@ -1,0 +1,2 @@
+/** The worker of `bundled.ts`. */
+import "../../workers/memory.ts";

@@ -1,0 +1,69 @@
+// run: deadline 300
+/** Programs that are bundled work with one option, and their error without it names the option. */
+import { assertEquals, assertMatch } from "@std/assert";
+import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
+import { join } from "node:path";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import { Bus, memory, ProviderError } from "../../mod.ts";
+import { Child, makeDir, removeDir } from "../support/child.ts";
+import { here } from "../support/peer.ts";
+import { tool } from "../support/tools.ts";
+
+/** Milliseconds that a bundler or a program may take. */
+const LONG = 100_000;
+const HERE = fileURLToPath(new URL(".", import.meta.url));
+const ENTRIES = ["bundled.ts", "bundled_worker.ts"];
+
+async function run(command: string, args: readonly string[]): Promise<string> {
+  const child = new Child(command, args, { cwd: HERE, env: { ...process.env, NO_COLOR: "1" } });
+  const lines: string[] = [];
+  child.onLine((line) => lines.push(line));
+  assertEquals((await child.wait(LONG)).code, 0, child.output);
+  return lines.join("\n");
+}
+
+describe(`a bundle that ${here} makes`, () => {
+  let dir: string;
+  beforeAll(() => dir = makeDir("bundle"));
+  afterAll(() => removeDir(dir));
+
+  const ways: Record<string, () => Promise<[command: string, args: string[]]>> = here === "bun"
+    ? {
+      "bun build": async () => {
+        await run(tool("bun"), ["build", ...ENTRIES, "--target", "bun", "--outdir", dir]);
+        return [tool("bun"), [join(dir, "bundled.js")]];
+      },
+      "bun build --compile": async () => {
+        const outfile = join(dir, "single");
+        await run(tool("bun"), ["build", "--compile", ...ENTRIES, "--outfile", outfile]);
+        return [outfile, []];
+      },
+    }
+    : {
+      // deno bundle is esbuild
+      "deno bundle": async () => {
+        await run(tool("deno"), ["bundle", "--quiet", "--outdir", dir, ...ENTRIES]);
+        return [tool("deno"), ["run", "-A", join(dir, "bundled.js")]];
+      },
+    };
+
+  for (const [way, build] of Object.entries(ways)) {
+    it(`${way}: works with the option worker, and names it in its error without`, async () => {
+      const [command, args] = await build();
+      assertEquals(await run(command, [...args, "worker"]), "3");
+      const error = JSON.parse(await run(command, args));
+      assertEquals([error.name, error.code, error.retryable], ["ProviderError", "internal", false]);
+      assertMatch(error.message, /^Cannot load the worker of "memory": .*pass the option worker: new URL\(/);
+    });
+  }
+});
+
+describe("a worker that cannot be loaded", () => {
+  it("rejects immediately, also if the bus would wait for its transport", async () => {
+    const worker = new URL("file:///nowhere/worker.js");
+    const opening = Bus.open(memory({ worker }), { waitOnFirstConnect: true, connectTimeout: 60_000 });
+    const error = await opening.then(() => undefined, (error) => error);
+    assertEquals([error instanceof ProviderError, error.code, error.retryable], [true, "internal", false]);
+  });
+});
