@@ -10,6 +10,7 @@ import type { BusError } from "./errors.ts";
 import { BusEvents } from "./events.ts";
 import { checkNumber } from "./internal/arguments.ts";
 import { type BusOptions, checkProvider, type CloseOptions, type CloseReport, type Health } from "./options.ts";
+import { checkRuntime } from "./port/spawn.ts";
 import type { Provider } from "./provider/provider.ts";
 import { type Wrapper, wrapper } from "./pubsub/decorate.ts";
 import {
@@ -67,6 +68,7 @@ export class Bus extends BusEvents implements AsyncDisposable {
    * @throws {ValidationError} when an option is invalid
    */
   static async open(provider: Provider, options: BusOptions = {}): Promise<Bus> {
+    checkRuntime();
     checkProvider(provider);
     const bus = new Bus(provider, options);
     await bus.#engine.open();

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { recognise } from "./internal/copies.ts";
 import { isA, nameOf, stackOf, textOf } from "./internal/thrown.ts";
 
 /** The codes of errors: {@linkcode BusError.code}. */
@@ -230,6 +231,21 @@ export class RemoteInvocationError extends RpcError {
     if (remoteStack !== undefined) this.remoteStack = remoteStack;
   }
 }
+
+recognise({
+  BusError,
+  NotInitializedError,
+  ClosedError,
+  TimeoutError,
+  QueueEmptyError,
+  QueueFullError,
+  ValidationError,
+  UnsupportedError,
+  ProviderError,
+  RpcError,
+  NoSuchRemoteError,
+  RemoteInvocationError,
+});
 
 /** An error as plain data. A structured clone of an `Error` loses its name, code and cause. */
 export interface PlainError {

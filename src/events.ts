@@ -4,6 +4,7 @@
  * @module
  */
 import { complain, guard } from "./internal/complain.ts";
+import { recognise } from "./internal/copies.ts";
 import { textOf } from "./internal/thrown.ts";
 
 /** The origin of an error, and what the bus does next. */
@@ -88,6 +89,8 @@ export class BusStateEvent extends CustomEvent<BusState> {
     this.error = error;
   }
 }
+
+recognise({ BusErrorEvent, BusStateEvent });
 
 /** The events of a bus, by their types. */
 export interface BusEventMap {

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { lacksPermission, ProviderError } from "../errors.ts";
+import { lacksPermission, ProviderError, UnsupportedError } from "../errors.ts";
 import type { Provider } from "../provider/provider.ts";
 import type { Hello, Listening } from "./protocol.ts";
 
@@ -21,6 +21,14 @@ export interface Spawned {
   greet(hello: Hello): void;
   /** Terminates the worker. */
   terminate(): void;
+}
+
+/** Throws an `UnsupportedError` on a runtime without workers, such as Node. */
+export function checkRuntime(): void {
+  if (typeof globalThis.Worker === "function") return;
+  throw new UnsupportedError(
+    "Cannot open a bus: this runtime has no global Worker; tsmq runs on Deno and Bun, not on Node",
+  );
 }
 
 /** Matches the error of a runtime that does not find the module of a worker, or a module that it imports. */

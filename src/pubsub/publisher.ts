@@ -13,7 +13,7 @@ import { checkName, kindOf } from "../internal/arguments.ts";
 import { warnOnce } from "../internal/complain.ts";
 import { type StandardSchemaV1, validate } from "../codec/schema.ts";
 import type { Dispatch } from "./dispatch.ts";
-import { type PublishOptions, Topic } from "./topic.ts";
+import { checkCopy, type PublishOptions, Topic } from "./topic.ts";
 
 /** Publishes events in order: an event that has to wait delays all later events of its topic. */
 export class Publisher {
@@ -90,6 +90,7 @@ function destination(event: unknown, target: unknown): { topic: string; schema?:
     if (target.pattern) throw new ValidationError(`Cannot publish to "${target.name}": it is a pattern`);
     return { topic: target.name, schema: target.schema };
   }
+  checkCopy(target);
   if (typeof event === "string" && typeof target === "string" && /\s/.test(target)) warnOfOrder(event);
   const type = classOf(event);
   const schema = type && Codec.schemaOf(type);

@@ -6,6 +6,7 @@
 import { Codec, type EventClass } from "../codec/codec.ts";
 import type { MessageHeaders } from "../codec/headers.ts";
 import { ValidationError } from "../errors.ts";
+import { isForeign, mark } from "../internal/copies.ts";
 import { Fifo } from "../internal/fifo.ts";
 import { checkName, kindOf } from "../internal/arguments.ts";
 import { checkSchema, type StandardSchemaV1 } from "../codec/schema.ts";
@@ -183,6 +184,16 @@ export class Topic<T = unknown, I = T> implements AsyncIterable<T> {
   }
 }
 
+mark("Topic", Topic);
+
+/** Throws a `ValidationError` if a value is a topic of another copy of the package, whose bus this copy does not know. */
+export function checkCopy(target: unknown): void {
+  if (!isForeign("Topic", Topic, target)) return;
+  throw new ValidationError(
+    "Cannot use a topic that another copy of tsmq created: create it with this copy, or pass its name",
+  );
+}
+
 /** A target of `subscribe` and `unsubscribe`: a name, a glob, a topic or an event class. */
 export type Target<T = unknown> = string | Topic<T> | EventClass<T>;
 
@@ -196,5 +207,6 @@ export function resolveTarget(
     return { topic: checkName("a topic", Codec.nameOf(type)), type };
   }
   if (typeof target === "string") return { topic: checkName("a topic", target) };
+  checkCopy(target);
   throw new ValidationError(`Cannot use ${kindOf(target)} as a topic: pass its name, a topic or an event class`);
 }

@@ -5,6 +5,7 @@
  */
 import type { MessageHeaders } from "../codec/headers.ts";
 import { ValidationError } from "../errors.ts";
+import { recognise } from "../internal/copies.ts";
 import { checkName } from "../internal/arguments.ts";
 import { checkSchema, type StandardSchemaV1 } from "../codec/schema.ts";
 
@@ -47,6 +48,8 @@ interface Schemas {
   returns?: StandardSchemaV1;
   yields?: StandardSchemaV1;
 }
+
+recognise({ Procedure });
 
 /** A schema of a tuple of arguments. */
 export type ArgsSchema = StandardSchemaV1<readonly unknown[], readonly unknown[]>;

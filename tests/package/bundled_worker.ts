@@ -1,2 +1,0 @@
-/** The worker of `bundled.ts`. */
-import "../../workers/memory.ts";
