@@ -4,6 +4,7 @@ import type { Provider } from "../../src/provider/provider.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import { redis } from "../../src/providers/redis/provider.ts";
 import { RedisServer } from "../support/redis_server.ts";
+import { sideBySide } from "../support/side_by_side.ts";
 import { itNeeds } from "../support/skip.ts";
 import { missing } from "../support/tools.ts";
 
@@ -48,6 +49,11 @@ export function onEach(what: string, tests: (ground: Ground) => void): void {
 
 function none(): never {
   throw new Error("there is no server here");
+}
+
+/** Returns an `it` whose tests run side by side, if the transport can run at all. */
+export function beside({ name, it }: Ground): (name: string, run: () => unknown) => void {
+  return name === "redis" && missing("redis-server") !== undefined ? it : sideBySide(4);
 }
 
 /** Returns a new namespace. */

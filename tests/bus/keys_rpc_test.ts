@@ -113,6 +113,26 @@ onEach("a bus with keys", (ground) => {
     assert(attacker.inbox.slice(answers).every((text) => !text.includes("here")));
   });
 
+  if (ground.name === "redis") {
+    it("finds its server among many registrations of inboxes that do not exist", async () => {
+      await using all = await scene(ground);
+      const { bus, attacker } = all;
+      const id = attacker.address.slice(-32);
+      const register = (i: number) => {
+        const inbox = attacker.address.replace(id, i.toString(16).padStart(32, "0"));
+        return attacker.sender.replies!.register("f", inbox);
+      };
+      await Promise.all(Array.from({ length: 1_000 }, (_, i) => register(i)));
+      await bus.expose("f", () => "right");
+      for (let i = 0; i < 3; i++) {
+        const caller = await all.open();
+        const calls = Array.from({ length: 5 }, () => caller.stub("f")());
+        assertEquals(new Set(await Promise.all(calls)), new Set(["right"]));
+        assertEquals(await caller.stub("f", { multi: true })(), [{ status: "fulfilled", value: "right" }]);
+      }
+    });
+  }
+
   it("refuses a text that is larger than maxReceive before it is verified", async () => {
     await using all = await scene(ground, { maxReceive: 10_000 });
     const { bus, caller, attacker, errors } = all;
