@@ -46,6 +46,28 @@ describe("PendingCalls", () => {
     assertEquals(lost, []);
     pending.close();
   });
+
+  it("asks again at the next check, and not after twice the time, if the inbox has dropped messages", async () => {
+    const ages: number[] = [];
+    const sender = {
+      servers: () => Promise.resolve([{ inbox: "server" }]),
+      post: (_: string, text: string) => {
+        ages.push(readRequest(JSON.parse(text).__obj)!.call!.age!);
+        return Promise.resolve(true);
+      },
+    } as unknown as Sender;
+    const link = { address: () => Promise.resolve("inbox") } as Link;
+    const core = { sender, link, post: sender.post, recovering: () => false } as unknown as Core;
+    const pending = new PendingCalls(core, new Directory(sender));
+    const call = new Call("fn", { json: "[]" }, 60_000, undefined);
+    call.request("inbox", "");
+    pending.add({ call, channel: "", servers: new Map([["server", 0]]), answer: () => {}, lost: () => {} });
+    await until("it asks again", () => ages.length > 0);
+    pending.dropped();
+    await until("it asks at the next check", () => ages.length > 1);
+    assert(ages[1]! < 2 * ages[0]!, `it asked after ${ages} ms`);
+    pending.close();
+  });
 });
 
 describe("Caller", () => {

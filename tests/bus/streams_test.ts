@@ -1,12 +1,15 @@
+// run: kernel-queues
 /** Streams whose messages are lost, whose connections break, or whose other end dies. */
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
+import { afterAll, beforeAll, describe } from "@std/testing/bdd";
 import { Bus, memory, ProviderError, type Sender } from "../../mod.ts";
 import { overridden } from "../../src/conformance/runs.ts";
 import { STREAM_CHECK } from "../../src/internal/time.ts";
+import { ipc } from "../../src/providers/ipc/provider.ts";
 import { redis } from "../../src/providers/redis/provider.ts";
 import { Peer } from "../support/peer.ts";
 import { RedisServer } from "../support/redis_server.ts";
+import { sideBySide } from "../support/side_by_side.ts";
 import { itNeeds } from "../support/skip.ts";
 import { missing } from "../support/tools.ts";
 import { pause, until } from "../support/until.ts";
@@ -18,6 +21,8 @@ const COUNT = 2_000;
 /** The number of times that connections break during one stream, and the number of values between two breaks. */
 const CUTS = 10;
 const EACH = 600;
+/** The peer that serves or reads a stream until it is killed. */
+const PEER = new URL("streams_peer.ts", import.meta.url);
 
 type Numbers = () => AsyncIterable<number>;
 type Post = Sender["post"];
@@ -60,15 +65,20 @@ async function readAll(values: AsyncIterable<number>, each: (seen: number) => un
 }
 
 describe("a stream", () => {
+  const it = sideBySide(9); // they mostly wait, for checks and for connections
   const before = STREAM_CHECK.every;
   beforeAll(() => void (STREAM_CHECK.every = CHECK));
   afterAll(() => void (STREAM_CHECK.every = before));
 
   const lacks = missing("redis-server");
   let server: RedisServer | undefined;
-  beforeAll(async () => void (server = lacks === undefined ? await RedisServer.start() : undefined));
-  afterAll(async () => await server?.stop());
-  const itOnRedis = itNeeds(lacks);
+  /** Another server, whose connections break. */
+  let cut: RedisServer | undefined;
+  if (lacks === undefined) {
+    beforeAll(async () => void ([server, cut] = await Promise.all([RedisServer.start(), RedisServer.start()])));
+    afterAll(async () => void await Promise.all([server?.stop(), cut?.stop()]));
+  }
+  const itOnRedis = lacks === undefined ? it : itNeeds(lacks);
 
   it("loses, repeats and swaps nothing, though its messages are lost, repeated and swapped", async () => {
     const faults: Record<number, (post: () => ReturnType<Post>) => ReturnType<Post>> = {
@@ -115,52 +125,6 @@ describe("a stream", () => {
     await until("the generator has ended", () => ended() === 1);
   });
 
-  itOnRedis("has each value once and in order, though its connections break ten times", async () => {
-    const provider = redis({ url: server!.url });
-    const namespace = fresh();
-    await using serving = await Bus.open(provider, { namespace });
-    await using reading = await Bus.open(provider, { namespace });
-    for (const bus of [serving, reading]) bus.addEventListener("error", () => {});
-    const ended = await serve(serving, "numbers", CUTS * EACH);
-    let cut: Promise<unknown> = Promise.resolve();
-    const seen = await readAll(reading.stream<Numbers>("numbers")(), async (seen) => {
-      if (seen % EACH !== EACH / 2) return;
-      await cut;
-      cut = server!.run("client", "kill", "type", "normal").then(() => server!.run("client", "kill", "type", "pubsub"));
-    });
-    assertEquals(seen, CUTS * EACH);
-    await cut;
-    await until("the generator has ended", () => ended() === 1);
-  });
-
-  itOnRedis("ends if its reader's process is killed", async () => {
-    const namespace = fresh();
-    await using bus = await Bus.open(redis({ url: server!.url }), { namespace });
-    const ended = await serve(bus, "theirs", Infinity);
-    const file = new URL("streams_peer.ts", import.meta.url);
-    await using reader = Peer.start<number>(file, { args: [server!.url, namespace, "reader", String(CHECK)] });
-    for (let i = 0; i < 10; i++) assertEquals(await reader.next(), i);
-    assertEquals(ended(), 0);
-    await reader.kill();
-    await until("the generator has ended", () => ended() === 1);
-  });
-
-  itOnRedis("rejects as unavailable if its server's process is killed", async () => {
-    const namespace = fresh();
-    const file = new URL("streams_peer.ts", import.meta.url);
-    await using serving = Peer.start<string>(file, { args: [server!.url, namespace, "server", String(CHECK)] });
-    assertEquals(await serving.next(), "served");
-    await using bus = await Bus.open(redis({ url: server!.url }), { namespace });
-    const error = await assertRejects(
-      () =>
-        readAll(bus.stream<Numbers>("numbers")(), async (seen) => {
-          if (seen === 10) await serving.kill();
-        }),
-      ProviderError,
-    );
-    assertEquals(error.code, "unavailable");
-  });
-
   it("is kept alive for a reader that takes no value for a long time", async () => {
     const [server, caller] = await pair((_, post) => post());
     await using _ = { [Symbol.asyncDispose]: () => Promise.all([server.close(), caller.close()]).then(() => {}) };
@@ -170,4 +134,49 @@ describe("a stream", () => {
     });
     assertEquals([seen, ended()], [COUNT, 1]);
   });
+
+  itOnRedis("has each value once and in order, though its connections break ten times", async () => {
+    const shared = redis({ url: cut!.url });
+    const namespace = fresh();
+    await using serving = await Bus.open(shared, { namespace });
+    await using reading = await Bus.open(shared, { namespace });
+    for (const bus of [serving, reading]) bus.addEventListener("error", () => {});
+    const ended = await serve(serving, "numbers", CUTS * EACH);
+    let cutting: Promise<unknown> = Promise.resolve();
+    const seen = await readAll(reading.stream<Numbers>("numbers")(), async (seen) => {
+      if (seen % EACH !== EACH / 2) return;
+      await cutting;
+      cutting = cut!.run("client", "kill", "type", "normal").then(() => cut!.run("client", "kill", "type", "pubsub"));
+    });
+    assertEquals(seen, CUTS * EACH);
+    await cutting;
+    await until("the generator has ended", () => ended() === 1);
+  });
+
+  const grounds = [
+    ["Redis", itOnRedis, () => server!.url, () => redis({ url: server!.url })],
+    ["POSIX queues", it, () => "ipc", () => ipc()],
+  ] as const;
+  for (const [name, it, url, providerOf] of grounds) {
+    it(`ends if its reader's process is killed, on ${name}`, async () => {
+      const namespace = fresh();
+      await using bus = await Bus.open(providerOf(), { namespace });
+      const ended = await serve(bus, "theirs", Infinity);
+      await using reader = Peer.start<number>(PEER, { args: [url(), namespace, "reader", String(CHECK)] });
+      for (let i = 0; i < 10; i++) assertEquals(await reader.next(), i);
+      assertEquals(ended(), 0);
+      await reader.kill();
+      await until("the generator has ended", () => ended() === 1);
+    });
+
+    it(`rejects as unavailable if its server's process is killed, on ${name}`, async () => {
+      const namespace = fresh();
+      await using serving = Peer.start<string>(PEER, { args: [url(), namespace, "server", String(CHECK)] });
+      assertEquals(await serving.next(), "served");
+      await using bus = await Bus.open(providerOf(), { namespace });
+      const reading = readAll(bus.stream<Numbers>("numbers")(), (seen) => seen === 10 ? serving.kill() : undefined);
+      const { code } = await assertRejects(() => reading, ProviderError);
+      assertEquals(code, "unavailable");
+    });
+  }
 });
