@@ -36,7 +36,21 @@ export {
 export type { Wrapper } from "./src/pubsub/decorate.ts";
 export type { MessageHeaders } from "./src/codec/headers.ts";
 export type { EventClass } from "./src/codec/codec.ts";
-export * from "./src/errors.ts";
+export {
+  BusError,
+  ClosedError,
+  NoSuchRemoteError,
+  NotInitializedError,
+  ProviderError,
+  QueueEmptyError,
+  QueueFullError,
+  RemoteInvocationError,
+  RpcError,
+  TimeoutError,
+  UnsupportedError,
+  ValidationError,
+} from "./src/errors.ts";
+export type { BusErrorOptions, ErrorCode, Issue } from "./src/errors.ts";
 export { BusErrorEvent, BusEvents, BusStateEvent } from "./src/events.ts";
 export type { BusEventListener, BusEventMap, BusState, ErrorContext, Gap } from "./src/events.ts";
 export type { Authorize, CallToAuthorize, ExposedError, ExposeErrors } from "./src/hooks.ts";

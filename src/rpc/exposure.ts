@@ -53,7 +53,7 @@ export class Exposure {
     more: ExposeOptions & { source?: object; decorated?: string; type?: Class; procedure?: Procedure } = {},
   ) {
     this.name = checkName("a function", name);
-    this.fn = fn;
+    this.fn = more.source || !isMethod(fn) ? fn : fn.bind(noObject(name) as never) as Fn;
     this.source = more.source ?? fn;
     this.decorated = more.decorated;
     this.type = more.type;
@@ -137,6 +137,22 @@ export function checkUnexposeTarget(target: unknown): void {
   if (typeof target === "string" || typeof target === "function") return;
   if (typeof target === "object" && target !== null) return;
   throw new ValidationError("Cannot unexpose a value: it is not a function, name, procedure or object");
+}
+
+/** Returns whether a function is a method, as in `expose(object.add)`: such a function may need its object. */
+function isMethod(fn: Fn): boolean {
+  const source = Function.prototype.toString.call(fn).replace(/^(async\s+)?(\*\s*)?/, "");
+  return fn.name !== "" && source.startsWith(fn.name) && source.slice(fn.name.length).trimStart().startsWith("(");
+}
+
+/** Returns the `this` of a method that was exposed without its object: any use of it throws. */
+function noObject(name: string): object {
+  const refuse = (): never => {
+    throw new ValidationError(
+      `Cannot call "${name}": the method was exposed without its object; write expose(object, "method")`,
+    );
+  };
+  return new Proxy({}, { get: refuse, set: refuse, has: refuse });
 }
 
 function ownName(fn: Fn): string {

@@ -5,7 +5,7 @@
  */
 import type { BusErrorEvent } from "../../src/events.ts";
 import { RemoteInvocationError } from "../../src/errors.ts";
-import { equal, rejects } from "../../src/conformance/assert.ts";
+import { equal, ok, rejects } from "../../src/conformance/assert.ts";
 import type { Cases } from "../../src/conformance/cases.ts";
 import { currentCall } from "../../src/rpc/current_call.ts";
 import { procedure } from "../../src/rpc/procedure.ts";
@@ -85,6 +85,40 @@ export const reports: Cases = {
     ]);
     equal(errors.values[0]!.error, thrown);
     equal(errors.values.length, 2, "the number of reports");
+  },
+
+  "a method that was exposed without its object fails with an error that names the remedy": async (t) => {
+    const bus = await t.open();
+    t.errors(bus);
+    class Remote {
+      greeting = "hello";
+      echo(text: string): string {
+        return `${this.greeting} ${text}`;
+      }
+      async later(text: string): Promise<string> {
+        return await Promise.resolve(`${this.greeting} ${text}`);
+      }
+      pure(text: string): string {
+        return text;
+      }
+    }
+    const remote = new Remote();
+    await bus.expose(remote.echo);
+    await bus.expose("later", remote.later);
+    await bus.expose(remote.pure);
+    for (const name of ["echo", "later"]) {
+      const { message } = await rejects(() => bus.stub(name)("x"), RemoteInvocationError);
+      ok(message.includes(`Cannot call "${name}": the method was exposed without its object`), message);
+    }
+    equal(await bus.stub(remote.pure)("x"), "x");
+    await bus.unexpose(remote.echo);
+    await bus.expose(remote, "echo");
+    equal(await bus.stub(Remote).echo("you"), "hello you");
+    await bus.expose("arrow", (text: string) => text);
+    await bus.expose("function", function (this: unknown, text: string) {
+      return this === undefined ? text : "with this";
+    });
+    equal([await bus.stub("arrow")("x"), await bus.stub("function")("x")], ["x", "x"]);
   },
 
   "a served function that ends with the reason of its signal is not reported": async (t) => {
