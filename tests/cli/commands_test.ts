@@ -11,6 +11,18 @@ import { Running, tsmq } from "./run.ts";
 
 const MODULE = fileURLToPath(new URL("served.ts", import.meta.url));
 
+/** Runs the command on a terminal of 80 columns: `script` passes on what it reads and what the command prints. */
+const ON_TERMINAL = {
+  through: [
+    "bash",
+    "-c",
+    'printf -v run "%q " "$@"; exec script -qefc "stty cols 80 rows 20; $run" /dev/null',
+    "bash",
+  ],
+  open: true,
+  env: { SHELL: "/bin/bash" },
+};
+
 describe("tsmq", () => {
   let server: RedisServer;
   let url: string;
@@ -185,18 +197,7 @@ describe("tsmq", () => {
     const ns = fresh();
     await tsmq(["put", url, "a", "1", ...ns]);
     await tsmq(["put", url, `b${"-".repeat(100)}`, "1", "2", ...ns]);
-    // `script` runs the command on a terminal, and passes on what it reads
-    const terminal = [
-      "bash",
-      "-c",
-      'printf -v run "%q " "$@"; exec script -qefc "stty cols 80 rows 20; $run" /dev/null',
-      "bash",
-    ];
-    await using top = new Running(["top", url, "-i", "100", ...ns], {
-      through: terminal,
-      open: true,
-      env: { SHELL: "/bin/bash" },
-    });
+    await using top = new Running(["top", url, "-i", "100", ...ns], ON_TERMINAL);
     /** Waits for a frame in which these texts follow each other. */
     const drawn = async (...texts: string[]) => {
       const shows = (frame: string) => {
@@ -218,6 +219,19 @@ describe("tsmq", () => {
     const { output } = top.child;
     assertEquals(output.includes("\x1b[2J"), false); // it never clears the screen, which would flicker
     assertEquals(output.trimEnd().slice(-"\x1b[?25h\x1b[?1049l".length), "\x1b[?25h\x1b[?1049l");
+  });
+
+  it("purge asks on a terminal, and removes nothing unless the answer is yes", async () => {
+    const ns = fresh();
+    await tsmq(["put", url, "jobs", "1", "2", ...ns]);
+    for (const answer of ["n", "yes"]) {
+      await using purge = new Running(["purge", url, "jobs", ...ns], ON_TERMINAL);
+      await until("it asks", () => purge.child.output.includes('Remove 2 waiting item(s) of queue "jobs"? [y/N]'));
+      purge.child.write(`${answer}\n`);
+      assertEquals((await purge.ended()).code, 0);
+      assertEquals(purge.child.output.includes('{"purged":2}'), answer === "yes");
+      assertEquals((await tsmq(["queues", url, "--json", ...ns])).lines.length, answer === "yes" ? 0 : 1);
+    }
   });
 
   it("TSMQ_URL and TSMQ_NAMESPACE stand for the URL and the namespace", async () => {

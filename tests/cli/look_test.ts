@@ -11,7 +11,7 @@ import { isPrintable } from "../../src/internal/printable.ts";
 import { FauxqsServer } from "../support/fauxqs_server.ts";
 import { RedisServer } from "../support/redis_server.ts";
 import { until } from "../support/until.ts";
-import { type Outcome, tsmq } from "./run.ts";
+import { type Outcome, Running, tsmq } from "./run.ts";
 
 /** A transport of these tests. */
 interface Ground {
@@ -169,11 +169,13 @@ for (const [name, start] of Object.entries(GROUNDS)) {
 
 describe("tsmq looks into memory", () => {
   it("queues and who find nothing in a process of its own, and bench runs", async () => {
+    await using running = new Running(["bench", "memory:", "-s", "1.5"]);
     const [queues, who, bench] = await Promise.all([
       tsmq(["queues", "memory:", "--json"]),
       tsmq(["who", "memory:", "--json"]),
-      tsmq(["bench", "memory:", "-s", "0.2"]),
+      running.ended(),
     ]);
+    assertMatch(running.child.output, /^\{"progress":"bench events","done":1,"total":2\}$/m); // each second
     assertEquals([queues, who], [{ code: 0, lines: [], errors: [] }, { code: 0, lines: [], errors: [] }]);
     assertEquals(bench.code, 0);
     assertMatch(bench.lines.join("\n"), /^LOAD +PER SECOND +P50 MS +P99 MS\nevents +\d/m);
