@@ -16,13 +16,14 @@ import { memory } from "../../src/providers/memory/provider.ts";
 import { CORE } from "../../tests/core/subjects.ts";
 import { parse } from "../junit.ts";
 import { BUS } from "./bus.ts";
+import { KEYS } from "./keys.ts";
 import type { Kit, Mutant, Tests } from "./mutant.ts";
 import { EVENTS } from "./pubsub.ts";
 import { QUEUES } from "./queue.ts";
 import { CALLS } from "./rpc.ts";
 import { STREAMS } from "./streams.ts";
 
-const MUTANTS: readonly Mutant[] = [...EVENTS, ...QUEUES, ...CALLS, ...STREAMS, ...BUS];
+const MUTANTS: readonly Mutant[] = [...EVENTS, ...QUEUES, ...CALLS, ...STREAMS, ...KEYS, ...BUS];
 
 const HARNESS: Harness = { provider: memory, faults: { cut: () => Promise.resolve() } };
 /** All cases. Which of them a transport skips makes no difference to their names. */
