@@ -124,7 +124,7 @@ export class Engine implements Core {
       ask: async (verb, argument) => (await opening.promise).request<"ask">({ kind: "ask", verb, argument }),
       state: (connected, error) => this.#connection("sender", connected, error),
     });
-    const link = Link.open(this.#provider, { namespace, connectTimeout }, {
+    const link = Link.open(this.#provider, { namespace, connectTimeout, maxReceive }, {
       died: (error) => this.caller?.fail(error), // the worker may die while the sender is still being opened
       state: (connected, error) => this.#connection("receiver", connected, error),
       gap: (reason, lost) => this.gap({ reason, lost }),

@@ -26,7 +26,7 @@ export class RawClient {
   /** Opens both halves as a bus does. */
   static async open(provider: Provider, namespace: string): Promise<RawClient> {
     const client = new RawClient();
-    const link = await Link.open(provider, { namespace, connectTimeout: TIMEOUT }, {
+    const link = await Link.open(provider, { namespace, connectTimeout: TIMEOUT, maxReceive: Infinity }, {
       state: () => {},
       died: () => {},
       gap: () => {},
@@ -118,7 +118,15 @@ export async function dieHolding(
   const { options } = provider;
   try {
     await listening.promise;
-    worker.greet({ kind: "tsmq:hello", port: port2, namespace, options, origin: {}, connectTimeout: TIMEOUT });
+    worker.greet({
+      kind: "tsmq:hello",
+      port: port2,
+      namespace,
+      options,
+      origin: {},
+      connectTimeout: TIMEOUT,
+      maxReceive: Infinity,
+    });
     await held;
   } finally {
     worker.terminate();

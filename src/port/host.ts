@@ -75,6 +75,7 @@ class Host {
       options: hello.options,
       origin: hello.origin,
       connectTimeout: hello.connectTimeout,
+      maxReceive: hello.maxReceive,
       inbox: (body) => inflow.inbox(body),
       state: (connected, error) =>
         this.#post({ kind: "state", connected, error: error === undefined ? undefined : toPlain(error) }),

@@ -19,6 +19,7 @@ export interface Hello {
   readonly options: unknown;
   readonly origin: BusOrigin;
   readonly connectTimeout: number;
+  readonly maxReceive: number;
 }
 
 /** From main to the worker. Each frame with an `id` is answered by `done` or `failed`. */

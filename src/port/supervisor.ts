@@ -12,7 +12,7 @@ import type { FromReceiver, Hello, ToMain, ToWorker } from "./protocol.ts";
 import { PooledWorker, type WorkerUser } from "./pool.ts";
 
 /** The data that a worker needs to open its receiver. */
-export type Opening = Pick<Hello, "namespace" | "connectTimeout">;
+export type Opening = Pick<Hello, "namespace" | "connectTimeout" | "maxReceive">;
 
 /** The callbacks of a supervisor to its link. */
 export interface Supervised {
@@ -116,7 +116,7 @@ export class Supervisor {
     const started = Promise.withResolvers<void>();
     started.promise.catch(() => {});
     this.#fail = started.reject;
-    const { connectTimeout, namespace } = this.#opening;
+    const { connectTimeout } = this.#opening;
     const worker = this.#worker = PooledWorker.join(this.#provider, this.#user);
     let listening = false;
     const late = setTimeout(() => {
@@ -137,7 +137,7 @@ export class Supervisor {
       };
       const { options } = this.#provider;
       const origin = this.#origin;
-      worker.greet({ kind: "tsmq:hello", port: port2, namespace, options, origin, connectTimeout });
+      worker.greet({ kind: "tsmq:hello", port: port2, options, origin, ...this.#opening });
       await started.promise;
       return this.#worker === worker;
     } catch (error) {

@@ -194,6 +194,11 @@ export interface ReceiverContext {
   readonly origin: BusOrigin;
   /** Milliseconds that opening may take. */
   readonly connectTimeout: number;
+  /**
+   * The largest body in bytes that the core decodes (the option `maxReceive` of the bus). A transport that keeps bodies in files need not
+   * read files that are much larger.
+   */
+  readonly maxReceive: number;
   /** Passes a message that was posted to this receiver's inbox to the core. Synchronous, cheap, never throws. */
   inbox(body: string): void;
   /**

@@ -43,6 +43,7 @@ export async function open(options: AwsOptions, opening: Opening = {}): Promise<
     namespace,
     options: structuredClone(provider.options),
     connectTimeout,
+    maxReceive: Infinity,
     origin: {},
     inbox: (body) => inbox.push(body),
     state: (connected) => said.push(connected ? "up" : "down"),

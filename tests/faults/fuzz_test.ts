@@ -111,7 +111,7 @@ describe(`garbage (seed ${SEED})`, () => {
     const faults: unknown[] = [];
     const nothing = () => {};
     const events = { died: nothing, state: nothing, gap: nothing, inbox: nothing, requests: nothing, posted: nothing };
-    const link = await Link.open(thread.provider, { namespace: "n", connectTimeout: 5_000 }, {
+    const link = await Link.open(thread.provider, { namespace: "n", connectTimeout: 5_000, maxReceive: Infinity }, {
       ...events,
       fault: (error) => faults.push(error),
     });

@@ -104,9 +104,13 @@ export class KernelQueue implements Disposable {
     this.#descriptor = descriptor;
   }
 
-  static async open(namespace: string, queue: string): Promise<KernelQueue> {
+  static open(namespace: string, queue: string): Promise<KernelQueue> {
+    return KernelQueue.named(new Names(namespace).queue(queue));
+  }
+
+  static async named(name: string): Promise<KernelQueue> {
     const posix = await loadPosix();
-    const descriptor = posix.openQueue(new Names(namespace).queue(queue));
+    const descriptor = posix.openQueue(name);
     assert(descriptor >= 0, `errno ${-descriptor}`);
     return new KernelQueue(posix, descriptor);
   }

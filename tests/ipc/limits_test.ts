@@ -129,7 +129,12 @@ describe("access", () => {
       assertMatch(output, /^made$/m);
       try {
         const says = `it belongs to user ${USER}`;
-        await assertRejects(() => Bus.open(ipc(), { namespace: theirs }), ProviderError, says);
+        const taken = await assertRejects(() => Bus.open(ipc(), { namespace: theirs }), ProviderError, says);
+        assertEquals(taken.code, "denied");
+        assertMatch(
+          taken.message,
+          /^Cannot use \/dev\/shm\/.*; use another namespace, or the option "group" on both sides/,
+        );
         await using bus = await Bus.open(ipc(), { namespace });
         const jobs = bus.queue("jobs");
         for (const act of [() => jobs.put("ours"), () => jobs.get({ timeout: 10_000 }), () => jobs.receive()]) {

@@ -23,7 +23,15 @@ function contextOf(namespace: string): ReceiverContext & { sendTimeout: number }
   return {
     namespace,
     options: ipc().options,
-    ...{ connectTimeout: 5_000, sendTimeout: 5_000, congested: false, arrived: 0, due: Infinity, origin: {} },
+    ...{
+      connectTimeout: 5_000,
+      maxReceive: Infinity,
+      sendTimeout: 5_000,
+      congested: false,
+      arrived: 0,
+      due: Infinity,
+      origin: {},
+    },
     ...{ inbox: nothing, state: nothing, gap: nothing, fault: nothing },
     ask: () => Promise.reject(new Error("nobody")),
   };

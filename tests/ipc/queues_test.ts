@@ -44,7 +44,15 @@ async function both(
   const context: ReceiverContext & { sendTimeout: number } = {
     namespace,
     options: ipc({ messageSize: 128 }).options,
-    ...{ connectTimeout: 5_000, sendTimeout: 5_000, congested: false, arrived: 0, due: Infinity, origin: {} },
+    ...{
+      connectTimeout: 5_000,
+      maxReceive: Infinity,
+      sendTimeout: 5_000,
+      congested: false,
+      arrived: 0,
+      due: Infinity,
+      origin: {},
+    },
     ...{ inbox: nothing, state: nothing, gap: nothing, fault: (error: unknown) => void faults.push(error) },
     ask: () => Promise.reject(new Error("nobody")),
   };

@@ -32,7 +32,7 @@ class Main implements AsyncDisposable {
       this.context = context;
       return Promise.resolve(this.receiver);
     });
-    const hello = { namespace: "n", options: { a: 1 }, origin: {}, connectTimeout: 1_000 };
+    const hello = { namespace: "n", options: { a: 1 }, origin: {}, connectTimeout: 1_000, maxReceive: 1_000 };
     this.#hosted = host({ kind: "tsmq:hello", port: port2, ...hello }, opened);
   }
 

@@ -59,7 +59,11 @@ class Stage implements AsyncDisposable {
       requests: (topics, bodies) => say(`requests ${topics} ${bodies}`),
       posted: () => this.posted++,
     };
-    return this.link = await Link.open(this.thread.provider, { namespace: "n", connectTimeout }, events);
+    return this.link = await Link.open(
+      this.thread.provider,
+      { namespace: "n", connectTimeout, maxReceive: Infinity },
+      events,
+    );
   }
 
   /** Waits until the link has reported this. */
@@ -340,7 +344,11 @@ describe("Link", () => {
         requests: ignore,
         posted: ignore,
       };
-      const link = await Link.open(thread.provider, { namespace: "n", connectTimeout: 1_000 }, events);
+      const link = await Link.open(
+        thread.provider,
+        { namespace: "n", connectTimeout: 1_000, maxReceive: 1_000 },
+        events,
+      );
       await close(link, 1_000);
     } finally {
       thread[Symbol.dispose]();

@@ -55,7 +55,7 @@ class Stage implements AsyncDisposable {
     const options = this.#opened.push(opened) - 1;
     const { said } = opened;
     const provider = { ...this.threads.provider, options, ...changes };
-    opened.link = await Link.open(provider, { namespace: "n", connectTimeout }, {
+    opened.link = await Link.open(provider, { namespace: "n", connectTimeout, maxReceive: Infinity }, {
       died: (error) => said.push(`died: ${error.message}`),
       state: (connected) => said.push(connected ? "up" : "down"),
       gap: (reason) => said.push(`gap: ${reason}`),

@@ -106,6 +106,7 @@ export async function open(options: RedisOptions, opening: Opening = {}): Promis
     namespace,
     options: structuredClone(received.options),
     connectTimeout,
+    maxReceive: Infinity,
     origin: {},
     inbox: (body) => inbox.push(body),
     state: (connected) => change(said, connected),

@@ -69,9 +69,8 @@ export class IpcAdmin implements Admin {
     const found = files.filter((name) => name.startsWith(prefix) && !/^[$~]/.test(name.slice(prefix.length)))
       .map((name) => name.slice(prefix.length));
     const dead = found.map((name) => `${name}.dead`);
-    return [...new Set([...found, ...dead])].map((name) => this.#count(name)).filter((
-      { waiting = 0, leased = 0, delayed = 0 },
-    ) => waiting + leased + delayed > 0);
+    const counted = await Promise.all([...new Set([...found, ...dead])].map((name) => this.#count(name)));
+    return counted.filter(({ waiting = 0, leased = 0, delayed = 0 }) => waiting + leased + delayed > 0);
   }
 
   async topics(): Promise<TopicInfo[]> {
@@ -147,10 +146,10 @@ export class IpcAdmin implements Admin {
     });
   }
 
-  #count(name: string): QueueInfo {
+  async #count(name: string): Promise<QueueInfo> {
     const namespace = this.#namespace!;
     const leases = this.#leases ??= new Leases(namespace, "");
-    return { name, ...countItems(namespace, leases, namespace.names.queue(name)) };
+    return { name, ...await countItems(namespace, leases, namespace.names.queue(name)) };
   }
 
   /** Returns the text of a file or link; none if it has just been removed. */

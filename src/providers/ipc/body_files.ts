@@ -26,12 +26,14 @@ export class BodyFiles {
   #posix: Posix;
   #directories: Directories;
   #access: Access;
+  #limit: number;
 
-  /** Creates the body files of a namespace. All paths are relative to `directories`. */
-  constructor(posix: Posix, directories: Directories, access: Access) {
+  /** Creates the body files of a namespace. All paths are relative to `directories`. Files of more than `limit` bytes are not read. */
+  constructor(posix: Posix, directories: Directories, access: Access, limit: number) {
     this.#posix = posix;
     this.#directories = directories;
     this.#access = access;
+    this.#limit = limit;
   }
 
   /** Writes a body into a new file of a directory; returns its name. With `make`, a missing directory is created. */
@@ -112,12 +114,20 @@ export class BodyFiles {
     return target.subarray(1);
   }
 
-  /** Reads a whole file that is open. `what` begins the message of an error. */
+  /**
+   * Reads a whole file that is open. `what` begins the message of an error.
+   *
+   * @throws {ProviderError} "too_large" when the file is larger than the limit
+   */
   readOpen(file: number, what: string): Uint8Array {
     const stat = this.#posix.stat(file);
     if (typeof stat === "number") throw systemError(stat, what);
     if (!stat.regular) throw new ProviderError("internal", `${what}: it is not a file`);
     if (!trusted(stat, this.#posix.user, this.#access)) throw notOwned(what, stat.uid);
+    if (stat.size > this.#limit) {
+      const text = `${what}: it has ${stat.size} bytes, and this bus reads files of up to ${this.#limit} (maxReceive)`;
+      throw new ProviderError("too_large", text);
+    }
     const bytes = new Uint8Array(stat.size);
     let at = 0;
     while (at < bytes.length) {

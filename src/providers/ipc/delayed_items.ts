@@ -92,7 +92,7 @@ export class DelayedItems {
     return items.slice(next, end);
   }
 
-  /** Reports that the first item of {@linkcode due} was taken or moved, by this bus or another one. */
+  /** Reports that this bus has taken or moved the first item of {@linkcode due}. */
   taken(queue: string): void {
     const soon = this.#soon.get(queue);
     if (soon) soon.next++;
@@ -117,16 +117,16 @@ export class DelayedItems {
     return count - this.due(queue).length;
   }
 
-  /** Forgets a queue that was removed. */
-  forget(queue: string): void {
+  /** Reads the items again before the next one is taken: another bus has taken or moved one, or the queue was removed. */
+  refresh(queue: string): void {
     this.#soon.delete(queue);
   }
 
   #read(queue: string): Soon {
     const start = performance.now();
-    const known = this.#soon.get(queue);
-    if (known && start < known.until) return known;
     const { directories, posix } = this.#context;
+    const known = this.#soon.get(queue);
+    if (known && start < known.until && posix.now() < known.later) return known;
     const root = pagesOf(queue);
     const pages = this.#listing(root).names();
     if (pages.length === 0) {

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { BusError } from "../../errors.ts";
 import type { Delivery, ReceiveOptions } from "../../provider/provider.ts";
 import { check } from "./errors.ts";
 import { readItem, writeItem } from "./frames.ts";
@@ -180,11 +181,19 @@ export class ItemReceiver {
   #takeDue(name: string, open: OpenQueue | undefined, max: number, lease: number | undefined, taken: Delivery[]): void {
     const { delayed } = this.#namespace;
     const read = (receipt: string) => this.#readHeld(name, receipt, lease);
-    if (open) this.#takeMessages(name, open, max, lease, taken, DUE);
+    const takeMoved = () => open && this.#takeMessages(name, open, max, lease, taken, DUE);
+    takeMoved();
     for (const item of delayed.due(name, max - taken.length)) {
+      if (taken.length >= max) return;
       const delivery = this.#leases.claim(name, item.path, item.name, lease, read);
-      delayed.taken(name);
-      if (delivery) taken.push(delivery);
+      if (delivery) {
+        delayed.taken(name);
+        taken.push(delivery);
+      } else {
+        delayed.refresh(name);
+        this.#moves.settle(name); // another bus moves it, or has taken it
+        takeMoved();
+      }
     }
   }
 
@@ -277,7 +286,8 @@ export class ItemReceiver {
       item = bodyFiles.readItem(held, receipt);
     } catch (error) {
       this.#throwIfLater(error, held, receipt, queue, receipt);
-      directories.unlink(`${held}/${receipt}`); // otherwise it would come back forever
+      if (tooLarge(error)) this.#leases.putAside(queue, receipt);
+      else directories.unlink(`${held}/${receipt}`); // otherwise it would come back forever
       this.#fault(error);
       return undefined;
     }
@@ -291,13 +301,16 @@ export class ItemReceiver {
     throw error;
   }
 
-  /** Returns the body of an item. Returns undefined if the body is in a file that does not exist. */
-  #body(
-    queue: string,
-    { text, file }: { readonly text: string; readonly file: boolean },
-    receipt: string,
-    removed: boolean,
-  ): string | undefined {
+  /** Puts an item aside whose body is too large. It is held, or was taken without a lease. */
+  #putAside(queue: string, { text, deliveries }: ReturnType<typeof readItem>, receipt: string): void {
+    const leases = this.#leases;
+    const held = () => leases.hold(queue, leases.key(), writeItem(text, true), deliveries, READING);
+    leases.putAside(queue, receipt || held());
+  }
+
+  /** Returns the body of an item. Returns undefined if the body is in a file that does not exist, or is too large. */
+  #body(queue: string, item: ReturnType<typeof readItem>, receipt: string, removed: boolean): string | undefined {
+    const { text, file } = item;
     if (!file) return text;
     const { bodyFiles } = this.#namespace;
     try {
@@ -306,9 +319,14 @@ export class ItemReceiver {
       return body;
     } catch (error) {
       this.#throwIfLater(error, bodyDirectory(queue), text, queue, receipt);
-      if (receipt !== "") this.#leases.ack(queue, receipt);
+      if (tooLarge(error)) this.#putAside(queue, item, receipt);
+      else if (receipt !== "") this.#leases.ack(queue, receipt);
       this.#fault(error);
       return undefined;
     }
   }
+}
+
+function tooLarge(error: unknown): boolean {
+  return error instanceof BusError && error.code === "too_large";
 }

@@ -58,3 +58,8 @@ export function movingDirectory(queue: string): string {
 export function bodyDirectory(queue: string): string {
   return `${queueDirectory(queue)}/bodies`;
 }
+
+/** Returns the directory of the items that are too large to be read. */
+export function asideDirectory(queue: string): string {
+  return `${queueDirectory(queue)}/aside`;
+}

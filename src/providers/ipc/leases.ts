@@ -24,7 +24,7 @@ import type { Delivery } from "../../provider/provider.ts";
 import { slotHolds } from "./crash_slot.ts";
 import { check, systemError } from "./errors.ts";
 import { readItem } from "./frames.ts";
-import { bodyDirectory, nameOfItem, parseItem, pathOf, queueDirectory } from "./items.ts";
+import { asideDirectory, bodyDirectory, nameOfItem, parseItem, pathOf, queueDirectory } from "./items.ts";
 import { Errno } from "./errno.ts";
 import type { Listing } from "./listing.ts";
 import { Moves } from "./moves.ts";
@@ -133,6 +133,13 @@ export class Leases {
     if (directories.unlink(`${held}/${receipt}`) < 0) return false;
     if (file !== undefined) bodyFiles.remove(bodyDirectory(queue), file);
     return true;
+  }
+
+  /** Puts a held item aside, where nobody takes it. It is removed with its queue. */
+  putAside(queue: string, receipt: string): void {
+    const { directories } = this.#namespace;
+    const aside = asideDirectory(queue);
+    directories.within(aside, () => directories.rename(pathOf(queue, `held/${receipt}`), `${aside}/${receipt}`));
   }
 
   /** Records that the handler of an item starts. Returns false if its lease has ended. */

@@ -18,7 +18,7 @@ import type { OpenQueue } from "./mqueues.ts";
 import type { Namespace } from "./namespace.ts";
 
 /** Milliseconds that a take waits for an item that another bus is moving. A bus that pauses longer does not stop the queue. */
-const PATIENCE = 50;
+const PATIENCE = 200;
 /** Milliseconds between two checks whether the item has been moved. */
 const CHECK_INTERVAL = 1;
 /** The largest number of queues whose listing is cached, and of items that are known to be moved by a paused bus. */

@@ -38,6 +38,9 @@ export const BUSES = "loops";
 /** The link in a bus's directory whose target holds numbers: its worker's thread, and the descriptors that `worker_thread.ts` closes. */
 export const THREAD = "thread";
 
+/** The default limit of files in bytes: the largest message of a kernel queue. Only a receiver reads bodies. */
+const SMALL_FILE = 2 ** 24;
+
 /** The mode bit of a directory that a bus with the option `group` has made. */
 const SETGID = 0o2000;
 
@@ -58,7 +61,13 @@ export class Namespace {
   readonly #pymq: Directories;
   readonly #buses: Listing;
 
-  private constructor(posix: Posix, settings: Settings, name: string, onDead: (bus: string) => void) {
+  private constructor(
+    posix: Posix,
+    settings: Settings,
+    name: string,
+    onDead: (bus: string) => void,
+    fileLimit: number,
+  ) {
     const { directory, pymqDirectory } = settings;
     this.#settings = settings;
     this.posix = posix;
@@ -67,7 +76,7 @@ export class Namespace {
     this.directories = new Directories(posix, `${directory}/${name}`, settings);
     this.directories.trust();
     this.#buses = this.directories.listing(BUSES);
-    this.bodyFiles = new BodyFiles(posix, this.directories, settings);
+    this.bodyFiles = new BodyFiles(posix, this.directories, settings, fileLimit);
     this.queues = new MessageQueues(posix, this.names, settings);
     this.#pymq = new Directories(posix, `${pymqDirectory}/${name}`, settings);
     const roots = () => differ(posix, directory, pymqDirectory) ? [this.directories, this.#pymq] : [this.directories];
@@ -78,15 +87,21 @@ export class Namespace {
   }
 
   /**
-   * Opens a namespace. `onDead` is called for each bus whose process is found to have ended.
+   * Opens a namespace. `onDead` is called for each bus whose process is found to have ended. Files of more than `fileLimit` bytes are not
+   * read.
    *
    * @throws {UnsupportedError} if the platform has no POSIX message queues
    * @throws {ProviderError} "denied" when the namespace's directory belongs to another user
    */
-  static async open(settings: Settings, name: string, onDead: (bus: string) => void): Promise<Namespace> {
+  static async open(
+    settings: Settings,
+    name: string,
+    onDead: (bus: string) => void,
+    fileLimit: number = SMALL_FILE,
+  ): Promise<Namespace> {
     const posix = await loadPosix();
     raiseLimits(posix, settings.raiseLimit);
-    return new Namespace(posix, settings, directoryOf(name), onDead);
+    return new Namespace(posix, settings, directoryOf(name), onDead, fileLimit);
   }
 
   /** Closes the directories and queues of the namespace. */
@@ -110,7 +125,7 @@ export class Namespace {
       const group = (stat.mode & SETGID) === 0 ? undefined : stat.gid;
       let other: Namespace;
       try {
-        other = new Namespace(this.posix, { ...this.#settings, group }, name, () => {});
+        other = new Namespace(this.posix, { ...this.#settings, group }, name, () => {}, SMALL_FILE);
       } catch (error) {
         if (error instanceof BusError && error.code === "denied") continue; // it is another user's meanwhile
         throw error;

@@ -67,6 +67,13 @@ export class Overflow {
     return this.#listing(this.#moving, movingDirectory(queue)).names().length;
   }
 
+  /** Returns the time when an item was last moved into the kernel's queue or out of it; undefined while one is being moved. */
+  lastMove(queue: string): number | undefined {
+    if (this.moving(queue) > 0) return undefined;
+    const stat = this.#context.directories.stat(movingDirectory(queue));
+    return typeof stat === "number" ? 0 : stat.modified;
+  }
+
   /** Puts a message at the end. `key` is later than those of earlier puts. */
   put(queue: string, key: string, message: Uint8Array): void {
     const { bodyFiles, directories, names } = this.#context;

@@ -38,13 +38,15 @@ import { recordThread } from "./worker_thread.ts";
 const CLEANUP_INTERVAL = 2_000;
 /** Milliseconds that opening waits for room. */
 const ROOM = 2_000;
+/** The largest file that is read, as a multiple of `maxReceive`: the core dead-letters items that are somewhat too large. */
+const FILE_LIMIT = 2;
 /** The largest number of messages that are read from one queue in a row. */
 const READ_LIMIT = 64;
 
 /** Opens the receiving half of an IPC bus. */
 export async function openReceiver(context: ReceiverContext): Promise<Receiver> {
   const settings = context.options as Settings;
-  const namespace = await Namespace.open(settings, context.namespace, () => {});
+  const namespace = await Namespace.open(settings, context.namespace, () => {}, FILE_LIMIT * context.maxReceive);
   try {
     removeDead(namespace);
     for (const other of namespace.others()) {

@@ -99,9 +99,13 @@ export class Refill {
       let room = messages - current;
       for (const { path, name } of delayed.due(queue, room)) {
         const moved = this.#moves.move(queue, path, parseItem(name)!, DUE);
-        if (moved !== 0 && moved !== -Errno.ENOENT) return;
+        if (moved !== 0) {
+          delayed.refresh(queue);
+          if (moved !== -Errno.ENOENT) return;
+          break;
+        }
         delayed.taken(queue);
-        if (moved === 0) room--;
+        room--;
       }
       while (room > 0) {
         const oldest = overflow.oldest(queue);

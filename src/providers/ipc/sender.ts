@@ -201,14 +201,12 @@ class IpcSender implements Sender, QueueInspector, Waker {
     return this.#itemSender.put(queue, this.#namespace.names.queue(queue), writeTopic(body), options);
   }
 
-  // deno-lint-ignore require-await
   async size(queue: string): Promise<number> {
-    return countWaiting(this.#namespace, this.#leases, this.#namespace.names.queue(queue));
+    return await countWaiting(this.#namespace, this.#leases, this.#namespace.names.queue(queue));
   }
 
-  // deno-lint-ignore require-await
   async stats(queue: string): Promise<QueueStats> {
-    return countItems(this.#namespace, this.#leases, this.#namespace.names.queue(queue));
+    return await countItems(this.#namespace, this.#leases, this.#namespace.names.queue(queue));
   }
 
   // deno-lint-ignore require-await
@@ -224,7 +222,7 @@ class IpcSender implements Sender, QueueInspector, Waker {
     if (moved === 0) directories.remove(aside);
     directories.prune("queues");
     this.#leases.forget(name);
-    this.#namespace.delayed.forget(name);
+    this.#namespace.delayed.refresh(name);
     queues.removed(name);
     this.#answerQueues.removed(name);
     this.#itemSender.removed(name);

@@ -1,0 +1,83 @@
+/** Files that are larger than a bus reads: another member of a group may write any file. */
+// run: kernel-queues
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { describe, it } from "@std/testing/bdd";
+import { closeSync, existsSync, ftruncateSync, mkdirSync, openSync } from "node:fs";
+import process from "node:process";
+import { Bus } from "../../src/bus.ts";
+import { writeItem } from "../../src/providers/ipc/frames.ts";
+import { ipc } from "../../src/providers/ipc/provider.ts";
+import { until } from "../support/until.ts";
+import { busesOf, fresh, HandmadeBus, KernelQueue } from "./ground.ts";
+
+/** Bytes of each file. It has no blocks, so it needs no memory. */
+const SIZE = 10 * 2 ** 30;
+const MAX_RECEIVE = 1_000_000;
+
+function plant(path: string): void {
+  const file = openSync(path, "wx", 0o600);
+  ftruncateSync(file, SIZE);
+  closeSync(file);
+}
+
+describe("a file of 10 GiB", () => {
+  it("is not read, as an event, an item or the body of an item; the next ones arrive, and items are put aside", async () => {
+    const namespace = fresh();
+    await using bus = await Bus.open(ipc(), { namespace, maxReceive: MAX_RECEIVE });
+    const errors: string[] = [];
+    bus.addEventListener("error", ({ error }) => errors.push(String(error)));
+    const seen: unknown[] = [];
+    await bus.subscribe("topic", (event) => void seen.push(event)).ready;
+    const queue = bus.queue<string>("queue");
+    await queue.put("first");
+    await (await queue.receive()).nack({ delay: 1 });
+    const [busName] = await busesOf(namespace);
+    const own = `/dev/shm/${namespace}/loops/${busName}`;
+    const state = `/dev/shm/${namespace}/queues/pymq_${namespace}_queue`;
+    const names = Array.from({ length: 4 }, () => crypto.randomUUID());
+    mkdirSync(`${state}/bodies`, { mode: 0o700 });
+    plant(`${own}/${names[0]}`);
+    for (const name of names.slice(1)) plant(`${state}/bodies/${name}`);
+    plant(`${state}/back/0000000000000000-000000.1.0.${busName}`);
+    const before = process.memoryUsage().rss;
+    {
+      using events = await KernelQueue.named(`/${busName}`);
+      assertEquals(events.put(`\x010:@36,\n${names[0]}`), 0);
+      using kernel = await KernelQueue.open(namespace, "queue");
+      const items = [names[1], names[2], '"second"', names[3], '"third"'];
+      for (const item of items) {
+        const text = item!.startsWith('"') ? item! : new TextDecoder().decode(writeItem(item!, true));
+        assertEquals(kernel.put(text), 0);
+      }
+    }
+    const got = [await queue.get({ timeout: 10_000 }), await queue.get({ timeout: 10_000 })];
+    const lease = await queue.receive({ timeout: 10_000 });
+    await lease.ack();
+    assertEquals([...got, lease.item], ["first", "second", "third"]);
+    await bus.publish("event", "topic");
+    await until("the next event arrives", () => seen.length === 1);
+    await until("each file is reported", () => errors.length >= 5);
+    for (const error of errors) {
+      assertMatch(error, /it has 10737418240 bytes, and this bus reads files of up to 2000000/);
+    }
+    const grown = process.memoryUsage().rss - before;
+    assert(grown < 500e6, `memory has grown by ${grown} bytes`);
+    assertEquals(await queue.stats(), { waiting: 0, leased: 0, delayed: 0 });
+    for (const name of names.slice(1)) assert(existsSync(`${state}/bodies/${name}`), "the body of an item was removed");
+    assertEquals(existsSync(`${own}/${names[0]}`), false);
+    await queue.free();
+    assertEquals(existsSync(state), false);
+  });
+
+  it("is not read as the crash slot of a bus that has ended", async () => {
+    const namespace = fresh();
+    using dead = await HandmadeBus.open(namespace);
+    const name = dead.die();
+    plant(`/dev/shm/${namespace}/loops/${name}/landing`);
+    const before = process.memoryUsage().rss;
+    await using bus = await Bus.open(ipc(), { namespace });
+    assert(process.memoryUsage().rss - before < 500e6);
+    assertEquals(existsSync(`/dev/shm/${namespace}/loops/${name}`), false);
+    await bus.publish("event", "topic");
+  });
+});
