@@ -325,12 +325,12 @@ export class SmallDirectory implements Disposable {
   }
 }
 
-/** The kernel queues and the namespaces' directories of a user, as root sees them. */
+/** The kernel queues of a user, and everything in the directories of its namespaces, as root sees them. */
 export function allOf(user: number): string[] {
   const directory = makeDir("mqueue");
-  const look = 'mount -t mqueue none "$1" && find "$1" /dev/shm -mindepth 1 -maxdepth 1 -uid "$2"';
+  const look = 'mount -t mqueue none "$1" && find "$1" /dev/shm -mindepth 1 -uid "$2"';
   // in a mount namespace of its own, invisible to other processes
   const found = execute([...ROOT, "unshare", "--mount", "sh", "-c", look, "sh", directory, String(user)]);
   removeDir(directory);
-  return found.split("\n").filter(Boolean).map((path) => path.slice(path.lastIndexOf("/") + 1));
+  return found.split("\n").filter(Boolean).map((path) => path.replace(directory, "/dev/mqueue"));
 }
