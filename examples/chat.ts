@@ -1,9 +1,9 @@
 /**
  * A chat: every line that you type is an event, and all participants receive it.
  *
- *     deno run -A examples/chat.ts Ada                    in one terminal,
+ *     deno task install && deno run -A examples/chat.ts Ada                    in one terminal,
  *     bun examples/chat.ts Bo                             in another, on the same Linux machine; Ctrl-D leaves
- *     deno run -A examples/chat.ts Ada redis://localhost  between machines
+ *     deno task install && deno run -A examples/chat.ts Ada redis://localhost  between machines
  *
  * @module
  */

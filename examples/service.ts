@@ -1,7 +1,7 @@
 /**
  * A service and its callers, with a contract that both share.
  *
- *     deno run -A examples/service.ts [url]
+ *     deno task install && deno run -A examples/service.ts [url]
  *
  * This process is the caller. It starts two servers as processes.
  *
@@ -23,6 +23,7 @@ const whoAmI = procedure<() => string>("shop.whoAmI");
 const [given, space = `service-${crypto.randomUUID()}`, role = "caller"] = process.argv.slice(2);
 
 async function serve(bus: Bus): Promise<void> {
+  bus.addEventListener("error", () => {}); // a service logs the errors of its functions; here the caller prints them
   await bus.expose(convert, ({ amount, currency }, to) => {
     if (amount < 0) throw new RangeError("we lend no money");
     const rate = currency === to ? 1 : to === "USD" ? 1.25 : 0.8;

@@ -1,7 +1,7 @@
 /**
  * Events with types, from two schema libraries. Any library that implements Standard Schema works.
  *
- *     deno run -A examples/typed_events.ts
+ *     deno task install && deno run -A examples/typed_events.ts
  *
  * @module
  */

@@ -1,7 +1,7 @@
 /**
  * A work queue: several workers share its items, and no item is lost, even if a worker dies.
  *
- *     deno run -A examples/work_queue.ts [url]
+ *     deno task install && deno run -A examples/work_queue.ts [url]
  *
  * This process puts ten jobs into a queue and starts three workers as processes. One worker is killed in the middle of a
  * job. One job fails on every worker.
@@ -35,7 +35,11 @@ async function boss(bus: Bus, url: string): Promise<void> {
 
   // a job that fails three times moves to the dead-letter queue, so it does not block the others
   const letter = await bus.queue<DeadLetter<Job>>("jobs.dead").get();
-  console.log(`nobody could do job ${letter.item.id}: ${letter.cause.message} (${letter.attempts} attempts)`);
+  console.log(
+    `nobody could do job ${
+      letter.unreadable ? letter.item : letter.item.id
+    }: ${letter.cause.message} (${letter.attempts} attempts)`,
+  );
 
   for (const worker of workers) worker.kill();
   for (const name of ["jobs", "done", "jobs.dead"]) await bus.queue(name).free();

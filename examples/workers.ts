@@ -1,7 +1,7 @@
 /**
  * Buses inside workers, in Deno and in Bun. Each thread has its own bus; the transport connects them.
  *
- *     deno run -A examples/workers.ts [url]
+ *     deno task install && deno run -A examples/workers.ts [url]
  *
  * The main thread hands out numbers; four workers, `prime_worker.ts`, check them for primes.
  *

@@ -161,7 +161,10 @@ export class Bus extends BusEvents implements AsyncDisposable {
     name: string,
     options: QueueOptions<S> & { readonly schema: S },
   ): Queue<StandardSchemaV1.InferOutput<S>, StandardSchemaV1.InferInput<S>>;
-  /** Returns a queue with a type and without a schema. */
+  /**
+   * Returns a queue with a type and without a schema. Nothing checks the type: an instance of a class arrives as a plain object with its
+   * fields, unless the class is one of the `types` of the bus, which makes it an instance again.
+   */
   queue<T = unknown>(name: string, options?: QueueOptions<undefined>): Queue<T>;
   queue(name: string, options: QueueOptions = {}): Queue {
     this.#engine.checkOpen();

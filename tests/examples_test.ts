@@ -1,8 +1,8 @@
 // run: kernel-queues
 /** Each program in `examples/` runs to its end by itself. */
-import { assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals, assertMatch } from "@std/assert";
 import { describe } from "@std/testing/bdd";
-import { readdirSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { Peer } from "./support/peer.ts";
 import { RedisServer } from "./support/redis_server.ts";
 import { itNeeds } from "./support/skip.ts";
@@ -30,6 +30,13 @@ describe("an example", () => {
   it("is known here", () => {
     const programs = readdirSync(folder).filter((file) => file.endsWith(".ts") && !SHARED.includes(file));
     assertEquals(programs.sort(), [...Object.keys(SAYS), CHAT].sort());
+  });
+
+  it("has a header with the commands that run it in a fresh clone", () => {
+    for (const file of [...Object.keys(SAYS), CHAT]) {
+      const command = file === "demo.ts" ? "deno task demo" : `deno task install && deno run -A examples/${file}`;
+      assert(readFileSync(new URL(file, folder), "utf8").split("*/")[0]!.includes(`    ${command}`), file);
+    }
   });
 
   for (const [file, says] of Object.entries(SAYS)) {

@@ -172,7 +172,7 @@ export async function calls(bus: Bus | typeof tsmq): Promise<void> {
   const stats = await queue.stats();
   assertType<IsExact<typeof stats.leased, number | undefined>>(true);
   const letters = await queue.dead.peek();
-  assertType<IsExact<NonNullable<typeof letters[0]>["item"], DeadLetter<PriceOut> | undefined>>(true);
+  assertType<IsExact<NonNullable<typeof letters[0]>["item"], DeadLetter<PriceIn> | undefined>>(true);
   const counts = [await queue.dead.size(), await queue.dead.retry({ limit: 1 }), await queue.dead.purge()];
   assertType<IsExact<typeof counts, number[]>>(true);
   const purged = await queue.purge();

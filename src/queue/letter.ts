@@ -5,19 +5,34 @@
  */
 import { readMarks, writeMarks } from "../codec/marks.ts";
 
-/** An item of a dead-letter queue. */
-export interface DeadLetter<T = unknown> {
+/** The fields of a dead letter beside its item. */
+interface Envelope {
   /** The name of the queue that delivered the item. */
   readonly queue: string;
-  /** The item as it was put, or the body as a string if it could not be read. */
-  readonly item: T;
   /** The number of attempts. */
   readonly attempts: number;
-  /** Whether the item could not be read. */
-  readonly unreadable?: true;
   /** The error of the last attempt. */
   readonly cause: { readonly name: string; readonly message: string };
 }
+
+/** A dead letter whose item could be read. */
+export interface ReadableLetter<T = unknown> extends Envelope {
+  /** The item as it was put: the input of the queue's schema, not its output. */
+  readonly item: T;
+  /** Absent: the item could be read. */
+  readonly unreadable?: undefined;
+}
+
+/** A dead letter whose item could not be read. */
+export interface UnreadableLetter extends Envelope {
+  /** The body of the item. */
+  readonly item: string;
+  /** The item could not be read. */
+  readonly unreadable: true;
+}
+
+/** An item of a dead-letter queue: the item as it was put, or its body if it could not be read. */
+export type DeadLetter<T = unknown> = ReadableLetter<T> | UnreadableLetter;
 
 /** Writes a dead letter. Its item is the body of the item, or a string with that body if it is not `readable`. */
 export function writeLetter(

@@ -61,7 +61,7 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
   /** The name of the queue. */
   readonly name: string;
   /** The dead letters of the queue. */
-  readonly dead: DeadLetters<T>;
+  readonly dead: DeadLetters<I>;
   #schema: StandardSchemaV1 | undefined;
   #core: Core;
   #deliveries: Deliveries;
