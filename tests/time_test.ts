@@ -6,7 +6,7 @@ import { UNSIGNED } from "../src/codec/envelope.ts";
 import { Deliveries } from "../src/queue/deliveries.ts";
 import type { Core } from "../src/core.ts";
 import { UnsupportedError } from "../src/errors.ts";
-import { after, backoff, Deadline, MAX_TIMER, pause } from "../src/internal/time.ts";
+import { after, backoff, Deadline, MAX_TIMER, pause, Timeouts } from "../src/internal/time.ts";
 import { LostLeases } from "../src/port/lost_leases.ts";
 import { MemoryQueue } from "../src/providers/memory/queue.ts";
 
@@ -103,5 +103,31 @@ describe("backoff()", () => {
   it("doubles from the first pause to the longest, however many attempts fail", () => {
     const pauses = [1, 2, 3, 4, 5, 1_000].map((failures) => backoff({ min: 100, max: 1_000 }, failures));
     assertEquals(pauses, [100, 200, 400, 800, 1_000, 1_000]);
+  });
+});
+
+describe("Timeouts", () => {
+  it("fire in time, each once, in their order; cancelled ones do not", async () => {
+    using time = new FakeTime();
+    const timeouts = new Timeouts();
+    const fired: string[] = [];
+    timeouts.after(100, () => fired.push("a"));
+    const cancel = timeouts.after(100, () => fired.push("b"));
+    timeouts.after(50, () => fired.push("short"));
+    await time.tickAsync(60);
+    timeouts.after(100, () => fired.push("c"));
+    cancel();
+    assertEquals(fired, ["short"]);
+    await time.tickAsync(50);
+    assertEquals(fired, ["short", "a"]);
+    await time.tickAsync(50);
+    assertEquals(fired, ["short", "a", "c"]);
+    timeouts.after(100, () => fired.push("d"));
+    for (let ms = 1; ms <= 20; ms++) timeouts.after(ms, () => fired.push(`${ms}`));
+    await time.tickAsync(20);
+    assertEquals(fired.length, 23);
+    timeouts.close();
+    await time.tickAsync(1_000);
+    assertEquals(fired.length, 23);
   });
 });

@@ -32,6 +32,55 @@ export function after(ms: number, act: () => void): () => void {
   return () => stop();
 }
 
+/** The largest number of lengths that share timers. */
+const MAX_LENGTHS = 16;
+
+/** A call of {@linkcode Timeouts.after} that is due at a time of `performance.now()`. */
+interface Timeout {
+  readonly at: number;
+  readonly act: () => void;
+}
+
+/**
+ * Timeouts of a few lengths, most of which are cancelled, such as those of calls. All of one length share one timer of the runtime, because
+ * creating and cancelling a timer costs several times as much as the entry of a set.
+ */
+export class Timeouts {
+  /** Length → its timeouts, the first to end first, and the function that stops the shared timer. */
+  #lengths = new Map<number, { readonly timeouts: Set<Timeout>; stop: () => void }>();
+
+  /** Calls `act` once, after `ms` milliseconds. Returns a function that cancels the call. */
+  after(ms: number, act: () => void): () => void {
+    let shared = this.#lengths.get(ms);
+    if (!shared) {
+      if (this.#lengths.size >= MAX_LENGTHS) return after(ms, act);
+      shared = { timeouts: new Set(), stop: after(ms, () => this.#end(ms)) };
+      this.#lengths.set(ms, shared);
+    }
+    const { timeouts } = shared;
+    const timeout = { at: performance.now() + ms, act };
+    timeouts.add(timeout);
+    return () => timeouts.delete(timeout);
+  }
+
+  /** Cancels all calls. */
+  close(): void {
+    for (const { stop } of this.#lengths.values()) stop();
+    this.#lengths.clear();
+  }
+
+  #end(ms: number): void {
+    const shared = this.#lengths.get(ms)!;
+    for (const timeout of shared.timeouts) {
+      const left = timeout.at - performance.now();
+      if (left > 0) return void (shared.stop = after(left, () => this.#end(ms)));
+      shared.timeouts.delete(timeout);
+      timeout.act();
+    }
+    this.#lengths.delete(ms);
+  }
+}
+
 /** Resolves after `ms` milliseconds, or as soon as the signal aborts. */
 export function pause(ms: number, signal?: AbortSignal): Promise<void> {
   if (signal?.aborted) return Promise.resolve();

@@ -14,7 +14,7 @@ import {
   TimeoutError,
   type ValidationError,
 } from "../errors.ts";
-import { after, backoff, pause, RETRY } from "../internal/time.ts";
+import { backoff, pause, RETRY, Timeouts } from "../internal/time.ts";
 import { LONGEST } from "../internal/arguments.ts";
 import { validate } from "../codec/schema.ts";
 import type { Work } from "../internal/work.ts";
@@ -53,6 +53,8 @@ export class Caller {
   #multi: MultiCallParts;
   /** The functions that reject the running calls, one for each call. */
   #rejects = new Set<(error: BusError) => void>();
+  /** The deadlines of the running calls. */
+  #timeouts = new Timeouts();
   #closed: ClosedError | undefined;
 
   /** Creates the caller of a bus. While the `server` of this bus is exposing a function, calls of that function wait. */
@@ -88,6 +90,7 @@ export class Caller {
     this.#closed = error;
     this.#pending.close();
     this.fail(error);
+    this.#timeouts.close();
     this.#pymq.close();
     this.#proofs?.close();
   }
@@ -174,7 +177,10 @@ export class Caller {
     const written = this.#core.codec.write(args);
     const call = new Call(fn, written, Math.min(timeout, LONGEST), headers, stream);
     const { promise: rejected, reject } = Promise.withResolvers<never>();
-    const stop = after(timeout, () => reject(new TimeoutError(`Cannot call "${fn}": no answer within ${timeout} ms`)));
+    const stop = this.#timeouts.after(
+      timeout,
+      () => reject(new TimeoutError(`Cannot call "${fn}": no answer within ${timeout} ms`)),
+    );
     const abort = () => reject(signal!.reason);
     signal?.addEventListener("abort", abort, { once: true });
     this.#rejects.add(reject);

@@ -1,13 +1,16 @@
 /** The part of `@std/testing/time` that our tests use, over the timers of `node:test`. */
 import { mock } from "node:test";
 
-/** Replaces `Date` and the timers until it is disposed of. Only `tick` advances the time. */
+/** Replaces `Date`, `performance.now` and the timers until it is disposed of. Only `tick` advances the time. */
 export class FakeTime {
   #now: number;
+  #performanceNow = performance.now;
 
   /** Starts the fake clock at `start` (milliseconds or a date; default: now). */
   constructor(start: number | Date = Date.now()) {
     this.#now = Number(start);
+    const since = this.#now - performance.now();
+    performance.now = () => this.#now - since;
     mock.timers.enable({ apis: ["setTimeout", "setInterval", "Date"], now: this.#now });
   }
 
@@ -32,6 +35,7 @@ export class FakeTime {
   /** Gives the real clock back. */
   restore(): void {
     mock.timers.reset();
+    performance.now = this.#performanceNow;
   }
 
   /** Gives the real clock back. */
