@@ -76,7 +76,7 @@ export type { MemoryOptions } from "./src/providers/memory/provider.ts";
 export type { ConsumeOptions, Consumer } from "./src/queue/consumer.ts";
 export type { DeadLetters, RetryOptions, SelectOptions } from "./src/queue/dead_letters.ts";
 export type { Lease } from "./src/queue/deliveries.ts";
-export type { DeadLetter, ReadableLetter, UnreadableLetter } from "./src/queue/letter.ts";
+export type { DeadLetter, LetterFields, ReadableLetter, UnreadableLetter } from "./src/queue/letter.ts";
 export type { Peeked, PeekOptions, Unreadable } from "./src/queue/peek.ts";
 export type { ItemOptions, PutOptions, Queue, QueueOptions, ReceiveOptions, WaitOptions } from "./src/queue/queue.ts";
 export type { ExposeOptions } from "./src/rpc/exposure.ts";

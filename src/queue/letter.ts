@@ -6,7 +6,7 @@
 import { readMarks, writeMarks } from "../codec/marks.ts";
 
 /** The fields of a dead letter beside its item. */
-interface Envelope {
+export interface LetterFields {
   /** The name of the queue that delivered the item. */
   readonly queue: string;
   /** The number of attempts. */
@@ -16,7 +16,7 @@ interface Envelope {
 }
 
 /** A dead letter whose item could be read. */
-export interface ReadableLetter<T = unknown> extends Envelope {
+export interface ReadableLetter<T = unknown> extends LetterFields {
   /** The item as it was put: the input of the queue's schema, not its output. */
   readonly item: T;
   /** Absent: the item could be read. */
@@ -24,7 +24,7 @@ export interface ReadableLetter<T = unknown> extends Envelope {
 }
 
 /** A dead letter whose item could not be read. */
-export interface UnreadableLetter extends Envelope {
+export interface UnreadableLetter extends LetterFields {
   /** The body of the item. */
   readonly item: string;
   /** The item could not be read. */
