@@ -66,4 +66,25 @@ export const CALLS: readonly Mutant[] = [
     fault: "",
     tests: "tests/bus/exposing_test.ts",
   },
+  {
+    subject: "large answers are sent though earlier ones are not confirmed",
+    file: "src/rpc/large_answers.ts",
+    text: "if (caller.sentSize >= WINDOW) {",
+    fault: "if (caller.sentSize < 0) {",
+    tests: "tests/bus/large_answers_test.ts",
+  },
+  {
+    subject: "a call runs for a caller that has died",
+    file: "src/rpc/server.ts",
+    text: "&& await this.#callerLeft(work)",
+    fault: "&& false",
+    tests: "tests/bus/server_test.ts",
+  },
+  {
+    subject: "a server that validates a request for a long time seems to be gone",
+    file: "src/rpc/server.ts",
+    text: 'if (this.#validating.has(id)) return void this.#reply(request, "running");',
+    fault: "",
+    tests: memory(/^servers: a server that validates a request/),
+  },
 ];

@@ -16,6 +16,8 @@ import type { Answer } from "./wire.ts";
 const LARGE = 64 * 1024;
 /** The number of characters on their way to one caller: Redis disconnects a subscriber with 32 MB of unread messages. */
 const WINDOW = 8 * 1024 * 1024;
+/** The number of characters on their way to all callers from which further answers are sent without confirmation. */
+const MAX_SENT_TOTAL = 256 * 1024 * 1024;
 /** The largest number of characters that wait for one caller, and for all. */
 const MAX_WAITING = 256 * 1024 * 1024;
 const MAX_WAITING_TOTAL = 512 * 1024 * 1024;
@@ -42,6 +44,7 @@ export class LargeAnswers {
   #core: Core;
   #callers = new Map<string, Caller>();
   #byCall = new Map<string, Caller>();
+  #sentSize = 0;
   #waitingSize = 0;
   #timer: ReturnType<typeof setInterval> | undefined;
 
@@ -60,6 +63,7 @@ export class LargeAnswers {
    * if the caller does not need it any more.
    */
   async admit(work: ServedCall, answer: Answer<string>): Promise<Answer<string> | undefined> {
+    if (this.#sentSize > MAX_SENT_TOTAL) return answer;
     const { id, inbox } = work.request.call!;
     const { length: size } = answer.result;
     const caller = this.#callers.get(inbox) ?? this.#add(inbox);
@@ -119,11 +123,14 @@ export class LargeAnswers {
     this.#byCall.set(id, caller);
     caller.sent.set(id, { size });
     caller.sentSize += size;
+    this.#sentSize += size;
   }
 
   #remove(caller: Caller, id: string): void {
     this.#byCall.delete(id);
-    caller.sentSize -= caller.sent.get(id)?.size ?? 0;
+    const { size } = caller.sent.get(id) ?? { size: 0 };
+    caller.sentSize -= size;
+    this.#sentSize -= size;
     caller.sent.delete(id);
     this.#unqueue(caller, id)?.resolve(false);
   }

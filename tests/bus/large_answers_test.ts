@@ -18,6 +18,7 @@ const MI = 2 ** 20;
 function open() {
   const answers = new LargeAnswers({ exposeErrors: false } as Core);
   const admitted: string[] = [];
+  const unconfirmed: string[] = [];
   const refused: unknown[] = [];
   /** Asks for the admission of an answer of this size. `call` can be changed afterwards. */
   const admit = (id: string, text: string, call = { late: false, inbox: "caller" }) => {
@@ -37,12 +38,12 @@ function open() {
     assert(answers.includes(work, answer));
     void answers.admit(work, answer).then((sent) => {
       if (sent?.isError) refused.push(JSON.parse(sent.result));
-      else if (sent?.call?.confirm) admitted.push(id);
+      else if (sent) (sent.call?.confirm ? admitted : unconfirmed).push(id);
       if (sent && !sent.isError) answers.keep(id, `answer ${id}`);
     });
     return call;
   };
-  return { answers, admitted, refused, admit };
+  return { answers, admitted, unconfirmed, refused, admit };
 }
 
 describe("LargeAnswers", () => {
@@ -97,6 +98,20 @@ describe("LargeAnswers", () => {
     answers.end();
     await pause(0);
     assertEquals(admitted, ["0"]);
+  });
+
+  it("keeps at most 256 Mi characters for all callers, and sends further answers without confirmation", async () => {
+    const { answers, admitted, unconfirmed, admit } = open();
+    const huge = "x".repeat(64 * MI);
+    for (let i = 0; i < 7; i++) admit(String(i), huge, { late: false, inbox: `caller ${i}` });
+    await pause(0);
+    assertEquals([admitted, unconfirmed], [["0", "1", "2", "3", "4"], ["5", "6"]]);
+    answers.confirm("0");
+    answers.confirm("1");
+    admit("7", huge);
+    await pause(0);
+    assertEquals(admitted.at(-1), "7");
+    answers.end();
   });
 });
 
