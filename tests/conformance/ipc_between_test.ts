@@ -1,6 +1,14 @@
 import { afterAll, beforeAll, describe } from "@std/testing/bdd";
 import { fromPlain, type PlainError, toPlain } from "../../src/errors.ts";
-import type { Provider, RegisteredServer, Sender, SenderContext, SendOptions } from "../../src/provider/provider.ts";
+import type {
+  Provider,
+  QueueStats,
+  RegisteredServer,
+  Sender,
+  SenderContext,
+  SendOptions,
+  WaitingItem,
+} from "../../src/provider/provider.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import { Peer, there } from "../support/peer.ts";
 import { share } from "../support/share.ts";
@@ -36,6 +44,8 @@ class Elsewhere {
       drop: (queue) => call("drop", queue) as Promise<never>,
       send: (queue, body, options) => this.#send(bus, queue, body, options),
       waker: local.waker,
+      inspector: { stats: (queue) => call("inspector.stats", queue) as Promise<QueueStats> },
+      peeker: { peek: (...range) => call("peeker.peek", ...range) as Promise<WaitingItem[]> },
       replies: {
         lingers: local.replies!.lingers,
         open: (queue) => call("replies.open", queue) as Promise<never>,
@@ -56,13 +66,13 @@ class Elsewhere {
     await this.#listening;
   }
 
-  async #send(bus: number, queue: string, body: string, { wait, signal }: SendOptions): Promise<void> {
+  async #send(bus: number, queue: string, body: string, { wait, signal, delay = 0 }: SendOptions): Promise<void> {
     signal?.throwIfAborted();
     const id = ++this.#last;
     const abort = () => this.#peer.tell({ abort: id });
     signal?.addEventListener("abort", abort, { once: true });
     try {
-      await this.#call({ bus, verb: "send", args: [queue, body, wait], signal: id });
+      await this.#call({ bus, verb: "send", args: [queue, body, wait, delay], signal: id });
     } catch (error) {
       signal?.throwIfAborted();
       throw error;

@@ -38,7 +38,7 @@ function contextOf(namespace: string): ReceiverContext & { sendTimeout: number }
 }
 
 /** Replaces a system call until it is disposed. `act` receives the real one. */
-async function replaced<K extends "openQueue" | "rename" | "send" | "unlink">(
+async function replaced<K extends "openQueue" | "rename" | "send" | "unlink" | "write">(
   call: K,
   act: (real: Posix[K], ...args: Parameters<Posix[K]>) => number,
 ): Promise<Disposable> {
@@ -162,6 +162,20 @@ describe("a get without a lease", () => {
         ),
         [LARGE.length],
       );
+    }));
+});
+
+describe("a get that was cancelled after it took items", () => {
+  it("gives them back without room for the file of a large one", () =>
+    play(async (sender, receiver) => {
+      const bodies = [LARGE, "small"];
+      for (const body of bodies) await sender.send("queue", body, { wait: 0 });
+      {
+        using _ = await replaced("write", () => -Errno.ENOSPC);
+        await receiver.restore("queue", await receiver.receive("queue", { max: 2, wait: 0, signal }));
+      }
+      const got = await receiver.receive("queue", { max: 2, wait: 5_000, signal });
+      assertEquals(got.map(({ body }) => body), bodies);
     }));
 });
 

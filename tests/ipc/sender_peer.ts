@@ -50,12 +50,13 @@ async function run({ bus, verb, args, signal }: Command): Promise<unknown> {
     return;
   }
   const sender = await senders.get(bus)!;
-  if (verb.startsWith("replies.")) return await (sender.replies as unknown as Verbs)[verb.slice(8)]!(...args);
+  const [part, member] = verb.split(".") as [keyof Sender, string | undefined];
+  if (member !== undefined) return await (sender[part] as unknown as Verbs)[member]!(...args);
   if (verb !== "send") return await (sender as unknown as Verbs)[verb]!(...args);
   const abort = new AbortController();
   aborts.set(signal!, abort);
-  const [queue, body, wait] = args as [string, string, number | null];
-  await sender.send(queue, body, { wait: wait ?? Infinity, signal: abort.signal });
+  const [queue, body, wait, delay] = args as [string, string, number | null, number | null];
+  await sender.send(queue, body, { wait: wait ?? Infinity, signal: abort.signal, delay: delay ?? Infinity });
 }
 
 for await (const command of told<Command | { answer: number; value?: unknown; error?: never } | { abort: number }>()) {

@@ -133,6 +133,7 @@ export class Overflow {
         return head;
       }
       directories.prune(this.#path(queue, page)); // unless another bus has just put an item into it
+      this.#items.delete(this.#path(queue, page));
     }
     return undefined;
   }
