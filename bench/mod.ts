@@ -232,10 +232,10 @@ async function main(): Promise<void> {
     }
     results.push(...measured);
   };
-  const scripts = PARTS.some((part) => values.only?.split(",").includes(part));
+  const onlyParts = values.only?.split(",").every((name) => PARTS.includes(name)) ?? false;
   try {
     for (const [group, url] of Object.entries(urls) as [Group, string][]) {
-      if (!wanted(values.group, group) || scripts) continue;
+      if (!wanted(values.group, group) || onlyParts) continue;
       const measured = await measure(group, url, load, servers[group]?.cpu ?? (() => NaN));
       console.log(
         `\n${group}: the middle of ${size.rounds} rounds (and its ratio to the first), after ${

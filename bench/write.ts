@@ -94,7 +94,8 @@ function besideBefore(results: readonly Result[]): string[][] {
     const now = (runtime: string) => {
       const found = (system: string) =>
         results.find((one) =>
-          one.group === group && one.metric === metric && one.system === system && one.runtime === runtime
+          one.group === group && one.metric === metric && one.system === system &&
+          (one.runtime === runtime || one.runtime === "c")
         )?.value.median;
       const [ours, theirs] = [found("tsmq"), client === null ? undefined : found(client)];
       return ours === undefined ? "" : cell(ours, theirs === undefined ? undefined : ours / theirs);

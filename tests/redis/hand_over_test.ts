@@ -59,14 +59,14 @@ describe("Redis: an item is handed over", () => {
     assertEquals((await bus.receive("q")).map(({ body, attempt }) => body + attempt), ["17"]);
   });
 
-  it("to one of several, in the order in which they began to wait", async () => {
+  it("to one of several that wait", async () => {
     await using one = await here();
     await using two = await here({ namespace: one.namespace });
     const [first, second] = [await wait(one), await wait(two)];
     await one.sender.send("q", "a", NOW);
     await one.sender.send("q", "b", NOW);
-    assertEquals((await first.items).map(({ body }) => body), ["a"]);
-    assertEquals((await second.items).map(({ body }) => body), ["b"]);
+    const got = await Promise.all([first.items, second.items]);
+    assertEquals(got.map(([item]) => item!.body).sort(), ["a", "b"]); // waits that begin in one millisecond have no order
   });
 
   it("but not before items that are in the queue, or that are due", async () => {
@@ -171,23 +171,26 @@ describe("Redis: an item is handed over", () => {
     await using one = await here();
     await using two = await here({ namespace: one.namespace });
     const got: number[] = [];
+    const all = new AbortController();
     const take = async (bus: Halves) => {
       const last = { value: -1 };
       while (got.length < 400) {
-        for (const { body, receipt } of await bus.receive("q", { max: 3, wait: 200, lease: LEASE })) {
+        for (
+          const { body, receipt } of await bus.receive("q", { max: 3, wait: 60_000, lease: LEASE, signal: all.signal })
+        ) {
           assert(Number(body) > last.value, `${body} came after ${last.value}`);
           last.value = Number(body);
-          got.push(last.value);
+          if (got.push(last.value) === 400) all.abort();
           assertEquals(await bus.receiver.settle("q", [receipt], "ack", 0), [true]);
         }
       }
     };
-    const all = Promise.all([take(one), take(two)]);
+    const taken = Promise.all([take(one), take(two)]);
     for (let n = 0; n < 400;) {
       const burst = Array.from({ length: 1 + n % 3 }, () => n++);
       await Promise.all(burst.filter((n) => n < 400).map((n) => one.sender.send("q", `${n}`, NOW)));
     }
-    await within("all have come", all);
+    await within("all have come", taken);
     assertEquals(got.toSorted((a, b) => a - b), Array.from({ length: 400 }, (_, n) => n));
   });
 });
