@@ -1,4 +1,4 @@
-/** The import rules of `docs/design.md`, "The house". */
+/** The import rules of `docs/design.md`, "The layout". */
 import { assert, assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { readdirSync, readFileSync } from "node:fs";

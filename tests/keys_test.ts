@@ -1,4 +1,4 @@
-/** The parts of signatures: HMACs, encrypted texts, and the memories for what has arrived. */
+/** The parts of signatures: HMACs, encrypted texts, and the memories of received events and requests. */
 import { assert, assertEquals, assertFalse } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { createHmac } from "node:crypto";
@@ -81,7 +81,7 @@ describe("SignedEnvelopes", () => {
     }
   });
 
-  it("cover the namespace, the place, the name and which key", () => {
+  it("cover the namespace, the destination, its name, and the key", () => {
     for (const encrypt of [false, true]) {
       const envelopes = new SignedEnvelopes("n", keys, encrypt);
       const text = envelopes.seal("event", "t", "1");

@@ -81,7 +81,7 @@ describe("a delayed item", () => {
     await queue.free();
   });
 
-  it("is not lost if the process is killed that takes it", async () => {
+  it("is not lost if the process that receives it is killed", async () => {
     const namespace = fresh();
     await using bus = await Bus.open(ipc(), { namespace });
     const queue = bus.queue<number>("queue");
@@ -120,7 +120,7 @@ describe("peek()", () => {
     await queue.free();
   });
 
-  it("loses nothing when its process is killed at any moment, and delivers at most the item twice that it sends back", async () => {
+  it("loses nothing when its process is killed at any moment, and redelivers at most the item that it was sending back", async () => {
     const namespace = fresh();
     await using bus = await Bus.open(ipc(), { namespace });
     const queue = bus.queue<number>("queue");
