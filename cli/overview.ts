@@ -1,11 +1,11 @@
 /**
- * One look into a namespace: what its admin lists, joined. The command line and the dashboard show it.
+ * An overview of a namespace: the lists of its admin, joined. The command line and the dashboard show it.
  *
  * @module
  */
 import type { Admin, BusInfo, GroupInfo, QueueInfo, TopicInfo } from "../src/provider/admin.ts";
 
-/** The end of the name of a queue's dead-letter queue. */
+/** The suffix of the name of a dead-letter queue. */
 export const DEAD = ".dead";
 
 /** A queue, with the number of its dead letters. */
@@ -24,7 +24,7 @@ export interface FunctionRow {
 
 /** A group and the items of its queue. */
 export interface GroupRow extends GroupInfo {
-  /** The queue of the group; without counts if it has no items. */
+  /** The queue of the group. It has no counts if it has no items. */
   readonly items: QueueRow;
 }
 
@@ -60,7 +60,7 @@ export async function listQueues(admin: Admin): Promise<QueueRow[] | undefined> 
 }
 
 /** Lists everything that a namespace contains. */
-export async function look(admin: Admin): Promise<Overview> {
+export async function readOverview(admin: Admin): Promise<Overview> {
   const [queues, topics, functions, groups, buses] = await Promise.all([
     listQueues(admin),
     admin.topics(),

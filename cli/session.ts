@@ -98,7 +98,7 @@ export async function withAdmin(
 /** Opens the admin of a namespace. */
 export async function openAdmin({ name, admin }: Provider, namespace: string): Promise<Admin> {
   if (admin) return await admin.open(namespace);
-  throw new UnsupportedError(`Cannot look into "${name}": the transport lists nothing`);
+  throw new UnsupportedError(`Cannot list the contents of "${name}": the transport does not list them`);
 }
 
 /** Writes a line to standard error. */

@@ -88,7 +88,7 @@ export class Bus extends BusEvents implements AsyncDisposable {
    * on the command line. Resolves with the number of buses that it reached, if known.
    */
   publish(event: unknown, target: string | Topic, options?: PublishOptions): Promise<number | undefined>;
-  /** Publishes an instance to the topic that its class names. Resolves with the number of buses that it reached, if known. */
+  /** Publishes an instance of an event class to the topic of its class. Resolves with the number of buses that it reached, if known. */
   publish(event: object, options?: PublishOptions): Promise<number | undefined>;
   publish(event: unknown, target?: unknown, options?: unknown): Promise<number | undefined> {
     try {
@@ -239,13 +239,18 @@ export class Bus extends BusEvents implements AsyncDisposable {
   /**
    * Returns a function that calls a procedure on every server and resolves with one settled result for each.
    *
-   * Calls reject with `NoSuchRemoteError`, `RemoteInvocationError`, `TimeoutError`, `ProviderError` or the signal's reason.
+   * The result contains the errors of servers. It is an empty list if no server has the function. A call rejects with `ProviderError` or the
+   * signal's reason.
    */
   stub<Call extends Fn, Serve extends Fn>(
     target: Procedure<Call, Serve> & NotStream<Call>,
     options: StubOptions & { readonly multi: true },
   ): MultiStub<Call>;
-  /** Returns a function that calls a procedure on one server. */
+  /**
+   * Returns a function that calls a procedure on one server.
+   *
+   * A call rejects with `NoSuchRemoteError`, `RemoteInvocationError`, `TimeoutError`, `ProviderError` or the signal's reason.
+   */
   stub<Call extends Fn, Serve extends Fn>(
     target: Procedure<Call, Serve> & NotStream<Call>,
     options?: StubOptions,

@@ -52,11 +52,11 @@ export interface BusOptions {
   /** A function that decides whether this bus runs a call. It is called for each call that the bus serves. Default: every call runs. */
   readonly authorize?: Authorize;
   /**
-   * Keys that all members of the namespace share. The first one signs every message, and each one verifies. The bus accepts only messages
-   * that a key has signed, so PyMQ and buses without keys cannot be peers. Default: it neither signs nor verifies.
+   * Keys that all members of the namespace share. The first key signs every message, and all keys verify. The bus accepts only messages
+   * that a key has signed, so PyMQ and buses without keys cannot be peers. Default: the bus neither signs nor verifies.
    */
   readonly keys?: readonly BusKey[];
-  /** Whether to encrypt every message too, and to accept only encrypted ones. It needs `keys`. Default false. */
+  /** Whether to encrypt every message, and to accept only encrypted ones. It requires `keys`. Default false. */
   readonly encrypt?: boolean;
   /** Receives a record of each message, call, error and change of state. Default: no records. */
   readonly log?: Log;
@@ -91,8 +91,8 @@ export interface Health {
   /** The time when the worker last sent a message, in milliseconds of `Date.now()`. */
   readonly lastReceive: number;
   /**
-   * The last error since the connection was last restored: an error that was reported, or while the state is "down" the reason. As JSON it has a
-   * name, a message and, for an error of tsmq, a code.
+   * The last error since the connection was last restored: an error that was reported or, while the state is "down", its reason. As JSON it
+   * has a name, a message and, for an error of tsmq, a code.
    */
   readonly lastError: unknown;
   /** The numbers of pending calls and running handlers. */
@@ -103,13 +103,15 @@ export interface Health {
   readonly reconnects: number;
   /** The number of times that the worker was replaced. */
   readonly restarts: number;
-  /** The number of messages that were refused: not signed, signed for another place, altered, or not encrypted. Absent without `keys`. */
+  /**
+   * The number of messages that were refused: not signed, signed for another destination, altered, or not encrypted. Absent without `keys`.
+   */
   readonly refused?: number;
   /** The number of events that were dropped, because they had arrived before. Absent without `keys`. */
   readonly repeated?: number;
 }
 
-/** Makes a health that keeps its error in JSON. */
+/** Adds a `toJSON` to a health, which converts its error to plain fields. */
 export function healthOf(health: Health): Health {
   const { lastError } = health;
   if (!isA(lastError, Error) || isA(lastError, BusError)) return health;
@@ -123,7 +125,7 @@ export function healthOf(health: Health): Health {
  */
 const LONGEST_DEADLINE = 2 ** 30;
 
-/** The fewest bytes of a secret: as many as HMAC-SHA-256 and AES-256 can use. */
+/** The smallest number of bytes of a secret: as many as HMAC-SHA-256 and AES-256 can use. */
 const SECRET_BYTES = 32;
 
 const KEYS = v.pipe(
@@ -145,7 +147,7 @@ const KEYS = v.pipe(
     must("a list of keys"),
   ),
   v.minLength(1, "has no key"),
-  v.check((keys) => new Set(keys.map(({ id }) => id)).size === keys.length, "has two keys with one id"),
+  v.check((keys) => new Set(keys.map(({ id }) => id)).size === keys.length, "contains two keys with the same id"),
 );
 
 /** The default of `maxReceive`: Redis too limits an event to 32 MiB. */

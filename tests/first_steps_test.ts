@@ -94,7 +94,7 @@ describe("a likely mistake that is valid", () => {
     assertEquals(lines, [
       'tsmq: %s subscribe("a.*") receives only events of the topic with exactly this name; ' +
       "for all topics that match it, pass { pattern: true }",
-      "tsmq: %s publish(event, topic) got a topic with white space and an event without: the event comes first",
+      "tsmq: %s publish(event, topic) received a topic that contains white space, and an event that does not: the event is the first argument",
     ]);
   });
 

@@ -1,5 +1,5 @@
 /**
- * Samples a namespace while somebody views it, and sends what has changed.
+ * Samples a namespace while a page is open, and sends the changes.
  *
  * @module
  */
@@ -7,25 +7,25 @@ import { textOf } from "../src/internal/thrown.ts";
 import { pause } from "../src/internal/time.ts";
 import type { Action, Change, Frame, Job, Report, Row, TableName, Tables, Totals } from "./protocol.ts";
 import type { Send } from "./server.ts";
-import type { Look, Source } from "./source.ts";
+import type { Snapshot, Source } from "./source.ts";
 
-/** The samples that a new viewer receives. */
+/** The number of samples that a new viewer receives. */
 const MOMENTS = 300;
-/** The reports that a new viewer receives. */
+/** The number of reports that a new viewer receives. */
 const REPORTS = 200;
-/** The reports of one interval. Further ones are counted. */
+/** The largest number of reports in one interval. Further ones are only counted. */
 const BURST = 20;
-/** The jobs that a new viewer receives. */
+/** The number of jobs that a new viewer receives. */
 const JOBS = 5;
-/** A sample takes at most one part in this many of the time, so that a large namespace is asked less often. */
+/** Samples take at most one part in this number of the time, so a large namespace is sampled less often. */
 const SHARE = 20;
-/** Milliseconds between two samples at most. */
+/** The longest time between two samples, in milliseconds. */
 const SLOWEST = 60_000;
-/** Milliseconds that sampling continues after the last viewer has left, who may only load the page again. */
+/** Milliseconds that sampling continues after the last viewer has left, because that viewer may only be reloading the page. */
 const LINGER = 5_000;
-/** Milliseconds between two looks at the progress of a job. */
+/** Milliseconds between two checks of the progress of a job. */
 const PROGRESS = 250;
-/** The queues of one sample whose new dead letters are reported with their cause. */
+/** The number of queues in one sample whose new dead letters are reported with their cause. */
 const CAUSES = 3;
 
 const NAMES: readonly TableName[] = ["queues", "topics", "groups", "functions", "buses"];
@@ -34,7 +34,7 @@ const NAMES: readonly TableName[] = ["queues", "topics", "groups", "functions", 
 export interface MonitorOptions {
   readonly transport: string;
   readonly namespace: string;
-  /** Milliseconds between two samples, at least. */
+  /** The least number of milliseconds between two samples. */
   readonly interval: number;
 }
 
@@ -47,7 +47,7 @@ export class Monitor implements AsyncDisposable {
   readonly #jobs = new Map<number, Job>();
   readonly #work = new Set<Promise<void>>();
   #tables = new Map<TableName, Map<string, string>>(NAMES.map((name) => [name, new Map()]));
-  #latest: Look | undefined;
+  #latest: Snapshot | undefined;
   #history: Totals[] = [];
   #reports: Report[] = [];
   #reported = 0;
@@ -60,7 +60,7 @@ export class Monitor implements AsyncDisposable {
     this.#options = options;
   }
 
-  /** Adds a viewer. Returns what removes it. */
+  /** Adds a viewer. Returns a function that removes it. */
   watch(send: Send): () => void {
     const { tables, unknown } = this.#latest ?? { tables: EMPTY, unknown: [] };
     const { transport, namespace, interval } = this.#options;
@@ -116,7 +116,7 @@ export class Monitor implements AsyncDisposable {
       this.report("error", `Events are not counted: ${textOf(error)}`);
     }
     // the first rate would be that of the time without viewers
-    let last = await this.#look();
+    let last = await this.#sample();
     let left: number | undefined;
     while (!signal.aborted) {
       const { interval } = this.#options;
@@ -124,17 +124,17 @@ export class Monitor implements AsyncDisposable {
       if (signal.aborted) break;
       if (this.#viewers.size > 0) left = undefined;
       else if (performance.now() - (left ??= performance.now()) > LINGER) break;
-      last = await this.#look(last);
+      last = await this.#sample(last);
     }
     await stop?.().catch(() => {});
   }
 
-  /** Takes a sample and sends what has changed. */
-  async #look(before?: { readonly at: number; readonly events: number }) {
+  /** Takes a sample and sends the changes. */
+  async #sample(before?: { readonly at: number; readonly events: number }) {
     const start = performance.now();
-    let look: Look | undefined;
+    let snapshot: Snapshot | undefined;
     try {
-      look = await this.#source.look();
+      snapshot = await this.#source.snapshot();
       this.#fault = "";
     } catch (error) {
       const fault = textOf(error);
@@ -143,12 +143,12 @@ export class Monitor implements AsyncDisposable {
     }
     const at = performance.now();
     const took = at - start;
-    if (!look) return { at, took, events: before?.events ?? 0 };
-    const { events, tables } = look;
+    if (!snapshot) return { at, took, events: before?.events ?? 0 };
+    const { events, tables } = snapshot;
     const seconds = before && (at - before.at) / 1_000;
     const totals = sums(tables, before && seconds ? Math.max(0, events - before.events) / seconds : 0);
     if (this.#latest) await this.#reportDead(this.#latest.tables, tables);
-    this.#latest = look;
+    this.#latest = snapshot;
     if (before) this.#history = [...this.#history, totals].slice(-MOMENTS);
     if (this.#reported > BURST) {
       const more = this.#reported - BURST;
@@ -160,7 +160,7 @@ export class Monitor implements AsyncDisposable {
       type: "sample",
       totals,
       changes: this.#changes(tables),
-      unknown: look.unknown,
+      unknown: snapshot.unknown,
       took: Math.round(took),
     });
     return { at, took, events };

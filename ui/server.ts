@@ -1,6 +1,6 @@
 /**
- * An HTTP server for one user of this machine. A secret token is the first part of every path, so a page of another origin, or another user,
- * can neither read nor change anything.
+ * An HTTP server for one user of this machine. A secret token is the first part of every path, so neither a page of another origin nor
+ * another user can read or change anything.
  *
  * @module
  */
@@ -12,10 +12,10 @@ import { textOf } from "../src/internal/thrown.ts";
 
 /** The largest body of a request in bytes. */
 const MAX_BODY = 65_536;
-/** The characters that may wait for a viewer before it is disconnected. Its page then connects again. */
+/** The largest number of characters that wait for a viewer. Beyond it, the viewer is disconnected, and its page connects again. */
 const MAX_UNSENT = 16_777_216;
 
-/** The headers of every answer: the page loads nothing from elsewhere, runs no script but its own, and is in no frame. */
+/** The headers of every answer: the page loads nothing from elsewhere, runs only its own script, and cannot be shown in a frame. */
 const HEADERS: Readonly<Record<string, string>> = {
   "content-security-policy": [
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'",
@@ -50,7 +50,7 @@ export type Send = (data: string) => void;
 /** The routes by method and path below the token. */
 export interface Routes {
   readonly answers: Readonly<Record<string, (query: Query) => Answer | Promise<Answer>>>;
-  /** Streams of events: called with each new viewer, returns what is called when that viewer has gone. */
+  /** Streams of events. Each function is called with a new viewer, and returns a function to call when that viewer has left. */
   readonly streams: Readonly<Record<string, (send: Send) => () => void>>;
 }
 
@@ -66,7 +66,7 @@ export class Refusal extends Error {
 
 /** A running server. */
 export class Site implements AsyncDisposable {
-  /** Its address with the token. */
+  /** The address of the site, with the token. */
   readonly url: string;
   readonly #server: Server;
   readonly #host: string;
@@ -84,7 +84,7 @@ export class Site implements AsyncDisposable {
     server.on("request", (request, response) => void this.#serve(request, response));
   }
 
-  /** Listens on an address and a port; 0 is a free one. */
+  /** Listens on an address and a port. Port 0 chooses a free one. */
   static async listen(host: string, port: number, routes: Routes): Promise<Site> {
     const server = createServer();
     await new Promise<void>((resolve, reject) => {
@@ -118,7 +118,7 @@ export class Site implements AsyncDisposable {
       const stream = method === "GET" && own(this.#routes.streams, rest);
       if (stream) return this.#stream(response, stream);
       const answer = own(this.#routes.answers, `${method} ${rest}`);
-      if (!answer) throw new Refusal(404, "Nothing is here");
+      if (!answer) throw new Refusal(404, "There is nothing at this address");
       const body = method === "POST" ? await read(request) : "";
       send(response, await answer({ parameters: new URLSearchParams(query), body }));
     } catch (error) {
@@ -128,16 +128,16 @@ export class Site implements AsyncDisposable {
   }
 
   /**
-   * Refuses a request by a name that a stranger's DNS may have pointed to this machine, and one from a page of another origin. The port may
-   * be that of a tunnel.
+   * Refuses a request by a host name that foreign DNS may have pointed to this machine, and a request from a page of another origin. The
+   * port may be that of a tunnel.
    */
   #checkOrigin(host: string | undefined, origin: string | undefined): void {
     const name = host === undefined ? "" : nameOf(host);
     if (name !== "localhost" && name !== this.#host && isIP(name) === 0) {
-      throw new Refusal(403, "This dashboard answers to an IP address or localhost only");
+      throw new Refusal(403, "Open this dashboard by an IP address or localhost: other host names are refused");
     }
     if (origin !== undefined && origin !== `http://${host}`) {
-      throw new Refusal(403, "This dashboard answers to its own page only");
+      throw new Refusal(403, "This dashboard refuses requests from pages of another origin");
     }
   }
 
@@ -158,7 +158,7 @@ function own<T>(routes: Readonly<Record<string, T>>, path: string): T | undefine
   return Object.hasOwn(routes, path) ? routes[path] : undefined;
 }
 
-/** Returns the name or the address in a Host header; an empty text if it cannot be read. */
+/** Returns the name or the address in a Host header: an empty string if the header is malformed. */
 function nameOf(host: string): string {
   try {
     return new URL(`http://${host}`).hostname.replace(/^\[(.*)\]$/, "$1");
@@ -167,7 +167,7 @@ function nameOf(host: string): string {
   }
 }
 
-/** Tokens are compared by their digests, which have one length. */
+/** Returns the digest of a token. Tokens are compared by their digests, because these have the same length. */
 function digest(token: string): Uint8Array {
   return createHash("sha256").update(token).digest();
 }

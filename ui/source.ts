@@ -1,5 +1,5 @@
 /**
- * Reads and changes what a namespace contains: by the admin of its transport, and by a bus.
+ * Reads and changes the contents of a namespace, through the admin of its transport and a bus.
  *
  * @module
  */
@@ -10,23 +10,23 @@ import type { DeadLetter } from "../mod.ts";
 import { Codec } from "../src/codec/codec.ts";
 import { UnsupportedError } from "../src/errors.ts";
 import { isA } from "../src/internal/thrown.ts";
-import { look, type Overview } from "../cli/overview.ts";
+import { type Overview, readOverview } from "../cli/overview.ts";
 import type { Admin, BusInfo, TopicInfo } from "../src/provider/admin.ts";
 import type { Action, Item, Page, QueueRow, TableName, Tables, TopicRow } from "./protocol.ts";
 
-/** The characters of an item that the page receives. */
+/** The largest number of characters of an item that the page receives. */
 const SHOWN = 65_536;
-/** The topics whose events are counted one by one. */
+/** The largest number of topics whose events are counted separately. */
 const MAX_TOPICS = 5_000;
 
 const codec = new Codec();
 
-/** One look at a namespace. */
-export interface Look {
+/** The contents of a namespace at one moment. */
+export interface Snapshot {
   readonly tables: Tables;
   /** The tables that the transport cannot list. */
   readonly unknown: readonly TableName[];
-  /** All events that were seen. */
+  /** The number of all received events. */
   readonly events: number;
 }
 
@@ -42,7 +42,7 @@ export class Source {
   readonly #admin: Admin | undefined;
   readonly #seen = new Map<string, Seen>();
   #events = 0;
-  #looked = performance.now();
+  #sampledAt = performance.now();
 
   constructor(bus: Bus, admin: Admin | undefined) {
     this.#bus = bus;
@@ -61,9 +61,9 @@ export class Source {
     return () => subscription.unsubscribe();
   }
 
-  /** Lists everything. */
-  async look(): Promise<Look> {
-    const { queues, topics, groups, functions, buses }: Overview = this.#admin ? await look(this.#admin) : {};
+  /** Lists everything that the namespace contains. */
+  async snapshot(): Promise<Snapshot> {
+    const { queues, topics, groups, functions, buses }: Overview = this.#admin ? await readOverview(this.#admin) : {};
     const known = { queues, topics, groups, functions, buses };
     const names = Object.keys(known) as TableName[];
     const tables: Tables = {
@@ -100,8 +100,8 @@ export class Source {
 
   #rates(): Map<string, { rate: number; seen: number }> {
     const now = performance.now();
-    const seconds = Math.max(0.001, (now - this.#looked) / 1_000);
-    this.#looked = now;
+    const seconds = Math.max(0.001, (now - this.#sampledAt) / 1_000);
+    this.#sampledAt = now;
     return new Map([...this.#seen].map(([name, seen]) => {
       const rate = (seen.count - seen.before) / seconds;
       seen.before = seen.count;
@@ -158,7 +158,7 @@ export class Source {
     return action === "purge" ? (await it.stats()).waiting : await it.dead.size();
   }
 
-  /** Does an action. Resolves with the number of items that it changed, if it is known. */
+  /** Performs an action. Resolves with the number of items that it changed, if it is known. */
   async act({ action, queue, key }: Action): Promise<number | undefined> {
     const it = this.#bus.queue(queue);
     if (action === "purge") return await it.purge();

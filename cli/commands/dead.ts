@@ -26,7 +26,7 @@ interface ListFlags extends BusFlags {
   readonly json: boolean;
 }
 
-/** A dead letter with its position, 1 for the oldest. It is undefined if it cannot be read. */
+/** A dead letter with its position, 1 for the oldest. `letter` is undefined if it cannot be read. */
 interface Numbered {
   readonly n: number;
   readonly letter?: DeadLetter;
@@ -102,13 +102,13 @@ const list = buildCommand({
       kind: "tuple",
       parameters: [URL_ARGUMENT, {
         ...QUEUE_ARGUMENT,
-        brief: "The queue; default: all queues that have some",
+        brief: "The queue; default: list the queues that have dead letters",
         optional: true,
       }],
     },
   },
   docs: {
-    brief: "List the dead letters of a queue, or the queues that have some",
+    brief: "List the dead letters of a queue, or the queues that have dead letters",
     fullDescription: [
       "With a queue: the number of each letter (1 is the oldest), its attempts, its cause and the beginning of its item.",
       "Exit code 9: the transport cannot show them (AWS); there, list the queues, retry or purge.",
@@ -126,7 +126,9 @@ const show = buildCommand({
   func: (flags: BusFlags & { readonly json: boolean }, url: string, name: string, n: number) =>
     withBus(url, flags, async (bus) => {
       const [found] = await letters(bus.queue(name), 1, n - 1);
-      if (!found) throw new ValidationError(`Cannot show letter ${n} of queue "${name}": there is none of this number`);
+      if (!found) {
+        throw new ValidationError(`Cannot show letter ${n} of queue "${name}": there is no letter with this number`);
+      }
       if (flags.json || !found.letter) return await print(json(found));
       const { attempts, cause, item } = found.letter;
       const text = JSON.stringify(JSON.parse(toJson(item)), undefined, 2);
@@ -184,11 +186,11 @@ const retry = buildCommand({
     brief: "Put the items of dead letters back into their queue",
     fullDescription: [
       "Each item goes to the end of its queue, with its headers and without attempts; then its letter is removed.",
-      'Prints {"retried":…}, the number of items. If the command is killed, one item may be there twice.',
+      'Prints {"retried":…}, the number of items. If the command is killed, one item may exist twice.',
     ].join("\n"),
     customUsage: [
       "<url> <queue> [flags]",
-      { input: "redis://localhost jobs -c 1", brief: "the oldest, to see whether the mistake is corrected" },
+      { input: "redis://localhost jobs -c 1", brief: "the oldest, to test whether the fault is fixed" },
       { input: "redis://localhost jobs", brief: "all" },
     ],
   },

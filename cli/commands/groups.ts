@@ -1,7 +1,7 @@
 import { buildCommand, buildRouteMap } from "@stricli/core";
 import { UnsupportedError } from "../../src/errors.ts";
 import { print } from "../io.ts";
-import { look } from "../overview.ts";
+import { readOverview } from "../overview.ts";
 import { BUS_FLAGS, type BusFlags, JSON_FLAG, URL_ARGUMENT, withAdmin, withBus } from "../session.ts";
 import { table } from "../table.ts";
 
@@ -12,7 +12,7 @@ interface Flags extends BusFlags {
 const list = buildCommand({
   func: (flags: BusFlags & { readonly json: boolean }, url: string) =>
     withAdmin(url, flags, async (admin) => {
-      const { groups } = await look(admin);
+      const { groups } = await readOverview(admin);
       if (!groups) throw new UnsupportedError("Cannot list groups: the transport does not list them");
       const rows = groups.map(({ target, pattern, group, items: { waiting, leased, delayed, dead } }) => (
         { target, pattern, group, waiting, leased, delayed, dead }
@@ -33,7 +33,7 @@ const list = buildCommand({
   docs: {
     brief: "List the groups and their stored events",
     fullDescription:
-      "Lists each group with the events that wait for its members, are leased, are delayed, and its dead letters.",
+      "Lists each group with the numbers of its waiting, leased and delayed events and of its dead letters.",
     customUsage: [
       "<url> [flags]",
       { input: "redis://localhost", brief: "a table" },
@@ -64,7 +64,7 @@ const free = buildCommand({
   docs: {
     brief: "End a group, with its stored events and dead letters",
     fullDescription:
-      "No more events are stored for the group. End its members first: they would wait for events. Prints nothing on success.",
+      "No more events are stored for the group. End its members first: they would wait for events that no longer arrive. Prints nothing on success.",
     customUsage: [
       "<url> <target> <group> [flags]",
       { input: "redis://localhost orders billing", brief: "the group of a topic" },

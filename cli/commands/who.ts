@@ -1,7 +1,7 @@
 import { buildCommand } from "@stricli/core";
 import type { BusInfo } from "../../src/provider/admin.ts";
 import { print } from "../io.ts";
-import { look, type Overview } from "../overview.ts";
+import { type Overview, readOverview } from "../overview.ts";
 import { BUS_FLAGS, type BusFlags, JSON_FLAG, URL_ARGUMENT, withAdmin } from "../session.ts";
 import { table } from "../table.ts";
 
@@ -52,7 +52,7 @@ function tables({ buses, functions, topics, groups }: Overview): string[] {
 export const command = buildCommand({
   func: (flags: Flags, url: string) =>
     withAdmin(url, flags, async (admin) => {
-      const found = await look(admin);
+      const found = await readOverview(admin);
       for (const line of flags.json ? records(found) : tables(found)) await print(line);
     }),
   parameters: {
@@ -61,10 +61,10 @@ export const command = buildCommand({
     positional: { kind: "tuple", parameters: [URL_ARGUMENT] },
   },
   docs: {
-    brief: "List the buses that are up, and who serves, subscribes and stores events",
+    brief: "List the buses that are up, functions, topics and groups",
     fullDescription: [
       "Lists the buses (program, host, process, since when), the functions with the buses that serve them, the topics and",
-      "globs with the number of their subscribers, and the groups. `-` stands for what the transport does not know: Redis",
+      "globs with the number of their subscribers, and the groups. A value that the transport does not know is `-`: Redis",
       "lists no globs, AWS lists them all as `*`.",
     ].join("\n"),
     customUsage: [

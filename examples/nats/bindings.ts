@@ -1,12 +1,12 @@
 /**
- * Groups: the bindings of queues to topics are messages of one stream, one subject for each. Publishers read them at most once a second, and
- * put events into the bound queues.
+ * Groups: the bindings of queues to topics are messages of one stream, each with its own subject. Publishers read them at most once a
+ * second, and put events into the bound queues.
  *
  * @module
  */
 import { StorageType } from "@nats-io/jetstream";
 import type { Binder, TopicFilter } from "@tsmq/tsmq/provider";
-import { GroupPuts, KNOWN, writeBinding } from "@tsmq/tsmq/worker";
+import { BINDING_DELAY, GroupPuts, writeBinding } from "@tsmq/tsmq/worker";
 import { type Connection, notFound, type Stream } from "./connection.ts";
 import type { Names } from "./names.ts";
 import { queueStream } from "./queues.ts";
@@ -55,7 +55,7 @@ export class Bindings implements Binder {
   }
 }
 
-/** Creates a publisher's end of the groups of a namespace. */
+/** Creates the puts of a publisher into the queues of a namespace's groups. */
 export function groupPuts(
   connection: Connection,
   names: Names,
@@ -86,5 +86,5 @@ export function groupPuts(
 
 /** Resolves when every publisher knows of a change. */
 function known(): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, KNOWN));
+  return new Promise((resolve) => setTimeout(resolve, BINDING_DELAY));
 }

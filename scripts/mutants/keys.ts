@@ -1,4 +1,4 @@
-/** Mutants: the faults in keys, and in what bounds the work of a hostile message. */
+/** Mutants: the faults in keys, and in the limits for hostile messages. */
 import type { Mutant } from "./mutant.ts";
 
 /** The faults in keys. */
@@ -11,9 +11,9 @@ export const KEYS: readonly Mutant[] = [
     tests: "tests/keys_test.ts",
   },
   {
-    subject: "a signature does not cover the place",
+    subject: "a signature does not cover the destination",
     file: "src/keys/signed_envelopes.ts",
-    text: "JSON.stringify([this.#namespace, ...place])",
+    text: "JSON.stringify([this.#namespace, ...destination])",
     fault: "this.#namespace",
     tests: "tests/keys_test.ts",
   },

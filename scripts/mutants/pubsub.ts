@@ -48,7 +48,7 @@ export const EVENTS: readonly Mutant[] = [
   {
     subject: "a group is bound before every publisher knows",
     file: "src/providers/redis/bindings.ts",
-    text: "    await pause(KNOWN, signal);\n",
+    text: "    await pause(BINDING_DELAY, signal);\n",
     fault: "",
     tests: "tests/redis/groups_test.ts",
   },

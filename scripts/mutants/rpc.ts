@@ -34,8 +34,8 @@ export const CALLS: readonly Mutant[] = [
   {
     subject: "a call ends later than its timeout",
     file: "src/rpc/caller.ts",
-    text: "const stop = after(timeout, () =>",
-    fault: "const stop = after(3 * timeout, () =>",
+    text: "      timeout,\n      () => reject(",
+    fault: "      3 * timeout,\n      () => reject(",
     tests: "tests/bus/pending_calls_test.ts",
   },
   {

@@ -10,23 +10,23 @@ import { ValidationError } from "../errors.ts";
 const WATCHED = 500;
 /** The number of insertions that are measured together. */
 const SLICE = 256;
-/** Milliseconds that the insertions of one body may take before they are examined: a part for the body, and one for each value. */
+/** Milliseconds that the insertions of one body may take before they are examined: a fixed part, and a part for each value. */
 const FREE = 20;
 const EACH = 0.001;
-/** A collection is refused if its values take this many times as long as random numbers. */
+/** A collection is refused if its values take at least this multiple of the time for random numbers. */
 const MAX_RATIO = 10;
-/** The latest slices that are compared. The shortest one counts, because a pause of the thread makes some of them longer. */
+/** The number of latest slices that are compared. The shortest one counts, because a pause of the thread makes some of them longer. */
 const LATEST = 3;
 
-/** Creates the sets and maps of one body after the other. */
+/** Creates the sets and maps of bodies, one body at a time. */
 export class Collections {
-  /** The milliseconds of the watched insertions of the body, and their number. */
+  /** The milliseconds that the watched insertions of the current body have taken. `#inserted` is their number. */
   #spent = 0;
   #inserted = 0;
-  /** Grows with each collection that took long and was examined without a fault, as on a busy machine. */
+  /** Multiplies the limit. It grows with each slow collection whose values turn out not to collide, as on a busy machine. */
   #patience = 1;
 
-  /** Begins a body. */
+  /** Starts a new body, with new limits. */
   begin(): void {
     this.#spent = this.#inserted = 0;
     this.#patience = 1;
@@ -79,7 +79,7 @@ function collide(keys: readonly unknown[]): boolean {
   return false;
 }
 
-/** Returns the milliseconds that the insertions from an index to another one take. */
+/** Returns the milliseconds that the insertions with the indexes from `from` to `end` take. */
 function time(from: number, end: number, insert: (i: number) => void): number {
   const since = performance.now();
   for (let i = from; i < end; i++) insert(i);

@@ -16,10 +16,10 @@ export interface Opened {
 }
 
 /**
- * The place of a message, which its signature covers: an event of a topic (or a request on the topic of a function), an item of a queue, or
- * a message for the inbox of one bus.
+ * The destination of a message, which its signature covers: an event of a topic (or a request on the topic of a function), an item of a
+ * queue, or a message for the inbox of one bus.
  */
-export type Place = "event" | "item" | "inbox";
+export type Destination = "event" | "item" | "inbox";
 
 /** A received message without its envelope. */
 export interface Received {
@@ -29,7 +29,7 @@ export interface Received {
   readonly headers?: MessageHeaders;
   /** The signature of the message, if this bus has verified it. */
   readonly signed?: Signed;
-  /** The topic of an event that a group has stored. Absent if its queue has the name of that topic. */
+  /** The topic of an event that a group has stored. Absent if the name of the queue contains the topic. */
   readonly topic?: string;
   /** Why this bus does not accept the message. */
   readonly refused?: ValidationError;
@@ -50,10 +50,13 @@ export interface Envelopes {
   /** Whether the bus has keys: it signs all messages, and accepts only signed ones. */
   readonly signed: boolean;
   /** Writes the text of a message. */
-  seal(place: Place, name: string, body: string, headers?: MessageHeaders): string;
+  seal(destination: Destination, name: string, body: string, headers?: MessageHeaders): string;
   /** Reads the text of a message. Returns undefined if the text is the body, without headers. */
-  open(place: Place, name: string, text: string): Received | undefined;
-  /** Reads the text of an item. `topic` is that of an event which a group has stored; a dead letter that was put back has it in a header. */
+  open(destination: Destination, name: string, text: string): Received | undefined;
+  /**
+   * Reads the text of an item. `topic` is the topic of an event that a group has stored. A dead letter that was put back has its topic in a
+   * header.
+   */
   openItem(queue: string, text: string, topic?: string): Received | undefined;
   /** Writes the text of an item that was in a dead letter, with the headers of the letter. The item keeps the signature that it had. */
   restore(queue: string, item: string, headers: MessageHeaders | undefined): string;

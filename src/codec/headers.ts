@@ -83,9 +83,9 @@ export function userHeaders(headers: MessageHeaders | undefined): MessageHeaders
   return seen;
 }
 
-/** The header that has the topic of an event among the dead letters of a group. */
+/** The header that contains the topic of an event in the dead letters of a group. */
 export const TOPIC = `${RESERVED}topic`;
-/** The largest number of characters of that header. Of a longer topic, the letter has none. */
+/** The largest number of characters of that header. A letter with a longer topic does not have the header. */
 const MAX_TOPIC = 16_384;
 
 /** Adds the topic of an event to its headers, if there is one. */
@@ -105,18 +105,21 @@ export function topicIn(headers: MessageHeaders | undefined): string | undefined
   }
 }
 
-/** The prefix, in the headers of a dead letter, of tsmq's own headers of its item. */
-const OF_ITEM = `${RESERVED}item-`;
+/** The prefix that a dead letter gives to tsmq's own headers of its item. */
+const ITEM_PREFIX = `${RESERVED}item-`;
 
-/** Returns the headers of the dead letter of an item: those of the item. The letter gets a signature of its own beside the item's. */
+/**
+ * Returns the headers for the dead letter of an item: those of the item, with tsmq's own headers renamed, because the letter has its own
+ * signature.
+ */
 export function letterHeaders(headers: MessageHeaders | undefined): MessageHeaders | undefined {
-  return renamed(headers, (name) => name.startsWith(RESERVED) ? OF_ITEM + name.slice(RESERVED.length) : name);
+  return renamed(headers, (name) => name.startsWith(RESERVED) ? ITEM_PREFIX + name.slice(RESERVED.length) : name);
 }
 
-/** Returns the headers of the item of a dead letter. */
+/** Returns the headers of an item from those of its dead letter. */
 export function itemHeaders(headers: MessageHeaders | undefined): MessageHeaders | undefined {
   return renamed(headers, (name) => {
-    if (name.startsWith(OF_ITEM)) return RESERVED + name.slice(OF_ITEM.length);
+    if (name.startsWith(ITEM_PREFIX)) return RESERVED + name.slice(ITEM_PREFIX.length);
     return name.startsWith(RESERVED) ? undefined : name;
   });
 }

@@ -1,5 +1,5 @@
 /**
- * Encryption with AES-256-GCM. Each bus encrypts with its own key, which it derives from the shared one and from a random session id. A
+ * Encryption with AES-256-GCM. Each bus encrypts with its own key, which is derived from the shared key and a random session id. A
  * counter is the nonce, so no nonce is ever used twice with one key.
  *
  * @module
@@ -24,14 +24,17 @@ export class Cipher {
     this.#source = source;
   }
 
-  /** Encrypts a text; returns it in base64. `context` is a text that the reader must have too. Each `count` may be used once in a session. */
+  /**
+   * Encrypts a text, and returns the result in base64. `context` is a text that the reader must have too. Each `count` may be used once in
+   * a session.
+   */
   encrypt(text: string, context: string, session: string, count: number): string {
     const cipher = createCipheriv("aes-256-gcm", this.#key(session), nonce(count));
     cipher.setAAD(Buffer.from(context, "utf8"));
     return Buffer.concat([cipher.update(text, "utf8"), cipher.final(), cipher.getAuthTag()]).toString("base64");
   }
 
-  /** Decrypts a text; undefined if it, its context, its session or its count was altered. */
+  /** Decrypts a text. Returns undefined if the text, its context, its session or its count was altered. */
   decrypt(encrypted: string, context: string, session: string, count: number): string | undefined {
     try {
       const bytes = Buffer.from(encrypted, "base64");

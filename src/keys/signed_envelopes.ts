@@ -1,16 +1,16 @@
 /**
- * The envelopes of a bus with keys: each message has a signature over its namespace, place, headers, body and time, and is encrypted if the
- * bus says so. The format is described in `docs/wire.md`, "Signatures".
+ * The envelopes of a bus with keys: each message has a signature over its namespace, destination, headers, body and time, and is encrypted
+ * if the bus has the option `encrypt`. The format is described in `docs/wire.md`, "Signatures".
  *
  * @module
  */
 import { Buffer } from "node:buffer";
 import {
+  type Destination,
   ENCRYPTION,
   type Envelopes,
   MAX_HEAD,
   type Opened,
-  type Place,
   type Received,
   type Signed,
   unwrap,
@@ -24,13 +24,13 @@ import { type Key, Keyring, type SecretKey } from "./keyring.ts";
 
 /** The header with the signature: version, id of the key, time, nonce, HMAC. */
 const SIGNATURE = "tsmq-signature";
-/** The headers that a signature does not cover. The topic is a part of its place. */
+/** The headers that a signature does not cover. The topic is a part of its destination. */
 const UNCOVERED = new Set([SIGNATURE, ENCRYPTION, TOPIC]);
-/** A place and its name. */
-type Signable = readonly [place: Place, name: string];
-/** The version of a signature that belongs to a message that is sent in the clear, and of one that is only sent encrypted. */
-const CLEAR = "1";
-const SECRET = "1e";
+/** A destination with its name. */
+type NamedDestination = readonly [destination: Destination, name: string];
+/** The version of the signature of a message that is not encrypted. `VERSION_ENCRYPTED` is that of an encrypted message. */
+const VERSION_SIGNED = "1";
+const VERSION_ENCRYPTED = "1e";
 
 /** The number of characters of base64 for each byte. */
 const BASE64 = 4 / 3;
@@ -61,18 +61,18 @@ export class SignedEnvelopes implements Envelopes {
     this.#largest = (maxReceive + MAX_HEAD) * BASE64 + MAX_HEAD;
   }
 
-  seal(place: Place, name: string, body: string, headers?: MessageHeaders): string {
+  seal(destination: Destination, name: string, body: string, headers?: MessageHeaders): string {
     const { first } = this.#keys;
-    const version = this.#encrypt ? SECRET : CLEAR;
+    const version = this.#encrypt ? VERSION_ENCRYPTED : VERSION_SIGNED;
     const stamp = `${version} ${first.id} ${Date.now().toString(36)} ${this.#session}.${(++this.#count).toString(36)}`;
     const listed = list(headers);
-    const signature = `${stamp} ${first.sign(this.#signed(stamp, [place, name], listed, body))}`;
+    const signature = `${stamp} ${first.sign(this.#signed(stamp, [destination, name], listed, body))}`;
     if (this.#encrypt) return this.#encrypted(listed, body, signature);
     return wrap(body, { ...headers, [SIGNATURE]: signature });
   }
 
-  open(place: Place, name: string, text: string): Received {
-    return this.#open([[place, name]], unwrap(text), text);
+  open(destination: Destination, name: string, text: string): Received {
+    return this.#open([[destination, name]], unwrap(text), text);
   }
 
   openItem(queue: string, text: string, topic?: string): Received {
@@ -88,13 +88,13 @@ export class SignedEnvelopes implements Envelopes {
     const own = itemHeaders(headers);
     const signature = own?.[SIGNATURE];
     // what was never signed, or was refused, is not signed now either
-    if (!signature?.startsWith(`${SECRET} `)) return wrap(item, own);
+    if (!signature?.startsWith(`${VERSION_ENCRYPTED} `)) return wrap(item, own);
     return this.#encrypted(list(own), item, signature, own);
   }
 
-  /** Reads a text that was signed for one of the places. `outer` is the text without its envelope. */
-  #open(places: readonly Signable[], outer: Opened | undefined, text: string): Received {
-    const refuse = (why: string): Received => ({ body: text, refused: refusal(places.at(-1)!, why) });
+  /** Reads a text that was signed for one of the destinations. `outer` is the text without its envelope. */
+  #open(destinations: readonly NamedDestination[], outer: Opened | undefined, text: string): Received {
+    const refuse = (why: string): Received => ({ body: text, refused: refusal(destinations.at(-1)!, why) });
     if (text.length > this.#largest) return refuse("it is larger than maxReceive"); // before it costs the time of an HMAC
     const signature = outer?.headers[SIGNATURE];
     if (!outer || signature === undefined) return refuse("it is not signed");
@@ -102,7 +102,7 @@ export class SignedEnvelopes implements Envelopes {
     if (encryption === undefined && this.#encrypt) return refuse("it is not encrypted");
     const parts = signature.split(" ", 6);
     const [version, id, time, nonce, hmac] = parts;
-    if (parts.length !== 5 || version !== (encryption === undefined ? CLEAR : SECRET)) {
+    if (parts.length !== 5 || version !== (encryption === undefined ? VERSION_SIGNED : VERSION_ENCRYPTED)) {
       return refuse("its signature is not valid");
     }
     const key = this.#keys.get(id!);
@@ -115,7 +115,9 @@ export class SignedEnvelopes implements Envelopes {
     }
     const stamp = signature.slice(0, -hmac!.length - 1);
     const listed = list(headers);
-    const right = places.some((place) => equal(hmac!, key.sign(this.#signed(stamp, place, listed, body))));
+    const right = destinations.some((destination) =>
+      equal(hmac!, key.sign(this.#signed(stamp, destination, listed, body)))
+    );
     if (!right) return refuse("its signature does not match");
     const signed: Signed = { key: key.id, time: parseInt(time!, 36), nonce: nonce! };
     // the signature stays with an item that becomes a dead letter
@@ -123,11 +125,11 @@ export class SignedEnvelopes implements Envelopes {
   }
 
   /** Returns the text that a signature covers. Only the body, its last part, may contain a line feed. */
-  #signed(stamp: string, place: Signable, headers: string, body: string): string {
-    return `tsmq ${stamp}\n${JSON.stringify([this.#namespace, ...place])}\n${headers}\n${body}`;
+  #signed(stamp: string, destination: NamedDestination, headers: string, body: string): string {
+    return `tsmq ${stamp}\n${JSON.stringify([this.#namespace, ...destination])}\n${headers}\n${body}`;
   }
 
-  /** Encrypts a message. Its signature covers its place; the encryption covers the signature. */
+  /** Encrypts a message. Its signature covers its destination; the encryption covers the signature. */
   #encrypted(headers: string, body: string, signature: string, own?: MessageHeaders): string {
     const { first } = this.#keys;
     const count = ++this.#count;
@@ -180,7 +182,7 @@ function randomName(): string {
   return Buffer.from(crypto.getRandomValues(new Uint8Array(SESSION_BYTES))).toString("base64url");
 }
 
-function refusal([place, name]: Signable, why: string): UntrustedError {
-  const what = { event: "an event on", item: "an item of queue", inbox: "a message" }[place];
-  return new UntrustedError(`Cannot accept ${place === "inbox" ? what : `${what} "${name}"`}: ${why}`);
+function refusal([destination, name]: NamedDestination, why: string): UntrustedError {
+  const what = { event: "an event on", item: "an item of queue", inbox: "a message" }[destination];
+  return new UntrustedError(`Cannot accept ${destination === "inbox" ? what : `${what} "${name}"`}: ${why}`);
 }

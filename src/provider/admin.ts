@@ -1,6 +1,6 @@
 /**
- * The interface between a transport and those who look into it, the command line and the dashboard: checks, the contents of a namespace,
- * and the remains of dead buses. Types only. A provider implements it in its `admin.ts`, which is loaded when it is first asked for.
+ * The interface through which the command line and the dashboard inspect a transport: checks, the contents of a namespace, and the remains
+ * of dead buses. Types only. A provider implements it in its `admin.ts`, which is loaded on first use.
  *
  * @module
  */
@@ -20,9 +20,9 @@ export interface AdminOpener {
  * if the transport does not know it. All names come from the wire.
  */
 export interface Admin {
-  /** Runs the checks one after the other. After a broken one it skips those that depend on it. */
+  /** Runs the checks one after the other. After a check that finds something broken, it skips those that depend on it. */
   checks(): AsyncIterable<Check>;
-  /** Lists the queues. A queue without items may be absent, and so may one whose name is stored as a hash. */
+  /** Lists the queues. A queue without items may be absent, and so may a queue whose name is stored as a hash. */
   queues(): Promise<readonly QueueInfo[] | undefined>;
   /** Lists the topics and patterns that have subscribers. Servers subscribe to the topics of their functions. */
   topics(): Promise<readonly TopicInfo[] | undefined>;

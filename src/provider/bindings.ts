@@ -61,7 +61,7 @@ export class BoundQueues {
     return this.#topics.size + this.#patterns.size === 0;
   }
 
-  /** Returns the queues of a topic, and whether their items need the topic because a pattern matched. */
+  /** Returns the queues that are bound to a topic. The value is true if their items must contain the topic, because a pattern matched. */
   queuesOf(topic: string): Map<string, boolean> {
     const queues = new Map<string, boolean>();
     for (const { matches, queue } of this.#patterns.values()) if (matches(topic)) queues.set(queue, true);

@@ -1,16 +1,17 @@
 /**
  * Puts published events into the queues of groups, for transports whose publishers do that themselves. A publisher reads the bindings at
- * most once a second, and only while it publishes, and believes them for that long. So a change of a binding is known after {@linkcode KNOWN}.
+ * most once a second, and only while it publishes, and caches them for that second. So every publisher knows a changed binding after
+ * {@linkcode BINDING_DELAY}.
  *
  * @module
  */
 import { BoundQueues } from "./bindings.ts";
 import { writeTopic } from "./topic_mark.ts";
 
-/** Milliseconds for which a publisher believes that there are no other bindings than those that it has read. */
-const BELIEF = 1_000;
+/** Milliseconds for which a publisher caches the bindings that it has read. */
+const CACHE_TIME = 1_000;
 /** Milliseconds after which every publisher knows of a change: the timers of two threads differ a little. */
-export const KNOWN: number = BELIEF + 50;
+export const BINDING_DELAY: number = CACHE_TIME + 50;
 
 /** The operations of a transport that groups need. */
 export interface GroupQueues {
@@ -21,18 +22,18 @@ export interface GroupQueues {
 }
 
 /** The bindings of a namespace at one moment. */
-interface Known {
+interface CachedBindings {
   readonly bound: BoundQueues;
-  /** The time until which they are believed, by `performance.now()`. */
+  /** The time until which they are used, by `performance.now()`. */
   readonly until: number;
 }
 
 /** A request for the bindings. */
-interface Reading {
-  /** The time until which they are believed, counted from the request. */
+interface BindingsRequest {
+  /** The time until which its result is used, counted from the request. */
   readonly until: number;
   /** The events that wait for the reply, in order. */
-  readonly puts: ((known: Known) => void)[];
+  readonly puts: ((cached: CachedBindings) => void)[];
   /** Settles with the request. */
   readonly done: Promise<void>;
 }
@@ -41,32 +42,35 @@ interface Reading {
 export interface EventPuts {
   /** Resolves when the event is in the queues of the groups that are known. */
   readonly put: Promise<unknown>;
-  /** Called when the event was published. Resolves when it is also in the queues that were bound while that took more than a second. */
+  /**
+   * Called after the event was published. If that took more than a second, it puts the event into the queues that were bound meanwhile.
+   * Resolves when they have it.
+   */
   finish(): Promise<unknown>;
 }
 
 /** Puts the events of one publisher into the queues of their groups. */
 export class GroupPuts {
   #queues: GroupQueues;
-  #known: Known = { bound: new BoundQueues([]), until: -Infinity };
-  #reading: Reading | undefined;
+  #cached: CachedBindings = { bound: new BoundQueues([]), until: -Infinity };
+  #request: BindingsRequest | undefined;
 
-  /** Creates a publisher's end of the groups of a namespace. It has not read the bindings. */
+  /** Creates the puts of one publisher. The bindings are read with the first event. */
   constructor(queues: GroupQueues) {
     this.#queues = queues;
   }
 
-  /** The time until which no queue is bound, by `performance.now()`; `-Infinity` if one is, or may be. */
+  /** The time until which no queue is bound, by `performance.now()`; `-Infinity` if a queue is or may be bound. */
   get noneUntil(): number {
-    const { bound, until } = this.#known;
+    const { bound, until } = this.#cached;
     return bound.empty ? until : -Infinity;
   }
 
   /** Puts an event into the queues of its groups: immediately or, if the bindings have to be read, immediately after that. */
   begin(topic: string, body: string): EventPuts {
     const stored = new Set<string>();
-    let used = this.#known;
-    const act = (known: Known) => this.#put(topic, body, used = known, stored);
+    let used = this.#cached;
+    const act = (cached: CachedBindings) => this.#put(topic, body, used = cached, stored);
     const put = performance.now() < used.until ? act(used) : this.#read(act);
     put.catch(() => {}); // the publisher awaits it later
     const finish = async () => {
@@ -76,13 +80,16 @@ export class GroupPuts {
     return { put, finish };
   }
 
-  /** Puts an event, for which no queue was bound, into the queues that were bound while its publish took longer than {@linkcode noneUntil}. */
+  /**
+   * Puts an event for which no queue was bound into the queues that were bound during its publish. Needed if the publish ended after
+   * {@linkcode noneUntil}.
+   */
   late(topic: string, body: string): Promise<unknown> {
-    return this.#read((known) => this.#put(topic, body, known, new Set()));
+    return this.#read((cached) => this.#put(topic, body, cached, new Set()));
   }
 
-  /** Puts an event into the queues of its topic, except those that have it. */
-  #put(topic: string, body: string, { bound }: Known, stored: Set<string>): Promise<unknown> {
+  /** Puts an event into the queues that are bound to its topic, except those in `stored`. */
+  #put(topic: string, body: string, { bound }: CachedBindings, stored: Set<string>): Promise<unknown> {
     if (bound.empty) return Promise.resolve();
     const missing = [...bound.queuesOf(topic)].filter(([queue]) => !stored.has(queue));
     return Promise.all(missing.map(([queue, marked]) => {
@@ -92,29 +99,29 @@ export class GroupPuts {
   }
 
   /** Reads the bindings, and puts an event with them. Calls that come soon after each other share a request. */
-  #read(put: (known: Known) => Promise<unknown>): Promise<unknown> {
+  #read(put: (cached: CachedBindings) => Promise<unknown>): Promise<unknown> {
     const now = performance.now();
-    if (!this.#reading || now >= this.#reading.until) this.#reading = this.#ask(now + BELIEF);
-    const { puts, done } = this.#reading;
+    if (!this.#request || now >= this.#request.until) this.#request = this.#ask(now + CACHE_TIME);
+    const { puts, done } = this.#request;
     return new Promise((resolve, reject) => {
-      puts.push((known) => void put(known).then(resolve, reject));
+      puts.push((cached) => void put(cached).then(resolve, reject));
       done.catch(reject);
     });
   }
 
-  #ask(until: number): Reading {
-    const puts: Reading["puts"] = [];
+  #ask(until: number): BindingsRequest {
+    const puts: BindingsRequest["puts"] = [];
     const end = () => {
-      if (this.#reading === reading) this.#reading = undefined;
+      if (this.#request === request) this.#request = undefined;
     };
     const done = this.#queues.read().then((bindings) => {
       end();
-      const known = this.#known = { bound: new BoundQueues(bindings, this.#known.bound), until };
-      // before any event that is published from now on, which knows the bindings
-      for (const put of puts) put(known);
+      const cached = this.#cached = { bound: new BoundQueues(bindings, this.#cached.bound), until };
+      // before any event that is published from now on, which uses these bindings
+      for (const put of puts) put(cached);
     });
     done.catch(end);
-    const reading: Reading = { until, puts, done };
-    return reading;
+    const request: BindingsRequest = { until, puts, done };
+    return request;
   }
 }

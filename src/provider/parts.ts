@@ -10,7 +10,7 @@ export interface AskHandler {
   answer(verb: string, argument: unknown): unknown | Promise<unknown>;
 }
 
-/** The topics whose events a subscription receives or a queue stores. */
+/** A topic or a glob: the events that a subscription receives or a queue stores. */
 export interface TopicFilter {
   /** A topic, or a glob as Redis matches it. */
   readonly topic: string;
@@ -19,19 +19,19 @@ export interface TopicFilter {
 }
 
 /**
- * The part of a receiver that stores the events of topics in queues, for groups. A binding is not the receiver's own: it stays when the
- * receiver closes or dies, until `unbind`. It outlives as much as an item of the queue does.
+ * The part of a receiver that stores the events of topics in queues, for groups. A binding does not belong to the receiver: it stays when
+ * the receiver closes or dies, until `unbind`. It is as durable as the items of the queue.
  */
 export interface Binder {
   /**
-   * Binds a queue to a topic or a pattern. From when it resolves, an event that is published anywhere, and that matches, is also put at the
-   * end of the queue before its `publish` resolves. If the queue is full, the event is put nevertheless, or `publish` waits for room. The
-   * transport may also store events that do not match: the core acknowledges those, by `Delivery.topic`. Binding again does nothing. The
-   * core repeats it when it rejects "unavailable", after each lost connection, and in each new worker.
+   * Binds a queue to a topic or a pattern. After it has resolved, each matching event, whichever bus publishes it, is put at the end of the
+   * queue before its `publish` resolves. If the queue is full, the event is put nevertheless, or `publish` waits for room. The transport
+   * may also store events that do not match: the core acknowledges those, by `Delivery.topic`. Binding again does nothing. The core repeats
+   * it when it rejects "unavailable", after each lost connection, and in each new worker.
    */
   bind(filter: TopicFilter, queue: string): Promise<void>;
   /**
-   * Ends a binding. When it resolves, no publisher puts further events into the queue, except those whose publish has begun before. An
+   * Ends a binding. When it resolves, no publisher puts further events into the queue, except those whose publish began earlier. An
    * unknown binding is ignored. The queue and its items stay.
    */
   unbind(filter: TopicFilter, queue: string): Promise<void>;

@@ -46,7 +46,7 @@ export interface Features {
   readonly maxPutDelay: number;
   /** Whether the sender has {@linkcode QueuePeeker}. */
   readonly peek: boolean;
-  /** Whether the receiver has {@linkcode Binder}, so that subscriptions can have groups. */
+  /** Whether the receiver has a {@linkcode Binder}, so that subscriptions can have groups. */
   readonly groups: boolean;
   /** Milliseconds until an operation is visible to all buses. The kit waits this long before it checks the result. */
   readonly latency: number;
@@ -190,7 +190,7 @@ export interface ReceiverContext {
   readonly namespace: string;
   /** {@linkcode Provider.options}, cloned. */
   readonly options: unknown;
-  /** The program, machine and time of the bus's opening, for `Admin.buses`. */
+  /** The program and machine that opened the bus, and the time, for `Admin.buses`. */
   readonly origin: BusOrigin;
   /** Milliseconds that opening may take. */
   readonly connectTimeout: number;

@@ -1,11 +1,11 @@
 /**
- * The topic of an event that a queue stores, in front of its body, if the queue holds nothing but bodies. A NUL character is on both sides of
- * the topic. No topic contains one, and no JSON begins with one.
+ * The topic of a stored event, written in front of its body, for queues that store only bodies. A NUL character is on both sides of the
+ * topic. No topic contains one, and no JSON begins with one.
  *
  * @module
  */
 
-/** Returns an item with its topic, if it has one. */
+/** Returns a body with the topic in front, if there is one. */
 export function writeTopic(body: string, topic?: string): string {
   if (topic !== undefined) return `\0${topic}\0${body}`;
   return body.charCodeAt(0) === 0 ? `\0\0${body}` : body;

@@ -14,7 +14,7 @@
  */
 export * from "../errors.ts";
 export { writeBinding } from "./bindings.ts";
-export { type EventPuts, GroupPuts, type GroupQueues, KNOWN } from "./group_puts.ts";
+export { BINDING_DELAY, type EventPuts, GroupPuts, type GroupQueues } from "./group_puts.ts";
 export { glob } from "./glob.ts";
 export { filterKey, Router } from "./router.ts";
 export { readTopic, writeTopic } from "./topic_mark.ts";

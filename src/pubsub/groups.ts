@@ -17,16 +17,16 @@ import type { Subscriber } from "./handler_queue.ts";
 import type { Message, SubscribeOptions } from "./topic.ts";
 
 /** The options that only a member of a group has. */
-const OF_GROUPS = ["lease", "maxAttempts", "backoff", "deadLetter", "handlerTimeout"] as const;
-/** The end of the name of a dead-letter queue. A group of this name would store events among the dead letters of another one. */
+const GROUP_OPTIONS = ["lease", "maxAttempts", "backoff", "deadLetter", "handlerTimeout"] as const;
+/** The suffix of the name of a dead-letter queue. A group with this suffix would store events among the dead letters of another group. */
 const DEAD = ".dead";
-/** The end of the names of FIFO queues of SQS, which cannot store events. */
+/** The suffix of the names of FIFO queues of SQS, which cannot store events. */
 const FIFO = ".fifo";
 
 /**
- * Returns the group that the options name, if they name one.
+ * Returns the group in the options, if there is one.
  *
- * @throws {ValidationError} when the name is invalid, or there is no group but an option that only a member of a group has
+ * @throws {ValidationError} when the name is invalid, or an option that only groups have is used without a group
  */
 export function checkGroup(options: SubscribeOptions): string | undefined {
   if (options.group !== undefined) {
@@ -35,18 +35,18 @@ export function checkGroup(options: SubscribeOptions): string | undefined {
     if (end === undefined && !group.includes("@")) return group;
     const fault = end === undefined ? 'contains "@"' : `ends with "${end}"`;
     throw new ValidationError(
-      `Cannot use ${JSON.stringify(group)} as a group: it ${fault}, which has a meaning in names of queues`,
+      `Cannot use ${JSON.stringify(group)} as a group: it ${fault}, which has a special meaning in queue names`,
     );
   }
-  const wrong = OF_GROUPS.find((name) => options[name] !== undefined);
-  if (wrong !== undefined) throw new ValidationError(`Cannot subscribe with the option "${wrong}" without a group`);
+  const wrong = GROUP_OPTIONS.find((name) => options[name] !== undefined);
+  if (wrong !== undefined) throw new ValidationError(`Cannot subscribe with the option "${wrong}": it needs a group`);
   return undefined;
 }
 
 /** Returns the error of `free` of a subscription without a group. */
 export function notDurable(topic: string): ValidationError {
   return new ValidationError(
-    `Cannot free the subscription to "${topic}": it has no group; unsubscribe() ends it, and nothing of it remains`,
+    `Cannot free the subscription to "${topic}": it has no group; use unsubscribe()`,
   );
 }
 

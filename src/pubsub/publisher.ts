@@ -106,7 +106,10 @@ function destination(event: unknown, target: unknown): { topic: string; schema?:
 /** Warns if the arguments of `publish` seem to be swapped: the topic has white space, and the event, a string, has none. */
 function warnOfOrder(event: string): void {
   if (/\s/.test(event)) return;
-  warnOnce("publish", "publish(event, topic) got a topic with white space and an event without: the event comes first");
+  warnOnce(
+    "publish",
+    "publish(event, topic) received a topic that contains white space, and an event that does not: the event is the first argument",
+  );
 }
 
 /** Returns the class of an event, if the event is an instance of a class that names a topic. */

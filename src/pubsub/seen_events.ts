@@ -4,7 +4,7 @@
  * @module
  */
 
-/** The fewest of the latest events that are remembered. */
+/** The smallest number of latest events that are remembered. */
 const EVENTS = 16_384;
 
 /** The nonces of the latest events. */

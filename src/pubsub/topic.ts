@@ -45,9 +45,9 @@ export interface SubscribeOptions<S extends StandardSchemaV1 | undefined = Stand
   /** A signal that ends the subscription when it aborts. */
   readonly signal?: AbortSignal;
   /**
-   * The name of a group, which makes the subscription durable. The members of a group share its events: each event is handled at least once,
-   * also if no member was there when it was published. The events are items of the queue `<target>@<group>`. A group stores the events that
-   * tsmq publishes, from when `ready` has resolved for its first member, until {@linkcode Subscription.free}.
+   * The name of a group, which makes the subscription durable. The members of a group share its events: each event is handled at least
+   * once, even if the group had no member when it was published. The events are items of the queue `<target>@<group>`. A group stores the
+   * events that tsmq publishes after `ready` of its first member has resolved, until {@linkcode Subscription.free}.
    */
   readonly group?: string;
   /** With `group`: milliseconds of the lease of an event, as for {@linkcode Queue.receive}. Default 30,000. */

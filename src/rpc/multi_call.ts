@@ -104,7 +104,7 @@ export async function multiCall(call: Call, parts: MultiCallParts): Promise<(Ans
       settle(server, refused ? denial(fn, refused) : answer);
     },
     lost: (server, forgotten) => settle(server, (forgotten ? outcomeForgotten : serverGone)(fn, "a server")),
-    // where nobody counts, a server that closed without saying that it ran the call may have ended before the request was published
+    // if the transport does not count subscribers, a server that closed may have ended before the request was published
     closed: core.features.counts ? undefined : leave,
   });
   // this ends just before the deadline of the call, which would discard the answers that have arrived

@@ -321,7 +321,7 @@ onEach("a bus with keys", (ground) => {
     }
   });
 
-  it("with another key or in another namespace hears nothing, and its calls find no server", async () => {
+  it("with another key or in another namespace receives nothing, and its calls find no server", async () => {
     await using all = await scene(ground);
     const { bus, attacker, tapped } = all;
     const other = await all.open({ keys: [key("a", "b")] });
@@ -358,7 +358,7 @@ onEach("a bus with keys", (ground) => {
     assertEquals(all.bus.health().refused, 0);
   });
 
-  it("that encrypts refuses what is only signed; a bus with the keys reads both", async () => {
+  it("that encrypts refuses messages that are only signed; a bus with the keys reads both", async () => {
     await using all = await scene(ground, { encrypt: true });
     const { bus, caller, refused, tapped, attacker } = all;
     const seen: unknown[] = [];
@@ -378,7 +378,7 @@ onEach("a bus with keys", (ground) => {
     assertEquals(seen[2], ["reader", "clear"]);
   });
 
-  it("tells `authorize` the key of a call", async () => {
+  it("passes the id of a call's key to `authorize`", async () => {
     const calls: CallToAuthorize[] = [];
     const authorize = (call: CallToAuthorize) => {
       calls.push(call);
@@ -464,7 +464,7 @@ const BAD: Readonly<Record<string, [options: unknown, fault: string]>> = {
     'keys.0.id must be 1 to 64 letters, digits, ".", "_" and "-"',
   ],
   "a further field": [{ keys: [{ ...key("a"), [SHORT]: 1 }] }, `keys.0.${SHORT} is not an option`],
-  "two keys with one id": [{ keys: [key("a"), key("a", "b")] }, "keys has two keys with one id"],
+  "two keys with the same id": [{ keys: [key("a"), key("a", "b")] }, "keys contains two keys with the same id"],
   "encrypt without keys": [{ encrypt: true }, "encrypt needs keys"],
   "a number for encrypt": [{ keys: KEYS, encrypt: 1 }, "encrypt must be true or false, not a number"],
 };

@@ -7,7 +7,7 @@
 import { ClosedError } from "../../errors.ts";
 import { pause } from "../../internal/time.ts";
 import { writeBinding } from "../../provider/bindings.ts";
-import { GroupPuts, KNOWN } from "../../provider/group_puts.ts";
+import { BINDING_DELAY, GroupPuts } from "../../provider/group_puts.ts";
 import type { Binder, TopicFilter } from "../../provider/provider.ts";
 import type { Client } from "./client.ts";
 import type { Names } from "./names.ts";
@@ -43,7 +43,7 @@ export class RedisBinder implements Binder {
   /** Resolves when every publisher knows of a change. */
   async #known(): Promise<void> {
     const { signal } = this.#closing;
-    await pause(KNOWN, signal);
+    await pause(BINDING_DELAY, signal);
     signal.throwIfAborted();
   }
 }
@@ -53,7 +53,7 @@ export class Publisher {
   #events: Client;
   #names: Names;
   #groups: GroupPuts;
-  /** Whether the queues are on other connections than the events, so that they need an order. */
+  /** Whether queues and events use different connections, so that a publisher has to order its writes. */
   #cluster: boolean;
   #time: number | undefined;
   /** Resolves when the events before the next one are in their queues. Only for a Cluster. */
@@ -81,7 +81,7 @@ export class Publisher {
     return this.#send(topic, body, read as ReplyReader<number>); // a promise resolves with that of its value
   }
 
-  /** Returns the time at which this turn first asked for it, because each event asks twice. */
+  /** Returns the time at which it was first called in this turn, because it is called twice for each event. */
   #now(): number {
     if (this.#time === undefined) {
       this.#time = performance.now();
