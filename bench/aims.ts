@@ -12,9 +12,9 @@ type Limit = number | Readonly<Record<(typeof RUNTIMES)[number], number>>;
 interface Aim {
   readonly group: Group;
   readonly metric: string;
-  /** The system that the ratio is to. Without one, the limit is for the figure itself. */
+  /** The system that tsmq is compared with. Without it, the limit applies to the figure itself. */
   readonly to?: string;
-  /** The limits: at least for rates, at most for the rest. */
+  /** The least value of a rate, or the largest value of any other metric. */
   readonly limit: Limit;
 }
 

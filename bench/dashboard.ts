@@ -16,7 +16,7 @@ import { tool } from "../tests/support/tools.ts";
 import { pause } from "../src/internal/time.ts";
 import { Load } from "./load.ts";
 
-/** That of `load.ts`. */
+/** The namespace, as in `load.ts`. */
 const NAMESPACE = "bench";
 const QUEUES = 1_000;
 const ITEMS = 10;
@@ -109,7 +109,7 @@ async function sample(server: RedisServer, pid?: number, session?: CDPSession) {
   };
 }
 
-/** Returns the seconds that all threads of a process have run. */
+/** Returns the seconds of CPU time that all threads of a process have used. */
 async function cpuSeconds(pid: number): Promise<number> {
   const fields = (await Deno.readTextFile(`/proc/${pid}/stat`)).replace(/^.*\) /, "").split(" ");
   const ticks = 100;

@@ -8,7 +8,7 @@ const HANDLERS = 64;
 /** Callers, servers of one function, and the calls at once of each caller. */
 const CALLERS = 8;
 const AT_ONCE = 8;
-/** Milliseconds between two looks at the consumers. */
+/** Milliseconds between two checks of the consumers. */
 const LOOK = 20;
 
 /** The systems and their share of the work. */
@@ -20,7 +20,7 @@ interface Size {
   readonly jobs: number;
 }
 
-/** Measures both on a runtime. */
+/** Measures both workloads on a runtime. */
 export async function fleets(runtime: Runtime, url: string, size: Size, samples: Samples): Promise<void> {
   const queue = `${url}?queue=${crypto.randomUUID()}`;
   await alternating(JOBS, size.rounds, async ([system, side, share]) => {

@@ -1,7 +1,7 @@
 /**
  * Measures the cost of `keys` and `encrypt`: calls one after the other, jobs, and events, between two buses of one process over Redis.
- * Prints for each the middle of the rounds, as the ratio to the same without keys in the same round, with the least and the most; and the
- * CPU time of an event. The time of an HMAC alone is beside them.
+ * Prints the ratio of each to the same work without keys in the same round: the median, the minimum and the maximum of the rounds. Also
+ * prints the CPU time of an event and of an HMAC alone.
  *
  *     deno run -A --no-lock bench/keys.ts        bun bench/keys.ts
  *
@@ -27,7 +27,7 @@ const KINDS: Readonly<Record<string, BusOptions>> = {
   encrypt: { keys: [{ id: "k", secret: SECRET }], encrypt: true },
 };
 
-/** Two open buses, and the work that is measured: milliseconds that it takes. */
+/** Opens two buses. Returns functions that do the measured work and resolve with the milliseconds that it takes. */
 async function open(url: string, namespace: string, options: BusOptions) {
   const provider = redis({ url });
   const [one, other] = await Promise.all([provider, provider].map((each) => Bus.open(each, { namespace, ...options })));

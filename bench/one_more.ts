@@ -1,6 +1,6 @@
 /**
- * Measures a further bus of a process: the time until it is open and subscribed, its memory, and the time of 30 that open at once. `bench/mod.ts`
- * starts it, once for each provider:
+ * Measures a further bus of a process: the time until it is open and subscribed, its memory, and the time of 30 buses that open at once.
+ * `bench/mod.ts` starts it, once for each provider:
  *
  *     deno run -A bench/one_more.ts redis redis://localhost
  *

@@ -4,7 +4,7 @@ import { type Runtime, startSubject, type Subject } from "./process.ts";
 import type { Samples } from "./report.ts";
 import { BYTES, loaded, PROCESSES } from "./workloads.ts";
 
-/** The growing quantities of the curves: topics with events on each, topics with events on ten of them. */
+/** The quantity that grows along each curve: topics that all have events, or subscribed topics of which ten have events. */
 export const CURVES = ["topics", "subscribed"] as const;
 /** One of them. */
 export type Curve = (typeof CURVES)[number];
@@ -23,7 +23,7 @@ const TOPICS = [1, 10, 100, 1_000, 10_000];
 const DELIVERIES = 50_000;
 /** Bytes of a point. */
 const VOLUME = 40e6;
-/** The number of rounds of a curve. Only the last one counts, the others warm up. */
+/** The number of rounds of a curve. Only the last one counts; the others warm up. */
 const RUNS = 2;
 
 const SYSTEMS = ["ioredis", "tsmq"] as const;

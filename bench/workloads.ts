@@ -38,11 +38,11 @@ export interface Workload {
   run(bench: Bench): Promise<Record<string, number>>;
 }
 
-/** A metric. `aims.ts` has the aims. */
+/** A metric of a workload. The aims for it are in `aims.ts`. */
 export interface Metric {
   readonly text: string;
   readonly unit: string;
-  /** The system that the ratios are to. Default: the first of the transport. */
+  /** The system that the others are compared with. Default: the first one of the transport. */
   readonly peer?: string;
   /** More is better. */
   readonly rate: boolean;

@@ -10,7 +10,7 @@ import type { Group } from "./systems.ts";
 import { METRICS } from "./workloads.ts";
 
 const GROUPS = { redis: "Redis", ipc: "POSIX message queues", nats: "NATS", memory: "Memory", aws: "AWS" } as const;
-/** tsmq in the report before jobs and calls were measured. */
+/** The figures of tsmq from the report before jobs and calls were measured. */
 const BEFORE = JSON.parse(await readFile(inRoot("bench/before.json"), "utf8")) as {
   readonly date: string;
   readonly figures: readonly {

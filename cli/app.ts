@@ -57,14 +57,14 @@ An error is one line on standard error.
 
 In one terminal:  tsmq sub redis://localhost greetings
 in another:       tsmq pub redis://localhost greetings '"hello"'
-look into it:     tsmq top redis://localhost; tsmq who redis://localhost
-put things right: tsmq dead list redis://localhost; tsmq dead retry redis://localhost jobs
+watch it:         tsmq top redis://localhost; tsmq who redis://localhost
+retry failures:   tsmq dead list redis://localhost; tsmq dead retry redis://localhost jobs
 find problems:    tsmq doctor redis://localhost
 
 Exit codes:
 ${EXITS.map(([code, meaning]) => `  ${code}  ${meaning}`).join("\n")}`;
 
-/** Words of other tools → the command of tsmq. */
+/** The name of a command in other tools → the command of tsmq. */
 const SYNONYMS: Readonly<Record<string, string>> = {
   publish: "pub",
   emit: "pub",
@@ -148,8 +148,9 @@ const app: Application<CommandContext> = buildApplication(
   },
 );
 
-/** The commands that take no URL, and the number of words of the names of those whose name has two. */
+/** Matches the commands that take no URL. */
 const WITHOUT_URL = /^(completion|complete|-.*)$/;
+/** Matches the commands whose name has two words. */
 const TWO_WORDS = /^(dead|groups)$/;
 
 /** Inserts the URL of the environment where the URL of a command is missing. */

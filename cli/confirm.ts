@@ -1,5 +1,5 @@
 /**
- * Asks before something is removed.
+ * Asks the user for confirmation before a command removes something.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import { ValidationError } from "../src/errors.ts";
 import { printable } from "../src/internal/printable.ts";
 import { lines } from "./io.ts";
 
-/** The flag that answers the question. */
+/** The flag that skips the confirmation. */
 export const YES_FLAG = {
   kind: "boolean",
   brief: "Do not ask",

@@ -19,7 +19,7 @@ export type EventFilter = (event: Filtered) => boolean;
 
 const FILTER = /^((?:topic|type|event)(?:\.[^.=!<>~\s]+)*)\s*(!=|>=|<=|=|>|<|~)\s*(.*)$/s;
 
-/** Parses a filter. The value on its right is JSON, or else a text. */
+/** Parses a filter. The value on its right is JSON, or plain text if it is not valid JSON. */
 export function parseFilter(text: string): EventFilter {
   const [, path, operator, right = ""] = FILTER.exec(text) ?? [];
   if (path === undefined || operator === undefined) {

@@ -1,5 +1,5 @@
 /**
- * The progress of long work on standard error: a bar on a terminal, elsewhere a line of JSON each second.
+ * Shows the progress of long work on standard error: as a bar on a terminal, otherwise as a line of JSON each second.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * A full screen of a terminal that is drawn again and again, and the keys that are pressed meanwhile.
+ * A full-screen view in a terminal that is redrawn, and its keys.
  *
  * @module
  */
@@ -23,7 +23,7 @@ export class Screen implements Disposable {
     }
   };
 
-  /** Takes the terminal over. `onKey` is called with each key, except Ctrl-C, which is a SIGINT. */
+  /** Switches the terminal to raw mode. `onKey` is called with each key, except Ctrl-C, which raises SIGINT. */
   constructor(onKey: (key: string) => void) {
     this.#onKey = onKey;
     process.stdout.write(ENTER);

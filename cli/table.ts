@@ -8,7 +8,7 @@ import { printable } from "../src/internal/printable.ts";
 /** A cell. An absent value is shown as `-`. */
 export type Cell = string | number | undefined;
 
-/** The fewest characters of a column of text that is shortened. */
+/** The minimum width of a column that is shortened, in characters. */
 const LEAST = 8;
 
 /**

@@ -1,9 +1,9 @@
 /**
- * Bundles the dashboard's page and the libraries that it uses into `ui/assets.ts`, so that the package has no step of building:
+ * Bundles the dashboard's page and the libraries that it uses into `ui/assets.ts`, so that the package needs no build step:
  *
  *     deno task page
  *
- * `tests/ui/page_test.ts` fails if the bundle is not that of the sources.
+ * `tests/ui/server_test.ts` fails if the bundle differs from the sources.
  *
  * @module
  */

@@ -32,7 +32,7 @@ const LONGEST = 12;
 const SHOWN = 3_000;
 /** The limit of one test in seconds, for Bun, whose default of 5 is too short. The deadline of the file ends a test instead. */
 const LONG = 3_600;
-/** Files that run at the same time for each core, and the most while cores are idle. Tests mostly wait: for leases, polls and deadlines. */
+/** The number of files that run at the same time for each core, and the largest number while cores are idle. Tests mostly wait. */
 const JOBS_PER_CORE = 2;
 const MOST_PER_CORE = 4;
 /** A further file starts when this share of the cores was idle during this time, in milliseconds. */
@@ -144,8 +144,8 @@ async function* walk(folder: string): AsyncGenerator<string> {
 }
 
 /**
- * Returns a function that tells which share of the cores was idle since it returned a number last, at least `IDLE.during` before. It returns
- * undefined where too little time has passed, or the system does not tell.
+ * Returns a function that returns the share of the cores that was idle since its last result. It returns undefined if less than
+ * `IDLE.during` has passed since then, or if the system does not report the share.
  */
 function watchCores(): () => number | undefined {
   const read = () => {
@@ -168,8 +168,8 @@ function watchCores(): () => number | undefined {
 }
 
 /**
- * Executes runs, up to `jobs` at the same time, and up to `most` while cores are idle. Without queues of their own, files that use queues
- * wait for one another.
+ * Executes runs, up to `jobs` at the same time, and up to `most` while cores are idle. If files cannot have their own kernel queues, those
+ * that use queues wait for one another.
  */
 async function together(
   runs: readonly Run[],

@@ -16,7 +16,10 @@ import type { Telemetry } from "./telemetry/telemetry.ts";
 /** Receives a decoded body. If the body could not be read, it receives the parts that could be read, and the error. */
 export type Accept = (decoded: Decoded, unreadable?: ValidationError) => void;
 
-/** Called with the parts of a body that can be read before an asynchronous schema validates the body. It may return a function for the end. */
+/**
+ * Called with the parts of a body that can be read before an asynchronous schema validates the body. It may return a function to call after
+ * that.
+ */
 export type Begin = (outline: Decoded) => (() => void) | undefined;
 
 /** The members of a bus that its parts use. Its functions are properties, so that a part can keep them without the object. */
@@ -50,7 +53,7 @@ export interface Core {
    * name, and passes on the parts that can be read, because a peer may wait for the outcome.
    */
   readonly decode: (body: string, name: string, accept: Accept, begin?: Begin) => void;
-  /** Posts a message to the inbox of a bus, in an envelope for that inbox. Resolves as `post` of the sender. */
+  /** Posts a message to the inbox of a bus, in an envelope for that inbox. Resolves as `Sender.post` does. */
   readonly post: (inbox: string, message: string) => Promise<boolean | undefined>;
   /** Counts an event that was dropped because the same event had arrived before. */
   readonly repeated: () => void;

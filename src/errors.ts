@@ -78,7 +78,7 @@ export class BusError extends Error {
     this.retryable = options.retryable ?? RETRYABLE.has(code);
   }
 
-  /** Returns the name, code and message for JSON, which would leave the message out. */
+  /** Returns the fields for JSON, which would otherwise omit the message. */
   toJSON(): { name: string; code: ErrorCode; message: string; retryable: boolean } {
     const { name, code, message, retryable } = this;
     return { name, code, message, retryable };

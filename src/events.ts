@@ -11,11 +11,11 @@ import { textOf } from "./internal/thrown.ts";
 export interface ErrorContext {
   /** The verb that the user called: its handler or function threw, or its message could not be read. */
   readonly verb?: "subscribe" | "consume" | "expose";
-  /** The number of the attempt that failed, for an item. */
+  /** The number of the failed attempt, if the error belongs to an item. */
   readonly attempt?: number;
   /**
-   * The next step of the bus: the item is tried again after `delay` milliseconds, the item moves to its dead-letter queue, the event is dropped, or
-   * the caller receives the error.
+   * The next step of the bus: the item is retried after `delay` milliseconds, the item moves to its dead-letter queue, the event is
+   * dropped, or the caller receives the error.
    */
   readonly next?: "retry" | "dead-letter" | "drop" | "answer";
   /** Milliseconds until the next attempt. */
@@ -32,9 +32,9 @@ export class BusErrorEvent extends Event implements ErrorContext {
   readonly topic: string;
   /** The verb whose handler or function threw, or whose message could not be read; absent for other errors. */
   readonly verb?: ErrorContext["verb"];
-  /** The number of the attempt that failed, for an item. */
+  /** The number of the failed attempt, if the error belongs to an item. */
   readonly attempt?: number;
-  /** The next step of the bus, if it is known. */
+  /** The next step of the bus, as in {@linkcode ErrorContext.next}. Absent if it is not known. */
   readonly next?: ErrorContext["next"];
   /** Milliseconds until the next attempt, if `next` is "retry". */
   readonly delay?: number;

@@ -100,7 +100,7 @@ export async function shutdown(options?: CloseOptions): Promise<void> {
   await ended;
 }
 
-/** Returns the error of a verb without a default bus: `Cannot publish to "news": …`. The target is a name, or has one. */
+/** Returns the error of a verb without a default bus: `Cannot publish to "news": …`. `target` is a name, or a value that has one. */
 function noBus(verb: string, preposition: string, target: unknown): NotInitializedError {
   const name: unknown = typeof target === "string" ? target : Object(target).name;
   const named = typeof name === "string" && name ? `${preposition} "${name}"` : "";

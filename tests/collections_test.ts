@@ -8,7 +8,7 @@ import { Collections } from "../src/codec/collections.ts";
 const codec = new Codec();
 const onV8 = typeof Reflect.get(globalThis, "Bun") === "undefined";
 
-/** V8's hash of an integer. */
+/** Returns V8's hash of an integer. */
 function hash(key: number): number {
   let h = ~key + (key << 15);
   h ^= h >>> 12;
@@ -28,7 +28,7 @@ function colliding(count: number, bits: number): number[] {
 const COLLIDING = colliding(8_000, 13);
 const RANDOM = COLLIDING.map(() => Math.floor(Math.random() * 2 ** 31));
 
-/** Bodies with these numbers as a set or as keys of a map, in each format. */
+/** Returns bodies with these numbers as a set or as keys of a map, in each format. */
 function bodies(numbers: readonly number[]): string[] {
   const pairs = JSON.stringify(numbers.map((number) => [number, 1]));
   return [

@@ -112,7 +112,7 @@ describe("a secret", () => {
     assertSecret([records, heard, bus, bus.health()], "a report");
   });
 
-  it("of a key is in nothing that a bus prints, reports or refuses", async () => {
+  it("of a key appears in nothing that a bus prints, reports or refuses", async () => {
     for (const encrypt of [false, true]) {
       const records: LogRecord[] = [];
       const keys = [{ id: "k", secret: CANARY }];

@@ -20,7 +20,7 @@ import type { Action } from "./protocol.ts";
 import { type Answer, Refusal, Site } from "./server.ts";
 import { Source } from "./source.ts";
 
-/** The most items of one request. */
+/** The largest number of items in one request. */
 const MAX_ITEMS = 100;
 
 const PAGE = `<!doctype html>
@@ -44,13 +44,13 @@ const ICON = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16">
 </svg>
 `;
 
-/** Options of {@linkcode openDashboard}, among them the namespace that it shows, and its keys. */
+/** Options of {@linkcode openDashboard}, including the namespace that it shows and its keys. */
 export interface DashboardOptions extends Pick<BusOptions, "namespace" | "keys" | "encrypt"> {
-  /** The address or name that it listens on. Default `"127.0.0.1"`: only this machine reaches it. */
+  /** The address or host name to listen on. Default `"127.0.0.1"`: only this machine can reach it. */
   readonly host?: string;
-  /** The port. Default 0: a free one. */
+  /** The port to listen on. Default 0: a free port. */
   readonly port?: number;
-  /** Milliseconds between two samples, at least. A sample of a large namespace takes longer, and is taken less often. Default 1,000. */
+  /** The least number of milliseconds between two samples. A large namespace is sampled less often. Default 1,000. */
   readonly interval?: number;
   /** The name of the transport that the page shows. Default: the name of the provider. */
   readonly title?: string;
@@ -58,13 +58,13 @@ export interface DashboardOptions extends Pick<BusOptions, "namespace" | "keys" 
 
 /** A dashboard that is open. */
 export interface Dashboard extends AsyncDisposable {
-  /** Its address. It contains a token that is new with each dashboard: a request without it is refused. */
+  /** The address of the page. It contains a token that is new for each dashboard; a request without it is refused. */
   readonly url: string;
-  /** Closes it. A retry or purge that runs is finished first. */
+  /** Closes the dashboard. A running retry or purge finishes first. */
   close(): Promise<void>;
 }
 
-/** Opens a dashboard. It asks the transport only while somebody views it. */
+/** Opens a dashboard. It reads from the transport only while its page is open. */
 export async function openDashboard(provider: Provider, options: DashboardOptions = {}): Promise<Dashboard> {
   const { namespace = "global", keys, encrypt } = options;
   const { host = "127.0.0.1", port = 0, interval = 1_000, title = provider.name } = options;

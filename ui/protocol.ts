@@ -25,17 +25,17 @@ export interface TopicRow extends Row {
   readonly pattern?: boolean;
   /** Events a second. */
   readonly rate?: number;
-  /** The events that were seen since the dashboard was first opened. */
+  /** The number of events that the dashboard has received since its page was first opened. */
   readonly seen?: number;
   /** The buses that subscribe to it. */
   readonly subscribers?: number;
 }
 
-/** A durable group of subscribers. */
+/** A group: a durable subscription. */
 export interface GroupRow extends Row {
   readonly target: string;
   readonly group: string;
-  /** The queue that keeps its events. */
+  /** The queue that stores its events. */
   readonly queue: string;
   /** The events that wait for a member. */
   readonly lag?: number;
@@ -55,7 +55,7 @@ export interface BusRow extends Row {
   readonly process: string;
   readonly host?: string;
   readonly pid?: number;
-  /** Milliseconds since 1970. */
+  /** The time when the bus was opened, in milliseconds since 1970. */
   readonly since?: number;
 }
 
@@ -116,7 +116,7 @@ export type Frame =
     /** The transport's URL without its password. */
     readonly transport: string;
     readonly namespace: string;
-    /** Milliseconds between two samples, at least. */
+    /** The least number of milliseconds between two samples. */
     readonly interval: number;
     readonly history: readonly Totals[];
     readonly tables: Tables;
@@ -139,7 +139,7 @@ export type Frame =
 
 /** A waiting item or a dead letter. */
 export interface Item {
-  /** Names this dead letter in a request. */
+  /** The key that identifies this dead letter in a request. */
   readonly key?: string;
   /** The item as JSON, or its body if it cannot be read. */
   readonly text: string;
@@ -147,7 +147,7 @@ export interface Item {
   readonly cut?: number;
   readonly attempts: number;
   readonly headers: Readonly<Record<string, string>>;
-  /** Why it cannot be read, or why it is dead. */
+  /** The reason why the item cannot be read, or is dead. */
   readonly cause?: { readonly name: string; readonly message: string };
   /** The queue of a dead letter. */
   readonly queue?: string;
@@ -156,7 +156,7 @@ export interface Item {
 /** The answer to a request for items. */
 export interface Page {
   readonly items: readonly Item[];
-  /** Why there are none, if the transport cannot show them. */
+  /** The reason why there are no items, if the transport cannot show them. */
   readonly unsupported?: string;
 }
 
@@ -164,6 +164,6 @@ export interface Page {
 export interface Action {
   readonly action: "retry" | "purge-dead" | "purge";
   readonly queue: string;
-  /** One dead letter; absent for all. */
+  /** The key of one dead letter; absent for all items. */
   readonly key?: string;
 }

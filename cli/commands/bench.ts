@@ -15,7 +15,7 @@ interface Flags {
   readonly json: boolean;
 }
 
-/** Milliseconds after which the event loop gets a turn. */
+/** Milliseconds of sending after which the event loop gets a turn. */
 const TURN = 1;
 /** The name of the topic, of the queue and of the function. */
 const NAME = "bench";
@@ -23,7 +23,7 @@ const NAME = "bench";
 /** A load that one bus sends and another one receives. */
 interface Load {
   readonly what: "events" | "items" | "calls";
-  /** Prepares the receiver. It calls `arrived` with the time of the sending of each message. Returns a function that ends it. */
+  /** Prepares the receiver. It calls `arrived` with the time at which each message was sent. Returns a function that stops receiving. */
   prepare(receiver: Bus, arrived: (sent: number) => void): Promise<() => Promise<unknown>>;
   /** Sends one message with this time and this payload. */
   send(sender: Bus, sent: number, payload: string): Promise<unknown>;
@@ -61,12 +61,12 @@ interface Result {
   readonly what: Load["what"];
   /** Messages a second that arrived. */
   readonly rate: number;
-  /** Milliseconds from the sending to the handler, or to the answer. */
+  /** Milliseconds from sending a message until its handler starts, or its answer arrives. */
   readonly p50: number;
   readonly p99: number;
 }
 
-/** Runs one load for a time, with a number of sends at a time. */
+/** Runs one load for `flags.seconds`, with `flags.concurrency` messages in flight. */
 async function measure(load: Load, [sender, receiver]: [Bus, Bus], flags: Flags, signal: AbortSignal): Promise<Result> {
   const payload = "x".repeat(flags.size);
   const latencies: number[] = [];
@@ -131,9 +131,9 @@ export const command = buildCommand({
   func: (flags: Flags, url: string) => whileRead(async () => await bench(await providerFor(url), flags)),
   parameters: {
     flags: {
-      seconds: { kind: "parsed", parse: number(0.1), brief: "Seconds for each load", default: "2" },
+      seconds: { kind: "parsed", parse: number(0.1), brief: "Seconds of each load", default: "2" },
       size: { kind: "parsed", parse: number(), brief: "Characters of each message", default: "100" },
-      concurrency: { kind: "parsed", parse: count, brief: "Sends at a time", default: "16" },
+      concurrency: { kind: "parsed", parse: count, brief: "Messages in flight", default: "16" },
       json: JSON_FLAG,
     },
     aliases: { s: "seconds", c: "concurrency" },
@@ -142,8 +142,8 @@ export const command = buildCommand({
   docs: {
     brief: "Measure rates and latencies on this transport",
     fullDescription: [
-      "Two buses in a new namespace send events, items of a queue, and calls to each other, one after the other. Prints how",
-      "many arrived each second, and the milliseconds from the sending to the handler or to the answer. It loads the transport:",
+      "One bus sends events, then items, then calls to another one, in a new namespace. Prints how many arrive each second,",
+      "and the milliseconds from sending one until its handler starts or its answer arrives. It loads the transport:",
       "do not run it on a busy one. Everything that it creates is removed.",
     ].join("\n"),
     customUsage: [

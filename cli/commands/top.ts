@@ -25,7 +25,7 @@ interface TopicRow {
   readonly total: number;
 }
 
-/** A queue, and the growth of its waiting items a second since the last sample. */
+/** A queue, and the number of waiting items that it gained each second since the last sample. */
 type SampledQueue = QueueRow & { readonly rate: number };
 
 interface Sample {
@@ -80,7 +80,7 @@ class Meter {
     return { queues, topics, buses: buses && Math.max(0, buses.length - 1) };
   }
 
-  /** Lists the queues: those of the transport, those that the user named, and those that were there before. */
+  /** Lists the queues: those that the transport lists, those that the user named, and those of earlier samples. */
   async #list(): Promise<QueueRow[]> {
     const listed = this.#admin && await listQueues(this.#admin) || [];
     const found = new Set(listed.map(({ name }) => name));
@@ -114,7 +114,7 @@ function sorted(queues: readonly SampledQueue[], key: Key): SampledQueue[] {
   return queues.toSorted((a, b) => (key === "n" ? 0 : size(b) - size(a)) || byName(a, b));
 }
 
-/** Returns the lines of a sample. With a `height`, it shows what fits, and says how many rows there are more. */
+/** Returns the lines of a sample. With a `height`, it returns the rows that fit, and the number of further rows. */
 function format({ queues, topics }: Sample, key: Key, width: number, height = Infinity): string[] {
   const rows = [
     ...table(
@@ -229,7 +229,7 @@ export const command = buildCommand({
     fullDescription: [
       "Shows for each queue the items that wait, are leased and are delayed, its dead letters, and the growth of the waiting",
       "items each second. Subscribes to the topics and counts their events. Calls of single servers are not counted, because",
-      "they go straight to a server's inbox. On a terminal, keys sort the queues, and q quits.",
+      "they go directly to the inbox of a server. On a terminal, keys sort the queues, and q quits.",
     ].join("\n"),
     customUsage: [
       "<url> [<pattern>] [flags]",

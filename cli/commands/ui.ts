@@ -14,7 +14,7 @@ interface Flags extends BusFlags {
 export const command = buildCommand({
   func: async ({ json, ...options }: Flags, url: string) => {
     using interrupts = interrupted();
-    // with its page it is the largest part of the command line
+    // loaded here because it is the largest module of the command line
     const { openDashboard } = await import("../../ui/mod.ts");
     // without user and password
     const title = url.replace(/\/\/[^/]*@/, "//");
@@ -29,10 +29,10 @@ export const command = buildCommand({
       host: {
         kind: "parsed",
         parse: String,
-        brief: "The address to listen on; any other than this machine's own is reachable by others",
+        brief: "The address to listen on; other machines can reach any but the default",
         default: "127.0.0.1",
       },
-      port: { kind: "parsed", parse: number(), brief: "The port; 0 is a free one", default: "0" },
+      port: { kind: "parsed", parse: number(), brief: "The port; 0 chooses a free one", default: "0" },
       interval: { kind: "parsed", parse: number(50), brief: "Milliseconds between samples, at least", default: "1000" },
       json: { kind: "boolean", brief: "Print the address as JSON, for programs", default: false, withNegated: false },
     },
@@ -44,7 +44,7 @@ export const command = buildCommand({
     fullDescription: [
       "Shows rates, queues and their items, dead letters, topics, groups, functions and buses while they change, and retries",
       "or purges items. Prints the address, which contains a token: a request without it is refused. The page loads nothing",
-      "from elsewhere. The transport is asked only while the page is open.",
+      "from elsewhere. The dashboard reads from the transport only while the page is open.",
     ].join("\n"),
     customUsage: [
       "<url> [flags]",

@@ -1,5 +1,5 @@
 /**
- * Streams: served async generators, whose values arrive in order while their reader takes them.
+ * Streams: served async generators, whose values arrive in order and at the reader's pace.
  *
  * @module
  */
@@ -28,7 +28,7 @@ const PROMPT = 10_000;
 
 type Numbers = (from: number) => AsyncIterable<number>;
 
-/** Serves the numbers from the argument of the call on, without an end. */
+/** Serves an endless stream of numbers that starts with the argument of the call. */
 async function serveNumbers(t: CaseContext, server: Bus): Promise<{ made: number; ended: unknown[] }> {
   const state = { made: 0, ended: [] as unknown[] };
   await server.expose("numbers", async function* (from: number) {
@@ -173,7 +173,7 @@ export const streams: Cases = {
     });
   },
 
-  "a stub does not call a stream, and stream() reads nothing else": async (t) => {
+  "a stub rejects a stream, and stream() rejects any other result": async (t) => {
     const [server, caller] = await t.buses(2) as [Bus, Bus];
     const state = await serveNumbers(t, server);
     await server.expose("plain", () => 7);

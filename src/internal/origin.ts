@@ -1,19 +1,19 @@
 /**
- * Describes the bus of this process that is opening, for those who look for the buses of a namespace.
+ * Describes where and when a bus is opened, for lists of the buses of a namespace.
  *
  * @module
  */
 import { builtin } from "./builtin.ts";
 
-/** The program, machine and time of the opening of a bus. */
+/** The program and machine that opened a bus, and the time. */
 export interface BusOrigin {
-  /** The name of its program: the file of its main module. */
+  /** The name of the program: the file of its main module. */
   readonly process?: string;
-  /** The name or the address of its machine. */
+  /** The name or the address of the machine. */
   readonly host?: string;
-  /** The id of its process. */
+  /** The id of the process. */
   readonly pid?: number;
-  /** The time when it opened, in milliseconds of `Date.now()`. */
+  /** The time when the bus was opened, in milliseconds of `Date.now()`. */
   readonly since?: number;
 }
 
@@ -28,7 +28,7 @@ interface Runtimes {
   readonly process?: { readonly pid: number };
 }
 
-/** Describes a bus that opens now on this thread, the main thread of a program. It asks for no permission. */
+/** Describes a bus that is opened now, on the main thread of a program. It needs no permission. */
 export function originOfBus(): BusOrigin {
   const { Deno, Bun, process } = globalThis as unknown as Runtimes;
   const main = (Deno ? Deno.mainModule : Bun?.main) ?? "";

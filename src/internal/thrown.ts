@@ -80,8 +80,8 @@ const CONNECTION: Readonly<Record<string, string>> = {
 };
 
 /**
- * Returns the text of a socket's error, `Redis at 127.0.0.1:6379 refused the connection (ECONNREFUSED)`; undefined for any other error.
- * `address` is that of the server, for an error that does not contain it.
+ * Returns the text of a socket's error, such as `Redis at 127.0.0.1:6379 refused the connection (ECONNREFUSED)`; undefined for any other
+ * error. `address` is that of the server, for an error that does not contain it.
  */
 export function connectionFault(error: unknown, service: string, address?: string): string | undefined {
   // a host name with several addresses fails with one error for each
@@ -97,7 +97,7 @@ export function connectionFault(error: unknown, service: string, address?: strin
   return `${service}${at === undefined ? "" : ` at ${at}`} ${CONNECTION[code]} (${code})`;
 }
 
-/** Returns the fields of an error; none for any other value, or if they cannot be read. */
+/** Returns the fields of an error: an empty object for any other value, or if they cannot be read. */
 function fieldsOf(error: unknown): Readonly<Record<string, unknown>> {
   try {
     return error instanceof Error ? { ...error } : {};

@@ -13,7 +13,10 @@ export const CLOCK_SKEW = 60_000;
 /** Milliseconds that a handler may run while messages wait for it, before the bus reports "stalled". Tests may shorten it. */
 export const STALLED: { after: number } = { after: 30_000 };
 
-/** Milliseconds between two checks of an open stream, or of large answers on their way. Five of them are the time between two keep-alive messages. Tests may shorten it. */
+/**
+ * Milliseconds between two checks of an open stream, or of unconfirmed large answers. A keep-alive message is sent at each fifth check.
+ * Tests may shorten the time.
+ */
 export const STREAM_CHECK: { every: number } = { every: 1_000 };
 
 /**
@@ -32,7 +35,7 @@ export function after(ms: number, act: () => void): () => void {
   return () => stop();
 }
 
-/** The largest number of lengths that share timers. */
+/** The largest number of lengths whose timeouts share timers. */
 const MAX_LENGTHS = 16;
 
 /** A call of {@linkcode Timeouts.after} that is due at a time of `performance.now()`. */
@@ -42,11 +45,11 @@ interface Timeout {
 }
 
 /**
- * Timeouts of a few lengths, most of which are cancelled, such as those of calls. All of one length share one timer of the runtime, because
- * creating and cancelling a timer costs several times as much as the entry of a set.
+ * Timeouts that have few different lengths and are mostly cancelled, such as those of calls. The timeouts of one length share a timer of
+ * the runtime, because creating and cancelling a timer costs several times as much as an entry of a set.
  */
 export class Timeouts {
-  /** Length → its timeouts, the first to end first, and the function that stops the shared timer. */
+  /** Length → its timeouts, in the order in which they end, and the function that stops the shared timer. */
   #lengths = new Map<number, { readonly timeouts: Set<Timeout>; stop: () => void }>();
 
   /** Calls `act` once, after `ms` milliseconds. Returns a function that cancels the call. */

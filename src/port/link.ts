@@ -206,7 +206,10 @@ export class Link {
     return this.#streams.open(filter, receive, onGap);
   }
 
-  /** Binds a queue to a topic or a pattern, and again after each replacement of the worker, until the stream is closed. The binding stays then. */
+  /**
+   * Binds a queue to a topic or a pattern. Repeats that after each replacement of the worker, until the stream is closed. Closing it does
+   * not end the binding.
+   */
   bind(filter: Filter, queue: string): Stream {
     return this.#streams.open(filter, () => {}, undefined, queue);
   }

@@ -26,7 +26,7 @@ export interface Hello {
 export type ToWorker =
   /** A heartbeat, which the worker sends back. */
   | { kind: "beat" }
-  /** With a queue, it binds the queue, which stores the events, in place of a subscription that receives them. */
+  /** With `queue`, it binds that queue to the topic instead of receiving the events. */
   | { kind: "subscribe"; id: number; subscription: number; filter: Filter; credit: number; queue?: string }
   | { kind: "unsubscribe"; id: number; subscription: number }
   | { kind: "unbind"; id: number; filter: Filter; queue: string }

@@ -31,7 +31,7 @@ export function checkRuntime(): void {
   );
 }
 
-/** Matches the error of a runtime that does not find the module of a worker, or a module that it imports. */
+/** Matches the error of a runtime that cannot find the module of a worker, or a module that it imports. */
 const NOT_FOUND = /module ?not ?found|cannot find (module|package)|could not resolve/i;
 
 /** Starts a worker of a provider. */

@@ -96,7 +96,7 @@ export function consume<T>(
 
   const report = (delivery: Opened, error: unknown, rejected: boolean, more: ErrorContext = {}) =>
     core.report(error, queue, rejected, { verb: "consume", attempt: delivery.attempt, ...more });
-  /** Reports a failed attempt, and returns how to settle its item. Without a lease, no handler has started. */
+  /** Reports a failed attempt, and returns the outcome with which to settle its item. Without a lease, no handler has started. */
   const failed = (delivery: Opened, readable: boolean, error: unknown, held?: Held<T>): Settle => {
     const exhausted = delivery.attempt >= maxAttempts || (!held && isA(error, ValidationError));
     if (exhausted) {

@@ -37,7 +37,7 @@ export interface RetryOptions<T = unknown> extends SelectOptions<T> {
   readonly limit?: number;
 }
 
-/** Does something with a letter before it is removed. `item` is its item as it was put. */
+/** Acts on a letter before it is removed. `item` is the item as it was put. */
 type Act = (letter: Opened, item: string) => Promise<void>;
 
 /** The dead letters of a queue. Several queues can share one dead-letter queue. */

@@ -83,7 +83,7 @@ export function leaseOf(lease: number | undefined): number {
   return checkTime("a lease", lease ?? LEASE, 1);
 }
 
-/** The rules by which a group reads its queue. */
+/** The rules by which a group decodes and selects the items of its queue. */
 export interface Reading {
   /** Returns the item of a decoded body, or throws a `ValidationError`. */
   accept(decoded: Decoded): unknown;
@@ -100,7 +100,7 @@ export class Deliveries {
   #schema: StandardSchemaV1 | undefined;
   #reading: Reading | undefined;
 
-  /** Creates the deliveries of the queue of this name, whose items the schema validates. A group reads them in its own way. */
+  /** Creates the deliveries of the queue of this name, whose items the schema validates. A group passes its own rules for reading them. */
   constructor(
     queue: string,
     schema: StandardSchemaV1 | undefined,

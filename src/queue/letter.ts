@@ -5,7 +5,7 @@
  */
 import { readMarks, writeMarks } from "../codec/marks.ts";
 
-/** The fields of a dead letter beside its item. */
+/** The fields of a dead letter other than its item. */
 export interface LetterFields {
   /** The name of the queue that delivered the item. */
   readonly queue: string;
@@ -19,7 +19,7 @@ export interface LetterFields {
 export interface ReadableLetter<T = unknown> extends LetterFields {
   /** The item as it was put: the input of the queue's schema, not its output. */
   readonly item: T;
-  /** Absent: the item could be read. */
+  /** Always absent, because the item could be read. */
   readonly unreadable?: undefined;
 }
 
@@ -27,7 +27,7 @@ export interface ReadableLetter<T = unknown> extends LetterFields {
 export interface UnreadableLetter extends LetterFields {
   /** The body of the item. */
   readonly item: string;
-  /** The item could not be read. */
+  /** Always true, because the item could not be read. */
   readonly unreadable: true;
 }
 

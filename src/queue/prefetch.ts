@@ -8,7 +8,7 @@ import type { Delivery } from "../provider/provider.ts";
 
 /** The largest number of items that wait for a handler of one consumer. */
 const COUNT = 64;
-/** The largest number of their characters. */
+/** The largest number of characters of the items that are fetched ahead. */
 const CHARACTERS = 1024 * 1024;
 /** Milliseconds that an item may wait for a handler. Then it goes back, because another consumer may be free. */
 const TIME = 50;

@@ -155,7 +155,7 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
   }
 
   /**
-   * Returns waiting items in the order in which they will be taken, without taking them. Leased and delayed items do not wait. An item that
+   * Returns waiting items in the order in which they will be taken, without taking them: no leased and no delayed items. An item that
    * cannot be read has an `error` and its `body` in place of `item`.
    *
    * @throws {UnsupportedError} when the transport cannot peek: AWS

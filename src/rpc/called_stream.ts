@@ -1,5 +1,5 @@
 /**
- * The calling side of streams: an iterator over the values that a server sends.
+ * The calling side of streams: iterators over the values that servers send.
  *
  * @module
  */
@@ -27,7 +27,7 @@ const MAX_WAITING_SIZE = 2 * MAX_AHEAD_SIZE;
 /** A stream that a bus calls. */
 export interface StreamCall {
   readonly fn: string;
-  /** Milliseconds until the next value. */
+  /** The longest wait for the next value, in milliseconds. */
   readonly timeout: number;
   readonly signal?: AbortSignal;
   /** The schema of each value. */
@@ -74,7 +74,7 @@ export class CalledStreams {
   }
 }
 
-/** Values that have arrived together. */
+/** The values of one message. */
 interface Batch {
   readonly values: readonly unknown[];
   readonly size: number;
@@ -94,32 +94,32 @@ class CalledStream implements AsyncIterator<unknown, undefined>, CheckedStream {
   #begun = false;
   /** Aborts the call that opens the stream. */
   #opening = new AbortController();
-  /** The values in order that have not been taken, and the number of values that were taken from the first batch. */
+  /** The batches, in order, that have not been taken completely. `#offset` is the number of values that were taken from the first one. */
   #waiting = new Fifo<Batch>();
   #waitingSize = 0;
   #offset = 0;
-  /** The values that arrived before earlier ones, by the number of the first. */
+  /** The batches that arrived before earlier ones, by the number of their first value. */
   #early = new Map<number, Batch>();
   #earlySize = 0;
   /** The number of values, with the end, that have arrived in order. */
   #received = 0;
-  /** The number of values that the reader has taken, and the number in the last message with credit. */
+  /** The number of values that the reader has taken. `#credited` is the number in the last message with credit. */
   #taken = 0;
   #credited = 0;
-  /** The characters of the values that were taken since then. */
+  /** The characters of the values that were taken since that message. */
   #uncredited = 0;
   /** Whether the last message with credit may be lost. */
   #creditLost = false;
-  /** The number of consecutive checks without a message that brought this stream forward. */
+  /** The number of consecutive checks since the last message that advanced this stream. */
   #silent = 0;
   /** Whether no further values will arrive. */
   #complete = false;
-  /** The error after the last value. */
+  /** The error that follows the last value. */
   #failure: { readonly error: unknown } | undefined;
   /** Whether nothing more can be read. */
   #closed = false;
   #wake: (() => void) | undefined;
-  /** The last `next()`. */
+  /** The promise of the last `next()`. */
   #last: Promise<unknown> = Promise.resolve();
 
   constructor(core: Core, call: StreamCall, streams: OpenStreams<CalledStream>) {
@@ -222,7 +222,7 @@ class CalledStream implements AsyncIterator<unknown, undefined>, CheckedStream {
     this.#wake?.();
   }
 
-  /** Needs nothing more from the server: cancels the stream there, or the call that opens it. */
+  /** Releases the server: cancels the stream there, or the call that opens it. */
   #release(): void {
     if (!this.#streams.delete(this.#id)) return;
     this.#opening.abort();
@@ -282,7 +282,7 @@ class CalledStream implements AsyncIterator<unknown, undefined>, CheckedStream {
     if (keepAlive || recovering || this.#creditLost) this.#credit(recovering || this.#early.size > 0);
   }
 
-  /** Sends the number of taken values. With `ask`, the server sends everything again that has not arrived. */
+  /** Sends the number of taken values. With `ask`, it requests again all values that have not arrived. */
   #credit(ask: boolean): void {
     if (this.#server === undefined || this.#complete) return;
     this.#credited = this.#taken;

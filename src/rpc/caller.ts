@@ -53,7 +53,7 @@ export class Caller {
   #multi: MultiCallParts;
   /** The functions that reject the running calls, one for each call. */
   #rejects = new Set<(error: BusError) => void>();
-  /** The deadlines of the running calls. */
+  /** The timers for the deadlines of the running calls. */
   #timeouts = new Timeouts();
   #closed: ClosedError | undefined;
 
@@ -95,7 +95,7 @@ export class Caller {
     this.#proofs?.close();
   }
 
-  /** Asks again for all answers, because the inbox has dropped messages. */
+  /** Requests all answers again, because the inbox has dropped messages. */
   dropped(): void {
     this.#pending.dropped();
   }

@@ -47,9 +47,9 @@ export function currentCall(): CurrentCall | undefined {
 /** A call that this bus serves. */
 export class ServedCall extends Work {
   readonly request: Request;
-  /** The inbox that received the request. The caller knows this address, even if the worker is replaced meanwhile. */
+  /** The inbox that received the request. The caller keeps using this address, even if the worker is replaced. */
   readonly server: string;
-  /** Whether the call has opened a stream, so that its caller has its answer. */
+  /** Whether the call has opened a stream. Its caller then has its answer. */
   streaming = false;
   /** The time when the caller gives up, by the clock of this machine. */
   readonly #end: number;

@@ -51,8 +51,8 @@ export class Directory {
   }
 
   /**
-   * Reads all servers of a function, as {@linkcode all} does. On a bus with keys, only those that have proved that they have one; `listed` are
-   * the others too.
+   * Reads all servers of a function, as {@linkcode all} does. On a bus with keys, `registered` contains only the servers that have proved
+   * that they have a key, and `listed` contains all.
    */
   async proven(fn: string): Promise<{ listed: string[]; registered: string[]; present: string[] }> {
     const { registered, present } = await this.all(fn);

@@ -145,7 +145,7 @@ function isMethod(fn: Fn): boolean {
   return fn.name !== "" && source.startsWith(fn.name) && source.slice(fn.name.length).trimStart().startsWith("(");
 }
 
-/** Returns the `this` of a method that was exposed without its object: any use of it throws. */
+/** Returns an object that stands for `this` of a method that was exposed without its object: any use of it throws. */
 function noObject(name: string): object {
   const refuse = (): never => {
     throw new ValidationError(

@@ -1,6 +1,6 @@
 /**
- * The large answers of a server that their callers have not confirmed. Their size is limited for each caller, so that a caller that reads
- * slowly loses none, and an answer that was lost on its way is sent again.
+ * The large answers of a server that their callers have not confirmed. Their size is limited for each caller, so that a slow caller loses
+ * none, and an answer that was lost on its way is sent again.
  *
  * @module
  */
@@ -12,9 +12,11 @@ import { errorAnswer } from "./error_answer.ts";
 import { MAX_SILENT } from "./open_streams.ts";
 import type { Answer } from "./wire.ts";
 
-/** The number of characters of a result from which its answer is large. */
+/** The smallest number of characters of the result of a large answer. */
 const LARGE = 64 * 1024;
-/** The number of characters on their way to one caller: Redis disconnects a subscriber with 32 MB of unread messages. */
+/**
+ * The largest number of unconfirmed characters that are sent to one caller: Redis disconnects a subscriber with 32 MB of unread messages.
+ */
 const WINDOW = 8 * 1024 * 1024;
 /** The number of characters on their way to all callers from which further answers are sent without confirmation. */
 const MAX_SENT_TOTAL = 256 * 1024 * 1024;
@@ -53,7 +55,7 @@ export class LargeAnswers {
     this.#core = core;
   }
 
-  /** Returns whether an answer is large, and its caller confirms it. */
+  /** Returns whether an answer is large and its caller confirms such answers. */
   includes({ request: { call } }: ServedCall, { result }: Answer<string>): boolean {
     return call?.confirms === true && result.length > LARGE;
   }
@@ -91,7 +93,7 @@ export class LargeAnswers {
     return this.#byCall.get(id)?.sent.get(id)?.text;
   }
 
-  /** Handles the confirmation of a caller that it needs nothing more of a call. */
+  /** Handles the confirmation of a caller that it has the answer of a call, or needs none. */
   confirm(id: string): void {
     const caller = this.#byCall.get(id);
     if (!caller) return;
@@ -100,7 +102,7 @@ export class LargeAnswers {
     this.#next(caller);
   }
 
-  /** Ends everything: answers that wait are not sent. */
+  /** Ends all waits: answers that wait are not sent. */
   end(): void {
     for (const [id, caller] of [...this.#byCall]) this.#remove(caller, id);
     for (const caller of [...this.#callers.values()]) this.#next(caller);
@@ -144,7 +146,7 @@ export class LargeAnswers {
     return waiting;
   }
 
-  /** Lets the answers that have waited longest be sent, as far as there is room. Forgets the caller if it has no answers. */
+  /** Releases the answers that have waited longest, as far as there is room. Forgets the caller if it has no answers. */
   #next(caller: Caller): void {
     for (const id of caller.waiting.keys()) {
       if (caller.sentSize >= WINDOW) break;

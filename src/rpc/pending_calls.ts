@@ -29,7 +29,7 @@ export interface PendingCall {
   answer(answer: Answer, server: string): void;
   /** Called when a server has the function and did not run the request. */
   offered?(server: string): void;
-  /** Called when a server is gone, or has `forgotten` the call. It may have served the call. */
+  /** Called when a server is gone, or has `forgotten` the call. The server may have served it. */
   lost(server: string, forgotten?: boolean): void;
   /** Called when a server has neither a registration nor an inbox any more, as after it closed: see {@linkcode Server.abandon}. */
   closed?(server: string): void;

@@ -142,7 +142,7 @@ export interface StreamOptions {
 /** The type of the values of a stream. */
 export type Yielded<F extends Fn> = Result<F> extends AsyncIterable<infer T> ? T : unknown;
 
-/** Whether the result of a function is a stream, as that of an async generator is. */
+/** `true` if the result of a function is a stream, such as that of an async generator. */
 export type IsStream<F extends Fn> = unknown extends Result<F> ? false
   : [Result<F>] extends [never] ? false
   : Result<F> extends AsyncIterable<unknown> ? true

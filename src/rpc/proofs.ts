@@ -1,7 +1,7 @@
 /**
- * Which registered servers have a key. A registration names an inbox, and every peer on the broker can write one. So a bus with keys asks
- * each inbox before its first call, and the server answers with its signature. The question contains a random id, so an answer cannot be
- * repeated.
+ * Finds out which registered servers have a key. A registration names an inbox, and every peer on the broker can write one. So a bus with
+ * keys sends a question to each inbox before its first call, and the server signs its answer. The question contains a random id, so that an
+ * old answer is of no use.
  *
  * @module
  */
@@ -10,22 +10,22 @@ import { LimitedMap } from "../internal/caches.ts";
 import { after } from "../internal/time.ts";
 import { readAnswer, writeRequest } from "./wire.ts";
 
-/** Milliseconds for which a proof counts. Then the next call asks again. */
+/** Milliseconds for which a proof is valid. The next call after that asks again. */
 const VALID = 60_000;
 /** Milliseconds to wait for a proof. A server with a busy thread answers late. */
 const WAIT = 5_000;
 /** Milliseconds for which an inbox that did not answer is ignored. */
 const IGNORED = 60_000;
-/** Milliseconds for which a server that is not connected now is ignored. */
+/** Milliseconds for which a server that is disconnected for the moment is ignored. */
 const AWAY = 500;
 /** The largest number of inboxes that are remembered. */
 const MAX = 65_536;
 
 interface Proof {
-  /** Whether the server has a key, once that is known. */
+  /** Whether the server has a key; undefined until that is known. */
   proven: boolean | undefined;
   expires: number;
-  /** Resolves when it is known. */
+  /** Resolves when `proven` is known. */
   known: Promise<void>;
 }
 
@@ -35,10 +35,10 @@ export class Proofs {
   #proofs = new LimitedMap<string, Proof>(MAX);
   /** Id of a question → the function that receives the answer. */
   #asked = new LimitedMap<string, () => void>(MAX);
-  /** The functions that end the waits. */
+  /** The functions that end the waits for answers. */
   #waiting = new Set<() => void>();
 
-  /** Creates an empty memory. */
+  /** Creates an empty memory of proofs. */
   constructor(core: Core) {
     this.#core = core;
   }
@@ -50,7 +50,10 @@ export class Proofs {
     return servers.filter((_, i) => proofs[i]!.proven);
   }
 
-  /** Resolves with servers of a function that have a key, as soon as one of them has answered. `later` receives all, if others answer later. */
+  /**
+   * Resolves with servers of a function that have a key, as soon as one of them has answered. `later` is called with all of them when the
+   * others have answered.
+   */
   async some(fn: string, servers: readonly string[], later: (servers: string[]) => void): Promise<string[]> {
     const proofs = servers.map((server) => this.#proof(fn, server));
     const proven = () => servers.filter((_, i) => proofs[i]!.proven);
@@ -68,7 +71,7 @@ export class Proofs {
     return first;
   }
 
-  /** Passes an answer to its question. Returns false if it belongs to none. */
+  /** Passes an answer to its question. Returns false if there is no such question. */
   handleAnswer(value: unknown): boolean {
     if (this.#asked.size === 0) return false;
     const call = readAnswer(value)?.call;

@@ -1,24 +1,27 @@
 /**
- * The signed requests that a server has received, until they are too old. An attacker can send a request again until then, also after the
- * memory for served calls has forgotten it.
+ * The signed requests that a server has received, until they are too old to be accepted. Until then an attacker can send a request again,
+ * even after the memory for served calls has forgotten it.
  *
  * @module
  */
 
-/** The largest number of requests. Beyond it, the oldest ones are forgotten, and requests that were signed before them are refused. */
+/** The largest number of requests. Beyond it, the oldest ones are forgotten, and all requests that were signed before them are refused. */
 const MAX = 2 ** 20;
 /** The number of new requests after which those that are too old are removed. */
 const BATCH = 2 ** 14;
 
 /** The requests that a server must not run again. */
 export class SeenRequests {
-  /** Request → the time after which its deadline refuses it, and the time of its signature. Oldest first. */
+  /** Request → the time after which it is refused because of its deadline, and the time of its signature. The oldest request is first. */
   #requests = new Map<string, { readonly until: number; readonly signed: number }>();
   #added = 0;
   /** The latest signature of a forgotten request. */
   #forgotten = -Infinity;
 
-  /** Adds a request. Returns false if it was there, or may have been there. `until` is the time after which its deadline refuses it. */
+  /**
+   * Adds a request. Returns false if it was or may have been added before. `until` is the time after which it is refused because of its
+   * deadline.
+   */
   add(id: string, signed: number, until: number): boolean {
     if (signed <= this.#forgotten || this.#requests.has(id)) return false;
     this.#requests.set(id, { until, signed });

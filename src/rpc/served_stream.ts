@@ -67,12 +67,12 @@ export class ServedStreams {
     this.#streams.get(credit.id)?.credit(credit);
   }
 
-  /** Ends a stream that its caller does not read any more. */
+  /** Ends a stream, because its caller no longer reads it. */
   cancel(id: string): void {
     this.#streams.get(id)?.end();
   }
 
-  /** Gives up all streams, and reports that to their callers. Resolves when the transport has the reports. */
+  /** Abandons all streams, and reports that to their callers. Resolves when the transport has accepted the reports. */
   async abandon(): Promise<void> {
     this.#abandoned = true;
     await Promise.all(this.#streams.all.map((stream) => stream.abandon()));
@@ -116,9 +116,9 @@ class ServedStream implements CheckedStream {
   readonly #inbox: string;
   readonly #streams: OpenStreams<ServedStream>;
   readonly #iterator: AsyncIterator<unknown>;
-  /** The values that are in no batch yet. */
+  /** The values that are not in a batch yet. */
   #values: Written[] = [];
-  /** The end as JSON, once it is known, and whether it is in a batch. */
+  /** The end of the stream as JSON, once it is known. `#complete` is true when a batch contains it. */
   #end: string | undefined;
   #complete = false;
   /** The batches that the caller has not taken, in order. */
@@ -129,13 +129,13 @@ class ServedStream implements CheckedStream {
   /** The number of characters of all values that the caller has not taken. */
   #size = 0;
   #posting: Promise<void> | undefined;
-  /** Aborts when nothing more is sent. */
+  /** Aborts when the stream is removed, and nothing more is sent. */
   #removed = new AbortController();
-  /** Resolves at the same time. */
+  /** Resolves when the stream is removed. */
   #over = Promise.withResolvers<void>();
   /** Whether the iterator has ended by itself. */
   #finished = false;
-  /** The return of the iterator, once no more values are taken from it. */
+  /** The promise of the iterator's `return()`, once it was called. */
   #returned: Promise<unknown> | undefined;
   /** Resumes the iterator that waits for credit. */
   #resume: (() => void) | undefined;
@@ -210,7 +210,7 @@ class ServedStream implements CheckedStream {
     return { error: { type, args: JSON.parse(result), stack: call?.stack } };
   }
 
-  /** Sends the end after the values, and takes no more values. */
+  /** Sends the end after the values, and stops taking values. */
   #finish(end: StreamEnd): void {
     if (this.#removed.signal.aborted || this.#end !== undefined) return;
     this.#end = JSON.stringify(end);
@@ -218,7 +218,7 @@ class ServedStream implements CheckedStream {
     void this.#post();
   }
 
-  /** Takes no more values. A generator that has not ended runs its `finally` blocks as soon as it stands at a `yield`. */
+  /** Stops taking values. A generator that has not ended runs its `finally` blocks as soon as it reaches a `yield`. */
   #return(): void {
     if (this.#returned) return;
     if (!this.#finished) this.#work.cancel();
@@ -227,7 +227,7 @@ class ServedStream implements CheckedStream {
     this.#resume?.();
   }
 
-  /** Ends the stream, because its caller has everything or has left. */
+  /** Ends the stream, because its caller has all values or has left. */
   end(): void {
     this.#streams.delete(this.#id);
     this.#removed.abort();
@@ -235,7 +235,7 @@ class ServedStream implements CheckedStream {
     this.#return();
   }
 
-  /** Gives up the stream: ends it, and reports that to the caller. */
+  /** Abandons the stream: ends it, and reports that to the caller. */
   async abandon(): Promise<void> {
     const text = writeValues(this.#id, this.#batched, [], JSON.stringify({ lost: true } satisfies StreamEnd));
     const ended = this.#end !== undefined;
@@ -289,7 +289,7 @@ class ServedStream implements CheckedStream {
     return batch;
   }
 
-  /** The transport refuses a message, for example because a value is too large: the caller receives the error in its place. */
+  /** Replaces a message that the transport refuses, for example because a value is too large, by the error. */
   #refuse(batch: Batch, error: unknown): void {
     this.#core.report(error, this.#fn);
     if (this.#refused) return this.end();

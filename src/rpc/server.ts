@@ -272,7 +272,7 @@ export class Server {
     }
   }
 
-  /** Returns whether the inbox of the caller no longer exists, as after the caller was killed. Callers of PyMQ have no inbox. */
+  /** Returns whether the inbox of the caller no longer exists, for example because the caller was killed. Callers of PyMQ have no inbox. */
   async #callerLeft({ request, server }: ServedCall): Promise<boolean> {
     const { fn, call } = request;
     if (!call || this.#core.recovering(LONG_WAIT)) return false;
@@ -319,7 +319,7 @@ export class Server {
     }
   }
 
-  /** Sends the answer of a call. If it opens a stream, the call runs on, and a repeated request receives the answer again. */
+  /** Sends the answer of a call. If it opens a stream, the call continues, and a repeated request receives the answer again. */
   async #deliver(work: ServedCall, answer: Answer<string>): Promise<void> {
     const { request, server } = work;
     const { id } = request.call!;

@@ -82,8 +82,8 @@ export function readCredit(value: unknown): StreamCredit | undefined {
 }
 
 /**
- * Returns the error of a signed message that is too old to belong to a stream, or undefined. The last message of a dead peer, sent again,
- * could keep a stream open that nobody reads or serves any more.
+ * Returns the error of a signed message that is too old to belong to a stream, or undefined. Otherwise an attacker could send the last
+ * message of a dead peer again, and so keep a stream open that is no longer read or served.
  */
 export function tooOld(type: string | undefined, signed: Signed): UntrustedError | undefined {
   const age = Date.now() - signed.time;
@@ -91,7 +91,7 @@ export function tooOld(type: string | undefined, signed: Signed): UntrustedError
   return new UntrustedError(`Cannot accept a message of a stream: by this machine's clock it was sent ${age} ms ago`);
 }
 
-/** Creates the error of a message that cannot be read. */
+/** Creates the error of a malformed message. */
 export function malformed(): ValidationError {
   return new ValidationError("Cannot read a message of a stream: it is malformed");
 }

@@ -39,7 +39,7 @@ export function stubFor(caller: Caller, target: unknown, options: StubOptions & 
 /** The class of async generator functions. */
 const AsyncGenerator = (async function* () {}).constructor as new () => unknown;
 
-/** Returns whether a method of a prototype chain is an async generator. It reads no accessors. */
+/** Returns whether a method in a prototype chain is an async generator. It calls no accessors. */
 function isGenerator(prototype: object, method: string): boolean {
   for (let link: object | null = prototype; link; link = Object.getPrototypeOf(link)) {
     const own = Object.getOwnPropertyDescriptor(link, method);
@@ -80,7 +80,7 @@ function claim(caller: Caller, what: string, target: object, remedy: string): vo
   targets.set(what, known);
 }
 
-/** Creates the object of stubs of a class. Reading a member that is a stream, or not a method of the class, throws. */
+/** Creates the object with the stubs of a class. Reading a member that is a stream, or that is not a method of the class, throws. */
 function methodsOnly(
   name: string,
   stubs: Readonly<Record<string, unknown>>,

@@ -81,7 +81,7 @@ export interface Answer<Result = unknown> {
     readonly denied?: boolean;
     /** Whether the server waits for a cancellation that confirms this answer. */
     readonly confirm?: boolean;
-    /** Whether the result is a stream: the answer opens it for a caller that reads streams, and is an error for all other callers. */
+    /** Whether the result is a stream: the answer opens it for a caller that reads a stream, and is an error for other callers. */
     readonly stream?: boolean;
     readonly stack?: string;
   };

@@ -6,15 +6,15 @@ import type { Sender } from "../../src/provider/provider.ts";
 import { until } from "../support/until.ts";
 import { fresh, type Ground } from "./grounds.ts";
 
-/** Returns a key whose secret consists of this letter. */
+/** Returns a key with this id, whose secret repeats the letter. */
 export const key = (id: string, letter = id): BusKey => ({ id, secret: letter.repeat(32).slice(0, 32) });
 /** The keys of the buses. */
 export const KEYS = [key("a")];
 
-/** A message that an attacker has seen: the name of its place, and its text. */
+/** A message that an attacker has seen: the name of its destination, and its text. */
 type Sent = readonly [name: string, text: string];
 
-/** A provider that shows an attacker all messages of its buses. With `drop`, messages to inboxes are lost. */
+/** A provider that passes all messages of its buses to an attacker. With `drop`, messages to inboxes are lost. */
 export class Tapped {
   readonly provider: Provider;
   readonly published: Sent[] = [];

@@ -1,4 +1,4 @@
-/** Keys: streams, deadlines and sizes, which an attacker could use to make a bus with keys work or remember without an end. */
+/** Keys: an attacker cannot use streams, deadlines and sizes to make a bus with keys work or remember without a limit. */
 import { assert, assertEquals } from "@std/assert";
 import { Bus, currentCall, type Provider } from "../../mod.ts";
 import { unwrap, wrap } from "../../src/codec/envelope.ts";

@@ -14,7 +14,7 @@ import { fresh, onEach } from "./grounds.ts";
 
 const MI = 2 ** 20;
 
-/** Large answers, and the ids of those that were admitted. */
+/** Creates large answers, and a list of the ids of those that were admitted. */
 function open() {
   const answers = new LargeAnswers({ exposeErrors: false } as Core);
   const admitted: string[] = [];

@@ -1,4 +1,4 @@
-/** Serves a long stream, reads one slowly, or does both over memory. It reports how much its memory grew. */
+/** A peer that serves a long stream, reads one slowly, or does both over memory. It reports how much its memory grew. */
 import process from "node:process";
 import { Bus, memory } from "../../mod.ts";
 import { redis } from "../../src/providers/redis/provider.ts";
@@ -17,7 +17,7 @@ class Growth {
   heap = 0;
   rss = 0;
 
-  /** Measures the memory, without garbage, at each tenth of the values. */
+  /** Measures the memory after a garbage collection, at each tenth of the values. */
   at(n: number): void {
     if (n === 0 || n % (COUNT / 10) !== 0) return;
     if (Bun) Bun.gc(true);

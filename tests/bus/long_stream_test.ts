@@ -12,9 +12,9 @@ import { quickest, until } from "../support/until.ts";
 import { fresh, onEach, onRedis } from "./grounds.ts";
 
 const COUNT = ALL ? 1_000_000 : 50_000;
-/** Bytes by which the live objects of one side may grow. The values have 5 MB in the short form. */
+/** Bytes by which the live objects of one side may grow. In the short test the values have 5 MB. */
 const HEAP = 2 * 2 ** 20;
-/** Bytes by which the memory of one side may grow, with garbage: fewer than the values have in the long form. */
+/** Bytes by which the memory of one side, with its garbage, may grow: fewer than the values of the long test have. */
 const RSS = 96 * 2 ** 20;
 /** Milliseconds for a million values. */
 const PATIENCE = 150_000;

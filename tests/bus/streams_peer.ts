@@ -1,4 +1,4 @@
-/** Serves the stream `numbers` over Redis or POSIX queues, or reads `theirs`, until it is killed. */
+/** A peer that serves the stream `numbers` over Redis or POSIX queues, or reads the stream `theirs`, until it is killed. */
 import process from "node:process";
 import { Bus } from "../../mod.ts";
 import { STREAM_CHECK } from "../../src/internal/time.ts";

@@ -27,7 +27,7 @@ const PEER = new URL("streams_peer.ts", import.meta.url);
 type Numbers = () => AsyncIterable<number>;
 type Post = Sender["post"];
 
-/** Opens two buses over memory. `posting` sends the messages with values, which are counted from 1. */
+/** Opens two buses over memory. `posting` posts each message with values; `n` counts them from 1. */
 async function pair(posting: (n: number, post: () => ReturnType<Post>) => ReturnType<Post>): Promise<[Bus, Bus]> {
   const provider = memory();
   let n = 0;
@@ -42,7 +42,7 @@ async function pair(posting: (n: number, post: () => ReturnType<Post>) => Return
   return [await Bus.open({ ...provider, open }), await Bus.open(provider)];
 }
 
-/** Serves numbers up to a limit. The returned function says how many generators have ended. */
+/** Serves numbers up to a limit. The returned function returns how many generators have ended. */
 async function serve(bus: Bus, fn: string, limit: number): Promise<() => number> {
   let ended = 0;
   await bus.expose(fn, async function* () {
@@ -72,7 +72,7 @@ describe("a stream", () => {
 
   const lacks = missing("redis-server");
   let server: RedisServer | undefined;
-  /** Another server, whose connections break. */
+  /** A second server, whose connections break. */
   let cut: RedisServer | undefined;
   if (lacks === undefined) {
     beforeAll(async () => void ([server, cut] = await Promise.all([RedisServer.start(), RedisServer.start()])));

@@ -11,7 +11,7 @@ import { Running, tsmq } from "./run.ts";
 
 const MODULE = fileURLToPath(new URL("served.ts", import.meta.url));
 
-/** Runs the command on a terminal of 80 columns: `script` passes on what it reads and what the command prints. */
+/** Runs the command on a terminal of 80 columns, with `script`, which passes on its input and output. */
 const ON_TERMINAL = {
   through: [
     "bash",
@@ -234,7 +234,7 @@ describe("tsmq", () => {
     }
   });
 
-  it("TSMQ_URL and TSMQ_NAMESPACE stand for the URL and the namespace", async () => {
+  it("TSMQ_URL and TSMQ_NAMESPACE replace the URL and the flag --namespace", async () => {
     const env = { TSMQ_URL: url, TSMQ_NAMESPACE: crypto.randomUUID() };
     assertEquals(await tsmq(["put", "jobs", "1"], { env }), { code: 0, lines: [], errors: [] });
     assertMatch((await tsmq(["queues"], { env })).lines.join("\n"), /\njobs +1 /);

@@ -1,5 +1,5 @@
 // run: kernel-queues, deadline 400, because it starts some forty processes
-/** The commands that look into a namespace and put things right, on each transport. */
+/** The commands that inspect a namespace, and retry or remove its items, on each transport. */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import process from "node:process";
@@ -77,7 +77,7 @@ for (const [name, start] of Object.entries(GROUNDS)) {
       return lines.filter((line) => line.startsWith("{")).map((line) => JSON.parse(line));
     }
 
-    it("queues, peek, dead and purge show items, and put them right", async () => {
+    it("queues, peek, dead and purge show, retry and remove items", async () => {
       const queue = bus.queue<unknown>("jobs");
       await queue.put({ bad: HOSTILE });
       await queue.put({ bad: 2 });

@@ -75,7 +75,7 @@ export const groups: Cases = {
     await last.closed;
   },
 
-  "a class, a topic and a schema say what the handler of a group receives": async (t) => {
+  "a class, a topic or a schema determines what the handler of a group receives": async (t) => {
     const bus = await t.open();
     const errors = t.errors(bus);
     const seen = t.collect<unknown>();
@@ -94,7 +94,7 @@ export const groups: Cases = {
     await t.until(async () => await bus.queue("words@topic").dead.size() === 1, "the event is a dead letter");
   },
 
-  "concurrency and handlerTimeout hold for a group": async (t) => {
+  "concurrency and handlerTimeout apply to a group": async (t) => {
     const bus = await t.open();
     const errors = t.errors(bus);
     const { passed, open } = t.gate();

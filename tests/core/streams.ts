@@ -173,7 +173,7 @@ export const streams: Cases = {
     equal(await first, { done: true, value: undefined });
   },
 
-  "a class's async generators are streams, which its stub does not have": async (t) => {
+  "a class's async generators are streams, which its stub does not include": async (t) => {
     const [server, caller] = await t.buses(2) as [Bus, Bus];
     class Clock {
       static readonly topic = "kit.Clock";
@@ -203,10 +203,10 @@ export const streams: Cases = {
       "a class": () => bus.stream(class Any {} as never),
       "a negative timeout": () => bus.stream("fn", { timeout: -1 }),
       "a timeout that is a string": () => bus.stream("fn", { timeout: "1" as never }),
-      "a signal that is none": () => bus.stream("fn", { signal: {} as never }),
-      "headers that are none": () => bus.stream("fn", { headers: "x" as never }),
+      "a signal that is an object": () => bus.stream("fn", { signal: {} as never }),
+      "headers that are a string": () => bus.stream("fn", { headers: "x" as never }),
       "a procedure with a result and values": () => procedure("fn", { returns: amount, yields: amount } as never),
-      "a schema that is none": () => procedure("fn", { yields: {} as never }),
+      "a schema that is an object": () => procedure("fn", { yields: {} as never }),
     };
     await each(bad, (act, what) => rejects(act, ValidationError, "invalid", what));
     await rejects(() => tsmq.stream("fn"), NotInitializedError);

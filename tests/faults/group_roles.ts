@@ -15,7 +15,10 @@ export interface Role {
   readonly first?: number;
 }
 
-/** A publish has resolved, a handler is about to end at a time of the wall clock, or an item came back because its lease ended. */
+/**
+ * A report of a role: a publish has resolved, a handler is about to end (with the wall clock's time), or an item came back because its
+ * lease ended.
+ */
 export type Said = { published: number } | { handled: number; at: number } | { lost: true };
 
 /** Plays a role until the signal aborts. */

@@ -11,9 +11,9 @@ import type { Row } from "./report.ts";
 
 /** Milliseconds of faults. `TSMQ_FAULTS_SCALE=10` makes it a minute. */
 const TIME = 6_000 * Number(process.env.TSMQ_FAULTS_SCALE || 1);
-/** The numbers of one publisher process: the first is a multiple of this. */
+/** The size of the range of numbers of one publisher process. Its first number is a multiple of this. */
 const RANGE = 1_000_000;
-/** Milliseconds within which the rest is handled, after the last fault. */
+/** Milliseconds within which all remaining events are handled after the last fault. */
 const PATIENCE = 60_000;
 /** Milliseconds in which the members reconnect after the server was broken. */
 const RECONNECT = 1_000;
@@ -82,7 +82,7 @@ export async function trial(name: string, ground: GroupGround): Promise<Row> {
   const killed = new Map<Life, number>();
   /** The times when the server was broken, and when it was repaired. */
   const broken: (readonly [number, number])[] = [];
-  /** Members of which a lease has ended, because under load an extension is late. */
+  /** Members that have lost a lease, because an extension is late under load. */
   const late = new Set<Life>();
   let publishers = 0;
 

@@ -16,7 +16,7 @@ import { type Row, table } from "./report.ts";
 /** The filter for transports: `deno task test:faults groups --only=redis`. */
 const ONLY = new RegExp(process.env.TSMQ_FAULTS_ONLY ?? "");
 
-/** The broker is in this process, so its members are buses, which are closed by force. */
+/** Creates a ground for memory. Its broker is in this process, so members and publishers are buses, which are closed by force. */
 function inMemory(): Promise<GroupGround> {
   const provider = memory();
   const ended = () => Promise.resolve();

@@ -95,7 +95,7 @@ export class HandmadeBus implements Disposable {
   }
 }
 
-/** A queue of the kernel as PyMQ sees it. */
+/** A kernel queue, read and written as PyMQ does. */
 export class KernelQueue implements Disposable {
   readonly #buffer = new Uint8Array(8_192);
   readonly #descriptor: number;

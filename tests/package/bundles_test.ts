@@ -1,5 +1,5 @@
 // run: deadline 300
-/** Programs that are bundled work with one option, and their error without it names the option. */
+/** Bundled programs work with the option `worker`; without it, their error names the option. */
 import { assertEquals, assertMatch } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { spawnSync } from "node:child_process";

@@ -59,7 +59,7 @@ describe("groups on Redis", () => {
     await reader.free();
   });
 
-  it("have an event whose replies took so long that a group was bound meanwhile", async () => {
+  it("store an event whose replies took so long that a group was bound meanwhile", async () => {
     const namespace = crypto.randomUUID();
     await using wire = await TcpProxy.to(server.port);
     await using publisher = await Bus.open(redis({ port: wire.port }), { namespace });

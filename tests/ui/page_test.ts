@@ -188,7 +188,7 @@ describe("the dashboard's page", () => {
   });
 
   for (const [scheme, background] of [["light", "rgb(246, 247, 249)"], ["dark", "rgb(20, 23, 28)"]] as const) {
-    it(`is ${scheme} where the browser is, and axe finds no fault of accessibility, contrasts included`, async () => {
+    it(`is ${scheme} if the browser prefers it, and axe finds no accessibility fault, including contrast`, async () => {
       const page = await open(scheme);
       await page.evaluate(AXE);
       assertEquals(await page.evaluate("getComputedStyle(document.documentElement).backgroundColor"), background);
@@ -237,7 +237,7 @@ describe("the dashboard's page", () => {
     await new Promise((resolve) => stranger.close(resolve));
   });
 
-  it("asks nothing of another origin, and writes no error to the console", () => {
+  it("requests nothing from another origin, and writes no error to the console", () => {
     assertEquals(faults, []);
   });
 

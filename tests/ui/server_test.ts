@@ -1,4 +1,4 @@
-/** The dashboard's server: a request without the token, by a stranger's name or from another origin gets nothing. */
+/** The dashboard's server: a request without the token, by a foreign host name or from another origin is refused. */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { request } from "node:http";
@@ -62,7 +62,7 @@ describe("the dashboard's server", () => {
     assertEquals((await get(`${base.pathname}page.css`)).body, STYLE);
   });
 
-  it("refuses everything without the token, and tells nothing", async () => {
+  it("refuses everything without the token, and reveals nothing", async () => {
     for (const path of ["", "page.js", "live", "items?queue=q&offset=0&limit=1", "absent"]) {
       for (const token of ["/", `${base.pathname.slice(0, -2)}/`, `/x${base.pathname.slice(1)}`, "/%00/"]) {
         const { status, body } = await get(`${token}${path}`);
@@ -102,7 +102,7 @@ describe("the dashboard's server", () => {
     await until("it is purged", async () => await bus.queue("kept").empty());
   });
 
-  it("answers what it cannot read with one line", async () => {
+  it("answers a malformed request with one line", async () => {
     const wrong: [path: string, body?: string][] = [
       ["items"],
       ["items?queue=q&offset=0&limit=1000000"],

@@ -10,13 +10,13 @@ import { axis } from "./text.ts";
 
 /** The height of a chart in CSS pixels. */
 const HEIGHT = 132;
-/** The seconds that a chart shows at least. */
+/** The shortest time span of a chart, in seconds. */
 const SPAN = 60;
 
 /** A line of a chart. */
 export interface Line {
   readonly label: string;
-  /** The name of a CSS variable. */
+  /** The CSS variable that contains the color of the line. */
   readonly color: string;
   readonly values: readonly number[];
   /** Fills the area below the line. */
@@ -72,7 +72,7 @@ function options(width: number, lines: readonly Line[]): uPlot.Options {
   };
 }
 
-/** Draws lines over time. The numbers beside it say the same to a screen reader. */
+/** Draws lines over time. A screen reader reads the numbers beside it instead. */
 export function Chart({ label, times, lines }: ChartProps): JSX.Element {
   const place = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | undefined>(undefined);

@@ -1,5 +1,5 @@
 /**
- * The question before something is removed.
+ * The confirmation dialog, which is shown before something is removed.
  *
  * @module
  */
@@ -10,19 +10,19 @@ import type { JSX } from "preact";
 interface Question {
   readonly title: string;
   readonly text: string;
-  /** The name of the button that confirms. */
+  /** The label of the button that confirms. */
   readonly yes: string;
   readonly confirmed: () => void;
 }
 
 const question = signal<Question | undefined>(undefined);
 
-/** Asks before it calls `confirmed`. */
+/** Shows a question, and calls its `confirmed` if the user confirms. */
 export function ask(one: Question): void {
   question.value = one;
 }
 
-/** Shows the open question. */
+/** The dialog with the open question. */
 export function Dialog(): JSX.Element {
   const dialog = useRef<HTMLDialogElement>(null);
   const open = question.value;

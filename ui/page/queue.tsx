@@ -11,9 +11,9 @@ import { ask } from "./dialog.tsx";
 import { act, fetchItems, href, jobs, queueHistory, rows, version } from "./state.ts";
 import { count, pretty, shown } from "./text.ts";
 
-/** The items that are fetched at once. */
+/** The number of items that one request fetches. */
 const PAGE = 25;
-/** Samples between two looks at the items. */
+/** The number of samples between two requests for the items. */
 const EVERY = 2;
 
 /** Shows a queue. */

@@ -30,7 +30,7 @@ export const version = signal(0);
 export const connected = signal<boolean | undefined>(undefined);
 /** The description of the transport. */
 export const about = signal<Pick<Hello, "transport" | "namespace" | "interval" | "unknown"> | undefined>(undefined);
-/** The sums over time. */
+/** The totals over time. */
 export const history = signal<readonly Totals[]>([]);
 /** The reports, newest first. */
 export const reports = signal<readonly Report[]>([]);

@@ -7,7 +7,7 @@ import { useSignal } from "@preact/signals";
 import type { ComponentChildren, JSX } from "preact";
 import { count } from "./text.ts";
 
-/** The rows of one page. */
+/** The number of rows of a page. */
 const PAGE = 50;
 
 /** A column of a table. */
@@ -23,13 +23,13 @@ export interface Column<T> {
 }
 
 interface TableProps<T> {
-  /** The plural and the singular of what a row is. */
+  /** The plural and the singular name of a row. */
   readonly label: string;
   readonly one: string;
   readonly columns: readonly Column<T>[];
   readonly rows: readonly T[];
   readonly text: (row: T) => string;
-  /** The index of the column that sorts at first, descending for numbers. */
+  /** The index of the column that sorts the rows initially, descending for numbers. */
   readonly sort?: number;
   readonly empty: string;
 }

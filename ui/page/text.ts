@@ -16,28 +16,28 @@ export function shown(text: string): string {
   return printable(text);
 }
 
-/** Returns a count; a dash if the transport does not know it. */
+/** Formats a count: as a dash if the transport does not know it. */
 export function count(value: number | undefined): string {
   return value === undefined ? "–" : whole.format(value);
 }
 
-/** Returns a rate: with one decimal below 100. */
+/** Formats a rate, with one decimal below 100. */
 export function rate(value: number | undefined): string {
   if (value === undefined) return "–";
   return (Math.abs(value) < 100 ? tenth : whole).format(value);
 }
 
-/** Returns a number for an axis. */
+/** Formats a number for an axis. */
 export function axis(value: number): string {
   return short.format(value);
 }
 
-/** Returns the time of day. */
+/** Formats a time as the time of day. */
 export function time(ms: number): string {
   return clock.format(ms);
 }
 
-/** Returns the date and the time of day. */
+/** Formats a time as the date and the time of day. */
 export function date(ms: number): string {
   return day.format(ms);
 }
@@ -52,7 +52,7 @@ export function pretty(text: string): string {
   }
 }
 
-/** Keeps the digits of a number, which may be more than a double has. */
+/** Keeps all digits of a number, which can be more than a double holds. */
 function exact(_: string, value: unknown, { source }: { source?: string } = {}): unknown {
   const { rawJSON } = JSON as { rawJSON?(text: string): unknown };
   return typeof value === "number" && source !== undefined && rawJSON ? rawJSON(source) : value;

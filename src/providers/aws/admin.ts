@@ -18,7 +18,7 @@ import type { Settings } from "./options.ts";
 
 /** Milliseconds that a request may take, with all its attempts. */
 const TIMEOUT = 10_000;
-/** The number of queues that are asked at once. */
+/** The number of requests about queues that run at the same time. */
 const PARALLEL = 16;
 /** The number of characters of the id of a bus. They do not reveal its inbox. */
 const ID_LENGTH = 8;

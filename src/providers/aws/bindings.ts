@@ -15,7 +15,7 @@ import type { Names } from "./names.ts";
 import type { Queues } from "./queues.ts";
 import { ATTEMPTS, CHECK_AFTER, createdByTsmq, createTopic, subscribeQueue, unsubscribeQueue } from "./topics.ts";
 
-/** Binds queues to topics. */
+/** Binds the queues of groups to SNS topics. */
 export class Bindings implements Binder {
   readonly #client: AwsClient;
   readonly #names: Names;
@@ -88,7 +88,7 @@ export class Bindings implements Binder {
     return this.#bus.arns.queueArn + this.#names.queue(queue);
   }
 
-  /** Allows the topics of a target to send to the queue: that of its name, and that of all events. */
+  /** Allows two SNS topics to send to the queue: the topic of this name, and the topic of all events. */
   #allow({ topic }: TopicFilter, queue: string): Promise<unknown> {
     const { topicArn } = this.#bus.arns;
     const topics = [this.#names.topic(topic), this.#names.all].map((name) => topicArn + name);
@@ -118,7 +118,7 @@ export class Bindings implements Binder {
     }
   }
 
-  /** Subscribes a queue once more, because a bus that saw no other subscriber may have deleted the topic meanwhile. */
+  /** Subscribes a queue again later, because a bus that found no other subscriber may have deleted the topic meanwhile. */
   #checkLater(name: string, queue: string): void {
     const key = keyOf(name, queue);
     clearTimeout(this.#checks.get(key));

@@ -38,7 +38,7 @@ import type { Names } from "./names.ts";
 import { type Arns, arnsOf } from "./arns.ts";
 import { LEASE_TAG } from "./registry.ts";
 
-/** Milliseconds of the lease of the doctor's queue, for the case that the doctor cannot delete it. */
+/** Milliseconds of the lease of the doctor's queue, after which any bus may delete it. */
 const LIFE = 60_000;
 
 /** An action that a bus needs, tried on the doctor's queue and topic. */

@@ -77,7 +77,10 @@ export class Names {
     return (name.startsWith(BUS_PREFIX) ? shorten(escapeFirst(name), 75) : name) + (fifo ? FIFO : "");
   }
 
-  /** Returns the named queue that has this SQS queue; undefined if it belongs to another namespace or to a bus, or if its name is a hash. */
+  /**
+   * Returns the name of the queue that this SQS queue stores; undefined if it belongs to another namespace or to a bus, or if its name is a
+   * hash.
+   */
   queueOf(name: string): string | undefined {
     if (!this.ownsTopic(name) || ownedByBus(name)) return undefined;
     const fifo = keepsOrder(name);
@@ -85,7 +88,7 @@ export class Names {
     return stem && fifo ? stem + FIFO : stem || undefined;
   }
 
-  /** Returns the topic that has this SNS topic; undefined if it belongs to another namespace, or if its name is a hash. */
+  /** Returns the name of the topic of this SNS topic; undefined if it belongs to another namespace, or if its name is a hash. */
   topicOf(name: string): string | undefined {
     return this.ownsTopic(name) ? unescapeName(name.slice(this.prefix.length)) || undefined : undefined;
   }

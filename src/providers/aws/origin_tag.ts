@@ -1,5 +1,5 @@
 /**
- * The tag of a bus's queue that tells where and when the bus was opened, for those who list the buses.
+ * The tag of a bus's queue that contains where and when the bus was opened, for lists of buses.
  *
  * @module
  */
@@ -12,18 +12,18 @@ const PART_LENGTH = 96;
 /** Stands for a part that is not known. */
 const UNKNOWN = "-";
 
-/** Returns the tag. */
+/** Returns the tag for an origin. */
 export function writeOrigin({ pid, since, host, process }: BusOrigin): Record<string, string> {
   return { [ORIGIN_TAG]: [pid ?? UNKNOWN, since ?? UNKNOWN, plain(host), plain(process)].join(" ") };
 }
 
-/** Reads the tag. */
+/** Returns the origin in the tags of a queue. */
 export function readOrigin(tags: Readonly<Record<string, string>>): BusOrigin {
   const [pid, since, host, process] = (tags[ORIGIN_TAG] ?? "").split(" ");
   return { process: given(process), host: given(host), pid: whole(pid), since: whole(since) };
 }
 
-/** Replaces the characters that SQS does not allow in a tag, and spaces. */
+/** Replaces spaces, and the characters that SQS does not allow in a tag. */
 function plain(text: string | undefined): string {
   return text ? text.slice(0, PART_LENGTH).replace(/[^A-Za-z0-9_.:/=+@-]/g, "_") : UNKNOWN;
 }

@@ -157,7 +157,7 @@ export class Queues {
   }
 }
 
-/** Returns the approximate numbers of items of the queue with this URL. 0 if it does not exist. */
+/** Returns the approximate numbers of items of the queue with this URL: zeros if it does not exist. */
 export async function countItems(client: AwsClient, QueueUrl: string, queue: string): Promise<Required<QueueStats>> {
   const command = new GetQueueAttributesCommand({ QueueUrl, AttributeNames: [...COUNTS] });
   try {

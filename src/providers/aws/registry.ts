@@ -48,7 +48,7 @@ export async function subscriptionsOf(client: AwsClient, topicArn: string): Prom
   return found;
 }
 
-/** Returns the tags of a queue; none if it does not exist. */
+/** Returns the tags of a queue: an empty object if it does not exist. */
 export async function tagsOf(client: AwsClient, queueUrl: string): Promise<Record<string, string>> {
   try {
     const { Tags } = await client.call(

@@ -152,7 +152,7 @@ export class IpcAdmin implements Admin {
     return { name, ...await countItems(namespace, leases, namespace.names.queue(name)) };
   }
 
-  /** Returns the text of a file or link; none if it has just been removed. */
+  /** Returns a list with the text of a file or link: an empty list if it has just been removed. */
   #text(directory: string, file: string): string[] {
     try {
       return [decoder.decode(this.#namespace!.bodyFiles.readItem(directory, file))];

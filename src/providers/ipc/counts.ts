@@ -7,10 +7,10 @@ import { pause } from "../../internal/time.ts";
 import type { Leases } from "./leases.ts";
 import type { Namespace } from "./namespace.ts";
 
-/** Milliseconds between two counts while a bus moves items, and those after which such a count is used. */
+/** Milliseconds between two counts while a bus moves items, and the milliseconds after which the last count is used anyway. */
 const MOVING = { interval: 2, max: 250 };
 
-/** The numbers of items of a queue that wait, are leased and are delayed. */
+/** The numbers of waiting, leased and delayed items of a queue. */
 export interface Counts {
   readonly waiting: number;
   readonly leased: number;

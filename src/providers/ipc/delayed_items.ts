@@ -4,7 +4,8 @@
  *
  *     queues/<queue>/later/<minute>/<time>.0.0.over-<id>
  *
- * The name is all that is known of an item, so it is put in one step, needs no process that waits for its time, and every bus can take it.
+ * The name of a link contains everything about the item except its message. So an item is put in one step, no process has to wait for its
+ * time, and every bus can take it.
  *
  * PyMQ cannot read files: for it, a bus moves the items whose time has come into the kernel's queue, in order, with the priority `DUE` (see
  * `mqueues.ts`). So a bus that takes items first takes the messages of this priority, then these files, then the other messages.
@@ -20,7 +21,7 @@ import type { Listing } from "./listing.ts";
 import type { Names } from "./names.ts";
 import type { Posix } from "./posix.ts";
 
-/** Milliseconds of the items in one directory. */
+/** The length in milliseconds of the time span whose items share a directory. */
 const PAGE = 60_000;
 /** Matches the name of a directory: a minute. */
 const PAGE_NAME = /^\d{10}$/;
@@ -28,7 +29,7 @@ const PAGE_NAME = /^\d{10}$/;
 const TIME_DIGITS = 16;
 /** The longest delay in milliseconds: 31 years. */
 const LONGEST = 1e12;
-/** The share of its time that a bus may spend on reading the names of items that others take or put at that moment. */
+/** The largest share of its time that a bus spends on reading names again while other buses put and take items. */
 const READING_SHARE = 0.1;
 /** The largest number of queues whose items are cached, and of their directories. */
 const CACHE_SIZE = 1_024;
@@ -41,14 +42,14 @@ export interface DelayedItemsContext {
   readonly posix: Posix;
 }
 
-/** The items of one queue whose minute has begun, in the order of their times. */
+/** The items of one queue whose minute has begun, ordered by their times. */
 interface Soon {
-  /** The listings that the items are from: they are the same arrays as long as nothing has changed. */
+  /** The directory listings from which the items were read. They stay the same arrays until a directory changes. */
   readonly listed: readonly (readonly string[])[];
   readonly items: readonly ItemFile[];
-  /** The index of the first item that was not taken. */
+  /** The index of the first item that this bus has not taken. */
   next: number;
-  /** The time when the next minute begins that has items. */
+  /** The start of the next minute that has items. */
   readonly later: number;
   /** The time until which they are not read again, by `performance.now()`. */
   until: number;
@@ -60,7 +61,7 @@ const NONE: Readonly<Soon> = { listed: [], items: [], next: 0, later: Infinity, 
 /** The delayed items of the queues of one namespace, for one half of a bus. */
 export class DelayedItems {
   #context: DelayedItemsContext;
-  /** Makes the names of items unique: two processes may have the same time. */
+  /** A part of the names of items that makes them unique, because two processes may put items at the same time. */
   #id = `over-${crypto.randomUUID()}`;
   #count = 0;
   #soon = new LimitedMap<string, Soon>(CACHE_SIZE);
@@ -98,7 +99,7 @@ export class DelayedItems {
     if (soon) soon.next++;
   }
 
-  /** Returns the milliseconds after which the queue has to be checked again: 0 if an item is due, Infinity without items. */
+  /** Returns the milliseconds until the queue has to be checked again: 0 if an item is due, Infinity if there are no items. */
   wait(queue: string): number {
     const start = performance.now();
     const unread = (this.#soon.get(queue)?.until ?? 0) - start;
@@ -117,7 +118,7 @@ export class DelayedItems {
     return count - this.due(queue).length;
   }
 
-  /** Reads the items again before the next one is taken: another bus has taken or moved one, or the queue was removed. */
+  /** Makes the next access read the items again, because another bus has taken or moved one, or the queue was removed. */
   refresh(queue: string): void {
     this.#soon.delete(queue);
   }
@@ -179,7 +180,7 @@ function digits(value: number, length: number): string {
   return Math.floor(value).toString().padStart(length, "0");
 }
 
-/** Returns the time until which names need not be read again, after reading them has begun at `start`. */
+/** Returns the time until which the names are not read again, if the last reading began at `start`. */
 function rest(start: number): number {
   const end = performance.now();
   return end + (end - start) / READING_SHARE;

@@ -301,7 +301,7 @@ export class ItemReceiver {
     throw error;
   }
 
-  /** Puts an item aside whose body is too large. It is held, or was taken without a lease. */
+  /** Moves an item whose body is too large to the directory of such items. The item is held, or was taken without a lease. */
   #putAside(queue: string, { text, deliveries }: ReturnType<typeof readItem>, receipt: string): void {
     const leases = this.#leases;
     const held = () => leases.hold(queue, leases.key(), writeItem(text, true), deliveries, READING);

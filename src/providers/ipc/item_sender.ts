@@ -19,7 +19,7 @@ import type { Namespace, Settings } from "./namespace.ts";
 const WAIT = 250;
 /** Milliseconds between two checks whether a queue with a `capacity` of its own has room. */
 const CHECK_INTERVAL = 10;
-/** The longest delay in milliseconds that is reported to the workers. They look for items with longer delays by themselves. */
+/** The longest delay in milliseconds of which the workers are notified. They find items with longer delays by polling. */
 const SOON = 2_500;
 /** The beginning of the messages about answers. The names of their queues tell users nothing. */
 const ANSWER = "Cannot answer a call of PyMQ";
@@ -46,7 +46,7 @@ export interface ItemSenderContext {
   key(): string;
   /** Waits in the worker until the queue has room. Resolves then, or after `ms`. */
   writable(descriptor: number, ms: number): Promise<unknown>;
-  /** Reports that a queue has overflow now, or an item that is due soon, from which a worker fills the kernel's queue. */
+  /** Notifies the workers, which fill the kernel's queue, that a queue has overflow now or an item that is due soon. */
   overflowed(): void;
 }
 
@@ -178,7 +178,7 @@ export class ItemSender {
     if (this.#pending.get(queue) === items) this.#pending.delete(queue);
   }
 
-  /** Puts an item that may be taken after `delay`. No queue is too full for it. */
+  /** Puts an item that may be taken after `delay`. It is stored even if the queue is full. */
   #putLater(queue: string, body: string, delay: number): void {
     const { delayed, names, queues, waiting } = this.#namespace;
     const item: NewItem = { body };

@@ -135,7 +135,9 @@ export class Leases {
     return true;
   }
 
-  /** Puts a held item aside, where nobody takes it. It is removed with its queue. */
+  /**
+   * Moves a held item to the directory of items that are too large to be read. No bus takes it from there; it is removed with its queue.
+   */
   putAside(queue: string, receipt: string): void {
     const { directories } = this.#namespace;
     const aside = asideDirectory(queue);
@@ -205,7 +207,7 @@ export class Leases {
     return this.#returned.due(queue);
   }
 
-  /** Returns the numbers of the items that are held, and of those that were given back and are not due. */
+  /** Returns how many items are held, and how many were given back and are not due. */
   counts(queue: string): { readonly held: number; readonly delayed: number } {
     return { held: this.#expire(queue).held.names().filter(parseItem).length, delayed: this.#returned.delayed(queue) };
   }

@@ -98,7 +98,7 @@ export class Moves {
     });
   }
 
-  /** Moves a held item to those that are being moved. The caller sends it, then calls {@linkcode Moves.sent} or {@linkcode Moves.giveBack}. */
+  /** Marks a held item as being moved. The caller sends it, then calls {@linkcode Moves.sent} or {@linkcode Moves.giveBack}. */
   stage(queue: string, name: string): void {
     const { directories } = this.#namespace;
     const moving = movingDirectory(queue);

@@ -24,9 +24,12 @@ const IDLE_LIMIT = 64;
 /** Milliseconds after which an idle queue is closed. A removed queue counts towards the limits as long as it is open. */
 const IDLE = 250;
 
-/** The priority of an item that was taken before an item whose delay was over, and sent back. All others have 0, as PyMQ's have. */
+/**
+ * The priority of an item that was sent back because an item whose delay had passed must be taken first. All other items have 0, as PyMQ's
+ * do.
+ */
 export const WAITS = 1;
-/** The priority of items that were put with a delay that is over. */
+/** The priority of items that were put with a delay which has passed. */
 export const DUE = 2;
 /** The lowest and the highest priority of items that were given back. */
 const FIRST = { min: 3, max: 32_767 };

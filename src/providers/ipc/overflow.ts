@@ -67,7 +67,7 @@ export class Overflow {
     return this.#listing(this.#moving, movingDirectory(queue)).names().length;
   }
 
-  /** Returns the time when an item was last moved into the kernel's queue or out of it; undefined while one is being moved. */
+  /** Returns the time when an item was last moved into or out of the kernel's queue; undefined while a move is running. */
   lastMove(queue: string): number | undefined {
     if (this.moving(queue) > 0) return undefined;
     const stat = this.#context.directories.stat(movingDirectory(queue));

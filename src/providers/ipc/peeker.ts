@@ -1,7 +1,7 @@
 /**
- * Shows waiting items. Files can be read where they are. The kernel shows a message only to the process that takes it: so a bus takes all
- * messages of the queue, and sends each of them back with its priority, in their order. Meanwhile they are files in the directory of moved
- * items (see `moves.ts`), so other buses wait for them, and items that are put go behind them. If the process is killed, they are redelivered.
+ * Shows waiting items. Files are read in place. The kernel shows a message only to the process that receives it, so the bus receives all
+ * messages of the queue and sends them back with their priorities, in their order. Meanwhile they are files in the directory of moved items
+ * (see `moves.ts`), so other buses wait for them, and new items are put behind them. If the process is killed, they are redelivered.
  *
  * @module
  */
@@ -16,7 +16,7 @@ import type { Moves } from "./moves.ts";
 import { DUE } from "./mqueues.ts";
 import type { Namespace } from "./namespace.ts";
 
-/** Milliseconds of the lease under which a message is taken. It is sent back immediately. */
+/** Milliseconds of the lease of a message that is shown. The message is sent back immediately. */
 const LEASE = 10_000;
 
 /** A message of a kernel queue that was taken to be shown. */

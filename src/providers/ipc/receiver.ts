@@ -38,7 +38,10 @@ import { recordThread } from "./worker_thread.ts";
 const CLEANUP_INTERVAL = 2_000;
 /** Milliseconds that opening waits for room. */
 const ROOM = 2_000;
-/** The largest file that is read, as a multiple of `maxReceive`: the core dead-letters items that are somewhat too large. */
+/**
+ * The largest file that is read, as a multiple of `maxReceive`. Smaller ones that exceed `maxReceive` are read, so that the core
+ * dead-letters them.
+ */
 const FILE_LIMIT = 2;
 /** The largest number of messages that are read from one queue in a row. */
 const READ_LIMIT = 64;

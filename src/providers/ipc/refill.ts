@@ -1,6 +1,6 @@
 /**
- * Fills the kernel's queues, in order, from their overflow and with the items whose delay is over, for PyMQ's processes, which cannot read
- * files. One bus of the namespace does it at a time.
+ * Moves overflow, and items whose delay has passed, into the kernel's queues, in order, for PyMQ's processes, which cannot read files. One
+ * bus of the namespace does it at a time.
  *
  * @module
  */
@@ -15,9 +15,9 @@ import type { Namespace } from "./namespace.ts";
 const INTERVAL = 200;
 /** Milliseconds after a pass within which another bus need not do one. */
 const FRESH = 150;
-/** Milliseconds for which a bus looks for overflow after it has seen some, or an item that is due within this time. */
+/** Milliseconds for which a bus keeps checking for overflow after it has found overflow, or an item that is due within this time. */
 const ACTIVE = 1_000;
-/** Milliseconds until a bus checks again if there was nothing to move: another bus that has ended may have left some. */
+/** Milliseconds between checks while there is nothing to move: a bus that has ended may have left overflow. */
 const IDLE_INTERVAL = 2_000;
 /** The directory of all queues. Its access time is that of the last pass, by the clock that starts at boot. */
 const QUEUES = "queues";
@@ -29,10 +29,10 @@ export class Refill {
   #key: () => string;
   #fault: (error: unknown) => void;
   #queues: Listing;
-  /** The time until which this bus looks for overflow, by `performance.now()`. */
+  /** The time until which this bus keeps checking for overflow, by `performance.now()`. */
   #activeUntil = 0;
 
-  /** Creates the refill of a bus. `key` returns a key for an item that is taken now; `fault` reports an error of a pass. */
+  /** Creates the refill of a bus. `key` returns a key for an item that is taken now; `fault` reports an error of {@linkcode run}. */
   constructor(namespace: Namespace, moves: Moves, key: () => string, fault: (error: unknown) => void) {
     this.#namespace = namespace;
     this.#moves = moves;
@@ -41,7 +41,7 @@ export class Refill {
     this.#queues = namespace.directories.listing(QUEUES);
   }
 
-  /** Moves items into all kernel queues that have room. Returns the milliseconds until the next time. */
+  /** Moves items into all kernel queues that have room. Returns the milliseconds until the next call. */
   run(): number {
     let next = Infinity;
     try {

@@ -1,5 +1,5 @@
 /**
- * The items that were given back to queues, as one half of a bus knows them. `leases.ts` describes their files.
+ * The items that were given back to their queues, cached for one half of a bus. `leases.ts` describes their files.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import { parseItem, pathOf, queueDirectory } from "./items.ts";
 import type { Listing } from "./listing.ts";
 import type { Namespace } from "./namespace.ts";
 
-/** A modification time above this is the wall clock's. */
+/** A modification time above this value is from the wall clock. */
 export const WALL = 1.5e12;
 /** The largest number of queues whose state is cached. */
 const CACHE_SIZE = 4_096;
@@ -49,7 +49,7 @@ export class ReturnedItems {
     return (this.#states.get(queue)?.names.length ?? 0) > 0;
   }
 
-  /** Does not offer an item for `ms`, because it cannot be taken now. */
+  /** Hides an item for `ms` milliseconds, because it cannot be taken now. */
   postpone(queue: string, name: string, ms: number): void {
     this.#states.get(queue)?.due.set(name, this.#namespace.posix.now() + ms);
   }

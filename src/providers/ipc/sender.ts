@@ -135,7 +135,9 @@ class IpcSender implements Sender, QueueInspector, Waker {
     return route.queues.size === 0 ? this.#deliver(topic, body, route) : this.#store(topic, body, route);
   }
 
-  /** Publishes an event, and puts it into the queues of groups. They have room when their members have handled earlier events. */
+  /**
+   * Publishes an event, and puts it into the queues of groups. If such a queue is full, it waits until members have handled earlier events.
+   */
   async #store(topic: string, body: string, route: Route): Promise<number> {
     const { names } = this.#namespace;
     const puts = [...route.queues].map(([queue, marked]) => {

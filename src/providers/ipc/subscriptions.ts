@@ -30,7 +30,7 @@ import { WAITING } from "./waiting.ts";
 
 /** The directory of the patterns and bindings. */
 export const PATTERNS = "patterns";
-/** The beginning of the name of a binding's file, in place of a bus. Versions without groups ignore such files. */
+/** The prefix of the name of a binding's file, in place of a bus. Versions without groups ignore such files. */
 export const GROUP = "group";
 /** Milliseconds for which a route is cached before its subscribers' processes are checked again. */
 const ROUTE_CACHED = 250;
@@ -46,7 +46,7 @@ export interface Route {
   /** The number of buses that subscribe to the topic by name. */
   readonly exact: number;
   readonly destinations: readonly Destination[];
-  /** The queues of groups, and whether their items need the topic. */
+  /** The queues of groups. The value is true if their items must contain the topic. */
   readonly queues: ReadonlyMap<string, boolean>;
 }
 
@@ -184,8 +184,8 @@ export class Subscriptions {
   }
 
   /**
-   * Records that a queue stores the events of a topic or a pattern. The record belongs to no bus, and may exist. It is written in the
-   * directory of a bus, so that no other bus reads a part of it, and that nothing of it remains if the process dies.
+   * Records that a queue stores the events of a topic or a pattern. The record belongs to no bus, and may already exist. It is first
+   * written into the directory of a bus, so that no other bus reads a partial record, and no partial record remains if the process dies.
    */
   bind(filter: TopicFilter, queue: string, busDirectory: string): void {
     const { bodyFiles } = this.#context;

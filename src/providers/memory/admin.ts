@@ -20,7 +20,7 @@ const NOTHING: Contents = { queues: [], topics: [], functions: [], groups: [], b
 export class MemoryAdmin implements Admin {
   #ask: () => Promise<Contents> | undefined;
 
-  /** `ask` asks the broker, if it has a bus. */
+  /** Creates the admin. `ask` requests the contents from the broker, if it has a bus. */
   constructor(ask: () => Promise<Contents> | undefined) {
     this.#ask = ask;
   }
@@ -47,7 +47,7 @@ export class MemoryAdmin implements Admin {
     return this.#list("buses");
   }
 
-  /** Nothing remains of a process that has ended. */
+  /** Resolves with an empty list, because nothing remains of a process that has ended. */
   leftovers(): Promise<readonly string[]> {
     return Promise.resolve([]);
   }

@@ -58,9 +58,9 @@ export class MemoryQueue {
   #items = new Fifo<Item>();
   /** Items that were given back to the head. The last one is taken first. */
   #returned: Item[] = [];
-  /** Items whose delay has passed, the earliest first. They are taken before those that had none. */
+  /** Items whose delay has passed, the earliest first. They are taken before items without a delay. */
   #due = new Fifo<Item>();
-  /** Items whose delay had passed before they were given back. The last one is taken first, before all others, because it is the earliest. */
+  /** Items that were given back after their delay had passed. The last one is the earliest, so it is taken before all other items. */
   #returnedDue: Item[] = [];
   #leased = new Map<string, Leased>();
   /** Items that were put or given back with a delay, the earliest first. */
@@ -244,7 +244,7 @@ export class MemoryQueue {
     return deliveries;
   }
 
-  /** Puts an item back: to its place among those whose delay has passed if it had one, otherwise to the head of the others. */
+  /** Puts an item back: to its position among the delayed items if it had a delay, otherwise to the head of the other items. */
   #giveBack(item: Item): void {
     const { due } = item;
     if (due === undefined) return void this.#returned.push(item);

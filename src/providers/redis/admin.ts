@@ -24,7 +24,7 @@ import type { Settings } from "./settings.ts";
 const TIMEOUT = 5_000;
 /** The number of keys that SCAN visits in one step. */
 const STEP = 1_000;
-/** The names of queues and functions are listed for at most this share of the time: the list visits all keys of the server. */
+/** The largest share of the time that is spent on listing queues and functions, because that visits all keys of the server. */
 const SHARE = 0.05;
 
 /** Lists what a namespace on a Redis server contains. */
@@ -132,7 +132,7 @@ export class RedisAdmin implements Admin {
     }
   }
 
-  /** Returns the names of the queues and of the registered functions, which may be a moment old. */
+  /** Returns the names of the queues and of the registered functions. They may be cached. */
   #list(): Promise<Keys> {
     if (this.#keys && performance.now() < this.#keysUntil) return this.#keys;
     const start = performance.now();
@@ -161,13 +161,13 @@ export class RedisAdmin implements Admin {
     return found;
   }
 
-  /** Returns the inboxes that are subscribed to. */
+  /** Returns the inboxes that have a subscriber. */
   async #inboxes(): Promise<Set<string>> {
     const channels = await this.#channels(this.#names.inboxes);
     return new Set([...channels.keys()].filter((channel) => this.#names.isInbox(channel)));
   }
 
-  /** Returns the channels with this prefix that have subscribers, and the numbers of these. */
+  /** Returns the channels with this prefix that have subscribers, and the number of subscribers of each. */
   async #channels(prefix: string): Promise<Map<string, number>> {
     await this.#open();
     const lists = await this.#askAll(texts, "pubsub", "channels", `${escapeGlob(prefix)}*`);

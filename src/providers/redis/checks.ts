@@ -24,7 +24,7 @@ export interface CheckedServer {
   readonly settings: Settings;
   readonly namespace: string;
   readonly names: Names;
-  /** A connection that subscribes when all else is done. */
+  /** The connection for events. It subscribes after all other checks. */
   readonly events: Connection;
   readonly commands: Connection | ClusterClient;
   /** Connects. */

@@ -5,7 +5,7 @@
  */
 import type { BusInfo, BusOrigin } from "../../provider/admin.ts";
 
-/** The number of digits of an inbox that name its bus. They do not reveal the inbox. */
+/** The number of digits of an inbox that are used as the id of its bus. They do not reveal the inbox. */
 const ID_LENGTH = 8;
 /** The largest number of characters of the name of a host or a program. */
 const PART_LENGTH = 64;

@@ -58,7 +58,7 @@ function dropArguments(error: unknown, depth = 0): void {
   for (const one of [cause, lastNodeError, ...Array.isArray(errors) ? errors : []]) dropArguments(one, depth + 1);
 }
 
-/** A fault of a server, or of the way to it. The message is preceded by the address of the server. */
+/** A fault of a server or of the connection to it. The message is preceded by the address of the server. */
 class ServerFault extends Error {}
 
 /** The error of a connection that the server closed. */

@@ -1,9 +1,9 @@
 /**
- * Items that a sender gives directly to a receiver that waits for them, so that they need no second round trip.
+ * Hands items over from a sender directly to a receiver that waits for them, so that they need no second round trip.
  *
  * A take that finds nothing adds its receiver to the sorted set `receivers` of the queue. The script {@linkcode PUT} takes a receiver from
- * there, leases the item to it, and publishes the item to its channel. To the server this is the rest of that take: it records the item
- * under the number of the take. If the message does not arrive, the next take fetches the item like that of a lost reply.
+ * there, leases the item to it, and publishes the item to its channel. The script completes that take: it records the item under the number
+ * of the take. If the message does not arrive, the next take fetches the item like that of a lost reply.
  *
  * @module
  */
@@ -18,7 +18,7 @@ import { RECORD_LIFE, type Script, script } from "./scripts.ts";
 /** The largest number of characters of an item that is handed over. A larger one would fill the output buffer of a subscriber. */
 const LARGEST = 64 * 1024;
 
-/** The largest number of receivers that a put tries. They may be from processes that were killed. */
+/** The largest number of receivers that a put tries, because receivers of killed processes may be registered. */
 const TRIED = 16;
 
 /**
@@ -69,8 +69,8 @@ export function isSmall(body: string): boolean {
 }
 
 /**
- * Puts an item, or hands it over. It sends the text of the script, because a script that the server does not have would be executed after
- * the next puts.
+ * Puts an item, or hands it over. It sends the text of the script each time: with a hash, a script that the server does not have would be
+ * executed after later puts.
  */
 export async function putOrHandOver(client: Client, names: Names, queue: string, body: string): Promise<void> {
   const { list, due, items, receivers, records } = names.queue(queue);

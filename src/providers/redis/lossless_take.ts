@@ -41,7 +41,7 @@ export class LosslessTaker {
   #record: string;
   #count = 0;
   #lost = false;
-  /** Whether the last take has found nothing, and waits for an item that is handed over. Until it arrives, it counts as a lost reply. */
+  /** Whether the last take found no item and waits for one to be handed over. Until an item arrives, it counts as a lost reply. */
   #waiting = false;
   #handedOver: Delivery | undefined;
   #taking = false;
@@ -89,7 +89,7 @@ export class LosslessTaker {
     return this.#recorded;
   }
 
-  /** Whether an item may be handed over at any time. */
+  /** Whether the last take waits, so that an item may be handed over at any time. */
   get waiting(): boolean {
     return this.#waiting;
   }
@@ -240,7 +240,7 @@ export class LosslessTaker {
     return taken;
   }
 
-  /** Records that the items of the last take have arrived. */
+  /** Notes that the items of the last take have arrived. */
   #received(): void {
     this.#handedOver = undefined;
     this.#lost = this.#waiting = false;

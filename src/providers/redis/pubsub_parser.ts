@@ -16,7 +16,7 @@ const MESSAGE = "*3\r\n$7\r\nmessage\r\n";
 const PATTERN_MESSAGE = "*4\r\n$8\r\npmessage\r\n";
 /** The largest number of bytes of a line whose end has not arrived. Redis sends long texts with a length in front of them. */
 const MAX_LINE = 65_536;
-/** The number of bytes of a chunk that are read as text at once. The middle of a long body is never read as text. */
+/** The number of bytes of a chunk that are converted to text at once. The middle of a long body is never read as text. */
 const WINDOW = 2 * MAX_LINE;
 
 /** Parses the stream of one connection, from its first byte. */

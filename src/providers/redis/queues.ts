@@ -19,7 +19,10 @@ import { LosslessTaker, type Taken } from "./lossless_take.ts";
 const SLOW_POLL = 5_000;
 /** Milliseconds between polls while the server does not report changes. Items that PyMQ puts must arrive within 250 ms. */
 const FAST_POLL = 200;
-/** Milliseconds for which items may be handed over to a waiting call. It polls before, so a process that stopped receives no more items. */
+/**
+ * Milliseconds for which items may be handed over to a waiting call. A live call polls earlier, so a process that has stopped receives no
+ * more items.
+ */
 const HAND_OVER = 1.5 * SLOW_POLL;
 /** Milliseconds within which several changes of leases count as one. */
 const LEASE_CHANGES = 50;
