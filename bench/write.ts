@@ -102,7 +102,9 @@ function besideBefore(results: readonly Result[]): string[][] {
     };
     const before = ([value, ratio]: readonly (number | null)[]) => cell(value!, ratio ?? undefined);
     const { text, unit } = METRICS[metric]!;
-    return [[`${group}: ${text}, ${unit}`, before(deno), now("deno"), before(bun), now("bun")]];
+    const both = [now("deno"), now("bun")] as const;
+    if (both.every((one) => one === "")) return [];
+    return [[`${group}: ${text}, ${unit}`, before(deno), both[0], before(bun), both[1]]];
   });
   return [["", "Deno, before", "Deno, now", "Bun, before", "Bun, now"], ...rows];
 }
