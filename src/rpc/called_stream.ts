@@ -110,7 +110,7 @@ class CalledStream implements AsyncIterator<unknown, undefined>, CheckedStream {
   #uncredited = 0;
   /** Whether the last message with credit may be lost. */
   #creditLost = false;
-  /** The number of consecutive checks since the last message that advanced this stream. */
+  /** The number of consecutive checks since the last message that continued this stream, whether there was room for its values or not. */
   #silent = 0;
   /** Whether no further values will arrive. */
   #complete = false;
@@ -245,8 +245,9 @@ class CalledStream implements AsyncIterator<unknown, undefined>, CheckedStream {
       this.#earlySize += size;
       return;
     }
-    if (this.#waitingSize > MAX_WAITING_SIZE || this.#received - this.#taken > MAX_WAITING) return;
-    this.#silent = 0;
+    this.#silent = 0; // also if there is no room: the reader is slow, and the server is there
+    const full = this.#waitingSize > MAX_WAITING_SIZE || this.#received - this.#taken > MAX_WAITING;
+    if (full && values.length > 0) return;
     for (let next: Batch | undefined = batch; next && !this.#complete; next = this.#nextEarly()) this.#accept(next);
     this.#wake?.();
   }

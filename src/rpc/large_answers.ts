@@ -10,6 +10,7 @@ import { STREAM_CHECK } from "../internal/time.ts";
 import type { ServedCall } from "./current_call.ts";
 import { errorAnswer } from "./error_answer.ts";
 import { MAX_SILENT } from "./open_streams.ts";
+import { RECOVERY } from "./pending_calls.ts";
 import type { Answer } from "./wire.ts";
 
 /** The smallest number of characters of the result of a large answer. */
@@ -49,6 +50,7 @@ export class LargeAnswers {
   #sentSize = 0;
   #waitingSize = 0;
   #timer: ReturnType<typeof setInterval> | undefined;
+  #ended = false;
 
   /** Creates an empty list of answers. */
   constructor(core: Core) {
@@ -62,9 +64,10 @@ export class LargeAnswers {
 
   /**
    * Waits until a large answer may be sent. Resolves with the answer, with an error in its place if too many answers wait, or with undefined
-   * if the caller does not need it any more.
+   * if the caller does not need it any more, or everything has ended.
    */
   async admit(work: ServedCall, answer: Answer<string>): Promise<Answer<string> | undefined> {
+    if (this.#ended) return undefined;
     if (this.#sentSize > MAX_SENT_TOTAL) return answer;
     const { id, inbox } = work.request.call!;
     const { length: size } = answer.result;
@@ -102,8 +105,9 @@ export class LargeAnswers {
     this.#next(caller);
   }
 
-  /** Ends all waits: answers that wait are not sent. */
+  /** Ends everything: answers that wait are not sent, nor are later ones. */
   end(): void {
+    this.#ended = true;
     for (const [id, caller] of [...this.#byCall]) this.#remove(caller, id);
     for (const caller of [...this.#callers.values()]) this.#next(caller);
   }
@@ -163,9 +167,10 @@ export class LargeAnswers {
 
   /** Called once a second. Ends the answers whose callers have given up, or have confirmed nothing for a long time. */
   #check(): void {
+    const recovering = this.#core.recovering(RECOVERY); // a caller cannot confirm anything while this bus is not connected
     for (const caller of [...this.#callers.values()]) {
       for (const [id, { work }] of caller.waiting) if (work.late) this.#remove(caller, id);
-      if (++caller.silent > MAX_SILENT) { // further answers may be sent, because these may have been lost with their caller
+      if (!recovering && ++caller.silent > MAX_SILENT) { // further answers may be sent, because these may have been lost with their caller
         caller.silent = 0;
         for (const id of caller.sent.keys()) this.#remove(caller, id);
       }

@@ -126,7 +126,7 @@ class ServedStream implements CheckedStream {
   /** The number of values, with the end, in all batches so far. */
   #batched = 0;
   #taken = 0;
-  /** The number of characters of all values that the caller has not taken. */
+  /** The number of characters of all batches that the caller has not taken, and an estimate of those of the other values. */
   #size = 0;
   #posting: Promise<void> | undefined;
   /** Aborts when the stream is removed, and nothing more is sent. */
@@ -283,9 +283,13 @@ class ServedStream implements CheckedStream {
     if (end !== undefined) [count, this.#complete] = [1, true];
     if (count === 0) return undefined;
     const first = this.#batched;
-    const batch = { first, count, size, text: writeValues(this.#id, first, values, end), posted: false };
+    const text = writeValues(this.#id, first, values, end);
+    // the caller counts like this too; a message can be much shorter than its values, because equal marks are written once
+    const batch = { first, count, size: end === undefined ? text.length : 0, text, posted: false };
+    this.#size += batch.size - size;
     this.#batched += count;
     this.#batches.push(batch);
+    this.#resume?.();
     return batch;
   }
 
@@ -325,7 +329,7 @@ class ServedStream implements CheckedStream {
   }
 }
 
-/** Returns the number of characters of a value in a message. Each character of a mark is written as four. */
+/** Returns the largest number of characters of a value in a message. Each character of a mark is written as four. */
 function sizeOf({ json, mark }: Written): number {
   return json.length + 1 + (mark === undefined ? 0 : 4 * (mark.length + 8));
 }

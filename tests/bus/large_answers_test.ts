@@ -16,7 +16,9 @@ const MI = 2 ** 20;
 
 /** Creates large answers, and a list of the ids of those that were admitted. */
 function open() {
-  const answers = new LargeAnswers({ exposeErrors: false } as Core);
+  const connection = { recovering: false };
+  const core = { exposeErrors: false, recovering: () => connection.recovering };
+  const answers = new LargeAnswers(core as unknown as Core);
   const admitted: string[] = [];
   const unconfirmed: string[] = [];
   const refused: unknown[] = [];
@@ -43,7 +45,7 @@ function open() {
     });
     return call;
   };
-  return { answers, admitted, unconfirmed, refused, admit };
+  return { answers, admitted, unconfirmed, refused, admit, connection };
 }
 
 describe("LargeAnswers", () => {
@@ -84,6 +86,31 @@ describe("LargeAnswers", () => {
     } finally {
       STREAM_CHECK.every = before;
     }
+  });
+
+  it("keeps its answers while this bus is not connected, however long", async () => {
+    const before = STREAM_CHECK.every;
+    STREAM_CHECK.every = 10;
+    try {
+      const { answers, admit, connection } = open();
+      connection.recovering = true;
+      admit("0", text);
+      await pause(40 * STREAM_CHECK.every);
+      assertEquals(answers.text("0"), "answer 0");
+      connection.recovering = false;
+      await until("the caller counts as gone", () => answers.text("0") === undefined);
+      answers.end();
+    } finally {
+      STREAM_CHECK.every = before;
+    }
+  });
+
+  it("admits nothing after its end, so that no timer keeps the process alive", async () => {
+    const { answers, admitted, admit } = open();
+    answers.end();
+    admit("late", text);
+    await pause(0);
+    assertEquals([admitted, answers.text("late")], [[], undefined]);
   });
 
   it("refuses answers beyond 256 Mi waiting characters, with an error that says what to do", async () => {

@@ -12,7 +12,7 @@ import { RedisServer } from "../support/redis_server.ts";
 import { sideBySide } from "../support/side_by_side.ts";
 import { itNeeds } from "../support/skip.ts";
 import { missing } from "../support/tools.ts";
-import { pause, until } from "../support/until.ts";
+import { pause, timed, until } from "../support/until.ts";
 import { fresh } from "./grounds.ts";
 
 /** The check of streams in these tests: a keep-alive each second, and a peer that is silent for three seconds is gone. */
@@ -133,6 +133,42 @@ describe("a stream", () => {
       if (seen === 10) await pause(30 * CHECK);
     });
     assertEquals([seen, ended()], [COUNT, 1]);
+  });
+
+  it("is kept alive, and ends at once, for a slow reader for which a large value waits", async () => {
+    const [server, caller] = await pair((_, post) => post());
+    await using _ = { [Symbol.asyncDispose]: () => Promise.all([server.close(), caller.close()]).then(() => {}) };
+    const large = "x".repeat(300_000); // more than a caller lets wait beside it
+    await server.expose("large", async function* () {
+      yield* ["first", large, "last"];
+    });
+    const values = caller.stream<() => AsyncIterable<string>>("large")()[Symbol.asyncIterator]();
+    assertEquals(await values.next(), { done: false, value: "first" });
+    await pause(20 * CHECK);
+    const closed = server.close({ timeout: 500 });
+    await pause(400);
+    assertEquals(await values.next(), { done: false, value: large });
+    const since = performance.now();
+    const { code } = await assertRejects(() => values.next(), ProviderError);
+    assertEquals(code, "unavailable");
+    const took = performance.now() - since;
+    assert(took < 10 * CHECK, `the reader waited ${took} ms for a server that had closed`);
+    await closed;
+  });
+
+  it("does not stop until the next check, though the types of its values are written once for all of them", async () => {
+    const [server, caller] = await pair((_, post) => post());
+    await using _ = { [Symbol.asyncDispose]: () => Promise.all([server.close(), caller.close()]).then(() => {}) };
+    const typed = (i: number) => Array.from({ length: 30 }, (_, at) => at % 2 === 0 ? BigInt(i) : new Date(at));
+    await server.expose("typed", async function* () {
+      for (let i = 0; i < 500; i++) yield typed(i);
+    });
+    let seen = 0;
+    const took = await timed(async () => {
+      for await (const value of caller.stream("typed")() as AsyncIterable<unknown>) assertEquals(value, typed(seen++));
+    });
+    assertEquals(seen, 500);
+    assert(took < 10 * CHECK, `it took ${took} ms`);
   });
 
   itOnRedis("has each value once and in order, though its connections break ten times", async () => {
