@@ -19,7 +19,7 @@ const LARGE = 64 * 1024;
  * The largest number of unconfirmed characters that are sent to one caller: Redis disconnects a subscriber with 32 MB of unread messages.
  */
 const WINDOW = 8 * 1024 * 1024;
-/** The number of characters on their way to all callers from which further answers are sent without confirmation. */
+/** The largest number of unconfirmed characters for all callers. Beyond it, an answer is sent once and not kept. */
 const MAX_SENT_TOTAL = 256 * 1024 * 1024;
 /** The largest number of characters that wait for one caller, and for all. */
 const MAX_WAITING = 256 * 1024 * 1024;
