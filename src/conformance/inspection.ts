@@ -6,12 +6,14 @@
 import type { Bus } from "../bus.ts";
 import { QueueEmptyError, UnsupportedError } from "../errors.ts";
 import type { DeadLetter } from "../queue/letter.ts";
-import { equal, ok, rejects } from "./assert.ts";
+import { equal, ok, range, rejects } from "./assert.ts";
 import type { CaseBody, Cases, Conditional } from "./cases.ts";
 import { drain } from "./queues.ts";
 
 /** Milliseconds of a short delay; the coarsest transports count in seconds. */
 const DELAY = 1_000;
+/** More delayed items than a transport counts at once. */
+const TAKEN = 300;
 
 /** Creates a case for transports that can delay a put. */
 function delaying(run: CaseBody): Conditional {
@@ -59,6 +61,24 @@ export const inspection: Cases = {
       equal(await other.queue("later").get(), "second");
       await lease.nack();
       equal(await drain(t, other.queue("later")), ["first", "third", "waits"]);
+    },
+  },
+
+  "the counts of a queue have no delayed items that another bus has just taken": {
+    skip: ({ maxPutDelay, exactSize }) => maxPutDelay > 0 && exactSize ? undefined : "the counts are approximate",
+    run: async (t) => {
+      const [bus, other] = await t.buses(2) as [Bus, Bus];
+      const queue = t.queue<number>(bus, "later");
+      const all = range(TAKEN);
+      await Promise.all(all.map((i) => queue.put(i, { delay: DELAY })));
+      await t.until(async () => await queue.qsize() === TAKEN, "all items wait");
+      for (const i of all) {
+        await other.queue("later").get();
+        const left = TAKEN - 1 - i;
+        equal(await queue.qsize(), left, "the size");
+        const { waiting = left, delayed = 0 } = await queue.stats();
+        equal([waiting, delayed], [left, 0], "the waiting and the delayed items");
+      }
     },
   },
 

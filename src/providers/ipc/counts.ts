@@ -46,6 +46,6 @@ async function unmoved<T>({ overflow }: Namespace, queue: string, count: () => T
 function waiting({ delayed, overflow, posix, queues }: Namespace, leases: Leases, queue: string): number {
   const open = queues.use(queue);
   const current = open ? posix.attributes(open.descriptor)?.current ?? 0 : 0;
-  const due = leases.due(queue).length + delayed.due(queue).length;
+  const due = leases.due(queue).length + delayed.countDue(queue);
   return current + overflow.size(queue) + overflow.moving(queue) + due;
 }

@@ -87,7 +87,7 @@ export class DelayedItems {
   due(queue: string, max = Infinity): readonly ItemFile[] {
     const { items, next } = this.#read(queue);
     if (next >= items.length) return [];
-    const now = digits(this.#context.posix.now() * 1_000, TIME_DIGITS);
+    const now = this.#now();
     let end = next;
     while (end < items.length && end - next < max && items[end]!.name <= now) end++;
     return items.slice(next, end);
@@ -109,18 +109,31 @@ export class DelayedItems {
     return unread > 0 ? Math.min(wait, unread) : wait;
   }
 
+  /** Returns the number of items that may be taken now: unlike {@linkcode due}, it does not count those that others have just taken. */
+  countDue(queue: string): number {
+    const [root, now] = [pagesOf(queue), this.#now()];
+    const current = pageOf(this.#context.posix.now());
+    const begun = this.#listing(root).names().filter((page) => PAGE_NAME.test(page) && page <= current);
+    const names = begun.flatMap((page) => this.#listing(`${root}/${page}`).names());
+    return names.filter((name) => name <= now && parseItem(name)).length;
+  }
+
   /** Returns the number of items whose time has not come. */
   count(queue: string): number {
     const { directories } = this.#context;
-    const pages = pagesOf(queue);
-    let count = 0;
-    for (const page of directories.list(pages)) count += directories.list(`${pages}/${page}`).filter(parseItem).length;
-    return count - this.due(queue).length;
+    const [root, now] = [pagesOf(queue), this.#now()];
+    const names = directories.list(root).flatMap((page) => directories.list(`${root}/${page}`));
+    return names.filter((name) => name > now && parseItem(name)).length;
   }
 
   /** Makes the next access read the items again, because another bus has taken or moved one, or the queue was removed. */
   refresh(queue: string): void {
     this.#soon.delete(queue);
+  }
+
+  /** Returns this moment, as names of items begin. */
+  #now(): string {
+    return digits(this.#context.posix.now() * 1_000, TIME_DIGITS);
   }
 
   #read(queue: string): Soon {
