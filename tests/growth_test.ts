@@ -6,6 +6,7 @@ import { ValidationError } from "../mod.ts";
 import { Codec } from "../src/codec/codec.ts";
 import { unwrap } from "../src/codec/envelope.ts";
 import { writeMarks } from "../src/codec/marks.ts";
+import { BoundQueues } from "../src/provider/bindings.ts";
 import { unmark } from "../src/provider/delivery_mark.ts";
 import { glob } from "../src/provider/glob.ts";
 import { asUntried, read, readItem as readAwsItem } from "../src/providers/aws/message.ts";
@@ -158,6 +159,11 @@ describe("The readers of the wire take linear time", () => {
     }
     linear("unclosed classes", SMALL, (size) => "[".repeat(size), glob);
     linear("a class", SMALL, (size) => `[${"!-~".repeat(size / 3)}`, glob);
+  });
+
+  it("the bindings of groups", () => {
+    const make = (size: number) => Array.from({ length: size }, (_, i) => `=topic\0queue${i}`);
+    linear("bindings of one topic", SMALL, make, (bindings) => void new BoundQueues(bindings));
   });
 
   it("kernel messages, items and their marks", () => {

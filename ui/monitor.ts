@@ -15,6 +15,8 @@ const MOMENTS = 300;
 const REPORTS = 200;
 /** The largest number of reports in one interval. Further ones are only counted. */
 const BURST = 20;
+/** The largest number of characters of a report. A cause from the wire may have megabytes. */
+const LONGEST = 1_000;
 /** The number of jobs that a new viewer receives. */
 const JOBS = 5;
 /** Samples take at most one part in this number of the time, so a large namespace is sampled less often. */
@@ -82,9 +84,10 @@ export class Monitor implements AsyncDisposable {
     return () => void this.#viewers.delete(send);
   }
 
-  /** Reports something to all viewers, at most {@linkcode BURST} times in an interval. */
-  report(kind: Report["kind"], text: string): void {
+  /** Reports something to all viewers, at most {@linkcode BURST} times in an interval. The end of a long text is left out. */
+  report(kind: Report["kind"], all: string): void {
     if (++this.#reported > BURST) return;
+    const text = all.length > LONGEST ? `${all.slice(0, LONGEST)}…` : all;
     const report = { time: Date.now(), kind, text };
     this.#reports = [report, ...this.#reports].slice(0, REPORTS);
     this.#broadcast({ type: "report", report });

@@ -16,8 +16,9 @@ import type { Action, Item, Page, QueueRow, TableName, Tables, TopicRow } from "
 
 /** The largest number of characters of an item that the page receives. */
 const SHOWN = 65_536;
-/** The largest number of topics whose events are counted separately. */
+/** The largest number of topics whose events are counted separately, and of characters of such a topic. */
 const MAX_TOPICS = 5_000;
+const MAX_TOPIC = 1_024;
 
 const codec = new Codec();
 
@@ -55,7 +56,9 @@ export class Source {
       this.#events++;
       const seen = this.#seen.get(topic);
       if (seen) seen.count++;
-      else if (this.#seen.size < MAX_TOPICS) this.#seen.set(topic, { count: 1, before: 0 });
+      else if (this.#seen.size < MAX_TOPICS && topic.length <= MAX_TOPIC) {
+        this.#seen.set(topic, { count: 1, before: 0 });
+      }
     }, { pattern: true });
     await subscription.ready;
     return () => subscription.unsubscribe();
@@ -134,11 +137,11 @@ export class Source {
         const { item, attempts, cause, unreadable, queue: owner } = letter.item;
         return {
           key: keyOf(letter.item),
-          ...text(unreadable ? String(item) : codec.line(item)),
-          attempts: Number(attempts),
+          ...text(unreadable ? item : codec.line(item)),
+          attempts,
           headers,
-          cause: { name: String(cause?.name), message: String(cause?.message) },
-          queue: String(owner),
+          cause: { name: text(cause.name).text, message: text(cause.message).text },
+          queue: text(owner).text,
         };
       });
     });
@@ -185,8 +188,9 @@ function text(all: string): Pick<Item, "text" | "cut"> {
   return all.length <= SHOWN ? { text: all } : { text: all.slice(0, SHOWN), cut: all.length - SHOWN };
 }
 
-function keyOf(letter: unknown): string {
-  return createHash("sha256").update(codec.line(letter)).digest("base64url");
+function keyOf({ item, queue, attempts, cause }: DeadLetter): string {
+  const rest = JSON.stringify([queue, attempts, cause.name, cause.message]);
+  return createHash("sha256").update(`${rest}\n${codec.line(item)}`).digest("base64url");
 }
 
 async function page(read: () => Promise<Item[]>): Promise<Page> {

@@ -38,16 +38,8 @@ async function letters(queue: Queue, limit: number, offset = 0): Promise<Numbere
   const found = await queue.dead.peek({ limit, offset });
   return found.map((each, i): Numbered => {
     const n = offset + i + 1;
-    return each.error || !isLetter(each.item)
-      ? { n, body: each.error ? each.body : toJson(each.item) }
-      : { n, letter: each.item };
+    return each.error ? { n, body: each.body } : { n, letter: each.item };
   }).filter(({ letter }) => letter === undefined || letter.queue === queue.name);
-}
-
-/** Returns whether an item of a dead-letter queue is a letter. Other clients may put anything there. */
-function isLetter(item: unknown): item is DeadLetter {
-  const { queue, cause } = (item ?? {}) as Partial<DeadLetter>;
-  return typeof queue === "string" && typeof cause?.message === "string";
 }
 
 function json({ n, letter, body }: Numbered): string {

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { ValidationError } from "../errors.ts";
 import { type Fields, MAX_DEPTH } from "./tags.ts";
 
 /** Returns the body of a value that plain JSON expresses completely, or undefined if the value needs a `Writer`. */
@@ -22,6 +23,38 @@ export function plain(value: unknown, depth: number): boolean {
   if (prototype !== Array.prototype || !Array.isArray(value)) return false;
   for (let i = 0; i < value.length; i++) if (!plain(value[i], depth + 1)) return false;
   return true;
+}
+
+/**
+ * Returns a value that was read from plain JSON, which nests without a limit.
+ *
+ * @throws {ValidationError} when it is nested too deeply to be written again, for example to be shown
+ */
+export function checkDepth<T>(value: T): T {
+  const seen = new Set<object>(); // a schema may have returned a cycle
+  let level: object[] = isPlain(value) ? [value] : [];
+  for (let depth = 0; level.length > 0; depth++) {
+    if (depth === MAX_DEPTH) {
+      throw new ValidationError(`Cannot show a value: it is nested more than ${MAX_DEPTH} levels deep`);
+    }
+    const next: object[] = [];
+    for (const each of level) {
+      for (const child of Object.values(each)) {
+        if (!isPlain(child) || seen.has(child)) continue;
+        seen.add(child);
+        next.push(child);
+      }
+    }
+    level = next;
+  }
+  return value;
+}
+
+/** Returns whether a value is an array or a plain object. Others had marks or tags, with which the reader checks the depth. */
+function isPlain(value: unknown): value is object {
+  if (typeof value !== "object" || value === null) return false;
+  const prototype = Object.getPrototypeOf(value);
+  return prototype === Object.prototype || prototype === Array.prototype;
 }
 
 /** Returns whether JSON expresses all values of an object. */

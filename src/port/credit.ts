@@ -13,7 +13,7 @@ export const WINDOW = 4 * 1024 * 1024;
 /** The number that means the inbox in a credit frame, in place of a subscription's number. */
 export const INBOX = 0;
 
-/** Returns the credit that an event costs: the number of its characters, plus its share of the frame. */
-export function cost(body: string): number {
-  return body.length + 64;
+/** Returns the credit that an event costs: the characters of its body, and of the topic if that is sent too, plus its share of the frame. */
+export function cost(body: string, topic = ""): number {
+  return body.length + topic.length + 64;
 }

@@ -66,8 +66,9 @@ export class Inflow {
     const flow: Flow = { id, pattern, credit, held: new Fifo(), gap: undefined };
     this.#flows.set(id, flow);
     return (topic, body) => {
-      if (flow.credit > 0 && flow.held.length === 0) this.#send(flow, topic, body);
-      else this.#hold(flow, topic, body);
+      const sent = pattern ? topic : ""; // main knows the topic of any other subscription
+      if (flow.credit > 0 && flow.held.length === 0) this.#send(flow, sent, body);
+      else this.#hold(flow, sent, body);
     };
   }
 
@@ -85,7 +86,7 @@ export class Inflow {
     if (!flow) return;
     this.#flows.delete(id);
     flow.credit = 0;
-    for (const held of flow.held.drain()) if (Array.isArray(held)) this.#count(-cost(held[1]));
+    for (const held of flow.held.drain()) if (Array.isArray(held)) this.#count(-cost(held[1], held[0]));
     this.#relax();
   }
 
@@ -109,7 +110,7 @@ export class Inflow {
       const held = flow.held.shift();
       if (!held) break;
       if (Array.isArray(held)) {
-        this.#count(-cost(held[1]));
+        this.#count(-cost(held[1], held[0]));
         this.#send(flow, held[0], held[1]);
       } else {
         if (flow.gap === held) flow.gap = undefined;
@@ -161,7 +162,7 @@ export class Inflow {
   }
 
   #send(flow: Flow, topic: string, body: string): void {
-    flow.credit -= cost(body);
+    flow.credit -= cost(body, topic);
     let frame = this.#events;
     if (!frame) this.#post(frame = this.#events = { kind: "events", runs: [], bodies: [] });
     const { runs } = frame;
@@ -170,7 +171,7 @@ export class Inflow {
     else runs.push(flow.id, 1);
     this.#last = flow;
     if (flow.pattern) frame.topics ??= bodies.map(() => "");
-    (frame.topics as string[] | undefined)?.push(flow.pattern ? topic : "");
+    (frame.topics as string[] | undefined)?.push(topic);
     bodies.push(body);
   }
 
@@ -195,10 +196,10 @@ export class Inflow {
   #hold(flow: Flow, topic: string, body: string): void {
     if (this.#flows.get(flow.id) !== flow) return; // it has ended, and its events would never be released
     const room = Math.min(HELD_LIMIT - this.#held, WORKER_LIMIT - heldByAll);
-    if (cost(body) > room) return this.#lose(flow, "the handlers are behind", 1);
+    if (cost(body, topic) > room) return this.#lose(flow, "the handlers are behind", 1);
     flow.gap = undefined;
     flow.held.push([topic, body]);
-    this.#count(cost(body));
+    this.#count(cost(body, topic));
     if (this.#held > HELD_LIMIT / 2 || heldByAll > WORKER_LIMIT / 2) this.congested = true;
   }
 

@@ -52,7 +52,8 @@ export class BoundQueues {
       if (!read) continue;
       const { topic, pattern, queue } = read;
       if (pattern) this.#patterns.set(binding, compiled.get(binding) ?? { matches: glob(topic), queue });
-      else this.#topics.set(topic, [...this.#topics.get(topic) ?? [], queue]);
+      else if (this.#topics.has(topic)) this.#topics.get(topic)!.push(queue); // a copy for each would take quadratic time
+      else this.#topics.set(topic, [queue]);
     }
   }
 

@@ -22,6 +22,7 @@ export class SharedSubscription {
   #core: Core;
   #stream: Stream;
   #topic: string;
+  #pattern: boolean;
   #seen: SeenEvents | undefined;
   /** The events and gaps that arrived after an event that is being decoded asynchronously. */
   #behind: Fifo<[topic: string, body: string] | Gap> | undefined;
@@ -30,6 +31,7 @@ export class SharedSubscription {
   constructor(core: Core, topic: string, pattern: boolean) {
     this.#core = core;
     this.#topic = topic;
+    this.#pattern = pattern;
     if (core.envelopes.signed) this.#seen = new SeenEvents();
     this.#stream = core.link.subscribe(
       { topic, pattern, serves: false },
@@ -99,7 +101,7 @@ export class SharedSubscription {
     const opened = this.#core.envelopes.open("event", topic, body);
     if (opened?.refused) return this.#refuse(topic, body, opened.refused);
     if (opened?.signed && this.#seen?.add(opened.signed.nonce) === false) {
-      this.#stream.credit(cost(body));
+      this.#stream.credit(this.#cost(topic, body));
       return this.#core.repeated();
     }
     const headers = opened?.headers;
@@ -130,14 +132,19 @@ export class SharedSubscription {
   }
 
   #refuse(topic: string, body: string, error: unknown): void {
-    this.#stream.credit(cost(body));
+    this.#stream.credit(this.#cost(topic, body));
     this.#core.report(error, topic || this.#topic, true, { verb: "subscribe", next: "drop" });
   }
 
   #add(topic: string, body: string, decoded: Decoded, received: MessageHeaders | undefined): void {
     const headers = userHeaders(received);
     const message: Message = decoded.type === undefined ? { topic, headers } : { topic, type: decoded.type, headers };
-    this.#events.push({ decoded, message, cost: cost(body), waiting: 1 });
+    this.#events.push({ decoded, message, cost: this.#cost(topic, body), waiting: 1 });
+  }
+
+  /** Returns the credit that an event costs. The worker sends the topics of a pattern's events. */
+  #cost(topic: string, body: string): number {
+    return cost(body, this.#pattern ? topic : "");
   }
 
   /** Offers the batch to each handler. To enter a handler's queue once for a batch is cheaper than once for each event. */

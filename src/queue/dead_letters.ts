@@ -4,12 +4,13 @@
  * @module
  */
 import type { Received } from "../codec/envelope.ts";
+import { checkDepth } from "../codec/plain.ts";
 import type { Core } from "../core.ts";
 import { ValidationError } from "../errors.ts";
 import { checkCount, checkFunction } from "../internal/arguments.ts";
 import { isA } from "../internal/thrown.ts";
 import { open, type Opened } from "./deliveries.ts";
-import { type DeadLetter, itemOf } from "./letter.ts";
+import { type DeadLetter, isLetter, itemOf } from "./letter.ts";
 import { peek, type Peeked, type PeekOptions, type Unreadable } from "./peek.ts";
 
 /** Milliseconds of the leases of letters that are put back or removed. They are extended meanwhile. */
@@ -84,7 +85,10 @@ export class DeadLetters<T = unknown> {
 
   async #read({ body, refused }: Received): Promise<DeadLetter<T>> {
     if (refused) throw refused;
-    return (await this.#core.codec.decode(body)).value as DeadLetter<T>;
+    const { value } = await this.#core.codec.decode(body);
+    if (!isLetter(value)) throw new ValidationError("Cannot read a dead letter: it is not one", [], { body });
+    checkDepth(value.item);
+    return value as DeadLetter<T>;
   }
 
   /** Resolves with the number of dead letters, including those of other queues that share this dead-letter queue. */

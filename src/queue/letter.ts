@@ -34,6 +34,16 @@ export interface UnreadableLetter extends LetterFields {
 /** An item of a dead-letter queue: the item as it was put, or its body if it could not be read. */
 export type DeadLetter<T = unknown> = ReadableLetter<T> | UnreadableLetter;
 
+/** Returns whether an item of a dead-letter queue is a letter. Every client can put anything there. */
+export function isLetter(value: unknown): value is DeadLetter {
+  if (typeof value !== "object" || value === null) return false;
+  const { queue, attempts, cause, item, unreadable } = value as Partial<Record<keyof DeadLetter, unknown>>;
+  if (typeof queue !== "string" || typeof attempts !== "number" || typeof cause !== "object") return false;
+  const { name, message } = (cause ?? {}) as Partial<Record<keyof DeadLetter["cause"], unknown>>;
+  if (typeof name !== "string" || typeof message !== "string") return false;
+  return unreadable === undefined || (unreadable === true && typeof item === "string");
+}
+
 /** Writes a dead letter. Its item is the body of the item, or a string with that body if it is not `readable`. */
 export function writeLetter(
   queue: string,

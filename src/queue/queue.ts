@@ -5,6 +5,7 @@
  */
 import { withTrace } from "../codec/envelope.ts";
 import { checkHeaders, type MessageHeaders } from "../codec/headers.ts";
+import { checkDepth } from "../codec/plain.ts";
 import { DeadLetters } from "./dead_letters.ts";
 import { peek, type Peeked, type PeekOptions, type Unreadable } from "./peek.ts";
 import { consume, type ConsumeOptions, type Consumer } from "./consumer.ts";
@@ -162,7 +163,9 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
    */
   async peek(options: PeekOptions = {}): Promise<(Peeked<T> | Unreadable)[]> {
     this.#checkOpen();
-    return await peek<T>(this.#core, this.name, options, (received) => this.#deliveries.read(received));
+    return await peek<T>(this.#core, this.name, options, async (received) => {
+      return checkDepth(await this.#deliveries.read(received));
+    });
   }
 
   /** Resolves with the numbers of items that wait, are leased and are delayed; `undefined` for a number that the transport does not know. */

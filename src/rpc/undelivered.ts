@@ -15,8 +15,9 @@ const AWAY = 10_000;
 const MAX_RETRY = 600_000;
 /** The number of characters that are counted for each answer in addition to its text. */
 const EACH = 1_024;
-/** The largest number of characters on their way to one caller. Many calls that end at once may have large answers. */
+/** The largest number of characters on their way to one caller, and to all. Many calls that end at once may have large answers. */
 const MAX_SENT = 512 * 1024 * 1024;
+const MAX_SENT_TOTAL = 1024 * 1024 * 1024;
 /** The largest number of characters that are retried for one caller, and for all. A caller sends its request again for further answers. */
 const MAX_RETRIED = 16 * 1024 * 1024;
 const MAX_RETRIED_TOTAL = 256 * 1024 * 1024;
@@ -24,7 +25,7 @@ const MAX_RETRIED_TOTAL = 256 * 1024 * 1024;
 /** Sends the answers of a server. */
 export class Undelivered {
   #core: Core;
-  #sent = new Sizes(MAX_SENT);
+  #sent = new Sizes(MAX_SENT, MAX_SENT_TOTAL);
   #retried = new Sizes(MAX_RETRIED, MAX_RETRIED_TOTAL);
   /** The number of answers that were not sent, because too much is on its way to their callers. */
   #unsent = 0;
@@ -105,7 +106,7 @@ class Sizes {
   #total = 0;
 
   /** Creates an empty count of at most `max` characters for one caller, and `maxTotal` for all. */
-  constructor(max: number, maxTotal = Infinity) {
+  constructor(max: number, maxTotal: number) {
     this.#max = max;
     this.#maxTotal = maxTotal;
   }

@@ -67,6 +67,11 @@ describe("names", () => {
     assertEquals(unescapeName(global.topic(hashed.slice(-80))), hashed.slice(-80));
   });
 
+  it("a name that another client has made of half a character is not read", () => {
+    assertEquals(global.queueOf("_UD83D__UDE00_"), undefined);
+    assertEquals(global.queueOf("_U1F600_"), "\u{1f600}");
+  });
+
   it("queue() keeps the bare name as PyMQ does, and .fifo", () => {
     assertEquals(global.queue("jobs"), "jobs");
     assertEquals(global.queue("jobs.fifo"), "jobs.fifo");

@@ -121,6 +121,27 @@ describe("access", () => {
       }
     });
 
+    it("a queue of another user hides no other queue from those who list them", async () => {
+      const [namespace, theirs] = [fresh(), fresh()];
+      await using bus = await Bus.open(ipc(), { namespace });
+      await bus.queue("jobs").put(1);
+      const queue = new Names(namespace).queue("theirs");
+      const { output } = await runAs(USER, OTHER_USER, queue, `/dev/shm/${theirs}`);
+      assertMatch(output, /^made$/m);
+      mkdirSync(`/dev/shm/${namespace}/queues${queue}`, { recursive: true }); // it is listed also where /dev/mqueue is not mounted
+      const admin = await ipc().admin!.open(namespace);
+      try {
+        assertEquals((await admin.queues())!.map(({ name }) => name), ["jobs"]);
+      } finally {
+        await admin.close();
+        const posix = await loadPosix();
+        posix.unlinkQueue(queue);
+        posix.removeDirectory(`/dev/shm/${theirs}`);
+        rmSync(`/dev/shm/${namespace}/queues${queue}`, { recursive: true });
+        await bus.queue("jobs").free();
+      }
+    });
+
     it(refuses, async () => {
       const [namespace, theirs] = [fresh(), fresh()];
       const queue = new Names(namespace).queue("jobs");

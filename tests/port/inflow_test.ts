@@ -106,6 +106,19 @@ describe("Inflow", () => {
     assert(all.every((body) => body === MEGABYTE));
   });
 
+  it("counts the topics of a pattern's events too, because a peer may send long ones", () => {
+    const { inflow: flow, posted } = inflow();
+    const emit = flow.open(1, true, 0);
+    const fit = Math.floor(HELD_LIMIT / cost("1", MEGABYTE));
+    for (let i = 0; i < fit + 3; i++) emit(MEGABYTE, "1");
+    flow.credit(1, 2 * cost("1", MEGABYTE));
+    assertEquals(seen(posted), ["1", "1"]);
+    flow.sent();
+    flow.credit(1, HELD_LIMIT);
+    assertEquals(seen(posted).slice(2), [...Array(fit - 2).fill("1"), "gap:3"]);
+    assertEquals(flow.congested, false);
+  });
+
   it("holds a gap between the events that wait for credit and those that come after it", () => {
     const { inflow: flow, posted } = inflow();
     const emit = flow.open(1, false, 0);

@@ -2,6 +2,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { Redis } from "ioredis";
 import { Bus, type BusError } from "../../mod.ts";
+import { Names } from "../../src/providers/redis/names.ts";
 import { fresh, onRedis } from "../bus/grounds.ts";
 import { PATIENCE, until } from "../support/until.ts";
 
@@ -43,6 +44,28 @@ onRedis("a neighbour", ({ it, server, provider }) => {
       ],
       __type: "pymq.core.RpcRequest",
     });
+
+  it("who writes values of other types under the names of queues and functions: all others are listed", async () => {
+    const namespace = fresh();
+    await using bus = await open(namespace);
+    await bus.queue("jobs").put(1);
+    await bus.queue("later").put(1, { delay: 60_000 });
+    await bus.expose("add", (a: number, b: number) => a + b);
+    const names = new Names(namespace);
+    await neighbour(async (redis) => {
+      for (const key of [names.servers("forged"), names.queue("forged").due]) await redis.set(key, "x");
+    });
+    const admin = await provider().admin!.open(namespace);
+    try {
+      assertEquals((await admin.queues())!.map(({ name }) => name).toSorted(), ["jobs", "later"]);
+      assertEquals((await admin.functions())!.map(({ name }) => name), ["add"]);
+      assertEquals(await admin.leftovers(), []);
+      for await (const _ of admin.reap());
+    } finally {
+      await admin.close();
+      for (const name of ["jobs", "later"]) await bus.queue(name).free();
+    }
+  });
 
   it("whose requests name channels and keys as the address of the answer: the answers go nowhere", async () => {
     const [namespace, other] = [fresh(), fresh()];

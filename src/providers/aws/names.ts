@@ -141,10 +141,11 @@ export function escapeName(name: string): string {
 export function unescapeName(escaped: string): string | undefined {
   let readable = true;
   const name = escaped.replace(MARKER, (marker) => {
-    const character = CHARACTERS.get(marker);
-    if (character !== undefined) return character;
+    const escaped = CHARACTERS.get(marker);
+    if (escaped !== undefined) return escaped;
     const code = marker[1] === "U" ? parseInt(marker.slice(2), 16) : NaN;
-    if (code <= 0x10ffff) return String.fromCodePoint(code);
+    const character = code <= 0x10ffff ? String.fromCodePoint(code) : "";
+    if (character.isWellFormed() && character !== "") return character;
     readable = false;
     return "";
   });

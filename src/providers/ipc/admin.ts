@@ -149,7 +149,13 @@ export class IpcAdmin implements Admin {
   async #count(name: string): Promise<QueueInfo> {
     const namespace = this.#namespace!;
     const leases = this.#leases ??= new Leases(namespace, "");
-    return { name, ...await countItems(namespace, leases, namespace.names.queue(name)) };
+    try {
+      return { name, ...await countItems(namespace, leases, namespace.names.queue(name)) };
+    } catch (error) {
+      // any user can create a queue of this name, and must not hide the others
+      if (error instanceof BusError && error.code === "denied") return { name };
+      throw error;
+    }
   }
 
   /** Returns a list with the text of a file or link: an empty list if it has just been removed. */

@@ -6,13 +6,14 @@
 import type { Admin, BusInfo, Check, FunctionInfo, GroupInfo, QueueInfo, TopicInfo } from "../../provider/admin.ts";
 import { groupsOf } from "../../provider/bindings.ts";
 import { ProviderError } from "../../errors.ts";
+import { isA, textOf } from "../../internal/thrown.ts";
 import { within } from "../../internal/time.ts";
 import { checkServer } from "./checks.ts";
 import type { Client } from "./client.ts";
 import { busId, readClients } from "./client_name.ts";
 import { ClusterClient } from "./cluster.ts";
 import { Connection } from "./connection.ts";
-import { toProviderError } from "./errors.ts";
+import { replyOf, toProviderError } from "./errors.ts";
 import { STATS } from "./inspect_scripts.ts";
 import { escapeGlob, Names } from "./names.ts";
 import { servers } from "./registry.ts";
@@ -64,7 +65,8 @@ export class RedisAdmin implements Admin {
     const { queues } = await this.#list();
     const found = await Promise.all([...queues].map(async (name) => {
       const { list, due } = this.#names.queue(name);
-      return { name, ...await run(this.#commands, stats, STATS, [list, due], []) };
+      const counts = await ofOurType(run(this.#commands, stats, STATS, [list, due], []));
+      return { name, ...counts ?? { waiting: 0, leased: 0, delayed: 0 } };
     }));
     return found.filter(({ waiting, leased, delayed }) => waiting + leased + delayed > 0);
   }
@@ -80,7 +82,8 @@ export class RedisAdmin implements Admin {
   async functions(): Promise<FunctionInfo[]> {
     const [{ functions }, inboxes] = await Promise.all([this.#list(), this.#inboxes()]);
     const found = await Promise.all([...functions].map(async (name) => {
-      const registered = await servers(this.#commands, this.#names, name, Number.MAX_SAFE_INTEGER);
+      const all = servers(this.#commands, this.#names, name, Number.MAX_SAFE_INTEGER);
+      const registered = await ofOurType(all) ?? [];
       return { name, servers: registered.filter((inbox) => inboxes.has(inbox)).map(busId) };
     }));
     return found.filter(({ servers }) => servers.length > 0);
@@ -127,7 +130,7 @@ export class RedisAdmin implements Admin {
     const now = String(seconds * 1_000 + Math.floor(micros / 1_000));
     const prefix = this.#names.servers("");
     for await (const key of this.#scan(`${escapeGlob(prefix)}*`)) {
-      const expired = await this.#commands.call(count, command, key, "-inf", now);
+      const expired = await ofOurType(this.#commands.call(count, command, key, "-inf", now)) ?? 0;
       if (expired > 0) yield { topic: key.slice(prefix.length), expired };
     }
   }
@@ -217,6 +220,16 @@ export class RedisAdmin implements Admin {
 interface Keys {
   readonly queues: Set<string>;
   readonly functions: Set<string>;
+}
+
+/** Resolves with undefined if a key has a value of another type: any client can write one, and must not hide the other keys. */
+async function ofOurType<T>(read: Promise<T>): Promise<T | undefined> {
+  try {
+    return await read;
+  } catch (error) {
+    if (isA(error, ProviderError) && replyOf(textOf(error.cause)).startsWith("WRONGTYPE")) return undefined;
+    throw error;
+  }
 }
 
 function registrations(count: number, topic: string): string {

@@ -1,0 +1,92 @@
+/** The dashboard of a namespace in which a peer has put what nobody can read, or much of it: everything else is shown. */
+import { assert, assertEquals } from "@std/assert";
+import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
+import { Bus } from "../../mod.ts";
+import type { Sender, SenderContext } from "../../src/provider/provider.ts";
+import { memory } from "../../src/providers/memory/provider.ts";
+import { type Dashboard, openDashboard } from "../../ui/mod.ts";
+import { Monitor } from "../../ui/monitor.ts";
+import type { Frame, Page } from "../../ui/protocol.ts";
+import { Source } from "../../ui/source.ts";
+import { until } from "../support/until.ts";
+
+const CAUSE = { name: "Error", message: "why" };
+/** A text that each reader of JSON reads, and that no bus writes. */
+const DEEP = "[".repeat(2_000) + "]".repeat(2_000);
+
+describe("the dashboard of a hostile peer's namespace", () => {
+  const inner = memory();
+  let sender: Sender;
+  const provider = { ...inner, open: async (context: SenderContext) => sender = await inner.open(context) };
+  /** Puts a text that no codec has written. */
+  const putRaw = (queue: string, text: string) => sender.send(queue, text, { wait: 0 });
+  let bus: Bus;
+  let dashboard: Dashboard;
+  beforeAll(async () => {
+    bus = await Bus.open(provider);
+    dashboard = await openDashboard(provider, { interval: 50 });
+  });
+  afterAll(async () => {
+    await dashboard.close();
+    await bus.close();
+  });
+
+  async function page(path: string): Promise<Page["items"]> {
+    const answer = await fetch(`${dashboard.url}${path}&offset=0&limit=25`);
+    assertEquals(answer.status, 200, await answer.clone().text());
+    return ((await answer.json()) as Page).items;
+  }
+
+  it("shows its items and dead letters, also beside those that are malformed", async () => {
+    const good = { queue: "a", item: 1, attempts: 2, cause: CAUSE };
+    const malformed = [
+      null,
+      "text",
+      { ...good, cause: null },
+      { ...good, cause: { name: { toString: 1 }, message: "x" } },
+      { ...good, attempts: { valueOf: 1 } },
+      { ...good, unreadable: true, item: { toString: 1 } },
+    ];
+    for (const letter of malformed) await bus.queue("a.dead").put(letter);
+    await putRaw("a.dead", `{"queue":"a","item":${DEEP},"attempts":1,"cause":{"name":"Error","message":"why"}}`);
+    await bus.queue("a.dead").put(good);
+    const letters = await page("letters?queue=a");
+    assertEquals(letters.length, malformed.length + 2);
+    assertEquals(letters.map(({ key }) => key !== undefined), [...Array(malformed.length + 1).fill(false), true]);
+    const { text, attempts, cause, queue } = letters.at(-1)!;
+    assertEquals([text, attempts, cause, queue], ["1", 2, CAUSE, "a"]);
+    assertEquals(await bus.queue("a").dead.retry({ only: ({ cause }) => cause.message === "why" }), 1);
+
+    await putRaw("b", DEEP);
+    await bus.queue("b").put("readable");
+    const items = await page("items?queue=b");
+    assertEquals(items.map(({ text }) => text), [DEEP, '"readable"']);
+    assertEquals(items[0]!.cause?.message, "Cannot show a value: it is nested more than 500 levels deep");
+  });
+
+  it("keeps the beginning of a long report or cause only", async () => {
+    const message = "x".repeat(1_000_000);
+    await bus.queue("c.dead").put({ queue: "c", item: 1, attempts: 1, cause: { name: message, message } });
+    const [letter] = await page("letters?queue=c");
+    assertEquals([letter!.cause!.name.length, letter!.cause!.message.length], [65_536, 65_536]);
+    const source = new Source(bus, undefined);
+    await using monitor = new Monitor(source, { transport: "", namespace: "global", interval: 50 });
+    monitor.report("dead", message);
+    const frames: Frame[] = [];
+    monitor.watch((text) => frames.push(JSON.parse(text) as Frame))();
+    const [hello] = frames as [Frame & { type: "hello" }];
+    assertEquals(hello.reports.map(({ text }) => text.length), [1_001]);
+  });
+
+  it("counts the events of a topic of a megabyte, and does not keep the topic", async () => {
+    const source = new Source(bus, undefined);
+    const stop = await source.count();
+    await bus.publish(1, "x".repeat(1_000_000));
+    await bus.publish(1, "short");
+    let snapshot = await source.snapshot();
+    await until("both are counted", async () => (snapshot = await source.snapshot()).events === 2);
+    assertEquals(snapshot.tables.topics.map(({ name }) => name), ["short"]);
+    assert(snapshot.tables.topics[0]!.seen === 1);
+    await stop();
+  });
+});
