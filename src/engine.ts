@@ -331,5 +331,5 @@ export class Engine implements Core {
 
 /** Returns whether the error means that the transport cannot be reached now. */
 function unreachable(error: unknown): boolean {
-  return isA(error, BusError) && error.code === "unavailable";
+  return isA(error, BusError) && error.code === "unavailable" && error.retryable;
 }

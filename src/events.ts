@@ -169,11 +169,11 @@ const OUTCOMES = {
   answer: "the caller receives the error",
 } as const;
 
-/** Returns the origin of an error as a prefix of its text: `consume "jobs", attempt 1, it is retried in 100 ms:`. */
+/** Returns the origin of an error as a prefix of its text: `on "jobs" (consume, attempt 1, it is retried in 100 ms):`. */
 function originOf({ topic, verb, attempt, next, delay }: BusErrorEvent): string {
   if (!topic) return "";
-  const parts = [`${verb ?? "on"} "${topic}"`];
+  const parts: string[] = verb ? [verb] : [];
   if (attempt !== undefined) parts.push(`attempt ${attempt}`);
   if (next) parts.push(`${OUTCOMES[next]}${delay === undefined ? "" : ` in ${delay} ms`}`);
-  return `${parts.join(", ")}:`;
+  return `on "${topic}"${parts.length > 0 ? ` (${parts.join(", ")})` : ""}:`;
 }

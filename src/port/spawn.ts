@@ -43,7 +43,7 @@ export function spawn(provider: Provider, events: WorkerEvents): Spawned {
       const remedy =
         `in a bundle, pass the option worker: new URL("./worker.js", import.meta.url), see docs/deploying.md`;
       const text = `Cannot load the worker of "${provider.name}": ${why}; ${remedy}`;
-      return events.died(new ProviderError("internal", text, { cause }));
+      return events.died(new ProviderError("unavailable", text, { cause, retryable: false }));
     }
     const code = lacksPermission(cause) ? "denied" : "unavailable";
     events.died(new ProviderError(code, `Cannot use the worker of "${provider.name}": ${why}`, { cause }));

@@ -72,7 +72,7 @@ describe(`a bundle that ${here} makes`, () => {
       const [command, args] = await build();
       assertEquals(await run(command, [...args, "worker"]), "3");
       const error = JSON.parse(await run(command, args));
-      assertEquals([error.name, error.code, error.retryable], ["ProviderError", "internal", false]);
+      assertEquals([error.name, error.code, error.retryable], ["ProviderError", "unavailable", false]);
       assertMatch(error.message, /^Cannot load the worker of "memory": .*pass the option worker: new URL\(/);
     });
   }
@@ -105,6 +105,6 @@ describe("a worker that cannot be loaded", () => {
     const worker = new URL("file:///nowhere/worker.js");
     const opening = Bus.open(memory({ worker }), { waitOnFirstConnect: true, connectTimeout: 60_000 });
     const error = await opening.then(() => undefined, (error) => error);
-    assertEquals([error instanceof ProviderError, error.code, error.retryable], [true, "internal", false]);
+    assertEquals([error instanceof ProviderError, error.code, error.retryable], [true, "unavailable", false]);
   });
 });
