@@ -20,6 +20,19 @@ const Money = v.object({ amount: v.number(), currency: v.picklist(["EUR", "USD"]
 const convert = procedure("shop.convert", { args: v.tuple([Money, v.picklist(["EUR", "USD"])]), returns: Money });
 const whoAmI = procedure<() => string>("shop.whoAmI");
 
+/** A class whose methods are served. A caller needs only its types and its `static topic`. */
+class Clerk {
+  static readonly topic = "shop.Clerk";
+  #visits = 0;
+  greet(customer: string): string {
+    this.#visits++;
+    return `hello ${customer}`;
+  }
+  visits(): number {
+    return this.#visits;
+  }
+}
+
 const [given, space = `service-${crypto.randomUUID()}`, role = "caller"] = process.argv.slice(2);
 
 async function serve(bus: Bus): Promise<void> {
@@ -30,6 +43,7 @@ async function serve(bus: Bus): Promise<void> {
     return { amount: amount * rate, currency: to };
   });
   await bus.expose(whoAmI, () => role);
+  await bus.expose(new Clerk(), "greet"); // this method only; without a name, all of them
   const closing = Promise.withResolvers<void>();
   await bus.subscribe("shop.closing", () => closing.resolve()).ready;
   console.log(`${role} serves`);
@@ -42,6 +56,8 @@ async function call(bus: Bus, url: string): Promise<void> {
 
   const dollars = await bus.stub(convert)({ amount: 8, currency: "EUR" }, "USD");
   console.log(`8 EUR are ${dollars.amount} ${dollars.currency}`);
+
+  console.log(await bus.stub(Clerk).greet("Eve"));
 
   // a single call runs on one server, round-robin; a multi-call runs on all
   const ask = bus.stub(whoAmI);

@@ -5,7 +5,8 @@
  */
 import { Bus } from "./bus.ts";
 import { BusError, NotInitializedError } from "./errors.ts";
-import { checkSchema } from "./codec/schema.ts";
+import type { EventClass } from "./codec/codec.ts";
+import { checkSchema, type StandardSchemaV1 } from "./codec/schema.ts";
 import { checkCount, checkFunction, checkSignal } from "./internal/arguments.ts";
 import { complain } from "./internal/complain.ts";
 import type { BusOptions, CloseOptions } from "./options.ts";
@@ -24,7 +25,21 @@ import {
 } from "./pubsub/topic.ts";
 import type { Queue, QueueOptions } from "./queue/queue.ts";
 import { checkUnexposeTarget, type ExposeOptions, type Exposure, exposures, remoteExposure } from "./rpc/exposure.ts";
-import type { Fn, Procedure, StreamOptions, StubOptions } from "./rpc/procedure.ts";
+import type { Class } from "./rpc/methods.ts";
+import type {
+  Fn,
+  FunctionName,
+  MayStream,
+  MultiObjectStub,
+  MultiStub,
+  NotStream,
+  ObjectStub,
+  Procedure,
+  StreamOptions,
+  StreamStub,
+  Stub,
+  StubOptions,
+} from "./rpc/procedure.ts";
 
 let bus: Bus | undefined;
 let opening: Promise<Bus> | undefined;
@@ -112,20 +127,49 @@ function current(verb: string, preposition: string, target: unknown): Bus {
   return bus;
 }
 
-/** Publishes an event on the default bus; see {@linkcode Bus.publish}. */
-export const publish: Bus["publish"] = (
-  event: unknown,
-  target?: unknown,
-  options?: PublishOptions,
-): Promise<number | undefined> =>
-  bus ? bus.publish(event, target as string, options) : Promise.reject(noBus("publish", " to", target));
+/**
+ * Publishes an event to the subscribers of a typed topic. Resolves with the number of transport subscriptions that it
+ * reached (buses, not handlers), or with `undefined` if the transport does not count them.
+ */
+export function publish<I>(event: I, target: Topic<unknown, I>, options?: PublishOptions): Promise<number | undefined>;
+/**
+ * Publishes an event to the subscribers of the topic of this name. The event comes first and the topic second, unlike
+ * in NATS, in Redis and on the command line. Resolves with the number of buses that it reached, if known.
+ */
+export function publish(event: unknown, target: string | Topic, options?: PublishOptions): Promise<number | undefined>;
+/** Publishes an instance to the topic that its class names. Resolves with the number of buses that it reached, if known. */
+export function publish(event: object, options?: PublishOptions): Promise<number | undefined>;
+export function publish(event: unknown, target?: unknown, options?: PublishOptions): Promise<number | undefined> {
+  return bus ? bus.publish(event, target as string, options) : Promise.reject(noBus("publish", " to", target));
+}
 
-/** Subscribes a handler on the default bus, also before `init`; see {@linkcode Bus.subscribe}. */
-export const subscribe: Bus["subscribe"] = (
-  target: unknown,
-  handler: Handler<never>,
-  options: SubscribeOptions = {},
-): Subscription => listen(target, handler, options);
+/** Subscribes a handler to the events of a class. Equal subscriptions share one subscription of the transport. */
+export function subscribe<T>(
+  target: EventClass<T>,
+  handler: Handler<T>,
+  options?: SubscribeOptions<undefined>,
+): Subscription;
+/** Subscribes a handler to a typed topic. */
+export function subscribe<T, I>(
+  target: Topic<T, I>,
+  handler: Handler<T>,
+  options?: SubscribeOptions<undefined>,
+): Subscription;
+/** Subscribes a handler to any target, with a schema whose output the handler receives. */
+export function subscribe<S extends StandardSchemaV1>(
+  target: Target,
+  handler: Handler<StandardSchemaV1.InferOutput<S>>,
+  options: SubscribeOptions<S> & { readonly schema: S },
+): Subscription;
+/** Subscribes a handler to a topic by its name, or to all topics that a glob matches. */
+export function subscribe<T = unknown>(
+  target: string,
+  handler: Handler<T>,
+  options?: SubscribeOptions<undefined>,
+): Subscription;
+export function subscribe(target: unknown, handler: unknown, options: SubscribeOptions = {}): Subscription {
+  return listen(target, handler as Handler<never>, options);
+}
 
 function listen(target: unknown, handler: Handler<never>, options: SubscribeOptions): Subscription {
   const apply = (bus: Bus) => bus.subscribe(target as string, handler, options as SubscribeOptions<undefined>);
@@ -166,8 +210,14 @@ function listen(target: unknown, handler: Handler<never>, options: SubscribeOpti
   return { topic, pattern, ready: Promise.resolve(), closed, unsubscribe, free, [Symbol.asyncDispose]: unsubscribe };
 }
 
-/** Ends a subscription of the default bus, also before `init`; see {@linkcode Bus.unsubscribe}. */
-export const unsubscribe: Bus["unsubscribe"] = async (target, handler) => {
+/**
+ * Ends the oldest subscription of this handler to this target by name, and the oldest by pattern. A handler that was
+ * subscribed twice stays subscribed once. An unknown pair is ignored.
+ */
+export async function unsubscribe<T, I>(
+  target: string | Topic<T, I> | EventClass<T>,
+  handler: Handler<T> | Handler<never>,
+): Promise<void> {
   const { topic } = resolveTarget(target);
   const all = [...registrations].filter((registration) =>
     registration.topic === topic && registration.handler === handler
@@ -177,29 +227,63 @@ export const unsubscribe: Bus["unsubscribe"] = async (target, handler) => {
     if (oldest) removeRegistration(oldest);
   }
   await bus?.unsubscribe(target, handler);
-};
+}
 
 /** Subscribes a function, or a decorated method, on the default bus; see {@linkcode Bus.subscriber}. */
 export function subscriber(target: Target, options: SubscribeOptions = {}): Wrapper {
   return wrapper((fn) => listen(target, fn as unknown as Handler<never>, options));
 }
 
-/** Returns a topic of the default bus that is open when the topic is used; see {@linkcode Bus.topic}. */
-export const topic: Bus["topic"] = (name: string, options: TopicOptions = {}): Topic<never> =>
-  new Topic(name, options, { publish, subscribe: listen });
+/** Returns a topic whose events a schema validates, at the publisher and at each subscriber. */
+export function topic<S extends StandardSchemaV1>(
+  name: string,
+  options: TopicOptions<S> & { readonly schema: S },
+): Topic<StandardSchemaV1.InferOutput<S>, StandardSchemaV1.InferInput<S>>;
+/** Returns a topic with a type and without a schema. */
+export function topic<T = unknown>(name: string, options?: TopicOptions<undefined>): Topic<T>;
+export function topic(name: string, options: TopicOptions = {}): Topic {
+  return new Topic(name, options, { publish, subscribe: listen });
+}
 
-/** Returns a queue of the default bus; see {@linkcode Bus.queue}. */
-export const queue: Bus["queue"] = (name: string, options?: QueueOptions): Queue<never> =>
-  current("use queue", "", name).queue(name, options as QueueOptions<undefined>);
+/** Returns a queue whose items a schema validates, at `put` and when they are received. */
+export function queue<S extends StandardSchemaV1>(
+  name: string,
+  options: QueueOptions<S> & { readonly schema: S },
+): Queue<StandardSchemaV1.InferOutput<S>, StandardSchemaV1.InferInput<S>>;
+/**
+ * Returns a queue with a type and without a schema. Nothing checks the type: an instance of a class arrives as a plain
+ * object with its fields, unless the class is one of the `types` of the bus, which makes it an instance again.
+ */
+export function queue<T = unknown>(name: string, options?: QueueOptions<undefined>): Queue<T>;
+export function queue(name: string, options: QueueOptions = {}): Queue {
+  return current("use queue", "", name).queue(name, options as QueueOptions<undefined>);
+}
 
-/** Serves a function, or the methods of an object, on the default bus, also before `init`; see {@linkcode Bus.expose}. */
-export const expose: Bus["expose"] = async (target: unknown, second?: unknown, third?: unknown): Promise<void> => {
+/** Serves a function as a procedure. Resolves when callers can find it. */
+export function expose<Call extends Fn, Serve extends Fn>(
+  procedure: Procedure<Call, Serve>,
+  fn: NoInfer<Serve>,
+  options?: ExposeOptions,
+): Promise<void>;
+/** Serves a function under this name. Resolves when callers can find it. */
+export function expose(name: string, fn: Fn, options?: ExposeOptions): Promise<void>;
+/** Serves a function under its own name. Minifiers rename functions, so pass a name in code that is bundled. */
+export function expose(fn: Fn, options?: ExposeOptions): Promise<void>;
+/** Serves the listed methods of an object, each as `Class.method`. */
+export function expose<O extends object>(
+  object: O,
+  methods: FunctionName<O> | readonly FunctionName<O>[],
+  options?: ExposeOptions,
+): Promise<void>;
+/** Serves every method of an object as `Class.method`, where `Class` is the `static topic` of the class, or else its name. */
+export function expose(object: object, options?: ExposeOptions): Promise<void>;
+export async function expose(target: unknown, second?: unknown, third?: unknown): Promise<void> {
   if (bus) return await bus.expose(target as string, second as Fn, third as ExposeOptions);
   const served = [...registrations].flatMap(({ exposure }) => exposure ?? []);
   const all = exposures(target, second, third, served);
   for (const exposure of all) exposure.checkUnused(served);
   for (const exposure of all) registrations.add({ exposure, apply: (bus) => bus.expose(exposure) });
-};
+}
 
 /** Stops serving a function or an object on the default bus, also before `init`; see {@linkcode Bus.unexpose}. */
 export async function unexpose(target: string | Fn | Procedure | object): Promise<void> {
@@ -217,10 +301,47 @@ export function remote(name?: string): Wrapper {
   });
 }
 
-/** Returns a function, or an object of functions, that calls remote functions from the default bus; see {@linkcode Bus.stub}. */
-export const stub: Bus["stub"] = (target: unknown, options?: StubOptions): never =>
-  current("create a stub", " of", target).stub(target as string, options) as never;
+/** Returns a function that calls a procedure on every server and resolves with one settled result for each. */
+export function stub<Call extends Fn, Serve extends Fn>(
+  target: Procedure<Call, Serve> & NotStream<Call>,
+  options: StubOptions & { readonly multi: true },
+): MultiStub<Call>;
+/** Returns a function that calls a procedure on one server. */
+export function stub<Call extends Fn, Serve extends Fn>(
+  target: Procedure<Call, Serve> & NotStream<Call>,
+  options?: StubOptions,
+): Stub<Call>;
+/** Returns an object with every method of a class. Each method calls every server. */
+export function stub<C>(target: Class<C>, options: StubOptions & { readonly multi: true }): MultiObjectStub<C>;
+/** Returns an object with every method of a class. Each method calls one server. */
+export function stub<C>(target: Class<C>, options?: StubOptions): ObjectStub<C>;
+/** Returns a function that calls the remote function of this name on every server. */
+export function stub<F extends Fn = (...args: unknown[]) => unknown>(
+  name: string,
+  options: StubOptions & { readonly multi: true },
+): MultiStub<F>;
+/** Returns a function that calls the remote function of this name on one server. */
+export function stub<F extends Fn = (...args: unknown[]) => unknown>(name: string, options?: StubOptions): Stub<F>;
+/** Returns a function that calls the remote function with the same name on every server. */
+export function stub<F extends Fn>(fn: F & NotStream<F>, options: StubOptions & { readonly multi: true }): MultiStub<F>;
+/** Returns a function that calls the remote function with the same name on one server. */
+export function stub<F extends Fn>(fn: F & NotStream<F>, options?: StubOptions): Stub<F>;
+export function stub(target: unknown, options?: StubOptions): unknown {
+  return current("create a stub", " of", target).stub(target as string, options);
+}
 
-/** Returns a function that reads the stream of a remote function from the default bus; see {@linkcode Bus.stream}. */
-export const stream: Bus["stream"] = (target: unknown, options?: StreamOptions): never =>
-  current("read a stream", " of", target).stream(target as string, options) as never;
+/** Returns a function that reads the values of a served async generator, from one server and in order. */
+export function stream<Call extends Fn, Serve extends Fn>(
+  target: Procedure<Call, Serve> & MayStream<Call>,
+  options?: StreamOptions,
+): StreamStub<Call>;
+/** Returns a function that reads the stream of the remote function of this name. */
+export function stream<F extends Fn = (...args: unknown[]) => AsyncIterable<unknown>>(
+  name: string,
+  options?: StreamOptions,
+): StreamStub<F>;
+/** Returns a function that reads the stream of the remote function with the same name. */
+export function stream<F extends Fn>(fn: F & MayStream<F>, options?: StreamOptions): StreamStub<F>;
+export function stream(target: unknown, options?: StreamOptions): unknown {
+  return current("read a stream", " of", target).stream(target as string, options);
+}

@@ -12,7 +12,7 @@ import { until } from "./support/until.ts";
 /** The output of each example near its end. Add new examples here. */
 const SAYS: Record<string, RegExp> = {
   "service.ts":
-    /8 EUR are 10 USD[^]*called in turn: Ada, Bo\ncalled at once: Ada, Bo\nnever sent: true\nrefused: RangeError, we lend no money\nno server, rejected at once: true/,
+    /8 EUR are 10 USD\nhello Eve\n[^]*called in turn: Ada, Bo\ncalled at once: Ada, Bo\nnever sent: true\nrefused: RangeError, we lend no money\nno server, rejected at once: true/,
   "typed_events.ts": /placed: o-1 for 12\ntotal: 12\nnot sent: total: [^]*paid: o-1 in 2026, true/,
   "work_queue.ts": /done: 1, 2, 3, 5, 6, 7, 8, 9, 10\nnobody could do job 4: it makes no sense \(3 attempts\)/,
   "workers.ts": /primes: 10000000019, found by 4 workers/,

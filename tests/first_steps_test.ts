@@ -109,3 +109,15 @@ describe("a likely mistake that is valid", () => {
     assertEquals(lines, []);
   });
 });
+
+describe("a call that ends by a timeout", () => {
+  it("rejects with a TimeoutError of tsmq, and with a DOMException for a signal of the user", async () => {
+    await using bus = await tsmq.Bus.open(tsmq.memory());
+    await bus.expose("slow", () => new Promise((resolve) => setTimeout(resolve, 1_000)));
+    const own = await assertRejects(() => bus.stub("slow", { timeout: 20 })(), tsmq.TimeoutError);
+    assertEquals([own.name, own.code, own instanceof DOMException], ["TimeoutError", "timeout", false]);
+    const signals = await assertRejects(() => bus.stub("slow", { signal: AbortSignal.timeout(20) })(), DOMException);
+    assertEquals([signals.name, signals instanceof (tsmq.TimeoutError as never)], ["TimeoutError", false]);
+    await bus.close({ timeout: 0 });
+  });
+});

@@ -6,6 +6,7 @@ import { existsSync, readdirSync, readFileSync, symlinkSync, writeFileSync } fro
 import { dirname, join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
+import { diagram } from "../scripts/diagram.ts";
 import type { Features } from "../src/provider/provider.ts";
 import { aws } from "../src/providers/aws/provider.ts";
 import { ipc } from "../src/providers/ipc/provider.ts";
@@ -105,6 +106,10 @@ describe("what the README and docs/ show", () => {
     const named = [...text("README.md").matchAll(/npx -y deno task ([\w:]+)/g)].map(([, name]) => name!);
     assert(named.length >= 2);
     for (const name of named) assert(/^deno task --quiet (install|tools)\b/.test(tasks[name] ?? ""), name);
+  });
+
+  it("has the diagram that scripts/diagram.ts draws", () => {
+    assertEquals(text("docs/flow.svg"), diagram());
   });
 
   it("links to what there is", () => {
