@@ -58,7 +58,7 @@ describe("a report on the console", () => {
       assertEquals(report[0], "tsmq: %s");
       const text = format(...report);
       assertEquals(isPrintable(text), true, text);
-      assertMatch(text, /^tsmq: subscribe "%s%o\\u001b/);
+      assertMatch(text, /^tsmq: on "%s%o\\u001b/);
     }
   });
 });

@@ -124,7 +124,7 @@ describe("a worker that dies", () => {
   it("rejects Bus.open(): a worker that cannot be loaded", async () => {
     const provider = { ...memory(), worker: new URL("./no_such_worker.ts", import.meta.url) };
     const error = await within("it rejects", assertRejects(() => Bus.open(provider, LATE), ProviderError));
-    assertEquals([error.code, error.retryable], ["internal", false]);
+    assertEquals([error.code, error.retryable], ["unavailable", false]);
   });
 });
 
