@@ -15,8 +15,9 @@ const FREE = 20;
 const EACH = 0.001;
 /** A collection is refused if its values take at least this multiple of the time for random numbers. */
 const MAX_RATIO = 10;
-/** The number of latest slices that are compared. The shortest one counts, because a pause of the thread makes some of them longer. */
-const LATEST = 3;
+/** The number of insertions that are compared together, and of the latest such parts: the shortest counts, because pauses make others longer. */
+const PART = 64;
+const LATEST = 8;
 
 /** Creates the sets and maps of bodies, one body at a time. */
 export class Collections {
@@ -70,9 +71,9 @@ function collide(keys: readonly unknown[]): boolean {
   const [set, other] = [new Set(), new Set()];
   const own: number[] = [];
   const others: number[] = [];
-  for (let from = 0; from + SLICE <= keys.length; from += SLICE) {
-    own.push(time(from, from + SLICE, (i) => set.add(shuffled[i])));
-    others.push(time(from, from + SLICE, (i) => other.add(random[i])));
+  for (let from = 0; from + PART <= keys.length; from += PART) {
+    own.push(time(from, from + PART, (i) => set.add(shuffled[i])));
+    others.push(time(from, from + PART, (i) => other.add(random[i])));
     if (own.length < LATEST) continue;
     if (Math.min(...own.slice(-LATEST)) > MAX_RATIO * Math.min(...others.slice(-LATEST))) return true;
   }
