@@ -124,11 +124,11 @@ describe("access", () => {
     it("a queue of another user hides no other queue from those who list them", async () => {
       const [namespace, theirs] = [fresh(), fresh()];
       await using bus = await Bus.open(ipc(), { namespace });
-      await bus.queue("jobs").put(1);
+      await bus.queue("jobs").put(1, { delay: 600_000 }); // in a file, which is listed also where /dev/mqueue is not mounted
       const queue = new Names(namespace).queue("theirs");
       const { output } = await runAs(USER, OTHER_USER, queue, `/dev/shm/${theirs}`);
       assertMatch(output, /^made$/m);
-      mkdirSync(`/dev/shm/${namespace}/queues${queue}`, { recursive: true }); // it is listed also where /dev/mqueue is not mounted
+      mkdirSync(`/dev/shm/${namespace}/queues${queue}`, { recursive: true });
       const admin = await ipc().admin!.open(namespace);
       try {
         assertEquals((await admin.queues())!.map(({ name }) => name), ["jobs"]);
