@@ -17,7 +17,7 @@ import { replyOf, toProviderError } from "./errors.ts";
 import { STATS } from "./inspect_scripts.ts";
 import { escapeGlob, Names } from "./names.ts";
 import { servers } from "./registry.ts";
-import { array, count, type ReplyReader, stats, text, texts } from "./replies.ts";
+import { array, arrayOf, count, type ReplyReader, stats, text, texts } from "./replies.ts";
 import { run } from "./scripts.ts";
 import type { Settings } from "./settings.ts";
 
@@ -238,6 +238,6 @@ function registrations(count: number, topic: string): string {
 
 /** Reads the reply to SCAN. */
 const page: ReplyReader<{ next: string; keys: string[] }> = (reply) => {
-  const [next, keys] = array(reply, 2);
+  const [next, keys] = arrayOf(2, reply);
   return { next: text(next), keys: texts(keys) };
 };

@@ -140,7 +140,10 @@ export class ClusterClient implements Client {
     );
     const send = () => {
       call.sent = true;
-      this.#read((reply) => this.#calls.has(call) ? read(reply) : undefined, this.#cluster.callBuffer(name, ...args))
+      this.#read(
+        (reply) => this.#calls.has(call) ? read(reply, args) : undefined,
+        this.#cluster.callBuffer(name, ...args),
+      )
         .then((value) => {
           end();
           resolve(value as T);

@@ -11,8 +11,11 @@ import { readTopic } from "../../provider/topic_mark.ts";
 /** Milliseconds between PINGs. They show whether the server still answers, and whether its answers fit the commands. */
 export const PING = 2_500;
 
-/** Converts a reply (numbers, buffers, null, and arrays of them) to its value. Throws if the reply has another type. */
-export type ReplyReader<T> = (reply: unknown) => T;
+/**
+ * Converts a reply (numbers, buffers, null, and arrays of them) to its value. `Client.call` also passes the arguments of the command.
+ * Throws if the reply has another type.
+ */
+export type ReplyReader<T> = (reply: unknown, args?: readonly string[]) => T;
 
 function mismatch(expected: string): Error {
   return new Error(`the reply is not ${expected}: replies no longer match commands`);
@@ -36,10 +39,16 @@ export function text(reply: unknown): string {
   throw mismatch("a text");
 }
 
-/** Reads an array, of this length if it is given. */
-export function array(reply: unknown, length?: number): unknown[] {
-  if (Array.isArray(reply) && (length ?? reply.length) === reply.length) return reply;
-  throw mismatch(`an array${length === undefined ? "" : ` of ${length}`}`);
+/** Reads an array. */
+export function array(reply: unknown): unknown[] {
+  if (Array.isArray(reply)) return reply;
+  throw mismatch("an array");
+}
+
+/** Reads an array of this length. */
+export function arrayOf(length: number, reply: unknown): unknown[] {
+  if (Array.isArray(reply) && reply.length === length) return reply;
+  throw mismatch(`an array of ${length}`);
 }
 
 /** Reads an array of strings. */
@@ -66,7 +75,7 @@ export function exactly(expected: string): ReplyReader<void> {
 
 /** Returns a reader of an array of this many flags, 1 for true. */
 export function flags(length: number): ReplyReader<boolean[]> {
-  return (reply) => array(reply, length).map((flag) => count(flag) === 1);
+  return (reply) => arrayOf(length, reply).map((flag) => count(flag) === 1);
 }
 
 /** Returns a reader of the reply to PING with this nonce, also on a connection that has subscribed. */
@@ -78,7 +87,7 @@ export function echo(nonce: string): ReplyReader<void> {
 /** Returns a reader of the reply to PUBSUB NUMSUB: the number of subscribers of each of these channels. */
 export function subscribers(channels: readonly string[]): ReplyReader<number[]> {
   return (reply) => {
-    const pairs = array(reply, 2 * channels.length);
+    const pairs = arrayOf(2 * channels.length, reply);
     return channels.map((channel, i) => {
       exactly(channel)(pairs[2 * i]);
       return count(pairs[2 * i + 1]);
@@ -97,6 +106,6 @@ export function waiting(reply: unknown): WaitingItem[] {
 
 /** Reads the numbers of waiting, leased and delayed items. */
 export function stats(reply: unknown): { waiting: number; leased: number; delayed: number } {
-  const [waiting, leased, delayed] = array(reply, 3).map(count) as [number, number, number];
+  const [waiting, leased, delayed] = arrayOf(3, reply).map(count) as [number, number, number];
   return { waiting, leased, delayed };
 }
