@@ -92,7 +92,6 @@ export class Bus extends BusEvents implements AsyncDisposable {
   publish(event: object, options?: PublishOptions): Promise<number | undefined>;
   publish(event: unknown, target?: unknown, options?: unknown): Promise<number | undefined> {
     try {
-      this.#engine.checkOpen();
       return this.#engine.publisher.publish(event, target, options);
     } catch (error) {
       return Promise.reject(error);
@@ -167,7 +166,7 @@ export class Bus extends BusEvents implements AsyncDisposable {
    */
   queue<T = unknown>(name: string, options?: QueueOptions<undefined>): Queue<T>;
   queue(name: string, options: QueueOptions = {}): Queue {
-    this.#engine.checkOpen();
+    this.#engine.checkOpen("use queue", "", name);
     return new Queue(name, options, this.#engine);
   }
 
@@ -202,7 +201,7 @@ export class Bus extends BusEvents implements AsyncDisposable {
    */
   expose(object: object, options?: ExposeOptions): Promise<void>;
   async expose(target: unknown, second?: unknown, third?: unknown): Promise<void> {
-    this.#engine.checkNotClosing();
+    this.#engine.checkNotClosing("expose", "", target);
     const { server } = this.#engine;
     const all = exposures(target, second, third, server.exposures);
     const done = await Promise.allSettled(all.map((exposure) => server.expose(exposure)));
@@ -275,7 +274,7 @@ export class Bus extends BusEvents implements AsyncDisposable {
    */
   stub<F extends Fn>(fn: F & NotStream<F>, options?: StubOptions): Stub<F>;
   stub(target: unknown, options: StubOptions = {}): unknown {
-    this.#engine.checkOpen();
+    this.#engine.checkOpen("create a stub", " of", target);
     const { caller, timeout } = this.#engine;
     return stubFor(caller, target, { ...options, timeout: options.timeout ?? timeout });
   }
@@ -298,7 +297,7 @@ export class Bus extends BusEvents implements AsyncDisposable {
   /** Returns a function that reads the stream of the remote function with the same name. */
   stream<F extends Fn>(fn: F & MayStream<F>, options?: StreamOptions): StreamStub<F>;
   stream(target: unknown, options: StreamOptions = {}): unknown {
-    this.#engine.checkOpen();
+    this.#engine.checkOpen("read a stream", " of", target);
     const { caller, timeout } = this.#engine;
     return streamFor(caller, target, { ...options, timeout: options.timeout ?? timeout });
   }

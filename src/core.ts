@@ -42,10 +42,10 @@ export interface Core {
   readonly decodings: PendingWork;
   /** Aborts with a `ClosedError` when the bus begins to close. */
   readonly closing: AbortSignal;
-  /** Throws a `ClosedError` once the bus is closed. Handlers may still send while it closes. */
-  readonly checkOpen: () => void;
-  /** Throws a `ClosedError` once the bus begins to close. */
-  readonly checkNotClosing: () => void;
+  /** Throws a `ClosedError` of a verb once the bus is closed. Handlers may still send while it closes. */
+  readonly checkOpen: (verb: string, preposition: string, target?: unknown) => void;
+  /** Throws a `ClosedError` of a verb once the bus begins to close. */
+  readonly checkNotClosing: (verb: string, preposition: string, target?: unknown) => void;
   /** Whether a connection is down, or was restored less than `ms` milliseconds ago. */
   readonly recovering: (ms: number) => boolean;
   /**

@@ -10,6 +10,7 @@ import type { Accept, Begin, Core } from "./core.ts";
 import { BusError, ClosedError, RpcError, UntrustedError, ValidationError } from "./errors.ts";
 import { BusErrorEvent, type BusState, BusStateEvent, type ErrorContext, type Gap } from "./events.ts";
 import type { Authorize, ExposeErrors } from "./hooks.ts";
+import { verbOn } from "./internal/arguments.ts";
 import { PendingWork } from "./internal/pending_work.ts";
 import { Work } from "./internal/work.ts";
 import { ReportLimit, WINDOW } from "./internal/report_limit.ts";
@@ -164,12 +165,12 @@ export class Engine implements Core {
     return this.#state;
   }
 
-  readonly checkOpen = (): void => {
-    if (this.#state === "closed") throw new ClosedError();
+  readonly checkOpen = (verb: string, preposition: string, target?: unknown): void => {
+    if (this.#state === "closed") throw closed(verb, preposition, target);
   };
 
-  readonly checkNotClosing = (): void => {
-    if (this.#state === "closing" || this.#state === "closed") throw new ClosedError();
+  readonly checkNotClosing = (verb: string, preposition: string, target?: unknown): void => {
+    if (this.#state === "closing" || this.#state === "closed") throw closed(verb, preposition, target);
   };
 
   readonly recovering = (ms: number): boolean => {
@@ -327,6 +328,11 @@ export class Engine implements Core {
     });
     this.#emit(new BusErrorEvent(error, name, context));
   };
+}
+
+/** Returns the error of a verb of a closed bus. */
+function closed(verb: string, preposition: string, target: unknown): ClosedError {
+  return new ClosedError(`Cannot ${verbOn(verb, preposition, target)}: the bus is closed`);
 }
 
 /** Returns whether the error means that the transport cannot be reached now. */

@@ -105,6 +105,11 @@ export class ClosedError extends BusError {
   }
 }
 
+/** Returns the error of an operation that a closed bus has ended: a `ClosedError` that says what the user did, any other error as it is. */
+export function closedWhile<E>(doing: string, error: E): E | ClosedError {
+  return isA(error, ClosedError) ? new ClosedError(`Cannot ${doing}: the bus is closed`) : error;
+}
+
 /** Thrown when a deadline has passed. */
 export class TimeoutError extends BusError {
   /** The name of the class, also after minifying. */
@@ -120,8 +125,8 @@ export class QueueEmptyError extends BusError {
   /** The name of the class, also after minifying. */
   override name = "QueueEmptyError";
   /** Creates an error for the queue of this name. */
-  constructor(queue: string) {
-    super("queue_empty", `Cannot get from queue "${queue}": it is empty`);
+  constructor(queue: string, verb: "get" | "receive" = "get") {
+    super("queue_empty", `Cannot ${verb} from queue "${queue}": it is empty`);
   }
 }
 

@@ -7,7 +7,7 @@ import { Bus } from "./bus.ts";
 import { BusError, NotInitializedError } from "./errors.ts";
 import type { EventClass } from "./codec/codec.ts";
 import { checkSchema, type StandardSchemaV1 } from "./codec/schema.ts";
-import { checkCount, checkFunction, checkSignal } from "./internal/arguments.ts";
+import { checkCount, checkFunction, checkSignal, verbOn } from "./internal/arguments.ts";
 import { complain } from "./internal/complain.ts";
 import type { BusOptions, CloseOptions } from "./options.ts";
 import type { Provider } from "./provider/provider.ts";
@@ -117,9 +117,7 @@ export async function shutdown(options?: CloseOptions): Promise<void> {
 
 /** Returns the error of a verb without a default bus: `Cannot publish to "news": …`. `target` is a name, or a value that has one. */
 function noBus(verb: string, preposition: string, target: unknown): NotInitializedError {
-  const name: unknown = typeof target === "string" ? target : Object(target).name;
-  const named = typeof name === "string" && name ? `${preposition} "${name}"` : "";
-  return new NotInitializedError(`Cannot ${verb}${named}: ${missing}`);
+  return new NotInitializedError(`Cannot ${verbOn(verb, preposition, target)}: ${missing}`);
 }
 
 function current(verb: string, preposition: string, target: unknown): Bus {

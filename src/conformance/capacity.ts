@@ -59,7 +59,7 @@ export const capacity: Cases = {
     const rejected = rejects(() => bus.queue<number>("full").put(-1), ClosedError, "closed");
     await t.quiet();
     await bus.close();
-    await rejected;
+    equal((await rejected).message, 'Cannot put into queue "full": the bus is closed');
     equal(await drain(t, other.queue<number>("full")), range(t.features.capacity));
   }),
 };

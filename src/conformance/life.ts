@@ -49,10 +49,10 @@ export const life: Cases = {
     const { passed, open } = t.gate();
     await server!.expose("wait", () => passed);
     const queue = t.queue(bus!, "nothing");
-    const waiting = {
-      get: queue.get(),
-      receive: queue.receive(),
-      call: bus!.stub("wait")(),
+    const waiting: Record<string, Promise<unknown>> = {
+      'get from queue "nothing"': queue.get(),
+      'receive from queue "nothing"': queue.receive(),
+      'call "wait"': bus!.stub("wait")(),
     };
     const loops = [
       (async () => {
@@ -62,7 +62,10 @@ export const life: Cases = {
         for await (const _ of bus!.queue("nothing"));
       })(),
     ];
-    const rejected = Object.entries(waiting).map(([what, wait]) => rejects(wait, ClosedError, "closed", what));
+    const rejected = Object.entries(waiting).map(async ([doing, wait]) => {
+      const error = await rejects(wait, ClosedError, "closed", doing);
+      equal(error.message, `Cannot ${doing}: the bus is closed`);
+    });
     await t.until(() => bus!.health().pending.calls === 1, "the call is under way");
     await bus!.close();
     await Promise.all(rejected);

@@ -239,7 +239,8 @@ export const queues: Cases = {
     const waiting = [queue.get(), queue.receive()].map((get) => rejects(get, ClosedError, "closed"));
     queue.close();
     await Promise.all(waiting);
-    await rejects(() => queue.get(), ClosedError, "closed", "get() after close()");
+    const error = await rejects(() => queue.get(), ClosedError, "closed", "get() after close()");
+    equal(error.message, 'Cannot get from queue "handle": this handle was closed');
     await rejects(() => queue.put("x"), ClosedError, "closed", "put() after close()");
     queue.close();
     await other.put("one");

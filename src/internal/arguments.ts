@@ -75,6 +75,12 @@ export function checkSignal(signal: AbortSignal | undefined): AbortSignal | unde
   return signal;
 }
 
+/** Returns a verb with the name of its target, if that has one: `publish to "news"`. The target is a name, or a value that has one. */
+export function verbOn(verb: string, preposition: string, target: unknown): string {
+  const name: unknown = typeof target === "string" ? target : Object(target).name;
+  return typeof name === "string" && name ? `${verb}${preposition} "${name}"` : verb;
+}
+
 /** Returns the kind of a value, for a message that must not quote it: `"a string"`. */
 export function kindOf(value: unknown): string {
   if (typeof value === "boolean" || value === undefined || value === null) return String(value);

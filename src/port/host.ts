@@ -47,6 +47,8 @@ class Host {
   #intakes = new Map<string, Intake>();
   #receives = new Map<number, Intake>();
   #timers = new Timers();
+  /** Why the receiver is disconnected from its transport; undefined while it is connected. */
+  #outage: unknown;
   #leases: Leases | undefined;
   #asks = new Map<number, PromiseWithResolvers<unknown>>();
   #lastAsk = 0;
@@ -77,8 +79,10 @@ class Host {
       connectTimeout: hello.connectTimeout,
       maxReceive: hello.maxReceive,
       inbox: (body) => inflow.inbox(body),
-      state: (connected, error) =>
-        this.#post({ kind: "state", connected, error: error === undefined ? undefined : toPlain(error) }),
+      state: (connected, error) => {
+        this.#outage = connected ? undefined : error ?? "the transport is unreachable";
+        this.#post({ kind: "state", connected, error: error === undefined ? undefined : toPlain(error) });
+      },
       gap: (reason, filter) => this.#gap(reason, filter),
       fault: (error) => this.#post({ kind: "fault", error: toPlain(error) }),
       get congested() {
@@ -212,7 +216,8 @@ class Host {
     let intake = this.#intakes.get(key);
     if (!intake) {
       const idle = () => this.#intakes.delete(key);
-      intake = new Intake(receiver, this.#leases!, this.#timers, frame.queue, frame.lease, idle);
+      const outage = () => this.#outage;
+      intake = new Intake(receiver, this.#leases!, this.#timers, frame.queue, frame.lease, idle, outage);
       this.#intakes.set(key, intake);
     }
     this.#receives.set(frame.id, intake);

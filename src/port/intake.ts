@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { BusError, ClosedError } from "../errors.ts";
+import { BusError, ClosedError, ProviderError } from "../errors.ts";
+import { textOf } from "../internal/thrown.ts";
 import { backoff, RETRY } from "../internal/time.ts";
 import type { Delivery, Receiver } from "../provider/provider.ts";
 import type { Leases } from "./leases.ts";
@@ -33,12 +34,18 @@ export class Intake {
   #queue: string;
   #lease: number | undefined;
   #idle: () => void;
+  #outage: () => unknown;
+  /** The error of the last call to the receiver, if it failed because the transport was unreachable. */
+  #unavailable: BusError | undefined;
   #waiters: Waiter[] = [];
   #abort = new AbortController();
   #running: Promise<void> | undefined;
   #closed = false;
 
-  /** Creates an intake without gets. It calls `idle` when no get waits any more. */
+  /**
+   * Creates an intake without gets. It calls `idle` when no get waits any more. `outage` returns why the transport is unreachable now;
+   * undefined if it is reachable.
+   */
   constructor(
     receiver: Receiver,
     leases: Leases,
@@ -46,6 +53,7 @@ export class Intake {
     queue: string,
     lease: number | undefined,
     idle: () => void,
+    outage: () => unknown = () => undefined,
   ) {
     this.#receiver = receiver;
     this.#leases = leases;
@@ -53,15 +61,19 @@ export class Intake {
     this.#queue = queue;
     this.#lease = lease;
     this.#idle = idle;
+    this.#outage = outage;
   }
 
-  /** Resolves with 1 to `max` items, or with none when `wait` ms have passed or the get was cancelled. */
+  /**
+   * Resolves with 1 to `max` items, or with none when `wait` ms have passed or the get was cancelled. If the transport is unreachable when
+   * they have passed, it rejects, because the queue may have items.
+   */
   take(id: number, max: number, wait: number): Promise<Delivery[]> {
     if (this.#closed) return Promise.reject(new ClosedError());
     const { promise, resolve, reject } = Promise.withResolvers<Delivery[]>();
     const now = wait <= 0;
     const waiter: Waiter = { id, max, now, deadline: performance.now() + wait, resolve, reject };
-    if (!now && wait < Infinity) waiter.stop = this.#timers.after(wait, () => this.cancel(id));
+    if (!now && wait < Infinity) waiter.stop = this.#timers.after(wait, () => this.#expire(waiter));
     this.#waiters.push(waiter);
     // a get that does not wait must not queue behind a call that waits
     if (now && this.#running) this.#abort.abort();
@@ -85,10 +97,27 @@ export class Intake {
     await this.#running;
   }
 
-  #serve(waiter: Waiter, deliveries: Delivery[]): void {
-    waiter.stop?.();
+  #expire(waiter: Waiter): void {
+    const outage = this.#outage();
+    if (outage === undefined && !this.#unavailable) return this.cancel(waiter.id);
+    // the error of a connection names another operation
+    const text = textOf(outage).replace(/^Cannot [^:"]*: /, "");
+    const verb = this.#lease === undefined ? "get" : "receive";
+    const error = this.#unavailable ??
+      new ProviderError("unavailable", `Cannot ${verb} from queue "${this.#queue}": ${text}`, { cause: outage });
+    this.#remove(waiter);
+    this.#fail(waiter, error);
+    if (this.#waiters.length === 0) this.#abort.abort();
+  }
+
+  #remove(waiter: Waiter): void {
     const index = this.#waiters.indexOf(waiter);
     if (index >= 0) this.#waiters.splice(index, 1);
+  }
+
+  #serve(waiter: Waiter, deliveries: Delivery[]): void {
+    waiter.stop?.();
+    this.#remove(waiter);
     waiter.resolve(deliveries);
   }
 
@@ -106,8 +135,10 @@ export class Intake {
         await this.#distribute(await this.#receive(immediate.length > 0));
         for (const waiter of immediate) if (this.#waiters.includes(waiter)) this.#serve(waiter, []);
         failures = 0;
+        this.#unavailable = undefined;
       } catch (error) {
         const unavailable = error instanceof BusError && error.code === "unavailable";
+        this.#unavailable = unavailable ? error : undefined;
         // gets with a wait continue to wait while the transport is unreachable; all others reject
         const failed = this.#waiters.filter((waiter) => waiter.now || !unavailable);
         this.#waiters = this.#waiters.filter((waiter) => !failed.includes(waiter));

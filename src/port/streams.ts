@@ -98,7 +98,7 @@ export class Streams {
       },
       close: async () => {
         if (!this.#subscriptions.delete(id)) return;
-        ready.reject(new ClosedError("Cannot subscribe: the subscription was ended"));
+        ready.reject(ended(filter, filter.serves ? "unexpose() was called" : "the subscription was ended"));
         if (this.#link.worker() !== undefined && queue === undefined) await this.#link.unsubscribe(id);
       },
     };
@@ -146,7 +146,7 @@ export class Streams {
 
   /** Ends all subscriptions. Those that are not ready reject with a `ClosedError`. */
   close(): void {
-    for (const { ready } of this.#subscriptions.values()) ready.reject(new ClosedError());
+    for (const { filter, ready } of this.#subscriptions.values()) ready.reject(ended(filter, "the bus is closed"));
     this.#subscriptions.clear();
   }
 
@@ -191,4 +191,8 @@ export class Streams {
       this.#link.fault(fromPlain(toPlain(error)));
     }
   }
+}
+
+function ended({ topic, serves }: Filter, why: string): ClosedError {
+  return new ClosedError(`Cannot ${serves ? "expose" : "subscribe to"} "${topic}": ${why}`);
 }

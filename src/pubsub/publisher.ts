@@ -31,6 +31,7 @@ export class Publisher {
   publish(event: unknown, target: unknown, options: unknown): Promise<number | undefined> {
     const only = isOptions(target); // publish(event, options)
     const { topic, schema } = destination(event, only ? undefined : target);
+    this.#core.checkOpen("publish", " to", topic);
     const headers = only ? headersIn(target, options) : headersIn(options);
     const operation = this.#core.telemetry.begin("publish", topic);
     if (!operation) return this.#send(event, topic, schema, headers);

@@ -30,9 +30,9 @@ export class Subscriptions {
 
   /** Subscribes a handler to a name, a glob, a topic or an event class. */
   subscribe(target: unknown, handler: Handler<never>, options: SubscribeOptions): Subscription {
-    this.#core.checkNotClosing();
-    checkFunction("a handler", handler);
     const { topic, pattern = options.pattern ?? false, type, ...own } = resolveTarget(target);
+    this.#core.checkNotClosing("subscribe", " to", topic);
+    checkFunction("a handler", handler);
     const schema = options.schema ?? own.schema;
     const concurrency = checkCount("a concurrency", options.concurrency ?? 1);
     checkSchema(schema);

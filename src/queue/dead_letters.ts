@@ -47,10 +47,10 @@ export class DeadLetters<T = unknown> {
   readonly name: string;
   #queue: string;
   #core: Core;
-  #check: () => void;
+  #check: (doing: string) => void;
 
   /** Created by {@linkcode Queue}. `check` throws when the queue cannot be used. */
-  constructor(queue: string, name: string, core: Core, check: () => void) {
+  constructor(queue: string, name: string, core: Core, check: (doing: string) => void) {
     this.name = name;
     this.#queue = queue;
     this.#core = core;
@@ -58,12 +58,13 @@ export class DeadLetters<T = unknown> {
   }
 
   /**
-   * Returns dead letters without taking them, oldest first, including those of other queues that share this dead-letter queue.
+   * Returns dead letters without taking them, oldest first, including those of other queues that share this dead-letter queue. What is not
+   * a dead letter, or is nested too deep to be shown, has an `error` and its `body` in place of `item`.
    *
    * @throws {UnsupportedError} when the transport cannot peek
    */
   async peek(options: PeekOptions = {}): Promise<(Peeked<DeadLetter<T>> | Unreadable)[]> {
-    this.#check();
+    this.#check("peek into the dead letters of queue");
     return await peek<DeadLetter<T>>(
       this.#core,
       this.name,
@@ -93,7 +94,7 @@ export class DeadLetters<T = unknown> {
 
   /** Resolves with the number of dead letters, including those of other queues that share this dead-letter queue. */
   async size(): Promise<number> {
-    this.#check();
+    this.#check("get the number of the dead letters of queue");
     return await this.#core.sender.size(this.name);
   }
 
@@ -103,7 +104,7 @@ export class DeadLetters<T = unknown> {
    * exists twice.
    */
   async retry({ limit = Infinity, only }: RetryOptions<T> = {}): Promise<number> {
-    this.#check();
+    this.#check("retry the dead letters of queue");
     checkCount("a limit", limit);
     return await this.#each(limit, only, async ({ headers }, item) => {
       await this.#core.sender.send(this.#queue, this.#core.envelopes.restore(this.#queue, item, headers), { wait: 0 });
@@ -112,7 +113,7 @@ export class DeadLetters<T = unknown> {
 
   /** Removes the dead letters of this queue. Resolves with their number. */
   async purge({ only }: SelectOptions<T> = {}): Promise<number> {
-    this.#check();
+    this.#check("purge the dead letters of queue");
     return await this.#each(Infinity, only, () => Promise.resolve());
   }
 

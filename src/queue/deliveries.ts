@@ -7,7 +7,7 @@ import type { Decoded } from "../codec/codec.ts";
 import type { Envelopes, Received } from "../codec/envelope.ts";
 import { letterHeaders, type MessageHeaders, userHeaders, withTopic } from "../codec/headers.ts";
 import type { Core } from "../core.ts";
-import { ValidationError } from "../errors.ts";
+import { closedWhile, ValidationError } from "../errors.ts";
 import { leaseLost } from "../port/lost_leases.ts";
 import { isA, nameOf, textOf } from "../internal/thrown.ts";
 import { checkDelay, checkTime } from "../internal/arguments.ts";
@@ -182,7 +182,7 @@ export class Deliveries {
         return valid;
       } catch (error) {
         settling = undefined; // so that the user can settle it again
-        throw error;
+        throw closedWhile(`${outcome === "ack" ? "acknowledge" : "give back"} an item of queue "${this.queue}"`, error);
       }
     };
     const ack = async (soon = false) => {

@@ -11,9 +11,10 @@ import { peek, type Peeked, type PeekOptions, type Unreadable } from "./peek.ts"
 import { consume, type ConsumeOptions, type Consumer } from "./consumer.ts";
 import { Deliveries, type Lease, leaseOf, type Opened } from "./deliveries.ts";
 import type { Core } from "../core.ts";
-import { BusError, ClosedError, QueueEmptyError } from "../errors.ts";
+import { BusError, ClosedError, closedWhile, QueueEmptyError } from "../errors.ts";
 import type { QueueStats } from "../provider/provider.ts";
 import { checkDelay, checkName, checkNumber, checkSignal } from "../internal/arguments.ts";
+import { isA } from "../internal/thrown.ts";
 import { checkSchema, type StandardSchemaV1, validate } from "../codec/schema.ts";
 
 /** The number of items in one request of a purge. */
@@ -78,7 +79,7 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
     this.#ended = AbortSignal.any([this.#closing.signal, core.closing]);
     if (options.deadLetter !== undefined) checkName("a dead-letter queue", options.deadLetter);
     this.#deliveries = new Deliveries(this.name, this.#schema, core, options.deadLetter);
-    this.dead = new DeadLetters(this.name, this.#deliveries.deadLetter, core, () => this.#checkOpen());
+    this.dead = new DeadLetters(this.name, this.#deliveries.deadLetter, core, (doing) => this.#checkOpen(doing));
   }
 
   /**
@@ -89,17 +90,21 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
    * @throws {ValidationError} when the schema rejects the item, it cannot be encoded, or the headers are invalid
    */
   async put(item: I, options: PutOptions = {}): Promise<void> {
-    this.#checkOpen();
+    this.#checkOpen("put into queue");
     const wait = waitOf(options);
     checkSignal(options.signal);
     const headers = checkHeaders(options.headers);
     const delay = checkDelay("a delay", options.delay ?? 0, this.#core.features.maxPutDelay);
-    await this.#core.telemetry.observe("put", this.name, async (traceparent) => {
-      if (this.#schema) await validate(this.#schema, item, `an item of queue "${this.name}"`);
-      const { codec, envelopes } = this.#core;
-      const body = envelopes.seal("item", this.name, codec.encode(item), withTrace(headers, traceparent));
-      await this.#core.sender.send(this.name, body, { wait, signal: options.signal, delay });
-    });
+    try {
+      await this.#core.telemetry.observe("put", this.name, async (traceparent) => {
+        if (this.#schema) await validate(this.#schema, item, `an item of queue "${this.name}"`);
+        const { codec, envelopes } = this.#core;
+        const body = envelopes.seal("item", this.name, codec.encode(item), withTrace(headers, traceparent));
+        await this.#core.sender.send(this.name, body, { wait, signal: options.signal, delay });
+      });
+    } catch (error) {
+      throw closedWhile(`put into queue "${this.name}"`, error);
+    }
   }
 
   /** Puts an item without waiting for room. */
@@ -111,10 +116,11 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
    * Takes the oldest item out of the queue. If this process dies, the item is lost; {@linkcode Queue.receive} prevents that.
    *
    * @throws {QueueEmptyError} when there was no item in time
+   * @throws {ProviderError} "unavailable" when the transport was unreachable at the end of that time
    * @throws {ValidationError} when the item cannot be decoded or the schema rejects it; `body` of the error contains it
    */
   async get(options: WaitOptions = {}): Promise<T> {
-    const delivery = await this.#take(options);
+    const delivery = await this.#take("get", options);
     return (await this.#deliveries.read(delivery)) as T;
   }
 
@@ -128,6 +134,7 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
    * the dead-letter queue, and the promise rejects.
    *
    * @throws {QueueEmptyError} when there was no item in time
+   * @throws {ProviderError} "unavailable" when the transport was unreachable at the end of that time
    * @throws {ValidationError} when the item cannot be decoded or the schema rejects it
    */
   receive(options: ReceiveOptions = {}): Promise<Lease<T>> {
@@ -140,13 +147,13 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
    * consumer fetches up to 64 items ahead; none of them waits longer than 50 ms for its handler.
    */
   consume(handler: (item: T, lease: Lease<T>) => unknown, options: ConsumeOptions = {}): Consumer {
-    this.#checkNotClosing();
+    this.#checkNotClosing("consume queue");
     return consume(this.#deliveries, this.#ended, handler, { ...options, lease: leaseOf(options.lease) });
   }
 
   /** Resolves with the number of waiting items. Approximate if the transport's `Features` say so. */
   async qsize(): Promise<number> {
-    this.#checkOpen();
+    this.#checkOpen("get the size of queue");
     return await this.#core.sender.size(this.name);
   }
 
@@ -162,7 +169,7 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
    * @throws {UnsupportedError} when the transport cannot peek: AWS
    */
   async peek(options: PeekOptions = {}): Promise<(Peeked<T> | Unreadable)[]> {
-    this.#checkOpen();
+    this.#checkOpen("peek into queue");
     return await peek<T>(this.#core, this.name, options, async (received) => {
       return checkDepth(await this.#deliveries.read(received));
     });
@@ -170,7 +177,7 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
 
   /** Resolves with the numbers of items that wait, are leased and are delayed; `undefined` for a number that the transport does not know. */
   async stats(): Promise<QueueStats> {
-    this.#checkOpen();
+    this.#checkOpen("get the stats of queue");
     const { inspector } = this.#core.sender;
     const stats = inspector ? await inspector.stats(this.name) : { waiting: await this.qsize() };
     return { waiting: stats.waiting, leased: stats.leased, delayed: stats.delayed };
@@ -190,7 +197,7 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
 
   /** Removes the queue with its items and leases. */
   async free(): Promise<void> {
-    this.#checkOpen();
+    this.#checkOpen("free queue");
     await this.#core.sender.drop(this.name);
   }
 
@@ -205,7 +212,7 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
       next: async () => {
         while (!left.signal.aborted) {
           try {
-            const delivery = await this.#take({ signal: left.signal });
+            const delivery = await this.#take("get", { signal: left.signal });
             const item = await this.#readOrDeadLetter(delivery);
             if (item) return { done: false, value: item.value };
           } catch (error) {
@@ -224,26 +231,35 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
     };
   }
 
-  #checkOpen(): void {
-    this.#closing.signal.throwIfAborted();
-    this.#core.checkOpen();
+  #checkOpen(doing: string): void {
+    if (this.#closing.signal.aborted) throw this.#closed(doing);
+    this.#core.checkOpen(doing, "", this.name);
   }
 
-  #checkNotClosing(): void {
-    this.#closing.signal.throwIfAborted();
-    this.#core.checkNotClosing();
+  #checkNotClosing(doing: string): void {
+    if (this.#closing.signal.aborted) throw this.#closed(doing);
+    this.#core.checkNotClosing(doing, "", this.name);
   }
 
-  async #take(options: WaitOptions, lease?: number): Promise<Opened> {
-    this.#checkNotClosing();
+  #closed(doing: string): ClosedError {
+    const closed = this.#closing.signal.aborted ? "this handle was closed" : "the bus is closed";
+    return new ClosedError(`Cannot ${doing} "${this.name}": ${closed}`);
+  }
+
+  async #take(verb: "get" | "receive", options: WaitOptions, lease?: number): Promise<Opened> {
+    const doing = `${verb} from queue`;
+    this.#checkNotClosing(doing);
     const wait = waitOf(options);
     checkSignal(options.signal);
     const signal = options.signal ? AbortSignal.any([options.signal, this.#ended]) : this.#ended;
     const since = performance.now();
     while (true) {
       const left = Math.max(0, wait - (performance.now() - since));
-      const [delivery] = await this.#core.link.receive(this.name, { max: 1, wait: left, lease, signal });
-      if (!delivery) throw new QueueEmptyError(this.name);
+      const [delivery] = await this.#core.link.receive(this.name, { max: 1, wait: left, lease, signal })
+        .catch((error) => {
+          throw isA(error, ClosedError) ? this.#closed(doing) : error;
+        });
+      if (!delivery) throw new QueueEmptyError(this.name, verb);
       const opened = this.#deliveries.open(delivery);
       if (!opened.refused) {
         this.#core.telemetry.begin("receive", this.name, opened.headers?.traceparent, since)?.end();
@@ -269,7 +285,7 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
   }
 
   async #purge(): Promise<number> {
-    this.#checkNotClosing();
+    this.#checkNotClosing("purge queue");
     const { link, sender, features } = this.#core;
     let removed = 0;
     // items that are put meanwhile stay, where the size is exact
@@ -296,7 +312,7 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
 
   async #receive(options: ReceiveOptions): Promise<Lease<T>> {
     const deliveries = this.#deliveries;
-    const delivery = await this.#take(options, leaseOf(options.lease));
+    const delivery = await this.#take("receive", options, leaseOf(options.lease));
     try {
       if (!this.#ended.aborted && !(await deliveries.start(delivery))) return await this.#receive(options);
     } catch (error) {
@@ -313,7 +329,7 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
       throw error;
     }
     await deliveries.settle(delivery, "untried");
-    throw this.#ended.reason;
+    throw this.#closed("receive from queue");
   }
 }
 

@@ -5,7 +5,7 @@
  */
 import { type StandardSchemaV1, validate } from "../codec/schema.ts";
 import type { Core } from "../core.ts";
-import { RemoteInvocationError, RpcError, TimeoutError, type ValidationError } from "../errors.ts";
+import { closedWhile, RemoteInvocationError, RpcError, TimeoutError, type ValidationError } from "../errors.ts";
 import { Fifo } from "../internal/fifo.ts";
 import { after } from "../internal/time.ts";
 import { type CheckedStream, MAX_SILENT, OpenStreams } from "./open_streams.ts";
@@ -208,7 +208,7 @@ class CalledStream implements AsyncIterator<unknown, undefined>, CheckedStream {
   /** Ends the stream with an error. Values that have not been read are dropped. */
   fail(error: unknown): void {
     if (this.#closed) return;
-    this.#failure = { error };
+    this.#failure = { error: closedWhile(`read the stream "${this.#call.fn}"`, error) };
     this.#close();
   }
 

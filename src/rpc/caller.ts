@@ -9,6 +9,7 @@ import type { Core } from "../core.ts";
 import {
   BusError,
   type ClosedError,
+  closedWhile,
   RemoteInvocationError,
   RpcError,
   TimeoutError,
@@ -173,7 +174,7 @@ export class Caller {
     const { timeout, signal, procedure, headers, stream } = options;
     if (procedure?.args) await validate(procedure.args, args, `the arguments of "${fn}"`);
     signal?.throwIfAborted();
-    if (this.#closed) throw this.#closed;
+    if (this.#closed) throw closedWhile(`call "${fn}"`, this.#closed);
     const written = this.#core.codec.write(args);
     const call = new Call(fn, written, Math.min(timeout, LONGEST), headers, stream);
     const { promise: rejected, reject } = Promise.withResolvers<never>();
@@ -182,8 +183,9 @@ export class Caller {
       () => reject(new TimeoutError(`Cannot call "${fn}": no answer within ${timeout} ms`)),
     );
     const abort = () => reject(signal!.reason);
+    const end = (error: BusError) => reject(closedWhile(`call "${fn}"`, error));
     signal?.addEventListener("abort", abort, { once: true });
-    this.#rejects.add(reject);
+    this.#rejects.add(end);
     rejected.catch(() => {
       call.over = call.cancelled = true;
       this.#pending.cancel(call);
@@ -196,7 +198,7 @@ export class Caller {
       call.over = true;
       stop();
       signal?.removeEventListener("abort", abort);
-      this.#rejects.delete(reject);
+      this.#rejects.delete(end);
       this.#pending.delete(call);
       for (const cleanup of call.cleanups) cleanup();
     }

@@ -1,5 +1,5 @@
 // run: deadline 300
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { afterAll, beforeAll, describe } from "@std/testing/bdd";
 import { Bus } from "../../src/bus.ts";
 import { ProviderError } from "../../src/errors.ts";
@@ -147,6 +147,18 @@ describe("a service that fails", () => {
     );
     assertEquals({ code: error.code, retryable: error.retryable }, { code: "unavailable", retryable: true });
     proxy.fault = () => undefined;
+  });
+
+  it("a get whose time ends while the service is unreachable does not say that the queue is empty", async ({ proxy, bus }) => {
+    await using one = await bus(fresh());
+    const queue = one.queue("jobs");
+    proxy.fault = () => "cut";
+    await until("the bus notices", () => one.health().state === "down");
+    const error = await assertRejects(() => queue.get({ timeout: 20 }), ProviderError);
+    assertEquals(error.code, "unavailable");
+    assertMatch(error.message, /^Cannot get from queue "jobs": AWS /);
+    proxy.fault = () => undefined;
+    await until("the bus is up", () => one.health().state === "up");
   });
 
   it("requests to a new queue are retried until SQS knows the queue", async ({ proxy, options, used }) => {

@@ -28,6 +28,10 @@ describe("an outage of Redis", () => {
     const message = async (work: () => Promise<unknown>) => (await assertRejects(work, BusError)).message;
     assertEquals(await message(() => bus.queue("thumbs").put(1)), `Cannot put into queue "thumbs": ${refused}`);
     assertEquals(await message(() => bus.publish(1, "news")), `Cannot publish to "news": ${refused}`);
+    // a queue that cannot be reached may have items
+    const queue = bus.queue("thumbs");
+    assertEquals(await message(() => queue.get({ timeout: 20 })), `Cannot get from queue "thumbs": ${refused}`);
+    assertEquals(await message(() => queue.receive({ timeout: 20 })), `Cannot receive from queue "thumbs": ${refused}`);
     const { lastError } = JSON.parse(JSON.stringify(bus.health()));
     assertEquals(lastError, {
       name: "ProviderError",
@@ -39,6 +43,7 @@ describe("an outage of Redis", () => {
     await until("it is up", () => bus.health().state === "up");
     assertEquals(bus.health().lastError, undefined);
     assertEquals(states.at(-1), ["up", undefined]);
+    assertEquals(await message(() => queue.get({ timeout: 20 })), 'Cannot get from queue "thumbs": it is empty');
   });
 });
 

@@ -126,6 +126,20 @@ export const input: Cases = {
     equal(await queue.get({ timeout: 5_000 }), 2);
   },
 
+  "peek() shows what cannot be read as an error and a body": async (t) => {
+    const bus = await t.open();
+    const client = await t.rawClient();
+    const queue = t.queue(bus, "queue");
+    const deep = "[".repeat(600) + "]".repeat(600);
+    for (const body of ["half of {", deep, "2"]) await client.put("queue", body);
+    const items = await queue.peek();
+    equal(items.map(({ error, item }) => error?.code ?? item), ["invalid", "invalid", 2]);
+    equal(items.map((item) => item.error && item.body), ["half of {", deep, undefined]);
+    await bus.queue("queue.dead").put("no letter");
+    const [letter] = await queue.dead.peek();
+    equal([letter?.error?.code, letter?.error && letter.body, letter?.item], ["invalid", '"no letter"', undefined]);
+  },
+
   "bodies of other writers are decoded to the intended values": async (t) => {
     const bus = await t.open();
     const client = await t.rawClient();

@@ -22,34 +22,50 @@ export const life: Cases = {
     await bus.closed;
   },
 
-  "every verb rejects with ClosedError when the bus is closed": async (t) => {
+  "every verb rejects with ClosedError when the bus is closed, and names the verb and what it was used on": async (
+    t,
+  ) => {
     const bus = await t.open();
     const topic = bus.topic<string>("topic");
     const queue = bus.queue("queue");
     const stub = bus.stub("fn");
+    const stream = bus.stream("fn");
+    await queue.put("x");
+    const lease = await queue.receive();
     await bus.close();
-    const verbs: Record<string, () => unknown> = {
-      publish: () => bus.publish("x", "topic"),
-      subscribe: () => bus.subscribe("topic", () => {}).ready,
-      "topic.publish": () => topic.publish("x"),
-      "topic.subscribe": () => topic.subscribe(() => {}).ready,
-      "for await over a topic": () => topic[Symbol.asyncIterator]().next(),
-      queue: () => bus.queue("queue"),
-      "queue.put": () => queue.put("x"),
-      "queue.putNowait": () => queue.putNowait("x"),
-      "queue.get": () => queue.get(),
-      "queue.getNowait": () => queue.getNowait(),
-      "queue.receive": () => queue.receive(),
-      "queue.consume": () => queue.consume(() => {}),
-      "queue.qsize": () => queue.qsize(),
-      "queue.empty": () => queue.empty(),
-      "queue.free": () => queue.free(),
-      expose: () => bus.expose("fn", () => {}),
-      stub: () => bus.stub("fn"),
-      "a stub's call": () => stub(),
-      "a stub's rpc": () => stub.rpc(),
+    const verbs: Record<string, readonly [use: () => unknown, doing: string]> = {
+      publish: [() => bus.publish("x", "topic"), 'publish to "topic"'],
+      subscribe: [() => bus.subscribe("topic", () => {}).ready, 'subscribe to "topic"'],
+      "topic.publish": [() => topic.publish("x"), 'publish to "topic"'],
+      "topic.subscribe": [() => topic.subscribe(() => {}).ready, 'subscribe to "topic"'],
+      "for await over a topic": [() => topic[Symbol.asyncIterator]().next(), 'subscribe to "topic"'],
+      queue: [() => bus.queue("queue"), 'use queue "queue"'],
+      "queue.put": [() => queue.put("x"), 'put into queue "queue"'],
+      "queue.putNowait": [() => queue.putNowait("x"), 'put into queue "queue"'],
+      "queue.get": [() => queue.get(), 'get from queue "queue"'],
+      "queue.getNowait": [() => queue.getNowait(), 'get from queue "queue"'],
+      "queue.receive": [() => queue.receive(), 'receive from queue "queue"'],
+      "queue.consume": [() => queue.consume(() => {}), 'consume queue "queue"'],
+      "queue.qsize": [() => queue.qsize(), 'get the size of queue "queue"'],
+      "queue.empty": [() => queue.empty(), 'get the size of queue "queue"'],
+      "queue.peek": [() => queue.peek(), 'peek into queue "queue"'],
+      "queue.stats": [() => queue.stats(), 'get the stats of queue "queue"'],
+      "queue.purge": [() => queue.purge(), 'purge queue "queue"'],
+      "queue.free": [() => queue.free(), 'free queue "queue"'],
+      "queue.dead.retry": [() => queue.dead.retry(), 'retry the dead letters of queue "queue"'],
+      "lease.ack": [() => lease.ack(), 'acknowledge an item of queue "queue"'],
+      "lease.nack": [() => lease.nack(), 'give back an item of queue "queue"'],
+      expose: [() => bus.expose("fn", () => {}), 'expose "fn"'],
+      stub: [() => bus.stub("fn"), 'create a stub of "fn"'],
+      "a stub's call": [() => stub(), 'call "fn"'],
+      "a stub's rpc": [() => stub.rpc(), 'call "fn"'],
+      stream: [() => bus.stream("fn"), 'read a stream of "fn"'],
+      "a stream's values": [() => stream()[Symbol.asyncIterator]().next(), 'read the stream "fn"'],
     };
-    await each(verbs, (use, verb) => rejects(use, ClosedError, "closed", verb));
+    await each(verbs, async ([use, doing], verb) => {
+      const error = await rejects(use, ClosedError, "closed", verb);
+      equal(error.message, `Cannot ${doing}: the bus is closed`);
+    });
     await bus.unsubscribe("topic", () => {});
     await bus.unexpose("fn");
   },

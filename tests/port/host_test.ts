@@ -281,6 +281,38 @@ describe("host()", () => {
     assertEquals((value as { body: string }[]).map(({ body }) => body), ["1"]);
   });
 
+  it("rejects a get whose time has passed while the transport is unreachable: the queue may have items", async () => {
+    await using main = new Main();
+    await main.next("ready");
+    main.context.state(false, new ProviderError("unavailable", "Cannot reach Redis: it refused the connection"));
+    main.post(
+      { kind: "receive", id: 1, queue: "q", max: 1, wait: 20 },
+      { kind: "receive", id: 2, queue: "q", max: 1, wait: 20, lease: 60 },
+    );
+    const { error } = await main.failed(1);
+    assertEquals(
+      [error.name, error.code, error.message],
+      ["ProviderError", "unavailable", 'Cannot get from queue "q": it refused the connection'],
+    );
+    assertEquals((await main.failed(2)).error.message, 'Cannot receive from queue "q": it refused the connection');
+    main.context.state(true);
+    main.post({ kind: "receive", id: 3, queue: "q", max: 1, wait: 20 });
+    assertEquals((await main.done(3)).value, []);
+  });
+
+  it("rejects a get whose time has passed with the error of its last attempt", async () => {
+    await using main = new Main();
+    await main.next("ready");
+    for (let i = 0; i < 50; i++) {
+      main.receiver.failures.push(new ProviderError("unavailable", "Cannot get: no connection"));
+    }
+    main.post({ kind: "receive", id: 1, queue: "q", max: 1, wait: 20 });
+    assertEquals((await main.failed(1)).error.message, "Cannot get: no connection");
+    main.receiver.failures.length = 0;
+    main.post({ kind: "receive", id: 2, queue: "q", max: 1, wait: 20 });
+    assertEquals((await main.done(2)).value, []);
+  });
+
   it("extends leases until they are settled, and gives back the others when it closes; only started items count an attempt", async () => {
     await using main = new Main();
     main.receiver.offer("1", "2", "3");

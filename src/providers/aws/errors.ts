@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { BusError, lacksPermission, ProviderError, ValidationError } from "../../errors.ts";
+import { BusError, closedWhile, lacksPermission, ProviderError, ValidationError } from "../../errors.ts";
 import { connectionFault, isA, textOf } from "../../internal/thrown.ts";
 
 /** The effect of a failed request. */
@@ -119,7 +119,7 @@ export function failureOf(error: unknown): Failure {
 
 /** Converts an error of a request to an error of tsmq. `doing` completes "Cannot …". */
 export function toBusError(doing: string, error: unknown): BusError {
-  if (isA(error, BusError)) return error;
+  if (isA(error, BusError)) return closedWhile(doing, error);
   const text = textOf(error);
   if (/^Region is missing/.test(text)) {
     return new ValidationError(

@@ -145,7 +145,7 @@ export class QueuePoller {
   }
 
   #failed(error: unknown): BusError {
-    return toBusError(`take from queue "${this.#queue}"`, error);
+    return toBusError(`get from queue "${this.#queue}"`, error);
   }
 
   /**
@@ -165,7 +165,7 @@ export class QueuePoller {
       MessageSystemAttributeNames: ["ApproximateReceiveCount" as const],
     };
     const { Messages } = await polls.call(
-      `take from queue "${this.#queue}"`,
+      `get from queue "${this.#queue}"`,
       (http) =>
         queues.withUrl(
           this.#queue,

@@ -233,7 +233,7 @@ export class ItemReceiver {
     while (true) {
       const length = this.#namespace.posix.receive(descriptor, this.#buffer);
       if (length === -Errno.EINTR) continue;
-      if (check(length, `Cannot take from ${this.#namespace.names.title(name)}`, Errno.EAGAIN) < 0) return undefined;
+      if (check(length, `Cannot get from ${this.#namespace.names.title(name)}`, Errno.EAGAIN) < 0) return undefined;
       const message = this.#buffer.subarray(0, length);
       const item = readItem(message);
       const attempt = item.deliveries + 1;
@@ -254,7 +254,7 @@ export class ItemReceiver {
       const key = this.#leases.key();
       const { length, message } = this.#crashSlot.receive(name, key, open.descriptor, open.size);
       if (length === -Errno.EINTR) continue;
-      if (check(length, `Cannot take from ${this.#namespace.names.title(name)}`, Errno.EAGAIN) < 0) return undefined;
+      if (check(length, `Cannot get from ${this.#namespace.names.title(name)}`, Errno.EAGAIN) < 0) return undefined;
       const item = readItem(message);
       if (posix.priority < least && posix.send(open.descriptor, message, message.length, WAITS) === 0) {
         this.#crashSlot.clear();

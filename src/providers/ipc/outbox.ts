@@ -4,7 +4,7 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import { ProviderError } from "../../errors.ts";
+import { ClosedError, closedWhile, ProviderError } from "../../errors.ts";
 import { Fifo } from "../../internal/fifo.ts";
 import { pause, RETRY } from "../../internal/time.ts";
 import type { BodyFiles } from "./body_files.ts";
@@ -105,9 +105,10 @@ export class Outbox {
   }
 
   /** Rejects all messages that have not been sent. */
-  close(error: unknown): void {
+  close(): void {
     this.#closing.abort();
-    for (const target of this.#targets.values()) this.#fail(target, () => error);
+    const closed = ({ topic }: Outgoing) => closedWhile(sending(topic), new ClosedError());
+    for (const target of this.#targets.values()) this.#fail(target, closed);
   }
 
   #flush(): void {

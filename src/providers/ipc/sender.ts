@@ -243,7 +243,7 @@ class IpcSender implements Sender, QueueInspector, Waker {
     this.#closed = true;
     for (const [queue, timer] of this.#answers) this.#expire(queue, timer);
     const closed = new ClosedError();
-    this.#outbox.close(closed);
+    this.#outbox.close();
     this.#itemSender.close(closed);
     this.#answerQueues.close(closed);
     // a receiver that was terminated has removed nothing, and its bus looks alive as long as this process lives

@@ -124,7 +124,7 @@ export class ClusterClient implements Client {
   }
 
   call<T>(read: ReplyReader<T>, name: string, ...args: string[]): Promise<T> {
-    if (this.#closed) return Promise.reject(new ClosedError("Cannot use the connection to Redis: it is closed"));
+    if (this.#closed) return Promise.reject(toProviderError(operation(name, args), new ClosedError()));
     const { promise, resolve, reject } = Promise.withResolvers<T>();
     const end = () => {
       clearTimeout(timer);
@@ -217,8 +217,7 @@ export class ClusterClient implements Client {
     this.#closed = true;
     this.#up = false;
     clearInterval(this.#timer);
-    const closed = new ClosedError("Cannot use the connection to Redis: it was closed");
-    for (const call of this.#calls) call.fail(call.sent ? outcomeUnknown() : closed);
+    for (const call of this.#calls) call.fail(call.sent ? outcomeUnknown() : new ClosedError());
     this.#cluster.disconnect();
   }
 

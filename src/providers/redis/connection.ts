@@ -13,6 +13,7 @@ import { authenticate, isNeedless, login } from "./login.ts";
 import { guardParser } from "./parser_guard.ts";
 import { Master, type Member } from "./master.ts";
 import { addresses, addressOf, MANAGED, retryDelay, serverOptions, type Settings } from "./settings.ts";
+import { operation } from "./operations.ts";
 import { PubSubParser } from "./pubsub_parser.ts";
 import { echo, exactly, info, PING, type ReplyReader } from "./replies.ts";
 
@@ -130,7 +131,7 @@ export class Connection implements Client, Member {
   }
 
   call<T>(read: ReplyReader<T>, name: string, ...args: string[]): Promise<T> {
-    if (this.#closing) return Promise.reject(new ClosedError("Cannot use the connection to Redis: it is closed"));
+    if (this.#closing) return Promise.reject(toProviderError(operation(name, args), new ClosedError()));
     this.#batch ??= this.#begin();
     return this.#add(this.#batch, read, name, args);
   }
@@ -341,8 +342,7 @@ export class Connection implements Client, Member {
     clearTimeout(this.#retry);
     this.#master.remove(this);
     this.#up = false;
-    const closed = new ClosedError("Cannot use the connection to Redis: it was closed");
-    for (const batch of this.#pending.splice(0)) rejectBatch(batch, batch.sent ? outcomeUnknown() : closed);
+    for (const batch of this.#pending.splice(0)) rejectBatch(batch, batch.sent ? outcomeUnknown() : new ClosedError());
     this.#unsent = [];
     this.#redis.disconnect();
     this.#redis.stream?.destroy();

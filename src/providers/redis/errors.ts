@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { BusError, lacksPermission, ProviderError } from "../../errors.ts";
+import { BusError, closedWhile, lacksPermission, ProviderError } from "../../errors.ts";
 import { connectionFault, textOf } from "../../internal/thrown.ts";
 import { backoff, pause, RETRY } from "../../internal/time.ts";
 
@@ -43,7 +43,7 @@ const SCRIPT_PREFIX = /^(ERR Error running script \(call to \w+\): )?(@user_scri
 
 /** Converts an error of ioredis or of a socket to a `ProviderError`. `doing` completes "Cannot …"; `address` is that of the server. */
 export function toProviderError(doing: string, error: unknown, address?: string): BusError {
-  if (error instanceof BusError) return error;
+  if (error instanceof BusError) return closedWhile(doing, error);
   const text = messageOf(error, address);
   const [code, hint] = judge(error, text);
   dropArguments(error);

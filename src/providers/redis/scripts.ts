@@ -21,7 +21,7 @@ import type { ReplyReader } from "./replies.ts";
 
 /** A Lua script and its SHA-1 digest, by which EVALSHA finds it. */
 export interface Script {
-  /** The operation on its first key, for error messages: "take from queue". */
+  /** The operation on its first key, for error messages: "get from queue". */
   readonly operation: string;
   readonly lua: string;
   readonly sha: string;
@@ -48,7 +48,7 @@ const MAX_WAIT = 60_000;
  * (CLIENT TRACKING), which wakes the clients that wait for this queue.
  */
 export const TAKE: Script = script(
-  "take from queue",
+  "get from queue",
   `
 local list, due, items, record, receivers = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local number, max, lease, mode = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
