@@ -27,6 +27,8 @@ export interface Core {
   readonly link: Link;
   readonly sender: Sender;
   readonly features: Features;
+  /** Milliseconds that a send may take before it rejects "unavailable". */
+  readonly sendTimeout: number;
   readonly codec: Codec;
   readonly envelopes: Envelopes;
   readonly telemetry: Telemetry;

@@ -40,6 +40,7 @@ export class Engine implements Core {
   readonly namespace: string;
   /** The timeout of a call in milliseconds, unless its stub has its own. */
   readonly timeout: number;
+  readonly sendTimeout: number;
   readonly closed: Promise<BusError | undefined>;
   readonly codec: Codec;
   envelopes: Envelopes = UNSIGNED;
@@ -80,9 +81,10 @@ export class Engine implements Core {
     this.#provider = provider;
     this.#options = checkOptions(options);
     this.#emit = emit;
-    const { namespace, timeout, types, maxReceive, log, exposeErrors, authorize } = this.#options;
+    const { namespace, timeout, sendTimeout, types, maxReceive, log, exposeErrors, authorize } = this.#options;
     this.namespace = namespace;
     this.timeout = timeout;
+    this.sendTimeout = sendTimeout;
     this.codec = new Codec(types, maxReceive);
     this.telemetry = new Telemetry(namespace, provider.name, log);
     this.exposeErrors = exposeErrors;
@@ -148,7 +150,7 @@ export class Engine implements Core {
     this.sender = opened.value;
     this.link = linked.value;
     this.sender.waker?.wake(this.link.inbox);
-    this.#dispatch = new Dispatch(this, sendTimeout);
+    this.#dispatch = new Dispatch(this);
     this.subscriptions = new Subscriptions(this, this.#dispatch);
     this.publisher = new Publisher(this, this.#dispatch);
     this.server = new Server(this, (id) => this.caller.workOf(id));

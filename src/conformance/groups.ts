@@ -200,7 +200,12 @@ export const groups: Cases = {
     await t.until(async () => await queue.dead.size() === 1, "the event is a dead letter");
     await member.unsubscribe();
     await publisher.publish(2, "orders");
-    await t.until(async () => await queue.qsize() === 1, "the event is stored");
+    // the member may take it and give it back while it ends; where sizes are not exact, it may then count as leased
+    const stored = async () => {
+      const { waiting = 0, leased = 0 } = await queue.stats();
+      return waiting + leased === 1;
+    };
+    await t.until(stored, "the event is stored");
     await member.free();
     await member.free();
     await member.closed;
@@ -249,22 +254,26 @@ export const groups: Cases = {
     equal(await drain(t, later.queue("orders@billing")), []);
   }, ({ durable }) => durable ? undefined : "the queues end with the last bus"),
 
-  "events that are published while connections break reach the group once they were accepted": {
-    ...grouping(async (t) => {
-      const [publisher, bus] = await t.buses(2) as [Bus, Bus];
-      t.errors(publisher);
-      t.errors(bus);
-      const seen = t.collect<number>();
-      const accepted = new Set<number>();
-      await join<number>(t, bus, "orders", seen.add, { group: "billing" }).ready;
-      for (const i of range(60)) {
-        if (i % 20 === 10) await t.faults.cut();
-        await publisher.publish(i, "orders").then(() => accepted.add(i), () => {});
-        await t.pause(5);
-      }
-      await t.until(() => [...accepted].every((i) => seen.values.includes(i)), "each accepted event is handled");
-      ok(accepted.size > 0, "some events were accepted");
-    }, (_, { faults }) => faults ? undefined : "the harness cannot break connections"),
-    alone: true,
-  },
+  "events that are published while connections break reach the group once they were accepted, and free() ends it even then":
+    {
+      ...grouping(async (t) => {
+        const [publisher, bus] = await t.buses(2) as [Bus, Bus];
+        t.errors(publisher);
+        t.errors(bus);
+        const seen = t.collect<number>();
+        const accepted = new Set<number>();
+        const member = join<number>(t, bus, "orders", seen.add, { group: "billing" });
+        await member.ready;
+        for (const i of range(60)) {
+          if (i % 20 === 10) await t.faults.cut();
+          await publisher.publish(i, "orders").then(() => accepted.add(i), () => {});
+          await t.pause(5);
+        }
+        await t.until(() => [...accepted].every((i) => seen.values.includes(i)), "each accepted event is handled");
+        ok(accepted.size > 0, "some events were accepted");
+        await t.faults.cut();
+        await member.free();
+      }, (_, { faults }) => faults ? undefined : "the harness cannot break connections"),
+      alone: true,
+    },
 };

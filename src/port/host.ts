@@ -44,6 +44,8 @@ class Host {
   #inflow: Inflow;
   #filters = new Map<number, Filter>();
   #subscriptions = new Map<Filter, number>();
+  /** Queue → settles with the last change of its bindings. */
+  #changes = new Map<string, Promise<void>>();
   #intakes = new Map<string, Intake>();
   #receives = new Map<number, Intake>();
   #timers = new Timers();
@@ -139,6 +141,16 @@ class Host {
     }
   }
 
+  /** Changes the bindings of a queue one after another: an earlier `bind` must not take effect after an `unbind`. */
+  #replyInOrder(id: number, queue: string, work: () => Promise<void>): void {
+    const changed = (this.#changes.get(queue) ?? Promise.resolve()).then(work);
+    const settled: Promise<void> = changed.catch(() => {}).then(() => {
+      if (this.#changes.get(queue) === settled) this.#changes.delete(queue);
+    });
+    this.#changes.set(queue, settled);
+    this.#reply(id, () => changed);
+  }
+
   #receiveFrame(frame: ToWorker): void {
     const receiver = this.#receiver;
     if (frame.kind === "beat") return this.#post(frame);
@@ -149,7 +161,7 @@ class Host {
     switch (frame.kind) {
       case "subscribe":
         if (frame.queue !== undefined) {
-          return this.#reply(frame.id, () => binderOf(receiver).bind(frame.filter, frame.queue!));
+          return this.#replyInOrder(frame.id, frame.queue, () => binderOf(receiver).bind(frame.filter, frame.queue!));
         }
         this.#forget(frame.subscription); // main retries after a failure
         this.#filters.set(frame.subscription, frame.filter);
@@ -158,7 +170,7 @@ class Host {
       case "unsubscribe":
         return this.#reply(frame.id, () => this.#unsubscribe(receiver, frame.subscription));
       case "unbind":
-        return this.#reply(frame.id, () => binderOf(receiver).unbind(frame.filter, frame.queue));
+        return this.#replyInOrder(frame.id, frame.queue, () => binderOf(receiver).unbind(frame.filter, frame.queue));
       case "credit":
         return this.#inflow.credit(frame.subscription, frame.count);
       case "receive":

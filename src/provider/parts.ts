@@ -27,7 +27,8 @@ export interface Binder {
    * Binds a queue to a topic or a pattern. After it has resolved, each matching event, whichever bus publishes it, is put at the end of the
    * queue before its `publish` resolves. If the queue is full, the event is put nevertheless, or `publish` waits for room. The transport
    * may also store events that do not match: the core acknowledges those, by `Delivery.topic`. Binding again does nothing. The core repeats
-   * it when it rejects "unavailable", after each lost connection, and in each new worker.
+   * it when it rejects "unavailable", after each lost connection, and in each new worker. It changes the bindings of one queue one after
+   * another.
    */
   bind(filter: TopicFilter, queue: string): Promise<void>;
   /**

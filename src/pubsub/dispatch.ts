@@ -11,14 +11,12 @@ import { SharedSubscription } from "./shared_subscription.ts";
 export class Dispatch {
   #core: Core;
   #shared = new Map<string, SharedSubscription>();
-  #timeout: number;
   #unready = 0;
   #allReady: PromiseWithResolvers<void> | undefined;
 
-  /** Creates an empty dispatch. Publishes wait at most `timeout` milliseconds for subscriptions that are not ready. */
-  constructor(core: Core, timeout: number) {
+  /** Creates an empty dispatch. */
+  constructor(core: Core) {
     this.#core = core;
-    this.#timeout = timeout;
   }
 
   /** The number of transport subscriptions. */
@@ -56,7 +54,7 @@ export class Dispatch {
   async pending(ready: Promise<void>): Promise<boolean> {
     this.#unready++;
     const allReady = this.#allReady ??= Promise.withResolvers();
-    const timer = setTimeout(allReady.resolve, this.#timeout);
+    const timer = setTimeout(allReady.resolve, this.#core.sendTimeout);
     const done = await ready.then(() => true, () => false);
     clearTimeout(timer);
     if (--this.#unready === 0) {

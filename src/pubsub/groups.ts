@@ -5,8 +5,10 @@
  */
 import type { Decoded } from "../codec/codec.ts";
 import type { Core } from "../core.ts";
-import { UnsupportedError, ValidationError } from "../errors.ts";
+import { BusError, UnsupportedError, ValidationError } from "../errors.ts";
 import { checkName } from "../internal/arguments.ts";
+import { isA } from "../internal/thrown.ts";
+import { backoff, pause, RETRY } from "../internal/time.ts";
 import type { Stream } from "../port/streams.ts";
 import { glob } from "../provider/glob.ts";
 import type { Filter } from "../provider/provider.ts";
@@ -129,8 +131,24 @@ export class GroupMember {
   async free(): Promise<void> {
     const { link, sender } = this.#core;
     await this.close();
-    await link.unbind(this.#filter, this.#queue);
-    await sender.drop(this.#queue);
-    if (this.#deadLetter === undefined) await sender.drop(this.#queue + DEAD);
+    await this.#persist(() => link.unbind(this.#filter, this.#queue));
+    await this.#persist(() => sender.drop(this.#queue));
+    if (this.#deadLetter === undefined) await this.#persist(() => sender.drop(this.#queue + DEAD));
+  }
+
+  /** Does what may be done twice, and repeats it while the transport is unreachable, as long as a send may take. */
+  async #persist(act: () => Promise<void>): Promise<void> {
+    const { closing, sendTimeout } = this.#core;
+    const end = performance.now() + sendTimeout;
+    for (let failures = 1;; failures++) {
+      try {
+        return await act();
+      } catch (error) {
+        if (!isA(error, BusError) || error.code !== "unavailable") throw error;
+        const wait = backoff(RETRY.restore, failures);
+        if (closing.aborted || performance.now() + wait >= end) throw error;
+        await pause(wait, closing);
+      }
+    }
   }
 }

@@ -107,6 +107,29 @@ describe("host()", () => {
     assertEquals(receiver.calls, [["subscribe", filter], ["answer", "echo"]]);
   });
 
+  it("changes the bindings of a queue one after another, also after a change that failed; other queues do not wait", async () => {
+    const { promise: bound, reject } = Promise.withResolvers<void>();
+    const changes: string[] = [];
+    const change = (what: string) => (_: unknown, queue: string) => {
+      changes.push(`${what} ${queue}`);
+      return what === "bind" && queue === "q" ? bound : Promise.resolve();
+    };
+    await using main = new Main(() =>
+      Promise.resolve(Object.assign(new TestReceiver(), { binder: { bind: change("bind"), unbind: change("unbind") } }))
+    );
+    main.post(
+      { kind: "subscribe", id: 1, subscription: 1, filter, credit: 1, queue: "q" },
+      { kind: "unbind", id: 2, filter, queue: "q" },
+      { kind: "unbind", id: 3, filter, queue: "other" },
+    );
+    await main.done(3);
+    assertEquals(changes, ["bind q", "unbind other"]);
+    reject(new ProviderError("unavailable", "Cannot bind: no connection"));
+    assertEquals((await main.failed(1)).error.code, "unavailable");
+    await main.done(2);
+    assertEquals(changes, ["bind q", "unbind other", "unbind q"]);
+  });
+
   it("returns heartbeats while the receiver is being opened and later", async () => {
     const opened = Promise.withResolvers<void>();
     await using main = new Main(async () => {
