@@ -175,7 +175,10 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
     });
   }
 
-  /** Resolves with the numbers of items that wait, are leased and are delayed; `undefined` for a number that the transport does not know. */
+  /**
+   * Resolves with the numbers of items that wait, are leased and are delayed; `undefined` for a number that the transport does not know.
+   * Where `qsize` is exact, each item counts once. On POSIX queues, an item that a bus is taking at this moment may be missing.
+   */
   async stats(): Promise<QueueStats> {
     this.#checkOpen("get the stats of queue");
     const { inspector } = this.#core.sender;

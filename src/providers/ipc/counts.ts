@@ -1,14 +1,18 @@
 /**
  * Counts the items of a queue by their states.
  *
+ * Items are in the kernel's queue and in several directories, which cannot be read at one moment. So a count is used only if no item has
+ * changed its place meanwhile: it would count twice, or not at all.
+ *
  * @module
  */
 import { pause } from "../../internal/time.ts";
 import type { Leases } from "./leases.ts";
+import { TICK } from "./listing.ts";
 import type { Namespace } from "./namespace.ts";
 
-/** Milliseconds between two counts while a bus moves items, and the milliseconds after which the last count is used anyway. */
-const MOVING = { interval: 2, max: 250 };
+/** Milliseconds between two counts while items move, and the milliseconds and counts after which the last count is used anyway. */
+const MOVING = { interval: 2, time: 250, counts: 20 };
 
 /** The numbers of waiting, leased and delayed items of a queue. */
 export interface Counts {
@@ -17,35 +21,62 @@ export interface Counts {
   readonly delayed: number;
 }
 
+/** The names of the files of items, by their directories. */
+type Files = readonly (readonly string[])[];
+
 /** Returns the number of items that wait. */
 export function countWaiting(namespace: Namespace, leases: Leases, queue: string): Promise<number> {
-  return unmoved(namespace, queue, () => waiting(namespace, leases, queue));
+  return unmoved(namespace, queue, () => [], () => {
+    const now = namespace.posix.now();
+    return waiting(namespace, queue, leases.counts(queue, now).due, now);
+  });
 }
 
 /** Returns the numbers of all items. */
 export function countItems(namespace: Namespace, leases: Leases, queue: string): Promise<Counts> {
-  return unmoved(namespace, queue, () => {
-    const { held, delayed } = leases.counts(queue);
-    const later = namespace.delayed.count(queue);
-    return { waiting: waiting(namespace, leases, queue), leased: held, delayed: delayed + later };
+  return unmoved(namespace, queue, () => leases.files(queue), () => {
+    const now = namespace.posix.now(); // one time for all: an item whose time comes meanwhile would count twice
+    const { held, due, delayed } = leases.counts(queue, now);
+    const later = namespace.delayed.count(queue, now);
+    return { waiting: waiting(namespace, queue, due, now), leased: held, delayed: delayed + later };
   });
 }
 
-/** Counts again if a bus has moved an item into the kernel's queue meanwhile: that item would count twice, or not at all. */
-async function unmoved<T>({ overflow }: Namespace, queue: string, count: () => T): Promise<T> {
-  const end = performance.now() + MOVING.max;
-  while (true) {
-    const before = overflow.lastMove(queue);
+/** Counts again if meanwhile `files` have changed, or a bus has moved an item into the kernel's queue. */
+async function unmoved<T>(namespace: Namespace, queue: string, files: () => Files, count: () => T): Promise<T> {
+  const { delayed, overflow } = namespace;
+  const places = (): Files | undefined => {
+    const moved = overflow.lastMove(queue);
+    if (moved === undefined) return undefined;
+    // a further move within a tick sets the same time
+    const unclear = Date.now() - moved <= TICK;
+    return [[`${moved}`], ...files(), ...unclear ? [...overflow.files(queue), ...delayed.files(queue)] : []];
+  };
+  const end = performance.now() + MOVING.time;
+  for (let counts = 1;; counts++) {
+    const before = places();
     const counted = count();
-    const settled = before !== undefined && overflow.lastMove(queue) === before;
-    if (settled || performance.now() > end) return counted;
+    if (before && same(before, places())) return counted;
+    if (counts >= MOVING.counts && performance.now() > end) return counted;
     await pause(MOVING.interval);
   }
 }
 
-function waiting({ delayed, overflow, posix, queues }: Namespace, leases: Leases, queue: string): number {
+/** Returns the number of items that wait, of which `returned` were given back. */
+function waiting(
+  { delayed, overflow, posix, queues }: Namespace,
+  queue: string,
+  returned: number,
+  now: number,
+): number {
   const open = queues.use(queue);
   const current = open ? posix.attributes(open.descriptor)?.current ?? 0 : 0;
-  const due = leases.due(queue).length + delayed.countDue(queue);
-  return current + overflow.size(queue) + overflow.moving(queue) + due;
+  return current + overflow.size(queue) + overflow.moving(queue) + returned + delayed.countDue(queue, now);
+}
+
+function same(before: Files, after: Files | undefined): boolean {
+  return before.length === after?.length && before.every((names, i) => {
+    const others = after[i]!;
+    return names === others || (names.length === others.length && names.every((name, j) => name === others[j]));
+  });
 }

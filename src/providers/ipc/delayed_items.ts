@@ -87,7 +87,7 @@ export class DelayedItems {
   due(queue: string, max = Infinity): readonly ItemFile[] {
     const { items, next } = this.#read(queue);
     if (next >= items.length) return [];
-    const now = this.#now();
+    const now = nameAt(this.#context.posix.now());
     let end = next;
     while (end < items.length && end - next < max && items[end]!.name <= now) end++;
     return items.slice(next, end);
@@ -109,31 +109,30 @@ export class DelayedItems {
     return unread > 0 ? Math.min(wait, unread) : wait;
   }
 
-  /** Returns the number of items that may be taken now: unlike {@linkcode due}, it does not count those that others have just taken. */
-  countDue(queue: string): number {
-    const [root, now] = [pagesOf(queue), this.#now()];
-    const current = pageOf(this.#context.posix.now());
-    const begun = this.#listing(root).names().filter((page) => PAGE_NAME.test(page) && page <= current);
-    const names = begun.flatMap((page) => this.#listing(`${root}/${page}`).names());
-    return names.filter((name) => name <= now && parseItem(name)).length;
+  /** Returns the number of items that are due at a time: unlike {@linkcode due}, it does not count those that others have just taken. */
+  countDue(queue: string, now: number): number {
+    const end = nameAt(now);
+    return this.files(queue, now).flat().filter((name) => name <= end && parseItem(name)).length;
   }
 
-  /** Returns the number of items whose time has not come. */
-  count(queue: string): number {
+  /** Returns the number of items whose time has not come at a time. */
+  count(queue: string, now: number): number {
     const { directories } = this.#context;
-    const [root, now] = [pagesOf(queue), this.#now()];
+    const [root, end] = [pagesOf(queue), nameAt(now)];
     const names = directories.list(root).flatMap((page) => directories.list(`${root}/${page}`));
-    return names.filter((name) => name > now && parseItem(name)).length;
+    return names.filter((name) => name > end && parseItem(name)).length;
+  }
+
+  /** Returns the names of the files of the minutes that have begun at a time, by minutes. */
+  files(queue: string, now: number = this.#context.posix.now()): (readonly string[])[] {
+    const [root, current] = [pagesOf(queue), pageOf(now)];
+    const begun = this.#listing(root).names().filter((page) => PAGE_NAME.test(page) && page <= current);
+    return begun.map((page) => this.#listing(`${root}/${page}`).names());
   }
 
   /** Makes the next access read the items again, because another bus has taken or moved one, or the queue was removed. */
   refresh(queue: string): void {
     this.#soon.delete(queue);
-  }
-
-  /** Returns this moment, as names of items begin. */
-  #now(): string {
-    return digits(this.#context.posix.now() * 1_000, TIME_DIGITS);
   }
 
   #read(queue: string): Soon {
@@ -187,6 +186,11 @@ function pagesOf(queue: string): string {
 
 function pageOf(ms: number): string {
   return digits(ms / PAGE, 10);
+}
+
+/** Returns a time as names of items begin. */
+function nameAt(ms: number): string {
+  return digits(ms * 1_000, TIME_DIGITS);
 }
 
 function digits(value: number, length: number): string {

@@ -207,9 +207,15 @@ export class Leases {
     return this.#returned.due(queue);
   }
 
-  /** Returns how many items are held, and how many were given back and are not due. */
-  counts(queue: string): { readonly held: number; readonly delayed: number } {
-    return { held: this.#expire(queue).held.names().filter(parseItem).length, delayed: this.#returned.delayed(queue) };
+  /** Returns how many items are held, and how many were given back and are due at a time, or are not. */
+  counts(queue: string, now: number): { readonly held: number; readonly due: number; readonly delayed: number } {
+    const held = this.#expire(queue).held.names().filter(parseItem).length;
+    return { held, ...this.#returned.counts(queue, now) };
+  }
+
+  /** Returns the names of the files of the items that are held, and of those that were given back. */
+  files(queue: string): (readonly string[])[] {
+    return [this.#state(queue).held.names(), this.#returned.files(queue)];
   }
 
   /** Returns whether items that were given back are due, or cannot be listed. */

@@ -8,7 +8,7 @@ import { check } from "./errors.ts";
 import type { Stat } from "./posix.ts";
 
 /** Milliseconds within which two changes of a directory may set the same time: two ticks (10 ms each) of the kernel's coarse clock. */
-const TICK = 20;
+export const TICK = 20;
 
 /** The errors of a directory that does not exist, or that this user may not read. */
 const NO_DIRECTORY: number[] = [Errno.ENOENT, Errno.ENOTDIR, Errno.ELOOP, Errno.EACCES];

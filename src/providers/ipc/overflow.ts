@@ -92,6 +92,11 @@ export class Overflow {
     return size;
   }
 
+  /** Returns the names of the files, by pages. */
+  files(queue: string): (readonly string[])[] {
+    return this.#pagesOf(queue).map((page) => this.#namesIn(queue, page));
+  }
+
   /** Yields all items, the oldest first. */
   *all(queue: string): Generator<ItemFile> {
     for (const page of [...this.#pagesOf(queue)].sort()) {

@@ -39,9 +39,16 @@ export class ReturnedItems {
     return due.size === 0 ? [] : [...due].filter(([, time]) => time <= now).map(([name]) => name).sort();
   }
 
-  /** Returns the number of items that are not due yet. */
-  delayed(queue: string): number {
-    return this.#read(queue).due.size - this.due(queue).length;
+  /** Returns the numbers of the items that are due at a time, and of the others. */
+  counts(queue: string, now: number): { readonly due: number; readonly delayed: number } {
+    const times = [...this.#read(queue).due.values()];
+    const due = times.filter((time) => time <= now).length;
+    return { due, delayed: times.length - due };
+  }
+
+  /** Returns the names of the files. */
+  files(queue: string): readonly string[] {
+    return this.#read(queue).names;
   }
 
   /** Returns whether the queue had returned items at the last check. */
