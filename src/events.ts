@@ -23,7 +23,7 @@ export interface ErrorContext {
 }
 
 /** The `"error"` event of a bus: a handler threw, a body could not be read, the transport reported a fault. */
-export class BusErrorEvent extends Event implements ErrorContext {
+export class BusErrorEvent extends Event {
   /** The error. */
   readonly error: unknown;
   /** The text of the error. */
@@ -105,7 +105,11 @@ export interface BusEventMap {
 /** A listener for one type of event of a bus: a function, or an object with the method `handleEvent`. */
 export type BusEventListener<E extends Event> = ((event: E) => unknown) | { handleEvent(event: E): unknown };
 
-/** The listeners of a bus. An error that a listener throws does not end the process. */
+/**
+ * The listeners of a bus. An error that a listener throws does not end the process.
+ *
+ * The types of its options are those of `EventTarget`, because only the library `dom` has names for them.
+ */
 export class BusEvents extends EventTarget {
   /** The function that is called in place of each listener. */
   #guarded = new WeakMap<object, EventListener>();
@@ -116,11 +120,15 @@ export class BusEvents extends EventTarget {
   override addEventListener<K extends keyof BusEventMap>(
     type: K,
     listener: BusEventListener<BusEventMap[K]> | null,
-    options?: AddEventListenerOptions | boolean,
+    options?: Parameters<EventTarget["addEventListener"]>[2],
   ): void;
   /** Adds a listener for events of any other type. */
   override addEventListener(...args: Parameters<EventTarget["addEventListener"]>): void;
-  override addEventListener(type: string, listener: unknown, options?: AddEventListenerOptions | boolean): void {
+  override addEventListener(
+    type: string,
+    listener: unknown,
+    options?: Parameters<EventTarget["addEventListener"]>[2],
+  ): void {
     super.addEventListener(type, this.#guard(listener as EventListener | null), options);
   }
 
@@ -128,11 +136,15 @@ export class BusEvents extends EventTarget {
   override removeEventListener<K extends keyof BusEventMap>(
     type: K,
     listener: BusEventListener<BusEventMap[K]> | null,
-    options?: EventListenerOptions | boolean,
+    options?: Parameters<EventTarget["removeEventListener"]>[2],
   ): void;
   /** Removes a listener for events of any other type. */
   override removeEventListener(...args: Parameters<EventTarget["removeEventListener"]>): void;
-  override removeEventListener(type: string, listener: unknown, options?: EventListenerOptions | boolean): void {
+  override removeEventListener(
+    type: string,
+    listener: unknown,
+    options?: Parameters<EventTarget["removeEventListener"]>[2],
+  ): void {
     super.removeEventListener(type, this.#guard(listener as EventListener | null), options);
   }
 

@@ -2,7 +2,7 @@
 /** The README and docs/ do not lie: what they show runs, what they claim of a provider is what it says of itself. */
 import { assert, assertEquals } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
-import { existsSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
@@ -12,9 +12,10 @@ import { aws } from "../src/providers/aws/provider.ts";
 import { ipc } from "../src/providers/ipc/provider.ts";
 import { memory } from "../src/providers/memory/provider.ts";
 import { redis } from "../src/providers/redis/provider.ts";
-import { Child, makeDir, removeDir } from "./support/child.ts";
+import { Child, removeDir } from "./support/child.ts";
 import { FauxqsServer } from "./support/fauxqs_server.ts";
 import { here } from "./support/peer.ts";
+import { makeProject } from "./support/project.ts";
 import { RedisServer } from "./support/redis_server.ts";
 import { tool } from "./support/tools.ts";
 
@@ -41,27 +42,12 @@ function examples(page: string): Example[] {
   });
 }
 
-/** A project beside the tree, whose specifiers are those of somebody who installed the package. */
-function project(): string {
-  const dir = makeDir("readme");
-  const { exports, imports, compilerOptions } = JSON.parse(text("deno.json")) as Record<string, Record<string, string>>;
-  const ours = Object.entries(exports!).map(([name, path]) => [`@tsmq/tsmq${name.slice(1)}`, join(ROOT, path)]);
-  const mapped = Object.entries(imports!).map(([name, path]) => [name, path.startsWith(".") ? join(ROOT, path) : path]);
-  const config = { imports: Object.fromEntries([...ours, ...mapped]), compilerOptions, nodeModulesDir: "manual" };
-  writeFileSync(join(dir, "deno.json"), JSON.stringify(config));
-  const paths = Object.fromEntries(ours.map(([name, path]) => [name, [path]]));
-  writeFileSync(join(dir, "tsconfig.json"), JSON.stringify({ compilerOptions: { paths } }));
-  writeFileSync(join(dir, "package.json"), readFileSync(join(ROOT, "package.json")));
-  symlinkSync(join(ROOT, "node_modules"), join(dir, "node_modules"));
-  return dir;
-}
-
 describe("what the README and docs/ show", () => {
   let dir: string;
   let server: RedisServer;
   let fauxqs: FauxqsServer;
   beforeAll(async () => {
-    dir = project();
+    dir = makeProject();
     [server, fauxqs] = await Promise.all([RedisServer.start(), FauxqsServer.start()]);
   });
   afterAll(async () => {

@@ -14,7 +14,7 @@ export interface Listening {
 /** The first message to a worker, with its end of the port. All later messages use the port. */
 export interface Hello {
   readonly kind: "tsmq:hello";
-  readonly port: MessagePort;
+  readonly port: InstanceType<typeof MessageChannel>["port1"]; // the types of Node have no name for it
   readonly namespace: string;
   readonly options: unknown;
   readonly origin: BusOrigin;

@@ -6,6 +6,7 @@ import process from "node:process";
 /** The names of the programs. `scripts/tools.ts` has their versions. */
 export type Tool =
   | "deno"
+  | "denort"
   | "bun"
   | "redis-server"
   | "redis-server-6.2"
