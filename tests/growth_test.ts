@@ -1,5 +1,5 @@
 /** Every reader of text from the wire takes time that is linear in its size, whatever a hostile peer sends. */
-import { assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { Buffer } from "node:buffer";
 import { ValidationError } from "../mod.ts";
@@ -13,6 +13,7 @@ import { asUntried, read, readItem as readAwsItem } from "../src/providers/aws/m
 import { unescapeName } from "../src/providers/aws/names.ts";
 import { readEvents, readItem, readLarge } from "../src/providers/ipc/frames.ts";
 import { Names } from "../src/providers/ipc/names.ts";
+import { Names as RedisNames } from "../src/providers/redis/names.ts";
 import { PubSubParser } from "../src/providers/redis/pubsub_parser.ts";
 import { readRequest } from "../src/rpc/wire.ts";
 import { linear } from "./support/growth.ts";
@@ -164,6 +165,13 @@ describe("The readers of the wire take linear time", () => {
   it("the bindings of groups", () => {
     const make = (size: number) => Array.from({ length: size }, (_, i) => `=topic\0queue${i}`);
     linear("bindings of one topic", SMALL, make, (bindings) => void new BoundQueues(bindings));
+  });
+
+  it("the keys of queues on Redis whose names need a hash tag: all of them together", () => {
+    const names = new RedisNames("n");
+    const start = performance.now();
+    for (let i = 0; i < 3_000; i++) names.queue(`}${i}`);
+    assert(performance.now() - start < 3_000); // a search for each of them takes several times as long
   });
 
   it("kernel messages, items and their marks", () => {

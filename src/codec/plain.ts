@@ -26,23 +26,24 @@ export function plain(value: unknown, depth: number): boolean {
 }
 
 /**
- * Returns a value that was read from plain JSON, which nests without a limit.
+ * Returns a value that was read. Plain JSON nests without a limit, also inside a set or a map.
  *
  * @throws {ValidationError} when it is nested too deeply to be written again, for example to be shown
  */
 export function checkDepth<T>(value: T): T {
   const seen = new Set<object>(); // a schema may have returned a cycle
-  let level: object[] = isPlain(value) ? [value] : [];
+  let level: object[] = hasParts(value) ? [value] : [];
   for (let depth = 0; level.length > 0; depth++) {
     if (depth === MAX_DEPTH) {
       throw new ValidationError(`Cannot show a value: it is nested more than ${MAX_DEPTH} levels deep`);
     }
     const next: object[] = [];
     for (const each of level) {
-      for (const child of Object.values(each)) {
-        if (!isPlain(child) || seen.has(child)) continue;
-        seen.add(child);
-        next.push(child);
+      // the pairs of a map are a level of their own, as when it is written
+      for (const part of each instanceof Map || each instanceof Set ? each : Object.values(each)) {
+        if (!hasParts(part) || seen.has(part)) continue;
+        seen.add(part);
+        next.push(part);
       }
     }
     level = next;
@@ -50,11 +51,16 @@ export function checkDepth<T>(value: T): T {
   return value;
 }
 
-/** Returns whether a value is an array or a plain object. Others had marks or tags, with which the reader checks the depth. */
-function isPlain(value: unknown): value is object {
-  if (typeof value !== "object" || value === null) return false;
-  const prototype = Object.getPrototypeOf(value);
-  return prototype === Object.prototype || prototype === Array.prototype;
+/** The prototypes of values whose parts may nest. Instances of classes had marks or tags, with which the reader checks the depth. */
+const NESTING: ReadonlySet<unknown> = new Set([
+  Object.prototype,
+  Array.prototype,
+  Map.prototype,
+  Set.prototype,
+]);
+
+function hasParts(value: unknown): value is object {
+  return typeof value === "object" && value !== null && NESTING.has(Object.getPrototypeOf(value));
 }
 
 /** Returns whether JSON expresses all values of an object. */

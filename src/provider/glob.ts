@@ -9,8 +9,8 @@
 const STAR = -1;
 /** The token of `?`: any one byte. */
 const ANY = -2;
-/** One element of a pattern: a byte, any byte, any number of bytes, or the bytes of a character class. */
-type Token = number | Uint8Array;
+/** One element of a pattern: a byte, any byte, any number of bytes, or a character class as 32 characters with a bit for each byte. */
+type Token = number | string;
 
 /**
  * Returns the matcher of a pattern: `*` (also matches `/`), `?`, `[abc]`, `[a-z]`, `[^x]`, and `\` to escape the next character. Every
@@ -36,9 +36,9 @@ function compile(pattern: string): Token[] {
   while (at < pattern.length) {
     const character = pattern[at];
     if (character === "[") {
-      const bytes = new Uint8Array(256);
-      at = compileClass(pattern, at + 1, bytes);
-      tokens.push(bytes);
+      bits.fill(0);
+      at = compileClass(pattern, at + 1);
+      tokens.push(String.fromCharCode(...bits)); // an array for each class would have a hundred times the length of the pattern
       continue;
     }
     if (character === "\\" && at + 1 < pattern.length) at++;
@@ -50,25 +50,32 @@ function compile(pattern: string): Token[] {
   return tokens;
 }
 
+/** The bits of the character class that is being compiled. */
+const bits = new Uint8Array(32);
+
 /** Marks the bytes of a character class, `[…]`, whose first element is at `at`. Returns the position after the class. */
-function compileClass(pattern: string, at: number, bytes: Uint8Array): number {
+function compileClass(pattern: string, at: number): number {
   const negated = pattern[at] === "^";
   if (negated) at++;
   while (at < pattern.length && pattern[at] !== "]") {
     if (pattern[at] === "\\" && at + 1 < pattern.length) {
-      bytes[pattern.charCodeAt(at + 1)] = 1;
+      markByte(pattern.charCodeAt(at + 1));
       at += 2;
     } else if (pattern[at + 1] === "-" && at + 2 < pattern.length) {
       const ends = [signed(pattern.charCodeAt(at)), signed(pattern.charCodeAt(at + 2))];
-      for (let byte = Math.min(...ends); byte <= Math.max(...ends); byte++) bytes[byte & 255] = 1;
+      for (let byte = Math.min(...ends); byte <= Math.max(...ends); byte++) markByte(byte & 255);
       at += 3;
     } else {
-      bytes[pattern.charCodeAt(at)] = 1;
+      markByte(pattern.charCodeAt(at));
       at++;
     }
   }
-  if (negated) { for (let byte = 0; byte < 256; byte++) bytes[byte]! ^= 1; }
+  if (negated) { for (let i = 0; i < bits.length; i++) bits[i]! ^= 255; }
   return at + 1;
+}
+
+function markByte(byte: number): void {
+  bits[byte >> 3]! |= 1 << (byte & 7);
 }
 
 function signed(byte: number): number {
@@ -101,5 +108,7 @@ function matches(tokens: readonly Token[], topic: string): boolean {
 }
 
 function accepts(token: Token, byte: number): boolean {
-  return typeof token === "number" ? token === byte || token === ANY : token[byte] === 1;
+  return typeof token === "number"
+    ? token === byte || token === ANY
+    : (token.charCodeAt(byte >> 3) >> (byte & 7) & 1) === 1;
 }

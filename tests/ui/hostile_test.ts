@@ -2,6 +2,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { Bus } from "../../mod.ts";
+import { writeMarks } from "../../src/codec/marks.ts";
 import type { Sender, SenderContext } from "../../src/provider/provider.ts";
 import { memory } from "../../src/providers/memory/provider.ts";
 import { type Dashboard, openDashboard } from "../../ui/mod.ts";
@@ -57,11 +58,28 @@ describe("the dashboard of a hostile peer's namespace", () => {
     assertEquals([text, attempts, cause, queue], ["1", 2, CAUSE, "a"]);
     assertEquals(await bus.queue("a").dead.retry({ only: ({ cause }) => cause.message === "why" }), 1);
 
-    await putRaw("b", DEEP);
+    // the mark of a set or a map says nothing about the values in it; a map takes two levels when it is written
+    const nested: [json: string, mark?: string][] = [
+      [DEEP],
+      [`[${DEEP}]`, '"S"'],
+      [`{"a":${DEEP}}`, '"M"'],
+      [`{"b":[${DEEP}]}`, '{"b":"S"}'],
+      ['{"a":'.repeat(300) + "1" + "}".repeat(300), '["M",['.repeat(299) + '"M"' + "]]".repeat(299)],
+    ];
+    const texts = nested.map(([json, mark]) => json + writeMarks(mark));
+    const rest = ',"attempts":1,"cause":{"name":"Error","message":"why"}}';
+    for (const text of texts) await putRaw("b", text);
+    for (const [json, mark] of nested) {
+      await putRaw("b.dead", `{"queue":"b","item":${json}${rest}${writeMarks(mark && `{"item":${mark}}`)}`);
+    }
     await bus.queue("b").put("readable");
     const items = await page("items?queue=b");
-    assertEquals(items.map(({ text }) => text), [DEEP, '"readable"']);
-    assertEquals(items[0]!.cause?.message, "Cannot show a value: it is nested more than 500 levels deep");
+    assertEquals(items.map(({ text }) => text), [...texts, '"readable"']);
+    for (const { cause } of items.slice(0, -1)) {
+      assertEquals(cause?.message, "Cannot show a value: it is nested more than 500 levels deep");
+    }
+    const shown = await page("letters?queue=b");
+    assertEquals(shown.map(({ cause }) => cause?.message), nested.map(() => items[0]!.cause?.message));
   });
 
   it("keeps the beginning of a long report or cause only", async () => {

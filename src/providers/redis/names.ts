@@ -5,7 +5,6 @@
  * @module
  */
 import { ValidationError } from "../../errors.ts";
-import { LimitedMap } from "../../internal/caches.ts";
 
 /** The keys of one queue. They share a Cluster slot. */
 export interface QueueKeys {
@@ -123,20 +122,26 @@ export function escapeGlob(text: string): string {
 
 /** The number of slots of a Redis Cluster. */
 const SLOTS = 16_384;
-/** The tags that were computed last: key → tag. */
-const tags = new LimitedMap<string, string>(1_000);
+/** Slot → the smallest number whose text has this slot, for the numbers below `nextTag`. Any client can write keys that need a tag. */
+const tags = new Map<number, string>();
+let nextTag = 0;
 
 /** Returns a text for the braces of a key, so that the key has the same slot as `key`. */
 function hashTag(key: string): string {
   const own = tagIn(key);
   if (own !== undefined) return own;
   if (!key.includes("}")) return key;
-  let tag = tags.get(key);
-  if (tag !== undefined) return tag;
-  const slot = crc16(key) % SLOTS;
-  for (let n = 0; tag === undefined; n++) if (crc16(String(n)) % SLOTS === slot) tag = String(n);
-  tags.set(key, tag);
-  return tag;
+  const slot = slotOf(key);
+  for (; !tags.has(slot); nextTag++) {
+    const tag = String(nextTag);
+    if (!tags.has(slotOf(tag))) tags.set(slotOf(tag), tag);
+  }
+  return tags.get(slot)!;
+}
+
+/** Returns the slot of a key without a hash tag. */
+function slotOf(key: string): number {
+  return crc16(key) % SLOTS;
 }
 
 /** Returns the hash tag of a key: the text between the first `{` and the next `}`, unless it is empty. */
