@@ -8,6 +8,10 @@ import type { Admin, BusInfo, GroupInfo, QueueInfo, TopicInfo } from "../src/pro
 /** The suffix of the name of a dead-letter queue. */
 export const DEAD = ".dead";
 
+/** The largest number of topics whose events are counted separately, and of characters of such a topic. */
+export const MAX_TOPICS = 5_000;
+export const MAX_TOPIC = 1_024;
+
 /** A queue, with the number of its dead letters. */
 export interface QueueRow extends QueueInfo {
   /** The number of items in its dead-letter queue `<name>.dead`. */

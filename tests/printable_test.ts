@@ -3,7 +3,7 @@ import { assertEquals, assertMatch } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { format, inspect } from "node:util";
 import { Bus, memory } from "../mod.ts";
-import { isPrintable, printable, printableLines } from "../src/internal/printable.ts";
+import { indented, isPrintable, printable, printableLines } from "../src/internal/printable.ts";
 import { until } from "./support/until.ts";
 
 /** Escape sequences (also by C1), the clipboard (OSC 52), a bell, a new line, marks of direction, a lone surrogate. */
@@ -29,6 +29,15 @@ describe("printable", () => {
     assertEquals([printableLines(stack), isPrintable(stack)], [stack, true]);
     assertEquals(printableLines("Error: no\ntsmq: fine\n\nx"), "Error: no\\u000atsmq: fine\\u000a\\u000ax");
     assertEquals(isPrintable(inspect(new Error(HOSTILE))), false);
+  });
+});
+
+describe("indented", () => {
+  it("indents JSON, unless that would take many times its length", () => {
+    assertEquals(indented({ a: [1, { b: null }] }), '{\n  "a": [\n    1,\n    {\n      "b": null\n    }\n  ]\n}');
+    const deep = `${"[".repeat(500)}${"1,".repeat(30_000)}1${"]".repeat(500)}`;
+    assertEquals(indented(JSON.parse(deep)).length, deep.length);
+    assertEquals(indented(JSON.parse('{"a":['.repeat(10) + "]}".repeat(10))).split("\n").length, 39);
   });
 });
 

@@ -10,15 +10,12 @@ import type { DeadLetter } from "../mod.ts";
 import { Codec } from "../src/codec/codec.ts";
 import { UnsupportedError } from "../src/errors.ts";
 import { isA } from "../src/internal/thrown.ts";
-import { type Overview, readOverview } from "../cli/overview.ts";
+import { MAX_TOPIC, MAX_TOPICS, type Overview, readOverview } from "../cli/overview.ts";
 import type { Admin, BusInfo, TopicInfo } from "../src/provider/admin.ts";
 import type { Action, Item, Page, QueueRow, TableName, Tables, TopicRow } from "./protocol.ts";
 
 /** The largest number of characters of an item that the page receives. */
 const SHOWN = 65_536;
-/** The largest number of topics whose events are counted separately, and of characters of such a topic. */
-const MAX_TOPICS = 5_000;
-const MAX_TOPIC = 1_024;
 
 const codec = new Codec();
 

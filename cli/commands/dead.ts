@@ -1,5 +1,6 @@
 import { buildCommand, buildRouteMap } from "@stricli/core";
 import { UnsupportedError, ValidationError } from "../../src/errors.ts";
+import { indented } from "../../src/internal/printable.ts";
 import type { DeadLetter } from "../../src/queue/letter.ts";
 import type { Queue } from "../../src/queue/queue.ts";
 import { confirm, YES_FLAG } from "../confirm.ts";
@@ -123,7 +124,7 @@ const show = buildCommand({
       }
       if (flags.json || !found.letter) return await print(json(found));
       const { attempts, cause, item } = found.letter;
-      const text = JSON.stringify(JSON.parse(toJson(item)), undefined, 2);
+      const text = indented(JSON.parse(toJson(item)));
       const shown = [`attempts  ${attempts}`, `cause     ${cause.name}: ${cause.message}`, "item", ...text.split("\n")];
       for (const each of shown) await print(each);
     }),

@@ -5,7 +5,7 @@ import type { Admin } from "../../src/provider/admin.ts";
 import { printable } from "../../src/internal/printable.ts";
 import { pause } from "../../src/internal/time.ts";
 import { print } from "../io.ts";
-import { listQueues, type QueueRow } from "../overview.ts";
+import { listQueues, MAX_TOPIC, MAX_TOPICS, type QueueRow } from "../overview.ts";
 import { Screen } from "../screen.ts";
 import { BUS_FLAGS, type BusFlags, count, JSON_FLAG, number, URL_ARGUMENT, withBus } from "../session.ts";
 import { table } from "../table.ts";
@@ -58,7 +58,9 @@ class Meter {
   #count(topic: string): void {
     const known = this.#topics.get(topic);
     if (known) known.seen++;
-    else this.#topics.set(topic, { seen: 1, before: 0 });
+    else if (this.#topics.size < MAX_TOPICS && topic.length <= MAX_TOPIC) {
+      this.#topics.set(topic, { seen: 1, before: 0 });
+    }
   }
 
   async sample(): Promise<Sample> {

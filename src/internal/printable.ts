@@ -30,6 +30,20 @@ export function isPrintable(text: string): boolean {
   return text.search(UNSAFE_IN_LINES) < 0;
 }
 
+/** The largest number of levels of a value whose JSON is indented. */
+const INDENTED = 20;
+
+/** Returns the JSON of a value, indented unless it is nested so deeply that the spaces could take a thousand times its length. */
+export function indented(value: unknown): string {
+  return JSON.stringify(value, undefined, isDeeper(value, INDENTED) ? undefined : 2);
+}
+
+/** Returns whether a value has more than this number of levels. */
+function isDeeper(value: unknown, levels: number): boolean {
+  if (typeof value !== "object" || value === null) return false;
+  return levels === 0 || Object.values(value).some((part) => isDeeper(part, levels - 1));
+}
+
 function escaped(char: string): string {
   return `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`;
 }

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { printable } from "../../src/internal/printable.ts";
+import { indented, printable } from "../../src/internal/printable.ts";
 
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const tenth = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
@@ -42,11 +42,11 @@ export function date(ms: number): string {
   return day.format(ms);
 }
 
-/** Returns JSON with indentation; any other text as it is. Unsafe characters are escaped, except the line feeds of the indentation. */
+/** Returns JSON with indentation, unless it is nested very deeply; any other text as it is. Unsafe characters are escaped, except the line feeds of the indentation. */
 export function pretty(text: string): string {
   try {
     // each line of the result is safe after it is escaped, because JSON has no raw line feed inside a string
-    return JSON.stringify(JSON.parse(text, exact), undefined, 2).split("\n").map(printable).join("\n");
+    return indented(JSON.parse(text, exact)).split("\n").map(printable).join("\n");
   } catch {
     return printable(text);
   }
