@@ -94,7 +94,7 @@ describe("tsmq", () => {
     const rest = await tsmq(["get", url, "jobs", "-c", "2", "-t", "250", ...ns]);
     assertEquals(rest.lines, ['"plain text"']);
     assertEquals(rest.code, 3);
-    assertEquals(rest.errors, ['tsmq: Cannot get from queue "jobs": it is empty']);
+    assertEquals(rest.errors, ['tsmq: Cannot receive from queue "jobs": it is empty']);
     // no lease is left: each printed item was acknowledged
     assertEquals(await server.keys(), []);
   });
