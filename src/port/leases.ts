@@ -24,6 +24,8 @@ export class Leases {
   #held = new Map<number, Map<string, Map<string, Held>>>();
   /** Milliseconds of the lease → cancels the timer of the next extension. */
   #stops = new Map<number, () => void>();
+  /** Cancel the timers of leases that could not be settled. */
+  #unsettled = new Set<() => void>();
 
   /** Creates an empty list of leases of this receiver. It calls `lost` with leases that ended before they were settled. */
   constructor(receiver: Receiver, timers: Timers, lost: (queue: string, receipts: string[]) => void) {
@@ -57,10 +59,18 @@ export class Leases {
     return this.#receiver.start(queue, receipts);
   }
 
-  /** Settles leases. Resolves with true for each lease that was still valid. */
-  settle(queue: string, receipts: string[], outcome: Outcome, delay: number): Promise<boolean[]> {
-    this.#forget(queue, receipts);
-    return this.#receiver.settle(queue, receipts, outcome, delay);
+  /**
+   * Settles leases. Resolves with true for each lease that was still valid. If it rejects, the leases are not extended any more, and are
+   * reported as lost when they end.
+   */
+  async settle(queue: string, receipts: string[], outcome: Outcome, delay: number): Promise<boolean[]> {
+    const ends = this.#forget(queue, receipts);
+    try {
+      return await this.#receiver.settle(queue, receipts, outcome, delay);
+    } catch (error) {
+      if (ends.length > 0) this.#loseAt(Math.max(...ends), queue, receipts); // otherwise it was tried before
+      throw error;
+    }
   }
 
   /** Gives back the items of all leases that are not settled. Resolves with the number of these items. */
@@ -83,15 +93,22 @@ export class Leases {
   /** Forgets all leases, so that they expire. */
   stop(): void {
     for (const stop of this.#stops.values()) stop();
+    for (const stop of this.#unsettled) stop();
     this.#stops.clear();
+    this.#unsettled.clear();
     this.#held.clear();
   }
 
-  #forget(queue: string, receipts: Iterable<string>): void {
+  /** Ends the extension of leases. Returns when these end. */
+  #forget(queue: string, receipts: Iterable<string>): number[] {
+    const ends: number[] = [];
     for (const [lease, queues] of this.#held) {
       const held = queues.get(queue);
       if (!held) continue;
-      for (const receipt of receipts) held.delete(receipt);
+      for (const receipt of receipts) {
+        const forgotten = held.get(receipt);
+        if (forgotten && held.delete(receipt)) ends.push(forgotten.until);
+      }
       if (held.size > 0) continue;
       queues.delete(queue);
       if (queues.size > 0) continue;
@@ -99,6 +116,15 @@ export class Leases {
       this.#stops.get(lease)?.();
       this.#stops.delete(lease);
     }
+    return ends;
+  }
+
+  #loseAt(time: number, queue: string, receipts: string[]): void {
+    const stop = this.#timers.after(Math.max(0, time - performance.now()), () => {
+      this.#unsettled.delete(stop);
+      this.#lost(queue, receipts);
+    });
+    this.#unsettled.add(stop);
   }
 
   #extendLater(lease: number): void {

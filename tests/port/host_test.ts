@@ -360,6 +360,22 @@ describe("host()", () => {
     assertEquals(extensions().length, settled);
   });
 
+  it("reports a lease that could not be settled as lost when it ends, and does not extend it", async () => {
+    await using main = new Main();
+    main.receiver.offer("1");
+    const lease = 600;
+    const start = performance.now();
+    main.post({ kind: "receive", id: 1, queue: "q", max: 1, wait: 0, lease });
+    await main.done(1);
+    main.receiver.failures.push(new ProviderError("unavailable", "Cannot settle: no connection"));
+    main.post({ kind: "settle", id: 2, queue: "q", receipts: ["lease of 1"], outcome: "ack", delay: 0 });
+    assertEquals((await main.failed(2)).error.code, "unavailable");
+    const { queue, receipts } = await main.next("lost");
+    assertEquals([queue, receipts], ["q", ["lease of 1"]]);
+    assert(performance.now() - start >= lease - 1, "the lease had not ended");
+    assert(main.receiver.calls.every(([verb]) => verb !== "extend"));
+  });
+
   it("rejects gets and questions with a ClosedError when it closes, even while the receiver is being opened", async () => {
     await using main = new Main();
     await main.next("ready");
