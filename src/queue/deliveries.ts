@@ -7,7 +7,7 @@ import type { Decoded } from "../codec/codec.ts";
 import type { Envelopes, Received } from "../codec/envelope.ts";
 import { letterHeaders, type MessageHeaders, userHeaders, withTopic } from "../codec/headers.ts";
 import type { Core } from "../core.ts";
-import { closedWhile, ValidationError } from "../errors.ts";
+import { BusError, closedWhile, QueueFullError, ValidationError } from "../errors.ts";
 import { leaseLost } from "../port/lost_leases.ts";
 import { isA, nameOf, textOf } from "../internal/thrown.ts";
 import { checkDelay, checkTime } from "../internal/arguments.ts";
@@ -36,7 +36,8 @@ export interface Lease<T> extends AsyncDisposable {
    */
   readonly signal: AbortSignal;
   /**
-   * Removes the item for good.
+   * Removes the item for good. If it rejects "unavailable", the lease is not extended any more; `ack` can be tried again until `signal`
+   * aborts.
    *
    * @throws {BusError} "lease_lost" when the lease had expired, so another consumer may have the item
    */
@@ -247,6 +248,30 @@ export class Deliveries {
     const text = envelopes.seal("item", deadLetter, letter, letterHeaders(withTopic(headers, topic)));
     // a full dead-letter queue must not block the next items, so the item is retried later
     await sender.send(deadLetter, text, { wait: 0 });
+  }
+
+  /**
+   * Moves an item that was taken without a lease to the dead-letter queue. If that is full or unreachable, the item goes back to the end of
+   * its queue, to be taken a moment later. If it cannot go back, the reported error contains it.
+   */
+  async deadLetterTaken(delivery: Opened, error: unknown): Promise<void> {
+    const { features, report, sender } = this.core;
+    try {
+      await this.putDeadLetter(delivery, false, error, this.deadLetter);
+    } catch (cause) {
+      const delay = Math.min(REDELIVERY_DELAY, features.maxPutDelay);
+      const unavailable = isA(cause, BusError) && cause.code === "unavailable";
+      const { body, topic } = delivery;
+      try {
+        const returns = topic === undefined && (unavailable || (isA(cause, QueueFullError) && delay > 0));
+        if (!returns) throw cause;
+        await sender.send(this.queue, body, { wait: 0, delay });
+        report(cause, this.queue, false, { next: "retry", delay });
+      } catch {
+        const text = `Cannot keep an item of queue "${this.queue}": it can be neither dead-lettered nor put back`;
+        report(new ValidationError(text, [], { cause, body }), this.queue);
+      }
+    }
   }
 
   /** Gives back an item that could be neither acknowledged nor dead-lettered. An acknowledgement that did arrive stays valid. */

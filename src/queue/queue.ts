@@ -276,15 +276,10 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
   async #refuse(delivery: Opened, leased: boolean): Promise<void> {
     const deliveries = this.#deliveries;
     this.#core.report(delivery.refused, this.name, true);
-    if (leased) {
-      await deliveries.moveToDeadLetters(delivery, false, delivery.refused, this.dead.name).catch((error) =>
-        deliveries.giveBack(delivery, error)
-      );
-    } else {
-      await deliveries.putDeadLetter(delivery, false, delivery.refused, this.dead.name).catch((error) =>
-        this.#core.report(error, this.name)
-      );
-    }
+    if (!leased) return await deliveries.deadLetterTaken(delivery, delivery.refused);
+    await deliveries.moveToDeadLetters(delivery, false, delivery.refused, this.dead.name).catch((error) =>
+      deliveries.giveBack(delivery, error)
+    );
   }
 
   async #purge(): Promise<number> {
@@ -308,8 +303,7 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
       return { value: (await this.#deliveries.read(delivery)) as T };
     } catch (error) {
       this.#core.report(error, this.name, true, { next: "dead-letter" });
-      const letter = this.#deliveries.putDeadLetter({ ...delivery, started: true }, false, error, this.dead.name);
-      await letter.catch((why) => this.#core.report(why, this.name)); // the first report has the body
+      await this.#deliveries.deadLetterTaken({ ...delivery, started: true }, error);
     }
   }
 

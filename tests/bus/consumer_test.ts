@@ -1,7 +1,15 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import * as v from "valibot";
-import { Bus, BusError, type DeadLetter, memory, ProviderError, QueueEmptyError } from "../../mod.ts";
+import {
+  Bus,
+  BusError,
+  type DeadLetter,
+  memory,
+  ProviderError,
+  QueueEmptyError,
+  type ValidationError,
+} from "../../mod.ts";
 import type { Provider, Sender } from "../../src/provider/provider.ts";
 import { STALLED } from "../../src/internal/time.ts";
 import { until } from "../support/until.ts";
@@ -238,6 +246,48 @@ describe("an item that a consumer can neither acknowledge nor dead-letter", () =
     const letters: string[] = [];
     for (let i = 0; i < 3; i++) letters.push((await bus.queue<DeadLetter<string>>("jobs.dead").get()).item);
     assertEquals(letters.sort(), ["bad 1", "bad 2", "bad 3"]);
+  });
+});
+
+describe("an item that was taken without a lease and cannot be dead-lettered", () => {
+  const secret = "a secret of more than thirty-two bytes";
+  for (const verb of ["get", "for await"] as const) {
+    it(`goes back while the dead-letter queue is full: ${verb}`, async () => {
+      const provider = memory({ capacity: 1 });
+      await using owner = await Bus.open(provider, { keys: [{ id: "k", secret }], encrypt: true });
+      await using stranger = await Bus.open(provider);
+      const codes: string[] = [];
+      stranger.addEventListener("error", (event) => codes.push((event.error as BusError).code));
+      const [jobs, dead] = [owner.queue<string>("jobs"), stranger.queue<string>("jobs.dead")];
+      await dead.put("full");
+      await jobs.put("kept"); // the stranger cannot decrypt it
+      const items = verb === "for await" ? stranger.queue("jobs")[Symbol.asyncIterator]() : undefined;
+      const taking = items?.next() ?? stranger.queue("jobs").getNowait().catch(() => {});
+      await until("the stranger could not dead-letter it", () => codes.includes("queue_full"));
+      await items?.return?.();
+      assertEquals(await jobs.get({ timeout: 10_000 }), "kept");
+      await owner.close();
+      await stranger.close();
+      await taking;
+    });
+  }
+
+  it("is in the reported error if it cannot go back either", async () => {
+    let refused = "jobs.dead";
+    await using bus = await Bus.open(refusing((queue) => queue.startsWith(refused)));
+    const bodies: unknown[] = [];
+    bus.addEventListener("error", ({ error }) => {
+      if (String(error).includes("put back")) bodies.push((error as ValidationError).body);
+    });
+    await bus.queue("jobs").put("bad");
+    refused = "jobs";
+    const items = bus.queue("jobs", { schema: v.number() })[Symbol.asyncIterator]();
+    const next = items.next();
+    await until("it was reported", () => bodies.length > 0);
+    assertEquals(bodies, ['"bad"']);
+    await items.return?.();
+    await bus.close();
+    await next;
   });
 });
 
