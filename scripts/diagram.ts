@@ -6,72 +6,88 @@
  * @module
  */
 
-const WIDTH = 860;
-const HEIGHT = 250;
-const FRAME = { width: 290, height: 190, y: 40 };
+const BOX = { width: 120, height: 50, y: 48 };
+/** The space between a process and its boxes. */
+const PADDING = 18;
+const FRAME = { height: 112, y: 30 };
+const WIDTH = 930;
+const HEIGHT = FRAME.y + FRAME.height + 12;
+/** The space between an arrow and the boxes that it connects. */
+const GAP = 3;
 
 interface Box {
   readonly x: number;
-  readonly y: number;
-  readonly lines: readonly [title: string, ...rest: string[]];
+  readonly title: string;
+  readonly text: string;
   readonly fill?: string;
 }
 
+/** The boxes, in the order of a message's way. */
 const BOXES: readonly Box[] = [
-  { x: 40, y: 75, lines: ["your code", "publish, put, stub"] },
-  { x: 180, y: 75, lines: ["sender", "main thread"] },
-  { x: 360, y: 110, lines: ["transport", "Redis, AWS, POSIX"], fill: "#fde68a" },
-  { x: 550, y: 165, lines: ["receiver", "worker"], fill: "#bfdbfe" },
-  { x: 690, y: 165, lines: ["bus", "main thread"] },
-  { x: 690, y: 75, lines: ["your handler", "subscribe, consume"] },
+  { x: 28, title: "your code", text: "publish, put, stub" },
+  { x: 170, title: "sender", text: "main thread" },
+  { x: 334, title: "transport", text: "Redis, AWS, IPC", fill: "#fde68a" },
+  { x: 498, title: "receiver", text: "worker", fill: "#bfdbfe" },
+  { x: 640, title: "bus", text: "main thread" },
+  { x: 782, title: "your handler", text: "consume, expose" },
 ];
 
-const ARROWS: readonly (readonly [x1: number, y1: number, x2: number, y2: number])[] = [
-  [160, 98, 178, 98],
-  [300, 110, 358, 127],
-  [480, 145, 548, 183],
-  [670, 188, 688, 188],
-  [750, 163, 750, 123],
-];
+function text(x: number, y: number, words: string): string {
+  return `<text x="${x}" y="${y}" fill="#374151">${words}</text>`;
+}
 
-function box({ x, y, lines: [title, ...rest], fill = "#e5e7eb" }: Box): string {
-  const text = rest.map((line, i) => `<text x="${x + 60}" y="${y + 36 + 14 * i}" fill="#374151">${line}</text>`);
+function box({ x, title, text: words, fill = "#e5e7eb" }: Box): string {
+  const { width, height, y } = BOX;
+  const middle = x + width / 2;
   return [
-    `<rect x="${x}" y="${y}" width="120" height="46" rx="6" fill="${fill}" />`,
-    `<text x="${x + 60}" y="${y + 20}" font-weight="bold">${title}</text>`,
-    ...text,
+    `<rect x="${x}" y="${y}" width="${width}" height="${height}" rx="6" fill="${fill}" />`,
+    `<text x="${middle}" y="${y + 21}" font-weight="bold">${title}</text>`,
+    text(middle, y + 38, words),
   ].join("\n  ");
 }
 
-function frame(x: number, title: string): string {
-  const { width, height, y } = FRAME;
+/** Draws the arrow from a box to the next one. */
+function arrow({ x }: Box, next: Box): string {
+  const y = BOX.y + BOX.height / 2;
+  const [from, to] = [x + BOX.width + GAP, next.x - GAP];
+  return `<line x1="${from}" y1="${y}" x2="${to}" y2="${y}" stroke="#111827" stroke-width="1.5" marker-end="url(#tip)" />`;
+}
+
+/** Draws a process around these boxes, with a title above and a note below them. */
+function frame(first: Box, last: Box, title: string, note: string): string {
+  const { height, y } = FRAME;
+  const x = first.x - PADDING;
+  const width = last.x + BOX.width + PADDING - x;
+  const middle = x + width / 2;
   return [
     `<rect x="${x}" y="${y}" width="${width}" height="${height}" rx="10" fill="none" stroke="#9ca3af" />`,
-    `<text x="${x + width / 2}" y="${y - 10}" fill="#374151">${title}</text>`,
+    text(middle, y - 9, title),
+    text(middle, y + height - 16, note),
   ].join("\n  ");
 }
 
 /** Returns the diagram as SVG. */
 export function diagram(): string {
   const parts = [
-    frame(25, "one process: Deno, Bun or Python"),
-    frame(545, "another process, or the same one"),
-    ...BOXES.map(box),
-    ...ARROWS.map(([x1, y1, x2, y2]) =>
-      `<line x1="${x1}" y1="${y1}" x2="${x2}" y2="${y2}" stroke="#111827" stroke-width="1.5" marker-end="url(#tip)" />`
+    frame(BOXES[0]!, BOXES[1]!, "one process: Deno, Bun or Python", "every send has a deadline"),
+    frame(
+      BOXES[3]!,
+      BOXES[5]!,
+      "another process, or the same one",
+      "the worker receives while the main thread is busy",
     ),
-    `<text x="420" y="190" fill="#374151">a busy main thread</text>`,
-    `<text x="420" y="205" fill="#374151">does not stop the worker</text>`,
+    ...BOXES.map(box),
+    ...BOXES.slice(1).map((next, i) => arrow(BOXES[i]!, next)),
   ];
   return `<svg xmlns="http://www.w3.org/2000/svg" width="${WIDTH}" height="${HEIGHT}" viewBox="0 0 ${WIDTH} ${HEIGHT}"
-  font-family="sans-serif" font-size="11" text-anchor="middle">
+  font-family="sans-serif" font-size="12" text-anchor="middle">
   <title>The flow of a message</title>
   <defs>
     <marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">
       <path d="M0 0 8 4 0 8z" fill="#111827" />
     </marker>
   </defs>
-  <rect width="100%" height="100%" fill="#fff" />
+  <rect width="100%" height="100%" rx="6" fill="#fff" />
   ${parts.join("\n  ")}
 </svg>
 `;
