@@ -87,6 +87,22 @@ describe("what the README and docs/ show", () => {
     });
   }
 
+  it("names the file that contains each part which cannot run alone", () => {
+    for (const page of PAGES) {
+      for (const [before] of text(page).matchAll(/^.*\n\n```ts (?!$)/gm)) {
+        const [, file = "no file"] = /^<!-- not run alone: .*?([\w/]+\.ts)\b.* -->/.exec(before) ?? [];
+        assert(existsSync(join(ROOT, file)), `${page}: ${before}`);
+      }
+      assertEquals(text(page).match(/^```(js|javascript|typescript)$/gm), null, page);
+    }
+  });
+
+  it("names each feature in the guide for custom transports", () => {
+    const [, listed] = /^ {4}features: \{\n([^]*?)^ {4}\}/m.exec(text("docs/provider.md"))!;
+    const names = [...listed!.matchAll(/^ {6}(\w+):/gm)].map(([, name]) => name!);
+    assertEquals(names.toSorted(), Object.keys(memory().features).toSorted());
+  });
+
   it("names tasks that install their packages first", () => {
     const { tasks } = JSON.parse(text("deno.json")) as { tasks: Record<string, string> };
     const named = [...text("README.md").matchAll(/npx -y deno task ([\w:]+)/g)].map(([, name]) => name!);
