@@ -141,7 +141,7 @@ export class Engine implements Core {
     });
     link.then(opening.resolve, opening.reject);
     // both halves are awaited even if one fails, so that neither is left behind
-    const [opened, linked] = await Promise.allSettled([sender, link]);
+    const [opened, linked] = await Promise.allSettled([sender, link, Work.load()]);
     if (opened.status === "rejected" || linked.status === "rejected") {
       if (opened.status === "fulfilled") await opened.value.close(connectTimeout);
       if (linked.status === "fulfilled") await withDeadline(connectTimeout, (over) => linked.value.close(over));

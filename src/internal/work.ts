@@ -4,7 +4,6 @@
  * @module
  */
 import type * as hooks from "node:async_hooks";
-import { builtin } from "./builtin.ts";
 import type { PendingWork } from "./pending_work.ts";
 
 let storage: hooks.AsyncLocalStorage<Work> | undefined;
@@ -25,6 +24,15 @@ export class Work {
     this.#parent = parent;
   }
 
+  /**
+   * Loads what `enter` needs. A bus does that when its worker starts. An import at the start of a program takes 4 ms on Deno, and the first
+   * use of the global `process`, which could load it at its first use, takes 10 ms.
+   */
+  static async load(): Promise<void> {
+    const { AsyncLocalStorage } = await import("node:async_hooks");
+    storage ??= new AsyncLocalStorage();
+  }
+
   /** The work that the calling code belongs to, if any. */
   static get current(): Work | undefined {
     return storage?.getStore();
@@ -35,10 +43,9 @@ export class Work {
     for (let work = Work.current; work; work = work.#parent) if (work.#trackers.includes(tracker)) yield work;
   }
 
-  /** Runs code that belongs to this work. */
+  /** Runs code that belongs to this work. `load` has loaded what it needs. */
   enter<T>(act: () => T): T {
-    storage ??= new (builtin<typeof hooks>("async_hooks")!.AsyncLocalStorage)();
-    return storage.run(this, act);
+    return storage!.run(this, act);
   }
 
   /** Begins a run of this work, runs the code, and ends the run when the promise of the code settles. */

@@ -78,7 +78,7 @@ class Broker {
   }
 
   add(receiver: MemoryReceiver): void {
-    clearTimeout(this.#ending);
+    if (this.#ending !== undefined) clearTimeout(this.#ending); // on Deno, the first use of a timer takes 5 ms
     this.#receivers.add(receiver);
   }
 
