@@ -1,7 +1,7 @@
 /**
  * Measures the cost of `keys` and `encrypt`: calls one after the other, jobs, and events, between two buses of one process over Redis.
  * Prints the ratio of each to the same work without keys in the same round: the median, the minimum and the maximum of the rounds. Also
- * prints the CPU time of an event and of an HMAC alone.
+ * prints the CPU time of an event, of an HMAC alone, and of an envelope without keys.
  *
  *     deno run -A --no-lock bench/keys.ts        bun bench/keys.ts
  *
@@ -10,6 +10,7 @@
 import { createHmac } from "node:crypto";
 import process from "node:process";
 import { Bus, type BusOptions } from "../mod.ts";
+import { UNSIGNED, unwrap, wrap } from "../src/codec/envelope.ts";
 import { Hmac } from "../src/keys/hmac.ts";
 import { redis } from "../src/providers/redis/provider.ts";
 import { startRedis } from "./process.ts";
@@ -18,7 +19,7 @@ const ROUNDS = 9;
 const CALLS = 1_500;
 const JOBS = 3_000;
 const EVENTS = 15_000;
-const HMACS = 100_000;
+const TIMES = 100_000;
 
 const SECRET = "x".repeat(32);
 const KINDS: Readonly<Record<string, BusOptions>> = {
@@ -82,19 +83,27 @@ function middle(values: readonly number[]): number {
   return values.toSorted((a, b) => a - b)[values.length >> 1]!;
 }
 
-/** Microseconds of one HMAC of 150 bytes. */
-function hmac(work: (text: string) => unknown): number {
-  const text = "x".repeat(150);
+/** Microseconds of one call of this function with 150 characters. */
+function cost(work: (text: string) => unknown): number {
+  const text = `"${"x".repeat(148)}"`;
   const rounds = Array.from({ length: 5 }, () => {
     const start = performance.now();
-    for (let i = 0; i < HMACS; i++) work(text);
-    return (performance.now() - start) / HMACS * 1_000;
+    for (let i = 0; i < TIMES; i++) work(text);
+    return (performance.now() - start) / TIMES * 1_000;
   });
   return Math.min(...rounds);
 }
 
+/** Writes and reads a message as a bus did before there were keys. */
+const bare = (text: string) => unwrap(wrap(text, undefined));
+const unsigned = (text: string) => UNSIGNED.open("event", "t", UNSIGNED.seal("event", "t", text));
+cost(bare);
+cost(unsigned); // warms up
+const off = [cost(unsigned), cost(bare)] as const;
+console.log(`An envelope without keys: ${off[0].toFixed(3)} µs; before there were keys ${off[1].toFixed(3)} µs`);
+
 const own = new Hmac(new TextEncoder().encode(SECRET));
-const alone = [hmac((text) => own.of(text)), hmac((text) => createHmac("sha256", SECRET).update(text).digest())];
+const alone = [cost((text) => own.of(text)), cost((text) => createHmac("sha256", SECRET).update(text).digest())];
 console.log(`HMAC of 150 bytes: ${alone[0]!.toFixed(1)} µs; by createHmac ${alone[1]!.toFixed(1)} µs`);
 const redisServer = await startRedis();
 try {

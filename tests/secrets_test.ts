@@ -9,6 +9,7 @@ import { tsmq } from "./cli/run.ts";
 import { freePort } from "./support/port.ts";
 import { RedisServer } from "./support/redis_server.ts";
 import { until } from "./support/until.ts";
+import { recorded, register, unregister } from "./telemetry/sdk.ts";
 
 const CANARY = `canary-${crypto.randomUUID()}`;
 
@@ -104,12 +105,16 @@ describe("a secret", () => {
     await server.run("acl", "setuser", "me", "resetpass", ">other");
     await server.run("client", "kill", "user", "me");
     await until("the bus is down", () => bus.health().state === "down");
+    register();
     await until("an error has the reason", async () => {
       const error = await assertRejects(() => bus.publish("x", "t"), ProviderError);
       assertSecret(error, "the error of a publish");
       return error.message.includes("WRONGPASS");
     });
-    assertSecret([records, heard, bus, bus.health()], "a report");
+    const telemetry = await recorded();
+    await unregister();
+    assertEquals(telemetry.spans[0]?.attributes["error.type"], "unavailable");
+    assertSecret([records, heard, bus, bus.health(), telemetry], "a report");
   });
 
   it("of a key appears in nothing that a bus prints, reports or refuses", async () => {

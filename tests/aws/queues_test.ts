@@ -2,7 +2,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { ReceiveMessageCommand, SendMessageCommand } from "@aws-sdk/client-sqs";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { Bus } from "../../src/bus.ts";
-import { ProviderError } from "../../src/errors.ts";
+import { ProviderError, UnsupportedError } from "../../src/errors.ts";
 import { aws } from "../../src/providers/aws/provider.ts";
 import { Names } from "../../src/providers/aws/names.ts";
 import { pause, quickest, timed, until } from "../support/until.ts";
@@ -245,6 +245,14 @@ describe("queues over SQS", () => {
     assertEquals(await halves.receiver.settle("freed", [held!.receipt], "untried", 0), [false]);
     using admin = new Admin(emulator.options);
     assertEquals(await admin.queues(new Names(halves.namespace).queue("freed")), []);
+  });
+
+  it("put({ delay }) into a .fifo queue is refused, and puts nothing", async () => {
+    await using halves = await using("order.fifo");
+    const { sender } = halves;
+    await assertRejects(() => sender.send("order.fifo", "1", { wait: 0, delay: 1 }), UnsupportedError, "FIFO");
+    await put(halves, "order.fifo", "2");
+    assertEquals(await halves.bodies("order.fifo", { max: 10, wait: 1_000 }), ["2"]);
   });
 
   it("an item of a .fifo queue that is given back keeps its place", async () => {

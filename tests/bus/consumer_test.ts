@@ -7,6 +7,7 @@ import {
   type DeadLetter,
   memory,
   ProviderError,
+  type Queue,
   QueueEmptyError,
   type ValidationError,
 } from "../../mod.ts";
@@ -31,9 +32,18 @@ function refusing(refuses: (queue: string) => boolean): Provider {
   };
 }
 
-/** A provider whose worker fails at the first acknowledgement. */
+/** A provider whose worker fails at the first acknowledgement in each queue. */
 function deaf(): Provider {
   return by("deaf");
+}
+
+/** Makes dead letters of items. */
+async function kill(jobs: Queue<string>, ...items: string[]): Promise<void> {
+  for (const item of items) await jobs.put(item);
+  await using _ = jobs.consume(() => {
+    throw new Error("failed");
+  }, { maxAttempts: 1 });
+  await until("all are dead letters", async () => await jobs.dead.size() === items.length);
 }
 
 /** An in-memory provider with a worker of the tests. */
@@ -121,6 +131,34 @@ describe("a dead letter", () => {
       await jobs.put(job);
       assertEquals((await bus.queue<DeadLetter>("jobs.dead").get({ timeout: 10_000 })).item, job);
     }
+  });
+});
+
+describe("dead.retry()", () => {
+  it("keeps a letter whose item could not be put", async () => {
+    let away = false;
+    await using bus = await Bus.open(refusing((queue) => away && queue === "jobs"));
+    const jobs = bus.queue<string>("jobs");
+    await kill(jobs, "first", "second");
+    away = true;
+    const error = await assertRejects(() => jobs.dead.retry(), ProviderError, "on purpose");
+    assertEquals([error.code, await jobs.qsize(), await jobs.dead.size()], ["unavailable", 0, 2]);
+    away = false;
+    assertEquals(await jobs.dead.retry(), 2);
+    assertEquals([await jobs.get(), await jobs.get()], ["first", "second"]);
+  });
+
+  it("puts an item before it removes its letter, so that both exist if the removal fails", async () => {
+    await using bus = await Bus.open(deaf());
+    const jobs = bus.queue<string>("jobs");
+    await jobs.put("");
+    await assertRejects(() => jobs.receive().then((lease) => lease.ack()), ProviderError, "on purpose");
+    await jobs.free();
+    await kill(jobs, "item");
+    await assertRejects(() => jobs.dead.retry(), ProviderError, "on purpose");
+    assertEquals([await jobs.qsize(), await jobs.dead.size()], [1, 1]);
+    assertEquals(await jobs.dead.retry(), 1);
+    assertEquals([await jobs.get(), await jobs.get()], ["item", "item"]);
   });
 });
 
@@ -311,6 +349,7 @@ describe("a consumer whose handlers do not end", () => {
       await until("it is reported", () => errors.length === 1);
       await queue.put({} as never);
       await new Promise((resolve) => setTimeout(resolve, 3 * STALLED.after));
+      assertEquals(errors, ["stalled"], "it is reported once");
       gates[0]!.resolve();
       await until("the second one is reported too", () => errors.length === 2);
       gates[1]!.resolve();

@@ -1,6 +1,8 @@
 /** The limit for what a bus decodes. */
 import { assertEquals, assertRejects } from "@std/assert";
-import { Bus, type DeadLetter, TimeoutError, ValidationError } from "../../mod.ts";
+import { describe, it } from "@std/testing/bdd";
+import { Bus, type DeadLetter, memory, TimeoutError, ValidationError } from "../../mod.ts";
+import { RawClient } from "../../src/conformance/raw_client.ts";
 import { PATIENCE, until } from "../support/until.ts";
 import { fresh, onEach } from "./grounds.ts";
 
@@ -52,5 +54,21 @@ onEach("a body that is larger than maxReceive", ({ it, provider }) => {
     assertEquals([items, (await letter()).item], [["small"], body]);
     await expected(4);
     assertEquals(errors.filter((message) => !message.includes("(maxReceive)")), []);
+  });
+});
+
+describe("maxReceive", () => {
+  it("is 32 MiB by default", async () => {
+    const [namespace, transport] = [fresh(), memory()];
+    await using bus = await Bus.open(transport, { namespace });
+    const client = await RawClient.open(transport, namespace);
+    const longest = 32 * 2 ** 20;
+    try {
+      for (const length of [longest, longest + 1]) await client.put("jobs", JSON.stringify("x".repeat(length - 2)));
+      assertEquals((await bus.queue<string>("jobs").get()).length, longest - 2);
+      await assertRejects(() => bus.queue("jobs").get(), ValidationError, "(maxReceive)");
+    } finally {
+      await client.close();
+    }
   });
 });

@@ -6,6 +6,7 @@ import {
   InMemoryMetricExporter,
   MeterProvider,
   PeriodicExportingMetricReader,
+  type ResourceMetrics,
 } from "@opentelemetry/sdk-metrics";
 import {
   BasicTracerProvider,
@@ -38,11 +39,16 @@ export function ended(name: string): ReadableSpan[] {
   return spans.getFinishedSpans().filter((span) => span.name === name);
 }
 
-/** Returns the sum of a counter, or the number of values of a histogram, over the points with these attributes. */
-export async function measured(metric: string, attributes: Record<string, string>): Promise<number> {
+/** Returns all ended spans and all metrics. */
+export async function recorded(): Promise<{ spans: ReadableSpan[]; metrics: ResourceMetrics[] }> {
   points.reset();
   await reader.forceFlush();
-  const found = points.getMetrics().flatMap(({ scopeMetrics }) => scopeMetrics)
+  return { spans: spans.getFinishedSpans(), metrics: points.getMetrics() };
+}
+
+/** Returns the sum of a counter, or the number of values of a histogram, over the points with these attributes. */
+export async function measured(metric: string, attributes: Record<string, string>): Promise<number> {
+  const found = (await recorded()).metrics.flatMap(({ scopeMetrics }) => scopeMetrics)
     .flatMap(({ metrics }) => metrics).filter(({ descriptor }) => descriptor.name === metric)
     .flatMap(({ dataPoints }) => dataPoints as { attributes: Record<string, unknown>; value: unknown }[])
     .filter((point) => Object.entries(attributes).every(([key, value]) => point.attributes[key] === value));
