@@ -4,6 +4,7 @@
  * @module
  */
 import process from "node:process";
+import { shorten, widthOf } from "./table.ts";
 
 /** Switches to a second screen and hides the cursor. `LEAVE` undoes it. */
 const ENTER = "\x1b[?1049h\x1b[?25l";
@@ -46,7 +47,11 @@ export class Screen implements Disposable {
   /** Draws these lines over the last ones, in one write and without clearing the screen first, so that nothing flickers. */
   draw(lines: readonly string[]): void {
     this.#lines = lines;
-    const shown = lines.slice(0, this.height).map((line) => `${line.slice(0, this.width)}\x1b[K`);
+    const shown = lines.slice(0, this.height).map((line) => {
+      const text = shorten(line, this.width);
+      // after a full line, the cursor is on its last character, which would be erased
+      return widthOf(text) < this.width ? `${text}\x1b[K` : text;
+    });
     process.stdout.write(`\x1b[H${shown.join("\r\n")}\x1b[J`);
   }
 

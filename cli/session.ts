@@ -95,6 +95,22 @@ export async function withAdmin(
   }
 }
 
+/** Opens a bus and the admin of its namespace, if the transport has one, runs a command on them, and closes them. */
+export async function withBusAndAdmin(
+  url: string,
+  flags: BusFlags,
+  run: (bus: Bus, admin: Admin | undefined, signal: AbortSignal, provider: Provider) => Promise<void>,
+): Promise<void> {
+  await withBus(url, flags, async (bus, signal, provider) => {
+    const admin = await provider.admin?.open(flags.namespace);
+    try {
+      await run(bus, admin, signal, provider);
+    } finally {
+      await admin?.close();
+    }
+  });
+}
+
 /** Opens the admin of a namespace. */
 export async function openAdmin({ name, admin }: Provider, namespace: string): Promise<Admin> {
   if (admin) return await admin.open(namespace);

@@ -3,40 +3,89 @@
  *
  * @module
  */
+import process from "node:process";
 import { printable } from "../src/internal/printable.ts";
 
 /** A cell. An absent value is shown as `-`. */
 export type Cell = string | number | undefined;
 
-/** The minimum width of a column that is shortened, in characters. */
+/** The minimum width of a column that is shortened. */
 const LEAST = 8;
 
+/** Characters that take two columns of a terminal, such as Chinese ones and emoji. */
+const WIDE =
+  /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}\p{Emoji_Presentation}\u3000-\u303f\uff01-\uff60]/u;
+/** Characters that take none: they change the one before them. */
+const COMBINING = /[\p{Mn}\p{Me}\p{Cf}]/u;
+
 /**
- * Returns the lines of a table of at most `width` characters, with a line of heads. Unsafe characters are escaped. Columns of numbers are aligned to the right;
- * the first column is shortened if the table is too wide.
+ * Returns the lines of a table of at most `width` columns of a terminal, with a line of heads. Unsafe characters are escaped. Columns of
+ * numbers are aligned to the right. If the table is too wide, its widest columns of text are shortened.
  */
 export function table(
   heads: readonly string[],
   rows: readonly (readonly Cell[])[],
-  width: number = Infinity,
+  width: number = terminalWidth(),
 ): string[] {
-  const texts = rows.map((row) => heads.map((_, i) => printable(textOf(row[i]))));
   const numeric = heads.map((_, i) => rows.length > 0 && rows.every((row) => typeof row[i] !== "string"));
-  const widths = heads.map((head, i) => Math.max(head.length, ...texts.map((row) => row[i]!.length)));
-  const rest = widths.slice(1).reduce((sum, each) => sum + each + 2, 0);
-  widths[0] = Math.min(widths[0]!, Math.max(LEAST, width - rest));
-  const line = (cells: readonly string[]) =>
-    cells.map((cell, i) => numeric[i] ? cell.padStart(widths[i]!) : shorten(cell, widths[i]!).padEnd(widths[i]!))
-      .join("  ").trimEnd().slice(0, width === Infinity ? undefined : width);
+  const texts = rows.map((row) => heads.map((_, i) => printable(textOf(row[i]))));
+  const widths = heads.map((head, i) => texts.reduce((most, row) => Math.max(most, widthOf(row[i]!)), head.length));
+  shrink(widths, width - 2 * (heads.length - 1), numeric);
+  const line = (cells: readonly string[]) => {
+    const aligned = cells.map((cell, i) => {
+      const text = shorten(cell, widths[i]!);
+      const space = " ".repeat(widths[i]! - widthOf(text));
+      return numeric[i] ? space + text : text + space;
+    });
+    return shorten(aligned.join("  ").trimEnd(), width);
+  };
   return [heads, ...texts].map(line);
 }
 
-/** Returns a text of at most this many characters. */
+/** Returns the number of columns of standard output: Infinity unless it is a terminal. */
+function terminalWidth(): number {
+  return process.stdout.isTTY ? process.stdout.columns || 80 : Infinity;
+}
+
+/** Reduces the widest columns of text until the sum is `room`, or all of them have their minimum width. */
+function shrink(widths: number[], room: number, numeric: readonly boolean[]): void {
+  let excess = widths.reduce((sum, each) => sum + each, 0) - room;
+  while (excess > 0) {
+    const text = widths.map((each, i) => numeric[i] ? 0 : each);
+    const [widest = 0, next = LEAST] = text.toSorted((a, b) => b - a);
+    if (widest <= LEAST) return;
+    const less = Math.min(excess, Math.max(1, widest - Math.max(next, LEAST)));
+    widths[text.indexOf(widest)]! -= less;
+    excess -= less;
+  }
+}
+
+/** The largest number of characters in one column of a terminal: a text may have any number of those that take no column. */
+const MAX_STACKED = 4;
+
+/** Returns the beginning of a text that fits into this many columns of a terminal. */
 export function shorten(text: string, width: number): string {
-  return text.length <= width ? text : `${text.slice(0, Math.max(0, width - 1)).toWellFormed()}…`;
+  const most = MAX_STACKED * width;
+  if (text.length <= most && widthOf(text) <= width) return text;
+  let [short, left] = ["", width - 1];
+  for (const char of text) {
+    left -= widthOf(char);
+    if (left < 0 || short.length + char.length >= most) break;
+    short += char;
+  }
+  return width > 0 ? `${short}…` : "";
+}
+
+/** Returns the number of columns that a text takes in a terminal. */
+export function widthOf(text: string): number {
+  if (/^[\x20-\x7e…]*$/.test(text)) return text.length;
+  let width = 0;
+  for (const char of text) width += COMBINING.test(char) ? 0 : WIDE.test(char) ? 2 : 1;
+  return width;
 }
 
 function textOf(cell: Cell): string {
   if (cell === undefined) return "-";
-  return typeof cell === "string" || Number.isInteger(cell) ? String(cell) : cell.toFixed(1);
+  if (typeof cell === "string" || Number.isInteger(cell)) return String(cell);
+  return cell.toFixed(Math.abs(cell) < 1 ? 2 : 1);
 }

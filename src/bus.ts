@@ -41,6 +41,13 @@ import type {
 } from "./rpc/procedure.ts";
 import { streamFor, stubFor } from "./rpc/stub.ts";
 
+let inside: (bus: Bus) => Engine;
+
+/** Returns the inside of a bus, for the command line and the dashboard. */
+export function engineOf(bus: Bus): Engine {
+  return inside(bus);
+}
+
 /**
  * A message bus: pub/sub, queues and RPC over one transport.
  *
@@ -52,6 +59,10 @@ export class Bus extends BusEvents implements AsyncDisposable {
   /** Resolves when the bus is closed: with an error if it was not closed by `close`. */
   readonly closed: Promise<BusError | undefined>;
   #engine: Engine;
+
+  static {
+    inside = (bus) => bus.#engine;
+  }
 
   private constructor(provider: Provider, options: BusOptions) {
     super();

@@ -11,6 +11,7 @@ import type { Authorize, ExposeErrors } from "./hooks.ts";
 import type { PendingWork } from "./internal/pending_work.ts";
 import type { Link } from "./port/link.ts";
 import type { Features, Sender } from "./provider/provider.ts";
+import type { Activity } from "./telemetry/activity.ts";
 import type { Telemetry } from "./telemetry/telemetry.ts";
 
 /** Receives a decoded body. If the body could not be read, it receives the parts that could be read, and the error. */
@@ -32,6 +33,8 @@ export interface Core {
   readonly codec: Codec;
   readonly envelopes: Envelopes;
   readonly telemetry: Telemetry;
+  /** Counts what happens to queues, while somebody asks. */
+  readonly activity: Activity;
   /** The part of a served function's error that callers receive. */
   readonly exposeErrors: ExposeErrors;
   /** Decides whether a call runs, if the user gave such a function. */

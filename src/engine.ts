@@ -26,6 +26,7 @@ import { Caller } from "./rpc/caller.ts";
 import { Server } from "./rpc/server.ts";
 import { CREDIT, tooOld, VALUES } from "./rpc/stream_messages.ts";
 import { ANSWER, CANCEL, REQUEST } from "./rpc/wire.ts";
+import { Activity } from "./telemetry/activity.ts";
 import { Telemetry } from "./telemetry/telemetry.ts";
 
 /** The default timeout of `close` in milliseconds. */
@@ -45,6 +46,7 @@ export class Engine implements Core {
   readonly codec: Codec;
   envelopes: Envelopes = UNSIGNED;
   readonly telemetry: Telemetry;
+  readonly activity: Activity = new Activity();
   readonly exposeErrors: ExposeErrors;
   readonly authorize?: Authorize;
   readonly features: Features;
@@ -210,6 +212,7 @@ export class Engine implements Core {
     const end = this.#end = new Closing(this, { dispatch: this.#dispatch, server, caller, publisher }, timeout);
     end.report.then((report) => {
       this.#rejected.flush();
+      this.activity.end();
       this.#setState("closed");
       this.#resolveClosed(undefined);
       this.telemetry.log({ level: report.clean ? "info" : "warn", event: "close", detail: report });

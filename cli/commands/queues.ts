@@ -1,41 +1,70 @@
 import { buildCommand } from "@stricli/core";
 import { UnsupportedError } from "../../src/errors.ts";
+import { pause } from "../../src/internal/time.ts";
 import { print } from "../io.ts";
 import { listQueues } from "../overview.ts";
-import { BUS_FLAGS, type BusFlags, JSON_FLAG, URL_ARGUMENT, withAdmin } from "../session.ts";
+import { BUS_FLAGS, type BusFlags, JSON_FLAG, number, URL_ARGUMENT, withBusAndAdmin } from "../session.ts";
 import { table } from "../table.ts";
+import { TRAFFIC_NOTE, TrafficMeter } from "../traffic.ts";
 
 interface Flags extends BusFlags {
+  readonly interval: number;
   readonly json: boolean;
 }
 
 /** The command `tsmq queues`. */
 export const command = buildCommand({
   func: (flags: Flags, url: string) =>
-    withAdmin(url, flags, async (admin) => {
-      const queues = await listQueues(admin);
-      if (!queues) throw new UnsupportedError("Cannot list queues: the transport does not list them");
+    withBusAndAdmin(url, flags, async (bus, admin, signal) => {
+      const list = async () => {
+        const queues = admin && await listQueues(admin);
+        if (!queues) throw new UnsupportedError("Cannot list queues: the transport does not list them");
+        return { queues, complete: true };
+      };
+      const meter = new TrafficMeter(bus, admin, flags.interval);
+      let queues = await meter.look(list);
+      if (flags.interval > 0) {
+        await pause(flags.interval, signal);
+        queues = await meter.look(list);
+      }
       const lines = flags.json ? queues.map((queue) => JSON.stringify(queue)) : table(
-        ["QUEUE", "WAITING", "LEASED", "DELAYED", "DEAD"],
-        queues.map(({ name, waiting, leased, delayed, dead }) => [name, waiting, leased, delayed, dead]),
+        ["QUEUE", "WAITING", "LEASED", "DELAYED", "DEAD", "IN/S", "OUT/S", "P50 MS"],
+        queues.map((each) => {
+          const { name, waiting, leased, delayed, dead, p50 } = each;
+          return [name, waiting, leased, delayed, dead, each.in, each.out, p50];
+        }),
       );
       for (const line of lines) await print(line);
     }),
   parameters: {
-    flags: { ...BUS_FLAGS, json: JSON_FLAG },
-    aliases: { n: "namespace" },
+    flags: {
+      ...BUS_FLAGS,
+      interval: {
+        kind: "parsed",
+        parse: number(),
+        brief: "Milliseconds during which rates are measured; 0: no rates",
+        default: "1000",
+      },
+      json: JSON_FLAG,
+    },
+    aliases: { n: "namespace", i: "interval" },
     positional: { kind: "tuple", parameters: [URL_ARGUMENT] },
   },
   docs: {
-    brief: "List the queues and the numbers of their items",
+    brief: "List the queues, the numbers of their items, and their rates",
     fullDescription: [
-      "Lists the queues that have items: how many wait, are leased and are delayed, and how many dead letters there are.",
-      "`-` stands for a number that the transport does not know. `tsmq top` watches the same.",
+      "Lists the queues that have items or traffic: how many items wait, are leased and are delayed, how many dead letters",
+      "there are, items in and out a second, and the middle duration of the handlers (p50). `-` stands for a number that is",
+      "not known. `tsmq top` watches the same.",
+      ...TRAFFIC_NOTE,
     ].join("\n"),
     customUsage: [
       "<url> [flags]",
-      { input: "redis://localhost", brief: "a table" },
-      { input: "redis://localhost --json | jq 'select(.dead > 0)'", brief: "the queues with dead letters" },
+      { input: "redis://localhost", brief: "a table, after a second" },
+      {
+        input: "redis://localhost -i 0 --json | jq 'select(.dead > 0)'",
+        brief: "the queues with dead letters, at once",
+      },
     ],
   },
 });

@@ -1,14 +1,13 @@
 import { buildCommand } from "@stricli/core";
 import process from "node:process";
-import type { Bus } from "../../mod.ts";
-import type { Admin } from "../../src/provider/admin.ts";
 import { printable } from "../../src/internal/printable.ts";
 import { pause } from "../../src/internal/time.ts";
 import { print } from "../io.ts";
-import { listQueues, MAX_TOPIC, MAX_TOPICS, type QueueRow } from "../overview.ts";
+import { Meter, type Sample } from "../meter.ts";
 import { Screen } from "../screen.ts";
-import { BUS_FLAGS, type BusFlags, count, JSON_FLAG, number, URL_ARGUMENT, withBus } from "../session.ts";
-import { table } from "../table.ts";
+import { BUS_FLAGS, type BusFlags, count, JSON_FLAG, number, URL_ARGUMENT, withBusAndAdmin } from "../session.ts";
+import { shorten, table } from "../table.ts";
+import { TRAFFIC_NOTE, type TrafficRow } from "../traffic.ts";
 
 interface Flags extends BusFlags {
   readonly interval: number;
@@ -17,102 +16,26 @@ interface Flags extends BusFlags {
   readonly json: boolean;
 }
 
-interface TopicRow {
-  readonly name: string;
-  /** Events a second since the last sample. */
-  readonly rate: number;
-  /** All received events. */
-  readonly total: number;
-}
-
-/** A queue, and the number of waiting items that it gained each second since the last sample. */
-type SampledQueue = QueueRow & { readonly rate: number };
-
-interface Sample {
-  readonly queues: readonly SampledQueue[];
-  readonly topics: readonly TopicRow[];
-  /** The number of buses that are up, if the transport knows it; without the bus of this command. */
-  readonly buses?: number;
-}
-
-/** Counts received events, and samples queues. */
-class Meter {
-  #bus: Bus;
-  #admin: Admin | undefined;
-  #given: readonly string[];
-  #topics = new Map<string, { seen: number; before: number }>();
-  #waiting = new Map<string, number>();
-  #last = performance.now();
-
-  constructor(bus: Bus, admin: Admin | undefined, queues: readonly string[]) {
-    this.#bus = bus;
-    this.#admin = admin;
-    this.#given = queues;
-  }
-
-  async watch(pattern: string): Promise<void> {
-    await this.#bus.subscribe(pattern, (_, { topic }) => this.#count(topic), { pattern: true }).ready;
-    await this.sample();
-  }
-
-  #count(topic: string): void {
-    const known = this.#topics.get(topic);
-    if (known) known.seen++;
-    else if (this.#topics.size < MAX_TOPICS && topic.length <= MAX_TOPIC) {
-      this.#topics.set(topic, { seen: 1, before: 0 });
-    }
-  }
-
-  async sample(): Promise<Sample> {
-    const [listed, buses] = await Promise.all([this.#list(), this.#admin?.buses()]);
-    const now = performance.now();
-    const seconds = (now - this.#last) / 1_000;
-    this.#last = now;
-    const topics = [...this.#topics].map(([name, counter]): TopicRow => {
-      const rate = (counter.seen - counter.before) / seconds;
-      counter.before = counter.seen;
-      return { name, rate, total: counter.seen };
-    });
-    const queues = listed.map((queue): SampledQueue => {
-      const { name, waiting = 0 } = queue;
-      const rate = (waiting - (this.#waiting.get(name) ?? waiting)) / seconds;
-      this.#waiting.set(name, waiting);
-      return { ...queue, rate };
-    });
-    return { queues, topics, buses: buses && Math.max(0, buses.length - 1) };
-  }
-
-  /** Lists the queues: those that the transport lists, those that the user named, and those of earlier samples. */
-  async #list(): Promise<QueueRow[]> {
-    const listed = this.#admin && await listQueues(this.#admin) || [];
-    const found = new Set(listed.map(({ name }) => name));
-    const others = [...new Set([...this.#given, ...this.#waiting.keys()])].filter((name) => !found.has(name));
-    return [...listed, ...await Promise.all(others.map((name) => this.#read(name)))];
-  }
-
-  async #read(name: string): Promise<QueueRow> {
-    return { name, ...await this.#bus.queue(name).stats() };
-  }
-}
-
 /** The keys that sort the queues, and their columns. */
 const ORDERS = {
-  n: { head: "QUEUE", of: ({ name }: SampledQueue) => name },
-  w: { head: "WAITING", of: ({ waiting }: SampledQueue) => waiting },
-  l: { head: "LEASED", of: ({ leased }: SampledQueue) => leased },
-  d: { head: "DELAYED", of: ({ delayed }: SampledQueue) => delayed },
-  x: { head: "DEAD", of: ({ dead }: SampledQueue) => dead },
-  g: { head: "GROWTH/S", of: ({ rate }: SampledQueue) => rate },
+  n: { head: "QUEUE", of: ({ name }: TrafficRow) => name },
+  w: { head: "WAITING", of: ({ waiting }: TrafficRow) => waiting },
+  l: { head: "LEASED", of: ({ leased }: TrafficRow) => leased },
+  d: { head: "DELAYED", of: ({ delayed }: TrafficRow) => delayed },
+  x: { head: "DEAD", of: ({ dead }: TrafficRow) => dead },
+  i: { head: "IN/S", of: (queue: TrafficRow) => queue.in },
+  o: { head: "OUT/S", of: ({ out }: TrafficRow) => out },
+  p: { head: "P50 MS", of: ({ p50 }: TrafficRow) => p50 },
 } as const;
 type Key = keyof typeof ORDERS;
 
-const KEYS = "sort by: n name  w waiting  l leased  d delayed  x dead  g growth   q quit";
+const KEYS = "sort: n name  w waiting  l leased  d delayed  x dead  i in  o out  p p50  q quit";
 
 /** Sorts queues: by name from a to z, by a number from the largest to the smallest. */
-function sorted(queues: readonly SampledQueue[], key: Key): SampledQueue[] {
+function sorted(queues: readonly TrafficRow[], key: Key): TrafficRow[] {
   const { of } = ORDERS[key];
-  const size = (queue: SampledQueue) => Math.abs(Number(of(queue) ?? -1));
-  const byName = (a: SampledQueue, b: SampledQueue) => a.name < b.name ? -1 : Number(a.name > b.name);
+  const size = (queue: TrafficRow) => Number(of(queue) ?? -1);
+  const byName = (a: TrafficRow, b: TrafficRow) => a.name < b.name ? -1 : Number(a.name > b.name);
   return queues.toSorted((a, b) => (key === "n" ? 0 : size(b) - size(a)) || byName(a, b));
 }
 
@@ -161,9 +84,11 @@ async function watch(meter: Meter, title: string, flags: Flags, signal: AbortSig
     if (!sample) return;
     const time = new Date().toTimeString().slice(0, 8);
     const buses = sample.buses === undefined ? [] : [`${sample.buses} bus(es)`];
+    const rest = ["", ...buses, time].join("   ");
+    const header = shorten(title, screen.width - rest.length) + rest;
     const body = format(sample, key, screen.width, screen.height - 3);
     const free = Array.from({ length: Math.max(0, screen.height - 3 - body.length) }, () => "");
-    screen.draw([[title, ...buses, time].join("   "), "", ...body, ...free, KEYS]);
+    screen.draw([header, "", ...body, ...free, KEYS]);
   };
   for (let left = flags.count; left > 0 && !ended.aborted; left--) {
     await pause(flags.interval, ended);
@@ -191,17 +116,12 @@ async function report(meter: Meter, flags: Flags, signal: AbortSignal): Promise<
 /** The command `tsmq top`. */
 export const command = buildCommand({
   func: (flags: Flags, url: string, pattern?: string) =>
-    withBus(url, flags, async (bus, signal, { name, admin: opener }) => {
-      const admin = await opener?.open(flags.namespace);
-      try {
-        const meter = new Meter(bus, admin, flags.queue ?? []);
-        await meter.watch(pattern ?? "*");
-        const title = printable(`${name}   ${flags.namespace}`);
-        if (flags.json || !process.stdout.isTTY) await report(meter, flags, signal);
-        else await watch(meter, title, flags, signal);
-      } finally {
-        await admin?.close();
-      }
+    withBusAndAdmin(url, flags, async (bus, admin, signal, { name }) => {
+      const meter = new Meter(bus, admin, flags.queue ?? [], flags.interval);
+      await meter.watch(pattern ?? "*");
+      const title = printable(`${name}   ${flags.namespace}`);
+      if (flags.json || !process.stdout.isTTY) await report(meter, flags, signal);
+      else await watch(meter, title, flags, signal);
     }),
   parameters: {
     flags: {
@@ -229,9 +149,11 @@ export const command = buildCommand({
   docs: {
     brief: "Watch queues and the rates of topics",
     fullDescription: [
-      "Shows for each queue the items that wait, are leased and are delayed, its dead letters, and the growth of the waiting",
-      "items each second. Subscribes to the topics and counts their events. Calls of single servers are not counted, because",
-      "they go directly to the inbox of a server. On a terminal, keys sort the queues, and q quits.",
+      "Shows for each queue the items that wait, are leased and are delayed, its dead letters, items in and out a second, and",
+      "the middle duration of its handlers (p50). `-` stands for a number that is not known. Subscribes to the topics and",
+      "counts their events. Calls of single servers are not counted, because they go directly to the inbox of a server. On a",
+      "terminal, keys sort the queues, and q quits.",
+      ...TRAFFIC_NOTE,
     ].join("\n"),
     customUsage: [
       "<url> [<pattern>] [flags]",

@@ -3,7 +3,9 @@
  *
  * @module
  */
-import type { Bus } from "../bus.ts";
+import { type Bus, engineOf } from "../bus.ts";
+import { ACTIVITY } from "../rpc/activity_answers.ts";
+import { readActivity } from "../telemetry/activity.ts";
 import { equal, ok } from "./assert.ts";
 import type { Cases } from "./cases.ts";
 
@@ -59,6 +61,15 @@ export const admin: Cases = {
         await settles(() => admin.groups(), "it no longer lists a group that was freed", ({ length }) => length === 0);
       }
       const buses = async () => (await admin.buses() ?? []).map(({ id }) => id).sort();
+      // each bus answers at the inbox that the admin lists
+      const { caller } = engineOf(bus);
+      await settles(() => admin.inboxes(), "it lists both inboxes", ({ length }) => length === 2);
+      const asked = (await admin.inboxes() ?? []).map((inbox) =>
+        caller.at(inbox, ACTIVITY, [1_000], { timeout: 15_000 })
+      );
+      for (const answer of await Promise.all(asked)) {
+        ok(readActivity(answer?.result) !== undefined, "it answers with its activity");
+      }
       const servers = async () => {
         const functions = await admin.functions();
         equal(functions?.map(({ name }) => name), functions && ["add"]);

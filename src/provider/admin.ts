@@ -32,6 +32,8 @@ export interface Admin {
   groups(): Promise<readonly GroupInfo[] | undefined>;
   /** Lists the buses that are up. Those of PyMQ may be absent. */
   buses(): Promise<readonly BusInfo[] | undefined>;
+  /** Lists the inboxes of the buses that are up, for `Sender.post`. They are secrets: who knows one can send messages to its bus. */
+  inboxes(): Promise<readonly string[] | undefined>;
   /** Lists the remains of dead buses that `reap` would remove, one line each. */
   leftovers(): Promise<readonly string[]>;
   /** Removes the remains of dead buses. Yields one line for each removed thing. */

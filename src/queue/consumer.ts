@@ -149,7 +149,7 @@ export function consume<T>(
       if (signal.aborted) return untried;
       if (!over) {
         const holder = held = deliveries.lease(delivery, item);
-        const work = async () => await handler(item, holder);
+        const work = core.activity.timed(queue, async () => await handler(item, holder));
         const running = core.telemetry.observe("process", queue, work, delivery.headers?.traceparent);
         await (handlerTimeout === Infinity ? running : inTime(delivery, holder, running));
       }

@@ -108,6 +108,7 @@ export class DeadLetters<T = unknown> {
     checkCount("a limit", limit);
     return await this.#each(limit, only, async ({ headers }, item) => {
       await this.#core.sender.send(this.#queue, this.#core.envelopes.restore(this.#queue, item, headers), { wait: 0 });
+      this.#core.activity.put(this.#queue);
     });
   }
 

@@ -224,6 +224,7 @@ export class Deliveries {
   /** Settles a lease now or, with `soon`, together with the next request. Resolves with true if the lease was still valid. */
   async settle(delivery: Delivery, outcome: Outcome, delay = 0, soon = false): Promise<boolean> {
     const [held] = await this.core.link.settle(this.queue, [delivery.receipt], outcome, delay, soon);
+    if (held && outcome === "ack") this.core.activity.taken(this.queue);
     return held === true;
   }
 

@@ -101,6 +101,7 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
         const { codec, envelopes } = this.#core;
         const body = envelopes.seal("item", this.name, codec.encode(item), withTrace(headers, traceparent));
         await this.#core.sender.send(this.name, body, { wait, signal: options.signal, delay });
+        this.#core.activity.put(this.name);
       });
     } catch (error) {
       throw closedWhile(`put into queue "${this.name}"`, error);
@@ -263,6 +264,7 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
           throw isA(error, ClosedError) ? this.#closed(doing) : error;
         });
       if (!delivery) throw new QueueEmptyError(this.name, verb);
+      if (lease === undefined) this.#core.activity.taken(this.name);
       const opened = this.#deliveries.open(delivery);
       if (!opened.refused) {
         this.#core.telemetry.begin("receive", this.name, opened.headers?.traceparent, since)?.end();
@@ -292,6 +294,7 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
       const items = await link.receive(this.name, { max: Math.min(PURGE_BATCH, left), wait: 0 });
       if (items.length === 0) break;
       removed += items.length;
+      this.#core.activity.taken(this.name, items.length);
       left -= items.length;
     }
     return removed;

@@ -121,6 +121,12 @@ export class Caller {
     return this.#call(fn, args, options, (call) => this.#single(call));
   }
 
+  /** Calls a function of the bus that has this inbox. Resolves with undefined if that bus is gone or refuses. */
+  async at(server: string, fn: string, args: readonly unknown[], options: CallOptions): Promise<Answer | undefined> {
+    const answer = await this.#call(fn, args, options, (call) => this.#attempt(call, server));
+    return answer?.call?.refused ? undefined : answer;
+  }
+
   /** Returns the values of a served stream. The call starts when they are first read. */
   stream(fn: string, args: readonly unknown[], options: CallOptions): AsyncIterable<unknown> {
     const { timeout, signal, procedure } = options;
@@ -229,24 +235,25 @@ export class Caller {
         registered = true;
         continue;
       }
-      const inbox = await call.inbox(this.#core.link);
-      call.next();
-      // until the server may have the request, only #post sends it: the checks of pending calls would also send it to a server that
-      // reconnects after the call has moved to another server
-      const servers = new Map<string, number>();
-      const answered = this.#expect(call, server, servers);
-      if (!await this.#post(call, server, inbox, servers)) {
-        gone.add(server);
-        this.#directory.remove(call.fn, server);
-        continue;
-      }
-      const answer = await answered;
-      if (!answer.call?.refused) return answer;
+      const answer = await this.#attempt(call, server);
+      const refused = answer?.call?.refused;
+      if (answer && !refused) return answer;
       gone.add(server);
       this.#directory.remove(call.fn, server);
-      denied ??= denial(call.fn, answer.call.refused);
+      if (refused) denied ??= denial(call.fn, refused);
     }
     return await new Promise(() => {}); // the call has ended already
+  }
+
+  /** Sends the call to one server. Resolves with its answer or refusal, or with undefined if the request certainly did not arrive. */
+  async #attempt(call: Call, server: string): Promise<Answer | undefined> {
+    const inbox = await call.inbox(this.#core.link);
+    call.next();
+    // until the server may have the request, only #post sends it: the checks of pending calls would also send it to a server that
+    // reconnects after the call has moved to another server
+    const servers = new Map<string, number>();
+    const answered = this.#expect(call, server, servers);
+    return await this.#post(call, server, inbox, servers) ? await answered : undefined;
   }
 
   /**

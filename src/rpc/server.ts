@@ -13,6 +13,7 @@ import { validate } from "../codec/schema.ts";
 import { PendingWork } from "../internal/pending_work.ts";
 import { CLOCK_SKEW } from "../internal/time.ts";
 import type { Work } from "../internal/work.ts";
+import { ACTIVITY, answerActivity } from "./activity_answers.ts";
 import { allowed, deniedAnswer } from "./authorization.ts";
 import { ServedCall } from "./current_call.ts";
 import { errorAnswer } from "./error_answer.ts";
@@ -167,6 +168,7 @@ export class Server {
     if (!request && unreadable) return; // this was already reported
     if (!request) return this.#core.report(new ValidationError("Cannot serve a request: it is malformed"), "", true);
     const { call, fn } = request;
+    const exposed = this.#exposed.get(fn);
     const late = call ? Date.now() - call.deadline : 0;
     if (call?.offer) return late > CLOCK_SKEW ? undefined : this.#offer(request);
     if (call) {
@@ -180,12 +182,12 @@ export class Server {
         this.#core.report(new TimeoutError(text), fn, true);
         return this.#refuse(request, "late");
       }
+      if (fn === ACTIVITY && !exposed) return void this.#replies.track(answerActivity(request, this.#core));
       if (this.#served.refused(call.id, call.attempt ?? Infinity)) return this.#reply(request, "gone");
       const seen = signed && !this.#seen.add(`${call.id} ${call.attempt}`, signed.time, call.deadline + CLOCK_SKEW);
       if (seen) return this.#reply(request, "forgotten");
       this.#served.add(call.id);
     }
-    const exposed = this.#exposed.get(fn);
     if (!exposed || this.#closed) return this.#refuse(request, "gone");
     if (this.#count >= RUNNING_LIMIT) {
       if (this.#refused++ === 0) {

@@ -186,11 +186,14 @@ describe("tsmq", () => {
     const seen = top.lines.map((line) => JSON.parse(line)).filter((row) => row.name === "ticks");
     assert(seen.some(({ rate }) => rate > 0), "a rate is seen");
     const counts = { waiting: 3, leased: 0, delayed: 0, dead: 0 };
-    assertEquals(JSON.parse(top.lines[0]!), { kind: "queue", name: "waiting", ...counts, rate: 0 });
+    assertEquals(JSON.parse(top.lines[0]!), { kind: "queue", name: "waiting", ...counts, in: 0, out: 0 });
     top.child.signal("SIGINT");
     assertEquals((await top.ended()).code, 0);
     const table = (await tsmq(["top", url, "-c", "1", "-i", "50", ...ns])).lines;
-    assertMatch(table.join("\n"), /^QUEUE +WAITING +LEASED +DELAYED +DEAD +GROWTH\/S\nwaiting +3 +0 +0 +0 +0$/m);
+    assertMatch(
+      table.join("\n"),
+      /^QUEUE +WAITING +LEASED +DELAYED +DEAD +IN\/S +OUT\/S +P50 MS\nwaiting +3 +0 +0 +0 +0 +0 +-$/m,
+    );
   });
 
   it("top fills a terminal of 80 columns, sorts by the pressed key, and ends with q", async () => {
@@ -280,6 +283,7 @@ describe("tsmq", () => {
       who: [["who", url], 0],
       peek: [["peek", url, hostile], 0],
       "top --json": [["top", url, "-c", "1", "-i", "50", "--json"], 0],
+      "queues --json": [["queues", url, "-i", "50", "--json"], 0],
       get: [["get", url, hostile, "-c", "2"], 0],
       "get of an empty queue": [["get", url, hostile], 3],
       call: [["call", url, "fail"], 8],

@@ -91,8 +91,8 @@ for (const [name, start] of Object.entries(GROUNDS)) {
 
       const counts = { name: "jobs", waiting: 3, leased: 0, delayed: 0, dead: 2 };
       const [listed, tables, dead, asks, asksToo] = await Promise.all([
-        json("queues", "--json"),
-        run("queues"),
+        json("queues", "--json", "-i", "0"),
+        run("queues", "-i", "50"),
         json("dead", "list", "--json"),
         run("purge", "jobs"),
         run("dead", "purge", "jobs"),
@@ -103,7 +103,10 @@ for (const [name, start] of Object.entries(GROUNDS)) {
         ground.provider.features.peek ? undefined : run("dead", "show", "jobs", "1"),
       ]);
       assertEquals(listed, [counts]);
-      assertMatch(tables.lines.join("\n"), /^QUEUE +WAITING +LEASED +DELAYED +DEAD\njobs +3 +0 +0 +2$/);
+      assertMatch(
+        tables.lines.join("\n"),
+        /^QUEUE +WAITING +LEASED +DELAYED +DEAD +IN\/S +OUT\/S +P50 MS\njobs +3 +0 +0 +2 +0 +0 +-$/,
+      );
       assertEquals(dead, [{ queue: "jobs", dead: 2 }]);
       assertEquals([asks.code, asksToo.code], [2, 2]); // without a terminal and --yes
       if (ground.provider.features.peek) {
@@ -126,6 +129,25 @@ for (const [name, start] of Object.entries(GROUNDS)) {
       await until("the item is back", async () => await queue.qsize() === 4);
       assertEquals(await json("purge", "jobs", "-y"), [{ purged: 4 }]);
       assertEquals([await queue.qsize(), await queue.dead.size()], [0, 0]);
+    });
+
+    it("queues and top show items in and out a second, and how long handlers take", async () => {
+      const queue = bus.queue<number>("jobs");
+      const consumer = queue.consume(() => new Promise((resolve) => setTimeout(resolve, 20)));
+      const putting = setInterval(() => void queue.put(1).catch(() => {}), 25);
+      try {
+        const shows = ({ name, in: puts, out, p50 }: Record<string, unknown>) =>
+          name === "jobs" && Number(puts) > 0 && Number(out) > 0 && Number(p50) > 15;
+        const top = ["top", ground.url, "-n", namespace, "-i", "500", "--json"];
+        await using running = new Running(top, { env: ground.env });
+        await until("top shows them", () => running.lines.map((each) => JSON.parse(each)).some(shows));
+        running.child.signal("SIGINT");
+        await until("queues shows them", async () => (await json("queues", "--json", "-i", "1000")).some(shows));
+      } finally {
+        clearInterval(putting);
+        await consumer.close();
+        await queue.purge();
+      }
     });
 
     it("who and groups list buses, functions, topics and groups; groups free ends one", async () => {

@@ -96,6 +96,10 @@ export class AwsAdmin implements Admin {
     return this.#try("list buses", () => this.#buses());
   }
 
+  inboxes(): Promise<string[]> {
+    return this.#try("list buses", async () => (await this.#live()).map(({ inbox }) => inbox));
+  }
+
   leftovers(): Promise<string[]> {
     return this.#try("list the remains of dead buses", async () => {
       const dead = await Array.fromAsync(deadQueues(this.#client, this.#names));
@@ -119,10 +123,17 @@ export class AwsAdmin implements Admin {
   }
 
   async #buses(): Promise<BusInfo[]> {
+    return (await this.#live()).map(({ inbox, tags }) => ({ id: busId(inbox), ...readOrigin(tags) }));
+  }
+
+  /** Returns the queues of the buses that are up, which are their inboxes, with their tags. */
+  async #live() {
     const urls = await busQueues(this.#client, this.#names);
-    const found = await inParallel(urls, async (url) => ({ url, tags: await tagsOf(this.#client, url) }));
-    return found.filter(({ tags }) => Number(tags[LEASE_TAG]) > Date.now())
-      .map(({ url, tags }) => ({ id: busId(nameOf(url)), ...readOrigin(tags) }));
+    const found = await inParallel(
+      urls,
+      async (url) => ({ inbox: nameOf(url), tags: await tagsOf(this.#client, url) }),
+    );
+    return found.filter(({ tags }) => Number(tags[LEASE_TAG]) > Date.now());
   }
 
   /** Returns the SNS topics of the namespace that have subscriptions, each with the names of the subscribed queues. */

@@ -102,14 +102,20 @@ export class IpcAdmin implements Admin {
   }
 
   async buses(): Promise<BusInfo[]> {
-    const namespace = await this.#open();
+    const buses = await this.inboxes();
+    const namespace = this.#namespace!;
     const { host } = originOfBus();
-    return namespace.buses().filter((bus) => this.#lives(bus)).map((bus) => {
+    return buses.map((bus) => {
       const pid = namespace.names.parseBus(bus)?.pid;
       const opened = namespace.directories.stat(`${namespace.busDirectory(bus)}/${THREAD}`);
       const since = typeof opened === "number" ? undefined : Math.round(opened.modified);
       return { id: busId(bus), process: pid === undefined ? undefined : this.#programOf(pid), host, pid, since };
     });
+  }
+
+  /** Lists the names of the buses, which are the addresses of their inboxes. */
+  async inboxes(): Promise<string[]> {
+    return (await this.#open()).buses().filter((bus) => this.#lives(bus));
   }
 
   async leftovers(): Promise<string[]> {

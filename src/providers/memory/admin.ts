@@ -12,9 +12,10 @@ export interface Contents {
   readonly functions: readonly FunctionInfo[];
   readonly groups: readonly GroupInfo[];
   readonly buses: readonly BusInfo[];
+  readonly inboxes: readonly string[];
 }
 
-const NOTHING: Contents = { queues: [], topics: [], functions: [], groups: [], buses: [] };
+const NOTHING: Contents = { queues: [], topics: [], functions: [], groups: [], buses: [], inboxes: [] };
 
 /** Lists what a namespace contains. */
 export class MemoryAdmin implements Admin {
@@ -45,6 +46,10 @@ export class MemoryAdmin implements Admin {
 
   buses(): Promise<readonly BusInfo[]> {
     return this.#list("buses");
+  }
+
+  inboxes(): Promise<readonly string[]> {
+    return this.#list("inboxes");
   }
 
   /** Resolves with an empty list, because nothing remains of a process that has ended. */

@@ -52,6 +52,7 @@ function contentsOf({ router, servers, queues, bindings, origins }: Namespace): 
     functions: [...servers].map(([name, inboxes]) => ({ name, servers: [...inboxes].map(busId) })),
     groups: groupsOf(bindings.keys()),
     buses: [...origins].map(([inbox, origin]) => ({ id: busId(inbox), ...origin })),
+    inboxes: [...origins.keys()],
   };
 }
 

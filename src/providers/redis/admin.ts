@@ -80,7 +80,8 @@ export class RedisAdmin implements Admin {
   }
 
   async functions(): Promise<FunctionInfo[]> {
-    const [{ functions }, inboxes] = await Promise.all([this.#list(), this.#inboxes()]);
+    const [{ functions }, up] = await Promise.all([this.#list(), this.inboxes()]);
+    const inboxes = new Set(up);
     const found = await Promise.all([...functions].map(async (name) => {
       const all = servers(this.#commands, this.#names, name, Number.MAX_SAFE_INTEGER);
       const registered = await ofOurType(all) ?? [];
@@ -94,14 +95,19 @@ export class RedisAdmin implements Admin {
     return groupsOf(await this.#commands.call(texts, "hkeys", this.#names.bindings));
   }
 
+  async inboxes(): Promise<string[]> {
+    const channels = await this.#channels(this.#names.inboxes);
+    return [...channels.keys()].filter((channel) => this.#names.isInbox(channel));
+  }
+
   async buses(): Promise<BusInfo[]> {
     const [inboxes, named] = await Promise.all([
-      this.#inboxes(),
+      this.inboxes(),
       // only this needs the permission
       this.#askAll(text, "client", "list", "type", "pubsub").catch(() => []),
     ]);
     const clients = new Map(named.flatMap((list) => [...readClients(list)]));
-    return [...inboxes].map(busId).map((id) => clients.get(id) ?? { id });
+    return inboxes.map(busId).map((id) => clients.get(id) ?? { id });
   }
 
   async leftovers(): Promise<string[]> {
@@ -162,12 +168,6 @@ export class RedisAdmin implements Admin {
       add(found.functions, `${escapeGlob(registered)}*`, (key) => key.slice(registered.length)),
     ]);
     return found;
-  }
-
-  /** Returns the inboxes that have a subscriber. */
-  async #inboxes(): Promise<Set<string>> {
-    const channels = await this.#channels(this.#names.inboxes);
-    return new Set([...channels.keys()].filter((channel) => this.#names.isInbox(channel)));
   }
 
   /** Returns the channels with this prefix that have subscribers, and the number of subscribers of each. */

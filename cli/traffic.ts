@@ -1,0 +1,206 @@
+/**
+ * The traffic of queues: items in and out a second, and how long handlers take. The buses count it while somebody asks them; nothing is
+ * stored. Only buses of tsmq that are up count, so it is completed by the growth of the queues, which includes everybody's items.
+ *
+ * @module
+ */
+import { type Bus, engineOf } from "../src/bus.ts";
+import { ExpiringMap, LimitedMap } from "../src/internal/caches.ts";
+import type { Admin } from "../src/provider/admin.ts";
+import { ACTIVITY } from "../src/rpc/activity_answers.ts";
+import { type BusActivity, median, type QueueActivity, readActivity } from "../src/telemetry/activity.ts";
+import { DEAD, type QueueRow } from "./overview.ts";
+
+/** Milliseconds to wait for the answers of buses. */
+const PATIENCE = 2_000;
+/** Milliseconds for which a bus that did not answer is not asked again. */
+const SILENT = 10_000;
+/** Milliseconds after which the inboxes are listed again. */
+const LISTED = 5_000;
+/** Milliseconds for which buses count after a question, in addition to three intervals. */
+const KEEP = 10_000;
+/** The largest number of buses that are asked. */
+const MAX_BUSES = 256;
+/** The largest number of queues whose numbers are known. */
+const MAX_QUEUES = 10_000;
+/** The largest rate that is believed. */
+const MAX_RATE = 1e9;
+
+/** The explanation of these numbers in `--help`. */
+export const TRAFFIC_NOTE: readonly string[] = [
+  "The buses that are up count items and handlers while they are asked. What ended processes and PyMQ do is not counted:",
+  "of that, only the growth or shrinkage of a queue is included. A version of tsmq that cannot count is like PyMQ here.",
+];
+
+/** The traffic of a queue since the last look. A number is absent if it is not known. */
+export interface Traffic {
+  /** Items that were put, each second. */
+  readonly in?: number;
+  /** Items that were removed, each second. */
+  readonly out?: number;
+  /** Milliseconds that half of the handlers took at most. */
+  readonly p50?: number;
+}
+
+/** A queue with its traffic. */
+export type TrafficRow = QueueRow & Traffic;
+
+/** The counts of all buses in a queue since the last look. */
+interface Counted {
+  in: number;
+  out: number;
+  readonly durations: Map<number, number>;
+}
+
+/** Queues and the numbers of their items. */
+export interface Listed {
+  readonly queues: readonly QueueRow[];
+  /** Whether all other queues have no items. */
+  readonly complete: boolean;
+}
+
+/** The answers to one round of questions. */
+interface Answers {
+  /** Whether a bus has counted since the last look. */
+  readonly known: boolean;
+  readonly queues: ReadonlyMap<string, Counted>;
+}
+
+/** Asks the buses of a namespace for their activity. */
+export class TrafficMeter {
+  #bus: Bus;
+  #admin: Admin | undefined;
+  #keep: number;
+  #inboxes: { readonly list: readonly string[]; readonly until: number } = { list: [], until: -Infinity };
+  /** Inbox → its last answer. */
+  #last = new LimitedMap<string, BusActivity>(MAX_BUSES);
+  #silent = new ExpiringMap<string, true>(SILENT);
+  /** Queue → the number of its items at the last look. */
+  #items = new Map<string, number>();
+  #lookedAt = performance.now();
+
+  /** Creates a meter that looks once in `interval` milliseconds. */
+  constructor(bus: Bus, admin: Admin | undefined, interval: number) {
+    this.#bus = bus;
+    this.#admin = admin;
+    this.#keep = 3 * interval + KEEP;
+  }
+
+  /** Lists queues with `list`, and meanwhile asks all buses. The first look only begins to count. */
+  async look(list: () => Promise<Listed>): Promise<TrafficRow[]> {
+    const [answers, listed] = await Promise.all([this.#askAll(), list()]);
+    return this.#join(listed, answers);
+  }
+
+  /** Never rejects. */
+  async #askAll(): Promise<Answers> {
+    const queues = new Map<string, Counted>();
+    let known = false;
+    const inboxes = await this.#list();
+    await Promise.all(inboxes.map(async (inbox) => {
+      const now = await this.#ask(inbox);
+      if (!now) return;
+      const last = this.#last.get(inbox);
+      this.#last.set(inbox, now);
+      if (!last) return;
+      const before = now.ms < last.ms ? undefined : last; // it had stopped counting, or has another worker
+      const seconds = Math.max(1, now.ms - (before?.ms ?? 0)) / 1_000;
+      const counts = new Map(before?.queues.map((queue) => [queue.name, queue]));
+      for (const queue of now.queues) add(queues, queue, counts.get(queue.name), seconds);
+      known = true;
+    }));
+    return { known, queues };
+  }
+
+  /**
+   * Joins queues with the answers of the buses. Growth beyond what the buses count comes from others, such as PyMQ, or from publishers, in
+   * the queue of a group.
+   */
+  #join({ queues: listed, complete }: Listed, { known, queues }: Answers): TrafficRow[] {
+    const now = performance.now();
+    const seconds = Math.max(1, now - this.#lookedAt) / 1_000;
+    this.#lookedAt = now;
+    const names = new Set(listed.map(({ name }) => name));
+    const more = [...queues.keys()].filter((name) => !names.has(name) && !name.endsWith(DEAD));
+    const rows: QueueRow[] = [
+      ...listed,
+      ...more.map((name) => complete ? { name, waiting: 0, leased: 0, delayed: 0, dead: 0 } : { name }),
+    ];
+    const before = this.#items;
+    this.#items = new Map();
+    return rows.map((row): TrafficRow => {
+      const items = itemsOf(row);
+      if (items !== undefined && this.#items.size < MAX_QUEUES) this.#items.set(row.name, items);
+      const growth = (items ?? NaN) - (before.get(row.name) ?? NaN);
+      const counted = queues.get(row.name) ?? (known ? { in: 0, out: 0, durations: new Map() } : undefined);
+      return { ...row, ...trafficOf(counted, this.#exact ? growth / seconds : NaN) };
+    });
+  }
+
+  get #exact(): boolean {
+    return engineOf(this.#bus).features.exactSize;
+  }
+
+  async #list(): Promise<readonly string[]> {
+    const now = performance.now();
+    if (now < this.#inboxes.until) return this.#inboxes.list;
+    const list = await Promise.resolve(this.#admin?.inboxes()).catch(() => undefined) ?? [];
+    this.#inboxes = { list: list.slice(0, MAX_BUSES), until: now + LISTED };
+    return this.#inboxes.list;
+  }
+
+  async #ask(inbox: string): Promise<BusActivity | undefined> {
+    if (this.#silent.get(inbox)) return undefined;
+    const { caller } = engineOf(this.#bus);
+    const asked = caller.at(inbox, ACTIVITY, [this.#keep], { timeout: PATIENCE });
+    const answer = await asked.catch(() => undefined);
+    const activity = answer && !answer.isError ? readActivity(answer.result) : undefined;
+    if (!activity) this.#silent.set(inbox, true);
+    return activity;
+  }
+}
+
+/** Adds what one bus has counted in a queue to the counts of all buses. */
+function add(
+  queues: Map<string, Counted>,
+  { name, puts, takes, durations }: QueueActivity,
+  before: QueueActivity | undefined,
+  seconds: number,
+): void {
+  let sum = queues.get(name);
+  if (!sum) {
+    if (queues.size >= MAX_QUEUES) return;
+    queues.set(name, sum = { in: 0, out: 0, durations: new Map() });
+  }
+  sum.in += Math.max(0, puts - (before?.puts ?? 0)) / seconds;
+  sum.out += Math.max(0, takes - (before?.takes ?? 0)) / seconds;
+  for (const [bucket, handlers] of durations) {
+    const more = Math.max(0, handlers - (before?.durations.get(bucket) ?? 0));
+    sum.durations.set(bucket, (sum.durations.get(bucket) ?? 0) + more);
+  }
+}
+
+/** Completes what the buses have counted by the growth of a queue in items each second, or NaN if it is not known. */
+function trafficOf(counted: Counted | undefined, growth: number): Traffic {
+  if (!counted && Number.isNaN(growth)) return {};
+  const { in: puts, out: takes, durations } = counted ?? { in: 0, out: 0, durations: new Map() };
+  const p50 = median(durations);
+  const most = (...rates: number[]) => round(Math.min(MAX_RATE, Math.max(...rates.filter((rate) => rate >= 0))));
+  return {
+    in: most(puts, takes + growth),
+    out: most(takes, puts - growth),
+    p50: p50 === undefined ? undefined : round(p50),
+  };
+}
+
+function itemsOf({ waiting, leased, delayed }: QueueRow): number | undefined {
+  return waiting === undefined || leased === undefined || delayed === undefined
+    ? undefined
+    : waiting + leased + delayed;
+}
+
+/** Rounds to three digits after the point below 1, one below 100, and none above. */
+function round(value: number): number {
+  const unit = value < 1 ? 1_000 : value < 100 ? 10 : 1;
+  return Math.round(value * unit) / unit;
+}

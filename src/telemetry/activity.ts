@@ -1,0 +1,157 @@
+/**
+ * Counts what happens to the queues of a bus while somebody asks: `tsmq top`, `tsmq queues` or the dashboard. A bus that nobody asks counts
+ * nothing, and no bus writes counts anywhere.
+ *
+ * @module
+ */
+import { after } from "../internal/time.ts";
+
+/** The least and the largest number of milliseconds for which a bus counts after a question. */
+const KEEP = { least: 1_000, most: 600_000 };
+/** The largest number of queues that a bus counts, and of characters of their names. */
+const MAX_QUEUES = 1_000;
+const MAX_NAME = 512;
+/** The largest number of characters of an answer. */
+const MAX_ANSWER: number = 128 * 1024;
+
+/** The upper end of the first bucket of durations in milliseconds; each bucket is a quarter of an octave wide. */
+const SHORTEST = 0.01;
+const PER_OCTAVE = 4;
+/** The number of buckets. The last one begins at an hour. */
+const BUCKETS = 116;
+
+/** The numbers of a queue since a bus began to count. */
+export interface QueueActivity {
+  /** The name of the queue. */
+  readonly name: string;
+  /** The items that this bus has put. */
+  readonly puts: number;
+  /** The items that this bus has removed: acknowledged, got, dead-lettered or purged. */
+  readonly takes: number;
+  /** The numbers of handlers by their durations: bucket → handlers. */
+  readonly durations: ReadonlyMap<number, number>;
+}
+
+/** The answer of a bus. */
+export interface BusActivity {
+  /** Milliseconds since the bus began to count. */
+  readonly ms: number;
+  readonly queues: readonly QueueActivity[];
+}
+
+interface Counter {
+  puts: number;
+  takes: number;
+  readonly durations: Map<number, number>;
+}
+
+/** The activity of one bus. */
+export class Activity {
+  /** The number of answers that are being sent. */
+  answering = 0;
+  #counters: Map<string, Counter> | undefined;
+  #since = 0;
+  #until = -Infinity;
+  #stop = () => {};
+
+  /** Counts an item that was put. */
+  put(queue: string): void {
+    const counter = this.#counter(queue);
+    if (counter) counter.puts++;
+  }
+
+  /** Counts items that were removed. */
+  taken(queue: string, items = 1): void {
+    const counter = this.#counter(queue);
+    if (counter) counter.takes += items;
+  }
+
+  /** Returns the handler, whose duration is measured if the bus counts. */
+  timed<T>(queue: string, handler: () => Promise<T>): () => Promise<T> {
+    if (!this.#counters) return handler;
+    return async () => {
+      const since = performance.now();
+      try {
+        return await handler();
+      } finally {
+        const durations = this.#counter(queue)?.durations;
+        const bucket = bucketOf(performance.now() - since);
+        durations?.set(bucket, (durations.get(bucket) ?? 0) + 1);
+      }
+    };
+  }
+
+  /** Returns the counts as JSON, which `readActivity` reads, and counts for a further `keep` milliseconds. */
+  read(keep: unknown): string {
+    const now = performance.now();
+    const ms = Number.isFinite(keep) ? keep as number : 0;
+    this.#until = Math.max(this.#until, now + Math.min(Math.max(ms, KEEP.least), KEEP.most));
+    if (!this.#counters) {
+      this.#counters = new Map();
+      this.#since = now;
+    }
+    this.#stop();
+    this.#stop = after(this.#until - now, () => this.end());
+    let size = 0;
+    const queues = [...this.#counters].map(([name, { puts, takes, durations }]) =>
+      JSON.stringify([name, puts, takes, [...durations].flat()])
+    ).filter((text) => (size += text.length + 1) < MAX_ANSWER);
+    return `{"ms":${Math.round(now - this.#since)},"queues":[${queues}]}`;
+  }
+
+  /** Stops counting. */
+  end(): void {
+    this.#stop();
+    this.#counters = undefined;
+    this.#until = -Infinity;
+  }
+
+  #counter(queue: string): Counter | undefined {
+    const counters = this.#counters;
+    if (!counters) return undefined;
+    let counter = counters.get(queue);
+    if (!counter && counters.size < MAX_QUEUES && queue.length <= MAX_NAME) {
+      counters.set(queue, counter = { puts: 0, takes: 0, durations: new Map() });
+    }
+    return counter;
+  }
+}
+
+/** Reads the answer of a bus, which any peer may have written. Returns undefined if it is malformed. */
+export function readActivity(value: unknown): BusActivity | undefined {
+  const { ms, queues } = (typeof value === "object" ? value : undefined) as { ms?: unknown; queues?: unknown } ?? {};
+  if (!isCount(ms) || !Array.isArray(queues) || queues.length > MAX_QUEUES) return undefined;
+  const read = queues.map(readQueue);
+  return read.every((queue) => queue !== undefined) ? { ms, queues: read } : undefined;
+}
+
+function readQueue(value: unknown): QueueActivity | undefined {
+  if (!Array.isArray(value)) return undefined;
+  const [name, puts, takes, flat] = value;
+  if (typeof name !== "string" || name === "" || name.length > MAX_NAME || !isCount(puts) || !isCount(takes)) {
+    return undefined;
+  }
+  if (!Array.isArray(flat) || flat.length > 2 * BUCKETS || !flat.every(isCount)) return undefined;
+  const durations = new Map<number, number>();
+  for (let i = 0; i + 1 < flat.length; i += 2) durations.set(Math.min(flat[i]!, BUCKETS - 1), flat[i + 1]!);
+  return { name, puts, takes, durations };
+}
+
+/** Returns a duration that half of the handlers did not exceed, accurate to a tenth; undefined if there are none. */
+export function median(durations: ReadonlyMap<number, number>): number | undefined {
+  let left = [...durations.values()].reduce((sum, each) => sum + each, 0) / 2;
+  if (left === 0) return undefined;
+  for (const [bucket, handlers] of [...durations].sort(([a], [b]) => a - b)) {
+    left -= handlers;
+    if (left <= 0) return SHORTEST * 2 ** ((bucket - 0.5) / PER_OCTAVE);
+  }
+}
+
+function bucketOf(ms: number): number {
+  const bucket = Math.ceil(Math.log2(ms / SHORTEST) * PER_OCTAVE);
+  return Math.min(Math.max(bucket, 0), BUCKETS - 1);
+}
+
+function isCount(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
+}
