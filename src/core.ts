@@ -3,9 +3,8 @@
  *
  * @module
  */
-import type { Codec, Decoded } from "./codec/codec.ts";
+import type { Codec } from "./codec/codec.ts";
 import type { Envelopes } from "./codec/envelope.ts";
-import type { ValidationError } from "./errors.ts";
 import type { ErrorContext, Gap } from "./events.ts";
 import type { Authorize, ExposeErrors } from "./hooks.ts";
 import type { PendingWork } from "./internal/pending_work.ts";
@@ -13,15 +12,6 @@ import type { Link } from "./port/link.ts";
 import type { Features, Sender } from "./provider/provider.ts";
 import type { Activity } from "./telemetry/activity.ts";
 import type { Telemetry } from "./telemetry/telemetry.ts";
-
-/** Receives a decoded body. If the body could not be read, it receives the parts that could be read, and the error. */
-export type Accept = (decoded: Decoded, unreadable?: ValidationError) => void;
-
-/**
- * Called with the parts of a body that can be read before an asynchronous schema validates the body. It may return a function to call after
- * that.
- */
-export type Begin = (outline: Decoded) => (() => void) | undefined;
 
 /** The members of a bus that its parts use. Its functions are properties, so that a part can keep them without the object. */
 export interface Core {
@@ -53,11 +43,6 @@ export interface Core {
   readonly checkNotClosing: (verb: string, preposition: string, target?: unknown) => void;
   /** Whether a connection is down, or was restored less than `ms` milliseconds ago. */
   readonly recovering: (ms: number) => boolean;
-  /**
-   * Decodes a body and passes it to `accept`. If the body cannot be read, it reports the error for the topic, queue or function of this
-   * name, and passes on the parts that can be read, because a peer may wait for the outcome.
-   */
-  readonly decode: (body: string, name: string, accept: Accept, begin?: Begin) => void;
   /** Posts a message to the inbox of a bus, in an envelope for that inbox. Resolves as `Sender.post` does. */
   readonly post: (inbox: string, message: string) => Promise<boolean | undefined>;
   /** Counts an event that was dropped because the same event had arrived before. */

@@ -1,12 +1,12 @@
 /**
- * The class `Engine`: it opens both halves of a bus, tracks its state, decodes its inbox, and closes everything.
+ * The class `Engine`: it opens both halves of a bus, tracks its state, passes on its inbox, and closes everything.
  *
  * @module
  */
 import { Closing } from "./closing.ts";
 import { Codec } from "./codec/codec.ts";
 import { type Envelopes, UNSIGNED } from "./codec/envelope.ts";
-import type { Accept, Begin, Core } from "./core.ts";
+import type { Core } from "./core.ts";
 import { BusError, ClosedError, RpcError, UntrustedError, ValidationError } from "./errors.ts";
 import { BusErrorEvent, type BusState, BusStateEvent, type ErrorContext, type Gap } from "./events.ts";
 import type { Authorize, ExposeErrors } from "./hooks.ts";
@@ -23,6 +23,7 @@ import { Dispatch } from "./pubsub/dispatch.ts";
 import { Publisher } from "./pubsub/publisher.ts";
 import { Subscriptions } from "./pubsub/subscriptions.ts";
 import { Caller } from "./rpc/caller.ts";
+import { type Begin, Decodings } from "./rpc/decodings.ts";
 import { Server } from "./rpc/server.ts";
 import { CREDIT, tooOld, VALUES } from "./rpc/stream_messages.ts";
 import { ANSWER, CANCEL, REQUEST } from "./rpc/wire.ts";
@@ -52,7 +53,7 @@ export class Engine implements Core {
   readonly features: Features;
   readonly handlers: PendingWork = new PendingWork();
   readonly receives: PendingWork = new PendingWork();
-  readonly decodings: PendingWork = new PendingWork();
+  readonly decodings: Decodings;
   link!: Link;
   sender!: Sender;
   subscriptions!: Subscriptions;
@@ -88,6 +89,8 @@ export class Engine implements Core {
     this.timeout = timeout;
     this.sendTimeout = sendTimeout;
     this.codec = new Codec(types, maxReceive);
+    const dropped = () => this.caller.dropped();
+    this.decodings = new Decodings({ codec: this.codec, report: (...args) => this.report(...args), dropped });
     this.telemetry = new Telemetry(namespace, provider.name, log);
     this.exposeErrors = exposeErrors;
     this.authorize = authorize;
@@ -228,7 +231,7 @@ export class Engine implements Core {
         this.report(refused, "", true);
         continue;
       }
-      this.decode(body, "", ({ value, type }, unreadable) => {
+      this.decodings.decode(body, "", ({ value, type }, unreadable) => {
         const old = signed && tooOld(type, signed);
         if (old) this.report(old, "", true);
         else if (type === ANSWER) this.caller.handleAnswer(value, unreadable);
@@ -254,7 +257,7 @@ export class Engine implements Core {
         this.report(refused, topic, true);
         continue;
       }
-      this.decode(body, topic, ({ value, type }, unreadable) => {
+      this.decodings.decode(body, topic, ({ value, type }, unreadable) => {
         // other events on a function's topic are not for servers
         if (type === REQUEST) this.server.handleRequest(value, unreadable, signed);
       }, this.#begin);
@@ -262,24 +265,6 @@ export class Engine implements Core {
   }
 
   readonly #begin: Begin = ({ value, type }) => type === REQUEST ? this.server.validating(value) : undefined;
-
-  readonly decode = (body: string, name: string, accept: Accept, begin?: Begin): void => {
-    const fail = (error: unknown) => {
-      this.report(error, name, true);
-      if (!isA(error, ValidationError) || error.body !== body) return;
-      const outline = Codec.outline(body);
-      if (outline) accept(outline, error);
-    };
-    try {
-      const decoded = this.codec.decode(body);
-      if (!(decoded instanceof Promise)) return accept(decoded);
-      const outline = begin && Codec.outline(body);
-      const end = outline && begin(outline);
-      void this.decodings.track(decoded.then((decoded) => accept(decoded)).catch(fail).finally(end));
-    } catch (error) {
-      fail(error);
-    }
-  };
 
   #connection(half: "receiver" | "sender", connected: boolean, error: unknown): void {
     if (!connected && error !== undefined) this.#lastError = error;

@@ -1,9 +1,10 @@
 import { assert, assertEquals } from "@std/assert";
-import { describe, it } from "@std/testing/bdd";
+import { beforeAll, describe, it } from "@std/testing/bdd";
 import { Codec } from "../../src/codec/codec.ts";
 import type { Core } from "../../src/core.ts";
 import { BusError } from "../../src/errors.ts";
 import { PendingWork } from "../../src/internal/pending_work.ts";
+import { Work } from "../../src/internal/work.ts";
 import { exposures } from "../../src/rpc/exposure.ts";
 import { Server } from "../../src/rpc/server.ts";
 import { pause, until } from "../support/until.ts";
@@ -44,6 +45,7 @@ function serve(...errors: BusError[]) {
 }
 
 describe("Server", () => {
+  beforeAll(() => Work.load());
   it("does not run an attempt that it has refused when the request arrives again, because the call may be at another server", async () => {
     const { server, expose, request, answers } = serve();
     const id = crypto.randomUUID();

@@ -1,0 +1,77 @@
+/**
+ * The class `Decodings`: it decodes the messages that need no credit, those of the inbox and requests on the topics of functions.
+ *
+ * @module
+ */
+import { Codec, type Decoded } from "../codec/codec.ts";
+import { BusError, ValidationError } from "../errors.ts";
+import { PendingWork } from "../internal/pending_work.ts";
+import { isA } from "../internal/thrown.ts";
+
+/** The largest number of messages that asynchronous schemas validate at once, before any limit of running calls can count them. */
+const MOST = 10_000;
+
+/** Receives a decoded body. If the body could not be read, it receives the parts that could be read, and the error. */
+export type Accept = (decoded: Decoded, unreadable?: ValidationError) => void;
+
+/**
+ * Called with the parts of a body that can be read before an asynchronous schema validates the body. It may return a function to call after
+ * that.
+ */
+export type Begin = (outline: Decoded) => (() => void) | undefined;
+
+/** The parts of a bus that {@linkcode Decodings} uses. */
+interface DecodingsContext {
+  readonly codec: Codec;
+  readonly report: (error: unknown, name: string, rejected?: boolean) => void;
+  /** Called when messages are decoded again after some were dropped. */
+  readonly dropped: () => void;
+}
+
+/** Decodes messages, and counts those whose schema is asynchronous. */
+export class Decodings extends PendingWork {
+  #context: DecodingsContext;
+  #dropping = false;
+
+  /** Creates a decoder without running work. */
+  constructor(context: DecodingsContext) {
+    super();
+    this.#context = context;
+  }
+
+  /**
+   * Decodes a body and passes it to `accept`. If the body cannot be read, it reports the error for the topic, queue or function of this
+   * name, and passes on the parts that can be read, because a peer may wait for the outcome.
+   */
+  decode(body: string, name: string, accept: Accept, begin: Begin): void {
+    if (this.#full(name)) return;
+    const fail = (error: unknown) => {
+      this.#context.report(error, name, true);
+      if (!isA(error, ValidationError) || error.body !== body) return;
+      const outline = Codec.outline(body);
+      if (outline) accept(outline, error);
+    };
+    try {
+      const decoded = this.#context.codec.decode(body);
+      if (!(decoded instanceof Promise)) return accept(decoded);
+      const outline = Codec.outline(body);
+      const end = outline && begin(outline);
+      void this.track(decoded.then((decoded) => accept(decoded)).catch(fail).finally(end));
+    } catch (error) {
+      fail(error);
+    }
+  }
+
+  /** Returns whether so many messages wait for their schemas that this one is dropped. Its sender sends it again. */
+  #full(name: string): boolean {
+    const full = this.running >= MOST;
+    if (full === this.#dropping) return full;
+    this.#dropping = full;
+    if (full) {
+      const text =
+        `Cannot read calls and answers: schemas validate ${MOST} of them, and further ones are dropped until then`;
+      this.#context.report(new BusError("busy", text), name);
+    } else this.#context.dropped();
+    return full;
+  }
+}

@@ -1,0 +1,47 @@
+import { assertEquals } from "@std/assert";
+import { describe, it } from "@std/testing/bdd";
+import { Codec } from "../../src/codec/codec.ts";
+import type { StandardSchemaV1 } from "../../src/codec/schema.ts";
+import { Decodings } from "../../src/rpc/decodings.ts";
+import { textOf } from "../../src/internal/thrown.ts";
+
+describe("Decodings", () => {
+  it("validates a limited number of messages at once by asynchronous schemas, and drops further ones until then", async () => {
+    const gate = Promise.withResolvers<void>();
+    let validating = 0;
+    class Order {
+      static readonly topic = "shop.Order";
+      static readonly schema: StandardSchemaV1 = {
+        "~standard": {
+          version: 1,
+          vendor: "test",
+          validate: async (value) => {
+            validating++;
+            await gate.promise;
+            return { value };
+          },
+        },
+      };
+    }
+    const reports: string[] = [];
+    let [read, ended, dropped] = [0, 0, 0];
+    const decodings = new Decodings({
+      codec: new Codec([Order]),
+      report: (error, name) => reports.push(`${name}: ${textOf(error)}`),
+      dropped: () => dropped++,
+    });
+    const decode = (body: string) => decodings.decode(body, "orders", () => read++, () => () => ended++);
+    for (let i = 0; i < 10_100; i++) decode('{"__type":"shop.Order","id":1}');
+    decode('"no schema"');
+    assertEquals([validating, read, dropped], [10_000, 0, 0]);
+    assertEquals(reports, [
+      "orders: Cannot read calls and answers: schemas validate 10000 of them, and further ones are dropped until then",
+    ]);
+    gate.resolve();
+    await decodings.idle();
+    assertEquals([read, ended], [10_000, 10_000]);
+    decode('"no schema"');
+    decode('"no schema"');
+    assertEquals([read, dropped, reports.length], [10_002, 1, 1]);
+  });
+});
