@@ -49,6 +49,8 @@ The first argument of each command is the URL of the transport:
   ipc:   memory: (for this process only, to try commands)
   env:NAME   file:/path   (the URL in that variable or file; all users see a password on the command line)
 With TSMQ_URL in the environment it can be left out; TSMQ_NAMESPACE is the default of --namespace.
+A namespace whose buses have keys needs --keys FILE or TSMQ_KEYS_FILE: {"keys":[{"id":"…","secret":"…"}],"encrypt":false},
+the options of a bus. A file that other users may read is refused.
 
 Values are JSON, on the command line, on standard input (one value a line) and on standard output.
 A type that JSON lacks has a tag: {"__obj":"NaN","__type":"tsmq:number"}, and likewise tsmq:Date, tsmq:Map, tsmq:Set,

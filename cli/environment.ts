@@ -10,7 +10,7 @@ interface Permissions {
 }
 
 /** Returns the value of a variable; undefined if it is not set, is empty, or may not be read. */
-export function environment(variable: "TSMQ_URL" | "TSMQ_NAMESPACE"): string | undefined {
+export function environment(variable: "TSMQ_URL" | "TSMQ_NAMESPACE" | "TSMQ_KEYS_FILE"): string | undefined {
   const { Deno } = globalThis as { Deno?: { permissions: Permissions } };
   if (Deno && Deno.permissions.querySync({ name: "env", variable }).state !== "granted") return undefined;
   return process.env[variable] || undefined;

@@ -5,18 +5,20 @@
  */
 import type { FlagParametersForType } from "@stricli/core";
 import process from "node:process";
-import { Bus } from "../mod.ts";
+import { Bus, type BusOptions } from "../mod.ts";
 import { UnsupportedError, ValidationError } from "../src/errors.ts";
 import type { Admin } from "../src/provider/admin.ts";
 import type { Provider } from "../src/provider/provider.ts";
 import { printable } from "../src/internal/printable.ts";
 import { environment } from "./environment.ts";
 import { messageOf, whileRead } from "./io.ts";
+import { readKeys } from "./keys.ts";
 import { providerFor } from "./urls.ts";
 
 /** The flags of every command that opens a bus. */
 export interface BusFlags {
   readonly namespace: string;
+  readonly keys?: string;
 }
 
 /** The parsers of {@linkcode BusFlags}. */
@@ -27,6 +29,13 @@ export const BUS_FLAGS: FlagParametersForType<BusFlags> = {
     brief: "The namespace of the bus",
     placeholder: "name",
     default: environment("TSMQ_NAMESPACE") ?? "global",
+  },
+  keys: {
+    kind: "parsed",
+    parse: String,
+    brief: "A file with the keys of the bus (see `tsmq --help`); default: TSMQ_KEYS_FILE",
+    placeholder: "file",
+    optional: true,
   },
 };
 
@@ -69,15 +78,20 @@ export function count(text: string): number {
 /** Opens a bus, runs a command on it, and closes it. The signal aborts on Ctrl-C. */
 export async function withBus(
   url: string,
-  { namespace }: BusFlags,
+  { namespace, keys }: BusFlags,
   run: (bus: Bus, signal: AbortSignal, provider: Provider) => Promise<void>,
 ): Promise<void> {
   using interrupts = interrupted();
   const provider = await providerFor(url);
-  await using bus = await Bus.open(provider, { namespace });
+  await using bus = await Bus.open(provider, { namespace, ...await keysOf({ keys }) });
   // one line, where the bus itself would print the error with its stack
   bus.addEventListener("error", (event) => say(messageOf(event.error)));
   await whileRead(() => run(bus, interrupts.signal, provider));
+}
+
+/** Reads the keys of the bus from the file that the flag or the environment names. */
+export function keysOf({ keys }: Pick<BusFlags, "keys">): Promise<Pick<BusOptions, "keys" | "encrypt">> {
+  return readKeys(keys ?? environment("TSMQ_KEYS_FILE"));
 }
 
 /** Opens the admin of a namespace, runs a command on it, and closes it. The signal aborts on Ctrl-C. */

@@ -1,6 +1,6 @@
 import { buildCommand } from "@stricli/core";
 import { aborted, print } from "../io.ts";
-import { BUS_FLAGS, type BusFlags, interrupted, number, say, URL_ARGUMENT } from "../session.ts";
+import { BUS_FLAGS, type BusFlags, interrupted, keysOf, number, say, URL_ARGUMENT } from "../session.ts";
 import { providerFor } from "../urls.ts";
 
 interface Flags extends BusFlags {
@@ -12,13 +12,17 @@ interface Flags extends BusFlags {
 
 /** The command `tsmq ui`. */
 export const command = buildCommand({
-  func: async ({ json, ...options }: Flags, url: string) => {
+  func: async ({ json, keys, ...options }: Flags, url: string) => {
     using interrupts = interrupted();
     // loaded here because it is the largest module of the command line
     const { openDashboard } = await import("../../ui/mod.ts");
     // without user and password
     const title = url.replace(/\/\/[^/]*@/, "//");
-    await using dashboard = await openDashboard(await providerFor(url), { ...options, title });
+    await using dashboard = await openDashboard(await providerFor(url), {
+      ...options,
+      ...await keysOf({ keys }),
+      title,
+    });
     await print(json ? JSON.stringify({ url: dashboard.url }) : dashboard.url);
     if (!json) say("open this address in a browser; Ctrl-C closes the dashboard");
     await aborted(interrupts.signal);

@@ -1,0 +1,59 @@
+/**
+ * The keys of a bus, from a file: all users of a machine see the arguments of its commands.
+ *
+ * @module
+ */
+import { closeSync, fstatSync, openSync, readFileSync } from "node:fs";
+import process from "node:process";
+import type { BusOptions } from "../mod.ts";
+import { Codec } from "../src/codec/codec.ts";
+import { ValidationError } from "../src/errors.ts";
+import { textOf } from "../src/internal/thrown.ts";
+
+/** The permissions that a file of keys must not give: others may read or write it, its group may write it. */
+const TOO_OPEN = 0o026;
+
+/**
+ * Reads the options `keys` and `encrypt` of a bus from a file of JSON. Without a path, the bus has no keys.
+ *
+ * @throws {ValidationError} when the file cannot be used; the message does not repeat its content
+ */
+export async function readKeys(path: string | undefined): Promise<Pick<BusOptions, "keys" | "encrypt">> {
+  if (path === undefined) return {};
+  const text = contentOf(path);
+  const options: unknown = await read(text);
+  const { keys, encrypt, ...others } = (options ?? {}) as Record<string, unknown>;
+  if (!Array.isArray(keys) || Object.keys(others).length > 0) {
+    throw unusable(path, 'it must be JSON of the form {"keys":[{"id":"…","secret":"…"}],"encrypt":false}');
+  }
+  return { keys, encrypt: encrypt as boolean | undefined };
+}
+
+/** Parses JSON, in which a secret may be bytes, as a tag. Resolves with undefined if that fails: an error would contain the text. */
+async function read(text: string): Promise<unknown> {
+  try {
+    return (await new Codec().decode(text)).value;
+  } catch {
+    return undefined;
+  }
+}
+
+function contentOf(path: string): string {
+  try {
+    const file = openSync(path, "r");
+    try {
+      // of the open file, because another one may take its place
+      const tooOpen = process.platform !== "win32" && (fstatSync(file).mode & TOO_OPEN) !== 0;
+      if (tooOpen) throw unusable(path, `other users may read or change it; run: chmod 600 ${path}`);
+      return readFileSync(file, "utf8");
+    } finally {
+      closeSync(file);
+    }
+  } catch (error) {
+    throw error instanceof ValidationError ? error : unusable(path, textOf(error));
+  }
+}
+
+function unusable(path: string, why: string): ValidationError {
+  return new ValidationError(`Cannot use the file of keys ${path}: ${why}`);
+}
