@@ -187,6 +187,23 @@ describe("processes that are killed", () => {
     assertEquals(await left(namespace, [other.busName], ["jobs"]), []);
   });
 
+  it("an item whose lease was never set is held while its bus lives, and comes back when it ends, also if the process lives", async () => {
+    const namespace = fresh();
+    const bus = await Bus.open(ipc(), { namespace });
+    using other = await HandmadeBus.open(namespace);
+    const queue = bus.queue<string>("jobs");
+    other.hold("jobs", writeItem('"item"', false));
+    const waiting = queue.receive();
+    await assertRejects(() => queue.receive({ timeout: 500 }), QueueEmptyError);
+    other.remove();
+    const again = await within("it comes back", waiting);
+    assertEquals([again.item, again.attempt], ["item", 2]);
+    await again.ack();
+    await queue.free();
+    await bus.close();
+    assertEquals(await left(namespace, [other.busName], ["jobs"]), []);
+  });
+
   it("a subscriber that is stopped, then killed, does not delay the others", async () => {
     const namespace = fresh();
     await using bus = await Bus.open(ipc(), { namespace, sendTimeout: 60_000 });

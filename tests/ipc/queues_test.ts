@@ -217,23 +217,32 @@ describe("items that are given back", () => {
     }));
 });
 
-describe("items that arrive too late, without room for files", () => {
-  it("go back in their order, large ones too", () =>
-    both(async (sender, receiver) => {
-      const { signal } = new AbortController();
-      for (const body of ["first", LARGE, "second"]) await sender.send("queue", body, { wait: 0 });
-      const deliveries = await receiver.receive("queue", { max: 3, wait: 0, signal });
-      const posix = await loadPosix();
-      const { createFile } = posix;
-      posix.createFile = () => -Errno.ENOSPC;
-      try {
-        await receiver.restore("queue", deliveries);
-      } finally {
-        posix.createFile = createFile;
-      }
-      const again = await receiver.receive("queue", { max: 3, wait: 0, signal });
-      assertEquals(again.map(({ body }) => body), ["first", LARGE, "second"]);
-    }));
+describe("items that arrive too late", () => {
+  const ITEMS = ["first", LARGE, "second"];
+  const cases: [name: string, calls: ("createFile" | "symlink")[], puts: number][] = [
+    ["without room for files, while the kernel queue is full", ["createFile"], 10],
+    ["without room for files and links", ["createFile", "symlink"], 0],
+  ];
+  for (const [name, calls, puts] of cases) {
+    it(`go back in their order, large ones too: ${name}`, () =>
+      both(async (sender, receiver) => {
+        const { signal } = new AbortController();
+        for (const body of ITEMS) await sender.send("queue", body, { wait: 0 });
+        const deliveries = await receiver.receive("queue", { max: 3, wait: 0, signal });
+        const later = Array.from({ length: puts }, (_, i) => `later ${i}`);
+        for (const body of later) await sender.send("queue", body, { wait: 0 });
+        const posix = await loadPosix();
+        const property = { configurable: true, value: () => -Errno.ENOSPC };
+        for (const call of calls) Object.defineProperty(posix, call, property);
+        try {
+          await receiver.restore("queue", deliveries);
+        } finally {
+          for (const call of calls) Reflect.deleteProperty(posix, call);
+        }
+        const again = await receiver.receive("queue", { max: 3 + puts, wait: 0, signal });
+        assertEquals(again.map(({ body }) => body), [...ITEMS, ...later]);
+      }));
+  }
 });
 
 describe("queues that were used once", () => {
