@@ -116,6 +116,21 @@ describe("Redis: an item is handed over", () => {
     }
   });
 
+  it("no more after the receive was cancelled, also if the reply to its take came later", async () => {
+    await using wire = await TcpProxy.to(server.port);
+    await using bus = await open({ port: server.port }, { receiver: { port: wire.port } });
+    const cancel = new AbortController();
+    wire.delay = 600; // longer than a cancelled receive waits for the reply
+    const start = performance.now();
+    const { items } = await wait(bus, cancel.signal);
+    cancel.abort();
+    assertEquals(await items, []);
+    wire.delay = 0;
+    await until("no receiver waits", async () => await waiting(bus) === 0);
+    const took = performance.now() - start;
+    assert(took < 4_500, `it took ${took} ms`); // a sweep does it after 5,000
+  });
+
   it("is put into the queue if the receiver has lost its connection, or has not renewed its wait", async () => {
     await using bus = await here();
     const { namespace } = bus;

@@ -96,10 +96,8 @@ export class Queues {
       }
       return [];
     } finally {
-      taker.active--;
       taker.used = performance.now();
-      // if this fails, the sweep repeats it
-      if (taker.waiting && taker.active === 0 && this.#client.up) this.recover().catch(() => {});
+      this.#release(taker);
     }
   }
 
@@ -235,8 +233,15 @@ export class Queues {
       if (deliveries.length === 0) return;
       return taker.lease === undefined ? this.#giveBackLast(taker) : this.#giveBack(taker, deliveries);
     });
-    taker.block(back).catch(() => {}).finally(() => taker.active--);
+    taker.block(back).catch(() => {}).finally(() => this.#release(taker));
     return { deliveries: [], next: Infinity };
+  }
+
+  /** Ends a use of a taker. If it was the last one, no item may be handed over any more. */
+  #release(taker: LosslessTaker): void {
+    taker.active--;
+    // if this fails, the sweep repeats it
+    if (taker.waiting && taker.active === 0 && this.#client.up) this.recover().catch(() => {});
   }
 
   /** Limits the items to `max`, and gives the rest of a lost reply back. */
