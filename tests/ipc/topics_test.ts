@@ -1,7 +1,7 @@
 // run: kernel-queues
 import { assert, assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
-import { readdirSync } from "node:fs";
+import { readdirSync, writeFileSync } from "node:fs";
 import { Bus } from "../../src/bus.ts";
 import { readEvents, readLarge } from "../../src/providers/ipc/frames.ts";
 import { eventsOf } from "../../src/providers/ipc/names.ts";
@@ -9,7 +9,7 @@ import { ipc } from "../../src/providers/ipc/provider.ts";
 import { Namespace, type Settings } from "../../src/providers/ipc/namespace.ts";
 import { Peer, there } from "../support/peer.ts";
 import { skip } from "../support/skip.ts";
-import { until } from "../support/until.ts";
+import { pause, until } from "../support/until.ts";
 import { busesOf, fresh, HandmadeBus, left, notMountable, SmallDirectory } from "./ground.ts";
 
 /** 10,000 characters: more bytes than any message of the kernel has. */
@@ -81,6 +81,31 @@ describe("topics that are longer than a kernel message", () => {
     other.remove();
     await bus.close();
     assertEquals(await left(namespace, [busName]), []);
+  });
+});
+
+describe("the file of a pattern that cannot be read", () => {
+  it("is read again when it has changed, and not at each publish", async () => {
+    using other = await HandmadeBus.open(fresh());
+    const { busName, internals: { bodyFiles, directories, subscriptions } } = other;
+    subscriptions.subscribePattern("t*", busName);
+    const path = directories.path(`patterns/${directories.list("patterns")[0]}`);
+    const reached = () => subscriptions.route("topic").destinations.length;
+    writeFileSync(path, ""); // as while it is being written
+    await pause(50); // names that have just changed are listed again
+    assertEquals(reached(), 0);
+    let reads = 0;
+    const readFile = bodyFiles.readFile.bind(bodyFiles);
+    bodyFiles.readFile = (...file) => {
+      reads++;
+      return readFile(...file);
+    };
+    for (let i = 0; i < 10; i++) assertEquals(reached(), 0);
+    assertEquals(reads, 0);
+    writeFileSync(path, "t*");
+    for (let i = 0; i < 10; i++) assertEquals(reached(), 1);
+    assertEquals(reads, 1);
+    subscriptions.unsubscribePattern("t*", busName);
   });
 });
 

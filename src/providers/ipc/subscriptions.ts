@@ -94,6 +94,8 @@ export class Subscriptions {
   #patternFiles: Listing;
   /** The names of the pattern files that were read last. */
   #patternNames: readonly string[] = [];
+  /** The states of the pattern files that could not be read. They are read again when they change: they may still be written. */
+  #unreadable = new Map<string, string>();
   #patterns = new Map<string, Pattern>();
   /** The bindings of the groups, by the names of their files. */
   #bindings = new Map<string, string>();
@@ -121,8 +123,8 @@ export class Subscriptions {
   /** Returns the buses that subscribe to this topic, by name or by a pattern. */
   route(topic: string): Route {
     if (performance.now() - this.#rootsRead > ROOTS_CACHED) this.discover();
-    const cached = this.#routes.get(topic);
     this.#readPatterns();
+    const cached = this.#routes.get(topic);
     const directories = cached?.directories ?? this.#topicListings(topic);
     const names = directories.map((directory) => directory.names());
     const unchanged = cached && cached.patterns === this.#patternNames &&
@@ -303,30 +305,40 @@ export class Subscriptions {
   #readPatterns(): void {
     const { bodyFiles } = this.#context;
     const names = this.#patternFiles.names();
-    if (names === this.#patternNames) return;
-    this.#patternNames = names;
+    const written = [...this.#unreadable].some(([name, before]) => this.#stateOf(name) !== before);
+    if (names === this.#patternNames && !written) return;
     const patterns = new Map<string, Pattern>();
     const bindings = new Map<string, string>();
+    const unreadable = new Map<string, string>();
     for (const name of names) {
       const known = this.#patterns.get(name);
       const binding = this.#bindings.get(name);
       if (known) patterns.set(name, known);
       if (binding !== undefined) bindings.set(name, binding);
       if (known || binding !== undefined) continue;
+      const state = this.#stateOf(name); // first: it may be written meanwhile
       try {
         const pattern = new TextDecoder("utf-8", { ignoreBOM: true }).decode(bodyFiles.readFile(PATTERNS, name));
         const bus = busOf(name);
-        if (name !== bus + hashed(pattern)) this.#patternNames = []; // it is still being written: read it again
+        if (name !== bus + hashed(pattern)) unreadable.set(name, state);
         else if (bus === GROUP) bindings.set(name, pattern);
         else patterns.set(name, { bus, matches: glob(pattern) });
       } catch (error) {
-        this.#patternNames = []; // it has just been removed
         if (bodyFiles.later(error, PATTERNS, name)) throw error;
+        unreadable.set(name, state);
       }
     }
+    if (written) this.#routes.clear();
+    this.#patternNames = names;
+    this.#unreadable = unreadable;
     this.#patterns = patterns;
     this.#bindings = bindings;
     this.#bound = new BoundQueues(bindings.values(), this.#bound);
+  }
+
+  #stateOf(name: string): string {
+    const stat = this.#own.stat(`${PATTERNS}/${name}`);
+    return typeof stat === "number" ? `${stat}` : `${stat.inode} ${stat.modified} ${stat.size}`;
   }
 }
 
