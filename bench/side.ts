@@ -1,5 +1,8 @@
 /** The operations of both sides of a comparison. The workloads call nothing else, so both do the same work. @module */
 
+/** The runtime of this process. Each has functions of its own, so that callers and servers of a measurement run on the same runtime. */
+export const RUNTIME: string = "Deno" in globalThis ? "deno" : "bun";
+
 /** The event, item and argument of every workload: some 120 bytes of JSON. */
 export interface Order {
   readonly id: number;

@@ -1,9 +1,9 @@
 /** Bare ioredis in its simplest use. @module */
 import { Redis } from "ioredis";
-import { channelOf, type Order, type Side } from "../side.ts";
+import { channelOf, type Order, RUNTIME, type Side } from "../side.ts";
 
 const QUEUE = "bench:raw:queue";
-const FUNCTION = "bench:raw:function";
+const FUNCTION = `bench:raw:function:${RUNTIME}`;
 
 /** Opens the raw side. */
 export async function openSide(url: string): Promise<Side> {
@@ -41,7 +41,7 @@ export async function openSide(url: string): Promise<Side> {
       await subscriber.subscribe(FUNCTION);
     },
     call: async (order) => {
-      const inbox = `bench:raw:answer:${++calls}`;
+      const inbox = `${FUNCTION}:answer:${++calls}`;
       const [popped] = await Promise.all([
         (await taker()).brpop(inbox, 5),
         sender.publish(FUNCTION, JSON.stringify([inbox, order])),

@@ -1,11 +1,12 @@
 /** Moleculer over its Redis transporter: events to every node that has a handler, actions for calls. @module */
 import { ServiceBroker } from "moleculer";
-import type { Order, Side } from "../side.ts";
+import { type Order, RUNTIME, type Side } from "../side.ts";
 
 /** Opens a node. */
 export function openSide(url: string): Promise<Side> {
   let count = 0;
   const known = new Set<string>();
+  const service = `bench-${RUNTIME}`;
   const node = () =>
     new ServiceBroker({
       nodeID: `bench-${crypto.randomUUID()}`,
@@ -42,11 +43,11 @@ export function openSide(url: string): Promise<Side> {
       }
       await broker.broadcast(topic, event);
     },
-    serve: () => serving({ name: "bench", actions: { echo: (context: { params: unknown }) => context.params } }),
+    serve: () => serving({ name: service, actions: { echo: (context: { params: unknown }) => context.params } }),
     call: async (order) => {
       const broker = await sender;
-      await broker.waitForServices("bench");
-      return await broker.call("bench.echo", order);
+      await broker.waitForServices(service);
+      return await broker.call(`${service}.echo`, order);
     },
     close: async () => {
       await Promise.all(brokers.map((broker) => broker.stop()));

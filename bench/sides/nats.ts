@@ -1,10 +1,11 @@
 /** The NATS client in its simplest use. @module */
 import { connect } from "@nats-io/transport-node";
-import type { Order, Side } from "../side.ts";
+import { type Order, RUNTIME, type Side } from "../side.ts";
 
 /** Opens a connection. */
 export async function openSide(servers: string): Promise<Side> {
   const nats = await connect({ servers });
+  const fn = `bench.function.${RUNTIME}`;
   let flushing: Promise<void> | undefined;
   // as the bus: a published event is one that the server has, and those of one turn share the question
   const flush = () =>
@@ -24,10 +25,10 @@ export async function openSide(servers: string): Promise<Side> {
       await flush();
     },
     serve: async () => {
-      nats.subscribe("bench.function", { callback: (_, message) => void message.respond(message.data) });
+      nats.subscribe(fn, { callback: (_, message) => void message.respond(message.data) });
       await nats.flush();
     },
-    call: async (order) => (await nats.request("bench.function", JSON.stringify(order), { timeout: 5_000 })).json(),
+    call: async (order) => (await nats.request(fn, JSON.stringify(order), { timeout: 5_000 })).json(),
     close: () => nats.close(),
   };
 }

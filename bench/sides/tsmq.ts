@@ -1,7 +1,7 @@
 /** The bus, over a provider. @module */
 import { Bus } from "../../src/bus.ts";
 import type { Provider } from "../../src/provider/provider.ts";
-import type { Order, Side } from "../side.ts";
+import { type Order, RUNTIME, type Side } from "../side.ts";
 
 const PROVIDERS: Record<string, (url: string) => Promise<Provider>> = {
   redis: async (url) => (await import("../../src/providers/redis/provider.ts")).redis({ url }),
@@ -20,7 +20,8 @@ export async function openSide(url: string, group: string): Promise<Side> {
     });
   }
   const queue = bus.queue<Order>("bench:queue");
-  const stub = bus.stub<(order: Order) => Order>("bench:function");
+  const fn = `bench:function:${RUNTIME}`;
+  const stub = bus.stub<(order: Order) => Order>(fn);
   return {
     subscribe: async (topics, handler) => {
       await Promise.all(topics.map((topic) => bus.subscribe<Order>(topic, handler).ready));
@@ -34,7 +35,7 @@ export async function openSide(url: string, group: string): Promise<Side> {
       // it waits for the acknowledgements of its handlers
       return { acknowledged: () => consumer.close(), close: () => consumer.close() };
     },
-    serve: () => bus.expose("bench:function", (order: Order) => order),
+    serve: () => bus.expose(fn, (order: Order) => order),
     call: (order) => stub(order),
     close: async () => {
       await queue.free();
