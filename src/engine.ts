@@ -224,9 +224,13 @@ export class Engine implements Core {
     return end;
   }
 
-  #inbox(bodies: string[]): void {
+  readonly receiveAnswer = (inbox: string, body: string): void => this.#inbox([body], inbox);
+
+  /** Handles messages of the receiver's inbox, or of the inbox for answers. */
+  #inbox(bodies: string[], inbox: string = this.link.inbox): void {
+    const answersOnly = inbox !== this.link.inbox;
     for (const text of bodies) {
-      const { body, signed, refused } = this.envelopes.open("inbox", this.link.inbox, text) ?? { body: text };
+      const { body, signed, refused } = this.envelopes.open("inbox", inbox, text) ?? { body: text };
       if (refused) {
         this.report(refused, "", true);
         continue;
@@ -235,16 +239,13 @@ export class Engine implements Core {
         const old = signed && tooOld(type, signed);
         if (old) this.report(old, "", true);
         else if (type === ANSWER) this.caller.handleAnswer(value, unreadable);
+        else if (answersOnly) this.report(unknownMessage(), "", true);
         else if (type === REQUEST) this.server.handleRequest(value, unreadable, signed);
         else if (type === VALUES) this.caller.streams.handleValues(value, body.length, unreadable);
         else if (unreadable) return; // reported already
         else if (type === CREDIT) this.server.streams.handleCredit(value);
         else if (type === CANCEL && Array.isArray(value)) this.server.cancel(String(value[0]));
-        else {this.report(
-            new RpcError("invalid", "Cannot read a message from the inbox: unknown message type"),
-            "",
-            true,
-          );}
+        else this.report(unknownMessage(), "", true);
       }, this.#begin);
     }
   }
@@ -323,6 +324,10 @@ export class Engine implements Core {
 /** Returns the error of a verb of a closed bus. */
 function closed(verb: string, preposition: string, target: unknown): ClosedError {
   return new ClosedError(`Cannot ${verbOn(verb, preposition, target)}: the bus is closed`);
+}
+
+function unknownMessage(): RpcError {
+  return new RpcError("invalid", "Cannot read a message from the inbox: unknown message type");
 }
 
 /** Returns whether the error means that the transport cannot be reached now. */

@@ -70,6 +70,20 @@ export interface QueueStats {
   readonly delayed?: number;
 }
 
+/**
+ * The part of a sender that receives the answers of this bus's calls, on the user's thread. For a transport on which a message arrives
+ * earlier there than through the worker. It may lose messages that it cannot receive, because calls ask again for lost answers.
+ */
+export interface AnswerInbox {
+  /**
+   * Opens an inbox. Resolves with its address once messages that are posted to it arrive. The address stays valid until the half is closed:
+   * after a lost connection the half restores it, and reports both with `SenderContext.state`. `receive` is called with each message; it
+   * never throws. The core opens one inbox when a call first needs it. If this rejects, the core tries again at a later call, and until then
+   * answers come to the receiver's inbox.
+   */
+  open(receive: (body: string) => void): Promise<string>;
+}
+
 /** The part of a sender that wakes a receiver which sleeps outside its event loop, in a blocking call to the transport. */
 export interface Waker {
   /**

@@ -17,7 +17,16 @@
  */
 
 import type { AdminOpener, BusOrigin } from "./admin.ts";
-import type { AskHandler, Binder, QueueInspector, QueuePeeker, ReplyQueues, TopicFilter, Waker } from "./parts.ts";
+import type {
+  AnswerInbox,
+  AskHandler,
+  Binder,
+  QueueInspector,
+  QueuePeeker,
+  ReplyQueues,
+  TopicFilter,
+  Waker,
+} from "./parts.ts";
 
 export type * from "./admin.ts";
 export type * from "./parts.ts";
@@ -134,6 +143,8 @@ export interface Sender {
   readonly inspector?: QueueInspector;
   /** Optional part for a transport that can show items without delivering them. */
   readonly peeker?: QueuePeeker;
+  /** Optional part for a transport that can also receive answers on the user's thread. */
+  readonly answerInbox?: AnswerInbox;
   /** Optional part for a transport that PyMQ supports too. */
   readonly replies?: ReplyQueues;
   /**

@@ -26,6 +26,7 @@ export class Call {
   readonly #stream: true | undefined;
   readonly #since = performance.now();
   readonly #headers: MessageHeaders | undefined;
+  readonly #inbox: string | undefined;
   /** The number of servers that the call was sent to, one after the other. All servers of a multi-call count as one. */
   attempt = 0;
   /** Whether the servers may have received the request. */
@@ -41,14 +42,25 @@ export class Call {
   /** Functions to run when the call has ended. */
   readonly cleanups: (() => void)[] = [];
 
-  /** Creates a call that ends after `timeout` milliseconds. If it opens a stream, `stream` is the id of both. */
-  constructor(fn: string, args: Written, timeout: number, headers: MessageHeaders | undefined, stream?: string) {
+  /**
+   * Creates a call that ends after `timeout` milliseconds. If it opens a stream, `stream` is the id of both. `inbox` is the address for its
+   * answer. Default: the receiver's inbox.
+   */
+  constructor(
+    fn: string,
+    args: Written,
+    timeout: number,
+    headers: MessageHeaders | undefined,
+    stream?: string,
+    inbox?: string,
+  ) {
     this.fn = fn;
     this.id = stream ?? crypto.randomUUID();
     this.#stream = stream === undefined ? undefined : true;
     this.#args = args;
     this.#timeout = timeout;
     this.#headers = headers;
+    this.#inbox = inbox;
     this.deadline = Date.now() + timeout;
   }
 
@@ -64,7 +76,7 @@ export class Call {
 
   /** Resolves with the inbox for the answers. Never resolves if the call has ended before. */
   async inbox(link: Link): Promise<string> {
-    const inbox = await link.address();
+    const inbox = this.#inbox ?? await link.address();
     return this.over ? await new Promise(() => {}) : inbox;
   }
 

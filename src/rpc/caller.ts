@@ -19,6 +19,7 @@ import { backoff, pause, RETRY, Timeouts } from "../internal/time.ts";
 import { LONGEST } from "../internal/arguments.ts";
 import { validate } from "../codec/schema.ts";
 import type { Work } from "../internal/work.ts";
+import { AnswerInbox } from "./answer_inbox.ts";
 import { Call } from "./call.ts";
 import { CalledStreams } from "./called_stream.ts";
 import { Directory } from "./directory.ts";
@@ -49,6 +50,7 @@ export class Caller {
   #server: Server;
   #directory: Directory;
   #proofs: Proofs | undefined;
+  #inbox: AnswerInbox;
   #pending: PendingCalls;
   #pymq: PymqCaller;
   #multi: MultiCallParts;
@@ -64,6 +66,7 @@ export class Caller {
     this.#server = server;
     this.streams = new CalledStreams(core);
     this.#proofs = core.envelopes.signed ? new Proofs(core) : undefined;
+    this.#inbox = new AnswerInbox(core);
     this.#directory = new Directory(core.sender, this.#proofs);
     this.#pending = new PendingCalls(core, this.#directory);
     this.#pymq = new PymqCaller(core, this.#pending);
@@ -182,7 +185,9 @@ export class Caller {
     signal?.throwIfAborted();
     if (this.#closed) throw closedWhile(`call "${fn}"`, this.#closed);
     const written = this.#core.codec.write(args);
-    const call = new Call(fn, written, Math.min(timeout, LONGEST), headers, stream);
+    // only answers may come to this inbox, and no values of streams
+    const inbox = stream === undefined ? this.#inbox.address() : undefined;
+    const call = new Call(fn, written, Math.min(timeout, LONGEST), headers, stream, inbox);
     const { promise: rejected, reject } = Promise.withResolvers<never>();
     const stop = this.#timeouts.after(
       timeout,

@@ -7,7 +7,6 @@ onRedis("many calls", ({ it, server, provider }) => {
   it("use at most four connections of a bus, 1,000 of them in flight with 100 gets and 100 leases", async () => {
     const namespace = fresh();
     await using serving = await Bus.open(provider(), { namespace });
-    const others = (await server().clients()).length;
     await using calling = await Bus.open(provider(), { namespace });
 
     const release = Promise.withResolvers<void>();
@@ -23,8 +22,7 @@ onRedis("many calls", ({ it, server, provider }) => {
     const leases = Array.from({ length: 100 }, (_, n) => calling.queue(`receive ${n % 10}`).receive());
     await until("all calls are being served", () => running === 1_000);
     const clients = await server().clients();
-    assert(clients.length - others <= 4, clients.join("\n"));
-    assert(others <= 4, clients.join("\n"));
+    assert(clients.length <= 3 + 4, clients.join("\n")); // one of the buses makes no calls
 
     release.resolve();
     assertEquals(await Promise.all(calls), Array.from({ length: 1_000 }, (_, n) => n));
@@ -34,7 +32,7 @@ onRedis("many calls", ({ it, server, provider }) => {
     }
     assertEquals(new Set(await Promise.all(gets)).size, 100);
     await Promise.all((await Promise.all(leases)).map((lease) => lease.ack()));
-    assertEquals((await server().clients()).length - others <= 4, true);
+    assert((await server().clients()).length <= 3 + 4);
   });
 });
 

@@ -311,9 +311,7 @@ export class Connection implements Client, Member {
     if (silent) {
       this.#error = noReply(this.#timeout);
       this.#redis.stream?.destroy();
-    } else if (due && this.#up) {
-      this.#ping();
-    }
+    } else if (due && this.#up) this.#ping();
     this.#scheduleCheck(Math.max(1, Math.min(this.#pingAt, this.#pending[0]?.deadline ?? Infinity) - now));
   }
 
@@ -344,6 +342,7 @@ export class Connection implements Client, Member {
     this.#up = false;
     for (const batch of this.#pending.splice(0)) rejectBatch(batch, batch.sent ? outcomeUnknown() : new ClosedError());
     this.#unsent = [];
+    this.#opening?.reject(new ClosedError());
     this.#redis.disconnect();
     this.#redis.stream?.destroy();
   }

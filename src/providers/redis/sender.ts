@@ -16,9 +16,10 @@ import type {
   SendOptions,
   ServersOptions,
 } from "../../provider/provider.ts";
+import { RedisAnswerInbox } from "./answer_inbox.ts";
 import { Answers } from "./answers.ts";
 import { Publisher } from "./bindings.ts";
-import type { Client } from "./client.ts";
+import type { Client, Observer } from "./client.ts";
 import { ClusterClient } from "./cluster.ts";
 import { Connection } from "./connection.ts";
 import { Names } from "./names.ts";
@@ -41,9 +42,9 @@ export async function openSender(settings: Settings, context: SenderContext): Pr
   const connections: (Connection | ClusterClient)[] = [];
   let cluster: ClusterClient | undefined;
   let connected = true;
-  const observer = {
+  const observer: Observer = {
     up: () => {
-      if (connected || !connections.every((connection) => connection.up)) return;
+      if (connected || !answers.up || !connections.every((connection) => connection.up)) return;
       connected = true;
       context.state(true);
     },
@@ -53,18 +54,22 @@ export async function openSender(settings: Settings, context: SenderContext): Pr
     },
     stillDown: (error: unknown) => context.state(false, error),
   };
-  const events = new Connection(settings, context.sendTimeout, observer, new Master(settings, true));
+  const master = new Master(settings, true);
+  const connect = (own: Observer) => new Connection(settings, context.sendTimeout, { ...observer, ...own }, master);
+  const answers = new RedisAnswerInbox(names, settings.cluster !== undefined, connect, context.connectTimeout);
+  const events = connect({});
   connections.push(events);
   if (settings.cluster) connections.push(cluster = new ClusterClient(settings, context.sendTimeout, observer));
   const opened = await Promise.allSettled(connections.map((connection) => connection.open(context.connectTimeout)));
   const failed = opened.find((result) => result.status === "rejected");
-  if (!failed) return new RedisSender(settings, names, events, cluster);
+  if (!failed) return new RedisSender(settings, names, events, cluster, answers);
   await Promise.all(connections.map((connection) => connection.close()));
   throw failed.reason;
 }
 
 class RedisSender implements Sender {
   readonly replies: ReplyQueues;
+  readonly answerInbox: RedisAnswerInbox;
   readonly inspector: QueueInspector;
   readonly peeker: QueuePeeker;
   #names: Names;
@@ -82,7 +87,14 @@ class RedisSender implements Sender {
   /** The inboxes of the next check. */
   #asking: { readonly inboxes: Set<string>; readonly present: Promise<readonly string[]> } | undefined;
 
-  constructor(settings: Settings, names: Names, events: Client, cluster: ClusterClient | undefined) {
+  constructor(
+    settings: Settings,
+    names: Names,
+    events: Client,
+    cluster: ClusterClient | undefined,
+    answerInbox: RedisAnswerInbox,
+  ) {
+    this.answerInbox = answerInbox;
     this.#names = names;
     this.#events = events;
     this.#queues = cluster ?? events;
@@ -188,7 +200,7 @@ class RedisSender implements Sender {
   }
 
   async close(): Promise<void> {
-    await Promise.all([this.#events.close(), this.#queues.close()]);
+    await Promise.all([this.answerInbox.close(), this.#events.close(), this.#queues.close()]);
   }
 
   async #put(queue: string, body: string): Promise<void> {
