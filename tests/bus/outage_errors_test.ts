@@ -8,7 +8,7 @@ import { until } from "../support/until.ts";
 import { fresh } from "./grounds.ts";
 
 describe("an outage of Redis", () => {
-  it("has the same message in rejections, in the state event and in the health, which is cleared at its end", async () => {
+  it("has the same message in rejections, in events and in the health, which is cleared at its end", async () => {
     await using server = await RedisServer.start();
     const at = `127.0.0.1:${server.port}`;
     const url = `redis://:secret@${at}`;
@@ -16,6 +16,14 @@ describe("an outage of Redis", () => {
     await using bus = await Bus.open(redis({ url, retry: { max: 100 } }), { namespace: fresh(), sendTimeout: 300 });
     const states: [BusState, string | undefined][] = [];
     bus.addEventListener("state", ({ detail, error }) => states.push([detail, (error as Error | undefined)?.message]));
+    await using consuming = await Bus.open(redis({ url }), { namespace: fresh(), sendTimeout: 300 });
+    const errors: string[] = [];
+    consuming.addEventListener("error", ({ message }) => errors.push(message));
+    const handled = Promise.withResolvers<void>();
+    const failing = consuming.queue("failing");
+    await failing.put(1);
+    failing.consume(() => handled.promise, { maxAttempts: 1 });
+    await until("its handler runs", () => consuming.health().pending.handlers === 1);
     await server.kill();
     const refused = `Redis at ${at} refused the connection (ECONNREFUSED)`;
     const down = () => (bus.health().lastError as Error | undefined)?.message === `Cannot reach Redis: ${refused}`;
@@ -32,6 +40,9 @@ describe("an outage of Redis", () => {
     const queue = bus.queue("thumbs");
     assertEquals(await message(() => queue.get({ timeout: 20 })), `Cannot get from queue "thumbs": ${refused}`);
     assertEquals(await message(() => queue.receive({ timeout: 20 })), `Cannot receive from queue "thumbs": ${refused}`);
+    handled.reject(new Error("on purpose"));
+    const letter = `Cannot put into queue "failing.dead": ${refused}`;
+    await until("the item could not be dead-lettered", () => errors.includes(letter));
     const { lastError } = JSON.parse(JSON.stringify(bus.health()));
     assertEquals(lastError, {
       name: "ProviderError",

@@ -348,6 +348,9 @@ describe("tsmq", () => {
       const help = await tsmq([...words, "--help"], { permissions: [] });
       assertEquals(help.code, 0);
       assert(help.lines.filter((line) => line.startsWith(`  tsmq ${command} `)).length >= 3, `${command} has examples`);
+      for (const line of help.lines.filter((line) => /^ +-t\b/.test(line))) {
+        assertMatch(line, /-t \[?--timeout\]?.* [Mm]illiseconds/);
+      }
     }));
   });
 
