@@ -96,6 +96,20 @@ describe("SignedEnvelopes", () => {
     }
   });
 
+  it("accept a topic from the outside only if the message is signed as an event of it", () => {
+    for (const encrypt of [false, true]) {
+      const envelopes = new SignedEnvelopes("shop", [{ id: "a", secret: SECRET }], encrypt);
+      const item = envelopes.seal("item", "*@group", "1");
+      const event = envelopes.seal("event", "orders", "1");
+      const topicOf = (queue: string, text: string, topic: string) => envelopes.openItem(queue, text, topic).topic;
+      assertEquals(topicOf("*@group", item, "forged"), undefined);
+      assertEquals(topicOf("jobs", envelopes.seal("item", "jobs", "1"), "forged"), undefined);
+      assertEquals(topicOf("*@group", event, "orders"), "orders");
+      const { refused, topic } = envelopes.openItem("*@group", event, "forged");
+      assertEquals([refused !== undefined, topic], [true, "forged"]); // its dead letter keeps the topic
+    }
+  });
+
   it("give each message its own nonce, also of two buses", () => {
     const two = [new SignedEnvelopes("n", keys, true), new SignedEnvelopes("n", keys, true)];
     const nonces = two.flatMap((each) =>

@@ -28,6 +28,10 @@ const SIGNATURE = "tsmq-signature";
 const UNCOVERED = new Set([SIGNATURE, ENCRYPTION, TOPIC]);
 /** A destination with its name. */
 type NamedDestination = readonly [destination: Destination, name: string];
+/** A received message, and the kind of destination that it was signed for. */
+interface Verified extends Received {
+  readonly as?: Destination;
+}
 /** The version of the signature of a message that is not encrypted. `VERSION_ENCRYPTED` is that of an encrypted message. */
 const VERSION_SIGNED = "1";
 const VERSION_ENCRYPTED = "1e";
@@ -81,7 +85,9 @@ export class SignedEnvelopes implements Envelopes {
     const event = eventOf(queue, stored);
     const item = ["item", queue] as const;
     const received = this.#open(event === undefined ? [item] : [["event", event], item], outer, text);
-    return stored === undefined ? received : { ...received, topic: stored };
+    // the signature of an item does not cover a topic; an item that is refused keeps it in its dead letter
+    const has = stored !== undefined && (received.refused || received.as === "event");
+    return has ? { ...received, topic: stored } : received;
   }
 
   restore(_queue: string, item: string, headers: MessageHeaders | undefined): string {
@@ -93,7 +99,7 @@ export class SignedEnvelopes implements Envelopes {
   }
 
   /** Reads a text that was signed for one of the destinations. `outer` is the text without its envelope. */
-  #open(destinations: readonly NamedDestination[], outer: Opened | undefined, text: string): Received {
+  #open(destinations: readonly NamedDestination[], outer: Opened | undefined, text: string): Verified {
     const refuse = (why: string): Received => ({ body: text, refused: refusal(destinations.at(-1)!, why) });
     if (text.length > this.#largest) return refuse("it is larger than maxReceive"); // before it costs the time of an HMAC
     const signature = outer?.headers[SIGNATURE];
@@ -115,13 +121,14 @@ export class SignedEnvelopes implements Envelopes {
     }
     const stamp = signature.slice(0, -hmac!.length - 1);
     const listed = list(headers);
-    const right = destinations.some((destination) =>
+    const right = destinations.find((destination) =>
       equal(hmac!, key.sign(this.#signed(stamp, destination, listed, body)))
     );
     if (!right) return refuse("its signature does not match");
     const signed: Signed = { key: key.id, time: parseInt(time!, 36), nonce: nonce! };
     // the signature stays with an item that becomes a dead letter
-    return { body, headers: encryption === undefined ? headers : { ...headers, [SIGNATURE]: signature }, signed };
+    const all = encryption === undefined ? headers : { ...headers, [SIGNATURE]: signature };
+    return { body, headers: all, signed, as: right[0] };
   }
 
   /** Returns the text that a signature covers. Only the body, its last part, may contain a line feed. */
@@ -142,7 +149,10 @@ export class SignedEnvelopes implements Envelopes {
     const [id, session, count, ...more] = encryption.split(" ", 4);
     const key: Key | undefined = this.#keys.get(id!);
     const number = parseInt(count ?? "", 36);
-    if (!key || !session || !Number.isSafeInteger(number) || more.length > 0) return undefined;
+    // the key of a session is cached, also for a message that turns out to be forged
+    if (!key || session?.length !== this.#session.length || !Number.isSafeInteger(number) || more.length > 0) {
+      return undefined;
+    }
     if (!body.startsWith('"') || !body.endsWith('"')) return undefined;
     const text = key.cipher.decrypt(body.slice(1, -1), signature, session, number);
     const end = text?.indexOf("\n") ?? -1;

@@ -270,6 +270,8 @@ describe("what dead buses leave", () => {
     assertEquals(policy([{ Effect: "Deny" }]), undefined);
     assertEquals(topicsOf("{}"), undefined);
     assertEquals(topicsOf(undefined), []);
+    for (const text of ["", "{", "null", "[]", '{"Statement":null}']) assertEquals(topicsOf(text), undefined);
+    for (const value of [1, null, { a: 1 }, ["a", null]]) assertEquals(policy(arns(value)), undefined);
   });
 
   it("reap() refuses a provider that aws() did not make", async () => {

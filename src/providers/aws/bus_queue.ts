@@ -191,9 +191,13 @@ type OneOrMore<T> = T | readonly T[];
 /** Returns the ARNs of the topics that a bus's policy allows to send; `undefined` if the policy does not list them. */
 export function topicsOf(policy: string | undefined): string[] | undefined {
   if (policy === undefined) return [];
-  const [statement] = [(JSON.parse(policy) as Policy).Statement ?? []].flat();
-  const arns = statement?.Condition?.ArnEquals?.["aws:SourceArn"];
-  return arns === undefined ? undefined : [arns].flat();
+  try {
+    const [statement] = [(JSON.parse(policy) as Policy).Statement ?? []].flat();
+    const arns = [statement?.Condition?.ArnEquals?.["aws:SourceArn"]].flat();
+    return arns.every((arn) => typeof arn === "string") ? arns : undefined;
+  } catch {
+    return undefined; // another program has written it
+  }
 }
 
 /** Allows exactly these topics to send. If their ARNs do not fit into a policy, it allows all topics of the account and region. */
