@@ -13,6 +13,7 @@
  * A comment in a test file sets how the file runs:
  *
  *     // run: quiet           it runs at the end, one file for each core, because it measures or is sensitive to load
+ *     // run: waiting         it needs less than a fifth of a core, so it runs beside the others, from the beginning
  *     // run: kernel-queues   it uses POSIX message queues: it gets its own ones, or waits for the others that use them
  *     // run: deadline 600    its deadline in seconds
  *
@@ -47,6 +48,8 @@ interface Run {
   readonly file: string;
   /** Whether it runs at the end, with few others. */
   readonly quiet: boolean;
+  /** Whether it mostly waits, so that it runs beside the others. */
+  readonly waiting: boolean;
   /** Whether it uses POSIX message queues. */
   readonly queues: boolean;
   readonly deadline: number;
@@ -88,9 +91,16 @@ async function main(): Promise<void> {
   };
   try {
     const most = flags.has("jobs") ? jobs : MOST_PER_CORE * cores;
-    await together(runs.filter(({ quiet }) => !quiet), { jobs, most }, own, finish);
     const few = Math.min(jobs, cores);
-    await together(runs.filter(({ quiet }) => quiet), { jobs: few, most: few }, own, finish);
+    // without queues of its own, a file of the second lane would meet those of the first
+    const beside = (run: Run) => jobs > 1 && run.waiting && !(run.queues && !own);
+    await Promise.all([
+      together(runs.filter(beside), { jobs, most: jobs }, own, finish),
+      (async () => {
+        await together(runs.filter((run) => !run.quiet && !beside(run)), { jobs, most }, own, finish);
+        await together(runs.filter(({ quiet }) => quiet), { jobs: few, most: few }, own, finish);
+      })(),
+    ]);
   } finally {
     for (const spinner of spinners) spinner.kill("SIGKILL");
   }
@@ -127,6 +137,7 @@ async function plan(runtimes: readonly Runtime[], filters: readonly string[]): P
     return {
       file,
       quiet: /\bquiet\b/.test(needs),
+      waiting: /\bwaiting\b/.test(needs),
       queues: /\bkernel-queues\b/.test(needs),
       deadline: Number(/deadline (\d+)/.exec(needs)?.[1] ?? DEADLINE),
     };

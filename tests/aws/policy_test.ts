@@ -1,3 +1,4 @@
+// run: waiting
 /** The IAM policy of `docs/aws.md`: it allows every request of a bus, and nothing else. */
 import { assert, assertEquals } from "@std/assert";
 import { afterAll, beforeAll, describe } from "@std/testing/bdd";

@@ -1,3 +1,4 @@
+// run: waiting
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { ReceiveMessageCommand, SendMessageCommand } from "@aws-sdk/client-sqs";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";

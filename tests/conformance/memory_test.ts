@@ -1,3 +1,4 @@
+// run: waiting
 import { describe } from "@std/testing/bdd";
 import { memory } from "../../src/providers/memory/provider.ts";
 import { kit } from "./run.ts";

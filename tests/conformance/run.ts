@@ -12,11 +12,24 @@ export interface KitOptions {
   readonly which?: (cases: Case[]) => Case[];
   /** Cases that run at a time. Default 4. */
   readonly lanes?: number;
+  /** Returns connections of their own for a case that breaks them. With it such cases run first, beside the others, because they take longest. */
+  readonly apart?: () => Promise<Harness & AsyncDisposable>;
 }
 
 /** Registers a test for each case of the kit. */
-export function kit(harness: Harness, { which = (cases) => cases, lanes = LANES }: KitOptions = {}): void {
-  register(which(conformance(harness)), lanes);
+export function kit(harness: Harness, { which = (cases) => cases, lanes = LANES, apart }: KitOptions = {}): void {
+  const cases = which(conformance(harness));
+  if (!apart) return register(cases, lanes);
+  const run = async (name: string) => {
+    await using own = await apart();
+    await conformance(own).find((one) => one.name === name)!.run();
+  };
+  const breaking = cases.filter(({ alone }) => alone).map((one) => ({
+    ...one,
+    alone: false,
+    run: () => run(one.name),
+  }));
+  register([...breaking, ...cases.filter(({ alone }) => !alone)], lanes);
 }
 
 /** Registers a test for each case. The cases that must be alone come last, one at a time. */

@@ -3,6 +3,7 @@ import type { Provider } from "../../mod.ts";
 import { aws, type AwsOptions } from "../../src/providers/aws/provider.ts";
 import { type Faulty, faulty } from "../bus/faulty.ts";
 import { FauxqsServer } from "../support/fauxqs_server.ts";
+import { ALL, share } from "../support/share.ts";
 import { TcpProxy } from "../support/tcp_proxy.ts";
 import { pause } from "../support/until.ts";
 import { clockStep, COMMON, peerKilled, workerDies } from "./common.ts";
@@ -56,7 +57,8 @@ function fault(
 }
 
 export const awsFaults: readonly Fault<AwsGround>[] = [
-  ...COMMON,
+  // the core mends them alike on both runtimes; together they inject as many as they would alone
+  ...share(COMMON).map((fault) => ALL ? fault : { ...fault, times: 1.5 * fault.times }),
   clockStep(1_000), // its leases are judged by the clocks of the machines
   fault("server frozen", 4, 100, async ({ ground: { server }, random }) => {
     server.freeze();

@@ -1,4 +1,4 @@
-// run: deadline 240
+// run: waiting, deadline 240
 import { memoryFaults, MemoryGround } from "./memory.ts";
 import { faultsOf } from "./scenario.ts";
 

@@ -1,3 +1,4 @@
+// run: waiting
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { BusError, ProviderError } from "../../src/errors.ts";
