@@ -1,25 +1,46 @@
 import { buildCommand } from "@stricli/core";
-import { print, toJson } from "../io.ts";
-import { BUS_FLAGS, type BusFlags, count, number, URL_ARGUMENT, withBus } from "../session.ts";
+import process from "node:process";
+import type { StandardSchemaV1 } from "../../src/codec/schema.ts";
+import { ValidationError } from "../../src/errors.ts";
+import { messageOf, print, toJson } from "../io.ts";
+import { BUS_FLAGS, type BusFlags, count, number, say, URL_ARGUMENT, withBus } from "../session.ts";
 
 interface Flags extends BusFlags {
   readonly count: number;
   readonly timeout: number;
 }
 
+/** Makes a line of each item. An item that cannot be printed, because it is nested too deeply, is like one that cannot be read. */
+const LINE: StandardSchemaV1<unknown, string> = {
+  "~standard": {
+    version: 1,
+    vendor: "tsmq",
+    validate: (item) => {
+      try {
+        return { value: toJson(item) };
+      } catch (error) {
+        return { issues: [{ message: messageOf(error) }] };
+      }
+    },
+  },
+};
+
 /** The command `tsmq get`. */
 export const command = buildCommand({
   func: (flags: Flags, url: string, name: string) =>
     withBus(url, flags, async (bus, signal) => {
-      const queue = bus.queue(name);
+      const queue = bus.queue(name, { schema: LINE });
       for (let left = flags.count; left > 0 && !signal.aborted; left--) {
         try {
           await using lease = await queue.receive({ timeout: flags.timeout, signal });
-          await print(toJson(lease.item));
+          await print(lease.item);
           await lease.ack();
         } catch (error) {
           if (signal.aborted) return;
-          throw error;
+          if (!(error instanceof ValidationError)) throw error;
+          // the item is a dead letter now
+          say(messageOf(error));
+          process.exitCode = 1;
         }
       }
     }),
@@ -44,7 +65,8 @@ export const command = buildCommand({
     brief: "Take items from a queue, one JSON a line",
     fullDescription: [
       "Removes an item after its line is written. An item whose line could not be written goes back to the queue.",
-      "Exit code 3: no item in time.",
+      "An item that cannot be read, or is nested too deeply to print, is reported and becomes a dead letter; the command",
+      "continues, and its exit code is 1. Exit code 3: no item in time.",
     ].join("\n"),
     customUsage: [
       "<url> <queue> [flags]",

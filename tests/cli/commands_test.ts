@@ -99,6 +99,16 @@ describe("tsmq", () => {
     assertEquals(await server.keys(), []);
   });
 
+  it("get reports an item that it cannot read or print, moves it to the dead letters, and continues", async () => {
+    const namespace = crypto.randomUUID();
+    const deep = "[".repeat(20_000) + "]".repeat(20_000);
+    for (const body of [deep, "{bad", "1"]) await server.run("lpush", `__eventbus:${namespace}:jobs`, body);
+    const { code, lines, errors } = await tsmq(["get", url, "jobs", "-c", "3", "-n", namespace]);
+    assertEquals([code, lines, errors.length], [1, ["1"], 2]);
+    await using bus = await Bus.open(redis({ url }), { namespace });
+    assertEquals([await bus.queue("jobs").qsize(), await bus.queue("jobs").dead.size()], [0, 2]);
+  });
+
   it("ends at once on Ctrl-C or an error, even while it waits for standard input", async () => {
     await using pub = new Running(["pub", url, "t", ...fresh()], { input: ["1"], open: true });
     await pub.printed(1);
