@@ -1,4 +1,4 @@
-/** What `deno doc`, JSR and the hovers of editors show of the functions of `mod.ts`. */
+/** The documentation of the functions of `mod.ts`, as `deno doc`, JSR and the hovers of editors show it. */
 import { assertEquals, assertMatch } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { execFileSync } from "node:child_process";
