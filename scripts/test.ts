@@ -93,7 +93,7 @@ async function main(): Promise<void> {
     const most = flags.has("jobs") ? jobs : MOST_PER_CORE * cores;
     const few = Math.min(jobs, cores);
     // without queues of its own, a file of the second lane would meet those of the first
-    const beside = (run: Run) => jobs > 1 && run.waiting && !(run.queues && !own);
+    const beside = (run: Run) => !flags.has("jobs") && run.waiting && !(run.queues && !own);
     await Promise.all([
       together(runs.filter(beside), { jobs, most: jobs }, own, finish),
       (async () => {
