@@ -16,6 +16,8 @@ export interface Exit {
 export class Child {
   readonly pid: number;
   readonly exited: Promise<Exit>;
+  /** Resolves when it has exited and its output is read. If a child of its own holds the pipe, it resolves 2 s after the exit. */
+  readonly ended: Promise<Exit>;
   /** The exit of the process. Undefined while it runs. */
   exit: Exit | undefined;
   /** Standard output and error so far, at most the last 64 KiB. */
@@ -40,6 +42,11 @@ export class Child {
         watchdog(`gone ${this.pid}`);
         resolve(this.exit = { code, signal });
       });
+    });
+    const read = new Promise<void>((resolve) => this.#process.once("close", () => resolve()));
+    this.ended = this.exited.then(async (exit) => {
+      await within("its output is read", read, 2_000).catch(() => {});
+      return exit;
     });
   }
 

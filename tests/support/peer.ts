@@ -81,7 +81,7 @@ export class Peer<Said = unknown> implements AsyncDisposable {
     if (this.#said.length > 0) return this.#said.shift()!;
     let take: (value: Said) => void = () => {};
     const said = new Promise<Said>((resolve) => this.#waiting.push(take = resolve));
-    const ended = this.#child.exited.then((exit) => {
+    const ended = this.#child.ended.then((exit) => {
       throw new Error(`The peer ended with ${JSON.stringify(exit)}; its output:\n${this.output}`);
     });
     try {

@@ -97,7 +97,9 @@ export class RedisAdmin implements Admin {
 
   async inboxes(): Promise<string[]> {
     const channels = await this.#channels(this.#names.inboxes);
-    return [...channels.keys()].filter((channel) => this.#names.isInbox(channel));
+    const inboxes = [...channels.keys()].filter((channel) => this.#names.isInbox(channel));
+    // a bus that calls has one for answers too
+    return inboxes.filter((inbox) => !this.#names.isAnswerInbox(inbox));
   }
 
   async buses(): Promise<BusInfo[]> {

@@ -35,7 +35,7 @@ export class RedisAnswerInbox implements AnswerInbox {
 
   async open(receive: (body: string) => void): Promise<string> {
     if (this.#closed) throw new ClosedError();
-    const inbox = this.#names.inbox();
+    const inbox = this.#names.answerInbox();
     const channels = this.#cluster ? [this.#names.accepting(inbox), inbox] : [inbox];
     const connection = this.#connection = this.#connect({
       // before anything else, so that the address is never given to a server before the server of Redis has confirmed it

@@ -22,8 +22,10 @@ export interface QueueKeys {
   readonly records: string;
 }
 
-/** The random part of the name of an inbox. */
-const INBOX_ID = /^[0-9a-f]{32}$/;
+/** The end of the name of an inbox for answers only. */
+const ANSWERS = ":answers";
+/** The random part of the name of an inbox, and what may follow it. */
+const INBOX_ID = new RegExp(`^[0-9a-f]{32}(${ANSWERS})?$`);
 
 /** The names of one namespace. */
 export class Names {
@@ -67,6 +69,16 @@ export class Names {
   /** Returns the channel of a new inbox. Its 128 random bits cannot be guessed. */
   inbox(): string {
     return `${this.inboxes}${crypto.randomUUID().replaceAll("-", "")}`;
+  }
+
+  /** Returns the channel of a new inbox for answers only. */
+  answerInbox(): string {
+    return this.inbox() + ANSWERS;
+  }
+
+  /** Returns whether an inbox is for answers only. */
+  isAnswerInbox(inbox: string): boolean {
+    return inbox.endsWith(ANSWERS);
   }
 
   /** Returns whether a channel is the inbox of a bus of this namespace, or could be. Addresses come from the wire. */
