@@ -180,7 +180,7 @@ for (const [name, start] of Object.entries(GROUNDS)) {
     });
 
     it("bench measures events, items and calls, and leaves nothing behind", async () => {
-      const { code, lines, errors } = await tsmq(["bench", ground.url, "-s", "0.2", "--json"], { env: ground.env });
+      const { code, lines, errors } = await tsmq(["bench", ground.url, "-s", "0.5", "--json"], { env: ground.env });
       assertEquals([code, errors], [0, []]);
       const results = lines.filter((line) => line.includes('"what"')).map((line) => JSON.parse(line));
       assertEquals(results.map(({ what }) => what), ["events", "items", "calls"]);
