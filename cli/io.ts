@@ -8,6 +8,8 @@ import { Codec } from "../src/codec/codec.ts";
 import { ValidationError } from "../src/errors.ts";
 import { printable } from "../src/internal/printable.ts";
 import { textOf } from "../src/internal/thrown.ts";
+import { clearBar } from "./progress.ts";
+import { shorten } from "./table.ts";
 
 const codec = new Codec();
 
@@ -77,14 +79,19 @@ export function print(text: string): Promise<void> {
 
 /** Prints a text as it is, like {@linkcode print}. It must contain nothing from the wire. */
 export function printRaw(text: string): Promise<void> {
+  clearBar();
   return new Promise((resolve, reject) => {
     process.stdout.write(text, (error) => error ? reject(error) : resolve());
   });
 }
 
+/** The largest number of characters of a message. A name or an error from the wire may have megabytes. */
+const MAX_MESSAGE = 2_000;
+
 /** Returns the message of an error as one line, with its unsafe characters escaped. */
 export function messageOf(error: unknown): string {
-  return printable(textOf(error).split("\n").map((part) => part.trim()).join(" "));
+  const text = textOf(error).slice(0, MAX_MESSAGE * 2).split("\n").map((part) => part.trim()).join(" ");
+  return shorten(printable(text), MAX_MESSAGE);
 }
 
 /** Runs work that prints, and ends it without an error when the reader closes the pipe, as in `tsmq sub … | head -1`. */

@@ -5,6 +5,7 @@
  */
 import process from "node:process";
 import { printable } from "../src/internal/printable.ts";
+import { shorten } from "./table.ts";
 
 /** Milliseconds between two updates of a bar. */
 const BAR = 100;
@@ -12,6 +13,14 @@ const BAR = 100;
 const LINE = 1_000;
 /** The number of characters of a full bar. */
 const WIDTH = 30;
+
+/** Removes the bar, if one is shown. Every line is printed after it, so that both do not share a line of the terminal. */
+export function clearBar(): void {
+  if (barShown) process.stderr.write("\r\x1b[K");
+  barShown = false;
+}
+
+let barShown = false;
 
 /** Shows the progress of work while it runs. `done` returns how much of `total` is done. */
 export async function withProgress<T>(
@@ -29,7 +38,9 @@ export async function withProgress<T>(
     // the work itself reports an error
     const part = await Promise.resolve(done()).catch(() => undefined);
     asking = false;
-    if (part !== undefined && !ended) stderr.write(show(what, part, total));
+    if (part === undefined || ended) return;
+    stderr.write(show(what, part, total));
+    barShown = stderr.isTTY === true;
   };
   let ended = false;
   const timer = setInterval(update, stderr.isTTY ? BAR : LINE);
@@ -38,14 +49,16 @@ export async function withProgress<T>(
   } finally {
     ended = true;
     clearInterval(timer);
-    if (stderr.isTTY) stderr.write("\r\x1b[K");
+    clearBar();
   }
 }
 
 function bar(what: string, done: number, total: number | undefined): string {
   const part = total ? Math.min(1, done / total) : 0;
   const full = "█".repeat(Math.round(part * WIDTH)).padEnd(WIDTH, "░");
-  return `\r\x1b[K${printable(what)} ${total ? `${full} ${done} of ${total}` : done}`;
+  const numbers = total ? ` ${full} ${done} of ${total}` : ` ${done}`;
+  const room = (process.stderr.columns || 80) - 1 - numbers.length;
+  return `\r\x1b[K${shorten(printable(what), Math.max(0, room))}${numbers}`;
 }
 
 function line(what: string, done: number, total: number | undefined): string {

@@ -13,6 +13,7 @@ import { printable } from "../src/internal/printable.ts";
 import { environment } from "./environment.ts";
 import { messageOf, whileRead } from "./io.ts";
 import { readKeys } from "./keys.ts";
+import { clearBar } from "./progress.ts";
 import { providerFor } from "./urls.ts";
 
 /** The flags of every command that opens a bus. */
@@ -133,6 +134,7 @@ export async function openAdmin({ name, admin }: Provider, namespace: string): P
 
 /** Writes a line to standard error. */
 export function say(text: string): void {
+  clearBar();
   process.stderr.write(`tsmq: ${printable(text)}\n`);
 }
 

@@ -6,6 +6,7 @@ import { lacksPermission } from "../../src/errors.ts";
 import type { Provider } from "../../src/provider/provider.ts";
 import { textOf } from "../../src/internal/thrown.ts";
 import { print, whileRead } from "../io.ts";
+import { withProgress } from "../progress.ts";
 import { BUS_FLAGS, type BusFlags, URL_ARGUMENT } from "../session.ts";
 import { providerFor } from "../urls.ts";
 
@@ -80,10 +81,14 @@ function format({ name, state, detail, mend }: Check): string[] {
 export const command = buildCommand({
   func: ({ namespace, json }: Flags, url: string) =>
     whileRead(async () => {
-      for await (const check of checks(url, namespace)) {
-        if (check.state === "broken") process.exitCode = 1;
-        for (const line of json ? [JSON.stringify(check)] : format(check)) await print(line);
-      }
+      let done = 0;
+      await withProgress("doctor", undefined, () => done, async () => {
+        for await (const check of checks(url, namespace)) {
+          done++;
+          if (check.state === "broken") process.exitCode = 1;
+          for (const line of json ? [JSON.stringify(check)] : format(check)) await print(line);
+        }
+      });
     }),
   parameters: {
     flags: {

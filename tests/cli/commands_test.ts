@@ -3,6 +3,7 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { fileURLToPath } from "node:url";
 import { Bus } from "../../mod.ts";
+import { writeLetter } from "../../src/queue/letter.ts";
 import { isPrintable } from "../../src/internal/printable.ts";
 import { redis } from "../../src/providers/redis/provider.ts";
 import { RedisServer } from "../support/redis_server.ts";
@@ -225,6 +226,8 @@ describe("tsmq", () => {
     const byName = await drawn("redis", ns[1]!, "QUEUE*", "\na ", "\nb---", "q quit");
     const lines = byName.replaceAll("\x1b[K", "").replaceAll("\x1b[J", "").replaceAll("\r", "").split("\n");
     assertEquals([lines.length, lines.every(({ length }) => length <= 80)], [20, true]);
+    assertMatch(lines[0]!, new RegExp(`^redis   ${ns[1]}   \\d bus\\(es\\)   \\d\\d:\\d\\d:\\d\\d$`));
+    assertMatch(lines[2]!, /^QUEUE\* +WAITING +LEASED +DELAYED +DEAD +IN\/S +OUT\/S +P50 MS$/);
     top.child.write("w");
     await drawn("WAITING*", "\nb---", "\na ");
     top.child.write("q");
@@ -245,6 +248,25 @@ describe("tsmq", () => {
       assertEquals(purge.child.output.includes('{"purged":2}'), answer === "yes");
       assertEquals((await tsmq(["queues", url, "--json", ...ns])).lines.length, answer === "yes" ? 0 : 1);
     }
+  });
+
+  it("long work shows a bar on a terminal, which never shares a line with the output", async () => {
+    const ns = crypto.randomUUID();
+    const name = `jobs${"-".repeat(100)}`;
+    const cause = { name: "Error", message: "on purpose" };
+    const letter = writeLetter(name, "1", true, 1, cause);
+    const letters = Array.from({ length: 5_000 }, () => letter);
+    await server.run("lpush", `__eventbus:${ns}:${name}.dead`, ...letters);
+    await using retry = new Running(["dead", "retry", url, name, "-n", ns], ON_TERMINAL);
+    await until(
+      "it shows a bar",
+      () => /retry jobs-+… [█░]{30} \d+ of 5000/.test(retry.child.output),
+      60_000,
+    );
+    assertEquals((await retry.ended()).code, 0);
+    const shown = retry.child.output.split("\r\x1b[K").map((text) => text.trimEnd());
+    assertEquals(shown.at(-1), '{"retried":5000}');
+    assertEquals(shown.slice(0, -1).filter((text) => [...text].length >= 80), []);
   });
 
   it("TSMQ_URL and TSMQ_NAMESPACE replace the URL and the flag --namespace", async () => {

@@ -3,6 +3,7 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import process from "node:process";
+import { fileURLToPath } from "node:url";
 import { Bus, type Provider } from "../../mod.ts";
 import { aws } from "../../src/providers/aws/provider.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
@@ -43,6 +44,7 @@ if (process.platform === "linux") {
   GROUNDS.ipc = () => Promise.resolve({ url: "ipc:", provider: ipc(), stop: () => Promise.resolve() });
 }
 
+const SERVED = fileURLToPath(new URL("served.ts", import.meta.url));
 const HOSTILE = "\x1b]52;c;ZXZpbA==\x07\n\u202etsmq: done";
 
 for (const [name, start] of Object.entries(GROUNDS)) {
@@ -177,6 +179,23 @@ for (const [name, start] of Object.entries(GROUNDS)) {
       await member.unsubscribe();
       assertEquals(await run("groups", "free", "news", "billing"), { code: 0, lines: [], errors: [] });
       assertEquals(await json("groups", "list", "--json"), []);
+    });
+
+    it("put, get, sub, pub, serve and call work, and tell an empty queue and an absent function by their exit codes", async () => {
+      await using serve = new Running(["serve", ground.url, SERVED, "-n", namespace], { env: ground.env });
+      await using sub = new Running(["sub", ground.url, "shop.*", "-p", "-c", "1", "-n", namespace], {
+        env: ground.env,
+      });
+      assertEquals(await run("put", "basics", '{"id":1}'), { code: 0, lines: [], errors: [] });
+      assertEquals((await run("get", "basics", "-t", "30000")).lines, ['{"id":1}']);
+      const [empty, absent] = await Promise.all([run("get", "basics"), run("call", "absent"), serve.printed(1)]);
+      assertEquals([empty.code, absent.code], [3, 7]);
+      assertEquals((await run("call", "add", "1", "2")).lines, ["3"]);
+      while (!sub.child.exit) await run("pub", "shop.orders", "7"); // it does not print that it has subscribed
+      assertEquals((await sub.ended()).lines, ['{"topic":"shop.orders","event":7}']);
+      serve.child.signal("SIGTERM");
+      assertEquals((await serve.ended()).code, 0);
+      await bus.queue("basics").free();
     });
 
     it("bench measures events, items and calls, and leaves nothing behind", async () => {

@@ -1,0 +1,32 @@
+import { assert, assertEquals } from "@std/assert";
+import { describe, it } from "@std/testing/bdd";
+import { shorten, table, widthOf } from "../../cli/table.ts";
+
+describe("table", () => {
+  const NAMES = [
+    "x".repeat(1_000_000),
+    "漢字".repeat(100),
+    "e\u0301".repeat(200),
+    `a${"\u0301".repeat(1_000_000)}`,
+    "🚀🚀",
+  ];
+
+  it("fits the terminal with long, wide and combining characters in any column, and keeps its numbers", () => {
+    const rows = NAMES.map((name, i) => [name, 12_345_678, NAMES[(i + 1) % NAMES.length], 0.25]);
+    const lines = table(["QUEUE", "WAITING", "GROUP", "P50 MS"], rows, 80);
+    assertEquals(lines.filter((line) => widthOf(line) > 80 || line.length > 4 * 80), []);
+    for (const line of lines.slice(1)) assert(/ 12345678 .* 0\.25$/.test(line), line);
+  });
+
+  it("has as many rows as are given: there is no limit to the arguments of a function", () => {
+    assertEquals(table(["A"], Array.from({ length: 300_000 }, () => [1]), 80).length, 300_001);
+  });
+
+  it("shorten() leaves a text that fits", () => {
+    for (const name of NAMES) {
+      const short = shorten(name, 10);
+      assert(widthOf(short) <= 10 && short.length <= 40, short);
+    }
+    assertEquals([shorten("漢字漢字", 8), shorten("漢字漢字", 7)], ["漢字漢字", "漢字漢…"]);
+  });
+});
