@@ -256,17 +256,18 @@ export class Deliveries {
    * its queue, to be taken a moment later. If it cannot go back, the reported error contains it.
    */
   async deadLetterTaken(delivery: Opened, error: unknown): Promise<void> {
-    const { features, report, sender } = this.core;
+    const { envelopes, features, report, sender } = this.core;
     try {
       await this.putDeadLetter(delivery, false, error, this.deadLetter);
     } catch (cause) {
       const delay = Math.min(REDELIVERY_DELAY, features.maxPutDelay);
       const unavailable = isA(cause, BusError) && cause.code === "unavailable";
-      const { body, topic } = delivery;
+      const { body, headers, topic } = delivery;
       try {
         const returns = topic === undefined && (unavailable || (isA(cause, QueueFullError) && delay > 0));
         if (!returns) throw cause;
-        await sender.send(this.queue, body, { wait: 0, delay });
+        const item = envelopes.restore(this.queue, body, letterHeaders(headers));
+        await sender.send(this.queue, item, { wait: 0, delay });
         report(cause, this.queue, false, { next: "retry", delay });
       } catch {
         const text = `Cannot keep an item of queue "${this.queue}": it can be neither dead-lettered nor put back`;

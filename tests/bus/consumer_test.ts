@@ -310,6 +310,26 @@ describe("an item that was taken without a lease and cannot be dead-lettered", (
     });
   }
 
+  for (const encrypt of [undefined, false, true]) {
+    const how = encrypt === undefined ? "" : encrypt ? ", and encrypted" : ", and its signature";
+    it(`goes back with its headers${how}`, async () => {
+      const keys = encrypt === undefined ? undefined : [{ id: "k", secret }];
+      await using bus = await Bus.open(memory({ capacity: 1 }), { keys, encrypt });
+      const codes: string[] = [];
+      bus.addEventListener("error", ({ error }) => codes.push((error as BusError).code));
+      await bus.queue("jobs.dead").put("full");
+      await bus.queue("jobs").put("kept", { headers: { tenant: "acme" } });
+      const items = bus.queue("jobs", { schema: v.number() })[Symbol.asyncIterator]();
+      const taking = items.next();
+      await until("it could not be dead-lettered", () => codes.includes("queue_full"));
+      await items.return?.();
+      const { item, headers } = await bus.queue("jobs").receive({ timeout: 10_000 });
+      assertEquals([item, { ...headers }, bus.health().refused ?? 0], ["kept", { tenant: "acme" }, 0]);
+      await bus.close();
+      await taking;
+    });
+  }
+
   it("is in the reported error if it cannot go back either", async () => {
     let refused = "jobs.dead";
     await using bus = await Bus.open(refusing((queue) => queue.startsWith(refused)));
