@@ -35,7 +35,7 @@ export class Intake {
   #lease: number | undefined;
   #idle: () => void;
   #outage: () => unknown;
-  /** The error of the last call to the receiver, if it failed because the transport was unreachable. */
+  /** The error of the last call to the receiver, if it failed because the transport was unreachable, until the next call begins. */
   #unavailable: BusError | undefined;
   #waiters: Waiter[] = [];
   #abort = new AbortController();
@@ -130,12 +130,12 @@ export class Intake {
     let failures = 0;
     while (this.#waiters.length > 0) {
       this.#abort = new AbortController();
+      this.#unavailable = undefined; // a call that waits has reached the transport, unless there is an outage
       const immediate = this.#waiters.filter((waiter) => waiter.now);
       try {
         await this.#distribute(await this.#receive(immediate.length > 0));
         for (const waiter of immediate) if (this.#waiters.includes(waiter)) this.#serve(waiter, []);
         failures = 0;
-        this.#unavailable = undefined;
       } catch (error) {
         const unavailable = error instanceof BusError && error.code === "unavailable";
         this.#unavailable = unavailable ? error : undefined;

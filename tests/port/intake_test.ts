@@ -1,9 +1,11 @@
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertRejects } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
+import { ProviderError } from "../../src/errors.ts";
 import { Intake } from "../../src/port/intake.ts";
 import { Leases } from "../../src/port/leases.ts";
 import type { Timers } from "../../src/port/timers.ts";
 import type { Delivery, Receiver } from "../../src/provider/provider.ts";
+import { until } from "../support/until.ts";
 
 const THREE: Delivery[] = ["1", "2", "3"].map((body) => ({ receipt: `receipt ${body}`, body, attempt: 1 }));
 
@@ -14,7 +16,7 @@ function intake(lease?: number) {
     timers.push({ ms, act });
     return () => {};
   };
-  const answers: ((deliveries: Delivery[]) => void)[] = [];
+  const answers: ((deliveries: Delivery[] | Promise<never>) => void)[] = [];
   const back: unknown[] = [];
   const receiver = {
     receive: () => new Promise<Delivery[]>((resolve) => answers.push(resolve)),
@@ -30,7 +32,8 @@ function intake(lease?: number) {
   const idle = Promise.withResolvers<void>();
   const both = { after } as unknown as Timers;
   const made = new Intake(receiver, new Leases(receiver, both, () => {}), both, "queue", lease, idle.resolve);
-  return { intake: made, timers, answer: (items: Delivery[]) => answers.shift()!(items), back, idle: idle.promise };
+  const answer = (items: Delivery[] | Promise<never>) => answers.shift()!(items);
+  return { intake: made, timers, answer, answers, back, idle: idle.promise };
 }
 
 describe("Intake", () => {
@@ -55,6 +58,29 @@ describe("Intake", () => {
       assertEquals((await stays).map(({ body }) => body), ["1"]);
       await idle;
       assertEquals(back, [expected]);
+    });
+  }
+
+  for (const again of [true, false]) {
+    const state = again ? "reachable again" : "not reachable yet";
+    it(`rejects a get only if the transport is unreachable when its time has passed: ${state}`, async () => {
+      const { intake: gets, timers, answer, answers, idle } = intake();
+      const got = gets.take(1, 1, 60_000);
+      answer(Promise.reject(new ProviderError("unavailable", "on purpose")));
+      await until("it pauses", () => timers.length === 2);
+      if (again) {
+        timers[1]!.act();
+        await until("it tries again", () => answers.length === 1);
+        // this call waits at the transport: it would have failed if that was unreachable
+        timers[0]!.act();
+        assertEquals(await got, []);
+        answer([]);
+      } else {
+        timers[0]!.act();
+        await assertRejects(() => got, ProviderError, "on purpose");
+        timers[1]!.act();
+      }
+      await idle;
     });
   }
 });
