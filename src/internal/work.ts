@@ -48,6 +48,11 @@ export class Work {
     return storage!.run(this, act);
   }
 
+  /** Runs code that belongs to no work, as what it starts does, such as a connection that outlives the work of the caller. */
+  static leave<T>(act: () => T): T {
+    return storage ? storage.run(undefined as unknown as Work, act) : act();
+  }
+
   /** Begins a run of this work, runs the code, and ends the run when the promise of the code settles. */
   run<T>(act: () => Promise<T>): Promise<T> {
     this.begin();

@@ -5,9 +5,15 @@
  * @module
  */
 import type { Core } from "../core.ts";
+import { Work } from "../internal/work.ts";
 
 /** Milliseconds after a failed attempt to open the inbox, before the next call tries again. */
 const RETRY = 10_000;
+/**
+ * The largest number of calls whose answers come to the inbox at once: Redis disconnects a subscriber with 32 MB of unread messages, so the
+ * answers that a busy thread has not read must be fewer. Their servers limit only the total of answers of more than 64 KiB.
+ */
+const MOST = 128;
 
 /** Opens the inbox for answers when it is first needed. */
 export class AnswerInbox {
@@ -15,16 +21,23 @@ export class AnswerInbox {
   #address: string | undefined;
   #opening = false;
   #failedAt = -Infinity;
+  #calls = 0;
 
   /** Creates the inbox of a bus. It opens nothing yet. */
   constructor(core: Core) {
     this.#core = core;
   }
 
-  /** Returns the address for the answer of a call that begins now, or undefined if the answer must come to the receiver's inbox. */
-  address(): string | undefined {
-    if (this.#core.recovering(0)) return undefined;
-    if (this.#address === undefined) void this.#open();
+  /**
+   * Returns the address for the one answer of a call that begins now, or undefined if it must come to the receiver's inbox. The call is
+   * counted until it `ends`.
+   */
+  address(ends: (() => void)[]): string | undefined {
+    if (this.#core.recovering(0) || this.#calls >= MOST) return undefined;
+    if (this.#address === undefined) void Work.leave(() => this.#open());
+    if (this.#address === undefined) return undefined;
+    this.#calls++;
+    ends.push(() => this.#calls--);
     return this.#address;
   }
 

@@ -26,7 +26,8 @@ export class Call {
   readonly #stream: true | undefined;
   readonly #since = performance.now();
   readonly #headers: MessageHeaders | undefined;
-  readonly #inbox: string | undefined;
+  /** The address of the inbox for its answer, unless that is the receiver's. */
+  readonly answerInbox: string | undefined;
   /** The number of servers that the call was sent to, one after the other. All servers of a multi-call count as one. */
   attempt = 0;
   /** Whether the servers may have received the request. */
@@ -43,8 +44,8 @@ export class Call {
   readonly cleanups: (() => void)[] = [];
 
   /**
-   * Creates a call that ends after `timeout` milliseconds. If it opens a stream, `stream` is the id of both. `inbox` is the address for its
-   * answer. Default: the receiver's inbox.
+   * Creates a call that ends after `timeout` milliseconds. If it opens a stream, `stream` is the id of both. Its answer comes to
+   * `answerInbox`. Default: the receiver's inbox.
    */
   constructor(
     fn: string,
@@ -52,7 +53,7 @@ export class Call {
     timeout: number,
     headers: MessageHeaders | undefined,
     stream?: string,
-    inbox?: string,
+    answerInbox?: string,
   ) {
     this.fn = fn;
     this.id = stream ?? crypto.randomUUID();
@@ -60,7 +61,7 @@ export class Call {
     this.#args = args;
     this.#timeout = timeout;
     this.#headers = headers;
-    this.#inbox = inbox;
+    this.answerInbox = answerInbox;
     this.deadline = Date.now() + timeout;
   }
 
@@ -76,7 +77,7 @@ export class Call {
 
   /** Resolves with the inbox for the answers. Never resolves if the call has ended before. */
   async inbox(link: Link): Promise<string> {
-    const inbox = this.#inbox ?? await link.address();
+    const inbox = this.answerInbox ?? await link.address();
     return this.over ? await new Promise(() => {}) : inbox;
   }
 

@@ -150,7 +150,7 @@ export class Caller {
 
   /** Calls all servers of a function. For each server that did not answer, the result contains an error. */
   multi(fn: string, args: readonly unknown[], options: CallOptions): Promise<(Answer | BusError)[]> {
-    return this.#call(fn, args, options, (call) => multiCall(call, this.#multi));
+    return this.#call(fn, args, options, (call) => multiCall(call, this.#multi), true);
   }
 
   /** Returns the value of an answer, or rejects with the error that the function threw. */
@@ -179,15 +179,18 @@ export class Caller {
     args: readonly unknown[],
     options: CallOptions,
     run: (call: Call) => Promise<T>,
+    many = false,
   ): Promise<T> {
     const { timeout, signal, procedure, headers, stream } = options;
     if (procedure?.args) await validate(procedure.args, args, `the arguments of "${fn}"`);
     signal?.throwIfAborted();
     if (this.#closed) throw closedWhile(`call "${fn}"`, this.#closed);
     const written = this.#core.codec.write(args);
-    // only answers may come to this inbox, and no values of streams
-    const inbox = stream === undefined ? this.#inbox.address() : undefined;
+    const ends: (() => void)[] = [];
+    // values of streams do not come to this inbox, nor the answers of any number of servers
+    const inbox = stream === undefined && !many ? this.#inbox.address(ends) : undefined;
     const call = new Call(fn, written, Math.min(timeout, LONGEST), headers, stream, inbox);
+    call.cleanups.push(...ends);
     const { promise: rejected, reject } = Promise.withResolvers<never>();
     const stop = this.#timeouts.after(
       timeout,

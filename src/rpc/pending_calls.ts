@@ -145,10 +145,12 @@ export class PendingCalls {
   async #send(pending: PendingCall, server: string): Promise<boolean | undefined> {
     const { call, channel } = pending;
     try {
-      const inbox = await this.#core.link.address();
+      // the reply must not overtake an answer that this thread has not read yet
+      const inbox = this.#core.recovering(0) ? undefined : call.answerInbox;
+      const address = inbox ?? await this.#core.link.address();
       // if the call is at another server by now, this server has refused it, and would take the request for a further attempt
       if (this.#calls.get(call.id) !== pending) return undefined;
-      return await this.#core.post(server, call.request(inbox, channel));
+      return await this.#core.post(server, call.request(address, channel));
     } catch {
       return undefined; // the next check sends it again
     }

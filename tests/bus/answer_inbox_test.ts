@@ -33,17 +33,17 @@ describe("the address for answers", () => {
       },
     });
     state.down = true;
-    assertEquals([inbox.address(), opened], [undefined, 0]);
+    assertEquals([inbox.address([]), opened], [undefined, 0]);
     state.down = false;
-    assertEquals([inbox.address(), inbox.address(), opened], [undefined, undefined, 1]);
+    assertEquals([inbox.address([]), inbox.address([]), opened], [undefined, undefined, 1]);
     receive("before anybody knows the address");
     opening.resolve("address");
-    await until("it is open", () => inbox.address() === "address");
+    await until("it is open", () => inbox.address([]) === "address");
     receive("answer");
     state.down = true;
-    assertEquals(inbox.address(), undefined);
+    assertEquals(inbox.address([]), undefined);
     state.down = false;
-    assertEquals([inbox.address(), opened, state.logged], ["address", 1, 0]);
+    assertEquals([inbox.address([]), opened, state.logged], ["address", 1, 0]);
     assertEquals(state.received, [["address", "answer"]]);
   });
 
@@ -55,9 +55,19 @@ describe("the address for answers", () => {
         return Promise.reject(new ProviderError("denied", "no"));
       },
     });
-    assertEquals(inbox.address(), undefined);
+    assertEquals(inbox.address([]), undefined);
     await until("it has failed", () => state.logged === 1);
-    assertEquals([inbox.address(), inbox.address(), opened], [undefined, undefined, 1]);
-    assertEquals(busWith(undefined).inbox.address(), undefined);
+    assertEquals([inbox.address([]), inbox.address([]), opened], [undefined, undefined, 1]);
+    assertEquals(busWith(undefined).inbox.address([]), undefined);
+  });
+
+  it("is given to so many calls at once that a busy thread can leave all their answers unread", async () => {
+    const { inbox } = busWith({ open: () => Promise.resolve("address") });
+    await until("it is open", () => inbox.address([]) === "address");
+    const ends: (() => void)[] = [];
+    while (inbox.address(ends) !== undefined);
+    assertEquals(ends.length, 127);
+    ends.pop()!();
+    assertEquals([inbox.address(ends), inbox.address(ends)], ["address", undefined]);
   });
 });

@@ -69,6 +69,28 @@ describe("PendingCalls", () => {
     assert(ages[1]! < 2 * ages[0]!, `it asked after ${ages} ms`);
     pending.close();
   });
+
+  it("asks at the inbox that its answer comes to, which the reply must not overtake, unless that may be down", async () => {
+    const inboxes: string[] = [];
+    const sender = {
+      servers: () => Promise.resolve([{ inbox: "server" }]),
+      post: (_: string, text: string) => {
+        inboxes.push(readRequest(JSON.parse(text).__obj)!.call!.inbox);
+        return Promise.resolve(true);
+      },
+    } as unknown as Sender;
+    const link = { address: () => Promise.resolve("receiver") } as Link;
+    let down = false;
+    const core = { sender, link, post: sender.post, recovering: () => down } as unknown as Core;
+    const pending = new PendingCalls(core, new Directory(sender));
+    const call = new Call("fn", { json: "[]" }, 60_000, undefined, undefined, "answers");
+    pending.add({ call, channel: "", servers: new Map([["server", 0]]), answer: () => {}, lost: () => {} });
+    await until("it asks again", () => inboxes.length > 0);
+    down = true;
+    await until("it asks once more", () => inboxes.length > 1);
+    assertEquals(inboxes, ["answers", "receiver"]);
+    pending.close();
+  });
 });
 
 describe("Caller", () => {

@@ -1,7 +1,8 @@
 /** The connection on which the user's thread receives the answers of calls. */
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
-import { Bus, type BusOptions, ClosedError, RpcError } from "../../mod.ts";
+import { TrafficMeter } from "../../cli/traffic.ts";
+import { Bus, type BusOptions, ClosedError, currentCall, RpcError } from "../../mod.ts";
 import { UntrustedError } from "../../src/errors.ts";
 import { redis } from "../../src/providers/redis/provider.ts";
 import { writeCancel, writeRequest } from "../../src/rpc/wire.ts";
@@ -90,6 +91,39 @@ describe("the inbox for answers", () => {
     await until("the bus is up", () => states.length === 2);
     assertEquals(states, ["down", "up"]);
     assertEquals(await wait(7), 7);
+  });
+
+  it("is not listed as a bus, and is not asked what its bus does", async () => {
+    await using bus = await caller();
+    const errors: unknown[] = [];
+    bus.addEventListener("error", ({ error }) => errors.push(error));
+    const provider = redis({ port: server.port });
+    const admin = await provider.admin!.open(bus.namespace);
+    try {
+      assertEquals([(await admin.buses())?.length, (await admin.inboxes())?.length], [1, 1]);
+      await using asking = await Bus.open(provider, { namespace: bus.namespace });
+      const meter = new TrafficMeter(asking, admin, 10);
+      for (let i = 0; i < 3; i++) await meter.look(() => Promise.resolve({ queues: [], complete: true }));
+      assertEquals(await bus.stub<(value: number) => number>("echo")(3), 3);
+      assertEquals(errors, []);
+    } finally {
+      await admin.close();
+    }
+  });
+
+  it("was opened by a served function: what happens to the bus later does not belong to that call", async () => {
+    await using bus = await Bus.open(redis({ port: server.port }), { namespace: fresh(), timeout: 20_000 });
+    await bus.expose("inner", () => 1);
+    await bus.expose("outer", () => bus.stub("inner")());
+    const calls: unknown[] = [];
+    bus.addEventListener("state", () => calls.push(currentCall()));
+    // from elsewhere, so that the first call of this bus is the one inside
+    await using other = await Bus.open(redis({ port: server.port }), { namespace: bus.namespace });
+    await other.stub("outer")();
+    await until("both are open", async () => (await inboxes()).length === 2);
+    for (const id of await inboxes()) await server.run("client", "kill", "id", id);
+    await until("it was lost and restored", () => calls.length === 2);
+    assertEquals(calls, [undefined, undefined]);
   });
 
   it("has lost answers: the calls ask for them again, and the functions do not run again", async () => {
