@@ -276,9 +276,9 @@ const idle: Workload = {
 /** All workloads. */
 export const WORKLOADS: readonly Workload[] = [
   events,
-  queued,
   ...HANDLERS.map(consumed),
   picked,
+  queued, // the worker that BullMQ needs for it continues, and would take the items of the consumers above
   called,
   ...AT_ONCE.map(atOnce),
   received,
