@@ -56,7 +56,7 @@ export function engineOf(bus: Bus): Engine {
 export class Bus extends BusEvents implements AsyncDisposable {
   /** The namespace. Buses in different namespaces of one transport do not see each other. */
   readonly namespace: string;
-  /** Resolves when the bus is closed: with an error if it was not closed by `close`. */
+  /** Resolves when `close` has closed the bus. A bus does not end by itself: it reconnects, and replaces its worker. */
   readonly closed: Promise<BusError | undefined>;
   #engine: Engine;
 
@@ -90,6 +90,7 @@ export class Bus extends BusEvents implements AsyncDisposable {
    * Publishes an event to the subscribers of a typed topic. Resolves with the number of transport subscriptions that it reached (buses,
    * not handlers), or with `undefined` if the transport does not count them.
    *
+   * @throws {ProviderError} "unavailable" when the transport did not confirm the event within `sendTimeout` of the bus
    * @throws {ValidationError} when the schema rejects the event, it cannot be encoded, or the headers are invalid
    * @throws {ClosedError} when the bus is closed
    */

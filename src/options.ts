@@ -101,7 +101,7 @@ export interface Health {
   readonly subscriptions: number;
   /** The number of reconnections. */
   readonly reconnects: number;
-  /** The number of times that the worker was replaced. */
+  /** The number of times that the Web Worker of the bus was replaced. */
   readonly restarts: number;
   /**
    * The number of messages that were refused: not signed, signed for another destination, altered, or not encrypted. Absent without `keys`.

@@ -31,14 +31,17 @@ interface Example {
   readonly page: string;
   readonly title: string;
   readonly code: string;
+  /** Whether the test ends it: by SIGTERM, when it has printed everything. */
+  readonly endless: boolean;
 }
 
 /** Every block of TypeScript, but those that are marked `ignore`: parts of something. */
 function examples(page: string): Example[] {
   let title = "";
-  return [...text(page).matchAll(/^#+ (.*)$|^```ts\n([^]*?)^```$/gm)].flatMap(([, heading, code]) => {
+  const blocks = /^#+ (.*)$|^(<!-- runs until SIGTERM -->\n\n)?```ts\n([^]*?)^```$/gm;
+  return [...text(page).matchAll(blocks)].flatMap(([, heading, endless, code]) => {
     if (heading !== undefined) title = heading;
-    return code === undefined ? [] : [{ page, title, code }];
+    return code === undefined ? [] : [{ page, title, code, endless: endless !== undefined }];
   });
 }
 
@@ -62,19 +65,26 @@ describe("what the README and docs/ show", () => {
     assert(all.filter(({ page }) => page === "README.md").length >= 4);
   });
 
-  all.forEach(({ page, title, code }, index) =>
+  all.forEach(({ page, title, code, endless }, index) =>
     it(`runs: ${page}, ${title}`, async () => {
       const file = join(dir, `example_${index}.ts`);
       writeFileSync(file, code);
       const before = here === "deno" ? ["run", "-A", "--no-prompt", "--no-check", "--no-lock"] : ["run"];
       const env = { ...process.env, ...KEY, NO_COLOR: "1", REDIS_URL: server.url, AWS_ENDPOINT_URL: fauxqs.endpoint };
       const child = new Child(tool(here), [...before, file], { cwd: dir, env });
-      const lines: string[] = [];
-      child.onLine((line) => lines.push(line));
-      const { code: exit } = await child.wait();
-      assertEquals(exit, 0, child.output);
       // events and results come in no order of the text
       const promised = [...code.matchAll(/\/\/ prints (.*)$/gm)].map(([, line]) => line!);
+      const lines: string[] = [];
+      child.onLine((line) => {
+        lines.push(line);
+        if (endless && lines.length === promised.length) child.signal("SIGTERM");
+      });
+      const killed = endless && !code.includes('"SIGTERM"');
+      assertEquals(
+        await child.wait(),
+        killed ? { code: null, signal: "SIGTERM" } : { code: 0, signal: null },
+        child.output,
+      );
       if (promised.length > 0) assertEquals(lines.sort(), promised.sort(), child.output);
     })
   );
@@ -95,6 +105,18 @@ describe("what the README and docs/ show", () => {
       }
       assertEquals(text(page).match(/^```(js|javascript|typescript)$/gm), null, page);
     }
+  });
+
+  it("lists the options of a consumer with the defaults in their comments", () => {
+    const [, members] = /^export interface ConsumeOptions \{\n([^]*?)^\}/m.exec(text("src/queue/consumer.ts"))!;
+    const options = [...members!.matchAll(/\/\*\*([^]*?)\*\/\s+readonly (\w+)\?:/g)].map(([, comment, name]) => [
+      name,
+      /Default:? ([^.]*)\./.exec(comment!)?.[1] ?? "none",
+    ]);
+    const table = /<!-- consume: [^]*?<!-- \/consume -->/.exec(text("docs/delivery.md"))![0];
+    const rows = table.split("\n").map((line) => line.split("|").map((cell) => cell.trim())).slice(4);
+    const listed = rows.filter((cells) => cells.length > 1).map(([, name, , value]) => [name!.slice(1, -1), value]);
+    assertEquals(listed.toSorted(), options.toSorted());
   });
 
   it("names each feature in the guide for custom transports", () => {

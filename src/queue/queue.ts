@@ -86,6 +86,7 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
    * Puts an item at the end of the queue. Resolves when the transport has accepted it.
    *
    * @throws {QueueFullError} when there was no room in time, on transports whose queues can be full
+   * @throws {ProviderError} "unavailable" when the transport did not confirm the item within `sendTimeout` of the bus
    * @throws {UnsupportedError} when the delay is longer than the transport supports; nothing was sent
    * @throws {ValidationError} when the schema rejects the item, it cannot be encoded, or the headers are invalid
    */
