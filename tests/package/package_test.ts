@@ -109,6 +109,14 @@ describe(`the package, installed into an empty ${here} project`, () => {
   });
 
   if (here === "deno") {
+    it("needs no permission over memory, because its worker is imported from the registry", async () => {
+      const code =
+        'import { Bus, memory } from "@tsmq/tsmq"; await using bus = await Bus.open(memory()); console.log("up");';
+      writeFileSync(join(project, "memory.ts"), code);
+      const imports = `--allow-import=${new URL(registry.url).host}`; // JSR itself needs no such flag
+      assertEquals(await run(["run", "--deny-read", "--no-prompt", "--no-check", imports, "memory.ts"]), ["up"]);
+    });
+
     it("has its types", async () => {
       await run(["check", "--quiet", "use.ts"]);
     });
