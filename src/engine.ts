@@ -240,7 +240,7 @@ export class Engine implements Core {
         if (old) this.report(old, "", true);
         else if (type === ANSWER) this.caller.handleAnswer(value, unreadable);
         else if (answersOnly) this.report(unknownMessage(), "", true);
-        else if (type === REQUEST) this.server.handleRequest(value, unreadable, signed);
+        else if (type === REQUEST) this.server.handleRequest(value, body.length, unreadable, signed);
         else if (type === VALUES) this.caller.streams.handleValues(value, body.length, unreadable);
         else if (unreadable) return; // reported already
         else if (type === CREDIT) this.server.streams.handleCredit(value);
@@ -260,7 +260,7 @@ export class Engine implements Core {
       }
       this.decodings.decode(body, topic, ({ value, type }, unreadable) => {
         // other events on a function's topic are not for servers
-        if (type === REQUEST) this.server.handleRequest(value, unreadable, signed);
+        if (type === REQUEST) this.server.handleRequest(value, body.length, unreadable, signed);
       }, this.#begin);
     }
   }

@@ -239,16 +239,24 @@ export class Deliveries {
     await this.settle(delivery, "ack");
   }
 
-  /** Puts an item into the dead-letter queue, with the error that it failed with. */
+  /**
+   * Puts an item into the dead-letter queue, with the error that it failed with. A letter is longer than its item. If it is too long, the
+   * item is put as it is, because otherwise it would come back forever.
+   */
   async putDeadLetter(delivery: Opened, readable: boolean, error: unknown, deadLetter: string): Promise<void> {
     const { sender, envelopes } = this.core;
     const cause = { name: nameOf(error), message: textOf(error).slice(0, MAX_CAUSE) };
     const { body, headers, attempt, started, topic } = delivery;
     const attempts = started ? attempt : attempt - 1;
-    const letter = writeLetter(this.queue, body, readable, attempts, cause);
-    const text = envelopes.seal("item", deadLetter, letter, letterHeaders(withTopic(headers, topic)));
     // a full dead-letter queue must not block the next items, so the item is retried later
-    await sender.send(deadLetter, text, { wait: 0 });
+    const put = (text: string) => sender.send(deadLetter, text, { wait: 0 });
+    try {
+      const letter = writeLetter(this.queue, body, readable, attempts, cause);
+      await put(envelopes.seal("item", deadLetter, letter, letterHeaders(withTopic(headers, topic))));
+    } catch (error) {
+      if (!tooLong(error)) throw error;
+      await put(envelopes.restore(deadLetter, body, letterHeaders(headers)));
+    }
   }
 
   /**
@@ -283,4 +291,9 @@ export class Deliveries {
     const outcome = delivery.started ? "nack" : "untried";
     await this.settle(delivery, outcome, REDELIVERY_DELAY).catch(() => {}); // if this fails, the lease expires
   }
+}
+
+/** Returns whether a text is longer than the engine or the transport allows. */
+function tooLong(error: unknown): boolean {
+  return isA(error, RangeError) || (isA(error, BusError) && error.code === "too_large");
 }

@@ -46,7 +46,7 @@ export function currentCall(): CurrentCall | undefined {
 
 /** A call that this bus serves. */
 export class ServedCall extends Work {
-  readonly request: Request;
+  #request: Request;
   /** The inbox that received the request. The caller keeps using this address, even if the worker is replaced. */
   readonly server: string;
   /** Whether the call has opened a stream. Its caller then has its answer. */
@@ -63,12 +63,22 @@ export class ServedCall extends Work {
   /** Creates the work of a request. `caller` is the handler of this bus that waits for the answer, if any. */
   constructor(core: Core, request: Request, caller: Work | undefined) {
     super([core.handlers], caller);
-    this.request = request;
+    this.#request = request;
     this.server = core.link.inbox;
     const deadline = request.call?.deadline ?? Infinity;
     // a call whose deadline has passed already comes from a machine with another clock
     this.#end = Date.now() < deadline ? deadline : deadline + CLOCK_SKEW;
     this.#closing = core.closing;
+  }
+
+  /** The request. It has no arguments any more when the call has ended. */
+  get request(): Request {
+    return this.#request;
+  }
+
+  /** Releases the memory of the arguments, because an answer may be held for long. */
+  forgetArguments(): void {
+    this.#request = { ...this.#request, args: [], kwargs: {} };
   }
 
   /** Whether the caller has cancelled the call, so that it needs no answer. */

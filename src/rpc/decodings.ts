@@ -7,9 +7,7 @@ import { Codec, type Decoded } from "../codec/codec.ts";
 import { BusError, ValidationError } from "../errors.ts";
 import { PendingWork } from "../internal/pending_work.ts";
 import { isA } from "../internal/thrown.ts";
-
-/** The largest number of messages that asynchronous schemas validate at once, before any limit of running calls can count them. */
-const MOST = 10_000;
+import { Load } from "./load.ts";
 
 /** Receives a decoded body. If the body could not be read, it receives the parts that could be read, and the error. */
 export type Accept = (decoded: Decoded, unreadable?: ValidationError) => void;
@@ -31,6 +29,8 @@ interface DecodingsContext {
 /** Decodes messages, and counts those whose schema is asynchronous. */
 export class Decodings extends PendingWork {
   #context: DecodingsContext;
+  /** The messages that asynchronous schemas validate, before the limit of running calls can count them. */
+  #load = new Load();
   #dropping = false;
 
   /** Creates a decoder without running work. */
@@ -56,7 +56,12 @@ export class Decodings extends PendingWork {
       if (!(decoded instanceof Promise)) return accept(decoded);
       const outline = Codec.outline(body);
       const end = outline && begin(outline);
-      void this.track(decoded.then((decoded) => accept(decoded)).catch(fail).finally(end));
+      this.#load.add(body.length);
+      const ended = () => {
+        this.#load.remove(body.length);
+        end?.();
+      };
+      void this.track(decoded.then((decoded) => accept(decoded)).catch(fail).finally(ended));
     } catch (error) {
       fail(error);
     }
@@ -64,14 +69,13 @@ export class Decodings extends PendingWork {
 
   /** Returns whether so many messages wait for their schemas that this one is dropped. Its sender sends it again. */
   #full(name: string): boolean {
-    const full = this.running >= MOST;
-    if (full === this.#dropping) return full;
-    this.#dropping = full;
+    const { full } = this.#load;
+    if ((full !== undefined) === this.#dropping) return this.#dropping;
+    this.#dropping = full !== undefined;
     if (full) {
-      const text =
-        `Cannot read calls and answers: schemas validate ${MOST} of them, and further ones are dropped until then`;
+      const text = `Cannot read calls and answers: schemas validate ${full}, and further ones are dropped until then`;
       this.#context.report(new BusError("busy", text), name);
     } else this.#context.dropped();
-    return full;
+    return this.#dropping;
   }
 }

@@ -20,14 +20,13 @@ import { errorAnswer } from "./error_answer.ts";
 import type { Exposure } from "./exposure.ts";
 import { answerPymq } from "./pymq.ts";
 import { LargeAnswers } from "./large_answers.ts";
+import { Load } from "./load.ts";
 import { SeenRequests } from "./seen_requests.ts";
 import { ServedCalls } from "./served_calls.ts";
 import { asStream, ServedStreams } from "./served_stream.ts";
 import { Undelivered } from "./undelivered.ts";
 import { type Answer, readRequest, type Refusal, refusal, type Request, voidAnswer, writeAnswer } from "./wire.ts";
 
-/** The number of calls whose functions may run at once on one bus. Further calls are refused as "busy". */
-const RUNNING_LIMIT = 10_000;
 /** Milliseconds that a call must have waited for its turn before the server checks whether its caller still exists. */
 const LONG_WAIT = 1_000;
 
@@ -61,8 +60,8 @@ export class Server {
   #large: LargeAnswers;
   /** The replies that are being sent: refusals, and answers that are retried after their call has ended. */
   #replies = new PendingWork();
-  #count = 0;
-  #refused = 0;
+  /** The calls whose functions run or wait. Further ones than it accepts are refused as "busy". */
+  #load = new Load();
   #closed = false;
 
   /** Creates the server of a bus. `callerOf` returns the handler of this bus that waits for the call with an id, if any. */
@@ -161,9 +160,9 @@ export class Server {
 
   /**
    * Handles a request from the inbox or from the function's topic. An `unreadable` request is answered with that error. A bus with keys has
-   * verified that the request is `signed`.
+   * verified that the request is `signed`. `size` is the number of its characters.
    */
-  handleRequest(value: unknown, unreadable?: ValidationError, signed?: Signed): void {
+  handleRequest(value: unknown, size: number, unreadable?: ValidationError, signed?: Signed): void {
     const request = readRequest(value, signed);
     if (!request && unreadable) return; // this was already reported
     if (!request) return this.#core.report(new ValidationError("Cannot serve a request: it is malformed"), "", true);
@@ -189,16 +188,16 @@ export class Server {
       this.#served.add(call.id);
     }
     if (!exposed || this.#closed) return this.#refuse(request, "gone");
-    if (this.#count >= RUNNING_LIMIT) {
-      if (this.#refused++ === 0) {
-        const text = `Cannot serve more than ${RUNNING_LIMIT} calls at once: further ones are refused`;
-        this.#core.report(new BusError("busy", text), fn);
-      }
+    const { full } = this.#load;
+    if (full) {
+      const text = `Cannot serve more than ${full} at once: further ones are refused`;
+      if (this.#load.refuse()) this.#core.report(new BusError("busy", text), fn);
       return this.#refuse(request, "busy");
     }
-    this.#count++;
+    this.#load.add(size);
     const work = new ServedCall(this.#core, request, call && this.#callerOf(call.id));
-    void work.run(() => this.#serve(work, exposed, unreadable));
+    const error = unreadable && errorAnswer(fn, unreadable, this.#core.exposeErrors);
+    void work.run(() => this.#serve(work, exposed, size, error));
   }
 
   /** Offers to serve a call whose caller found no registered server, and registers again. The caller then posts the call to one server. */
@@ -225,14 +224,16 @@ export class Server {
     this.#replies.track(this.#answer(request, refusal(request.fn, call)));
   }
 
-  async #serve(work: ServedCall, exposed: Exposed, unreadable?: ValidationError): Promise<void> {
-    const { request } = work;
-    const { call } = request;
+  /** Runs a call and sends its answer. The answer of a call that could not be read is its `error`. */
+  async #serve(work: ServedCall, exposed: Exposed, size: number, error?: Answer<string>): Promise<void> {
+    const { call } = work.request;
     if (call) this.#running.set(call.id, work);
-    const answer = await this.#outcome(work, exposed, unreadable);
-    if (--this.#count === 0) this.#refused = 0; // an answer that its caller does not take must not keep others from being served
+    const answer = await this.#outcome(work, exposed, error);
+    // an answer that its caller does not take must not keep others from being served, and must not keep the arguments
+    this.#load.remove(size);
+    work.forgetArguments();
     if (!answer) return this.#passOver(work);
-    if (!call) return await answerPymq(request, answer, this.#core);
+    if (!call) return await answerPymq(work.request, answer, this.#core);
     if (work.cancelled || work.streaming) return void this.#running.delete(call.id);
     await this.#deliver(work, answer);
   }
@@ -241,17 +242,17 @@ export class Server {
   async #outcome(
     work: ServedCall,
     exposed: Exposed,
-    unreadable?: ValidationError,
+    error?: Answer<string>,
   ): Promise<Answer<string> | undefined> {
     const { fn, call, key } = work.request;
-    const { authorize, exposeErrors, report } = this.#core;
+    const { authorize, report } = this.#core;
     if (authorize || exposed.exposure.authorize) {
       const hooks = [authorize, exposed.exposure.authorize];
       const asked = { fn, headers: userHeaders(call?.headers), ...key !== undefined && { key } };
       if (!await allowed(hooks, asked, report)) return deniedAnswer(fn);
       if (!this.#serves(work, exposed)) return undefined;
     }
-    return unreadable ? errorAnswer(fn, unreadable, exposeErrors) : await this.#limited(work, exposed);
+    return error ?? await this.#limited(work, exposed);
   }
 
   /** Returns whether a call that has waited still runs: its function is served, and its caller has not cancelled it. */

@@ -35,7 +35,7 @@ describe("Decodings", () => {
     decode('"no schema"');
     assertEquals([validating, read, dropped], [10_000, 0, 0]);
     assertEquals(reports, [
-      "orders: Cannot read calls and answers: schemas validate 10000 of them, and further ones are dropped until then",
+      "orders: Cannot read calls and answers: schemas validate 10000 calls, and further ones are dropped until then",
     ]);
     gate.resolve();
     await decodings.idle();
@@ -43,5 +43,25 @@ describe("Decodings", () => {
     decode('"no schema"');
     decode('"no schema"');
     assertEquals([read, dropped, reports.length], [10_002, 1, 1]);
+  });
+
+  it("counts the characters of these messages too", async () => {
+    const gate = Promise.withResolvers<void>();
+    class Order {
+      static readonly topic = "shop.Order";
+      static readonly schema: StandardSchemaV1 = {
+        "~standard": { version: 1, vendor: "test", validate: (value) => gate.promise.then(() => ({ value })) },
+      };
+    }
+    let [read, dropped] = [0, 0];
+    const decodings = new Decodings({ codec: new Codec([Order]), report: () => {}, dropped: () => dropped++ });
+    const decode = (body: string) => decodings.decode(body, "orders", () => read++, () => undefined);
+    const body = `{"__type":"shop.Order","text":"${"x".repeat(16 * 2 ** 20)}"}`;
+    for (let i = 0; i < 10; i++) decode(body);
+    assertEquals(decodings.running, 8);
+    gate.resolve();
+    await decodings.idle();
+    decode('"no schema"');
+    assertEquals([read, dropped], [9, 1]);
   });
 });

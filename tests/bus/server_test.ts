@@ -5,6 +5,7 @@ import type { Core } from "../../src/core.ts";
 import { BusError } from "../../src/errors.ts";
 import { PendingWork } from "../../src/internal/pending_work.ts";
 import { Work } from "../../src/internal/work.ts";
+import { ServedCall } from "../../src/rpc/current_call.ts";
 import { exposures } from "../../src/rpc/exposure.ts";
 import { Server } from "../../src/rpc/server.ts";
 import { pause, until } from "../support/until.ts";
@@ -38,7 +39,7 @@ function serve(...errors: BusError[]) {
   };
   const request = (id: string, attempt: number, age?: number, channel = "", inbox = "caller", timeout = 60_000) => {
     const call = { id, inbox, deadline: Date.now() + timeout, attempt, age };
-    server.handleRequest(["fn", channel, [inbox], {}, call]);
+    server.handleRequest(["fn", channel, [inbox], {}, call], 100);
   };
   const idle = () => Promise.all([core.handlers.idle(), server.idle()]);
   return { server, expose, request, answers, results, idle };
@@ -160,6 +161,42 @@ describe("Server", () => {
       assertEquals(answers.map(({ refused }) => refused), Array(posted).fill("gone"));
       await server.stop();
     }
+  });
+
+  it("refuses calls while those that run or wait have many characters, and serves further ones when they have ended", async () => {
+    const { server, expose, answers, idle } = serve();
+    const gate = Promise.withResolvers<void>();
+    let runs = 0;
+    await expose(() => {
+      runs++;
+      return gate.promise;
+    }, 1);
+    const request = (size: number) => {
+      const call = { id: crypto.randomUUID(), inbox: "caller", deadline: Date.now() + 60_000, attempt: 1 };
+      server.handleRequest(["fn", "", [], {}, call], size);
+    };
+    for (let i = 0; i < 6; i++) request(32 * 2 ** 20);
+    await server.idle();
+    assertEquals(answers.map(({ refused }) => refused), ["busy", "busy"]);
+    gate.resolve();
+    await idle();
+    assertEquals(runs, 4);
+    request(32 * 2 ** 20);
+    await idle();
+    assertEquals(runs, 5);
+    await server.stop();
+  });
+
+  it("does not keep the arguments of a call that has ended", async () => {
+    const { server, expose, request, idle } = serve();
+    const works: unknown[] = [];
+    await expose(() => works.push(Work.current));
+    request(crypto.randomUUID(), 1);
+    await idle();
+    const [work] = works;
+    assert(work instanceof ServedCall);
+    assertEquals(work.request.args, []);
+    await server.stop();
   });
 
   it("sends the large answers of many calls that end at once", async () => {
