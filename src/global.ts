@@ -43,7 +43,7 @@ import type {
 
 let bus: Bus | undefined;
 let opening: Promise<Bus> | undefined;
-let closing: Bus | undefined;
+let closing: Bus | undefined; // its handlers still publish, put and call
 /** The reason why there is no default bus. */
 let missing = "init() has not been called";
 
@@ -101,7 +101,10 @@ async function open(provider: Provider, options?: BusOptions): Promise<Bus> {
   return opened;
 }
 
-/** Closes the default bus, if it is open. `init` can open it again afterwards. */
+/**
+ * Closes the default bus, if it is open; by default, handlers have 5 seconds to finish. Until the bus is closed, they can still publish,
+ * put and call. `init` can open the default bus again afterwards. {@linkcode Bus.close} does the same and returns a report.
+ */
 export async function shutdown(options?: CloseOptions): Promise<void> {
   await opening?.catch(() => {}); // the caller of init gets the error
   const ended = (bus ?? closing)?.close(options); // before anything changes, because it may throw for its options
@@ -121,8 +124,9 @@ function noBus(verb: string, preposition: string, target: unknown): NotInitializ
 }
 
 function current(verb: string, preposition: string, target: unknown): Bus {
-  if (!bus) throw noBus(verb, preposition, target);
-  return bus;
+  const sending = bus ?? closing;
+  if (!sending) throw noBus(verb, preposition, target);
+  return sending;
 }
 
 /**
@@ -138,7 +142,8 @@ export function publish(event: unknown, target: string | Topic, options?: Publis
 /** Publishes an instance to the topic that its class names. Resolves with the number of buses that it reached, if known. */
 export function publish(event: object, options?: PublishOptions): Promise<number | undefined>;
 export function publish(event: unknown, target?: unknown, options?: PublishOptions): Promise<number | undefined> {
-  return bus ? bus.publish(event, target as string, options) : Promise.reject(noBus("publish", " to", target));
+  const sending = bus ?? closing;
+  return sending?.publish(event, target as string, options) ?? Promise.reject(noBus("publish", " to", target));
 }
 
 /** Subscribes a handler to the events of a class. Equal subscriptions share one subscription of the transport. */

@@ -223,6 +223,7 @@ export class Link {
   async close(over: Promise<void>): Promise<Ended & { readonly clean: boolean }> {
     let ended: Ended | void = { returned: 0, uncertain: 0 };
     if (this.#closed) return { ...ended, clean: true };
+    this.leases.closing = true;
     const uncertain = [...this.#gets.values()].reduce((sum, max) => sum + max, 0);
     if (this.#worker.up) {
       this.#outbox.flushStarts();
@@ -235,7 +236,7 @@ export class Link {
     this.#rejectAll(({ changes }) => changes ? new ProviderError("unavailable", text) : new ClosedError());
     this.#address.reject(new ClosedError());
     this.#streams.close();
-    this.leases.loseAll(new ClosedError());
+    this.leases.loseAll();
     return ended ? { ...ended, clean: true } : { returned: 0, uncertain, clean: false };
   }
 

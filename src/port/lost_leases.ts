@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { BusError } from "../errors.ts";
+import { BusError, ClosedError } from "../errors.ts";
 import { LimitedMap } from "../internal/caches.ts";
 
 /** The largest number of remembered leases that were lost before anything watched them. */
@@ -11,6 +11,8 @@ const MAX_LOST = 1_024;
 
 /** The leases that handlers watch, and those that were lost lately. */
 export class LostLeases {
+  /** Whether the bus closes its receiver, which gives back every item that is still leased. */
+  closing = false;
   /** The number of workers that have died. A lease of an earlier worker is lost. */
   #deaths = 0;
   #watched = new Map<string, (error: BusError) => void>();
@@ -27,7 +29,7 @@ export class LostLeases {
    */
   watch(worker: number, queue: string, receipt: string, lose: (error: BusError) => void): () => void {
     const key = keyOf(queue, receipt);
-    if (worker !== this.#deaths || this.#lost.has(key)) lose(leaseLost(queue));
+    if (worker !== this.#deaths || this.#lost.has(key)) lose(this.reason(queue));
     else this.#watched.set(key, lose);
     return () => void this.#watched.delete(key);
   }
@@ -38,25 +40,31 @@ export class LostLeases {
       const key = keyOf(queue, receipt);
       const lose = this.#watched.get(key);
       this.#watched.delete(key);
-      if (lose) lose(leaseLost(queue));
+      if (lose) lose(this.reason(queue));
       else this.#lost.set(key, true);
     }
   }
 
-  /** Handles the end of the worker, which extended all leases. */
-  loseAll(error: BusError): void {
+  /** Handles the end of the worker, which extended all leases: its death, with an error, or that of the bus. */
+  loseAll(error?: BusError): void {
     this.#deaths++;
-    const all = [...this.#watched.values()];
+    const all = [...this.#watched];
     this.#watched.clear();
-    for (const lose of all) lose(error);
+    for (const [key, lose] of all) lose(error ?? this.reason(queueOf(key)));
   }
-}
 
-/** Returns the error of an item whose lease has ended. */
-export function leaseLost(queue: string): BusError {
-  return new BusError("lease_lost", `Cannot settle an item of queue "${queue}": its lease has ended`);
+  /** Returns the error of an item whose lease has ended. */
+  reason(queue: string): BusError {
+    const doing = `Cannot settle an item of queue "${queue}"`;
+    if (this.closing) return new ClosedError(`${doing}: the bus was closed, so its lease has ended`);
+    return new BusError("lease_lost", `${doing}: its lease has ended`);
+  }
 }
 
 function keyOf(queue: string, receipt: string): string {
   return JSON.stringify([queue, receipt]);
+}
+
+function queueOf(key: string): string {
+  return JSON.parse(key)[0];
 }

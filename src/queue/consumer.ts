@@ -105,8 +105,9 @@ export function consume<T>(
     }
     try {
       const delay = delayOf(delivery.attempt);
-      report(delivery, error, !readable, { next: "retry", delay });
-      return () => deliveries.settle(delivery, "nack", delay);
+      const settle = () => deliveries.settle(delivery, "nack", delay);
+      report(delivery, error, !readable, { next: "retry", delay: held?.lost ? undefined : delay });
+      return held?.lost ? () => settle().catch(() => {}) : settle; // a lost lease ends even if this fails
     } catch (why) { // the function `backoff` threw
       report(delivery, error, !readable);
       return () => Promise.reject(why);

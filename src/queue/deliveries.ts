@@ -7,8 +7,7 @@ import type { Decoded } from "../codec/codec.ts";
 import type { Envelopes, Received } from "../codec/envelope.ts";
 import { letterHeaders, type MessageHeaders, userHeaders, withTopic } from "../codec/headers.ts";
 import type { Core } from "../core.ts";
-import { BusError, closedWhile, QueueFullError, ValidationError } from "../errors.ts";
-import { leaseLost } from "../port/lost_leases.ts";
+import { BusError, ClosedError, closedWhile, QueueFullError, ValidationError } from "../errors.ts";
 import { isA, nameOf, textOf } from "../internal/thrown.ts";
 import { checkDelay, checkTime } from "../internal/arguments.ts";
 import type { Delivery, Outcome } from "../provider/provider.ts";
@@ -32,7 +31,8 @@ export interface Lease<T> extends AsyncDisposable {
   readonly headers: MessageHeaders;
   /**
    * Aborts when the lease is lost before it is settled: another consumer may receive the item, so the handler should stop. The lease is
-   * lost if it could not be extended in time, if the worker of the bus has died, or if the bus is closed.
+   * lost if it could not be extended in time, if the worker of the bus has died, if the bus is closed, or if the handler has run longer
+   * than `handlerTimeout`. The reason of the signal says which.
    */
   readonly signal: AbortSignal;
   /**
@@ -55,6 +55,8 @@ export interface Held<T> extends Lease<T> {
   /** The topic of an event that a pattern's group has stored. */
   readonly topic: string | undefined;
   readonly settled: boolean;
+  /** Whether the lease has ended before it was settled, so that the item goes back without the holder. */
+  readonly lost: boolean;
   /** Acknowledges the item, together with the next request. */
   finish(): Promise<void>;
   /** Ends the lease for its holder, because the handler has timed out: the signal aborts, and the holder cannot settle the item. */
@@ -175,11 +177,13 @@ export class Deliveries {
     const settle = async (outcome: Outcome, delay: number, soon = false) => {
       if (settling) return settling.outcome === outcome && await settling.done;
       tried = true;
-      settling = { outcome, done: this.settle(delivery, outcome, delay, soon) };
+      const returned = outcome === "ack" && leases.closing && (controller ?? watch()).signal.aborted;
+      const done = returned ? Promise.reject(new ClosedError()) : this.settle(delivery, outcome, delay, soon);
+      settling = { outcome, done };
       try {
         const valid = await settling.done;
         unwatch();
-        if (!valid) controller?.abort(leaseLost(this.queue));
+        if (!valid) controller?.abort(leases.reason(this.queue));
         return valid;
       } catch (error) {
         settling = undefined; // so that the user can settle it again
@@ -188,7 +192,7 @@ export class Deliveries {
     };
     const ack = async (soon = false) => {
       if (await settle("ack", 0, soon)) return;
-      throw leaseLost(this.queue);
+      throw leases.reason(this.queue);
     };
     const nack = async (options: { delay?: number } = {}) => {
       await settle("nack", checkDelay("a delay", options.delay ?? 0, this.core.features.maxDelay));
@@ -203,6 +207,9 @@ export class Deliveries {
       },
       get settled() {
         return settling !== undefined;
+      },
+      get lost() {
+        return !settling && (controller ?? watch()).signal.aborted;
       },
       ack: () => ack(),
       finish: () => ack(true),
@@ -287,7 +294,10 @@ export class Deliveries {
   /** Gives back an item that could be neither acknowledged nor dead-lettered. An acknowledgement that did arrive stays valid. */
   async giveBack(delivery: Opened, error: unknown): Promise<void> {
     const { attempt } = delivery;
-    this.core.report(error, this.queue, false, { verb: "consume", attempt, next: "retry", delay: REDELIVERY_DELAY });
+    // without the lease, or with a closed bus, the item goes back at a time that this bus does not choose
+    const gone = isA(error, BusError) && (error.code === "lease_lost" || error.code === "closed");
+    const delay = gone ? undefined : REDELIVERY_DELAY;
+    this.core.report(error, this.queue, false, { verb: "consume", attempt, next: "retry", delay });
     const outcome = delivery.started ? "nack" : "untried";
     await this.settle(delivery, outcome, REDELIVERY_DELAY).catch(() => {}); // if this fails, the lease expires
   }

@@ -1,9 +1,16 @@
 /** Cases about closing in which the transport makes no difference. */
-import { equal } from "../../src/conformance/assert.ts";
+import * as tsmq from "../../mod.ts";
+import { equal, rejects } from "../../src/conformance/assert.ts";
 import type { Cases } from "../../src/conformance/cases.ts";
+import { alone } from "./global.ts";
 
 /** Far longer than a case may take: whatever waits for it fails. */
 const TIMEOUT = 60_000;
+
+/** Returns the reason of the signal of a lease that the end of its bus has ended. */
+function lostBy(queue: string): string {
+  return `Cannot settle an item of queue "${queue}": the bus was closed, so its lease has ended`;
+}
 
 /** Cases about closing in which the transport makes no difference. */
 export const closing: Cases = {
@@ -38,6 +45,36 @@ export const closing: Cases = {
     await bus.closed;
   },
 
+  "a handler publishes, puts and calls by the global verbs while shutdown() waits for it": alone(async (t, init) => {
+    const bus = await init();
+    const other = await t.open();
+    const states = t.collect<string>();
+    bus.addEventListener("state", ({ detail }) => states.add(detail));
+    const events = t.collect<string>();
+    await other.subscribe<string>("news", events.add).ready;
+    await other.expose("double", (n: number) => 2 * n);
+    const seen = t.collect<number>();
+    const { passed, open } = t.gate();
+    tsmq.queue<number>("work").consume(async (n) => {
+      seen.add(n);
+      await passed;
+      await tsmq.publish("published", "news");
+      await tsmq.queue("results").put("put");
+      seen.add(await tsmq.stub<(n: number) => number>("double")(n));
+    }, { maxAttempts: 1 });
+    await tsmq.queue("work").put(21);
+    await seen.are([21]);
+    const ended = tsmq.shutdown({ timeout: TIMEOUT });
+    await states.are(["closing"]);
+    open();
+    await ended;
+    equal(seen.values, [21, 42]);
+    await events.are(["published"]);
+    equal(await other.queue("results").get(), "put");
+    equal(await other.queue("work").qsize(), 0, "the item was acknowledged");
+    await rejects(() => tsmq.publish("late", "news"), tsmq.NotInitializedError, "not_initialized");
+  }),
+
   "a forced close aborts the signals of the leases that it ends": async (t) => {
     const bus = await t.open();
     const queue = t.queue<string>(bus, "queue");
@@ -52,8 +89,38 @@ export const closing: Cases = {
     await queue.put("received");
     const lease = await queue.receive();
     await bus.close({ timeout: 0 });
-    equal([signal!.aborted, lease.signal.aborted], [true, true]);
+    for (const { aborted, reason } of [signal!, lease.signal]) {
+      equal([aborted, reason?.message], [true, lostBy("queue")]);
+    }
   },
+
+  "a handler that the deadline of close() cuts off learns why, and its error is not reported with a wrong delay":
+    async (t) => {
+      const bus = await t.open();
+      const other = await t.open();
+      const seen = t.collect<string>();
+      const errors = t.collect<unknown>();
+      t.errors(bus);
+      bus.addEventListener("error", ({ message, attempt, next, delay }) => {
+        errors.add({ message, attempt, next, delay });
+      });
+      bus.queue<string>("queue").consume(async (item, { signal }) => {
+        seen.add(item);
+        await new Promise((resolve) => signal.addEventListener("abort", resolve));
+        if (item === "throws") throw signal.reason;
+      }, { concurrency: 2 });
+      const queue = t.queue<string>(other, "queue");
+      await queue.put("throws");
+      await queue.put("returns");
+      await seen.count(2);
+      equal((await bus.close({ timeout: 1_000 })).abandoned, 2);
+      const rest = { attempt: 1, next: "retry", delay: undefined };
+      equal(await errors.count(2), [
+        { message: lostBy("queue"), ...rest },
+        { message: 'Cannot acknowledge an item of queue "queue": the bus is closed', ...rest },
+      ]);
+      equal([await queue.get(), await queue.get()].toSorted(), ["returns", "throws"]);
+    },
 
   "close() with a shorter timeout shortens the deadline": async (t) => {
     const bus = await t.open();
