@@ -15,6 +15,7 @@ import type { Telemetry } from "./telemetry/telemetry.ts";
 
 /** The members of a bus that its parts use. Its functions are properties, so that a part can keep them without the object. */
 export interface Core {
+  readonly namespace: string;
   readonly link: Link;
   readonly sender: Sender;
   readonly features: Features;

@@ -7,14 +7,14 @@ import { Closing } from "./closing.ts";
 import { Codec } from "./codec/codec.ts";
 import { type Envelopes, UNSIGNED } from "./codec/envelope.ts";
 import type { Core } from "./core.ts";
-import { BusError, ClosedError, RpcError, UntrustedError, ValidationError } from "./errors.ts";
+import { BusError, ClosedError, ProviderError, RpcError, UntrustedError, ValidationError } from "./errors.ts";
 import { BusErrorEvent, type BusState, BusStateEvent, type ErrorContext, type Gap } from "./events.ts";
 import type { Authorize, ExposeErrors } from "./hooks.ts";
 import { verbOn } from "./internal/arguments.ts";
 import { PendingWork } from "./internal/pending_work.ts";
 import { Work } from "./internal/work.ts";
 import { ReportLimit, WINDOW } from "./internal/report_limit.ts";
-import { isA } from "./internal/thrown.ts";
+import { isA, textOf } from "./internal/thrown.ts";
 import { backoff, pause, RETRY, withDeadline } from "./internal/time.ts";
 import { type BusOptions, checkOptions, type CloseReport, type Health, healthOf } from "./options.ts";
 import { Link } from "./port/link.ts";
@@ -278,12 +278,11 @@ export class Engine implements Core {
       this.#reconnects++;
       this.#lastError = undefined;
     }
-    if ((this.#state === "down") !== down) this.#setState(down ? "down" : "up");
+    if ((this.#state === "down") !== down) this.#setState(down ? "down" : "up", asBusError(error));
   }
 
-  #setState(state: BusState): void {
+  #setState(state: BusState, error?: BusError): void {
     this.#state = state;
-    const error = state === "down" ? this.#lastError : undefined;
     this.telemetry.log({
       level: error ? "warn" : "info",
       event: "state",
@@ -293,7 +292,8 @@ export class Engine implements Core {
     this.#emit(new BusStateEvent(state, error));
   }
 
-  readonly gap = (detail: Gap): void => {
+  readonly gap = ({ lost, ...gap }: Gap): void => {
+    const detail: Gap = lost ? { ...gap, lost } : gap; // 0: the number is not known
     this.telemetry.log({ level: "warn", event: "gap", name: detail.topic, detail });
     this.#emit(new CustomEvent("gap", { detail }));
   };
@@ -324,6 +324,12 @@ export class Engine implements Core {
 /** Returns the error of a verb of a closed bus. */
 function closed(verb: string, preposition: string, target: unknown): ClosedError {
   return new ClosedError(`Cannot ${verbOn(verb, preposition, target)}: the bus is closed`);
+}
+
+/** Returns the reason why a connection is down as an error of tsmq, whatever the provider passed. */
+function asBusError(error: unknown): BusError | undefined {
+  if (error === undefined || isA(error, BusError)) return error;
+  return new ProviderError("unavailable", textOf(error), { cause: error });
 }
 
 function unknownMessage(): RpcError {

@@ -30,13 +30,13 @@ export type ErrorCode =
   | "denied"
   /** The message is larger than the transport or tsmq allows. */
   | "too_large"
-  /** The transport failed for a reason that has no other code. */
+  /** The transport or tsmq failed for a reason that has no other code. */
   | "internal"
   /** No server has the function. */
   | "no_such_remote"
   /** The remote function threw. */
   | "remote_failed"
-  /** The server refused the call because it is at its limit of concurrent calls. */
+  /** A limit was reached, such as a server's limit of concurrent calls: the message was refused or dropped. */
   | "busy"
   /** The lease expired before it was settled, so the item went back to its queue. */
   | "lease_lost"
@@ -66,7 +66,10 @@ const RETRYABLE: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
 export class BusError extends Error {
   /** The name of the class, also after minifying. */
   override name = "BusError";
-  /** The reason. */
+  /**
+   * The reason, for programs: several reasons can share a class, and only the code distinguishes them. `docs/errors.md` has a table of the
+   * codes: when each occurs, its class, and whether a retry may succeed.
+   */
   readonly code: ErrorCode;
   /** Whether a retry may succeed. It does not say whether a retry is safe. */
   readonly retryable: boolean;
@@ -206,9 +209,10 @@ export class RpcError extends BusError {
 export class NoSuchRemoteError extends RpcError {
   /** The name of the class, also after minifying. */
   override name = "NoSuchRemoteError";
-  /** Creates an error for the function of this name. */
-  constructor(fn: string) {
-    super("no_such_remote", `Cannot call "${fn}": no such remote`);
+  /** Creates an error for the function of this name, and the namespace of the caller. */
+  constructor(fn: string, namespace?: string) {
+    const where = namespace === undefined ? "" : ` in namespace "${namespace}"`;
+    super("no_such_remote", `Cannot call "${fn}": no server${where} serves it`);
   }
 }
 
@@ -216,7 +220,7 @@ export class NoSuchRemoteError extends RpcError {
 export class RemoteInvocationError extends RpcError {
   /** The name of the class, also after minifying. */
   override name = "RemoteInvocationError";
-  /** The name of the remote error's class: `"TypeError"`, or `"module.Class"` of a Python server. */
+  /** The name of the remote error's class, as the server sent it: `"TypeError"`, or `"module.Class"` of a Python server. */
   readonly remoteType: string;
   /** The arguments of the remote error. For an error of JavaScript, this is its message. */
   readonly remoteArgs: readonly unknown[];

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { BusError } from "./errors.ts";
 import { complain, guard } from "./internal/complain.ts";
 import { recognise } from "./internal/copies.ts";
 import { textOf } from "./internal/thrown.ts";
@@ -18,7 +19,7 @@ export interface ErrorContext {
    * dropped, or the caller receives the error.
    */
   readonly next?: "retry" | "dead-letter" | "drop" | "answer";
-  /** Milliseconds until the next attempt. */
+  /** Milliseconds until the next attempt; absent if the bus does not know it, as after a lost lease. */
   readonly delay?: number;
 }
 
@@ -36,7 +37,7 @@ export class BusErrorEvent extends Event {
   readonly attempt?: number;
   /** The next step of the bus, as in {@linkcode ErrorContext.next}. Absent if it is not known. */
   readonly next?: ErrorContext["next"];
-  /** Milliseconds until the next attempt, if `next` is "retry". */
+  /** Milliseconds until the next attempt, if `next` is "retry" and the time is known. */
   readonly delay?: number;
 
   /** Created by the bus. */
@@ -67,10 +68,10 @@ export class BusErrorEvent extends Event {
  * after it.
  */
 export interface Gap {
-  /** The reason. */
+  /** Why events may have been missed, as a text for people: a broken connection, a dead worker, or events that the bus dropped. */
   readonly reason: string;
-  /** The number of missed events, if known; otherwise 0. */
-  readonly lost: number;
+  /** The number of missed events; absent if it is not known. */
+  readonly lost?: number;
   /** The topic or glob of the subscription; absent if the bus has no subscription. */
   readonly topic?: string;
 }
@@ -81,10 +82,10 @@ export type BusState = "up" | "down" | "closing" | "closed";
 /** The `"state"` event of a bus. */
 export class BusStateEvent extends CustomEvent<BusState> {
   /** The reason why the state is "down"; undefined for other states. */
-  readonly error: unknown;
+  readonly error: BusError | undefined;
 
   /** Created by the bus. */
-  constructor(state: BusState, error?: unknown) {
+  constructor(state: BusState, error?: BusError) {
     super("state", { detail: state });
     this.error = error;
   }

@@ -5,6 +5,7 @@ import { assertType, type IsExact } from "@std/testing/types";
 import * as v from "valibot";
 import {
   type Bus,
+  type BusError,
   type BusErrorEvent,
   type BusEventMap,
   type BusState,
@@ -367,6 +368,7 @@ export function listeners(bus: Bus): void {
   });
   bus.addEventListener("gap", (event) => assertType<IsExact<typeof event.detail, Gap>>(true), { once: true });
   bus.addEventListener("state", { handleEvent: (event) => assertType<IsExact<typeof event.detail, BusState>>(true) });
+  bus.addEventListener("state", ({ error }) => assertType<IsExact<typeof error, BusError | undefined>>(true));
   const listener = (event: BusEventMap["state"]) => event.detail === "up";
   bus.addEventListener("state", listener);
   bus.removeEventListener("state", listener);

@@ -78,7 +78,7 @@ export async function openDashboard(provider: Provider, options: DashboardOption
     monitor.report("error", topic ? `${topic}: ${message}` : message);
   });
   bus.addEventListener("gap", ({ detail: { reason, lost, topic = "all topics" } }) => {
-    monitor.report("gap", `${topic}: ${reason}${lost > 0 ? `, ${lost} events lost` : ""}`);
+    monitor.report("gap", `${topic}: ${reason}${lost ? `, ${lost} events lost` : ""}`);
   });
   bus.addEventListener(
     "state",

@@ -33,8 +33,8 @@ export interface Event {
   waiting: number;
 }
 
-/** A gap between waiting events. Further gaps at the same place are added to it. */
-type PendingGap = Gap & { lost: number };
+/** A gap between waiting events. Further gaps at the same place are added to it. `lost` is 0 if the number of events is not known. */
+export type PendingGap = Gap & { lost: number };
 
 /** The events that wait for one handler. They start in order, at most `concurrency` at once. */
 export class HandlerQueue {
@@ -89,7 +89,7 @@ export class HandlerQueue {
   }
 
   /** Reports a gap after the events that wait now. */
-  reportGap(gap: Gap): void {
+  reportGap(gap: PendingGap): void {
     if (this.#gap?.reason === gap.reason) return void (this.#gap.lost += gap.lost);
     this.#waiting.push(this.#gap = { ...gap });
     this.#next();

@@ -6,12 +6,11 @@
 import type { Decoded } from "../codec/codec.ts";
 import { type MessageHeaders, userHeaders } from "../codec/headers.ts";
 import type { Core } from "../core.ts";
-import type { Gap } from "../events.ts";
 import { Fifo } from "../internal/fifo.ts";
 import { cost } from "../port/credit.ts";
 import type { Stream } from "../port/streams.ts";
 import { SeenEvents } from "./seen_events.ts";
-import { type Event, HandlerQueue, type Subscriber } from "./handler_queue.ts";
+import { type Event, HandlerQueue, type PendingGap, type Subscriber } from "./handler_queue.ts";
 import type { Message } from "./topic.ts";
 
 /** One subscription of the transport, and the handlers that share it. */
@@ -25,7 +24,7 @@ export class SharedSubscription {
   #pattern: boolean;
   #seen: SeenEvents | undefined;
   /** The events and gaps that arrived after an event that is being decoded asynchronously. */
-  #behind: Fifo<[topic: string, body: string] | Gap> | undefined;
+  #behind: Fifo<[topic: string, body: string] | PendingGap> | undefined;
 
   /** Subscribes at the transport. */
   constructor(core: Core, topic: string, pattern: boolean) {
@@ -91,7 +90,7 @@ export class SharedSubscription {
     this.#offer();
   }
 
-  #passGap(gap: Gap): void {
+  #passGap(gap: PendingGap): void {
     if (this.#behind) return void this.#behind.push(gap);
     this.#offer(); // the events before the gap are handled first
     for (const queue of [...this.#queues]) queue.enter(() => queue.reportGap(gap));

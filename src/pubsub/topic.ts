@@ -76,7 +76,7 @@ export interface Subscription extends AsyncDisposable {
   unsubscribe(): Promise<void>;
   /**
    * Ends the subscription and its group for good: the transport stores no more events for it, and its stored events and dead letters are
-   * removed. End the other members first. While the transport is unreachable, it tries again, as long as a send may take.
+   * removed. End the other members first. While the transport is unreachable, it tries again for `sendTimeout` of the bus, by default 10 s.
    *
    * @throws {ValidationError} when the subscription has no group
    */

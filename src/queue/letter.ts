@@ -9,7 +9,7 @@ import { readMarks, writeMarks } from "../codec/marks.ts";
 export interface LetterFields {
   /** The name of the queue that delivered the item. */
   readonly queue: string;
-  /** The number of attempts. */
+  /** The number of attempts that the item had in its queue. `attempt` of `peek` or of a lease counts those of the dead letter itself. */
   readonly attempts: number;
   /** The error of the last attempt. */
   readonly cause: { readonly name: string; readonly message: string };
@@ -31,7 +31,10 @@ export interface UnreadableLetter extends LetterFields {
   readonly unreadable: true;
 }
 
-/** An item of a dead-letter queue: the item as it was put, or its body if it could not be read. */
+/**
+ * An item of a dead-letter queue: the item as it was put, or its body if it could not be read. It has no time: put one into the item or into
+ * a header, which the dead letter keeps.
+ */
 export type DeadLetter<T = unknown> = ReadableLetter<T> | UnreadableLetter;
 
 /** Returns whether an item of a dead-letter queue is a letter. Every client can put anything there. */

@@ -59,7 +59,7 @@ export class PymqCaller {
    * @returns the answer of PyMQ's server, or the servers of tsmq that have offered themselves
    */
   async single(call: Call): Promise<Answer | string[]> {
-    const { link, sender, envelopes } = this.#core;
+    const { link, namespace, sender, envelopes } = this.#core;
     const { replies } = sender;
     const { fn } = call;
     const { signed } = envelopes; // PyMQ's servers cannot be peers of a bus with keys: only offers count
@@ -67,7 +67,7 @@ export class PymqCaller {
     const known = this.#answered.get(fn);
     // if PyMQ answered a moment ago, subscribers are counted only if their number has changed since then
     const subscribers = known ? Infinity : await replies?.candidates(fn) ?? Infinity;
-    if (!replies || subscribers === 0) throw new NoSuchRemoteError(fn);
+    if (!replies || subscribers === 0) throw new NoSuchRemoteError(fn, namespace);
     const queue = signed ? undefined : await this.open(call);
     const inbox = await call.inbox(link);
     const { promise, resolve, reject } = Promise.withResolvers<Answer | string[]>();
@@ -80,7 +80,7 @@ export class PymqCaller {
     const judge = () => {
       if (spoken.size < due) return;
       if (offers.size > 0) resolve([...offers]);
-      else reject(denied ?? new NoSuchRemoteError(fn));
+      else reject(denied ?? new NoSuchRemoteError(fn, namespace));
     };
     this.#pending.add({
       call,
@@ -111,7 +111,7 @@ export class PymqCaller {
     const reached = await published;
     const unchanged = known !== undefined && known.reached === reached;
     if (known && !unchanged) this.forget(fn);
-    if (reached === 0) throw new NoSuchRemoteError(fn);
+    if (reached === 0) throw new NoSuchRemoteError(fn, namespace);
     const exact = await counted;
     // the request has also reached subscriptions to patterns, which never answer
     due = reached === undefined ? subscribers : Math.min(reached, exact ?? reached);

@@ -15,7 +15,7 @@ describe("an outage of Redis", () => {
     await server.run("config", "set", "requirepass", "secret");
     await using bus = await Bus.open(redis({ url, retry: { max: 100 } }), { namespace: fresh(), sendTimeout: 300 });
     const states: [BusState, string | undefined][] = [];
-    bus.addEventListener("state", ({ detail, error }) => states.push([detail, (error as Error | undefined)?.message]));
+    bus.addEventListener("state", ({ detail, error }) => states.push([detail, error?.message]));
     await using consuming = await Bus.open(redis({ url }), { namespace: fresh(), sendTimeout: 300 });
     const errors: string[] = [];
     consuming.addEventListener("error", ({ message }) => errors.push(message));

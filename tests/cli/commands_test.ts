@@ -170,7 +170,8 @@ describe("tsmq", () => {
     serve.child.signal("SIGTERM");
     assertEquals((await serve.ended()).code, 0);
     const nobody = await tsmq(["call", url, "add", "1", "2", ...ns]);
-    assertEquals([nobody.code, nobody.errors], [7, ['tsmq: Cannot call "add": no such remote']]);
+    const none = `tsmq: Cannot call "add": no server in namespace "${ns.at(-1)}" serves it`;
+    assertEquals([nobody.code, nobody.errors], [7, [none]]);
   });
 
   it("serve passes the bus to a default export; a handler that throws is reported in one line and stops nothing", async () => {
