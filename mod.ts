@@ -78,7 +78,8 @@ export type { DeadLetters, RetryOptions, SelectOptions } from "./src/queue/dead_
 export type { Lease } from "./src/queue/deliveries.ts";
 export type { DeadLetter, LetterFields, ReadableLetter, UnreadableLetter } from "./src/queue/letter.ts";
 export type { Peeked, PeekOptions, Unreadable } from "./src/queue/peek.ts";
-export type { ItemOptions, PutOptions, Queue, QueueOptions, ReceiveOptions, WaitOptions } from "./src/queue/queue.ts";
+export type { ItemOptions, PutOptions } from "./src/queue/put.ts";
+export type { Queue, QueueOptions, ReceiveOptions, WaitOptions } from "./src/queue/queue.ts";
 export type { ExposeOptions } from "./src/rpc/exposure.ts";
 export type { Class } from "./src/rpc/methods.ts";
 export { currentCall } from "./src/rpc/current_call.ts";

@@ -138,6 +138,11 @@ export function say(text: string): void {
   process.stderr.write(`tsmq: ${printable(text)}\n`);
 }
 
+/** Says that the namespace does not contain what the command looked for: a name may have a typing error, or the flag may be missing. */
+export function sayNothing(what: string, { namespace }: Pick<BusFlags, "namespace">): void {
+  say(`no ${what} in namespace ${namespace} (--namespace)`);
+}
+
 /** Returns a signal that aborts on Ctrl-C or SIGTERM. A second Ctrl-C or SIGTERM ends the process immediately. */
 export function interrupted(): Disposable & { readonly signal: AbortSignal } {
   const controller = new AbortController();

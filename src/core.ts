@@ -44,6 +44,8 @@ export interface Core {
   readonly checkNotClosing: (verb: string, preposition: string, target?: unknown) => void;
   /** Whether a connection is down, or was restored less than `ms` milliseconds ago. */
   readonly recovering: (ms: number) => boolean;
+  /** Returns the last error of the connection while it is down, otherwise `undefined`. */
+  readonly outage: () => unknown;
   /** Handles a message of the inbox for answers, where nothing else is accepted. */
   readonly receiveAnswer: (inbox: string, body: string) => void;
   /** Posts a message to the inbox of a bus, in an envelope for that inbox. Resolves as `Sender.post` does. */

@@ -69,6 +69,7 @@ export class Engine implements Core {
   #upSince = -Infinity;
   #reconnects = 0;
   #lastError: unknown;
+  #outage: unknown;
   #refused = 0;
   #repeated = 0;
   #rejected = new ReportLimit(REJECTED, (count) => {
@@ -184,6 +185,8 @@ export class Engine implements Core {
     return this.#state === "down" || performance.now() - this.#upSince < ms;
   };
 
+  readonly outage = (): unknown => this.#outage;
+
   /** The health of the bus. */
   get health(): Health {
     return healthOf({
@@ -268,7 +271,7 @@ export class Engine implements Core {
   readonly #begin: Begin = ({ value, type }) => type === REQUEST ? this.server.validating(value) : undefined;
 
   #connection(half: "receiver" | "sender", connected: boolean, error: unknown): void {
-    if (!connected && error !== undefined) this.#lastError = error;
+    if (!connected && error !== undefined) this.#lastError = this.#outage = error;
     if (this.#down[half] === !connected) return;
     this.#down[half] = !connected;
     if (this.#state === "closing" || this.#state === "closed") return;
@@ -276,7 +279,7 @@ export class Engine implements Core {
     if (!down) {
       this.#upSince = performance.now();
       this.#reconnects++;
-      this.#lastError = undefined;
+      this.#lastError = this.#outage = undefined;
     }
     if ((this.#state === "down") !== down) this.#setState(down ? "down" : "up", asBusError(error));
   }

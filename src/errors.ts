@@ -4,7 +4,7 @@
  * @module
  */
 import { recognise } from "./internal/copies.ts";
-import { isA, nameOf, stackOf, textOf } from "./internal/thrown.ts";
+import { causesOf, deniedHost, isA, nameOf, stackOf, textOf } from "./internal/thrown.ts";
 
 /** The codes of errors: {@linkcode BusError.code}. */
 export type ErrorCode =
@@ -307,7 +307,11 @@ export function isInterruption(error: unknown): boolean {
   return isA(error, BusError) && (error.code === "worker_died" || error.code === "unavailable");
 }
 
-/** Returns whether the error means that Deno lacks a permission. An error from a worker has only its message. */
+/**
+ * Returns whether the error, or one that caused it, means that Deno lacks a permission. An error from a worker has only its message.
+ */
 export function lacksPermission(error: unknown): boolean {
-  return isA(error, Error) && (nameOf(error) === "NotCapable" || /^Requires \w+ access/.test(textOf(error)));
+  return causesOf(error).some((each) =>
+    nameOf(each) === "NotCapable" || /^Requires \w+ access/.test(textOf(each)) || deniedHost(each) !== undefined
+  );
 }

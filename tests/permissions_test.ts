@@ -19,8 +19,17 @@ interface Ground {
   /** The replacement for `host:port`. */
   readonly address?: () => string;
   readonly options?: () => unknown;
+  /** Options with a host name in place of an address. */
+  readonly named?: () => Record<string, unknown>;
   start?(): Promise<unknown>;
   stop?(): Promise<unknown>;
+}
+
+/** The error of a bus that could not be opened. */
+interface Denied {
+  readonly typed: boolean;
+  readonly code: string;
+  readonly message: string;
 }
 
 let server: RedisServer;
@@ -33,12 +42,21 @@ const GROUNDS: Record<string, Ground> = {
     flags: "--allow-read --allow-net=host:port --allow-env",
     address: () => `127.0.0.1:${server.port}`,
     options: () => ({ port: server.port }),
+    named: () => {
+      const host = "localhost";
+      return {
+        server: { host, port: server.port },
+        Sentinels: { sentinels: [{ host, port: server.port }], name: "mymaster" },
+        Cluster: { cluster: [{ host, port: server.port }] },
+      };
+    },
     start: async () => server = await RedisServer.start(),
     stop: () => server.stop(),
   },
   aws: {
     flags: "--allow-read --allow-net --allow-env --allow-sys=osRelease",
     options: () => emulator.options,
+    named: () => ({ endpoint: { ...emulator.options, endpoint: "http://localhost:1" } }),
     start: async () => emulator = await startEmulator(),
     stop: () => emulator.stop(),
   },
@@ -49,12 +67,16 @@ if (process.platform === "linux") GROUNDS.ipc = { flags: "--allow-read --allow-f
 /** The package's own files are all that has to be read. */
 const READ = `--allow-read=${ROOT}mod.ts,${ROOT}src,${ROOT}workers`;
 
-async function under(name: string, flags: string[]): Promise<unknown> {
-  const { address, options } = GROUNDS[name]!;
+async function under(
+  name: string,
+  flags: string[],
+  options: unknown = GROUNDS[name]!.options?.() ?? {},
+): Promise<unknown> {
+  const { address } = GROUNDS[name]!;
   const granted = flags.map((flag) => flag === "--allow-read" ? READ : flag.replace("host:port", address?.() ?? ""));
   // without any flag about permissions, a `deno` that a Deno starts gets all of them
   const permissions = ["--deny-run", ...granted];
-  const args = [JSON.stringify(options?.() ?? {}), fresh()];
+  const args = [JSON.stringify(options), fresh()];
   const file = new URL(`permissions/${name}.ts`, import.meta.url);
   await using peer = Peer.start(file, { runtime: "deno", permissions, args });
   const said = await peer.next();
@@ -83,6 +105,16 @@ for (const [name, ground] of Object.entries(GROUNDS)) {
           const limited = flags.map((flag) => flag === "--allow-ffi" ? `--allow-ffi=${library}` : flag);
           const said = await under(name, limited) as Record<string, unknown>;
           assertEquals([said.typed, said.code], [true, "denied"], JSON.stringify(said));
+        }
+      });
+    }
+
+    if (ground.named) {
+      it("are named too where the server has a host name", async () => {
+        for (const [what, options] of Object.entries(ground.named!())) {
+          const said = await under(name, flags.filter((flag) => !flag.startsWith("--allow-net")), options) as Denied;
+          assertEquals([said.typed, said.code], [true, "denied"], JSON.stringify(said));
+          assertMatch(said.message, /^Cannot .*Requires net access to "localhost(:\d+)?", .* --allow-net/, what);
         }
       });
     }

@@ -1,5 +1,6 @@
 import { buildCommand, buildRouteMap } from "@stricli/core";
 import { UnsupportedError, ValidationError } from "../../src/errors.ts";
+import { checkCount } from "../../src/internal/arguments.ts";
 import { indented } from "../../src/internal/printable.ts";
 import type { DeadLetter } from "../../src/queue/letter.ts";
 import type { Queue } from "../../src/queue/queue.ts";
@@ -13,6 +14,7 @@ import {
   count,
   JSON_FLAG,
   QUEUE_ARGUMENT,
+  sayNothing,
   URL_ARGUMENT,
   withAdmin,
   withBus,
@@ -43,6 +45,43 @@ async function letters(queue: Queue, limit: number, offset = 0): Promise<Numbere
   }).filter(({ letter }) => letter === undefined || letter.queue === queue.name);
 }
 
+function lettersOf(name: string): string {
+  return `dead letters of queue "${name}"`;
+}
+
+/** The letters that a command retries or removes. */
+interface Selection {
+  readonly size: number;
+  /** Selects letters by what they contain, because their numbers change while letters come and go. Absent: all letters. */
+  readonly only?: (letter: DeadLetter) => boolean;
+  /** Returns how many of them are done. */
+  readonly done: () => number | Promise<number>;
+}
+
+/** Selects letters by the numbers that `list` prints; without numbers, all letters. */
+async function select(queue: Queue, given: readonly string[]): Promise<Selection> {
+  if (given.length === 0) {
+    const size = await queue.dead.size();
+    return { size, done: async () => Math.max(0, size - await queue.dead.size()) };
+  }
+  const numbers = new Set(given.map((text) => checkCount("the number of a letter", Number(text))));
+  const first = Math.min(...numbers);
+  const found = await letters(queue, Math.max(...numbers) - first + 1, first - 1);
+  const wanted = Array.from(numbers, (number) => {
+    const letter = found.find(({ n }) => n === number)?.letter;
+    if (letter) return toJson(letter);
+    const text = "there is no letter with this number that can be read";
+    throw new ValidationError(`Cannot select letter ${number} of queue "${queue.name}": ${text}`);
+  });
+  const size = wanted.length;
+  const only = (letter: DeadLetter) => {
+    const at = wanted.indexOf(toJson(letter));
+    if (at >= 0) wanted.splice(at, 1);
+    return at >= 0;
+  };
+  return { size, only, done: () => size - wanted.length };
+}
+
 function json({ n, letter, body }: Numbered): string {
   if (!letter) return line({ n: String(n), body: JSON.stringify(body) });
   const { attempts, cause, item, unreadable } = letter;
@@ -66,6 +105,7 @@ const list = buildCommand({
           ? found.map(({ name, dead }) => JSON.stringify({ queue: name, dead }))
           : table(["QUEUE", "DEAD"], found.map(({ name, dead }) => [name, dead]));
         for (const each of lines) await print(each);
+        if (found.length === 0) sayNothing("dead letters", flags);
       });
     }
     await withBus(url, flags, async (bus) => {
@@ -82,6 +122,7 @@ const list = buildCommand({
         ]),
       );
       for (const each of lines) await print(each);
+      if (found.length === 0) sayNothing(lettersOf(name), flags);
     });
   },
   parameters: {
@@ -152,15 +193,27 @@ const show = buildCommand({
   },
 });
 
+/** The arguments of the commands that take letters: the transport, the queue, then numbers of letters. */
+const LETTERS = {
+  kind: "array",
+  minimum: 2,
+  parameter: {
+    ...URL_ARGUMENT,
+    brief: "The transport, the queue, then numbers of letters",
+    placeholder: "url queue n",
+  },
+} as const;
+
 const retry = buildCommand({
-  func: ({ count: limit, ...flags }: BusFlags & { readonly count: number }, url: string, name: string) =>
+  func: (flags: BusFlags & { readonly count: number }, url: string, name: string, ...numbers: string[]) =>
     withBus(url, flags, async (bus) => {
-      const { dead } = bus.queue(name);
-      const total = Math.min(limit, await dead.size());
-      let done = 0;
-      const only = () => ++done > 0;
-      const retried = await withProgress(`retry ${name}`, total, () => done, () => dead.retry({ limit, only }));
+      const queue = bus.queue(name);
+      const { size, only, done } = await select(queue, numbers);
+      const limit = Math.min(flags.count, only ? size : Infinity);
+      const work = () => queue.dead.retry({ limit, only });
+      const retried = await withProgress(`retry ${name}`, Math.min(limit, size), done, work);
       await print(JSON.stringify({ retried }));
+      if (retried === 0) sayNothing(lettersOf(name), flags);
     }),
   parameters: {
     flags: {
@@ -173,7 +226,7 @@ const retry = buildCommand({
       },
     },
     aliases: { n: "namespace", c: "count" },
-    positional: { kind: "tuple", parameters: [URL_ARGUMENT, QUEUE_ARGUMENT] },
+    positional: LETTERS,
   },
   docs: {
     brief: "Put the items of dead letters back into their queue",
@@ -182,40 +235,37 @@ const retry = buildCommand({
       'Prints {"retried":…}, the number of items. If the command is killed, one item may exist twice.',
     ].join("\n"),
     customUsage: [
-      "<url> <queue> [flags]",
+      "<url> <queue> [<n>...] [flags]",
       { input: "redis://localhost jobs -c 1", brief: "the oldest, to test whether the fault is fixed" },
+      { input: "redis://localhost jobs 2 5", brief: "the letters that `dead list` prints with these numbers" },
       { input: "redis://localhost jobs", brief: "all" },
     ],
   },
 });
 
 const purge = buildCommand({
-  func: (flags: BusFlags & { readonly yes: boolean }, url: string, name: string) =>
+  func: (flags: BusFlags & { readonly yes: boolean }, url: string, name: string, ...numbers: string[]) =>
     withBus(url, flags, async (bus, signal) => {
-      const { dead } = bus.queue(name);
-      const total = await dead.size();
-      if (!await confirm(`Remove ${total} dead letter(s) of queue "${name}"?`, flags.yes, signal)) return;
-      let done = 0;
-      const only = () => ++done > 0;
-      const purged = await withProgress(
-        `purge the dead letters of ${name}`,
-        total,
-        () => done,
-        () => dead.purge({ only }),
-      );
+      const queue = bus.queue(name);
+      const { size, only, done } = await select(queue, numbers);
+      if (!await confirm(`Remove ${size} dead letter(s) of queue "${name}"?`, flags.yes, signal)) return;
+      const work = () => queue.dead.purge({ only });
+      const purged = await withProgress(`purge the ${lettersOf(name)}`, size, done, work);
       await print(JSON.stringify({ purged }));
+      if (purged === 0) sayNothing(lettersOf(name), flags);
     }),
   parameters: {
     flags: { ...BUS_FLAGS, yes: YES_FLAG },
     aliases: { n: "namespace", y: "yes" },
-    positional: { kind: "tuple", parameters: [URL_ARGUMENT, QUEUE_ARGUMENT] },
+    positional: LETTERS,
   },
   docs: {
     brief: "Remove the dead letters of a queue",
     fullDescription: 'Asks first, unless --yes is given. Prints {"purged":…}, the number of removed letters.',
     customUsage: [
-      "<url> <queue> [flags]",
-      { input: "redis://localhost jobs", brief: "asks, then removes" },
+      "<url> <queue> [<n>...] [flags]",
+      { input: "redis://localhost jobs", brief: "asks, then removes all" },
+      { input: "redis://localhost jobs 3", brief: "only the letter that `dead list` prints with this number" },
       { input: "redis://localhost jobs --yes", brief: "in a script" },
     ],
   },

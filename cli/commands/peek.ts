@@ -1,7 +1,16 @@
 import { buildCommand } from "@stricli/core";
 import type { Peeked, Unreadable } from "../../src/queue/peek.ts";
 import { line, print, toJson } from "../io.ts";
-import { BUS_FLAGS, type BusFlags, count, number, QUEUE_ARGUMENT, URL_ARGUMENT, withBus } from "../session.ts";
+import {
+  BUS_FLAGS,
+  type BusFlags,
+  count,
+  number,
+  QUEUE_ARGUMENT,
+  sayNothing,
+  URL_ARGUMENT,
+  withBus,
+} from "../session.ts";
 
 interface Flags extends BusFlags {
   readonly count: number;
@@ -24,7 +33,9 @@ export function peeked(found: Peeked<unknown> | Unreadable): string {
 export const command = buildCommand({
   func: ({ count: limit, offset, ...flags }: Flags, url: string, name: string) =>
     withBus(url, flags, async (bus) => {
-      for (const found of await bus.queue(name).peek({ limit, offset })) await print(peeked(found));
+      const items = await bus.queue(name).peek({ limit, offset });
+      for (const found of items) await print(peeked(found));
+      if (items.length === 0) sayNothing(`waiting items of queue "${name}"`, flags);
     }),
   parameters: {
     flags: {

@@ -23,7 +23,7 @@ export const command = buildCommand({
       timeout: {
         kind: "parsed",
         parse: number(),
-        brief: "Milliseconds to wait for room in a full queue; default: no limit",
+        brief: "Milliseconds that each put may take, also for room in a full queue; default: no limit for room",
         optional: true,
       },
     },

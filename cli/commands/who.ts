@@ -2,7 +2,7 @@ import { buildCommand } from "@stricli/core";
 import type { BusInfo } from "../../src/provider/admin.ts";
 import { print } from "../io.ts";
 import { type Overview, readOverview } from "../overview.ts";
-import { BUS_FLAGS, type BusFlags, JSON_FLAG, URL_ARGUMENT, withAdmin } from "../session.ts";
+import { BUS_FLAGS, type BusFlags, JSON_FLAG, sayNothing, URL_ARGUMENT, withAdmin } from "../session.ts";
 import { table } from "../table.ts";
 
 interface Flags extends BusFlags {
@@ -53,7 +53,9 @@ export const command = buildCommand({
   func: (flags: Flags, url: string) =>
     withAdmin(url, flags, async (admin) => {
       const found = await readOverview(admin);
-      for (const line of flags.json ? records(found) : tables(found)) await print(line);
+      const lines = flags.json ? records(found) : tables(found);
+      for (const line of lines) await print(line);
+      if (lines.length === 0) sayNothing("buses, functions, topics or groups", flags);
     }),
   parameters: {
     flags: { ...BUS_FLAGS, json: JSON_FLAG },

@@ -90,11 +90,39 @@ export function connectionFault(error: unknown, service: string, address?: strin
   }
   const { code, port, hostname, ...own } = fieldsOf(error);
   if (typeof code !== "string") return undefined;
+  const denied = deniedHost(error);
+  if (denied !== undefined) {
+    const host = address?.startsWith(`${denied}:`) ? address : denied;
+    return `Requires net access to ${JSON.stringify(host)}, run again with the --allow-net=${host} flag`;
+  }
   if (code === "ENOTFOUND" && hostname) return `the host name ${hostname} cannot be resolved (${code})`;
   if (code === "ENOENT" && own.address) return `there is no socket ${own.address} (${code})`;
   if (!Object.hasOwn(CONNECTION, code)) return undefined;
   const at = own.address ? `${own.address}${port ? `:${port}` : ""}` : address;
   return `${service}${at === undefined ? "" : ` at ${at}`} ${CONNECTION[code]} (${code})`;
+}
+
+/**
+ * Returns the host name that Deno may not resolve, if that is the error. Deno names the missing permission only for IP addresses; for a
+ * host name it reports EPERM.
+ */
+export function deniedHost(error: unknown): string | undefined {
+  const { code, syscall, hostname } = fieldsOf(error);
+  return code === "EPERM" && syscall === "getaddrinfo" && typeof hostname === "string" ? hostname : undefined;
+}
+
+/** The largest number of causes that {@linkcode causesOf} follows. */
+const CAUSES = 4;
+
+/** Returns an error, the errors that it joins, and its causes. Returns an empty list for any other value. */
+export function causesOf(error: unknown, left = CAUSES): Error[] {
+  try {
+    if (!(error instanceof Error) || left === 0) return [];
+    const joined = error instanceof AggregateError ? error.errors : [];
+    return [error, ...[error.cause, ...joined].flatMap((each) => causesOf(each, left - 1))];
+  } catch {
+    return []; // a value that cannot be read
+  }
 }
 
 /** Returns the fields of an error: an empty object for any other value, or if they cannot be read. */

@@ -4,10 +4,11 @@
  * @module
  */
 import { withTrace } from "../codec/envelope.ts";
-import { checkHeaders, type MessageHeaders } from "../codec/headers.ts";
+import { checkHeaders } from "../codec/headers.ts";
 import { checkDepth } from "../codec/plain.ts";
 import { DeadLetters } from "./dead_letters.ts";
 import { peek, type Peeked, type PeekOptions, type Unreadable } from "./peek.ts";
+import { type ItemOptions, type PutOptions, withinLimit } from "./put.ts";
 import { consume, type ConsumeOptions, type Consumer } from "./consumer.ts";
 import { Deliveries, type Lease, leaseOf, type Opened } from "./deliveries.ts";
 import type { Core } from "../core.ts";
@@ -37,20 +38,6 @@ export interface WaitOptions {
   /** A signal that cancels the wait. The promise rejects with the signal's reason, and no item is lost. */
   readonly signal?: AbortSignal;
 }
-
-/** Options of {@linkcode Queue.putNowait}. */
-export interface ItemOptions {
-  /** Headers that are sent with the item: at most 8 KiB of names and values. */
-  readonly headers?: MessageHeaders;
-  /**
-   * Milliseconds before the item can be taken. It is then taken before the items that wait. The transport stores the time, so the item
-   * arrives even if this process ends. Default 0.
-   */
-  readonly delay?: number;
-}
-
-/** Options of {@linkcode Queue.put}. */
-export interface PutOptions extends WaitOptions, ItemOptions {}
 
 /** Options of {@linkcode Queue.receive}. */
 export interface ReceiveOptions extends WaitOptions {
@@ -86,7 +73,7 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
    * Puts an item at the end of the queue. Resolves when the transport has accepted it.
    *
    * @throws {QueueFullError} when there was no room in time, on transports whose queues can be full
-   * @throws {ProviderError} "unavailable" when the transport did not confirm the item within `sendTimeout` of the bus
+   * @throws {ProviderError} "unavailable" when the transport did not confirm the item within `timeout` or `sendTimeout`; it may still arrive
    * @throws {UnsupportedError} when the delay is longer than the transport supports; nothing was sent
    * @throws {ValidationError} when the schema rejects the item, it cannot be encoded, or the headers are invalid
    */
@@ -97,13 +84,20 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
     const headers = checkHeaders(options.headers);
     const delay = checkDelay("a delay", options.delay ?? 0, this.#core.features.maxPutDelay);
     try {
-      await this.#core.telemetry.observe("put", this.name, async (traceparent) => {
-        if (this.#schema) await validate(this.#schema, item, `an item of queue "${this.name}"`);
-        const { codec, envelopes } = this.#core;
-        const body = envelopes.seal("item", this.name, codec.encode(item), withTrace(headers, traceparent));
-        await this.#core.sender.send(this.name, body, { wait, signal: options.signal, delay });
-        this.#core.activity.put(this.name);
-      });
+      const { signal } = options;
+      await this.#core.telemetry.observe(
+        "put",
+        this.name,
+        (traceparent) =>
+          withinLimit(this.#core, this.name, { wait, signal }, async (checkLimit) => {
+            if (this.#schema) await validate(this.#schema, item, `an item of queue "${this.name}"`);
+            checkLimit();
+            const { codec, envelopes } = this.#core;
+            const body = envelopes.seal("item", this.name, codec.encode(item), withTrace(headers, traceparent));
+            await this.#core.sender.send(this.name, body, { wait, signal, delay });
+            this.#core.activity.put(this.name);
+          }),
+      );
     } catch (error) {
       throw closedWhile(`put into queue "${this.name}"`, error);
     }
@@ -334,7 +328,7 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
   }
 }
 
-function waitOf(options: WaitOptions): number {
+function waitOf(options: Pick<WaitOptions, "block" | "timeout">): number {
   const timeout = checkNumber("a timeout", options.timeout ?? Infinity);
   return options.block === false ? 0 : timeout;
 }

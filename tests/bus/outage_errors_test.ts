@@ -1,7 +1,7 @@
 /** A server that is down: the same message in rejections, in the "state" event, in the health and in its JSON. */
-import { assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
-import { Bus, BusError, type BusState, memory } from "../../mod.ts";
+import { Bus, BusError, type BusState, memory, ProviderError } from "../../mod.ts";
 import { redis } from "../../src/providers/redis/provider.ts";
 import { RedisServer } from "../support/redis_server.ts";
 import { until } from "../support/until.ts";
@@ -55,6 +55,53 @@ describe("an outage of Redis", () => {
     assertEquals(bus.health().lastError, undefined);
     assertEquals(states.at(-1), ["up", undefined]);
     assertEquals(await message(() => queue.get({ timeout: 20 })), 'Cannot get from queue "thumbs": it is empty');
+  });
+});
+
+describe("put() with a timeout or a signal", () => {
+  it("ends at that time in an outage, and says that the item may still arrive", async () => {
+    await using server = await RedisServer.start();
+    await using bus = await Bus.open(redis({ url: server.url, retry: { max: 100 } }), {
+      namespace: fresh(),
+      sendTimeout: 60_000,
+    });
+    const queue = bus.queue<number>("thumbs");
+    const abort = new AbortController();
+    await queue.put(1, { timeout: 60_000, signal: abort.signal });
+    assertEquals(await queue.get(), 1);
+    await server.kill();
+    await until("the bus is down", () => bus.health().state === "down");
+    const since = performance.now();
+    const late = await assertRejects(() => queue.put(2, { timeout: 100 }), ProviderError);
+    assertEquals(late.code, "unavailable");
+    assertMatch(
+      late.message,
+      /^Cannot put into queue "thumbs": the transport did not confirm the item within 100 ms, and it may still arrive \(Cannot reach Redis: /,
+    );
+    assertMatch((late.cause as Error).message, /^Cannot reach Redis: /);
+    const aborted = queue.put(3, { signal: abort.signal }).catch((error) => error);
+    abort.abort("no more");
+    assertEquals(await aborted, "no more");
+    assert(performance.now() - since < 30_000, "the put of an outage lasts as long as sendTimeout");
+  });
+
+  it("sends nothing that its schema accepts later", async () => {
+    await using bus = await Bus.open(memory());
+    const gate = Promise.withResolvers<void>();
+    const validate = async (value: unknown) => {
+      await gate.promise;
+      return { value };
+    };
+    const queue = bus.queue("slow", { schema: { "~standard": { version: 1, vendor: "test", validate } } });
+    const abort = new AbortController();
+    const ended = [queue.put(1, { timeout: 10 }), queue.put(2, { signal: abort.signal })]
+      .map((put) => put.catch((error) => error));
+    abort.abort("no more");
+    const [late, aborted] = await Promise.all(ended);
+    assertEquals([(late as BusError).code, aborted], ["unavailable", "no more"]);
+    gate.resolve();
+    await queue.put(3);
+    assertEquals([await queue.get(), await queue.qsize()], [3, 0]);
   });
 });
 

@@ -251,6 +251,50 @@ describe("tsmq", () => {
     }
   });
 
+  it("dead retry and dead purge take letters by their numbers; a wrong number takes none", async () => {
+    const namespace = crypto.randomUUID();
+    const ns = ["-n", namespace];
+    // letters 2 and 3 are equal; an item that is nested too deep to be shown has no number for them
+    const deep = "[".repeat(600) + "]".repeat(600);
+    const bodies = ["1", "2", "2", "3", deep];
+    const cause = { name: "Error", message: "on purpose" };
+    for (const body of bodies) {
+      await server.run("lpush", `__eventbus:${namespace}:jobs.dead`, writeLetter("jobs", body, true, 1, cause));
+    }
+    const items = async () =>
+      (await tsmq(["dead", "list", url, "jobs", "--json", ...ns])).lines.map((text) => JSON.parse(text).item);
+    for (const wrong of ["9", "5", "0", "x", "1.5"]) {
+      const { code, errors } = await tsmq(["dead", "retry", url, "jobs", "1", wrong, ...ns]);
+      assertEquals([code, errors.length], [2, 1], wrong);
+    }
+    assertEquals((await tsmq(["dead", "retry", url, "jobs", "4", "2", ...ns])).lines, ['{"retried":2}']);
+    assertEquals((await tsmq(["get", url, "jobs", "-c", "2", ...ns])).lines, ["2", "3"]);
+    assertEquals(await items(), [1, 2, undefined]);
+    assertEquals((await tsmq(["dead", "purge", url, "jobs", "1", "--yes", ...ns])).lines, ['{"purged":1}']);
+    assertEquals(await items(), [2, undefined]);
+    assertEquals((await tsmq(["dead", "purge", url, "jobs", "--yes", ...ns])).lines, ['{"purged":2}']);
+  });
+
+  it("says on standard error that there is nothing of this name in this namespace", async () => {
+    const of = (what: string, name: string) => `${what} of queue "${name}"`;
+    for (
+      const [args, what] of [
+        [["dead", "list", url, "thumbs"], of("dead letters", "thumbs")],
+        [["dead", "list", url], "dead letters"],
+        [["dead", "retry", url, "thumb"], of("dead letters", "thumb")],
+        [["dead", "purge", url, "thumb", "-y"], of("dead letters", "thumb")],
+        [["peek", url, "thumb"], of("waiting items", "thumb")],
+        [["purge", url, "thumb", "-y"], of("waiting items", "thumb")],
+        [["queues", url, "-i", "0"], "queues"],
+        [["groups", "list", url], "groups"],
+        [["who", url, "--json"], "buses, functions, topics or groups"],
+      ] as [string[], string][]
+    ) {
+      const { code, errors } = await tsmq([...args, "-n", "empty"]);
+      assertEquals([code, errors], [0, [`tsmq: no ${what} in namespace empty (--namespace)`]]);
+    }
+  });
+
   it("long work shows a bar on a terminal, which never shares a line with the output", async () => {
     const ns = crypto.randomUUID();
     const name = `jobs${"-".repeat(100)}`;

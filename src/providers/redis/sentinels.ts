@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { textOf } from "../../internal/thrown.ts";
+import { connectionFault, textOf } from "../../internal/thrown.ts";
 import { Redis, type RedisOptions as IoRedisOptions } from "ioredis";
 import { authenticate, isNeedless } from "./login.ts";
 import { guardParser } from "./parser_guard.ts";
@@ -125,8 +125,15 @@ export class Sentinels {
   async #ask(address: Address): Promise<Answer> {
     const redis = this.#client(address, { commandTimeout: TIMEOUT, retryStrategy: () => null });
     const ask = (verb: string) => redis.call("sentinel", verb, this.#settings.name!);
+    let fault: unknown; // `connect` rejects without the reason
+    redis.on("error", (error) => fault = error);
     try {
-      await redis.connect();
+      await redis.connect().catch((error) => {
+        const at = `${address.host}:${address.port}`;
+        throw new Error(connectionFault(fault, "the Sentinel", at) ?? textOf(fault ?? error), {
+          cause: fault ?? error,
+        });
+      });
       await this.#authenticate(redis);
       const [found, state, others] = await Promise.all([
         ask("get-master-addr-by-name"),
