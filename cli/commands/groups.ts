@@ -2,7 +2,7 @@ import { buildCommand, buildRouteMap } from "@stricli/core";
 import { UnsupportedError } from "../../src/errors.ts";
 import { print } from "../io.ts";
 import { readOverview } from "../overview.ts";
-import { BUS_FLAGS, type BusFlags, JSON_FLAG, sayNothing, URL_ARGUMENT, withAdmin, withBus } from "../session.ts";
+import { BUS_FLAGS, type BusFlags, JSON_FLAG, URL_ARGUMENT, withAdmin, withBus } from "../session.ts";
 import { table } from "../table.ts";
 
 interface Flags extends BusFlags {
@@ -24,7 +24,6 @@ const list = buildCommand({
         ) => [target, group, waiting, leased, delayed, dead]),
       );
       for (const line of lines) await print(line);
-      if (rows.length === 0) sayNothing("groups", flags);
     }),
   parameters: {
     flags: { ...BUS_FLAGS, json: JSON_FLAG },

@@ -3,7 +3,7 @@ import { UnsupportedError } from "../../src/errors.ts";
 import { pause } from "../../src/internal/time.ts";
 import { print } from "../io.ts";
 import { listQueues } from "../overview.ts";
-import { BUS_FLAGS, type BusFlags, JSON_FLAG, number, sayNothing, URL_ARGUMENT, withBusAndAdmin } from "../session.ts";
+import { BUS_FLAGS, type BusFlags, JSON_FLAG, number, URL_ARGUMENT, withBusAndAdmin } from "../session.ts";
 import { table } from "../table.ts";
 import { TRAFFIC_NOTE, TrafficMeter } from "../traffic.ts";
 
@@ -35,7 +35,6 @@ export const command = buildCommand({
         }),
       );
       for (const line of lines) await print(line);
-      if (queues.length === 0) sayNothing("queues", flags);
     }),
   parameters: {
     flags: {

@@ -285,8 +285,6 @@ describe("tsmq", () => {
         [["dead", "purge", url, "thumb", "-y"], of("dead letters", "thumb")],
         [["peek", url, "thumb"], of("waiting items", "thumb")],
         [["purge", url, "thumb", "-y"], of("waiting items", "thumb")],
-        [["queues", url, "-i", "0"], "queues"],
-        [["groups", "list", url], "groups"],
         [["who", url, "--json"], "buses, functions, topics or groups"],
       ] as [string[], string][]
     ) {
