@@ -39,12 +39,13 @@ describe("tsmq with keys", () => {
       await bus.expose("add", (a: number, b: number) => a + b);
       const env = { TSMQ_URL: url, TSMQ_NAMESPACE: namespace, TSMQ_KEYS_FILE: file };
       assertEquals(await tsmq(["call", "add", "1", "2"], { env }), { code: 0, lines: ["3"], errors: [] });
-      await bus.queue("jobs").put({ id: 7 });
-      const got = await tsmq(["get", url, "jobs", "-n", namespace, "--keys", file]);
+      const jobs = bus.queue(encrypt ? "encrypted" : "signed"); // items of the other round may be left
+      await jobs.put({ id: 7 });
+      const got = await tsmq(["get", url, jobs.name, "-n", namespace, "--keys", file]);
       assertEquals(got, { code: 0, lines: ['{"id":7}'], errors: [] });
-      await using consumer = bus.queue("jobs").consume(() => {});
+      await using consumer = jobs.consume(() => {});
       await using top = new Running(["top", "-i", "100", "--json"], { env });
-      const putting = setInterval(() => void bus.queue("jobs").put(1).catch(() => {}), 25);
+      const putting = setInterval(() => void jobs.put(1).catch(() => {}), 25);
       try {
         const counted = (line: string) => JSON.parse(line).p50 !== undefined; // only a bus can know that
         await until("top shows what the bus counts", () => top.lines.some(counted));
