@@ -7,7 +7,15 @@ import { Closing } from "./closing.ts";
 import { Codec } from "./codec/codec.ts";
 import { type Envelopes, UNSIGNED } from "./codec/envelope.ts";
 import type { Core } from "./core.ts";
-import { BusError, ClosedError, ProviderError, RpcError, UntrustedError, ValidationError } from "./errors.ts";
+import {
+  BusError,
+  ClosedError,
+  isUnavailable,
+  ProviderError,
+  RpcError,
+  UntrustedError,
+  ValidationError,
+} from "./errors.ts";
 import { BusErrorEvent, type BusState, BusStateEvent, type ErrorContext, type Gap } from "./events.ts";
 import type { Authorize, ExposeErrors } from "./hooks.ts";
 import { verbOn } from "./internal/arguments.ts";
@@ -111,7 +119,8 @@ export class Engine implements Core {
         return await this.#open(waitOnFirstConnect ? Math.min(left, FIRST_CONNECT) : connectTimeout);
       } catch (error) {
         const wait = backoff(RETRY.restore, failures);
-        if (!waitOnFirstConnect || !unreachable(error) || performance.now() + wait >= deadline) throw error;
+        const unreachable = isUnavailable(error) && error.retryable;
+        if (!waitOnFirstConnect || !unreachable || performance.now() + wait >= deadline) throw error;
         await pause(wait);
       }
     }
@@ -337,9 +346,4 @@ function asBusError(error: unknown): BusError | undefined {
 
 function unknownMessage(): RpcError {
   return new RpcError("invalid", "Cannot read a message from the inbox: unknown message type");
-}
-
-/** Returns whether the error means that the transport cannot be reached now. */
-function unreachable(error: unknown): boolean {
-  return isA(error, BusError) && error.code === "unavailable" && error.retryable;
 }

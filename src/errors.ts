@@ -302,9 +302,14 @@ export function fromPlain(plain: PlainError): BusError {
   return error;
 }
 
+/** Returns whether an error has the code "unavailable": the operation may have been done nevertheless. */
+export function isUnavailable(error: unknown): error is BusError {
+  return isA(error, BusError) && error.code === "unavailable";
+}
+
 /** Returns whether the error means an interruption that ends by itself: a dead worker is replaced, and a lost connection is restored. */
 export function isInterruption(error: unknown): boolean {
-  return isA(error, BusError) && (error.code === "worker_died" || error.code === "unavailable");
+  return isUnavailable(error) || (isA(error, BusError) && error.code === "worker_died");
 }
 
 /**

@@ -59,6 +59,11 @@ export function checkCount(what: string, value: unknown): number {
   throw new ValidationError(`Cannot use ${count} as ${what}: it is not a whole number`);
 }
 
+/** Returns whether a value from the wire is a count: a whole number of at least 0. */
+export function isCount(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
+}
+
 /** Checks a function. */
 export function checkFunction<F>(what: string, value: F): F {
   if (typeof value === "function") return value;

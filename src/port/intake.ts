@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { BusError, ClosedError, ProviderError } from "../errors.ts";
+import { type BusError, ClosedError, isUnavailable, ProviderError } from "../errors.ts";
 import { textOf } from "../internal/thrown.ts";
 import { backoff, RETRY } from "../internal/time.ts";
 import type { Delivery, Receiver } from "../provider/provider.ts";
@@ -137,7 +137,7 @@ export class Intake {
         for (const waiter of immediate) if (this.#waiters.includes(waiter)) this.#serve(waiter, []);
         failures = 0;
       } catch (error) {
-        const unavailable = error instanceof BusError && error.code === "unavailable";
+        const unavailable = isUnavailable(error);
         this.#unavailable = unavailable ? error : undefined;
         // gets with a wait continue to wait while the transport is unreachable; all others reject
         const failed = this.#waiters.filter((waiter) => waiter.now || !unavailable);

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { BusError, ClosedError, fromPlain, toPlain } from "../errors.ts";
+import { type BusError, ClosedError, fromPlain, isUnavailable, toPlain } from "../errors.ts";
 import { backoff, pause, RETRY } from "../internal/time.ts";
 import type { Filter } from "../provider/provider.ts";
 import { unpack } from "./batch.ts";
@@ -164,7 +164,7 @@ export class Streams {
         return subscription.ready.resolve();
       } catch (error) {
         if (!live()) return;
-        if (!(error instanceof BusError) || error.code !== "unavailable") {
+        if (!isUnavailable(error)) {
           this.#subscriptions.delete(id);
           if (subscription.confirmed) this.#link.fault(fromPlain(toPlain(error)));
           return subscription.ready.reject(error);

@@ -5,9 +5,8 @@
  */
 import type { Decoded } from "../codec/codec.ts";
 import type { Core } from "../core.ts";
-import { BusError, UnsupportedError, ValidationError } from "../errors.ts";
+import { isUnavailable, UnsupportedError, ValidationError } from "../errors.ts";
 import { checkName } from "../internal/arguments.ts";
-import { isA } from "../internal/thrown.ts";
 import { backoff, pause, RETRY } from "../internal/time.ts";
 import type { Stream } from "../port/streams.ts";
 import { glob } from "../provider/glob.ts";
@@ -144,7 +143,7 @@ export class GroupMember {
       try {
         return await act();
       } catch (error) {
-        if (!isA(error, BusError) || error.code !== "unavailable") throw error;
+        if (!isUnavailable(error)) throw error;
         const wait = backoff(RETRY.restore, failures);
         if (closing.aborted || performance.now() + wait >= end) throw error;
         await pause(wait, closing);

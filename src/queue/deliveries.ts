@@ -7,7 +7,7 @@ import type { Decoded } from "../codec/codec.ts";
 import type { Envelopes, Received } from "../codec/envelope.ts";
 import { letterHeaders, type MessageHeaders, userHeaders, withTopic } from "../codec/headers.ts";
 import type { Core } from "../core.ts";
-import { BusError, ClosedError, closedWhile, QueueFullError, ValidationError } from "../errors.ts";
+import { BusError, ClosedError, closedWhile, isUnavailable, QueueFullError, ValidationError } from "../errors.ts";
 import { isA, nameOf, textOf } from "../internal/thrown.ts";
 import { checkDelay, checkTime } from "../internal/arguments.ts";
 import type { Delivery, Outcome } from "../provider/provider.ts";
@@ -276,10 +276,9 @@ export class Deliveries {
       await this.putDeadLetter(delivery, false, error, this.deadLetter);
     } catch (cause) {
       const delay = Math.min(REDELIVERY_DELAY, features.maxPutDelay);
-      const unavailable = isA(cause, BusError) && cause.code === "unavailable";
       const { body, headers, topic } = delivery;
       try {
-        const returns = topic === undefined && (unavailable || (isA(cause, QueueFullError) && delay > 0));
+        const returns = topic === undefined && (isUnavailable(cause) || (isA(cause, QueueFullError) && delay > 0));
         if (!returns) throw cause;
         const item = envelopes.restore(this.queue, body, letterHeaders(headers));
         await sender.send(this.queue, item, { wait: 0, delay });

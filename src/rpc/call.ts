@@ -26,8 +26,8 @@ export class Call {
   readonly #stream: true | undefined;
   readonly #since = performance.now();
   readonly #headers: MessageHeaders | undefined;
-  /** The address of the inbox for its answer, unless that is the receiver's. */
-  readonly answerInbox: string | undefined;
+  /** The address of the inbox for its answer, unless that is the receiver's. Set before the call is sent. */
+  answerInbox: string | undefined;
   /** The number of servers that the call was sent to, one after the other. All servers of a multi-call count as one. */
   attempt = 0;
   /** Whether the servers may have received the request. */
@@ -43,25 +43,14 @@ export class Call {
   /** Functions to run when the call has ended. */
   readonly cleanups: (() => void)[] = [];
 
-  /**
-   * Creates a call that ends after `timeout` milliseconds. If it opens a stream, `stream` is the id of both. Its answer comes to
-   * `answerInbox`. Default: the receiver's inbox.
-   */
-  constructor(
-    fn: string,
-    args: Written,
-    timeout: number,
-    headers: MessageHeaders | undefined,
-    stream?: string,
-    answerInbox?: string,
-  ) {
+  /** Creates a call that ends after `timeout` milliseconds. If it opens a stream, `stream` is the id of both. */
+  constructor(fn: string, args: Written, timeout: number, headers: MessageHeaders | undefined, stream?: string) {
     this.fn = fn;
     this.id = stream ?? crypto.randomUUID();
     this.#stream = stream === undefined ? undefined : true;
     this.#args = args;
     this.#timeout = timeout;
     this.#headers = headers;
-    this.answerInbox = answerInbox;
     this.deadline = Date.now() + timeout;
   }
 

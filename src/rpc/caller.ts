@@ -7,9 +7,10 @@ import { withTrace } from "../codec/envelope.ts";
 import type { MessageHeaders } from "../codec/headers.ts";
 import type { Core } from "../core.ts";
 import {
-  BusError,
+  type BusError,
   type ClosedError,
   closedWhile,
+  isUnavailable,
   RemoteInvocationError,
   RpcError,
   TimeoutError,
@@ -186,11 +187,9 @@ export class Caller {
     signal?.throwIfAborted();
     if (this.#closed) throw closedWhile(`call "${fn}"`, this.#closed);
     const written = this.#core.codec.write(args);
-    const ends: (() => void)[] = [];
+    const call = new Call(fn, written, Math.min(timeout, LONGEST), headers, stream);
     // values of streams do not come to this inbox, nor the answers of any number of servers
-    const inbox = stream === undefined && !many ? this.#inbox.address(ends) : undefined;
-    const call = new Call(fn, written, Math.min(timeout, LONGEST), headers, stream, inbox);
-    call.cleanups.push(...ends);
+    if (stream === undefined && !many) call.answerInbox = this.#inbox.address(call.cleanups);
     const { promise: rejected, reject } = Promise.withResolvers<never>();
     const stop = this.#timeouts.after(
       timeout,
@@ -280,7 +279,7 @@ export class Caller {
         if (!unsure) return false;
         if (!this.#core.recovering(RECOVERY)) return true; // the server is gone, and may have served the call before
       } catch (error) {
-        if (!(error instanceof BusError) || error.code !== "unavailable") throw error;
+        if (!isUnavailable(error)) throw error;
         unsure = true;
         servers.set(server, 0);
       }

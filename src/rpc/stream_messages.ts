@@ -7,6 +7,7 @@ import type { Written } from "../codec/codec.ts";
 import type { Signed } from "../codec/envelope.ts";
 import { marksOfAll, writeMarks } from "../codec/marks.ts";
 import { UntrustedError, ValidationError } from "../errors.ts";
+import { isCount } from "../internal/arguments.ts";
 import { CLOCK_SKEW } from "../internal/time.ts";
 
 /** The tag of a message with values. */
@@ -94,10 +95,6 @@ export function tooOld(type: string | undefined, signed: Signed): UntrustedError
 /** Creates the error of a malformed message. */
 export function malformed(): ValidationError {
   return new ValidationError("Cannot read a message of a stream: it is malformed");
-}
-
-function isCount(value: unknown): value is number {
-  return Number.isSafeInteger(value) && (value as number) >= 0;
 }
 
 function isEnd(value: unknown): value is StreamEnd {

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { isCount } from "../internal/arguments.ts";
 import { after } from "../internal/time.ts";
 
 /** The least and the largest number of milliseconds for which a bus counts after a question. */
@@ -150,8 +151,4 @@ export function median(durations: ReadonlyMap<number, number>): number | undefin
 function bucketOf(ms: number): number {
   const bucket = Math.ceil(Math.log2(ms / SHORTEST) * PER_OCTAVE);
   return Math.min(Math.max(bucket, 0), BUCKETS - 1);
-}
-
-function isCount(value: unknown): value is number {
-  return Number.isSafeInteger(value) && (value as number) >= 0;
 }

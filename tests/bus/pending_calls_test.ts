@@ -83,7 +83,8 @@ describe("PendingCalls", () => {
     let down = false;
     const core = { sender, link, post: sender.post, recovering: () => down } as unknown as Core;
     const pending = new PendingCalls(core, new Directory(sender));
-    const call = new Call("fn", { json: "[]" }, 60_000, undefined, undefined, "answers");
+    const call = new Call("fn", { json: "[]" }, 60_000, undefined);
+    call.answerInbox = "answers";
     pending.add({ call, channel: "", servers: new Map([["server", 0]]), answer: () => {}, lost: () => {} });
     await until("it asks again", () => inboxes.length > 0);
     down = true;

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { BusError, ProviderError } from "../../errors.ts";
+import { isUnavailable, ProviderError } from "../../errors.ts";
 import { check, notOwned, systemError } from "./errors.ts";
 import { type Access, type Directories, trusted } from "./directories.ts";
 import { Errno } from "./errno.ts";
@@ -140,8 +140,7 @@ export class BodyFiles {
 
   /** Returns whether a later read may succeed: the file exists, and the error is temporary, such as a lack of descriptors. */
   later(error: unknown, directory: string, name: string): boolean {
-    const passes = error instanceof BusError && error.code === "unavailable";
-    return passes && this.#directories.stat(`${directory}/${name}`) !== -Errno.ENOENT;
+    return isUnavailable(error) && this.#directories.stat(`${directory}/${name}`) !== -Errno.ENOENT;
   }
 
   /** Removes the file of a body, if it exists. */

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { BusError } from "../../errors.ts";
+import { isUnavailable } from "../../errors.ts";
 import { emptySlot } from "./crash_slot.ts";
 import { Errno } from "./errno.ts";
 import { readItem } from "./frames.ts";
@@ -38,6 +38,6 @@ function recoverItem(namespace: Namespace, bus: string): boolean {
       new Leases(namespace, bus).restore(queue, key, message, deliveries);
     });
   } catch (error) {
-    return !(error instanceof BusError && error.code === "unavailable");
+    return !isUnavailable(error);
   }
 }

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { BusError, closedWhile, lacksPermission, ProviderError } from "../../errors.ts";
+import { BusError, closedWhile, isUnavailable, lacksPermission, ProviderError } from "../../errors.ts";
 import { connectionFault, textOf } from "../../internal/thrown.ts";
 import { backoff, pause, RETRY } from "../../internal/time.ts";
 
@@ -87,11 +87,6 @@ export function outOfStep(error: Error): boolean {
   return error.name === "ParserError" || error.message.startsWith("Command queue state error");
 }
 
-/** Returns whether an error has the code "unavailable": the command may have been executed. */
-export function unavailable(error: unknown): boolean {
-  return error instanceof BusError && error.code === "unavailable";
-}
-
 /**
  * Repeats an operation while it fails with "unavailable". The operation must be safe to repeat. The repetition ends at the latest when the
  * client is closed, because then the operation fails with "closed".
@@ -101,7 +96,7 @@ export async function retryUnavailable<T>(act: () => Promise<T>): Promise<T> {
     try {
       return await act();
     } catch (error) {
-      if (!unavailable(error)) throw error;
+      if (!isUnavailable(error)) throw error;
     }
     await pause(backoff(RETRY.prompt, failures));
   }

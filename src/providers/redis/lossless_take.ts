@@ -3,11 +3,11 @@
  *
  * @module
  */
-import { ProviderError } from "../../errors.ts";
+import { isUnavailable, ProviderError } from "../../errors.ts";
 import type { Delivery } from "../../provider/provider.ts";
 import { readTopic } from "../../provider/topic_mark.ts";
 import type { Client } from "./client.ts";
-import { retryUnavailable, unavailable } from "./errors.ts";
+import { retryUnavailable } from "./errors.ts";
 import type { QueueKeys } from "./names.ts";
 import { array, count, exactly, integer, type ReplyReader, text } from "./replies.ts";
 import type { HandedOver } from "./hand_over.ts";
@@ -223,7 +223,7 @@ export class LosslessTaker {
       taken = await run(this.#client, takenBy(this.#number), TAKE, keys, args);
     } catch (error) {
       // with any other error, the reply has arrived
-      this.#lost = unavailable(error);
+      this.#lost = isUnavailable(error);
       throw error;
     } finally {
       this.#taking = false;

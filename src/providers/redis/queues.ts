@@ -5,10 +5,10 @@
  */
 import { mark } from "../../provider/delivery_mark.ts";
 import { writeTopic } from "../../provider/topic_mark.ts";
-import { BusError } from "../../errors.ts";
+import { BusError, isUnavailable } from "../../errors.ts";
 import type { Delivery, Outcome, ReceiveOptions } from "../../provider/provider.ts";
 import type { Client } from "./client.ts";
-import { retryUnavailable, unavailable } from "./errors.ts";
+import { retryUnavailable } from "./errors.ts";
 import type { Names } from "./names.ts";
 import { count, flags } from "./replies.ts";
 import { readHandedOver } from "./hand_over.ts";
@@ -85,7 +85,7 @@ export class Queues {
             next = taken.next;
           } catch (error) {
             if (this.#stopped) break;
-            if (wait <= 0 || !unavailable(error)) throw error;
+            if (wait <= 0 || !isUnavailable(error)) throw error;
           }
         }
         const left = deadline - performance.now();

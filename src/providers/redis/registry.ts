@@ -3,8 +3,9 @@
  *
  * @module
  */
+import { isUnavailable } from "../../errors.ts";
 import type { Client } from "./client.ts";
-import { retryUnavailable, unavailable } from "./errors.ts";
+import { retryUnavailable } from "./errors.ts";
 import type { Names } from "./names.ts";
 import { count, texts } from "./replies.ts";
 import { REGISTER, run, SERVERS } from "./scripts.ts";
@@ -79,7 +80,7 @@ export class Registry {
 
   /** Reports the error of a renewal. The loss of a connection was reported already, and the next connection renews. */
   #failed(error: unknown): void {
-    if (this.#client.up || !unavailable(error)) this.#fault(error);
+    if (this.#client.up || !isUnavailable(error)) this.#fault(error);
   }
 
   #register(topic: string): Promise<void> {

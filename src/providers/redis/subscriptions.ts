@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { BusError } from "../../errors.ts";
+import { isUnavailable } from "../../errors.ts";
 import type { Emit, Filter } from "../../provider/provider.ts";
 import { filterKey, Router } from "../../provider/router.ts";
 import type { Client } from "./client.ts";
@@ -78,7 +78,7 @@ export class Subscriptions {
       };
       return call(subscribed, verb, name).catch((error) => {
         // the connection broke again: the server refused nothing
-        if (error instanceof BusError && error.code === "unavailable") throw error;
+        if (isUnavailable(error)) throw error;
         onRefused(name, error);
       });
     };
