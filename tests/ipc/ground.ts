@@ -180,7 +180,8 @@ const ROOT = ["setpriv", "--reuid=0"];
 /** A user, with the group of the same id or another one. */
 type User = number | { readonly user: number; readonly group: number };
 
-function become(who: User): string[] {
+/** Returns the start of a command that runs as this user, without capabilities. */
+export function become(who: User): string[] {
   const { user, group } = typeof who === "number" ? { user: who, group: who } : who;
   return ["setpriv", `--reuid=${user}`, `--regid=${group}`, "--clear-groups", "--inh-caps=-all", "--ambient-caps=-all"];
 }
