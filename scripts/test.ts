@@ -7,7 +7,7 @@
  *     deno task test --bun ipc              under one runtime only
  *     deno task test --jobs=1               one file at a time, with live output
  *     deno task test --repeat=5 --load      each file five times, with one busy process for each core
- *     deno task test --report=report.json   also writes the outcome and the seconds of each test as JSON
+ *     deno task test --report=report.json   also writes the outcome and the seconds of each test, and the CPU time of each run, as JSON
  *     deno task test --deadline=3600        the deadline of each file in seconds, in place of its own
  *
  * A comment in a test file sets how the file runs:
@@ -39,6 +39,9 @@ const MOST_PER_CORE = 4;
 /** A further file starts when this share of the cores was idle during this time, in milliseconds. */
 const IDLE = { share: 0.25, during: 1_000 };
 
+/** The ticks of a second in which the system counts CPU time (USER_HZ). */
+const TICKS = 100;
+
 const ROOT = new URL("../", import.meta.url).pathname;
 
 type Runtime = "deno" | "bun";
@@ -58,6 +61,8 @@ interface Run {
 interface Result {
   readonly run: Run;
   readonly seconds: number;
+  /** The CPU time of the run and of the processes that it waited for, in seconds. Undefined if the system does not report it. */
+  readonly cpu: number | undefined;
   readonly cases: Case[];
   /** Why the run failed as a whole, with the end of its output. */
   readonly fault?: string;
@@ -237,16 +242,37 @@ async function execute(run: Run, own: boolean, live: boolean): Promise<Result> {
   const status = await child.status;
   clearTimeout(timer);
   const seconds = (performance.now() - start) / 1_000;
+  const cpu = cpuOfEnded();
   const cases = late ? [] : parse(await Deno.readTextFile(path));
   await Deno.remove(path);
   const failed = cases.some(({ outcome }) => outcome === "failed");
   const end = indent(output.join("").trim().slice(-SHOWN));
-  if (late) return { run, seconds, cases, fault: `did not end within ${deadline} s${end}` };
+  if (late) return { run, seconds, cpu, cases, fault: `did not end within ${deadline} s${end}` };
   if (!status.success && !failed) {
-    return { run, seconds, cases, fault: `ended with ${status.signal ?? status.code}${end}` };
+    return { run, seconds, cpu, cases, fault: `ended with ${status.signal ?? status.code}${end}` };
   }
-  if (cases.length === 0) return { run, seconds, cases, fault: "has no test" };
-  return { run, seconds, cases };
+  if (cases.length === 0) return { run, seconds, cpu, cases, fault: "has no test" };
+  return { run, seconds, cpu, cases };
+}
+
+let reaped = childrenCpu();
+
+/** Returns the CPU time of the child processes that have ended since its last call, in seconds: each end of a run is followed by one call. */
+function cpuOfEnded(): number | undefined {
+  const before = reaped;
+  reaped = childrenCpu();
+  return before === undefined || reaped === undefined ? undefined : (reaped - before) / TICKS;
+}
+
+/** Returns the CPU time of all child processes that this process has waited for, in ticks. */
+function childrenCpu(): number | undefined {
+  try {
+    // after the name in parentheses: state, …; the 14th and 15th are user and system time (proc_pid_stat(5))
+    const fields = Deno.readTextFileSync("/proc/self/stat").split(") ")[1]!.split(" ");
+    return Number(fields[13]) + Number(fields[14]);
+  } catch {
+    return undefined;
+  }
 }
 
 /** Returns the text as indented lines. */
@@ -259,10 +285,11 @@ async function collect(stream: ReadableStream<Uint8Array>): Promise<string> {
 }
 
 /** Prints the outcome of one run, and its failures. */
-function show({ run, seconds, cases, fault }: Result, progress: string, live: boolean): void {
+function show({ run, seconds, cpu, cases, fault }: Result, progress: string, live: boolean): void {
   const failed = cases.filter(({ outcome }) => outcome === "failed");
   const outcome = fault ? "FAILED" : failed.length > 0 ? `${failed.length} FAILED` : `${cases.length} ok`;
-  console.log(`[${progress}] ${run.runtime} ${run.file}: ${outcome} (${seconds.toFixed(1)} s)`);
+  const times = `${seconds.toFixed(1)} s${cpu === undefined ? "" : `, ${cpu.toFixed(1)} s of CPU`}`;
+  console.log(`[${progress}] ${run.runtime} ${run.file}: ${outcome} (${times})`);
   if (live) return;
   for (const { name, failure = "" } of failed) console.log(`  ${name}${indent(failure.trim().slice(0, SHOWN))}`);
   if (fault) console.log(`  ${fault}`);
@@ -279,7 +306,9 @@ function report(results: readonly Result[], milliseconds: number): void {
       )
     );
   const sum = results.reduce((sum, { seconds }) => sum + seconds, 0);
+  const cpu = results.reduce((sum, { cpu = 0 }) => sum + cpu, 0);
   console.log(`\n── ${results.length} runs in ${(milliseconds / 1_000).toFixed(0)} s, ${sum.toFixed(0)} s one by one`);
+  console.log(`   ${cpu.toFixed(0)} s of CPU on ${navigator.hardwareConcurrency} cores`);
   const longest = results.toSorted((a, b) => b.seconds - a.seconds).slice(0, LONGEST).map(({ run, seconds }) =>
     `  ${seconds.toFixed(1).padStart(6)} s of ${run.deadline}: ${run.runtime} ${run.file}`
   );

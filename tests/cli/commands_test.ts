@@ -1,4 +1,4 @@
-// run: deadline 400, because it starts some fifty processes
+// run: deadline 400, because it starts some forty processes
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { fileURLToPath } from "node:url";
@@ -6,8 +6,10 @@ import { Bus } from "../../mod.ts";
 import { writeLetter } from "../../src/queue/letter.ts";
 import { isPrintable } from "../../src/internal/printable.ts";
 import { redis } from "../../src/providers/redis/provider.ts";
+import { Peer } from "../support/peer.ts";
 import { RedisServer } from "../support/redis_server.ts";
 import { until } from "../support/until.ts";
+import { inside, type Printed } from "./inside.ts";
 import { Running, tsmq } from "./run.ts";
 
 const MODULE = fileURLToPath(new URL("served.ts", import.meta.url));
@@ -27,11 +29,17 @@ const ON_TERMINAL = {
 describe("tsmq", () => {
   let server: RedisServer;
   let url: string;
+  let bus: Bus;
   beforeAll(async () => {
     server = await RedisServer.start();
     url = server.url;
+    // the commands of this process share its worker, instead of starting one each
+    bus = await Bus.open(redis({ url }), { namespace: "beside" });
   });
-  afterAll(() => server.stop());
+  afterAll(async () => {
+    await bus.close();
+    await server.stop();
+  });
 
   /** Returns the flag for a new namespace. */
   const fresh = () => ["-n", crypto.randomUUID()];
@@ -44,9 +52,12 @@ describe("tsmq", () => {
       return lines.map((line) => JSON.parse(line).reached);
     };
     // the command does not print that it has subscribed, so publish until an event reaches it
-    while ((await reached("shop.try", "0"))[0] === 0 && !sub.child.exit);
+    await until("it has subscribed", async () => (await reached("shop.try", "0"))[0] !== 0 || sub.child.exit);
     assertEquals(await reached("shop.a", '{"id":"o-1"}', "[1,2]"), [1, 1]);
-    const { code, errors } = await tsmq(["pub", url, "shop.b", ...ns], { input: ['{"big":12345678901234567890}'] });
+    const { code, errors } = await tsmq(["pub", url, "shop.b", ...ns], {
+      input: ['{"big":12345678901234567890}'],
+      own: true,
+    });
     assertEquals([code, errors], [0, []]);
     const outcome = await sub.ended();
     assertEquals(outcome.code, 0);
@@ -77,7 +88,7 @@ describe("tsmq", () => {
     // longer than any timer
     await using sub = new Running(["sub", url, "t", "-b", "-t", "Infinity"]);
     const heard = () => server.run("pubsub", "numsub", "__eventbus:global:t").then((reply) => (reply as number[])[1]);
-    while (await heard() === 0) assertEquals(sub.child.exit, undefined);
+    await until("it has subscribed", async () => await heard() !== 0 || sub.child.exit);
     await tsmq(["pub", url, "t", "1"]);
     assertEquals(await sub.printed(1), ["1"]);
     sub.child.signal("SIGINT");
@@ -89,10 +100,11 @@ describe("tsmq", () => {
 
   it("put and get pass items, oldest first; an empty queue is exit code 3", async () => {
     const ns = fresh();
-    assertEquals(await tsmq(["put", url, "jobs", '{"id":1}', "2", ...ns]), { code: 0, lines: [], errors: [] });
+    const own = true;
+    assertEquals(await tsmq(["put", url, "jobs", '{"id":1}', "2", ...ns], { own }), { code: 0, lines: [], errors: [] });
     await tsmq(["put", url, "jobs", "--text", ...ns], { input: ["plain text"] });
     assertEquals((await tsmq(["get", url, "jobs", "-c", "2", ...ns])).lines, ['{"id":1}', "2"]);
-    const rest = await tsmq(["get", url, "jobs", "-c", "2", "-t", "250", ...ns]);
+    const rest = await tsmq(["get", url, "jobs", "-c", "2", "-t", "250", ...ns], { own });
     assertEquals(rest.lines, ['"plain text"']);
     assertEquals(rest.code, 3);
     assertEquals(rest.errors, ['tsmq: Cannot receive from queue "jobs": it is empty']);
@@ -120,7 +132,7 @@ describe("tsmq", () => {
 
   it("reads a line of standard input unchanged, whatever characters it contains", async () => {
     const ns = fresh();
-    await tsmq(["put", url, "q", ...ns], { input: ['"a\u2028b"', " ", '"c"\r'] });
+    await tsmq(["put", url, "q", ...ns], { input: ['"a\u2028b"', " ", '"c"\r'], own: true });
     await tsmq(["put", url, "q", "--text", ...ns], { input: ["d\re", " f "] });
     const { lines } = await tsmq(["get", url, "q", "-c", "4", ...ns]);
     assertEquals(lines.map((line) => JSON.parse(line)), ["a\u2028b", "c", "d\re", " f "]);
@@ -158,7 +170,7 @@ describe("tsmq", () => {
     });
     const denied = await tsmq(["call", url, "store.get", "key", "--text", ...ns]);
     assertEquals([denied.code, denied.lines], [7, []]);
-    assertEquals((await tsmq(["call", url, "add", "1", "2", ...ns])).lines, ["3"]);
+    assertEquals((await tsmq(["call", url, "add", "1", "2", ...ns], { own: true })).lines, ["3"]);
     assertEquals((await tsmq(["call", url, "add", ...ns, "--", "-1", "2"])).lines, ["1"]);
     assertEquals((await tsmq(["call", url, "hello", "--text", "you", ...ns])).lines, ['"hello you"']);
     const many = await tsmq(["call", url, "add", "--stdin", ...ns], { input: ["[1,2]", "[3,4]"] });
@@ -340,7 +352,8 @@ describe("tsmq", () => {
       ...ns,
     ]);
     const publish = (topic: string, ...events: string[]) => tsmq(["pub", url, topic, ...events, ...ns]);
-    while (JSON.parse((await publish("t", "0")).lines[0]!).reached === 0 && !sub.child.exit);
+    const reached = async () => JSON.parse((await publish("t", "0")).lines[0]!).reached;
+    await until("it has subscribed", async () => await reached() !== 0 || sub.child.exit);
     await publish("t1", '{"n":1}', '{"n":2,"s":"x"}', '{"n":"3"}', '{"n":4}', "[5]", '{"n":6,"s":"y"}');
     assertEquals((await sub.ended()).lines, ['{"n":4}', '{"n":6,"s":"y"}']);
   });
@@ -365,11 +378,11 @@ describe("tsmq", () => {
       "call --multi": [["call", url, "fail", "--multi"], 0],
     };
     for (const [what, [args, code]] of Object.entries(runs)) {
-      await using run = new Running([...args, "-n", ns]);
-      assertEquals((await run.ended()).code, code, run.child.output);
-      assertMatch(run.child.output, /\\u001b/, what);
-      assertEquals(isPrintable(run.child.output.replace(/\n(?! )/g, "\n ").trim()), true, what);
-      assertEquals(/^tsmq: done/m.test(run.child.output), false, what);
+      const run = await inside([...args, "-n", ns]);
+      assertEquals(run.code, code, run.output);
+      assertMatch(run.output, /\\u001b/, what);
+      assertEquals(isPrintable(run.output.replace(/\n(?! )/g, "\n ").trim()), true, what);
+      assertEquals(/^tsmq: done/m.test(run.output), false, what);
     }
   });
 
@@ -388,6 +401,7 @@ describe("tsmq", () => {
       assertEquals([code, errors.length], [2, 1]);
       return errors[0]!;
     };
+    assertEquals((await tsmq(["gett"], { own: true })).code, 2);
     assertMatch(await wrong("gett"), /unknown command; did you mean `get`\?$/);
     assertMatch(await wrong("publish"), /unknown command; did you mean `pub`\?$/);
     assertMatch(await wrong("foo"), /unknown command; see tsmq --help$/);
@@ -405,10 +419,10 @@ describe("tsmq", () => {
   });
 
   it("its exit code tells an unreachable server from a wrong password", async () => {
-    const down = await tsmq(["pub", "redis://127.0.0.1:1", "t", "1"]);
+    const down = await tsmq(["pub", "redis://127.0.0.1:1", "t", "1"], { own: true });
     assertEquals([down.code, down.errors.length], [5, 1]);
     await using locked = await RedisServer.start({ password: "right" });
-    const denied = await tsmq(["pub", locked.url.replace("right", "wrong"), "t", "1"]);
+    const denied = await tsmq(["pub", locked.url.replace("right", "wrong"), "t", "1"], { own: true });
     assertEquals([denied.code, denied.errors.length], [6, 1]);
   });
 
@@ -417,16 +431,18 @@ describe("tsmq", () => {
     assertEquals(code, 0);
     const one = "sub,pub,put,get,peek,purge,call,serve,queues,who,top,ui,bench,doctor,reap,completion".split(",");
     const two = "dead list,dead show,dead retry,dead purge,groups list,groups free".split(",");
-    await Promise.all([...one, ...two].map(async (command) => {
-      const words = command.split(" ");
-      assert(lines.some((line) => line.startsWith(`  ${words[0]} `)), command);
-      const help = await tsmq([...words, "--help"], { permissions: [] });
+    const commands = [...one, ...two];
+    await using helps = Peer.start<Printed>(new URL("helps.ts", import.meta.url), { args: commands, permissions: [] });
+    for (const command of commands) {
+      assert(lines.some((line) => line.startsWith(`  ${command.split(" ")[0]} `)), command);
+      const help = await helps.next();
       assertEquals(help.code, 0);
-      assert(help.lines.filter((line) => line.startsWith(`  tsmq ${command} `)).length >= 3, `${command} has examples`);
-      for (const line of help.lines.filter((line) => /^ +-t\b/.test(line))) {
+      const printed = help.stdout.split("\n");
+      assert(printed.filter((line) => line.startsWith(`  tsmq ${command} `)).length >= 3, `${command} has examples`);
+      for (const line of printed.filter((line) => /^ +-t\b/.test(line))) {
         assertMatch(line, /-t \[?--timeout\]?.* [Mm]illiseconds/);
       }
-    }));
+    }
   });
 
   it("completes commands, flags and URLs", async () => {

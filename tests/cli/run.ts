@@ -1,13 +1,15 @@
-/** The command line as a child process, under the runtime of the test. */
+/** The command line, under the runtime of the test. */
 import { fileURLToPath } from "node:url";
 import process from "node:process";
 import { Child } from "../support/child.ts";
 import { here } from "../support/peer.ts";
 import { tool } from "../support/tools.ts";
 import { until } from "../support/until.ts";
+import { inside } from "./inside.ts";
 
 const PROGRAM = fileURLToPath(new URL("../../cli/mod.ts", import.meta.url));
 
+/** Options of a command. Those that name more than its input give it a process of its own. */
 export interface RunOptions {
   /** Lines of standard input. */
   readonly input?: readonly string[];
@@ -18,6 +20,8 @@ export interface RunOptions {
   readonly permissions?: readonly string[];
   /** A command that starts it, such as `["prlimit", "--msgqueue=1000"]`. */
   readonly through?: readonly string[];
+  /** It runs in a process of its own, as a user runs it. Default false. */
+  readonly own?: boolean;
 }
 
 /** The output of a command, and its exit code. */
@@ -29,7 +33,7 @@ export interface Outcome {
   readonly errors: string[];
 }
 
-/** A running command. */
+/** A command that runs in a process of its own. */
 export class Running implements AsyncDisposable {
   readonly lines: string[] = [];
   readonly child: Child;
@@ -65,8 +69,7 @@ export class Running implements AsyncDisposable {
       before = this.child.output.length;
       return settled;
     });
-    const errors = this.child.output.split("\n").filter((line) => line.startsWith("tsmq: "));
-    return { code, lines: this.lines.filter((line) => !line.startsWith("tsmq: ")), errors };
+    return outcome(code, this.lines, this.child.output);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -74,8 +77,17 @@ export class Running implements AsyncDisposable {
   }
 }
 
-/** Runs a command and waits until it ends. */
-export async function tsmq(args: readonly string[], options: RunOptions = {}): Promise<Outcome> {
-  await using running = new Running(args, options);
+/** Runs a command and waits until it ends: in this process, unless its options need one of its own. */
+export async function tsmq(args: readonly string[], { input, ...options }: RunOptions = {}): Promise<Outcome> {
+  if (Object.values(options).every((option) => option === undefined)) {
+    const { code, stdout, output } = await inside(args, input);
+    return outcome(code, stdout.split("\n").slice(0, -1), output);
+  }
+  await using running = new Running(args, { input, ...options });
   return await running.ended();
+}
+
+function outcome(code: number | null, lines: readonly string[], output: string): Outcome {
+  const isError = (line: string) => line.startsWith("tsmq: ");
+  return { code, lines: lines.filter((line) => !isError(line)), errors: output.split("\n").filter(isError) };
 }
