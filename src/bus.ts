@@ -14,6 +14,7 @@ import { checkRuntime } from "./port/spawn.ts";
 import type { Provider } from "./provider/provider.ts";
 import { type Wrapper, wrapper } from "./pubsub/decorate.ts";
 import {
+  type EventOf,
   type Handler,
   type PublishOptions,
   type SubscribeOptions,
@@ -23,7 +24,14 @@ import {
   type TopicOptions,
 } from "./pubsub/topic.ts";
 import { Queue, type QueueOptions } from "./queue/queue.ts";
-import { checkUnexposeTarget, type ExposeOptions, exposures, remoteExposure } from "./rpc/exposure.ts";
+import {
+  checkUnexposeTarget,
+  type ExposeArgument,
+  type ExposeOptions,
+  exposures,
+  remoteExposure,
+  serveAll,
+} from "./rpc/exposure.ts";
 import type { Class } from "./rpc/methods.ts";
 import type {
   Fn,
@@ -36,8 +44,10 @@ import type {
   Procedure,
   StreamOptions,
   StreamStub,
+  StreamTarget,
   Stub,
   StubOptions,
+  StubTarget,
 } from "./rpc/procedure.ts";
 import { streamFor, stubFor } from "./rpc/stub.ts";
 
@@ -127,6 +137,16 @@ export class Bus extends BusEvents implements AsyncDisposable {
   ): Subscription;
   /** Subscribes a handler to a topic by its name, or to all topics that a glob matches. */
   subscribe<T = unknown>(target: string, handler: Handler<T>, options?: SubscribeOptions<undefined>): Subscription;
+  /** @ignore For its errors only: TypeScript reports that of the last overload, so this one describes all arguments. */
+  subscribe<
+    E = unknown,
+    T extends Target | Topic<never, never> = string,
+    S extends StandardSchemaV1 | undefined = undefined,
+  >(
+    target: T,
+    handler: Handler<EventOf<E, T, S>>,
+    options?: SubscribeOptions<S>,
+  ): Subscription;
   subscribe(target: unknown, handler: unknown, options: SubscribeOptions = {}): Subscription {
     return this.#engine.subscriptions.subscribe(target, handler as Handler<never>, options);
   }
@@ -144,18 +164,16 @@ export class Bus extends BusEvents implements AsyncDisposable {
 
   /** Subscribes a function and returns it. As a method decorator, it subscribes the method of each instance. */
   subscriber(target: Target, options: SubscribeOptions = {}): Wrapper {
-    return wrapper((fn) =>
-      this.subscribe(target as string, fn as Handler<never>, options as SubscribeOptions<undefined>)
-    );
+    return wrapper((fn) => this.#engine.subscriptions.subscribe(target, fn as Handler<never>, options));
   }
 
+  /** Returns a topic with a type and without a schema. */
+  topic<T = unknown>(name: string, options?: TopicOptions<undefined>): Topic<T>;
   /** Returns a topic whose events a schema validates, at the publisher and at each subscriber. */
   topic<S extends StandardSchemaV1>(
     name: string,
     options: TopicOptions<S> & { readonly schema: S },
   ): Topic<StandardSchemaV1.InferOutput<S>, StandardSchemaV1.InferInput<S>>;
-  /** Returns a topic with a type and without a schema. */
-  topic<T = unknown>(name: string, options?: TopicOptions<undefined>): Topic<T>;
   topic(name: string, options: TopicOptions = {}): Topic {
     return new Topic(name, options, {
       publish: (event, target, options) => this.publish(event, target, options),
@@ -164,19 +182,17 @@ export class Bus extends BusEvents implements AsyncDisposable {
   }
 
   /**
-   * Returns a queue whose items a schema validates, at `put` and when they are received.
+   * Returns a queue with a type and without a schema. Nothing checks the type: an instance of a class arrives as a plain object with its
+   * fields, unless the class is one of the `types` of the bus, which makes it an instance again.
    *
    * @throws {ClosedError} when the bus is closed
    */
+  queue<T = unknown>(name: string, options?: QueueOptions<undefined>): Queue<T>;
+  /** Returns a queue whose items a schema validates, at `put` and when they are received. */
   queue<S extends StandardSchemaV1>(
     name: string,
     options: QueueOptions<S> & { readonly schema: S },
   ): Queue<StandardSchemaV1.InferOutput<S>, StandardSchemaV1.InferInput<S>>;
-  /**
-   * Returns a queue with a type and without a schema. Nothing checks the type: an instance of a class arrives as a plain object with its
-   * fields, unless the class is one of the `types` of the bus, which makes it an instance again.
-   */
-  queue<T = unknown>(name: string, options?: QueueOptions<undefined>): Queue<T>;
   queue(name: string, options: QueueOptions = {}): Queue {
     this.#engine.checkOpen("use queue", "", name);
     return new Queue(name, options, this.#engine);
@@ -188,11 +204,7 @@ export class Bus extends BusEvents implements AsyncDisposable {
    * @throws {ValidationError} when the bus already serves the name, or another class of that name
    * @throws {ClosedError} when the bus is closed or closing
    */
-  expose<Call extends Fn, Serve extends Fn>(
-    procedure: Procedure<Call, Serve>,
-    fn: NoInfer<Serve>,
-    options?: ExposeOptions,
-  ): Promise<void>;
+  expose<Serve extends Fn>(procedure: Procedure<Fn, Serve>, fn: NoInfer<Serve>, options?: ExposeOptions): Promise<void>;
   /** Serves a function under this name. Resolves when callers can find it. */
   expose(name: string, fn: Fn, options?: ExposeOptions): Promise<void>;
   /** Serves a function under its own name. Minifiers rename functions, so pass a name in code that is bundled. */
@@ -212,22 +224,19 @@ export class Bus extends BusEvents implements AsyncDisposable {
    * that. A plain object serves its own functions under their keys.
    */
   expose(object: object, options?: ExposeOptions): Promise<void>;
+  /** @ignore For its errors only: TypeScript reports that of the last overload, so this one describes all arguments. */
+  expose<T extends string | object>(
+    target: T,
+    second: ExposeArgument<T>,
+    options?: ExposeOptions,
+  ): Promise<void>;
   async expose(target: unknown, second?: unknown, third?: unknown): Promise<void> {
     this.#engine.checkNotClosing("expose", "", target);
     const { server } = this.#engine;
-    const all = exposures(target, second, third, server.exposures);
-    const done = await Promise.allSettled(all.map((exposure) => server.expose(exposure)));
-    const failed = done.find((result) => result.status === "rejected");
-    if (!failed) return;
-    // either all methods of an object are served, or none
-    await Promise.all(all.map(({ name }, i) => done[i]!.status === "fulfilled" ? server.unexpose(name) : undefined));
-    throw failed.reason;
+    await serveAll(server, exposures(target, second, third, server.exposures));
   }
 
-  /**
-   * Stops serving a name or a procedure, a function under all its names, or all methods of an object. A target that is not served is
-   * ignored.
-   */
+  /** Stops serving a name, a procedure, a function under all its names, or an object. An unknown target is ignored. */
   async unexpose(target: string | Fn | Procedure | object): Promise<void> {
     checkUnexposeTarget(target);
     const { server, state } = this.#engine;
@@ -253,8 +262,8 @@ export class Bus extends BusEvents implements AsyncDisposable {
    * The result contains the errors of servers. It is an empty list if no server has the function. A call rejects with `ProviderError` or the
    * signal's reason.
    */
-  stub<Call extends Fn, Serve extends Fn>(
-    target: Procedure<Call, Serve> & NotStream<Call>,
+  stub<Call extends Fn>(
+    target: Procedure<Call, Fn> & NotStream<Call>,
     options: StubOptions & { readonly multi: true },
   ): MultiStub<Call>;
   /**
@@ -262,10 +271,7 @@ export class Bus extends BusEvents implements AsyncDisposable {
    *
    * A call rejects with `NoSuchRemoteError`, `RemoteInvocationError`, `TimeoutError`, `ProviderError` or the signal's reason.
    */
-  stub<Call extends Fn, Serve extends Fn>(
-    target: Procedure<Call, Serve> & NotStream<Call>,
-    options?: StubOptions,
-  ): Stub<Call>;
+  stub<Call extends Fn>(target: Procedure<Call, Fn> & NotStream<Call>, options?: StubOptions): Stub<Call>;
   /** Returns an object with every method of a class. Each method calls every server. */
   stub<C>(target: Class<C>, options: StubOptions & { readonly multi: true }): MultiObjectStub<C>;
   /** Returns an object with every method of a class. Each method calls one server. */
@@ -285,6 +291,8 @@ export class Bus extends BusEvents implements AsyncDisposable {
    * @throws {ValidationError} when another function of this name has a stub on this bus: a minifier can give one name to several functions
    */
   stub<F extends Fn>(fn: F & NotStream<F>, options?: StubOptions): Stub<F>;
+  /** @ignore For its errors only: TypeScript reports that of the last overload, so this one describes all arguments. */
+  stub<F extends Fn = Fn, T = string>(target: T & StubTarget<T>, options?: StubOptions): Stub<F>;
   stub(target: unknown, options: StubOptions = {}): unknown {
     this.#engine.checkOpen("create a stub", " of", target);
     const { caller, timeout } = this.#engine;
@@ -297,10 +305,7 @@ export class Bus extends BusEvents implements AsyncDisposable {
    * The call starts when the first value is read, and the generator runs at most 256 values ahead of its reader. A `break` ends the
    * generator. Reading rejects with the errors of a call, and with `RpcError` "invalid" if the result of the function is not a stream.
    */
-  stream<Call extends Fn, Serve extends Fn>(
-    target: Procedure<Call, Serve> & MayStream<Call>,
-    options?: StreamOptions,
-  ): StreamStub<Call>;
+  stream<Call extends Fn>(target: Procedure<Call, Fn> & MayStream<Call>, options?: StreamOptions): StreamStub<Call>;
   /** Returns a function that reads the stream of the remote function of this name. */
   stream<F extends Fn = (...args: unknown[]) => AsyncIterable<unknown>>(
     name: string,
@@ -308,6 +313,8 @@ export class Bus extends BusEvents implements AsyncDisposable {
   ): StreamStub<F>;
   /** Returns a function that reads the stream of the remote function with the same name. */
   stream<F extends Fn>(fn: F & MayStream<F>, options?: StreamOptions): StreamStub<F>;
+  /** @ignore For its errors only: TypeScript reports that of the last overload, so this one describes all arguments. */
+  stream<F extends Fn = Fn, T = string>(target: T & StreamTarget<T>, options?: StreamOptions): StreamStub<F>;
   stream(target: unknown, options: StreamOptions = {}): unknown {
     this.#engine.checkOpen("read a stream", " of", target);
     const { caller, timeout } = this.#engine;

@@ -1,19 +1,19 @@
 /**
- * The default bus, and the subscriptions and exposures that are made before `init` opens it.
+ * The default bus: the functions of `mod.ts`, which work on it.
  *
  * @module
  */
 import { Bus } from "./bus.ts";
 import { BusError, NotInitializedError } from "./errors.ts";
 import type { EventClass } from "./codec/codec.ts";
-import { checkSchema, type StandardSchemaV1 } from "./codec/schema.ts";
-import { checkCount, checkFunction, checkSignal, verbOn } from "./internal/arguments.ts";
+import type { StandardSchemaV1 } from "./codec/schema.ts";
+import { verbOn } from "./internal/arguments.ts";
 import { complain } from "./internal/complain.ts";
 import type { BusOptions, CloseOptions } from "./options.ts";
 import type { Provider } from "./provider/provider.ts";
 import { decorating, type Wrapper, wrapper } from "./pubsub/decorate.ts";
-import { checkGroup, notDurable } from "./pubsub/groups.ts";
 import {
+  type EventOf,
   type Handler,
   type PublishOptions,
   resolveTarget,
@@ -24,7 +24,14 @@ import {
   type TopicOptions,
 } from "./pubsub/topic.ts";
 import type { Queue, QueueOptions } from "./queue/queue.ts";
-import { checkUnexposeTarget, type ExposeOptions, type Exposure, exposures, remoteExposure } from "./rpc/exposure.ts";
+import { registrations, rememberSubscription, removeRegistration } from "./registrations.ts";
+import {
+  checkUnexposeTarget,
+  type ExposeArgument,
+  type ExposeOptions,
+  exposures,
+  remoteExposure,
+} from "./rpc/exposure.ts";
 import type { Class } from "./rpc/methods.ts";
 import type {
   Fn,
@@ -37,8 +44,10 @@ import type {
   Procedure,
   StreamOptions,
   StreamStub,
+  StreamTarget,
   Stub,
   StubOptions,
+  StubTarget,
 } from "./rpc/procedure.ts";
 
 let bus: Bus | undefined;
@@ -46,23 +55,6 @@ let opening: Promise<Bus> | undefined;
 let closing: Bus | undefined; // its handlers still publish, put and call
 /** The reason why there is no default bus. */
 let missing = "init() has not been called";
-
-/** A subscription or an exposure that was made before `init`. `init` applies it, and `shutdown` removes it. */
-interface Registration {
-  /** The exposure. A subscription does not have it, but has the other members. */
-  readonly exposure?: Exposure;
-  readonly topic?: string;
-  readonly handler?: unknown;
-  readonly pattern?: boolean;
-  apply(bus: Bus): Promise<void>;
-  removed?(): void;
-}
-const registrations = new Set<Registration>();
-
-function removeRegistration(registration: Registration): void {
-  registrations.delete(registration);
-  registration.removed?.();
-}
 
 /**
  * Opens the default bus, and applies the subscriptions and exposures that were made before.
@@ -170,47 +162,23 @@ export function subscribe<T = unknown>(
   handler: Handler<T>,
   options?: SubscribeOptions<undefined>,
 ): Subscription;
+/** @ignore For its errors only: TypeScript reports that of the last overload, so this one describes all arguments. */
+export function subscribe<
+  E = unknown,
+  T extends Target | Topic<never, never> = string,
+  S extends StandardSchemaV1 | undefined = undefined,
+>(
+  target: T,
+  handler: Handler<EventOf<E, T, S>>,
+  options?: SubscribeOptions<S>,
+): Subscription;
 export function subscribe(target: unknown, handler: unknown, options: SubscribeOptions = {}): Subscription {
   return listen(target, handler as Handler<never>, options);
 }
 
 function listen(target: unknown, handler: Handler<never>, options: SubscribeOptions): Subscription {
   const apply = (bus: Bus) => bus.subscribe(target as string, handler, options as SubscribeOptions<undefined>);
-  if (bus) return apply(bus);
-  const { topic, pattern = options.pattern ?? false } = resolveTarget(target);
-  const { promise: closed, resolve: end } = Promise.withResolvers<void>();
-  let live: Subscription | undefined;
-  const abort = () => removeRegistration(registration);
-  closed.then(() => options.signal?.removeEventListener("abort", abort));
-  const registration: Registration = {
-    topic,
-    handler,
-    pattern,
-    apply: async (bus) => {
-      live = apply(bus);
-      live.closed.then(end);
-      await live.ready;
-    },
-    removed: () => live ?? end(),
-  };
-  const unsubscribe = async () => {
-    removeRegistration(registration);
-    await live?.unsubscribe();
-  };
-  const free = async () => {
-    if (group === undefined) throw notDurable(topic);
-    if (!live) throw new NotInitializedError();
-    removeRegistration(registration);
-    await live.free();
-  };
-  checkFunction("a handler", handler);
-  checkCount("a concurrency", options.concurrency ?? 1);
-  checkSchema(options.schema);
-  checkSignal(options.signal);
-  const group = checkGroup(options);
-  options.signal?.addEventListener("abort", abort, { once: true });
-  registrations.add(registration);
-  return { topic, pattern, ready: Promise.resolve(), closed, unsubscribe, free, [Symbol.asyncDispose]: unsubscribe };
+  return bus ? apply(bus) : rememberSubscription(target, handler, options, apply);
 }
 
 /**
@@ -237,34 +205,34 @@ export function subscriber(target: Target, options: SubscribeOptions = {}): Wrap
   return wrapper((fn) => listen(target, fn as unknown as Handler<never>, options));
 }
 
+/** Returns a topic with a type and without a schema. */
+export function topic<T = unknown>(name: string, options?: TopicOptions<undefined>): Topic<T>;
 /** Returns a topic whose events a schema validates, at the publisher and at each subscriber. */
 export function topic<S extends StandardSchemaV1>(
   name: string,
   options: TopicOptions<S> & { readonly schema: S },
 ): Topic<StandardSchemaV1.InferOutput<S>, StandardSchemaV1.InferInput<S>>;
-/** Returns a topic with a type and without a schema. */
-export function topic<T = unknown>(name: string, options?: TopicOptions<undefined>): Topic<T>;
 export function topic(name: string, options: TopicOptions = {}): Topic {
   return new Topic(name, options, { publish, subscribe: listen });
 }
 
-/** Returns a queue whose items a schema validates, at `put` and when they are received. */
-export function queue<S extends StandardSchemaV1>(
-  name: string,
-  options: QueueOptions<S> & { readonly schema: S },
-): Queue<StandardSchemaV1.InferOutput<S>, StandardSchemaV1.InferInput<S>>;
 /**
  * Returns a queue with a type and without a schema. Nothing checks the type: an instance of a class arrives as a plain
  * object with its fields, unless the class is one of the `types` of the bus, which makes it an instance again.
  */
 export function queue<T = unknown>(name: string, options?: QueueOptions<undefined>): Queue<T>;
+/** Returns a queue whose items a schema validates, at `put` and when they are received. */
+export function queue<S extends StandardSchemaV1>(
+  name: string,
+  options: QueueOptions<S> & { readonly schema: S },
+): Queue<StandardSchemaV1.InferOutput<S>, StandardSchemaV1.InferInput<S>>;
 export function queue(name: string, options: QueueOptions = {}): Queue {
   return current("use queue", "", name).queue(name, options as QueueOptions<undefined>);
 }
 
 /** Serves a function as a procedure. Resolves when callers can find it. */
-export function expose<Call extends Fn, Serve extends Fn>(
-  procedure: Procedure<Call, Serve>,
+export function expose<Serve extends Fn>(
+  procedure: Procedure<Fn, Serve>,
   fn: NoInfer<Serve>,
   options?: ExposeOptions,
 ): Promise<void>;
@@ -280,6 +248,12 @@ export function expose<O extends object>(
 ): Promise<void>;
 /** Serves every method of an object as `Class.method`, where `Class` is the `static topic` of the class, or else its name. */
 export function expose(object: object, options?: ExposeOptions): Promise<void>;
+/** @ignore For its errors only: TypeScript reports that of the last overload, so this one describes all arguments. */
+export function expose<T extends string | object>(
+  target: T,
+  second: ExposeArgument<T>,
+  options?: ExposeOptions,
+): Promise<void>;
 export async function expose(target: unknown, second?: unknown, third?: unknown): Promise<void> {
   if (bus) return await bus.expose(target as string, second as Fn, third as ExposeOptions);
   const served = [...registrations].flatMap(({ exposure }) => exposure ?? []);
@@ -305,13 +279,13 @@ export function remote(name?: string): Wrapper {
 }
 
 /** Returns a function that calls a procedure on every server and resolves with one settled result for each. */
-export function stub<Call extends Fn, Serve extends Fn>(
-  target: Procedure<Call, Serve> & NotStream<Call>,
+export function stub<Call extends Fn>(
+  target: Procedure<Call, Fn> & NotStream<Call>,
   options: StubOptions & { readonly multi: true },
 ): MultiStub<Call>;
 /** Returns a function that calls a procedure on one server. */
-export function stub<Call extends Fn, Serve extends Fn>(
-  target: Procedure<Call, Serve> & NotStream<Call>,
+export function stub<Call extends Fn>(
+  target: Procedure<Call, Fn> & NotStream<Call>,
   options?: StubOptions,
 ): Stub<Call>;
 /** Returns an object with every method of a class. Each method calls every server. */
@@ -329,13 +303,15 @@ export function stub<F extends Fn = (...args: unknown[]) => unknown>(name: strin
 export function stub<F extends Fn>(fn: F & NotStream<F>, options: StubOptions & { readonly multi: true }): MultiStub<F>;
 /** Returns a function that calls the remote function with the same name on one server. */
 export function stub<F extends Fn>(fn: F & NotStream<F>, options?: StubOptions): Stub<F>;
+/** @ignore For its errors only: TypeScript reports that of the last overload, so this one describes all arguments. */
+export function stub<F extends Fn = Fn, T = string>(target: T & StubTarget<T>, options?: StubOptions): Stub<F>;
 export function stub(target: unknown, options?: StubOptions): unknown {
   return current("create a stub", " of", target).stub(target as string, options);
 }
 
 /** Returns a function that reads the values of a served async generator, from one server and in order. */
-export function stream<Call extends Fn, Serve extends Fn>(
-  target: Procedure<Call, Serve> & MayStream<Call>,
+export function stream<Call extends Fn>(
+  target: Procedure<Call, Fn> & MayStream<Call>,
   options?: StreamOptions,
 ): StreamStub<Call>;
 /** Returns a function that reads the stream of the remote function of this name. */
@@ -345,6 +321,11 @@ export function stream<F extends Fn = (...args: unknown[]) => AsyncIterable<unkn
 ): StreamStub<F>;
 /** Returns a function that reads the stream of the remote function with the same name. */
 export function stream<F extends Fn>(fn: F & MayStream<F>, options?: StreamOptions): StreamStub<F>;
+/** @ignore For its errors only: TypeScript reports that of the last overload, so this one describes all arguments. */
+export function stream<F extends Fn = Fn, T = string>(
+  target: T & StreamTarget<T>,
+  options?: StreamOptions,
+): StreamStub<F>;
 export function stream(target: unknown, options?: StreamOptions): unknown {
   return current("read a stream", " of", target).stream(target as string, options);
 }

@@ -115,6 +115,7 @@ const SRC_ROOT = [
   "global.ts",
   "hooks.ts",
   "options.ts",
+  "registrations.ts",
 ];
 /** Files that have no code: they are gone when the types are. */
 const TYPES = ["src/provider/provider.ts", "src/port/protocol.ts"];

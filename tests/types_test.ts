@@ -21,6 +21,7 @@ import {
   type Procedure,
   procedure,
   type RpcResponse,
+  type Stub,
   type Subscription,
 } from "../mod.ts";
 import type * as tsmq from "../mod.ts";
@@ -293,6 +294,10 @@ export async function calls(bus: Bus | typeof tsmq): Promise<void> {
   await bus.expose(annotated, () => Promise.resolve("many"));
   // @ts-expect-error the function must give what the schema takes
   await bus.expose(sum, () => "many");
+  // the types that a wrapper takes from a verb
+  const [target, ...rest] = ["name", () => {}] satisfies Parameters<typeof bus.expose>;
+  await bus.expose(target, ...rest);
+  assertType<IsExact<ReturnType<typeof bus.stub<typeof divide>>, Stub<typeof divide>>>(true);
   await bus.expose(divide);
   await bus.expose("named", (a: number) => a);
   await bus.expose(new Service());

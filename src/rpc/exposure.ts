@@ -17,7 +17,7 @@ import {
   isPlatform,
   methodsOf,
 } from "./methods.ts";
-import { type Fn, Procedure } from "./procedure.ts";
+import { type Fn, type FunctionName, Procedure } from "./procedure.ts";
 
 /** Options of `expose`. */
 export interface ExposeOptions {
@@ -26,6 +26,12 @@ export interface ExposeOptions {
   /** A function that decides for each call whether it runs, after `authorize` of the bus has allowed it. Default: every call runs. */
   readonly authorize?: Authorize;
 }
+
+/** The second argument of `expose`, which depends on the first. */
+export type ExposeArgument<T> = T extends Procedure<infer _, infer Serve> ? Serve
+  : T extends string ? Fn
+  : T extends Fn ? ExposeOptions
+  : FunctionName<T> | readonly FunctionName<T>[] | ExposeOptions;
 
 /** A function with the name under which it is served. */
 export class Exposure {
@@ -120,6 +126,18 @@ export function exposures(
   return members(what, listed ? methodsOf(prototype) : authoredMethodsOf(prototype), listed)
     .filter((name) => listed || !decorated.has(name))
     .map((name) => member(target, name, options, type));
+}
+
+/** Serves all functions, or none if one of them fails. */
+export async function serveAll(
+  server: { expose(exposure: Exposure): Promise<void>; unexpose(name: string): Promise<void> },
+  all: readonly Exposure[],
+): Promise<void> {
+  const done = await Promise.allSettled(all.map((exposure) => server.expose(exposure)));
+  const failed = done.find((result) => result.status === "rejected");
+  if (!failed) return;
+  await Promise.all(all.map(({ name }, i) => done[i]!.status === "fulfilled" ? server.unexpose(name) : undefined));
+  throw failed.reason;
 }
 
 /** Creates the exposure of a function that `remote` wraps, or of a method that it decorates. */

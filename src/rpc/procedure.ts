@@ -8,6 +8,7 @@ import { ValidationError } from "../errors.ts";
 import { recognise } from "../internal/copies.ts";
 import { checkName } from "../internal/arguments.ts";
 import { checkSchema, type StandardSchemaV1 } from "../codec/schema.ts";
+import type { Class } from "./methods.ts";
 
 /** Any function. */
 export type Fn = (...args: never[]) => unknown;
@@ -148,11 +149,24 @@ export type IsStream<F extends Fn> = unknown extends Result<F> ? false
   : Result<F> extends AsyncIterable<unknown> ? true
   : false;
 
-/** `unknown` for a function that a stub can call; `never` for a stream. */
-export type NotStream<F extends Fn> = IsStream<F> extends true ? never : unknown;
+/** Accepts a function that a stub can call. For a stream, it is the text that the compiler shows. */
+export type NotStream<F extends Fn> = IsStream<F> extends true ? "its result is a stream: read it with stream()"
+  : unknown;
 
-/** `unknown` for a function whose result is a stream or of an unknown type; otherwise `never`. */
-export type MayStream<F extends Fn> = unknown extends Result<F> ? unknown : IsStream<F> extends true ? unknown : never;
+/** Accepts a function whose result is a stream or of an unknown type. For others, it is the text that the compiler shows. */
+export type MayStream<F extends Fn> = unknown extends Result<F> ? unknown
+  : IsStream<F> extends true ? unknown
+  : "its result is not a stream: call it with stub()";
+
+/** Accepts a target of `stub`. For a stream, it is the text that the compiler shows. */
+export type StubTarget<T> = T extends Procedure<infer Call, infer _> ? NotStream<Call>
+  : T extends Fn ? NotStream<T>
+  : string | Class;
+
+/** Accepts a target of `stream`. For a function without a stream, it is the text that the compiler shows. */
+export type StreamTarget<T> = T extends Procedure<infer Call, infer _> ? MayStream<Call>
+  : T extends Fn ? MayStream<T>
+  : string;
 
 /** A function that calls a remote function on one server and iterates over the values that it yields. */
 export type StreamStub<F extends Fn = (...args: unknown[]) => AsyncIterable<unknown>> = (

@@ -1,0 +1,115 @@
+// run: deadline 120
+/** The compiler's errors of wrong calls: each is about the wrong argument, although most verbs have several overloads. */
+import { assertEquals, assertMatch } from "@std/assert";
+import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
+import { spawnSync } from "node:child_process";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import process from "node:process";
+import { removeDir } from "../support/child.ts";
+import { here } from "../support/peer.ts";
+import { makeProject } from "../support/project.ts";
+import { tool } from "../support/tools.ts";
+
+/** Milliseconds that a compiler may take. */
+const LONG = 100_000;
+
+const HEAD = `
+import { type Bus, type Contract, memory, procedure, type StandardSchemaV1, type StreamContract } from "@tsmq/tsmq";
+import * as tsmq from "@tsmq/tsmq";
+declare const bus: Bus;
+declare const price: StandardSchemaV1<{ symbol: string }>;
+declare const length: Contract<StandardSchemaV1<[string]>, StandardSchemaV1<number>>;
+declare const rows: StreamContract<undefined, StandardSchemaV1<number>>;
+const plain = procedure<(id: number) => boolean>("plain");
+declare const numbers: tsmq.Topic<number>;
+declare function divide(a: number, b: number): number;
+declare function alphabet(): AsyncGenerator<string>;
+class Order { total(): number { return 1; } }
+`;
+
+const typo = (name: string) => `'${name}' does not exist in type`;
+const NO_STREAM = "its result is not a stream: call it with stub()";
+const STREAM = "its result is a stream: read it with stream()";
+
+/** A wrong call of `bus` or of the module, and the end of what its error says. */
+const CALLS: readonly (readonly [call: string, error: string])[] = [
+  ['expose(length, () => "many")', "Type 'string' is not assignable to type 'number | Promise<number>'"],
+  ["expose(length, (text: Date) => text.getTime())", "Type 'string' is not assignable to type 'Date'"],
+  ["expose(plain, () => 1)", "Type 'number' is not assignable to type 'boolean | Promise<boolean>'"],
+  ['expose(rows, async function* () { yield "x"; })', "Type 'string' is not assignable to type 'number'"],
+  ["expose(length, (text) => text.length, { concurency: 1 })", typo("concurency")],
+  ["expose(divide, { concurency: 1 })", typo("concurency")],
+  ['expose("divide", divide, { concurency: 1 })', typo("concurency")],
+  ["expose(new Order(), { concurency: 1 })", typo("concurency")],
+  ['expose(new Order(), "totl")', "Argument of type '\"totl\"' is not assignable to parameter"],
+  ['stub(plain)("1")', "Argument of type 'string' is not assignable to parameter of type 'number'"],
+  ["stub(plain, { timout: 1 })", typo("timout")],
+  ["stub(divide, { timout: 1 })", typo("timout")],
+  ['stub("divide", { timout: 1 })', typo("timout")],
+  ['stub<typeof divide>("divide", { timout: 1 })', typo("timout")],
+  ["stub(Order, { multi: true, timout: 1 })", typo("timout")],
+  ["stub(rows)", STREAM],
+  ["stub(alphabet)", STREAM],
+  ["stream(length)", NO_STREAM],
+  ["stream(divide)", NO_STREAM],
+  ["stream(rows, { timout: 1 })", typo("timout")],
+  ['stream("divide", { multi: true })', typo("multi")],
+  ['subscribe("x", (event) => event.symbol, { schema: price, concurency: 1 })', typo("concurency")],
+  [
+    'subscribe("x", (event: number) => event, { schema: price })',
+    "Type '{ symbol: string; }' is not assignable to type 'number'",
+  ],
+  ['subscribe("x", (event: Order) => event.total(), { concurency: 1 })', typo("concurency")],
+  ["subscribe(Order, (event) => event.total(), { concurency: 1 })", typo("concurency")],
+  ["subscribe(numbers, (event) => event.toFixed(), { concurency: 1 })", typo("concurency")],
+  ["subscribe(numbers, (event: Order) => event)", "Type 'number' is not assignable to type 'Order'"],
+  ["subscribe(Order, (event: string) => event)", "Type 'Order' is not assignable to type 'string'"],
+  ['subscribe("x", () => {}, { group: 7 })', "Type 'number' is not assignable to type 'string'"],
+  ['queue("x", { schema: price, typo: 1 })', typo("typo")],
+  ['topic("x", { schema: price, patern: true })', typo("patern")],
+  ['topic("x", { patern: true })', typo("patern")],
+  ['queue("x").consume(() => {}, { concurency: 1 })', typo("concurency")],
+  ['publish("x", "y", { header: {} })', typo("header")],
+];
+const OTHERS: typeof CALLS = [
+  ["tsmq.init(memory(), { timout: 1 })", typo("timout")],
+  ['bus.subscriber("x", { patern: true })', typo("patern")],
+];
+
+/** Returns the errors of the compiler of this runtime: the line of the program, and the text. */
+function errorsOf(dir: string): [line: number, text: string][] {
+  const tsc = [join(dir, "node_modules/typescript/bin/tsc"), "--project", dir, "--pretty", "false", "--noEmit"];
+  const options = ["--strict", "--target", "esnext", "--module", "preserve", "--allowImportingTsExtensions"];
+  const args = here === "deno" ? ["check", "calls.ts"] : [...tsc, ...options];
+  const env = { ...process.env, NO_COLOR: "1" };
+  const { stdout, stderr } = spawnSync(tool(here), args, { cwd: dir, env, encoding: "utf8", timeout: LONG });
+  const output = stdout + stderr;
+  assertMatch(output, /TS\d+/);
+  const found = here === "deno"
+    ? output.matchAll(/^TS\d+ \[ERROR\]: (?<text>[^]*?)\n.*\n +[~^]+\n +at .*calls\.ts:(?<line>\d+):/gm)
+    : output.matchAll(/^calls\.ts\((?<line>\d+),\d+\): error TS\d+: (?<text>.*(\n .*)*)/gm);
+  return [...found].map(({ groups }) => [Number(groups!.line), groups!.text!]);
+}
+
+describe("the compiler's error of a wrong call", () => {
+  let dir: string;
+  beforeAll(() => {
+    dir = makeProject();
+  });
+  afterAll(() => removeDir(dir));
+
+  it("ends with the wrong argument, for a bus and for the default bus", () => {
+    const both = CALLS.flatMap(([call, error]) => [[`bus.${call}`, error], [`tsmq.${call}`, error]] as const);
+    const calls = [...both, ...OTHERS];
+    writeFileSync(join(dir, "calls.ts"), `${HEAD}${calls.map(([call]) => `${call};`).join("\n")}\n`);
+    const errors = errorsOf(dir);
+    const before = HEAD.split("\n").length;
+    const wrong = calls.flatMap(([call, error], i) => {
+      const text = errors.find(([line]) => line === before + i)?.[1] ?? "no error";
+      return text.split("\n").at(-1)!.includes(error) ? [] : [`${call}: ${text}`];
+    });
+    assertEquals(wrong, []);
+    assertEquals(errors.filter(([line]) => line < before), []);
+  });
+});
