@@ -19,10 +19,10 @@ function deno(...args: string[]): string {
   return execFileSync(tool("deno"), args, { cwd: ROOT, env, encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
 }
 
-/** Returns the files that `deno publish` sends. Rejects with its complaints. */
+/** Returns the files that `deno publish` sends. Throws its complaints, without those about types, which `deno task ok` shows. */
 export function published(): string[] {
   const env = { ...process.env, NO_COLOR: "1" };
-  const args = ["-c", '"$0" publish --dry-run --allow-dirty 2>&1', tool("deno")];
+  const args = ["-c", '"$0" publish --dry-run --allow-dirty --no-check 2>&1', tool("deno")];
   const said = execFileSync("/bin/sh", args, { cwd: ROOT, env, encoding: "utf8" });
   return [...said.matchAll(/^ +file:\/\/(\S+) \(/gm)].map(([, path]) => relative(ROOT, path!)).sort();
 }

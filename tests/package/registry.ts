@@ -1,9 +1,10 @@
-/** JSR and npm on loopback: they serve this package as it would be published, and from `node_modules` what it depends on. */
+/** JSR and npm on loopback: they serve this package to this runtime as it would be published, and from `node_modules` what it depends on. */
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
 import { createServer, type Server, type ServerResponse } from "node:http";
 import { join } from "node:path";
+import { here } from "../support/peer.ts";
 import { CONFIG, published, ROOT, source } from "./published.ts";
 import { makeTarball, NPM_NAME } from "./tarball.ts";
 
@@ -30,8 +31,8 @@ export class Registry implements AsyncDisposable {
     const server = createServer();
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
     const registry = new Registry(server);
-    registry.#addSources();
-    registry.#addTarball(dir);
+    if (here === "deno") registry.#addSources();
+    else registry.#addTarball(dir);
     registry.#addInstalled();
     return registry;
   }
