@@ -76,6 +76,13 @@ export function count(text: string): number {
   throw new ValidationError("must be a whole number");
 }
 
+/** Returns the provider for a URL. Says that nobody else is on `memory:`, where a command finds nothing. */
+export async function openProvider(url: string): Promise<Provider> {
+  const provider = await providerFor(url);
+  if (provider.name === "memory") say("memory: is inside this process; redis://, ipc: and aws: connect processes");
+  return provider;
+}
+
 /** Opens a bus, runs a command on it, and closes it. The signal aborts on Ctrl-C. */
 export async function withBus(
   url: string,
@@ -83,7 +90,7 @@ export async function withBus(
   run: (bus: Bus, signal: AbortSignal, provider: Provider) => Promise<void>,
 ): Promise<void> {
   using interrupts = interrupted();
-  const provider = await providerFor(url);
+  const provider = await openProvider(url);
   await using bus = await Bus.open(provider, { namespace, ...await keysOf({ keys }) });
   // one line, where the bus itself would print the error with its stack
   bus.addEventListener("error", (event) => say(messageOf(event.error)));
@@ -102,7 +109,7 @@ export async function withAdmin(
   run: (admin: Admin, signal: AbortSignal) => Promise<void>,
 ): Promise<void> {
   using interrupts = interrupted();
-  const admin = await openAdmin(await providerFor(url), namespace);
+  const admin = await openAdmin(await openProvider(url), namespace);
   try {
     await whileRead(() => run(admin, interrupts.signal));
   } finally {

@@ -18,7 +18,7 @@ type Load = () => Promise<Provider>;
 /**
  * Returns the provider for a URL:
  *
- * - `memory:`
+ * - `memory:`, which is one transport in each process
  * - `redis://user:password@host:6379/0`, `rediss://…` for TLS, `unix:///path/of/socket`;
  *   `redis+sentinel://host:26379,host:26379/mymaster`, `redis+cluster://host:7000,host:7001`,
  *   `rediss+sentinel://…`, `rediss+cluster://…` for TLS with every server
@@ -50,8 +50,11 @@ function unusable(why: string): ValidationError {
   return new ValidationError(`Cannot use a URL: ${why}`);
 }
 
+/** The provider of `memory:`. There is one, because equal URLs name the same transport. */
+let shared: Promise<Provider> | undefined;
+
 const SCHEMES: Record<string, (rest: string, url: string) => Load> = {
-  memory: () => async () => (await import("../src/providers/memory/provider.ts")).memory(),
+  memory: () => () => shared ??= import("../src/providers/memory/provider.ts").then(({ memory }) => memory()),
   redis: (_, url) => redis({ url }),
   rediss: (_, url) => redis({ url }),
   unix: (_, url) => redis({ url }),

@@ -1,7 +1,6 @@
 import { buildCommand } from "@stricli/core";
 import { aborted, print } from "../io.ts";
-import { BUS_FLAGS, type BusFlags, interrupted, keysOf, number, say, URL_ARGUMENT } from "../session.ts";
-import { providerFor } from "../urls.ts";
+import { BUS_FLAGS, type BusFlags, interrupted, keysOf, number, openProvider, say, URL_ARGUMENT } from "../session.ts";
 
 interface Flags extends BusFlags {
   readonly host: string;
@@ -18,7 +17,7 @@ export const command = buildCommand({
     const { openDashboard } = await import("../../ui/mod.ts");
     // without user and password
     const title = url.replace(/\/\/[^/]*@/, "//");
-    await using dashboard = await openDashboard(await providerFor(url), {
+    await using dashboard = await openDashboard(await openProvider(url), {
       ...options,
       ...await keysOf({ keys }),
       title,

@@ -14,16 +14,19 @@ export interface Printed {
   readonly output: string;
 }
 
+/** Runs beside a command. `lines` returns what the command has printed. When it resolves, the command receives SIGINT. */
+export type Beside = (lines: () => string[]) => unknown;
+
 let last: Promise<unknown> = Promise.resolve();
 
 /** Runs a command and waits until it calls `process.exit`. Commands run one at a time, because a process has one standard output. */
-export function inside(args: readonly string[], input: readonly string[] = []): Promise<Printed> {
-  const run = last.then(() => runAlone(args, input));
+export function inside(args: readonly string[], input: readonly string[] = [], beside?: Beside): Promise<Printed> {
+  const run = last.then(() => runAlone(args, input, beside));
   last = run.catch(() => {});
   return run;
 }
 
-async function runAlone(args: readonly string[], input: readonly string[]): Promise<Printed> {
+async function runAlone(args: readonly string[], input: readonly string[], beside?: Beside): Promise<Printed> {
   const printed = { stdout: "", output: "" };
   const stream = (take: (text: string) => void) =>
     new Writable({
@@ -50,7 +53,13 @@ async function runAlone(args: readonly string[], input: readonly string[]): Prom
     for (const [name, value] of Object.entries(replaced)) {
       Object.defineProperty(process, name, { configurable: true, writable: true, value });
     }
-    await within(`tsmq ${args.join(" ")} ends`, main(args), 60_000);
+    const ended = main(args);
+    try {
+      await beside?.(() => printed.stdout.split("\n").slice(0, -1));
+    } finally {
+      if (beside) process.emit("SIGINT");
+      await within(`tsmq ${args.join(" ")} ends`, ended, 60_000);
+    }
     return { code: code ?? Number(process.exitCode), ...printed };
   } finally {
     for (const [name, descriptor] of real) Object.defineProperty(process, name, descriptor);

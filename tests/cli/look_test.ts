@@ -1,10 +1,11 @@
-// run: kernel-queues, deadline 400
-/** The commands that inspect a namespace, and retry or remove its items, on each transport. */
+// run: kernel-queues
+/** Every command on each transport, with its JSON and its exit codes. Other files run the command line as a process. */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { Bus, type Provider } from "../../mod.ts";
+import { providerFor } from "../../cli/url.ts";
 import { aws } from "../../src/providers/aws/provider.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import { redis } from "../../src/providers/redis/provider.ts";
@@ -13,14 +14,18 @@ import { FauxqsServer } from "../support/fauxqs_server.ts";
 import { runsHere } from "../support/share.ts";
 import { RedisServer } from "../support/redis_server.ts";
 import { until } from "../support/until.ts";
+import type { Beside } from "./inside.ts";
 import { type Outcome, Running, tsmq } from "./run.ts";
 
 /** A transport of these tests. */
 interface Ground {
   readonly url: string;
   readonly provider: Provider;
-  stop(): Promise<unknown>;
+  stop?(): Promise<unknown>;
 }
+
+/** The line that a command on `memory:` writes to standard error: nobody else is there. */
+const ALONE = "tsmq: memory: is inside this process; redis://, ipc: and aws: connect processes";
 
 // the URL of the command has no credentials
 Object.assign(process.env, {
@@ -30,6 +35,7 @@ Object.assign(process.env, {
 });
 
 const GROUNDS: Record<string, () => Promise<Ground>> = {
+  memory: async () => ({ url: "memory:", provider: await providerFor("memory:") }),
   redis: async () => {
     const server = await RedisServer.start();
     const { url } = server;
@@ -47,7 +53,7 @@ const GROUNDS: Record<string, () => Promise<Ground>> = {
   },
 };
 if (process.platform === "linux") {
-  GROUNDS.ipc = () => Promise.resolve({ url: "ipc:", provider: ipc(), stop: () => Promise.resolve() });
+  GROUNDS.ipc = () => Promise.resolve({ url: "ipc:", provider: ipc() });
 }
 
 const SERVED = fileURLToPath(new URL("served.ts", import.meta.url));
@@ -67,14 +73,21 @@ for (const [name, start] of Object.entries(GROUNDS)) {
       await bus.queue("jobs").free();
       await bus.queue("jobs.dead").free();
       await bus.close();
-      await ground.stop();
+      await ground.stop?.();
     });
 
+    /** Runs a command in the namespace. */
     async function run(...args: string[]): Promise<Outcome> {
+      return await during(undefined, ...args);
+    }
+
+    /** Runs a command until `beside` has resolved, and Ctrl-C. */
+    async function during(beside: Beside | undefined, ...args: string[]): Promise<Outcome> {
       const words = /^(dead|groups)$/.test(args[0]!) ? 2 : 1;
       const all = [...args.slice(0, words), ground.url, ...args.slice(words), "-n", namespace];
-      const outcome = await tsmq(all);
+      const outcome = await tsmq(all, { beside });
       for (const line of [...outcome.lines, ...outcome.errors]) assert(isPrintable(line), line);
+      if (name === "memory" && args[0] !== "doctor") assertEquals(outcome.errors.shift(), ALONE);
       return outcome;
     }
 
@@ -82,7 +95,7 @@ for (const [name, start] of Object.entries(GROUNDS)) {
     async function json(...args: string[]): Promise<Record<string, unknown>[]> {
       const { code, lines, errors } = await run(...args);
       assertEquals([code, errors], [0, []], args.join(" "));
-      return lines.filter((line) => line.startsWith("{")).map((line) => JSON.parse(line));
+      return lines.map((line) => JSON.parse(line));
     }
 
     it("queues, peek, dead and purge show, retry and remove items", async () => {
@@ -146,10 +159,11 @@ for (const [name, start] of Object.entries(GROUNDS)) {
       try {
         const shows = ({ name, in: puts, out, p50 }: Record<string, unknown>) =>
           name === "jobs" && Number(puts) > 0 && Number(out) > 0 && Number(p50) > 15;
-        const top = ["top", ground.url, "-n", namespace, "-i", "500", "--json"];
-        await using running = new Running(top);
-        await until("top shows them", () => running.lines.map((each) => JSON.parse(each)).some(shows));
-        running.child.signal("SIGINT");
+        const top = ["top", "-i", "500", "--json"];
+        await during(
+          (lines) => until("top shows them", () => lines().map((line) => JSON.parse(line)).some(shows)),
+          ...top,
+        );
         await until("queues shows them", async () => (await json("queues", "--json", "-i", "1000")).some(shows));
       } finally {
         clearInterval(putting);
@@ -187,47 +201,85 @@ for (const [name, start] of Object.entries(GROUNDS)) {
       assertEquals(await json("groups", "list", "--json"), []);
     });
 
-    it("put, get, sub, pub, serve and call work, and tell an empty queue and an absent function by their exit codes", async () => {
-      await using serve = new Running(["serve", ground.url, SERVED, "-n", namespace]);
-      await using sub = new Running(["sub", ground.url, "shop.*", "-p", "-c", "1", "-n", namespace]);
-      assertEquals(await run("put", "basics", '{"id":1}'), { code: 0, lines: [], errors: [] });
+    it("put, get, pub and sub pass items and events; an empty queue and a missing event have exit codes", async () => {
+      const queue = bus.queue("basics");
+      assertEquals(await run("put", "basics", '{"id":1}', "2"), { code: 0, lines: [], errors: [] });
       assertEquals((await run("get", "basics", "-t", "30000")).lines, ['{"id":1}']);
-      const [empty, absent] = await Promise.all([run("get", "basics"), run("call", "absent"), serve.printed(1)]);
-      assertEquals([empty.code, absent.code], [3, 7]);
-      assertEquals((await run("call", "add", "1", "2")).lines, ["3"]);
-      await until("it receives an event", async () => { // it does not print that it has subscribed
-        await run("pub", "shop.orders", "7");
-        return sub.child.exit;
-      });
-      assertEquals((await sub.ended()).lines, ['{"topic":"shop.orders","event":7}']);
-      serve.child.signal("SIGTERM");
-      assertEquals((await serve.ended()).code, 0);
-      await bus.queue("basics").free();
+      assertEquals(await queue.get({ timeout: 30_000 }), 2);
+      const empty = await run("get", "basics");
+      assertEquals([empty.code, empty.errors.length], [3, 1]);
+      await queue.free();
+
+      const heard = Promise.withResolvers<unknown>();
+      await bus.subscribe("shop.orders", heard.resolve).ready;
+      const reached = ground.provider.features.counts ? { topic: "shop.orders", reached: 1 } : { topic: "shop.orders" };
+      assertEquals(await json("pub", "shop.orders", "7"), [reached]);
+      assertEquals(await heard.promise, 7);
+      const publish = async (lines: () => string[]) =>
+        await until("sub prints an event", async () => {
+          await bus.publish(8, "shop.orders"); // it does not print that it has subscribed
+          return lines().length > 0;
+        });
+      const { code, lines } = await during(publish, "sub", "shop.*", "-p", "-c", "1");
+      assertEquals([code, lines], [0, ['{"topic":"shop.orders","event":8}']]);
+      assertEquals((await run("sub", "silent", "-c", "1", "-t", "50")).code, 4);
+    });
+
+    it("serve and call run functions; an absent function and one that throws have exit codes", async () => {
+      const called = async (lines: () => string[]) => {
+        await until("it serves", () => lines().length > 0);
+        assertEquals(await bus.stub("hello")("you"), "hello you");
+      };
+      const { code, lines } = await during(called, "serve", SERVED);
+      assertEquals([code, JSON.parse(lines[0]!).serving], [0, ["add", "fail", "hello"]]);
+      await bus.expose("sub", (a: number, b: number) => a - b);
+      await bus.expose("throws", () => Promise.reject(new RangeError("out of luck")));
+      assertEquals(await run("call", "sub", "3", "2"), { code: 0, lines: ["1"], errors: [] });
+      assertEquals(await json("call", "sub", "3", "2", "-m"), [{ status: "fulfilled", value: 1 }]);
+      const [absent, failed] = [await run("call", "absent"), await run("call", "throws")];
+      assertEquals([absent.code, absent.errors.length], [7, 1]);
+      assertEquals([failed.code, failed.errors], [8, ['tsmq: Cannot call "throws": RangeError(out of luck)']]);
+    });
+
+    it("doctor finds nothing broken, reap removes nothing of a live bus, and ui serves its page until Ctrl-C", async () => {
+      const checks = await json("doctor", "--json");
+      assertEquals(checks.at(-1), { name: "bus", state: "ok", detail: checks.at(-1)!.detail });
+      assertMatch((await run("doctor")).lines.at(-1)!, /^ok +bus: opened in \d+ ms; an event, an item and a call took/);
+      await json("reap");
+      assertEquals((await json("who", "--json")).filter(({ pid }) => pid === process.pid).length, 1);
+      const opened = async (lines: () => string[]) => {
+        const { url } = JSON.parse((await until("it prints its address", () => lines()[0]))!) as { url: string };
+        assertEquals((await fetch(url)).status, 200);
+      };
+      assertEquals((await during(opened, "ui", "--json")).code, 0);
     });
 
     it("bench measures events, items and calls, and leaves nothing behind", async () => {
-      const { code, lines, errors } = await tsmq(["bench", ground.url, "-s", "0.5", "--json"], { own: true });
+      const short = ["bench", ground.url, "-s", "0.2"];
+      const { code, lines, errors } = await tsmq([...short, "--json"]);
       assertEquals([code, errors], [0, []]);
-      const results = lines.filter((line) => line.includes('"what"')).map((line) => JSON.parse(line));
+      const results = lines.map((line) => JSON.parse(line));
       assertEquals(results.map(({ what }) => what), ["events", "items", "calls"]);
       for (const { rate, p50, p99 } of results) assert(rate > 0 && p50 <= p99, lines.join("\n"));
     });
   });
 }
 
-describe("tsmq looks into memory", () => {
-  it("queues and who find nothing in a process of its own, and bench runs", async () => {
+describe("tsmq in a process of its own", () => {
+  it("finds nothing on memory:, and says why; bench runs", async () => {
     // its load keeps two cores busy; one runtime waits for the progress that it prints each second
     const long = runsHere(0);
     await using running = new Running(["bench", "memory:", "-s", long ? "1.5" : "0.3"]);
+    const own = true;
     const [queues, who, bench] = await Promise.all([
-      tsmq(["queues", "memory:", "--json"]),
+      tsmq(["queues", "memory:", "--json"], { own }),
       tsmq(["who", "memory:", "--json"]),
       running.ended(),
     ]);
     if (long) assertMatch(running.child.output, /^\{"progress":"bench events","done":1,"total":2\}$/m);
     const nothing = "tsmq: no buses, functions, topics or groups in namespace global (--namespace)";
-    assertEquals([queues, who], [{ code: 0, lines: [], errors: [] }, { code: 0, lines: [], errors: [nothing] }]);
+    assertEquals(queues, { code: 0, lines: [], errors: [ALONE] });
+    assertEquals(who, { code: 0, lines: [], errors: [ALONE, nothing] });
     assertEquals(bench.code, 0);
     assertMatch(bench.lines.join("\n"), /^LOAD +PER SECOND +P50 MS +P99 MS\nevents +\d/m);
   });

@@ -5,14 +5,16 @@ import { Child } from "../support/child.ts";
 import { here } from "../support/peer.ts";
 import { tool } from "../support/tools.ts";
 import { until } from "../support/until.ts";
-import { inside } from "./inside.ts";
+import { type Beside, inside } from "./inside.ts";
 
 const PROGRAM = fileURLToPath(new URL("../../cli/mod.ts", import.meta.url));
 
-/** Options of a command. Those that name more than its input give it a process of its own. */
+/** Options of a command. Those below `beside` give it a process of its own. */
 export interface RunOptions {
   /** Lines of standard input. */
   readonly input?: readonly string[];
+  /** Runs beside a command in this process, which ends after it. */
+  readonly beside?: Beside;
   /** Standard input does not end after them. Default false. */
   readonly open?: boolean;
   readonly env?: Readonly<Record<string, string>>;
@@ -78,9 +80,9 @@ export class Running implements AsyncDisposable {
 }
 
 /** Runs a command and waits until it ends: in this process, unless its options need one of its own. */
-export async function tsmq(args: readonly string[], { input, ...options }: RunOptions = {}): Promise<Outcome> {
+export async function tsmq(args: readonly string[], { input, beside, ...options }: RunOptions = {}): Promise<Outcome> {
   if (Object.values(options).every((option) => option === undefined)) {
-    const { code, stdout, output } = await inside(args, input);
+    const { code, stdout, output } = await inside(args, input, beside);
     return outcome(code, stdout.split("\n").slice(0, -1), output);
   }
   await using running = new Running(args, { input, ...options });

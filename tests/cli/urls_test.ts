@@ -37,6 +37,11 @@ describe("providerFor()", () => {
     assertEquals([region, endpoint], ["us-east-1", "http://localhost:4566"]);
   });
 
+  it("returns the same provider for each memory:, so that its buses share a broker", async () => {
+    const [one, two] = await Promise.all([providerFor("memory:"), providerFor("memory:")]);
+    assert(one === two);
+  });
+
   it("uses TLS for every server of rediss+sentinel: and rediss+cluster:", async () => {
     const { tls, sentinelTls } = await secrets("rediss+sentinel://:p@one/mymaster");
     assertEquals([tls, sentinelTls], [{}, {}]);
