@@ -808,6 +808,26 @@ describe("codec: depth", () => {
     }
   });
 
+  it("a tagged list without further tags is read like one with them", () => {
+    const body = (list: string) => `{"__obj":${list},"__type":"pymq.core.RpcRequest"}`;
+    const read = (list: string) => decode(body(list));
+    assertEquals(read('["f","",[1,{"a":[null]}],{},{"inbox":"__tsmq:inbox:1"}]'), {
+      value: ["f", "", [1, { a: [null] }], {}, { inbox: "__tsmq:inbox:1" }],
+      type: "pymq.core.RpcRequest",
+    });
+    assertEquals(decode('{"__obj":[1,2,2],"__type":"set"}').value, new Set([1, 2]));
+    for (const type of ["__type", "__\\u0074ype", "\\u005f_type"]) {
+      const [revived] = read(`[{"${type}":"tsmq:Date","__obj":"1970-01-01T00:00:00.000Z"},"__type"]`)
+        .value as unknown[];
+      assertEquals(revived, new Date(0));
+    }
+    for (const key of ["__proto__", "__\\u0070roto__", "\\u005f_proto__"]) {
+      const [fields] = read(`[{"a":1,"${key}":{"b":2}}]`).value as object[];
+      assertEquals(Object.keys(fields!), ["a"]);
+    }
+    assertEquals(Object.hasOwn((read('[{"a":1,"__undefined":["b"]}]').value as object[])[0]!, "b"), true);
+  });
+
   it("no depth of a body overflows the stack", () => {
     const deep = 200_000;
     const hostile: [string, string, string][] = [

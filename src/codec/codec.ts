@@ -34,6 +34,10 @@ function mayHoldTags(body: string): boolean {
   return body.includes("__") || body.includes("\\u005");
 }
 
+/** The first characters of a tagged list, and the parts of other keys than `__type` that a reviver looks for, as they may be written. */
+const LIST = '{"__obj":[';
+const WITHIN = ["__undefined", "__proto", "\\u00"];
+
 /**
  * Encodes and decodes bodies, and revives instances of registered classes.
  *
@@ -135,7 +139,10 @@ export class Codec {
       const mark = readMarks(body);
       if (!tags && mark === undefined) return { value: parsed };
       const type = tagIn(parsed);
-      const value = (tags ? this.#reviver : this.#untagged).body(parsed, mark, body.length);
+      const list = tags && mark === undefined ? listIn(parsed, body) : undefined;
+      const value = list && type
+        ? this.#reviver.list(type, list)
+        : (tags ? this.#reviver : this.#untagged).body(parsed, mark, body.length);
       if (!(value instanceof Promise)) return decoded(value, type);
       return value.then((settled) => decoded(settled, type), (error) => {
         throw unreadable(error, body);
@@ -200,6 +207,13 @@ export class Codec {
     const tag = this.tagOf(value);
     return tag?.includes(".") ? tag : "dict";
   }
+}
+
+/** Returns the list of a body that is a tagged list without further tags, as most requests and answers are. Nothing in it needs reviving. */
+function listIn(parsed: unknown, body: string): unknown[] | undefined {
+  const { __obj: list } = parsed as { readonly __obj?: unknown };
+  if (!Array.isArray(list) || !body.startsWith(LIST) || WITHIN.some((key) => body.includes(key))) return undefined;
+  return body.indexOf("__type", LIST.length) === body.lastIndexOf("__type") ? list : undefined;
 }
 
 /** Returns whether a text has more bytes in UTF-8. A character has at most three. */

@@ -54,6 +54,12 @@ export class Reviver {
     return this.revive(value, mark);
   }
 
+  /** Revives the value of a body that is a list with a tag, in which nothing else has one. */
+  list(tag: string, list: unknown[]): unknown {
+    this.#collections.begin();
+    return this.apply(tag, list);
+  }
+
   /** Revives a value and all values in it. Returns a promise if the schema of a class is asynchronous. */
   revive(value: unknown, mark?: Mark, depth = 0): unknown {
     if (mark === undefined && !this.#tags) return value;
