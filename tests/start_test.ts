@@ -1,7 +1,9 @@
 /** The start of a program: from its import to its first event and call. These tests hold what once made it slow. */
+// run: kernel-queues
 import { assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { Bus, memory } from "../mod.ts";
+import { ipc } from "../src/providers/ipc/provider.ts";
 import { skip } from "./support/skip.ts";
 
 /** Runs code, and returns where files of `src/` read the global `process` meanwhile. */
@@ -23,21 +25,41 @@ async function usesOfProcess(act: () => Promise<void>): Promise<string[]> {
   return uses;
 }
 
-describe("the start of a program", () => {
-  const name = "handles events and calls without the global `process`, whose first use takes 10 ms on Deno";
-  if (!("Deno" in globalThis)) return skip(name, "Bun has it from the start");
+async function handleEvent(bus: Bus): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<unknown>();
+  await bus.subscribe("news", resolve).ready;
+  await bus.publish("hello", "news");
+  assertEquals(await promise, "hello");
+}
 
-  it(name, async () => {
-    const uses = await usesOfProcess(async () => {
-      const bus = await Bus.open(memory());
-      const { promise, resolve } = Promise.withResolvers<unknown>();
-      await bus.subscribe("news", resolve).ready;
-      await bus.publish("hello", "news");
-      assertEquals(await promise, "hello");
-      await bus.expose("add", (a: number, b: number) => a + b);
-      assertEquals(await bus.stub("add")(1, 2), 3);
-      await bus.close();
-    });
-    assertEquals(uses, []);
-  });
+async function handleCall(bus: Bus): Promise<void> {
+  await bus.expose("add", (a: number, b: number) => a + b);
+  assertEquals(await bus.stub("add")(1, 2), 3);
+}
+
+describe("the start of a program", () => {
+  const why = "without the global `process`, whose first use takes 10 ms on Deno";
+  // calls over IPC need SHA-256
+  for (
+    const [what, provider, acts] of [
+      ["events and calls over memory", memory(), [handleEvent, handleCall]],
+      ["events over IPC", ipc(), [handleEvent]],
+    ] as const
+  ) {
+    const name = `handles ${what} ${why}`;
+    if (!("Deno" in globalThis)) {
+      skip(name, "Bun has it from the start");
+    } else if (provider.name === "ipc" && Deno.build.os !== "linux") {
+      skip(name, "POSIX message queues are there on Linux only");
+    } else {
+      it(name, async () => {
+        const uses = await usesOfProcess(async () => {
+          const bus = await Bus.open(provider, { namespace: `start-${crypto.randomUUID()}` });
+          for (const act of acts) await act(bus);
+          await bus.close();
+        });
+        assertEquals(uses, []);
+      });
+    }
+  }
 });

@@ -5,4 +5,5 @@ import { ipc } from "../../src/providers/ipc/provider.ts";
 import { say } from "../support/peer_side.ts";
 
 Object.defineProperty(process, "platform", { value: "darwin" });
+if ("Deno" in globalThis) Object.defineProperty(Deno, "build", { value: { ...Deno.build, os: "darwin" } });
 await Bus.open(ipc()).catch((error: Error) => say([error.name, error.message]));

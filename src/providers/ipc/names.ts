@@ -8,7 +8,7 @@
  *
  * @module
  */
-import { createHash } from "node:crypto";
+import { builtin } from "../../internal/builtin.ts";
 import { LimitedMap } from "../../internal/caches.ts";
 
 /** The largest number of bytes of the name of a file or queue: the kernel's NAME_MAX. */
@@ -32,6 +32,8 @@ function bytesOf(text: string): number {
 
 /** Returns a file name for any text: `~` and its SHA-256. */
 export function hashed(name: string): string {
+  // events and queues rarely need it, and an import would cost each worker 6 to 10 ms
+  const { createHash } = builtin<typeof import("node:crypto")>("crypto")!;
   return `~${createHash("sha256").update(name).digest("base64url")}`;
 }
 

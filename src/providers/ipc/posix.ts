@@ -42,6 +42,8 @@ export function loadPosix(): Promise<Posix> {
 export class Posix extends Files {
   /** The id of this process's user. */
   readonly user: number;
+  /** The id of this process. */
+  readonly pid: number;
   #native: Library["native"];
   #errno: Library["errno"];
   #cpu: Library["cpu"];
@@ -62,6 +64,7 @@ export class Posix extends Files {
     this.#errno = library.errno;
     this.#cpu = library.cpu;
     this.user = this.#native.geteuid();
+    this.pid = this.#native.getpid();
     this.#thread = this.thread();
   }
 

@@ -3,7 +3,6 @@
  *
  * @module
  */
-import process from "node:process";
 import { ExpiringMap } from "../../internal/caches.ts";
 import { Errno } from "./errno.ts";
 import { check } from "./errors.ts";
@@ -29,8 +28,9 @@ export class Processes {
   constructor(posix: Posix) {
     this.#posix = posix;
     const inode = /\d+/.exec(String(posix.readLink("/proc/self/ns/pid")));
-    const start = check(this.#started(process.pid), "Cannot tell when this process was started");
-    this.self = { pid: process.pid, start, pidNamespace: Number(inode?.[0] ?? 0) };
+    const { pid } = posix;
+    const start = check(this.#started(pid), "Cannot tell when this process was started");
+    this.self = { pid, start, pidNamespace: Number(inode?.[0] ?? 0) };
   }
 
   /**
