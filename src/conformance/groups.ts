@@ -15,6 +15,12 @@ import { drain } from "./queues.ts";
 /** Milliseconds within which a case must end: binding and freeing a queue takes some seconds on SNS and SQS. */
 const DEADLINE = 60_000;
 
+/**
+ * Milliseconds of the leases of members whose polls are broken off: SQS hides for so long what it had handed to such a poll, and the case
+ * waits for it.
+ */
+const LEASE = 5_000;
+
 /** Creates a case for transports that have groups. */
 function grouping(run: CaseBody, needs: Conditional["skip"] = () => undefined): Conditional {
   const skip: Conditional["skip"] = (features, harness) =>
@@ -77,7 +83,7 @@ export const groups: Cases = {
   "events that are published while a group has no member are handled by its next member, in order": grouping(
     async (t) => {
       const [publisher, bus, later] = await t.buses(3) as [Bus, Bus, Bus];
-      const first = bus.subscribe("orders", () => {}, { group: "billing" });
+      const first = bus.subscribe("orders", () => {}, { group: "billing", lease: LEASE });
       await first.ready;
       await first.unsubscribe();
       await bus.close();
@@ -241,7 +247,7 @@ export const groups: Cases = {
 
   "a group outlives all its buses": grouping(async (t) => {
     const bus = await t.open();
-    await bus.subscribe("orders", () => {}, { group: "billing" }).ready;
+    await bus.subscribe("orders", () => {}, { group: "billing", lease: LEASE }).ready;
     await bus.close();
     const publisher = await t.open();
     for (const i of range(5)) await publisher.publish(i, "orders");
@@ -262,7 +268,7 @@ export const groups: Cases = {
         t.errors(bus);
         const seen = t.collect<number>();
         const accepted = new Set<number>();
-        const member = join<number>(t, bus, "orders", seen.add, { group: "billing" });
+        const member = join<number>(t, bus, "orders", seen.add, { group: "billing", lease: LEASE });
         await member.ready;
         for (const i of range(60)) {
           if (i % 20 === 10) await t.faults.cut();

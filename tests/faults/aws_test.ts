@@ -5,5 +5,5 @@ import { faultsOf } from "./scenario.ts";
 
 // the tests cannot break the connection to an external service
 const elsewhere = process.env.TSMQ_TEST_AWS_ENDPOINT ? "TSMQ_TEST_AWS_ENDPOINT names another service" : undefined;
-// a bus on AWS takes so much of the machine that a second kind of fault beside it would be a fault of its own
+// a bus on AWS takes so much of the machine that the traffic of a second kind beside it would be a fault of its own
 faultsOf("aws", elsewhere, awsFaults, () => AwsGround.open(), 1);

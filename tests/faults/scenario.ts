@@ -3,6 +3,7 @@ import { assertEquals } from "@std/assert";
 import { afterAll, describe } from "@std/testing/bdd";
 import { appendFileSync } from "node:fs";
 import process from "node:process";
+import { Semaphore } from "../../src/internal/semaphore.ts";
 import { here } from "../support/peer.ts";
 import { Random, SEED } from "../support/random.ts";
 import { itNeeds } from "../support/skip.ts";
@@ -17,7 +18,7 @@ import { Traffic } from "./traffic.ts";
 const ONLY = process.env.TSMQ_FAULTS_ONLY ?? "";
 /** The factor for the number of faults. `deno task test:faults --long` sets it to 10. */
 const SCALE = Number(process.env.TSMQ_FAULTS_SCALE || 1);
-/** Kinds of faults that are injected at the same time, each on its own server. */
+/** Kinds of faults that run at the same time, each on its own server. */
 const LANES = 3;
 /** The time limit of one fault and its repair, in milliseconds. */
 const LONGEST = 40_000;
@@ -27,13 +28,16 @@ function count(times: number): number {
   return Math.ceil(times * SCALE * (ALL ? 1 : 2 / 3));
 }
 
-/** Registers one test for each fault, and prints a table at the end. */
+/**
+ * Registers one test for each fault, and prints a table at the end. At most `injecting` kinds send traffic at the same time; beside them,
+ * others wait for what they have sent.
+ */
 export function faultsOf<G extends Ground>(
   name: string,
   missing: string | undefined,
   faults: readonly Fault<G>[],
   open: () => Promise<G>,
-  lanes: number = LANES,
+  injecting: number = LANES,
 ): void {
   describe(`faults of ${name} (seed ${SEED})`, () => {
     const rows: Row[] = [];
@@ -46,13 +50,14 @@ export function faultsOf<G extends Ground>(
         if (file) appendFileSync(file, rows.map((row) => `${JSON.stringify(row)}\n`).join(""));
       });
     }
+    const turns = new Semaphore(injecting);
     const play = async (fault: Fault<G>) => {
       const ground = grounds.pop() ?? await open();
-      rows.push(...await run(ground, fault).finally(() => grounds.push(ground)));
+      rows.push(...await run(ground, fault, turns).finally(() => grounds.push(ground)));
     };
     const chosen = faults.filter(({ name }) => new RegExp(ONLY).test(name));
     for (const ofProcess of [false, true]) {
-      const it = missing === undefined ? sideBySide(ofProcess ? 1 : lanes) : itNeeds(missing);
+      const it = missing === undefined ? sideBySide(ofProcess ? 1 : LANES) : itNeeds(missing);
       for (const fault of chosen.filter((fault) => (fault.ofProcess ?? false) === ofProcess)) {
         it(`${fault.name}: nothing is lost, nothing hangs`, () => play(fault));
       }
@@ -60,11 +65,12 @@ export function faultsOf<G extends Ground>(
   });
 }
 
-async function run<G extends Ground>(ground: G, fault: Fault<G>): Promise<Row[]> {
+async function run<G extends Ground>(ground: G, fault: Fault<G>, turns: Semaphore): Promise<Row[]> {
   const random = new Random(SEED);
   const namespace = `faults-${crypto.randomUUID()}`;
   const provider = ground.provider();
   const own = fault.ownWorkers ? { ...provider, sharedWorker: false } : provider;
+  using turn = await turnOf(turns);
   const traffic = await Traffic.start({ provider: own, namespace });
   if (fault.long) traffic.tallies.call.allowed.add("no_such_remote");
   traffic.once = fault.once ?? false;
@@ -75,6 +81,7 @@ async function run<G extends Ground>(ground: G, fault: Fault<G>): Promise<Row[]>
       await pause(random.int(1, fault.pause));
       await within(`${fault.name} is mended`, fault.inject({ ground, traffic, namespace, random }), LONGEST);
     }
+    turn[Symbol.dispose]();
     const { misses = ["events"] } = fault;
     await traffic.settle(misses);
     const about = { provider: ground.name, runtime: here, fault: fault.name, injected };
@@ -90,4 +97,16 @@ async function run<G extends Ground>(ground: G, fault: Fault<G>): Promise<Row[]>
   } finally {
     await within("the buses close", traffic.close());
   }
+}
+
+/** Waits for a turn. It may be disposed of twice. */
+async function turnOf(turns: Semaphore): Promise<Disposable> {
+  await turns.acquire();
+  let held = true;
+  return {
+    [Symbol.dispose]: () => {
+      if (held) turns.release();
+      held = false;
+    },
+  };
 }
