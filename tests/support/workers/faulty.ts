@@ -34,7 +34,7 @@ function fail(fault: Fault): Promise<never> {
       process.exit(); // and Bun's
       break;
     case "hang":
-      for (;;);
+      for (const sleeper = new Int32Array(new SharedArrayBuffer(4));;) Atomics.wait(sleeper, 0, 0, 20); // spinning takes a core
   }
   return new Promise(() => {});
 }
