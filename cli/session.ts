@@ -83,6 +83,9 @@ export async function openProvider(url: string): Promise<Provider> {
   return provider;
 }
 
+/** A command does not wait for its transport. The option is given, so no error suggests it. */
+export const ONCE = { waitOnFirstConnect: false } as const;
+
 /** Opens a bus, runs a command on it, and closes it. The signal aborts on Ctrl-C. */
 export async function withBus(
   url: string,
@@ -91,7 +94,7 @@ export async function withBus(
 ): Promise<void> {
   using interrupts = interrupted();
   const provider = await openProvider(url);
-  await using bus = await Bus.open(provider, { namespace, ...await keysOf({ keys }) });
+  await using bus = await Bus.open(provider, { namespace, ...await keysOf({ keys }), ...ONCE });
   // one line, where the bus itself would print the error with its stack
   bus.addEventListener("error", (event) => say(messageOf(event.error)));
   await whileRead(() => run(bus, interrupts.signal, provider));

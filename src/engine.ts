@@ -24,7 +24,7 @@ import { Work } from "./internal/work.ts";
 import { ReportLimit, WINDOW } from "./internal/report_limit.ts";
 import { isA, textOf } from "./internal/thrown.ts";
 import { backoff, pause, RETRY, withDeadline } from "./internal/time.ts";
-import { type BusOptions, checkOptions, type CloseReport, type Health, healthOf } from "./options.ts";
+import { type BusOptions, checkOptions, type CloseReport, type Health, healthOf, suggestWaiting } from "./options.ts";
 import { Link } from "./port/link.ts";
 import type { Features, Provider, Sender } from "./provider/provider.ts";
 import { Dispatch } from "./pubsub/dispatch.ts";
@@ -114,12 +114,13 @@ export class Engine implements Core {
     const { connectTimeout, waitOnFirstConnect } = this.#options;
     const deadline = performance.now() + connectTimeout;
     for (let failures = 1;; failures++) {
-      const left = Math.max(1, deadline - performance.now());
+      const left = Math.max(1, Math.ceil(deadline - performance.now()));
       try {
         return await this.#open(waitOnFirstConnect ? Math.min(left, FIRST_CONNECT) : connectTimeout);
       } catch (error) {
         const wait = backoff(RETRY.restore, failures);
         const unreachable = isUnavailable(error) && error.retryable;
+        if (unreachable && waitOnFirstConnect === undefined) throw suggestWaiting(error);
         if (!waitOnFirstConnect || !unreachable || performance.now() + wait >= deadline) throw error;
         await pause(wait);
       }

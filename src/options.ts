@@ -6,7 +6,7 @@
 import * as v from "valibot";
 import type { BusState } from "./events.ts";
 import type { EventClass } from "./codec/codec.ts";
-import { BusError, ValidationError } from "./errors.ts";
+import { BusError, ProviderError, ValidationError } from "./errors.ts";
 import type { Authorize, ExposeErrors } from "./hooks.ts";
 import { callable, fields, flag, invalidOptions, milliseconds, must, parseOptions, whole } from "./internal/options.ts";
 import { nameFault } from "./internal/arguments.ts";
@@ -111,6 +111,12 @@ export interface Health {
   readonly repeated?: number;
 }
 
+/** Returns the error of a transport that is unreachable, with the option that waits for it. */
+export function suggestWaiting(error: BusError): ProviderError {
+  const text = `${error.message}; to wait for the transport, pass waitOnFirstConnect: true`;
+  return new ProviderError("unavailable", text, { cause: error.cause });
+}
+
 /** Adds a `toJSON` to a health, which converts its error to plain fields. */
 export function healthOf(health: Health): Health {
   const { lastError } = health;
@@ -164,7 +170,7 @@ const OPTIONS = fields({
   timeout: v.optional(milliseconds(0, Infinity), 30_000),
   sendTimeout: v.optional(milliseconds(1, LONGEST_DEADLINE), 10_000),
   connectTimeout: v.optional(milliseconds(1, LONGEST_DEADLINE), 10_000),
-  waitOnFirstConnect: v.optional(flag(), false),
+  waitOnFirstConnect: v.optional(flag()),
   maxReceive: v.optional(whole("a number of bytes, above 0", 1), MAX_RECEIVE),
   types: v.optional(v.array(v.custom<EventClass>(() => true), must("a list of classes")), []),
   exposeErrors: v.optional(

@@ -69,7 +69,7 @@ export async function openDashboard(provider: Provider, options: DashboardOption
   const { namespace = "global", keys, encrypt } = options;
   const { host = "127.0.0.1", port = 0, interval = 1_000, title = provider.name } = options;
   await using resources = new AsyncDisposableStack();
-  const bus = resources.use(await Bus.open(provider, { namespace, keys, encrypt }));
+  const bus = resources.use(await Bus.open(provider, { namespace, keys, encrypt, waitOnFirstConnect: false }));
   const admin = await provider.admin?.open(namespace);
   resources.defer(async () => await admin?.close());
   const source = new Source(bus, admin);

@@ -5,7 +5,7 @@ import { within } from "../../src/internal/time.ts";
 import type { Provider } from "../../src/provider/provider.ts";
 import { print, whileRead } from "../io.ts";
 import { withProgress } from "../progress.ts";
-import { count, interrupted, JSON_FLAG, number, URL_ARGUMENT } from "../session.ts";
+import { count, interrupted, JSON_FLAG, number, ONCE, URL_ARGUMENT } from "../session.ts";
 import { table } from "../table.ts";
 import { providerFor } from "../urls.ts";
 
@@ -120,8 +120,8 @@ function rounded(ms: number): number {
 async function bench(provider: Provider, flags: Flags): Promise<void> {
   using interrupts = interrupted();
   const namespace = `bench-${crypto.randomUUID()}`;
-  await using sender = await Bus.open(provider, { namespace });
-  await using receiver = await Bus.open(provider, { namespace });
+  await using sender = await Bus.open(provider, { namespace, ...ONCE });
+  await using receiver = await Bus.open(provider, { namespace, ...ONCE });
   const results: Result[] = [];
   try {
     for (const load of LOADS) {

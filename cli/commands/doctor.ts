@@ -7,7 +7,7 @@ import type { Provider } from "../../src/provider/provider.ts";
 import { textOf } from "../../src/internal/thrown.ts";
 import { print, whileRead } from "../io.ts";
 import { withProgress } from "../progress.ts";
-import { BUS_FLAGS, type BusFlags, URL_ARGUMENT } from "../session.ts";
+import { BUS_FLAGS, type BusFlags, ONCE, URL_ARGUMENT } from "../session.ts";
 import { providerFor } from "../urls.ts";
 
 interface Flags extends BusFlags {
@@ -40,7 +40,11 @@ async function roundTrip(provider: Provider): Promise<Check> {
   const name = "bus";
   const start = performance.now();
   try {
-    await using bus = await Bus.open(provider, { namespace: `doctor-${crypto.randomUUID()}`, timeout: 10_000 });
+    await using bus = await Bus.open(provider, {
+      namespace: `doctor-${crypto.randomUUID()}`,
+      timeout: 10_000,
+      ...ONCE,
+    });
     const opened = performance.now();
     const queue = bus.queue("doctor");
     try {

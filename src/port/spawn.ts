@@ -32,21 +32,20 @@ export function checkRuntime(): void {
 }
 
 /** Matches the error of a runtime that cannot find the module of a worker, or a module that it imports. */
-const NOT_FOUND = /module ?not ?found|cannot find (module|package)|could not resolve/i;
+const NOT_FOUND = /module ?not ?found|cannot find (module|package)|could not resolve|not a dependency/i;
+
+const BUNDLED = '; in a bundle, pass the option worker: new URL("./worker.js", import.meta.url), see docs/deploying.md';
 
 /** Starts a worker of a provider. */
 export function spawn(provider: Provider, events: WorkerEvents): Spawned {
   const worker = new Worker(provider.worker, { type: "module", name: `tsmq-${provider.name}` });
   let loaded = false;
   const died = (why: string, cause?: unknown) => {
-    if (!loaded && NOT_FOUND.test(why)) {
-      const remedy =
-        `in a bundle, pass the option worker: new URL("./worker.js", import.meta.url), see docs/deploying.md`;
-      const text = `Cannot load the worker of "${provider.name}": ${why}; ${remedy}`;
-      return events.died(new ProviderError("unavailable", text, { cause, retryable: false }));
-    }
     const code = lacksPermission(cause) ? "denied" : "unavailable";
-    events.died(new ProviderError(code, `Cannot use the worker of "${provider.name}": ${why}`, { cause }));
+    const broken = !loaded && cause !== undefined; // its module, or one that it imports, has an error
+    const remedy = broken && NOT_FOUND.test(why) ? BUNDLED : "";
+    const text = `Cannot ${broken ? "load" : "use"} the worker of "${provider.name}": ${why}${remedy}`;
+    events.died(new ProviderError(code, text, { cause, retryable: broken ? false : undefined }));
   };
   worker.onmessage = (event) => {
     if ((event.data as Listening).kind !== "tsmq:listening") return;

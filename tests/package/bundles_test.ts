@@ -1,12 +1,12 @@
 // run: deadline 300
 /** Bundled programs work as docs/deploying.md says; without the option `worker`, their error names it. */
-import { assert, assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { spawnSync } from "node:child_process";
 import { chmodSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { Bus, memory, ProviderError } from "../../mod.ts";
 import { Child, makeDir, removeDir } from "../support/child.ts";
 import { here } from "../support/peer.ts";
@@ -136,9 +136,22 @@ if (here === "bun") {
 
 describe("a worker that cannot be loaded", () => {
   it("rejects immediately, also if the bus would wait for its transport", async () => {
-    const worker = new URL("file:///nowhere/worker.js");
-    const opening = Bus.open(memory({ worker }), { waitOnFirstConnect: true, connectTimeout: 60_000 });
-    const error = await opening.then(() => undefined, (error) => error);
-    assertEquals([error instanceof ProviderError, error.code, error.retryable], [true, "unavailable", false]);
+    const dir = makeDir("workers");
+    const workers: [code: string | undefined, message: RegExp][] = [
+      [undefined, /; in a bundle, pass the option worker: new URL\(/],
+      ['import "@tsmq/nowhere";', /; in a bundle, pass the option worker: new URL\(/],
+      ['throw new Error("on purpose");', /on purpose/],
+      ["let let = 1;", /let/],
+    ];
+    for (const [i, [code, message]] of workers.entries()) {
+      const file = join(dir, `${i}.js`);
+      if (code) writeFileSync(file, code);
+      const opening = Bus.open(memory({ worker: pathToFileURL(file) }), { waitOnFirstConnect: true });
+      const error = await assertRejects(() => opening, ProviderError);
+      assertEquals([error.code, error.retryable], ["unavailable", false], error.message);
+      assertMatch(error.message, /^Cannot load the worker of "memory": /);
+      assertMatch(error.message, message);
+    }
+    removeDir(dir);
   });
 });
