@@ -106,11 +106,8 @@ export interface BusEventMap {
 /** A listener for one type of event of a bus: a function, or an object with the method `handleEvent`. */
 export type BusEventListener<E extends Event> = ((event: E) => unknown) | { handleEvent(event: E): unknown };
 
-/**
- * The listeners of a bus. An error that a listener throws does not end the process.
- *
- * The types of its options are those of `EventTarget`, because only the library `dom` has names for them.
- */
+// The types of options are those of `EventTarget`, because only the library `dom` has names for them.
+/** The listeners of a bus. An error that a listener throws does not end the process. */
 export class BusEvents extends EventTarget {
   /** The function that is called in place of each listener. */
   #guarded = new WeakMap<object, EventListener>();

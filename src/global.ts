@@ -57,9 +57,12 @@ let closing: Bus | undefined; // its handlers still publish, put and call
 let missing = "init() has not been called";
 
 /**
- * Opens the default bus, and applies the subscriptions and exposures that were made before.
+ * Opens the default bus, and applies the subscriptions and exposures that were made before. The bus keeps the process alive until
+ * {@linkcode shutdown}.
  *
  * @throws {BusError} "already_open" when the default bus is already open or opening
+ * @throws {ProviderError} "unavailable" or "denied" when the transport cannot be reached within `connectTimeout`
+ * @throws {ValidationError} when an option is invalid
  */
 export async function init(provider: Provider, options?: BusOptions): Promise<Bus> {
   if (bus || opening) throw new BusError("already_open", "Cannot init: the default bus is open; call shutdown() first");
@@ -246,7 +249,10 @@ export function expose<O extends object>(
   methods: FunctionName<O> | readonly FunctionName<O>[],
   options?: ExposeOptions,
 ): Promise<void>;
-/** Serves every method of an object as `Class.method`, where `Class` is the `static topic` of the class, or else its name. */
+/**
+ * Serves every method of an object as `Class.method`, where `Class` is the `static topic` of the class, or else its name. A plain object
+ * serves its own functions under their keys. {@linkcode Bus.expose} has the rules.
+ */
 export function expose(object: object, options?: ExposeOptions): Promise<void>;
 /** @ignore For its errors only: TypeScript reports that of the last overload, so this one describes all arguments. */
 export function expose<T extends string | object>(
@@ -283,7 +289,7 @@ export function stub<Call extends Fn>(
   target: Procedure<Call, Fn> & NotStream<Call>,
   options: StubOptions & { readonly multi: true },
 ): MultiStub<Call>;
-/** Returns a function that calls a procedure on one server. */
+/** Returns a function that calls a procedure on one server. {@linkcode Bus.stub} lists the errors of a call. */
 export function stub<Call extends Fn>(
   target: Procedure<Call, Fn> & NotStream<Call>,
   options?: StubOptions,
@@ -297,7 +303,7 @@ export function stub<F extends Fn = (...args: unknown[]) => unknown>(
   name: string,
   options: StubOptions & { readonly multi: true },
 ): MultiStub<F>;
-/** Returns a function that calls the remote function of this name on one server. */
+/** Returns a function that calls the remote function of this name on one server. {@linkcode Bus.stub} lists the errors of a call. */
 export function stub<F extends Fn = (...args: unknown[]) => unknown>(name: string, options?: StubOptions): Stub<F>;
 /** Returns a function that calls the remote function with the same name on every server. */
 export function stub<F extends Fn>(fn: F & NotStream<F>, options: StubOptions & { readonly multi: true }): MultiStub<F>;

@@ -50,7 +50,7 @@ export interface SubscribeOptions<S extends StandardSchemaV1 | undefined = Stand
    * events that tsmq publishes after `ready` of its first member has resolved, until {@linkcode Subscription.free}.
    */
   readonly group?: string;
-  /** With `group`: milliseconds of the lease of an event, as for {@linkcode Queue.receive}. Default 30,000. */
+  /** With `group`: milliseconds after which an event is redelivered if this process dies, as for {@linkcode Queue.receive}. Default 30,000. */
   readonly lease?: number;
   /** With `group`: the number of attempts after which a failing event goes to the dead-letter queue. Default: unlimited. */
   readonly maxAttempts?: number;
@@ -135,7 +135,7 @@ export class Topic<T = unknown, I = T> implements AsyncIterable<T> {
     return this.#verbs.publish(event, this as unknown as Topic, options);
   }
 
-  /** Subscribes a handler. */
+  /** Subscribes a handler to this topic. */
   subscribe(handler: Handler<T>, options: Omit<SubscribeOptions, "pattern" | "schema"> = {}): Subscription {
     const { pattern, schema } = this;
     return this.#verbs.subscribe(this.name, handler as Handler<never>, { ...options, pattern, schema });

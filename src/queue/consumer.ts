@@ -30,13 +30,13 @@ const UNCONFIRMED = 64;
 export interface ConsumeOptions {
   /** The number of handlers that may run at once. Default 1. */
   readonly concurrency?: number;
-  /** Milliseconds of the lease, as for {@linkcode Queue.receive}. Default 30,000. */
+  /** Milliseconds after which an item is redelivered if this process dies, as for {@linkcode Queue.receive}. Default 30,000. */
   readonly lease?: number;
   /** The number of attempts after which a failing item goes to the dead-letter queue. Default: unlimited. */
   readonly maxAttempts?: number;
   /** Milliseconds before the next attempt. A function receives the number of the failed attempt. Default: 100, doubled each time, at most 30,000. */
   readonly backoff?: number | ((attempt: number) => number);
-  /** The name of the dead-letter queue. Default: that of the queue. */
+  /** The name of the dead-letter queue. Default: the one in the options of `queue`, or else the queue's name plus `.dead`. */
   readonly deadLetter?: string;
   /**
    * Milliseconds that a handler may take. When they have passed, the attempt has failed: the item is given back or dead-lettered

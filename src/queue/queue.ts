@@ -183,7 +183,7 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
   }
 
   /**
-   * Removes the items that wait. Leased items, delayed items and the queue stay. Resolves with the number of removed items.
+   * Removes the items that wait. Leased items, delayed items and the queue stay. Resolves with the number of removed items, if it is known.
    */
   purge(): Promise<number | undefined> {
     return this.#core.receives.track(this.#purge());

@@ -75,8 +75,18 @@ export type StreamContract<A, Y> = Procedure<
 >;
 
 /**
- * Declares a function that one side exposes and the other side calls through a stub. Both sides validate the arguments and the
- * result.
+ * Declares a function by its type. One side exposes it, and the other side calls it through a stub. Nothing validates the arguments and
+ * the result.
+ *
+ * @example
+ * ```ts ignore
+ * const add = procedure<(a: number, b: number) => number>("add");
+ * ```
+ */
+export function procedure<F extends Fn>(name: string): Procedure<F>;
+/**
+ * Declares a function by its schemas. One side exposes it, and the other side calls it through a stub. Both sides validate the arguments
+ * and the result, and infer their types from the schemas.
  *
  * @example
  * ```ts ignore
@@ -85,8 +95,6 @@ export type StreamContract<A, Y> = Procedure<
  * const sum = await bus.stub(add)(1, 2); // number
  * ```
  */
-export function procedure<F extends Fn>(name: string): Procedure<F>;
-/** Declares a function by its schemas. Both sides infer their types from the schemas. */
 export function procedure<
   A extends ArgsSchema | undefined = undefined,
   R extends StandardSchemaV1 | undefined = undefined,
