@@ -10,6 +10,7 @@ import type { DeadLetter } from "../mod.ts";
 import { Codec } from "../src/codec/codec.ts";
 import { UnsupportedError } from "../src/errors.ts";
 import { isA } from "../src/internal/thrown.ts";
+import { peekAll } from "../src/queue/peek.ts";
 import { MAX_TOPIC, MAX_TOPICS, type Overview, readOverview } from "../cli/overview.ts";
 import type { Admin, BusInfo, TopicInfo } from "../src/provider/admin.ts";
 import type { Action, Item, Page, QueueRow, TableName, Tables, TopicRow } from "./protocol.ts";
@@ -111,22 +112,22 @@ export class Source {
 
   /** Reads waiting items. */
   items(queue: string, offset: number, limit: number): Promise<Page> {
-    return page(async () => {
-      const items = await this.#bus.queue(queue).peek({ offset, limit });
-      return items.map(({ item, error, attempt, headers, ...rest }): Item => ({
+    const it = this.#bus.queue(queue);
+    const from = { peek: it.peek.bind(it), size: () => it.qsize() };
+    return page(() =>
+      collect(peekAll(from, limit, offset), ({ item, error, attempt, headers, ...rest }) => ({
         ...(error === undefined ? text(codec.line(item)) : text((rest as { body: string }).body)),
         attempts: attempt,
         headers,
         ...error && { cause: { name: error.name, message: error.message } },
-      }));
-    });
+      }))
+    );
   }
 
   /** Reads dead letters. */
   letters(queue: string, offset: number, limit: number): Promise<Page> {
-    return page(async () => {
-      const letters = await this.#bus.queue(queue).dead.peek({ offset, limit });
-      return letters.map((letter): Item => {
+    return page(() =>
+      collect(peekAll(this.#bus.queue(queue).dead, limit, offset), (letter) => {
         const { error, headers } = letter;
         if (error !== undefined) {
           return { ...text(letter.body), attempts: 0, headers, cause: { name: error.name, message: error.message } };
@@ -140,8 +141,8 @@ export class Source {
           cause: { name: text(cause.name).text, message: text(cause.message).text },
           queue: text(owner).text,
         };
-      });
-    });
+      })
+    );
   }
 
   /** Returns the cause of the last of `count` dead letters, if the transport shows it. */
@@ -188,6 +189,13 @@ function text(all: string): Pick<Item, "text" | "cut"> {
 function keyOf({ item, queue, attempts, cause }: DeadLetter): string {
   const rest = JSON.stringify([queue, attempts, cause.name, cause.message]);
   return createHash("sha256").update(`${rest}\n${codec.line(item)}`).digest("base64url");
+}
+
+/** Converts items one by one, because each may be large. */
+async function collect<P>(found: AsyncIterable<P>, convert: (each: P) => Item): Promise<Item[]> {
+  const items: Item[] = [];
+  for await (const each of found) items.push(convert(each));
+  return items;
 }
 
 async function page(read: () => Promise<Item[]>): Promise<Page> {

@@ -3,6 +3,7 @@ import { UnsupportedError, ValidationError } from "../../src/errors.ts";
 import { checkCount } from "../../src/internal/arguments.ts";
 import { indented } from "../../src/internal/printable.ts";
 import type { DeadLetter } from "../../src/queue/letter.ts";
+import { peekAll } from "../../src/queue/peek.ts";
 import type { Queue } from "../../src/queue/queue.ts";
 import { confirm, YES_FLAG } from "../confirm.ts";
 import { line, print, toJson } from "../io.ts";
@@ -36,13 +37,14 @@ interface Numbered {
   readonly body?: string;
 }
 
-/** Returns the dead letters of a queue, without those of other queues in the same dead-letter queue. */
-async function letters(queue: Queue, limit: number, offset = 0): Promise<Numbered[]> {
-  const found = await queue.dead.peek({ limit, offset });
-  return found.map((each, i): Numbered => {
-    const n = offset + i + 1;
-    return each.error ? { n, body: each.body } : { n, letter: each.item };
-  }).filter(({ letter }) => letter === undefined || letter.queue === queue.name);
+/** Yields the dead letters of a queue, without those of other queues in the same dead-letter queue. */
+async function* letters(queue: Queue, limit: number, offset = 0): AsyncGenerator<Numbered> {
+  let n = offset;
+  for await (const each of peekAll(queue.dead, limit, offset)) {
+    n++;
+    if (each.error) yield { n, body: each.body };
+    else if (each.item.queue === queue.name) yield { n, letter: each.item };
+  }
 }
 
 function lettersOf(name: string): string {
@@ -66,10 +68,13 @@ async function select(queue: Queue, given: readonly string[]): Promise<Selection
   }
   const numbers = new Set(given.map((text) => checkCount("the number of a letter", Number(text))));
   const first = Math.min(...numbers);
-  const found = await letters(queue, Math.max(...numbers) - first + 1, first - 1);
+  const found = new Map<number, string>();
+  for await (const { n, letter } of letters(queue, Math.max(...numbers) - first + 1, first - 1)) {
+    if (letter && numbers.has(n)) found.set(n, toJson(letter));
+  }
   const wanted = Array.from(numbers, (number) => {
-    const letter = found.find(({ n }) => n === number)?.letter;
-    if (letter) return toJson(letter);
+    const letter = found.get(number);
+    if (letter !== undefined) return letter;
     const text = "there is no letter with this number that can be read";
     throw new ValidationError(`Cannot select letter ${number} of queue "${queue.name}": ${text}`);
   });
@@ -109,20 +114,17 @@ const list = buildCommand({
       });
     }
     await withBus(url, flags, async (bus) => {
-      const found = await letters(bus.queue(name), flags.count);
       const cause = ({ letter }: Numbered) =>
         letter ? `${letter.cause.name}: ${letter.cause.message}` : "cannot be read";
-      const lines = flags.json ? found.map(json) : table(
-        ["N", "ATTEMPTS", "CAUSE", "ITEM"],
-        found.map((each) => [
-          each.n,
-          each.letter?.attempts,
-          shorten(cause(each), SHOWN),
-          shorten(each.letter ? toJson(each.letter.item) : each.body ?? "", SHOWN),
-        ]),
-      );
+      const rows: (string | number | undefined)[][] = [];
+      for await (const each of letters(bus.queue(name), flags.count)) {
+        const item = each.letter ? toJson(each.letter.item) : each.body ?? "";
+        rows.push([each.n, each.letter?.attempts, shorten(cause(each), SHOWN), shorten(item, SHOWN)]);
+        if (flags.json) await print(json(each));
+      }
+      const lines = flags.json ? [] : table(["N", "ATTEMPTS", "CAUSE", "ITEM"], rows);
       for (const each of lines) await print(each);
-      if (found.length === 0) sayNothing(lettersOf(name), flags);
+      if (rows.length === 0) sayNothing(lettersOf(name), flags);
     });
   },
   parameters: {
@@ -159,7 +161,7 @@ const list = buildCommand({
 const show = buildCommand({
   func: (flags: BusFlags & { readonly json: boolean }, url: string, name: string, n: number) =>
     withBus(url, flags, async (bus) => {
-      const [found] = await letters(bus.queue(name), 1, n - 1);
+      const { value: found } = await letters(bus.queue(name), 1, n - 1).next();
       if (!found) {
         throw new ValidationError(`Cannot show letter ${n} of queue "${name}": there is no letter with this number`);
       }

@@ -1,5 +1,5 @@
 import { buildCommand } from "@stricli/core";
-import type { Peeked, Unreadable } from "../../src/queue/peek.ts";
+import { peekAll, type Peeked, type Unreadable } from "../../src/queue/peek.ts";
 import { line, print, toJson } from "../io.ts";
 import {
   BUS_FLAGS,
@@ -33,9 +33,14 @@ export function peeked(found: Peeked<unknown> | Unreadable): string {
 export const command = buildCommand({
   func: ({ count: limit, offset, ...flags }: Flags, url: string, name: string) =>
     withBus(url, flags, async (bus) => {
-      const items = await bus.queue(name).peek({ limit, offset });
-      for (const found of items) await print(peeked(found));
-      if (items.length === 0) sayNothing(`waiting items of queue "${name}"`, flags);
+      const queue = bus.queue(name);
+      let any = false;
+      const from = { peek: queue.peek.bind(queue), size: () => queue.qsize() };
+      for await (const found of peekAll(from, limit, offset)) {
+        any = true;
+        await print(peeked(found));
+      }
+      if (!any) sayNothing(`waiting items of queue "${name}"`, flags);
     }),
   parameters: {
     flags: {

@@ -46,7 +46,10 @@ export interface QueueInspector {
 
 /** The part of a sender that shows waiting items. */
 export interface QueuePeeker {
-  /** Returns up to `limit` waiting items after the first `offset` ones, in the order in which they will be received. It takes none. */
+  /**
+   * Returns up to `limit` waiting items after the first `offset` ones, in the order in which they will be received. It takes none. If they
+   * have more than 16 MiB, it may return fewer, at least one, so that they fit into memory.
+   */
   peek(queue: string, offset: number, limit: number): Promise<WaitingItem[]>;
 }
 

@@ -59,7 +59,8 @@ export class DeadLetters<T = unknown> {
 
   /**
    * Returns dead letters without taking them, oldest first, including those of other queues that share this dead-letter queue. What is not
-   * a dead letter, or is nested too deep to be shown, has an `error` and its `body` in place of `item`.
+   * a dead letter, or is nested too deep to be shown, has an `error` and its `body` in place of `item`. It may return fewer than `limit`
+   * letters, at least one, if they have more than 16 MiB.
    *
    * @throws {UnsupportedError} when the transport cannot peek
    */
@@ -137,14 +138,16 @@ export class DeadLetters<T = unknown> {
       while (done < limit && left > 0 && !closing.aborted) {
         const most = Math.min(features.exactSize ? BATCH : PASS, only ? Infinity : limit - done, left);
         const letters: Opened[] = [];
-        while (letters.length < most && !closing.aborted) {
+        let empty = false;
+        while (letters.length < most && !empty && !closing.aborted) {
           const max = Math.min(BATCH, most - letters.length);
           const received = await link.receive(this.name, { max, wait: 0, lease: LEASE });
-          if (received.length === 0) break;
+          empty = received.length === 0;
           for (const delivery of received) {
             held.add(delivery.receipt);
             letters.push(open(delivery, this.name, envelopes));
           }
+          if (features.exactSize) break; // large letters come in several requests, and are not in memory together
         }
         for (const letter of letters) {
           if (done === limit) break;
@@ -156,7 +159,7 @@ export class DeadLetters<T = unknown> {
           held.delete(letter.receipt);
           done++;
         }
-        if (letters.length < most) break;
+        if (empty) break;
         left -= letters.length;
       }
       return done;

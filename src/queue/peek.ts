@@ -12,7 +12,7 @@ import { isA } from "../internal/thrown.ts";
 
 /** The default number of items of a peek. */
 const LIMIT = 10;
-/** The largest number of items of a peek, because all of them are in memory at once. */
+/** The largest number of items of a peek, because all of them are in memory at once. Transports also limit their bytes. */
 const MAX_LIMIT = 10_000;
 
 /** Options of {@linkcode Queue.peek}. */
@@ -47,6 +47,21 @@ export interface Unreadable {
   readonly headers: MessageHeaders;
   /** Absent, because the item cannot be read. */
   readonly item?: undefined;
+}
+
+/** Yields up to `limit` waiting items after the first `offset` ones. A peek returns fewer if they are large, so it peeks again. */
+export async function* peekAll<P>(
+  from: { peek(options: PeekOptions): Promise<P[]>; size(): Promise<number> },
+  limit: number,
+  offset = 0,
+): AsyncGenerator<P> {
+  for (let left = limit; left > 0;) {
+    const found = await from.peek({ limit: left, offset });
+    yield* found;
+    left -= found.length;
+    offset += found.length;
+    if (found.length === 0 || (left > 0 && offset >= await from.size())) return;
+  }
 }
 
 /** Returns waiting items of a queue. `read` decodes an item, or throws if it is refused. */

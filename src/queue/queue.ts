@@ -160,7 +160,8 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
 
   /**
    * Returns waiting items in the order in which they will be taken, without taking them: no leased and no delayed items. An item that
-   * cannot be read has an `error` and its `body` in place of `item`.
+   * cannot be read has an `error` and its `body` in place of `item`. It may return fewer than `limit` items, at least one, if they have
+   * more than 16 MiB.
    *
    * @throws {UnsupportedError} when the transport cannot peek: AWS
    */

@@ -83,12 +83,13 @@ export interface Opening {
   readonly namespace?: string;
   readonly connectTimeout?: number;
   readonly sendTimeout?: number;
+  readonly maxReceive?: number;
   /** The port of the receiver, if it differs from the sender's. */
   readonly receiver?: RedisOptions;
 }
 
 export async function open(options: RedisOptions, opening: Opening = {}): Promise<Halves> {
-  const { namespace = fresh(), connectTimeout = 5_000, sendTimeout = 2_000 } = opening;
+  const { namespace = fresh(), connectTimeout = 5_000, sendTimeout = 2_000, maxReceive = Infinity } = opening;
   const provider = redis(options);
   const said: string[] = [];
   const senderSaid: string[] = [];
@@ -106,7 +107,7 @@ export async function open(options: RedisOptions, opening: Opening = {}): Promis
     namespace,
     options: structuredClone(received.options),
     connectTimeout,
-    maxReceive: Infinity,
+    maxReceive,
     origin: {},
     inbox: (body) => inbox.push(body),
     state: (connected) => change(said, connected),

@@ -13,15 +13,15 @@ describe("LosslessTaker", () => {
     const client = {
       up: true,
       call: (read: ReplyReader<unknown>, _verb: string, _sha: string, ...rest: string[]) => {
-        const [number, , , mode] = rest.slice(6) as [string, string, string, string];
+        const [number, , , mode] = rest.slice(7) as [string, string, string, string];
         takes.push({ number, mode });
         if (takes.length === 1) return Promise.reject(new ProviderError("unavailable", "the connection broke"));
         const item = takes.length === 2 ? [Buffer.from(""), 1, Buffer.from("item")] : [];
-        return Promise.resolve(read([Buffer.from(number), -1, ...item]));
+        return Promise.resolve(read([Buffer.from(number), -1, [], ...item]));
       },
     } as unknown as Client;
     const keys = new Names("shop").queue("queue");
-    const taker = new LosslessTaker(client, keys, "id", "queue", undefined, () => {});
+    const taker = new LosslessTaker(client, keys, "id", "queue", undefined, 1_000, () => {});
     const { signal } = new AbortController();
     await assertRejects(() => taker.take(1, signal), ProviderError);
     assertEquals([taker.lost, taker.uncertain], [true, 1]);

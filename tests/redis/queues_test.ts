@@ -1,10 +1,16 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
+import { Bus } from "../../src/bus.ts";
 import { type BusError, ProviderError } from "../../src/errors.ts";
 import type { Delivery } from "../../src/provider/provider.ts";
+import { PEEK } from "../../src/providers/redis/inspect_scripts.ts";
+import { Names } from "../../src/providers/redis/names.ts";
+import { redis } from "../../src/providers/redis/provider.ts";
+import { TAKE } from "../../src/providers/redis/scripts.ts";
+import { peekAll } from "../../src/queue/peek.ts";
 import { RedisServer } from "../support/redis_server.ts";
 import { pause, timed, until, within } from "../support/until.ts";
-import { assertWoken, delivery, NOW, open } from "./halves.ts";
+import { assertWoken, delivery, fresh, NOW, open } from "./halves.ts";
 
 describe("Redis queues", () => {
   let server: RedisServer;
@@ -20,6 +26,123 @@ describe("Redis queues", () => {
     assertEquals(await bus.receive("q", { max: 3 }), [{ receipt: "", body: "ü😀", attempt: 1 }]);
     assertEquals(await bus.receive("q"), []);
     assertEquals(await bus.sender.size("q"), 0);
+  });
+
+  it("receive() and peek() return about 16 MiB of items at once, in their order", async () => {
+    await using bus = await open(here());
+    const list = `__eventbus:${bus.namespace}:q`;
+    const lua = "for i = 1, 5 do redis.call('LPUSH', KEYS[1], i .. string.rep(string.rep('x', 1024), 6 * 1024)) end";
+    const numbers = (items: readonly { readonly body: string }[]) => items.map(({ body }) => parseInt(body));
+    await server.run("eval", lua, "1", list);
+    const waiting = async () => [
+      numbers(await bus.sender.peeker!.peek("q", 0, 64)),
+      numbers(await bus.sender.peeker!.peek("q", 3, 64)),
+    ];
+    assertEquals(await waiting(), [[1, 2, 3], [4, 5]]);
+    for (const back of [0, 1]) {
+      const receipts: string[] = [];
+      for (const expected of [[1, 2, 3], [4, 5]]) {
+        const taken = await bus.receive("q", { max: 64, lease: 60_000 });
+        assertEquals(numbers(taken), expected);
+        receipts.push(...taken.map(({ receipt }) => receipt));
+      }
+      await bus.receiver.settle("q", receipts, "nack", back);
+      await until("all items wait again", async () => await bus.sender.size("q") === 5);
+    }
+    assertEquals(await waiting(), [[1, 2, 3], [4, 5]]);
+    for (const expected of [[1, 2, 3], [4, 5]]) assertEquals(numbers(await bus.receive("q", { max: 64 })), expected);
+  });
+
+  it("an item of more than twice maxReceive is put aside and reported once; the others are taken", async () => {
+    await using bus = await open(here(), { maxReceive: 500 });
+    const list = `__eventbus:${bus.namespace}:q`;
+    const aside = `__tsmq:{${list}}aside:${list}`;
+    const [fits, large] = ["x".repeat(1_000), "x".repeat(1_001)];
+    const fault =
+      'fault: ProviderError: Cannot take an item from queue "q": it has 1001 bytes, and this bus takes items ' +
+      `of up to 1000 (maxReceive). It was moved to the list "${aside}", where it stays until the queue is freed`;
+    const faults: string[] = [];
+    for (const lease of [undefined, 60_000]) {
+      await server.run("lpush", list, "1", large, fits);
+      assertEquals(await bus.bodies("q", { max: 64, lease }), ["1", fits]);
+      await server.run("lpush", list, large);
+      assertEquals(await bus.bodies("q", { max: 64, lease }), []);
+      const next = bus.bodies("q", { max: 64, lease, wait: 10_000 });
+      await bus.sender.send("q", large, { wait: 0, delay: 1 });
+      await until("it is put aside", async () => await server.run("llen", aside) === 3);
+      await bus.sender.send("q", "next", NOW);
+      assertEquals(await next, ["next"]);
+      assertEquals(await server.run("lrange", aside, "0", "-1"), [large, large, large]);
+      assertEquals(await bus.sender.size("q"), 0);
+      await bus.sender.drop("q");
+      assertEquals(await server.run("exists", aside), 0);
+      faults.push(fault, fault, fault);
+      assertEquals(bus.said, faults);
+    }
+  });
+
+  it("a take that is repeated because its reply was lost reports what it has put aside", async () => {
+    const { list, due, items, receivers, aside, records } = new Names(fresh()).queue("q");
+    const keys = [list, due, items, `${records}id`, receivers, aside];
+    for (const lease of ["0", "60000"]) {
+      for (const bodies of [["x".repeat(101)], ["1", "x".repeat(101), "2"]]) {
+        await server.run("lpush", list, ...bodies);
+        const take = async (mode: string) => {
+          const args = ["id.1", "10", lease, mode, "60000", "0", "100"];
+          const [, , sizes, ...taken] = await server.run("eval", TAKE.lua, "6", ...keys, ...args) as unknown[];
+          return [sizes, taken.filter((_, i) => i % 3 === 2)];
+        };
+        const expected = [[101], bodies.filter((body) => body.length < 101)];
+        assertEquals([await take(""), await take("again")], [expected, expected]);
+      }
+    }
+  });
+
+  it("large dead letters are shown, retried and removed in several requests", async () => {
+    await using bus = await Bus.open(redis(here()), { namespace: fresh() });
+    const { dead, name } = bus.queue("q");
+    const lua = "local item = string.rep(string.rep('x', 1024), 6 * 1024) " +
+      `for i = 1, 5 do redis.call('LPUSH', KEYS[1], '{"queue":"${name}","item":"' .. i .. item .. ` +
+      `'","attempts":' .. i .. ',"cause":{"name":"Error","message":"late"}}') end`;
+    const put = () => server.run("eval", lua, "1", `__eventbus:${bus.namespace}:${dead.name}`);
+    await put();
+    assertEquals((await dead.peek()).length, 3);
+    const seen: unknown[] = [];
+    for await (const { item } of peekAll(dead, 10)) seen.push(item?.attempts);
+    assertEquals(seen, [1, 2, 3, 4, 5]);
+    assertEquals(await dead.retry(), 5);
+    assertEquals(await bus.queue("q").qsize(), 5);
+    await put();
+    assertEquals(await dead.purge(), 5);
+  });
+
+  it("peek() shows a text in place of an item that is too long for any client", async () => {
+    await using bus = await open(here());
+    const { list, due, items } = new Names(bus.namespace).queue("q");
+    await server.run("lpush", list, "1", "x".repeat(101), "2");
+    await bus.sender.send("q", "y".repeat(101), { wait: 0, delay: 1 });
+    await until("the delay is over", async () => await bus.sender.size("q") === 4);
+    const shown = await server.run("eval", PEEK.lua, "3", list, due, items, "0", "10", "100");
+    const text = "an item of 101 bytes, which is too long to be shown";
+    assertEquals(shown, [1, text, 1, "1", 1, text, 1, "2"]);
+  });
+
+  it("a consumer with the default of maxReceive puts an item of 65 MiB aside, and continues", async () => {
+    await using bus = await Bus.open(redis(here()), { namespace: fresh() });
+    const errors: string[] = [];
+    bus.addEventListener("error", ({ error }) => errors.push(String(error)));
+    const queue = bus.queue("q");
+    const bytes = 65 * 2 ** 20;
+    await server.run("setrange", "large", `${bytes - 1}`, "x"); // the server makes it faster than Lua
+    const put = "redis.call('LPUSH', KEYS[1], '1', redis.call('GETDEL', 'large'), '2')";
+    await server.run("eval", put, "1", `__eventbus:${bus.namespace}:q`);
+    const got: unknown[] = [];
+    queue.consume((item) => got.push(item), { concurrency: 64 });
+    await until("the next item arrives", () => got.length === 2);
+    await until("it is reported", () => errors.length > 0);
+    assert(errors[0]!.includes(`it has ${bytes} bytes`), errors[0]);
+    assertEquals([got, errors.length, await queue.dead.size()], [[1, 2], 1, 0]);
+    await queue.free();
   });
 
   it("a list is PyMQ's: LPUSH puts, RPOP gets, LLEN counts", async () => {

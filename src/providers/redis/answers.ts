@@ -6,7 +6,7 @@
 import { BusError } from "../../errors.ts";
 import type { Client } from "./client.ts";
 import { count } from "./replies.ts";
-import { ANSWER, run } from "./scripts.ts";
+import { run, type Script, script } from "./scripts.ts";
 
 /** Seconds after which an answer expires, as with PyMQ. */
 const LIFE = 300;
@@ -16,6 +16,15 @@ const MAX_UNREAD = 16_384;
 const AT_ONCE = 1_024;
 /** Milliseconds for which no answer is removed. A caller that lives reads its answer at once. */
 const KEPT = 1_000;
+
+/** Puts an answer, which expires in ARGV[2] seconds. */
+export const ANSWER: Script = script(
+  "put into queue",
+  `
+redis.call('LPUSH', KEYS[1], ARGV[1])
+return redis.call('EXPIRE', KEYS[1], ARGV[2])
+`,
+);
 
 /** The answers of one bus. */
 export class Answers {

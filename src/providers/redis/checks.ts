@@ -5,16 +5,18 @@
  */
 import type { Check } from "../../provider/admin.ts";
 import { textOf } from "../../internal/thrown.ts";
+import { ANSWER } from "./answers.ts";
 import type { Client } from "./client.ts";
 import type { ClusterClient } from "./cluster.ts";
 import type { Connection } from "./connection.ts";
 import { checkInfo } from "./checks_info.ts";
+import { LONGEST } from "./lua.ts";
 import type { Names } from "./names.ts";
 import type { Settings } from "./settings.ts";
 import { Queues } from "./queues.ts";
 import { Registry, servers } from "./registry.ts";
 import { count, exactly, info, subscribers, texts } from "./replies.ts";
-import { ANSWER, run } from "./scripts.ts";
+import { run } from "./scripts.ts";
 
 /** Milliseconds until the keys of the checks expire, in case the checks are interrupted. */
 const LIFE = 10_000;
@@ -148,7 +150,7 @@ function probes(names: Names, scratch: string, { cluster }: Settings): Probe[] {
     {
       what: "take, extend, give back and acknowledge",
       needed: "queues need it",
-      attempt: (_, commands) => takeAll(new Queues(commands, names, crypto.randomUUID(), () => {}), scratch),
+      attempt: (_, commands) => takeAll(new Queues(commands, names, crypto.randomUUID(), LONGEST, () => {}), scratch),
     },
     {
       what: "register as a server",

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { COUNT, MARKS, NOW } from "./lua.ts";
+import { COUNT, ENOUGH, MARKS, NOW, STEP } from "./lua.ts";
 import { type Script, script } from "./scripts.ts";
 
 /**
@@ -30,30 +30,38 @@ return redis.call('LLEN', KEYS[1]) + redis.call('ZCOUNT', KEYS[2], '-inf', now)
 `,
 );
 
-/** Replies with attempt and body of up to ARGV[2] items after the first ARGV[1] ones: first those that are due, then those of the list. */
+/**
+ * Replies with attempt and body of up to ARGV[2] items after the first ARGV[1] ones: first those that are due, then those of the list. It
+ * ends when they have enough bytes. A text, which is not JSON, stands for an item of more than ARGV[3] bytes.
+ */
 export const PEEK: Script = script(
   "peek into queue",
   `
 local list, due, items = KEYS[1], KEYS[2], KEYS[3]
-local offset, limit = tonumber(ARGV[1]), tonumber(ARGV[2])
+local offset, limit, longest = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 ${NOW}${MARKS}${COUNT}
-local out, before = {}, redis.call('ZCOUNT', due, '-inf', now)
+local out, size, before = {}, 0, redis.call('ZCOUNT', due, '-inf', now)
+local function show(count, body)
+  if size >= ${ENOUGH} then return end
+  size = size + #body
+  out[#out + 1] = count + 1
+  out[#out + 1] = #body > longest and 'an item of ' .. #body .. ' bytes, which is too long to be shown' or body
+end
 for _, member in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', now, 'LIMIT', offset, limit)) do
   local stem, count = string.match(member, '^(.*)[:|](%d+)$')
-  local body = stem and redis.call('HGET', items, stem)
-  if body then
-    out[#out + 1] = limited(count) + 1
-    out[#out + 1] = body
-  end
+  local body = stem and size < ${ENOUGH} and redis.call('HGET', items, stem)
+  if body then show(limited(count), body) end
 end
-local first, left = math.max(0, offset - before), limit - math.max(0, math.min(before - offset, limit))
-if left > 0 then
-  local texts = redis.call('LRANGE', list, -first - left, -first - 1)
+local first, left, step = math.max(0, offset - before), limit - math.max(0, math.min(before - offset, limit)), 1
+while left > 0 and size < ${ENOUGH} do
+  step = math.min(step, left)
+  local texts = redis.call('LRANGE', list, -first - step, -first - 1)
   for i = #texts, 1, -1 do
     local body, count = unmark(texts[i])
-    out[#out + 1] = count + 1
-    out[#out + 1] = body
+    show(count, body)
   end
+  first, left = first + step, #texts < step and 0 or left - step
+  step = math.min(2 * step, ${STEP})
 end
 return out
 `,

@@ -32,6 +32,8 @@ export class LosslessTaker {
   readonly keys: QueueKeys;
   readonly queue: string;
   readonly lease: number | undefined;
+  /** The size in bytes of the largest item that it takes. */
+  readonly #longest: number;
   /** The number of operations that use the taker: calls of `receive`, and items that are being given back. */
   active = 0;
   /** The time when the taker was last used, by `performance.now()`. */
@@ -56,13 +58,14 @@ export class LosslessTaker {
   #wake: (() => void) | undefined;
   #wakeLater: ReturnType<typeof setTimeout> | undefined;
 
-  /** Creates a taker. `id` must be unique among the takers of all buses. */
+  /** Creates a taker. `id` must be unique among the takers of all buses. It puts items of more than `longest` bytes aside. */
   constructor(
     client: Client,
     keys: QueueKeys,
     id: string,
     queue: string,
     lease: number | undefined,
+    longest: number,
     fault: (error: unknown) => void,
   ) {
     this.#client = client;
@@ -71,6 +74,7 @@ export class LosslessTaker {
     this.id = id;
     this.queue = queue;
     this.lease = lease;
+    this.#longest = longest;
     this.#record = keys.records + id;
   }
 
@@ -215,11 +219,11 @@ export class LosslessTaker {
     }
     this.#most = Math.max(this.#most, max);
     this.#lost = true;
-    const { list, due, items, receivers } = this.keys;
-    const keys = [list, due, items, this.#record, receivers];
-    let taken: Taken;
+    const { list, due, items, receivers, aside } = this.keys;
+    const keys = [list, due, items, this.#record, receivers, aside];
+    let taken: Taken & { readonly tooLong: readonly number[] };
     try {
-      const args = [this.#number, max, Math.ceil(this.lease ?? 0), mode, RECORD_LIFE, wait];
+      const args = [this.#number, max, Math.ceil(this.lease ?? 0), mode, RECORD_LIFE, wait, this.#longest];
       taken = await run(this.#client, takenBy(this.#number), TAKE, keys, args);
     } catch (error) {
       // with any other error, the reply has arrived
@@ -228,7 +232,8 @@ export class LosslessTaker {
     } finally {
       this.#taking = false;
     }
-    if (taken.deliveries.length > 0) {
+    for (const bytes of taken.tooLong) this.#reportTooLong(bytes);
+    if (taken.deliveries.length > 0 || taken.tooLong.length > 0) {
       this.#received();
       return taken;
     }
@@ -249,6 +254,12 @@ export class LosslessTaker {
     this.#removal = setTimeout(() => this.removeRecord().catch(() => {}), REMOVE_AFTER); // if that fails, the sweep repeats it
   }
 
+  #reportTooLong(bytes: number): void {
+    const text = `Cannot take an item from queue "${this.queue}": it has ${bytes} bytes, and this bus takes items ` +
+      `of up to ${this.#longest} (maxReceive). It was moved to the list "${this.keys.aside}", where it stays until the queue is freed`;
+    this.#fault(new ProviderError("too_large", text));
+  }
+
   /** Reports items that may be lost because the record of a lost reply has expired. */
   #reportLoss(): void {
     if (this.lease !== undefined || performance.now() - this.#sentAt < RECORD_LIFE) return;
@@ -260,9 +271,9 @@ export class LosslessTaker {
 }
 
 /** Returns a reader of the reply to the take with this number. */
-function takenBy(number: string): ReplyReader<Taken> {
+function takenBy(number: string): ReplyReader<Taken & { readonly tooLong: readonly number[] }> {
   return (reply) => {
-    const [taken, wait, ...items] = array(reply);
+    const [taken, wait, tooLong, ...items] = array(reply);
     exactly(number)(taken);
     const next = integer(wait);
     const deliveries: Delivery[] = [];
@@ -272,6 +283,6 @@ function takenBy(number: string): ReplyReader<Taken> {
       const [attempt, item] = [count(items[i + 1]), text(items[i + 2])];
       deliveries.push({ receipt, attempt, ...readTopic(item), ...unconfirmed && { unconfirmed } });
     }
-    return { deliveries, next: next < 0 ? Infinity : Math.max(1, next) };
+    return { deliveries, next: next < 0 ? Infinity : Math.max(1, next), tooLong: array(tooLong).map(count) };
   };
 }

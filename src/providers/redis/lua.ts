@@ -40,6 +40,16 @@ local function mark(count)
 end
 ${UNMARK}`;
 
+/**
+ * The number of bytes of items at which a reply ends, whatever their number. Its last item may exceed it. Otherwise one reply could contain
+ * gigabytes.
+ */
+export const ENOUGH: number = 16 * 1024 * 1024;
+/** The largest number of items that a script reads from the list at once, before it knows their lengths. */
+export const STEP = 16;
+/** The largest number of bytes of an item in a reply, because V8's longest string has 512 Mi characters. */
+export const LONGEST: number = 256 * 1024 * 1024;
+
 /** A function that runs a command with many arguments, in parts, because `unpack` has a limit. A part has whole pairs. */
 export const MANY: string = `
 local function many(command, key, args)

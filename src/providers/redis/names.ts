@@ -16,6 +16,8 @@ export interface QueueKeys {
   readonly items: string;
   /** A sorted set of the receivers that wait for an item: see `hand_over.ts`. */
   readonly receivers: string;
+  /** A list of the items that are larger than a bus reads. They stay there until the queue is freed. */
+  readonly aside: string;
   /** `__tsmq:{slot}`, the prefix of any further key of the queue. */
   readonly prefix: string;
   /** The prefix of the records of takes, which end with the id of a taker. */
@@ -121,6 +123,7 @@ export class Names {
       due: key("due"),
       items: key("items"),
       receivers: key("receivers"),
+      aside: key("aside"),
       prefix,
       records: `${prefix}record:`,
     };

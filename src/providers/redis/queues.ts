@@ -47,12 +47,21 @@ export class Queues {
   #removals = new Set<Promise<unknown>>();
   #stopped = false;
   #handOver: number;
+  #longest: number;
 
   /**
    * Creates the queues of a receiver. `id` must be unguessable, because it is part of every receipt, and a receipt is enough to settle an
-   * item. With `handsOver`, the receiver passes the messages of `Names.handedOver` to {@linkcode handOver}.
+   * item. Items of more than `longest` bytes are put aside. With `handsOver`, the receiver passes the messages of `Names.handedOver` to {@linkcode handOver}.
    */
-  constructor(client: Client, names: Names, id: string, fault: (error: unknown) => void, handsOver = false) {
+  constructor(
+    client: Client,
+    names: Names,
+    id: string,
+    longest: number,
+    fault: (error: unknown) => void,
+    handsOver = false,
+  ) {
+    this.#longest = longest;
     this.#handOver = handsOver ? HAND_OVER : 0;
     this.#client = client;
     this.#names = names;
@@ -261,7 +270,7 @@ export class Queues {
     let taker = this.#takers.get(id);
     if (taker) return taker;
     const unique = `${this.#id}.${this.#count++}`;
-    taker = new LosslessTaker(this.#client, this.#names.queue(queue), unique, queue, lease, this.#fault);
+    taker = new LosslessTaker(this.#client, this.#names.queue(queue), unique, queue, lease, this.#longest, this.#fault);
     this.#takers.set(id, taker);
     this.#byId.set(unique, taker);
     for (const key of [taker.keys.list, taker.keys.due]) {

@@ -19,6 +19,7 @@ import { writeClientName } from "./client_name.ts";
 import { ClusterClient } from "./cluster.ts";
 import { Connection } from "./connection.ts";
 import { received } from "./login.ts";
+import { LONGEST } from "./lua.ts";
 import { Names } from "./names.ts";
 import { Master } from "./master.ts";
 import type { Settings } from "./settings.ts";
@@ -33,6 +34,11 @@ const TIMEOUT = 5_000;
 const CLEANUP = 1_000;
 /** Milliseconds for messages to pass between the nodes of a Cluster, after their senders have checked this inbox. */
 const LINGER = 150;
+/**
+ * The largest item that is taken, as a multiple of `maxReceive`. Smaller ones that exceed `maxReceive` are taken, so that the core
+ * dead-letters them.
+ */
+const ITEM_LIMIT = 2;
 /** The reason of a gap. */
 const LOST = "The connection to Redis was lost";
 /** The channel on which Redis reports changed keys (CLIENT TRACKING with REDIRECT). */
@@ -106,6 +112,7 @@ class RedisReceiver implements Receiver {
       this.#commands,
       names,
       id,
+      Math.min(ITEM_LIMIT * context.maxReceive, LONGEST),
       fault,
       !this.#cluster,
     );

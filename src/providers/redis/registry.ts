@@ -8,7 +8,8 @@ import type { Client } from "./client.ts";
 import { retryUnavailable } from "./errors.ts";
 import type { Names } from "./names.ts";
 import { count, texts } from "./replies.ts";
-import { REGISTER, run, SERVERS } from "./scripts.ts";
+import { NOW } from "./lua.ts";
+import { run, type Script, script } from "./scripts.ts";
 
 /** Milliseconds until a registration expires. Callers may try a killed server for that long. */
 const LEASE = 15_000;
@@ -16,6 +17,38 @@ const LEASE = 15_000;
 const LONGEST = 2 * LEASE;
 /** Milliseconds between renewals. Two of them may fail before a registration expires. */
 const RENEW = 5_000;
+
+/**
+ * Registers the inbox ARGV[1] as a server for ARGV[2] milliseconds. Removes expired registrations, and those that would last longer than
+ * ARGV[3]: they are forged, or the server's clock was set back.
+ */
+const REGISTER: Script = script(
+  "register",
+  `
+${NOW}
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '(' .. now + ARGV[3], '+inf')
+redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return 1
+`,
+);
+
+/**
+ * Replies with the registered inboxes, without those that would last longer than ARGV[3]. If there are more than ARGV[1], it replies with
+ * that number of consecutive ones, from a position that ARGV[2] (0 to 1) chooses. They are in the order of their renewals, so each inbox
+ * is returned from time to time.
+ */
+const SERVERS: Script = script(
+  "look up the servers of",
+  `
+${NOW}
+local live, last, max = '(' .. now, now + ARGV[3], tonumber(ARGV[1])
+local surplus = redis.call('ZCOUNT', KEYS[1], live, last) - max
+local first = surplus > 0 and math.floor(ARGV[2] * (surplus + 1)) or 0
+return redis.call('ZRANGEBYSCORE', KEYS[1], live, last, 'LIMIT', first, max)
+`,
+);
 
 /** Registers an inbox as a server of the topic. */
 export async function register(client: Client, names: Names, topic: string, inbox: string): Promise<void> {

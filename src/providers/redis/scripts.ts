@@ -16,7 +16,7 @@
 import { createHash } from "node:crypto";
 import { textOf } from "../../internal/thrown.ts";
 import type { Client } from "./client.ts";
-import { COUNT, HELD, MANY, MARKS, NOW } from "./lua.ts";
+import { COUNT, ENOUGH, HELD, MANY, MARKS, NOW, STEP } from "./lua.ts";
 import type { ReplyReader } from "./replies.ts";
 
 /** A Lua script and its SHA-1 digest, by which EVALSHA finds it. */
@@ -39,7 +39,10 @@ const MAX_WAIT = 60_000;
  * Takes up to ARGV[2] items: first those that are due, then from the list. ARGV[3] is the lease in milliseconds, 0 for none. It records
  * the items in `record` under the number ARGV[1] of this take. With ARGV[4] `again`, it returns the items of that record, because their
  * reply was lost; without a record it takes anew. With `only`, it returns the items of the record or nothing. The reply contains ARGV[1],
- * by which the client recognises it, the milliseconds until the next item is due (-1: none), then receipt, attempt and body of each item.
+ * by which the client recognises it, the milliseconds until the next item is due (-1: none), the sizes of the items that it has put aside,
+ * then receipt, attempt and body of each item.
+ *
+ * It ends when the items have enough bytes. It moves an item of more than ARGV[7] bytes to the list `aside`, from which no client takes it.
  *
  * A take that finds nothing waits for ARGV[6] milliseconds (0: not at all) for an item that is handed over (see `hand_over.ts`). The next
  * take has the same number and `again` or `only`, which ends the wait.
@@ -50,17 +53,19 @@ const MAX_WAIT = 60_000;
 export const TAKE: Script = script(
   "get from queue",
   `
-local list, due, items, record, receivers = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local list, due, items, record, receivers, aside = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local number, max, lease, mode = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
-local wait, receiver = tonumber(ARGV[6]), number .. ' ' .. ARGV[3]
+local wait, longest, receiver = tonumber(ARGV[6]), tonumber(ARGV[7]), number .. ' ' .. ARGV[3]
 ${NOW}${MARKS}${MANY}${COUNT}
+local tooLong = {}
 if mode ~= '' then
   redis.call('ZREM', receivers, receiver)
   local kept = redis.call('GET', record)
   kept = kept and cmsgpack.unpack(kept)
   if kept and kept[1] == number then
     if lease == 0 then return kept[2] end
-    local out = {number, -1}
+    tooLong = kept[3] or tooLong
+    local out = {number, -1, tooLong}
     for _, member in ipairs(kept[2]) do
       local stem, count = string.match(member, '^(.*):(%d+)$')
       local body = redis.call('HGET', items, stem)
@@ -71,12 +76,19 @@ if mode ~= '' then
         out[#out + 1] = body
       end
     end
-    if #out > 2 then return out end
+    if #out > 3 then return out end
   end
-  if mode == 'only' then return {number, -1} end
+  if mode == 'only' then return {number, -1, tooLong} end
 end
-local out, members, bodies, ends, removed = {number, -1}, {}, {}, {}, false
+local out, members, bodies, ends, size, removed = {number, -1, tooLong}, {}, {}, {}, 0, false
 local function give(before, count, body, unconfirmed, time)
+  size = size + #body
+  if #body > longest then
+    redis.pcall('LPUSH', aside, body)
+    tooLong[#tooLong + 1] = #body
+    removed = true
+    return
+  end
   local member = ''
   if lease > 0 then
     local order = #before < 256 and string.match(before, '^%d+%.%d+%.') or clock[1] .. string.format('%06d.%06d.', clock[2], #members)
@@ -94,6 +106,7 @@ local function give(before, count, body, unconfirmed, time)
 end
 local first = redis.call('ZRANGE', due, 0, max - 1, 'WITHSCORES')
 for i = 1, #first, 2 do
+  if size >= ${ENOUGH} then break end
   local wait = tonumber(first[i + 1]) - now
   if wait > 0 then
     out[2] = math.min(wait, ${MAX_WAIT})
@@ -110,28 +123,37 @@ for i = 1, #first, 2 do
   end
   removed = true
 end
-local left = max - (#out - 2) / 3
-local texts = left > 0 and redis.pcall('RPOP', list, left)
-if texts and texts.err then
-  if #out == 2 then return texts end
-  texts = false
-end
-for _, text in ipairs(texts or {}) do
-  local body, count = unmark(text)
-  give('', count, body)
+local left, step = max - (#out - 3) / 3, 1
+while left > 0 and size < ${ENOUGH} do
+  local texts = redis.pcall('RPOP', list, math.min(left, step)) or {}
+  if texts.err then
+    if #out == 3 then return texts end
+    break
+  end
+  for i = 1, #texts do
+    if size >= ${ENOUGH} then
+      for back = #texts, i, -1 do redis.call('RPUSH', list, texts[back]) end
+      break
+    end
+    local body, count = unmark(texts[i])
+    give('', count, body)
+  end
+  left = #texts < step and 0 or left - step
+  step = math.min(2 * step, ${STEP})
 end
 many('HSET', items, bodies)
 many('ZADD', due, ends)
-if #out > 2 then
-  redis.call('SET', record, cmsgpack.pack({number, lease > 0 and members or out}), 'PX', ARGV[5])
-else
-  if wait > 0 then
+if #out > 3 or #tooLong > 0 then
+  redis.call('SET', record, cmsgpack.pack({number, lease > 0 and members or out, tooLong}), 'PX', ARGV[5])
+end
+if #out == 3 then
+  if wait > 0 and #tooLong == 0 then
     -- a server that refuses this still hands out items
     redis.pcall('ZADD', receivers, now + wait, receiver)
     redis.pcall('PEXPIRE', receivers, wait)
   end
   redis.call('LLEN', list)
-  if removed then out[2] = 0 end -- items that are due may be behind what was removed
+  if removed then out[2] = 0 end -- items may be behind what was removed
 end
 return out
 `,
@@ -248,52 +270,11 @@ kept = kept and cmsgpack.unpack(kept)
 if not kept or kept[1] ~= ARGV[1] then return 0 end
 redis.call('UNLINK', record)
 local out = kept[2]
-for i = #out - 2, 3, -3 do
+for i = #out - 2, 4, -3 do
   local starts, body = out[i + 1] - 1, out[i + 2]
   redis.call('RPUSH', list, starts > 0 and body .. mark(starts) or body)
 end
-return (#out - 2) / 3
-`,
-);
-
-/**
- * Registers the inbox ARGV[1] as a server for ARGV[2] milliseconds. Removes expired registrations, and those that would last longer than
- * ARGV[3]: they are forged, or the server's clock was set back.
- */
-export const REGISTER: Script = script(
-  "register",
-  `
-${NOW}
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '(' .. now + ARGV[3], '+inf')
-redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
-redis.call('PEXPIRE', KEYS[1], ARGV[2])
-return 1
-`,
-);
-
-/**
- * Replies with the registered inboxes, without those that would last longer than ARGV[3]. If there are more than ARGV[1], it replies with
- * that number of consecutive ones, from a position that ARGV[2] (0 to 1) chooses. They are in the order of their renewals, so each inbox
- * is returned from time to time.
- */
-export const SERVERS: Script = script(
-  "look up the servers of",
-  `
-${NOW}
-local live, last, max = '(' .. now, now + ARGV[3], tonumber(ARGV[1])
-local surplus = redis.call('ZCOUNT', KEYS[1], live, last) - max
-local first = surplus > 0 and math.floor(ARGV[2] * (surplus + 1)) or 0
-return redis.call('ZRANGEBYSCORE', KEYS[1], live, last, 'LIMIT', first, max)
-`,
-);
-
-/** Puts an answer, which expires in ARGV[2] seconds. */
-export const ANSWER: Script = script(
-  "put into queue",
-  `
-redis.call('LPUSH', KEYS[1], ARGV[1])
-return redis.call('EXPIRE', KEYS[1], ARGV[2])
+return (#out - 3) / 3
 `,
 );
 

@@ -22,6 +22,7 @@ import { Publisher } from "./bindings.ts";
 import type { Client, Observer } from "./client.ts";
 import { ClusterClient } from "./cluster.ts";
 import { Connection } from "./connection.ts";
+import { LONGEST } from "./lua.ts";
 import { Names } from "./names.ts";
 import { Master } from "./master.ts";
 import { isSmall, putOrHandOver } from "./hand_over.ts";
@@ -105,7 +106,7 @@ class RedisSender implements Sender {
     this.peeker = {
       peek: (queue, offset, limit) => {
         const { list, due, items } = names.queue(queue);
-        return run(this.#queues, waiting, PEEK, [list, due, items], [offset, limit]);
+        return run(this.#queues, waiting, PEEK, [list, due, items], [offset, limit, LONGEST]);
       },
     };
     this.inspector = {
@@ -195,8 +196,8 @@ class RedisSender implements Sender {
   }
 
   async drop(queue: string): Promise<void> {
-    const { list, due, items } = this.#names.queue(queue);
-    await this.#queues.call(count, "unlink", list, due, items);
+    const { list, due, items, aside } = this.#names.queue(queue);
+    await this.#queues.call(count, "unlink", list, due, items, aside);
   }
 
   async close(): Promise<void> {
