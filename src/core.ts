@@ -50,6 +50,8 @@ export interface Core {
   readonly receiveAnswer: (inbox: string, body: string) => void;
   /** Posts a message to the inbox of a bus, in an envelope for that inbox. Resolves as `Sender.post` does. */
   readonly post: (inbox: string, message: string) => Promise<boolean | undefined>;
+  /** Notes that the bus with this inbox reads several messages in one: see `posts.ts`. */
+  readonly joins: (inbox: string) => void;
   /** Counts an event that was dropped because the same event had arrived before. */
   readonly repeated: () => void;
   /**

@@ -5,7 +5,7 @@
  */
 import { Closing } from "./closing.ts";
 import { Codec } from "./codec/codec.ts";
-import { type Envelopes, UNSIGNED } from "./codec/envelope.ts";
+import { type Envelopes, type Signed, UNSIGNED } from "./codec/envelope.ts";
 import type { Core } from "./core.ts";
 import {
   BusError,
@@ -32,6 +32,7 @@ import { Publisher } from "./pubsub/publisher.ts";
 import { Subscriptions } from "./pubsub/subscriptions.ts";
 import { Caller } from "./rpc/caller.ts";
 import { type Begin, Decodings } from "./rpc/decodings.ts";
+import { Posts, split } from "./rpc/posts.ts";
 import { Server } from "./rpc/server.ts";
 import { CREDIT, tooOld, VALUES } from "./rpc/stream_messages.ts";
 import { ANSWER, CANCEL, REQUEST } from "./rpc/wire.ts";
@@ -68,6 +69,7 @@ export class Engine implements Core {
   publisher!: Publisher;
   server!: Server;
   caller!: Caller;
+  #posts!: Posts;
   #provider: Provider;
   #options: ReturnType<typeof checkOptions>;
   #emit: (event: Event) => void;
@@ -165,6 +167,7 @@ export class Engine implements Core {
     }
     this.sender = opened.value;
     this.link = linked.value;
+    this.#posts = new Posts(this.sender, this.envelopes);
     this.sender.waker?.wake(this.link.inbox);
     this.#dispatch = new Dispatch(this);
     this.subscriptions = new Subscriptions(this, this.#dispatch);
@@ -248,19 +251,24 @@ export class Engine implements Core {
         this.report(refused, "", true);
         continue;
       }
-      this.decodings.decode(body, "", ({ value, type }, unreadable) => {
-        const old = signed && tooOld(type, signed);
-        if (old) this.report(old, "", true);
-        else if (type === ANSWER) this.caller.handleAnswer(value, unreadable);
-        else if (answersOnly) this.report(unknownMessage(), "", true);
-        else if (type === REQUEST) this.server.handleRequest(value, body.length, unreadable, signed);
-        else if (type === VALUES) this.caller.streams.handleValues(value, body.length, unreadable);
-        else if (unreadable) return; // reported already
-        else if (type === CREDIT) this.server.streams.handleCredit(value);
-        else if (type === CANCEL && Array.isArray(value)) this.server.cancel(String(value[0]));
-        else this.report(unknownMessage(), "", true);
-      }, this.#begin);
+      if (body.startsWith("\n")) { for (const each of split(body)) this.#message(each, answersOnly, signed); }
+      else this.#message(body, answersOnly, signed);
     }
+  }
+
+  #message(body: string, answersOnly: boolean, signed: Signed | undefined): void {
+    this.decodings.decode(body, "", ({ value, type }, unreadable) => {
+      const old = signed && tooOld(type, signed);
+      if (old) this.report(old, "", true);
+      else if (type === ANSWER) this.caller.handleAnswer(value, unreadable);
+      else if (answersOnly) this.report(unknownMessage(), "", true);
+      else if (type === REQUEST) this.server.handleRequest(value, body.length, unreadable, signed);
+      else if (type === VALUES) this.caller.streams.handleValues(value, body.length, unreadable);
+      else if (unreadable) return; // reported already
+      else if (type === CREDIT) this.server.streams.handleCredit(value);
+      else if (type === CANCEL && Array.isArray(value)) this.server.cancel(String(value[0]));
+      else this.report(unknownMessage(), "", true);
+    }, this.#begin);
   }
 
   #requests(topics: string[], bodies: string[]): void {
@@ -312,8 +320,10 @@ export class Engine implements Core {
   };
 
   readonly post = (inbox: string, message: string): Promise<boolean | undefined> => {
-    return this.sender.post(inbox, this.envelopes.seal("inbox", inbox, message));
+    return this.#posts.post(inbox, message);
   };
+
+  readonly joins = (inbox: string): void => this.#posts.joins(inbox);
 
   readonly repeated = (): void => {
     this.#repeated++;

@@ -141,6 +141,34 @@ export const rpc: Cases = {
     equal(await Promise.all(range(1_000).map((i) => double(i))), range(1_000).map((i) => 2 * i));
   }),
 
+  "calls of one turn each get their own outcome": slow(60_000, async (t) => {
+    const [server, caller] = await t.buses(2) as [Bus, Bus];
+    t.errors(server); // it reports the thrown ones
+    const values: unknown[] = [
+      "a\n{b",
+      "\n",
+      new Date(0),
+      new Set([1]),
+      undefined,
+      "x".repeat(40_000),
+      [{ a: [null] }],
+      "",
+    ];
+    await server.expose("outcome", (i: number, value: unknown) => {
+      if (i % 10 === 9) throw new RangeError(String(i));
+      return [i, value];
+    });
+    const outcome = caller.stub("outcome", { timeout: 60_000 });
+    // from the second turn on, each bus knows that the other one reads joined messages
+    for (let turn = 0; turn < 3; turn++) {
+      const settled = await Promise.allSettled(range(100).map((i) => outcome(i, values[i % values.length])));
+      for (const [i, one] of settled.entries()) {
+        if (i % 10 === 9) equal((one as PromiseRejectedResult).reason?.remoteArgs, [String(i)]);
+        else equal((one as PromiseFulfilledResult<unknown>).value, [i, values[i % values.length]]);
+      }
+    }
+  }),
+
   "a handler can call while further events wait": async (t) => {
     const [server, bus] = await t.buses(2) as [Bus, Bus];
     const seen = t.collect<number>();

@@ -145,6 +145,11 @@ export interface Sender {
   readonly peeker?: QueuePeeker;
   /** Optional part for a transport that can also receive answers on the user's thread. */
   readonly answerInbox?: AnswerInbox;
+  /**
+   * The largest number of characters of a message that the core joins from the messages of one turn to one inbox. Default: 0, for a transport
+   * on which a long message costs as much as several short ones.
+   */
+  readonly maxJoined?: number;
   /** Optional part for a transport that PyMQ supports too. */
   readonly replies?: ReplyQueues;
   /**

@@ -100,6 +100,7 @@ export class Call {
       age,
       stream: this.#stream,
       confirms: true,
+      joins: true,
       headers: this.#headers,
     });
   }

@@ -85,7 +85,8 @@ export class PendingCalls {
     const answer = readAnswer(value, unreadable);
     const pending = answer?.call && this.#calls.get(answer.call.id);
     if (!answer || !pending) return false;
-    const { server, refused, confirm } = answer.call!;
+    const { server, joins, refused, confirm } = answer.call!;
+    if (joins === true && pending.servers.has(server)) this.#core.joins(server);
     if (confirm === true) this.#cancel(pending.call, server);
     if (refused === "running") {
       if (pending.servers.has(server)) pending.servers.set(server, 0);

@@ -171,6 +171,7 @@ export class Server {
     const late = call ? Date.now() - call.deadline : 0;
     if (call?.offer) return late > CLOCK_SKEW ? undefined : this.#offer(request);
     if (call) {
+      if (call.joins) this.#core.joins(call.inbox);
       if (this.#running.has(call.id)) return this.#reply(request, "running");
       const answer = this.#large.text(call.id) ?? this.#served.answer(call.id, call.age ?? 0);
       if (answer === undefined) return this.#reply(request, "forgotten");
@@ -220,7 +221,7 @@ export class Server {
   #reply(request: Request, refused: Refusal): void {
     if (!request.call) return; // PyMQ has no refusals: the deadline of its caller ends the call
     const { id, attempt } = request.call;
-    const call = { id, server: this.#core.link.inbox, refused, attempt };
+    const call = { id, server: this.#core.link.inbox, joins: true, refused, attempt } as const;
     this.#replies.track(this.#answer(request, refusal(request.fn, call)));
   }
 
@@ -329,7 +330,7 @@ export class Server {
     const sent = this.#large.includes(work, answer) ? await this.#large.admit(work, answer) : answer;
     this.#running.delete(id);
     if (!sent) return;
-    await this.#answer(request, { ...sent, call: { ...sent.call, id, server } })
+    await this.#answer(request, { ...sent, call: { ...sent.call, id, server, joins: true } })
       .catch((error) => this.#core.report(error, request.fn));
   }
 

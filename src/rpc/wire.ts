@@ -54,6 +54,8 @@ export interface Request {
     readonly stream?: true;
     /** Whether the caller confirms a large answer with a cancellation. */
     readonly confirms?: true;
+    /** Whether the caller reads several messages in one: see `posts.ts`. */
+    readonly joins?: true;
     readonly headers?: MessageHeaders;
   };
   /** The id of the key that signed the request. Not a part of its text. */
@@ -72,6 +74,8 @@ export interface Answer<Result = unknown> {
   readonly call?: {
     readonly id: string;
     readonly server: string;
+    /** Whether the server reads several messages in one: see `posts.ts`. */
+    readonly joins?: true;
     readonly refused?: Refusal;
     /** The number of the refused attempt, from the request. */
     readonly attempt?: number;
@@ -89,9 +93,9 @@ export interface Answer<Result = unknown> {
 
 /** Writes a request. */
 export function writeRequest(fn: string, channel: string, args: Written, call: Request["call"]): string {
-  const { headers = {} } = call ?? {};
+  const headers = call?.headers;
   // as an object they would be read as a tag
-  const text = Object.keys(headers).some(reservedKey) ? JSON.stringify(headers) : undefined;
+  const text = headers && Object.keys(headers).some(reservedKey) ? JSON.stringify(headers) : undefined;
   return `{"__obj":[${JSON.stringify(fn)},"${channel}",${args.json},{},${
     JSON.stringify(text === undefined ? call : { ...call, headers: text })
   }],"__type":"${REQUEST}"}` +
@@ -139,7 +143,7 @@ export function readAnswer(value: unknown, unreadable?: ValidationError): Answer
     result: call?.void === true ? undefined : result,
     resultType: typeof resultType === "string" ? resultType : "NoneType",
     isError: isError === true,
-    call: typeof call?.stack === "string" ? call : call && { ...call, stack: undefined },
+    call: call?.stack === undefined || typeof call.stack === "string" ? call : { ...call, stack: undefined },
   };
 }
 
@@ -182,14 +186,15 @@ function isCall(value: unknown): value is NonNullable<Request["call"]> {
     typeof value.inbox === "string" && Number.isFinite(value.deadline) &&
     (value.offer === undefined || value.offer === true) && (value.stream === undefined || value.stream === true) &&
     (value.confirms === undefined || value.confirms === true) &&
+    (value.joins === undefined || value.joins === true) &&
     (value.attempt === undefined || typeof value.attempt === "number") &&
     (value.age === undefined || typeof value.age === "number");
 }
 
 /** Reads the headers. Versions without headers have a trace in their place. */
 function withHeaders(call: NonNullable<Request["call"]> & { readonly traceparent?: unknown }): Request["call"] {
+  if (call.traceparent === undefined && call.headers === undefined) return call;
   const { traceparent, headers = { traceparent }, ...rest } = call;
-  if (traceparent === undefined && call.headers === undefined) return call;
   return { ...rest, headers: typeof headers === "string" ? parseHeaders(headers) : readHeaders(headers) };
 }
 

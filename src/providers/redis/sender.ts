@@ -34,6 +34,8 @@ import { run } from "./scripts.ts";
 
 /** Milliseconds for which an inbox of a Cluster counts as open after a check: less than `LINGER` in `receiver.ts`. */
 const OPEN_FOR = 50;
+/** The largest number of characters of joined messages: with more, the receiver waits longer for the first one than it saves. */
+const MAX_JOINED = 32_768;
 /** The setting that limits events. */
 const LIMIT_EVENT = "client-output-buffer-limit pubsub";
 
@@ -69,6 +71,7 @@ export async function openSender(settings: Settings, context: SenderContext): Pr
 }
 
 class RedisSender implements Sender {
+  readonly maxJoined: number;
   readonly replies: ReplyQueues;
   readonly answerInbox: RedisAnswerInbox;
   readonly inspector: QueueInspector;
@@ -101,6 +104,8 @@ class RedisSender implements Sender {
     this.#queues = cluster ?? events;
     this.#publisher = new Publisher(events, this.#queues, names);
     this.#maxEvent = settings.maxEvent;
+    // a character has at most three bytes, and an envelope adds less than these
+    this.maxJoined = Math.min(MAX_JOINED, settings.maxEvent / 8);
     this.#cluster = cluster;
     this.#handsOver = !cluster;
     this.peeker = {

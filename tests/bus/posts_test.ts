@@ -1,0 +1,86 @@
+import { assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
+import { describe, it } from "@std/testing/bdd";
+import { Codec } from "../../src/codec/codec.ts";
+import { type Envelopes, UNSIGNED } from "../../src/codec/envelope.ts";
+import { SignedEnvelopes } from "../../src/keys/signed_envelopes.ts";
+import type { Sender } from "../../src/provider/provider.ts";
+import { Posts, split } from "../../src/rpc/posts.ts";
+import { writeCancel, writeRequest } from "../../src/rpc/wire.ts";
+
+/** Posts, and what they have sent. Each message has this outcome. */
+function posting(outcome: () => Promise<boolean>, maxJoined?: number, envelopes: Envelopes = UNSIGNED) {
+  const sent: [inbox: string, message: string][] = [];
+  const post = (inbox: string, message: string) => {
+    sent.push([inbox, message]);
+    return outcome();
+  };
+  return { posts: new Posts({ post, maxJoined } as unknown as Sender, envelopes), sent };
+}
+
+const arrived = () => Promise.resolve(true);
+
+/** Returns the texts of messages whose values have marks, and line feeds in strings. */
+function messages(): string[] {
+  const codec = new Codec();
+  const requests = [[new Date(0)], ["a\n{b"], [new Set([1]), new Map([["\n{", 1n]])], []].map((args, i) =>
+    writeRequest("fn\n{", "", codec.write(args), { id: String(i), inbox: "\n{", deadline: 1 })
+  );
+  return [...requests, writeCancel("id")];
+}
+
+const secret = { id: "a", secret: "a secret of at least 32 characters" };
+
+describe("Posts", () => {
+  for (
+    const [name, envelopes] of Object.entries({
+      "without keys": UNSIGNED,
+      signed: new SignedEnvelopes("ns", [secret], false),
+      encrypted: new SignedEnvelopes("ns", [secret], true),
+    })
+  ) {
+    it(`joins the messages of one turn to an inbox that reads them, in order, ${name}`, async () => {
+      const { posts, sent } = posting(arrived, 10_000, envelopes);
+      posts.joins("reads");
+      const texts = messages();
+      const outcomes = texts.flatMap((text) => [posts.post("reads", text), posts.post("other", text)]);
+      assertEquals(await Promise.all(outcomes), outcomes.map(() => true));
+      await posts.post("reads", "{}");
+      const opened = (to: string) =>
+        sent.filter(([inbox]) => inbox === to).map(([, text]) => envelopes.open("inbox", to, text)?.body ?? text);
+      assertEquals(opened("reads").map(split), [texts, ["{}"]]);
+      assertEquals(opened("other"), texts);
+    });
+  }
+
+  it("gives each message the outcome of the joined one", async () => {
+    const gone = posting(() => Promise.resolve(false), 100);
+    gone.posts.joins("inbox");
+    assertEquals(await Promise.all([gone.posts.post("inbox", "{}"), gone.posts.post("inbox", "{}")]), [false, false]);
+    const error = new Error("lost");
+    const lost = posting(() => Promise.reject(error), 100);
+    lost.posts.joins("inbox");
+    for (const outcome of [lost.posts.post("inbox", "{}"), lost.posts.post("inbox", "{}")]) {
+      assertStrictEquals(await assertRejects(() => outcome), error);
+    }
+    assertEquals(lost.sent.length, 1);
+  });
+
+  it("sends a message of any length, in order, and joins only up to the limit of the transport", async () => {
+    const { posts, sent } = posting(arrived, 10);
+    posts.joins("inbox");
+    const texts = ["{1}", "{2}", "{3}", `{"${"4".repeat(20)}"}`, "{5}"];
+    await Promise.all(texts.map((text) => posts.post("inbox", text)));
+    assertEquals(sent.map(([, message]) => message), ["\n{1}\n{2}", "{3}", texts[3], "{5}"]);
+    const none = posting(arrived);
+    none.posts.joins("inbox");
+    await Promise.all(texts.map((text) => none.posts.post("inbox", text)));
+    assertEquals(none.sent.map(([, message]) => message), texts);
+  });
+
+  it("splits only a message of as many parts as it joins", () => {
+    const message = (count: number) => "\n{}".repeat(count);
+    assertEquals(split(message(256)).length, 256);
+    assertEquals(split(message(257)), [message(257)]);
+    assertEquals(split("{}\n{}"), ["{}\n{}"]);
+  });
+});
