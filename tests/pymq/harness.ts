@@ -1,5 +1,6 @@
 /** A Python service on PyMQ for the tests of this folder. */
-import { Peer } from "../support/peer.ts";
+import type { Peer } from "../support/peer.ts";
+import { fork } from "./forked.ts";
 
 /** The messages of the service. */
 type Said = { ready: string } | { done: unknown } | { event: Shown };
@@ -21,7 +22,7 @@ export class Python implements AsyncDisposable {
 
   /** Starts a service: `where` is `ipc` or the URL of a Redis server. */
   static async start(where: string, namespace: string, name = "python"): Promise<Python> {
-    const peer = Peer.start<Said>(new URL("peer.py", import.meta.url), { args: [where, namespace, name] });
+    const peer = await fork<Said>([where, namespace, name]);
     await peer.next();
     return new Python(peer);
   }

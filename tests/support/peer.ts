@@ -32,11 +32,11 @@ export interface PeerOptions {
  * receives the values of {@linkcode Peer.tell} on its standard input. Its other output is kept for failure messages.
  */
 export class Peer<Said = unknown> implements AsyncDisposable {
-  readonly #child: Child;
+  readonly #child: Pick<Child, keyof Child>;
   readonly #said: Said[] = [];
   readonly #waiting: ((value: Said) => void)[] = [];
 
-  private constructor(child: Child) {
+  private constructor(child: Pick<Child, keyof Child>) {
     this.#child = child;
     child.onLine((line) => {
       if (!line.startsWith("@")) return;
@@ -45,6 +45,11 @@ export class Peer<Said = unknown> implements AsyncDisposable {
       if (next) next(value);
       else this.#said.push(value);
     });
+  }
+
+  /** Returns the peer of a process that has started. */
+  static of<Said = unknown>(child: Pick<Child, keyof Child>): Peer<Said> {
+    return new Peer<Said>(child);
   }
 
   /** Starts a file: `Peer.start(new URL("server.ts", import.meta.url))`. */
