@@ -36,7 +36,7 @@ export interface ConsumeOptions {
   readonly maxAttempts?: number;
   /** Milliseconds before the next attempt. A function receives the number of the failed attempt. Default: 100, doubled each time, at most 30,000. */
   readonly backoff?: number | ((attempt: number) => number);
-  /** The name of the dead-letter queue. Default: the one in the options of `queue`, or else the queue's name plus `.dead`. */
+  /** The name of the dead-letter queue. Default: that of the queue. It is an option of `queue`, or the name of the queue plus `.dead`. */
   readonly deadLetter?: string;
   /**
    * Milliseconds that a handler may take. When they have passed, the attempt has failed: the item is given back or dead-lettered
