@@ -1,21 +1,13 @@
 /**
- * The class `Engine`: it opens both halves of a bus, tracks its state, passes on its inbox, and closes everything.
+ * The class `Engine`: it opens both halves of a bus, tracks its state, and closes everything.
  *
  * @module
  */
 import { Closing } from "./closing.ts";
 import { Codec } from "./codec/codec.ts";
-import { type Envelopes, type Signed, UNSIGNED } from "./codec/envelope.ts";
+import { type Envelopes, UNSIGNED } from "./codec/envelope.ts";
 import type { Core } from "./core.ts";
-import {
-  BusError,
-  ClosedError,
-  isUnavailable,
-  ProviderError,
-  RpcError,
-  UntrustedError,
-  ValidationError,
-} from "./errors.ts";
+import { BusError, ClosedError, isUnavailable, ProviderError, UntrustedError, ValidationError } from "./errors.ts";
 import { BusErrorEvent, type BusState, BusStateEvent, type ErrorContext, type Gap } from "./events.ts";
 import type { Authorize, ExposeErrors } from "./hooks.ts";
 import { verbOn } from "./internal/arguments.ts";
@@ -31,11 +23,10 @@ import { Dispatch } from "./pubsub/dispatch.ts";
 import { Publisher } from "./pubsub/publisher.ts";
 import { Subscriptions } from "./pubsub/subscriptions.ts";
 import { Caller } from "./rpc/caller.ts";
-import { type Begin, Decodings } from "./rpc/decodings.ts";
-import { Posts, split } from "./rpc/posts.ts";
+import { Decodings } from "./rpc/decodings.ts";
+import { Inbox } from "./rpc/inbox.ts";
+import { Posts } from "./rpc/posts.ts";
 import { Server } from "./rpc/server.ts";
-import { CREDIT, tooOld, VALUES } from "./rpc/stream_messages.ts";
-import { ANSWER, CANCEL, REQUEST } from "./rpc/wire.ts";
 import { Activity } from "./telemetry/activity.ts";
 import { Telemetry } from "./telemetry/telemetry.ts";
 
@@ -70,6 +61,7 @@ export class Engine implements Core {
   server!: Server;
   caller!: Caller;
   #posts!: Posts;
+  #inbox: Inbox = new Inbox(this);
   #provider: Provider;
   #options: ReturnType<typeof checkOptions>;
   #emit: (event: Event) => void;
@@ -153,8 +145,8 @@ export class Engine implements Core {
         this.report(error, "");
         if (isA(error, BusError) && error.code === "busy") this.caller?.dropped();
       },
-      inbox: (bodies) => this.#inbox(bodies),
-      requests: (topics, bodies) => this.#requests(topics, bodies),
+      inbox: (bodies) => this.#inbox.messages(bodies, this.link.inbox),
+      requests: (topics, bodies) => this.#inbox.requests(topics, bodies),
       posted: () => this.sender?.waker?.wake(this.link.inbox),
     });
     link.then(opening.resolve, opening.reject);
@@ -240,53 +232,7 @@ export class Engine implements Core {
     return end;
   }
 
-  readonly receiveAnswer = (inbox: string, body: string): void => this.#inbox([body], inbox);
-
-  /** Handles messages of the receiver's inbox, or of the inbox for answers. */
-  #inbox(bodies: string[], inbox: string = this.link.inbox): void {
-    const answersOnly = inbox !== this.link.inbox;
-    for (const text of bodies) {
-      const { body, signed, refused } = this.envelopes.open("inbox", inbox, text) ?? { body: text };
-      if (refused) {
-        this.report(refused, "", true);
-        continue;
-      }
-      if (body.startsWith("\n")) { for (const each of split(body)) this.#message(each, answersOnly, signed); }
-      else this.#message(body, answersOnly, signed);
-    }
-  }
-
-  #message(body: string, answersOnly: boolean, signed: Signed | undefined): void {
-    this.decodings.decode(body, "", ({ value, type }, unreadable) => {
-      const old = signed && tooOld(type, signed);
-      if (old) this.report(old, "", true);
-      else if (type === ANSWER) this.caller.handleAnswer(value, unreadable);
-      else if (answersOnly) this.report(unknownMessage(), "", true);
-      else if (type === REQUEST) this.server.handleRequest(value, body.length, unreadable, signed);
-      else if (type === VALUES) this.caller.streams.handleValues(value, body.length, unreadable);
-      else if (unreadable) return; // reported already
-      else if (type === CREDIT) this.server.streams.handleCredit(value);
-      else if (type === CANCEL && Array.isArray(value)) this.server.cancel(String(value[0]));
-      else this.report(unknownMessage(), "", true);
-    }, this.#begin);
-  }
-
-  #requests(topics: string[], bodies: string[]): void {
-    for (const [i, text] of bodies.entries()) {
-      const topic = topics[i]!;
-      const { body, signed, refused } = this.envelopes.open("event", topic, text) ?? { body: text };
-      if (refused) {
-        this.report(refused, topic, true);
-        continue;
-      }
-      this.decodings.decode(body, topic, ({ value, type }, unreadable) => {
-        // other events on a function's topic are not for servers
-        if (type === REQUEST) this.server.handleRequest(value, body.length, unreadable, signed);
-      }, this.#begin);
-    }
-  }
-
-  readonly #begin: Begin = ({ value, type }) => type === REQUEST ? this.server.validating(value) : undefined;
+  readonly receiveAnswer = (inbox: string, body: string): void => this.#inbox.messages([body], inbox);
 
   #connection(half: "receiver" | "sender", connected: boolean, error: unknown): void {
     if (!connected && error !== undefined) this.#lastError = this.#outage = error;
@@ -353,8 +299,4 @@ function closed(verb: string, preposition: string, target: unknown): ClosedError
 function asBusError(error: unknown): BusError | undefined {
   if (error === undefined || isA(error, BusError)) return error;
   return new ProviderError("unavailable", textOf(error), { cause: error });
-}
-
-function unknownMessage(): RpcError {
-  return new RpcError("invalid", "Cannot read a message from the inbox: unknown message type");
 }

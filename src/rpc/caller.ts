@@ -154,8 +154,8 @@ export class Caller {
     return this.#call(fn, args, options, (call) => multiCall(call, this.#multi), true);
   }
 
-  /** Returns the value of an answer, or rejects with the error that the function threw. */
-  async unwrap(answer: Answer, procedure?: Procedure): Promise<unknown> {
+  /** Returns the value of an answer, or a promise of it. Throws the error that the function threw. */
+  unwrap(answer: Answer, procedure?: Procedure): unknown {
     const { fn, result, resultType, isError, call } = answer;
     if (call?.denied === true) throw new RpcError("denied", `Cannot call "${fn}": the server does not allow this call`);
     if (call?.stream === true) {
@@ -164,8 +164,10 @@ export class Caller {
     if (isError) {
       throw new RemoteInvocationError(fn, resultType, Array.isArray(result) ? result : [result], call?.stack);
     }
-    const revived = await this.#core.codec.revive(result, resultType);
-    return procedure?.returns ? await validate(procedure.returns, revived, `the result of "${fn}"`) : revived;
+    const revived = this.#core.codec.revive(result, resultType);
+    const returns = procedure?.returns;
+    if (!returns) return revived;
+    return Promise.resolve(revived).then((value) => validate(returns, value, `the result of "${fn}"`));
   }
 
   /** Returns an answer as `rpc()` gives it to the user. */
@@ -190,23 +192,25 @@ export class Caller {
     const call = new Call(fn, written, Math.min(timeout, LONGEST), headers, stream);
     // values of streams do not come to this inbox, nor the answers of any number of servers
     if (stream === undefined && !many) call.answerInbox = this.#inbox.address(call.cleanups);
-    const { promise: rejected, reject } = Promise.withResolvers<never>();
-    const stop = this.#timeouts.after(
-      timeout,
-      () => reject(new TimeoutError(`Cannot call "${fn}": no answer within ${timeout} ms`)),
-    );
-    const abort = () => reject(signal!.reason);
-    const end = (error: BusError) => reject(closedWhile(`call "${fn}"`, error));
-    signal?.addEventListener("abort", abort, { once: true });
-    this.#rejects.add(end);
-    rejected.catch(() => {
+    const { promise, resolve, reject } = Promise.withResolvers<T>();
+    const cancel = (error: unknown) => {
       call.over = call.cancelled = true;
       this.#pending.cancel(call);
-    });
+      reject(error);
+    };
+    const stop = this.#timeouts.after(
+      timeout,
+      () => cancel(new TimeoutError(`Cannot call "${fn}": no answer within ${timeout} ms`)),
+    );
+    const abort = () => cancel(signal!.reason);
+    const end = (error: BusError) => cancel(closedWhile(`call "${fn}"`, error));
+    signal?.addEventListener("abort", abort, { once: true });
+    this.#rejects.add(end);
     const exposing = this.#server.exposing(fn);
+    const outcome = exposing ? exposing.then(() => call.over ? promise : run(call)) : run(call);
+    outcome.then(resolve, reject);
     try {
-      const answered = exposing ? exposing.then(() => call.over ? rejected : run(call)) : run(call);
-      return await Promise.race([answered, rejected]);
+      return await promise;
     } finally {
       call.over = true;
       stop();
@@ -225,7 +229,8 @@ export class Caller {
     let denied: BusError | undefined;
     let looks = 0;
     while (!call.over) {
-      const server = registered ? await this.#directory.pick(call.fn, gone) : undefined;
+      const picked = registered ? this.#directory.pick(call.fn, gone) : undefined;
+      const server = picked instanceof Promise ? await picked : picked;
       if (server === undefined) {
         if (denied) throw denied;
         // a registered server that is not connected now may reconnect soon
@@ -254,7 +259,7 @@ export class Caller {
 
   /** Sends the call to one server. Resolves with its answer or refusal, or with undefined if the request certainly did not arrive. */
   async #attempt(call: Call, server: string): Promise<Answer | undefined> {
-    const inbox = await call.inbox(this.#core.link);
+    const inbox = call.answerInbox ?? await call.inbox(this.#core.link);
     call.next();
     // until the server may have the request, only #post sends it: the checks of pending calls would also send it to a server that
     // reconnects after the call has moved to another server

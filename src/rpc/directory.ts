@@ -70,7 +70,13 @@ export class Directory {
    * Returns the next server of a function, round-robin. If the cached list of servers is old, it is read again in the background, so that
    * no call waits.
    */
-  async pick(fn: string, except: ReadonlySet<string>): Promise<string | undefined> {
+  pick(fn: string, except: ReadonlySet<string>): string | undefined | Promise<string | undefined> {
+    const known = this.#known.get(fn);
+    const first = known && known.expires >= performance.now() ? next(known, except) : undefined;
+    return first ?? this.#pick(fn, except);
+  }
+
+  async #pick(fn: string, except: ReadonlySet<string>): Promise<string | undefined> {
     let known = this.#known.get(fn);
     const fresh = known === undefined;
     if (!known || (known.expires < performance.now() && !known.refreshing)) {

@@ -203,11 +203,10 @@ export class Server {
 
   /** Offers to serve a call whose caller found no registered server, and registers again. The caller then posts the call to one server. */
   #offer(request: Request): void {
-    const { link, sender } = this.#core;
     const exposed = this.#exposed.get(request.fn);
     if (!exposed || this.#closed) return this.#reply(request, "gone");
     this.#reply(request, "here");
-    exposed.registering ??= Promise.resolve(sender.replies?.register(request.fn, link.inbox))
+    exposed.registering ??= Promise.resolve(this.#core.sender.replies?.register(request.fn, this.#core.link.inbox))
       .catch(() => {}) // the receiver renews the registration anyway
       .finally(() => exposed.registering = undefined);
   }
@@ -240,19 +239,17 @@ export class Server {
   }
 
   /** Runs the function if the call is allowed. Resolves like {@linkcode #limited}. */
-  async #outcome(
-    work: ServedCall,
-    exposed: Exposed,
-    error?: Answer<string>,
-  ): Promise<Answer<string> | undefined> {
+  #outcome(work: ServedCall, exposed: Exposed, error?: Answer<string>): Promise<Answer<string> | undefined> {
+    if (this.#core.authorize || exposed.exposure.authorize) return this.#authorized(work, exposed, error);
+    return error ? Promise.resolve(error) : this.#limited(work, exposed);
+  }
+
+  async #authorized(work: ServedCall, exposed: Exposed, error?: Answer<string>): Promise<Answer<string> | undefined> {
     const { fn, call, key } = work.request;
-    const { authorize, report } = this.#core;
-    if (authorize || exposed.exposure.authorize) {
-      const hooks = [authorize, exposed.exposure.authorize];
-      const asked = { fn, headers: userHeaders(call?.headers), ...key !== undefined && { key } };
-      if (!await allowed(hooks, asked, report)) return deniedAnswer(fn);
-      if (!this.#serves(work, exposed)) return undefined;
-    }
+    const hooks = [this.#core.authorize, exposed.exposure.authorize];
+    const asked = { fn, headers: userHeaders(call?.headers), ...key !== undefined && { key } };
+    if (!await allowed(hooks, asked, this.#core.report)) return deniedAnswer(fn);
+    if (!this.#serves(work, exposed)) return undefined;
     return error ?? await this.#limited(work, exposed);
   }
 
@@ -262,15 +259,17 @@ export class Server {
   }
 
   /** Runs the function within its limit. Resolves with undefined if the caller does not wait any more or the function is no longer served. */
-  async #limited(work: ServedCall, exposed: Exposed): Promise<Answer<string> | undefined> {
-    const { exposure, semaphore } = exposed;
-    if (!semaphore) return await this.#invoke(work, exposure);
+  #limited(work: ServedCall, exposed: Exposed): Promise<Answer<string> | undefined> {
+    return exposed.semaphore ? this.#inTurn(work, exposed, exposed.semaphore) : this.#invoke(work, exposed.exposure);
+  }
+
+  async #inTurn(work: ServedCall, exposed: Exposed, semaphore: Semaphore): Promise<Answer<string> | undefined> {
     const since = performance.now();
     await semaphore.acquire();
     try {
       if (work.late || performance.now() - since > LONG_WAIT && await this.#callerLeft(work)) return undefined;
       if (!this.#serves(work, exposed)) return undefined;
-      return await this.#invoke(work, exposure);
+      return await this.#invoke(work, exposed.exposure);
     } finally {
       semaphore.release();
     }

@@ -115,8 +115,10 @@ function stub(
       caller.observe(name, call, async (call) => caller.response(await caller.single(name, args, call)));
     return Object.assign(single, { rpc });
   }
-  const result = (answer: Answer | BusError) =>
-    answer instanceof BusError ? Promise.reject(answer) : caller.unwrap(answer, procedure);
+  const result = async (answer: Answer | BusError) => {
+    if (answer instanceof BusError) throw answer;
+    return await caller.unwrap(answer, procedure);
+  };
   const every = (args: unknown[]) => caller.observe(name, call, (call) => caller.multi(name, args, call));
   const all = async (...args: unknown[]): Promise<PromiseSettledResult<unknown>[]> =>
     Promise.allSettled((await every(args)).map(result));

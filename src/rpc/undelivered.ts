@@ -43,19 +43,22 @@ export class Undelivered {
 
   /** Posts an answer once. */
   async post(request: Request, text: string): Promise<void> {
-    await this.#count(request, text, () => this.#core.post(request.call!.inbox, text));
+    if (!this.#begin(request, text)) return;
+    try {
+      await this.#core.post(request.call!.inbox, text);
+    } finally {
+      this.#end(request, text);
+    }
   }
 
   /**
    * Posts an answer or a refusal. Retries until the deadline of the call while the transport is unreachable, and retries an answer also
    * while the caller is not connected. Resolves with the error if the transport refuses the message.
    */
-  send(request: Request, text: string, refusal: boolean): Promise<unknown> {
-    return this.#count(request, text, () => this.#send(request, text, refusal));
-  }
-
-  async #send({ call, channel }: Request, text: string, refusal: boolean): Promise<unknown> {
-    const { inbox, deadline } = call!;
+  async send(request: Request, text: string, refusal: boolean): Promise<unknown> {
+    if (!this.#begin(request, text)) return;
+    const { channel } = request;
+    const { inbox, deadline } = request.call!;
     // a caller that posted its request, and receives no refusal, posts it again; it does not publish it again
     const repeated = refusal && channel === "";
     const since = performance.now();
@@ -77,24 +80,22 @@ export class Undelivered {
       }
     } finally {
       if (retried) this.#retried.remove(inbox, text);
+      this.#end(request, text);
     }
   }
 
-  /** Runs `send`, unless too much is on its way to the caller. */
-  async #count<T>({ fn, call }: Request, text: string, send: () => Promise<T>): Promise<T | undefined> {
-    const { inbox } = call!;
-    if (!this.#sent.add(inbox, text)) {
-      if (this.#unsent++ > 0) return;
-      const why = `Cannot answer calls of "${fn}": their caller does not take its answers`;
-      this.#core.report(new BusError("busy", why), fn);
-      return;
-    }
-    try {
-      return await send();
-    } finally {
-      this.#sent.remove(inbox, text);
-      if (this.#sent.empty) this.#unsent = 0;
-    }
+  /** Counts an answer that is about to be sent. Returns false if it must not be sent, because too much is on its way to its caller. */
+  #begin({ fn, call }: Request, text: string): boolean {
+    if (this.#sent.add(call!.inbox, text)) return true;
+    if (this.#unsent++ > 0) return false;
+    const why = `Cannot answer calls of "${fn}": their caller does not take its answers`;
+    this.#core.report(new BusError("busy", why), fn);
+    return false;
+  }
+
+  #end({ call }: Request, text: string): void {
+    this.#sent.remove(call!.inbox, text);
+    if (this.#sent.empty) this.#unsent = 0;
   }
 }
 

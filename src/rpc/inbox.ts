@@ -1,0 +1,81 @@
+/**
+ * The class `Inbox`: it opens and decodes the messages that come to a bus, and passes them to its caller and its server.
+ *
+ * @module
+ */
+import type { Envelopes, Signed } from "../codec/envelope.ts";
+import { RpcError } from "../errors.ts";
+import type { Link } from "../port/link.ts";
+import type { Caller } from "./caller.ts";
+import type { Begin, Decodings } from "./decodings.ts";
+import { split } from "./posts.ts";
+import type { Server } from "./server.ts";
+import { CREDIT, tooOld, VALUES } from "./stream_messages.ts";
+import { ANSWER, CANCEL, REQUEST } from "./wire.ts";
+
+/** The parts of a bus that {@linkcode Inbox} uses. */
+interface InboxContext {
+  readonly link: Link;
+  readonly envelopes: Envelopes;
+  readonly decodings: Decodings;
+  readonly caller: Caller;
+  readonly server: Server;
+  readonly report: (error: unknown, name: string, rejected?: boolean) => void;
+}
+
+/** Handles the messages of a bus. */
+export class Inbox {
+  #bus: InboxContext;
+  readonly #begin: Begin = ({ value, type }) => type === REQUEST ? this.#bus.server.validating(value) : undefined;
+
+  /** Creates the inbox of a bus that is about to open. */
+  constructor(bus: InboxContext) {
+    this.#bus = bus;
+  }
+
+  /** Handles messages of the receiver's inbox, or of the inbox for answers. */
+  messages(texts: readonly string[], inbox: string): void {
+    const answersOnly = inbox !== this.#bus.link.inbox;
+    for (const text of texts) {
+      const { body, signed, refused } = this.#bus.envelopes.open("inbox", inbox, text) ?? { body: text };
+      if (refused) this.#bus.report(refused, "", true);
+      else for (const each of split(body)) this.#message(each, answersOnly, signed);
+    }
+  }
+
+  #message(body: string, answersOnly: boolean, signed?: Signed): void {
+    const { caller, server, report } = this.#bus;
+    this.#bus.decodings.decode(body, "", ({ value, type }, unreadable) => {
+      const old = signed && tooOld(type, signed);
+      if (old) report(old, "", true);
+      else if (type === ANSWER) caller.handleAnswer(value, unreadable);
+      else if (answersOnly) report(unknownMessage(), "", true);
+      else if (type === REQUEST) server.handleRequest(value, body.length, unreadable, signed);
+      else if (type === VALUES) caller.streams.handleValues(value, body.length, unreadable);
+      else if (unreadable) return; // reported already
+      else if (type === CREDIT) server.streams.handleCredit(value);
+      else if (type === CANCEL && Array.isArray(value)) server.cancel(String(value[0]));
+      else report(unknownMessage(), "", true);
+    }, this.#begin);
+  }
+
+  /** Handles messages of the topics of served functions. */
+  requests(topics: readonly string[], texts: readonly string[]): void {
+    for (const [i, text] of texts.entries()) {
+      const topic = topics[i]!;
+      const { body, signed, refused } = this.#bus.envelopes.open("event", topic, text) ?? { body: text };
+      if (refused) {
+        this.#bus.report(refused, topic, true);
+        continue;
+      }
+      this.#bus.decodings.decode(body, topic, ({ value, type }, unreadable) => {
+        // other events on a function's topic are not for servers
+        if (type === REQUEST) this.#bus.server.handleRequest(value, body.length, unreadable, signed);
+      }, this.#begin);
+    }
+  }
+}
+
+function unknownMessage(): RpcError {
+  return new RpcError("invalid", "Cannot read a message from the inbox: unknown message type");
+}
