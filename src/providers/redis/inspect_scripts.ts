@@ -61,7 +61,7 @@ while left > 0 and size < ${ENOUGH} do
     show(count, body)
   end
   first, left = first + step, #texts < step and 0 or left - step
-  step = math.min(2 * step, ${STEP})
+  step = size < ${ENOUGH / STEP} and ${STEP} or 1
 end
 return out
 `,

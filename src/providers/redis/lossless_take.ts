@@ -283,6 +283,10 @@ function takenBy(number: string): ReplyReader<Taken & { readonly tooLong: readon
       const [attempt, item] = [count(items[i + 1]), text(items[i + 2])];
       deliveries.push({ receipt, attempt, ...readTopic(item), ...unconfirmed && { unconfirmed } });
     }
-    return { deliveries, next: next < 0 ? Infinity : Math.max(1, next), tooLong: array(tooLong).map(count) };
+    return {
+      deliveries,
+      next: next < 0 ? Infinity : Math.max(1, next),
+      tooLong: tooLong === 0 ? [] : array(tooLong).map(count),
+    };
   };
 }

@@ -57,15 +57,15 @@ local list, due, items, record, receivers, aside = KEYS[1], KEYS[2], KEYS[3], KE
 local number, max, lease, mode = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
 local wait, longest, receiver = tonumber(ARGV[6]), tonumber(ARGV[7]), number .. ' ' .. ARGV[3]
 ${NOW}${MARKS}${MANY}${COUNT}
-local tooLong = {}
+local tooLong
 if mode ~= '' then
   redis.call('ZREM', receivers, receiver)
   local kept = redis.call('GET', record)
   kept = kept and cmsgpack.unpack(kept)
   if kept and kept[1] == number then
     if lease == 0 then return kept[2] end
-    tooLong = kept[3] or tooLong
-    local out = {number, -1, tooLong}
+    tooLong = kept[3]
+    local out = {number, -1, tooLong or 0}
     for _, member in ipairs(kept[2]) do
       local stem, count = string.match(member, '^(.*):(%d+)$')
       local body = redis.call('HGET', items, stem)
@@ -78,14 +78,16 @@ if mode ~= '' then
     end
     if #out > 3 then return out end
   end
-  if mode == 'only' then return {number, -1, tooLong} end
+  if mode == 'only' then return {number, -1, tooLong or 0} end
 end
-local out, members, bodies, ends, size, removed = {number, -1, tooLong}, {}, {}, {}, 0, false
+local out, members, bodies, ends, size, removed = {number, -1, tooLong or 0}, {}, {}, {}, 0, false
 local function give(before, count, body, unconfirmed, time)
   size = size + #body
   if #body > longest then
     redis.pcall('LPUSH', aside, body)
+    tooLong = tooLong or {}
     tooLong[#tooLong + 1] = #body
+    out[3] = tooLong
     removed = true
     return
   end
@@ -139,15 +141,15 @@ while left > 0 and size < ${ENOUGH} do
     give('', count, body)
   end
   left = #texts < step and 0 or left - step
-  step = math.min(2 * step, ${STEP})
+  step = size < ${ENOUGH / STEP} and ${STEP} or 1
 end
 many('HSET', items, bodies)
 many('ZADD', due, ends)
-if #out > 3 or #tooLong > 0 then
+if #out > 3 or tooLong then
   redis.call('SET', record, cmsgpack.pack({number, lease > 0 and members or out, tooLong}), 'PX', ARGV[5])
 end
 if #out == 3 then
-  if wait > 0 and #tooLong == 0 then
+  if wait > 0 and not tooLong then
     -- a server that refuses this still hands out items
     redis.pcall('ZADD', receivers, now + wait, receiver)
     redis.pcall('PEXPIRE', receivers, wait)
