@@ -19,8 +19,9 @@ async function sub(flags: Flags, url: string, ...topics: string[]): Promise<void
     ended.catch(() => {}); // events may arrive before all topics are subscribed
     let left = flags.count ?? Infinity;
     const handler = async (event: unknown, { topic, type }: { topic: string; type?: string }) => {
-      if (!(flags.where ?? []).every((passes) => passes({ topic, type, event })) || left-- <= 0) return;
-      const body = toJson(event);
+      if (!(flags.where ?? []).every((passes) => passes({ topic, type, event }))) return;
+      const body = toJson(event); // an event that it refuses, because of its depth, is reported and does not count
+      if (left-- <= 0) return;
       const fields = { topic: JSON.stringify(topic), type: JSON.stringify(type), event: body };
       await print(flags.bare ? body : line(fields)).catch(fail);
       if (left === 0) end();

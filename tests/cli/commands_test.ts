@@ -98,6 +98,21 @@ describe("tsmq", () => {
     assertMatch(late.errors.join(), /^tsmq: Cannot receive 2 events: 2 are missing after 50 ms$/);
   });
 
+  it("sub --count does not count an event that is nested too deep to be printed", async () => {
+    const [flag, namespace] = fresh() as [string, string];
+    const channel = `__eventbus:${namespace}:t`;
+    const publish = async (lines: () => string[]) => {
+      const heard = async () => (await server.run("pubsub", "numsub", channel) as number[])[1] !== 0;
+      await until("it has subscribed", heard);
+      for (const event of ["[".repeat(501) + "]".repeat(501), "7"]) await server.run("publish", channel, event);
+      await until("it prints the second event", () => lines().length > 0);
+    };
+    const { code, lines } = await tsmq(["sub", url, "t", "-b", "-c", "1", flag, namespace], {
+      beside: publish,
+    });
+    assertEquals([code, lines], [0, ["7"]]);
+  });
+
   it("put and get pass items, oldest first; an empty queue is exit code 3", async () => {
     const ns = fresh();
     const own = true;
