@@ -129,7 +129,10 @@ export class HandlerQueue {
   }
 
   #run(value: unknown, { message }: Event): void {
-    const operation = this.#core.telemetry.begin("process", message.topic, message.headers.traceparent);
+    const { pattern, topic } = this.#subscriber;
+    const { traceparent } = message.headers;
+    const glob = pattern ? topic : undefined;
+    const operation = this.#core.telemetry.begin("process", message.topic, traceparent, undefined, glob);
     const work = this.#work ?? new Work([this.#core.handlers]);
     let done: Promise<unknown> | undefined;
     work.begin();

@@ -95,6 +95,7 @@ export class Recording {
     name: string,
     traceparent: string | undefined,
     since: number | undefined,
+    pattern: string | undefined,
   ) {
     const { kind, type } = VERBS[verb];
     this.#verb = verb;
@@ -104,7 +105,8 @@ export class Recording {
       "messaging.system": "tsmq",
       "messaging.operation.name": verb,
       "messaging.operation.type": type,
-      "messaging.destination.name": name,
+      // metrics have no topic that peers choose, because each new one would be a series of its own
+      ...pattern === undefined ? { "messaging.destination.name": name } : { "messaging.destination.template": pattern },
     };
     const remote = traceparent === undefined ? undefined : parse(traceparent);
     // the parent of an incoming message is its sender's span, not the span that is active in this process
@@ -114,9 +116,14 @@ export class Recording {
       : remote
       ? new Frame().setValue(SPAN, { spanContext: () => remote })
       : new Frame();
-    this.#span = trace?.getTracer(SCOPE).startSpan(type === "rpc" ? name : `${verb} ${name}`, {
+    this.#span = trace?.getTracer(SCOPE).startSpan(type === "rpc" ? name : `${verb} ${pattern ?? name}`, {
       kind,
-      attributes: { ...this.#attributes, "tsmq.provider": provider, "tsmq.namespace": namespace },
+      attributes: {
+        ...this.#attributes,
+        ...pattern !== undefined && { "messaging.destination.name": name },
+        "tsmq.provider": provider,
+        "tsmq.namespace": namespace,
+      },
       ...!continues && remote && { links: [{ context: remote }] },
       ...since !== undefined && { startTime: new Date(Date.now() - (performance.now() - since)) },
     }, parent);

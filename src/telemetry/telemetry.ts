@@ -53,11 +53,12 @@ export class Telemetry {
    *
    * @param traceparent the trace context of the message, if any
    * @param since `performance.now()` at its beginning; default: now
+   * @param pattern the glob of the subscription, if the peers choose the name
    */
-  begin(verb: Verb, name: string, traceparent?: string, since?: number): Operation | undefined {
+  begin(verb: Verb, name: string, traceparent?: string, since?: number, pattern?: string): Operation | undefined {
     const api = openTelemetry();
     if (api === undefined && this.#log === undefined) return undefined;
-    const recording = api && new Recording(api, this, verb, name, traceparent, since);
+    const recording = api && new Recording(api, this, verb, name, traceparent, since, pattern);
     return new Operation(this, verb, name, since ?? performance.now(), recording);
   }
 

@@ -140,6 +140,23 @@ describe("telemetry with OpenTelemetry's SDK", () => {
     assertEquals(types, ["RangeError", "remote_failed", "RangeError"]);
   });
 
+  it("what a pattern's handler measures has the glob in place of the topic, and its span has both", async () => {
+    const prefix = fresh();
+    const glob = `${prefix}.*`;
+    await bus.subscribe(glob, () => {}, { pattern: true }).ready;
+    for (let i = 0; i < 3; i++) await bus.publish(i, `${prefix}.${i}`);
+    const processed = await spansOf(`process ${glob}`, 3);
+    assertEquals(
+      processed.map(({ attributes }) => attributes["messaging.destination.name"]),
+      [0, 1, 2].map((i) => `${prefix}.${i}`),
+    );
+    const template = { "messaging.destination.template": glob };
+    for (const metric of ["messaging.client.consumed.messages", "messaging.process.duration"]) {
+      assertEquals(await measured(metric, template), 3);
+      assertEquals(await measured(metric, { "messaging.destination.name": `${prefix}.0` }), 0);
+    }
+  });
+
   it("counters and histograms count each operation", async () => {
     const [topic, queue, fn] = [fresh(), fresh(), fresh()];
     await bus.subscribe(topic, () => {}).ready;
