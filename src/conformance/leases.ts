@@ -6,6 +6,7 @@
 import type { Bus } from "../bus.ts";
 import type { DeadLetter } from "../queue/letter.ts";
 import { BusError, QueueEmptyError } from "../errors.ts";
+import type { BusErrorEvent } from "../events.ts";
 import { equal, ok, rejects, rejectsWith } from "./assert.ts";
 import { drain } from "./queues.ts";
 import type { Cases } from "./cases.ts";
@@ -133,6 +134,44 @@ export const leases: Cases = {
     await rejects(() => watched.ack(), BusError, "lease_lost");
   },
 
+  "a handler that fails after its lease was lost makes no dead letter": async (t) => {
+    const [bus, other] = await t.buses(2) as [Bus, Bus];
+    const errors = t.errors(bus);
+    const queue = t.queue<string>(bus, "held");
+    const started = t.collect<string>("the started items");
+    const late = new Error("too late");
+    const consumer = queue.consume(async (item, { signal }) => {
+      started.add(item);
+      await new Promise((resolve) => signal.addEventListener("abort", resolve));
+      throw late;
+    }, { maxAttempts: 1, lease: 3 * LEASE });
+    await queue.put("item");
+    await started.count(1);
+    await other.queue("held").free();
+    equal((await errors.count(1))[0]!.error, late);
+    await consumer.close();
+    equal(await bus.queue("held.dead").qsize(), 0, "the number of dead letters");
+    const { error, next } = (await errors.count(2))[1]!;
+    equal([error instanceof BusError && error.code, next], ["lease_lost", "retry"]);
+  },
+
+  "an item that was given back after its last attempt is dead-lettered, and reported": {
+    skip: ({ exactAttempts }) => exactAttempts ? undefined : "the transport counts takes",
+    run: async (t) => {
+      const bus = await t.open();
+      const errors = t.errors(bus);
+      const queue = t.queue<string>(bus, "held");
+      await queue.put("item");
+      await (await queue.receive()).nack();
+      const consumer = queue.consume(() => ok(false, "its attempts were over"), { maxAttempts: 1 });
+      const [{ verb, name, attempt, next, message }] = await errors.count(1) as [BusErrorEvent];
+      equal({ verb, name, attempt, next }, { verb: "consume", name: "held", attempt: 1, next: "dead-letter" });
+      const { item, attempts, cause } = await t.queue<DeadLetter>(bus, "held.dead").get({ timeout: 10_000 });
+      equal({ item, attempts, cause: cause.message }, { item: "item", attempts: 1, cause: message });
+      await consumer.close();
+    },
+  },
+
   "a lease is extended until the item is settled": {
     deadline: 30_000,
     run: async (t) => {
@@ -193,9 +232,12 @@ export const leases: Cases = {
       equal({ item: lease.item, attempt: lease.attempt }, { item: "item", attempt: 1 });
       await lease.nack();
       t.after(await dieHolding(t.provider, t.namespace, "held", LEASE, true));
+      const errors = t.errors(bus);
       const consumer = queue.consume(() => ok(false, "its attempts were over"), { maxAttempts: 2 });
       const { item, attempts } = await t.queue<DeadLetter>(bus, "held.dead").get({ timeout: 10 * LEASE });
       equal({ item, attempts }, { item: "item", attempts: 2 });
+      const [{ attempt, next }] = await errors.count(1) as [BusErrorEvent];
+      equal({ attempt, next }, { attempt: 2, next: "dead-letter" });
       await consumer.close();
     },
   },

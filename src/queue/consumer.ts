@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Deliveries, Held, Opened } from "./deliveries.ts";
+import { attemptsOf, type Deliveries, type Held, type Opened } from "./deliveries.ts";
 import { BusError, isInterruption, TimeoutError, ValidationError } from "../errors.ts";
 import { isA, textOf } from "../internal/thrown.ts";
 import { after, backoff as backoffAfter, pause } from "../internal/time.ts";
@@ -95,14 +95,16 @@ export function consume<T>(
   };
 
   const report = (delivery: Opened, error: unknown, rejected: boolean, more: ErrorContext = {}) =>
-    core.report(error, queue, rejected, { verb: "consume", attempt: delivery.attempt, ...more });
+    core.report(error, queue, rejected, { verb: "consume", attempt: attemptsOf(delivery), ...more });
+  /** Reports an item without further attempts, and returns the outcome with which to settle it. */
+  const dead = (delivery: Opened, readable: boolean, error: unknown): Settle => {
+    report(delivery, error, !readable, { next: "dead-letter" });
+    return () => deliveries.moveToDeadLetters(delivery, readable, error, deadLetter);
+  };
   /** Reports a failed attempt, and returns the outcome with which to settle its item. Without a lease, no handler has started. */
   const failed = (delivery: Opened, readable: boolean, error: unknown, held?: Held<T>): Settle => {
     const exhausted = delivery.attempt >= maxAttempts || (!held && isA(error, ValidationError));
-    if (exhausted) {
-      report(delivery, error, !readable, { next: "dead-letter" });
-      return () => deliveries.moveToDeadLetters(delivery, readable, error, deadLetter);
-    }
+    if (exhausted) return dead(delivery, readable, error);
     try {
       const delay = delayOf(delivery.attempt);
       const settle = () => deliveries.settle(delivery, "nack", delay);
@@ -161,9 +163,10 @@ export function consume<T>(
     } finally {
       held?.release();
     }
-    // the holder of the last attempt died before it could report an error
     if (!held) {
-      return () => deliveries.moveToDeadLetters(delivery, readable, new Error("its last holder died"), deadLetter);
+      const text = `Cannot handle an item of queue "${queue}" again: attempt ${attemptsOf(delivery)} was its last, ` +
+        "and the process of that attempt died or gave the item back";
+      return dead(delivery, readable, new Error(text));
     }
     return held.settled ? NOTHING : held.finish;
   };

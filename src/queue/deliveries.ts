@@ -76,6 +76,11 @@ export function open(delivery: Delivery, queue: string, envelopes: Envelopes): O
   return { ...delivery, ...envelopes.openItem(queue, delivery.body, delivery.topic), started: false };
 }
 
+/** Returns the number of handlers that have started with an item. */
+export function attemptsOf({ attempt, started }: Opened): number {
+  return started ? attempt : attempt - 1;
+}
+
 /** Checks the milliseconds of a lease, and returns them or the default. */
 export function leaseOf(lease: number | undefined): number {
   if (lease === Infinity) {
@@ -240,8 +245,15 @@ export class Deliveries {
     return this.core.link.settle(this.queue, deliveries.map(({ receipt }) => receipt), "untried");
   }
 
-  /** Moves an item to the dead-letter queue. It is put there before it is removed here, so a crash can duplicate it, but not lose it. */
+  /**
+   * Moves an item to the dead-letter queue. It is put there before it is removed here, so a crash can duplicate it, but not lose it.
+   * Rejects if the lease was lost, because another consumer may have the item.
+   */
   async moveToDeadLetters(delivery: Opened, readable: boolean, error: unknown, deadLetter: string): Promise<void> {
+    const { link } = this.core;
+    // a start counts once, however often it is recorded
+    const [held] = delivery.started ? await link.start(this.queue, [delivery.receipt]) : [true];
+    if (!held) throw link.leases.reason(this.queue);
     await this.putDeadLetter(delivery, readable, error, deadLetter);
     await this.settle(delivery, "ack");
   }
@@ -253,8 +265,8 @@ export class Deliveries {
   async putDeadLetter(delivery: Opened, readable: boolean, error: unknown, deadLetter: string): Promise<void> {
     const { sender, envelopes } = this.core;
     const cause = { name: nameOf(error), message: textOf(error).slice(0, MAX_CAUSE) };
-    const { body, headers, attempt, started, topic } = delivery;
-    const attempts = started ? attempt : attempt - 1;
+    const { body, headers, topic } = delivery;
+    const attempts = attemptsOf(delivery);
     // a full dead-letter queue must not block the next items, so the item is retried later
     const put = (text: string) => sender.send(deadLetter, text, { wait: 0 });
     try {

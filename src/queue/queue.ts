@@ -273,7 +273,7 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
   /** Moves an item that this bus does not accept to the dead-letter queue. */
   async #refuse(delivery: Opened, leased: boolean): Promise<void> {
     const deliveries = this.#deliveries;
-    this.#core.report(delivery.refused, this.name, true);
+    this.#core.report(delivery.refused, this.name, true, { next: "dead-letter" });
     if (!leased) return await deliveries.deadLetterTaken(delivery, delivery.refused);
     await deliveries.moveToDeadLetters(delivery, false, delivery.refused, this.dead.name).catch((error) =>
       deliveries.giveBack(delivery, error)
