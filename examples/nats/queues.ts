@@ -113,6 +113,7 @@ export class Queues {
       if ((this.#leased.get(receipt) ?? 0) < now) return false;
       const held = await this.#settle(receipt, nakAfter(lease));
       if (held) this.#leased.set(receipt, now + lease);
+      else this.#leased.delete(receipt);
       return held;
     }));
   }
