@@ -305,8 +305,9 @@ export interface Receiver {
   restore(queue: string, deliveries: readonly Delivery[]): Promise<void>;
   /**
    * Records that the handlers of these leases start: only this counts an attempt, receiving does not. Resolves with true for each lease
-   * that was still valid. It may be called after the lease was settled. A transport that cannot record starts only returns whether the
-   * leases are valid.
+   * that was still valid. It may be called after the lease was settled. It may be called again for a lease, which counts no further
+   * attempt: so the core checks that the lease of a failed item is valid before it puts a dead letter. A transport that cannot record
+   * starts only returns whether the leases are valid.
    */
   start(queue: string, receipts: readonly string[]): Promise<boolean[]>;
   /** Ends leases. Items that are given back can be received again after `delay` ms. Resolves with true for each lease that was still valid. */
