@@ -23,7 +23,7 @@ const USER = 40_000 + Math.floor(Math.random() * 20_000);
 describePlainUser(PLAIN_USER, [
   ["has 60 buses alive at once", { reached: 60, received: 60 }, "buses"],
   ["uses and frees 1,500 queues in turn in one process", { got: 1_500, few: true }, "queues"],
-  ["passes the kit", { passed: true, failed: [] }, "kit"],
+  ["passes the half of the kit that conformance/ipc_test.ts does not run here", { passed: true, failed: [] }, "kit"],
 ]);
 
 describe("the kernel's limits", () => {
@@ -31,7 +31,7 @@ describe("the kernel's limits", () => {
   const queues =
     /^unavailable: Cannot create a queue of a bus: the sysctl fs\.mqueue\.queues_max allows no more queues; raise it/;
   const size =
-    /^unavailable: Cannot create a queue of a bus: the sysctls fs\.mqueue\.msg_max and msgsize_max allow fewer or smaller messages; raise them$/;
+    /^unavailable: Cannot create a queue of a bus: the sysctls fs\.mqueue\.msg_max and msgsize_max allow fewer or smaller messages; raise them; to wait/;
   const cases: [limits: KernelLimits, said: Record<string, RegExp>][] = [
     [{ queues_max: 1 }, { bus: queues }],
     [{ queues_max: 2 }, { ...all, "second bus": queues }],

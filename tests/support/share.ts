@@ -14,3 +14,8 @@ export function runsHere(n: number): boolean {
 export function share<T>(tests: readonly T[]): T[] {
   return tests.filter((_, n) => runsHere(n));
 }
+
+/** Returns the half of these tests that {@linkcode share} leaves to the other runtime. */
+export function shareOfOther<T>(tests: readonly T[]): T[] {
+  return tests.filter((_, n) => ALL || !runsHere(n));
+}
