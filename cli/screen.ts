@@ -12,8 +12,13 @@ const LEAVE = "\x1b[?25h\x1b[?1049l";
 /** The code that a terminal in raw mode sends for Ctrl-C. */
 const CTRL_C = "\x03";
 
+/** The input and the output of a terminal. */
+export type Terminal = Pick<typeof process, "stdin" | "stdout">;
+
 /** A screen. Dispose of it to restore the terminal. */
 export class Screen implements Disposable {
+  #stdin: Terminal["stdin"];
+  #stdout: Terminal["stdout"];
   #onKey: (key: string) => void;
   #lines: readonly string[] = [];
   #resized = () => this.draw(this.#lines);
@@ -25,23 +30,25 @@ export class Screen implements Disposable {
   };
 
   /** Switches the terminal to raw mode. `onKey` is called with each key, except Ctrl-C, which raises SIGINT. */
-  constructor(onKey: (key: string) => void) {
+  constructor(onKey: (key: string) => void, { stdin, stdout }: Terminal = process) {
     this.#onKey = onKey;
-    process.stdout.write(ENTER);
-    process.stdout.on("resize", this.#resized);
-    if (!process.stdin.isTTY) return;
-    process.stdin.setRawMode(true);
-    process.stdin.setEncoding("utf8").on("data", this.#pressed);
+    this.#stdin = stdin;
+    this.#stdout = stdout;
+    this.#stdout.write(ENTER);
+    this.#stdout.on("resize", this.#resized);
+    if (!this.#stdin.isTTY) return;
+    this.#stdin.setRawMode(true);
+    this.#stdin.setEncoding("utf8").on("data", this.#pressed);
   }
 
   /** The number of characters of a line. */
   get width(): number {
-    return process.stdout.columns || 80;
+    return this.#stdout.columns || 80;
   }
 
   /** The number of lines. */
   get height(): number {
-    return process.stdout.rows || 24;
+    return this.#stdout.rows || 24;
   }
 
   /** Draws these lines over the last ones, in one write and without clearing the screen first, so that nothing flickers. */
@@ -52,14 +59,14 @@ export class Screen implements Disposable {
       // after a full line, the cursor is on its last character, which would be erased
       return widthOf(text) < this.width ? `${text}\x1b[K` : text;
     });
-    process.stdout.write(`\x1b[H${shown.join("\r\n")}\x1b[J`);
+    this.#stdout.write(`\x1b[H${shown.join("\r\n")}\x1b[J`);
   }
 
   [Symbol.dispose](): void {
-    process.stdout.off("resize", this.#resized);
-    process.stdout.write(LEAVE);
-    if (!process.stdin.isTTY) return;
-    process.stdin.off("data", this.#pressed).pause();
-    process.stdin.setRawMode(false);
+    this.#stdout.off("resize", this.#resized);
+    this.#stdout.write(LEAVE);
+    if (!this.#stdin.isTTY) return;
+    this.#stdin.off("data", this.#pressed).pause();
+    this.#stdin.setRawMode(false);
   }
 }

@@ -4,7 +4,7 @@ import { printable } from "../../src/internal/printable.ts";
 import { pause } from "../../src/internal/time.ts";
 import { print } from "../io.ts";
 import { Meter, type Sample } from "../meter.ts";
-import { Screen } from "../screen.ts";
+import { Screen, type Terminal } from "../screen.ts";
 import { BUS_FLAGS, type BusFlags, count, JSON_FLAG, number, URL_ARGUMENT, withBusAndAdmin } from "../session.ts";
 import { shorten, table } from "../table.ts";
 import { TRAFFIC_NOTE, type TrafficRow } from "../traffic.ts";
@@ -70,8 +70,14 @@ function fitted(lines: readonly string[], height: number): readonly string[] {
   return lines.length <= height ? lines : [...lines.slice(0, height - 1), `… ${lines.length - height + 1} more`];
 }
 
-/** Shows samples on the whole terminal until a key ends it. Resolves when the signal aborts or `q` is pressed. */
-async function watch(meter: Meter, title: string, flags: Flags, signal: AbortSignal): Promise<void> {
+/** Shows samples on the whole terminal. Resolves when the signal aborts or `q` is pressed. */
+export async function watch(
+  next: () => Promise<Sample>,
+  title: string,
+  flags: Pick<Flags, "interval" | "count">,
+  signal: AbortSignal,
+  terminal: Terminal = process,
+): Promise<void> {
   const quit = new AbortController();
   const ended = AbortSignal.any([signal, quit.signal]);
   let [key, sample]: [Key, Sample | undefined] = ["n", undefined];
@@ -79,7 +85,7 @@ async function watch(meter: Meter, title: string, flags: Flags, signal: AbortSig
     if (pressed === "q") return quit.abort();
     if (Object.hasOwn(ORDERS, pressed)) key = pressed as Key;
     draw();
-  });
+  }, terminal);
   const draw = () => {
     if (!sample) return;
     const time = new Date().toTimeString().slice(0, 8);
@@ -93,7 +99,7 @@ async function watch(meter: Meter, title: string, flags: Flags, signal: AbortSig
   for (let left = flags.count; left > 0 && !ended.aborted; left--) {
     await pause(flags.interval, ended);
     if (ended.aborted) return;
-    sample = await meter.sample();
+    sample = await next();
     draw();
   }
 }
@@ -121,7 +127,7 @@ export const command = buildCommand({
       await meter.watch(pattern ?? "*");
       const title = printable(`${name}   ${flags.namespace}`);
       if (flags.json || !process.stdout.isTTY) await report(meter, flags, signal);
-      else await watch(meter, title, flags, signal);
+      else await watch(() => meter.sample(), title, flags, signal);
     }),
   parameters: {
     flags: {
