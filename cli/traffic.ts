@@ -19,6 +19,8 @@ const SILENT = 10_000;
 const LISTED = 5_000;
 /** Milliseconds for which buses count after a question, in addition to three intervals. */
 const KEEP = 10_000;
+/** The longest time between two looks, in milliseconds, after which a longer one need not be expected. */
+const SLOWEST = 60_000;
 /** The largest number of buses that are asked. */
 const MAX_BUSES = 256;
 /** The largest number of queues whose numbers are known. */
@@ -70,7 +72,7 @@ interface Answers {
 export class TrafficMeter {
   #bus: Bus;
   #admin: Admin | undefined;
-  #keep: number;
+  #interval: number;
   #inboxes: { readonly list: readonly string[]; readonly until: number } = { list: [], until: -Infinity };
   /** Inbox → its last answer. */
   #last = new LimitedMap<string, BusActivity>(MAX_BUSES);
@@ -79,11 +81,11 @@ export class TrafficMeter {
   #items = new Map<string, number>();
   #lookedAt = performance.now();
 
-  /** Creates a meter that looks once in `interval` milliseconds. */
+  /** Creates a meter that looks once in `interval` milliseconds or, in a large namespace, less often. */
   constructor(bus: Bus, admin: Admin | undefined, interval: number) {
     this.#bus = bus;
     this.#admin = admin;
-    this.#keep = 3 * interval + KEEP;
+    this.#interval = interval;
   }
 
   /** Lists queues with `list`, and meanwhile asks all buses. The first look only begins to count. */
@@ -96,9 +98,11 @@ export class TrafficMeter {
   async #askAll(): Promise<Answers> {
     const queues = new Map<string, Counted>();
     let known = false;
+    const interval = Math.max(this.#interval, Math.min(SLOWEST, performance.now() - this.#lookedAt));
+    const keep = 3 * interval + KEEP;
     const inboxes = await this.#list();
     await Promise.all(inboxes.map(async (inbox) => {
-      const now = await this.#ask(inbox);
+      const now = await this.#ask(inbox, keep);
       if (!now) return;
       const last = this.#last.get(inbox);
       this.#last.set(inbox, now);
@@ -149,10 +153,10 @@ export class TrafficMeter {
     return this.#inboxes.list;
   }
 
-  async #ask(inbox: string): Promise<BusActivity | undefined> {
+  async #ask(inbox: string, keep: number): Promise<BusActivity | undefined> {
     if (this.#silent.get(inbox)) return undefined;
     const { caller } = engineOf(this.#bus);
-    const asked = caller.at(inbox, ACTIVITY, [this.#keep], { timeout: PATIENCE });
+    const asked = caller.at(inbox, ACTIVITY, [keep], { timeout: PATIENCE });
     const answer = await asked.catch(() => undefined);
     const activity = answer && !answer.isError ? readActivity(answer.result) : undefined;
     if (!activity) this.#silent.set(inbox, true);

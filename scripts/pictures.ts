@@ -58,7 +58,7 @@ await Promise.all(
   Object.entries(views).map(async ([scheme, view]) => {
     const page = await browser.newPage({
       colorScheme: scheme as keyof typeof views,
-      viewport: { width: 1100, height: 680 },
+      viewport: { width: 1100, height: scheme === "dark" ? 800 : 680 },
     });
     await page.goto(dashboard.url + view);
     await pause(FILL);

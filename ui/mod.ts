@@ -72,7 +72,7 @@ export async function openDashboard(provider: Provider, options: DashboardOption
   const bus = resources.use(await Bus.open(provider, { namespace, keys, encrypt, waitOnFirstConnect: false }));
   const admin = await provider.admin?.open(namespace);
   resources.defer(async () => await admin?.close());
-  const source = new Source(bus, admin);
+  const source = new Source(bus, admin, interval);
   const monitor = resources.use(new Monitor(source, { transport: title, namespace, interval }));
   bus.addEventListener("error", ({ topic, message }) => {
     monitor.report("error", topic ? `${topic}: ${message}` : message);

@@ -145,9 +145,9 @@ export class Monitor implements AsyncDisposable {
       this.#fault = fault;
     }
     const at = performance.now();
-    const took = at - start;
-    if (!snapshot) return { at, took, events: before?.events ?? 0 };
-    const { events, tables } = snapshot;
+    if (!snapshot) return { at, took: at - start, events: before?.events ?? 0 };
+    // the wait for a bus that does not answer costs the transport nothing
+    const { events, tables, took } = snapshot;
     const seconds = before && (at - before.at) / 1_000;
     const totals = sums(tables, before && seconds ? Math.max(0, events - before.events) / seconds : 0);
     if (this.#latest) await this.#reportDead(this.#latest.tables, tables);
@@ -242,16 +242,22 @@ export class Monitor implements AsyncDisposable {
 const EMPTY: Tables = { queues: [], topics: [], groups: [], functions: [], buses: [] };
 
 function sums({ queues }: Tables, events: number): Totals {
-  const sum = (field: "waiting" | "leased" | "delayed" | "dead") =>
+  const sum = (field: Exclude<keyof Totals, "time" | "events">) =>
     queues.reduce((all, { [field]: value = 0 }) => all + value, 0);
   return {
     time: Math.round(Date.now() / 100) / 10,
-    events: Math.round(events * 10) / 10,
+    events: tenths(events),
+    in: tenths(sum("in")),
+    out: tenths(sum("out")),
     waiting: sum("waiting"),
     leased: sum("leased"),
     delayed: sum("delayed"),
     dead: sum("dead"),
   };
+}
+
+function tenths(value: number): number {
+  return Math.round(value * 10) / 10;
 }
 
 function titleOf({ action, queue, key }: Action): string {

@@ -16,6 +16,11 @@ export interface QueueRow extends Row {
   readonly leased?: number;
   readonly delayed?: number;
   readonly dead?: number;
+  /** Items that were put and removed, each second. */
+  readonly in?: number;
+  readonly out?: number;
+  /** Milliseconds that half of the handlers took at most. */
+  readonly p50?: number;
 }
 
 /** A topic. */
@@ -77,6 +82,9 @@ export interface Totals {
   readonly time: number;
   /** Events a second. */
   readonly events: number;
+  /** Items of queues that were put and removed, each second. */
+  readonly in: number;
+  readonly out: number;
   readonly waiting: number;
   readonly leased: number;
   readonly delayed: number;

@@ -11,6 +11,7 @@ import { Codec } from "../src/codec/codec.ts";
 import { UnsupportedError } from "../src/errors.ts";
 import { isA } from "../src/internal/thrown.ts";
 import { peekAll } from "../src/queue/peek.ts";
+import { TrafficMeter } from "../cli/traffic.ts";
 import { MAX_TOPIC, MAX_TOPICS, type Overview, readOverview } from "../cli/overview.ts";
 import type { Admin, BusInfo, TopicInfo } from "../src/provider/admin.ts";
 import type { Action, Item, Page, QueueRow, TableName, Tables, TopicRow } from "./protocol.ts";
@@ -27,6 +28,8 @@ export interface Snapshot {
   readonly unknown: readonly TableName[];
   /** The number of all received events. */
   readonly events: number;
+  /** Milliseconds that the transport took to list them. */
+  readonly took: number;
 }
 
 /** The counter of a topic's events. */
@@ -39,17 +42,23 @@ interface Seen {
 export class Source {
   readonly #bus: Bus;
   readonly #admin: Admin | undefined;
+  readonly #interval: number;
   readonly #seen = new Map<string, Seen>();
   #events = 0;
   #sampledAt = performance.now();
+  #traffic: TrafficMeter;
 
-  constructor(bus: Bus, admin: Admin | undefined) {
+  /** Creates a source of which a snapshot is taken once in `interval` milliseconds. */
+  constructor(bus: Bus, admin: Admin | undefined, interval = 1_000) {
     this.#bus = bus;
     this.#admin = admin;
+    this.#interval = interval;
+    this.#traffic = new TrafficMeter(bus, admin, interval);
   }
 
-  /** Counts the events of all topics until the returned function is called. */
+  /** Counts the events of all topics until the returned function is called. The traffic of queues is counted from now on. */
   async count(): Promise<() => Promise<void>> {
+    this.#traffic = new TrafficMeter(this.#bus, this.#admin, this.#interval);
     const subscription = this.#bus.subscribe("*", (_, { topic }) => {
       this.#events++;
       const seen = this.#seen.get(topic);
@@ -64,11 +73,19 @@ export class Source {
 
   /** Lists everything that the namespace contains. */
   async snapshot(): Promise<Snapshot> {
-    const { queues, topics, groups, functions, buses }: Overview = this.#admin ? await readOverview(this.#admin) : {};
+    const start = performance.now();
+    let took = 0;
+    const reading: Promise<Overview> = this.#admin ? readOverview(this.#admin) : Promise.resolve({});
+    const rows = await this.#traffic.look(async () => {
+      const { queues = [], queues: listed } = await reading;
+      took = performance.now() - start;
+      return { queues, complete: listed !== undefined };
+    });
+    const { queues, topics, groups, functions, buses } = await reading;
     const known = { queues, topics, groups, functions, buses };
     const names = Object.keys(known) as TableName[];
     const tables: Tables = {
-      queues: (queues ?? []).map(queueRow),
+      queues: rows.map(queueRow),
       topics: this.#topics(topics),
       groups: (groups ?? []).map(({ target, group, queue, items: { waiting, leased, dead } }) => {
         return { id: queue, target, group, queue, lag: waiting, leased, dead };
@@ -76,7 +93,7 @@ export class Source {
       functions: (functions ?? []).map(({ name, servers }) => ({ id: name, name, servers: servers.map(label) })),
       buses: (buses ?? []).map((bus) => ({ ...bus, process: bus.process ?? bus.id })),
     };
-    return { tables, unknown: names.filter((name) => known[name] === undefined), events: this.#events };
+    return { tables, unknown: names.filter((name) => known[name] === undefined), events: this.#events, took };
   }
 
   /** Joins the topics that have subscribers with those whose events were seen. */
@@ -172,8 +189,8 @@ export class Source {
   }
 }
 
-function queueRow({ name, waiting, leased, delayed, dead }: Omit<QueueRow, "id">): QueueRow {
-  return { id: name, name, waiting, leased, delayed, dead };
+function queueRow({ name, waiting, leased, delayed, dead, in: puts, out, p50 }: Omit<QueueRow, "id">): QueueRow {
+  return { id: name, name, waiting, leased, delayed, dead, in: puts, out, p50 };
 }
 
 function label({ id, process: program, host, pid }: BusInfo): string {

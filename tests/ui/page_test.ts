@@ -62,14 +62,17 @@ describe("the dashboard's page", () => {
     return page;
   }
 
-  /** The numbers of a queue in the table. */
-  async function numbers(name: string): Promise<string[]> {
-    return await page.getByRole("row").filter({ has: page.getByRole("rowheader", { name, exact: true }) })
-      .getByRole("cell").allInnerTexts();
+  /** The cells of a queue in the table: its four counts, then its traffic. */
+  async function cells(name: string): Promise<string[]> {
+    const row = page.getByRole("row").filter({ has: page.getByRole("rowheader", { name, exact: true }) });
+    return await row.getByRole("cell").allInnerTexts();
   }
 
-  async function shows(name: string, ...cells: string[]): Promise<void> {
-    await until(`the page shows ${name} with ${cells}`, async () => (await numbers(name)).join() === cells.join());
+  async function shows(name: string, ...counts: string[]): Promise<void> {
+    await until(
+      `the page shows ${name} with ${counts}`,
+      async () => (await cells(name)).slice(0, 4).join() === counts.join(),
+    );
   }
 
   async function deadLetters(queue: string, count: number): Promise<void> {
@@ -90,13 +93,37 @@ describe("the dashboard's page", () => {
     await orders.put(3, { delay: 600_000 });
     await shows("orders", "2", "0", "1", "0");
     const rate = page.getByRole("region", { name: "Totals" }).getByRole("definition").first();
-    await until("a rate is shown", async () => {
-      await bus.publish({ price: 1 }, "prices");
-      return Number(await rate.innerText()) > 0;
-    });
-    assertEquals(await page.getByRole("img", { name: /Events a second over time/ }).locator("canvas").count(), 1);
+    const publishing = setInterval(() => void bus.publish({ price: 1 }, "prices").catch(() => {}), 20);
+    await until("a rate is shown", async () => parseFloat(await rate.innerText()) > 0)
+      .finally(() => clearInterval(publishing));
+    await page.getByRole("img", { name: /Events and items a second over time/ }).locator("canvas").waitFor();
     await page.getByRole("link", { name: /^Topics/ }).click();
     await page.getByRole("row", { name: /^prices/ }).waitFor();
+  });
+
+  it("shows items in and out a second, and the duration of handlers, in the table and for one queue", async () => {
+    const busy = bus.queue("busy");
+    const consumer = busy.consume(() => new Promise((resolve) => setTimeout(resolve, 20)));
+    const putting = setInterval(() => void busy.put(1).catch(() => {}), 10);
+    try {
+      await page.goto(`${dashboard.url}#/queues`);
+      const traffic = (texts: readonly string[]) => texts.every((text) => parseFloat(text) > 0);
+      await until("the table shows them", async () => {
+        const [puts, out, p50] = (await cells("busy")).slice(4);
+        return traffic([puts!, out!, p50!]);
+      });
+      await page.getByRole("link", { name: "busy", exact: true }).click();
+      const numbers = page.getByRole("region", { name: "Numbers" });
+      await until("the queue shows them", async () => {
+        const terms = await numbers.getByRole("definition").allInnerTexts();
+        return terms.length === 7 && traffic(terms.slice(0, 3));
+      });
+      await until("both charts are drawn", async () => await numbers.getByRole("img").locator("canvas").count() === 2);
+    } finally {
+      clearInterval(putting);
+      await consumer.close();
+      await busy.free();
+    }
   });
 
   it("shows topics, functions with their servers, buses, and the lag of groups", async () => {

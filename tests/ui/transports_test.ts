@@ -11,7 +11,7 @@ import { ipc } from "../../src/providers/ipc/provider.ts";
 import { memory } from "../../src/providers/memory/provider.ts";
 import { redis } from "../../src/providers/redis/provider.ts";
 import { type Dashboard, openDashboard } from "../../ui/mod.ts";
-import type { Action, Frame, Job, Page, Row } from "../../ui/protocol.ts";
+import type { Action, Frame, Job, Page, QueueRow, Row } from "../../ui/protocol.ts";
 import { FauxqsServer } from "../support/fauxqs_server.ts";
 import { RedisServer } from "../support/redis_server.ts";
 import { until } from "../support/until.ts";
@@ -147,15 +147,15 @@ for (const [name, start] of Object.entries(WORLDS)) {
       if (lists) await viewer.row("queues", "jobs", { waiting: 2 });
       await bus.expose("price", () => 1);
       await bus.subscribe("orders", () => {}).ready;
-      await until("an event is seen", async () => {
+      await until("events are seen, and their rate", async () => {
         await bus.publish({ id: 1 }, "orders");
-        return ((viewer.tables.get("topics")?.get("orders") ?? {}) as { seen?: number }).seen;
+        const { seen } = (viewer.tables.get("topics")?.get("orders") ?? {}) as { seen?: number };
+        return seen && viewer.frames.some((frame) => frame.type === "sample" && frame.totals.events > 0);
       });
       await until(
         "the function has a server",
         () => (viewer.tables.get("functions")?.get("price") as { servers: string[] } | undefined)?.servers.length === 1,
       );
-      assert(viewer.frames.some((frame) => frame.type === "sample" && frame.totals.events > 0), "it has a rate");
       const { items, unsupported } = await read("items");
       if (world.provider.features.peek) {
         assertEquals(items.map(({ text, headers }) => [text, headers.tenant]), [['{"id":1}', "acme"], [
@@ -164,6 +164,29 @@ for (const [name, start] of Object.entries(WORLDS)) {
         ]]);
       } else {
         assert(unsupported, "it says that the transport cannot show items");
+      }
+    });
+
+    it("shows items in and out a second, and the duration of handlers", async () => {
+      await using viewer = await Viewer.open(dashboard.url);
+      const busy = bus.queue("busy");
+      const consumer = busy.consume(() => new Promise((resolve) => setTimeout(resolve, 20)));
+      const putting = setInterval(() => void busy.put(1).catch(() => {}), 50);
+      try {
+        // a sample of a slow transport need not have all of them
+        const seen = new Set<string>();
+        await until("they are sent", () => {
+          const row = viewer.tables.get("queues")?.get("busy") as QueueRow | undefined;
+          const totals = viewer.frames.findLast((frame) => frame.type === "sample")?.totals;
+          if (row?.in && totals?.in) seen.add("in");
+          if (row?.out && totals?.out) seen.add("out");
+          if (row?.p50 && row.p50 > 15) seen.add("p50");
+          return seen.size === 3;
+        }, 60_000);
+      } finally {
+        clearInterval(putting);
+        await consumer.close();
+        await busy.free();
       }
     });
 

@@ -6,7 +6,7 @@
 import { render } from "preact";
 import type { JSX } from "preact";
 import type { TableName } from "../protocol.ts";
-import { Chart } from "./chart.tsx";
+import { Curves, itemCurves } from "./curves.tsx";
 import { Dialog } from "./dialog.tsx";
 import { Queue } from "./queue.tsx";
 import {
@@ -44,52 +44,24 @@ function Header(): JSX.Element {
 
 function Charts(): JSX.Element {
   const moments = history.value;
-  const times = moments.map(({ time }) => time);
   const last = moments.at(-1);
   return (
     <section class="charts" aria-label="Totals">
-      <figure>
-        <figcaption>
-          <dl class="numbers">
-            <Figure term="Events/s" value={rate(last?.events)} color="events" />
-          </dl>
-        </figcaption>
-        <Chart
-          label={`Events a second over time, now ${rate(last?.events)}`}
-          times={times}
-          lines={[{ label: "Events/s", color: "--events", values: moments.map(({ events }) => events), fill: true }]}
-        />
-      </figure>
-      <figure>
-        <figcaption>
-          <dl class="numbers">
-            <Figure term="Waiting" value={count(last?.waiting)} color="waiting" />
-            <Figure term="Leased" value={count(last?.leased)} color="leased" />
-            <Figure term="Delayed" value={count(last?.delayed)} color="delayed" />
-            <Figure term="Dead" value={count(last?.dead)} color="dead" />
-          </dl>
-        </figcaption>
-        <Chart
-          label={`Items over time, now ${count(last?.waiting)} waiting and ${count(last?.dead)} dead`}
-          times={times}
-          lines={[
-            { label: "Waiting", color: "--waiting", values: moments.map(({ waiting }) => waiting), fill: true },
-            { label: "Leased", color: "--leased", values: moments.map(({ leased }) => leased) },
-            { label: "Delayed", color: "--delayed", values: moments.map(({ delayed }) => delayed) },
-            { label: "Dead", color: "--dead", values: moments.map(({ dead }) => dead) },
-          ]}
-        />
-      </figure>
+      <Curves
+        label={`Events and items a second over time, now ${rate(last?.events)} events`}
+        moments={moments}
+        curves={[
+          { term: "Events/s", value: rate(last?.events), color: "events", of: ({ events }) => events, fill: true },
+          { term: "Items in/s", value: rate(last?.in), color: "in", of: (moment) => moment.in },
+          { term: "Items out/s", value: rate(last?.out), color: "out", of: ({ out }) => out },
+        ]}
+      />
+      <Curves
+        label={`Items over time, now ${count(last?.waiting)} waiting and ${count(last?.dead)} dead`}
+        moments={moments}
+        curves={itemCurves(last)}
+      />
     </section>
-  );
-}
-
-function Figure({ term, value, color }: { term: string; value: string; color: string }): JSX.Element {
-  return (
-    <div class={`figure ${color}`}>
-      <dt>{term}</dt>
-      <dd>{value}</dd>
-    </div>
   );
 }
 

@@ -6,10 +6,10 @@
 import { useSignal, useSignalEffect } from "@preact/signals";
 import type { JSX } from "preact";
 import type { Item } from "../protocol.ts";
-import { Chart } from "./chart.tsx";
+import { Curves, itemCurves } from "./curves.tsx";
 import { ask } from "./dialog.tsx";
 import { act, fetchItems, href, jobs, queueHistory, rows, version } from "./state.ts";
-import { count, pretty, shown } from "./text.ts";
+import { count, duration, pretty, rate, shown } from "./text.ts";
 
 /** The number of items that one request fetches. */
 const PAGE = 25;
@@ -43,22 +43,22 @@ export function Queue({ name, dead }: { readonly name: string; readonly dead: bo
         <span class="quiet" aria-hidden="true">/</span>
         <h2 tabIndex={-1}>{shown(name)}</h2>
       </div>
-      <div class="split">
-        <dl class="numbers">
-          <Figure term="Waiting" value={row?.waiting} color="waiting" />
-          <Figure term="Leased" value={row?.leased} color="leased" />
-          <Figure term="Delayed" value={row?.delayed} color="delayed" />
-          <Figure term="Dead" value={row?.dead} color="dead" />
-        </dl>
-        <Chart
-          label={`Items of ${shown(name)} over time: ${count(row?.waiting)} waiting, ${count(letters)} dead`}
-          times={moments.map(({ time }) => time)}
-          lines={[
-            { label: "Waiting", color: "--waiting", values: moments.map(({ waiting }) => waiting), fill: true },
-            { label: "Dead", color: "--dead", values: moments.map(({ dead }) => dead) },
+      <section class="charts" aria-label="Numbers">
+        <Curves
+          label={`Items in and out a second of ${shown(name)} over time: ${rate(row?.in)} in, ${rate(row?.out)} out`}
+          moments={moments}
+          curves={[
+            { term: "In/s", value: rate(row?.in), color: "in", of: (moment) => moment.in, fill: true },
+            { term: "Out/s", value: rate(row?.out), color: "out", of: ({ out }) => out },
+            { term: "Handlers, p50", value: row?.p50 === undefined ? "–" : `${duration(row.p50)} ms` },
           ]}
         />
-      </div>
+        <Curves
+          label={`Items of ${shown(name)} over time: ${count(row?.waiting)} waiting, ${count(letters)} dead`}
+          moments={moments}
+          curves={itemCurves(row)}
+        />
+      </section>
       <div class="bar">
         <nav class="tabs" aria-label="Items">
           <a href={href("queues", name)} aria-current={dead ? undefined : "page"}>Waiting items</a>
@@ -83,15 +83,6 @@ export function Queue({ name, dead }: { readonly name: string; readonly dead: bo
 
 function number(value: number | undefined): string {
   return value === undefined ? "all" : count(value);
-}
-
-function Figure({ term, value, color }: { term: string; value: number | undefined; color: string }): JSX.Element {
-  return (
-    <div class={`figure ${color}`}>
-      <dt>{term}</dt>
-      <dd>{count(value)}</dd>
-    </div>
-  );
 }
 
 function Items({ name, dead }: { readonly name: string; readonly dead: boolean }): JSX.Element {

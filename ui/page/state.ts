@@ -41,8 +41,8 @@ export const announcement = signal("");
 /** The view: the part of the address after `#/`. */
 export const route = signal<readonly string[]>(path());
 
-/** The waiting and dead items of the open queue over time. */
-export const queueHistory = signal<readonly { time: number; waiting: number; dead: number }[]>([]);
+/** The numbers of the open queue over time. */
+export const queueHistory = signal<readonly Omit<Totals, "events">[]>([]);
 
 function path(): string[] {
   const parts = location.hash.replace(/^#\/?/, "").split("/").filter((part) => part !== "");
@@ -119,8 +119,9 @@ function change(name: TableName, { set, removed }: Change): void {
 function followQueue(time: number): void {
   const [view, name] = route.value;
   if (view !== "queues" || name === undefined) return;
-  const { waiting = 0, dead = 0 } = rows.queues.get(name) ?? {};
-  queueHistory.value = [...queueHistory.value, { time, waiting, dead }].slice(-MOMENTS);
+  const { waiting = 0, leased = 0, delayed = 0, dead = 0, in: puts = 0, out = 0 } = rows.queues.get(name) ?? {};
+  const now = { time, waiting, leased, delayed, dead, in: puts, out };
+  queueHistory.value = [...queueHistory.value, now].slice(-MOMENTS);
 }
 
 function showJob(job: Job): void {

@@ -7,6 +7,7 @@ import { indented, printable } from "../../src/internal/printable.ts";
 
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const tenth = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
+const hundredth = new Intl.NumberFormat("en", { maximumFractionDigits: 2 });
 const short = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
 const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const day = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "medium" });
@@ -25,6 +26,11 @@ export function count(value: number | undefined): string {
 export function rate(value: number | undefined): string {
   if (value === undefined) return "–";
   return (Math.abs(value) < 100 ? tenth : whole).format(value);
+}
+
+/** Formats milliseconds, with two decimals below 1. */
+export function duration(ms: number | undefined): string {
+  return ms !== undefined && ms < 1 ? hundredth.format(ms) : rate(ms);
 }
 
 /** Formats a number for an axis. */

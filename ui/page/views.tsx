@@ -7,7 +7,7 @@ import type { JSX } from "preact";
 import type { BusRow, FunctionRow, GroupRow, QueueRow, Report, TableName, TopicRow } from "../protocol.ts";
 import { about, href, reports, rows, version } from "./state.ts";
 import { type Column, Table } from "./table.tsx";
-import { count, date, rate, shown, time } from "./text.ts";
+import { count, date, duration, rate, shown, time } from "./text.ts";
 
 const queues: readonly Column<QueueRow>[] = [
   {
@@ -25,6 +25,9 @@ const queues: readonly Column<QueueRow>[] = [
     cell: ({ name, dead }) => dead ? <a class="bad" href={href("queues", name, "dead")}>{count(dead)}</a> : count(dead),
     number: true,
   },
+  { title: "In/s", by: (row) => row.in, cell: (row) => rate(row.in), number: true },
+  { title: "Out/s", by: ({ out }) => out, cell: ({ out }) => rate(out), number: true },
+  { title: "p50 ms", by: ({ p50 }) => p50, cell: ({ p50 }) => duration(p50), number: true },
 ];
 
 const topics: readonly Column<TopicRow>[] = [
