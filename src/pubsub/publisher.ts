@@ -87,12 +87,12 @@ function headersIn(options: unknown, further?: unknown): MessageHeaders | undefi
 }
 
 function destination(event: unknown, target: unknown): { topic: string; schema?: StandardSchemaV1 } {
-  if (target instanceof Topic) {
+  if (typeof target === "string") {
+    if (typeof event === "string" && /\s/.test(target)) warnOfOrder(event);
+  } else if (target instanceof Topic) {
     if (target.pattern) throw new ValidationError(`Cannot publish to "${target.name}": it is a pattern`);
     return { topic: target.name, schema: target.schema };
-  }
-  checkCopy(target);
-  if (typeof event === "string" && typeof target === "string" && /\s/.test(target)) warnOfOrder(event);
+  } else checkCopy(target);
   const type = classOf(event);
   const schema = type && Codec.schemaOf(type);
   if (target !== undefined) return { topic: checkName("a topic", target), schema };
