@@ -5,12 +5,12 @@
  */
 import type { EventClass } from "./codec/codec.ts";
 import type { StandardSchemaV1 } from "./codec/schema.ts";
-import { Engine } from "./engine.ts";
+import type { Engine } from "./engine.ts";
 import type { BusError } from "./errors.ts";
 import { BusEvents } from "./events.ts";
 import { checkNumber } from "./internal/arguments.ts";
-import { type BusOptions, checkProvider, type CloseOptions, type CloseReport, type Health } from "./options.ts";
-import { checkRuntime } from "./port/spawn.ts";
+import { type BusOptions, checkOptions, type CloseOptions, type CloseReport, type Health } from "./options.ts";
+import { Place } from "./port/pool.ts";
 import type { Provider } from "./provider/provider.ts";
 import { type Wrapper, wrapper } from "./pubsub/decorate.ts";
 import {
@@ -23,7 +23,7 @@ import {
   Topic,
   type TopicOptions,
 } from "./pubsub/topic.ts";
-import { Queue, type QueueOptions } from "./queue/queue.ts";
+import type { Queue, QueueOptions } from "./queue/queue.ts";
 import {
   checkUnexposeTarget,
   type ExposeArgument,
@@ -49,8 +49,9 @@ import type {
   StubOptions,
   StubTarget,
 } from "./rpc/procedure.ts";
-import { streamFor, stubFor } from "./rpc/stub.ts";
 
+/** The parts of a bus that are not needed to start its worker. They load at the same time as the worker of the first bus. */
+let parts: typeof import("./engine.ts");
 let inside: (bus: Bus) => Engine;
 
 /** Returns the inside of a bus, for the command line and the dashboard. */
@@ -74,9 +75,9 @@ export class Bus extends BusEvents implements AsyncDisposable {
     inside = (bus) => bus.#engine;
   }
 
-  private constructor(provider: Provider, options: BusOptions) {
+  private constructor(create: (emit: (event: Event) => void) => Engine) {
     super();
-    this.#engine = new Engine(provider, options, (event) => this.emit(event));
+    this.#engine = create((event) => this.emit(event));
     this.namespace = this.#engine.namespace;
     this.closed = this.#engine.closed;
   }
@@ -89,10 +90,11 @@ export class Bus extends BusEvents implements AsyncDisposable {
    * @throws {ValidationError} when an option is invalid
    */
   static async open(provider: Provider, options: BusOptions = {}): Promise<Bus> {
-    checkRuntime();
-    checkProvider(provider);
-    const bus = new Bus(provider, options);
-    await bus.#engine.open();
+    const checked = checkOptions(provider, options);
+    using place = new Place(provider);
+    parts = await import("./engine.ts");
+    const bus = new Bus((emit) => new parts.Engine(provider, checked, emit));
+    await bus.#engine.open(place);
     return bus;
   }
 
@@ -195,7 +197,7 @@ export class Bus extends BusEvents implements AsyncDisposable {
   ): Queue<StandardSchemaV1.InferOutput<S>, StandardSchemaV1.InferInput<S>>;
   queue(name: string, options: QueueOptions = {}): Queue {
     this.#engine.checkOpen("use queue", "", name);
-    return new Queue(name, options, this.#engine);
+    return new parts.Queue(name, options, this.#engine);
   }
 
   /**
@@ -295,8 +297,7 @@ export class Bus extends BusEvents implements AsyncDisposable {
   stub<F extends Fn = Fn, T = string>(target: T & StubTarget<T>, options?: StubOptions): Stub<F>;
   stub(target: unknown, options: StubOptions = {}): unknown {
     this.#engine.checkOpen("create a stub", " of", target);
-    const { caller, timeout } = this.#engine;
-    return stubFor(caller, target, { ...options, timeout: options.timeout ?? timeout });
+    return parts.stubFor(this.#engine, target, options);
   }
 
   /**
@@ -317,8 +318,7 @@ export class Bus extends BusEvents implements AsyncDisposable {
   stream<F extends Fn = Fn, T = string>(target: T & StreamTarget<T>, options?: StreamOptions): StreamStub<F>;
   stream(target: unknown, options: StreamOptions = {}): unknown {
     this.#engine.checkOpen("read a stream", " of", target);
-    const { caller, timeout } = this.#engine;
-    return streamFor(caller, target, { ...options, timeout: options.timeout ?? timeout });
+    return parts.streamFor(this.#engine, target, options);
   }
 
   /** Returns the state of the bus, its last error, and the numbers of pending calls and running handlers. */

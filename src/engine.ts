@@ -16,8 +16,9 @@ import { Work } from "./internal/work.ts";
 import { ReportLimit, WINDOW } from "./internal/report_limit.ts";
 import { isA, textOf } from "./internal/thrown.ts";
 import { backoff, pause, RETRY, withDeadline } from "./internal/time.ts";
-import { type BusOptions, checkOptions, type CloseReport, type Health, healthOf, suggestWaiting } from "./options.ts";
+import { type CheckedOptions, type CloseReport, type Health, healthOf, suggestWaiting } from "./options.ts";
 import { Link } from "./port/link.ts";
+import type { Place } from "./port/pool.ts";
 import type { Features, Provider, Sender } from "./provider/provider.ts";
 import { Dispatch } from "./pubsub/dispatch.ts";
 import { Publisher } from "./pubsub/publisher.ts";
@@ -29,6 +30,9 @@ import { Posts } from "./rpc/posts.ts";
 import { Server } from "./rpc/server.ts";
 import { Activity } from "./telemetry/activity.ts";
 import { Telemetry } from "./telemetry/telemetry.ts";
+
+export { Queue } from "./queue/queue.ts";
+export { streamFor, stubFor } from "./rpc/stub.ts";
 
 /** The default timeout of `close` in milliseconds. */
 const CLOSE_TIMEOUT = 5_000;
@@ -63,7 +67,7 @@ export class Engine implements Core {
   #posts!: Posts;
   #inbox: Inbox = new Inbox(this);
   #provider: Provider;
-  #options: ReturnType<typeof checkOptions>;
+  #options: CheckedOptions;
   #emit: (event: Event) => void;
   #dispatch!: Dispatch;
   #state: BusState = "up";
@@ -83,9 +87,9 @@ export class Engine implements Core {
   #resolveClosed: (error: BusError | undefined) => void;
 
   /** Creates a bus over this provider, which `open` opens. It emits its events with `emit`. */
-  constructor(provider: Provider, options: BusOptions, emit: (event: Event) => void) {
+  constructor(provider: Provider, options: CheckedOptions, emit: (event: Event) => void) {
     this.#provider = provider;
-    this.#options = checkOptions(options);
+    this.#options = options;
     this.#emit = emit;
     const { namespace, timeout, sendTimeout, types, maxReceive, log, exposeErrors, authorize } = this.#options;
     this.namespace = namespace;
@@ -103,14 +107,16 @@ export class Engine implements Core {
     this.#resolveClosed = resolve;
   }
 
-  /** Opens both halves. With `waitOnFirstConnect`, it tries again while the transport is unreachable. */
-  async open(): Promise<void> {
+  /**
+   * Opens both halves, the receiver in the worker of this place. With `waitOnFirstConnect`, it tries again while the transport is unreachable.
+   */
+  async open(place: Place): Promise<void> {
     const { connectTimeout, waitOnFirstConnect } = this.#options;
     const deadline = performance.now() + connectTimeout;
     for (let failures = 1;; failures++) {
       const left = Math.max(1, Math.ceil(deadline - performance.now()));
       try {
-        return await this.#open(waitOnFirstConnect ? Math.min(left, FIRST_CONNECT) : connectTimeout);
+        return await this.#open(place, waitOnFirstConnect ? Math.min(left, FIRST_CONNECT) : connectTimeout);
       } catch (error) {
         const wait = backoff(RETRY.restore, failures);
         const unreachable = isUnavailable(error) && error.retryable;
@@ -122,7 +128,7 @@ export class Engine implements Core {
   }
 
   /** Opens the sender and the receiver. If one of them fails to open, it closes the other one and rejects. */
-  async #open(connectTimeout: number): Promise<void> {
+  async #open(place: Place, connectTimeout: number): Promise<void> {
     const { namespace, sendTimeout, keys, encrypt, maxReceive } = this.#options;
     if (keys) {
       const { SignedEnvelopes } = await import("./keys/signed_envelopes.ts"); // not loaded without keys
@@ -148,7 +154,7 @@ export class Engine implements Core {
       inbox: (bodies) => this.#inbox.messages(bodies, this.link.inbox),
       requests: (topics, bodies) => this.#inbox.requests(topics, bodies),
       posted: () => this.sender?.waker?.wake(this.link.inbox),
-    });
+    }, place);
     link.then(opening.resolve, opening.reject);
     // both halves are awaited even if one fails, so that neither is left behind
     const [opened, linked] = await Promise.allSettled([sender, link, Work.load()]);

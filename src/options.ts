@@ -186,12 +186,16 @@ const OPTIONS = fields({
   log: v.optional(callable<Log>()),
 });
 
+/** The options of a bus with their defaults. */
+export type CheckedOptions = v.InferOutput<typeof OPTIONS>;
+
 /**
- * Checks the options of a bus, and returns them with their defaults.
+ * Checks the provider and the options of a bus, and returns the options with their defaults.
  *
  * @throws {ValidationError} with one issue for each fault
  */
-export function checkOptions(options: BusOptions): v.InferOutput<typeof OPTIONS> {
+export function checkOptions(provider: Provider, options: BusOptions): CheckedOptions {
+  checkProvider(provider);
   const checked = parseOptions(OPTIONS, options, "Cannot open a bus");
   if (!checked.encrypt || checked.keys) return checked;
   throw invalidOptions([{ path: ["encrypt"], message: "needs keys" }], "Cannot open a bus");
@@ -202,7 +206,7 @@ function bytesOf(secret: string | Uint8Array): number {
 }
 
 /** Checks that a value is a provider and that its options can be posted to its worker. */
-export function checkProvider(provider: Provider): void {
+function checkProvider(provider: Provider): void {
   if (typeof provider?.open !== "function" || !(provider.worker instanceof URL)) {
     throw new ValidationError(
       "Cannot open a bus: the first argument is not a provider (call its factory, as in memory())",

@@ -7,7 +7,7 @@ import type { Bus } from "./bus.ts";
 import { checkSchema } from "./codec/schema.ts";
 import { NotInitializedError } from "./errors.ts";
 import { checkCount, checkFunction, checkSignal } from "./internal/arguments.ts";
-import { checkGroup, notDurable } from "./pubsub/groups.ts";
+import { checkGroup, notDurable } from "./pubsub/group_options.ts";
 import { type Handler, resolveTarget, type SubscribeOptions, type Subscription } from "./pubsub/topic.ts";
 import type { Exposure } from "./rpc/exposure.ts";
 

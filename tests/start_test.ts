@@ -1,8 +1,8 @@
 /** The start of a program: from its import to its first event and call. These tests hold what once made it slow. */
 // run: kernel-queues
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertRejects } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
-import { Bus, memory } from "../mod.ts";
+import { Bus, memory, ProviderError, ValidationError } from "../mod.ts";
 import { ipc } from "../src/providers/ipc/provider.ts";
 import { skip } from "./support/skip.ts";
 
@@ -62,4 +62,35 @@ describe("the start of a program", () => {
       });
     }
   }
+});
+
+describe("the worker of a bus", () => {
+  it("rejects the opening with the error of a receiver whose module cannot be loaded", async () => {
+    const worker = new URL("./support/broken_worker.ts", import.meta.url);
+    const error = await assertRejects(() => Bus.open(memory({ worker })), ProviderError, "the receiver is broken");
+    assertEquals([error.code, error.retryable, error.message.split(":")[0]], [
+      "unavailable",
+      false,
+      'Cannot load the worker of "memory"',
+    ]);
+  });
+
+  it("is not started for options that are invalid", async () => {
+    const { Worker } = globalThis;
+    let started = 0;
+    globalThis.Worker = class extends Worker {
+      constructor(...args: ConstructorParameters<typeof Worker>) {
+        super(...args);
+        started++;
+      }
+    };
+    try {
+      await assertRejects(() => Bus.open(memory(), { timeout: -1 }), ValidationError, "timeout");
+      assertEquals(started, 0);
+      await (await Bus.open(memory())).close();
+      assertEquals(started, 1);
+    } finally {
+      globalThis.Worker = Worker;
+    }
+  });
 });

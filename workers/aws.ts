@@ -1,5 +1,4 @@
 /** The worker of the AWS provider. @module */
-import { serve } from "../src/port/host.ts";
-import { openReceiver } from "../src/providers/aws/receiver.ts";
+import { serveModule } from "../src/port/host.ts";
 
-serve(openReceiver);
+serveModule(import("../src/providers/aws/receiver.ts"));

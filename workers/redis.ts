@@ -1,5 +1,4 @@
 /** The worker of the Redis provider. @module */
-import { serve } from "../src/port/host.ts";
-import { openReceiver } from "../src/providers/redis/receiver.ts";
+import { serveModule } from "../src/port/host.ts";
 
-serve(openReceiver);
+serveModule(import("../src/providers/redis/receiver.ts"));

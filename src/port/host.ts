@@ -11,17 +11,36 @@ import { Leases } from "./leases.ts";
 import type { Ended, Hello, Listening, ToMain, ToWorker } from "./protocol.ts";
 import { Timers } from "./timers.ts";
 
+const scope = globalThis as unknown as {
+  addEventListener(type: "message", listener: (event: MessageEvent) => void): void;
+  postMessage(message: Listening): void;
+};
+
 /** Makes this worker run a receiver for each `Hello` that its parent posts. A worker entry needs nothing else. */
 export function serve(open: OpenReceiver): void {
-  const scope = globalThis as unknown as {
-    addEventListener(type: "message", listener: (event: MessageEvent) => void): void;
-    postMessage(message: unknown): void;
-  };
+  listen(open);
+  scope.postMessage({ kind: "tsmq:listening" });
+}
+
+/**
+ * Like {@linkcode serve}, with a module that is still loading: main greets the worker meanwhile. If the module cannot be loaded, that is an
+ * uncaught error of the worker, as it would be for a static import.
+ */
+export function serveModule(loading: Promise<{ readonly openReceiver: OpenReceiver }>): void {
+  const loaded = loading.catch((error) => {
+    reportError(error);
+    return new Promise<never>(() => {}); // main terminates the worker
+  });
+  listen(async (context) => (await loaded).openReceiver(context));
+  scope.postMessage({ kind: "tsmq:listening", loading: true });
+  loaded.then(() => scope.postMessage({ kind: "tsmq:listening" }));
+}
+
+function listen(open: OpenReceiver): void {
   scope.addEventListener("message", (event) => {
     const hello = event.data as Hello;
     if (hello?.kind === "tsmq:hello") void host(hello, open);
   });
-  scope.postMessage({ kind: "tsmq:listening" } satisfies Listening);
 }
 
 /** Runs one receiver on the port of a `Hello`, until the `close` or `abort` frame. */

@@ -11,6 +11,7 @@ import { LostLeases } from "./lost_leases.ts";
 import { Outbox } from "./outbox.ts";
 import type { Answers, Ended, FromReceiver, ToWorker } from "./protocol.ts";
 import { type OnGap, type Receive, REPLACED, type Stream, Streams } from "./streams.ts";
+import type { Place } from "./pool.ts";
 import { type Opening, Supervisor } from "./supervisor.ts";
 
 /** The callbacks of a link to its bus. */
@@ -106,10 +107,10 @@ export class Link {
     });
   }
 
-  /** Starts the worker. Rejects with the error of its receiver, and leaves nothing behind. */
-  static async open(provider: Provider, opening: Opening, events: LinkEvents): Promise<Link> {
+  /** Starts the worker, unless it has a place in one. Rejects with the error of its receiver, and leaves nothing behind. */
+  static async open(provider: Provider, opening: Opening, events: LinkEvents, place?: Place): Promise<Link> {
     const link = new Link(provider, opening, events);
-    await link.#worker.start();
+    await link.#worker.start(place);
     return link;
   }
 

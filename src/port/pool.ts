@@ -7,7 +7,7 @@
 import { ProviderError } from "../errors.ts";
 import type { Provider } from "../provider/provider.ts";
 import type { Hello } from "./protocol.ts";
-import { spawn, type Spawned } from "./spawn.ts";
+import { checkRuntime, spawn, type Spawned } from "./spawn.ts";
 
 /** Milliseconds between two heartbeats that main asks a worker for. */
 const BEAT = 2_000;
@@ -34,6 +34,48 @@ export interface WorkerUser {
    * bus joined it.
    */
   died(error: ProviderError, joined: boolean): void;
+}
+
+/**
+ * A place in a worker, for a bus that is not loaded yet: the worker and the bus load at the same time. A bus that joins takes the
+ * place.
+ */
+export class Place implements WorkerUser, Disposable {
+  #worker: PooledWorker;
+  /** The arguments of `died`, if the worker died before a bus took the place. */
+  #death: Parameters<WorkerUser["died"]> | undefined;
+
+  /**
+   * Takes a place in the worker of a provider.
+   *
+   * @throws {UnsupportedError} on a runtime without workers
+   */
+  constructor(provider: Provider) {
+    checkRuntime();
+    this.#worker = PooledWorker.join(provider, this);
+  }
+
+  beat(): boolean {
+    return false;
+  }
+
+  died(...death: Parameters<WorkerUser["died"]>): void {
+    this.#death = death;
+  }
+
+  /** Gives the place to a user. Returns the worker, or undefined if the place was taken or given up before. */
+  give(user: WorkerUser): PooledWorker | undefined {
+    if (this.#worker.replace(this, user)) return this.#worker;
+    if (!this.#death) return undefined;
+    user.died(...this.#death);
+    this.#death = undefined;
+    return this.#worker;
+  }
+
+  /** Gives the place up, unless a user has taken it. Without users, the worker ends. */
+  [Symbol.dispose](): void {
+    this.#worker.leave(this);
+  }
 }
 
 /** A worker and the buses that use it. */
@@ -73,13 +115,24 @@ export class PooledWorker {
     this.#watch = this.#startWatch();
   }
 
-  /** Returns the worker of a provider with a new user. If none can be shared, it starts one. */
-  static join(provider: Provider, user: WorkerUser): PooledWorker {
+  /** Returns the worker of a provider with a new user: that of its place, if it has one. If none can be shared, it starts one. */
+  static join(provider: Provider, user: WorkerUser, place?: Place): PooledWorker {
+    const reserved = place?.give(user);
+    if (reserved) return reserved;
     const sharing = provider.sharedWorker ?? true;
     const worker = (sharing ? shared.get(provider.worker.href) : undefined) ?? new PooledWorker(provider);
     if (sharing) shared.set(worker.#key, worker);
     worker.#users.set(user, worker.#listens);
     return worker;
+  }
+
+  /** Gives the place of a user to another one. Returns false if the user has left, or the worker has died. */
+  replace(user: WorkerUser, successor: WorkerUser): boolean {
+    const joined = this.#users.get(user);
+    if (joined === undefined) return false;
+    this.#users.delete(user);
+    this.#users.set(successor, joined);
+    return true;
   }
 
   /** Opens a receiver in the worker that listens. */

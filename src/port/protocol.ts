@@ -9,6 +9,8 @@ import type { BusOrigin, Delivery, Filter, Outcome } from "../provider/provider.
 /** The worker's message to its parent when it listens. On both runtimes, messages that were posted earlier are lost. */
 export interface Listening {
   readonly kind: "tsmq:listening";
+  /** Whether its receiver is still loading. The message is posted again when the receiver is loaded. */
+  readonly loading?: true;
 }
 
 /** The first message to a worker, with its end of the port. All later messages use the port. */

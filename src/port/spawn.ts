@@ -48,8 +48,9 @@ export function spawn(provider: Provider, events: WorkerEvents): Spawned {
     events.died(new ProviderError(code, text, { cause, retryable: broken ? false : undefined }));
   };
   worker.onmessage = (event) => {
-    if ((event.data as Listening).kind !== "tsmq:listening") return;
-    loaded = true;
+    const { kind, loading } = event.data as Listening;
+    if (kind !== "tsmq:listening") return;
+    loaded = !loading;
     events.listening();
   };
   worker.onerror = (event) => {

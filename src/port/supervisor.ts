@@ -9,7 +9,7 @@ import { originOfBus } from "../internal/origin.ts";
 import { textOf } from "../internal/thrown.ts";
 import { backoff, RETRY } from "../internal/time.ts";
 import type { FromReceiver, Hello, ToMain, ToWorker } from "./protocol.ts";
-import { PooledWorker, type WorkerUser } from "./pool.ts";
+import { type Place, PooledWorker, type WorkerUser } from "./pool.ts";
 
 /** The data that a worker needs to open its receiver. */
 export type Opening = Pick<Hello, "namespace" | "connectTimeout" | "maxReceive">;
@@ -82,10 +82,10 @@ export class Supervisor {
     return this.#worker?.lastHeard ?? this.#lastHeard;
   }
 
-  /** Opens the receiver. Rejects with its error, and then leaves the worker. */
-  async start(): Promise<void> {
+  /** Opens the receiver, in the worker of this place if there is one. Rejects with its error, and then leaves the worker. */
+  async start(place?: Place): Promise<void> {
     try {
-      await this.#start();
+      await this.#start(place);
     } catch (error) {
       if (!this.#again) throw error;
       await this.#start();
@@ -112,12 +112,13 @@ export class Supervisor {
   }
 
   /** Opens the receiver. Resolves with true when it is ready, or with false if the supervisor was closed or the worker died meanwhile. */
-  async #start(): Promise<boolean> {
+  async #start(place?: Place): Promise<boolean> {
     const started = Promise.withResolvers<void>();
     started.promise.catch(() => {});
     this.#fail = started.reject;
     const { connectTimeout } = this.#opening;
-    const worker = this.#worker = PooledWorker.join(this.#provider, this.#user);
+    const worker = this.#worker = PooledWorker.join(this.#provider, this.#user, place);
+    const { port1, port2 } = new MessageChannel(); // while the worker loads
     let listening = false;
     const late = setTimeout(() => {
       const what = listening ? "did not open the receiver" : "did not start";
@@ -128,7 +129,6 @@ export class Supervisor {
       await Promise.race([worker.listening, started.promise]);
       if (this.#worker !== worker) return false;
       listening = true;
-      const { port1, port2 } = new MessageChannel();
       this.#port = port1;
       port1.onmessage = (event) => {
         if (this.#port !== port1) return;
@@ -142,6 +142,7 @@ export class Supervisor {
       return this.#worker === worker;
     } catch (error) {
       if (this.#worker === worker) this.#drop();
+      port1.close();
       throw error;
     } finally {
       clearTimeout(late);

@@ -8,7 +8,8 @@ import { checkSchema } from "../codec/schema.ts";
 import { checkCount, checkFunction, checkSignal } from "../internal/arguments.ts";
 import { warnOnce } from "../internal/complain.ts";
 import type { Dispatch } from "./dispatch.ts";
-import { checkGroup, GroupMember, notDurable } from "./groups.ts";
+import { checkGroup, notDurable } from "./group_options.ts";
+import { GroupMember } from "./groups.ts";
 import type { Subscriber } from "./handler_queue.ts";
 import { type Handler, resolveTarget, type SubscribeOptions, type Subscription } from "./topic.ts";
 

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { Codec, type EventClass } from "../codec/codec.ts";
+import { type EventClass, nameOf } from "../codec/classes.ts";
 import type { MessageHeaders } from "../codec/headers.ts";
 import { ValidationError } from "../errors.ts";
 import { isForeign, mark } from "../internal/copies.ts";
@@ -211,7 +211,7 @@ export function resolveTarget(
   if (target instanceof Topic) return { topic: target.name, pattern: target.pattern, schema: target.schema };
   if (typeof target === "function") {
     const type = target as EventClass;
-    return { topic: checkName("a topic", Codec.nameOf(type)), type };
+    return { topic: checkName("a topic", nameOf(type)), type };
   }
   if (typeof target === "string") return { topic: checkName("a topic", target) };
   checkCopy(target);

@@ -11,9 +11,16 @@ import { className, isClass, methodsOf } from "./methods.ts";
 import { Procedure, type RpcResponse, type StreamOptions, type StubOptions } from "./procedure.ts";
 import type { Answer } from "./wire.ts";
 
+/** The parts of a bus that a stub uses. */
+interface Calling {
+  readonly caller: Caller;
+  /** The timeout of a call in milliseconds, unless the stub has its own. */
+  readonly timeout: number;
+}
+
 /** Creates the stub of a name, a function or a procedure, or the object of stubs of a class. */
-export function stubFor(caller: Caller, target: unknown, options: StubOptions & { timeout: number }): unknown {
-  checkNumber("a timeout", options.timeout);
+export function stubFor({ caller, timeout }: Calling, target: unknown, given: StubOptions): unknown {
+  const options = { ...given, timeout: checkNumber("a timeout", given.timeout ?? timeout) };
   checkSignal(options.signal);
   if (isClass(target)) {
     const name = className(target);
@@ -49,8 +56,8 @@ function isGenerator(prototype: object, method: string): boolean {
 }
 
 /** Creates the function that reads the stream of a name, a function or a procedure. */
-export function streamFor(caller: Caller, target: unknown, options: StreamOptions & { timeout: number }): unknown {
-  const timeout = checkNumber("a timeout", options.timeout);
+export function streamFor({ caller, ...bus }: Calling, target: unknown, options: StreamOptions): unknown {
+  const timeout = checkNumber("a timeout", options.timeout ?? bus.timeout);
   const signal = checkSignal(options.signal);
   const headers = checkHeaders(options.headers);
   if (isClass(target)) {

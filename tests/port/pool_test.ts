@@ -3,7 +3,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { BusError, ProviderError } from "../../src/errors.ts";
 import { Link } from "../../src/port/link.ts";
-import { STARTING } from "../../src/port/pool.ts";
+import { Place, STARTING } from "../../src/port/pool.ts";
 import type { Provider, ReceiverContext } from "../../src/provider/provider.ts";
 import { withDeadline } from "../../src/internal/time.ts";
 import { pause, until } from "../support/until.ts";
@@ -51,7 +51,7 @@ class Stage implements AsyncDisposable {
   }
 
   /** Opens a link, with options of its own. */
-  async open(changes: Partial<Provider> = {}, connectTimeout = 60_000): Promise<Opened> {
+  async open(changes: Partial<Provider> = {}, connectTimeout = 60_000, place?: Place): Promise<Opened> {
     const opened = new Opened();
     const options = this.#opened.push(opened) - 1;
     const { said } = opened;
@@ -64,7 +64,7 @@ class Stage implements AsyncDisposable {
       inbox: (bodies) => said.push(`inbox: ${bodies}`),
       requests: () => {},
       posted: () => {},
-    });
+    }, place);
     return opened;
   }
 
@@ -107,6 +107,36 @@ describe("a worker that buses share", () => {
     await own.close();
     assert(stage.threads.last.terminated);
     await bus.works();
+  });
+
+  it("is started by a place, which a bus takes later, and ends with the place if no bus took it", async () => {
+    await using stage = new Stage();
+    for (const sharedWorker of [true, false]) {
+      const provider = { ...stage.threads.provider, sharedWorker };
+      const place = new Place(provider);
+      const before = stage.count;
+      const bus = await stage.open({ sharedWorker }, undefined, place);
+      place[Symbol.dispose]();
+      await bus.works();
+      assertEquals(stage.count, before);
+      await bus.close();
+      assert(stage.threads.last.terminated);
+      new Place(provider)[Symbol.dispose]();
+      assert(stage.count === before + 1 && stage.threads.last.terminated);
+    }
+  });
+
+  it("that dies before a bus takes its place fails that opening with its error, once", async () => {
+    await using stage = new Stage();
+    stage.threads.listens = false;
+    const place = new Place(stage.threads.provider);
+    stage.threads.last.fail("it cannot be loaded");
+    const error = await assertRejects(() => stage.open({}, undefined, place), ProviderError);
+    assert(error.message.includes("it cannot be loaded") && stage.count === 1, error.message);
+    // the place is gone: a further attempt starts another worker
+    stage.threads.listens = true;
+    await (await stage.open({}, undefined, place)).works();
+    assertEquals(stage.count, 2);
   });
 
   it("is replaced by another one for a bus that opens while the last one closes", async () => {

@@ -6,6 +6,7 @@
 import { ValidationError } from "../../errors.ts";
 import type { Provider, Sender, SenderContext } from "../../provider/provider.ts";
 import type { AskCredentials } from "./client.ts";
+import { pause } from "../../internal/time.ts";
 import { toBusError } from "./errors.ts";
 import { posted } from "./posted.ts";
 import { Names } from "./names.ts";
@@ -86,9 +87,13 @@ export function aws(options: AwsOptions = {}): Provider {
   return provider;
 }
 
-/** Loads the SDK with the first bus: it reads the environment, and a missing permission must be an error of that bus. */
+/**
+ * Loads the SDK with the first bus: it reads the environment, and a missing permission must be an error of that bus. Main is busy meanwhile, so
+ * the worker is greeted before that if it listens already.
+ */
 async function open(settings: Settings, ask: AskCredentials, context: SenderContext): Promise<Sender> {
   try {
+    await pause(0);
     const { AwsSender } = await import("./sender.ts");
     return new AwsSender(settings, ask, context);
   } catch (error) {

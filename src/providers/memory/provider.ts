@@ -15,7 +15,7 @@ import type {
   SenderContext,
   SendOptions,
 } from "../../provider/provider.ts";
-import { type Contents, MemoryAdmin } from "./admin.ts";
+import type { Contents } from "./admin.ts";
 
 /** Options of {@linkcode memory}. */
 export interface MemoryOptions {
@@ -77,10 +77,10 @@ export function memory(options: MemoryOptions = {}): Provider {
       return Promise.resolve(sender);
     },
     admin: {
-      open: (namespace) =>
-        Promise.resolve(
-          new MemoryAdmin(() => [...open].find((sender) => sender.namespace === namespace)?.contents()),
-        ),
+      open: async (namespace) => {
+        const { MemoryAdmin } = await import("./admin.ts");
+        return new MemoryAdmin(() => [...open].find((sender) => sender.namespace === namespace)?.contents());
+      },
     },
   };
 }

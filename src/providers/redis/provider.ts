@@ -4,6 +4,7 @@
  * @module
  */
 import type { Provider, Sender, SenderContext } from "../../provider/provider.ts";
+import { pause } from "../../internal/time.ts";
 import { toProviderError } from "./errors.ts";
 import { answer, posted } from "./login.ts";
 import { parseOptions, type RedisOptions } from "./options.ts";
@@ -58,9 +59,13 @@ export function redis(options: RedisOptions = {}): Provider {
   };
 }
 
-/** Loads ioredis with the first bus: it reads the environment, and a missing permission must be an error of that bus. */
+/**
+ * Loads ioredis with the first bus: it reads the environment, and a missing permission must be an error of that bus. Main is busy meanwhile,
+ * so the worker is greeted before that if it listens already.
+ */
 async function open(settings: Settings, context: SenderContext): Promise<Sender> {
   try {
+    await pause(0);
     const { openSender } = await import("./sender.ts");
     return await openSender(settings, context);
   } catch (error) {

@@ -312,7 +312,14 @@ export function operationOf(script: string): string | undefined {
 
 /** Creates a script. */
 export function script(operation: string, lua: string): Script {
-  const made = { operation, lua, sha: createHash("sha1").update(lua).digest("hex") };
+  let sha: string | undefined;
+  const made = {
+    operation,
+    lua,
+    get sha() {
+      return sha ??= createHash("sha1").update(lua).digest("hex");
+    },
+  };
   SCRIPTS.push(made);
   return made;
 }

@@ -1,0 +1,42 @@
+/**
+ * Checks of the options of a subscription that only groups have.
+ *
+ * @module
+ */
+import { ValidationError } from "../errors.ts";
+import { checkName } from "../internal/arguments.ts";
+import type { SubscribeOptions } from "./topic.ts";
+
+/** The options that only a member of a group has. */
+const GROUP_OPTIONS = ["lease", "maxAttempts", "backoff", "deadLetter", "handlerTimeout"] as const;
+/** The suffix of the name of a dead-letter queue. A group with this suffix would store events among the dead letters of another group. */
+export const DEAD = ".dead";
+/** The suffix of the names of FIFO queues of SQS, which cannot store events. */
+const FIFO = ".fifo";
+
+/**
+ * Returns the group in the options, if there is one.
+ *
+ * @throws {ValidationError} when the name is invalid, or an option that only groups have is used without a group
+ */
+export function checkGroup(options: SubscribeOptions): string | undefined {
+  if (options.group !== undefined) {
+    const group = checkName("a group", options.group);
+    const end = [DEAD, FIFO].find((end) => group.endsWith(end));
+    if (end === undefined && !group.includes("@")) return group;
+    const fault = end === undefined ? 'contains "@"' : `ends with "${end}"`;
+    throw new ValidationError(
+      `Cannot use ${JSON.stringify(group)} as a group: it ${fault}, which has a special meaning in queue names`,
+    );
+  }
+  const wrong = GROUP_OPTIONS.find((name) => options[name] !== undefined);
+  if (wrong !== undefined) throw new ValidationError(`Cannot subscribe with the option "${wrong}": it needs a group`);
+  return undefined;
+}
+
+/** Returns the error of `free` of a subscription without a group. */
+export function notDurable(topic: string): ValidationError {
+  return new ValidationError(
+    `Cannot free the subscription to "${topic}": it has no group; use unsubscribe()`,
+  );
+}
