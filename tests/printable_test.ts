@@ -34,10 +34,11 @@ describe("printable", () => {
 
 describe("indented", () => {
   it("indents JSON, unless that would take many times its length", () => {
-    assertEquals(indented({ a: [1, { b: null }] }), '{\n  "a": [\n    1,\n    {\n      "b": null\n    }\n  ]\n}');
+    assertEquals(indented('{"a":[1,{"b":null}]}'), '{\n  "a": [\n    1,\n    {\n      "b": null\n    }\n  ]\n}');
     const deep = `${"[".repeat(500)}${"1,".repeat(30_000)}1${"]".repeat(500)}`;
-    assertEquals(indented(JSON.parse(deep)).length, deep.length);
-    assertEquals(indented(JSON.parse('{"a":['.repeat(10) + "]}".repeat(10))).split("\n").length, 39);
+    assertEquals(indented(deep).length, deep.length);
+    assertEquals(indented('{"a":['.repeat(10) + "]}".repeat(10)).split("\n").length, 39);
+    assertEquals(indented('{"n":12345678901234567890,"z":-0.0}'), '{\n  "n": 12345678901234567890,\n  "z": -0.0\n}');
   });
 });
 

@@ -91,7 +91,7 @@ export class Source {
         return { id: queue, target, group, queue, lag: waiting, leased, dead };
       }),
       functions: (functions ?? []).map(({ name, servers }) => ({ id: name, name, servers: servers.map(label) })),
-      buses: (buses ?? []).map((bus) => ({ ...bus, process: bus.process ?? bus.id })),
+      buses: (buses ?? []).map((bus) => ({ ...bus, process: (bus.process ?? bus.id) + self(bus) })),
     };
     return { tables, unknown: names.filter((name) => known[name] === undefined), events: this.#events, took };
   }
@@ -195,8 +195,12 @@ function queueRow({ name, waiting, leased, delayed, dead, in: puts, out, p50 }: 
 
 function label({ id, process: program, host, pid }: BusInfo): string {
   const place = [host, pid].filter((part) => part !== undefined).join(" ");
-  const self = pid === process.pid ? " (this process)" : "";
-  return (program === undefined && place === "" ? id : `${program ?? "?"} ${place}`).trim() + self;
+  return (program === undefined && place === "" ? id : `${program ?? "?"} ${place}`).trim() + self({ pid });
+}
+
+/** Returns what is added to the name of a bus in the process of the dashboard. */
+function self({ pid }: Pick<BusInfo, "pid">): string {
+  return pid === process.pid ? " (this process)" : "";
 }
 
 function text(all: string): Pick<Item, "text" | "cut"> {

@@ -2,6 +2,7 @@ import { buildCommand, buildRouteMap } from "@stricli/core";
 import { UnsupportedError, ValidationError } from "../../src/errors.ts";
 import { checkCount } from "../../src/internal/arguments.ts";
 import { indented } from "../../src/internal/printable.ts";
+import type { MessageHeaders } from "../../mod.ts";
 import type { DeadLetter } from "../../src/queue/letter.ts";
 import { peekAll } from "../../src/queue/peek.ts";
 import type { Queue } from "../../src/queue/queue.ts";
@@ -33,6 +34,7 @@ interface ListFlags extends BusFlags {
 /** A dead letter with its position, 1 for the oldest. `letter` is undefined if it cannot be read. */
 interface Numbered {
   readonly n: number;
+  readonly headers: MessageHeaders;
   readonly letter?: DeadLetter;
   readonly body?: string;
 }
@@ -41,9 +43,10 @@ interface Numbered {
 async function* letters(queue: Queue, limit: number, offset = 0): AsyncGenerator<Numbered> {
   let n = offset;
   for await (const each of peekAll(queue.dead, limit, offset)) {
+    const { headers } = each;
     n++;
-    if (each.error) yield { n, body: each.body };
-    else if (each.item.queue === queue.name) yield { n, letter: each.item };
+    if (each.error) yield { n, headers, body: each.body };
+    else if (each.item.queue === queue.name) yield { n, headers, letter: each.item };
   }
 }
 
@@ -87,14 +90,16 @@ async function select(queue: Queue, given: readonly string[]): Promise<Selection
   return { size, only, done: () => size - wanted.length };
 }
 
-function json({ n, letter, body }: Numbered): string {
-  if (!letter) return line({ n: String(n), body: JSON.stringify(body) });
+function json({ n, headers: all, letter, body }: Numbered): string {
+  const headers = Object.keys(all).length > 0 ? JSON.stringify(all) : undefined;
+  if (!letter) return line({ n: String(n), headers, body: JSON.stringify(body) });
   const { attempts, cause, item, unreadable } = letter;
   return line({
     n: String(n),
     attempts: toJson(attempts),
     cause: toJson(cause),
     unreadable: unreadable && "true",
+    headers,
     item: toJson(item),
   });
 }
@@ -167,8 +172,13 @@ const show = buildCommand({
       }
       if (flags.json || !found.letter) return await print(json(found));
       const { attempts, cause, item } = found.letter;
-      const text = indented(JSON.parse(toJson(item)));
-      const shown = [`attempts  ${attempts}`, `cause     ${cause.name}: ${cause.message}`, "item", ...text.split("\n")];
+      const text = indented(toJson(item));
+      const shown = [
+        `attempts  ${attempts}`,
+        `cause     ${cause.name}: ${cause.message}`,
+        ...Object.entries(found.headers).map(([name, value]) => `header    ${name}: ${value}`),
+        ...["item", ...text.split("\n")],
+      ];
       for (const each of shown) await print(each);
     }),
   parameters: {
@@ -186,7 +196,7 @@ const show = buildCommand({
   },
   docs: {
     brief: "Show one dead letter in full",
-    fullDescription: "Prints its attempts, its cause and its whole item, without taking it.",
+    fullDescription: "Prints its attempts, its cause, its headers and its whole item, without taking it.",
     customUsage: [
       "<url> <queue> [<n>] [flags]",
       { input: "redis://localhost jobs", brief: "the oldest" },

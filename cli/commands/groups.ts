@@ -1,8 +1,16 @@
 import { buildCommand, buildRouteMap } from "@stricli/core";
-import { UnsupportedError } from "../../src/errors.ts";
+import { UnsupportedError, ValidationError } from "../../src/errors.ts";
 import { print } from "../io.ts";
 import { readOverview } from "../overview.ts";
-import { BUS_FLAGS, type BusFlags, JSON_FLAG, URL_ARGUMENT, withAdmin, withBus } from "../session.ts";
+import {
+  BUS_FLAGS,
+  type BusFlags,
+  JSON_FLAG,
+  sayNothing,
+  URL_ARGUMENT,
+  withAdmin,
+  withBusAndAdmin,
+} from "../session.ts";
 import { table } from "../table.ts";
 
 interface Flags extends BusFlags {
@@ -18,10 +26,10 @@ const list = buildCommand({
         { target, pattern, group, waiting, leased, delayed, dead }
       ));
       const lines = flags.json ? rows.map((row) => JSON.stringify(row)) : table(
-        ["TARGET", "GROUP", "WAITING", "LEASED", "DELAYED", "DEAD"],
-        rows.map((
-          { target, group, waiting, leased, delayed, dead },
-        ) => [target, group, waiting, leased, delayed, dead]),
+        ["TARGET", "PATTERN", "GROUP", "WAITING", "LEASED", "DELAYED", "DEAD"],
+        rows.map(({ target, pattern, group, waiting, leased, delayed, dead }) => {
+          return [target, pattern ? "yes" : "", group, waiting, leased, delayed, dead];
+        }),
       );
       for (const line of lines) await print(line);
     }),
@@ -44,8 +52,22 @@ const list = buildCommand({
 
 const free = buildCommand({
   func: (flags: Flags, url: string, target: string, group: string) =>
-    // a member that leaves before an event arrives
-    withBus(url, flags, (bus) => bus.subscribe(target, () => {}, { group, pattern: flags.pattern }).free()),
+    withBusAndAdmin(url, flags, async (bus, admin) => {
+      const { pattern } = flags;
+      const what = `group "${group}" of the ${pattern ? "glob" : "topic"} "${target}"`;
+      // a permission to free a group need not include one to list them
+      const groups = await admin?.groups().catch(() => undefined);
+      const found = groups?.filter((each) => each.target === target && each.group === group);
+      const listed = found?.some((each) => each.pattern === pattern);
+      // both kinds would have the same queue
+      if (found && found.length > 0 && !listed) {
+        const [other, flag] = pattern ? ["topic", "without --pattern"] : ["glob", "with --pattern"];
+        throw new ValidationError(`Cannot free ${what}: it is the group of a ${other}; run the command ${flag}`);
+      }
+      // a member that leaves before an event arrives
+      await bus.subscribe(target, () => {}, { group, pattern }).free();
+      if (found && !listed) sayNothing(what, flags);
+    }),
   parameters: {
     flags: {
       ...BUS_FLAGS,

@@ -42,8 +42,10 @@ function tables({ buses, functions, topics, groups }: Overview): string[] {
       topics.map(({ name, subscribers, pattern }) => [name, subscribers, pattern ? "yes" : ""]),
     ),
     groups && table(
-      ["TARGET", "GROUP", "WAITING", "LEASED"],
-      groups.map(({ target, group, items }) => [target, group, items.waiting, items.leased]),
+      ["TARGET", "PATTERN", "GROUP", "WAITING", "LEASED"],
+      groups.map(({ target, pattern, group, items: { waiting, leased } }) => {
+        return [target, pattern ? "yes" : "", group, waiting, leased];
+      }),
     ),
   ].flatMap((lines) => lines && lines.length > 1 ? [...lines, ""] : []);
 }

@@ -41,9 +41,20 @@ export function isPrintable(text: string): boolean {
 /** The largest number of levels of a value whose JSON is indented. */
 const INDENTED = 20;
 
-/** Returns the JSON of a value, indented unless it is nested so deeply that the spaces could take a thousand times its length. */
-export function indented(value: unknown): string {
+/**
+ * Returns JSON text with indentation, unless it is nested so deeply that the spaces could take a thousand times its length.
+ *
+ * @throws {SyntaxError} when the text is not JSON
+ */
+export function indented(json: string): string {
+  const value: unknown = JSON.parse(json, exact);
   return JSON.stringify(value, undefined, isDeeper(value, INDENTED) ? undefined : 2);
+}
+
+/** Keeps all digits of a number, which can be more than a double holds. */
+function exact(_: string, value: unknown, { source }: { source?: string } = {}): unknown {
+  const { rawJSON } = JSON as { rawJSON?(text: string): unknown };
+  return typeof value === "number" && source !== undefined && rawJSON ? rawJSON(source) : value;
 }
 
 /** Returns whether a value has more than this number of levels. */

@@ -100,7 +100,7 @@ for (const [name, start] of Object.entries(GROUNDS)) {
 
     it("queues, peek, dead and purge show, retry and remove items", async () => {
       const queue = bus.queue<unknown>("jobs");
-      await queue.put({ bad: HOSTILE });
+      await queue.put({ bad: HOSTILE }, { headers: { tenant: "acme" } });
       await queue.put({ bad: 2 });
       const failing = queue.consume(() => {
         throw new RangeError(HOSTILE);
@@ -136,10 +136,10 @@ for (const [name, start] of Object.entries(GROUNDS)) {
         assertMatch(letters.lines[1]!, /^ *1 +1 +RangeError: \\u001b\]52/);
         assertMatch(
           (await run("dead", "show", "jobs", "1")).lines.join("\n"),
-          /^attempts +1\ncause +RangeError: .*\nitem\n\{\n +"bad": "\\u001b\]52/,
+          /^attempts +1\ncause +RangeError: .*\nheader +tenant: acme\nitem\n\{\n +"bad": "\\u001b\]52/,
         );
         const [first] = await json("dead", "list", "jobs", "--json");
-        assertEquals(first!.item, { bad: HOSTILE });
+        assertEquals([first!.item, first!.headers], [{ bad: HOSTILE }, { tenant: "acme" }]);
         assertEquals((await json("dead", "show", "jobs", "1", "--json"))[0], first);
         assertEquals((await run("dead", "show", "jobs", "9")).code, 2);
       } else {
@@ -196,8 +196,15 @@ for (const [name, start] of Object.entries(GROUNDS)) {
       );
       const counts = { waiting: 0, leased: 0, delayed: 0, dead: 0 };
       assertEquals(groups, [{ target: "news", pattern: false, group: "billing", ...counts }]);
+      assertMatch((await run("groups", "list")).lines[1]!, /^news +billing +0 +0 +0 +0$/);
       await member.unsubscribe();
+      const wrong = await run("groups", "free", "news", "billing", "-p");
+      assertEquals([wrong.code, wrong.errors.length], [2, 1]);
+      assertMatch(wrong.errors[0]!, /it is the group of a topic; run the command without --pattern$/);
       assertEquals(await run("groups", "free", "news", "billing"), { code: 0, lines: [], errors: [] });
+      const none = await run("groups", "free", "news", "billing");
+      const said = `tsmq: no group "billing" of the topic "news" in namespace ${namespace} (--namespace)`;
+      assertEquals(none, { code: 0, lines: [], errors: [said] });
       assertEquals(await json("groups", "list", "--json"), []);
     });
 

@@ -52,14 +52,8 @@ export function date(ms: number): string {
 export function pretty(text: string): string {
   try {
     // each line of the result is safe after it is escaped, because JSON has no raw line feed inside a string
-    return indented(JSON.parse(text, exact)).split("\n").map(printable).join("\n");
+    return indented(text).split("\n").map(printable).join("\n");
   } catch {
     return printable(text);
   }
-}
-
-/** Keeps all digits of a number, which can be more than a double holds. */
-function exact(_: string, value: unknown, { source }: { source?: string } = {}): unknown {
-  const { rawJSON } = JSON as { rawJSON?(text: string): unknown };
-  return typeof value === "number" && source !== undefined && rawJSON ? rawJSON(source) : value;
 }
