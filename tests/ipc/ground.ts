@@ -1,17 +1,7 @@
 /** Shared parts of the IPC tests: a hand-made bus, the files and queues that remain of a namespace, and programs that run as another user. */
 import { assert, assertEquals } from "@std/assert";
 import { execFileSync } from "node:child_process";
-import {
-  closeSync,
-  copyFileSync,
-  fstatSync,
-  ftruncateSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  rmSync,
-  writeSync,
-} from "node:fs";
+import { closeSync, fstatSync, ftruncateSync, mkdirSync, openSync, readdirSync, rmSync, writeSync } from "node:fs";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { CrashSlot } from "../../src/providers/ipc/crash_slot.ts";
@@ -24,6 +14,7 @@ import { ipc } from "../../src/providers/ipc/provider.ts";
 import { Namespace, type Settings } from "../../src/providers/ipc/namespace.ts";
 import { Child, makeDir, removeDir } from "../support/child.ts";
 import { here } from "../support/peer.ts";
+import { homeOf, runtimeForAll } from "./homes.ts";
 
 /** A new namespace. */
 export function fresh(): string {
@@ -254,18 +245,13 @@ interface Ran {
 const HEAP = "--max-old-space-size=128";
 
 async function run(before: readonly string[], user: User, file: URL, args: readonly string[]): Promise<Ran> {
-  const runtime = here === "deno" ? ["run", "-A", "--no-check", "--no-lock"] : ["run"];
-  const home = makeDir("home");
-  const program = `${home}/${here}`;
-  // the runtime may be in a directory that only root can enter
-  copyFileSync(process.execPath, program);
-  execFileSync("chown", [String(typeof user === "number" ? user : user.user), home, program]);
+  const flags = here === "deno" ? ["run", "-A", "--no-check", "--no-lock"] : ["run"];
+  const home = homeOf(typeof user === "number" ? user : user.user);
   // in Deno, memory that grows with a queue ends the process
   const env = { ...process.env, HOME: home, DENO_DIR: `${home}/deno`, XDG_CACHE_HOME: home, DENO_V8_FLAGS: HEAP };
-  const command = [...before, ...become(user), program, ...runtime, fileURLToPath(file), ...args];
+  const command = [...before, ...become(user), runtimeForAll(), ...flags, fileURLToPath(file), ...args];
   const child = new Child(command[0]!, command.slice(1), { env });
   const { code } = await child.wait(170_000);
-  removeDir(home);
   return { code, output: child.output };
 }
 
