@@ -68,6 +68,8 @@ describe("redis()", () => {
       [{ url: "redis://%zz@h" }, "url", "percent-encoded"],
       [{ url: "unix:///a%zz" }, "url", "percent-encoded"],
       [{ url: "unix://run/redis.sock" }, "url", "three slashes"],
+      [{ url: "redis:/127.0.0.1" }, "url", "must have two slashes after redis:, as in redis://127.0.0.1:6379"],
+      [{ url: "rediss:me@h:6379" }, "url", "must have two slashes after rediss:"],
       [{ url: 5 }, "url", "must be a non-empty string, not a number"],
       [{ port: "6379" }, "port", "must be a port, not a string"],
       [{ port: 0 }, "port", "must be a port, not another number"],

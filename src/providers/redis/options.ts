@@ -218,6 +218,9 @@ function parseUrl(text: string, path: string[], issues: Issue[]): Parts {
   if (url.protocol !== "redis:" && url.protocol !== "rediss:") {
     return wrong(`must begin with redis://, rediss:// or unix://, not ${url.protocol}`);
   }
+  if (!url.host && /^rediss?:(?!\/\/)/i.test(text.trim())) {
+    return wrong(`must have two slashes after ${url.protocol}, as in ${url.protocol}//127.0.0.1:6379`);
+  }
   const db = rest.replace(/^\//, "");
   if (!/^\d*$/.test(db)) return wrong("must end with the number of a database, or have no path");
   return defined({
