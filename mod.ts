@@ -50,7 +50,7 @@ export {
   UnsupportedError,
   ValidationError,
 } from "./src/errors.ts";
-export type { BusErrorOptions, ErrorCode, Issue } from "./src/errors.ts";
+export type { BusErrorOptions, ErrorCode, InvalidPart, Issue } from "./src/errors.ts";
 export { BusErrorEvent, BusEvents, BusStateEvent } from "./src/events.ts";
 export type { BusEventListener, BusEventMap, BusState, ErrorContext, Gap } from "./src/events.ts";
 export type { Authorize, CallToAuthorize, ExposedError, ExposeErrors } from "./src/hooks.ts";
@@ -93,6 +93,7 @@ export type {
   Fn,
   FunctionName,
   Given,
+  IfTuple,
   IsStream,
   Made,
   MayStream,

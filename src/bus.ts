@@ -8,8 +8,8 @@ import type { StandardSchemaV1 } from "./codec/schema.ts";
 import type { Engine } from "./engine.ts";
 import type { BusError } from "./errors.ts";
 import { BusEvents } from "./events.ts";
-import { checkNumber } from "./internal/arguments.ts";
-import { type BusOptions, checkOptions, type CloseOptions, type CloseReport, type Health } from "./options.ts";
+import { checkNumber, refuseUnknown } from "./internal/arguments.ts";
+import { type BusOptions, checkOptions, CLOSE, type CloseOptions, type CloseReport, type Health } from "./options.ts";
 import { Place } from "./port/pool.ts";
 import type { Provider } from "./provider/provider.ts";
 import { type Wrapper, wrapper } from "./pubsub/decorate.ts";
@@ -29,6 +29,7 @@ import {
   type ExposeArgument,
   type ExposeOptions,
   exposures,
+  type LastExposeArgument,
   remoteExposure,
   serveAll,
 } from "./rpc/exposure.ts";
@@ -230,7 +231,7 @@ export class Bus extends BusEvents implements AsyncDisposable {
   expose<T extends string | object>(
     target: T,
     second: ExposeArgument<T>,
-    options?: ExposeOptions,
+    options?: LastExposeArgument<T>,
   ): Promise<void>;
   async expose(target: unknown, second?: unknown, third?: unknown): Promise<void> {
     this.#engine.checkNotClosing("expose", "", target);
@@ -259,36 +260,30 @@ export class Bus extends BusEvents implements AsyncDisposable {
   }
 
   /**
-   * Returns a function that calls a procedure on every server and resolves with one settled result for each.
-   *
-   * The result contains the errors of servers. It is an empty list if no server has the function. A call rejects with `ProviderError` or the
-   * signal's reason.
+   * Returns a function that calls a procedure on every server and resolves with one settled result for each. {@linkcode MultiStub} lists
+   * the errors of a call.
    */
   stub<Call extends Fn>(
     target: Procedure<Call, Fn> & NotStream<Call>,
     options: StubOptions & { readonly multi: true },
   ): MultiStub<Call>;
-  /**
-   * Returns a function that calls a procedure on one server.
-   *
-   * A call rejects with `NoSuchRemoteError`, `RemoteInvocationError`, `TimeoutError`, `ProviderError` or the signal's reason.
-   */
+  /** Returns a function that calls a procedure on one server. {@linkcode Stub} lists the errors of a call. */
   stub<Call extends Fn>(target: Procedure<Call, Fn> & NotStream<Call>, options?: StubOptions): Stub<Call>;
-  /** Returns an object with every method of a class. Each method calls every server. */
+  /** Returns an object with every method of a class. Each method calls every server; {@linkcode MultiStub} lists the errors. */
   stub<C>(target: Class<C>, options: StubOptions & { readonly multi: true }): MultiObjectStub<C>;
-  /** Returns an object with every method of a class. Each method calls one server. */
+  /** Returns an object with every method of a class. Each method calls one server; {@linkcode Stub} lists the errors. */
   stub<C>(target: Class<C>, options?: StubOptions): ObjectStub<C>;
-  /** Returns a function that calls the remote function of this name on every server. */
+  /** Returns a function that calls the remote function of this name on every server. {@linkcode MultiStub} lists the errors of a call. */
   stub<F extends Fn = (...args: unknown[]) => unknown>(
     name: string,
     options: StubOptions & { readonly multi: true },
   ): MultiStub<F>;
-  /** Returns a function that calls the remote function of this name on one server. */
+  /** Returns a function that calls the remote function of this name on one server. {@linkcode Stub} lists the errors of a call. */
   stub<F extends Fn = (...args: unknown[]) => unknown>(name: string, options?: StubOptions): Stub<F>;
-  /** Returns a function that calls the remote function with the same name on every server. */
+  /** Returns a function that calls the remote function with the same name on every server. {@linkcode MultiStub} lists the errors of a call. */
   stub<F extends Fn>(fn: F & NotStream<F>, options: StubOptions & { readonly multi: true }): MultiStub<F>;
   /**
-   * Returns a function that calls the remote function with the same name on one server.
+   * Returns a function that calls the remote function with the same name on one server. {@linkcode Stub} lists the errors of a call.
    *
    * @throws {ValidationError} when another function of this name has a stub on this bus: a minifier can give one name to several functions
    */
@@ -337,6 +332,7 @@ export class Bus extends BusEvents implements AsyncDisposable {
    * ended too, or at the deadline; then `closed` resolves.
    */
   close(options: CloseOptions = {}): Promise<CloseReport> {
+    refuseUnknown(options, CLOSE, "close the bus", "", "");
     const { timeout } = options;
     if (timeout !== undefined) checkNumber("a timeout", timeout);
     return this.#engine.close(timeout);

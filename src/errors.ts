@@ -49,7 +49,7 @@ export type ErrorCode =
 export interface BusErrorOptions {
   /** The error that caused this one, if any. */
   cause?: unknown;
-  /** Whether a retry may succeed. The default depends on the code. */
+  /** Whether the same operation may succeed later, unchanged. The default depends on the code. */
   retryable?: boolean;
 }
 
@@ -58,6 +58,7 @@ const RETRYABLE: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   "queue_empty",
   "queue_full",
   "unavailable",
+  "no_such_remote",
   "busy",
   "worker_died",
 ]);
@@ -71,7 +72,7 @@ export class BusError extends Error {
    * codes: when each occurs, its class, and whether a retry may succeed.
    */
   readonly code: ErrorCode;
-  /** Whether a retry may succeed. It does not say whether a retry is safe. */
+  /** Whether the same operation may succeed later, unchanged. It does not say whether a retry is safe. */
   readonly retryable: boolean;
 
   /** Creates an error. `message` reads "Cannot <do> <what>: <why>". */
@@ -151,12 +152,20 @@ export interface Issue {
   readonly path?: readonly PropertyKey[];
 }
 
+/** The part of an operation that is invalid: {@linkcode ValidationError.part}. */
+export type InvalidPart = "arguments" | "result" | "event" | "item" | "options";
+
 /** Thrown when a name, option, argument, value or body is invalid. */
 export class ValidationError extends BusError {
   /** The name of the class, also after minifying. */
   override name = "ValidationError";
   /** The reasons, each with the path of the invalid part. */
   readonly issues: readonly Issue[];
+  /**
+   * The invalid part: the `"arguments"` of a call, which its caller can correct; the `"result"` of a function or a value of its stream, which
+   * its server can correct; an `"event"` or an `"item"` that a schema rejects; or the `"options"` of a verb. Absent for anything else.
+   */
+  readonly part?: InvalidPart;
   /** The received body, if it could not be read. */
   readonly body?: string;
 
@@ -164,10 +173,11 @@ export class ValidationError extends BusError {
   constructor(
     message: string,
     issues: readonly Issue[] = [],
-    options?: BusErrorOptions & { body?: string },
+    options?: BusErrorOptions & { body?: string; part?: InvalidPart },
   ) {
     super("invalid", message, options);
     this.issues = issues;
+    if (options?.part !== undefined) this.part = options.part;
     if (options?.body !== undefined) this.body = options.body;
   }
 }

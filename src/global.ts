@@ -30,6 +30,7 @@ import {
   type ExposeArgument,
   type ExposeOptions,
   exposures,
+  type LastExposeArgument,
   remoteExposure,
 } from "./rpc/exposure.ts";
 import type { Class } from "./rpc/methods.ts";
@@ -258,7 +259,7 @@ export function expose(object: object, options?: ExposeOptions): Promise<void>;
 export function expose<T extends string | object>(
   target: T,
   second: ExposeArgument<T>,
-  options?: ExposeOptions,
+  options?: LastExposeArgument<T>,
 ): Promise<void>;
 export async function expose(target: unknown, second?: unknown, third?: unknown): Promise<void> {
   if (bus) return await bus.expose(target as string, second as Fn, third as ExposeOptions);
@@ -284,30 +285,30 @@ export function remote(name?: string): Wrapper {
   });
 }
 
-/** Returns a function that calls a procedure on every server and resolves with one settled result for each. */
+/** Returns a function that calls a procedure on every server and resolves with one settled result for each. {@linkcode MultiStub} lists the errors of a call. */
 export function stub<Call extends Fn>(
   target: Procedure<Call, Fn> & NotStream<Call>,
   options: StubOptions & { readonly multi: true },
 ): MultiStub<Call>;
-/** Returns a function that calls a procedure on one server. {@linkcode Bus.stub} lists the errors of a call. */
+/** Returns a function that calls a procedure on one server. {@linkcode Stub} lists the errors of a call. */
 export function stub<Call extends Fn>(
   target: Procedure<Call, Fn> & NotStream<Call>,
   options?: StubOptions,
 ): Stub<Call>;
-/** Returns an object with every method of a class. Each method calls every server. */
+/** Returns an object with every method of a class. Each method calls every server; {@linkcode MultiStub} lists the errors. */
 export function stub<C>(target: Class<C>, options: StubOptions & { readonly multi: true }): MultiObjectStub<C>;
-/** Returns an object with every method of a class. Each method calls one server. */
+/** Returns an object with every method of a class. Each method calls one server; {@linkcode Stub} lists the errors. */
 export function stub<C>(target: Class<C>, options?: StubOptions): ObjectStub<C>;
-/** Returns a function that calls the remote function of this name on every server. */
+/** Returns a function that calls the remote function of this name on every server. {@linkcode MultiStub} lists the errors of a call. */
 export function stub<F extends Fn = (...args: unknown[]) => unknown>(
   name: string,
   options: StubOptions & { readonly multi: true },
 ): MultiStub<F>;
-/** Returns a function that calls the remote function of this name on one server. {@linkcode Bus.stub} lists the errors of a call. */
+/** Returns a function that calls the remote function of this name on one server. {@linkcode Stub} lists the errors of a call. */
 export function stub<F extends Fn = (...args: unknown[]) => unknown>(name: string, options?: StubOptions): Stub<F>;
-/** Returns a function that calls the remote function with the same name on every server. */
+/** Returns a function that calls the remote function with the same name on every server. {@linkcode MultiStub} lists the errors of a call. */
 export function stub<F extends Fn>(fn: F & NotStream<F>, options: StubOptions & { readonly multi: true }): MultiStub<F>;
-/** Returns a function that calls the remote function with the same name on one server. */
+/** Returns a function that calls the remote function with the same name on one server. {@linkcode Stub} lists the errors of a call. */
 export function stub<F extends Fn>(fn: F & NotStream<F>, options?: StubOptions): Stub<F>;
 /** @ignore For its errors only: TypeScript reports that of the last overload, so this one describes all arguments. */
 export function stub<F extends Fn = Fn, T = string>(target: T & StubTarget<T>, options?: StubOptions): Stub<F>;

@@ -9,7 +9,7 @@ import type { EventClass } from "./codec/codec.ts";
 import { BusError, ProviderError, ValidationError } from "./errors.ts";
 import type { Authorize, ExposeErrors } from "./hooks.ts";
 import { callable, fields, flag, invalidOptions, milliseconds, must, parseOptions, whole } from "./internal/options.ts";
-import { nameFault } from "./internal/arguments.ts";
+import { nameFault, type OptionNames, optionNames } from "./internal/arguments.ts";
 import type { Provider } from "./provider/provider.ts";
 import type { Log } from "./telemetry/telemetry.ts";
 import { isA, nameOf, textOf } from "./internal/thrown.ts";
@@ -67,6 +67,9 @@ export interface CloseOptions {
   /** Milliseconds for handlers to finish and for the transport to close. Default 5,000. */
   readonly timeout?: number;
 }
+
+/** The names of the options of `close`. */
+export const CLOSE: OptionNames = optionNames<CloseOptions>({ timeout: true });
 
 /** The outcome of closing a bus. */
 export interface CloseReport {

@@ -6,9 +6,9 @@
 import type { Bus } from "./bus.ts";
 import { checkSchema } from "./codec/schema.ts";
 import { NotInitializedError } from "./errors.ts";
-import { checkCount, checkFunction, checkSignal } from "./internal/arguments.ts";
+import { checkCount, checkFunction, checkSignal, refuseUnknown } from "./internal/arguments.ts";
 import { checkGroup, notDurable } from "./pubsub/group_options.ts";
-import { type Handler, resolveTarget, type SubscribeOptions, type Subscription } from "./pubsub/topic.ts";
+import { type Handler, resolveTarget, SUBSCRIBE, type SubscribeOptions, type Subscription } from "./pubsub/topic.ts";
 import type { Exposure } from "./rpc/exposure.ts";
 
 /** A subscription or an exposure that was made before `init`. */
@@ -43,7 +43,9 @@ export function rememberSubscription(
   options: SubscribeOptions,
   subscribe: (bus: Bus) => Subscription,
 ): Subscription {
-  const { topic, pattern = options.pattern ?? false } = resolveTarget(target);
+  const { topic, ...own } = resolveTarget(target);
+  refuseUnknown(options, SUBSCRIBE, "subscribe", " to", topic);
+  const pattern = own.pattern ?? options.pattern ?? false;
   const { promise: closed, resolve: end } = Promise.withResolvers<void>();
   let live: Subscription | undefined;
   const abort = () => removeRegistration(registration);

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type Issue, ValidationError } from "../errors.ts";
+import { type InvalidPart, type Issue, ValidationError } from "../errors.ts";
 import { kindOf } from "../internal/arguments.ts";
 import { textOf } from "../internal/thrown.ts";
 
@@ -95,23 +95,25 @@ const QUOTED = 3;
  * Validates a value and returns the output of the schema. Returns a promise only if the schema is asynchronous.
  *
  * @param what names the value in the error: `event of "shop/orders"`
+ * @param part the `part` of the error
  * @throws {ValidationError} (or rejects with it) when the value is invalid, or the schema itself throws
  */
 export function validate<S extends StandardSchemaV1>(
   schema: S,
   value: unknown,
   what: string,
+  part?: InvalidPart,
 ): InferOutput<S> | Promise<InferOutput<S>> {
   let outcome;
   try {
     const result = schema["~standard"].validate(value);
     outcome = result instanceof Promise ? result.then(read) : read(result);
   } catch (cause) {
-    throw failed(what, cause);
+    throw failed(what, part, cause);
   }
-  if (!(outcome instanceof Promise)) return accept<S>(outcome, what);
-  return outcome.then((settled) => accept<S>(settled, what), (cause) => {
-    throw failed(what, cause);
+  if (!(outcome instanceof Promise)) return accept<S>(outcome, what, part);
+  return outcome.then((settled) => accept<S>(settled, what, part), (cause) => {
+    throw failed(what, part, cause);
   });
 }
 
@@ -121,12 +123,16 @@ function read(result: StandardSchemaV1.Result<unknown>): { value: unknown } | { 
   return issues ? { issues: issues.map(plainIssue) } : { value: (result as { value: unknown }).value };
 }
 
-function accept<S extends StandardSchemaV1>(outcome: ReturnType<typeof read>, what: string): InferOutput<S> {
+function accept<S extends StandardSchemaV1>(
+  outcome: ReturnType<typeof read>,
+  what: string,
+  part: InvalidPart | undefined,
+): InferOutput<S> {
   if ("value" in outcome) return outcome.value as InferOutput<S>;
   const { issues } = outcome;
   const quoted = issues.slice(0, QUOTED).map(quote);
   if (issues.length > QUOTED) quoted.push(`${issues.length - QUOTED} more`);
-  throw new ValidationError(`Cannot accept ${what}: ${quoted.join("; ")}`, issues);
+  throw new ValidationError(`Cannot accept ${what}: ${quoted.join("; ")}`, issues, { part });
 }
 
 function plainIssue({ message, path }: StandardSchemaV1.Issue): Issue {
@@ -140,7 +146,7 @@ function quote({ message, path }: Issue): string {
   return path?.length ? `${path.map(String).join(".")}: ${message}` : message;
 }
 
-function failed(what: string, cause: unknown): ValidationError {
+function failed(what: string, part: InvalidPart | undefined, cause: unknown): ValidationError {
   const message = `the schema threw: ${textOf(cause)}`;
-  return new ValidationError(`Cannot accept ${what}: ${message}`, [{ message }], { cause });
+  return new ValidationError(`Cannot accept ${what}: ${message}`, [{ message }], { cause, part });
 }

@@ -80,6 +80,65 @@ export function checkSignal(signal: AbortSignal | undefined): AbortSignal | unde
   return signal;
 }
 
+/** The names of the options of a verb. */
+export type OptionNames = ReadonlySet<string>;
+
+/** Returns the names of options. The compiler checks that they are those of the type `T`. */
+export function optionNames<T>(names: Record<keyof T, true>): OptionNames {
+  return new Set(Object.keys(names));
+}
+
+/** Checks that a value is an object of options without an unknown one, which would be ignored. The error begins with the verb and its target. */
+export function refuseUnknown(
+  options: unknown,
+  names: OptionNames,
+  verb: string,
+  preposition: string,
+  target: unknown,
+): void {
+  let fault: { readonly name?: string; readonly message: string } | undefined;
+  if (typeof options !== "object" || options === null || Array.isArray(options)) {
+    fault = { message: `must be an object, not ${kindOf(options)}` };
+  } else {
+    for (const name in options) if (!names.has(name)) fault ??= { name, message: notAnOption(name, names) };
+  }
+  if (!fault) return;
+  const { name, message } = fault;
+  const text = `Cannot ${verbOn(verb, preposition, target)}: ${name ?? "options"} ${message}`;
+  throw new ValidationError(text, [{ message, path: name === undefined ? [] : [name] }], { part: "options" });
+}
+
+/** The largest number of options that an error lists, if none of them has a similar name. */
+const LISTED = 8;
+
+/** Returns the reason why a name is not an option: with the option whose name is similar, or with a short list of all options. */
+export function notAnOption(name: string, names: Iterable<string>): string {
+  const all = [...names];
+  const given = letters(name.slice(0, 64));
+  const [nearest] = all.map((known) => ({ known, changes: changes(given, letters(known)) }))
+    .filter(({ known, changes }) => changes <= 2 && changes <= known.length / 2)
+    .sort((a, b) => a.changes - b.changes);
+  if (nearest) return `is not an option (did you mean ${nearest.known}?)`;
+  return all.length > LISTED ? "is not an option" : `is not an option (the options: ${all.join(", ")})`;
+}
+
+function letters(name: string): string {
+  return name.toLowerCase().replace(/[^a-z]/g, "");
+}
+
+/** Returns the smallest number of characters to insert, remove or replace so that one text becomes the other. */
+function changes(from: string, to: string): number {
+  let row = Array.from({ length: to.length + 1 }, (_, i) => i);
+  for (const [i, char] of [...from].entries()) {
+    const next = [i + 1];
+    for (let j = 0; j < to.length; j++) {
+      next.push(Math.min(row[j]! + (char === to[j] ? 0 : 1), row[j + 1]! + 1, next[j]! + 1));
+    }
+    row = next;
+  }
+  return row.at(-1)!;
+}
+
 /** Returns a verb with the name of its target, if that has one: `publish to "news"`. The target is a name, or a value that has one. */
 export function verbOn(verb: string, preposition: string, target: unknown): string {
   const name: unknown = typeof target === "string" ? target : Object(target).name;

@@ -5,7 +5,7 @@
  */
 import * as v from "valibot";
 import { type Issue, ValidationError } from "../errors.ts";
-import { kindOf } from "./arguments.ts";
+import { kindOf, notAnOption } from "./arguments.ts";
 import { MAX_TIMER } from "./time.ts";
 
 /** Returns the message of a schema: `must("a port")` gives "must be a port, not a string". */
@@ -57,7 +57,8 @@ export function fields<const E extends v.ObjectEntries>(
 ): v.StrictObjectSchema<E, v.ErrorMessage<v.StrictObjectIssue>> {
   return v.strictObject(entries, (issue) => {
     if (!issue.path) return must("an object")(issue);
-    return issue.expected === "never" ? "is not an option" : "is missing";
+    if (issue.expected !== "never") return "is missing";
+    return notAnOption(String(issue.path.at(-1)?.key), Object.keys(entries));
   });
 }
 
@@ -78,5 +79,5 @@ export function parseOptions<S extends v.GenericSchema>(schema: S, options: unkn
 /** Creates the error for invalid options. Each issue contains the path of the option and the reason. */
 export function invalidOptions(issues: readonly Issue[], doing: string): ValidationError {
   const faults = issues.map(({ path, message }) => `${path?.length ? path.join(".") : "options"} ${message}`);
-  return new ValidationError(`${doing}: ${faults.join("; ")}`, issues);
+  return new ValidationError(`${doing}: ${faults.join("; ")}`, issues, { part: "options" });
 }

@@ -23,7 +23,7 @@ export interface Accepted {
  * @throws {ValidationError} (or rejects with it) when the event is not an instance of the class, or the schema rejects it
  */
 export function acceptEvent(core: Core, { type, schema, topic }: Accepted, value: unknown): unknown {
-  const accept = (value: unknown) => schema ? validate(schema, value, `an event on "${topic}"`) : value;
+  const accept = (value: unknown) => schema ? validate(schema, value, `an event on "${topic}"`, "event") : value;
   if (!type || value instanceof type) return accept(value);
   const revived = core.codec.revive(value, Codec.nameOf(type));
   const check = (value: unknown) => {

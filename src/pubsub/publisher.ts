@@ -9,11 +9,11 @@ import { withTrace } from "../codec/envelope.ts";
 import { checkHeaders, type MessageHeaders } from "../codec/headers.ts";
 import type { Core } from "../core.ts";
 import { ValidationError } from "../errors.ts";
-import { checkName, kindOf } from "../internal/arguments.ts";
+import { checkName, kindOf, refuseUnknown } from "../internal/arguments.ts";
 import { warnOnce } from "../internal/complain.ts";
 import { type StandardSchemaV1, validate } from "../codec/schema.ts";
 import type { Dispatch } from "./dispatch.ts";
-import { checkCopy, type PublishOptions, Topic } from "./topic.ts";
+import { checkCopy, PUBLISH, type PublishOptions, Topic } from "./topic.ts";
 
 /** Publishes events in order: an event that has to wait delays all later events of its topic. */
 export class Publisher {
@@ -32,7 +32,8 @@ export class Publisher {
     const only = isOptions(target); // publish(event, options)
     const { topic, schema } = destination(event, only ? undefined : target);
     this.#core.checkOpen("publish", " to", topic);
-    const headers = only ? headersIn(target, options) : headersIn(options);
+    if (only && options !== undefined) throw new ValidationError("Cannot publish an event: it has options twice");
+    const headers = headersIn(only ? target : options, topic);
     const operation = this.#core.telemetry.begin("publish", topic);
     if (!operation) return this.#send(event, topic, schema, headers);
     return operation.follow(() => this.#send(event, topic, schema, withTrace(headers, operation.traceparent)));
@@ -50,7 +51,7 @@ export class Publisher {
     headers?: MessageHeaders,
   ): Promise<number | undefined> {
     const { sender, codec, envelopes } = this.#core;
-    const valid = schema && validate(schema, event, `an event on "${topic}"`);
+    const valid = schema && validate(schema, event, `an event on "${topic}"`, "event");
     const body = envelopes.seal("event", topic, codec.encode(event), headers);
     const tail = this.#tails.get(topic);
     const subscribed = this.#dispatch.unready;
@@ -69,21 +70,19 @@ export class Publisher {
   }
 }
 
-/** Returns whether an argument is options: an object with no other key than `headers`. */
+/** Returns whether an argument is options: a plain object, or one with no other key than `headers`. */
 function isOptions(value: unknown): value is PublishOptions {
   if (typeof value !== "object" || value === null || Array.isArray(value)) return false;
-  const keys = Object.keys(value);
-  if (keys.length > 0) return keys.every((key) => key === "headers");
-  // a promise of a topic, a Date or a Map has no keys either
-  const prototype = Object.getPrototypeOf(value);
-  return prototype === null || Object.getPrototypeOf(prototype) === null;
+  const prototype = Object.getPrototypeOf(value); // a promise of a topic, a Date or a Map is not plain
+  return prototype === null || Object.getPrototypeOf(prototype) === null || Object.keys(value).join() === "headers";
 }
 
 /** Returns the headers of options, which are the last argument of `publish`. */
-function headersIn(options: unknown, further?: unknown): MessageHeaders | undefined {
+function headersIn(options: unknown, topic: string): MessageHeaders | undefined {
   if (options === undefined) return undefined;
-  if (isOptions(options) && further === undefined) return checkHeaders(options.headers);
-  throw new ValidationError("Cannot publish an event: the options are not an object with only headers");
+  refuseUnknown(options, PUBLISH, "publish", " to", topic);
+  if (isOptions(options)) return checkHeaders(options.headers);
+  throw new ValidationError(`Cannot publish to "${topic}": options must be a plain object`, [], { part: "options" });
 }
 
 function destination(event: unknown, target: unknown): { topic: string; schema?: StandardSchemaV1 } {

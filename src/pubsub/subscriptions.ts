@@ -5,13 +5,13 @@
  */
 import type { Core } from "../core.ts";
 import { checkSchema } from "../codec/schema.ts";
-import { checkCount, checkFunction, checkSignal } from "../internal/arguments.ts";
+import { checkCount, checkFunction, checkSignal, refuseUnknown } from "../internal/arguments.ts";
 import { warnOnce } from "../internal/complain.ts";
 import type { Dispatch } from "./dispatch.ts";
 import { checkGroup, notDurable } from "./group_options.ts";
 import { GroupMember } from "./groups.ts";
 import type { Subscriber } from "./handler_queue.ts";
-import { type Handler, resolveTarget, type SubscribeOptions, type Subscription } from "./topic.ts";
+import { type Handler, resolveTarget, SUBSCRIBE, type SubscribeOptions, type Subscription } from "./topic.ts";
 
 interface Active extends Subscription {
   readonly handler: unknown;
@@ -31,8 +31,10 @@ export class Subscriptions {
 
   /** Subscribes a handler to a name, a glob, a topic or an event class. */
   subscribe(target: unknown, handler: Handler<never>, options: SubscribeOptions): Subscription {
-    const { topic, pattern = options.pattern ?? false, type, ...own } = resolveTarget(target);
+    const { topic, type, ...own } = resolveTarget(target);
     this.#core.checkNotClosing("subscribe", " to", topic);
+    refuseUnknown(options, SUBSCRIBE, "subscribe", " to", topic);
+    const pattern = own.pattern ?? options.pattern ?? false;
     checkFunction("a handler", handler);
     const schema = options.schema ?? own.schema;
     const concurrency = checkCount("a concurrency", options.concurrency ?? 1);

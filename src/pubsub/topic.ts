@@ -8,7 +8,7 @@ import type { MessageHeaders } from "../codec/headers.ts";
 import { ValidationError } from "../errors.ts";
 import { isForeign, mark } from "../internal/copies.ts";
 import { Fifo } from "../internal/fifo.ts";
-import { checkName, kindOf } from "../internal/arguments.ts";
+import { checkName, kindOf, optionNames, refuseUnknown } from "../internal/arguments.ts";
 import { checkSchema, type StandardSchemaV1 } from "../codec/schema.ts";
 
 /** Properties of an event, the second argument of its handler. */
@@ -30,6 +30,9 @@ export interface PublishOptions {
   /** Headers that are sent with the event: at most 8 KiB of names and values. */
   readonly headers?: MessageHeaders;
 }
+
+/** The names of the options of `publish`. */
+export const PUBLISH = optionNames<PublishOptions>({ headers: true });
 
 /** Handles one event. If it throws or rejects, the bus emits an `"error"` event and continues. In a group, the event is retried. */
 export type Handler<T> = (event: T, message: Message) => unknown;
@@ -62,6 +65,21 @@ export interface SubscribeOptions<S extends StandardSchemaV1 | undefined = Stand
   readonly handlerTimeout?: number;
 }
 
+/** The names of the options of {@linkcode Topic.subscribe}. */
+const OWN = {
+  concurrency: true,
+  signal: true,
+  group: true,
+  lease: true,
+  maxAttempts: true,
+  backoff: true,
+  deadLetter: true,
+  handlerTimeout: true,
+} as const;
+const TOPIC_SUBSCRIBE = optionNames<Omit<SubscribeOptions, "pattern" | "schema">>(OWN);
+/** The names of the options of `subscribe`. */
+export const SUBSCRIBE = optionNames<SubscribeOptions>({ ...OWN, pattern: true, schema: true });
+
 /** A running subscription. `await using` ends it. */
 export interface Subscription extends AsyncDisposable {
   /** The topic or glob. */
@@ -90,6 +108,8 @@ export interface TopicOptions<S extends StandardSchemaV1 | undefined = StandardS
   /** A schema that validates events at both ends: `publish` sends its input, handlers receive its output. */
   readonly schema?: S;
 }
+
+const TOPIC = optionNames<TopicOptions>({ pattern: true, schema: true });
 
 /** The parts of a bus that a topic uses. */
 export interface TopicVerbs {
@@ -121,6 +141,7 @@ export class Topic<T = unknown, I = T> implements AsyncIterable<T> {
   /** Created by `topic` of a bus. */
   constructor(name: string, options: TopicOptions, verbs: TopicVerbs) {
     this.name = checkName("a topic", name);
+    refuseUnknown(options, TOPIC, "use topic", "", name);
     this.pattern = options.pattern ?? false;
     this.schema = checkSchema(options.schema);
     this.#verbs = verbs;
@@ -137,6 +158,7 @@ export class Topic<T = unknown, I = T> implements AsyncIterable<T> {
 
   /** Subscribes a handler to this topic. */
   subscribe(handler: Handler<T>, options: Omit<SubscribeOptions, "pattern" | "schema"> = {}): Subscription {
+    refuseUnknown(options, TOPIC_SUBSCRIBE, "subscribe", " to", this.name);
     const { pattern, schema } = this;
     return this.#verbs.subscribe(this.name, handler as Handler<never>, { ...options, pattern, schema });
   }

@@ -9,7 +9,15 @@ import { isA, textOf } from "../internal/thrown.ts";
 import { after, backoff as backoffAfter, pause } from "../internal/time.ts";
 import { Prefetch } from "./prefetch.ts";
 import { StallWatch } from "./stall.ts";
-import { checkCount, checkDelay, checkFunction, checkName, checkNumber, checkSignal } from "../internal/arguments.ts";
+import {
+  checkCount,
+  checkDelay,
+  checkFunction,
+  checkName,
+  checkNumber,
+  checkSignal,
+  optionNames,
+} from "../internal/arguments.ts";
 import type { ErrorContext } from "../events.ts";
 import { PendingWork } from "../internal/pending_work.ts";
 import { Work } from "../internal/work.ts";
@@ -46,6 +54,17 @@ export interface ConsumeOptions {
   /** A signal that closes the consumer when it aborts. */
   readonly signal?: AbortSignal;
 }
+
+/** The names of the options of `consume`. */
+export const CONSUME = optionNames<ConsumeOptions>({
+  concurrency: true,
+  lease: true,
+  maxAttempts: true,
+  backoff: true,
+  deadLetter: true,
+  handlerTimeout: true,
+  signal: true,
+});
 
 /** A running consumer. `await using` closes it. */
 export interface Consumer extends AsyncDisposable {

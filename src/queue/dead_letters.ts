@@ -4,14 +4,15 @@
  * @module
  */
 import type { Received } from "../codec/envelope.ts";
+import { type MessageHeaders, userHeaders } from "../codec/headers.ts";
 import { checkDepth } from "../codec/plain.ts";
 import type { Core } from "../core.ts";
 import { ValidationError } from "../errors.ts";
-import { checkCount, checkFunction } from "../internal/arguments.ts";
+import { checkCount, checkFunction, optionNames, refuseUnknown } from "../internal/arguments.ts";
 import { isA } from "../internal/thrown.ts";
 import { open, type Opened } from "./deliveries.ts";
 import { type DeadLetter, isLetter, itemOf } from "./letter.ts";
-import { peek, type Peeked, type PeekOptions, type Unreadable } from "./peek.ts";
+import { PEEK, peek, type Peeked, type PeekOptions, type Unreadable } from "./peek.ts";
 
 /** Milliseconds of the leases of letters that are put back or removed. They are extended meanwhile. */
 const LEASE = 30_000;
@@ -26,10 +27,11 @@ const PASS = 1_024;
 /** Options of {@linkcode DeadLetters.purge}. */
 export interface SelectOptions<T = unknown> {
   /**
-   * Selects letters: it is called with each letter of this queue, oldest first, and those for which it returns false stay. A letter that
-   * cannot be read stays too. Default: all letters are selected, readable or not.
+   * Selects dead letters: it is called with each letter of this queue and the letter's headers, oldest first, and those for which it
+   * returns false stay. A letter whose item could not be read has `unreadable: true`. A letter that cannot itself be read, because it is
+   * nested too deep, is not selected. Default: all letters of this queue.
    */
-  readonly only?: (letter: DeadLetter<T>) => boolean;
+  readonly only?: (letter: DeadLetter<T>, message: { readonly headers: MessageHeaders }) => boolean;
 }
 
 /** Options of {@linkcode DeadLetters.retry}. */
@@ -37,6 +39,10 @@ export interface RetryOptions<T = unknown> extends SelectOptions<T> {
   /** The largest number of letters that are put back. Default: all. */
   readonly limit?: number;
 }
+
+/** The names of the options. */
+const PURGE = optionNames<SelectOptions>({ only: true });
+const RETRY = optionNames<RetryOptions>({ only: true, limit: true });
 
 /** Acts on a letter before it is removed. `item` is the item as it was put. */
 type Act = (letter: Opened, item: string) => Promise<void>;
@@ -62,10 +68,14 @@ export class DeadLetters<T = unknown> {
    * a dead letter, or is nested too deep to be shown, has an `error` and its `body` in place of `item`. It may return fewer than `limit`
    * letters, at least one, if they have more than 16 MiB.
    *
+   * Each entry is a {@linkcode Peeked} whose `item` is a {@linkcode DeadLetter}. So `entry.item.item` is the item as it was put,
+   * `entry.item.attempts` is the number of its attempts, and `entry.headers` are its headers.
+   *
    * @throws {UnsupportedError} when the transport cannot peek
    */
   async peek(options: PeekOptions = {}): Promise<(Peeked<DeadLetter<T>> | Unreadable)[]> {
     this.#check("peek into the dead letters of queue");
+    refuseUnknown(options, PEEK, "peek into the dead letters of queue", "", this.#queue);
     return await peek<DeadLetter<T>>(
       this.#core,
       this.name,
@@ -82,7 +92,7 @@ export class DeadLetters<T = unknown> {
       if (isA(error, ValidationError)) return false;
       throw error;
     }
-    return only(read);
+    return only(read, { headers: userHeaders(letter.headers) });
   }
 
   async #read({ body, refused }: Received): Promise<DeadLetter<T>> {
@@ -104,8 +114,10 @@ export class DeadLetters<T = unknown> {
    * Items keep the signatures that they had. A letter is removed after its item was put, so if this process dies in between, the item
    * exists twice.
    */
-  async retry({ limit = Infinity, only }: RetryOptions<T> = {}): Promise<number> {
+  async retry(options: RetryOptions<T> = {}): Promise<number> {
     this.#check("retry the dead letters of queue");
+    refuseUnknown(options, RETRY, "retry the dead letters of queue", "", this.#queue);
+    const { limit = Infinity, only } = options;
     checkCount("a limit", limit);
     return await this.#each(limit, only, async ({ headers }, item) => {
       await this.#core.sender.send(this.#queue, this.#core.envelopes.restore(this.#queue, item, headers), { wait: 0 });
@@ -114,9 +126,10 @@ export class DeadLetters<T = unknown> {
   }
 
   /** Removes the dead letters of this queue. Resolves with their number. */
-  async purge({ only }: SelectOptions<T> = {}): Promise<number> {
+  async purge(options: SelectOptions<T> = {}): Promise<number> {
     this.#check("purge the dead letters of queue");
-    return await this.#each(Infinity, only, () => Promise.resolve());
+    refuseUnknown(options, PURGE, "purge the dead letters of queue", "", this.#queue);
+    return await this.#each(Infinity, options.only, () => Promise.resolve());
   }
 
   /** Removes up to `limit` letters of this queue, each after `act` has resolved. Gives back all others. */

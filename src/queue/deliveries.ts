@@ -9,7 +9,7 @@ import { letterHeaders, type MessageHeaders, userHeaders, withTopic } from "../c
 import type { Core } from "../core.ts";
 import { BusError, ClosedError, closedWhile, isUnavailable, QueueFullError, ValidationError } from "../errors.ts";
 import { isA, nameOf, textOf } from "../internal/thrown.ts";
-import { checkDelay, checkTime } from "../internal/arguments.ts";
+import { checkDelay, checkTime, optionNames, refuseUnknown } from "../internal/arguments.ts";
 import type { Delivery, Outcome } from "../provider/provider.ts";
 import { type StandardSchemaV1, validate } from "../codec/schema.ts";
 import { writeLetter } from "./letter.ts";
@@ -20,6 +20,9 @@ const LEASE = 30_000;
 const REDELIVERY_DELAY = 1_000;
 /** The largest number of characters of an error in a dead letter, so that the letter fits the transport. */
 const MAX_CAUSE = 4_096;
+
+/** The names of the options of `nack`. */
+const NACK = optionNames<{ delay?: number }>({ delay: true });
 
 /** A leased item. It is redelivered unless it is acknowledged. `await using` gives it back if it is not settled. */
 export interface Lease<T> extends AsyncDisposable {
@@ -135,10 +138,10 @@ export class Deliveries {
       const decoded = await this.core.codec.decode(body);
       if (this.#reading) return await this.#reading.accept(decoded);
       const { value } = decoded;
-      return this.#schema ? await validate(this.#schema, value, `an item of queue "${this.queue}"`) : value;
+      return this.#schema ? await validate(this.#schema, value, `an item of queue "${this.queue}"`, "item") : value;
     } catch (error) {
       if (!isA(error, ValidationError) || error.body !== undefined) throw error;
-      throw new ValidationError(error.message, error.issues, { cause: error, body });
+      throw new ValidationError(error.message, error.issues, { cause: error, body, part: error.part });
     }
   }
 
@@ -200,6 +203,7 @@ export class Deliveries {
       throw leases.reason(this.queue);
     };
     const nack = async (options: { delay?: number } = {}) => {
+      refuseUnknown(options, NACK, "give back an item of queue", "", this.queue);
       await settle("nack", checkDelay("a delay", options.delay ?? 0, this.core.features.maxDelay));
     };
     return {

@@ -7,7 +7,7 @@ import type { Received } from "../codec/envelope.ts";
 import { type MessageHeaders, userHeaders } from "../codec/headers.ts";
 import type { Core } from "../core.ts";
 import { UnsupportedError, ValidationError } from "../errors.ts";
-import { checkCount, checkNumber } from "../internal/arguments.ts";
+import { checkCount, checkNumber, optionNames } from "../internal/arguments.ts";
 import { isA } from "../internal/thrown.ts";
 
 /** The default number of items of a peek. */
@@ -22,6 +22,9 @@ export interface PeekOptions {
   /** The number of items to skip. Default 0. */
   readonly offset?: number;
 }
+
+/** The names of the options of `peek`. */
+export const PEEK = optionNames<PeekOptions>({ limit: true, offset: true });
 
 /** A waiting item that was read without being taken. */
 export interface Peeked<T> {

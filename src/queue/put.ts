@@ -6,6 +6,7 @@
 import type { MessageHeaders } from "../codec/headers.ts";
 import type { Core } from "../core.ts";
 import { ProviderError } from "../errors.ts";
+import { optionNames } from "../internal/arguments.ts";
 import { after } from "../internal/time.ts";
 import { textOf } from "../internal/thrown.ts";
 
@@ -42,6 +43,11 @@ export interface PutOptions extends ItemOptions {
    */
   readonly signal?: AbortSignal;
 }
+
+/** The names of the options of `putNowait`. */
+export const ITEM = optionNames<ItemOptions>({ headers: true, delay: true });
+/** The names of the options of `put`. */
+export const PUT = optionNames<PutOptions>({ headers: true, delay: true, block: true, timeout: true, signal: true });
 
 /** The limits of a put. */
 export interface PutLimit {

@@ -7,14 +7,14 @@ import { withTrace } from "../codec/envelope.ts";
 import { checkHeaders } from "../codec/headers.ts";
 import { checkDepth } from "../codec/plain.ts";
 import { DeadLetters } from "./dead_letters.ts";
-import { peek, type Peeked, type PeekOptions, type Unreadable } from "./peek.ts";
-import { type ItemOptions, type PutOptions, withinLimit } from "./put.ts";
-import { consume, type ConsumeOptions, type Consumer } from "./consumer.ts";
+import { PEEK, peek, type Peeked, type PeekOptions, type Unreadable } from "./peek.ts";
+import { ITEM, type ItemOptions, PUT, type PutOptions, withinLimit } from "./put.ts";
+import { CONSUME, consume, type ConsumeOptions, type Consumer } from "./consumer.ts";
 import { Deliveries, type Lease, leaseOf, type Opened } from "./deliveries.ts";
 import type { Core } from "../core.ts";
 import { BusError, ClosedError, closedWhile, QueueEmptyError } from "../errors.ts";
 import type { QueueStats } from "../provider/provider.ts";
-import { checkDelay, checkName, checkNumber, checkSignal } from "../internal/arguments.ts";
+import { checkDelay, checkName, checkNumber, checkSignal, optionNames, refuseUnknown } from "../internal/arguments.ts";
 import { isA } from "../internal/thrown.ts";
 import { checkSchema, type StandardSchemaV1, validate } from "../codec/schema.ts";
 
@@ -45,6 +45,11 @@ export interface ReceiveOptions extends WaitOptions {
   readonly lease?: number;
 }
 
+/** The names of the options. */
+const QUEUE = optionNames<QueueOptions>({ schema: true, deadLetter: true });
+const GET = optionNames<WaitOptions>({ block: true, timeout: true, signal: true });
+const RECEIVE = optionNames<ReceiveOptions>({ block: true, timeout: true, signal: true, lease: true });
+
 /** A named queue. Each item goes to one consumer, oldest first. `for await` takes items until the queue is closed. */
 export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
   /** The name of the queue. */
@@ -61,6 +66,7 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
   /** Created by `queue` of a bus. */
   constructor(name: string, options: QueueOptions, core: Core) {
     this.name = checkName("a queue", name);
+    refuseUnknown(options, QUEUE, "use queue", "", name);
     this.#schema = checkSchema(options.schema);
     this.#core = core;
     this.#ended = AbortSignal.any([this.#closing.signal, core.closing]);
@@ -79,6 +85,7 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
    */
   async put(item: I, options: PutOptions = {}): Promise<void> {
     this.#checkOpen("put into queue");
+    refuseUnknown(options, PUT, "put into queue", "", this.name);
     const wait = waitOf(options);
     checkSignal(options.signal);
     const headers = checkHeaders(options.headers);
@@ -90,7 +97,7 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
         this.name,
         (traceparent) =>
           withinLimit(this.#core, this.name, { wait, signal }, async (checkLimit) => {
-            if (this.#schema) await validate(this.#schema, item, `an item of queue "${this.name}"`);
+            if (this.#schema) await validate(this.#schema, item, `an item of queue "${this.name}"`, "item");
             checkLimit();
             const { codec, envelopes } = this.#core;
             const body = envelopes.seal("item", this.name, codec.encode(item), withTrace(headers, traceparent));
@@ -104,8 +111,9 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
   }
 
   /** Puts an item without waiting for room. */
-  putNowait(item: I, options: ItemOptions = {}): Promise<void> {
-    return this.put(item, { ...options, block: false });
+  async putNowait(item: I, options: ItemOptions = {}): Promise<void> {
+    refuseUnknown(options, ITEM, "put into queue", "", this.name);
+    return await this.put(item, { ...options, block: false });
   }
 
   /**
@@ -116,6 +124,7 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
    * @throws {ValidationError} when the item cannot be decoded or the schema rejects it; `body` of the error contains it
    */
   async get(options: WaitOptions = {}): Promise<T> {
+    refuseUnknown(options, GET, "get from queue", "", this.name);
     const delivery = await this.#take("get", options);
     return (await this.#deliveries.read(delivery)) as T;
   }
@@ -144,6 +153,7 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
    */
   consume(handler: (item: T, lease: Lease<T>) => unknown, options: ConsumeOptions = {}): Consumer {
     this.#checkNotClosing("consume queue");
+    refuseUnknown(options, CONSUME, "consume queue", "", this.name);
     return consume(this.#deliveries, this.#ended, handler, { ...options, lease: leaseOf(options.lease) });
   }
 
@@ -167,6 +177,7 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
    */
   async peek(options: PeekOptions = {}): Promise<(Peeked<T> | Unreadable)[]> {
     this.#checkOpen("peek into queue");
+    refuseUnknown(options, PEEK, "peek into queue", "", this.name);
     return await peek<T>(this.#core, this.name, options, async (received) => {
       return checkDepth(await this.#deliveries.read(received));
     });
@@ -307,6 +318,7 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
   }
 
   async #receive(options: ReceiveOptions): Promise<Lease<T>> {
+    refuseUnknown(options, RECEIVE, "receive from queue", "", this.name);
     const deliveries = this.#deliveries;
     const delivery = await this.#take("receive", options, leaseOf(options.lease));
     try {

@@ -146,7 +146,7 @@ class CalledStream implements AsyncIterator<unknown, undefined>, CheckedStream {
       for (;;) {
         if (this.#server !== undefined && this.#waiting.length > 0) {
           const value = this.#take();
-          return { done: false, value: yields ? await validate(yields, value, `a value of "${fn}"`) : value };
+          return { done: false, value: yields ? await validate(yields, value, `a value of "${fn}"`, "result") : value };
         }
         if (this.#closed || (this.#server !== undefined && this.#complete)) return this.#result();
         stop ??= after(timeout, () => {

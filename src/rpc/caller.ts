@@ -14,10 +14,11 @@ import {
   RemoteInvocationError,
   RpcError,
   TimeoutError,
-  type ValidationError,
+  ValidationError,
 } from "../errors.ts";
 import { backoff, pause, RETRY, Timeouts } from "../internal/time.ts";
 import { LONGEST } from "../internal/arguments.ts";
+import { isA } from "../internal/thrown.ts";
 import { validate } from "../codec/schema.ts";
 import type { Work } from "../internal/work.ts";
 import { AnswerInbox } from "./answer_inbox.ts";
@@ -149,6 +150,15 @@ export class Caller {
     throw notStream(fn);
   }
 
+  #write(args: readonly unknown[]): ReturnType<Core["codec"]["write"]> {
+    try {
+      return this.#core.codec.write(args);
+    } catch (cause) {
+      if (!isA(cause, ValidationError)) throw cause;
+      throw new ValidationError(cause.message, cause.issues, { cause, part: "arguments" });
+    }
+  }
+
   /** Calls all servers of a function. For each server that did not answer, the result contains an error. */
   multi(fn: string, args: readonly unknown[], options: CallOptions): Promise<(Answer | BusError)[]> {
     return this.#call(fn, args, options, (call) => multiCall(call, this.#multi), true);
@@ -167,7 +177,7 @@ export class Caller {
     const revived = this.#core.codec.revive(result, resultType);
     const returns = procedure?.returns;
     if (!returns) return revived;
-    return Promise.resolve(revived).then((value) => validate(returns, value, `the result of "${fn}"`));
+    return Promise.resolve(revived).then((value) => validate(returns, value, `the result of "${fn}"`, "result"));
   }
 
   /** Returns an answer as `rpc()` gives it to the user. */
@@ -185,10 +195,10 @@ export class Caller {
     many = false,
   ): Promise<T> {
     const { timeout, signal, procedure, headers, stream } = options;
-    if (procedure?.args) await validate(procedure.args, args, `the arguments of "${fn}"`);
+    if (procedure?.args) await validate(procedure.args, args, `the arguments of "${fn}"`, "arguments");
     signal?.throwIfAborted();
     if (this.#closed) throw closedWhile(`call "${fn}"`, this.#closed);
-    const written = this.#core.codec.write(args);
+    const written = this.#write(args);
     const call = new Call(fn, written, Math.min(timeout, LONGEST), headers, stream);
     // values of streams do not come to this inbox, nor the answers of any number of servers
     if (stream === undefined && !many) call.answerInbox = this.#inbox.address(call.cleanups);

@@ -6,7 +6,7 @@
 import { ValidationError } from "../errors.ts";
 import type { Authorize } from "../hooks.ts";
 import { textOf } from "../internal/thrown.ts";
-import { checkCount, checkFunction, checkName } from "../internal/arguments.ts";
+import { checkCount, checkFunction, checkName, optionNames, refuseUnknown, verbOn } from "../internal/arguments.ts";
 import {
   authoredMethodsOf,
   type Class,
@@ -27,11 +27,18 @@ export interface ExposeOptions {
   readonly authorize?: Authorize;
 }
 
+const EXPOSE = optionNames<ExposeOptions>({ concurrency: true, authorize: true });
+
 /** The second argument of `expose`, which depends on the first. */
 export type ExposeArgument<T> = T extends Procedure<infer _, infer Serve> ? Serve
   : T extends string ? Fn
   : T extends Fn ? ExposeOptions
   : FunctionName<T> | readonly FunctionName<T>[] | ExposeOptions;
+
+/** The third argument of `expose`: absent for a function, whose options are the second argument. */
+export type LastExposeArgument<T> = T extends string | Procedure ? ExposeOptions
+  : T extends Fn ? undefined
+  : ExposeOptions;
 
 /** A function with the name under which it is served. */
 export class Exposure {
@@ -105,20 +112,27 @@ export function exposures(
   if (target instanceof Procedure) return [named(target.name, second, third, target)];
   if (typeof target === "string") return [named(target, second, third)];
   if (isClass(target)) throw new ValidationError(`Cannot expose class ${target.name}: expose an object of it`);
-  if (typeof target === "function") return [new Exposure(ownName(target as Fn), target as Fn, optionsOf(second))];
+  if (typeof target === "function") {
+    const name = ownName(target as Fn);
+    checkNoThird(name, third);
+    return [new Exposure(name, target as Fn, optionsOf(name, second))];
+  }
   if (typeof target !== "object" || target === null) {
     throw new ValidationError("Cannot expose a value: it is not a function, name, procedure or object");
   }
   const listed = typeof second === "string" ? [second] : Array.isArray(second) ? second as unknown[] : undefined;
-  const options = optionsOf(listed ? third : second);
   const prototype: object | null = Object.getPrototypeOf(target);
-  if (prototype === null || prototype === Object.prototype) {
+  const plain = prototype === null || prototype === Object.prototype;
+  const type = plain ? undefined : classOf(target);
+  const owner = type && className(type);
+  if (!listed) checkNoThird(owner, third);
+  const options = optionsOf(owner, listed ? third : second);
+  if (plain) {
     const names = members("a plain object", functionsOf(target), listed);
     return names.map((name) => member(target, name, options));
   }
-  const type = classOf(target);
   if (!type) throw new ValidationError("Cannot expose an object: it has no class to name its methods");
-  const what = `an object of ${className(type)}`;
+  const what = `an object of ${owner}`;
   if (!listed && isPlatform(type)) {
     throw new ValidationError(`Cannot expose ${what}: its class belongs to the platform; list the methods to serve`);
   }
@@ -182,7 +196,7 @@ function named(name: string, fn: unknown, options: unknown, procedure?: Procedur
   if (typeof fn !== "function") {
     throw new ValidationError(`Cannot expose "${name}": the second argument is not a function`);
   }
-  return new Exposure(name, fn as Fn, { ...optionsOf(options), procedure });
+  return new Exposure(name, fn as Fn, { ...optionsOf(name, options), procedure });
 }
 
 /** Returns the methods to serve: the listed ones, each of which must exist, or all. */
@@ -201,11 +215,16 @@ function member(object: object, method: string, options: ExposeOptions, type?: C
   return new Exposure(type ? `${className(type)}.${method}` : method, fn, { ...options, source: object, type });
 }
 
-function optionsOf(options: unknown): ExposeOptions {
+/** Throws a `ValidationError` if there is a third argument after the options. */
+function checkNoThird(target: string | undefined, third: unknown): void {
+  if (third === undefined) return;
+  const text = "the options are the second argument, and a third is given";
+  throw new ValidationError(`Cannot ${verbOn("expose", "", target)}: ${text}`, [], { part: "options" });
+}
+
+function optionsOf(target: string | undefined, options: unknown): ExposeOptions {
   if (options === undefined) return {};
-  if (typeof options !== "object" || options === null || Array.isArray(options)) {
-    throw new ValidationError("Cannot expose with these options: they are not an object");
-  }
+  refuseUnknown(options, EXPOSE, "expose", "", target);
   const { concurrency = Infinity, authorize } = options as ExposeOptions;
   if (authorize !== undefined) checkFunction("authorize", authorize);
   return { concurrency: checkCount("a concurrency", concurrency), authorize };

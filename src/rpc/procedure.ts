@@ -6,7 +6,7 @@
 import type { MessageHeaders } from "../codec/headers.ts";
 import { ValidationError } from "../errors.ts";
 import { recognise } from "../internal/copies.ts";
-import { checkName } from "../internal/arguments.ts";
+import { checkName, optionNames, refuseUnknown } from "../internal/arguments.ts";
 import { checkSchema, type StandardSchemaV1 } from "../codec/schema.ts";
 import type { Class } from "./methods.ts";
 
@@ -32,9 +32,16 @@ export class Procedure<Call extends Fn = Fn, Serve extends Fn = Served<Call>> {
   declare readonly "~serve": Serve;
 
   /** Creates a procedure. Use {@linkcode procedure} instead, which infers the types. */
-  constructor(name: string, { args, returns, yields }: Schemas) {
+  constructor(name: string, contract: Schemas) {
     this.name = checkName("a procedure", name);
+    refuseUnknown(contract, SCHEMAS, "create procedure", "", name);
+    const { args, returns, yields } = contract;
     this.args = checkSchema(args);
+    // the kind of a schema of valibot or of zod; other libraries do not tell
+    if (/^(\w+_)?object$/.test(String((args as { type?: unknown } | undefined)?.type))) {
+      const text = "args must be a schema of a tuple (the list of arguments), not of an object";
+      throw new ValidationError(`Cannot create procedure "${name}": ${text}`, [], { part: "options" });
+    }
     this.returns = checkSchema(returns);
     this.yields = checkSchema(yields);
     if (returns && yields) {
@@ -50,10 +57,16 @@ interface Schemas {
   yields?: StandardSchemaV1;
 }
 
+const SCHEMAS = optionNames<Schemas>({ args: true, returns: true, yields: true });
+
 recognise({ Procedure });
 
 /** A schema of a tuple of arguments. */
 export type ArgsSchema = StandardSchemaV1<readonly unknown[], readonly unknown[]>;
+
+/** Accepts a schema of a tuple. For others, it is the text that the compiler shows. */
+export type IfTuple<A> = A extends ArgsSchema | undefined ? unknown
+  : "args must be a schema of a tuple (the list of arguments)";
 
 /** The input of a schema, or `unknown` without a schema. */
 export type Given<S> = S extends StandardSchemaV1 ? StandardSchemaV1.InferInput<S> : unknown;
@@ -84,6 +97,11 @@ export type StreamContract<A, Y> = Procedure<
  * ```
  */
 export function procedure<F extends Fn>(name: string): Procedure<F>;
+/** Declares a stream by its schemas: the server exposes an async generator, and both sides validate each of its values. */
+export function procedure<Y extends StandardSchemaV1, A extends StandardSchemaV1 | undefined = undefined>(
+  name: string,
+  contract: { args?: A & IfTuple<A>; returns?: undefined; yields: Y },
+): StreamContract<A, Y>;
 /**
  * Declares a function by its schemas. One side exposes it, and the other side calls it through a stub. Both sides validate the arguments
  * and the result, and infer their types from the schemas.
@@ -96,17 +114,12 @@ export function procedure<F extends Fn>(name: string): Procedure<F>;
  * ```
  */
 export function procedure<
-  A extends ArgsSchema | undefined = undefined,
+  A extends StandardSchemaV1 | undefined = undefined,
   R extends StandardSchemaV1 | undefined = undefined,
 >(
   name: string,
-  contract?: { args?: A; returns?: R; yields?: undefined },
+  contract?: { args?: A & IfTuple<A>; returns?: R; yields?: undefined },
 ): Contract<A, R>;
-/** Declares a stream by its schemas: the server exposes an async generator, and both sides validate each of its values. */
-export function procedure<Y extends StandardSchemaV1, A extends ArgsSchema | undefined = undefined>(
-  name: string,
-  contract: { args?: A; returns?: undefined; yields: Y },
-): StreamContract<A, Y>;
 export function procedure(name: string, contract: Schemas = {}): Procedure {
   return new Procedure(name, contract);
 }
@@ -123,7 +136,7 @@ export interface RpcResponse<R = unknown> {
   readonly isError: boolean;
 }
 
-/** Options of `stub`. */
+/** Options of `stub`. They hold for all calls of the stub. A stub is cheap, so a program can make one for each request. */
 export interface StubOptions {
   /** Milliseconds for the whole call. Default: the bus's `timeout`. */
   readonly timeout?: number;
@@ -134,6 +147,9 @@ export interface StubOptions {
   /** A signal that aborts the calls of this stub. They reject with its reason. */
   readonly signal?: AbortSignal;
 }
+
+/** The names of the options of `stub`. */
+export const STUB = optionNames<StubOptions>({ timeout: true, multi: true, headers: true, signal: true });
 
 /** The awaited result of a function. */
 export type Result<F extends Fn> = Awaited<ReturnType<F>>;
@@ -147,6 +163,9 @@ export interface StreamOptions {
   /** A signal that ends the streams of this function. The next read rejects with its reason. */
   readonly signal?: AbortSignal;
 }
+
+/** The names of the options of `stream`. */
+export const STREAM = optionNames<StreamOptions>({ timeout: true, headers: true, signal: true });
 
 /** The type of the values of a stream. */
 export type Yielded<F extends Fn> = Result<F> extends AsyncIterable<infer T> ? T : unknown;
@@ -181,14 +200,26 @@ export type StreamStub<F extends Fn = (...args: unknown[]) => AsyncIterable<unkn
   ...args: Parameters<F>
 ) => AsyncIterable<Yielded<F>>;
 
-/** A function that calls a remote function on one server. */
+/**
+ * A function that calls a remote function on one server.
+ *
+ * A call rejects with a {@linkcode ValidationError}, whose `part` says whether its `"arguments"` or the server's `"result"` are invalid; with
+ * {@linkcode NoSuchRemoteError}, {@linkcode RemoteInvocationError} (the function threw), {@linkcode RpcError} "denied", "busy" or
+ * "too_large", {@linkcode TimeoutError}, {@linkcode ProviderError} or {@linkcode ClosedError}; or with the reason of its signal.
+ */
 export type Stub<F extends Fn = (...args: unknown[]) => unknown> = {
   (...args: Parameters<F>): Promise<Result<F>>;
   /** Calls the function and resolves with the raw answer, also if the function threw. */
   rpc(...args: Parameters<F>): Promise<RpcResponse<Result<F>>>;
 };
 
-/** A function that calls a remote function on all its servers and resolves with one result for each server. */
+/**
+ * A function that calls a remote function on all its servers and resolves with one settled result for each server: an empty list if there is
+ * none. A rejected result has one of the errors of {@linkcode Stub}.
+ *
+ * The call itself rejects with a {@linkcode ValidationError} if its arguments are invalid, with {@linkcode ProviderError} or
+ * {@linkcode ClosedError}, or with the reason of its signal.
+ */
 export type MultiStub<F extends Fn = (...args: unknown[]) => unknown> = {
   (...args: Parameters<F>): Promise<PromiseSettledResult<Result<F>>[]>;
   /** Calls all servers and resolves with the raw answers that arrived. */

@@ -176,7 +176,7 @@ class ServedStream implements CheckedStream {
     while (!this.#returned) {
       const { done, value } = await this.#next();
       if (done || this.#returned) return;
-      if (yields) await validate(yields, value, `a value of "${this.#fn}"`);
+      if (yields) await validate(yields, value, `a value of "${this.#fn}"`, "result");
       const written = this.#core.codec.write(value);
       this.#values.push(written);
       this.#size += sizeOf(written);

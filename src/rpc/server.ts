@@ -295,11 +295,11 @@ export class Server {
     const { codec, telemetry, exposeErrors, report } = this.#core;
     let started = false;
     try {
-      if (Object.keys(kwargs).length > 0) {
-        throw new TypeError(`Cannot call "${fn}" with keyword arguments: ${Object.keys(kwargs).join(", ")}`);
-      }
+      const named = Object.keys(kwargs);
+      if (named.length > 0) throw new TypeError(`Cannot call "${fn}" with keyword arguments: ${named.join(", ")}`);
       const run = async (): Promise<Answer<string>> => {
-        const checked = procedure?.args ? await validate(procedure.args, args, `the arguments of "${fn}"`) : args;
+        const schema = procedure?.args;
+        const checked = schema ? await validate(schema, args, `the arguments of "${fn}"`, "arguments") : args;
         started = true;
         const result: unknown = await serve(...checked as never[]);
         if (this.#sources.has(result)) {
@@ -308,7 +308,7 @@ export class Server {
         const stream = asStream(result);
         if (stream) return await this.streams.serve(work, stream, procedure?.yields, open);
         if (procedure?.yields) throw new RpcError("invalid", `Cannot serve "${fn}": its result is not a stream`);
-        if (procedure?.returns) await validate(procedure.returns, result, `the result of "${fn}"`);
+        if (procedure?.returns) await validate(procedure.returns, result, `the result of "${fn}"`, "result");
         const resultType = codec.pythonType(result);
         if (call && result === undefined) return voidAnswer(fn, resultType);
         const { json, mark } = codec.write(result); // if this throws, the result is invalid

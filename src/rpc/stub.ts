@@ -5,10 +5,10 @@
  */
 import { checkHeaders } from "../codec/headers.ts";
 import { BusError, ValidationError } from "../errors.ts";
-import { checkName, checkNumber, checkSignal } from "../internal/arguments.ts";
+import { checkName, checkNumber, checkSignal, refuseUnknown } from "../internal/arguments.ts";
 import type { Caller, CallOptions } from "./caller.ts";
 import { className, isClass, methodsOf } from "./methods.ts";
-import { Procedure, type RpcResponse, type StreamOptions, type StubOptions } from "./procedure.ts";
+import { Procedure, type RpcResponse, STREAM, type StreamOptions, STUB, type StubOptions } from "./procedure.ts";
 import type { Answer } from "./wire.ts";
 
 /** The parts of a bus that a stub uses. */
@@ -20,6 +20,7 @@ interface Calling {
 
 /** Creates the stub of a name, a function or a procedure, or the object of stubs of a class. */
 export function stubFor({ caller, timeout }: Calling, target: unknown, given: StubOptions): unknown {
+  refuseUnknown(given, STUB, "create a stub", " of", target);
   const options = { ...given, timeout: checkNumber("a timeout", given.timeout ?? timeout) };
   checkSignal(options.signal);
   if (isClass(target)) {
@@ -57,6 +58,7 @@ function isGenerator(prototype: object, method: string): boolean {
 
 /** Creates the function that reads the stream of a name, a function or a procedure. */
 export function streamFor({ caller, ...bus }: Calling, target: unknown, options: StreamOptions): unknown {
+  refuseUnknown(options, STREAM, "read a stream", " of", target);
   const timeout = checkNumber("a timeout", options.timeout ?? bus.timeout);
   const signal = checkSignal(options.signal);
   const headers = checkHeaders(options.headers);

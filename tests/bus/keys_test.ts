@@ -463,7 +463,10 @@ const BAD: Readonly<Record<string, [options: unknown, fault: string]>> = {
     { keys: [{ id: `a ${SHORT}`, secret: "x".repeat(32) }] },
     'keys.0.id must be 1 to 64 letters, digits, ".", "_" and "-"',
   ],
-  "a further field": [{ keys: [{ ...key("a"), [SHORT]: 1 }] }, `keys.0.${SHORT} is not an option`],
+  "a further field": [
+    { keys: [{ ...key("a"), [SHORT]: 1 }] },
+    `keys.0.${SHORT} is not an option (the options: id, secret)`,
+  ],
   "two keys with the same id": [{ keys: [key("a"), key("a", "b")] }, "keys contains two keys with the same id"],
   "encrypt without keys": [{ encrypt: true }, "encrypt needs keys"],
   "a number for encrypt": [{ keys: KEYS, encrypt: 1 }, "encrypt must be true or false, not a number"],

@@ -310,7 +310,7 @@ export const input: Cases = {
     equal([empty.name, empty.retryable], ["QueueEmptyError", true]);
     ok(empty.message.includes('"empty"'), "the message names the queue");
     const none = await rejects(() => bus.stub("nobody", { timeout: 5_000 })(), BusError, "no_such_remote");
-    equal([none.name, none.retryable], ["NoSuchRemoteError", false]);
+    equal([none.name, none.retryable], ["NoSuchRemoteError", true]);
     ok(none.message.includes('"nobody"'), "the message names the function");
   },
 };

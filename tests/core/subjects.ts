@@ -10,6 +10,7 @@ import { input } from "./input.ts";
 import { life } from "./life.ts";
 import { multi } from "./multi.ts";
 import { objects } from "./objects.ts";
+import { options } from "./options.ts";
 import { pubsub } from "./pubsub.ts";
 import { reports } from "./reports.ts";
 import { rpc } from "./rpc.ts";
@@ -39,4 +40,5 @@ export const CORE: Readonly<Record<string, Cases>> = {
   values,
   contracts,
   input,
+  options,
 };

@@ -19,6 +19,7 @@ import { type Bus, type Contract, memory, procedure, type StandardSchemaV1, type
 import * as tsmq from "@tsmq/tsmq";
 declare const bus: Bus;
 declare const price: StandardSchemaV1<{ symbol: string }>;
+declare const tuple: StandardSchemaV1<[string]>;
 declare const length: Contract<StandardSchemaV1<[string]>, StandardSchemaV1<number>>;
 declare const rows: StreamContract<undefined, StandardSchemaV1<number>>;
 const plain = procedure<(id: number) => boolean>("plain");
@@ -41,6 +42,7 @@ const CALLS: readonly (readonly [call: string, error: string])[] = [
   ["expose(length, (text) => text.length, { concurency: 1 })", typo("concurency")],
   ["expose(divide, { concurency: 1 })", typo("concurency")],
   ['expose("divide", divide, { concurency: 1 })', typo("concurency")],
+  ["expose(divide, {}, {})", "Argument of type '{}' is not assignable to parameter of type 'undefined'"],
   ["expose(new Order(), { concurency: 1 })", typo("concurency")],
   ['expose(new Order(), "totl")', "Argument of type '\"totl\"' is not assignable to parameter"],
   ['stub(plain)("1")', "Argument of type 'string' is not assignable to parameter of type 'number'"],
@@ -67,6 +69,7 @@ const CALLS: readonly (readonly [call: string, error: string])[] = [
   ["subscribe(Order, (event: string) => event)", "Type 'Order' is not assignable to type 'string'"],
   ['subscribe("x", () => {}, { group: 7 })', "Type 'number' is not assignable to type 'string'"],
   ['queue("x", { schema: price, typo: 1 })', typo("typo")],
+  ['queue("x", { maxAttempts: 3 })', typo("maxAttempts")],
   ['topic("x", { schema: price, patern: true })', typo("patern")],
   ['topic("x", { patern: true })', typo("patern")],
   ['queue("x").consume(() => {}, { concurency: 1 })', typo("concurency")],
@@ -74,6 +77,8 @@ const CALLS: readonly (readonly [call: string, error: string])[] = [
 ];
 const OTHERS: typeof CALLS = [
   ["tsmq.init(memory(), { timout: 1 })", typo("timout")],
+  ['procedure("x", { args: tuple, result: price })', typo("result")],
+  ['procedure("x", { args: price })', "args must be a schema of a tuple (the list of arguments)"],
   ['bus.subscriber("x", { patern: true })', typo("patern")],
 ];
 
@@ -87,7 +92,9 @@ function errorsOf(dir: string): [line: number, text: string][] {
   const output = stdout + stderr;
   assertMatch(output, /TS\d+/);
   const found = here === "deno"
-    ? output.matchAll(/^TS\d+ \[ERROR\]: (?<text>[^]*?)\n.*\n +[~^]+\n +at .*calls\.ts:(?<line>\d+):/gm)
+    ? output.matchAll(
+      /^TS\d+ \[ERROR\]: (?<text>(?:(?!TS\d+ \[|\n +at )[^])*?)\n.*\n *[~^]+\n +at .*calls\.ts:(?<line>\d+):/gm,
+    )
     : output.matchAll(/^calls\.ts\((?<line>\d+),\d+\): error TS\d+: (?<text>.*(\n .*)*)/gm);
   return [...found].map(({ groups }) => [Number(groups!.line), groups!.text!]);
 }
