@@ -12,6 +12,8 @@ import { readAnswer, writeRequest } from "./wire.ts";
 
 /** Milliseconds for which a proof is valid. The next call after that asks again. */
 const VALID = 60_000;
+/** Milliseconds for which an expired proof is used while its server is asked again, because a busy server answers late. */
+const EXPIRED = 30_000;
 /** Milliseconds to wait for a proof. A server with a busy thread answers late. */
 const WAIT = 5_000;
 /** Milliseconds for which an inbox that did not answer is ignored. */
@@ -25,6 +27,8 @@ interface Proof {
   /** Whether the server has a key; undefined until that is known. */
   proven: boolean | undefined;
   expires: number;
+  /** Whether the server is being asked. */
+  asking: boolean;
   /** Resolves when `proven` is known. */
   known: Promise<void>;
 }
@@ -90,23 +94,30 @@ export class Proofs {
   #proof(fn: string, server: string): Proof {
     const key = JSON.stringify([fn, server]);
     const found = this.#proofs.get(key);
-    if (found && (found.proven === undefined || performance.now() < found.expires)) return found;
-    const proof: Proof = { proven: undefined, expires: 0, known: Promise.resolve() };
+    const now = performance.now();
+    if (found && (found.proven === undefined || now < found.expires)) return found;
+    if (found?.proven && now < found.expires + EXPIRED) {
+      if (!found.asking) void this.#ask(fn, server, found);
+      return found;
+    }
+    const proof: Proof = { proven: undefined, expires: 0, asking: false, known: Promise.resolve() };
     proof.known = this.#ask(fn, server, proof);
     this.#proofs.set(key, proof);
     return proof;
   }
 
-  /** Asks a server, and waits for its answer. An answer that arrives after the wait counts too. */
+  /** Asks a server, and waits for its answer. An answer that arrives after the wait counts too. Without one, an expired proof stays. */
   async #ask(fn: string, server: string, proof: Proof): Promise<void> {
     const id = crypto.randomUUID();
     const { promise, resolve } = Promise.withResolvers<void>();
     const settle = (proven: boolean, time: number) => {
-      if (proof.proven && !proven) return;
-      proof.proven = proven;
-      proof.expires = performance.now() + time;
+      if (proven || !proof.proven) {
+        proof.proven = proven;
+        proof.expires = performance.now() + time;
+      }
       resolve();
     };
+    proof.asking = true;
     this.#asked.set(id, () => settle(true, VALID));
     const stop = after(WAIT, () => settle(false, IGNORED));
     const end = () => settle(false, 0);
@@ -120,6 +131,7 @@ export class Proofs {
       settle(false, AWAY);
     }
     await promise;
+    proof.asking = false;
     stop();
     this.#waiting.delete(end);
   }

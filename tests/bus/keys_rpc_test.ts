@@ -1,6 +1,6 @@
 /** Keys: an attacker cannot use streams, deadlines and sizes to make a bus with keys work or remember without a limit. */
-import { assert, assertEquals } from "@std/assert";
-import { Bus, currentCall, type Provider } from "../../mod.ts";
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { Bus, currentCall, type Provider, TimeoutError } from "../../mod.ts";
 import { unwrap, wrap } from "../../src/codec/envelope.ts";
 import { RawClient } from "../../src/conformance/raw_client.ts";
 import { LONGEST } from "../../src/internal/arguments.ts";
@@ -132,6 +132,29 @@ onEach("a bus with keys", (ground) => {
       }
     });
   }
+
+  it("calls a server that does not prove its key again for half a minute more, because it may be busy", async () => {
+    await using all = await scene(ground);
+    const { bus, caller, tapped } = all;
+    await bus.expose("f", () => "right");
+    const call = (timeout: number) => caller.stub("f", { multi: true, timeout })();
+    const right = [{ status: "fulfilled" as const, value: "right" }];
+    assertEquals(await call(10_000), right);
+    let questions = 0;
+    tapped.drop = (text) => text.includes("offer") && ++questions > 0;
+    const { now } = performance;
+    const after = (seconds: number) => performance.now = () => now.call(performance) + seconds * 1_000;
+    try {
+      after(65);
+      for (let i = 0; i < 3; i++) assertEquals(await call(4_000), right); // less than the wait for a proof
+      assertEquals(questions, 1);
+      after(95);
+      await assertRejects(() => call(500), TimeoutError);
+      assertEquals(questions, 2);
+    } finally {
+      performance.now = now;
+    }
+  });
 
   it("refuses a text that is larger than maxReceive before it is verified", async () => {
     await using all = await scene(ground, { maxReceive: 10_000 });
