@@ -3,6 +3,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { readFileSync, writeFileSync } from "node:fs";
+import { ItemBatch } from "../../src/providers/ipc/item_batch.ts";
 import { removeBus } from "../../src/providers/ipc/cleanup.ts";
 import { Directories } from "../../src/providers/ipc/directories.ts";
 import { readItem, writeItem } from "../../src/providers/ipc/frames.ts";
@@ -41,7 +42,7 @@ function take(internals: Namespace, queue: string): string[] {
   const { bodyFiles, names, posix, processes, queues } = internals;
   const taken: string[] = [];
   const leases = new Leases(internals, names.newBus(processes.self, 0));
-  leases.take(queue, 10, undefined, (receipt) => {
+  leases.take(queue, new ItemBatch(10), undefined, (receipt) => {
     const { text } = readItem(bodyFiles.readItem(`${queueDirectory(queue)}/held`, receipt));
     taken.push(text);
     return text;

@@ -2,6 +2,8 @@
 import process from "node:process";
 import { Bus } from "../../src/bus.ts";
 import { BusError } from "../../src/errors.ts";
+import type { Delivery } from "../../src/provider/provider.ts";
+import { ItemBatch } from "../../src/providers/ipc/item_batch.ts";
 import { Leases } from "../../src/providers/ipc/leases.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import { Namespace, type Settings } from "../../src/providers/ipc/namespace.ts";
@@ -30,8 +32,9 @@ await attempt("held by a dead bus", () => receive("held"));
 await attempt("in the crash slot of a dead bus", () => receive("taken"));
 await attempt("held here, by one who stands still", async () => {
   const leases = new Leases(internals, internals.names.newBus(internals.processes.self, 0));
-  const taken = leases.take(internals.names.queue("still"), 1, 100, () => "");
-  return [taken.length, await receive("still")];
+  const batch = new ItemBatch<Delivery>(1);
+  leases.take(internals.names.queue("still"), batch, 100, () => "");
+  return [batch.items.length, await receive("still")];
 });
 await attempt("freed", () => bus.queue("theirs").free());
 await attempt("a group of others", () => Bus.open(ipc({ group: 0 }), { namespace: `${namespace}-0` }));

@@ -5,7 +5,13 @@ import { describe, it } from "@std/testing/bdd";
 import { closeSync, existsSync, ftruncateSync, mkdirSync, openSync } from "node:fs";
 import process from "node:process";
 import { Bus } from "../../src/bus.ts";
+import { CrashSlot } from "../../src/providers/ipc/crash_slot.ts";
 import { writeItem } from "../../src/providers/ipc/frames.ts";
+import { ItemReceiver } from "../../src/providers/ipc/item_receiver.ts";
+import { Leases } from "../../src/providers/ipc/leases.ts";
+import { Moves } from "../../src/providers/ipc/moves.ts";
+import type { Settings } from "../../src/providers/ipc/namespace.ts";
+import type { PollLoop } from "../../src/providers/ipc/poll_loop.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import { until } from "../support/until.ts";
 import { busesOf, fresh, HandmadeBus, KernelQueue } from "./ground.ts";
@@ -19,6 +25,41 @@ function plant(path: string): void {
   ftruncateSync(file, SIZE);
   closeSync(file);
 }
+
+describe("items of 9 MiB", () => {
+  it("are received and shown two at once, in their order", async () => {
+    const namespace = fresh();
+    await using bus = await Bus.open(ipc(), { namespace });
+    const queue = bus.queue<string>("queue");
+    for (const i of [1, 2, 3]) await queue.put(i + "x".repeat(9 * 2 ** 20));
+    const numbers = (texts: readonly string[]) => texts.map((text) => parseInt(text.replace('"', "")));
+    const shown = async (offset: number) => (await queue.peek({ limit: 64, offset })).map(({ item }) => item!);
+    assertEquals([numbers(await shown(0)), numbers(await shown(2))], [[1, 2], [3]]);
+    using own = await HandmadeBus.open(namespace);
+    const { internals, busName } = own;
+    const moves = new Moves(internals, busName);
+    const leases = new Leases(internals, busName, moves);
+    const crashSlot = new CrashSlot(internals, busName);
+    const [loop, { messageSize }] = [{ closed: false } as PollLoop, ipc().options as Settings];
+    const throws = (error: unknown) => {
+      throw error;
+    };
+    const receiver = new ItemReceiver(internals, busName, moves, leases, crashSlot, loop, messageSize, throws);
+    const receipts: string[] = [];
+    const take = async (lease?: number) => {
+      const taken = await receiver.receive("queue", { max: 64, wait: 0, lease, signal: new AbortController().signal });
+      receipts.push(...taken.map(({ receipt }) => receipt));
+      return numbers(taken.map(({ body }) => body));
+    };
+    assertEquals([await take(60_000), await take(60_000)], [[1, 2], [3]]);
+    leases.giveBack(internals.names.queue("queue"), receipts, 1, true);
+    await until("their delay is over", async () => await queue.qsize() === 3);
+    assertEquals([await take(), await take()], [[1, 2], [3]]);
+    receiver.close();
+    crashSlot.close();
+    await queue.free();
+  });
+});
 
 describe("a file of 10 GiB", () => {
   it("is not read, as an event, an item or the body of an item; the next ones arrive, and items are put aside", async () => {

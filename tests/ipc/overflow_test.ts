@@ -4,6 +4,8 @@ import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { Bus } from "../../src/bus.ts";
 import { ProviderError, QueueFullError } from "../../src/errors.ts";
+import type { Delivery } from "../../src/provider/provider.ts";
+import { ItemBatch } from "../../src/providers/ipc/item_batch.ts";
 import { Errno } from "../../src/providers/ipc/errno.ts";
 import { writeItem } from "../../src/providers/ipc/frames.ts";
 import { queueDirectory } from "../../src/providers/ipc/items.ts";
@@ -111,11 +113,11 @@ describe("an item that moves into the kernel's queue", () => {
     const [leases, theirs] = [new Leases(bus.internals, bus.busName), new Leases(other.internals, other.busName)];
     const receipt = leases.hold(name, leases.key(), writeItem("item", false), 0, 60_000);
     const { now, send } = posix;
-    let found: unknown[] = [];
+    const found = new ItemBatch<Delivery>(10);
     posix.send = (...args) => {
       const sent = send.apply(posix, args);
       posix.now = () => now.call(posix) + 3_600_000;
-      found = theirs.take(name, 10, undefined, () => "item");
+      theirs.take(name, found, undefined, () => "item");
       posix.now = now;
       return sent;
     };
@@ -124,7 +126,7 @@ describe("an item that moves into the kernel's queue", () => {
     } finally {
       posix.send = send;
     }
-    assertEquals(found, []);
+    assertEquals(found.items, []);
     assertEquals(posix.attributes(queues.use(name)!.descriptor)!.current, 1);
     posix.unlinkQueue(name);
     bus.internals.directories.remove(queueDirectory(name));

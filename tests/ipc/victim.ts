@@ -16,6 +16,8 @@ import {
 } from "node:fs";
 import process from "node:process";
 import { BusError } from "../../src/errors.ts";
+import type { Delivery } from "../../src/provider/provider.ts";
+import { ItemBatch } from "../../src/providers/ipc/item_batch.ts";
 import { removeBus } from "../../src/providers/ipc/cleanup.ts";
 import { CrashSlot } from "../../src/providers/ipc/crash_slot.ts";
 import { readItem, writeItem } from "../../src/providers/ipc/frames.ts";
@@ -81,7 +83,9 @@ async function live(name: string): Promise<string[]> {
     leases.restore(queue, leases.key(), writeItem("mine", false), 0);
     const large = bodyFiles.write(bodyDirectory(queue), LARGE, true);
     if (bodyFiles.read(bodyDirectory(queue), large) !== LARGE) throw new Error("another body");
-    for (const { receipt } of leases.take(queue, 10, 60_000, read)) {
+    const batch = new ItemBatch<Delivery>(10);
+    leases.take(queue, batch, 60_000, read);
+    for (const { receipt } of batch.items) {
       leases.start(queue, receipt);
       leases.giveBack(queue, [receipt], 1, true);
     }

@@ -5,6 +5,7 @@
  */
 import { BusError } from "../../errors.ts";
 import type { Delivery, ReceiveOptions } from "../../provider/provider.ts";
+import { ItemBatch } from "./item_batch.ts";
 import { check } from "./errors.ts";
 import { readItem, writeItem } from "./frames.ts";
 import { bodyDirectory, type ItemFile, nameOfItem, parseItem, queueDirectory } from "./items.ts";
@@ -137,58 +138,58 @@ export class ItemReceiver {
 
   #take(name: string, open: OpenQueue | undefined, max: number, lease: number | undefined): Delivery[] {
     const read = (receipt: string) => this.#readHeld(name, receipt, lease);
+    const batch = new ItemBatch<Delivery>(max);
     this.#moves.settle(name);
-    const deliveries = this.#leases.take(name, max, lease, read);
+    this.#leases.take(name, batch, lease, read);
     const { delayed, queues } = this.#namespace;
     if (open && this.#buffer.length < open.size) this.#buffer = new Uint8Array(open.size);
     try {
-      if (deliveries.length < max && delayed.wait(name) === 0) this.#takeDue(name, open, max, lease, deliveries);
+      if (!batch.full && delayed.wait(name) === 0) this.#takeDue(name, open, lease, batch);
       let untaken: string | undefined;
-      while (deliveries.length < max) {
+      while (!batch.full) {
         // the overflow is read first: its oldest item at this time is the next one once the kernel's queue is empty
         const oldest = this.#oldest(name);
-        if (open) this.#takeMessages(name, open, max, lease, deliveries);
-        if (!oldest || deliveries.length >= max || oldest.path === untaken) break;
+        if (open) this.#takeMessages(name, open, lease, batch);
+        if (!oldest || batch.full || oldest.path === untaken) break;
         if (queues.use(name) !== open) break; // it was created meanwhile, and has older items
-        untaken = this.#takeOverflow(name, oldest, max, lease, deliveries);
+        untaken = this.#takeOverflow(name, oldest, lease, batch);
       }
     } catch (error) {
-      if (deliveries.length === 0) throw error;
+      if (batch.items.length === 0) throw error;
       this.#fault(error);
     }
-    return deliveries;
+    return batch.items;
   }
 
   /** Takes messages of the kernel's queue until it is empty, or the next one has a lower priority than `least`. */
   #takeMessages(
     name: string,
     open: OpenQueue,
-    max: number,
     lease: number | undefined,
-    taken: Delivery[],
+    batch: ItemBatch<Delivery>,
     least = 0,
   ): void {
-    while (taken.length < max) {
+    while (!batch.full) {
       const delivery = lease === undefined && least === 0
         ? this.#takeForGood(name, open)
         : this.#hold(name, open, lease, least);
       if (!delivery) return;
-      taken.push(delivery);
+      batch.push(delivery);
     }
   }
 
   /** Takes items whose delay is over: first those that were moved into the kernel's queue, which were due earlier. */
-  #takeDue(name: string, open: OpenQueue | undefined, max: number, lease: number | undefined, taken: Delivery[]): void {
+  #takeDue(name: string, open: OpenQueue | undefined, lease: number | undefined, batch: ItemBatch<Delivery>): void {
     const { delayed } = this.#namespace;
     const read = (receipt: string) => this.#readHeld(name, receipt, lease);
-    const takeMoved = () => open && this.#takeMessages(name, open, max, lease, taken, DUE);
+    const takeMoved = () => open && this.#takeMessages(name, open, lease, batch, DUE);
     takeMoved();
-    for (const item of delayed.due(name, max - taken.length)) {
-      if (taken.length >= max) return;
+    for (const item of delayed.due(name, batch.left)) {
+      if (batch.full) return;
       const delivery = this.#leases.claim(name, item.path, item.name, lease, read);
       if (delivery) {
         delayed.taken(name);
-        taken.push(delivery);
+        batch.push(delivery);
       } else {
         delayed.refresh(name);
         this.#moves.settle(name); // another bus moves it, or has taken it
@@ -209,13 +210,12 @@ export class ItemReceiver {
   #takeOverflow(
     name: string,
     first: ItemFile,
-    max: number,
     lease: number | undefined,
-    taken: Delivery[],
+    batch: ItemBatch<Delivery>,
   ): string | undefined {
     const { overflow } = this.#namespace;
     const read = (receipt: string) => this.#readHeld(name, receipt, lease);
-    for (let oldest: ItemFile | undefined = first; oldest && taken.length < max; oldest = overflow.oldest(name)) {
+    for (let oldest: ItemFile | undefined = first; oldest && !batch.full; oldest = overflow.oldest(name)) {
       // the item gets a new key, as a message does when it is taken, because items that are given back are ordered by their keys
       const taking = nameOfItem({ ...parseItem(oldest.name)!, key: this.#leases.key() });
       const delivery = this.#leases.claim(name, oldest.path, taking, lease, read);
@@ -224,7 +224,7 @@ export class ItemReceiver {
         return oldest.path;
       }
       overflow.taken(name);
-      taken.push(delivery);
+      batch.push(delivery);
     }
     return undefined;
   }

@@ -21,6 +21,7 @@
  */
 import { LimitedMap } from "../../internal/caches.ts";
 import type { Delivery } from "../../provider/provider.ts";
+import type { ItemBatch } from "./item_batch.ts";
 import { slotHolds } from "./crash_slot.ts";
 import { check, systemError } from "./errors.ts";
 import { readItem } from "./frames.ts";
@@ -91,21 +92,19 @@ export class Leases {
     return receipt;
   }
 
-  /** Takes at most `max` items that were given back and are due. Without a `lease` they are removed. `read` reads the body of an item. */
-  take(queue: string, max: number, lease: number | undefined, read: Read): Delivery[] {
-    const deliveries: Delivery[] = [];
+  /** Takes items that were given back and are due. Without a `lease` they are removed. `read` reads the body of an item. */
+  take(queue: string, batch: ItemBatch<Delivery>, lease: number | undefined, read: Read): void {
     for (const name of this.due(queue)) {
-      if (deliveries.length === max) break;
+      if (batch.full) return;
       try {
         const delivery = this.claim(queue, pathOf(queue, `back/${name}`), name, lease, read);
-        if (delivery) deliveries.push(delivery);
+        if (delivery) batch.push(delivery);
         else this.#returned.postpone(queue, name, CHECK_INTERVAL); // if it is still there, it cannot be taken now
       } catch (error) {
-        if (deliveries.length === 0) throw error;
-        break;
+        if (batch.items.length === 0) throw error;
+        return;
       }
     }
-    return deliveries;
   }
 
   /** Gives back an item that has left the kernel queue and is not held. */

@@ -6,6 +6,7 @@
  * @module
  */
 import type { WaitingItem } from "../../provider/provider.ts";
+import { ItemBatch } from "./item_batch.ts";
 import type { CrashSlot } from "./crash_slot.ts";
 import { Errno } from "./errno.ts";
 import { check } from "./errors.ts";
@@ -44,12 +45,13 @@ export class Peeker {
 
   /** Returns waiting items, as `QueuePeeker.peek` does. */
   peek(queue: string, offset: number, limit: number): WaitingItem[] {
-    const items: WaitingItem[] = [];
+    const batch = new ItemBatch<WaitingItem>(limit);
     for (const read of this.#waiting(queue)) {
       const item = offset-- > 0 ? undefined : read();
-      if (item && items.push(item) === limit) break;
+      if (item) batch.push(item);
+      if (batch.full) break;
     }
-    return items;
+    return batch.items;
   }
 
   /** Yields functions that read the items, in the order in which they will be taken. */

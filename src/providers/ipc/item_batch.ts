@@ -1,0 +1,37 @@
+/**
+ * The items of one receive or peek, which ends when they have enough characters: files may be large.
+ *
+ * @module
+ */
+
+/** The number of characters of items at which a batch is full, whatever their number. Its last item may exceed it. */
+const ENOUGH = 16 * 1024 * 1024;
+
+/** Items until there are enough. */
+export class ItemBatch<T extends { readonly body: string }> {
+  /** The items. */
+  readonly items: T[] = [];
+  readonly #max: number;
+  #size = 0;
+
+  /** Creates an empty batch of at most `max` items. */
+  constructor(max: number) {
+    this.#max = max;
+  }
+
+  /** The number of items that it may take, if they are small. */
+  get left(): number {
+    return this.#size < ENOUGH ? this.#max - this.items.length : 0;
+  }
+
+  /** Whether it takes no more items. */
+  get full(): boolean {
+    return this.left <= 0;
+  }
+
+  /** Adds an item. */
+  push(item: T): void {
+    this.items.push(item);
+    this.#size += item.body.length;
+  }
+}
