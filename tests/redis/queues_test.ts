@@ -81,6 +81,17 @@ describe("Redis queues", () => {
     }
   });
 
+  it("a receive that does not wait returns the item behind those that it puts aside", async () => {
+    await using bus = await open(here(), { maxReceive: 500 });
+    const large = "x".repeat(1_001);
+    for (const lease of [undefined, 60_000]) {
+      await server.run("lpush", `__eventbus:${bus.namespace}:q`, large, large, "behind");
+      assertEquals(await bus.bodies("q", { lease }), ["behind"]);
+      assertEquals(await bus.bodies("q", { lease }), []);
+    }
+    assertEquals(bus.said.length, 4);
+  });
+
   it("a take that is repeated because its reply was lost reports what it has put aside", async () => {
     const { list, due, items, receivers, aside, records } = new Names(fresh()).queue("q");
     const keys = [list, due, items, `${records}id`, receivers, aside];

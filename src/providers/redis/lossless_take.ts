@@ -22,7 +22,7 @@ const UNCONFIRMED = /\.u:\d+$/;
 /** The result of a take. */
 export interface Taken {
   readonly deliveries: Delivery[];
-  /** Milliseconds until the next leased or delayed item is due. */
+  /** Milliseconds until the next leased or delayed item is due; 0 if the take only removed items, and others may be behind them. */
   readonly next: number;
 }
 
@@ -285,7 +285,7 @@ function takenBy(number: string): ReplyReader<Taken & { readonly tooLong: readon
     }
     return {
       deliveries,
-      next: next < 0 ? Infinity : Math.max(1, next),
+      next: next < 0 ? Infinity : next,
       tooLong: tooLong === 0 ? [] : array(tooLong).map(count),
     };
   };

@@ -28,6 +28,8 @@ const HAND_OVER = 1.5 * SLOW_POLL;
 const LEASE_CHANGES = 50;
 /** Milliseconds after which an unused taker is removed. */
 const IDLE = 5_000;
+/** Milliseconds for which a `receive` continues after its wait while it finds only items that it puts aside. */
+const PUTTING_ASIDE = 1_000;
 /** Milliseconds for which a cancelled `receive` waits for the reply to its take. */
 const CANCELLED = 250;
 
@@ -92,6 +94,7 @@ export class Queues {
               return this.#atMost(max, taker, taken.deliveries);
             }
             next = taken.next;
+            if (next === 0 && !signal.aborted && performance.now() < deadline + PUTTING_ASIDE) continue;
           } catch (error) {
             if (this.#stopped) break;
             if (wait <= 0 || !isUnavailable(error)) throw error;

@@ -39,8 +39,8 @@ const MAX_WAIT = 60_000;
  * Takes up to ARGV[2] items: first those that are due, then from the list. ARGV[3] is the lease in milliseconds, 0 for none. It records
  * the items in `record` under the number ARGV[1] of this take. With ARGV[4] `again`, it returns the items of that record, because their
  * reply was lost; without a record it takes anew. With `only`, it returns the items of the record or nothing. The reply contains ARGV[1],
- * by which the client recognises it, the milliseconds until the next item is due (-1: none), the sizes of the items that it has put aside,
- * then receipt, attempt and body of each item.
+ * by which the client recognises it, the milliseconds until the next item is due (-1: none, 0: take again), the sizes of the items that it
+ * has put aside, then receipt, attempt and body of each item.
  *
  * It ends when the items have enough bytes. It moves an item of more than ARGV[7] bytes to the list `aside`, from which no client takes it.
  *
@@ -145,6 +145,7 @@ while left > 0 and size < ${ENOUGH} do
 end
 many('HSET', items, bodies)
 many('ZADD', due, ends)
+if #out == 3 and removed then out[2] = 0 end -- items may be behind what was removed
 if #out > 3 or tooLong then
   redis.call('SET', record, cmsgpack.pack({number, lease > 0 and members or out, tooLong}), 'PX', ARGV[5])
 end
@@ -155,7 +156,6 @@ if #out == 3 then
     redis.pcall('PEXPIRE', receivers, wait)
   end
   redis.call('LLEN', list)
-  if removed then out[2] = 0 end -- items may be behind what was removed
 end
 return out
 `,
