@@ -67,6 +67,20 @@ describe("a publisher", () => {
     assertEquals(puts.noneUntil, -Infinity);
   });
 
+  it("rejects for a second with the error that it has read", async () => {
+    let reads = 0;
+    const puts = new GroupPuts({
+      read: () => Promise.resolve(reads++ === 0 ? new Error("too many") : []),
+      put: () => Promise.reject(new Error("no group has this event")),
+    });
+    const end = performance.now() + 900;
+    for (let i = 0; i < 3; i++) {
+      await assertRejects(puts.begin("a", "1").finish, Error, "too many");
+      assertEquals(puts.noneUntil, -Infinity);
+    }
+    if (performance.now() < end) assertEquals(reads, 1);
+  });
+
   it("rejects what it cannot look up, and asks again for the next event", async () => {
     let failing = true;
     const puts = new GroupPuts({

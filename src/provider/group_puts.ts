@@ -15,8 +15,8 @@ export const BINDING_DELAY: number = CACHE_TIME + 50;
 
 /** The operations of a transport that groups need. */
 export interface GroupQueues {
-  /** Returns the texts of all bindings of the namespace. */
-  read(): Promise<readonly string[]>;
+  /** Returns the texts of all bindings of the namespace, or an error with which the publishes of the next second reject. */
+  read(): Promise<readonly string[] | Error>;
   /** Puts an item at the end of a queue. Items of one queue are put in the order of the calls. */
   put(queue: string, item: string): Promise<unknown>;
 }
@@ -24,6 +24,8 @@ export interface GroupQueues {
 /** The bindings of a namespace at one moment. */
 interface CachedBindings {
   readonly bound: BoundQueues;
+  /** The error of publishes, if the bindings could not be used. */
+  readonly fault?: Error;
   /** The time until which they are used, by `performance.now()`. */
   readonly until: number;
 }
@@ -62,8 +64,8 @@ export class GroupPuts {
 
   /** The time until which no queue is bound, by `performance.now()`; `-Infinity` if a queue is or may be bound. */
   get noneUntil(): number {
-    const { bound, until } = this.#cached;
-    return bound.empty ? until : -Infinity;
+    const { bound, fault, until } = this.#cached;
+    return bound.empty && !fault ? until : -Infinity;
   }
 
   /** Puts an event into the queues of its groups: immediately or, if the bindings have to be read, immediately after that. */
@@ -89,7 +91,8 @@ export class GroupPuts {
   }
 
   /** Puts an event into the queues that are bound to its topic, except those in `stored`. */
-  #put(topic: string, body: string, { bound }: CachedBindings, stored: Set<string>): Promise<unknown> {
+  #put(topic: string, body: string, { bound, fault }: CachedBindings, stored: Set<string>): Promise<unknown> {
+    if (fault) return Promise.reject(fault);
     if (bound.empty) return Promise.resolve();
     const missing = [...bound.queuesOf(topic)].filter(([queue]) => !stored.has(queue));
     return Promise.all(missing.map(([queue, marked]) => {
@@ -116,7 +119,10 @@ export class GroupPuts {
     };
     const done = this.#queues.read().then((bindings) => {
       end();
-      const cached = this.#cached = { bound: new BoundQueues(bindings, this.#cached.bound), until };
+      const before = this.#cached.bound;
+      const cached: CachedBindings = this.#cached = bindings instanceof Error
+        ? { bound: before, fault: bindings, until }
+        : { bound: new BoundQueues(bindings, before), until };
       // before any event that is published from now on, which uses these bindings
       for (const put of puts) put(cached);
     });

@@ -1,7 +1,10 @@
 /** The commands that groups need on Redis, and when publishers read the bindings. */
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
-import { Bus } from "../../mod.ts";
+import { Bus, BusError } from "../../mod.ts";
+import { writeBinding } from "../../src/provider/bindings.ts";
+import { MAX_BINDINGS, MAX_BYTES } from "../../src/providers/redis/bindings.ts";
+import { Names } from "../../src/providers/redis/names.ts";
 import { redis } from "../../src/providers/redis/provider.ts";
 import { RedisServer } from "../support/redis_server.ts";
 import { TcpProxy } from "../support/tcp_proxy.ts";
@@ -12,7 +15,8 @@ describe("groups on Redis", () => {
   beforeAll(async () => server = await RedisServer.start());
   afterAll(() => server.stop());
 
-  const open = () => Bus.open(redis({ port: server.port }), { namespace: crypto.randomUUID() });
+  const provider = () => redis({ port: server.port });
+  const open = () => Bus.open(provider(), { namespace: crypto.randomUUID() });
 
   /** Returns how often the server has executed a command. */
   async function calls(command: string): Promise<number> {
@@ -34,6 +38,70 @@ describe("groups on Redis", () => {
     await pause(1_100);
     assertEquals(await calls("hkeys") - reads, used);
     assertEquals(await calls("lpush"), puts);
+  });
+
+  it("publishes reject while there are more than 10,000 bindings, and no further group is bound", async () => {
+    await using bus = await open();
+    const { bindings } = new Names(bus.namespace);
+    const write = "for i = 2, tonumber(ARGV[1]) do redis.call('HSET', KEYS[1], i, '') end";
+    const orders = () => bus.subscribe("orders", () => {}, { group: "billing" });
+    const member = orders();
+    await member.ready;
+    await member.unsubscribe();
+    await server.run("eval", write, "1", bindings, MAX_BINDINGS);
+    await bus.publish(1, "orders");
+    const further = () => bus.subscribe("bills", () => {}, { group: "billing" }).ready;
+    const refused = await assertRejects(
+      further,
+      BusError,
+      `Cannot bind the queue of a group: the hash "${bindings}" has 10000`,
+    );
+    assertEquals(refused.code, "busy");
+    assertEquals(await server.run("hlen", bindings), MAX_BINDINGS);
+    await server.run("hset", bindings, "one more", "");
+    let [stored, fault] = [1, undefined as BusError | undefined];
+    await until("a publish rejects", async () => {
+      await bus.publish(1, "orders").then(() => stored++, (error) => fault = error);
+      return fault !== undefined;
+    });
+    assertEquals(fault!.code, "busy");
+    assertMatch(fault!.message, /^Cannot publish an event: the hash "__tsmq:bindings:.*" has 10001 .*tsmq groups free/);
+    const [reads, since] = [await calls("hlen"), performance.now()];
+    for (let i = 0; i < 100; i++) await assertRejects(() => bus.publish(1, i % 2 ? "orders" : "no group"), BusError);
+    assert(await calls("hlen") - reads <= 1 + (performance.now() - since) / 1_000);
+    await server.run("hdel", bindings, "one more");
+    await until("a publish resolves", () => bus.publish(1, "orders").then(() => ++stored > 0, () => false));
+    assert(await bus.queue("orders@billing").qsize() >= stored); // one that rejected while the bindings expired may be stored
+    await orders().free(); // its binding is one of them
+  });
+
+  it("bindings that are too long are refused, and not read", async () => {
+    await using bus = await open();
+    const long = "x".repeat(MAX_BYTES / 2);
+    const member = () => bus.subscribe(long, () => {}, { group: "billing" }).ready;
+    const refused = await assertRejects(member, BusError, "and the limit is 4096");
+    assertEquals(refused.code, "too_large");
+    const names = new Names(bus.namespace);
+    const filter = { topic: long, pattern: false };
+    const texts = [writeBinding(filter, `${long}@billing`), writeBinding({ ...filter, topic: "t" }, "t@billing")];
+    for (const text of texts) await server.run("hset", names.bindings, text, "");
+    const admin = await provider().admin!.open(bus.namespace);
+    try {
+      assertEquals((await admin.groups!())!.map(({ target }) => target), ["t"]);
+    } finally {
+      await admin.close();
+    }
+    for (const topic of [long, "t"]) await bus.publish(1, topic);
+    assertEquals(await Promise.all([`${long}@billing`, "t@billing"].map((name) => bus.queue(name).qsize())), [0, 1]);
+  });
+
+  it("a publisher that may not read the bindings is refused", async () => {
+    for (const command of ["hlen", "hkeys"]) {
+      await server.run("acl", "setuser", command, "on", ">pw", "~*", "&*", "+@all", `-${command}`);
+      await using bus = await Bus.open(redis({ port: server.port, username: command, password: "pw" }));
+      const refused = await assertRejects(() => bus.publish(1, "orders"), BusError, "Cannot publish an event: ");
+      assertEquals(refused.code, "denied");
+    }
   });
 
   it("keep the order of events while the bindings are read again", async () => {

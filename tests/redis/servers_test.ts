@@ -17,6 +17,23 @@ describe("a function that is served no more", () => {
   });
 });
 
+describe("a registration whose name is too long for an inbox", () => {
+  it("is not sent to callers, and the server of the function is called", async () => {
+    await using server = await RedisServer.start();
+    await using bus = await open({ port: server.port });
+    const filter = { topic: "fn", pattern: false, serves: true };
+    await bus.receiver.subscribe(filter, () => {});
+    const { inbox } = bus.receiver;
+    for (const name of ["x".repeat(1_000_000), `${inbox}x`]) {
+      await server.run("zadd", `__tsmq:servers:__eventbus:${bus.namespace}:fn`, `${Date.now() + 10_000}`, name);
+    }
+    const found = (await bus.sender.servers("fn")).map(({ inbox }) => inbox);
+    assertEquals(found.toSorted(), ["", "", inbox]);
+    assertEquals(await bus.sender.post("", "x"), false);
+    await bus.receiver.unsubscribe(filter);
+  });
+});
+
 describe("a function with more servers than a call asks for", () => {
   let server: RedisServer;
   beforeAll(async () => server = await RedisServer.start());

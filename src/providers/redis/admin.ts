@@ -8,6 +8,7 @@ import { groupsOf } from "../../provider/bindings.ts";
 import { ProviderError } from "../../errors.ts";
 import { isA, textOf } from "../../internal/thrown.ts";
 import { within } from "../../internal/time.ts";
+import { readBindings } from "./bindings.ts";
 import { checkServer } from "./checks.ts";
 import type { Client } from "./client.ts";
 import { busId, readClients } from "./client_name.ts";
@@ -92,7 +93,7 @@ export class RedisAdmin implements Admin {
 
   async groups(): Promise<GroupInfo[]> {
     await this.#open();
-    return groupsOf(await this.#commands.call(texts, "hkeys", this.#names.bindings));
+    return groupsOf((await readBindings(this.#commands, this.#names)).bindings);
   }
 
   async inboxes(): Promise<string[]> {

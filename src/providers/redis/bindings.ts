@@ -1,37 +1,104 @@
 /**
  * The queues that are bound to topics, for groups: a hash with one field for each binding. Publishers read it at most once a second, and
- * only while they publish.
+ * only while they publish. Other clients may write any number of fields of any length, so both are limited.
  *
  * @module
  */
-import { ClosedError } from "../../errors.ts";
+import { Buffer } from "node:buffer";
+import { BusError, ClosedError, ProviderError } from "../../errors.ts";
 import { pause } from "../../internal/time.ts";
 import { writeBinding } from "../../provider/bindings.ts";
 import { BINDING_DELAY, GroupPuts } from "../../provider/group_puts.ts";
 import type { Binder, TopicFilter } from "../../provider/provider.ts";
 import type { Client } from "./client.ts";
 import type { Names } from "./names.ts";
-import { count, type ReplyReader, texts } from "./replies.ts";
+import { arrayOf, count, type ReplyReader, texts } from "./replies.ts";
+import { run, type Script, script } from "./scripts.ts";
+
+/** The largest number of bindings of a namespace. With more, publishers reject, because leaving some out would lose events. */
+export const MAX_BINDINGS = 10_000;
+/** The largest number of bytes of a binding. */
+export const MAX_BYTES = 4_096;
+
+/** Replies with the number of bindings and, if there are at most ARGV[1], with those of at most ARGV[2] bytes: all that tsmq writes. */
+const READ: Script = script(
+  "publish an event",
+  `
+local bindings, total = {}, redis.call('HLEN', KEYS[1])
+if total > tonumber(ARGV[1]) then return {total, bindings} end
+for _, binding in ipairs(redis.call('HKEYS', KEYS[1])) do
+  if #binding <= tonumber(ARGV[2]) then bindings[#bindings + 1] = binding end
+end
+return {total, bindings}
+`,
+);
+
+/** Adds the binding ARGV[1], unless there are ARGV[2] others. Replies with the number of bindings if it was not added, otherwise with 0. */
+const BIND: Script = script(
+  "bind the queue of a group",
+  `
+local added, total = redis.call('HSET', KEYS[1], ARGV[1], ''), redis.call('HLEN', KEYS[1])
+if added == 0 or total <= tonumber(ARGV[2]) then return 0 end
+redis.call('HDEL', KEYS[1], ARGV[1])
+return total - 1
+`,
+);
+
+/** Reads the bindings of a namespace: all of them, or only their number if there are more than `max`. */
+export function readBindings(
+  client: Client,
+  names: Names,
+  max: number = Number.MAX_SAFE_INTEGER,
+): Promise<{ readonly total: number; readonly bindings: string[] }> {
+  const read: ReplyReader<{ total: number; bindings: string[] }> = (reply) => {
+    const [total, bindings] = arrayOf(2, reply);
+    return { total: count(total), bindings: texts(bindings) };
+  };
+  return run(client, read, READ, [names.bindings], [max, MAX_BYTES]);
+}
+
+/** Reads the bindings for publishers. Resolves with an error if there are too many. */
+export async function readUsable(client: Client, names: Names): Promise<string[] | BusError> {
+  const { total, bindings } = await readBindings(client, names, MAX_BINDINGS);
+  return total > MAX_BINDINGS ? tooMany("publish an event", names, total) : bindings;
+}
+
+function tooMany(doing: string, names: Names, total: number): BusError {
+  return new BusError(
+    "busy",
+    `Cannot ${doing}: the hash "${names.bindings}" has ${total} bindings of groups, and the limit is ${MAX_BINDINGS}. Free the ` +
+      "groups that are no longer needed (tsmq groups free <url> <target> <group>), and remove fields that tsmq has not written",
+  );
+}
 
 /** Binds queues, in the worker. */
 export class RedisBinder implements Binder {
   #client: Client;
-  #key: string;
+  #names: Names;
   #closing = new AbortController();
 
   /** Creates the binder of a namespace. */
   constructor(client: Client, names: Names) {
     this.#client = client;
-    this.#key = names.bindings;
+    this.#names = names;
   }
 
   async bind(filter: TopicFilter, queue: string): Promise<void> {
-    await this.#client.call(count, "hset", this.#key, writeBinding(filter, queue), "");
+    const binding = writeBinding(filter, queue);
+    const bytes = Buffer.byteLength(binding);
+    if (bytes > MAX_BYTES) {
+      throw new ProviderError(
+        "too_large",
+        `Cannot bind the queue of a group: its topic and name have ${bytes} bytes together, and the limit is ${MAX_BYTES}`,
+      );
+    }
+    const total = await run(this.#client, count, BIND, [this.#names.bindings], [binding, MAX_BINDINGS]);
+    if (total > 0) throw tooMany("bind the queue of a group", this.#names, total);
     await this.#known();
   }
 
   async unbind(filter: TopicFilter, queue: string): Promise<void> {
-    await this.#client.call(count, "hdel", this.#key, writeBinding(filter, queue));
+    await this.#client.call(count, "hdel", this.#names.bindings, writeBinding(filter, queue));
     await this.#known();
   }
 
@@ -67,7 +134,7 @@ export class Publisher {
     this.#names = names;
     this.#cluster = events !== queues;
     this.#groups = new GroupPuts({
-      read: () => queues.call(texts, "hkeys", names.bindings),
+      read: () => readUsable(queues, names),
       put: (queue, item) => queues.call(count, "lpush", names.list(queue), item),
     });
   }

@@ -6,6 +6,7 @@
 import type { Check } from "../../provider/admin.ts";
 import { textOf } from "../../internal/thrown.ts";
 import { ANSWER } from "./answers.ts";
+import { readUsable } from "./bindings.ts";
 import type { Client } from "./client.ts";
 import type { ClusterClient } from "./cluster.ts";
 import type { Connection } from "./connection.ts";
@@ -127,7 +128,8 @@ function probes(names: Names, scratch: string, { cluster }: Settings): Probe[] {
       what: "publish",
       needed: "publishing events needs it",
       attempt: async (_, commands) => {
-        await commands.call(texts, "hkeys", names.bindings);
+        const bindings = await readUsable(commands, names);
+        if (bindings instanceof Error) throw bindings;
         await commands.call(count, "publish", channel, "{}");
       },
     },

@@ -36,6 +36,7 @@ const TEXTS: readonly (readonly [RegExp, Code])[] = [
   [/max number of clients/i, "unavailable"],
   [/invalid (multi)?bulk length|exceeds maximum allowed size|string is too long/i, "too_large"],
   [/invalid password|without any password|AUTH/, "denied"],
+  [/ACL failure in script|user executing the script can't/, "denied"],
 ];
 
 /** Matches the prefix of Redis 6 for the error of a command in a script. */

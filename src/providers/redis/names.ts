@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { Buffer } from "node:buffer";
 import { ValidationError } from "../../errors.ts";
 
 /** The keys of one queue. They share a Cluster slot. */
@@ -71,6 +72,11 @@ export class Names {
   /** Returns the channel of a new inbox. Its 128 random bits cannot be guessed. */
   inbox(): string {
     return `${this.inboxes}${crypto.randomUUID().replaceAll("-", "")}`;
+  }
+
+  /** The number of bytes of the channel of an inbox that serves functions. */
+  get inboxBytes(): number {
+    return Buffer.byteLength(this.inbox());
   }
 
   /** Returns the channel of a new inbox for answers only. */

@@ -29,7 +29,7 @@ export function operation(command: string, args: readonly string[]): string {
   const script = /^eval/.test(command) ? operationOf(args[0]!) : undefined;
   const [does, key = ""] = script ? [script, args[2]] : [OPERATIONS[command], args[0]];
   if (command === "select") return `select database ${args[0]} of Redis`;
-  if (BINDINGS.test(key)) return command === "hkeys" ? "publish an event" : "bind the queue of a group";
+  if (BINDINGS.test(key)) return does ?? "bind the queue of a group";
   if (does && INBOX.test(key)) return `${does} the inbox of a bus`;
   const name = NAME.exec(key)?.[1];
   if (!does || name === undefined) return `run ${command.toUpperCase()} on Redis`;

@@ -37,7 +37,7 @@ return 1
 /**
  * Replies with the registered inboxes, without those that would last longer than ARGV[3]. If there are more than ARGV[1], it replies with
  * that number of consecutive ones, from a position that ARGV[2] (0 to 1) chooses. They are in the order of their renewals, so each inbox
- * is returned from time to time.
+ * is returned from time to time. An empty text stands for a member of more than ARGV[4] bytes, which is no inbox.
  */
 const SERVERS: Script = script(
   "look up the servers of",
@@ -46,7 +46,11 @@ ${NOW}
 local live, last, max = '(' .. now, now + ARGV[3], tonumber(ARGV[1])
 local surplus = redis.call('ZCOUNT', KEYS[1], live, last) - max
 local first = surplus > 0 and math.floor(ARGV[2] * (surplus + 1)) or 0
-return redis.call('ZRANGEBYSCORE', KEYS[1], live, last, 'LIMIT', first, max)
+local inboxes = redis.call('ZRANGEBYSCORE', KEYS[1], live, last, 'LIMIT', first, max)
+for i, inbox in ipairs(inboxes) do
+  if #inbox > tonumber(ARGV[4]) then inboxes[i] = '' end
+end
+return inboxes
 `,
 );
 
@@ -57,7 +61,7 @@ export async function register(client: Client, names: Names, topic: string, inbo
 
 /** Returns the registered servers of the topic: all of them, or `max` consecutive ones from a random position. */
 export function servers(client: Client, names: Names, topic: string, max: number): Promise<string[]> {
-  return run(client, texts, SERVERS, [names.servers(topic)], [max, Math.random(), LONGEST]);
+  return run(client, texts, SERVERS, [names.servers(topic)], [max, Math.random(), LONGEST, names.inboxBytes]);
 }
 
 /** The registrations of one inbox. */
