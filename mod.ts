@@ -75,7 +75,7 @@ export { memory } from "./src/providers/memory/provider.ts";
 export type { MemoryOptions } from "./src/providers/memory/provider.ts";
 export type { ConsumeOptions, Consumer } from "./src/queue/consumer.ts";
 export type { DeadLetters, RetryOptions, SelectOptions } from "./src/queue/dead_letters.ts";
-export type { Lease } from "./src/queue/deliveries.ts";
+export type { Lease } from "./src/queue/lease.ts";
 export type { DeadLetter, LetterFields, ReadableLetter, UnreadableLetter } from "./src/queue/letter.ts";
 export type { Peeked, PeekOptions, Unreadable } from "./src/queue/peek.ts";
 export type { ItemOptions, PutOptions } from "./src/queue/put.ts";

@@ -285,12 +285,13 @@ export class Engine implements Core {
     if (isA(error, UntrustedError)) this.#refused++;
     this.#lastError = error;
     if (rejected && !this.#rejected.pass()) return;
+    const { item: _item, headers: _headers, ...detail } = context ?? {}; // these may contain secrets
     this.telemetry.log({
       level: "error",
       event: "error",
       ...name && { name },
       error,
-      ...context && { detail: context },
+      ...context && { detail },
     });
     this.#emit(new BusErrorEvent(error, name, context));
   };

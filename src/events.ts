@@ -3,10 +3,10 @@
  *
  * @module
  */
-import type { BusError } from "./errors.ts";
+import { BusError } from "./errors.ts";
 import { complain, guard } from "./internal/complain.ts";
 import { recognise } from "./internal/copies.ts";
-import { textOf } from "./internal/thrown.ts";
+import { isA, nameOf, stackOf, textOf } from "./internal/thrown.ts";
 
 /** The origin of an error, and what the bus does next. */
 export interface ErrorContext {
@@ -21,6 +21,10 @@ export interface ErrorContext {
   readonly next?: "retry" | "dead-letter" | "drop" | "answer";
   /** Milliseconds until the next attempt; absent if the bus does not know it, as after a lost lease. */
   readonly delay?: number;
+  /** The item or the event that was handled, or its body if it could not be read. */
+  readonly item?: unknown;
+  /** The headers of the item or the event. */
+  readonly headers?: Readonly<Record<string, string>>;
 }
 
 /** The `"error"` event of a bus: a handler threw, a body could not be read, the transport reported a fault. */
@@ -29,7 +33,7 @@ export class BusErrorEvent extends Event {
   readonly error: unknown;
   /** The text of the error. */
   readonly message: string;
-  /** The topic, queue or function of the error; empty if there is none. */
+  /** The same as {@linkcode BusErrorEvent.name}, also for a queue or a function. */
   readonly topic: string;
   /** The verb whose handler or function threw, or whose message could not be read; absent for other errors. */
   readonly verb?: ErrorContext["verb"];
@@ -39,10 +43,18 @@ export class BusErrorEvent extends Event {
   readonly next?: ErrorContext["next"];
   /** Milliseconds until the next attempt, if `next` is "retry" and the time is known. */
   readonly delay?: number;
+  /**
+   * The item or the event that was handled, or its body if it could not be read; absent for other errors. It may contain secrets, so neither
+   * `toJSON` nor `console.log` shows it.
+   */
+  readonly item?: unknown;
+  /** The headers of the item or the event. Neither `toJSON` nor `console.log` shows them. */
+  readonly headers?: Readonly<Record<string, string>>;
 
   /** Created by the bus. */
-  constructor(error: unknown, topic: string, { verb, attempt, next, delay }: ErrorContext = {}) {
+  constructor(error: unknown, topic: string, context: ErrorContext = {}) {
     super("error");
+    const { verb, attempt, next, delay, item, headers } = context;
     this.error = error;
     this.message = textOf(error);
     this.topic = topic;
@@ -50,16 +62,24 @@ export class BusErrorEvent extends Event {
     this.attempt = attempt;
     this.next = next;
     this.delay = delay;
+    this.item = item;
+    this.headers = headers;
   }
 
-  /** The name that the user gave to the topic, queue or function of the error; empty if there is none. */
+  /** The name of the topic, queue or function where the error occurred; empty if there is none. The queue of a group is `<topic>@<group>`. */
   get name(): string {
     return this.topic;
   }
 
-  /** The error. */
+  /** The same as `error`, as in a `CustomEvent`. */
   get detail(): unknown {
     return this.error;
+  }
+
+  /** Returns the members for a log, without the item and its headers. */
+  toJSON(): Readonly<Record<string, unknown>> {
+    const { message } = this;
+    return { ...contextOf(this), message, error: plain(this.error) };
   }
 }
 
@@ -81,17 +101,58 @@ export type BusState = "up" | "down" | "closing" | "closed";
 
 /** The `"state"` event of a bus. */
 export class BusStateEvent extends CustomEvent<BusState> {
+  /** The new state of the bus; also the `detail` of the event. */
+  readonly state: BusState;
   /** The reason why the state is "down"; undefined for other states. */
   readonly error: BusError | undefined;
 
   /** Created by the bus. */
   constructor(state: BusState, error?: BusError) {
     super("state", { detail: state });
+    this.state = state;
     this.error = error;
+  }
+
+  /** Returns the members for a log. */
+  toJSON(): Readonly<Record<string, unknown>> {
+    const { state, error } = this;
+    return { state, ...error && { error: plain(error) } };
   }
 }
 
 recognise({ BusErrorEvent, BusStateEvent });
+prints(BusErrorEvent, "BusErrorEvent", (event) => ({ ...contextOf(event), error: event.error }));
+prints(BusStateEvent, "BusStateEvent", ({ state, error }) => ({ state, ...error && { error } }));
+
+/** Returns the members of an error event that say where the error occurred and what the bus does next, without those that are absent. */
+function contextOf({ topic, verb, attempt, next, delay }: BusErrorEvent): Readonly<Record<string, unknown>> {
+  const members = Object.entries({ name: topic || undefined, verb, attempt, next, delay });
+  return Object.fromEntries(members.filter(([, value]) => value !== undefined));
+}
+
+/** Returns an error as plain data. JSON omits the name, the message and the stack of an `Error`. */
+function plain(error: unknown): Readonly<Record<string, unknown>> {
+  const code = isA(error, BusError) ? error.code : undefined;
+  return { name: nameOf(error), ...code && { code }, message: textOf(error), stack: stackOf(error) };
+}
+
+/** Makes `console.log` print these members of an event. By itself, it prints the members that every event has, or all of them. */
+function prints<E extends object>(type: { readonly prototype: E }, name: string, members: (event: E) => object): void {
+  type Inspect = (value: unknown, options: unknown) => string;
+  const print = (event: E, inspect: Inspect, options: unknown) => `${name} ${inspect(members(event), options)}`;
+  Object.defineProperties(type.prototype, {
+    [Symbol.for("Deno.customInspect")]: {
+      value(this: E, inspect: Inspect, options: unknown): string {
+        return print(this, inspect, options);
+      },
+    },
+    [Symbol.for("nodejs.util.inspect.custom")]: {
+      value(this: E, _depth: number, options: unknown, inspect: Inspect): string {
+        return print(this, inspect, options);
+      },
+    },
+  });
+}
 
 /** The events of a bus, by their types. */
 export interface BusEventMap {

@@ -64,7 +64,11 @@ export interface BusOptions {
 
 /** Options of `shutdown` and {@linkcode Bus.close}. */
 export interface CloseOptions {
-  /** Milliseconds for handlers to finish and for the transport to close. Default 5,000. */
+  /**
+   * Milliseconds for handlers to finish and for the transport to close. Default 5,000. A quarter of it, at least 250 ms (or half of it) and
+   * at most 1,000 ms, is reserved for the transport, which gives back the items of the handlers that have not finished: when it begins, the
+   * `signal` of their leases aborts.
+   */
   readonly timeout?: number;
 }
 
@@ -75,11 +79,14 @@ export const CLOSE: OptionNames = optionNames<CloseOptions>({ timeout: true });
 export interface CloseReport {
   /** The number of handlers and served calls that finished in time. */
   readonly finished: number;
-  /** The number of handlers and served calls that did not finish in time. They continue to run, without a bus. */
+  /**
+   * The number of handlers and served calls that did not finish in time, also of those that then ended because their signal aborted. The
+   * others continue to run, without a bus.
+   */
   readonly abandoned: number;
   /** The number of events that had arrived and were not handled. */
   readonly dropped: number;
-  /** The number of leased items that went back to their queues unsettled. */
+  /** The number of leased items that went back to their queues unsettled. An interrupted handler counts as an attempt. */
   readonly returned: number;
   /** The largest number of items that a cancelled or closing `get` may have taken without returning them; absent: none. */
   readonly uncertain?: number;

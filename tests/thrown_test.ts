@@ -6,6 +6,9 @@ import { toBusError } from "../src/providers/aws/errors.ts";
 import { Errno } from "../src/providers/ipc/errno.ts";
 import { systemError } from "../src/providers/ipc/errors.ts";
 import { toProviderError } from "../src/providers/redis/errors.ts";
+import { Names } from "../src/providers/redis/names.ts";
+import { operation } from "../src/providers/redis/operations.ts";
+import { ACK } from "../src/providers/redis/scripts.ts";
 
 class OutOfStock extends Error {}
 class Wrong extends TypeError {}
@@ -111,5 +114,15 @@ describe("an error of a connection", () => {
       'Cannot put into queue "a": this user has no permission (EACCES)',
       'Cannot put into queue "a": the system call failed with errno 5',
     ]);
+  });
+
+  it("names a queue of Redis, and none of its keys", () => {
+    for (const name of ["a", "{a}b", "a}b", "__tsmq:{a}due:__eventbus:x:b", "line\nbreak"]) {
+      const { list, due, prefix } = new Names("shop").queue(name);
+      assertEquals(operation("lpush", [list]), `put into queue "${name}"`);
+      assertEquals(operation("evalsha", [ACK.sha, "1", due]), `acknowledge items of queue "${name}"`);
+      assertEquals(operation("unlink", [`${prefix}record:id`]), "run UNLINK on Redis");
+    }
+    assertEquals(operation("zrem", [new Names("shop").servers("fn")]), 'unregister "fn"');
   });
 });

@@ -5,7 +5,7 @@
  */
 import type { Bus } from "../bus.ts";
 import { BusError, TimeoutError } from "../errors.ts";
-import type { Lease } from "../queue/deliveries.ts";
+import type { Lease } from "../queue/lease.ts";
 import type { DeadLetter } from "../queue/letter.ts";
 import { equal, ok, rejects } from "./assert.ts";
 import { drain } from "./queues.ts";
@@ -282,22 +282,37 @@ export const consumers: Cases = {
     equal([...seen.values, ...rest].toSorted(), [0, 1, 2, 3, 4]);
   },
 
-  "a bus that is closed by force gives back the items of its handlers": async (t) => {
+  "a bus that is closed by force gives back the items of its handlers, and makes no dead letters": async (t) => {
     const [stays, goes] = await t.buses(2) as [Bus, Bus];
-    t.errors(goes);
-    const queue = t.queue<number>(stays, "work");
-    const { passed } = t.gate();
-    const seen = t.collect<number>();
-    goes.queue<number>("work").consume(async (item) => {
-      seen.add(item);
-      await passed;
-    }, { lease: 60_000 });
-    await queue.put(1);
-    await seen.count(1);
+    const errors = t.errors(goes);
+    const queue = t.queue<string>(stays, "work");
+    const { passed, open } = t.gate();
+    const started = t.collect<string>("the started items");
+    const own = new Error("its own");
+    goes.queue<string>("work").consume(async (item, { signal }) => {
+      const aborted = new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve()));
+      started.add(item);
+      await (item === "continues" ? passed : aborted);
+      if (item === "obeys") throw signal.reason;
+      if (item === "wraps") throw new Error("stopped", { cause: signal.reason });
+      if (item === "fails") throw own;
+    }, { lease: 60_000, concurrency: 4, maxAttempts: 1 });
+    const items = ["continues", "fails", "obeys", "wraps"];
+    for (const item of items) await queue.put(item);
+    await started.count(items.length);
     // what is kept of the timeout for the transport is enough on a busy machine
-    equal((await goes.close({ timeout: 2_000 })).abandoned, 1);
-    const lease = await queue.receive({ timeout: 10_000 });
-    equal({ item: lease.item, attempt: lease.attempt }, { item: 1, attempt: 2 });
-    await lease.ack();
+    const { abandoned, returned } = await goes.close({ timeout: 2_000 });
+    equal({ abandoned, returned }, { abandoned: 4, returned: 4 });
+    open();
+    const reports = (await errors.count(2)).map(({ error, next }) => [error === own, next]);
+    equal(reports, [[true, "retry"], [false, "retry"]], "the reports of the handlers that did not end with the signal");
+    const handled = t.collect<[string, number]>("the items that were handled again");
+    const consumer = queue.consume((item, { attempt }) => handled.add([item, attempt]), { maxAttempts: 2 });
+    const again = (await handled.count(items.length)).toSorted();
+    await consumer.close();
+    equal(again.map(([item]) => item), items);
+    if (t.features.exactAttempts) equal(again.map(([, attempt]) => attempt), [2, 2, 2, 2]);
+    equal(errors.values.length, 2, "the number of reports");
+    equal(await stays.queue("work.dead").qsize(), 0, "the number of dead letters");
   },
 };

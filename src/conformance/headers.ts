@@ -7,7 +7,7 @@ import type { Bus } from "../bus.ts";
 import { type CurrentCall, currentCall } from "../rpc/current_call.ts";
 import { ProviderError } from "../errors.ts";
 import type { MessageHeaders } from "../codec/headers.ts";
-import type { Lease } from "../queue/deliveries.ts";
+import type { Lease } from "../queue/lease.ts";
 import type { DeadLetter } from "../queue/letter.ts";
 import { equal, ok, rejects } from "./assert.ts";
 import type { Cases } from "./cases.ts";

@@ -11,7 +11,8 @@ import type { Stream } from "../port/streams.ts";
 import { glob } from "../provider/glob.ts";
 import type { Filter } from "../provider/provider.ts";
 import { consume, type Consumer } from "../queue/consumer.ts";
-import { Deliveries, type Held, leaseOf } from "../queue/deliveries.ts";
+import { Deliveries, leaseOf } from "../queue/deliveries.ts";
+import type { Held } from "../queue/lease.ts";
 import { acceptEvent } from "./accept.ts";
 import { DEAD } from "./group_options.ts";
 import type { Subscriber } from "./handler_queue.ts";
@@ -58,6 +59,7 @@ export class GroupMember {
         event: await acceptEvent(core, subscriber, value),
         type,
       }),
+      eventOf: (item) => (item as Item).event,
       skips: (topic) => topic !== undefined && !matches(topic),
     });
     const handle = ({ event, type }: Item, held: Held<Item>) => subscriber.handler(event as never, message(held, type));

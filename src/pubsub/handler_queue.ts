@@ -120,11 +120,11 @@ export class HandlerQueue {
         },
         (error) => {
           this.#preparing = false;
-          this.#report(event.message.topic, error);
+          this.#report(event.message, event.decoded.value, error);
         },
       ).then(() => this.#next());
     } catch (error) {
-      this.#report(event.message.topic, error);
+      this.#report(event.message, event.decoded.value, error);
     }
   }
 
@@ -143,14 +143,14 @@ export class HandlerQueue {
         : this.#subscriber.handler(value as never, message);
       if (isThenable(result)) done = Promise.resolve(result);
     } catch (error) {
-      return this.#fail(message.topic, work, operation, error);
+      return this.#fail(message, value, work, operation, error);
     }
     if (!done) return this.#finish(work, operation);
     this.#since = performance.now();
     // the `then` of a user's object may throw, or return nothing
     done.then(
       () => this.#finish(work, operation),
-      (error: unknown) => this.#fail(message.topic, work, operation, error),
+      (error: unknown) => this.#fail(message, value, work, operation, error),
     ).then(() => this.#next());
   }
 
@@ -159,13 +159,13 @@ export class HandlerQueue {
     return work.enter(operation ? () => operation.run(handle) : handle);
   }
 
-  #fail(topic: string, work: Work, operation: Operation | undefined, error: unknown): void {
-    this.#report(topic, error);
+  #fail(message: Message, value: unknown, work: Work, operation: Operation | undefined, error: unknown): void {
+    this.#report(message, value, error);
     this.#finish(work, operation, error);
   }
 
-  #report(topic: string, error: unknown): void {
-    this.#core.report(error, topic, false, { verb: "subscribe", next: "drop" });
+  #report({ topic, headers }: Message, item: unknown, error: unknown): void {
+    this.#core.report(error, topic, false, { verb: "subscribe", next: "drop", item, headers });
   }
 
   #finish(work: Work, operation: Operation | undefined, error?: unknown): void {

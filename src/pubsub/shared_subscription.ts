@@ -132,7 +132,7 @@ export class SharedSubscription {
 
   #refuse(topic: string, body: string, error: unknown): void {
     this.#stream.credit(this.#cost(topic, body));
-    this.#core.report(error, topic || this.#topic, true, { verb: "subscribe", next: "drop" });
+    this.#core.report(error, topic || this.#topic, true, { verb: "subscribe", next: "drop", item: body });
   }
 
   #add(topic: string, body: string, decoded: Decoded, received: MessageHeaders | undefined): void {

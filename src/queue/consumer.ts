@@ -3,9 +3,10 @@
  *
  * @module
  */
-import { attemptsOf, type Deliveries, type Held, type Opened } from "./deliveries.ts";
+import { attemptsOf, type Deliveries, type Opened } from "./deliveries.ts";
+import type { Held } from "./lease.ts";
 import { BusError, isInterruption, TimeoutError, ValidationError } from "../errors.ts";
-import { isA, textOf } from "../internal/thrown.ts";
+import { causesOf, isA, textOf } from "../internal/thrown.ts";
 import { after, backoff as backoffAfter, pause } from "../internal/time.ts";
 import { Prefetch } from "./prefetch.ts";
 import { StallWatch } from "./stall.ts";
@@ -114,21 +115,44 @@ export function consume<T>(
   };
 
   const report = (delivery: Opened, error: unknown, rejected: boolean, more: ErrorContext = {}) =>
-    core.report(error, queue, rejected, { verb: "consume", attempt: attemptsOf(delivery), ...more });
-  /** Reports an item without further attempts, and returns the outcome with which to settle it. */
-  const dead = (delivery: Opened, readable: boolean, error: unknown): Settle => {
-    report(delivery, error, !readable, { next: "dead-letter" });
-    return () => deliveries.moveToDeadLetters(delivery, readable, error, deadLetter);
+    deliveries.report(delivery, error, rejected, { verb: "consume", attempt: attemptsOf(delivery), ...more });
+  /** Gives back an item. A closing bus gives back all its items, so a failure means nothing then. */
+  const giveBack = (delivery: Opened, outcome: "nack" | "untried", delay = 0): Settle => () =>
+    deliveries.settle(delivery, outcome, delay).catch((error) => {
+      if (!core.link.leases.closing) throw error;
+    });
+  /**
+   * Handles the error of an attempt that has lost its lease. It is no failure of the item, which another consumer may have. The end of a
+   * handler that a closing bus has interrupted is no error.
+   */
+  const lost = async (delivery: Opened, readable: boolean, error: unknown, reason?: unknown): Promise<void> => {
+    const interrupted = core.link.leases.closing && causesOf(error).some((cause) => cause === reason);
+    if (!interrupted) report(delivery, error, !readable, { next: "retry" });
+    await deliveries.release(delivery, true);
+  };
+  /** Reports and moves an item without further attempts. */
+  const dead = (delivery: Opened, readable: boolean, error: unknown): Settle => async () => {
+    let begun = false;
+    const begin = () => {
+      begun = true;
+      report(delivery, error, !readable, { next: "dead-letter" });
+    };
+    try {
+      await deliveries.moveToDeadLetters(delivery, readable, error, deadLetter, begin);
+    } catch (why) {
+      if (begun) throw why;
+      await lost(delivery, readable, error);
+    }
   };
   /** Reports a failed attempt, and returns the outcome with which to settle its item. Without a lease, no handler has started. */
   const failed = (delivery: Opened, readable: boolean, error: unknown, held?: Held<T>): Settle => {
+    if (held?.lost) return () => lost(delivery, readable, error, held.signal.reason);
     const exhausted = delivery.attempt >= maxAttempts || (!held && isA(error, ValidationError));
     if (exhausted) return dead(delivery, readable, error);
     try {
       const delay = delayOf(delivery.attempt);
-      const settle = () => deliveries.settle(delivery, "nack", delay);
-      report(delivery, error, !readable, { next: "retry", delay: held?.lost ? undefined : delay });
-      return held?.lost ? () => settle().catch(() => {}) : settle; // a lost lease ends even if this fails
+      report(delivery, error, !readable, { next: "retry", delay });
+      return giveBack(delivery, "nack", delay);
     } catch (why) { // the function `backoff` threw
       report(delivery, error, !readable);
       return () => Promise.reject(why);
@@ -140,7 +164,7 @@ export function consume<T>(
     const late = new TimeoutError(text);
     let settling: Promise<unknown> | undefined;
     const stop = after(handlerTimeout, () => {
-      if (held.settled) return;
+      if (held.settled || held.lost) return;
       held.expire(late);
       const settle = async () => await failed(delivery, true, late, held)();
       settling = settle().catch((error) => deliveries.giveBack(delivery, error));
@@ -156,7 +180,7 @@ export function consume<T>(
   };
 
   const attempt = async (delivery: Opened): Promise<Settle> => {
-    const untried = () => deliveries.settle(delivery, "untried");
+    const untried = giveBack(delivery, "untried");
     if (signal.aborted) return untried;
     if (deliveries.skips(delivery)) return () => deliveries.settle(delivery, "ack", 0, true);
     // only recorded starts count as attempts
@@ -166,7 +190,7 @@ export function consume<T>(
     let readable = false;
     let held: Held<T> | undefined;
     try {
-      const item = (await deliveries.read(delivery)) as T;
+      const item = (await deliveries.readOpened(delivery)) as T;
       readable = true;
       if (signal.aborted) return untried;
       if (!over) {

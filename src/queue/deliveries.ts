@@ -5,13 +5,15 @@
  */
 import type { Decoded } from "../codec/codec.ts";
 import type { Envelopes, Received } from "../codec/envelope.ts";
-import { letterHeaders, type MessageHeaders, userHeaders, withTopic } from "../codec/headers.ts";
+import { letterHeaders, userHeaders, withTopic } from "../codec/headers.ts";
 import type { Core } from "../core.ts";
 import { BusError, ClosedError, closedWhile, isUnavailable, QueueFullError, ValidationError } from "../errors.ts";
+import type { ErrorContext } from "../events.ts";
 import { isA, nameOf, textOf } from "../internal/thrown.ts";
 import { checkDelay, checkTime, optionNames, refuseUnknown } from "../internal/arguments.ts";
 import type { Delivery, Outcome } from "../provider/provider.ts";
 import { type StandardSchemaV1, validate } from "../codec/schema.ts";
+import type { Held } from "./lease.ts";
 import { writeLetter } from "./letter.ts";
 
 /** The default lease in milliseconds. */
@@ -24,59 +26,18 @@ const MAX_CAUSE = 4_096;
 /** The names of the options of `nack`. */
 const NACK = optionNames<{ delay?: number }>({ delay: true });
 
-/** A leased item. It is redelivered unless it is acknowledged. `await using` gives it back if it is not settled. */
-export interface Lease<T> extends AsyncDisposable {
-  /** The item. */
-  readonly item: T;
-  /** The number of this attempt: 1 plus the number of handlers that have started with this item before. */
-  readonly attempt: number;
-  /** The headers of the item; empty if it has none. */
-  readonly headers: MessageHeaders;
-  /**
-   * Aborts when the lease is lost before it is settled: another consumer may receive the item, so the handler should stop. The lease is
-   * lost if it could not be extended in time, if the worker of the bus has died, if the bus is closed, or if the handler has run longer
-   * than `handlerTimeout`. The reason of the signal says which.
-   */
-  readonly signal: AbortSignal;
-  /**
-   * Removes the item for good. If it rejects "unavailable", the lease is not extended any more; `ack` can be tried again until `signal`
-   * aborts.
-   *
-   * @throws {BusError} "lease_lost" when the lease had expired, so another consumer may have the item
-   */
-  ack(): Promise<void>;
-  /**
-   * Gives the item back to the head of the queue, after `delay` ms (default 0). Does nothing if the lease had expired.
-   *
-   * @throws {UnsupportedError} when the delay is longer than the transport supports; nothing was sent
-   */
-  nack(options?: { delay?: number }): Promise<void>;
-}
-
-/** A lease that knows whether it was settled. */
-export interface Held<T> extends Lease<T> {
-  /** The topic of an event that a pattern's group has stored. */
-  readonly topic: string | undefined;
-  readonly settled: boolean;
-  /** Whether the lease has ended before it was settled, so that the item goes back without the holder. */
-  readonly lost: boolean;
-  /** Acknowledges the item, together with the next request. */
-  finish(): Promise<void>;
-  /** Ends the lease for its holder, because the handler has timed out: the signal aborts, and the holder cannot settle the item. */
-  expire(error: unknown): void;
-  /** Stops watching the lease, because its handler has ended. */
-  release(): void;
-}
-
 /** A delivery without its envelope. */
 export interface Opened extends Delivery, Received {
   /** Whether the start of this attempt was recorded. */
   started: boolean;
+  /** The item as its handler receives it, or its body until it was read. */
+  item: unknown;
 }
 
 /** Opens the envelope of a delivery. */
 export function open(delivery: Delivery, queue: string, envelopes: Envelopes): Opened {
-  return { ...delivery, ...envelopes.openItem(queue, delivery.body, delivery.topic), started: false };
+  const opened = envelopes.openItem(queue, delivery.body, delivery.topic);
+  return { ...delivery, ...opened, started: false, item: opened?.body ?? delivery.body };
 }
 
 /** Returns the number of handlers that have started with an item. */
@@ -98,6 +59,8 @@ export function leaseOf(lease: number | undefined): number {
 export interface Reading {
   /** Returns the item of a decoded body, or throws a `ValidationError`. */
   accept(decoded: Decoded): unknown;
+  /** Returns the event of an item, for reports. */
+  eventOf(item: unknown): unknown;
   /** Returns whether an event on this topic is acknowledged without a handler. */
   skips(topic: string | undefined): boolean;
 }
@@ -143,6 +106,19 @@ export class Deliveries {
       if (!isA(error, ValidationError) || error.body !== undefined) throw error;
       throw new ValidationError(error.message, error.issues, { cause: error, body, part: error.part });
     }
+  }
+
+  /** Decodes the item of a delivery, and keeps it there for reports. Rejects as {@linkcode read} does. */
+  async readOpened(delivery: Opened): Promise<unknown> {
+    const item = await this.read(delivery);
+    delivery.item = this.#reading ? this.#reading.eventOf(item) : item;
+    return item;
+  }
+
+  /** Reports an error of an item. `rejected` is that of `Core.report`. */
+  report(delivery: Opened, error: unknown, rejected: boolean, context: ErrorContext): void {
+    const { item, headers } = delivery;
+    this.core.report(error, this.queue, rejected, { ...context, item, headers: userHeaders(headers) });
   }
 
   /** Returns whether a delivery is acknowledged without a handler. */
@@ -251,13 +227,20 @@ export class Deliveries {
 
   /**
    * Moves an item to the dead-letter queue. It is put there before it is removed here, so a crash can duplicate it, but not lose it.
-   * Rejects if the lease was lost, because another consumer may have the item.
+   * Rejects if the lease was lost, because another consumer may have the item. Calls `begin` when the lease is known to be valid.
    */
-  async moveToDeadLetters(delivery: Opened, readable: boolean, error: unknown, deadLetter: string): Promise<void> {
+  async moveToDeadLetters(
+    delivery: Opened,
+    readable: boolean,
+    error: unknown,
+    deadLetter: string,
+    begin?: () => void,
+  ): Promise<void> {
     const { link } = this.core;
     // a start counts once, however often it is recorded
     const [held] = delivery.started ? await link.start(this.queue, [delivery.receipt]) : [true];
     if (!held) throw link.leases.reason(this.queue);
+    begin?.();
     await this.putDeadLetter(delivery, readable, error, deadLetter);
     await this.settle(delivery, "ack");
   }
@@ -287,7 +270,7 @@ export class Deliveries {
    * its queue, to be taken a moment later. If it cannot go back, the reported error contains it.
    */
   async deadLetterTaken(delivery: Opened, error: unknown): Promise<void> {
-    const { envelopes, features, report, sender } = this.core;
+    const { envelopes, features, sender } = this.core;
     try {
       await this.putDeadLetter(delivery, false, error, this.deadLetter);
     } catch (cause) {
@@ -298,10 +281,10 @@ export class Deliveries {
         if (!returns) throw cause;
         const item = envelopes.restore(this.queue, body, letterHeaders(headers));
         await sender.send(this.queue, item, { wait: 0, delay });
-        report(cause, this.queue, false, { next: "retry", delay });
+        this.report(delivery, cause, false, { next: "retry", delay });
       } catch {
         const text = `Cannot keep an item of queue "${this.queue}": it can be neither dead-lettered nor put back`;
-        report(new ValidationError(text, [], { cause, body }), this.queue);
+        this.report(delivery, new ValidationError(text, [], { cause, body }), false, {});
       }
     }
   }
@@ -312,9 +295,15 @@ export class Deliveries {
     // without the lease, or with a closed bus, the item goes back at a time that this bus does not choose
     const gone = isA(error, BusError) && (error.code === "lease_lost" || error.code === "closed");
     const delay = gone ? undefined : REDELIVERY_DELAY;
-    this.core.report(error, this.queue, false, { verb: "consume", attempt, next: "retry", delay });
+    this.report(delivery, error, false, { verb: "consume", attempt, next: "retry", delay });
+    await this.release(delivery, gone);
+  }
+
+  /** Gives back an item later. If this fails, its lease expires. A closing bus has given back the items whose leases are `gone`. */
+  async release(delivery: Opened, gone: boolean): Promise<void> {
+    if (gone && this.core.link.leases.closing) return;
     const outcome = delivery.started ? "nack" : "untried";
-    await this.settle(delivery, outcome, REDELIVERY_DELAY).catch(() => {}); // if this fails, the lease expires
+    await this.settle(delivery, outcome, REDELIVERY_DELAY).catch(() => {});
   }
 }
 

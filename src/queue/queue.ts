@@ -10,7 +10,8 @@ import { DeadLetters } from "./dead_letters.ts";
 import { PEEK, peek, type Peeked, type PeekOptions, type Unreadable } from "./peek.ts";
 import { ITEM, type ItemOptions, PUT, type PutOptions, withinLimit } from "./put.ts";
 import { CONSUME, consume, type ConsumeOptions, type Consumer } from "./consumer.ts";
-import { Deliveries, type Lease, leaseOf, type Opened } from "./deliveries.ts";
+import { Deliveries, leaseOf, type Opened } from "./deliveries.ts";
+import type { Lease } from "./lease.ts";
 import type { Core } from "../core.ts";
 import { BusError, ClosedError, closedWhile, QueueEmptyError } from "../errors.ts";
 import type { QueueStats } from "../provider/provider.ts";
@@ -284,7 +285,7 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
   /** Moves an item that this bus does not accept to the dead-letter queue. */
   async #refuse(delivery: Opened, leased: boolean): Promise<void> {
     const deliveries = this.#deliveries;
-    this.#core.report(delivery.refused, this.name, true, { next: "dead-letter" });
+    deliveries.report(delivery, delivery.refused, true, { next: "dead-letter" });
     if (!leased) return await deliveries.deadLetterTaken(delivery, delivery.refused);
     await deliveries.moveToDeadLetters(delivery, false, delivery.refused, this.dead.name).catch((error) =>
       deliveries.giveBack(delivery, error)
@@ -312,7 +313,7 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
     try {
       return { value: (await this.#deliveries.read(delivery)) as T };
     } catch (error) {
-      this.#core.report(error, this.name, true, { next: "dead-letter" });
+      this.#deliveries.report(delivery, error, true, { next: "dead-letter" });
       await this.#deliveries.deadLetterTaken({ ...delivery, started: true }, error);
     }
   }

@@ -28,7 +28,7 @@ function deliveries(error?: BusError) {
     activity: { taken: () => {} },
   } as unknown as Core;
   const move = (body: string) => {
-    const delivery = { receipt: "1", body, attempt: 1, started: false };
+    const delivery = { receipt: "1", body, attempt: 1, started: false, item: "" };
     return new Deliveries("jobs", undefined, core).moveToDeadLetters(delivery, false, new Error("fault"), "jobs.dead");
   };
   return { sent, settled, move };

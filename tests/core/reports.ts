@@ -3,13 +3,23 @@
  *
  * @module
  */
-import type { BusErrorEvent } from "../../src/events.ts";
+import { inspect } from "node:util";
+import type { BusErrorEvent, BusStateEvent } from "../../src/events.ts";
 import { RemoteInvocationError } from "../../src/errors.ts";
 import { equal, ok, rejects } from "../../src/conformance/assert.ts";
 import type { Cases } from "../../src/conformance/cases.ts";
 import { currentCall } from "../../src/rpc/current_call.ts";
 import { procedure } from "../../src/rpc/procedure.ts";
 import { amount, pair } from "./schemas.ts";
+
+type Inspect = (value: unknown, options: { depth: number }) => string;
+
+/** Returns what `console.log` prints of a value on this runtime, and what `inspect` of node:util returns. */
+function printed(value: unknown): string[] {
+  const { Deno, Bun } = globalThis as { Deno?: { inspect: Inspect }; Bun?: { inspect: Inspect } };
+  const all: Inspect[] = [inspect, (Deno ?? Bun)!.inspect];
+  return all.map((inspect) => inspect(value, { depth: 9 }));
+}
 
 const shape = ({ verb, name, attempt, next, delay }: BusErrorEvent) => [verb, name, attempt, next, delay];
 
@@ -26,6 +36,74 @@ export const reports: Cases = {
       ["subscribe", "topic", undefined, "drop", undefined],
       ["subscribe", "topic", undefined, "drop", undefined],
     ]);
+  },
+
+  "an error has the item or the event and its headers, which neither JSON nor the console nor the log shows": async (
+    t,
+  ) => {
+    const logged: unknown[] = [];
+    const bus = await t.open({ log: (record) => logged.push(record) });
+    const errors = t.errors(bus);
+    // Bun prints the lines of the source that threw, so the secrets must not be among them
+    const [id, secret, refused, unreadable] = [1, 2, 3, 4].map((n) => `hidden-${n}`) as [
+      string,
+      string,
+      string,
+      string,
+    ];
+    const headers = { id };
+    const fail = () => Promise.reject(new RangeError("no"));
+    await bus.subscribe("topic", fail).ready;
+    await bus.subscribe("topic", fail, { group: "group", maxAttempts: 1 }).ready;
+    t.frees("topic@group", "topic@group.dead");
+    const queue = t.queue<unknown>(bus, "jobs");
+    const consumer = bus.queue("jobs", { schema: amount }).consume(fail, { maxAttempts: 1 });
+    await bus.publish({ secret }, "topic", { headers });
+    await queue.put(1, { headers });
+    await queue.put(refused, { headers });
+    const raw = await t.rawClient();
+    await raw.publish("topic", `{${unreadable}`);
+    const seen = (await errors.count(6)).map(({ name, item, headers }) => [name, item, headers?.id]);
+    const sorted = seen.toSorted((a, b) => JSON.stringify(a) < JSON.stringify(b) ? -1 : 1);
+    equal(sorted, [
+      ["jobs", JSON.stringify(refused), id],
+      ["jobs", 1, id],
+      ["topic", `{${unreadable}`, undefined],
+      ["topic", { secret }, id],
+      ["topic@group", `{${unreadable}`, undefined],
+      ["topic@group", { secret }, id],
+    ]);
+    const event = errors.values.find(({ item }) => item === 1)!;
+    const json = JSON.parse(JSON.stringify(event));
+    ok(json.error.stack.includes("reports.ts"), "JSON has the stack");
+    delete json.error.stack;
+    equal(json, {
+      name: "jobs",
+      verb: "consume",
+      attempt: 1,
+      next: "dead-letter",
+      message: "no",
+      error: { name: "RangeError", message: "no" },
+    });
+    for (const text of printed(event)) {
+      ok(/^BusErrorEvent \{.*name: ['"]jobs['"],.*RangeError: no\s+at /s.test(text), text);
+    }
+    const shown = errors.values.flatMap((event) => [JSON.stringify(event), ...printed(event)]);
+    for (const text of [...shown, ...printed(logged)]) {
+      ok(!text.includes(id) && !text.includes(secret), text);
+    }
+    await consumer.close();
+  },
+
+  "a state event has its state, also as JSON and on the console": async (t) => {
+    const bus = await t.open();
+    const events = t.collect<BusStateEvent>("the states");
+    bus.addEventListener("state", (event) => events.add(event));
+    await bus.close();
+    const all = await events.count(2);
+    equal(all.map(({ state, detail }) => [state, detail]), [["closing", "closing"], ["closed", "closed"]]);
+    equal(JSON.stringify(all[0]), '{"state":"closing"}');
+    for (const text of printed(all[0])) ok(/^BusStateEvent \{\s+state: ['"]closing['"],?\s+\}$/.test(text), text);
   },
 
   "an item whose handler throws is retried after its delay, and dead-lettered after the last attempt": async (t) => {

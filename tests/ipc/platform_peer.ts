@@ -4,7 +4,7 @@ import process from "node:process";
 import { Bus } from "../../src/bus.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import { loadPosix } from "../../src/providers/ipc/posix.ts";
-import type { Lease } from "../../src/queue/deliveries.ts";
+import type { Lease } from "../../src/queue/lease.ts";
 import { say, told } from "../support/peer_side.ts";
 import { text, whole } from "./ground.ts";
 

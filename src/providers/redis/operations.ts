@@ -21,8 +21,8 @@ const OPERATIONS: Readonly<Record<string, string>> = {
 const INBOX = /^__tsmq:inbox:/;
 /** Matches the hash of the queues that are bound to topics. */
 const BINDINGS = /^__tsmq:bindings:/;
-/** Matches the end of a key or channel: the name of a topic, queue or function. */
-const NAME = /__eventbus:[^:]*:(.*)$/s;
+/** Matches a key or channel that belongs to a topic, queue or function, and captures its name. */
+const NAME = /^(?:__tsmq:(?:\{[^}]*\})?\w+:)?__eventbus:[^:]*:(.*)$/s;
 
 /** Returns what a command does, for "Cannot …": `put into queue "thumbs"`. */
 export function operation(command: string, args: readonly string[]): string {
