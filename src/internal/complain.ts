@@ -4,7 +4,7 @@
  * @module
  */
 import { builtin } from "./builtin.ts";
-import { isPrintable, printable, printableLines } from "./printable.ts";
+import { printable, printableLines } from "./printable.ts";
 import { ReportLimit } from "./report_limit.ts";
 import { textOf } from "./thrown.ts";
 
@@ -15,12 +15,16 @@ const limit = new ReportLimit(MOST, (count) => console.error("tsmq: %d more repo
 
 /** Writes a thrown value to the console, with its stack if it can be formatted. Beyond the limit of a window, it only counts reports. */
 export function complain(text: string, thrown: unknown): void {
-  if (!limit.pass()) return;
+  if (limit.pass()) console.error("tsmq: %s %s", printable(text), shown(thrown));
+}
+
+/** Returns the escaped text of a thrown value. The console never formats the value itself, because its text can differ from any other. */
+function shown(thrown: unknown): string {
+  if (typeof thrown === "string") return printable(thrown);
   try {
-    const shown = builtin<{ inspect(value: unknown): string }>("util")!.inspect(thrown);
-    console.error("tsmq: %s", printable(text), isPrintable(shown) ? thrown : printableLines(shown));
+    return printableLines(builtin<{ inspect(value: unknown): string }>("util")!.inspect(thrown));
   } catch {
-    console.error("tsmq: %s %s", printable(text), printableLines(textOf(thrown))); // formatting the value threw
+    return printableLines(textOf(thrown)); // formatting the value threw
   }
 }
 

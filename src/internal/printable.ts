@@ -12,11 +12,6 @@ function unsafe(): RegExp {
   return /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}\p{Cs}]/gu;
 }
 
-/** Matches the same, without the line feed before a line that is indented or closes a bracket, as in a stack or an inspected value. */
-function unsafeInLines(): RegExp {
-  return /(?!\n[ \]})])[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}\p{Cs}]/gu;
-}
-
 /**
  * Returns a text as one line, in which each unsafe character is written as `\u001b`. In JSON text such characters stand only inside
  * strings, so the result is the same JSON value.
@@ -30,12 +25,7 @@ export function printable(text: string): string {
  * a closing bracket.
  */
 export function printableLines(text: string): string {
-  return text.replace(unsafeInLines(), escaped);
-}
-
-/** Returns whether a text of several lines has no unsafe character. */
-export function isPrintable(text: string): boolean {
-  return text.search(unsafeInLines()) < 0;
+  return text.replace(/(?!\n[ \]})])[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}\p{Cs}]/gu, escaped);
 }
 
 /** The largest number of levels of a value whose JSON is indented. */

@@ -1,13 +1,13 @@
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertMatch } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { Bus, memory } from "../../mod.ts";
 import { until } from "../support/until.ts";
 
-/** Returns the errors that the console receives while `work` runs. */
-async function told(work: () => Promise<void>): Promise<unknown[]> {
+/** Returns the texts of the errors that the console receives while `work` runs. */
+async function told(work: () => Promise<void>): Promise<string[]> {
   const original = console.error;
-  const said: unknown[] = [];
-  console.error = (...args: unknown[]) => said.push(args.at(-1));
+  const said: string[] = [];
+  console.error = (...args: unknown[]) => said.push(String(args.at(-1)));
   try {
     await work();
   } finally {
@@ -48,7 +48,8 @@ describe("an error of a bus", () => {
         await bus.publish("x", "topic");
         await until("it is reported", () => bus.health().lastError === failure);
       });
-      assertEquals(said, [failure]);
+      assertEquals(said.map((text) => text.split("\n")[0]), ["Error: on purpose"]);
+      assertMatch(said[0]!, /errors_test\.ts/, "the stack of the error");
     });
   }
 

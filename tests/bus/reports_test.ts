@@ -8,6 +8,7 @@ import { RawClient } from "../../src/conformance/raw_client.ts";
 import type { Core } from "../../src/core.ts";
 import { complain } from "../../src/internal/complain.ts";
 import { ReportLimit } from "../../src/internal/report_limit.ts";
+import { textOf } from "../../src/internal/thrown.ts";
 import { Caller } from "../../src/rpc/caller.ts";
 import type { Server } from "../../src/rpc/server.ts";
 import { readAnswer } from "../../src/rpc/wire.ts";
@@ -59,8 +60,8 @@ describe("reports of messages that are rejected", () => {
           await bus.close();
         }
       });
-      const errors = (listened ? heard : lines.map((line) => line.at(-1))) as BusError[];
-      const left = errors.map(({ message }) => Number(/^Cannot report (\d+) more/.exec(message)?.[1] ?? 0));
+      const errors = listened ? heard.map(textOf) : lines.map((line) => String(line.at(-1)));
+      const left = errors.map((text) => Number(/Cannot report (\d+) more/.exec(text)?.[1] ?? 0));
       const sum = left.reduce((sum, count) => sum + (count || 1), 0);
       assertEquals(sum, 4 * COUNT);
       assert(errors.length < COUNT, `${errors.length} reports`);

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { fileURLToPath } from "node:url";
 import { Bus } from "../../mod.ts";
 import { writeLetter } from "../../src/queue/letter.ts";
-import { isPrintable } from "../../src/internal/printable.ts";
+import { printableLines } from "../../src/internal/printable.ts";
 import { redis } from "../../src/providers/redis/provider.ts";
 import { Peer } from "../support/peer.ts";
 import { RedisServer } from "../support/redis_server.ts";
@@ -396,7 +396,8 @@ describe("tsmq", () => {
       const run = await inside([...args, "-n", ns]);
       assertEquals(run.code, code, run.output);
       assertMatch(run.output, /\\u001b/, what);
-      assertEquals(isPrintable(run.output.replace(/\n(?! )/g, "\n ").trim()), true, what);
+      const lines = run.output.replace(/\n(?! )/g, "\n ").trim();
+      assertEquals(printableLines(lines), lines, what);
       assertEquals(/^tsmq: done/m.test(run.output), false, what);
     }
   });

@@ -9,7 +9,7 @@ import { providerFor } from "../../cli/url.ts";
 import { aws } from "../../src/providers/aws/provider.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import { redis } from "../../src/providers/redis/provider.ts";
-import { isPrintable } from "../../src/internal/printable.ts";
+import { printableLines } from "../../src/internal/printable.ts";
 import { FauxqsServer } from "../support/fauxqs_server.ts";
 import { runsHere } from "../support/share.ts";
 import { RedisServer } from "../support/redis_server.ts";
@@ -86,7 +86,7 @@ for (const [name, start] of Object.entries(GROUNDS)) {
       const words = /^(dead|groups)$/.test(args[0]!) ? 2 : 1;
       const all = [...args.slice(0, words), ground.url, ...args.slice(words), "-n", namespace];
       const outcome = await tsmq(all, { beside });
-      for (const line of [...outcome.lines, ...outcome.errors]) assert(isPrintable(line), line);
+      for (const line of [...outcome.lines, ...outcome.errors]) assertEquals(line, printableLines(line));
       if (name === "memory" && args[0] !== "doctor") assertEquals(outcome.errors.shift(), ALONE);
       return outcome;
     }
