@@ -101,12 +101,14 @@ describe("SignedEnvelopes", () => {
       const envelopes = new SignedEnvelopes("shop", [{ id: "a", secret: SECRET }], encrypt);
       const item = envelopes.seal("item", "*@group", "1");
       const event = envelopes.seal("event", "orders", "1");
-      const topicOf = (queue: string, text: string, topic: string) => envelopes.openItem(queue, text, topic).topic;
+      const topicOf = (queue: string, text: string, topic: string) =>
+        envelopes.openItem(queue, text, topic, true).topic;
       assertEquals(topicOf("*@group", item, "forged"), undefined);
       assertEquals(topicOf("jobs", envelopes.seal("item", "jobs", "1"), "forged"), undefined);
       assertEquals(topicOf("*@group", event, "orders"), "orders");
-      const { refused, topic } = envelopes.openItem("*@group", event, "forged");
+      const { refused, topic } = envelopes.openItem("*@group", event, "forged", true);
       assertEquals([refused !== undefined, topic], [true, "forged"]); // its dead letter keeps the topic
+      assert(envelopes.openItem("*@group", event, "orders", false).refused);
     }
   });
 

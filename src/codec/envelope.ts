@@ -55,9 +55,9 @@ export interface Envelopes {
   open(destination: Destination, name: string, text: string): Received | undefined;
   /**
    * Reads the text of an item. `topic` is the topic of an event that a group has stored. A dead letter that was put back has its topic in a
-   * header.
+   * header. `stored` is true if the queue may be that of a group: then an event of its topic is accepted, and not only an item.
    */
-  openItem(queue: string, text: string, topic?: string): Received | undefined;
+  openItem(queue: string, text: string, topic: string | undefined, stored: boolean): Received | undefined;
   /** Writes the text of an item that was in a dead letter, with the headers of the letter. The item keeps the signature that it had. */
   restore(queue: string, item: string, headers: MessageHeaders | undefined): string;
 }

@@ -79,15 +79,15 @@ export class SignedEnvelopes implements Envelopes {
     return this.#open([[destination, name]], unwrap(text), text);
   }
 
-  openItem(queue: string, text: string, topic?: string): Received {
+  openItem(queue: string, text: string, topic: string | undefined, stored: boolean): Received {
     const outer = unwrap(text);
-    const stored = topic ?? topicIn(outer?.headers);
-    const event = eventOf(queue, stored);
+    const about = topic ?? topicIn(outer?.headers);
+    const event = stored ? eventOf(queue, about) : undefined;
     const item = ["item", queue] as const;
     const received = this.#open(event === undefined ? [item] : [["event", event], item], outer, text);
     // the signature of an item does not cover a topic; an item that is refused keeps it in its dead letter
-    const has = stored !== undefined && (received.refused || received.as === "event");
-    return has ? { ...received, topic: stored } : received;
+    const has = about !== undefined && (received.refused || received.as === "event");
+    return has ? { ...received, topic: about } : received;
   }
 
   restore(_queue: string, item: string, headers: MessageHeaders | undefined): string {

@@ -34,9 +34,9 @@ export interface Opened extends Delivery, Received {
   item: unknown;
 }
 
-/** Opens the envelope of a delivery. */
-export function open(delivery: Delivery, queue: string, envelopes: Envelopes): Opened {
-  const opened = envelopes.openItem(queue, delivery.body, delivery.topic);
+/** Opens the envelope of a delivery. `stored` is true if its reader is a group, which accepts the events that the group has stored. */
+export function open(delivery: Delivery, queue: string, envelopes: Envelopes, stored = false): Opened {
+  const opened = envelopes.openItem(queue, delivery.body, delivery.topic, stored);
   return { ...delivery, ...opened, started: false, item: opened?.body ?? delivery.body };
 }
 
@@ -91,7 +91,7 @@ export class Deliveries {
 
   /** Opens the envelope of a delivery of this queue. */
   open(delivery: Delivery): Opened {
-    return open(delivery, this.queue, this.core.envelopes);
+    return open(delivery, this.queue, this.core.envelopes, this.#reading !== undefined);
   }
 
   /** Decodes the item of a message. If that fails, the error contains the body, so that it is not lost. Rejects if the message is refused. */

@@ -67,12 +67,16 @@ export async function* peekAll<P>(
   }
 }
 
-/** Returns waiting items of a queue. `read` decodes an item, or throws if it is refused. */
+/**
+ * Returns waiting items of a queue. `read` decodes an item, or throws if it is refused. `stored` is true if the queue may be that of a group,
+ * whose stored events can be read too.
+ */
 export async function peek<T>(
   core: Core,
   queue: string,
   { limit = LIMIT, offset = 0 }: PeekOptions,
   read: (received: Received) => unknown,
+  stored = false,
 ): Promise<(Peeked<T> | Unreadable)[]> {
   checkCount("a limit", limit);
   if (limit > MAX_LIMIT) throw new ValidationError(`Cannot use ${limit} as a limit: at most ${MAX_LIMIT} is allowed`);
@@ -83,7 +87,7 @@ export async function peek<T>(
   }
   const items = await peeker.peek(queue, Math.min(offset, Number.MAX_SAFE_INTEGER), limit);
   return await Promise.all(items.map(async ({ body: text, attempt, topic }) => {
-    const received: Received = core.envelopes.openItem(queue, text, topic) ?? { body: text };
+    const received: Received = core.envelopes.openItem(queue, text, topic, stored) ?? { body: text };
     const { body, headers } = received;
     try {
       return { item: await read(received) as T, attempt, headers: userHeaders(headers) };

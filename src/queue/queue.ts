@@ -181,7 +181,7 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
     refuseUnknown(options, PEEK, "peek into queue", "", this.name);
     return await peek<T>(this.#core, this.name, options, async (received) => {
       return checkDepth(await this.#deliveries.read(received));
-    });
+    }, true);
   }
 
   /**
