@@ -147,8 +147,8 @@ export class Engine implements Core {
       died: (error) => this.caller?.fail(error), // the worker may die while the sender is still being opened
       state: (connected, error) => this.#connection("receiver", connected, error),
       gap: (reason, lost) => this.gap({ reason, lost }),
-      fault: (error) => {
-        this.report(error, "");
+      fault: (error, rejected) => {
+        this.report(error, "", rejected);
         if (isA(error, BusError) && error.code === "busy") this.caller?.dropped();
       },
       inbox: (bodies) => this.#inbox.messages(bodies, this.link.inbox),

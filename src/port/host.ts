@@ -105,7 +105,7 @@ class Host {
         this.#post({ kind: "state", connected, error: error === undefined ? undefined : toPlain(error) });
       },
       gap: (reason, filter) => this.#gap(reason, filter),
-      fault: (error) => this.#post({ kind: "fault", error: toPlain(error) }),
+      fault: (error, rejected) => this.#post({ kind: "fault", error: toPlain(error), rejected }),
       get congested() {
         return inflow.congested;
       },

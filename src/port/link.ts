@@ -22,8 +22,8 @@ export interface LinkEvents {
   state(connected: boolean, error?: BusError): void;
   /** Called when events may be missing and no subscription reports the gap among its own events. */
   gap(reason: string, lost: number): void;
-  /** Called with a fault that belongs to no request. */
-  fault(error: BusError): void;
+  /** Called with a fault that belongs to no request. `rejected` is true if a message caused it. */
+  fault(error: BusError, rejected?: boolean): void;
   /** Called with messages for this bus's inbox. */
   inbox(bodies: string[]): void;
   /**
@@ -304,7 +304,7 @@ export class Link {
         if (frame.connected && !this.#resumed) return;
         return this.#events.state(frame.connected, frame.error && fromPlain(frame.error));
       case "fault":
-        return this.#events.fault(fromPlain(frame.error));
+        return this.#events.fault(fromPlain(frame.error), frame.rejected);
       case "ask":
         return void this.#answer(frame, reply);
       default:

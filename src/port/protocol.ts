@@ -68,7 +68,7 @@ export type FromReceiver =
   /** Leases that ended before they were settled, or whose extension has failed until their end. */
   | { kind: "lost"; queue: string; receipts: string[] }
   | { kind: "state"; connected: boolean; error?: PlainError }
-  | { kind: "fault"; error: PlainError }
+  | { kind: "fault"; error: PlainError; rejected?: boolean }
   | { kind: "ask"; id: number; verb: string; argument: unknown };
 
 /** The value of `done` for each kind of request. */

@@ -229,8 +229,11 @@ export interface ReceiverContext {
    * @param filter the object that `subscribe` was given
    */
   gap(reason: string, filter?: Filter): void;
-  /** Reports a fault that belongs to no call (garbage from the wire, a failed renewal). The receiver continues. */
-  fault(error: unknown): void;
+  /**
+   * Reports a fault that belongs to no call, such as a failed renewal. The receiver continues. `rejected` is true if a message caused it:
+   * such reports have a limit, because a peer can send many.
+   */
+  fault(error: unknown, rejected?: boolean): void;
   /** True while main is far behind. A transport that keeps unread events then stops reading them; other transports continue to read. */
   readonly congested: boolean;
   /** The number of batches of frames that have arrived from main. After {@linkcode Waker.wake}, a sleeping receiver turns its event loop until it grows. */

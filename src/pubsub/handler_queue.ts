@@ -120,11 +120,11 @@ export class HandlerQueue {
         },
         (error) => {
           this.#preparing = false;
-          this.#report(event.message, event.decoded.value, error);
+          this.#report(event.message, event.decoded.value, error, true);
         },
       ).then(() => this.#next());
     } catch (error) {
-      this.#report(event.message, event.decoded.value, error);
+      this.#report(event.message, event.decoded.value, error, true);
     }
   }
 
@@ -160,12 +160,12 @@ export class HandlerQueue {
   }
 
   #fail(message: Message, value: unknown, work: Work, operation: Operation | undefined, error: unknown): void {
-    this.#report(message, value, error);
+    this.#report(message, value, error, false);
     this.#finish(work, operation, error);
   }
 
-  #report({ topic, headers }: Message, item: unknown, error: unknown): void {
-    this.#core.report(error, topic, false, { verb: "subscribe", next: "drop", item, headers });
+  #report({ topic, headers }: Message, item: unknown, error: unknown, rejected: boolean): void {
+    this.#core.report(error, topic, rejected, { verb: "subscribe", next: "drop", item, headers });
   }
 
   #finish(work: Work, operation: Operation | undefined, error?: unknown): void {

@@ -1,7 +1,7 @@
 /** A peer that sends many bad messages does not fill the log of a process. */
 import { assert, assertEquals, assertInstanceOf } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
-import { Bus, BusError, memory, RemoteInvocationError } from "../../mod.ts";
+import { Bus, BusError, memory, RemoteInvocationError, type SubscribeOptions } from "../../mod.ts";
 import { Codec } from "../../src/codec/codec.ts";
 import { UNSIGNED } from "../../src/codec/envelope.ts";
 import { RawClient } from "../../src/conformance/raw_client.ts";
@@ -12,6 +12,7 @@ import { textOf } from "../../src/internal/thrown.ts";
 import { Caller } from "../../src/rpc/caller.ts";
 import type { Server } from "../../src/rpc/server.ts";
 import { readAnswer } from "../../src/rpc/wire.ts";
+import { reported } from "../support/reports.ts";
 import { until } from "../support/until.ts";
 import { fresh } from "./grounds.ts";
 
@@ -61,11 +62,39 @@ describe("reports of messages that are rejected", () => {
         }
       });
       const errors = listened ? heard.map(textOf) : lines.map((line) => String(line.at(-1)));
-      const left = errors.map((text) => Number(/Cannot report (\d+) more/.exec(text)?.[1] ?? 0));
-      const sum = left.reduce((sum, count) => sum + (count || 1), 0);
-      assertEquals(sum, 4 * COUNT);
+      assertEquals(reported(errors), 4 * COUNT);
       assert(errors.length < COUNT, `${errors.length} reports`);
       if (listened) assertEquals(lines, []);
+    });
+  }
+});
+
+describe("events that a subscriber does not accept", () => {
+  class Order {}
+  /** Accepts orders only. */
+  const schema = (answer: (result: unknown) => unknown) => {
+    const check = (value: unknown) =>
+      answer(value instanceof Order ? { value } : { issues: [{ message: "no order" }] });
+    return { "~standard": { version: 1, vendor: "test", validate: check } } as never;
+  };
+  const ways: Record<string, SubscribeOptions> = {
+    "its schema rejects them": { schema: schema((result) => result) },
+    "its asynchronous schema rejects them": { schema: schema((result) => Promise.resolve(result)) },
+  };
+  for (const [why, options] of Object.entries(ways)) {
+    it(`are reported at a limited rate if ${why}, and an error of the handler always`, async () => {
+      const bus = await Bus.open(memory(), { types: [Order] });
+      const heard: string[] = [];
+      bus.addEventListener("error", ({ error }) => heard.push(textOf(error)));
+      await bus.subscribe("topic", () => {
+        throw new Error("the handler failed");
+      }, options).ready;
+      for (let i = 0; i < COUNT; i++) void bus.publish(i, "topic");
+      await bus.publish(new Order(), "topic");
+      await until("all are handled", () => heard.includes("the handler failed"));
+      await bus.close();
+      assertEquals(reported(heard), COUNT + 1);
+      assert(heard.length < COUNT, `${heard.length} reports`);
     });
   }
 });

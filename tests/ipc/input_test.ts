@@ -1,4 +1,4 @@
-import { assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals, assertMatch } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { execFileSync } from "node:child_process";
 import { mkdirSync, readdirSync, renameSync, symlinkSync, writeFileSync } from "node:fs";
@@ -9,6 +9,7 @@ import { ipc } from "../../src/providers/ipc/provider.ts";
 import { Namespace, type Settings } from "../../src/providers/ipc/namespace.ts";
 import { makeDir, removeDir } from "../support/child.ts";
 import { Peer } from "../support/peer.ts";
+import { reported } from "../support/reports.ts";
 import { until } from "../support/until.ts";
 import { busesOf, fresh, left } from "./ground.ts";
 
@@ -74,6 +75,28 @@ describe("bad input:", () => {
     await until("the next event arrives", () => seen.length === 1);
     assertEquals(await bus.stub("fn")(), "answer");
     assertEquals(seen, ["still there"]);
+  });
+
+  it("much garbage is reported at a limited rate", async () => {
+    const namespace = fresh();
+    const posix = await loadPosix();
+    const bus = await Bus.open(ipc(), { namespace });
+    const errors: string[] = [];
+    bus.addEventListener("error", (event) => errors.push(String(event.error)));
+    let ended = false;
+    await bus.subscribe("topic", () => void (ended = true)).ready;
+    const descriptor = posix.openQueue(`/${(await busesOf(namespace))[0]}`);
+    const messages = [encoder.encode("hello"), GARBAGE["a file that is not there"]!];
+    for (let i = 0; i < 500; i++) {
+      const message = messages[i % 2]!;
+      await until("there is room", () => posix.send(descriptor, message, message.length) === 0);
+    }
+    posix.close(descriptor);
+    await bus.publish("end", "topic");
+    await until("all are read", () => ended);
+    await bus.close();
+    assertEquals(reported(errors), 500);
+    assert(errors.length < 500, `${errors.length} reports`);
   });
 
   it("dangling links, files and directories in the tree are ignored", async () => {

@@ -8,6 +8,7 @@ import { Names } from "../../src/providers/redis/names.ts";
 import { redis } from "../../src/providers/redis/provider.ts";
 import { TAKE } from "../../src/providers/redis/scripts.ts";
 import { peekAll } from "../../src/queue/peek.ts";
+import { reported } from "../support/reports.ts";
 import { RedisServer } from "../support/redis_server.ts";
 import { pause, timed, until, within } from "../support/until.ts";
 import { assertWoken, delivery, fresh, NOW, open } from "./halves.ts";
@@ -90,6 +91,20 @@ describe("Redis queues", () => {
       assertEquals(await bus.bodies("q", { lease }), []);
     }
     assertEquals(bus.said.length, 4);
+  });
+
+  it("many items that are put aside are reported at a limited rate", async () => {
+    const namespace = fresh();
+    const bus = await Bus.open(redis(here()), { namespace, maxReceive: 500 });
+    const errors: string[] = [];
+    bus.addEventListener("error", ({ error }) => errors.push(String(error)));
+    const large = JSON.stringify("x".repeat(1_001));
+    await server.run("lpush", `__eventbus:${namespace}:q`, ...Array<string>(1_000).fill(large));
+    await bus.queue("q").put("last");
+    assertEquals(await bus.queue("q").get(), "last");
+    await bus.close();
+    assertEquals(reported(errors), 1_000);
+    assert(errors.length < 1_000, `${errors.length} reports`);
   });
 
   it("a take that is repeated because its reply was lost reports what it has put aside", async () => {

@@ -69,7 +69,7 @@ export class Subscriptions {
     if (name === undefined) {
       const text =
         "Cannot find the topic of an event: tsmq did not publish it; create the provider with rawDelivery: false";
-      this.#context.fault(new BusError("invalid", text));
+      this.#context.fault(new BusError("invalid", text), true);
       return true;
     }
     const held = this.#held.get(name);

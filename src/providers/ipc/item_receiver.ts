@@ -4,7 +4,7 @@
  * @module
  */
 import { BusError } from "../../errors.ts";
-import type { Delivery, ReceiveOptions } from "../../provider/provider.ts";
+import type { Delivery, ReceiveOptions, ReceiverContext } from "../../provider/provider.ts";
 import { ItemBatch } from "./item_batch.ts";
 import { check } from "./errors.ts";
 import { readItem, writeItem } from "./frames.ts";
@@ -41,7 +41,7 @@ export class ItemReceiver {
   #crashSlot: CrashSlot;
   #pollLoop: PollLoop;
   #messageSize: number;
-  #fault: (error: unknown) => void;
+  #fault: ReceiverContext["fault"];
   #bodies: TakenBodies;
   #buffer = new Uint8Array(8_192);
 
@@ -54,7 +54,7 @@ export class ItemReceiver {
     crashSlot: CrashSlot,
     pollLoop: PollLoop,
     messageSize: number,
-    fault: (error: unknown) => void,
+    fault: ReceiverContext["fault"],
   ) {
     this.#namespace = namespace;
     this.#bus = bus;
@@ -288,7 +288,7 @@ export class ItemReceiver {
       this.#throwIfLater(error, held, receipt, queue, receipt);
       if (tooLarge(error)) this.#leases.putAside(queue, receipt);
       else directories.unlink(`${held}/${receipt}`); // otherwise it would come back forever
-      this.#fault(error);
+      this.#fault(error, true);
       return undefined;
     }
     return this.#body(queue, readItem(item), receipt, lease === undefined);
@@ -321,7 +321,7 @@ export class ItemReceiver {
       this.#throwIfLater(error, bodyDirectory(queue), text, queue, receipt);
       if (tooLarge(error)) this.#putAside(queue, item, receipt);
       else if (receipt !== "") this.#leases.ack(queue, receipt);
-      this.#fault(error);
+      this.#fault(error, true);
       return undefined;
     }
   }

@@ -315,7 +315,7 @@ class IpcReceiver implements AskHandler, Receiver {
       const frames = readEvents(this.#buffer.subarray(0, length));
       if (!frames) {
         const text = `Cannot read a message of ${length} bytes: neither tsmq nor PyMQ has written it`;
-        this.#context.fault(new ProviderError("internal", text));
+        this.#context.fault(new ProviderError("internal", text), true);
         continue;
       }
       if (frames.length === 0) this.#pollLoop.probeAll();
@@ -337,7 +337,7 @@ class IpcReceiver implements AskHandler, Receiver {
       }
       take(frame);
     } catch (error) {
-      this.#context.fault(error);
+      this.#context.fault(error, true);
     }
     bodyFiles.remove(directory, file);
   }

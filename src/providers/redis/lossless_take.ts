@@ -4,7 +4,7 @@
  * @module
  */
 import { isUnavailable, ProviderError } from "../../errors.ts";
-import type { Delivery } from "../../provider/provider.ts";
+import type { Delivery, ReceiverContext } from "../../provider/provider.ts";
 import { readTopic } from "../../provider/topic_mark.ts";
 import type { Client } from "./client.ts";
 import { retryUnavailable } from "./errors.ts";
@@ -39,7 +39,7 @@ export class LosslessTaker {
   /** The time when the taker was last used, by `performance.now()`. */
   used = performance.now();
   #client: Client;
-  #fault: (error: unknown) => void;
+  #fault: ReceiverContext["fault"];
   #record: string;
   #count = 0;
   #lost = false;
@@ -66,7 +66,7 @@ export class LosslessTaker {
     queue: string,
     lease: number | undefined,
     longest: number,
-    fault: (error: unknown) => void,
+    fault: ReceiverContext["fault"],
   ) {
     this.#client = client;
     this.#fault = fault;
@@ -257,7 +257,7 @@ export class LosslessTaker {
   #reportTooLong(bytes: number): void {
     const text = `Cannot take an item from queue "${this.queue}": it has ${bytes} bytes, and this bus takes items ` +
       `of up to ${this.#longest} (maxReceive). It was moved to the list "${this.keys.aside}", where it stays until the queue is freed`;
-    this.#fault(new ProviderError("too_large", text));
+    this.#fault(new ProviderError("too_large", text), true);
   }
 
   /** Reports items that may be lost because the record of a lost reply has expired. */

@@ -6,7 +6,7 @@
 import { mark } from "../../provider/delivery_mark.ts";
 import { writeTopic } from "../../provider/topic_mark.ts";
 import { BusError, isUnavailable } from "../../errors.ts";
-import type { Delivery, Outcome, ReceiveOptions } from "../../provider/provider.ts";
+import type { Delivery, Outcome, ReceiveOptions, ReceiverContext } from "../../provider/provider.ts";
 import type { Client } from "./client.ts";
 import { retryUnavailable } from "./errors.ts";
 import type { Names } from "./names.ts";
@@ -38,7 +38,7 @@ export class Queues {
   #client: Client;
   #names: Names;
   #id: string;
-  #fault: (error: unknown) => void;
+  #fault: ReceiverContext["fault"];
   #count = 0;
   #takers = new Map<string, LosslessTaker>();
   #byId = new Map<string, LosslessTaker>();
@@ -60,7 +60,7 @@ export class Queues {
     names: Names,
     id: string,
     longest: number,
-    fault: (error: unknown) => void,
+    fault: ReceiverContext["fault"],
     handsOver = false,
   ) {
     this.#longest = longest;

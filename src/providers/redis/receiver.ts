@@ -73,7 +73,7 @@ class RedisReceiver implements Receiver {
 
   constructor(context: ReceiverContext, settings: Settings) {
     const names = this.#names = new Names(context.namespace);
-    const fault = (error: unknown) => this.#closing || context.fault(error);
+    const fault = (error: unknown, rejected?: boolean) => this.#closing || context.fault(error, rejected);
     this.#context = context;
     this.#cluster = settings.cluster !== undefined;
     this.inbox = names.inbox();
