@@ -1,6 +1,8 @@
 /** The texts of bindings, the topics in front of stored events, and what a publisher puts. */
-import { assertEquals, assertRejects } from "@std/assert";
+import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
+import { ProviderError } from "../mod.ts";
+import { TOPIC, topicIn, withTopic } from "../src/codec/headers.ts";
 import { readItem, write } from "../src/providers/aws/message.ts";
 import { BoundQueues, writeBinding } from "../src/provider/bindings.ts";
 import { GroupPuts } from "../src/provider/group_puts.ts";
@@ -43,6 +45,19 @@ describe("the topic in front of an event", () => {
     const { body, attributes } = write("{}", { topic: "shop.é", all: true }, "publish");
     assertEquals(readItem({ Body: body, MessageAttributes: attributes }), { body: "{}", attempt: 1, topic: "shop.é" });
   });
+
+  it("has at most 16,384 characters: an item with a longer one is not an event", () => {
+    const [longest, longer] = ["é".repeat(16_384), "é".repeat(16_385)];
+    assertEquals(readTopic(writeTopic("{}", longest)), { body: "{}", topic: longest });
+    assertThrows(() => writeTopic("{}", longer), ProviderError, "16385 characters");
+    const item = `\0${longer}\0{}`;
+    assertEquals(readTopic(item), { body: item });
+    assertEquals(readTopic(writeTopic(item)), { body: item });
+    const { body, attributes } = write("{}", { topic: longer, all: true }, "publish");
+    assertEquals(readItem({ Body: body, MessageAttributes: attributes }), { body: "{}", attempt: 1 });
+    for (const name of [longest, longer, "a".repeat(16_385)]) assertEquals(withTopic(undefined, name), undefined);
+    assertEquals(topicIn({ [TOPIC]: "a".repeat(16_385) }), undefined);
+  });
 });
 
 describe("a publisher", () => {
@@ -65,6 +80,19 @@ describe("a publisher", () => {
     assertEquals(put, ["a@one 1", "a@one 2", "a@one 3"]);
     assertEquals(reads, 1);
     assertEquals(puts.noneUntil, -Infinity);
+  });
+
+  it("rejects an event whose topic is too long for the group of a pattern, and stores it in the others", async () => {
+    const put: string[] = [];
+    const puts = new GroupPuts({
+      read: () => Promise.resolve([writeBinding(globbed("*"), "*@all"), writeBinding(exact(topic), "long@g")]),
+      put: (queue, item) => Promise.resolve(void put.push(`${queue} ${item}`)),
+    });
+    const topic = "a".repeat(16_385);
+    await assertRejects(puts.begin(topic, "1").finish, ProviderError, "16385 characters");
+    assertEquals(put, ["long@g 1"]);
+    await puts.begin("a", "2").finish();
+    assertEquals(put.length, 2);
   });
 
   it("rejects for a second with the error that it has read", async () => {

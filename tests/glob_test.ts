@@ -51,6 +51,17 @@ describe("glob()", () => {
     assert(!glob("a.c")("abc"));
   });
 
+  it("matches a long topic, whose bytes become characters in parts", () => {
+    for (const length of [2_045, 2_046, 2_047, 2_048, 10_000]) {
+      const topic = `shop.${"é".repeat(length)}ü`;
+      assert(glob("shop.*\u00fc")(topic));
+      assert(glob("shop.*??")(topic));
+      assert(glob(topic)(topic));
+      assert(!glob(topic)(`${topic}ü`));
+      assert(!glob("shop.*é")(topic));
+    }
+  });
+
   it("takes a hostile pattern in steps that do not explode", () => {
     const matches = glob(`${"a*".repeat(2_000)}b`);
     const start = performance.now();

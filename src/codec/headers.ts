@@ -90,14 +90,15 @@ const MAX_TOPIC = 16_384;
 
 /** Adds the topic of an event to its headers, if there is one. */
 export function withTopic(headers: MessageHeaders | undefined, topic: string | undefined): MessageHeaders | undefined {
-  const value = topic === undefined ? undefined : encodeURIComponent(topic.toWellFormed());
-  return value === undefined || value.length > MAX_TOPIC ? headers : { ...headers, [TOPIC]: value };
+  if (topic === undefined || topic.length > MAX_TOPIC) return headers;
+  const value = encodeURIComponent(topic.toWellFormed());
+  return value.length > MAX_TOPIC ? headers : { ...headers, [TOPIC]: value };
 }
 
 /** Returns the topic in the headers of an event, if there is one. */
 export function topicIn(headers: MessageHeaders | undefined): string | undefined {
   const value = headers?.[TOPIC];
-  if (value === undefined) return undefined;
+  if (value === undefined || value.length > MAX_TOPIC) return undefined;
   try {
     return decodeURIComponent(value);
   } catch {

@@ -95,9 +95,9 @@ export class GroupPuts {
     if (fault) return Promise.reject(fault);
     if (bound.empty) return Promise.resolve();
     const missing = [...bound.queuesOf(topic)].filter(([queue]) => !stored.has(queue));
-    return Promise.all(missing.map(([queue, marked]) => {
+    return Promise.all(missing.map(async ([queue, marked]) => {
       stored.add(queue);
-      return this.#queues.put(queue, writeTopic(body, marked ? topic : undefined));
+      return await this.#queues.put(queue, writeTopic(body, marked ? topic : undefined));
     }));
   }
 

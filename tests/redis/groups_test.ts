@@ -40,6 +40,21 @@ describe("groups on Redis", () => {
     assertEquals(await calls("lpush"), puts);
   });
 
+  it("an item with a topic that is too long is a dead letter, and is not matched", async () => {
+    await using bus = await open();
+    const seen: unknown[] = [];
+    const member = bus.subscribe("shop.*", (event) => seen.push(event), { pattern: true, group: "g" });
+    await member.ready;
+    const queue = bus.queue("shop.*@g");
+    const { list } = new Names(bus.namespace).queue(queue.name);
+    await server.run("lpush", list, `\0shop.${"é".repeat(20_000)}\0{}`);
+    await until("it is a dead letter", async () => await queue.dead.size() === 1);
+    await bus.publish(1, "shop.a");
+    await until("the next event is handled", () => seen.length > 0);
+    assertEquals(seen, [1]);
+    await member.free();
+  });
+
   it("publishes reject while there are more than 10,000 bindings, and no further group is bound", async () => {
     await using bus = await open();
     const { bindings } = new Names(bus.namespace);

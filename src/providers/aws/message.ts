@@ -5,6 +5,7 @@
  */
 import { Buffer } from "node:buffer";
 import { ProviderError } from "../../errors.ts";
+import { MAX_TOPIC } from "../../provider/topic_mark.ts";
 
 /** The name of tsmq's message attribute. It contains the topic, because raw delivery does not. */
 export const ATTRIBUTE = "tsmq";
@@ -158,7 +159,9 @@ function isEnvelope(value: unknown): value is Envelope {
 function open(body: string, value: string): Content {
   const given = parse(value) as Label | undefined;
   if (typeof given !== "object" || given === null) return { label: {}, body };
-  if (given.topic !== undefined && typeof given.topic !== "string") return { label: {}, body };
+  if (given.topic !== undefined && (typeof given.topic !== "string" || given.topic.length > MAX_TOPIC)) {
+    return { label: {}, body };
+  }
   const text = given.json ? parse(body) : body;
   return typeof text === "string" ? { label: given, body: text } : { label: {}, body };
 }
