@@ -4,7 +4,7 @@
  * @module
  */
 import type { Written } from "../codec/codec.ts";
-import type { Signed } from "../codec/envelope.ts";
+import { MAX_HEAD, type Signed } from "../codec/envelope.ts";
 import { type MessageHeaders, parseHeaders, readHeaders } from "../codec/headers.ts";
 import { writeMarks } from "../codec/marks.ts";
 import { reservedKey } from "../codec/tags.ts";
@@ -26,8 +26,12 @@ export const CANCEL = "tsmq:cancel";
  */
 export type Refusal = "gone" | "busy" | "late" | "forgotten" | "running" | "here";
 
-/** The largest number of characters in the id of a call. The ids of tsmq have 36. */
+/** The largest number of characters in the id of a call, and in the name of PyMQ's answer queue. The ids of tsmq have 36. */
 const MAX_ID = 64;
+/** The largest number of characters in the address of an inbox, which may contain the namespace. */
+const MAX_INBOX = 4_096;
+/** The largest number of characters of all headers of a call: twice as many as a bus sends. */
+const MAX_HEADERS = 16_384;
 
 /** The fifth element of an answer until the server fills it in. */
 export const UNADDRESSED = { id: "", server: "" };
@@ -107,8 +111,8 @@ export function readRequest(value: unknown, signed?: Signed): Request | undefine
   if (!Array.isArray(value)) return undefined;
   const [fn, channel, args, kwargs, part] = value;
   if (typeof fn !== "string" || typeof channel !== "string" || !Array.isArray(args ?? [])) return undefined;
-  if (part !== undefined && !isCall(part)) return undefined;
-  let call = part && withHeaders(part);
+  if (channel.length > MAX_ID || (part !== undefined && !isCall(part))) return undefined;
+  let call = part && callOf(part);
   const latest = (signed?.time ?? Date.now()) + LONGEST + CLOCK_SKEW;
   if (call && call.deadline > latest) {
     if (signed) return undefined; // no bus sets such a deadline, and the server would have to remember the call until then
@@ -183,7 +187,7 @@ export function writeCancel(id: string): string {
 
 function isCall(value: unknown): value is NonNullable<Request["call"]> {
   return isRecord(value) && typeof value.id === "string" && value.id.length <= MAX_ID &&
-    typeof value.inbox === "string" && Number.isFinite(value.deadline) &&
+    typeof value.inbox === "string" && value.inbox.length <= MAX_INBOX && Number.isFinite(value.deadline) &&
     (value.offer === undefined || value.offer === true) && (value.stream === undefined || value.stream === true) &&
     (value.confirms === undefined || value.confirms === true) &&
     (value.joins === undefined || value.joins === true) &&
@@ -191,11 +195,21 @@ function isCall(value: unknown): value is NonNullable<Request["call"]> {
     (value.age === undefined || typeof value.age === "number");
 }
 
-/** Reads the headers. Versions without headers have a trace in their place. */
-function withHeaders(call: NonNullable<Request["call"]> & { readonly traceparent?: unknown }): Request["call"] {
-  if (call.traceparent === undefined && call.headers === undefined) return call;
-  const { traceparent, headers = { traceparent }, ...rest } = call;
-  return { ...rest, headers: typeof headers === "string" ? parseHeaders(headers) : readHeaders(headers) };
+/** Returns the known fields of a call: a server holds them until it has sent the answer. Versions without headers have a trace in their place. */
+function callOf(call: NonNullable<Request["call"]> & { readonly traceparent?: unknown }): NonNullable<Request["call"]> {
+  const { id, inbox, deadline, offer, attempt, age, stream, confirms, joins, traceparent } = call;
+  const headers: unknown = call.headers ?? (traceparent === undefined ? undefined : { traceparent });
+  return { id, inbox, deadline, offer, attempt, age, stream, confirms, joins, headers: headersOf(headers) };
+}
+
+/** Reads the headers of a call. Returns undefined if they are not valid, or too long. */
+function headersOf(headers: unknown): MessageHeaders | undefined {
+  if (headers === undefined) return undefined; // most calls
+  if (typeof headers === "string" && headers.length > MAX_HEAD) return undefined;
+  const read = typeof headers === "string" ? parseHeaders(headers) : readHeaders(headers);
+  let size = 0;
+  for (const name in read) size += name.length + read[name]!.length;
+  return size > MAX_HEADERS ? undefined : read;
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

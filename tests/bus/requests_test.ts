@@ -1,0 +1,34 @@
+/** Requests from the wire: a server holds one until its answer has been sent, so all that it holds is limited. */
+import { assertEquals } from "@std/assert";
+import { describe, it } from "@std/testing/bdd";
+import { readRequest } from "../../src/rpc/wire.ts";
+
+const CALL = { id: "id", inbox: "inbox", deadline: 1 };
+const read = (part: object, channel = "") => readRequest(["fn", channel, [], {}, { ...CALL, ...part }]);
+
+describe("readRequest()", () => {
+  it("refuses an inbox, an id and an answer queue that are too long", () => {
+    assertEquals(read({ inbox: "x".repeat(4_096) })?.call?.inbox.length, 4_096);
+    assertEquals(read({ inbox: "x".repeat(4_097) }), undefined);
+    assertEquals(read({ id: "x".repeat(65) }), undefined);
+    assertEquals(read({}, "x".repeat(64))?.channel.length, 64);
+    assertEquals(read({}, "x".repeat(65)), undefined);
+    assertEquals(readRequest(["fn", "x".repeat(65), [], {}]), undefined);
+  });
+
+  it("ignores headers that are too long, as others that are not valid", () => {
+    const headers = (length: number) => ({ a: "x".repeat(length), b: "y" });
+    for (const write of [(value: object) => value, JSON.stringify]) {
+      assertEquals(Object.keys(read({ headers: write(headers(16_381)) })!.call!.headers!), ["a", "b"]);
+      assertEquals(read({ headers: write(headers(16_382)) })!.call!.headers, undefined);
+    }
+    assertEquals(read({ headers: `{"a":"${"x".repeat(1_000_000)}"}` })!.call!.headers, undefined);
+    assertEquals(read({ traceparent: "x".repeat(1_000_000) })!.call!.headers, undefined);
+    assertEquals(read({ traceparent: "trace" })!.call!.headers!.traceparent, "trace");
+  });
+
+  it("drops fields that it does not know", () => {
+    const { call } = read({ unknown: "x".repeat(1_000_000), joins: true })!;
+    assertEquals(JSON.parse(JSON.stringify(call)), { ...CALL, joins: true });
+  });
+});
