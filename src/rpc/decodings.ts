@@ -41,19 +41,23 @@ export class Decodings extends PendingWork {
 
   /**
    * Decodes a body and passes it to `accept`. If the body cannot be read, it reports the error for the topic, queue or function of this
-   * name, and passes on the parts that can be read, because a peer may wait for the outcome.
+   * name, and passes on the parts that can be read, because a peer may wait for the outcome. Returns false if no part can be read.
    */
-  decode(body: string, name: string, accept: Accept, begin: Begin): void {
-    if (this.#full(name)) return;
+  decode(body: string, name: string, accept: Accept, begin: Begin): boolean {
+    if (this.#full(name)) return true;
     const fail = (error: unknown) => {
       this.#context.report(error, name, true);
-      if (!isA(error, ValidationError) || error.body !== body) return;
+      if (!isA(error, ValidationError) || error.body !== body) return true;
       const outline = Codec.outline(body);
       if (outline) accept(outline, error);
+      return outline !== undefined;
     };
     try {
       const decoded = this.#context.codec.decode(body);
-      if (!(decoded instanceof Promise)) return accept(decoded);
+      if (!(decoded instanceof Promise)) {
+        accept(decoded);
+        return true;
+      }
       const outline = Codec.outline(body);
       const end = outline && begin(outline);
       this.#load.add(body.length);
@@ -61,9 +65,10 @@ export class Decodings extends PendingWork {
         this.#load.remove(body.length);
         end?.();
       };
-      void this.track(decoded.then((decoded) => accept(decoded)).catch(fail).finally(ended));
+      void this.track(decoded.then((decoded) => accept(decoded)).catch((error) => void fail(error)).finally(ended));
+      return true;
     } catch (error) {
-      fail(error);
+      return fail(error);
     }
   }
 

@@ -39,13 +39,15 @@ export class Inbox {
     for (const text of texts) {
       const { body, signed, refused } = this.#bus.envelopes.open("inbox", inbox, text) ?? { body: text };
       if (refused) this.#bus.report(refused, "", true);
-      else for (const each of split(body)) this.#message(each, answersOnly, signed);
+      // no bus joins a message that cannot be read, so the rest of such a text is not read: each part would be an error
+      else split(body).every((each) => this.#message(each, answersOnly, signed));
     }
   }
 
-  #message(body: string, answersOnly: boolean, signed?: Signed): void {
+  /** Handles a message. Returns false if no part of it can be read. */
+  #message(body: string, answersOnly: boolean, signed?: Signed): boolean {
     const { caller, server, report } = this.#bus;
-    this.#bus.decodings.decode(body, "", ({ value, type }, unreadable) => {
+    return this.#bus.decodings.decode(body, "", ({ value, type }, unreadable) => {
       const old = signed && tooOld(type, signed);
       if (old) report(old, "", true);
       else if (type === ANSWER) caller.handleAnswer(value, unreadable);

@@ -1,11 +1,15 @@
 import { assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
+import { Bus, memory } from "../../mod.ts";
+import { engineOf } from "../../src/bus.ts";
 import { Codec } from "../../src/codec/codec.ts";
 import { type Envelopes, UNSIGNED } from "../../src/codec/envelope.ts";
+import { RawClient } from "../../src/conformance/raw_client.ts";
 import { SignedEnvelopes } from "../../src/keys/signed_envelopes.ts";
 import type { Sender } from "../../src/provider/provider.ts";
 import { Posts, split } from "../../src/rpc/posts.ts";
 import { writeCancel, writeRequest } from "../../src/rpc/wire.ts";
+import { until } from "../support/until.ts";
 
 /** Posts, and what they have sent. Each message has this outcome. */
 function posting(outcome: () => Promise<boolean>, maxJoined?: number, envelopes: Envelopes = UNSIGNED) {
@@ -75,6 +79,22 @@ describe("Posts", () => {
     none.posts.joins("inbox");
     await Promise.all(texts.map((text) => none.posts.post("inbox", text)));
     assertEquals(none.sent.map(([, message]) => message), texts);
+  });
+
+  it("does not read the rest of a joined message after a part that cannot be read", async () => {
+    const provider = memory();
+    await using bus = await Bus.open(provider, { namespace: "ns" });
+    const client = await RawClient.open(provider, bus.namespace);
+    const errors: string[] = [];
+    bus.addEventListener("error", (event) => errors.push((event.error as Error).message));
+    const { inbox } = engineOf(bus).link;
+    const unknown = '{"__obj":[],"__type":"x"}';
+    await client.sender.post(inbox, `\n${unknown}${"\n{".repeat(100)}\n${unknown}`);
+    await client.sender.post(inbox, unknown);
+    await until("all are read", () => errors.length >= 3);
+    const kinds = errors.map((text) => /unknown message type|JSON/.exec(text)?.[0]);
+    assertEquals(kinds, ["unknown message type", "JSON", "unknown message type"], errors.join("\n"));
+    await client.close();
   });
 
   it("splits only a message of as many parts as it joins", () => {
