@@ -182,10 +182,10 @@ export class Server {
         this.#core.report(new TimeoutError(text), fn, true);
         return this.#refuse(request, "late");
       }
-      if (fn === ACTIVITY && !exposed) return void this.#replies.track(answerActivity(request, this.#core));
       if (this.#served.refused(call.id, call.attempt ?? Infinity)) return this.#reply(request, "gone");
       const seen = signed && !this.#seen.add(`${call.id} ${call.attempt}`, signed.time, call.deadline + CLOCK_SKEW);
       if (seen) return this.#reply(request, "forgotten");
+      if (fn === ACTIVITY && !exposed) return void this.#replies.track(answerActivity(request, this.#core));
       this.#served.add(call.id);
     }
     if (!exposed || this.#closed) return this.#refuse(request, "gone");

@@ -6,6 +6,7 @@ import { engineOf } from "../../src/bus.ts";
 import { listQueues } from "../../cli/overview.ts";
 import { RawClient } from "../../src/conformance/raw_client.ts";
 import type { Admin } from "../../src/provider/admin.ts";
+import { SignedEnvelopes } from "../../src/keys/signed_envelopes.ts";
 import { ACTIVITY } from "../../src/rpc/activity_answers.ts";
 import { writeRequest } from "../../src/rpc/wire.ts";
 import { Activity, median, readActivity } from "../../src/telemetry/activity.ts";
@@ -195,6 +196,25 @@ describe("the traffic of queues", () => {
     await until("it is refused", () => bus.health().refused === 1);
     await client.close();
     assertEquals(client.inbox, []);
+  });
+
+  it("a bus with keys answers a signed question once", async () => {
+    const asked: unknown[] = [];
+    await using bus = await Bus.open(provider, { namespace, ...KEYS, authorize: ({ fn }) => !!asked.push(fn) });
+    const client = await RawClient.open(provider, namespace);
+    const inbox = engineOf(bus).link.inbox!;
+    const ask = () => {
+      const call = { id: crypto.randomUUID(), inbox: client.address, deadline: Date.now() + 10_000 };
+      const question = writeRequest(ACTIVITY, "", { json: "[1000]" }, call);
+      return new SignedEnvelopes(namespace, KEYS.keys, false).seal("inbox", inbox, question);
+    };
+    const question = ask();
+    for (let i = 0; i < 10; i++) await client.sender.post(inbox, question);
+    await client.sender.post(inbox, ask());
+    await until("all are answered", () => client.inbox.length === 11);
+    assertEquals(client.inbox.filter((text) => text.includes('"refused":"forgotten"')).length, 9);
+    await client.close();
+    assertEquals(asked, [ACTIVITY, ACTIVITY]);
   });
 
   it("a function of this name that a program exposes comes first, and a malformed result is ignored", async () => {
