@@ -20,8 +20,10 @@ const WAIT = 5_000;
 const IGNORED = 60_000;
 /** Milliseconds for which a server that is disconnected for the moment is ignored. */
 const AWAY = 500;
-/** The largest number of inboxes that are remembered. */
-const MAX = 65_536;
+/** The largest number of inboxes that are remembered: more than a call asks, because it would ask all of them again. */
+const MAX = 16_384;
+/** Milliseconds after which proofs that are of no use any more are forgotten. */
+const KEPT = 60_000;
 
 interface Proof {
   /** Whether the server has a key; undefined until that is known. */
@@ -29,6 +31,8 @@ interface Proof {
   expires: number;
   /** Whether the server is being asked. */
   asking: boolean;
+  /** The id of the last question. An answer counts until the proof is forgotten or the server is asked again. */
+  question: string;
   /** Resolves when `proven` is known. */
   known: Promise<void>;
 }
@@ -39,6 +43,8 @@ export class Proofs {
   #proofs = new LimitedMap<string, Proof>(MAX);
   /** Id of a question → the function that receives the answer. */
   #asked = new LimitedMap<string, () => void>(MAX);
+  /** The time when useless proofs were forgotten, by `performance.now()`. */
+  #cleaned = performance.now();
   /** The functions that end the waits for answers. */
   #waiting = new Set<() => void>();
 
@@ -100,10 +106,22 @@ export class Proofs {
       if (!found.asking) void this.#ask(fn, server, found);
       return found;
     }
-    const proof: Proof = { proven: undefined, expires: 0, asking: false, known: Promise.resolve() };
+    if (now > this.#cleaned + KEPT) this.#clean(now);
+    if (found) this.#asked.delete(found.question);
+    const proof: Proof = { proven: undefined, expires: 0, asking: false, question: "", known: Promise.resolve() };
     proof.known = this.#ask(fn, server, proof);
     this.#proofs.set(key, proof);
     return proof;
+  }
+
+  /** Forgets proofs that are of no use, for example those of forged registrations. */
+  #clean(now: number): void {
+    this.#cleaned = now;
+    for (const [key, { asking, expires, question }] of this.#proofs) {
+      if (asking || now < expires + EXPIRED) continue;
+      this.#proofs.delete(key);
+      this.#asked.delete(question);
+    }
   }
 
   /** Asks a server, and waits for its answer. An answer that arrives after the wait counts too. Without one, an expired proof stays. */
@@ -118,6 +136,8 @@ export class Proofs {
       resolve();
     };
     proof.asking = true;
+    this.#asked.delete(proof.question);
+    proof.question = id;
     this.#asked.set(id, () => settle(true, VALID));
     const stop = after(WAIT, () => settle(false, IGNORED));
     const end = () => settle(false, 0);
