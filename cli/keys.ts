@@ -3,15 +3,11 @@
  *
  * @module
  */
-import { closeSync, fstatSync, openSync, readFileSync } from "node:fs";
-import process from "node:process";
 import type { BusOptions } from "../mod.ts";
 import { Codec } from "../src/codec/codec.ts";
 import { ValidationError } from "../src/errors.ts";
 import { textOf } from "../src/internal/thrown.ts";
-
-/** The permissions that a file of keys must not give: others may read or write it, its group may write it. */
-const TOO_OPEN = 0o026;
+import { isForeign, readSecret, type SecretFile } from "./private_file.ts";
 
 /**
  * Reads the options `keys` and `encrypt` of a bus from a file of JSON. Without a path, the bus has no keys.
@@ -39,19 +35,15 @@ async function read(text: string): Promise<unknown> {
 }
 
 function contentOf(path: string): string {
+  let file: SecretFile;
   try {
-    const file = openSync(path, "r");
-    try {
-      // of the open file, because another one may take its place
-      const tooOpen = process.platform !== "win32" && (fstatSync(file).mode & TOO_OPEN) !== 0;
-      if (tooOpen) throw unusable(path, `other users may read or change it; run: chmod 600 ${path}`);
-      return readFileSync(file, "utf8");
-    } finally {
-      closeSync(file);
-    }
+    file = readSecret(path);
   } catch (error) {
-    throw error instanceof ValidationError ? error : unusable(path, textOf(error));
+    throw unusable(path, textOf(error));
   }
+  if (file.open !== undefined) throw unusable(path, file.open);
+  if (isForeign(file.owner)) throw unusable(path, "it belongs to another user, who may read and change it");
+  return file.text;
 }
 
 function unusable(path: string, why: string): ValidationError {

@@ -3,14 +3,15 @@
  *
  * @module
  */
-import { readFileSync } from "node:fs";
 import process from "node:process";
 import { ValidationError } from "../src/errors.ts";
+import { warnOnce } from "../src/internal/complain.ts";
 import { textOf } from "../src/internal/thrown.ts";
 import type { Provider } from "../src/provider/provider.ts";
 import type { AwsOptions } from "../src/providers/aws/provider.ts";
 import type { IpcOptions } from "../src/providers/ipc/provider.ts";
 import type { RedisOptions } from "../src/providers/redis/provider.ts";
+import { readSecret } from "./private_file.ts";
 
 /** Loads and creates a provider. */
 type Load = () => Promise<Provider>;
@@ -97,9 +98,14 @@ function elsewhere(url: string | undefined, where: string): Load {
   return loaderOf(text);
 }
 
+/** Reads a file with a URL. Warns if the URL has a password and the file is not private. */
 function content(path: string): string {
   try {
-    return readFileSync(path, "utf8");
+    const { text, open } = readSecret(path);
+    if (open !== undefined && text.includes("@")) {
+      warnOnce(path, `The file ${path} has a URL with a password: ${open}`);
+    }
+    return text;
   } catch (error) {
     throw unusable(`the file cannot be read: ${textOf(error)}`);
   }
@@ -117,11 +123,18 @@ function ipc(options: IpcOptions): Load {
   return async () => (await import("../src/providers/ipc/provider.ts")).ipc(options);
 }
 
+/** Matches a host, or an IPv6 address in brackets, and its port. */
+const ADDRESS = /^(\[[^\]]*\]|[^:]*)(?::(\d+))?$/;
+
 /** Parses `//user:password@host:port,host:port/path`, which the class `URL` rejects because it names several hosts. */
 function many(rest: string, defaultPort: number) {
   const [, user, password, hosts = "", path] = /^\/\/(?:([^:@/]*)(?::([^@/]*))?@)?([^/]+)(?:\/(.*))?$/.exec(rest) ?? [];
+  // a part of a password that is not encoded; an error must not quote it
+  if (/@/.test(hosts + (path ?? ""))) throw unusable('its password must be percent-encoded: "@" is %40, "/" is %2F');
   const addresses = hosts.split(",").map((address) => {
-    const [, host = "", port = defaultPort] = /^(.*?)(?::(\d+))?$/.exec(address) ?? [];
+    const found = ADDRESS.exec(address);
+    if (!found) throw unusable("each of its hosts must have the form host, host:port or [IPv6]:port");
+    const [, host = "", port = defaultPort] = found;
     return { host: host.replace(/^\[(.*)\]$/, "$1"), port: Number(port) };
   });
   return {

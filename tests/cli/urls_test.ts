@@ -1,7 +1,7 @@
 /** The provider for each kind of URL, and the URLs that are rejected. */
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { afterAll, describe, it } from "@std/testing/bdd";
-import { writeFileSync } from "node:fs";
+import { chmodSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { providerFor } from "../../cli/url.ts";
@@ -66,12 +66,37 @@ describe("providerFor()", () => {
     delete process.env.TSMQ_TEST_URL;
   });
 
+  it("warns about a file with a password that others may read, and repeats no secret", async () => {
+    const kept = console.warn;
+    const warnings: string[] = [];
+    console.warn = (...args: unknown[]) => void warnings.push(args.join(" "));
+    try {
+      for (const [name, url, mode] of [["a", "redis://one", 0o644], ["b", "redis://:s3cret@one", 0o600]] as const) {
+        writeFileSync(join(dir, name), url);
+        chmodSync(join(dir, name), mode);
+        await providerFor(`file:${join(dir, name)}`);
+      }
+      assertEquals(warnings, []);
+      chmodSync(join(dir, "b"), 0o644);
+      await providerFor(`file:${join(dir, "b")}`);
+    } finally {
+      console.warn = kept;
+    }
+    assertEquals(warnings.length, 1);
+    assertMatch(warnings[0]!, /has a URL with a password: other users may read or change it; run: chmod 600 /);
+    assert(!warnings[0]!.includes("s3cret"));
+  });
+
   const wrong: Record<string, string> = {
     "an unknown scheme": "http://secret@host",
     "a host for ipc:, which is not a directory": "ipc://secret",
     "an unknown parameter of aws:": "aws:us-east-1?endpont=http://secret:4566",
     "a database of a Cluster": "redis+cluster://secret@host/2",
     "a password that is not encoded": "redis+cluster://user:%secret@host",
+    "a password that is not encoded, with an @": "redis+sentinel://user:pa@secret@host/m",
+    "a password that is not encoded, with a slash": "redis+sentinel://user:pa/secret@host:7/m",
+    "a password that is not encoded, with a slash after a number": "redis+cluster://user:7/secret@host",
+    "a port that is not a number": "redis+cluster://host:secret",
     "no hosts": "redis+sentinel://",
     "no master": "redis+sentinel://secret@host",
   };
