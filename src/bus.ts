@@ -8,8 +8,14 @@ import type { StandardSchemaV1 } from "./codec/schema.ts";
 import type { Engine } from "./engine.ts";
 import type { BusError } from "./errors.ts";
 import { BusEvents } from "./events.ts";
-import { checkNumber, refuseUnknown } from "./internal/arguments.ts";
-import { type BusOptions, checkOptions, CLOSE, type CloseOptions, type CloseReport, type Health } from "./options.ts";
+import {
+  type BusOptions,
+  checkOptions,
+  type CloseOptions,
+  type CloseReport,
+  closeTimeout,
+  type Health,
+} from "./options.ts";
 import { Place } from "./port/pool.ts";
 import type { Provider } from "./provider/provider.ts";
 import { type Wrapper, wrapper } from "./pubsub/decorate.ts";
@@ -332,10 +338,7 @@ export class Bus extends BusEvents implements AsyncDisposable {
    * ended too, or at the deadline; then `closed` resolves.
    */
   close(options: CloseOptions = {}): Promise<CloseReport> {
-    refuseUnknown(options, CLOSE, "close the bus", "", "");
-    const { timeout } = options;
-    if (timeout !== undefined) checkNumber("a timeout", timeout);
-    return this.#engine.close(timeout);
+    return this.#engine.close(closeTimeout(options));
   }
 
   /** Closes the bus with the default timeout. */

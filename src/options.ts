@@ -9,7 +9,7 @@ import type { EventClass } from "./codec/codec.ts";
 import { BusError, ProviderError, ValidationError } from "./errors.ts";
 import type { Authorize, ExposeErrors } from "./hooks.ts";
 import { callable, fields, flag, invalidOptions, milliseconds, must, parseOptions, whole } from "./internal/options.ts";
-import { nameFault, type OptionNames, optionNames } from "./internal/arguments.ts";
+import { checkNumber, nameFault, type OptionNames, optionNames, refuseUnknown } from "./internal/arguments.ts";
 import type { Provider } from "./provider/provider.ts";
 import type { Log } from "./telemetry/telemetry.ts";
 import { isA, nameOf, textOf } from "./internal/thrown.ts";
@@ -72,8 +72,22 @@ export interface CloseOptions {
   readonly timeout?: number;
 }
 
-/** The names of the options of `close`. */
-export const CLOSE: OptionNames = optionNames<CloseOptions>({ timeout: true });
+const CLOSE: OptionNames = optionNames<CloseOptions>({ timeout: true });
+
+/**
+ * Returns the timeout of `close`. Only a plain object has options: a listener passes other arguments, as in
+ * `process.on("SIGTERM", shutdown)`.
+ *
+ * @throws {ValidationError} when the timeout is invalid, or an option is unknown
+ */
+export function closeTimeout(options: unknown): number | undefined {
+  const prototype = typeof options === "object" && options !== null ? Object.getPrototypeOf(options) : undefined;
+  if (prototype !== null && prototype !== Object.prototype) return undefined;
+  refuseUnknown(options, CLOSE, "close the bus", "", "");
+  const { timeout } = options as CloseOptions;
+  if (timeout !== undefined) checkNumber("a timeout", timeout);
+  return timeout;
+}
 
 /** The outcome of closing a bus. */
 export interface CloseReport {

@@ -13,6 +13,12 @@ import type { Server } from "./server.ts";
 import { CREDIT, tooOld, VALUES } from "./stream_messages.ts";
 import { ANSWER, CANCEL, REQUEST } from "./wire.ts";
 
+/**
+ * The number of unreadable parts after which the rest of a joined message is not read: each part is an error, which costs far more than the
+ * bytes of a hostile part.
+ */
+const MAX_UNREADABLE = 4;
+
 /** The parts of a bus that {@linkcode Inbox} uses. */
 interface InboxContext {
   readonly link: Link;
@@ -38,9 +44,14 @@ export class Inbox {
     const answersOnly = inbox !== this.#bus.link.inbox;
     for (const text of texts) {
       const { body, signed, refused } = this.#bus.envelopes.open("inbox", inbox, text) ?? { body: text };
-      if (refused) this.#bus.report(refused, "", true);
-      // no bus joins a message that cannot be read, so the rest of such a text is not read: each part would be an error
-      else split(body).every((each) => this.#message(each, answersOnly, signed));
+      if (refused) {
+        this.#bus.report(refused, "", true);
+        continue;
+      }
+      let unreadable = 0;
+      for (const each of split(body)) {
+        if (!this.#message(each, answersOnly, signed) && ++unreadable === MAX_UNREADABLE) break;
+      }
     }
   }
 

@@ -5,7 +5,6 @@
  * @module
  */
 import type { Envelopes } from "../codec/envelope.ts";
-import { LimitedMap } from "../internal/caches.ts";
 import type { Sender } from "../provider/provider.ts";
 
 /** The largest number of messages in one. A hostile message cannot cause more errors than this. */
@@ -29,7 +28,7 @@ export class Posts {
   #envelopes: Envelopes;
   #max: number;
   /** The inboxes that read joined messages. */
-  #readers = new LimitedMap<string, Joining>(MAX_INBOXES);
+  #readers = new Map<string, Joining>();
   /** The inboxes for which messages wait until this turn ends. */
   #waiting: Joining[] = [];
 
@@ -43,6 +42,11 @@ export class Posts {
   /** Notes that the bus with this inbox reads joined messages. */
   joins(inbox: string): void {
     if (this.#max === 0 || this.#readers.has(inbox) || inbox.length > MAX_ADDRESS) return;
+    if (this.#readers.size === MAX_INBOXES) {
+      const [oldest] = this.#readers.values();
+      this.#send(oldest!); // later messages to that inbox must not overtake it
+      this.#readers.delete(oldest!.inbox);
+    }
     this.#readers.set(inbox, { inbox, texts: [], length: 0, posted: Promise.withResolvers() });
   }
 
@@ -70,7 +74,11 @@ export class Posts {
     const text = texts.length === 1 ? texts[0]! : join(texts);
     joining.texts.length = joining.length = 0;
     joining.posted = Promise.withResolvers();
-    this.#post(inbox, text).then(posted.resolve, posted.reject);
+    try {
+      this.#post(inbox, text).then(posted.resolve, posted.reject);
+    } catch (error) {
+      posted.reject(error); // the messages to other inboxes must leave
+    }
   }
 
   #post(inbox: string, text: string): Promise<boolean | undefined> {

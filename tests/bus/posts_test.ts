@@ -81,7 +81,7 @@ describe("Posts", () => {
     assertEquals(none.sent.map(([, message]) => message), texts);
   });
 
-  it("does not read the rest of a joined message after a part that cannot be read", async () => {
+  it("does not read the rest of a joined message after four parts that cannot be read", async () => {
     const provider = memory();
     await using bus = await Bus.open(provider, { namespace: "ns" });
     const client = await RawClient.open(provider, bus.namespace);
@@ -89,12 +89,37 @@ describe("Posts", () => {
     bus.addEventListener("error", (event) => errors.push((event.error as Error).message));
     const { inbox } = engineOf(bus).link;
     const unknown = '{"__obj":[],"__type":"x"}';
-    await client.sender.post(inbox, `\n${unknown}${"\n{".repeat(100)}\n${unknown}`);
+    await client.sender.post(inbox, `\n${unknown}\n{\n${unknown}${"\n{".repeat(100)}\n${unknown}`);
     await client.sender.post(inbox, unknown);
-    await until("all are read", () => errors.length >= 3);
+    await until("all are read", () => errors.length >= 7);
     const kinds = errors.map((text) => /unknown message type|JSON/.exec(text)?.[0]);
-    assertEquals(kinds, ["unknown message type", "JSON", "unknown message type"], errors.join("\n"));
+    const json = ["JSON", "JSON", "JSON"];
+    const other = "unknown message type";
+    assertEquals(kinds, [other, "JSON", other, ...json, other], errors.join("\n"));
     await client.close();
+  });
+
+  it("keeps the order of the messages to an inbox that is forgotten because others join", async () => {
+    const { posts, sent } = posting(arrived, 1_000);
+    posts.joins("first");
+    const posted = [posts.post("first", "{1}")];
+    for (let i = 0; i < 10_000; i++) posts.joins(`inbox ${i}`);
+    posted.push(posts.post("first", "{2}"));
+    await Promise.all(posted);
+    assertEquals(sent, [["first", "{1}"], ["first", "{2}"]]);
+  });
+
+  it("rejects the messages of one inbox if the sender throws, and posts the others", async () => {
+    let calls = 0;
+    const { posts, sent } = posting(() => {
+      if (calls++ === 0) throw new Error("on purpose");
+      return arrived();
+    }, 1_000);
+    posts.joins("a");
+    posts.joins("b");
+    const outcomes = await Promise.allSettled([posts.post("a", "{1}"), posts.post("b", "{2}")]);
+    assertEquals(outcomes.map(({ status }) => status), ["rejected", "fulfilled"]);
+    assertEquals(sent.length, 2);
   });
 
   it("splits only a message of as many parts as it joins", () => {

@@ -244,6 +244,17 @@ export const global: Cases = {
     await seen.are(["still there"]);
   }),
 
+  "shutdown and close() can be listeners, which get other arguments": alone(async (_, init) => {
+    const bus = await init();
+    const close: (...args: never[]) => Promise<unknown> = bus.close.bind(bus);
+    const shutdown: (...args: never[]) => Promise<unknown> = tsmq.shutdown;
+    const args = ["SIGTERM", 15] as unknown as never[];
+    await shutdown(...args);
+    await close(new Event("abort") as never);
+    await close(null as never);
+    equal(bus.health().state, "closed");
+  }),
+
   "each shutdown() resolves when the bus is closed": alone(async (t, init) => {
     const bus = await init();
     const { passed, open } = t.gate();

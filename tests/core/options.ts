@@ -82,6 +82,7 @@ export const options: Cases = {
           equal(message.slice(0, `${doing}: ${text}`.length), `${doing}: ${text}`);
           equal([part, issues[0]?.path], ["options", [name]]);
         }
+        if (doing === "Cannot close the bus") return; // it can be a listener, which gets other arguments
         const { message } = await rejects(() => use(7 as never), ValidationError);
         const wanted = doing.includes('publish to "kit')
           ? "Cannot use 7 as a topic"
