@@ -21,7 +21,8 @@ interface Entity {
 
 /** Returns what the module exports. */
 function documentation(): readonly Entity[] {
-  const text = execFileSync(tool("deno"), ["doc", "--json", "--quiet", "mod.ts"], { cwd: ROOT, encoding: "utf8" });
+  const options = { cwd: ROOT, encoding: "utf8", maxBuffer: 64 * 2 ** 20 } as const; // the default is a MiB
+  const text = execFileSync(tool("deno"), ["doc", "--json", "--quiet", "mod.ts"], options);
   const { nodes } = JSON.parse(text) as { nodes: Record<string, { symbols: readonly Entity[] }> };
   return Object.values(nodes).flatMap(({ symbols }) => symbols);
 }
