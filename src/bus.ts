@@ -107,7 +107,7 @@ export class Bus extends BusEvents implements AsyncDisposable {
 
   /**
    * Publishes an event to the subscribers of a typed topic. Resolves with the number of transport subscriptions that it reached (buses,
-   * not handlers), or with `undefined` if the transport does not count them.
+   * not handlers and not groups), or with `undefined` if the transport does not count them.
    *
    * @throws {ProviderError} "unavailable" when the transport did not confirm the event within `sendTimeout` of the bus
    * @throws {ValidationError} when the schema rejects the event, it cannot be encoded, or the headers are invalid

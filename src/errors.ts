@@ -89,7 +89,7 @@ export class BusError extends Error {
   }
 }
 
-/** Thrown when a verb that needs a bus is called before `init`. */
+/** Thrown when a verb of the default bus is called before `init` has opened it, or after `shutdown` has closed it. */
 export class NotInitializedError extends BusError {
   /** The name of the class, also after minifying. */
   override name = "NotInitializedError";

@@ -98,7 +98,7 @@ async function open(provider: Provider, options?: BusOptions): Promise<Bus> {
 }
 
 /**
- * Closes the default bus, if it is open; by default, handlers have 5 seconds to finish. Until the bus is closed, they can still publish,
+ * Closes the default bus, if it is open; by default it takes 5 seconds at most, of which the last is reserved for the transport. Until the bus is closed, they can still publish,
  * put and call. `init` can open the default bus again afterwards. {@linkcode Bus.close} does the same and returns a report.
  */
 export async function shutdown(options?: CloseOptions): Promise<void> {
@@ -127,7 +127,7 @@ function current(verb: string, preposition: string, target: unknown): Bus {
 
 /**
  * Publishes an event to the subscribers of a typed topic. Resolves with the number of transport subscriptions that it
- * reached (buses, not handlers), or with `undefined` if the transport does not count them.
+ * reached (buses, not handlers and not groups), or with `undefined` if the transport does not count them.
  */
 export function publish<I>(event: I, target: Topic<unknown, I>, options?: PublishOptions): Promise<number | undefined>;
 /**

@@ -41,9 +41,15 @@ export interface ConsumeOptions {
   readonly concurrency?: number;
   /** Milliseconds after which an item is redelivered if this process dies, as for {@linkcode Queue.receive}. Default 30,000. */
   readonly lease?: number;
-  /** The number of attempts after which a failing item goes to the dead-letter queue. Default: unlimited. */
+  /**
+   * The number of attempts after which a failing item goes to the dead-letter queue. Default: unlimited. An attempt that the end of its
+   * process or a closing bus interrupts counts too.
+   */
   readonly maxAttempts?: number;
-  /** Milliseconds before the next attempt. A function receives the number of the failed attempt. Default: 100, doubled each time, at most 30,000. */
+  /**
+   * Milliseconds before each next attempt, or a function of the number of the failed attempt that returns them, as in
+   * `(attempt) => 200 * 2 ** (attempt - 1)`. Default: 100, doubled each time, at most 30,000.
+   */
   readonly backoff?: number | ((attempt: number) => number);
   /** The name of the dead-letter queue. Default: that of the queue. It is an option of `queue`, or the name of the queue plus `.dead`. */
   readonly deadLetter?: string;
@@ -123,10 +129,12 @@ export function consume<T>(
     });
   /**
    * Handles the error of an attempt that has lost its lease. It is no failure of the item, which another consumer may have. The end of a
-   * handler that a closing bus has interrupted is no error.
+   * handler that a closing bus has interrupted is no error: with the reason of its signal, or because it used the bus once more.
    */
   const lost = async (delivery: Opened, readable: boolean, error: unknown, reason?: unknown): Promise<void> => {
-    const interrupted = core.link.leases.closing && causesOf(error).some((cause) => cause === reason);
+    const ended = (cause: unknown) =>
+      cause === reason || isA(cause, BusError) && (cause.code === "closed" || cause.code === "not_initialized");
+    const interrupted = core.link.leases.closing && causesOf(error).some(ended);
     if (!interrupted) report(delivery, error, !readable, { next: "retry" });
     await deliveries.release(delivery, true);
   };
@@ -288,7 +296,7 @@ export function consume<T>(
 function backoffOf(backoff: ConsumeOptions["backoff"], longest: number): (attempt: number) => number {
   if (typeof backoff === "function") return (attempt) => checkDelay("a backoff", backoff(attempt), longest);
   if (backoff !== undefined) {
-    const delay = checkDelay("a backoff", backoff, longest);
+    const delay = checkDelay("a backoff, which is milliseconds or a function that returns them", backoff, longest);
     return () => delay;
   }
   return (attempt) => backoffAfter(BACKOFF, attempt);

@@ -140,7 +140,7 @@ export interface RpcResponse<R = unknown> {
 export interface StubOptions {
   /** Milliseconds for the whole call. Default: the bus's `timeout`. */
   readonly timeout?: number;
-  /** Calls all servers of the function instead of one. Default false. */
+  /** Calls all servers of the function instead of one, and resolves with a `PromiseSettledResult` for each. Default false. */
   readonly multi?: boolean;
   /** Headers of each request. The served function reads them with {@linkcode currentCall}. */
   readonly headers?: MessageHeaders;
