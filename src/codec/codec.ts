@@ -57,12 +57,12 @@ export class Codec {
   readonly #reviver = new Reviver(this.#classes);
   /** The reviver for bodies without tags. It visits only marked values. */
   readonly #untagged = new Reviver(this.#classes, false);
-
-  readonly #maxBody: number;
+  /** The largest number of bytes of a body that it decodes (the option `maxReceive`). */
+  readonly maxBody: number;
 
   /** Creates a codec that revives instances of these classes, and decodes bodies of up to `maxBody` bytes of UTF-8. */
   constructor(types: Iterable<EventClass> = [], maxBody = Infinity) {
-    this.#maxBody = maxBody;
+    this.maxBody = maxBody;
     for (const type of types) this.register(type);
   }
 
@@ -129,8 +129,8 @@ export class Codec {
    * @throws {ValidationError} without the `body` when the body is too large
    */
   decode(body: string): Decoded | Promise<Decoded> {
-    if (body.length * 3 > this.#maxBody && exceeds(body, this.#maxBody)) {
-      const message = `Cannot read a body of ${body.length} characters: it exceeds ${this.#maxBody} bytes (maxReceive)`;
+    if (body.length * 3 > this.maxBody && exceeds(body, this.maxBody)) {
+      const message = `Cannot read a body of ${body.length} characters: it exceeds ${this.maxBody} bytes (maxReceive)`;
       throw new ValidationError(message, [{ message }]);
     }
     try {
@@ -217,7 +217,7 @@ function listIn(parsed: unknown, body: string): unknown[] | undefined {
 }
 
 /** Returns whether a text has more bytes in UTF-8. A character has at most three. */
-function exceeds(text: string, bytes: number): boolean {
+export function exceeds(text: string, bytes: number): boolean {
   if (text.length > bytes) return true;
   const { Buffer } = builtin<{ Buffer: { byteLength(text: string): number } }>("buffer")!;
   return Buffer.byteLength(text) > bytes;

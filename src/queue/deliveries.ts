@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Decoded } from "../codec/codec.ts";
+import { type Decoded, exceeds } from "../codec/codec.ts";
 import type { Envelopes, Received } from "../codec/envelope.ts";
 import { letterHeaders, userHeaders, withTopic } from "../codec/headers.ts";
 import type { Core } from "../core.ts";
@@ -11,6 +11,7 @@ import { BusError, ClosedError, closedWhile, isUnavailable, QueueFullError, Vali
 import type { ErrorContext } from "../events.ts";
 import { isA, nameOf, textOf } from "../internal/thrown.ts";
 import { checkDelay, checkTime, optionNames, refuseUnknown } from "../internal/arguments.ts";
+import { largestText } from "../provider/largest_text.ts";
 import type { Delivery, Outcome } from "../provider/provider.ts";
 import { type StandardSchemaV1, validate } from "../codec/schema.ts";
 import type { Held } from "./lease.ts";
@@ -246,11 +247,11 @@ export class Deliveries {
   }
 
   /**
-   * Puts an item into the dead-letter queue, with the error that it failed with. A letter is longer than its item. If it is too long, the
-   * item is put as it is, because otherwise it would come back forever.
+   * Puts an item into the dead-letter queue, with the error that it failed with. A letter is longer than its item. If it is too long to be
+   * put, or to be taken from there, the item is put as it is, because otherwise it would come back forever, or could not be taken.
    */
   async putDeadLetter(delivery: Opened, readable: boolean, error: unknown, deadLetter: string): Promise<void> {
-    const { sender, envelopes } = this.core;
+    const { sender, envelopes, codec } = this.core;
     const cause = { name: nameOf(error), message: textOf(error).slice(0, MAX_CAUSE) };
     const { body, headers, topic } = delivery;
     const attempts = attemptsOf(delivery);
@@ -258,7 +259,9 @@ export class Deliveries {
     const put = (text: string) => sender.send(deadLetter, text, { wait: 0 });
     try {
       const letter = writeLetter(this.queue, body, readable, attempts, cause);
-      await put(envelopes.seal("item", deadLetter, letter, letterHeaders(withTopic(headers, topic))));
+      const text = envelopes.seal("item", deadLetter, letter, letterHeaders(withTopic(headers, topic)));
+      if (exceeds(text, largestText(codec.maxBody))) throw new RangeError("The letter is too long");
+      await put(text);
     } catch (error) {
       if (!tooLong(error)) throw error;
       await put(envelopes.restore(deadLetter, body, letterHeaders(headers)));

@@ -90,7 +90,7 @@ describe("groups on Redis", () => {
     await orders().free(); // its binding is one of them
   });
 
-  it("bindings that are too long are refused, and not read", async () => {
+  it("bindings that are too long are refused, and while there is one, publishes reject", async () => {
     await using bus = await open();
     const long = "x".repeat(MAX_BYTES / 2);
     const member = () => bus.subscribe(long, () => {}, { group: "billing" }).ready;
@@ -106,8 +106,17 @@ describe("groups on Redis", () => {
     } finally {
       await admin.close();
     }
-    for (const topic of [long, "t"]) await bus.publish(1, topic);
-    assertEquals(await Promise.all([`${long}@billing`, "t@billing"].map((name) => bus.queue(name).qsize())), [0, 1]);
+    for (const topic of [long, "t"]) {
+      const fault = await assertRejects(
+        () => bus.publish(1, topic),
+        BusError,
+        `the hash "${names.bindings}" has bindings`,
+      );
+      assertEquals([fault.code, /\(1 of 2\)/.test(fault.message)], ["busy", true]);
+    }
+    await server.run("hdel", names.bindings, texts[0]!);
+    await until("a publish resolves", () => bus.publish(1, "t").then(() => true, () => false));
+    assertEquals(await bus.queue("t@billing").qsize(), 1);
   });
 
   it("a publisher that may not read the bindings is refused", async () => {

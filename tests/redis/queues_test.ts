@@ -5,9 +5,11 @@ import { type BusError, ProviderError } from "../../src/errors.ts";
 import type { Delivery } from "../../src/provider/provider.ts";
 import { PEEK } from "../../src/providers/redis/inspect_scripts.ts";
 import { Names } from "../../src/providers/redis/names.ts";
+import { largestText } from "../../src/provider/largest_text.ts";
 import { redis } from "../../src/providers/redis/provider.ts";
 import { TAKE } from "../../src/providers/redis/scripts.ts";
 import { peekAll } from "../../src/queue/peek.ts";
+import { assertLargestHeaders, assertLongLetter } from "../support/long_items.ts";
 import { reported } from "../support/reports.ts";
 import { RedisServer } from "../support/redis_server.ts";
 import { pause, timed, until, within } from "../support/until.ts";
@@ -54,14 +56,16 @@ describe("Redis queues", () => {
     for (const expected of [[1, 2, 3], [4, 5]]) assertEquals(numbers(await bus.receive("q", { max: 64 })), expected);
   });
 
-  it("an item of more than twice maxReceive is put aside and reported once; the others are taken", async () => {
+  it("an item that is much larger than maxReceive is put aside and reported once; the others are taken", async () => {
     await using bus = await open(here(), { maxReceive: 500 });
     const list = `__eventbus:${bus.namespace}:q`;
     const aside = `__tsmq:{${list}}aside:${list}`;
-    const [fits, large] = ["x".repeat(1_000), "x".repeat(1_001)];
-    const fault =
-      'fault: ProviderError: Cannot take an item from queue "q": it has 1001 bytes, and this bus takes items ' +
-      `of up to 1000 (maxReceive). It was moved to the list "${aside}", where it stays until the queue is freed`;
+    const limit = largestText(500);
+    const [fits, large] = ["x".repeat(limit), "x".repeat(limit + 1)];
+    const fault = 'fault: ProviderError: Cannot take an item from queue "q": it has ' +
+      `${
+        limit + 1
+      } bytes, and this bus takes items of up to ${limit} (maxReceive). It was moved to the list "${aside}", where it stays until the queue is freed`;
     const faults: string[] = [];
     for (const lease of [undefined, 60_000]) {
       await server.run("lpush", list, "1", large, fits);
@@ -84,7 +88,7 @@ describe("Redis queues", () => {
 
   it("a receive that does not wait returns the item behind those that it puts aside", async () => {
     await using bus = await open(here(), { maxReceive: 500 });
-    const large = "x".repeat(1_001);
+    const large = "x".repeat(largestText(500) + 1);
     for (const lease of [undefined, 60_000]) {
       await server.run("lpush", `__eventbus:${bus.namespace}:q`, large, large, "behind");
       assertEquals(await bus.bodies("q", { lease }), ["behind"]);
@@ -98,8 +102,8 @@ describe("Redis queues", () => {
     const bus = await Bus.open(redis(here()), { namespace, maxReceive: 500 });
     const errors: string[] = [];
     bus.addEventListener("error", ({ error }) => errors.push(String(error)));
-    const large = JSON.stringify("x".repeat(1_001));
-    await server.run("lpush", `__eventbus:${namespace}:q`, ...Array<string>(1_000).fill(large));
+    const lua = "local item = string.rep('x', ARGV[1]) for i = 1, 1000 do redis.call('LPUSH', KEYS[1], item) end";
+    await server.run("eval", lua, "1", `__eventbus:${namespace}:q`, largestText(500) + 1);
     await bus.queue("q").put("last");
     assertEquals(await bus.queue("q").get(), "last");
     await bus.close();
@@ -123,6 +127,11 @@ describe("Redis queues", () => {
       }
     }
   });
+
+  it("an item with the largest headers is taken, however small maxReceive is", () =>
+    assertLargestHeaders(redis(here())));
+
+  it("a dead letter that would be put aside is put as its item", () => assertLongLetter(redis(here())));
 
   it("large dead letters are shown, retried and removed in several requests", async () => {
     await using bus = await Bus.open(redis(here()), { namespace: fresh() });

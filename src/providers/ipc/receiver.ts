@@ -22,6 +22,7 @@ import { removeBus } from "./cleanup.ts";
 import { check, isLimit } from "./errors.ts";
 import { type Frame, readEvents, readLarge } from "./frames.ts";
 import { CrashSlot } from "./crash_slot.ts";
+import { largestText } from "../../provider/largest_text.ts";
 import { Leases } from "./leases.ts";
 import { Moves } from "./moves.ts";
 import { Peeker } from "./peeker.ts";
@@ -38,18 +39,13 @@ import { recordThread } from "./worker_thread.ts";
 const CLEANUP_INTERVAL = 2_000;
 /** Milliseconds that opening waits for room. */
 const ROOM = 2_000;
-/**
- * The largest file that is read, as a multiple of `maxReceive`. Smaller ones that exceed `maxReceive` are read, so that the core
- * dead-letters them.
- */
-const FILE_LIMIT = 2;
 /** The largest number of messages that are read from one queue in a row. */
 const READ_LIMIT = 64;
 
 /** Opens the receiving half of an IPC bus. */
 export async function openReceiver(context: ReceiverContext): Promise<Receiver> {
   const settings = context.options as Settings;
-  const namespace = await Namespace.open(settings, context.namespace, () => {}, FILE_LIMIT * context.maxReceive);
+  const namespace = await Namespace.open(settings, context.namespace, () => {}, largestText(context.maxReceive));
   try {
     removeDead(namespace);
     for (const other of namespace.others()) {

@@ -20,16 +20,23 @@ export const MAX_BINDINGS = 10_000;
 /** The largest number of bytes of a binding. */
 export const MAX_BYTES = 4_096;
 
-/** Replies with the number of bindings and, if there are at most ARGV[1], with those of at most ARGV[2] bytes: all that tsmq writes. */
+/**
+ * Replies with the number of bindings and, if there are at most ARGV[1], with those of at most ARGV[2] bytes, and the number of longer ones,
+ * which only other clients and older versions write.
+ */
 const READ: Script = script(
   "publish an event",
   `
-local bindings, total = {}, redis.call('HLEN', KEYS[1])
-if total > tonumber(ARGV[1]) then return {total, bindings} end
+local bindings, long, total = {}, 0, redis.call('HLEN', KEYS[1])
+if total > tonumber(ARGV[1]) then return {total, bindings, long} end
 for _, binding in ipairs(redis.call('HKEYS', KEYS[1])) do
-  if #binding <= tonumber(ARGV[2]) then bindings[#bindings + 1] = binding end
+  if #binding <= tonumber(ARGV[2]) then
+    bindings[#bindings + 1] = binding
+  else
+    long = long + 1
+  end
 end
-return {total, bindings}
+return {total, bindings, long}
 `,
 );
 
@@ -44,22 +51,29 @@ return total - 1
 `,
 );
 
-/** Reads the bindings of a namespace: all of them, or only their number if there are more than `max`. */
+/** Reads the bindings of a namespace, and the number of those that are too long to be read; only their number if there are more than `max`. */
 export function readBindings(
   client: Client,
   names: Names,
   max: number = Number.MAX_SAFE_INTEGER,
-): Promise<{ readonly total: number; readonly bindings: string[] }> {
-  const read: ReplyReader<{ total: number; bindings: string[] }> = (reply) => {
-    const [total, bindings] = arrayOf(2, reply);
-    return { total: count(total), bindings: texts(bindings) };
+): Promise<{ readonly total: number; readonly bindings: string[]; readonly long: number }> {
+  const read: ReplyReader<{ total: number; bindings: string[]; long: number }> = (reply) => {
+    const [total, bindings, long] = arrayOf(3, reply);
+    return { total: count(total), bindings: texts(bindings), long: count(long) };
   };
   return run(client, read, READ, [names.bindings], [max, MAX_BYTES]);
 }
 
-/** Reads the bindings for publishers. Resolves with an error if there are too many. */
+/** Reads the bindings for publishers. Resolves with an error if there are too many, or some are too long. */
 export async function readUsable(client: Client, names: Names): Promise<string[] | BusError> {
-  const { total, bindings } = await readBindings(client, names, MAX_BINDINGS);
+  const { total, bindings, long } = await readBindings(client, names, MAX_BINDINGS);
+  if (long > 0) {
+    return new BusError(
+      "busy",
+      `Cannot publish an event: the hash "${names.bindings}" has bindings of groups with more than ${MAX_BYTES} bytes, which are not ` +
+        `read, so the event would be lost for these groups (${long} of ${total}). Remove these fields, and use shorter names`,
+    );
+  }
   return total > MAX_BINDINGS ? tooMany("publish an event", names, total) : bindings;
 }
 

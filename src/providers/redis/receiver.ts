@@ -22,6 +22,7 @@ import { received } from "./login.ts";
 import { LONGEST } from "./lua.ts";
 import { Names } from "./names.ts";
 import { Master } from "./master.ts";
+import { largestText } from "../../provider/largest_text.ts";
 import type { Settings } from "./settings.ts";
 import { Queues } from "./queues.ts";
 import { Registry } from "./registry.ts";
@@ -34,11 +35,6 @@ const TIMEOUT = 5_000;
 const CLEANUP = 1_000;
 /** Milliseconds for messages to pass between the nodes of a Cluster, after their senders have checked this inbox. */
 const LINGER = 150;
-/**
- * The largest item that is taken, as a multiple of `maxReceive`. Smaller ones that exceed `maxReceive` are taken, so that the core
- * dead-letters them.
- */
-const ITEM_LIMIT = 2;
 /** The reason of a gap. */
 const LOST = "The connection to Redis was lost";
 /** The channel on which Redis reports changed keys (CLIENT TRACKING with REDIRECT). */
@@ -112,7 +108,7 @@ class RedisReceiver implements Receiver {
       this.#commands,
       names,
       id,
-      Math.min(ITEM_LIMIT * context.maxReceive, LONGEST),
+      Math.min(largestText(context.maxReceive), LONGEST),
       fault,
       !this.#cluster,
     );

@@ -1,0 +1,16 @@
+/**
+ * The largest text that a bus takes from a transport that checks the size of texts before it reads them.
+ *
+ * @module
+ */
+
+/** Room for what is around a body: the headers (up to 64 KiB), a signature, and the Base64 of an encrypted body with them. */
+const AROUND = 3 * 65_536;
+
+/**
+ * Returns the largest number of bytes of a text that a bus reads. A smaller one whose body exceeds `maxReceive` is read, so that the core
+ * dead-letters it.
+ */
+export function largestText(maxReceive: number): number {
+  return 2 * maxReceive + AROUND;
+}
