@@ -10,6 +10,7 @@ function deliveries(error?: BusError) {
   const sent: [queue: string, text: string][] = [];
   const settled: string[] = [];
   const core = {
+    codec: { maxBody: 100 },
     envelopes: UNSIGNED,
     sender: {
       send: (queue: string, text: string) => {
