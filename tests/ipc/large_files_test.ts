@@ -79,6 +79,7 @@ describe("a file of 10 GiB", () => {
     const queue = bus.queue<string>("queue");
     await queue.put("first");
     await (await queue.receive()).nack({ delay: 1 });
+    await until("its delay is over", async () => (await queue.stats()).delayed === 0);
     const [busName] = await busesOf(namespace);
     const own = `/dev/shm/${namespace}/loops/${busName}`;
     const state = `/dev/shm/${namespace}/queues/pymq_${namespace}_queue`;
