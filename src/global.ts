@@ -98,8 +98,9 @@ async function open(provider: Provider, options?: BusOptions): Promise<Bus> {
 }
 
 /**
- * Closes the default bus, if it is open; by default it takes 5 seconds at most, of which the last is reserved for the transport. Until the bus is closed, they can still publish,
- * put and call. `init` can open the default bus again afterwards. {@linkcode Bus.close} does the same and returns a report.
+ * Closes the default bus, if it is open. By default this takes at most 5 seconds, of which the last is reserved for the transport. Until the
+ * bus is closed, its handlers can still publish, put and call. `init` can open the default bus again afterwards. {@linkcode Bus.close} does
+ * the same and returns a report.
  */
 export async function shutdown(options?: CloseOptions): Promise<void> {
   await opening?.catch(() => {}); // the caller of init gets the error

@@ -129,7 +129,7 @@ export class Codec {
    * @throws {ValidationError} without the `body` when the body is too large
    */
   decode(body: string): Decoded | Promise<Decoded> {
-    if (body.length * 3 > this.maxBody && exceeds(body, this.maxBody)) {
+    if (exceeds(body, this.maxBody)) {
       const message = `Cannot read a body of ${body.length} characters: it exceeds ${this.maxBody} bytes (maxReceive)`;
       throw new ValidationError(message, [{ message }]);
     }
@@ -218,6 +218,7 @@ function listIn(parsed: unknown, body: string): unknown[] | undefined {
 
 /** Returns whether a text has more bytes in UTF-8. A character has at most three. */
 export function exceeds(text: string, bytes: number): boolean {
+  if (text.length * 3 <= bytes) return false;
   if (text.length > bytes) return true;
   const { Buffer } = builtin<{ Buffer: { byteLength(text: string): number } }>("buffer")!;
   return Buffer.byteLength(text) > bytes;
