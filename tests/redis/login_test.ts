@@ -1,6 +1,7 @@
 /** The login of connections: a refused one is never used, and a function is asked for the login at each connection. */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
+import { createServer } from "node:net";
 import { Bus, BusError, ProviderError } from "../../mod.ts";
 import { redis, type RedisOptions } from "../../src/providers/redis/provider.ts";
 import { Peer } from "../support/peer.ts";
@@ -139,6 +140,38 @@ describe("a login to Redis", () => {
     const { name, master, sentinels } = group;
     const options = { name, sentinels: sentinels.nodes, password: "needless", sentinelPassword: "needless" };
     await worksWithoutNeed(options, [master.port, ...sentinels.nodes.map(({ port }) => port)]);
+  });
+
+  it("is not sent to a Sentinel that only other Sentinels know", async () => {
+    await using group = await startSentinels(1);
+    const { name, master, sentinels } = group;
+    let heard = "";
+    const forged = createServer((socket) => {
+      socket.on("error", () => {});
+      socket.on("data", (bytes) => {
+        heard += bytes;
+        socket.write("+PONG\r\n".repeat(String(bytes).match(/^\*\d/gm)?.length ?? 0));
+      });
+    });
+    await new Promise<void>((resolve) => forged.listen(0, "127.0.0.1", resolve));
+    try {
+      const { port } = forged.address() as { port: number };
+      const hello = ["127.0.0.1", port, "f".repeat(40), 0, name, "127.0.0.1", master.port, 0];
+      await master.run("publish", "__sentinel__:hello", hello.join());
+      await until("the Sentinel knows the forged one", async () => {
+        const known = String(await sentinels.servers[0]!.run("sentinel", "sentinels", name));
+        return known.includes(`,port,${port},`) && !known.includes("disconnected");
+      });
+      const options = { name, sentinels: sentinels.nodes, sentinelPassword: "geheim", retry: { min: 10, max: 20 } };
+      await using bus = await Bus.open(redis(options));
+      const states: string[] = [];
+      bus.addEventListener("state", () => states.push(bus.health().state));
+      await master.run("client", "kill", "type", "pubsub"); // the bus asks the Sentinels again
+      await until("the bus is up again", () => states.includes("down") && states.at(-1) === "up");
+      assert(/ping/i.test(heard) && !/auth|geheim/i.test(heard), heard);
+    } finally {
+      forged.close();
+    }
   });
 
   it("that cannot be obtained makes opening fail with the reason, and is asked for again later", async () => {

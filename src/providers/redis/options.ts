@@ -47,7 +47,10 @@ export interface RedisOptions {
   readonly db?: number;
   /** True, or settings, to use TLS. Default: true for `rediss://`. */
   readonly tls?: boolean | RedisTls;
-  /** The Sentinels to ask for the master. They need {@linkcode RedisOptions.name}. */
+  /**
+   * The Sentinels to ask for the master. They need {@linkcode RedisOptions.name}. Give all of them: others that they know are not asked,
+   * because they would receive the passwords.
+   */
   readonly sentinels?: readonly Address[];
   /** The name of the master in the configuration of the Sentinels. */
   readonly name?: string;

@@ -1,5 +1,7 @@
 /**
- * The client of Redis Sentinels. It finds the address of the master, and reports failovers.
+ * The client of Redis Sentinels. It finds the address of the master, and reports failovers. It asks only the Sentinels in the options, and
+ * not those that they know: anyone who may publish on the channel `__sentinel__:hello` of the master can make them know another one,
+ * which would receive the password.
  *
  * @module
  */
@@ -35,15 +37,14 @@ export type News = (typeof NEWS)[string];
 interface Answer extends Address {
   /** Increases with each failover. */
   readonly epoch: number;
-  readonly others: readonly Address[];
 }
 
 /** The Sentinels of one master. */
 export class Sentinels {
   #settings: Settings;
   #onNews: (news: News) => void;
-  /** `host:port` → address, of the Sentinels in the options and of those that they know. */
-  #known = new Map<string, Address>();
+  /** `host:port` → address. */
+  #known: ReadonlyMap<string, Address>;
   #watchers = new Map<string, { readonly redis: Redis; pinged: boolean }>();
   #clients = new Set<Redis>();
   #asking: Promise<Address> | undefined;
@@ -55,7 +56,7 @@ export class Sentinels {
   constructor(settings: Settings, onNews: (news: News) => void) {
     this.#settings = settings;
     this.#onNews = onNews;
-    this.#learn(settings.sentinels ?? []);
+    this.#known = new Map((settings.sentinels ?? []).map((each) => [`${each.host}:${each.port}`, each]));
   }
 
   /**
@@ -116,8 +117,6 @@ export class Sentinels {
       const why = textOf(cause);
       throw new Error(`No Sentinel knows the address of the master "${this.#settings.name}": ${why}`, { cause });
     }
-    for (const { others } of answers) this.#learn(others);
-    if (this.#timer) this.watch();
     const { host, port } = answers.reduce((best, answer) => answer.epoch > best.epoch ? answer : best);
     return { host, port };
   }
@@ -135,19 +134,14 @@ export class Sentinels {
         });
       });
       await this.#authenticate(redis);
-      const [found, state, others] = await Promise.all([
+      const [found, state] = await Promise.all([
         ask("get-master-addr-by-name"),
         // an ACL user of a Sentinel may be allowed to ask for the address only
         ask("master").catch(() => undefined),
-        ask("sentinels").catch(() => undefined),
       ]);
       const master = addressOf(found);
       if (!master) throw new Error(`the Sentinel at ${address.host}:${address.port} does not know this name`);
-      return {
-        ...master,
-        epoch: Number(fieldsOf(state).get("config-epoch") ?? 0) || 0,
-        others: otherSentinels(others),
-      };
+      return { ...master, epoch: Number(fieldsOf(state).get("config-epoch") ?? 0) || 0 };
     } finally {
       redis.disconnect();
     }
@@ -156,10 +150,6 @@ export class Sentinels {
   #report(news: News): void {
     this.#asking = undefined;
     this.#onNews(news);
-  }
-
-  #learn(addresses: readonly Address[]): void {
-    for (const address of addresses) this.#known.set(`${address.host}:${address.port}`, address);
   }
 
   #subscribe(address: Address): Redis {
@@ -248,13 +238,4 @@ function fieldsOf(reply: unknown): Map<string, string> {
     for (let i = 0; i + 1 < reply.length; i += 2) fields.set(String(reply[i]), String(reply[i + 1]));
   }
   return fields;
-}
-
-/** Reads the list of other Sentinels that a Sentinel knows, without those that it cannot reach. */
-function otherSentinels(reply: unknown): Address[] {
-  if (!Array.isArray(reply)) return [];
-  return reply.map(fieldsOf).flatMap((fields) => {
-    const address = addressOf([fields.get("ip") ?? "", fields.get("port")]);
-    return address && !fields.get("flags")?.includes("disconnected") ? [address] : [];
-  });
 }
