@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { Bus } from "../../src/bus.ts";
 import { type BusError, ProviderError } from "../../src/errors.ts";
@@ -56,6 +56,23 @@ describe("Redis queues", () => {
     for (const expected of [[1, 2, 3], [4, 5]]) assertEquals(numbers(await bus.receive("q", { max: 64 })), expected);
   });
 
+  it("receive() reads few large items behind a small one, which the server could only put back", async () => {
+    await using bus = await open(here());
+    const lua =
+      "for i = 1, 9 do redis.call('LPUSH', KEYS[1], i .. string.rep(string.rep('x', 1024), 6 * 1024 * ARGV[i])) end";
+    const sizes = ["0", ...Array<string>(8).fill("1")];
+    await server.run("eval", lua, "1", `__eventbus:${bus.namespace}:q`, ...sizes);
+    const putBack = async () => {
+      const stats = String(await server.run("info", "commandstats"));
+      return Number(/cmdstat_rpush:calls=(\d+)/.exec(stats)?.[1] ?? 0);
+    };
+    const before = await putBack();
+    assertEquals((await bus.bodies("q", { max: 64 })).map((body) => parseInt(body)), [1, 2, 3, 4]);
+    assert(await putBack() - before <= 3);
+    assertEquals((await bus.bodies("q", { max: 64 })).map((body) => parseInt(body)), [5, 6, 7]);
+    await bus.sender.drop("q");
+  });
+
   it("an item that is much larger than maxReceive is put aside and reported once; the others are taken", async () => {
     await using bus = await open(here(), { maxReceive: 500 });
     const list = `__eventbus:${bus.namespace}:q`;
@@ -84,6 +101,46 @@ describe("Redis queues", () => {
       faults.push(fault, fault, fault);
       assertEquals(bus.said, faults);
     }
+  });
+
+  it("an item that cannot be put aside, because that key is no list, stays in the queue; the others are taken", async () => {
+    await using bus = await open(here(), { maxReceive: 500 });
+    const { list, due, aside } = new Names(bus.namespace).queue("q");
+    const large = "x".repeat(largestText(500) + 1);
+    for (const [i, lease] of [undefined, 60_000].entries()) {
+      await server.run("set", aside, "a string");
+      await server.run("lpush", list, "1", large, large, "2");
+      assertEquals(await bus.bodies("q", { max: 64, lease }), ["1", "2"]);
+      const faults = bus.said.splice(0);
+      assertEquals(faults.length, 2);
+      for (const fault of faults) assertMatch(fault, /It stays in the queue for 60 s: Redis refused to move it to/);
+      const kept = (await server.run("zrange", due, "0", "-1") as string[]).filter((member) => member.endsWith("|0"));
+      assertEquals(kept.length, 2);
+      await server.run("unlink", aside);
+      await server.run("zadd", due, ...kept.flatMap((member) => ["0", member]));
+      assertEquals(await bus.bodies("q", { max: 64, lease }), []);
+      assertEquals(await server.run("lrange", aside, "0", "-1"), [large, large]);
+      assertEquals([bus.said.splice(0).length, await bus.sender.size("q")], [2, 0], `${i}`);
+      await bus.sender.drop("q");
+    }
+  });
+
+  it("no item is lost when another client has written a key of the queue as another type", async () => {
+    await using bus = await open(here());
+    const { list, due, items } = new Names(bus.namespace).queue("q");
+    await bus.sender.send("q", "delayed", { wait: 0, delay: 1 });
+    await until("its time has come", async () => await bus.sender.size("q") === 1);
+    await server.run("lpush", list, "waiting");
+    for (const key of [due, items]) {
+      await server.run("rename", key, "kept");
+      await server.run("set", key, "a string");
+      for (const lease of [undefined, 60_000]) {
+        await assertRejects(() => bus.receive("q", { max: 64, lease }), ProviderError, "WRONGTYPE");
+      }
+      await server.run("rename", "kept", key);
+    }
+    assertEquals(await bus.bodies("q", { max: 64, lease: 60_000 }), ["delayed", "waiting"]);
+    await bus.sender.drop("q");
   });
 
   it("a receive that does not wait returns the item behind those that it puts aside", async () => {

@@ -11,7 +11,7 @@ import { retryUnavailable } from "./errors.ts";
 import type { QueueKeys } from "./names.ts";
 import { array, count, exactly, integer, type ReplyReader, text } from "./replies.ts";
 import type { HandedOver } from "./hand_over.ts";
-import { GIVE_BACK, RECORD_LIFE, run, TAKE } from "./scripts.ts";
+import { GIVE_BACK, MAX_WAIT, RECORD_LIFE, run, TAKE } from "./scripts.ts";
 
 /** Milliseconds between a reply and the removal of its record. If the next take comes before that, it overwrites the record. */
 const REMOVE_AFTER = 5;
@@ -254,9 +254,17 @@ export class LosslessTaker {
     this.#removal = setTimeout(() => this.removeRecord().catch(() => {}), REMOVE_AFTER); // if that fails, the sweep repeats it
   }
 
+  /** Reports an item of this many bytes. The number is negative if the item could not be put aside. */
   #reportTooLong(bytes: number): void {
-    const text = `Cannot take an item from queue "${this.queue}": it has ${bytes} bytes, and this bus takes items ` +
-      `of up to ${this.#longest} (maxReceive). It was moved to the list "${this.keys.aside}", where it stays until the queue is freed`;
+    const { aside } = this.keys;
+    const text =
+      `Cannot take an item from queue "${this.queue}": it has ${Math.abs(bytes)} bytes, and this bus takes items ` +
+      `of up to ${this.#longest} (maxReceive). ` +
+      (bytes > 0
+        ? `It was moved to the list "${aside}", where it stays until the queue is freed`
+        : `It stays in the queue for ${
+          MAX_WAIT / 1_000
+        } s: Redis refused to move it to the list "${aside}". If that key is not a list, remove it`);
     this.#fault(new ProviderError("too_large", text), true);
   }
 
@@ -286,7 +294,7 @@ function takenBy(number: string): ReplyReader<Taken & { readonly tooLong: readon
     return {
       deliveries,
       next: next < 0 ? Infinity : next,
-      tooLong: tooLong === 0 ? [] : array(tooLong).map(count),
+      tooLong: tooLong === 0 ? [] : array(tooLong).map(integer),
     };
   };
 }

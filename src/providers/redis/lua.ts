@@ -45,8 +45,12 @@ ${UNMARK}`;
  * gigabytes.
  */
 export const ENOUGH: number = 16 * 1024 * 1024;
-/** The largest number of items that a script reads from the list at once, as long as the items so far are small. */
-export const STEP = 32;
+/**
+ * The largest number of items that a script reads from the list at once, as long as the items so far are small. The next ones may be large,
+ * and for many large ones Redis copies the whole reply once for each: 32 of 20 MiB stopped the server for 6 s, 4 for 0.3 s. Reading 64 small
+ * items takes 16 µs longer by 4 than by 32, of 200 µs.
+ */
+export const STEP = 4;
 /** The largest number of bytes of an item in a reply, because V8's longest string has 512 Mi characters. */
 export const LONGEST: number = 256 * 1024 * 1024;
 

@@ -33,7 +33,7 @@ const SCRIPTS: Script[] = [];
 export const RECORD_LIFE = 60_000;
 
 /** The longest wait in milliseconds that a take replies with. Another client may have written a member that is never due. */
-const MAX_WAIT = 60_000;
+export const MAX_WAIT = 60_000;
 
 /**
  * Takes up to ARGV[2] items: first those that are due, then from the list. ARGV[3] is the lease in milliseconds, 0 for none. It records
@@ -42,7 +42,8 @@ const MAX_WAIT = 60_000;
  * by which the client recognises it, the milliseconds until the next item is due (-1: none, 0: take again), the sizes of the items that it
  * has put aside, then receipt, attempt and body of each item.
  *
- * It ends when the items have enough bytes. It moves an item of more than ARGV[7] bytes to the list `aside`, from which no client takes it.
+ * It ends when the items have enough bytes. It moves an item of more than ARGV[7] bytes to the list `aside`, from which no client takes it. If Redis
+ * refuses that, because another client has made the key another type, it puts the item back with a delay, and returns a negative size.
  *
  * A take that finds nothing waits for ARGV[6] milliseconds (0: not at all) for an item that is handed over (see `hand_over.ts`). The next
  * take has the same number and `again` or `only`, which ends the wait.
@@ -59,7 +60,7 @@ local wait, longest, receiver = tonumber(ARGV[6]), tonumber(ARGV[7]), number .. 
 ${NOW}${MARKS}${MANY}${COUNT}
 local tooLong
 if mode ~= '' then
-  redis.call('ZREM', receivers, receiver)
+  redis.pcall('ZREM', receivers, receiver)
   local kept = redis.call('GET', record)
   kept = kept and cmsgpack.unpack(kept)
   if kept and kept[1] == number then
@@ -80,13 +81,20 @@ if mode ~= '' then
   end
   if mode == 'only' then return {number, -1, tooLong or 0} end
 end
+redis.call('HLEN', items) -- if another client has made it another type, this throws before anything is taken
 local out, members, bodies, ends, size, removed = {number, -1, tooLong or 0}, {}, {}, {}, 0, false
 local function give(before, count, body, unconfirmed, time)
   size = size + #body
   if #body > longest then
-    redis.pcall('LPUSH', aside, body)
     tooLong = tooLong or {}
-    tooLong[#tooLong + 1] = #body
+    local bytes = #body
+    if type(redis.pcall('LPUSH', aside, body)) ~= 'number' then
+      local stem = clock[1] .. string.format('%06d.%06d.', clock[2], #members) .. number .. '.' .. #tooLong .. '.aside.'
+      redis.call('HSET', items, stem, body)
+      redis.call('ZADD', due, now + ${MAX_WAIT}, stem .. '|' .. count)
+      bytes = -bytes
+    end
+    tooLong[#tooLong + 1] = bytes
     out[3] = tooLong
     removed = true
     return
