@@ -15,7 +15,6 @@ import {
   text_en,
 } from "@stricli/core";
 import process from "node:process";
-import config from "../deno.json" with { type: "json" };
 import { command as call } from "./commands/call.ts";
 import { command as completion } from "./commands/completion.ts";
 import { command as dead } from "./commands/dead.ts";
@@ -39,6 +38,7 @@ import { environment } from "./environment.ts";
 import { exitCode, EXITS } from "./exit.ts";
 import { messageOf, printRaw } from "./io.ts";
 import { isUrl } from "./urls.ts";
+import { VERSION } from "./version.ts";
 
 const ABOUT = `tsmq: pub/sub, queues and calls over transports that you already run
 
@@ -142,7 +142,7 @@ const app: Application<CommandContext> = buildApplication(
   }),
   {
     name: "tsmq",
-    versionInfo: { currentVersion: config.version },
+    versionInfo: { currentVersion: VERSION },
     scanner: { caseStyle: "allow-kebab-for-camel", allowArgumentEscapeSequence: true },
     documentation: { disableAnsiColor: true, useAliasInUsageLine: true },
     localization: { text },

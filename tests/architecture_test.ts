@@ -4,6 +4,7 @@ import { describe, it } from "@std/testing/bdd";
 import { readdirSync, readFileSync } from "node:fs";
 import { basename, dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
+import { VERSION } from "../cli/version.ts";
 import { Engine } from "../src/engine.ts";
 
 const ROOT = fileURLToPath(new URL("../", import.meta.url));
@@ -273,6 +274,12 @@ describe("the house", () => {
 
   it("is not imported by published files: no tests, bench, examples or scripts", () => {
     assertEquals(offences(({ to }) => /^(tests|bench|examples|scripts)\//.test(to)), []);
+  });
+
+  it("has modules only, which need no deno.json: an installed package may not have it", () => {
+    assertEquals(offences(({ to }) => to.endsWith(".json")), []);
+    const { version } = JSON.parse(readFileSync(join(ROOT, "deno.json"), "utf8")) as { version: string };
+    assertEquals(VERSION, version);
   });
 
   it("lets a stranger write a provider: examples/nats knows only what is exported", () => {

@@ -27,7 +27,7 @@ const LONG = 120_000;
 
 describe("the published package", () => {
   it("is the files that the exports reach, and what says what it is", () => {
-    assertEquals(published(), [...reached(), "LICENSE", "README.md"].sort());
+    assertEquals(published(), [...reached(), "LICENSE", "README.md", "deno.json"].sort());
   });
 });
 

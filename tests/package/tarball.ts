@@ -20,7 +20,7 @@ export function makeTarball(dir: string): { readonly file: string; readonly mani
     if (file.endsWith(".d.ts")) move(join(root, file), join(root, "_dist", file));
     else if (/\.(md|json)$|LICENSE$/.test(file)) rmSync(join(root, file));
   }
-  const files = published();
+  const files = published().filter((file) => file !== "deno.json"); // an installed package works without it
   for (const file of files) {
     const text = source(file, (specifier) => specifier.replace(/^(\..*)\.ts$/, "$1.js"));
     mkdirSync(dirname(join(root, file)), { recursive: true });
