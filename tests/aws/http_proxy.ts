@@ -63,11 +63,12 @@ export class HttpProxy implements AsyncDisposable {
     return this.seen.filter((seen) => seen.action === action).length;
   }
 
-  /** Injects a fault into the next `times` requests for an action. */
-  next(action: string, fault: Fault, times = 1): void {
+  /** Injects a fault into the next `times` requests for an action, or of this kind. */
+  next(asked: string | ((seen: Seen) => boolean), fault: Fault, times = 1): void {
     let left = times;
     const before = this.fault;
-    this.fault = (seen) => seen.action === action && left > 0 ? (left--, fault) : before(seen);
+    const isAsked = typeof asked === "string" ? ({ action }: Seen) => action === asked : asked;
+    this.fault = (seen) => left > 0 && isAsked(seen) ? (left--, fault) : before(seen);
   }
 
   /** Holds the answer to the next request for an action that contains `part`. `done` resolves when the service has answered. */

@@ -15,8 +15,8 @@ export interface Fault<G extends Ground = Ground> {
   readonly misses?: readonly Style[];
   /** Whether the fault kills and cuts nothing, so that no item is handled twice. */
   readonly once?: boolean;
-  /** Whether starts of handlers may be recorded without the knowledge of this process. */
-  readonly unheard?: boolean;
+  /** The most recorded starts of one item that this process may not know of. Default: 0. */
+  readonly unheard?: number;
   /** Whether servers may be disconnected for so long that they count as gone. */
   readonly long?: boolean;
   /** Whether each bus has a worker of its own. */

@@ -74,7 +74,7 @@ async function run<G extends Ground>(ground: G, fault: Fault<G>, turns: Semaphor
   const traffic = await Traffic.start({ provider: own, namespace });
   if (fault.long) traffic.tallies.call.allowed.add("no_such_remote");
   traffic.once = fault.once ?? false;
-  traffic.hearsStarts = !fault.unheard;
+  traffic.unheard = fault.unheard ?? 0;
   const injected = count(fault.times);
   try {
     for (let i = 0; i < injected; i++) {

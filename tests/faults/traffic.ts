@@ -43,8 +43,8 @@ export class Traffic {
   slow = 0;
   /** No item of `consume` may be handled twice. */
   once = false;
-  /** Whether this process knows of each start of a handler, so that the count of attempts must be exact. */
-  hearsStarts = true;
+  /** The most recorded starts of one item that this process may not know of. */
+  unheard = 0;
   /** Ends the gets that wait; new ones follow. */
   cancelGets = new AbortController();
   readonly sending: Bus;
@@ -156,7 +156,7 @@ export class Traffic {
     if (this.#starts.size > 20_000) this.#starts.delete(this.#starts.keys().next().value!);
     if (attempt > 1) consume.redelivered++;
     if (this.once && starts > 1) consume.wrong.push(`${n} was handled ${starts} times`);
-    if (attempt > starts && this.hearsStarts && this.provider.features.exactAttempts) {
+    if (attempt > starts + this.unheard && this.provider.features.exactAttempts) {
       consume.wrong.push(`${n} was attempt ${attempt} at its start number ${starts}`);
     }
   }
