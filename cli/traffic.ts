@@ -7,9 +7,10 @@
 import { type Bus, engineOf } from "../src/bus.ts";
 import { ExpiringMap, LimitedMap } from "../src/internal/caches.ts";
 import type { Admin } from "../src/provider/admin.ts";
+import { DEAD } from "../src/provider/queue_names.ts";
 import { ACTIVITY } from "../src/rpc/activity_answers.ts";
 import { type BusActivity, median, type QueueActivity, readActivity } from "../src/telemetry/activity.ts";
-import { DEAD, type QueueRow } from "./overview.ts";
+import type { QueueRow } from "./overview.ts";
 
 /** Milliseconds to wait for the answers of buses. */
 const PATIENCE = 2_000;

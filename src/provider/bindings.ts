@@ -6,6 +6,7 @@
 import { glob } from "./glob.ts";
 import type { GroupInfo } from "./admin.ts";
 import type { TopicFilter } from "./parts.ts";
+import { groupQueue } from "./queue_names.ts";
 
 /** Separates the topic from the queue. No topic contains it. */
 const SEPARATOR = "\0";
@@ -27,9 +28,8 @@ function readBinding(binding: string): (TopicFilter & { readonly queue: string }
 export function groupsOf(bindings: Iterable<string>): GroupInfo[] {
   return [...bindings].flatMap((binding) => {
     const { topic: target, pattern, queue } = readBinding(binding) ?? { topic: "", pattern: false, queue: "" };
-    // a group's queue is `<target>@<group>`
-    if (!queue.startsWith(`${target}@`) || target === "") return [];
-    return [{ target, pattern, group: queue.slice(target.length + 1), queue }];
+    const group = queue.slice(target.length + 1);
+    return target === "" || queue !== groupQueue(target, group) ? [] : [{ target, pattern, group, queue }];
   });
 }
 

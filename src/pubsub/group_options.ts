@@ -5,14 +5,16 @@
  */
 import { ValidationError } from "../errors.ts";
 import { checkName } from "../internal/arguments.ts";
+import { DEAD } from "../provider/queue_names.ts";
 import type { SubscribeOptions } from "./topic.ts";
 
 /** The options that only a member of a group has. */
 const GROUP_OPTIONS = ["lease", "maxAttempts", "backoff", "deadLetter", "handlerTimeout"] as const;
-/** The suffix of the name of a dead-letter queue. A group with this suffix would store events among the dead letters of another group. */
-export const DEAD = ".dead";
-/** The suffix of the names of FIFO queues of SQS, which cannot store events. */
-const FIFO = ".fifo";
+/**
+ * The suffixes that the name of a group cannot have: that of dead-letter queues, because the group would store events among the dead letters
+ * of another one, and that of FIFO queues of SQS, which cannot store events.
+ */
+const SUFFIXES = [DEAD, ".fifo"];
 
 /**
  * Returns the group in the options, if there is one.
@@ -22,7 +24,7 @@ const FIFO = ".fifo";
 export function checkGroup(options: SubscribeOptions): string | undefined {
   if (options.group !== undefined) {
     const group = checkName("a group", options.group);
-    const end = [DEAD, FIFO].find((end) => group.endsWith(end));
+    const end = SUFFIXES.find((end) => group.endsWith(end));
     if (end === undefined && !group.includes("@")) return group;
     const fault = end === undefined ? 'contains "@"' : `ends with "${end}"`;
     throw new ValidationError(

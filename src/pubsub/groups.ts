@@ -10,11 +10,11 @@ import { backoff, pause, RETRY } from "../internal/time.ts";
 import type { Stream } from "../port/streams.ts";
 import { glob } from "../provider/glob.ts";
 import type { Filter } from "../provider/provider.ts";
+import { DEAD, groupQueue } from "../provider/queue_names.ts";
 import { consume, type Consumer } from "../queue/consumer.ts";
 import { Deliveries, leaseOf } from "../queue/deliveries.ts";
 import type { Held } from "../queue/lease.ts";
 import { acceptEvent } from "./accept.ts";
-import { DEAD } from "./group_options.ts";
 import type { Subscriber } from "./handler_queue.ts";
 import type { Message, SubscribeOptions } from "./topic.ts";
 
@@ -50,7 +50,7 @@ export class GroupMember {
     }
     this.#core = core;
     this.#filter = { topic, pattern, serves: false };
-    this.#queue = `${topic}@${group}`;
+    this.#queue = groupQueue(topic, group);
     const { lease, maxAttempts, backoff, handlerTimeout, signal } = options;
     this.#deadLetter = options.deadLetter;
     const matches = pattern ? glob(topic) : (name: string) => name === topic;

@@ -12,6 +12,7 @@ import type { ErrorContext } from "../events.ts";
 import { isA, nameOf, textOf } from "../internal/thrown.ts";
 import { checkDelay, checkTime, optionNames, refuseUnknown } from "../internal/arguments.ts";
 import { largestText } from "../provider/largest_text.ts";
+import { DEAD } from "../provider/queue_names.ts";
 import type { Delivery, Outcome } from "../provider/provider.ts";
 import { type StandardSchemaV1, validate } from "../codec/schema.ts";
 import type { Held } from "./lease.ts";
@@ -80,7 +81,7 @@ export class Deliveries {
     queue: string,
     schema: StandardSchemaV1 | undefined,
     core: Core,
-    deadLetter = `${queue}.dead`,
+    deadLetter = queue + DEAD,
     reading?: Reading,
   ) {
     this.#reading = reading;

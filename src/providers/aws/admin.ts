@@ -5,6 +5,7 @@
  * @module
  */
 import type { Admin, BusInfo, Check, FunctionInfo, GroupInfo, QueueInfo, TopicInfo } from "../../provider/admin.ts";
+import { parseGroupQueue } from "../../provider/queue_names.ts";
 import { checkService } from "./checks.ts";
 import { type AskCredentials, AwsClient } from "./client.ts";
 import { busQueues, cleanUpAll, deadQueues, idleTopics, queuesWith, subscriptions } from "./cleanup.ts";
@@ -83,8 +84,7 @@ export class AwsAdmin implements Admin {
         [...queues].map((queue) => ({ topic, queue: this.#names.queueOf(queue) ?? "" }))
       );
       return found.flatMap(({ topic, queue }) => {
-        // a group's queue is `<target>@<group>`, and no group contains an @
-        const [target, group] = [queue.slice(0, queue.lastIndexOf("@")), queue.slice(queue.lastIndexOf("@") + 1)];
+        const { target, group } = parseGroupQueue(queue) ?? { target: "", group: "" };
         const pattern = topic === this.#names.all;
         if (target === "" || group === "" || !(pattern || topic === this.#names.topic(target))) return [];
         return [{ target, pattern, group, queue }];

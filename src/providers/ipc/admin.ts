@@ -7,6 +7,7 @@ import { removeBus } from "./cleanup.ts";
 import { countItems } from "./counts.ts";
 import type { Admin, BusInfo, Check, FunctionInfo, GroupInfo, QueueInfo, TopicInfo } from "../../provider/admin.ts";
 import { groupsOf } from "../../provider/bindings.ts";
+import { DEAD } from "../../provider/queue_names.ts";
 import { BusError } from "../../errors.ts";
 import { originOfBus } from "../../internal/origin.ts";
 import { textOf } from "../../internal/thrown.ts";
@@ -68,7 +69,7 @@ export class IpcAdmin implements Admin {
     // $ begins the queues of buses, ~ the hashed names
     const found = files.filter((name) => name.startsWith(prefix) && !/^[$~]/.test(name.slice(prefix.length)))
       .map((name) => name.slice(prefix.length));
-    const dead = found.map((name) => `${name}.dead`);
+    const dead = found.map((name) => name + DEAD);
     const counted = await Promise.all([...new Set([...found, ...dead])].map((name) => this.#count(name)));
     return counted.filter(({ waiting = 0, leased = 0, delayed = 0 }) => waiting + leased + delayed > 0);
   }
