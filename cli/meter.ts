@@ -5,7 +5,7 @@
  */
 import type { Bus } from "../mod.ts";
 import type { Admin } from "../src/provider/admin.ts";
-import { listQueues, MAX_TOPIC, MAX_TOPICS, type QueueRow } from "./overview.ts";
+import { COUNTED_TOPICS, listQueues, type QueueRow } from "./overview.ts";
 import { type Listed, TrafficMeter, type TrafficRow } from "./traffic.ts";
 
 /** The largest number of queues that stay listed without items. */
@@ -71,7 +71,8 @@ export class Meter {
   }
 
   #count(topic: string): void {
-    const counted = this.#topics.has(topic) || this.#topics.size < MAX_TOPICS && topic.length <= MAX_TOPIC;
+    const counted = this.#topics.has(topic) ||
+      this.#topics.size < COUNTED_TOPICS.count && topic.length <= COUNTED_TOPICS.length;
     const name = counted ? topic : OTHERS;
     const known = this.#topics.get(name);
     if (known) known.seen++;

@@ -4,13 +4,10 @@
  * @module
  */
 import type { Admin, BusInfo, GroupInfo, QueueInfo, TopicInfo } from "../src/provider/admin.ts";
-
-/** The suffix of the name of a dead-letter queue. */
-export const DEAD = ".dead";
+import { DEAD } from "../src/provider/queue_names.ts";
 
 /** The largest number of topics whose events are counted separately, and of characters of such a topic. */
-export const MAX_TOPICS = 5_000;
-export const MAX_TOPIC = 1_024;
+export const COUNTED_TOPICS = { count: 5_000, length: 1_024 };
 
 /** A queue, with the number of its dead letters. */
 export interface QueueRow extends QueueInfo {

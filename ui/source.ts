@@ -12,7 +12,7 @@ import { UnsupportedError } from "../src/errors.ts";
 import { isA } from "../src/internal/thrown.ts";
 import { peekAll } from "../src/queue/peek.ts";
 import { TrafficMeter } from "../cli/traffic.ts";
-import { MAX_TOPIC, MAX_TOPICS, type Overview, readOverview } from "../cli/overview.ts";
+import { COUNTED_TOPICS, type Overview, readOverview } from "../cli/overview.ts";
 import type { Admin, BusInfo, TopicInfo } from "../src/provider/admin.ts";
 import type { Action, Item, Page, QueueRow, TableName, Tables, TopicRow } from "./protocol.ts";
 
@@ -63,7 +63,7 @@ export class Source {
       this.#events++;
       const seen = this.#seen.get(topic);
       if (seen) seen.count++;
-      else if (this.#seen.size < MAX_TOPICS && topic.length <= MAX_TOPIC) {
+      else if (this.#seen.size < COUNTED_TOPICS.count && topic.length <= COUNTED_TOPICS.length) {
         this.#seen.set(topic, { count: 1, before: 0 });
       }
     }, { pattern: true });

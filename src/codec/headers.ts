@@ -85,20 +85,20 @@ export function userHeaders(headers: MessageHeaders | undefined): MessageHeaders
 
 /** The header that contains the topic of an event in the dead letters of a group. */
 export const TOPIC = `${RESERVED}topic`;
-/** The largest number of characters of that header. A letter with a longer topic does not have the header. */
-const MAX_TOPIC = 16_384;
+/** The largest number of characters of that header, in which the topic is percent-encoded. A letter with a longer one does not have it. */
+const MAX_TOPIC_HEADER = 16_384;
 
 /** Adds the topic of an event to its headers, if there is one. */
 export function withTopic(headers: MessageHeaders | undefined, topic: string | undefined): MessageHeaders | undefined {
-  if (topic === undefined || topic.length > MAX_TOPIC) return headers;
+  if (topic === undefined || topic.length > MAX_TOPIC_HEADER) return headers;
   const value = encodeURIComponent(topic.toWellFormed());
-  return value.length > MAX_TOPIC ? headers : { ...headers, [TOPIC]: value };
+  return value.length > MAX_TOPIC_HEADER ? headers : { ...headers, [TOPIC]: value };
 }
 
 /** Returns the topic in the headers of an event, if there is one. */
 export function topicIn(headers: MessageHeaders | undefined): string | undefined {
   const value = headers?.[TOPIC];
-  if (value === undefined || value.length > MAX_TOPIC) return undefined;
+  if (value === undefined || value.length > MAX_TOPIC_HEADER) return undefined;
   try {
     return decodeURIComponent(value);
   } catch {

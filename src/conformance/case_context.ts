@@ -7,7 +7,7 @@ import { Bus } from "../bus.ts";
 import type { BusErrorEvent } from "../events.ts";
 import type { BusOptions } from "../options.ts";
 import type { Features, Provider } from "../provider/provider.ts";
-import type { Queue, QueueOptions } from "../queue/queue.ts";
+import type { Queue } from "../queue/queue.ts";
 import { ConformanceError, ok, show } from "./assert.ts";
 import type { Faults, Harness } from "./harness.ts";
 import { Collector } from "./collector.ts";
@@ -83,9 +83,9 @@ export class CaseContext {
   }
 
   /** Returns a queue, which is freed after the case together with its dead letters. */
-  queue<T = unknown>(bus: Bus, name: string, options?: QueueOptions<undefined>): Queue<T> {
+  queue<T = unknown>(bus: Bus, name: string): Queue<T> {
     this.frees(name, `${name}.dead`);
-    return bus.queue<T>(name, options);
+    return bus.queue<T>(name);
   }
 
   /** Registers queues to free after the case. */

@@ -9,7 +9,6 @@ import {
   type Destination,
   ENCRYPTION,
   type Envelopes,
-  MAX_HEAD,
   type Opened,
   type Received,
   type Signed,
@@ -19,6 +18,8 @@ import {
 import { itemHeaders, type MessageHeaders, readHeaders, TOPIC, topicIn, withTopic } from "../codec/headers.ts";
 import { UntrustedError } from "../errors.ts";
 import { glob } from "../provider/glob.ts";
+import { largestText } from "../provider/largest_text.ts";
+import { DEAD, parseGroupQueue } from "../provider/queue_names.ts";
 import { equal } from "./hmac.ts";
 import { type Key, Keyring, type SecretKey } from "./keyring.ts";
 
@@ -36,8 +37,6 @@ interface Verified extends Received {
 const VERSION_SIGNED = "1";
 const VERSION_ENCRYPTED = "1e";
 
-/** The number of characters of base64 for each byte. */
-const BASE64 = 4 / 3;
 /** The number of random bytes of a session's name, so that no two sessions have one name. */
 const SESSION_BYTES = 16;
 
@@ -62,7 +61,7 @@ export class SignedEnvelopes implements Envelopes {
     this.#namespace = namespace;
     this.#keys = new Keyring(keys);
     this.#encrypt = encrypt;
-    this.#largest = (maxReceive + MAX_HEAD) * BASE64 + MAX_HEAD;
+    this.#largest = largestText(maxReceive);
   }
 
   seal(destination: Destination, name: string, body: string, headers?: MessageHeaders): string {
@@ -162,13 +161,12 @@ export class SignedEnvelopes implements Envelopes {
 }
 
 /**
- * Returns the topic for which the items of a group's queue are signed; undefined for any other queue. Such a queue has the name of a topic,
- * or of a pattern that matches the topic, then "@" and the name of the group, which contains no "@".
+ * Returns the topic for which the items of a group's queue are signed; undefined for any other queue. The target of the group is the topic,
+ * or a pattern that matches it.
  */
 function eventOf(queue: string, topic: string | undefined): string | undefined {
-  const end = queue.lastIndexOf("@");
-  if (end < 0 || queue.endsWith(".dead")) return undefined;
-  const target = queue.slice(0, end);
+  const { target } = parseGroupQueue(queue) ?? {};
+  if (target === undefined || queue.endsWith(DEAD)) return undefined;
   return topic === undefined || topic === target || glob(target)(topic) ? topic ?? target : undefined;
 }
 

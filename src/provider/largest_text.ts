@@ -1,5 +1,5 @@
 /**
- * The largest text that a bus takes from a transport that checks the size of texts before it reads them.
+ * The largest text that a bus reads, where the size of texts is checked before they cost memory or time.
  *
  * @module
  */

@@ -80,7 +80,8 @@ export interface Provider {
    */
   readonly sharedWorker?: boolean;
   /**
-   * Opens the sending half.
+   * Opens the sending half. A large client library that it loads keeps the thread busy, so it awaits a timer first: if the worker listens
+   * already, it is greeted before that.
    *
    * @throws {UnsupportedError} when the platform lacks the transport
    * @throws {ProviderError} "unavailable" or "denied" when the transport cannot be reached within `context.connectTimeout`

@@ -87,13 +87,10 @@ export function aws(options: AwsOptions = {}): Provider {
   return provider;
 }
 
-/**
- * Loads the SDK with the first bus: it reads the environment, and a missing permission must be an error of that bus. Main is busy meanwhile, so
- * the worker is greeted before that if it listens already.
- */
+/** Loads the SDK with the first bus: it reads the environment, and a missing permission must be an error of that bus. */
 async function open(settings: Settings, ask: AskCredentials, context: SenderContext): Promise<Sender> {
   try {
-    await pause(0);
+    await pause(0); // see `Provider.open`
     const { AwsSender } = await import("./sender.ts");
     return new AwsSender(settings, ask, context);
   } catch (error) {

@@ -59,13 +59,10 @@ export function redis(options: RedisOptions = {}): Provider {
   };
 }
 
-/**
- * Loads ioredis with the first bus: it reads the environment, and a missing permission must be an error of that bus. Main is busy meanwhile,
- * so the worker is greeted before that if it listens already.
- */
+/** Loads ioredis with the first bus: it reads the environment, and a missing permission must be an error of that bus. */
 async function open(settings: Settings, context: SenderContext): Promise<Sender> {
   try {
-    await pause(0);
+    await pause(0); // see `Provider.open`
     const { openSender } = await import("./sender.ts");
     return await openSender(settings, context);
   } catch (error) {
