@@ -8,6 +8,7 @@ import type { StandardSchemaV1 } from "./codec/schema.ts";
 import type { Engine } from "./engine.ts";
 import type { BusError } from "./errors.ts";
 import { BusEvents } from "./events.ts";
+import { Opening } from "./opening.ts";
 import {
   type BusOptions,
   checkOptions,
@@ -59,12 +60,10 @@ import type {
 
 /** The parts of a bus that are not needed to start its worker. They load at the same time as the worker of the first bus. */
 let parts: typeof import("./engine.ts");
-let inside: (bus: Bus) => Engine;
-
 /** Returns the inside of a bus, for the command line and the dashboard. */
-export function engineOf(bus: Bus): Engine {
-  return inside(bus);
-}
+export let engineOf: (bus: Bus) => Engine;
+/** Opens a bus as {@linkcode Bus.open} does. The opening can be broken off. */
+export let openBus: (provider: Provider, options: BusOptions, opening: Opening) => Promise<Bus>;
 
 /**
  * A message bus: pub/sub, queues and RPC over one transport.
@@ -79,7 +78,15 @@ export class Bus extends BusEvents implements AsyncDisposable {
   #engine: Engine;
 
   static {
-    inside = (bus) => bus.#engine;
+    engineOf = (bus) => bus.#engine;
+    openBus = async (provider, options, opening) => {
+      const checked = checkOptions(provider, options);
+      using place = new Place(provider);
+      parts = await import("./engine.ts");
+      const bus = new Bus((emit) => new parts.Engine(provider, checked, emit));
+      await bus.#engine.open(place, opening);
+      return bus;
+    };
   }
 
   private constructor(create: (emit: (event: Event) => void) => Engine) {
@@ -97,12 +104,7 @@ export class Bus extends BusEvents implements AsyncDisposable {
    * @throws {ValidationError} when an option is invalid
    */
   static async open(provider: Provider, options: BusOptions = {}): Promise<Bus> {
-    const checked = checkOptions(provider, options);
-    using place = new Place(provider);
-    parts = await import("./engine.ts");
-    const bus = new Bus((emit) => new parts.Engine(provider, checked, emit));
-    await bus.#engine.open(place);
-    return bus;
+    return await openBus(provider, options, new Opening());
   }
 
   /**

@@ -12,6 +12,9 @@ import type { Caller } from "./rpc/caller.ts";
 import type { Server } from "./rpc/server.ts";
 import { Deadline } from "./internal/time.ts";
 
+/** The default timeout of `close` in milliseconds. */
+export const CLOSE_TIMEOUT = 5_000;
+
 /** The parts of a bus that have to end. */
 export interface Parts {
   readonly dispatch: Dispatch;
@@ -87,6 +90,6 @@ export class Closing {
 }
 
 /** Returns how many milliseconds of the timeout are reserved for the transport, which gives back the items of unfinished handlers. */
-function reserve(timeout: number): number {
+export function reserve(timeout: number): number {
   return Math.min(1_000, Math.max(timeout / 4, Math.min(250, timeout / 2)));
 }

@@ -3,12 +3,12 @@
  *
  * @module
  */
-import { Closing } from "./closing.ts";
+import { CLOSE_TIMEOUT, Closing } from "./closing.ts";
 import { Codec } from "./codec/codec.ts";
 import { type Envelopes, UNSIGNED } from "./codec/envelope.ts";
 import type { Core } from "./core.ts";
 import { BusError, ClosedError, isUnavailable, ProviderError, UntrustedError, ValidationError } from "./errors.ts";
-import { BusErrorEvent, type BusState, BusStateEvent, type ErrorContext, type Gap } from "./events.ts";
+import { BusErrorEvent, type BusState, BusStateEvent, type ErrorContext, type Gap, GapEvent } from "./events.ts";
 import type { Authorize, ExposeErrors } from "./hooks.ts";
 import { verbOn } from "./internal/arguments.ts";
 import { PendingWork } from "./internal/pending_work.ts";
@@ -16,7 +16,8 @@ import { Work } from "./internal/work.ts";
 import { ReportLimit, WINDOW } from "./internal/report_limit.ts";
 import { isA, textOf } from "./internal/thrown.ts";
 import { backoff, pause, RETRY, withDeadline } from "./internal/time.ts";
-import { type CheckedOptions, type CloseReport, type Health, healthOf, suggestWaiting } from "./options.ts";
+import type { Opening } from "./opening.ts";
+import { type CheckedOptions, type CloseReport, type Health, healthOf, suggestWaiting, waited } from "./options.ts";
 import { Link } from "./port/link.ts";
 import type { Place } from "./port/pool.ts";
 import type { Features, Provider, Sender } from "./provider/provider.ts";
@@ -34,10 +35,10 @@ import { Telemetry } from "./telemetry/telemetry.ts";
 export { Queue } from "./queue/queue.ts";
 export { streamFor, stubFor } from "./rpc/stub.ts";
 
-/** The default timeout of `close` in milliseconds. */
-const CLOSE_TIMEOUT = 5_000;
 /** Milliseconds of one attempt to open a bus that waits for its transport: a host that does not answer may answer the next attempt. */
 const FIRST_CONNECT = 10_000;
+/** Milliseconds before the end of `connectTimeout` at which the last attempt starts, at least: time for it to succeed. */
+const LAST_CONNECT = 1_000;
 /** The largest number of errors of rejected messages that are reported in a window. */
 const REJECTED = 100;
 
@@ -110,25 +111,30 @@ export class Engine implements Core {
   /**
    * Opens both halves, the receiver in the worker of this place. With `waitOnFirstConnect`, it tries again while the transport is unreachable.
    */
-  async open(place: Place): Promise<void> {
+  async open(place: Place, opening: Opening): Promise<void> {
     const { connectTimeout, waitOnFirstConnect } = this.#options;
     const deadline = performance.now() + connectTimeout;
+    const last = Math.min(LAST_CONNECT, connectTimeout / 4);
     for (let failures = 1;; failures++) {
+      opening.stopped.throwIfAborted();
       const left = Math.max(1, Math.ceil(deadline - performance.now()));
+      const timeout = waitOnFirstConnect ? Math.min(left, FIRST_CONNECT) : connectTimeout;
       try {
-        return await this.#open(place, waitOnFirstConnect ? Math.min(left, FIRST_CONNECT) : connectTimeout);
+        return await opening.within(this.#open(place, timeout, opening.forced));
       } catch (error) {
-        const wait = backoff(RETRY.restore, failures);
+        opening.stopped.throwIfAborted();
         const unreachable = isUnavailable(error) && error.retryable;
         if (unreachable && waitOnFirstConnect === undefined) throw suggestWaiting(error);
-        if (!waitOnFirstConnect || !unreachable || performance.now() + wait >= deadline) throw error;
-        await pause(wait);
+        if (!waitOnFirstConnect || !unreachable) throw error;
+        const spare = deadline - last - performance.now();
+        if (spare <= 0) throw waited(error, connectTimeout);
+        await pause(Math.min(backoff(RETRY.restore, failures), spare), opening.stopped);
       }
     }
   }
 
-  /** Opens the sender and the receiver. If one of them fails to open, it closes the other one and rejects. */
-  async #open(place: Place, connectTimeout: number): Promise<void> {
+  /** Opens the sender and the receiver. If one of them fails to open, or the signal aborts, it closes the other one and rejects. */
+  async #open(place: Place, connectTimeout: number, signal: AbortSignal): Promise<void> {
     const { namespace, sendTimeout, keys, encrypt, maxReceive } = this.#options;
     if (keys) {
       const { SignedEnvelopes } = await import("./keys/signed_envelopes.ts"); // not loaded without keys
@@ -140,27 +146,35 @@ export class Engine implements Core {
       namespace,
       connectTimeout,
       sendTimeout,
+      signal,
       ask: async (verb, argument) => (await opening.promise).request<"ask">({ kind: "ask", verb, argument }),
       state: (connected, error) => this.#connection("sender", connected, error),
     });
-    const link = Link.open(this.#provider, { namespace, connectTimeout, maxReceive }, {
-      died: (error) => this.caller?.fail(error), // the worker may die while the sender is still being opened
-      state: (connected, error) => this.#connection("receiver", connected, error),
-      gap: (reason, lost) => this.gap({ reason, lost }),
-      fault: (error, rejected) => {
-        this.report(error, "", rejected);
-        if (isA(error, BusError) && error.code === "busy") this.caller?.dropped();
+    const link = Link.open(
+      this.#provider,
+      { namespace, connectTimeout, maxReceive },
+      {
+        died: (error) => this.caller?.fail(error), // the worker may die while the sender is still being opened
+        state: (connected, error) => this.#connection("receiver", connected, error),
+        gap: (reason, lost) => this.gap({ reason, lost }),
+        fault: (error, rejected) => {
+          this.report(error, "", rejected);
+          if (isA(error, BusError) && error.code === "busy") this.caller?.dropped();
+        },
+        inbox: (bodies) => this.#inbox.messages(bodies, this.link.inbox),
+        requests: (topics, bodies) => this.#inbox.requests(topics, bodies),
+        posted: () => this.sender?.waker?.wake(this.link.inbox),
       },
-      inbox: (bodies) => this.#inbox.messages(bodies, this.link.inbox),
-      requests: (topics, bodies) => this.#inbox.requests(topics, bodies),
-      posted: () => this.sender?.waker?.wake(this.link.inbox),
-    }, place);
+      place,
+      signal,
+    );
     link.then(opening.resolve, opening.reject);
     // both halves are awaited even if one fails, so that neither is left behind
     const [opened, linked] = await Promise.allSettled([sender, link, Work.load()]);
-    if (opened.status === "rejected" || linked.status === "rejected") {
-      if (opened.status === "fulfilled") await opened.value.close(connectTimeout);
-      if (linked.status === "fulfilled") await withDeadline(connectTimeout, (over) => linked.value.close(over));
+    if (opened.status === "rejected" || linked.status === "rejected" || signal.aborted) {
+      const timeout = signal.aborted ? 0 : connectTimeout;
+      if (opened.status === "fulfilled") await opened.value.close(timeout);
+      if (linked.status === "fulfilled") await withDeadline(timeout, (over) => linked.value.close(over));
       throw opened.status === "rejected" ? opened.reason : (linked as PromiseRejectedResult).reason;
     }
     this.sender = opened.value;
@@ -268,7 +282,7 @@ export class Engine implements Core {
   readonly gap = ({ lost, ...gap }: Gap): void => {
     const detail: Gap = lost ? { ...gap, lost } : gap; // 0: the number is not known
     this.telemetry.log({ level: "warn", event: "gap", name: detail.topic, detail });
-    this.#emit(new CustomEvent("gap", { detail }));
+    this.#emit(new GapEvent(detail));
   };
 
   readonly post = (inbox: string, message: string): Promise<boolean | undefined> => {

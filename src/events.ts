@@ -120,9 +120,23 @@ export class BusStateEvent extends CustomEvent<BusState> {
   }
 }
 
+/** The `"gap"` event of a bus: a `CustomEvent` that a log shows with its detail. */
+export class GapEvent extends CustomEvent<Gap> {
+  /** Created by the bus. */
+  constructor(detail: Gap) {
+    super("gap", { detail });
+  }
+
+  /** Returns the members for a log. */
+  toJSON(): Gap {
+    return this.detail;
+  }
+}
+
 recognise({ BusErrorEvent, BusStateEvent });
 prints(BusErrorEvent, "BusErrorEvent", (event) => ({ ...contextOf(event), error: event.error }));
 prints(BusStateEvent, "BusStateEvent", ({ state, error }) => ({ state, ...error && { error } }));
+prints(GapEvent, "GapEvent", ({ detail }) => detail);
 
 /** Returns the members of an error event that say where the error occurred and what the bus does next, without those that are absent. */
 function contextOf({ topic, verb, attempt, next, delay }: BusErrorEvent): Readonly<Record<string, unknown>> {

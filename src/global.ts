@@ -3,13 +3,14 @@
  *
  * @module
  */
-import { Bus } from "./bus.ts";
+import { type Bus, openBus } from "./bus.ts";
 import { BusError, NotInitializedError } from "./errors.ts";
 import type { EventClass } from "./codec/codec.ts";
 import type { StandardSchemaV1 } from "./codec/schema.ts";
 import { verbOn } from "./internal/arguments.ts";
 import { complain } from "./internal/complain.ts";
-import type { BusOptions, CloseOptions } from "./options.ts";
+import { Opening } from "./opening.ts";
+import { type BusOptions, type CloseOptions, closeTimeout } from "./options.ts";
 import type { Provider } from "./provider/provider.ts";
 import { decorating, type Wrapper, wrapper } from "./pubsub/decorate.ts";
 import {
@@ -52,7 +53,7 @@ import type {
 } from "./rpc/procedure.ts";
 
 let bus: Bus | undefined;
-let opening: Promise<Bus> | undefined;
+let opening: { readonly bus: Promise<Bus>; readonly state: Opening } | undefined;
 let closing: Bus | undefined; // its handlers still publish, put and call
 /** The reason why there is no default bus. */
 let missing = "init() has not been called";
@@ -64,34 +65,40 @@ let missing = "init() has not been called";
  * @throws {BusError} "already_open" when the default bus is already open or opening
  * @throws {ProviderError} "unavailable" or "denied" when the transport cannot be reached within `connectTimeout`
  * @throws {ValidationError} when an option is invalid
+ * @throws {ClosedError} when `shutdown` is called before it has finished
  */
-export async function init(provider: Provider, options?: BusOptions): Promise<Bus> {
+export async function init(provider: Provider, options: BusOptions = {}): Promise<Bus> {
   if (bus || opening) throw new BusError("already_open", "Cannot init: the default bus is open; call shutdown() first");
-  opening = open(provider, options);
+  const state = new Opening();
+  opening = { bus: open(provider, options, state), state };
   missing = "init() has not finished: await it";
   try {
-    return await opening;
+    return await opening.bus;
   } catch (error) {
-    missing = "init() has failed";
+    if (!state.stopped.aborted) missing = "init() has failed";
     throw error;
   } finally {
-    opening = undefined;
+    state.end();
+    if (opening?.state === state) opening = undefined;
   }
 }
 
-async function open(provider: Provider, options?: BusOptions): Promise<Bus> {
-  // from now on subscriptions and exposures go to the bus itself
-  const opened = bus = await Bus.open(provider, options);
+async function open(provider: Provider, options: BusOptions, state: Opening): Promise<Bus> {
+  const opened = await openBus(provider, options, state);
   try {
+    state.stopped.throwIfAborted();
+    bus = opened; // from now on subscriptions and exposures go to the bus itself
     const applied = [...registrations].map((registration) =>
       registration.apply(opened).catch((error) => {
         if (registrations.has(registration)) throw error; // unless it was removed meanwhile
       })
     );
     await Promise.all(applied);
+    state.stopped.throwIfAborted();
   } catch (error) {
-    bus = undefined;
-    await opened.close();
+    if (bus === opened) bus = undefined;
+    await opened.close({ timeout: state.left });
+    state.stopped.throwIfAborted();
     throw error;
   }
   return opened;
@@ -100,19 +107,20 @@ async function open(provider: Provider, options?: BusOptions): Promise<Bus> {
 /**
  * Closes the default bus, if it is open. By default this takes at most 5 seconds, of which the last is reserved for the transport. Until the
  * bus is closed, its handlers can still publish, put and call. `init` can open the default bus again afterwards. {@linkcode Bus.close} does
- * the same and returns a report.
+ * the same and returns a report. If `init` has not finished, it rejects with a `ClosedError`.
  */
 export async function shutdown(options?: CloseOptions): Promise<void> {
-  await opening?.catch(() => {}); // the caller of init gets the error
-  const ended = (bus ?? closing)?.close(options); // before anything changes, because it may throw for its options
+  const timeout = closeTimeout(options); // before anything changes, because it may throw
+  opening?.state.breakOff(timeout); // the caller of init gets the error
+  const ended = [(bus ?? closing)?.close({ timeout }), bus ? undefined : opening?.bus.catch(() => {})];
+  if (bus || opening) missing = "shutdown() has closed the bus";
   if (bus) {
     const ending = closing = bus;
     ending.closed.then(() => closing = closing === ending ? undefined : closing);
-    missing = "shutdown() has closed the bus";
+    bus = opening = undefined;
   }
   registrations.forEach(removeRegistration);
-  bus = undefined;
-  await ended;
+  await Promise.all(ended);
 }
 
 /** Returns the error of a verb without a default bus: `Cannot publish to "news": …`. `target` is a name, or a value that has one. */

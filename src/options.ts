@@ -141,6 +141,12 @@ export function suggestWaiting(error: BusError): ProviderError {
   return new ProviderError("unavailable", text, { cause: error.cause });
 }
 
+/** Returns the error of a transport that was unreachable until the end of `connectTimeout`. */
+export function waited(error: BusError, connectTimeout: number): ProviderError {
+  const text = `${error.message}, for ${connectTimeout} ms (connectTimeout)`;
+  return new ProviderError("unavailable", text, { cause: error.cause });
+}
+
 /** Adds a `toJSON` to a health, which converts its error to plain fields. */
 export function healthOf(health: Health): Health {
   const { lastError } = health;

@@ -115,6 +115,7 @@ const SRC_ROOT = [
   "events.ts",
   "global.ts",
   "hooks.ts",
+  "opening.ts",
   "options.ts",
   "registrations.ts",
 ];

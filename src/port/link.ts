@@ -107,10 +107,16 @@ export class Link {
     });
   }
 
-  /** Starts the worker, unless it has a place in one. Rejects with the error of its receiver, and leaves nothing behind. */
-  static async open(provider: Provider, opening: Opening, events: LinkEvents, place?: Place): Promise<Link> {
+  /** Starts the worker, unless it has a place in one. Rejects with the error of its receiver, or if the signal aborts, and leaves nothing. */
+  static async open(
+    provider: Provider,
+    opening: Opening,
+    events: LinkEvents,
+    place?: Place,
+    signal?: AbortSignal,
+  ): Promise<Link> {
     const link = new Link(provider, opening, events);
-    await link.#worker.start(place);
+    await link.#worker.start(place, signal);
     return link;
   }
 

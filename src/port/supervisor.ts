@@ -82,13 +82,20 @@ export class Supervisor {
     return this.#worker?.lastHeard ?? this.#lastHeard;
   }
 
-  /** Opens the receiver, in the worker of this place if there is one. Rejects with its error, and then leaves the worker. */
-  async start(place?: Place): Promise<void> {
+  /**
+   * Opens the receiver, in the worker of this place if there is one. Rejects with its error, and then leaves the worker. If the signal aborts
+   * meanwhile, it closes.
+   */
+  async start(place?: Place, signal?: AbortSignal): Promise<void> {
+    const close = () => this.close();
+    signal?.addEventListener("abort", close);
     try {
       await this.#start(place);
     } catch (error) {
-      if (!this.#again) throw error;
+      if (!this.#again || this.#closed) throw error;
       await this.#start();
+    } finally {
+      signal?.removeEventListener("abort", close);
     }
   }
 

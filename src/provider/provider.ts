@@ -101,6 +101,8 @@ export interface SenderContext {
   readonly connectTimeout: number;
   /** Milliseconds that any one send may take before it rejects with "unavailable". */
   readonly sendTimeout: number;
+  /** Aborts when the bus is closed before it is open. A half that is still opening then releases everything and rejects. */
+  readonly signal?: AbortSignal;
   /** Asks the receiver of this bus; its `askHandler` answers. Rejects when the worker dies. For transports that live in the worker. */
   ask(verb: string, argument: unknown): Promise<unknown>;
   /** Reports that the connection was lost (with the reason) or restored. While it is lost, it may be called again with a newer reason. */

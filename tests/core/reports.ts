@@ -4,7 +4,8 @@
  * @module
  */
 import { inspect } from "node:util";
-import type { BusErrorEvent, BusStateEvent } from "../../src/events.ts";
+import { engineOf } from "../../src/bus.ts";
+import type { BusErrorEvent, BusStateEvent, Gap } from "../../src/events.ts";
 import { RemoteInvocationError } from "../../src/errors.ts";
 import { equal, ok, rejects } from "../../src/conformance/assert.ts";
 import type { Cases } from "../../src/conformance/cases.ts";
@@ -104,6 +105,16 @@ export const reports: Cases = {
     equal(all.map(({ state, detail }) => [state, detail]), [["closing", "closing"], ["closed", "closed"]]);
     equal(JSON.stringify(all[0]), '{"state":"closing"}');
     for (const text of printed(all[0])) ok(/^BusStateEvent \{\s+state: ['"]closing['"],?\s+\}$/.test(text), text);
+  },
+
+  "a gap event has its detail, also as JSON and on the console": async (t) => {
+    const bus = await t.open();
+    const events = t.collect<CustomEvent<Gap>>("the gaps");
+    bus.addEventListener("gap", events.add);
+    engineOf(bus).gap({ reason: "the connection broke", lost: 2, topic: "news" });
+    const [event] = await events.count(1);
+    equal(JSON.parse(JSON.stringify(event)), { reason: "the connection broke", lost: 2, topic: "news" });
+    for (const text of printed(event)) ok(/^GapEvent \{\s+reason: ['"]the connection broke['"],/.test(text), text);
   },
 
   "an item whose handler throws is retried after its delay, and dead-lettered after the last attempt": async (t) => {

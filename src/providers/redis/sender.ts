@@ -63,7 +63,10 @@ export async function openSender(settings: Settings, context: SenderContext): Pr
   const events = connect({});
   connections.push(events);
   if (settings.cluster) connections.push(cluster = new ClusterClient(settings, context.sendTimeout, observer));
+  const abort = () => connections.forEach((connection) => connection.abort());
+  context.signal?.addEventListener("abort", abort);
   const opened = await Promise.allSettled(connections.map((connection) => connection.open(context.connectTimeout)));
+  context.signal?.removeEventListener("abort", abort);
   const failed = opened.find((result) => result.status === "rejected");
   if (!failed) return new RedisSender(settings, names, events, cluster, answers);
   await Promise.all(connections.map((connection) => connection.close()));

@@ -1,0 +1,66 @@
+/**
+ * The opening of the default bus, which `shutdown` can break off.
+ *
+ * @module
+ */
+import { CLOSE_TIMEOUT, reserve } from "./closing.ts";
+import { ClosedError } from "./errors.ts";
+import { Deadline } from "./internal/time.ts";
+
+/**
+ * The opening of a bus. After it was broken off, no further attempt to connect starts. A running attempt may end by itself until a deadline,
+ * so that it leaves nothing behind at the transport.
+ */
+export class Opening {
+  #stopped = new AbortController();
+  #forced = new AbortController();
+  /** The deadline of a running attempt. */
+  #attempt: Deadline | undefined;
+  #all: Deadline | undefined;
+
+  /** Aborts with a `ClosedError` when the opening is broken off. */
+  get stopped(): AbortSignal {
+    return this.#stopped.signal;
+  }
+
+  /** Aborts with the same error at the deadline of a running attempt. */
+  get forced(): AbortSignal {
+    return this.#forced.signal;
+  }
+
+  /** Milliseconds until everything has to be closed; `undefined` if the opening was not broken off. */
+  get left(): number | undefined {
+    return this.#all?.left;
+  }
+
+  /** Breaks the opening off. If that has happened already, the timeout can only shorten the time that is left. */
+  breakOff(timeout: number = CLOSE_TIMEOUT): void {
+    const attempt = timeout - reserve(timeout);
+    this.#attempt?.bring(attempt);
+    this.#all?.bring(timeout);
+    if (this.#attempt) return;
+    this.#attempt = new Deadline(attempt);
+    this.#all = new Deadline(timeout);
+    const error = new ClosedError("Cannot init: shutdown() has closed the bus");
+    this.#stopped.abort(error);
+    this.#attempt.over.then(() => this.#forced.abort(error));
+  }
+
+  /** Resolves with the result of an attempt. Rejects at its deadline, while the attempt releases what it has. */
+  async within(attempt: Promise<void>): Promise<void> {
+    const { promise, reject } = Promise.withResolvers<void>();
+    const end = () => reject(this.forced.reason);
+    this.forced.addEventListener("abort", end);
+    try {
+      await Promise.race([attempt, promise]);
+    } finally {
+      this.forced.removeEventListener("abort", end);
+    }
+  }
+
+  /** Stops the timers. */
+  end(): void {
+    this.#attempt?.end();
+    this.#all?.end();
+  }
+}
