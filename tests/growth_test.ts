@@ -2,6 +2,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { Buffer } from "node:buffer";
+import process from "node:process";
 import { ValidationError } from "../mod.ts";
 import { Codec } from "../src/codec/codec.ts";
 import { unwrap } from "../src/codec/envelope.ts";
@@ -139,6 +140,31 @@ describe("The readers of the wire take linear time", () => {
         }
       }
     }
+  });
+
+  it("objects with large integer keys take no more memory than others", () => {
+    const [large, list] = ['{"1023":0,"2574":0}', (element: string) => `[${Array(2_000).fill(element).join()}]`];
+    const bodies: Record<string, string> = {
+      "objects whose keys look like a tag": list(large) + writeMarks('["R"]'),
+      maps: list('{"1023":0}') + writeMarks('["M"]'),
+      "instances with marks": list(large) + writeMarks('["@shop.Order"]'),
+      "instances with tags": list('{"1023":0,"2574":0,"__type":"shop.Order"}'),
+      "instances of an unknown class": list('{"1023":0,"2574":0,"__type":"x"}'),
+      "a list of instances": `{"__list":${list(large)},"__type":"shop.Order"}`,
+      "undefined fields": list('{"__undefined":["1023"]}'),
+      "marks of undefined fields": list("{}") + writeMarks('[{"1023":"U"}]'),
+      "a key that would change the prototype": list('{"1023":0,"2574":0,"__proto__":0}'),
+    };
+    for (const [what, body] of Object.entries(bodies)) {
+      const before = process.memoryUsage().heapUsed;
+      const { value } = codec.decode(body) as { value: unknown[] };
+      const used = process.memoryUsage().heapUsed - before;
+      assert(value.length === 2_000 && used < 8 * 2 ** 20, `${what}: ${used} bytes`);
+    }
+    const before = process.memoryUsage().heapUsed;
+    const opened = Array.from({ length: 2_000 }, () => unwrap('{"__tsmq":{"1023":"x"},"__obj":1}'));
+    const used = process.memoryUsage().heapUsed - before;
+    assert(opened.length === 2_000 && used < 8 * 2 ** 20, `headers: ${used} bytes`);
   });
 
   it("envelopes and headers", () => {

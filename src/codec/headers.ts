@@ -6,6 +6,7 @@
 import { ValidationError } from "../errors.ts";
 import { kindOf } from "../internal/arguments.ts";
 import { textOf } from "../internal/thrown.ts";
+import { prepare } from "./tags.ts";
 
 /** Short strings that are sent with a body. Names are tokens as in HTTP, case-sensitive; names that begin with `tsmq-` are reserved. */
 export type MessageHeaders = Readonly<Record<string, string>>;
@@ -56,7 +57,7 @@ export function checkHeaders(headers: unknown): MessageHeaders | undefined {
 /** Returns received headers, in an object without a prototype; undefined if they are not valid. */
 export function readHeaders(value: unknown): MessageHeaders | undefined {
   if (typeof value !== "object" || value === null || Array.isArray(value)) return undefined;
-  const headers: Record<string, string> = Object.create(null);
+  const headers: Record<string, string> = prepare(Object.create(null), Object.keys(value));
   for (const [name, text] of Object.entries(value)) {
     if (!NAME.test(name) || valueFault(text)) return undefined;
     headers[name] = text as string;
@@ -78,7 +79,7 @@ export function userHeaders(headers: MessageHeaders | undefined): MessageHeaders
   if (headers === undefined) return NO_HEADERS;
   const own = Object.keys(headers).filter((name) => name.startsWith(RESERVED));
   if (own.length === 0) return headers;
-  const seen: Record<string, string> = Object.assign(Object.create(null), headers);
+  const seen: Record<string, string> = Object.assign(prepare(Object.create(null), Object.keys(headers)), headers);
   for (const name of own) delete seen[name];
   return seen;
 }
@@ -131,7 +132,7 @@ function renamed(
   rename: (name: string) => string | undefined,
 ): MessageHeaders | undefined {
   if (headers === undefined || !Object.keys(headers).some((name) => name.startsWith(RESERVED))) return headers;
-  const result: Record<string, string> = Object.create(null);
+  const result: Record<string, string> = prepare(Object.create(null), Object.keys(headers));
   for (const [name, value] of Object.entries(headers)) {
     const other = rename(name);
     if (other !== undefined) result[other] = value;

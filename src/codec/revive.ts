@@ -9,7 +9,7 @@ import { validate } from "./schema.ts";
 import { Collections } from "./collections.ts";
 import { type Classes, type EventClass, reviveOf, schemaOf } from "./classes.ts";
 import { type Kind, kindIn, KINDS, type Mark, markAt, type Within, withinOf } from "./marks.ts";
-import { type Fields, MAX_DEPTH, OWN } from "./tags.ts";
+import { type Fields, MAX_DEPTH, OWN, prepare } from "./tags.ts";
 
 /**
  * The largest number of marked keys: `each` for each character of a body, and `any` more for the whole body. One mark may describe all
@@ -165,7 +165,9 @@ export class Reviver {
   ): unknown {
     if (depth >= MAX_DEPTH) tooDeep();
     const pending: Promise<unknown>[] = [];
-    for (const key of Object.keys(fields)) {
+    const keys = Object.keys(fields);
+    prepare(target, missing ? [...keys, ...missing] : keys);
+    for (const key of keys) {
       if (key === "__proto__" || key === tagKey || missing && key === "__undefined") continue;
       const revived = this.revive(fields[key], markAt(within, key), depth + 1);
       // a promise as well, so that the key keeps its place
@@ -268,7 +270,7 @@ function missingIn(fields: Fields): string[] | undefined {
 function addMissing(within: Within | undefined, marked: readonly string[], target: Fields): void {
   for (const key of marked) {
     const missing = markAt(within, key) === "U" && key !== "__proto__" && !Object.hasOwn(target, key);
-    if (missing) put(target, key, undefined);
+    if (missing) put(prepare(target, [key]), key, undefined);
   }
 }
 
@@ -277,7 +279,9 @@ function bare(type: EventClass): Fields {
 }
 
 function copy(fields: Fields, target: Fields): Fields {
-  for (const key of Object.keys(fields)) if (key !== "__proto__") put(target, key, fields[key]);
+  const keys = Object.keys(fields);
+  prepare(target, keys);
+  for (const key of keys) if (key !== "__proto__") put(target, key, fields[key]);
   return target;
 }
 
