@@ -7,10 +7,11 @@ import type { Envelopes, Signed } from "../codec/envelope.ts";
 import { RpcError } from "../errors.ts";
 import type { Link } from "../port/link.ts";
 import type { Caller } from "./caller.ts";
+import { untimely } from "./clocks.ts";
 import type { Begin, Decodings } from "./decodings.ts";
 import { split } from "./posts.ts";
 import type { Server } from "./server.ts";
-import { CREDIT, tooOld, VALUES } from "./stream_messages.ts";
+import { CREDIT, VALUES } from "./stream_messages.ts";
 import { ANSWER, CANCEL, REQUEST } from "./wire.ts";
 
 /**
@@ -59,8 +60,8 @@ export class Inbox {
   #message(body: string, answersOnly: boolean, signed?: Signed): boolean {
     const { caller, server, report } = this.#bus;
     return this.#bus.decodings.decode(body, "", ({ value, type }, unreadable) => {
-      const old = signed && tooOld(type, signed);
-      if (old) report(old, "", true);
+      const fault = signed && untimely(type, signed);
+      if (fault) report(fault, "", true);
       else if (type === ANSWER) caller.handleAnswer(value, unreadable);
       else if (answersOnly) report(unknownMessage(), "", true);
       else if (type === REQUEST) server.handleRequest(value, body.length, unreadable, signed);

@@ -5,7 +5,7 @@
  */
 import type { Signed } from "../codec/envelope.ts";
 import type { Core } from "../core.ts";
-import { BusError, RpcError, TimeoutError, ValidationError } from "../errors.ts";
+import { BusError, RpcError, ValidationError } from "../errors.ts";
 import { Semaphore } from "../internal/semaphore.ts";
 import type { Stream } from "../port/streams.ts";
 import { userHeaders } from "../codec/headers.ts";
@@ -15,6 +15,7 @@ import { CLOCK_SKEW } from "../internal/time.ts";
 import type { Work } from "../internal/work.ts";
 import { ACTIVITY, answerActivity } from "./activity_answers.ts";
 import { allowed, deniedAnswer } from "./authorization.ts";
+import { lateRequest } from "./clocks.ts";
 import { ServedCall } from "./current_call.ts";
 import { errorAnswer } from "./error_answer.ts";
 import type { Exposure } from "./exposure.ts";
@@ -168,8 +169,7 @@ export class Server {
     if (!request) return this.#core.report(new ValidationError("Cannot serve a request: it is malformed"), "", true);
     const { call, fn } = request;
     const exposed = this.#exposed.get(fn);
-    const late = call ? Date.now() - call.deadline : 0;
-    if (call?.offer) return late > CLOCK_SKEW ? undefined : this.#offer(request);
+    if (call?.offer) return lateRequest(fn, call.deadline, signed) ? undefined : this.#offer(request);
     if (call) {
       if (call.joins) this.#core.joins(call.inbox);
       if (this.#running.has(call.id)) return this.#reply(request, "running");
@@ -177,9 +177,9 @@ export class Server {
       if (answer === undefined) return this.#reply(request, "forgotten");
       // if this fails, the caller sends its request again
       if (answer !== false) return void this.#replies.track(this.#undelivered.post(request, answer));
-      if (late > CLOCK_SKEW) {
-        const text = `Cannot serve a call of "${fn}": by this machine's clock its deadline was ${late} ms ago`;
-        this.#core.report(new TimeoutError(text), fn, true);
+      const late = lateRequest(fn, call.deadline, signed);
+      if (late) {
+        this.#core.report(late, fn, true);
         return this.#refuse(request, "late");
       }
       if (this.#served.refused(call.id, call.attempt ?? Infinity)) return this.#reply(request, "gone");

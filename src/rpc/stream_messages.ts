@@ -4,11 +4,9 @@
  * @module
  */
 import type { Written } from "../codec/codec.ts";
-import type { Signed } from "../codec/envelope.ts";
 import { marksOfAll, writeMarks } from "../codec/marks.ts";
-import { UntrustedError, ValidationError } from "../errors.ts";
+import { ValidationError } from "../errors.ts";
 import { isCount } from "../internal/arguments.ts";
-import { CLOCK_SKEW } from "../internal/time.ts";
 
 /** The tag of a message with values. */
 export const VALUES = "tsmq:values";
@@ -80,16 +78,6 @@ export function readCredit(value: unknown): StreamCredit | undefined {
   const [id, taken, received] = value;
   if (typeof id !== "string" || !isCount(taken)) return undefined;
   return received === undefined ? { id, taken } : isCount(received) ? { id, taken, received } : undefined;
-}
-
-/**
- * Returns the error of a signed message that is too old to belong to a stream, or undefined. Otherwise an attacker could send the last
- * message of a dead peer again, and so keep a stream open that is no longer read or served.
- */
-export function tooOld(type: string | undefined, signed: Signed): UntrustedError | undefined {
-  const age = Date.now() - signed.time;
-  if (age <= CLOCK_SKEW || (type !== VALUES && type !== CREDIT)) return undefined;
-  return new UntrustedError(`Cannot accept a message of a stream: by this machine's clock it was sent ${age} ms ago`);
 }
 
 /** Creates the error of a malformed message. */

@@ -1,5 +1,5 @@
 /** Keys: an attacker cannot use streams, deadlines and sizes to make a bus with keys work or remember without a limit. */
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { Bus, currentCall, type Provider, TimeoutError } from "../../mod.ts";
 import { unwrap, wrap } from "../../src/codec/envelope.ts";
 import { RawClient } from "../../src/conformance/raw_client.ts";
@@ -73,11 +73,15 @@ onEach("a bus with keys", (ground) => {
       for await (const _ of caller.stream("numbers")()) {
         if (++seen < 600) continue; // there was credit
         const sent = (type: string) => tapped.posted.filter(([, text]) => text.includes(type)).at(-1)!;
-        Date.now = () => now() + 70_000;
         const messages = [sent(VALUES), sent(CREDIT)];
-        for (const [i, message] of messages.entries()) {
-          await attacker.sender.post(...message);
-          await until("it is refused", () => bus.health().refused! + caller.health().refused! > i);
+        let refused = 0;
+        for (const later of [70_000, -70_000]) {
+          Date.now = () => now() + later;
+          for (const message of messages) {
+            await attacker.sender.post(...message);
+            refused++;
+            await until("it is refused", () => bus.health().refused! + caller.health().refused! >= refused);
+          }
         }
         await attacker.sender.post(...sent(ANSWER)); // its call has ended, so nobody waits for it
         break;
@@ -105,6 +109,13 @@ onEach("a bus with keys", (ground) => {
     assertEquals(errors.map(({ message }) => message), Array(3).fill("Cannot serve a request: it is malformed"));
     await send(-9e99);
     await until("it is late", () => errors.length === 4);
+    const now = Date.now;
+    Date.now = () => now() + HOUR;
+    const future = send(now() + 2 * HOUR);
+    Date.now = now;
+    await future;
+    await until("one that was signed in the future is refused", () => errors.length === 5);
+    assertMatch(errors[4]!.message, /by this machine's clock it will be signed in \d+ ms/);
     const answers = attacker.inbox.length;
     await send(Date.now() - HOUR, true);
     await send(Date.now() + LONGEST);
