@@ -54,6 +54,22 @@ export const STEP = 4;
 /** The largest number of bytes of an item in a reply, because V8's longest string has 512 Mi characters. */
 export const LONGEST: number = 256 * 1024 * 1024;
 
+/**
+ * A function that returns the record of the take with this number: the number, the list of what it has taken, and the sizes of the items
+ * that it has put aside. Another client may have written anything else there, and then there is no record.
+ */
+export const RECORDED: string = `
+local function recorded(record, number)
+  local read, kept = pcall(cmsgpack.unpack, redis.pcall('GET', record))
+  if not read or type(kept) ~= 'table' or kept[1] ~= number or type(kept[2]) ~= 'table' then return nil end
+  local sizes = {}
+  for _, size in ipairs(type(kept[3]) == 'table' and kept[3] or {}) do
+    if type(size) == 'number' then sizes[#sizes + 1] = size end
+  end
+  return {kept[1], kept[2], #sizes > 0 and sizes or nil}
+end
+`;
+
 /** A function that runs a command with many arguments, in parts, because `unpack` has a limit. A part has whole pairs. */
 export const MANY: string = `
 local function many(command, key, args)

@@ -16,7 +16,7 @@
 import { createHash } from "node:crypto";
 import { textOf } from "../../internal/thrown.ts";
 import type { Client } from "./client.ts";
-import { COUNT, ENOUGH, HELD, MANY, MARKS, NOW, STEP } from "./lua.ts";
+import { COUNT, ENOUGH, HELD, MANY, MARKS, NOW, RECORDED, STEP } from "./lua.ts";
 import type { ReplyReader } from "./replies.ts";
 
 /** A Lua script and its SHA-1 digest, by which EVALSHA finds it. */
@@ -57,24 +57,32 @@ export const TAKE: Script = script(
 local list, due, items, record, receivers, aside = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local number, max, lease, mode = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
 local wait, longest, receiver = tonumber(ARGV[6]), tonumber(ARGV[7]), number .. ' ' .. ARGV[3]
-${NOW}${MARKS}${MANY}${COUNT}
+${NOW}${MARKS}${MANY}${COUNT}${RECORDED}
 local tooLong
 if mode ~= '' then
   redis.pcall('ZREM', receivers, receiver)
-  local kept = redis.call('GET', record)
-  kept = kept and cmsgpack.unpack(kept)
-  if kept and kept[1] == number then
-    if lease == 0 then return kept[2] end
+  local kept = recorded(record, number)
+  if kept then
     tooLong = kept[3]
-    local out = {number, -1, tooLong or 0}
-    for _, member in ipairs(kept[2]) do
-      local stem, count = string.match(member, '^(.*):(%d+)$')
-      local body = redis.call('HGET', items, stem)
-      if redis.call('ZREM', due, member) == 1 and body then
+    local out, taken = {number, -1, tooLong or 0}, kept[2]
+    local function add(member, starts, body)
+      out[#out + 1] = member
+      out[#out + 1] = math.max(1, limited(starts) + 1)
+      out[#out + 1] = body
+    end
+    if lease == 0 then
+      for i = 4, #taken - 2, 3 do
+        local starts, body = tonumber(taken[i + 1]), taken[i + 2]
+        if starts and type(body) == 'string' then add('', starts - 1, body) end
+      end
+      return out
+    end
+    for _, member in ipairs(taken) do
+      local stem, starts = string.match(tostring(member), '^(.*):(%d+)$')
+      local body = stem and redis.call('HGET', items, stem)
+      if body and redis.call('ZREM', due, member) == 1 then
         redis.call('ZADD', due, now + lease, member)
-        out[#out + 1] = member
-        out[#out + 1] = count + 1
-        out[#out + 1] = body
+        add(member, starts, body)
       end
     end
     if #out > 3 then return out end
@@ -151,8 +159,15 @@ while left > 0 and size < ${ENOUGH} do
   left = #texts < step and 0 or left - step
   step = size < ${ENOUGH / STEP} and ${STEP} or 1
 end
-many('HSET', items, bodies)
-many('ZADD', due, ends)
+local stored, fault = pcall(many, 'HSET', items, bodies)
+if stored then stored, fault = pcall(many, 'ZADD', due, ends) end
+if not stored then -- a rule of an ACL may forbid these commands only
+  for i = #out - 2, 4, -3 do
+    local starts, body = out[i + 1] - 1, out[i + 2]
+    redis.call('RPUSH', list, starts > 0 and body .. mark(starts) or body)
+  end
+  error(fault)
+end
 if #out == 3 and removed then out[2] = 0 end -- items may be behind what was removed
 if #out > 3 or tooLong then
   redis.call('SET', record, cmsgpack.pack({number, lease > 0 and members or out, tooLong}), 'PX', ARGV[5])
@@ -274,17 +289,19 @@ export const GIVE_BACK: Script = script(
   "give items back to queue",
   `
 local list, record = KEYS[1], KEYS[2]
-${MARKS}
-local kept = redis.call('GET', record)
-kept = kept and cmsgpack.unpack(kept)
-if not kept or kept[1] ~= ARGV[1] then return 0 end
+${MARKS}${COUNT}${RECORDED}
+local kept = recorded(record, ARGV[1])
+if not kept then return 0 end
 redis.call('UNLINK', record)
-local out = kept[2]
+local out, back = kept[2], 0
 for i = #out - 2, 4, -3 do
-  local starts, body = out[i + 1] - 1, out[i + 2]
-  redis.call('RPUSH', list, starts > 0 and body .. mark(starts) or body)
+  local count, body = tonumber(out[i + 1]), out[i + 2]
+  if count and type(body) == 'string' then
+    redis.call('RPUSH', list, count > 1 and body .. mark(limited(count) - 1) or body)
+    back = back + 1
+  end
 end
-return (#out - 3) / 3
+return back
 `,
 );
 
