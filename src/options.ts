@@ -26,7 +26,7 @@ export interface BusKey {
 export interface BusOptions {
   /** Separates buses on one transport. Default `"global"`. Redis rejects a name with a colon. */
   readonly namespace?: string;
-  /** The default timeout of a call in milliseconds. Default 30,000. */
+  /** The default timeout of a call in milliseconds, at least 1; `Infinity` for no limit. Default 30,000. */
   readonly timeout?: number;
   /** Milliseconds that a send may take before it rejects "unavailable", at most 12 days. Default 10,000. */
   readonly sendTimeout?: number;
@@ -65,9 +65,9 @@ export interface BusOptions {
 /** Options of `shutdown` and {@linkcode Bus.close}. */
 export interface CloseOptions {
   /**
-   * Milliseconds for handlers to finish and for the transport to close. Default 5,000. A quarter of it, at least 250 ms (or half of it) and
-   * at most 1,000 ms, is reserved for the transport, which gives back the items of the handlers that have not finished: when it begins, the
-   * `signal` of their leases aborts.
+   * Milliseconds for handlers to finish and for the transport to close. 0 ends both at once, `Infinity` is no limit. Default 5,000. A
+   * quarter of it, at least 250 ms (or half of it) and at most 1,000 ms, is reserved for the transport, which gives back the items of the
+   * handlers that have not finished: when it begins, the `signal` of their leases aborts.
    */
   readonly timeout?: number;
 }
@@ -197,7 +197,7 @@ const OPTIONS = fields({
     ),
     "global",
   ),
-  timeout: v.optional(milliseconds(0, Infinity), 30_000),
+  timeout: v.optional(milliseconds(1, Infinity), 30_000),
   sendTimeout: v.optional(milliseconds(1, LONGEST_DEADLINE), 10_000),
   connectTimeout: v.optional(milliseconds(1, LONGEST_DEADLINE), 10_000),
   waitOnFirstConnect: v.optional(flag()),

@@ -138,7 +138,7 @@ export interface RpcResponse<R = unknown> {
 
 /** Options of `stub`. They hold for all calls of the stub. A stub is cheap, so a program can make one for each request. */
 export interface StubOptions {
-  /** Milliseconds for the whole call. Default: the bus's `timeout`. */
+  /** Milliseconds for the whole call, at least 1; `Infinity` for no limit. Default: the bus's `timeout`. */
   readonly timeout?: number;
   /** Calls all servers of the function instead of one, and resolves with a `PromiseSettledResult` for each. Default false. */
   readonly multi?: boolean;
@@ -156,7 +156,9 @@ export type Result<F extends Fn> = Awaited<ReturnType<F>>;
 
 /** Options of `stream`. */
 export interface StreamOptions {
-  /** Milliseconds until the next value, while the reader waits for it. Default: the bus's `timeout`. */
+  /**
+   * Milliseconds until the next value, while the reader waits for it: at least 1; `Infinity` for no limit. Default: the bus's `timeout`.
+   */
   readonly timeout?: number;
   /** Headers of the request. The served function reads them with {@linkcode currentCall}. */
   readonly headers?: MessageHeaders;

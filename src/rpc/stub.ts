@@ -21,7 +21,7 @@ interface Calling {
 /** Creates the stub of a name, a function or a procedure, or the object of stubs of a class. */
 export function stubFor({ caller, timeout }: Calling, target: unknown, given: StubOptions): unknown {
   refuseUnknown(given, STUB, "create a stub", " of", target);
-  const options = { ...given, timeout: checkNumber("a timeout", given.timeout ?? timeout) };
+  const options = { ...given, timeout: checkNumber("a timeout", given.timeout ?? timeout, 1) };
   checkSignal(options.signal);
   if (isClass(target)) {
     const name = className(target);
@@ -59,7 +59,7 @@ function isGenerator(prototype: object, method: string): boolean {
 /** Creates the function that reads the stream of a name, a function or a procedure. */
 export function streamFor({ caller, ...bus }: Calling, target: unknown, options: StreamOptions): unknown {
   refuseUnknown(options, STREAM, "read a stream", " of", target);
-  const timeout = checkNumber("a timeout", options.timeout ?? bus.timeout);
+  const timeout = checkNumber("a timeout", options.timeout ?? bus.timeout, 1);
   const signal = checkSignal(options.signal);
   const headers = checkHeaders(options.headers);
   if (isClass(target)) {

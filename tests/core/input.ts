@@ -223,6 +223,7 @@ export const input: Cases = {
       "consume({ backoff })": (backoff) => queue.consume(() => {}, { backoff }),
       "nack({ delay })": (delay) => lease.nack({ delay }),
       "stub({ timeout })": (timeout) => bus.stub("fn", { timeout }),
+      "stream({ timeout })": (timeout) => bus.stream("fn", { timeout }),
       "close({ timeout })": (timeout) => bus.close({ timeout }),
     };
     await each(verbs, async (use, verb) => {
@@ -232,9 +233,13 @@ export const input: Cases = {
     });
     await rejects(() => queue.receive({ lease: 0 }), ValidationError, "invalid", "a lease of 0");
     await rejects(() => queue.receive({ lease: Infinity }), ValidationError, "invalid", "a lease without an end");
+    await rejects(() => bus.stub("fn", { timeout: 0 }), ValidationError, "invalid", "a call without time");
+    await rejects(() => bus.stream("fn", { timeout: 0 }), ValidationError, "invalid", "a stream without time");
+    await bus.expose("fn", () => "served");
+    equal(await bus.stub("fn", { timeout: Infinity })(), "served", "the result of a call without a limit");
     const options = ["timeout", "sendTimeout", "connectTimeout"] satisfies (keyof BusOptions)[];
     for (const option of options) {
-      for (const time of [-1, NaN, "100"]) {
+      for (const time of [-1, 0, NaN, "100"]) {
         await rejects(() => t.open({ [option]: time }), ValidationError, "invalid", `Bus.open({ ${option} })`);
       }
     }
