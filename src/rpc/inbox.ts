@@ -68,7 +68,7 @@ export class Inbox {
       else if (type === VALUES) caller.streams.handleValues(value, body.length, unreadable);
       else if (unreadable) return; // reported already
       else if (type === CREDIT) server.streams.handleCredit(value);
-      else if (type === CANCEL && Array.isArray(value)) server.cancel(String(value[0]));
+      else if (type === CANCEL && Array.isArray(value) && typeof value[0] === "string") server.cancel(value[0]);
       else report(unknownMessage(), "", true);
     }, this.#begin);
   }

@@ -6,6 +6,7 @@ import { contracts } from "./contracts.ts";
 import { global } from "./global.ts";
 import { groups } from "./groups.ts";
 import { headers } from "./headers.ts";
+import { depth } from "./depth.ts";
 import { input } from "./input.ts";
 import { life } from "./life.ts";
 import { multi } from "./multi.ts";
@@ -39,6 +40,7 @@ export const CORE: Readonly<Record<string, Cases>> = {
   objects,
   values,
   contracts,
+  depth,
   input,
   options,
 };
