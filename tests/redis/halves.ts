@@ -47,9 +47,10 @@ export async function assertWoken(
 }
 
 /** The pause between polls of a receive that the server wakes. */
-const SLOW_POLL = 5_000;
+export const SLOW_POLL = 5_000;
 
-async function takes(server: RedisServer): Promise<number> {
+/** Returns the number of scripts that the server has run. */
+export async function takes(server: RedisServer): Promise<number> {
   const stats = String(await server.run("info", "commandstats"));
   return [...stats.matchAll(/cmdstat_evalsha:calls=(\d+)/g)].reduce((sum, [, calls]) => sum + Number(calls), 0);
 }

@@ -13,7 +13,7 @@ import { assertLargestHeaders, assertLongLetter } from "../support/long_items.ts
 import { reported } from "../support/reports.ts";
 import { RedisServer } from "../support/redis_server.ts";
 import { pause, timed, until, within } from "../support/until.ts";
-import { assertWoken, delivery, fresh, NOW, open } from "./halves.ts";
+import { assertWoken, delivery, fresh, NOW, open, SLOW_POLL, takes } from "./halves.ts";
 
 describe("Redis queues", () => {
   let server: RedisServer;
@@ -296,6 +296,31 @@ describe("Redis queues", () => {
     await using bus = await open(here());
     await assertWoken(server, bus, () => bus.sender.send("q", "x", NOW));
     await assertWoken(server, bus, () => server.run("lpush", `__eventbus:${bus.namespace}:q`, "x"));
+  });
+
+  it("another client cannot wake a receive() by messages on the server's channel for changed keys", async () => {
+    await using bus = await open(here());
+    const list = `__eventbus:${bus.namespace}:q`;
+    await assertWoken(server, bus, async () => {
+      for (let i = 0; i < 10; i++) {
+        for (const key of ["", list]) await server.run("publish", "__redis__:invalidate", key);
+      }
+      await server.run("lpush", list, "x");
+    });
+  });
+
+  it("a waiting receive() takes again when all keys were removed", async () => {
+    await using bus = await open(here());
+    await bus.receive("q"); // from now on, the server knows the script
+    const before = await takes(server);
+    const waits = bus.bodies("q", { wait: 30_000 });
+    await until("it has taken nothing", async () => await takes(server) === before + 1);
+    const start = performance.now();
+    await server.run("flushall");
+    await until("it takes again", async () => await takes(server) === before + 2);
+    assert(performance.now() - start < SLOW_POLL, "it was woken, not by the poll that is the safety net");
+    await server.run("lpush", `__eventbus:${bus.namespace}:q`, "x");
+    assertEquals(await waits, ["x"]);
   });
 
   it("a thousand queues wait on three connections", async () => {

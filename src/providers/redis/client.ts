@@ -39,4 +39,6 @@ export interface Observer {
   message?(channel: string, body: string): void;
   /** Called with an event that a pattern matched. */
   patternMessage?(pattern: string, channel: string, body: string): void;
+  /** Called with the keys that the server reports as changed (CLIENT TRACKING), or with null if all may have changed. */
+  changed?(keys: unknown): void;
 }

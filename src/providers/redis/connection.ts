@@ -90,8 +90,8 @@ export class Connection implements Client, Member {
     redis.on("ready", () => this.#prepare());
     redis.on("close", () => this.#disconnected());
     redis.on("end", () => this.#scheduleConnect());
-    // invalidation messages are lists, which ioredis parses
-    if (observer.message) redis.on("message", observer.message.bind(observer));
+    // ioredis parses the server's reports of changed keys: they are lists, while another client can publish only strings
+    redis.on("messageBuffer", (_, keys) => observer.changed?.(keys));
   }
 
   get up(): boolean {

@@ -166,12 +166,17 @@ export class Queues {
     return run(this.#client, flags(receipts.length), EXTEND, [due], [Math.ceil(lease), ...receipts], sent);
   }
 
+  /** Accepts the server's report of a list of changed keys. If it is null, all may have changed. */
+  keysChanged(keys: unknown): void {
+    if (Array.isArray(keys)) { for (const key of keys) this.keyChanged(String(key)); }
+    else if (keys === null) this.#wakeAll();
+  }
+
   /**
-   * Wakes the calls that wait for a key that changed, or all for an empty key. The server reports changes by others only. It also stops
+   * Wakes the calls that wait for a key that changed. The server reports changes by others only. It also stops
    * watching a key that this connection changes, so each own change must be passed here, and the calls take again.
    */
   keyChanged(key: string, by?: LosslessTaker): void {
-    if (key === "") return this.#wakeAll();
     for (const taker of this.#byKey.get(key) ?? []) {
       if (taker !== by) taker.wake(key === taker.keys.list ? 0 : LEASE_CHANGES);
     }

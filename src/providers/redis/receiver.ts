@@ -77,7 +77,7 @@ class RedisReceiver implements Receiver {
     this.#subscriptions.addInternal(this.inbox, (body) => context.inbox(body));
     if (this.#cluster) this.#subscriptions.addInternal(names.accepting(this.inbox), () => {});
     else this.#subscriptions.addInternal(names.handedOver(this.inbox), (item) => this.#queues.handOver(item));
-    this.#subscriptions.addInternal(INVALIDATE, (key) => this.#queues.keyChanged(key));
+    this.#subscriptions.addInternal(INVALIDATE, () => {}); // see `changed`
     const master = new Master(settings, true);
     const events: Observer = {
       prepare: (call) => this.#subscribe(call),
@@ -90,6 +90,7 @@ class RedisReceiver implements Receiver {
       stillDown: (error) => this.#stillDown(error),
       message: (channel, body) => this.#subscriptions.message(channel, body),
       patternMessage: (pattern, channel, body) => this.#subscriptions.patternMessage(pattern, channel, body),
+      changed: (keys) => this.#queues.keysChanged(keys),
     };
     const commands: Observer = {
       up: () => this.#restore(),
