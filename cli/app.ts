@@ -48,7 +48,7 @@ The first argument of each command is the URL of the transport:
   aws:eu-central-1   aws:us-east-1?endpoint=http://localhost:4566   (the AWS SDK finds the credentials)
   ipc:   memory: (for this process only, to try commands)
   env:NAME   file:/path   (the URL in that variable or file; all users see a password on the command line)
-With TSMQ_URL in the environment it can be left out; TSMQ_NAMESPACE is the default of --namespace.
+With TSMQ_URL in the environment, the URL can be left out; TSMQ_NAMESPACE is the default of --namespace.
 A namespace whose buses have keys needs --keys FILE or TSMQ_KEYS_FILE: {"keys":[{"id":"…","secret":"…"}],"encrypt":false},
 the options of a bus. A file that other users may read is refused.
 

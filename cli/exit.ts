@@ -15,7 +15,7 @@ export const EXITS: readonly (readonly [code: number, meaning: string, errors: r
   [4, "timed out", ["timeout", "queue_full"]],
   [5, "the transport, or the server of a function, is unreachable", ["unavailable", "worker_died", "busy"]],
   [6, "the transport or the runtime denied access: password, permission", ["denied"]],
-  [7, "no server has the function", ["no_such_remote"]],
+  [7, "no server serves the function", ["no_such_remote"]],
   [8, "the function threw", ["remote_failed"]],
   [9, "the transport does not support this, or the message is too large", ["unsupported", "too_large"]],
 ];

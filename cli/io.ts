@@ -1,5 +1,6 @@
 /**
- * Lines of JSON in and out. Tags keep types that JSON lacks, such as dates and big integers, so one command reads what another prints.
+ * Reads and writes lines of JSON. Tags keep types that JSON lacks, such as dates and big integers, so one command reads what another
+ * prints.
  *
  * @module
  */

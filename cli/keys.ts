@@ -1,5 +1,5 @@
 /**
- * The keys of a bus, from a file: all users of a machine see the arguments of its commands.
+ * Reads the keys of a bus from a file, because all users of a machine can see the arguments of its commands.
  *
  * @module
  */
@@ -25,7 +25,10 @@ export async function readKeys(path: string | undefined): Promise<Pick<BusOption
   return { keys, encrypt: encrypt as boolean | undefined };
 }
 
-/** Parses JSON, in which a secret may be bytes, as a tag. Resolves with undefined if that fails: an error would contain the text. */
+/**
+ * Parses JSON in which a secret may be tagged bytes. Resolves with undefined if the JSON is invalid, because an error would contain the
+ * text.
+ */
 async function read(text: string): Promise<unknown> {
   try {
     return (await new Codec().decode(text)).value;

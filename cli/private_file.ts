@@ -6,13 +6,13 @@
 import { closeSync, fstatSync, openSync, readFileSync } from "node:fs";
 import process from "node:process";
 
-/** The permissions that such a file must not give: others may read or write it, its group may write it. */
+/** The mode bits that a secret file must not have: read and write for others, and write for its group. */
 const TOO_OPEN = 0o026;
 
 /** A file that was read. */
 export interface SecretFile {
   readonly text: string;
-  /** Why other users may read or change it, or undefined if they may not. */
+  /** The reason why other users may read or change it; undefined if they may not. */
   readonly open: string | undefined;
   /** The id of the user that owns the file, and may change its permissions at any time. */
   readonly owner: number;
@@ -31,7 +31,10 @@ export function readSecret(path: string): SecretFile {
   }
 }
 
-/** Returns whether the owner is neither this user nor root. False if Deno may not know its user: that takes `--allow-sys=uid`. */
+/**
+ * Returns whether the owner is neither this user nor root. Returns false if Deno lacks the permission to read the id of this user
+ * (`--allow-sys=uid`).
+ */
 export function isForeign(owner: number): boolean {
   try {
     const own = process.getuid?.(); // Windows has no such ids

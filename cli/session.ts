@@ -76,14 +76,19 @@ export function count(text: string): number {
   throw new ValidationError("must be a whole number");
 }
 
-/** Returns the provider for a URL. Says that nobody else is on `memory:`, where a command finds nothing. */
+/** Returns the provider for a URL. For `memory:`, it prints that no other process can use this transport, so the command finds nothing. */
 export async function openProvider(url: string): Promise<Provider> {
   const provider = await providerFor(url);
-  if (provider.name === "memory") say("memory: is inside this process; redis://, ipc: and aws: connect processes");
+  if (provider.name === "memory") {
+    say("memory: connects only buses of one process; use redis://, ipc: or aws: to reach other processes");
+  }
   return provider;
 }
 
-/** A command does not wait for its transport. The option is given, so no error suggests it. */
+/**
+ * The options of a command: it does not wait for its transport. The option is passed although it is the default, so that no error suggests
+ * it.
+ */
 export const ONCE = { waitOnFirstConnect: false } as const;
 
 /** Opens a bus, runs a command on it, and closes it. The signal aborts on Ctrl-C. */

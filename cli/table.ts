@@ -15,11 +15,11 @@ const LEAST = 8;
 /** Characters that take two columns of a terminal, such as Chinese ones and emoji. */
 const WIDE =
   /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}\p{Emoji_Presentation}\u3000-\u303f\uff01-\uff60]/u;
-/** Characters that take none: they change the one before them. */
+/** Characters that take no column of a terminal, because they change the character before them. */
 const COMBINING = /[\p{Mn}\p{Me}\p{Cf}]/u;
 
 /**
- * Returns the lines of a table of at most `width` columns of a terminal, with a line of heads. Unsafe characters are escaped. Columns of
+ * Returns the lines of a table of at most `width` columns of a terminal, with a header line. Unsafe characters are escaped. Columns of
  * numbers are aligned to the right. If the table is too wide, its widest columns of text are shortened.
  */
 export function table(
@@ -60,7 +60,7 @@ function shrink(widths: number[], room: number, numeric: readonly boolean[]): vo
   }
 }
 
-/** The largest number of characters in one column of a terminal: a text may have any number of those that take no column. */
+/** The largest number of characters in one column of a terminal, because a text may contain any number of combining characters. */
 const MAX_STACKED = 4;
 
 /** Returns the beginning of a text that fits into this many columns of a terminal. */

@@ -1,6 +1,7 @@
 /**
- * The traffic of queues: items in and out a second, and how long handlers take. The buses count it while somebody asks them; nothing is
- * stored. Only buses of tsmq that are up count, so it is completed by the growth of the queues, which includes everybody's items.
+ * The traffic of queues: the items that are put and removed each second, and the durations of handlers. Each bus counts them while `tsmq
+ * top` or the dashboard asks; nothing is stored. Ended processes and PyMQ do not count. The growth of the queues includes their items, so
+ * it completes the counts.
  *
  * @module
  */
@@ -20,22 +21,22 @@ const SILENT = 10_000;
 const LISTED = 5_000;
 /** Milliseconds for which buses count after a question, in addition to three intervals. */
 const KEEP = 10_000;
-/** The longest time between two looks, in milliseconds, after which a longer one need not be expected. */
+/** The longest interval between samples, in milliseconds, for which buses are asked to count. */
 const SLOWEST = 60_000;
 /** The largest number of buses that are asked. */
 const MAX_BUSES = 256;
 /** The largest number of queues whose numbers are known. */
 const MAX_QUEUES = 10_000;
-/** The largest rate that is believed. */
+/** The largest plausible rate. Larger rates are reduced to it. */
 const MAX_RATE = 1e9;
 
 /** The explanation of these numbers in `--help`. */
 export const TRAFFIC_NOTE: readonly string[] = [
-  "The buses that are up count items and handlers while they are asked. What ended processes and PyMQ do is not counted:",
-  "of that, only the growth or shrinkage of a queue is included. A version of tsmq that cannot count is like PyMQ here.",
+  "The buses that are up count items and handlers while they are asked. Ended processes, PyMQ and versions of tsmq that",
+  "cannot count are not included: of their items, only the growth or shrinkage of a queue is known.",
 ];
 
-/** The traffic of a queue since the last look. A number is absent if it is not known. */
+/** The traffic of a queue since the last sample. A number is absent if it is not known. */
 export interface Traffic {
   /** Items that were put, each second. */
   readonly in?: number;
@@ -48,7 +49,7 @@ export interface Traffic {
 /** A queue with its traffic. */
 export type TrafficRow = QueueRow & Traffic;
 
-/** The counts of all buses in a queue since the last look. */
+/** The counts of all buses for a queue since the last sample. */
 interface Counted {
   in: number;
   out: number;
@@ -64,7 +65,7 @@ export interface Listed {
 
 /** The answers to one round of questions. */
 interface Answers {
-  /** Whether a bus has counted since the last look. */
+  /** Whether any bus has counted since the last sample. */
   readonly known: boolean;
   readonly queues: ReadonlyMap<string, Counted>;
 }
@@ -78,24 +79,24 @@ export class TrafficMeter {
   /** Inbox → its last answer. */
   #last = new LimitedMap<string, BusActivity>(MAX_BUSES);
   #silent = new ExpiringMap<string, true>(SILENT);
-  /** Queue → the number of its items at the last look. */
+  /** Queue → the number of its items at the last sample. */
   #items = new Map<string, number>();
   #lookedAt = performance.now();
 
-  /** Creates a meter that looks once in `interval` milliseconds or, in a large namespace, less often. */
+  /** Creates a meter that takes a sample every `interval` milliseconds or, in a large namespace, less often. */
   constructor(bus: Bus, admin: Admin | undefined, interval: number) {
     this.#bus = bus;
     this.#admin = admin;
     this.#interval = interval;
   }
 
-  /** Lists queues with `list`, and meanwhile asks all buses. The first look only begins to count. */
+  /** Takes a sample: lists the queues with `list`, and meanwhile asks all buses. The first sample only begins to count. */
   async look(list: () => Promise<Listed>): Promise<TrafficRow[]> {
     const [answers, listed] = await Promise.all([this.#askAll(), list()]);
     return this.#join(listed, answers);
   }
 
-  /** Never rejects. */
+  /** Asks all buses for their counts. Never rejects. */
   async #askAll(): Promise<Answers> {
     const queues = new Map<string, Counted>();
     let known = false;
@@ -185,7 +186,7 @@ function add(
   }
 }
 
-/** Completes what the buses have counted by the growth of a queue in items each second, or NaN if it is not known. */
+/** Completes the counts of the buses with the growth of the queue: items each second, or NaN if it is not known. */
 function trafficOf(counted: Counted | undefined, growth: number): Traffic {
   if (!counted && Number.isNaN(growth)) return {};
   const { in: puts, out: takes, durations } = counted ?? { in: 0, out: 0, durations: new Map() };
@@ -204,7 +205,7 @@ function itemsOf({ waiting, leased, delayed }: QueueRow): number | undefined {
     : waiting + leased + delayed;
 }
 
-/** Rounds to three digits after the point below 1, one below 100, and none above. */
+/** Rounds a number below 1 to three decimals, below 100 to one, and any other to a whole number. */
 function round(value: number): number {
   const unit = value < 1 ? 1_000 : value < 100 ? 10 : 1;
   return Math.round(value * unit) / unit;

@@ -60,7 +60,7 @@ import type {
 
 /** The parts of a bus that are not needed to start its worker. They load at the same time as the worker of the first bus. */
 let parts: typeof import("./engine.ts");
-/** Returns the inside of a bus, for the command line and the dashboard. */
+/** Returns the engine of a bus, for the command line and the dashboard. */
 export let engineOf: (bus: Bus) => Engine;
 /** Opens a bus as {@linkcode Bus.open} does. The opening can be broken off. */
 export let openBus: (provider: Provider, options: BusOptions, opening: Opening) => Promise<Bus>;
@@ -148,7 +148,7 @@ export class Bus extends BusEvents implements AsyncDisposable {
   ): Subscription;
   /** Subscribes a handler to a topic by its name, or to all topics that a glob matches. */
   subscribe<T = unknown>(target: string, handler: Handler<T>, options?: SubscribeOptions<undefined>): Subscription;
-  /** @ignore For its errors only: TypeScript reports that of the last overload, so this one describes all arguments. */
+  /** @ignore TypeScript reports the errors of the last overload, so this one describes all arguments. */
   subscribe<
     E = unknown,
     T extends Target | Topic<never, never> = string,
@@ -235,7 +235,7 @@ export class Bus extends BusEvents implements AsyncDisposable {
    * that. A plain object serves its own functions under their keys.
    */
   expose(object: object, options?: ExposeOptions): Promise<void>;
-  /** @ignore For its errors only: TypeScript reports that of the last overload, so this one describes all arguments. */
+  /** @ignore TypeScript reports the errors of the last overload, so this one describes all arguments. */
   expose<T extends string | object>(
     target: T,
     second: ExposeArgument<T>,
@@ -296,7 +296,7 @@ export class Bus extends BusEvents implements AsyncDisposable {
    * @throws {ValidationError} when another function of this name has a stub on this bus: a minifier can give one name to several functions
    */
   stub<F extends Fn>(fn: F & NotStream<F>, options?: StubOptions): Stub<F>;
-  /** @ignore For its errors only: TypeScript reports that of the last overload, so this one describes all arguments. */
+  /** @ignore TypeScript reports the errors of the last overload, so this one describes all arguments. */
   stub<F extends Fn = Fn, T = string>(target: T & StubTarget<T>, options?: StubOptions): Stub<F>;
   stub(target: unknown, options: StubOptions = {}): unknown {
     this.#engine.checkOpen("create a stub", " of", target);
@@ -317,7 +317,7 @@ export class Bus extends BusEvents implements AsyncDisposable {
   ): StreamStub<F>;
   /** Returns a function that reads the stream of the remote function with the same name. */
   stream<F extends Fn>(fn: F & MayStream<F>, options?: StreamOptions): StreamStub<F>;
-  /** @ignore For its errors only: TypeScript reports that of the last overload, so this one describes all arguments. */
+  /** @ignore TypeScript reports the errors of the last overload, so this one describes all arguments. */
   stream<F extends Fn = Fn, T = string>(target: T & StreamTarget<T>, options?: StreamOptions): StreamStub<F>;
   stream(target: unknown, options: StreamOptions = {}): unknown {
     this.#engine.checkOpen("read a stream", " of", target);

@@ -24,13 +24,13 @@ export interface Core {
   readonly codec: Codec;
   readonly envelopes: Envelopes;
   readonly telemetry: Telemetry;
-  /** Counts what happens to queues, while somebody asks. */
+  /** Counts the items that are put and removed, while `tsmq top` or the dashboard asks. */
   readonly activity: Activity;
   /** The part of a served function's error that callers receive. */
   readonly exposeErrors: ExposeErrors;
   /** Decides whether a call runs, if the user gave such a function. */
   readonly authorize?: Authorize;
-  /** Handlers that run: of events, items and calls. `close` waits for them. */
+  /** The running handlers of events, items and calls. `close` waits for them. */
   readonly handlers: PendingWork;
   /** Requests for items. `close` waits for them, so that an item that arrives too late goes back to its queue. */
   readonly receives: PendingWork;

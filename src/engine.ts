@@ -42,7 +42,7 @@ const LAST_CONNECT = 1_000;
 /** The largest number of errors of rejected messages that are reported in a window. */
 const REJECTED = 100;
 
-/** The inside of a bus, without its public verbs. */
+/** The implementation of a bus, without its public verbs. */
 export class Engine implements Core {
   readonly namespace: string;
   /** The timeout of a call in milliseconds, unless its stub has its own. */

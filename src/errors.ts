@@ -32,7 +32,7 @@ export type ErrorCode =
   | "too_large"
   /** The transport or tsmq failed for a reason that has no other code. */
   | "internal"
-  /** No server has the function. */
+  /** No server serves the function. */
   | "no_such_remote"
   /** The remote function threw. */
   | "remote_failed"
@@ -215,7 +215,7 @@ export class RpcError extends BusError {
   override name = "RpcError";
 }
 
-/** Thrown by a call when no server has the function. */
+/** Thrown by a call when no server serves the function. */
 export class NoSuchRemoteError extends RpcError {
   /** The name of the class, also after minifying. */
   override name = "NoSuchRemoteError";

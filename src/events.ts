@@ -88,7 +88,9 @@ export class BusErrorEvent extends Event {
  * after it.
  */
 export interface Gap {
-  /** Why events may have been missed, as a text for people: a broken connection, a dead worker, or events that the bus dropped. */
+  /**
+   * The reason why events may have been missed, as a text for people: a broken connection, a dead worker, or events that the bus dropped.
+   */
   readonly reason: string;
   /** The number of missed events; absent if it is not known. */
   readonly lost?: number;
@@ -150,7 +152,7 @@ function plain(error: unknown): Readonly<Record<string, unknown>> {
   return { name: nameOf(error), ...code && { code }, message: textOf(error), stack: stackOf(error) };
 }
 
-/** Makes `console.log` print these members of an event. By itself, it prints the members that every event has, or all of them. */
+/** Makes `console.log` print these members of an event. Otherwise, it would print the members that every event has, or all members. */
 function prints<E extends object>(type: { readonly prototype: E }, name: string, members: (event: E) => object): void {
   type Inspect = (value: unknown, options: unknown) => string;
   const print = (event: E, inspect: Inspect, options: unknown) => `${name} ${inspect(members(event), options)}`;

@@ -175,7 +175,7 @@ export function subscribe<T = unknown>(
   handler: Handler<T>,
   options?: SubscribeOptions<undefined>,
 ): Subscription;
-/** @ignore For its errors only: TypeScript reports that of the last overload, so this one describes all arguments. */
+/** @ignore TypeScript reports the errors of the last overload, so this one describes all arguments. */
 export function subscribe<
   E = unknown,
   T extends Target | Topic<never, never> = string,
@@ -264,7 +264,7 @@ export function expose<O extends object>(
  * serves its own functions under their keys. {@linkcode Bus.expose} has the rules.
  */
 export function expose(object: object, options?: ExposeOptions): Promise<void>;
-/** @ignore For its errors only: TypeScript reports that of the last overload, so this one describes all arguments. */
+/** @ignore TypeScript reports the errors of the last overload, so this one describes all arguments. */
 export function expose<T extends string | object>(
   target: T,
   second: ExposeArgument<T>,
@@ -319,7 +319,7 @@ export function stub<F extends Fn = (...args: unknown[]) => unknown>(name: strin
 export function stub<F extends Fn>(fn: F & NotStream<F>, options: StubOptions & { readonly multi: true }): MultiStub<F>;
 /** Returns a function that calls the remote function with the same name on one server. {@linkcode Stub} lists the errors of a call. */
 export function stub<F extends Fn>(fn: F & NotStream<F>, options?: StubOptions): Stub<F>;
-/** @ignore For its errors only: TypeScript reports that of the last overload, so this one describes all arguments. */
+/** @ignore TypeScript reports the errors of the last overload, so this one describes all arguments. */
 export function stub<F extends Fn = Fn, T = string>(target: T & StubTarget<T>, options?: StubOptions): Stub<F>;
 export function stub(target: unknown, options?: StubOptions): unknown {
   return current("create a stub", " of", target).stub(target as string, options);
@@ -337,7 +337,7 @@ export function stream<F extends Fn = (...args: unknown[]) => AsyncIterable<unkn
 ): StreamStub<F>;
 /** Returns a function that reads the stream of the remote function with the same name. */
 export function stream<F extends Fn>(fn: F & MayStream<F>, options?: StreamOptions): StreamStub<F>;
-/** @ignore For its errors only: TypeScript reports that of the last overload, so this one describes all arguments. */
+/** @ignore TypeScript reports the errors of the last overload, so this one describes all arguments. */
 export function stream<F extends Fn = Fn, T = string>(
   target: T & StreamTarget<T>,
   options?: StreamOptions,

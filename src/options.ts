@@ -94,8 +94,8 @@ export interface CloseReport {
   /** The number of handlers and served calls that finished in time. */
   readonly finished: number;
   /**
-   * The number of handlers and served calls that did not finish in time, also of those that then ended because their signal aborted. The
-   * others continue to run, without a bus.
+   * The number of handlers and served calls that did not finish in time. Some of them may have ended when their signal aborted; the others
+   * continue to run, without a bus.
    */
   readonly abandoned: number;
   /** The number of events that had arrived and were not handled. */
@@ -110,7 +110,7 @@ export interface CloseReport {
 
 /** The health of a bus. */
 export interface Health {
-  /** "up", "down" while a connection is lost, then "closing" and "closed". */
+  /** The state: "up", "down" while a connection is lost, then "closing" and "closed". */
   readonly state: BusState;
   /** The time when the worker last sent a message, in milliseconds of `Date.now()`. */
   readonly lastReceive: number;

@@ -1,6 +1,6 @@
 /**
- * The dashboard: a local web page that shows a namespace while it changes, and on which items are read, retried and purged. `tsmq ui` opens
- * it too.
+ * The dashboard: a local web page that shows the current state of a namespace, and where users can read, retry and purge items. `tsmq ui`
+ * opens it too.
  *
  * ```ts ignore
  * import { openDashboard } from "@tsmq/tsmq/ui";

@@ -19,7 +19,7 @@ const BURST = 20;
 const LONGEST = 1_000;
 /** The number of jobs that a new viewer receives. */
 const JOBS = 5;
-/** Samples take at most one part in this number of the time, so a large namespace is sampled less often. */
+/** Samples take at most one twentieth of the time, so a large namespace is sampled less often. */
 const SHARE = 20;
 /** The longest time between two samples, in milliseconds. */
 const SLOWEST = 60_000;
@@ -141,7 +141,7 @@ export class Monitor implements AsyncDisposable {
       this.#fault = "";
     } catch (error) {
       const fault = textOf(error);
-      if (fault !== this.#fault) this.report("error", `The transport was not read: ${fault}`);
+      if (fault !== this.#fault) this.report("error", `Cannot read the contents of the namespace: ${fault}`);
       this.#fault = fault;
     }
     const at = performance.now();
@@ -156,7 +156,7 @@ export class Monitor implements AsyncDisposable {
     if (this.#reported > BURST) {
       const more = this.#reported - BURST;
       this.#reported = 0;
-      this.report("error", `${more} more reports in this moment`);
+      this.report("error", `${more} more reports at this moment`);
     }
     this.#reported = 0;
     this.#broadcast({

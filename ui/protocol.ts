@@ -1,5 +1,5 @@
 /**
- * The data that the dashboard's server sends to its page. Types only.
+ * The data that the dashboard's server sends to its page. This file contains only types.
  *
  * @module
  */

@@ -38,9 +38,9 @@ export interface Answer {
 
 /** A request to a route. */
 export interface Query {
-  /** The parameters of its address. */
+  /** The parameters of the address. */
   readonly parameters: URLSearchParams;
-  /** Its body. Empty for GET. */
+  /** The body of the request. Empty for GET. */
   readonly body: string;
 }
 
@@ -105,7 +105,7 @@ export class Site implements AsyncDisposable {
   }
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    // a viewer that goes while it is answered
+    // the viewer may disconnect while it is answered
     response.on("error", () => {});
     try {
       const { method = "", headers, url = "" } = request;

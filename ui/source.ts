@@ -181,7 +181,7 @@ export class Source {
     const it = this.#bus.queue(queue);
     if (action === "purge") return await it.purge();
     let found = false;
-    // equal letters have equal keys, and one of them is meant
+    // equal letters have equal keys, and the action is for one of them
     const only = key === undefined ? undefined : (letter: DeadLetter) => !found && (found = keyOf(letter) === key);
     return action === "retry"
       ? await it.dead.retry({ only, limit: only ? 1 : Infinity })

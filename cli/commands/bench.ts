@@ -62,7 +62,7 @@ const LOADS: readonly Load[] = [
 
 interface Result {
   readonly what: Load["what"];
-  /** Messages a second that arrived. */
+  /** The number of messages that arrived each second. */
   readonly rate: number;
   /** Milliseconds from sending a message until its handler starts, or its answer arrives. */
   readonly p50: number;
@@ -79,7 +79,7 @@ async function measure(load: Load, [sender, receiver]: [Bus, Bus], flags: Flags,
     first.resolve();
   };
   const stop = await load.prepare(receiver, arrived);
-  // what the first message opens, or wakes, is not measured
+  // the first message opens connections and wakes threads, which is not measured
   signal.addEventListener("abort", () => first.resolve());
   await load.send(sender, performance.now(), payload);
   if (load.what !== "calls") await within(ARRIVAL, first.promise);

@@ -61,7 +61,7 @@ export const command = buildCommand({
   docs: {
     brief: "Call a function and print its result as JSON",
     fullDescription: [
-      "Exit code 7: no server has the function. 8: it threw. 4: no answer in time.",
+      "Exit code 7: no server serves the function. 8: it threw. 4: no answer in time.",
       'With --multi, one line for each server: {"status":"fulfilled","value":…} or {"status":"rejected","reason":…}.',
     ].join("\n"),
     customUsage: [

@@ -59,7 +59,7 @@ interface Selection {
   readonly size: number;
   /** Selects letters by what they contain, because their numbers change while letters come and go. Absent: all letters. */
   readonly only?: (letter: DeadLetter) => boolean;
-  /** Returns how many of them are done. */
+  /** Returns the number of letters that are done. */
   readonly done: () => number | Promise<number>;
 }
 
@@ -78,7 +78,7 @@ async function select(queue: Queue, given: readonly string[]): Promise<Selection
   const wanted = Array.from(numbers, (number) => {
     const letter = found.get(number);
     if (letter !== undefined) return letter;
-    const text = "there is no letter with this number that can be read";
+    const text = "no readable letter has this number";
     throw new ValidationError(`Cannot select letter ${number} of queue "${queue.name}": ${text}`);
   });
   const size = wanted.length;

@@ -111,7 +111,7 @@ export const command = buildCommand({
     brief: "Find problems of a transport, and explain how to solve them",
     fullDescription: [
       "Checks whether the transport is reachable, accepts the credentials, has a supported version, permits everything that",
-      "a bus does, and has room, and what dead buses have left. Then a bus sends an event, an item and a call to itself.",
+      "a bus does, and has room, and lists the remains of dead buses. Then a bus sends an event, an item and a call to itself.",
       "The doctor writes only under its own names, and removes everything that it has written.",
       "RISK: it works, but something may be lost. BROKEN: it does not work; the exit code is 1.",
     ].join("\n"),

@@ -10,7 +10,7 @@ interface Flags extends BusFlags {
   readonly timeout: number;
 }
 
-/** Makes a line of each item. An item that cannot be printed, because it is nested too deeply, is like one that cannot be read. */
+/** Converts each item to one line. An item that is nested too deeply to be printed counts as unreadable. */
 const LINE: StandardSchemaV1<unknown, string> = {
   "~standard": {
     version: 1,

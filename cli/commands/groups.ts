@@ -55,16 +55,16 @@ const free = buildCommand({
     withBusAndAdmin(url, flags, async (bus, admin) => {
       const { pattern } = flags;
       const what = `group "${group}" of the ${pattern ? "glob" : "topic"} "${target}"`;
-      // a permission to free a group need not include one to list them
+      // the user may be allowed to free a group, but not to list groups
       const groups = await admin?.groups().catch(() => undefined);
       const found = groups?.filter((each) => each.target === target && each.group === group);
       const listed = found?.some((each) => each.pattern === pattern);
-      // both kinds would have the same queue
+      // the group of a topic and the group of a glob would have the same queue
       if (found && found.length > 0 && !listed) {
         const [other, flag] = pattern ? ["topic", "without --pattern"] : ["glob", "with --pattern"];
         throw new ValidationError(`Cannot free ${what}: it is the group of a ${other}; run the command ${flag}`);
       }
-      // a member that leaves before an event arrives
+      // joins the group as a member, and frees it before an event arrives
       await bus.subscribe(target, () => {}, { group, pattern }).free();
       if (found && !listed) sayNothing(what, flags);
     }),

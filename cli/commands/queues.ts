@@ -54,7 +54,7 @@ export const command = buildCommand({
     brief: "List the queues, the numbers of their items, and their rates",
     fullDescription: [
       "Lists the queues that have items or traffic: how many items wait, are leased and are delayed, how many dead letters",
-      "there are, items in and out a second, and the middle duration of the handlers (p50). `-` stands for a number that is",
+      "there are, items put and removed each second, and the median duration of the handlers (p50). `-` is a number that is",
       "not known. `tsmq top` watches the same.",
       ...TRAFFIC_NOTE,
     ].join("\n"),

@@ -23,7 +23,7 @@ export const command = buildCommand({
   docs: {
     brief: "Remove the remains of dead buses from a namespace",
     fullDescription: [
-      "Prints a line for each thing that it removes. It keeps what belongs to a live bus, and all named queues.",
+      "Prints a line for each thing that it removes. It keeps everything that belongs to a live bus, and all named queues.",
       "Every bus does the same when it opens. Use this in a namespace where no bus opens any more.",
     ].join("\n"),
     customUsage: ["<url> [flags]", {

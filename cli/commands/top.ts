@@ -155,8 +155,8 @@ export const command = buildCommand({
   docs: {
     brief: "Watch queues and the rates of topics",
     fullDescription: [
-      "Shows for each queue the items that wait, are leased and are delayed, its dead letters, items in and out a second, and",
-      "the middle duration of its handlers (p50). `-` stands for a number that is not known. Subscribes to the topics and",
+      "Shows for each queue the items that wait, are leased and are delayed, its dead letters, items put and removed each second,",
+      "and the median duration of its handlers (p50). `-` is a number that is not known. Subscribes to the topics and",
       "counts their events. Calls of single servers are not counted, because they go directly to the inbox of a server. On a",
       "terminal, keys sort the queues, and q quits.",
       ...TRAFFIC_NOTE,

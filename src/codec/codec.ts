@@ -34,7 +34,7 @@ function mayHoldTags(body: string): boolean {
   return body.includes("__") || body.includes("\\u005");
 }
 
-/** The first characters of a tagged list, and the parts of other keys than `__type` that a reviver looks for, as they may be written. */
+/** The first characters of a tagged list. `WITHIN` has the parts of keys other than `__type` that need a reviver, plain or escaped. */
 const LIST = '{"__obj":[';
 const WITHIN = ["__undefined", "__proto", "\\u00"];
 
@@ -57,7 +57,7 @@ export class Codec {
   readonly #reviver = new Reviver(this.#classes);
   /** The reviver for bodies without tags. It visits only marked values. */
   readonly #untagged = new Reviver(this.#classes, false);
-  /** The largest number of bytes of a body that it decodes (the option `maxReceive`). */
+  /** The largest number of bytes of a body that this codec decodes (the option `maxReceive`). */
   readonly maxBody: number;
 
   /** Creates a codec that revives instances of these classes, and decodes bodies of up to `maxBody` bytes of UTF-8. */
@@ -239,5 +239,5 @@ function unreadable(error: unknown, body: string): ValidationError {
 function unsendable(cause: unknown): ValidationError {
   if (isA(cause, ValidationError)) return cause;
   // a getter or a proxy in the value threw
-  return new ValidationError(`Cannot encode the value: reading it threw: ${textOf(cause)}`, [], { cause });
+  return new ValidationError(`Cannot encode the value: reading it threw an error: ${textOf(cause)}`, [], { cause });
 }

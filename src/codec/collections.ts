@@ -15,7 +15,10 @@ const FREE = 20;
 const EACH = 0.001;
 /** A collection is refused if its values take at least this multiple of the time for random numbers. */
 const MAX_RATIO = 10;
-/** The number of insertions that are compared together, and of the latest such parts: the shortest counts, because pauses make others longer. */
+/**
+ * The number of insertions in a part, which are timed together. Of the `LATEST` parts, only the fastest one counts, because a pause makes
+ * others slow.
+ */
 const PART = 64;
 const LATEST = 8;
 
@@ -24,7 +27,7 @@ export class Collections {
   /** The milliseconds that the watched insertions of the current body have taken. `#inserted` is their number. */
   #spent = 0;
   #inserted = 0;
-  /** Multiplies the limit. It grows with each slow collection whose values turn out not to collide, as on a busy machine. */
+  /** The factor of the limit. It grows with each slow collection whose values do not collide, as on a busy machine. */
   #patience = 1;
 
   /** Starts a new body, with new limits. */
@@ -57,14 +60,19 @@ export class Collections {
       this.#inserted += end - from;
       if (this.#spent <= this.#patience * (FREE + EACH * this.#inserted)) continue;
       if (collide(keys.slice(0, end))) {
-        throw new ValidationError("Cannot read a body: the values of a set or a map collide, and would take too long");
+        throw new ValidationError(
+          "Cannot read a body: the hashes of the values of a set or a map collide, so reading it would take too long",
+        );
       }
       this.#patience *= 2;
     }
   }
 }
 
-/** Returns whether it takes much longer to insert these keys than random numbers. Compares them in turn, so that both have the same conditions. */
+/**
+ * Returns whether it takes much longer to insert these keys than random numbers. It inserts parts of both alternately, so that both run
+ * under the same conditions.
+ */
 function collide(keys: readonly unknown[]): boolean {
   const shuffled = shuffle(keys); // otherwise a peer could choose which insertions take long
   const random = keys.map(() => Math.random());

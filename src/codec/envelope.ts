@@ -25,13 +25,13 @@ export type Destination = "event" | "item" | "inbox";
 export interface Received {
   /** The body. If the message is refused, the whole text. */
   readonly body: string;
-  /** Absent if the message has none, or is refused. */
+  /** The headers. Absent if the message has none, or is refused. */
   readonly headers?: MessageHeaders;
   /** The signature of the message, if this bus has verified it. */
   readonly signed?: Signed;
   /** The topic of an event that a group has stored. Absent if the name of the queue contains the topic. */
   readonly topic?: string;
-  /** Why this bus does not accept the message. */
+  /** The reason why this bus does not accept the message. */
   readonly refused?: ValidationError;
 }
 
@@ -55,7 +55,7 @@ export interface Envelopes {
   open(destination: Destination, name: string, text: string): Received | undefined;
   /**
    * Reads the text of an item. `topic` is the topic of an event that a group has stored. A dead letter that was put back has its topic in a
-   * header. `stored` is true if the queue may be that of a group: then an event of its topic is accepted, and not only an item.
+   * header. `stored` is true if the queue may belong to a group: then events of its topic are accepted too, not only items.
    */
   openItem(queue: string, text: string, topic: string | undefined, stored: boolean): Received | undefined;
   /** Writes the text of an item that was in a dead letter, with the headers of the letter. The item keeps the signature that it had. */

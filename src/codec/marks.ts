@@ -118,9 +118,9 @@ export function markOf(kind: Kind | undefined, within: string | undefined, keys?
 }
 
 /**
- * Composes the JSON of the marks of values with these texts. A mark that all values have is written once, unless it adds more undefined
- * fields than half of the characters of the texts: readers refuse that. `marks` has holes for values without a mark. `keys` are the keys of an
- * object; a list has no keys.
+ * Composes the JSON of the marks of values with these texts. A mark that all values have is written once, unless it would add more than one
+ * undefined field for each two characters of the texts, which readers refuse. `marks` has holes for values without a mark. `keys` are the
+ * keys of an object; a list has no keys.
  */
 export function marksOfAll(
   marks: readonly string[],

@@ -11,8 +11,8 @@ import { MAX_DIGITS } from "./tags.ts";
  */
 const LONG_INTEGER = new RegExp(`(?:^|[[:,\\s-])${"\\d".repeat(16)}`);
 /**
- * Matches `NaN`, an infinity, or an integer that may be too long for a number, where a value may stand: JSON has no number as a key, so none
- * that precedes a colon becomes a string.
+ * Matches `NaN`, an infinity, or an integer that may be too long for a number, in the place of a value. It matches nothing in front of a
+ * colon, because JSON has no numbers as keys.
  */
 const INEXACT = /(^|[[:,\s])(NaN|-?Infinity|-?[1-9]\d{15,})(?=\s*(?:$|[\]},]))/g;
 /** The fewest characters that {@linkcode INEXACT} matches. */
@@ -35,8 +35,8 @@ export function parse(text: string): unknown {
 }
 
 /**
- * Parses JSON whose numbers `JSON.parse` does not read, or not exactly: they are strings while it parses. A reviver, which it calls with
- * the source text of each value, takes 30 times as long.
+ * Parses JSON with numbers that `JSON.parse` cannot read, or not exactly. It replaces them by strings before it calls `JSON.parse`. A
+ * reviver that gets the source text of each value would take 30 times as long.
  */
 function parseInexact(text: string): unknown {
   const mark = `\x7f${crypto.randomUUID().slice(0, 8)}`; // short, for the memory; no string of the text begins with it
@@ -72,7 +72,7 @@ function numberOf(text: string): number | bigint {
   return BigInt(text);
 }
 
-/** Parses a text whose numbers were marked. An error is that of the original text. */
+/** Parses a text whose numbers were replaced. If it is malformed, the error is the one for the original text. */
 function parseTame(tame: string, text: string): unknown {
   try {
     return JSON.parse(tame);

@@ -26,7 +26,8 @@ export function plain(value: unknown, depth: number): boolean {
 }
 
 /**
- * Returns a value that was read. Plain JSON nests without a limit, also inside a set or a map.
+ * Checks how deeply a decoded value is nested, and returns the value. Decoding does not limit the depth of plain JSON, even inside a set or
+ * a map.
  *
  * @throws {ValidationError} when it is nested too deeply to be written again, for example to be shown
  */
@@ -51,7 +52,10 @@ export function checkDepth<T>(value: T): T {
   return value;
 }
 
-/** The prototypes of values whose parts may nest. Instances of classes had marks or tags, with which the reader checks the depth. */
+/**
+ * The prototypes of values whose depth is checked here. Instances of classes need no check, because they had marks or tags, and the reviver
+ * checks the depth of those.
+ */
 const NESTING: ReadonlySet<unknown> = new Set([
   Object.prototype,
   Array.prototype,

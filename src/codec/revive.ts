@@ -54,7 +54,7 @@ export class Reviver {
     return this.revive(value, mark);
   }
 
-  /** Revives the value of a body that is a list with a tag, in which nothing else has one. */
+  /** Revives a body that is a tagged list whose elements have no tags. */
   list(tag: string, list: unknown[]): unknown {
     this.#collections.begin();
     return this.apply(tag, list);
@@ -170,7 +170,7 @@ export class Reviver {
     for (const key of keys) {
       if (key === "__proto__" || key === tagKey || missing && key === "__undefined") continue;
       const revived = this.revive(fields[key], markAt(within, key), depth + 1);
-      // a promise as well, so that the key keeps its place
+      // a promise is assigned too, so that the key keeps its place
       put(target, key, revived);
       if (revived instanceof Promise) pending.push(later(revived, (value) => put(target, key, value)));
     }

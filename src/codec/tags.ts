@@ -13,7 +13,7 @@ export const OWN = {
   bytes: "tsmq:bytes",
   date: "tsmq:Date",
   map: "tsmq:Map",
-  /** NaN and the infinities, in a line of JSON. A body has them as Python writes them. */
+  /** The tag of NaN and the infinities in a line of JSON. A body contains them as Python writes them, without a tag. */
   number: "tsmq:number",
   set: "tsmq:Set",
   undefined: "tsmq:undefined",

@@ -48,7 +48,7 @@ export function checkDelay(what: string, value: unknown, longest: number): numbe
   const delay = checkTime(what, value);
   if (delay <= longest) return delay;
   throw new UnsupportedError(
-    `Cannot use ${delay} ms as ${what}: the transport keeps an item away for ${longest} at most`,
+    `Cannot use ${delay} ms as ${what}: the transport delays an item by ${longest} at most`,
   );
 }
 

@@ -8,7 +8,10 @@ import { printable, printableLines } from "./printable.ts";
 import { ReportLimit } from "./report_limit.ts";
 import { textOf } from "./thrown.ts";
 
-/** The largest number of reports in a window. A bus reports fewer rejected messages, so its report of their number is written too. */
+/**
+ * The largest number of reports in a window. The limit of a bus for rejected messages is lower, so that its report of how many it left out
+ * is written too.
+ */
 const MOST = 300;
 
 const limit = new ReportLimit(MOST, (count) => console.error("tsmq: %d more reports were left out", count));
@@ -18,7 +21,10 @@ export function complain(text: string, thrown: unknown): void {
   if (limit.pass()) console.error("tsmq: %s %s", printable(text), shown(thrown));
 }
 
-/** Returns the escaped text of a thrown value. The console never formats the value itself, because its text can differ from any other. */
+/**
+ * Returns the escaped text of a thrown value. The console must not format the value itself, because the value can give a different text
+ * each time.
+ */
 function shown(thrown: unknown): string {
   if (typeof thrown === "string") return printable(thrown);
   try {

@@ -18,7 +18,10 @@ export class ReportLimit {
   #passed = 0;
   #count = 0;
 
-  /** Creates a limit of `most` reports in a window. At its end, `leftOut` receives the number of the others, if there were any. */
+  /**
+   * Creates a limit of `most` reports in a window. At the end of the window, `leftOut` receives the number of the reports beyond the limit,
+   * if there were any.
+   */
   constructor(most: number, leftOut: (count: number) => void, window: number = WINDOW) {
     this.#most = most;
     this.#leftOut = leftOut;

@@ -38,7 +38,7 @@ export function after(ms: number, act: () => void): () => void {
 /** The largest number of lengths whose timeouts share timers. */
 const MAX_LENGTHS = 16;
 
-/** A call of {@linkcode Timeouts.after} that is due at a time of `performance.now()`. */
+/** A call of {@linkcode Timeouts.after}, and the time at which it is due, by `performance.now()`. */
 interface Timeout {
   readonly at: number;
   readonly act: () => void;
@@ -106,11 +106,11 @@ export interface Backoff {
 
 /** The pauses between retries, for the whole project. Tests may shorten them. */
 export const RETRY: { readonly restore: Backoff; readonly send: Backoff; readonly prompt: Backoff } = {
-  /** Restores a worker, a connection, a subscription or a registration. */
+  /** The pauses before a worker, a connection, a subscription or a registration is restored. */
   restore: { min: 100, max: 5_000 },
-  /** Repeats a send or a receive that the transport or a peer refuses temporarily. */
+  /** The pauses before a send or a receive is repeated that the transport or a peer has refused temporarily. */
   send: { min: 50, max: 2_000 },
-  /** Waits for something that a call or a closing bus needs soon, such as a server that reconnects. The pauses stay short. */
+  /** The pauses, always short, between checks for something that a call or a closing bus needs soon, such as a server that reconnects. */
   prompt: { min: 50, max: 200 },
 };
 

@@ -25,8 +25,8 @@ export class Work {
   }
 
   /**
-   * Loads what `enter` needs. A bus does that when its worker starts. An import at the start of a program takes 4 ms on Deno, and the first
-   * use of the global `process`, which could load it at its first use, takes 10 ms.
+   * Loads `AsyncLocalStorage`, which `enter` needs. A bus loads it while its worker starts, because on Deno an import at the start of a
+   * program takes 4 ms, and loading it through the global `process` takes 10 ms.
    */
   static async load(): Promise<void> {
     const { AsyncLocalStorage } = await import("node:async_hooks");
@@ -38,7 +38,7 @@ export class Work {
     return storage?.getStore();
   }
 
-  /** The work of the calling code and all work that waits for it, as far as the tracker counts it. */
+  /** Yields the work of the calling code, and all work that waits for it, if the tracker counts it. */
   static *ofCaller(tracker: PendingWork): Iterable<Work> {
     for (let work = Work.current; work; work = work.#parent) if (work.#trackers.includes(tracker)) yield work;
   }
@@ -48,7 +48,7 @@ export class Work {
     return storage!.run(this, act);
   }
 
-  /** Runs code that belongs to no work, as what it starts does, such as a connection that outlives the work of the caller. */
+  /** Runs code that belongs to no work. It is for code that starts something that outlives the work of the caller, such as a connection. */
   static leave<T>(act: () => T): T {
     return storage ? storage.run(undefined as unknown as Work, act) : act();
   }

@@ -43,7 +43,7 @@ function digit(code: number): number {
   return code < 97 ? code - 48 : code - 87;
 }
 
-/** Returns the state of a hash after the first block: the key, each byte of which is changed by `pad`. */
+/** Returns the state of a hash after its first block, which is the key with each byte changed by `pad`. */
 function keyed(key: Uint8Array, pad: number): Hash {
   const block = new Uint8Array(BLOCK).fill(pad);
   for (const [i, byte] of key.entries()) block[i] = byte ^ pad;

@@ -37,7 +37,7 @@ interface Verified extends Received {
 const VERSION_SIGNED = "1";
 const VERSION_ENCRYPTED = "1e";
 
-/** The number of random bytes of a session's name, so that no two sessions have one name. */
+/** The number of random bytes of a session's name, so that no two sessions have the same name. */
 const SESSION_BYTES = 16;
 
 /** The envelopes of a bus with keys. */
@@ -46,7 +46,7 @@ export class SignedEnvelopes implements Envelopes {
   readonly #namespace: string;
   readonly #keys: Keyring;
   readonly #encrypt: boolean;
-  /** The largest number of characters of a text that it reads. */
+  /** The largest number of characters of a text that this bus reads. */
   readonly #largest: number;
   /** A random name of this bus: the first part of its nonces, and of the keys that it encrypts with. */
   readonly #session = randomName();
@@ -92,7 +92,7 @@ export class SignedEnvelopes implements Envelopes {
   restore(_queue: string, item: string, headers: MessageHeaders | undefined): string {
     const own = itemHeaders(headers);
     const signature = own?.[SIGNATURE];
-    // what was never signed, or was refused, is not signed now either
+    // an item that was never signed, or whose signature was refused, is not signed now either
     if (!signature?.startsWith(`${VERSION_ENCRYPTED} `)) return wrap(item, own);
     return this.#encrypted(list(own), item, signature, own);
   }

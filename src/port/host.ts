@@ -23,8 +23,8 @@ export function serve(open: OpenReceiver): void {
 }
 
 /**
- * Like {@linkcode serve}, with a module that is still loading: main greets the worker meanwhile. If the module cannot be loaded, that is an
- * uncaught error of the worker, as it would be for a static import.
+ * Does the same as {@linkcode serve} for a module that is still loading, so that main can greet the worker meanwhile. If the module cannot
+ * be loaded, the worker has an uncaught error, as with a static import.
  */
 export function serveModule(loading: Promise<{ readonly openReceiver: OpenReceiver }>): void {
   const loaded = loading.catch((error) => {
@@ -68,7 +68,7 @@ class Host {
   #intakes = new Map<string, Intake>();
   #receives = new Map<number, Intake>();
   #timers = new Timers();
-  /** Why the receiver is disconnected from its transport; undefined while it is connected. */
+  /** The reason why the receiver is disconnected from its transport; undefined while it is connected. */
   #outage: unknown;
   #leases: Leases | undefined;
   #asks = new Map<number, PromiseWithResolvers<unknown>>();

@@ -13,7 +13,9 @@ import type { ToMain } from "./protocol.ts";
 /** The number of characters of events that the worker holds, for all subscriptions of a bus. Further events are dropped, and a gap is reported. */
 export const HELD_LIMIT = 64 * 1024 * 1024;
 
-/** The same number for all buses of the worker: a worker that runs out of memory ends the whole program on Deno. */
+/**
+ * The number of characters of events that all buses of a worker may hold, because on Deno a worker without memory ends the whole program.
+ */
 export const WORKER_LIMIT: number = 4 * HELD_LIMIT;
 
 /** The number of characters of inbox messages that main has not handled. Further messages are dropped, and an error is reported. */

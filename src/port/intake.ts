@@ -16,7 +16,7 @@ const MAX_WAIT = 10_000;
 interface Waiter {
   readonly id: number;
   readonly max: number;
-  /** Milliseconds of `performance.now()`. */
+  /** The time at which this get times out, by `performance.now()`. */
   readonly deadline: number;
   /** True for a get that does not wait: it ends after one call to the receiver. */
   readonly now: boolean;

@@ -24,7 +24,7 @@ export class Leases {
   #held = new Map<number, Map<string, Map<string, Held>>>();
   /** Milliseconds of the lease → cancels the timer of the next extension. */
   #stops = new Map<number, () => void>();
-  /** Cancel the timers of leases that could not be settled. */
+  /** The functions that cancel the timers of leases that could not be settled. */
   #unsettled = new Set<() => void>();
 
   /** Creates an empty list of leases of this receiver. It calls `lost` with leases that ended before they were settled. */
@@ -99,7 +99,7 @@ export class Leases {
     this.#held.clear();
   }
 
-  /** Ends the extension of leases. Returns when these end. */
+  /** Stops extending leases. Returns the times at which they end. */
   #forget(queue: string, receipts: Iterable<string>): number[] {
     const ends: number[] = [];
     for (const [lease, queues] of this.#held) {

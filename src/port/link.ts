@@ -107,7 +107,10 @@ export class Link {
     });
   }
 
-  /** Starts the worker, unless it has a place in one. Rejects with the error of its receiver, or if the signal aborts, and leaves nothing. */
+  /**
+   * Opens a receiver in the worker of this place or, without a place, in a new or shared worker. If that fails or the signal aborts, it
+   * rejects and leaves nothing behind.
+   */
   static async open(
     provider: Provider,
     opening: Opening,
@@ -239,7 +242,7 @@ export class Link {
     this.#closed = true;
     this.#outbox.clear();
     this.#worker.close();
-    const text = "Cannot tell whether a request was carried out: the bus was closed before the answer came";
+    const text = "Cannot tell whether a request was executed: the bus was closed before the answer arrived";
     this.#rejectAll(({ changes }) => changes ? new ProviderError("unavailable", text) : new ClosedError());
     this.#address.reject(new ClosedError());
     this.#streams.close();

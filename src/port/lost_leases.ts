@@ -45,7 +45,7 @@ export class LostLeases {
     }
   }
 
-  /** Handles the end of the worker, which extended all leases: its death, with an error, or that of the bus. */
+  /** Handles the loss of all leases, because the worker that extended them has died (with an error) or the bus has closed. */
   loseAll(error?: BusError): void {
     this.#deaths++;
     const all = [...this.#watched];

@@ -7,8 +7,8 @@
 import type { ToWorker } from "./protocol.ts";
 
 /**
- * The number of receipts after which a request leaves at once. So the worker and the transport are busy with the first half of the 64
- * acknowledgements that a consumer may have unconfirmed, while main runs the handlers of the second.
+ * The number of receipts at which a request is sent immediately. A consumer may have 64 unconfirmed acknowledgements: while the worker and
+ * the transport settle the first half of them, main runs the handlers of the second half.
  */
 const FULL = 32;
 

@@ -22,7 +22,7 @@ const MISSED = 2;
  */
 export const STARTING: { missed: number } = { missed: 30 };
 
-/** The worker of each URL, for the next bus. */
+/** The shared worker of each URL, which the next bus joins. */
 const shared = new Map<string, PooledWorker>();
 
 /** A bus that uses a worker. */

@@ -1,5 +1,6 @@
 /**
- * The frames between the main thread and the worker. Types only. Both ends post arrays of frames, one array a turn.
+ * The frames between the main thread and the worker. This file contains only types. Each end posts one array of frames in each turn of its
+ * event loop.
  *
  * @module
  */
@@ -24,7 +25,7 @@ export interface Hello {
   readonly maxReceive: number;
 }
 
-/** From main to the worker. Each frame with an `id` is answered by `done` or `failed`. */
+/** The frames from main to the worker. Each frame with an `id` is answered by `done` or `failed`. */
 export type ToWorker =
   /** A heartbeat, which the worker sends back. */
   | { kind: "beat" }
@@ -43,14 +44,14 @@ export type ToWorker =
   /** The last frame, to a worker that other buses use: it ends the port and, unless `close` has ended it, the receiver. */
   | { kind: "abort" };
 
-/** From the worker to main: its own state, and the frames of its receiver. */
+/** The frames from the worker to main: its own state, and the frames of its receiver. */
 export type ToMain =
   | { kind: "ready"; inbox: string }
   | { kind: "fatal"; error: PlainError }
   | { kind: "beat" }
   | FromReceiver;
 
-/** From the receiver to main. */
+/** The frames from the receiver to main. */
 export type FromReceiver =
   | { kind: "done"; id: number; value?: unknown }
   | { kind: "failed"; id: number; error: PlainError }

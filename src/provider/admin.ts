@@ -1,6 +1,6 @@
 /**
  * The interface through which the command line and the dashboard inspect a transport: checks, the contents of a namespace, and the remains
- * of dead buses. Types only. A provider implements it in its `admin.ts`, which is loaded on first use.
+ * of dead buses. This file contains only types. A provider implements it in its `admin.ts`, which is loaded on first use.
  *
  * @module
  */
@@ -32,7 +32,10 @@ export interface Admin {
   groups(): Promise<readonly GroupInfo[] | undefined>;
   /** Lists the buses that are up. Those of PyMQ may be absent. */
   buses(): Promise<readonly BusInfo[] | undefined>;
-  /** Lists the inboxes of the buses that are up, for `Sender.post`. They are secrets: who knows one can send messages to its bus. */
+  /**
+   * Lists the inboxes of the buses that are up, for `Sender.post`. They are secrets, because anybody who knows an inbox can send messages
+   * to its bus.
+   */
   inboxes(): Promise<readonly string[] | undefined>;
   /** Lists the remains of dead buses that `reap` would remove, one line each. */
   leftovers(): Promise<readonly string[]>;

@@ -1,5 +1,5 @@
 /**
- * The optional parts of a provider and of its halves, for what only some transports can do or need. Types and prose only.
+ * The optional parts of a provider and of its halves: operations that only some transports support or need. This file contains only types.
  *
  * @module
  */
@@ -47,8 +47,8 @@ export interface QueueInspector {
 /** The part of a sender that shows waiting items. */
 export interface QueuePeeker {
   /**
-   * Returns up to `limit` waiting items after the first `offset` ones, in the order in which they will be received. It takes none. If they
-   * have more than 16 MiB, it may return fewer, at least one, so that they fit into memory.
+   * Returns up to `limit` waiting items after the first `offset` ones, in the order in which they will be received. They stay in the queue.
+   * If they have more than 16 MiB, it may return fewer, but at least one, so that they fit into memory.
    */
   peek(queue: string, offset: number, limit: number): Promise<WaitingItem[]>;
 }
@@ -74,8 +74,8 @@ export interface QueueStats {
 }
 
 /**
- * The part of a sender that receives the answers of this bus's calls, on the user's thread. For a transport on which a message arrives
- * earlier there than through the worker. It may lose messages that it cannot receive, because calls ask again for lost answers.
+ * The part of a sender that receives the answers of this bus's calls, on the user's thread. It is for transports on which a message arrives
+ * earlier there than through the worker. It may lose messages, because calls ask again for lost answers.
  */
 export interface AnswerInbox {
   /**

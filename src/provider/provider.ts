@@ -1,12 +1,13 @@
 /**
- * The seam: what a transport implements so that a bus can run over it. Types and prose only.
+ * The seam: what a transport implements so that a bus can run over it. This file contains only types.
  *
- * A provider is data and two halves. The {@linkcode Sender} lives on the user's thread, the {@linkcode Receiver} in a
- * worker. A half does each operation once and reports the outcome. It never retries, counts references, reads a body, or knows about calls,
- * handlers and schemas: the core does that for all providers. Seventeen members are required, all else is a named part.
+ * A provider is data and two halves. The {@linkcode Sender} lives on the user's thread, the {@linkcode Receiver} in a worker. A half does
+ * each operation once and reports the outcome. It never retries, counts references, reads a body, or knows about calls, handlers and
+ * schemas: the core does that for all providers. Seventeen members are required; everything else is a named part.
  *
  * Rules for both halves
- * - Bodies are opaque strings of well-formed Unicode, white space at their end included; names are any non-empty string. Escape characters that the transport does not accept.
+ * - Bodies are opaque strings of well-formed Unicode, and white space at their end must stay. Names are any non-empty strings. Escape
+ *   characters that the transport does not accept.
  * - A promise resolves when the transport has accepted the operation. Every promise settles: if the transport never answers, the half
  *   rejects with a `ProviderError` "unavailable". An operation with an unknown outcome rejects and is never repeated.
  * - Errors are those of `errors.ts`. Each provider has one table from the transport's errors to these.
@@ -61,7 +62,7 @@ export interface Features {
   readonly latency: number;
 }
 
-/** A transport, made by a factory such as `redis({ url })`. A plain object. */
+/** A transport: a plain object that a factory such as `redis({ url })` creates. */
 export interface Provider {
   /** Short name: `"redis"`. */
   readonly name: string;
@@ -103,7 +104,7 @@ export interface SenderContext {
   readonly sendTimeout: number;
   /** Aborts when the bus is closed before it is open. A half that is still opening then releases everything and rejects. */
   readonly signal?: AbortSignal;
-  /** Asks the receiver of this bus; its `askHandler` answers. Rejects when the worker dies. For transports that live in the worker. */
+  /** Asks the receiver of this bus; its `askHandler` answers. Rejects when the worker dies. Transports that live in the worker use it. */
   ask(verb: string, argument: unknown): Promise<unknown>;
   /** Reports that the connection was lost (with the reason) or restored. While it is lost, it may be called again with a newer reason. */
   state(connected: boolean, error?: unknown): void;
@@ -196,18 +197,21 @@ export interface SendOptions {
 
 /** The topics that a subscription receives events of. */
 export interface Filter extends TopicFilter {
-  /** Whether to register this receiver's inbox as a server of the topic, before the subscription is confirmed. Never with `pattern`. */
+  /**
+   * Whether to register this receiver's inbox as a server of the topic, before the subscription is confirmed. It is never true with
+   * `pattern`.
+   */
   readonly serves: boolean;
 }
 
-/** Passes one event to the core: its concrete topic and its body. Synchronous, cheap, never throws. */
+/** Passes one event to the core: its concrete topic and its body. The call is synchronous and cheap, and never throws. */
 export type Emit = (topic: string, body: string) => void;
 
 /** The functions and settings that the core passes to the receiver's factory in the worker. */
 export interface ReceiverContext {
   /** The namespace of the bus. */
   readonly namespace: string;
-  /** {@linkcode Provider.options}, cloned. */
+  /** A clone of {@linkcode Provider.options}. */
   readonly options: unknown;
   /** The program and machine that opened the bus, and the time, for `Admin.buses`. */
   readonly origin: BusOrigin;
@@ -218,7 +222,7 @@ export interface ReceiverContext {
    * read files that are much larger.
    */
   readonly maxReceive: number;
-  /** Passes a message that was posted to this receiver's inbox to the core. Synchronous, cheap, never throws. */
+  /** Passes a message that was posted to this receiver's inbox to the core. The call is synchronous and cheap, and never throws. */
   inbox(body: string): void;
   /**
    * Reports that the connection was lost (with the reason), or that it is restored, with all subscriptions and registrations. While it is
@@ -257,7 +261,10 @@ export type OpenReceiver = (context: ReceiverContext) => Promise<Receiver>;
 
 /** One item taken from a queue. */
 export interface Delivery {
-  /** Identifies the lease for `start`, `settle` and `extend`. Empty for an item without a lease. Invalid after the lease has ended. */
+  /**
+   * Identifies the lease for `start`, `settle` and `extend`. It is empty for an item without a lease, and invalid after the lease has
+   * ended.
+   */
   readonly receipt: string;
   /** The body of the item, unchanged. */
   readonly body: string;
@@ -293,13 +300,13 @@ export interface Receiver {
   /** This receiver's address for {@linkcode Sender.post}: unique, valid until `close`, and either unguessable or protected by its owner. */
   readonly inbox: string;
   /**
-   * Subscribes, and registers the inbox as a server if the filter says so. Resolves when the transport has both. The core subscribes each
-   * filter at most once at a time. When it rejects, it has removed what it created.
+   * Subscribes, and registers the inbox as a server if the filter says so. Resolves when the transport has both. If it rejects, it has
+   * removed everything that it created. The core subscribes each filter at most once at a time.
    */
   subscribe(filter: Filter, emit: Emit): Promise<void>;
   /**
-   * Ends a subscription and its registration. Nothing is emitted after it has resolved, except by a filter that `serves`: it
-   * emits the requests that were published before. The core refuses them, so that no caller waits for them. An unknown filter is ignored.
+   * Ends a subscription and its registration. Nothing is emitted after it has resolved, except for a filter that `serves`: the requests
+   * that were published before are emitted, and the core refuses them, so that no caller waits for them. An unknown filter is ignored.
    */
   unsubscribe(filter: Filter): Promise<void>;
   /**

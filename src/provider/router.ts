@@ -1,5 +1,5 @@
 /**
- * The router of a receiver: it finds the subscriptions whose filters match a topic. For transports that only deliver events by topic.
+ * The router of a receiver: it finds the subscriptions whose filters match a topic. It is for transports that deliver events only by topic.
  *
  * @module
  */
@@ -25,8 +25,8 @@ interface Route {
 /** Options of a {@linkcode Router}. */
 export interface RouterOptions {
   /**
-   * Whether a filter that `serves` emits for ten more seconds after its end, so that the core can refuse requests that were sent
-   * before. Default: true. False where nothing can arrive after the end.
+   * Whether the subscription of a server continues to emit for ten seconds after its end, so that the core can refuse the requests that
+   * were sent before. Default: true. It is false on a transport where no request can arrive after the end.
    */
   readonly late?: boolean;
 }

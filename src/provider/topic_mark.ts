@@ -24,7 +24,10 @@ export function writeTopic(body: string, topic?: string): string {
   return body.charCodeAt(0) === 0 ? `\0\0${body}` : body;
 }
 
-/** Returns the body of an item, and its topic if it has one. A topic that is too long is a part of the body, which nobody can read then. */
+/**
+ * Returns the body of an item, and its topic if it has one. If the topic is too long, it is returned as a part of the body, so that the
+ * body cannot be decoded.
+ */
 export function readTopic(text: string): { readonly body: string; readonly topic?: string } {
   const end = text.charCodeAt(0) === 0 ? text.indexOf("\0", 1) : -1;
   if (end < 0 || end - 1 > MAX_TOPIC) return { body: text };

@@ -103,7 +103,7 @@ export class GroupMember {
     if (this.#deadLetter === undefined) await this.#persist(() => sender.drop(this.#queue + DEAD));
   }
 
-  /** Does what may be done twice, and repeats it while the transport is unreachable, as long as a send may take. */
+  /** Runs an operation that is safe to repeat, and repeats it while the transport is unreachable, at most for `sendTimeout`. */
   async #persist(act: () => Promise<void>): Promise<void> {
     const { closing, sendTimeout } = this.#core;
     const end = performance.now() + sendTimeout;

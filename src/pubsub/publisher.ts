@@ -32,7 +32,9 @@ export class Publisher {
     const only = isOptions(target); // publish(event, options)
     const { topic, schema } = destination(event, only ? undefined : target);
     this.#core.checkOpen("publish", " to", topic);
-    if (only && options !== undefined) throw new ValidationError("Cannot publish an event: it has options twice");
+    if (only && options !== undefined) {
+      throw new ValidationError("Cannot publish an event: the options were passed twice");
+    }
     const headers = headersIn(only ? target : options, topic);
     const operation = this.#core.telemetry.begin("publish", topic);
     if (!operation) return this.#send(event, topic, schema, headers);

@@ -141,7 +141,7 @@ export class SharedSubscription {
     this.#events.push({ decoded, message, cost: this.#cost(topic, body), waiting: 1 });
   }
 
-  /** Returns the credit that an event costs. The worker sends the topics of a pattern's events. */
+  /** Returns the credit that an event costs. For a pattern, the topic of each event is sent too, and counts. */
   #cost(topic: string, body: string): number {
     return cost(body, this.#pattern ? topic : "");
   }

@@ -219,7 +219,10 @@ export function checkCopy(target: unknown): void {
 /** A target of `subscribe` and `unsubscribe`: a name, a glob, a topic or an event class. */
 export type Target<T = unknown> = string | Topic<T> | EventClass<T>;
 
-/** The type of the events that a handler receives: that of the schema, of the topic or of the class. `E` is that of a name. */
+/**
+ * The type of the events that a handler receives: the output of the schema, or the type of the topic or the class. For a target that is
+ * only a name, it is `E`.
+ */
 export type EventOf<E, T, S> = S extends StandardSchemaV1 ? StandardSchemaV1.InferOutput<S>
   : [T] extends [string] ? E
   : [T] extends [Topic<infer Event, infer _>] ? Event

@@ -42,8 +42,8 @@ export interface ConsumeOptions {
   /** Milliseconds after which an item is redelivered if this process dies, as for {@linkcode Queue.receive}. Default 30,000. */
   readonly lease?: number;
   /**
-   * The number of attempts after which a failing item goes to the dead-letter queue. Default: unlimited. An attempt that the end of its
-   * process or a closing bus interrupts counts too.
+   * The number of attempts after which a failing item goes to the dead-letter queue. Default: unlimited. An attempt that was interrupted by
+   * a closing bus or the end of its process counts too.
    */
   readonly maxAttempts?: number;
   /**
@@ -122,14 +122,14 @@ export function consume<T>(
 
   const report = (delivery: Opened, error: unknown, rejected: boolean, more: ErrorContext = {}) =>
     deliveries.report(delivery, error, rejected, { verb: "consume", attempt: attemptsOf(delivery), ...more });
-  /** Gives back an item. A closing bus gives back all its items, so a failure means nothing then. */
+  /** Gives back an item. A closing bus gives back all its items itself, so a failure is ignored then. */
   const giveBack = (delivery: Opened, outcome: "nack" | "untried", delay = 0): Settle => () =>
     deliveries.settle(delivery, outcome, delay).catch((error) => {
       if (!core.link.leases.closing) throw error;
     });
   /**
-   * Handles the error of an attempt that has lost its lease. It is no failure of the item, which another consumer may have. The end of a
-   * handler that a closing bus has interrupted is no error: with the reason of its signal, or because it used the bus once more.
+   * Handles the error of an attempt that has lost its lease. The item has not failed, because another consumer may have it. If a closing
+   * bus has interrupted the handler, the error is not reported if it is the reason of the signal, or if the handler used the closed bus.
    */
   const lost = async (delivery: Opened, readable: boolean, error: unknown, reason?: unknown): Promise<void> => {
     const ended = (cause: unknown) =>
@@ -138,7 +138,7 @@ export function consume<T>(
     if (!interrupted) report(delivery, error, !readable, { next: "retry" });
     await deliveries.release(delivery, true);
   };
-  /** Reports and moves an item without further attempts. */
+  /** Reports the error of an item that has no further attempts, and moves the item to the dead-letter queue. */
   const dead = (delivery: Opened, readable: boolean, error: unknown): Settle => async () => {
     let begun = false;
     const begin = () => {

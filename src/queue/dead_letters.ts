@@ -40,7 +40,7 @@ export interface RetryOptions<T = unknown> extends SelectOptions<T> {
   readonly limit?: number;
 }
 
-/** The names of the options. */
+/** The names of the options of `purge` and of `retry`. */
 const PURGE = optionNames<SelectOptions>({ only: true });
 const RETRY = optionNames<RetryOptions>({ only: true, limit: true });
 
@@ -64,9 +64,9 @@ export class DeadLetters<T = unknown> {
   }
 
   /**
-   * Returns dead letters without taking them, oldest first, including those of other queues that share this dead-letter queue. What is not
-   * a dead letter, or is nested too deep to be shown, has an `error` and its `body` in place of `item`. It may return fewer than `limit`
-   * letters, at least one, if they have more than 16 MiB.
+   * Returns dead letters without taking them, oldest first, including those of other queues that share this dead-letter queue. An entry
+   * that is not a dead letter, or is nested too deep to be shown, has an `error` and its `body` in place of `item`. It may return fewer
+   * than `limit` letters, at least one, if they have more than 16 MiB.
    *
    * Each entry is a {@linkcode Peeked} whose `item` is a {@linkcode DeadLetter}. So `entry.item.item` is the item as it was put,
    * `entry.item.attempts` is the number of its attempts, and `entry.headers` are its headers.
@@ -98,7 +98,9 @@ export class DeadLetters<T = unknown> {
   async #read({ body, refused }: Received): Promise<DeadLetter<T>> {
     if (refused) throw refused;
     const { value } = await this.#core.codec.decode(body);
-    if (!isLetter(value)) throw new ValidationError("Cannot read a dead letter: it is not one", [], { body });
+    if (!isLetter(value)) {
+      throw new ValidationError("Cannot read a dead letter: the item is not a dead letter of tsmq", [], { body });
+    }
     checkDepth(value.item);
     return value as DeadLetter<T>;
   }

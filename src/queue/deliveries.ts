@@ -117,7 +117,7 @@ export class Deliveries {
     return item;
   }
 
-  /** Reports an error of an item. `rejected` is that of `Core.report`. */
+  /** Reports an error of an item. `rejected` has the meaning that it has for `Core.report`. */
   report(delivery: Opened, error: unknown, rejected: boolean, context: ErrorContext): void {
     const { item, headers } = delivery;
     this.core.report(error, this.queue, rejected, { ...context, item, headers: userHeaders(headers) });

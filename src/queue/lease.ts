@@ -10,8 +10,8 @@ export interface Lease<T> extends AsyncDisposable {
   /** The item. */
   readonly item: T;
   /**
-   * The number of this attempt: 1 plus the number of handlers that have started with this item before. One that has killed its
-   * process immediately may be missing.
+   * The number of this attempt: 1 plus the number of handlers that have started with this item before. The count may lack a handler that
+   * killed its process immediately.
    */
   readonly attempt: number;
   /** The headers of the item; empty if it has none. */

@@ -32,8 +32,8 @@ export interface UnreadableLetter extends LetterFields {
 }
 
 /**
- * An item of a dead-letter queue: the item as it was put, or its body if it could not be read. It has no time: put one into the item or into
- * a header, which the dead letter keeps.
+ * An item of a dead-letter queue: the item as it was put, or its body if it could not be read. It does not contain a time. Put one into the
+ * item or into a header, which the dead letter keeps.
  */
 export type DeadLetter<T = unknown> = ReadableLetter<T> | UnreadableLetter;
 

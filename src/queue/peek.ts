@@ -40,7 +40,7 @@ export interface Peeked<T> {
 
 /** A waiting item that cannot be read. */
 export interface Unreadable {
-  /** Why it cannot be read. */
+  /** The reason why it cannot be read. */
   readonly error: ValidationError;
   /** The body of the item. */
   readonly body: string;

@@ -104,7 +104,7 @@ export class Prefetch {
 
   #return(deliveries: readonly Delivery[]): void {
     const given = this.#giveBack(deliveries).catch(() => {}); // then their leases end by themselves
-    // without a value: it would contain those of all earlier returns
+    // resolves without a value, which would contain the values of all earlier returns
     this.#returned = Promise.all([this.#returned, given]).then(() => {});
   }
 }

@@ -1,5 +1,5 @@
 /**
- * The options of a put, and its end when it takes too long.
+ * The options of a put, and the limit of its time.
  *
  * @module
  */

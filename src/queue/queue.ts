@@ -46,7 +46,7 @@ export interface ReceiveOptions extends WaitOptions {
   readonly lease?: number;
 }
 
-/** The names of the options. */
+/** The names of the options of a queue, of `get` and of `receive`. */
 const QUEUE = optionNames<QueueOptions>({ schema: true, deadLetter: true });
 const GET = optionNames<WaitOptions>({ block: true, timeout: true, signal: true });
 const RECEIVE = optionNames<ReceiveOptions>({ block: true, timeout: true, signal: true, lease: true });
@@ -170,9 +170,9 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
   }
 
   /**
-   * Returns waiting items in the order in which they will be taken, without taking them: no leased and no delayed items. An item that
-   * cannot be read has an `error` and its `body` in place of `item`. It may return fewer than `limit` items, at least one, if they have
-   * more than 16 MiB.
+   * Returns waiting items in the order in which they will be taken, without taking them. Leased and delayed items are not included. An item
+   * that cannot be read has an `error` and its `body` in place of `item`. It may return fewer than `limit` items, at least one, if they
+   * have more than 16 MiB.
    *
    * @throws {UnsupportedError} when the transport cannot peek: AWS
    */

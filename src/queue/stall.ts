@@ -23,7 +23,7 @@ export class StallWatch {
     this.#busy = busy;
   }
 
-  /** Records that a handler starts, at a time of `performance.now()`. */
+  /** Records that a handler has started, at the time `since` of `performance.now()`. */
   started(since: number): void {
     this.#since = since;
   }

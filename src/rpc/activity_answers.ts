@@ -1,6 +1,6 @@
 /**
- * The answers of a bus to questions about the activity of its queues. They are not remembered as those of calls are: a question changes
- * nothing, so it may be answered twice.
+ * The answers of a bus to questions about the activity of its queues. Unlike the answers to calls, they are not remembered: a question
+ * changes nothing, so it may be answered twice.
  *
  * @module
  */

@@ -43,7 +43,9 @@ export class Call {
   /** Functions to run when the call has ended. */
   readonly cleanups: (() => void)[] = [];
 
-  /** Creates a call that ends after `timeout` milliseconds. If it opens a stream, `stream` is the id of both. */
+  /**
+   * Creates a call that ends after `timeout` milliseconds. If the call opens a stream, `stream` is the id of the call and of the stream.
+   */
   constructor(fn: string, args: Written, timeout: number, headers: MessageHeaders | undefined, stream?: string) {
     this.fn = fn;
     this.id = stream ?? crypto.randomUUID();

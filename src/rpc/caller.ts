@@ -200,7 +200,7 @@ export class Caller {
     if (this.#closed) throw closedWhile(`call "${fn}"`, this.#closed);
     const written = this.#write(args);
     const call = new Call(fn, written, Math.min(timeout, LONGEST), headers, stream);
-    // values of streams do not come to this inbox, nor the answers of any number of servers
+    // this inbox receives neither the values of streams nor the answers to multi-calls
     if (stream === undefined && !many) call.answerInbox = this.#inbox.address(call.cleanups);
     const { promise, resolve, reject } = Promise.withResolvers<T>();
     const cancel = (error: unknown) => {

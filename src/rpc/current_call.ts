@@ -54,7 +54,7 @@ export class ServedCall extends Work {
   /** The time when the caller gives up, by the clock of this machine. */
   readonly #end: number;
   readonly #closing: AbortSignal;
-  /** Created when it is first used. */
+  /** The result of {@linkcode currentCall}, which is created when it is first used. */
   #current: CurrentCall | undefined;
   #controller: AbortController | undefined;
   #cancelled = false;

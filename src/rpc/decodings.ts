@@ -78,7 +78,8 @@ export class Decodings extends PendingWork {
     if ((full !== undefined) === this.#dropping) return this.#dropping;
     this.#dropping = full !== undefined;
     if (full) {
-      const text = `Cannot read calls and answers: schemas validate ${full}, and further ones are dropped until then`;
+      const text =
+        `Cannot read more calls and answers: schemas are validating ${full}, and others are dropped until they have finished`;
       this.#context.report(new BusError("busy", text), name);
     } else this.#context.dropped();
     return this.#dropping;

@@ -89,7 +89,9 @@ export class Directory {
     return next(await this.#refresh(fn, known, except.size >= SAMPLE), except);
   }
 
-  /** Reads the registry again. If a whole sample of servers was `gone`, it looks for those that listen among many more. */
+  /**
+   * Reads the registry again. If a whole sample of servers was `gone`, it reads all servers and takes a sample of those that listen now.
+   */
   async #refresh(fn: string, known: Servers | undefined, gone = false): Promise<Servers> {
     if (known) known.refreshing = true;
     try {

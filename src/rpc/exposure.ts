@@ -44,7 +44,7 @@ export type LastExposeArgument<T> = T extends string | Procedure ? ExposeOptions
 export class Exposure {
   /** The name that callers use. */
   readonly name: string;
-  /** The function that calls run. */
+  /** The function that runs when the name is called. */
   readonly fn: Fn;
   /** The function or the object that the user exposed. */
   readonly source: object;

@@ -1,6 +1,6 @@
 /**
  * The large answers of a server that their callers have not confirmed. Their size is limited for each caller, so that a slow caller loses
- * none, and an answer that was lost on its way is sent again.
+ * no answer. An answer that was lost on its way is sent again.
  *
  * @module
  */

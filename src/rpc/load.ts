@@ -6,7 +6,10 @@
 
 /** The largest number of calls. */
 const MOST = 10_000;
-/** The number of their characters from which no further ones are accepted: a process without memory ends. One call may be larger. */
+/**
+ * The number of characters of all held calls from which no further call is accepted, because a process that runs out of memory ends. One
+ * call may be larger.
+ */
 const MOST_SIZE = 128 * 1024 * 1024;
 
 /** Counts the calls that a bus holds at once. */
@@ -33,7 +36,7 @@ export class Load {
     if (--this.#count === 0) this.#refused = false;
   }
 
-  /** Notes that a call was refused. Returns whether it is the first one since no call was held, which is to be reported. */
+  /** Records that a call was refused. Returns true for the first refusal since the bus held no call: only that one is reported. */
   refuse(): boolean {
     const first = !this.#refused;
     this.#refused = true;

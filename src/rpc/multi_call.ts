@@ -89,7 +89,7 @@ export async function multiCall(call: Call, parts: MultiCallParts): Promise<(Ans
     else refusals++;
     judge();
   };
-  /** A server has closed without an answer. If one arrives later after all, it counts. */
+  /** Stops waiting for a server that has closed without an answer. An answer that arrives later still counts. */
   const leave = (server: string) => {
     if (!missing.delete(server)) return;
     ended++;

@@ -94,7 +94,7 @@ function join(texts: readonly string[]): string {
   return `\n${texts.join("\n")}`;
 }
 
-/** Returns the messages of a joined one, or the message itself. */
+/** Returns the messages in a joined message, or a list with the message itself. */
 export function split(message: string): readonly string[] {
   if (!message.startsWith("\n{")) return [message];
   const messages = message.slice(2).split("\n{", MAX_MESSAGES + 1);

@@ -13,7 +13,7 @@ import { errorAnswer } from "./error_answer.ts";
 import type { PendingCalls } from "./pending_calls.ts";
 import { type Answer, denial, readAnswer, type Request, serverGone, writeAnswer } from "./wire.ts";
 
-/** The prefix of the names of PyMQ's answer queues, and the whole name. */
+/** The prefix of the names of PyMQ's answer queues. `ANSWER_QUEUE` matches a whole name. */
 const PREFIX = "__rpc_";
 const ANSWER_QUEUE = /^__rpc_[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 /** Milliseconds to wait for offers and refusals of tsmq's servers, if the number of subscribers is unknown or they have all left. */

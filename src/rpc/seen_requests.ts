@@ -5,9 +5,12 @@
  * @module
  */
 
-/** The largest number of requests. Beyond it, the oldest ones are forgotten, and all requests that were signed before them are refused. */
+/**
+ * The largest number of remembered requests. Beyond it, the oldest ones are forgotten, and all requests that were signed before them are
+ * refused.
+ */
 const MAX = 2 ** 20;
-/** The number of new requests after which those that are too old are removed. */
+/** The number of new requests after which the requests that are too old are removed. */
 const BATCH = 2 ** 14;
 
 /** The requests that a server must not run again. */

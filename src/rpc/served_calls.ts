@@ -8,7 +8,7 @@ import { LimitedMap } from "../internal/caches.ts";
 
 /** The number of the latest calls that the memory holds. */
 const MAX_CALLS = 16_384;
-/** The number of characters of the latest answers that it holds. */
+/** The number of characters of the latest answers that the memory holds. */
 const MAX_ANSWERS = 4 * 1024 * 1024;
 
 /** The share of these limits that is removed at once. A map needs long to find its oldest entry after many others were removed. */

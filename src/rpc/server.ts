@@ -36,7 +36,7 @@ interface Exposed {
   readonly stream: Stream;
   /** Limits the number of calls of the function that run at once, if it has a limit. */
   readonly semaphore?: Semaphore;
-  /** Pending while the function is registered again. */
+  /** A promise that is pending while the function is registered again. */
   registering?: Promise<void>;
 }
 

@@ -88,7 +88,7 @@ export class Undelivered {
   #begin({ fn, call }: Request, text: string): boolean {
     if (this.#sent.add(call!.inbox, text)) return true;
     if (this.#unsent++ > 0) return false;
-    const why = `Cannot answer calls of "${fn}": their caller does not take its answers`;
+    const why = `Cannot answer calls of "${fn}": their caller does not read its answers`;
     this.#core.report(new BusError("busy", why), fn);
     return false;
   }

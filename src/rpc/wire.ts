@@ -52,7 +52,7 @@ export interface Request {
     readonly offer?: true;
     /** The number of the attempt: a single call is sent to one server after the other. A server never runs an attempt that it has refused. */
     readonly attempt?: number;
-    /** The milliseconds since the request was sent for the first time. Only in repeated requests. */
+    /** The milliseconds since the request was sent for the first time. Only repeated requests have it. */
     readonly age?: number;
     /** Whether the caller reads the result as a stream. */
     readonly stream?: true;

@@ -1,5 +1,5 @@
 /**
- * Log records of a bus, and its spans and metrics. It does nothing until a log hook, a tracer or a meter is registered.
+ * Log records of a bus, and its spans and metrics. This module does nothing until a log hook, a tracer or a meter is registered.
  *
  * @module
  */

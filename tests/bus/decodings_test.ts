@@ -6,7 +6,7 @@ import { Decodings } from "../../src/rpc/decodings.ts";
 import { textOf } from "../../src/internal/thrown.ts";
 
 describe("Decodings", () => {
-  it("validates a limited number of messages at once by asynchronous schemas, and drops further ones until then", async () => {
+  it("validates a limited number of messages at once by asynchronous schemas, and drops others meanwhile", async () => {
     const gate = Promise.withResolvers<void>();
     let validating = 0;
     class Order {
@@ -35,7 +35,7 @@ describe("Decodings", () => {
     decode('"no schema"');
     assertEquals([validating, read, dropped], [10_000, 0, 0]);
     assertEquals(reports, [
-      "orders: Cannot read calls and answers: schemas validate 10000 calls, and further ones are dropped until then",
+      "orders: Cannot read more calls and answers: schemas are validating 10000 calls, and others are dropped until they have finished",
     ]);
     gate.resolve();
     await decodings.idle();

@@ -24,6 +24,6 @@ describe("Undelivered", () => {
       void undelivered.send(request, huge, false);
     }
     assertEquals(posted.length, 8);
-    assertEquals(reports, ['Cannot answer calls of "fn": their caller does not take its answers']);
+    assertEquals(reports, ['Cannot answer calls of "fn": their caller does not read its answers']);
   });
 });

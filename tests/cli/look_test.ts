@@ -25,7 +25,7 @@ interface Ground {
 }
 
 /** The line that a command on `memory:` writes to standard error: nobody else is there. */
-const ALONE = "tsmq: memory: is inside this process; redis://, ipc: and aws: connect processes";
+const ALONE = "tsmq: memory: connects only buses of one process; use redis://, ipc: or aws: to reach other processes";
 
 // the URL of the command has no credentials
 Object.assign(process.env, {

@@ -454,7 +454,7 @@ describe("Link", () => {
     await Promise.all([taken, held]);
     assert(stage.thread.last.terminated);
     const error = await asked;
-    assert(error instanceof BusError && error.code === "unavailable", "whether it was carried out is unknown");
+    assert(error instanceof BusError && error.code === "unavailable", "whether it was executed is unknown");
     await assertRejects(() => link.request<"ask">({ kind: "ask", verb: "echo", argument: 0 }), BusError, "closed");
   });
 
@@ -469,7 +469,7 @@ describe("Link", () => {
     stage.thread.last.onmessage!({ data: { kind: "tsmq:listening" } });
     await closed;
     const error = await asked;
-    assert(error instanceof BusError && error.code === "unavailable", "whether it was carried out is unknown");
+    assert(error instanceof BusError && error.code === "unavailable", "whether it was executed is unknown");
     assert(stage.thread.last.terminated, "the worker that was being started is still there");
     assertEquals(stage.thread.threads.length, 2);
   });

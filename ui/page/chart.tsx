@@ -19,7 +19,7 @@ export interface Line {
   /** The CSS variable that contains the color of the line. */
   readonly color: string;
   readonly values: readonly number[];
-  /** Fills the area below the line. */
+  /** Whether the area below the line is filled. */
   readonly fill?: boolean;
 }
 

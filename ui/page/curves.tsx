@@ -16,7 +16,7 @@ interface Curve<T> {
   /** The CSS variable with the color of the line. A number without a line has none. */
   readonly color?: string;
   readonly of?: (moment: T) => number;
-  /** Fills the area below the line. */
+  /** Whether the area below the line is filled. */
   readonly fill?: boolean;
 }
 

@@ -16,7 +16,7 @@ export interface Column<T> {
   /** The value that the column is sorted by. A column without it cannot be sorted. */
   readonly by?: (row: T) => string | number | undefined;
   readonly cell: (row: T) => ComponentChildren;
-  /** Aligns the cells to the right. */
+  /** Whether the cells are aligned to the right. */
   readonly number?: boolean;
   /** The width and look of its cells. */
   readonly class?: string;

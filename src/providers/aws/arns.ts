@@ -6,11 +6,11 @@
 
 /** The prefixes of ARNs and URLs in one account and region, as plain data. The receiver reads them from its queue, and the sender asks the receiver. */
 export interface Arns {
-  /** `arn:aws:sqs:eu-central-1:123456789012:`; a queue's name follows. */
+  /** The text before a queue's name in its ARN: `arn:aws:sqs:eu-central-1:123456789012:`. */
   readonly queueArn: string;
-  /** `arn:aws:sns:eu-central-1:123456789012:`; a topic's name follows. */
+  /** The text before a topic's name in its ARN: `arn:aws:sns:eu-central-1:123456789012:`. */
   readonly topicArn: string;
-  /** `https://sqs.eu-central-1.amazonaws.com/123456789012/`; a queue's name follows. */
+  /** The text before a queue's name in its URL: `https://sqs.eu-central-1.amazonaws.com/123456789012/`. */
   readonly queueUrl: string;
 }
 

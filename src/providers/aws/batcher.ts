@@ -32,7 +32,7 @@ export class Batcher<T> {
   readonly #options: BatcherOptions<T>;
   readonly #keys = new Map<string, KeyState<T>>();
 
-  /** Collects items for this request. */
+  /** Creates a batcher that makes its requests with `run`. */
   constructor(run: Run<T>, options: BatcherOptions<T>) {
     this.#run = run;
     this.#options = options;

@@ -18,7 +18,7 @@ export type AskCredentials = () => Promise<AwsCredentials>;
 export interface CallOptions {
   /** Whether the request may be executed twice. If not, it is retried only when it was certainly not executed. */
   readonly repeatable: boolean;
-  /** The largest number of attempts. Default: that of the provider's options. */
+  /** The largest number of attempts. Default: `attempts` of the provider's options. */
   readonly attempts?: number;
   /** Milliseconds that all attempts may take, in addition to `wait`. Default: the timeout of the client. */
   readonly timeout?: number;
@@ -36,7 +36,7 @@ export interface FailedEntry {
   readonly SenderFault?: boolean;
 }
 
-/** The most entries of one request, and the most messages of one answer, in SQS and SNS. */
+/** The largest number of entries in a request, and of messages in an answer, of SQS and SNS. */
 export const BATCH = 10;
 /** Milliseconds between attempts when AWS throttles requests. They are longer than `RETRY.send`, to send fewer requests. */
 const THROTTLED: Backoff = { min: 200, max: 5_000 };
@@ -45,7 +45,7 @@ const NEW_QUEUE_ATTEMPTS = 7;
 /** Milliseconds that connecting may take. */
 const CONNECT = 5_000;
 
-/** The options of a request, which the SDK's `send` takes. */
+/** The options that the SDK's `send` takes for a request. */
 export interface HttpOptions {
   /** Cancels the request. */
   readonly abortSignal: AbortSignal;
@@ -149,7 +149,7 @@ export class AwsClient {
     }
   }
 
-  /** Gets the key again, before it seems to expire. */
+  /** Makes the SDK get the access key again now, without waiting until the cached key expires. */
   async #refresh(): Promise<void> {
     const force = { forceRefresh: true };
     await Promise.all([this.sqs.config.credentials(force), this.sns.config.credentials(force)]);
@@ -195,7 +195,7 @@ export class AwsClient {
   }
 }
 
-/** Runs a request, and cancels it after a time or when the signal aborts. */
+/** Runs a request, and cancels it after `ms` milliseconds or when the signal aborts. */
 async function within<O>(ms: number, run: (http: HttpOptions) => Promise<O>, signal: AbortSignal): Promise<O> {
   const abort = new AbortController();
   const end = () => abort.abort(signal.reason);

@@ -144,7 +144,7 @@ interface Shape {
   readonly code?: string;
   readonly Code?: string;
   readonly cause?: unknown;
-  /** Present only in errors of the SDK that come from a complete reply. */
+  /** The side that caused the error: "client" or "server". Only the error of a complete reply has it. */
   readonly $fault?: string;
   readonly $metadata?: { readonly httpStatusCode?: number; readonly clockSkewCorrected?: boolean };
   readonly $retryable?: { readonly throttling?: boolean };

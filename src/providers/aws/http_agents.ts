@@ -13,7 +13,7 @@ import type { Duplex } from "node:stream";
 
 /** Options of both kinds of agents. */
 interface AgentOptions {
-  /** The most sockets to one server. */
+  /** The largest number of sockets to one server. */
   readonly maxSockets: number;
 }
 

@@ -18,7 +18,7 @@ import { asUntried, MAX_PUT_DELAY, MAX_VISIBILITY, type Outgoing } from "./messa
 
 /** The number of requests of one kind that run at once for one queue. Later items share the next request. */
 const PARALLEL = 2;
-/** The longest lease in seconds. It is less than the 12 hours that SQS allows, because SQS does not report when they began. */
+/** Seconds by which the longest lease is shorter than the 12 hours that SQS allows, because SQS does not report when they began. */
 const MARGIN = 60;
 /** Matches the errors of SQS for an expired receipt. */
 const LOST = /ReceiptHandleIsInvalid|MessageNotInflight|InvalidParameterValue|NonExistentQueue|QueueDoesNotExist/;

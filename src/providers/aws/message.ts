@@ -42,7 +42,7 @@ export interface Label {
   readonly json?: true;
 }
 
-/** A message attribute. That of tsmq is a string. */
+/** A message attribute. The attribute of tsmq is a string. */
 interface Attribute {
   readonly DataType: string | undefined;
   readonly StringValue?: string | undefined;

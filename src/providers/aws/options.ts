@@ -53,7 +53,7 @@ export interface AwsOptions {
    * not publish (PyMQ, S3, EventBridge). With raw delivery, each such event is reported as an error. Default: true.
    */
   readonly rawDelivery?: boolean;
-  /** More options for the SDK's `SNSClient` and `SQSClient`, such as `{ useFipsEndpoint: true }`. No functions. */
+  /** More options for the SDK's `SNSClient` and `SQSClient`, such as `{ useFipsEndpoint: true }`. They must not contain functions. */
   readonly client?: Readonly<Record<string, unknown>>;
   /**
    * The worker's module, in a program that is bundled into other files: `new URL("./worker.js", import.meta.url)`, where `worker.ts` imports

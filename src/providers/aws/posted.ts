@@ -8,7 +8,7 @@ import type { Settings } from "./options.ts";
 
 /** The options that are posted to the worker, and that a printed provider shows. */
 export interface Posted extends Omit<Settings, "credentials" | "client"> {
-  /** Whether the worker asks for the settings, because they may have secrets. */
+  /** Whether the worker asks for the settings, because they may contain secrets. */
   readonly asks: boolean;
 }
 

@@ -121,7 +121,7 @@ export class AwsSender implements Sender {
     const message = write(body, {}, doing);
     const { delay = 0 } = options;
     if (delay > 0 && keepsOrder(queue)) {
-      throw new UnsupportedError(`Cannot ${doing} with a delay: a FIFO queue of SQS delays no single item`);
+      throw new UnsupportedError(`Cannot ${doing} with a delay: a FIFO queue of SQS cannot delay a single item`);
     }
     await this.#items.add(queue, delay > 0 ? { ...message, delay: Math.ceil(delay / 1_000) } : message);
   }

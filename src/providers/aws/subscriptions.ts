@@ -87,7 +87,7 @@ export class Subscriptions {
   /** Emits the held events. If `missed` is the reason of a gap, it reports the gap first. */
   async release(name: string, missed?: string): Promise<void> {
     if (missed !== undefined) {
-      // publishers that found no topic for patterns do not ask again for so long
+      // publishers that found no topic for patterns do not ask again during this time
       if (name === this.#names.all) await pause(PATTERNS_TTL, this.#closing);
       for (const filter of this.#filters(name)) this.#context.gap(missed, filter);
     }

@@ -91,8 +91,8 @@ export class BodyFiles {
   }
 
   /**
-   * Writes a message of at most {@linkcode LINK_MESSAGE} bytes, without a byte 0, into a new link. In one step, so that no other bus sees a
-   * part of it. A missing directory is created. Returns an errno if it fails.
+   * Writes a message of at most {@linkcode LINK_MESSAGE} bytes, without a byte 0, into a new link. The link is created in one step, so no
+   * other bus sees a part of the message. A missing directory is created. Returns an errno if it fails.
    */
   writeLink(directory: string, name: string, message: Uint8Array): number {
     const target = new Uint8Array(message.length + 1);

@@ -18,7 +18,7 @@ export function removeBus(namespace: Namespace, bus: string): void {
   const recovered = recoverItem(namespace, bus);
   const unlinked = [eventsOf(bus), inboxOf(bus)].map((queue) => posix.unlinkQueue(queue));
   subscriptions.removeBus(bus);
-  // only its own user can remove the queues of another user's bus, and has to find the bus here
+  // the queues of another user's bus can be removed only by that user, whose cleanup needs this directory to find the bus
   if (!recovered || unlinked.includes(-Errno.EACCES)) return;
   const directory = namespace.busDirectory(bus);
   directories.unlink(`${directory}/${THREAD}`); // an empty directory is removed even if no descriptor is left

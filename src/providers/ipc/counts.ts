@@ -2,7 +2,7 @@
  * Counts the items of a queue by their states.
  *
  * Items are in the kernel's queue and in several directories, which cannot be read at one moment. So a count is used only if no item has
- * changed its place meanwhile: it would count twice, or not at all.
+ * changed its place meanwhile, because such an item would count twice, or not at all.
  *
  * @module
  */

@@ -45,7 +45,7 @@ export class CrashSlot {
     if (this.#occupied) {
       throw new ProviderError(
         "unavailable",
-        "Cannot take an item: the item before could be neither held nor given back, and occupies the crash slot",
+        "Cannot take an item: the previous item could be neither held nor given back, and occupies the crash slot",
       );
     }
     const bytes = this.#bytes(size);
@@ -77,7 +77,7 @@ export class CrashSlot {
     const path = pathOf(this.#namespace, this.#bus);
     const what = `Cannot create ${directories.path(path)}`;
     directories.unlink(path);
-    // a member of the group that cuts it short would crash this process
+    // if another member of the group truncated the file, this process would crash
     const file = check(directories.createFile(path, false), what);
     const mapping = posix.map(file, HEAD + size);
     posix.close(file);

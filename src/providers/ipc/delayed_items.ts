@@ -109,13 +109,16 @@ export class DelayedItems {
     return unread > 0 ? Math.min(wait, unread) : wait;
   }
 
-  /** Returns the number of items that are due at a time: unlike {@linkcode due}, it does not count those that others have just taken. */
+  /**
+   * Returns the number of items that are due at the time `now`. Unlike {@linkcode due}, it does not count items that other buses have just
+   * taken.
+   */
   countDue(queue: string, now: number): number {
     const end = nameAt(now);
     return this.files(queue, now).flat().filter((name) => name <= end && parseItem(name)).length;
   }
 
-  /** Returns the number of items whose time has not come at a time. */
+  /** Returns the number of items that are not due yet at the time `now`. */
   count(queue: string, now: number): number {
     const { directories } = this.#context;
     const [root, end] = [pagesOf(queue), nameAt(now)];
@@ -123,7 +126,7 @@ export class DelayedItems {
     return names.filter((name) => name > end && parseItem(name)).length;
   }
 
-  /** Returns the names of the files of the minutes that have begun at a time, by minutes. */
+  /** Returns the names of the files of each minute that has begun at the time `now`. */
   files(queue: string, now: number = this.#context.posix.now()): (readonly string[])[] {
     const [root, current] = [pagesOf(queue), pageOf(now)];
     const begun = this.#listing(root).names().filter((page) => PAGE_NAME.test(page) && page <= current);
@@ -188,7 +191,7 @@ function pageOf(ms: number): string {
   return digits(ms / PAGE, 10);
 }
 
-/** Returns a time as names of items begin. */
+/** Returns a time in the format with which the names of items begin. */
 function nameAt(ms: number): string {
   return digits(ms * 1_000, TIME_DIGITS);
 }

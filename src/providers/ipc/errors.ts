@@ -46,14 +46,14 @@ const LIMITS = {
 /** The errors of {@linkcode limitReached}. */
 const limitErrors = new WeakSet<BusError>();
 
-/** Returns the error for a queue that a limit does not allow. */
+/** Returns the error for a queue that would exceed a limit. */
 export function limitReached(what: string, limit: keyof typeof LIMITS): BusError {
   const error = new ProviderError("unavailable", `${what}: ${LIMITS[limit]}`);
   limitErrors.add(error);
   return error;
 }
 
-/** Returns whether a limit does not allow a queue, which may have room later. */
+/** Returns whether an error means that a limit does not allow another queue now. There may be room later. */
 export function isLimit(error: unknown): boolean {
   return error instanceof BusError && limitErrors.has(error);
 }

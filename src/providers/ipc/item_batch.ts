@@ -4,7 +4,7 @@
  * @module
  */
 
-/** The number of characters of items at which a batch is full, whatever their number. Its last item may exceed it. */
+/** The number of characters of items from which a batch is full. The last item may exceed it. */
 const ENOUGH = 16 * 1024 * 1024;
 
 /** Items until there are enough. */
@@ -19,12 +19,12 @@ export class ItemBatch<T extends { readonly body: string }> {
     this.#max = max;
   }
 
-  /** The number of items that it may take, if they are small. */
+  /** The number of items that the batch may still take, if they are small. */
   get left(): number {
     return this.#size < ENOUGH ? this.#max - this.items.length : 0;
   }
 
-  /** Whether it takes no more items. */
+  /** Whether the batch takes no more items. */
   get full(): boolean {
     return this.left <= 0;
   }

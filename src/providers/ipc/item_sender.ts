@@ -128,7 +128,7 @@ export class ItemSender {
     } finally {
       this.#answers--;
     }
-    throw new ProviderError("unavailable", `${ANSWER}: for ${ms} ms, its queue was missing or full`);
+    throw new ProviderError("unavailable", `${ANSWER}: its queue was missing or full for ${ms} ms`);
   }
 
   /** Puts an answer into its queue. Returns false if the queue does not exist or is full. */

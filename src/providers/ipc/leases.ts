@@ -206,7 +206,7 @@ export class Leases {
     return this.#returned.due(queue);
   }
 
-  /** Returns how many items are held, and how many were given back and are due at a time, or are not. */
+  /** Returns the number of held items, and the numbers of returned items that are due at the time `now` and that are not. */
   counts(queue: string, now: number): { readonly held: number; readonly due: number; readonly delayed: number } {
     const held = this.#expire(queue).held.names().filter(parseItem).length;
     return { held, ...this.#returned.counts(queue, now) };

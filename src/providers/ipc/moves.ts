@@ -49,7 +49,7 @@ export class Moves {
     const { directories, posix, queues } = this.#namespace;
     const open = queues.use(queue);
     if (!open) return -Errno.EAGAIN;
-    // an item for which there is no room stays in its place: meanwhile another bus would take the next one
+    // an item for which there is no room is not moved: meanwhile another bus would take the next item
     const { current = 0, messages = 0 } = posix.attributes(open.descriptor) ?? {};
     if (current >= messages) return -Errno.EAGAIN;
     const stat = directories.stat(from); // reading it would set its access time, which records that its handler has started
@@ -91,7 +91,7 @@ export class Moves {
     return this.#listing(queue).names().filter((name) => {
       const item = parseItem(name);
       if (!item) return false;
-      // this bus moves nothing now: its own item could be neither sent nor put back into its place
+      // this bus is moving nothing now, so an item of its own here could be neither sent nor put back
       if (item.bus !== this.#bus && !this.#namespace.ended(item.bus)) return true;
       this.giveBack(queue, name);
       return false;

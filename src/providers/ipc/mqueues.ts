@@ -199,7 +199,10 @@ export class MessageQueues {
     if (queue) this.closeIdle(queue);
   }
 
-  /** Returns "gone" if the queue does not exist, "none" if a message waits and nothing was put or taken for `ms`, otherwise "some". */
+  /**
+   * Returns whether a process reads the queue: "gone" if the queue does not exist, "none" if a message waits and nothing was put or taken
+   * for `ms`, otherwise "some".
+   */
   readers(name: string, ms: number): "none" | "some" | "gone" {
     const descriptor = this.#posix.openQueue(name);
     if (descriptor < 0) return descriptor === -Errno.ENOENT ? "gone" : "some";

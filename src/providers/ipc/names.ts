@@ -18,7 +18,7 @@ const PATH_BYTES = 3_000;
 /** The largest number of bytes of a namespace, which leaves room for the rest of a name. */
 const NAMESPACE_BYTES = 100;
 
-/** Hashed names of queues that are remembered at most. */
+/** The largest number of hashed names of queues that are remembered. */
 const REMEMBERED = 4_096;
 
 /** The suffix of a bus's inbox queue. */
@@ -64,7 +64,7 @@ export class Names {
     return queue;
   }
 
-  /** Returns the words of users for a kernel queue, for error messages. */
+  /** Describes a kernel queue in the user's words, for error messages. */
   title(queue: string): string {
     const name = queue.slice(this.#prefix.length + 1);
     return name.startsWith("$") ? "a queue of a bus" : `queue "${this.#hashed.get(queue) ?? name}"`;
@@ -146,12 +146,12 @@ export function probeOf(user: number, i: number): string {
   return `/tsmq_probe_${user}_${i}`;
 }
 
-/** Returns the kernel queue of a bus's events. */
+/** Returns the name of the kernel queue for a bus's events. */
 export function eventsOf(bus: string): string {
   return `/${bus}`;
 }
 
-/** Returns the kernel queue of a bus's direct messages. */
+/** Returns the name of the kernel queue for a bus's direct messages. */
 export function inboxOf(bus: string): string {
   return `/${bus}${INBOX}`;
 }

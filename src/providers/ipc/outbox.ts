@@ -39,7 +39,7 @@ export interface OutboxContext {
   readonly posix: Posix;
   readonly queues: MessageQueues;
   readonly bodyFiles: BodyFiles;
-  /** Milliseconds that a receiver may read nothing. After that, the messages to it are rejected. */
+  /** Milliseconds for which a receiver may read nothing. After that, the messages to it are rejected. */
   readonly sendTimeout: number;
   /** Returns the directory of a bus, for messages that are too large for its queues. */
   directory(bus: string): string;
@@ -118,7 +118,7 @@ export class Outbox {
       this.#ready.delete(target);
       this.#drain(target, full);
     }
-    // one wait for all, after each has received what fits: a receiver that reads nothing delays no other one
+    // first each queue gets the messages that fit, then one wait serves all full queues, so a receiver that reads nothing delays no other
     for (const until = performance.now() + BLOCKING; this.#block(full, until););
     for (const [target, queue] of full) {
       target.slow = true;
@@ -127,7 +127,7 @@ export class Outbox {
     }
   }
 
-  /** Sends the messages for which a target has room. If its queue becomes full, holds that and adds it to `full`. */
+  /** Sends the messages for which a target has room. If its queue becomes full, it holds the queue and adds it to `full`. */
   #drain(target: Target, full: Map<Target, OpenQueue>): void {
     const { queues } = this.#context;
     const before = full.get(target);

@@ -135,7 +135,7 @@ export class PollLoop {
     this.closed = true;
     for (const waiter of this.#waiters) waiter.wake(false);
     await this.#running;
-    // once main has its number, main closes it: otherwise another descriptor could get the number that main writes to
+    // if main knows the eventfd, main closes it: after a close here, main could write to another file that has the same number
     if (this.#slice === OPENING && this.#posix.readEventfd(this.eventfd) === 0) this.#posix.close(this.eventfd);
   }
 

@@ -12,7 +12,7 @@ import { encodePath, Files, O_CLOEXEC, O_CREAT, O_EXCL, O_NONBLOCK, O_RDWR } fro
 export { encodePath, type Mapping, type Stat } from "./files.ts";
 
 const CLOCK_MONOTONIC = 1;
-/** A limit of a process that does not exist: RLIM_INFINITY. */
+/** The value of a limit that is not set: RLIM_INFINITY. */
 const UNLIMITED = 2n ** 64n - 1n;
 
 /** Events of {@linkcode Posix.poll}. */

@@ -244,7 +244,7 @@ class IpcReceiver implements AskHandler, Receiver {
     return this.#closing ??= this.#close();
   }
 
-  /** Does nothing: this bus's worker is terminated, and then its sender removes what the worker had. */
+  /** Does nothing: the worker of this bus is terminated, and then the sender removes everything that the worker created. */
   abort(): void {}
 
   async #close(): Promise<void> {

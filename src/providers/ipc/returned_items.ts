@@ -39,7 +39,7 @@ export class ReturnedItems {
     return due.size === 0 ? [] : [...due].filter(([, time]) => time <= now).map(([name]) => name).sort();
   }
 
-  /** Returns the numbers of the items that are due at a time, and of the others. */
+  /** Returns the number of items that are due at the time `now`, and the number of the others. */
   counts(queue: string, now: number): { readonly due: number; readonly delayed: number } {
     const times = [...this.#read(queue).due.values()];
     const due = times.filter((time) => time <= now).length;

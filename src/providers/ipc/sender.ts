@@ -41,12 +41,12 @@ const ANSWER_LIFE = 5_000;
 /** Milliseconds after which the queue of an unread answer to PyMQ is removed when this bus closes. */
 const UNREAD = 250;
 
-/** Milliseconds within which overflow is announced once. Buses look for it for a second after they have seen some. */
+/** Milliseconds within which overflow is announced once. A bus that has found overflow checks for more during the next second. */
 const OVERFLOW_TOLD = 500;
 
 /** Opens the sending half. */
 export async function openSender(settings: Settings, context: SenderContext): Promise<Sender> {
-  // if the worker cannot, the next bus that finds it dead cleans up
+  // if the worker cannot clean up, the next bus that finds the dead bus does
   const onDead = (bus: string) => void context.ask("cleanup", bus).catch(() => {});
   return new IpcSender(await Namespace.open(settings, context.namespace, onDead), settings, context, onDead);
 }

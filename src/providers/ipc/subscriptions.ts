@@ -209,7 +209,7 @@ export class Subscriptions {
   register(topic: string, bus: string): void {
     const { bodyFiles, names } = this.#context;
     const name = new TextEncoder().encode(topic);
-    // the name is for those who list functions, because the directory's is a hash
+    // the link contains the name of the function for `IpcAdmin`, because the name of the directory is a hash
     const text = bodyFiles.fitsLink(name) ? name : new Uint8Array();
     const what = `Cannot register a server of "${topic}"`;
     check(bodyFiles.writeLink(names.servers(topic), bus, text), what, Errno.EEXIST);
@@ -238,7 +238,7 @@ export class Subscriptions {
         const queue = queues.use(eventsOf(name));
         if (queue && probe.length <= queue.size) posix.send(queue.descriptor, probe, probe.length);
       } catch (error) {
-        // anybody can create a queue of that name, and must not keep this user's buses from opening
+        // any user can create a queue of that name; it must not prevent the buses of this user from opening
         if (!(error instanceof BusError && error.code === "denied")) throw error;
       }
       return false;

@@ -9,7 +9,7 @@ import type { BodyFiles } from "./body_files.ts";
 import { bodyDirectory } from "./items.ts";
 
 interface TakenBody {
-  /** The receipt while it was taken from a file; empty for a message. */
+  /** The receipt of an item that was taken from a file; empty for one from a message. */
   readonly receipt: string;
   readonly queue: string;
   readonly body: string;

@@ -38,7 +38,10 @@ export class WorkerThread {
   readonly #directory: number;
   readonly #queues: readonly number[];
 
-  /** Reads the record of the worker. If another member of the group has changed the record, still nothing of other namespaces is closed. */
+  /**
+   * Reads the record of the worker. Even if another member of the group has changed the record, no descriptor of another namespace is
+   * closed.
+   */
   constructor(namespace: Namespace, bus: string) {
     const { names, directories, busDirectory } = namespace;
     this.bus = bus;
@@ -71,10 +74,10 @@ export class WorkerThread {
       for (const end = performance.now() + ENDING; this.#lives && performance.now() < end;) await pause(CHECK_INTERVAL);
       removeBus(this.#namespace, bus);
       const open = this.#queues.filter((descriptor) => this.#open(descriptor));
-      // a worker that closes its bus closes the queues first; what has the directory's number then may belong to another bus
+      // a worker that closes its bus closes its queues first; after that, the number of the directory may belong to another bus
       if (open.length === this.#queues.length && this.#opensDirectory) posix.close(this.#directory);
       for (const descriptor of open) posix.close(descriptor);
-      // named queues that it had open
+      // the named queues that the worker had open
       const { names } = this.#namespace;
       for (const descriptor of posix.openedBy(this.#thread, (queue) => names.owns(queue))) posix.close(descriptor);
     }

@@ -10,7 +10,7 @@ import type { Connection } from "./connection.ts";
 import type { Names } from "./names.ts";
 import { count } from "./replies.ts";
 
-/** Opens the connection at the first call, so that a bus that makes no calls does not have it. */
+/** The inbox for answers. It opens its connection at the first call, so a bus that makes no calls does not have one. */
 export class RedisAnswerInbox implements AnswerInbox {
   #names: Names;
   #cluster: boolean;

@@ -14,7 +14,7 @@ const LIFE = 300;
 const MAX_UNREAD = 16_384;
 /** The number of lists that are removed at once. */
 const AT_ONCE = 1_024;
-/** Milliseconds for which no answer is removed. A caller that lives reads its answer at once. */
+/** Milliseconds for which no answer is removed. A live caller reads its answer immediately. */
 const KEPT = 1_000;
 
 /** Puts an answer, which expires in ARGV[2] seconds. */

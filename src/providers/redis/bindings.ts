@@ -137,9 +137,12 @@ export class Publisher {
   /** Whether queues and events use different connections, so that a publisher has to order its writes. */
   #cluster: boolean;
   #time: number | undefined;
-  /** The reader of {@linkcode GroupPuts.noneUntil}. All events share it, because a closure for each would cost a tenth of a publish. */
+  /**
+   * The reader of replies while no queue is bound, until {@linkcode GroupPuts.noneUntil}. All events share it, because a closure for each
+   * event would add a tenth to the cost of a publish.
+   */
   #unbound: { readonly until: number; readonly read: ReplyReader<number> } = { until: -Infinity, read: count };
-  /** Resolves when the events before the next one are in their queues. Only for a Cluster. */
+  /** Resolves when the events before the next one are in their queues. It is used only with a Cluster. */
   #stored: Promise<unknown> | undefined;
 
   /** Creates a publisher. `queues` is the client for lists, which is `events` unless the server is a Cluster. */
@@ -172,7 +175,7 @@ export class Publisher {
     return read as ReplyReader<number>; // a promise resolves with that of its value
   }
 
-  /** Returns the time at which it was first called in this turn, because it is called twice for each event. */
+  /** Returns the time, which it reads once in each turn of the event loop, because each event needs it twice. */
   #now(): number {
     if (this.#time === undefined) {
       this.#time = performance.now();

@@ -80,7 +80,9 @@ async function* checkPermissions(server: CheckedServer): AsyncGenerator<Check> {
   }
   const { list, due, items } = names.queue(scratch);
   await commands.call(count, "unlink", list, due, items).catch(() => {});
-  if (refused === 0) yield { name: "permissions", state: "ok", detail: "the user may do everything that a bus does" };
+  if (refused === 0) {
+    yield { name: "permissions", state: "ok", detail: "the user has every permission that a bus needs" };
+  }
 }
 
 async function checkLeftovers(server: CheckedServer): Promise<Check> {
@@ -195,7 +197,7 @@ async function takeAll(queues: Queues, queue: string): Promise<void> {
   } finally {
     queues.stop();
   }
-  // only after success: it repeats commands until they succeed, and a server that rejected one may always reject it
+  // called only after success, because it repeats commands until they succeed, and a server that rejected a command may always reject it
   await queues.close();
 }
 

@@ -17,13 +17,13 @@ import { operation } from "./operations.ts";
 import { PubSubParser } from "./pubsub_parser.ts";
 import { echo, exactly, info, PING, type ReplyReader } from "./replies.ts";
 
-/** Milliseconds. If a timer is later than this, the thread was busy, so the server may have answered. */
+/** If a timer fires this many milliseconds late, the thread was busy, so the server may have answered. */
 const LATE = 250;
 /** Milliseconds to wait for the reply to QUIT. */
 const QUIT = 250;
-/** Milliseconds. If a timer is later than this, the process was suspended, so the master may have changed. */
+/** If a timer fires this many milliseconds late, the process was suspended, so the master may have changed. */
 const SUSPENDED = 1_000;
-/** A connection counts as a failed attempt if it breaks within this number of times the pause before it. */
+/** A connection counts as a failed attempt if it breaks before it has lasted this many times as long as the pause before it. */
 const STABLE = 4;
 
 /** A {@linkcode Client} of one server: by address, by socket, behind Sentinels, or any one node of a Cluster. */

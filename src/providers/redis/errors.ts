@@ -74,7 +74,7 @@ export function noReply(ms: number): Error {
 export function noConnection(cause: unknown): unknown {
   if (!isReply(cause) && !(cause instanceof BusError)) return cause;
   // a refused login is an error of the connection, not of this command, and another attempt may succeed
-  return new ServerFault(`gives no connection: ${messageOf(cause)}`, { cause });
+  return new ServerFault(`accepted no connection: ${messageOf(cause)}`, { cause });
 }
 
 /** Creates the error of a command whose connection was closed before its reply arrived. */

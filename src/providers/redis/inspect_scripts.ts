@@ -7,8 +7,8 @@ import { COUNT, ENOUGH, MARKS, NOW, STEP } from "./lua.ts";
 import { type Script, script } from "./scripts.ts";
 
 /**
- * Puts the body ARGV[1], due in ARGV[2] milliseconds. ARGV[3] is unique. The item is one that was put back with a delay, and has no
- * attempts.
+ * Puts the body ARGV[1], due in ARGV[2] milliseconds. ARGV[3] is unique. The item is stored like one that was put back with a delay,
+ * without attempts.
  */
 export const PUT_LATER: Script = script(
   "put into queue",

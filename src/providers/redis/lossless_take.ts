@@ -32,7 +32,7 @@ export class LosslessTaker {
   readonly keys: QueueKeys;
   readonly queue: string;
   readonly lease: number | undefined;
-  /** The size in bytes of the largest item that it takes. */
+  /** The size in bytes of the largest item that this taker takes. */
   readonly #longest: number;
   /** The number of operations that use the taker: calls of `receive`, and items that are being given back. */
   active = 0;

@@ -41,8 +41,8 @@ end
 ${UNMARK}`;
 
 /**
- * The number of bytes of items at which a reply ends, whatever their number. Its last item may exceed it. Otherwise one reply could contain
- * gigabytes.
+ * The number of bytes of items after which a reply contains no further item. The last item may exceed it. Without this limit, one reply
+ * could contain gigabytes.
  */
 export const ENOUGH: number = 16 * 1024 * 1024;
 /**

@@ -147,7 +147,7 @@ export class Master {
     }
   }
 
-  /** Checks the master before anything else is sent. For a process that was suspended. */
+  /** Checks the master of a process that was suspended, before anything else is sent. */
   verify(): void {
     if (!this.#masterOnly || this.paused) return;
     this.#pause(CHECK);

@@ -19,7 +19,7 @@ export interface QueueKeys {
   readonly receivers: string;
   /** A list of the items that are larger than a bus reads. They stay there until the queue is freed. */
   readonly aside: string;
-  /** `__tsmq:{slot}`, the prefix of any further key of the queue. */
+  /** The prefix of any further key of the queue: `__tsmq:{slot}`. */
   readonly prefix: string;
   /** The prefix of the records of takes, which end with the id of a taker. */
   readonly records: string;

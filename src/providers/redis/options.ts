@@ -45,7 +45,7 @@ export interface RedisOptions {
   readonly credentials?: () => RedisCredentials | Promise<RedisCredentials>;
   /** The number of the database for queues. Events are the same in all databases. Default 0. */
   readonly db?: number;
-  /** True, or settings, to use TLS. Default: true for `rediss://`. */
+  /** Whether to use TLS, or its settings. Default: true for `rediss://`, otherwise false. */
   readonly tls?: boolean | RedisTls;
   /**
    * The Sentinels to ask for the master. They need {@linkcode RedisOptions.name}. Give all of them: others that they know are not asked,
@@ -58,7 +58,7 @@ export interface RedisOptions {
   readonly sentinelUsername?: string;
   /** The password of the Sentinels. */
   readonly sentinelPassword?: string;
-  /** True, or settings, to use TLS with the Sentinels. Default: the value of `tls`, so that none of them is asked without TLS. */
+  /** Whether to use TLS with the Sentinels, or its settings. Default: the value of `tls`, so that no Sentinel is asked without TLS. */
   readonly sentinelTls?: boolean | RedisTls;
   /** Some nodes of a Redis Cluster, as addresses or URLs. The bus finds the others through them. */
   readonly cluster?: readonly (Address | string)[];

@@ -156,8 +156,8 @@ export class PubSubParser {
   }
 
   /**
-   * Returns where the reply ends of which `#open` lists are open, or the one that begins at `at`. If that is not in this chunk, returns -1
-   * and sets `#needed` and `#scanned`.
+   * Returns the end of the reply that begins at `at`, or that an earlier scan has begun (`#open`). If the end is not in this chunk, returns
+   * -1 and sets `#needed` and `#scanned`.
    */
   #scan(at: number): number {
     const open = this.#open;

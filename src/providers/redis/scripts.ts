@@ -8,8 +8,9 @@
  * each take, so a receipt identifies one lease. A stem ends with `.u` if the previous lease expired, with `.d` and the time from which the
  * item may be taken if it was put or put back with a delay, and with `.` if it was put back.
  *
- * Items that are put back without a delay go to the head of the list, where PyMQ sees them too, with the mark of `delivery_mark.ts`. Those
- * with a time go back to it, because due items are taken first: the others, whose time came later, would be taken before them.
+ * Items that are put back without a delay go to the head of the list, where PyMQ sees them too, with the mark of `delivery_mark.ts`. Items
+ * with a time go back to the `due` set, because due items are taken first: in the list, they would be taken after items whose time came
+ * later.
  *
  * @module
  */
@@ -36,11 +37,11 @@ export const RECORD_LIFE = 60_000;
 export const MAX_WAIT = 60_000;
 
 /**
- * Takes up to ARGV[2] items: first those that are due, then from the list. ARGV[3] is the lease in milliseconds, 0 for none. It records
- * the items in `record` under the number ARGV[1] of this take. With ARGV[4] `again`, it returns the items of that record, because their
- * reply was lost; without a record it takes anew. With `only`, it returns the items of the record or nothing. The reply contains ARGV[1],
- * by which the client recognises it, the milliseconds until the next item is due (-1: none, 0: take again), the sizes of the items that it
- * has put aside, then receipt, attempt and body of each item.
+ * Takes up to ARGV[2] items: first those that are due, then from the list. ARGV[3] is the lease in milliseconds, 0 for none. It records the
+ * items in `record` under the number ARGV[1] of this take. With ARGV[4] `again`, it returns the items of that record, because their reply
+ * was lost; without a record it takes new items. With `only`, it returns the items of the record or nothing. The reply contains ARGV[1], by
+ * which the client recognises it, the milliseconds until the next item is due (-1: none, 0: take again), the sizes of the items that it has
+ * put aside, then receipt, attempt and body of each item.
  *
  * It ends when the items have enough bytes. It moves an item of more than ARGV[7] bytes to the list `aside`, from which no client takes it. If Redis
  * refuses that, because another client has made the key another type, it puts the item back with a delay, and returns a negative size.
@@ -48,8 +49,8 @@ export const MAX_WAIT = 60_000;
  * A take that finds nothing waits for ARGV[6] milliseconds (0: not at all) for an item that is handed over (see `hand_over.ts`). The next
  * take has the same number and `again` or `only`, which ends the wait.
  *
- * It reads the list as a read-only command only when it returns nothing: that makes the server report the next change of the keys
- * (CLIENT TRACKING), which wakes the clients that wait for this queue.
+ * It reads the list as a read-only command only when it returns nothing: that makes the server report the next change of the keys (CLIENT
+ * TRACKING), which wakes the clients that wait for this queue.
  */
 export const TAKE: Script = script(
   "get from queue",

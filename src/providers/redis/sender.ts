@@ -107,7 +107,7 @@ class RedisSender implements Sender {
     this.#queues = cluster ?? events;
     this.#publisher = new Publisher(events, this.#queues, names);
     this.#maxEvent = settings.maxEvent;
-    // a character has at most three bytes, and an envelope adds less than these
+    // an eighth: a character has at most three bytes, and the envelope adds less than that again
     this.maxJoined = Math.min(MAX_JOINED, settings.maxEvent / 8);
     this.#cluster = cluster;
     this.#handsOver = !cluster;
