@@ -159,7 +159,7 @@ describe("the house", () => {
     }
   });
 
-  it("has a seam of at most 20 required members, and no optional method: what is optional is a named part", () => {
+  it("has a seam of at most 20 required members, and no optional method: everything optional is a named part", () => {
     const seam = codeOf("src/provider/provider.ts");
     assertEquals(seam.match(/^ {2}\w+\?\(/gm), null);
     const members = ["Sender", "Receiver"].flatMap((half) => {
@@ -178,7 +178,7 @@ describe("the house", () => {
     assertEquals(members.filter((name) => !new RegExp(`\\b${name}\\b[\`(:]|^ +${name}[:,]`, "m").test(guide)), []);
   });
 
-  it("has a core whose functions keep their bus where a part takes them out of it: the engine has them as fields", () => {
+  it("has a core whose functions are fields of the engine, so they keep their bus when a part takes them out of it", () => {
     const core = codeOf("src/core.ts");
     assertEquals(core.match(/^ {2}\w+\(/gm), null);
     const functions = [...core.matchAll(/^ {2}readonly (\w+): \(/gm)].map(([, name]) => name!);
@@ -283,7 +283,7 @@ describe("the house", () => {
     assertEquals(VERSION, version);
   });
 
-  it("lets a stranger write a provider: examples/nats knows only what is exported", () => {
+  it("lets others write a provider: examples/nats imports only exports of tsmq", () => {
     const inside = others.filter(({ from }) => from.startsWith("examples/nats/"));
     assert(
       inside.some(({ to }) => to === "@tsmq/tsmq/provider") && inside.some(({ to }) => to === "@tsmq/tsmq/worker"),

@@ -109,7 +109,7 @@ describe("a publisher", () => {
     if (performance.now() < end) assertEquals(reads, 1);
   });
 
-  it("rejects what it cannot look up, and asks again for the next event", async () => {
+  it("rejects an event if the bindings cannot be read, and reads them again for the next event", async () => {
     let failing = true;
     const puts = new GroupPuts({
       read: () => failing ? Promise.reject(new Error("denied")) : Promise.resolve([]),

@@ -3,7 +3,7 @@ import { describe, it } from "@std/testing/bdd";
 import { ExpiringMap, LimitedMap } from "../src/internal/caches.ts";
 
 describe("LimitedMap", () => {
-  it("removes what was set first; what is set again counts as new", () => {
+  it("removes the oldest entry; an entry that is set again counts as new", () => {
     const map = new LimitedMap<number, string>(2);
     map.set(0, "a").set(1, "b").set(0, "c").set(2, "d");
     assertEquals([...map], [[0, "c"], [2, "d"]]);

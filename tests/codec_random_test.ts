@@ -186,7 +186,7 @@ function poisoned(value: unknown): boolean {
 }
 
 describe("codec: random values", () => {
-  it("come out as they went in, alone and nested, and are written the same way twice", () => {
+  it("are decoded unchanged, alone and nested, and are written the same way twice", () => {
     for (let seed = 1; seed <= 20_000; seed++) {
       const value = new Values(seed).value(1 + seed % 5);
       const body = codec.encode(value);

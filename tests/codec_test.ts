@@ -105,7 +105,7 @@ describe("codec: plain JSON", () => {
     assertComesBack(value, { "\udc01": undefined }, new Map([["\ud800", 1]]));
   });
 
-  it("null-prototype objects come out as plain objects", () => {
+  it("null-prototype objects are decoded to plain objects", () => {
     assertComesBack(Object.assign(Object.create(null), { a: 1 }), Object.assign(Object.create(null), { __type: "x" }));
   });
 
@@ -138,7 +138,7 @@ describe("codec: values that JSON does not have", () => {
     assertSame(comesBack([1, , 2]), [1, undefined, 2]);
   });
 
-  it("dates come out as they went in, also invalid ones and those before the year 0", () => {
+  it("dates are decoded unchanged, also invalid ones and those before the year 0", () => {
     assertEquals(codec.encode(new Date(0)), '{"__obj":"1970-01-01T00:00:00.000Z","__type":"tsmq:Date"}');
     assertEquals(shown(codec.encode({ at: new Date(0) })), ['{"at":"1970-01-01T00:00:00.000Z"}', '{"at":"D"}']);
     assertComesBack(new Date(1), new Date(NaN), new Date(-8.64e15), new Date(8.64e15), [new Date(5)], {
@@ -202,13 +202,13 @@ describe("codec: values that JSON does not have", () => {
     assertComesBack([2n ** 53n - 1n, 2 ** 53 - 1, 2n ** 53n, 2 ** 53]);
   });
 
-  it("numbers come out as they went in", () => {
+  it("numbers are decoded unchanged", () => {
     const numbers = [NaN, Infinity, -0, 0, 1e20, 2 ** 53, 2 ** 53 - 1, 1e21, 1.7976931348623157e308, 5e-324, 0.1, 1e16];
     for (const number of numbers) assertComesBack(number, -number, [number], { n: -number });
     assertEquals(codec.encode(numbers.slice(0, 6)), "[NaN,Infinity,-0.0,0,1e+20,9.007199254740992e+15]");
   });
 
-  it("bytes are base64, and come out as Uint8Array", () => {
+  it("bytes are base64, and are decoded to a Uint8Array", () => {
     assertEquals(codec.encode(new Uint8Array([1, 2, 255])), '{"__obj":"AQL/","__type":"tsmq:bytes"}');
     const all = Uint8Array.from({ length: 256 }, (_, i) => i);
     assertComesBack(new Uint8Array(), all, { a: [all.subarray(7, 9)] });
@@ -587,7 +587,7 @@ describe("codec: schemas of classes", () => {
 });
 
 describe("codec: values that look like tags", () => {
-  it("a user's own object comes out as it went in", () => {
+  it("a user's own object is decoded unchanged", () => {
     const objects = [
       { __type: "tuple" },
       { __type: "shop.Item", name: "not one" },
@@ -759,7 +759,7 @@ describe("codec: refusals", () => {
     assertSame(comesBack(new Tagged(), new Codec([Tagged])), new Tagged());
   });
 
-  it("one value twice is not a cycle", () => {
+  it("a value that occurs twice is not a cycle", () => {
     const shared = { d: new Date(0) };
     assertComesBack([shared, shared, { shared }], new Map([[shared, shared]]));
   });

@@ -13,7 +13,7 @@ describe("docs/guarantees.md", () => {
     name,
   }));
 
-  it("names tests that there are", () => {
+  it("names tests that exist", () => {
     assert(tests.length > 40);
     const missing = tests.filter(({ path, name }) => !read(path!).includes(name!));
     assertEquals(missing, []);

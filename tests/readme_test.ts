@@ -90,7 +90,7 @@ describe("what the README and docs/ show", () => {
   );
 
   if (here === "deno") {
-    it("has the types that it has", async () => {
+    it("passes the type check", async () => {
       const files = all.map((_, index) => join(dir, `example_${index}.ts`));
       const child = new Child(tool("deno"), ["check", "--quiet", "--no-lock", ...files], { cwd: dir });
       assertEquals((await child.wait(120_000)).code, 0, child.output);
@@ -136,7 +136,7 @@ describe("what the README and docs/ show", () => {
     assertEquals(text("docs/flow.svg"), diagram());
   });
 
-  it("links to what there is", () => {
+  it("has only links whose targets exist", () => {
     for (const page of PAGES) {
       for (const [, link] of text(page).matchAll(/\]\((?!https?:|#)([^)#]+)/g)) {
         assert(existsSync(join(ROOT, dirname(page), link!)), `${page} links to ${link}`);

@@ -9,7 +9,7 @@ const pattern = (topic: string): Filter => ({ topic, pattern: true, serves: fals
 const served = (topic: string): Filter => ({ topic, pattern: false, serves: true });
 
 describe("Router", () => {
-  it("emit() passes an event to every subscription that matches, and returns how many there are", () => {
+  it("emit() passes an event to every subscription that matches, and returns their number", () => {
     const router = new Router();
     const got: string[] = [];
     const add = (name: string, filter: Filter) =>
@@ -27,7 +27,7 @@ describe("Router", () => {
     assertEquals(got, ["one a x", "other a x", "star a x"]);
   });
 
-  it("add() returns what removes the subscription, and tells when the last one of a topic or pattern is gone", () => {
+  it("add() returns a function that removes the subscription, and returns true for the last one of a topic or pattern", () => {
     for (const filter of [exact("t"), pattern("t")]) {
       const router = new Router();
       let count = 0;
@@ -72,7 +72,7 @@ describe("Router", () => {
     assertEquals(router.filters("patterns"), [["ns:b*", [pattern("b*")]]]);
   });
 
-  it("passes requests to a server for ten seconds after its end, uncounted, unless another one has come", () => {
+  it("passes requests to a server for ten seconds after its end, uncounted, unless another server has subscribed", () => {
     let clock = 0;
     using _ = stub(performance, "now", () => clock);
     const router = new Router();
@@ -94,7 +94,7 @@ describe("Router", () => {
     assertEquals(router.filters("topics"), []);
   });
 
-  it("passes nothing on after the end where nothing arrives late", () => {
+  it("passes on nothing after the end if no request can arrive late", () => {
     const router = new Router({ late: false });
     let count = 0;
     assertEquals(router.add(served("f"), () => void count++)(), true);
@@ -102,7 +102,7 @@ describe("Router", () => {
     assertEquals(count, 0);
   });
 
-  it("filterKey() tells filters apart by all that they say", () => {
+  it("filterKey() returns different keys for filters that differ in any field", () => {
     const filters = ["t", "*t", "!t", ".t"].flatMap((topic) =>
       [true, false].flatMap((pattern) => [true, false].map((serves): Filter => ({ topic, pattern, serves })))
     );

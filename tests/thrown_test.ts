@@ -19,8 +19,8 @@ class Named extends Error {
 }
 class Heir extends Named {}
 
-describe("what a thrown value says", () => {
-  it("is the name of its class, unless it has a name of its own", () => {
+describe("a thrown value", () => {
+  it("has the name of its class, unless it has a name of its own", () => {
     const named = Object.assign(new OutOfStock(), { name: "explicit" });
     const names: [unknown, string][] = [
       [new Error(), "Error"],
@@ -38,7 +38,7 @@ describe("what a thrown value says", () => {
     for (const [thrown, name] of names) assertEquals(nameOf(thrown), name);
   });
 
-  it("is its message, or the value as a text", () => {
+  it("has its message as text, or the value itself as a text", () => {
     const texts: [unknown, string][] = [
       [new Error("message"), "message"],
       [Object.assign(new Error(), { message: { code: 7 } }), '{"code":7}'],

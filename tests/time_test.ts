@@ -57,17 +57,17 @@ describe("times longer than a timer holds", () => {
     assertEquals(deadline.left, 0);
   });
 
-  it("a delay of a nack reaches the transport as it is", async () => {
+  it("a delay of a nack reaches the transport unchanged", async () => {
     assertEquals(await told(60 * DAY), 60 * DAY);
     assertEquals(await told(10), 10);
   });
 
-  it("a delay that the transport does not have is refused before anything is sent", async () => {
+  it("a delay that the transport does not support is refused before anything is sent", async () => {
     assertEquals(await told(DAY, DAY), DAY);
     await assertRejects(() => told(DAY + 1, DAY), UnsupportedError);
   });
 
-  it("the memory broker keeps an item away for as long as is asked", async () => {
+  it("the memory broker delays an item for the requested time", async () => {
     const queue = new MemoryQueue("queue", Infinity);
     const options = { max: 1, wait: 0, lease: 1_000, signal: new AbortController().signal };
     await queue.put("id", "item", 0);

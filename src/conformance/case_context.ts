@@ -15,7 +15,7 @@ import { RawClient } from "./raw_client.ts";
 
 /** Milliseconds between two checks of a condition. */
 const POLL = 5;
-/** Milliseconds for which nothing must happen, in addition to the provider's latency. */
+/** Milliseconds for which a case checks that nothing happens, in addition to the provider's latency. */
 const QUIET = 40;
 /** Milliseconds for the cleanup after a case. */
 export const CLEARING = 30_000;
@@ -46,7 +46,7 @@ export class CaseContext {
     this.features = this.provider.features;
   }
 
-  /** The faults that the harness can cause. Only cases that are skipped without them use this. */
+  /** The faults that the harness can cause. Use it only in cases that are skipped without faults. */
   get faults(): Faults {
     ok(this.#harness.faults !== undefined, "the harness has no faults");
     return this.#harness.faults;
@@ -134,7 +134,7 @@ export class CaseContext {
     return this.pause(2 * this.features.latency + QUIET);
   }
 
-  /** Waits for a time. Only for cases about the passing of time itself. */
+  /** Waits for `ms` milliseconds. Only cases about the passing of time itself use it. */
   pause(ms: number): Promise<void> {
     return new Promise((resolve) => setTimeout(resolve, ms));
   }

@@ -12,7 +12,7 @@ import type { Harness } from "./harness.ts";
 export interface Case {
   /** The subject and the rule: `"queues: items are delivered in the order of their puts"`. */
   readonly name: string;
-  /** Why the case does not apply to this provider, if it does not. A runner shows the reason and does not run the case. */
+  /** The reason why the case does not apply to this provider, if it does not. A runner shows it and does not run the case. */
   readonly skip?: string;
   /** Milliseconds within which the case ends by itself. A runner's own limit should be longer. */
   readonly deadline: number;

@@ -30,7 +30,7 @@ export const claims: Cases = {
   },
 
   "shared: buses of two provider values reach each other": {
-    skip: ({ shared }) => shared ? undefined : "a provider value is a world of its own",
+    skip: ({ shared }) => shared ? undefined : "each provider value has topics, queues and functions of its own",
     run: async (t) => {
       const [one, two] = await t.buses(2) as [Bus, Bus];
       const seen = t.collect<string>();

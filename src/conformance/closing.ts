@@ -12,7 +12,7 @@ import type { Cases } from "./cases.ts";
 import type { Collector } from "./collector.ts";
 import type { CaseContext } from "./case_context.ts";
 
-/** Milliseconds, far more than a case may take: a case that waits for this timeout fails. */
+/** Milliseconds of a timeout that is far longer than a case may take, so a case that waits for it fails. */
 const TIMEOUT = 60_000;
 
 /** The kinds of work on a bus. Each function makes the bus `from` start `handler` once on the bus `on`, and resolves with the result. */
@@ -132,7 +132,7 @@ export const closing: Cases = {
     equal(await queue.get(), 3);
   },
 
-  "a put in flight at close() is there if it resolves, not there if it rejects closed, and else says that it is unknown":
+  "a put in flight at close() resolves if its item is there, rejects with 'closed' if it is not, and otherwise rejects with an unknown outcome":
     async (
       t,
     ) => {
@@ -159,7 +159,7 @@ export const closing: Cases = {
       }
     },
 
-  "publish(), ack(), free() and qsize() in flight at close() happened if they resolve, did not if they reject closed":
+  "publish(), ack(), free() and qsize() in flight at close() have happened if they resolve, and have not if they reject with 'closed'":
     async (
       t,
     ) => {

@@ -5,7 +5,7 @@
  */
 import { ConformanceError, equal, show } from "./assert.ts";
 
-/** Collects values, and resolves waits for them without polling. */
+/** Collects values, so that a case can wait for them without polling. */
 export class Collector<T> {
   /** The collected values, in order of arrival. */
   readonly values: T[] = [];

@@ -300,7 +300,7 @@ export const consumers: Cases = {
     const items = ["continues", "fails", "obeys", "wraps"];
     for (const item of items) await queue.put(item);
     await started.count(items.length);
-    // of 4 s, the transport has the last one, which a busy machine needs
+    // the last of the 4 s is reserved for the transport, which a busy machine needs
     const { abandoned, returned, clean } = await goes.close({ timeout: 4_000 });
     equal({ abandoned, returned, clean }, { abandoned: 4, returned: 4, clean: true });
     open();

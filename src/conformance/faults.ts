@@ -71,7 +71,7 @@ export const faults: Cases = {
         await t.quiet();
         equal(seen, [0], "what was seen while the handler ran");
         open();
-        await t.until(() => seen.includes("after"), "the event after the hole");
+        await t.until(() => seen.includes("after"), "the event after the gap");
         equal(seen, [0, 1, 2, 3, "gap", "after"]);
       },
     ),
@@ -100,7 +100,7 @@ export const faults: Cases = {
     equal(await caller.stub("double")(1), 2);
     for (let i = 0; i < 3; i++) {
       await t.faults.cut();
-      // a call just after the break waits for the server to be registered again, rather than to say that there is none
+      // a call just after the break waits until the server is registered again, and does not reject because there is none
       const answer = await caller.stub("double")(i).catch((error) => error);
       ok(
         answer === 2 * i || (answer instanceof BusError && answer.code === "unavailable"),

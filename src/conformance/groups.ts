@@ -16,8 +16,8 @@ import { drain } from "./queues.ts";
 const DEADLINE = 60_000;
 
 /**
- * Milliseconds of the leases of members whose polls are broken off: SQS hides for so long what it had handed to such a poll, and the case
- * waits for it.
+ * Milliseconds of the leases of members whose polls are interrupted. SQS hides the items of such a poll until their lease ends, and the
+ * case waits for them.
  */
 const LEASE = 5_000;
 
@@ -145,7 +145,7 @@ export const groups: Cases = {
     await seen.are([[7, "kit.Paid", "kit.Paid", "acme", 1, false]]);
   }),
 
-  "an event whose handler fails is retried, then dead-lettered; a retried dead letter is the event that it was":
+  "an event whose handler fails is retried, then dead-lettered; a retried dead letter becomes the original event again":
     grouping(
       async (t) => {
         const [publisher, bus] = await t.buses(2) as [Bus, Bus];
@@ -206,7 +206,7 @@ export const groups: Cases = {
     await t.until(async () => await queue.dead.size() === 1, "the event is a dead letter");
     await member.unsubscribe();
     await publisher.publish(2, "orders");
-    // the member may take it and give it back while it ends; where sizes are not exact, it may then count as leased
+    // a member that ends may take the item and give it back; if sizes are not exact, the item may then still count as leased
     const stored = async () => {
       const { waiting = 0, leased = 0 } = await queue.stats();
       return waiting + leased === 1;
@@ -260,26 +260,25 @@ export const groups: Cases = {
     equal(await drain(t, later.queue("orders@billing")), []);
   }, ({ durable }) => durable ? undefined : "the queues end with the last bus"),
 
-  "events that are published while connections break reach the group once they were accepted, and free() ends it even then":
-    {
-      ...grouping(async (t) => {
-        const [publisher, bus] = await t.buses(2) as [Bus, Bus];
-        t.errors(publisher);
-        t.errors(bus);
-        const seen = t.collect<number>();
-        const accepted = new Set<number>();
-        const member = join<number>(t, bus, "orders", seen.add, { group: "billing", lease: LEASE });
-        await member.ready;
-        for (const i of range(60)) {
-          if (i % 20 === 10) await t.faults.cut();
-          await publisher.publish(i, "orders").then(() => accepted.add(i), () => {});
-          await t.pause(5);
-        }
-        await t.until(() => [...accepted].every((i) => seen.values.includes(i)), "each accepted event is handled");
-        ok(accepted.size > 0, "some events were accepted");
-        await t.faults.cut();
-        await member.free();
-      }, (_, { faults }) => faults ? undefined : "the harness cannot break connections"),
-      alone: true,
-    },
+  "accepted events that are published while connections break reach the group, and free() ends the group even then": {
+    ...grouping(async (t) => {
+      const [publisher, bus] = await t.buses(2) as [Bus, Bus];
+      t.errors(publisher);
+      t.errors(bus);
+      const seen = t.collect<number>();
+      const accepted = new Set<number>();
+      const member = join<number>(t, bus, "orders", seen.add, { group: "billing", lease: LEASE });
+      await member.ready;
+      for (const i of range(60)) {
+        if (i % 20 === 10) await t.faults.cut();
+        await publisher.publish(i, "orders").then(() => accepted.add(i), () => {});
+        await t.pause(5);
+      }
+      await t.until(() => [...accepted].every((i) => seen.values.includes(i)), "each accepted event is handled");
+      ok(accepted.size > 0, "some events were accepted");
+      await t.faults.cut();
+      await member.free();
+    }, (_, { faults }) => faults ? undefined : "the harness cannot break connections"),
+    alone: true,
+  },
 };

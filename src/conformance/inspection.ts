@@ -27,26 +27,28 @@ function peeking(run: CaseBody): Conditional {
 
 /** Cases about inspecting and maintaining queues. */
 export const inspection: Cases = {
-  "put({ delay }) keeps the item away, then it is taken before the items that wait": delaying(async (t) => {
-    const [bus, other] = await t.buses(2) as [Bus, Bus];
-    const queue = t.queue<string>(bus, "later");
-    const start = performance.now();
-    await queue.put("delayed", { delay: DELAY, headers: { a: "b" } });
-    await rejects(() => queue.getNowait(), QueueEmptyError, "queue_empty", "a get before the delay was over");
-    if (t.features.exactSize) equal(await queue.qsize(), 0, "the size while the item is delayed");
-    const waiting = other.queue<string>("later").receive({ timeout: 15_000 });
-    const lease = await waiting;
-    const waited = performance.now() - start;
-    ok(waited > 0.9 * DELAY, `the item was there after ${waited} ms instead of ${DELAY}`);
-    equal([lease.item, lease.attempt, { ...lease.headers }], ["delayed", 1, { a: "b" }]);
-    await lease.ack();
-    if (!t.features.ordered) return;
-    await queue.put("second", { delay: 3 * DELAY });
-    await queue.put("first", { delay: DELAY });
-    await queue.put("waits");
-    await t.until(async () => await queue.qsize() === 3, "all items wait");
-    equal(await drain(t, queue), ["first", "second", "waits"]);
-  }),
+  "put({ delay }) hides the item until the delay has passed; then it is taken before the items that wait": delaying(
+    async (t) => {
+      const [bus, other] = await t.buses(2) as [Bus, Bus];
+      const queue = t.queue<string>(bus, "later");
+      const start = performance.now();
+      await queue.put("delayed", { delay: DELAY, headers: { a: "b" } });
+      await rejects(() => queue.getNowait(), QueueEmptyError, "queue_empty", "a get before the delay was over");
+      if (t.features.exactSize) equal(await queue.qsize(), 0, "the size while the item is delayed");
+      const waiting = other.queue<string>("later").receive({ timeout: 15_000 });
+      const lease = await waiting;
+      const waited = performance.now() - start;
+      ok(waited > 0.9 * DELAY, `the item was there after ${waited} ms instead of ${DELAY}`);
+      equal([lease.item, lease.attempt, { ...lease.headers }], ["delayed", 1, { a: "b" }]);
+      await lease.ack();
+      if (!t.features.ordered) return;
+      await queue.put("second", { delay: 3 * DELAY });
+      await queue.put("first", { delay: DELAY });
+      await queue.put("waits");
+      await t.until(async () => await queue.qsize() === 3, "all items wait");
+      equal(await drain(t, queue), ["first", "second", "waits"]);
+    },
+  ),
 
   "a delayed item that is given back is taken before the items whose time came later": {
     skip: ({ maxPutDelay, ordered }) => maxPutDelay > 0 && ordered ? undefined : "delayed items have no order",
@@ -64,7 +66,7 @@ export const inspection: Cases = {
     },
   },
 
-  "the counts of a queue have no delayed items that another bus has just taken": {
+  "the counts of a queue do not include delayed items that another bus has just taken": {
     skip: ({ maxPutDelay, exactSize }) => maxPutDelay > 0 && exactSize ? undefined : "the counts are approximate",
     run: async (t) => {
       const [bus, other] = await t.buses(2) as [Bus, Bus];
@@ -107,7 +109,7 @@ export const inspection: Cases = {
     },
   },
 
-  "a delayed item survives the bus that put it, and goes with its queue": {
+  "a delayed item survives the bus that put it, and is removed with its queue": {
     skip: ({ maxPutDelay, durable }) => maxPutDelay > 0 && durable ? undefined : "delayed items do not survive",
     run: async (t) => {
       const bus = await t.open();
@@ -123,7 +125,7 @@ export const inspection: Cases = {
     },
   },
 
-  "a delay that the transport cannot keep is refused, and nothing is put": async (t) => {
+  "a delay that the transport does not support is refused, and nothing is put": async (t) => {
     const bus = await t.open();
     const queue = t.queue<string>(bus, "later");
     const { maxPutDelay } = t.features;
@@ -198,7 +200,7 @@ export const inspection: Cases = {
     },
   },
 
-  "purge() removes what waits, and neither leased items nor the queue": async (t) => {
+  "purge() removes the items that wait, but neither leased items nor the queue": async (t) => {
     const [bus, other] = await t.buses(2) as [Bus, Bus];
     const queue = t.queue<number>(bus, "purged");
     equal(await queue.purge(), 0);
@@ -210,7 +212,7 @@ export const inspection: Cases = {
     equal((await queue.receive({ timeout: 10_000 })).item, lease.item);
   },
 
-  "dead.retry() puts dead letters back as the items that they were, and dead.purge() removes them": async (t) => {
+  "dead.retry() puts the original items of dead letters back, and dead.purge() removes dead letters": async (t) => {
     const [bus, other] = await t.buses(2) as [Bus, Bus];
     t.errors(bus);
     t.frees("graveyard");

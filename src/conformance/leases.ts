@@ -178,7 +178,7 @@ export const leases: Cases = {
       const [bus, other] = await t.buses(2) as [Bus, Bus];
       const queue = t.queue<string>(bus, "held");
       await queue.put("item");
-      // long enough that a machine which is busy otherwise extends it in time
+      // long enough for a busy machine to extend it in time
       const ms = 3 * LEASE;
       const lease = await queue.receive({ lease: ms });
       const end = performance.now() + 2 * ms;
@@ -252,7 +252,7 @@ export const leases: Cases = {
     await rejects(() => lease.ack(), BusError, "lease_lost");
   },
 
-  "an item that is given back when another bus has cancelled its wait goes to the next wait, and a held one does not":
+  "an item that is given back after another bus has cancelled its wait goes to the next wait; a held item does not":
     async (
       t,
     ) => {

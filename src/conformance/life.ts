@@ -150,7 +150,7 @@ export const life: Cases = {
     const published = Array.from({ length: 200 }, (_, i) => publisher!.publish(i, "last"));
     const [settled] = await Promise.all([Promise.allSettled(published), publisher!.close()]);
     const promised = settled.flatMap(({ status }, i) => status === "fulfilled" ? [i] : []);
-    await t.until(() => promised.every((i) => seen.values.includes(i)), "all that was promised has arrived");
+    await t.until(() => promised.every((i) => seen.values.includes(i)), "every published event has arrived");
   },
 
   "close() does not end other buses": async (t) => {

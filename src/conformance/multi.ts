@@ -116,7 +116,7 @@ export const multi: Cases = {
       await t.settle();
       const results = await caller.stub("who", { multi: true, timeout: 55_000 })();
       equal(results.filter(({ status }) => status === "rejected"), []);
-      // where the transport does not count receivers, the caller does not wait for the servers that have started
+      // where the transport does not count receivers, the caller does not wait for servers that have just started
       if (t.features.counts) equal(values(results), ["before", "follows", "starts"]);
     },
   ),
@@ -149,7 +149,7 @@ export const multi: Cases = {
     equal(seen.values, []);
   },
 
-  "100 multi-calls at once": async (t) => {
+  "100 multi-calls can run at once": async (t) => {
     const [caller, ...servers] = await t.buses(4) as [Bus, ...Bus[]];
     await Promise.all(servers.map((server, i) => server.expose("who", (n: number) => 10 * n + i)));
     const who = caller.stub<(n: number) => number>("who", { multi: true });

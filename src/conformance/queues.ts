@@ -277,7 +277,7 @@ export const queues: Cases = {
   "items stay until free(), even when their bus closes": {
     deadline: 20_000,
     run: async (t) => {
-      // what is not durable lives with the last bus, so one stays open
+      // items that are not durable are removed with the last bus, so one bus stays open
       const stays = t.features.durable ? undefined : await t.open();
       const producer = await t.open();
       await t.queue<string>(producer, "kept").put("item");
@@ -294,7 +294,8 @@ export const queues: Cases = {
       await t.queue<string>(producer, name).put(name, { timeout: 5_000 });
       equal(await consumer.queue<string>(name).get({ timeout: 5_000 }), name, `the item of queue "${name}"`);
     };
-    // all at once, so that two that share a place on the transport are found out; in parts, where queues are scarce
+    // all queues exist at the same time, so that two names with the same queue on the transport are detected; where queues are scarce, a
+    // few at a time
     const names = [...NAMES];
     while (names.length > 0) {
       const part = names.splice(0, t.features.capacity === Infinity ? names.length : 8);
@@ -330,7 +331,7 @@ export const queues: Cases = {
     ok(await queue.get() === body, "it arrived as it was sent");
   },
 
-  "50 queues at once, each with a waiting get": slow(60_000, async (t) => {
+  "50 queues at once can each have a waiting get": slow(60_000, async (t) => {
     const count = t.features.capacity === Infinity ? 50 : 8;
     const [producer, consumer] = await t.buses(2) as [Bus, Bus];
     const names = range(count).map((i) => `queue-${i}`);

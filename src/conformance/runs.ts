@@ -36,7 +36,7 @@ export interface Forgetful {
   empty: boolean;
   /** True once a sender with answer queues is open. */
   pymq: boolean;
-  /** Awaited after each count of the subscribers of a topic, before the caller gets the number. */
+  /** A function that is awaited after each count of the subscribers of a topic, before the caller gets the number. */
   counted: () => unknown;
 }
 

@@ -13,7 +13,9 @@ import { schema } from "./schemas.ts";
 
 /** The number of times that a server stops serving while calls reach it, for each of two ways to stop. */
 const ENDS = { unexpose: 16, close: 16 };
-/** The same numbers for a transport that does not count receivers. There, a multi-call waits a second for a server that has just ended. */
+/**
+ * The values of `ENDS` for a transport that does not count receivers, where a multi-call waits a second for a server that has just ended.
+ */
 const UNCOUNTED_ENDS = { unexpose: 4, close: 2 };
 /** The number of calls that run at the same time. */
 const CALLS_AT_ONCE = 8;
@@ -38,7 +40,7 @@ async function callUntil(t: CaseContext, ended: Promise<unknown>, fn: string, bl
     if (pending < CALLS_AT_ONCE) {
       add(
         one().then((value) => equal(value, fn), (error) => {
-          // "unavailable" where a server of PyMQ may have run it and left
+          // "unavailable" if a server of PyMQ may have run the call and then ended
           ok(error instanceof NoSuchRemoteError || error.code === "unavailable", `${error}`);
         }),
       );
@@ -191,7 +193,7 @@ export const servers: Cases = {
   "a bus that closes refuses the calls that still reach it": slow(90_000, async (t) => {
     const caller = await t.open();
     const blind = await t.open({}, forgetful(t.provider).provider);
-    // a pattern that matches hides from the count of a publish that a server is missing
+    // a pattern subscriber counts as a receiver too, so the count of a publish does not show that the server is missing
     if (t.features.counts) await blind.subscribe("*", () => {}, { pattern: true }).ready;
     const { close } = t.features.counts ? ENDS : UNCOUNTED_ENDS;
     for (const fn of range(close).map((round) => `fn ${round}`)) {
@@ -201,7 +203,7 @@ export const servers: Cases = {
     }
   }),
 
-  "calls end if their server leaves while they count the servers, although a pattern subscriber receives the request":
+  "calls end if their server closes while they count the servers, although a pattern subscriber receives the request":
     slow(
       40_000,
       async (t) => {

@@ -21,7 +21,7 @@ const LEASE = 6_000;
 const serves = (topic: string) => ({ topic, pattern: false, serves: true });
 const FN = serves("fn");
 
-describe("what dead buses leave", () => {
+describe("the remains of dead buses", () => {
   let emulator: Emulator;
   let admin: Admin;
   beforeAll(async () => {
@@ -113,7 +113,7 @@ describe("what dead buses leave", () => {
     await alive.sender.drop("jobs");
   });
 
-  it("reap() finds unused topics that no queue leads to", async () => {
+  it("reap() finds unused topics that no queue lists", async () => {
     const namespace = fresh();
     await using alive = await open(emulator.options, { namespace });
     await alive.receiver.subscribe(FN, () => {});

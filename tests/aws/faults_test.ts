@@ -111,7 +111,7 @@ describe("a service that fails", () => {
     }
   });
 
-  it("throttled for good: unavailable and retryable, after the given attempts", async ({ proxy, start }) => {
+  it("a request that is always throttled is unavailable and retryable after the configured attempts", async ({ proxy, start }) => {
     await using halves = await start();
     proxy.fault = ({ action }) => action === "sns:PublishBatch" ? THROTTLED : undefined;
     const error = await assertRejects(() => halves.sender.publish("t", "x"), ProviderError);

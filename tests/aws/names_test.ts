@@ -16,7 +16,7 @@ describe("names", () => {
     assertEquals(unescapeName("_UE9__U1F600__U20_"), "é😀 ");
   });
 
-  it("no two names are written alike, even with markers in them", () => {
+  it("no two names have the same encoding, even with markers in them", () => {
     const pieces = [".", "_", "_DOT_", "DOT_", "_DOT", "a", "_U2E_", "U2E", "_NS_", "_RPC_", "_ALL_", "é", "/"];
     const seen = new Map<string, string>();
     const check = (name: string) => {

@@ -61,7 +61,7 @@ describe("the address for answers", () => {
     assertEquals(busWith(undefined).inbox.address([]), undefined);
   });
 
-  it("is given to so many calls at once that a busy thread can leave all their answers unread", async () => {
+  it("is given to a limited number of calls at once, so that a busy thread can leave all their answers unread", async () => {
     const { inbox } = busWith({ open: () => Promise.resolve("address") });
     await until("it is open", () => inbox.address([]) === "address");
     const ends: (() => void)[] = [];

@@ -89,7 +89,7 @@ describe("an error of a bus", () => {
   });
 
   for (const [what, thrown] of Object.entries({ "an error": () => new Error("mine"), "a revoked proxy": revoked })) {
-    it(`may meet listeners that throw ${what}, now or later, and a log function that does: the bus continues`, async () => {
+    it(`does not stop the bus if listeners and the log function throw ${what}, immediately or later`, async () => {
       const fail = () => {
         throw thrown();
       };

@@ -100,7 +100,7 @@ describe("expose(object)", () => {
     ],
   };
   for (const [what, [object, unserved]] of Object.entries(extended)) {
-    it(`serves no method of the platform where its class extends ${what}`, async () => {
+    it(`serves no method of the platform if its class extends ${what}`, async () => {
       await using bus = await Bus.open(memory());
       await bus.expose(object);
       const name = object.constructor.name;

@@ -40,7 +40,7 @@ onEach("a group of a bus with keys", (ground) => {
         await second.free();
       });
 
-      it(`retries a dead letter of ${target} as the ${how} event that it was`, async () => {
+      it(`retries a dead letter of ${target} as the original ${how} event`, async () => {
         await using all = await scene(ground, options);
         const { bus, caller, tapped, errors } = all;
         const seen: unknown[] = [];

@@ -70,7 +70,7 @@ describe("PendingCalls", () => {
     pending.close();
   });
 
-  it("asks at the inbox that its answer comes to, which the reply must not overtake, unless that may be down", async () => {
+  it("asks with the inbox for its answer, which the reply must not overtake, unless that inbox may be down", async () => {
     const inboxes: string[] = [];
     const sender = {
       servers: () => Promise.resolve([{ inbox: "server" }]),

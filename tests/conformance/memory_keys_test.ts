@@ -9,7 +9,7 @@ describe("conformance of memory with keys", () => {
     provider: () => provider,
     options: { keys: [{ id: "k", secret: crypto.getRandomValues(new Uint8Array(32)) }], encrypt: true },
     skip: {
-      "inspection: dead.retry() puts dead letters back as the items that they were, and dead.purge() removes them":
+      "inspection: dead.retry() puts the original items of dead letters back, and dead.purge() removes dead letters":
         "it puts an item without a signature",
     },
   });

@@ -45,7 +45,7 @@ describe("conformance of nats", () => {
     }));
   });
 
-  it("a connection keeps nothing of what it has done", async () => {
+  it("a connection keeps no listener of a finished operation", async () => {
     const settings = { servers: [server.url], maxPayload: 2 ** 20 };
     const connection = await Connection.open(settings, 10_000, 10_000, { up() {}, down() {} });
     // a listener for the end of the connection keeps the connection in memory

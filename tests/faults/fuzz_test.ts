@@ -51,7 +51,7 @@ function fuzz(random: Random, read: (bytes: Uint8Array) => unknown, bodies?: rea
 }
 
 describe(`garbage (seed ${SEED})`, () => {
-  it("the codec gives a value or a ValidationError, and readers of requests and answers what they can be", () => {
+  it("the codec gives a value or a ValidationError, and the readers of requests and answers give only valid ones", () => {
     const codec = new Codec([OrderPlaced as EventClass]);
     const refused = fuzz(new Random(SEED), (bytes) => {
       const decoded = codec.decode(decoder.decode(bytes));

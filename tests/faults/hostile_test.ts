@@ -106,7 +106,7 @@ onRedis(`a hostile peer (seed ${SEED})`, ({ it, server, provider }) => {
     await all.works();
   });
 
-  it("that sends bodies of 8 and 40 MiB: what the server lets through arrives or is refused, and everything continues", async () => {
+  it("that sends bodies of 8 and 40 MiB: those that the server accepts arrive or are refused, and everything continues", async () => {
     const namespace = fresh();
     await using all = await victim(open, namespace);
     const sizes: number[] = [];

@@ -35,7 +35,7 @@ async function next(port: number, namespace: string): Promise<void> {
 
 const ALL = ["consumed", "event", "got", "held"];
 
-onRedis("who waits for long gets the next message", ({ it }) => {
+onRedis("a bus that waits for a long time gets the next message", ({ it }) => {
   it("though the server closes connections that were idle for a second", async () => {
     await using server = await RedisServer.start({ args: ["--timeout", "1"] });
     const namespace = fresh();

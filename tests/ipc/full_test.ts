@@ -80,7 +80,7 @@ describe("no space left in the directory:", () => {
   });
 
   test(
-    "of two subscribers one gets a large event, what was written for the other goes",
+    "of two subscribers one gets a large event, and the file that was written for the other is removed",
     async (small, open, namespace) => {
       const [bus, other] = [await open(), await open()];
       let seen = 0;

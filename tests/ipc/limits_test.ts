@@ -121,7 +121,7 @@ describe("access", () => {
       }
     });
 
-    it("a queue of another user hides no other queue from those who list them", async () => {
+    it("a queue of another user hides no other queue from the lists of the admin", async () => {
       const [namespace, theirs] = [fresh(), fresh()];
       await using bus = await Bus.open(ipc(), { namespace });
       await bus.queue("jobs").put(1, { delay: 600_000 }); // in a file, which is listed also where /dev/mqueue is not mounted

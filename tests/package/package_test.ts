@@ -26,7 +26,7 @@ const TYPES: readonly (readonly [string, readonly string[], readonly string[]])[
 const LONG = 120_000;
 
 describe("the published package", () => {
-  it("is the files that the exports reach, and what says what it is", () => {
+  it("has the files that the exports reach, the license, the README and deno.json", () => {
     assertEquals(published(), [...reached(), "LICENSE", "README.md", "deno.json"].sort());
   });
 });

@@ -129,7 +129,7 @@ const HINTED: [string, unknown, Shown][] = [
 
 /** Cases of the suite. */
 export const cases: Record<string, (bus: Bus, python: Python, open: () => Promise<Bus>) => Promise<void>> = {
-  "what JSON has no word for is what Python can use, as an item, and comes back as what it was": async (
+  "a value that JSON cannot express is usable in Python as an item, and comes back unchanged": async (
     bus,
     python,
   ) => {

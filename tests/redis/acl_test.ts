@@ -50,7 +50,7 @@ describe("the ACL user of docs/redis.md", () => {
     await bus.subscribe("orders.*", () => {}, { pattern: true }).ready;
   });
 
-  it("may look into its namespace, with the rules for that", async () => {
+  it("may inspect its namespace, with the rules for the admin", async () => {
     const more = /\*\*To look into a namespace\*\* [^]*?needs `(.*?)`/.exec(PAGE)![1]!.replaceAll("'", "").split(" ");
     const provider = await user("looker", [...RULES, ...more]);
     await using bus = await Bus.open(provider, { namespace: "shop" });

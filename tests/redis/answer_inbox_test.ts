@@ -93,7 +93,7 @@ describe("the inbox for answers", () => {
     assertEquals(await wait(7), 7);
   });
 
-  it("is not listed as a bus, and is not asked what its bus does", async () => {
+  it("is not listed as a bus, and is not asked for the activity of its bus", async () => {
     await using bus = await caller();
     const errors: unknown[] = [];
     bus.addEventListener("error", ({ error }) => errors.push(error));
@@ -111,7 +111,7 @@ describe("the inbox for answers", () => {
     }
   });
 
-  it("was opened by a served function: what happens to the bus later does not belong to that call", async () => {
+  it("was opened by a served function: later messages of the bus do not belong to that call", async () => {
     await using bus = await Bus.open(redis({ port: server.port }), { namespace: fresh(), timeout: 20_000 });
     await bus.expose("inner", () => 1);
     await bus.expose("outer", () => bus.stub("inner")());

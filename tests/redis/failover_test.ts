@@ -41,7 +41,7 @@ async function isOn(server: RedisServer, bus: Halves): Promise<void> {
 }
 
 describe("Redis failover", () => {
-  it("Sentinels, planned, under load: nothing is lost or got twice, and a gap is reported", async () => {
+  it("Sentinels, planned, under load: nothing is lost or received twice, and a gap is reported", async () => {
     await using ground = await startSentinels();
     const cost = await failover(ground, "planned");
     assert(cost.risk <= 1_500, JSON.stringify(cost));

@@ -81,7 +81,7 @@ describe("Activity", () => {
     for (const each of wrong) assertEquals(readActivity(each), undefined, JSON.stringify(each));
   });
 
-  it("the median of durations is right to a tenth", async () => {
+  it("the median of durations is accurate to a tenth", async () => {
     const activity = new Activity();
     activity.read(1_000);
     const clock = performance.now;
@@ -160,7 +160,7 @@ describe("the traffic of queues", () => {
     assertEquals([jobs!.name, jobs!.puts, jobs!.takes], ["jobs", 10, 10]);
   });
 
-  it("what the buses do not count is completed by the growth of the queue", async () => {
+  it("the growth of the queue completes the counts of the buses", async () => {
     await using bus = await open();
     await using tool = await open({ authorize: () => false });
     const errors: unknown[] = [];

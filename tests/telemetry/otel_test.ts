@@ -140,7 +140,7 @@ describe("telemetry with OpenTelemetry's SDK", () => {
     assertEquals(types, ["RangeError", "remote_failed", "RangeError"]);
   });
 
-  it("what a pattern's handler measures has the glob in place of the topic, and its span has both", async () => {
+  it("the metrics of a pattern's handler have the glob in place of the topic, and its span has both", async () => {
     const prefix = fresh();
     const glob = `${prefix}.*`;
     await bus.subscribe(glob, () => {}, { pattern: true }).ready;
