@@ -51,7 +51,7 @@ describe("the ACL user of docs/redis.md", () => {
   });
 
   it("may inspect its namespace, with the rules for the admin", async () => {
-    const more = /\*\*To look into a namespace\*\* [^]*?needs `(.*?)`/.exec(PAGE)![1]!.replaceAll("'", "").split(" ");
+    const more = /\*\*To inspect a namespace\*\* [^]*?needs `(.*?)`/.exec(PAGE)![1]!.replaceAll("'", "").split(" ");
     const provider = await user("looker", [...RULES, ...more]);
     await using bus = await Bus.open(provider, { namespace: "shop" });
     await bus.queue("seen").put(1);
