@@ -9,8 +9,7 @@
  * item may be taken if it was put or put back with a delay, and with `.` if it was put back.
  *
  * Items that are put back without a delay go to the head of the list, where PyMQ sees them too, with the mark of `delivery_mark.ts`. Items
- * with a time go back to the `due` set, because due items are taken first: in the list, they would be taken after items whose time came
- * later.
+ * with a time go back to the `due` set: due items are taken first, so in the list they would be taken after items with a later time.
  *
  * @module
  */
