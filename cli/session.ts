@@ -153,7 +153,7 @@ export function say(text: string): void {
   process.stderr.write(`tsmq: ${printable(text)}\n`);
 }
 
-/** Says that the namespace does not contain what the command looked for: a name may have a typing error, or the flag may be missing. */
+/** Prints that the command found nothing in the namespace: the name may be misspelt, or the flag may be missing. */
 export function sayNothing(what: string, { namespace }: Pick<BusFlags, "namespace">): void {
   say(`no ${what} in namespace ${namespace} (--namespace)`);
 }

@@ -119,8 +119,8 @@ export class TrafficMeter {
   }
 
   /**
-   * Joins queues with the answers of the buses. Growth beyond what the buses count comes from others, such as PyMQ, or from publishers, in
-   * the queue of a group.
+   * Joins queues with the answers of the buses. Growth beyond these counts comes from others, such as PyMQ, or from publishers, in the
+   * queue of a group.
    */
   #join({ queues: listed, complete }: Listed, { known, queues }: Answers): TrafficRow[] {
     const now = performance.now();
@@ -166,7 +166,7 @@ export class TrafficMeter {
   }
 }
 
-/** Adds what one bus has counted in a queue to the counts of all buses. */
+/** Adds the counts of one bus for a queue to the counts of all buses. */
 function add(
   queues: Map<string, Counted>,
   { name, puts, takes, durations }: QueueActivity,

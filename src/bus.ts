@@ -62,7 +62,7 @@ import type {
 let parts: typeof import("./engine.ts");
 /** Returns the engine of a bus, for the command line and the dashboard. */
 export let engineOf: (bus: Bus) => Engine;
-/** Opens a bus as {@linkcode Bus.open} does. The opening can be broken off. */
+/** Opens a bus as {@linkcode Bus.open} does. The opening can be cancelled. */
 export let openBus: (provider: Provider, options: BusOptions, opening: Opening) => Promise<Bus>;
 
 /**

@@ -1,5 +1,5 @@
 /**
- * The opening of the default bus, which `shutdown` can break off.
+ * The opening of the default bus, which `shutdown` can cancel.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import { ClosedError } from "./errors.ts";
 import { Deadline } from "./internal/time.ts";
 
 /**
- * The opening of a bus. After it was broken off, no further attempt to connect starts. A running attempt may end by itself until a deadline,
+ * The opening of a bus. After it was cancelled, no further attempt to connect starts. A running attempt may end by itself until a deadline,
  * so that it leaves nothing behind at the transport.
  */
 export class Opening {
@@ -18,7 +18,7 @@ export class Opening {
   #attempt: Deadline | undefined;
   #all: Deadline | undefined;
 
-  /** Aborts with a `ClosedError` when the opening is broken off. */
+  /** Aborts with a `ClosedError` when the opening is cancelled. */
   get stopped(): AbortSignal {
     return this.#stopped.signal;
   }
@@ -28,12 +28,12 @@ export class Opening {
     return this.#forced.signal;
   }
 
-  /** Milliseconds until everything has to be closed; `undefined` if the opening was not broken off. */
+  /** Milliseconds until everything has to be closed; `undefined` if the opening was not cancelled. */
   get left(): number | undefined {
     return this.#all?.left;
   }
 
-  /** Breaks the opening off. If that has happened already, the timeout can only shorten the time that is left. */
+  /** Cancels the opening. A second call can only shorten the time that is left. */
   breakOff(timeout: number = CLOSE_TIMEOUT): void {
     const attempt = timeout - reserve(timeout);
     this.#attempt?.bring(attempt);
@@ -46,7 +46,7 @@ export class Opening {
     this.#attempt.over.then(() => this.#forced.abort(error));
   }
 
-  /** Resolves with the result of an attempt. Rejects at its deadline, while the attempt releases what it has. */
+  /** Resolves with the result of an attempt. Rejects at its deadline, while the attempt releases its resources. */
   async within(attempt: Promise<void>): Promise<void> {
     const { promise, reject } = Promise.withResolvers<void>();
     const end = () => reject(this.forced.reason);

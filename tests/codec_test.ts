@@ -520,7 +520,7 @@ describe("codec: schemas of classes", () => {
     assertSame(comesBack([point], checked), [point]);
   });
 
-  it("decode() rejects what the schema refuses, and the error has the body", () => {
+  it("decode() rejects a value that the schema refuses, and the error has the body", () => {
     for (
       const body of [
         '{"x":1,"__type":"m.Point"}',

@@ -10,7 +10,7 @@ import { until } from "./support/until.ts";
 const HOSTILE = "\x1b]52;c;ZXZpbA==\x07\x9b2J\r\ntsmq: all is well\x7f\u202e\u2066\u200f\u061c\u2028\ud800";
 
 describe("printable", () => {
-  it("escapes what a terminal or a log would act on, and keeps all other text", () => {
+  it("escapes the characters that a terminal or a log would act on, and keeps all other text", () => {
     assertEquals(
       printable(HOSTILE),
       "\\u001b]52;c;ZXZpbA==\\u0007\\u009b2J\\u000d\\u000atsmq: all is well\\u007f\\u202e\\u2066\\u200f\\u061c\\u2028\\ud800",

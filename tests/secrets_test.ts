@@ -95,7 +95,7 @@ describe("a secret", () => {
     });
   }
 
-  it("is not in what a bus reports after its server has refused it", async () => {
+  it("is not in the reports of a bus whose server has refused it", async () => {
     await server.run("acl", "setuser", "me", "on", `>${CANARY}`, "~*", "&*", "+@all");
     const records: LogRecord[] = [];
     const provider = redis({ port: server.port, username: "me", password: CANARY, retry: { min: 10, max: 20 } });

@@ -198,7 +198,7 @@ function label({ id, process: program, host, pid }: BusInfo): string {
   return (program === undefined && place === "" ? id : `${program ?? "?"} ${place}`).trim() + self({ pid });
 }
 
-/** Returns what is added to the name of a bus in the process of the dashboard. */
+/** Returns the text that is added to the name of a bus of the dashboard's own process. */
 function self({ pid }: Pick<BusInfo, "pid">): string {
   return pid === process.pid ? " (this process)" : "";
 }

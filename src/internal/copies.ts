@@ -29,7 +29,7 @@ export function isForeign(name: string, type: Type, value: unknown): boolean {
 
 function hasInstance(this: Type, value: unknown): boolean {
   if (ordinary.call(this, value)) return true;
-  // a class of a user that extends one of these has no kind of its own
+  // a user's class that extends one of these classes has no kind of its own
   if (!Object.hasOwn(this.prototype as object, KIND) || typeof value !== "object" || value === null) return false;
   const kind = kindOf(this.prototype);
   for (let link: object | null = value; link; link = Object.getPrototypeOf(link)) {

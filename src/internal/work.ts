@@ -43,7 +43,7 @@ export class Work {
     for (let work = Work.current; work; work = work.#parent) if (work.#trackers.includes(tracker)) yield work;
   }
 
-  /** Runs code that belongs to this work. `load` has loaded what it needs. */
+  /** Runs code that belongs to this work. `load` must have resolved before. */
   enter<T>(act: () => T): T {
     return storage!.run(this, act);
   }

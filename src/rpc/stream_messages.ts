@@ -15,7 +15,10 @@ export const CREDIT = "tsmq:credit";
 
 /** The number of values that a server may send before their caller has taken them. */
 export const MAX_AHEAD = 256;
-/** The number of characters of such values. The last of them may exceed it, so that one value of any size can be sent. */
+/**
+ * The number of characters of the values that a server may send before their caller has taken them. The last value may exceed it, so that
+ * one value of any size can be sent.
+ */
 export const MAX_AHEAD_SIZE: number = 64 * 1024;
 
 /** The end of a stream. */

@@ -51,7 +51,7 @@ function by(worker: "deaf" | "doubtful" | "held_acks"): Provider {
   return { ...memory(), worker: new URL(`../support/workers/${worker}.ts`, import.meta.url) };
 }
 
-describe("the start of an item whose last holder died without one", () => {
+describe("the start of an item whose last holder died before its start was recorded", () => {
   it("is confirmed before the handler runs: not while the transport is unreachable, nor when the lease is lost", async () => {
     await using bus = await Bus.open(by("doubtful"));
     const errors: string[] = [];

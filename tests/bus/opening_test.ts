@@ -65,12 +65,12 @@ async function breaksOff(
 
 describe("shutdown() while init() has not finished", () => {
   for (const [name, at] of Object.entries(AT)) {
-    it(`breaks the waiting for a server off: ${name}`, async () => {
+    it(`cancels the wait for a server: ${name}`, async () => {
       const made = counted(at(await freePort()));
       await breaksOff(made.provider, WAITING, LONG, () => made.attempts > 1);
     });
 
-    it(`breaks an attempt off at its deadline if the server does not answer: ${name}`, async () => {
+    it(`cancels an attempt at its deadline if the server does not answer: ${name}`, async () => {
       const sockets = new Set<Socket>();
       const silent = createServer((socket) => {
         sockets.add(socket.on("error", () => {}).on("close", () => sockets.delete(socket)).resume());
@@ -86,7 +86,7 @@ describe("shutdown() while init() has not finished", () => {
     });
   }
 
-  it("breaks an attempt off if the worker does not open its half", async () => {
+  it("cancels an attempt if the worker does not open its half", async () => {
     const opened = counted(faulty("hang").provider);
     await breaksOff(opened.provider, { connectTimeout: LONG }, 600, () => opened.attempts > 0);
   });
@@ -106,7 +106,7 @@ describe("shutdown() while init() has not finished", () => {
     });
   }
 
-  it("closes the bus while init() applies what was registered before", async () => {
+  it("closes the bus while init() applies earlier registrations", async () => {
     const ended: Promise<void>[] = [];
     const applying = async () => {
       for (let i = 0; i < 50; i++) await undefined; // it has begun, and no answer of a worker can have come

@@ -202,7 +202,7 @@ onRedis("a server", ({ it }) => {
     });
   });
 
-  it("that is down when a bus is closed: the bus closes in time and reports what it could not do", async () => {
+  it("that is down when a bus is closed: the bus closes in time, and its waiting get rejects", async () => {
     await using server = await RedisServer.start();
     const bus = await Bus.open(redis({ url: server.url }), { namespace: fresh(), ...OPTIONS });
     listen(bus);

@@ -63,7 +63,7 @@ describe("a consumer fetches ahead", () => {
     assertEquals([taken(), returned], [["1", "2", "3"], []]);
   });
 
-  it("and gives back what waits for too long, all at once, and then fetches nothing ahead", async () => {
+  it("and gives back items that wait for too long, all at once, and then fetches nothing ahead", async () => {
     const { items, returned, taken } = prefetch();
     items.ran(0.1);
     items.add(deliveries("1", "2", "3", "4"), 1);
@@ -72,7 +72,7 @@ describe("a consumer fetches ahead", () => {
     assertEquals([returned, taken(), items.room(1)], [[["2", "3", "4"]], [], 0]);
   });
 
-  it("and gives back, instead of handing out late, what a busy thread has kept", async () => {
+  it("and gives back items that a busy thread has kept for too long, instead of handing them out late", async () => {
     const { items, returned } = prefetch();
     items.add(deliveries("0", "1", "2"), 2);
     items.take();
@@ -83,7 +83,7 @@ describe("a consumer fetches ahead", () => {
     assertEquals(returned, [["2"]]);
   });
 
-  it("and keeps nothing of what it gave back", async () => {
+  it("and keeps no items that it gave back", async () => {
     const { items } = prefetch();
     for (let i = 0; i < 3; i++) {
       items.add(deliveries("1", "2"), 1);

@@ -90,7 +90,7 @@ describe("tsmq doctor aws:", () => {
     });
   }
 
-  it("reports what dead buses left, and reap deletes it", async () => {
+  it("reports the remains of dead buses, and reap deletes them", async () => {
     const [, namespace] = fresh();
     const QueueName = `tsmq-${namespace}-${"0".repeat(32)}`;
     const client = new SQSClient({

@@ -92,7 +92,7 @@ describe("tsmq doctor ipc:", () => {
       await sub.child.kill();
     }
 
-    it("reports what it left; the next bus removes it", async () => {
+    it("reports its remains; the next bus removes them", async () => {
       const ns = fresh();
       await leave(ns);
       const diagnosis = await diagnose(url, ns);

@@ -173,7 +173,7 @@ describe("tsmq doctor redis:", () => {
     });
   }
 
-  it("reports what dead servers left", async () => {
+  it("reports the registrations of dead servers", async () => {
     await using server = await RedisServer.start();
     await server.run("zadd", "__tsmq:servers:__eventbus:global:add", 1, "__tsmq:inbox:dead");
     const { notOk, of, code } = await diagnose(server.url);

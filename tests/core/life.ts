@@ -22,7 +22,7 @@ export const life: Cases = {
     await bus.closed;
   },
 
-  "every verb rejects with ClosedError when the bus is closed, and names the verb and what it was used on": async (
+  "every verb rejects with ClosedError when the bus is closed, and names the verb and its target": async (
     t,
   ) => {
     const bus = await t.open();
@@ -78,7 +78,7 @@ export const life: Cases = {
     await seen.are(["closing", "closed"]);
   },
 
-  "what is not a provider is refused": async (t) => {
+  "a value that is not a provider is refused": async (t) => {
     const { provider } = t;
     const unclonable = { ...provider, options: { password: () => "secret" } };
     const nonsense: Record<string, unknown> = {

@@ -134,7 +134,7 @@ export const reports: Cases = {
     await consumer.close();
   },
 
-  "an item that its handler has settled, or whose backoff throws, is reported with what happens to it": async (t) => {
+  "an item that its handler has settled, or whose backoff throws, is reported with its outcome": async (t) => {
     const bus = await t.open();
     const errors = t.errors(bus);
     const queue = t.queue<string>(bus, "jobs");

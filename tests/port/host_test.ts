@@ -144,7 +144,7 @@ describe("host()", () => {
     await main.next("beat");
   });
 
-  it("passes on what comes on a served function's topic, also after its subscription has ended", async () => {
+  it("passes on messages of a served function's topic, also after its subscription has ended", async () => {
     await using main = new Main();
     await main.next("ready");
     main.post({ kind: "subscribe", id: 1, subscription: 1, filter: { ...filter, serves: true }, credit: 1 });

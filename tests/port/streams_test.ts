@@ -31,7 +31,7 @@ function streams() {
 }
 
 describe("Streams", () => {
-  it("subscribes everything again at a new worker, except what was closed", async () => {
+  it("subscribes all streams again at a new worker, except closed ones", async () => {
     const { streams: some, asked, replace } = streams();
     const all = ["a", "b", "c"].map((topic) => some.open(filterOf(topic), () => {}));
     await Promise.all(all.map(({ ready }) => ready));

@@ -168,7 +168,7 @@ describe("Redis queues", () => {
     assert(errors.length < 1_000, `${errors.length} reports`);
   });
 
-  it("a take that is repeated because its reply was lost reports what it has put aside", async () => {
+  it("a take that is repeated because its reply was lost reports the items that it has put aside", async () => {
     const { list, due, items, receivers, aside, records } = new Names(fresh()).queue("q");
     const keys = [list, due, items, `${records}id`, receivers, aside];
     for (const lease of ["0", "60000"]) {

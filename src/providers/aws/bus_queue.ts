@@ -20,7 +20,7 @@ import { LEASE_TAG } from "./registry.ts";
 
 /** Seconds until SQS redelivers a message that was not deleted, for example because the connection broke. */
 const VISIBILITY = 5;
-/** Bytes that SQS allows for a queue policy. */
+/** The number of bytes that SQS allows for a queue policy. */
 const MAX_POLICY = 8_192;
 
 /** The queue of one bus. */

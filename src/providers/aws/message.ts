@@ -9,9 +9,12 @@ import { MAX_TOPIC } from "../../provider/topic_mark.ts";
 
 /** The name of tsmq's message attribute. It contains the topic, because raw delivery does not. */
 export const ATTRIBUTE = "tsmq";
-/** Bytes that SNS accepts in a message and in a batch, attributes included. SQS accepts more since 2025, but not every emulator does. */
+/**
+ * The number of bytes that SNS accepts in a message and in a batch, attributes included. SQS accepts more since 2025, but not every
+ * emulator does.
+ */
 export const MAX_MESSAGE: number = 256 * 1024;
-/** Bytes of a message reserved for the topic's name and the rest of the attribute. */
+/** The number of bytes of a message that are reserved for the topic's name and the rest of the attribute. */
 const LABEL = 4 * 1024;
 /** The largest body in bytes of UTF-8. */
 export const MAX_BODY: number = MAX_MESSAGE - LABEL;

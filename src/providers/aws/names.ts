@@ -22,13 +22,13 @@ const CHARACTERS: ReadonlyMap<string, string> = new Map([...MARKERS].map(([chara
 /** Matches any marker: of a character, a hash, a namespace, or an internal topic. */
 const MARKER = /_(?:WCD|FWS|DOT|COL|LT|GT|NS|RPC|ALL|U[0-9A-F]{1,6}|H[0-9a-f]{64})_/g;
 
-/** Characters that SNS allows in a name. */
+/** The number of characters that SNS allows in a name. */
 const TOPIC_LENGTH = 256;
-/** Characters that SQS allows in a name, `.fifo` included. */
+/** The number of characters that SQS allows in a name, `.fifo` included. */
 const QUEUE_LENGTH = 80;
 /** The end of the names of FIFO queues. */
 const FIFO = ".fifo";
-/** The namespace whose names have no prefix, as PyMQ's have none. */
+/** The namespace whose names have no prefix, as in PyMQ. */
 const PYMQ_NAMESPACE = "global";
 /** The marker on both sides of the namespace. */
 const NAMESPACE = "_NS_";

@@ -195,7 +195,7 @@ export class QueuePoller {
     if (this.#lease !== undefined) return waiter.resolve(mine.map(deliver));
     try {
       const claimed = await leases.claim(this.#queue, mine.map(({ ReceiptHandle }) => ReceiptHandle!));
-      // SQS redelivers what was not deleted
+      // SQS redelivers the items that were not deleted
       waiter.resolve(
         mine.filter((_, index) => claimed[index]).map((message) => ({ ...deliver(message), receipt: "" })),
       );

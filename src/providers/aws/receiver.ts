@@ -100,7 +100,7 @@ class AwsReceiver implements AskHandler, Receiver {
       fault: (error) => this.#context.fault(error),
     };
     this.#reader = new BusQueueReader(this.#polls, this.#client, this.#queue, this.#settings.poll, events);
-    // opening the bus does not wait for the removal of what dead buses left, and does not fail with it
+    // opening the bus does not wait for this cleanup of dead buses, and does not fail if it fails
     cleanUp(this.#client, this.#names, this.#closing.signal).catch((error) => {
       // if many buses open at once, the next bus cleans up
       if (this.#closing.signal.aborted || failureOf(error) === "throttled") return;

@@ -222,7 +222,7 @@ export class IpcAdmin implements Admin {
     }
   }
 
-  /** Reports the limit of this process, and what was done about it. */
+  /** Reports the limit of this process, and whether it was raised. */
   #process(): Check {
     const { before, now } = this.#raised!;
     const bytes = (limit: number) => limit === Infinity ? "unlimited" : `${limit} bytes`;

@@ -24,7 +24,7 @@ export class AnswerQueues {
   #pending = new Fifo<Pending>();
   #check = () => {};
 
-  /** Creates the answer queues of a bus whose queues these are. */
+  /** Creates the answer queues of the bus that uses these kernel queues. */
   constructor(queues: MessageQueues) {
     this.#queues = queues;
   }

@@ -55,8 +55,8 @@ export const STEP = 4;
 export const LONGEST: number = 256 * 1024 * 1024;
 
 /**
- * A function that returns the record of the take with this number: the number, the list of what it has taken, and the sizes of the items
- * that it has put aside. Another client may have written anything else there, and then there is no record.
+ * A function that returns the record of the take with this number: the number, the list of the items that it has taken, and the sizes of
+ * the items that it has put aside. Another client may have written anything else there, and then there is no record.
  */
 export const RECORDED: string = `
 local function recorded(record, number)
