@@ -81,8 +81,8 @@ export interface Provider {
    */
   readonly sharedWorker?: boolean;
   /**
-   * Opens the sending half. A large client library that it loads keeps the thread busy, so it awaits a timer first: if the worker listens
-   * already, it is greeted before that.
+   * Opens the sending half. Before it loads a large client library, which keeps the thread busy, it awaits a timer, so that the core can
+   * first greet a worker that already listens.
    *
    * @throws {UnsupportedError} when the platform lacks the transport
    * @throws {ProviderError} "unavailable" or "denied" when the transport cannot be reached within `context.connectTimeout`
