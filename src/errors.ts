@@ -109,6 +109,22 @@ export class ClosedError extends BusError {
   }
 }
 
+/** Matches the operation that a message begins with: `Cannot put into queue "a": `. An unknown outcome is no operation. */
+const OPERATION = /^Cannot (?!tell whether )(?:"[^"]*"|[^":])*: /;
+
+/**
+ * Returns an error of the transport in the user's words: `doing` replaces the operation that its message begins with, which may be a part of
+ * several operations, or have a name of the transport. Returns any other error as it is.
+ */
+export function inWords<E>(doing: string, error: E): E | BusError {
+  if (!isA(error, BusError) || (error.code !== "busy" && !isA(error, ProviderError))) return closedWhile(doing, error);
+  const { code, retryable, cause, name } = error;
+  const message = error.message.replace(OPERATION, () => `Cannot ${doing}: `);
+  if (message === error.message) return error;
+  const worded = new BusError(code, message, { cause, retryable });
+  return Object.assign(Object.setPrototypeOf(worded, Object.getPrototypeOf(error)), { name });
+}
+
 /** Returns the error of an operation that a closed bus has ended: a `ClosedError` that says what the user did, any other error as it is. */
 export function closedWhile<E>(doing: string, error: E): E | ClosedError {
   return isA(error, ClosedError) ? new ClosedError(`Cannot ${doing}: the bus is closed`) : error;

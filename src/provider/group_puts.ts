@@ -6,6 +6,7 @@
  * @module
  */
 import { BoundQueues } from "./bindings.ts";
+import { inWords } from "../errors.ts";
 import { writeTopic } from "./topic_mark.ts";
 
 /** Milliseconds for which a publisher caches the bindings that it has read. */
@@ -73,11 +74,11 @@ export class GroupPuts {
     const stored = new Set<string>();
     let used = this.#cached;
     const act = (cached: CachedBindings) => this.#put(topic, body, used = cached, stored);
-    const put = performance.now() < used.until ? act(used) : this.#read(act);
+    const put = publishing(topic, performance.now() < used.until ? act(used) : this.#read(act));
     put.catch(() => {}); // the publisher awaits it later
     const finish = async () => {
       await put;
-      if (performance.now() >= used.until) await this.#read(act);
+      if (performance.now() >= used.until) await publishing(topic, this.#read(act));
     };
     return { put, finish };
   }
@@ -87,7 +88,7 @@ export class GroupPuts {
    * {@linkcode noneUntil}.
    */
   late(topic: string, body: string): Promise<unknown> {
-    return this.#read((cached) => this.#put(topic, body, cached, new Set()));
+    return publishing(topic, this.#read((cached) => this.#put(topic, body, cached, new Set())));
   }
 
   /** Puts an event into the queues that are bound to its topic, except those in `stored`. */
@@ -130,4 +131,11 @@ export class GroupPuts {
     const request: BindingsRequest = { until, puts, done };
     return request;
   }
+}
+
+/** Rejects as the publish of an event to this topic: several share a request, and the queues of groups have names of their own. */
+function publishing<T>(topic: string, work: Promise<T>): Promise<T> {
+  return work.catch((error) => {
+    throw inWords(`publish to "${topic}"`, error);
+  });
 }

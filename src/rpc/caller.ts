@@ -10,6 +10,7 @@ import {
   type BusError,
   type ClosedError,
   closedWhile,
+  inWords,
   isUnavailable,
   RemoteInvocationError,
   RpcError,
@@ -218,7 +219,7 @@ export class Caller {
     this.#rejects.add(end);
     const exposing = this.#server.exposing(fn);
     const outcome = exposing ? exposing.then(() => call.over ? promise : run(call)) : run(call);
-    outcome.then(resolve, reject);
+    outcome.then(resolve, (error) => reject(inWords(`call "${fn}"`, error)));
     try {
       return await promise;
     } finally {

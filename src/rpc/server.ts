@@ -5,7 +5,7 @@
  */
 import type { Signed } from "../codec/envelope.ts";
 import type { Core } from "../core.ts";
-import { BusError, RpcError, ValidationError } from "../errors.ts";
+import { BusError, inWords, RpcError, ValidationError } from "../errors.ts";
 import { Semaphore } from "../internal/semaphore.ts";
 import type { Stream } from "../port/streams.ts";
 import { userHeaders } from "../codec/headers.ts";
@@ -93,7 +93,7 @@ export class Server {
       await stream.ready;
     } catch (error) {
       if (this.#exposed.get(name)?.exposure === exposure) this.#forget(exposure); // it may have been exposed again meanwhile
-      throw error;
+      throw inWords(`expose "${name}"`, error);
     } finally {
       if (this.#exposing.get(name) === ready) this.#exposing.delete(name);
     }

@@ -320,9 +320,15 @@ describe("a service that fails", () => {
       size: () => halves.sender.size("jobs"),
       subscribe: () => halves.receiver.subscribe(exact("t"), () => {}),
     };
+    const doing: Record<string, string> = {
+      publish: 'publish to "t"',
+      send: 'put into queue "jobs"',
+      size: 'count the items of queue "jobs"',
+      subscribe: 'subscribe to "t"',
+    };
     for (const [verb, run] of Object.entries(verbs)) {
       proxy.seen.length = 0;
-      const error = await assertRejects(run, ProviderError, undefined, verb);
+      const error = await assertRejects(run, ProviderError, `Cannot ${doing[verb]}: `, verb);
       assertEquals({ code: error.code, retryable: error.retryable }, { code: "denied", retryable: false }, verb);
       const bodies = proxy.seen.filter(({ action }) => action !== "sqs:ReceiveMessage").map(({ body }) => body);
       assertEquals(new Set(bodies).size, bodies.length, verb);

@@ -4,7 +4,7 @@ import { describe, it } from "@std/testing/bdd";
 import { Bus, BusError, type BusState, memory, ProviderError } from "../../mod.ts";
 import { redis } from "../../src/providers/redis/provider.ts";
 import { RedisServer } from "../support/redis_server.ts";
-import { until } from "../support/until.ts";
+import { pause, until } from "../support/until.ts";
 import { fresh } from "./grounds.ts";
 
 describe("an outage of Redis", () => {
@@ -36,6 +36,14 @@ describe("an outage of Redis", () => {
     const message = async (work: () => Promise<unknown>) => (await assertRejects(work, BusError)).message;
     assertEquals(await message(() => bus.queue("thumbs").put(1)), `Cannot put into queue "thumbs": ${refused}`);
     assertEquals(await message(() => bus.publish(1, "news")), `Cannot publish to "news": ${refused}`);
+    // later events wait for a command of the first one, which fails before their own
+    const topics = Array.from({ length: 10 }, (_, i) => `news "${i}"`);
+    const publishing: Promise<string>[] = [];
+    for (const topic of topics) {
+      publishing.push(message(() => bus.publish(1, topic)));
+      await pause(20);
+    }
+    assertEquals(await Promise.all(publishing), topics.map((topic) => `Cannot publish to "${topic}": ${refused}`));
     // a queue that cannot be reached may have items
     const queue = bus.queue("thumbs");
     assertEquals(await message(() => queue.get({ timeout: 20 })), `Cannot get from queue "thumbs": ${refused}`);

@@ -69,7 +69,7 @@ describe("groups on Redis", () => {
     const refused = await assertRejects(
       further,
       BusError,
-      `Cannot bind the queue of a group: the hash "${bindings}" has 10000`,
+      `Cannot subscribe to "bills": the hash "${bindings}" has 10000`,
     );
     assertEquals(refused.code, "busy");
     assertEquals(await server.run("hlen", bindings), MAX_BINDINGS);
@@ -80,7 +80,10 @@ describe("groups on Redis", () => {
       return fault !== undefined;
     });
     assertEquals(fault!.code, "busy");
-    assertMatch(fault!.message, /^Cannot publish an event: the hash "__tsmq:bindings:.*" has 10001 .*tsmq groups free/);
+    assertMatch(
+      fault!.message,
+      /^Cannot publish to "orders": the hash "__tsmq:bindings:.*" has 10001 .*tsmq groups free/,
+    );
     const [reads, since] = [await calls("hlen"), performance.now()];
     for (let i = 0; i < 100; i++) await assertRejects(() => bus.publish(1, i % 2 ? "orders" : "no group"), BusError);
     assert(await calls("hlen") - reads <= 1 + (performance.now() - since) / 1_000);
@@ -123,7 +126,7 @@ describe("groups on Redis", () => {
     for (const command of ["hlen", "hkeys"]) {
       await server.run("acl", "setuser", command, "on", ">pw", "~*", "&*", "+@all", `-${command}`);
       await using bus = await Bus.open(redis({ port: server.port, username: command, password: "pw" }));
-      const refused = await assertRejects(() => bus.publish(1, "orders"), BusError, "Cannot publish an event: ");
+      const refused = await assertRejects(() => bus.publish(1, "orders"), BusError, 'Cannot publish to "orders": ');
       assertEquals(refused.code, "denied");
     }
   });

@@ -5,7 +5,7 @@
  */
 import { PublishBatchCommand } from "@aws-sdk/client-sns";
 import { DeleteQueueCommand, SendMessageBatchCommand } from "@aws-sdk/client-sqs";
-import { type BusError, ClosedError, UnsupportedError } from "../../errors.ts";
+import { type BusError, ClosedError, inWords, UnsupportedError } from "../../errors.ts";
 import { within } from "../../internal/time.ts";
 import type {
   QueueInspector,
@@ -33,6 +33,8 @@ const CLOSE_TIMEOUT = 500;
 /** An event that is being published. */
 interface Event {
   readonly message: Outgoing;
+  /** The publish in the user's words: a request can have events of several topics, and SNS has names of its own. */
+  readonly doing: string;
   /** True if the topic does not exist. */
   missing: boolean;
 }
@@ -78,8 +80,8 @@ export class AwsSender implements Sender {
   async publish(topic: string, body: string): Promise<number | undefined> {
     this.#throwIfClosed();
     const doing = `publish to "${topic}"`;
-    const event = { message: write(body, { topic }, doing), missing: false };
-    const all = { message: write(body, { topic, all: true }, doing), missing: false };
+    const event = { message: write(body, { topic }, doing), doing, missing: false };
+    const all = { message: write(body, { topic, all: true }, doing), doing, missing: false };
     const asked = performance.now();
     const patterns = asked >= this.#noPatternsUntil;
     await Promise.all([
@@ -186,12 +188,12 @@ export class AwsSender implements Sender {
         return (await this.#client.sns.send(command, http)).Failed;
       }, { repeatable: false });
       return results.map((error, index) => {
-        if (!error || !noTopic(error.cause)) return error;
+        if (!error || !noTopic(error.cause)) return error && inWords(events[index]!.doing, error);
         events[index]!.missing = true;
         return undefined;
       });
     } catch (error) {
-      return events.map(() => toBusError(doing, error));
+      return events.map(({ doing }) => inWords(doing, toBusError(doing, error)));
     }
   }
 

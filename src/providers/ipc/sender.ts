@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { ClosedError } from "../../errors.ts";
+import { ClosedError, inWords } from "../../errors.ts";
 import { PendingWork } from "../../internal/pending_work.ts";
 import { writeTopic } from "../../provider/topic_mark.ts";
 import type {
@@ -130,7 +130,7 @@ class IpcSender implements Sender, QueueInspector, Waker {
     try {
       route = this.#route(topic);
     } catch (error) {
-      return Promise.reject(error);
+      return Promise.reject(inWords(`publish to "${topic}"`, error));
     }
     return route.queues.size === 0 ? this.#deliver(topic, body, route) : this.#store(topic, body, route);
   }
@@ -142,7 +142,9 @@ class IpcSender implements Sender, QueueInspector, Waker {
     const { names } = this.#namespace;
     const puts = [...route.queues].map(([queue, marked]) => {
       const item = writeTopic(body, marked ? topic : undefined);
-      return this.#itemSender.put(queue, names.queue(queue), item, { wait: this.#sendTimeout });
+      return this.#itemSender.put(queue, names.queue(queue), item, { wait: this.#sendTimeout }).catch((error) => {
+        throw inWords(`publish to "${topic}"`, error);
+      });
     });
     const [reached] = await Promise.all([this.#deliver(topic, body, route), ...puts]);
     return reached;

@@ -5,7 +5,7 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import { BusError, ClosedError, ProviderError } from "../../errors.ts";
+import { BusError, ClosedError, inWords, ProviderError } from "../../errors.ts";
 import { pause } from "../../internal/time.ts";
 import { writeBinding } from "../../provider/bindings.ts";
 import { BINDING_DELAY, GroupPuts } from "../../provider/group_puts.ts";
@@ -98,22 +98,31 @@ export class RedisBinder implements Binder {
   }
 
   async bind(filter: TopicFilter, queue: string): Promise<void> {
+    const doing = `subscribe to "${filter.topic}"`;
     const binding = writeBinding(filter, queue);
     const bytes = Buffer.byteLength(binding);
     if (bytes > MAX_BYTES) {
       throw new ProviderError(
         "too_large",
-        `Cannot bind the queue of a group: its topic and name have ${bytes} bytes together, and the limit is ${MAX_BYTES}`,
+        `Cannot ${doing}: the topic and the name of its group have ${bytes} bytes together, and the limit is ${MAX_BYTES}`,
       );
     }
-    const total = await run(this.#client, count, BIND, [this.#names.bindings], [binding, MAX_BINDINGS]);
-    if (total > 0) throw tooMany("bind the queue of a group", this.#names, total);
-    await this.#known();
+    try {
+      const total = await run(this.#client, count, BIND, [this.#names.bindings], [binding, MAX_BINDINGS]);
+      if (total > 0) throw tooMany("bind the queue of a group", this.#names, total);
+      await this.#known();
+    } catch (error) {
+      throw inWords(doing, error);
+    }
   }
 
   async unbind(filter: TopicFilter, queue: string): Promise<void> {
-    await this.#client.call(count, "hdel", this.#names.bindings, writeBinding(filter, queue));
-    await this.#known();
+    try {
+      await this.#client.call(count, "hdel", this.#names.bindings, writeBinding(filter, queue));
+      await this.#known();
+    } catch (error) {
+      throw inWords(`end a group of "${filter.topic}"`, error);
+    }
   }
 
   /** Ends the waits for publishers. */

@@ -139,7 +139,7 @@ class RedisSender implements Sender {
   /** Publishes on the one connection, which keeps the order. In a Cluster, any node passes an event to all others. */
   publish(topic: string, body: string): Promise<number | undefined> {
     try {
-      limit(body, this.#maxEvent, LIMIT_EVENT);
+      limit(body, this.#maxEvent, LIMIT_EVENT, "publish to", topic);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -178,7 +178,7 @@ class RedisSender implements Sender {
 
   async send(queue: string, body: string, { signal, delay = 0 }: SendOptions): Promise<void> {
     signal?.throwIfAborted();
-    limit(body, MAX_BODY, "proto-max-bulk-len");
+    limit(body, MAX_BODY, "proto-max-bulk-len", "put into queue", queue);
     if (delay > 0) {
       const { due, items } = this.#names.queue(queue);
       await run(this.#queues, count, PUT_LATER, [due, items], [
@@ -258,10 +258,12 @@ class RedisSender implements Sender {
   }
 }
 
-function limit(body: string, max: number, setting: string): void {
+function limit(body: string, max: number, setting: string, verb?: string, name?: string): void {
   // a character has at most three bytes
   if (body.length * 3 <= max) return;
   const bytes = Buffer.byteLength(body);
   if (bytes <= max) return;
-  throw new ProviderError("too_large", `Cannot send ${bytes} bytes over Redis: the limit is ${max} (${setting})`);
+  const doing = verb === undefined ? "send to the inbox of a bus" : `${verb} "${name}"`;
+  const why = `a message of ${bytes} bytes is too large for Redis: the limit is ${max} (${setting})`;
+  throw new ProviderError("too_large", `Cannot ${doing}: ${why}`);
 }
