@@ -242,7 +242,9 @@ export class NoSuchRemoteError extends RpcError {
   }
 }
 
-/** Thrown by a call when the remote function threw. */
+/**
+ * Thrown by a call when the remote function threw. With the code `"invalid"`, the server refused the arguments, and the function did not run.
+ */
 export class RemoteInvocationError extends RpcError {
   /** The name of the class, also after minifying. */
   override name = "RemoteInvocationError";
@@ -259,12 +261,19 @@ export class RemoteInvocationError extends RpcError {
     remoteType: string,
     remoteArgs: readonly unknown[] = [],
     remoteStack?: string,
+    reason = `${remoteType}(${remoteArgs.map(textOf).join(", ")})`,
   ) {
-    super("remote_failed", `Cannot call "${fn}": ${remoteType}(${remoteArgs.map(textOf).join(", ")})`);
+    super("remote_failed", `Cannot call "${fn}": ${reason}`);
     this.remoteType = remoteType;
     this.remoteArgs = remoteArgs;
     if (remoteStack !== undefined) this.remoteStack = remoteStack;
   }
+}
+
+/** The error of a call whose arguments the server refused. To users it is a `RemoteInvocationError` with the code "invalid". */
+export class RefusedArgumentsError extends RemoteInvocationError {
+  /** The server has a schema that the caller does not have, or another version of it. */
+  override readonly code: ErrorCode = "invalid";
 }
 
 recognise({

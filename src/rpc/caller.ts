@@ -12,7 +12,6 @@ import {
   closedWhile,
   inWords,
   isUnavailable,
-  RemoteInvocationError,
   RpcError,
   TimeoutError,
   ValidationError,
@@ -26,6 +25,7 @@ import { AnswerInbox } from "./answer_inbox.ts";
 import { Call } from "./call.ts";
 import { CalledStreams } from "./called_stream.ts";
 import { Directory } from "./directory.ts";
+import { argumentsOf, remoteError } from "./error_answer.ts";
 import { multiCall, type MultiCallParts } from "./multi_call.ts";
 import { PendingCalls, RECOVERY } from "./pending_calls.ts";
 import type { Procedure, RpcResponse } from "./procedure.ts";
@@ -172,9 +172,7 @@ export class Caller {
     if (call?.stream === true) {
       throw new RpcError("invalid", `Cannot call "${fn}" through a stub: its result is a stream; use stream()`);
     }
-    if (isError) {
-      throw new RemoteInvocationError(fn, resultType, Array.isArray(result) ? result : [result], call?.stack);
-    }
+    if (isError) throw remoteError(answer);
     const revived = this.#core.codec.revive(result, resultType);
     const returns = procedure?.returns;
     if (!returns) return revived;
@@ -196,7 +194,7 @@ export class Caller {
     many = false,
   ): Promise<T> {
     const { timeout, signal, procedure, headers, stream } = options;
-    if (procedure?.args) await validate(procedure.args, args, `the arguments of "${fn}"`, "arguments");
+    if (procedure?.args) await validate(procedure.args, args, argumentsOf(fn), "arguments");
     signal?.throwIfAborted();
     if (this.#closed) throw closedWhile(`call "${fn}"`, this.#closed);
     const written = this.#write(args);

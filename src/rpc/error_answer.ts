@@ -1,8 +1,9 @@
 /**
- * The answer of a function that threw: the part of the error that callers receive.
+ * The answer of a call that failed: the part of the error that callers receive, and the error that they make of it.
  *
  * @module
  */
+import { RefusedArgumentsError, RemoteInvocationError } from "../errors.ts";
 import type { ExposedError, ExposeErrors } from "../hooks.ts";
 import { complain } from "../internal/complain.ts";
 import { isA, nameOf, stackOf, textOf } from "../internal/thrown.ts";
@@ -11,14 +12,34 @@ import { type Answer, UNADDRESSED } from "./wire.ts";
 /** The error that callers receive if the function `exposeErrors` fails. */
 const HIDDEN: ExposedError = { name: "Error", message: "the function threw" };
 
-/** Creates the answer of a function that threw. The server adds its inbox before it sends the answer. */
-export function errorAnswer(fn: string, error: unknown, expose: ExposeErrors): Answer<string> {
+/**
+ * Creates the answer of a function that threw, or that did not run because the arguments were `refused`. The server adds its inbox before it
+ * sends the answer.
+ */
+export function errorAnswer(fn: string, error: unknown, expose: ExposeErrors, refused = false): Answer<string> {
   const { name, message } = typeof expose === "function"
     ? mapped(expose, error)
     : { name: nameOf(error), message: textOf(error) };
   const stack = expose === true ? stackOf(error) : undefined;
+  const invalid = refused && typeof expose !== "function";
   const answer = { fn, isError: true, result: JSON.stringify([message]), resultType: name };
-  return stack === undefined ? answer : { ...answer, call: { ...UNADDRESSED, stack } };
+  if (stack === undefined && !invalid) return answer;
+  return { ...answer, call: { ...UNADDRESSED, ...stack !== undefined && { stack }, ...invalid && { invalid } } };
+}
+
+/** Returns the error of the caller for an answer that is an error. */
+export function remoteError({ fn, result, resultType, call }: Answer): RemoteInvocationError {
+  const args: readonly unknown[] = Array.isArray(result) ? result : [result];
+  if (call?.invalid !== true) return new RemoteInvocationError(fn, resultType, args, call?.stack);
+  const text = textOf(args[0]);
+  const prefix = `Cannot accept ${argumentsOf(fn)}: `;
+  const why = text.startsWith(prefix) ? text.slice(prefix.length) : text;
+  return new RefusedArgumentsError(fn, resultType, args, call.stack, `the server refused the arguments: ${why}`);
+}
+
+/** Returns the words by which a `ValidationError` names the arguments of a call. */
+export function argumentsOf(fn: string): string {
+  return `the arguments of "${fn}"`;
 }
 
 function mapped(expose: (error: unknown) => ExposedError, error: unknown): ExposedError {

@@ -206,8 +206,9 @@ export type StreamStub<F extends Fn = (...args: unknown[]) => AsyncIterable<unkn
  * A function that calls a remote function on one server.
  *
  * A call rejects with a {@linkcode ValidationError}, whose `part` says whether its `"arguments"` or the server's `"result"` are invalid; with
- * {@linkcode NoSuchRemoteError}, {@linkcode RemoteInvocationError} (the function threw), {@linkcode RpcError} "denied", "busy" or
- * "too_large", {@linkcode TimeoutError}, {@linkcode ProviderError} or {@linkcode ClosedError}; or with the reason of its signal.
+ * {@linkcode NoSuchRemoteError}, {@linkcode RemoteInvocationError} (the function threw; "invalid": the server refused the arguments),
+ * {@linkcode RpcError} "denied", "busy" or "too_large", {@linkcode TimeoutError}, {@linkcode ProviderError} or {@linkcode ClosedError}; or
+ * with the reason of its signal.
  */
 export type Stub<F extends Fn = (...args: unknown[]) => unknown> = {
   (...args: Parameters<F>): Promise<Result<F>>;

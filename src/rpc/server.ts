@@ -17,7 +17,7 @@ import { ACTIVITY, answerActivity } from "./activity_answers.ts";
 import { allowed, deniedAnswer } from "./authorization.ts";
 import { lateRequest } from "./clocks.ts";
 import { ServedCall } from "./current_call.ts";
-import { errorAnswer } from "./error_answer.ts";
+import { argumentsOf, errorAnswer } from "./error_answer.ts";
 import type { Exposure } from "./exposure.ts";
 import { answerPymq } from "./pymq.ts";
 import { LargeAnswers } from "./large_answers.ts";
@@ -197,7 +197,7 @@ export class Server {
     }
     this.#load.add(size);
     const work = new ServedCall(this.#core, request, call && this.#callerOf(call.id));
-    const error = unreadable && errorAnswer(fn, unreadable, this.#core.exposeErrors);
+    const error = unreadable && errorAnswer(fn, unreadable, this.#core.exposeErrors, true);
     void work.run(() => this.#serve(work, exposed, size, error));
   }
 
@@ -298,8 +298,7 @@ export class Server {
       const named = Object.keys(kwargs);
       if (named.length > 0) throw new TypeError(`Cannot call "${fn}" with keyword arguments: ${named.join(", ")}`);
       const run = async (): Promise<Answer<string>> => {
-        const schema = procedure?.args;
-        const checked = schema ? await validate(schema, args, `the arguments of "${fn}"`, "arguments") : args;
+        const checked = procedure?.args ? await validate(procedure.args, args, argumentsOf(fn), "arguments") : args;
         started = true;
         const result: unknown = await serve(...checked as never[]);
         if (this.#sources.has(result)) {
@@ -318,7 +317,8 @@ export class Server {
     } catch (error) {
       // arguments that the schema rejects are the caller's fault, and an aborted function ends as its caller wants
       if (started && !work.isAbort(error)) report(error, fn, false, { verb: "expose", next: "answer" });
-      return work.streaming ? voidAnswer(fn, "") : errorAnswer(fn, error, exposeErrors); // a stream has sent its error
+      // a stream has sent its error
+      return work.streaming ? voidAnswer(fn, "") : errorAnswer(fn, error, exposeErrors, !started);
     }
   }
 

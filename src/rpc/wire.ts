@@ -87,6 +87,8 @@ export interface Answer<Result = unknown> {
     readonly void?: boolean;
     /** Whether the server did not run the call because its hook `authorize` does not allow it. */
     readonly denied?: boolean;
+    /** Whether the server did not run the call because it refused the arguments. */
+    readonly invalid?: boolean;
     /** Whether the server waits for a cancellation that confirms this answer. */
     readonly confirm?: boolean;
     /** Whether the result is a stream: the answer opens it for a caller that reads a stream, and is an error for other callers. */

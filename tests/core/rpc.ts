@@ -1,6 +1,6 @@
 /** Cases about calls in which the transport makes no difference. */
 import type { Bus } from "../../src/bus.ts";
-import { RemoteInvocationError, ValidationError } from "../../src/errors.ts";
+import { type ErrorCode, RemoteInvocationError, ValidationError } from "../../src/errors.ts";
 import type { ExposeErrors } from "../../src/hooks.ts";
 import { procedure } from "../../src/rpc/procedure.ts";
 import { each, equal, ok, range, rejects, rejectsWith } from "../../src/conformance/assert.ts";
@@ -116,7 +116,7 @@ export const rpc: Cases = {
     await rejects(
       () => caller.stub("divide")(1),
       RemoteInvocationError,
-      "remote_failed",
+      "invalid",
       "a wrong call without the contract",
     );
     equal(served, 1, "the number of calls served: an invalid one is not served");
@@ -172,6 +172,35 @@ export const rpc: Cases = {
     equal(error.remoteType, "ValidationError");
   },
 
+  "a call whose arguments only the server refuses says so: the function did not run": async (t) => {
+    const caller = await t.open();
+    const shown: Record<string, [ExposeErrors, code: ErrorCode, message: string]> = {
+      "no stack": [false, "invalid", "the server refused the arguments: field: no pair of numbers"],
+      "a stack": [true, "invalid", "the server refused the arguments: field: no pair of numbers"],
+      "a function": [() => ({ name: "Hidden", message: "sorry" }), "remote_failed", "Hidden(sorry)"],
+    };
+    for (const [name, [exposeErrors, code, message]] of Object.entries(shown)) {
+      const server = await t.open({ exposeErrors });
+      await server.expose(procedure(name, { args: pair }), () => ok(false, `with ${name}: it ran`));
+      await server.expose(procedure(`${name}, stream`, { args: pair, yields: amount }), async function* () {});
+      const [settled] = await caller.stub(name, { multi: true })("x");
+      const single = await rejects(() => caller.stub(name)("x"), RemoteInvocationError);
+      const stream = await rejects(
+        () => caller.stream(`${name}, stream`)("x")[Symbol.asyncIterator]().next(),
+        RemoteInvocationError,
+      );
+      for (const error of [single, stream, (settled as PromiseRejectedResult).reason as RemoteInvocationError]) {
+        equal<unknown>([error.code, error.retryable], [code, false], `with ${name}`);
+        ok(error.message.endsWith(message), error.message);
+        equal(error.remoteStack !== undefined, exposeErrors === true, `the stack with ${name}`);
+      }
+    }
+    const refused = await rejects(() => caller.stub("no stack")(), RemoteInvocationError);
+    equal(refused.message, 'Cannot call "no stack": the server refused the arguments: field: no pair of numbers');
+    equal(refused.remoteType, "ValidationError");
+    equal(refused.remoteArgs, ['Cannot accept the arguments of "no stack": field: no pair of numbers']);
+  },
+
   "a call rejects if the schema of a class refuses its arguments or its result": async (t) => {
     class Small {
       static readonly topic = "kit.Size";
@@ -194,8 +223,8 @@ export const rpc: Cases = {
     const gives = strict.stub<(size: number) => Small>("gives");
     equal(await takes(new Small(1)), 1);
     equal((await gives(1)).size, 1);
-    for (const call of [() => takes(new Small(10)), () => gives(10)]) {
-      const error = await rejects(call, RemoteInvocationError, "remote_failed");
+    for (const [call, code] of [[() => takes(new Small(10)), "invalid"], [() => gives(10), "remote_failed"]] as const) {
+      const error = await rejects(call, RemoteInvocationError, code);
       equal(error.remoteType, "ValidationError");
       ok(error.message.includes("too large"), error.message);
     }
