@@ -7,6 +7,7 @@
  * @module
  */
 import { LimitedMap } from "../internal/caches.ts";
+import { limitPlaces } from "./places.ts";
 import { OWN } from "./tags.ts";
 
 /** The type of a value: one of {@linkcode KINDS}, or `@` and the tag of its class. */
@@ -90,8 +91,10 @@ export function readMarks(body: string): Mark | undefined {
   const text = body.slice(start, end);
   const known = read.get(text);
   if (known !== undefined) return known;
+  const json = characters(text);
+  limitPlaces(json);
   try {
-    return cache(read, text, JSON.parse(characters(text)) as Mark);
+    return cache(read, text, JSON.parse(json) as Mark);
   } catch {
     return undefined;
   }

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { limitPlaces } from "./places.ts";
 import { MAX_DIGITS } from "./tags.ts";
 
 /**
@@ -22,9 +23,11 @@ const SHORTEST = 3;
  * Parses JSON. Integers beyond ±(2^53 - 1) become bigints.
  *
  * @throws {SyntaxError} when the text is not JSON
- * @throws {RangeError} when an integer has too many digits, or the text is nested more deeply than the runtime allows
+ * @throws {RangeError} when an integer has too many digits, the text is nested more deeply than the runtime allows, or its objects would
+ * take far more memory than the text
  */
 export function parse(text: string): unknown {
+  limitPlaces(text);
   if (LONG_INTEGER.test(text)) return parseInexact(text);
   try {
     return JSON.parse(text);
