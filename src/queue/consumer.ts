@@ -195,13 +195,6 @@ export function consume<T>(
     const over = core.features.exactAttempts && delivery.attempt > maxAttempts;
     // false: the lease was lost, so another consumer may have the item
     if (!over && !await deliveries.start(delivery, true)) return NOTHING;
-    const noMore = () =>
-      new Error(
-        `Cannot handle an item of queue "${queue}" again: attempt ${attemptsOf(delivery)} was its last, ` +
-          "and the process of that attempt died or gave the item back",
-      );
-    // it may have killed that process while it was read
-    if (over && delivery.unconfirmed) return dead(delivery, false, noMore());
     let readable = false;
     let held: Held<T> | undefined;
     try {
@@ -221,7 +214,11 @@ export function consume<T>(
     } finally {
       held?.release();
     }
-    if (!held) return dead(delivery, readable, noMore());
+    if (!held) {
+      const text = `Cannot handle an item of queue "${queue}" again: attempt ${attemptsOf(delivery)} was its last, ` +
+        "and the process of that attempt died or gave the item back";
+      return dead(delivery, readable, new Error(text));
+    }
     return held.settled ? NOTHING : held.finish;
   };
   const handle = async (delivery: Opened): Promise<void> => {

@@ -23,11 +23,11 @@ export interface ReadableLetter<T = unknown> extends LetterFields {
   readonly unreadable?: undefined;
 }
 
-/** A dead letter whose item could not be read, or was not read again because its process died in the last attempt. */
+/** A dead letter whose item could not be read. */
 export interface UnreadableLetter extends LetterFields {
   /** The body of the item. */
   readonly item: string;
-  /** Always true, because the item was not read. */
+  /** Always true, because the item could not be read. */
   readonly unreadable: true;
 }
 

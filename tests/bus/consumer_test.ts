@@ -78,25 +78,6 @@ describe("the start of an item whose last holder died before its start was recor
   });
 });
 
-describe("an item whose last holder died in its last attempt", () => {
-  it("is dead-lettered unread, because it may have killed its process while it was read", async () => {
-    await using bus = await Bus.open(by("doubtful"));
-    let read = 0;
-    const schema = v.pipe(v.string(), v.check(() => read++ >= 0));
-    const jobs = bus.queue("jobs", { schema });
-    await jobs.put("item");
-    await (await jobs.receive()).nack();
-    const before = read;
-    const consumer = jobs.consume(() => {}, { maxAttempts: 1 });
-    await until("it is a dead letter", async () => await jobs.dead.size() === 1);
-    await consumer.close();
-    const [letter] = await jobs.dead.peek();
-    assertEquals([read, letter?.item?.item, letter?.item?.unreadable], [before, '"item"', true]);
-    assertEquals(await jobs.dead.retry(), 1);
-    assertEquals(await jobs.get(), "item");
-  });
-});
-
 describe("acknowledgements", () => {
   it("do not delay the next handler, while at most 64 of them are pending", async () => {
     await using bus = await Bus.open(by("held_acks"));
