@@ -42,9 +42,9 @@ export const QUEUES: readonly Mutant[] = [
   },
   {
     subject: "the delay of a nack is ignored",
-    file: "src/queue/consumer.ts",
-    text: 'deliveries.settle(delivery, "nack", delay);',
-    fault: 'deliveries.settle(delivery, "nack", 0);',
+    file: "src/queue/failed_attempts.ts",
+    text: 'this.giveBack(delivery, "nack", delay);',
+    fault: 'this.giveBack(delivery, "nack", 0);',
     tests: memory(/^consumers: backoff/),
   },
   {

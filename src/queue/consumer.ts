@@ -3,10 +3,11 @@
  *
  * @module
  */
-import { attemptsOf, type Deliveries, type Opened } from "./deliveries.ts";
+import type { Deliveries, Opened } from "./deliveries.ts";
+import { FailedAttempts, type Settle } from "./failed_attempts.ts";
 import type { Held } from "./lease.ts";
-import { BusError, isInterruption, TimeoutError, ValidationError } from "../errors.ts";
-import { causesOf, isA, textOf } from "../internal/thrown.ts";
+import { BusError, isInterruption, TimeoutError } from "../errors.ts";
+import { isA, textOf } from "../internal/thrown.ts";
 import { after, backoff as backoffAfter, pause } from "../internal/time.ts";
 import { Prefetch } from "./prefetch.ts";
 import { StallWatch } from "./stall.ts";
@@ -19,7 +20,6 @@ import {
   checkSignal,
   optionNames,
 } from "../internal/arguments.ts";
-import type { ErrorContext } from "../events.ts";
 import { PendingWork } from "../internal/pending_work.ts";
 import { Work } from "../internal/work.ts";
 
@@ -84,9 +84,6 @@ export interface Consumer extends AsyncDisposable {
   close(): Promise<void>;
 }
 
-/** Settles an item after its attempt. */
-type Settle = () => Promise<unknown>;
-
 const NOTHING: Settle = () => Promise.resolve();
 
 /** Starts a consumer, which closes when `ended` aborts. */
@@ -105,6 +102,7 @@ export function consume<T>(
   const deadLetter = checkName("a dead-letter queue", options.deadLetter ?? deliveries.deadLetter);
   const handlerTimeout = checkNumber("a handler timeout", options.handlerTimeout ?? Infinity, 1);
   const delayOf = backoffOf(options.backoff, core.features.maxDelay);
+  const failed = new FailedAttempts(deliveries, maxAttempts, deadLetter, delayOf);
   const stop = new AbortController();
   const signals = [stop.signal, ended];
   if (options.signal) signals.push(options.signal);
@@ -120,52 +118,6 @@ export function consume<T>(
     changed = Promise.withResolvers();
   };
 
-  const report = (delivery: Opened, error: unknown, rejected: boolean, more: ErrorContext = {}) =>
-    deliveries.report(delivery, error, rejected, { verb: "consume", attempt: attemptsOf(delivery), ...more });
-  /** Gives back an item. A closing bus gives back all its items itself, so a failure is ignored then. */
-  const giveBack = (delivery: Opened, outcome: "nack" | "untried", delay = 0): Settle => () =>
-    deliveries.settle(delivery, outcome, delay).catch((error) => {
-      if (!core.link.leases.closing) throw error;
-    });
-  /**
-   * Handles the error of an attempt that has lost its lease. The item has not failed, because another consumer may have it. If a closing
-   * bus has interrupted the handler, the error is not reported if it is the reason of the signal, or if the handler used the closed bus.
-   */
-  const lost = async (delivery: Opened, readable: boolean, error: unknown, reason?: unknown): Promise<void> => {
-    const ended = (cause: unknown) =>
-      cause === reason || isA(cause, BusError) && (cause.code === "closed" || cause.code === "not_initialized");
-    const interrupted = core.link.leases.closing && causesOf(error).some(ended);
-    if (!interrupted) report(delivery, error, !readable, { next: "retry" });
-    await deliveries.release(delivery, true);
-  };
-  /** Reports the error of an item that has no further attempts, and moves the item to the dead-letter queue. */
-  const dead = (delivery: Opened, readable: boolean, error: unknown): Settle => async () => {
-    let begun = false;
-    const begin = () => {
-      begun = true;
-      report(delivery, error, !readable, { next: "dead-letter" });
-    };
-    try {
-      await deliveries.moveToDeadLetters(delivery, readable, error, deadLetter, begin);
-    } catch (why) {
-      if (begun) throw why;
-      await lost(delivery, readable, error);
-    }
-  };
-  /** Reports a failed attempt, and returns the outcome with which to settle its item. Without a lease, no handler has started. */
-  const failed = (delivery: Opened, readable: boolean, error: unknown, held?: Held<T>): Settle => {
-    if (held?.lost) return () => lost(delivery, readable, error, held.signal.reason);
-    const exhausted = delivery.attempt >= maxAttempts || (!held && isA(error, ValidationError));
-    if (exhausted) return dead(delivery, readable, error);
-    try {
-      const delay = delayOf(delivery.attempt);
-      report(delivery, error, !readable, { next: "retry", delay });
-      return giveBack(delivery, "nack", delay);
-    } catch (why) { // the function `backoff` threw
-      report(delivery, error, !readable);
-      return () => Promise.reject(why);
-    }
-  };
   /** Waits for a handler. When the timeout has passed, the attempt fails immediately, but the wait continues until the handler ends. */
   const inTime = async (delivery: Opened, held: Held<T>, running: Promise<unknown>): Promise<void> => {
     const text = `Cannot wait for a handler of queue "${queue}": it has not ended within ${handlerTimeout} ms`;
@@ -174,7 +126,7 @@ export function consume<T>(
     const stop = after(handlerTimeout, () => {
       if (held.settled || held.lost) return;
       held.expire(late);
-      const settle = async () => await failed(delivery, true, late, held)();
+      const settle = async () => await failed.settle(delivery, true, late, held)();
       settling = settle().catch((error) => deliveries.giveBack(delivery, error));
     });
     try {
@@ -188,7 +140,7 @@ export function consume<T>(
   };
 
   const attempt = async (delivery: Opened): Promise<Settle> => {
-    const untried = giveBack(delivery, "untried");
+    const untried = failed.giveBack(delivery, "untried");
     if (signal.aborted) return untried;
     if (deliveries.skips(delivery)) return () => deliveries.settle(delivery, "ack", 0, true);
     // only recorded starts count as attempts
@@ -208,17 +160,13 @@ export function consume<T>(
         await (handlerTimeout === Infinity ? running : inTime(delivery, holder, running));
       }
     } catch (error) {
-      if (!held?.settled) return failed(delivery, readable, error, held);
-      report(delivery, error, false);
+      if (!held?.settled) return failed.settle(delivery, readable, error, held);
+      failed.report(delivery, error, false);
       return NOTHING;
     } finally {
       held?.release();
     }
-    if (!held) {
-      const text = `Cannot handle an item of queue "${queue}" again: attempt ${attemptsOf(delivery)} was its last, ` +
-        "and the process of that attempt died or gave the item back";
-      return dead(delivery, readable, new Error(text));
-    }
+    if (!held) return failed.exhausted(delivery, readable);
     return held.settled ? NOTHING : held.finish;
   };
   const handle = async (delivery: Opened): Promise<void> => {

@@ -1,0 +1,100 @@
+/**
+ * The items of failed attempts: they are retried after a delay, or become dead letters.
+ *
+ * @module
+ */
+import { BusError, ValidationError } from "../errors.ts";
+import type { ErrorContext } from "../events.ts";
+import { causesOf, isA } from "../internal/thrown.ts";
+import { attemptsOf, type Deliveries, type Opened } from "./deliveries.ts";
+import type { Held } from "./lease.ts";
+
+/** Settles an item after its attempt. */
+export type Settle = () => Promise<unknown>;
+
+/** Decides about the items of a consumer whose attempts have failed, and reports the errors. */
+export class FailedAttempts {
+  readonly #deliveries: Deliveries;
+  readonly #maxAttempts: number;
+  readonly #deadLetter: string;
+  readonly #delayOf: (attempt: number) => number;
+
+  /** Creates it for a consumer. `delayOf` returns the milliseconds before the item of the failed attempt of this number is retried. */
+  constructor(
+    deliveries: Deliveries,
+    maxAttempts: number,
+    deadLetter: string,
+    delayOf: (attempt: number) => number,
+  ) {
+    this.#deliveries = deliveries;
+    this.#maxAttempts = maxAttempts;
+    this.#deadLetter = deadLetter;
+    this.#delayOf = delayOf;
+  }
+
+  /** Reports a failed attempt, and returns what settles its item. Without a lease, no handler has started. */
+  settle(delivery: Opened, readable: boolean, error: unknown, held?: Held<unknown>): Settle {
+    if (held?.lost) return () => this.#lost(delivery, readable, error, held.signal.reason);
+    const exhausted = delivery.attempt >= this.#maxAttempts || (!held && isA(error, ValidationError));
+    if (exhausted) return this.#dead(delivery, readable, error);
+    try {
+      const delay = this.#delayOf(delivery.attempt);
+      this.report(delivery, error, !readable, { next: "retry", delay });
+      return this.giveBack(delivery, "nack", delay);
+    } catch (why) { // the function `backoff` threw
+      this.report(delivery, error, !readable);
+      return () => Promise.reject(why);
+    }
+  }
+
+  /** Returns what dead-letters an item that has no further attempts, though no attempt has reported an error. */
+  exhausted(delivery: Opened, readable: boolean): Settle {
+    const text = `Cannot handle an item of queue "${this.#deliveries.queue}" again: attempt ${attemptsOf(delivery)} ` +
+      "was its last, and the process of that attempt died or gave the item back";
+    return this.#dead(delivery, readable, new Error(text));
+  }
+
+  /** Gives back an item. A closing bus gives back all its items itself, so a failure is ignored then. */
+  giveBack(delivery: Opened, outcome: "nack" | "untried", delay = 0): Settle {
+    const { core } = this.#deliveries;
+    return () =>
+      this.#deliveries.settle(delivery, outcome, delay).catch((error) => {
+        if (!core.link.leases.closing) throw error;
+      });
+  }
+
+  /** Reports the error of an attempt. `rejected` is that of `Core.report`. */
+  report(delivery: Opened, error: unknown, rejected: boolean, more: ErrorContext = {}): void {
+    const attempt = attemptsOf(delivery);
+    this.#deliveries.report(delivery, error, rejected, { verb: "consume", attempt, ...more });
+  }
+
+  /** Reports the error of an item that has no further attempts, and moves the item to the dead-letter queue. */
+  #dead(delivery: Opened, readable: boolean, error: unknown): Settle {
+    return async () => {
+      let begun = false;
+      const begin = () => {
+        begun = true;
+        this.report(delivery, error, !readable, { next: "dead-letter" });
+      };
+      try {
+        await this.#deliveries.moveToDeadLetters(delivery, readable, error, this.#deadLetter, begin);
+      } catch (why) {
+        if (begun) throw why;
+        await this.#lost(delivery, readable, error);
+      }
+    };
+  }
+
+  /**
+   * Handles the error of an attempt that has lost its lease. The item has not failed, because another consumer may have it. If a closing
+   * bus has interrupted the handler, the error is not reported if it is the reason of the signal, or if the handler used the closed bus.
+   */
+  async #lost(delivery: Opened, readable: boolean, error: unknown, reason?: unknown): Promise<void> {
+    const ended = (cause: unknown) =>
+      cause === reason || isA(cause, BusError) && (cause.code === "closed" || cause.code === "not_initialized");
+    const interrupted = this.#deliveries.core.link.leases.closing && causesOf(error).some(ended);
+    if (!interrupted) this.report(delivery, error, !readable, { next: "retry" });
+    await this.#deliveries.release(delivery, true);
+  }
+}
