@@ -1,10 +1,11 @@
-/** The import rules of `docs/design.md`, "The layout". */
+/** The import rules of `docs/design.md`, "The layout", and the places of the mutants. */
 import { assert, assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { readdirSync, readFileSync } from "node:fs";
 import { basename, dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { VERSION } from "../cli/version.ts";
+import { misplaced } from "../scripts/mutants/placement.ts";
 import { Engine } from "../src/engine.ts";
 
 const ROOT = fileURLToPath(new URL("../", import.meta.url));
@@ -302,5 +303,11 @@ describe("the house", () => {
     for (const entry of present("workers")) {
       assert(Object.values(exports).includes(`./${entry}`), `${entry} is exported`);
     }
+  });
+});
+
+describe("the mutants of `deno task test:mutants`", () => {
+  it("have their text in their file exactly once, and tests that exist", () => {
+    assertEquals(misplaced(), []);
   });
 });

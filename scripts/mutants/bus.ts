@@ -76,15 +76,15 @@ export const BUS: readonly Mutant[] = [
   {
     subject: "a large integer loses digits",
     file: "src/codec/parse.ts",
-    text: "if (Number.isSafeInteger(value) || !INTEGER.test(source)) return value;",
-    fault: "if (!INTEGER.test(source) || source.length < 20) return value;",
+    text: "return Number.isSafeInteger(Number(number)) ?",
+    fault: "return Number.isSafeInteger(Number(number)) || /^\\d{16,19}$/.test(number) ?",
     tests: "tests/codec_test.ts",
   },
   {
     subject: "headers are not removed from a body",
     file: "src/queue/deliveries.ts",
-    text: "{ ...delivery, ...envelopes.openItem(queue, delivery.body, delivery.topic), started",
-    fault: "{ ...delivery, started",
+    text: "envelopes.openItem(queue, delivery.body, delivery.topic, stored);",
+    fault: "undefined as { body: string } | undefined;",
     tests: "tests/telemetry/otel_test.ts",
   },
 ];

@@ -61,8 +61,8 @@ export const KEYS: readonly Mutant[] = [
   },
   {
     subject: "the old messages of a stream count",
-    file: "src/rpc/stream_messages.ts",
-    text: "if (age <= CLOCK_SKEW || (type !== VALUES && type !== CREDIT)) return undefined;",
+    file: "src/rpc/clocks.ts",
+    text: "if (Math.abs(age) <= CLOCK_SKEW || (type !== VALUES && type !== CREDIT)) return undefined;",
     fault: "if (age >= 0 || type) return undefined;",
     tests: "tests/bus/keys_rpc_test.ts",
   },

@@ -10,24 +10,10 @@
  *
  * @module
  */
-import { casesOf } from "../../src/conformance/case_list.ts";
-import { conformance, type Harness } from "../../src/conformance/mod.ts";
-import { memory } from "../../src/providers/memory/provider.ts";
-import { CORE } from "../../tests/core/subjects.ts";
 import { parse } from "../junit.ts";
-import { BUS } from "./bus.ts";
-import { KEYS } from "./keys.ts";
 import type { Kit, Mutant, Tests } from "./mutant.ts";
-import { EVENTS } from "./pubsub.ts";
-import { QUEUES } from "./queue.ts";
-import { CALLS } from "./rpc.ts";
-import { STREAMS } from "./streams.ts";
+import { misplaced, MUTANTS } from "./placement.ts";
 
-const MUTANTS: readonly Mutant[] = [...EVENTS, ...QUEUES, ...CALLS, ...STREAMS, ...KEYS, ...BUS];
-
-const HARNESS: Harness = { provider: memory, faults: { cut: () => Promise.resolve() } };
-/** All cases. Which of them a transport skips makes no difference to their names. */
-const CASES = [...conformance(HARNESS), ...casesOf(CORE, HARNESS)];
 /** Seconds after which a run counts as hung. A fault may make a test hang, which its suite notices too. */
 const DEADLINE = 120;
 /** The contents of a copy of the project. Installed packages are linked, because faults are not injected there. */
@@ -53,8 +39,8 @@ async function main(): Promise<void> {
     filters.length === 0 || filters.some((part) => subject.includes(part))
   );
   if (mutants.length === 0) throw new Error(`Cannot check: no mutant's subject contains ${filters.join(" or ")}`);
-  const misplaced = (await Promise.all(MUTANTS.map(misplacement))).filter((fault) => fault !== undefined);
-  if (misplaced.length > 0) throw new Error(`Cannot check:\n${misplaced.join("\n")}`);
+  const faults = misplaced();
+  if (faults.length > 0) throw new Error(`Cannot check:\n${faults.join("\n")}`);
   const copies = await Promise.all(Array.from({ length: Math.min(jobs, mutants.length) }, copy));
   try {
     const sound = await each(baselines(mutants), copies, async (tests, root) => ({ tests, ...await run(tests, root) }));
@@ -73,17 +59,6 @@ async function main(): Promise<void> {
   } finally {
     for (const root of copies) await Deno.remove(root, { recursive: true });
   }
-}
-
-/** Returns what is wrong with a mutant; undefined if its text stands in its file exactly once, and its tests exist. */
-async function misplacement({ subject, file, text, tests }: Mutant): Promise<string | undefined> {
-  const content = await Deno.readTextFile(ROOT + file).catch(() => "");
-  const times = content.split(text).length - 1;
-  if (times !== 1) return `"${subject}": its text stands in ${file} ${times} times:\n${text}`;
-  const found = typeof tests === "string"
-    ? await Deno.stat(ROOT + tests).then(() => true, () => false)
-    : CASES.some(({ name }) => tests.cases.test(name));
-  return found ? undefined : `"${subject}": no test is ${typeof tests === "string" ? tests : tests.cases}`;
 }
 
 /** Returns what all mutants need to pass without a fault: each file once, and all cases of a kit in one run. */

@@ -27,7 +27,7 @@ export const EVENTS: readonly Mutant[] = [
   {
     subject: "a subscriber's schema is not applied",
     file: "src/pubsub/accept.ts",
-    text: 'schema ? validate(schema, value, `an event on "${topic}"`) : value;',
+    text: 'schema ? validate(schema, value, `an event on "${topic}"`, "event") : value;',
     fault: "value;",
     tests: memory(/^contracts: an event that a subscriber's schema refuses/),
   },

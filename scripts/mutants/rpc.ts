@@ -34,8 +34,8 @@ export const CALLS: readonly Mutant[] = [
   {
     subject: "a call ends later than its timeout",
     file: "src/rpc/caller.ts",
-    text: "      timeout,\n      () => reject(",
-    fault: "      3 * timeout,\n      () => reject(",
+    text: "      timeout,\n      () => cancel(",
+    fault: "      3 * timeout,\n      () => cancel(",
     tests: "tests/bus/pending_calls_test.ts",
   },
   {
@@ -48,15 +48,16 @@ export const CALLS: readonly Mutant[] = [
   {
     subject: "the arguments of a procedure are not validated",
     file: "src/rpc/server.ts",
-    text: 'await validate(procedure.args, args, `the arguments of "${fn}"`)',
-    fault: "args",
+    text: 'procedure?.args ? await validate(procedure.args, args, argumentsOf(fn), "arguments") : args;',
+    fault: "args;",
     tests: memory(/^rpc: caller and server validate/),
   },
   {
     subject: "a served function ignores its concurrency",
     file: "src/rpc/server.ts",
-    text: "if (!semaphore) return await this.#invoke(work, exposure);",
-    fault: "if (semaphore || !semaphore) return await this.#invoke(work, exposure);",
+    text:
+      "return exposed.semaphore ? this.#inTurn(work, exposed, exposed.semaphore) : this.#invoke(work, exposed.exposure);",
+    fault: "return this.#invoke(work, exposed.exposure);",
     tests: "tests/bus/exposing_test.ts",
   },
   {
