@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { BusError } from "../../errors.ts";
+import { BusError, ProviderError } from "../../errors.ts";
 import { pause, within } from "../../internal/time.ts";
 import type {
   AskHandler,
@@ -18,7 +18,7 @@ import type {
 import { type AskCredentials, AwsClient, BATCH } from "./client.ts";
 import { Bindings } from "./bindings.ts";
 import { BusQueue } from "./bus_queue.ts";
-import { failureOf, toBusError } from "./errors.ts";
+import { failureOf, noQueue, toBusError } from "./errors.ts";
 import { Leases, secondsOf } from "./leases.ts";
 import { Names } from "./names.ts";
 import type { AwsCredentials, Settings } from "./options.ts";
@@ -114,7 +114,10 @@ class AwsReceiver implements AskHandler, Receiver {
       await this.#subscribe(filter);
     } catch (error) {
       this.#subscriptions.remove(filter);
-      throw toBusError(`subscribe to "${filter.topic}"`, error);
+      const doing = `subscribe to "${filter.topic}"`;
+      if (!noQueue(error)) throw toBusError(doing, error);
+      // the core retries until the reader has created the queue again
+      throw new ProviderError("unavailable", `Cannot ${doing}: the queue of the bus was deleted`, { cause: error });
     }
   }
 
