@@ -40,6 +40,8 @@ export class Intake {
   #waiters: Waiter[] = [];
   #abort = new AbortController();
   #running: Promise<void> | undefined;
+  /** Whether the running call to the receiver waits for items, or its next call waits for a pause. */
+  #waits = false;
   #closed = false;
 
   /**
@@ -75,8 +77,8 @@ export class Intake {
     const waiter: Waiter = { id, max, now, deadline: performance.now() + wait, resolve, reject };
     if (!now && wait < Infinity) waiter.stop = this.#timers.after(wait, () => this.#expire(waiter));
     this.#waiters.push(waiter);
-    // a get that does not wait must not queue behind a call that waits
-    if (now && this.#running) this.#abort.abort();
+    // a get that does not wait must not queue behind a call that waits; another call would return no items if it was cancelled
+    if (now && this.#waits) this.#abort.abort();
     this.#running ??= this.#run();
     return promise;
   }
@@ -152,6 +154,7 @@ export class Intake {
   }
 
   #receive(now: boolean): Promise<Delivery[]> {
+    this.#waits = !now;
     let max = 0;
     let deadline = 0;
     for (const waiter of this.#waiters) {
@@ -178,6 +181,7 @@ export class Intake {
 
   /** Pauses with this worker's timers, so that a receiver that sleeps outside its event loop wakes in time. */
   #pause(ms: number): Promise<void> {
+    this.#waits = true;
     const signal = this.#abort.signal;
     return new Promise((resolve) => {
       const stop = this.#timers.after(ms, resolve);

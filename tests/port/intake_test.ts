@@ -4,7 +4,7 @@ import { ProviderError } from "../../src/errors.ts";
 import { Intake } from "../../src/port/intake.ts";
 import { Leases } from "../../src/port/leases.ts";
 import type { Timers } from "../../src/port/timers.ts";
-import type { Delivery, Receiver } from "../../src/provider/provider.ts";
+import type { Delivery, ReceiveOptions, Receiver } from "../../src/provider/provider.ts";
 import { until } from "../support/until.ts";
 
 const THREE: Delivery[] = ["1", "2", "3"].map((body) => ({ receipt: `receipt ${body}`, body, attempt: 1 }));
@@ -18,8 +18,12 @@ function intake(lease?: number) {
   };
   const answers: ((deliveries: Delivery[] | Promise<never>) => void)[] = [];
   const back: unknown[] = [];
+  const signals: AbortSignal[] = [];
   const receiver = {
-    receive: () => new Promise<Delivery[]>((resolve) => answers.push(resolve)),
+    receive: (_queue: string, { signal }: ReceiveOptions) => {
+      signals.push(signal);
+      return new Promise<Delivery[]>((resolve) => answers.push(resolve));
+    },
     restore: (_queue: string, items: Delivery[]) => {
       back.push(items.map(({ body }) => body));
       return Promise.resolve();
@@ -33,7 +37,7 @@ function intake(lease?: number) {
   const both = { after } as unknown as Timers;
   const made = new Intake(receiver, new Leases(receiver, both, () => {}), both, "queue", lease, idle.resolve);
   const answer = (items: Delivery[] | Promise<never>) => answers.shift()!(items);
-  return { intake: made, timers, answer, answers, back, idle: idle.promise };
+  return { intake: made, timers, answer, answers, signals, back, idle: idle.promise };
 }
 
 describe("Intake", () => {
@@ -60,6 +64,28 @@ describe("Intake", () => {
       assertEquals(back, [expected]);
     });
   }
+
+  it("does not cancel a call that does not wait for another get that does not wait, because it would return no item", async () => {
+    const { intake: gets, answer, answers, signals, idle } = intake();
+    const [first, second] = [gets.take(1, 1, 0), gets.take(2, 1, 0)];
+    assertEquals(signals.map(({ aborted }) => aborted), [false]);
+    answer(THREE.slice(0, 1));
+    assertEquals((await first).map(({ body }) => body), ["1"]);
+    await until("the second get asks", () => answers.length === 1);
+    answer(THREE.slice(1, 2));
+    assertEquals((await second).map(({ body }) => body), ["2"]);
+    await idle;
+    const third = gets.take(3, 1, 60_000);
+    const fourth = gets.take(4, 1, 0);
+    assertEquals(signals.map(({ aborted }) => aborted), [false, false, true]);
+    answer([]);
+    await until("the fourth get asks", () => answers.length === 1);
+    answer([]);
+    assertEquals(await fourth, []);
+    await until("the third get asks again", () => answers.length === 1);
+    answer(THREE.slice(2));
+    assertEquals((await third).map(({ body }) => body), ["3"]);
+  });
 
   for (const again of [true, false]) {
     const state = again ? "reachable again" : "not reachable yet";
