@@ -127,9 +127,11 @@ describe("Redis queues", () => {
 
   it("no item is lost when another client has written a key of the queue as another type", async () => {
     await using bus = await open(here());
-    const { list, due, items } = new Names(bus.namespace).queue("q");
+    const { list, due, items, receivers } = new Names(bus.namespace).queue("q");
+    await server.run("set", receivers, "a string"); // then nothing is handed over
+    await bus.sender.send("q", "put", NOW);
     await bus.sender.send("q", "delayed", { wait: 0, delay: 1 });
-    await until("its time has come", async () => await bus.sender.size("q") === 1);
+    await until("its time has come", async () => await bus.sender.size("q") === 2);
     await server.run("lpush", list, "waiting");
     for (const key of [due, items]) {
       await server.run("rename", key, "kept");
@@ -139,8 +141,9 @@ describe("Redis queues", () => {
       }
       await server.run("rename", "kept", key);
     }
-    assertEquals(await bus.bodies("q", { max: 64, lease: 60_000 }), ["delayed", "waiting"]);
+    assertEquals(await bus.bodies("q", { max: 64, lease: 60_000 }), ["delayed", "put", "waiting"]);
     await bus.sender.drop("q");
+    await server.run("unlink", receivers);
   });
 
   it("a receive that does not wait returns the item behind those that it puts aside", async () => {

@@ -23,14 +23,14 @@ const TRIED = 16;
 
 /**
  * Puts the body ARGV[1] into the queue. If the queue is empty and a receiver waits for it, leases the item to that receiver instead. A
- * receiver that has lost its connection is removed. Nothing is handed over while another client has made `items` another type. ARGV[2] and ARGV[3] are the prefixes of the records and of the inboxes, ARGV[4] is the
+ * receiver that has lost its connection is removed. Nothing is handed over while another client has made `items` or `receivers` another type. ARGV[2] and ARGV[3] are the prefixes of the records and of the inboxes, ARGV[4] is the
  * life of a record. Replies with 1 if a receiver has the item.
  */
 export const PUT: Script = script(
   "put into queue",
   `
 local list, due, items, receivers, body = KEYS[1], KEYS[2], KEYS[3], KEYS[4], ARGV[1]
-local receiver = redis.call('ZRANGE', receivers, 0, 0, 'WITHSCORES')
+local receiver = redis.pcall('ZRANGE', receivers, 0, 0, 'WITHSCORES')
 if receiver[1] and redis.call('LLEN', list) == 0 and type(redis.pcall('HLEN', items)) == 'number' then
 ${NOW}${UNMARK}
 local first = redis.call('ZRANGE', due, 0, 0, 'WITHSCORES')[2]
