@@ -102,7 +102,7 @@ describe("a service that fails", () => {
     await halves.sender.send("jobs", "item", { wait: 0 });
     await until("the events arrive", () => got.length >= 2);
     assertEquals(got.toSorted(), ["first", "second"]);
-    assertEquals(await halves.bodies("jobs", { max: 10, wait: 1_000 }), ["item"]);
+    assertEquals(await halves.bodies("jobs", { max: 10, wait: PATIENCE }), ["item"]);
     for (const [what, asked] of Object.entries({ events, items })) {
       const [first, second, third, ...more] = proxy.seen.filter(asked).map(({ at }) => at) as [number, number, number];
       assertEquals(more, [], what);
@@ -214,7 +214,7 @@ describe("a service that fails", () => {
       await until("what was done arrives", () => got.length === 2 + done.length);
       assertEquals(got.toSorted(), ["after", "before", ...done]);
       assertEquals(halves.inbox.toSorted(), ["after", ...done]);
-      assertEquals((await halves.bodies("jobs", { max: 10, wait: 1_000 })).toSorted(), ["before", ...done]);
+      assertEquals((await halves.bodies("jobs", { max: 10, wait: PATIENCE })).toSorted(), ["before", ...done]);
     });
   }
 
@@ -265,7 +265,7 @@ describe("a service that fails", () => {
       proxy.next("sqs:SendMessageBatch", fault);
       await halves.sender.send("jobs.fifo", "item", { wait: 0 });
       assertEquals(proxy.count("sqs:SendMessageBatch"), 2);
-      assertEquals(await halves.bodies("jobs.fifo", { max: 10, wait: 1_000 }), ["item"]);
+      assertEquals(await halves.bodies("jobs.fifo", { max: 10, wait: PATIENCE }), ["item"]);
       assertEquals(await halves.bodies("jobs.fifo", { max: 10, wait: 0 }), []);
     });
   }
@@ -287,7 +287,7 @@ describe("a service that fails", () => {
       assertEquals(await sender.servers("fn"), [{ inbox: receiver.inbox }]);
       await sender.send("jobs", "item", { wait: 0 });
       assertEquals(await sender.size("jobs"), 1);
-      const [held] = await halves.receive("jobs", { lease: 10_000, wait: 1_000 });
+      const [held] = await halves.receive("jobs", { lease: 10_000, wait: PATIENCE });
       assertEquals(await receiver.extend("jobs", [held!.receipt], 20_000), [true]);
       assertEquals(await receiver.settle("jobs", [held!.receipt], "ack", 0), [true]);
       await receiver.unsubscribe(server);

@@ -6,7 +6,7 @@ import { Bus } from "../../src/bus.ts";
 import { ProviderError, UnsupportedError } from "../../src/errors.ts";
 import { aws } from "../../src/providers/aws/provider.ts";
 import { Names } from "../../src/providers/aws/names.ts";
-import { pause, quickest, timed, until } from "../support/until.ts";
+import { PATIENCE, pause, quickest, timed, until } from "../support/until.ts";
 import { Admin } from "./admin.ts";
 import { type Emulator, startEmulator } from "./emulator.ts";
 import { fresh, type Halves, NOW, open } from "./halves.ts";
@@ -253,7 +253,7 @@ describe("queues over SQS", () => {
     const { sender } = halves;
     await assertRejects(() => sender.send("order.fifo", "1", { wait: 0, delay: 1 }), UnsupportedError, "FIFO");
     await put(halves, "order.fifo", "2");
-    assertEquals(await halves.bodies("order.fifo", { max: 10, wait: 1_000 }), ["2"]);
+    assertEquals(await halves.bodies("order.fifo", { max: 10, wait: PATIENCE }), ["2"]);
   });
 
   it("an item of a .fifo queue that is given back keeps its place", async () => {
@@ -269,9 +269,9 @@ describe("queues over SQS", () => {
   it("restore() puts items back that were received without a lease", async () => {
     await using halves = await using("jobs");
     await put(halves, "jobs", "1", "2");
-    const taken = await halves.receive("jobs", { max: 10, wait: 1_000 });
+    const taken = await halves.receive("jobs", { max: 10, wait: PATIENCE });
     await halves.receiver.restore("jobs", taken);
-    const again = await halves.bodies("jobs", { max: 10, wait: 1_000 });
+    const again = await halves.bodies("jobs", { max: 10, wait: PATIENCE });
     assertEquals(again.toSorted(), ["1", "2"]);
   });
 

@@ -14,7 +14,7 @@ import { busesOf, fresh, left, text, whole } from "./ground.ts";
 const SMALL = 12;
 const LARGE = 2_000_000;
 /** Milliseconds that an emulated processor may take. */
-const SLOW = 60_000;
+const SLOW = 180_000;
 
 const PLATFORMS = [
   { build: "deno-glibc-2.31", runtime: "deno", arch: "x64", library: "libc-2.31.so" },

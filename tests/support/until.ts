@@ -1,7 +1,7 @@
 /** Waits with a deadline: for a condition or a promise. */
 
 /** Milliseconds that a test waits for a condition: far more than it needs, even on a busy machine. */
-export const PATIENCE = 15_000;
+export const PATIENCE = 45_000;
 
 /**
  * Calls `holds` every 10 ms and resolves with its first truthy result.
