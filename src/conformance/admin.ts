@@ -19,7 +19,7 @@ export const admin: Cases = {
       t.after(() => admin.close());
       const queue = t.queue<number>(bus, "jobs.1:a");
       for (const item of [1, 2, 3]) await queue.put(item);
-      const lease = await queue.receive({ timeout: 15_000 });
+      const lease = await queue.receive({ timeout: 30_000 });
       await Promise.all([bus, other].map(async (each) => {
         await each.subscribe("news", () => {}).ready;
         await each.expose("add", (a: number, b: number) => a + b);
@@ -65,7 +65,7 @@ export const admin: Cases = {
       const { caller } = engineOf(bus);
       await settles(() => admin.inboxes(), "it lists both inboxes", ({ length }) => length === 2);
       const asked = (await admin.inboxes() ?? []).map((inbox) =>
-        caller.at(inbox, ACTIVITY, [1_000], { timeout: 15_000 })
+        caller.at(inbox, ACTIVITY, [1_000], { timeout: 30_000 })
       );
       for (const answer of await Promise.all(asked)) {
         ok(readActivity(answer?.result) !== undefined, "it answers with its activity");

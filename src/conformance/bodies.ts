@@ -5,7 +5,8 @@
  */
 import type { Bus } from "../bus.ts";
 import { OWN } from "../codec/tags.ts";
-import { each, equal, ok } from "./assert.ts";
+import { ProviderError } from "../errors.ts";
+import { each, equal, ok, rejects } from "./assert.ts";
 import type { Cases } from "./cases.ts";
 
 /** Bodies that cannot be read. */
@@ -77,5 +78,17 @@ export const bodies: Cases = {
     open();
     equal(await call, "the true answer");
     equal(await caller.stub("fn")(), "the true answer");
+  },
+
+  "an item of 1 MB arrives, or is refused as too large": async (t) => {
+    const bus = await t.open();
+    const queue = t.queue<string>(bus, "large");
+    const body = "é☃x".repeat(1e6 / 6);
+    if (t.features.maxBody < 1e6) {
+      await rejects(queue.put(body), ProviderError, "too_large");
+      return;
+    }
+    await queue.put(body);
+    ok(await queue.get() === body, "it arrived as it was sent");
   },
 };

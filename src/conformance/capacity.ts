@@ -17,7 +17,7 @@ function finite(run: CaseBody): Conditional {
 }
 
 async function fill(t: CaseContext, queue: Queue<number>): Promise<void> {
-  for (let i = 0; i < t.features.capacity; i++) await queue.put(i, { timeout: 5_000 });
+  for (let i = 0; i < t.features.capacity; i++) await queue.put(i, { timeout: 30_000 });
 }
 
 /** Cases about full queues. */

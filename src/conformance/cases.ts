@@ -16,7 +16,7 @@ export interface Conditional {
   skip?(features: Features, harness: Harness): string | undefined;
   /** Whether the case must run alone, because it breaks all connections or loads the whole machine. */
   readonly alone?: boolean;
-  /** Milliseconds within which the case must end. Default 20,000. */
+  /** Milliseconds within which the case must end on a machine with nothing else to do. Default 20,000. */
   readonly deadline?: number;
   /** The body of the case. */
   readonly run: CaseBody;

@@ -101,13 +101,13 @@ export const consumers: Cases = {
     }, { handlerTimeout: 300, backoff: 0 });
     await queue.put("item");
     const [late] = await leases.count(1) as [Lease<string>];
-    const again = await other.queue<string>("work").receive({ timeout: 10_000 });
+    const again = await other.queue<string>("work").receive({ timeout: 30_000 });
     equal([again.item, again.attempt], ["item", 2]);
     ok(late.signal.aborted && late.signal.reason instanceof TimeoutError, `the signal: ${late.signal.reason}`);
     await rejects(() => late.ack(), BusError, "lease_lost");
     await late.nack();
     await queue.put("next"); // the late handler still has the only place of its consumer
-    const next = await other.queue<string>("work").receive({ timeout: 10_000 });
+    const next = await other.queue<string>("work").receive({ timeout: 30_000 });
     equal([next.item, leases.values.length], ["next", 1]);
     await next.ack();
     await again.ack();

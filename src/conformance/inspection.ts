@@ -35,7 +35,7 @@ export const inspection: Cases = {
       await queue.put("delayed", { delay: DELAY, headers: { a: "b" } });
       await rejects(() => queue.getNowait(), QueueEmptyError, "queue_empty", "a get before the delay was over");
       if (t.features.exactSize) equal(await queue.qsize(), 0, "the size while the item is delayed");
-      const waiting = other.queue<string>("later").receive({ timeout: 15_000 });
+      const waiting = other.queue<string>("later").receive({ timeout: 30_000 });
       const lease = await waiting;
       const waited = performance.now() - start;
       ok(waited > 0.9 * DELAY, `the item was there after ${waited} ms instead of ${DELAY}`);
@@ -117,7 +117,7 @@ export const inspection: Cases = {
       t.queue(bus, "later");
       await bus.queue("later").put("kept", { delay: DELAY });
       await bus.close();
-      equal(await other.queue("later").get({ timeout: 15_000 }), "kept");
+      equal(await other.queue("later").get({ timeout: 30_000 }), "kept");
       await other.queue("later").put("freed", { delay: DELAY });
       await other.queue("later").free();
       await t.pause(1.5 * DELAY);
@@ -134,7 +134,7 @@ export const inspection: Cases = {
       await rejects(() => queue.putNowait("item", { delay: maxPutDelay + 1 }), UnsupportedError, "unsupported");
     }
     await queue.put("now", { delay: 0 });
-    equal(await queue.get({ timeout: 10_000 }), "now");
+    equal(await queue.get({ timeout: 30_000 }), "now");
     await t.quiet();
     equal(await drain(t, queue), []);
   },
@@ -196,7 +196,7 @@ export const inspection: Cases = {
       await queue.put("item");
       await rejects(() => queue.peek(), UnsupportedError, "unsupported");
       await rejects(() => queue.dead.peek(), UnsupportedError, "unsupported");
-      equal(await queue.get({ timeout: 10_000 }), "item");
+      equal(await queue.get({ timeout: 30_000 }), "item");
     },
   },
 
@@ -205,11 +205,11 @@ export const inspection: Cases = {
     const queue = t.queue<number>(bus, "purged");
     equal(await queue.purge(), 0);
     for (let i = 0; i < 6; i++) await queue.put(i);
-    const lease = await other.queue<number>("purged").receive({ timeout: 10_000 });
+    const lease = await other.queue<number>("purged").receive({ timeout: 30_000 });
     await t.settle();
     equal(await queue.purge(), 5);
     await lease.nack();
-    equal((await queue.receive({ timeout: 10_000 })).item, lease.item);
+    equal((await queue.receive({ timeout: 30_000 })).item, lease.item);
   },
 
   "dead.retry() puts the original items of dead letters back, and dead.purge() removes dead letters": async (t) => {
@@ -243,7 +243,7 @@ export const inspection: Cases = {
     await t.settle();
     const seen: unknown[] = [];
     for (let i = 0; i < 2; i++) {
-      const lease = await queue.receive({ timeout: 10_000 }).catch((error) => error);
+      const lease = await queue.receive({ timeout: 30_000 }).catch((error) => error);
       if (lease instanceof Error) {
         seen.push((lease as { body?: string }).body);
         i--;
@@ -254,7 +254,7 @@ export const inspection: Cases = {
       await lease.ack();
     }
     if (seen.length < 3) {
-      const error = await queue.receive({ timeout: 10_000 }).catch((error) => error);
+      const error = await queue.receive({ timeout: 30_000 }).catch((error) => error);
       seen.push((error as { body?: string }).body);
     }
     for (const item of items) ok(seen.some((each) => same(each, item)), `an item is missing: ${JSON.stringify(item)}`);
@@ -263,7 +263,7 @@ export const inspection: Cases = {
       async () => await dead.purge() === 1,
       "the item that cannot be read is a dead letter again, and removed",
     );
-    const left = await bus.queue<DeadLetter>("graveyard").get({ timeout: 10_000 });
+    const left = await bus.queue<DeadLetter>("graveyard").get({ timeout: 30_000 });
     equal([left.queue, left.item], ["stranger", "of another queue"]);
   },
 

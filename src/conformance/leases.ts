@@ -34,7 +34,7 @@ export const leases: Cases = {
     const queue = t.queue<string>(bus, "held");
     for (const item of ["first", "second"]) await queue.put(item);
     for (const attempt of [1, 2, 3]) {
-      const lease = await (attempt % 2 ? bus : other).queue<string>("held").receive({ timeout: 5_000 });
+      const lease = await (attempt % 2 ? bus : other).queue<string>("held").receive({ timeout: 30_000 });
       equal(lease.attempt, attempt);
       if (t.features.ordered) equal(lease.item, "first");
       await lease.nack();
@@ -53,7 +53,7 @@ export const leases: Cases = {
     await queue.put("second");
     equal(await queue.get(), "second");
     await rejects(() => queue.getNowait(), QueueEmptyError, "queue_empty", "a get before the delay was over");
-    const again = await queue.receive({ timeout: 10_000 });
+    const again = await queue.receive({ timeout: 30_000 });
     const waited = performance.now() - start;
     ok(waited > 0.9 * LEASE, `it came back after ${waited} ms instead of ${LEASE}`);
     equal({ item: again.item, attempt: again.attempt }, { item: "first", attempt: 2 });
@@ -65,7 +65,7 @@ export const leases: Cases = {
     const queue = t.queue<string>(bus, "held");
     await queue.put("item");
     await (await queue.receive()).nack();
-    equal(await queue.get({ timeout: 5_000 }), "item");
+    equal(await queue.get({ timeout: 30_000 }), "item");
   },
 
   "a waiting get takes a returned item": async (t) => {
@@ -88,7 +88,7 @@ export const leases: Cases = {
       equal(lease.attempt, 1);
     }
     {
-      await using lease = await queue.receive({ timeout: 5_000 });
+      await using lease = await queue.receive({ timeout: 30_000 });
       equal(lease.attempt, 2);
       await lease.ack();
     }
@@ -166,7 +166,7 @@ export const leases: Cases = {
       const consumer = queue.consume(() => ok(false, "its attempts were over"), { maxAttempts: 1 });
       const [{ verb, name, attempt, next, message }] = await errors.count(1) as [BusErrorEvent];
       equal({ verb, name, attempt, next }, { verb: "consume", name: "held", attempt: 1, next: "dead-letter" });
-      const { item, attempts, cause } = await t.queue<DeadLetter>(bus, "held.dead").get({ timeout: 10_000 });
+      const { item, attempts, cause } = await t.queue<DeadLetter>(bus, "held.dead").get({ timeout: 30_000 });
       equal({ item, attempts, cause: cause.message }, { item: "item", attempts: 1, cause: message });
       await consumer.close();
     },
@@ -198,7 +198,7 @@ export const leases: Cases = {
     await queue.put("item");
     await holder.queue<string>("held").receive({ lease: 60_000 });
     await holder.close();
-    const lease = await queue.receive({ timeout: 10_000 });
+    const lease = await queue.receive({ timeout: 30_000 });
     equal({ item: lease.item, attempt: lease.attempt }, { item: "item", attempt: 2 });
     await lease.ack();
   },
@@ -211,7 +211,7 @@ export const leases: Cases = {
       const queue = t.queue<string>(bus, "held");
       await queue.put("item");
       t.after(await dieHolding(t.provider, t.namespace, "held", LEASE, true));
-      const lease = await queue.receive({ timeout: 10 * LEASE });
+      const lease = await queue.receive({ timeout: 30 * LEASE });
       equal({ item: lease.item, attempt: lease.attempt }, { item: "item", attempt: 2 });
       await lease.ack();
     },
@@ -228,13 +228,13 @@ export const leases: Cases = {
       const queue = t.queue<string>(bus, "held");
       await queue.put("item");
       t.after(await dieHolding(t.provider, t.namespace, "held", LEASE, false));
-      const lease = await queue.receive({ timeout: 10 * LEASE, lease: LEASE });
+      const lease = await queue.receive({ timeout: 30 * LEASE, lease: LEASE });
       equal({ item: lease.item, attempt: lease.attempt }, { item: "item", attempt: 1 });
       await lease.nack();
       t.after(await dieHolding(t.provider, t.namespace, "held", LEASE, true));
       const errors = t.errors(bus);
       const consumer = queue.consume(() => ok(false, "its attempts were over"), { maxAttempts: 2 });
-      const { item, attempts } = await t.queue<DeadLetter>(bus, "held.dead").get({ timeout: 10 * LEASE });
+      const { item, attempts } = await t.queue<DeadLetter>(bus, "held.dead").get({ timeout: 30 * LEASE });
       equal({ item, attempts }, { item: "item", attempts: 2 });
       const [{ attempt, next }] = await errors.count(1) as [BusErrorEvent];
       equal({ attempt, next }, { attempt: 2, next: "dead-letter" });
@@ -266,7 +266,7 @@ export const leases: Cases = {
       abort.abort(reason);
       await cancelled;
       await returned.nack();
-      const again = await queue.receive({ timeout: 5_000 });
+      const again = await queue.receive({ timeout: 30_000 });
       equal(again.item, returned.item);
       await t.settle();
       await rejects(() => queue.receive({ timeout: 0 }), QueueEmptyError);
@@ -279,10 +279,10 @@ export const leases: Cases = {
     for (const item of [1, 2, 3, 4]) await queue.put(item);
     await t.settle();
     const held = [];
-    for (let i = 0; i < 3; i++) held.push((await holder.queue<number>("queue").receive({ timeout: 5_000 })).item);
+    for (let i = 0; i < 3; i++) held.push((await holder.queue<number>("queue").receive({ timeout: 30_000 })).item);
     await holder.close();
     const got = [];
-    for (let i = 0; i < 4; i++) got.push(await queue.get({ timeout: 5_000 }));
+    for (let i = 0; i < 4; i++) got.push(await queue.get({ timeout: 30_000 }));
     if (t.features.ordered) equal([held, got], [[1, 2, 3], [1, 2, 3, 4]]);
     else equal(got.toSorted(), [1, 2, 3, 4]);
   },

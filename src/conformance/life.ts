@@ -185,7 +185,7 @@ export const life: Cases = {
         const waiting = rejects(forced.queue("empty").get(), ClosedError, "closed");
         await forced.close({ timeout: 0 });
         await waiting;
-        const lease = await queue.receive({ timeout: 20 * LEASE });
+        const lease = await queue.receive({ timeout: 30 * LEASE });
         equal(lease.item, round);
         await lease.ack();
       }

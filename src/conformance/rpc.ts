@@ -41,7 +41,7 @@ export const rpc: Cases = {
     }
     const failed = rejects(() => bus.expose("ended", () => {}), ClosedError);
     const ended = bus.unexpose("ended");
-    await rejects(() => bus.stub("ended", { timeout: 5_000 })(), NoSuchRemoteError);
+    await rejects(() => bus.stub("ended", { timeout: 30_000 })(), NoSuchRemoteError);
     await Promise.all([failed, ended]);
   },
 
@@ -105,7 +105,7 @@ export const rpc: Cases = {
     open();
     await t.quiet();
     await server.expose("echo", (value: unknown) => value);
-    equal(await caller.stub("echo", { timeout: 5_000 })("still well"), "still well");
+    equal(await caller.stub("echo", { timeout: 30_000 })("still well"), "still well");
     equal(caller.health().pending.calls, 0);
   },
 

@@ -124,7 +124,7 @@ export const runs: Cases = {
       await servers[0]!.subscribe("work", () => {}).ready;
       await caller.subscribe("w*", () => {}, { pattern: true }).ready;
       await t.settle();
-      const call = caller.stub<(n: number) => number>("work", { timeout: 15_000 });
+      const call = caller.stub<(n: number) => number>("work", { timeout: 30_000 });
       const numbers = Array.from({ length: CALLS }, (_, n) => n);
       if (registry.pymq) equal(await Promise.all(numbers.map((n) => call(n))), numbers);
       else await Promise.all(numbers.map((n) => rejects(() => call(n), NoSuchRemoteError)));

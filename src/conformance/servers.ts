@@ -170,7 +170,7 @@ export const servers: Cases = {
     const goes = await t.open({ types: [Slow] });
     const [stays, caller] = await t.buses(2) as [Bus, Bus];
     await goes.expose("work", () => "goes");
-    const answer = caller.stub("work", { timeout: 15_000 })(new Slow());
+    const answer = caller.stub("work", { timeout: 30_000 })(new Slow());
     await looked.count(1);
     await stays.expose("work", () => "stays");
     const closed = goes.close();
