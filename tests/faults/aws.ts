@@ -9,6 +9,12 @@ import { pause } from "../support/until.ts";
 import { clockStep, COMMON, peerKilled, workerDies } from "./common.ts";
 import type { Fault, Ground, Scene } from "./ground.ts";
 
+/**
+ * Milliseconds of the leases of buses. A bus that could not renew its lease in time counts as dead, so it is longer than a frozen server
+ * and a busy machine delay a request. tests/aws/lost_queue_test.ts lets leases end.
+ */
+const LEASE = 6_000;
+
 /** Starts a separate emulator. */
 export class AwsGround implements Ground {
   readonly name = "aws";
@@ -29,7 +35,7 @@ export class AwsGround implements Ground {
   get place(): { provider: "aws"; options: AwsOptions } {
     const endpoint = `http://127.0.0.1:${this.wire.port}`;
     const credentials = { accessKeyId: "test", secretAccessKey: "test" };
-    return { provider: "aws", options: { endpoint, credentials, region: "us-east-1", lease: 3_000, poll: 2_000 } };
+    return { provider: "aws", options: { endpoint, credentials, region: "us-east-1", lease: LEASE, poll: 2_000 } };
   }
 
   provider(): Provider {

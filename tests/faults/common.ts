@@ -8,7 +8,7 @@ import { CLOSED_IN_TURN } from "./closing.ts";
 import { type Style, STYLES } from "./tally.ts";
 import type { Part, Said } from "./peer.ts";
 import type { Place } from "./places.ts";
-import { DEADLINES, LEASE, PEER } from "./traffic.ts";
+import { DEADLINES, HANG, LEASE, PEER } from "./traffic.ts";
 
 /** The faults of every transport. */
 export const COMMON: readonly Fault[] = [
@@ -119,8 +119,8 @@ export function workerDies(times: number, misses: readonly Style[]): Fault<Break
       const restarts = () => traffic.buses.reduce((sum, bus) => sum + bus.health().restarts, 0);
       const before = restarts();
       ground.breakWorker(random.pick(["throw", "reject", "throw", "reject", "exit"]), random.int(0, 2));
-      await until("the worker is replaced", () => restarts() > before);
-      await until("all are up", () => traffic.buses.every((bus) => bus.health().state === "up"));
+      await until("the worker is replaced", () => restarts() > before, HANG);
+      await until("all are up", () => traffic.buses.every((bus) => bus.health().state === "up"), HANG);
     },
   };
 }

@@ -10,7 +10,7 @@ import { pause, until } from "../support/until.ts";
 import { peerEnded } from "./closing.ts";
 import { clockStep, COMMON, peerKilled, prefetcherKilled, workerDies } from "./common.ts";
 import type { Fault, Ground, Scene } from "./ground.ts";
-import type { Traffic } from "./traffic.ts";
+import { HANG, type Traffic } from "./traffic.ts";
 
 /** A server of its own. */
 export class RedisGround implements Ground {
@@ -63,7 +63,7 @@ export class RedisGround implements Ground {
 
 /** Resolves when the buses have lost their connections and reconnected. */
 async function back(traffic: Traffic): Promise<void> {
-  await until("the buses are up", () => traffic.buses.every((bus) => bus.health().state === "up"), 30_000);
+  await until("the buses are up", () => traffic.buses.every((bus) => bus.health().state === "up"), HANG);
 }
 
 type Inject = (scene: Scene<RedisGround>) => Promise<void>;
@@ -187,7 +187,7 @@ export const tlsFaults: readonly Fault<RedisGround>[] = [{
   inject: async ({ ground: { wire }, random }) => {
     let chunks = random.int(1, 3);
     wire.alter = (chunk) => chunks-- <= 0 ? chunk : random.bytes(chunk.length);
-    await until("some chunks were corrupted", () => chunks <= 0, 30_000);
+    await until("some chunks were corrupted", () => chunks <= 0, HANG);
     wire.alter = undefined;
   },
 }];

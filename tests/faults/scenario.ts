@@ -12,7 +12,7 @@ import { sideBySide } from "../support/side_by_side.ts";
 import { pause, within } from "../support/until.ts";
 import type { Fault, Ground } from "./ground.ts";
 import { type Row, rowsOf, table } from "./report.ts";
-import { Traffic } from "./traffic.ts";
+import { HANG, Traffic } from "./traffic.ts";
 
 /** The filter for faults: `deno task test:faults --only=closed`. */
 const ONLY = process.env.TSMQ_FAULTS_ONLY ?? "";
@@ -20,8 +20,6 @@ const ONLY = process.env.TSMQ_FAULTS_ONLY ?? "";
 const SCALE = Number(process.env.TSMQ_FAULTS_SCALE || 1);
 /** Kinds of faults that run at the same time, each on its own server. */
 const LANES = 3;
-/** The time limit of one fault and its repair, in milliseconds. */
-const LONGEST = 40_000;
 
 /** Returns how many faults of a kind this runtime injects: the two runtimes together over 1,000 of all kinds. */
 function count(times: number): number {
@@ -79,7 +77,7 @@ async function run<G extends Ground>(ground: G, fault: Fault<G>, turns: Semaphor
   try {
     for (let i = 0; i < injected; i++) {
       await pause(random.int(1, fault.pause));
-      await within(`${fault.name} is mended`, fault.inject({ ground, traffic, namespace, random }), LONGEST);
+      await within(`${fault.name} is mended`, fault.inject({ ground, traffic, namespace, random }), HANG);
     }
     turn[Symbol.dispose]();
     const { misses = ["events"] } = fault;
@@ -95,7 +93,7 @@ async function run<G extends Ground>(ground: G, fault: Fault<G>, turns: Semaphor
     assertEquals(traffic.faults, []);
     return rows;
   } finally {
-    await within("the buses close", traffic.close());
+    await within("the buses close", traffic.close(), HANG);
   }
 }
 

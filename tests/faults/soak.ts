@@ -10,7 +10,7 @@ import { Random, SEED } from "../support/random.ts";
 import { pause, until } from "../support/until.ts";
 import { redisFaults, RedisGround } from "./redis.ts";
 import { rowsOf, table } from "./report.ts";
-import { Traffic } from "./traffic.ts";
+import { HANG, Traffic } from "./traffic.ts";
 
 /** The factor by which messages are sent more slowly than in the scenarios. */
 const PACE = 2;
@@ -29,7 +29,7 @@ interface Sample {
 }
 
 async function sample(ground: RedisGround, traffic: Traffic): Promise<Sample> {
-  await until("the buses are up", () => traffic.buses.every((bus) => bus.health().state === "up"), 30_000);
+  await until("the buses are up", () => traffic.buses.every((bus) => bus.health().state === "up"), HANG);
   await pause(500); // what was broken is closed
   (globalThis as { gc?: () => void }).gc?.();
   const { rss, heapUsed } = process.memoryUsage();

@@ -8,6 +8,8 @@ import { type Style, STYLES, Tally } from "./tally.ts";
 export const DEADLINES: BusOptions = { connectTimeout: 15_000, sendTimeout: 1_000, timeout: 4_000 };
 /** Milliseconds after which an item of a dead holder comes back. */
 export const LEASE = 1_500;
+/** Milliseconds after which a wait counts as a hang. It is far more than a busy machine needs. SQS hides what a lost reply contained for 20 s. */
+export const HANG = 120_000;
 /** Each process of a peer numbers its events from a multiple of this. */
 export const PEER = 1_000_000;
 /** Milliseconds between two messages of each style. */
@@ -230,13 +232,13 @@ export class Traffic {
   async settle(misses: readonly Style[]): Promise<void> {
     for (const timer of this.#timers.splice(0)) clearInterval(timer);
     const tallies = [...Object.values(this.tallies), this.peers];
-    await until("every promise is settled", () => tallies.every(({ pending }) => pending === 0)).catch(() => {});
-    await until("the buses are up", () => this.buses.every((bus) => bus.health().state === "up"), 30_000);
+    await until("every promise is settled", () => tallies.every(({ pending }) => pending === 0), HANG).catch(() => {});
+    await until("the buses are up", () => this.buses.every((bus) => bus.health().state === "up"), HANG);
     await until("an event comes through", async () => {
       await this.sending.publish(MARK, "events").catch(() => {});
       await pause(50);
       return this.#marked;
-    });
+    }, HANG);
     for (const style of STYLES) {
       const tally = this.tallies[style];
       const done = () => tally.sent - tally.failures;
@@ -244,12 +246,12 @@ export class Traffic {
       await until(`${style} continues`, async () => {
         await tally.send(this.#acts[style]);
         return done() > before;
-      });
+      }, HANG);
     }
     const due = STYLES.filter((style) => !this.forgives(style, misses)).map((style) => this.tallies[style]);
     if (!this.forgives("events", misses)) due.push(this.peers);
     const come = () => due.every(({ missing }) => missing === 0);
-    await until("all has come", come, HIDDEN).catch(() => {}); // it is counted
+    await until("all has come", come, HANG).catch(() => {}); // it is counted
     const { events, peers } = this.#holes;
     for (const n of [...events.without(this.tallies.events), ...peers.without(this.peers)]) {
       this.tallies.events.wrong.push(`${n} was missed, and no gap stood in its place`);
@@ -273,7 +275,5 @@ export class Traffic {
   }
 }
 
-/** SQS hides the items of a `get` whose reply was lost for 15 s and the duration of a poll; milliseconds, with room. */
-const HIDDEN = 60_000;
 /** The event that shows that events arrive again. */
 const MARK = -1;
