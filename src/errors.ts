@@ -242,9 +242,7 @@ export class NoSuchRemoteError extends RpcError {
   }
 }
 
-/**
- * Thrown by a call when the remote function threw. With the code `"invalid"`, the server refused the arguments, and the function did not run.
- */
+/** Thrown by a call when the remote function threw. With the code `"invalid"`, its server refused the arguments and did not run it. */
 export class RemoteInvocationError extends RpcError {
   /** The name of the class, also after minifying. */
   override name = "RemoteInvocationError";
@@ -268,12 +266,6 @@ export class RemoteInvocationError extends RpcError {
     this.remoteArgs = remoteArgs;
     if (remoteStack !== undefined) this.remoteStack = remoteStack;
   }
-}
-
-/** The error of a call whose arguments the server refused. To users it is a `RemoteInvocationError` with the code "invalid". */
-export class RefusedArgumentsError extends RemoteInvocationError {
-  /** The server has a schema that the caller does not have, or another version of it. */
-  override readonly code: ErrorCode = "invalid";
 }
 
 recognise({

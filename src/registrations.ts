@@ -8,7 +8,14 @@ import { checkSchema } from "./codec/schema.ts";
 import { NotInitializedError } from "./errors.ts";
 import { checkCount, checkFunction, checkSignal, refuseUnknown } from "./internal/arguments.ts";
 import { checkGroup, notDurable } from "./pubsub/group_options.ts";
-import { type Handler, resolveTarget, SUBSCRIBE, type SubscribeOptions, type Subscription } from "./pubsub/topic.ts";
+import {
+  checkOrder,
+  type Handler,
+  resolveTarget,
+  SUBSCRIBE,
+  type SubscribeOptions,
+  type Subscription,
+} from "./pubsub/topic.ts";
 import type { Exposure } from "./rpc/exposure.ts";
 
 /** A subscription or an exposure that was made before `init`. */
@@ -43,6 +50,7 @@ export function rememberSubscription(
   options: SubscribeOptions,
   subscribe: (bus: Bus) => Subscription,
 ): Subscription {
+  checkOrder(target, handler);
   const { topic, ...own } = resolveTarget(target);
   refuseUnknown(options, SUBSCRIBE, "subscribe", " to", topic);
   const pattern = own.pattern ?? options.pattern ?? false;

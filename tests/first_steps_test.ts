@@ -1,6 +1,7 @@
 /** The errors and warnings of a user's first steps: each names the verb and what to write instead. */
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
+import { z } from "zod";
 import * as tsmq from "../mod.ts";
 import { redis } from "../src/providers/redis/provider.ts";
 
@@ -76,6 +77,42 @@ describe("a name that is missing", () => {
         () => bus.subscribe(class {}, () => {}),
         "Cannot use a class that has neither a name nor a `static topic`: add a `static topic`",
       ],
+    ];
+    for (const [work, message] of table) assertEquals(await messageOf(work), message);
+  });
+});
+
+describe("a mistake in the order or the kind of the arguments", () => {
+  it("is named, with what to write", async () => {
+    await using bus = await tsmq.Bus.open(tsmq.memory());
+    const shape = z.object({ id: z.number() });
+    const estimate = tsmq.procedure("estimate");
+    const subscribe = 'Cannot subscribe: the topic comes first, as in subscribe("orders", handler)';
+    const expose = 'the name or the procedure comes first, as in expose("add", fn)';
+    const tuple = "args must be a schema of a tuple (the list of arguments)";
+    const table: [() => unknown, string][] = [
+      [() => bus.subscribe((() => {}) as never, "orders" as never), subscribe],
+      [() => bus.subscribe(function handle() {} as never, "orders" as never), subscribe],
+      [() => bus.subscribe((() => {}) as never, bus.topic("orders") as never), subscribe],
+      [() => tsmq.subscribe((() => {}) as never, "orders" as never), subscribe],
+      [() => bus.expose(() => 1, estimate as never), `Cannot expose: ${expose}`],
+      [() => bus.expose(function add() {}, "add" as never), `Cannot expose "add": ${expose}`],
+      [() => tsmq.expose(() => 1, estimate as never), `Cannot expose: ${expose}`],
+      [() => bus.queue("y", shape as never), 'Cannot use queue "y": pass the schema as { schema }'],
+      [() => bus.topic("y", shape as never), 'Cannot use topic "y": pass the schema as { schema }'],
+      [
+        () => bus.subscribe("y", () => {}, shape as never),
+        'Cannot subscribe to "y": pass the schema as { schema }',
+      ],
+      [
+        () => tsmq.procedure("p", z.tuple([]) as never),
+        'Cannot create procedure "p": pass the schemas as { args, returns }',
+      ],
+      [
+        () => tsmq.procedure("p", { args: [z.number()] as never }),
+        `Cannot create procedure "p": ${tuple}, as z.tuple([z.number()]) is, not an array of schemas`,
+      ],
+      [() => tsmq.procedure("p", { args: shape as never }), `Cannot create procedure "p": ${tuple}, not of an object`],
     ];
     for (const [work, message] of table) assertEquals(await messageOf(work), message);
   });

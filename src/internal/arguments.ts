@@ -97,6 +97,10 @@ export function refuseUnknown(
   target: unknown,
 ): void {
   let fault: { readonly name?: string; readonly message: string } | undefined;
+  if (Object(options)["~standard"] !== undefined && (names.has("schema") || names.has("args"))) {
+    const text = `pass ${names.has("schema") ? "the schema as { schema }" : "the schemas as { args, returns }"}`;
+    throw new ValidationError(`Cannot ${verbOn(verb, preposition, target)}: ${text}`, [], { part: "options" });
+  }
   if (typeof options !== "object" || options === null || Array.isArray(options)) {
     fault = { message: `must be an object, not ${kindOf(options)}` };
   } else {

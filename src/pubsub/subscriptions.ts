@@ -11,7 +11,14 @@ import type { Dispatch } from "./dispatch.ts";
 import { checkGroup, notDurable } from "./group_options.ts";
 import { GroupMember } from "./groups.ts";
 import type { Subscriber } from "./handler_queue.ts";
-import { type Handler, resolveTarget, SUBSCRIBE, type SubscribeOptions, type Subscription } from "./topic.ts";
+import {
+  checkOrder,
+  type Handler,
+  resolveTarget,
+  SUBSCRIBE,
+  type SubscribeOptions,
+  type Subscription,
+} from "./topic.ts";
 
 interface Active extends Subscription {
   readonly handler: unknown;
@@ -31,6 +38,7 @@ export class Subscriptions {
 
   /** Subscribes a handler to a name, a glob, a topic or an event class. */
   subscribe(target: unknown, handler: Handler<never>, options: SubscribeOptions): Subscription {
+    checkOrder(target, handler);
     const { topic, type, ...own } = resolveTarget(target);
     this.#core.checkNotClosing("subscribe", " to", topic);
     refuseUnknown(options, SUBSCRIBE, "subscribe", " to", topic);

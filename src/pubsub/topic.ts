@@ -216,6 +216,12 @@ export function checkCopy(target: unknown): void {
   );
 }
 
+/** Throws a `ValidationError` if the arguments of `subscribe` are swapped. */
+export function checkOrder(target: unknown, handler: unknown): void {
+  if (typeof target !== "function" || !(typeof handler === "string" || handler instanceof Topic)) return;
+  throw new ValidationError('Cannot subscribe: the topic comes first, as in subscribe("orders", handler)');
+}
+
 /** A target of `subscribe` and `unsubscribe`: a name, a glob, a topic or an event class. */
 export type Target<T = unknown> = string | Topic<T> | EventClass<T>;
 

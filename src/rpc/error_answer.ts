@@ -3,11 +3,16 @@
  *
  * @module
  */
-import { RefusedArgumentsError, RemoteInvocationError } from "../errors.ts";
+import { type ErrorCode, RemoteInvocationError } from "../errors.ts";
 import type { ExposedError, ExposeErrors } from "../hooks.ts";
 import { complain } from "../internal/complain.ts";
 import { isA, nameOf, stackOf, textOf } from "../internal/thrown.ts";
 import { type Answer, UNADDRESSED } from "./wire.ts";
+
+/** The error of a call whose arguments the server refused. To users it is a `RemoteInvocationError` with the code "invalid". */
+class RefusedArgumentsError extends RemoteInvocationError {
+  override readonly code: ErrorCode = "invalid";
+}
 
 /** The error that callers receive if the function `exposeErrors` fails. */
 const HIDDEN: ExposedError = { name: "Error", message: "the function threw" };

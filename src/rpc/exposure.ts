@@ -113,6 +113,10 @@ export function exposures(
   if (typeof target === "string") return [named(target, second, third)];
   if (isClass(target)) throw new ValidationError(`Cannot expose class ${target.name}: expose an object of it`);
   if (typeof target === "function") {
+    if (typeof second === "string" || second instanceof Procedure) {
+      const text = 'the name or the procedure comes first, as in expose("add", fn)';
+      throw new ValidationError(`Cannot ${verbOn("expose", "", target)}: ${text}`);
+    }
     const name = ownName(target as Fn);
     checkNoThird(name, third);
     return [new Exposure(name, target as Fn, optionsOf(name, second))];

@@ -36,12 +36,14 @@ export class Procedure<Call extends Fn = Fn, Serve extends Fn = Served<Call>> {
     this.name = checkName("a procedure", name);
     refuseUnknown(contract, SCHEMAS, "create procedure", "", name);
     const { args, returns, yields } = contract;
-    this.args = checkSchema(args);
     // the kind of a schema of valibot or of zod; other libraries do not tell
-    if (/^(\w+_)?object$/.test(String((args as { type?: unknown } | undefined)?.type))) {
-      const text = "args must be a schema of a tuple (the list of arguments), not of an object";
+    const object = /^(\w+_)?object$/.test(String((args as { type?: unknown } | undefined)?.type));
+    if (object || Array.isArray(args)) {
+      const not = object ? "not of an object" : "as z.tuple([z.number()]) is, not an array of schemas";
+      const text = `args must be a schema of a tuple (the list of arguments), ${not}`;
       throw new ValidationError(`Cannot create procedure "${name}": ${text}`, [], { part: "options" });
     }
+    this.args = checkSchema(args);
     this.returns = checkSchema(returns);
     this.yields = checkSchema(yields);
     if (returns && yields) {
