@@ -1,5 +1,5 @@
 /** Nothing from the wire reaches a terminal as it came: the escaping printer, and the reports on the console. */
-import { assert, assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals, assertFalse, assertMatch } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { format } from "node:util";
 import { Bus, memory } from "../mod.ts";
@@ -8,6 +8,8 @@ import { until } from "./support/until.ts";
 
 /** Escape sequences (also by C1), the clipboard (OSC 52), a bell, a new line, marks of direction, a lone surrogate. */
 const HOSTILE = "\x1b]52;c;ZXZpbA==\x07\x9b2J\r\ntsmq: all is well\x7f\u202e\u2066\u200f\u061c\u2028\ud800";
+/** Lines that look like those of a stack, and like another report. */
+const FORGED = 'f": no\n    at forged (file.ts:1:1)\n  }\n tsmq: on "payments": .*\n';
 
 describe("printable", () => {
   it("escapes the characters that a terminal or a log would act on, and keeps all other text", () => {
@@ -63,6 +65,11 @@ describe("a report on the console", () => {
         { toString: () => HOSTILE, [Symbol.for("Deno.customInspect")]: () => HOSTILE },
         new DOMException(HOSTILE, "X"),
         [...Array(150).fill("x"), HOSTILE],
+        new Error(FORGED),
+        new Error(FORGED.repeat(1_000)),
+        new TypeError(`outer ${FORGED}`, { cause: new AggregateError([new Error(FORGED)], FORGED) }),
+        Object.assign(new Error("fields"), { body: FORGED, [FORGED]: 1, name: FORGED }),
+        { data: [{ error: new DOMException(FORGED, "X") }] },
       ];
       const topic = `%s%o${HOSTILE.replaceAll("\ud800", "")}`;
       await bus.subscribe<number>(topic, (index) => {
@@ -79,6 +86,7 @@ describe("a report on the console", () => {
       const text = format(...report);
       assertEquals(text, printableLines(text));
       assertMatch(text, /^tsmq: on "%s%o\\u001b/);
+      assertFalse(/\n *(tsmq:|at forged)/.test(text), text);
     }
   });
 });

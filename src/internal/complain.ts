@@ -6,13 +6,18 @@
 import { builtin } from "./builtin.ts";
 import { printable, printableLines } from "./printable.ts";
 import { ReportLimit } from "./report_limit.ts";
-import { textOf } from "./thrown.ts";
+import { isA, textOf } from "./thrown.ts";
 
 /**
  * The largest number of reports in a window. The limit of a bus for rejected messages is lower, so that its report of how many it left out
  * is written too.
  */
 const MOST = 300;
+
+/** The largest number of objects in which messages of several lines are searched. Beyond it, the whole report is one line. */
+const MOST_PARTS = 1_000;
+/** The largest number of characters of such messages. Beyond it, the whole report is one line. */
+const LONGEST_MESSAGES = 16_384;
 
 const limit = new ReportLimit(MOST, (count) => console.error("tsmq: %d more reports were left out", count));
 
@@ -28,10 +33,43 @@ export function complain(text: string, thrown: unknown): void {
 function shown(thrown: unknown): string {
   if (typeof thrown === "string") return printable(thrown);
   try {
-    return printableLines(builtin<{ inspect(value: unknown): string }>("util")!.inspect(thrown));
+    const text = builtin<{ inspect(value: unknown): string }>("util")!.inspect(thrown);
+    const seen = new Set<unknown>();
+    const messages = new Set(messagesOf(thrown, seen));
+    const readable = seen.size <= MOST_PARTS && [...messages].join().length <= LONGEST_MESSAGES;
+    return printableLines(readable ? inLines(text, messages) : printable(text));
   } catch {
-    return printableLines(textOf(thrown)); // formatting the value threw
+    return printable(textOf(thrown)); // formatting the value threw
   }
+}
+
+/** Returns the messages and names of several lines of all errors in a value. Elsewhere, `inspect` quotes text. */
+function messagesOf(value: unknown, seen: Set<unknown>): string[] {
+  if (typeof value !== "object" || value === null || seen.has(value) || seen.size > MOST_PARTS) return [];
+  seen.add(value);
+  const own = isA(value, Error) ? [value.message, value.name] : [];
+  const parts = Reflect.ownKeys(value).map((key) => Object.getOwnPropertyDescriptor(value, key)?.value);
+  return [
+    ...own.filter((text) => typeof text === "string" && text.includes("\n")),
+    ...parts.flatMap((part) => messagesOf(part, seen)),
+  ];
+}
+
+/** Returns a text in which each of these messages, which may be indented there, is one line. If one is not found, all is one line. */
+function inLines(text: string, messages: Iterable<string>): string {
+  let result = text;
+  for (const message of [...messages].sort((a, b) => b.length - a.length)) {
+    const lines = message.split("\n").map((line) => line.replaceAll(/[\\^$.*+?()[\]{}|]/g, "\\$&"));
+    // Deno's stacks have another character in place of a lone surrogate
+    const pattern = lines.join("\n *").replaceAll(/\p{Cs}/gu, ".");
+    let found = false;
+    result = result.replaceAll(new RegExp(pattern, "g"), () => {
+      found = true;
+      return printable(message);
+    });
+    if (!found) return printable(text);
+  }
+  return result;
 }
 
 /** Writes a warning to the console. */
