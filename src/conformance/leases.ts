@@ -9,11 +9,17 @@ import { BusError, QueueEmptyError } from "../errors.ts";
 import type { BusErrorEvent } from "../events.ts";
 import { equal, ok, rejects, rejectsWith } from "./assert.ts";
 import { drain } from "./queues.ts";
-import type { Cases } from "./cases.ts";
+import type { Cases, Conditional } from "./cases.ts";
 import { dieHolding } from "./raw_client.ts";
 
 /** Milliseconds of a short lease; the coarsest transports count in seconds. */
 const LEASE = 1_000;
+
+/** The reason not to test the attempts of a process that dies. */
+const uncounted: Conditional["skip"] = ({ durable, exactAttempts }) => {
+  if (!durable) return "its worker is the transport";
+  return exactAttempts ? undefined : "the transport counts takes";
+};
 
 /** Cases about leases. */
 export const leases: Cases = {
@@ -218,10 +224,7 @@ export const leases: Cases = {
   },
 
   "a process that dies before its handler starts counts no attempt; an item that kills each process is detected": {
-    skip: ({ durable, exactAttempts }) => {
-      if (!durable) return "its worker is the transport";
-      return exactAttempts ? undefined : "the transport counts takes";
-    },
+    skip: uncounted,
     deadline: 40_000,
     run: async (t) => {
       const bus = await t.open();
@@ -239,6 +242,29 @@ export const leases: Cases = {
       const [{ attempt, next }] = await errors.count(1) as [BusErrorEvent];
       equal({ attempt, next }, { attempt: 2, next: "dead-letter" });
       await consumer.close();
+    },
+  },
+
+  "an item that killed the processes that read it is dead-lettered without being read, and retried as it was": {
+    skip: uncounted,
+    deadline: 40_000,
+    run: async (t) => {
+      const bus = await t.open();
+      const errors = t.errors(bus);
+      const validate = () => ({ issues: [{ message: "it was read" }] });
+      const schema = { "~standard": { version: 1, vendor: "test", validate } } as const;
+      const queue = t.queue<string>(bus, "held");
+      await queue.put("item");
+      // the process of its only attempt, and the one that read it for its dead letter
+      for (let i = 0; i < 2; i++) t.after(await dieHolding(t.provider, t.namespace, "held", LEASE, true));
+      const consumer = bus.queue("held", { schema }).consume(() => {}, { maxAttempts: 1 });
+      const [{ next, message }] = await errors.count(1) as [BusErrorEvent];
+      ok(next === "dead-letter" && !message.includes("it was read"), message);
+      await t.until(async () => await queue.dead.size() === 1, "it is a dead letter");
+      await consumer.close();
+      equal(await queue.dead.retry({ only: ({ item, unreadable }) => unreadable === true && item === '"item"' }), 1);
+      const { item, attempt } = await queue.receive({ timeout: 10_000 });
+      equal({ item, attempt }, { item: "item", attempt: 1 });
     },
   },
 

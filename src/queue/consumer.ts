@@ -4,7 +4,7 @@
  * @module
  */
 import type { Deliveries, Opened } from "./deliveries.ts";
-import { FailedAttempts, type Settle } from "./failed_attempts.ts";
+import { FailedAttempts, NOTHING, type Settle } from "./failed_attempts.ts";
 import type { Held } from "./lease.ts";
 import { BusError, isInterruption, TimeoutError } from "../errors.ts";
 import { isA, textOf } from "../internal/thrown.ts";
@@ -84,8 +84,6 @@ export interface Consumer extends AsyncDisposable {
   close(): Promise<void>;
 }
 
-const NOTHING: Settle = () => Promise.resolve();
-
 /** Starts a consumer, which closes when `ended` aborts. */
 export function consume<T>(
   deliveries: Deliveries,
@@ -144,21 +142,19 @@ export function consume<T>(
     if (signal.aborted) return untried;
     if (deliveries.skips(delivery)) return () => deliveries.settle(delivery, "ack", 0, true);
     // only recorded starts count as attempts
-    const over = core.features.exactAttempts && delivery.attempt > maxAttempts;
+    if (core.features.exactAttempts && delivery.attempt > maxAttempts) return await failed.exhausted(delivery, signal);
     // false: the lease was lost, so another consumer may have the item
-    if (!over && !await deliveries.start(delivery, true)) return NOTHING;
+    if (!await deliveries.start(delivery, true)) return NOTHING;
     let readable = false;
     let held: Held<T> | undefined;
     try {
       const item = (await deliveries.readOpened(delivery)) as T;
       readable = true;
       if (signal.aborted) return untried;
-      if (!over) {
-        const holder = held = deliveries.lease(delivery, item);
-        const work = core.activity.timed(queue, async () => await handler(item, holder));
-        const running = core.telemetry.observe("process", queue, work, delivery.headers?.traceparent);
-        await (handlerTimeout === Infinity ? running : inTime(delivery, holder, running));
-      }
+      const holder = held = deliveries.lease(delivery, item);
+      const work = core.activity.timed(queue, async () => await handler(item, holder));
+      const running = core.telemetry.observe("process", queue, work, delivery.headers?.traceparent);
+      await (handlerTimeout === Infinity ? running : inTime(delivery, holder, running));
     } catch (error) {
       if (!held?.settled) return failed.settle(delivery, readable, error, held);
       failed.report(delivery, error, false);
@@ -166,7 +162,6 @@ export function consume<T>(
     } finally {
       held?.release();
     }
-    if (!held) return failed.exhausted(delivery, readable);
     return held.settled ? NOTHING : held.finish;
   };
   const handle = async (delivery: Opened): Promise<void> => {

@@ -147,6 +147,15 @@ export class Deliveries {
     return true;
   }
 
+  /**
+   * Records that an item is read that may kill this process, which counts as an attempt only if it does. Resolves with false if the lease
+   * was lost.
+   */
+  async startReading({ receipt }: Opened): Promise<boolean> {
+    const [held] = await this.core.link.start(this.queue, [receipt]);
+    return held === true;
+  }
+
   /** Returns the lease for the user. */
   lease<T>(delivery: Opened, item: T): Held<T> {
     let settling: { readonly outcome: Outcome; readonly done: Promise<boolean> } | undefined;

@@ -12,6 +12,9 @@ import type { Held } from "./lease.ts";
 /** Settles an item after its attempt. */
 export type Settle = () => Promise<unknown>;
 
+/** Settles nothing: the item was settled, or its lease was lost. */
+export const NOTHING: Settle = () => Promise.resolve();
+
 /** Decides about the items of a consumer whose attempts have failed, and reports the errors. */
 export class FailedAttempts {
   readonly #deliveries: Deliveries;
@@ -47,11 +50,23 @@ export class FailedAttempts {
     }
   }
 
-  /** Returns what dead-letters an item that has no further attempts, though no attempt has reported an error. */
-  exhausted(delivery: Opened, readable: boolean): Settle {
+  /**
+   * Returns what dead-letters an item that comes again, though it has no further attempts. The item is read for its dead letter. If its last
+   * process died, that may end this process too, so it is recorded like an attempt, and the item is not read again after it.
+   */
+  async exhausted(delivery: Opened, closing: AbortSignal): Promise<Settle> {
     const text = `Cannot handle an item of queue "${this.#deliveries.queue}" again: attempt ${attemptsOf(delivery)} ` +
       "was its last, and the process of that attempt died or gave the item back";
-    return this.#dead(delivery, readable, new Error(text));
+    if (delivery.unconfirmed) {
+      if (delivery.attempt > this.#maxAttempts + 1) return this.#dead(delivery, false, new Error(text));
+      if (!await this.#deliveries.startReading(delivery)) return NOTHING;
+    }
+    try {
+      await this.#deliveries.readOpened(delivery);
+    } catch (error) {
+      return this.settle(delivery, false, error);
+    }
+    return closing.aborted ? this.giveBack(delivery, "untried") : this.#dead(delivery, true, new Error(text));
   }
 
   /** Gives back an item. A closing bus gives back all its items itself, so a failure is ignored then. */

@@ -23,7 +23,7 @@ export interface ReadableLetter<T = unknown> extends LetterFields {
   readonly unreadable?: undefined;
 }
 
-/** A dead letter whose item could not be read. */
+/** A dead letter whose item could not be read, or was not read because it had killed the processes that read it. */
 export interface UnreadableLetter extends LetterFields {
   /** The body of the item. */
   readonly item: string;

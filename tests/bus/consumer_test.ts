@@ -78,6 +78,28 @@ describe("the start of an item whose last holder died before its start was recor
   });
 });
 
+describe("an item whose last holder died in its last attempt", () => {
+  const titles = ["is read once more, for its dead letter", "is not read if that killed its process"];
+  for (const [deaths, title] of titles.entries()) {
+    it(title, async () => {
+      await using bus = await Bus.open(by("doubtful"));
+      let read = 0;
+      const schema = v.pipe(v.string(), v.check(() => read++ >= 0));
+      const jobs = bus.queue("jobs", { schema });
+      await jobs.put("item");
+      for (let i = 0; i <= deaths; i++) await (await jobs.receive()).nack();
+      const consumer = jobs.consume(() => {}, { maxAttempts: 1 });
+      await until("it is a dead letter", async () => await jobs.dead.size() === 1);
+      await consumer.close();
+      const [letter] = await jobs.dead.peek();
+      const expected = deaths === 0 ? ["item", undefined] : ['"item"', true];
+      assertEquals([read, letter?.item?.item, letter?.item?.unreadable], [3, ...expected], "once by put");
+      assertEquals(await jobs.dead.retry(), 1);
+      assertEquals(await jobs.get(), "item");
+    });
+  }
+});
+
 describe("acknowledgements", () => {
   it("do not delay the next handler, while at most 64 of them are pending", async () => {
     await using bus = await Bus.open(by("held_acks"));
