@@ -123,6 +123,17 @@ describe("SignedEnvelopes", () => {
     assertEquals(new Set(encrypted.map(({ headers }) => headers["tsmq-encryption"])).size, 4);
   });
 
+  it("read a time that is not a number as one that has long passed", () => {
+    const envelopes = new SignedEnvelopes("n", keys, false);
+    const { now } = Date;
+    Date.now = () => ({ toString: () => "-" }) as unknown as number;
+    try {
+      assertEquals(envelopes.open("event", "t", envelopes.seal("event", "t", "1")).signed?.time, 0);
+    } finally {
+      Date.now = now;
+    }
+  });
+
   it("read hostile signatures in linear time, without an error", () => {
     const envelopes = new SignedEnvelopes("n", keys, false);
     const signature = unwrap(envelopes.seal("event", "t", "1"))!.headers["tsmq-signature"]!;

@@ -124,7 +124,7 @@ export class SignedEnvelopes implements Envelopes {
       equal(hmac!, key.sign(this.#signed(stamp, destination, listed, body)))
     );
     if (!right) return refuse("its signature does not match");
-    const signed: Signed = { key: key.id, time: parseInt(time!, 36), nonce: nonce! };
+    const signed: Signed = { key: key.id, time: parseInt(time!, 36) || 0, nonce: nonce! }; // a member can sign any text
     // the signature stays with an item that becomes a dead letter
     const all = encryption === undefined ? headers : { ...headers, [SIGNATURE]: signature };
     return { body, headers: all, signed, as: right[0] };

@@ -169,15 +169,15 @@ export class Server {
     if (!request) return this.#core.report(new ValidationError("Cannot serve a request: it is malformed"), "", true);
     const { call, fn } = request;
     const exposed = this.#exposed.get(fn);
-    if (call?.offer) return lateRequest(fn, call.deadline, signed) ? undefined : this.#offer(request);
+    if (call?.offer) return lateRequest(fn, call.deadline) ? undefined : this.#offer(request); // the call is refused
     if (call) {
       if (call.joins) this.#core.joins(call.inbox);
       if (this.#running.has(call.id)) return this.#reply(request, "running");
       const answer = this.#large.text(call.id) ?? this.#served.answer(call.id, call.age ?? 0);
-      if (answer === undefined) return this.#reply(request, "forgotten");
+      const late = lateRequest(fn, call.deadline, signed);
+      if (answer === undefined || (answer !== false && late)) return this.#reply(request, "forgotten");
       // if this fails, the caller sends its request again
       if (answer !== false) return void this.#replies.track(this.#undelivered.post(request, answer));
-      const late = lateRequest(fn, call.deadline, signed);
       if (late) {
         this.#core.report(late, fn, true);
         return this.#refuse(request, "late");

@@ -21,8 +21,8 @@ export const CANCEL = "tsmq:cancel";
 
 /**
  * The reason why a server does not run a request. "gone": it does not serve the function. "busy": it has reached its limit of calls.
- * "late": the deadline has passed. "forgotten": it may have served the call before. "running": it is running the call. "here": the
- * request is for servers of PyMQ, and this server offers itself.
+ * "late": the deadline has passed, or the request was signed in the future. "forgotten": it may have served the call before. "running": it
+ * is running the call. "here": the request is for servers of PyMQ, and this server offers itself.
  */
 export type Refusal = "gone" | "busy" | "late" | "forgotten" | "running" | "here";
 
@@ -166,7 +166,10 @@ export function voidAnswer(fn: string, resultType: string): Answer<string> {
 /** Returns the error of the caller for a refusal, or undefined if the caller should act as if the server did not exist. */
 export function denial(fn: string, refused: Refusal): BusError | undefined {
   if (refused === "busy") return new RpcError("busy", `Cannot call "${fn}": every server is at its limit of calls`);
-  if (refused === "late") return new TimeoutError(`Cannot call "${fn}": by its server's clock the deadline has passed`);
+  if (refused === "late") {
+    const why = "by its server's clock the deadline has passed, or the call was made in the future";
+    return new TimeoutError(`Cannot call "${fn}": ${why}`);
+  }
   return undefined;
 }
 

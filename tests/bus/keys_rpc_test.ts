@@ -111,11 +111,13 @@ onEach("a bus with keys", (ground) => {
     await until("it is late", () => errors.length === 4);
     const now = Date.now;
     Date.now = () => now() + HOUR;
-    const future = send(now() + 2 * HOUR);
+    const future = [send(now() + 2 * HOUR), send(now() + 2 * HOUR, true)];
     Date.now = now;
-    await future;
+    await Promise.all(future);
     await until("one that was signed in the future is refused", () => errors.length === 5);
     assertMatch(errors[4]!.message, /by this machine's clock it will be signed in \d+ ms/);
+    const answered = (refused: string) => attacker.inbox.some((text) => text.includes(`"refused":"${refused}"`));
+    await until("its caller knows, and had found the server", () => answered("late") && answered("here"));
     const answers = attacker.inbox.length;
     await send(Date.now() - HOUR, true);
     await send(Date.now() + LONGEST);

@@ -80,6 +80,19 @@ describe("Server", () => {
     await server.stop();
   });
 
+  it("sends no answer again after the deadline", async () => {
+    const { server, expose, request, answers, results, idle } = serve();
+    await expose(() => "an answer of any size");
+    const id = crypto.randomUUID();
+    request(id, 1);
+    await idle();
+    request(id, 1, 2_000, "", "caller", -70_000);
+    await idle();
+    assertEquals(answers.map(({ refused }) => refused), [undefined, "forgotten"]);
+    assertEquals(results, ["an answer of any size", null]);
+    await server.stop();
+  });
+
   it("runs a call once though its request comes again while it runs", async () => {
     const { server, expose, request, answers, idle } = serve();
     const gate = Promise.withResolvers<void>();
