@@ -7,6 +7,7 @@ import {
   PublishCommand,
   SNSClient,
   SubscribeCommand,
+  UnsubscribeCommand,
 } from "@aws-sdk/client-sns";
 import {
   DeleteQueueCommand,
@@ -55,6 +56,16 @@ export class Admin implements Disposable {
           nameOf(TopicArn!)
         );
     return { queues, topics: topics.toSorted(), subscriptions: subscriptions.toSorted() };
+  }
+
+  /** Ends the subscription of a queue to a topic. */
+  async unsubscribe(topic: string, queue: string): Promise<void> {
+    const all = await this.#pages(
+      (NextToken) => this.sns.send(new ListSubscriptionsCommand({ NextToken })),
+      "Subscriptions",
+    );
+    const found = all.find((one) => nameOf(one.TopicArn!) === topic && nameOf(one.Endpoint!) === queue);
+    await this.sns.send(new UnsubscribeCommand({ SubscriptionArn: found!.SubscriptionArn }));
   }
 
   /** The names of the queues with this prefix. */

@@ -267,7 +267,7 @@ describe("events over SNS", () => {
     held.answer();
     await until("the event arrives", () => halves.said.length > 1);
     assertEquals(halves.said, [
-      `gap: another bus deleted topic ${names.topic("t")} while it was subscribed to`,
+      `gap: another bus deleted topic ${names.topic("t")} or the subscription to it`,
       "later",
     ]);
     assert(halves.gaps.length === 1 && halves.gaps[0] === filter);
@@ -292,6 +292,24 @@ describe("events over SNS", () => {
         await halves.sender.publish("t", "again");
         return got.length > 0;
       });
+      assertEquals(halves.gaps, [exact("t")]);
+    },
+  );
+
+  itProxied(
+    "a subscription that another bus ended while the lease had expired is restored when the lease is renewed",
+    async () => {
+      await using proxy = await HttpProxy.to(emulator.port);
+      await using halves = await open({ ...emulator.through(proxy.port), attempts: 1, poll: 1_000, lease: 1_500 });
+      const got = await collect(halves, exact("t"));
+      await until("the new subscription was checked", () => proxy.count("sns:Subscribe") === 2);
+      const renewals = proxy.count("sqs:TagQueue");
+      proxy.next("sqs:TagQueue", { status: 503, name: "Busy" }, 4); // the fifth one is later than the end of the lease
+      await until("the lease has expired", () => proxy.count("sqs:TagQueue") === renewals + 4);
+      await admin.unsubscribe(new Names(halves.namespace).topic("t"), halves.receiver.inbox);
+      await until("it is subscribed to again", () => halves.gaps.length > 0);
+      await halves.sender.publish("t", "again");
+      await until("an event arrives", () => got.length > 0);
       assertEquals(halves.gaps, [exact("t")]);
     },
   );

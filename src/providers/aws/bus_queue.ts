@@ -23,6 +23,14 @@ const VISIBILITY = 5;
 /** The number of bytes that SQS allows for a queue policy. */
 const MAX_POLICY = 8_192;
 
+/** What a bus hears of its lease. */
+export interface LeaseEvents {
+  /** A renewal failed. */
+  fault(error: unknown): void;
+  /** The lease was renewed after it had expired. Another bus may have removed subscriptions of this bus. */
+  expired(): void;
+}
+
 /** The queue of one bus. */
 export class BusQueue {
   /** The queue's name, which is the inbox address of the bus. */
@@ -33,8 +41,10 @@ export class BusQueue {
   readonly #lease: number;
   readonly #origin: BusOrigin;
   readonly #topics = new Set<string>();
-  readonly #fault: (error: unknown) => void;
+  readonly #events: LeaseEvents;
   readonly #closing = new AbortController();
+  /** The end of the lease, in milliseconds since 1970. */
+  #until = 0;
   #renewing: ReturnType<typeof setInterval> | undefined;
   /** The policy of the queue that was created last. Each creation of the queue makes a new object. */
   #created: { policy?: string } = {};
@@ -42,19 +52,19 @@ export class BusQueue {
   #setting: Promise<void> | undefined;
   #next: Promise<void> | undefined;
 
-  /** Prepares a queue with this name, and a lease in milliseconds. `fault` receives the error of each failed renewal. */
+  /** Prepares a queue with this name, and a lease in milliseconds. */
   constructor(
     client: AwsClient,
     name: string,
     lease: number,
     origin: BusOrigin,
-    fault: (error: unknown) => void,
+    events: LeaseEvents,
   ) {
     this.#origin = origin;
     this.#client = client;
     this.name = name;
     this.#lease = lease;
-    this.#fault = fault;
+    this.#events = events;
   }
 
   /** The queue's URL. */
@@ -70,12 +80,13 @@ export class BusQueue {
   /** Creates the queue and begins to renew its lease. */
   async open(timeout: number): Promise<void> {
     const options = { repeatable: true, timeout };
+    const until = Date.now() + this.#lease;
     const { QueueUrl } = await this.#client.call("create the queue of the bus", (http) =>
       this.#client.sqs.send(
         new CreateQueueCommand({
           QueueName: this.name,
           Attributes: { VisibilityTimeout: String(VISIBILITY) },
-          tags: { ...this.#tags(), ...writeOrigin(this.#origin) },
+          tags: { ...tagsOf(until), ...writeOrigin(this.#origin) },
         }),
         http,
       ), options);
@@ -88,6 +99,7 @@ export class BusQueue {
       );
     const { Attributes } = await retryNewQueue(read, this.#closing.signal);
     this.arns = arnsOf(Attributes!.QueueArn!, QueueUrl!);
+    this.#until = until;
     if (!this.#closing.signal.aborted) this.#renewing ??= setInterval(() => void this.#renew(), this.#lease / 3);
   }
 
@@ -131,17 +143,17 @@ export class BusQueue {
     await deleteQueue(this.#client, this.url);
   }
 
-  #tags(): Record<string, string> {
-    return { [LEASE_TAG]: String(Math.ceil(Date.now() + this.#lease)) };
-  }
-
   async #renew(): Promise<void> {
-    const command = new TagQueueCommand({ QueueUrl: this.url, Tags: this.#tags() });
+    const until = Date.now() + this.#lease;
+    const command = new TagQueueCommand({ QueueUrl: this.url, Tags: tagsOf(until) });
     try {
       await this.#client.call("renew the lease of the bus", (http) => this.#client.sqs.send(command, http), REPEATABLE);
+      const expired = Date.now() > this.#until;
+      this.#until = until;
+      if (expired) this.#events.expired();
     } catch (error) {
       // a missing queue is reported by the poll
-      if (!this.#closing.signal.aborted && !noQueue(error)) this.#fault(error);
+      if (!this.#closing.signal.aborted && !noQueue(error)) this.#events.fault(error);
     }
   }
 
@@ -198,6 +210,11 @@ export function topicsOf(policy: string | undefined): string[] | undefined {
   } catch {
     return undefined; // another program has written it
   }
+}
+
+/** Returns the tags of a lease that ends at this time. */
+function tagsOf(until: number): Record<string, string> {
+  return { [LEASE_TAG]: String(Math.ceil(until)) };
 }
 
 /** Allows exactly these topics to send. If their ARNs do not fit into a policy, it allows all topics of the account and region. */

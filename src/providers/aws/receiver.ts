@@ -82,8 +82,10 @@ class AwsReceiver implements AskHandler, Receiver {
     this.inbox = this.#names.bus();
     this.#client = new AwsClient(settings, ask, TIMEOUT);
     this.#polls = new AwsClient(settings, ask, TIMEOUT, POLL_SOCKETS);
-    const fault = (error: unknown) => context.fault(toBusError("renew the lease of the bus", error));
-    this.#queue = new BusQueue(this.#client, this.inbox, settings.lease, context.origin, fault);
+    this.#queue = new BusQueue(this.#client, this.inbox, settings.lease, context.origin, {
+      fault: (error) => context.fault(toBusError("renew the lease of the bus", error)),
+      expired: () => this.#topics.check(),
+    });
     this.#subscriptions = new Subscriptions(this.#names, context, this.#closing.signal);
     this.#topics = new Topics(this.#client, this.#queue, settings.rawDelivery, this.#subscriptions);
     this.#queues = new Queues(this.#client, this.#names);

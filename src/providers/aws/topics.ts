@@ -106,6 +106,11 @@ export class Topics {
     );
   }
 
+  /** Checks all subscriptions now, because another bus may have ended them. If it has, there is a gap. */
+  check(): void {
+    for (const [name, subscription] of this.#subscriptions) this.#check(name, subscription);
+  }
+
   /** Stops checking subscriptions. */
   stop(): void {
     this.#closed = true;
@@ -159,11 +164,13 @@ export class Topics {
     const subscription = this.#subscriptions.get(name);
     if (!subscription?.count || this.#closed) return;
     clearTimeout(subscription.timer);
-    subscription.timer = setTimeout(() => {
-      this.#change(name, async () => {
-        if (this.#subscriptions.get(name) === subscription) await this.#renew(name);
-      }).catch(() => this.#checkLater(name));
-    }, CHECK_AFTER);
+    subscription.timer = setTimeout(() => this.#check(name, subscription), CHECK_AFTER);
+  }
+
+  #check(name: string, subscription: Subscription): void {
+    this.#change(name, async () => {
+      if (this.#subscriptions.get(name) === subscription) await this.#renew(name);
+    }).catch(() => this.#checkLater(name));
   }
 
   /** Subscribes again, which has no effect while the subscription exists. */
@@ -177,7 +184,7 @@ export class Topics {
     try {
       await this.#subscribe(name);
       if (subscription.arn !== arn) {
-        subscription.missed ??= `another bus deleted topic ${name} while it was subscribed to`;
+        subscription.missed ??= `another bus deleted topic ${name} or the subscription to it`;
       }
       missed = subscription.missed;
       subscription.missed = undefined;
