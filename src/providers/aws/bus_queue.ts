@@ -23,7 +23,7 @@ const VISIBILITY = 5;
 /** The number of bytes that SQS allows for a queue policy. */
 const MAX_POLICY = 8_192;
 
-/** What a bus hears of its lease. */
+/** Receives what happens to the lease of a bus. */
 export interface LeaseEvents {
   /** A renewal failed. */
   fault(error: unknown): void;
