@@ -236,7 +236,7 @@ export const servers: Cases = {
       });
       const call = rejects(caller.stub("wait", { timeout: 25_000 })(), ProviderError, "unavailable");
       await seen.count(1);
-      await goes.close({ timeout: 50 });
+      await goes.close({ timeout: 2_000 });
       await call;
     },
   },

@@ -231,7 +231,7 @@ export const streams: Cases = {
       equal((await closing).abandoned, 0);
       const numbers = caller.stream<Numbers>("numbers")(0)[Symbol.asyncIterator]();
       equal(await numbers.next(), { done: false, value: 0 });
-      const { abandoned } = await breaks.close({ timeout: 200 });
+      const { abandoned } = await breaks.close({ timeout: 2_000 });
       equal(abandoned, 1);
       await rejects(() => read({ [Symbol.asyncIterator]: () => numbers }), ProviderError, "unavailable");
       await t.until(() => state.ended.length === 1, "the generator has ended");
