@@ -132,6 +132,23 @@ describe("processes that are killed", () => {
     });
   }
 
+  it("a bus whose worker was terminated after it had closed its queues leaves nothing", async () => {
+    const { provider, fault } = faulty(undefined, ipc());
+    const namespace = fresh();
+    const posix = await loadPosix();
+    const bus = await Bus.open(provider, { namespace });
+    bus.addEventListener("error", () => {});
+    const buses = await busesOf(namespace);
+    const thread = String(posix.readLink(`/dev/shm/${namespace}/loops/${buses[0]}/thread`)).split(" ")[0];
+    for (const name of readdirSync("/proc/self/fd")) {
+      if (String(posix.readLink(`/proc/self/fd/${name}`)).startsWith(`/${buses[0]}`)) posix.close(Number(name));
+    }
+    fault("terminate");
+    await bus.close({ timeout: 200 });
+    await until("its thread has ended", () => !existsSync(`/proc/self/task/${thread}`));
+    await until("all is removed", async () => (await left(namespace, buses)).length === 0);
+  });
+
   it("descriptors of a worker that was terminated are closed only when its thread has ended", async () => {
     const namespace = fresh();
     const posix = await loadPosix();

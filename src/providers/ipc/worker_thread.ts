@@ -63,9 +63,10 @@ export class WorkerThread {
   /** Waits until the worker's thread has ended, then removes the queues and files of its bus, unless the worker has removed them. */
   async remove(): Promise<void> {
     const { bus } = this;
-    const { posix, queues } = this.#namespace;
+    const { directories, posix, queues, busDirectory } = this.#namespace;
     const closed = !this.#queues.some((descriptor) => this.#open(descriptor));
-    if (!closed) {
+    // it closes its queues first: it may have been terminated before it removed its files
+    if (!closed || typeof directories.stat(busDirectory(bus)) === "object") {
       for (const queue of [eventsOf(bus), inboxOf(bus)]) {
         queues.removed(queue);
         posix.unlinkQueue(queue); // so that nobody waits for it to read them
