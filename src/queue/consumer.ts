@@ -21,6 +21,7 @@ import {
   optionNames,
 } from "../internal/arguments.ts";
 import { PendingWork } from "../internal/pending_work.ts";
+import { Semaphore } from "../internal/semaphore.ts";
 import { Work } from "../internal/work.ts";
 
 /** Milliseconds before a failed item is retried. They double with each attempt, from `min` to `max`. */
@@ -106,6 +107,7 @@ export function consume<T>(
   if (options.signal) signals.push(options.signal);
   const signal = AbortSignal.any(signals);
   const jobs = new PendingWork();
+  const suspects = new Semaphore(1);
   const prefetch = new Prefetch((items) => deliveries.untried(items));
   let handlers = 0;
   const stall = new StallWatch(core, queue, () => handlers >= concurrency);
@@ -137,7 +139,8 @@ export function consume<T>(
     }
   };
 
-  const attempt = async (delivery: Opened): Promise<Settle> => {
+  /** Makes an attempt. Calls `begun` when the handler has begun. */
+  const attempt = async (delivery: Opened, begun?: () => void): Promise<Settle> => {
     const untried = failed.giveBack(delivery, "untried");
     if (signal.aborted) return untried;
     if (deliveries.skips(delivery)) return () => deliveries.settle(delivery, "ack", 0, true);
@@ -154,6 +157,7 @@ export function consume<T>(
       const holder = held = deliveries.lease(delivery, item);
       const work = core.activity.timed(queue, async () => await handler(item, holder));
       const running = core.telemetry.observe("process", queue, work, delivery.headers?.traceparent);
+      begun?.();
       await (handlerTimeout === Infinity ? running : inTime(delivery, holder, running));
     } catch (error) {
       if (!held?.settled) return failed.settle(delivery, readable, error, held);
@@ -164,11 +168,25 @@ export function consume<T>(
     }
     return held.settled ? NOTHING : held.finish;
   };
+  /**
+   * Makes an attempt with an item that may have killed its process. Such items begin one after another: if this one kills this process too,
+   * no attempt of another one was recorded whose handler has not begun.
+   */
+  const attemptAlone = async (delivery: Opened): Promise<Settle> => {
+    let waiting = true;
+    const begun = () => {
+      if (waiting) suspects.release();
+      waiting = false;
+    };
+    await suspects.acquire();
+    return await attempt(delivery, begun).finally(begun);
+  };
   const handle = async (delivery: Opened): Promise<void> => {
     const since = performance.now();
     stall.started(since);
     try {
-      const settle = await attempt(delivery).finally(() => {
+      const attempted = delivery.unconfirmed ? attemptAlone(delivery) : attempt(delivery);
+      const settle = await attempted.finally(() => {
         prefetch.ran(performance.now() - since);
         handlers--;
         settling++;

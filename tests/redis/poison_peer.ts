@@ -4,10 +4,20 @@ import { Bus } from "../../mod.ts";
 import { redis } from "../../src/providers/redis/provider.ts";
 import { say } from "../support/peer_side.ts";
 
-const [port, namespace, where] = JSON.parse(process.argv[2]!) as [number, string, "handled" | "read"];
+const [port, namespace, where, concurrency] = JSON.parse(process.argv[2]!) as [
+  number,
+  string,
+  "handled" | "read",
+  number,
+];
 const bus = await Bus.open(redis({ port }), { namespace });
 const die = (item: unknown) => item === "poison" && process.kill(process.pid, "SIGKILL");
+/** Says which item is handled, and which attempt it is. */
+const handle = (item: unknown, { attempt }: { attempt: number }) => {
+  if (where === "handled") die(item);
+  if (concurrency > 1) say([item, attempt]); // it takes longer than a handler
+};
 const validate = (value: unknown) => ({ value: where === "read" && die(value) || value });
 const schema = { "~standard": { version: 1, vendor: "test", validate } } as const;
-bus.queue("jobs", { schema }).consume(where === "handled" ? die : () => {}, { maxAttempts: 2, lease: 300 });
+bus.queue("jobs", { schema }).consume(handle, { concurrency, maxAttempts: 2, lease: 300 });
 say("ready");

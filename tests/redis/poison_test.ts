@@ -22,7 +22,7 @@ describe("Redis: poison", () => {
         let deaths = 0;
         const dead = async () => await bus.queue("jobs.dead").qsize() > 0;
         while (!await dead()) {
-          const args = [JSON.stringify([server.port, bus.namespace, where])];
+          const args = [JSON.stringify([server.port, bus.namespace, where, 1])];
           await using peer = Peer.start(new URL("poison_peer.ts", import.meta.url), { args });
           await until("it dies or buries", async () => peer.exit !== undefined || await dead());
           if (peer.exit) deaths++;
@@ -37,6 +37,33 @@ describe("Redis: poison", () => {
     });
   }
 
+  it("an item that kills each process does not count attempts of the items beside it, whose handlers never began", async () => {
+    const server = await RedisServer.start();
+    try {
+      await using bus = await Bus.open(redis({ port: server.port }));
+      const items = ["poison", "a", "b", "c"];
+      for (const item of items) await bus.queue("jobs").put(item);
+      const args = [JSON.stringify([server.port, bus.namespace, "handled", items.length])];
+      const handled: unknown[] = [];
+      for (let deaths = 0; handled.length < 3 && deaths < 5; deaths++) {
+        await using peer = Peer.start(new URL("poison_peer.ts", import.meta.url), { args });
+        await peer.next();
+        const hear = async () => {
+          while (handled.length < 3) handled.push(await peer.next());
+        };
+        const heard = hear().catch(() => {}); // it has died
+        await until("it dies or handles the others", () => peer.exit !== undefined || handled.length === 3);
+        await peer.kill();
+        await heard;
+      }
+      assertEquals(handled.toSorted(), [["a", 1], ["b", 1], ["c", 1]]);
+      const letters = await bus.queue("jobs").dead.peek();
+      assertEquals(letters.map(({ item }) => item?.item), ["poison"]);
+    } finally {
+      await server.stop();
+    }
+  });
+
   it("an item that waited for its handler in a process that was killed is redelivered, and has made no attempt", async () => {
     const server = await RedisServer.start();
     try {
@@ -46,7 +73,7 @@ describe("Redis: poison", () => {
       const before = Array.from({ length: 150 }, (_, i) => i);
       const after = Array.from({ length: 50 }, (_, i) => 1_000 + i);
       for (const item of [...before, "poison", ...after]) await queue.put(item);
-      const args = [JSON.stringify([server.port, bus.namespace, "handled"])];
+      const args = [JSON.stringify([server.port, bus.namespace, "handled", 1])];
       await using peer = Peer.start(new URL("poison_peer.ts", import.meta.url), { args });
       await until("it dies", () => peer.exit !== undefined);
       const waiting = await queue.qsize();
