@@ -52,6 +52,7 @@ export class HttpProxy implements AsyncDisposable {
   /** A proxy to a port of loopback. */
   static async to(target: number): Promise<HttpProxy> {
     const server = createServer();
+    server.keepAliveTimeout = 0; // never: it must not close an idle connection in the moment in which a request arrives
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
     const proxy = new HttpProxy(server, target);
     server.on("request", (asked, answer) => void proxy.#handle(asked, answer).catch(() => {})); // the client has gone
