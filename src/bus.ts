@@ -6,17 +6,10 @@
 import type { EventClass } from "./codec/codec.ts";
 import type { StandardSchemaV1 } from "./codec/schema.ts";
 import type { Engine } from "./engine.ts";
-import type { BusError } from "./errors.ts";
+import { type BusError, ValidationError } from "./errors.ts";
 import { BusEvents } from "./events.ts";
 import { Opening } from "./opening.ts";
-import {
-  type BusOptions,
-  checkOptions,
-  type CloseOptions,
-  type CloseReport,
-  closeTimeout,
-  type Health,
-} from "./options.ts";
+import { type BusOptions, checkOptions, type CloseOptions, type CloseReport, type Health } from "./options.ts";
 import { Place } from "./port/pool.ts";
 import type { Provider } from "./provider/provider.ts";
 import { type Wrapper, wrapper } from "./pubsub/decorate.ts";
@@ -91,6 +84,7 @@ export class Bus extends BusEvents implements AsyncDisposable {
 
   private constructor(create: (emit: (event: Event) => void) => Engine) {
     super();
+    if (typeof create !== "function") throw new ValidationError("Cannot create a bus: use await Bus.open(provider)");
     this.#engine = create((event) => this.emit(event));
     this.namespace = this.#engine.namespace;
     this.closed = this.#engine.closed;
@@ -331,16 +325,18 @@ export class Bus extends BusEvents implements AsyncDisposable {
 
   /**
    * Closes the bus: it stops receiving, waits for running handlers, closes the transport, and removes everything that the bus created.
-   * Never rejects.
+   * Once it has begun, it never rejects.
    *
    * The last quarter of the timeout, at most a second, is reserved for the transport. A second call resolves with the same report as the
    * first; its timeout can only shorten the time that is left.
    *
    * If a handler of this bus calls it, the promise resolves when all other work has ended. The transport is closed when that handler has
    * ended too, or at the deadline; then `closed` resolves.
+   *
+   * @throws {ValidationError} when an option is invalid; the bus stays open
    */
-  close(options: CloseOptions = {}): Promise<CloseReport> {
-    return this.#engine.close(closeTimeout(options));
+  async close(options: CloseOptions = {}): Promise<CloseReport> {
+    return await this.#engine.close(options);
   }
 
   /** Closes the bus with the default timeout. */

@@ -17,7 +17,15 @@ import { ReportLimit, WINDOW } from "./internal/report_limit.ts";
 import { isA, textOf } from "./internal/thrown.ts";
 import { backoff, pause, RETRY, withDeadline } from "./internal/time.ts";
 import type { Opening } from "./opening.ts";
-import { type CheckedOptions, type CloseReport, type Health, healthOf, suggestWaiting, waited } from "./options.ts";
+import {
+  type CheckedOptions,
+  type CloseReport,
+  closeTimeout,
+  type Health,
+  healthOf,
+  suggestWaiting,
+  waited,
+} from "./options.ts";
 import { Link } from "./port/link.ts";
 import type { Place } from "./port/pool.ts";
 import type { Features, Provider, Sender } from "./provider/provider.ts";
@@ -230,7 +238,8 @@ export class Engine implements Core {
    * Begins to close. If it is closing already, a timeout can only shorten the time that is left. Resolves when everything has ended; if
    * a handler of this bus calls it, when everything except that handler and the transport has ended.
    */
-  close(timeout?: number): Promise<CloseReport> {
+  close(options: unknown): Promise<CloseReport> {
+    const timeout = closeTimeout(options);
     const fromHandler = this.handlers.exclude(Work.ofCaller(this.handlers));
     const end = this.#end ?? this.#startClosing(timeout ?? CLOSE_TIMEOUT);
     if (timeout !== undefined) end.bringForward(timeout);

@@ -76,13 +76,13 @@ const CLOSE: OptionNames = optionNames<CloseOptions>({ timeout: true });
 
 /**
  * Returns the timeout of `close`. Only a plain object has options: a listener passes other arguments, as in
- * `process.on("SIGTERM", shutdown)`.
+ * `process.on("SIGTERM", shutdown)`. A number is refused, because it is meant as the timeout.
  *
  * @throws {ValidationError} when the timeout is invalid, or an option is unknown
  */
 export function closeTimeout(options: unknown): number | undefined {
   const prototype = typeof options === "object" && options !== null ? Object.getPrototypeOf(options) : undefined;
-  if (prototype !== null && prototype !== Object.prototype) return undefined;
+  if (typeof options !== "number" && prototype !== null && prototype !== Object.prototype) return undefined;
   refuseUnknown(options, CLOSE, "close the bus", "", "");
   const { timeout } = options as CloseOptions;
   if (timeout !== undefined) checkNumber("a timeout", timeout);

@@ -244,12 +244,24 @@ export const global: Cases = {
     await seen.are(["still there"]);
   }),
 
+  "shutdown() and close() reject a number, and do not change the bus": alone(async (_, init) => {
+    const bus = await init();
+    const message = "Cannot close the bus: options must be an object, not a number";
+    await Promise.all(
+      [tsmq.shutdown(1_000 as never), bus.close(1_000 as never)].map(async (end) =>
+        equal((await rejects(end, tsmq.ValidationError, "invalid")).message, message)
+      ),
+    );
+    equal(bus.health().state, "up");
+  }),
+
   "shutdown and close() can be listeners, which get other arguments": alone(async (_, init) => {
     const bus = await init();
     const close: (...args: never[]) => Promise<unknown> = bus.close.bind(bus);
     const shutdown: (...args: never[]) => Promise<unknown> = tsmq.shutdown;
     const args = ["SIGTERM", 15] as unknown as never[];
     await shutdown(...args);
+    await shutdown(new Event("abort") as never);
     await close(new Event("abort") as never);
     await close(null as never);
     equal(bus.health().state, "closed");

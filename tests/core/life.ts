@@ -12,6 +12,12 @@ export const life: Cases = {
     equal(await rejects(() => Bus.open(provider, { namespace: t.namespace }), ProviderError, "denied"), refusal);
   },
 
+  "new Bus() says what to use": async (t) => {
+    const create = Bus as unknown as new (provider: unknown) => Bus;
+    const error = await rejects(() => new create(t.provider), ValidationError, "invalid");
+    equal(error.message, "Cannot create a bus: use await Bus.open(provider)");
+  },
+
   "await using closes the bus": async (t) => {
     const bus = await t.open();
     {
