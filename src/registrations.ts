@@ -82,7 +82,7 @@ export function rememberSubscription(
   checkFunction("a handler", handler);
   checkCount("a concurrency", options.concurrency ?? 1);
   checkSchema(options.schema);
-  checkSignal(options.signal);
+  checkSignal(options.signal)?.throwIfAborted();
   const group = checkGroup(options);
   options.signal?.addEventListener("abort", abort, { once: true });
   registrations.add(registration);

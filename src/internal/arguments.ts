@@ -70,14 +70,10 @@ export function checkFunction<F>(what: string, value: F): F {
   throw new ValidationError(`Cannot use ${quote(value)} as ${what}: it is not a function`);
 }
 
-/** Checks an `AbortSignal`; `undefined` is allowed. Throws its reason if it has already aborted. */
+/** Checks an `AbortSignal`; `undefined` is allowed. */
 export function checkSignal(signal: AbortSignal | undefined): AbortSignal | undefined {
-  if (signal === undefined) return undefined;
-  if (!(signal instanceof AbortSignal)) {
-    throw new ValidationError(`Cannot use ${quote(signal)} as a signal: it is not an AbortSignal`);
-  }
-  signal.throwIfAborted();
-  return signal;
+  if (signal === undefined || signal instanceof AbortSignal) return signal;
+  throw new ValidationError(`Cannot use ${quote(signal)} as a signal: it is not an AbortSignal`);
 }
 
 /** The names of the options of a verb. */

@@ -47,7 +47,7 @@ export class Subscriptions {
     const schema = options.schema ?? own.schema;
     const concurrency = checkCount("a concurrency", options.concurrency ?? 1);
     checkSchema(schema);
-    checkSignal(options.signal);
+    checkSignal(options.signal)?.throwIfAborted();
     const group = checkGroup(options);
     if (typeof target === "string" && target.includes("*") && options.pattern === undefined) {
       const text = `subscribe("${target}") receives only events of the topic with exactly this name; ` +

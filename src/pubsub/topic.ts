@@ -45,7 +45,7 @@ export interface SubscribeOptions<S extends StandardSchemaV1 | undefined = Stand
   readonly schema?: S;
   /** The number of handlers of this subscription that may run at the same time. They start in order. Default 1. */
   readonly concurrency?: number;
-  /** A signal that ends the subscription when it aborts. */
+  /** A signal that ends the subscription when it aborts. If it has aborted already, `subscribe` throws its reason. */
   readonly signal?: AbortSignal;
   /**
    * The name of a group, which makes the subscription durable. The members of a group share its events: each event is handled at least

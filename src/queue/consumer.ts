@@ -56,10 +56,11 @@ export interface ConsumeOptions {
   readonly deadLetter?: string;
   /**
    * Milliseconds that a handler may take. When they have passed, the attempt has failed: the item is given back or dead-lettered
-   * immediately, and `lease.signal` aborts. The late handler counts towards `concurrency` until it ends. Default: no limit.
+   * immediately, and `lease.signal` aborts. The late handler counts towards `concurrency` until it ends, and `close` of the consumer waits
+   * for it. Default: no limit.
    */
   readonly handlerTimeout?: number;
-  /** A signal that closes the consumer when it aborts. */
+  /** A signal that closes the consumer when it aborts. If it has aborted already, `consume` throws its reason. */
   readonly signal?: AbortSignal;
 }
 
@@ -95,7 +96,7 @@ export function consume<T>(
   const { queue, core } = deliveries;
   const { lease } = options;
   checkFunction("a handler", handler);
-  checkSignal(options.signal);
+  checkSignal(options.signal)?.throwIfAborted();
   const concurrency = checkCount("a concurrency", options.concurrency ?? 1);
   const maxAttempts = checkCount("a number of attempts", options.maxAttempts ?? Infinity);
   const deadLetter = checkName("a dead-letter queue", options.deadLetter ?? deliveries.deadLetter);

@@ -88,7 +88,7 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
     this.#checkOpen("put into queue");
     refuseUnknown(options, PUT, "put into queue", "", this.name);
     const wait = waitOf(options);
-    checkSignal(options.signal);
+    checkSignal(options.signal)?.throwIfAborted();
     const headers = checkHeaders(options.headers);
     const delay = checkDelay("a delay", options.delay ?? 0, this.#core.features.maxPutDelay);
     try {
@@ -262,7 +262,7 @@ export class Queue<T = unknown, I = T> implements AsyncIterable<T> {
     const doing = `${verb} from queue`;
     this.#checkNotClosing(doing);
     const wait = waitOf(options);
-    checkSignal(options.signal);
+    checkSignal(options.signal)?.throwIfAborted();
     const signal = options.signal ? AbortSignal.any([options.signal, this.#ended]) : this.#ended;
     const since = performance.now();
     while (true) {

@@ -146,7 +146,7 @@ export interface StubOptions {
   readonly multi?: boolean;
   /** Headers of each request. The served function reads them with {@linkcode currentCall}. */
   readonly headers?: MessageHeaders;
-  /** A signal that aborts the calls of this stub. They reject with its reason. */
+  /** A signal that aborts the calls of this stub. They reject with its reason, also if it has aborted before. */
   readonly signal?: AbortSignal;
 }
 

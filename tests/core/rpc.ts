@@ -147,6 +147,19 @@ export const rpc: Cases = {
     equal(seen.values, []);
   },
 
+  "a stub or a stream of a signal that has aborted before can be made: its calls reject with the reason": async (t) => {
+    const bus = await t.open();
+    class Shop {
+      buy(): void {}
+    }
+    await bus.expose("fn", () => ok(false, "it ran"));
+    const options = { signal: AbortSignal.abort("gone") };
+    const [one, every] = [bus.stub("fn", options), bus.stub("fn", { ...options, multi: true })];
+    const calls = [one(), one.rpc(), every(), every.rpc(), bus.stub(Shop, options).buy()];
+    const values = bus.stream("fn", options)();
+    await Promise.all([...calls, values[Symbol.asyncIterator]().next()].map((call) => rejectsWith(call, "gone")));
+  },
+
   "the caller receives the output of the result's schema": async (t) => {
     const bus = await t.open();
     const describe = procedure("describe", { returns: length });
@@ -198,6 +211,7 @@ export const rpc: Cases = {
     const refused = await rejects(() => caller.stub("no stack")(), RemoteInvocationError);
     equal(refused.message, 'Cannot call "no stack": the server refused the arguments: field: no pair of numbers');
     equal(refused.remoteType, "ValidationError");
+    equal(refused.constructor, RemoteInvocationError, "its class, which programs can import");
     equal(refused.remoteArgs, ['Cannot accept the arguments of "no stack": field: no pair of numbers']);
   },
 
