@@ -16,7 +16,7 @@ function* sources(): Iterable<string> {
   }
 }
 
-/** Code → the classes with that code: its own class, and those that are created with the code as their first argument. */
+/** Code → the classes with that code: its own class, and those that are created with the code as their first argument or are given it. */
 function classes(errors: string): Map<string, Set<string>> {
   const found = new Map<string, Set<string>>();
   const add = (code: string, name: string) => found.set(code, (found.get(code) ?? new Set()).add(name));
@@ -27,6 +27,9 @@ function classes(errors: string): Map<string, Set<string>> {
   for (const source of sources()) {
     for (const [, name, code] of source.matchAll(/new (\w+Error)\(\s*"(\w+)"/g)) {
       if (name === "BusError" || name === "ProviderError" || name === "RpcError") add(code!, name);
+    }
+    for (const [, name, code] of source.matchAll(/Object\.assign\(new (\w+Error)\(.*\), \{\s*code: "(\w+)"/g)) {
+      add(code!, name!);
     }
   }
   return found;

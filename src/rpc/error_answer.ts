@@ -3,16 +3,11 @@
  *
  * @module
  */
-import { type ErrorCode, RemoteInvocationError } from "../errors.ts";
+import { RemoteInvocationError } from "../errors.ts";
 import type { ExposedError, ExposeErrors } from "../hooks.ts";
 import { complain } from "../internal/complain.ts";
 import { isA, nameOf, stackOf, textOf } from "../internal/thrown.ts";
 import { type Answer, UNADDRESSED } from "./wire.ts";
-
-/** The error of a call whose arguments the server refused. To users it is a `RemoteInvocationError` with the code "invalid". */
-class RefusedArgumentsError extends RemoteInvocationError {
-  override readonly code: ErrorCode = "invalid";
-}
 
 /** The error that callers receive if the function `exposeErrors` fails. */
 const HIDDEN: ExposedError = { name: "Error", message: "the function threw" };
@@ -39,7 +34,10 @@ export function remoteError({ fn, result, resultType, call }: Answer): RemoteInv
   const text = textOf(args[0]);
   const prefix = `Cannot accept ${argumentsOf(fn)}: `;
   const why = text.startsWith(prefix) ? text.slice(prefix.length) : text;
-  return new RefusedArgumentsError(fn, resultType, args, call.stack, `the server refused the arguments: ${why}`);
+  const reason = `the server refused the arguments: ${why}`;
+  return Object.assign(new RemoteInvocationError(fn, resultType, args, call.stack, reason), {
+    code: "invalid" as const,
+  });
 }
 
 /** Returns the words by which a `ValidationError` names the arguments of a call. */
