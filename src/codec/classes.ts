@@ -60,6 +60,7 @@ export function reviveOf(type: EventClass): ((fields: Fields) => unknown) | unde
 /** The classes that a codec revives, and the tags of all classes. */
 export class Classes {
   readonly #byTag = new Map<string, EventClass>();
+  readonly #byMark = new Map<string, EventClass>();
   #tags = new WeakMap<object, TagResult>();
 
   /** Registers a class. Throws a `ValidationError` when another class has its name. */
@@ -71,12 +72,21 @@ export class Classes {
       throw new ValidationError(`Cannot register class "${tag}": another class has the same name`);
     }
     this.#byTag.set(tag, type);
+    this.#byMark.set(`@${tag}`, type);
     this.#tags = new WeakMap();
   }
 
   /** Returns the class that is registered for a tag. */
   get(tag: string): EventClass | undefined {
     return this.#byTag.get(tag);
+  }
+
+  /**
+   * Returns the class that is registered for `@` and a tag. One mark may describe all elements of a list: a tag that is cut out of it for
+   * each element would be a new string each time, and looking up a new string takes time for its whole length.
+   */
+  ofMark(kind: string): EventClass | undefined {
+    return this.#byMark.get(kind);
   }
 
   /** Returns the tag of objects with this prototype. */

@@ -105,8 +105,10 @@ export class Reviver {
   /** Revives a value whose mark has a kind, so that its own keys are not a tag. */
   #marked(kind: Kind, value: unknown, mark: Mark, depth: number): unknown {
     const content = this.#content(value, mark, depth);
-    const tag = kind.startsWith("@") ? kind.slice(1) : KINDS.get(kind);
-    if (tag === undefined) return content; // a kind of a later version
+    const type = this.#classes.ofMark(kind);
+    if (type) return after(content, (value) => instance(type, kind.slice(1), value));
+    const tag = KINDS.get(kind);
+    if (tag === undefined) return content; // a class that is not registered, or a kind of a later version
     if (tag === OWN.map) return after(content, (value) => this.#map(value, Array.isArray(mark) ? mark[2] : undefined));
     return after(content, (value) => this.apply(tag, value));
   }
@@ -216,11 +218,11 @@ export class Reviver {
     if (Array.isArray(value) && value.every(isPair)) return this.#collections.map(value);
     if (!isPlain(value)) return malformed(OWN.map);
     if (keys === undefined) return this.#collections.map(Object.entries(value));
-    if (!Array.isArray(keys)) return malformed(OWN.map);
-    const map = this.#collections.map(keys.map((key) => [key, typeof key === "string" ? value[key] : undefined]));
     const { length } = Object.keys(value);
-    const same = map.size === length && keys.length === length && keys.every((key) => Object.hasOwn(value, key));
-    return same ? map : malformed(OWN.map);
+    // one mark may give these keys to many values: a longer list than the value needs is refused before the work
+    if (!Array.isArray(keys) || keys.length !== length) return malformed(OWN.map);
+    const map = this.#collections.map(keys.map((key) => [key, typeof key === "string" ? value[key] : undefined]));
+    return map.size === length && keys.every((key) => Object.hasOwn(value, key)) ? map : malformed(OWN.map);
   }
 
   /** Returns the keys that marks describe, and counts them. */

@@ -10,18 +10,23 @@ const ROUNDS = 8;
 /** The sizes are multiplied by these numbers until one pair passes: caches and collectors make small inputs cheaper. */
 const SCALES = [1, 4, 16];
 
-/** Checks the time of work on an input of about `small` characters, made by `make`, and on one that is 16 times larger. */
-export function linear<T>(what: string, small: number, make: (size: number) => T, work: (input: T) => void): void {
+/** Checks the time of work, which may return a promise, on an input of about `small` characters, made by `make`, and on one that is 16 times larger. */
+export async function linear<T>(
+  what: string,
+  small: number,
+  make: (size: number) => T,
+  work: (input: T) => unknown,
+): Promise<void> {
   let failure = "";
   for (const scale of SCALES) {
     const inputs = [make(scale * small), make(scale * TIMES * small)] as const;
     const quickest: [number, number] = [Infinity, Infinity];
     for (let round = 0; round < ROUNDS; round++) {
-      inputs.forEach((input, i) => {
+      for (const [i, input] of inputs.entries()) {
         const start = performance.now();
-        work(input);
+        await work(input);
         quickest[i] = Math.min(quickest[i]!, performance.now() - start);
-      });
+      }
       if (quickest[1] <= AT_MOST * quickest[0]) return;
     }
     const [one, other] = quickest.map((ms) => `${ms.toFixed(2)} ms`);
