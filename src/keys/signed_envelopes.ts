@@ -66,11 +66,13 @@ export class SignedEnvelopes implements Envelopes {
 
   seal(destination: Destination, name: string, body: string, headers?: MessageHeaders): string {
     const { first } = this.#keys;
-    const version = this.#encrypt ? VERSION_ENCRYPTED : VERSION_SIGNED;
+    // a dead letter contains its item, which another member may have encrypted
+    const encrypt = this.#encrypt || encrypted(itemHeaders(headers)?.[SIGNATURE]);
+    const version = encrypt ? VERSION_ENCRYPTED : VERSION_SIGNED;
     const stamp = `${version} ${first.id} ${Date.now().toString(36)} ${this.#session}.${(++this.#count).toString(36)}`;
     const listed = list(headers);
     const signature = `${stamp} ${first.sign(this.#signed(stamp, [destination, name], listed, body))}`;
-    if (this.#encrypt) return this.#encrypted(listed, body, signature);
+    if (encrypt) return this.#encrypted(listed, body, signature);
     return wrap(body, { ...headers, [SIGNATURE]: signature });
   }
 
@@ -93,7 +95,7 @@ export class SignedEnvelopes implements Envelopes {
     const own = itemHeaders(headers);
     const signature = own?.[SIGNATURE];
     // an item that was never signed, or whose signature was refused, is not signed now either
-    if (!signature?.startsWith(`${VERSION_ENCRYPTED} `)) return wrap(item, own);
+    if (signature === undefined || !encrypted(signature)) return wrap(item, own);
     return this.#encrypted(list(own), item, signature, own);
   }
 
@@ -168,6 +170,11 @@ function eventOf(queue: string, topic: string | undefined): string | undefined {
   const { target } = parseGroupQueue(queue) ?? {};
   if (target === undefined || queue.endsWith(DEAD)) return undefined;
   return topic === undefined || topic === target || glob(target)(topic) ? topic ?? target : undefined;
+}
+
+/** Returns whether the message with this signature is encrypted. */
+function encrypted(signature: string | undefined): boolean {
+  return signature?.startsWith(`${VERSION_ENCRYPTED} `) ?? false;
 }
 
 /** Writes the headers that a signature covers, in one line and in their order. */

@@ -39,7 +39,7 @@ export interface Opened extends Delivery, Received {
 /** Opens the envelope of a delivery. `stored` is true if its reader is a group, which accepts the events that the group has stored. */
 export function open(delivery: Delivery, queue: string, envelopes: Envelopes, stored = false): Opened {
   const opened = envelopes.openItem(queue, delivery.body, delivery.topic, stored);
-  return { ...delivery, ...opened, started: false, item: opened?.body ?? delivery.body };
+  return { ...delivery, topic: undefined, ...opened, started: false, item: opened?.body ?? delivery.body };
 }
 
 /** Returns the number of handlers that have started with an item. */

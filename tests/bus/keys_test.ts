@@ -378,6 +378,26 @@ onEach("a bus with keys", (ground) => {
     assertEquals(seen[2], ["reader", "clear"]);
   });
 
+  it("that does not encrypt encrypts the dead letter of an encrypted item, and that of this letter", async () => {
+    await using all = await scene(ground, { encrypt: true });
+    const { caller, tapped } = all;
+    const reader = await all.open({ encrypt: false });
+    await caller.queue("q").put("secret", { headers: { card: "secret-card" } });
+    for (const name of ["q", "q.dead"]) {
+      const queue = reader.queue(name);
+      const consumer = queue.consume(() => {
+        throw new Error("no secret");
+      }, { maxAttempts: 1 });
+      await until("it is a dead letter", async () => await queue.dead.size() === 1);
+      await consumer.close();
+    }
+    assertEquals(tapped.put.map(([, text]) => text.includes("secret")), [false, false, false]);
+    const [letter] = await caller.queue<DeadLetter>("q.dead").dead.peek(); // it accepts only encrypted items
+    assertEquals((letter?.item?.item as DeadLetter).item, "secret");
+    await reader.queue("q").put("clear");
+    assertEquals(tapped.put.at(-1)![1].includes("clear"), true);
+  });
+
   it("passes the id of a call's key to `authorize`", async () => {
     const calls: CallToAuthorize[] = [];
     const authorize = (call: CallToAuthorize) => {
