@@ -5,8 +5,8 @@
  * @module
  */
 
-/** Loads the module `node:<name>`. Returns undefined if the runtime does not have it. */
+/** Loads a module of the runtime, such as `fs` or `node:sqlite`. Returns undefined if the runtime does not have it. */
 export function builtin<M extends object>(name: string): M | undefined {
   const { process } = globalThis as unknown as { process: { getBuiltinModule(id: string): unknown } };
-  return process.getBuiltinModule(`node:${name}`) as M | undefined;
+  return process.getBuiltinModule(name) as M | undefined;
 }

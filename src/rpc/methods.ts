@@ -37,8 +37,8 @@ export function methodsOf(prototype: object): string[] {
 /** Returns the methods of a prototype chain, up to the first class of the platform. */
 export function authoredMethodsOf(prototype: object): string[] {
   return methods(prototype, (link) => {
-    const own: unknown = Object.getOwnPropertyDescriptor(link, "constructor")?.value;
-    return typeof own === "function" && isPlatform(own);
+    const own: unknown = Object.hasOwn(link, "constructor") ? link.constructor : undefined; // that of `Iterator` is an accessor
+    return builtins().has(link) || typeof own === "function" && isPlatform(own);
   });
 }
 
@@ -64,25 +64,32 @@ function isMethod(name: string, value: unknown): boolean {
   return typeof value === "function" && name !== "constructor" && !name.startsWith("_");
 }
 
-/** Returns whether a class belongs to the platform: it is a global, from a `node:` module, or native code. */
+/** Returns whether a class or function belongs to the platform: it is a global, from a module of the runtime, or native code. */
 export function isPlatform(type: object): boolean {
   if (native(type)) return true;
-  const { name } = type as { name?: unknown };
-  const spaces = [
-    globalThis,
-    (globalThis as { Deno?: object }).Deno,
-  ] as readonly (Record<string, unknown> | undefined)[];
-  return spaces.some((space) => typeof name === "string" && space?.[name] === type) || nodeClasses().has(type);
+  const { name, prototype } = type as { name?: unknown; prototype?: unknown };
+  const { Deno, Bun } = globalThis as { Deno?: object; Bun?: object };
+  const spaces = [globalThis, Deno, Bun] as readonly (Record<string, unknown> | undefined)[];
+  if (spaces.some((space) => typeof name === "string" && space?.[name] === type)) return true;
+  return builtins().has(type) || builtins().has(prototype);
 }
-
-/** The `node:` modules with classes that users extend. On Deno they are written in JavaScript, so their source does not show that they are native. */
-const MODULES =
-  "assert,async_hooks,buffer,child_process,cluster,console,crypto,dgram,diagnostics_channel,dns,events,fs," +
-  "http,http2,https,module,net,perf_hooks,readline,repl,stream,string_decoder,tls,tty,url,util,vm,worker_threads,zlib";
 
 let known: ReadonlySet<unknown> | undefined;
 
-/** Returns all functions of these modules. The first call, when the first object is exposed, loads them in 20 to 40 ms. */
-function nodeClasses(): ReadonlySet<unknown> {
-  return known ??= new Set(MODULES.split(",").flatMap((name) => Object.values(builtin(name) ?? {})));
+/**
+ * Returns all functions of the runtime's modules, and the prototypes of classes: the `constructor` of some is another function. Where such a
+ * module is written in JavaScript, its source does not show that it belongs to the platform. The first call, when the first object is
+ * exposed, loads the modules in 20 to 50 ms.
+ */
+function builtins(): ReadonlySet<unknown> {
+  if (known) return known;
+  const { builtinModules } = builtin<{ builtinModules: readonly string[] }>("module")!;
+  const modules = builtinModules
+    // internal modules, which warn when they are loaded, and the globals, whose members open streams or clients
+    .filter((name) => !name.startsWith("_") && name !== "process" && name !== "bun")
+    .map((name) => builtin<{ promises?: object }>(name))
+    .flatMap((module) => module ? [module, module.promises ?? {}] : []);
+  const functions = modules.flatMap((module) => [module, ...Object.values(module)])
+    .filter((value) => typeof value === "function");
+  return known = new Set(functions.flatMap((value) => value.prototype ? [value, value.prototype] : [value]));
 }
