@@ -3,6 +3,7 @@ import { assert, assertEquals, assertFalse, assertMatch } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { format } from "node:util";
 import { Bus, memory } from "../mod.ts";
+import { Codec } from "../src/codec/codec.ts";
 import { indented, printable, printableLines } from "../src/internal/printable.ts";
 import { until } from "./support/until.ts";
 
@@ -43,6 +44,12 @@ describe("indented", () => {
   });
 });
 
+/** An error whose class is registered, with these fields from the wire. */
+class Failure extends Error {}
+async function received(fields: object): Promise<unknown> {
+  return (await new Codec([Failure]).decode(JSON.stringify({ ...fields, __type: "Failure" }))).value;
+}
+
 describe("a report on the console", () => {
   it("has a constant format string, and its text is escaped", async () => {
     const kept = console.error;
@@ -70,6 +77,10 @@ describe("a report on the console", () => {
         new TypeError(`outer ${FORGED}`, { cause: new AggregateError([new Error(FORGED)], FORGED) }),
         Object.assign(new Error("fields"), { body: FORGED, [FORGED]: 1, name: FORGED }),
         { data: [{ error: new DOMException(FORGED, "X") }] },
+        new Map<unknown, unknown>([[1, new Error(FORGED)], [new TypeError(FORGED), 1]]),
+        new Set([new Map([[1, new Error(FORGED)]])]),
+        [await received({ message: "m", stack: `Failure: m${FORGED}` })],
+        await received({ message: FORGED, name: FORGED, stack: FORGED }),
       ];
       const topic = `%s%o${HOSTILE.replaceAll("\ud800", "")}`;
       await bus.subscribe<number>(topic, (index) => {

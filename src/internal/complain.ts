@@ -43,12 +43,17 @@ function shown(thrown: unknown): string {
   }
 }
 
-/** Returns the messages and names of several lines of all errors in a value. Elsewhere, `inspect` quotes text. */
+/** Returns the messages, names and received stacks of several lines of all errors in a value. Elsewhere, `inspect` quotes text. */
 function messagesOf(value: unknown, seen: Set<unknown>): string[] {
   if (typeof value !== "object" || value === null || seen.has(value) || seen.size > MOST_PARTS) return [];
   seen.add(value);
-  const own = isA(value, Error) ? [value.message, value.name] : [];
-  const parts = Reflect.ownKeys(value).map((key) => Object.getOwnPropertyDescriptor(value, key)?.value);
+  // an engine does not make a stack enumerable, but the reviver does: such a stack comes from the wire
+  const { value: stack, enumerable } = Object.getOwnPropertyDescriptor(value, "stack") ?? {};
+  const own = isA(value, Error) ? [value.message, value.name, enumerable && stack] : [];
+  const parts = [
+    ...Reflect.ownKeys(value).map((key) => Object.getOwnPropertyDescriptor(value, key)?.value),
+    ...isA(value, Map) ? [...value].flat() : isA(value, Set) ? value : [],
+  ];
   return [
     ...own.filter((text) => typeof text === "string" && text.includes("\n")),
     ...parts.flatMap((part) => messagesOf(part, seen)),
