@@ -38,6 +38,8 @@ describe("redis()", () => {
     assertEquals(parseOptions({ sentinels, name: "main" }).sentinels, sentinels);
     const { cluster, password, tls } = parseOptions({ cluster: ["rediss://:pw@a:1", { host: "b", port: 2 }] });
     assertEquals([cluster, password, tls], [[{ host: "a", port: 1 }, { host: "b", port: 2 }], "pw", {}]);
+    const mixed = ["redis://a", "rediss://b", "rediss://:pw@c", "rediss://d"];
+    assertEquals(parseOptions({ cluster: mixed, tls: true, password: "x" }).tls, {});
     assertEquals(redis({ cluster: ["redis://a"] }).features.counts, false);
     assertEquals(redis().features.counts, true);
   });
@@ -94,6 +96,9 @@ describe("redis()", () => {
       [{ cluster: ["redis://a/1"] }, "cluster.0", "no database but 0"],
       [{ cluster: ["redis://a", "unix:///x"] }, "cluster.1", "not a socket"],
       [{ cluster: ["nonsense"] }, "cluster.0", "URL"],
+      [{ cluster: ["redis://a", "rediss://b"] }, "cluster.1", "the tls of the first node"],
+      [{ cluster: [{ host: "a", port: 1 }, "redis://u@b"] }, "cluster.1", "the username of the first node"],
+      [{ cluster: ["redis://:x@a", "redis://:y@b"] }, "cluster.1", "the password of the first node"],
       [{ path: "/x", host: "h" }, "path", "host"],
       [{ maxEvent: 0 }, "maxEvent", "bytes"],
       [null, "", "object"],

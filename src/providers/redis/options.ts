@@ -140,6 +140,7 @@ export function parseOptions(options: RedisOptions): Settings {
   checkTogether(checked, issues);
   const nodes = checked.cluster?.map((node, index) => nodeParts(node, index, issues));
   const url = checked.url === undefined ? {} : parseUrl(checked.url, ["url"], issues);
+  if (nodes) checkShared(nodes, checked, issues);
   if (issues.length > 0) throw invalidOptions(issues, CANNOT);
   const first = nodes?.[0] ?? {};
   const { host = "127.0.0.1", port = PORT, db = 0, ...rest } = { ...first, ...url, ...defined(checked) };
@@ -184,6 +185,16 @@ function checkTogether(options: RedisOptions, issues: Issue[]): void {
 }
 
 type Parts = Partial<Pick<RedisOptions, "host" | "port" | "path" | "username" | "password" | "db" | "tls">>;
+
+/** Checks that no URL of a node has a login or TLS that would be ignored, because all nodes share those of the options or the first node. */
+function checkShared(nodes: readonly Parts[], options: Parts, issues: Issue[]): void {
+  nodes.forEach((node, index) => {
+    for (const part of ["tls", "username", "password"] as const) {
+      if (node[part] === undefined || options[part] !== undefined || node[part] === nodes[0]![part]) continue;
+      issues.push({ path: ["cluster", String(index)], message: `must have the ${part} of the first node, or none` });
+    }
+  });
+}
 
 function nodeParts(node: Address | string, index: number, issues: Issue[]): Parts {
   if (typeof node !== "string") return node;
