@@ -1,11 +1,13 @@
 import { assertEquals, assertMatch } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
+import process from "node:process";
 import { Bus } from "../../src/bus.ts";
 import { removeBus } from "../../src/providers/ipc/cleanup.ts";
 import { writeItem } from "../../src/providers/ipc/frames.ts";
 import { CrashSlot } from "../../src/providers/ipc/crash_slot.ts";
 import { Leases } from "../../src/providers/ipc/leases.ts";
 import { eventsOf, inboxOf } from "../../src/providers/ipc/names.ts";
+import { loadPosix, type Stat } from "../../src/providers/ipc/posix.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import { Namespace, type Settings } from "../../src/providers/ipc/namespace.ts";
 import { skip } from "../support/skip.ts";
@@ -73,6 +75,37 @@ describe("users of one group", () => {
       queues.close();
     }
     for (const each of [namespace, `${namespace}-0`]) assertEquals(await left(each, [dead]), []);
+  });
+});
+
+describe("a bus of a group", () => {
+  it("creates each directory, file and queue for its user alone, and then gives it to the group", async () => {
+    const posix = await loadPosix();
+    const share = posix.share;
+    const modes: string[] = [];
+    posix.share = (descriptor, mode, group) => {
+      const stat = posix.stat(descriptor);
+      if (typeof stat === "object") modes.push(`${(stat.mode & 0o777).toString(8)} ${(mode & 0o777).toString(8)}`);
+      return share.call(posix, descriptor, mode, group);
+    };
+    try {
+      const group = process.getegid!();
+      const { bodyFiles, directories, names, queues } = await Namespace.open(
+        ipc({ group }).options as Settings,
+        fresh(),
+        () => {},
+      );
+      bodyFiles.write("bodies", "body", true);
+      const { descriptor } = queues.use(names.queue("queue"), SMALL)!;
+      assertEquals((posix.stat(descriptor) as Stat).mode, 0o660);
+      posix.unlinkQueue(names.queue("queue"));
+      queues.close();
+      directories.remove("bodies");
+      directories.prune("");
+    } finally {
+      posix.share = share;
+    }
+    assertEquals(modes, ["700 770", "700 770", "600 660", "600 660"]);
   });
 });
 

@@ -21,6 +21,11 @@ const ATTEMPTS = 100;
 
 /** The mode bits that let other users write. */
 const OTHERS_WRITE = 0o022;
+/**
+ * The mode bits of this user. Directories, files and queues are created with these only, because they first belong to the primary group of
+ * the process, which other users may share.
+ */
+export const OWNER = 0o700;
 /** The mode bit of a directory that keeps users from renaming and removing the files of other users. */
 const STICKY = 0o1000;
 
@@ -123,11 +128,11 @@ export class Directories {
     return made;
   }
 
-  /** Creates a directory, and sets its group and mode by its descriptor. */
+  /** Creates a directory for this user only, then sets its group and mode by its descriptor. */
   #make(at: number | undefined, name: string): number {
     const { group } = this.#access;
     const { directory: mode } = modes(this.#access);
-    const made = this.#posix.makeDirectory(name, mode, at);
+    const made = this.#posix.makeDirectory(name, mode & OWNER, at);
     if (made < 0 || group === undefined) return made;
     const directory = this.#posix.openDirectory(name, at, true);
     if (directory === -Errno.ENOENT) return made; // another process has removed it already, because it is empty
@@ -206,7 +211,7 @@ export class Directories {
   createFile(path: string, written = true): number {
     const { group } = this.#access;
     const mode = modes(this.#access).file & (written ? ~0 : ~OTHERS_WRITE);
-    const file = this.#at(path, (at, name) => this.#posix.createFile(name, mode, at));
+    const file = this.#at(path, (at, name) => this.#posix.createFile(name, mode & OWNER, at));
     if (file >= 0 && group !== undefined) this.#posix.share(file, mode, group);
     return file;
   }

@@ -4,7 +4,7 @@
  * @module
  */
 import { check, isLimit, limitReached, notOpened, notOwned, systemError } from "./errors.ts";
-import { type Access, modes, trusted } from "./directories.ts";
+import { type Access, modes, OWNER, trusted } from "./directories.ts";
 import { Errno } from "./errno.ts";
 import { LimitedMap } from "../../internal/caches.ts";
 import { type Names, probeOf } from "./names.ts";
@@ -271,7 +271,7 @@ export class MessageQueues {
     const what = `Cannot create ${this.#names.title(name)}`;
     let refused = 0;
     for (const size of sizes) {
-      const descriptor = this.#posix.openQueue(name, { ...size, mode, exclusive: true });
+      const descriptor = this.#posix.openQueue(name, { ...size, mode: mode & OWNER, exclusive: true });
       if (descriptor >= 0 && this.#access.group !== undefined) this.#posix.share(descriptor, mode, this.#access.group);
       if (descriptor >= 0 || descriptor === -Errno.EEXIST) return descriptor;
       if (descriptor === -Errno.ENOSPC) throw limitReached(what, "queues");
