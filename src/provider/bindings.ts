@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { ProviderError } from "../errors.ts";
 import { glob } from "./glob.ts";
 import type { GroupInfo } from "./admin.ts";
 import type { TopicFilter } from "./parts.ts";
@@ -14,6 +15,20 @@ const SEPARATOR = "\0";
 /** Returns the text of a binding. */
 export function writeBinding({ topic, pattern }: TopicFilter, queue: string): string {
   return `${pattern ? "*" : "="}${topic}${SEPARATOR}${queue}`;
+}
+
+/**
+ * Returns the bytes of a binding or a pattern that is to be stored. `doing` is the purpose, for the message of an error.
+ *
+ * @throws {ProviderError} "too_large" when it has more than `limit` bytes
+ */
+export function checkBytes(text: string, limit: number, doing: string): Uint8Array {
+  const bytes = new TextEncoder().encode(text);
+  if (bytes.length <= limit) return bytes;
+  throw new ProviderError(
+    "too_large",
+    `Cannot ${doing}: the topic, with the name of its group if it has one, has ${bytes.length} bytes, and the limit is ${limit}`,
+  );
 }
 
 /** Reads the text of a binding. Returns undefined for any other text. */

@@ -7,12 +7,7 @@
 
 /** The number of bytes that become characters at once: one at a time takes seconds for a long text. */
 const PART = 4_096;
-/** The token of `*`: any number of any bytes. */
-const STAR = -1;
-/** The token of `?`: any one byte. */
-const ANY = -2;
-/** One element of a pattern: a byte, any byte, any number of bytes, or a character class as 32 characters with a bit for each byte. */
-type Token = number | string;
+const [STAR, ANY, OPEN, CLOSE, NOT, TO, ESCAPE] = [..."*?[]^-\\"].map((each) => each.charCodeAt(0));
 
 /**
  * Returns the matcher of a pattern: `*` (also matches `/`), `?`, `[abc]`, `[a-z]`, `[^x]`, and `\` to escape the next character. Every
@@ -20,8 +15,8 @@ type Token = number | string;
  * of the topic) steps.
  */
 export function glob(pattern: string): (topic: string) => boolean {
-  const tokens = compile(bytesOf(pattern));
-  return (topic) => matches(tokens, bytesOf(topic));
+  const bytes = bytesOf(pattern);
+  return (topic) => matches(bytes, bytesOf(topic));
 }
 
 /** Returns the UTF-8 bytes of a text, each as one character. */
@@ -33,85 +28,68 @@ function bytesOf(text: string): string {
   return parts.join("");
 }
 
-function compile(pattern: string): Token[] {
-  const tokens: Token[] = [];
+/**
+ * Matches a topic. It only ever extends the match of the last `*`, because the earlier ones need not match more. The pattern is not
+ * compiled: other programs may write many patterns, and compiled classes have up to 50 times their length.
+ */
+function matches(pattern: string, topic: string): boolean {
+  let next = 0;
   let at = 0;
-  while (at < pattern.length) {
-    const character = pattern[at];
-    if (character === "[") {
-      bits.fill(0);
-      at = compileClass(pattern, at + 1);
-      tokens.push(String.fromCharCode(...bits)); // an array for each class would have a hundred times the length of the pattern
-      continue;
-    }
-    if (character === "\\" && at + 1 < pattern.length) at++;
-    if (character === "?") tokens.push(ANY);
-    else if (character !== "*") tokens.push(pattern.charCodeAt(at));
-    else if (tokens.at(-1) !== STAR) tokens.push(STAR);
-    at++;
-  }
-  return tokens;
-}
-
-/** The bits of the character class that is being compiled. */
-const bits = new Uint8Array(32);
-
-/** Marks the bytes of a character class, `[…]`, whose first element is at `at`. Returns the position after the class. */
-function compileClass(pattern: string, at: number): number {
-  const negated = pattern[at] === "^";
-  if (negated) at++;
-  while (at < pattern.length && pattern[at] !== "]") {
-    if (pattern[at] === "\\" && at + 1 < pattern.length) {
-      markByte(pattern.charCodeAt(at + 1));
-      at += 2;
-    } else if (pattern[at + 1] === "-" && at + 2 < pattern.length) {
-      const ends = [signed(pattern.charCodeAt(at)), signed(pattern.charCodeAt(at + 2))];
-      for (let byte = Math.min(...ends); byte <= Math.max(...ends); byte++) markByte(byte & 255);
-      at += 3;
-    } else {
-      markByte(pattern.charCodeAt(at));
-      at++;
-    }
-  }
-  if (negated) { for (let i = 0; i < bits.length; i++) bits[i]! ^= 255; }
-  return at + 1;
-}
-
-function markByte(byte: number): void {
-  bits[byte >> 3]! |= 1 << (byte & 7);
-}
-
-function signed(byte: number): number {
-  return byte << 24 >> 24;
-}
-
-/** Matches a topic. It only ever extends the match of the last `*`, because the earlier ones need not match more. */
-function matches(tokens: readonly Token[], topic: string): boolean {
-  let token = 0;
-  let at = 0;
-  let star = -1;
+  let afterStar = -1;
   let resume = 0;
   while (at < topic.length) {
-    const expected = tokens[token];
-    if (expected === STAR) {
-      star = token++;
+    if (pattern.charCodeAt(next) === STAR) {
+      afterStar = ++next;
       resume = at;
-    } else if (expected !== undefined && accepts(expected, topic.charCodeAt(at))) {
-      token++;
+    } else if (next < pattern.length && accepts(pattern, next, topic.charCodeAt(at))) {
+      next = end;
       at++;
-    } else if (star >= 0) {
-      token = star + 1;
+    } else if (afterStar >= 0) {
+      next = afterStar;
       at = ++resume;
     } else {
       return false;
     }
   }
-  if (tokens[token] === STAR) token++;
-  return token === tokens.length;
+  while (pattern.charCodeAt(next) === STAR) next++;
+  return next >= pattern.length;
 }
 
-function accepts(token: Token, byte: number): boolean {
-  return typeof token === "number"
-    ? token === byte || token === ANY
-    : (token.charCodeAt(byte >> 3) >> (byte & 7) & 1) === 1;
+/** The position after the element that {@linkcode accepts} compared last. */
+let end = 0;
+
+/** Returns whether the element at `at`, which is not `*`, accepts a byte. Sets {@linkcode end}. */
+function accepts(pattern: string, at: number, byte: number): boolean {
+  const first = pattern.charCodeAt(at);
+  if (first === OPEN) return classAccepts(pattern, at + 1, byte);
+  if (first === ESCAPE && at + 1 < pattern.length) at++;
+  end = at + 1;
+  return first === ANY || pattern.charCodeAt(at) === byte;
+}
+
+/** Returns whether a character class, `[…]`, whose first element is at `at`, accepts a byte. */
+function classAccepts(pattern: string, at: number, byte: number): boolean {
+  const negated = pattern.charCodeAt(at) === NOT;
+  if (negated) at++;
+  let found = false;
+  while (at < pattern.length && pattern.charCodeAt(at) !== CLOSE) {
+    if (pattern.charCodeAt(at) === ESCAPE && at + 1 < pattern.length) {
+      found ||= pattern.charCodeAt(at + 1) === byte;
+      at += 2;
+    } else if (pattern.charCodeAt(at + 1) === TO && at + 2 < pattern.length) {
+      const from = signed(pattern.charCodeAt(at));
+      const to = signed(pattern.charCodeAt(at + 2));
+      found ||= Math.min(from, to) <= signed(byte) && signed(byte) <= Math.max(from, to);
+      at += 3;
+    } else {
+      found ||= pattern.charCodeAt(at) === byte;
+      at++;
+    }
+  }
+  end = at + 1;
+  return found !== negated;
+}
+
+function signed(byte: number): number {
+  return byte << 24 >> 24;
 }

@@ -3,7 +3,7 @@ import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { Bus, BusError } from "../../mod.ts";
 import { writeBinding } from "../../src/provider/bindings.ts";
-import { MAX_BINDINGS, MAX_BYTES } from "../../src/providers/redis/bindings.ts";
+import { MAX_BINDINGS, MAX_BYTES, MAX_TOTAL } from "../../src/providers/redis/bindings.ts";
 import { Names } from "../../src/providers/redis/names.ts";
 import { redis } from "../../src/providers/redis/provider.ts";
 import { RedisServer } from "../support/redis_server.ts";
@@ -120,6 +120,27 @@ describe("groups on Redis", () => {
     await server.run("hdel", names.bindings, texts[0]!);
     await until("a publish resolves", () => bus.publish(1, "t").then(() => true, () => false));
     assertEquals(await bus.queue("t@billing").qsize(), 1);
+  });
+
+  it("publishes reject while the bindings have more than 1 MiB together, and no further group is bound", async () => {
+    await using bus = await open();
+    const { bindings } = new Names(bus.namespace);
+    const member = (topic: string) => bus.subscribe(topic, () => {}, { group: "billing" }).ready;
+    const text = "[a]".repeat(1_000);
+    const fill = "for i = 1, 348 do redis.call('HSET', KEYS[1], '*' .. i .. ARGV[1] .. '\\0q', '') end";
+    await server.run("eval", fill, "1", bindings, text);
+    await member("t");
+    await bus.publish(1, "t");
+    const refused = await assertRejects(() => member("x".repeat(1_300)), BusError, 'Cannot subscribe to "xxx');
+    assertEquals([refused.code, refused.message.includes(`${MAX_TOTAL} bytes`)], ["busy", true]);
+    assertEquals(await server.run("hlen", bindings), 349);
+    await server.run("hset", bindings, `*${"y".repeat(3_000)}\0q`, "");
+    let fault: BusError | undefined;
+    await until("a publish rejects", async () => {
+      await bus.publish(1, "t").catch((error) => fault = error);
+      return fault !== undefined;
+    });
+    assertEquals([fault!.code, fault!.message.includes(`${MAX_TOTAL} bytes`)], ["busy", true]);
   });
 
   it("a publisher that may not read the bindings is refused", async () => {

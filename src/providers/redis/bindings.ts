@@ -1,13 +1,12 @@
 /**
  * The queues that are bound to topics, for groups: a hash with one field for each binding. Publishers read it at most once a second, and
- * only while they publish. Other clients may write any number of fields of any length, so both are limited.
+ * only while they publish. Other clients may write any number of fields of any length, so the number, each length and their sum are limited.
  *
  * @module
  */
-import { Buffer } from "node:buffer";
-import { BusError, ClosedError, inWords, ProviderError } from "../../errors.ts";
+import { BusError, ClosedError, inWords } from "../../errors.ts";
 import { pause } from "../../internal/time.ts";
-import { writeBinding } from "../../provider/bindings.ts";
+import { checkBytes, writeBinding } from "../../provider/bindings.ts";
 import { BINDING_DELAY, GroupPuts } from "../../provider/group_puts.ts";
 import type { Binder, TopicFilter } from "../../provider/provider.ts";
 import type { Client } from "./client.ts";
@@ -19,54 +18,75 @@ import { run, type Script, script } from "./scripts.ts";
 export const MAX_BINDINGS = 10_000;
 /** The largest number of bytes of a binding. */
 export const MAX_BYTES = 4_096;
+/** The largest number of bytes of all bindings of a namespace. A publisher compares each event with all of them. */
+export const MAX_TOTAL = 2 ** 20;
+const LIMITS = [MAX_BINDINGS, MAX_TOTAL] as const;
+const NO_LIMITS = [Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER] as const;
 
 /**
- * Replies with the number of bindings and, if there are at most ARGV[1], with those of at most ARGV[2] bytes, and the number of longer ones,
- * which only other clients and older versions write.
+ * Replies with the number of bindings, those of at most ARGV[2] bytes, the number of longer ones, which only other clients and older versions
+ * write, and whether there are more than ARGV[1], or these have more than ARGV[3] bytes together. If so, it replies with none of them.
  */
 const READ: Script = script(
   "publish an event",
   `
-local bindings, long, total = {}, 0, redis.call('HLEN', KEYS[1])
-if total > tonumber(ARGV[1]) then return {total, bindings, long} end
+local bindings, bytes, long, total = {}, 0, 0, redis.call('HLEN', KEYS[1])
+if total > tonumber(ARGV[1]) then return {total, bindings, long, 1} end
 for _, binding in ipairs(redis.call('HKEYS', KEYS[1])) do
   if #binding <= tonumber(ARGV[2]) then
     bindings[#bindings + 1] = binding
+    bytes = bytes + #binding
   else
     long = long + 1
   end
 end
-return {total, bindings, long}
+if bytes > tonumber(ARGV[3]) then return {total, {}, long, 1} end
+return {total, bindings, long, 0}
 `,
 );
 
-/** Adds the binding ARGV[1], unless there are ARGV[2] others. Replies with the number of bindings if it was not added, otherwise with 0. */
+/**
+ * Adds the binding ARGV[1], unless there are ARGV[2] others, or all of them would have more than ARGV[3] bytes. Replies with the number of
+ * bindings if it was not added, otherwise with 0.
+ */
 const BIND: Script = script(
   "bind the queue of a group",
   `
 local added, total = redis.call('HSET', KEYS[1], ARGV[1], ''), redis.call('HLEN', KEYS[1])
-if added == 0 or total <= tonumber(ARGV[2]) then return 0 end
+if added == 0 then return 0 end
+if total <= tonumber(ARGV[2]) then
+  local bytes = 0
+  for _, binding in ipairs(redis.call('HKEYS', KEYS[1])) do bytes = bytes + #binding end
+  if bytes <= tonumber(ARGV[3]) then return 0 end
+end
 redis.call('HDEL', KEYS[1], ARGV[1])
 return total - 1
 `,
 );
 
-/** Reads the bindings of a namespace, and the number of those that are too long to be read; only their number if there are more than `max`. */
-export function readBindings(
-  client: Client,
-  names: Names,
-  max: number = Number.MAX_SAFE_INTEGER,
-): Promise<{ readonly total: number; readonly bindings: string[]; readonly long: number }> {
-  const read: ReplyReader<{ total: number; bindings: string[]; long: number }> = (reply) => {
-    const [total, bindings, long] = arrayOf(3, reply);
-    return { total: count(total), bindings: texts(bindings), long: count(long) };
+/** The bindings of a namespace. */
+interface Bindings {
+  readonly total: number;
+  readonly bindings: string[];
+  /** The number of those that are too long to be read. */
+  readonly long: number;
+  /** Whether none was read, because there are more than the limits allow. */
+  readonly many: boolean;
+}
+
+/** Reads the bindings of a namespace. The limits are those of their number and of their bytes. */
+export function readBindings(client: Client, names: Names, limits: readonly number[] = NO_LIMITS): Promise<Bindings> {
+  const read: ReplyReader<Bindings> = (reply) => {
+    const [total, bindings, long, many] = arrayOf(4, reply);
+    return { total: count(total), bindings: texts(bindings), long: count(long), many: count(many) > 0 };
   };
-  return run(client, read, READ, [names.bindings], [max, MAX_BYTES]);
+  const [max, bytes] = limits;
+  return run(client, read, READ, [names.bindings], [max!, MAX_BYTES, bytes!]);
 }
 
 /** Reads the bindings for publishers. Resolves with an error if there are too many, or some are too long. */
 export async function readUsable(client: Client, names: Names): Promise<string[] | BusError> {
-  const { total, bindings, long } = await readBindings(client, names, MAX_BINDINGS);
+  const { total, bindings, long, many } = await readBindings(client, names, LIMITS);
   if (long > 0) {
     return new BusError(
       "busy",
@@ -74,13 +94,14 @@ export async function readUsable(client: Client, names: Names): Promise<string[]
         `read, so the event would be lost for these groups (${long} of ${total}). Remove these fields, and use shorter names`,
     );
   }
-  return total > MAX_BINDINGS ? tooMany("publish an event", names, total) : bindings;
+  return many ? tooMany("publish an event", names, total) : bindings;
 }
 
 function tooMany(doing: string, names: Names, total: number): BusError {
   return new BusError(
     "busy",
-    `Cannot ${doing}: the hash "${names.bindings}" has ${total} bindings of groups, and the limit is ${MAX_BINDINGS}. Free the ` +
+    `Cannot ${doing}: the hash "${names.bindings}" has ${total} bindings of groups, and the limits are ${MAX_BINDINGS} and ` +
+      `${MAX_TOTAL} bytes. Free the ` +
       "groups that are no longer needed (tsmq groups free <url> <target> <group>), and remove fields that tsmq has not written",
   );
 }
@@ -100,15 +121,9 @@ export class RedisBinder implements Binder {
   async bind(filter: TopicFilter, queue: string): Promise<void> {
     const doing = `subscribe to "${filter.topic}"`;
     const binding = writeBinding(filter, queue);
-    const bytes = Buffer.byteLength(binding);
-    if (bytes > MAX_BYTES) {
-      throw new ProviderError(
-        "too_large",
-        `Cannot ${doing}: the topic and the name of its group have ${bytes} bytes together, and the limit is ${MAX_BYTES}`,
-      );
-    }
+    checkBytes(binding, MAX_BYTES, doing);
     try {
-      const total = await run(this.#client, count, BIND, [this.#names.bindings], [binding, MAX_BINDINGS]);
+      const total = await run(this.#client, count, BIND, [this.#names.bindings], [binding, ...LIMITS]);
       if (total > 0) throw tooMany("bind the queue of a group", this.#names, total);
       await this.#known();
     } catch (error) {
