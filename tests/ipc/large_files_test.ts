@@ -1,15 +1,27 @@
 /** Files that are larger than a bus reads: another member of a group may write any file. */
 // run: kernel-queues
-import { assert, assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
-import { closeSync, existsSync, ftruncateSync, mkdirSync, openSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  ftruncateSync,
+  linkSync,
+  mkdirSync,
+  openSync,
+  truncateSync,
+  unlinkSync,
+  writeFileSync,
+} from "node:fs";
 import process from "node:process";
 import { Bus } from "../../src/bus.ts";
+import { BusError } from "../../src/errors.ts";
 import { CrashSlot } from "../../src/providers/ipc/crash_slot.ts";
 import { writeItem } from "../../src/providers/ipc/frames.ts";
 import { ItemReceiver } from "../../src/providers/ipc/item_receiver.ts";
 import { Leases } from "../../src/providers/ipc/leases.ts";
 import { Moves } from "../../src/providers/ipc/moves.ts";
+import { hashed, MAX_PATTERN } from "../../src/providers/ipc/names.ts";
 import type { Settings } from "../../src/providers/ipc/namespace.ts";
 import type { PollLoop } from "../../src/providers/ipc/poll_loop.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
@@ -129,5 +141,52 @@ describe("a file of 10 GiB", () => {
     assert(process.memoryUsage().rss - before < 500e6);
     assertEquals(existsSync(`/dev/shm/${namespace}/loops/${name}`), false);
     await bus.publish("event", "topic");
+  });
+});
+
+describe("a file that needs less memory than its size", () => {
+  it("is not read: one with holes, or with several names", async () => {
+    const namespace = fresh();
+    await using bus = await Bus.open(ipc(), { namespace });
+    const errors: string[] = [];
+    bus.addEventListener("error", ({ error }) => errors.push(String(error)));
+    const seen: unknown[] = [];
+    await bus.subscribe("topic", (event) => void seen.push(event)).ready;
+    const [busName] = await busesOf(namespace);
+    const own = `/dev/shm/${namespace}/loops/${busName}`;
+    const [linked, link, sparse, whole] = Array.from({ length: 4 }, () => crypto.randomUUID());
+    for (const name of [linked, sparse, whole]) writeFileSync(`${own}/${name}`, '5\ntopic"event"', { mode: 0o600 });
+    linkSync(`${own}/${linked}`, `${own}/${link}`);
+    truncateSync(`${own}/${sparse}`, 2 ** 26);
+    using events = await KernelQueue.named(`/${busName}`);
+    assertEquals(events.put(`\x010:@36,0:@36,0:@36,\n${link}${sparse}${whole}`), 0);
+    await until("the file that tsmq could have written is read", () => seen.length > 0);
+    assertEquals(seen, ["event"]);
+    await until("the others are reported", () => errors.length === 2);
+    for (const error of errors) assertMatch(error, /it has holes or several names/);
+    unlinkSync(`${own}/${linked}`);
+  });
+});
+
+describe("a pattern of more than 128 KiB", () => {
+  it("is refused, and not read from a file of another process; nor is a binding", async () => {
+    const namespace = fresh();
+    await using bus = await Bus.open(ipc(), { namespace });
+    const [most, more] = ["*".repeat(MAX_PATTERN), "*".repeat(MAX_PATTERN + 1)];
+    const refusals = [
+      bus.subscribe(more, () => {}, { pattern: true }),
+      bus.subscribe("a".repeat(MAX_PATTERN / 2), () => {}, { group: "g" }),
+    ];
+    for (const subscription of refusals) {
+      const refused = await assertRejects(() => subscription.ready, BusError, `and the limit is ${MAX_PATTERN}`);
+      assertEquals(refused.code, "too_large");
+    }
+    await bus.subscribe(most, () => {}, { pattern: true }).ready;
+    assertEquals(await bus.publish("event", "topic"), 1);
+    const [busName] = await busesOf(namespace);
+    const path = `/dev/shm/${namespace}/patterns/${busName}${hashed(more)}`;
+    writeFileSync(path, more, { mode: 0o600 });
+    assertEquals(await bus.publish("event", "topic"), 1);
+    unlinkSync(path);
   });
 });

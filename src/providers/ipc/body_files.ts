@@ -73,13 +73,13 @@ export class BodyFiles {
     return decoder.decode(this.readFile(directory, name));
   }
 
-  /** Reads a whole file. */
-  readFile(directory: string, name: string): Uint8Array {
+  /** Reads a whole file, of at most `limit` bytes. */
+  readFile(directory: string, name: string, limit: number = this.#limit): Uint8Array {
     const path = `${directory}/${name}`;
     const what = `Cannot read ${this.#directories.path(path)}`;
     const file = check(this.#directories.openFile(path), what);
     try {
-      return this.readOpen(file, what);
+      return this.readOpen(file, what, limit);
     } finally {
       this.#posix.close(file);
     }
@@ -115,18 +115,22 @@ export class BodyFiles {
   }
 
   /**
-   * Reads a whole file that is open. `what` begins the message of an error.
+   * Reads a whole file that is open. `what` begins the message of an error. A file that needs less memory than its size is refused: a small
+   * message could name many of them.
    *
    * @throws {ProviderError} "too_large" when the file is larger than the limit
    */
-  readOpen(file: number, what: string): Uint8Array {
+  readOpen(file: number, what: string, limit: number = this.#limit): Uint8Array {
     const stat = this.#posix.stat(file);
     if (typeof stat === "number") throw systemError(stat, what);
     if (!stat.regular) throw new ProviderError("internal", `${what}: it is not a file`);
     if (!trusted(stat, this.#posix.user, this.#access)) throw notOwned(what, stat.uid);
-    if (stat.size > this.#limit) {
-      const text = `${what}: it has ${stat.size} bytes, and this bus reads files of up to ${this.#limit} (maxReceive)`;
+    if (stat.size > limit) {
+      const text = `${what}: it has ${stat.size} bytes, and this bus reads files of up to ${limit} (maxReceive)`;
       throw new ProviderError("too_large", text);
+    }
+    if (stat.links > 1 || this.#posix.sparse(file, stat.size)) {
+      throw new ProviderError("internal", `${what}: it has holes or several names, so tsmq has not written it`);
     }
     const bytes = new Uint8Array(stat.size);
     let at = 0;

@@ -29,6 +29,8 @@ const LOCK_NB = 4;
 const S_IFMT = 0o170000;
 const S_IFDIR = 0o040000;
 const S_IFREG = 0o100000;
+const SEEK_SET = 0;
+const SEEK_HOLE = 4;
 const UTIME_OMIT = (1 << 30) - 2;
 const UTIME_NOW = (1 << 30) - 1;
 /** Bytes of the buffer for directory entries, as in the C library. */
@@ -132,6 +134,14 @@ export class Files {
   /** Writes bytes. Returns the number of written bytes. */
   write(file: number, bytes: Uint8Array): number {
     return this.result(this.#library.native.write(file, bytes, bytes.length));
+  }
+
+  /** Returns whether a file has parts that were never written, which need no memory. Its position must be 0, and stays 0. */
+  sparse(file: number, size: number): boolean {
+    const { native } = this.#library;
+    const hole = native.lseek(file, 0, SEEK_HOLE);
+    native.lseek(file, 0, SEEK_SET);
+    return hole >= 0 && hole < size;
   }
 
   /** Locks an open file until it is closed or this process ends; EAGAIN if another process or thread has locked it. */

@@ -17,6 +17,8 @@ const NAME_BYTES = 255;
 const PATH_BYTES = 3_000;
 /** The largest number of bytes of a namespace, which leaves room for the rest of a name. */
 const NAMESPACE_BYTES = 100;
+/** The largest number of bytes of a pattern or binding. A binding has the topic twice, and the topic of a stored event has at most 48 KiB. */
+export const MAX_PATTERN: number = 2 ** 17;
 
 /** The largest number of hashed names of queues that are remembered. */
 const REMEMBERED = 4_096;

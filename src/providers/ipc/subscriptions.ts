@@ -13,7 +13,7 @@
  */
 import { BusError } from "../../errors.ts";
 import { LimitedMap } from "../../internal/caches.ts";
-import { BoundQueues, writeBinding } from "../../provider/bindings.ts";
+import { BoundQueues, checkBytes, writeBinding } from "../../provider/bindings.ts";
 import { glob } from "../../provider/glob.ts";
 import type { TopicFilter } from "../../provider/provider.ts";
 import type { BodyFiles } from "./body_files.ts";
@@ -23,7 +23,7 @@ import { check } from "./errors.ts";
 import { writePymq } from "./frames.ts";
 import type { Listing } from "./listing.ts";
 import { type MessageQueues, MQUEUE } from "./mqueues.ts";
-import { type Address, eventsOf, hashed, type Names } from "./names.ts";
+import { type Address, eventsOf, hashed, MAX_PATTERN, type Names } from "./names.ts";
 import type { Posix } from "./posix.ts";
 import type { Processes } from "./processes.ts";
 import { WAITING } from "./waiting.ts";
@@ -176,7 +176,7 @@ export class Subscriptions {
 
   /** Records that a bus subscribes to a pattern. */
   subscribePattern(pattern: string, bus: string): void {
-    const text = new TextEncoder().encode(pattern);
+    const text = checkBytes(pattern, MAX_PATTERN, `subscribe to "${pattern}"`);
     this.#context.bodyFiles.writeFile(PATTERNS, bus + hashed(pattern), text, true, `subscribe to "${pattern}"`);
   }
 
@@ -193,6 +193,7 @@ export class Subscriptions {
     const { bodyFiles } = this.#context;
     const binding = writeBinding(filter, queue);
     const doing = `subscribe to "${filter.topic}"`;
+    checkBytes(binding, MAX_PATTERN, doing);
     const written = `${busDirectory}/${bodyFiles.write(busDirectory, binding, false, doing)}`;
     const move = () => this.#own.rename(written, `${PATTERNS}/${GROUP}${hashed(binding)}`);
     const moved = this.#own.within(PATTERNS, move);
@@ -318,7 +319,8 @@ export class Subscriptions {
       if (known || binding !== undefined) continue;
       const state = this.#stateOf(name); // first: it may be written meanwhile
       try {
-        const pattern = new TextDecoder("utf-8", { ignoreBOM: true }).decode(bodyFiles.readFile(PATTERNS, name));
+        const bytes = bodyFiles.readFile(PATTERNS, name, MAX_PATTERN);
+        const pattern = new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes);
         const bus = busOf(name);
         if (name !== bus + hashed(pattern)) unreadable.set(name, state);
         else if (bus === GROUP) bindings.set(name, pattern);
