@@ -56,7 +56,7 @@ export class FailedAttempts {
    */
   async exhausted(delivery: Opened, closing: AbortSignal): Promise<Settle> {
     const text = `Cannot handle an item of queue "${this.#deliveries.queue}" again: attempt ${attemptsOf(delivery)} ` +
-      "was its last, and the process of that attempt died or gave the item back";
+      "was its last, and the process of that attempt died, gave the item back, or could not acknowledge it";
     if (delivery.unconfirmed) {
       if (delivery.attempt > this.#maxAttempts + 1) return this.#dead(delivery, false, new Error(text));
       if (!await this.#deliveries.startReading(delivery)) return NOTHING;
