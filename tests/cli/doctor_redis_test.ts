@@ -1,4 +1,4 @@
-import { assertEquals, assertMatch } from "@std/assert";
+import { assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { Redis } from "ioredis";
 import { rmSync } from "node:fs";
@@ -154,11 +154,11 @@ describe("tsmq doctor redis:", () => {
     ["channels", ["resetchannels", "&__eventbus:*"], [
       ...["may watch empty queues: risk", "may subscribe to globs: risk"],
       ...["may have an inbox: broken", "may post to an inbox: broken"],
-    ], /'&__tsmq:\*'/],
+    ], /'&__eventbus:global:\*' '&__tsmq:inbox:__eventbus:global:\*'/],
     ["keys", ["resetkeys", "~__eventbus:*"], [
       ...["may publish: broken", "may have groups: risk"],
       ...["may take, extend, give back and acknowledge: broken", "may register as a server: broken"],
-    ], /'~__tsmq:\*'/],
+    ], /'~__eventbus:global:\*' '~__tsmq:\{__eventbus:global:\*'/],
     ["INFO", ["-info"], ["version: risk"], /^ACL SETUSER bus \+info/],
     ["PUBSUB", ["-pubsub"], ["may count subscribers: broken"], /^ACL SETUSER bus \+pubsub/],
   ];
@@ -172,6 +172,38 @@ describe("tsmq doctor redis:", () => {
       assertMatch(diagnosis.of(checks[0]!.split(": ")[0]!).mend!, mend);
     });
   }
+
+  it("advises rules that allow one namespace, and no other", async () => {
+    await using server = await RedisServer.start();
+    await server.run("acl", "setuser", user, "on", ">secret", "+@all", "resetkeys", "resetchannels");
+    const applied = new Set<string>();
+    for (let before = -1; before < applied.size;) {
+      before = applied.size;
+      const { checks } = await diagnose(`redis://${user}:secret@127.0.0.1:${server.port}`, ["-n", "shop"]);
+      const rules = checks.flatMap(({ mend = "" }) => [...mend.matchAll(/'([~&][^']+)'/g)].map(([, rule]) => rule!));
+      for (const rule of rules) applied.add(rule);
+      await server.run("acl", "setuser", user, ...applied);
+      const notOk = checks.filter(({ state }) => state !== "ok").map(({ name, state }) => `${name}: ${state}`);
+      if (before === applied.size) {
+        assertEquals(notOk, ["persistence: risk", "may subscribe to globs: risk", "bus: risk"]);
+      }
+    }
+    const client = new Redis({ port: server.port, username: user, password: "secret" });
+    try {
+      for (
+        const key of [
+          "__tsmq:{__eventbus:other:jobs}items",
+          "__tsmq:servers:__eventbus:other:fn",
+          "__eventbus:other:jobs",
+        ]
+      ) {
+        await assertRejects(() => client.type(key), Error, "NOPERM");
+      }
+      await assertRejects(() => client.subscribe("__tsmq:inbox:__eventbus:other:a"), Error, "NOPERM");
+    } finally {
+      client.disconnect();
+    }
+  });
 
   it("reports the registrations of dead servers", async () => {
     await using server = await RedisServer.start();

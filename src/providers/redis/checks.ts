@@ -219,11 +219,14 @@ function singleServerProbes(channel: string): Probe[] {
   }];
 }
 
-/** Returns the ACL rules that allow what an error message refused. */
+/** Returns the ACL rules that allow what an error message refused, in this namespace only. They are those of docs/redis.md. */
 function rulesFor(message: string, namespace: string): string[] {
   const command = /'([\w|]+)' command/i.exec(message);
-  if (/channel/i.test(message)) return [`'&__eventbus:${namespace}:*'`, "'&__tsmq:*'", "'&__redis__:invalidate'"];
-  if (/\bkeys?\b/i.test(message)) return [`'~__eventbus:${namespace}:*'`, "'~__tsmq:*'"];
+  const own = `__eventbus:${namespace}:*'`;
+  if (/channel/i.test(message)) return [`'&${own}`, `'&__tsmq:inbox:${own}`, "'&__redis__:invalidate'"];
+  if (/\bkeys?\b/i.test(message)) {
+    return [`'~${own}`, `'~__tsmq:{${own}`, `'~__tsmq:servers:${own}`, `'~__tsmq:bindings:${own}`];
+  }
   return command ? [`+${command[1]!.toLowerCase()}`] : ["<the rules of docs/redis.md>"];
 }
 
