@@ -4,18 +4,9 @@
  * @module
  */
 import type { Bus } from "./bus.ts";
-import { checkSchema } from "./codec/schema.ts";
 import { NotInitializedError } from "./errors.ts";
-import { checkCount, checkFunction, checkSignal, refuseUnknown } from "./internal/arguments.ts";
-import { checkGroup, notDurable } from "./pubsub/group_options.ts";
-import {
-  checkOrder,
-  type Handler,
-  resolveTarget,
-  SUBSCRIBE,
-  type SubscribeOptions,
-  type Subscription,
-} from "./pubsub/topic.ts";
+import { checkSubscription, notDurable } from "./pubsub/subscribe_options.ts";
+import { checkOrder, type Handler, resolveTarget, type SubscribeOptions, type Subscription } from "./pubsub/topic.ts";
 import type { Exposure } from "./rpc/exposure.ts";
 
 /** A subscription or an exposure that was made before `init`. */
@@ -51,9 +42,9 @@ export function rememberSubscription(
   subscribe: (bus: Bus) => Subscription,
 ): Subscription {
   checkOrder(target, handler);
-  const { topic, ...own } = resolveTarget(target);
-  refuseUnknown(options, SUBSCRIBE, "subscribe", " to", topic);
-  const pattern = own.pattern ?? options.pattern ?? false;
+  const resolved = resolveTarget(target);
+  const { topic } = resolved;
+  const { pattern, group } = checkSubscription(resolved, handler, options);
   const { promise: closed, resolve: end } = Promise.withResolvers<void>();
   let live: Subscription | undefined;
   const abort = () => removeRegistration(registration);
@@ -79,11 +70,6 @@ export function rememberSubscription(
     removeRegistration(registration);
     await live.free();
   };
-  checkFunction("a handler", handler);
-  checkCount("a concurrency", options.concurrency ?? 1);
-  checkSchema(options.schema);
-  checkSignal(options.signal)?.throwIfAborted();
-  const group = checkGroup(options);
   options.signal?.addEventListener("abort", abort, { once: true });
   registrations.add(registration);
   return { topic, pattern, ready: Promise.resolve(), closed, unsubscribe, free, [Symbol.asyncDispose]: unsubscribe };

@@ -4,21 +4,12 @@
  * @module
  */
 import type { Core } from "../core.ts";
-import { checkSchema } from "../codec/schema.ts";
-import { checkCount, checkFunction, checkSignal, refuseUnknown } from "../internal/arguments.ts";
 import { warnOnce } from "../internal/complain.ts";
 import type { Dispatch } from "./dispatch.ts";
-import { checkGroup, notDurable } from "./group_options.ts";
+import { checkSubscription, notDurable } from "./subscribe_options.ts";
 import { GroupMember } from "./groups.ts";
 import type { Subscriber } from "./handler_queue.ts";
-import {
-  checkOrder,
-  type Handler,
-  resolveTarget,
-  SUBSCRIBE,
-  type SubscribeOptions,
-  type Subscription,
-} from "./topic.ts";
+import { checkOrder, type Handler, resolveTarget, type SubscribeOptions, type Subscription } from "./topic.ts";
 
 interface Active extends Subscription {
   readonly handler: unknown;
@@ -39,16 +30,10 @@ export class Subscriptions {
   /** Subscribes a handler to a name, a glob, a topic or an event class. */
   subscribe(target: unknown, handler: Handler<never>, options: SubscribeOptions): Subscription {
     checkOrder(target, handler);
-    const { topic, type, ...own } = resolveTarget(target);
+    const resolved = resolveTarget(target);
+    const { topic, type } = resolved;
     this.#core.checkNotClosing("subscribe", " to", topic);
-    refuseUnknown(options, SUBSCRIBE, "subscribe", " to", topic);
-    const pattern = own.pattern ?? options.pattern ?? false;
-    checkFunction("a handler", handler);
-    const schema = options.schema ?? own.schema;
-    const concurrency = checkCount("a concurrency", options.concurrency ?? 1);
-    checkSchema(schema);
-    checkSignal(options.signal)?.throwIfAborted();
-    const group = checkGroup(options);
+    const { pattern, schema, concurrency, group } = checkSubscription(resolved, handler, options);
     if (typeof target === "string" && target.includes("*") && options.pattern === undefined) {
       const text = `subscribe("${target}") receives only events of the topic with exactly this name; ` +
         "for all topics that match it, pass { pattern: true }";

@@ -1,12 +1,13 @@
 /**
- * Checks of the options of a subscription that only groups have.
+ * Checks of the handler and the options of a subscription.
  *
  * @module
  */
 import { ValidationError } from "../errors.ts";
-import { checkName } from "../internal/arguments.ts";
+import { checkSchema } from "../codec/schema.ts";
+import { checkCount, checkFunction, checkName, checkSignal, refuseUnknown } from "../internal/arguments.ts";
 import { DEAD } from "../provider/queue_names.ts";
-import type { SubscribeOptions } from "./topic.ts";
+import { type resolveTarget, SUBSCRIBE, type SubscribeOptions } from "./topic.ts";
 
 /** The options that only a member of a group has. */
 const GROUP_OPTIONS = ["lease", "maxAttempts", "backoff", "deadLetter", "handlerTimeout"] as const;
@@ -16,12 +17,34 @@ const GROUP_OPTIONS = ["lease", "maxAttempts", "backoff", "deadLetter", "handler
  */
 const SUFFIXES = [DEAD, ".fifo"];
 
+/** The checked options of a subscription. */
+interface Checked {
+  readonly pattern: boolean;
+  readonly schema: SubscribeOptions["schema"];
+  readonly concurrency: number;
+  readonly group: string | undefined;
+}
+
 /**
- * Returns the group in the options, if there is one.
+ * Checks the handler and the options of a subscription, and returns the options with their defaults.
  *
- * @throws {ValidationError} when the name is invalid, or an option that only groups have is used without a group
+ * @throws {ValidationError} when the handler or an option is wrong, or an option that only groups have is used without a group
  */
-export function checkGroup(options: SubscribeOptions): string | undefined {
+export function checkSubscription(
+  target: ReturnType<typeof resolveTarget>,
+  handler: unknown,
+  options: SubscribeOptions,
+): Checked {
+  refuseUnknown(options, SUBSCRIBE, "subscribe", " to", target.topic);
+  checkFunction("a handler", handler);
+  const schema = options.schema ?? target.schema;
+  const concurrency = checkCount("a concurrency", options.concurrency ?? 1);
+  checkSchema(schema);
+  checkSignal(options.signal)?.throwIfAborted();
+  return { pattern: target.pattern ?? options.pattern ?? false, schema, concurrency, group: checkGroup(options) };
+}
+
+function checkGroup(options: SubscribeOptions): string | undefined {
   if (options.group !== undefined) {
     const group = checkName("a group", options.group);
     const end = SUFFIXES.find((end) => group.endsWith(end));
