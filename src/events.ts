@@ -66,7 +66,7 @@ export class BusErrorEvent extends Event {
     this.headers = headers;
   }
 
-  /** The name of the topic, queue or function where the error occurred; empty if there is none. The queue of a group is `<topic>@<group>`. */
+  /** The topic, queue or function where the error occurred, or an empty text. For a group, it is the queue `<topic>@<group>`. */
   get name(): string {
     return this.topic;
   }

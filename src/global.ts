@@ -111,7 +111,7 @@ async function open(provider: Provider, options: BusOptions, state: Opening): Pr
  */
 export async function shutdown(options?: CloseOptions): Promise<void> {
   const timeout = closeTimeout(options); // before anything changes, because it may throw
-  opening?.state.breakOff(timeout); // the caller of init gets the error
+  opening?.state.cancel(timeout); // the caller of init gets the error
   const ended = [(bus ?? closing)?.close({ timeout }), bus ? undefined : opening?.bus.catch(() => {})];
   if (bus || opening) missing = "shutdown() has closed the bus";
   if (bus) {

@@ -34,7 +34,7 @@ export class Opening {
   }
 
   /** Cancels the opening. A second call can only shorten the time that is left. */
-  breakOff(timeout: number = CLOSE_TIMEOUT): void {
+  cancel(timeout: number = CLOSE_TIMEOUT): void {
     const attempt = timeout - reserve(timeout);
     this.#attempt?.bring(attempt);
     this.#all?.bring(timeout);

@@ -100,7 +100,7 @@ export const faults: Cases = {
     equal(await caller.stub("double")(1), 2);
     for (let i = 0; i < 3; i++) {
       await t.faults.cut();
-      // a call just after the break waits until the server is registered again, and does not reject because there is none
+      // a call just after the break must wait for the server to register again, in place of rejecting
       const answer = await caller.stub("double")(i).catch((error) => error);
       ok(
         answer === 2 * i || (answer instanceof BusError && answer.code === "unavailable"),
