@@ -26,6 +26,8 @@ class Elsewhere {
   #peer = Peer.start<Said>(new URL("../ipc/sender_peer.ts", import.meta.url), { runtime: there });
   #pending = new Map<number, PromiseWithResolvers<unknown>>();
   #contexts = new Map<number, SenderContext>();
+  /** The messages of this turn. They are handled in one turn there, because the result of a call may depend on other calls of its turn. */
+  #messages: Record<string, unknown>[] = [];
   #last = 0;
   #listening = this.#listen();
 
@@ -69,7 +71,7 @@ class Elsewhere {
   async #send(bus: number, queue: string, body: string, { wait, signal, delay = 0 }: SendOptions): Promise<void> {
     signal?.throwIfAborted();
     const id = ++this.#last;
-    const abort = () => this.#peer.tell({ abort: id });
+    const abort = () => this.#tell({ abort: id });
     signal?.addEventListener("abort", abort, { once: true });
     try {
       await this.#call({ bus, verb: "send", args: [queue, body, wait, delay], signal: id });
@@ -85,8 +87,12 @@ class Elsewhere {
     const id = ++this.#last;
     const pending = Promise.withResolvers<unknown>();
     this.#pending.set(id, pending);
-    this.#peer.tell({ id, ...command });
+    this.#tell({ id, ...command });
     return pending.promise;
+  }
+
+  #tell(message: Record<string, unknown>): void {
+    if (this.#messages.push(message) === 1) queueMicrotask(() => this.#peer.tell(this.#messages.splice(0)));
   }
 
   async #listen(): Promise<void> {
@@ -101,8 +107,8 @@ class Elsewhere {
     if ("ask" in said) {
       const answer = said.ask;
       this.#contexts.get(said.bus)!.ask(said.verb, said.argument).then(
-        (value) => this.#peer.tell({ answer, value }),
-        (error) => this.#peer.tell({ answer, error: toPlain(error) }),
+        (value) => this.#tell({ answer, value }),
+        (error) => this.#tell({ answer, error: toPlain(error) }),
       );
       return;
     }

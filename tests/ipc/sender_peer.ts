@@ -1,5 +1,5 @@
 /** Runs the sending halves of another process's buses, so that they send from this runtime. */
-import { fromPlain, toPlain } from "../../src/errors.ts";
+import { fromPlain, type PlainError, toPlain } from "../../src/errors.ts";
 import { ipc } from "../../src/providers/ipc/provider.ts";
 import { loadPosix, POLLOUT } from "../../src/providers/ipc/posix.ts";
 import type { Sender } from "../../src/provider/provider.ts";
@@ -33,6 +33,8 @@ async function writable(descriptor: number, ms: number): Promise<boolean> {
 }
 
 async function run({ bus, verb, args, signal }: Command): Promise<unknown> {
+  const abort = new AbortController();
+  if (signal !== undefined) aborts.set(signal, abort);
   if (verb === "open") {
     const ask = (verb: string, argument: unknown) => {
       if (verb === "writable") return writable(...argument as [number, number]); // the worker is in the other process
@@ -53,22 +55,24 @@ async function run({ bus, verb, args, signal }: Command): Promise<unknown> {
   const [part, member] = verb.split(".") as [keyof Sender, string | undefined];
   if (member !== undefined) return await (sender[part] as unknown as Verbs)[member]!(...args);
   if (verb !== "send") return await (sender as unknown as Verbs)[verb]!(...args);
-  const abort = new AbortController();
-  aborts.set(signal!, abort);
   const [queue, body, wait, delay] = args as [string, string, number | null, number | null];
   await sender.send(queue, body, { wait: wait ?? Infinity, signal: abort.signal, delay: delay ?? Infinity });
 }
 
-for await (const command of told<Command | { answer: number; value?: unknown; error?: never } | { abort: number }>()) {
-  if ("abort" in command) aborts.get(command.abort)?.abort("aborted");
-  else if ("answer" in command) {
-    const { resolve, reject } = asks.get(command.answer)!;
-    if (command.error) reject(fromPlain(command.error));
-    else resolve(command.value);
+type Message = Command | { answer: number; value?: unknown; error?: PlainError } | { abort: number };
+
+function handle(message: Message): void {
+  if ("abort" in message) aborts.get(message.abort)?.abort("aborted");
+  else if ("answer" in message) {
+    const { resolve, reject } = asks.get(message.answer)!;
+    if (message.error) reject(fromPlain(message.error));
+    else resolve(message.value);
   } else {
-    run(command).then(
-      (value) => say({ id: command.id, value }),
-      (error) => say({ id: command.id, error: toPlain(error) }),
+    run(message).then(
+      (value) => say({ id: message.id, value }),
+      (error) => say({ id: message.id, error: toPlain(error) }),
     );
   }
 }
+
+for await (const messages of told<Message[]>()) messages.forEach(handle);
