@@ -130,6 +130,7 @@ export class Intake {
 
   async #run(): Promise<void> {
     let failures = 0;
+    await undefined; // the gets that arrive together share a call; otherwise the first one would have a call of its own
     while (this.#waiters.length > 0) {
       this.#abort = new AbortController();
       this.#unavailable = undefined; // a call that waits has reached the transport, unless there is an outage
