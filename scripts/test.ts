@@ -37,7 +37,7 @@ const LONG = 3_600;
 const JOBS_PER_CORE = 2;
 const MOST_PER_CORE = 4;
 /** A further file starts when this share of the cores was idle during this time, in milliseconds. */
-const IDLE = { share: 0.25, during: 1_000 };
+const IDLE = { share: 0.1, during: 1_000 };
 
 /** The ticks of a second in which the system counts CPU time (USER_HZ). */
 const TICKS = 100;
@@ -83,6 +83,7 @@ async function main(): Promise<void> {
     .flat();
   const spinners = flags.has("load") ? Array.from({ length: cores }, spin) : [];
   const start = performance.now();
+  const idle = watchCores();
   const results: Result[] = [];
   const shared = runs.some(({ queues }) => queues) ? await noOwnQueues() : undefined;
   if (shared) {
@@ -111,7 +112,7 @@ async function main(): Promise<void> {
   }
   const path = flags.get("report");
   if (path) await Deno.writeTextFile(path, JSON.stringify(results, undefined, 2));
-  report(results, performance.now() - start);
+  report(results, performance.now() - start, idle());
 }
 
 function read(args: readonly string[]): { flags: Map<string, string>; filters: string[] } {
@@ -295,7 +296,7 @@ function show({ run, seconds, cpu, cases, fault }: Result, progress: string, liv
   if (fault) console.log(`  ${fault}`);
 }
 
-function report(results: readonly Result[], milliseconds: number): void {
+function report(results: readonly Result[], milliseconds: number, idle: number | undefined): void {
   const count = (outcome: Case["outcome"]) =>
     results.reduce((sum, { cases }) => sum + cases.filter((one) => one.outcome === outcome).length, 0);
   const faults = results.filter(({ fault }) => fault !== undefined);
@@ -308,7 +309,8 @@ function report(results: readonly Result[], milliseconds: number): void {
   const sum = results.reduce((sum, { seconds }) => sum + seconds, 0);
   const cpu = results.reduce((sum, { cpu = 0 }) => sum + cpu, 0);
   console.log(`\n── ${results.length} runs in ${(milliseconds / 1_000).toFixed(0)} s, ${sum.toFixed(0)} s one by one`);
-  console.log(`   ${cpu.toFixed(0)} s of CPU on ${navigator.hardwareConcurrency} cores`);
+  const share = idle === undefined ? "" : `, which were idle for ${(100 * idle).toFixed(0)} % of the time`;
+  console.log(`   ${cpu.toFixed(0)} s of CPU on ${navigator.hardwareConcurrency} cores${share}`);
   const longest = results.toSorted((a, b) => b.seconds - a.seconds).slice(0, LONGEST).map(({ run, seconds }) =>
     `  ${seconds.toFixed(1).padStart(6)} s of ${run.deadline}: ${run.runtime} ${run.file}`
   );

@@ -1,4 +1,3 @@
-// run: quiet, because JetStream holds an item that reaches a cancelled pull for ten seconds, which happens on a loaded machine
 /** A custom provider, `examples/nats`, passes the kit like the providers of tsmq. */
 import { jetstreamManager } from "@nats-io/jetstream";
 import { connect } from "@nats-io/transport-node";

@@ -1,4 +1,4 @@
-// run: quiet
+// run: deadline 300, because it starts a browser
 /** The dashboard's page in a real browser: headless Chromium, driven by Playwright. */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { afterAll, beforeAll, describe } from "@std/testing/bdd";
