@@ -18,14 +18,14 @@ import { describePlainUser } from "./as_plain_user.ts";
 import { busesOf, fresh, HandmadeBus, KernelQueue, left } from "./ground.ts";
 
 const CROWD = new URL("crowd.ts", import.meta.url);
-// the nightly run has the full numbers
-const [items, long, processes] = ALL ? [100, 100_000, 50] : [14, 10_000, 4];
+// the nightly run has the full numbers; the others exceed what the kernel allows: 256 queues, ten items in each
+const [queues, items, long, processes] = ALL ? [1_000, 100, 100_000, 50] : [400, 14, 10_000, 4];
 
 describePlainUser(CROWD, [
   [
-    `has 1,000 queues of ${items} items from 4 processes, of which two are killed`,
+    `has ${queues} queues of ${items} items from 4 processes, of which two are killed`,
     { rounds: [items, items, items], half: true, lost: true, twice: 0, disordered: true },
-    ...["queues", 1_000, items] as const,
+    ...["queues", queues, items] as const,
   ],
   [`has ${long} items in one queue, in order`, { size: long, disordered: 0, flat: true }, "long", long],
   ["has 30 waiting gets on 30 queues, which wake at once", { prompt: true }, "gets", 30],
