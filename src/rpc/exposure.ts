@@ -6,7 +6,15 @@
 import { ValidationError } from "../errors.ts";
 import type { Authorize } from "../hooks.ts";
 import { textOf } from "../internal/thrown.ts";
-import { checkCount, checkFunction, checkName, optionNames, refuseUnknown, verbOn } from "../internal/arguments.ts";
+import {
+  checkCount,
+  checkFunction,
+  checkName,
+  kindOf,
+  optionNames,
+  refuseUnknown,
+  verbOn,
+} from "../internal/arguments.ts";
 import {
   authoredMethodsOf,
   type Class,
@@ -39,6 +47,9 @@ export type ExposeArgument<T> = T extends Procedure<infer _, infer Serve> ? Serv
 export type LastExposeArgument<T> = T extends string | Procedure ? ExposeOptions
   : T extends Fn ? undefined
   : ExposeOptions;
+
+/** Accepts an object whose methods are served. For a procedure, it is the text that the compiler shows. */
+export type Exposable<O> = O extends Procedure ? "a procedure needs a function: expose(procedure, fn)" : unknown;
 
 /** A function with the name under which it is served. */
 export class Exposure {
@@ -198,7 +209,9 @@ function ownName(fn: Fn): string {
 
 function named(name: string, fn: unknown, options: unknown, procedure?: Procedure): Exposure {
   if (typeof fn !== "function") {
-    throw new ValidationError(`Cannot expose "${name}": the second argument is not a function`);
+    const first = procedure ? "procedure" : JSON.stringify(name);
+    const text = `pass the function that serves it as the second argument, as in expose(${first}, fn)`;
+    throw new ValidationError(`Cannot expose "${name}": ${text}; it is ${kindOf(fn)}`);
   }
   return new Exposure(name, fn as Fn, { ...optionsOf(name, options), procedure });
 }
