@@ -25,10 +25,11 @@ export function nameFault(name: string): string | undefined {
 /** The prefix that providers use for their own names. */
 const RESERVED = "__tsmq:";
 
-/** Checks a number, such as milliseconds: it must be at least `least`, and `Infinity` is allowed. */
-export function checkNumber(what: string, value: unknown, least = 0): number {
+/** Checks a number, such as milliseconds: it must be at least `least`. `Infinity` is allowed, and `unlimited` says that it means no limit. */
+export function checkNumber(what: string, value: unknown, least = 0, unlimited = true): number {
   if (typeof value === "number" && value >= least) return value;
-  throw new ValidationError(`Cannot use ${quote(value)} as ${what}: it is not a number of at least ${least}`);
+  const hint = unlimited && value === 0 ? "; Infinity means no limit" : "";
+  throw new ValidationError(`Cannot use ${quote(value)} as ${what}: it is not a number of at least ${least}${hint}`);
 }
 
 /** The longest time in milliseconds, 31 years. Every transport can store it. */
@@ -36,7 +37,7 @@ export const LONGEST = 1e12;
 
 /** Checks a number of milliseconds: at least `least`, and at most {@linkcode LONGEST}. */
 export function checkTime(what: string, value: unknown, least = 0): number {
-  return Math.min(checkNumber(what, value, least), LONGEST);
+  return Math.min(checkNumber(what, value, least, false), LONGEST);
 }
 
 /**
@@ -108,10 +109,7 @@ export function refuseUnknown(
   throw new ValidationError(text, [{ message, path: name === undefined ? [] : [name] }], { part: "options" });
 }
 
-/** The largest number of options that an error lists, if none of them has a similar name. */
-const LISTED = 8;
-
-/** Returns the reason why a name is not an option: with the option whose name is similar, or with a short list of all options. */
+/** Returns the reason why a name is not an option: with the option whose name is similar, or with a list of all options. */
 export function notAnOption(name: string, names: Iterable<string>): string {
   const all = [...names];
   const given = letters(name.slice(0, 64));
@@ -119,7 +117,7 @@ export function notAnOption(name: string, names: Iterable<string>): string {
     .filter(({ known, changes }) => changes <= 2 && changes <= known.length / 2)
     .sort((a, b) => a.changes - b.changes);
   if (nearest) return `is not an option (did you mean ${nearest.known}?)`;
-  return all.length > LISTED ? "is not an option" : `is not an option (the options: ${all.join(", ")})`;
+  return `is not an option (the options: ${all.join(", ")})`;
 }
 
 function letters(name: string): string {

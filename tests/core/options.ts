@@ -2,7 +2,11 @@
 import * as tsmq from "../../mod.ts";
 import type { Bus } from "../../src/bus.ts";
 import { ValidationError } from "../../src/errors.ts";
-import { each, equal, rejects } from "../../src/conformance/assert.ts";
+import { memory } from "../../src/providers/memory/provider.ts";
+import { aws } from "../../src/providers/aws/provider.ts";
+import { ipc } from "../../src/providers/ipc/provider.ts";
+import { redis } from "../../src/providers/redis/provider.ts";
+import { each, equal, ok, rejects } from "../../src/conformance/assert.ts";
 import type { Cases } from "../../src/conformance/cases.ts";
 import { amount, length, pair } from "./schemas.ts";
 
@@ -49,7 +53,9 @@ export const options: Cases = {
         'Cannot expose "kit.order"': (wrong) => bus.expose(event, wrong),
         "Cannot expose": (wrong) => bus.expose({ add }, wrong),
       },
-      "schema is not an option": { 'Cannot subscribe to "t"': (wrong) => topic.subscribe(handler, wrong) },
+      "schema is not an option (the options: concurrency, signal, group, ": {
+        'Cannot subscribe to "t"': (wrong) => topic.subscribe(handler, wrong),
+      },
       "header is not an option (did you mean headers?)": {
         'Cannot publish to "t"': (wrong) => topic.publish(1, wrong),
         'Cannot publish to "kit.order"': (wrong) => bus.publish(event, wrong),
@@ -90,6 +96,47 @@ export const options: Cases = {
         equal(message.slice(0, wanted.length), wanted);
       }));
     equal([await queue.qsize(), bus.health().subscriptions], [0, 0]);
+  },
+
+  "an unknown option of a bus or a provider that is like no other is refused with all options": async (t) => {
+    const wrong = { quorum: 1 } as never;
+    const list = / quorum is not an option \(the options: (\w+(?:, \w+)*)\)$/;
+    const opened = {
+      capacity: () => memory(wrong),
+      db: () => redis(wrong),
+      region: () => aws(wrong),
+      raiseLimit: () => ipc(wrong),
+      sendTimeout: () => t.open(wrong),
+      namespace: () => tsmq.init(t.provider, wrong),
+    };
+    await each(opened, async (open, known) => {
+      const { message } = await rejects(async () => await open(), ValidationError);
+      ok((list.exec(message)?.[1] ?? "").split(", ").includes(known), message);
+    });
+  },
+
+  "0 as a timeout or a limit is refused with the value for no limit": async (t) => {
+    const bus = await t.open();
+    const { message } = await rejects(() => bus.stub("add", { timeout: 0 }), ValidationError);
+    equal(message, "Cannot use 0 as a timeout: it is not a number of at least 1; Infinity means no limit");
+    const lease = await rejects(() => bus.queue("q").consume(() => {}, { lease: 0 }), ValidationError);
+    equal(lease.message, "Cannot use 0 as a lease: it is not a number of at least 1");
+  },
+
+  "expose() without a function says that it is missing": async (t) => {
+    const bus = await t.open();
+    const missing = { "a procedure": tsmq.procedure("add"), "a name": "add" };
+    await each(missing, async (target, what) => {
+      const first = what === "a name" ? '"add"' : "procedure";
+      const text =
+        `Cannot expose "add": pass the function that serves it as the second argument, as in expose(${first}, fn)`;
+      for (const expose of [bus.expose.bind(bus), tsmq.expose]) {
+        const { message } = await rejects(() => expose(target as never), ValidationError);
+        equal(message, `${text}; it is undefined`);
+        const { message: options } = await rejects(() => expose(target as string, {} as never), ValidationError);
+        equal(options, `${text}; it is an object`);
+      }
+    });
   },
 
   "unknown options are refused before init() too": async () => {

@@ -24,8 +24,8 @@ import type { Address, RedisCredentials, RedisTls, Settings } from "./settings.t
 export interface RedisOptions {
   /**
    * The URL of the server: `redis://user:password@host:port/db`, `rediss://…` for TLS, or `unix:///path/of/socket`. Other options override
-   * its parts.
-   * Default `redis://127.0.0.1:6379/0`.
+   * its parts. Default `redis://127.0.0.1:6379/0`, as of other clients of Redis, also if it is `undefined` because a variable of the
+   * environment is not set. A program that must not start without it checks the variable first.
    */
   readonly url?: string;
   /** Host name or IP address of the server. Default `"127.0.0.1"`. */
