@@ -15,8 +15,9 @@ export interface ErrorContext {
   /** The number of the failed attempt, if the error belongs to an item. */
   readonly attempt?: number;
   /**
-   * The next step of the bus: the item is retried after `delay` milliseconds, the item moves to its dead-letter queue, the event is
-   * dropped, or the caller receives the error.
+   * The next step of the bus: the item is retried after `delay` milliseconds, the item moves to its dead-letter queue, the event (or an
+   * item of a memory queue that was lost with its worker) is dropped, or the caller receives the error. Of an item whose lease was lost, a
+   * consumer with the same `maxAttempts` decides so, when the item comes again.
    */
   readonly next?: "retry" | "dead-letter" | "drop" | "answer";
   /** Milliseconds until the next attempt; absent if the bus does not know it, as after a lost lease. */

@@ -9,6 +9,7 @@ import { equal, Hmac } from "../src/keys/hmac.ts";
 import { Keyring } from "../src/keys/keyring.ts";
 import { SignedEnvelopes } from "../src/keys/signed_envelopes.ts";
 import { SeenEvents } from "../src/pubsub/seen_events.ts";
+import { LostLeases } from "../src/port/lost_leases.ts";
 import { open } from "../src/queue/deliveries.ts";
 import { SeenRequests } from "../src/rpc/seen_requests.ts";
 
@@ -103,7 +104,12 @@ describe("SignedEnvelopes", () => {
       const item = envelopes.seal("item", "*@group", "1");
       const event = envelopes.seal("event", "orders", "1");
       const topicOf = (queue: string, text: string, topic: string) =>
-        open({ body: text, topic, receipt: "r", attempt: 1 }, queue, envelopes, true).topic;
+        open(
+          { body: text, topic, receipt: "r", attempt: 1 },
+          queue,
+          { envelopes, link: { leases: new LostLeases() } },
+          true,
+        ).topic;
       assertEquals(topicOf("*@group", item, "forged"), undefined);
       assertEquals(topicOf("jobs", envelopes.seal("item", "jobs", "1"), "forged"), undefined);
       assertEquals(topicOf("*@group", event, "orders"), "orders");

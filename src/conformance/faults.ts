@@ -93,6 +93,33 @@ export const faults: Cases = {
     await lease.ack();
   }),
 
+  "items whose only handlers end while connections break are acknowledged: none is handled again, or becomes a dead letter":
+    broken(
+      async (t) => {
+        const [producer, bus] = await t.buses(2) as [Bus, Bus];
+        for (const each of [producer, bus]) t.errors(each);
+        const queue = t.queue<number>(producer, "work");
+        const { passed, open } = t.gate();
+        const seen = t.collect<number>();
+        let running = 0;
+        const consumer = bus.queue<number>("work").consume(async (item) => {
+          running++;
+          await passed;
+          seen.add(item);
+        }, { concurrency: 8, maxAttempts: 1 });
+        const items = Array.from({ length: 8 }, (_, i) => i);
+        for (const item of items) await queue.put(item);
+        await t.until(() => running === items.length, "all handlers run");
+        open();
+        await t.faults.cut();
+        await recovered(t, producer, bus);
+        await consumer.close(); // waits for the acknowledgements
+        await t.settle();
+        equal(seen.values.toSorted(), items);
+        equal([await drain(t, queue), await producer.queue("work.dead").qsize()], [[], 0]);
+      },
+    ),
+
   "functions are found again, and calls continue": broken(async (t) => {
     const [server, caller] = await t.buses(2) as [Bus, Bus];
     for (const each of [server, caller]) t.errors(each);

@@ -125,6 +125,11 @@ export function causesOf(error: unknown, left = CAUSES): Error[] {
   }
 }
 
+/** Returns whether code ended because a signal aborted: with the signal's reason, an error that it caused, or an `AbortError`. */
+export function isAbort(error: unknown, reason: unknown): boolean {
+  return error === reason || causesOf(error).some((each) => each === reason || nameOf(each) === "AbortError");
+}
+
 /** Returns the fields of an error: an empty object for any other value, or if they cannot be read. */
 function fieldsOf(error: unknown): Readonly<Record<string, unknown>> {
   try {

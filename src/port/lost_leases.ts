@@ -53,11 +53,58 @@ export class LostLeases {
     for (const [key, lose] of all) lose(error ?? this.reason(queueOf(key)));
   }
 
-  /** Returns the error of an item whose lease has ended. */
-  reason(queue: string): BusError {
+  /** Returns the error of an item whose lease has ended. `cause` is the reason why it ended, if it is known. */
+  reason(queue: string, cause?: unknown): BusError {
     const doing = `Cannot settle an item of queue "${queue}"`;
     if (this.closing) return new ClosedError(`${doing}: the bus was closed, so its lease has ended`);
-    return new BusError("lease_lost", `${doing}: its lease has ended`);
+    return new BusError("lease_lost", `${doing}: its lease has ended`, { cause });
+  }
+}
+
+/** The lease of one item, until it is settled. Its signal is made when it is first read. */
+export class LeaseWatch {
+  readonly #leases: LostLeases;
+  readonly #worker: number;
+  readonly #queue: string;
+  readonly #receipt: string;
+  #controller: AbortController | undefined;
+  #ended = false;
+  #unwatch: (() => void) | undefined;
+
+  /** Creates it for a lease of this worker. */
+  constructor(leases: LostLeases, queue: string, receipt: string, worker: number = leases.worker) {
+    this.#leases = leases;
+    this.#worker = worker;
+    this.#queue = queue;
+    this.#receipt = receipt;
+  }
+
+  /** Aborts when the lease is lost before the watch ends. */
+  get signal(): AbortSignal {
+    if (!this.#controller) {
+      const made = this.#controller = new AbortController();
+      const lose = (error: BusError) => made.abort(error);
+      if (!this.#ended) this.#unwatch = this.#leases.watch(this.#worker, this.#queue, this.#receipt, lose);
+    }
+    return this.#controller.signal;
+  }
+
+  /** Whether the worker that received the item has died. */
+  get orphaned(): boolean {
+    return this.#worker !== this.#leases.worker && !this.#leases.closing;
+  }
+
+  /** Ends the watch. The signal aborts with the reason, if there is one. */
+  end(reason?: unknown): void {
+    this.#ended = true;
+    this.#unwatch?.();
+    if (reason !== undefined) (this.#controller ??= new AbortController()).abort(reason);
+  }
+
+  /** Ends the watch of the holder, whose signal aborts with the reason. Returns a watch for the bus, which still has to settle the item. */
+  take(reason: unknown): LeaseWatch {
+    this.end(reason);
+    return new LeaseWatch(this.#leases, this.#queue, this.#receipt, this.#worker);
   }
 }
 

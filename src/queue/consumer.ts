@@ -7,7 +7,7 @@ import type { Deliveries, Opened } from "./deliveries.ts";
 import { FailedAttempts, NOTHING, type Settle } from "./failed_attempts.ts";
 import type { Held } from "./lease.ts";
 import { BusError, isInterruption, TimeoutError } from "../errors.ts";
-import { isA, textOf } from "../internal/thrown.ts";
+import { isA, isAbort, textOf } from "../internal/thrown.ts";
 import { after, backoff as backoffAfter, pause } from "../internal/time.ts";
 import { Prefetch } from "./prefetch.ts";
 import { StallWatch } from "./stall.ts";
@@ -128,12 +128,12 @@ export function consume<T>(
       if (held.settled || held.lost) return;
       held.expire(late);
       const settle = async () => await failed.settle(delivery, true, late, held)();
-      settling = settle().catch((error) => deliveries.giveBack(delivery, error));
+      settling = settle().catch((error) => failed.unsettled(delivery, error));
     });
     try {
       await running;
     } catch (error) {
-      if (error !== late) throw error; // a handler may rethrow the reason of its signal, which was reported already
+      if (!settling || !isAbort(error, late)) throw error; // the end of an aborted handler was reported already
     } finally {
       stop();
       await settling;
@@ -142,9 +142,9 @@ export function consume<T>(
 
   /** Makes an attempt. Calls `begun` when the handler has begun. */
   const attempt = async (delivery: Opened, begun?: () => void): Promise<Settle> => {
-    const untried = failed.giveBack(delivery, "untried");
+    const untried = failed.untried(delivery);
     if (signal.aborted) return untried;
-    if (deliveries.skips(delivery)) return () => deliveries.settle(delivery, "ack", 0, true);
+    if (deliveries.skips(delivery)) return () => deliveries.settleWhileHeld(delivery, "ack", 0, true);
     // only recorded starts count as attempts
     if (core.features.exactAttempts && delivery.attempt > maxAttempts) return await failed.exhausted(delivery, signal);
     // false: the lease was lost, so another consumer may have the item
@@ -164,9 +164,8 @@ export function consume<T>(
       if (!held?.settled) return failed.settle(delivery, readable, error, held);
       failed.report(delivery, error, false);
       return NOTHING;
-    } finally {
-      held?.release();
     }
+    if (core.link.leases.closing && held.lost) return failed.settle(delivery, true, held.signal.reason, held);
     return held.settled ? NOTHING : held.finish;
   };
   /**
@@ -195,8 +194,9 @@ export function consume<T>(
       });
       await settle();
     } catch (error) {
-      await deliveries.giveBack(delivery, error);
+      await failed.unsettled(delivery, error);
     } finally {
+      delivery.watch.end();
       settling--;
       change();
     }

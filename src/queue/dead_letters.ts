@@ -141,7 +141,7 @@ export class DeadLetters<T = unknown> {
   }
 
   async #process(limit: number, only: SelectOptions<T>["only"], act: Act): Promise<number> {
-    const { link, sender, features, closing, envelopes } = this.#core;
+    const { link, sender, features, closing } = this.#core;
     const held = new Set<string>();
     let done = 0;
     // letters that arrive meanwhile stay, because a retried item may fail again
@@ -160,7 +160,7 @@ export class DeadLetters<T = unknown> {
           empty = received.length === 0;
           for (const delivery of received) {
             held.add(delivery.receipt);
-            letters.push(open(delivery, this.name, envelopes));
+            letters.push(open(delivery, this.name, this.#core));
           }
           if (features.exactSize) break; // large letters come in several requests, and are not in memory together
         }

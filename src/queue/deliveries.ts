@@ -10,7 +10,9 @@ import type { Core } from "../core.ts";
 import { BusError, ClosedError, closedWhile, isUnavailable, QueueFullError, ValidationError } from "../errors.ts";
 import type { ErrorContext } from "../events.ts";
 import { isA, nameOf, textOf } from "../internal/thrown.ts";
-import { checkDelay, checkTime, optionNames, refuseUnknown } from "../internal/arguments.ts";
+import { checkDelay, optionNames, refuseUnknown } from "../internal/arguments.ts";
+import { backoff, pause, RETRY, spread } from "../internal/time.ts";
+import { LeaseWatch, type LostLeases } from "../port/lost_leases.ts";
 import { largestText } from "../provider/largest_text.ts";
 import { DEAD } from "../provider/queue_names.ts";
 import type { Delivery, Outcome } from "../provider/provider.ts";
@@ -18,8 +20,6 @@ import { type StandardSchemaV1, validate } from "../codec/schema.ts";
 import type { Held } from "./lease.ts";
 import { writeLetter } from "./letter.ts";
 
-/** The default lease in milliseconds. */
-const LEASE = 30_000;
 /** Milliseconds before an item that could be neither acknowledged nor dead-lettered is redelivered. */
 const REDELIVERY_DELAY = 1_000;
 /** The largest number of characters of an error in a dead letter, so that the letter fits the transport. */
@@ -28,33 +28,32 @@ const MAX_CAUSE = 4_096;
 /** The names of the options of `nack`. */
 const NACK = optionNames<{ delay?: number }>({ delay: true });
 
+/** The parts of a bus that opening a delivery needs. */
+interface Opener {
+  readonly envelopes: Envelopes;
+  readonly link: { readonly leases: LostLeases };
+}
+
 /** A delivery without its envelope. */
 export interface Opened extends Delivery, Received {
   /** Whether the start of this attempt was recorded. */
   started: boolean;
   /** The item as its handler receives it, or its body until it was read. */
   item: unknown;
+  /** The lease, if the item was received with one. */
+  watch: LeaseWatch;
 }
 
 /** Opens the envelope of a delivery. `stored` is true if its reader is a group, which accepts the events that the group has stored. */
-export function open(delivery: Delivery, queue: string, envelopes: Envelopes, stored = false): Opened {
+export function open(delivery: Delivery, queue: string, { envelopes, link }: Opener, stored = false): Opened {
   const opened = envelopes.openItem(queue, delivery.body, delivery.topic, stored);
-  return { ...delivery, topic: undefined, ...opened, started: false, item: opened?.body ?? delivery.body };
+  const watch = new LeaseWatch(link.leases, queue, delivery.receipt);
+  return { ...delivery, topic: undefined, ...opened, started: false, item: opened?.body ?? delivery.body, watch };
 }
 
 /** Returns the number of handlers that have started with an item. */
 export function attemptsOf({ attempt, started }: Opened): number {
   return started ? attempt : attempt - 1;
-}
-
-/** Checks the milliseconds of a lease, and returns them or the default. */
-export function leaseOf(lease: number | undefined): number {
-  if (lease === Infinity) {
-    throw new ValidationError(
-      "Cannot use Infinity as a lease: then an item would not be redelivered if its consumer died",
-    );
-  }
-  return checkTime("a lease", lease ?? LEASE, 1);
 }
 
 /** The rules by which a group decodes and selects the items of its queue. */
@@ -93,7 +92,7 @@ export class Deliveries {
 
   /** Opens the envelope of a delivery of this queue. */
   open(delivery: Delivery): Opened {
-    return open(delivery, this.queue, this.core.envelopes, this.#reading !== undefined);
+    return open(delivery, this.queue, this.core, this.#reading !== undefined);
   }
 
   /** Decodes the item of a message. If that fails, the error contains the body, so that it is not lost. Rejects if the message is refused. */
@@ -161,33 +160,30 @@ export class Deliveries {
     let settling: { readonly outcome: Outcome; readonly done: Promise<boolean> } | undefined;
     let tried = false;
     const { leases } = this.core.link;
-    const { worker } = leases;
-    let controller: AbortController | undefined;
-    let unwatch = () => {};
-    const watch = () => {
-      const made = controller = new AbortController();
-      if (!settling) unwatch = leases.watch(worker, this.queue, delivery.receipt, (error) => made.abort(error));
-      return made;
-    };
-    const settle = async (outcome: Outcome, delay: number, soon = false) => {
+    const { watch } = delivery;
+    let expired: unknown;
+    const settle = async (outcome: Outcome, delay: number, finish = false) => {
       if (settling) return settling.outcome === outcome && await settling.done;
       tried = true;
-      const returned = outcome === "ack" && leases.closing && (controller ?? watch()).signal.aborted;
-      const done = returned ? Promise.reject(new ClosedError()) : this.settle(delivery, outcome, delay, soon);
+      const returned = outcome === "ack" && leases.closing && watch.signal.aborted;
+      const done = returned
+        ? Promise.reject(new ClosedError())
+        : finish
+        ? this.settleWhileHeld(delivery, outcome, delay, true)
+        : this.settle(delivery, outcome, delay);
       settling = { outcome, done };
       try {
         const valid = await settling.done;
-        unwatch();
-        if (!valid) controller?.abort(leases.reason(this.queue));
+        watch.end(valid ? undefined : leases.reason(this.queue));
         return valid;
       } catch (error) {
         settling = undefined; // so that the user can settle it again
         throw closedWhile(`${outcome === "ack" ? "acknowledge" : "give back"} an item of queue "${this.queue}"`, error);
       }
     };
-    const ack = async (soon = false) => {
-      if (await settle("ack", 0, soon)) return;
-      throw leases.reason(this.queue);
+    const ack = async (finish = false) => {
+      if (await settle("ack", 0, finish)) return;
+      throw leases.reason(this.queue, expired);
     };
     const nack = async (options: { delay?: number } = {}) => {
       refuseUnknown(options, NACK, "give back an item of queue", "", this.queue);
@@ -199,24 +195,23 @@ export class Deliveries {
       attempt: delivery.attempt,
       headers: userHeaders(delivery.headers),
       get signal() {
-        return (controller ?? watch()).signal;
+        return watch.signal;
       },
       get settled() {
         return settling !== undefined;
       },
       get lost() {
-        return !settling && (controller ?? watch()).signal.aborted;
+        return !settling && watch.signal.aborted;
       },
       ack: () => ack(),
       finish: () => ack(true),
       nack,
       expire: (error) => {
-        unwatch();
+        expired = error;
         tried = true;
         settling ??= { outcome: "untried", done: Promise.resolve(false) };
-        (controller ??= new AbortController()).abort(error);
+        delivery.watch = watch.take(error);
       },
-      release: () => unwatch(),
       // settling has already rejected with the reason: a second failure must not hide the first
       [Symbol.asyncDispose]: async () => {
         if (!tried) await nack();
@@ -229,6 +224,30 @@ export class Deliveries {
     const [held] = await this.core.link.settle(this.queue, [delivery.receipt], outcome, delay, soon);
     if (held && outcome === "ack") this.core.activity.taken(this.queue);
     return held === true;
+  }
+
+  /**
+   * Settles a lease as {@linkcode settle} does, and repeats it while the transport is unavailable and the lease holds. So a handled item
+   * does not count as a failed attempt because of an outage.
+   */
+  settleWhileHeld(delivery: Opened, outcome: Outcome, delay = 0, soon = false): Promise<boolean> {
+    return this.#whileHeld(delivery, async (again) =>
+      // an earlier request may have settled it, although its answer was lost
+      await this.settle(delivery, outcome, delay, soon) || again && !delivery.watch.signal.aborted);
+  }
+
+  /** Does something safe to repeat with an item, and repeats it while the transport is unavailable and the lease of the item holds. */
+  async #whileHeld<T>(delivery: Opened, act: (again: boolean) => Promise<T>): Promise<T> {
+    for (let failures = 0;; failures++) {
+      try {
+        return await act(failures > 0);
+      } catch (error) {
+        const { signal } = delivery.watch;
+        if (!isUnavailable(error)) throw error;
+        await pause(spread(backoff(RETRY.send, failures + 1)), signal);
+        if (signal.aborted) throw error;
+      }
+    }
   }
 
   /** Gives back items whose handlers have not started. */
@@ -249,11 +268,12 @@ export class Deliveries {
   ): Promise<void> {
     const { link } = this.core;
     // a start counts once, however often it is recorded
-    const [held] = delivery.started ? await link.start(this.queue, [delivery.receipt]) : [true];
+    const record = () => link.start(this.queue, [delivery.receipt]);
+    const [held] = delivery.started ? await this.#whileHeld(delivery, record) : [true];
     if (!held) throw link.leases.reason(this.queue);
     begin?.();
     await this.putDeadLetter(delivery, readable, error, deadLetter);
-    await this.settle(delivery, "ack");
+    await this.settleWhileHeld(delivery, "ack");
   }
 
   /**
@@ -302,13 +322,17 @@ export class Deliveries {
     }
   }
 
-  /** Gives back an item that could be neither acknowledged nor dead-lettered. An acknowledgement that did arrive stays valid. */
-  async giveBack(delivery: Opened, error: unknown): Promise<void> {
-    const { attempt } = delivery;
+  /**
+   * Gives back an item that could be neither acknowledged nor dead-lettered. An acknowledgement that did arrive stays valid. `next` is what
+   * becomes of the item.
+   */
+  async giveBack(delivery: Opened, error: unknown, next: ErrorContext["next"] = "retry"): Promise<void> {
+    const { attempt, watch } = delivery;
     // without the lease, or with a closed bus, the item goes back at a time that this bus does not choose
-    const gone = isA(error, BusError) && (error.code === "lease_lost" || error.code === "closed");
-    const delay = gone ? undefined : REDELIVERY_DELAY;
-    this.report(delivery, error, false, { verb: "consume", attempt, next: "retry", delay });
+    const gone = watch.signal.aborted ||
+      isA(error, BusError) && (error.code === "lease_lost" || error.code === "closed");
+    const delay = gone || next !== "retry" ? undefined : REDELIVERY_DELAY;
+    this.report(delivery, error, false, { verb: "consume", attempt, next, delay });
     await this.release(delivery, gone);
   }
 

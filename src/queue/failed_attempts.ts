@@ -5,7 +5,7 @@
  */
 import { BusError, ValidationError } from "../errors.ts";
 import type { ErrorContext } from "../events.ts";
-import { causesOf, isA } from "../internal/thrown.ts";
+import { causesOf, isA, isAbort } from "../internal/thrown.ts";
 import { attemptsOf, type Deliveries, type Opened } from "./deliveries.ts";
 import type { Held } from "./lease.ts";
 
@@ -43,7 +43,7 @@ export class FailedAttempts {
     try {
       const delay = this.#delayOf(delivery.attempt);
       this.report(delivery, error, !readable, { next: "retry", delay });
-      return this.giveBack(delivery, "nack", delay);
+      return this.#leavingErrors(() => this.#deliveries.settleWhileHeld(delivery, "nack", delay));
     } catch (why) { // the function `backoff` threw
       this.report(delivery, error, !readable);
       return () => Promise.reject(why);
@@ -66,16 +66,17 @@ export class FailedAttempts {
     } catch (error) {
       return this.settle(delivery, false, error);
     }
-    return closing.aborted ? this.giveBack(delivery, "untried") : this.#dead(delivery, true, new Error(text));
+    return closing.aborted ? this.untried(delivery) : this.#dead(delivery, true, new Error(text));
   }
 
-  /** Gives back an item. A closing bus gives back all its items itself, so a failure is ignored then. */
-  giveBack(delivery: Opened, outcome: "nack" | "untried", delay = 0): Settle {
-    const { core } = this.#deliveries;
-    return () =>
-      this.#deliveries.settle(delivery, outcome, delay).catch((error) => {
-        if (!core.link.leases.closing) throw error;
-      });
+  /** Returns what gives back an item whose handler has not started. */
+  untried(delivery: Opened): Settle {
+    return this.#leavingErrors(() => this.#deliveries.settle(delivery, "untried"));
+  }
+
+  /** Reports that an item could be neither acknowledged nor given back nor dead-lettered, and gives it back later. */
+  async unsettled(delivery: Opened, error: unknown, readable = true): Promise<void> {
+    await this.#deliveries.giveBack(delivery, error, this.#next(delivery, readable));
   }
 
   /** Reports the error of an attempt. `rejected` is that of `Core.report`. */
@@ -95,21 +96,38 @@ export class FailedAttempts {
       try {
         await this.#deliveries.moveToDeadLetters(delivery, readable, error, this.#deadLetter, begin);
       } catch (why) {
-        if (begun) throw why;
-        await this.#lost(delivery, readable, error);
+        if (begun) await this.unsettled(delivery, why, readable);
+        else await this.#lost(delivery, readable, error);
       }
     };
   }
 
   /**
-   * Handles the error of an attempt that has lost its lease. The item has not failed, because another consumer may have it. If a closing
-   * bus has interrupted the handler, the error is not reported if it is the reason of the signal, or if the handler used the closed bus.
+   * Handles the error of an attempt that has lost its lease. The item has not failed, because another consumer may have it. A handler that
+   * ended because of that, or because the bus is closed, is reported with the reason why the lease ended.
    */
   async #lost(delivery: Opened, readable: boolean, error: unknown, reason?: unknown): Promise<void> {
-    const ended = (cause: unknown) =>
-      cause === reason || isA(cause, BusError) && (cause.code === "closed" || cause.code === "not_initialized");
-    const interrupted = this.#deliveries.core.link.leases.closing && causesOf(error).some(ended);
-    if (!interrupted) this.report(delivery, error, !readable, { next: "retry" });
+    const closed = (cause: unknown) =>
+      isA(cause, BusError) && (cause.code === "closed" || cause.code === "not_initialized");
+    const interrupted = reason !== undefined &&
+      (isAbort(error, reason) || closed(reason) && causesOf(error).some(closed));
+    this.report(delivery, interrupted ? reason : error, !readable, { next: this.#next(delivery, readable) });
     await this.#deliveries.release(delivery, true);
+  }
+
+  /** Returns what becomes of an item that was neither acknowledged nor dead-lettered, as far as a consumer like this one decides about it. */
+  #next(delivery: Opened, readable: boolean): ErrorContext["next"] {
+    const { durable, exactAttempts } = this.#deliveries.core.features;
+    if (!durable && delivery.watch.orphaned) return "drop"; // the queue was lost with its worker
+    const exhausted = exactAttempts && attemptsOf(delivery) >= this.#maxAttempts;
+    return exhausted || !readable ? "dead-letter" : "retry";
+  }
+
+  /** Settles an item. A closing bus gives back all its items itself, so a failure is ignored then. */
+  #leavingErrors(settle: Settle): Settle {
+    return () =>
+      settle().catch((error) => {
+        if (!this.#deliveries.core.link.leases.closing) throw error;
+      });
   }
 }

@@ -1,9 +1,14 @@
 /**
- * The interface of a leased item.
+ * The interface of a leased item, and the milliseconds of leases.
  *
  * @module
  */
 import type { MessageHeaders } from "../codec/headers.ts";
+import { ValidationError } from "../errors.ts";
+import { checkTime } from "../internal/arguments.ts";
+
+/** The default lease in milliseconds. */
+const LEASE = 30_000;
 
 /** A leased item. It is redelivered unless it is acknowledged. `await using` gives it back if it is not settled. */
 export interface Lease<T> extends AsyncDisposable {
@@ -44,10 +49,18 @@ export interface Held<T> extends Lease<T> {
   readonly settled: boolean;
   /** Whether the lease has ended before it was settled, so that the item goes back without the holder. */
   readonly lost: boolean;
-  /** Acknowledges the item, together with the next request. */
+  /** Acknowledges the item, together with the next request. Repeats it while the transport is unavailable and the lease holds. */
   finish(): Promise<void>;
   /** Ends the lease for its holder, because the handler has timed out: the signal aborts, and the holder cannot settle the item. */
   expire(error: unknown): void;
-  /** Stops watching the lease, because its handler has ended. */
-  release(): void;
+}
+
+/** Checks the milliseconds of a lease, and returns them or the default. */
+export function leaseOf(lease: number | undefined): number {
+  if (lease === Infinity) {
+    throw new ValidationError(
+      "Cannot use Infinity as a lease: then an item would not be redelivered if its consumer died",
+    );
+  }
+  return checkTime("a lease", lease ?? LEASE, 1);
 }

@@ -6,6 +6,7 @@
 import { type MessageHeaders, userHeaders } from "../codec/headers.ts";
 import type { Core } from "../core.ts";
 import { TimeoutError } from "../errors.ts";
+import { isAbort } from "../internal/thrown.ts";
 import { after, CLOCK_SKEW } from "../internal/time.ts";
 import { Work } from "../internal/work.ts";
 import type { Request } from "./wire.ts";
@@ -91,10 +92,10 @@ export class ServedCall extends Work {
     return Date.now() >= this.#end;
   }
 
-  /** Returns whether an error is the reason of the signal: the function ended because nobody needs its answer. */
+  /** Returns whether the function ended with this error because its signal aborted: nobody needs its answer. */
   isAbort(error: unknown): boolean {
     const signal = this.#controller?.signal;
-    return signal?.aborted === true && signal.reason === error;
+    return signal?.aborted === true && isAbort(error, signal.reason);
   }
 
   /** The call, as the served function sees it. */

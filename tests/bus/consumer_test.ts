@@ -14,6 +14,7 @@ import {
 import type { Provider, Sender } from "../../src/provider/provider.ts";
 import { STALLED } from "../../src/internal/time.ts";
 import { until } from "../support/until.ts";
+import { faulty } from "./faulty.ts";
 
 /** A provider whose sender rejects the sends that a test chooses. */
 function refusing(refuses: (queue: string) => boolean): Provider {
@@ -32,7 +33,7 @@ function refusing(refuses: (queue: string) => boolean): Provider {
   };
 }
 
-/** A provider whose worker fails at the first acknowledgement in each queue. */
+/** A provider whose worker fails at the first acknowledgement in each queue, and at each one in the queue "away". */
 function deaf(): Provider {
   return by("deaf");
 }
@@ -128,6 +129,104 @@ describe("acknowledgements", () => {
     assertEquals(closed, false);
     await assertRejects(() => bus.queue("confirm").getNowait(), QueueEmptyError);
     await closing;
+  });
+});
+
+describe("an outage at the end of a handler", () => {
+  /** Consumes an item of this queue in its only attempt. Resolves with the first report, or with undefined when nothing is left. */
+  async function consumed(name: string, handler: () => unknown, lease?: number): Promise<unknown[] | undefined> {
+    await using bus = await Bus.open(deaf());
+    const reports: unknown[][] = [];
+    bus.addEventListener("error", ({ error, message, attempt, next, delay }) => {
+      // the item comes again, and is dead-lettered again and again, because it cannot be acknowledged
+      if (name !== "away" || !message.includes("again")) reports.push([error, attempt, next, delay]);
+    });
+    const jobs = bus.queue<string>(name);
+    let handled = 0;
+    const consumer = jobs.consume(async () => {
+      handled++;
+      await new Promise((resolve) => setTimeout(resolve, 20)); // so that its start is recorded
+      return handler();
+    }, { maxAttempts: 1, lease });
+    await jobs.put("item");
+    if (name === "away") await until("it is reported", () => reports.length > 0);
+    else {
+      await until("nothing is left", async () => handled > 0 && (await jobs.stats()).leased === 0);
+      await consumer.close();
+      assertEquals([await jobs.qsize(), await jobs.dead.size()], [0, 0]);
+    }
+    assertEquals(handled, 1);
+    return reports[0];
+  }
+
+  it("does not undo a handled item: its acknowledgement is repeated while its lease holds", async () => {
+    assertEquals(await consumed("jobs", () => {}), undefined);
+  });
+
+  it("does not make a lost lease of an acknowledgement whose answer was lost", async () => {
+    assertEquals(await consumed("unanswered", () => {}), undefined);
+  });
+
+  it("is reported with what becomes of the item, if the lease ends before it", async () => {
+    const [error, ...context] = (await consumed("away", () => {}, 1_000))!;
+    assertEquals([(error as BusError).code, ...context], ["unavailable", 1, "dead-letter", undefined]);
+  });
+
+  it("does not hide the error of a handler that failed in its last attempt, nor what becomes of its item", async () => {
+    const failure = new Error("on purpose");
+    assertEquals(await consumed("away", () => Promise.reject(failure), 1_000), [failure, 1, "dead-letter", undefined]);
+  });
+
+  it("does not end the backoff of a failed handler with a second report", async () => {
+    await using bus = await Bus.open(deaf());
+    const errors: unknown[] = [];
+    bus.addEventListener("error", ({ message, next, delay }) => errors.push([message, next, delay]));
+    const attempts: number[] = [];
+    const jobs = bus.queue<string>("jobs");
+    jobs.consume((_, { attempt }) => {
+      attempts.push(attempt);
+      if (attempt === 1) throw new Error("on purpose");
+    }, { backoff: 1 });
+    await jobs.put("item");
+    await until("it is tried again", () => attempts.length === 2);
+    assertEquals([attempts, errors], [[1, 2], [["on purpose", "retry", 1]]]);
+  });
+
+  it("does not delay the end of the bus", async () => {
+    const bus = await Bus.open(deaf());
+    const errors: unknown[] = [];
+    bus.addEventListener("error", ({ error, attempt, next }) => errors.push([(error as BusError).code, attempt, next]));
+    const jobs = bus.queue<string>("away");
+    const ended = Promise.withResolvers<void>();
+    const consumer = jobs.consume(() => ended.resolve(), { lease: 3_600_000, maxAttempts: 2 });
+    await jobs.put("item");
+    await ended.promise;
+    assertEquals((await bus.close({ timeout: 200 })).abandoned, 1);
+    await consumer.closed;
+    assertEquals(errors, [["unavailable", 1, "retry"]]);
+  });
+});
+
+describe("an item of the in-memory broker whose worker dies while its handler runs", () => {
+  it("is reported as dropped, because its queue is lost too", async () => {
+    const { provider, fault } = faulty();
+    await using bus = await Bus.open(provider);
+    const reports: unknown[] = [];
+    const died = Promise.withResolvers<void>();
+    bus.addEventListener("error", ({ verb, next }) => verb === "consume" && reports.push(next));
+    bus.addEventListener("state", ({ state }) => state === "down" && died.resolve());
+    const jobs = bus.queue<string>("jobs");
+    let handled = 0;
+    jobs.consume(async (item) => {
+      handled++;
+      await died.promise;
+      if (item === "fails") throw new Error("on purpose");
+    }, { concurrency: 2 });
+    for (const item of ["ends", "fails"]) await jobs.put(item);
+    await until("both are handled", () => handled === 2);
+    fault("throw");
+    await until("both are reported", () => reports.length === 2);
+    assertEquals(reports, ["drop", "drop"]);
   });
 });
 
@@ -276,18 +375,6 @@ describe("an item that a consumer can neither acknowledge nor dead-letter", () =
     await bus.queue("jobs").put("item");
     await until("it is tried again", () => attempts.length === 2);
     assertEquals(attempts, [1, 2]);
-  });
-
-  it("is redelivered if it was handled and only its acknowledgement failed", async () => {
-    let failures = 1;
-    await using bus = await Bus.open(deaf());
-    bus.addEventListener("error", () => failures--);
-    const attempts: number[] = [];
-    bus.queue("jobs").consume((_, { attempt }) => void attempts.push(attempt), { maxAttempts: 2 });
-    await bus.queue("jobs").put("item");
-    await until("it is tried again", () => attempts.length === 2);
-    await until("nothing is left", async () => await bus.queue("jobs").qsize() === 0);
-    assertEquals([attempts, await bus.queue("jobs.dead").qsize(), failures], [[1, 2], 0, 0]);
   });
 
   it("goes back while the dead-letter queue is full, and does not delay later items", async () => {

@@ -3,6 +3,7 @@ import { describe, it } from "@std/testing/bdd";
 import { UNSIGNED } from "../../src/codec/envelope.ts";
 import type { Core } from "../../src/core.ts";
 import { type BusError, ProviderError } from "../../src/errors.ts";
+import { LeaseWatch, LostLeases } from "../../src/port/lost_leases.ts";
 import { Deliveries } from "../../src/queue/deliveries.ts";
 
 /** The texts that are sent by a transport that accepts up to 100 characters, or always rejects with this error. */
@@ -28,8 +29,9 @@ function deliveries(error?: BusError) {
     },
     activity: { taken: () => {} },
   } as unknown as Core;
+  const watch = new LeaseWatch(new LostLeases(), "jobs", "1");
   const move = (body: string) => {
-    const delivery = { receipt: "1", body, attempt: 1, started: false, item: "" };
+    const delivery = { receipt: "1", body, attempt: 1, started: false, item: "", watch };
     return new Deliveries("jobs", undefined, core).moveToDeadLetters(delivery, false, new Error("fault"), "jobs.dead");
   };
   return { sent, settled, move };

@@ -231,6 +231,33 @@ onRedis("a server", ({ it }) => {
     await until("the server sees no connection of it", async () => (await server.clients()).length === 0);
   });
 
+  it("that is down when the only attempt of an item ends: the item is acknowledged when the server is back", async () => {
+    await using server = await RedisServer.start(DURABLE);
+    await using bus = await Bus.open(redis({ url: server.url }), { namespace: fresh(), ...OPTIONS });
+    const { errors } = listen(bus);
+    const { promise: down, resolve: end } = Promise.withResolvers<void>();
+    const jobs = bus.queue<string>("jobs");
+    let handled = 0;
+    const consumer = jobs.consume(async () => {
+      handled++;
+      await down;
+    }, { maxAttempts: 1 });
+    await jobs.put("item");
+    await until("it is handled", () => handled === 1);
+    await server.kill();
+    await until("it is noticed", () => bus.health().state === "down");
+    end();
+    await pause(7_000); // the first acknowledgement fails after 5 s
+    await server.start();
+    await until("it is back", () => bus.health().state === "up", 30_000);
+    await until("it is acknowledged", async () => {
+      const { waiting, leased, delayed } = await jobs.stats();
+      return [waiting, leased, delayed].every((count) => count === 0);
+    });
+    await consumer.close();
+    assertEquals([handled, await jobs.dead.size(), errors], [1, 0, []]);
+  });
+
   it("that is down when a bus subscribes and publishes: each promise settles", async () => {
     await using server = await RedisServer.start();
     await using bus = await Bus.open(redis({ url: server.url }), { namespace: fresh(), ...OPTIONS });

@@ -1,5 +1,7 @@
 /** Cases about consumers in which the transport makes no difference. */
 import { ValidationError } from "../../src/errors.ts";
+import type { BusErrorEvent } from "../../src/events.ts";
+import type { Lease } from "../../src/queue/lease.ts";
 import type { DeadLetter } from "../../src/queue/letter.ts";
 import { equal, ok } from "../../src/conformance/assert.ts";
 import { drain } from "../../src/conformance/queues.ts";
@@ -39,6 +41,46 @@ export const consumers: Cases = {
     equal([letter.item, letter.attempts, letter.cause.name], ["item", 2, "TimeoutError"]);
     await consumer.close();
     equal(errors.values.length, 2, "the number of reports");
+  },
+
+  "handlerTimeout: the end of a late handler is reported only if it failed for another reason than the timeout": async (
+    t,
+  ) => {
+    const bus = await t.open();
+    const errors = t.errors(bus);
+    const queue = t.queue<string>(bus, "work");
+    const ends: Record<string, (lease: Lease<string>) => unknown> = {
+      reason: ({ signal }) => Promise.reject(signal.reason),
+      wrapped: ({ signal }) => Promise.reject(new Error("stopped", { cause: signal.reason })),
+      aborted: () => Promise.reject(new DOMException("The operation was aborted", "AbortError")),
+      acknowledges: (lease) => lease.ack(),
+      resolves: () => {},
+      fails: () => Promise.reject(new RangeError("its own")),
+    };
+    const consumer = queue.consume(async (item, lease) => {
+      await new Promise((resolve) => lease.signal.addEventListener("abort", resolve));
+      await ends[item]!(lease);
+    }, { handlerTimeout: 20, maxAttempts: 1, concurrency: 6 });
+    for (const item of Object.keys(ends)) await queue.put(item);
+    await errors.count(7);
+    await consumer.close();
+    const reports = errors.values.map(({ error, item, attempt, next }) => [(error as Error).name, item, attempt, next]);
+    const timeouts = Object.keys(ends).map((item) => ["TimeoutError", item, 1, "dead-letter"]);
+    equal(reports.toSorted(), [...timeouts, ["RangeError", "fails", 1, undefined]].toSorted());
+  },
+
+  "a handler that rejects with an AbortError of its own has failed": async (t) => {
+    const bus = await t.open();
+    const errors = t.errors(bus);
+    const queue = t.queue<string>(bus, "work");
+    const consumer = queue.consume(() => Promise.reject(new DOMException("its own", "AbortError")), {
+      handlerTimeout: 60_000,
+      maxAttempts: 1,
+    });
+    await queue.put("item");
+    const [{ message, next }] = await errors.count(1) as [BusErrorEvent];
+    equal([message, next], ["its own", "dead-letter"]);
+    await consumer.close();
   },
 
   "handlerTimeout: a handler that has settled its item, or ends in time, is not late": async (t) => {
