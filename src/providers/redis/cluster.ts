@@ -87,7 +87,6 @@ export class ClusterClient implements Client {
     });
     cluster.on("+node", (node: Redis) => {
       this.#adopt(node);
-      node.on("connect", () => guardParser(node, (error) => this.#outOfStep(error)));
       // ioredis does not handle a rejected ASKING, which would end the program
       const asking = node.asking.bind(node);
       node.asking = () => asking().catch(() => "OK" as const);
@@ -170,8 +169,9 @@ export class ClusterClient implements Client {
     );
   }
 
-  /** Makes a node, and the copies by which ioredis reads the slots, log in like other connections. */
+  /** Makes a node, and the copies by which ioredis reads the slots, log in and read replies like other connections. */
   #adopt(node: Redis): void {
+    node.on("connect", () => guardParser(node, (error) => this.#outOfStep(error)));
     const duplicate = node.duplicate.bind(node);
     node.duplicate = (options) => {
       const copy = duplicate(options);

@@ -196,7 +196,7 @@ export class Master {
       retryStrategy: () => null,
     });
     redis.on("error", () => {}); // the command rejects with it
-    redis.on("connect", () => guardParser(redis, () => redis.stream.destroy()));
+    redis.on("connect", () => guardParser(redis));
     let fields: ReadonlyMap<string, string>;
     try {
       await redis.connect();

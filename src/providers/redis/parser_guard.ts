@@ -10,26 +10,83 @@ import type { Buffer } from "node:buffer";
 export type Parse = (bytes: Buffer) => void;
 
 /**
+ * The largest number of elements that lists may announce before they arrive. ioredis' parser reserves 8 bytes for each, and lists can be
+ * nested. The longest list, for an admin, has an element for each channel of its namespace.
+ */
+const MAX_MISSING = 1_048_576;
+
+const [CR, TEXT, LIST, ZERO] = [0x0d, 0x24, 0x2a, 0x30]; // "\r", "$", "*", "0"
+
+/**
  * Wraps ioredis' parser on a new connection that has received nothing yet. That parser accepts any number as a length, and an error
- * that it throws would end the program.
+ * that it throws would end the program. After an error, the connection is destroyed.
  *
- * @param onError receives the error that the parser throws
+ * @param onError receives the error before the connection is destroyed
  * @param wrap returns the parser that receives the bytes first
  */
 export function guardParser(
   { stream }: Redis,
-  onError: (error: unknown) => void,
+  onError: (error: unknown) => void = () => {},
   wrap = (parse: Parse): Parse => parse,
 ): void {
   const [own] = stream.listeners("data") as Parse[];
   if (!own) return;
-  const parse = wrap(own);
+  const lengths = new Lengths();
+  const parse = wrap((bytes) => {
+    lengths.check(bytes);
+    own(bytes);
+  });
   stream.off("data", own);
   stream.prependListener("data", (bytes: Buffer) => {
     try {
       parse(bytes);
     } catch (error) {
       onError(error);
+      stream.destroy();
     }
   });
+}
+
+/** Follows the lengths in the replies of one connection, as ioredis' parser reads them. */
+export class Lengths {
+  /** The number of announced elements that have not arrived, in all lists that are incomplete. */
+  #missing = 0;
+  /** The type of the element whose first line is incomplete, and the length in that line. */
+  #type = 0;
+  #length = 0;
+  /** The number of bytes before the rest of that line, or before the next element. */
+  #skip = 0;
+
+  /**
+   * Reads the next bytes of the stream.
+   *
+   * @throws {Error} when lists announce too many elements
+   */
+  check(bytes: Uint8Array): void {
+    const size = bytes.length;
+    let at = this.#skip;
+    let type = this.#type;
+    let length = this.#length;
+    let missing = this.#missing;
+    while (at < size) {
+      if (type === 0) {
+        type = bytes[at++]!;
+        length = 0;
+      }
+      let byte = 0;
+      while (at < size && (byte = bytes[at++]!) !== CR) length = length * 10 + byte - ZERO;
+      if (byte !== CR) break;
+      at++; // the line feed
+      if (missing > 0) missing--;
+      if (type === TEXT && length >= 0) at += length + 2;
+      else if (type === LIST && length > 0 && (missing += length) > MAX_MISSING) {
+        throw new Error("a reply announces more elements than any reply has: the connection is out of step");
+      }
+      type = 0;
+    }
+    this.#skip = Math.max(0, at - size);
+    this.#type = type;
+    this.#length = length;
+    this.#missing = missing;
+  }
 }

@@ -205,7 +205,7 @@ export class Sentinels {
     this.#clients.add(redis);
     redis.on("end", () => this.#clients.delete(redis));
     redis.on("error", () => {}); // commands and the next attempt report the error
-    redis.on("connect", () => guardParser(redis, () => redis.stream.destroy()));
+    redis.on("connect", () => guardParser(redis));
     return redis;
   }
 
