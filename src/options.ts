@@ -56,7 +56,10 @@ export interface BusOptions {
    * that a key has signed, so PyMQ and buses without keys cannot be peers. Default: the bus neither signs nor verifies.
    */
   readonly keys?: readonly BusKey[];
-  /** Whether to encrypt every message, and to accept only encrypted ones. It requires `keys`. Default false. */
+  /**
+   * Whether to encrypt every message, and to accept only encrypted ones. It requires `keys`. Without it, a bus with keys accepts both, and
+   * encrypts its answers to encrypted requests. Default false.
+   */
   readonly encrypt?: boolean;
   /** Receives a record of each message, call, error and change of state. Default: no records. */
   readonly log?: Log;

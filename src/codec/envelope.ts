@@ -43,6 +43,8 @@ export interface Signed {
   readonly time: number;
   /** A text that no other message of any bus has. */
   readonly nonce: string;
+  /** Whether the message is encrypted. */
+  readonly encrypted: boolean;
 }
 
 /** Writes and reads the envelopes of a bus's messages. */
@@ -60,6 +62,8 @@ export interface Envelopes {
   openItem(queue: string, text: string, topic: string | undefined, stored: boolean): Received | undefined;
   /** Writes the text of an item that was in a dead letter, with the headers of the letter. The item keeps the signature that it had. */
   restore(queue: string, item: string, headers: MessageHeaders | undefined): string;
+  /** Encrypts all later messages to this inbox: its bus has sent an encrypted request, so an answer must not be readable either. */
+  encryptTo(inbox: string): void;
 }
 
 /** The header of an encrypted message. */
@@ -83,6 +87,7 @@ export const UNSIGNED: Envelopes = {
     return stored === undefined ? opened : { body: text, ...opened, topic: stored };
   },
   restore: (_queue, item, headers) => wrap(item, itemHeaders(headers)),
+  encryptTo: () => {}, // it reads no encrypted request
 };
 
 /** The first characters of an envelope. No body begins like this, because the codec boxes an object with such a key. */

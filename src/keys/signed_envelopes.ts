@@ -40,6 +40,9 @@ const VERSION_ENCRYPTED = "1e";
 /** The number of random bytes of a session's name, so that no two sessions have the same name. */
 const SESSION_BYTES = 16;
 
+/** The largest number of inboxes that are known to need encryption. If there are more, messages to all inboxes are encrypted. */
+const MAX_INBOXES = 10_000;
+
 /** The envelopes of a bus with keys. */
 export class SignedEnvelopes implements Envelopes {
   readonly signed = true;
@@ -52,6 +55,8 @@ export class SignedEnvelopes implements Envelopes {
   readonly #session = randomName();
   /** The number of the last nonce. */
   #count = 0;
+  /** The inboxes of the buses that have sent encrypted requests. Undefined if messages to all inboxes are encrypted. */
+  #inboxes: Set<string> | undefined = new Set();
 
   /**
    * Creates the envelopes of a bus, which accepts bodies of at most `maxReceive` bytes. With `encrypt`, it encrypts all messages, and accepts
@@ -67,7 +72,8 @@ export class SignedEnvelopes implements Envelopes {
   seal(destination: Destination, name: string, body: string, headers?: MessageHeaders): string {
     const { first } = this.#keys;
     // a dead letter contains its item, which another member may have encrypted
-    const encrypt = this.#encrypt || encrypted(itemHeaders(headers)?.[SIGNATURE]);
+    const encrypt = this.#encrypt || encrypted(itemHeaders(headers)?.[SIGNATURE]) ||
+      destination === "inbox" && this.#inboxes?.has(name) !== false;
     const version = encrypt ? VERSION_ENCRYPTED : VERSION_SIGNED;
     const stamp = `${version} ${first.id} ${Date.now().toString(36)} ${this.#session}.${(++this.#count).toString(36)}`;
     const listed = list(headers);
@@ -99,6 +105,11 @@ export class SignedEnvelopes implements Envelopes {
     return this.#encrypted(list(own), item, signature, own);
   }
 
+  encryptTo(inbox: string): void {
+    this.#inboxes?.add(inbox);
+    if (this.#inboxes && this.#inboxes.size > MAX_INBOXES) this.#inboxes = undefined;
+  }
+
   /** Reads a text that was signed for one of the destinations. `outer` is the text without its envelope. */
   #open(destinations: readonly NamedDestination[], outer: Opened | undefined, text: string): Verified {
     const refuse = (why: string): Received => ({ body: text, refused: refusal(destinations.at(-1)!, why) });
@@ -126,7 +137,13 @@ export class SignedEnvelopes implements Envelopes {
       equal(hmac!, key.sign(this.#signed(stamp, destination, listed, body)))
     );
     if (!right) return refuse("its signature does not match");
-    const signed: Signed = { key: key.id, time: parseInt(time!, 36) || 0, nonce: nonce! }; // a member can sign any text
+    // a member can sign any text
+    const signed: Signed = {
+      key: key.id,
+      time: parseInt(time!, 36) || 0,
+      nonce: nonce!,
+      encrypted: encryption !== undefined,
+    };
     // the signature stays with an item that becomes a dead letter
     const all = encryption === undefined ? headers : { ...headers, [SIGNATURE]: signature };
     return { body, headers: all, signed, as: right[0] };

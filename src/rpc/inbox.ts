@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { Decoded } from "../codec/codec.ts";
 import type { Envelopes, Signed } from "../codec/envelope.ts";
 import { RpcError } from "../errors.ts";
 import type { Link } from "../port/link.ts";
@@ -12,7 +13,7 @@ import type { Begin, Decodings } from "./decodings.ts";
 import { split } from "./posts.ts";
 import type { Server } from "./server.ts";
 import { CREDIT, VALUES } from "./stream_messages.ts";
-import { ANSWER, CANCEL, REQUEST } from "./wire.ts";
+import { ANSWER, CANCEL, readRequest, REQUEST } from "./wire.ts";
 
 /**
  * The number of unreadable parts after which the rest of a joined message is not read: each part is an error, which costs far more than the
@@ -33,7 +34,6 @@ interface InboxContext {
 /** Handles the messages of a bus. */
 export class Inbox {
   #bus: InboxContext;
-  readonly #begin: Begin = ({ value, type }) => type === REQUEST ? this.#bus.server.validating(value) : undefined;
 
   /** Creates the inbox of a bus that is about to open. */
   constructor(bus: InboxContext) {
@@ -64,13 +64,15 @@ export class Inbox {
       if (fault) report(fault, "", true);
       else if (type === ANSWER) caller.handleAnswer(value, unreadable);
       else if (answersOnly) report(unknownMessage(), "", true);
-      else if (type === REQUEST) server.handleRequest(value, body.length, unreadable, signed);
-      else if (type === VALUES) caller.streams.handleValues(value, body.length, unreadable);
+      else if (type === REQUEST) {
+        this.#encryptAnswers(value, signed);
+        server.handleRequest(value, body.length, unreadable, signed);
+      } else if (type === VALUES) caller.streams.handleValues(value, body.length, unreadable);
       else if (unreadable) return; // reported already
       else if (type === CREDIT) server.streams.handleCredit(value);
       else if (type === CANCEL && Array.isArray(value) && typeof value[0] === "string") server.cancel(value[0]);
       else report(unknownMessage(), "", true);
-    }, this.#begin);
+    }, (outline) => this.#begin(outline, signed));
   }
 
   /** Handles messages of the topics of served functions. */
@@ -83,10 +85,23 @@ export class Inbox {
         continue;
       }
       this.#bus.decodings.decode(body, topic, ({ value, type }, unreadable) => {
-        // other events on a function's topic are not for servers
-        if (type === REQUEST) this.#bus.server.handleRequest(value, body.length, unreadable, signed);
-      }, this.#begin);
+        if (type !== REQUEST) return; // other events on a function's topic are not for servers
+        this.#encryptAnswers(value, signed);
+        this.#bus.server.handleRequest(value, body.length, unreadable, signed);
+      }, (outline) => this.#begin(outline, signed));
     }
+  }
+
+  #begin({ value, type }: Decoded, signed?: Signed): ReturnType<Begin> {
+    if (type !== REQUEST) return undefined;
+    this.#encryptAnswers(value, signed);
+    return this.#bus.server.validating(value);
+  }
+
+  /** Makes this bus encrypt its answers to an encrypted request, also if it does not encrypt other messages. */
+  #encryptAnswers(request: unknown, signed?: Signed): void {
+    const inbox = signed?.encrypted ? readRequest(request)?.call?.inbox : undefined;
+    if (inbox !== undefined) this.#bus.envelopes.encryptTo(inbox);
   }
 }
 

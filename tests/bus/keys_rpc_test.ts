@@ -1,6 +1,6 @@
 /** Keys: an attacker cannot use streams, deadlines and sizes to make a bus with keys work or remember without a limit. */
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
-import { Bus, currentCall, type Provider, TimeoutError } from "../../mod.ts";
+import { Bus, currentCall, type Provider, RemoteInvocationError, TimeoutError } from "../../mod.ts";
 import { unwrap, wrap } from "../../src/codec/envelope.ts";
 import { RawClient } from "../../src/conformance/raw_client.ts";
 import { LONGEST } from "../../src/internal/arguments.ts";
@@ -15,6 +15,33 @@ const HOUR = 3_600_000;
 
 onEach("a bus with keys", (ground) => {
   const { it } = ground;
+
+  it("that does not encrypt encrypts its answers to a bus that does: results, errors and streams", async () => {
+    await using all = await scene(ground, { encrypt: true });
+    const { caller, tapped } = all;
+    const server = await all.open({ encrypt: false });
+    await server.expose("double", (text: string) => text + text);
+    await server.expose("fail", () => Promise.reject(new Error("secret")));
+    await server.expose("numbers", async function* () {
+      yield await Promise.resolve("secret");
+    });
+    assertEquals(await caller.stub("double")("secret"), "secretsecret");
+    assertEquals(await caller.stub("double", { multi: true })("secret"), [{
+      status: "fulfilled",
+      value: "secretsecret",
+    }]);
+    await assertRejects(() => caller.stub("fail")(), RemoteInvocationError, "secret");
+    const values: string[] = [];
+    for await (const value of caller.stream<() => AsyncIterable<string>>("numbers")()) values.push(value);
+    assertEquals(values, ["secret"]);
+    const readable = tapped.posted.filter(([, text]) => !text.includes("tsmq-encryption"));
+    assertEquals(readable, []);
+    assertEquals([caller.health().refused, server.health().refused], [0, 0]);
+    // a bus that does not encrypt still gets answers that are only signed
+    const plain = await all.open({ encrypt: false });
+    assertEquals(await plain.stub("double")("clear"), "clearclear");
+    assertEquals(tapped.posted.at(-1)![1].includes("clearclear"), true);
+  });
 
   for (const encrypt of [false, true]) {
     it(`reads a stream, and takes no message of an attacker: ${encrypt ? "encrypted" : "signed"}`, async () => {
