@@ -38,6 +38,8 @@ export class BusQueue {
   /** The prefixes of ARNs and URLs in this account and region; known once the queue is open. */
   arns!: Arns;
   readonly #client: AwsClient;
+  /** The prefix of the names of the topics of this namespace. */
+  readonly #prefix: string;
   readonly #lease: number;
   readonly #origin: BusOrigin;
   readonly #topics = new Set<string>();
@@ -52,10 +54,11 @@ export class BusQueue {
   #setting: Promise<void> | undefined;
   #next: Promise<void> | undefined;
 
-  /** Prepares a queue with this name, and a lease in milliseconds. */
+  /** Prepares a queue with this name, for topics whose names have this prefix, with a lease in milliseconds. */
   constructor(
     client: AwsClient,
     name: string,
+    prefix: string,
     lease: number,
     origin: BusOrigin,
     events: LeaseEvents,
@@ -63,6 +66,7 @@ export class BusQueue {
     this.#origin = origin;
     this.#client = client;
     this.name = name;
+    this.#prefix = prefix;
     this.#lease = lease;
     this.#events = events;
   }
@@ -168,7 +172,7 @@ export class BusQueue {
   }
 
   async #set(): Promise<void> {
-    const Policy = policyOf(this.arn, [...this.#topics], this.arns.topicArn);
+    const Policy = policyOf(this.arn, [...this.#topics], this.arns.topicArn + this.#prefix);
     const created = this.#created;
     if (this.#topics.size === 0 || Policy === created.policy) return;
     const command = new SetQueueAttributesCommand({ QueueUrl: this.url, Attributes: { Policy } });
@@ -217,10 +221,10 @@ function tagsOf(until: number): Record<string, string> {
   return { [LEASE_TAG]: String(Math.ceil(until)) };
 }
 
-/** Allows exactly these topics to send. If their ARNs do not fit into a policy, it allows all topics of the account and region. */
-export function policyOf(queueArn: string, topicArns: readonly string[], all: string): string {
+/** Allows exactly these topics to send. If their ARNs do not fit into a policy, it allows all topics whose ARNs begin with `prefix`. */
+export function policyOf(queueArn: string, topicArns: readonly string[], prefix: string): string {
   const exact = policyWith(queueArn, { ArnEquals: { "aws:SourceArn": topicArns } });
-  return exact.length <= MAX_POLICY ? exact : policyWith(queueArn, { ArnLike: { "aws:SourceArn": `${all}*` } });
+  return exact.length <= MAX_POLICY ? exact : policyWith(queueArn, { ArnLike: { "aws:SourceArn": `${prefix}*` } });
 }
 
 function policyWith(Resource: string, Condition: object): string {

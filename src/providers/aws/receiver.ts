@@ -82,7 +82,7 @@ class AwsReceiver implements AskHandler, Receiver {
     this.inbox = this.#names.bus();
     this.#client = new AwsClient(settings, ask, TIMEOUT);
     this.#polls = new AwsClient(settings, ask, TIMEOUT, POLL_SOCKETS);
-    this.#queue = new BusQueue(this.#client, this.inbox, settings.lease, context.origin, {
+    this.#queue = new BusQueue(this.#client, this.inbox, this.#names.prefix, settings.lease, context.origin, {
       fault: (error) => context.fault(toBusError("renew the lease of the bus", error)),
       expired: () => this.#topics.check(),
     });
