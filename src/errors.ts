@@ -4,6 +4,7 @@
  * @module
  */
 import { recognise } from "./internal/copies.ts";
+import { cut } from "./internal/printable.ts";
 import { causesOf, deniedHost, isA, nameOf, stackOf, textOf } from "./internal/thrown.ts";
 
 /** The codes of errors: {@linkcode BusError.code}. */
@@ -77,7 +78,7 @@ export class BusError extends Error {
 
   /** Creates an error. `message` reads "Cannot <do> <what>: <why>". */
   constructor(code: ErrorCode, message: string, options: BusErrorOptions = {}) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    super(cut(message), options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
     this.retryable = options.retryable ?? RETRYABLE.has(code);
   }

@@ -4,7 +4,7 @@
  * @module
  */
 import { builtin } from "./builtin.ts";
-import { printable, printableLines } from "./printable.ts";
+import { cut, printable, printableLines } from "./printable.ts";
 import { ReportLimit } from "./report_limit.ts";
 import { isA, textOf } from "./thrown.ts";
 
@@ -23,7 +23,7 @@ const limit = new ReportLimit(MOST, (count) => console.error("tsmq: %d more repo
 
 /** Writes a thrown value to the console, with its stack if it can be formatted. Beyond the limit of a window, it only counts reports. */
 export function complain(text: string, thrown: unknown): void {
-  if (limit.pass()) console.error("tsmq: %s %s", printable(text), shown(thrown));
+  if (limit.pass()) console.error("tsmq: %s %s", cut(printable(text)), cut(shown(thrown)));
 }
 
 /**
@@ -79,7 +79,7 @@ function inLines(text: string, messages: Iterable<string>): string {
 
 /** Writes a warning to the console. */
 export function warn(text: string): void {
-  console.warn("tsmq: %s", printable(text));
+  console.warn("tsmq: %s", cut(printable(text)));
 }
 
 const warned = new Set<string>();

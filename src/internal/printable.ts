@@ -28,6 +28,16 @@ export function printableLines(text: string): string {
   return text.replace(/(?!\n[ \]})])[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}\p{Cs}]/gu, escaped);
 }
 
+/** The largest number of characters of a text for people: a name from the wire may have megabytes. */
+const LONGEST = 16_384;
+
+/** Returns a text for people. If it is too long, its middle is left out, because the reason of an error is at its end. */
+export function cut(text: string): string {
+  if (text.length <= LONGEST) return text;
+  const end = LONGEST / 2;
+  return `${text.slice(0, end)} … (${text.length - 2 * end} characters) … ${text.slice(-end)}`;
+}
+
 /** The largest number of levels of a value whose JSON is indented. */
 const INDENTED = 20;
 

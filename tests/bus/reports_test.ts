@@ -1,6 +1,7 @@
 /** A peer that sends many bad messages does not fill the log of a process. */
-import { assert, assertEquals, assertInstanceOf } from "@std/assert";
+import { assert, assertEquals, assertInstanceOf, assertMatch } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
+import { format } from "node:util";
 import { Bus, BusError, memory, RemoteInvocationError, type SubscribeOptions } from "../../mod.ts";
 import { Codec } from "../../src/codec/codec.ts";
 import { UNSIGNED } from "../../src/codec/envelope.ts";
@@ -11,7 +12,7 @@ import { ReportLimit } from "../../src/internal/report_limit.ts";
 import { textOf } from "../../src/internal/thrown.ts";
 import { Caller } from "../../src/rpc/caller.ts";
 import type { Server } from "../../src/rpc/server.ts";
-import { readAnswer } from "../../src/rpc/wire.ts";
+import { readAnswer, writeRequest } from "../../src/rpc/wire.ts";
 import { reported } from "../support/reports.ts";
 import { until } from "../support/until.ts";
 import { fresh } from "./grounds.ts";
@@ -97,6 +98,50 @@ describe("events that a subscriber does not accept", () => {
       assert(heard.length < COUNT, `${heard.length} reports`);
     });
   }
+});
+
+describe("reports with a name of megabytes from the wire", () => {
+  const NAME = "n".repeat(2_000_000);
+
+  it("leave out its middle: the message of an error and the report on the console", async () => {
+    const namespace = fresh();
+    const provider = memory();
+    for (const listened of [true, false]) {
+      const heard: string[] = [];
+      const lines = await written(async () => {
+        const bus = await Bus.open(provider, { namespace });
+        if (listened) bus.addEventListener("error", ({ error }) => heard.push(textOf(error)));
+        const client = await RawClient.open(provider, namespace);
+        try {
+          let ended = false;
+          await bus.subscribe("n*", (event) => {
+            if (event === "end") return void (ended = true);
+            throw new Error(`the handler of ${NAME} failed`);
+          }, { pattern: true }).ready;
+          await bus.expose("fn", () => {});
+          const inbox = (await client.sender.servers("fn"))[0]!.inbox;
+          const call = { id: "id", inbox, deadline: 0 };
+          await client.sender.post(inbox, writeRequest(NAME, "", { json: "[]" }, call));
+          await client.publish(NAME, "{");
+          await client.publish(NAME, "1");
+          await client.publish("n", '"end"');
+          await until("all are handled", () => ended);
+        } finally {
+          await client.close();
+          await bus.close();
+        }
+      });
+      if (!listened) assertEquals(lines.length, 3);
+      for (const line of lines) {
+        assert(format(...line).length < 50_000, `a report of ${format(...line).length} characters`);
+      }
+      if (!listened) continue;
+      assertEquals(heard.length, 3);
+      const late = heard.find((text) => text.startsWith("Cannot serve"));
+      assertMatch(late!, /^Cannot serve a call of "nnn[^]* … \(\d+ characters\) … n+": by this machine's clock/);
+      assert(late!.length < 20_000, `an error of ${late!.length} characters`);
+    }
+  });
 });
 
 describe("complain()", () => {
